@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request, Response, WebSocket
 from fastapi.responses import JSONResponse
@@ -110,15 +110,14 @@ def health(runtime: Runtime) -> APIRouter:
     routes = APIRouter(tags=["health"])
 
     @routes.get("/health/live", summary="The process is up")
+    @routes.get("/v2/health/live", summary="The process is up")
     async def get_live() -> LiveBody:
         return LiveBody(live=True)
 
-    @routes.get(
-        "/health/ready",
-        summary="Requests are being taken",
-        response_model=ReadyBody,
-        responses={503: {"model": ReadyBody, "description": "starting, or shutting down"}},
-    )
+    starting: dict[int | str, dict[str, Any]] = {503: {"model": ReadyBody, "description": "starting, or shutting down"}}
+
+    @routes.get("/health/ready", summary="Requests are being taken", response_model=ReadyBody, responses=starting)
+    @routes.get("/v2/health/ready", summary="Requests are being taken", response_model=ReadyBody, responses=starting)
     async def ready() -> JSONResponse:
         good = runtime.ready
         return JSONResponse({"ready": good}, 200 if good else 503)

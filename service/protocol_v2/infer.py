@@ -120,7 +120,10 @@ async def batch_of(
         )
     if not np.isfinite(value).all():
         raise V2Error("the values must be finite")
-    return [tensor_inputs(sample.astype(np.float32)) for sample in value]
+    x = np.ascontiguousarray(value, np.float32)
+    return [
+        [Input(step, t, t + 1, 0, False) for t, step in enumerate(sample)] for sample in x
+    ]  # a step: a unit of time
 
 
 async def run_all(
@@ -168,11 +171,6 @@ async def run_sequence(
     if wish.end:
         sequences.end(sequence)
     return result
-
-
-def tensor_inputs(x: np.ndarray) -> list[Input]:
-    """x float32 [T, C, H, W] as inputs; a step is one unit of time."""
-    return [Input(step, t, t + 1, 0, False) for t, step in enumerate(np.ascontiguousarray(x))]
 
 
 def timeout_s(parameters: dict[str, Any]) -> float | None:

@@ -5,9 +5,8 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
-from fastapi.responses import JSONResponse
 
-from spikesight.service.http.bodies import Body, LiveBody, ReadyBody
+from spikesight.service.http.bodies import Body
 from spikesight.service.http.errors import ServiceError
 from spikesight.service.http.shares import Shares
 from spikesight.service.protocol_v2.bodies import (
@@ -58,20 +57,6 @@ def add_server(routes: APIRouter, runtime: Runtime) -> None:
     @routes.get("/v2/", include_in_schema=False)
     async def server() -> dict[str, Any]:
         return {"name": "spikesight", "version": runtime.version, "extensions": EXTENSIONS}
-
-    @routes.get("/v2/health/live", summary="The process is up")
-    async def live() -> LiveBody:
-        return LiveBody(live=True)
-
-    @routes.get(
-        "/v2/health/ready",
-        summary="Requests are being taken",
-        response_model=ReadyBody,
-        responses={503: {"model": ReadyBody, "description": "starting, or shutting down"}},
-    )
-    async def ready() -> JSONResponse:
-        good = runtime.ready
-        return JSONResponse({"ready": good}, 200 if good else 503)
 
     @routes.get("/v2/models/stats", summary="Statistics of all models", response_model=AllStatisticsBody)
     async def all_stats() -> dict[str, Any]:

@@ -86,20 +86,15 @@ def parse(body: bytes, header_length: str | None, specs: tuple[Spec, ...]) -> In
     if length > len(body):
         raise V2Error("Inference-Header-Content-Length is larger than the body")
     if length == 0:
-        return raw_request(body, specs)
+        if len(specs) != 1 or specs[0].datatype != "BYTES":
+            raise V2Error("a raw body is for models whose only input is BYTES")
+        return InferRequest({specs[0].name: [body]}, (), binary=False)
     return from_document(document_of(body[:length]), memoryview(body)[length:], specs)
 
 
 def is_length(text: str) -> bool:
     """Whether a header is a number of bytes."""
     return text.isascii() and text.isdigit() and len(text) < 12
-
-
-def raw_request(body: bytes, specs: tuple[Spec, ...]) -> InferRequest:
-    """The whole body is the one element of the only input."""
-    if len(specs) != 1 or specs[0].datatype != "BYTES":
-        raise V2Error("a raw body is for models whose only input is BYTES")
-    return InferRequest({specs[0].name: [body]}, (), binary=False)
 
 
 def document_of(data: bytes) -> dict[str, Any]:

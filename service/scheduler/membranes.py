@@ -14,7 +14,6 @@ class StateBatch:
 
     state: State
     members: "list[Membranes | None]" = field(default_factory=list)
-    live: int = 0
 
 
 @dataclass(eq=False, slots=True)
@@ -31,24 +30,15 @@ class Membranes:
 
 def release(members: list[Membranes]) -> None:
     """These are needed no more. A batch that is mostly abandoned gives its last members copies and is freed."""
-    batches: list[StateBatch] = []
+    batches = {membranes.batch for membranes in members}
     for membranes in members:
-        batch = membranes.batch
-        if not batches or batches[-1] is not batch:
-            batches.append(batch)
-        batch.members[membranes.index] = None
-        batch.live -= 1
+        membranes.batch.members[membranes.index] = None
     for batch in batches:
-        if 0 < batch.live * 2 < len(batch.members):
-            copy_members(batch)
-
-
-def copy_members(batch: StateBatch) -> None:
-    """Give every member that is still needed a copy of its own."""
-    for membranes in [membranes for membranes in batch.members if membranes is not None]:
-        state = {key: tensor.clone() for key, tensor in membranes.state().items()}
-        membranes.batch, membranes.index = StateBatch(state, [membranes], 1), 0
-    batch.live = 0
+        left = [membranes for membranes in batch.members if membranes is not None]
+        if 2 * len(left) < len(batch.members):
+            for membranes in left:
+                state = {key: tensor.clone() for key, tensor in membranes.state().items()}
+                membranes.batch, membranes.index = StateBatch(state, [membranes]), 0
 
 
 def membranes_of(state: State) -> Membranes:
@@ -58,7 +48,7 @@ def membranes_of(state: State) -> Membranes:
 
 def scatter(state: State, n: int) -> list[Membranes]:
     """The members of a freshly stepped batch of n streams."""
-    batch = StateBatch(state, [], n)
+    batch = StateBatch(state)
     members = [Membranes(batch, index) for index in range(n)]
     batch.members.extend(members)
     return members
