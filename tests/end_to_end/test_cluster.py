@@ -45,6 +45,10 @@ def descendants(pid: int) -> dict[int, str]:
     return found
 
 
+def lives(pid: int) -> bool:
+    return Path(f"/proc/{pid}/exe").exists()
+
+
 def replicas(served: Served) -> list[int]:
     return [pid for pid, line in descendants(served.process.pid).items() if line.startswith("ray::ServeReplica")]
 
@@ -126,11 +130,11 @@ def ends(served: Served) -> None:
 def test_a_replica_killed_or_stopped_under_load(tmp_path: Path, end: signal.Signals) -> None:
     save(tmp_path / "tiny", tiny().network, tiny().card)
     with Served("--model", str(tmp_path / "tiny"), "--cluster", "--replicas", "2") as served:
-        load, before = Load(served), replicas(served)
-        assert len(before) == 2
-        load.survives(lambda: os.kill(before[0], end))
-        below = descendants(served.process.pid)
+        below: dict[int, str] = {}
         try:
+            load, before = Load(served), replicas(served)
+            assert len(before) == 2
+            load.survives(lambda: os.kill(before[0], end))
             back = lambda: gauge(served) >= 2 and len(replicas(served)) >= 2  # noqa: E731
             until(back, "it was not replaced", 3 * PATIENCE_S)  # Ray takes its time with one that is stopped
             own = os.getpriority(os.PRIO_PROCESS, 0)
@@ -147,9 +151,9 @@ def test_a_replica_killed_or_stopped_under_load(tmp_path: Path, end: signal.Sign
             until(renewed, "the models were not loaded again", 3 * PATIENCE_S)  # Ray deploys anew
             below = descendants(served.process.pid)
             ends(served)
-            until(lambda: not any(Path(f"/proc/{pid}/exe").exists() for pid in below), "left over")
+            until(lambda: not any(map(lives, below)), "left over")
         finally:
-            for pid in filter(lambda pid: Path(f"/proc/{pid}/exe").exists(), below):
+            for pid in filter(lives, below or descendants(served.process.pid)):
                 os.kill(pid, signal.SIGKILL)
 
 

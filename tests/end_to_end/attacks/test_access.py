@@ -5,11 +5,9 @@ from http.client import HTTPConnection
 
 import pytest
 
-from spikesight.service.settings import Settings, SettingsError
 from tests.support.inputs.samples import picture
 from tests.support.serving.http import LEAK, TOKEN, body_of, get, post, status_of, talk
 from tests.support.serving.servers import running
-from tests.support.waiting import until
 
 
 @pytest.mark.attack("names and methods", "unknown model; `..%2f`, `%00`, `%2e%2e`, 10 KB name", "404 (or 414)")
@@ -75,31 +73,22 @@ def test_allowed_origins_alone_get_cors_headers_and_no_credentials(sharing: int,
 @pytest.mark.attack(
     "host, token, origins", "POST of another page's form: foreign Origin, `Sec-Fetch-Site: cross-site`", "403"
 )
-@pytest.mark.parametrize(
-    ("headers", "status"),
-    [
-        (["Origin: http://evil.example"], 403),
-        (["Origin: null"], 403),
-        (["Origin: http://["], 403),
-        (["Origin: http://127.0.0.1:1"], 403),
-        (["Origin: file://127.0.0.1"], 403),
-        (["Origin: http://evil.example", "Sec-Fetch-Site: same-origin"], 403),
-        (["Sec-Fetch-Site: cross-site"], 403),
-        (["Sec-Fetch-Site: none"], 200),
-        (["Sec-Fetch-Site: same-origin"], 200),
-        (["Origin: http://127.0.0.1", "Sec-Fetch-Site: same-origin"], 200),
-        (["Origin: https://app.example", "Sec-Fetch-Site: cross-site"], 200),
-        ([], 200),
-    ],
-)
-def test_pages_of_other_origins_cannot_ask_for_work(sharing: int, headers: list[str], status: int) -> None:
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://[", "file://127.0.0.1", ""])
+def test_pages_of_other_origins_cannot_ask_for_work(sharing: int, origin: str) -> None:
     """A form of another page needs no preflight: what it asks for must not be done."""
-    answer = talk(sharing, post("/v1/predict", picture(), "Content-Type: image/png", *headers))
-    assert status_of(answer) == status
-    assert status == 200 or list(body_of(answer)) == ["error"]
-    assert status_of(talk(sharing, get("/v1/models", *headers))) == 200
+    header = f"Origin: {origin}" if origin else "Sec-Fetch-Site: cross-site"
+    answer = talk(sharing, post("/v1/predict", picture(), "Content-Type: image/png", header))
+    assert status_of(answer) == 403
+    assert list(body_of(answer)) == ["error"]
+    assert status_of(talk(sharing, get("/v1/models", header))) == 200
     for method in ("PUT", "DELETE", "PATCH"):
-        assert (status_of(talk(sharing, get("/v1/models", *headers, method=method))) == 403) == (status == 403)
+        assert status_of(talk(sharing, get("/v1/models", header, method=method))) == 403
+
+
+@pytest.mark.parametrize("origin", ["http://127.0.0.1", "https://app.example", ""])
+def test_pages_of_the_service_and_of_allowed_origins_can(sharing: int, origin: str) -> None:
+    headers = "Content-Type: image/png", f"Origin: {origin}" if origin else "Sec-Fetch-Site: none"
+    assert status_of(talk(sharing, post("/v1/predict", picture(), *headers))) == 200
 
 
 @pytest.mark.attack(
@@ -108,37 +97,24 @@ def test_pages_of_other_origins_cannot_ask_for_work(sharing: int, headers: list[
 @pytest.mark.attack("host, token, origins", "metrics, OpenAPI without token", "401")
 def test_the_token_guards_everything_but_health_and_the_page() -> None:
     with running(token=TOKEN) as port:
-        for path in ("/v1/models", "/metrics", "/v2", "/v2/models/tiny", "/openapi.json", "/v1/nothing", "//v1/models"):
-            answer = talk(port, get(path))
-            assert status_of(answer) in ((401, 404) if path == "//v1/models" else (401,)), path
-            if status_of(answer) == 401:
-                assert b"www-authenticate: Bearer" in answer
-        for header in (
-            f"Authorization: Bearer {TOKEN}x",
-            "Authorization: Bearer",
-            f"Authorization: Basic {TOKEN}",
-            "Authorization: \xff",
+        for path in (
+            "/v1/models",
+            "/metrics",
+            "/v2/models/tiny",
+            "/openapi.json",
+            "/v1/a",
+            f"/v1/models?token={TOKEN}",
         ):
-            assert status_of(talk(port, get("/v1/models", header))) == 401
-        assert status_of(talk(port, get(f"/v1/models?token={TOKEN}"))) == 401
-        assert status_of(talk(port, get("/v1/models", "Host: x/?", host=""))) == 400
-        assert status_of(talk(port, get("http://127.0.0.1/health/../v1/models"))) in (400, 401, 404)
+            answer = talk(port, get(path))
+            assert status_of(answer) == 401
+            assert b"www-authenticate: Bearer" in answer
+        for given in (f"Bearer {TOKEN}x", "Bearer", f"Basic {TOKEN}", "\xff"):
+            assert status_of(talk(port, get("/v1/models", f"Authorization: {given}"))) == 401
+        for path in ("//v1/models", "http://127.0.0.1/health/../v1/models"):
+            assert status_of(talk(port, get(path))) in (400, 401, 404)
         assert status_of(talk(port, get("/v1/models", f"Authorization: Bearer {TOKEN}"))) == 200
         for path in ("/health/live", "/v2/health/live", "/"):
             assert status_of(talk(port, get(path))) == 200
-        until(lambda: status_of(talk(port, get("/health/ready"))) == 200, "models and decoders are warm")
-
-
-@pytest.mark.attack("host, token, origins", "settings beyond loopback without token or `insecure`", "refused")
-def test_open_to_the_network_needs_a_token() -> None:
-    for host in ("0.0.0.0", "::", "192.168.1.5", "example.org"):
-        with pytest.raises(SettingsError, match="SPIKESIGHT_TOKEN"):
-            Settings(host=host).check()
-    Settings(host="0.0.0.0", token=TOKEN).check()  # type: ignore[arg-type]
-    Settings(host="0.0.0.0", insecure=True).check()
-    Settings().check()
-    with pytest.raises(SettingsError, match="16"):
-        Settings(token="short").check()  # type: ignore[arg-type]
 
 
 @pytest.mark.attack("answers", "every error", "no path, no `0x`, no traceback")
