@@ -23,6 +23,12 @@ ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("SPIKESIGHT_DATA", ROOT.parent / "shared" / "data"))
 
 
+@pytest.fixture
+def anyio_backend() -> str:
+    """Tests that are coroutines run in the loop that the service runs in."""
+    return "asyncio"
+
+
 @pytest.fixture(scope="module", autouse=True)
 def seeded() -> None:
     """A file's networks of random weights are the same whatever ran before in this process."""

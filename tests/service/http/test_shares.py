@@ -74,7 +74,7 @@ def run(work: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asyncio.wait_for(work, PATIENCE_S))
 
 
-def test_in_a_full_lobby_the_client_with_most_loses_the_one_that_waited_longest() -> None:
+async def test_in_a_full_lobby_the_client_with_most_loses_the_one_that_waited_longest() -> None:
     lobby, left = Lobby(3), list[str]()
 
     async def wait(client: str, number: int) -> None:
@@ -84,31 +84,24 @@ def test_in_a_full_lobby_the_client_with_most_loses_the_one_that_waited_longest(
         except TimeoutError:
             left.append(f"{client}{number}")
 
-    async def scenario() -> None:
-        tasks: list[asyncio.Task[None]] = []
-        for number, client in enumerate("abbbcc"):
-            tasks.append(asyncio.create_task(wait(client, number)))
-            await settled()
-        while len(left) < 3:
-            await asyncio.sleep(0)
-        await ended(*tasks)
-
-    run(scenario())
+    tasks: list[asyncio.Task[None]] = []
+    for number, client in enumerate("abbbcc"):
+        tasks.append(asyncio.create_task(wait(client, number)))
+        await settled()
+    while len(left) < 3:
+        await asyncio.sleep(0)
+    await ended(*tasks)
     assert left == ["b1", "b2", "c4"]
 
 
-def test_who_has_left_the_lobby_makes_room() -> None:
+async def test_who_has_left_the_lobby_makes_room() -> None:
     lobby = Lobby(1)
-
-    async def scenario() -> None:
-        for client in "ab":
-            async with lobby.wait(client, 3600):
-                await asyncio.sleep(0)
-        with pytest.raises(TimeoutError):
-            async with lobby.wait("c", 0):
-                await asyncio.Event().wait()
-
-    run(scenario())
+    for client in "ab":
+        async with lobby.wait(client, 3600):
+            await asyncio.sleep(0)
+    with pytest.raises(TimeoutError):
+        async with lobby.wait("c", 0):
+            await asyncio.Event().wait()
 
 
 class Clock:
@@ -121,7 +114,7 @@ class Clock:
 
 
 @pytest.mark.attack("load", "one address with many slow uploads", "half of the decoders at most; others go first")
-def test_one_client_leaves_places_to_others_and_who_had_least_goes_first() -> None:
+async def test_one_client_leaves_places_to_others_and_who_had_least_goes_first() -> None:
     clock, went = Clock(), list[str]()
     line = Line(4, 2, clock)
 
@@ -129,74 +122,59 @@ def test_one_client_leaves_places_to_others_and_who_had_least_goes_first() -> No
         await line.take(client)
         went.append(name)
 
-    async def scenario() -> None:
-        waiting = [asyncio.create_task(one(f"greedy{n}", "greedy")) for n in range(6)]
-        await settled()
-        assert went == ["greedy0", "greedy1"], "half of the places, though nobody else asks"
-        waiting += [asyncio.create_task(one(f"other{n}", f"other{n}")) for n in range(3)]
-        await settled()
-        assert went[2:] == ["other0", "other1"]
-        clock.now += 5
-        line.give("greedy", 5)
-        await settled()
-        assert went[4:] == ["other2"], "it came last, and had nothing yet"
-        line.give("other0", 1)
-        await settled()
-        assert went[5:] == ["greedy2"], "the others are served"
-        waiting.append(asyncio.create_task(one("again", "other0")))
-        await settled()
-        line.give("greedy", 1)
-        await settled()
-        assert went[6:] == ["again"], "a second, where the greedy one had six"
-        await ended(*waiting)
-
-    run(scenario())
+    waiting = [asyncio.create_task(one(f"greedy{n}", "greedy")) for n in range(6)]
+    await settled()
+    assert went == ["greedy0", "greedy1"], "half of the places, though nobody else asks"
+    waiting += [asyncio.create_task(one(f"other{n}", f"other{n}")) for n in range(3)]
+    await settled()
+    assert went[2:] == ["other0", "other1"]
+    clock.now += 5
+    line.give("greedy", 5)
+    await settled()
+    assert went[4:] == ["other2"], "it came last, and had nothing yet"
+    line.give("other0", 1)
+    await settled()
+    assert went[5:] == ["greedy2"], "the others are served"
+    waiting.append(asyncio.create_task(one("again", "other0")))
+    await settled()
+    line.give("greedy", 1)
+    await settled()
+    assert went[6:] == ["again"], "a second, where the greedy one had six"
+    await ended(*waiting)
 
 
-def test_what_was_had_is_forgotten() -> None:
+async def test_what_was_had_is_forgotten() -> None:
     clock = Clock()
     line = Line(1, 1, clock)
-
-    async def scenario() -> None:
-        for client, seconds in (("a", 8.0), ("b", 1.0)):
-            await line.take(client)
-            line.give(client, seconds)
-        assert line.had("a") == 8
-        clock.now += 30
-        assert line.had("a") == pytest.approx(1)
-        assert line.had("nobody") == 0
-
-    run(scenario())
+    for client, seconds in (("a", 8.0), ("b", 1.0)):
+        await line.take(client)
+        line.give(client, seconds)
+    assert line.had("a") == 8
+    clock.now += 30
+    assert line.had("a") == pytest.approx(1)
+    assert line.had("nobody") == 0
 
 
-def test_who_leaves_the_line_takes_no_place() -> None:
+async def test_who_leaves_the_line_takes_no_place() -> None:
     line = Line(1, 1)
+    await line.take("a")
+    gone, given = (asyncio.create_task(line.take(name)) for name in ("b", "c"))
+    await settled()
+    gone.cancel()
+    await settled()
+    line.give("a", 1)
+    given.cancel()  # in the moment in which it is its turn
+    await settled()
+    await line.take("d")
 
-    async def scenario() -> None:
+
+async def test_a_client_may_have_so_many_waiting() -> None:
+    line = Line(1, 1)
+    tasks = [asyncio.create_task(line.take("a")) for _ in range(MOST_WAITING + 1)]
+    await settled()
+    with pytest.raises(Overloaded):
         await line.take("a")
-        gone, given = (asyncio.create_task(line.take(name)) for name in ("b", "c"))
-        await settled()
-        gone.cancel()
-        await settled()
-        line.give("a", 1)
-        given.cancel()  # in the moment in which it is its turn
-        await settled()
-        await line.take("d")
-
-    run(scenario())
-
-
-def test_a_client_may_have_so_many_waiting() -> None:
-    line = Line(1, 1)
-
-    async def scenario() -> None:
-        tasks = [asyncio.create_task(line.take("a")) for _ in range(MOST_WAITING + 1)]
-        await settled()
-        with pytest.raises(Overloaded):
-            await line.take("a")
-        tasks.append(asyncio.create_task(line.take("b")))
-        await settled()
-        assert not tasks[-1].done()
-        await ended(*tasks)
-
-    run(scenario())
+    tasks.append(asyncio.create_task(line.take("b")))
+    await settled()
+    assert not tasks[-1].done()
+    await ended(*tasks)

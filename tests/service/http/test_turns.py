@@ -29,60 +29,44 @@ class Bench:
                 self.log.append(name)
 
 
-def test_who_has_had_least_goes_first() -> None:
+async def test_who_has_had_least_goes_first() -> None:
     bench = Bench()
     greedy, modest = bench.turns.account(), bench.turns.account()
-
-    async def run() -> None:
-        await asyncio.gather(bench.work(greedy, "greedy", 5.0, 3), bench.work(modest, "modest", 1.0, 6))
-
-    asyncio.run(run())
+    await asyncio.gather(bench.work(greedy, "greedy", 5.0, 3), bench.work(modest, "modest", 1.0, 6))
     assert bench.log == ["greedy", *["modest"] * 5, "greedy", "modest", "greedy"]
 
 
-def test_a_new_account_has_no_more_saved_up_than_who_works() -> None:
+async def test_a_new_account_has_no_more_saved_up_than_who_works() -> None:
     bench = Bench()
     old, new = bench.turns.account(), bench.turns.account()
-
-    async def run() -> None:
-        await bench.work(old, "old", n=50)
-        bench.log.clear()
-        await asyncio.gather(bench.work(new, "new", n=4), bench.work(old, "old", n=4))
-
-    asyncio.run(run())
+    await bench.work(old, "old", n=50)
+    bench.log.clear()
+    await asyncio.gather(bench.work(new, "new", n=4), bench.work(old, "old", n=4))
     assert "old" in bench.log[:3], "fifty seconds are not made up for"
 
 
-def test_the_loop_goes_round_between_two_pieces() -> None:
+async def test_the_loop_goes_round_between_two_pieces() -> None:
     bench = Bench()
-
-    async def run() -> None:
-        working = asyncio.create_task(bench.work(bench.turns.account(), "piece", n=5))
-        while not working.done():
-            bench.log.append("other")
-            await asyncio.sleep(0)
-
-    asyncio.run(run())
+    working = asyncio.create_task(bench.work(bench.turns.account(), "piece", n=5))
+    while not working.done():
+        bench.log.append("other")
+        await asyncio.sleep(0)
     assert "piece piece" not in " ".join(bench.log)
 
 
-def test_who_leaves_while_it_waits_or_has_just_got_its_turn_holds_nobody_up() -> None:
+async def test_who_leaves_while_it_waits_or_has_just_got_its_turn_holds_nobody_up() -> None:
     bench = Bench()
-
-    async def run() -> None:
-        holds = bench.turns.account()
-        await holds.__aenter__()
-        waits, granted, last = (
-            asyncio.create_task(bench.work(bench.turns.account(), name)) for name in ("waits", "granted", "last")
-        )
-        await asyncio.sleep(0)
-        waits.cancel()
-        await holds.__aexit__()
-        asyncio.get_running_loop().call_soon(granted.cancel)  # in the same round in which it is woken
-        for task in (waits, granted):
-            with suppress(asyncio.CancelledError):
-                await task
-        await last
-
-    asyncio.run(run())
+    holds = bench.turns.account()
+    await holds.__aenter__()
+    waits, granted, last = (
+        asyncio.create_task(bench.work(bench.turns.account(), name)) for name in ("waits", "granted", "last")
+    )
+    await asyncio.sleep(0)
+    waits.cancel()
+    await holds.__aexit__()
+    asyncio.get_running_loop().call_soon(granted.cancel)  # in the same round in which it is woken
+    for task in (waits, granted):
+        with suppress(asyncio.CancelledError):
+            await task
+    await last
     assert bench.log == ["last"]

@@ -264,21 +264,18 @@ def test_server_sent_events_end_with_the_camera_or_the_service(
     assert asyncio.run(run()) == sent
 
 
-def test_the_newest_is_kept_for_who_is_slow() -> None:
-    async def run() -> None:
-        viewer: Viewer[str] = Viewer()
-        for n in range(BACKLOG + 2):
-            viewer.put(str(n))
-        viewer.end()
-        assert [await viewer.next(9) for _ in range(BACKLOG)] == [str(n) for n in range(2, BACKLOG + 2)]
-        assert await viewer.next(9) is None, "and nobody waits for more"
-        waiting: Viewer[str] = Viewer()
-        assert await waiting.next(0) is None
-        asyncio.get_running_loop().call_soon(waiting.put, "late")
-        assert await waiting.next(PATIENCE_S) == "late"
-        assert not waiting.pictures
-
-    asyncio.run(run())
+async def test_the_newest_is_kept_for_who_is_slow() -> None:
+    viewer: Viewer[str] = Viewer()
+    for n in range(BACKLOG + 2):
+        viewer.put(str(n))
+    viewer.end()
+    assert [await viewer.next(9) for _ in range(BACKLOG)] == [str(n) for n in range(2, BACKLOG + 2)]
+    assert await viewer.next(9) is None, "and nobody waits for more"
+    waiting: Viewer[str] = Viewer()
+    assert await waiting.next(0) is None
+    asyncio.get_running_loop().call_soon(waiting.put, "late")
+    assert await waiting.next(PATIENCE_S) == "late"
+    assert not waiting.pictures
 
 
 class Network:

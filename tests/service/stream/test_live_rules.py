@@ -65,86 +65,72 @@ async def live(client: Client, **changes: Any) -> AsyncIterator[Live]:
     runtime = Runtime(Settings(**changes), (tiny(),))
     await runtime.start()
     socket: Any = client
+    hello = Hello.model_validate({"type": "hello", "protocol": 1, **SENSOR})
     try:
-        yield Live(
-            socket,
-            runtime,
-            runtime.registry.get(None),
-            Hello.model_validate({"type": "hello", "protocol": 1, **SENSOR}),
-        )
+        yield Live(socket, runtime, runtime.registry.get(None), hello)
     finally:
         await runtime.stop()
 
 
 @pytest.mark.parametrize(("error", "code"), [(Stopped(), 1012), (Broken("x"), 1011), (ValueError(), 1011)])
-def test_a_job_that_failed_ends_the_stream_after_what_is_queued(error: Exception, code: int) -> None:
-    async def run() -> None:
-        client = Client(stays=True)
-        async with live(client) as stream:
-            running = asyncio.create_task(stream.run())
-            await asyncio.sleep(0)
-            stream.say([Outgoing("the last word")])
-            stream.failed(error)
-            stream.runtime.mailbox.flush()
-            stream.finish(Ended(1000))  # the first reason counts
-            with pytest.raises(Ended) as caught:
-                await running
-        assert caught.value.code == code
-        assert client.log[-1] == "the last word"
-
-    asyncio.run(run())
+async def test_a_job_that_failed_ends_the_stream_after_what_is_queued(error: Exception, code: int) -> None:
+    client = Client(stays=True)
+    async with live(client) as stream:
+        running = asyncio.create_task(stream.run())
+        await asyncio.sleep(0)
+        stream.say([Outgoing("the last word")])
+        stream.failed(error)
+        stream.runtime.mailbox.flush()
+        stream.finish(Ended(1000))  # the first reason counts
+        with pytest.raises(Ended) as caught:
+            await running
+    assert caught.value.code == code
+    assert client.log[-1] == "the last word"
 
 
 @pytest.mark.parametrize(("working", "slept"), [(False, [30.0, 10.0]), (True, [60.0])])
-def test_silence_ends_a_stream_after_its_time_that_begins_when_a_message_is_worked_off(
+async def test_silence_ends_a_stream_after_its_time_that_begins_when_a_message_is_worked_off(
     working: bool, slept: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits, now = list[float](), [200.0 if working else 130.0]
+    async with live(Client(), idle_s=60.0) as stream:
 
-    async def run() -> None:
-        async with live(Client(), idle_s=60.0) as stream:
-
-            async def sleep(seconds: float) -> None:
-                waits.append(seconds)
-                now[0] += seconds
-                if working:
-                    stream.turn.release()
-                else:
-                    stream.heard = 110.0  # something came meanwhile
-
-            stream.heard = 100.0
+        async def sleep(seconds: float) -> None:
+            waits.append(seconds)
+            now[0] += seconds
             if working:
-                await stream.turn.acquire()
-            monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
-            monkeypatch.setattr(module, "asyncio", SimpleNamespace(sleep=sleep))
-            with pytest.raises(Ended) as caught:
-                await stream.watch()
-            assert caught.value.code == 1001
-            monkeypatch.undo()
+                stream.turn.release()
+            else:
+                stream.heard = 110.0  # something came meanwhile
 
-    asyncio.run(run())
+        stream.heard = 100.0
+        if working:
+            await stream.turn.acquire()
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+        monkeypatch.setattr(module, "asyncio", SimpleNamespace(sleep=sleep))
+        with pytest.raises(Ended) as caught:
+            await stream.watch()
+        assert caught.value.code == 1001
+        monkeypatch.undo()
     assert waits == slept
 
 
-def test_a_stream_waits_while_as_many_answers_as_may_wait_are_not_read() -> None:
-    async def run() -> None:
-        client = Client(*map(packet, range(20)), reads=False)
-        async with live(client, max_pending=4) as stream:
-            running = asyncio.create_task(stream.run())
-            await asyncio.to_thread(until, lambda: stream.core.unsent >= 4)
-            for _ in range(100):
-                await asyncio.sleep(0)
-            assert stream.core.unsent == 4
-            assert client.messages
-            await end_all([running])
-
-    asyncio.run(run())
+async def test_a_stream_waits_while_as_many_answers_as_may_wait_are_not_read() -> None:
+    client = Client(*map(packet, range(20)), reads=False)
+    async with live(client, max_pending=4) as stream:
+        running = asyncio.create_task(stream.run())
+        await asyncio.to_thread(until, lambda: stream.core.unsent >= 4)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert stream.core.unsent == 4
+        assert client.messages
+        await end_all([running])
 
 
 @pytest.mark.attack(
     "WebSocket", "thousands of messages in one burst", "others are served between any two of them, who had least first"
 )
-def test_others_are_served_between_the_messages_of_a_burst(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_others_are_served_between_the_messages_of_a_burst(monkeypatch: pytest.MonkeyPatch) -> None:
     log: list[str] = []
     monkeypatch.setattr(StreamCore, "control", lambda _, text: log.append(text))
 
@@ -153,16 +139,13 @@ def test_others_are_served_between_the_messages_of_a_burst(monkeypatch: pytest.M
             log.append("another")
             await asyncio.sleep(0)
 
-    async def run() -> None:
-        async with live(Client(*({"text": text} for text in "abcd"))) as stream:
-            await asyncio.gather(stream.read_all(), other())
-
-    asyncio.run(run())
+    async with live(Client(*({"text": text} for text in "abcd"))) as stream:
+        await asyncio.gather(stream.read_all(), other())
     for before, after in pairwise("abcd"):
         assert "another" in log[log.index(before) : log.index(after)]
 
 
-def test_a_snapshot_is_of_all_that_was_submitted(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_snapshot_is_of_all_that_was_submitted(monkeypatch: pytest.MonkeyPatch) -> None:
     left: list[int] = []
 
     def packed(core: StreamCore, state: State, key: bytes) -> Outgoing:
@@ -174,69 +157,59 @@ def test_a_snapshot_is_of_all_that_was_submitted(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(StreamCore, "snapshot", packed)
     client = Client(*map(packet, range(9)), {"text": '{"type": "snapshot"}'}, stays=True)
 
-    async def run() -> None:
-        async with live(client, snapshot_key="a key of sixteen letters") as stream:
-            running = asyncio.create_task(stream.run())
-            while "signed" not in str(client.log[-1:]):
-                await asyncio.sleep(0.001)
-            await end_all([running])
-
-    asyncio.run(run())
+    async with live(client, snapshot_key="a key of sixteen letters") as stream:
+        running = asyncio.create_task(stream.run())
+        while "signed" not in str(client.log[-1:]):
+            await asyncio.sleep(0.001)
+        await end_all([running])
     assert left == [0]
     assert client.log[-1] == "signed with b'a key of sixteen letters'"
 
 
-def test_the_clock_closes_no_bins_while_a_message_is_worked_off(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_clock_closes_no_bins_while_a_message_is_worked_off(monkeypatch: pytest.MonkeyPatch) -> None:
     log: list[str] = []
     of_the_clock: Any = "of the clock"
     monkeypatch.setattr(StreamCore, "tick", lambda _: of_the_clock)
+    at_once, room = asyncio.sleep, asyncio.Event()
+    async with live(Client(packet(0))) as stream:
+        monkeypatch.setattr(asyncio, "sleep", lambda _: at_once(0))
 
-    async def run() -> None:
-        at_once, room = asyncio.sleep, asyncio.Event()
-        async with live(Client(packet(0))) as stream:
-            monkeypatch.setattr(asyncio, "sleep", lambda _: at_once(0))
+        async def submit(given: Batch | str) -> None:
+            if given != of_the_clock:
+                log.append("begun")
+                await room.wait()
+            log.append(given if isinstance(given, str) else "of the message")
 
-            async def submit(given: Batch | str) -> None:
-                if given != of_the_clock:
-                    log.append("begun")
-                    await room.wait()
-                log.append(given if isinstance(given, str) else "of the message")
-
-            monkeypatch.setattr(stream, "submit", submit)
-            ticking: asyncio.Task[None] | None = None
-            reading = asyncio.create_task(stream.read_all())
-            while "begun" not in log:
-                await at_once(0)
-                assert not reading.done(), reading.exception()
-            ticking = asyncio.create_task(stream.tick(0.0))
-            for _ in range(20):
-                await at_once(0)
-            room.set()
-            await reading
-            while of_the_clock not in log:
-                await at_once(0)
-                assert not ticking.done(), ticking.exception()
-            await end_all([ticking])
-            monkeypatch.undo()
-
-    asyncio.run(run())
+        monkeypatch.setattr(stream, "submit", submit)
+        ticking: asyncio.Task[None] | None = None
+        reading = asyncio.create_task(stream.read_all())
+        while "begun" not in log:
+            await at_once(0)
+            assert not reading.done(), reading.exception()
+        ticking = asyncio.create_task(stream.tick(0.0))
+        for _ in range(20):
+            await at_once(0)
+        room.set()
+        await reading
+        while of_the_clock not in log:
+            await at_once(0)
+            assert not ticking.done(), ticking.exception()
+        await end_all([ticking])
+        monkeypatch.undo()
     assert log[:3] == ["begun", "of the message", "of the clock"]
 
 
 @pytest.mark.attack("WebSocket", "messages that are not read", "once 8 MiB wait they are thrown away")
 @pytest.mark.parametrize("message", ["x" * 100, b"x" * 100])
-def test_what_is_not_read_is_bounded_in_bytes(message: str | bytes) -> None:
-    async def run() -> None:
-        outbox = Outbox(Client(reads=False), lambda _: None, 1000)  # type: ignore[arg-type]
-        writing = asyncio.create_task(outbox.write())
-        for held, unread in ((1000, False), (0, True)):
-            for _ in range(10):
-                outbox.say(message)
-                await asyncio.sleep(0)
-            assert (outbox.held, outbox.unread.is_set()) == (held, unread)
-        await end_all([writing])
-
-    asyncio.run(run())
+async def test_what_is_not_read_is_bounded_in_bytes(message: str | bytes) -> None:
+    outbox = Outbox(Client(reads=False), lambda _: None, 1000)  # type: ignore[arg-type]
+    writing = asyncio.create_task(outbox.write())
+    for held, unread in ((1000, False), (0, True)):
+        for _ in range(10):
+            outbox.say(message)
+            await asyncio.sleep(0)
+        assert (outbox.held, outbox.unread.is_set()) == (held, unread)
+    await end_all([writing])
 
 
 @pytest.mark.attack("WebSocket", "a client that does not read", "1008 once 8 MiB wait for it")
@@ -245,18 +218,15 @@ def test_what_is_not_read_is_bounded_in_bytes(message: str | bytes) -> None:
     [{"bytes": bytes(12) + b"\1\0\0\0"}, {"bytes": bytes(12) + b"\1\0\0\0x"}, {"text": '{"type":"snapshot"}'}],
     ids=["acks", "errors", "snapshots"],
 )
-def test_a_stream_that_does_not_read_ends(message: dict[str, Any]) -> None:
-    async def run() -> None:
-        client = Client(message, reads=False, forever=True)
-        async with live(client, messages_per_s=1e9, max_unread=20_000) as stream:
-            with pytest.raises(Ended) as caught:
-                await stream.run()
-        assert (caught.value.code, caught.value.reason) == (1008, "the answers are not read")
-
-    asyncio.run(run())
+async def test_a_stream_that_does_not_read_ends(message: dict[str, Any]) -> None:
+    client = Client(message, reads=False, forever=True)
+    async with live(client, messages_per_s=1e9, max_unread=20_000) as stream:
+        with pytest.raises(Ended) as caught:
+            await stream.run()
+    assert (caught.value.code, caught.value.reason) == (1008, "the answers are not read")
 
 
-def test_all_tasks_end_whatever_they_raise_and_a_cancelled_caller_hears_its_own_cancellation() -> None:
+async def test_all_tasks_end_whatever_they_raise_and_a_cancelled_caller_hears_its_own_cancellation() -> None:
     async def stubborn() -> None:
         try:
             await asyncio.Event().wait()
@@ -264,20 +234,17 @@ def test_all_tasks_end_whatever_they_raise_and_a_cancelled_caller_hears_its_own_
             await asyncio.sleep(0)
             raise ValueError("not now") from None
 
-    async def run() -> None:
-        tasks = [asyncio.create_task(asyncio.Event().wait()), asyncio.create_task(stubborn())]
-        await asyncio.sleep(0)
-        await end_all(tasks)
-        assert [task.done() for task in tasks] == [True, True]
-        slow = asyncio.create_task(stubborn())
-        await asyncio.sleep(0)
-        caller = asyncio.create_task(end_all([slow]))
-        await asyncio.sleep(0)
-        caller.cancel("by a scope")
-        with pytest.raises(asyncio.CancelledError) as caught:
-            await caller
-        assert caught.value.args == ("by a scope",)
-        await asyncio.wait([slow])
-        assert isinstance(slow.exception(), ValueError)
-
-    asyncio.run(run())
+    tasks = [asyncio.create_task(asyncio.Event().wait()), asyncio.create_task(stubborn())]
+    await asyncio.sleep(0)
+    await end_all(tasks)
+    assert [task.done() for task in tasks] == [True, True]
+    slow = asyncio.create_task(stubborn())
+    await asyncio.sleep(0)
+    caller = asyncio.create_task(end_all([slow]))
+    await asyncio.sleep(0)
+    caller.cancel("by a scope")
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await caller
+    assert caught.value.args == ("by a scope",)
+    await asyncio.wait([slow])
+    assert isinstance(slow.exception(), ValueError)

@@ -118,149 +118,129 @@ class Bench:
         return await self.examples.take(label, self.examples.piece(), lambda: [window()] * count)
 
 
-def test_a_head_is_learnt_anew_after_a_few_examples_or_a_share_of_all() -> None:
-    async def run() -> None:
-        bench = Bench()
-        for _ in range(FEW):
-            assert bench.learnt == []
-            await bench.give("a")
-            await asyncio.sleep(0)
-        many = 5 * SHARE
-        for more in (many - FEW, many // SHARE - 1):
-            await bench.give("a", more)
-            await asyncio.sleep(0)
-            assert bench.learnt == [FEW, many]
-        for _ in range(2):
-            await bench.learner.settled()
-            assert bench.learnt == [FEW, many, many + 4], "whoever waits has all examples"
-            assert bench.learner.version == len(bench.served) == 3
-
-    asyncio.run(run())
-
-
-def test_what_comes_while_a_head_is_learnt_is_learnt_after_it() -> None:
-    async def run() -> None:
-        bench = Bench()
-        bench.open.clear()
-        bench.learner.update()
-        bench.learner.update()
-        assert bench.learner.learning
+async def test_a_head_is_learnt_anew_after_a_few_examples_or_a_share_of_all() -> None:
+    bench = Bench()
+    for _ in range(FEW):
+        assert bench.learnt == []
+        await bench.give("a")
         await asyncio.sleep(0)
-        bench.learner.update()
-        bench.open.set()
+    many = 5 * SHARE
+    for more in (many - FEW, many // SHARE - 1):
+        await bench.give("a", more)
+        await asyncio.sleep(0)
+        assert bench.learnt == [FEW, many]
+    for _ in range(2):
         await bench.learner.settled()
-        assert len(bench.learnt) == 2
-        assert not bench.learner.learning
-
-    asyncio.run(run())
+        assert bench.learnt == [FEW, many, many + 4], "whoever waits has all examples"
+        assert bench.learner.version == len(bench.served) == 3
 
 
-def test_no_more_is_taken_than_there_is_room_for() -> None:
-    async def run() -> None:
-        bench = Bench(most=5)
-        assert len(await bench.give("a", 3)) == 3
+async def test_what_comes_while_a_head_is_learnt_is_learnt_after_it() -> None:
+    bench = Bench()
+    bench.open.clear()
+    bench.learner.update()
+    bench.learner.update()
+    assert bench.learner.learning
+    await asyncio.sleep(0)
+    bench.learner.update()
+    bench.open.set()
+    await bench.learner.settled()
+    assert len(bench.learnt) == 2
+    assert not bench.learner.learning
+
+
+async def test_no_more_is_taken_than_there_is_room_for() -> None:
+    bench = Bench(most=5)
+    assert len(await bench.give("a", 3)) == 3
+    bench.examples.check_room("a")
+    rest = await bench.give("a", 4)
+    assert len(rest) == 2
+    with pytest.raises(ServiceError, match="the session is full"):
         bench.examples.check_room("a")
-        rest = await bench.give("a", 4)
-        assert len(rest) == 2
-        with pytest.raises(ServiceError, match="the session is full"):
-            bench.examples.check_room("a")
+    bench.examples.drop(rest[1])
+    bench.examples.check_room("b")
+    with pytest.raises(ServiceError, match="no example of that number"):
         bench.examples.drop(rest[1])
-        bench.examples.check_room("b")
-        with pytest.raises(ServiceError, match="no example of that number"):
-            bench.examples.drop(rest[1])
-        assert bench.examples.get(rest[0]).number == rest[0]
-        await bench.learner.settled()
-        bench.examples.close()
-        assert await bench.give("a") == bench.examples.all() == []
-
-    asyncio.run(run())
+    assert bench.examples.get(rest[0]).number == rest[0]
+    await bench.learner.settled()
+    bench.examples.close()
+    assert await bench.give("a") == bench.examples.all() == []
 
 
-def test_classes_are_so_many_and_what_waits_is_bounded() -> None:
-    async def run() -> None:
-        bench = Bench()
-        for number in range(MAX_CLASSES):
-            bench.examples.check_room(f"class {number}")
-            await bench.give(f"class {number}")
+async def test_classes_are_so_many_and_what_waits_is_bounded() -> None:
+    bench = Bench()
+    for number in range(MAX_CLASSES):
+        bench.examples.check_room(f"class {number}")
+        await bench.give(f"class {number}")
+    bench.examples.check_room("class 0")
+    with pytest.raises(ServiceError, match=f"at most {MAX_CLASSES} classes"):
+        bench.examples.check_room("one more")
+    await bench.learner.settled()
+    before = asyncio.all_tasks()
+    bench.open.clear()
+    for _ in range(MAX_WAITING + 3):
+        bench.examples.offer("class 0", "1", window())
+        await asyncio.sleep(0)
+    with pytest.raises(Overloaded):
         bench.examples.check_room("class 0")
-        with pytest.raises(ServiceError, match=f"at most {MAX_CLASSES} classes"):
-            bench.examples.check_room("one more")
-        await bench.learner.settled()
-        bench.open.clear()
-        for _ in range(MAX_WAITING + 3):
-            bench.examples.offer("class 0", "1", window())
-            await asyncio.sleep(0)
-        with pytest.raises(Overloaded):
-            bench.examples.check_room("class 0")
-        bench.open.set()
-        await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
-        assert bench.few_shot.counts()["class 0"] == 1 + MAX_WAITING
-        bench.examples.check_room("class 0")
-
-    asyncio.run(run())
+    bench.open.set()
+    await asyncio.gather(*asyncio.all_tasks() - before)
+    assert bench.few_shot.counts()["class 0"] == 1 + MAX_WAITING
+    bench.examples.check_room("class 0")
 
 
 @pytest.mark.attack(
     "teaching", "more than 32 classes, at once or by renaming what is on its way", "32; nothing is taken beyond"
 )
-def test_classes_are_so_many_also_when_they_come_at_once() -> None:
-    async def run() -> None:
-        bench = Bench()
-        for number in range(MAX_CLASSES - 2):
-            await bench.give(f"class {number}")
-        await bench.learner.settled()
-        bench.open.clear()
-        coming = asyncio.gather(*(bench.give(label) for label in ("class 0", *"abcdefgh")))
-        await asyncio.sleep(0)
-        bench.examples.rename("class 0", "another")
-        bench.open.set()
-        taken = await coming
-        assert len(bench.few_shot.labels) == MAX_CLASSES
-        assert [len(numbers) for numbers in taken] == [1, 1, *[0] * 7], "first come, first served"
-        await bench.learner.settled()
-
-    asyncio.run(run())
+async def test_classes_are_so_many_also_when_they_come_at_once() -> None:
+    bench = Bench()
+    for number in range(MAX_CLASSES - 2):
+        await bench.give(f"class {number}")
+    await bench.learner.settled()
+    bench.open.clear()
+    coming = asyncio.gather(*(bench.give(label) for label in ("class 0", *"abcdefgh")))
+    await asyncio.sleep(0)
+    bench.examples.rename("class 0", "another")
+    bench.open.set()
+    taken = await coming
+    assert len(bench.few_shot.labels) == MAX_CLASSES
+    assert [len(numbers) for numbers in taken] == [1, 1, *[0] * 7], "first come, first served"
+    await bench.learner.settled()
 
 
-def test_what_cannot_be_learnt_is_logged_and_the_session_goes_on(caplog: pytest.LogCaptureFixture) -> None:
-    async def run() -> None:
-        bench = Bench()
-        bench.learnt = None  # type: ignore[assignment]  # so that make() fails
-        bench.learner.update()
-        await bench.learner.settled()
-        assert (bench.learner.version, bench.learner.head, bench.learner.learning) == (0, None, False)
-        assert "a head was not learnt" in caplog.text
-        with pytest.raises(ServiceError, match="show examples of at least two classes"):
-            bench.learner.ready()
-
-    asyncio.run(run())
+async def test_what_cannot_be_learnt_is_logged_and_the_session_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench()
+    bench.learnt = None  # type: ignore[assignment]  # so that make() fails
+    bench.learner.update()
+    await bench.learner.settled()
+    assert (bench.learner.version, bench.learner.head, bench.learner.learning) == (0, None, False)
+    assert "a head was not learnt" in caplog.text
+    with pytest.raises(ServiceError, match="show examples of at least two classes"):
+        bench.learner.ready()
 
 
-def test_classes_change_their_names_and_followers_hear_of_it() -> None:
-    async def run() -> None:
-        async with teaching() as (_, sessions):
-            session, heard = await sessions.begin("a", None), []
-            session.followers.add(heard.append)
-            for label, number in (("a", 1), ("b", 2)):
-                await session.examples.take(label, session.examples.piece(), lambda number=number: [window()] * number)
-            assert [(one.label, one.examples) for one in heard[-1].classes] == [("a", [0]), ("b", [1, 2])]
-            session.examples.rename("a", "a")
-            session.examples.rename("a", "c")
-            for call, says in (
-                (lambda: session.examples.rename("c", "b"), "another class has that name"),
-                (lambda: session.examples.rename("a", "x"), "no class of that name"),
-                (lambda: session.examples.forget("a"), "no class of that name"),
-            ):
-                with pytest.raises(ServiceError, match=says):
-                    call()
-            await session.learner.settled()
-            assert heard[-1].ready
-            made = session.learner.model.classifier
-            assert made.ann_macs == Classifier(made.network, made.card, "counted anew").ann_macs
-            session.examples.forget("b")
-            await session.learner.settled()
-            assert ([one.label for one in heard[-1].classes], heard[-1].ready) == (["c"], False)
-            sessions.end(session.id)
-            assert heard[-1] is None
-
-    asyncio.run(run())
+async def test_classes_change_their_names_and_followers_hear_of_it() -> None:
+    async with teaching() as (_, sessions):
+        session, heard = await sessions.begin("a", None), []
+        session.followers.add(heard.append)
+        for label, number in (("a", 1), ("b", 2)):
+            await session.examples.take(label, session.examples.piece(), lambda number=number: [window()] * number)
+        assert [(one.label, one.examples) for one in heard[-1].classes] == [("a", [0]), ("b", [1, 2])]
+        session.examples.rename("a", "a")
+        session.examples.rename("a", "c")
+        for call, says in (
+            (lambda: session.examples.rename("c", "b"), "another class has that name"),
+            (lambda: session.examples.rename("a", "x"), "no class of that name"),
+            (lambda: session.examples.forget("a"), "no class of that name"),
+        ):
+            with pytest.raises(ServiceError, match=says):
+                call()
+        await session.learner.settled()
+        assert heard[-1].ready
+        made = session.learner.model.classifier
+        assert made.ann_macs == Classifier(made.network, made.card, "counted anew").ann_macs
+        session.examples.forget("b")
+        await session.learner.settled()
+        assert ([one.label for one in heard[-1].classes], heard[-1].ready) == (["c"], False)
+        sessions.end(session.id)
+        assert heard[-1] is None

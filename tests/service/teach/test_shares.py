@@ -49,17 +49,14 @@ async def step(session: TeachingSession, bin_ms: float | None = None) -> None:
 
 @pytest.mark.attack("teaching", "a session that is used only to predict, at whatever bin", "is in use: not forgotten")
 @pytest.mark.parametrize("bin_ms", [None, 5])
-def test_who_only_predicts_uses_a_session(bin_ms: float | None) -> None:
-    async def scenario() -> None:
-        async with teaching(lesson_idle_s=60) as (_, sessions):
-            stepped, idle = await sessions.begin("a", None), await sessions.begin("a", None)
-            stepped.used -= 1e6
-            idle.used -= 1e6
-            await step(stepped, bin_ms)
-            sessions.expire()
-            assert list(sessions._open) == [stepped.id]
-
-    asyncio.run(scenario())
+async def test_who_only_predicts_uses_a_session(bin_ms: float | None) -> None:
+    async with teaching(lesson_idle_s=60) as (_, sessions):
+        stepped, idle = await sessions.begin("a", None), await sessions.begin("a", None)
+        stepped.used -= 1e6
+        idle.used -= 1e6
+        await step(stepped, bin_ms)
+        sessions.expire()
+        assert list(sessions._open) == [stepped.id]
 
 
 def threads() -> int:
@@ -67,88 +64,76 @@ def threads() -> int:
 
 
 @pytest.mark.attack("teaching", "one session at every bin", "three beside its own run at once")
-def test_a_session_runs_at_few_bins_at_once() -> None:
-    async def scenario() -> None:
-        async with teaching() as (_, sessions):
-            session = await sessions.begin("a", None)
-            session.learner.model.at(1)
-            one = threads()
-            for bin_ms in range(2, 20):
-                assert session.learner.model.at(bin_ms).classifier.contract.bin_us == bin_ms * 1000
-            until(lambda: threads() <= one + 2, "those of few bins")
-            assert session.learner.model.at(19) is session.learner.model.at(19), "the last ones are kept"
-            jobs: list[tuple[Scheduler, Job]] = []
+async def test_a_session_runs_at_few_bins_at_once() -> None:
+    async with teaching() as (_, sessions):
+        session = await sessions.begin("a", None)
+        session.learner.model.at(1)
+        one = threads()
+        for bin_ms in range(2, 20):
+            assert session.learner.model.at(bin_ms).classifier.contract.bin_us == bin_ms * 1000
+        until(lambda: threads() <= one + 2, "those of few bins")
+        assert session.learner.model.at(19) is session.learner.model.at(19), "the last ones are kept"
+        jobs: list[tuple[Scheduler, Job]] = []
 
-            def open_at_every_bin() -> None:
-                for bin_ms in range(1, 20):
-                    scheduler = session.learner.model.at(bin_ms).scheduler
-                    jobs.append((scheduler, scheduler.open(Stepped(), request=False)))
+        def open_at_every_bin() -> None:
+            for bin_ms in range(1, 20):
+                scheduler = session.learner.model.at(bin_ms).scheduler
+                jobs.append((scheduler, scheduler.open(Stepped(), request=False)))
 
-            with pytest.raises(WrongBin, match="close one of its streams"):
-                open_at_every_bin()
-            for scheduler, job in jobs:
-                scheduler.close(job)
-            session.learner.model.at(19)
-
-    asyncio.run(scenario())
+        with pytest.raises(WrongBin, match="close one of its streams"):
+            open_at_every_bin()
+        for scheduler, job in jobs:
+            scheduler.close(job)
+        session.learner.model.at(19)
 
 
 @pytest.mark.attack("teaching", "forty downloads of one session", "another's comes after one of them")
-def test_who_asks_for_much_waits_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_asks_for_much_waits_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     packed: list[str] = []
     monkeypatch.setattr(routes, "archive", lambda name, *_: packed.append(name) or b"")
 
     async def settled() -> None:
         pass
 
-    async def scenario() -> None:
-        async with teaching() as (_, sessions):
-            greedy, other = [await sessions.begin(client, None) for client in "ab"]
-            for session in (greedy, other):
-                monkeypatch.setattr(session.learner, "settled", settled)
-                monkeypatch.setattr(session.learner, "ready", lambda: SimpleNamespace(network=None, card=None))
-            asked = [routes.download(greedy, "greedy") for _ in range(40)]
-            await asyncio.gather(*asked, routes.download(other, "other"))
-            assert packed.index("other") <= 1
-            assert Counter(packed) == {"greedy": 40, "other": 1}
-
-    asyncio.run(scenario())
+    async with teaching() as (_, sessions):
+        greedy, other = [await sessions.begin(client, None) for client in "ab"]
+        for session in (greedy, other):
+            monkeypatch.setattr(session.learner, "settled", settled)
+            monkeypatch.setattr(session.learner, "ready", lambda: SimpleNamespace(network=None, card=None))
+        asked = [routes.download(greedy, "greedy") for _ in range(40)]
+        await asyncio.gather(*asked, routes.download(other, "other"))
+        assert packed.index("other") <= 1
+        assert Counter(packed) == {"greedy": 40, "other": 1}
 
 
 @pytest.mark.attack("teaching", "sessions left alone", "forgotten after 30 minutes")
-def test_an_unused_session_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def scenario() -> None:
-        async with teaching(lesson_idle_s=60) as (_, sessions):
-            now = [0.0]
-            monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
-            idle, followed = await sessions.begin("a", None), await sessions.begin("a", None)
-            followed.followers.add(lambda _: None)
-            idle.used = followed.used = 0.0
-            now[0] = 59
-            assert sessions.get(idle.id) is idle
-            now[0] = 59 + 60
-            assert sessions.get(idle.id) is idle, "it was asked for a minute ago"
-            now[0] = 59 + 60 + 61
-            assert sessions.get(followed.id) is followed
-            with pytest.raises(ServiceError, match="no teaching session of that id"):
-                sessions.get(idle.id)
-            monkeypatch.undo()
-
-    asyncio.run(scenario())
+async def test_an_unused_session_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with teaching(lesson_idle_s=60) as (_, sessions):
+        now = [0.0]
+        monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+        idle, followed = await sessions.begin("a", None), await sessions.begin("a", None)
+        followed.followers.add(lambda _: None)
+        idle.used = followed.used = 0.0
+        now[0] = 59
+        assert sessions.get(idle.id) is idle
+        now[0] = 59 + 60
+        assert sessions.get(idle.id) is idle, "it was asked for a minute ago"
+        now[0] = 59 + 60 + 61
+        assert sessions.get(followed.id) is followed
+        with pytest.raises(ServiceError, match="no teaching session of that id"):
+            sessions.get(idle.id)
+        monkeypatch.undo()
 
 
-def test_an_unused_session_ends_though_nobody_asks() -> None:
-    async def scenario() -> None:
-        async with teaching(lesson_idle_s=0.01) as (runtime, sessions):
-            identity = (await sessions.begin("a", None)).id
+async def test_an_unused_session_ends_though_nobody_asks() -> None:
+    async with teaching(lesson_idle_s=0.01) as (runtime, sessions):
+        identity = (await sessions.begin("a", None)).id
 
-            def ended() -> bool:
-                with suppress(UnknownModel):
-                    runtime.registry.get(identity)
-                    return False
-                return True
+        def ended() -> bool:
+            with suppress(UnknownModel):
+                runtime.registry.get(identity)
+                return False
+            return True
 
-            assert not ended()
-            await asyncio.to_thread(until, ended, "the end of the session")
-
-    asyncio.run(scenario())
+        assert not ended()
+        await asyncio.to_thread(until, ended, "the end of the session")
