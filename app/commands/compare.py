@@ -20,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     for name, setting in read_settings(CompareConfig).items():
         kind, default = type(setting.default), setting.default
         if kind is tuple:
-            kind = listed_ints if get_args(setting.hint)[0] is int else listed
+            kind = whole_numbers if get_args(setting.hint)[0] is int else listed
             default = ",".join(map(str, default))
         help_text = f"{setting.help} (default {default})"
         parser.add_argument("--" + name.replace("_", "-"), type=kind, default=argparse.SUPPRESS, help=help_text)
@@ -34,7 +34,7 @@ def listed(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip() not in ("", "none"))
 
 
-def listed_ints(text: str) -> tuple[int, ...]:
+def whole_numbers(text: str) -> tuple[int, ...]:
     """A comma-separated list of whole numbers."""
     return tuple(map(int, listed(text)))
 

@@ -29,16 +29,6 @@ def test_no_command_lists_all_commands(capsys: pytest.CaptureFixture[str]) -> No
     assert all(name in out for name in cli.COMMANDS)
 
 
-@pytest.mark.parametrize("arguments", [["no-such-command"], ["predict"], ["train", "--epochs", "many"]])
-def test_wrong_usage_is_exit_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stop:
-        cli.main(arguments)
-    assert stop.value.code == 2
-    said = capsys.readouterr().err
-    assert "usage" in said
-    assert "choose from" in said or arguments != ["no-such-command"]
-
-
 @pytest.mark.parametrize(
     ("error", "code", "said"),
     [

@@ -13,7 +13,7 @@ from spikesight.app.cli import main
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel, log_levels
 from spikesight.encoders.sources import samples
 from spikesight.models.checkpoint import save
-from spikesight.models.contract import Card, Contract
+from spikesight.models.contract import Card
 from spikesight.models.export.parity import ExportError
 from tests.support.exporting import CARD, CONFIG, require_onnx
 from tests.support.models import lively, some_known
@@ -69,16 +69,6 @@ def test_pixels_are_those_of_the_emulator(folder: Path) -> None:
     assert np.array_equal(emulator.state.reference, start)  # ln I of black is 0
     assert np.array_equal(emulator._on, on)
     assert np.array_equal(emulator._off, off)
-
-
-def test_refused_and_nothing_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    save(tmp_path / "images", lively(CONFIG), Card(Contract("image", 2, 17, 13, 4, "direct"), ("a", "b", "c")))
-    save(tmp_path / "events", lively(CONFIG), CARD)
-    before = sorted(tmp_path.rglob("*"))
-    for model, site, sentence in (("images", "new", "takes events"), ("events", "images", "not an empty folder")):
-        assert main(["export", str(tmp_path / model), "--web", str(tmp_path / site)]) == 2
-        assert sentence in capsys.readouterr().err
-    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_damaged_runtime_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from spikesight.app.commands.calibrate import CONTRACT, settings
 from spikesight.models.checkpoint import load, save
 from spikesight.models.contract import Card
 from tests.support.exporting import CARD, CONFIG
-from tests.support.inputs.data_sets import write_nmnist, write_takes
+from tests.support.inputs.data_sets import write_nmnist
 from tests.support.models import lively
 
 
@@ -30,14 +30,6 @@ def test_the_cards_recipe_is_followed_and_flags_win() -> None:
     assert settings(card(), data="mine").data == "mine"
     with pytest.raises(ValueError, match="does not say what it was trained on: give --data"):
         settings(CARD)
-
-
-def test_other_classes_than_the_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_takes(tmp_path / "takes", [f"{name}/{n}.npz" for name in ("cup", "phone") for n in range(6)], 0.4)
-    save(tmp_path / "m", lively(CONFIG), CARD)
-    assert main(["calibrate", str(tmp_path / "m"), "--data", str(tmp_path / "takes"), "--to", str(tmp_path / "k")]) == 2
-    assert "the data's classes are cup, phone; the model's are a, b, c" in capsys.readouterr().err
-    assert not (tmp_path / "k").exists()
 
 
 def test_what_was_measured_is_said_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,9 +33,3 @@ def test_flags_win_over_quick_and_quick_over_the_defaults(
     assert main(["compare", *words]) == 2
     assert "that is all" in capsys.readouterr().err
     assert asked == [replace(CompareConfig(), **changes)]
-
-
-@pytest.mark.parametrize("flag", ["--images", "--aims"])
-def test_what_is_no_number_is_refused(flag: str) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        main(["compare", flag, "many"])

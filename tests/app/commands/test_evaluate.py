@@ -92,17 +92,3 @@ def test_a_folder_of_strangers(model: str, tmp_path: Path, capsys: Captured) -> 
     assert "has none of these classes; it has zero, one, two" in capsys.readouterr().err
     assert main(["evaluate", model, str(tmp_path), "--corrupt"]) == 2
     assert "--corrupt is for recordings of events of the model's classes" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("words", "sentence"),
-    [
-        (["nothing-like-it", "x"], "no model 'nothing-like-it'"),
-        (["nmnist", "nowhere"], "no folder nowhere"),
-        (["mnist-direct", "nmnist", "--root", "nowhere"], "N-MNIST is not in"),
-    ],
-)
-def test_mistakes_are_one_sentence(capsys: Captured, words: list[str], sentence: str) -> None:
-    assert main(["evaluate", *words]) == 2
-    (said,) = capsys.readouterr().err.strip().splitlines()
-    assert sentence in said

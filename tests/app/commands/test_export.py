@@ -21,31 +21,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("words", "sentence"),
-    [
-        *((f"--window {n}", "--window must lie in 1 to 1000") for n in (0, 1001)),
-        *((f"--web site {other}", "--web goes without") for other in ("--window 1", "--out f", "--format nir")),
-        ("--web site --bin-ms any", "--web goes without"),
-        *((f"--bin-ms {n}", "bin_ms must be whole milliseconds from 1 to 10") for n in ("nan", 0, 11)),
-    ],
-)
-def test_flags_that_do_not_go_together(
-    words: str, sentence: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    monkeypatch.chdir(tmp_path)
-    assert main(["export", str(model), *words.split()]) == 2
-    assert sentence in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_bin_that_is_no_number(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        main(["export", "nmnist", "--bin-ms", "some"])
-    assert "'some' is no number of milliseconds, and not any" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
     ("words", "bin_us", "options"),
     [
         ("", 10_000, {"window": None, "any_bin": False}),

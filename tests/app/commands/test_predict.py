@@ -77,20 +77,6 @@ def test_what_is_odd_about_a_recording_is_said(
     assert odd == [f"{take}: it is cut off", f"{take}: and old"]
 
 
-@pytest.mark.parametrize(
-    ("words", "sentence"),
-    [
-        (["--model", "nothing"], "no model 'nothing'"),
-        (["--bin-ms", "40"], "whole milliseconds from 1 to 10"),
-        *((["--error-rate", rate], "--error-rate must lie between 0 and 1") for rate in ("0", "1", "-1", "nan")),
-    ],
-)
-def test_mistakes_are_one_sentence(words: list[str], sentence: str, model: str, take: str, capsys: Captured) -> None:
-    assert main(["predict", "--model", model, *words, take]) == 2
-    (said,) = capsys.readouterr().err.splitlines()
-    assert sentence in said
-
-
 def test_without_a_shipped_model_one_must_be_named(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
     monkeypatch.setattr("spikesight.models.shipped.shipped", dict)
     assert main(["predict", "none.png"]) == 2

@@ -30,20 +30,3 @@ def test_what_is_learnt_is_said_and_a_model(things: str, tmp_path: Path, capsys:
     assert "ridge on log counts" in out
     assert main(["evaluate", str(tmp_path / "few"), things, "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["shared"]) == 10
-
-
-@pytest.mark.parametrize(
-    ("words", "sentence"),
-    [
-        (["--shots", "9"], "has 6 examples; 9 are needed"),
-        (["--shots", "-1"], "cannot be negative"),
-        (["--features", "mnist-direct"], "cannot give features"),
-        (["--features", "no-such"], "no-such"),
-    ],
-)
-def test_what_cannot_be_taught_is_said(
-    words: list[str], sentence: str, things: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["teach", "--data", things, "--to", str(tmp_path / "m"), *words]) == 2
-    assert sentence in capsys.readouterr().err
-    assert not (tmp_path / "m").exists()

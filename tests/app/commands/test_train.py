@@ -39,26 +39,6 @@ def test_help_has_two_levels(flag: str, listed: bool, capsys: pytest.CaptureFixt
     assert ("--teacher-weight" in text) == ("cifar100" in text) == listed
 
 
-@pytest.mark.parametrize(
-    ("words", "text"),
-    [
-        (["--data", "nowhere"], "no folder"),
-        (["--data", "nmnist", "--root", "nowhere"], "N-MNIST is not in"),
-        (["--resume", "nowhere"], "no checkpoint"),
-        (["--network", "no", "--dry-run"], "unknown network"),
-        (["--lr", "-1"], "must be positive"),
-    ],
-)
-def test_mistakes_are_one_sentence(
-    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: list[str], text: str
-) -> None:
-    monkeypatch.chdir(root)
-    assert train_dvs([*(["--config", "small.yaml"] if "--resume" not in words else []), *words]) == 2
-    errors = capsys.readouterr().err
-    assert text in errors
-    assert len(errors.strip().splitlines()) == 1
-
-
 def run_at(folder: Path, seconds: int, config: TrainConfig | None = None) -> Path:
     """A run with a checkpoint of that time."""
     path = folder / "checkpoints" / "last.safetensors"
@@ -142,12 +122,12 @@ def test_from_recordings_to_a_model_in_one_command(root: Path) -> None:
         env={**os.environ, "PYTHONWARNINGS": "error"},
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
-    folder, *_, test, serve, last = result.stdout.splitlines()
-    found = json.loads(last)
+    lines = result.stdout.splitlines()
+    found = json.loads(lines[-1])
     figures, where = found["test"], found["run"]
     assert figures["count"] == 6
-    assert folder == f"run folder: {where}"
-    assert test.startswith(f"test accuracy {figures['accuracy']:.4f} ({figures['correct']} of 6, 95 % interval ")
-    assert serve == f"serve it with: spikesight serve --model {where}/model"
+    accuracy = f"test accuracy {figures['accuracy']:.4f} ({figures['correct']} of 6, 95 % interval "
+    assert any(line.startswith(accuracy) for line in lines)
+    assert {f"run folder: {where}", f"serve it with: spikesight serve --model {where}/model"} <= {*lines}
     assert (root / where / "model" / "config.json").is_file()
     assert "\r" not in result.stderr

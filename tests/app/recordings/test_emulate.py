@@ -127,10 +127,3 @@ def test_a_video_keeps_its_size_and_takes_its_flags(tmp_path: Path) -> None:
     t = made["plain"].events["t"]
     assert 0 < t[0] < 40_000, "between the first two frames"
     assert 160_000 < t[-1] <= 200_000, "up to the sixth"
-
-
-def test_mistakes_are_exit_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "x.mp4").write_bytes(b"no video")
-    for source, sentence in (("none", "there is no"), (".", "there are no images"), ("x.mp4", "is no video")):
-        assert main(["emulate", str(tmp_path / source), str(tmp_path / "o.h5")]) == 2
-        assert sentence in capsys.readouterr().err

@@ -75,18 +75,3 @@ def test_marks_are_asked_for(
     answers |= {"0-0.5": f"0.00 s, {len(between(walk, 0, 0.125))} events"}
     assert all(answer in said for word, answer in answers.items() if word in typed)
     assert said.count("there are no marks") == (2 if typed[0] == "list" else 0)
-
-
-@pytest.mark.parametrize(
-    "mark", ["1-2", "wave", "2-1=wave", "2-2=x", "-1=x", "1e9=x", "1-x=x", "1-2=../x", "1-2=", "nan-2=x", "1-2=.x"]
-)
-def test_what_is_no_mark_is_refused(walk: Path, tmp_path: Path, mark: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        main(["label", str(walk), f"--mark={mark}", "--to", str(tmp_path / "out")])
-    assert f"'{mark.partition('=')[0]}" in capsys.readouterr().err
-
-
-def test_a_stretch_without_events_is_a_sentence(walk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["label", str(walk), "--mark", "4.2-5.2=wave", "--to", str(tmp_path / "out")]) == 2
-    assert "no events between 4.2 s and 5.2 s" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()

@@ -92,29 +92,6 @@ def test_to_udp(recording: tuple[Path, Events], capsys: pytest.CaptureFixture[st
     assert "2,100 events sent" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("words", "sentence"),
-    [
-        (["--speed", "0"], "must be above 0"),
-        (["--packet", "0"], "must be above 0"),
-        (["--burst", "0"], "must be above 0"),
-        (["--to", "nowhere"], "cannot send to 'nowhere'"),
-    ],
-)
-def test_mistakes_are_one_sentence(
-    recording: tuple[Path, Events], words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["play", str(recording[0]), *words]) == 2
-    assert sentence in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("span", ["soon", "1", "1:", ":1", ""])
-def test_what_is_no_interval(span: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        main(["play", "a.raw", f"--gap={span}"])
-    assert "is no interval" in capsys.readouterr().err
-
-
 def test_a_camera_that_nobody_comes_to(recording: tuple[Path, Events], capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--to", f"dv://127.0.0.1:{free_port()}", "--wait", "0"]
     assert main(["play", str(recording[0]), *words]) == 1

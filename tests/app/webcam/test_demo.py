@@ -96,20 +96,6 @@ def test_a_recording_ends_after_the_seconds_that_are_asked_for(
     assert 5 <= len(lines_of(capsys, tmp_path / "some.aedat4", "--model", model, "--seconds", "0.1")) <= 11
 
 
-@pytest.mark.parametrize(
-    ("words", "sentence"),
-    [
-        (["--source", "nothing-of-that-name"], "no source 'nothing-of-that-name'"),
-        (["--source", __file__], "test_demo.py"),
-        (["--source", "digit-3", "--model", "nobody"], "no model 'nobody'"),
-        (["--source", "digit-3", "--record", "/nowhere/at/all/out.mp4"], "cannot be written"),
-    ],
-)
-def test_mistakes_are_one_sentence(words: list[str], sentence: str, capfd: pytest.CaptureFixture[str]) -> None:
-    assert run(*words, "--no-window") == 2
-    assert sentence in capfd.readouterr().err.splitlines()[-1]
-
-
 def test_without_shipped_models_one_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webcam, "shipped", dict)
     with pytest.raises(ValueError, match="name a folder with --model"):
