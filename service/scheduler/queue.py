@@ -203,13 +203,9 @@ class Queue:
                 self.requests.append(job)
         self.requests.extendleft(reversed(first))
 
-    def drain(self) -> list[Job]:
-        """Every job that waits, out of the queue."""
-        jobs = [*self.requests, *self.streams, *(job for job, _ in self.undecoded)]
-        self.requests.clear()
-        self.streams.clear()
-        self.undecoded.clear()
-        return jobs
+    def waiting(self) -> list[Job]:
+        """Every job that waits."""
+        return [*self.requests, *self.streams, *(job for job, _ in self.undecoded)]
 
     def _further_steps(self, batch: list[Work], affordable: int) -> int:
         """How many more steps these jobs may make at once: none while a stream is open, or one wants each step."""

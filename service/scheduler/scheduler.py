@@ -277,7 +277,7 @@ class Scheduler:
                 self._tick(batch)
             self._after_tick()
         with self._network, self._changed:
-            for job in self._queue.drain():
+            for job in self._queue.waiting():
                 self._queue.fail(job, Stopped())
         self._after_tick()
 

@@ -44,11 +44,12 @@ def test_requests_in_a_replica_that_hangs_are_answered_by_another() -> None:
         assert caught.value.status == 503, "it is not called loaded while one cannot say"
 
 
-def test_where_all_hang_the_client_hears_so_at_its_deadline() -> None:
-    with proxied(Silent(), deadline_s=0.3) as (client, proxy):
-        until(lambda: hung(proxy) == 1)
+@pytest.mark.parametrize("there", [0, 1])
+def test_where_none_is_there_or_all_hang_the_client_hears_so_at_its_deadline(there: int) -> None:
+    with proxied(*[Silent() for _ in range(there)], deadline_s=0.3) as (client, proxy):
+        until(lambda: hung(proxy) == there)
         assert not client.ready()
-        assert metric(client._ask("GET", "/metrics").decode(), "spikesight_front_replicas_missing") == 1
+        assert metric(client._ask("GET", "/metrics").decode(), "spikesight_front_replicas_missing") == there
         for ask, status in ((lambda: client.predict(picture()), 503), (lambda: client.stream(**STREAM), 1013)):
             with pytest.raises(ClientError) as caught:
                 ask()

@@ -71,15 +71,6 @@ def test_a_sample_that_ends_replicas_does_not_end_them_all() -> None:
     assert sum(one.asked for one in dropping) == 3
 
 
-def test_without_replicas_there_is_a_clear_answer() -> None:
-    with proxied(deadline_s=0.3) as (client, _):
-        assert not client.ready()
-        for ask, status in ((lambda: client.predict(picture()), 503), (lambda: client.stream(**STREAM), 1013)):
-            with pytest.raises(ClientError) as caught:
-                ask()
-            assert caught.value.status == status
-
-
 def test_every_replica_loads_a_model_again(tmp_path: Path) -> None:
     def keep(seed: int) -> None:
         made = tiny(seed=seed)

@@ -1,14 +1,19 @@
-"""Models from disk: one that was named must be good, one that somebody saved may be broken and is left out."""
+"""Models from disk: loaded, loaded again, and left out where somebody saved a broken one."""
 
+import logging
 import os
 from pathlib import Path
 
 import pytest
+import torch
 
 from spikesight.models.checkpoint import save
+from spikesight.models.classifier import Classifier
 from spikesight.models.contract import CheckpointError
+from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
+from spikesight.service.http.errors import Overloaded
 from spikesight.service.http.metrics import Metrics
-from spikesight.service.scheduler.registry import Registry
+from spikesight.service.scheduler.registry import SLOW, NotLoaded, Registry, UnknownModel
 from spikesight.service.scheduler.threads import Mailbox
 from spikesight.service.settings import Settings
 from tests.support.models import tiny
@@ -22,8 +27,53 @@ def kept(folder: Path, name: str, *, broken: bool = False) -> Path:
     return folder / name
 
 
-def registry(saved: Path, *models: Path) -> Registry:
+def registry(saved: Path | None, *models: Path) -> Registry:
     return Registry(Settings(models=tuple(map(str, models)), save_to=saved), Metrics(), Mailbox())
+
+
+def test_loading_names_each_model_and_warns_of_slow_ones(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("spikesight"), "propagate", True)
+    card = tiny().card
+    beyond = ResNetConfig("ms", (1, 1), (4, 8), pool="max", classes=len(card.labels), spiking_readout=True)
+    save(tmp_path / "beyond", SpikingResNet(beyond), card)
+    made = registry(None, tmp_path / "beyond")
+    with caplog.at_level(logging.INFO, "spikesight"):
+        made.load()
+    made.stop()
+    said = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert said == [("INFO", "model ready"), ("WARNING", SLOW), ("INFO", "models loaded")]
+
+
+def bias(classifier: Classifier) -> float:
+    return float(classifier.network.get_parameter("readout.bias").detach()[0])
+
+
+def test_a_model_that_is_loaded_again_is_what_lies_there_now(tmp_path: Path) -> None:
+    made, changed = registry(None, kept(tmp_path, "one")), tiny()
+    made.load()
+    made.serve(tiny(name="of-memory"))
+    old = made.get("one")
+    with torch.no_grad():
+        changed.network.get_parameter("readout.bias").fill_(7.0)
+    save(tmp_path / "one", changed.network, changed.card)
+    made.load_again("one")
+    fresh = made.get("one")
+    assert fresh is made.get(None)
+    assert (bias(old.classifier), bias(fresh.classifier)) == (pytest.approx(bias(tiny())), 7.0)
+    assert fresh.scheduler._thread.is_alive()
+    old.scheduler._thread.join(30)
+    assert not old.scheduler._thread.is_alive(), "it was retired"
+    (tmp_path / "one" / "model.safetensors").write_bytes(b"cut")
+    for name, refusal, status in (("one", NotLoaded, 409), ("of-memory", NotLoaded, 409), ("two", UnknownModel, 404)):
+        with pytest.raises(refusal) as caught:
+            made.load_again(name)
+        assert caught.value.status == status
+    assert made.get("one") is fresh
+    with made._loading, pytest.raises(Overloaded):
+        made.load_again("one")
+    made.stop()
 
 
 def test_a_saved_model_that_is_broken_is_left_out_and_a_named_one_is_an_error(
