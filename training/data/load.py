@@ -95,8 +95,6 @@ def load_data(config: TrainConfig) -> Data:
         return _load_recordings(listing, config)
     if config.emulated:
         raise DataError("--emulated joins emulated events to recordings; this data set holds images")
-    if config.crop != "none":
-        raise DataError("--crop is for recordings of events; this data set holds images")
     return _load_images(listing, config)
 
 

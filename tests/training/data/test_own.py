@@ -1,4 +1,4 @@
-"""Windows of a folder of one's own: how long, which ones, and what share of the events they hold."""
+"""A folder of one's own: which windows, how long, what share of the events; nothing lies on two sides."""
 
 from pathlib import Path
 from typing import Any
@@ -6,30 +6,20 @@ from typing import Any
 import numpy as np
 import pytest
 
+from spikesight.encoders.dvs import DvsEncoder
 from spikesight.encoders.events import SensorSize, make_events
-from spikesight.encoders.recordings.files import write_recording
+from spikesight.encoders.recordings.files import read_recording, write_recording
 from spikesight.training.config import TrainConfig
-from spikesight.training.data.folders import Folder, Take
-from spikesight.training.data.own import CROP_SIDE, _coverage, _items, _summary, list_own, rate_of, window_for
-from spikesight.training.data.separate import Stretch
-from spikesight.training.data.sets import DataError, Item, Window
-from spikesight.training.data.windows import SLOT_US, Scan
-from tests.support.inputs.data_sets import write_takes
-
-
-@pytest.fixture(scope="module")
-def day(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_takes(tmp_path_factory.mktemp("day"), ["cat.npz", "dog.npz"], 12.0, rate=4000)
-
+from spikesight.training.data import load_data
+from spikesight.training.data.folders import Take
+from spikesight.training.data.own import CROP_SIDE, list_own, window_for
+from spikesight.training.data.sets import DataError, Item
+from spikesight.training.data.windows import Scan
+from tests.support.inputs.data_sets import small_config, write_takes
 
 TAKES = [Take(Path("d") / name, label, "", "train") for name, label in (("a", "cat"), ("b", "cat"), ("c", "dog"))]
-
-
-def counted(*counts: int) -> Scan:
-    return Scan(SensorSize(34, 34), 0, np.array(counts, np.int64))
-
-
-SCANS = [counted(*[10] * 60), counted(*[10] * 60), counted(*[10] * 60)]
+SCANS = [Scan(SensorSize(34, 34), 0, np.full(60, 10, np.int64)) for _ in TAKES]
+PARTED = ["train/cup.npz", "train/phone.npz", "test/cup.npz", "test/phone.npz"]
 
 
 def window(**settings: Any) -> tuple[int, int]:
@@ -39,114 +29,141 @@ def window(**settings: Any) -> tuple[int, int]:
 
 def test_what_was_asked_for_and_the_rest_as_suits() -> None:
     steps, bin_us = window()
-    assert window(steps=7) == (7, bin_us)
-    assert window(bin_us=5000) == (steps, 5000)
-    assert window(window_ms=300) == (steps, 300_000 // steps)
-    assert window(window_ms=300, steps=6) == (6, 50_000)
-    assert window(window_ms=300, bin_us=50_000) == (6, 50_000)
-    assert window(window_ms=10, bin_us=50_000) == (1, 50_000)
-    assert window(window_ms=300, steps=6, bin_us=50_000) == (6, 50_000)
+    for settings, expected in (
+        ({"steps": 7}, (7, bin_us)),
+        ({"bin_us": 5000}, (steps, 5000)),
+        ({"window_ms": 300}, (steps, 300_000 // steps)),
+        ({"window_ms": 300, "steps": 6}, (6, 50_000)),
+        ({"window_ms": 300, "bin_us": 50_000}, (6, 50_000)),
+        ({"window_ms": 10, "bin_us": 50_000}, (1, 50_000)),
+        ({"window_ms": 300, "steps": 6, "bin_us": 50_000}, (6, 50_000)),
+    ):
+        assert window(**settings) == expected
     with pytest.raises(ValueError, match="--window-ms 300 is not --steps 6 times --bin-us 40000: leave one out"):
         window(window_ms=300, steps=6, bin_us=40_000)
+    for crop, side in (("object", CROP_SIDE), ("none", 34)):
+        found = window_for(TrainConfig(crop=crop), TAKES, SCANS)  # type: ignore[arg-type]
+        assert (found.height, found.width) == (side, side)
 
 
-HOPS: list[tuple[dict[str, int], int]] = [({}, 150_000), ({"hop_ms": 100}, 100_000)]
-
-
-@pytest.mark.parametrize(("settings", "hop_us"), HOPS)
-def test_windows_overlap_by_half_in_training_alone(settings: dict[str, Any], hop_us: int, day: Path) -> None:
-    listing = list_own(TrainConfig(window_ms=300, val_fraction=0.3, **settings), day)
+@pytest.mark.parametrize(("hop_ms", "hop_us"), [(0, 150_000), (100, 100_000)])
+def test_windows_overlap_in_training_alone(hop_ms: int, hop_us: int, tmp_path: Path) -> None:
+    day = write_takes(tmp_path, ["cat.npz", "dog.npz"], 12.0)
+    listing = list_own(TrainConfig(window_ms=300, val_fraction=0.3, hop_ms=hop_ms), day)
     assert listing.val is not None
     assert f"every {hop_us / 1000:g} ms in training" in listing.notes[1]
-    for items, apart_us in ((listing.train, hop_us), (listing.val, max(hop_us, 300_000))):
+    for items, apart_us in ((listing.train, hop_us), (listing.val, 300_000)):
         begins = [item.begin_us for item in items if item.label == 0]
         assert float(min(np.diff(begins))) == pytest.approx(apart_us, rel=0.02)  # spread evenly over a recording
         assert {item.length_us for item in items} == {300_000 // listing.window.steps * listing.window.steps}
 
 
-def test_a_crop_is_a_small_square() -> None:
-    found = window_for(TrainConfig(crop="object"), TAKES, SCANS)
-    assert (found.height, found.width) == (CROP_SIDE, CROP_SIDE)
-    plain = window_for(TrainConfig(crop="none"), TAKES, SCANS)
-    assert (plain.height, plain.width) == (34, 34)
+def test_a_folder_is_described_class_by_class(tmp_path: Path) -> None:
+    names = ["train/cat-1.npz", "train/cat-2.npz", "train/dog.npz", "test/cat.npz", "test/dog.npz"]
+    write_takes(tmp_path, names, 6.0)
+    for n in range(4):
+        (tmp_path / f"{n}.txt").write_text("words")
+    listing = list_own(TrainConfig(window_ms=250, steps=10, hop_ms=100), tmp_path)
+    counts = {
+        label: [sum(item.label == label for item in part) for part in (listing.train, listing.val or (), listing.test)]
+        for label in (0, 1)
+    }
+    first, second, cat, dog = listing.notes[:4]
+    assert first == "layout flat: 2 classes, 5 recordings, 30 s, 0.12 M events"
+    assert second == "windows of 250 ms (10 bins of 25 ms), every 100 ms in training (--window-ms, --hop-ms)"
+    for line, words, (train, val, test) in ((cat, "cat: 3 recordings, 18 s", counts[0]), (dog, "dog: 2", counts[1])):
+        assert words in line
+        assert "1000 events a window" in line
+        assert line.endswith(f"windows for training {train}, validation {val}, test {test}")
+    assert listing.notes[-1].endswith("in this layout: 0.txt, 1.txt, 2.txt and 1 more")
 
 
-def test_rates_are_those_of_slots_with_events() -> None:
-    assert rate_of([counted(0, 0, 4), counted(0, 8, 6)]) == 6 * 1e6 / SLOT_US
+def used(listing_items: list[Item], path: Path) -> float:
+    """The share of a recording's events that lies in the windows."""
+    t = read_recording(path).events["t"]
+    inside = np.zeros(len(t), bool)
+    for item in listing_items:
+        since = t - t[0] - item.begin_us
+        inside |= (since >= 0) & (since < item.length_us) if item.length_us else True
+    return float(inside.mean())
 
 
-def items(scan: Scan, stretch: Stretch, length: int, hop: int, typical: float = 100.0) -> list[tuple[int, int]]:
-    made = _items([stretch], TAKES, [scan], ("cat", "dog"), length * SLOT_US, hop * SLOT_US, typical)
-    return [(item.begin_us // SLOT_US, item.length_us // SLOT_US) for item in made]
+def test_quiet_windows_are_left_out_and_the_share_that_is_used_is_said(tmp_path: Path) -> None:
+    write_takes(tmp_path, PARTED, 10)
+    cup = tmp_path / "train" / "cup.npz"
+    events = read_recording(cup).events
+    write_recording(cup, events[(events["t"] < 3_000_000) | (events["t"] > 6_000_000)], SensorSize(34, 34))
+    listing = list_own(TrainConfig(window_ms=300, hop_ms=100), tmp_path)
+    cups, phones = (sum(item.label == label for item in listing.train) for label in (0, 1))
+    assert 68 <= phones <= 73
+    assert 36 <= cups < phones - 20
+    assert not [i for i in listing.train if i.path == cup and 3_000_000 <= i.begin_us < 5_700_000]
+    every = [*listing.train, *(listing.val or ()), *listing.test]
+    shares = [used([i for i in every if i.path == path], path) for path in {item.path for item in every}]
+    (line,) = (note for note in listing.notes if "of the events are used" in note)
+    assert float(line.removeprefix("WARNING: ").partition("%")[0]) == pytest.approx(100 * np.mean(shares), abs=2.5)
+    data = load_data(small_config(tmp_path, data=str(tmp_path), window_ms=300, hop_ms=100, steps=0, bin_us=0))
+    assert np.asarray(data.train.frames[:]).any((1, 2, 3, 4)).all()
+    assert len(data.train) == len(set(data.split["train"])) == len(listing.train)
 
 
-def test_windows_lie_in_their_stretch_and_quiet_ones_are_left_out() -> None:
-    whole = Stretch(0, 0, 6 * SLOT_US)
-    assert items(counted(*[9] * 6), whole, 2, 2) == [(0, 2), (2, 2), (4, 2)]
-    assert items(counted(*[9] * 6), whole, 2, 1) == [(0, 2), (1, 2), (2, 2), (3, 2), (4, 2)]
-    assert items(counted(*[9] * 6), Stretch(0, 2 * SLOT_US, 6 * SLOT_US), 2, 2) == [(2, 2), (4, 2)]
-    assert items(counted(9, 9, 2, 2, 2, 3), whole, 2, 2) == [(0, 2), (4, 2)], "four events are below a twentieth of 100"
-    assert items(counted(9, 9, 0, 0, 1, 0), whole, 2, 2, 1.0) == [(0, 2), (4, 2)], "none is none, however few are usual"
+def test_nearly_empty_bins_are_warned_of(tmp_path: Path) -> None:
+    def warned(bin_us: int) -> bool:
+        listing = list_own(TrainConfig(steps=10, bin_us=bin_us), tmp_path)
+        return any(line.startswith("WARNING: bins are nearly empty") for line in listing.notes)
+
+    write_takes(tmp_path, PARTED, 10, rate=1000)  # 10 events in 10 ms, 2312 cells
+    assert warned(20_000)
+    assert not warned(30_000), "a hundredth is enough"
 
 
-def test_a_recording_that_is_one_window_stays_whole() -> None:
-    assert items(counted(1, 1), Stretch(0, 0, 2 * SLOT_US), 2, 2) == [(0, 0)]
-    assert items(counted(50, 50, 50), Stretch(0, 0, 2 * SLOT_US), 2, 2) == [(0, 2)], "a part of one is a window"
+@pytest.mark.parametrize(
+    ("names", "word"),
+    [
+        (["cup-1.npz", "cup-2.npz", "cup-3.npz", "phone-1.npz", "phone-2.npz", "phone-3.npz"], "whole recordings"),
+        (["cup-1.npz", "cup-2.npz", "phone-1.npz", "phone-2.npz"], "one recording of two"),
+        (["cup.npz", "phone.npz"], "the end of the only recording"),
+        (["s1/cup.npz", "s1/phone.npz", "s2/cup.npz", "s2/phone.npz"], "session s2"),
+        (["s1/cup.npz", "s1/phone.npz", "s2/cup.npz", "s2/phone.npz", "s3/cup.npz", "s3/phone.npz"], "session s3"),
+        (PARTED, "own test split"),
+    ],
+)
+def test_no_moment_lies_on_two_sides(tmp_path: Path, names: list[str], word: str) -> None:
+    listing = list_own(TrainConfig(data=str(tmp_path)), write_takes(tmp_path, names, 10))
+    assert listing.val
+    assert all({item.label for item in part} == {0, 1} for part in (listing.train, listing.val, listing.test))
+    assert any(word in line for line in listing.notes)
+    parts = (listing.train, listing.val, listing.test)
+    for n, part in enumerate(parts):
+        others = [item for other in parts[n + 1 :] for item in other]
+        assert all(apart(one, other) for one in part for other in others)
 
 
-def kept(windows: list[tuple[int, int]], left_out: tuple[str, ...] = ()) -> list[str]:
-    folder = Folder(Path("d"), "flat", (TAKES[0],), tuple(Path("d") / name for name in left_out))
-    made = [Item(TAKES[0].path, 0, begin_us=b * SLOT_US, length_us=n * SLOT_US) for b, n in windows]
-    return _coverage(folder, [counted(*[10] * 100)], made)
+def apart(one: Item, other: Item) -> bool:
+    """Whether two windows are of different recordings, or a second apart."""
+    gap = max(one.begin_us, other.begin_us) - min(one.begin_us, other.begin_us) - one.length_us
+    return one.path != other.path or gap >= 1_000_000
 
 
-def test_the_share_of_the_events_that_is_used() -> None:
-    assert kept([(0, 0)]) == ["100% of the events are used"]
-    assert kept([(0, 50), (40, 60)]) == ["100% of the events are used"], "what two windows share counts once"
-    assert kept([(0, 90)])[0].startswith("90% of the events are used; the rest lies in gaps")
-    assert kept([(0, 86)])[0].startswith("86%")
-    assert kept([(10, 85)])[0].startswith("WARNING: 85% of the events are used; ")
+def test_frames_of_windows_are_the_encoders(tmp_path: Path) -> None:
+    write_takes(tmp_path, ["cup-1.npz", "phone-1.npz"], 8)
+    data = load_data(small_config(tmp_path, data=str(tmp_path), window_ms=90))
+    item = data.test_items[-1]
+    events = read_recording(item.path).events
+    begin_us = int(events["t"][0]) + item.begin_us
+    inside = events[(events["t"] >= begin_us) & (events["t"] < begin_us + 90_000)]
+    expected = DvsEncoder(SensorSize(34, 34), (17, 17), 30_000, 3)(inside, begin_us)[:, 0]
+    np.testing.assert_array_equal(data.test.frames[-1], expected)
 
 
-def test_files_that_are_not_read_are_named() -> None:
-    assert kept([(0, 0)], ("x",))[1].endswith("in this layout: x")
-    assert kept([(0, 0)], ("x", "y", "z"))[1].endswith("x, y, z")
-    assert kept([(0, 0)], tuple("vwxy"))[1].endswith("v, w, x and 1 more")
-    assert kept([(0, 0)], tuple("vwxyz"))[1].endswith("v, w, x and 2 more")
-
-
-def said(per_slot: int, steps: int = 4, bin_us: int = 50_000) -> list[str]:
-    folder = Folder(Path("d"), "flat", tuple(TAKES), ())
-    parts: Any = {
-        "train": [Item(Path("a"), 0), Item(Path("c"), 1), Item(Path("c"), 1)], "val": [Item(Path("b"), 0)], "test": [],
-    }  # fmt: skip
-    scans = [counted(*[per_slot] * 100), counted(*[per_slot] * 50), counted(*[2 * per_slot] * 200)]
-    return _summary(folder, scans, Window(steps, bin_us, 10, 20), 100_000, parts)
-
-
-def test_what_is_in_a_folder_is_said_class_by_class() -> None:
-    assert said(100) == [
-        "layout flat: 2 classes, 3 recordings, 4 s, 0.06 M events",
-        "windows of 200 ms (4 bins of 50 ms), every 100 ms in training (--window-ms, --hop-ms)",
-        "  cat: 2 recordings, 2 s, 2000 events a window; windows for training 1, validation 1, test 0",
-        "  dog: 1 recordings, 2 s, 4000 events a window; windows for training 2, validation 0, test 0",
-    ]
-    assert said(100, 5, 2500)[1].startswith("windows of 12.5 ms (5 bins of 2.5 ms), every 100 ms")
-
-
-def test_nearly_empty_bins_are_warned_of() -> None:
-    *_, warning = said(1, bin_us=15_000)  # three events among 400 cells, by the median of 2 a slot
-    assert warning.startswith("WARNING: bins are nearly empty, at most 0.75% of their cells hold an event")
-    assert "(--window-ms 80) or fewer pixels" in warning
-    assert len(said(1, bin_us=15_000)) == 5
-    assert len(said(1, bin_us=20_000)) == 4, "a hundredth is enough"
-
-
-def test_a_class_that_holds_next_to_nothing_cannot_be_learnt(tmp_path: Path) -> None:
-    write_takes(tmp_path, ["cup-1.npz", "cup-2.npz", "cup-3.npz"], 4)
-    write_takes(tmp_path, ["pen-1.npz", "pen-2.npz", "pen-3.npz"], 4, rate=20)
+def test_folders_that_cannot_be_learnt_say_why(tmp_path: Path) -> None:
+    write_takes(tmp_path / "one", ["cup-1.npz", "cup-2.npz"], 2)
+    with pytest.raises(DataError, match=r"of one class, 'cup'.*--layout"):
+        list_own(TrainConfig(), tmp_path / "one")
+    write_takes(tmp_path / "few", ["cup-1.npz", "cup-2.npz", "cup-3.npz"], 4)
+    write_takes(tmp_path / "few", ["pen-1.npz", "pen-2.npz", "pen-3.npz"], 4, rate=20)
     with pytest.raises(DataError, match="class 'pen' has no window to train on: its recordings hold next to no events"):
-        list_own(TrainConfig(data=str(tmp_path)), tmp_path)
+        list_own(TrainConfig(), tmp_path / "few")
 
 
 def test_the_sensor_is_that_of_the_first_recording(tmp_path: Path) -> None:
