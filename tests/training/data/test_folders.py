@@ -1,11 +1,9 @@
 """Folders as people have them: the class, session and part of every file, told from names alone."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from spikesight.training.data import folders
 from spikesight.training.data.folders import read_folder
 from spikesight.training.data.sets import DataError, MissingDataError
 
@@ -105,38 +103,41 @@ def test_nothing_to_read_and_no_class_to_tell(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stem", "counted", "told"),
+    ("stem", "label", "session"),
     [
-        ("cup", False, ("cup", "")), ("cup-day2", False, ("cup", "day2")), ("cup_20240131", False, ("cup", "20240131")),
-        ("cup_12345", False, ("cup", "")), ("cup_123456", False, ("cup", "123456")), ("cup_b", False, ("cup", "")),
-        ("big cup 3", False, ("big cup", "")), ("big_cup", False, ("big_cup", "")), ("big.cup", False, ("big-cup", "")),
-        ("3-0001", False, ("3", "")), ("b_2", False, ("b", "")), ("day1", False, ("", "day1")), ("", False, ("", "")),
-        ("cup12", True, ("cup", "")), ("cup12", False, ("cup12", "")), ("(cup)", False, ("cup", "")),
+        ("cup", "cup", ""), ("cup-day2", "cup", "day2"), ("cup_20240131", "cup", "20240131"), ("cup_12345", "cup", ""),
+        ("cup_123456", "cup", "123456"), ("cup_b", "cup", ""), ("big cup 3", "big cup", ""), ("big_cup", "big_cup", ""),
+        ("big.cup", "big-cup", ""), ("3-0001", "3", ""), ("b_2", "b", ""), ("cup12", "cup12", ""), ("(cup)", "cup", ""),
     ],
 )  # fmt: skip
-def test_what_a_name_tells(stem: str, counted: bool, told: tuple[str, str]) -> None:
-    assert folders._read_name(stem, counted=counted) == told
+def test_what_a_name_tells(stem: str, label: str, session: str, tmp_path: Path) -> None:
+    (take,) = read_folder(lay(tmp_path, f"{stem}.raw")).takes
+    assert (take.label, take.session) == (label, session)
 
 
-def test_digits_count_files_where_that_gives_several_classes() -> None:
-    def labels(*stems: str) -> list[str]:
-        return [folders._by_name(list(stems))[stem][0] for stem in stems]
+@pytest.mark.parametrize(
+    ("stems", "labels"),
+    [
+        (("cup1", "cup2", "pen1"), ("cup", "cup", "pen")),
+        (("cup1", "cup2"), ("cup1", "cup2")),  # else there were one class
+        (("cup1", "pen1"), ("cup1", "pen1")),  # each stands alone either way
+        (("cup1-a", "cup1-b", "cup2", "pen"), ("cup1", "cup1", "cup2", "pen")),  # some names count already
+    ],
+)
+def test_digits_count_files_where_that_gives_several_classes(
+    stems: tuple[str, ...], labels: tuple[str, ...], tmp_path: Path
+) -> None:
+    folder = read_folder(lay(tmp_path, *(f"{stem}.raw" for stem in stems)))
+    assert tuple(take.label for take in folder.takes) == labels
 
-    assert labels("cup1", "cup2", "pen1") == ["cup", "cup", "pen"]
-    assert labels("cup1", "cup2") == ["cup1", "cup2"], "else there were one class"
-    assert labels("cup1", "pen1") == ["cup1", "pen1"], "each stands alone either way"
-    assert labels("cup1-a", "cup1-b", "cup2", "pen") == ["cup1", "cup1", "cup2", "pen"], "some names count already"
-    assert folders._by_name([]) == {}
 
-
-def test_known_classes_decide_between_outside_and_inside() -> None:
-    files: Any = [(Path(f"{a}/{b}"), (a, b)) for a in ("kitchen", "office") for b in ("cup", "pen")]
-    assert folders._choose("here", files, ("cup",)) == "sessions"
-    assert folders._choose("here", files, ("kitchen",)) == "classes"
-    with pytest.raises(DataError, match="here can be read in two ways"):
-        folders._choose("here", files, ("cup", "kitchen"))
-    assert folders._list(["a", "b", "c", "d"]) == "a, b, c, d"
-    assert folders._list(["a", "b", "c", "d", "e"]) == "a, b, c, d, ..."
+def test_known_classes_decide_between_outside_and_inside(tmp_path: Path) -> None:
+    names = [f"{a}/{b}.raw" for a in ("attic", "bath", "hall", "kitchen", "office") for b in ("cup", "pen")]
+    lay(tmp_path, *names)
+    assert read_folder(tmp_path, known=("cup",)).layout == "sessions"
+    assert read_folder(tmp_path, known=("kitchen",)).layout == "classes"
+    with pytest.raises(DataError, match=r"can be read in two ways: classes attic, bath, hall, kitchen, \.\.\. "):
+        read_folder(tmp_path, known=("cup", "kitchen"))
 
 
 @pytest.mark.parametrize("word", ["val", "Valid", "validation"])
