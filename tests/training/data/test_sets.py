@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spikesight.training.data.sets import DataError, Frames, Item, held_out, split_indices
+from spikesight.training.data.sets import DataError, Item, held_out, split_indices
 
 
 def test_a_samples_name_is_its_file_and_its_windows_begin() -> None:
@@ -44,12 +44,3 @@ def test_seeds_differ_and_names_stay() -> None:
     _, first = held_out(names, labels, 0.3)
     _, turned = held_out(names[::-1], labels, 0.3)
     assert {names[n] for n in first} == {names[::-1][n] for n in turned}, "whatever the order of the files"
-
-
-def test_rows_in_their_order() -> None:
-    frames = Frames(np.arange(5)[:, None], np.arange(5) * 10)
-    taken = frames.take(np.array([3, 0]))
-    assert taken.labels.tolist() == [30, 0]
-    assert taken.frames[:, 0].tolist() == [3, 0]
-    assert len(frames) == 5
-    assert len(taken) == 2
