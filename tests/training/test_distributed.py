@@ -4,17 +4,16 @@ import json
 import os
 import subprocess
 import sys
-from copy import deepcopy
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
-import torch.distributed as dist
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
 from spikesight.training.config import TrainConfig
-from spikesight.training.distributed import ManyProcesses, Processes, SyncNorm, join_processes, synchronise_norms
+from spikesight.training.distributed import SyncNorm, join_processes, synchronise_norms
 from spikesight.training.flags import to_yaml
 from spikesight.training.run.fit import fit
 from tests.support.inputs.data_sets import small_config, write_nmnist
@@ -56,104 +55,20 @@ def test_synchronised_norms_keep_names_tensors_and_single_process_results() -> N
     torch.testing.assert_close(net(x), expected)
 
 
-def test_one_process_is_the_identity() -> None:
-    processes, x = Processes(torch.device("cpu")), torch.arange(3)
-    assert processes.main
-    assert torch.equal(processes.share(x), x)
-    assert torch.equal(processes.sum(x), x)
-    assert torch.equal(processes.gather(x), x)
-    module = nn.Linear(1, 1)
-    assert processes.wrap(module) is module
-    processes.wait()
-    processes.close()
-
-
-@pytest.mark.parametrize("momentum", [0.1, None])
-def test_a_norm_of_two_processes_is_batch_norm_over_both_batches(
-    momentum: float | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    torch.manual_seed(0)
-    plain = nn.BatchNorm2d(3, momentum=momentum)
-    nn.init.uniform_(plain.weight, 0.5, 1.5)
-    nn.init.normal_(plain.bias)
-    synced = nn.Sequential(deepcopy(plain))
-    synchronise_norms(synced)
-    monkeypatch.setattr(dist, "is_initialized", lambda: True)
-    monkeypatch.setattr(dist, "all_reduce", lambda tensor: tensor.mul_(2))  # the other process has the same batch
-    x = torch.zeros(0)
-    for _ in range(2):
-        x = (2 * torch.randn(4, 3, 2, 3) + 1).requires_grad_()
-        both = torch.cat([x.detach()] * 2).requires_grad_()
-        weights = torch.randn_like(x)
-        ours, theirs = synced(x), plain(both)
-        (ours * weights).sum().backward()
-        (theirs * torch.cat([weights] * 2)).sum().backward()
-        assert x.grad is not None
-        assert both.grad is not None
-        torch.testing.assert_close(ours, theirs[:4])
-        torch.testing.assert_close(x.grad, both.grad[:4], rtol=1e-4, atol=1e-5)
-    for name, tensor in plain.state_dict().items():
-        torch.testing.assert_close(synced[0].state_dict()[name], tensor, msg=name)
-    monkeypatch.setattr(dist, "all_reduce", None)
-    torch.testing.assert_close(synced.eval()(x), plain.eval()(x), msg="evaluation asks nobody")
-
-
-class Joined:
-    """What Accelerate is of the second of two processes."""
-
-    device, process_index, num_processes = torch.device("cpu"), 1, 2
-
-    def __init__(self, **settings: object) -> None:
-        assert settings["cpu"] is True
-        assert settings["mixed_precision"] == "no"
-        assert [handler.broadcast_buffers for handler in settings["kwargs_handlers"]] == [False]  # type: ignore[attr-defined]
-        self.done: list[str] = []
-
-    def prepare_model(self, module: nn.Module) -> nn.Module:
-        return nn.Sequential(module)
-
-    def backward(self, loss: Tensor) -> None:
-        loss.backward()
-
-    def reduce(self, tensor: Tensor, how: str) -> Tensor:
-        assert how == "sum"
-        return 2 * tensor
-
-    def gather(self, tensor: Tensor) -> Tensor:
-        assert tensor.is_contiguous()
-        return torch.cat([tensor, tensor])
-
-    def wait_for_everyone(self) -> None:
-        self.done.append("waited")
-
-    def end_training(self) -> None:
-        self.done.append("ended")
-
-
-def test_the_second_of_two_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("accelerate.Accelerator", Joined)
+def test_each_process_has_its_share_of_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    second = SimpleNamespace(device=torch.device("cpu"), process_index=1, num_processes=2)
+    monkeypatch.setattr("accelerate.Accelerator", lambda **_: second)
     monkeypatch.setenv("WORLD_SIZE", "2")
-    cpu = torch.device("cpu")
     with pytest.raises(ValueError, match="--batch-size 5 must be a multiple of the 2 processes"):
-        join_processes(TrainConfig(batch_size=5), cpu)
-    processes = join_processes(TrainConfig(batch_size=4), cpu)
+        join_processes(TrainConfig(batch_size=5), second.device)
+    processes, x = join_processes(TrainConfig(batch_size=4), second.device), torch.arange(8.0).view(2, 4)
     assert (processes.rank, processes.world, processes.main) == (1, 2, False)
-    x = torch.arange(8.0).view(2, 4)
     assert processes.share(x).tolist() == [[4, 5, 6, 7]]
     assert processes.share(x, 1).tolist() == [[2, 3], [6, 7]]
-    assert torch.equal(processes.sum(x), 2 * x)
-    assert torch.equal(processes.gather(x.T), torch.cat([x.T, x.T]))
-    wrapped = processes.wrap(nn.Sequential(nn.BatchNorm2d(2)))
-    assert isinstance(wrapped[0][0], SyncNorm)  # type: ignore[index]
-    loss = torch.ones(1, requires_grad=True)
-    processes.backward(loss)
-    assert loss.grad is not None
-    processes.wait()
-    processes.close()
-    assert isinstance(processes, ManyProcesses)
-    assert processes._accelerator.done == ["waited", "ended"]  # type: ignore[attr-defined]
     monkeypatch.setenv("WORLD_SIZE", "1")
-    assert type(join_processes(TrainConfig(batch_size=5), cpu)) is Processes
+    alone = join_processes(TrainConfig(batch_size=5), second.device)
+    assert alone.main
+    assert torch.equal(alone.share(x), x)
 
 
 @pytest.mark.usefixtures("no_curves")

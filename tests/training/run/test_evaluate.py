@@ -64,11 +64,6 @@ def test_against_a_plain_pass(network: SpikingResNet, frames: Frames, monkeypatc
     meter.close()
 
 
-def test_hooks_are_taken_off(network: SpikingResNet, frames: Frames) -> None:
-    evaluate(network, frames, 3, torch.device("cpu"))
-    assert not any(m._forward_hooks or m._forward_pre_hooks for m in network.modules())
-
-
 def test_dead_and_saturated_channels_are_counted_and_named(network: SpikingResNet, frames: Frames) -> None:
     state = network.state_dict()
     with torch.no_grad():  # the stem's norm: two channels never fire, two always do
@@ -80,11 +75,8 @@ def test_dead_and_saturated_channels_are_counted_and_named(network: SpikingResNe
     stem, last = result.layers["neuron"], result.layers["blocks.0.neuron2"]
     assert (stem.rate, stem.dead, stem.saturated) == (0.5, 0.5, 0.5)
     assert (last.rate, last.dead) == (0, 1)
-    assert result.warnings()[0] == "silent layers: blocks.0.neuron2"
-    with torch.no_grad():
-        state["stem.1.bias"].copy_(torch.tensor([-1.0, -1.0, -1.0, 9.0]))
-    again = evaluate(network, frames, 3, torch.device("cpu"))
-    assert "more than half of their channels dead: neuron" in again.warnings()[1]
+    assert result.warnings() == ["silent layers: blocks.0.neuron2"], "half is not more than half"
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in network.modules())
 
 
 def test_images_are_evaluated_as_their_contract_says() -> None:

@@ -44,10 +44,6 @@ def test_binary_shape_and_input_kept(config: TrainConfig) -> None:
     assert torch.equal(y, augment(x, config, generator()))
 
 
-def test_nothing_asked_for_changes_nothing() -> None:
-    assert torch.equal(augment(frames(), PLAIN, generator()), frames())
-
-
 @pytest.mark.parametrize("name", ["shift", "rotate", "flip", "shear"])
 def test_all_steps_move_alike(name: str) -> None:
     x = frames()[:, :1].expand(-1, 4, -1, -1, -1).contiguous()
@@ -74,16 +70,6 @@ def test_a_flip_mirrors_about_half_of_the_samples() -> None:
     assert 16 < mirrored < 48
 
 
-def test_dropping_only_removes_and_keeps_some_samples_whole() -> None:
-    x = torch.ones(64, 4, 2, 8, 8)
-    y = drop_events(x, 0.5, generator())
-    shares = y.flatten(1).mean(1)
-    assert (y <= x).all()
-    assert (shares == 1).any()
-    assert (shares < 1).any()
-    assert shares.min() > 0.3
-
-
 @EVERY
 def test_one_step_one_sample_and_empty_frames(config: TrainConfig) -> None:
     assert not augment(torch.zeros(1, 1, 2, 5, 7), config, generator()).any()
@@ -93,43 +79,28 @@ def images(n: int = 6, side: int = 13) -> Tensor:
     return torch.rand(n, 3, side, side, generator=torch.Generator().manual_seed(2))
 
 
-def test_images_that_need_no_motion_stay_exact() -> None:
+def test_what_needs_no_motion_stays_exact() -> None:
+    assert torch.equal(augment(frames(), PLAIN, generator()), frames())
     assert torch.equal(move_images(images(), PLAIN, (13, 13), generator()), images())
     assert torch.equal(crop_middle(images(), (13, 13)), images())
     assert torch.equal(crop_middle(images(), (7, 9)), images()[:, :, 3:10, 2:11])
 
 
-def test_random_crops_are_pieces_of_the_picture_from_all_over() -> None:
-    x = images(64)
-    y = move_images(x, PLAIN, (7, 9), generator())
+@pytest.mark.parametrize("size", [(7, 9), (6, 6)])
+def test_random_crops_are_pieces_of_the_picture_from_all_over(size: tuple[int, int]) -> None:
+    x, (h, w) = images(64), size
     places = set()
-    for picture, crop in zip(x, y):
-        found = [
-            (r, c)
-            for r in range(7)
-            for c in range(5)
-            if torch.allclose(picture[:, r : r + 7, c : c + 9], crop, atol=1e-5)
-        ]
+    for picture, crop in zip(x, move_images(x, PLAIN, size, generator())):
+        pieces = picture.unfold(1, h, 1).unfold(2, w, 1)  # [C, rows, columns, h, w]
+        found = ((pieces - crop[:, None, None]).abs().amax((0, 3, 4)) < 1e-5).nonzero().tolist()
         assert len(found) == 1
-        places.add(found[0])
+        places.add(tuple(found[0]))
     assert len(places) > 20
-    odd = move_images(images(16, 12), PLAIN, (7, 7), generator())
-    inside = [
-        torch.allclose(images(16, 12)[0, :, r : r + 7, c : c + 7], odd[0], atol=1e-5)
-        for r in range(6)
-        for c in range(6)
-    ]
-    assert any(inside)
 
 
 def test_a_zoomed_crop_stays_inside_the_picture() -> None:
     y = move_images(torch.ones(64, 1, 20, 20), replace(PLAIN, zoom=0.08), (11, 11), generator())
     assert (y[:, :, 1:-1, 1:-1] > 0.99).all()
-    ramp = torch.arange(20.0).expand(64, 1, 20, 20)
-    widths = move_images(ramp, replace(PLAIN, zoom=0.08), (11, 11), generator())
-    span = widths[:, 0, 5, -2] - widths[:, 0, 5, 1]
-    assert span.min() < 7
-    assert span.max() > 12
 
 
 def test_fewer_steps_keep_their_order() -> None:
@@ -210,15 +181,10 @@ def test_a_quarter_of_the_samples_each_loses_nothing_cells_a_stretch_of_time_or_
     assert float(lost.mean()) == pytest.approx(0.25, abs=0.03)
     gaps = [torch.nonzero(~steps).flatten().tolist() for steps in by_time[stretch]]
     assert all(gap == list(range(gap[0], gap[-1] + 1)) for gap in gaps)
-    assert {len(gap) for gap in gaps} == {1, 2, 3, 4, 5}
-    assert {gap[0] for gap in gaps if len(gap) == 5} == set(range(6))
+    assert {(gap[0], len(gap)) for gap in gaps} >= {(0, 5), (5, 5), (0, 1), (9, 1)}, "any place, up to half"
     holes = [torch.nonzero(~places) for places in by_place[rectangle]]
-    boxes = [(*hole[0].tolist(), *(hole[-1] - hole[0] + 1).tolist()) for hole in holes]
-    assert all(len(hole) == rows * columns for hole, (_, _, rows, columns) in zip(holes, boxes))
-    assert max((rows, columns) for *_, rows, columns in boxes) == (6, 11), "each side by the root of the share"
-    assert {(rows, columns) for *_, rows, columns in boxes} <= {
-        (round(n / 1e3 * h), round(n / 1e3 * w)) for n in range(708)
-    }
-    assert {top for top, _, rows, _ in boxes if rows == 6} == {0, 1, 2}
-    assert {left + columns for _, left, _, columns in boxes} >= {16}
-    assert {left for _, left, _, columns in boxes if columns == 11} == set(range(6))
+    sides = [(hole[-1] - hole[0] + 1).tolist() for hole in holes]
+    assert all(len(hole) == rows * columns for hole, (rows, columns) in zip(holes, sides))
+    assert max(sides) == [6, 11], "each side by the root of the share"
+    assert {tuple(hole[0].tolist()) for hole in holes} >= {(0, 0)}
+    assert {tuple(hole[-1].tolist()) for hole in holes} >= {(h - 1, w - 1)}
