@@ -205,6 +205,7 @@ def noise_config(device: torch.device) -> TrainConfig:
         steps=2,
         epochs=2,
         batch_size=8,
+        lr=2e-3,
         warmup_epochs=0.0,
         ema=0.9,
         device=device.type,  # type: ignore[arg-type]

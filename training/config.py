@@ -10,17 +10,17 @@ class Section(str):
 
 
 RANGES: tuple[tuple[str, str, Callable[[float], bool]], ...] = (
-    ("emulated_count repeat step_epochs epochs batch_size", "be positive", lambda value: value >= 1),
-    ("lr", "be positive", lambda value: value > 0),
+    ("emulated_count repeat step_epochs epochs", "be positive", lambda value: value >= 1),
     (
         "paper_clips printed noise_hz window_ms hop_ms steps bin_us shortest_bin_us height width channels filter_us "
-        "resize random_steps truncate slope clip_norm spike_penalty teacher_weight shift checkpoint_steps threads",
+        "resize lr batch_size epoch_steps random_steps truncate slope clip_norm spike_penalty teacher_weight shift "
+        "checkpoint_steps threads",
         "not be negative",
         lambda value: value >= 0,
     ),
     ("val_fraction", "lie between 0 and 1", lambda value: 0 < value < 1),
     ("hot zoom", "lie in [0, 1]", lambda value: 0 <= value <= 1),
-    ("ema label_smoothing drop noise", "lie in [0, 1)", lambda value: 0 <= value < 1),
+    ("ema label_smoothing drop noise scale", "lie in [0, 1)", lambda value: 0 <= value < 1),
     ("carry", "lie in [0, 1] or be -1", lambda value: value == -1 or 0 <= value <= 1),
     ("channels", "be 1 or 3", lambda value: value in (0, 1, 3)),
 )
@@ -66,7 +66,9 @@ class TrainConfig:
     crop: Annotated[Literal["none", "object"], "recordings: object centres and scales what moves"] = "none"
     window: Annotated[Literal["", "drawing"], "live: drawing tracks a window around what is drawn"] = ""
     resize: Annotated[int, "pictures on disk: short side, pixels, from which the input is cropped; 0: its size"] = 0
-    network: Annotated[str, Section("network"), "a name from `spikesight models`"] = "event-medium"
+    network: Annotated[
+        str, Section("network"), "a name from `spikesight models`; empty: that of --init-from, else event-medium"
+    ] = ""
     neuron: Annotated[str, "neuron: lif, if, plif, clif or psn; relu: an ANN"] = "lif"
     beta: Annotated[float, "share of the membrane that is left after a step"] = 0.5
     theta: Annotated[float, "firing threshold"] = 1.0
@@ -74,14 +76,16 @@ class TrainConfig:
     slope: Annotated[float, "the surrogate's parameter; 0 takes its default"] = 0.0
     learn_beta: Annotated[bool, "PLIF: the leak is learnt, one a layer"] = False
     init_from: Annotated[str, "start from a model (folder or shipped name), or an ANN's weights file"] = ""
+    from_scratch: Annotated[bool, "own recordings: start from random weights, not from the shipped nmnist"] = False
     freeze: Annotated[bool, "learn the last layer alone, on top of --init-from"] = False
-    epochs: Annotated[int, Section("batches"), "passes over the training samples"] = 30
-    batch_size: Annotated[int, "samples a step, of all processes together"] = 64
+    epochs: Annotated[int, Section("batches"), "passes over the training samples, or --epoch-steps each"] = 30
+    epoch_steps: Annotated[int, "optimiser steps an epoch; 0: one pass, in a small folder of your own several"] = 0
+    batch_size: Annotated[int, "samples a step, of all processes together; 0: 64, fewer in a small folder"] = 0
     carry: Annotated[float, "chance to start with another sample's state; -1: 0.3 for recordings"] = -1.0
     random_steps: Annotated[int, "each batch runs a random number of steps, this or more; 0 is off"] = 0
     truncate: Annotated[int, "truncated back-propagation through time: steps a piece; 0 is off"] = 0
     optimiser: Annotated[Literal["adamw", "sgd"], Section("optimisation"), "optimiser; sgd has momentum 0.9"] = "adamw"
-    lr: Annotated[float, "peak learning rate, after the warm-up"] = 2e-3
+    lr: Annotated[float, "peak learning rate, after the warm-up; 0: 0.002, more for own recordings from scratch"] = 0.0
     schedule: Annotated[Literal["cosine", "step", "constant"], "cosine to 0; step: times 0.1"] = "cosine"
     step_epochs: Annotated[int, "epochs from one step of the step schedule to the next"] = 30
     warmup_epochs: Annotated[float, "epochs of linear warm-up"] = 1.0
@@ -103,6 +107,8 @@ class TrainConfig:
     rotate: Annotated[float, "random turns, degrees each way"] = 10.0
     shear: Annotated[float, "random shear, degrees each way"] = 0.0
     zoom: Annotated[float, "images: least share of the area that a random crop takes; 0 is off"] = 0.0
+    widen: Annotated[bool, "own recordings: more of what stands at its default here, to suit few"] = True
+    scale: Annotated[float, "recordings: random sizes, share each way"] = 0.0
     flip: Annotated[bool, "mirror left and right (not for digits or gestures with a direction)"] = False
     swap: Annotated[bool, "exchange ON and OFF events in half of the windows"] = False
     turn: Annotated[bool, "recordings of directions: quarter turns and mirror images, labels with them"] = False

@@ -1,6 +1,6 @@
 """Where a network comes from: a name, the weights of another run, an ANN of the same shape; and its teacher."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +12,8 @@ from spikesight.models.contract import Contract
 from spikesight.models.networks.ann import ANNS, build_for, guess_name, read_state
 from spikesight.models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
 from spikesight.models.neurons.config import PRESETS, NeuronConfig
-from spikesight.models.shipped import shipped
 from spikesight.training.config import TrainConfig
+from spikesight.training.data.start import network_name
 
 
 def neuron_config(config: TrainConfig) -> NeuronConfig:
@@ -29,11 +29,12 @@ def neuron_config(config: TrainConfig) -> NeuronConfig:
 
 def build_network(config: TrainConfig, classes: int, channels: int = 2) -> SpikingResNet:
     """The network a configuration asks for, fresh, seeded."""
-    if config.network not in NETWORKS:
+    name = network_name(config)
+    if name not in NETWORKS:
         load_plugins()
-    if config.network not in NETWORKS:
-        raise ValueError(f"unknown network {config.network!r}; known: {', '.join(NETWORKS)}")
-    shape = NETWORKS[config.network]
+    if name not in NETWORKS:
+        raise ValueError(f"unknown network {name!r}; known: {', '.join(NETWORKS)}")
+    shape = NETWORKS[name]
     torch.manual_seed(config.seed)
     return SpikingResNet(
         replace(
@@ -46,22 +47,19 @@ def build_network(config: TrainConfig, classes: int, channels: int = 2) -> Spiki
     )
 
 
-def weights_path(text: str) -> Path:
-    """Where the weights lie that a setting names: a file, a model's folder, or a shipped model's name."""
-    path = Path(text)
-    return path if path.exists() else shipped().get(text, path)
-
-
-def start_from(network: nn.Module, path: Path) -> list[str]:
+def start_from(network: nn.Module, path: Path, labels: Sequence[str] = ()) -> list[str]:
     """Put the weights of a model folder or of an ANN's file into `network`; the names that stay fresh (a new head).
 
-    A model folder gives by name, an ANN by order: convolutions, batch norms and the last layer stand in the same order
-    in an ANN and in a plain spiking ResNet of its shape.
+    A model folder gives by name, and its read-out only where its classes are `labels`; an ANN by order: convolutions,
+    batch norms and the last layer stand in the same order in an ANN and in a plain spiking ResNet of its shape.
     """
     if path.is_dir():
-        given = load(path)[0].state_dict()
+        source, card = load(path)
+        given = source.state_dict()
         own = network.state_dict()
         fitting = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
+        if labels and tuple(labels) != card.labels:
+            fitting = {k: v for k, v in fitting.items() if not k.startswith("readout.")}
         fresh = [k for k in own if k not in fitting]
         if not fitting or any(not k.startswith(("readout", "stem")) for k in fresh):
             hint = "".join(f": --network {name}" for name in names_of(path)[:1])

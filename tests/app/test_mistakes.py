@@ -31,7 +31,7 @@ MISTAKES = {
     "train --config small.yaml --data nowhere": "no folder",
     "train --config small.yaml --root nowhere": "N-MNIST is not in",
     "train --config small.yaml --network no --dry-run": "unknown network",
-    "train --config small.yaml --lr -1": "must be positive",
+    "train --config small.yaml --lr -1": "must not be negative",
     "train --resume nowhere": "no checkpoint",
     "train --resume auto --output nowhere": "nothing to resume in",
     "compare --images many": "invalid int value",

@@ -59,7 +59,15 @@ def test_a_folder_is_taken_as_it_is(
     monkeypatch.chdir(tmp_path)
     lay_out(recordings, tmp_path / "things", pattern, TAKES[takes])
     lay_out(recordings, tmp_path / "another day", "{kind}.npz", TAKES[DAY])
-    words = ["--network", "event-small", "--epochs", "1", "--crop", "object", "--window-ms", "200", "--hop-ms", "200"]
+    settings = {
+        "network": "event-small",
+        "epochs": 1,
+        "epoch-steps": 6,
+        "crop": "object",
+        "window-ms": 200,
+        "hop-ms": 200,
+    }
+    words = [f"--{name}={value}" for name, value in settings.items()]
     run, out = said(capsys, "train", "--data", "things", *words)
     assert f"layout {layout}: 2 classes, {2 * len(TAKES[takes])} recordings" in out
     trained, _ = said(capsys, "evaluate", f"{run['run']}/model", "another day")

@@ -15,7 +15,8 @@ from spikesight.models.neurons.config import RECTIFIER
 from spikesight.models.shipped import shipped
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import load_data
-from spikesight.training.network import build_network, load_teacher, neuron_config, start_from, weights_path
+from spikesight.training.data.start import weights_path
+from spikesight.training.network import build_network, load_teacher, neuron_config, start_from
 from spikesight.training.run.fit import fit
 from tests.support.inputs.data_sets import small_config
 

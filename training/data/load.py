@@ -33,6 +33,7 @@ from spikesight.training.data.sets import (
     held_out,
     split_indices,
 )
+from spikesight.training.data.start import paced, started
 
 IMAGE_STEPS = 4
 STREAM_CARRY = 0.3  # of recordings: what the model will see is a stream, whose membranes are never at rest
@@ -89,8 +90,13 @@ def resolve(config: TrainConfig, listing: Listing | ImageSet) -> TrainConfig:
 
 def load_data(config: TrainConfig) -> Data:
     """The splits of a run, ready to train on. Raises DataError."""
+    named = config.data in recorded()
+    images = not named and (config.data in (*IMAGES, "imagenet") or holds_pictures(Path(config.data)))
+    own = not named and not images
+    config = started(config, own=own, images=images)
     listing = list_data(config)
     config = resolve(config, listing)
+    config = paced(config, len(listing.train), min(config.height, config.width), own=own)
     if isinstance(listing, Listing):
         return _load_recordings(listing, config)
     if config.emulated:

@@ -8,6 +8,7 @@ import torch
 
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import Data, load_data
+from spikesight.training.data.start import network_name
 from spikesight.training.distributed import Processes, choose_device, join_processes
 from spikesight.training.progress import say
 from spikesight.training.run.loop import Run
@@ -16,7 +17,7 @@ from spikesight.training.run.report import write_environment, write_report
 
 def run_folder(config: TrainConfig) -> Path:
     """A new folder runs/<name>[-N]."""
-    name = config.name or f"{Path(config.data).resolve().name}-{config.network}"
+    name = config.name or f"{Path(config.data).resolve().name}-{network_name(config)}"
     folder, number = Path(config.output) / name, 2
     while folder.exists():
         folder, number = Path(config.output) / f"{name}-{number}", number + 1
@@ -50,7 +51,11 @@ def fit(config: TrainConfig, folder: Path, *, resume: bool = False) -> dict[str,
         for line in run.data.notes:
             say(line)
         if run.data.notes and processes.world == 1:
-            say(f"about {max(1, round(run.minutes()))} min for {run.config.epochs} epochs; Ctrl-C saves")
+            start, epochs, steps = run.config.init_from or "random weights", run.config.epochs, run.steps_an_epoch
+            say(
+                f"from {start}: {epochs} epochs of {steps} steps of {run.config.batch_size} windows, about "
+                f"{max(1, round(run.minutes()))} min; Ctrl-C saves"
+            )
     run.train()
     metrics = write_report(folder, run.data, run.progress, run.device, run.card) if processes.main else {}
     processes.close()

@@ -20,13 +20,15 @@ from spikesight.models.contract import Card
 from spikesight.models.networks.event_convolution import use_event_convolutions
 from spikesight.models.neurons.state import State
 from spikesight.training.data import Data
+from spikesight.training.data.start import weights_path
 from spikesight.training.distributed import Processes, choose_device
-from spikesight.training.network import build_network, freeze, keep_statistics, load_teacher, start_from, weights_path
+from spikesight.training.network import build_network, freeze, keep_statistics, load_teacher, start_from
 from spikesight.training.progress import say
 from spikesight.training.run.evaluate import Evaluation, evaluate
 from spikesight.training.run.report import MetricsLog
 from spikesight.training.run.resume import Progress, load_progress, save_progress
-from spikesight.training.step.batches import Batches, carried_state, seeded
+from spikesight.training.run.revive import revive
+from spikesight.training.step.batches import Batches, carried_state, evaluation_input, seeded
 from spikesight.training.step.forward import Trainee
 from spikesight.training.step.losses import class_weights, total_loss
 from spikesight.training.step.optimiser import learning_rate, make_optimiser, update_average
@@ -51,7 +53,7 @@ class Run:
         self.device = self.processes.device
         self.network = network or build_network(config, len(data.labels), data.contract.channels)
         if config.init_from:
-            start_from(self.network, weights_path(config.init_from))
+            start_from(self.network, weights_path(config.init_from), data.labels)
         if config.freeze:
             freeze(self.network)
         self.weights = self._class_weights()
@@ -67,7 +69,7 @@ class Run:
         self.optimiser = make_optimiser(self.network, config)
         self.progress = Progress()
         self.last_state: State | None = None
-        self.steps_an_epoch = max(1, len(data.train) // config.batch_size)
+        self.steps_an_epoch = config.epoch_steps or max(1, len(data.train) // config.batch_size)
         self.stop_asked = False
         self.batches = Batches(data, self.processes)
         self.log = MetricsLog(folder, config.log_to) if self.processes.main else None
@@ -194,7 +196,7 @@ class Run:
     def train_epoch(self) -> None:
         """The rest of the current epoch."""
         p, config = self.progress, self.config
-        order = torch.randperm(len(self.data.train), generator=seeded(config.seed, 2, p.epoch)).numpy()
+        order = self._order()
         self._set_to_train(self.network)
         saved = time.monotonic()
         bar = tqdm(
@@ -217,6 +219,12 @@ class Run:
                     saved = time.monotonic()
                 if stop:
                     raise KeyboardInterrupt
+
+    def _order(self) -> np.ndarray:
+        """The rows of an epoch: as many passes over the samples, each in an order of its own, as its steps take."""
+        count, generator = len(self.data.train), seeded(self.config.seed, 2, self.progress.epoch)
+        passes = max(1, -(-self.steps_an_epoch * self.config.batch_size // count))
+        return torch.cat([torch.randperm(count, generator=generator) for _ in range(passes)]).numpy()
 
     def _agreed(self, wish: bool) -> bool:
         """Whether any process wishes it."""
@@ -242,15 +250,31 @@ class Run:
         p.next_epoch()
         if self.log is not None:
             self.log.write(p.rows)
+        revived = self._revive(val)
         self.save()
         if self.processes.main:
             words = "".join(f"  WARNING: {warning}" for warning in val.warnings())
-            if "silent" in words:
+            if revived:
+                words += f"; revived: {', '.join(revived)}"
+            elif "silent" in words:
                 words += " (longer windows, --theta 0.5 or --init-from wake them)"
             say(
                 f"epoch {row['epoch']}/{self.config.epochs}  loss {row['train_loss']:.4f}  "
                 f"train {row['train_accuracy']:.4f}  val {val.accuracy:.4f}  ({seconds:.0f} s){words}"
             )
+
+    def _revive(self, val: Evaluation) -> list[str]:
+        """Wake layers that are mostly dead, while there is time to learn with them; their names."""
+        dead = any(layer.dead > 0.5 for layer in val.layers.values())
+        if (
+            not dead
+            or self.config.freeze
+            or self.config.neuron == "relu"
+            or 2 * self.progress.epoch > self.config.epochs
+        ):
+            return []
+        stored = torch.from_numpy(np.array(self.data.train.frames[: self.config.batch_size])).to(self.device)
+        return revive(self.network, evaluation_input(stored, self.data.contract))
 
     def _row(self, val: Evaluation, seconds: float) -> dict[str, Any]:
         p = self.progress

@@ -14,9 +14,9 @@ from spikesight.training.config import TrainConfig
 
 def augment(frames: Tensor, config: TrainConfig, generator: torch.Generator) -> Tensor:
     """frames float [N, T, C, H, W] of events -> the same shape: moved, perhaps mirrored or swapped, events dropped."""
-    if config.rotate or config.shift or config.flip or config.shear:
+    if config.rotate or config.shift or config.flip or config.shear or config.scale:
         n, t, c, h, w = frames.shape
-        matrix = motions(n, (h, w), (h, w), config, generator)
+        matrix = motions(n, (h, w), (h, w), config, generator, scale=config.scale)
         moved = sample(frames.flatten(1, 2), matrix, (h, w), "nearest")
         frames = moved.view(n, t, c, h, w)
     if config.swap:
@@ -72,12 +72,13 @@ def motions(
     generator: torch.Generator,
     *,
     zoom: float = 0.0,
+    scale: float = 0.0,
     anywhere: bool = False,
 ) -> Tensor:
     """[n, 2, 3]: rotation and shear about the centre, mirror, whole-pixel shift; crops of the kept picture.
 
     `anywhere`: the crop lies anywhere in the picture. `zoom`: it has this share of the area or more, at a ratio of
-    sides between 3/4 and 4/3.
+    sides between 3/4 and 4/3. `scale`: the size changes by up to this share, either way.
     """
     r, c = kept
     h, w = size
@@ -94,6 +95,9 @@ def motions(
         area = _uniform(n, zoom, 1.0, generator) * r * c
         ratio = _uniform(n, math.log(3 / 4), math.log(4 / 3), generator).exp()
         cut_h, cut_w = (area / ratio).sqrt().clamp(max=r), (area * ratio).sqrt().clamp(max=c)
+    if scale:
+        size_ratio = _uniform(n, -scale, scale, generator).exp()
+        cut_h, cut_w = cut_h * size_ratio, cut_w * size_ratio
     if zoom or anywhere:
         for cut, side, offset in ((cut_h, r, dy), (cut_w, c, dx)):
             start = _uniform(n, 0.0, 1.0, generator) * (side - cut)

@@ -1,0 +1,105 @@
+"""Where a run starts: the network and the input that a model brings, and the steps that suit a folder."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from spikesight.models.checkpoint import load, save
+from spikesight.models.shipped import shipped
+from spikesight.training.config import TrainConfig
+from spikesight.training.data import load_data
+from spikesight.training.data.start import paced, started
+from spikesight.training.network import build_network
+from spikesight.training.run.loop import Run
+from tests.support.inputs.data_sets import write_takes
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_takes(tmp_path_factory.mktemp("own"), ["a/cup.npz", "b/cup.npz", "a/pen.npz", "b/pen.npz"], 4)
+
+
+def own(folder: Path, **settings: Any) -> TrainConfig:
+    return TrainConfig(data=str(folder), cache=str(folder.parent / f"{folder.name}-cache"), device="cpu", **settings)
+
+
+@pytest.mark.parametrize("name", ["nmnist", "motions"])
+def test_a_model_to_start_from_brings_its_network_and_its_contract(folder: Path, name: str) -> None:
+    network, card = load(shipped()[name])
+    run = Run(load_data(own(folder, init_from=name)), folder / "runs")
+    assert replace(run.network.config, classes=len(card.labels)) == network.config  # type: ignore[arg-type]
+    ours, theirs = run.data.contract, card.contract
+    for what in ("steps", "bin_us", "height", "width", "encoding", "filter_us"):
+        assert getattr(ours, what) == getattr(theirs, what), what
+    given, taken = network.state_dict(), run.network.state_dict()
+    assert all(torch.equal(given[key], taken[key]) for key in given if not key.startswith("readout"))
+
+
+def test_what_was_asked_for_stays_when_a_model_is_brought() -> None:
+    plain = started(TrainConfig(init_from="motions"), own=True, images=False)
+    asked = started(TrainConfig(init_from="motions", beta=0.7, steps=5, window_ms=200), own=True, images=False)
+    assert (asked.beta, asked.steps, asked.network) == (0.7, 5, plain.network)
+    cropped = started(TrainConfig(init_from="motions", crop="object"), own=True, images=False)
+    assert cropped.height == cropped.width == 0, "a crop has its own size"
+    named = started(TrainConfig(init_from="motions", network="event-small"), own=True, images=False)
+    assert named == TrainConfig(init_from="motions", network="event-small")
+    pictures = started(TrainConfig(init_from="motions"), own=False, images=True)
+    assert (pictures.bin_us, pictures.encoding, pictures.network) == (0, "", plain.network)
+
+
+def test_own_recordings_start_from_a_shipped_network_unless_said_otherwise(folder: Path) -> None:
+    start = load_data(own(folder)).config.init_from
+    assert start in shipped()
+    for settings in ({"from_scratch": True}, {"network": "event-small"}, {"beta": 0.9}, {"loss": "mse_rate"}):
+        assert started(own(folder, **settings), own=True, images=False).init_from == "", settings
+    assert started(own(folder, init_from="motions"), own=True, images=False).init_from == "motions"
+    assert started(TrainConfig(), own=False, images=False).init_from == "", "a data set by name"
+
+
+def test_a_damaged_recipe_is_told_of(folder: Path, tmp_path: Path) -> None:
+    network, card = load(shipped()["motions"])
+    recipe = {**card.training["recipe"], "steps": "many"}
+    save(tmp_path / "damaged", network, replace(card, training={"recipe": recipe}))
+    with pytest.raises(ValueError, match=r"recipe of .*damaged: steps must be of type int"):
+        load_data(own(folder, init_from=str(tmp_path / "damaged")))
+
+
+def test_few_samples_get_as_many_steps_as_more_and_each_as_often(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    few, more, many = (paced(TrainConfig(), count, 34, own=True) for count in (20, 200, 200_000))
+    assert few.epochs * few.epoch_steps == more.epochs * more.epoch_steps > 10 * 200 / more.batch_size
+    assert many.epoch_steps == 200_000 // many.batch_size, "one pass"
+    assert paced(TrainConfig(), 20, 34, own=False).epoch_steps == 0
+    run, seen = Run(load_data(own(folder, from_scratch=True)), folder / "runs"), Counter[int]()
+    monkeypatch.setattr(run, "train_batch", lambda rows, _: (seen.update(rows.tolist()), (0.0, 0))[1])
+    run.train_epoch()
+    assert run.progress.seen == run.steps_an_epoch * run.config.batch_size > 2 * len(run.data.train)
+    assert set(seen) == set(range(len(run.data.train)))
+    assert np.ptp(list(seen.values())) <= 1
+
+
+def test_settings_of_pace_that_were_given_stay() -> None:
+    given = paced(TrainConfig(batch_size=7, epoch_steps=3, shift=0, lr=0.1), 500, 34, own=True)
+    assert (given.batch_size, given.epoch_steps, given.shift, given.lr) == (7, 3, 0, 0.1)
+    open_ = paced(TrainConfig(), 500, 64, own=True)
+    assert open_.shift > paced(TrainConfig(), 500, 34, own=True).shift
+    plain = paced(TrainConfig(widen=False), 500, 64, own=True)
+    for name in ("shift", "rotate", "shear", "scale", "drop"):
+        assert getattr(open_, name) > getattr(plain, name) == getattr(TrainConfig, name), name
+    rates = [paced(TrainConfig(init_from=start), 500, 64, own=True).lr for start in ("", "nmnist")]
+    assert rates[0] > rates[1] > 0
+    assert paced(TrainConfig(), 500, 64, own=False).lr == rates[1]
+
+
+def test_a_read_out_is_taken_for_the_same_classes_alone() -> None:
+    from spikesight.training.network import start_from
+
+    network, card = load(shipped()["nmnist"])
+    for labels, fresh in ((card.labels, []), (tuple("abcdefghij"), ["readout.weight", "readout.bias"])):
+        new = build_network(TrainConfig(network="event-medium"), len(labels))
+        assert start_from(new, shipped()["nmnist"], labels) == fresh
+        assert torch.equal(new.state_dict()["readout.weight"], network.state_dict()["readout.weight"]) == (not fresh)

@@ -1,0 +1,86 @@
+"""Where a run starts: what its settings leave open follows from the model that it starts from and from its samples."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from spikesight.models.checkpoint import read_config
+from spikesight.models.shipped import shipped
+from spikesight.training.config import TrainConfig
+from spikesight.training.flags import from_mapping
+
+NETWORK, BACKBONE = "event-medium", "nmnist"
+BATCH = 64
+NEURONS = ("neuron", "beta", "theta", "surrogate", "slope", "learn_beta")
+INPUT = ("steps", "bin_us", "height", "width", "encoding", "filter_us", "crop")
+
+EPOCH_STEPS, LEAST_BATCH = 50, 16  # of a folder of one's own recordings
+WIDE, WIDE_SHIFT = {"rotate": 15.0, "shear": 8.0, "scale": 0.15, "drop": 0.3}, 0.08  # of the input's shorter side
+LR, SCRATCH_LR = 2e-3, 5e-3
+
+
+def weights_path(text: str) -> Path:
+    """Where the weights lie that a setting names: a file, a model's folder, or a shipped model's name."""
+    path = Path(text)
+    return path if path.exists() else shipped().get(text, path)
+
+
+def network_name(config: TrainConfig) -> str:
+    """The network that the settings name, else that of the model they start from."""
+    return config.network or _recipe(config).get("network", NETWORK)
+
+
+def started(config: TrainConfig, *, own: bool, images: bool) -> TrainConfig:
+    """The settings with the network that they leave open.
+
+    Where none is named, that of the model in `init_from` is taken, and its neurons and input (not of `images`) with it,
+    but for settings that differ from their defaults. A folder of one's `own` recordings starts from the shipped
+    BACKBONE where nothing is said of network, neurons and loss.
+    """
+    if own and not (config.init_from or config.from_scratch or _changed(config, "network", "loss", *NEURONS)):
+        config = replace(config, init_from=BACKBONE)
+        return replace(config, network=network_name(config))
+    recipe = _recipe(config)
+    if config.network or recipe.get("neuron") == "relu":  # an ANN gives its shape alone
+        return replace(config, network=network_name(config))
+    kept = {"height", "width"} if config.crop not in ("none", recipe.get("crop", "none")) else set[str]()
+    kept |= {"steps"} if config.window_ms else set()
+    names = [name for name in (*NEURONS, *(() if images else INPUT)) if name in recipe and name not in kept]
+    brought = {name: recipe[name] for name in names if not _changed(config, name)}
+    return from_mapping(config, {"network": network_name(config), **brought}, f"the recipe of {config.init_from}")
+
+
+def paced(config: TrainConfig, samples: int, side: int, *, own: bool) -> TrainConfig:
+    """The settings with batches, steps an epoch and augmentation that suit `samples` to train on.
+
+    What a network learns is bound by the number of its steps: an epoch of a small folder of one's `own` recordings is
+    several passes in small batches. Augmentation that differs from its default stays. `side`: the input's shorter one.
+    """
+    if not own:
+        return replace(config, batch_size=config.batch_size or BATCH, lr=config.lr or LR)
+    batch, rate = config.batch_size or suited_batch(samples), LR if config.init_from else SCRATCH_LR
+    steps = config.epoch_steps or max(EPOCH_STEPS, samples // batch)
+    wide = {**WIDE, "shift": round(WIDE_SHIFT * side)} if config.widen else {}
+    wide = {name: value for name, value in wide.items() if not _changed(config, name)}
+    return replace(config, batch_size=batch, epoch_steps=steps, lr=config.lr or rate, channels_last=True, **wide)
+
+
+def suited_batch(samples: int) -> int:
+    """How many of a folder's samples an optimiser step takes.
+
+    >>> [suited_batch(samples) for samples in (20, 800, 1600, 100_000)]
+    [16, 16, 32, 64]
+    """
+    return min(BATCH, max(LEAST_BATCH, samples // EPOCH_STEPS // LEAST_BATCH * LEAST_BATCH))
+
+
+def _recipe(config: TrainConfig) -> dict[str, Any]:
+    """The settings of the model to start from; none of what is no model folder of a training."""
+    path = weights_path(config.init_from)
+    recipe = read_config(path)[2].training.get("recipe") if config.init_from and path.is_dir() else None
+    return recipe if isinstance(recipe, dict) else {}
+
+
+def _changed(config: TrainConfig, *names: str) -> bool:
+    """Whether one of these settings is not its default."""
+    return any(getattr(config, name) != getattr(TrainConfig, name) for name in names)
