@@ -179,8 +179,8 @@ def sha256_of(path: Path) -> str:
 
 def _written(card: Card) -> dict[str, Any]:
     """The card's fields that config.json holds."""
-    fields = asdict(replace(card, novelty=None, conformal=None))
-    return {name: value for name, value in fields.items() if name not in ("known", "conformal")}
+    bare = asdict(replace(card, novelty=None, conformal=None))
+    return {name: value for name, value in bare.items() if name not in ("novelty", "conformal")}
 
 
 def _taken(tensors: dict[str, Tensor], prefix: str) -> dict[str, np.ndarray]:

@@ -52,18 +52,25 @@ def some(values: Tensor, count: int = SAMPLES) -> Tensor:
     return values[:, :: max(1, values.shape[1] // count)]
 
 
-def currents_by_neuron(network: ConvertedNetwork, batches: Sequence[Tensor]) -> Iterator[tuple[Node, list[Tensor]]]:
-    """For each neuron node, in order: its ANN current on each batch. One pass over the data; keeps all currents."""
+def enough(values: Tensor) -> Tensor:
+    """What is kept of a batch's currents [C, values]."""
+    return some(values, 4 * SAMPLES)
+
+
+def currents_by_neuron(
+    network: ConvertedNetwork, batches: Sequence[Tensor], take: Callable[[Tensor], Tensor] = enough
+) -> Iterator[tuple[Node, Tensor]]:
+    """For each neuron node, in order: what is taken of its ANN currents, [C, values]. One pass over the data."""
     kept: dict[str, list[Tensor]] = {node.name: [] for node in network.neuron_nodes()}
 
     def keep(node: Node, z: Tensor) -> Tensor:
-        kept[node.name].append(some(by_channel(z), 4 * SAMPLES))
+        kept[node.name].append(take(by_channel(z)))
         return z.relu()
 
     for batch in batches:
         walk(network, batch, keep)
     for node in network.neuron_nodes():
-        yield node, kept.pop(node.name)
+        yield node, torch.cat(kept.pop(node.name), 1)
 
 
 def percentile(values: Tensor, percent: float) -> Tensor:
@@ -81,22 +88,13 @@ def percentile(values: Tensor, percent: float) -> Tensor:
 
 def by_percentile(network: ConvertedNetwork, batches: Sequence[Tensor], percent: float, channelwise: bool) -> None:
     """theta = the percentile of the non-zero activations: of the layer (Rueckauer), or of each channel."""
-    if percent < 100:
-        for node, z in currents_by_neuron(network, batches):
-            values = torch.cat(z, 1)
-            set_threshold(network, node, percentile(values if channelwise else values.flatten()[None], percent))
-        return
-    peaks: dict[str, Tensor] = {}
+    for node, z in currents_by_neuron(network, batches, largest if percent == 100 else enough):
+        set_threshold(network, node, percentile(z if channelwise else z.flatten()[None], percent))
 
-    def keep(node: Node, z: Tensor) -> Tensor:
-        peak = by_channel(z).amax(1)
-        peaks[node.name] = torch.maximum(peaks[node.name], peak) if node.name in peaks else peak
-        return z.relu()
 
-    for batch in batches:
-        walk(network, batch, keep)
-    for node in network.neuron_nodes():
-        set_threshold(network, node, peaks[node.name] if channelwise else peaks[node.name].amax()[None])
+def largest(values: Tensor) -> Tensor:
+    """Of each row, [C, 1]."""
+    return values.amax(1, keepdim=True)
 
 
 def ltb(network: ConvertedNetwork, batches: Sequence[Tensor], passes: int, eta: float = 1.0) -> None:
@@ -140,7 +138,7 @@ def mmse_threshold(a: Tensor, steps: int, rule: SpikeRule) -> Tensor:
 def mmse(network: ConvertedNetwork, batches: Sequence[Tensor], steps: int) -> None:
     """By channel, on all calibration values together."""
     for node, z in currents_by_neuron(network, batches):
-        set_threshold(network, node, mmse_threshold(some(torch.cat(z, 1)).relu(), steps, network.config.rule))
+        set_threshold(network, node, mmse_threshold(some(z).relu(), steps, network.config.rule))
 
 
 def gauss_threshold(mean: Tensor, deviation: Tensor, levels: int, rounds: int = 400) -> Tensor:
@@ -164,7 +162,7 @@ def gauss_threshold(mean: Tensor, deviation: Tensor, levels: int, rounds: int = 
 def gauss(network: ConvertedNetwork, batches: Sequence[Tensor], levels: int) -> None:
     """By channel, from the mean and deviation of its current alone."""
     for node, z in currents_by_neuron(network, batches):
-        values = torch.cat(z, 1).double()
+        values = z.double()
         deviation = values.std(1).clamp_min(FLOOR)
         set_threshold(network, node, gauss_threshold(values.mean(1), deviation, levels).to(torch.float32))
 

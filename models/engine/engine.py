@@ -183,30 +183,16 @@ class Engine:
         x = x_seq[0] if frozen else x_seq
         x = (x if x.dtype == torch.uint8 else x.float()).contiguous()
         after, logits = torch.empty(streams, self.state_size), torch.empty(steps, streams, self.classes)
-        layers, rows = self.plan.spike_layers, self.plan.raster_rows
-        layer_spikes = torch.empty(streams, layers, dtype=torch.int64)
-        synops = torch.empty(streams, dtype=torch.int64)
-        raster = torch.empty(streams, rows, dtype=torch.uint8)
-        rates = torch.empty(steps, streams, self.plan.rates_size)
-        call = NativeRun(
-            steps,
-            streams,
-            x.data_ptr(),
-            int(x.dtype != torch.uint8),
-            None if before is None else before.data_ptr(),
-            after.data_ptr(),
-            self.state_size,
-            logits.data_ptr(),
-            layer_spikes.data_ptr(),
-            synops.data_ptr(),
-            raster.data_ptr(),
-            rates.data_ptr(),
-            layers,
-            rows,
-            self.plan.rates_size,
-            CHOICES[self._choice],
-            int(frozen),
-        )
+        layers, rows, width = self.plan.spike_layers, self.plan.raster_rows, self.plan.rates_size
+        layer_spikes, synops = torch.empty(streams, layers, dtype=torch.int64), torch.empty(streams, dtype=torch.int64)
+        raster, rates = torch.empty(streams, rows, dtype=torch.uint8), torch.empty(steps, streams, width)
+        call = NativeRun(steps, streams, x_is_float=x.dtype != torch.uint8, state_size=self.state_size, frozen=frozen)
+        call.spike_layers, call.raster_rows, call.rates_size = layers, rows, width
+        call.force = CHOICES[self._choice]
+        pointers = {"x": x, "before": before, "after": after, "logits": logits}
+        pointers |= {"layer_spikes": layer_spikes, "synops": synops, "raster": raster, "rates": rates}
+        for name, tensor in pointers.items():
+            setattr(call, name, None if tensor is None else tensor.data_ptr())
         if self.library.engine_run(self._handle, ctypes.addressof(call)):
             raise MemoryError(f"no memory for {steps} steps of {streams} streams at once")
         if self._head is None:

@@ -54,11 +54,6 @@ class Flat(nn.Module):
         self.network, self.keys, self.window, self.spanned = network, keys, window, spanned
         self.rates = Rates(network, rates) if rates else None
 
-    def close(self) -> None:
-        """Take the hooks off the network."""
-        if self.rates is not None:
-            self.rates.close()
-
     def forward(self, x: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         with stepping(self.network, state[0] if self.spanned else None):
             logits, after = self.network(x if self.window else x[None], dict(zip(self.keys, state[self.spanned :])))
@@ -117,18 +112,11 @@ def equations_only(network: nn.Module) -> Any:
 Call = Callable[[tuple[Tensor, ...]], list[Tensor]]
 
 
-@dataclass(frozen=True)
-class Traceable:
-    """What the tracing exporters take."""
-
-    module: Flat
-    arguments: tuple[Tensor, ...]
-    dynamic: dict[str, Any]
-    state: State
-
-
-def make_traceable(network: nn.Module, card: Card, window: int | None, spanned: bool) -> Traceable:
-    """The network ready to be traced, with a free batch size."""
+@contextmanager
+def traced(
+    network: nn.Module, card: Card, window: int | None, spanned: bool
+) -> Iterator[tuple[Flat, tuple[Tensor, ...], dict[str, Any], State]]:
+    """What the tracing exporters take: module, arguments, their dynamic sizes (the batch is free); and the state."""
     state = start_state(network, card.contract)
     x = example_inputs(card.contract, window or 1)
     batch = torch.export.Dim("batch", min=1, max=4096)
@@ -137,7 +125,12 @@ def make_traceable(network: nn.Module, card: Card, window: int | None, spanned: 
     span = (torch.tensor(0.5),) if spanned else ()
     if state:  # an ANN has none
         dynamic["state"] = (*({} for _ in span), *({0: batch} for _ in state))
-    return Traceable(module, (x if window else x[0], *span, *state.values()), dynamic, state)
+    try:
+        with quiet_tracing(), equations_only(network):
+            yield module, (x if window else x[0], *span, *state.values()), dynamic, state
+    finally:
+        if module.rates is not None:
+            module.rates.close()
 
 
 def as_runner(call: Call, window: int | None, span: float | None) -> Runner:
@@ -155,20 +148,18 @@ def write_onnx(network: nn.Module, card: Card, path: Path, window: int | None, s
     """One ONNX file; inputs x and state.NAME, outputs logits and after.NAME."""
     for package in ("onnx", "onnxscript"):
         import_extra(package)
-    trace = make_traceable(network, card, window, spanned)
-    with quiet_tracing(), equations_only(network):
+    with traced(network, card, window, spanned) as (module, arguments, dynamic, state):
         program = torch.onnx.export(
-            trace.module,
-            trace.arguments,
+            module,
+            arguments,
             dynamo=True,
-            dynamic_shapes=trace.dynamic,
-            input_names=["x", *(["span"] if spanned else []), *(f"state.{key}" for key in trace.state)],
-            output_names=["logits", *(f"after.{key}" for key in trace.state), *(["rates"] if card.novelty else [])],
+            dynamic_shapes=dynamic,
+            input_names=["x", *(["span"] if spanned else []), *(f"state.{key}" for key in state)],
+            output_names=["logits", *(f"after.{key}" for key in state), *(["rates"] if card.novelty else [])],
             verbose=False,
         )
-    trace.module.close()
     assert program is not None
-    program.model.metadata_props.update(metadata(card, trace.state))
+    program.model.metadata_props.update(metadata(card, state))
     program.save(path, external_data=False)
 
 
@@ -189,11 +180,9 @@ def read_onnx(path: Path, window: int | None, span: float | None = None) -> Runn
 
 def write_torch(network: nn.Module, card: Card, path: Path, window: int | None, spanned: bool = False) -> None:
     """A torch.export archive (.pt2) with the same arguments and results; metadata as extra files."""
-    trace = make_traceable(network, card, window, spanned)
-    with quiet_tracing(), equations_only(network):
-        program = torch.export.export(trace.module, trace.arguments, dynamic_shapes=trace.dynamic)
-        torch.export.save(program, path, extra_files=metadata(card, trace.state))
-    trace.module.close()
+    with traced(network, card, window, spanned) as (module, arguments, dynamic, state):
+        program = torch.export.export(module, arguments, dynamic_shapes=dynamic)
+        torch.export.save(program, path, extra_files=metadata(card, state))
 
 
 def read_torch(path: Path, window: int | None, span: float | None = None) -> Runner:

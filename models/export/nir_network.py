@@ -84,30 +84,23 @@ class Delay(nn.Module):
         return held[:, 0], torch.cat([held[:, 1:], x[:, None]], 1)
 
 
-class Threshold(nn.Module):
+class Elementwise(nn.Module):
+    """A function of the input and of one number, or one for each element."""
+
+    value: Tensor
+
+    def __init__(self, function: Callable[[Tensor, Tensor], Tensor], value: Any) -> None:
+        super().__init__()
+        self.function = function
+        self.register_buffer("value", compact(value))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x, self.value)
+
+
+def above(x: Tensor, threshold: Tensor) -> Tensor:
     """1 above the threshold, else 0."""
-
-    threshold: Tensor
-
-    def __init__(self, node: Any) -> None:
-        super().__init__()
-        self.register_buffer("threshold", compact(node.threshold))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return (x > self.threshold).to(x.dtype)
-
-
-class Scale(nn.Module):
-    """x times s, element by element."""
-
-    factor: Tensor
-
-    def __init__(self, node: Any) -> None:
-        super().__init__()
-        self.register_buffer("factor", compact(node.scale))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self.factor
+    return (x > threshold).to(x.dtype)
 
 
 def compact(values: Any) -> Tensor:
@@ -178,8 +171,8 @@ LAYERS: dict[str, Callable[[Any, float], nn.Module]] = {
     "SumPool2d": pool,
     "MaxPool2d": pool,
     "Flatten": flatten,
-    "Scale": lambda node, _: Scale(node),
-    "Threshold": lambda node, _: Threshold(node),
+    "Scale": lambda node, _: Elementwise(torch.mul, node.scale),
+    "Threshold": lambda node, _: Elementwise(above, node.threshold),
     "Delay": Delay,
     "LI": Membrane,
     "I": Membrane,

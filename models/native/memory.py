@@ -10,8 +10,17 @@ million belong to the libraries and live as long as the process: 240 ms during w
 import ctypes
 import gc
 import os
+from typing import Any
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # malloc.h
+
+
+def _of_c(name: str) -> Any:
+    """A function of the C library; None where it has none of this name."""
+    try:
+        return getattr(ctypes.CDLL(None), name)
+    except (OSError, AttributeError, TypeError):
+        return None
 
 
 def keep_freed(free_bytes: int, block_bytes: int) -> bool:
@@ -19,9 +28,8 @@ def keep_freed(free_bytes: int, block_bytes: int) -> bool:
 
     For the whole process, so for a program's start, not for an import. False where the C library is another one.
     """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError, TypeError):
+    mallopt = _of_c("mallopt")
+    if mallopt is None:
         return False
     return bool(mallopt(M_MMAP_THRESHOLD, block_bytes)) and bool(mallopt(M_TRIM_THRESHOLD, free_bytes))
 
@@ -54,12 +62,10 @@ def give_back() -> bool:
 
     A large recording leaves hundreds of megabytes free below what lives on: the thresholds see only a heap's end.
     """
-    try:
-        trim = ctypes.CDLL(None).malloc_trim
-    except (OSError, AttributeError, TypeError):
-        return False
-    trim(0)
-    return True
+    trim = _of_c("malloc_trim")
+    if trim is not None:
+        trim(0)
+    return trim is not None
 
 
 def keep_libraries() -> None:

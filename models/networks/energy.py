@@ -4,8 +4,6 @@ from typing import NamedTuple
 
 from spikesight.models.networks.metering import Report
 
-# --- energy, estimated ---
-
 PICOJOULES = {  # 45 nm (Horowitz, ISSCC 2014, as the field quotes it): multiply-accumulate, accumulate
     "fp32": (4.6, 0.9),
     "fp16": (1.5, 0.4),
@@ -29,29 +27,31 @@ class Energy(NamedTuple):
     with_memory: float  # and every operand's way from and to memory
 
 
+BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
+
+
+def energy(picojoules: float, moved_bytes: float) -> Energy:
+    """That of operations, and of so many bytes on their way."""
+    return Energy(picojoules * 1e-6, (picojoules + PICOJOULES_A_BYTE * moved_bytes) * 1e-6)
+
+
 def spiking_energy(report: Report, precision: str = "fp32") -> Energy:
     """E = E_MAC MACs + E_AC ACs; memory: a weight and a partial sum read and written for each, and every membrane."""
-    mac, ac = PICOJOULES[precision]
-    size = {"fp32": 4, "fp16": 2, "int8": 1}[precision]
-    work = report.work
+    (mac, ac), work = PICOJOULES[precision], report.work
+    moved = 3 * (work.effective_macs + work.effective_acs) + 2 * work.neuron_updates
     compute = mac * work.effective_macs + ac * (work.effective_acs + work.neuron_updates)
-    moved = size * (3 * (work.effective_macs + work.effective_acs) + 2 * work.neuron_updates)
-    return Energy(compute * 1e-6, (compute + PICOJOULES_A_BYTE * moved) * 1e-6)
+    return energy(compute, BYTES[precision] * moved)
 
 
 def ann_energy(macs: float, activations: float, precision: str = "fp32") -> Energy:
     """E of an ANN of dense multiply-accumulates: weight read, partial sum read and written, activations."""
-    mac, _ = PICOJOULES[precision]
-    size = {"fp32": 4, "fp16": 2, "int8": 1}[precision]
-    compute = mac * macs
-    return Energy(compute * 1e-6, (compute + PICOJOULES_A_BYTE * size * (3 * macs + 2 * activations)) * 1e-6)
+    return energy(PICOJOULES[precision][0] * macs, BYTES[precision] * (3 * macs + 2 * activations))
 
 
 def quantised_energy(macs: float, activations: float, bits: int) -> Energy:
     """An ANN with n-bit activations and weights: int8's figures times (n / 8)^2 for products and n / 8 for traffic."""
     share = bits / 8
-    compute = PICOJOULES["int8"][0] * share**2 * macs
-    return Energy(compute * 1e-6, (compute + PICOJOULES_A_BYTE * share * (3 * macs + 2 * activations)) * 1e-6)
+    return energy(PICOJOULES["int8"][0] * share**2 * macs, share * (3 * macs + 2 * activations))
 
 
 def bit_budget(steps: int) -> int:

@@ -75,20 +75,15 @@ def ann(block: str = "plain", channels: int = 1) -> SpikingResNet:
     return lively(config)
 
 
-def settled(network: nn.Module, seed: int = 0) -> nn.Module:
-    """Random weights with batch-norm statistics of its own data, so that activations have a sensible size."""
-    torch.manual_seed(seed)
+def warmed(network: nn.Module, x: Tensor) -> nn.Module:
+    """Random batch norms with the statistics of x [N, C, H, W], so that activations have a sensible size; evaluated."""
+    torch.manual_seed(0)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.normal_(module.bias, 0, 0.3)
             module.momentum = None
-    return network
-
-
-def warmed(network: nn.Module, x: Tensor) -> nn.Module:
-    """The network, `settled`, with the statistics of x [N, C, H, W], for evaluation."""
-    settled(network).train()
+    network.train()
     with torch.no_grad():
         network(x)
     return network.eval()

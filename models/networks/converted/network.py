@@ -172,9 +172,9 @@ class ConvertedNetwork(nn.Module):
         return module(merged(inputs[0])).unflatten(0, inputs[0].shape[:2])
 
     def at_once(self, node: Node, inputs: list[Tensor]) -> Tensor:
-        """The node's output for values [N, ...] that do not change. Raises ConversionError, naming the layer."""
+        """The node's output for values [N, ...] that do not change, unseen by hooks. Raises ConversionError."""
         try:
-            return inputs[0] + inputs[1] if node.op == "add" else unhooked(self.layers[node.name], inputs[0])
+            return inputs[0] + inputs[1] if node.op == "add" else self.layers[node.name].forward(inputs[0])
         except RuntimeError as error:
             raise ConversionError(f"layer {node.title} does not take this input: {str(error)[:160]}") from None
 
@@ -223,11 +223,6 @@ class ConvertedNetwork(nn.Module):
         pooled = pool(merged(currents(x_seq, state, f"layers.{node.name}", mean=True) + rest))
         pooled = pooled.unflatten(0, x_seq.shape[:2]) - pool(rest)
         return rate_corrections(pooled, state, f"layers.{node.name}")
-
-
-def unhooked(module: nn.Module, x: Tensor) -> Tensor:
-    """The module's output without its hooks: not a part of any measured pass."""
-    return module.forward(x)
 
 
 def without_bias(module: nn.Module, x: Tensor) -> Tensor:

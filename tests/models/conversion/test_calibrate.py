@@ -13,25 +13,11 @@ from spikesight.models.conversion.methods import METHODS
 from spikesight.models.conversion.simulate import predictions
 from spikesight.models.conversion.thresholds import walk
 from spikesight.models.networks.ann import SmallCnn
-from spikesight.models.networks.converted.differential import corrections
 from spikesight.models.networks.converted.graph import Node
 from spikesight.models.networks.converted.network import ConvertedConfig, ConvertedNetwork
-from spikesight.models.networks.converted.neurons import AGE, SpikeLayer
+from spikesight.models.networks.converted.neurons import SpikeLayer
 from spikesight.models.networks.converted.rules import SpikeRule
 from tests.support.models import warmed
-
-
-def test_corrections_add_up_to_the_mean() -> None:
-    rates = torch.randn(5, 3, 2, 4, 4, generator=torch.Generator().manual_seed(0))
-    sent = corrections(rates, {AGE: torch.zeros(3)}, "x")
-    torch.testing.assert_close(Code(differential=True).mean(sent), rates.mean(0))
-
-
-@pytest.mark.parametrize(
-    ("values", "first", "mean"), [([4], 1, 4), ([4, 8], 0, 6), ([4, 8], 1, 8), ([4, 8, 2], 1, 5), ([4, 8, 2], 2, 2)]
-)
-def test_a_mean_is_of_the_steps_that_count_or_of_the_only_one(values: list[float], first: int, mean: float) -> None:
-    assert Code(first).mean(torch.tensor(values, dtype=torch.float32)[:, None]).tolist() == [mean]
 
 
 @pytest.mark.parametrize("layer", [nn.Conv2d(3, 5, 3, stride=2, padding=1), nn.Linear(6, 2)], ids=str)
@@ -109,14 +95,6 @@ def test_repair_brings_the_logits_nearer(small_images: Tensor) -> None:
         return float((predictions(network, small_images, 6) - wanted).square().mean())
 
     assert error(repair=True) < 0.7 * error(repair=False)
-
-
-def test_a_silent_layer_is_left_as_it_is() -> None:
-    layer = nn.Conv2d(3, 4, 3, padding=1).requires_grad_(False)
-    weight, bias = regression(layer, torch.zeros(6, 3, 5, 5), torch.ones(6, 4, 5, 5))
-    assert torch.equal(weight, torch.zeros_like(weight))
-    assert layer.bias is not None
-    torch.testing.assert_close(layer.bias + bias, torch.ones(4), rtol=1e-5, atol=1e-5)
 
 
 def test_calibration_keeps_within_its_memory(one_layer: nn.Module, small_images: Tensor) -> None:

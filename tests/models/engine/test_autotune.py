@@ -10,8 +10,6 @@ from spikesight.models.engine import autotune, densities
 from spikesight.models.engine.densities import KINDS, Kind, break_even, default
 from spikesight.models.engine.engine import Engine, engine_status
 from spikesight.models.native.build import library
-from tests.support.models import lively
-from tests.support.networks import EVENT, assert_no_bit_changes, inputs
 
 native = pytest.mark.skipif(library() is None, reason=engine_status())
 
@@ -103,15 +101,3 @@ def test_a_table_that_cannot_be_trusted_is_as_none(text: str) -> None:
     shares = {"none": -0.01, "least": 0, "most": 1, "more": 1.01}
     densities.kept_file().write_text(json.dumps({"densities": shares}))
     assert densities.read_kept() == {"least": 0.0, "most": 1.0}
-
-
-@native
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("density", [0.0, 0.02, 0.1, 0.3, 1.0])
-def test_no_density_lets_a_stream_notice_its_company(
-    density: float, precision: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(densities, "table", lambda: dict.fromkeys(KINDS, density))
-    network, x_seq = lively(EVENT), inputs(4, 3, size=(34, 34))
-    engine = Engine(network, 34, 34, precision=precision)
-    assert_no_bit_changes(engine, x_seq)

@@ -10,6 +10,8 @@ import torch
 from torch import nn
 
 from spikesight.models.conversion.ann_to_snn import convert
+from spikesight.models.engine import densities
+from spikesight.models.engine.densities import KINDS
 from spikesight.models.engine.engine import (
     MEMBRANES,
     Engine,
@@ -280,11 +282,15 @@ def test_dense_frames_are_the_networks(block: str, size: tuple[int, int]) -> Non
     assert not any(use.event_driven for use in engine.uses())
 
 
-@needs_it
-def test_company_and_cutting_change_no_bit() -> None:
-    network, x_seq = lively(WIDE), inputs(4, 3, size=(34, 34))
-    for precision in ("fp32", "bf16"):
-        engine = Engine(network, 34, 34, precision=precision)
-        engine.run(x_seq)
-        assert sum(use.event_driven < 1 for use in engine.uses()) > 0  # some frames were multiplied
-        assert_no_bit_changes(engine, x_seq)
+@native
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("density", [0.02, 0.3])
+def test_company_and_cutting_change_no_bit_whatever_the_break_even(
+    density: float, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a matrix unit too, where there is one."""
+    monkeypatch.setattr(densities, "table", lambda: dict.fromkeys(KINDS, density))
+    engine = Engine(lively(WIDE), 34, 34, precision=precision)
+    engine.run(inputs(4, 3, size=(34, 34)))
+    assert len({use.event_driven for use in engine.uses()} | {0, 1}) > 2, "some frames each way"
+    assert_no_bit_changes(engine, inputs(4, 3, size=(34, 34)))

@@ -37,11 +37,8 @@ def onnx_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert parity.steps == 50
     assert parity.logits < 1e-4
     assert parity.ties == 0
+    assert [file.name for file in path.parent.iterdir()] == ["model.onnx"], "it stands alone"
     return path
-
-
-def test_onnx_stands_alone(onnx_file: Path) -> None:
-    assert [path.name for path in onnx_file.parent.iterdir()] == ["model.onnx"]
 
 
 @pytest.mark.parametrize(

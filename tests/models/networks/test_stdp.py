@@ -1,8 +1,5 @@
 """STDP: what the layer learns, homeostasis, and the names of its neurons."""
 
-from collections.abc import Callable
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -106,27 +103,3 @@ def test_layers_that_cannot_be(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="must be positive"):
         StdpConfig(**wrong)  # type: ignore[arg-type]
     StdpConfig(inputs=1, neurons=1, steps=1, peak=1.0)
-
-
-def test_neurons_are_named_by_what_they_answer_to_on_average() -> None:
-    layer = StdpLayer(StdpConfig(inputs=2, neurons=3, steps=4))
-    given = np.array([[6, 0, 1], [6, 0, 1], [6, 0, 1], [8, 9, 0]], np.int32)
-    layer._show = lambda _, **__: given  # type: ignore[method-assign,assignment]
-    layer.name(np.zeros((4, 2), np.float32), np.array([0, 0, 0, 1]), 3)
-    assert layer.classes.tolist() == [1, 1, 0]
-    given = np.array([[1, 2, 4], [5, 2, 3], [0, 0, 0]], np.int32)
-    layer._show = lambda _, **__: given  # type: ignore[method-assign,assignment]
-    assert layer.predict(np.zeros((3, 2), np.float32)).tolist() == [0, 1, 0], "means over a class's neurons"
-
-
-@pytest.mark.slow
-def test_mnist_baseline(shared_data: Callable[[str], Path]) -> None:
-    from spikesight.training.data.pictures import load_images
-
-    data = load_images("mnist", shared_data("mnist").parent)
-    for seed in (0, 1, 2):
-        train, layer = data.train.subset(20_000, seed), StdpLayer(StdpConfig(), seed)
-        layer.learn(rates_of(train.pixels))
-        layer.name(rates_of(train.pixels[:5000]), train.labels[:5000], 10)
-        right = layer.predict(rates_of(data.test.pixels)) == data.test.labels
-        assert right.mean() > 0.75

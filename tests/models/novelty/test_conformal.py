@@ -104,6 +104,10 @@ def test_strangeness_is_minus_the_logarithm_of_the_cooled_probability() -> None:
         np.testing.assert_allclose(FEW.strangeness(mean, steps), expected)
 
 
+def test_p_values_count_trials_that_were_at_least_as_strange() -> None:
+    assert (5 * FEW.p_values(np.array([0.0, 1.0, 1.5, 2.0, 2.5, 3.0, 3.1]))).tolist() == [5, 5, 4, 4, 2, 2, 1]
+
+
 def test_evidence_is_the_largest_of_a_window_and_the_next_begins_where_it_ends() -> None:
     means = [np.array(row) for row in ([3.0, 0.0], [0.0, 3.0], [1.0, 1.0])]
     strange = [FEW.strangeness(mean, seen) for seen, mean in enumerate(means, 1)]

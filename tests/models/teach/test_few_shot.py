@@ -28,8 +28,8 @@ def drawn(label: str, seed: int) -> Example:
     return Example(label, f"{label} {seed}", make_events(t, xs.astype(int), ys.astype(int), t % 2), SENSOR)
 
 
-def lesson(labels: tuple[str, ...] = ("lying", "standing"), count: int = 6) -> FewShotLearner:
-    made = FewShotLearner(lively(ResNetConfig("ms", (1, 1), (4, 8), pool="max")), SENSOR, 6, 50_000, 2)
+def lesson(labels: tuple[str, ...] = ("lying", "standing"), count: int = 6, copies: int = 0) -> FewShotLearner:
+    made = FewShotLearner(lively(ResNetConfig("ms", (1, 1), (4, 8), pool="max")), SENSOR, 6, 50_000, 2, copies)
     for seed in range(count):
         for label in labels:
             made.show(drawn(label, seed))
@@ -81,13 +81,9 @@ def test_a_taught_model_runs_at_shorter_bins() -> None:
 
 
 def test_varied_copies_are_learnt_with_an_example() -> None:
-    made = FewShotLearner(lively(ResNetConfig("ms", (1, 1), (4, 8), pool="max")), SENSOR, 6, 50_000, 2, copies=3)
-    for seed in range(4):
-        for label in ("lying", "standing"):
-            made.show(drawn(label, seed))
+    made = lesson(count=4, copies=3)
     first = made.shown[0].features
-    assert first.shape[0] == 4
-    assert len(np.unique(first, axis=0)) == 4
+    assert first.shape[0] == len(np.unique(first, axis=0)) == 4
     assert np.allclose(first[0], lesson(count=1).shown[0].features[0])
     taught = made.learn()
     assert taught.judged.scores.shape == (8, 2), "copies are not judged"
@@ -139,7 +135,7 @@ def test_examples_are_dropped_and_renamed_by_number_and_name() -> None:
     made.show(drawn("lying", 5))
     assert made.shown[-1].number == 4, "a number is given once"
     with pytest.raises(IndexError):
-        FewShotLearner(lively(ResNetConfig("ms", (1, 1), (4, 8), pool="max")), SENSOR, 6, 50_000).undo()
+        lesson(count=0).undo()
 
 
 def test_the_unknown_is_told_by_distances_of_heads_that_did_not_see_it() -> None:
