@@ -20,7 +20,9 @@ class Reader:
         self.uses = {node: len(node.users) for node in graph.nodes}
         self.output = ""
 
-    def add(self, fx_node: fx.Node, op: str, sources: tuple[fx.Node, ...], **fields: Any) -> None:
+    def add(self, fx_node: fx.Node, op: str, sources: tuple[fx.Node, ...] | None = None, **fields: Any) -> None:
+        """A node that reads `sources`, or the one value that the operation reads."""
+        sources = (only(fx_node),) if sources is None else sources
         inputs = tuple(self.source(s, fx_node) for s in sources)
         layer = str(fx_node.target) if fx_node.op == "call_module" else fx_node.name
         self.nodes.append(Node(fx_node.name, op, inputs, layer, **fields))
@@ -34,7 +36,7 @@ class Reader:
     def affine(self, fx_node: fx.Node, module: nn.Conv2d | nn.Linear) -> None:
         weight, bias = numbers(module)
         if isinstance(module, nn.Linear):
-            self.add(fx_node, "linear", (only(fx_node),), shape=tuple(weight.shape))
+            self.add(fx_node, "linear", shape=tuple(weight.shape))
         else:
             if module.padding_mode != "zeros":
                 raise ConversionError(f"{fx_node.target} pads with {module.padding_mode}: only zeros can be converted")
@@ -47,7 +49,6 @@ class Reader:
             self.add(
                 fx_node,
                 "conv",
-                (only(fx_node),),
                 shape=tuple(weight.shape),
                 stride=pair(module.stride),
                 padding=pair(padding),
@@ -74,7 +75,7 @@ class Reader:
         self.weights[fx_node.name] = (gain.view(shape), shift)
 
     def neuron(self, fx_node: fx.Node, level: Tensor | None = None) -> None:
-        self.add(fx_node, "neuron", (only(fx_node),), shape=(1,))  # its channels are known once data flows
+        self.add(fx_node, "neuron", shape=(1,))  # its channels are known once data flows
         if level is not None:
             self.levels[fx_node.name] = level.detach().double().reshape(-1)
 
@@ -85,7 +86,6 @@ class Reader:
         self.add(
             fx_node,
             "max_pool",
-            (only(fx_node),),
             kernel=pair(module.kernel_size),
             stride=pair(stride),
             padding=pair(module.padding),
@@ -95,14 +95,13 @@ class Reader:
 
     def avg_pool(self, fx_node: fx.Node, module: Any) -> None:
         if isinstance(module.kernel_size, fx.Node) or any(isinstance(k, fx.Node) for k in as_tuple(module.kernel_size)):
-            self.add(fx_node, "global_pool", (only(fx_node),), kernel=(1, 1))  # kernel = the picture's own size
+            self.add(fx_node, "global_pool", kernel=(1, 1))  # kernel = the picture's own size
             return
         if module.divisor_override:
             raise ConversionError(f"average pool {fx_node.name} overrides its divisor")
         self.add(
             fx_node,
             "avg_pool",
-            (only(fx_node),),
             kernel=pair(module.kernel_size),
             stride=pair(module.stride if module.stride is not None else module.kernel_size),
             padding=pair(module.padding),
@@ -113,7 +112,7 @@ class Reader:
     def global_pool(self, fx_node: fx.Node, size: Any) -> None:
         if any(s is None for s in as_tuple(size)):
             raise ConversionError(f"adaptive pool {fx_node.name} keeps a dimension: give its output size as numbers")
-        self.add(fx_node, "global_pool", (only(fx_node),), kernel=pair(size))
+        self.add(fx_node, "global_pool", kernel=pair(size))
 
     def mean(self, fx_node: fx.Node) -> None:
         dims = argument(fx_node, 1, "dim", None)
@@ -133,19 +132,19 @@ class Reader:
         start = argument(fx_node, 1, "start_dim", 0)
         if start != 1 or argument(fx_node, 2, "end_dim", -1) != -1:
             raise ConversionError(f"{fx_node.name} must flatten everything but the batch")
-        self.add(fx_node, "flatten", (only(fx_node),))
+        self.add(fx_node, "flatten")
 
     def flatten_module(self, fx_node: fx.Node, module: nn.Flatten) -> None:
         if (module.start_dim, module.end_dim) != (1, -1):
             raise ConversionError(f"{fx_node.target} must flatten everything but the batch")
-        self.add(fx_node, "flatten", (only(fx_node),))
+        self.add(fx_node, "flatten")
 
     def reshape(self, fx_node: fx.Node) -> None:
         sizes = fx_node.args[1:]
         sizes = sizes[0] if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)) else sizes
         if not isinstance(sizes, (tuple, list)) or len(sizes) != 2:
             raise ConversionError(f"{fx_node.name} reshapes to {sizes}: only [batch, features] is known")
-        self.add(fx_node, "flatten", (only(fx_node),))
+        self.add(fx_node, "flatten")
 
     def slice(self, fx_node: fx.Node) -> None:
         source, index = fx_node.args[0], fx_node.args[1]
@@ -156,13 +155,13 @@ class Reader:
         steps = [i.step or 1 for i in index if isinstance(i, slice)] + [1] * (4 - len(index))
         if not plain or steps[:2] != [1, 1] or len(steps) != 4:
             raise ConversionError(f"{fx_node.name} picks {index}: only every n-th row and column is known")
-        self.add(fx_node, "slice", (only(fx_node),), stride=(steps[2], steps[3]))
+        self.add(fx_node, "slice", stride=(steps[2], steps[3]))
 
     def pad(self, fx_node: fx.Node) -> None:
         sizes = tuple(argument(fx_node, 1, "pad", ()))
         if argument(fx_node, 2, "mode", "constant") != "constant" or argument(fx_node, 3, "value", 0) not in (0, None):
             raise ConversionError(f"{fx_node.name} pads with something other than zeros")
-        self.add(fx_node, "pad", (only(fx_node),), padding=(*sizes, *[0] * (6 - len(sizes))))
+        self.add(fx_node, "pad", padding=(*sizes, *[0] * (6 - len(sizes))))
 
     def join(self, fx_node: fx.Node) -> None:
         if fx_node.kwargs.get("alpha", 1) != 1 or len(fx_node.args) != 2:

@@ -100,9 +100,7 @@ class _Native:
         lib, call = library(), _describe(config, beta, x_seq)
         assert lib is not None
         spikes, after = fused_memory.empty_like(x_seq), torch.empty_like(x_seq[0])
-        lib.neurons_forward(
-            ctypes.addressof(call), x_seq.data_ptr(), _address(before), spikes.data_ptr(), after.data_ptr()
-        )
+        lib.neurons_forward(ctypes.addressof(call), *map(_address, (x_seq, before, spikes, after)))
         return spikes, after
 
     @staticmethod
@@ -118,15 +116,8 @@ class _Native:
         assert lib is not None
         dx = fused_memory.empty_like(x_seq)
         dbefore = None if before is None else torch.empty_like(before)
-        dbeta = lib.neurons_backward(
-            ctypes.addressof(call),
-            x_seq.data_ptr(),
-            _address(before),
-            _address(dspikes),
-            _address(dafter),
-            dx.data_ptr(),
-            _address(dbefore),
-        )
+        tensors = x_seq, before, dspikes, dafter, dx, dbefore
+        dbeta = lib.neurons_backward(ctypes.addressof(call), *map(_address, tensors))
         return dx, dbefore, None if beta is None else torch.tensor(dbeta, dtype=torch.float32)
 
 

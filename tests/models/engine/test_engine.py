@@ -284,7 +284,7 @@ def test_dense_frames_are_the_networks(block: str, size: tuple[int, int]) -> Non
 
 @native
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("density", [0.02, 0.3])
+@pytest.mark.parametrize("density", [0.02, 0.1])
 def test_company_and_cutting_change_no_bit_whatever_the_break_even(
     density: float, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -292,5 +292,5 @@ def test_company_and_cutting_change_no_bit_whatever_the_break_even(
     monkeypatch.setattr(densities, "table", lambda: dict.fromkeys(KINDS, density))
     engine = Engine(lively(WIDE), 34, 34, precision=precision)
     engine.run(inputs(4, 3, size=(34, 34)))
-    assert len({use.event_driven for use in engine.uses()} | {0, 1}) > 2, "some frames each way"
+    assert any(use.event_driven < 1 for use in engine.uses()), "some frames were multiplied"
     assert_no_bit_changes(engine, inputs(4, 3, size=(34, 34)))

@@ -1,13 +1,12 @@
 """Spiking ResNets: parameter counts, binary inputs, chunking, gradients, equality with the ANN's arithmetic."""
 
-import re
 from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from spikesight.models.networks.resnet import NETWORKS, PadShortcut, ResNetConfig, SpikingResNet
+from spikesight.models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
 from spikesight.models.neurons.config import CLIF, PLIF, SLIDING_PSN
 from spikesight.models.neurons.layers import Neuron
 from spikesight.models.neurons.state import State, zero_state
@@ -97,33 +96,6 @@ def test_the_network_keeps_no_state() -> None:
         network(x, state)
     assert torch.equal(first, again)
     assert all(torch.equal(before[k], state[k]) for k in state)
-
-
-@pytest.mark.parametrize(("block", "downsample"), [("ms", "stride"), ("plain", "max")])
-def test_convolutions_of_blocks_see_binary_spikes(block: str, downsample: str) -> None:
-    network, seen = tiny(block, downsample=downsample), []
-    for name, module in network.named_modules():
-        if isinstance(module, nn.Conv2d) and re.fullmatch(r"blocks\.\d\.conv\d\.0", name):
-            module.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    network(events())
-    assert len(seen) == 4
-    assert all(set(x.unique().tolist()) <= {0.0, 1.0} for x in seen)
-    assert any(x.any() for x in seen)
-
-
-def test_sew_outputs_are_sums_of_spikes() -> None:
-    out = tiny("sew").features(events(), {})
-    assert set(out.unique().tolist()) <= {0.0, 1.0, 2.0, 3.0}
-    assert out.max() >= 1
-
-
-def test_pad_shortcut_takes_every_second_pixel_and_pads_both_sides() -> None:
-    x = torch.arange(2 * 16.0).view(1, 2, 4, 4)
-    y = PadShortcut(2, 6, 2)(x)
-    assert y.shape == (1, 6, 2, 2)
-    assert torch.equal(y[:, 2:4], x[:, :, ::2, ::2])
-    assert not y[:, :2].any()
-    assert not y[:, 4:].any()
 
 
 @pytest.mark.parametrize("training", [True, False])

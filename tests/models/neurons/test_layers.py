@@ -9,7 +9,6 @@ import torch
 
 from spikesight.models.neurons.config import CLIF, IF, PAPER_LIF, PLIF, RECTIFIER, SLIDING_PSN, NeuronConfig
 from spikesight.models.neurons.layers import Neuron, make_neuron
-from spikesight.models.neurons.state import split_state, stack_states
 from spikesight.models.neurons.surrogate import SURROGATES
 
 NOW = replace(PAPER_LIF, delay=False)
@@ -190,14 +189,6 @@ def test_detached_reset_changes_the_gradient_but_not_the_spikes() -> None:
 def test_a_state_of_another_shape_is_refused() -> None:
     with pytest.raises(ValueError, match="state of"):
         Neuron()(torch.zeros(1, 2, 3), {"": torch.zeros(1, 3)})
-
-
-def test_states_stack_and_split() -> None:
-    states = [{"a": torch.full((1, 2), i), "b": torch.full((1,), i)} for i in range(3)]
-    joined = stack_states(states)
-    assert joined["a"].shape == (3, 2)
-    for got, expected in zip(split_state(joined), states):
-        assert all(torch.equal(got[key], expected[key]) for key in expected)
 
 
 @pytest.mark.parametrize(
