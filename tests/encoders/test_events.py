@@ -35,24 +35,6 @@ def test_make_events_takes_every_kind_of_polarity() -> None:
     assert len(empty_events()) == 0
 
 
-def test_check_events() -> None:
-    good = at(1, 2, 2, 3)
-    assert check_events(good, SENSOR) is good
-    with pytest.raises(EventsError, match="not sorted"):
-        check_events(at(2, 1))
-    with pytest.raises(EventsError, match="outside the 2x1 sensor"):
-        check_events(good, SensorSize(2, 1))
-    with pytest.raises(EventsError, match="flat array"):
-        check_events(np.zeros(3))  # pyright: ignore[reportArgumentType]
-
-
-def test_good_events_pass_untouched() -> None:
-    events = at(1, 2, 3)
-    out, counters = sanitise(events, SENSOR)
-    assert out is events
-    assert counters == Counters()
-
-
 def test_small_steps_back_are_sorted_stably() -> None:
     events = at(100, 300, 200, 200)
     out, counters = sanitise(events, SENSOR)
@@ -189,10 +171,15 @@ def test_sizes_at_their_limits() -> None:
     for width, height in ((0, 1), (1, -1), (2049, 1), (1, 2049)):
         with pytest.raises(EventsError, match="within 1x1 to 2048x2048"):
             SensorSize(width, height)
+
+
+def test_events_are_checked() -> None:
     corners = make_events([1, 1], [0, 9], [0, 5], [1, 1])
     assert check_events(corners, SENSOR) is corners
+    assert sanitise(corners, SENSOR)[0] is corners
     for x, y in ((10, 0), (0, 6), (-1, 0), (0, -1)):
-        with pytest.raises(EventsError, match="outside"):
+        with pytest.raises(EventsError, match="outside the 10x6 sensor"):
             check_events(make_events([1], [x], [y], [1]), SENSOR)
-    with pytest.raises(EventsError, match="flat"):
-        check_events(corners[np.newaxis])
+    for wrong, says in ((corners[np.newaxis], "flat array"), (np.zeros(3), "flat array"), (at(2, 1), "not sorted")):
+        with pytest.raises(EventsError, match=says):
+            check_events(wrong)  # type: ignore[arg-type]

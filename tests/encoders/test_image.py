@@ -41,23 +41,6 @@ def test_golden_latency() -> None:
     assert (Latency(10, "log").times(X) * longest / 9).tolist() == pytest.approx(raw, abs=0.005)
 
 
-def test_golden_weber_fechner_and_phase() -> None:
-    x = 2.0 ** -torch.arange(9)
-    assert steps_of(WeberFechner(9)(x)) == list(range(9))
-    assert steps_of(WeberFechner(9)(torch.tensor([2.0**-9, 0.0]))) == [None, None]
-    rows = {
-        0.5: "10000000",
-        0.25: "01000000",
-        0.75: "11000000",
-        1 - 2**-8: "11111111",
-        0.3: "01001100",
-        0.0: "00000000",
-    }
-    for value, bits in rows.items():
-        spikes = Phase(16)(torch.tensor([value]))[:, 0]
-        assert "".join(str(int(bit)) for bit in spikes) == bits * 2
-
-
 def test_golden_delta() -> None:
     frames = torch.tensor([0, 0.05, 0.2, 0.2, 0.05, -0.1, 0.3]).view(-1, 1)
     assert Delta(7).changes(frames)[:, 0].tolist() == [0, 0, 1, 0, -1, -1, 1]
@@ -177,7 +160,8 @@ def test_other_codes_are_read_back_to_the_digit() -> None:
         (Delta(3, 0.25), [0.25, 0.2499, -0.25, -0.2499], ["1", "0", "-", "0"]),
         (Delta(3, 0.25, falling=False), [0.25, -0.25], ["1", "0"]),
         (FirstSpike(5, threshold=0.5), [0.5, 0.4999, 1.0], ["001", "0", "1"]),
-        (WeberFechner(5, 1 / 16), [1 / 16, 1 / 17, 1.0], ["00001", "0", "1"]),
+        (WeberFechner(5, 1 / 16), [1 / 16, 1 / 17, 1.0, 1 / 2, 1 / 4, 0.0], ["00001", "0", "1", "01", "001", "0"]),
+        (Phase(8), [0.3, 1 - 2**-8, 0.0], ["01001100", "11111111", "0"]),
         (Phase(4, 2), [1.0, 0.75, 0.74, 0.25, 0.24, -1.0], ["1111", "1111", "1010", "0101", "0", "0"]),
         (Latency(4, first=1, clip=True, threshold=0.5), [1.0, 0.5, 0.49], ["01", "001", "0"]),
     ],

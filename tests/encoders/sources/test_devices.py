@@ -68,15 +68,18 @@ def test_what_is_set_on_the_camera() -> None:
             devices.EventcvDriver(parse(f"prophesee?{text}"), library)
 
 
-def test_no_camera_says_what_to_do() -> None:
-    with pytest.raises(SourceError, match=r"No event camera found. Plugged in\? On Linux install the udev rules"):
-        devices.EventcvDriver(parse("prophesee"), eventcv_stand_in([], cameras=[]))
-    with pytest.raises(SourceError, match=r"there is no camera 'usb:7' here; plugged in: EVK4 \(usb:42\)"):
-        devices.EventcvDriver(parse("usb:7"), eventcv_stand_in([]))
-    with pytest.raises(SourceError, match="no camera 'inivation'"):
-        devices.EventcvDriver(parse("inivation"), eventcv_stand_in([]))
-    with pytest.raises(SourceLost, match="another program"):
-        devices.EventcvDriver(parse("usb:42"), eventcv_stand_in([], open=True))
+@pytest.mark.parametrize(
+    ("text", "flaw", "says"),
+    [
+        ("prophesee", {"cameras": []}, r"No event camera found. Plugged in\? On Linux install the udev rules"),
+        ("usb:7", {}, r"there is no camera 'usb:7' here; plugged in: EVK4 \(usb:42\)"),
+        ("inivation", {}, "no camera 'inivation'"),
+        ("usb:42", {"open": True}, "another program"),
+    ],
+)
+def test_no_camera_says_what_to_do(text: str, flaw: dict[str, Any], says: str) -> None:
+    with pytest.raises((SourceError, SourceLost), match=says):
+        devices.EventcvDriver(parse(text), eventcv_stand_in([], **flaw))
 
 
 @pytest.mark.parametrize("text", ["prophesee", "inivation", "usb:1"])
