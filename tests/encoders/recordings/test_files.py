@@ -111,23 +111,6 @@ def test_a_long_file_is_written_and_read_in_pieces(name: str, tmp_path: Path, mo
     assert peak < 0.8 * n * part.itemsize
 
 
-@pytest.mark.parametrize("name", ["dat", "evt3", "aedat4"])
-def test_a_whole_recording_is_not_joined_from_pieces(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, events = tmp_path / "long", random_events(100_000, DAVIS)
-    write_recording(path, events, DAVIS, name)
-    read_recording(path)  # loops are compiled
-    monkeypatch.setattr(format, "CHUNK_BYTES", 100_000)
-    tracemalloc.start()
-    read = read_recording(path).events
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert np.array_equal(read, events)
-    assert isinstance(read.base, np.ndarray)
-    assert peak < 1.9 * read.base.nbytes  # pieces would be there twice when joined
-
-
 @pytest.mark.parametrize("name", [name for name in WRITABLE if name not in ("csv", "es")])
 def test_a_cut_file_gives_what_is_left_or_one_sentence(name: str, tmp_path: Path) -> None:
     path, events, size = written(tmp_path, name)

@@ -1,8 +1,6 @@
 """Pictures, random events and recordings of them."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -11,7 +9,6 @@ import pytest
 from spikesight.encoders.emulator.handheld import texture
 from spikesight.encoders.events import Events, SensorSize, make_events
 from spikesight.encoders.recordings.files import FORMATS, write_recording
-from spikesight.encoders.recordings.format import RecordingError
 
 DESK = cv2.cvtColor(texture((480, 640), np.random.default_rng(5)), cv2.COLOR_GRAY2RGB)
 
@@ -76,15 +73,6 @@ def at(*t: int) -> Events:
 def one(t: int, x: int, y: int, p: int) -> Events:
     """An event by itself."""
     return make_events([t], [x], [y], [p])
-
-
-def refused(write: Callable[..., object], *given: Any) -> bool:
-    """Whether this cannot be written."""
-    try:
-        write(*given)
-    except RecordingError:
-        return True
-    return False
 
 
 def with_silence(path: Path, size: SensorSize, span_us: tuple[int, int], silence_us: tuple[int, int], n: int) -> Path:
