@@ -2,6 +2,7 @@
 
 import gzip
 import pickle
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,12 @@ from spikesight.encoders.recordings.files import write_recording
 from spikesight.training.config import TrainConfig
 
 SIDE = 34
+
+
+def placed(path: Path) -> Path:
+    """The path, whose folder is there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def digit_events(label: int, seed: int, count: int = 300, length_us: int = 90_000) -> np.ndarray:
@@ -28,8 +35,7 @@ def write_takes(root: Path, names: list[str], seconds: float = 10.0, rate: int =
     for number, name in enumerate(names):
         label = 0 if "cup" in name else 1
         events = digit_events(label, number, round(seconds * rate), round(seconds * 1e6))
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        write_recording(root / name, events, SensorSize(SIDE, SIDE))
+        write_recording(placed(root / name), events, SensorSize(SIDE, SIDE))
     return root
 
 
@@ -37,17 +43,15 @@ def write_nmnist_file(path: Path, events: np.ndarray) -> None:
     """N-MNIST's five bytes an event: x, y, polarity bit and 23 bits of time."""
     t = events["t"].astype(np.int64)
     columns = [events["x"], events["y"], events["p"].astype(np.int64) << 7 | t >> 16, t >> 8 & 255, t & 255]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(np.stack(columns, 1).astype(np.uint8).tobytes())
+    placed(path).write_bytes(np.stack(columns, 1).astype(np.uint8).tobytes())
 
 
 def write_nmnist(root: Path, classes: int = 2, train: int = 8, test: int = 3) -> Path:
     """Train/<digit>/<id>.bin and Test/<digit>/<id>.bin."""
-    for split, count in (("Train", train), ("Test", test)):
-        for label in range(classes):
-            for number in range(count):
-                seed = number + (1000 if split == "Test" else 0)
-                write_nmnist_file(root / split / str(label) / f"{number:05}.bin", digit_events(label, seed))
+    for (split, count, first), label in product((("Train", train, 0), ("Test", test, 1000)), range(classes)):
+        for number in range(count):
+            path = root / split / str(label) / f"{number:05}.bin"
+            write_nmnist_file(path, digit_events(label, first + number))
     return root
 
 
@@ -93,87 +97,67 @@ def cifar_arrays(count: int, classes: int) -> tuple[np.ndarray, list[int]]:
 
 def write_cifar10(root: Path) -> None:
     """Five batches and a test batch, as cifar-10-python.tar.gz unpacks."""
-    folder = root / "cifar-10-batches-py"
-    folder.mkdir(parents=True)
     for name in (*(f"data_batch_{n}" for n in range(1, 6)), "test_batch"):
         images, labels = cifar_arrays(6, 3)
-        (folder / name).write_bytes(pickle.dumps({b"data": images, b"labels": labels}, 2))
+        data = pickle.dumps({b"data": images, b"labels": labels}, 2)
+        placed(root / "cifar-10-batches-py" / name).write_bytes(data)
 
 
 def write_cifar100(root: Path) -> None:
     """Both splits and the names, as cifar-100-python.tar.gz unpacks."""
-    folder = root / "cifar-100-python"
-    folder.mkdir(parents=True)
-    for name in ("train", "test"):
-        images, labels = cifar_arrays(20, 4)
-        (folder / name).write_bytes(pickle.dumps({b"data": images, b"fine_labels": labels}, 2))
-    names = [f"thing {n}".encode() for n in range(4)]
-    (folder / "meta").write_bytes(pickle.dumps({b"fine_label_names": names}, 2))
+    images, labels = cifar_arrays(20, 4)
+    split = {b"data": images, b"fine_labels": labels}
+    meta = {b"fine_label_names": [f"thing {n}".encode() for n in range(4)]}
+    for name, data in (("train", split), ("test", split), ("meta", meta)):
+        placed(root / "cifar-100-python" / name).write_bytes(pickle.dumps(data, 2))
 
 
 def write_cifar_jpeg(root: Path) -> None:
     """CIFAR-10 as JPEGs in one .npz a split."""
-    root.mkdir(parents=True, exist_ok=True)
+    images, labels = cifar_arrays(20, 3)
+    files = [cv2.imencode(".jpg", i.reshape(3, 32, 32).transpose(1, 2, 0)[..., ::-1])[1].ravel() for i in images]
+    offsets = np.concatenate([[0], np.cumsum([len(f) for f in files])]).astype(np.int64)
+    held = {"jpeg": np.concatenate(files), "offsets": offsets, "label": np.array(labels, np.uint8)}
     for split in ("train", "test"):
-        images, labels = cifar_arrays(20, 3)
-        files = [cv2.imencode(".jpg", i.reshape(3, 32, 32).transpose(1, 2, 0)[..., ::-1])[1].ravel() for i in images]
-        offsets = np.concatenate([[0], np.cumsum([len(f) for f in files])]).astype(np.int64)
-        np.savez(
-            root / f"cifar10_jpeg_{split}.npz", jpeg=np.concatenate(files), offsets=offsets,
-            label=np.array(labels, np.uint8), classes=np.array(["a", "b", "c"]),
-        )  # fmt: skip
+        np.savez(placed(root / f"cifar10_jpeg_{split}.npz"), classes=np.array(["a", "b", "c"]), **held)
 
 
 def write_pictures(root: Path, count: int = 8, splits: tuple[str, ...] = ("train", "val")) -> Path:
     """ImageNet's folders: <split>/<class>/<number>.JPEG, of two classes and several sizes."""
-    for split in splits:
-        for label, name in enumerate(("n01", "n02")):
-            for number in range(count):
-                path = root / split / name / f"{number}.JPEG"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                picture = np.full((40 + number, 60, 3), 60 + 120 * label, np.uint8)
-                assert cv2.imwrite(str(path.with_suffix(".jpg")), picture)
-                path.with_suffix(".jpg").rename(path)
+    for split, (label, name), number in product(splits, enumerate(("n01", "n02")), range(count)):
+        picture = np.full((40 + number, 60, 3), 60 + 120 * label, np.uint8)
+        placed(root / split / name / f"{number}.JPEG").write_bytes(cv2.imencode(".jpg", picture)[1].tobytes())
     return root
 
 
 def write_stripes(root: Path) -> Path:
     """Two classes, <split>/<class>/<number>.png: horizontal and vertical stripes, with noise."""
     random = np.random.default_rng(0)
-    for part, count in (("train", 48), ("test", 12)):
-        for label in ("across", "down"):
-            (root / part / label).mkdir(parents=True)
-            for i in range(count):
-                wave = 120 + 90 * np.sin(np.arange(32) * 1.2 + random.random() * 6)
-                picture = np.tile(wave, (32, 1)) + random.normal(0, 25, (32, 32))
-                picture = picture.T if label == "across" else picture
-                cv2.imwrite(str(root / part / label / f"{i}.png"), picture.clip(0, 255).astype(np.uint8))
+    for (part, count), label in product((("train", 48), ("test", 12)), ("across", "down")):
+        for i in range(count):
+            wave = 120 + 90 * np.sin(np.arange(32) * 1.2 + random.random() * 6)
+            picture = np.tile(wave, (32, 1)) + random.normal(0, 25, (32, 32))
+            picture = picture.T if label == "across" else picture
+            cv2.imwrite(str(placed(root / part / label / f"{i}.png")), picture.clip(0, 255).astype(np.uint8))
     return root
 
 
-def write_gesture(path: Path, label: int, seed: int) -> None:
-    """One DVS128 Gesture sample: int64 rows of x, y, polarity, milliseconds."""
-    events = digit_events(label % 3, seed, length_us=1_600_000)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.save(path, np.stack([events["x"], events["y"], events["p"], events["t"] // 1000], 1).astype(np.int64))
-
-
 def write_dvsgesture(root: Path) -> Path:
-    """DVS128 Gesture as Tonic unpacks it: eleven classes, three users to train on and one to test."""
-    for folder, users in (("ibmGestureTrain", 3), ("ibmGestureTest", 1)):
+    """DVS128 Gesture as Tonic unpacks it: eleven classes, three users to train on and one to test; rows of ms."""
+    for (folder, users), label in product((("ibmGestureTrain", 3), ("ibmGestureTest", 1)), range(11)):
         for user in range(users):
-            for label in range(11):
-                light = "fluorescent" if user % 2 else "natural"
-                write_gesture(root / "DVSGesture" / folder / f"user{user:02}_{light}" / f"{label}.npy", label, user)
+            events = digit_events(label % 3, user, length_us=1_600_000)
+            rows = np.stack([events["x"], events["y"], events["p"], events["t"] // 1000], 1).astype(np.int64)
+            light = "fluorescent" if user % 2 else "natural"
+            np.save(placed(root / "DVSGesture" / folder / f"user{user:02}_{light}" / f"{label}.npy"), rows)
     return root
 
 
 def write_ncaltech101(root: Path) -> Path:
     """N-Caltech101 as Tonic unpacks it: the background class and another, six files each."""
-    for label, name in enumerate(("BACKGROUND_Google", "accordion")):
-        for number in range(1, 7):
-            path = root / "NCALTECH101" / "Caltech101" / name / f"image_{number:04}.bin"
-            write_nmnist_file(path, digit_events(label, number))
+    for (label, name), number in product(enumerate(("BACKGROUND_Google", "accordion")), range(1, 7)):
+        path = root / "NCALTECH101" / "Caltech101" / name / f"image_{number:04}.bin"
+        write_nmnist_file(path, digit_events(label, number))
     return root
 
 
@@ -181,11 +165,9 @@ def write_asldvs(root: Path) -> Path:
     """ASL-DVS as Tonic unpacks it: MATLAB files of three letters by two people, rows counted from the bottom."""
     import scipy.io
 
-    for label, letter in enumerate("abc"):
-        for number in range(6):
-            events = digit_events(label, number)
-            path = root / "ASLDVS" / f"Yin{number % 2 + 1}" / letter / f"{letter}_{number:04}.mat"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            columns = {"ts": events["t"], "x": events["x"], "y": 179 - events["y"], "pol": events["p"].astype(np.uint8)}
-            scipy.io.savemat(path, {k: v.reshape(-1, 1) for k, v in columns.items()})
+    for (label, letter), number in product(enumerate("abc"), range(6)):
+        events = digit_events(label, number)
+        path = root / "ASLDVS" / f"Yin{number % 2 + 1}" / letter / f"{letter}_{number:04}.mat"
+        columns = {"ts": events["t"], "x": events["x"], "y": 179 - events["y"], "pol": events["p"].astype(np.uint8)}
+        scipy.io.savemat(placed(path), {k: v.reshape(-1, 1) for k, v in columns.items()})
     return root
