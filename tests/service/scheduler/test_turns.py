@@ -128,6 +128,15 @@ def test_a_reset_that_is_dropped_passes_on() -> None:
     assert not plain.pending[0][0].reset
 
 
+def test_who_has_nothing_left_when_its_turn_comes_is_queued_with_its_next_input() -> None:
+    queue = queue_of()
+    one = job(queue, 2)
+    queue.drop_waiting(one)
+    assert queue.take(1) == []
+    queue.push(one, given(1))
+    assert [work.job for work in queue.take(1)] == [one]
+
+
 @pytest.mark.parametrize(("streams", "requests", "decoded"), [(0, 0, 4), (0, 3, 1), (0, 9, 0), (1, 0, 1), (1, 9, 1)])
 def test_as_many_are_decoded_as_the_next_batch_takes(streams: int, requests: int, decoded: int) -> None:
     queue = queue_of()
