@@ -62,10 +62,13 @@ def test_image_upload(client: TestClient, suffix: str, model: str) -> None:
     assert not {"steps", "logits"} & set(body)
 
 
-def test_raw_body_equals_form(client: TestClient) -> None:
-    data = picture()
-    form = client.post("/v1/predict?logits=1&steps=1", files={"file": ("a.png", data)}).json()
-    raw = client.post("/v1/predict?logits=1&steps=1", content=data, headers={"content-type": "image/png"}).json()
+@pytest.mark.parametrize(
+    ("name", "data", "kind"),
+    [("a.png", picture(), "image/png"), ("a.bin", RECORDING["file"][1], "application/octet-stream")],
+)
+def test_raw_body_equals_form(client: TestClient, name: str, data: bytes, kind: str) -> None:
+    form = client.post("/v1/predict?logits=1&steps=1", files={"file": (name, data)}).json()
+    raw = client.post(f"/v1/predict?logits=1&steps=1&name={name}", content=data, headers={"content-type": kind}).json()
     for timing in ("latency_ms", "queue_ms"):
         del form[timing], raw[timing]
     assert form == raw
@@ -94,12 +97,6 @@ def test_answers_equal_the_classifiers_own(client: TestClient, model: str, query
     assert body["step"] == len(own)
     for name in ("synops", "spikes", "n_events"):
         assert body[name] == sum(getattr(p, name) for p in own), name
-
-
-def test_a_raw_recording_has_its_name_in_the_query(client: TestClient) -> None:
-    headers = {"content-type": "application/octet-stream"}
-    raw = client.post("/v1/predict?name=a.bin&logits=1", content=RECORDING["file"][1], headers=headers)
-    assert raw.json()["logits"] == client.post("/v1/predict?logits=1", files=RECORDING).json()["logits"]
 
 
 @pytest.mark.parametrize(

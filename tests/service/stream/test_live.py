@@ -117,30 +117,21 @@ def test_bad_frames_get_a_sentence_and_the_stream_goes_on(client: Client, kind: 
         assert finished(stream)
 
 
-def test_time_going_back_resets_and_says_so(client: Client) -> None:
-    first, second = some_events(200), some_events(200, seed=1)
+def test_time_going_back_or_the_clients_wish_begins_anew_and_says_so(client: Client) -> None:
+    first, second, third = some_events(200), some_events(200, seed=1), some_events(200, seed=2)
     first["t"] += 50_000_000
+    third["t"] += second["t"][-1]
+    resets: list[list[int]] = []
     with client.stream(**STREAM) as stream:
-        stream.send_events(first)
-        before = finished(stream)
-        stream.send_events(second)
-        after = finished(stream)
-    assert not any(p.reset for p in before)
-    assert sum(p.reset for p in after) == 1
-    fresh = tiny().predict_events(second, SensorSize(**SENSOR))
-    assert tuple(after[-1].logits or ()) == fresh[-2].logits
-
-
-def test_reset_by_the_client(client: Client) -> None:
-    events = some_events(600, span_us=100_000)
-    with client.stream(**STREAM) as stream:
-        stream.send_events(events[:300])
-        finished(stream)
-        stream.reset()
-        stream.send_events(events[300:])
-        after = finished(stream)
-    assert (after[0].reset, after[0].step) == (True, 1)
-    assert not any(p.reset for p in after[1:])
+        for events in (first, second, third):
+            if events is third:
+                stream.reset()
+            stream.send_events(events)
+            got = finished(stream)
+            resets.append([p.step for p in got if p.reset])
+            if events is second:
+                assert tuple(got[-1].logits or ()) == tiny().predict_events(second, SensorSize(**SENSOR))[-2].logits
+    assert resets == [[], [1], [1]]
 
 
 def test_snapshot_and_restore_go_on_bit_for_bit(client: Client) -> None:
