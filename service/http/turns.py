@@ -8,8 +8,6 @@ async with account: ...  # one piece of work
 import asyncio
 import time
 from collections.abc import Callable
-from heapq import heappop, heappush
-from itertools import count
 from typing import Protocol, TypeVar
 
 T = TypeVar("T")
@@ -26,39 +24,37 @@ class Turns:
         self.clock = clock
         self._had = 0.0  # by the account whose turn it is: none that comes new has had less
         self._busy = False
-        self._waiting: list[tuple[float, int, asyncio.Future[None]]] = []
-        self._number = count()
+        self._waiting: list[tuple[Account, asyncio.Future[None]]] = []  # in the order in which they came
 
     def account(self) -> "Account":
         """Of somebody who comes new."""
         return Account(self)
 
-    async def take(self, had: float) -> float:
-        """Wait for the turn of an account that has had so much; how much it counts as having had."""
-        had = max(had, self._had)
+    async def take(self, account: "Account") -> None:
+        """Wait for a turn of this account."""
+        account.had = max(account.had, self._had)
         if self._busy:
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            heappush(self._waiting, (had, next(self._number), turn))
+            self._waiting.append((account, turn))
             try:
                 await turn
             except asyncio.CancelledError:
                 if turn.done() and not turn.cancelled():
                     self._next()
                 raise
-        self._busy, self._had = True, had
-        return had
+        self._busy, self._had = True, account.had
 
     def give(self) -> None:
         """The piece is done: the next one begins after a round of the event loop."""
         asyncio.get_running_loop().call_soon(self._next)
 
     def _next(self) -> None:
-        while self._waiting:
-            turn = heappop(self._waiting)[2]
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self._busy = False
+        self._waiting = [one for one in self._waiting if not one[1].done()]
+        self._busy = bool(self._waiting)
+        if self._waiting:
+            least = min(self._waiting, key=lambda one: one[0].had)
+            self._waiting.remove(least)
+            least[1].set_result(None)
 
 
 class Worker(Protocol):
@@ -68,28 +64,28 @@ class Worker(Protocol):
 
 
 class Account:
-    """What one of those who share has had so far; `async with` is one turn."""
+    """What one of those who share has `had` so far, in seconds; `async with` is one turn, several may be waited for."""
 
     def __init__(self, turns: Turns) -> None:
-        self._turns, self._had, self._begun = turns, 0.0, 0.0
+        self._turns, self.had, self._begun = turns, 0.0, 0.0
 
     async def __aenter__(self) -> None:
-        self._had = await self._turns.take(self._had)
+        await self._turns.take(self)
         self._begun = self._turns.clock()
 
     async def __aexit__(self, *_: object) -> None:
-        self._had += self._turns.clock() - self._begun
+        self.had += self._turns.clock() - self._begun
         self._turns.give()
 
 
 class ThreadAccount(Account):
-    """An account whose turns are in a thread, one piece of work after another."""
+    """An account whose turns are in a thread."""
 
     def __init__(self, turns: Turns, thread: Worker) -> None:
         super().__init__(turns)
-        self._thread, self._mine = thread, asyncio.Lock()
+        self._thread = thread
 
     async def run(self, work: Callable[[], T]) -> T:
         """Do it after all that was asked for before; what it returns or raises."""
-        async with self._mine, self:
+        async with self:
             return await self._thread.run(work)

@@ -1,9 +1,13 @@
 """Turns: one piece of work at a time, a round of the loop between two, and who has had least goes first."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
+from typing import TypeVar
 
-from spikesight.service.http.turns import Account, Turns
+from spikesight.service.http.turns import Account, ThreadAccount, Turns
+
+T = TypeVar("T")
 
 
 class Clock:
@@ -70,3 +74,27 @@ async def test_who_leaves_while_it_waits_or_has_just_got_its_turn_holds_nobody_u
             await task
     await last
     assert bench.log == ["last"]
+
+
+class Thread:
+    """One that does its work at once."""
+
+    async def run(self, work: Callable[[], T]) -> T:
+        return work()
+
+
+async def test_in_a_thread_each_has_its_pieces_in_order_and_who_has_had_least_goes_first() -> None:
+    bench = Bench()
+    greedy, modest = (ThreadAccount(bench.turns, Thread()) for _ in range(2))
+
+    def piece(name: str, seconds: float) -> Callable[[], str]:
+        def work() -> str:
+            bench.clock.now += seconds
+            bench.log.append(name)
+            return name
+
+        return work
+
+    asked = [greedy.run(piece(name, 5.0)) for name in "ABC"] + [modest.run(piece(name, 1.0)) for name in "abcdef"]
+    assert "".join(await asyncio.gather(*asked)) == "ABCabcdef"
+    assert "".join(bench.log) == "AabcdeBfC"
