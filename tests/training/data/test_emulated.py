@@ -92,7 +92,6 @@ def test_images_are_emulated_in_their_order_without_those_that_are_shown_elsewhe
     ("wishes", "contract", "left_out"),
     [
         ({"noise_hz": 40.0}, CONTRACT, frozenset({9})),
-        ({"hot": 0.3}, CONTRACT, frozenset({9})),
         ({}, replace(CONTRACT, filter_us=0), frozenset({9})),
         ({}, replace(CONTRACT, sensor_width=40, sensor_height=40), frozenset({9})),
         ({}, CONTRACT, frozenset({0})),

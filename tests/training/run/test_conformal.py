@@ -1,5 +1,6 @@
 """How commitments fare, from logits made by hand; which recordings are read."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,8 +24,10 @@ from spikesight.training.run.conformal import (
     held_out,
     read_paths,
 )
-from tests.support.models import tiny
+from spikesight.training.run.readings import Source
+from tests.support.models import EVENT_CONTRACT, LABELS, promising, tiny
 
+SIZE = SensorSize(24, 32)
 SURE, UNSURE = [9.0, 0.0, 0.0], [0.0, 0.0, 0.0]
 TRIALS = Trials(np.ones(3), np.linspace(0, 0.5, 99))  # of recordings that were never strange
 
@@ -69,39 +72,33 @@ def test_too_few_recordings_give_no_conformal_sets(capsys: pytest.CaptureFixture
     assert capsys.readouterr().out == ""
 
 
-def test_bins_are_the_trained_one_and_shorter_ones_of_its_range(monkeypatch: pytest.MonkeyPatch) -> None:
-    def at(bin_ms: float) -> Any:
-        return SimpleNamespace(contract=SimpleNamespace(bin_us=round(bin_ms * 1000)))
-
+@pytest.mark.parametrize(("shortest", "bins"), [(1000, [1, 2, 5, 10]), (2000, [2, 5, 10]), (0, [10])])
+def test_bins_are_the_trained_one_and_shorter_ones_of_its_range(
+    shortest: int, bins: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def read(classifier: Any, items: list[Any], labels: np.ndarray) -> Paths:
         del classifier, items
         return Paths(np.zeros((len(labels), 2, 3)), labels)
 
     monkeypatch.setattr(conformal, "read_paths", read)
-    items: Any = [SimpleNamespace(label=n % 3) for n in range(LEAST)]
-    for trained, shortest, bins in ((31_000, 1000, [1, 2, 5, 10, 31]), (10_000, 2000, [2, 5, 10]), (7000, 7000, [7])):
-        contract = SimpleNamespace(bin_us=trained, bins_us=(shortest, trained))
-        classifier: Any = SimpleNamespace(contract=contract, at=at)
-        assert list(fit_conformal(classifier, items).trials) == [1000 * ms for ms in bins]
+    items = [Item(tmp_path, n % 3) for n in range(LEAST)]
+    classifier = tiny(replace(EVENT_CONTRACT, shortest_bin_us=shortest))
+    assert list(fit_conformal(classifier, items).trials) == [1000 * ms for ms in bins]
 
 
-def test_recordings_of_the_models_classes_are_judged_at_both_error_rates(monkeypatch: pytest.MonkeyPatch) -> None:
-    read: list[tuple[list[Any], list[int]]] = []
-
-    def sure(_: Any, items: list[Any], labels: np.ndarray) -> Paths:
-        read.append((items, labels.tolist()))
-        return Paths(np.array([[SURE] * 3] * len(items)), labels)
-
-    monkeypatch.setattr(conformal, "read_paths", sure)
-    monkeypatch.setattr(conformal, "HELD", 2)
-    contract = SimpleNamespace(bin_us=2500)
-    classifier: Any = SimpleNamespace(labels=("a", "b", "c"), trials=TRIALS, contract=contract)
-    sources: Any = [SimpleNamespace(label=label, item=n) for n, label in enumerate("axcb")]
+def test_recordings_of_the_models_classes_are_judged_at_both_error_rates(tmp_path: Path) -> None:
+    classifier = promising()
+    sources = []
+    for n, label in enumerate((*LABELS, "stranger")):
+        t = np.arange(0, 40_000, 100)
+        write_recording(tmp_path / f"{n}.npz", make_events(t, t // 100 % 20, t // 70 % 31, t % 200 == 0), SIZE)
+        sources.append(Source(Item(tmp_path / f"{n}.npz", 0), label))
     found = held_out(classifier, sources)
-    assert read == [([0, 3], [0, 1])], "two of three, spread evenly; none of the stranger"
-    assert [row["error_rate"] for row in found] == [0.05, 0.01]
-    paths = Paths(np.array([[SURE] * 3] * 2), np.array([0, 1]))
-    assert found == [assess(TRIALS, paths, rate, 2.5) for rate in (0.05, 0.01)]
+    items, trials = [source.item for source in sources[:3]], classifier.trials
+    assert trials is not None
+    paths = read_paths(classifier, items, np.arange(3))
+    assert found == [assess(trials, paths, rate, 10.0) for rate in (0.05, 0.01)], "none of the stranger"
+    assert held_out(tiny(), sources) == []
 
 
 def test_a_short_recording_keeps_its_last_answer_and_a_long_one_is_cut(tmp_path: Path) -> None:
@@ -109,11 +106,11 @@ def test_a_short_recording_keeps_its_last_answer_and_a_long_one_is_cut(tmp_path:
     for length_us in (15_000, 90_000):
         t = np.arange(0, length_us, 100)
         items.append(Item(tmp_path / f"{length_us}.npz", 0))
-        write_recording(items[-1].path, make_events(t, t // 100 % 20, t // 70 % 31, t % 200 == 0), SensorSize(24, 32))
+        write_recording(items[-1].path, make_events(t, t // 100 % 20, t // 70 % 31, t % 200 == 0), SIZE)
     found = read_paths(classifier, items, np.array([2, 1]))
     assert (found.logits.shape, found.labels.tolist()) == ((2, 4, 3), [2, 1])
     for path, item, steps in zip(found.logits, items, (2, 4)):
-        inputs = list(classifier.event_inputs(read_recording(item.path).events, SensorSize(24, 32)))[:4]
+        inputs = list(classifier.event_inputs(read_recording(item.path).events, SIZE))[:4]
         assert len(inputs) == steps
         x_seq = torch.from_numpy(np.stack([given.x for given in inputs]))[:, None]
         logits = classifier.run(x_seq, classifier.initial_state()).logits[:, 0].double().numpy()

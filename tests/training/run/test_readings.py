@@ -38,16 +38,23 @@ def readings(folder: Path, classifier: Classifier) -> Readings:
     return read_set(classifier, str(folder))
 
 
-def test_every_window_is_answered_as_predict_does(folder: Path, classifier: Classifier, readings: Readings) -> None:
-    answers, begins = [], []
+def test_windows_are_answered_as_predict_does_and_the_stream_is_never_reset(
+    folder: Path, classifier: Classifier, readings: Readings
+) -> None:
+    answers, begins, streamed, endless = [], [], [], Stepper(classifier)
     for name in NAMES:
         recording = read_recording(folder / name)
         inputs = classifier.event_inputs(recording.events, recording.size)
         for start in range(0, len(inputs), 4):
-            if len(inputs) - start >= 2:  # half a window
-                answers.append(classifier.predict(inputs[start : start + 4])[-1].probabilities)
-                begins.append(inputs[start].start_us - inputs[0].start_us)
+            window = inputs[start : start + 4]
+            if len(window) >= 2:  # half a window
+                answers.append(classifier.predict(window)[-1].probabilities)
+                begins.append(window[0].start_us - inputs[0].start_us)
+                made = [endless.step(given._replace(reset=False)) for given in window]
+                streamed.append(made[-1].prediction.probabilities)
     np.testing.assert_allclose(readings.probabilities, answers, rtol=1e-5)
+    assert readings.streamed is not None
+    np.testing.assert_allclose(readings.streamed, streamed, rtol=1e-5)
     assert readings.begin_us.tolist() == begins
     assert readings.recording.tolist() == sorted(readings.recording.tolist())
     assert [readings.classes[n] for n in readings.truth[[0, -1]]] == ["one", "two"]
@@ -62,18 +69,6 @@ def test_windows_go_through_the_models_filter(tmp_path: Path) -> None:
     np.testing.assert_allclose(read_set(filtered, str(folder)).probabilities[0], expected, rtol=1e-5)
 
 
-def test_the_stream_is_never_reset(folder: Path, classifier: Classifier, readings: Readings) -> None:
-    endless, answers = Stepper(classifier), []
-    for name in NAMES:
-        recording = read_recording(folder / name)
-        inputs = classifier.event_inputs(recording.events, recording.size)
-        for start in range(0, len(inputs) - 1, 4):
-            made = [endless.step(given._replace(reset=False)) for given in inputs[start : start + 4]]
-            answers.append(made[-1].prediction.probabilities)
-    assert readings.streamed is not None
-    np.testing.assert_allclose(readings.streamed, answers, rtol=1e-5)
-
-
 def test_recordings_of_the_training_are_known_again(tmp_path: Path, folder: Path, classifier: Classifier) -> None:
     assert not read_set(classifier, str(folder)).shared
     (tmp_path / "copied").mkdir()
@@ -83,16 +78,13 @@ def test_recordings_of_the_training_are_known_again(tmp_path: Path, folder: Path
     assert found.shared == ("copied/two-9.npz",)
 
 
-def test_the_test_folder_alone_is_read(tmp_path: Path, classifier: Classifier) -> None:
-    write_takes(tmp_path, ["train/one.npz", "train/two.npz", "test/two.npz"], 0.3)
-    found = read_set(classifier, str(tmp_path))
+def test_the_test_folder_alone_is_read_by_the_models_classes(tmp_path: Path, classifier: Classifier) -> None:
+    write_takes(tmp_path / "a", ["train/one.npz", "train/two.npz", "test/two.npz"], 0.3)
+    found = read_set(classifier, str(tmp_path / "a"))
     assert found.classes == ("two",)
     assert "1 recordings of test/, 2 others left alone" in found.notes[0]
-
-
-def test_the_models_classes_settle_what_names_leave_open(tmp_path: Path, classifier: Classifier) -> None:
-    write_takes(tmp_path, ["kitchen/one.npz", "kitchen/two.npz", "office/one.npz", "office/two.npz"], 0.3)
-    assert read_set(classifier, str(tmp_path)).classes == ("one", "two")
+    write_takes(tmp_path / "b", ["kitchen/one.npz", "kitchen/two.npz", "office/one.npz", "office/two.npz"], 0.3)
+    assert read_set(classifier, str(tmp_path / "b")).classes == ("one", "two"), "which settle what names leave open"
 
 
 def test_images_and_events_are_not_mixed_up(tmp_path: Path, folder: Path, classifier: Classifier) -> None:

@@ -3,17 +3,15 @@
 import csv
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 import yaml
 
 from spikesight.models.checkpoint import load
-from spikesight.models.classifier import Stepper
-from spikesight.models.steps import Input, Prediction, Step, Track
+from spikesight.models.classifier import Classifier, Stepper
 from spikesight.training.config import TrainConfig
+from spikesight.training.data import load_data, read_item
 from spikesight.training.flags import from_mapping
 from spikesight.training.run.fit import fit
 from spikesight.training.run.report import stream_accuracy
@@ -66,42 +64,17 @@ def test_the_model_loads_and_says_how_it_was_made(finished: tuple[Path, dict[str
     assert str(folder.parent.parent) not in text + (folder / "model" / "config.json").read_text()
 
 
-class Counting:
-    """A classifier that counts the steps in its state: its answer is how many came before, this one included."""
-
-    labels, contract = tuple(map(str, range(11))), SimpleNamespace(horizon=1)
-
-    @staticmethod
-    def load(_: Path) -> "Counting":
-        return Counting()
-
-    def track(self) -> Track:
-        return Track(self.labels, self.contract.horizon)
-
-    def initial_state(self) -> dict[str, torch.Tensor]:
-        return {"steps": torch.zeros(1)}
-
-    def event_inputs(self, events: np.ndarray, _: object) -> list[Input]:
-        return [Input(np.zeros(1, np.uint8), 0, 1, 0, n == 0) for n in range(len(events))]
-
-    def step(self, _: torch.Tensor, state: dict[str, torch.Tensor]) -> Step:
-        steps = state["steps"] + 1
-        logits = 9 * torch.nn.functional.one_hot(steps.long(), 11).float()
-        return Step(logits, {"steps": steps}, torch.zeros(1, 1), torch.zeros(1), torch.zeros(1, 1), torch.zeros(1, 0))
-
-    def predict(self, inputs: list[Input]) -> list[Prediction]:
-        stepper = Stepper(self)  # type: ignore[arg-type]
-        return [stepper.step(given).prediction for given in inputs]
-
-
-def test_the_endless_stream_is_never_reset_and_reads_each_recording_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("spikesight.training.run.report.Classifier", Counting)
-    monkeypatch.setattr("spikesight.training.run.report.read_item", lambda item: (np.zeros(item.path), None))
-    lengths, ends, seen = [2, 3, 4], [0, 0, 0], 0
-    for index in np.random.default_rng(0).permutation(3):
-        seen += lengths[index]
-        ends[index] = seen
-    stream = SimpleNamespace(test_items=[SimpleNamespace(path=n, label=end) for n, end in zip(lengths, ends)])
-    assert stream_accuracy(Path(), stream) == {"fresh": 1 / 3, "carried": 1.0, "count": 3}  # type: ignore[arg-type]
-    alone = SimpleNamespace(test_items=[SimpleNamespace(path=n, label=n) for n in lengths])
-    assert stream_accuracy(Path(), alone) == {"fresh": 1.0, "carried": 1 / 3, "count": 3}  # type: ignore[arg-type]
+def test_a_stream_carries_its_membranes_from_recording_to_recording(
+    finished: tuple[Path, dict[str, object]],
+) -> None:
+    folder, metrics = finished
+    data, classifier = load_data(small_config(folder.parent.parent)), Classifier.load(folder / "model")
+    found = stream_accuracy(folder / "model", data)
+    assert found["count"] == len(data.test_items)
+    assert found["fresh"] == metrics["test"]["accuracy"], "from zero state, as it was evaluated"  # type: ignore[index]
+    endless, right = Stepper(classifier), 0
+    for index in np.random.default_rng(0).permutation(len(data.test_items)):
+        inputs = classifier.event_inputs(*read_item(data.test_items[index]))
+        answers = [endless.step(given._replace(reset=False)) for given in inputs]
+        right += answers[-1].prediction.index == data.test_items[index].label
+    assert found["carried"] == right / len(data.test_items)

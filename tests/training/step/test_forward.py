@@ -41,7 +41,7 @@ def gradients(config: TrainConfig, *, frozen: bool = True) -> tuple[Tensor, list
     return out.logits.detach(), [p.grad for p in net.parameters() if p.grad is not None], net
 
 
-@pytest.mark.parametrize("steps", [1, 2, 4, 6, 9])
+@pytest.mark.parametrize("steps", [1, 4, 9])
 @pytest.mark.parametrize("penalty", [0.0, 0.1])
 def test_checkpointing_over_time_computes_the_same(steps: int, penalty: float) -> None:
     logits, expected, _ = gradients(TrainConfig(spike_penalty=penalty))
