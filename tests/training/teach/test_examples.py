@@ -1,4 +1,4 @@
-"""Which examples a folder of recordings gives to a lesson: whole ones, windows, some by chance, or thinned."""
+"""Which examples a folder of recordings gives to a head: whole ones, windows, some by chance, or thinned."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +9,8 @@ import pytest
 from spikesight.encoders.events import SensorSize, make_events
 from spikesight.encoders.recordings.files import write_recording
 from spikesight.training.data.sets import DataError, Item
-from spikesight.training.teach.examples import Plan, _chosen, plan, read_examples
+from spikesight.training.teach import examples
+from spikesight.training.teach.examples import Plan, plan, read_examples
 
 SENSOR = SensorSize(20, 16)
 
@@ -32,9 +33,9 @@ def test_five_short_recordings_a_class_are_examples_as_they_are(tmp_path: Path) 
     assert (found.steps, found.slices, found.bin_us) == (64, 4, 10_000)
     assert [item.label for item in found.items] == [0] * 5 + [1] * 5
     assert {item.length_us for item in found.items} == {0}
-    examples = list(read_examples(found))
-    assert [(one.label, Path(one.piece).name) for one in examples[4:6]] == [("cup", "4.npz"), ("phone", "0.npz")]
-    assert all(len(one.events) == 1280 for one in examples)
+    read = list(read_examples(found))
+    assert [(one.label, Path(one.piece).name) for one in read[4:6]] == [("cup", "4.npz"), ("phone", "0.npz")]
+    assert all(len(one.events) == 1280 for one in read)
     (tmp_path / "phone" / "4.npz").unlink()
     assert plan(tmp_path).steps == 10, "four are too few to be learnt whole"
 
@@ -49,16 +50,15 @@ def test_windows_follow_each_other_through_a_recording(window_ms: int, windows: 
     assert {item.length_us for item in found.items} == {window_ms * 1000}
     assert found.items[0].begin_us == 0
     assert found.items[windows - 1].begin_us == pytest.approx(2_000_000 - window_ms * 1000, abs=10_000)
-    examples = list(read_examples(found))
-    assert {len(one.events) for one in examples} <= {2 * window_ms, 2 * window_ms - 1}
-    assert all(one.events["t"][0] < 1000 and one.events["t"][-1] < window_ms * 1000 for one in examples)
+    read = list(read_examples(found))
+    assert {len(one.events) for one in read} <= {2 * window_ms, 2 * window_ms - 1}
+    assert all(one.events["t"][0] < 1000 and one.events["t"][-1] < window_ms * 1000 for one in read)
 
 
 def test_windows_with_a_hundredth_of_the_usual_events_are_left_out(tmp_path: Path) -> None:
     record(tmp_path / "cup" / "a.npz", 3.0, quiet=(1.0, 2.0))
     record(tmp_path / "phone" / "a.npz", 3.0)
-    begins = [item.begin_us for item in plan(tmp_path, window_ms=500).items if item.label == 0]
-    assert begins == [0, 500_000, 2_000_000, 2_500_000]
+    assert begins(plan(tmp_path, window_ms=500), 0) == [0, 5, 20, 25]
 
 
 def test_one_class_is_none_to_choose_from(tmp_path: Path) -> None:
@@ -68,34 +68,36 @@ def test_one_class_is_none_to_choose_from(tmp_path: Path) -> None:
         plan(tmp_path, layout="classes")
 
 
-def items(*counts: int) -> list[Item]:
-    return [Item(Path(f"{label}/{n}"), label) for label, count in enumerate(counts) for n in range(count)]
+@pytest.fixture(scope="module")
+def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty-one windows of a cup, three of a phone."""
+    folder = tmp_path_factory.mktemp("long")
+    record(folder / "cup" / "a.npz", 2.1)
+    record(folder / "phone" / "a.npz", 0.3)
+    return folder
 
 
-def numbers(kept: list[Item], label: int) -> list[int]:
-    return [int(item.path.name) for item in kept if item.label == label]
+def begins(found: Plan, label: int) -> list[int]:
+    return [round(item.begin_us / 1e5) for item in found.items if item.label == label]
 
 
-def test_so_many_shots_of_each_class_by_chance() -> None:
-    given = items(9, 12)
-    kept = _chosen(given, ("a", "b"), 4, 0, 100)
-    assert [len(numbers(kept, label)) for label in (0, 1)] == [4, 4]
-    assert numbers(kept, 1) == sorted(set(numbers(kept, 1)))
-    assert kept == _chosen(given, ("a", "b"), 4, 0, 100)
-    assert len({tuple(numbers(_chosen(given, ("a", "b"), 4, seed, 100), 1)) for seed in range(8)}) > 4
-    assert _chosen(given, ("a", "b"), 9, 0, 4)[:9] == given[:9], "whoever asks for shots gets them"
-    with pytest.raises(DataError, match="class 'a' has 9 examples; 10 are needed"):
-        _chosen(given, ("a", "b"), 10, 0, 100)
-    with pytest.raises(DataError, match="class 'b' has 0 examples; 1 are needed"):
-        _chosen(items(3), ("a", "b"), 0, 0, 100)
+def test_so_many_shots_of_each_class_by_chance(long: Path) -> None:
+    found = plan(long, shots=3, window_ms=100)
+    assert [len(begins(found, label)) for label in (0, 1)] == [3, 3]
+    assert begins(found, 0) == sorted(set(begins(found, 0)))
+    assert found == plan(long, shots=3, window_ms=100)
+    assert len({tuple(begins(plan(long, shots=3, seed=seed, window_ms=100), 0)) for seed in range(8)}) > 4
+    with pytest.raises(DataError, match="class 'phone' has 3 examples; 4 are needed"):
+        plan(long, shots=4, window_ms=100)
 
 
-def test_more_than_there_is_room_for_are_thinned_evenly() -> None:
-    kept = _chosen(items(21, 3), ("a", "b"), 0, 0, 10)
-    assert numbers(kept, 0) == [0, 5, 10, 15, 20]
-    assert numbers(kept, 1) == [0, 1, 2]
-    assert numbers(_chosen(items(5, 3), ("a", "b"), 0, 0, 10), 0) == [0, 1, 2, 3, 4]
-    assert [len(_chosen(items(3, 3, 3), ("a", "b", "c"), 0, 0, 2))] == [3], "one of each at least"
+def test_more_than_there_is_room_for_are_thinned_evenly(long: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(examples, "MOST_WINDOWS", 10)
+    found = plan(long, window_ms=100)
+    assert (begins(found, 0), begins(found, 1)) == ([0, 5, 10, 15, 20], [0, 1, 2])
+    assert len(begins(plan(long, shots=3, window_ms=100), 0)) == 3
+    monkeypatch.setattr(examples, "MOST_WINDOWS", 1)
+    assert [len(begins(plan(long, window_ms=100), label)) for label in (0, 1)] == [1, 1], "one of each at least"
 
 
 def test_a_file_is_a_piece_and_a_broken_one_is_named(tmp_path: Path) -> None:
