@@ -7,7 +7,6 @@ converted by the 99.9 percentile on both sides: the same spikes from the same st
 step, as its converter does by itself, and with all steps in one batch, which it can be told to do.
 """
 
-import argparse
 from collections.abc import Callable
 from typing import Any
 
@@ -65,11 +64,10 @@ def bench(count: int, steps: int, rounds: int) -> None:
 
 def main() -> None:
     """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = report.parser(__doc__)
     parser.add_argument("--images", type=int, nargs="+", default=[1, 8], help="images at a time, one table each")
     parser.add_argument("--steps", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
-    report.option(parser)
     args = parser.parse_args()
     begin(engine_status())
     for count in args.images:

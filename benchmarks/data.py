@@ -6,7 +6,6 @@ Every variant makes [32, 10, 2, 34, 34] batches. Tonic reads the file and applie
 recordings below --root, files of the same size are generated.
 """
 
-import argparse
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.common import report
-from benchmarks.common.timing import paired, print_machine, print_table
+from benchmarks.common.timing import Timing, paired, print_machine, print_table
 from spikesight.encoders.dvs import DvsEncoder
 from spikesight.encoders.events import SensorSize
 from spikesight.models.contract import Contract
@@ -80,11 +79,10 @@ def cached_batches(items: list[Item], cache: Path, repeat: int = 50) -> Callable
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = report.parser(__doc__)
     parser.add_argument("--root", type=Path, default=Path("../shared/data"))
     parser.add_argument("--count", type=int, default=400)
     parser.add_argument("--rounds", type=int, default=5)
-    report.option(parser)
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     print_machine(engine_status())
@@ -100,14 +98,9 @@ def main() -> None:
             f"ours, from the cache ({repeat} epochs)": cached_batches(items, Path(folder), repeat),
         }
         timings = paired(variants, "Tonic read and ToFrame", args.rounds)
-    timings = {
-        name: t._replace(
-            milliseconds=t.milliseconds / repeat, ratio=t.ratio * repeat, low=t.low * repeat, high=t.high * repeat
-        )
-        if "cache" in name
-        else t
-        for name, t in timings.items()
-    }
+    cached = next(name for name in timings if "cache" in name)
+    ms, *ratios = timings[cached]
+    timings[cached] = Timing(ms / repeat, *(ratio * repeat for ratio in ratios))
     print_table(f"{len(items)} {what}, one epoch in batches of {BATCH}", timings, "Tonic")
     for name, t in timings.items():
         print(f"{name}: {len(items) / t.milliseconds * 1e3:,.0f} samples a second")

@@ -13,9 +13,7 @@ Each table prints the density that every layer met. Peers that are not installed
 OpenVINO: pip install openvino; int8: onnxruntime and onnxscript) are left out with a line that says so.
 """
 
-import argparse
 import itertools
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -62,7 +60,8 @@ EXACT = (
     "ONNX Runtime f32",
     "OpenVINO f32",
     "engine, dense alone",
-)  # dense forms in float32
+)
+"""Dense forms in float32."""
 HALF = ("the same, bfloat16", "OpenVINO bf16", "engine bf16, dense alone")  # int8 rounds currents: not the same network
 
 
@@ -292,7 +291,7 @@ def print_against_dense(timings: dict[str, Timing], name: str, dense: tuple[str,
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = report.parser(__doc__)
     parser.add_argument("--tables", nargs="+", choices=TABLES, default=TABLES)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--networks", nargs="+", default=["sew-resnet18", "resnet18"], help="of the sweep")
@@ -302,35 +301,18 @@ def main() -> None:
     parser.add_argument("--ann", type=Path, help="a trained CIFAR ResNet (.th) for the converted table")
     parser.add_argument("--pictures", type=Path, help="its pictures: an .npz of JPEGs")
     parser.add_argument("--compile", action="store_true", help="PyTorch under torch.compile in the sweep as well")
-    report.option(parser)
     args = parser.parse_args()
     begin(engine_status())
-    tables: dict[str, Callable[[], None]] = {
-        "streams": lambda: bench_shipped(args.recordings, args.rounds),
-        "converted": lambda: converted(args.ann, args.pictures, args.rounds),
-        "sweep": lambda: sweep(args.networks, args.sizes, args.rates, args.rounds, args.compile),
-    }
-    for table in args.tables:
-        tables[table]()
+    if "streams" in args.tables:
+        bench_shipped(args.recordings, args.rounds)
+    if "converted" in args.tables:
+        images = torch.randn(16, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+        bench_converted("CIFAR ResNet-18, random weights", random_ann(images), images, "half", args.rounds)
+        if args.ann is not None and args.pictures is not None:
+            bench_trained_ann(args.ann, args.pictures, args.rounds)
+    for name, size, rate in itertools.product(args.networks, args.sizes, args.rates) if "sweep" in args.tables else ():
+        bench_sweep(name, size, rate / 100, args.rounds, args.compile)
     report.write("engine", args.json)
-
-
-def converted(ann: Path | None, pictures: Path | None, rounds: int) -> None:
-    """The converted tables."""
-    images = torch.randn(16, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    bench_converted("CIFAR ResNet-18, random weights", random_ann(images), images, "half", rounds)
-    if ann is not None and pictures is not None:
-        bench_trained_ann(ann, pictures, rounds)
-    else:
-        print("\n(no trained ANN: --ann and --pictures)")
-
-
-def sweep(networks: list[str], sizes: list[int], rates: list[float], rounds: int, compiled: bool) -> None:
-    """Every network, size and rate."""
-    for name in networks:
-        for size in sizes:
-            for rate in rates:
-                bench_sweep(name, size, rate / 100, rounds, compiled)
 
 
 if __name__ == "__main__":

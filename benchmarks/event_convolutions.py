@@ -7,7 +7,6 @@ Networks of random weights, T = 4 images of 3x32x32, every neuron layer at the s
 digit model on its sample recordings in its recipe's shape (T = 10, batch of 64), which fires as it was trained to.
 """
 
-import argparse
 import copy
 from collections.abc import Callable
 from dataclasses import replace
@@ -66,13 +65,12 @@ def bench(title: str, network: SpikingResNet, x_seq: Tensor, rounds: int) -> Non
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = report.parser(__doc__)
     parser.add_argument("--networks", nargs="*", default=["cifar-ms-resnet18", "cifar-resnet18"])
     parser.add_argument("--rates", nargs="+", type=float, default=[5, 10, 20])
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--no-shipped", action="store_true", help="without the shipped digit model")
-    report.option(parser)
     args = parser.parse_args()
     begin(engine_status())
     for name in args.networks:

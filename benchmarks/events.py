@@ -8,9 +8,7 @@ v2e is on no package index: its emulator cannot be installed with pip and is not
 follows the same model, is.
 """
 
-import argparse
 import os
-import statistics
 import sys
 import tempfile
 import time
@@ -24,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 
 from benchmarks.common import report
+from benchmarks.common.timing import paired
 from spikesight.encoders.binning import bin_events
 from spikesight.encoders.emulator.pixels import CLEAN, Emulator, PixelModel
 from spikesight.encoders.emulator.saccades import saccades
@@ -37,24 +36,15 @@ DATA = Path(os.environ.get("SPIKESIGHT_DATA", Path(__file__).resolve().parent.pa
 
 def compare(title: str, unit: str, amount: float, variants: list[Variant], rounds: int, goal: str = "") -> None:
     """Print a table: the first variant is ours, and each other one's time is divided by ours."""
-    for _, call in variants:
-        call()
-    taken: list[list[float]] = []
-    for turn in range(rounds):
-        row = [0.0] * len(variants)
-        for index in range(len(variants)) if turn % 2 == 0 else reversed(range(len(variants))):
-            begin = time.process_time()
-            variants[index][1]()
-            row[index] = max(time.process_time() - begin, 1e-7)
-        taken.append(row)
+    timings = paired(dict(variants), variants[0][0], rounds)
     print(f"\n{title}{'   goal: ' + goal if goal else ''}")
     report.table(title, "variant", unit, "ours over it", "low", "high")
-    for index, (name, _) in enumerate(variants):
-        speed = amount / statistics.median(row[index] for row in taken)
-        ratios = sorted(row[index] / row[0] for row in taken)
-        spread = f"   ours is {statistics.median(ratios):6.2f} times as fast ({ratios[0]:.2f} to {ratios[-1]:.2f})"
-        print(f"  {name:42s} {speed:10.3g} {unit}{spread if index else ''}")
-        report.row(name, speed, statistics.median(ratios), ratios[0], ratios[-1])
+    for name, timing in timings.items():
+        speed, ratios = amount / timing.milliseconds * 1e3, (1 / timing.ratio, 1 / timing.high, 1 / timing.low)
+        middle, low, high = ratios
+        spread = f"   ours is {middle:6.2f} times as fast ({low:.2f} to {high:.2f})"
+        print(f"  {name:42s} {speed:10.3g} {unit}{spread if name != variants[0][0] else ''}")
+        report.row(name, speed, *ratios)
 
 
 def some_events(n: int, size: SensorSize, span_us: int = 1_000_000, seed: int = 0) -> Events:
@@ -70,9 +60,6 @@ def optional(name: str) -> Any:
     except ImportError:
         print(f"  ({name} is not installed)")
         return None
-
-
-# -------------------------------------------------------------------------------------------------------------- reading
 
 
 def reading(rounds: int) -> None:
@@ -136,9 +123,6 @@ def dv_read(dv: Any, path: Path) -> list[np.ndarray]:
     return parts
 
 
-# -------------------------------------------------------------------------------------------------------------- binning
-
-
 def binning(rounds: int) -> None:
     """1e6 events into 10 x 2 x H x W counts; every variant gives the same numbers."""
     from tonic.functional import to_frame_numpy
@@ -180,9 +164,6 @@ def binning(rounds: int) -> None:
         compare(f"bin 1 M events into 10x2x{size.height}x{size.width}", "Mev/s", 1, variants, rounds, goal)
 
 
-# -------------------------------------------------------------------------------------------------------------- filters
-
-
 def filters(rounds: int) -> None:
     """1 M events at 640x480 through filters with state, against EventCV's."""
     import eventcv
@@ -193,19 +174,13 @@ def filters(rounds: int) -> None:
     stream = eventcv.from_numpy(table, sensor_size=(640, 480), time_unit="us")
     pairs: list[tuple[str, Callable[[], object], Callable[[], object]]] = [
         ("refractory", lambda: Refractory(size, 5_000)(events), lambda: stream.refractory_filter(5_000)),
-        (
-            "background activity",
-            lambda: BackgroundActivity(size, 2_000)(events),
-            lambda: stream.background_activity_filter(2_000),
-        ),
+        ("background activity", lambda: BackgroundActivity(size, 2_000)(events),
+         lambda: stream.background_activity_filter(2_000)),
         ("hot pixels", lambda: HotPixels(size, 100_000)(events), lambda: stream.hot_pixel_filter(6.0)),
-    ]
+    ]  # fmt: skip
     for name, mine, theirs in pairs:
         variants: list[Variant] = [(f"spikesight {name}", mine), (f"eventcv {name}", theirs)]
         compare(f"{name}, 640x480", "Mev/s", 1, variants, rounds, ">= 30 Mev/s")
-
-
-# ------------------------------------------------------------------------------------------------------------- emulator
 
 
 def video(size: SensorSize, n: int = 24) -> np.ndarray:
@@ -243,12 +218,8 @@ def emulator(rounds: int) -> None:
         compare(title, "frames/s", len(frames), variants, rounds, "640x480: >= 300, with noise >= 150")
     digit = np.zeros((28, 28), np.uint8)
     digit[5:23, 9:13] = digit[5:9, 9:20] = 255
-    compare(
-        "saccades over a 28x28 image", "images/s", 1, [("spikesight saccades", lambda: saccades(digit))], 20 * rounds
-    )
-
-
-# -------------------------------------------------------------------------------------------------------------- network
+    made: list[Variant] = [("spikesight saccades", lambda: saccades(digit))]
+    compare("saccades over a 28x28 image", "images/s", 1, made, 20 * rounds)
 
 
 def udp(_: int) -> None:
@@ -273,7 +244,6 @@ def udp(_: int) -> None:
         p50, p95 = np.percentile(late, (50, 95)) if late else (float("nan"), float("nan"))
         print(f"  {layout:9s} {rate / 1e6:.0f} Mev/s   received {share:6.2f} %   p50 {p50:5.1f} ms, p95 {p95:5.1f} ms")
         report.row(layout, rate / 1e6, share, float(p50), float(p95))
-    print(f"  receive buffer granted: {opened[0].buffer_bytes:,} bytes")
 
 
 def _udp_round(source: Any, port: int, layout: str, rate: float) -> tuple[int, list[float]]:
@@ -360,10 +330,9 @@ PARTS = {"reading": reading, "binning": binning, "filters": filters, "emulator":
 
 def main() -> None:
     """Run the parts asked for, all by default."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = report.parser(__doc__)
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=[])
     parser.add_argument("--rounds", type=int, default=7)
-    report.option(parser)
     args = parser.parse_args()
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     print(f"numpy {np.__version__}, Python {sys.version.split()[0]}, load {load:.1f} on {os.cpu_count()} cores")

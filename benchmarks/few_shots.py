@@ -7,7 +7,6 @@ In each draw `--ways` classes of the folder and `--shots` recordings of each are
 `spikesight teach` learns them; the model is asked for every recording in test/ of those classes, from zero state.
 """
 
-import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -64,14 +63,13 @@ def accuracy(lesson: FewShotLearner, shown: list[EmbeddedExample], asked: Sequen
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = report.parser(__doc__)
     parser.add_argument("folder", type=Path, help="train/<class>/<file> and test/<class>/<file>")
     parser.add_argument("--features", default="nmnist", help="the frozen network (default nmnist)")
     parser.add_argument("--ways", type=int, default=0, help="classes of a draw (default all)")
     parser.add_argument("--shots", type=int, nargs="+", default=[5, 20], help="examples a class (0: all)")
     parser.add_argument("--draws", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
-    report.option(parser)
     args = parser.parse_args()
     lesson, asked = shown_all(args.folder, args.features), list(asked_in(args.folder))
     ways = args.ways or len(lesson.labels)

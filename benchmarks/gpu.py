@@ -12,7 +12,6 @@ resume      a run stopped in mid-epoch and gone on with, against one that never 
 A part that fails says why in its table and the next one begins. With no GPU one sentence says so.
 """
 
-import argparse
 import gc
 import logging
 import statistics
@@ -200,16 +199,8 @@ def time_epoch(root: Path, device: torch.device, **changes: object) -> None:
 
 def noise_config(device: torch.device) -> TrainConfig:
     """Two epochs of four steps each."""
-    return TrainConfig(
-        network="image-small",
-        steps=2,
-        epochs=2,
-        batch_size=8,
-        lr=2e-3,
-        warmup_epochs=0.0,
-        ema=0.9,
-        device=device.type,  # type: ignore[arg-type]
-    )
+    short = {"steps": 2, "epochs": 2, "batch_size": 8, "lr": 2e-3, "warmup_epochs": 0.0, "ema": 0.9}
+    return replace(TrainConfig(network="image-small"), device=device.type, **short)  # type: ignore[arg-type]
 
 
 class Stopped(Run):
@@ -259,11 +250,10 @@ def resume_part(device: torch.device) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = report.parser(__doc__)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--root", type=Path, default=Path("data"), help="where CIFAR-10 lies (default data)")
     parser.add_argument("--minutes", type=float, default=8.0, help="no part begins later than this")
-    report.option(parser)
     args = parser.parse_args()
     if not torch.cuda.is_available():
         print("No CUDA GPU is available to this PyTorch, so there is nothing to measure here.")

@@ -7,7 +7,6 @@ On video the truth is the dominant direction of dense optical flow (Farneback) i
 windows that move clearly one way count. The model sees the same frames through the emulated camera.
 """
 
-import argparse
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -116,11 +115,10 @@ def on_video(classifier: Classifier, path: Path) -> list[tuple[str, str]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = report.parser(__doc__)
     parser.add_argument("--model", default="motions")
     parser.add_argument("--count", type=int, default=100, help="drawn recordings of each motion")
     parser.add_argument("--videos", type=Path, help="a folder with *.mkv and *.mp4, searched in depth")
-    report.option(parser)
     args = parser.parse_args()
     classifier = Classifier.load(find(args.model))
     drawn(classifier, args.count)

@@ -179,13 +179,12 @@ def print_peaks(names: list[str], small: bool) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = report.parser(__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--small", action="store_true", help="8 MiB a tensor instead of 128")
     parser.add_argument("--compile", action="store_true", help="SpikingJelly under torch.compile as well")
     parser.add_argument("--memory", action="store_true", help="peak memory instead of times")
     parser.add_argument("--peak", help=argparse.SUPPRESS)
-    report.option(parser)
     args = parser.parse_args()
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)

@@ -6,7 +6,6 @@ The shipped digit model on test recordings of N-MNIST, the events of a recording
 is closed, which is counted. Both give the same logits after every event.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -65,12 +64,11 @@ def by_step(engine: Engine, shown: int, recordings: list[list[Cells]]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = report.parser(__doc__)
     parser.add_argument("--root", type=Path, default=report.ROOT.parent / "shared" / "data", help="where nmnist/ lies")
     parser.add_argument("--count", type=int, default=10, help="recordings")
     parser.add_argument("--bin-ms", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
-    report.option(parser)
     args = parser.parse_args()
     begin(engine_status())
     model = Classifier.load(find("nmnist")).at(args.bin_ms)

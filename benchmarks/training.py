@@ -7,7 +7,6 @@ in place of the neurons. SpikingJelly runs its own sew_resnet18 with a 3 x 3 ste
 `--options` adds what train-dvs can switch on: bf16, channels last, checkpointing and truncation in time.
 """
 
-import argparse
 import logging
 import warnings
 from collections.abc import Callable
@@ -103,12 +102,11 @@ OPTIONS: dict[str, dict[str, object]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = report.parser(__doc__)
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--options", action="store_true")
-    report.option(parser)
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     logging.disable(logging.INFO)

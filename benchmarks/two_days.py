@@ -7,7 +7,6 @@ Things are pictures of CIFAR-10, one of each of five classes, cut to a soft outl
 threshold and noise. For each layout the accuracy on validation windows stands beside that on the other day.
 """
 
-import argparse
 import json
 import math
 import subprocess
@@ -85,34 +84,26 @@ def command(*words: str) -> str:
     return done.stdout.splitlines()[-1]
 
 
-def taught(root: Path, name: str, train: Path, test: Path) -> None:
-    """Teach from one folder in windows of 310 ms, test on the other, add a row."""
+def measured(root: Path, name: str, train: Path, test: Path, flags: list[str] | None) -> None:
+    """Train on one folder, or without flags teach in windows of 310 ms; test on the other, add a row."""
     begin = time.monotonic()
-    words = ["--data", str(train), "--to", str(root / "taught"), "--window-ms", "310", "--json"]
-    told = json.loads(command("teach", *words))
+    if flags is None:
+        words = ["teach", "--to", str(root / "taught"), "--window-ms", "310"]
+    else:
+        words = ["train", "--output", str(root / "runs"), "--cache", str(root / "cache"), *flags]
+    made = json.loads(command(*words, "--data", str(train), "--json"))
     minutes = (time.monotonic() - begin) / 60
-    found = json.loads(command("evaluate", str(root / "taught"), str(test), "--json"))
+    model = str(root / "taught") if flags is None else made["run"] + "/model"
+    found = json.loads(command("evaluate", model, str(test), "--json"))
+    own = [100 * made["accuracy"]] if flags is None else [100 * made["val_accuracy"], 100 * made["test"]["accuracy"]]
+    other, second = 100 * found["accuracy"], 100 * found["seconds"]["accuracy"]
     low, high = found["interval"]
-    held, other, second = 100 * told["accuracy"], 100 * found["accuracy"], 100 * found["seconds"]["accuracy"]
-    report.row(name, held, other, second, float(found["count"]), 100 * low, 100 * high, minutes)
-    print(f"{name:40} held out {held:.1f}  other day {other:.1f} / {second:.1f}  {minutes:.1f} min", flush=True)
-
-
-def measured(root: Path, name: str, train: Path, test: Path, flags: list[str]) -> None:
-    """Train on one folder, test on the other, add a row."""
-    begin = time.monotonic()
-    words = ["--data", str(train), "--output", str(root / "runs"), "--cache", str(root / "cache"), "--json", *flags]
-    run = json.loads(command("train", *words))
-    minutes = (time.monotonic() - begin) / 60
-    found = json.loads(command("evaluate", run["run"] + "/model", str(test), "--json"))
-    low, high = found["interval"]
-    held, other, second = 100 * run["val_accuracy"], 100 * found["accuracy"], 100 * found["seconds"]["accuracy"]
-    report.row(name, held, 100 * run["test"]["accuracy"], other, second, found["count"], 100 * low, 100 * high, minutes)
-    print(f"{name:40} validation {held:.1f}  other day {other:.1f} / {second:.1f}  {minutes:.1f} min", flush=True)
+    report.row(name, *own, other, second, float(found["count"]), 100 * low, 100 * high, minutes)
+    print(f"{name:40} held out {own[0]:.1f}  other day {other:.1f} / {second:.1f}  {minutes:.1f} min", flush=True)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = report.parser(__doc__)
     parser.add_argument("--pictures", type=Path, required=True, metavar="FILE", help="CIFAR-10 as JPEG in an npz")
     parser.add_argument("--seconds", type=float, default=20.0, help="length of a recording (default 20)")
     parser.add_argument("--seed", type=int, default=0, help="of the things and the days")
@@ -120,7 +111,6 @@ def main() -> None:
     parser.add_argument("--flags", default="", help="further flags of train-dvs, in one word")
     parser.add_argument("--only", default="", help="one layout: one, many or sessions")
     parser.add_argument("--teach", action="store_true", help="spikesight teach in place of train-dvs")
-    report.option(parser)
     args = parser.parse_args()
     things = pictures(args.pictures, args.seed)
     title = "Things between two days: validation windows and windows of another day, % (train-dvs)"
@@ -143,10 +133,7 @@ def main() -> None:
                         for file in there.glob(f"*-{take}.raw"):
                             (flat / file.name).exists() or (flat / file.name).symlink_to(file.resolve())
                     row = f"{name}, {keep} recordings a thing"
-                    if args.teach:
-                        taught(root, row, flat, back)
-                    else:
-                        measured(root, row, flat, back, args.flags.split())
+                    measured(root, row, flat, back, None if args.teach else args.flags.split())
     report.write("two_days", args.json)
 
 

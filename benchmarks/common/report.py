@@ -32,10 +32,12 @@ Cell = str | float
 _tables: list[dict[str, Any]] = []  # of this run
 
 
-def option(parser: argparse.ArgumentParser) -> None:
-    """--json FILE."""
+def parser(doc: str | None) -> argparse.ArgumentParser:
+    """Of a benchmark that its docstring describes, with --json FILE."""
+    made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     default = "benchmarks/results/<name>-<processor>.json"
-    parser.add_argument("--json", type=Path, metavar="FILE", help=f"where the rows go ({default})")
+    made.add_argument("--json", type=Path, metavar="FILE", help=f"where the rows go ({default})")
+    return made
 
 
 def table(title: str, *columns: str) -> None:

@@ -7,7 +7,6 @@ other people's packages, and ours below the fault's. One line each, then the rat
 The same tests run on some of the modules without a fault, too: what is noticed there is a test that fails by itself.
 """
 
-import argparse
 import compileall
 import contextlib
 import importlib
@@ -170,14 +169,13 @@ def summary(package: str, seed: int, found: list[Fate], controls: list[Fate]) ->
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = report.parser(__doc__)
     parser.add_argument("--seed", type=int, default=1, help="of the sample")
     parser.add_argument("--count", type=int, default=50, help="mutants of each package")
     parser.add_argument(
         "--budget-s", type=int, default=60, help="no further file of tests after so much processor time"
     )
     parser.add_argument("--packages", nargs="+", choices=PACKAGES, default=PACKAGES)
-    report.option(parser)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         copy = copied(Path(folder))

@@ -7,7 +7,6 @@ Digits are MNIST's test images, desks are every second photograph below <root>/i
 else. `--tuning` takes other digits and the other photographs, which are the ones to try things on.
 """
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -112,7 +111,7 @@ def noise(classifier: Classifier, root: Path, *, tuning: bool) -> None:
 
 def main() -> None:
     """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = report.parser(__doc__)
     parser.add_argument("--root", type=Path, default=Path("data"), help="of mnist/, nmnist/ and imagenet_1perclass/")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--count", type=int, default=60, help="pictures, or clips, a row")
@@ -120,7 +119,6 @@ def main() -> None:
     parser.add_argument("--only", choices=TABLES, help="one table")
     parser.add_argument("--tuning", action="store_true", help="what things are tried on, not what is reported")
     parser.add_argument("--model", help="in place of the shipped ones: a name or a folder; of motions with --only")
-    report.option(parser)
     args = parser.parse_args()
     mnist = args.root / "mnist"
     part = "train" if args.tuning else "t10k"

@@ -166,13 +166,12 @@ def tell(seen: list[Seen], front: Floats, bin_ms: float, rate_hz: float, packet_
 
 def main() -> None:
     """Measure and tell, or be the camera."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = report.parser(__doc__)
     parser.add_argument("--rate", type=float, default=1e6, metavar="HZ", help="events a second")
     parser.add_argument("--bin-ms", type=float, default=2.0)
     parser.add_argument("--packet-ms", type=float, default=1.0)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--send", type=int, metavar="PORT", help=argparse.SUPPRESS)
-    report.option(parser)
     args = parser.parse_args()
     if args.send:
         send(args.send, args.rate, round(args.packet_ms * 1000))

@@ -8,7 +8,6 @@ refer to, and with a second thread that decodes meanwhile, which is the most tha
 server process. `--peers` is the interpreter of an environment with litserve and bentoml: they then serve the same work.
 """
 
-import argparse
 import asyncio
 import base64
 import json
@@ -53,19 +52,9 @@ def images(title: str, model: Path, body: bytes, seconds: float, python: str | N
     """Saturation and single requests, beside the bare model of the same minute and other servers."""
     classifier = Classifier.load(model)
     served = spikesight(model)
-    columns = (
-        "clients",
-        "img/s",
-        "/ loop",
-        "/ two threads",
-        "CPU ms",
-        "/ loop",
-        "/ two threads",
-        "p50 ms",
-        "loop's p50",
-    )
+    beside = "/ loop", "/ two threads"
     goals = "at 8 and 32 rate >= 0.90, CPU <= 1.10 of the loop; at 1 p50 <= loop's + 2 ms"
-    head(title, *columns, "p99 ms", goals=goals)
+    head(title, "clients", "img/s", *beside, "CPU ms", *beside, "p50 ms", "loop's p50", "p99 ms", goals=goals)
     load(served, "/v1/predict", body, "image/jpeg", 8, 1)
     bare(classifier, body, 8, 1)  # compiled kernels are loaded
     for clients in (1, 8, 32):
@@ -217,13 +206,12 @@ def streams_of(classifier: Classifier, steps: int) -> list[list[bytes]]:
 
 def main() -> None:
     """All tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = report.parser(__doc__)
     parser.add_argument("--seconds", type=float, default=4.0, help="of each cell")
     parser.add_argument("--model", default="nmnist", help="a shipped model of events, or a folder (nmnist)")
     parser.add_argument("--peers", metavar="PYTHON", help="an interpreter with litserve and bentoml; else no such rows")
     choices = ("large-images", "images", "null", "overload", "large-streams", "streams")
     parser.add_argument("--only", choices=choices, help="one table alone")
-    report.option(parser)
     args = parser.parse_args()
     torch.set_num_threads(1)
     keep_membranes()  # the bare model has what the service has

@@ -46,18 +46,9 @@ def parser_of(name: str) -> argparse.ArgumentParser:
     return parser
 
 
-def nested(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
-    """The sub-commands of a command, by name."""
-    for action in parser._actions:  # argparse has no public way to list them
-        if isinstance(action, argparse._SubParsersAction):
-            return dict(action.choices)
-    return {}
-
-
 def flags_of(parser: argparse.ArgumentParser) -> set[str]:
-    """Every flag of a command and of its sub-commands."""
-    own = {flag for action in parser._actions for flag in action.option_strings}
-    return own.union(*(flags_of(child) for child in nested(parser).values()))
+    """Every flag of a command."""
+    return {flag for action in parser._actions for flag in action.option_strings}  # argparse has no public way
 
 
 def _value(action: argparse.Action) -> str:
@@ -75,7 +66,7 @@ def _entry(action: argparse.Action, prog: str) -> str:
     left = ", ".join(action.option_strings)
     left = f"  {left} {_value(action)}".rstrip() if left else f"  {_value(action)}"
     text = (action.help or "") % {**vars(action), "prog": prog}
-    if action.choices and not isinstance(action, argparse._SubParsersAction):
+    if action.choices:
         text = f"{text}; one of {', '.join(str(choice) for choice in action.choices if choice != '')}"
     text = " ".join(text.split())
     lines = textwrap.wrap(text, COLUMNS - INDENT, break_on_hyphens=False, break_long_words=False)
@@ -85,9 +76,8 @@ def _entry(action: argparse.Action, prog: str) -> str:
 
 
 def shown_actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
-    """What a command's help lists: not --help itself, not its sub-commands, not what is kept quiet."""
-    hidden = (argparse._HelpAction, argparse._SubParsersAction)
-    return [a for a in parser._actions if not isinstance(a, hidden) and a.help != argparse.SUPPRESS]
+    """What a command's help lists: not --help itself, not what is kept quiet."""
+    return [a for a in parser._actions if not isinstance(a, argparse._HelpAction) and a.help != argparse.SUPPRESS]
 
 
 def usage(parser: argparse.ArgumentParser) -> str:
@@ -101,16 +91,12 @@ def usage(parser: argparse.ArgumentParser) -> str:
     return " ".join(words)
 
 
-def section(parser: argparse.ArgumentParser, level: int = 2) -> Iterator[str]:
+def section(parser: argparse.ArgumentParser) -> Iterator[str]:
     """A command's part of the page."""
-    yield f"{'#' * level} {parser.prog}\n"
-    described = (parser.description or "").strip()
-    if described:
-        yield f"```text\n{described}\n```\n"
+    yield f"## {parser.prog}\n"
+    yield f"```text\n{(parser.description or '').strip()}\n```\n"
     entries = [usage(parser), *(_entry(action, parser.prog) for action in shown_actions(parser))]
     yield "```text\n" + "\n".join(entries) + "\n```\n"
-    for child in nested(parser).values():
-        yield from section(child, level + 1)
 
 
 def recipes() -> Iterator[tuple[str, str]]:

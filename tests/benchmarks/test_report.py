@@ -50,5 +50,5 @@ def test_every_benchmark_keeps_its_rows() -> None:
     for path in (report.ROOT / "benchmarks").rglob("*.py"):
         source = path.read_text()
         if "def main()" in source:
-            assert "report.option(parser)" in source, path.name
+            assert "report.parser(__doc__)" in source, path.name
             assert "report.write(" in source, path.name
