@@ -177,6 +177,9 @@ def once(what: str, steps: str, name: str, command: str) -> str:
 def digits() -> Iterator[str]:
     yield of_runs("`nmnist`, shipped: real N-MNIST recordings", "nmnist", FOUR_STAGES)
     yield carried_over("as one stream, membranes never reset", "nmnist")
+    command = "`spikesight evaluate nmnist nmnist --root <data> --baselines nmnist`"
+    yield once("baseline: RBF kernel on log counts, 800 real recordings", "", "nmnist-rbf", command)
+    yield once("baseline: ridge on log counts, 800 real recordings", "", "nmnist-ridge", command)
     for bin_ms, steps in ((10, 31), (5, 62), (2, 155), (1, 310)):
         command = f"`spikesight evaluate nmnist nmnist --root <data> --bin-ms {bin_ms}`"
         yield once(f"the same weights at bins of {bin_ms} ms", str(steps), f"nmnist-bins-{bin_ms}", command)
