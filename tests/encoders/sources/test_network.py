@@ -1,6 +1,7 @@
 """Cameras on the network: UDP datagrams and DV's TCP server, silent, noisy, dying and coming back."""
 
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -124,7 +125,8 @@ def server(*pieces: bytes) -> Iterator[Address]:
 
 def test_a_cameras_server_is_read_as_its_bytes_come_and_to_the_end() -> None:
     sent = packet(0, 50)
-    head, body = header(SENSOR, NONE), b"".join(map(framed, packets_of(sent)))
+    frames = struct.pack("<ii", 7, 1 << 20) + bytes(range(256)) * 4096  # another stream's, of many reads
+    head, body = header(SENSOR, NONE), frames + b"".join(map(framed, packets_of(sent)))
     with server(head[:3], head[3:40], head[40:], body[:30], body[30:]) as address:
         driver = DvDriver(address)
         assert driver.size == SENSOR
