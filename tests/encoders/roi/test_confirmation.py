@@ -48,14 +48,16 @@ def test_so_many_searches_in_a_row_confirm_a_form(between: Floats | None) -> Non
 
 
 @pytest.mark.parametrize(("moving", "lost"), [(0.51, True), (0.5, False)])
-def test_so_many_misses_lose_it_while_half_as_much_moves(moving: float, lost: bool) -> None:
+def test_so_many_misses_lose_it_while_half_as_much_moves_also_where_it_is_taken_up_anew(
+    moving: float, lost: bool
+) -> None:
+    found = []
     tested = FormConfirmation()
-    for _ in range(2):
-        tested.add(BAR, 100.0)
-    for _ in range(MISSES - 1):
-        tested.add(None, 100 * moving)
-    assert not tested.lost
-    tested.add(CORNER, 100 * moving)
-    assert tested.lost == lost
+    for form, events in [(BAR, 100.0)] * 2 + [(None, 100 * moving)] * (MISSES - 1) + [(CORNER, 100 * moving)]:
+        state, tested = tested.state(), FormConfirmation()
+        tested.restore(state)
+        tested.add(form, events)
+        found.append(tested.lost)
+    assert found == [False] * (MISSES + 1) + [lost]
     tested.add(CORNER, 100.0)
     assert not tested.lost, "what is found again is forgiven"
