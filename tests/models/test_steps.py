@@ -189,7 +189,7 @@ def test_an_answer_says_what_was_seen_and_counted() -> None:
 
 
 def test_a_stream_that_promises_commits_step_by_step() -> None:
-    trials = Trials(np.array([1.0, 2.0]), np.linspace(0, 1, 19))
+    trials = Trials(np.array([1.0, 2.0]), np.linspace(0, 4, 19))
     track = Track(LABELS, 2, rule=ConformalRule(trials, 0.1))
     logits = [[2.0, 0.0], [0.0, 4.0]]
     prediction = answered(track, logits).prediction

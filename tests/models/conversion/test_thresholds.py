@@ -58,6 +58,16 @@ def test_percentiles_of_layer_and_channel(one_layer: nn.Module, small_images: Te
         assert float(theta) == pytest.approx(float(above[-(-len(above) // 2) - 1]))
 
 
+def test_a_maximum_is_that_of_all_images() -> None:
+    ann = nn.Sequential(nn.Linear(1, 1, bias=False), nn.ReLU(), nn.Linear(1, 2)).eval()
+    x = torch.rand(40_000, 1, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        ann[0].weight.fill_(2)  # type: ignore[operator, union-attr]
+        x[1] = 9
+    (layer,) = convert(ann, [x], "rueckauer-max").neurons().values()
+    assert float(layer.theta) == 18
+
+
 def quantised_relu(z: Tensor, theta: Tensor, steps: int) -> Tensor:
     """The mean output of an "if" neuron with v(0) = theta/2 and soft reset, of a constant current."""
     return theta / steps * (z * steps / theta + 0.5).floor().clamp(0, steps)
