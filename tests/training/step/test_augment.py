@@ -18,6 +18,7 @@ CASES = {
     "flip": replace(PLAIN, flip=True),
     "swap": replace(PLAIN, swap=True),
     "shear": replace(PLAIN, shear=20.0),
+    "scale": replace(PLAIN, scale=0.5),
     "drop": replace(PLAIN, drop=0.9),
     "noise": replace(PLAIN, noise=0.3),
     "all": TrainConfig(shift=2, rotate=10.0, drop=0.5, flip=True),
@@ -44,7 +45,7 @@ def test_binary_shape_and_input_kept(config: TrainConfig) -> None:
     assert torch.equal(y, augment(x, config, generator()))
 
 
-@pytest.mark.parametrize("name", ["shift", "rotate", "flip", "shear"])
+@pytest.mark.parametrize("name", ["shift", "rotate", "flip", "shear", "scale"])
 def test_all_steps_move_alike(name: str) -> None:
     x = frames()[:, :1].expand(-1, 4, -1, -1, -1).contiguous()
     y = augment(x, CASES[name], generator())
@@ -59,6 +60,16 @@ def test_a_shift_moves_by_whole_pixels_and_brings_in_nothing() -> None:
     places = {(i[2], i[3]) for i in y[:, 0].nonzero().tolist()}
     assert len(places) > 20
     assert all(2 <= row <= 8 and 2 <= column <= 8 for row, column in places)
+
+
+def test_a_scale_grows_and_shrinks_about_the_middle_within_its_share() -> None:
+    x = torch.zeros(64, 1, 2, 41, 41)
+    x[..., 10:31, 10:31] = 1
+    seen = augment(x, CASES["scale"], generator())[:, 0, 0].any(1)
+    sides = seen.sum(1)
+    assert (seen == seen.flip(1)).float().mean() > 0.95
+    assert 21 * math.exp(-0.5) - 2 <= sides.min() < 16
+    assert 28 < sides.max() <= 21 * math.exp(0.5) + 2
 
 
 def test_a_flip_mirrors_about_half_of_the_samples() -> None:
