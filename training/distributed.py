@@ -70,8 +70,9 @@ class ManyProcesses(Processes):
         self._accelerator = Accelerator(cpu=device.type == "cpu", kwargs_handlers=[kwargs], mixed_precision="no")
         super().__init__(self._accelerator.device)
         self.rank, self.world = self._accelerator.process_index, self._accelerator.num_processes
-        if config.batch_size % self.world:
-            raise ValueError(f"--batch-size {config.batch_size} must be a multiple of the {self.world} processes")
+        batch = config.batch_size or 16  # of which what suits the data is a multiple
+        if batch % self.world:
+            raise ValueError(f"--batch-size {batch} must be a multiple of the {self.world} processes")
 
     def wrap(self, module: nn.Module) -> nn.Module:
         synchronise_norms(module)
