@@ -103,5 +103,7 @@ def filmed(path: Path, frames: Iterable[NDArray[np.uint8]], size: SensorSize, se
     """Frames of any size at 30 a second as an event camera records them."""
     camera = Emulator(size, seed=seed)
     small = (cv2.resize(frame.mean(2).astype(np.uint8), (size.width, size.height)) for frame in frames)
-    write_recording(path, (camera.push(np.asarray(grey), n * 100_000 // 3) for n, grey in enumerate(small)), size)
+    write_recording(
+        path, (camera.push(np.asarray(grey, np.uint8), n * 100_000 // 3) for n, grey in enumerate(small)), size
+    )
     return path
