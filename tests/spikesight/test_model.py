@@ -153,7 +153,7 @@ def test_a_source_is_closed_when_its_stream_is_not_begun_broken_off_or_refused(
     closed: list[str] = []
 
     class Camera(AbstractContextManager):
-        size, running = SIZE, True
+        size, running, packets = SIZE, True, iter([events])
 
         def close(self) -> None:
             closed.append("closed")
@@ -161,8 +161,8 @@ def test_a_source_is_closed_when_its_stream_is_not_begun_broken_off_or_refused(
         def __exit__(self, *_: object) -> None:
             self.close()
 
-        def read(self, _: float) -> Events:
-            return events
+        def read(self, _: float) -> Events | None:
+            return next(self.packets, None)
 
     monkeypatch.setattr(sources, "open_camera", lambda _: Camera())
     source = "udp://127.0.0.1:9?size=34x34&format=t64"
