@@ -4,6 +4,7 @@ A spiking network has to be at least as right as these, or it is not worth its t
 network: the counts are of the network's own input.
 """
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,8 +32,10 @@ def log_counts(frames: NDArray) -> NDArray[np.float32]:
 
 
 def _machines() -> dict[str, Any]:
-    from sklearn.linear_model import RidgeClassifierCV
-    from sklearn.svm import SVC
+    with warnings.catch_warnings():  # joblib's, where a user may have no semaphores: nothing here runs in parallel
+        warnings.filterwarnings("ignore", ".*joblib will operate in serial mode")
+        from sklearn.linear_model import RidgeClassifierCV
+        from sklearn.svm import SVC
 
     ridge = RidgeClassifierCV(alphas=np.logspace(-2, 5, 8))
     return {"ridge on log counts": ridge, "RBF kernel on log counts": SVC(C=10.0)}

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score
 
 from spikesight.training.run.baselines import Pairs, log_counts, predictions, sentences
 
@@ -28,7 +27,7 @@ def test_a_kernel_learns_what_no_line_divides() -> None:
     x = random.uniform(-1, 1, (400, 2)).astype(np.float32)
     y = (np.hypot(*x.T) > 0.6).astype(np.int64)
     found = predictions(x[:300], y[:300], x[300:])
-    line, kernel = (accuracy_score(y[300:], answers) for answers in found.values())
+    line, kernel = (float((answers == y[300:]).mean()) for answers in found.values())
     assert kernel > 0.95 > line
 
 
