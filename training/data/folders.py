@@ -100,13 +100,19 @@ def read_folder(path: Path | str, layout: str = "auto", known: Sequence[str] = (
     return Folder(path, chosen, tuple(takes), tuple(f for f in files if f not in used))
 
 
+def common_sessions(takes: Sequence[Take]) -> list[str]:
+    """Sessions that have recordings of every class, in order; none where a recording tells no session."""
+    labels = {take.label for take in takes}
+    seen: dict[str, set[str]] = {}
+    for take in takes:
+        seen.setdefault(take.session, set()).add(take.label)
+    return sorted(name for name, of in seen.items() if of == labels) if "" not in seen else []
+
+
 def sittings(takes: Sequence[Take]) -> bool:
     """Whether there are several sessions and each holds every class: what is learnt from one can be asked another."""
-    labels = {take.label for take in takes}
-    of: dict[str, set[str]] = {}
-    for take in takes:
-        of.setdefault(take.session, set()).add(take.label)
-    return len(of) > 1 and "" not in of and all(found == labels for found in of.values())
+    common = common_sessions(takes)
+    return len(common) > 1 and set(common) == {take.session for take in takes}
 
 
 def _by_time(takes: list[Take]) -> list[Take]:

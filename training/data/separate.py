@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from spikesight.training.data.folders import Part, Take
+from spikesight.training.data.folders import Part, Take, common_sessions
 from spikesight.training.data.sets import DataError, held_out, split_indices
 from spikesight.training.data.windows import Scan
 
@@ -59,7 +59,7 @@ def separate(
             found.of(take.part).append(whole[index])
     needed: list[Part] = [part for part in ("test", "val") if not found.of(part)]
     pool = [index for index, take in enumerate(takes) if take.part == "train"]
-    sessions = _common_sessions(takes, pool)
+    sessions = common_sessions([takes[index] for index in pool])
     if not needed:
         found.train += [whole[index] for index in pool]
         found.notes.append("validation and test: the folder's own val/ and test/")
@@ -70,15 +70,6 @@ def separate(
     if found.test and "test" not in needed and needed:
         found.notes.append("test: the folder's own test split")
     return found
-
-
-def _common_sessions(takes: Sequence[Take], pool: Sequence[int]) -> list[str]:
-    """Sessions that have recordings of every class, in order; none where a recording tells no session."""
-    labels = {takes[index].label for index in pool}
-    seen: dict[str, set[str]] = {}
-    for index in pool:
-        seen.setdefault(takes[index].session, set()).add(takes[index].label)
-    return sorted(name for name, of in seen.items() if of == labels) if "" not in seen else []
 
 
 def _by_session(
