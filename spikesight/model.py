@@ -90,7 +90,7 @@ class Model:
         """
         if not isinstance(error_rate, Real) or not 0 < error_rate < 1:
             raise ValueError(f"error_rate must lie between 0 and 1, for example 0.05, not {error_rate!r}")
-        classifier = self.classifier if bin_ms is None else self.classifier.at(bin_ms)
+        classifier = self.classifier.at(bin_ms)
         answers = _answers(classifier, source, size, float(error_rate))
         next(answers)  # it is open
         return answers  # pyright: ignore[reportReturnType]

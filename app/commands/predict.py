@@ -114,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
     if args.error_rate is not None and not 0 < args.error_rate < 1:
         raise ValueError("--error-rate must lie between 0 and 1, for example 0.05")
     classifier = Classifier.load(find(wanted))
-    classifier = classifier if args.bin_ms is None else classifier.at(args.bin_ms)
+    classifier = classifier.at(args.bin_ms)
     failed = False
     for path in map(Path, args.files):
         try:

@@ -72,9 +72,9 @@ class Classifier:
             return self._engine.rates_width
         return self.step(torch.zeros(1, *self.contract.shape), self._zero).rates.shape[1]
 
-    def at(self, bin_ms: float) -> "Classifier":
-        """The model at bins of `bin_ms`, its weights shared. Raises ValueError outside of the contract's range."""
-        card = self.card.at(bin_ms)
+    def at(self, bin_ms: float | None) -> "Classifier":
+        """The model at bins of `bin_ms` (None: its own), its weights shared. Raises ValueError outside its range."""
+        card = self.card if bin_ms is None else self.card.at(bin_ms)
         if card is self.card:
             return self
         if self.contract.input_us:
@@ -95,7 +95,8 @@ class Classifier:
         if self.folder is None:
             raise TypeError(f"{self.name} was not loaded from a folder: save it, load it from there, and pickle that")
         own = (path for name, path in shipped().items() if name == self.name and path.resolve() == self.folder)
-        return _loaded, (self.name if any(own) else str(self.folder), self.contract.bin_us / 1000)
+        bin_ms = self.contract.bin_us / 1000 if self.contract.kind == "events" else None
+        return _loaded, (self.name if any(own) else str(self.folder), bin_ms)
 
     @property
     def slow(self) -> bool:
@@ -215,10 +216,9 @@ class Classifier:
         return encoder(pixels[None], generator=torch.Generator().manual_seed(seed))
 
 
-def _loaded(where: str, bin_ms: float) -> Classifier:
+def _loaded(where: str, bin_ms: float | None) -> Classifier:
     """What a pickle stands for: the model of this folder or shipped name, at a bin."""
-    found = Classifier.load(find(where))
-    return found.at(bin_ms) if found.contract.kind == "events" else found
+    return Classifier.load(find(where)).at(bin_ms)
 
 
 class Stepper:

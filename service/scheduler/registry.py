@@ -106,8 +106,10 @@ class Model:
         """Requests admitted and not yet answered, at whatever bin."""
         return self.scheduler.depth + sum(model.scheduler.depth for model in list(self._at.values()))
 
-    def at(self, bin_ms: float) -> "Model":
-        """This model at bins of `bin_ms`, started when first asked for. Raises WrongBin, Stopped."""
+    def at(self, bin_ms: float | None) -> "Model":
+        """This model at bins of `bin_ms`, started when first asked for; itself for None. Raises WrongBin, Stopped."""
+        if bin_ms is None:
+            return self
         own = self.classifier.contract
         try:
             bin_us = own.at(bin_ms).bin_us
@@ -261,7 +263,7 @@ class Registry:
             model = self._models.get(name) or self._held.get(name)
         if model is None:
             raise UnknownModel
-        return model if bin_ms is None else model.at(bin_ms)
+        return model.at(bin_ms)
 
     def full(self) -> bool:
         """Whether no model has a place left in its queue."""

@@ -120,7 +120,7 @@ class TeachingStream(Live):
 def at_bin(model: Model, hello: Hello) -> Model:
     """A session's model at the bin that a stream asks for. Raises Ended."""
     try:
-        return model if hello.bin_ms is None else model.at(hello.bin_ms)
+        return model.at(hello.bin_ms)
     except WrongBin as error:
         raise Ended(1008, str(error)) from None
     except Stopped:
