@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from types import ModuleType
 
@@ -39,7 +40,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
 }
 """The commands by what they are about: a module of this package, and a line of help."""
 COMMANDS = {name: entry for group in GROUPS.values() for name, entry in group.items()}
-ALIASES = {"convert-events": "transcode"}  # names that commands had before
+ALIASES = {"convert-events": "transcode", "train-dvs": "train"}  # names they have elsewhere
 EXIT_FAILURE, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
 
@@ -90,6 +91,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name = ALIASES.get(words[0], words[0]) if words else ""
     if name in COMMANDS:
         return run_command(name, words[1:], f"spikesight {name}")
+    if near := get_close_matches(name, COMMANDS):
+        print(f"spikesight: there is no command {name!r}; did you mean {near[0]!r}?", file=sys.stderr)
+        return EXIT_USAGE
     build_parser().parse_args(words or ["--help"])
     return EXIT_USAGE
 

@@ -101,8 +101,6 @@ def run(args: argparse.Namespace) -> int:
         return 0
     folder = folder or run_folder(config)
     first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun may have started
-    if first:
-        say(f"run folder: {folder}")
     try:
         metrics = fit(config, folder, resume=bool(args.resume))
     except KeyboardInterrupt:

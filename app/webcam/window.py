@@ -1,6 +1,7 @@
 """A window that shows pictures and hears keys: pygame-ce, which brings its own display libraries."""
 
 import os
+from contextlib import suppress
 from types import TracebackType
 
 import numpy as np
@@ -21,10 +22,12 @@ class Window:
         import pygame  # only a window needs it
 
         self.pygame = pygame
-        try:
+        with suppress(pygame.error):
             pygame.display.init()
-        except pygame.error:
-            raise NoDisplay("there is no display here: use --no-window, or the page of `spikesight serve`") from None
+        unseen = pygame.display.get_init() and pygame.display.get_driver() == "offscreen"  # what SDL takes without one
+        if not pygame.display.get_init() or (unseen and "SDL_VIDEODRIVER" not in os.environ):
+            pygame.display.quit()
+            raise NoDisplay("there is no display here: use --no-window, or the page of `spikesight serve`")
         pygame.display.set_caption(title)
         self.screen: pygame.Surface | None = None
 

@@ -13,6 +13,7 @@ from tests.support.models import EVENT_CONTRACT, promising
 
 MISTAKES = {
     "no-such-command": "choose from",
+    "predit take.npz": "did you mean 'predict'?",
     "predict": "required: FILE",
     "predict --model nothing take.npz": "no model 'nothing'",
     "predict --model model --bin-ms 40 take.npz": "whole milliseconds from 1 to 10",

@@ -47,6 +47,7 @@ def fit(config: TrainConfig, folder: Path, *, resume: bool = False) -> dict[str,
         run.resume()
     if processes.main:
         folder.mkdir(parents=True, exist_ok=True)
+        say(f"run folder: {folder}")
         write_environment(folder, run.config, run.data)
         for line in run.data.notes:
             say(line)

@@ -142,9 +142,12 @@ def test_a_window_scales_its_picture_names_its_keys_and_is_closed() -> None:
     assert not pygame.display.get_init()
 
 
-def test_no_display(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SDL_VIDEODRIVER", "x11")
-    monkeypatch.setenv("DISPLAY", ":77")
+@pytest.mark.parametrize("given", [{"SDL_VIDEODRIVER": "x11", "DISPLAY": ":77"}, {}], ids=["unreachable", "none"])
+def test_no_display(given: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SDL_VIDEODRIVER", "DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
     with pytest.raises(NoDisplay, match="--no-window"):
         Window("test")
 

@@ -107,10 +107,15 @@ def test_a_stream_at_shorter_bins_shows_the_same_examples(client: Client, sessio
 
 
 def test_a_full_session_says_so_once(client: Client, session: RemoteTeaching) -> None:
+    room, told = session.state().max_examples, None
     with client.stream(lesson=session.id, **SIZE) as stream:
         stream.show("lying")
-        stream.send_events(moving("lying", 0, 40))  # far more examples than there is room for, in one packet
-        told = hear(stream, lambda m: isinstance(m, Bad), "that it is full")
+        for turn in range(room + 1):  # each is waited for: examples that come too fast are left out
+            for packet in packets("lying", turn, 2, turn * 700_000):
+                stream.send_events(packet)
+            told = hear(stream, lambda m, n=turn: isinstance(m, Bad) or count(m, "lying") > n, "one more, or a refusal")
+            if isinstance(told, Bad):
+                break
         assert isinstance(told, Bad)
         assert "full" in told.error
         stream.show("lying")
