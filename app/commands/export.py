@@ -13,17 +13,19 @@ DESCRIPTION = """Write a checkpoint for another runtime.
 
 onnx and torch hold one step: inputs x and the membranes (state.NAME, zeros before the first step), outputs the logits
 and the membranes after it (after.NAME); with --window T, that many steps at once. nir is a graph in the neuromorphic
-intermediate representation. --web writes a folder that classifies in the browser, with no server but a static one.
-Before a file appears it is read again and runs 50 steps beside the network, carrying its own membranes; where the two
-differ, nothing is written. Needs the extra: pip install 'spikesight[export]'.
+intermediate representation. c is a folder of C99 without a dependency, from events to labels, for a Raspberry Pi or a
+microcontroller. --web writes a folder that classifies in the browser, with no server but a static one.
+Before anything appears it is read again and runs 50 steps beside the network, carrying its own membranes; where the two
+differ, nothing is written. All but c needs the extra: pip install 'spikesight[export]'.
 """
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("checkpoint", help="the folder of a checkpoint, or the name of a shipped model (see `spikesight models`)")
-    add("--format", choices=sorted(FORMATS), default="onnx", help="of the file (default onnx)")
-    add("--out", type=Path, help="the file (default: the model's name, in this folder)")
+    add("--format", choices=sorted([*FORMATS, "c"]), default="onnx", help="of the file (default onnx)")
+    add("--out", type=Path, help="the file, or for c the new folder (default: the model's name, in this folder)")
+    add("--int8", action="store_true", help="c: weights of eight bits, by channel, in a quarter of the memory")
     add("--window", type=int, help="onnx, torch: a form of that many steps at once instead of one step")
     length = "onnx, torch: steps of that length, in the model's range; any: a further input, span, says it"
     add("--bin-ms", type=bin_ms, metavar="B|any", help=length)
@@ -46,6 +48,8 @@ def run(args: argparse.Namespace) -> int:
     others = args.window, args.out, args.bin_ms
     if args.web is not None and (any(one is not None for one in others) or args.format != "onnx"):
         raise ValueError("--web goes without --format, --out, --window and --bin-ms: it holds one step in ONNX")
+    if args.int8 and (args.format != "c" or args.web is not None):
+        raise ValueError("--int8 is for --format c")
     folder = find(args.checkpoint)
     network, card = load(folder)
     name = name_of(folder)
@@ -59,6 +63,15 @@ def run(args: argparse.Namespace) -> int:
         card = card.at(args.bin_ms)
         if card.contract.span < 1:
             network = at_pace(network, card.contract.span)
+    if args.format == "c":
+        if args.window is not None or args.bin_ms == "any":
+            raise ValueError("a folder of C takes one step at a time, at one bin: leave --window and --bin-ms any away")
+        from spikesight.app.c_folder import export_c
+
+        out = args.out or Path(name)
+        print(f"{out}: {export_c(network, card, name, out, int8=args.int8)}")
+        print(f"try it: make -C {out} && {out}/example")
+        return 0
     out = args.out or Path(name + FORMATS[args.format].ending)
     print(summary(out, export(network, card, args.format, out, window=args.window, any_bin=args.bin_ms == "any")))
     return 0

@@ -1,0 +1,108 @@
+"""A folder of C that stands alone (`c_source`), compiled and run beside the network before it appears."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from spikesight.encoders.binning import CEILINGS
+from spikesight.encoders.preprocess.filters import DRAWING_HZ, FROM_HZ
+from spikesight.encoders.roi.input_filter import LEAST_SIDE
+from spikesight.models.contract import Card, Contract
+from spikesight.models.engine.engine import Engine, can_run
+from spikesight.models.export.c_source import write_source
+from spikesight.models.export.parity import PARITY_STEPS, TOLERANCE, ExportError, example_inputs
+from spikesight.models.native.build import build
+
+STRICT = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off", "-fno-math-errno")  # as in its Makefile
+
+
+def c_compiler() -> list[str]:
+    """The command of a C compiler: `CC` alone, or the system's, or the package ziglang's; empty where there is none."""
+    names = [os.environ["CC"]] if os.environ.get("CC") else ["cc", "gcc", "clang"]
+    if path := next((path for name in names if (path := shutil.which(name))), None):
+        return [path]
+    return [sys.executable, "-m", "ziglang", "cc"] if find_spec("ziglang") and not os.environ.get("CC") else []
+
+
+def rounding() -> tuple[str, ...]:
+    """How C must round to have the bits of the kernels that run here."""
+    return ("-DSPIKESIGHT_FUSED=0",) if build().isa == "portable" else ()
+
+
+def compile_c(folder: Path, compiler: list[str], *flags: str) -> Path:
+    """The folder's example, compiled into it. Raises ExportError with what the compiler says."""
+    program, sources = folder / "example", [str(folder / name) for name in ("example.c", "spikesight.c", "model.c")]
+    done = subprocess.run(
+        [*compiler, *STRICT, *flags, *sources, "-lm", "-o", str(program)], capture_output=True, text=True
+    )
+    if done.returncode:
+        raise ExportError(f"the C compiler failed: {done.stderr.strip()[:300]}")
+    return program
+
+
+def logits_of(lines: str) -> NDArray[np.float32]:
+    """The logits [T, K] in what the example prints."""
+    return np.array([[np.float32(word) for word in line.split("\t")[5:]] for line in lines.splitlines()], np.float32)
+
+
+def run_steps(command: list[str], x_seq: Tensor) -> NDArray[np.float32]:
+    """The logits [T, K] of inputs [T, C, H, W], uint8 or float32, one after another."""
+    given = x_seq.permute(0, 2, 3, 1).contiguous().numpy().tobytes()
+    return logits_of(subprocess.run([*command, "steps"], input=given, capture_output=True, check=True).stdout.decode())
+
+
+@torch.inference_mode()
+def logits_in_python(network: nn.Module, x_seq: Tensor) -> NDArray[np.float32]:
+    """The logits [T, K] of inputs [T, 1, C, H, W], with the bits that C has where the engine runs the network."""
+    if can_run(network):
+        return Engine(network, *x_seq.shape[3:], choice="events").run(x_seq).logits[:, 0].numpy()
+    return network(x_seq.float(), None)[0][:, 0].numpy()
+
+
+def front(contract: Contract) -> dict[str, float]:
+    """Numbers of what lies before a network that takes events, by name. Raises ExportError for what C has not."""
+    if contract.kind != "events":
+        return {}
+    drawing = contract.window == "drawing"
+    if drawing and min(contract.sensor_width, contract.sensor_height) >= LEAST_SIDE:
+        raise ExportError("not exported: a drawing on a large sensor is not followed in C")
+    return {"ceiling": CEILINGS[contract.encoding], "filter_from_hz": DRAWING_HZ if drawing else FROM_HZ}
+
+
+def export_c(network: nn.Module, card: Card, name: str, folder: Path, *, int8: bool = False) -> str:
+    """Write the folder, which must be new or empty; for a person, what came of running it beside the network.
+
+    Weights of eight bits are others, so they are not held against it. Raises ExportError; nothing is written then.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ExportError(f"{folder} exists and is not an empty folder")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".c-") as temporary:
+        partial = Path(temporary) / "c"
+        partial.mkdir(mode=0o755)
+        write_source(partial, network, card, name, front(card.contract), int8=int8)
+        said = "not compared with the network, for there is no C compiler here"
+        if compiler := c_compiler():
+            x_seq = example_inputs(card.contract, PARITY_STEPS, 1)
+            x_seq = x_seq.to(torch.uint8) if card.contract.kind == "events" else x_seq
+            program = compile_c(partial, compiler, "-O2", *rounding())
+            found = run_steps([str(program)], x_seq[:, 0])
+            program.unlink()
+            expected = logits_in_python(network, x_seq)
+            gap = float(np.abs(found - expected).max())
+            if gap > TOLERANCE and not int8:
+                raise ExportError(f"not exported: the logits of the C program differ by {gap:.1e}")
+            said = f"over {len(expected)} steps the logits differ by at most {gap:.1e}"
+        if folder.exists():
+            folder.rmdir()
+        os.replace(partial, folder)  # noqa: PTH105
+    return said

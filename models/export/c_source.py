@@ -1,0 +1,297 @@
+"""A network as C: the sources of models/export/c as they are, and its weights and sizes as constants beside them.
+
+The layers are those of the engine's plan, so that every sum has the terms, and the order, of the engine's. Only the
+memory is laid out anew: without channels that fill a vector, and each map where no other is while it is needed.
+"""
+
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from spikesight.models.contract import Card
+from spikesight.models.engine.plan import KINDS
+from spikesight.models.engine.plan_resnet import make_plan
+from spikesight.models.engine.structs import NativeConvolution, NativeLayer
+from spikesight.models.export.parity import ExportError
+from spikesight.models.networks.resnet import SpikingResNet
+from spikesight.models.novelty.conformal import ERROR_RATE, Trials
+from spikesight.models.novelty.score import SLOPE, rows_of
+
+TEMPLATE = Path(__file__).with_name("c")
+SOURCES = ("network.c", "answer.c", "events.c")  # one after another they are spikesight.c
+BYTE = 127  # the largest weight of a channel, in eight bits
+
+
+def why_not_c(network: nn.Module, card: Card) -> str:
+    """Why a network is not exported to C, for a person; empty where it is."""
+    if not isinstance(network, SpikingResNet):
+        return f"{type(network).__name__} is no spiking ResNet, which is all that goes to C"
+    if network.config.neuron.kind not in ("lif", "clif", "psn"):
+        return f"neurons of kind {network.config.neuron.kind!r} do not go to C"
+    if network.config.spiking_readout:
+        return "a network whose logits are spikes does not go to C"
+    if card.contract.frame == "object":
+        return "events that are aligned on what moves are not followed in C"
+    return ""
+
+
+def number(value: Any) -> str:
+    """A number as C reads it back to the last bit: int, float64, or float32."""
+    single = getattr(value, "dtype", None) == np.float32
+    if not single and not isinstance(value, float):
+        return str(int(value))
+    digits = f"{value:.9g}" if single else f"{value:.17g}"
+    digits = digits if any(mark in digits for mark in ".e") else digits + ".0"
+    return digits + "f" * single
+
+
+def text(label: str) -> str:
+    """A string literal, whatever is in it.
+
+    >>> text('a"b?')
+    '"a\\\\042b\\\\077"'
+    """
+    plain = set(range(32, 127)) - set(b'"\\?')
+    return '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03o}" for byte in label.encode()) + '"'
+
+
+def constant(name: str, array: NDArray, row: str = "") -> str:
+    """The definition of an array, with `row` numbers a row where it has rows. Raises ExportError."""
+    if not np.isfinite(array).all():
+        raise ExportError("not exported: some of its weights are not finite")
+    kind = {"f": "float", "d": "double", "b": "SpikesightWeight"}[array.dtype.char]
+    values = [number(value) for value in array.ravel()]
+    wide = array.shape[1] if row else 12
+    lines = [", ".join(values[at : at + wide]) for at in range(0, len(values), wide)]
+    inner = "},\n    {".join(lines).join("{}") if row else ",\n    ".join(lines)
+    return f"const {kind} {name}[]{row and f'[{row}]'} = {{\n    {inner}}};\n"
+
+
+@dataclass
+class Piece:
+    """A stretch of the scratch memory, floats, and the first and the last layer that needs it."""
+
+    size: int
+    first: int
+    last: int
+    at: int = 0
+
+
+def lay_out(pieces: Iterable[Piece]) -> int:
+    """Give each piece a place, the largest first; how much memory they take."""
+    placed = list[Piece]()
+    for piece in sorted(pieces, key=lambda piece: -piece.size):
+        beside = [one for one in placed if one.first <= piece.last and piece.first <= one.last]
+        ends = sorted([0, *(one.at + one.size for one in beside)])
+        piece.at = next(
+            at for at in ends if all(at + piece.size <= one.at or one.at + one.size <= at for one in beside)
+        )
+        placed.append(piece)
+    return max(piece.at + piece.size for piece in placed)
+
+
+class Source:
+    """What is written of one plan: `model_h` and `model_c`."""
+
+    def __init__(self, network: SpikingResNet, card: Card, *, int8: bool) -> None:
+        contract, layers = card.contract, 0 if card.novelty is None else card.novelty.layers
+        self.card, self.int8 = card, int8
+        self.plan = plan = make_plan(network, contract.height, contract.width, rounded=False, rates=layers)
+        self.held = {tensor.data_ptr(): tensor for tensor in plan.keep}
+        self.arrays, self.layers = list[str](), list[str]()
+        self.channels = {0: plan.shape[0]}
+        self.state = 0
+        for layer in plan.layers:
+            channels = self.channels[layer.main.buffer] if layer.pool else layer.main.fan_out
+            self.channels |= {layer.current: channels, layer.spikes: channels}
+        self.fused = {i for i in range(1, len(plan.layers)) if self.can_fuse(i)}
+        self.buffers, self.extra, self.scratch = self.place()
+        for i, layer in enumerate(plan.layers):
+            if i + 1 not in self.fused:
+                self.write_layer(i, layer)
+
+    def can_fuse(self, i: int) -> bool:
+        """Whether layer i pools what the convolution before it sums, and nothing else takes that."""
+        layers = self.plan.layers
+        conv, buffer = layers[i - 1], layers[i].main.buffer
+        lone = not (conv.pool or conv.neuron) and conv.side.buffer < 0 and conv.before.buffer < 0
+        takers = sum((one.main.buffer, one.side.buffer, one.before.buffer).count(buffer) for one in layers)
+        return bool(layers[i].pool) and lone and conv.current == buffer and takers == 1
+
+    def is_float(self, buffer: int) -> bool:
+        """Whether a map holds floats, not bytes."""
+        return bool(self.plan.buffers[buffer].is_float) or (buffer == 0 and self.card.contract.kind == "image")
+
+    def size(self, buffer: int) -> int:
+        """Of a map, in floats."""
+        shape = self.plan.buffers[buffer]
+        values = shape.height * shape.width * self.channels[buffer]
+        return values if self.is_float(buffer) else -(-values // 4)
+
+    def place(self) -> tuple[dict[int, Piece], dict[tuple[int, str], Piece], int]:
+        """The maps that are kept, the sums and rows that layers need for themselves, and the memory for all of them."""
+        pieces, extra = dict[int, Piece](), dict[tuple[int, str], Piece]()
+        for i, layer in enumerate(self.plan.layers):
+            at = i + 1 if i + 1 in self.fused else i  # when it runs
+            read = [layer.main.buffer, layer.side.buffer, layer.before.buffer, layer.after.buffer]
+            written = [layer.current] * (at == i) + [layer.spikes]
+            for buffer in (*read, *written):
+                if buffer >= 0 and not (i in self.fused and buffer == layer.main.buffer):
+                    piece = pieces.setdefault(buffer, Piece(self.size(buffer), at, at))
+                    piece.last = at
+            channels = self.channels[layer.main.buffer] if layer.pool else layer.main.fan_out
+            if layer.current < 0:
+                extra[i, "sums"] = Piece(layer.height * layer.width * channels, i, i)
+            if layer.pool:
+                extra[i, "row"] = Piece(self.plan.buffers[layer.main.buffer].width * channels, i, i)
+        pieces[0].first = 0
+        pieces[self.plan.readout.buffer].last = len(self.plan.layers)
+        return pieces, extra, lay_out([*pieces.values(), *extra.values()])
+
+    def define(self, array: Tensor | NDArray) -> str:
+        """A constant array of layers; its name."""
+        name = f"array_{len(self.arrays)}"
+        self.arrays.append("static " + constant(name, np.asarray(array)))
+        return name
+
+    def convolution(self, conv: NativeConvolution, then: NDArray | None) -> tuple[str, NDArray | None]:
+        """The initialiser of a convolution, and in eight bits what its sums are in units of, by channel; `then` are the
+        units that they are brought to behind it.
+        """
+        if conv.buffer < 0:
+            return "{-1, 0, 0, 0, NULL, NULL}", None
+        packed = self.held[conv.by_channel].permute(1, 2, 0, 3).flatten(2)  # [Ci, K K, Co] and padding
+        weight = packed[: self.channels[conv.buffer], :, : conv.fan_out].contiguous().numpy()
+        scale, unit = "NULL", None
+        if self.int8:
+            unit = np.maximum(np.abs(weight).max((0, 1)), 1e-30) / BYTE
+            weight = np.rint(weight / unit).astype(np.int8)
+            scale = self.define((unit if then is None else unit / then).astype(np.float32))
+        place = f"{self.map_of(conv.buffer)}, {conv.kernel}, {conv.stride}, {conv.pad}"
+        return f"{{{place}, {self.define(weight)}, {scale}}}", unit
+
+    def map_of(self, buffer: int) -> int:
+        """Of a map, as the C code counts them."""
+        return -1 if buffer < 0 else sorted(self.buffers).index(buffer)
+
+    def write_layer(self, i: int, layer: NativeLayer) -> None:
+        """The layer's initialiser and arrays."""
+        source = self.plan.layers[i - 1] if i in self.fused else layer  # of the convolution
+        channels = self.channels[layer.main.buffer] if layer.pool else layer.main.fan_out
+        fields: dict[str, Any] = {"height": layer.height, "width": layer.width, "channels": channels}
+        fields["pool"] = layer.pool
+        if layer.pool and i not in self.fused:
+            fields["main"] = f"{{{self.map_of(layer.main.buffer)}, 0, 0, 0, NULL, NULL}}"
+            fields["side"] = "{-1, 0, 0, 0, NULL, NULL}"
+        else:
+            fields["side"], after = self.convolution(layer.side, None)
+            fields["main"], unit = self.convolution(source.main, after)
+            bias = self.held[source.bias][:channels].numpy()
+            fields["bias"] = self.define(bias if unit is None else (bias / unit).astype(np.float32))
+        fields["sums"] = self.buffers[layer.current].at if layer.current >= 0 else self.extra[i, "sums"].at
+        fields["row"] = self.extra[i, "row"].at if layer.pool else 0
+        for name, shortcut in (("before", layer.before), ("after", layer.after)):
+            fields[name] = f"{{{self.map_of(shortcut.buffer)}, {shortcut.stride}, {shortcut.first}}}"
+        fields["spikes"] = self.map_of(layer.spikes)
+        fields["neuron"] = layer.kind if layer.neuron else "SPIKESIGHT_QUIET"
+        if layer.neuron:
+            fields |= {name: getattr(layer, name) for name in ("delay", "zero", "inclusive", "taps")}
+            charge = 1 - layer.beta if layer.kind == KINDS["clif"] else layer.charge
+            reals = {name: getattr(layer, name) for name in ("beta", "theta", "gain", "limit")} | {"charge": charge}
+            fields |= {name: number(np.float32(value)) for name, value in reals.items()}
+            fields["filter"] = self.define(self.held[layer.weight]) if layer.weight else "NULL"
+            parts = {KINDS["clif"]: 2, KINDS["psn"]: max(1, layer.taps - 1)}.get(layer.kind, 1)
+            fields["state"], self.state = self.state, self.state + parts * layer.height * layer.width * channels
+            fields["places"], fields["rates"] = layer.rate_places, layer.rate_first
+        self.layers.append("    {" + ", ".join(f".{name} = {value}" for name, value in fields.items()) + "},\n")
+
+    def model_c(self) -> str:
+        """All constants."""
+        card, readout = self.card, self.plan.readout
+        last = self.channels[readout.buffer]
+        maps = []
+        for buffer, piece in sorted(self.buffers.items()):
+            shape = self.plan.buffers[buffer]
+            numbers = piece.at, shape.height, shape.width, self.channels[buffer], int(self.is_float(buffer))
+            maps.append(f"    {{{', '.join(map(str, numbers))}}},\n")
+        weight, bias = (self.held[address].numpy() for address in (readout.weight, readout.bias))
+        parts = [
+            '#include "model.h"\n#include "spikesight.h"\n\n',
+            *self.arrays,
+            "const SpikesightMap spikesight_maps[] = {\n", *maps, "};\n",
+            "const SpikesightLayer spikesight_layers[] = {\n", *self.layers, "};\n",
+            constant("spikesight_readout", weight[:last, : self.plan.classes].ravel()),
+            constant("spikesight_readout_bias", bias[: self.plan.classes]),
+            f"const char *const spikesight_labels[] = {{{', '.join(map(text, card.labels))}}};\n",
+        ]  # fmt: skip
+        if card.novelty is not None:
+            distance, lines = card.novelty.kinds[0]  # recordings, and sensors that show what a recording's shows
+            whiten = distance.whiten.T
+            rows = np.stack(rows_of(lines), 1)[np.minimum(np.arange(card.contract.horizon), card.novelty.longest - 1)]
+            parts += [
+                constant("spikesight_whiten", whiten.astype(np.float32), "SPIKESIGHT_RATES"),
+                constant("spikesight_placed", (distance.centres @ whiten).T, "SPIKESIGHT_CENTRES"),
+                constant("spikesight_lines", rows.astype(np.float32), "8"),
+            ]
+        if self.trials is not None:
+            parts.append(constant("spikesight_temperature", self.trials.temperature.astype(np.float32)))
+        return "".join(parts)
+
+    @property
+    def trials(self) -> Trials | None:
+        """What commitments at this bin are judged by."""
+        conformal = self.card.conformal
+        return None if conformal is None else conformal.trials.get(self.card.contract.bin_us)
+
+    def model_h(self, name: str, more: Mapping[str, float]) -> str:
+        """All sizes, and `more` numbers by name."""
+        c, known, trials = self.card.contract, self.card.novelty, self.trials
+        events = c.kind == "events"
+        facts: dict[str, Any] = {
+            "events": int(events), "channels": c.channels, "height": c.height, "width": c.width,
+            "inputs": c.channels * c.height * c.width, "classes": self.plan.classes, "layers": len(self.layers),
+            "state": max(self.state, 1), "scratch": self.scratch, "last": self.map_of(self.plan.readout.buffer),
+            "horizon": c.horizon, "rates": 0 if known is None else known.width,
+        }  # fmt: skip
+        if events:
+            facts |= {"sensor_width": c.sensor_width, "sensor_height": c.sensor_height, "bin_us": c.bin_us}
+            facts |= {"shown": c.shown_bins, "filter_us": c.filter_us}
+        if known is not None:
+            facts |= {"centres": len(known.kinds[0].distance.centres), "active": number(float(known.active[-1]))}
+            facts["slope"] = number(SLOPE)
+        facts["commits"] = 0 if trials is None else len(trials.temperature)
+        if trials is not None:  # p > error rate up to this strangeness
+            n = len(trials.largest)
+            behind = sum((1 + n - i) / (n + 1) > ERROR_RATE for i in range(n + 1))
+            facts["strangest"] = number(float([-1e300, *trials.largest, 1e300][behind]))
+        facts |= {key: number(value) for key, value in more.items()}
+        lines = [f"#define SPIKESIGHT_{key.upper()} {value}\n" for key, value in facts.items()]
+        kinds = "int8_t" if self.int8 else "float", "uint8_t" if events else "float"
+        types = [f"typedef {kind} Spikesight{of};\n" for kind, of in zip(kinds, ("Weight", "Input"))]
+        head = f"/* {name}: the sizes that spikesight.h needs. */\n#ifndef SPIKESIGHT_MODEL_H\n"
+        head += "#define SPIKESIGHT_MODEL_H\n#include <stdint.h>\n\n"
+        return "".join([head, *lines, "\n", *types, "#endif\n"])
+
+
+def write_source(
+    folder: Path, network: nn.Module, card: Card, name: str, more: Mapping[str, float], *, int8: bool = False
+) -> None:
+    """Write everything into a folder that is there; `more` are numbers of what lies before the network, by name.
+
+    Raises ExportError for a network that does not go to C.
+    """
+    if reason := why_not_c(network, card):
+        raise ExportError(f"not exported: {reason}")
+    assert isinstance(network, SpikingResNet)
+    source = Source(network.eval(), card, int8=int8)
+    (folder / "model.c").write_text(source.model_c())
+    (folder / "model.h").write_text(source.model_h(name, more))
+    (folder / "spikesight.c").write_text("".join((TEMPLATE / one).read_text() for one in SOURCES))
+    for one in ("spikesight.h", "example.c", "Makefile"):
+        shutil.copyfile(TEMPLATE / one, folder / one)

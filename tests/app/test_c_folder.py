@@ -1,0 +1,324 @@
+"""The folder of C: compiled here, it answers as Python does, bit for bit; on other processors likewise; and on anything
+that a camera may send it stays whole.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from spikesight.app.c_folder import STRICT, c_compiler, compile_c, export_c, logits_in_python, rounding, run_steps
+from spikesight.app.cli import main
+from spikesight.encoders.events import EVENTS, Events, SensorSize
+from spikesight.encoders.recordings.nmnist import Nmnist
+from spikesight.encoders.recordings.prophesee import Evt2, Evt3
+from spikesight.models.checkpoint import load, save
+from spikesight.models.classifier.classifier import Classifier, Stepper
+from spikesight.models.classifier.inputs import InputPipeline
+from spikesight.models.contract import Card, Contract
+from spikesight.models.engine.engine import Engine
+from spikesight.models.export.c_source import TEMPLATE
+from spikesight.models.export.parity import ExportError, example_inputs
+from spikesight.models.native.build import build
+from spikesight.models.networks.resnet import NETWORKS, ResNetConfig
+from spikesight.models.neurons.config import CLIF, IF, PLIF, SLIDING_PSN, NeuronConfig
+from spikesight.models.neurons.layers import at_pace
+from spikesight.models.novelty import NoveltyDetector
+from spikesight.models.novelty.conformal import Conformal, Trials
+from spikesight.models.shipped import find
+from tests.support.models import ann, lively, some_known
+
+CONTRACT = Contract(
+    "events", 2, 17, 13, 4, "count", 26, 34, 10_000, filter_us=2000
+)  # fmt: skip
+CONFIG = replace(NETWORKS["event-small"], depths=(1, 1), widths=(8, 20), classes=3)
+CARD = Card(CONTRACT, ("a", 'b"\\ ??/', "ö"))
+HARD = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+DRIVER = Path(__file__).with_name("cortex_m7.c")
+pytestmark = pytest.mark.skipif(
+    not c_compiler() or build().library is None, reason="not here: a C compiler, or the kernels that C is held against"
+)
+
+
+@cache
+def hardened() -> tuple[str, ...]:
+    """The flags of a build that ends at any fault, as far as the compiler here has it."""
+    command = [*c_compiler(), *HARD, "-x", "c", "-", "-o", "/dev/null"]
+    made = subprocess.run(command, input=b"int main(void) { return 0; }", capture_output=True)
+    return HARD if made.returncode == 0 else ("-O1",)
+
+
+def made(folder: Path, network: nn.Module, card: Card = CARD, *flags: str, int8: bool = False) -> Path:
+    """The example of a folder that is written here, compiled."""
+    export_c(network, card, "model", folder, int8=int8)
+    return compile_c(folder, c_compiler(), *rounding(), *(flags or ("-O1",)))
+
+
+def some_inputs(contract: Contract, steps: int = 12) -> Tensor:
+    """Inputs [T, C, H, W] of 0 to 3 events a cell, or normal pixels."""
+    x_seq = example_inputs(contract, steps, 1)[:, 0]
+    if contract.kind == "image":
+        return x_seq
+    return (x_seq + x_seq.roll(1, 0) + x_seq.roll(1, 3)).to(torch.uint8)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        CONFIG,
+        replace(CONFIG, block="sew", neuron=PLIF, downsample="max"),
+        replace(CONFIG, block="plain", shortcut="pad", pool="avg", neuron=IF),
+        replace(CONFIG, block="sew", shortcut="pad", pool="none", neuron=SLIDING_PSN),
+        replace(CONFIG, bottleneck=True, stem="imagenet", neuron=CLIF),
+        replace(CONFIG, downsample="max", neuron=NeuronConfig(0.8, reset="zero")),
+    ],
+    ids=lambda config: f"{config.block}-{config.pool}-{config.neuron.kind}",
+)
+def test_a_step_has_the_bits_of_the_engine(config: ResNetConfig, tmp_path: Path) -> None:
+    network, x_seq = lively(config), some_inputs(CONTRACT)
+    found = run_steps([str(made(tmp_path / "c", network))], x_seq)
+    assert np.ptp(found, 0).min() > 0
+    assert np.array_equal(found, logits_in_python(network, x_seq[:, None]))
+
+
+def test_pixels_have_the_bits_of_the_engine(tmp_path: Path) -> None:
+    network, card = lively(replace(CONFIG, in_channels=1)), Card(Contract("image", 1, 15, 14, 4, "direct"), CARD.labels)
+    x_seq = some_inputs(card.contract)
+    found = run_steps([str(made(tmp_path / "c", network, card))], x_seq)
+    assert np.array_equal(found, logits_in_python(network, x_seq[:, None]))
+
+
+def camera_words(kind: str, count: int, side: int, seed: int) -> bytes:
+    """What a camera may send: an edge and noise, late events, gaps, a clock that begins anew, coordinates off the
+    sensor, words of no meaning, and a last one that is cut.
+    """
+    random, t, out = np.random.default_rng(seed), 70_000, list[int]()
+    records = bytearray()
+    for _ in range(count):
+        t += int(random.choice([0, 5, 50, 300, 3000], p=[0.3, 0.3, 0.25, 0.1, 0.05]))
+        fault = random.random()
+        t += int(random.integers(3_000_000)) if fault < 0.002 else 0
+        t = max(0, t - int(random.integers(400_000))) if 0.002 < fault < 0.006 else t
+        x, y, on = (int(value) for value in random.integers((side + 2, side + 2, 2)))
+        if fault < 0.7:  # an edge that comes and goes
+            x, y, on = int(side * random.uniform(0.3, 0.5)), int(side * random.uniform(0.2, 0.6)), t >> 15 & 1
+        if kind == "evt2":
+            out += [8 << 28 | t >> 6, on << 28 | (t & 63) << 22 | x << 11 | y]
+            out += [int(random.integers(1 << 32))] if fault > 0.995 else []
+        elif kind == "evt3":
+            out += [8 << 12 | (t >> 12 & 0xFFF), 6 << 12 | (t & 0xFFF), y]
+            vector = [3 << 12 | on << 11 | x, 4 << 12 | int(random.integers(4096)), 5 << 12 | int(random.integers(256))]
+            out += [2 << 12 | on << 11 | x] if fault < 0.8 else vector
+            out += [int(random.integers(1 << 16))] if fault > 0.995 else []
+        else:
+            row, t23 = 240 if fault > 0.998 else min(y, 239), t & 0x7FFFFF
+            records += bytes([min(x, 255), row, on << 7 | t23 >> 16, t23 >> 8 & 255, t23 & 255])
+    return bytes(records) + b"abcd" if records else np.array(out, "<u4" if kind == "evt2" else "<u2").tobytes() + b"a"
+
+
+def decoded(kind: str, words: bytes) -> Events:
+    """The events in whole words."""
+    size = {"evt2": 4, "evt3": 2, "nmnist": 5}[kind]
+    data = np.frombuffer(words, np.uint8)[: len(words) // size * size]
+    if kind == "nmnist":
+        return Nmnist().events(data)
+    out = np.empty(12 * len(data) + 64, EVENTS)
+    return out[: (Evt2() if kind == "evt2" else Evt3())(data, out)[0]].copy()
+
+
+class Answer(NamedTuple):
+    """What is compared of the answer after a bin."""
+
+    end_us: int
+    label: str
+    steady: str
+    committed: str
+    known: float
+    logits: tuple[float, ...]
+
+
+def assert_same(found: list[Answer], expected: list[Answer]) -> None:
+    """All is equal, but for the last digits of `known`."""
+    assert [one._replace(known=0.0) for one in found] == [one._replace(known=0.0) for one in expected]
+    assert [one.known for one in found] == pytest.approx([one.known for one in expected], abs=1e-5)
+
+
+def python_answers(network: nn.Module, card: Card, events: Events, sensor: SensorSize) -> list[Answer]:
+    """What the classifier says after each bin, the events in three packets."""
+    layers = 0 if card.novelty is None else card.novelty.layers
+    engine = Engine(network, *card.contract.shape[1:], choice="events", rates=layers)
+    stepper, found = Stepper(Classifier(network, card, engine=engine)), list[Answer]()
+    for given in InputPipeline(card, sensor).stream(np.array_split(events, 3)):
+        answer = stepper.step(given)
+        p = answer.prediction
+        known = 1.0 if p.known is None else p.known
+        found.append(Answer(p.end_us, p.label, answer.steady or "-", p.committed or "-", known, p.logits))
+    return found
+
+
+def c_answers(program: Path, kind: str, words: bytes, sensor: SensorSize) -> list[Answer]:
+    """What the example prints."""
+    command = [str(program), kind, str(sensor.width), str(sensor.height)]
+    lines = subprocess.run(command, input=words, capture_output=True, check=True).stdout.decode().splitlines()
+    found = list[Answer]()
+    for line in lines:
+        end_us, label, steady, held, known, *logits = line.split("\t")
+        single = tuple(float(np.float32(word)) for word in logits)
+        found.append(Answer(int(end_us), label, steady, held, float(known), single))
+    return found
+
+
+def calibrated(network: nn.Module, contract: Contract) -> Card:
+    """A card by which some input is unknown, some nothing, and some is committed to."""
+    trials = Trials(np.linspace(1.5, 0.5, contract.steps), np.linspace(0.1, 1.2, 40))
+    known = NoveltyDetector.from_state(some_known(network, contract).state())
+    conformal = Conformal.from_state(Conformal({contract.bin_us: trials}).state())
+    return replace(CARD, contract=contract, novelty=known, conformal=conformal)
+
+
+@pytest.mark.parametrize(
+    ("contract", "sensor"),
+    [
+        (replace(CONTRACT, encoding="binary"), SensorSize(26, 34)),
+        (replace(CONTRACT, window="drawing"), SensorSize(26, 34)),
+        (replace(CONTRACT, filter_us=0), SensorSize(26, 34)),
+        (CONTRACT, SensorSize(67, 101)),
+    ],
+    ids=["filtered", "a drawing's filter", "unfiltered", "a larger camera"],
+)
+def test_a_stream_is_answered_as_in_python(contract: Contract, sensor: SensorSize, tmp_path: Path) -> None:
+    network = lively(CONFIG)
+    card = calibrated(network, contract)
+    program, seen = made(tmp_path / "c", network, card), set[tuple[str, str]]()
+    for kind in ("evt2", "evt3", "nmnist"):
+        words = camera_words(kind, 6000, min(sensor.width, sensor.height), len(kind))
+        expected = python_answers(network, card, decoded(kind, words), sensor)
+        assert_same(c_answers(program, kind, words, sensor), expected)
+        seen |= {(answer.label, answer.committed) for answer in expected}
+    assert len({label for label, _ in seen}) > 1
+    assert sensor.width > contract.sensor_width or len({held for _, held in seen}) > 1
+
+
+def test_a_shorter_bin_shows_what_came_in_the_trained_one(tmp_path: Path) -> None:
+    contract = replace(CONTRACT, encoding="binary", shortest_bin_us=1000)
+    network, card = lively(CONFIG), replace(CARD, contract=contract)
+    save(tmp_path / "m", network, card)
+    command = ["export", str(tmp_path / "m"), "--format", "c", "--bin-ms", "3", "--out", str(tmp_path / "c")]
+    assert main(command) == 0
+    program, words = compile_c(tmp_path / "c", c_compiler(), *rounding()), camera_words("evt3", 4000, 26, 0)
+    own = card.at(3)
+    expected = python_answers(at_pace(network, own.contract.span), own, decoded("evt3", words), SensorSize(26, 34))
+    assert_same(c_answers(program, "evt3", words, SensorSize(26, 34)), expected)
+
+
+def test_digits_of_a_camera_are_answered_as_in_python(tmp_path: Path, shared_data: Callable[[str], Path]) -> None:
+    network, card = load(find("nmnist"))
+    programs = [made(tmp_path / str(bits), network, card, "-O2", int8=bits == 8) for bits in (32, 8)]
+    right = [0, 0]
+    files = sorted(shared_data("nmnist/Test").rglob("*.bin"))
+    for path in files:
+        words, sensor = path.read_bytes(), SensorSize(34, 34)
+        exact, rounded = (c_answers(program, "nmnist", words, sensor) for program in programs)
+        assert_same(exact, python_answers(network, card, decoded("nmnist", words), sensor))
+        for n, answers in enumerate((exact, rounded)):
+            mean = np.mean([answer.logits for answer in answers[-card.contract.horizon :]], 0)
+            right[n] += card.labels[int(mean.argmax())] == path.parent.name
+    assert abs(right[0] - right[1]) <= len(files) // 100
+
+
+def test_whatever_a_camera_sends_the_program_stays_whole(tmp_path: Path) -> None:
+    network = lively(CONFIG)
+    program = made(tmp_path / "c", network, calibrated(network, CONTRACT), *hardened())
+    random = np.random.default_rng(0)
+    for n, (width, height) in enumerate(((26, 34), (52, 68), (1280, 720), (2048, 2048)) * 3):
+        kind = ("evt2", "evt3", "nmnist")[n % 3]
+        words = bytearray(camera_words(kind, 1500, 26, n) if n % 2 else random.bytes(6000))
+        for at in random.integers(len(words), size=len(words) // 40):
+            words[at] = int(random.integers(256))
+        c_answers(program, kind, bytes(words), SensorSize(width, height))
+    for wrong in (["evt2", "30", "34"], ["evt2", "-1", "34"], ["evt2", "99999999999", "34"], ["dat", "26", "34"], []):
+        done = subprocess.run([program, *wrong], input=b"", capture_output=True)
+        assert done.returncode == 2
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_what_is_not_exported_is_said_and_nothing_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawing = replace(CONTRACT, window="drawing", sensor_width=128, sensor_height=128)
+    broken = lively(CONFIG)
+    nn.init.constant_(broken.readout.bias, float("nan"))
+    for network, contract, words in (
+        (ann(), CONTRACT, "neurons of kind 'relu' do not go to C"),
+        (lively(replace(CONFIG, spiking_readout=True)), CONTRACT, "whose logits are spikes"),
+        (lively(CONFIG), replace(CONTRACT, frame="object", encoding="binary"), "aligned on what moves"),
+        (lively(CONFIG), drawing, "a drawing on a large sensor"),
+        (broken, CONTRACT, "not finite"),
+    ):
+        with pytest.raises(ExportError, match=words):
+            export_c(network, replace(CARD, contract=contract), "model", tmp_path / "c")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    for options, words in (
+        (["--format", "c", "--window", "3"], "one step at a time"),
+        (["--format", "c", "--bin-ms", "any"], "one step at a time"),
+        (["--int8"], "--int8 is for --format c"),
+        (["--format", "c", "--out", str(tmp_path / "full")], "not an empty folder"),
+        (["--format", "c", "--out", str(tmp_path / "c")], ""),
+    ):
+        name = "mnist-converted" if not words else "nmnist"
+        assert main(["export", name, *options]) == 2
+        assert (words or "ConvertedNetwork is no spiking ResNet") in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["full"]
+
+
+def test_a_folder_holds_what_its_makefile_needs(tmp_path: Path) -> None:
+    if not (make := shutil.which("make")):
+        pytest.skip("not here: make")
+    save(tmp_path / "m", lively(CONFIG), CARD)
+    assert main(["export", str(tmp_path / "m"), "--format", "c", "--int8", "--out", str(tmp_path / "c")]) == 0
+    subprocess.run([make, "-C", tmp_path / "c", f"CC={' '.join(c_compiler())}", "CFLAGS=-O1"], check=True)
+    assert len(run_steps([str(tmp_path / "c" / "example")], some_inputs(CONTRACT))) == 12
+    assert set(STRICT) <= set((TEMPLATE / "Makefile").read_text().split())
+
+
+@pytest.mark.slow
+def test_twice_rounded_sums_have_the_bits_of_the_portable_kernels() -> None:
+    if build().isa == "neon":
+        pytest.skip("not here: kernels without fused multiply-adds")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:schemathesis", __file__, "-k", "bits_of_the_engine"]
+    subprocess.run(command, env={**os.environ, "SPIKESIGHT_ISA": "portable"}, check=True)
+
+
+def zig(target: str, *options: str) -> list[str]:
+    """The command that compiles for another processor; skips where there is no ziglang."""
+    if not find_spec("ziglang"):
+        pytest.skip("not here: ziglang")
+    return [sys.executable, "-m", "ziglang", "cc", "-target", target, *options]
+
+
+def emulator(name: str) -> str:
+    """The path of one of QEMU's; skips where it is absent."""
+    if not (path := shutil.which(name)):
+        pytest.skip(f"not here: {name}")
+    return path
+
+
+@pytest.mark.slow
+def test_arm64_has_the_same_bits(tmp_path: Path) -> None:
+    network, x_seq, qemu = lively(CONFIG), some_inputs(CONTRACT), emulator("qemu-aarch64")
+    export_c(network, CARD, "model", tmp_path / "c")
+    program = compile_c(tmp_path / "c", zig("aarch64-linux-musl"), "-O2", "-static")
+    assert np.array_equal(run_steps([qemu, str(program)], x_seq), logits_in_python(network, x_seq[:, None]))
