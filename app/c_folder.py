@@ -15,7 +15,9 @@ from torch import Tensor, nn
 
 from spikesight.encoders.binning import CEILINGS
 from spikesight.encoders.preprocess.filters import DRAWING_HZ, FROM_HZ
+from spikesight.encoders.roi.alignment import TrackingBinner
 from spikesight.encoders.roi.input_filter import LEAST_SIDE
+from spikesight.models.classifier.inputs import sensor_of
 from spikesight.models.contract import Card, Contract
 from spikesight.models.engine.engine import Engine, can_run
 from spikesight.models.export.c_source import write_source
@@ -75,7 +77,12 @@ def front(contract: Contract) -> dict[str, float]:
     drawing = contract.window == "drawing"
     if drawing and min(contract.sensor_width, contract.sensor_height) >= LEAST_SIDE:
         raise ExportError("not exported: a drawing on a large sensor is not followed in C")
-    return {"ceiling": CEILINGS[contract.encoding], "filter_from_hz": DRAWING_HZ if drawing else FROM_HZ}
+    grid, crop = (contract.height, contract.width), dict[str, float]()
+    if contract.frame == "object":
+        binner = TrackingBinner(sensor_of(contract), grid, contract.bin_us, contract.steps, contract.shown_bins)
+        grid, crop = binner.fine, {"kept": binner.keep, "share": binner.share}
+    more = {"ceiling": CEILINGS[contract.encoding], "filter_from_hz": DRAWING_HZ if drawing else FROM_HZ}
+    return {**more, "follows": int(bool(crop)), "grid_height": grid[0], "grid_width": grid[1], **crop}
 
 
 def export_c(network: nn.Module, card: Card, name: str, folder: Path, *, int8: bool = False) -> str:

@@ -83,7 +83,8 @@ class TrackingBinner(StreamBinner):
         scale = min(1.0, FINEST / max(sensor.width, sensor.height))
         fine = max(1, round(sensor.height * scale)), max(1, round(sensor.width * scale))
         super().__init__(DvsEncoder(sensor, fine, bin_us, steps), shown=shown)
-        self._size, self._fine, self._keep = size, fine, REMEMBERED ** (1 / shown)
+        self._size, self.fine, self.keep = size, fine, REMEMBERED ** (1 / shown)
+        self.share = (1 - self.keep) / (1 - REMEMBERED)  # of a bin that lasts as long as it shows
         self._forget()
 
     def _forget(self) -> None:
@@ -108,10 +109,9 @@ class TrackingBinner(StreamBinner):
     def _crop(self, seen: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """One step of the sensor, uint8 [2, h, w], around the thing; binary [2, H, W]."""
         polarity, row, column = np.nonzero(seen)
-        height, width = (-(-side // CELLS) for side in self._fine)
+        height, width = (-(-side // CELLS) for side in self.fine)
         found = np.bincount(row // height * CELLS + column // width, minlength=CELLS**2).reshape(CELLS, CELLS)
-        share = (1 - self._keep) / (1 - REMEMBERED)  # of a bin that lasts as long as it shows
-        self._cells = self._cells * self._keep + share * found
+        self._cells = self._cells * self.keep + self.share * found
         x, y, half = _around(self._cells, width, height)
         u = np.floor(((column + 0.5 - x) / half + 1) / 2 * self._size[1]).astype(np.int64)
         v = np.floor(((row + 0.5 - y) / half + 1) / 2 * self._size[0]).astype(np.int64)

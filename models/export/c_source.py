@@ -20,24 +20,24 @@ from spikesight.models.engine.plan_resnet import make_plan
 from spikesight.models.engine.structs import NativeConvolution, NativeLayer
 from spikesight.models.export.parity import ExportError
 from spikesight.models.networks.resnet import SpikingResNet
+from spikesight.models.networks.taught import TaughtNetwork
 from spikesight.models.novelty.conformal import ERROR_RATE, Trials
 from spikesight.models.novelty.score import SLOPE, rows_of
 
 TEMPLATE = Path(__file__).with_name("c")
-SOURCES = ("network.c", "answer.c", "events.c")  # one after another they are spikesight.c
+SOURCES = ("network.c", "answer.c", "follow.c", "events.c")  # one after another they are spikesight.c
 BYTE = 127  # the largest weight of a channel, in eight bits
 
 
-def why_not_c(network: nn.Module, card: Card) -> str:
+def why_not_c(network: nn.Module) -> str:
     """Why a network is not exported to C, for a person; empty where it is."""
+    network = network.backbone if isinstance(network, TaughtNetwork) else network
     if not isinstance(network, SpikingResNet):
         return f"{type(network).__name__} is no spiking ResNet, which is all that goes to C"
     if network.config.neuron.kind not in ("lif", "clif", "psn"):
         return f"neurons of kind {network.config.neuron.kind!r} do not go to C"
     if network.config.spiking_readout:
         return "a network whose logits are spikes does not go to C"
-    if card.contract.frame == "object":
-        return "events that are aligned on what moves are not followed in C"
     return ""
 
 
@@ -99,10 +99,14 @@ def lay_out(pieces: Iterable[Piece]) -> int:
 class Source:
     """What is written of one plan: `model_h` and `model_c`."""
 
-    def __init__(self, network: SpikingResNet, card: Card, *, int8: bool) -> None:
-        contract, layers = card.contract, 0 if card.novelty is None else card.novelty.layers
+    def __init__(self, network: SpikingResNet | TaughtNetwork, card: Card, *, int8: bool) -> None:
+        layers, places = 0 if card.novelty is None else card.novelty.layers, 1
         self.card, self.int8 = card, int8
-        self.plan = plan = make_plan(network, contract.height, contract.width, rounded=False, rates=layers)
+        self.taught = network if isinstance(network, TaughtNetwork) else None
+        if isinstance(network, TaughtNetwork):
+            layers, places, network = len(network.neurons), network.config.places, network.backbone
+        size = card.contract.height, card.contract.width
+        self.plan = plan = make_plan(network, *size, rounded=False, rates=layers, places=places)
         self.held = {tensor.data_ptr(): tensor for tensor in plan.keep}
         self.arrays, self.layers = list[str](), list[str]()
         self.channels = {0: plan.shape[0]}
@@ -151,6 +155,7 @@ class Source:
             if layer.pool:
                 extra[i, "row"] = Piece(self.plan.buffers[layer.main.buffer].width * channels, i, i)
         pieces[0].first = 0
+        pieces[0].last = len(self.plan.layers) if self.taught else pieces[0].last  # the head looks at it
         pieces[self.plan.readout.buffer].last = len(self.plan.layers)
         return pieces, extra, lay_out([*pieces.values(), *extra.values()])
 
@@ -221,13 +226,16 @@ class Source:
             numbers = piece.at, shape.height, shape.width, self.channels[buffer], int(self.is_float(buffer))
             maps.append(f"    {{{', '.join(map(str, numbers))}}},\n")
         weight, bias = (self.held[address].numpy() for address in (readout.weight, readout.bias))
+        weight, bias = weight[:last, : self.plan.classes], bias[: self.plan.classes]
+        if self.taught is not None:
+            weight, bias = self.taught.head.weight.detach().numpy().T, self.taught.head.bias.detach().numpy()
         parts = [
             '#include "model.h"\n#include "spikesight.h"\n\n',
             *self.arrays,
             "const SpikesightMap spikesight_maps[] = {\n", *maps, "};\n",
             "const SpikesightLayer spikesight_layers[] = {\n", *self.layers, "};\n",
-            constant("spikesight_readout", weight[:last, : self.plan.classes].ravel()),
-            constant("spikesight_readout_bias", bias[: self.plan.classes]),
+            constant("spikesight_readout", weight.ravel()),
+            constant("spikesight_readout_bias", bias),
             f"const char *const spikesight_labels[] = {{{', '.join(map(text, card.labels))}}};\n",
         ]  # fmt: skip
         if card.novelty is not None:
@@ -255,10 +263,16 @@ class Source:
         events = c.kind == "events"
         facts: dict[str, Any] = {
             "events": int(events), "channels": c.channels, "height": c.height, "width": c.width,
-            "inputs": c.channels * c.height * c.width, "classes": self.plan.classes, "layers": len(self.layers),
+            "inputs": c.channels * c.height * c.width, "classes": len(self.card.labels), "layers": len(self.layers),
             "state": max(self.state, 1), "scratch": self.scratch, "last": self.map_of(self.plan.readout.buffer),
-            "horizon": c.horizon, "rates": 0 if known is None else known.width,
+            "horizon": c.horizon, "rates": 0 if known is None else known.width, "noted": self.plan.rates_size,
+            "slices": 0,
         }  # fmt: skip
+        if self.taught is not None:
+            config = self.taught.config
+            facts |= {"slices": config.slices, "length": self.taught.memory.length, "places": config.places}
+            facts |= {"input_places": config.input_places}
+            facts |= {"observed": self.taught.head.in_features // config.slices}
         if events:
             facts |= {"sensor_width": c.sensor_width, "sensor_height": c.sensor_height, "bin_us": c.bin_us}
             facts |= {"shown": c.shown_bins, "filter_us": c.filter_us}
@@ -286,9 +300,9 @@ def write_source(
 
     Raises ExportError for a network that does not go to C.
     """
-    if reason := why_not_c(network, card):
+    if reason := why_not_c(network):
         raise ExportError(f"not exported: {reason}")
-    assert isinstance(network, SpikingResNet)
+    assert isinstance(network, SpikingResNet | TaughtNetwork)
     source = Source(network.eval(), card, int8=int8)
     (folder / "model.c").write_text(source.model_c())
     (folder / "model.h").write_text(source.model_h(name, more))

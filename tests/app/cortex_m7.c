@@ -5,6 +5,7 @@
 
 extern uint32_t stack_top;
 static Spikesight eye;
+typedef char in_256_kB[sizeof(Spikesight) <= 256 * 1024 ? 1 : -1];
 static char line[512];
 
 static int call(int op, const void *arguments) {

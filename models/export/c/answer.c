@@ -130,6 +130,10 @@ static void answer(Spikesight *s, const SpikesightInput *x, bool reset, Spikesig
 #endif
     if (reset) {
         memset(s->state, 0, sizeof s->state);
+#if SPIKESIGHT_SLICES
+        memset(s->observed, 0, sizeof s->observed);
+        s->remembered = 0;
+#endif
         begin_window(s);
     }
     memcpy(s->scratch + spikesight_maps[0].at, x, SPIKESIGHT_INPUTS * sizeof *x);

@@ -3,7 +3,7 @@
  * come in pieces.
  */
 #if SPIKESIGHT_EVENTS
-enum { SENSOR_WIDTH = SPIKESIGHT_SENSOR_WIDTH, SENSOR_HEIGHT = SPIKESIGHT_SENSOR_HEIGHT, WIDTH = SPIKESIGHT_WIDTH, HEIGHT = SPIKESIGHT_HEIGHT };
+enum { SENSOR_WIDTH = SPIKESIGHT_SENSOR_WIDTH, SENSOR_HEIGHT = SPIKESIGHT_SENSOR_HEIGHT, WIDTH = SPIKESIGHT_GRID_WIDTH, HEIGHT = SPIKESIGHT_GRID_HEIGHT, CELLS = 2 * WIDTH * HEIGHT };
 static const int64_t BACK_US = 100000, GAP_US = 1000000, FURTHEST_US = (int64_t)1 << 60, BIN_US = SPIKESIGHT_BIN_US;
 
 /* The bin closes: the network steps. */
@@ -14,7 +14,7 @@ static void close_bin(Spikesight *s) {
     a.end_us = s->origin + BIN_US;
     a.n_events = s->n_open;
 #if SPIKESIGHT_SHOWN > 1 /* an input shows what came in the last bins, this one among them */
-    for (int i = 0; i < SPIKESIGHT_INPUTS; ++i) {
+    for (int i = 0; i < CELLS; ++i) {
         if (reset) s->since[i] = SPIKESIGHT_SHOWN;
         s->since[i] = s->open[i] ? 0 : (uint16_t)least(s->since[i] + 1, SPIKESIGHT_SHOWN);
         s->open[i] = s->since[i] < SPIKESIGHT_SHOWN;
@@ -23,7 +23,13 @@ static void close_bin(Spikesight *s) {
     s->origin = a.end_us;
     s->reset = false;
     s->n_open = 0;
+#if SPIKESIGHT_FOLLOWS
+    if (reset) forget(s);
+    crop(s, s->open, s->around);
+    answer(s, s->around, reset, &a);
+#else
     answer(s, s->open, reset, &a);
+#endif
     memset(s->open, 0, sizeof s->open);
 }
 
@@ -63,9 +69,6 @@ static int line_of(int i, int side, int crop, int target) {
     return at < 0 || at >= crop ? -1 : at * target / crop;
 }
 
-/* The first of `crop` lines that is one of `target`'s line i. */
-static int first_of(int i, int crop, int target) { return (i * crop + target - 1) / target; }
-
 /* An event that was kept, on the sensor of the training, to its cell of the open bin. */
 static void add_event(Spikesight *s, int64_t t, int x, int y, int on) {
     int64_t floor_us = s->origin > s->last ? s->origin : s->last;
@@ -85,6 +88,10 @@ static void add_event(Spikesight *s, int64_t t, int x, int y, int on) {
     ++s->n_open;
 }
 
+#if !SPIKESIGHT_FOLLOWS
+/* The first of `crop` lines that is one of `target`'s line i. */
+static int first_of(int i, int crop, int target) { return (i * crop + target - 1) / target; }
+
 /* A larger camera: each pixel of the small sensor sums the signs of what it covers, and fires at its area. */
 static bool sum_up(Spikesight *s, int *x, int *y, int on) {
     const int wide = crop_of(s->width, s->height, SENSOR_WIDTH, SENSOR_HEIGHT);
@@ -100,6 +107,7 @@ static bool sum_up(Spikesight *s, int *x, int *y, int on) {
     *level = 0;
     return true;
 }
+#endif
 
 #if SPIKESIGHT_FILTER_US
 /* Whether an event passes the noise filter: by the rate of lone events, with none of the eight pixels around lately,
@@ -144,8 +152,10 @@ static void take(Spikesight *s, const SpikesightEvent *event) {
     s->newest = t;
     if (x >= s->width || y >= s->height) {
         ++s->n_outside;
+#if !SPIKESIGHT_FOLLOWS
     } else if (s->width != SENSOR_WIDTH || s->height != SENSOR_HEIGHT) {
         if (sum_up(s, &x, &y, event->on != 0)) add_event(s, t, x, y, event->on != 0);
+#endif
 #if SPIKESIGHT_FILTER_US
     } else if (!passes(s, t, x, y)) { /* left out */
 #endif
@@ -161,13 +171,16 @@ void spikesight_events(Spikesight *s, const SpikesightEvent *events, size_t n) {
 
 bool spikesight_begin(Spikesight *s, uint16_t width, uint16_t height, SpikesightShow show, void *yours) {
     const bool same = width == SENSOR_WIDTH && height == SENSOR_HEIGHT;
-    if (!same && (width / SENSOR_WIDTH < 2 || height / SENSOR_HEIGHT < 2 || width > 2048 || height > 2048)) return false;
+    if (!same && (SPIKESIGHT_FOLLOWS || width / SENSOR_WIDTH < 2 || height / SENSOR_HEIGHT < 2 || width > 2048 || height > 2048)) return false;
     rest(s, show, yours);
     s->width = width;
     s->height = height;
     s->high = -1;
+#if SPIKESIGHT_FOLLOWS
+    forget(s);
+#endif
 #if SPIKESIGHT_SHOWN > 1
-    for (int i = 0; i < SPIKESIGHT_INPUTS; ++i) s->since[i] = SPIKESIGHT_SHOWN;
+    for (int i = 0; i < CELLS; ++i) s->since[i] = SPIKESIGHT_SHOWN;
 #endif
     return true;
 }

@@ -182,7 +182,7 @@ static void fire(Spikesight *s, const Layer *l, const float *sums, uint8_t *out)
 /* The share of each channel's neurons that fired in each place. */
 static void note_rates(Spikesight *s, const Layer *l, const uint8_t *spikes) {
     const int side = l->places, rows = l->height / side, columns = l->width / side;
-    float *to = s->rates + l->rates;
+    float *to = s->noted + l->rates;
     for (int c = 0; c < l->channels; ++c)
         for (int place = 0; place < side * side; ++place) {
             int fired = 0;
@@ -212,6 +212,43 @@ static void run_layer(Spikesight *s, const Layer *l) {
     if (l->after.source >= 0) add_after(s, l, out);
 }
 
+#if SPIKESIGHT_SLICES
+/* Logits of a taught head, linear in the square roots of what was observed in the last steps, cut into slices: the rates
+ * of all layers in places, and the input's. While a slice is filled the older ones are interpolated. */
+static void read_out(Spikesight *s) {
+    enum { SLICES = SPIKESIGHT_SLICES, LENGTH = SPIKESIGHT_LENGTH, INPUT = SPIKESIGHT_INPUT_PLACES, PLACES = SPIKESIGHT_PLACES };
+    const Map *in = &spikesight_maps[0];
+    float *filling = s->observed[SLICES], watched[SPIKESIGHT_RATES + 1] = {0};
+    for (int v = 0; v < SPIKESIGHT_NOTED; ++v) filling[v] += s->noted[v];
+    for (int at = 0; at < in->channels * INPUT * INPUT; ++at) {
+        const int rows = in->height / INPUT, columns = in->width / INPUT, c = at / (INPUT * INPUT);
+        int count = 0;
+        for (int y = at / INPUT % INPUT * rows, end = y + rows; y < end; ++y)
+            for (int x = at % INPUT * columns, stop = x + columns; x < stop; ++x)
+                count += value_of(s, in, (y * in->width + x) * in->channels + c) != 0.0f;
+        filling[SPIKESIGHT_NOTED + at] += (float)count / (float)(rows * columns);
+    }
+    const uint32_t filled = s->remembered % LENGTH + 1;
+    const float part = (float)filled / (float)LENGTH, scale = 1.0f / (float)least((int)++s->remembered, LENGTH);
+    memcpy(s->logits, spikesight_readout_bias, sizeof s->logits);
+    for (int slice = 0; slice < SLICES; ++slice)
+        for (int v = 0; v < SPIKESIGHT_OBSERVED; ++v) {
+            const float newer = slice < SLICES - 1 ? part : 1.0f;
+            const float mean = ((1.0f - part) * s->observed[slice][v] + newer * s->observed[slice + 1][v]) * scale;
+            const float feature = sqrtf(mean + 1e-3f), *weight = spikesight_readout + (slice * SPIKESIGHT_OBSERVED + v) * SPIKESIGHT_CLASSES;
+            for (int k = 0; k < SPIKESIGHT_CLASSES; ++k) s->logits[k] += weight[k] * feature;
+            if (v < SPIKESIGHT_RATES * PLACES * PLACES) watched[v / (PLACES * PLACES)] += mean;
+        }
+    for (int r = 0; r < SPIKESIGHT_RATES; ++r) {
+        const float rate = watched[r] * (1.0f / (float)(SLICES * PLACES * PLACES));
+        s->rates[r] = rate > 0.0f ? rate : 0.0f;
+    }
+    if (s->remembered >= 2 * LENGTH) s->remembered -= LENGTH;
+    if (filled < LENGTH) return;
+    memmove(s->observed, s->observed[1], SLICES * sizeof s->observed[0]);
+    memset(filling, 0, sizeof s->observed[0]);
+}
+#else
 /* Logits, linear in the mean of the last spikes over the image. */
 static void read_out(Spikesight *s) {
     const Map *map = &spikesight_maps[SPIKESIGHT_LAST];
@@ -225,7 +262,9 @@ static void read_out(Spikesight *s) {
         const float mean = (float)sum / (float)pixels, *weight = spikesight_readout + c * SPIKESIGHT_CLASSES;
         for (int k = 0; k < SPIKESIGHT_CLASSES; ++k) s->logits[k] = fused(mean, weight[k], s->logits[k]);
     }
+    memcpy(s->rates, s->noted, SPIKESIGHT_RATES * sizeof *s->rates);
 }
+#endif
 
 /* The network on the input that lies in its map. */
 static void run_network(Spikesight *s) {

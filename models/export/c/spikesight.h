@@ -48,7 +48,12 @@ typedef struct { /* nothing in here is for other hands */
     float state[SPIKESIGHT_STATE]; /* the membranes */
     float scratch[SPIKESIGHT_SCRATCH];
     float logits[SPIKESIGHT_CLASSES];
+    float noted[SPIKESIGHT_NOTED + 1]; /* rates of the layers, and what `known` is judged by */
     float rates[SPIKESIGHT_RATES + 1];
+#if SPIKESIGHT_SLICES
+    float observed[SPIKESIGHT_SLICES + 1][SPIKESIGHT_OBSERVED];
+    uint32_t remembered;
+#endif
     double probabilities[SPIKESIGHT_CLASSES];
     SpikesightShow show;
     void *yours;
@@ -59,9 +64,13 @@ typedef struct { /* nothing in here is for other hands */
     int32_t steady;
 #if SPIKESIGHT_EVENTS
     /* bins */
-    uint8_t open[SPIKESIGHT_INPUTS];
+    uint8_t open[2 * SPIKESIGHT_GRID_HEIGHT * SPIKESIGHT_GRID_WIDTH];
 #if SPIKESIGHT_SHOWN > 1
-    uint16_t since[SPIKESIGHT_INPUTS];
+    uint16_t since[2 * SPIKESIGHT_GRID_HEIGHT * SPIKESIGHT_GRID_WIDTH];
+#endif
+#if SPIKESIGHT_FOLLOWS
+    double crowd[256];
+    uint8_t around[SPIKESIGHT_INPUTS];
 #endif
     uint32_t n_open;
     bool counting, reset, ordered;
@@ -69,7 +78,9 @@ typedef struct { /* nothing in here is for other hands */
     /* what lies before them */
     uint16_t width, height;
     uint64_t n_outside;
+#if !SPIKESIGHT_FOLLOWS
     int32_t level[SPIKESIGHT_SENSOR_HEIGHT][SPIKESIGHT_SENSOR_WIDTH];
+#endif
 #if SPIKESIGHT_FILTER_US
     int64_t fired[SPIKESIGHT_SENSOR_HEIGHT + 2][SPIKESIGHT_SENSOR_WIDTH + 2], filtered;
     bool filtering, rated;
@@ -89,7 +100,8 @@ void spikesight_step(Spikesight *s, const SpikesightInput *x);
 /* Make ready for a stream, `show` to be called with `yours` after every step. */
 #if SPIKESIGHT_EVENTS
 /* The camera has the sensor that the network was trained on, or is at least twice as wide and as high: then the middle
- * of it is summed to that sensor's pixels. False, and nothing is ready, for any other. */
+ * of it is summed to that sensor's pixels (not for networks that follow what moves). False, and nothing is ready, for
+ * any other. */
 bool spikesight_begin(Spikesight *s, uint16_t width, uint16_t height, SpikesightShow show, void *yours);
 
 /* Events in the order in which they came, however many at once: the answers are the same. One at most 0.1 s behind the
@@ -157,7 +169,8 @@ typedef struct {
 
 extern const SpikesightMap spikesight_maps[];
 extern const SpikesightLayer spikesight_layers[SPIKESIGHT_LAYERS];
-extern const float spikesight_readout[], spikesight_readout_bias[SPIKESIGHT_CLASSES]; /* [channels][classes] */
+extern const float spikesight_readout[], spikesight_readout_bias[SPIKESIGHT_CLASSES]; /* [channels][classes], or of a
+                                                                                         taught head [observed] */
 extern const char *const spikesight_labels[SPIKESIGHT_CLASSES];
 #if SPIKESIGHT_RATES /* what `known` is judged by */
 extern const float spikesight_whiten[SPIKESIGHT_RATES][SPIKESIGHT_RATES]; /* [from][to] */
