@@ -13,6 +13,9 @@ from pathlib import Path
 import cv2
 import pytest
 
+from spikesight.app.c_folder import c_compiler
+from spikesight.encoders.recordings.nmnist import nmnist_records
+from spikesight.encoders.sources.samples import events_of
 from tests.support.gallery import GALLERY, USES, run, words_of
 from tests.support.inputs.data_sets import write_stripes
 from tests.support.inputs.things import digit_on_paper, passing
@@ -34,7 +37,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_use_is_one_command_and_one_small_picture() -> None:
-    assert len(USES) == 6
+    assert len(USES) == 7
     for use, text in USES.items():
         assert text.count("```") == 2, use
         (picture,) = re.findall(r"!\[.+\]\((\S+)\)", text)
@@ -86,3 +89,14 @@ def test_conversion_and_direct_training_are_compared(tmp_path: Path) -> None:
         mnist="pictures",
     )
     assert "direct training" in Path("runs/compare/report.md").read_text()
+
+
+@pytest.mark.skipif(not (c_compiler() and shutil.which("make")), reason="needs make and a C compiler")
+def test_the_microcontrollers_reader_reads_a_digit() -> None:
+    run("A reader on a microcontroller")
+    subprocess.run(["make", "-C", "digit_c", f"CC={' '.join(c_compiler())}"], check=True)
+    words = nmnist_records(events_of("digit-7")).tobytes()
+    lines = subprocess.run(
+        ["digit_c/example", "nmnist", "34", "34"], input=words, capture_output=True, check=True
+    ).stdout
+    assert lines.decode().splitlines()[-1].split("\t")[1:4] == ["7", "7", "7"]

@@ -6,6 +6,7 @@ one; shown.json says of each what it shows and what is answered. Needs Chromium 
 
 import json
 import re
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import cv2
 import matplotlib as mpl
+from matplotlib import font_manager
 from PIL import Image, ImageDraw, ImageFont
 
 mpl.use("agg")
@@ -23,8 +25,11 @@ ROOT = HERE.parents[2]
 sys.path[:0] = [str(HERE.parent), str(ROOT)]
 import take  # noqa: E402
 
+from spikesight.app.c_folder import c_compiler, compile_c, export_c  # noqa: E402
 from spikesight.app.standalone import write_folder  # noqa: E402
 from spikesight.app.webcam.demo import Demo  # noqa: E402
+from spikesight.encoders.recordings.nmnist import nmnist_records  # noqa: E402
+from spikesight.encoders.sources import samples  # noqa: E402
 from spikesight.encoders.sources.chunks import open_source  # noqa: E402
 from spikesight.models.checkpoint import load  # noqa: E402
 from spikesight.models.classifier import Classifier  # noqa: E402
@@ -100,6 +105,25 @@ def notebook() -> None:
         save("notebook", Image.open(file), "digit-3", names["answers"][-1].label)  # type: ignore[index]
 
 
+def small(folder: Path) -> None:
+    """The C program's answers to a recording."""
+    export_c(*load(find("nmnist")), "nmnist", folder / "c")
+    program = compile_c(folder / "c", c_compiler(), "-O2")
+    words = nmnist_records(samples.events_of("digit-7")).tobytes()
+    said = subprocess.run([program, "nmnist", "34", "34"], input=words, capture_output=True, check=True).stdout.decode()
+    rows = [line.split("\t")[:8] for line in said.splitlines()]
+    text = "$ digit_c/example nmnist 34 34 < digit.bin\n"
+    text += "\n".join("".join(word[:9].ljust(11) for word in row) + "..." for row in rows)
+    picture = Image.new("RGB", (2 * WIDTH, 60 + 34 * len(rows)), "#10141b")
+    ImageDraw.Draw(picture).text((24, 16), text, "#e8edf4", monospaced(24), spacing=8)
+    save("small", picture, "digit-7", rows[-1][1])
+
+
+def monospaced(size: int) -> ImageFont.FreeTypeFont:
+    """A font in which columns stand below each other."""
+    return ImageFont.truetype(font_manager.findfont("DejaVu Sans Mono"), size)
+
+
 def page(folder: Path) -> None:
     """The folder of `spikesight export --web` in a browser."""
     write_folder(folder / "site", *load(find("nmnist")), "nmnist")
@@ -123,6 +147,7 @@ def main() -> None:
             lambda: watched("switch", "circle", "circle", "right"),
             reader,
             notebook,
+            lambda: small(Path(name)),
             lambda: page(Path(name)),
         )
         for one in takes:

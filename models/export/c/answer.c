@@ -5,9 +5,12 @@
 enum { CLASSES = SPIKESIGHT_CLASSES, RATES = SPIKESIGHT_RATES, VALUES = CLASSES + RATES + 1 };
 
 static void begin_window(Spikesight *s) {
-    s->seen = s->judged = 0;
+    s->seen = 0;
+    s->judged = 0;
     memset(s->evidence, 0, sizeof s->evidence);
 }
+
+static uint32_t steps_of(const Spikesight *s) { return s->seen < SPIKESIGHT_HORIZON ? (uint32_t)s->seen : SPIKESIGHT_HORIZON; }
 
 /* Values of a step to those of the last SPIKESIGHT_HORIZON; their means, of steps from the oldest to the newest. */
 static void remember(Spikesight *s, float active, double *mean) {
@@ -15,12 +18,11 @@ static void remember(Spikesight *s, float active, double *mean) {
     memcpy(row, s->logits, sizeof s->logits);
     memcpy(row + CLASSES, s->rates, RATES * sizeof *row);
     row[VALUES - 1] = active;
-    const uint32_t n = s->seen < SPIKESIGHT_HORIZON ? s->seen : SPIKESIGHT_HORIZON;
-    for (int v = 0; v < VALUES; ++v) {
-        mean[v] = 0.0;
-        for (uint32_t i = s->seen - n; i < s->seen; ++i) mean[v] += (double)s->recent[i % SPIKESIGHT_HORIZON][v];
-        mean[v] /= n;
-    }
+    const uint32_t n = steps_of(s);
+    for (int v = 0; v < VALUES; ++v) mean[v] = 0.0;
+    for (uint64_t i = s->seen - n; i < s->seen; ++i)
+        for (int v = 0; v < VALUES; ++v) mean[v] += (double)s->recent[i % SPIKESIGHT_HORIZON][v];
+    for (int v = 0; v < VALUES; ++v) mean[v] /= n;
 }
 
 static double log_sum(const double *values, double scale) { /* log of the sum of e^(value / scale) */
@@ -34,8 +36,7 @@ static double log_sum(const double *values, double scale) { /* log of the sum of
 static double judge(Spikesight *s, const double *mean) {
     double temperature = 1.0, known = 1.0;
 #if SPIKESIGHT_RATES
-    const uint32_t n = s->seen < SPIKESIGHT_HORIZON ? s->seen : SPIKESIGHT_HORIZON;
-    const float *line = spikesight_lines[n - 1]; /* temperature, distance, energy, shown, kept, active */
+    const float *line = spikesight_lines[steps_of(s) - 1]; /* temperature, distance, energy, shown, kept, active */
     temperature = (double)line[0];
     if (mean[VALUES - 1] < (double)line[7]) {
         known = -1.0;
@@ -95,7 +96,7 @@ static void weigh(Spikesight *s, double known) {
 static int32_t commit(Spikesight *s) {
     int32_t left = SPIKESIGHT_NONE;
 #if SPIKESIGHT_COMMITS
-    const uint32_t n = s->seen < SPIKESIGHT_COMMITS ? s->seen : SPIKESIGHT_COMMITS;
+    const uint32_t n = s->seen < SPIKESIGHT_COMMITS ? (uint32_t)s->seen : SPIKESIGHT_COMMITS;
     const double temperature = (double)spikesight_temperature[n - 1];
     double logits[CLASSES];
     int count = 0;
@@ -122,7 +123,7 @@ static void answer(Spikesight *s, const SpikesightInput *x, bool reset, Spikesig
     for (int i = 0; i < SPIKESIGHT_INPUTS; ++i) active += x[i] != 0;
 #if SPIKESIGHT_RATES && SPIKESIGHT_EVENTS
     if ((double)active < SPIKESIGHT_ACTIVE) { /* membranes are left to rest while there is nothing to see */
-        ++s->quiet;
+        s->quiet += s->quiet < SPIKESIGHT_HORIZON;
     } else {
         reset = reset || s->quiet >= SPIKESIGHT_HORIZON;
         s->quiet = 0;

@@ -117,7 +117,7 @@ static bool passes(Spikesight *s, int64_t t, int x, int y) {
     const int64_t never = -((int64_t)1 << 62);
     const int64_t interval = t / GATE_US - (t % GATE_US < 0), before = s->filtered / GATE_US - (s->filtered % GATE_US < 0);
     if (s->filtering && interval != before) {
-        const double rate_hz = s->lone / (SENSOR_WIDTH * SENSOR_HEIGHT * GATE_US * 1e-6);
+        const double rate_hz = s->lone / ((double)SENSOR_WIDTH * SENSOR_HEIGHT * GATE_US * 1e-6);
         s->rate_hz = s->rated ? s->rate_hz + 0.15 * (rate_hz - s->rate_hz) : rate_hz;
         s->rated = true;
         s->lone = 0;

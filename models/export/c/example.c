@@ -42,7 +42,7 @@ int main(int argc, char **argv) {
                                                                  : !strcmp(argv[1], "evt2") ? spikesight_evt2
                                                                  : !strcmp(argv[1], "evt3") ? spikesight_evt3
                                                                                             : NULL;
-        const int width = atoi(argv[2]), height = atoi(argv[3]);
+        const long width = strtol(argv[2], NULL, 10), height = strtol(argv[3], NULL, 10);
         static unsigned char bytes[4096];
         if (take && width > 0 && width <= 2048 && height > 0 && height <= 2048 &&
             spikesight_begin(&eye, (uint16_t)width, (uint16_t)height, show, stdout)) {

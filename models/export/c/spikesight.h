@@ -30,7 +30,7 @@ typedef struct {
 } SpikesightEvent;
 
 typedef struct {                /* after one step of the network: a bin, or an input of your own */
-    uint32_t step;              /* 1, 2, ... since the network last began from rest */
+    uint64_t step;              /* 1, 2, ... since the network last began from rest */
     int64_t start_us, end_us;   /* of the bin, on the events' clock */
     uint32_t n_events;          /* in the bin, as far as the network sees them */
     int32_t label;              /* the best class, or UNKNOWN, or NOTHING where too few events came */
@@ -59,7 +59,8 @@ typedef struct { /* nothing in here is for other hands */
     void *yours;
     /* read-out */
     float recent[SPIKESIGHT_HORIZON][SPIKESIGHT_CLASSES + SPIKESIGHT_RATES + 1];
-    uint32_t seen, quiet, judged;
+    uint64_t seen;
+    uint32_t quiet, judged;
     double strangest[SPIKESIGHT_CLASSES], evidence[SPIKESIGHT_CLASSES + 2];
     int32_t steady;
 #if SPIKESIGHT_EVENTS
