@@ -73,6 +73,13 @@ def constant(name: str, array: NDArray, row: str = "") -> str:
     return f"const {kind} {name}[]{row and f'[{row}]'} = {{\n    {inner}}};\n"
 
 
+def as_bytes(weight: NDArray, axes: tuple[int, ...]) -> tuple[NDArray[np.int8], NDArray, NDArray]:
+    """Weights as whole numbers up to BYTE, in one unit for all `axes`; the units; the weights that they stand for."""
+    unit = np.maximum(np.abs(weight).max(axes, keepdims=True), 1e-30) / BYTE
+    near = np.rint(weight / unit)
+    return near.astype(np.int8), unit.squeeze(axes), near * unit
+
+
 @dataclass
 class Piece:
     """A stretch of the scratch memory, floats, and the first and the last layer that needs it."""
@@ -175,8 +182,7 @@ class Source:
         weight = packed[: self.channels[conv.buffer], :, : conv.fan_out].contiguous().numpy()
         scale, unit = "NULL", None
         if self.int8:
-            unit = np.maximum(np.abs(weight).max((0, 1)), 1e-30) / BYTE
-            weight = np.rint(weight / unit).astype(np.int8)
+            weight, unit, _ = as_bytes(weight, (0, 1))
             scale = self.define((unit if then is None else unit / then).astype(np.float32))
         place = f"{self.map_of(conv.buffer)}, {conv.kernel}, {conv.stride}, {conv.pad}"
         return f"{{{place}, {self.define(weight)}, {scale}}}", unit

@@ -17,7 +17,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from spikesight.app.c_folder import STRICT, c_compiler, compile_c, export_c, logits_in_python, rounding, run_steps
+from spikesight.app.c_folder import (
+    STRICT,
+    c_compiler,
+    compile_c,
+    export_c,
+    logits_in_python,
+    rounded,
+    rounding,
+    run_steps,
+)
 from spikesight.app.cli import main
 from spikesight.encoders.events import EVENTS, Events, SensorSize
 from spikesight.encoders.recordings.nmnist import Nmnist
@@ -96,6 +105,15 @@ def test_pixels_have_the_bits_of_the_engine(tmp_path: Path) -> None:
     x_seq = some_inputs(card.contract)
     found = run_steps([str(made(tmp_path / "c", network, card))], x_seq)
     assert np.array_equal(found, logits_in_python(network, x_seq[:, None]))
+
+
+def test_weights_of_eight_bits_are_the_nearest_of_their_channel(tmp_path: Path) -> None:
+    config, x_seq = replace(CONFIG, downsample="max", block="plain"), some_inputs(CONTRACT)
+    network = lively(config)
+    found = run_steps([str(made(tmp_path / "c", network, int8=True))], x_seq)
+    near, exact = (logits_in_python(one, x_seq[:, None]) for one in (rounded(network), network))
+    assert np.array_equal(found[:4], near[:4])
+    assert not np.array_equal(near, exact)
 
 
 def camera_words(kind: str, count: int, side: int, seed: int) -> bytes:

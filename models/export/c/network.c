@@ -29,21 +29,40 @@ static float value_of(const Spikesight *s, const Map *map, int at) {
     return map->is_float ? s->scratch[map->at + (uint32_t)at] : (float)bytes_of(s, map)[at];
 }
 
-/* What one input value adds to the sums [last - first][width][channels] of output rows first to last. */
-static void scatter(const SpikesightConvolution *k, int y, int x, int c, float value, int channels, int first, int last, int width,
+typedef struct { /* what is not zero in one pixel, a part of its channels */
+    int n;
+    bool ones;
+    int channel[16];
+    float value[16];
+} Events;
+
+/* The events' weights to one output's sums, four of them at a time, which stay in registers. */
+static void add_weights(const Events *e, const SpikesightWeight *weight, int step, int channels, float *sum) {
+    int o = 0;
+    for (; o + 4 <= channels && e->ones; o += 4) {
+        float s0 = sum[o], s1 = sum[o + 1], s2 = sum[o + 2], s3 = sum[o + 3];
+        for (int i = 0; i < e->n; ++i) {
+            const SpikesightWeight *w = weight + e->channel[i] * step + o;
+            s0 += (float)w[0], s1 += (float)w[1], s2 += (float)w[2], s3 += (float)w[3];
+        }
+        sum[o] = s0, sum[o + 1] = s1, sum[o + 2] = s2, sum[o + 3] = s3;
+    }
+    for (; o < channels; ++o)
+        for (int i = 0; i < e->n; ++i) sum[o] = fused(e->value[i], (float)weight[e->channel[i] * step + o], sum[o]);
+}
+
+/* What a pixel's events add to the sums [last - first][width][channels] of output rows first to last. */
+static void scatter(const SpikesightConvolution *k, int y, int x, const Events *e, int channels, int first, int last, int width,
                     float *sums) {
+    const int step = k->kernel * k->kernel * channels;
     for (int dy = (y + k->pad) % k->stride; dy < k->kernel; dy += k->stride) {
         const int row = (y + k->pad - dy) / k->stride;
         if (y + k->pad < dy || row < first || row >= last) continue;
         for (int dx = (x + k->pad) % k->stride; dx < k->kernel; dx += k->stride) {
             const int column = (x + k->pad - dx) / k->stride;
             if (x + k->pad < dx || column >= width) continue;
-            const SpikesightWeight *restrict weight = k->weight + (size_t)((c * k->kernel + dy) * k->kernel + dx) * (size_t)channels;
-            float *restrict sum = sums + ((row - first) * width + column) * channels;
-            if (value == 1.0f)
-                for (int o = 0; o < channels; ++o) sum[o] += (float)weight[o];
-            else
-                for (int o = 0; o < channels; ++o) sum[o] = fused(value, (float)weight[o], sum[o]);
+            const SpikesightWeight *weight = k->weight + (dy * k->kernel + dx) * channels;
+            add_weights(e, weight, step, channels, sums + ((row - first) * width + column) * channels);
         }
     }
 }
@@ -52,11 +71,20 @@ static void convolve(const Spikesight *s, const SpikesightConvolution *k, int ch
     const Map *in = &spikesight_maps[k->source];
     const int end = least(in->height, (last - 1) * k->stride - k->pad + k->kernel);
     for (int y = most(0, first * k->stride - k->pad); y < end; ++y)
-        for (int x = 0; x < in->width; ++x)
+        for (int x = 0; x < in->width; ++x) {
+            Events e = {.n = 0, .ones = true};
             for (int c = 0; c < in->channels; ++c) {
                 const float value = value_of(s, in, (y * in->width + x) * in->channels + c);
-                if (value != 0.0f) scatter(k, y, x, c, value, channels, first, last, width, sums);
+                if (value == 0.0f) continue;
+                e.channel[e.n] = c;
+                e.value[e.n++] = value;
+                e.ones = e.ones && value == 1.0f;
+                if (e.n < 16) continue;
+                scatter(k, y, x, &e, channels, first, last, width, sums);
+                e = (Events){.n = 0, .ones = true};
             }
+            if (e.n) scatter(k, y, x, &e, channels, first, last, width, sums);
+        }
     if (k->scale)
         for (int p = 0; p < (last - first) * width; ++p)
             for (int o = 0; o < channels; ++o) sums[p * channels + o] *= k->scale[o];
