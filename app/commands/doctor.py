@@ -22,6 +22,7 @@ EXTRAS = {
     "es": ("faery", ".es recordings"),
     "datasets": ("tonic", "public data sets by name; then pip install --no-deps tonic"),
     "export": ("onnx", "export to ONNX and NIR"),
+    "ros": ("mcap", "MCAP recordings"),
     "cluster": ("ray", "the service on several machines"),
 }
 SERVICE_PORT = 8000

@@ -10,7 +10,7 @@ import numpy as np
 from spikesight.app.recordings.progress import watched
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.recordings.files import RecordingReader
-from spikesight.encoders.recordings.format import RecordingError
+from spikesight.encoders.recordings.format import RecordingError, topic_of
 
 DESCRIPTION = """What is in recordings of events: format, sensor, number, span, rate, polarity, and what is wrong.
 
@@ -60,7 +60,7 @@ def summarise(path: Path) -> Summary:
         busiest = max(busiest, len(packet))
     if first is None:
         raise RecordingError(f"there are no events in {path}")
-    where = str(path), opened.format, path.stat().st_size, opened.size.width, opened.size.height
+    where = str(path), opened.format, topic_of(path)[0].stat().st_size, opened.size.width, opened.size.height
     return Summary(*where, n, first, last, on, busiest * 100.0, opened.warnings())
 
 

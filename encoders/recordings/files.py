@@ -33,26 +33,28 @@ from spikesight.encoders.recordings import (
     matlab,
     nmnist,
     prophesee,
-    prophesee_writer,
     text,
 )
-from spikesight.encoders.recordings.format import HEAD_BYTES, Format, Opened, Pieces, RecordingError, path_of
+from spikesight.encoders.recordings.bags import bag, mcap, ros1, sqlite
+from spikesight.encoders.recordings.format import HEAD_BYTES, Format, Opened, Pieces, RecordingError, path_of, topic_of
+from spikesight.encoders.recordings.prophesee import writer
 
 FORMATS: dict[str, Format] = {
     "aedat2": Format((".aedat", ".aedat2"), aedat.open_aedat2, aedat.write_aedat2, mark=b"#!AER-DAT2"),
     "aedat3": Format((".aedat3", ".aedat31", ".aedat"), aedat.open_aedat3, aedat.write_aedat3, mark=b"#!AER-DAT3"),
     "aedat4": Format((".aedat4",), aedat4.open_aedat4, aedat4.write_aedat4, mark=aedat4.AEDAT4_MARK[:10]),
-    "evt2": Format((".raw", ".evt2"), prophesee.open_raw, prophesee_writer.write_evt2, 34, fits=prophesee.fits("evt2")),
-    "evt21": Format(
-        (".evt21", ".raw"), prophesee.open_raw, prophesee_writer.write_evt21, 34, fits=prophesee.fits("evt21")
-    ),
-    "evt3": Format((".evt3", ".raw"), prophesee.open_raw, prophesee_writer.write_evt3, 24, fits=prophesee.fits("evt3")),
-    "dat": Format((".dat",), prophesee.open_dat, prophesee_writer.write_dat, 32, fits=prophesee.fits("dat")),
+    "evt2": Format((".raw", ".evt2"), prophesee.open_raw, writer.write_evt2, 34, fits=prophesee.fits("evt2")),
+    "evt21": Format((".evt21", ".raw"), prophesee.open_raw, writer.write_evt21, 34, fits=prophesee.fits("evt21")),
+    "evt3": Format((".evt3", ".raw"), prophesee.open_raw, writer.write_evt3, 24, fits=prophesee.fits("evt3")),
+    "dat": Format((".dat",), prophesee.open_dat, writer.write_dat, 32, fits=prophesee.fits("dat")),
     "hdf5": Format((".h5", ".hdf5"), hdf5.open_hdf5, hdf5.write_hdf5, mark=b"\x89HDF\r\n\x1a\n"),
     "npz": Format((".npz",), arrays.open_npz, arrays.write_npz, mark=b"PK\x03\x04"),
     "csv": Format((".csv", ".txt"), text.open_csv, text.write_csv, fits=text.fits),
     "nmnist": Format((".bin",), nmnist.open_nmnist, nmnist.write_nmnist, fits=nmnist.looks_like_nmnist),
     "es": Format((".es",), event_stream.open_es, event_stream.write_es, mark=b"Event Stream"),
+    "mcap": Format((".mcap",), bag.opener(mcap.messages), mcap.write_mcap, 24, mark=b"\x89MCAP0\r\n", topics=True),
+    "bag": Format((".bag",), bag.opener(ros1.messages), mark=b"#ROSBAG V", topics=True),
+    "db3": Format((".db3",), bag.opener(sqlite.messages), mark=b"SQLite format 3\0", topics=True),
     "npy": Format((".npy",), arrays.open_npy, mark=arrays.MAGIC),
     "mat": Format((".mat",), matlab.open_mat, mark=b"MATLAB 5.0 MAT-file"),
 }
@@ -87,13 +89,9 @@ class Recording:
     warnings: tuple[str, ...] = ()
 
 
-BAGS = {b"#ROSBAG V": "a ROS 1 bag", b"\x89MCAP0\r\n": "an MCAP file", b"SQLite format 3\0": "a ROS 2 bag"}
-"""Files of messages, recognised only to say what to do."""
-
-
 def detect_format(path: Path | str) -> str:
     """The name in formats() that the file's content fits. Raises RecordingError where none does."""
-    path = path_of(path)
+    path, _ = topic_of(path_of(path))
     try:
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
@@ -104,12 +102,6 @@ def detect_format(path: Path | str) -> str:
         raise RecordingError(f"{path} is empty")
     if name := recognised(head, size):
         return name
-    for mark, kind in BAGS.items():
-        if head.startswith(mark):
-            raise RecordingError(
-                f"{path} is {kind}, which holds messages of any kind: write its events to csv or HDF5 first "
-                "(columns t, x, y, p), for example with the Python library rosbags"
-            )
     raise RecordingError(f"{path} is not a recording of a kind known here ({', '.join(FORMATS)})")
 
 
@@ -132,6 +124,8 @@ def _faults_named(path: Path) -> Iterator[None]:
 
 def _open(path: Path) -> tuple[str, Opened]:
     name = detect_format(path)
+    if topic_of(path)[1] and not FORMATS[name].topics:
+        raise RecordingError(f"{topic_of(path)[0]} has no topics: it is {name}, and one recording")
     with _faults_named(path):
         return name, FORMATS[name].open(path)
 
@@ -323,10 +317,11 @@ DIGEST_BYTES = 1 << 20
 
 
 def digest(recording: Path | bytes) -> str:
-    """A recording's fingerprint, wherever it lies: SHA-256 of its length and first MiB, 16 hex digits."""
+    """A recording's fingerprint, wherever it lies: SHA-256 of its length and first MiB (and topic), 16 hex digits."""
     if isinstance(recording, bytes):
         length, head = len(recording), recording[:DIGEST_BYTES]
     else:
-        with recording.open("rb") as file:
-            head, length = file.read(DIGEST_BYTES), file.seek(0, 2)
+        path, topic = topic_of(recording)
+        with path.open("rb") as file:
+            head, length = file.read(DIGEST_BYTES) + topic.encode(), file.seek(0, 2)
     return hashlib.sha256(length.to_bytes(8, "big") + head).hexdigest()[:16]

@@ -29,6 +29,12 @@ def path_of(name: object) -> Path:
     return Path(name)
 
 
+def topic_of(path: Path) -> tuple[Path, str]:
+    """`walk.mcap#/left/events` -> the file and the topic that is meant; the topic is empty where none is named."""
+    file, mark, topic = str(path).rpartition("#/")
+    return (Path(file), f"/{topic}") if mark and not path.exists() else (path, "")
+
+
 class Pieces(Iterator[Events]):
     """Events of a file in pieces, each of about CHUNK_BYTES of it, or `whole`.
 
@@ -68,7 +74,8 @@ class Format:
 
     `clock_bits`: times are kept modulo this power of two; that of the first event may change, none between events.
     `mark`: the bytes that every such file begins with; empty where there are none. `fits` then tells, from a file's
-    first HEAD_BYTES and its length in bytes, whether it is of this kind.
+    first HEAD_BYTES and its length in bytes, whether it is of this kind. `topics`: whether it holds several recordings,
+    one of which a path may name (`topic_of`).
     """
 
     suffixes: tuple[str, ...]
@@ -77,6 +84,7 @@ class Format:
     clock_bits: int | None = None
     mark: bytes = b""
     fits: Callable[[bytes, int], bool] | None = None
+    topics: bool = False
 
 
 Parts = Iterable[Events]

@@ -10,7 +10,7 @@ import numpy as np
 
 from spikesight.encoders.events import SensorSize, empty_events
 from spikesight.encoders.recordings.files import read_recording
-from spikesight.encoders.recordings.format import RecordingError
+from spikesight.encoders.recordings.format import RecordingError, topic_of
 from spikesight.encoders.sources import samples
 from spikesight.encoders.sources.address import SourceError
 from spikesight.encoders.sources.source import Source as Camera
@@ -53,7 +53,7 @@ def open_source(text: str, *, loop: bool = False) -> Source:
     if text.isdecimal():
         return _film(int(text), f"camera {text}", live=True)
     path = Path(text)
-    if path.is_file():
+    if topic_of(path)[0].is_file():
         return _file(path)
     if sample := next((sample for sample in samples.listing() if sample.name == text), None):
         events = samples.events_of(text)

@@ -164,7 +164,9 @@ def warm_up() -> None:
                 write_recording(path, events, size, name)
             read_recording(path)
     load_filters()
-    importlib.import_module("eventcv")  # for some AEDAT 4
+    for library in ("eventcv", "sqlite3", "bz2", "lz4.frame", "zstandard"):  # for some AEDAT 4, and bags
+        with suppress(ImportError):
+            importlib.import_module(library)
 
 
 def alone() -> None:

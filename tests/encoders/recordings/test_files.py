@@ -143,7 +143,6 @@ def test_what_was_put_right_is_told(tmp_path: Path) -> None:
 
 
 UNKNOWN = "not a recording of a kind known here"
-MESSAGES = "which holds messages of any kind: write its events to csv"
 
 
 @pytest.mark.parametrize(
@@ -167,9 +166,9 @@ MESSAGES = "which holds messages of any kind: write its events to csv"
         (b"#!AER-DAT4.0\r\n\x00", "ends inside its header"),
         (b"PK\x03\x04 and no more", "no whole npz file"),
         (b"\x89HDF\r\n\x1a\n and no more", "no whole HDF5 file"),
-        (b"#ROSBAG V2.0\n" + bytes(100), f"a ROS 1 bag, {MESSAGES}"),
-        (b"\x89MCAP0\r\n" + bytes(100), f"an MCAP file, {MESSAGES}"),
-        (b"SQLite format 3\0" + bytes(100), f"a ROS 2 bag, {MESSAGES}"),
+        (b"#ROSBAG V2.0\n" + bytes(100), "no messages with events.*but nothing; a record makes no sense"),
+        (b"\x89MCAP0\r\n" + bytes(100), "no messages with events.*but nothing; the file is cut short"),
+        (b"SQLite format 3\0" + bytes(100), "its tables cannot be read"),
     ],
 )
 def test_bad_files_get_one_sentence(data: bytes, words: str, tmp_path: Path) -> None:

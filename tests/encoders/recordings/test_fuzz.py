@@ -14,6 +14,7 @@ import pytest
 from spikesight.encoders.events import SensorSize, check_events
 from spikesight.encoders.recordings.files import FORMATS, WRITABLE, read_recording
 from spikesight.encoders.recordings.format import RecordingError
+from tests.support.inputs.bags import Of, bag
 from tests.support.inputs.samples import random_events, written
 
 CASES = int(os.environ.get("SPIKESIGHT_FUZZ", "10000"))
@@ -25,7 +26,9 @@ def original(folder: Path, name: str) -> bytes:
     if name in WRITABLE:
         return written(folder, name, n=400)[0].read_bytes()
     events, path = random_events(400, SensorSize(240, 180)), folder / f"o{FORMATS[name].suffixes[0]}"
-    if name == "npy":
+    if name in ("bag", "db3"):
+        bag(path, {"/events": Of([events[:200], events[200:]], "mono"), "/arrays": Of([events], "")})
+    elif name == "npy":
         np.save(path, events)
     else:
         keys = {"ts": "t", "x": "x", "y": "y", "pol": "p"}

@@ -1,6 +1,6 @@
 """Writing Prophesee's raw formats, EVT 2.0, 2.1 and 3.0, and DAT, so that every reader gets the same events."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -70,7 +70,7 @@ def write_evt3(path: Path, parts: Parts, size: SensorSize) -> None:
 
     Vectors that stand alone are read wrongly by several programs; single events are read by all.
     """
-    _save(path, parts, size, Encoding("3.0", "EVT3", 24, evt3_words, lambda t: 8 << 12 | t >> 12 & 0xFFF, "<u2"))
+    _save(path, parts, size, EVT3)
 
 
 def evt3_words(events: Events) -> Words:
@@ -80,6 +80,9 @@ def evt3_words(events: Events) -> Words:
     wanted = np.ones(words.shape, bool)
     wanted[1:, :3] = np.diff(np.stack([t >> 12, t, y], axis=1), axis=0) != 0
     return words[wanted].astype("<u2")
+
+
+EVT3 = Encoding("3.0", "EVT3", 24, evt3_words, lambda t: 8 << 12 | t >> 12 & 0xFFF, "<u2")
 
 
 def write_dat(path: Path, parts: Parts, size: SensorSize) -> None:
@@ -102,26 +105,32 @@ def dat_words(events: Events) -> Words:
 
 
 def _save(path: Path, parts: Parts, size: SensorSize, to: Encoding) -> None:
-    """Header and words. Between events, each wrap of the clock shows as its last and its first time word.
-
-    Readers count wraps by these; several count none but from the very end of the clock to its beginning.
-    """
+    """Header and words."""
     header = (
         f"% evt {to.version}\n% format {to.name};height={size.height};width={size.width}\n% geometry {size}\n"
         "% integrator_name spikesight\n% end\n"
     )
-    last = -1
     with path.open("wb") as file:
         file.write(header.encode())
-        for part in parts:
-            for events in _between_wraps(part, to.bits):
-                first = int(events["t"][0])
-                wraps = range((last >> to.bits) + 1, (first >> to.bits) + 1) if last >= 0 else range(0)
-                if len(wraps) > MOST_WRAPS:
-                    raise RecordingError(f"EVT {to.version} cannot hold a gap of {(first - last) / 8.64e10:.0f} days")
-                ends = np.array([(wrap << to.bits) + step for wrap in wraps for step in (-1, 0)], np.int64)
-                file.write(to.time_word(ends).astype(to.kind).tobytes() + to.words(events).tobytes())
-                last = int(events["t"][-1])
+        file.writelines(data for _, data in encoded(parts, to))
+
+
+def encoded(parts: Iterable[Events], to: Encoding) -> Iterator[tuple[Events, bytes]]:
+    """Pieces in order, cut where the clock begins anew, and the words of each. Raises RecordingError.
+
+    Between events, each wrap of the clock shows as its last and its first time word. Readers count wraps by these;
+    several count none but from the very end of the clock to its beginning.
+    """
+    last = -1
+    for part in parts:
+        for events in _between_wraps(part, to.bits):
+            first = int(events["t"][0])
+            wraps = range((last >> to.bits) + 1, (first >> to.bits) + 1) if last >= 0 else range(0)
+            if len(wraps) > MOST_WRAPS:
+                raise RecordingError(f"EVT {to.version} cannot hold a gap of {(first - last) / 8.64e10:.0f} days")
+            ends = np.array([(wrap << to.bits) + step for wrap in wraps for step in (-1, 0)], np.int64)
+            yield events, to.time_word(ends).astype(to.kind).tobytes() + to.words(events).tobytes()
+            last = int(events["t"][-1])
 
 
 def _between_wraps(events: Events, bits: int) -> Iterator[Events]:

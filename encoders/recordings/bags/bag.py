@@ -1,0 +1,90 @@
+"""One topic's events of a bag, as a recording."""
+
+import struct
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+
+from spikesight.encoders.events import EVENTS, Events
+from spikesight.encoders.recordings.bags.messages import TYPES, Messages, Packet, Topic
+from spikesight.encoders.recordings.format import LEAST_ROOM, Opened, Pieces, RecordingError, topic_of
+
+Container = Callable[[Path, Callable[[Topic], bool], list[str]], Iterator[tuple[Topic, bytes]]]
+"""A file's messages in order, of the topics that are wanted; each topic is asked for once. Damage is noted."""
+
+MOST_NAMED = 8  # topics in a sentence
+
+
+def opener(container: Container) -> Callable[[Path], Opened]:
+    """What opens a file of this kind, or the topic of one that is named (`format.topic_of`)."""
+
+    def open_bag(path: Path) -> Opened:
+        file, named = topic_of(path)
+        with closing(_packets(container, file, named, [])) as packets:
+            first = next(packets, None)
+        notes: list[str] = []
+        events = Pieces(lambda at_once: _events(_packets(container, file, named, notes), at_once), file.stat().st_size)
+        return Opened(first.size if first else None, events, notes)
+
+    return open_bag
+
+
+def _packets(container: Container, file: Path, named: str, notes: list[str]) -> Generator[Packet]:
+    """Of the topic that is named, else of the first one. Raises RecordingError where there is none."""
+    types: dict[str, str] = {}
+    others: dict[str, None] = {}
+    taken, decode, damaged = "", None, 0
+
+    def wanted(topic: Topic) -> bool:
+        types[topic.name] = topic.type
+        return topic.type in TYPES
+
+    for topic, data in container(file, wanted, notes):
+        if decode is None and named.strip("/") in ("", topic.name.strip("/")):
+            taken, decode = topic.name, Messages(topic)
+        if decode is None or topic.name != taken:
+            others[topic.name] = None
+            continue
+        try:
+            packet = decode(data)
+        except struct.error:
+            damaged += 1
+            continue
+        yield packet
+    if decode is None:
+        raise RecordingError("; ".join([_nothing(named, [*others], types), *notes]))
+    if others and not named:
+        notes.append(
+            f"it holds events of {_listed(others)} too: read them as {file.name}#/{next(iter(others)).strip('/')}"
+        )
+    if damaged:
+        notes.append(f"{damaged} messages that make no sense were left out")
+
+
+def _nothing(named: str, others: list[str], types: dict[str, str]) -> str:
+    if others:
+        return f"it holds no events of {named}, but of {_listed(others)}"
+    found = [f"{name} ({kind})" for name, kind in types.items()]
+    return f"it holds no messages with events ({', '.join(TYPES)}), but {_listed(found) if found else 'nothing'}"
+
+
+def _listed(names: "list[str] | dict[str, None]") -> str:
+    more = len(names) - MOST_NAMED
+    return ", ".join([name[:100] for name in names][:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _events(packets: Iterator[Packet], at_once: int) -> Iterator[Events]:
+    room = at_once // 4 + LEAST_ROOM
+    events, n = np.empty(room, EVENTS), 0
+    for packet in packets:
+        data = packet.data
+        while len(data):
+            found, used = packet.decode(data, events[n:])
+            n, data = n + found, data[used:]
+            if len(data):
+                yield events[:n]
+                events, n = np.empty(room, EVENTS), 0
+    if n:
+        yield events[:n]

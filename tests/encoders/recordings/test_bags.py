@@ -1,0 +1,309 @@
+"""Robots' bags: every container and encoding, topics, what is damaged or hostile, and MCAP as others read it."""
+
+import io
+import sqlite3
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spikesight.encoders.events import Events, check_events
+from spikesight.encoders.recordings.bags import packed
+from spikesight.encoders.recordings.files import RecordingReader, digest, packets, read_recording, write_recording
+from spikesight.encoders.recordings.format import RecordingError
+from spikesight.service.upload.decode import decode
+from tests.support.inputs.bags import PACKET, Of, bag
+from tests.support.inputs.samples import DAVIS, at, random_events, written
+
+KINDS = ("bag", "db3", "mcap")
+every_kind = pytest.mark.parametrize("kind", KINDS)
+EVENTS = random_events(600, DAVIS)
+PARTS = [EVENTS[:250], EVENTS[250:251], EVENTS[251:]]
+EPOCH_US = 1_700_000_000_000_000
+
+
+def moved(parts: list[Events], us: int) -> list[Events]:
+    """The same events later."""
+    found = [part.copy() for part in parts]
+    for part in found:
+        part["t"] += us
+    return found
+
+
+@every_kind
+@pytest.mark.parametrize("encoding", ["evt3", "libcaer", "libcaer_cmp", "mono", ""])
+def test_every_encoding_is_read_from_every_container(kind: str, encoding: str, tmp_path: Path) -> None:
+    later = 0 if encoding == "evt3" else EPOCH_US
+    of = Of(moved(PARTS, later), encoding, base=later * 1000 if encoding else 0)
+    path = bag(tmp_path / f"a.{kind}", {"/camera/info": Of(texts=3), "/camera/events": of})
+    recording = read_recording(path)
+    assert np.array_equal(recording.events, np.concatenate(moved(PARTS, later)))
+    assert (recording.size, recording.format, recording.warnings) == (DAVIS, kind, ())
+    assert np.array_equal(np.concatenate(list(packets(path, 7_000))), recording.events)
+    assert np.array_equal(decode(path.read_bytes(), "upload").events, recording.events)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("package", ["event_array_msgs", "prophesee_event_msgs"])
+def test_other_packages_of_messages(package: str, tmp_path: Path) -> None:
+    encoding = "mono" if package == "event_array_msgs" else ""
+    path = bag(tmp_path / "a.db3", {"/events": Of(PARTS, encoding, package=package)})
+    assert np.array_equal(read_recording(path).events, EVENTS)
+
+
+def test_a_clock_of_31_bits_begins_anew_within_a_packet(tmp_path: Path) -> None:
+    events = at((1 << 31) - 2, (1 << 31) - 1, 1 << 31, (1 << 31) + 5)
+    path = bag(tmp_path / "a.bag", {"/events": Of([events], "libcaer")})
+    assert np.array_equal(read_recording(path).events, events)
+
+
+@pytest.mark.parametrize("pack", ["bz2", "lz4"])
+def test_packed_bags(pack: str, tmp_path: Path) -> None:
+    path = bag(tmp_path / "a.bag", {"/events": Of(PARTS)}, pack=pack)
+    assert np.array_equal(read_recording(path).events, EVENTS)
+
+
+def mcap(path: Path, pack: str, change: Callable[[bytes], list[bytes]] = lambda data: [data]) -> Path:
+    """The messages of our own MCAP, or others in place of each, written anew by the library with another codec."""
+    from mcap import reader, writer
+
+    source = io.BytesIO(written(path.parent, "mcap")[0].read_bytes())
+    with path.open("wb") as file:
+        out = writer.Writer(file, 1000, compression=writer.CompressionType[pack.upper()])
+        out.start()
+        for schema, _, message in reader.make_reader(source).iter_messages():
+            assert schema is not None
+            number = out.register_channel("/events", "cdr", out.register_schema(schema.name, "ros2idl", b"struct {};"))
+            for row in change(message.data):
+                out.add_message(number, message.log_time, row, message.log_time)
+        out.finish()
+    return path
+
+
+@pytest.mark.parametrize("pack", ["none", "lz4", "zstd"])
+def test_packed_mcap(pack: str, tmp_path: Path) -> None:
+    path = mcap(tmp_path / "a.mcap", pack)
+    assert np.array_equal(read_recording(path).events, read_recording(tmp_path / "recording.mcap").events)
+    if pack != "none":
+        path.write_bytes(
+            path.read_bytes().replace(b"\x04\0\0\0zstd", b"\x04\0\0\0own!").replace(b"\3\0\0\0lz4", b"\3\0\0\0own")
+        )
+        with pytest.raises(RecordingError, match="it is packed with 'own"):
+            read_recording(path)
+
+
+@every_kind
+def test_one_of_several_topics(kind: str, tmp_path: Path) -> None:
+    left, right = Of([EVENTS[:300]]), Of([EVENTS[300:]], "mono")
+    path = bag(tmp_path / f"a.{kind}", {"/left/events": left, "/right/events": right, "/text": Of(texts=2)})
+    recording = read_recording(path)
+    assert np.array_equal(recording.events, EVENTS[:300])
+    assert recording.warnings == (f"it holds events of /right/events too: read them as {path.name}#/right/events",)
+    named = Path(f"{path}#/right/events")
+    assert np.array_equal(read_recording(named).events, EVENTS[300:])
+    assert RecordingReader(named).warnings() == ()
+    assert digest(named) != digest(path)
+    with pytest.raises(RecordingError, match="holds no events of /up, but of /left/events, /right/events"):
+        read_recording(f"{path}#/up")
+
+
+def test_what_has_no_topics(tmp_path: Path) -> None:
+    path, events, _ = written(tmp_path, "evt3")
+    with pytest.raises(RecordingError, match="has no topics: it is evt3, and one recording"):
+        read_recording(f"{path}#/events")
+    (tmp_path / "odd#").mkdir()
+    assert len(read_recording(path.rename(tmp_path / "odd#" / "a.raw")).events) == len(events), "a file called so"
+
+
+@every_kind
+@pytest.mark.parametrize(
+    ("of", "words"),
+    [
+        (Of(texts=2), r"no messages with events \(event_camera_msgs.*, but /x \(std_msgs/String\)"),
+        (Of(PARTS, "trigger"), "coded as 'trigger', which is not known here"),
+        (Of(PARTS, big=True), "big-endian"),
+        (Of(PARTS, definition=f"{PACKET}uint8 more\n"), "other fields than those known"),
+    ],
+    ids=["no events", "another encoding", "big-endian", "another definition"],
+)
+def test_what_is_not_read_gets_one_sentence(kind: str, of: Of, words: str, tmp_path: Path) -> None:
+    path = bag(tmp_path / f"a.{kind}", {"/x": of})
+    with pytest.raises(RecordingError, match=words) as caught:
+        read_recording(path)
+    assert str(caught.value).count("\n") == 0
+
+
+@every_kind
+def test_a_bag_that_is_cut_short_gives_what_is_left(kind: str, tmp_path: Path) -> None:
+    """Without its index, as where a recording was broken off."""
+    path = tmp_path / f"a.{kind}"
+    parts = [EVENTS[k : k + 1].repeat(500) for k in range(0, 600, 3)]
+    mcap(path, "lz4") if kind == "mcap" else bag(path, {"/events": Of(parts, "mono")})
+    data, whole = path.read_bytes(), read_recording(path).events
+    for share in (0.6, 0.4, 0.2):
+        path.write_bytes(data[: int(len(data) * share)])
+        recording = read_recording(path)
+        n = len(recording.events)
+        assert 0 < n < len(whole)
+        assert np.array_equal(recording.events, whole[:n])
+        assert any("cut short" in warning for warning in recording.warnings)
+        assert n > (share - 0.25) * len(whole)
+
+
+def test_messages_that_make_no_sense_are_counted(tmp_path: Path) -> None:
+    broken: list[Callable[[bytes], bytes]] = [lambda data: data[:-1], lambda data: data[:30], lambda _: b"\0\1\0\0"]
+    path = mcap(tmp_path / "a.mcap", "none", lambda data: [data, *(cut(data) for cut in broken)])
+    recording, whole = read_recording(path), read_recording(tmp_path / "recording.mcap")
+    n = sum(1 for _ in packets(tmp_path / "recording.mcap", 10_000))
+    assert np.array_equal(recording.events, whole.events)
+    assert recording.warnings == (f"{3 * n} messages that make no sense were left out",)
+
+
+@every_kind
+def test_a_clock_that_runs_backward_goes_on(kind: str, tmp_path: Path) -> None:
+    first, again = at(2_000_000, 3_000_000), at(10, 1_000_010)
+    path = bag(tmp_path / f"a.{kind}", {"/events": Of([first, again], "mono")})
+    recording = read_recording(path)
+    assert recording.events["t"].tolist() == [2_000_000, 3_000_000, 3_000_000, 4_000_000]
+    assert "1 clock restarts" in recording.warnings[0]
+
+
+def test_messages_that_are_packed_or_of_another_serialisation(tmp_path: Path) -> None:
+    for head, words in (
+        (b"\x28\xb5\x2f\xfd", "packed one by one"),
+        (b"\0\0\0\0", "little-endian CDR"),
+    ):
+        path = mcap(tmp_path / "b.mcap", "none", lambda _, head=head: [head + bytes(90)])
+        with pytest.raises(RecordingError, match=words):
+            read_recording(path)
+
+
+def test_a_chunk_unpacks_to_what_it_claims() -> None:
+    import bz2
+
+    import lz4.frame
+    import zstandard
+
+    zeros = bytes(1 << 24)
+    packs = {"bz2": bz2.compress, "lz4": lz4.frame.compress, "zstd": zstandard.compress}
+    for codec, pack in packs.items():
+        notes: list[str] = []
+        assert packed.unpacked(codec, pack(zeros), 1000, notes) == bytes(1000)
+        assert packed.unpacked(codec, pack(b"abc"), 3, notes) == b"abc"
+        assert notes == []
+        packed.unpacked(codec, pack(bytes(range(256)) * 9)[:-9], 2304, notes)
+        packed.unpacked(codec, b"no such thing", 9, notes)
+        assert notes == ["a damaged chunk of messages was left out"]
+
+
+def base(path: Path, *statements: str) -> Path:
+    """A SQLite file."""
+    made = sqlite3.connect(path)
+    for statement in statements:
+        made.execute(statement)
+    made.commit()
+    made.close()
+    return path
+
+
+TOPICS = "CREATE TABLE topics(id INTEGER PRIMARY KEY, name TEXT, type TEXT, serialization_format TEXT)"
+ONE = "INSERT INTO topics VALUES (1, '/events', 'event_camera_msgs/msg/EventPacket', 'cdr')"
+NONE = "CREATE TABLE messages(id INTEGER PRIMARY KEY, topic_id INTEGER, timestamp INTEGER, data BLOB)"
+COUNT = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
+ENDLESS = f"{COUNT} SELECT i AS id, 1 AS topic_id, x'00' AS data FROM n"
+
+
+@pytest.mark.attack(
+    "recordings",
+    "SQLite bags whose tables are views, virtual, computed or endless, and that would attach other files",
+    "400; two plain tables are read, no function is called, no other file opened",
+)
+@pytest.mark.parametrize(
+    ("statements", "words"),
+    [
+        (("CREATE TABLE a(b)",), "no ROS 2 bag"),
+        ((TOPICS, ONE, f"CREATE VIEW messages AS {ENDLESS}"), "no ROS 2 bag"),
+        ((TOPICS, ONE, "CREATE VIRTUAL TABLE messages USING fts5(topic_id, data)"), "no ROS 2 bag"),
+        ((NONE, "CREATE VIEW topics AS SELECT 1 AS id, load_extension('x') AS name"), "no ROS 2 bag"),
+        ((TOPICS, ONE, NONE), "holds no messages with events"),
+        (
+            (
+                TOPICS,
+                ONE,
+                "CREATE TABLE messages(topic_id INTEGER, data BLOB GENERATED ALWAYS AS (zeroblob(200000000)))",
+                "INSERT INTO messages(topic_id) VALUES (1)",
+            ),
+            "prohibited|longer than the file|not authorized",
+        ),
+    ],
+    ids=["no bag", "endless view", "virtual", "function", "empty", "computed"],
+)
+def test_a_sqlite_file_reaches_nothing_but_its_rows(statements: tuple[str, ...], words: str, tmp_path: Path) -> None:
+    path = base(tmp_path / "a.db3", *statements)
+    with pytest.raises(RecordingError, match=words):
+        read_recording(path)
+    assert list(tmp_path.iterdir()) == [path], "no journal, no lock"
+
+
+def test_raw_to_mcap_to_raw_keeps_every_event(tmp_path: Path) -> None:
+    path, events, size = written(tmp_path, "evt3", n=20_000, span_us=60_000_000, first_us=1_000_000)
+    reader = RecordingReader(path)
+    write_recording(tmp_path / "b.mcap", reader.packets(100_000), reader.size)
+    again = RecordingReader(tmp_path / "b.mcap")
+    write_recording(tmp_path / "c.raw", again.packets(100_000), again.size, "evt3")
+    assert again.size == size
+    assert read_recording(tmp_path / "c.raw").events.tobytes() == events.tobytes()
+
+
+def test_others_read_our_mcap(tmp_path: Path) -> None:
+    path, events, size = written(tmp_path, "mcap", n=20_000)
+    reader = pytest.importorskip("rosbags.highlevel").AnyReader
+    from rosbags.typesys import Stores, get_typestore
+
+    from spikesight.encoders.recordings.prophesee import Evt3
+
+    found, decode_words = np.empty(len(events) + 64, events.dtype), Evt3()
+    n, stamps = 0, []
+    with reader([path], default_typestore=get_typestore(Stores.ROS2_HUMBLE)) as bags:
+        for number, (connection, time, data) in enumerate(bags.messages()):
+            message = bags.deserialize(data, connection.msgtype)
+            assert (connection.topic, message.encoding, message.seq) == ("/event_camera/events", "evt3", number)
+            assert (message.width, message.height, message.header.frame_id) == (size.width, size.height, "event_camera")
+            assert message.header.stamp.sec * 10**9 + message.header.stamp.nanosec == time
+            n += decode_words(message.events, found[n:])[0]
+            stamps.append(time)
+    assert np.array_equal(found[:n], events)
+    assert stamps == sorted(stamps)
+    assert len(stamps) == len(np.unique(events["t"] // 10_000)), "one each 10 ms"
+
+
+def test_mcap_without_its_library_and_beyond_its_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(RecordingError, match="31 bits of seconds"):
+        write_recording(tmp_path / "late.mcap", at(1_000_000 << 31), DAVIS)
+    path, _, _ = written(tmp_path, "mcap")
+    for name in [name for name in sys.modules if name.split(".")[0] == "mcap"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    for act in (lambda: read_recording(path), lambda: write_recording(tmp_path / "b.mcap", EVENTS, DAVIS)):
+        with pytest.raises(RecordingError, match=r"pip install 'spikesight\[ros\]'"):
+            act()
+    assert list(tmp_path.iterdir()) == [path], "nothing half-written"
+
+
+REAL = {  # as the projects that recorded them count: events, ON, sums of columns and rows
+    "ros2_evt3_640x480.db3": (343_474, 125_183, None),
+    "ros2_libcaer_640x480.db3": (334_331, 181_908, (111_651_612, 82_801_007)),
+    "ros2_mono.db3": (100, 50, (34_450, 26_450)),
+    "ros2_evt3.mcap": (571_266, 211_043, None),
+}
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_real_bags(name: str, shared_data: Callable[[str], Path]) -> None:
+    recording = read_recording(shared_data(f"bags/{name}"))
+    n, on, sums = REAL[name]
+    events = check_events(recording.events, recording.size)
+    assert recording.warnings == ()
+    assert (len(events), int(events["p"].sum())) == (n, on)
+    if sums:
+        assert tuple(int(events[key].astype(np.int64).sum()) for key in "xy") == sums
