@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from spikesight.encoders.plugins import extend
 from spikesight.models.contract import Card, CheckpointError, Contract
 from spikesight.models.networks.converted.network import ConvertedConfig, ConvertedNetwork
+from spikesight.models.networks.imported import ImportedConfig, ImportedNetwork
 from spikesight.models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
 from spikesight.models.networks.taught import TaughtConfig, TaughtNetwork
 from spikesight.models.novelty import NoveltyDetector
@@ -45,6 +46,7 @@ NETWORK_KINDS: dict[str, tuple[type, Callable[[Any], nn.Module]]] = {
     "spiking-resnet": (ResNetConfig, SpikingResNet),
     "converted": (ConvertedConfig, ConvertedNetwork),
     "taught": (TaughtConfig, TaughtNetwork),
+    "imported": (ImportedConfig, ImportedNetwork),
 }
 """Kinds of network a checkpoint may hold: its configuration and what builds it."""
 
@@ -221,9 +223,14 @@ def _known_of(tensors: dict[str, Tensor], contract: Contract) -> NoveltyDetector
     return known
 
 
-def read_config(folder: Path | str) -> tuple[str, Any, Card]:
-    """The kind of network, its configuration and the card, with no weights read."""
-    return _read_document(_document(folder))
+def read_config(folder: Path | str, *, signed: bool = False) -> tuple[str, Any, Card]:
+    """The kind of network, its configuration and the card, no weights read; `signed`: their hash must be in it."""
+    document = _document(folder)
+    if signed and not document.get("sha256"):
+        raise CheckpointError(
+            f"{CONFIG} does not say the SHA-256 of its weights: save the model anew with this version"
+        )
+    return _read_document(document)
 
 
 def _document(folder: Path | str) -> dict[str, Any]:

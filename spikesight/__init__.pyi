@@ -9,6 +9,7 @@ from .encoders.sources.address import SourceError as SourceError
 from .model import Model as Model
 from .model import list_models as list_models
 from .model import load as load
+from .model import push_to_hub as push_to_hub
 from .models.contract import CheckpointError as CheckpointError
 from .models.steps import Prediction as Prediction
 from .training.teach.teach import teach as teach

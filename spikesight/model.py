@@ -13,6 +13,7 @@ from spikesight.models.classifier import Classifier, Stepper
 from spikesight.models.classifier.session import Session, inputs_of
 from spikesight.models.novelty.conformal import ERROR_RATE
 from spikesight.models.shipped import DEFAULT_MODEL, find, shipped
+from spikesight.models.shipped.hub import push
 from spikesight.models.steps import Prediction, Segment, Timeline
 
 
@@ -22,8 +23,19 @@ def list_models() -> tuple[str, ...]:
 
 
 def load(model: str | Path = DEFAULT_MODEL) -> "Model":
-    """A shipped model by name, or a folder that `train-dvs` or `spikesight convert` wrote. Raises CheckpointError."""
+    """A shipped model by name, a folder that `train-dvs` or `spikesight convert` wrote, or hf://owner/name@revision.
+
+    Raises CheckpointError.
+    """
     return Model(Classifier.load(find(str(model))))
+
+
+def push_to_hub(model: str | Path, repository: str, *, private: bool = False) -> str:
+    """Put a model into `owner/name` on the Hugging Face Hub; the address of this revision, as `load` takes it.
+
+    With it goes a card of what was measured. Who may is the Hub's client's matter. Raises CheckpointError.
+    """
+    return push(find(str(model)), repository, private=private)
 
 
 class Model:

@@ -225,6 +225,7 @@ class NirNetwork(nn.Module):
         if any(name not in kinds for edge in edges for name in edge):
             raise ExportError("an edge of the NIR graph leads to no node")
         (start,), (self.end,) = ([n for n, kind in kinds.items() if kind == end] for end in ("Input", "Output"))
+        self.input_shape = tuple(int(n) for n in np.asarray(nodes[start].input_type["input"]).reshape(-1))
         self.order, back = walk(list(nodes), edges, start)
         if self.end not in self.order:
             raise ExportError("the output of the NIR graph is not reached from its input")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from spikesight.models.checkpoint import CONFIG
 from spikesight.models.contract import CheckpointError
+from spikesight.models.shipped.hub import SCHEME, fetch, name_in
 
 SHIPPED = Path(__file__).parent
 DEFAULT_MODEL = "nmnist"  # what takes a sample when no model is named
@@ -17,14 +18,17 @@ def shipped() -> dict[str, Path]:
 
 
 def find(wanted: str) -> Path:
-    """The folder of a shipped model's name, or the folder itself. Raises CheckpointError."""
+    """The folder of a shipped model's name, of hf://owner/name@revision, or itself. Raises CheckpointError."""
+    if wanted.startswith(SCHEME):
+        return fetch(wanted)
     known = shipped()
     if wanted in known:
         return known[wanted]
     if (Path(wanted) / CONFIG).is_file():
         return Path(wanted)
     raise CheckpointError(
-        f"no model {wanted!r}: give a folder with {CONFIG}, or a shipped name ({', '.join(known) or 'none'})"
+        f"no model {wanted!r}: give a folder with {CONFIG}, {SCHEME}owner/name, "
+        f"or a shipped name ({', '.join(known) or 'none'})"
     )
 
 
@@ -60,7 +64,7 @@ def name_of(folder: Path) -> str:
     ('gestures', 'mine')
     """
     folder = folder.resolve()
-    return folder.parent.name if folder.name == "model" and folder.parent.name else folder.name
+    return name_in(folder) or (folder.parent.name if folder.name == "model" and folder.parent.name else folder.name)
 
 
 def names(folders: list[Path]) -> list[str]:

@@ -1,0 +1,66 @@
+"""A network that came from elsewhere: a graph of stateless layers, and neurons that differ from place to place.
+
+x_seq [T, N, C, H, W] goes in, logits [T, N, K] come out; all state lies in the caller's dictionary.
+"""
+
+from dataclasses import dataclass
+from math import prod
+
+from torch import Tensor, nn
+
+from spikesight.models.networks.converted.graph import AFFINE, Node, check_nodes, follow
+from spikesight.models.networks.converted.network import build
+from spikesight.models.networks.converted.rules import SpikeRule
+from spikesight.models.networks.resnet import per_step
+from spikesight.models.neurons.config import NeuronConfig
+from spikesight.models.neurons.layers import make_neuron, name_states
+from spikesight.models.neurons.state import State
+
+
+@dataclass(frozen=True)
+class ImportedConfig:
+    """The graph, and the neurons of its nodes `neuron` in their order. Numbers are the network's tensors."""
+
+    nodes: tuple[Node, ...]
+    neurons: tuple[NeuronConfig, ...]
+    input_shape: tuple[int, ...]  # [C, H, W] or [features]
+    classes: int
+
+    def __post_init__(self) -> None:
+        check_nodes(self.nodes)
+        if sum(node.op == "neuron" for node in self.nodes) != len(self.neurons):
+            raise ValueError("there must be as many neurons as nodes for them")
+        if not any(node.op in AFFINE for node in self.nodes):
+            raise ValueError("an imported network needs a layer with weights")
+        if len(self.input_shape) not in (1, 3) or any(not 1 <= s <= 1 << 20 for s in self.input_shape):
+            raise ValueError("input_shape must be [C, H, W] or [features]")
+        if not 1 <= self.classes <= 1_000_000:
+            raise ValueError("classes must be positive")
+
+
+class ImportedNetwork(nn.Module):
+    """An imported network. It keeps no state: it takes and returns it."""
+
+    def __init__(self, config: ImportedConfig) -> None:
+        super().__init__()
+        self.config = config
+        neurons = iter(config.neurons)
+        rule = SpikeRule()  # of no layer here
+        modules = {n.name: make_neuron(next(neurons)) if n.op == "neuron" else build(n, rule) for n in config.nodes}
+        self.layers = nn.ModuleDict({name: module for name, module in modules.items() if module is not None})
+        name_states(self)
+
+    def forward(self, x_seq: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """x_seq and the state before it to (logits [T, N, K], the state after it)."""
+        shape = self.config.input_shape
+        if prod(x_seq.shape[2:]) != prod(shape) or (len(shape) == 3 and tuple(x_seq.shape[2:]) != shape):
+            raise ValueError(f"x_seq must be [T, N, {', '.join(map(str, shape))}], not {tuple(x_seq.shape)}")
+        x_seq, after = x_seq.reshape(*x_seq.shape[:2], *shape).to(next(self.parameters()).dtype), dict(state or {})
+
+        def value(node: Node, inputs: list[Tensor]) -> Tensor:
+            if node.op in ("input", "add"):
+                return sum(inputs[1:], inputs[0]) if inputs else x_seq
+            layer = self.layers[node.name]
+            return layer(inputs[0], after) if node.op == "neuron" else per_step(layer, inputs[0])
+
+        return follow(self.config.nodes, value), after
