@@ -133,12 +133,13 @@ def _nir_node(chain: Chain, name: str, layer: Any, source: str, x: Any) -> str:
             return source
         case nn.Conv2d() if isinstance(layer.padding, tuple):
             options = {key: getattr(layer, key) for key in ("stride", "padding", "dilation", "groups")}
-            return chain.add("conv", name, (source,), {"weight": layer.weight, "bias": layer.bias}, **options)
+            return chain.add("conv", name, (source,), tensors_of(layer), **options)
         case nn.Linear():
-            bias = layer.weight.new_zeros(layer.out_features) if layer.bias is None else layer.bias
-            return chain.add("linear", name, (source,), {"weight": layer.weight, "bias": bias})
+            return chain.add("linear", name, (source,), tensors_of(layer))
         case nn.AvgPool2d(divisor_override=None) | nn.MaxPool2d():
-            sizes = {key: pair(getattr(layer, f"{key}_size" if key == "kernel" else key)) for key in POOL}
+            sizes: dict[str, Any] = {
+                key: pair(getattr(layer, f"{key}_size" if key == "kernel" else key)) for key in POOL
+            }
             op = "max_pool" if isinstance(layer, nn.MaxPool2d) else "avg_pool"
             return chain.add(op, name, (source,), ceil=layer.ceil_mode, **sizes)
         case nn.Flatten(start_dim=1, end_dim=-1):
@@ -159,6 +160,12 @@ def _nir_node(chain: Chain, name: str, layer: Any, source: str, x: Any) -> str:
         )
         return chain.neuron(name, source, channels, config)
     raise ExportError(f"not imported: layer {name} ({type(layer).__name__}) has no counterpart")
+
+
+def tensors_of(layer: nn.Conv2d | nn.Linear) -> Tensors:
+    """Weight and bias, which is 0 where there is none."""
+    bias = layer.weight.new_zeros(len(layer.weight)) if layer.bias is None else layer.bias
+    return {"weight": layer.weight, "bias": bias}
 
 
 def pair(value: Any) -> tuple[int, ...]:

@@ -74,8 +74,7 @@ def test_what_spikingjelly_exports_spikes_as_there(tmp_path: Path) -> None:
     nir.write(tmp_path / "net.nir", exchange.export_to_nir(theirs, x_seq[0], dt=1e-4))
     network, parity = import_network(tmp_path / "net.nir", EVENTS, dt=1e-4)
     for module in theirs.modules():
-        if hasattr(module, "reset"):
-            module.reset()
+        getattr(module, "reset", int)()
     with torch.no_grad():
         expected = torch.stack([theirs(x) for x in x_seq])
     found, _ = network(x_seq)
@@ -180,7 +179,7 @@ def test_the_command_writes_a_model_that_predicts(tmp_path: Path, capsys: pytest
     assert "over 50 steps the logits differ by at most" in capsys.readouterr().out
     network, card = load(to)
     assert (card.labels, card.contract.shape) == (("a", "b", "c", "d"), (2, 34, 34))
-    assert torch.equal(network.state_dict()["layers.n1_0.weight"], model[0].weight)
+    assert torch.equal(network.state_dict()["layers.n1_0.weight"], model.state_dict()["0.weight"])
     import spikesight
 
     assert spikesight.load(to).predict(np.empty(0, [("t", "i8"), ("x", "i2"), ("y", "i2"), ("p", "?")]), (34, 34)).label

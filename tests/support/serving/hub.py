@@ -38,10 +38,10 @@ class Hub(ThreadingHTTPServer):
 
 
 class Answers(BaseHTTPRequestHandler):
-    server: Hub
+    server: Hub  # type: ignore[assignment]
     protocol_version = "HTTP/1.1"
 
-    def log_message(self, *_: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:
         pass
 
     def answer(self, status: int, body: bytes | dict[str, Any] | list[Any] = b"", **headers: str) -> None:
