@@ -91,7 +91,7 @@ def test_a_bag_is_decoded_where_no_other_file_can_be_opened(
     client: TestClient, tmp_path: Path, kind: str, pack: str
 ) -> None:
     events = some_events(size=(24, 32), span_us=30_000)
-    path = bag(tmp_path / f"a.{kind}", {"/events": Of([events], "mono")}, size=SENSOR, pack=pack)
+    path = bag(tmp_path / f"a.{kind}", {"/events": Of([events], "mono")}, size=SensorSize(24, 32), pack=pack)
     answer = client.post("/v1/predict?raw=1", files={"file": ("upload", path.read_bytes())})
     assert answer.status_code == 200, answer.text
     assert answer.json()["n_events"] == len(events)
