@@ -28,12 +28,17 @@ def messages(path: Path, wanted: Callable[[Topic], bool], notes: list[str]) -> I
     """Messages of the topics that are wanted. Raises RecordingError for a SQLite file that is no bag."""
     import sqlite3
 
+    journal = path.with_name(f"{path.name}-wal")
+    if journal.is_file() and journal.stat().st_size:
+        notes.append(f"{journal.name} is not read: `sqlite3 {path.name} 'PRAGMA wal_checkpoint'` adds it to the bag")
     with closing(_opened(path)) as base:
         try:
             plain = "SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage > 0"
             tables = {name for (name,) in base.execute(plain)}
             if not {"topics", "messages"} <= tables:
-                raise RecordingError("it is a SQLite file but no ROS 2 bag: it lacks the tables topics and messages")
+                raise RecordingError(
+                    "; ".join(["it is a SQLite file but no ROS 2 bag: it lacks topics and messages", *notes])
+                )
             topics = _topics(base, "message_definitions" in tables)
         except (sqlite3.Error, UnicodeDecodeError) as error:
             raise RecordingError(f"its tables cannot be read ({error})") from error

@@ -246,6 +246,14 @@ def test_a_sqlite_file_reaches_nothing_but_its_rows(statements: tuple[str, ...],
     assert list(tmp_path.iterdir()) == [path], "no journal, no lock"
 
 
+def test_a_journal_beside_a_sqlite_bag_is_told(tmp_path: Path) -> None:
+    path = bag(tmp_path / "a.db3", {"/events": Of(PARTS)})
+    (tmp_path / "a.db3-wal").write_bytes(b"rows that a recorder had not yet put into the file")
+    recording = read_recording(path)
+    assert len(recording.events) == len(EVENTS)
+    assert "a.db3-wal is not read" in recording.warnings[0]
+
+
 def test_raw_to_mcap_to_raw_keeps_every_event(tmp_path: Path) -> None:
     path, events, size = written(tmp_path, "evt3", n=20_000, span_us=60_000_000, first_us=1_000_000)
     reader = RecordingReader(path)
