@@ -29,6 +29,11 @@ Tensors = dict[str, Tensor]
 POOL = ("kernel", "stride", "padding")
 RESETS = {0: "subtract", 1: "zero"}  # snnTorch's reset_mechanism_val; 2 is none
 
+ADVICE = (
+    "write a NIR graph (export_to_nir of snntorch.export_nir, or of spikingjelly.activation_based.nir_exchange) "
+    "and import that"
+)
+
 
 @dataclass
 class Chain:
@@ -205,6 +210,14 @@ def of_snntorch(state: dict[str, Tensor], *, ordered: bool) -> tuple[Chain, int]
             "not imported: a safetensors file has forgotten the order of layers with names: torch.save it"
         )
     names = list(layers) if ordered else sorted(layers, key=int)
+    if all(name.isdecimal() for name in names):  # of a Sequential: what has no numbers may be a pool, or a neuron
+        gaps = {*range(int(names[0]), int(names[-1]))} - {*map(int, names)}
+        if gaps:
+            raise ExportError(f"not imported: layer {min(gaps)} has nothing in the dictionary: {ADVICE}")
+    if not any("beta" in parts for parts in layers.values()):
+        raise ExportError(
+            f"not imported: no neuron has anything in the dictionary, as SpikingJelly's have not: {ADVICE}"
+        )
     first = layers[names[0]].get("weight")
     width = first.shape[1] if first is not None and first.ndim == 2 else 0
     chain = Chain((width,))
@@ -227,8 +240,7 @@ def of_snntorch(state: dict[str, Tensor], *, ordered: bool) -> tuple[Chain, int]
         else:
             raise ExportError(
                 f"not imported: layer {name} ({', '.join(parts)}): a state dictionary tells of no more than a chain of "
-                "linear layers and snnTorch's Leaky; write a NIR graph (snntorch.export_nir, or export_to_nir of "
-                "spikingjelly.activation_based.nir_exchange) and import that"
+                f"linear layers and snnTorch's Leaky; {ADVICE}"
             )
     return chain, width
 

@@ -2,6 +2,7 @@
 
 import io
 import sqlite3
+import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -244,6 +245,31 @@ def test_a_sqlite_file_reaches_nothing_but_its_rows(statements: tuple[str, ...],
     with pytest.raises(RecordingError, match=words):
         read_recording(path)
     assert list(tmp_path.iterdir()) == [path], "no journal, no lock"
+
+
+@pytest.mark.attack(
+    "recordings",
+    "a SQLite bag whose pages lead to the same page again and again",
+    "as many bytes as the file has, then a warning",
+)
+def test_a_sqlite_bag_is_not_read_for_longer_than_it_is(tmp_path: Path) -> None:
+    path = bag(tmp_path / "a.db3", {"/events": Of([EVENTS, *[EVENTS[:40]] * 500], "mono")})
+    made = sqlite3.connect(path)
+    (size,), (root,) = (
+        made.execute("PRAGMA page_size").fetchone(),
+        made.execute("SELECT rootpage FROM sqlite_master WHERE name = 'messages'").fetchone(),
+    )
+    made.close()
+    data, page = bytearray(path.read_bytes()), (root - 1) * size
+    assert data[page] == 5, "it leads to pages of rows"
+    cells = struct.unpack_from(f">{int.from_bytes(data[page + 3 : page + 5], 'big')}H", data, page + 12)
+    first = data[page + cells[0] : page + cells[0] + 4]  # of the first page, whose first row is long
+    for cell in cells:
+        data[page + cell : page + cell + 4] = first
+    path.write_bytes(data)
+    recording = read_recording(path)
+    assert 8 * len(recording.events) <= len(data)
+    assert any("longer than the file" in warning for warning in recording.warnings)
 
 
 def test_a_journal_beside_a_sqlite_bag_is_told(tmp_path: Path) -> None:

@@ -108,6 +108,25 @@ def test_snntorchs_weights_spike_as_there(reset: str, suffix: str, tmp_path: Pat
     assert (parity.steps, parity.ties) == (50, 0)
 
 
+@pytest.mark.filterwarnings("ignore:nirtorch.extract_nir_graph is being deprecated:DeprecationWarning")
+def test_what_snntorch_exports_spikes_as_there(tmp_path: Path) -> None:
+    """Its exporter wants arrays of leaks, and says NIR's own reset to zero of every neuron."""
+    exported = pytest.importorskip("snntorch.export_nir").export_to_nir
+    torch.manual_seed(2)
+    leaky = snn.Leaky(torch.full((9,), 0.9), torch.full((9,), 0.3), reset_mechanism="zero", init_hidden=True)
+    nir.write(tmp_path / "net.nir", exported(nn.Sequential(nn.Linear(60, 9), leaky), torch.zeros(60)))
+    network, _ = import_network(tmp_path / "net.nir", EVENTS, dt=1e-4)
+    x_seq, mem, spikes = 3 * example_inputs(EVENTS, 50, 1), torch.zeros(1, 9), []
+    plain = snn.Leaky(0.9, 0.3, reset_mechanism="zero")
+    weight, bias = (network.state_dict()[f"layers.n1_0.{key}"] for key in ("weight", "bias"))
+    for x in x_seq.flatten(2):
+        out, mem = plain(nn.functional.linear(x, weight, bias), mem)
+        spikes.append(out)
+    found, _ = network(x_seq)
+    assert 0 < float(found.mean()) < 1
+    assert torch.equal(found, torch.stack(spikes).detach())
+
+
 def with_bn() -> nn.Module:
     return nn.Sequential(nn.Linear(60, 4), nn.BatchNorm1d(4), snn.Leaky(beta=0.9))
 
@@ -127,7 +146,9 @@ def with_different_leaks() -> nn.Module:
         (with_different_leaks, "layer 1: its neurons differ in beta"),
         (lambda: mlp("none"), "layer 1 has graded spikes or no reset"),
         (lambda: nn.Sequential(nn.Linear(60, 4), snn.Synaptic(alpha=0.9, beta=0.8)), "layer 1"),
-        (lambda: nn.Sequential(nn.Linear(60, 4), nn.Linear(5, 4)), "layer 1 takes 5 inputs, not 4"),
+        (lambda: nn.Sequential(nn.Linear(60, 4), nn.Linear(5, 4), snn.Leaky(0.9)), "layer 1 takes 5 inputs, not 4"),
+        (lambda: nn.Sequential(nn.Linear(60, 4), nn.ReLU(), nn.Linear(4, 4), snn.Leaky(0.9)), "layer 1 has nothing in"),
+        (lambda: nn.ModuleDict({"fc": nn.Linear(60, 4), "out": nn.Linear(4, 3)}), "no neuron has anything in"),
         (lambda: nn.Sequential(nn.Linear(10, 4), snn.Leaky(beta=0.9)), "it takes inputs of .10,., the contract gives"),
     ],
 )
