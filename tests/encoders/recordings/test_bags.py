@@ -10,10 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from spikesight.app.cli import main
 from spikesight.encoders.events import Events, check_events
 from spikesight.encoders.recordings.bags import packed
 from spikesight.encoders.recordings.files import RecordingReader, digest, packets, read_recording, write_recording
 from spikesight.encoders.recordings.format import RecordingError
+from spikesight.encoders.sources.chunks import open_source as open_chunks
+from spikesight.encoders.sources.source import open_source
 from spikesight.service.upload.decode import decode
 from tests.support.inputs.bags import PACKET, Of, bag
 from tests.support.inputs.samples import DAVIS, at, random_events, written
@@ -107,6 +110,17 @@ def test_one_of_several_topics(kind: str, tmp_path: Path) -> None:
     assert digest(named) != digest(path)
     with pytest.raises(RecordingError, match="holds no events of /up, but of /left/events, /right/events"):
         read_recording(f"{path}#/up")
+
+
+def test_a_topic_is_named_wherever_a_recording_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = bag(tmp_path / "a.mcap", {"/left": Of([EVENTS[:200]]), "/right": Of([EVENTS[200:]])})
+    with open_source(f"file:{path}#/right?speed=0") as source:
+        assert sum(len(packet) for packet in source.packets() if packet is not None) == 400
+    chunks = open_chunks(f"{path}#/right").chunks
+    assert sum(len(chunk.packet) for chunk in chunks if chunk.packet is not None) == 400
+    assert main(["info", f"{path}#/right"]) == main(["transcode", f"{path}#/right", str(tmp_path / "a.csv")]) == 0
+    assert "400" in capsys.readouterr().out
+    assert np.array_equal(read_recording(tmp_path / "a.csv").events, EVENTS[200:])
 
 
 def test_what_has_no_topics(tmp_path: Path) -> None:
