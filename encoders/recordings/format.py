@@ -22,6 +22,10 @@ class RecordingError(ValueError):
     """A recording that cannot be read or written; the text is one sentence that names the file or its fault."""
 
 
+class NoEventsKnown(RecordingError):
+    """A whole file with no events in it, or with such as are written in a way that is not known here."""
+
+
 def path_of(name: object) -> Path:
     """The path that somebody names. Raises RecordingError for what is none."""
     if not isinstance(name, (str, os.PathLike)) or "\0" in str(name):

@@ -27,7 +27,7 @@ from spikesight.encoders.recordings.files import (
     recognised,
     write_recording,
 )
-from spikesight.encoders.recordings.format import HEAD_BYTES, RecordingError
+from spikesight.encoders.recordings.format import HEAD_BYTES, NoEventsKnown, RecordingError
 from spikesight.encoders.recordings.hdf5 import load_filters, rows_of
 from spikesight.encoders.sample import Sample, read_pixels
 
@@ -46,6 +46,7 @@ MAX_MARKERS = 4096  # before a JPEG's first scan, fill bytes among them
 CHEAP_BYTES, CHEAP_PIXELS, CHEAP_SCANS = 2**16, 2**18, 4  # see `cheap`
 
 DAMAGED = "the recording is damaged or cut off: send it again"
+NO_EVENTS = "the recording holds no events, or writes them in a way that this service does not read"
 NO_ROOM = "there is no room for temporary files: free space in the service's temporary folder, or set TMPDIR to another"
 
 
@@ -87,8 +88,8 @@ def suffix_of(name: str) -> str:
 def decode(data: bytes, name: str, max_pixels: int = 2**24, formats: frozenset[str] = IMAGES) -> Sample:
     """The image or recording that an upload holds.
 
-    Raises DecodeError: 415 for neither, 413 above `max_pixels`, MAX_EVENTS, or the memory of the process, 400 when it
-    is empty or broken, 507 where there is no room for a temporary file.
+    Raises DecodeError: 415 for neither and for a bag of other messages, 413 above `max_pixels`, MAX_EVENTS, or the
+    memory of the process, 400 when it is empty or broken, 507 where there is no room for a temporary file.
     """
     if kind_of(data, name) == "image":
         return Sample(pixels=decode_image(data, max_pixels, formats=formats))
@@ -98,6 +99,8 @@ def decode(data: bytes, name: str, max_pixels: int = 2**24, formats: frozenset[s
         except RecordingError as error:
             if isinstance(error.__cause__, MemoryError):
                 raise DecodeError(413, "the recording asks for more memory than an upload may take") from None
+            if isinstance(error.__cause__, NoEventsKnown):
+                raise DecodeError(415, NO_EVENTS) from None
             raise DecodeError(400, DAMAGED) from None
     warnings = (*recording.warnings, *small_on_large(recording))
     return Sample(events=recording.events, size=recording.size, warnings=warnings)

@@ -9,7 +9,7 @@ import numpy as np
 
 from spikesight.encoders.events import EVENTS, Events
 from spikesight.encoders.recordings.bags.messages import TYPES, Messages, Packet, Topic
-from spikesight.encoders.recordings.format import LEAST_ROOM, Opened, Pieces, RecordingError, topic_of
+from spikesight.encoders.recordings.format import LEAST_ROOM, NoEventsKnown, Opened, Pieces, RecordingError, topic_of
 
 Container = Callable[[Path, Callable[[Topic], bool], list[str]], Iterator[tuple[Topic, bytes]]]
 """A file's messages in order, of the topics that are wanted; each topic is asked for once. Damage is noted."""
@@ -54,7 +54,8 @@ def _packets(container: Container, file: Path, named: str, notes: list[str]) -> 
             continue
         yield packet
     if decode is None:
-        raise RecordingError("; ".join([_nothing(named, [*others], types), *notes]))
+        nothing = _nothing(named, [*others], types)
+        raise RecordingError("; ".join([nothing, *notes])) if notes else NoEventsKnown(nothing)
     if others and not named:
         notes.append(
             f"it holds events of {_listed(others)} too: read them as {file.name}#/{next(iter(others)).strip('/')}"

@@ -14,7 +14,7 @@ from spikesight.encoders.events import Events, SensorSize
 from spikesight.encoders.kernels import LARGEST_PACKET
 from spikesight.encoders.recordings.bags.messages import PACKET, Topic
 from spikesight.encoders.recordings.bags.packed import CUT_SHORT, unpacked
-from spikesight.encoders.recordings.format import Parts, RecordingError
+from spikesight.encoders.recordings.format import NoEventsKnown, Parts, RecordingError
 from spikesight.encoders.recordings.prophesee.writer import EVT3, encoded
 
 PACKET_US = 10_000  # of events in one message that is written
@@ -32,7 +32,7 @@ def _library(module: str) -> Any:
     try:
         return importlib.import_module(f"mcap.{module}")
     except ImportError as error:
-        raise RecordingError("MCAP files need mcap: pip install 'spikesight[ros]'") from error
+        raise NoEventsKnown("MCAP files need mcap: pip install 'spikesight[ros]'") from error
 
 
 def messages(path: Path, wanted: Callable[[Topic], bool], notes: list[str]) -> Iterator[tuple[Topic, bytes]]:

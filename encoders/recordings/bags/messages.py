@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from spikesight.encoders.events import Events, SensorSize, unwrap
 from spikesight.encoders.recordings.columns import sensor
-from spikesight.encoders.recordings.format import Decode, RecordingError
+from spikesight.encoders.recordings.format import Decode, NoEventsKnown
 from spikesight.encoders.recordings.prophesee import Evt3
 
 PACKET = (
@@ -54,9 +54,9 @@ class Fields:
     def __init__(self, data: bytes, cdr: bool) -> None:
         self.data, self.cdr, self.at = memoryview(data), cdr, 4 if cdr else 0
         if data[:4] == ZSTD:
-            raise RecordingError("its messages are packed one by one: unpack the bag with `ros2 bag convert`")
+            raise NoEventsKnown("its messages are packed one by one: unpack the bag with `ros2 bag convert`")
         if cdr and data[:2] != b"\0\1":
-            raise RecordingError("its messages are not little-endian CDR")
+            raise NoEventsKnown("its messages are not little-endian CDR")
 
     def number(self, kind: str) -> int:
         """An integer, by its letter in `struct`; CDR puts it at a multiple of its size."""
@@ -78,14 +78,14 @@ class Fields:
 
 
 class Messages:
-    """The messages of one topic, in order -> packets. Raises RecordingError for other fields than those known."""
+    """The messages of one topic, in order -> packets. Raises NoEventsKnown for other fields than those known."""
 
     def __init__(self, topic: Topic) -> None:
         self._topic, self._fields = topic, TYPES[topic.type]
         found = definitions(topic.definition)
         for name, fields in (("", self._fields), *([("Event", EVENT)] if self._fields is ARRAY else [])):
             if found and found.get(name) != fields:
-                raise RecordingError(f"its {topic.type} has other fields than those known here: {', '.join(fields)}")
+                raise NoEventsKnown(f"its {topic.type} has other fields than those known here: {', '.join(fields)}")
         evt3, packed = Evt3(), Packed()
         self._codecs: dict[str, Callable[[int], Decode]] = {
             "evt3": lambda _: evt3, "libcaer": Libcaer, "libcaer_cmp": packed.anew, "mono": Mono
@@ -105,9 +105,9 @@ class Messages:
         base, encoding = fields.number("Q"), fields.text()
         if encoding not in self._codecs:
             known = ", ".join(self._codecs)
-            raise RecordingError(f"its events are coded as '{encoding[:40]}', which is not known here ({known} are)")
+            raise NoEventsKnown(f"its events are coded as '{encoding[:40]}', which is not known here ({known} are)")
         if fields.number("B"):
-            raise RecordingError("its events are big-endian")
+            raise NoEventsKnown("its events are big-endian")
         events = np.frombuffer(fields.take(fields.number("I")), np.uint8)
         record = 2 if encoding in ("evt3", "libcaer_cmp") else 8
         return Packet(size, events[: len(events) // record * record], self._codecs[encoding](base))

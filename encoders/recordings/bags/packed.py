@@ -4,14 +4,14 @@ import importlib
 import io
 
 from spikesight.encoders.kernels import LARGEST_PACKET
-from spikesight.encoders.recordings.format import RecordingError
+from spikesight.encoders.recordings.format import NoEventsKnown, RecordingError
 
 CUT_SHORT = "the file is cut short"
 DAMAGED = "a damaged chunk of messages was left out"
 
 
 def unpacked(codec: str, data: bytes, size: int, notes: list[str]) -> bytes:
-    """`size` bytes, or as many as a damaged chunk gives, which is noted. Raises RecordingError for an unknown codec."""
+    """`size` bytes, or as many as a damaged chunk gives, which is noted. Raises NoEventsKnown for an unknown codec."""
     try:
         match codec:
             case "" | "none":
@@ -25,7 +25,7 @@ def unpacked(codec: str, data: bytes, size: int, notes: list[str]) -> bytes:
                 stream = importlib.import_module("zstandard").ZstdDecompressor().stream_reader(io.BytesIO(data))
                 found = stream.read(min(size, LARGEST_PACKET))
             case _:
-                raise RecordingError(f"it is packed with '{codec[:40]}', which is not known here")
+                raise NoEventsKnown(f"it is packed with '{codec[:40]}', which is not known here")
     except ImportError as error:
         raise RecordingError(f"it is packed with {codec}, which this Python lacks ({error})") from error
     except (RecordingError, MemoryError):

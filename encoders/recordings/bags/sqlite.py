@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from spikesight.encoders.kernels import LARGEST_PACKET
 from spikesight.encoders.recordings.bags.messages import Topic
-from spikesight.encoders.recordings.format import RecordingError
+from spikesight.encoders.recordings.format import NoEventsKnown, RecordingError
 
 if TYPE_CHECKING:
     import sqlite3
@@ -36,7 +36,7 @@ def messages(path: Path, wanted: Callable[[Topic], bool], notes: list[str]) -> I
             plain = "SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage > 0"
             tables = {name for (name,) in base.execute(plain)}
             if not {"topics", "messages"} <= tables:
-                raise RecordingError(
+                raise NoEventsKnown(
                     "; ".join(["it is a SQLite file but no ROS 2 bag: it lacks topics and messages", *notes])
                 )
             topics = _topics(base, "message_definitions" in tables)
