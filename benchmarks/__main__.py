@@ -2,9 +2,9 @@
 
     python -m benchmarks [--minutes 10] [--root FOLDER]
 
-Each benchmark runs in a process of its own, one thread, and keeps its rows in benchmarks/results/; none begins later
-than `--minutes`. Peers that are not installed are left out: pip install openvino snntorch spikingjelly. `make bench`
-runs every benchmark with its own settings instead, for an hour or two.
+Each benchmark runs in a process of its own, one thread but for `threads`, and keeps its rows in benchmarks/results/;
+none begins later than `--minutes`. Peers that are not installed are left out: pip install openvino snntorch
+spikingjelly. `make bench` runs every benchmark with its own settings instead, for an hour or two.
 """
 
 import argparse
@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PLAN = (
     "engine --tables sweep --networks resnet18 --sizes 224 --rates 2 7 15 30 50",
     "engine --tables streams",
+    "threads",
     "single_events --root {root}",
     "data --root {root}",
     "neurons --rounds 3",

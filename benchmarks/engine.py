@@ -227,7 +227,7 @@ def bench_trained_ann(file: Path, pictures: Path, rounds: int) -> None:
 # --- firing rates ---
 
 
-def peers(network: SpikingResNet, x_seq: Tensor) -> Variants:
+def peers(network: SpikingResNet, x_seq: Tensor, threads: int = 1) -> Variants:
     """The network in other runtimes, as far as they are installed."""
     found: Variants = {}
     with TemporaryDirectory() as folder:
@@ -235,17 +235,18 @@ def peers(network: SpikingResNet, x_seq: Tensor) -> Variants:
         if installed("onnxruntime") and installed("onnxscript"):
             file = exported(network, x_seq, Path(folder) / "network.onnx")
             int8 = quantised(file, x_seq)
-            found |= {"ONNX Runtime f32": onnx_runtime(file, x_seq), "ONNX Runtime int8": onnx_runtime(int8, x_seq)}
+            files = {"ONNX Runtime f32": file, "ONNX Runtime int8": int8}
+            found |= {label: onnx_runtime(path, x_seq, threads) for label, path in files.items()}
         if installed("openvino"):
             for precision in ("f32", "bf16"):
-                found[f"OpenVINO {precision}"] = openvino(network, x_seq, precision)
+                found[f"OpenVINO {precision}"] = openvino(network, x_seq, precision, threads)
             if int8 is not None:
-                found["OpenVINO int8"] = openvino(int8, x_seq, "bf16")
+                found["OpenVINO int8"] = openvino(int8, x_seq, "bf16", threads)
     return found
 
 
-def bench_sweep(name: str, size: int, rate: float, rounds: int, compiled: bool) -> None:
-    """ResNet-18, one sample, T steps at once, every neuron layer at `rate`."""
+def at_firing_rate(name: str, size: int, rate: float) -> tuple[SpikingResNet, Tensor, list[float]]:
+    """A network of random weights, one sample of T steps, and the rates that its neuron layers have on it."""
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(0)
     steps, channels = SIZES[size]
@@ -254,7 +255,13 @@ def bench_sweep(name: str, size: int, rate: float, rounds: int, compiled: bool) 
         x_seq = (torch.rand(steps, 1, 2, size, size, generator=generator) < 0.05).float()
     else:
         x_seq = torch.randn(1, 1, channels, size, size, generator=generator).expand(steps, -1, -1, -1, -1)
-    reached = at_rate(network, x_seq, rate)
+    return network, x_seq, at_rate(network, x_seq, rate)
+
+
+def bench_sweep(name: str, size: int, rate: float, rounds: int, compiled: bool) -> None:
+    """ResNet-18, one sample, T steps at once, every neuron layer at `rate`."""
+    steps, channels = SIZES[size]
+    network, x_seq, reached = at_firing_rate(name, size, rate)
     best = folded(network)
     engine = Engine(network, size, size)
     engines = {"engine": engine, "engine, dense alone": Engine(network, size, size, choice="dense")}

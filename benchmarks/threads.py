@@ -1,11 +1,14 @@
-"""What a second thread is worth: answers a second of one model in one thread and in two.
+"""What further threads are worth: one call in one thread and in all of them, beside the peers', by the wall clock.
 
-    python -m benchmarks.threads [--threads 2] [--rounds 5]
+    python -m benchmarks.threads [--threads N] [--rounds 15] [--rate 7]
 
-Wall time, so only a machine with idle cores says something; the line names its load.
+one call    ResNet-18 at T = 4, 3x224x224, at the stated firing rate, per cent; one step of 1 and of 32 streams of the
+            digit model
+many calls  answers a second of the digit model where as many Python threads ask
+
+Wall time, so only a machine with idle cores says something; the tables name its load.
 """
 
-import argparse
 import os
 import time
 from collections.abc import Callable
@@ -15,19 +18,73 @@ import numpy as np
 import torch
 
 import spikesight
+from benchmarks.common import report
+from benchmarks.common.networks import Variants, folded, inference
+from benchmarks.common.timing import begin, paired, print_table
+from benchmarks.engine import at_firing_rate, peers
 from spikesight.encoders.emulator.saccades import saccades
+from spikesight.models.engine.engine import Engine, engine_status, rounds_weights
+from spikesight.models.native.threads import use_threads
+
+SIZE, STEPS = 224, 20
+
+
+def with_threads(count: int, work: Callable[[], object]) -> Callable[[], object]:
+    """Work that the engine and PyTorch do in so many threads."""
+
+    def run() -> object:
+        use_threads(count)
+        torch.set_num_threads(count)
+        return work()
+
+    return run
+
+
+def in_each(work: Callable[[], object], name: str, count: int) -> Variants:
+    """The same work in one thread and in `count`."""
+    return {f"{name}, 1 thread": with_threads(1, work), f"{name}, {count} threads": with_threads(count, work)}
+
+
+def bench_image(rate: float, count: int, rounds: int) -> None:
+    """One image through ResNet-18."""
+    network, x_seq, _ = at_firing_rate("resnet18", SIZE, rate)
+    best = folded(network)
+    variants: Variants = {}
+    for precision in ("fp32", "bf16") if rounds_weights("bf16") else ("fp32",):
+        engine = Engine(network, SIZE, SIZE, precision=precision)
+        variants |= in_each(lambda engine=engine: engine.run(x_seq), f"engine {precision}", count)
+    variants |= in_each(inference(best, x_seq), "PyTorch, folded, channels last", count)
+    for number in (1, count):
+        made = peers(network, x_seq.contiguous(), number)
+        variants |= {f"{name}, {number} thread{'s' * (number > 1)}": run for name, run in made.items()}
+    base = "engine fp32, 1 thread"
+    title = f"resnet18, T = 4, 3x{SIZE}x{SIZE}, neurons fire at {rate:.0%}: wall clock"
+    print_table(title, paired(variants, base, rounds, time.perf_counter), base)
+
+
+def bench_streams(streams: int, count: int, rounds: int) -> None:
+    """One step of N streams of the digit model."""
+    classifier = spikesight.load("nmnist").classifier
+    shape = classifier.contract.shape
+    x_seq = (torch.rand(1, streams, *shape, generator=torch.Generator().manual_seed(0)) < 0.05).to(torch.uint8)
+    engine = Engine(classifier.network, *shape[1:])
+    state = engine.run(x_seq).state
+    variants = in_each(lambda: [engine.run(x_seq, state) for _ in range(STEPS)], "engine", count)
+    base = "engine, 1 thread"
+    timings = paired(variants, base, rounds, time.perf_counter)
+    print_table(f"nmnist: one step of {streams} stream(s), wall clock", timings, base, per=STEPS)
 
 
 def rate(work: Callable[[], object], threads: int) -> float:
     """How often a second `work` is done where so many threads do it at once."""
     with ThreadPoolExecutor(threads) as pool:
-        begin = time.perf_counter()
+        start = time.perf_counter()
         list(pool.map(lambda _: work(), range(threads)))
-        return threads / (time.perf_counter() - begin)
+        return threads / (time.perf_counter() - start)
 
 
-def table(threads: int, rounds: int) -> None:
-    """Print a line for each kind of work."""
+def bench_calls(count: int, rounds: int) -> None:
+    """As many Python threads as cores, each with calls of its own."""
     model, digit = spikesight.load("nmnist"), np.zeros((28, 28), np.uint8)
     digit[5:23, 13:16] = 255
     events, classifier = saccades(digit), model.classifier
@@ -36,18 +93,28 @@ def table(threads: int, rounds: int) -> None:
         "50 steps of 8 streams at once": lambda: classifier.run(x_seq, classifier.initial_state(8)),
         "20 recordings": lambda: [model.predict(events, (34, 34)) for _ in range(20)],
     }
-    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {classifier.runs_on}")
+    use_threads(1)
+    print(f"\n{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {classifier.runs_on}")
     for name, work in works.items():
         work()
-        found = [(rate(work, 1), rate(work, threads)) for _ in range(rounds)]
+        found = [(rate(work, 1), rate(work, count)) for _ in range(rounds)]
         one, many = (max(rates) for rates in zip(*found))
-        print(f"{name}: {one:.2f} a second in one thread, {many:.2f} in {threads}: {many / one:.2f} times as many")
+        print(f"{name}: {one:.2f} a second in one thread, {many:.2f} in {count}: {many / one:.2f} times as many")
+
+
+def main() -> None:
+    parser = report.parser(__doc__)
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="all of them")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rate", type=float, default=7, help="of the neurons, per cent")
+    args = parser.parse_args()
+    begin(engine_status())
+    bench_image(args.rate / 100, args.threads, args.rounds)
+    for streams in (1, 32):
+        bench_streams(streams, args.threads, args.rounds)
+    bench_calls(args.threads, min(args.rounds, 5))
+    report.write("threads", args.json)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=5)
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    table(args.threads, args.rounds)
+    main()

@@ -16,6 +16,7 @@ from spikesight.encoders.recordings.files import formats
 from spikesight.models.classifier import Classifier
 from spikesight.models.contract import CheckpointError
 from spikesight.models.native.memory import keep_membranes
+from spikesight.models.native.threads import threads, use_threads
 from spikesight.service.http.errors import Expired
 from spikesight.service.http.logs import event, log
 from spikesight.service.http.metrics import Metrics
@@ -68,8 +69,9 @@ class Runtime:
         self.processes.start()
         if not sandbox.version():
             event("decoders not confined", reason="no Landlock here: what reads uploads may open this user's files")
-        torch.set_num_threads(self.settings.threads)
-        cv2.setNumThreads(self.settings.threads)  # waking a second for a small picture takes longer than the picture
+        use_threads(self.settings.threads or threads())  # of the engine; those of the libraries spin
+        torch.set_num_threads(self.settings.threads or 1)
+        cv2.setNumThreads(1)  # waking a second for a small picture takes longer than the picture
         await asyncio.to_thread(self._load)
         with suppress(NotImplementedError, RuntimeError, ValueError):  # not the main thread, or no such signal here
             loop.add_signal_handler(signal.SIGHUP, self.reload)

@@ -70,7 +70,9 @@ class Settings(BaseSettings):
     deadline_s: float = Field(default=10, gt=0, description="seconds an answer may take; over it 504")
     grace_s: float = Field(default=0.5, ge=0, description="seconds between 'not ready' and closing the port")
     drain_s: float = Field(default=10, gt=0, description="seconds running requests get at shutdown")
-    threads: int = Field(default=1, ge=1, description="threads of the model")
+    threads: int | None = Field(
+        default=None, ge=1, description="threads that share a model's step; as many as the machine grants"
+    )
     log_format: str = Field(default="text", pattern="^(text|json)$", description="text or json")
 
     def check(self) -> None:

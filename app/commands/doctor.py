@@ -73,8 +73,9 @@ def check_compute() -> Iterator[Finding]:
     from spikesight.models.engine.densities import describe
     from spikesight.models.engine.engine import engine_status
     from spikesight.models.native.build import library
+    from spikesight.models.native.threads import threads
 
-    yield Finding("ok", "threads", f"{torch.get_num_threads()} for training (--threads); the service uses 1 a model")
+    yield Finding("ok", "threads", f"{torch.get_num_threads()} for training, {threads()} for a step (--threads)")
     status = engine_status()
     yield Finding("note" if "none" in status else "ok", "engine", status)
     if library() is not None:

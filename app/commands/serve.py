@@ -38,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--every-step", dest="sinks_every_step", action="store_true", help=every)
     add("--max-batch", type=int, help="streams and images stepped together (8)")
     add("--max-queue", type=int, help="requests waiting or running (32)")
-    add("--threads", type=int, help="threads of the model (1)")
+    add("--threads", type=int, help="threads that share a model's step (what the machine grants)")
     add("--cluster", action="store_true", default=False, help="serve from several processes, on Ray Serve ([cluster])")
     add("--replicas", type=int, default=2, metavar="N", help="processes of --cluster (2)")
     add("--log-format", choices=("text", "json"), help="how logs are written (text)")
@@ -83,8 +83,10 @@ def address(host: str, port: int, secure: bool) -> str:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM."""
-    threads = getattr(args, "threads", 1)
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # before torch is imported: spinning threads cost
+    from spikesight.models.native.threads import granted, use_threads
+
+    use_threads(granted())  # of the engine; those of the libraries spin:
+    os.environ.setdefault("OMP_NUM_THREADS", str(getattr(args, "threads", 1)))  # before torch is imported
     os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**24))  # before cv2 is imported
     settings = settings_from(args)
     settings.check()

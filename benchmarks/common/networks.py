@@ -105,24 +105,24 @@ def quantised(file: Path, x_seq: Tensor) -> Path:
     return made
 
 
-def onnx_runtime(file: Path, x_seq: Tensor) -> Callable[[], Any]:
-    """The exported network under ONNX Runtime, one thread."""
+def onnx_runtime(file: Path, x_seq: Tensor, threads: int = 1) -> Callable[[], Any]:
+    """The exported network under ONNX Runtime."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     return lambda: session.run(None, {"x_seq": x_seq.numpy()})
 
 
-def openvino(network: SpikingResNet | Path, x_seq: Tensor, precision: str) -> Callable[[], Any]:
-    """The network, or its ONNX file, under OpenVINO, one thread."""
+def openvino(network: SpikingResNet | Path, x_seq: Tensor, precision: str, threads: int = 1) -> Callable[[], Any]:
+    """The network, or its ONNX file, under OpenVINO."""
     import openvino as ov
 
     with torch.no_grad():
         source = network if isinstance(network, Path) else torch.export.export(LogitsAlone(network), (x_seq,))
         model = ov.convert_model(source)
-    options = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
+    options = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
     request = ov.Core().compile_model(model, "CPU", options).create_infer_request()
     return lambda: request.infer([x_seq.numpy()])
 

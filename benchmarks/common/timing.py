@@ -1,4 +1,5 @@
-"""Interleaved timing for the tables: rounds A B C, C B A, ratios paired round by round, on the process's CPU clock.
+"""Interleaved timing for the tables: rounds A B C, C B A, ratios paired round by round, on the process's CPU clock or,
+where several threads work, the wall's.
 
 A shared machine makes wall time worthless and even CPU time unsteady; a ratio of two things done moments apart holds.
 """
@@ -21,13 +22,18 @@ from spikesight.models.native.memory import keep_memory
 class Timing(NamedTuple):
     """Of one variant."""
 
-    milliseconds: float  # CPU, median of the rounds
+    milliseconds: float  # by the clock, median of the rounds
     ratio: float  # base's time / this one's, median of the rounds: above 1 is faster than the base
     low: float  # the smallest of these ratios
     high: float
 
 
-def paired(variants: dict[str, Callable[[], object]], base: str, rounds: int = 5) -> dict[str, Timing]:
+def paired(
+    variants: dict[str, Callable[[], object]],
+    base: str,
+    rounds: int = 5,
+    clock: Callable[[], float] = time.process_time,
+) -> dict[str, Timing]:
     """Time every variant in each round; `base` is the one all ratios refer to. Two warm-ups each are not counted."""
     for run in [*variants.values()] * 2:
         run()
@@ -35,9 +41,9 @@ def paired(variants: dict[str, Callable[[], object]], base: str, rounds: int = 5
     for number in range(rounds):
         for name in list(variants) if number % 2 == 0 else reversed(variants):
             gc.collect()
-            begin = time.process_time()
+            begin = clock()
             variants[name]()
-            spent[name].append(time.process_time() - begin)
+            spent[name].append(clock() - begin)
     timings: dict[str, Timing] = {}
     for name, seconds in spent.items():
         ratios = [b / s for b, s in zip(spent[base], seconds)]

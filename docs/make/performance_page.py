@@ -35,7 +35,7 @@ means that other work ran beside it. A benchmark that runs writes its rows there
 """
 SECTIONS = {
     "Engine": (
-        ("engine", "single_events", "convert"),
+        ("engine", "threads", "single_events", "convert"),
         "Event-driven inference on the CPU. It runs every network of the registry, with any LIF, IF, PLIF, CLIF or\n"
         "sliding PSN, and converted networks with binary, signed or multi-threshold neurons of up to 7 levels.\n"
         "PyTorch runs the rest, stream by stream, and `spikesight doctor` and the log line `model ready` say why:\n"

@@ -19,11 +19,14 @@ from spikesight.models.engine.densities import KINDS, Kind, default, is_known, k
 from spikesight.models.engine.engine import Engine, rounds_weights
 from spikesight.models.engine.plan import Plan, Writer, has_matrix_unit
 from spikesight.models.native.build import library
+from spikesight.models.native.threads import threads
 
 SIDES = {64: 20, 128: 14, 256: 7}  # of the maps, as large as such layers have, or as time allows; none of 512
 STEPS = {1: 18, 3: 2}  # of a kernel: frames in a run, as much work with either
 DENSITIES = (0.01, 0.05, 0.15, 0.4)  # at which events are timed
 SECONDS = 1.5  # at most
+HAND_OVERS = 20  # tries, of which the fastest counts
+BUSY_NS = 500_000  # of a hand-over: no core was free
 LEAST_RUNS, MOST_RUNS = 4, 10
 AGREEMENT = 1.3  # between the first runs' density and the later ones'
 MARGIN = 0.95  # a near tie is dense
@@ -74,7 +77,7 @@ def spikes_for(kind: Kind, density: float) -> Tensor:
 def prepare(kind: Kind) -> Timed:
     """Everything to be timed of a kind, warmed up."""
     plan = plan_for(kind)
-    events, dense = Engine.of(plan, "events"), Engine.of(plan, "dense")
+    events, dense = Engine.of(plan, "events", threads=1), Engine.of(plan, "dense", threads=1)
     inputs = {density: spikes_for(kind, density) for density in DENSITIES}
     timed: Timed = {density: lambda x=x: events.run(x) for density, x in inputs.items()}
     timed[None] = lambda: dense.run(inputs[DENSITIES[-1]])
@@ -134,14 +137,15 @@ def measure(kinds: list[Kind], seconds: float = SECONDS) -> dict[Kind, float]:
 
 
 def calibrated() -> None:
-    """Measure once a machine, before its first network is planned; nothing where the processor is known."""
-    if library() is None or is_known():
+    """Measure once a machine, before its first network is planned; no densities where the processor is known."""
+    if (kernels := library()) is None:
         return
     with _turn, suppress(OSError):  # no folder to keep it in: the defaults, which every process of the machine then has
         if kept_file().exists():
             return
         log.info("measuring which kernels are the faster on this processor, once: %.1f s at most", SECONDS)
-        kinds = [kind for kind in reversed(KINDS) if can_time(kind)]  # the fastest products first
+        kinds = [kind for kind in reversed(KINDS) if can_time(kind) and not is_known()]  # the fastest products first
         found = measure(kinds)
-        if 2 * len(found) >= len(kinds):  # else another start may find a quieter machine
-            keep({kind: round(found.get(kind, default(kind)), 4) for kind in kinds})
+        hand_over = kernels.engine_hand_over(HAND_OVERS) if threads() > 1 else 0
+        if 2 * len(found) >= len(kinds) and hand_over < BUSY_NS:  # else another start may find a quieter machine
+            keep({kind: round(found.get(kind, default(kind)), 4) for kind in kinds}, hand_over)

@@ -1,7 +1,8 @@
 """Break-even densities: below which share of events a convolution visits them, and from which it multiplies everything.
 
-A table of them is measured once a machine (`calibrate`) and kept in the cache, with the processor's name; known
-processors, and whatever a noisy machine could not measure, have the defaults below.
+A table of them is measured once a machine (`autotune`) and kept in the cache, with the processor's name; known
+processors, and whatever a noisy machine could not measure, have the defaults below. Beside it stands what it costs to
+have another thread help, of every machine.
 """
 
 import json
@@ -10,7 +11,7 @@ import tempfile
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from spikesight.models.native.build import build, cache_folder, library
 from spikesight.models.native.targets import fingerprint, processor_name
@@ -57,6 +58,7 @@ KINDS = [
 ]
 
 
+HAND_OVER_NS = 30_000  # where it was not measured
 THREE = {64: 0.13, 128: 0.1, 256: 0.11, 512: 0.2}  # by width: with wide layers the unit waits for its weights
 
 
@@ -83,24 +85,40 @@ def kept_file() -> Path:
     return cache_folder().parent / f"densities-{name}.json"
 
 
+def read_file() -> dict[str, Any]:
+    """What the kept file holds; empty where there is none."""
+    with suppress(OSError, ValueError, TypeError):
+        return dict(json.loads(kept_file().read_text()))
+    return {}
+
+
 def read_kept() -> dict[str, float]:
     """The table measured here; empty where there is none, or none that can be trusted."""
-    with suppress(OSError, ValueError, TypeError, AttributeError, KeyError):
-        found = json.loads(kept_file().read_text())["densities"]
+    with suppress(ValueError, TypeError, AttributeError, KeyError):
+        found = read_file()["densities"]
         return {name: float(value) for name, value in found.items() if 0 <= float(value) <= 1}
     return {}
 
 
-def keep(densities: dict[Kind, float]) -> None:
-    """Keep a table, unless another process was first: all processes of a machine then choose alike. Raises OSError."""
+def keep(densities: dict[Kind, float], hand_over: int) -> None:
+    """Keep what was measured, unless another process was first: all of a machine then choose alike. Raises OSError."""
     path = kept_file()
-    text = {"processor": processor_name(), "isa": build().isa, "densities": {str(k): v for k, v in densities.items()}}
+    table_of = {str(kind): density for kind, density in densities.items()}
+    text = {"processor": processor_name(), "isa": build().isa, "densities": table_of, "hand_over_ns": hand_over}
     with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".json") as file:
         file.write(json.dumps(text, indent=1))
         file.flush()
         with suppress(FileExistsError):
             os.link(file.name, path)
     table.cache_clear()
+    hand_over_ns.cache_clear()
+
+
+@cache
+def hand_over_ns() -> int:
+    """Nanoseconds until a thread that slept has helped, on this machine."""
+    kept = read_file().get("hand_over_ns")
+    return kept if isinstance(kept, int) and kept > 0 else HAND_OVER_NS
 
 
 @cache
@@ -130,4 +148,7 @@ def describe() -> str:
         for kind, value in chosen.items()
         if (kind.kernel, kind.binary, kind.width) == SHOWN
     ]
-    return f"on {processor_name()} events are visited below {', '.join(shares)} of a 3x3 convolution ({source})"
+    return (
+        f"on {processor_name()} events are visited below {', '.join(shares)} of a 3x3 convolution ({source}); "
+        f"another thread helps from {2 * hand_over_ns() / 1000:.0f} us of work on"
+    )

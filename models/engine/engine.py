@@ -18,11 +18,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from spikesight.models.engine.densities import hand_over_ns
 from spikesight.models.engine.plan import KINDS, Plan, padded, set_pace
 from spikesight.models.engine.plan_converted import make_converted_plan, unplanned
 from spikesight.models.engine.plan_resnet import make_plan
 from spikesight.models.engine.structs import NativeBuffer, NativeLayer, NativeRun
 from spikesight.models.native.build import build, library
+from spikesight.models.native.threads import threads
 from spikesight.models.networks.converted.network import ConvertedNetwork
 from spikesight.models.networks.resnet import SpikingResNet
 from spikesight.models.networks.taught import TaughtNetwork
@@ -93,7 +95,8 @@ def can_run(network: nn.Module) -> bool:
 
 class Engine:
     """A network compiled for inputs of one size. It keeps no stream's state, and several threads may run it at once:
-    each call has memory of its own, so that there is as much of it as calls were ever made together.
+    each call has memory of its own, so that there is as much of it as calls were ever made together. Of those that are
+    made at once one has further threads (`native.threads`) to share its work with, where that pays; no bit changes.
 
     The state is {"membranes": float32 [N, M]}. `choice` forces one kernel ("events" or "dense"): for tests and
     benchmarks. `precision` "bf16" rounds the weights that spikes meet to bfloat16, so
@@ -130,17 +133,17 @@ class Engine:
         self._open(plan, choice, head)
 
     @classmethod
-    def of(cls, plan: Plan, choice: str) -> "Engine":
+    def of(cls, plan: Plan, choice: str, threads: int | None = None) -> "Engine":
         """One that runs layers planned by hand, where there are kernels."""
         engine = cls.__new__(cls)
-        engine._open(plan, choice)
+        engine._open(plan, choice, threads=threads)
         return engine
 
-    def _open(self, plan: Plan, choice: str, head: "TaughtHead | None" = None) -> None:
+    def _open(self, plan: Plan, choice: str, head: "TaughtHead | None" = None, threads: int | None = None) -> None:
         """Hand a plan to the native side."""
         lib = library()
         assert lib is not None
-        self.plan, self._choice, self.library, self._head = plan, choice, lib, head
+        self.plan, self._choice, self.library, self._head, self._threads = plan, choice, lib, head, threads
         self.shape, self.classes, self.state_size = plan.shape, plan.classes, plan.state_size
         layers = (NativeLayer * len(plan.layers))(*plan.layers)
         buffers = (NativeBuffer * len(plan.buffers))(*plan.buffers)
@@ -188,7 +191,7 @@ class Engine:
         raster, rates = torch.empty(streams, rows, dtype=torch.uint8), torch.empty(steps, streams, width)
         call = NativeRun(steps, streams, x_is_float=x.dtype != torch.uint8, state_size=self.state_size, frozen=frozen)
         call.spike_layers, call.raster_rows, call.rates_size = layers, rows, width
-        call.force = CHOICES[self._choice]
+        call.force, call.threads, call.hand_over = CHOICES[self._choice], self._threads or threads(), hand_over_ns()
         pointers = {"x": x, "before": before, "after": after, "logits": logits}
         pointers |= {"layer_spikes": layer_spikes, "synops": synops, "raster": raster, "rates": rates}
         for name, tensor in pointers.items():

@@ -60,7 +60,10 @@ class NativeRun(ctypes.Structure):
         *((n, POINTER) for n in ("before", "after")),
         ("state_size", NUMBER),
         *((n, POINTER) for n in ("logits", "layer_spikes", "synops", "raster", "rates")),
-        *((n, NUMBER) for n in ("spike_layers", "raster_rows", "rates_size", "force", "frozen")),
+        *(
+            (n, NUMBER)
+            for n in ("spike_layers", "raster_rows", "rates_size", "force", "threads", "hand_over", "frozen")
+        ),
     ]
 
 

@@ -142,7 +142,7 @@ class Cluster:
 
         options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
         if self._local:
-            cores = max(os.cpu_count() or 1, self._replicas * self._settings.threads)
+            cores = max(os.cpu_count() or 1, self._replicas * (self._settings.threads or 1))
             options |= {"num_cpus": cores, "include_dashboard": False}
         ray.init(**options)
         try:
@@ -172,7 +172,7 @@ class Cluster:
     def _deploy(self) -> None:
         from ray import serve
 
-        threads = self._settings.threads
+        threads = self._settings.threads or 1
         made = serve.deployment(Replica).options(  # type: ignore[attr-defined]
             name="replica",
             num_replicas=self._replicas,

@@ -3,8 +3,9 @@
 A container's limit is its control group's, and whoever goes over it is killed: the decoders' limits have to fit in.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
+
+from spikesight.models.native.threads import MOUNTED, OWN, groups, lines
 
 MIB = 2**20
 SERVICE = 448 * MIB  # of the service itself and of the decoders' warm process, with the shipped models
@@ -13,24 +14,24 @@ CALLS, FEW = 4, 2  # at once: more than cores, so that two slow ones leave room;
 ENOUGH = 256 * MIB  # of one call, before more of them run at once
 KILLS = ("memory.events", "memory.oom_control")  # files with a line "oom_kill N": v2 and v1
 FILES = ("memory.max", "memory.limit_in_bytes")
-OWN, MOUNTED, TOTAL = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"), Path("/proc/meminfo")
+TOTAL = Path("/proc/meminfo")
 
 
 def limit(own: Path = OWN, mounted: Path = MOUNTED, total: Path = TOTAL) -> int | None:
     """Bytes that this process and its children may take: the least of the machine's memory and the limits of the
     control groups (v1 and v2) that it is in; None where the system says nothing.
     """
-    found = [int(line.split()[1]) * 1024 for line in _lines(total) if line.startswith("MemTotal:")]
-    for group in _groups(own, mounted):
+    found = [int(line.split()[1]) * 1024 for line in lines(total) if line.startswith("MemTotal:")]
+    for group in groups("memory", own, mounted):
         for name in FILES:
-            found += [int(text) for text in _lines(group / name) if text.isdecimal()]
+            found += [int(text) for text in lines(group / name) if text.isdecimal()]
     return min(found, default=None)
 
 
 def oom_kills(own: Path = OWN, mounted: Path = MOUNTED) -> int:
     """How many processes of this control group the kernel has ended for want of memory; 0 where it does not say."""
-    for group in _groups(own, mounted):
-        for line in (line for name in KILLS for line in _lines(group / name)):
+    for group in groups("memory", own, mounted):
+        for line in (line for name in KILLS for line in lines(group / name)):
             if line.startswith("oom_kill "):
                 return int(line.split()[1])
     return 0
@@ -50,21 +51,3 @@ def shares(limit: int | None) -> tuple[int, int]:
     sizes = {calls: (limit - SERVICE) // (2 * calls + 2) for calls in (CALLS, FEW)}
     calls = CALLS if sizes[CALLS] >= ENOUGH else FEW
     return calls, max(LEAST, min(MOST, sizes[calls]))
-
-
-def _groups(own: Path, mounted: Path) -> Iterator[Path]:
-    """The folders of this process's control groups, from its own up; inside a container some are not there."""
-    for line in _lines(own):
-        _, controllers, path = line.split(":", 2)
-        if controllers and "memory" not in controllers.split(","):
-            continue
-        for root in (mounted / "memory",) if controllers else (mounted, mounted / "unified"):
-            group = root / path.lstrip("/")
-            yield from (folder for folder in (group, *group.parents) if folder.is_relative_to(root))
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text().splitlines()
-    except OSError:
-        return []

@@ -4,6 +4,8 @@
 #include "engine/scatter.h"
 #include "threads.h"
 
+#include <vector>
+
 extern "C" {
 
 struct EventConvolution {
@@ -18,6 +20,8 @@ struct EventConvolution {
 }
 
 namespace {
+
+using spikesight::share;
 
 template <typename T>
 void forward(const EventConvolution& e, const T* x, int64_t first, int64_t last) {

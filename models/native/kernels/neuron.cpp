@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <vector>
 
 extern "C" {
 
@@ -22,6 +23,8 @@ struct Neurons {
 }
 
 namespace {
+
+using spikesight::share;
 
 // Neurons walked through time together: long runs of memory for the prefetcher, buffers small enough for the cache.
 constexpr int64_t FORWARD_BLOCK = 4096, BACKWARD_BLOCK = 2048, BACKWARD_FLOATS = 1 << 16;

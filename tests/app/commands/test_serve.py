@@ -12,6 +12,7 @@ from spikesight.app.cli import main
 from spikesight.app.commands import serve
 from spikesight.models.checkpoint import save
 from spikesight.models.contract import Card, Contract
+from spikesight.models.native.threads import use_threads
 from spikesight.models.networks.resnet import NETWORKS, SpikingResNet
 from spikesight.service.settings import Settings
 
@@ -101,6 +102,7 @@ def test_libraries_are_told_before_they_are_imported(
     monkeypatch.setattr(os, "environ", environment := {})
     monkeypatch.setattr(serve, "serve_on", lambda sock, *_: sock.getsockname()[0] == "127.0.0.1")
     assert serve.run(given("--port", "0", *words))
+    use_threads(None)
     assert environment["OMP_NUM_THREADS"] == threads
     assert "OPENCV_IO_MAX_IMAGE_PIXELS" in environment
 

@@ -19,9 +19,11 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty folder for the table, on a processor that nobody knows."""
     monkeypatch.setenv("SPIKESIGHT_CACHE", str(tmp_path))
     monkeypatch.setattr(densities, "KNOWN", ())
-    densities.table.cache_clear()
+    for kept in (densities.table, densities.hand_over_ns):
+        kept.cache_clear()
     yield tmp_path
-    densities.table.cache_clear()
+    for kept in (densities.table, densities.hand_over_ns):
+        kept.cache_clear()
 
 
 def seconds(*events: float, dense: float) -> dict[float | None, float]:
@@ -75,7 +77,7 @@ def test_a_table_is_measured_once_and_the_first_process_wins(cache: Path, monkey
     assert "measured here" in densities.describe()
     monkeypatch.setattr(autotune, "measure", lambda _: pytest.fail("measured again"))
     autotune.calibrated()
-    densities.keep({kind: 0.5})  # of a process that began at the same time
+    densities.keep({kind: 0.5}, 1)  # of a process that began at the same time
     assert densities.table()[kind] == 0.123
     (file,) = cache.glob("*.json")
     assert json.loads(file.read_text())["processor"]
@@ -87,9 +89,35 @@ def test_a_machine_too_busy_to_measure_tries_again(cache: Path, monkeypatch: pyt
     autotune.calibrated()
     assert not list(cache.glob("*.json"))
     assert "defaults" in densities.describe()
-    monkeypatch.setattr(densities, "KNOWN", ("",))  # a processor that is known
-    monkeypatch.setattr(autotune, "measure", lambda _: pytest.fail("measured again"))
+
+
+@native
+def test_of_a_known_processor_only_the_hand_over_is_measured(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(densities, "KNOWN", ("",))
+    monkeypatch.setattr(autotune, "measure", lambda kinds: dict.fromkeys(kinds, 0.123))
     autotune.calibrated()
+    assert list(cache.glob("*.json"))
+    assert densities.table() == {kind: default(kind) for kind in KINDS}
+    assert "shipped for this processor" in densities.describe()
+
+
+@native
+@pytest.mark.usefixtures("cache")
+def test_a_hand_over_is_kept_and_one_that_is_none_is_not_trusted() -> None:
+    usual = densities.hand_over_ns()
+    densities.keep({}, 3 * usual)
+    assert densities.hand_over_ns() == 3 * usual
+    for wrong in (0, -1, "5", None):
+        densities.kept_file().write_text(json.dumps({"hand_over_ns": wrong}))
+        densities.hand_over_ns.cache_clear()
+        assert densities.hand_over_ns() == usual
+
+
+@native
+def test_another_threads_help_is_timed() -> None:
+    kernels = library()
+    assert kernels is not None
+    assert kernels.engine_hand_over(3) > 0
 
 
 @native

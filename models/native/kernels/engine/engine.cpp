@@ -14,29 +14,17 @@
 #include "plan.h"
 #include "readout.h"
 
-#include <ctime>
-
 namespace {
 
-int64_t nanoseconds() {
-    timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * 1'000'000'000 + now.tv_nsec;
-}
-
-void prepare(Workspace& work, const Run& run, const Convolution& conv, const Convolution* sharing, int64_t f, char* memory, Input& out,
-             Statistics& statistics) {
+void prepare(Workspace& work, const Run& run, const Convolution& conv, const Convolution* sharing, int64_t f, char* memory, Input& out) {
     const Buffer& b = work.buffers[conv.buffer];
     const char* frame = work.frame(conv.buffer, f);
-    const int64_t sum = typed(b, frame, [&](const auto* data) { return reached(data, b, conv.reach); });
-    int64_t possible = 0;
-    for (int64_t p = 0; p < b.height * b.width; ++p) possible += conv.reach[p];
-    possible *= b.channels;
-    out.reached = sum;
-    run.synops[f / run.steps] += sum * conv.fan_out;
-    out.events = run.force ? run.force == 1 : double(sum) < conv.density * double(possible);
+    out.reached = typed(b, frame, [&](const auto* data) { return reached(data, b, conv.reach); });
+    out.possible = 0;
+    for (int64_t p = 0; p < b.height * b.width; ++p) out.possible += conv.reach[p];
+    out.possible *= b.channels;
+    out.events = run.force ? run.force == 1 : double(out.reached) < conv.density * double(out.possible);
     out.events = out.events && can_scatter(conv) && (!sharing || can_scatter(*sharing));
-    statistics.reached += sum, statistics.possible += possible, statistics.frames += 1, statistics.scattered += out.events;
     const bool half = HAS_PAIRS && conv.by_pair && (!sharing || sharing->by_pair);
     typed(b, frame, [&](const auto* data) {
         if (out.events) list_frame(data, b, memory, out);
@@ -115,10 +103,10 @@ bool can_fuse(const std::vector<Layer>& layers, size_t number) {
 }
 
 // The sums of a pool's rows, from those of its convolution's rows that they see.
-void fill_fused(Workspace& work, const Layer& conv, const Layer& layer, int64_t group_frame, int64_t number, const Band& band) {
+void fill_fused(Workspace& work, const Layer& conv, const Layer& layer, int64_t group_frame, int64_t number, const Band& band, Memory& scratch) {
     const int64_t chunk = layer.chunk, pad = layer.pool == 3 ? 0 : 1, row = conv.width * chunk;
     const int64_t first = std::max<int64_t>(0, 2 * band.first - pad), last = std::min(conv.height, 2 * band.last);
-    auto* sums = reinterpret_cast<float*>(work.scratch.get((last - first) * row * 4));
+    auto* sums = reinterpret_cast<float*>(scratch.get((last - first) * row * 4));
     begin_sums(conv.bias + number * chunk, chunk, (last - first) * conv.width, sums);
     convolve(work.mains[group_frame], work.buffers[conv.main.buffer], conv.main, number, chunk, Band{first, last, conv.width, sums});
     const Buffer rows{1, conv.height, conv.width, chunk, 0, 0};
@@ -157,7 +145,8 @@ void finish_rows(Workspace& work, const Run& run, const Layer& layer, int64_t f,
         const float* before = begins && run.state_before ? run.state_before + place : after;
         if (begins && !run.state_before) rest(layer, after, pixels, first);
         auto* out = reinterpret_cast<uint8_t*>(work.frame(layer.spikes, f)) + at;
-        run.layer_spikes[n * run.spike_layers + layer.neuron - 1] += firing(layer)(layer, band.sums, before, after, out, pixels, first);
+        const int64_t fired = firing(layer)(layer, band.sums, before, after, out, pixels, first);
+        __atomic_fetch_add(run.layer_spikes + n * run.spike_layers + layer.neuron - 1, fired, __ATOMIC_RELAXED);  // other rows' threads
     } else if (layer.spikes >= 0) {  // a pool of spikes
         auto* out = reinterpret_cast<uint8_t*>(work.frame(layer.spikes, f)) + at + first;
         const int64_t chunk = layer.chunk, channels = layer.channels;
@@ -174,67 +163,79 @@ void finish_band(Workspace& work, const Run& run, const Layer& layer, int64_t f,
         finish_rows(work, run, layer, f, first, Band{y, std::min(band.last, y + rows), band.width, band.sums + (y - band.first) * row});
 }
 
-void run_layer(Workspace& work, const Group& run, size_t number) {
+// Rows of a layer's output that are summed together: as many as stay in the cache, and so few that every thread has some.
+int64_t rows_together(const Layer& layer, int64_t others, int64_t threads) {
+    const int64_t near = std::max<int64_t>(16384 / (layer.width * layer.chunk), 4);
+    const int64_t bands = std::max(ceil_div(layer.height, near), threads == 1 ? 1 : ceil_div(4 * threads, others));
+    return std::max(ceil_div(layer.height, bands), std::min<int64_t>(layer.height, 4));
+}
+
+void run_layer(Workspace& work, const Group& run, size_t number, Crew& crew) {
     const Layer& layer = work.layers[number];
     const bool fused = work.fused[number], convolves = !layer.pool || fused;
     const Layer& source = fused ? work.layers[number - 1] : layer;  // whose inputs are taken
     Statistics* statistics = &work.statistics[2 * (fused ? number - 1 : number)];  // of main and side
-    const int64_t frames = run.steps * run.streams;
+    const int64_t steps = run.steps, frames = steps * run.streams, chunks = layer.channels / layer.chunk;
     const bool same = work.frozen[source.main.buffer] && layer.side.buffer < 0 && layer.before.buffer < 0;  // sums of all steps
-    const int64_t rows = std::clamp<int64_t>(16384 / (layer.width * layer.chunk), std::min<int64_t>(layer.height, 4), layer.height);
-    auto* sums = reinterpret_cast<float*>(work.band.get(rows * layer.width * layer.chunk * 4));
     const bool side = layer.side.buffer >= 0 && layer.side.buffer != layer.main.buffer;
+    const Convolution* sharing = layer.side.buffer == layer.main.buffer ? &layer.side : nullptr;
     const size_t main_bytes = convolves ? input_bytes(work.buffers[source.main.buffer], source.main.pad) : 0;
     const size_t side_bytes = side ? input_bytes(work.buffers[layer.side.buffer], layer.side.pad) : 0;
     const int64_t group = std::clamp<int64_t>((32 << 20) / (main_bytes + side_bytes + 1), 1, frames);
+    const int64_t inputs = !convolves ? 0 : side || sharing ? 2 : 1;
     char* main_memory = work.main.get(group * main_bytes + 64);
     char* side_memory = work.side.get(group * side_bytes + 64);
     work.mains.resize(group), work.sides.resize(group);
     for (int64_t begin = 0; begin < frames; begin += group) {
         const int64_t end = std::min(frames, begin + group);
-        for (int64_t f = begin; f < end && convolves; ++f) {
-            const Convolution* sharing = layer.side.buffer == layer.main.buffer ? &layer.side : nullptr;
-            Input& in = work.mains[f - begin];
-            if (f > begin && f % run.steps && work.frozen[source.main.buffer]) {
-                in = work.mains[f - begin - 1];
-                run.synops[f / run.steps] += in.reached * source.main.fan_out;
-                continue;
-            }
-            prepare(work, run, source.main, sharing, f, main_memory + (f - begin) * main_bytes, in, statistics[0]);
-            if (side) prepare(work, run, layer.side, nullptr, f, side_memory + (f - begin) * side_bytes, work.sides[f - begin], statistics[1]);
-            else if (sharing) {
+        const auto repeats = [&](int64_t f) { return f > begin && f % steps && work.frozen[source.main.buffer]; };
+        crew.share(inputs * (end - begin), [&](int64_t, int64_t job) {
+            const int64_t f = begin + job / inputs, place = f - begin;
+            if (repeats(f)) return;
+            if (job % inputs == 0) prepare(work, run, source.main, sharing, f, main_memory + place * main_bytes, work.mains[place]);
+            else if (side) prepare(work, run, layer.side, nullptr, f, side_memory + place * side_bytes, work.sides[place]);
+            else {
                 const Buffer& b = work.buffers[layer.side.buffer];
-                const int64_t sum = typed(b, work.frame(layer.side.buffer, f), [&](const auto* data) { return reached(data, b, layer.side.reach); });
-                run.synops[f / run.steps] += sum * layer.side.fan_out;
+                work.sides[place].reached = typed(b, work.frame(layer.side.buffer, f), [&](const auto* data) { return reached(data, b, layer.side.reach); });
             }
+        });
+        for (int64_t f = begin; f < end && convolves; ++f) {
+            Input& in = work.mains[f - begin];
+            if (repeats(f)) in = work.mains[f - begin - 1];
+            else statistics[0].add(in);
+            if (side) statistics[1].add(work.sides[f - begin]);
+            run.synops[f / steps] += in.reached * source.main.fan_out;
+            if (inputs == 2) run.synops[f / steps] += work.sides[f - begin].reached * layer.side.fan_out;
         }
-        for (int64_t chunk = 0; chunk < layer.channels / layer.chunk; ++chunk)
-            for (int64_t next, f = begin; f < end; f = next) {  // one stream's frames of the group
-                next = std::min(end, (f / run.steps + 1) * run.steps);
-                for (int64_t y = 0; y < layer.height; y += rows) {
-                    const Band band{y, std::min(layer.height, y + rows), layer.width, sums};
-                    for (int64_t g = f; g < next; ++g) {
-                        if (g > f && same) {
-                        } else if (fused) fill_fused(work, source, layer, g - begin, chunk, band);
-                        else fill(work, layer, g, g - begin, chunk, band);
-                        finish_band(work, run, layer, g, chunk * layer.chunk, band);
-                    }
-                }
+        const int64_t first = begin / steps, streams = (end - 1) / steps - first + 1;  // that have frames in the group
+        const int64_t rows = rows_together(layer, chunks * streams, crew.threads), bands = ceil_div(layer.height, rows);
+        crew.share(chunks * streams * bands, [&](int64_t thread, int64_t job) {
+            const int64_t chunk = job / (streams * bands), n = first + job / bands % streams, y = job % bands * rows;
+            Desk& desk = work.desks[thread];
+            const Band band{y, std::min(layer.height, y + rows), layer.width, reinterpret_cast<float*>(desk.band.get(rows * layer.width * layer.chunk * 4))};
+            const int64_t f = std::max(begin, n * steps), next = std::min(end, (n + 1) * steps);
+            for (int64_t g = f; g < next; ++g) {
+                if (g > f && same) {
+                } else if (fused) fill_fused(work, source, layer, g - begin, chunk, band, desk.scratch);
+                else fill(work, layer, g, g - begin, chunk, band);
+                finish_band(work, run, layer, g, chunk * layer.chunk, band);
             }
+        });
     }
-    for (int64_t f = 0; f < frames; ++f) {
-        const int64_t n = f / run.steps, t = f % run.steps;
-        const auto* spikes = layer.neuron ? reinterpret_cast<const uint8_t*>(work.frame(layer.spikes, f)) : nullptr;
-        if (spikes) note_raster(layer, spikes, run.raster + n * run.raster_rows + layer.raster_first);
-        if (layer.rate_channels) note_rates(layer, spikes, run.rates + (t * run.all + n) * run.rates_size + layer.rate_first);
-        if (layer.after.buffer >= 0) add_after(work, layer, f);
-    }
+    if (layer.raster_rows || layer.rate_channels || layer.after.buffer >= 0)
+        crew.share(frames, [&](int64_t, int64_t f) {
+            const int64_t n = f / steps, t = f % steps;
+            const auto* spikes = layer.neuron ? reinterpret_cast<const uint8_t*>(work.frame(layer.spikes, f)) : nullptr;
+            if (spikes) note_raster(layer, spikes, run.raster + n * run.raster_rows + layer.raster_first);
+            if (layer.rate_channels) note_rates(layer, spikes, run.rates + (t * run.all + n) * run.rates_size + layer.rate_first);
+            if (layer.after.buffer >= 0) add_after(work, layer, f);
+        });
 }
 
 void read_out(Workspace& work, const Group& run) {
     const Readout& r = work.readout;
     const Buffer& b = work.buffers[r.buffer];
-    auto* sums = reinterpret_cast<int32_t*>(work.scratch.get((b.channels + r.padded) * 4));
+    auto* sums = reinterpret_cast<int32_t*>(work.desks[0].scratch.get((b.channels + r.padded) * 4));
     auto* out = reinterpret_cast<float*>(sums + b.channels);
     for (int64_t f = 0; f < run.steps * run.streams; ++f) {
         const int64_t n = f / run.steps, t = f % run.steps;
@@ -244,33 +245,53 @@ void read_out(Workspace& work, const Group& run) {
     }
 }
 
-void run_group(Workspace& work, const Group& run) {
+void run_group(Workspace& work, const Group& run, Crew& crew) {
+    Crew alone(1);
     take_input(work, run);
     for (size_t i = 0; i < work.layers.size(); ++i) {
         if (i + 1 < work.layers.size() && work.fused[i + 1]) continue;
-        const int64_t begin = nanoseconds();
-        run_layer(work, run, i);
-        work.statistics[2 * (work.fused[i] ? i - 1 : i)].nanoseconds += nanoseconds() - begin;
+        const int64_t frames = run.steps * run.streams, begin = nanoseconds(), before = crew.spent();
+        run_layer(work, run, i, pays(work.cost[i] * frames, run) ? crew : alone);
+        const int64_t took = nanoseconds() - begin + crew.spent() - before;
+        work.statistics[2 * (work.fused[i] ? i - 1 : i)].nanoseconds += took;
+        work.cost[i] = took / frames;
     }
     read_out(work, run);
 }
 
-// Whether there was memory for it.
-bool run_all(Workspace& work, const Run& run) {
+// Neighbouring streams of a run; whether there was memory for them.
+bool run_streams(Workspace& work, const Run& run, int64_t first, int64_t last, Crew& crew) {
+    if (first == last) return true;
     work.buffers[0].is_float = run.x_is_float;
     work.steps = run.steps;
     work.frozen.assign(work.buffers.size(), false);
     work.frozen[0] = run.frozen;
     const Layer& stem = work.layers[0];
     if (stem.current >= 0 && !stem.neuron) work.frozen[stem.current] = run.frozen;
-    const int64_t company = work.company(run.streams);
+    if (int64_t(work.desks.size()) < crew.threads) work.desks.resize(crew.threads);
+    const int64_t company = work.company(last - first);
     if (!work.reserve(run.steps * company)) return false;
+    for (; first < last; first += company) run_group(work, group_of(work, run, first, std::min(company, last - first)), crew);
+    return true;
+}
+
+// Threads have streams of their own where there are enough, else they share every layer of the streams that are left.
+bool run_all(Engine& of, Workspace& work, const Run& run) {
     memset(run.layer_spikes, 0, run.streams * run.spike_layers * 8);
     memset(run.synops, 0, run.streams * 8);
     memset(run.raster, 0, run.streams * run.raster_rows);
-    for (int64_t first = 0; first < run.streams; first += company)
-        run_group(work, group_of(work, run, first, std::min(company, run.streams - first)));
-    return true;
+    int64_t frame = 0, longest = 0;
+    for (const int64_t cost : work.cost) frame += cost, longest = std::max(longest, cost);
+    Crew crew(pays(frame * run.steps * run.streams, run) ? run.threads : 1, run.hand_over), alone(1);
+    const int64_t left = pays(longest * run.steps, run) ? run.streams % crew.threads : 0;
+    const int64_t apart = crew.threads == 1 ? 0 : run.streams - left, company = std::max<int64_t>(1, ceil_div(apart, 2 * crew.threads));
+    std::atomic<bool> whole{true};
+    crew.share(ceil_div(apart, company), [&](int64_t thread, int64_t job) {
+        Workspace* mine = thread ? of.take() : &work;
+        if (!run_streams(*mine, run, job * company, std::min(apart, (job + 1) * company), alone)) whole = false;
+        if (thread) of.give_back(mine);
+    });
+    return whole && run_streams(work, run, apart, run.streams, crew);
 }
 
 }  // namespace
@@ -298,13 +319,33 @@ void engine_free(void* engine) { delete static_cast<Engine*>(engine); }
 int64_t engine_run(void* engine, const Run* run) {
     auto& of = *static_cast<Engine*>(engine);
     Workspace* work = of.take();
-    const bool whole = run_all(*work, *run);
+    const bool whole = run_all(of, *work, *run);
     of.give_back(work);
     return !whole;
 }
 
 // As `Engine::look` has it.
 void engine_statistics(void* engine, int64_t* out) { static_cast<Engine*>(engine)->look(out); }
+
+// Nanoseconds until a thread that sleeps has come to help and both are done, the least of some tries; 0 where there is none.
+int64_t engine_hand_over(int64_t tries) {
+    constexpr int64_t ASLEEP = 200'000, AT_MOST = 5'000'000;
+    int64_t least = 0;
+    Crew crew(2);
+    for (int64_t i = 0; i < tries && crew.threads == 2; ++i) {
+        const timespec pause{0, ASLEEP};
+        nanosleep(&pause, nullptr);
+        std::atomic<int> here{0};
+        const int64_t begin = nanoseconds();
+        crew.share(2, [&](int64_t, int64_t) {
+            ++here;
+            spikesight::soon(AT_MOST, [&] { return here.load() == 2; });
+        });
+        const int64_t took = nanoseconds() - begin;
+        least = i ? std::min(least, took) : took;
+    }
+    return least;
+}
 
 // Whether the library multiplies by a matrix unit, and the system lets it.
 int64_t engine_has_matrix_unit() { return has_matrix_unit(); }

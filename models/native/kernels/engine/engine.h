@@ -71,6 +71,7 @@ struct Run {
     float* rates;           // [T, N, S]: shares of channels' neurons that fired in each place, of layers that note them
     int64_t spike_layers, raster_rows, rates_size;
     int64_t force;   // 0: choose; 1: always scatter; 2: always dense
+    int64_t threads, hand_over;  // that may share the work; what another's beginning and end cost, in nanoseconds
     int64_t frozen;  // the input is the same in all steps: x is [N, C, H, W], and the first layer sums it once
 };
 }

@@ -20,6 +20,8 @@ struct Memory {  // grows, never shrinks, 64-byte aligned, huge pages where the 
         }
         return data;
     }
+    Memory() = default;
+    Memory(Memory&& other) noexcept : data(other.data), size(other.size) { other.data = nullptr, other.size = 0; }
     ~Memory() { free(data); }
 };
 
@@ -32,7 +34,8 @@ struct Input {  // one frame, ready for one of the kernels
     const float* value;     // theirs, unless all are 1
     const float* padded;    // [H + 2 pad][W + 2 pad][C]
     const uint16_t* halves;  // the same as bfloat16, in place of it
-    int64_t pad, reached;   // reached: outputs that meet a non-zero input, over all pixels and channels
+    int64_t pad;
+    int64_t reached, possible;  // outputs that meet a non-zero input, over all pixels and channels; that could meet one
 };
 
 // f(data) with the type that the buffer's frames have.

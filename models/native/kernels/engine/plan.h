@@ -1,14 +1,19 @@
 // A network as it is called: its plan, the memory of a call, and the streams of a call that go through its layers together.
 #pragma once
 #include "inputs.h"
+#include "../threads.h"
 
 #include <pthread.h>
 #include <vector>
 
 namespace {
 
+using spikesight::Crew;
+using spikesight::nanoseconds;
+
 struct Statistics {
     int64_t reached = 0, possible = 0, scattered = 0, frames = 0, nanoseconds = 0;
+    void add(const Input& in) { reached += in.reached, possible += in.possible, frames += 1, scattered += in.events; }
 };
 
 struct Plan {
@@ -19,15 +24,21 @@ struct Plan {
     int64_t weights = 0;      // their bytes
 };
 
+struct Desk {  // memory of one thread
+    Memory band, scratch;
+};
+
 struct Workspace : Plan {  // all that a call writes to, with a copy of the plan: the weights are where they were
     std::vector<Memory> memory;  // of the buffers
-    Memory main, side, band, scratch;
+    Memory main, side;
+    std::vector<Desk> desks;  // one a thread
     std::vector<Input> mains, sides;
     std::vector<Statistics> statistics;
+    std::vector<int64_t> cost;  // of a layer: nanoseconds that a frame took the last time, all threads together
     int64_t steps = 1;
     std::vector<bool> frozen;  // buffers that hold one frame a stream for all steps
 
-    explicit Workspace(const Plan& plan) : Plan(plan), memory(plan.buffers.size()), statistics(2 * plan.layers.size()) {}
+    explicit Workspace(const Plan& plan) : Plan(plan), memory(plan.buffers.size()), statistics(2 * plan.layers.size()), cost(plan.layers.size()) {}
     char* frame(int64_t buffer, int64_t f) {
         const Buffer& b = buffers[buffer];
         if (frozen[buffer]) f -= f % steps;
@@ -88,6 +99,9 @@ struct Engine {  // may be called by several threads: each call has a workspace,
 struct Group : Run {  // neighbouring streams of a run
     int64_t all;      // streams of the run: so many lie in a step of x, of the logits and of the rates
 };
+
+// Whether another thread's help with so many nanoseconds of work is worth a hand-over.
+bool pays(int64_t work, const Run& run) { return run.threads > 1 && work >= 2 * run.hand_over; }
 
 Group group_of(const Plan& plan, const Run& run, int64_t first, int64_t streams) {
     const Buffer& input = plan.buffers[0];
