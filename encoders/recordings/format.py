@@ -33,6 +33,11 @@ def path_of(name: object) -> Path:
     return Path(name)
 
 
+def shown(text: object) -> str:
+    """A stranger's words in a sentence of ours: a hundred letters, none of them a control character."""
+    return "".join(letter if letter.isprintable() else "?" for letter in str(text)[:100])
+
+
 def topic_of(path: Path) -> tuple[Path, str]:
     """`walk.mcap#/left/events` -> the file and the topic that is meant; the topic is empty where none is named."""
     file, mark, topic = str(path).rpartition("#/")

@@ -9,7 +9,15 @@ import numpy as np
 
 from spikesight.encoders.events import EVENTS, Events
 from spikesight.encoders.recordings.bags.messages import TYPES, Messages, Packet, Topic
-from spikesight.encoders.recordings.format import LEAST_ROOM, NoEventsKnown, Opened, Pieces, RecordingError, topic_of
+from spikesight.encoders.recordings.format import (
+    LEAST_ROOM,
+    NoEventsKnown,
+    Opened,
+    Pieces,
+    RecordingError,
+    shown,
+    topic_of,
+)
 
 Container = Callable[[Path, Callable[[Topic], bool], list[str]], Iterator[tuple[Topic, bytes]]]
 """A file's messages in order, of the topics that are wanted; each topic is asked for once. Damage is noted."""
@@ -57,9 +65,8 @@ def _packets(container: Container, file: Path, named: str, notes: list[str]) -> 
         nothing = _nothing(named, [*others], types)
         raise RecordingError("; ".join([nothing, *notes])) if notes else NoEventsKnown(nothing)
     if others and not named:
-        notes.append(
-            f"it holds events of {_listed(others)} too: read them as {file.name}#/{next(iter(others)).strip('/')}"
-        )
+        name = shown(next(iter(others))).strip("/")
+        notes.append(f"it holds events of {_listed(others)} too: read them as {file.name}#/{name}")
     if damaged:
         notes.append(f"{damaged} messages that make no sense were left out")
 
@@ -73,7 +80,7 @@ def _nothing(named: str, others: list[str], types: dict[str, str]) -> str:
 
 def _listed(names: "list[str] | dict[str, None]") -> str:
     more = len(names) - MOST_NAMED
-    return ", ".join([name[:100] for name in names][:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return ", ".join([shown(name) for name in names][:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _events(packets: Iterator[Packet], at_once: int) -> Iterator[Events]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from spikesight.encoders.events import Events, SensorSize, unwrap
 from spikesight.encoders.recordings.columns import sensor
-from spikesight.encoders.recordings.format import Decode, NoEventsKnown
+from spikesight.encoders.recordings.format import Decode, NoEventsKnown, shown
 from spikesight.encoders.recordings.prophesee import Evt3
 
 PACKET = (
@@ -105,7 +105,7 @@ class Messages:
         base, encoding = fields.number("Q"), fields.text()
         if encoding not in self._codecs:
             known = ", ".join(self._codecs)
-            raise NoEventsKnown(f"its events are coded as '{encoding[:40]}', which is not known here ({known} are)")
+            raise NoEventsKnown(f"its events are coded as '{shown(encoding)}', which is not known here ({known} are)")
         if fields.number("B"):
             raise NoEventsKnown("its events are big-endian")
         events = np.frombuffer(fields.take(fields.number("I")), np.uint8)
@@ -134,8 +134,8 @@ def stamped(fields: Fields) -> tuple[NDArray[np.uint8], Decode]:
         data = np.frombuffer(fields.take(13 * n), np.uint8)
     else:
         offsets, length = [0, 2, 6, 10, 14], 16
-        data = np.zeros(16 * n, np.uint8)
         given = np.frombuffer(fields.take(max(0, 16 * n - 3)), np.uint8)
+        data = np.zeros(16 * n, np.uint8)
         data[2 : 2 + len(given)] = given
         data[:4] = data[2:6]
     names, kinds = ["x", "y", "s", "ns", "p"], ["<u2", "<u2", "<i4", "<u4", "u1"]

@@ -4,7 +4,7 @@ import importlib
 import io
 
 from spikesight.encoders.kernels import LARGEST_PACKET
-from spikesight.encoders.recordings.format import NoEventsKnown, RecordingError
+from spikesight.encoders.recordings.format import NoEventsKnown, RecordingError, shown
 
 CUT_SHORT = "the file is cut short"
 DAMAGED = "a damaged chunk of messages was left out"
@@ -25,7 +25,7 @@ def unpacked(codec: str, data: bytes, size: int, notes: list[str]) -> bytes:
                 stream = importlib.import_module("zstandard").ZstdDecompressor().stream_reader(io.BytesIO(data))
                 found = stream.read(min(size, LARGEST_PACKET))
             case _:
-                raise NoEventsKnown(f"it is packed with '{codec[:40]}', which is not known here")
+                raise NoEventsKnown(f"it is packed with '{shown(codec)}', which is not known here")
     except ImportError as error:
         raise RecordingError(f"it is packed with {codec}, which this Python lacks ({error})") from error
     except (RecordingError, MemoryError):

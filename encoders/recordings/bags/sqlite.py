@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from spikesight.encoders.kernels import LARGEST_PACKET
 from spikesight.encoders.recordings.bags.messages import Topic
-from spikesight.encoders.recordings.format import NoEventsKnown, RecordingError
+from spikesight.encoders.recordings.format import NoEventsKnown, RecordingError, shown
 
 if TYPE_CHECKING:
     import sqlite3
@@ -41,7 +41,7 @@ def messages(path: Path, wanted: Callable[[Topic], bool], notes: list[str]) -> I
                 )
             topics = _topics(base, "message_definitions" in tables)
         except (sqlite3.Error, UnicodeDecodeError) as error:
-            raise RecordingError(f"its tables cannot be read ({error})") from error
+            raise RecordingError(f"its tables cannot be read ({shown(error)})") from error
         chosen = {number: topic for number, topic in topics.items() if wanted(topic)}
         numbers = ",".join(map(str, chosen))
         left = path.stat().st_size
@@ -55,7 +55,7 @@ def messages(path: Path, wanted: Callable[[Topic], bool], notes: list[str]) -> I
                 if isinstance(data, bytes):
                     yield chosen[number], data
         except sqlite3.Error as error:
-            notes.append(f"it is damaged or cut short; what follows is lost ({error})")
+            notes.append(f"it is damaged or cut short; what follows is lost ({shown(error)})")
 
 
 def _topics(base: "sqlite3.Connection", defined: bool) -> dict[int, Topic]:

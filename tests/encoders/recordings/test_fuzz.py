@@ -27,7 +27,7 @@ def original(folder: Path, name: str) -> bytes:
         return written(folder, name, n=400)[0].read_bytes()
     events, path = random_events(400, SensorSize(240, 180)), folder / f"o{FORMATS[name].suffixes[0]}"
     if name in ("bag", "db3"):
-        bag(path, {"/events": Of([events[:200], events[200:]], "mono"), "/arrays": Of([events], "")})
+        bag(path, {"/events": Of([events[:200], events[200:]], "mono" if name == "bag" else "")})
     elif name == "npy":
         np.save(path, events)
     else:
