@@ -11,6 +11,7 @@ from websockets.exceptions import ProtocolError
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.server import ServerProtocol
 
+from spikesight.service.http.errors import BUSY, TURNED_AWAY, refusal_bytes
 from spikesight.service.http.gate import WORK_SUFFIXES, TokenBucket
 from spikesight.service.http.shares import Proxies, Shares, client_key
 from spikesight.service.settings import Settings
@@ -25,29 +26,6 @@ MIN_FRAMES_PER_S = 1000.0
 DATA_OPCODES = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 
 WORK_ENDINGS = tuple(suffix.encode() for suffix in WORK_SUFFIXES)
-REFUSALS = {
-    400: (b"Bad Request", b'{"error": "this is not HTTP"}'),
-    408: (b"Request Timeout", b'{"error": "the request took too long to arrive"}'),
-    431: (b"Request Header Fields Too Large", b'{"error": "the headers are too large"}'),
-    503: (b"Service Unavailable", b'{"error": "too many connections: try again later"}'),
-}
-
-
-BUSY = b'{"error": "the service is busy: try again in a moment"}'
-TURNED_AWAY = (
-    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: %d\r\nretry-after: 1\r\n"
-    b"x-content-type-options: nosniff\r\n" % len(BUSY)
-)
-
-
-def refusal_bytes(status: int) -> bytes:
-    """A complete answer that closes the connection."""
-    phrase, body = REFUSALS[status]
-    retry = b"retry-after: 1\r\n" if status == 503 else b""
-    return (
-        b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n%sconnection: close\r\n\r\n%s"
-        % (status, phrase, len(body), retry, body)
-    )
 
 
 class DeadlineProtocol(HttpToolsProtocol):
@@ -66,15 +44,19 @@ class DeadlineProtocol(HttpToolsProtocol):
         self._skipping = False  # the request was turned away; its body is read and thrown away
         self._counted: str | None = None
         self._reader: asyncio.TimerHandle | None = None
+        self._piped: Any = None  # the last request that was taken from the pipeline
         self._half_closed = False  # the client sends no more, and reads
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         transport.set_write_buffer_limits(1, 0)  # writing pauses while anything is unread; at 0 TLS would for good
-        self._counted = self._who()
         self._arm()
-        if self.caps.take(self._counted) is not None:
-            self._counted = None
+        client = self._who()
+        if self.caps.reached(client) == "total":
+            self._make_room(client)
+        if self.caps.take(client) is None:
+            self._counted = client
+        else:
             self._refuse(503)
 
     def _who(self) -> str:
@@ -84,7 +66,22 @@ class DeadlineProtocol(HttpToolsProtocol):
         host, port = self.client
         return f"{host} {port}" if host in self.proxies else client_key(host)
 
+    def _make_room(self, client: str) -> None:
+        """Cut off, of the client with most connections, one that waits for it to send or to read."""
+        waiting = [
+            (self.caps.held(one._counted), one)
+            for one in self.connections
+            if isinstance(one, DeadlineProtocol) and one._counted is not None and (one._deadline or one._reader)
+        ]
+        most, idle = max(waiting, key=lambda pair: pair[0], default=(0, self))
+        if most > self.caps.held(client) + 1:
+            idle._uncount()
+            idle.transport.abort()
+
     def connection_lost(self, exc: Exception | None) -> None:
+        for cycle in (self._piped, *(cycle for cycle, _ in self.pipeline)):  # uvicorn tells the newest alone
+            if cycle is not None:
+                cycle.disconnected = True
         self._disarm()
         self._stop_watching()
         self._uncount()
@@ -121,6 +118,8 @@ class DeadlineProtocol(HttpToolsProtocol):
         return self._half_closed
 
     def on_response_complete(self) -> None:
+        if self.pipeline:
+            self._piped = self.pipeline[-1][0]
         super().on_response_complete()
         if self._half_closed and not self.pipeline and self.cycle is not None and self.cycle.response_complete:
             self.transport.close()

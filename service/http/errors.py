@@ -117,3 +117,26 @@ HANDLERS: dict[int | type[Exception], Handler] = {
     ClientDisconnect: disconnected,
     Exception: unexpected,
 }
+
+
+CUT_OFF = {  # answers of the connection itself, before there is a request
+    400: (b"Bad Request", b'{"error": "this is not HTTP"}'),
+    408: (b"Request Timeout", b'{"error": "the request took too long to arrive"}'),
+    431: (b"Request Header Fields Too Large", b'{"error": "the headers are too large"}'),
+    503: (b"Service Unavailable", b'{"error": "too many connections: try again later"}'),
+}
+BUSY = b'{"error": "the service is busy: try again in a moment"}'
+TURNED_AWAY = (
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: %d\r\nretry-after: 1\r\n"
+    b"x-content-type-options: nosniff\r\n" % len(BUSY)
+)
+
+
+def refusal_bytes(status: int) -> bytes:
+    """A complete answer that closes the connection."""
+    phrase, body = CUT_OFF[status]
+    retry = b"retry-after: 1\r\n" if status == 503 else b""
+    return (
+        b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n%sconnection: close\r\n\r\n%s"
+        % (status, phrase, len(body), retry, body)
+    )

@@ -127,9 +127,13 @@ class Shares:
             self._held[client] += 1
         return reached
 
+    def held(self, client: str) -> int:
+        """Places that this client holds."""
+        return self._held.get(client, 0)
+
     def reached(self, client: str) -> Literal["total", "own"] | None:
         """Which limit keeps this client from a place now, if any."""
-        if self._held.get(client, 0) >= self.own:
+        if self.held(client) >= self.own:
             return "own"
         return "total" if self.taken >= self.total else None
 

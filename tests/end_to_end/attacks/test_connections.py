@@ -1,5 +1,6 @@
 """Attacks on connections (docs/service/security.md): slow, endless, half-open and broken HTTP."""
 
+import logging
 import socket
 from contextlib import ExitStack
 
@@ -90,6 +91,29 @@ def test_who_never_reads_holds_no_connection() -> None:
             peer.connect(("127.0.0.1", port))
             peer.sendall(ask)
         until(lambda: talk(port, get("/health/live")).startswith(b"HTTP/1.1 200"))
+
+
+@pytest.mark.attack(
+    "connections", "a few addresses that hold every place", "another gets in: the greediest loses an idle one"
+)
+def test_few_addresses_do_not_keep_others_out() -> None:
+    with running(max_connections=8, max_connections_per_client=4) as port, ExitStack() as stack:
+        for address in ("127.0.0.2", "127.0.0.3"):
+            for _ in range(4):
+                stack.enter_context(socket.create_connection(("127.0.0.1", port), source_address=(address, 0)))
+        assert alive(port)
+
+
+@pytest.mark.attack(
+    "connections", "pipelined requests whose answers are never read", "cut off; nothing is logged as an error"
+)
+def test_a_pipeline_that_is_cut_off_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    with running(read_s=0.2, max_connections_per_client=1) as port, socket.socket() as peer:
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        peer.connect(("127.0.0.1", port))
+        peer.sendall(b"GET /samples/digit-3 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 60)
+        until(lambda: talk(port, get("/health/live")).startswith(b"HTTP/1.1 200"))
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 def test_connections_of_a_trusted_proxy_are_not_one_clients() -> None:
