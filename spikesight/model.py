@@ -5,12 +5,14 @@ from numbers import Real
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from spikesight.encoders.events import EventsError, SensorSize, Size, as_events
 from spikesight.encoders.sample import EmbeddedExample, sample_of
 from spikesight.encoders.sources.chunks import of_events, open_source
 from spikesight.models.classifier import Classifier, Stepper
 from spikesight.models.classifier.session import Session, inputs_of
+from spikesight.models.networks.trace import Trace, trace_layers
 from spikesight.models.novelty.conformal import ERROR_RATE
 from spikesight.models.shipped import DEFAULT_MODEL, find, shipped
 from spikesight.models.shipped.hub import push
@@ -82,6 +84,16 @@ class Model:
         for given in self.classifier.inputs(sample_of(what, size)):
             timeline.push(stepper.step(given))
         return timeline.segments
+
+    def trace(self, what: EmbeddedExample, size: Size | None = None) -> Trace:
+        """The spikes and membranes of every neuron in each step of what `predict` takes; `figure()` draws them."""
+        given = self.classifier.inputs(sample_of(what, size))
+        answers = self.classifier.predict(given)
+        steps = [(torch.from_numpy(np.ascontiguousarray(one.x)), one.reset or n == 0) for n, one in enumerate(given)]
+        layers = trace_layers(self.classifier.network, steps) if self.classifier.origin != "ann" else {}
+        inputs = np.array([one.x for one in given], np.float32)
+        probabilities = np.array([one.probabilities for one in answers], np.float32)
+        return Trace(self.labels, self.classifier.contract.bin_us, inputs, layers, probabilities)
 
     def stream(
         self,

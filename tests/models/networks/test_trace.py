@@ -1,0 +1,52 @@
+"""A trace says what every neuron did: the same as the service counts, whoever else uses the network."""
+
+from io import BytesIO
+
+import numpy as np
+import pytest
+
+import spikesight
+from spikesight.encoders.events import make_events
+from spikesight.models.classifier import Classifier
+from tests.support.models import IMAGE_CONTRACT, tiny
+
+SIZE = (24, 32)
+EVENTS = make_events(np.arange(0, 60_000, 40), np.arange(1500) % 24, np.arange(1500) // 7 % 32, np.arange(1500) % 2)
+
+
+def model(classifier: Classifier) -> spikesight.Model:
+    return spikesight.Model(classifier)
+
+
+def test_spikes_are_those_that_predictions_count_and_membranes_those_between_steps() -> None:
+    network = model(tiny())
+    steps, trace = network.steps(EVENTS, SIZE), network.trace(EVENTS, SIZE)
+    assert len(steps) > 2
+    fired = sum(np.count_nonzero(layer.spikes.reshape(len(steps), -1), 1) for layer in trace.layers.values())
+    assert np.array_equal(fired, [step.spikes for step in steps])
+    assert np.allclose(trace.probabilities, [step.probabilities for step in steps])
+    assert trace.inputs.shape == (len(steps), *network.classifier.contract.shape)
+    assert all(layer.membranes.shape == layer.spikes.shape for layer in trace.layers.values())
+    assert list(trace.layers) == list(network.classifier.layer_names)
+
+
+def test_a_traced_network_goes_on_as_before() -> None:
+    network = model(tiny())
+    before = network.predict(EVENTS, SIZE)
+    network.trace(EVENTS, SIZE)
+    after = network.predict(EVENTS, SIZE)
+    assert (after.logits, after.spikes) == (before.logits, before.spikes)
+
+
+@pytest.mark.parametrize("name", ["mnist-converted", "mnist-ann"])
+def test_every_kind_of_network_has_a_picture(name: str) -> None:
+    trace = spikesight.load(name).trace(np.eye(28, dtype=np.uint8) * 255)
+    titles = [layer.title for layer in trace.layers.values()]
+    assert len(set(titles)) == len(titles)
+    assert bool(titles) == (name != "mnist-ann")
+    trace.figure().savefig(kept := BytesIO(), dpi=20)
+    assert kept.getvalue().startswith(b"\x89PNG")
+
+
+def test_what_lies_at_rest_is_drawn_too() -> None:
+    model(tiny(IMAGE_CONTRACT, "pixels")).trace(np.zeros((16, 16, 3), np.uint8)).figure()
