@@ -71,8 +71,8 @@ def check_wheel(path: Path, system: str, number: str) -> None:
         assert all(MACHINES[system](library) for library in kernels.values())
         metadata = wheel.read(f"spikesight-{number}.dist-info/METADATA").decode()
         assert f"\nVersion: {number}\n" in metadata
-        for folder in sorted(ROOT.glob("models/shipped/*/")):
-            for file in folder.glob("*.*"):
+        for config in sorted(ROOT.glob("models/shipped/*/config.json")):
+            for file in config.parent.glob("*.*"):
                 assert wheel.read(f"spikesight/{file.relative_to(ROOT).as_posix()}") == file.read_bytes(), file
 
 

@@ -29,8 +29,9 @@ def wheel_of(folder: Path, head: str = "7f454c46", stray: str = "") -> Path:
             library = bytes.fromhex(head).ljust(18, b"\0") + b"\xb7\0"
             wheel.writestr(f"spikesight/models/native/prebuilt/{isa}.so", library)
         wheel.writestr(f"spikesight-{NUMBER}.dist-info/METADATA", f"Name: spikesight\nVersion: {NUMBER}\n")
-        for file in ROOT.glob("models/shipped/*/*.*"):
-            wheel.write(file, "spikesight" / file.relative_to(ROOT))
+        for config in ROOT.glob("models/shipped/*/config.json"):
+            for file in config.parent.glob("*.*"):
+                wheel.write(file, "spikesight" / file.relative_to(ROOT))
         if stray:
             wheel.writestr(stray, "")
     return path
