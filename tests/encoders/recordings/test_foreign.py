@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import tonic.io
 
-from spikesight.encoders.events import Events, SensorSize, make_events
+from spikesight.encoders.events import Events, SensorSize, check_events, make_events
 from spikesight.encoders.recordings.files import packets, read_recording, write_recording
+from spikesight.encoders.recordings.prophesee import Evt3
 from tests.support.inputs.samples import DAVIS, from_eventcv, random_events, written
 
 
@@ -137,3 +138,42 @@ def test_nmnist_agrees_with_tonic(shared_data: Callable[[str], Path]) -> None:
 def test_evt3_and_dat_of_one_camera_agree(shared_data: Callable[[str], Path]) -> None:
     first, second = (read_recording(shared_data(f"recordings/{name}")).events for name in ("evt3.raw", "gen4.dat"))
     assert all(np.array_equal(first[name], second[name]) for name in "xyp")
+
+
+def test_others_read_our_mcap(tmp_path: Path) -> None:
+    path, events, size = written(tmp_path, "mcap", n=20_000)
+    reader = pytest.importorskip("rosbags.highlevel").AnyReader
+    from rosbags.typesys import Stores, get_typestore
+
+    found, decode_words = np.empty(len(events) + 64, events.dtype), Evt3()
+    n, stamps = 0, []
+    with reader([path], default_typestore=get_typestore(Stores.ROS2_HUMBLE)) as bags:
+        for number, (connection, time, data) in enumerate(bags.messages()):
+            message = bags.deserialize(data, connection.msgtype)
+            assert (connection.topic, message.encoding, message.seq) == ("/event_camera/events", "evt3", number)
+            assert (message.width, message.height, message.header.frame_id) == (size.width, size.height, "event_camera")
+            assert message.header.stamp.sec * 10**9 + message.header.stamp.nanosec == time
+            n += decode_words(message.events, found[n:])[0]
+            stamps.append(time)
+    assert np.array_equal(found[:n], events)
+    assert stamps == sorted(stamps)
+    assert len(stamps) == len(np.unique(events["t"] // 10_000)), "one each 10 ms"
+
+
+REAL = {  # as the projects that recorded them count: events, ON, sums of columns and rows
+    "ros2_evt3_640x480.db3": (343_474, 125_183, None),
+    "ros2_libcaer_640x480.db3": (334_331, 181_908, (111_651_612, 82_801_007)),
+    "ros2_mono.db3": (100, 50, (34_450, 26_450)),
+    "ros2_evt3.mcap": (571_266, 211_043, None),
+}
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_real_bags(name: str, shared_data: Callable[[str], Path]) -> None:
+    recording = read_recording(shared_data(f"bags/{name}"))
+    n, on, sums = REAL[name]
+    events = check_events(recording.events, recording.size)
+    assert recording.warnings == ()
+    assert (len(events), int(events["p"].sum())) == (n, on)
+    if sums:
+        assert tuple(int(events[key].astype(np.int64).sum()) for key in "xy") == sums
