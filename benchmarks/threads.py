@@ -4,11 +4,13 @@
 
 one call    ResNet-18 at T = 4, 3x224x224, at the stated firing rate, per cent; one step of 1 and of 32 streams of the
             digit model
+on paper    the same image in up to 16 threads: each layer's work in the jobs that it is cut into, and a hand-over more
 many calls  answers a second of the digit model where as many Python threads ask
 
 Wall time, so only a machine with idle cores says something; the tables name its load.
 """
 
+import math
 import os
 import time
 from collections.abc import Callable
@@ -16,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
+from torch import Tensor
 
 import spikesight
 from benchmarks.common import report
@@ -23,8 +26,11 @@ from benchmarks.common.networks import Variants, folded, inference
 from benchmarks.common.timing import begin, paired, print_table
 from benchmarks.engine import at_firing_rate, peers
 from spikesight.encoders.emulator.saccades import saccades
+from spikesight.models.engine.densities import hand_over_ns
 from spikesight.models.engine.engine import Engine, engine_status, rounds_weights
+from spikesight.models.engine.structs import NativeLayer
 from spikesight.models.native.threads import use_threads
+from spikesight.models.networks.resnet import SpikingResNet
 
 SIZE, STEPS = 224, 20
 
@@ -45,9 +51,8 @@ def in_each(work: Callable[[], object], name: str, count: int) -> Variants:
     return {f"{name}, 1 thread": with_threads(1, work), f"{name}, {count} threads": with_threads(count, work)}
 
 
-def bench_image(rate: float, count: int, rounds: int) -> None:
-    """One image through ResNet-18."""
-    network, x_seq, _ = at_firing_rate("resnet18", SIZE, rate)
+def bench_image(name: str, network: SpikingResNet, x_seq: Tensor, count: int, rounds: int) -> None:
+    """One image, by us and by others."""
     best = folded(network)
     variants: Variants = {}
     for precision in ("fp32", "bf16") if rounds_weights("bf16") else ("fp32",):
@@ -56,10 +61,40 @@ def bench_image(rate: float, count: int, rounds: int) -> None:
     variants |= in_each(inference(best, x_seq), "PyTorch, folded, channels last", count)
     for number in (1, count):
         made = peers(network, x_seq.contiguous(), number)
-        variants |= {f"{name}, {number} thread{'s' * (number > 1)}": run for name, run in made.items()}
+        variants |= {f"{label}, {number} thread{'s' * (number > 1)}": run for label, run in made.items()}
     base = "engine fp32, 1 thread"
-    title = f"resnet18, T = 4, 3x{SIZE}x{SIZE}, neurons fire at {rate:.0%}: wall clock"
-    print_table(title, paired(variants, base, rounds, time.perf_counter), base)
+    print_table(f"{name}: wall clock", paired(variants, base, rounds, time.perf_counter), base)
+
+
+def jobs(layer: NativeLayer, threads: int) -> int:
+    """Into how many a layer's sums are cut (`rows_together` of the engine)."""
+    chunks, least = layer.channels // layer.chunk, min(layer.height, 4)
+    near = max(16384 // (layer.width * layer.chunk), 4)
+    bands = max(math.ceil(layer.height / near), math.ceil(4 * threads / chunks))
+    return chunks * math.ceil(layer.height / max(math.ceil(layer.height / bands), least))
+
+
+def bench_paper(name: str, network: SpikingResNet, x_seq: Tensor, rounds: int) -> None:
+    """What more cores than there are would give, if each were free and memory fast enough."""
+    engine, best = Engine(network, SIZE, SIZE), math.inf
+    layers = [layer for layer in engine.plan.layers if layer.neuron]
+    spent = np.full(len(layers), math.inf)
+    use_threads(1)
+    for _ in range(rounds):
+        start = time.process_time()
+        engine.run(x_seq)
+        best = min(best, time.process_time() - start)
+        found = [use.seconds for use in engine.uses() if use.seconds]
+        spent = np.minimum(spent, found)
+    report.table(f"{name}: on paper", "threads", "ms", "times 1 thread")
+    print(f"\n{name}: on paper\n| threads | ms | x 1 thread |\n|---|---|---|")
+    for count in (1, 2, 4, 8, 16):
+        cut = np.array([jobs(layer, count) for layer in layers])
+        shares = np.ceil(cut / count) / cut
+        late = len(layers) * hand_over_ns() / 1e9 * (count > 1)
+        seconds = best - spent.sum() + float((spent * shares).sum()) + late
+        report.row(str(count), seconds * 1e3, best / seconds)
+        print(f"| {count} | {seconds * 1e3:.1f} | {best / seconds:.1f} |")
 
 
 def bench_streams(streams: int, count: int, rounds: int) -> None:
@@ -109,7 +144,10 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=7, help="of the neurons, per cent")
     args = parser.parse_args()
     begin(engine_status())
-    bench_image(args.rate / 100, args.threads, args.rounds)
+    network, x_seq, _ = at_firing_rate("resnet18", SIZE, args.rate / 100)
+    name = f"resnet18, T = 4, 3x{SIZE}x{SIZE}, neurons fire at {args.rate:g}%"
+    bench_image(name, network, x_seq, args.threads, args.rounds)
+    bench_paper(name, network, x_seq, args.rounds)
     for streams in (1, 32):
         bench_streams(streams, args.threads, args.rounds)
     bench_calls(args.threads, min(args.rounds, 5))

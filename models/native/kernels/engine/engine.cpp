@@ -232,31 +232,33 @@ void run_layer(Workspace& work, const Group& run, size_t number, Crew& crew) {
         });
 }
 
-void read_out(Workspace& work, const Group& run) {
+void read_out(Workspace& work, const Group& run, Crew& crew) {
     const Readout& r = work.readout;
     const Buffer& b = work.buffers[r.buffer];
-    auto* sums = reinterpret_cast<int32_t*>(work.desks[0].scratch.get((b.channels + r.padded) * 4));
-    auto* out = reinterpret_cast<float*>(sums + b.channels);
-    for (int64_t f = 0; f < run.steps * run.streams; ++f) {
+    crew.share(run.steps * run.streams, [&](int64_t thread, int64_t f) {
+        auto* sums = reinterpret_cast<int32_t*>(work.desks[thread].scratch.get((b.channels + r.padded) * 4));
+        auto* out = reinterpret_cast<float*>(sums + b.channels);
         const int64_t n = f / run.steps, t = f % run.steps;
         const int64_t active = typed(b, work.frame(r.buffer, f), [&](const auto* spikes) { return read_frame(r, b, spikes, sums, out); });
-        run.synops[n] += active * r.classes;
+        __atomic_fetch_add(run.synops + n, active * r.classes, __ATOMIC_RELAXED);
         memcpy(run.logits + (t * run.all + n) * r.classes, out, r.classes * 4);
-    }
+    });
 }
 
 void run_group(Workspace& work, const Group& run, Crew& crew) {
     Crew alone(1);
+    bool helped = false;
     take_input(work, run);
     for (size_t i = 0; i < work.layers.size(); ++i) {
         if (i + 1 < work.layers.size() && work.fused[i + 1]) continue;
         const int64_t frames = run.steps * run.streams, begin = nanoseconds(), before = crew.spent();
-        run_layer(work, run, i, pays(work.cost[i] * frames, run) ? crew : alone);
+        helped = pays(work.cost[i] * frames, run);
+        run_layer(work, run, i, helped ? crew : alone);
         const int64_t took = nanoseconds() - begin + crew.spent() - before;
         work.statistics[2 * (work.fused[i] ? i - 1 : i)].nanoseconds += took;
         work.cost[i] = took / frames;
     }
-    read_out(work, run);
+    read_out(work, run, helped ? crew : alone);  // as the last layer: others are awake, or not
 }
 
 // Neighbouring streams of a run; whether there was memory for them.
