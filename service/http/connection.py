@@ -13,9 +13,11 @@ from websockets.server import ServerProtocol
 
 from spikesight.service.http.errors import BUSY, TURNED_AWAY, refusal_bytes
 from spikesight.service.http.gate import WORK_SUFFIXES, TokenBucket
-from spikesight.service.http.shares import Proxies, Shares, client_key
+from spikesight.service.http.shares import Proxies, Shares
+from spikesight.service.http.turns import Turns
 from spikesight.service.settings import Settings
 
+MAX_PIPELINE = 16  # requests of one connection that wait for their answers
 MAX_HEAD = 16 * 1024  # raw bytes until the headers are complete
 SMALL_BODY = 64 * 1024  # bytes that a refused request may still send on its connection
 LEAST_READ = 32 * 1024  # bytes of its answers that a client reads in `read_s`, unless all that there are
@@ -33,6 +35,7 @@ class DeadlineProtocol(HttpToolsProtocol):
 
     settings: Settings
     caps: Shares  # of open connections
+    turns: Turns  # of requests that were pipelined: one a round of the event loop
     proxies: Proxies
     runtime: Any  # says when no model has a place in its queue, and counts whom that turned away
 
@@ -51,7 +54,7 @@ class DeadlineProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         transport.set_write_buffer_limits(1, 0)  # writing pauses while anything is unread; at 0 TLS would for good
         self._arm()
-        client = self._who()
+        client = self.proxies.holder(self.client)
         if self.caps.reached(client) == "total":
             self._make_room(client)
         if self.caps.take(client) is None:
@@ -59,24 +62,22 @@ class DeadlineProtocol(HttpToolsProtocol):
         else:
             self._refuse(503)
 
-    def _who(self) -> str:
-        """Whose connection it is: of a proxy that is trusted each is somebody else's."""
-        if not self.client:
-            return ""
-        host, port = self.client
-        return f"{host} {port}" if host in self.proxies else client_key(host)
-
     def _make_room(self, client: str) -> None:
         """Cut off, of the client with most connections, one that waits for it to send or to read."""
         waiting = [
             (self.caps.held(one._counted), one)
             for one in self.connections
-            if isinstance(one, DeadlineProtocol) and one._counted is not None and (one._deadline or one._reader)
+            if isinstance(one, DeadlineProtocol) and one._counted is not None and one._idle()
         ]
         most, idle = max(waiting, key=lambda pair: pair[0], default=(0, self))
         if most > self.caps.held(client) + 1:
             idle._uncount()
             idle.transport.abort()
+
+    def _idle(self) -> bool:
+        """Whether it is the client's turn to send or to read."""
+        nothing = not self.pipeline and (self.cycle is None or self.cycle.response_complete)
+        return nothing or self._deadline is not None or self._reader is not None
 
     def connection_lost(self, exc: Exception | None) -> None:
         for cycle in (self._piped, *(cycle for cycle, _ in self.pipeline)):  # uvicorn tells the newest alone
@@ -120,6 +121,15 @@ class DeadlineProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         if self.pipeline:
             self._piped = self.pipeline[-1][0]
+            self._turn = self.loop.create_task(self._in_turn())
+        else:
+            self._complete()
+
+    async def _in_turn(self) -> None:
+        async with self.turns.account():
+            self._complete()
+
+    def _complete(self) -> None:
         super().on_response_complete()
         if self._half_closed and not self.pipeline and self.cycle is not None and self.cycle.response_complete:
             self.transport.close()
@@ -127,11 +137,8 @@ class DeadlineProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
-        if self._head >= 0:
-            self._head += len(data)
-            begun = self._head
-        else:
-            begun = 0
+        self._head += len(data) if self._head >= 0 else 0
+        begun = max(self._head, 0)
         super().data_received(data)
         if begun > MAX_HEAD and self._head > MAX_HEAD:
             self._refuse(431)
@@ -152,6 +159,9 @@ class DeadlineProtocol(HttpToolsProtocol):
             return
         if self._turn_away():
             self._skipping = True
+            return
+        if len(self.pipeline) >= MAX_PIPELINE:
+            self._refuse(429)
             return
         super().on_headers_complete()
 
@@ -234,9 +244,9 @@ class DeadlineProtocol(HttpToolsProtocol):
 
     def _uncount_later(self) -> None:
         """The stream protocol counts the connection from here on."""
-        client, self._counted = self._counted, None
-        if client is not None:
-            StreamProtocol.inherited[self.transport] = (self.caps, client)
+        if self._counted is not None:
+            StreamProtocol.inherited[self.transport] = self.caps, self._counted
+        self._counted = None
 
 
 class CountedFrames(ServerProtocol):

@@ -122,6 +122,7 @@ HANDLERS: dict[int | type[Exception], Handler] = {
 CUT_OFF = {  # answers of the connection itself, before there is a request
     400: (b"Bad Request", b'{"error": "this is not HTTP"}'),
     408: (b"Request Timeout", b'{"error": "the request took too long to arrive"}'),
+    429: (b"Too Many Requests", b'{"error": "too many requests at once on this connection: read the answers first"}'),
     431: (b"Request Header Fields Too Large", b'{"error": "the headers are too large"}'),
     503: (b"Service Unavailable", b'{"error": "too many connections: try again later"}'),
 }

@@ -14,8 +14,10 @@ from spikesight.models.native.memory import keep_libraries
 from spikesight.service.http.connection import FRAMES_A_MESSAGE, MIN_FRAMES_PER_S, DeadlineProtocol, StreamProtocol
 from spikesight.service.http.logs import event
 from spikesight.service.http.shares import Proxies, Shares
+from spikesight.service.http.turns import Turns
 from spikesight.service.settings import Settings
 
+UNREAD_BYTES = 128 * 1024  # of one connection that the kernel holds: what is unread beyond them is seen as such
 LAST_REQUESTS_S = 0.5  # what open connections get to send a request after the port has closed
 
 
@@ -29,6 +31,8 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Load the models, listen, and then say so."""
+        for sock in sockets or []:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNREAD_BYTES)  # those it accepts inherit it
         await super().startup(sockets)
         if self._greeting and self.started:
             print(self._greeting, flush=True)
@@ -89,6 +93,7 @@ def server(
     values = {
         "settings": settings,
         "caps": Shares(settings.max_connections, settings.max_connections_per_client),
+        "turns": Turns(),
         "proxies": Proxies(settings.trusted_proxies),
         "runtime": app.state.runtime,
     }

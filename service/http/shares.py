@@ -55,6 +55,13 @@ class Proxies:
             return False
         return any(address in network for network in self._networks)
 
+    def holder(self, client: tuple[str, int] | None) -> str:
+        """Whose connection it is: of one of these each is somebody else's."""
+        if not client:
+            return ""
+        host, port = client
+        return f"{host} {port}" if host in self else client_key(host)
+
     def client(self, host: str, forwarded: str) -> str:
         """Who asks: `host`; or, where that is one of these, the last of X-Forwarded-For that is none of them.
 

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from spikesight.service.http.connection import MAX_PIPELINE
 from tests.support.inputs.samples import picture
 from tests.support.serving.http import LEAK, RECEIVE_S, alive, body_of, get, status_of, talk
 from tests.support.serving.servers import resident, running
@@ -49,6 +50,17 @@ def test_keep_alive_and_pipelining_live_on(port: int) -> None:
                 peer.recv(1)
 
 
+@pytest.mark.attack(
+    "connections", "hundreds of pipelined requests", "429 above 16 that wait; one a round of the event loop"
+)
+def test_a_pipeline_has_an_end(port: int) -> None:
+    request = b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    last = request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    assert b" 429 " not in talk(port, request * MAX_PIPELINE + last)
+    assert b" 429 " in talk(port, request * 4 * MAX_PIPELINE)
+    assert alive(port)
+
+
 @pytest.mark.attack("connections", "one unfinished header, 50 MB", "431 or close after 16 KiB of raw bytes; no memory")
 def test_an_endless_header_costs_no_memory(port: int) -> None:
     before = resident()
@@ -83,7 +95,7 @@ def test_half_open_connections_leave_health_alive(port: int) -> None:
 
 @pytest.mark.attack("connections", "answers that are never read", "cut off unless 32 KiB are read in 10 s")
 def test_who_never_reads_holds_no_connection() -> None:
-    ask = b"GET /samples/circle HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 150
+    ask = b"GET /samples/circle HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * MAX_PIPELINE
     with running(read_s=0.2, max_connections_per_client=2) as port, ExitStack() as stack:
         for _ in range(2):
             peer = stack.enter_context(socket.socket())
@@ -111,7 +123,7 @@ def test_a_pipeline_that_is_cut_off_is_no_error(caplog: pytest.LogCaptureFixture
     with running(read_s=0.2, max_connections_per_client=1) as port, socket.socket() as peer:
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
         peer.connect(("127.0.0.1", port))
-        peer.sendall(b"GET /samples/digit-3 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 60)
+        peer.sendall(b"GET /samples/digit-3 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * MAX_PIPELINE)
         until(lambda: talk(port, get("/health/live")).startswith(b"HTTP/1.1 200"))
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
