@@ -71,7 +71,7 @@ class Settings(BaseSettings):
     grace_s: float = Field(default=0.5, ge=0, description="seconds between 'not ready' and closing the port")
     drain_s: float = Field(default=10, gt=0, description="seconds running requests get at shutdown")
     threads: int | None = Field(
-        default=None, ge=1, description="threads that share a model's step; as many as the machine grants"
+        default=None, ge=1, le=1024, description="threads that share a model's step; as many as the machine grants"
     )
     log_format: str = Field(default="text", pattern="^(text|json)$", description="text or json")
 
