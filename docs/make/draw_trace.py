@@ -1,15 +1,21 @@
-"""docs/pictures/trace.png: every neuron layer of the motion model while a circle passes.
+"""docs/pictures/trace.png: every neuron layer of the motion model while a circle passes; noted in shown.json beside it.
 
 python docs/make/draw_trace.py
 """
 
+import hashlib
+import json
 from pathlib import Path
 
 import spikesight
 from spikesight.encoders.sources.samples import events_of
 
 if __name__ == "__main__":
+    pictures = Path(__file__).resolve().parents[1] / "pictures"
     events = events_of("circle")
-    window = events[events["t"] < events["t"][0] + 330_000]
-    trace = spikesight.load("motions").trace(window, (128, 128))
-    trace.figure().savefig(Path(__file__).resolve().parents[1] / "pictures" / "trace.png", dpi=72)
+    window, model = events[events["t"] < events["t"][0] + 330_000], spikesight.load("motions")
+    model.trace(window, (128, 128)).figure().savefig(pictures / "trace.png", dpi=72)
+    shown = json.loads((pictures / "shown.json").read_text())
+    digest = hashlib.sha256((pictures / "trace.png").read_bytes()).hexdigest()
+    shown["trace.png"] = {"says": model.predict(window, (128, 128)).label, "sha256": digest, "source": "circle"}
+    (pictures / "shown.json").write_text(json.dumps(shown, indent=1, sort_keys=True) + "\n")
