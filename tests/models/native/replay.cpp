@@ -1,6 +1,9 @@
 // Runs a plan out of a file, as tests/models/native/test_arm64.py writes it, with the library it is linked to.
-//   replay <plan> <result>: logits, membranes and synaptic operations
+//   replay <plan> <result> [<threads>]: logits, membranes and synaptic operations; where threads are named, of the last of
+//   some calls, of which several are made at once and each is shared among so many threads
 #include "engine.h"
+
+#include <pthread.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -29,7 +32,26 @@ static void lead(const char* numbers, Convolution& c) {
     lead(numbers, c.by_channel), lead(numbers, c.by_tap), lead(numbers, c.by_pair), lead(numbers, c.reach);
 }
 
-int main(int, char** arguments) {
+struct Caller {
+    void* engine;
+    Run run;
+    int64_t state, logits, counts, raster;  // bytes of what a call writes
+    bool failed;
+    pthread_t thread;
+    void call() {
+        run.state_after = static_cast<float*>(calloc(state, 1)), run.logits = static_cast<float*>(calloc(logits, 1));
+        run.layer_spikes = static_cast<int64_t*>(calloc(counts, 1)), run.raster = static_cast<uint8_t*>(calloc(raster, 1));
+        run.synops = run.layer_spikes + run.streams * run.spike_layers;
+        failed = engine_run(engine, &run) != 0;
+    }
+};
+
+static void* call_often(void* of) {
+    for (int i = 0; i < 20; ++i) static_cast<Caller*>(of)->call();
+    return nullptr;
+}
+
+int main(int count, char** arguments) {
     file = fopen(arguments[1], "rb");
     const int64_t* head = read<int64_t>(10);
     const int64_t buffers = head[0], layers = head[1], steps = head[3], streams = head[4], membranes = head[6], classes = head[7];
@@ -44,20 +66,26 @@ int main(int, char** arguments) {
         lead(numbers, l.after.scale), lead(numbers, l.weight), lead(numbers, l.raster);
     }
     lead(numbers, readout->weight), lead(numbers, readout->bias);
-    auto* before = static_cast<float*>(calloc(streams * membranes, 4));
-    auto* after = static_cast<float*>(calloc(streams * membranes, 4));
-    auto* logits = static_cast<float*>(calloc(steps * streams * classes, 4));
-    auto* counts = static_cast<int64_t*>(calloc(streams * (head[8] + 1), 8));
-    auto* raster = static_cast<uint8_t*>(calloc(streams * head[9], 1));
-    Run run{};
-    run.steps = steps, run.streams = streams, run.x = x;
-    run.state_before = before, run.state_after = after, run.state_size = membranes;
-    run.logits = logits, run.layer_spikes = counts, run.synops = counts + streams * head[8], run.raster = raster;
+    Caller caller{};
+    caller.engine = engine_plan(buffer, buffers, layer, layers, readout);
+    caller.state = streams * membranes * 4, caller.logits = steps * streams * classes * 4;
+    caller.counts = streams * (head[8] + 1) * 8, caller.raster = streams * head[9];
+    Run& run = caller.run;
+    run.steps = steps, run.streams = streams, run.x = x, run.state_size = membranes;
+    run.state_before = static_cast<float*>(calloc(caller.state, 1));
     run.spike_layers = head[8], run.raster_rows = head[9];
-    if (engine_run(engine_plan(buffer, buffers, layer, layers, readout), &run)) return 1;
+    if (count > 3) {
+        run.threads = atoi(arguments[3]);
+        Caller others[3] = {caller, caller, caller};
+        for (Caller& other : others) pthread_create(&other.thread, nullptr, call_often, &other);
+        call_often(&caller);
+        for (Caller& other : others) pthread_join(other.thread, nullptr);
+    }
+    caller.call();
+    if (caller.failed) return 1;
     file = fopen(arguments[2], "wb");
-    fwrite(logits, 4, steps * streams * classes, file);
-    fwrite(after, 4, streams * membranes, file);
+    fwrite(run.logits, 1, caller.logits, file);
+    fwrite(run.state_after, 1, caller.state, file);
     fwrite(run.synops, 8, streams, file);
     return fclose(file);
 }
