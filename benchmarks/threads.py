@@ -4,7 +4,7 @@
 
 one call    ResNet-18 at T = 4, 3x224x224, at the stated firing rate, per cent; one step of 1 and of 32 streams of the
             digit model
-on paper    the same image in up to 16 threads: each layer's work in the jobs that it is cut into, and a hand-over more
+on paper    the same image in up to 16 threads: each layer's work in the jobs that its sums are cut into, a hand-over more
 many calls  answers a second of the digit model where as many Python threads ask
 
 Wall time, so only a machine with idle cores says something; the tables name its load.
@@ -76,25 +76,24 @@ def jobs(layer: NativeLayer, threads: int) -> int:
 
 def bench_paper(name: str, network: SpikingResNet, x_seq: Tensor, rounds: int) -> None:
     """What more cores than there are would give, if each were free and memory fast enough."""
-    engine, best = Engine(network, SIZE, SIZE), math.inf
+    engine, whole, spent = Engine(network, SIZE, SIZE), math.inf, np.zeros(0)
     layers = [layer for layer in engine.plan.layers if layer.neuron]
-    spent = np.full(len(layers), math.inf)
     use_threads(1)
     for _ in range(rounds):
-        start = time.process_time()
+        start = time.perf_counter()
         engine.run(x_seq)
-        best = min(best, time.process_time() - start)
-        found = [use.seconds for use in engine.uses() if use.seconds]
-        spent = np.minimum(spent, found)
+        took, found = time.perf_counter() - start, [use.seconds for use in engine.uses() if use.seconds]
+        if took < whole:
+            whole, spent = took, np.array(found)
     report.table(f"{name}: on paper", "threads", "ms", "times 1 thread")
     print(f"\n{name}: on paper\n| threads | ms | x 1 thread |\n|---|---|---|")
     for count in (1, 2, 4, 8, 16):
         cut = np.array([jobs(layer, count) for layer in layers])
         shares = np.ceil(cut / count) / cut
         late = len(layers) * hand_over_ns() / 1e9 * (count > 1)
-        seconds = best - spent.sum() + float((spent * shares).sum()) + late
-        report.row(str(count), seconds * 1e3, best / seconds)
-        print(f"| {count} | {seconds * 1e3:.1f} | {best / seconds:.1f} |")
+        seconds = whole - spent.sum() + float((spent * shares).sum()) + late
+        report.row(str(count), seconds * 1e3, whole / seconds)
+        print(f"| {count} | {seconds * 1e3:.1f} | {whole / seconds:.1f} |")
 
 
 def bench_streams(streams: int, count: int, rounds: int) -> None:
