@@ -4,7 +4,8 @@
 
 one call    ResNet-18 at T = 4, 3x224x224, at the stated firing rate, per cent; one step of 1 and of 32 streams of the
             digit model
-on paper    the same image in up to 16 threads: each layer's work in the jobs that its sums are cut into, a hand-over more
+on paper    the same image in up to 16 threads: each layer's work in the jobs that its sums are cut into, and a
+            hand-over for each layer
 many calls  answers a second of the digit model where as many Python threads ask
 
 Wall time, so only a machine with idle cores says something; the tables name its load.
