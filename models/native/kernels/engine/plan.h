@@ -34,11 +34,12 @@ struct Workspace : Plan {  // all that a call writes to, with a copy of the plan
     std::vector<Desk> desks;  // one a thread
     std::vector<Input> mains, sides;
     std::vector<Statistics> statistics;
-    std::vector<int64_t> cost;  // of a layer: nanoseconds that a frame took the last time, all threads together
+    std::vector<int64_t> cost;  // of a layer: nanoseconds that a frame took the last time, all threads together, or twice those before
     int64_t steps = 1;
     std::vector<bool> frozen;  // buffers that hold one frame a stream for all steps
 
-    explicit Workspace(const Plan& plan) : Plan(plan), memory(plan.buffers.size()), statistics(2 * plan.layers.size()), cost(plan.layers.size()) {}
+    explicit Workspace(const Plan& plan) : Plan(plan), memory(plan.buffers.size()), statistics(2 * plan.layers.size()),
+                                            cost(plan.layers.size()) {}
     char* frame(int64_t buffer, int64_t f) {
         const Buffer& b = buffers[buffer];
         if (frozen[buffer]) f -= f % steps;
