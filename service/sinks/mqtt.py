@@ -9,6 +9,7 @@ from spikesight.service.sinks.messages import Message, SinkError, SinkLost
 
 PORTS = {"mqtt": 1883, "mqtts": 8883}
 TIMEOUT_S = 10.0
+NO_NAME = frozenset("+#\0")  # have no place in a topic that is published to
 LEFT = -1  # in place of a message's number: the connection has ended
 
 
@@ -18,7 +19,7 @@ class Mqtt:
     def __init__(self, address: str) -> None:
         parts = urlsplit(address)
         self._topic = unquote(parts.path.lstrip("/"))
-        if not parts.hostname or not self._topic or "+" in self._topic or "#" in address:
+        if not parts.hostname or not self._topic or NO_NAME & set(self._topic) or "#" in address:
             raise SinkError("a broker is mqtt://host:port/topic, and + and # have no place in a topic")
         try:
             self._host, self._port = parts.hostname, parts.port or PORTS[parts.scheme]
@@ -33,9 +34,13 @@ class Mqtt:
         self._acknowledged: SimpleQueue[int] = SimpleQueue()  # numbers of messages, and LEFT
 
     def send(self, message: Message) -> None:
+        self._publish(self._topic, message.body)
+
+    def _publish(self, topic: str, body: bytes, *, retain: bool = False) -> None:
+        """Return once the broker has it. Raises SinkLost."""
         try:
             self._client = self._client or self._connected()
-            number = self._client.publish(self._topic, message.body, qos=1).mid
+            number = self._client.publish(topic, body, qos=1, retain=retain).mid
             while (acknowledged := self._acknowledged.get(timeout=TIMEOUT_S)) not in (number, LEFT):
                 pass
         except (OSError, Empty) as error:
@@ -46,9 +51,13 @@ class Mqtt:
             self.close()
             raise SinkLost(f"the broker {self._host} {reason}")
 
+    def _made(self) -> Any:
+        """A client for one connection."""
+        return self._library.Client(self._library.CallbackAPIVersion.VERSION2, reconnect_on_failure=False)
+
     def _connected(self) -> Any:
-        acknowledged = self._acknowledged = SimpleQueue()  # of this connection alone
-        client = self._library.Client(self._library.CallbackAPIVersion.VERSION2, reconnect_on_failure=False)
+        acknowledged = self._acknowledged = SimpleQueue()  # of this client alone
+        client = self._made()
         if self._user is not None:
             client.username_pw_set(unquote(self._user), unquote(self._password or ""))
         if self._secure:

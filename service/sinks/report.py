@@ -27,7 +27,8 @@ def record_of(source: str, model: str, answer: Answer) -> dict[str, Any]:
     """The record of an answer.
 
     `label` is the steady one, "" before there is one; `step_label` that of the read-out alone, which may flicker;
-    `probability` in [0, 1] of the best class; `time` of sending, `t_us` the source's own time, microseconds.
+    `probability` in [0, 1] of the best class; `committed` the label that the window may be held for, if
+    any; `time` of sending, `t_us` the source's own time, microseconds.
     """
     prediction = answer.prediction
     return {
@@ -40,4 +41,5 @@ def record_of(source: str, model: str, answer: Answer) -> dict[str, Any]:
         "step_label": prediction.label,
         "probability": round(prediction.confidence, 4),
         "known": None if prediction.known is None else round(prediction.known, 4),
+        "committed": prediction.committed,
     }

@@ -1,7 +1,8 @@
 """Sinks by one string each, and what every sink is to its delivery.
 
     https://host/path       a webhook: one signed POST a message (http:// likewise)
-    mqtt://host:port/topic  a broker, QoS 1; mqtts:// over TLS; user:password@ before the host
+    mqtt://host:port/topic  a broker, QoS 1; mqtts:// over TLS; user:password@ before the host;
+                            ?discovery=homeassistant behind the topic makes sensors of Home Assistant
     file:PATH               JSON lines, appended
 
 Installed packages add others (`spikesight.sinks`): a name, which an address begins with, and a function from an address
@@ -12,9 +13,9 @@ from collections.abc import Callable
 from typing import Protocol
 
 from spikesight.encoders.plugins import extend
+from spikesight.service.sinks.home_assistant import open_mqtt
 from spikesight.service.sinks.lines import Lines
 from spikesight.service.sinks.messages import Message, SinkError
-from spikesight.service.sinks.mqtt import Mqtt
 from spikesight.service.sinks.webhook import Webhook
 
 
@@ -32,8 +33,8 @@ OpenSink = Callable[[str], Sink]
 SINKS: dict[str, OpenSink] = {
     "http": Webhook,
     "https": Webhook,
-    "mqtt": Mqtt,
-    "mqtts": Mqtt,
+    "mqtt": open_mqtt,
+    "mqtts": open_mqtt,
     "file": Lines,
 }
 

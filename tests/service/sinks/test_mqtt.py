@@ -1,5 +1,6 @@
 """What a broker's library is asked for, by one that only writes it down."""
 
+import json
 import sys
 from types import SimpleNamespace
 from typing import Any
@@ -8,6 +9,7 @@ from unittest.mock import MagicMock, call
 import pytest
 
 from spikesight.service.sinks import mqtt as module
+from spikesight.service.sinks.home_assistant import open_mqtt
 from spikesight.service.sinks.messages import Message, SinkError, SinkLost
 from spikesight.service.sinks.mqtt import LEFT, Mqtt
 
@@ -36,7 +38,8 @@ def test_a_message_is_taken_once_its_number_is_acknowledged(library: MagicMock) 
     client, sink = acknowledging(library, [3, 7], [7]), Mqtt("mqtt://host/a/b")
     for body in (b"first", b"second"):
         sink.send(Message("id", body))
-    assert client.publish.call_args_list == [call("a/b", b"first", qos=1), call("a/b", b"second", qos=1)]
+    sent = [call("a/b", body, qos=1, retain=False) for body in (b"first", b"second")]
+    assert client.publish.call_args_list == sent
     assert library.Client.call_args.kwargs == {"reconnect_on_failure": False}
     assert client.connect.call_count == client.loop_start.call_count == 1
     sink.close()
@@ -78,6 +81,45 @@ def test_who_does_not_answer_is_not_there(library: MagicMock, monkeypatch: pytes
     client.connect.side_effect = ConnectionRefusedError
     with pytest.raises(SinkLost, match=r"does not answer \(ConnectionRefusedError\)"):
         sink.send(Message("id", b"x"))
+
+
+def report(label: str) -> Message:
+    record = {"model": "m", "source": "cam", "label": label, "probability": 0.5, "known": None, "committed": None}
+    return Message("id", json.dumps(record).encode())
+
+
+def published(client: MagicMock) -> list[Any]:
+    """What each topic's last level was told since last time."""
+    told = [(one.args[0].rpartition("/")[2], one.args[1]) for one in client.publish.call_args_list]
+    assert all(one.kwargs["retain"] for one in client.publish.call_args_list)
+    client.publish.reset_mock()
+    return [(level, body) for level, body in told if level not in ("config", "attributes")]
+
+
+def test_home_assistant_is_told_what_has_changed_and_all_of_it_after_a_lost_connection(library: MagicMock) -> None:
+    client = acknowledging(library, *[[7]] * 4, [LEFT], [], *[[7]] * 3)
+    sink = open_mqtt("mqtt://host/door/?discovery=homeassistant")
+    for label in ("left", "left", "left", "right"):
+        sink.send(report(label))
+    assert published(client) == [("state", b"left"), ("state", b"right")]
+    assert client.will_set.call_args.args == ("door/availability", b"offline")
+
+    with pytest.raises(SinkLost):
+        sink.send(report("left"))
+    published(client)
+    sink.send(report("left"))
+    assert published(client) == [("state", b"left")]
+
+    client.on_connect(client, None, None, SimpleNamespace(is_failure=True), None)
+    assert published(client) == []
+    client.publish.side_effect = None
+    client.on_disconnect()
+    client.on_connect(client, None, None, SimpleNamespace(is_failure=False), None)
+    assert published(client) == [("availability", b"online"), ("state", b"left")]
+    acknowledging(library, [7], [7])
+    sink.send(report(""))
+    sink.close()
+    assert published(client) == [("state", b"None"), ("availability", b"offline")]
 
 
 def test_the_library_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:

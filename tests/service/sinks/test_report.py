@@ -11,7 +11,7 @@ from spikesight.models.steps import Answer
 from spikesight.service.sinks.report import Report, record_of
 from tests.support.models import PREDICTION
 
-STEP = replace(PREDICTION, probabilities=(0.123456, 0.876544), known=0.98765)
+STEP = replace(PREDICTION, probabilities=(0.123456, 0.876544), known=0.98765, committed="b")
 
 
 def answer(steady: str) -> Answer:
@@ -35,7 +35,7 @@ def test_what_is_said_of_an_answer() -> None:
     assert at.utcoffset() is not None
     assert record == {
         "source": "cam", "model": "m", "t_us": 20_000, "step": 4, "label": "a", "step_label": "b",
-        "probability": 0.8765, "known": 0.9877,
+        "probability": 0.8765, "known": 0.9877, "committed": "b",
     }  # fmt: skip
     unknown = answer("a")._replace(prediction=replace(STEP, known=None))
     assert record_of("cam", "m", unknown)["known"] is None

@@ -66,14 +66,14 @@ class Subscriber:
         self.client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id="viewer", clean_session=False)
         self.client.on_connect = lambda client, *_: client.subscribe(topic, qos=1)
         self.client.on_subscribe = lambda *_: subscribed.set()
-        self.client.on_message = lambda _client, _userdata, message: self._take(message.payload)
+        self.client.on_message = lambda _client, _userdata, message: self._take(message.topic, message.payload)
         if certificate is not None:
             self.client.tls_set(str(certificate.certificate))
         self.client.connect("127.0.0.1", port)
         self.client.loop_start()
         assert subscribed.wait(PATIENCE_S)
 
-    def _take(self, body: bytes) -> None:
+    def _take(self, _topic: str, body: bytes) -> None:
         with self.changed:
             self.came.append(json.loads(body))
             self.changed.notify_all()
@@ -89,3 +89,14 @@ class Subscriber:
     def close(self) -> None:
         self.client.disconnect()
         self.client.loop_stop()
+
+
+class Board(Subscriber):
+    """Another program that shows what each topic was told last."""
+
+    def __init__(self, port: int) -> None:
+        self.shown: dict[str, str] = {}
+        super().__init__(port, "#")
+
+    def _take(self, topic: str, body: bytes) -> None:
+        self.shown[topic] = body.decode()

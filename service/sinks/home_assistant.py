@@ -1,0 +1,116 @@
+"""Home Assistant by MQTT discovery: a device a model, with a sensor a source whose state is the label to show.
+
+    PREFIX/sensor/ID/config        what Home Assistant makes the sensor of
+    TOPIC/availability             "online"; "offline" once the service has ended, by its last will if it had no time
+    TOPIC/MODEL/SOURCE/state       the label
+    TOPIC/MODEL/SOURCE/attributes  JSON beside it: confidence, known, committed
+
+All are retained: a Home Assistant that starts later finds them.
+"""
+
+import hashlib
+import json
+from threading import Lock
+from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
+
+from spikesight.service.sinks.messages import Message, SinkError
+from spikesight.service.sinks.mqtt import NO_NAME, Mqtt
+
+LONGEST_STATE = 255  # letters that Home Assistant takes
+NO_STATE = "None"  # what it shows as "unknown"
+
+
+class HomeAssistant(Mqtt):
+    """mqtt://host/topic?discovery=PREFIX, of Home Assistant's default `homeassistant` or another.
+
+    A connection that is lost is made again by itself, and everything is published anew, with no prediction to wait for.
+    """
+
+    def __init__(self, address: str, prefix: str) -> None:
+        super().__init__(address)
+        if not prefix or NO_NAME & set(prefix):
+            raise SinkError("Home Assistant's discovery has a prefix without + and #: ?discovery=homeassistant")
+        self._prefix, self._topic = prefix, self._topic.rstrip("/")
+        self._availability = f"{self._topic}/availability"
+        self._name = identity(address)  # the next process takes its place, before the will of this one is read
+        self._retained: dict[str, bytes] = {}  # by topic
+        self._lock = Lock()  # so that the library's thread publishes what was retained before what is new
+
+    def send(self, message: Message) -> None:
+        """Publish what has changed, if the label has."""
+        told = retained_of(self._prefix, self._topic, message)
+        state = next(iter(told))
+        if self._client is not None and told[state] == self._retained.get(state):
+            return
+        changed = [one for one in told if self._client is None or told[one] != self._retained.get(one)]
+        with self._lock:
+            self._retained.update(told)
+        for topic in reversed(changed):
+            self._publish(topic, told[topic], retain=True)
+
+    def _made(self) -> Any:
+        client = self._library.Client(self._library.CallbackAPIVersion.VERSION2, client_id=self._name)
+        client.will_set(self._availability, b"offline", qos=1, retain=True)
+        client.on_connect = self._born
+        return client
+
+    def _born(self, client: Any, _userdata: object, _flags: object, reason: Any, *_: object) -> None:
+        """Connected, maybe again. With QoS 0, for whatever is lost with this connection is published by the next."""
+        if reason.is_failure:
+            return
+        while not self._acknowledged.empty():  # of the last connection, which nobody waited for
+            self._acknowledged.get_nowait()
+        with self._lock:
+            for topic, body in {self._availability: b"online", **self._retained}.items():
+                client.publish(topic, body, qos=0, retain=True)
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.publish(self._availability, b"offline", qos=1, retain=True)
+        super().close()
+
+
+def retained_of(prefix: str, topic: str, message: Message) -> dict[str, bytes]:
+    """What the message makes of three topics: the state first, then its attributes, then the sensor's discovery."""
+    text = json.dumps(json.loads(message.body), ensure_ascii=False)
+    record = json.loads(text.encode(errors="replace"))  # names of files may hold what is no UTF-8
+    model, source = record["model"], record["source"]
+    place = f"{topic}/{quote(model, safe='')}/{quote(source, safe='')}"
+    sensor: dict[str, Any] = {
+        "name": source,
+        "unique_id": identity(topic, model, source),
+        "state_topic": f"{place}/state",
+        "json_attributes_topic": f"{place}/attributes",
+        "availability_topic": f"{topic}/availability",
+        "qos": 1,
+        "device": {
+            "identifiers": [identity(topic, model)],
+            "name": f"Spikesight {model}",
+            "manufacturer": "Spikesight",
+            "model": model,
+        },
+        "origin": {"name": "Spikesight"},
+    }
+    beside = {"confidence": record["probability"], "known": record["known"], "committed": record.get("committed")}
+    return {
+        sensor["state_topic"]: (record["label"] or NO_STATE)[:LONGEST_STATE].encode(),
+        sensor["json_attributes_topic"]: json.dumps(beside).encode(),
+        f"{prefix}/sensor/{sensor['unique_id']}/config": json.dumps(sensor).encode(),
+    }
+
+
+def identity(*names: str) -> str:
+    """Of 23 letters, digits and underscores, as topics of discovery and clients' names may have; always the same."""
+    return f"spikesight_{hashlib.sha256(json.dumps(names).encode()).hexdigest()[:12]}"
+
+
+def open_mqtt(address: str) -> Mqtt:
+    """A plain topic, or Home Assistant. Raises SinkError."""
+    query = urlsplit(address).query
+    if not query:
+        return Mqtt(address)
+    asked = parse_qs(query, keep_blank_values=True)
+    if list(asked) != ["discovery"]:
+        raise SinkError("behind a broker's topic comes nothing but ?discovery=homeassistant")
+    return HomeAssistant(address, asked["discovery"][-1])
