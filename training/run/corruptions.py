@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from spikesight.encoders.emulator.corruptions import SUITE, Corruption
+from spikesight.encoders.emulator.corruptions import SUITE, Corruption, mirrored
 from spikesight.encoders.emulator.saccades import NMNIST, saccades
 from spikesight.encoders.events import Events, SensorSize
 from spikesight.models.classifier import Classifier
@@ -18,6 +18,7 @@ from spikesight.training.run.assessment import assess
 from spikesight.training.run.readings import Change, Source, read_recordings
 
 SEED = 20
+MIRRORED = "mirrored"
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5)  # of the emulated camera, in log intensity
 FIRST_TEST = 60_001  # N-MNIST numbers its test recordings from here, in the order of MNIST's test images
 
@@ -33,7 +34,9 @@ class Row(NamedTuple):
 def rows(data: str, root: str, sources: Sequence[Source]) -> list[Row]:
     """The suite, and where the frames behind the recordings are at hand, the camera emulated anew."""
     found = [Row(c.name, c.strength, _seeded(c)) for c in SUITE]
-    return [*_emulated(Path(root), sources), *found] if data == "nmnist" else found
+    if data != "nmnist":
+        return found
+    return [*_emulated(Path(root), sources), *found, Row(MIRRORED, "", _seeded(Corruption(MIRRORED, "", mirrored)))]
 
 
 def _seeded(corruption: Corruption) -> Change:
@@ -79,8 +82,11 @@ def corrupted(classifier: Classifier, sources: Sequence[Source], suite: Sequence
 
 
 def summary(figures: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """`mean_loss`, in points of accuracy, over the rows behind the first, the clean one; and the `worst` of them."""
-    clean, rows = figures[0], figures[1:]
+    """`mean_loss`, in points of accuracy, over the rows behind the first, the clean one; and the `worst` of them.
+
+    Most mirrored digits are none: their row says how many are refused, and counts in neither.
+    """
+    clean, rows = figures[0], [row for row in figures[1:] if row["name"] != MIRRORED]
     loss = 100 * (clean["accuracy"] - float(np.mean([row["accuracy"] for row in rows])))
     worst = min(rows, key=lambda row: row["accuracy"])
     return {"mean_loss": round(loss, 2), "worst": {key: worst[key] for key in ("name", "strength", "accuracy")}}

@@ -92,6 +92,20 @@ def test_rotation_turns_about_the_middle() -> None:
     assert np.hypot(x, y) == pytest.approx(10.5, abs=0.5)
 
 
+def test_a_square_is_covered_all_the_time() -> None:
+    full = make_events(np.arange(1360), np.arange(1360) % SENSOR.width, np.arange(1360) // SENSOR.width, np.ones(1360))
+    left = run(partial(corruptions.covered, pixels=10), full)
+    missing = np.setdiff1d(full["t"], left["t"])
+    assert len(missing) == 100
+    assert np.ptp(missing % SENSOR.width) == np.ptp(missing // SENSOR.width) == 9
+
+
+def test_a_mirror_exchanges_left_and_right_alone() -> None:
+    made = run(corruptions.mirrored)
+    assert np.array_equal(made["x"] + EVENTS["x"], np.full(len(EVENTS), SENSOR.width - 1))
+    assert np.array_equal(made[["t", "y", "p"]], EVENTS[["t", "y", "p"]])
+
+
 @pytest.mark.parametrize("times", [0.5, 2.0])
 def test_speed_is_of_time(times: float) -> None:
     made = run(partial(corruptions.speed, times=times))

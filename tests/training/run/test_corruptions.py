@@ -42,6 +42,7 @@ def test_the_same_fault_falls_on_every_recording_alike_each_time(sources: list[S
 
 def test_the_summary_is_of_the_rows_behind_the_clean_one() -> None:
     figures = [{"name": n, "strength": "", "accuracy": a} for n, a in (("none", 0.9), ("a", 0.8), ("b", 0.7))]
+    figures.insert(1, {"name": "mirrored", "strength": "", "accuracy": 0.1})  # most mirrored digits are none
     assert summary(figures) == {"mean_loss": 15.0, "worst": {"name": "b", "strength": "", "accuracy": 0.7}}
 
 
