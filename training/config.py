@@ -12,14 +12,15 @@ class Section(str):
 RANGES: tuple[tuple[str, str, Callable[[float], bool]], ...] = (
     ("emulated_count repeat step_epochs epochs", "be positive", lambda value: value >= 1),
     (
-        "paper_clips printed noise_hz window_ms hop_ms steps bin_us shortest_bin_us height width channels filter_us "
-        "resize lr batch_size epoch_steps random_steps truncate slope clip_norm spike_penalty teacher_weight shift "
-        "checkpoint_steps threads",
+        "paper_clips printed outliers noise_hz window_ms hop_ms steps bin_us shortest_bin_us height width channels "
+        "filter_us resize lr batch_size epoch_steps random_steps truncate slope clip_norm spike_penalty "
+        "teacher_weight shift checkpoint_steps threads",
         "not be negative",
         lambda value: value >= 0,
     ),
     ("val_fraction", "lie between 0 and 1", lambda value: 0 < value < 1),
     ("hot zoom", "lie in [0, 1]", lambda value: 0 <= value <= 1),
+    ("speed", "be 1 or more", lambda value: value >= 1),
     ("ema label_smoothing drop noise scale", "lie in [0, 1)", lambda value: 0 <= value < 1),
     ("carry", "lie in [0, 1] or be -1", lambda value: value == -1 or 0 <= value <= 1),
     ("channels", "be 1 or 3", lambda value: value in (0, 1, 3)),
@@ -50,7 +51,8 @@ class TrainConfig:
     emulated_count: Annotated[int, "how many images are emulated"] = 10_000
     repeat: Annotated[int, "copies of each recording and each clip in the training set, beside emulated ones"] = 1
     paper_clips: Annotated[int, "clips that join, of digits on paper held before a webcam or an event camera"] = 0
-    printed: Annotated[int, "digits of fonts that join images of written ones"] = 0
+    printed: Annotated[int, "digits of fonts that join written ones"] = 0
+    outliers: Annotated[int, "drawings near digits that are none (letters, two digits, ...): to be no class"] = 0
     noise_hz: Annotated[float, "added sensor noise: at most, events a pixel a second"] = 0.0
     hot: Annotated[float, "added hot pixels: at most, their share"] = 0.0
     steps: Annotated[
@@ -109,6 +111,7 @@ class TrainConfig:
     zoom: Annotated[float, "images: least share of the area that a random crop takes; 0 is off"] = 0.0
     widen: Annotated[bool, "own recordings: more of what stands at its default here, to suit few"] = True
     scale: Annotated[float, "recordings: random sizes, share each way"] = 0.0
+    speed: Annotated[float, "recordings: random speeds, up to so many times as fast or as slow"] = 1.0
     flip: Annotated[bool, "mirror left and right (not for digits or gestures with a direction)"] = False
     swap: Annotated[bool, "exchange ON and OFF events in half of the windows"] = False
     turn: Annotated[bool, "recordings of directions: quarter turns and mirror images, labels with them"] = False

@@ -21,6 +21,7 @@ from benchmarks.real_input.motions import rows as rows_of_motions
 from benchmarks.real_input.nothing import rows as rows_of_nothing
 from benchmarks.real_input.scenes import HARDER, Kind, clips, pen
 from benchmarks.real_input.unknown import rows as rows_of_unknown
+from benchmarks.real_input.unknown import rows_of_near
 from spikesight.models.classifier import Classifier
 from spikesight.models.shipped import find
 from spikesight.models.statistics import interval
@@ -28,7 +29,7 @@ from spikesight.training.data.images import read_idx
 from spikesight.training.data.recordings import list_nmnist, read_item
 
 MODELS = ("nmnist", "mnist-direct")
-TABLES = ("pictures", "clips", "noise", "nothing", "unknown", "motions", "cost")
+TABLES = ("pictures", "clips", "noise", "nothing", "unknown", "near", "motions", "cost")
 STYLES = ("thin pen", "uneven light", "stretched wide", "stretched tall", "noisy")
 KINDS: tuple[Kind, ...] = ("plain", "harder", "tidy")
 NAMES = {"plain": "digit on paper, plain", "harder": f"the same: {', '.join(HARDER)}", "tidy": "as the tip asks"}
@@ -136,6 +137,9 @@ def main() -> None:
     if args.only in (None, "unknown"):
         for name in (*MODELS, "motions"):
             rows_of_unknown(Classifier.load(find(name)), args.root, 5 * args.count, args.seed)
+    if args.only in (None, "near"):
+        for classifier in classifiers:
+            rows_of_near(classifier, args.root, 2 * args.count, args.seed)
     if args.only in (None, "motions"):
         moving = Classifier.load(find(args.model if args.model and args.only else "motions"))
         rows_of_motions(moving, photos, args.clips, args.seed)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.common import report
+from benchmarks.real_input.near import near, print_digits
 from spikesight.encoders.emulator.motions import MOTIONS, motion_recording
 from spikesight.encoders.emulator.pixels import Emulator
 from spikesight.encoders.emulator.saccades import saccade_events
@@ -20,6 +21,7 @@ from spikesight.encoders.events import Events, SensorSize, make_events
 from spikesight.models.classifier import Classifier
 from spikesight.models.novelty import KEPT
 from spikesight.models.steps import Input, Prediction
+from spikesight.training.data.drawn.near import Digits
 from spikesight.training.data.images import DEBIAN_FASHION, read_idx
 from spikesight.training.data.recordings import list_nmnist, read_item
 from spikesight.training.run.novelty import calibration_error
@@ -248,7 +250,32 @@ def rows(classifier: Classifier, root: Path, count: int, seed: int) -> None:
         begin(f"{classifier.name}: what else has a right answer", OWN)
         with_answers(classifier, others, count)
     begin(f"{classifier.name}: what has none", OTHER)
-    for name, things in strangers(classifier, root, seed).items():
+    without_answers(classifier, strangers(classifier, root, seed), owns, count)
+
+
+def rows_of_near(classifier: Classifier, root: Path, count: int, seed: int) -> None:
+    """Print and keep the tables of what lies near the digits that a model knows: up to `count` drawings a row."""
+    digits = Digits(*(read_idx(root / "mnist" / f"t10k-{of}-ubyte.gz") for of in ("images-idx3", "labels-idx1")))
+    begin(f"{classifier.name}: digits, written and printed", OWN)
+    drawn, labels = print_digits(seed)
+    own = familiar(classifier, root, seed)
+    print_ = {"OpenCV's fonts, thin to thick": zip((inputs for inputs, _ in shown(classifier, drawn, seed)), labels)}
+    owns = with_answers(classifier, {**own, **print_}, count)
+    begin(f"{classifier.name}: what lies near digits and is none", OTHER)
+    others = {name: shown(classifier, of, seed) for name, of in near(digits, seed, count).items()}
+    without_answers(classifier, others, {name: owns[name] for name in own}, count)
+
+
+def shown(classifier: Classifier, pictures: list[NDArray[np.uint8]], seed: int) -> Things:
+    """Pictures of 28 x 28 pixels to a model of images as they are, to one of events by saccades."""
+    if classifier.contract.kind == "events":
+        return moved(classifier, pictures, seed)
+    return ((raw(classifier, picture), -1) for picture in pictures)
+
+
+def without_answers(classifier: Classifier, others: dict[str, Things], owns: dict[str, NDArray], count: int) -> None:
+    """A row for each kind of things that have no right answer, against `known` of each of those that have."""
+    for name, things in others.items():
         answers, _ = last(classifier, islice(things, count))
         if not answers:
             print(f"| {name} | | none at hand |")

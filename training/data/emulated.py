@@ -1,6 +1,8 @@
 """MNIST's digits as events that join recordings: moved by saccades, or drawn on paper and held before a camera."""
 
+import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,7 @@ import numpy as np
 
 from spikesight.encoders.emulator.handheld import Grey, Sheet, draw_sheet, frames
 from spikesight.encoders.emulator.pixels import Emulator
-from spikesight.encoders.emulator.saccades import saccade_events
+from spikesight.encoders.emulator.saccades import NMNIST, Saccades, saccade_events, saccades
 from spikesight.encoders.events import Events, SensorSize
 from spikesight.encoders.roi.frame_tracker import FrameTracker
 from spikesight.encoders.roi.input_filter import InputFilter
@@ -27,7 +29,7 @@ PARTS = 10  # of a sample, most of which must hold events
 INK = 20 / 28  # of an image of MNIST that its digit takes
 
 
-def _training_digits(root: Path) -> tuple[np.ndarray, np.ndarray, int]:
+def training_digits(root: Path) -> tuple[np.ndarray, np.ndarray, int]:
     """(images uint8 [M, 28, 28], labels [M], bytes of the images' file) of MNIST's training split."""
     path = find_idx(root, "mnist", "train-images-idx3-ubyte")
     return read_idx(path), read_idx(find_idx(root, "mnist", "train-labels-idx1-ubyte")), path.stat().st_size
@@ -35,7 +37,7 @@ def _training_digits(root: Path) -> tuple[np.ndarray, np.ndarray, int]:
 
 def emulate_mnist(config: TrainConfig, contract: Contract, left_out: frozenset[int]) -> Frames:
     """The first `emulated_count` MNIST training images but those left out, moved by saccades before the sensor."""
-    images, labels, size = _training_digits(Path(config.root))
+    images, labels, size = training_digits(Path(config.root))
     sensor = sensor_of(contract)
     chosen = [index for index in range(len(images)) if index not in left_out][: config.emulated_count]
     encode = encoder(contract, sensor)
@@ -51,13 +53,48 @@ def emulate_mnist(config: TrainConfig, contract: Contract, left_out: frozenset[i
     return Frames(binned, labels[chosen].astype(np.int64))
 
 
+def emulate_drawings(pictures: np.ndarray, config: TrainConfig, contract: Contract, what: str) -> np.ndarray:
+    """uint8 [M, T, 2, H, W] of pictures, uint8 [M, 28, 28], each before a camera that moves and sees in its own way.
+
+    Slow or far from a stroke's width, a thick stroke is a hollow outline: both of its edges fire.
+    """
+    sensor = sensor_of(contract)
+    encode = encoder(contract, sensor)
+
+    def samples() -> Iterator[np.ndarray]:
+        for number, picture in enumerate(pictures):
+            events = saccades(picture, sensor, movement=movement(np.random.default_rng(number)), seed=number)
+            yield encode(filtered(events, sensor, contract))[:, 0]
+
+    key = {"drawings": hashlib.sha256(pictures.tobytes()).hexdigest(), "contract": contract_key(contract), "path": 1}
+    return cached(Path(config.cache), key, len(pictures), sample_shape(contract), samples(), f"emulating {what}")
+
+
+def movement(random: np.random.Generator) -> Saccades:
+    """One to three straight movements of any length and direction, before a camera of any sharpness."""
+    turns = int(random.integers(1, 4))
+    corners = np.cumsum([random.uniform(1, 4, 2), *random.uniform(-5, 5, (turns, 2))], 0)
+    length = NMNIST.total_ms / turns
+    return replace(
+        NMNIST,
+        path_px=tuple((float(x), float(y)) for x, y in corners.clip(-2, 8)),
+        starts_ms=tuple(float(n * length) for n in range(turns)),
+        lengths_ms=(length,) * turns,
+        threshold_on=(threshold := float(random.uniform(0.15, 0.6))),
+        threshold_off=threshold,
+        blur_px=float(random.uniform(0.3, 0.9)),
+        noise_hz=float(random.uniform(0, 2)),
+        inverted=bool(random.random() < 0.5),
+    )
+
+
 def film_paper_clips(config: TrainConfig, contract: Contract, left_out: frozenset[int], clips: range) -> list[Frames]:
     """Clips of MNIST training images on paper, held before a webcam and, the other half, before an event camera.
 
     `clips` counts images from the last one down, those left out not counted. Each clip gives up to WINDOWS samples, one
     after the other, of what a live stream feeds the network while its window holds the digit.
     """
-    images, labels, size = _training_digits(Path(config.root))
+    images, labels, size = training_digits(Path(config.root))
     folder = Path(config.cache)
     chosen = [index for index in reversed(range(len(images))) if index not in left_out][clips.start : clips.stop]
     key = {"sheets": [size, chosen], "sensor": str(sensor_of(contract)), "contract": contract_key(contract)}
@@ -65,8 +102,7 @@ def film_paper_clips(config: TrainConfig, contract: Contract, left_out: frozense
     films = (_filmed(images[index], contract, index) for index in chosen)
     shape = (WINDOWS, *sample_shape(contract))
     binned = cached(folder, key, len(chosen), shape, films, "filming digits on paper").reshape(-1, *shape[1:])
-    parts = np.array_split(binned.reshape(len(binned), contract.steps, -1).any(2), min(PARTS, contract.steps), 1)
-    full = np.stack([part.any(1) for part in parts]).sum(0) > len(parts) // 2
+    full = _full(binned)
     films = []
     for webcam in (True, False):
         rows = np.flatnonzero(full & (np.repeat(_by_webcam(np.array(chosen)), WINDOWS) == webcam))
@@ -86,8 +122,25 @@ def _by_webcam(image: Any) -> Any:
     return image % 2 == 1
 
 
-def _filmed(digit: Grey, contract: Contract, seed: int) -> np.ndarray:
-    """uint8 [WINDOWS, T, 2, H, W] of one clip of a digit, uint8 [28, 28]; blank while the window is elsewhere."""
+def film_outliers(pictures: np.ndarray, config: TrainConfig, contract: Contract) -> np.ndarray:
+    """uint8 [M, T, 2, H, W]: what a window shows, wherever it looks, of sheets with pictures, uint8 [N, 28, 28]."""
+    key = {"sheets of outliers": hashlib.sha256(pictures.tobytes()).hexdigest(), "contract": contract_key(contract)}
+    films = (_filmed(picture, contract, seed, anywhere=True) for seed, picture in enumerate(pictures))
+    shape = (WINDOWS, *sample_shape(contract))
+    films = cached(Path(config.cache), {**key, "gaze": FILM_VERSION}, len(pictures), shape, films, "filming no digits")
+    return films.reshape(-1, *shape[1:])[_full(films.reshape(-1, *shape[1:]))]
+
+
+def _full(binned: np.ndarray) -> np.ndarray:
+    """Which samples, uint8 [M, T, 2, H, W], hold events in most of their parts."""
+    parts = np.array_split(binned.reshape(*binned.shape[:2], -1).any(2), min(PARTS, binned.shape[1]), 1)
+    return np.stack([part.any(1) for part in parts]).sum(0) > len(parts) // 2
+
+
+def _filmed(digit: Grey, contract: Contract, seed: int, *, anywhere: bool = False) -> np.ndarray:
+    """uint8 [WINDOWS, T, 2, H, W] of one clip of a digit, uint8 [28, 28]; blank while the window is elsewhere, unless
+    it may be `anywhere`.
+    """
     random, span_us, sensor = np.random.default_rng(seed), contract.steps * contract.bin_us, sensor_of(contract)
     camera = CAMERAS[int(random.integers(len(CAMERAS)))]
     source = FrameTracker(sensor) if _by_webcam(seed) else Emulator(camera, seed=seed)
@@ -95,7 +148,8 @@ def _filmed(digit: Grey, contract: Contract, seed: int) -> np.ndarray:
     sheet, parts, astray = draw_sheet(digit, camera, random), list[Events](), list[int]()
     for t_us, frame in frames(sheet, (FOUND_US + WINDOWS * span_us) / 1e6, random):
         parts.append(front(source.push(frame, t_us)))
-        if not holds(source.window if isinstance(source, FrameTracker) else front.window, sheet):
+        window = source.window if isinstance(source, FrameTracker) else front.window
+        if not anywhere and not holds(window, sheet):
             astray.append(t_us)
     events, out = np.concatenate(parts), np.zeros((WINDOWS, *sample_shape(contract)), np.uint8)
     for window in range(WINDOWS):

@@ -17,7 +17,7 @@ from spikesight.encoders.recordings.files import digest
 from spikesight.models.contract import Contract
 from spikesight.training.config import TrainConfig
 from spikesight.training.data.cache import bin_items, cached, join, shown_images
-from spikesight.training.data.emulated import emulate_mnist, film_paper_clips
+from spikesight.training.data.emulated import emulate_drawings, emulate_mnist, film_paper_clips
 from spikesight.training.data.images import IMAGES, PictureRows, find_imagenet, holds_pictures, list_pictures
 from spikesight.training.data.own import in_crop, list_own
 from spikesight.training.data.recordings import RECORDED, recorded
@@ -138,8 +138,15 @@ def _load_recordings(listing: Listing, config: TrainConfig) -> Data:
     )  # fmt: skip
     names = {part: [item.name for item in items] for part, items in chosen.items()}
     official = listing.val is None and bool(listing.test)
+    train = _training_recordings(chosen["train"], listing.labels, contract, config, shown_images(names["val"]))
+    outliers = None
+    if config.outliers:
+        from spikesight.training.data.drawn.near import event_outliers  # draws by matplotlib, which takes long to load
+
+        outliers = event_outliers(config, contract, train)
     return Data(
-        train=_training_recordings(chosen["train"], listing.labels, contract, config, shown_images(names["val"])),
+        train=train,
+        outliers=outliers,
         val=bin_items(chosen["val"], contract, folder, "binning val"),
         test=bin_items(chosen["test"], contract, folder, "binning test"),
         labels=listing.labels,
@@ -163,8 +170,8 @@ def _training_recordings(
     validated on as a recording.
     """
     folder = Path(config.cache)
-    if config.printed:
-        raise DataError("--printed joins digits of fonts to images; this data set holds recordings")
+    if (config.printed or config.outliers) and not config.emulated:
+        raise DataError("--printed and --outliers join digits that are emulated: give --emulated mnist, too")
     if config.paper_clips and not config.emulated:
         raise DataError("--paper-clips join digits that are emulated: give --emulated mnist, too")
     if config.emulated and _still(labels) != "digit":
@@ -174,7 +181,15 @@ def _training_recordings(
     if not config.emulated:
         return copies[0]
     films = film_paper_clips(config, contract, left_out, range(config.paper_clips)) if config.paper_clips else []
-    return join([*copies, emulate_mnist(config, contract, left_out), *config.repeat * films], folder)
+    prints = _emulated_print(config, contract) if config.printed else []
+    return join([*copies, emulate_mnist(config, contract, left_out), *prints, *config.repeat * films], folder)
+
+
+def _emulated_print(config: TrainConfig, contract: Contract) -> list[Frames]:
+    from spikesight.training.data.drawn.printed import printed  # draws by matplotlib, which takes long to load
+
+    prints = printed(config.printed, config.seed)
+    return [Frames(emulate_drawings(prints.frames[:, 0, 0], config, contract, "print"), prints.labels)]
 
 
 def _still(labels: Sequence[str]) -> Literal["digit", "plain"]:
@@ -199,21 +214,31 @@ def _load_images(images: ImageSet, config: TrainConfig) -> Data:
         parts["train"] = f"the other {len(train)} training images"
     if own is not None:
         parts["test"] = f"all {len(test)} of the set's own"
+    outliers = _image_outliers(train, images.labels, config) if config.outliers else None
     if config.printed:
         train = _with_print(train, contract, config)
     return Data(
-        train=train, val=val, test=test, labels=images.labels, contract=contract, recorded=len(train), config=config,
+        train=train, outliers=outliers, val=val, test=test, labels=images.labels, contract=contract,
+        recorded=len(train), config=config,
         split={"data": images.name, "seed": config.seed, "official_test": own is not None, **parts},
     )  # fmt: skip
+
+
+def _image_outliers(written: Frames, labels: Sequence[str], config: TrainConfig) -> Frames:
+    if _still(labels) != "digit" or written.frames.shape[1:] != (1, 1, 28, 28):
+        raise DataError("--outliers join grey images of 28 x 28 pixels, of classes 0 to 9")
+    from spikesight.training.data.drawn.near import Digits, outliers  # draws by matplotlib, which takes long to load
+
+    pictures = outliers(config.outliers, config.seed, Digits(written.frames[:, 0, 0], written.labels))
+    return Frames(pictures[:, None, None], np.full(len(pictures), len(labels)))
 
 
 def _with_print(written: Frames, contract: Contract, config: TrainConfig) -> Frames:
     if contract.still != "digit" or written.frames.shape[1:] != (1, 1, 28, 28):
         raise DataError("--printed joins digits of fonts to grey images of 28 x 28 pixels, of classes 0 to 9")
-    from spikesight.training.data.printed import printed  # draws by matplotlib, which takes long to load
+    from spikesight.training.data.drawn.printed import printed  # draws by matplotlib, which takes long to load
 
-    extra = printed(config.printed, config.seed)
-    return Frames(np.concatenate([written.frames, extra.frames]), np.concatenate([written.labels, extra.labels]))
+    return written.beside(printed(config.printed, config.seed))
 
 
 def _rows(frames: Frames, rows: np.ndarray, folder: Path) -> Frames:

@@ -89,6 +89,11 @@ class Frames:
         """The samples of these rows, in their order."""
         return Frames(self.frames[rows], self.labels[rows])
 
+    def beside(self, other: "Frames") -> "Frames":
+        """These samples, then the other's."""
+        frames = np.concatenate([self.frames, other.frames])
+        return Frames(frames, np.concatenate([self.labels, other.labels]))
+
 
 @dataclass(frozen=True)
 class ImageSet:
@@ -122,6 +127,7 @@ class Data:
     config: TrainConfig = field(default_factory=TrainConfig)  # of the run, its contract filled in
     notes: tuple[str, ...] = ()  # what was made of a folder, in sentences
     val_items: tuple[Item, ...] = ()  # the recordings of `val`; empty for images
+    outliers: Frames | None = None  # what trains beside `train` as none of the classes, labelled len(labels)
     digests: tuple[str, ...] = ()  # of the recordings that train and choose the model, where they are not too many
 
 

@@ -162,7 +162,8 @@ class Run:
             self.last_state = {key: tensor.detach() for key, tensor in state.items()}
         if self.average is not None:
             update_average(self.average, self.network, config.ema, step)
-        return value * len(targets), int((logits.mean(0).argmax(1) == targets).sum())
+        digits = int((targets < logits.shape[2]).sum())
+        return value * digits, int((logits.mean(0).argmax(1) == targets).sum())
 
     def forward_backward(self, x_seq: Tensor, targets: Tensor, state: State) -> tuple[float, Tensor, State]:
         """(loss, logits [T, n, K], state after); the gradients are in place unless the loss is not finite."""

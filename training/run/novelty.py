@@ -108,7 +108,7 @@ def training_parts(data: Data) -> list[tuple[Frames, int]]:
     if not config.emulated:
         return [(_spread(data.train, MOST_TRAINING), RECORDED)]
     first = data.recorded * config.repeat
-    rows = range(data.recorded), range(first, min(first + config.emulated_count, len(data.train)))
+    rows = range(data.recorded), range(first, min(first + config.emulated_count + config.printed, len(data.train)))
     parts = [(_spread(data.train, MOST_TRAINING // 2, each), RECORDED) for each in rows if len(each)]
     if config.paper_clips:
         left_out = shown_images(data.split["val"])

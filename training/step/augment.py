@@ -13,12 +13,14 @@ from spikesight.training.config import TrainConfig
 
 
 def augment(frames: Tensor, config: TrainConfig, generator: torch.Generator) -> Tensor:
-    """frames float [N, T, C, H, W] of events -> the same shape: moved, perhaps mirrored or swapped, events dropped."""
+    """frames float [N, T, C, H, W] of events -> the same shape: moved, mirrored, slower, swapped, events dropped."""
     if config.rotate or config.shift or config.flip or config.shear or config.scale:
         n, t, c, h, w = frames.shape
         matrix = motions(n, (h, w), (h, w), config, generator, scale=config.scale)
         moved = sample(frames.flatten(1, 2), matrix, (h, w), "nearest")
         frames = moved.view(n, t, c, h, w)
+    if config.speed > 1:
+        frames = at_speed(frames, config.speed, generator)
     if config.swap:
         frames = swap_polarity(frames, generator)
     if config.drop:
@@ -30,6 +32,20 @@ def add_noise(frames: Tensor, highest: float, generator: torch.Generator) -> Ten
     """One stray event in a share of each sample's cells, drawn evenly from 0 to `highest` for each sample."""
     share = _uniform(len(frames), 0, highest, generator).view(-1, 1, 1, 1, 1)
     return frames.maximum((torch.rand(frames.shape, generator=generator) < share).to(frames))
+
+
+def at_speed(frames: Tensor, most: float, generator: torch.Generator) -> Tensor:
+    """Each sample played up to `most` times as fast or as slow; a cell's event lies anywhere in its bin."""
+    n, t = frames.shape[:2]
+    times = (_uniform(n, -1, 1, generator) * math.log(most)).exp()
+    lit = frames.nonzero()
+    within = torch.rand(len(lit), generator=generator).to(frames.device)
+    step = ((lit[:, 1] + within) / times.to(frames.device)[lit[:, 0]]).long()
+    played = torch.zeros_like(frames)
+    kept = step < t
+    sample, _, *cell = lit[kept].T
+    played[(sample, step[kept], *cell)] = frames[tuple(lit[kept].T)]
+    return played
 
 
 def swap_polarity(frames: Tensor, generator: torch.Generator) -> Tensor:

@@ -14,7 +14,7 @@ from spikesight.encoders.image import IMAGE_ENCODERS
 from spikesight.models.contract import Contract
 from spikesight.models.neurons.state import State
 from spikesight.training.config import TrainConfig
-from spikesight.training.data import Data
+from spikesight.training.data import Data, Frames
 from spikesight.training.distributed import Processes
 from spikesight.training.step.augment import augment, crop_middle, fewer_steps, move_images
 from spikesight.training.step.turns import turn
@@ -40,11 +40,15 @@ class Batches:
 
     def make(self, rows: np.ndarray, step: int) -> Batch:
         """This process's share of the augmented batch of a step; the draws follow from seed and step alone."""
-        config, train = self._data.config, self._data.train
+        config, train, outliers = self._data.config, self._data.train, self._data.outliers
         generator, device = seeded(config.seed, 1, step), self._processes.device
         rows = np.sort(rows)
-        stored = torch.from_numpy(np.array(train.frames[rows])).to(device)
-        targets = torch.from_numpy(train.labels[rows]).to(device)
+        chosen = Frames(np.array(train.frames[rows]), train.labels[rows])
+        if outliers is not None:
+            drawn = torch.randint(len(outliers), (len(outliers) * len(rows) // len(train),), generator=generator)
+            chosen = chosen.beside(outliers.take(drawn.numpy()))
+        stored = torch.from_numpy(chosen.frames).to(device)
+        targets = torch.from_numpy(chosen.labels).to(device)
         if config.turn:
             stored, targets = turn(stored, targets, self._data.labels, generator)
         x_seq = training_input(stored, config, self._data.contract, generator)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, kl_div, log_softmax, one_hot
+from torch.nn.functional import cross_entropy, kl_div, log_softmax, one_hot, pad
 
 from spikesight.training.config import TrainConfig
 
@@ -84,9 +84,16 @@ def total_loss(
     logits: Tensor, targets: Tensor, config: TrainConfig, teacher_logits: Tensor | None = None,
     firing_rate: Tensor | None = None, weights: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
-    """The scalar loss of a run: its own (class `weights` [K]), the distillation term and the spike penalty."""
+    """The scalar loss of a run: its own (class `weights` [K]), the distillation term and the spike penalty.
+
+    Outliers have the target K: "none of the classes", whose logit is always 0, so that the energy of the others, which
+    the novelty detector reads, is the log odds of being none.
+    """
     logits = logits.float()
-    loss = LOSSES[config.loss](logits, targets, config, weights)
+    with_none = logits
+    if config.outliers:
+        with_none, weights = pad(logits, (0, 1)), weights if weights is None else pad(weights, (0, 1), value=1.0)
+    loss = LOSSES[config.loss](with_none, targets, config, weights)
     if teacher_logits is not None:
         loss = (1 - config.teacher_weight) * loss + config.teacher_weight * distillation(logits, teacher_logits)
     if firing_rate is not None and config.spike_penalty:

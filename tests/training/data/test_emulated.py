@@ -14,7 +14,7 @@ from spikesight.encoders.roi.window import NEAR, SHARE, Window
 from spikesight.models.contract import Contract
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import emulated
-from spikesight.training.data.emulated import INK, WINDOWS, film_paper_clips, holds
+from spikesight.training.data.emulated import INK, WINDOWS, emulate_drawings, film_outliers, film_paper_clips, holds
 from spikesight.training.data.sets import Frames
 from tests.support.inputs.data_sets import idx
 
@@ -134,3 +134,23 @@ def test_a_clip_shows_the_digit_as_the_live_window_does(image: int, config: Trai
     ink = cv2.resize(emulated.read_idx(Path(config.root) / "train-images-idx3-ubyte")[image], (34, 34)) > 64
     near = cv2.dilate(ink.astype(np.uint8), np.ones((5, 5))) > 0
     assert shown[near].mean() > 5 * shown[~near].mean()
+
+
+def test_sheets_without_digits_are_filmed_wherever_the_window_looks(config: TrainConfig) -> None:
+    frame = np.zeros((3, 28, 28), np.uint8)
+    cv2.line(frame[0], (4, 24), (24, 4), 255, 3)
+    cv2.line(frame[0], (4, 4), (24, 24), 255, 3)
+    made = film_outliers(frame, config, CONTRACT)
+    assert 0 < len(made) <= 3 * WINDOWS
+    assert made.shape[1:] == (10, 2, 34, 34)
+    assert (made.reshape(len(made), 10, -1).any(2).sum(1) > 5).all(), "windows that show something"
+
+
+def test_thick_strokes_are_hollow_before_a_slow_camera(config: TrainConfig) -> None:
+    picture = np.zeros((28, 28), np.uint8)
+    picture[4:24, 9:19] = 255
+    made = emulate_drawings(np.repeat(picture[None], 20, 0), config, CONTRACT, "a bar")
+    assert made.shape == (20, 10, 2, 34, 34)
+    lit = made[:, :, :, 12:22].any(2).mean((0, 1, 2))  # by column, across the bar's middle
+    assert lit[15:19].mean() < 0.7 * lit.max(), "both edges fire more often than what lies between"
+    assert len({sample.tobytes() for sample in made}) == 20, "each moves in its own way"

@@ -15,8 +15,8 @@ from spikesight.encoders.events import SensorSize
 from spikesight.encoders.recordings.files import read_recording
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import DataError, list_nmnist, load, load_data, read_item
+from spikesight.training.data.drawn.printed import printed
 from spikesight.training.data.load import list_data, resolve
-from spikesight.training.data.printed import printed
 from spikesight.training.data.sets import Frames, ImageSet, Listing, Window
 from tests.support.inputs.data_sets import (
     digit_events,
@@ -170,15 +170,41 @@ def test_printed_digits_join_images_of_written_ones(tmp_path: Path) -> None:
     assert (data.contract, data.split) == (plain.contract, plain.split)
 
 
+def test_outliers_stand_beside_images_as_none_of_the_classes(tmp_path: Path) -> None:
+    write_mnist(tmp_path, 40)
+    config = TrainConfig(data="mnist", root=str(tmp_path))
+    data, plain = load_data(replace(config, outliers=9)), load_data(config)
+    assert data.outliers is not None
+    assert data.outliers.frames.shape == (9, 1, 1, 28, 28)
+    assert data.outliers.labels.tolist() == [10] * 9
+    assert np.array_equal(data.train.frames, plain.train.frames)
+    assert plain.outliers is None
+
+
+def test_print_and_outliers_are_emulated_beside_recordings(tmp_path: Path) -> None:
+    write_nmnist(tmp_path, classes=10, train=3, test=1)
+    write_mnist(tmp_path)
+    config = small_config(tmp_path, emulated="mnist", emulated_count=5)
+    plain, data = load_data(config), load_data(replace(config, printed=5, outliers=7))
+    assert len(data.train) == len(plain.train) + 5
+    assert data.outliers is not None
+    assert set(data.outliers.labels.tolist()) == {10}
+    assert data.outliers.frames.shape[1:] == data.train.frames.shape[1:]
+    assert np.array_equal(data.val.frames, plain.val.frames)
+    assert data.outliers.frames[:7].reshape(7, -1).any(1).sum() > 3, "most show something"
+
+
 @pytest.mark.parametrize(
     ("classes", "settings", "says"),
     [
-        (10, {"printed": 4}, "digits of fonts to images"),
+        (10, {"printed": 4}, "give --emulated mnist"),
+        (10, {"outliers": 4}, "give --emulated mnist"),
         (10, {"paper_clips": 4}, "give --emulated mnist"),
         (2, {"emulated": "mnist"}, "ten digits"),
         (0, {"data": "mnist", "emulated": "mnist"}, "--emulated joins emulated events to recordings"),
         (0, {"data": "mnist", "crop": "object"}, "--crop object is for binary recordings"),
         (0, {"data": "cifar10", "printed": 4}, "--printed joins digits of fonts to grey images"),
+        (0, {"data": "cifar10", "outliers": 4}, "--outliers join grey images"),
     ],
 )
 def test_what_joins_something_else_is_refused(

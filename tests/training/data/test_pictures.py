@@ -8,9 +8,9 @@ import pytest
 
 from spikesight.models.classifier import Classifier
 from spikesight.models.shipped import find
+from spikesight.training.data.drawn.printed import printed
 from spikesight.training.data.images import read_picture
 from spikesight.training.data.pictures import Images, load_images, pictures_below
-from spikesight.training.data.printed import printed
 from spikesight.training.data.sets import DataError
 from tests.support.inputs.data_sets import write_idx, write_pictures
 

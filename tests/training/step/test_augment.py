@@ -8,7 +8,15 @@ import torch
 from torch import Tensor
 
 from spikesight.training.config import TrainConfig
-from spikesight.training.step.augment import augment, crop_middle, drop_events, fewer_steps, motions, move_images
+from spikesight.training.step.augment import (
+    at_speed,
+    augment,
+    crop_middle,
+    drop_events,
+    fewer_steps,
+    motions,
+    move_images,
+)
 
 PLAIN = TrainConfig(shift=0, rotate=0.0, drop=0.0)
 CASES = {
@@ -21,6 +29,7 @@ CASES = {
     "scale": replace(PLAIN, scale=0.5),
     "drop": replace(PLAIN, drop=0.9),
     "noise": replace(PLAIN, noise=0.3),
+    "speed": replace(PLAIN, speed=2.0),
     "all": TrainConfig(shift=2, rotate=10.0, drop=0.5, flip=True),
 }
 EVERY = pytest.mark.parametrize("config", CASES.values(), ids=list(CASES))
@@ -199,3 +208,17 @@ def test_a_quarter_of_the_samples_each_loses_nothing_cells_a_stretch_of_time_or_
     assert max(sides) == [6, 11], "each side by the root of the share"
     assert {tuple(hole[0].tolist()) for hole in holes} >= {(0, 0)}
     assert {tuple(hole[-1].tolist()) for hole in holes} >= {(h - 1, w - 1)}
+
+
+def test_speed_stretches_time_by_one_factor_a_sample() -> None:
+    x = torch.zeros(64, 8, 1, 1, 8)
+    x[:, range(8), 0, 0, range(8)] = 1  # the cell of each step
+    played = at_speed(x, 2.0, generator())
+    sample, step, *_, cell = played.nonzero().T
+    assert bool((step >= cell // 2).all())
+    assert bool((step < 2 * (cell + 1)).all())
+    ends = torch.stack([step[sample == n].max() for n in range(64)])
+    assert int(ends.min()) < 5, "some are played faster and end early"
+    slowest = torch.bincount(sample, minlength=64)
+    assert int(slowest.min()) < 6, "some are slower and do not come to their end"
+    assert torch.equal(played.amax(1), (played.sum(1) > 0).to(played)), "a cell's event stays one"

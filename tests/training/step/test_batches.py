@@ -10,6 +10,7 @@ import torch
 
 from spikesight.models.contract import Contract
 from spikesight.training.config import TrainConfig
+from spikesight.training.data.sets import Frames
 from spikesight.training.distributed import Processes
 from spikesight.training.step.batches import Batches, carried_state, encode, evaluation_input, seeded, training_input
 
@@ -31,9 +32,9 @@ class OnDisk:
 
 def data(slow: bool = False, **settings: Any) -> Any:
     frames = np.random.default_rng(0).integers(0, 2, (8, 3, 2, 5, 6)).astype(np.uint8)
-    train = SimpleNamespace(frames=OnDisk(frames) if slow else frames, labels=np.arange(8))
+    train = Frames(OnDisk(frames) if slow else frames, np.arange(8))
     config = TrainConfig(shift=1, **settings)
-    return SimpleNamespace(train=train, config=config, contract=EVENTS, labels=tuple("abcdefgh"))
+    return SimpleNamespace(train=train, outliers=None, config=config, contract=EVENTS, labels=tuple("abcdefgh"))
 
 
 def test_a_batch_follows_from_seed_and_step() -> None:
@@ -44,6 +45,17 @@ def test_a_batch_follows_from_seed_and_step() -> None:
     assert first.x_seq.shape == (3, 3, 2, 5, 6)
     assert not torch.equal(first.x_seq, Batches(data(), PROCESSES).make(rows, 5).x_seq)
     assert not torch.equal(first.x_seq, Batches(data(seed=1), PROCESSES).make(rows, 4).x_seq)
+
+
+def test_outliers_join_as_often_as_they_are_among_the_samples() -> None:
+    given = data(rotate=0.0, drop=0.0, outliers=4)
+    given.outliers = Frames(np.ones((4, 3, 2, 5, 6), np.uint8), np.full(4, 8))
+    batch = Batches(given, PROCESSES).make(np.array([2, 7, 0, 4]), 1)
+    assert batch.targets.tolist() == [0, 2, 4, 7, 8, 8]
+    assert batch.x_seq.shape == (3, 6, 2, 5, 6)
+    assert bool(batch.x_seq[:, 4:, :, 1:-1, 1:-1].all()), "all of what they show, but for the shift"
+    alone = Batches(data(rotate=0.0, drop=0.0), PROCESSES).make(np.array([2, 7, 0, 4]), 1)
+    assert alone.targets.tolist() == [0, 2, 4, 7]
 
 
 def test_slow_rows_are_read_one_step_ahead_and_give_the_same() -> None:

@@ -31,6 +31,16 @@ def loss(
     return total_loss(values, labels, TrainConfig(**{"loss": name, "tet_weight": 0.0, **s}), weights=weights)
 
 
+@pytest.mark.parametrize("name", ["mean", "tet"])
+def test_an_outlier_is_none_of_the_classes_whose_logit_is_zero(name: str) -> None:
+    labels = torch.tensor([0, 5, 2])
+    none = torch.cat([LOGITS, torch.zeros(4, 3, 1)], 2)
+    assert torch.allclose(loss(name, labels=labels, outliers=1), loss(name, none, labels))
+    weights = torch.tensor([1.0, 2.0, 3.0, 1.0, 1.0])
+    by_hand = loss(name, none, labels, torch.cat([weights, torch.ones(1)]))
+    assert torch.allclose(loss(name, labels=labels, weights=weights, outliers=1), by_hand)
+
+
 def test_every_loss_by_hand() -> None:
     by_step = torch.stack([cross_entropy(step, LABELS) for step in LOGITS]).mean()
     pull = ((LOGITS - 1) ** 2).mean()

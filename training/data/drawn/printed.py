@@ -4,12 +4,13 @@ The fonts are those that matplotlib brings, so that nothing is to be downloaded;
 narrower, lighter or heavier at random.
 """
 
+from functools import cache
 from pathlib import Path
 
 import cv2
 import matplotlib
 import numpy as np
-from matplotlib.font_manager import FontProperties
+from matplotlib.font_manager import FontProperties, get_font
 from matplotlib.textpath import TextPath
 
 from spikesight.encoders.preprocess.fit import centred
@@ -21,22 +22,31 @@ FONTS = (
     "cmr10", "cmb10", "cmss10", "cmtt10",
 )  # fmt: skip
 HEIGHT = 120  # pixels of a digit before it is made small
-SLANT, WIDTH, WEIGHT = 0.2, (0.8, 1.2), (-4, 9)  # sideways by height; by width; pixels that a stroke gains
+SLANT, WIDTH, WEIGHT = 0.2, (0.8, 1.2), (-4, 16)  # sideways by height; by width; pixels that a stroke gains
+OUTLINED, LINE = 0.2, (5, 12)  # share of characters of which the outline alone is drawn, and its pixels
 
 
 def printed(count: int, seed: int) -> Frames:
     """`count` digits, uint8 [count, 1, 1, 28, 28] (0 ground, 255 ink), and their labels; the same for the same seed."""
     random = np.random.default_rng((seed, 0))
     labels = random.integers(10, size=count)
-    pixels = [centred(_drawn(int(label), random)) for label in labels]
+    pixels = [centred(glyph(str(label), random)) for label in labels]
     return Frames(np.stack(pixels)[:, None, None], labels.astype(np.int64))
 
 
-def _drawn(label: int, random: np.random.Generator) -> np.ndarray:
-    """One digit, float32 [h, w], 0 to 255, cut to its ink."""
-    name = FONTS[int(random.integers(len(FONTS)))]
-    font = FontProperties(fname=Path(matplotlib.get_data_path(), "fonts", "ttf", f"{name}.ttf"))
-    outline = [np.asarray(line, float) for line in TextPath((0, 0), str(label), size=HEIGHT, prop=font).to_polygons()]
+@cache
+def _fonts(character: str) -> list[FontProperties]:
+    """The fonts that have a character; those of TeX have signs in places of their own."""
+    names = [name for name in FONTS if character.isalnum() or not name.startswith("cm")]
+    paths = [Path(matplotlib.get_data_path(), "fonts", "ttf", f"{name}.ttf") for name in names]
+    return [FontProperties(fname=path) for path in paths if ord(character) in get_font(path).get_charmap()]
+
+
+def glyph(character: str, random: np.random.Generator) -> np.ndarray:
+    """One character of any of the fonts, float32 [h, w], 0 to 255, cut to its ink."""
+    fonts = _fonts(character)
+    font = fonts[int(random.integers(len(fonts)))]
+    outline = [np.asarray(line, float) for line in TextPath((0, 0), character, size=HEIGHT, prop=font).to_polygons()]
     wide, slant = random.uniform(*WIDTH), random.uniform(-SLANT, SLANT)
     placed = [np.stack([line[:, 0] * wide + line[:, 1] * slant, -line[:, 1]], 1) for line in outline]
     corner = np.concatenate(placed).min(0) - 2 * WEIGHT[1]
@@ -48,5 +58,7 @@ def _drawn(label: int, random: np.random.Generator) -> np.ndarray:
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (abs(gained) + 1,) * 2)
     changed = change(canvas, kernel)
     ink = changed if changed.any() else canvas
+    if random.random() < OUTLINED:
+        ink = cv2.morphologyEx(ink, cv2.MORPH_GRADIENT, np.ones((int(random.integers(*LINE)),) * 2, np.uint8))
     rows, columns = np.nonzero(ink)
     return ink[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1].astype(np.float32)

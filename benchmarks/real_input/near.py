@@ -1,0 +1,81 @@
+"""Drawings that lie near digits and are none: those that train as outliers, of other seeds, and kinds that never do.
+
+Kept back from training: Greek and Cyrillic letters, OpenCV's letters, arrows and pictograms, three digits, digits
+turned by a quarter, characters of straight strokes.
+"""
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from spikesight.encoders.preprocess.fit import centred
+from spikesight.training.data.drawn.near import KINDS, SIDE, Digits, Random, fitted, side_by_side, stroked
+from spikesight.training.data.drawn.printed import glyph
+
+GREEK_CYRILLIC = "ΓΔΘΛΞΠΣΨΩαβγδεζηκλμνξπφψωДЖЙЛУФЦШЩЪЫЭЮЯ"
+PICTOGRAMS = "←↑→↓↔↕⇐⇒★☆♠♣♥♦✓✗☎✂♪♫☺☼"
+LATIN = "ACEFHKLMNPRTUVWXYacdefhkmnprtuvwxy"
+HERSHEY = (cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_TRIPLEX, cv2.FONT_HERSHEY_SCRIPT_COMPLEX)
+
+
+def greek_cyrillic(digits: Digits, random: Random) -> NDArray[np.uint8]:  # noqa: ARG001
+    return centred(glyph(str(random.choice(list(GREEK_CYRILLIC))), random))
+
+
+def pictograms(digits: Digits, random: Random) -> NDArray[np.uint8]:  # noqa: ARG001
+    return centred(glyph(str(random.choice(list(PICTOGRAMS))), random))
+
+
+def hershey(digits: Digits, random: Random) -> NDArray[np.uint8]:  # noqa: ARG001
+    return put(str(random.choice(list(LATIN))), random)
+
+
+def put(character: str, random: Random) -> NDArray[np.uint8]:
+    """A character as OpenCV draws it."""
+    canvas, font = np.zeros((160, 160), np.uint8), int(random.choice(HERSHEY))
+    cv2.putText(canvas, character, (40, 110), font, 3, 255, int(random.integers(3, 16)))
+    return fitted(canvas.astype(np.float32))
+
+
+def print_digits(seed: int) -> tuple[list[NDArray[np.uint8]], list[int]]:
+    """1,000 digits as OpenCV draws them, uint8 [28, 28], and their labels."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 10, 1000).tolist()
+    return [put(str(label), random) for label in labels], labels
+
+
+def three(digits: Digits, random: Random) -> NDArray[np.uint8]:
+    images = [digits.one(random)[0] for _ in range(3)]
+    return fitted(side_by_side(images, int(random.integers(12, 22)), int(random.integers(-3, 4))))
+
+
+def quarter_turned(digits: Digits, random: Random) -> NDArray[np.uint8]:
+    return np.rot90(digits.one(random, (2, 3, 4, 5, 6, 7, 9))[0], int(random.choice([1, 3])))
+
+
+def straight(digits: Digits, random: Random) -> NDArray[np.uint8]:  # noqa: ARG001
+    """Four to six strokes between places of a grid of three by three."""
+    places = random.integers(0, 3, (int(random.integers(4, 7)), 2, 2)) * (SIDE // 2 - 10) + 10
+    return fitted(stroked(list(places), random))
+
+
+HELD_OUT: dict[str, Callable[[Digits, Random], NDArray[np.uint8]]] = {
+    "Greek and Cyrillic letters": greek_cyrillic,
+    "letters of OpenCV's fonts": hershey,
+    "arrows and pictograms": pictograms,
+    "three digits": three,
+    "digits turned by a quarter": quarter_turned,
+    "straight strokes": straight,
+}
+
+
+def near(digits: Digits, seed: int, count: int) -> dict[str, list[NDArray[np.uint8]]]:
+    """So many pictures, uint8 [28, 28], of each kind by name."""
+    kinds = {**{f"{name} (of recipes *_near)": of for name, of in KINDS.items()}, **HELD_OUT}
+    found: dict[str, list[NDArray[np.uint8]]] = {}
+    for number, (name, of) in enumerate(kinds.items()):
+        random = np.random.default_rng((seed, number))
+        found[name] = [of(digits, random) for _ in range(count)]
+    return found

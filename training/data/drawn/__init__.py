@@ -1,0 +1,1 @@
+"""Pictures drawn by code that join digits: print, and what lies near digits and is none."""

@@ -1,0 +1,161 @@
+"""Drawings that lie near digits and are none: what a network of digits learns to be no class (`outliers`).
+
+Letters, symbols, mirrored digits, two digits, halves, scribbles, edges; light on dark as MNIST's. What a digit may look
+like is left out (O, I, l, S, ...), as are kinds that the benchmark keeps back (benchmarks/real_input/near.py).
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from spikesight.encoders.preprocess.fit import DIGIT_SIZE, centred
+from spikesight.models.contract import Contract
+from spikesight.training.config import TrainConfig
+from spikesight.training.data.drawn.printed import glyph
+from spikesight.training.data.emulated import emulate_drawings, film_outliers, training_digits
+from spikesight.training.data.sets import Frames
+
+LETTERS = "ACEFHKLMNPRTUVWXYacdefhkmnprtuvwxyԱԲԳԵԿՀՁՃՄՆՊՋՎՏՓՔաբգեթժխծկհձղճմնպջվտփֆ"  # Latin, Armenian
+SYMBOLS = "#%@?+=×÷∑√∞≠±¶†€¥~^<>{}"
+MIRRORED, HALVED = (2, 3, 4, 5, 6, 7, 9), (2, 3, 5)  # digits that are none then
+BLANK, SHEETS = 5, 4  # of so many sheets one is blank; of so many clips of digits, one of a sheet
+SIDE = 112  # pixels of a canvas for strokes
+Random = np.random.Generator
+
+
+class Digits(NamedTuple):
+    """Written digits to make others of: images uint8 [M, 28, 28] and labels [M]."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def one(self, random: Random, of: tuple[int, ...] = tuple(range(10))) -> tuple[np.ndarray, int]:
+        """One of these classes, and its class."""
+        while True:
+            at = int(random.integers(len(self.labels)))
+            if self.labels[at] in of:
+                return self.images[at], int(self.labels[at])
+
+
+def outliers(count: int, seed: int, digits: Digits) -> np.ndarray:
+    """uint8 [count, 28, 28] (0 ground, 255 ink), of each kind as many; the same for the same seed."""
+    random = np.random.default_rng((seed, 1))
+    kinds = list(KINDS.values())
+    return np.stack([kinds[n % len(kinds)](digits, random) for n in range(count)])
+
+
+def event_outliers(config: TrainConfig, contract: Contract, train: Frames) -> Frames:
+    """Outliers as events: moved before cameras, on sheets that are held before cameras, and made of what trains."""
+    digits = Digits(*training_digits(Path(config.root))[:2])
+    pictures = outliers(config.outliers, config.seed, digits)
+    parts = [emulate_drawings(pictures, config, contract, "outliers"), *crossed(train, config)]
+    if config.paper_clips:
+        sheets = outliers(config.paper_clips // SHEETS, config.seed + 1, digits)
+        sheets[::BLANK] = 0
+        parts.append(film_outliers(sheets, config, contract))
+    made = np.concatenate(parts)
+    return Frames(made, np.full(len(made), int(digits.labels.max()) + 1))
+
+
+def crossed(train: Frames, config: TrainConfig) -> list[np.ndarray]:
+    """Mirrored samples, and two of other classes on top of each other, of those that train."""
+    random, count = np.random.default_rng((config.seed, 2)), config.outliers // len(KINDS)
+    mirror = random.permutation(np.flatnonzero(np.isin(train.labels, MIRRORED)))[:count]
+    first, second = random.integers(len(train), size=(2, 2 * count))
+    other = (train.labels[first] != train.labels[second]) & (train.labels[first] != 1) & (train.labels[second] != 1)
+    return [train.frames[mirror][..., ::-1], train.frames[first[other]] | train.frames[second[other]]]
+
+
+def letter(digits: Digits, random: Random) -> np.ndarray:  # noqa: ARG001
+    return centred(glyph(str(random.choice(list(LETTERS))), random))
+
+
+def symbol(digits: Digits, random: Random) -> np.ndarray:  # noqa: ARG001
+    return centred(glyph(str(random.choice(list(SYMBOLS))), random))
+
+
+def mirrored(digits: Digits, random: Random) -> np.ndarray:
+    return digits.one(random, MIRRORED)[0][:, ::-1]
+
+
+def two(digits: Digits, random: Random) -> np.ndarray:
+    """Two digits on top of each other to side by side."""
+    (a, first), (b, second) = digits.one(random), digits.one(random)
+    across, down = int(random.integers(0, 18)), int(random.integers(-4, 5))
+    if across < 8 and (first == second or 1 in (first, second)):
+        across += 9
+    return fitted(side_by_side([a, b], across, down))
+
+
+def side_by_side(images: list[np.ndarray], across: int, down: int) -> np.ndarray:
+    """float32 [h, w] of digits, each so many pixels beside and below the one before."""
+    n = len(images) - 1
+    canvas = np.zeros((DIGIT_SIZE + n * abs(down), DIGIT_SIZE + n * across), np.float32)
+    for k, image in enumerate(images):
+        top, left = (k if down > 0 else n - k) * abs(down), k * across
+        part = canvas[top : top + DIGIT_SIZE, left : left + DIGIT_SIZE]
+        np.maximum(part, image, out=part)
+    return canvas
+
+
+def fitted(canvas: np.ndarray) -> np.ndarray:
+    """A drawing float32 [h, w] cut to its ink and brought to a digit's size."""
+    rows, columns = np.nonzero(canvas > 64)
+    if not len(rows):
+        return np.zeros((DIGIT_SIZE, DIGIT_SIZE), np.uint8)
+    return centred(canvas[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1])
+
+
+def half(digits: Digits, random: Random) -> np.ndarray:
+    """What a line through the middle leaves of a digit, where it was."""
+    image, _ = digits.one(random, HALVED)
+    y, x = np.indices(image.shape) - (DIGIT_SIZE - 1) / 2
+    angle = random.choice([0, 1, 2, 3]) * np.pi / 2 + random.normal(0, 0.2)
+    return np.where(np.cos(angle) * x + np.sin(angle) * y > random.uniform(-2, 2), image, 0).astype(np.uint8)
+
+
+def scribble(digits: Digits, random: Random) -> np.ndarray:  # noqa: ARG001
+    """A curve through six to twelve places."""
+    places = random.uniform(8, SIDE - 8, (int(random.integers(6, 13)), 2))
+    t = np.linspace(0, len(places) - 1, 200)
+    curve = np.stack([np.interp(t, np.arange(len(places)), axis) for axis in places.T], 1).astype(np.float32)
+    smooth = cv2.GaussianBlur(curve, (1, 0), sigmaX=0.1, sigmaY=random.uniform(2, 10))
+    return fitted(stroked([smooth], random))
+
+
+def stroked(lines: list[np.ndarray], random: Random) -> np.ndarray:
+    """float32 [SIDE, SIDE] of lines [n, 2] drawn by a pen."""
+    canvas, wide = np.zeros((SIDE, SIDE), np.uint8), int(random.integers(4, 14))
+    cv2.polylines(canvas, [np.round(line).astype(np.int32) for line in lines], False, 255, wide, cv2.LINE_AA)
+    return canvas.astype(np.float32)
+
+
+def edges(digits: Digits, random: Random) -> np.ndarray:  # noqa: ARG001
+    """Straight edges and lines that reach beyond the picture: of sheets, corners, rulings, grids."""
+    canvas = np.zeros((SIDE, SIDE), np.float32)
+    rows, columns = np.indices(canvas.shape) - SIDE / 2
+    turn = random.uniform(0, np.pi / 2)
+    for angle in (turn, turn + np.pi / 2)[: int(random.integers(1, 3))]:
+        across = np.cos(angle) * columns + np.sin(angle) * rows - random.uniform(-SIDE / 4, SIDE / 4)
+        if random.random() < 0.4:  # a side of something even
+            drawn = across > 0
+        else:  # lines
+            apart = random.uniform(SIDE / 8, SIDE)
+            drawn = abs(across - apart * np.round(across / apart)) < random.uniform(2, 8)
+        canvas = np.maximum(canvas, drawn * 255.0) if random.random() < 0.5 else abs(canvas - drawn * 255.0)
+    return cv2.resize(canvas, (DIGIT_SIZE, DIGIT_SIZE), interpolation=cv2.INTER_AREA).astype(np.uint8)
+
+
+KINDS: dict[str, Callable[[Digits, Random], np.ndarray]] = {
+    "letters": letter,
+    "symbols": symbol,
+    "mirrored digits": mirrored,
+    "two digits": two,
+    "half digits": half,
+    "scribbles": scribble,
+    "edges": edges,
+}
+"""Each gives uint8 [28, 28]."""
