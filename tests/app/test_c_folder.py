@@ -22,6 +22,7 @@ from spikesight.app.c_folder import (
     c_compiler,
     compile_c,
     export_c,
+    front,
     logits_in_python,
     rounded,
     rounding,
@@ -36,7 +37,7 @@ from spikesight.models.classifier.classifier import Classifier, Stepper
 from spikesight.models.classifier.inputs import InputPipeline
 from spikesight.models.contract import Card, Contract
 from spikesight.models.engine.engine import Engine
-from spikesight.models.export.c_source import TEMPLATE
+from spikesight.models.export.c_source import TEMPLATE, write_source
 from spikesight.models.export.parity import ExportError, example_inputs
 from spikesight.models.native.build import build
 from spikesight.models.networks.resnet import NETWORKS, ResNetConfig
@@ -69,7 +70,8 @@ def hardened() -> tuple[str, ...]:
 
 def made(folder: Path, network: nn.Module, card: Card = CARD, *flags: str, int8: bool = False) -> Path:
     """The example of a folder that is written here, compiled."""
-    export_c(network, card, "model", folder, int8=int8)
+    folder.mkdir()
+    write_source(folder, network, card, "model", front(card.contract), int8=int8)
     return compile_c(folder, c_compiler(), *rounding(), *(flags or ("-O1",)))
 
 
