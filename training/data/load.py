@@ -1,15 +1,17 @@
-"""From a configuration to the three splits of a run.
+"""From a configuration to the three splits of a run, and to one of them as a data set of PyTorch.
 
 The validation split is drawn from the training samples, stratified and seeded; a set with no test split of its own gets
 one that is the same for every seed. Both are written into the run.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
+from torch.utils.data import Dataset
 
 from spikesight.encoders.binning import CEILINGS
 from spikesight.encoders.image import IMAGE_ENCODERS
@@ -34,6 +36,7 @@ from spikesight.training.data.sets import (
     split_indices,
 )
 from spikesight.training.data.start import paced, started
+from spikesight.training.flags import from_mapping
 
 IMAGE_STEPS = 4
 STREAM_CARRY = 0.3  # of recordings: what the model will see is a stream, whose membranes are never at rest
@@ -102,6 +105,46 @@ def load_data(config: TrainConfig) -> Data:
     if config.emulated:
         raise DataError("--emulated joins emulated events to recordings; this data set holds images")
     return _load_images(listing, config)
+
+
+class EventWindows(Dataset[tuple[Any, Any]]):
+    """The windows of recordings that `train-dvs` has with the same settings, not yet augmented, as Tonic's sets are.
+
+    A sample is (x_seq float32 [T, C, H, W], index of its class in `classes`), each through its transform. `contract`
+    says what the windows are, for the card of a model. Processes of a DataLoader map the cache's one file.
+    """
+
+    def __init__(
+        self, data: str | Path, train: bool = True, transform: Callable[[Any], Any] | None = None,
+        target_transform: Callable[[Any], Any] | None = None, *, val: bool = False, **settings: Any,
+    ) -> None:  # fmt: skip
+        """A set by name or a folder of recordings: its windows for training, or those for the test; or, with `val`,
+        those that choose the model. `settings` are TrainConfig's: `seed`, `root`, `window_ms`, ... Raises ValueError
+        for a setting that is none, DataError for data that is missing, broken or images.
+        """
+        loaded = load_data(from_mapping(TrainConfig(), {"data": str(data), **settings}, "EventWindows"))
+        if loaded.contract.kind != "events":
+            raise DataError(f"EventWindows are of recordings; {loaded.split['data']} holds images")
+        chosen = loaded.val if val else loaded.train if train else loaded.test
+        self.classes, self.contract = loaded.labels, loaded.contract
+        self.transform, self.target_transform = transform, target_transform
+        self._frames, self._labels = chosen.frames, chosen.labels
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        x, label = torch.tensor(self._frames[index], dtype=torch.float32), int(self._labels[index])
+        return (
+            self.transform(x) if self.transform else x,
+            self.target_transform(label) if self.target_transform else label,
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_frames": self._frames.filename}  # a memory map would be pickled as all its bytes
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _frames=np.load(state["_frames"], mmap_mode="r"))
 
 
 def _split(labels: np.ndarray, names: Sequence[str], own_test: bool, config: TrainConfig) -> dict[str, np.ndarray]:

@@ -1,6 +1,7 @@
 """From settings to splits: the contract, what is held out, what joins, what is decoded anew, refusals."""
 
 import os
+import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
+from torch.utils.data import DataLoader
 
 from spikesight.encoders.dvs import DvsEncoder
 from spikesight.encoders.events import SensorSize
@@ -16,7 +19,7 @@ from spikesight.encoders.recordings.files import read_recording
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import DataError, list_nmnist, load, load_data, read_item
 from spikesight.training.data.drawn.printed import printed
-from spikesight.training.data.load import list_data, resolve
+from spikesight.training.data.load import EventWindows, list_data, resolve
 from spikesight.training.data.sets import Frames, ImageSet, Listing, Window
 from tests.support.inputs.data_sets import (
     digit_events,
@@ -26,6 +29,7 @@ from tests.support.inputs.data_sets import (
     write_nmnist,
     write_nmnist_file,
     write_pictures,
+    write_takes,
 )
 from tests.support.models import tiny
 
@@ -279,3 +283,52 @@ def test_a_picture_that_was_changed_is_decoded_anew(tmp_path: Path) -> None:
             os.utime(path, ns=(value * 10**9, value * 10**9))
         assert len({path.stat().st_size for path in paths}) == 1
         assert (np.array(load_data(config).train.frames) == value).all()
+
+
+def samples(windows: EventWindows) -> list[tuple[Any, Any]]:
+    return [windows[n] for n in range(len(windows))]
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_event_windows_are_those_of_a_run_with_these_settings(own: bool, tmp_path: Path) -> None:
+    config = small_config(write_nmnist(tmp_path), seed=3)
+    if own:
+        names = [f"{day}/{label}.npz" for day in ("monday", "tuesday", "friday") for label in ("cup", "phone")]
+        config = TrainConfig(data=str(write_takes(tmp_path / "mine", names, 3.0)), cache=config.cache, seed=3)
+    data = load_data(config)
+    parts: dict[str, dict[str, Any]] = {"train": {}, "test": {"train": False}, "val": {"val": True}}
+    for part, asked in parts.items():
+        expected, found = getattr(data, part), EventWindows(**vars(config), **asked)
+        assert (found.classes, found.contract, len(found)) == (data.labels, data.contract, len(expected))
+        for (x, label), frames, wanted in zip(samples(found), expected.frames, expected.labels, strict=True):
+            assert (x.dtype, label) == (torch.float32, wanted)
+            np.testing.assert_array_equal(x, frames)
+
+
+def test_event_windows_go_through_transforms_and_a_loaders_processes(root: Path) -> None:
+    how: dict[str, Any] = {"root": str(root), "cache": str(root / "cache"), "steps": 3, "bin_us": 30_000}
+    plain = EventWindows("nmnist", **how)
+    changed = EventWindows("nmnist", True, torch.neg, str, **how)
+    loaded = list(DataLoader(changed, batch_size=5, num_workers=2, multiprocessing_context="spawn"))
+    np.testing.assert_array_equal(torch.cat([x for x, _ in loaded]), -torch.stack([x for x, _ in samples(plain)]))
+    assert [label for _, labels in loaded for label in labels] == [str(label) for _, label in samples(plain)]
+    assert len(pickle.dumps(plain)) < 34 * 34 * len(plain), "the frames do not travel"
+
+
+@pytest.mark.parametrize(
+    ("data", "settings", "says"),
+    [
+        ("no_such", {}, "no_such"),
+        ("nmnist", {"root": "nowhere"}, "N-MNIST is not in nowhere"),
+        ("nmnist", {"sed": 1}, "unknown setting 'sed'; did you mean seed"),
+        ("nmnist", {"seed": "1"}, "seed must be of type int"),
+        ("cifar10", {}, "EventWindows are of recordings; cifar10 holds images"),
+    ],
+)
+def test_event_windows_of_what_is_none_are_refused_in_a_sentence(
+    data: str, settings: dict[str, Any], says: str, tmp_path: Path
+) -> None:
+    write_cifar10(tmp_path)
+    with pytest.raises(ValueError, match=says) as refused:
+        EventWindows(data, **{"root": str(tmp_path), "cache": str(tmp_path / "cache"), **settings})
+    assert "\n" not in str(refused.value)
