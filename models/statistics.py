@@ -57,7 +57,7 @@ def fit_temperature(logits: Floats, labels: NDArray[np.int64], weights: Floats, 
     return float(np.exp((low + high) / 2))
 
 
-def interval(correct: int, count: int, z: float = 1.96) -> tuple[float, float]:
+def interval(correct: float, count: int, z: float = 1.96) -> tuple[float, float]:
     """The 95 % interval of a proportion (Wilson 1927), 0 to 1.
 
     >>> tuple(round(v, 3) for v in interval(900, 1000))

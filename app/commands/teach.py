@@ -17,9 +17,11 @@ held-out sessions where names or files' times tell several with every class, els
 
 
 ANOTHER_DAY = (
-    "another day, place or camera may be far below that: record every class again there, as <day>/<class>/<file>; "
-    "then whole days are held out"
+    "another day or place: at least {:.0%} on most, less where everything changes: record every class again there, as "
+    "<day>/<class>/<file>; then whole days are held out"
 )
+NOTICED = "other things: about {:.0%} are called unknown, likely fewer ({:.0%} to {:.0%}, by leaving out each class)"
+NOT_TOLD = "other things: nothing tells how many are called unknown: three classes and 20 held-out examples are needed"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +50,10 @@ def run(args: argparse.Namespace) -> int:
 def _sentences(result: dict[str, Any]) -> str:
     from spikesight.training.run.baselines import sentences
 
-    lines = [f"examples: {', '.join(f'{count} of {label}' for label, count in result['examples'].items())}"]
+    lines = [
+        f"examples: {', '.join(f'{count} of {label}' for label, count in result['examples'].items())}",
+        f"the head looks at the rates of {result['features']}" + " and of its input" * result["input"],
+    ]
     if result["accuracy"] is not None:
         low, high = result["interval"]
         what = "sessions it has not seen" if result["held_out"] == "sessions" else "more of the same recordings"
@@ -57,7 +62,8 @@ def _sentences(result: dict[str, Any]) -> str:
             f"({low:.1%} to {high:.1%})"
         )
         if result["held_out"] == "recordings":
-            lines.append(ANOTHER_DAY)
+            lines.append(ANOTHER_DAY.format(result["another_day"]))
+    lines.append(NOTICED.format(*result["noticed"]) if result["noticed"] else NOT_TOLD)
     lines += [*sentences(result["baselines"]), *result["advice"]]
     lines.append(f"{result['model']}: try it with spikesight serve --model {result['model']}")
     return "\n".join(lines)

@@ -6,29 +6,37 @@ import numpy as np
 
 from spikesight.models.statistics import interval
 from spikesight.models.teach.few_shot import Taught
-from spikesight.models.teach.head import judge
+from spikesight.models.teach.head import Regression, judge
 
 ENOUGH = 0.95  # judged accuracy
 FEW_PIECES = 3  # of a class, below which nothing tells how it looks another time
 CONFUSED = 0.05  # share of two classes' examples that are taken for each other
 WORTH = 0.02  # of accuracy, that half as much again should give
+NOTICED = 0.5  # share of other things, below which they want a class of their own
+ANOTHER_DAY = 0.4  # of what is above chance, is left on most other days (docs/teach.md)
 DONE = "it is enough for this light, ground and distance; show some of another day, or evaluate on it: that may be less"
 
 
 def report(taught: Taught) -> dict[str, Any]:
     """`accuracy`, `correct`, `count` and `interval` of examples by heads that saw nothing of their piece (None without
-    any), `confused`, pairs of classes with the share of their examples taken for each other, `half`, the accuracy with
-    half of the pieces, and `advice`, sentences.
+    any), `another_day`, a lower bound of the accuracy on most other days, `confused`, pairs of classes with the share
+    of their examples taken for each other, `half`, the accuracy with half of the pieces, `noticed`, the share of other
+    things that are called unknown with its interval, as left-out classes are (None for two, or too few examples), and
+    `advice`, sentences.
     """
     scores, truth, labels = taught.judged.scores, taught.truth, taught.labels
     seen = ~np.isnan(scores[:, 0])
     chosen, own = scores[seen].argmax(1), truth[seen]
     count, correct = len(own), int((chosen == own).sum())
+    around, chance = interval(correct, count) if count else None, 1 / len(labels)
+    known = taught.unknown if len(labels) > 2 else None
     found: dict[str, Any] = {
         "accuracy": correct / count if count else None,
         "correct": correct,
         "count": count,
-        "interval": list(interval(correct, count)) if count else None,
+        "interval": list(around) if around else None,
+        "another_day": chance + ANOTHER_DAY * max(0.0, around[0] - chance) if around else None,
+        "noticed": [known.noticed, *known.interval] if known else None,
         "confused": _confused(chosen, own, labels),
         "half": _half(taught),
     }
@@ -56,7 +64,8 @@ def _half(taught: Taught) -> float | None:
             return None
         kept |= (taught.truth == label) & np.isin(taught.pieces, mine[::2])
     truth = taught.truth[kept]
-    scores = judge(taught.features[kept], truth, taught.pieces[kept], len(taught.labels)).scores
+    regression = Regression(taught.features[kept], truth, len(taught.labels))
+    scores = judge(regression, truth, taught.pieces[kept]).scores
     seen = ~np.isnan(scores[:, 0])
     return float((scores[seen].argmax(1) == truth[seen]).mean())
 
@@ -71,6 +80,9 @@ def _advice(found: dict[str, Any], taught: Taught) -> list[str]:
         f"show more of {a} and {b}: {share:.0%} of them are taken for each other"
         for a, b, share in found["confused"][:3]
     ]
+    if found["noticed"] and found["noticed"][0] < NOTICED:
+        told = f"{found['noticed'][0]:.0%} of other things are called unknown"
+        said.append(f"show what else comes before the camera as a class of its own: {told}")
     if found["half"] is not None and found["accuracy"] < ENOUGH:
         gain = found["accuracy"] - found["half"]
         more = "half as much again should add about" if gain / 2 >= WORTH else "more of the same would add little:"

@@ -3,6 +3,7 @@ away at any time. Classes may come later, and what was shown may be taken back.
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import count
 from typing import NamedTuple
 
@@ -20,18 +21,16 @@ from spikesight.models.networks.resnet import SpikingResNet
 from spikesight.models.networks.taught import TaughtConfig, TaughtNetwork
 from spikesight.models.neurons.pace import unpaced
 from spikesight.models.neurons.state import State
-from spikesight.models.novelty import NoveltyDetector, fit_novelty
 from spikesight.models.novelty.rates import layers_to_watch
-from spikesight.models.novelty.score import ClassDistance, Windows
 from spikesight.models.shipped import find
 from spikesight.models.teach.augment import varied
-from spikesight.models.teach.head import Head, Judged, fit, folds, judge
+from spikesight.models.teach.head import Head, Judged, Regression, judge
+from spikesight.models.teach.unknown import Unknown, fit_unknown
 
 SIDE = 32  # of the network's input, pixels
 PLACES, INPUT_PLACES = 4, 8  # a side, of each layer's map at most, and of the input
 WATCHED = 256  # channels that a distance is measured in
 SHORTEST_BIN_US = 1000  # that the model runs at
-SPHERE = 0.1  # its covariance towards a sphere: few examples tell few directions
 
 
 UNTAUGHT = "untaught"
@@ -193,9 +192,10 @@ class FewShotLearner:
         best: Taught | None = None
         for joined in (False, True) if with_input is None else (with_input,):
             x = stacked if joined else self._without_input(stacked)
-            judged = judge(x, y, pieces, len(labels))
+            regression = Regression(x, y, len(labels))
+            judged = judge(regression, y, pieces)
             if best is None or _errors(judged, y) < _errors(best.judged, y):
-                best = Taught(self, labels, y, pieces, x, judged, joined, goes)
+                best = Taught(self, labels, y, pieces, x, regression, judged, joined, goes)
         assert best is not None
         return best
 
@@ -238,37 +238,21 @@ class Taught:
     truth: NDArray[np.int64]  # [M]
     pieces: NDArray[np.int64]  # [M]
     features: NDArray[np.float32]  # [M, 1 + copies, F]
+    regression: Regression
     judged: Judged
     with_input: bool
     goes: dict[str, int]  # in how many pieces each class was shown
 
     def checkpoint(self, training: dict, metrics: dict) -> tuple[TaughtNetwork, Card]:
         """The network and its card."""
-        head = fit(self.features, self.truth, len(self.labels), self.judged.temperature)
-        network = self.learner.with_head(head, self.with_input)
-        return network, Card(self.learner.contract, self.labels, training, metrics, self._known(network))
+        network = self.learner.with_head(self.regression.head(self.judged.temperature), self.with_input)
+        known = self.unknown.detector if self.unknown else None
+        return network, Card(self.learner.contract, self.labels, training, metrics, known)
 
-    def _known(self, network: TaughtNetwork) -> NoveltyDetector | None:
-        """What tells the unknown, from the examples and what was made of them unseen; None for too few."""
+    @cached_property
+    def unknown(self) -> Unknown | None:
+        """What tells that a thing was never taught; None for too few examples."""
+        network = self.learner.network
         layers = layers_to_watch(network.backbone, self.learner.contract.shape, WATCHED)
         rates = network.watched(torch.from_numpy(self.features[:, 0])[None], layers)[0].double().numpy()
-        seen = ~np.isnan(self.judged.scores[:, 0])
-        logits = self.judged.scores / self.judged.temperature
-
-        def windows(rows: NDArray[np.bool_]) -> Windows:
-            count = int(rows.sum())
-            ones, truth = np.ones(count), self.truth[rows]
-            return Windows(logits[rows][:, None], rates[rows][:, None], 0 * ones[:, None], truth, ones, 0 * truth)
-
-        far = np.full(len(self.truth), np.nan)
-        fold = folds(self.truth, self.pieces)
-        try:
-            for number in range(fold.max() + 1):
-                out = fold == number
-                distance = ClassDistance.fit(np.sqrt(rates[~out]), self.truth[~out], shrink=SPHERE)
-                far[out] = distance.score(np.sqrt(rates[out]))
-            return fit_novelty(
-                layers, windows(np.ones_like(seen)), windows(seen), shrink=SPHERE, distances=far[seen][:, None]
-            )
-        except ValueError:
-            return None
+        return fit_unknown(layers, np.sqrt(rates), self.truth, self.pieces, self.regression, self.judged)

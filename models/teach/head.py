@@ -1,7 +1,8 @@
 """A linear head by ridge regression, and what it makes of examples it has not seen.
 
 Features are centred and not standardised: that would blow up what hardly ever fires. The solution is that of the dual
-(Saunders et al. 1998), of as many unknowns as examples, so thousands of features cost nothing.
+(Saunders et al. 1998), of as many unknowns as examples, so thousands of features cost nothing. One inverse gives the
+head and what every head without some of the examples would have said of them (Cawley and Talbot 2004).
 """
 
 from dataclasses import dataclass
@@ -34,49 +35,43 @@ class Judged:
     temperature: float
 
 
-def fit(features: Features, labels: NDArray[np.int64], classes: int, temperature: float) -> Head:
-    """From features [n, 1 + copies, F] and labels [n]."""
-    rows = features.reshape(-1, features.shape[2])
-    _, coefficients, offset = _solve(_kernel(rows), labels.repeat(features.shape[1]), classes)
-    middle = rows.mean(0, dtype=np.float64)
-    weight = coefficients.T.astype(np.float32) @ rows - coefficients.sum(0)[:, None] * middle
-    bias = offset - weight @ middle
-    return Head(weight / temperature, bias / temperature)
+class Regression:
+    """Ridge regression of classes on features [M, 1 + copies, F] with labels [M]; every class counts the same."""
+
+    def __init__(self, features: Features, labels: NDArray[np.int64], classes: int) -> None:
+        self._looks, self._rows = features.shape[1], features.reshape(-1, features.shape[2])
+        count, of = len(self._rows), labels.repeat(self._looks)
+        kernel = (self._rows @ self._rows.T).astype(np.float64)
+        weights = 1 / np.bincount(of, minlength=classes)[of]
+        level = max(float(np.trace(kernel)) / count - float(kernel.mean()), 1e-12)
+        kernel[np.diag_indices(count)] += RIDGE * level / (weights * count / classes)
+        self._targets = np.eye(classes)[of]
+        inverse = np.linalg.inv(np.block([[kernel, np.ones((count, 1))], [np.ones((1, count)), np.zeros((1, 1))]]))
+        self._inverse = inverse[:count, :count]
+        self._coefficients, self._offset = self._inverse @ self._targets, inverse[count, :count] @ self._targets
+
+    def head(self, temperature: float) -> Head:
+        """That of all examples."""
+        weight = (self._coefficients.T.astype(np.float32) @ self._rows).astype(np.float64)
+        return Head(weight / temperature, self._offset / temperature)
+
+    def without(self, group: NDArray[np.int64]) -> Floats:
+        """Each example, and its copies, by the head that was taught without its group, of `group` [M]:
+        [M, 1 + copies, K]; NaN for group -1.
+        """
+        scores, of = np.full(self._targets.shape, np.nan), group.repeat(self._looks)
+        for number in np.unique(group[group >= 0]):
+            out = np.flatnonzero(of == number)
+            among = self._inverse[np.ix_(out, out)]
+            scores[out] = self._targets[out] - np.linalg.solve(among, self._coefficients[out])
+        return scores.reshape(len(group), self._looks, -1)
 
 
-def _kernel(rows: Features) -> Floats:
-    return (rows @ rows.T).astype(np.float64)
-
-
-def _solve(kernel: Floats, labels: NDArray[np.int64], classes: int) -> tuple[Floats, Floats, Floats]:
-    """Means of the kernel's columns [n], dual coefficients [n, K] and offset [K] of the centred problem."""
-    targets = np.eye(classes)[labels]
-    weights = 1 / np.bincount(labels, minlength=classes)[labels]  # every class counts the same
-    offset = np.full(classes, 1 / classes)
-    middle = kernel.mean(0)
-    centred = kernel - middle - middle[:, None] + kernel.mean()
-    level = max(float(np.trace(centred)) / len(kernel), 1e-12)
-    ridge = RIDGE * level / (weights * len(labels) / classes)
-    return middle, np.linalg.solve(centred + np.diag(ridge), targets - offset), offset
-
-
-def judge(features: Features, labels: NDArray[np.int64], pieces: NDArray[np.int64], classes: int) -> Judged:
-    """Cross-validation by pieces, of features [M, 1 + copies, F], labels [M] and pieces [M]; copies are learnt from and
-    not judged.
-    """
-    count, looks = features.shape[:2]
-    kernel = _kernel(features.reshape(count * looks, -1))
-    fold = folds(labels, pieces)
-    scores = np.full((count, classes), np.nan)
-    for number in range(fold.max() + 1):
-        out = fold == number
-        kept = np.flatnonzero((~out).repeat(looks))
-        middle, coefficients, offset = _solve(kernel[np.ix_(kept, kept)], labels[kept // looks], classes)
-        row = kernel[np.ix_(np.flatnonzero(out) * looks, kept)]
-        centred = row - row.mean(1, keepdims=True) - middle + middle.mean()
-        scores[out] = centred @ coefficients + offset
+def judge(regression: Regression, labels: NDArray[np.int64], pieces: NDArray[np.int64]) -> Judged:
+    """Cross-validation by pieces [M]; copies are learnt from and not judged."""
+    scores = regression.without(folds(labels, pieces))[:, 0]
     judged = ~np.isnan(scores[:, 0])
-    enough = judged.sum() >= 2 * classes
+    enough = judged.sum() >= 2 * scores.shape[1]
     temperature = (
         fit_temperature(scores[judged], labels[judged], np.ones(int(judged.sum()))) if enough else UNJUDGED_TEMPERATURE
     )

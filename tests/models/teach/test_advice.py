@@ -14,7 +14,7 @@ from spikesight.models.teach.head import Judged
 K = 3
 
 
-def taught(chosen: list[int], truth: list[int], goes: int = 9) -> Any:
+def taught(chosen: list[int], truth: list[int], goes: int = 9, noticed: float | None = None) -> Any:
     """Examples that a head took for `chosen` (-1: judged by none), three features each, every one a piece."""
     scores = np.full((len(truth), K), np.nan)
     for row, label in enumerate(chosen):
@@ -24,9 +24,11 @@ def taught(chosen: list[int], truth: list[int], goes: int = 9) -> Any:
     pieces = np.arange(len(truth))
     features = (np.eye(K)[truth] + 0.01 * pieces[:, None])[:, None].astype(np.float32)
     told = dict.fromkeys(labels, goes)
+    unknown = None if noticed is None else SimpleNamespace(noticed=noticed, interval=interval(noticed * K, K))
     return SimpleNamespace(
-        judged=Judged(scores, 1.0), truth=np.array(truth), labels=labels, pieces=pieces, features=features, goes=told
-    )
+        judged=Judged(scores, 1.0), truth=np.array(truth), labels=labels, pieces=pieces, features=features, goes=told,
+        unknown=unknown,
+    )  # fmt: skip
 
 
 def test_only_what_was_judged_counts() -> None:
@@ -35,9 +37,28 @@ def test_only_what_was_judged_counts() -> None:
     assert told["interval"] == list(interval(3, 4))
 
 
+def test_another_day_is_between_chance_and_what_is_certain() -> None:
+    truth, bounds = [0, 1, 2] * 10, []
+    for right in (6, 18, 24, 30):
+        told = report(taught([t if n < right else (t + 1) % K for n, t in enumerate(truth)], truth))
+        bounds.append(told["another_day"])
+        assert 1 / K <= told["another_day"] <= max(1 / K, told["interval"][0])
+    assert bounds[0] == 1 / K < bounds[1] < bounds[2] < bounds[3]
+
+
+def test_how_many_other_things_are_noticed() -> None:
+    truth = [0, 1, 2] * 4
+    assert report(taught(truth, truth))["noticed"] is None
+    told = report(taught(truth, truth, noticed=2 / 3))
+    assert told["noticed"] == [2 / 3, *interval(2, 3)]
+    assert told["advice"] == [advice.DONE]
+    (few,) = report(taught(truth, truth, noticed=0.3))["advice"]
+    assert few.endswith("30% of other things are called unknown")
+
+
 def test_nothing_was_judged() -> None:
     told = report(taught([-1, -1], [0, 1], goes=1))
-    assert (told["accuracy"], told["interval"], told["count"]) == (None, None, 0)
+    assert (told["accuracy"], told["interval"], told["count"], told["another_day"]) == (None, None, 0, None)
     assert told["advice"] == [
         "show cup, key and pen again, turned, nearer and at another time: so far in fewer than 3 pieces",
         "nothing was held out to judge the head by: show every class at least twice",

@@ -7,10 +7,9 @@ import torch
 from spikesight.encoders.events import SensorSize, make_events
 from spikesight.models.classifier import Classifier
 from spikesight.models.networks.resnet import ResNetConfig
-from spikesight.models.novelty.score import ClassDistance
 from spikesight.models.teach.advice import DONE, report
 from spikesight.models.teach.few_shot import EmbeddedExample, Example, FewShotLearner, pieces_of
-from spikesight.models.teach.head import folds
+from spikesight.models.teach.unknown import fit_unknown
 from tests.support.models import lively
 
 SENSOR = SensorSize(64, 64)
@@ -138,22 +137,20 @@ def test_examples_are_dropped_and_renamed_by_number_and_name() -> None:
         lesson(count=0).undo()
 
 
-def test_the_unknown_is_told_by_distances_of_heads_that_did_not_see_it() -> None:
-    """Of roots of rates, their covariance a tenth of the way to a sphere, an example's by the other folds."""
-    taught = lesson(count=12).learn()
+def test_the_unknown_is_told_by_heads_that_did_not_see_it() -> None:
+    """The distance in roots of early rates and the energy, both of what was held out; other classes by leaving out."""
+    taught = lesson(("lying", "standing", "a ring"), count=12).learn()
     network, card = taught.checkpoint({}, {})
-    assert card.novelty is not None, "enough to fix a threshold on"
+    assert card.novelty is not None, "enough to draw a line by"
+    assert taught.unknown is not None
     features = torch.from_numpy(taught.features[:, 0])
     roots = np.sqrt(network.watched(features[None], card.novelty.layers)[0].double().numpy())
-    fold, far = folds(taught.truth, taught.pieces), []
-    for n in range(len(roots)):
-        others = fold != fold[n]
-        far.append(ClassDistance.fit(roots[others], taught.truth[others], shrink=0.1).score(roots[n]))
-    (kind,) = card.novelty.kinds
-    assert kind.lines.distance_mean == pytest.approx(np.log(far).mean())
-    assert kind.distance.score(roots) == pytest.approx(
-        ClassDistance.fit(roots, taught.truth, shrink=0.1).score(roots), rel=1e-4
-    )
+    layers = card.novelty.layers
+    found = fit_unknown(layers, roots, taught.truth, taught.pieces, taught.regression, taught.judged)
+    assert found is not None
+    assert (found.noticed, found.interval) == (taught.unknown.noticed, taught.unknown.interval)
+    for name, array in found.detector.state().items():
+        np.testing.assert_array_equal(array, card.novelty.state()[name])
 
 
 @pytest.mark.parametrize("telling", ["the layers", "the input"])
