@@ -11,6 +11,7 @@ from torch import Tensor
 
 from spikesight.models.neurons.state import State
 from spikesight.models.novelty import KEPT, NOTHING, UNKNOWN, NoveltyDetector
+from spikesight.models.novelty.alarm import Alarm
 from spikesight.models.novelty.conformal import Commitment, Evidence, Trials
 from spikesight.models.novelty.score import RECORDED, Judged, loops
 from spikesight.models.statistics import softmax
@@ -86,6 +87,7 @@ class Prediction:
     committed: str | None = None  # the label that this window may be held for (models/novelty/conformal.py)
     set: tuple[str, ...] | None = None  # possible labels, the likeliest first; None: not calibrated at this bin
     risk: float | None = None  # the least error rate at which one label would be left
+    shifted: bool | None = None  # the stream is not what was calibrated (models/novelty/alarm.py): nothing is committed
     n_events: int  # in this step's bin
     spikes: int  # of this step
     synops: int
@@ -258,7 +260,8 @@ class Track:
         self.readout = Readout(horizon)  # of logits; where `known` is judged of rates, active inputs, missed events too
         self.width = len(labels) + (0 if novelty is None else novelty.width + 2)
         self.steady = replace(steady or StableLabel(), inertia=max(horizon, LEAST_INERTIA))
-        self.rule, self.evidence = rule, Evidence()
+        self.rule, self.evidence, self.alarm = rule, Evidence(), Alarm()
+        self.watched = rule is not None and novelty is not None and rule.trials.known.size > 0  # by the alarm
         self.spikes = self.synops = 0
         self.kind = RECORDED  # of the newest input
 
@@ -275,23 +278,30 @@ class Track:
         if inputs[0].reset:
             self.readout, self.steady = Readout(self.readout.steps), self.steady.restarted()
             self.spikes, self.synops, self.evidence = 0, 0, Evidence()
-        self.kind, values = inputs[-1].kind, outcome.logits
+        values = outcome.logits
         if self.novelty is not None:
             seen = np.array([(np.count_nonzero(given.x), given.n_missed) for given in inputs], np.float32)
             values = np.concatenate([values, outcome.rates, seen], 1)
-        if self.rule is not None:
-            for n, logits in enumerate(outcome.logits.astype(np.float64), self.readout.seen + 1):
-                self.evidence = self.evidence.push(self.rule.trials, logits, n)
-        self.readout = self.readout.push(values)
+        for given, logits, value in zip(inputs, outcome.logits.astype(np.float64), values, strict=True):
+            self.readout, self.kind = self.readout.push(value[None]), given.kind
+            if self.rule is not None:
+                self.evidence = self.evidence.push(self.rule.trials, logits, self.readout.seen)
+                self._watch(self.rule.trials)
         self.spikes += sum(outcome.layer_spikes)
         self.synops += outcome.synops
 
+    def _watch(self, trials: Trials) -> None:
+        """At a window's end the alarm hears how familiar it was, unless nothing was seen."""
+        if self.watched and self.evidence.steps == len(trials.temperature) and not (judged := self.judge()).nothing:
+            self.alarm = self.alarm.push(trials.familiarity(judged.known, self.readout.seen))
+
     def commitment(self, judged: Judged) -> Commitment | None:
-        """The possible labels after the step that was absorbed last; what is unknown or nothing commits to none."""
+        """The possible labels after the last step; what is unknown, nothing or shifted commits to none."""
         if self.rule is None:
             return None
-        found = self.evidence.commitment(self.rule.trials, self.labels, self.rule.error_rate)
-        return found._replace(committed=None) if judged.nothing or judged.known < KEPT else found
+        found = self.evidence.commitment(self.rule.trials, self.labels, self.rule.error_rate, self.readout.seen)
+        silent = judged.nothing or judged.known < KEPT or self.alarm.on
+        return found._replace(committed=None) if silent else found
 
     def judge(self) -> Judged:
         """What the steps of the read-out are taken for; at least one step was absorbed."""
@@ -320,6 +330,7 @@ class Track:
             synops=outcome.synops,
             logits=tuple(outcome.logits[-1].tolist()),
             latency_ms=outcome.step_ms,
+            shifted=self.alarm.on if self.watched else None,
             **commitment._asdict() if (commitment := self.commitment(judged)) else {},
         )
         shown = self.steady.label(self.labels)

@@ -108,9 +108,9 @@ class Model:
         `source` is what `spikesight webcam --source` takes: a video, a recording, a shipped sample (`digit-3`), or a
         live source (`0`, `prophesee`, `dv://host:port`, `udp://host:port?...`), open once this returns; or events from
         a sensor of `size`, as `predict` takes them. `bin_ms` is a step's length, for models of events from the shortest
-        to the longest in `bins_ms`; the trained one without. `error_rate` in (0, 1) is how often what a prediction is
-        `committed` to may be wrong. Raises SourceError; ValueError where the model takes images and events come, or
-        another bin.
+        to the longest in `bins_ms`; the trained one without. `error_rate` in (0, 1) is the share of all recordings, of
+        each class, that may be `committed` to and wrong. Raises SourceError; ValueError where the model takes images
+        and events come, or another bin.
         """
         if not isinstance(error_rate, Real) or not 0 < error_rate < 1:
             raise ValueError(f"error_rate must lie between 0 and 1, for example 0.05, not {error_rate!r}")

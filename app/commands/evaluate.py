@@ -63,12 +63,15 @@ def _print(found: dict[str, Any]) -> None:
             print(_line(f"  {label}", figures))
         print(f"calibration error    {found['calibration_error']:8.2%}")
     for p in found.get("commitments", ()):
-        low, high = p["interval"]
+        share = "{:.2%} ({:.2%} to {:.2%})".format(p["coverage"], *p["interval"])
+        label, least = min(p["by_class"].items(), key=lambda one: one[1])
+        usual = "{:.1%} to {:.1%}".format(*p["of_calibrations"])
         soon = "" if p["median_ms"] is None else f", half of all within {p['median_ms']:g} ms"
+        doubt = " ({:.2%} to {:.2%} of them)".format(*p["wrong_of_committed"]) if p["committed"] else ""
         print(
-            f"error rate {p['error_rate']:.0%}: the true label stayed possible in {p['coverage']:.2%} "
-            f"({low:.2%} to {high:.2%}) of {p['count']} recordings; "
-            f"{p['committed']} were committed to{soon}, {p['wrong']} of them wrong"
+            f"error rate {p['error_rate']:.0%}: the true label stayed possible in {share} of {p['count']} recordings, "
+            f"in {least:.1%} of {label}, the least; 95 of 100 such calibrations give {usual}\n"
+            f"  {p['committed']} were committed to{soon}, {p['wrong']} wrong{doubt}"
         )
     for line in sentences(found.get("baselines", [])):
         print(line)

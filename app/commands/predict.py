@@ -29,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("files", nargs="+", metavar="FILE", help="images (JPEG, PNG, WebP, BMP, TIFF) and recordings")
     add("--model", metavar="NAME|FOLDER", help="a shipped model or a checkpoint folder")
     add("--bin-ms", type=float, metavar="B", help="length of a step, in the model's range")
-    rate = "stop once committed: wrong at most for this share of recordings"
+    rate = "stop once committed; of all recordings like the calibration's at most this share is committed to and wrong"
     add("--error-rate", type=float, metavar="E", help=rate)
     add("--steps", action="store_true", help="one line a step, not only the last")
     add("--json", action="store_true", help="one line of JSON a file")
@@ -78,7 +78,9 @@ def _show(path: Path, answers: "Iterable[Answer]", args: argparse.Namespace, cla
     segments = timeline.segments if path.suffix.lower() not in IMAGE_SUFFIXES else []
     if args.json:
         found: dict[str, object] = {"file": str(path), "spikes": spikes, "synops": synops}
-        found |= {name: getattr(last, name) for name in ("label", "known", "committed", "set", "risk", "step")}
+        found |= {
+            name: getattr(last, name) for name in ("label", "known", "committed", "set", "risk", "shifted", "step")
+        }
         found["probabilities"] = dict(zip(classifier.labels, last.probabilities))
         found["segments"] = [segment._asdict() for segment in segments]
         print(json.dumps(found | ({"steps": steps} if args.steps else {})))
@@ -99,6 +101,7 @@ def _line(path: Path, p: "Prediction", classifier: "Classifier") -> str:
     elif label != "nothing":
         label += f" (nearest: {nearest})"
     committed = f", committed to {p.committed}" if p.committed is not None else ""
+    committed += ", not what was calibrated" if p.shifted else ""
     ann = f"{p.synops / 1e6:.2f} M multiply-adds in it, no spikes"
     cost = ann if classifier.origin == "ann" else f"{p.spikes} spikes in it"
     return f"{path}: {label} after step {p.step}{committed}, {cost}"

@@ -255,6 +255,8 @@ class Source:
             ]
         if self.trials is not None:
             parts.append(constant("spikesight_temperature", self.trials.temperature.astype(np.float32)))
+            limits = self.trials.limits(ERROR_RATE, len(card.labels))
+            parts.append(constant("spikesight_limits", limits, "SPIKESIGHT_CLASSES"))
         return "".join(parts)
 
     @property
@@ -286,10 +288,7 @@ class Source:
             facts |= {"centres": len(known.kinds[0].distance.centres), "active": number(float(known.active[-1]))}
             facts["slope"] = number(SLOPE)
         facts["commits"] = 0 if trials is None else len(trials.temperature)
-        if trials is not None:  # p > error rate up to this strangeness
-            n = len(trials.largest)
-            behind = sum((1 + n - i) / (n + 1) > ERROR_RATE for i in range(n + 1))
-            facts["strangest"] = number(float([-1e300, *trials.largest, 1e300][behind]))
+        facts["windows"] = 0 if trials is None else len(trials.largest)
         facts |= {key: number(value) for key, value in more.items()}
         lines = [f"#define SPIKESIGHT_{key.upper()} {value}\n" for key, value in facts.items()]
         kinds = "int8_t" if self.int8 else "float", "uint8_t" if events else "float"

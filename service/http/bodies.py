@@ -45,11 +45,21 @@ class AnswerBody(Body):
         ge=0,
         le=1,
     )
-    committed: str | None = Field(default=None, description="the label that is left, at the error rate asked for")
+    committed: str | None = Field(
+        default=None,
+        description="the label that is left. Guaranteed: of all recordings like the calibration's, of each class, at "
+        "most the error rate is committed to and wrong; of those that are committed to it may be more. null: more than "
+        "one is left, or the input is unknown, nothing or shifted",
+    )
     set: tuple[str, ...] | None = Field(
         default=None, description="labels that are possible, the likeliest first; null: not calibrated at this bin"
     )
     risk: float | None = Field(default=None, description="the least error rate at which one label would be left")
+    shifted: bool | None = Field(
+        default=None,
+        description="the stream is not what was calibrated: until it is again, `set` and `risk` are not guaranteed and "
+        "nothing is committed to. Of streams that are, however long, 1 % says so. null: no calibration to compare with",
+    )
     n_events: int
 
 

@@ -15,14 +15,15 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from spikesight.encoders.preprocess.values import Values, array, integer, part, under
+from spikesight.encoders.preprocess.values import Values, array, flag, integer, part, real, under
 from spikesight.models.classifier.session import Session
 from spikesight.models.neurons.state import State
+from spikesight.models.novelty.alarm import RATE, Alarm
 from spikesight.models.novelty.conformal import Evidence
 from spikesight.models.steps import OTHER, Readout
 
 MAX_BYTES = 64 * 2**20
-FORMAT = 9
+FORMAT = 10
 SIGNATURE_BYTES = 32
 LARGEST_LOGIT = float(np.finfo(np.float32).max)
 
@@ -89,12 +90,13 @@ def header(session: Session) -> Values:
 
 
 def track_state(session: Session) -> Values:
-    """The read-out, its smoothing and its evidence."""
+    """The read-out, its smoothing, its evidence, and the alarm."""
     track, steady = session.track, session.track.steady
     arrays = {"readout": track.readout.recent, "mean": steady.mean, "evidence": steady.evidence}
     arrays["strangest"] = track.evidence.strangest
     values: Values = {name: None if one is None else np.array(one) for name, one in arrays.items()}
     values |= {"seen": track.readout.seen, "spikes": track.spikes, "synops": track.synops}
+    values |= under("alarm", vars(track.alarm))
     return values | {"steady": steady.index, "quiet": session.rest.quiet, "window": track.evidence.steps}
 
 
@@ -139,3 +141,7 @@ def restore_track(session: Session, values: Values) -> None:
     track.readout = Readout(track.readout.steps, readout, seen)
     track.steady = replace(track.steady, mean=mean, evidence=evidence, index=index)
     track.evidence = Evidence(steps, strangest)
+    told = part("alarm", values)
+    track.alarm = Alarm(integer(told["windows"]), real(told["won"], 0, 1 / RATE), flag(told["on"]))
+    if track.alarm != Alarm() and not (track.watched and track.alarm.windows):
+        raise ValueError

@@ -178,6 +178,7 @@ def python_answers(network: nn.Module, card: Card, events: Events, sensor: Senso
     layers = 0 if card.novelty is None else card.novelty.layers
     engine = Engine(network, *card.contract.shape[1:], choice="events", rates=layers)
     stepper, found = Stepper(Classifier(network, card, engine=engine)), list[Answer]()
+    stepper.track.watched = False  # C has no alarm
     for given in InputPipeline(card, sensor).stream(np.array_split(events, 3)):
         answer = stepper.step(given)
         p = answer.prediction
@@ -200,7 +201,9 @@ def c_answers(program: Path, kind: str, words: bytes, sensor: SensorSize) -> lis
 
 def calibrated(network: nn.Module, contract: Contract) -> Card:
     """A card by which some input is unknown, some nothing, and some is committed to."""
-    trials = Trials(np.linspace(1.5, 0.5, contract.steps), np.linspace(0.1, 1.2, 40))
+    largest = [[np.linspace(0.1, 1.2 + 0.1 * k + 0.2 * window, 99) for k in range(3)] for window in range(2)]
+    temperature = np.linspace(1.5, 0.5, contract.steps)
+    trials = Trials(temperature, np.array(largest).reshape(2, -1), np.full(3, 99), np.zeros((2, 0)))
     known = NoveltyDetector.from_state(some_known(network, contract).state())
     conformal = Conformal.from_state(Conformal({contract.bin_us: trials}).state())
     return replace(CARD, contract=contract, novelty=known, conformal=conformal)

@@ -7,7 +7,7 @@ import pytest
 
 from spikesight.models.classifier.inputs import Rest
 from spikesight.models.novelty import NOTHING, UNKNOWN
-from spikesight.models.novelty.conformal import Evidence, Trials
+from spikesight.models.novelty.conformal import Evidence
 from spikesight.models.novelty.score import Judged
 from spikesight.models.steps import (
     LEAST_INERTIA,
@@ -26,7 +26,7 @@ from spikesight.models.steps import (
 )
 from spikesight.service.http.bodies import StepBody
 from tests.support.exporting import CARD, CONFIG
-from tests.support.models import lively, some_known
+from tests.support.models import lively, some_known, trials
 
 LABELS = ("a", "b")
 NONE = np.zeros(0, np.uint8)
@@ -189,12 +189,13 @@ def test_an_answer_says_what_was_seen_and_counted() -> None:
 
 
 def test_a_stream_that_promises_commits_step_by_step() -> None:
-    trials = Trials(np.array([1.0, 2.0]), np.linspace(0, 4, 19))
-    track = Track(LABELS, 2, rule=ConformalRule(trials, 0.1))
+    calibration = trials(np.array([1.0, 2.0]), np.linspace(0, 4, 19))
+    track = Track(LABELS, 2, rule=ConformalRule(calibration, 0.1))
     logits = [[2.0, 0.0], [0.0, 4.0]]
     prediction = answered(track, logits).prediction
-    evidence = Evidence().push(trials, np.array(logits[0]), 1).push(trials, np.array(logits[1]), 2)
-    assert (prediction.committed, prediction.set, prediction.risk) == evidence.commitment(trials, LABELS, 0.1)
+    evidence = Evidence().push(calibration, np.array(logits[0]), 1).push(calibration, np.array(logits[1]), 2)
+    assert (prediction.committed, prediction.set, prediction.risk) == evidence.commitment(calibration, LABELS, 0.1, 2)
+    assert prediction.shifted is None, "nothing to compare the stream with"
     assert answered(track, [[0.0, 9.0]], reset=True).prediction.committed == "b"
     unknown = Judged(np.array([0.5, 0.5]), 0.49, False)
     for judged, committed in (
@@ -209,7 +210,7 @@ def test_a_stream_that_promises_commits_step_by_step() -> None:
 
 def test_a_reset_within_a_window_ends_its_evidence_and_that_of_another_label() -> None:
     def stream() -> Track:
-        return Track(LABELS, 1, rule=ConformalRule(Trials(np.ones(20), np.linspace(0, 1, 19)), 0.1))
+        return Track(LABELS, 1, rule=ConformalRule(trials(np.ones(20), np.linspace(0, 1, 19)), 0.1))
 
     track, fresh = stream(), stream()
     before = [answered(track, [logits]).steady for logits in [[9.0, 0.0]] * 6 + [[0.0, 9.0]] * 5]

@@ -15,7 +15,7 @@ from spikesight.models.novelty import NoveltyDetector, fit_novelty
 from spikesight.models.novelty.conformal import Conformal, Trials
 from spikesight.models.novelty.rates import Rates, layers_to_watch
 from spikesight.models.novelty.score import Windows
-from spikesight.models.statistics import running_mean
+from spikesight.models.statistics import Floats, running_mean
 from spikesight.models.steps import Prediction
 
 LABELS = ("zero", "one", "two")
@@ -131,11 +131,18 @@ def some_known(network: nn.Module, contract: Contract, seed: int = 0) -> Novelty
     return fit_novelty(layers, windows, windows)
 
 
-def promising(contract: Contract = EVENT_CONTRACT, name: str = "promising") -> Classifier:
+def trials(temperature: Floats, largest: Floats, known: Floats | None = None) -> Trials:
+    """A calibration that does not tell the classes of its recordings."""
+    ends = np.zeros(0) if known is None else known
+    return Trials(temperature, largest[None], np.array([len(largest)]), ends[None])
+
+
+def promising(contract: Contract = EVENT_CONTRACT, name: str = "promising", known: Floats | None = None) -> Classifier:
     """`tiny` with a calibration by which nearly every step is a commitment: 30 recordings were never strange. At 2 ms
-    as well, where the contract has shorter bins.
+    as well, where the contract has shorter bins. With `known`, those at the ends of its windows: an alarm, too.
     """
     made, least = tiny(contract, name), np.linspace(0, 1e-3, 30)
     bins = [contract, contract.at(2)] if contract.shortest_bin_us else [contract]
-    conformal = Conformal({own.bin_us: Trials(np.full(own.steps, 0.01), least) for own in bins})
-    return Classifier(made.network, replace(made.card, conformal=conformal), name)
+    conformal = Conformal({own.bin_us: trials(np.full(own.steps, 0.01), least, known) for own in bins})
+    novelty = None if known is None else some_known(made.network, contract)
+    return Classifier(made.network, replace(made.card, conformal=conformal, novelty=novelty), name)

@@ -1,8 +1,9 @@
 """MNIST's digits as events that join recordings: moved by saccades, or drawn on paper and held before a camera."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from spikesight.encoders.emulator.handheld import Grey, Sheet, draw_sheet, frames
 from spikesight.encoders.emulator.pixels import Emulator
 from spikesight.encoders.emulator.saccades import NMNIST, Saccades, saccade_events, saccades
-from spikesight.encoders.events import Events, SensorSize
+from spikesight.encoders.events import NMNIST_SENSOR, Events, SensorSize
 from spikesight.encoders.roi.frame_tracker import FrameTracker
 from spikesight.encoders.roi.input_filter import InputFilter
 from spikesight.encoders.roi.window import NEAR, SHARE, Window
@@ -19,13 +20,20 @@ from spikesight.models.contract import Contract
 from spikesight.training.config import TrainConfig
 from spikesight.training.data.cache import cached, contract_key, encoder, filtered, noise_key, noisy, sample_shape
 from spikesight.training.data.images import find_idx, read_idx
+from spikesight.training.data.recordings import Read
 from spikesight.training.data.sets import Frames
 
 CAMERAS = (SensorSize(640, 480), SensorSize(320, 240), SensorSize(320, 240))  # that film paper, as often as listed
 FOUND_US = 400_000  # after which a clip's drawing has been found
 WINDOWS = 3  # samples of a clip
 FILM_VERSION = 3  # in the key of kept films: a change of what trackers show of the same clip makes them anew
+OTHER = {
+    "threshold_on": (0.85, 1.15), "threshold_off": (0.85, 1.15), "sigma": (0.5, 2.0), "blur_px": (0.8, 1.2),
+    "cutoff_hz": (0.8, 1.5), "refractory_us": (0.7, 1.4), "noise_hz": (0.25, 2.0),
+}  # fmt: skip
+"""How many times as large as N-MNIST's the settings of another camera may be."""
 PARTS = 10  # of a sample, most of which must hold events
+SET_ASIDE = range(40_000, 42_000)  # MNIST's training images that no emulation trains on: prediction sets are for them
 INK = 20 / 28  # of an image of MNIST that its digit takes
 
 
@@ -36,9 +44,9 @@ def training_digits(root: Path) -> tuple[np.ndarray, np.ndarray, int]:
 
 
 def emulate_mnist(config: TrainConfig, contract: Contract, left_out: frozenset[int]) -> Frames:
-    """The first `emulated_count` MNIST training images but those left out, moved by saccades before the sensor."""
+    """The first `emulated_count` MNIST training images, none left out or set aside, moved by saccades."""
     images, labels, size = training_digits(Path(config.root))
-    sensor = sensor_of(contract)
+    sensor, left_out = sensor_of(contract), left_out.union(SET_ASIDE)
     chosen = [index for index in range(len(images)) if index not in left_out][: config.emulated_count]
     encode = encoder(contract, sensor)
 
@@ -88,6 +96,28 @@ def movement(random: np.random.Generator) -> Saccades:
     )
 
 
+def other_digits(root: Path, left_out: frozenset[int], count: int) -> list[tuple[Callable[[], Read], int]]:
+    """`count` images of each digit that were set aside, but those left out, each before a camera of N-MNIST's size that
+    has pixels, lens and path of its own; and their labels. None is emulated before it is asked for.
+    """
+    images, labels, _ = training_digits(root)
+    free = [index for index in SET_ASIDE if index < len(images) and index not in left_out]
+    chosen = [index for k in range(10) for index in [index for index in free if labels[index] == k][:count]]
+
+    def shown(index: int) -> Read:
+        camera = another_camera(np.random.default_rng(index))
+        return saccades(images[index], movement=camera, seed=index), NMNIST_SENSOR
+
+    return [(partial(shown, index), int(labels[index])) for index in chosen]
+
+
+def another_camera(random: np.random.Generator) -> Saccades:
+    """N-MNIST's, with other pixels, another lens and another path."""
+    spread = {name: getattr(NMNIST, name) * random.uniform(*between) for name, between in OTHER.items()}
+    path = tuple((x + random.normal(0, 0.2), y + random.normal(0, 0.2)) for x, y in NMNIST.path_px)
+    return replace(NMNIST, path_px=path, **spread)
+
+
 def film_paper_clips(config: TrainConfig, contract: Contract, left_out: frozenset[int], clips: range) -> list[Frames]:
     """Clips of MNIST training images on paper, held before a webcam and, the other half, before an event camera.
 
@@ -95,7 +125,7 @@ def film_paper_clips(config: TrainConfig, contract: Contract, left_out: frozense
     after the other, of what a live stream feeds the network while its window holds the digit.
     """
     images, labels, size = training_digits(Path(config.root))
-    folder = Path(config.cache)
+    folder, left_out = Path(config.cache), left_out.union(SET_ASIDE)
     chosen = [index for index in reversed(range(len(images))) if index not in left_out][clips.start : clips.stop]
     key = {"sheets": [size, chosen], "sensor": str(sensor_of(contract)), "contract": contract_key(contract)}
     key["gaze"] = FILM_VERSION

@@ -156,7 +156,7 @@ def _split(labels: np.ndarray, names: Sequence[str], own_test: bool, config: Tra
     return {"train": rows[rest], "val": rows[val], "test": test}
 
 
-def _divided(listing: Listing, config: TrainConfig) -> dict[str, Sequence[Item]]:
+def divided(listing: Listing, config: TrainConfig) -> dict[str, Sequence[Item]]:
     """The recordings, or their windows, of each part."""
     if listing.val is not None:
         return {"train": listing.train, "val": listing.val, "test": listing.test}
@@ -172,7 +172,7 @@ def _digests(items: Sequence[Item]) -> tuple[str, ...]:
 
 
 def _load_recordings(listing: Listing, config: TrainConfig) -> Data:
-    chosen, folder = _divided(listing, config), Path(config.cache)
+    chosen, folder = divided(listing, config), Path(config.cache)
     contract = Contract(
         kind="events", channels=2, height=config.height, width=config.width, steps=config.steps,
         encoding=config.encoding, sensor_width=listing.sensor.width, sensor_height=listing.sensor.height,

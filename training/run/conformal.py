@@ -1,27 +1,40 @@
-"""Conformal prediction sets (models/novelty/conformal.py): fitted and assessed on recordings not trained on."""
+"""Conformal prediction sets and their alarm (models/novelty): calibrated and assessed on recordings not trained on."""
 
-from collections.abc import Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice, starmap
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.stats import beta
 from torch import nn
 
+from spikesight.encoders.events import Events, SensorSize, empty_events, joined
 from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Card
+from spikesight.models.novelty import NOTHING
 from spikesight.models.novelty.conformal import Conformal, Trials, fit_trials
 from spikesight.models.statistics import interval
-from spikesight.training.data import Data
-from spikesight.training.data.sets import Item
+from spikesight.models.steps import Input, Outcome, Track
+from spikesight.training.config import TrainConfig
+from spikesight.training.data.cache import shown_images
+from spikesight.training.data.emulated import other_digits
+from spikesight.training.data.load import divided
+from spikesight.training.data.recordings import Read, read_item
+from spikesight.training.data.sets import Item, Listing
 from spikesight.training.progress import counted, say
 from spikesight.training.run.readings import Source, packets_of
 
 BINS_MS = (1, 2, 5, 10)  # beside the trained one, as far as the contract has them
-MOST, LEAST, HELD = 500, 20, 2000  # recordings
+MOST, LEAST, HELD = 2000, 20, 2000  # recordings
+EMULATED = 110  # of each digit, beside real recordings
+ROUNDS = 2  # windows of a recording, one after the other
 ERROR_RATES = (0.05, 0.01)
+SEED = 34  # of the moments at which windows begin
 T = TypeVar("T")
+NO_RASTER = np.zeros(0, np.uint8)
 
 
 def evenly(items: Sequence[T], most: int) -> list[T]:
@@ -33,85 +46,203 @@ def evenly(items: Sequence[T], most: int) -> list[T]:
     return [items[n] for n in np.linspace(0, len(items) - 1, min(most, len(items))).astype(int)]
 
 
+class Take(NamedTuple):
+    """A recording, read when it is needed, and its class."""
+
+    read: Callable[[], Read]
+    label: int
+
+
+def calibration(config: TrainConfig, listing: Listing) -> list[Take]:
+    """What a run's sets are calibrated on: its validation recordings, and of a model of digits that learnt from
+    emulated ones, those of images set aside, none of which is in a recording that is trained on.
+    """
+    parts = divided(listing, config)
+    return takes_of(config, parts["val"], [item.name for item in parts["train"]])
+
+
+def takes_of(config: TrainConfig, val: Sequence[Item], trained: Sequence[str]) -> list[Take]:
+    """`calibration` from the validation recordings and the names of those trained on."""
+    takes = [Take(lambda item=item: read_item(item), item.label) for item in evenly(val, MOST)]
+    if config.emulated:
+        takes += starmap(Take, other_digits(Path(config.root), shown_images(trained), EMULATED))
+    return takes
+
+
+def somewhere(events: Events, span_us: int, least_us: int, random: np.random.Generator) -> Events:
+    """`span_us` of a recording from a moment of chance on; one that is shorter goes round, in `least_us` at least.
+
+    Times begin at 0.
+    """
+    t = events["t"] - events["t"][:1]
+    lap = max(int(t.max(initial=0)) + 1, least_us)
+    turned = events.copy()
+    turned["t"] = (t - random.integers(lap - span_us if lap > span_us else lap)) % lap
+    turned = turned[np.argsort(turned["t"], kind="stable")]
+    laps = [turned.copy() for _ in range(-(-span_us // lap))]
+    for number, one in enumerate(laps):
+        one["t"] += number * lap
+    found = joined([empty_events(), *laps])
+    return found[: np.searchsorted(found["t"], span_us)]
+
+
+class Run(NamedTuple):
+    """What a network made of one recording, from zero state."""
+
+    inputs: list[Input]  # k
+    logits: NDArray[np.float32]  # [k, K]
+    rates: NDArray[np.float32]  # [k, S]
+
+    def part(self, begin: int, end: int) -> tuple[list[Input], Outcome]:
+        """Some of the steps, as a track reads them."""
+        outcome = Outcome(self.logits[begin:end], [], 0, NO_RASTER, 0.0, rates=self.rates[begin:end])
+        return self.inputs[begin:end], outcome
+
+
+def run_through(classifier: Classifier, sensor: SensorSize, packets: Iterable[Events], steps: int) -> Run:
+    """The first `steps` steps of a recording, or as many as it has."""
+    inputs = list(islice(classifier.packet_inputs(packets, sensor), steps))
+    x_seq = torch.from_numpy(np.stack([given.x for given in inputs]))[:, None]
+    done = classifier.run(x_seq, classifier.initial_state())
+    return Run(inputs, done.logits[:, 0].numpy(), done.rates[:, 0].numpy())
+
+
 class Paths(NamedTuple):
-    """Logits of recordings at each of T steps from zero state; a shorter one keeps its last."""
+    """Of n recordings, W windows of T steps of each; a shorter one keeps its last answer."""
 
-    logits: NDArray[np.float64]  # [n, T, K]
+    logits: NDArray[np.float64]  # [n, W, T, K]
     labels: NDArray[np.int64]  # [n]
+    known: NDArray[np.float64]  # [n, W], at each window's end, 0 where nothing was seen; NaN: the model cannot tell
 
 
-def read_paths(classifier: Classifier, items: Sequence[Item], labels: NDArray[np.int64]) -> Paths:
-    """The logits of each recording's first window; `labels` [n] are those of the items."""
-    steps = classifier.contract.steps
-    paths: list[NDArray[np.float64]] = []
-    job = f"stepping at {classifier.contract.bin_us / 1000:g} ms"
-    for item in counted(items, job, "recording"):
-        sensor, packets = packets_of(item)
-        inputs = list(islice(classifier.packet_inputs(packets, sensor), steps))
-        x_seq = torch.from_numpy(np.stack([given.x for given in inputs]))[:, None]
-        logits = classifier.run(x_seq, classifier.initial_state()).logits[:, 0].numpy().astype(np.float64)
-        paths.append(np.concatenate([logits, np.repeat(logits[-1:], steps - len(logits), 0)]))
-    return Paths(np.stack(paths), labels)
+def read_paths(classifier: Classifier, takes: Sequence[Take]) -> Paths:
+    """The windows of each recording, from a moment of chance on; one a recording for a model of aligned events, which
+    sees a short recording as a whole.
+    """
+    contract = classifier.contract
+    steps, rounds = contract.steps, 1 if contract.frame == "object" else ROUNDS
+    logits, known = list[NDArray](), np.full((len(takes), rounds), np.nan)
+    for n, take in enumerate(counted(takes, f"stepping at {contract.bin_us / 1000:g} ms", "recording")):
+        events, sensor = take.read()
+        if rounds > 1:
+            span_us = rounds * steps * contract.bin_us
+            events = somewhere(events, span_us, contract.trained_us, np.random.default_rng([SEED, n]))
+        run = run_through(classifier, sensor, [events], rounds * steps)
+        track = Track(classifier.labels, contract.horizon, classifier.novelty)
+        for window in range(rounds):
+            inputs, outcome = run.part(window * steps, (window + 1) * steps)
+            if inputs:
+                track.absorb(inputs, outcome)
+            if inputs and classifier.novelty is not None:
+                known[n, window] = track.judge().known
+        last = np.repeat(run.logits[-1:], rounds * steps - len(run.logits), 0)
+        logits.append(np.concatenate([run.logits, last]).reshape(rounds, steps, -1))
+    return Paths(np.stack(logits).astype(np.float64), np.array([take.label for take in takes]), known)
 
 
-def fit_conformal(classifier: Classifier, items: Sequence[Item]) -> Conformal:
-    """Fit to validation recordings, at the trained bin and those of BINS_MS. Raises ValueError for too few."""
-    if len(items) < LEAST:
+def fit_conformal(classifier: Classifier, takes: Sequence[Take]) -> Conformal:
+    """Fit to recordings not trained on, at the trained bin and those of BINS_MS. Raises ValueError for too few."""
+    if len(takes) < LEAST:
         raise ValueError(
-            f"{len(items)} validation recordings are too few for conformal sets; {LEAST} at least are needed"
+            f"{len(takes)} validation recordings are too few for conformal sets; {LEAST} at least are needed"
         )
-    chosen = evenly(items, MOST)
-    labels = np.array([item.label for item in chosen])
     own = classifier.contract
     bins = {own.bin_us / 1000, *(ms for ms in BINS_MS if own.bins_us[0] <= ms * 1000 < own.bin_us)}
     trials: dict[int, Trials] = {}
     for bin_ms in sorted(bins):
         fine = classifier.at(bin_ms)
-        trials[fine.contract.bin_us] = fit_trials(*read_paths(fine, chosen, labels))
+        trials[fine.contract.bin_us] = fit_trials(*read_paths(fine, takes))
     return Conformal(trials)
 
 
-def conformal_of(network: nn.Module, card: Card, data: Data) -> Conformal | None:
+def conformal_of(network: nn.Module, card: Card, takes: Sequence[Take]) -> Conformal | None:
     """The network's conformal calibration; None for images, and for too few recordings, with a line that says so."""
-    if not data.val_items:
+    if not takes:
         return None
     try:
-        return fit_conformal(Classifier(network, card), data.val_items)
+        return fit_conformal(Classifier(network, card), takes)
     except ValueError as error:
         say(f"no commitments, so `set` will be null: {error}")
         return None
 
 
+class Window(NamedTuple):
+    """How one window went."""
+
+    held: bool  # the true label was possible at every step
+    committed: int  # to a class, first; -1: to none
+    steps: int  # that it took
+    known: float | None  # at the end; None where nothing was seen, or the model cannot tell
+    shifted: bool  # at the end
+
+
+def windows_of(classifier: Classifier, track: Track, run: Run, label: int) -> Iterator[Window]:
+    """What a stream says of each window of a recording of this class, before which it was reset."""
+    steps = classifier.contract.steps
+    inputs = [run.inputs[0]._replace(reset=track.readout.seen > 0), *run.inputs[1:]]
+    for begin in range(0, len(inputs), steps):
+        ns = range(begin, min(begin + steps, len(inputs)))
+        answers = [track.read([inputs[n]], run.part(n, n + 1)[1]).prediction for n in ns]
+        said = [(n, answer.committed) for n, answer in enumerate(answers, 1) if answer.committed is not None]
+        after, committed = said[0] if said else (0, None)
+        last = answers[-1]
+        yield Window(
+            classifier.labels[label] in (last.set or ()),
+            -1 if committed is None else classifier.labels.index(committed),
+            after,
+            None if last.label == NOTHING else last.known,
+            bool(last.shifted),
+        )
+
+
 def held_out(classifier: Classifier, sources: Sequence[Source]) -> list[dict[str, Any]]:
-    """`assess` at the usual error rates on up to HELD recordings of the model's classes; none without a calibration."""
+    """`assess` at the usual error rates on up to HELD recordings of the model's classes, each from its begin; none
+    without a calibration.
+    """
     own = [source for source in sources if source.label in classifier.labels]
     if classifier.trials is None or not own:
         return []
     chosen = evenly(own, HELD)
     labels = np.array([classifier.labels.index(source.label) for source in chosen])
-    paths = read_paths(classifier, [source.item for source in chosen], labels)
+    found: dict[float, list[Window]] = {rate: [] for rate in ERROR_RATES}
+    for source, label in zip(counted(chosen, "committing", "recording"), labels.tolist()):
+        run = run_through(classifier, *packets_of(source.item), classifier.contract.steps)
+        for rate, windows in found.items():
+            windows += windows_of(classifier, classifier.track(error_rate=rate), run, label)
+    return [assess(classifier, labels, windows, rate) for rate, windows in found.items()]
+
+
+def assess(
+    classifier: Classifier, labels: NDArray[np.int64], windows: Sequence[Window], error_rate: float
+) -> dict[str, Any]:
+    """How often the set holds the true label at every step, and when and how rightly it is committed to; `labels` [n]
+    are those of the n windows.
+    """
+    held, chosen = np.array([w.held for w in windows]), np.array([w.committed for w in windows])
+    done, wrong = int((chosen >= 0).sum()), int(((chosen >= 0) & (chosen != labels)).sum())
     bin_ms = classifier.contract.bin_us / 1000
-    return [assess(classifier.trials, paths, rate, bin_ms) for rate in ERROR_RATES]
-
-
-def assess(trials: Trials, paths: Paths, error_rate: float, bin_ms: float) -> dict[str, Any]:
-    """How often the set holds the true label at every step, and when it is committed to, on recordings held out."""
-    n, steps = paths.logits.shape[:2]
-    strange = np.stack([trials.strangeness(paths.logits[:, at], at + 1) for at in range(steps)], 1)
-    possible = trials.p_values(np.maximum.accumulate(strange, 1)) > error_rate  # [n, T, K]
-    held = possible[np.arange(n), -1, paths.labels]
-    single = possible.sum(2) == 1
-    done, first = single.any(1), single.argmax(1)
-    chosen = possible[np.arange(n), first].argmax(1)
-    wrong = int((chosen != paths.labels)[done].sum())
-    times = np.sort(np.where(done, (first + 1) * bin_ms, np.inf))
-    median = float(times[(n - 1) // 2])
+    times = sorted(w.steps * bin_ms if w.committed >= 0 else np.inf for w in windows)
+    median = float(times[(len(times) - 1) // 2])
+    assert classifier.trials is not None
     return {
         "error_rate": error_rate,
         "coverage": float(held.mean()),
-        "interval": list(interval(int(held.sum()), n)),
-        "count": n,
-        "committed": int(done.sum()),
+        "interval": list(interval(int(held.sum()), len(held))),
+        "by_class": {classifier.labels[k]: float(held[labels == k].mean()) for k in np.unique(labels).tolist()},
+        "count": len(held),
+        "committed": done,
         "wrong": wrong,
+        "wrong_of_committed": list(interval(wrong, done)) if done else None,
         "median_ms": median if np.isfinite(median) else None,
+        "of_calibrations": list(of_calibrations(classifier.trials, error_rate)),
     }
+
+
+def of_calibrations(trials: Trials, error_rate: float) -> tuple[float, float]:
+    """Between which shares the true label stays possible with 95 of 100 calibrations of as many recordings: those of
+    the class that has fewest, where each has its own (a Beta distribution; Vovk 2012).
+    """
+    n = int(trials.counts.min()) if trials.by_class else trials.largest.shape[1]
+    out = int(error_rate * (n + 1) + 1e-9)
+    low, high = beta.ppf([0.025, 0.975], n + 1 - out, out) if out else (1.0, 1.0)
+    return float(low), float(high)

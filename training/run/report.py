@@ -25,7 +25,7 @@ from spikesight.training.data import Data, read_item
 from spikesight.training.flags import to_yaml
 from spikesight.training.progress import say
 from spikesight.training.run.baselines import beside_network, sentences
-from spikesight.training.run.conformal import conformal_of
+from spikesight.training.run.conformal import conformal_of, takes_of
 from spikesight.training.run.evaluate import Evaluation, evaluate
 from spikesight.training.run.novelty import calibrate_novelty
 from spikesight.training.run.novelty_bins import with_bins
@@ -220,7 +220,8 @@ def write_report(
         known = with_bins(network, data, known)
     except ValueError as error:
         say(f"not calibrated, so `known` will be null: {error}")
-    conformal = conformal_of(network, replace(card_of(metrics), novelty=known), data)
+    takes = takes_of(data.config, data.val_items, data.split["train"]) if data.val_items else []
+    conformal = conformal_of(network, replace(card_of(metrics), novelty=known), takes)
     save(model, network, replace(card_of(metrics), novelty=known))
     metrics["stream"] = stream_accuracy(model, data) if data.test_items else None
     metrics["ann_macs"] = Classifier.load(model).ann_macs

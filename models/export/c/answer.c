@@ -102,11 +102,13 @@ static int32_t commit(Spikesight *s) {
     int count = 0;
     for (int k = 0; k < CLASSES; ++k) logits[k] = (double)s->logits[k];
     const double all = log_sum(logits, temperature);
+    const uint64_t window = (s->seen - 1) / SPIKESIGHT_COMMITS; /* the last limits are those of all later ones */
+    const double *limits = spikesight_limits[window < SPIKESIGHT_WINDOWS ? window : SPIKESIGHT_WINDOWS - 1];
     if (s->judged >= SPIKESIGHT_COMMITS) s->judged = 0; /* the next window */
     for (int k = 0; k < CLASSES; ++k) {
         const double strange = all - logits[k] / temperature;
         if (!s->judged || strange > s->strangest[k]) s->strangest[k] = strange;
-        if (s->strangest[k] <= SPIKESIGHT_STRANGEST) ++count, left = k;
+        if (s->strangest[k] <= limits[k]) ++count, left = k;
     }
     ++s->judged;
     if (count != 1) left = SPIKESIGHT_NONE;

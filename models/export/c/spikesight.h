@@ -36,7 +36,7 @@ typedef struct {                /* after one step of the network: a bin, or an i
     int32_t label;              /* the best class, or UNKNOWN, or NOTHING where too few events came */
     int32_t best;               /* the best class, whatever the label */
     int32_t steady;             /* the label to show, which does not flicker; NONE before there was evidence */
-    int32_t committed;          /* the class that the window may be held for, wrong at most once in twenty; or NONE */
+    int32_t committed;          /* the class left at an error rate of 5 %, as in Python but without the alarm; or NONE */
     double known;               /* 0 to 1: how familiar the input is; below 0.5 it is UNKNOWN */
     const double *probabilities; /* [SPIKESIGHT_CLASSES] */
     const float *logits;        /* [SPIKESIGHT_CLASSES], of this step alone */
@@ -180,6 +180,7 @@ extern const float spikesight_lines[SPIKESIGHT_HORIZON][8];
 #endif
 #if SPIKESIGHT_COMMITS
 extern const float spikesight_temperature[SPIKESIGHT_COMMITS]; /* by step */
+extern const double spikesight_limits[SPIKESIGHT_WINDOWS][SPIKESIGHT_CLASSES]; /* of strangeness, by window */
 #endif
 
 #ifdef __cplusplus

@@ -51,3 +51,18 @@ def test_what_was_measured_is_said_and_kept(tmp_path: Path, capsys: pytest.Captu
     assert said.endswith(f"{measured['calibration_error_before']} -> {measured['calibration_error']}")
     assert main(words) == 0
     assert load(tmp_path / "m")[1].novelty is not None, "without --to the model itself"
+
+
+def test_sets_alone_leave_all_else_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_nmnist(tmp_path / "data", 3, train=24)
+    recipe = {"data": "nmnist", "root": str(tmp_path / "data"), "val_fraction": 0.5}
+    save(tmp_path / "m", lively(CONFIG), replace(CARD, labels=tuple("012"), training={"recipe": recipe}))
+    words = ["calibrate", str(tmp_path / "m"), "--cache", str(tmp_path / "cache")]
+    assert main([*words, "--only-sets"]) == 0
+    kept = load(tmp_path / "m")[1]
+    assert kept.novelty is None
+    assert kept.conformal is not None
+    assert kept.conformal.trials[CARD.contract.bin_us].counts.tolist() == [12, 12, 12]
+    assert capsys.readouterr().out.splitlines()[-1] == f"{tmp_path / 'm'}: prediction sets from 36 recordings"
+    assert not (tmp_path / "cache").exists(), "no training sample was read"
+    assert main([*words, "--only-sets", "--data", "cifar10"]) == 2

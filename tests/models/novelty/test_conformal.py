@@ -1,5 +1,6 @@
 """Commitments: the true label stays possible as often as asked, whatever the moment of stopping."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from spikesight.models.novelty.conformal import Conformal, Evidence, Trials, fit_trials
 from spikesight.models.statistics import Floats, fit_temperature
+from tests.support.models import trials
 
 LABELS = ("a", "b", "c")
 
@@ -20,16 +22,21 @@ def walks(n: int, seed: int, steps: int = 20) -> tuple[Floats, np.ndarray]:
     return np.cumsum(steps_of, 1) / np.sqrt(np.arange(1, steps + 1))[:, None], labels
 
 
+def fitted(logits: Floats, labels: np.ndarray) -> Trials:
+    """Of recordings [n, T, K] of one window each, before a model that cannot tell how familiar they are."""
+    return fit_trials(logits[:, None], labels, np.full((len(labels), 1), np.nan))
+
+
 @cache
 def calibration(seed: int = 0) -> Trials:
-    return fit_trials(*walks(99, seed))
+    return fitted(*walks(99, seed))
 
 
 def run(trials: Trials, means: Floats, error_rate: float) -> list[tuple[str | None, tuple[str, ...], float]]:
     evidence, said = Evidence(), []
     for seen, mean in enumerate(means, 1):
         evidence = evidence.push(trials, mean, seen)
-        said.append(tuple(evidence.commitment(trials, LABELS, error_rate)))
+        said.append(tuple(evidence.commitment(trials, LABELS, error_rate, seen)))
     return said
 
 
@@ -71,30 +78,91 @@ def test_a_risk_is_the_rate_at_which_one_label_is_left() -> None:
 
 
 def test_with_few_trials_nothing_is_promised_that_they_cannot_show() -> None:
-    trials = fit_trials(*walks(20, 0))
+    trials = fitted(*walks(20, 0))
     sure = np.array([[50.0, 0, 0]] * 20)
     assert run(trials, sure, 0.05)[-1][0] == "a"
     assert run(trials, sure, 0.04)[-1][0] is None  # 1 / 21 is more
 
 
 def test_state_goes_round_and_broken_ones_are_refused() -> None:
-    conformal = Conformal({5000: fit_trials(*walks(30, 0)), 31_000: fit_trials(*walks(30, 1, 4))})
+    conformal = Conformal({5000: fitted(*walks(30, 0)), 31_000: fitted(*walks(30, 1, 4))})
     state = conformal.state()
     again = Conformal.from_state(state)
     assert sorted(again.trials) == [5000, 31_000]
     assert np.allclose(again.trials[5000].largest, conformal.trials[5000].largest)
     for name, wrong in (
-        ("5000.largest", np.array([2.0, 1.0], np.float32)),
+        ("5000.largest", state["5000.largest"][:, ::-1]),
         ("5000.temperature", np.array([0.0], np.float32)),
         ("5000.temperature", np.array([np.nan], np.float32)),
         ("5000.largest", np.zeros((2, 2), np.float32)),
         ("x.largest", np.ones(2, np.float32)),
+        ("5000.counts", np.array([30.0, 1.0], np.float32)),
+        ("5000.counts", np.array([-1.0, 31.0], np.float32)),
+        ("5000.known", np.array([[0.5, 0.25]], np.float32)),
+        ("5000.known", np.zeros((2, 3), np.float32)),
+        ("5000.more", np.ones(2, np.float32)),
     ):
         with pytest.raises(ValueError, match=r"."):
             Conformal.from_state({**state, name: wrong})
 
 
-FEW = Trials(np.array([1.0, 2.0]), np.array([1.0, 2.0, 2.0, 3.0]))
+def test_a_calibration_that_tells_no_classes_judges_all_by_all() -> None:
+    state = Conformal({5000: fitted(*walks(30, 0))}).state()
+    bare = Conformal.from_state(
+        {"5000.temperature": state["5000.temperature"], "5000.largest": np.sort(state["5000.largest"][0])}
+    ).trials[5000]
+    means = walks(1, 7)[0][0]
+    assert run(bare, means, 0.1) == run(fitted(*walks(30, 0)), means, 0.1)
+    with pytest.raises(ValueError, match="each bin must have"):
+        Conformal.from_state({name: state[name] for name in state if name != "5000.known"})
+
+
+def uneven(n: int, seed: int) -> tuple[Floats, np.ndarray]:
+    """Walks of which those of class 2 are twice as sure, of what is wrong as well."""
+    means, labels = walks(n, seed)
+    return np.where((labels == 2)[:, None, None], 2 * means, means), labels
+
+
+def missed(trials: Trials, means: Floats, labels: np.ndarray, error_rate: float) -> np.ndarray:
+    """Whether the label of each walk [n] is ruled out by the end of its window."""
+    strange = np.stack([trials.strangeness(means[:, at], at + 1) for at in range(means.shape[1])], 1).max(1)
+    return np.array([trials.p_values(one, 1)[label] <= error_rate for one, label in zip(strange, labels)])
+
+
+def test_each_class_errs_no_more_often_than_asked() -> None:
+    """Where each class has enough recordings; all together, the easy classes pay for a hard one."""
+    assert calibration().by_class is False
+    own, together = np.zeros(3), np.zeros(3)
+    total = np.zeros(3)
+    for seed in range(8):
+        trials = fitted(*uneven(900, seed))
+        assert trials.by_class
+        means, labels = uneven(300, 1000 + seed)
+        np.add.at(own, labels, missed(trials, means, labels, 0.1))
+        np.add.at(together, labels, missed(replace(trials, counts=np.array([900])), means, labels, 0.1))
+        np.add.at(total, labels, 1)
+    slack = 3 * (0.1 * 0.9 / total) ** 0.5
+    assert (own / total < 0.1 + slack).all()
+    assert (own / total > 0.1 / 3).all()
+    assert together[2] / total[2] > 0.1 + slack[2]
+
+
+def test_windows_from_rest_and_those_behind_them_are_judged_by_their_own() -> None:
+    logits, labels = walks(40, 3, 8)
+    trials = fit_trials(logits.reshape(40, 2, 4, 3), labels, np.tile([0.25, 0.75], (40, 1)))
+    np.testing.assert_allclose(trials.temperature, fitted(logits[:, :4], labels).temperature)
+    strange = np.stack([trials.strangeness(logits[:, at], at + 1) for at in range(8)], 1).reshape(40, 2, 4, 3)
+    own = strange[np.arange(40), :, :, labels].max(2)
+    for row, largest in enumerate(trials.largest):
+        np.testing.assert_allclose(largest, np.concatenate([np.sort(own[labels == k, row]) for k in range(3)]))
+        middle = float(np.median(largest))
+        for steps in (1, 4) if row == 0 else (5, 8, 9, 100):
+            assert (trials.p_values(np.full(3, middle), steps) == 21 / 41).all()
+    assert trials.counts.tolist() == np.bincount(labels).tolist()
+    assert [trials.familiarity(0.5, steps) for steps in (4, 8, 12)] == [1.0, 1 / 41, 1 / 41]
+
+
+FEW = trials(np.array([1.0, 2.0]), np.array([1.0, 2.0, 2.0, 3.0]))
 
 
 def test_strangeness_is_minus_the_logarithm_of_the_cooled_probability() -> None:
@@ -105,7 +173,7 @@ def test_strangeness_is_minus_the_logarithm_of_the_cooled_probability() -> None:
 
 
 def test_p_values_count_trials_that_were_at_least_as_strange() -> None:
-    assert (5 * FEW.p_values(np.array([0.0, 1.0, 1.5, 2.0, 2.5, 3.0, 3.1]))).tolist() == [5, 5, 4, 4, 2, 2, 1]
+    assert (5 * FEW.p_values(np.array([0.0, 1.0, 1.5, 2.0, 2.5, 3.0, 3.1]), 1)).tolist() == [5, 5, 4, 4, 2, 2, 1]
 
 
 def test_evidence_is_the_largest_of_a_window_and_the_next_begins_where_it_ends() -> None:
@@ -122,18 +190,28 @@ def test_evidence_is_the_largest_of_a_window_and_the_next_begins_where_it_ends()
 
 def test_labels_are_possible_above_the_error_rate_the_likeliest_first() -> None:
     found = Evidence(1, np.array([2.5, 0.5, 1.5]))
-    assert found.commitment(FEW, LABELS, 0.3) == (None, ("b", "c", "a"), 0.8)
-    assert found.commitment(FEW, LABELS, 0.4) == (None, ("b", "c"), 0.8)
-    assert found.commitment(FEW, LABELS, 0.8) == ("b", ("b",), 0.8)
-    assert found.commitment(FEW, LABELS, 1.0) == (None, (), 0.8)
-    assert Evidence(1, np.array([0.5])).commitment(FEW, ("a",), 0.3) == ("a", ("a",), 0.0)
-    assert Evidence().commitment(FEW, LABELS, 0.3) == (None, (), 1.0)
+    assert found.commitment(FEW, LABELS, 0.3, 1) == (None, ("b", "c", "a"), 0.8)
+    assert found.commitment(FEW, LABELS, 0.4, 1) == (None, ("b", "c"), 0.8)
+    assert found.commitment(FEW, LABELS, 0.8, 1) == ("b", ("b",), 0.8)
+    assert found.commitment(FEW, LABELS, 1.0, 1) == (None, (), 0.8)
+    assert Evidence(1, np.array([0.5])).commitment(FEW, ("a",), 0.3, 1) == ("a", ("a",), 0.0)
+    assert Evidence().commitment(FEW, LABELS, 0.3, 0) == (None, (), 1.0)
+
+
+def test_limits_are_where_p_values_fall_to_the_error_rate() -> None:
+    own = fitted(*uneven(900, 5))
+    for judge, rate in ((own, 0.05), (FEW, 0.3), (own, 1e-4), (FEW, 1.0)):
+        limits = judge.limits(rate, 3)[0]
+        for k, limit in enumerate(limits):
+            strange = np.array([limit - 1e-9, limit, limit + 1e-9])
+            possible = [judge.p_values(np.full(3, one), 1)[k] > rate for one in strange]
+            assert possible == ([True, True, False] if abs(limit) < 1e300 else [limit > 0] * 3)
 
 
 def test_trials_keep_the_largest_strangeness_of_the_true_label() -> None:
     means, labels = walks(30, 3, 4)
-    trials = fit_trials(means, labels)
+    trials = fitted(means, labels)
     over_time = np.stack([trials.strangeness(means[:, at], at + 1) for at in range(4)], 1)
-    np.testing.assert_allclose(trials.largest, np.sort(over_time[np.arange(30), :, labels].max(1)))
+    np.testing.assert_allclose(np.sort(trials.largest[0]), np.sort(over_time[np.arange(30), :, labels].max(1)))
     expected = [fit_temperature(means[:, at], labels, np.ones(30), 1 / 31) for at in range(4)]
     np.testing.assert_allclose(trials.temperature, expected)

@@ -39,6 +39,11 @@ def committing() -> Classifier:
 
 
 @cache
+def watchful() -> Classifier:
+    return promising(known=np.ones(1000))
+
+
+@cache
 def taught(bin_ms: float) -> Classifier:
     return tiny(OBJECT, "taught").at(bin_ms)
 
@@ -72,6 +77,7 @@ MADE: dict[str, tuple[Callable[[], Session], SensorSize]] = {
         for size in (SMALL, LARGE)
     },
     "a model that commits itself": (lambda: Session(committing(), SMALL), SMALL),
+    "a model that finds all of it shifted": (lambda: Session(watchful(), SMALL), SMALL),
     "nmnist, 640 pixels": (lambda: Session(shipped("nmnist"), SensorSize(640, 480)), SensorSize(640, 480)),
     "nmnist, raw": (lambda: Session(shipped("nmnist", 5), LARGE, raw=True), LARGE),
     "nmnist, a fixed window": (lambda: Session(shipped("nmnist", 5), LARGE, fixed=Window(60, 20, 200)), LARGE),
@@ -183,12 +189,21 @@ def test_what_was_asked_for_and_not_yet_done_is_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "field"), [("a model that commits itself", "committed"), ("nmnist at 31 ms, 34 pixels", "known")]
+    ("name", "field"),
+    [
+        ("a model that commits itself", "committed"),
+        ("nmnist at 31 ms, 34 pixels", "known"),
+        ("a model that finds all of it shifted", "shifted"),
+    ],
 )
 def test_these_streams_rule_out_classes_and_tell_how_familiar_they_are(name: str, field: str) -> None:
     alone = Alone(MADE[name][0]())
     answers = alone.step(alone.session.push(trembling(SMALL)))
-    assert any(getattr(answer.prediction, field) is not None for answer in answers)
+    told = [getattr(answer.prediction, field) for answer in answers]
+    assert any(one is not None for one in told)
+    if field == "shifted":
+        assert told.index(True) > told.index(False)
+        assert all(answer.prediction.committed is None for answer in answers[told.index(True) :])
 
 
 def test_every_part_of_a_state_is_a_copy() -> None:

@@ -154,3 +154,26 @@ def test_thick_strokes_are_hollow_before_a_slow_camera(config: TrainConfig) -> N
     lit = made[:, :, :, 12:22].any(2).mean((0, 1, 2))  # by column, across the bar's middle
     assert lit[15:19].mean() < 0.7 * lit.max(), "both edges fire more often than what lies between"
     assert len({sample.tobytes() for sample in made}) == 20, "each moves in its own way"
+
+
+def test_images_set_aside_are_for_other_cameras_alone(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(emulated, "SET_ASIDE", range(4, 9))
+    assert emulated.emulate_mnist(replace(config, emulated_count=10), CONTRACT, frozenset()).labels.tolist() == [
+        0,
+        1,
+        2,
+        3,
+        9,
+    ]
+    clips = emulated.film_paper_clips(replace(config, cache=config.cache + "-3"), CONTRACT, frozenset({9}), range(3))
+    assert set(clips[0].labels) | set(clips[1].labels) <= {1, 2, 3}
+    takes = emulated.other_digits(Path(config.root), frozenset({5}), 2)
+    assert [label for _, label in takes] == [4, 6, 7, 8]
+    made = [read()[0] for read, _ in takes]
+    assert len({len(events) for events in made}) == 4, "one image, before other cameras"
+    np.testing.assert_array_equal(made[0], takes[0][0]()[0])
+    usual = len(
+        emulated.saccade_events(emulated.read_idx(Path(config.root) / "train-images-idx3-ubyte")[0], SMALL, "digit")
+    )
+    assert all(0.3 * usual < len(events) < 3 * usual for events in made)
+    assert emulated.other_digits(Path(config.root), frozenset(range(10)), 2) == []

@@ -1,5 +1,7 @@
-"""How commitments fare, from logits made by hand; which recordings are read."""
+"""What sets and their alarm are calibrated on, and how commitments fare."""
 
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,83 +9,142 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
-from spikesight.encoders.events import SensorSize, make_events
+from spikesight.encoders.events import Events, SensorSize, make_events
 from spikesight.encoders.recordings.files import read_recording, write_recording
 from spikesight.models.novelty.conformal import Trials
 from spikesight.models.statistics import interval
+from spikesight.training.config import TrainConfig
+from spikesight.training.data.emulated import SET_ASIDE
 from spikesight.training.data.sets import Item
 from spikesight.training.run import conformal
 from spikesight.training.run.conformal import (
+    EMULATED,
     LEAST,
     Paths,
+    Take,
+    Window,
     assess,
     conformal_of,
     fit_conformal,
     held_out,
+    of_calibrations,
     read_paths,
+    run_through,
+    somewhere,
+    takes_of,
+    windows_of,
 )
 from spikesight.training.run.readings import Source
 from tests.support.models import EVENT_CONTRACT, LABELS, promising, tiny
 
 SIZE = SensorSize(24, 32)
-SURE, UNSURE = [9.0, 0.0, 0.0], [0.0, 0.0, 0.0]
-TRIALS = Trials(np.ones(3), np.linspace(0, 0.5, 99))  # of recordings that were never strange
+SHORT_US, LONG_US = 15_000, 90_000
 
 
-def told(*paths: list[list[float]], labels: list[int], rate: float = 0.05) -> dict[str, Any]:
-    return assess(TRIALS, Paths(np.array(paths, float), np.array(labels)), rate, 10.0)
+def events_of(length_us: int, begin_us: int = 0) -> Events:
+    t = np.arange(0, length_us, 100)
+    return make_events(t + begin_us, t // 100 % 20, t // 70 % 31, t % 200 == 0)
 
 
-def test_what_is_left_is_committed_to_at_its_time() -> None:
-    paths = [[SURE] * 3, [[5.0, 5.0, 0.0], SURE, SURE], [[0.0, 9.0, 0.0]] * 3]
-    found = told(*paths, labels=[0, 0, 0], rate=0.05)
-    strange = TRIALS.strangeness(np.array([5.0, 5.0, 0.0]), 1)
-    assert strange[0] == strange[1] > 0.5
-    assert (found["count"], found["committed"], found["wrong"]) == (3, 2, 1)
-    assert found["coverage"] == pytest.approx(1 / 3)
-    assert found["interval"] == list(interval(1, 3))
-    assert found["median_ms"] == 10.0
+def went(held: bool, committed: int, steps: int = 1) -> Window:
+    return Window(held, committed, steps, None, False)
+
+
+def test_what_was_committed_to_is_counted_by_class_with_its_intervals() -> None:
+    labels = np.array([0, 0, 1, 1, 2])
+    found = assess(
+        promising(), labels, [went(True, 0), went(False, 2), went(True, -1), went(True, 1), went(True, 2)], 0.1
+    )
+    assert (found["count"], found["committed"], found["wrong"]) == (5, 4, 1)
+    assert (found["coverage"], found["interval"]) == (0.8, list(interval(4, 5)))
+    assert found["by_class"] == {"zero": 0.5, "one": 1.0, "two": 1.0}
+    assert found["wrong_of_committed"] == list(interval(1, 4))
+    none = assess(promising(), labels[:1], [went(True, -1)], 0.1)
+    assert (none["committed"], none["wrong_of_committed"], none["median_ms"]) == (0, None, None)
 
 
 def test_half_of_all_within_a_time_or_never() -> None:
-    quiet = Trials(np.ones(3), np.linspace(0, 5, 99))  # what is unsure stays possible
-    unsure, late = [UNSURE] * 3, [UNSURE, UNSURE, SURE]
+    def median(*steps: int) -> float | None:
+        windows = [went(True, 0 if n else -1, n) for n in steps]
+        return assess(promising(), np.zeros(len(steps), int), windows, 0.05)["median_ms"]
 
-    def median(*paths: list[list[float]]) -> float | None:
-        return assess(quiet, Paths(np.array(paths), np.zeros(len(paths), int)), 0.05, 2.5)["median_ms"]
+    assert median(3) == 30.0
+    assert median(3, 1) == 10.0
+    assert median(3, 1, 3) == 30.0
+    assert median(0, 1) == 10.0
+    assert median(0, 0, 1) is None
 
-    assert median(late) == 7.5
-    assert median(late, [SURE] * 3) == 2.5
-    assert median(late, [SURE] * 3, late) == 7.5
-    assert median(unsure, [SURE] * 3) == 2.5
-    assert median(unsure, unsure, [SURE] * 3) is None
+
+def test_one_calibration_gives_more_or_less_than_was_asked() -> None:
+    """Against draws: of n uniform numbers the k-th largest leaves a Beta-distributed share above it."""
+    trials = Trials(np.ones(1), np.zeros((2, 360)), np.array([120, 100, 140]), np.zeros((2, 0)))
+    assert trials.by_class
+    low, high = of_calibrations(trials, 0.05)
+    drawn = np.sort(np.random.default_rng(0).random((20_000, 100)))[:, 100 - 5]
+    assert np.mean(drawn < low) == pytest.approx(0.025, abs=0.005)
+    assert np.mean(drawn > high) == pytest.approx(0.025, abs=0.005)
+    assert of_calibrations(trials, 0.001) == (1.0, 1.0), "nothing is ever ruled out"
+    wide = of_calibrations(Trials(np.ones(1), np.zeros((1, 19)), np.array([19]), np.zeros((1, 0))), 0.05)
+    assert wide[0] < low < high < wide[1]
+
+
+@pytest.mark.parametrize("length_us", [SHORT_US, LONG_US])
+def test_a_recording_begins_at_a_moment_of_chance_and_goes_round_where_it_is_short(length_us: int) -> None:
+    events, span_us = events_of(length_us, 7_000), 40_000
+    lap = int(events["t"][-1]) - 7_000 + 1
+    begins = set()
+    for seed in range(20):
+        found = somewhere(events, span_us, 1000, np.random.default_rng(seed))
+        t = found["t"]
+        assert (np.diff(t) >= 0).all()
+        assert t[0] >= 0
+        assert span_us - 200 < t[-1] < span_us
+        at = int(np.flatnonzero((events["x"] == found["x"][0]) & (events["y"] == found["y"][0]))[0])
+        begins.add(at)
+        assert len(found) == pytest.approx(span_us / 100, abs=span_us / lap + 1)
+    assert len(begins) > 10
+
+
+def test_a_long_recording_is_never_wound_round() -> None:
+    events = events_of(LONG_US)
+    for seed in range(20):
+        found = somewhere(events, 40_000, 1000, np.random.default_rng(seed))
+        places = found[["x", "y"]].tolist()
+        whole = events[["x", "y"]].tolist()
+        assert any(whole[at : at + len(places)] == places for at in range(len(whole) - len(places) + 1))
+
+
+def test_less_than_a_bin_of_events_comes_once_a_bin_and_nothing_stays_nothing() -> None:
+    found = somewhere(events_of(100), 40_000, 10_000, np.random.default_rng(0))
+    assert np.diff(found["t"]).tolist() == [10_000] * 3
+    assert len(somewhere(events_of(0), 40_000, 10_000, np.random.default_rng(0))) == 0
 
 
 def test_too_few_recordings_give_no_conformal_sets(capsys: pytest.CaptureFixture[str]) -> None:
     classifier: Any = SimpleNamespace()
     with pytest.raises(ValueError, match="19 validation recordings are too few"):
         fit_conformal(classifier, [SimpleNamespace()] * (LEAST - 1))  # type: ignore[list-item]
-    data: Any = SimpleNamespace(val_items=())
     network: Any = None
     card: Any = None
-    assert conformal_of(network, card, data) is None
+    assert conformal_of(network, card, []) is None
     assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize(("shortest", "bins"), [(1000, [1, 2, 5, 10]), (2000, [2, 5, 10]), (0, [10])])
 def test_bins_are_the_trained_one_and_shorter_ones_of_its_range(
-    shortest: int, bins: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shortest: int, bins: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def read(classifier: Any, items: list[Any], labels: np.ndarray) -> Paths:
-        del classifier, items
-        return Paths(np.zeros((len(labels), 2, 3)), labels)
+    def read(classifier: Any, takes: list[Take]) -> Paths:
+        del classifier
+        return Paths(
+            np.zeros((len(takes), 2, 2, 3)), np.array([take.label for take in takes]), np.ones((len(takes), 2))
+        )
 
     monkeypatch.setattr(conformal, "read_paths", read)
-    items = [Item(tmp_path, n % 3) for n in range(LEAST)]
+    takes = [Take(lambda: (events_of(100), SIZE), n % 3) for n in range(LEAST)]
     classifier = tiny(replace(EVENT_CONTRACT, shortest_bin_us=shortest))
-    assert list(fit_conformal(classifier, items).trials) == [1000 * ms for ms in bins]
+    assert list(fit_conformal(classifier, takes).trials) == [1000 * ms for ms in bins]
 
 
 def test_recordings_of_the_models_classes_are_judged_at_both_error_rates(tmp_path: Path) -> None:
@@ -94,24 +155,61 @@ def test_recordings_of_the_models_classes_are_judged_at_both_error_rates(tmp_pat
         write_recording(tmp_path / f"{n}.npz", make_events(t, t // 100 % 20, t // 70 % 31, t % 200 == 0), SIZE)
         sources.append(Source(Item(tmp_path / f"{n}.npz", 0), label))
     found = held_out(classifier, sources)
-    items, trials = [source.item for source in sources[:3]], classifier.trials
-    assert trials is not None
-    paths = read_paths(classifier, items, np.arange(3))
-    assert found == [assess(trials, paths, rate, 10.0) for rate in (0.05, 0.01)], "none of the stranger"
+    assert [table["error_rate"] for table in found] == [0.05, 0.01]
+    for table in found:
+        assert table["count"] == 3, "none of the stranger"
+        assert list(table["by_class"]) == list(LABELS)
+        track = classifier.track(error_rate=table["error_rate"])
+        run = run_through(classifier, SIZE, [read_recording(sources[1].item.path).events], 4)
+        (window,) = windows_of(classifier, track, run, 1)
+        assert table["by_class"]["one"] == window.held
     assert held_out(tiny(), sources) == []
 
 
-def test_a_short_recording_keeps_its_last_answer_and_a_long_one_is_cut(tmp_path: Path) -> None:
-    classifier, items = tiny(), []
-    for length_us in (15_000, 90_000):
-        t = np.arange(0, length_us, 100)
-        items.append(Item(tmp_path / f"{length_us}.npz", 0))
-        write_recording(items[-1].path, make_events(t, t // 100 % 20, t // 70 % 31, t % 200 == 0), SIZE)
-    found = read_paths(classifier, items, np.array([2, 1]))
-    assert (found.logits.shape, found.labels.tolist()) == ((2, 4, 3), [2, 1])
-    for path, item, steps in zip(found.logits, items, (2, 4)):
-        inputs = list(classifier.event_inputs(read_recording(item.path).events, SIZE))[:4]
-        assert len(inputs) == steps
-        x_seq = torch.from_numpy(np.stack([given.x for given in inputs]))[:, None]
-        logits = classifier.run(x_seq, classifier.initial_state()).logits[:, 0].double().numpy()
-        np.testing.assert_array_equal(path, logits[[min(n, steps) - 1 for n in (1, 2, 3, 4)]])
+def test_a_stream_of_recordings_is_followed_window_by_window() -> None:
+    classifier = promising(known=np.ones(1000))
+    run = run_through(classifier, SIZE, [events_of(LONG_US)], 8)
+    track, alone = classifier.track(), classifier.track()
+    every = [alone.read([given], run.part(n, n + 1)[1]).prediction for n, given in enumerate(run.inputs)]
+    first, second = windows_of(classifier, track, run, 1)
+    for window, steps in ((first, every[:4]), (second, every[4:])):
+        assert window.held == ("one" in (steps[-1].set or ()))
+        assert window.known == steps[-1].known
+        said = [n for n, one in enumerate(steps, 1) if one.committed]
+        assert (window.steps, window.committed >= 0) == (said[0] if said else 0, bool(said))
+    assert [first.shifted, second.shifted] == [False, True], "the alarm goes on from window to window"
+    again = next(windows_of(classifier, track, run, 1))
+    assert again.shifted, "and from recording to recording"
+    assert again.committed == -1
+    assert again.known == first.known, "each from rest"
+
+
+def test_what_calibrates_is_windows_of_known_familiarity() -> None:
+    classifier = promising(known=np.ones(1000))
+    takes = [Take(lambda length=length: (events_of(length), SIZE), 2) for length in (SHORT_US, LONG_US)]
+    found = read_paths(classifier, takes)
+    assert (found.logits.shape, found.labels.tolist()) == ((2, 2, 4, 3), [2, 2])
+    assert ((found.known >= 0) & (found.known <= 1)).all()
+    assert np.isnan(read_paths(tiny(), takes).known).all()
+    aligned = read_paths(tiny(replace(EVENT_CONTRACT, frame="object")), takes)
+    assert aligned.logits.shape == (2, 1, 4, 3)
+
+
+def test_a_short_recording_keeps_its_last_answer() -> None:
+    classifier = tiny()
+    takes = [Take(lambda: (make_events([0], [3], [4], [1]), SIZE), 0)]
+    found = read_paths(classifier, takes)
+    assert (found.logits[0].reshape(8, 3) == found.logits[0, 1, -1]).all(1).any()
+
+
+def test_digits_set_aside_join_where_the_training_had_emulated_ones(shared_data: Callable[[str], Path]) -> None:
+    root = shared_data("mnist").parent
+    config = TrainConfig(emulated="mnist", root=str(root))
+    left_out = [f"3/{SET_ASIDE.start + 1 + n:05}.bin" for n in range(1500)]
+    takes = takes_of(config, [], [])
+    assert Counter(take.label for take in takes) == dict.fromkeys(range(10), EMULATED)
+    assert len(takes_of(config, [], left_out)) < len(takes), "none of an image that is trained on"
+    assert takes_of(replace(config, emulated=""), [], []) == []
+    (events, sensor), (again, _) = takes[0].read(), takes[0].read()
+    assert (sensor, len(events) > 1000) == (SensorSize(34, 34), True)
+    np.testing.assert_array_equal(events, again)

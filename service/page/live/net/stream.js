@@ -10,7 +10,7 @@ export const KIND = Object.freeze({ image: 0, t64: 1 });
  *   step_us: number, steps: number, ann_macs: number }} Ready
  * @typedef {{ type: "prediction", seq: number, t: number, step: number, start_us: number, end_us: number, label: string,
  *   index: number, probabilities: number[], confidence: number, known: number | null, committed: string | null,
- *   set: string[] | null, risk: number | null, steady: string, n_events: number, spikes: number, layer_spikes: number[],
+ *   set: string[] | null, risk: number | null, shifted: boolean | null, steady: string, n_events: number, spikes: number, layer_spikes: number[],
  *   synops: number, total_spikes: number, total_synops: number, raster: string, queue_ms: number, step_ms: number,
  *   dropped: number, reset: boolean, logits?: number[], window?: [number, number, number] | null }} Prediction
  * @typedef {{ type: "ack" | "error", seq: number, t?: number, dropped?: number, error?: string }} Ack

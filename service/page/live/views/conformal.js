@@ -1,4 +1,5 @@
-// What a stream commits itself to: how many classes are left, and how long after a window's begin one was.
+// What a stream commits itself to: how many classes are left, and how long after a window's begin one was; or that it is
+// not what was calibrated. Guaranteed is a share of all windows, of each class, and not of those that are committed to.
 
 export class Promised {
   constructor(line) {
@@ -18,8 +19,9 @@ export class Promised {
     this.line.hidden = true;
   }
 
-  push({ step, start_us: startUs, end_us: endUs, set, committed }) {
+  push({ step, start_us: startUs, end_us: endUs, set, committed, shifted }) {
     if (!set) return this.clear();
+    this.shifted = Boolean(shifted);
     if ((step - 1) % this.steps === 0) [this.beganUs, this.held] = [startUs, null];
     if (committed === null) this.held = null;
     else if (this.held?.label !== committed) this.held = { label: committed, ms: (endUs - this.beganUs) / 1000 };
@@ -32,7 +34,8 @@ export class Promised {
     line.hidden = !possible;
     if (!possible) return;
     const left = possible.length === 1 ? "1 class is" : `${possible.length} classes are`;
-    const text = held ? `committed after ${Math.round(held.ms)} ms` : `${left} still possible`;
+    const open = this.shifted ? "this is not what was calibrated: nothing is guaranteed" : `${left} still possible`;
+    const text = held ? `committed after ${Math.round(held.ms)} ms (of all recordings, at most 5 % wrongly)` : open;
     if (line.textContent !== text) line.textContent = text;
     line.classList.toggle("held", Boolean(held));
   }
