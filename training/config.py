@@ -65,7 +65,9 @@ class TrainConfig:
     channels: Annotated[int, "channels of a folder of pictures: 3, or 1 for grey"] = 0
     encoding: Annotated[str, "recordings: binary or count; images: direct, rate or latency"] = ""
     filter_us: Annotated[int, "recordings: correlation time of the filter against background activity; 0 is off"] = 0
-    crop: Annotated[Literal["none", "object"], "recordings: object centres and scales what moves"] = "none"
+    crop: Annotated[
+        Literal["", "none", "object"], "recordings: object centres and scales what moves, as in your own unless none"
+    ] = ""
     window: Annotated[Literal["", "drawing"], "live: drawing tracks a window around what is drawn"] = ""
     resize: Annotated[int, "pictures on disk: short side, pixels, from which the input is cropped; 0: its size"] = 0
     network: Annotated[

@@ -165,4 +165,5 @@ def to_yaml(config: TrainConfig) -> str:
 
 def former_settings(config: TrainConfig) -> dict[str, Any]:
     """The settings as earlier versions wrote them: what their results are found by."""
-    return RETIRED | {FORMER.get(name, name): value for name, value in vars(config).items()}
+    former = RETIRED | {FORMER.get(name, name): value for name, value in vars(config).items()}
+    return former | {"crop": config.crop or "none"}

@@ -11,6 +11,7 @@ from spikesight.models.checkpoint import load, load_plugins, read_config
 from spikesight.models.contract import Contract
 from spikesight.models.networks.ann import ANNS, build_for, guess_name, read_state
 from spikesight.models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
+from spikesight.models.networks.taught import TaughtConfig, TaughtNetwork
 from spikesight.models.neurons.config import PRESETS, NeuronConfig
 from spikesight.training.config import TrainConfig
 from spikesight.training.data.start import network_name
@@ -55,7 +56,7 @@ def start_from(network: nn.Module, path: Path, labels: Sequence[str] = ()) -> li
     """
     if path.is_dir():
         source, card = load(path)
-        given = source.state_dict()
+        given = (source.backbone if isinstance(source, TaughtNetwork) else source).state_dict()
         own = network.state_dict()
         fitting = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
         if labels and tuple(labels) != card.labels:
@@ -72,6 +73,7 @@ def start_from(network: nn.Module, path: Path, labels: Sequence[str] = ()) -> li
 def names_of(folder: Path) -> list[str]:
     """The names in NETWORKS of a model's shape, whatever its inputs, classes and neurons."""
     config = read_config(folder)[1]
+    config = config.backbone if isinstance(config, TaughtConfig) else config
     if not isinstance(config, ResNetConfig):
         return []
     own = {"in_channels": config.in_channels, "classes": config.classes, "neuron": config.neuron}

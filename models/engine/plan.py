@@ -243,7 +243,7 @@ class Writer:
 
     def number_outputs(self, rates: int, places: int = 1) -> None:
         """Rows of the raster in the order of the network's neurons, not of the pass; the first `rates` of them note
-        their channels' rates in `places` x `places` parts of the map, which must divide it.
+        their channels' rates in `places` x `places` parts of the map (`in_places`).
         """
         by_slot = sorted((layer for layer in self.plan.layers if layer.neuron), key=lambda layer: layer.neuron)
         for layer in by_slot[:rates]:

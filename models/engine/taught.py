@@ -97,15 +97,17 @@ def add(rates, x, side, filling):
         filling[value] += rates[value]
     at = len(rates)
     if side:
-        height, width = x.shape[1] // side, x.shape[2] // side
+        height, width = x.shape[1], x.shape[2]
         for channel in range(x.shape[0]):
             for row in range(side):
+                top, bottom = row * height // side, -(-(row + 1) * height // side)
                 for column in range(side):
+                    left, right = column * width // side, -(-(column + 1) * width // side)
                     count = 0
-                    for line in range(height):
-                        for place in range(width):
-                            count += x[channel, row * height + line, column * width + place] != 0
-                    filling[at] += np.float32(count) / np.float32(height * width)
+                    for line in range(top, bottom):
+                        for place in range(left, right):
+                            count += x[channel, line, place] != 0
+                    filling[at] += np.float32(count) / np.float32((bottom - top) * (right - left))
                     at += 1
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d
 
 from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
 from spikesight.models.neurons.layers import Neuron
@@ -34,16 +35,15 @@ class TaughtConfig:
     def __post_init__(self) -> None:
         if self.classes < 1 or not 1 <= self.slices <= self.window <= 10_000 or self.window % self.slices:
             raise ValueError("classes must be positive, and slices divide the window of at most 10000 steps")
-        if self.places < 1 or self.input_places < 0:
-            raise ValueError("places must be positive, input_places not negative")
-        if self.input_places and (self.height % self.input_places or self.width % self.input_places):
-            raise ValueError("input_places must divide height and width")
+        if not 1 <= self.places <= self.height or not 0 <= self.input_places <= min(self.height, self.width):
+            raise ValueError("places must be positive, input_places not negative, and neither more than pixels")
 
 
 def in_places(maps: Tensor, side: int) -> Tensor:
-    """Means over `side` x `side` parts of maps [..., C, H, W], which they must divide: [..., C side side]."""
-    height, width = maps.shape[-2] // side, maps.shape[-1] // side
-    return maps.unflatten(-1, (side, width)).unflatten(-3, (side, height)).mean((-3, -1)).flatten(-3)
+    """Means over `side` x `side` parts of maps [..., C, H, W]: [..., C side side]. Part n of a side of H is rows
+    floor(n H / side) to ceil((n + 1) H / side), so that neighbours share a row where they do not divide it.
+    """
+    return adaptive_avg_pool2d(maps.flatten(0, -4), side).view(*maps.shape[:-2], side**2).flatten(-2)
 
 
 class Memory(nn.Module):
@@ -109,9 +109,6 @@ class TaughtNetwork(nn.Module):
             was_training = self.backbone.training
             self.backbone.eval().features(x, state)
             self.backbone.train(was_training)
-        for key, maps in state.items():
-            if maps.shape[2] % config.places or maps.shape[3] % config.places:
-                raise ValueError(f"places must divide the maps of {key}, {maps.shape[2]}x{maps.shape[3]}")
         return [state[neuron.key].shape[1] for neuron in self.neurons]
 
     def observed(self, x_seq: Tensor, rates: Tensor) -> Tensor:

@@ -60,6 +60,7 @@ class EmbeddedExample:
 def backbone(name: str) -> SpikingResNet:
     """The frozen network by a shipped model's name or a folder. Raises CheckpointError for one that cannot serve."""
     network, card = load(find(name))
+    network = network.backbone if isinstance(network, TaughtNetwork) else network
     if not gives_features(network, card.contract):
         raise CheckpointError(f"{name} cannot give features: a spiking ResNet that takes events is needed")
     assert isinstance(network, SpikingResNet)

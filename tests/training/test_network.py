@@ -11,8 +11,10 @@ from spikesight.models.checkpoint import save
 from spikesight.models.contract import Card, Contract
 from spikesight.models.networks.ann import ANNS
 from spikesight.models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
+from spikesight.models.networks.taught import TaughtConfig, TaughtNetwork
 from spikesight.models.neurons.config import RECTIFIER
 from spikesight.models.shipped import shipped
+from spikesight.models.teach.few_shot import backbone
 from spikesight.training.config import TrainConfig
 from spikesight.training.data.start import weights_path
 from spikesight.training.network import build_network, load_teacher, neuron_config, start_from
@@ -44,6 +46,19 @@ def test_weights_of_another_run_and_a_new_head(tmp_path: Path) -> None:
     assert start_from(same, tmp_path / "m") == []
     assert all(torch.equal(a, b) for a, b in zip(same.state_dict().values(), source.state_dict().values()))
     assert start_from(other, tmp_path / "m") == ["readout.weight", "readout.bias"]
+    with pytest.raises(ValueError, match="another network than the one to train: --network event-small"):
+        start_from(build_network(replace(config, network="event-medium"), 5), tmp_path / "m")
+
+
+def test_a_model_with_a_head_gives_its_backbone(tmp_path: Path) -> None:
+    config = TrainConfig(network="event-small")
+    source, new = build_network(replace(config, seed=3), 5), build_network(config, 7)
+    taught = TaughtNetwork(TaughtConfig(source.config, 3, 4, height=9, width=9))
+    taught.backbone.load_state_dict(source.state_dict())
+    save(tmp_path / "m", taught, Card(Contract("events", 2, 9, 9, 4, "binary", 9, 9, 1000, readout=1), tuple("abc")))
+    assert start_from(new, tmp_path / "m") == ["readout.weight", "readout.bias"]
+    assert torch.equal(new.state_dict()["stem.0.weight"], source.state_dict()["stem.0.weight"])
+    assert torch.equal(backbone(str(tmp_path / "m")).readout.weight, source.readout.weight)
     with pytest.raises(ValueError, match="another network than the one to train: --network event-small"):
         start_from(build_network(replace(config, network="event-medium"), 5), tmp_path / "m")
 

@@ -72,7 +72,7 @@ def list_data(config: TrainConfig) -> Listing | ImageSet:
 def resolve(config: TrainConfig, listing: Listing | ImageSet) -> TrainConfig:
     """The configuration with the data set's own contract where it asked for none."""
     if isinstance(listing, Listing):
-        kind, window, carry = "events", in_crop(listing.window, config.crop), STREAM_CARRY
+        kind, window, carry = "events", in_crop(listing.window, config), STREAM_CARRY
     else:
         kind, window, carry = "image", Window(IMAGE_STEPS, 0, *listing.size), 0.0
     encoding = config.encoding or next(iter(ENCODINGS[kind]))
@@ -86,6 +86,7 @@ def resolve(config: TrainConfig, listing: Listing | ImageSet) -> TrainConfig:
         shortest_bin_us=config.shortest_bin_us or (window.shortest_bin_us if suits else 0),
         height=config.height or window.height,
         width=config.width or window.width,
+        crop=window.crop,
         encoding=encoding,
         carry=config.carry if config.carry >= 0 else carry,
     )

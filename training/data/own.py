@@ -71,12 +71,17 @@ def window_for(config: TrainConfig, takes: Sequence[Take], scans: Sequence[Scan]
         raise ValueError(
             f"--window-ms {config.window_ms} is not --steps {steps} times --bin-us {bin_us}: leave one out"
         )
-    return replace(in_crop(window, config.crop), steps=steps, bin_us=bin_us or window.bin_us)
+    return replace(in_crop(window, config), steps=steps, bin_us=bin_us or window.bin_us)
 
 
-def in_crop(window: Window, crop: str) -> Window:
-    """The window as it is cropped: "object", a square around what moves, or "none", all of the sensor."""
-    return replace(window, height=CROP_SIDE, width=CROP_SIDE) if crop == "object" else window
+def in_crop(window: Window, config: TrainConfig) -> Window:
+    """The window as it is cropped, as the settings say: "object", a square around what moves, or "none", all of the
+    sensor; else as suits it, where the settings can have that.
+    """
+    whole = config.window or config.encoding not in ("", "binary") or config.emulated
+    crop = config.crop or ("none" if whole else window.crop)
+    size = {"height": CROP_SIDE, "width": CROP_SIDE} if crop == "object" else {}
+    return replace(window, crop=crop, **size)
 
 
 def _typical(stretches: Sequence[Stretch], scans: Sequence[Scan], length_us: int) -> float:
@@ -119,7 +124,8 @@ def _summary(
         f"layout {folder.layout}: {len(labels)} classes, {len(takes)} recordings, {seconds:.0f} s, "
         f"{millions:.2f} M events",
         f"windows of {length_ms:g} ms ({window.steps} bins of {window.bin_us / 1000:g} ms), every "
-        f"{hop_us / 1000:g} ms in training (--window-ms, --hop-ms)",
+        f"{hop_us / 1000:g} ms in training (--window-ms, --hop-ms)"
+        + (", cropped to what moves (--crop none: where it is tells, too)" if window.crop == "object" else ""),
     ]
     for number, label in enumerate(labels):
         mine = [index for index, take in enumerate(takes) if take.label == label]

@@ -47,6 +47,7 @@ class Window:
     height: int
     width: int
     shortest_bin_us: int = 0  # that LIF neurons trained at bin_us run at too
+    crop: str = "none"  # or "object", around what moves
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,11 @@ class Frames:
         """These samples, then the other's."""
         frames = np.concatenate([self.frames, other.frames])
         return Frames(frames, np.concatenate([self.labels, other.labels]))
+
+    def evenly(self, most: int) -> np.ndarray:
+        """Rows of up to `most` samples, as large a share of every class."""
+        order = np.argsort(self.labels, kind="stable")
+        return np.sort(order[:: max(1, -(-len(order) // most))])
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def started(config: TrainConfig, *, own: bool, images: bool) -> TrainConfig:
     recipe = _recipe(config)
     if config.network or recipe.get("neuron") == "relu":  # an ANN gives its shape alone
         return replace(config, network=network_name(config))
-    kept = {"height", "width"} if config.crop not in ("none", recipe.get("crop", "none")) else set[str]()
+    kept = {"height", "width"} if config.crop not in ("", recipe.get("crop", "none")) else set[str]()
     kept |= {"steps"} if config.window_ms else set()
     names = [name for name in (*NEURONS, *(() if images else INPUT)) if name in recipe and name not in kept]
     brought = {name: recipe[name] for name in names if not _changed(config, name)}

@@ -70,7 +70,8 @@ def suits(scans: Sequence[Scan], fewest: int) -> Window:
     """The window that suits recordings, of which the class with the fewest has `fewest`.
 
     Many short ones are samples as they are: bins of at most 200 ms over the median length. Of long ones windows are
-    cut: ten bins of 30 to 100 ms, so long that a bin has about 0.3 events for each pixel of the network's input.
+    cut: ten bins of 30 to 100 ms, so long that a bin has about 0.3 events for each pixel of the network's input. These
+    are cropped to what moves, for a thing is elsewhere another day.
     """
     sensor = scans[0].sensor
     scale = min(1.0, LARGEST_SIDE / max(sensor.width, sensor.height))
@@ -82,7 +83,7 @@ def suits(scans: Sequence[Scan], fewest: int) -> Window:
     busy = np.concatenate([s.counts[s.counts > 0] for s in scans])
     wanted = FULL * height * width / float(np.median(busy)) * SLOT_US
     bin_us = float(np.clip(wanted, SHORTEST_BIN_US, LONGEST_BIN_US))
-    return Window(STEPS, round(bin_us / 1_000) * 1_000, height, width)
+    return Window(STEPS, round(bin_us / 1_000) * 1_000, height, width, crop="object")
 
 
 def starts(begin_us: int, end_us: int, length_us: int, hop_us: int) -> list[int]:

@@ -5,6 +5,7 @@ network: the counts are of the network's own input.
 """
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from spikesight.models.statistics import interval
 from spikesight.training.data import Frames
 
 SLICES, SIDE = 3, 16  # of a window's time, and of its picture at most
+CHANCE = 0.05  # a p below it tells one from the other
 MOST, BATCH = 5000, 256  # windows that are learnt from: a kernel machine's time grows with their square
 
 
@@ -49,12 +51,12 @@ def predictions(
 
 
 def beside_network(
-    train: Frames, test: Frames, chosen: NDArray[np.int64], recording: NDArray[np.int64]
+    learnt: Sequence[Frames], test: Frames, chosen: NDArray[np.int64], recording: NDArray[np.int64]
 ) -> list[dict[str, Any]]:
-    """The rows of `Pairs.beside`: baselines learnt from a run's training windows, on its test windows."""
-    kept = np.argsort(train.labels, kind="stable")  # evenly from every class
-    kept = kept[:: -(-len(kept) // MOST)]
-    answers = predictions(_counted(train.take(np.sort(kept))), train.labels[np.sort(kept)], _counted(test))
+    """The rows of `Pairs.beside`: baselines learnt from the windows that a run learnt from, on its test windows."""
+    parts = [part.take(part.evenly(MOST)) for part in learnt]
+    counts, labels = np.concatenate([_counted(part) for part in parts]), np.concatenate([p.labels for p in parts])
+    answers = predictions(counts, labels, _counted(test))
     return Pairs(test.labels, chosen, recording).beside(answers)
 
 
@@ -100,6 +102,6 @@ def sentences(rows: list[dict[str, Any]]) -> list[str]:
 
 def _verdict(row: dict[str, Any]) -> str:
     beside = f"{row['won']} recordings better by the network, {row['lost']} worse, p = {row['p']:.2g}"
-    if row["p"] > 0.05:
+    if row["p"] > CHANCE:
         return f"as good as the network, as far as these can tell ({beside})"
     return f"the network is better ({beside})" if row["won"] > row["lost"] else f"BETTER than the network ({beside})"

@@ -37,7 +37,7 @@ class Evaluation:
     loss: float
     count: int
     confusion: np.ndarray  # int64 [K, K], row = truth
-    accuracy_by_step: list[float]  # with the mean over the first t steps
+    accuracy_by_step: list[float]  # with the mean over the first t steps, of which the contract's horizon counts
     layers: dict[str, LayerActivity]
     synops: float  # a sample
     chosen: np.ndarray  # int64 [M], the class of each window of this process
@@ -89,6 +89,12 @@ def batches(frames: Frames, size: int, rank: int = 0, world: int = 1) -> Iterato
         yield torch.from_numpy(np.array(frames.frames[rows])), torch.from_numpy(frames.labels[rows])
 
 
+def sliding_mean(logits: Tensor, horizon: int) -> Tensor:
+    """What an answer is made of after each step: means over the last `horizon` of the logits [T, N, K] so far."""
+    sums = nn.functional.pad(logits.cumsum(0), (0, 0, 0, 0, horizon, 0))
+    return (sums[horizon:] - sums[:-horizon]) / torch.arange(1, len(logits) + 1).clamp(max=horizon).view(-1, 1, 1)
+
+
 @torch.inference_mode()
 def evaluate(
     network: nn.Module,
@@ -111,7 +117,7 @@ def evaluate(
             stored = stored.to(device)
             x_seq = stored.transpose(0, 1).float() if contract is None else evaluation_input(stored, contract)
             logits = network(x_seq)[0].float().cpu()
-            running = logits.cumsum(0) / torch.arange(1, len(logits) + 1).view(-1, 1, 1)
+            running = sliding_mean(logits, steps if contract is None else contract.horizon)
             totals[0] += nn.functional.cross_entropy(running[-1], labels, reduction="sum")
             totals[1] += meter.read().synops.sum().cpu()
             totals[2:] += (running.argmax(2) == labels).sum(1)

@@ -58,7 +58,7 @@ def fit(config: TrainConfig, folder: Path, *, resume: bool = False) -> dict[str,
                 f"{max(1, round(run.minutes()))} min; Ctrl-C saves"
             )
     run.train()
-    metrics = write_report(folder, run.data, run.progress, run.device, run.card) if processes.main else {}
+    metrics = write_report(folder, run.data, run.progress, run.device) if processes.main else {}
     processes.close()
     return metrics
 

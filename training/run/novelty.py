@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from spikesight.models.contract import Contract
 from spikesight.models.engine.engine import Engine, can_run
+from spikesight.models.networks.taught import TaughtNetwork, Watch
 from spikesight.models.novelty import NoveltyDetector, fit_novelty
 from spikesight.models.novelty.rates import Rates, layers_to_watch
 from spikesight.models.novelty.score import CAMERA, RECORDED, WEBCAM, Windows
@@ -50,20 +51,23 @@ def calibrate_novelty(network: nn.Module, data: Data) -> tuple[NoveltyDetector, 
 
 
 def forwarder(network: nn.Module, contract: Contract, layers: int) -> Forward:
-    """Runs windows from zero state: by the engine where it takes the network."""
+    """Runs windows from zero state: by the engine where it takes the network. A taught one is asked at their end, of
+    whose answer the window is a part.
+    """
+    last = slice(-1 if isinstance(network, TaughtNetwork) else None, None)
     if can_run(network):
         engine = Engine(network, contract.height, contract.width, rates=layers)
 
         def by_engine(x_seq: Tensor) -> tuple[Tensor, Tensor]:
             result = engine.run(x_seq)
-            return result.logits, result.rates
+            return result.logits[last], result.rates[last]
 
         return by_engine
-    rates = Rates(network, layers)
+    rates = Watch(network, layers) if isinstance(network, TaughtNetwork) else Rates(network, layers)
 
     @torch.inference_mode()
     def by_module(x_seq: Tensor) -> tuple[Tensor, Tensor]:
-        return network(x_seq)[0], rates.read()
+        return network(x_seq)[0][last], rates.read()[last]
 
     return by_module
 

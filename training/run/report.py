@@ -6,7 +6,6 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -18,7 +17,6 @@ import torch
 
 from spikesight.models.checkpoint import load, save
 from spikesight.models.classifier import Classifier, Stepper
-from spikesight.models.contract import Card
 from spikesight.models.statistics import interval
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import Data, read_item
@@ -29,6 +27,7 @@ from spikesight.training.run.conformal import conformal_of, takes_of
 from spikesight.training.run.evaluate import Evaluation, evaluate
 from spikesight.training.run.novelty import calibrate_novelty
 from spikesight.training.run.novelty_bins import with_bins
+from spikesight.training.run.read_out import ReadOut, head_for
 from spikesight.training.run.resume import Progress
 
 
@@ -187,11 +186,23 @@ metrics: [accuracy]
 """
 
 
-def write_report(
-    folder: Path, data: Data, progress: Progress, device: torch.device, card_of: Callable[[dict[str, Any]], Card]
-) -> dict[str, Any]:
+def _validated(read_out: ReadOut) -> str:
+    """What validation windows say of the head, in words."""
+    row = read_out.beside
+    return (
+        f"{row['correct']} of {row['count']} validation windows right; {row['lost']} recordings better than by the "
+        f"network's own read-out, {row['won']} worse"
+    )
+
+
+def write_report(folder: Path, data: Data, progress: Progress, device: torch.device) -> dict[str, Any]:
     """Read the test split once with the best model; write model/, confusion.csv, report.png and README.md."""
     network, card = load(folder / "checkpoints" / "best")
+    learnt, read_out = [data.train], head_for(network, data) if data.notes else None
+    if read_out is not None:
+        say(f"a head on all layers and the input is {'' if read_out.kept else 'not '}kept: {_validated(read_out)}")
+    if read_out is not None and read_out.kept:
+        network, data, learnt = read_out.network, replace(data, contract=read_out.contract), [data.train, data.val]
     test = evaluate(network.to(device), data.test, len(data.labels), device, data.contract)
     correct = int(np.trace(test.confusion))
     model = folder / "model"
@@ -210,22 +221,24 @@ def write_report(
         "parameters": sum(p.numel() for p in network.parameters()),
         "samples": card.training["samples"],
         "recorded": data.recorded,
+        "head": read_out and read_out.beside | {"kept": read_out.kept},
     }
     if data.test_items:
         recording = np.unique([str(item.path) for item in data.test_items], return_inverse=True)[1]
-        metrics["baselines"] = beside_network(data.train, data.test, test.chosen, recording)
+        metrics["baselines"] = beside_network(learnt, data.test, test.chosen, recording)
     known = None
     try:
         known, metrics["known"] = calibrate_novelty(network, data)
-        known = with_bins(network, data, known)
+        known = known if data.contract.readout else with_bins(network, data, known)
     except ValueError as error:
         say(f"not calibrated, so `known` will be null: {error}")
+    card = replace(card, contract=data.contract, metrics=metrics, novelty=known)
     takes = takes_of(data.config, data.val_items, data.split["train"]) if data.val_items else []
-    conformal = conformal_of(network, replace(card_of(metrics), novelty=known), takes)
-    save(model, network, replace(card_of(metrics), novelty=known))
+    conformal = conformal_of(network, card, takes)
+    save(model, network, card)
     metrics["stream"] = stream_accuracy(model, data) if data.test_items else None
     metrics["ann_macs"] = Classifier.load(model).ann_macs
-    save(model, network, replace(card_of(metrics), novelty=known, conformal=conformal))
+    save(model, network, replace(card, conformal=conformal))
     rows = [",".join(["truth", *data.labels])]
     rows += [",".join([label, *map(str, row)]) for label, row in zip(data.labels, test.confusion.tolist())]
     write_whole(folder / "confusion.csv", "\n".join(rows) + "\n")

@@ -53,6 +53,16 @@ def test_after_a_window_the_features_are_roots_of_the_slices_means(network: Taug
     assert torch.allclose(features[-1], network.whole(x, rates), atol=1e-5)
 
 
+def test_places_are_means_over_parts_and_neighbours_share_a_row_where_they_do_not_divide_a_map() -> None:
+    maps = torch.arange(20.0).view(1, 1, 1, 5, 4)
+    whole, quarters = (in_places(maps, side)[0, 0] for side in (1, 2))
+    assert whole.tolist() == [9.5]
+    parts = [
+        maps[0, 0, 0, rows, columns] for rows in (slice(0, 3), slice(2, 5)) for columns in (slice(0, 2), slice(2, 4))
+    ]
+    assert quarters.tolist() == [float(part.mean()) for part in parts]
+
+
 def test_the_memory_slides_without_a_step() -> None:
     memory, values = Memory(4, 2), torch.ones(11, 1, 1)
     means = memory(values, {})[:, 0]
@@ -77,12 +87,14 @@ def test_the_state_carries_everything(network: TaughtNetwork) -> None:
 @torch.inference_mode()
 @pytest.mark.skipif(library() is None, reason=engine_status())
 @pytest.mark.parametrize("span", [1.0, 0.5, 0.16])
-@pytest.mark.parametrize(("slices", "input_places", "rates"), [(3, 4, 2), (1, 0, 0), (2, 4, 1), (6, 2, 5)])
+@pytest.mark.parametrize(
+    ("slices", "places", "input_places", "rates"), [(3, 2, 4, 2), (1, 2, 0, 0), (2, 3, 5, 1), (6, 5, 2, 5)]
+)
 def test_the_engine_gives_the_same_and_company_changes_no_bit(
-    slices: int, input_places: int, rates: int, span: float
+    slices: int, places: int, input_places: int, rates: int, span: float
 ) -> None:
     """Over more than two windows: first while slices fill, then while the oldest is left behind."""
-    network = made(replace(CONFIG, slices=slices, input_places=input_places))
+    network = made(replace(CONFIG, slices=slices, places=places, input_places=input_places))
     twin, x = at_pace(network, span), spikes(round(15 / span), 3)
     assert isinstance(twin, TaughtNetwork)
     engine = Engine(network, 16, 16, rates=rates).at(span)
@@ -114,8 +126,8 @@ def test_a_checkpoint_brings_it_back(network: TaughtNetwork, tmp_path: Path) -> 
         ({"slices": 0}, "slices divide the window"),
         ({"window": 10_002}, "at most 10000 steps"),
         ({"input_places": -1}, "input_places not negative"),
-        ({"height": 18}, "input_places must divide height and width"),
-        ({"width": 18}, "input_places must divide height and width"),
+        ({"places": 17}, "neither more than pixels"),
+        ({"input_places": 17}, "neither more than pixels"),
     ],
 )
 def test_each_number_of_a_head_has_its_bounds(changes: dict[str, int], words: str) -> None:

@@ -32,17 +32,20 @@ void note_raster(const Layer& layer, const uint8_t* spikes, uint8_t* to) {
         if (spikes[layer.raster[r]]) __atomic_store_n(to + r, uint8_t(1), __ATOMIC_RELAXED);  // as other steps' threads may
 }
 
-// The share of each channel's neurons that fired in each place.
+// The share of each channel's neurons that fired in each place; where places do not divide a map, neighbours share a row.
 void note_rates(const Layer& layer, const uint8_t* spikes, float* to) {
     const int64_t channels = layer.channels, side = layer.rate_places;
-    const int64_t rows = side == 1 ? 1 : layer.height / side;  // a whole map is one long row
-    const int64_t columns = side == 1 ? layer.height * layer.width : layer.width / side;
+    const int64_t height = side == 1 ? 1 : layer.height;  // a whole map is one long row
+    const int64_t width = side == 1 ? layer.height * layer.width : layer.width;
     for (int64_t place = 0; place < side * side; ++place) {
-        const uint8_t* corner = spikes + (place / side * rows * layer.width + place % side * columns) * channels;
+        const int64_t top = place / side * height / side, left = place % side * width / side;
+        const int64_t rows = ((place / side + 1) * height + side - 1) / side - top;
+        const int64_t columns = ((place % side + 1) * width + side - 1) / side - left;
+        const uint8_t* corner = spikes + (top * width + left) * channels;
         for (int64_t first = 0; first < layer.rate_channels; first += 16) {
             int32_t fired[16] = {};
             for (int64_t y = 0; y < rows; ++y) {
-                const uint8_t* row = corner + y * layer.width * channels + first;
+                const uint8_t* row = corner + y * width * channels + first;
                 for (int64_t x = 0; x < columns;) {
                     Bytes16 some{};  // as many as a byte can count
                     for (const int64_t end = std::min(columns, x + 255); x < end; ++x) {

@@ -1,0 +1,89 @@
+"""The head that a run on own recordings ends with: what it sees, what it is worth, when it is kept."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from spikesight.models.checkpoint import load
+from spikesight.models.classifier import Classifier
+from spikesight.models.networks.resnet import SpikingResNet
+from spikesight.models.networks.taught import TaughtNetwork
+from spikesight.training.data import Data, load_data
+from spikesight.training.network import build_network
+from spikesight.training.run.evaluate import evaluate, sliding_mean
+from spikesight.training.run.fit import fit
+from spikesight.training.run.read_out import head_for
+from tests.support.inputs.data_sets import small_config, write_takes
+
+CPU = torch.device("cpu")
+TAKES = [f"{name}-{take}.npz" for name in ("cup", "phone") for take in range(1, 8)]
+pytestmark = pytest.mark.usefixtures("no_curves")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Data:
+    root = tmp_path_factory.mktemp("read-out")
+    write_takes(root / "mine", TAKES, 0.4, rate=2000)
+    config = small_config(root, data=str(root / "mine"), crop="none", height=32, width=32, epochs=1, widen=False)
+    return load_data(config)
+
+
+def test_what_a_network_that_never_fires_cannot_tell_the_head_sees_in_the_input(data: Data) -> None:
+    network = build_network(data.config, len(data.labels)).eval()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.zeros_(module.weight)
+    assert len(np.unique(evaluate(network, data.val, 2, CPU, data.contract).chosen)) == 1
+    found = head_for(network, data)
+    assert found is not None
+    assert found.beside["correct"] == len(data.val)
+    asked = evaluate(found.network, data.test, 2, CPU, found.contract)
+    assert asked.accuracy == 1.0
+
+
+def test_the_head_is_judged_by_what_it_has_not_learnt_from(data: Data) -> None:
+    wrong = replace(data, val=replace(data.val, labels=1 - data.val.labels))
+    found = head_for(build_network(data.config, len(data.labels)), wrong)
+    assert found is not None
+    assert found.beside["correct"] == 0, "it learns from these only after they have judged it"
+
+
+def test_no_head_for_inputs_that_are_no_plain_events(data: Data) -> None:
+    network = build_network(data.config, len(data.labels))
+    assert head_for(network, replace(data, contract=replace(data.contract, encoding="count"))) is None
+    assert head_for(build_network(data.config, 2, channels=1), data) is None
+
+
+def test_an_answer_is_the_mean_of_the_last_steps() -> None:
+    logits = torch.arange(6.0).view(3, 1, 2)
+    assert torch.equal(sliding_mean(logits, 1), logits)
+    assert sliding_mean(logits, 3)[:, 0, 0].tolist() == [0.0, 1.0, 2.0]
+    assert sliding_mean(logits, 2)[:, 0, 0].tolist() == [0.0, 1.0, 3.0]
+
+
+def test_a_run_ends_with_the_head_where_the_network_is_not_better(data: Data, tmp_path: Path) -> None:
+    metrics = fit(replace(data.config, epochs=1, lr=1e-9), tmp_path / "run")  # too slow to learn anything
+    said = metrics["head"]
+    assert said["kept"]
+    assert said["lost"] > said["won"]
+    network, card = load(tmp_path / "run" / "model")
+    assert isinstance(network, TaughtNetwork)
+    assert metrics["test"]["accuracy"] == 1.0
+    assert metrics["stream"]["fresh"] == 1.0, "a stream from zero state answers as the test did"
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["head"] == said
+    assert isinstance(load(tmp_path / "run" / "checkpoints" / "best")[0], SpikingResNet)
+    classifier = Classifier.load(tmp_path / "run" / "model")
+    assert classifier.contract.horizon == 1
+    assert card.labels == ("cup", "phone")
+
+
+def test_the_networks_own_read_out_stays_where_validation_can_tell_that_it_is_better(data: Data) -> None:
+    found = head_for(build_network(data.config, len(data.labels)), data)
+    assert found is not None
+    for won, lost, p, kept in ((9, 0, 0.004, False), (5, 2, 0.45, True), (0, 9, 0.004, True)):
+        assert replace(found, beside={"won": won, "lost": lost, "p": p}).kept is kept
