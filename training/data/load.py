@@ -86,7 +86,7 @@ def resolve(config: TrainConfig, listing: Listing | ImageSet) -> TrainConfig:
         shortest_bin_us=config.shortest_bin_us or (window.shortest_bin_us if suits else 0),
         height=config.height or window.height,
         width=config.width or window.width,
-        crop=window.crop,
+        crop=config.crop or window.crop,
         encoding=encoding,
         carry=config.carry if config.carry >= 0 else carry,
     )

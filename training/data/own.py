@@ -125,7 +125,7 @@ def _summary(
         f"{millions:.2f} M events",
         f"windows of {length_ms:g} ms ({window.steps} bins of {window.bin_us / 1000:g} ms), every "
         f"{hop_us / 1000:g} ms in training (--window-ms, --hop-ms)"
-        + (", cropped to what moves (--crop none: where it is tells, too)" if window.crop == "object" else ""),
+        + (", cropped to what moves (--crop none: where its place tells)" if window.crop == "object" else ""),
     ]
     for number, label in enumerate(labels):
         mine = [index for index, take in enumerate(takes) if take.label == label]

@@ -14,7 +14,7 @@ from spikesight.training.data import load_data
 from spikesight.training.data.folders import Take
 from spikesight.training.data.own import CROP_SIDE, list_own, window_for
 from spikesight.training.data.sets import DataError, Item
-from spikesight.training.data.windows import Scan
+from spikesight.training.data.windows import CLIPS, Scan
 from tests.support.inputs.data_sets import small_config, write_takes
 
 TAKES = [Take(Path("d") / name, label, "", "train") for name, label in (("a", "cat"), ("b", "cat"), ("c", "dog"))]
@@ -44,6 +44,10 @@ def test_what_was_asked_for_and_the_rest_as_suits() -> None:
     for crop, side in (("object", CROP_SIDE), ("none", 34)):
         found = window_for(TrainConfig(crop=crop), TAKES, SCANS)  # type: ignore[arg-type]
         assert (found.height, found.width) == (side, side)
+    assert window_for(TrainConfig(), TAKES, SCANS).crop == "object", "cut from what goes on"
+    for whole in (TrainConfig(encoding="count"), TrainConfig(window="drawing")):
+        assert window_for(whole, TAKES, SCANS).crop == "none"
+    assert window_for(TrainConfig(), TAKES * CLIPS, SCANS * CLIPS).crop == "none", "short and many: seen as they are"
 
 
 @pytest.mark.parametrize(("hop_ms", "hop_us"), [(0, 150_000), (100, 100_000)])
@@ -70,7 +74,8 @@ def test_a_folder_is_described_class_by_class(tmp_path: Path) -> None:
     }
     first, second, cat, dog = listing.notes[:4]
     assert first == "layout flat: 2 classes, 5 recordings, 30 s, 0.12 M events"
-    assert second == "windows of 250 ms (10 bins of 25 ms), every 100 ms in training (--window-ms, --hop-ms)"
+    assert second.startswith("windows of 250 ms (10 bins of 25 ms), every 100 ms in training (--window-ms, --hop-ms)")
+    assert "cropped to what moves" in second
     for line, words, (train, val, test) in ((cat, "cat: 3 recordings, 18 s", counts[0]), (dog, "dog: 2", counts[1])):
         assert words in line
         assert "1000 events a window" in line
@@ -147,7 +152,7 @@ def apart(one: Item, other: Item) -> bool:
 
 def test_frames_of_windows_are_the_encoders(tmp_path: Path) -> None:
     write_takes(tmp_path, ["cup-1.npz", "phone-1.npz"], 8)
-    data = load_data(small_config(tmp_path, data=str(tmp_path), window_ms=90))
+    data = load_data(small_config(tmp_path, data=str(tmp_path), window_ms=90, crop="none"))
     item = data.test_items[-1]
     events = read_recording(item.path).events
     begin_us = int(events["t"][0]) + item.begin_us
@@ -170,6 +175,6 @@ def test_the_sensor_is_that_of_the_first_recording(tmp_path: Path) -> None:
     for name, sensor in (("cat", SensorSize(20, 10)), ("dog", SensorSize(40, 30))):
         t = np.arange(0, 9_000_000, 500)
         write_recording(tmp_path / f"{name}.npz", make_events(t, t % 19, t % 9, t % 2), sensor)
-    listing = list_own(TrainConfig(window_ms=300), tmp_path)
+    listing = list_own(TrainConfig(window_ms=300, crop="none"), tmp_path)
     assert listing.sensor == SensorSize(20, 10)
     assert (listing.window.height, listing.window.width) == (10, 20)
