@@ -308,6 +308,6 @@ def page() -> str:
         if title == "Digits from events":
             parts += [SHIFTED, *tables_of(("shifts",), measured())]
     parts += ["## Digits held before a camera\n", REAL_INPUT, *tables_of(("real_input",), measured())]
-    parts += ["## Classes of one's own\n", OWN, *tables_of(("few_shots", "two_days"), measured())]
+    parts += ["## Classes of one's own\n", OWN, *tables_of(("few_shots", "two_days", "own_recordings"), measured())]
     parts += ["## Conversion", CONVERSION, *conversion()]
     return "\n".join(parts) + "\n"
