@@ -19,7 +19,7 @@ from spikesight.models.networks.resnet import SpikingResNet
 from spikesight.models.networks.taught import TaughtConfig, TaughtNetwork
 from spikesight.models.statistics import fit_temperature
 from spikesight.models.teach.few_shot import gives_features
-from spikesight.models.teach.head import fit
+from spikesight.models.teach.head import Regression
 from spikesight.training.data import Data, Frames
 from spikesight.training.run.baselines import CHANCE, Pairs
 from spikesight.training.run.evaluate import batches, evaluate
@@ -62,12 +62,12 @@ def head_for(network: nn.Module, data: Data) -> ReadOut | None:
     features, labels = _features(taught, (train, val), data, copies), np.concatenate([train.labels, val.labels])
     scale = _balance(taught, features[: len(train)])
     features *= scale
-    first = fit(features[: len(train)], train.labels, classes, 1.0)
-    scores = features[len(train) :, 0] @ first.weight.T + first.bias
+    regression = Regression(features, labels, classes)
+    scores = regression.without(np.repeat([-1, 0], [len(train), len(val)]))[len(train) :, 0]
     own = evaluate(network, val, classes, torch.device("cpu"), data.contract).chosen
     recording = np.unique([str(item.path) for item in data.val_items], return_inverse=True)[1][asked]
     (beside,) = Pairs(val.labels, own, recording).beside({"head": scores.argmax(1)})
-    head = fit(features, labels, classes, fit_temperature(scores, val.labels, np.ones(len(val))))
+    head = regression.head(fit_temperature(scores, val.labels, np.ones(len(val))))
     with torch.no_grad():
         taught.head.weight.copy_(torch.from_numpy(head.weight * scale))
         taught.head.bias.copy_(torch.from_numpy(head.bias))
