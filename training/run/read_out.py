@@ -51,7 +51,8 @@ class ReadOut:
 
 def head_for(network: nn.Module, data: Data) -> ReadOut | None:
     """The head for a run's network; None for a network or an input that none can be made for."""
-    if not gives_features(network, data.contract) or data.contract.encoding != "binary":
+    spiking = data.config.neuron != "relu" and data.contract.encoding == "binary"
+    if not spiking or not gives_features(network, data.contract):
         return None
     assert isinstance(network, SpikingResNet)
     taught, classes = _untaught(network, data), len(data.labels)
@@ -100,9 +101,9 @@ def _features(taught: TaughtNetwork, parts: Iterable[Frames], data: Data, copies
 
 
 def _balance(taught: TaughtNetwork, features: Features) -> Features:
-    """Factors [F] that give the input's columns as much variance as the network's have, together."""
+    """Factors [F] that give the input's columns at least as much variance as the network's have, together."""
     spread = features.reshape(-1, features.shape[2]).var(0).reshape(taught.config.slices, -1)
     rates = sum(taught.channels) * taught.config.places**2
     scale = np.ones_like(spread)
-    scale[:, rates:] = np.sqrt(spread[:, :rates].sum() / max(float(spread[:, rates:].sum()), 1e-12))
+    scale[:, rates:] = np.sqrt(max(1.0, spread[:, :rates].sum() / max(float(spread[:, rates:].sum()), 1e-12)))
     return scale.ravel()
