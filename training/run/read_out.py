@@ -2,7 +2,7 @@
 
 The network's own read-out sees the last layer's mean rates. What few recordings tell is told better by the rates of all
 layers in places, beside the input in finer ones (models/networks/taught): what plain counts of events know is then
-never lost. Which of the two is kept, the validation split says.
+not lost on the way. Which of the two is kept, the validation split says.
 """
 
 from collections.abc import Iterable
