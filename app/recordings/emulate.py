@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from spikesight.encoders.emulator.filmed import filmed_recording
 from spikesight.encoders.emulator.motions import MOTIONS, SENSOR, motion_recording
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel
 from spikesight.encoders.emulator.saccades import MOVEMENTS, saccades
-from spikesight.encoders.events import Events, EventsError, SensorSize
+from spikesight.encoders.emulator.sensors import CAMERAS, Camera, random_camera
+from spikesight.encoders.events import NMNIST_SENSOR, Events, EventsError, SensorSize
 from spikesight.encoders.recordings.files import FORMATS, WRITABLE, format_of, write_recording
 from spikesight.encoders.sample import IMAGE_SUFFIXES
 
@@ -22,11 +23,13 @@ DESCRIPTION = """Turn images into recordings of events, or a video into one reco
 
   spikesight emulate photos/ events/ --size 128x128      <class>/<image> becomes <class>/<image>.bin
   spikesight emulate mnist/ events/ --count 1000         MNIST's IDX files, N-MNIST-like by default
+  spikesight emulate photos/ events/ --sensor davis346 --format npz
   spikesight emulate clip.mp4 clip.aedat4 --threshold 0.15
   spikesight emulate motions events/ --count 100         drawn objects in nine motions, 100 recordings of each
   spikesight emulate filmed-motions events/              the same as a webcam films them: texture, noise, shake
 
 Images are moved before an emulated camera as for N-MNIST: three saccades in 0.3 s (--movement smooth: an ellipse).
+--sensor random is another camera for every image: a model of many learns what does not hang on one.
 """
 
 MOTION_SETS = {"motions": ("", motion_recording), "filmed-motions": ("filmed-", filmed_recording)}
@@ -49,6 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("source", type=Path, metavar="IN", help=of)
     add("target", type=Path, metavar="OUT", help="folder, or for a video a file")
     add("--size", type=SensorSize.parse, metavar="WxH", help="sensor (default: 34x34; a video's own)")
+    add("--sensor", choices=(*CAMERAS, "random"), help="a camera's size, thresholds, bandwidth, noise and hot pixels")
     add("--format", default="nmnist", choices=WRITABLE, help="of the recordings (default: nmnist)")
     add("--movement", default="saccades", choices=list(MOVEMENTS))
     add("--count", type=int, default=0, help="only so many images, the same number of each class")
@@ -61,33 +65,44 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Emulate a data set, a video or drawn motions."""
+    if args.sensor and args.size:
+        raise EventsError("--sensor has a size of its own: leave --size out")
     if str(args.source) in MOTION_SETS and not args.source.exists():
         return _motions(args)
     if args.source.is_file():
         return _video(args)
     if not args.source.is_dir():
         raise EventsError(f"there is no {args.source}")
-    sensor = args.size or SensorSize(34, 34)
-    movement = MOVEMENTS[args.movement](inverted=not args.light, **_pixels(args))
+    movement = MOVEMENTS[args.movement](inverted=not args.light)
     suffix = FORMATS[args.format].suffixes[0]
-    done = n = 0
+    done, n, sizes = 0, 0, set[SensorSize]()
     for index, picture in enumerate(chosen(pictures(args.source), args.count)):
-        events = saccades(picture.grey, sensor, movement=movement, seed=args.seed + index)
+        camera, seed = _camera(args, args.seed + index), args.seed + index
+        sensor = camera.size if camera else args.size or NMNIST_SENSOR
+        events = saccades(picture.grey, sensor, movement=replace(movement, **_pixels(args, camera)), seed=seed)
+        events = camera.heated(events, args.seed) if camera else events
         if not len(events):
             print(f"warning: {picture.label}/{picture.name} gives no events")
             continue
         _write(args.target / picture.label / f"{picture.name}{suffix}", events, sensor, args.format)
         done, n = done + 1, n + len(events)
+        sizes.add(sensor)
     if not done:
         raise EventsError(f"there are no images in {args.source}: neither <class>/<image> files nor MNIST's IDX files")
-    print(f"{args.target}: {done:,} recordings of {sensor} pixels, {n / done:,.0f} events each")
+    of = f"{sizes.pop()} pixels" if len(sizes) == 1 else f"{len(sizes)} sizes"
+    print(f"{args.target}: {done:,} recordings of {of}, {n / done:,.0f} events each")
     return 0
 
 
-def _pixels(args: argparse.Namespace) -> dict[str, Any]:
-    """What the flags change of the pixel model."""
+def _camera(args: argparse.Namespace, seed: int) -> Camera | None:
+    """The camera that --sensor names; a random one by its seed."""
+    return random_camera(np.random.default_rng(seed)) if args.sensor == "random" else CAMERAS.get(args.sensor)
+
+
+def _pixels(args: argparse.Namespace, camera: Camera | None) -> dict[str, Any]:
+    """What the flags change of the pixel model; those of a number win over the camera's."""
     given = {"threshold_on": args.threshold, "threshold_off": args.threshold, "noise_hz": args.noise}
-    return {name: value for name, value in given.items() if value is not None}
+    return (camera.pixels() if camera else {}) | {name: value for name, value in given.items() if value is not None}
 
 
 def _write(path: Path, events: Events, sensor: SensorSize, name: str) -> None:
@@ -96,6 +111,8 @@ def _write(path: Path, events: Events, sensor: SensorSize, name: str) -> None:
 
 
 def _motions(args: argparse.Namespace) -> int:
+    if args.sensor:
+        raise EventsError(f"every recording of {args.source} draws a camera of its own: leave --sensor out")
     sensor, count = args.size or SENSOR, args.count or 100
     prefix, recording = MOTION_SETS[str(args.source)]
     done = 0
@@ -152,12 +169,12 @@ def _video(args: argparse.Namespace) -> int:
     if not capture.isOpened():
         raise EventsError(f"{args.source} is no video that can be opened, and no folder of images")
     rate = capture.get(cv2.CAP_PROP_FPS) or 30.0
-    size = args.size or SensorSize(
-        int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
-    )
-    params = PixelModel(steady=args.steady, **_pixels(args))
-    name = format_of(args.target)
-    n = write_recording(args.target, video_events(capture, Emulator(size, params, args.seed), rate), size, name)
+    frame = SensorSize(int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)))
+    camera = _camera(args, args.seed)
+    size = camera.size if camera else args.size or frame
+    params = PixelModel(steady=args.steady, **_pixels(args, camera))
+    name, events = format_of(args.target), video_events(capture, Emulator(size, params, args.seed), rate)
+    n = write_recording(args.target, events, size, name)
     print(f"{args.target}: {n:,} events of {size} pixels, {name}")
     return 0
 
