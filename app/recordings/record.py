@@ -15,11 +15,13 @@ from spikesight.encoders.events import Events
 from spikesight.encoders.recordings.files import WRITABLE, format_of, write_recording
 from spikesight.encoders.recordings.format import RecordingError
 from spikesight.encoders.recordings.quality import Quality
+from spikesight.encoders.sources.settings import write_settings
 from spikesight.encoders.sources.source import Source, open_source
 
 DESCRIPTION = """Record a live source of events into a file, until Ctrl-C, SIGTERM or --seconds.
 
-It warns meanwhile of lost events, hot pixels, a sensor near its limit, lamps that flicker.
+It warns meanwhile of lost events, hot pixels, a sensor near its limit, lamps that flicker. The camera's settings
+(biases, serial, --lens) are written beside the file: FILE.camera.json.
 
   spikesight record prophesee walk.raw
   spikesight record "udp://127.0.0.1:3333?format=aestream&size=640x480" walk.aedat4 --seconds 10
@@ -38,6 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so long")
     parser.add_argument("--format", choices=WRITABLE, help="the file's format, if its name does not tell")
     parser.add_argument("--wait", type=float, default=0.0, metavar="S", help="wait so long for the source to appear")
+    parser.add_argument("--lens", default="", metavar="NOTE", help="lens, aperture, light: kept beside the file")
     parser.add_argument("--force", action="store_true", help="write over a file that exists")
 
 
@@ -52,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
         quality = Quality(source.size)
         packets = with_warnings(pieces(source, args.seconds), quality, lambda: source.n_dropped)
         n = write_recording(args.target, packets, source.size, name, warn=_warn)
+        write_settings(args.target, source.settings | ({"lens": args.lens} if args.lens else {}))
     for label, count in (("dropped", source.n_dropped), ("off the sensor", source.counters.n_outside)):
         if count:
             print(f"warning: {count:,} events {label}", file=sys.stderr)

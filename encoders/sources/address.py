@@ -52,7 +52,10 @@ class Address:
 
 
 class Driver(Protocol):
-    """An open device. `size` is known once it is open; `read` waits at most `timeout_s`, None is nothing yet."""
+    """An open device. `size` is known once it is open; `read` waits at most `timeout_s`, None is nothing yet.
+
+    One that knows its camera's `settings` (encoders/sources/settings.py) has them as an attribute.
+    """
 
     size: SensorSize
 

@@ -27,7 +27,7 @@ def asks_for_biases(address: Address) -> bool:
 
 def wanted(address: Address) -> dict[str, int]:
     """The biases of a source's string, by name; those in the string win over its file's. Raises SourceError."""
-    found = _of_file(Path(address.options["biases"])) if "biases" in address.options else {}
+    found = of_file(Path(address.options["biases"])) if "biases" in address.options else {}
     for option, text in address.options.items():
         if option.startswith("bias."):
             if not re.fullmatch(r"-?\d{1,5}", text):
@@ -36,7 +36,8 @@ def wanted(address: Address) -> dict[str, int]:
     return found
 
 
-def _of_file(path: Path) -> dict[str, int]:
+def of_file(path: Path) -> dict[str, int]:
+    """The biases of a file, as Metavision Studio writes one, by name. Raises SourceError."""
     try:
         lines = path.read_text().splitlines()
     except (OSError, ValueError):
@@ -66,6 +67,7 @@ class BiasedDriver:
         except Exception as error:  # the library raises plain ones
             raise SourceLost(f"camera {serial} does not open: {error}") from error
         self.size = SensorSize(int(found.width), int(found.height))
+        self.settings = {"camera": kinds[serial].value, "serial": serial, "biases": biases_of(configuration)}
 
     def read(self, timeout_s: float) -> Events | None:  # noqa: ARG002  (the wait is set when it is opened)
         try:
@@ -79,6 +81,12 @@ class BiasedDriver:
 
     def close(self) -> None:
         self._camera.__exit__(None, None, None)
+
+
+def biases_of(configuration: Any) -> dict[str, int]:
+    """All biases that a configuration sets, by name."""
+    biases = getattr(configuration, "biases", None)
+    return {name: int(value) for name, value in vars(biases).items()} if dataclasses.is_dataclass(biases) else {}
 
 
 def configured(module: Any, address: Address) -> Any:

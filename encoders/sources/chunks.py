@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -13,6 +13,7 @@ from spikesight.encoders.recordings.files import read_recording
 from spikesight.encoders.recordings.format import RecordingError, topic_of
 from spikesight.encoders.sources import samples
 from spikesight.encoders.sources.address import SourceError
+from spikesight.encoders.sources.settings import Settings, settings_of
 from spikesight.encoders.sources.source import Source as Camera
 from spikesight.encoders.sources.source import kinds
 from spikesight.encoders.sources.source import open_source as open_camera
@@ -43,6 +44,7 @@ class Source:
     live: bool
     sensor: SensorSize | None = None  # of packets
     close: Callable[[], object] = lambda: None
+    settings: Settings = field(default_factory=dict)  # of its camera
 
 
 def open_source(text: str, *, loop: bool = False) -> Source:
@@ -61,7 +63,8 @@ def open_source(text: str, *, loop: bool = False) -> Source:
         return Source(text, _again(events) if loop else _packets(events), live=False, sensor=sensor)
     if text.partition(":")[0].partition("?")[0] in kinds():
         camera = open_camera(text)
-        return Source(text, _live(camera), live=True, sensor=camera.size, close=camera.close)
+        known = camera.settings
+        return Source(text, _live(camera), live=True, sensor=camera.size, close=camera.close, settings=known)
     raise SourceError(
         f"no source {text!r}: give a webcam's number, a video, a recording, a live source such as udp://host:port, "
         f"or one of {', '.join(samples.names())}"
@@ -75,7 +78,8 @@ def _file(path: Path) -> Source:
         recording = read_recording(path)
     except RecordingError as error:
         raise SourceError(f"{error} (videos: {', '.join(sorted(VIDEO_SUFFIXES))})") from None
-    return Source(path.name, _packets(recording.events), live=False, sensor=recording.size)
+    known = settings_of(path)
+    return Source(path.name, _packets(recording.events), live=False, sensor=recording.size, settings=known)
 
 
 def of_events(events: np.ndarray, sensor: SensorSize) -> Source:

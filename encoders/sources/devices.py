@@ -68,6 +68,8 @@ class EventcvDriver:
             raise SourceLost(f"camera {serial} does not open; is another program using it?") from error
         width, height = self._camera.sensor_size
         self.size = SensorSize(int(width), int(height))
+        name = next(name for number, _, name in cameras if number == serial)
+        self.settings = {"camera": str(name), "serial": str(serial)}
 
     def read(self, timeout_s: float) -> Events | None:
         try:

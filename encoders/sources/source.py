@@ -16,7 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from typing import Self
+from typing import Any, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from spikesight.encoders.events import Counters, Events, Sanitiser, SensorSize, empty_events, joined
@@ -109,6 +109,13 @@ class Source:
         """Whether more is to come, or something is left to read."""
         with self._ready:
             return bool(self._queue) or not self._ended
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The camera's settings, as far as its driver knows them, and the source's options."""
+        options = {name: value for name, value in self.address.options.items() if not name.startswith("bias")}
+        known = {"source": self.address.kind, "sensor": str(self.size), **getattr(self._driver, "settings", {})}
+        return known | ({"options": options} if options else {})
 
     @property
     def counters(self) -> Counters:

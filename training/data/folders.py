@@ -18,6 +18,7 @@ from typing import Literal, cast, get_args
 
 from spikesight.encoders.recordings.files import detect_format, formats
 from spikesight.encoders.recordings.format import RecordingError
+from spikesight.encoders.sources.settings import is_beside
 from spikesight.training.data.sets import DataError, MissingDataError
 
 Layout = Literal["classes", "sessions", "flat"]
@@ -97,7 +98,7 @@ def read_folder(path: Path | str, layout: str = "auto", known: Sequence[str] = (
     takes.sort(key=lambda take: take.path)
     if not any(take.session for take in takes):
         takes = _by_time(takes)
-    return Folder(path, chosen, tuple(takes), tuple(f for f in files if f not in used))
+    return Folder(path, chosen, tuple(takes), tuple(f for f in files if f not in used and not is_beside(f)))
 
 
 def common_sessions(takes: Sequence[Take]) -> list[str]:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from spikesight.app.recordings.transcode import cut
 from spikesight.encoders.events import Counters, Events, SensorSize, make_events
 from spikesight.encoders.packets import pack
 from spikesight.encoders.recordings.files import read_recording, write_recording
+from spikesight.encoders.sources.settings import settings_of
 from tests.support.processes import ROOT
 from tests.support.serving.servers import free_port
 from tests.support.waiting import until
@@ -124,6 +126,7 @@ class Unplugged:
     """A source that gives two packets and is gone, or is stopped; it has lost some events."""
 
     size, fault, n_dropped, counters = SENSOR, "the device has gone", 1234, Counters(5)
+    settings: ClassVar[dict[str, str]] = {"serial": "1"}
 
     def __init__(self, *parts: Events | None, stopped: bool = False) -> None:
         self.parts, self.stopped = parts, stopped
@@ -156,6 +159,14 @@ def test_what_was_lost_and_why_it_ended_are_said(
         "the source ended: the device has gone",
     ]
     assert out.splitlines() == [f"{target}: 5 events, npz", "250 events/s, in the busiest 10 ms 300"]
+
+
+def test_the_cameras_settings_lie_beside_a_recording(tmp_path: Path) -> None:
+    write_recording(tmp_path / "a.npz", at(1, 2, 3), SENSOR)
+    source = f"file:{tmp_path / 'a.npz'}?speed=0"
+    assert main(["record", source, str(tmp_path / "b.raw"), "--lens", "8 mm, f/2"]) == 0
+    known = {"source": "file", "sensor": "40x30", "options": {"speed": "0"}, "lens": "8 mm, f/2"}
+    assert settings_of(tmp_path / "b.raw") == known
 
 
 def recorded(*parts: Events | None, seconds: float = 60.0, now: list[float] | None = None) -> list[int]:

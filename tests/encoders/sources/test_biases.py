@@ -68,6 +68,8 @@ def test_biases_reach_the_camera_and_events_come_back(text: str) -> None:
     driver = BiasedDriver(parse(f"{text}?bias.diff_on=30&bias.diff_off=-20&rate=5000000"), library)
     assert library.asked["configuration"] == Configuration(Biases(30, -20, 7), (1000, 5000))
     assert driver.size == SENSOR
+    assert driver.settings["biases"] == {"diff_on": 30, "diff_off": -20, "fo": 7}
+    assert driver.settings["serial"] == "42"
     found = driver.read(0.1)
     assert found is not None
     assert found.tolist() == [(5, 1, 2, True), (6, 3, 4, False)]

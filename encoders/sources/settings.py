@@ -1,0 +1,76 @@
+"""A camera's settings, beside its recordings: `walk.raw.camera.json` of `walk.raw`, and what differs between two.
+
+`spikesight record` writes them. Of a recording made elsewhere, the biases are read that Metavision Studio writes beside
+it (`walk.bias` of `walk.raw`).
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from spikesight.encoders.sources.address import SourceError
+from spikesight.encoders.sources.biases import of_file
+
+SUFFIX = ".camera.json"
+LARGEST = 1 << 16  # bytes of such a file
+Settings = Mapping[str, Any]
+"""`camera`, `serial`, `lens` and others, by name; `biases` by theirs."""
+
+
+def beside(recording: Path) -> Path:
+    """Where a recording's settings lie."""
+    return recording.with_name(recording.name + SUFFIX)
+
+
+def is_beside(path: Path) -> bool:
+    """Whether a file holds a camera's settings, by its name."""
+    return path.name.endswith(SUFFIX) or path.suffix == ".bias"
+
+
+def write_settings(recording: Path, settings: Settings) -> None:
+    """Write them beside a recording, whole or not at all."""
+    path = beside(recording)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(settings, indent=1) + "\n")
+    partial.replace(path)
+
+
+def settings_of(recording: Path) -> dict[str, Any]:
+    """What lies beside a recording; nothing where it is missing, or is no such file."""
+    try:
+        path, biases = beside(recording), recording.with_suffix(".bias")
+        if path.is_file() and path.stat().st_size <= LARGEST:
+            found = json.loads(path.read_text())
+            return found if isinstance(found, dict) else {}
+        if biases.is_file() and biases.stat().st_size <= LARGEST:
+            return {"biases": of_file(biases)}
+    except (OSError, ValueError, RecursionError, SourceError):
+        pass
+    return {}
+
+
+def common(recordings: Iterable[Path]) -> dict[str, Any]:
+    """The settings that all recordings share."""
+    shared: dict[str, Any] | None = None
+    for path in recordings:
+        found = settings_of(path)
+        kept = found if shared is None else {name: v for name, v in shared.items() if found.get(name) == v}
+        shared = dict(kept)
+        if not shared:
+            return {}
+    return shared or {}
+
+
+def differs(learnt: Settings, seen: Settings) -> str | None:
+    """How a camera is set otherwise than what a model learnt from, in a sentence; None where nothing is known to."""
+    if not (isinstance(learnt, Mapping) and isinstance(seen, Mapping)):  # a card holds what somebody wrote
+        return None
+    parts = [
+        f"{name} {seen[name]} in place of {learnt[name]}"
+        for name in ("camera", "serial", "lens")
+        if name in learnt and name in seen and learnt[name] != seen[name]
+    ]
+    before, now = (some if isinstance(some := of.get("biases"), Mapping) else {} for of in (learnt, seen))
+    parts += [f"bias {n} {now[n]} in place of {before[n]}" for n in sorted(before) if n in now and now[n] != before[n]]
+    return f"another camera, or other settings, than this model learnt from: {', '.join(parts)}" if parts else None
