@@ -91,6 +91,8 @@ def front(contract: Contract) -> dict[str, float]:
     drawing = contract.window == "drawing"
     if drawing and min(contract.sensor_width, contract.sensor_height) >= LEAST_SIDE:
         raise ExportError("not exported: a drawing on a large sensor is not followed in C")
+    if contract.pooled:
+        raise ExportError("not exported: a finer sensor's events are not summed in C")
     grid, crop = (contract.height, contract.width), dict[str, float]()
     if contract.frame == "object":
         binner = TrackingBinner(sensor_of(contract), grid, contract.bin_us, contract.steps, contract.shown_bins)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from spikesight.models.novelty import NoveltyDetector
 from spikesight.models.novelty.bins import novelty_at
 from spikesight.models.novelty.conformal import Conformal
+from spikesight.models.novelty.profile import Profile
 
 
 class CheckpointError(ValueError):
@@ -35,6 +36,7 @@ class Contract:
     readout: int = 0  # the answer is the mean of the logits of so many last steps; 0: of the last T
     shortest_bin_us: int = 0  # events: the same weights run at bins from this length on; 0: at bin_us alone
     input_us: int = 0  # events: an input shows what came in so long, whatever its bin; 0: in its bin
+    pooled: bool = False  # events: those of a sensor with pixels much finer than the input's are summed to the input's
 
     def __post_init__(self) -> None:
         if self.kind not in ("events", "image"):
@@ -51,6 +53,8 @@ class Contract:
             raise ValueError("mean and std need one entry a channel, std positive")
         if self.frame not in ("sensor", "object") or (self.frame == "object" and self.kind != "events"):
             raise ValueError("frame must be 'sensor', or 'object' of events")
+        if self.pooled and (self.kind != "events" or self.frame == "object" or self.window):
+            raise ValueError("pooled is for events of a whole sensor")
         if not 0 <= self.filter_us <= 1_000_000:
             raise ValueError("filter_us must lie between 0 and 1000000")
         if not 0 <= self.readout <= self.steps:
@@ -121,6 +125,7 @@ class Card:
     metrics: dict[str, Any] = field(default_factory=dict)  # what was measured, on what, how often
     novelty: NoveltyDetector | None = field(default=None, compare=False)  # beside the weights, not in config.json
     conformal: Conformal | None = field(default=None, compare=False)  # likewise
+    profile: Profile | None = None  # events: of the windows that it learnt from
 
     def at(self, bin_ms: float) -> "Card":
         """The card of the network at bins of `bin_ms`; raises ValueError as `Contract.at` does."""

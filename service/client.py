@@ -59,6 +59,7 @@ class Prediction(StepBody):
     window: list[float] | None = None  # left, top and side of the region of interest, pixels; None: none, or not yet
     events_in: int = 0  # since the stream began
     events_kept: int = 0  # of these by the noise filter
+    camera: str | None = None  # what the camera does otherwise than those that the model learnt from
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,7 @@ class TrainConfig:
     crop: Annotated[
         Literal["", "none", "object"], "recordings: object centres and scales what moves, as in your own unless none"
     ] = ""
+    pooled: Annotated[bool, "recordings: sum a finer sensor's events to the input's pixels, for other cameras"] = False
     window: Annotated[Literal["", "drawing"], "live: drawing tracks a window around what is drawn"] = ""
     resize: Annotated[int, "pictures on disk: short side, pixels, from which the input is cropped; 0: its size"] = 0
     network: Annotated[
@@ -148,6 +149,8 @@ class TrainConfig:
             raise ValueError("--freeze keeps the layers of a trained model: name it with --init-from")
         if self.crop == "object" and (self.window or self.encoding not in ("", "binary") or self.emulated):
             raise ValueError("--crop object is for binary recordings, with neither --window nor --emulated")
+        if self.pooled and (self.window or self.crop == "object"):
+            raise ValueError("--pooled is for all of a sensor: it goes with neither --window nor --crop object")
 
     @property
     def spiking_readout(self) -> bool:

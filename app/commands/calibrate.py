@@ -24,7 +24,7 @@ calibrated on windows of the validation recordings that begin anywhere and, wher
 on 1,100 more, of images that no training sees, before other cameras. Guaranteed is: of all recordings like these, of
 each class, at most the error rate is committed to and wrong. Of those that are committed to it may be more."""
 
-CONTRACT = ("steps", "bin_us", "height", "width", "encoding", "filter_us", "window")
+CONTRACT = ("steps", "bin_us", "height", "width", "encoding", "filter_us", "window", "pooled")
 """Settings of a run that the model's contract fixes."""
 
 
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     from spikesight.training.data.sets import Listing
     from spikesight.training.progress import say
     from spikesight.training.run.conformal import calibration, conformal_of
-    from spikesight.training.run.novelty import calibrate_novelty
+    from spikesight.training.run.novelty import calibrate_novelty, profile_of
     from spikesight.training.run.novelty_bins import with_bins
 
     folder = find(args.model)
@@ -85,6 +85,7 @@ def run(args: argparse.Namespace) -> int:
         say("calibrating ...")
         known, measured = calibrate_novelty(network, data)
         card = replace(card, novelty=with_bins(network, data, known), metrics={**card.metrics, "known": measured})
+        card = replace(card, profile=profile_of(data))
         said = (
             f"from {measured['training']} training and {measured['validation']} validation samples; "
             f"temperatures {measured['temperatures']}, expected calibration error "

@@ -39,7 +39,8 @@ def _answers(classifier: "Classifier", path: Path, error_rate: float | None) -> 
     """One a step, as they come: of a recording no more than a piece is in memory."""
     from spikesight.encoders.recordings.files import RecordingReader
     from spikesight.encoders.sample import IMAGE_SUFFIXES, read_sample
-    from spikesight.models.classifier import Stepper
+    from spikesight.encoders.sources.settings import differs, settings_of
+    from spikesight.models.classifier import InputPipeline, Stepper
     from spikesight.models.novelty.conformal import ERROR_RATE
 
     if path.suffix.lower() in IMAGE_SUFFIXES:
@@ -48,12 +49,14 @@ def _answers(classifier: "Classifier", path: Path, error_rate: float | None) -> 
         return
     rate = ERROR_RATE if error_rate is None else error_rate
     reader, stepper = RecordingReader(path), Stepper(classifier, classifier.track(error_rate=rate))
-    for given in classifier.packet_inputs(watched(reader.packets(), path.name), reader.size):
+    pipeline = InputPipeline(classifier.card, reader.size)
+    for given in pipeline.recording(watched(reader.packets(), path.name)):
         answer = stepper.step(given)
         yield answer
         if error_rate is not None and answer.prediction.committed is not None:
             return
-    for warning in reader.warnings():
+    set_otherwise = differs(classifier.card.training.get("camera", {}), settings_of(path))
+    for warning in [*reader.warnings(), *filter(None, [pipeline.watch.says, set_otherwise])]:
         print(f"{path}: {warning}", file=sys.stderr)
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import sys
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from spikesight.app.webcam.overlay import Surface, draw
 from spikesight.app.webcam.window import HINTS, Window
 from spikesight.encoders.sources import samples
 from spikesight.encoders.sources.chunks import Chunk, Source, open_source
+from spikesight.encoders.sources.settings import differs
 from spikesight.models.checkpoint import read_config
 from spikesight.models.classifier import Classifier, Stepper
 from spikesight.models.classifier.session import Session, inputs_of
@@ -108,6 +110,7 @@ class Demo:
     report: Report | None = None
     paused: bool = False
     answer: Answer | None = None
+    told: str | None = None  # of the camera
     camera: np.ndarray | None = None
     history: list[tuple[float, ...]] = field(default_factory=list)
     recent: list[tuple[float, int]] = field(default_factory=list)  # (wall seconds, events) of late steps
@@ -116,6 +119,8 @@ class Demo:
         self.session = Session(self.classifier, self.source.sensor, raw=self.raw)
         self.session.settings(self.threshold, self.noise_hz)
         self.stepper = Stepper(self.classifier, self.session.track)
+        if other := differs(self.classifier.card.training.get("camera", {}), self.source.settings):
+            print(other, file=sys.stderr)
         self.surface = Surface.blank(self.session.sensor)
 
     def see(self, chunk: Chunk) -> list[Prediction]:
@@ -123,6 +128,10 @@ class Demo:
         if chunk.frame is not None:
             self.camera = chunk.frame
         inputs = inputs_of(self.session, chunk)
+        says = self.session.pipeline and self.session.pipeline.watch.says
+        if says and says != self.told:
+            print(says, file=sys.stderr)
+        self.told = says or self.told
         sensor = self.session.sensor
         if self.surface.levels.shape != (sensor.height, sensor.width):
             self.surface = Surface.blank(sensor, chunk.t_us)

@@ -12,6 +12,7 @@ from spikesight.encoders.roi.alignment import TrackingBinner, aligned_steps
 from spikesight.encoders.roi.input_filter import InputFilter, bins_of
 from spikesight.encoders.roi.window import Window
 from spikesight.models.contract import Card, Contract
+from spikesight.models.novelty.profile import Watch
 from spikesight.models.novelty.score import CAMERA, RECORDED
 from spikesight.models.steps import Input
 
@@ -84,11 +85,14 @@ class InputPipeline:
         contract, small = card.contract, sensor_of(card.contract)
         if contract.frame == "object" and fixed is None:
             small = sensor  # alignment brings its events to one size
+        elif contract.pooled:
+            small = SensorSize(contract.width, contract.height)
         filter_us, follow = (0, False) if raw else (contract.filter_us, contract.window == "drawing")
         self.contract = contract
         self.filter = InputFilter(sensor, small, filter_us, follow, fixed)
         self.binner = binner_for(contract, self.filter.size)
         self.rest = Rest.of(card) if rest is None else rest
+        self.watch = Watch(card.profile, contract.steps, contract.trained_us)
         self.kind = CAMERA if self.filter.windowed else RECORDED  # of input
 
     def push(self, events: Events) -> list[Input]:
@@ -105,7 +109,9 @@ class InputPipeline:
 
     def flush(self) -> list[Input]:
         """The open bin's input: the stream has ended."""
-        return self._inputs(self.binner.flush())
+        inputs = self._inputs(self.binner.flush())
+        self.watch.end()
+        return inputs
 
     def stream(self, packets: Iterable[Events]) -> Iterator[Input]:
         """The inputs of a stream from its first packet to its end, each as soon as its bin closes."""
@@ -139,6 +145,9 @@ class InputPipeline:
         x_seq = aligned_steps(self.filter(events), size, contract.bin_us, contract.steps, contract.shown_bins)
         begin, length = int(events["t"][0]), int(events["t"][-1] - events["t"][0]) + 1
         edges = [begin + length * step // contract.steps for step in range(contract.steps + 1)]
+        for x in x_seq:
+            self.watch.push(x)
+        self.watch.end()
         return [Input(x, a, b, int(np.count_nonzero(x)), False) for x, a, b in zip(x_seq, edges, edges[1:])]
 
     @property
@@ -146,6 +155,8 @@ class InputPipeline:
         return LONGEST_SAMPLE * self.contract.steps * self.contract.bin_us
 
     def _inputs(self, bins: list[Bin]) -> list[Input]:
+        for b in bins:
+            self.watch.push(b.x, b.reset)
         return [
             self.rest.push(Input(b.x, b.start_us, b.end_us, b.n_events, b.reset, self.kind, b.n_missed)) for b in bins
         ]

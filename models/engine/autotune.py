@@ -143,9 +143,8 @@ def calibrated() -> None:
     with _turn, suppress(OSError):  # no folder to keep it in: the defaults, which every process of the machine then has
         if kept_file().exists():
             return
+        log.info("measuring which kernels are the faster on this processor, once: %.1f s at most", SECONDS)
         kinds = [kind for kind in reversed(KINDS) if can_time(kind) and not is_known()]  # the fastest products first
-        if kinds:
-            log.info("measuring which kernels are the faster on this processor, once: %.1f s at most", SECONDS)
         found = measure(kinds)
         hand_over = kernels.engine_hand_over(HAND_OVERS) if threads() > 1 else 0
         if 2 * len(found) >= len(kinds) and hand_over < BUSY_NS:  # else another start may find a quieter machine

@@ -21,6 +21,7 @@ from spikesight.models.networks.resnet import SpikingResNet
 from spikesight.models.networks.taught import TaughtConfig, TaughtNetwork
 from spikesight.models.neurons.pace import unpaced
 from spikesight.models.neurons.state import State
+from spikesight.models.novelty.profile import Profile, Window, measure
 from spikesight.models.novelty.rates import layers_to_watch
 from spikesight.models.shipped import find
 from spikesight.models.teach.augment import varied
@@ -55,6 +56,7 @@ class EmbeddedExample:
     piece: str
     features: NDArray[np.float32]  # [1 + copies, F], the example itself first
     picture: NDArray[np.uint8]  # steps with OFF and with ON events
+    window: Window | None = None  # what tells the camera
 
 
 def backbone(name: str) -> SpikingResNet:
@@ -132,7 +134,8 @@ class FewShotLearner:
         not taken yet.
         """
         picture = x[:, 0].sum(0).clip(max=255).astype(np.uint8)
-        return EmbeddedExample(next(self._numbers), label, piece, self.features(x), picture)
+        window = measure(x[:, 0], self.contract.bin_us)
+        return EmbeddedExample(next(self._numbers), label, piece, self.features(x), picture, window)
 
     def undo(self) -> str:
         """Take the last example back; its class. Raises IndexError when there is none."""
@@ -190,13 +193,14 @@ class FewShotLearner:
         pieces = pieces_of(examples)
         goes = {label: len({one.piece for one in examples if one.label == label}) for label in labels}
         stacked = np.stack([shown.features for shown in examples])
+        profile = Profile.of([shown.window for shown in examples if shown.window is not None])
         best: Taught | None = None
         for joined in (False, True) if with_input is None else (with_input,):
             x = stacked if joined else self._without_input(stacked)
             regression = Regression(x, y, len(labels))
             judged = judge(regression, y, pieces)
             if best is None or _errors(judged, y) < _errors(best.judged, y):
-                best = Taught(self, labels, y, pieces, x, regression, judged, joined, goes)
+                best = Taught(self, labels, y, pieces, x, regression, judged, joined, goes, profile)
         assert best is not None
         return best
 
@@ -243,12 +247,13 @@ class Taught:
     judged: Judged
     with_input: bool
     goes: dict[str, int]  # in how many pieces each class was shown
+    profile: Profile | None = None
 
     def checkpoint(self, training: dict, metrics: dict) -> tuple[TaughtNetwork, Card]:
         """The network and its card."""
         network = self.learner.with_head(self.regression.head(self.judged.temperature), self.with_input)
         known = self.unknown.detector if self.unknown else None
-        return network, Card(self.learner.contract, self.labels, training, metrics, known)
+        return network, Card(self.learner.contract, self.labels, training, metrics, known, profile=self.profile)
 
     @cached_property
     def unknown(self) -> Unknown | None:

@@ -214,6 +214,7 @@ class Ticket:
     picture: tuple[NDArray, SensorSize] | None = None  # its events and their sensor, sent after the last answer
     window: tuple[float, float, float] | None = None  # left, top and side of the network's window
     events: tuple[int, int] = (0, 0)  # that came in this stream, and that the filter kept
+    camera: str | None = None  # what its camera does otherwise than those that the model learnt from
 
 
 def text(**fields: Any) -> str:
@@ -254,6 +255,7 @@ def prediction_text(ticket: Ticket, answer: "Answer", queue_ms: float, dropped: 
         window=ticket.window,
         events_in=ticket.events[0],
         events_kept=ticket.events[1],
+        camera=ticket.camera,
     )
 
 

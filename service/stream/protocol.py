@@ -135,10 +135,12 @@ class StreamCore:
         return inputs, silent - len(inputs)
 
     def located(self, ticket: Ticket) -> Ticket:
-        """The message with the network's window now, and the counts of events received and kept so far."""
+        """The message with the network's window now, the counts of events received and kept so far, and the camera."""
         window, pipeline = self.session.window, self.session.pipeline
         ticket.window = None if window is None else (window.left, window.top, window.side)
-        ticket.events = (0, 0) if pipeline is None else (pipeline.filter.n_events, pipeline.filter.n_kept)
+        if pipeline is not None:
+            ticket.events = pipeline.filter.n_events, pipeline.filter.n_kept
+            ticket.camera = pipeline.watch.says
         return ticket
 
     def control(self, text: str) -> bool:

@@ -77,6 +77,7 @@ async def predict(
         )
     decoded = result.made_s
     input_filter = pipelines[0].filter if pipelines else None
+    warnings.extend(pipeline.watch.says for pipeline in pipelines if pipeline.watch.says is not None)
     body = answer_body(model, kind_of(data, name), result, options, warnings, input_filter)
     runtime.metrics.decode_s.labels(model.counted_as).observe(decoded - begin)
     model.statistics.success(

@@ -306,6 +306,7 @@ def test_what_is_not_exported_is_said_and_nothing_is_written(
         (ann(), CONTRACT, "neurons of kind 'relu' do not go to C"),
         (lively(replace(CONFIG, spiking_readout=True)), CONTRACT, "whose logits are spikes"),
         (lively(CONFIG), drawing, "a drawing on a large sensor"),
+        (lively(CONFIG), replace(CONTRACT, pooled=True), "events are not summed in C"),
         (broken, CONTRACT, "not finite"),
     ):
         with pytest.raises(ExportError, match=words):

@@ -74,6 +74,8 @@ def test_limits_of_numbers(names: tuple[str, ...], good: list[Any], bad: list[An
         ({"truncate": 5, "checkpoint_steps": 2}, "--truncate already"),
         ({"freeze": True}, "--init-from"),
         ({"crop": "object", "encoding": "count"}, "--crop object is for binary recordings"),
+        ({"crop": "object", "pooled": True}, "--pooled is for all of a sensor"),
+        ({"window": "drawing", "pooled": True}, "--pooled is for all of a sensor"),
     ],
 )
 def test_settings_that_exclude_each_other(values: dict[str, Any], says: str) -> None:

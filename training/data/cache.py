@@ -60,15 +60,17 @@ def contract_key(contract: Contract) -> list[Any]:
     """What of a contract decides the frames; JSON-able, and as earlier versions wrote it."""
     c = contract
     key = [c.steps, c.bin_us, c.height, c.width, c.encoding, c.filter_us]
-    return [*key, *(choice for choice in (c.frame, c.window) if choice not in ("", "sensor"))]
+    key += [choice for choice in (c.frame, c.window) if choice not in ("", "sensor")]
+    return [*key, "pooled"] if c.pooled else key
 
 
 def binned(events: Events, sensor: SensorSize, start_us: int, contract: Contract) -> NDArray[np.uint8]:
     """A recording's input, uint8 [T, 2, H, W]: filtered, then all of the sensor or aligned to what moves."""
-    events = filtered(events, sensor, contract)
+    front = in_front(sensor, contract)
+    events = front(events)
     if contract.frame == "object":
         return aligned_steps(events, (contract.height, contract.width), contract.bin_us, contract.steps)
-    return encoder(contract, sensor)(events, start_us)[:, 0]
+    return encoder(contract, front.size)(events, start_us)[:, 0]
 
 
 def _pieces(items: Sequence[Item]) -> Iterator[tuple[Events, SensorSize, int | None]]:
@@ -81,9 +83,15 @@ def _pieces(items: Sequence[Item]) -> Iterator[tuple[Events, SensorSize, int | N
             yield from ((*read_item(item), None) for item in group)
 
 
+def in_front(sensor: SensorSize, contract: Contract) -> InputFilter:
+    """What stands before the bins: a filter, or what sums a finer sensor's events by the input's pixels."""
+    small = SensorSize(contract.width, contract.height) if contract.pooled else sensor
+    return InputFilter(sensor, small, contract.filter_us, follow=contract.window == "drawing")
+
+
 def filtered(events: Events, sensor: SensorSize, contract: Contract) -> Events:
-    """The events of a recording that pass the contract's filter."""
-    return InputFilter(sensor, sensor, contract.filter_us, follow=contract.window == "drawing")(events)
+    """The events of a recording that are binned, those of `in_front(...).size`."""
+    return in_front(sensor, contract)(events)
 
 
 def noise_key(config: TrainConfig) -> list[float]:

@@ -18,7 +18,16 @@ from spikesight.encoders.roi.input_filter import InputFilter
 from spikesight.encoders.roi.window import NEAR, SHARE, Window
 from spikesight.models.contract import Contract
 from spikesight.training.config import TrainConfig
-from spikesight.training.data.cache import cached, contract_key, encoder, filtered, noise_key, noisy, sample_shape
+from spikesight.training.data.cache import (
+    cached,
+    contract_key,
+    encoder,
+    filtered,
+    in_front,
+    noise_key,
+    noisy,
+    sample_shape,
+)
 from spikesight.training.data.images import find_idx, read_idx
 from spikesight.training.data.recordings import Read
 from spikesight.training.data.sets import Frames
@@ -48,7 +57,7 @@ def emulate_mnist(config: TrainConfig, contract: Contract, left_out: frozenset[i
     images, labels, size = training_digits(Path(config.root))
     sensor, left_out = sensor_of(contract), left_out.union(SET_ASIDE)
     chosen = [index for index in range(len(images)) if index not in left_out][: config.emulated_count]
-    encode = encoder(contract, sensor)
+    encode = encoder(contract, in_front(sensor, contract).size)
 
     def samples() -> Iterator[np.ndarray]:
         for index in chosen:

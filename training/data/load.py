@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 from spikesight.encoders.binning import CEILINGS
 from spikesight.encoders.image import IMAGE_ENCODERS
 from spikesight.encoders.recordings.files import digest
+from spikesight.encoders.sources.settings import common
 from spikesight.models.contract import Contract
 from spikesight.training.config import TrainConfig
 from spikesight.training.data.cache import bin_items, cached, join, shown_images
@@ -179,6 +180,7 @@ def _load_recordings(listing: Listing, config: TrainConfig) -> Data:
         encoding=config.encoding, sensor_width=listing.sensor.width, sensor_height=listing.sensor.height,
         bin_us=config.bin_us, shortest_bin_us=config.shortest_bin_us, still=_still(listing.labels),
         filter_us=config.filter_us, window=config.window, frame="object" if config.crop == "object" else "sensor",
+        pooled=config.pooled,
     )  # fmt: skip
     names = {part: [item.name for item in items] for part, items in chosen.items()}
     official = listing.val is None and bool(listing.test)
@@ -202,6 +204,7 @@ def _load_recordings(listing: Listing, config: TrainConfig) -> Data:
         config=config,
         notes=listing.notes,
         digests=_digests([*chosen["train"], *chosen["val"]]),
+        camera=common(dict.fromkeys(item.path for item in chosen["train"])),
     )
 
 

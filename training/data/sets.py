@@ -135,6 +135,7 @@ class Data:
     val_items: tuple[Item, ...] = ()  # the recordings of `val`; empty for images
     outliers: Frames | None = None  # what trains beside `train` as none of the classes, labelled len(labels)
     digests: tuple[str, ...] = ()  # of the recordings that train and choose the model, where they are not too many
+    camera: dict[str, Any] = field(default_factory=dict)  # its settings that all training recordings share
 
 
 Rest = tuple[np.ndarray, np.ndarray]  # (rows that are left, rows that are chosen), both ascending

@@ -12,7 +12,7 @@ from spikesight.training.flags import from_mapping
 NETWORK, BACKBONE = "event-medium", "nmnist"
 BATCH = 64
 NEURONS = ("neuron", "beta", "theta", "surrogate", "slope", "learn_beta")
-INPUT = ("steps", "bin_us", "height", "width", "encoding", "filter_us", "crop")
+INPUT = ("steps", "bin_us", "height", "width", "encoding", "filter_us", "crop", "pooled")
 
 EPOCH_STEPS, LEAST_BATCH = 50, 16  # of a folder of one's own recordings
 WIDE, WIDE_SHIFT = {"rotate": 15.0, "shear": 8.0, "scale": 0.15, "drop": 0.3}, 0.08  # of the input's shorter side

@@ -12,6 +12,7 @@ from spikesight.training.data.start import network_name
 from spikesight.training.distributed import Processes, choose_device, join_processes
 from spikesight.training.progress import say
 from spikesight.training.run.loop import Run
+from spikesight.training.run.novelty import unlike_start
 from spikesight.training.run.report import write_environment, write_report
 
 
@@ -49,7 +50,7 @@ def fit(config: TrainConfig, folder: Path, *, resume: bool = False) -> dict[str,
         folder.mkdir(parents=True, exist_ok=True)
         say(f"run folder: {folder}")
         write_environment(folder, run.config, run.data)
-        for line in run.data.notes:
+        for line in (*run.data.notes, *filter(None, [unlike_start(run.data)])):
             say(line)
         if run.data.notes and processes.world == 1:
             start, epochs, steps = run.config.init_from or "random weights", run.config.epochs, run.steps_an_epoch

@@ -135,7 +135,7 @@ class Run:
         for name in ("init_from", "teacher"):
             recipe[name] = Path(settings[name]).name
         counts = {"train": len(self.data.train), "val": len(self.data.val), "test": len(self.data.test)}
-        made = {"recipe": recipe, "samples": counts, "recordings": list(self.data.digests)}
+        made = {"recipe": recipe, "samples": counts, "recordings": list(self.data.digests), "camera": self.data.camera}
         return Card(self.data.contract, self.data.labels, made, metrics)
 
     def train_batch(self, rows: np.ndarray, later: np.ndarray | None = None) -> tuple[float, int]:

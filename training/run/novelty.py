@@ -13,19 +13,24 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from spikesight.models.checkpoint import read_config
 from spikesight.models.contract import Contract
 from spikesight.models.engine.engine import Engine, can_run
 from spikesight.models.networks.taught import TaughtNetwork, Watch
 from spikesight.models.novelty import NoveltyDetector, fit_novelty
+from spikesight.models.novelty.profile import Profile, compare, measure
 from spikesight.models.novelty.rates import Rates, layers_to_watch
 from spikesight.models.novelty.score import CAMERA, RECORDED, WEBCAM, Windows
 from spikesight.models.statistics import running_mean, softmax
 from spikesight.training.data import Data, Frames
 from spikesight.training.data.cache import shown_images
 from spikesight.training.data.emulated import emulate_mnist, film_paper_clips
+from spikesight.training.data.start import weights_path
 from spikesight.training.step.batches import evaluation_input, seeded, training_input
 
 MOST_TRAINING, MOST_VALIDATION, SPARE = 6000, 4000, 500  # samples
+MOST_PROFILED = 2000
+SHOWN = ("height", "width", "bin_us", "encoding", "frame", "filter_us", "pooled")  # what an input's numbers hang on
 BATCH = 32
 Prepare = Callable[[Tensor], Tensor]  # stored samples, uint8 [N, T or 1, C, H, W], to x_seq
 Part = tuple[Frames, Prepare, int]  # samples, how they are prepared, and their kind of input
@@ -48,6 +53,26 @@ def calibrate_novelty(network: nn.Module, data: Data) -> tuple[NoveltyDetector, 
     validation = run_windows(forward, parts, data.contract)
     known = fit_novelty(layers, training, validation)
     return known, _measured(known, training, validation)
+
+
+def profile_of(data: Data) -> Profile | None:
+    """What the network is shown of the training samples; None for images."""
+    if data.contract.kind != "events":
+        return None
+    rows = np.linspace(0, len(data.train) - 1, min(MOST_PROFILED, len(data.train))).astype(int)
+    return Profile.of([measure(np.array(data.train.frames[row]), data.contract.trained_us) for row in rows])
+
+
+def unlike_start(data: Data) -> str | None:
+    """What these recordings' camera does otherwise than those that the start of the run learnt from, a sentence; None
+    where nothing does, or another input is made of them.
+    """
+    path, seen = weights_path(data.config.init_from), profile_of(data)
+    if not (data.config.init_from and path.is_dir() and seen is not None):
+        return None
+    card = read_config(path)[2]
+    same = all(getattr(card.contract, name) == getattr(data.contract, name) for name in SHOWN)
+    return compare(card.profile, seen.middle) if card.profile is not None and same else None
 
 
 def forwarder(network: nn.Module, contract: Contract, layers: int) -> Forward:

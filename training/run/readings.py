@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from spikesight.encoders.events import Events, SensorSize, empty_events, joined
 from spikesight.encoders.recordings.files import RecordingReader, digest
 from spikesight.encoders.recordings.format import RecordingError
+from spikesight.encoders.sources.settings import common, differs
 from spikesight.models.classifier import Classifier, InputPipeline
+from spikesight.models.novelty.profile import Window, compare, measure, typical
 from spikesight.models.statistics import softmax
 from spikesight.models.steps import Input, Readout
 from spikesight.training.config import TrainConfig
@@ -84,7 +86,7 @@ def read_set(
     if len(takes) < len(folder.takes):
         notes[0] += f" of {part}/, {len(folder.takes) - len(takes)} others left alone"
     found = read_recordings(classifier, [Source(Item(take.path, 0), take.label) for take in takes])
-    return replace(found, notes=tuple(notes))
+    return replace(found, notes=(*notes, *found.notes))
 
 
 @dataclass
@@ -131,7 +133,10 @@ def read_recordings(classifier: Classifier, sources: Sequence[Source], change: C
     by_label = {label: n for n, label in enumerate(classes)}
     trained = set(classifier.card.training.get("recordings", ()))
     shared = [s.item.name for s in sources if trained and digest(s.item.path) in trained]
-    recording, begin, _, probabilities, known, streamed, counts = zip(*kept)
+    recording, begin, _, probabilities, known, streamed, counts, measured = zip(*kept)
+    settings = common(dict.fromkeys(source.item.path for source in sources))
+    other = differs(classifier.card.training.get("camera", {}), settings)
+    other = [other, classifier.card.profile and compare(classifier.card.profile, typical(list(measured)))]
     return Readings(
         labels=classifier.labels,
         classes=classes,
@@ -144,6 +149,7 @@ def read_recordings(classifier: Classifier, sources: Sequence[Source], change: C
         known=None if classifier.novelty is None else np.array(known, float),
         quiet=len(rows) - len(kept),
         shared=tuple(shared),
+        notes=tuple(filter(None, other)),
         sources=tuple(sources),
     )
 
@@ -229,6 +235,7 @@ class _Answer(NamedTuple):
     known: float | None
     streamed: NDArray[np.float64]
     counts: NDArray[np.float32]
+    measured: Window
 
 
 def _answers(classifier: Classifier, waiting: Sequence[tuple[_Window, NDArray]]) -> list[_Answer]:
@@ -248,7 +255,8 @@ def _answers(classifier: Classifier, waiting: Sequence[tuple[_Window, NDArray]])
         probabilities, known = softmax(mean[:k]), None
         if classifier.novelty is not None:
             probabilities, known, _ = classifier.novelty.judge(mean, k, steps, window.inputs[0].kind)
-        answer = window.source, window.begin_us, window.n_events, probabilities, known, streamed, counts[n]
+        measured = measure(x_seq[: len(window.inputs), n].numpy(), contract.trained_us)
+        answer = window.source, window.begin_us, window.n_events, probabilities, known, streamed, counts[n], measured
         rows.append(_Answer(*answer))
     return rows
 

@@ -25,7 +25,7 @@ from spikesight.training.progress import say
 from spikesight.training.run.baselines import beside_network, sentences
 from spikesight.training.run.conformal import conformal_of, takes_of
 from spikesight.training.run.evaluate import Evaluation, evaluate
-from spikesight.training.run.novelty import calibrate_novelty
+from spikesight.training.run.novelty import calibrate_novelty, profile_of
 from spikesight.training.run.novelty_bins import with_bins
 from spikesight.training.run.read_out import ReadOut, head_for
 from spikesight.training.run.resume import Progress
@@ -232,7 +232,7 @@ def write_report(folder: Path, data: Data, progress: Progress, device: torch.dev
         known = known if data.contract.readout else with_bins(network, data, known)
     except ValueError as error:
         say(f"not calibrated, so `known` will be null: {error}")
-    card = replace(card, contract=data.contract, metrics=metrics, novelty=known)
+    card = replace(card, contract=data.contract, metrics=metrics, novelty=known, profile=profile_of(data))
     takes = takes_of(data.config, data.val_items, data.split["train"]) if data.val_items else []
     conformal = conformal_of(network, card, takes)
     save(model, network, card)

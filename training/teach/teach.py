@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from spikesight.encoders.recordings.files import digest
 from spikesight.encoders.recordings.format import path_of
+from spikesight.encoders.sources.settings import common
 from spikesight.models.checkpoint import save
 from spikesight.models.teach.advice import report
 from spikesight.models.teach.few_shot import FewShotLearner, Taught, backbone
@@ -65,6 +66,7 @@ def teach(
         "seed": seed,
         "features": features,
         "recordings": stamps,
+        "camera": common(dict.fromkeys(item.path for item in found.items)),
     }
     save(
         to,

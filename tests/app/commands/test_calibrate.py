@@ -45,6 +45,7 @@ def test_what_was_measured_is_said_and_kept(tmp_path: Path, capsys: pytest.Captu
     measured = kept.metrics["known"]
     assert kept.metrics["accuracy"] == 0.5
     assert kept.novelty is not None
+    assert kept.profile is not None
     assert load(tmp_path / "m")[1].novelty is None
     said = capsys.readouterr().out.splitlines()[-1]
     assert said.startswith(f"{tmp_path / 'k'}: from {measured['training']} training and {measured['validation']} valid")

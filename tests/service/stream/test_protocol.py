@@ -2,6 +2,7 @@
 
 import json
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from spikesight.encoders.dvs import StreamBinner
 from spikesight.encoders.events import MAX_SIDE, Events, SensorSize, make_events
 from spikesight.encoders.roi.window import Window
+from spikesight.models.classifier import Classifier
+from spikesight.models.novelty.profile import Profile
 from spikesight.models.steps import Input, Outcome
 from spikesight.service.http.metrics import Metrics
 from spikesight.service.scheduler.registry import Model
@@ -31,9 +34,9 @@ class Clock:
         return self.now
 
 
-def core(clock: Clock | None = None, **changes: object) -> StreamCore:
+def core(clock: Clock | None = None, model: Model = MODEL, **changes: object) -> StreamCore:
     hello = Hello.model_validate({"type": "hello", "protocol": 1, **SENSOR, **changes})
-    return StreamCore(MODEL, hello, PENDING, 2**20, clock or Clock())
+    return StreamCore(model, hello, PENDING, 2**20, clock or Clock())
 
 
 def packet(seq: int, *t: int) -> Frame:
@@ -56,6 +59,26 @@ def stepped(stream: StreamCore, given: Input) -> list[Outgoing]:
 def fields(messages: list[Outgoing], *names: str) -> list[tuple[object, ...]]:
     bodies = [json.loads(one.data) for one in messages if isinstance(one.data, str)]
     return [tuple(body[name] for name in names) for body in bodies]
+
+
+def test_answers_tell_a_camera_unlike_those_that_the_model_learnt_from() -> None:
+    profile = Profile((0.1, 1.0, 5.0), (0.0, 0.5, 1.0), (0.0, 0.5, 1.0))
+    known = Classifier(MODEL.classifier.network, replace(MODEL.classifier.card, profile=profile))
+    random = np.random.default_rng(0)
+    told = []
+    for count in (200, 5):  # events a bin
+        stream = core(model=Model(known, Settings(), Metrics(), Mailbox()))
+        t = np.sort(random.integers(0, 14 * BIN_US, 14 * count))
+        events = make_events(t, random.integers(0, 24, len(t)), random.integers(0, 32, len(t)), t % 2)
+        answers: list[object] = []
+        for seq, part in enumerate(np.array_split(events, 14)):
+            for batch in batches(stream, Frame(seq, seq, EVENTS_T64, encode_t64(part))):
+                inputs = stream.admit(batch)[0]
+                answers += [fields(stepped(stream, given), "camera")[0][0] for given in inputs]
+        told.append(answers)
+    assert told[0][0] is None, "before it is sure"
+    assert "times the events that this model learnt from" in str(told[0][-1])
+    assert set(told[1]) == {None}
 
 
 def test_answers_carry_their_message_in_order() -> None:

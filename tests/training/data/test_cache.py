@@ -10,9 +10,19 @@ import pytest
 
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.recordings.files import write_recording
-from spikesight.models.contract import Contract
+from spikesight.models.classifier import InputPipeline
+from spikesight.models.contract import Card, Contract
 from spikesight.training.config import TrainConfig
-from spikesight.training.data.cache import bin_items, cached, contract_key, join, noisy, sample_shape, shown_images
+from spikesight.training.data.cache import (
+    bin_items,
+    binned,
+    cached,
+    contract_key,
+    join,
+    noisy,
+    sample_shape,
+    shown_images,
+)
 from spikesight.training.data.sets import Frames, Item
 from tests.support.inputs.samples import random_events
 
@@ -57,11 +67,25 @@ def test_whatever_changes_the_frames_is_in_the_key() -> None:
     assert contract_key(CONTRACT) == [3, 1000, 8, 9, "binary", 0], "what earlier versions kept is found"
     changes = {
         "steps": 4, "bin_us": 2000, "height": 9, "width": 8, "encoding": "count", "filter_us": 10, "frame": "object",
-        "window": "drawing",
+        "window": "drawing", "pooled": True,
     }  # fmt: skip
     keys = [contract_key(replace(CONTRACT, **{name: value})) for name, value in changes.items()]
     assert len({str(key) for key in (contract_key(CONTRACT), *keys)}) == len(changes) + 1
     assert sample_shape(CONTRACT) == (3, 2, 8, 9)
+
+
+def test_a_finer_sensors_events_are_summed_in_training_as_before_the_model() -> None:
+    sensor, pooled = SensorSize(36, 32), replace(CONTRACT, pooled=True, sensor_width=36, sensor_height=32)
+    events = random_events(4000, sensor)
+    stream = list(InputPipeline(Card(pooled, ("a", "b")), sensor).stream(np.array_split(events, 7)))
+    made = binned(events, sensor, stream[0].start_us, pooled)
+    np.testing.assert_array_equal(made, [given.x for given in stream[:3]])
+    plain = binned(events, sensor, stream[0].start_us, replace(pooled, pooled=False))
+    assert 0 < made.sum() < plain.sum() / 2
+    small = SensorSize(17, 15)  # not twice as fine: as it is
+    events = random_events(500, small)
+    kept = binned(events, small, 0, pooled)
+    np.testing.assert_array_equal(kept, binned(events, small, 0, replace(pooled, pooled=False)))
 
 
 def test_copies_windows_noise_and_changed_files_are_kept_apart(tmp_path: Path) -> None:

@@ -22,7 +22,15 @@ from spikesight.training.config import TrainConfig
 from spikesight.training.data import Data, Frames, bin_items, load_data, read_item
 from spikesight.training.run import novelty
 from spikesight.training.run.fit import fit
-from spikesight.training.run.novelty import calibration_error, forwarder, run_windows, training_parts, validation_parts
+from spikesight.training.run.novelty import (
+    calibration_error,
+    forwarder,
+    profile_of,
+    run_windows,
+    training_parts,
+    unlike_start,
+    validation_parts,
+)
 from spikesight.training.run.novelty_bins import rebinned, with_bins
 from spikesight.training.step.batches import evaluation_input
 from tests.support.inputs.data_sets import small_config, write_nmnist
@@ -47,6 +55,19 @@ def test_recordings_of_the_validation_are_known_at_every_bin(finished: tuple[Dat
     assert (np.array(known, float) >= KEPT).mean() > 0.9
     nothing = classifier.predict_events(empty_events(), SensorSize(34, 34))
     assert (nothing[-1].label, nothing[-1].known) == ("nothing", 0.0)
+
+
+def test_the_card_tells_what_was_learnt_from_and_other_cameras_by_it(finished: tuple[Data, Path]) -> None:
+    data, model = finished
+    network, card = load(model)
+    assert card.profile == profile_of(data)
+    assert card.profile is not None
+    few = tuple(rate / 7 for rate in card.profile.rate)
+    save(model.parent / "fewer", network, replace(card, profile=replace(card.profile, rate=few)))
+    for start, word in (("model", None), ("fewer", "times the events")):
+        says = unlike_start(replace(data, config=replace(data.config, init_from=str(model.parent / start))))
+        assert (says is None) if word is None else (says is not None and word in says)
+    assert unlike_start(data) is None, "from random weights"
 
 
 def test_a_model_of_one_bin_is_left_as_it_is(finished: tuple[Data, Path]) -> None:

@@ -92,6 +92,7 @@ export class Single extends OneStream {
     this.trace.push(message);
     this.promised.push(message);
     this.recording.prediction(message, this.answer.labels);
+    if (message.camera && message.camera !== this.latest?.camera) notice("Another camera.", message.camera);
     this.latest = message;
     this.latestMs = performance.now();
   }

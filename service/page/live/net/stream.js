@@ -12,7 +12,8 @@ export const KIND = Object.freeze({ image: 0, t64: 1 });
  *   index: number, probabilities: number[], confidence: number, known: number | null, committed: string | null,
  *   set: string[] | null, risk: number | null, shifted: boolean | null, steady: string, n_events: number, spikes: number, layer_spikes: number[],
  *   synops: number, total_spikes: number, total_synops: number, raster: string, queue_ms: number, step_ms: number,
- *   dropped: number, reset: boolean, logits?: number[], window?: [number, number, number] | null }} Prediction
+ *   dropped: number, reset: boolean, logits?: number[], window?: [number, number, number] | null,
+ *   camera?: string | null }} Prediction
  * @typedef {{ type: "ack" | "error", seq: number, t?: number, dropped?: number, error?: string }} Ack
  * @typedef {{ seq: number, step: number, width: number, height: number, n: number, pairs: Uint16Array }} Picture
  *   of the latest n events: pairs of x and y, the polarity in y's top bit
