@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 QUIET = 0.05  # of the middle rate: a window below is a still scene, of which nothing follows
+FEWEST = 30  # windows that tell how much a camera's differ
 ENOUGH = 3  # windows by which a stream is judged
 QUANTILES = (0.01, 0.5, 0.99)
 
@@ -49,10 +50,10 @@ class Profile:
 
     @classmethod
     def of(cls, windows: list[Window]) -> "Profile | None":
-        """Of all windows that are no still scene; None where there is none."""
+        """Of all windows that are no still scene; None of fewer than FEWEST."""
         rate = np.array([window.rate for window in windows])
         kept = rate > QUIET * np.median(rate) if len(rate) else rate > 0
-        if not kept.any():
+        if np.count_nonzero(kept) < FEWEST:
             return None
         low_to_high = np.quantile(np.array(windows)[kept], QUANTILES, axis=0).T
         return cls(*(tuple(round(float(v), 5) for v in row) for row in low_to_high))

@@ -23,8 +23,8 @@ def test_what_is_learnt_is_said_and_a_model(things: str, tmp_path: Path, capsys:
     assert (found["labels"], found["examples"], found["count"]) == (["cup", "phone"], {"cup": 5, "phone": 5}, 10)
     assert [row["count"] for row in found["baselines"]] == [10, 10]
     assert spikesight.load(tmp_path / "few").labels == ("cup", "phone")
-    assert spikesight.load(tmp_path / "few").classifier.card.profile is not None
     assert main([*words, "--to", str(tmp_path / "all"), "--window-ms", "100"]) == 0
+    assert spikesight.load(tmp_path / "all").classifier.card.profile is not None
     out = capsys.readouterr().out
     assert "examples: 24 of cup, 24 of phone" in out
     assert "held out" in out

@@ -47,8 +47,9 @@ def test_a_window_is_measured_by_its_events() -> None:
 def test_still_scenes_tell_nothing_of_a_camera() -> None:
     still = measure(np.zeros((2, 2, 10, 10)), STEP_US)
     assert Profile.of([*many(), *[still] * 100]) == profile()
-    assert Profile.of([still]) is None
+    assert Profile.of([still] * 100) is None
     assert Profile.of([]) is None
+    assert Profile.of(many()[:20]) is None, "which tell no percentiles"
 
 
 def test_fresh_windows_of_the_same_camera_are_let_pass() -> None:
