@@ -78,8 +78,8 @@ def in_crop(window: Window, config: TrainConfig) -> Window:
     """The window as it is cropped, as the settings say: "object", a square around what moves, or "none", all of the
     sensor; else as suits it, where the settings can have that.
     """
-    whole = config.window or config.encoding not in ("", "binary") or config.emulated
-    crop = config.crop or ("none" if whole or config.pooled else window.crop)
+    whole = config.window or config.pooled or config.encoding not in ("", "binary") or config.emulated
+    crop = config.crop or ("none" if whole else window.crop)
     size = {"height": CROP_SIDE, "width": CROP_SIDE} if crop == "object" else {}
     return replace(window, crop=crop, **size)
 
