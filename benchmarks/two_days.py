@@ -131,7 +131,8 @@ def main() -> None:
                     flat.mkdir(exist_ok=True)
                     for take in range(1, keep + 1):
                         for file in there.glob(f"*-{take}.raw"):
-                            (flat / file.name).exists() or (flat / file.name).symlink_to(file.resolve())
+                            if not (flat / file.name).exists():
+                                (flat / file.name).symlink_to(file.resolve())
                     row = f"{name}, {keep} recordings a thing"
                     measured(root, row, flat, back, None if args.teach else args.flags.split())
     report.write("two_days", args.json)
