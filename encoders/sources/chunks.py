@@ -63,7 +63,7 @@ def open_source(text: str, *, loop: bool = False) -> Source:
         return Source(text, _again(events) if loop else _packets(events), live=False, sensor=sensor)
     if text.partition(":")[0].partition("?")[0] in kinds():
         camera = open_camera(text)
-        known = camera.settings
+        known = getattr(camera, "settings", {})
         return Source(text, _live(camera), live=True, sensor=camera.size, close=camera.close, settings=known)
     raise SourceError(
         f"no source {text!r}: give a webcam's number, a video, a recording, a live source such as udp://host:port, "

@@ -201,7 +201,7 @@ def c_answers(program: Path, kind: str, words: bytes, sensor: SensorSize) -> lis
 
 def calibrated(network: nn.Module, contract: Contract) -> Card:
     """A card by which some input is unknown, some nothing, and some is committed to."""
-    largest = [[np.linspace(0.1, 1.2 + 0.1 * k + 0.2 * window, 99) for k in range(3)] for window in range(2)]
+    largest = [[0.8 * np.linspace(0.1, 1.2 + 0.1 * k + 0.2 * window, 99) for k in range(3)] for window in range(2)]
     temperature = np.linspace(1.5, 0.5, contract.steps)
     trials = Trials(temperature, np.array(largest).reshape(2, -1), np.full(3, 99), np.zeros((2, 0)))
     known = NoveltyDetector.from_state(some_known(network, contract).state())
