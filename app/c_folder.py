@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from copy import deepcopy
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,7 +21,7 @@ from spikesight.models.classifier.inputs import sensor_of
 from spikesight.models.contract import Card, Contract
 from spikesight.models.engine.engine import Engine, can_run
 from spikesight.models.export.c_source import as_bytes, write_source
-from spikesight.models.export.parity import PARITY_STEPS, TOLERANCE, ExportError, example_inputs
+from spikesight.models.export.parity import PARITY_STEPS, TOLERANCE, ExportError, example_inputs, new_folder
 from spikesight.models.native.build import build
 from spikesight.models.networks.folding import fold, norm_line
 
@@ -107,12 +106,7 @@ def export_c(network: nn.Module, card: Card, name: str, folder: Path, *, int8: b
     With rounded weights a neuron may come within rounding of its threshold and fire on one side alone, which some steps
     then show: half of them may differ. Raises ExportError; nothing is written then.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ExportError(f"{folder} exists and is not an empty folder")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".c-") as temporary:
-        partial = Path(temporary) / "c"
-        partial.mkdir(mode=0o755)
+    with new_folder(folder) as partial:
         write_source(partial, network, card, name, front(card.contract), int8=int8)
         said = "not compared with the network, for there is no C compiler here"
         if compiler := c_compiler():
@@ -127,7 +121,4 @@ def export_c(network: nn.Module, card: Card, name: str, folder: Path, *, int8: b
                 raise ExportError(f"not exported: the logits of the C program differ in {len(gaps) - same} steps")
             of = "the network with weights so rounded" if int8 else "the network"
             said = f"the logits of {same} of {len(gaps)} steps are those of {of}"
-        if folder.exists():
-            folder.rmdir()
-        os.replace(partial, folder)  # noqa: PTH105
     return said

@@ -7,10 +7,8 @@ of this installation's one, and the sample recordings that the network has label
 import hashlib
 import json
 import lzma
-import os
 import re
 import shutil
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,7 @@ from spikesight.encoders.events import SensorSize
 from spikesight.encoders.sources import samples as shipped_samples
 from spikesight.models.contract import Card
 from spikesight.models.export.formats import export
-from spikesight.models.export.parity import ExportError, Parity, start_state
+from spikesight.models.export.parity import ExportError, Parity, new_folder, start_state
 from spikesight.models.networks.metering import RASTER_ROWS_A_LAYER
 from spikesight.models.neurons.layers import Neuron
 from spikesight.models.neurons.state import State
@@ -47,18 +45,10 @@ def write_folder(folder: Path | str, network: nn.Module, card: Card, name: str) 
     folder = Path(folder)
     if card.contract.kind != "events":
         raise ExportError("the browser version emulates an event camera, so it needs a model that takes events")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ExportError(f"{folder} exists and is not an empty folder")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".web-") as temporary:
-        partial = Path(temporary) / "web"
-        partial.mkdir(mode=0o755)
+    with new_folder(folder) as partial:
         parity = export(network, card, "onnx", partial / "model.onnx")
         copy_page(partial)
         write_facts(partial, network, card, name)
-        if folder.exists():
-            folder.rmdir()
-        os.replace(partial, folder)  # noqa: PTH105
     return parity
 
 

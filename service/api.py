@@ -48,7 +48,7 @@ DESCRIPTION = """Spiking classifiers for event cameras, recordings and images.
 Every refusal is `{"error": "one sentence"}`. Live streams: WebSocket `/v1/stream`, see docs/service/http.md."""
 
 DEFAULTS = Options()
-ERROR_RATE = (
+ERROR_RATE_HELP = (
     "stop once committed; of all recordings like the calibration's at most this share is committed to and wrong"
 )
 
@@ -188,7 +188,7 @@ def v1(runtime: Runtime, cameras: Cameras, sessions: TeachingSessions) -> APIRou
         logits: Annotated[bool, Query(description="add the logits")] = False,
         steps: Annotated[bool, Query(description="add the answer after every step")] = False,
         confidence: Annotated[float | None, Query(gt=0, lt=1, description="stop once this sure")] = None,
-        error_rate: Annotated[float | None, Query(gt=0, lt=1, description=ERROR_RATE)] = None,
+        error_rate: Annotated[float | None, Query(gt=0, lt=1, description=ERROR_RATE_HELP)] = None,
         raw: Annotated[bool, Query(description="recordings as they are: no noise filter, no window")] = False,
         bin_ms: Annotated[float | None, Query(gt=0, le=1000, description="length of a step")] = None,
         name: Annotated[str, Query(description="the file's name, for raw bodies of N-MNIST .bin", max_length=255)] = "",

@@ -137,8 +137,7 @@ def run(args: argparse.Namespace) -> int:
     from spikesight.training.run.conformal import held_out
     from spikesight.training.run.readings import read_set
 
-    classifier = Classifier.load(find(args.model))
-    classifier = classifier.at(args.bin_ms)
+    classifier = Classifier.load(find(args.model)).at(args.bin_ms)
     readings = read_set(classifier, args.data, args.root, args.layout)
     found = assess(readings)
     if tables := held_out(classifier, readings.sources):

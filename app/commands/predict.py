@@ -119,8 +119,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("no model is shipped with this installation: name a checkpoint folder with --model")
     if args.error_rate is not None and not 0 < args.error_rate < 1:
         raise ValueError("--error-rate must lie between 0 and 1, for example 0.05")
-    classifier = Classifier.load(find(wanted))
-    classifier = classifier.at(args.bin_ms)
+    classifier = Classifier.load(find(wanted)).at(args.bin_ms)
     failed = False
     for path in map(Path, args.files):
         try:

@@ -59,8 +59,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Watch until the source ends or somebody quits."""
     source = open_source(args.source, loop=not args.no_window)
-    classifier = Classifier.load(find(args.model or default_model(args.source)))
-    classifier = classifier.at(args.bin_ms)
+    classifier = Classifier.load(find(args.model or default_model(args.source))).at(args.bin_ms)
     sinks = Deliveries()
     sinks.start(open_deliveries(args.to))
     report = Report(sinks.post, source.name, every_step=args.every_step)

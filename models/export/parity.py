@@ -1,8 +1,12 @@
 """Whether what a file holds behaves as the network does: 50 steps side by side, each with its own carried state."""
 
-from collections.abc import Callable
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -120,3 +124,18 @@ def joined(mask: Tensor, left: State, right: State) -> State:
     if not mask.any():
         return right
     return {key: torch.where(mask.view(-1, *[1] * (value.ndim - 1)), left[key], value) for key, value in right.items()}
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A folder to write into that becomes `folder`, which is new or empty, once all is well. Raises ExportError."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ExportError(f"{folder} exists and is not an empty folder")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".export-") as temporary:
+        partial = Path(temporary) / "new"
+        partial.mkdir(mode=0o755)
+        yield partial
+        if folder.exists():
+            folder.rmdir()
+        os.replace(partial, folder)  # noqa: PTH105
