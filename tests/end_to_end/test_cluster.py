@@ -67,11 +67,12 @@ class Load:
         self.expected = [p.logits for p in tiny().predict_events(self.events, SENSOR)][:-1]
         self.label = served.client.predict(picture()).label
         self.images, self.streams, self.frames = list[object](), list[object](), list[object]()
+        self.half_way = list[int]()  # streams that have begun, and wait for the death
         work = [self.ask] * 4 + [self.send] * 6 + [self.show] * 2
         self.threads = [threading.Thread(target=one) for one in work]
         for thread in self.threads:
             thread.start()
-        until(lambda: len(self.images) >= 20)
+        until(lambda: len(self.images) >= 20 and len(self.half_way) == 6)
 
     def ask(self) -> None:
         after = 0
@@ -88,6 +89,7 @@ class Load:
                 for n, part in enumerate(np.array_split(self.events, 200)):
                     stream.send_events(part)
                     if n == 100:
+                        self.half_way.append(n)
                         assert self.killed.wait(PATIENCE_S)
                     time.sleep(0.01)
                 got = predictions(stream, len(self.expected))
