@@ -92,12 +92,30 @@ def front(contract: Contract) -> dict[str, float]:
         raise ExportError("not exported: a drawing on a large sensor is not followed in C")
     if contract.pooled:
         raise ExportError("not exported: a finer sensor's events are not summed in C")
-    grid, crop = (contract.height, contract.width), dict[str, float]()
-    if contract.frame == "object":
-        binner = TrackingBinner(sensor_of(contract), grid, contract.bin_us, contract.steps, contract.shown_bins)
-        grid, crop = binner.fine, {"kept": binner.keep, "share": binner.share}
-    more = {"ceiling": CEILINGS[contract.encoding], "filter_from_hz": DRAWING_HZ if drawing else FROM_HZ}
+    grid, crop = (contract.height, contract.width), following(contract)
+    if crop:
+        grid = following_binner(contract).fine
+    more = {"ceiling": CEILINGS[contract.encoding], "filter_from_hz": gate_from_hz(contract)}
     return {**more, "follows": int(bool(crop)), "grid_height": grid[0], "grid_width": grid[1], **crop}
+
+
+def gate_from_hz(contract: Contract) -> float:
+    """The rate of lone events a pixel from which noise is filtered, before a sensor without a window."""
+    return DRAWING_HZ if contract.window == "drawing" else FROM_HZ
+
+
+def following_binner(contract: Contract) -> TrackingBinner:
+    """What crops the steps of a network that takes aligned events."""
+    size = contract.height, contract.width
+    return TrackingBinner(sensor_of(contract), size, contract.bin_us, contract.steps, contract.shown_bins)
+
+
+def following(contract: Contract) -> dict[str, float]:
+    """How it remembers what moved, by name; empty for networks that take the sensor as it is."""
+    if contract.frame != "object":
+        return {}
+    binner = following_binner(contract)
+    return {"kept": binner.keep, "share": binner.share}
 
 
 def export_c(network: nn.Module, card: Card, name: str, folder: Path, *, int8: bool = False) -> str:

@@ -15,8 +15,8 @@ onnx and torch hold one step: inputs x and the membranes (state.NAME, zeros befo
 and the membranes after it (after.NAME); with --window T, that many steps at once. nir is a graph in the neuromorphic
 intermediate representation. c is a folder of C99 without a dependency, from events to labels, for a Raspberry Pi or a
 microcontroller. --web writes a folder that classifies in the browser, with no server but a static one.
-Before anything appears it is read again and runs 50 steps beside the network, carrying its own membranes; where the two
-differ, nothing is written. All but c needs the extra: pip install 'spikesight[export]'.
+Before a file appears it is read again and runs 50 steps beside the network, carrying its own membranes; where the two
+differ, nothing is written. onnx, torch and nir need the extra: pip install 'spikesight[export]'.
 """
 
 
@@ -27,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--out", type=Path, help="the file, or for c the new folder (default: the model's name, in this folder)")
     add("--int8", action="store_true", help="c: weights of eight bits, by channel, in a quarter of the memory")
     add("--window", type=int, help="onnx, torch: a form of that many steps at once instead of one step")
-    length = "onnx, torch: steps of that length, in the model's range; any: a further input, span, says it"
+    length = "steps of that length, in the model's range; any (onnx, torch): a further input, span, says it"
     add("--bin-ms", type=bin_ms, metavar="B|any", help=length)
     add("--web", type=Path, metavar="DIR", help="write a new folder with a page and all it needs instead of one file")
 
@@ -45,24 +45,25 @@ def bin_ms(text: str) -> float | str:
 def run(args: argparse.Namespace) -> int:
     if args.window is not None and not 1 <= args.window <= 1000:
         raise ValueError("--window must lie in 1 to 1000")
-    others = args.window, args.out, args.bin_ms
-    if args.web is not None and (any(one is not None for one in others) or args.format != "onnx"):
-        raise ValueError("--web goes without --format, --out, --window and --bin-ms: it holds one step in ONNX")
+    others = args.window is not None or args.out is not None or args.bin_ms == "any"
+    if args.web is not None and (others or args.format != "onnx"):
+        raise ValueError("--web goes without --format, --out, --window and --bin-ms any: it takes one step at a time")
     if args.int8 and (args.format != "c" or args.web is not None):
         raise ValueError("--int8 is for --format c")
     folder = find(args.checkpoint)
     network, card = load(folder)
     name = name_of(folder)
-    if args.web is not None:
-        from spikesight.app.standalone import write_folder
-
-        print(summary(args.web, write_folder(args.web, network, card, name)))
-        print(f"try it: python -m http.server --directory {args.web} 8080, then open http://localhost:8080")
-        return 0
     if isinstance(args.bin_ms, float):
         card = card.at(args.bin_ms)
         if card.contract.span < 1:
             network = at_pace(network, card.contract.span)
+    if args.web is not None:
+        from spikesight.app.standalone import write_folder
+
+        write_folder(args.web, network, card, name)
+        print(f"{args.web}: {size_of(args.web):.1f} MB")
+        print(f"try it: python -m http.server --directory {args.web} 8080, then open http://localhost:8080")
+        return 0
     if args.format == "c":
         if args.window is not None or args.bin_ms == "any":
             raise ValueError("a folder of C takes one step at a time, at one bin: leave --window and --bin-ms any away")
@@ -79,9 +80,13 @@ def run(args: argparse.Namespace) -> int:
 
 def summary(path: Path, parity: Parity) -> str:
     """What was written and what its comparison saw."""
-    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-    size = sum(file.stat().st_size for file in files) / 1e6
     return (
-        f"{path}: {size:.1f} MB; over {parity.steps} steps the logits differ by at most {parity.logits:.1e}, "
+        f"{path}: {size_of(path):.1f} MB; over {parity.steps} steps the logits differ by at most {parity.logits:.1e}, "
         f"{parity.ties} of {parity.membranes} membranes by a threshold tie"
     )
+
+
+def size_of(path: Path) -> float:
+    """Of a file, or of all in a folder, MB."""
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return sum(file.stat().st_size for file in files) / 1e6

@@ -77,10 +77,15 @@ def why_not(network: nn.Module) -> str:
         return f"SPIKESIGHT_PRECISION={chosen}: known are {', '.join(PRECISIONS)}"
     if not all(p.device.type == "cpu" and p.dtype == torch.float32 for p in network.parameters()):
         return "its weights are not float32 on the CPU"
+    return why_no_plan(network)
+
+
+def why_no_plan(network: nn.Module) -> str:
+    """Why the engine has no plan for this network, on any machine, for a person; empty where it has."""
     if isinstance(network, ConvertedNetwork):
         return unplanned(network)
     if isinstance(network, TaughtNetwork):
-        return why_not(network.backbone)
+        return why_no_plan(network.backbone)
     if not isinstance(network, SpikingResNet):
         return f"{type(network).__name__} is no network that the engine knows"
     if network.config.neuron.kind not in KINDS:

@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -11,20 +12,22 @@ import pytest
 from spikesight.app import standalone
 from spikesight.app.cli import main
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel, log_levels
+from spikesight.encoders.events import SensorSize
+from spikesight.encoders.roi.frame_tracker import PIXELS
 from spikesight.encoders.sources import samples
 from spikesight.models.checkpoint import save
-from spikesight.models.contract import Card
+from spikesight.models.contract import Card, Contract
 from spikesight.models.export.parity import ExportError
-from tests.support.exporting import CARD, CONFIG, require_onnx
-from tests.support.models import lively, some_known
+from spikesight.models.native.wasm import ENGINE, compile_wasm, compiler, made_of, said_of
+from tests.support.exporting import CARD, CONFIG
+from tests.support.models import ann, lively, some_known
 
-DIGITS = Card(replace(CARD.contract, height=34, width=34), ("0", "1", "3"))
+DIGITS = Card(replace(CARD.contract, height=34, width=34, window="drawing"), ("0", "1", "3"))
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder written by the command."""
-    require_onnx()
     place = tmp_path_factory.mktemp("web")
     network = lively(CONFIG)
     save(place / "model", network, replace(DIGITS, novelty=some_known(network, DIGITS.contract)))
@@ -37,9 +40,8 @@ def test_all_that_the_page_asks_for_is_there(folder: Path) -> None:
     for path in (*folder.rglob("*.js"), folder / "index.html"):
         wanted = re.findall(r'from "(\.[^"]+)"|(?:src|href)="([^":]+)"', path.read_text())
         for name in filter(None, (name for pair in wanted for name in pair)):
-            assert path.name == "ort.js" or name[0] == "#" or (path.parent / name).is_file(), f"{path.name}: {name}"
-    assert "MIT" in (folder / "LICENSE-onnxruntime.txt").read_text()
-    assert (folder / "offline" / "vendor" / "ort.wasm").read_bytes()[:4] == b"\0asm"
+            assert name[0] == "#" or (path.parent / name).is_file(), f"{path.name}: {name}"
+    assert (folder / "engine.wasm").read_bytes()[:4] == b"\0asm"
 
 
 def test_nothing_but_own_scripts_may_run(folder: Path) -> None:
@@ -58,20 +60,42 @@ def test_facts_of_the_network(folder: Path) -> None:
     assert len(known["lines"]["kept"]) == facts["contract"]["steps"]
     assert {sample["name"] for sample in facts["samples"]} == {"digit-0", "digit-3"}
     assert (folder / "samples" / "digit-3.t64").read_bytes() == samples.t64_of("digit-3")
-    assert facts["pixels"]["levels"] == log_levels(PixelModel().linear_below).tolist()
+    assert (facts["pixels"]["width"], facts["pixels"]["silentUs"]) == (34, PIXELS.refractory_us)
 
 
-def test_pixels_are_those_of_the_emulator(folder: Path) -> None:
-    on, off, start = np.fromfile(folder / "pixels.f32", "<f4").reshape(3, 240, 320)
-    emulator = Emulator(standalone.FRAME)
-    emulator.push(np.zeros((240, 320), np.uint8), 0)
+@pytest.mark.parametrize(
+    ("size", "pixels"), [(standalone.FRAME, PixelModel()), (SensorSize(34, 26), PIXELS)], ids=["frames", "a window"]
+)
+def test_pixels_are_those_of_the_emulator(size: SensorSize, pixels: PixelModel, tmp_path: Path) -> None:
+    numbers = standalone.write_pixels(tmp_path, pixels, size)
+    assert numbers["levels"] == log_levels(pixels.linear_below).tolist()
+    shape = size.height, size.width
+    on, off, start = np.fromfile(tmp_path / "pixels.f32", "<f4").reshape(3, *shape)
+    emulator = Emulator(size, pixels)
+    emulator.push(np.zeros(shape, np.uint8), 0)
     assert emulator.state is not None
     assert np.array_equal(emulator.state.reference, start)  # ln I of black is 0
     assert np.array_equal(emulator._on, on)
     assert np.array_equal(emulator._off, off)
 
 
-def test_a_damaged_runtime_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(standalone.RUNTIME, "ort.wasm", "0" * 64)
-    with pytest.raises(ExportError, match=r"ort\.wasm .* is damaged"):
-        standalone.copy_page(tmp_path)
+def test_the_module_is_what_the_sources_give(tmp_path: Path) -> None:
+    """After a change of the kernels: python -m spikesight.models.native.wasm (pip install ziglang)."""
+    sources, made_by = said_of(ENGINE.read_bytes()).split(" ", 1)
+    assert sources == made_of()
+    if find_spec("ziglang") is None or made_by != compiler():
+        pytest.skip(f"not compiled anew: {made_by} is not here")
+    compile_wasm(tmp_path / "engine.wasm")
+    assert (tmp_path / "engine.wasm").read_bytes() == ENGINE.read_bytes()
+
+
+def test_what_the_engine_does_not_run_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    images = replace(CARD, contract=Contract("image", 2, 17, 13, 4, "direct"))
+    for network, card, words in (
+        (lively(CONFIG), images, "takes events"),
+        (ann(channels=2), CARD, "neurons of kind 'relu'"),
+        (lively(replace(CONFIG, spiking_readout=True)), CARD, "its logits are spikes"),
+    ):
+        with pytest.raises(ExportError, match=words):
+            standalone.write_folder(tmp_path / "site", network, card, "m")
+    assert not list(tmp_path.iterdir())

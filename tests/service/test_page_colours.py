@@ -9,11 +9,7 @@ from spikesight.service.page.colours import COLOURS
 from spikesight.service.page.routes import PAGE
 
 SHEET = PAGE / "shared" / "colours.css"
-FILES = [
-    path
-    for path in PAGE.rglob("*")
-    if path.suffix in {".css", ".js", ".html"} and "vendor" not in path.parts and path != SHEET
-]
+FILES = [path for path in PAGE.rglob("*") if path.suffix in {".css", ".js", ".html"} and path != SHEET]
 
 
 def test_every_colour_that_is_asked_for_is_there() -> None:

@@ -1,4 +1,4 @@
-// Vectors of the widest kind the compiler was told about: 16 floats with AVX-512, 8 with AVX2, else 4 (SSE2, NEON).
+// Vectors of the widest kind the compiler was told about: 16 floats with AVX-512, 8 with AVX2, else 4 (SSE2, NEON, WebAssembly).
 // Built with -ffp-contract=off, so a multiply-add is fused only where `fma_` says so: sums come out the same in every
 // kernel that adds the same numbers in the same order.
 #pragma once
@@ -46,13 +46,28 @@ static inline Floats all(float x) {  // one instruction: x + 0 would be an addit
 #endif
 }
 
-static inline Floats fma_(Floats a, Floats b, Floats c) {
+#if defined(__wasm__)
+typedef double Doubles __attribute__((vector_size(LANES * 8)));
+typedef int64_t Longs __attribute__((vector_size(LANES * 8)));
+static inline Doubles doubles(Floats v) { return __builtin_convertvector(v, Doubles); }
+#endif
+
+static inline Floats fma_(Floats a, Floats b, Floats c) {  // rounded once, but by processors without such an instruction
 #if defined(__AVX512F__)
     return (Floats)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
 #elif defined(__AVX2__)
     return (Floats)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
 #elif defined(__aarch64__)
     return (Floats)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+#elif defined(__wasm__)
+    // In doubles the product is exact. Their sum is rounded to an odd last bit where something was lost, so that
+    // rounding it again, to floats, is as if it were done once (Boldo and Melquiond 2008).
+    const Doubles product = doubles(a) * doubles(b), other = doubles(c), sum = product + other, part = sum - product;
+    const Doubles lost = (product - (sum - part)) + (other - part);
+    Longs bits = (Longs)sum;
+    const Longs even = ((lost > 0) | (lost < 0)) & -(~bits & 1);
+    bits += even & (((bits ^ (Longs)lost) >> 63) | 1);  // away from zero where sum and loss have one sign
+    return __builtin_convertvector((Doubles)bits, Floats);
 #else
     return a * b + c;
 #endif

@@ -8,6 +8,28 @@
 // Between the rounds of a call workers look out for the next one for as long as falling asleep and being woken takes;
 // then, and after the call, they sleep. In a process that was forked there are none: its first call makes its own.
 #pragma once
+#if defined(__wasm__)  // a page has one thread, and no use for a clock
+#include <cstdint>
+#include <ctime>
+
+namespace spikesight {
+
+inline int64_t nanoseconds() { return 0; }
+template <typename Condition>
+bool soon(int64_t, const Condition& condition) { return condition(); }
+
+struct Crew {
+    static constexpr int64_t threads = 1;
+    explicit Crew(int64_t, int64_t = 0) {}
+    template <typename Work>
+    void share(int64_t jobs, const Work& work) const {
+        for (int64_t i = 0; i < jobs; ++i) work(0, i);
+    }
+    int64_t spent() const { return 0; }
+};
+
+}  // namespace spikesight
+#else
 #include <fenv.h>
 #include <pthread.h>
 #include <signal.h>
@@ -165,3 +187,4 @@ void share(int64_t jobs, int64_t shares, const Work& work) {
 }
 
 }  // namespace spikesight
+#endif

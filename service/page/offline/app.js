@@ -12,44 +12,45 @@ import { Player } from "../shared/sources/player.js";
 import { Raster, Trace } from "../shared/pictures/plots.js";
 import { CalmPicture } from "../shared/pictures/safety.js";
 import { taskOf, titleOf } from "../shared/tasks.js";
+import { RoiBox } from "../shared/pictures/roi.js";
 import { thumbnail } from "../shared/pictures/thumbnail.js";
 import { Video } from "../shared/sources/video.js";
 import { Emulator, luma } from "./emulator.js";
 import { picture, StreamBinner, t64Events } from "./events.js";
 import { loadFacts, Network } from "./network.js";
 import { Still } from "./sources.js";
+import { FrameTracker } from "./window.js";
 
 const PLAY_EVERY_MS = 25, PAINT_EVERY_MS = 30;
 const SLOW = 0.25; // recordings are short: a quarter of their speed
 const MOST_BEHIND_US = 1_000_000; // bins older than this are left out where the machine cannot keep up
 
-const state = { source: "none", visit: 0, busy: false, latest: null, stepMs: 0, steps: 0 };
+const state = { source: "none", latest: null, stepMs: 0, steps: 0 };
 const camera = new Camera();
 const video = new Video();
 const still = new Still();
 const preview = new CalmPicture($("preview"));
 const events = new EventView($("events"));
+const roi = new RoiBox();
 const answer = new Answer({ root: $("answer"), age: $("answer-age"), label: $("label"), confidence: $("confidence"), classes: $("classes"), live: $("live") });
 const raster = new Raster($("raster"), $("raster-layers"));
 const trace = new Trace($("trace"), $("trace-legend"), $("trace-what"));
 let facts, network, pixels;
-let emulator = null, binner = null, player = null, restart = false;
+let eye = null, binner = null, player = null, restart = false; // eye: frames to events
 
 // ---- the path of events
 
 /** Bins through the network, one after another; what is too old is left out, and membranes start anew behind it. */
-async function classify(bins) {
+function classify(bins) {
   const most = Math.max(1, Math.ceil(MOST_BEHIND_US / facts.contract.bin_us));
   if (bins.length > most) {
     bins = bins.slice(-most);
     bins[0].reset = true;
   }
-  const { visit } = state;
   for (const bin of bins) {
     const began = performance.now(), fresh = bin.reset || restart;
     restart = false;
-    const result = await network.run(bin.x, fresh);
-    if (state.visit !== visit) return; // another source by now
+    const result = network.run(bin.x, fresh);
     const took = performance.now() - began;
     state.stepMs = state.steps++ ? 0.9 * state.stepMs + 0.1 * took : took;
     raster.push(result.spikes, result.reset);
@@ -58,28 +59,25 @@ async function classify(bins) {
   }
 }
 
-/** Events to the view and the network; one packet at a time. */
-async function take(seen, { width, height }, bins) {
+/** Events to the view and the network. */
+function take(seen, { width, height }, bins) {
   events.add(picture(seen, width, height));
-  state.busy = true;
   try {
-    await classify(bins);
+    classify(bins);
   } catch (error) {
     stop();
     notice("The network stopped.", String(error.message ?? error));
-  } finally {
-    state.busy = false;
   }
 }
 
-/** A frame of the camera, a video or a picture; while the network is busy it is left out. */
-async function frame(canvas, captureMs) {
+/** A frame of the camera, a video or a picture. */
+function frame(canvas, captureMs) {
   preview.draw(canvas, captureMs);
-  if (state.busy) return;
   const { data } = canvas.getContext("2d").getImageData(0, 0, FRAME.width, FRAME.height);
   const tUs = Math.round(captureMs * 1000);
-  const seen = emulator.push(luma(data), tUs);
-  await take(seen, FRAME, [...binner.push(seen), ...binner.look(tUs)]);
+  const seen = eye.push(data, FRAME.width, FRAME.height, tUs);
+  roi.draw($("preview"), eye.window && Object.values(eye.window));
+  take(seen, eye.size, [...binner.push(seen), ...binner.look(tUs)]);
 }
 
 let playedMs = 0;
@@ -93,24 +91,33 @@ function play(nowMs) {
 
 setInterval(() => {
   const nowMs = performance.now();
-  if (player && !state.busy) play(nowMs);
+  if (player) play(nowMs);
   else if (!player) playedMs = nowMs;
 }, PLAY_EVERY_MS);
 
 // ---- sources
 
-function begin(source, title, note, { width, height } = FRAME) {
+/** What sees the frames: pixels of their size, or a window that follows the drawing. */
+function newEye() {
+  if (facts.tracker) return new FrameTracker(facts.tracker, pixels, network.engine);
+  const emulator = new Emulator(pixels);
+  return { size: FRAME, push: (data, width, height, tUs) => emulator.push(luma(data), tUs) };
+}
+
+function begin(source, title, note, sensor = null) {
+  eye = newEye();
+  roi.draw($("preview"), null);
+  const { width, height } = sensor ?? eye.size;
   state.source = document.body.dataset.source = source;
   state.latest = null;
   state.steps = 0;
-  state.visit++;
-  network?.begin();
+  network?.begin(sensor || !facts.tracker ? 0 : 1);
   $("source-title").textContent = title;
   $("source-note").textContent = note;
   $("facts").textContent = "";
   $("link").dataset.state = source === "none" ? "idle" : "live";
   $("link-text").textContent = source === "none" ? "ready" : "live";
-  $("guide").classList.toggle("shown", source === "camera" && facts.contract.width === facts.contract.height);
+  $("guide").classList.toggle("shown", source === "camera" && !facts.tracker && facts.contract.width === facts.contract.height);
   answer.clear();
   raster.clear();
   trace.setLabels(facts.labels, network.horizon, facts.contract.bin_us);
@@ -119,8 +126,7 @@ function begin(source, title, note, { width, height } = FRAME) {
   events.clear();
   events.resize(width, height);
   preview.resize(FRAME.width, FRAME.height);
-  binner = new StreamBinner(facts.contract, width, height);
-  emulator = new Emulator(pixels);
+  binner = new StreamBinner(facts, width, height);
 }
 
 function stop() {
@@ -136,7 +142,7 @@ async function startCamera() {
   hideNotice();
   try {
     await camera.start("", frame, () => { stop(); notice("The camera was disconnected.", "Plug it in and start again.", { label: "Start again", run: startCamera }); });
-    begin("camera", "Camera", facts.contract.width === facts.contract.height ? "the network sees the square" : "");
+    begin("camera", "Camera", !facts.tracker && facts.contract.width === facts.contract.height ? "the network sees the square" : "");
     $("stop").focus();
   } catch (error) {
     stop();
@@ -208,7 +214,7 @@ document.addEventListener("visibilitychange", () => document.hidden && state.sou
 async function load() {
   try {
     ({ facts, pixels } = await loadFacts());
-    network = await Network.load(facts, "model.onnx");
+    network = await Network.load(facts);
   } catch (error) {
     $("link").dataset.state = "refused";
     $("link-text").textContent = "not loaded";
@@ -218,7 +224,7 @@ async function load() {
   $("model").textContent = titleOf({ ...facts, origin: "direct" });
   $("model").title = facts.name;
   $("hint").textContent = taskOf(facts.labels).hint;
-  const neurons = facts.raster.map(({ rows }) => rows.length);
+  const neurons = facts.raster.map(({ rows }) => rows);
   raster.setLayers(facts.raster.map(({ name }) => name), neurons, facts.contract.bin_us);
   $("raster-pane").hidden = !neurons.length;
   $("start").disabled = $("file").disabled = false;

@@ -18,10 +18,16 @@ export function luma(rgba) {
 }
 
 export class Emulator {
-  /** pixels: {width, height, levels [256] log intensity by grey value, on, off, start [H W] of each pixel, leakHz}. */
-  constructor({ width, height, levels, on, off, start, leakHz }) {
-    Object.assign(this, { width, height, levels, on, off, start, leakHz });
+  /** pixels: {width, height, levels [256] log intensity by grey value, on, off, start [H W] of each pixel, leakHz}, and
+   * where they are so: cutoffHz, the photoreceptor's bandwidth; silentUs after an event. */
+  constructor({ width, height, levels, on, off, start, leakHz, cutoffHz = 0, silentUs = 0 }) {
+    Object.assign(this, { width, height, levels, on, off, start, leakHz, cutoffHz, silentUs });
     this.limit = 4 * width * height; // crossings of one frame; what is over comes with the next
+    this.forget();
+  }
+
+  /** The next frame is the first. */
+  forget() {
     this.tUs = null;
   }
 
@@ -38,18 +44,21 @@ export class Emulator {
   begin(grey, tUs) {
     this.last = Float32Array.from(grey, (value) => this.levels[value]);
     this.reference = this.last.map((level, i) => level + this.start[i]);
+    this.free = new Float64Array(grey.length).fill(-Infinity); // when each pixel's silence ends
     this.tUs = tUs;
     return emptyEvents();
   }
 
   crossings(grey, intervalUs) {
-    const { width, height, levels, on, off, reference, last, limit } = this;
-    const dt = f32(intervalUs), leak = f32(this.leakHz * (intervalUs * 1e-6));
+    const { width, height, levels, on, off, reference, last, free, limit, cutoffHz, silentUs } = this;
+    const seconds = intervalUs * 1e-6, dt = f32(intervalUs), leak = f32(this.leakHz * seconds);
+    const follows = f32(1 - Math.exp(-2 * Math.PI * cutoffHz * seconds)); // how far a pixel follows the light
     const offsets = [], words = [];
     let crossed = 0;
     for (let y = 0, at = 0; y < height; y++) {
       for (let x = 0; x < width; x++, at++) {
-        const before = last[at], level = levels[grey[at]], up = on[at], down = off[at];
+        const before = last[at], light = levels[grey[at]], up = on[at], down = off[at];
+        const level = cutoffHz ? f32(before + f32(follows * f32(light - before))) : light;
         last[at] = level;
         let r = leak > 0 ? f32(reference[at] - f32(leak * up)) : reference[at];
         const change = f32(level - before);
@@ -59,7 +68,10 @@ export class Emulator {
           crossed++;
           r = rising ? f32(r + up) : f32(r - down);
           const part = change === 0 ? 1 : Math.min(Math.max(f32(f32(r - before) / change), 0), 1);
-          offsets.push(Math.trunc(f32(part * dt)));
+          const offset = Math.trunc(f32(part * dt)), t = this.tUs + offset;
+          if (silentUs && t < free[at]) continue;
+          free[at] = t + silentUs;
+          offsets.push(offset);
           words.push(((x << 17) | (y << 1) | (rising ? 1 : 0)) >>> 0);
         }
         reference[at] = r;

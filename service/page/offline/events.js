@@ -1,10 +1,11 @@
 // Events of a recording's bytes, as the view takes them, and as closed bins for the network.
 
 import { T64_BYTES, t64Times } from "../shared/sources/t64.js";
+import { Crop } from "./crop.js";
 import { emptyEvents } from "./emulator.js";
+import { grid, NoiseGate, Pool, pools } from "./filters.js";
 
 const MOST_SHOWN = 4096;
-const LEAST = 2; // pixels along the side of a large one
 const CEILINGS = { binary: 1, count: 255 };
 
 /** At most MOST_SHOWN events, evenly thinned, as EventView.add takes them. */
@@ -31,58 +32,6 @@ export function t64Events(bytes) {
     events.p[i] = view.getUint8(i * T64_BYTES + 12);
   });
   return events;
-}
-
-/** Entry i is the target of sensor line i, or -1 outside the central `crop` lines. */
-function table(n, crop, target) {
-  const margin = Math.floor((n - crop) / 2);
-  return Int32Array.from({ length: n }, (_, i) => (i >= margin && i < margin + crop ? Math.floor(((i - margin) * target) / crop) : -1));
-}
-
-/** Where sensor columns and rows land in the network's plane: its middle, cut to the plane's aspect ratio. */
-export function grid(sensorWidth, sensorHeight, width, height) {
-  const wide = sensorWidth * height > sensorHeight * width;
-  const cropWidth = wide ? Math.max(1, Math.floor((sensorHeight * width) / height)) : sensorWidth;
-  const cropHeight = wide ? sensorHeight : Math.max(1, Math.floor((sensorWidth * height) / width));
-  return { columns: table(sensorWidth, cropWidth, width), rows: table(sensorHeight, cropHeight, height) };
-}
-
-/** encoders/preprocess/pool.py: the events of a large sensor as those of a small one, {width, height} each. */
-export class Pool {
-  constructor(sensor, { width, height }) {
-    const { columns, rows } = grid(sensor.width, sensor.height, width, height);
-    const across = counts(columns, width), down = counts(rows, height);
-    const area = Int32Array.from({ length: width * height }, (_, at) => across[at % width] * down[Math.floor(at / width)]);
-    Object.assign(this, { width, columns, rows, area, level: new Int32Array(area.length) });
-  }
-
-  /** The events of large pixels that a packet makes. */
-  push({ n, t, x, y, p }) {
-    const fired = emptyEvents(n);
-    let count = 0;
-    for (let i = 0; i < n; i++) {
-      const column = this.columns[x[i]] ?? -1, row = this.rows[y[i]] ?? -1;
-      if (column < 0 || row < 0) continue;
-      const at = row * this.width + column, step = p[i] ? 1 : -1;
-      this.level[at] += step;
-      if (this.level[at] * step < this.area[at]) continue;
-      this.level[at] = 0;
-      [fired.t[count], fired.x[count], fired.y[count], fired.p[count]] = [t[i], column, row, p[i]];
-      count++;
-    }
-    return { ...fired, n: count };
-  }
-}
-
-/** Whether a sensor's pixels are so much finer than those of another that they are summed. */
-export function pools(sensor, { width, height }) {
-  return Math.min(Math.floor(sensor.width / width), Math.floor(sensor.height / height)) >= LEAST;
-}
-
-function counts(targets, length) {
-  const lines = new Int32Array(length);
-  for (const target of targets) if (target >= 0) lines[target]++;
-  return lines;
 }
 
 /** encoders/events.py's Order: events that are late count at the newest time before them; far behind is a clock restart. */
@@ -113,16 +62,20 @@ class Order {
 }
 
 /** encoders/dvs.py's StreamBinner, event by event: bins follow each other from the first event, behind a pool where the
- * sensor is larger than the one that the model was trained on. */
+ * sensor is larger than the one that the model was trained on, else a filter where there is noise; each shows what came in
+ * the last bins, around the thing where the network wants it so. */
 export class StreamBinner {
-  /** contract: of the model; the sensor's size in pixels. */
-  constructor({ width, height, bin_us, encoding, ...trained }, sensorWidth, sensorHeight, gapUs = 1_000_000, backUs = 100_000) {
-    const sensor = { width: sensorWidth, height: sensorHeight };
-    const small = { width: trained.sensor_width, height: trained.sensor_height };
-    this.pool = pools(sensor, small) ? new Pool(sensor, small) : null;
+  /** facts: model.json; the sensor's size in pixels. */
+  constructor({ contract, front }, sensorWidth, sensorHeight, gapUs = 1_000_000, backUs = 100_000) {
+    const sensor = { width: sensorWidth, height: sensorHeight }, follows = contract.frame === "object";
+    const trained = contract.pooled ? contract : { width: contract.sensor_width, height: contract.sensor_height };
+    const pool = !follows && pools(sensor, trained) ? new Pool(sensor, trained) : null;
+    this.filter = pool ?? (contract.filter_us ? new NoiseGate(sensor, contract.filter_us, front.from_hz) : null);
     this.order = new Order(backUs);
-    const seen = this.pool ? small : sensor;
-    Object.assign(this, { width, height, binUs: bin_us, ceiling: CEILINGS[encoding], seen, gapUs, backUs });
+    this.crop = follows ? new Crop(contract, sensor, front) : null;
+    const seen = pool ? { width: trained.width, height: trained.height } : sensor, { width, height } = this.crop?.fine ?? contract;
+    Object.assign(this, { width, height, binUs: contract.bin_us, ceiling: CEILINGS[contract.encoding], seen, gapUs, backUs });
+    Object.assign(this, { shown: front.shown, since: new Uint16Array(2 * width * height).fill(front.shown) });
     Object.assign(this, grid(seen.width, seen.height, width, height));
     this.origin = null; // start of the open bin; null before the first event and while idle
     this.last = 0; // time of the newest event
@@ -131,17 +84,17 @@ export class StreamBinner {
   }
 
   blank() {
-    this.open = new Float32Array(2 * this.width * this.height);
+    this.open = new Uint8Array(2 * this.width * this.height);
     this.nOpen = 0;
   }
 
-  /** Bins {x Float32Array [2, H, W], startUs, endUs, nEvents, reset} that a packet closes. */
+  /** Bins {x Uint8Array [2, H, W], startUs, endUs, nEvents, reset} that a packet closes. */
   push(events) {
-    if (!this.pool) return this.take(events);
+    if (!this.filter) return this.take(events);
     const bins = [];
     for (const { piece, anew } of this.order.pieces(events)) {
       if (anew && this.origin !== null) this.stop(bins);
-      bins.push(...this.take(this.pool.push(piece)), ...this.tick(piece.t[piece.n - 1])); // time goes on
+      bins.push(...this.take(this.filter.push(piece)), ...this.tick(piece.t[piece.n - 1])); // time goes on
     }
     return bins;
   }
@@ -203,11 +156,22 @@ export class StreamBinner {
   }
 
   close(bins) {
-    const endUs = this.origin + this.binUs;
-    bins.push({ x: this.open, startUs: this.origin, endUs, nEvents: this.nOpen, reset: this.reset });
+    const endUs = this.origin + this.binUs, { reset, nOpen: nEvents } = this;
+    let x = this.seenLately();
+    if (this.crop) x = this.crop.around(x, reset);
+    bins.push({ x, startUs: this.origin, endUs, nEvents, reset });
     this.origin = endUs;
     this.reset = false;
     this.blank();
+  }
+
+  /** The closing bin with those before it that an input shows. */
+  seenLately() {
+    const { open, since, shown } = this;
+    if (shown === 1) return open;
+    if (this.reset) since.fill(shown);
+    for (let cell = 0; cell < open.length; cell++) since[cell] = open[cell] ? 0 : Math.min(since[cell] + 1, shown);
+    return Uint8Array.from(since, (bins) => bins < shown);
   }
 
   stop(bins) {

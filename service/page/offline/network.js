@@ -1,11 +1,8 @@
-// The folder's network: what model.json says of it, the step model under ONNX Runtime Web with its membranes carried from
-// step to step, and the read-out behind it.
+// The folder's network: what model.json says of it, the engine in WebAssembly that steps it, in whose memory its membranes
+// are, and the read-out behind it.
 
 import { Known, softmax, Steady } from "./novelty.js";
-import * as ort from "./vendor/ort.js";
-
-ort.env.wasm.numThreads = 1;
-ort.env.wasm.wasmPaths = { wasm: new URL("vendor/ort.wasm", import.meta.url).href };
+import { Head } from "./taught.js";
 
 async function read(name) {
   const answered = await fetch(name);
@@ -13,13 +10,16 @@ async function read(name) {
   return answered;
 }
 
+async function bytes(name) {
+  return (await read(name)).arrayBuffer();
+}
+
 /** {facts: model.json, pixels: what an Emulator takes}. */
 export async function loadFacts() {
   const facts = await (await read("model.json")).json();
-  const { width, height, levels, leak_hz: leakHz } = facts.pixels;
-  const values = new Float32Array(await (await read("pixels.f32")).arrayBuffer()); // little-endian, as every browser's
-  const [on, off, start] = [0, 1, 2].map((part) => values.subarray(part * width * height, (part + 1) * width * height));
-  return { facts, pixels: { width, height, levels: Float32Array.from(levels), on, off, start, leakHz } };
+  const values = new Float32Array(await bytes("pixels.f32")), size = facts.pixels.width * facts.pixels.height; // little-endian, as every browser's
+  const [on, off, start] = [0, 1, 2].map((part) => values.subarray(part * size, (part + 1) * size));
+  return { facts, pixels: { ...facts.pixels, levels: Float32Array.from(facts.pixels.levels), on, off, start } };
 }
 
 /** The mean of what each step gives over the last `steps` steps: Readout in models/steps.py. */
@@ -40,57 +40,63 @@ export class Readout {
 }
 
 export class Network {
-  /** facts: model.json; url: of the ONNX file. */
-  static async load(facts, url) {
-    const session = await ort.InferenceSession.create(url, { executionProviders: ["wasm"] });
-    return new Network(facts, session);
+  /** facts: model.json. */
+  static async load(facts) {
+    const [{ instance }, block] = await Promise.all([WebAssembly.instantiate(await bytes("engine.wasm")), bytes("model.bin")]);
+    return new Network(facts, instance.exports, block);
   }
 
-  constructor(facts, session) {
-    Object.assign(this, { facts, session });
+  constructor(facts, engine, block) {
+    Object.assign(this, { facts, engine });
+    engine._initialize();
+    this.at = engine.memory_for(facts.engine.size);
+    const memory = new Uint8Array(engine.memory.buffer, this.at, facts.engine.size);
+    memory.fill(0);
+    memory.set(new Uint8Array(block));
+    engine.open(this.at);
+    this.head = facts.taught && new Head(facts, (name) => this.view(Float32Array, name).slice());
     this.known = facts.known && new Known(facts.known);
     this.horizon = facts.contract.readout || facts.contract.steps;
     this.begin();
   }
 
-  /** Another source: nothing was seen, no label is shown. */
-  begin() {
+  /** What a step reads or writes, in the engine's memory; until that grows. */
+  view(Numbers, name) {
+    const [place, length] = this.facts.engine[name];
+    return new Numbers(this.engine.memory.buffer, this.at + place, length);
+  }
+
+  /** Another source: nothing was seen, no label is shown. `kind` of input: 0 recordings, 1 frames in a window. */
+  begin(kind = 0) {
+    this.kind = kind;
     this.steady = new Steady(this.facts.labels, this.facts.steady);
     this.quiet = 0;
     this.restart();
   }
 
   restart() {
-    this.state = Object.fromEntries(Object.entries(this.facts.state).map(([key, shape]) => [key, zeros([1, ...shape])]));
+    this.view(Float32Array, "state").fill(0);
+    this.head?.restart();
     this.readout = new Readout(this.horizon);
     this.steady.restart();
     this.step = 0;
   }
 
-  /** One step: x Float32Array [C, H, W]; {logits, probabilities, index, label, known, steady, spikes, step, reset}. */
-  async run(x, reset = false) {
+  /** One step: x Uint8Array [C, H, W]; {logits, probabilities, index, label, known, steady, spikes, step, reset}. */
+  run(x, reset = false) {
     const active = x.reduce((count, value) => count + (value !== 0), 0);
     const fresh = this.woken(active) || reset;
     if (fresh) this.restart();
-    const { channels, height, width } = this.facts.contract;
-    const feeds = { x: new ort.Tensor("float32", x, [1, channels, height, width]) };
-    for (const [key, tensor] of Object.entries(this.state)) feeds[`state.${key}`] = tensor;
-    const results = await this.session.run(feeds);
-    for (const key of Object.keys(this.state)) this.state[key] = results[`after.${key}`];
-    const logits = Array.from(results.logits.data);
-    this.readout.push(this.known ? [...logits, ...results.rates.data, active] : logits);
+    this.view(Uint8Array, "x").set(x);
+    if (this.engine.step(this.at)) throw new Error("there is no memory for a step");
+    const [own, noted] = ["logits", "rates"].map((name) => Array.from(this.view(Float32Array, name)));
+    const { logits, rates } = this.head ? this.head.step(noted, x) : { logits: own, rates: noted };
+    this.readout.push(this.known ? [...logits, ...rates, active] : logits);
     const judged = this.judge(logits.length);
     const index = judged.probabilities.indexOf(Math.max(...judged.probabilities));
     const label = judged.nothing ? "nothing" : judged.known !== null && judged.known < this.facts.steady.kept ? "unknown" : this.facts.labels[index];
-    return { logits, ...judged, index, label, steady: this.steady.push(judged), spikes: this.spikes(), step: ++this.step, reset: fresh };
-  }
-
-  /** Which of the neurons that the raster shows fired in this step; the membrane of one that did is above its threshold. */
-  spikes() {
-    return this.facts.raster.flatMap(({ key, theta, inclusive, rows }) => {
-      const { data } = this.state[key];
-      return rows.map((at) => (data[at] > theta || (inclusive && data[at] === theta) ? 1 : 0));
-    });
+    const spikes = Array.from(this.view(Uint8Array, "raster"));
+    return { logits, ...judged, index, label, steady: this.steady.push(judged), spikes, step: ++this.step, reset: fresh };
   }
 
   /** Whether this step is the first one behind a long quiet: membranes begin at rest then. */
@@ -104,10 +110,6 @@ export class Network {
   judge(classes) {
     const { mean } = this.readout;
     if (!this.known) return { probabilities: softmax(mean), known: null, nothing: false };
-    return this.known.judge(mean.slice(0, classes), mean.slice(classes, -1), mean.at(-1), this.readout.recent.length);
+    return this.known.judge(mean.slice(0, classes), mean.slice(classes, -1), mean.at(-1), this.readout.recent.length, this.kind);
   }
-}
-
-function zeros(shape) {
-  return new ort.Tensor("float32", new Float32Array(shape.reduce((product, side) => product * side, 1)), shape);
 }

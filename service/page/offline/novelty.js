@@ -10,29 +10,30 @@ export function softmax(logits, temperature = 1) {
   return powers.map((power) => power / total);
 }
 
-export class Known {
-  /** facts: "known" of model.json. Nothing here follows a drawing: all input is of the first kind, and no event missed. */
-  constructor({ kinds: [{ whiten, centres, lines }], slope }) {
-    Object.assign(this, { whiten, lines, slope });
-    this.placed = centres.map((centre) => this.place(centre));
-  }
+/** Features in the space in which distances are Mahalanobis's. */
+function place(whiten, features) {
+  return whiten.map((row) => row.reduce((sum, weight, at) => sum + weight * features[at], 0));
+}
 
-  /** Features in the space in which distances are Mahalanobis's. */
-  place(features) {
-    return this.whiten.map((row) => row.reduce((sum, weight, at) => sum + weight * features[at], 0));
+export class Known {
+  /** facts: "known" of model.json. */
+  constructor({ kinds, slope }) {
+    this.kinds = kinds.map((kind) => ({ ...kind, placed: kind.centres.map((centre) => place(kind.whiten, centre)) }));
+    this.slope = slope;
   }
 
   get activeInputs() {
-    return this.lines.active.at(-1);
+    return this.kinds[0].lines.active.at(-1);
   }
 
-  /** A window's mean logits, rates and count of active inputs a step: {probabilities, known, nothing}. */
-  judge(logits, rates, active, steps) {
-    const line = Object.fromEntries(Object.entries(this.lines).map(([name, values]) => [name, values[Math.min(steps, values.length) - 1]]));
+  /** A window's mean logits, rates and count of active inputs a step, of a kind of input: {probabilities, known, nothing}. */
+  judge(logits, rates, active, steps, kind) {
+    const { whiten, placed, lines } = this.kinds[Math.min(kind, this.kinds.length - 1)];
+    const line = Object.fromEntries(Object.entries(lines).map(([name, values]) => [name, values[Math.min(steps, values.length) - 1]]));
     const probabilities = softmax(logits, line.temperature);
     if (active < line.active) return { probabilities, known: 0, nothing: true };
-    const at = this.place(rates.map(Math.sqrt));
-    const far = Math.min(...this.placed.map((centre) => centre.reduce((sum, value, i) => sum + (at[i] - value) ** 2, 0)));
+    const at = place(whiten, rates.map(Math.sqrt));
+    const far = Math.min(...placed.map((centre) => centre.reduce((sum, value, i) => sum + (at[i] - value) ** 2, 0)));
     const most = Math.max(...logits);
     const cold = -most - Math.log(logits.reduce((sum, value) => sum + Math.exp(value - most), 0));
     const strange = (Math.log(Math.max(far, 1e-12)) - line.distance_mean) / line.distance_spread + (cold - line.energy_mean) / line.energy_spread;

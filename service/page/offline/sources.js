@@ -28,14 +28,11 @@ export class Still {
   async open(file, onFrame, still) {
     this.stop();
     this.show(await createImageBitmap(file), still);
-    let ms = performance.now(), busy = false; // a clock of its own: a slow machine shows it slowly, with the same steps
-    this.timer = setInterval(async () => {
-      if (busy) return;
-      busy = true;
+    let ms = performance.now(); // a clock of its own: a slow machine shows it slowly, with the same steps
+    this.timer = setInterval(() => {
       this.draw(ms);
-      await onFrame(this.canvas, ms);
+      onFrame(this.canvas, ms);
       ms += EVERY_MS;
-      busy = false;
     }, EVERY_MS);
   }
 

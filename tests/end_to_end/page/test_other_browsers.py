@@ -19,7 +19,11 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
+from spikesight.app.standalone import write_folder
+from spikesight.models.checkpoint import load
+from spikesight.models.shipped import find
 from tests.support.serving.servers import free_port
+from tests.support.serving.static import static
 from tests.support.waiting import PATIENCE_S, until
 
 FIREFOX = shutil.which("firefox-esr") or shutil.which("firefox")
@@ -111,39 +115,52 @@ DROP_A_THREE = """(async () => {
 })()"""
 
 
-@pytest.mark.parametrize(
-    ("browser", "has_camera"),
+others = pytest.mark.parametrize(
+    "browser",
     [
-        pytest.param(firefox, True, marks=pytest.mark.skipif(not FIREFOX, reason="needs firefox-esr"), id="firefox"),
-        pytest.param(  # its driver offers no false camera
+        pytest.param(firefox, marks=pytest.mark.skipif(not FIREFOX, reason="needs firefox-esr"), id="firefox"),
+        pytest.param(
             webkit,
-            False,
             marks=pytest.mark.skipif(not (DRIVER and DISPLAY), reason="needs webkit2gtk-driver and xvfb"),
             id="webkit",
         ),
     ],
 )
-def test_the_page(
-    browser: Callable[[Path, str], AbstractContextManager[Run]], has_camera: bool, service: str, tmp_path: Path
-) -> None:
-    with browser(tmp_path, service) as run:
+Opened = Callable[[Path, str], AbstractContextManager[Run]]
+
+
+class Hands:
+    """What a person does in a page, and waits for."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
         run(ERRORS)
 
-        def wait(true: str) -> None:
-            until(lambda: run(true), true)
+    def wait(self, true: str) -> None:
+        until(lambda: self.run(true), true)
 
-        def click(selector: str) -> None:
-            run(f"void document.querySelector({selector!r}).click()")
+    def click(self, selector: str) -> None:
+        self.run(f"void document.querySelector({selector!r}).click()")
 
-        def says(label: str) -> str:
-            return f"document.querySelector('#label').textContent === '{label}'"
+    def no_errors(self) -> bool:
+        return json.loads(self.run("JSON.stringify(errors)")) == []
 
+
+def says(label: str) -> str:
+    return f"document.querySelector('#label').textContent === '{label}'"
+
+
+@others
+def test_the_page(browser: Opened, service: str, tmp_path: Path) -> None:
+    with browser(tmp_path, service) as run:
+        hands = Hands(run)
+        wait, click = hands.wait, hands.click
         wait(says("0"))
         wait("document.querySelectorAll('#samples canvas').length > 1")
         click("[aria-label='Play the recording digit 3']")
         wait(says("3"))
         click("#stop")
-        if has_camera:
+        if browser is firefox:  # WebKit's driver offers no false camera
             click("#start")
             wait("document.body.dataset.source === 'camera'")
             wait("parseInt(document.querySelector('[data-meter=rate]').textContent) > 0")
@@ -154,4 +171,20 @@ def test_the_page(
         click("#draw")
         click("[aria-label='Write a 7']")
         wait(says("7"))
-        assert json.loads(run("JSON.stringify(errors)")) == []
+        assert hands.no_errors()
+
+
+@others
+def test_the_page_without_a_server(browser: Opened, tmp_path: Path) -> None:
+    """A recording is read, and a 3 that is held before the emulated camera."""
+    write_folder(tmp_path / "site", *load(find("nmnist")), "nmnist")
+    (tmp_path / "home").mkdir()
+    with static(tmp_path / "site") as origin, browser(tmp_path / "home", f"{origin}/") as run:
+        hands = Hands(run)
+        hands.wait("!document.querySelector('#start').disabled")
+        hands.click("[aria-label='Play the recording digit 7']")
+        hands.wait(says("7"))
+        hands.click("#stop")
+        run(DROP_A_THREE)
+        hands.wait(says("3"))
+        assert hands.no_errors()

@@ -1,0 +1,152 @@
+"""A network as one block of memory for the engine in WebAssembly (native/kernels/engine/browser.cpp), which takes any.
+
+The plan's structures come with pointers of 32 bits, each the distance from the block's begin. What a step reads and
+writes lies behind what is in the file, as zeros at the start. Facts: `engine` holds the `size` of the block and [place,
+length] of `x` (bytes [C, H, W]), `state`, `logits`, `rates` (float32) and `raster` (bytes).
+"""
+
+import ctypes
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from spikesight.models.contract import Card
+from spikesight.models.engine.engine import CHOICES, why_no_plan
+from spikesight.models.engine.plan import Plan
+from spikesight.models.engine.plan_converted import make_converted_plan
+from spikesight.models.engine.plan_resnet import make_plan
+from spikesight.models.engine.structs import NativeBuffer, NativeLayer, NativeReadout, NativeRun
+from spikesight.models.export.parity import ExportError
+from spikesight.models.native.build import POINTER
+from spikesight.models.networks.converted.network import ConvertedNetwork
+from spikesight.models.networks.resnet import SpikingResNet
+from spikesight.models.networks.taught import TaughtNetwork
+from spikesight.models.neurons.layers import neuron_names
+
+ALIGNED = 64
+SCATTERED = {(1, 1), (1, 2), (3, 1), (3, 2), (7, 2)}  # kernels and strides that are event-driven
+
+
+def narrow(kind: type) -> type:
+    """A native structure's type, or a field's, with pointers of 32 bits."""
+    if kind is POINTER:
+        return ctypes.c_uint32
+    if not issubclass(kind, ctypes.Structure):
+        return kind
+    fields = [(field[0], narrow(field[1])) for field in kind._fields_]
+    return type(kind.__name__, (ctypes.Structure,), {"_fields_": fields})
+
+
+Layer, Buffer, Readout, Run = map(narrow, (NativeLayer, NativeBuffer, NativeReadout, NativeRun))
+
+
+class Head(ctypes.Structure):
+    """The block's begin."""
+
+    _fields_ = [
+        ("run", Run), ("readout", Readout), ("n_buffers", ctypes.c_int64), ("n_layers", ctypes.c_int64),
+        ("buffers", ctypes.c_uint32), ("layers", ctypes.c_uint32), ("engine", ctypes.c_uint32),
+    ]  # fmt: skip
+
+
+@dataclass
+class Block:
+    """What is written so far, and where the rest will lie."""
+
+    plan: Plan
+
+    def __post_init__(self) -> None:
+        self.content = bytearray(ctypes.sizeof(Head))
+        self.held = {tensor.data_ptr(): tensor for tensor in self.plan.keep}
+        self.placed = dict[int, int]()  # arrays, by their address here
+
+    def put(self, content: bytes) -> int:
+        """Write at an aligned place; which one."""
+        at = -(-len(self.content) // ALIGNED) * ALIGNED
+        self.content += bytes(at - len(self.content)) + content
+        return at
+
+    def array(self, address: int | None) -> int:
+        """A tensor of the plan; its place, 0 for none."""
+        if not address:
+            return 0
+        if address not in self.placed:
+            self.placed[address] = self.put(self.held[address].numpy().tobytes())
+        return self.placed[address]
+
+    def narrowed(self, value: ctypes.Structure, into: Any) -> Any:
+        """A native structure's values in its narrow twin, its arrays placed; those of dense kernels are left out."""
+        for name, kind in value._fields_:  # type: ignore[misc] - all have two parts
+            given = getattr(value, name)
+            if isinstance(given, ctypes.Structure):
+                self.narrowed(given, getattr(into, name))
+            elif kind is not POINTER:
+                setattr(into, name, given)
+            elif name not in ("by_tap", "by_pair"):
+                setattr(into, name, self.array(given))
+        return into
+
+
+def plan_of(network: nn.Module, card: Card) -> Plan:
+    """The engine's plan of a network for events. Raises ExportError for one that the engine does not run."""
+    if reason := why_no_plan(network):
+        raise ExportError(f"not exported: {reason}")
+    height, width = card.contract.height, card.contract.width
+    layers = 0 if card.novelty is None else card.novelty.layers
+    if isinstance(network, ConvertedNetwork):
+        return make_converted_plan(network, rounded=False, rates=layers)
+    if isinstance(network, TaughtNetwork):
+        every, places = len(network.neurons), network.config.places
+        return make_plan(network.backbone, height, width, rounded=False, rates=every, places=places)
+    assert isinstance(network, SpikingResNet)
+    return make_plan(network, height, width, rounded=False, rates=layers)
+
+
+def write_block(network: nn.Module, card: Card) -> tuple[bytes, dict[str, Any]]:
+    """The block's content, and `facts` for who steps it. Raises ExportError."""
+    plan = plan_of(network.eval(), card)
+    block, head = Block(plan), Head()
+    convolutions = [conv for layer in plan.layers if not layer.pool for conv in (layer.main, layer.side)]
+    if any(conv.buffer >= 0 and (conv.kernel, conv.stride) not in SCATTERED for conv in convolutions):
+        raise ExportError("not exported: one of its convolutions has no event-driven kernel")
+    head.n_buffers, head.n_layers = len(plan.buffers), len(plan.layers)
+    head.buffers = block.put(b"".join(bytes(block.narrowed(one, Buffer())) for one in plan.buffers))
+    head.layers = block.put(b"".join(bytes(block.narrowed(one, Layer())) for one in plan.layers))
+    block.narrowed(plan.readout, head.readout)
+    places, taught = dict[str, tuple[int, int]](), dict[str, Any]()
+    if isinstance(network, TaughtNetwork):
+        taught["taught"] = head_of(network, card)
+        for name, values in (("head", network.head.weight), ("head_bias", network.head.bias)):
+            places[name] = block.put(values.detach().numpy().tobytes()), values.numel()
+    run, end = head.run, -(-len(block.content) // ALIGNED) * ALIGNED
+    run.steps = run.streams = run.threads = 1
+    run.force, run.state_size, run.spike_layers = CHOICES["events"], plan.state_size, plan.spike_layers
+    run.raster_rows, run.rates_size = plan.raster_rows, plan.rates_size
+    sizes = {
+        "x": (math.prod(plan.shape), 1), "state": (plan.state_size, 4), "logits": (plan.classes, 4),
+        "rates": (plan.rates_size, 4), "raster": (plan.raster_rows, 1), "layer_spikes": (plan.spike_layers, 8),
+        "synops": (1, 8),
+    }  # fmt: skip
+    for name, (count, size) in sizes.items():
+        places[name] = end, count
+        for field in ("before", "after") if name == "state" else (name,):
+            setattr(run, field, end)
+        end += -(-count * size // ALIGNED) * ALIGNED
+    block.content[: ctypes.sizeof(Head)] = bytes(head)
+    return bytes(block.content), {"engine": {"size": end, **places}, "raster": raster_of(network, plan), **taught}
+
+
+def raster_of(network: nn.Module, plan: Plan) -> list[dict[str, Any]]:
+    """The layers of the raster, in its order: names, and how many neurons are shown of each."""
+    layers = sorted((layer for layer in plan.layers if layer.neuron), key=lambda layer: layer.neuron)
+    named = zip(neuron_names(network), layers, strict=True)
+    return [{"name": name, "rows": layer.raster_rows} for name, layer in named]
+
+
+def head_of(network: TaughtNetwork, card: Card) -> dict[str, int]:
+    """What a taught head needs besides its weights: `width` channels, of the first layers, give their rates."""
+    config, layers = network.config, 0 if card.novelty is None else card.novelty.layers
+    sizes = {"slices": config.slices, "length": network.memory.length, "width": sum(network.channels[:layers])}
+    return {**sizes, "places": config.places, "input_places": config.input_places}

@@ -1,0 +1,63 @@
+"""The engine as WebAssembly: `engine.wasm`, kept in the repository, so that whoever exports a page needs no compiler.
+
+`python -m spikesight.models.native.wasm` makes it anew after a change of the kernels (`pip install ziglang`). Its last
+section says what it was made of.
+"""
+
+import hashlib
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from pathlib import Path
+
+from spikesight.models.native.targets import FLAGS, NO_RUNTIME, SOURCES, run
+
+ENGINE = Path(__file__).with_name("engine.wasm")
+UNITS = [SOURCES / f"{name}.cpp" for name in ("engine/engine", "engine/browser", "pictures", "runtime")]
+TARGET = ("-target", "wasm32-wasi")
+WHERE = (*TARGET, "-msimd128", "-mbulk-memory")
+HOW = (*WHERE, *(flag for flag in FLAGS if flag not in ("-fPIC", "-pthread")), *NO_RUNTIME)
+LINK = (*TARGET, "-mexec-model=reactor", "-s")
+SECTION = "made of"
+
+
+def made_of() -> str:
+    """A digest of the sources, and of how they are compiled."""
+    digest = hashlib.sha256(repr((HOW, LINK)).encode())
+    for path in sorted([*UNITS, *SOURCES.rglob("*.h")]):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def section(said: str) -> bytes:
+    """A section that nothing reads but `said_of`."""
+    content = bytes([len(SECTION)]) + SECTION.encode() + said.encode()
+    return bytes([0, len(content)]) + content
+
+
+def said_of(module: bytes) -> str:
+    """What a module's last section says; empty where there is none."""
+    return module.rpartition(bytes([len(SECTION)]) + SECTION.encode())[2].decode() if SECTION.encode() in module else ""
+
+
+def compiler() -> str:
+    """Which one is installed. Raises PackageNotFoundError."""
+    return f"ziglang {version('ziglang')}"
+
+
+def compile_wasm(target: Path) -> None:
+    """Compile the module. Raises OSError with what the compiler says."""
+    zig = [sys.executable, "-m", "ziglang"]
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor() as pool:
+        objects = [str(Path(folder) / f"{unit.stem}.o") for unit in UNITS]
+        commands = [[*zig, "c++", "-c", *HOW, str(unit), "-o", made] for unit, made in zip(UNITS, objects)]
+        list(pool.map(run, commands, ["ziglang"] * len(commands)))
+        module = Path(folder) / "engine.wasm"
+        run([*zig, "cc", *LINK, *objects, "-o", str(module)], "ziglang")
+        target.write_bytes(module.read_bytes() + section(f"{made_of()} {compiler()}"))
+
+
+if __name__ == "__main__":
+    compile_wasm(ENGINE)
+    print(f"{ENGINE}: {ENGINE.stat().st_size} bytes")

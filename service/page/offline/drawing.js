@@ -1,0 +1,162 @@
+// Finding the drawing in a camera's picture, as encoders/preprocess/drawing.py does, whose names are here: strokes of one
+// tone on an even ground.
+
+import { boxAround, components, dilated, distances, round } from "./pictures.js";
+
+const STROKE = 0.2, LEVELS = [0.12, 0.24, 0.4], SMALLEST = 0.07, LARGEST = 0.98, THICK = 0.27, FILLED = 0.75, BAR = 0.3;
+const PART = 0.06, REACH = 0.7, GAP = 0.1, RING = 0.1, FRAME = 0.3, EDGE = 0.12, CORNER = 0.1, ENCLOSING = 0.1, LEAST = 0.42;
+const TRIED = 6, OWN = 2, SMALL_AREA = 8;
+const f32 = Math.fround;
+
+/** The drawing in a picture of RGBA pixels, {ink Float32Array [height width] 0 to 1, left, top, width, height, likeness}; or null. */
+export function findDrawing(rgba, width, height, inks) {
+  const [dark, light] = inks.of(rgba, width, height, round(Math.min(width, height) * STROKE) | 1).map(darkDrawing);
+  if (!dark || !light) return dark ?? light;
+  const ahead = ENCLOSING * (encloses(dark, light) - encloses(light, dark));
+  return dark.likeness + ahead >= light.likeness ? dark : light;
+}
+
+function encloses(outer, inner) {
+  const across = outer.left <= inner.left && inner.left + inner.width <= outer.left + outer.width;
+  return across && outer.top <= inner.top && inner.top + inner.height <= outer.top + outer.height;
+}
+
+function darkDrawing(picture) {
+  let best = null, beaten = LEAST - Number.EPSILON / 4;
+  for (const level of LEVELS) {
+    for (const group of groupsOf(picture, level)) {
+      const { likeness, peak } = judge(group, picture, beaten);
+      if (likeness <= beaten) continue;
+      const box = cut(group, picture, 0), kept = dilated(box.strokes, box.width, box.height, 3);
+      const ink = box.of(picture.ink).map((value, i) => f32(Math.min(Math.max(f32(f32(f32(value / f32(peak)) - f32(0.15)) / f32(0.7)), 0), 1) * kept[i]));
+      const { left, top } = group;
+      [best, beaten] = [{ ink, left, top, width: group.width, height: group.height, likeness }, likeness];
+    }
+  }
+  return best;
+}
+
+/** Parts above a level that may be one drawing, by what they begin with, the largest first. */
+function groupsOf({ width, height, ink }, level) {
+  const { labels, parts } = components(above(ink, f32(level)), width, height);
+  const shorter = Math.min(width, height), [shortest, longest] = [SMALLEST * shorter, LARGEST * shorter];
+  const long = parts.map((part) => Math.max(part.width, part.height));
+  const kept = parts.map((part, n) => {
+    const inside = n > 0 && part.left > 1 && part.top > 1 && part.left + part.width < width - 1 && part.top + part.height < height - 1;
+    return inside && part.area > SMALL_AREA && !(long[n] >= FRAME * shorter && isFrame(maskOf(labels, width, part, (label) => label === n), part));
+  });
+  const heads = parts.map((_, n) => n).filter((n) => kept[n] && long[n] >= shortest && long[n] <= longest);
+  heads.sort((a, b) => parts[b].area - parts[a].area || a - b);
+  return heads.slice(0, TRIED).map((head) => grown(head, parts, kept, long)).filter((group) => Math.max(group.width, group.height) <= longest)
+    .map((group) => ({ ...group, labels }));
+}
+
+function above(values, level) {
+  const mask = new Uint8Array(values.length);
+  for (let i = 0; i < mask.length; i++) mask[i] = values[i] > level;
+  return mask;
+}
+
+/** A part with those near it that are no longer and not much smaller. */
+function grown(head, parts, kept, long) {
+  const first = parts[head], members = new Set([head]);
+  let { left, top } = first, right = left + first.width, bottom = top + first.height, before = 0;
+  while (members.size > before) {
+    before = members.size;
+    parts.forEach((part, n) => {
+      if (!kept[n] || members.has(n) || long[n] > long[head] || part.area < PART * first.area) return;
+      const apart = Math.max(Math.abs(part.x - first.x), Math.abs(part.y - first.y));
+      const end = part.left + part.width, foot = part.top + part.height;
+      const between = Math.max(part.left - right, left - end, part.top - bottom, top - foot);
+      if (apart >= REACH * long[head] && between >= GAP * long[head]) return;
+      members.add(n);
+      [left, top, right, bottom] = [Math.min(left, part.left), Math.min(top, part.top), Math.max(right, end), Math.max(bottom, foot)];
+    });
+  }
+  return { members, left, top, width: right - left, height: bottom - top };
+}
+
+function maskOf(labels, width, box, has) {
+  const mask = new Uint8Array(box.width * box.height);
+  for (let i = 0; i < mask.length; i++) mask[i] = has(labels[(box.top + Math.floor(i / box.width)) * width + box.left + (i % box.width)]);
+  return mask;
+}
+
+/** A group's box with so much beside it: its strokes, and of(plane) what is there of another. */
+function cut({ labels, members, ...group }, { width, height }, margin) {
+  const left = Math.max(0, group.left - margin), top = Math.max(0, group.top - margin);
+  const box = { left, top, width: Math.min(width, group.left + group.width + margin) - left, height: Math.min(height, group.top + group.height + margin) - top };
+  const of = (plane) => {
+    const part = new Float32Array(box.width * box.height);
+    for (let y = 0; y < box.height; y++) part.set(plane.subarray((top + y) * width + left, (top + y) * width + left + box.width), y * box.width);
+    return part;
+  };
+  return { ...box, strokes: maskOf(labels, width, box, (label) => members.has(label)), of };
+}
+
+/** How much a group looks like strokes on an even ground, 0 where that is not above `beaten`; and the ink's tone. */
+function judge(group, picture, beaten) {
+  const none = { likeness: 0, peak: 1 }, { width, height } = picture, length = Math.max(group.width, group.height);
+  const size = Math.min(1, length / (0.3 * Math.min(height, width))) ** 0.5;
+  const middle = Math.hypot((group.left + group.width / 2) / width - 0.5, (group.top + group.height / 2) / height - 0.5);
+  const placed = size * (1 - 0.5 * middle);
+  if (placed <= beaten) return none;
+  const reach = Math.max(3, round(RING * length)), box = cut(group, picture, reach + 1);
+  const { peak, uneven, stray, mean, spread } = tones(box, reach, picture);
+  const clean = Math.max(0, 1 - (2.5 * stray) / peak), even = Math.max(0, 1 - (4 * spread) / (mean + 0.02));
+  const oneTone = Math.max(0, 1 - (1.5 * uneven) / peak);
+  const likeness = placed * clean * even * oneTone * Math.min(1, peak / 0.5) * Math.min(1, 0.4 + mean / 0.5);
+  if (mean < 0 || likeness <= beaten || isThick(box, length) || isSolid(box) || isFrame(box.strokes, box)) return none;
+  return { likeness, peak };
+}
+
+/** Of strokes and the ring around them: what 80 % of the ink does not exceed, its deviation, the ring's ink and its ground. */
+function tones(box, reach, picture) {
+  const [wide, close] = [reach, OWN].map((n) => dilated(box.strokes, box.width, box.height, 2 * n + 1));
+  const ink = box.of(picture.ink), ground = box.of(picture.ground), around = [], beside = [];
+  const inked = ink.filter((_, i) => box.strokes[i]).sort();
+  for (let i = 0; i < ink.length; i++) {
+    if (!wide[i] || close[i]) continue;
+    around.push(ground[i]);
+    beside.push(ink[i]);
+  }
+  if (!around.length) return { peak: 1, uneven: 0, stray: -1, mean: -1, spread: 0 };
+  const at = (inked.length - 1) * 0.8, low = Math.floor(at), part = at - low, below = inked[low], above = inked[Math.min(low + 1, inked.length - 1)];
+  const step = f32(above - below), peak = f32(part >= 0.5 ? above - step * (1 - part) : below + step * part);
+  const [mean, spread] = moments(around);
+  return { peak, uneven: moments(inked)[1], stray: moments(beside)[0], mean, spread };
+}
+
+function moments(values) {
+  let total = 0, squares = 0;
+  for (let i = 0; i < values.length; i++) total += values[i];
+  const mean = total / values.length;
+  for (let i = 0; i < values.length; i++) squares += (values[i] - mean) ** 2;
+  return [mean, Math.sqrt(squares / values.length)];
+}
+
+function isThick({ strokes, width, height }, length) {
+  return distances(strokes, width, height).some((far) => far > THICK * length);
+}
+
+function isSolid({ strokes, width, height }) {
+  const box = boxAround(strokes, width, height), [across, along] = [box.width, box.height].sort((a, b) => a - b);
+  return across > BAR * along && strokes.reduce((sum, on) => sum + on, 0) > FILLED * across * along;
+}
+
+/** Whether strokes are the sides of a rectangle: the edge of a sheet or a screen. */
+function isFrame(strokes, { width, height }) {
+  const box = boxAround(strokes, width, height);
+  if (Math.min(box.width, box.height) < 0.4 * Math.max(box.width, box.height)) return false;
+  const cos = Math.cos(box.angle), sin = Math.sin(box.angle), corners = new Set();
+  let near = 0, count = 0;
+  strokes.forEach((on, i) => {
+    if (!on) return;
+    const x = (i % width) - box.x, y = Math.floor(i / width) - box.y;
+    const u = (x * cos + y * sin) / box.width, v = (y * cos - x * sin) / box.height;
+    near += 0.5 - Math.max(Math.abs(u), Math.abs(v)) < EDGE;
+    if (0.5 - Math.min(Math.abs(u), Math.abs(v)) < CORNER) corners.add(2 * (u > 0) + (v > 0));
+    count++;
+  });
+  return corners.size === 4 && near > 0.9 * count;
+}

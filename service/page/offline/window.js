@@ -1,0 +1,204 @@
+// A camera's frames as the events of a small sensor that sees the drawing: encoders/roi/frame_tracker.py, whose names are
+// here. The drawing is found in every frame, brought to one size and place, averaged, and moved before a pixel model.
+
+import { findDrawing } from "./drawing.js";
+import { Emulator, emptyEvents } from "./emulator.js";
+import { distances, Inks, resized, round } from "./pictures.js";
+
+const STEP_US = 4000, LONGEST_US = 500_000, FRESH = 0.3, CLEAR = 0.5;
+const NEAR = 0.35, SHRUNK = 0.6, GROWN = 1.6, PATIENCE = 4, FORGOTTEN_US = 600_000, SHARE = 20 / 34; // roi/window.py
+const SIDE = 28, BOX = 20, THIN = 0.09, NARROW = 0.55, WIDEST = 1.3, TALL = 1.7, LINE = 1.5, SOLID = 96; // preprocess/fit.py
+const f32 = Math.fround;
+
+export class FrameTracker {
+  /** facts: "tracker" of model.json; pixels: what an Emulator takes; engine: exports of its module. */
+  constructor({ path, floor, taps }, pixels, engine) {
+    Object.assign(this, { path, floor, taps, size: { width: pixels.width, height: pixels.height } });
+    this.emulator = new Emulator(pixels);
+    this.inks = new Inks(engine);
+    this.unit = Math.min(pixels.width, pixels.height) / 34;
+    this.held = new Hysteresis();
+    this.drawing = this.tUs = null;
+  }
+
+  /** The window around the drawing, {left, top, side} in pixels of the frame; null where there is no drawing. */
+  get window() {
+    return this.held.window;
+  }
+
+  /** The events since the frame before this one, RGBA pixels; none while there is no drawing. */
+  push(rgba, width, height, tUs) {
+    const before = this.window, found = findDrawing(rgba, width, height, this.inks);
+    if (!found || !(this.held.holds(found) || found.likeness >= CLEAR)) this.held.dropIfSilent(tUs);
+    else if (this.held.see(found, tUs)) this.blend(centred(found), before !== this.window);
+    if (!this.window) this.drawing = null;
+    const last = this.tUs;
+    this.tUs = tUs;
+    if (!this.drawing) {
+      this.emulator.forget();
+      return emptyEvents();
+    }
+    const anew = before !== this.window || last === null || !(tUs > last && tUs - last <= LONGEST_US), start = anew ? tUs - STEP_US : last;
+    if (anew) this.emulator.forget();
+    const light = this.light(), parts = [];
+    for (let t = (Math.floor(start / STEP_US) + 1) * STEP_US; t <= tUs; t += STEP_US) parts.push(this.emulator.push(this.view(light, t), t));
+    return joined(parts);
+  }
+
+  blend(drawing, anew) {
+    const { drawing: held } = this;
+    this.drawing = Float32Array.from(drawing, (value, i) => (anew || !held ? value : held[i] + f32(f32(FRESH) * f32(value - held[i]))));
+  }
+
+  /** Dark ink on a bright screen with some stray light, through the lens. */
+  light() {
+    const bright = this.drawing.map((ink) => f32(f32(255 - ink) + this.floor) * f32(255 / (255 + this.floor)));
+    const side = round(SIDE * this.unit), sized = side === SIDE ? bright : resized(bright, SIDE, SIDE, side, side, side < SIDE);
+    const across = blur(sized, side, this.taps, 1, side);
+    return { side, data: blur(across, side, this.taps, side, 1) };
+  }
+
+  /** The frame, bytes [H, W], before the sensor at a time, between four pixels each. */
+  view({ side, data }, tUs) {
+    const { width, height } = this.size, at = Math.floor(tUs / 1000) % this.path[0].length, out = new Uint8Array(width * height);
+    const [left, top] = [width, height].map((length, axis) => -f32(this.path[axis][at] + (length - 34 * this.unit) / 2));
+    const pixel = (row, column) => (row >= 0 && row < side && column >= 0 && column < side ? data[row * side + column] : 255);
+    for (let i = 0; i < out.length; i++) {
+      const x = f32((i % width) + left), y = f32(Math.floor(i / width) + top), column = Math.floor(x), row = Math.floor(y);
+      const across = (line) => f32(pixel(line, column) + f32(x - column) * f32(pixel(line, column + 1) - pixel(line, column)));
+      const above = across(row);
+      out[i] = f32(above + f32(y - row) * f32(across(row + 1) - above));
+    }
+    return out;
+  }
+}
+
+/** Rows, or columns, of a square through an even filter, mirrored at the border. */
+function blur(data, side, taps, step, next) {
+  const reach = taps.length >> 1, mirror = (at) => (at < 0 ? -at : at >= side ? 2 * side - 2 - at : at);
+  return data.map((_, place) => {
+    const line = Math.floor(place / next) % side, at = Math.floor(place / step) % side;
+    return taps.reduce((sum, tap, i) => sum + tap * data[line * next + mirror(at + i - reach) * step], 0);
+  });
+}
+
+function joined(parts) {
+  const all = emptyEvents(parts.reduce((sum, { n }) => sum + n, 0));
+  let at = 0;
+  for (const part of parts) {
+    for (const key of ["t", "x", "y", "p"]) all[key].set(part[key], at);
+    at += part.n;
+  }
+  return all;
+}
+
+/** Holds the window around a drawing: it stays while drawings are seen near its place and size. */
+class Hysteresis {
+  window = null;
+  seenUs = 0;
+  others = 0;
+
+  holds(found) {
+    return this.window !== null && same(around(found), this.window);
+  }
+
+  /** Take a drawing that was found; whether the window is around it now. */
+  see(found, tUs) {
+    if (this.window && !this.holds(found) && ++this.others <= PATIENCE) return false;
+    if (!this.window || this.others > PATIENCE) this.window = around(found);
+    this.others = 0;
+    this.seenUs = tUs;
+    return true;
+  }
+
+  dropIfSilent(tUs) {
+    if (tUs - this.seenUs > FORGOTTEN_US) this.window = null;
+  }
+}
+
+function around({ left, top, width, height }) {
+  const side = Math.max(width, height) / SHARE;
+  return { left: left + (width - side) / 2, top: top + (height - side) / 2, side };
+}
+
+function same(fresh, held) {
+  const reach = NEAR * SHARE * held.side, scale = fresh.side / held.side;
+  const across = fresh.left + fresh.side / 2 - held.left - held.side / 2, down = fresh.top + fresh.side / 2 - held.top - held.side / 2;
+  return Math.max(Math.abs(across), Math.abs(down)) < reach && scale > SHRUNK && scale < GROWN;
+}
+
+/** A drawing as bytes [28, 28] of 0 to 255: legible, 20 pixels long, its centre of mass in the middle. */
+export function centred({ ink, width, height }) {
+  const drawing = legible({ data: ink.map((value) => value * 255), width, height });
+  const scale = BOX / Math.max(drawing.width, drawing.height), out = new Uint8Array(SIDE * SIDE);
+  const [wide, high] = [drawing.width, drawing.height].map((length) => Math.max(1, round(length * scale)));
+  const small = resized(drawing.data, drawing.width, drawing.height, wide, high, scale < 1);
+  const mass = Math.max(small.reduce((sum, value) => sum + value, 0), 1);
+  const [left, top] = [(i) => i % wide, (i) => Math.floor(i / wide)].map((place, axis) => {
+    const middle = small.reduce((sum, value, i) => sum + place(i) * value, 0) / mass;
+    return Math.min(Math.max(round((SIDE - 1) / 2 - middle), 0), SIDE - [wide, high][axis]);
+  });
+  small.forEach((value, i) => (out[(top + Math.floor(i / wide)) * SIDE + left + (i % wide)] = Math.min(Math.max(value, 0), 255)));
+  return out;
+}
+
+/** As a hand would write it: not stretched, no stroke that vanishes when it is made small. */
+function legible(drawing) {
+  const even = unstretched(drawing), missing = round(THIN * Math.max(even.width, even.height) - thickness(even));
+  return missing > 0 ? thickened(even, missing) : even;
+}
+
+function unstretched(drawing) {
+  const { data, width, height } = drawing, stretched = across(drawing, true) / across(drawing, false), isWide = width > WIDEST * height;
+  if (!isWide && (width > NARROW * height || stretched < TALL || isLine(drawing))) return drawing;
+  const target = Math.max(1, round(Math.min(width * stretched, WIDEST * height)));
+  return { data: resized(data, width, height, target, height, isWide), width: target, height };
+}
+
+/** The drawing with a border, every pixel the largest in an ellipse around it. */
+function thickened({ data, width, height }, missing) {
+  const [wide, high] = [width + 2 * missing, height + 2 * missing], side = missing + 1, middle = side >> 1, offsets = [];
+  for (let row = 0; row < side; row++) {
+    const down = row - middle, reach = round(middle * Math.sqrt((middle ** 2 - down ** 2) / (middle ** 2 || 1)));
+    for (let column = Math.max(middle - reach, 0); column < Math.min(middle + reach + 1, side); column++) offsets.push([column - middle, down]);
+  }
+  const out = new Float32Array(wide * high);
+  data.forEach((value, i) => {
+    const x = (i % width) + missing, y = Math.floor(i / width) + missing;
+    for (const [u, v] of offsets) out[(y - v) * wide + x - u] = Math.max(out[(y - v) * wide + x - u], value);
+  });
+  return { data: out, width: wide, height: high };
+}
+
+/** The thickness of strokes, in pixels. */
+function thickness({ data, width, height }) {
+  const solid = Uint8Array.from(data, (value) => value > SOLID);
+  const far = distances(solid, width, height).filter((_, i) => solid[i]);
+  return (4 * far.reduce((sum, value) => sum + value, 0)) / far.length;
+}
+
+/** The thickness of strokes along columns (down) or rows: a tenth of the ink lies in shorter runs. */
+function across({ data, width, height }, down) {
+  const [lines, length] = down ? [width, height] : [height, width], runs = [];
+  for (let line = 0; line < lines; line++) {
+    for (let i = 0, run = 0; i <= length; i++) {
+      const on = i < length && data[down ? i * width + line : line * width + i] > SOLID;
+      if (on) run++;
+      else if (run) runs.push(run), (run = 0);
+    }
+  }
+  runs.sort((a, b) => a - b);
+  const all = runs.reduce((sum, run) => sum + run, 0);
+  let sum = 0;
+  return runs.find((run) => (sum += run) >= 0.1 * all);
+}
+
+/** Whether it is one straight stroke, at any slant. */
+function isLine(drawing) {
+  const { data, width } = drawing, places = [];
+  data.forEach((value, i) => value > SOLID && places.push([i % width, Math.floor(i / width)]));
+  const [x, y] = [0, 1].map((axis) => places.reduce((sum, place) => sum + place[axis], 0) / places.length);
+  const [xx, xy, yy] = [[0, 0], [0, 1], [1, 1]].map(([a, b]) => places.reduce((sum, place) => sum + (place[a] - [x, y][a]) * (place[b] - [x, y][b]), 0) / (places.length - 1));
+  const least = (xx + yy) / 2 - Math.hypot((xx - yy) / 2, xy);
+  return Math.sqrt(12 * least) < LINE * thickness(drawing);
+}
