@@ -3,14 +3,17 @@
     python -m benchmarks.own_recordings --root ../shared/data --pictures <cifar10_jpeg_test.npz>
 
 Each model, and ridge and an RBF kernel on log counts of its input, learn from one folder and are asked another. Clothes
-are Fashion-MNIST by the emulated saccades, digits real N-MNIST recordings, motions are drawn, things are the cut-outs
-of benchmarks/two_days.py before an emulated hand and camera on two days.
+are Fashion-MNIST by the emulated saccades, asked before other cameras' pixels as well; digits are real N-MNIST
+recordings, motions are drawn, things are the cut-outs of benchmarks/two_days.py before an emulated hand and camera on
+two days, real things two before a DVS128. `p` is McNemar's of the model and the better baseline, by recordings.
 """
 
 import json
 import time
 from argparse import Namespace
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,13 +22,15 @@ import numpy as np
 from benchmarks import two_days
 from benchmarks.common import report
 from spikesight.encoders.emulator.motions import MOTIONS, SENSOR, motion_recording
-from spikesight.encoders.emulator.saccades import saccades
+from spikesight.encoders.emulator.saccades import NMNIST, saccades
+from spikesight.encoders.emulator.sensors import CAMERAS
 from spikesight.encoders.events import NMNIST_SENSOR, Events, SensorSize
 from spikesight.encoders.recordings.files import write_recording
 from spikesight.training.data.images import list_fashionmnist
 
 PARTS = {"learnt": 20, "asked": 30}  # recordings a class
-COLUMNS = ("recordings", "windows", "right", "low", "high", "ridge", "RBF", "minutes")
+OTHERS = ("davis346",)  # whose pixels see the clothes that are asked for, too
+COLUMNS = ("recordings", "windows", "right", "low", "high", "ridge", "RBF", "p", "minutes")
 
 
 def keep(file: Path, events: Events, sensor: SensorSize) -> None:
@@ -41,8 +46,12 @@ def clothes(args: Namespace, to: Path) -> None:
         rows = iter(random.permutation(np.flatnonzero(images.labels == label)))
         for part, count in PARTS.items():
             for row in (int(next(rows)) for _ in range(count)):
-                events = saccades(np.ascontiguousarray(images.frames[row, 0, 0]), NMNIST_SENSOR, seed=row)
-                keep(to / part / f"class {label}" / f"{row}.npz", events, NMNIST_SENSOR)
+                image = np.ascontiguousarray(images.frames[row, 0, 0])
+                for camera in ("", *(OTHERS if part == "asked" else ())):
+                    seen = replace(NMNIST, **CAMERAS[camera].pixels()) if camera else NMNIST
+                    events = saccades(image, NMNIST_SENSOR, movement=seen, seed=row)
+                    place = to / f"{part} before {camera}" if camera else to / part
+                    keep(place / f"class {label}" / f"{row}.npz", events, NMNIST_SENSOR)
 
 
 def digits(args: Namespace, to: Path) -> None:
@@ -64,35 +73,51 @@ def motions(args: Namespace, to: Path) -> None:
                 keep(to / part / motion / f"{number}.npz", events, SENSOR)
 
 
-def things(args: Namespace, to: Path) -> None:
+def things(args: Namespace, to: Path, days: tuple[int, int]) -> None:
     """Five things, a recording each, on two days."""
     made = two_days.pictures(args.pictures, args.seed)
-    for day, part in enumerate(PARTS):
+    for day, part in zip(days, PARTS):
         two_days.record(to / part, made, 10 * args.seed + day, 20.0, 1)
 
 
+def real_things(args: Namespace, to: Path, days: tuple[int, int]) -> None:
+    """Two things before a DVS128, a recording each, on two days."""
+    to.mkdir(parents=True)
+    for day, part in zip(days, PARTS):
+        (to / part).symlink_to((args.root / "two_days" / f"day{1 + day}").resolve())
+
+
 MAKERS: dict[str, Callable[[Namespace, Path], None]] = {
-    "digits, N-MNIST": digits, "clothes by saccades": clothes, "motions, drawn": motions, "things, two days": things,
-}  # fmt: skip
+    "digits, N-MNIST": digits,
+    "clothes by saccades": clothes,
+    "motions, drawn": motions,
+    **{
+        f"{kind}, day {1 + days[0]} to {1 + days[1]}": partial(make, days=days)
+        for kind, make in (("things", things), ("real things", real_things))
+        for days in ((0, 1), (1, 0))
+    },
+}
 
 
-def measured(learnt: Path, asked: Path, root: Path, *, taught: bool) -> None:
-    """Learn from one folder, ask the other, add a row."""
-    begin = time.monotonic()
+def measured(place: Path, root: Path, flags: list[str], *, taught: bool) -> None:
+    """Learn from learnt/, ask each asked/ there is, add rows."""
+    learnt, begin = place / "learnt", time.monotonic()
     if taught:
-        model = json.loads(two_days.command("teach", "--data", str(learnt), "--to", str(root / "taught"), "--json"))[
-            "model"
-        ]
+        words = ("--data", str(learnt), "--to", str(root / "taught"), "--json")
+        model = json.loads(two_days.command("teach", *words))["model"]
     else:
         words = ("--data", str(learnt), "--output", str(root / "runs"), "--cache", str(root / "cache"), "--json")
-        model = json.loads(two_days.command("train", *words))["run"] + "/model"
+        model = json.loads(two_days.command("train", *words, *flags))["run"] + "/model"
     minutes = (time.monotonic() - begin) / 60
-    found = json.loads(two_days.command("evaluate", model, str(asked), "--baselines", str(learnt), "--json"))
-    right, low, high = (100 * share for share in (found["accuracy"], *found["interval"]))
-    baselines = [100 * row["accuracy"] for row in found["baselines"]]
-    name, recordings = "teach" if taught else "train-dvs", sum(file.is_file() for file in learnt.rglob("*"))
-    report.row(name, float(recordings), float(found["count"]), right, low, high, *baselines, minutes)
-    print(f"{learnt.parent.name} by {name}: {right:.1f} ({low:.1f} to {high:.1f}), {baselines}", flush=True)
+    recordings = sum(file.is_file() for file in learnt.rglob("*"))
+    for asked in sorted(place.glob("asked*")):
+        found = json.loads(two_days.command("evaluate", model, str(asked), "--baselines", str(learnt), "--json"))
+        right, low, high = (100 * share for share in (found["accuracy"], *found["interval"]))
+        baselines = [100 * row["accuracy"] for row in found["baselines"]]
+        p = max(found["baselines"], key=lambda row: row["accuracy"])["p"]
+        name = ("teach" if taught else "train-dvs") + asked.name.removeprefix("asked").replace(" before", ", before")
+        report.row(name, float(recordings), float(found["count"]), right, low, high, *baselines, p, minutes)
+        print(f"{place.name} by {name}: {right:.1f} ({low:.1f} to {high:.1f}), {baselines}, p {p:.2g}", flush=True)
 
 
 def main() -> None:
@@ -101,17 +126,18 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path, metavar="FILE", help="CIFAR-10 as JPEG in an npz, for things")
     parser.add_argument("--folder", type=Path, help="where recordings are kept (default: a temporary one)")
     parser.add_argument("--seed", type=int, default=7, help="of the draws (default 7, on which nothing was chosen)")
+    parser.add_argument("--flags", default="", help="further flags of train-dvs, in one word")
     parser.add_argument("--only", nargs="+", default=list(MAKERS), choices=MAKERS, metavar="SET")
     args = parser.parse_args()
     with TemporaryDirectory() as temporary:
         root = args.folder or Path(temporary)
         for name in args.only:
-            place = root / f"{name.split()[0].strip(',')}-{args.seed}"
+            place = root / f"{report.slug(name)}-{args.seed}"
             if not place.exists():
                 MAKERS[name](args, place)
             report.table(f"Own recordings, {name}: % right with defaults", "learnt by", *COLUMNS)
             for taught in (True, False):
-                measured(place / "learnt", place / "asked", root, taught=taught)
+                measured(place, root, args.flags.split(), taught=taught)
             report.write("own_recordings", args.json)
 
 

@@ -101,6 +101,12 @@ class TaughtNetwork(nn.Module):
         observed = sum(self.channels) * config.places**2 + config.backbone.in_channels * config.input_places**2
         self.head = nn.Linear(observed * config.slices, config.classes)
 
+    @property
+    def of_input(self) -> Tensor:
+        """Which of the features are of the input and not of the layers, bool [F]."""
+        part = torch.arange(self.head.in_features // self.config.slices) >= sum(self.channels) * self.config.places**2
+        return part.repeat(self.config.slices)
+
     def _count_channels(self) -> list[int]:
         """The rates of each neuron layer."""
         config, state = self.config, State()

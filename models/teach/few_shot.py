@@ -25,7 +25,7 @@ from spikesight.models.novelty.profile import Profile, Window, measure
 from spikesight.models.novelty.rates import layers_to_watch
 from spikesight.models.shipped import find
 from spikesight.models.teach.augment import varied
-from spikesight.models.teach.head import Head, Judged, Regression, judge
+from spikesight.models.teach.head import Head, Judged, Regression, balance, judge
 from spikesight.models.teach.unknown import Unknown, fit_unknown
 
 SIDE = 32  # of the network's input, pixels
@@ -71,7 +71,9 @@ def backbone(name: str) -> SpikingResNet:
 
 def gives_features(network: nn.Module, contract: Contract) -> bool:
     """Whether a head can be taught on this network: a spiking ResNet that takes events."""
-    return isinstance(network, SpikingResNet) and contract.kind == "events" and network.config.in_channels == 2
+    if not isinstance(network, SpikingResNet) or network.config.neuron.kind == "relu":
+        return False
+    return contract.kind == "events" and network.config.in_channels == 2
 
 
 @torch.inference_mode()
@@ -165,26 +167,20 @@ class FewShotLearner:
 
     def untaught(self) -> tuple[TaughtNetwork, Card]:
         """A network of this contract that knows nothing yet: it always answers UNTAUGHT."""
-        return self.with_head(Head(np.zeros((1, self.network.head.in_features)), np.zeros(1)), True), Card(
-            self.contract, (UNTAUGHT,)
-        )
+        head = Head(np.zeros((1, self.network.head.in_features)), np.zeros(1))
+        return self.with_head(head), Card(self.contract, (UNTAUGHT,))
 
-    def with_head(self, head: Head, with_input: bool) -> TaughtNetwork:
+    def with_head(self, head: Head) -> TaughtNetwork:
         """The backbone and this head."""
-        places = INPUT_PLACES if with_input else 0
-        network = TaughtNetwork(replace(self._config, classes=len(head.bias), input_places=places)).eval()
+        network = TaughtNetwork(replace(self._config, classes=len(head.bias))).eval()
         network.backbone.load_state_dict(self.network.backbone.state_dict())
         with torch.no_grad():
             network.head.weight.copy_(torch.from_numpy(head.weight))
             network.head.bias.copy_(torch.from_numpy(head.bias))
         return network
 
-    def learn(self, with_input: bool | None = None, shown: list[EmbeddedExample] | None = None) -> "Taught":
-        """The head of all that was shown, or of `shown`. `with_input`: whether it also looks at the input; None: what
-        judges better.
-
-        Raises ValueError for fewer than two classes.
-        """
+    def learn(self, shown: list[EmbeddedExample] | None = None) -> "Taught":
+        """The head of all that was shown, or of `shown`. Raises ValueError for fewer than two classes."""
         examples = self.shown if shown is None else shown
         labels = tuple(sorted({shown.label for shown in examples}))
         if len(labels) < 2:
@@ -192,23 +188,12 @@ class FewShotLearner:
         y = np.array([labels.index(shown.label) for shown in examples])
         pieces = pieces_of(examples)
         goes = {label: len({one.piece for one in examples if one.label == label}) for label in labels}
-        stacked = np.stack([shown.features for shown in examples])
         profile = Profile.of([shown.window for shown in examples if shown.window is not None])
-        best: Taught | None = None
-        for joined in (False, True) if with_input is None else (with_input,):
-            x = stacked if joined else self._without_input(stacked)
-            regression = Regression(x, y, len(labels))
-            judged = judge(regression, y, pieces)
-            if best is None or _errors(judged, y) < _errors(best.judged, y):
-                best = Taught(self, labels, y, pieces, x, regression, judged, joined, goes, profile)
-        assert best is not None
-        return best
-
-    def _without_input(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Features [M, 1 + copies, F] with what the network itself sees alone, not the input's."""
-        config, some = self._config, features.shape[:2]
-        kept = sum(self.network.channels) * config.places**2
-        return features.reshape(*some, config.slices, -1)[..., :kept].reshape(*some, -1)
+        features = np.stack([shown.features for shown in examples])
+        scale = balance(features, self.network.of_input.numpy())
+        features *= scale
+        regression = Regression(features, y, len(labels))
+        return Taught(self, labels, y, pieces, features, scale, regression, judge(regression, y, pieces), goes, profile)
 
 
 def pieces_of(examples: list[EmbeddedExample]) -> NDArray[np.int64]:
@@ -225,15 +210,6 @@ def pieces_of(examples: list[EmbeddedExample]) -> NDArray[np.int64]:
     return np.array([order[name] for name in names])
 
 
-def _errors(judged: Judged, labels: NDArray[np.int64]) -> float:
-    """Share of the judged examples that are wrong, ties by their squared error."""
-    seen = ~np.isnan(judged.scores[:, 0])
-    if not seen.any():
-        return 0.0
-    scores, y = judged.scores[seen], labels[seen]
-    return float((scores.argmax(1) != y).mean() + 1e-3 * ((scores - np.eye(scores.shape[1])[y]) ** 2).mean())
-
-
 @dataclass(frozen=True)
 class Taught:
     """A head and what it was learnt from."""
@@ -242,16 +218,17 @@ class Taught:
     labels: tuple[str, ...]
     truth: NDArray[np.int64]  # [M]
     pieces: NDArray[np.int64]  # [M]
-    features: NDArray[np.float32]  # [M, 1 + copies, F]
+    features: NDArray[np.float32]  # [M, 1 + copies, F], balanced
+    scale: NDArray[np.float32]  # [F], that balanced them
     regression: Regression
     judged: Judged
-    with_input: bool
     goes: dict[str, int]  # in how many pieces each class was shown
     profile: Profile | None = None
 
     def checkpoint(self, training: dict, metrics: dict) -> tuple[TaughtNetwork, Card]:
         """The network and its card."""
-        network = self.learner.with_head(self.regression.head(self.judged.temperature), self.with_input)
+        head = self.regression.head(self.judged.temperature)
+        network = self.learner.with_head(replace(head, weight=head.weight * self.scale))
         known = self.unknown.detector if self.unknown else None
         return network, Card(self.learner.contract, self.labels, training, metrics, known, profile=self.profile)
 

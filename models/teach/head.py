@@ -67,6 +67,15 @@ class Regression:
         return scores.reshape(len(group), self._looks, -1)
 
 
+def balance(features: Features, of_input: NDArray[np.bool_]) -> Features:
+    """Factors [F] that give the input's columns at least as much variance as the network's have, together; features
+    [M, 1 + copies, F].
+    """
+    spread = features.reshape(-1, features.shape[2]).var(0)
+    ratio = spread[~of_input].sum() / max(float(spread[of_input].sum()), 1e-12)
+    return np.where(of_input, np.sqrt(max(1.0, float(ratio))), 1.0).astype(np.float32)
+
+
 def judge(regression: Regression, labels: NDArray[np.int64], pieces: NDArray[np.int64]) -> Judged:
     """Cross-validation by pieces [M]; copies are learnt from and not judged."""
     scores = regression.without(folds(labels, pieces))[:, 0]

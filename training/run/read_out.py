@@ -2,77 +2,102 @@
 
 The network's own read-out sees the last layer's mean rates. What few recordings tell is told better by the rates of all
 layers in places, beside the input in finer ones (models/networks/taught): what plain counts of events know is then
-not lost on the way. Which of the two is kept, the validation split says.
+not lost on the way. A network tells the windows that it was trained on better than others, so that a head which learns
+from the same ones trusts it too much: the head stands on the network that the run began with, if that had learnt
+elsewhere, unless validation can tell that another read-out is better.
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from spikesight.models.contract import Contract
+from spikesight.models.contract import CheckpointError, Contract
 from spikesight.models.networks.resnet import SpikingResNet
 from spikesight.models.networks.taught import TaughtConfig, TaughtNetwork
 from spikesight.models.statistics import fit_temperature
-from spikesight.models.teach.few_shot import gives_features
-from spikesight.models.teach.head import Regression
+from spikesight.models.teach.few_shot import backbone, gives_features
+from spikesight.models.teach.head import Regression, balance
 from spikesight.training.data import Data, Frames
 from spikesight.training.run.baselines import CHANCE, Pairs
 from spikesight.training.run.evaluate import batches, evaluate
-from spikesight.training.run.novelty import augmenting
 from spikesight.training.step.batches import evaluation_input
 
 PLACES, INPUT_PLACES, SLICES = 4, 16, 5  # at most: a side of every layer's map and of the input, and of a clip's time
-COPIES = 3  # of a window, augmented
-MOST, VALUES = 2000, 10**8  # windows with their copies, and their features: the head takes seconds
+MOST, VALUES = 2000, 10**8  # windows, and their features: the head takes seconds
 BATCH = 32
+BEGUN, TRAINED, OWN = "a head on the network it began with", "a head on the trained network", "its own read-out"
 Features = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class ReadOut:
-    """The head on a network, learnt from training and validation windows."""
+    """What answers at the end of a run."""
 
-    network: TaughtNetwork
-    contract: Contract  # of the head, which answers for the whole window at once
-    beside: dict[str, Any]  # a row of `Pairs`: the head of training windows beside the network, on validation windows
-
-    @property
-    def kept(self) -> bool:
-        """Whether it stands in the model: unless validation can tell that the network's own is better, for that one
-        also chose the epoch.
-        """
-        return self.beside["p"] > CHANCE or self.beside["lost"] > self.beside["won"]
+    name: str  # BEGUN, TRAINED or OWN
+    network: nn.Module
+    contract: Contract
+    right: dict[str, int]  # of validation windows, by each read-out there is, of training windows alone
+    count: int  # validation windows
 
 
-def head_for(network: nn.Module, data: Data) -> ReadOut | None:
-    """The head for a run's network; None for a network or an input that none can be made for."""
-    spiking = data.config.neuron != "relu" and data.contract.encoding == "binary"
-    if not spiking or not gives_features(network, data.contract):
+def read_out_for(trained: nn.Module, data: Data) -> ReadOut | None:
+    """The read-out of a run's network; None for a network or an input that no head can be made for."""
+    if data.contract.encoding != "binary" or not gives_features(trained, data.contract):
         return None
-    assert isinstance(network, SpikingResNet)
+    assert isinstance(trained, SpikingResNet)
+    most = min(MOST, VALUES // _untaught(trained, data).head.in_features)
+    asked = data.val.evenly(most // 4)
+    val = data.val.take(asked)
+    own = evaluate(trained, val, len(data.labels), torch.device("cpu"), data.contract).chosen
+    under = {BEGUN: _begun(data), TRAINED: trained}
+    heads = {name: _head(network, data, val, most) for name, network in under.items() if network is not None}
+    answers = {name: chosen for name, (_, chosen) in heads.items()} | {OWN: own}
+    recording = np.unique([str(item.path) for item in data.val_items], return_inverse=True)[1][asked]
+    name = best_of(answers, val.labels, recording)
+    right = {each: int((chosen == val.labels).sum()) for each, chosen in answers.items()}
+    if name == OWN:
+        return ReadOut(name, trained, data.contract, right, len(val))
+    return ReadOut(name, heads[name][0], replace(data.contract, readout=1), right, len(val))
+
+
+def best_of(answers: dict[str, NDArray[np.int64]], labels: NDArray[np.int64], recording: NDArray[np.int64]) -> str:
+    """The first of these, or a later one of which validation can tell that it is better."""
+    best, *others = answers
+    for name in others:
+        (row,) = Pairs(labels, answers[name], recording).beside({best: answers[best]})
+        if row["p"] <= CHANCE and row["won"] > row["lost"]:
+            best = name
+    return best
+
+
+def _begun(data: Data) -> SpikingResNet | None:
+    """The model that the run began with; None for random weights, or those that give no features."""
+    with suppress(CheckpointError):
+        return backbone(data.config.init_from) if data.config.init_from else None
+    return None
+
+
+def _head(network: SpikingResNet, data: Data, val: Frames, most: int) -> tuple[TaughtNetwork, NDArray[np.int64]]:
+    """A head of at most so many training and validation windows on a network, and what that of training windows alone
+    says of `val`, [M].
+    """
     taught, classes = _untaught(network, data), len(data.labels)
-    most = min(MOST, VALUES // taught.head.in_features)
-    rows, asked = data.train.evenly(most * 3 // 4), data.val.evenly(most // 4)
-    train, val = data.train.take(rows), data.val.take(asked)
-    copies = min(COPIES, most // (len(rows) + len(asked)) - 1)
-    features, labels = _features(taught, (train, val), data, copies), np.concatenate([train.labels, val.labels])
-    scale = _balance(taught, features[: len(train)])
+    train = data.train.take(data.train.evenly(most - len(val)))
+    features, labels = _features(taught, (train, val), data.contract), np.concatenate([train.labels, val.labels])
+    scale = balance(features[: len(train)], taught.of_input.numpy())
     features *= scale
     regression = Regression(features, labels, classes)
     scores = regression.without(np.repeat([-1, 0], [len(train), len(val)]))[len(train) :, 0]
-    own = evaluate(network, val, classes, torch.device("cpu"), data.contract).chosen
-    recording = np.unique([str(item.path) for item in data.val_items], return_inverse=True)[1][asked]
-    (beside,) = Pairs(val.labels, own, recording).beside({"head": scores.argmax(1)})
     head = regression.head(fit_temperature(scores, val.labels, np.ones(len(val))))
     with torch.no_grad():
         taught.head.weight.copy_(torch.from_numpy(head.weight * scale))
         taught.head.bias.copy_(torch.from_numpy(head.bias))
-    return ReadOut(taught, replace(data.contract, readout=1), beside)
+    return taught, scores.argmax(1)
 
 
 def _untaught(network: SpikingResNet, data: Data) -> TaughtNetwork:
@@ -91,19 +116,8 @@ def _untaught(network: SpikingResNet, data: Data) -> TaughtNetwork:
 
 
 @torch.inference_mode()
-def _features(taught: TaughtNetwork, parts: Iterable[Frames], data: Data, copies: int) -> Features:
-    """What the head looks at after each window and its augmented copies, [M, 1 + copies, F], part after part."""
-    augmented, found = augmenting(data), list[torch.Tensor]()
-    for stored in (stored for part in parts for stored, _ in batches(part, BATCH)):
-        looks = [evaluation_input(stored, data.contract), *(augmented(stored) for _ in range(copies))]
-        found.append(torch.stack([taught.whole(x_seq, taught.rates(x_seq, {})) for x_seq in looks], 1))
-    return torch.cat(found).numpy()
-
-
-def _balance(taught: TaughtNetwork, features: Features) -> Features:
-    """Factors [F] that give the input's columns at least as much variance as the network's have, together."""
-    spread = features.reshape(-1, features.shape[2]).var(0).reshape(taught.config.slices, -1)
-    rates = sum(taught.channels) * taught.config.places**2
-    scale = np.ones_like(spread)
-    scale[:, rates:] = np.sqrt(max(1.0, spread[:, :rates].sum() / max(float(spread[:, rates:].sum()), 1e-12)))
-    return scale.ravel()
+def _features(taught: TaughtNetwork, parts: Iterable[Frames], contract: Contract) -> Features:
+    """What the head looks at after each window, [M, 1, F], part after part."""
+    stored = (stored for part in parts for stored, _ in batches(part, BATCH))
+    shown = (evaluation_input(each, contract) for each in stored)
+    return torch.cat([taught.whole(x_seq, taught.rates(x_seq, {})) for x_seq in shown])[:, None].numpy()

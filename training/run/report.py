@@ -27,7 +27,7 @@ from spikesight.training.run.conformal import conformal_of, takes_of
 from spikesight.training.run.evaluate import Evaluation, evaluate
 from spikesight.training.run.novelty import calibrate_novelty, profile_of
 from spikesight.training.run.novelty_bins import with_bins
-from spikesight.training.run.read_out import ReadOut, head_for
+from spikesight.training.run.read_out import OWN, ReadOut, read_out_for
 from spikesight.training.run.resume import Progress
 
 
@@ -187,22 +187,19 @@ metrics: [accuracy]
 
 
 def _validated(read_out: ReadOut) -> str:
-    """What validation windows say of the head, in words."""
-    row = read_out.beside
-    return (
-        f"{row['correct']} of {row['count']} validation windows right; {row['lost']} recordings better than by the "
-        f"network's own read-out, {row['won']} worse"
-    )
+    """What validation windows say of the read-outs, in words."""
+    right = ", ".join(f"{right} by {name}" for name, right in read_out.right.items())
+    return f"answers are read by {read_out.name}; of {read_out.count} validation windows are right: {right}"
 
 
 def write_report(folder: Path, data: Data, progress: Progress, device: torch.device) -> dict[str, Any]:
     """Read the test split once with the best model; write model/, confusion.csv, report.png and README.md."""
     network, card = load(folder / "checkpoints" / "best")
-    learnt, read_out = [data.train], head_for(network, data) if data.notes else None
+    learnt, read_out = [data.train], read_out_for(network, data) if data.notes else None
     if read_out is not None:
-        say(f"a head on all layers and the input is {'' if read_out.kept else 'not '}kept: {_validated(read_out)}")
-    if read_out is not None and read_out.kept:
-        network, data, learnt = read_out.network, replace(data, contract=read_out.contract), [data.train, data.val]
+        say(_validated(read_out))
+        learnt += [data.val] if read_out.name != OWN else []  # heads learn from both
+        network, data = read_out.network, replace(data, contract=read_out.contract)
     test = evaluate(network.to(device), data.test, len(data.labels), device, data.contract)
     correct = int(np.trace(test.confusion))
     model = folder / "model"
@@ -221,7 +218,7 @@ def write_report(folder: Path, data: Data, progress: Progress, device: torch.dev
         "parameters": sum(p.numel() for p in network.parameters()),
         "samples": card.training["samples"],
         "recorded": data.recorded,
-        "head": read_out and read_out.beside | {"kept": read_out.kept},
+        "read_out": read_out and {"kept": read_out.name, "right": read_out.right, "count": read_out.count},
     }
     if data.test_items:
         recording = np.unique([str(item.path) for item in data.test_items], return_inverse=True)[1]

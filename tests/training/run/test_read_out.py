@@ -17,7 +17,7 @@ from spikesight.training.data import Data, load_data
 from spikesight.training.network import build_network
 from spikesight.training.run.evaluate import evaluate, sliding_mean
 from spikesight.training.run.fit import fit
-from spikesight.training.run.read_out import head_for
+from spikesight.training.run.read_out import BEGUN, OWN, TRAINED, best_of, read_out_for
 from tests.support.inputs.data_sets import small_config, write_takes
 
 CPU = torch.device("cpu")
@@ -39,24 +39,25 @@ def test_what_a_network_that_never_fires_cannot_tell_the_head_sees_in_the_input(
         if isinstance(module, nn.BatchNorm2d):
             nn.init.zeros_(module.weight)
     assert len(np.unique(evaluate(network, data.val, 2, CPU, data.contract).chosen)) == 1
-    found = head_for(network, data)
+    found = read_out_for(network, data)
     assert found is not None
-    assert found.beside["correct"] == len(data.val)
+    assert found.right[TRAINED] == found.count == len(data.val)
+    assert found.name == TRAINED
     asked = evaluate(found.network, data.test, 2, CPU, found.contract)
     assert asked.accuracy == 1.0
 
 
 def test_the_head_is_judged_by_what_it_has_not_learnt_from(data: Data) -> None:
     wrong = replace(data, val=replace(data.val, labels=1 - data.val.labels))
-    found = head_for(build_network(data.config, len(data.labels)), wrong)
+    found = read_out_for(build_network(data.config, len(data.labels)), wrong)
     assert found is not None
-    assert found.beside["correct"] == 0, "it learns from these only after they have judged it"
+    assert found.right[TRAINED] == 0, "it learns from these only after they have judged it"
 
 
 def test_no_head_for_inputs_that_are_no_plain_events(data: Data) -> None:
     network = build_network(data.config, len(data.labels))
-    assert head_for(network, replace(data, contract=replace(data.contract, encoding="count"))) is None
-    assert head_for(build_network(data.config, 2, channels=1), data) is None
+    assert read_out_for(network, replace(data, contract=replace(data.contract, encoding="count"))) is None
+    assert read_out_for(build_network(data.config, 2, channels=1), data) is None
 
 
 def test_an_answer_is_the_mean_of_the_last_steps() -> None:
@@ -68,22 +69,38 @@ def test_an_answer_is_the_mean_of_the_last_steps() -> None:
 
 def test_a_run_ends_with_the_head_where_the_network_is_not_better(data: Data, tmp_path: Path) -> None:
     metrics = fit(replace(data.config, epochs=1, lr=1e-9), tmp_path / "run")  # too slow to learn anything
-    said = metrics["head"]
-    assert said["kept"]
-    assert said["lost"] > said["won"]
+    said = metrics["read_out"]
+    assert said["kept"] == TRAINED
+    assert said["right"][TRAINED] > said["right"][OWN]
     network, card = load(tmp_path / "run" / "model")
     assert isinstance(network, TaughtNetwork)
     assert metrics["test"]["accuracy"] == 1.0
     assert metrics["stream"]["fresh"] == 1.0, "a stream from zero state answers as the test did"
-    assert json.loads((tmp_path / "run" / "result.json").read_text())["head"] == said
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["read_out"] == said
     assert isinstance(load(tmp_path / "run" / "checkpoints" / "best")[0], SpikingResNet)
     classifier = Classifier.load(tmp_path / "run" / "model")
     assert classifier.contract.horizon == 1
     assert card.labels == ("cup", "phone")
 
 
-def test_the_networks_own_read_out_stays_where_validation_can_tell_that_it_is_better(data: Data) -> None:
-    found = head_for(build_network(data.config, len(data.labels)), data)
+def test_the_head_stands_on_what_had_learnt_elsewhere(data: Data, tmp_path: Path) -> None:
+    """Not on weights that know these very windows."""
+    fit(replace(data.config, epochs=1, lr=1e-9), tmp_path / "run")
+    begun = load(tmp_path / "run" / "model")[0]
+    assert isinstance(begun, TaughtNetwork)
+    again = replace(data, config=replace(data.config, init_from=str(tmp_path / "run" / "model"), seed=1))
+    found = read_out_for(build_network(again.config, len(data.labels)), again)
     assert found is not None
-    for won, lost, p, kept in ((9, 0, 0.004, False), (5, 2, 0.45, True), (0, 9, 0.004, True)):
-        assert replace(found, beside={"won": won, "lost": lost, "p": p}).kept is kept
+    assert found.name == BEGUN
+    assert isinstance(found.network, TaughtNetwork)
+    state = begun.backbone.state_dict()
+    assert all(torch.equal(state[name], value) for name, value in found.network.backbone.state_dict().items())
+
+
+@pytest.mark.parametrize(("ahead", "best"), [(5, "first"), (6, "second")])
+def test_a_later_read_out_has_to_be_better_beyond_chance(ahead: int, best: str) -> None:
+    truth, recording = np.zeros(20, np.int64), np.arange(20)
+    first, second = np.zeros(20, np.int64), np.zeros(20, np.int64)
+    first[:ahead] = 1
+    assert best_of({"first": first, "second": second}, truth, recording) == best
+    assert best_of({"second": second, "first": first}, truth, recording) == "second"
