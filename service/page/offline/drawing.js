@@ -113,13 +113,14 @@ function judge(group, picture, beaten) {
 /** Of strokes and the ring around them: what 80 % of the ink does not exceed, its deviation, the ring's ink and its ground. */
 function tones(box, reach, picture) {
   const [wide, close] = [reach, OWN].map((n) => dilated(box.strokes, box.width, box.height, 2 * n + 1));
-  const ink = box.of(picture.ink), ground = box.of(picture.ground), around = [], beside = [];
-  const inked = ink.filter((_, i) => box.strokes[i]).sort();
-  for (let i = 0; i < ink.length; i++) {
-    if (!wide[i] || close[i]) continue;
-    around.push(ground[i]);
-    beside.push(ink[i]);
+  const ink = box.of(picture.ink), ground = box.of(picture.ground), { length } = ink;
+  const [strokes, there, behind] = [0, 1, 2].map(() => new Float32Array(length));
+  let n = 0, m = 0;
+  for (let i = 0; i < length; i++) {
+    if (box.strokes[i]) strokes[n++] = ink[i];
+    if (wide[i] && !close[i]) [there[m], behind[m++]] = [ground[i], ink[i]];
   }
+  const inked = strokes.subarray(0, n).sort(), around = there.subarray(0, m), beside = behind.subarray(0, m);
   if (!around.length) return { peak: 1, uneven: 0, stray: -1, mean: -1, spread: 0 };
   const at = (inked.length - 1) * 0.8, low = Math.floor(at), part = at - low, below = inked[low], above = inked[Math.min(low + 1, inked.length - 1)];
   const step = f32(above - below), peak = f32(part >= 0.5 ? above - step * (1 - part) : below + step * part);

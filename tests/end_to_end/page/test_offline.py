@@ -20,8 +20,10 @@ from spikesight.models.classifier import Classifier, Stepper
 from spikesight.models.classifier.inputs import InputPipeline, Rest
 from spikesight.models.classifier.session import Session
 from spikesight.models.contract import Card, Contract
+from spikesight.models.conversion.ann_to_snn import convert
 from spikesight.models.engine.engine import Engine
 from spikesight.models.native.build import build
+from spikesight.models.networks.ann import CifarResNet
 from spikesight.models.networks.resnet import NETWORKS
 from spikesight.models.networks.taught import TaughtConfig, TaughtNetwork
 from spikesight.models.neurons.config import CLIF
@@ -153,14 +155,20 @@ def taught() -> tuple[nn.Module, Contract]:
     return network, Contract("events", 2, 16, 16, 6, "binary", 45, 38, 10_000, frame="object", readout=1)
 
 
-@pytest.mark.parametrize("kind", ["motions", "taught", "counts"])
+def converted() -> tuple[nn.Module, Contract]:
+    """An ANN's twin."""
+    torch.manual_seed(0)
+    images = (torch.rand(16, 2, 17, 13) < 0.2).float()
+    return convert(CifarResNet(1, 2, 3).eval(), [images], "multi", steps=8), replace(CONTRACT, encoding="binary")
+
+
+@pytest.mark.parametrize("kind", ["motions", "taught", "converted", "counts"])
 def test_any_network_steps_to_the_bits_of_the_engine(kind: str, visit: Visitor, tmp_path: Path) -> None:
     if kind == "motions":
         network, card = load(find("motions"))
     else:
-        network, contract = (
-            taught() if kind == "taught" else (lively(replace(CONFIG, block="sew", neuron=CLIF)), CONTRACT)
-        )
+        sums = lively(replace(CONFIG, block="sew", neuron=CLIF)), CONTRACT
+        network, contract = taught() if kind == "taught" else converted() if kind == "converted" else sums
         card = Card(contract, ("a", "b", "c"), novelty=some_known(network, contract))
     write_folder(tmp_path / "site", network, card, kind)
     shape, generator = card.contract.shape, np.random.default_rng(0)
