@@ -9,7 +9,7 @@ import numpy as np
 
 from spikesight.training.config import TrainConfig
 from spikesight.training.data.images import PictureRows
-from spikesight.training.data.load import DATA_NAMES, list_data
+from spikesight.training.data.load import list_data
 from spikesight.training.data.recordings import read_item
 from spikesight.training.data.sets import DataError, ImageSet, Listing, MissingDataError
 
@@ -73,13 +73,6 @@ def check_data(data: str, root: str | Path = "data", *, every: bool = False) -> 
         return _own_report(listing)
     broken, count = [sentence for found, _ in opened for sentence in found], sum(n for _, n in opened)
     return _report(listing, labels, broken, count)
-
-
-def check_sets(root: str | Path) -> list[tuple[str, bool, str]]:
-    """(name, whether a training could start, the report in words) of every known set that lies in `root`."""
-    reports = [check_data(name, root) for name in DATA_NAMES]
-    found = [(r.name, r.usable, "\n".join(r.lines)) for r in reports if r.state != "missing"]
-    return found or [("data", False, f"none of {', '.join(DATA_NAMES)} lies in {root}")]
 
 
 def _open(items: Sequence[Any], read: Callable[[Any], object], every: bool) -> tuple[list[str], int]:

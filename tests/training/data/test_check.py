@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from spikesight.training.data.check import EXPECTED, check_data, check_sets
+from spikesight.training.data.check import EXPECTED, check_data
 from spikesight.training.data.load import DATA_NAMES
 from tests.support.inputs.data_sets import (
     digit_events,
@@ -60,14 +60,6 @@ def test_a_folder_that_is_too_short_says_so(tmp_path: Path) -> None:
     report = check_data(str(tmp_path))
     assert report.state == "broken"
     assert "too short to validate class '0'" in report.lines[0]
-
-
-def test_all_sets_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("spikesight.training.data.images.DEBIAN_FASHION", tmp_path / "none")
-    assert check_sets(tmp_path)[0][:2] == ("data", False)
-    write_nmnist(tmp_path / "nmnist")
-    ((name, good, text),) = check_sets(tmp_path)
-    assert (name, good, "partial" in text) == ("nmnist", True, True)
 
 
 def test_pictures_are_opened_and_arrays_are_not(tmp_path: Path) -> None:
