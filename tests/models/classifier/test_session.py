@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from spikesight.encoders.emulator.pixels import Emulator
 from spikesight.encoders.events import SensorSize, empty_events, make_events
 from spikesight.encoders.roi.window import Window
-from spikesight.models.classifier import Classifier, InputPipeline, Stepper
+from spikesight.models.classifier import Classifier, InputPipeline
 from spikesight.models.classifier.session import FRAME_SIDE, Session, luma, pieces, thinned
-from spikesight.models.neurons.state import State
 from spikesight.models.novelty import NOTHING, UNKNOWN
 from spikesight.models.shipped import find
 from spikesight.models.steps import Answer, Input, SessionError, StableLabel
@@ -145,18 +144,6 @@ def test_pieces_bound_the_bins_and_keep_them() -> None:
     assert all(np.array_equal(a.x, b.x) for a, b in zip(together, whole))
 
 
-def test_frames_become_events_and_steps() -> None:
-    session = Session(CLASSIFIER)
-    n = 0
-    for number in range(8):
-        frame = np.zeros((30, 40, 3), np.uint8)
-        frame[:, number * 4 : number * 4 + 8] = 255
-        n += len(session.frame(frame, number * 33_333))
-    assert n >= 15
-    assert (session.sensor.width, session.sensor.height) == (40, 30)
-    assert len(session.seen)
-
-
 @pytest.mark.parametrize("before", [0, 3])
 def test_frames_of_another_size_reset_what_was_given_before_answered_or_not(before: int) -> None:
     session, random = Session(CLASSIFIER), np.random.default_rng(0)
@@ -185,21 +172,7 @@ def test_frames_of_an_image_model(encoding: str, a_frame: int) -> None:
         session.push(empty_events())
 
 
-def test_settings_reach_the_pixels() -> None:
-    def count(threshold: float) -> int:
-        session = Session(CLASSIFIER)
-        session.settings(threshold, 0.0)
-        random = np.random.default_rng(0)
-        n = 0
-        for number in range(5):
-            session.frame(random.integers(0, 255, (30, 40, 3), np.uint8), number * 33_000)
-            n += len(session.seen)
-        return n
-
-    assert count(0.1) > 1.5 * count(0.5)
-
-
-def test_settings_reach_the_eye_whenever_they_are_said() -> None:
+def test_settings_reach_the_pixels_before_a_tracker_whenever_they_are_said() -> None:
     """A threshold three times as high is crossed by fewer changes, noise is events of its own."""
 
     def count(threshold: float | None, noise_hz: float | None, when: int) -> int:
@@ -234,36 +207,11 @@ def test_on_another_network_the_read_out_begins_anew_by_the_streams_own_rules() 
     np.testing.assert_equal(session.state(), opened)
 
 
-def resumed(session: Session, data: bytes) -> Stepper:
-    state = unpack(session, data, KEY)
-    stepper = Stepper(session.classifier, session.track)
-    stepper.state = state
-    return stepper
-
-
-def snapshot_of(alone: Alone) -> tuple[bytes, State]:
-    return pack(alone.session, alone.stepper.state, KEY), alone.stepper.state
-
-
-def test_a_restored_session_goes_on_bit_for_bit() -> None:
-    events = some_events(600)
-    alone = Alone(Session(CLASSIFIER, SENSOR))
-    first = alone.step(alone.session.push(events[:333]))
-    data, _ = snapshot_of(alone)
-    other = Alone(Session(CLASSIFIER, SENSOR))
-    other.stepper = resumed(other.session, data)
-    rest = other.step(other.session.push(events[333:]) + other.session.flush())
-    same = alone.step(alone.session.push(events[333:]) + alone.session.flush())
-    assert logits(first + rest) == offline(events)
-    assert [answer.prediction.probabilities for answer in rest] == [a.prediction.probabilities for a in same]
-    assert [answer.total_synops for answer in rest] == [answer.total_synops for answer in same]
-
-
 @pytest.mark.attack("WebSocket", "snapshots of another model or sensor, or of nothing", "refused")
 def test_foreign_snapshots_are_refused() -> None:
     alone = Alone(Session(CLASSIFIER, SENSOR))
     alone.step(alone.session.push(some_events()))
-    data, _ = snapshot_of(alone)
+    data = pack(alone.session, alone.stepper.state, KEY)
     for bad, session in (
         (b"", Session(CLASSIFIER, SENSOR)),
         (data[:50], Session(CLASSIFIER, SENSOR)),

@@ -109,9 +109,9 @@ def test_cameras_are_listed(port: int) -> None:
 
 
 def test_events_off_the_sensor_are_counted() -> None:
-    eye = source(0)
-    eye._sanitiser.push(make_events(range(7), [24] * 7, [0] * 7, [1] * 7))
-    with TestClient(create_app(settings(), (tiny(),), (eye,))) as client:
+    camera = source(0)
+    camera._sanitiser.push(make_events(range(7), [24] * 7, [0] * 7, [1] * 7))
+    with TestClient(create_app(settings(), (tiny(),), (camera,))) as client:
         assert client.get("/v1/cameras").json()[0]["n_outside"] == 7
         assert 'spikesight_camera_outside_total{camera="0"} 7.0' in client.get("/metrics").text
 
@@ -203,8 +203,8 @@ class Leaving(Waving):
 
 def test_who_follows_a_camera_is_told_of_its_end_and_nothing_goes_on_after_it() -> None:
     driver = Leaving()
-    eye = Source(Address("udp://127.0.0.1:3333", "udp", ""), lambda _: driver)
-    with running(create_app(settings(), (tiny(),), (eye,))) as port:
+    camera = Source(Address("udp://127.0.0.1:3333", "udp", ""), lambda _: driver)
+    with running(create_app(settings(), (tiny(),), (camera,))) as port:
         with Client(f"http://127.0.0.1:{port}").stream(source="0") as stream:
             assert len(predictions(stream, 3)) == 3
             driver.gone.set()
@@ -249,11 +249,11 @@ HEARD, ANSWER, STILL, END = (
 def test_server_sent_events_end_with_the_camera_or_the_service(
     messages: list[str | bytes | None], drains_after: int, sent: list[str]
 ) -> None:
-    eye: Any = SimpleNamespace(viewing=lambda: nullcontext(Told(*messages)))
+    camera: Any = SimpleNamespace(viewing=lambda: nullcontext(Told(*messages)))
     asked = count()
 
     async def run() -> list[str]:
-        return [part async for part in cameras.server_sent(eye, lambda: next(asked) >= drains_after)]
+        return [part async for part in cameras.server_sent(camera, lambda: next(asked) >= drains_after)]
 
     assert asyncio.run(run()) == sent
 
@@ -323,8 +323,8 @@ def test_what_a_camera_dropped_is_counted_on_when_models_are_loaded_anew() -> No
     registry: Any = SimpleNamespace(get=lambda *_: next(served, new))
     mailbox: Any = SimpleNamespace(post=lambda call: call(), flush=lambda: None)
     report: Any = SimpleNamespace(tell=lambda *_: None)
-    eye: Any = Packets(*packets)
-    camera = cameras.Camera("0", eye, registry, mailbox, Settings(max_pending=4), report)
+    given: Any = Packets(*packets)
+    camera = cameras.Camera("0", given, registry, mailbox, Settings(max_pending=4), report)
     with camera.viewing() as viewer:
         camera.start()
         until(lambda: viewer.ended)
