@@ -269,7 +269,7 @@ def test_digits_of_a_camera_are_answered_as_in_python(tmp_path: Path, shared_dat
     network, card = load(find("nmnist"))
     programs = [made(tmp_path / str(bits), network, card, "-O2", int8=bits == 8) for bits in (32, 8)]
     right = [0, 0]
-    files = sorted(shared_data("nmnist/Test").rglob("*.bin"))
+    files = sorted(shared_data("nmnist/Test").rglob("*.bin"))[::2]
     for path in files:
         words, sensor = path.read_bytes(), SensorSize(34, 34)
         exact, rounded = (c_answers(program, "nmnist", words, sensor) for program in programs)
@@ -277,7 +277,7 @@ def test_digits_of_a_camera_are_answered_as_in_python(tmp_path: Path, shared_dat
         for n, answers in enumerate((exact, rounded)):
             mean = np.mean([answer.logits for answer in answers[-card.contract.horizon :]], 0)
             right[n] += card.labels[int(mean.argmax())] == path.parent.name
-    assert abs(right[0] - right[1]) <= len(files) // 100
+    assert abs(right[0] - right[1]) <= 1
 
 
 def test_whatever_a_camera_sends_the_program_stays_whole(tmp_path: Path) -> None:

@@ -1,12 +1,10 @@
-"""Faults that are written into sources: which ones, where, and which tests are asked about them."""
+"""Faults that are written into sources: which ones, and where."""
 
 import ast
-from pathlib import Path
 
 import pytest
 
-from benchmarks.mutants.make import mutants, sample
-from benchmarks.mutants.reach import answering
+from benchmarks.mutants.make import mutants
 
 SOURCE = '''"""Ä docstring with 3 and a < b."""
 
@@ -72,38 +70,3 @@ def test_a_fault_changes_its_place_alone_and_compiles() -> None:
         ast.parse(changed)
         assert one.before in lines[one.line - 1]
         assert [n for n, (a, b) in enumerate(zip(lines, changed.splitlines())) if a != b] == [one.line - 1]
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    files = {
-        "encoders/near.py": "A = 1\n\n\ndef used() -> int:\n    x[0] = 2 + 3\n    return f(2, 3) if x else 4\n",
-        "encoders/user.py": "from spikesight.encoders.near import used\n",
-        "tests/encoders/test_near.py": "import spikesight.encoders.near  # " + "long " * 99,
-        "tests/encoders/test_user.py": "import spikesight.encoders.user\n",
-        "tests/encoders/test_beside.py": "",
-        "tests/encoders/conftest.py": "from spikesight.encoders.near import used\n",
-        "tests/service/test_far.py": "from spikesight.encoders.near import A\n",
-        "tests/service/test_named.py": "from spikesight.encoders.near import used  # " + "long " * 99,
-        "tests/service/test_other.py": "",
-    }
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    return tmp_path
-
-
-def test_samples_are_those_of_their_seed(project: Path) -> None:
-    chosen = sample(project, "encoders", 3, 1)
-    assert chosen == sample(project, "encoders", 3, 1)
-    assert len({(one.begin, one.after) for one in chosen}) == 3
-    assert len(sample(project, "encoders", 99, 1)) == 4
-    assert len({tuple(sample(project, "encoders", 2, seed)) for seed in range(8)}) > 2
-
-
-def test_the_nearest_tests_are_asked_first(project: Path) -> None:
-    named, far = "tests/service/test_named.py", "tests/service/test_far.py"
-    beside = ["tests/encoders/test_beside.py", "tests/encoders/test_user.py"]
-    own = "tests/encoders/test_near.py"
-    assert answering(project, "encoders/near.py", 5) == [own, named, far, *beside]
-    assert answering(project, "encoders/near.py", 1) == [own, far, named, *beside]

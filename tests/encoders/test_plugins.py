@@ -2,6 +2,7 @@
 
 import logging
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 
@@ -44,11 +45,14 @@ def test_each_goes_to_the_registry_of_its_type(monkeypatch: pytest.MonkeyPatch) 
         ("gone", "no_such_module:thing", "ModuleNotFoundError"),
         ("gone", "sys:no_such_thing", "AttributeError"),
         ("other", "string:Template", "string:Template is a type, not a int or a str"),
+        ("other", "ends_the_program:thing", "SystemExit: this plug-in wants another Python"),
     ],
 )
 def test_what_does_not_fit_costs_a_warning(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str, value: str, says: str
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path, name: str, value: str, says: str
 ) -> None:
+    (tmp_path / "ends_the_program.py").write_text("import sys\n\nsys.exit('this plug-in wants another Python')\n")
+    monkeypatch.syspath_prepend(tmp_path)
     offered(monkeypatch, (name, value), ("good", "sys:maxsize"))
     numbers, texts = {"ours": 1}, {"mine": "x"}
     with caplog.at_level(logging.WARNING, "spikesight"):

@@ -27,7 +27,7 @@ from tests.support.models import EVENT_CONTRACT, LABELS, lively, tiny
 from tests.support.processes import in_fresh_process
 from tests.support.threads import together
 
-THREADS = 8
+THREADS = 4
 Predictions = list[spikesight.Prediction]
 Job = Callable[[], Predictions]
 

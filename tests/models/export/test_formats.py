@@ -87,9 +87,8 @@ def test_a_pace_that_a_format_or_a_model_has_not_is_refused(tmp_path: Path, caps
         ([str(tmp_path / "m"), "--format", "nir", "--bin-ms", "2"], "leave --bin-ms away"),
         ([str(tmp_path / "m"), "--format", "nir", "--bin-ms", "any"], "leave --bin-ms away"),
         ([str(tmp_path / "one"), "--bin-ms", "2"], "bin_ms must be 10 for this model"),
-        ([str(tmp_path / "m"), "--web", str(tmp_path / "site"), "--bin-ms", "any"], "--web goes without"),
     ):
-        assert main(["export", *words, *(() if "--web" in words else ("--out", str(tmp_path / "m.nir")))]) == 2
+        assert main(["export", *words, "--out", str(tmp_path / "m.nir")]) == 2
         assert sentence in capsys.readouterr().err
     assert not (tmp_path / "m.nir").exists()
 

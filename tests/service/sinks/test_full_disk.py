@@ -79,23 +79,6 @@ def full_at_the_end(path: Path) -> None:
     print(delivery.n_dropped, len(DiskQueue(path)))
 
 
-def run(name: str, path: Path) -> str:
-    return in_fresh_process(
-        f"from pathlib import Path; from tests.service.sinks import test_full_disk; "
-        f"test_full_disk.{name}(Path({str(path)!r}))"
-    )
-
-
-@pytest.mark.attack("sinks", "a disk that is full for a while", "messages wait in memory; each comes, once")
-def test_a_disk_that_is_full_for_a_while_loses_nothing(tmp_path: Path) -> None:
-    assert run("full_while_posting", tmp_path / "q.sqlite3") == "True 0 0"
-    assert run("full_while_sending", tmp_path / "r.sqlite3") == "True 0", "sent once, though not deleted at once"
-
-
-def test_what_a_full_disk_has_not_taken_at_the_end_is_counted(tmp_path: Path) -> None:
-    assert run("full_at_the_end", tmp_path / "q.sqlite3") == "7 0"
-
-
 def half_a_line(path: Path) -> None:
     lines = Lines(f"file:{path}")
     lines.send(Message("a", b"first"))
@@ -109,9 +92,31 @@ def half_a_line(path: Path) -> None:
     print(path.read_text().split())
 
 
+CASES = (full_while_posting, full_while_sending, full_at_the_end, half_a_line)
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What each case prints, in a process with a limit of its own."""
+    folder = tmp_path_factory.mktemp("full")
+    calls = [f"cases.{case.__name__}(Path({str(folder / case.__name__)!r}))" for case in CASES]
+    code = f"from pathlib import Path; from tests.service.sinks import test_full_disk as cases; {'; '.join(calls)}"
+    return dict(zip((case.__name__ for case in CASES), in_fresh_process(code).splitlines(), strict=True))
+
+
+@pytest.mark.attack("sinks", "a disk that is full for a while", "messages wait in memory; each comes, once")
+def test_a_disk_that_is_full_for_a_while_loses_nothing(said: dict[str, str]) -> None:
+    assert said["full_while_posting"] == "True 0 0"
+    assert said["full_while_sending"] == "True 0", "sent once, though not deleted at once"
+
+
+def test_what_a_full_disk_has_not_taken_at_the_end_is_counted(said: dict[str, str]) -> None:
+    assert said["full_at_the_end"] == "7 0"
+
+
 @pytest.mark.attack("sinks", "a disk that is full within a line of JSON", "the line is taken back, and whole later")
-def test_a_line_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    assert run("half_a_line", tmp_path / "lines") == "no space left on device ['first', 'second']"
+def test_a_line_is_written_whole_or_not_at_all(said: dict[str, str]) -> None:
+    assert said["half_a_line"] == "no space left on device ['first', 'second']"
 
 
 @pytest.mark.attack("sinks", "secrets in paths and queries of webhooks", "logs and metrics hold the host alone")

@@ -61,16 +61,6 @@ def test_frames_of_a_camera(client: Client) -> None:
     assert predictions[-1].t == pytest.approx(1000 + 5 * 33.3)
 
 
-def test_frames_of_another_size_begin_anew(client: Client) -> None:
-    with client.stream() as stream:
-        for number, size in enumerate([(64, 48)] * 4 + [(48, 64)] * 4):
-            stream.send_image(picture(".jpg", size, number), 1000 + number * 33.3)
-        predictions = finished(stream)
-    begun = next(n for n, one in enumerate(predictions) if one.seq >= 5)
-    assert [n for n, one in enumerate(predictions) if one.reset] == [begun]
-    assert predictions[begun].step == 1
-
-
 def test_frames_of_an_image_model(client: Client) -> None:
     with client.stream(model="pixels") as stream:
         for number in range(3):

@@ -73,8 +73,7 @@ def trembling(sensor: SensorSize, span_us: int = 500_000) -> Events:
 MADE: dict[str, tuple[Callable[[], Session], SensorSize]] = {
     **{
         f"nmnist at {ms} ms, {size.width} pixels": (lambda ms=ms, size=size: Session(shipped("nmnist", ms), size), size)
-        for ms in (31, 10, 5, 1)
-        for size in (SMALL, LARGE)
+        for ms, size in ((31, SMALL), (1, SMALL), (10, LARGE))
     },
     "a model that commits itself": (lambda: Session(committing(), SMALL), SMALL),
     "a model that finds all of it shifted": (lambda: Session(watchful(), SMALL), SMALL),
@@ -87,17 +86,15 @@ MADE: dict[str, tuple[Callable[[], Session], SensorSize]] = {
     },
     **{
         f"taught at {ms} ms, {size.width} pixels": (lambda ms=ms, size=size: Session(taught(ms), size), size)
-        for ms in (10, 5, 1)
-        for size in (SMALL, LARGE)
+        for ms, size in ((10, SMALL), (1, SMALL), (5, LARGE))
     },
 }
 
 
 @pytest.mark.parametrize("name", MADE)
-@pytest.mark.parametrize("seed", range(2))
-def test_taken_up_anywhere_a_stream_goes_on_bit_for_bit(name: str, seed: int) -> None:
+def test_taken_up_anywhere_a_stream_goes_on_bit_for_bit(name: str) -> None:
     make, sensor = MADE[name]
-    events, random = trembling(sensor), np.random.default_rng(seed)
+    events, random = trembling(sensor), np.random.default_rng(len(name))
     acts = packets(events, random.integers(0, len(events), 8).tolist())
     whole = played(make, acts)
     assert sum(len(inputs) for inputs, *_ in whole) >= 15
@@ -113,10 +110,10 @@ def test_a_drawing_is_still_looked_at_where_the_stream_goes_on() -> None:
     assert played(make, acts, range(len(acts))) == whole, "moved before every packet"
 
 
-@pytest.mark.parametrize("bin_ms", [31, 10, 5, 1])
+@pytest.mark.parametrize("bin_ms", [31, 2])
 def test_a_real_recording_of_a_small_sensor_goes_on(shared_data: Callable[[str], Path], bin_ms: int) -> None:
     folder, random = shared_data("nmnist/Test"), np.random.default_rng(bin_ms)
-    for path in sorted(folder.glob("*/*.bin"))[::34]:
+    for path in sorted(folder.glob("*/*.bin"))[::25]:
         events = read_recording(path).events
         acts = packets(events, random.integers(0, len(events), 6).tolist())
         for classifier in (shipped("nmnist", bin_ms), taught(min(bin_ms, 10))):
@@ -124,8 +121,7 @@ def test_a_real_recording_of_a_small_sensor_goes_on(shared_data: Callable[[str],
             assert played(make, acts, [*random.integers(1, 7, 3).tolist(), 7]) == played(make, acts)
 
 
-@pytest.mark.parametrize("name", ["dvs.es", "evt2.raw"])
-@pytest.mark.parametrize("model", ["nmnist", "motions", "taught"])
+@pytest.mark.parametrize(("name", "model"), [("dvs.es", "nmnist"), ("evt2.raw", "motions"), ("dvs.es", "taught")])
 def test_a_real_recording_of_a_large_sensor_goes_on(shared_data: Callable[[str], Path], name: str, model: str) -> None:
     recording, random = read_recording(shared_data(f"recordings/{name}")), np.random.default_rng(1)
     events, size = recording.events[:200_000], recording.size
@@ -155,7 +151,7 @@ def forgotten(session: Session) -> list[Input]:
 
 
 FILMED = {
-    "an eye": lambda: Session(shipped("nmnist", 10)),
+    "frames that are tracked": lambda: Session(shipped("nmnist", 10)),
     "pixels": lambda: Session(shipped("motions")),
     "pixels of an object": lambda: Session(taught(5)),
     "steps": lambda: Session(shipped("mnist-direct")),
@@ -164,13 +160,12 @@ FILMED = {
 
 
 @pytest.mark.parametrize("name", FILMED)
-@pytest.mark.parametrize("seed", range(2))
-def test_a_stream_of_frames_goes_on_bit_for_bit(name: str, seed: int) -> None:
+def test_a_stream_of_frames_goes_on_bit_for_bit(name: str) -> None:
     acts = [frame_of(n, 33_333) for n in range(24)]
     acts[6:6] = [tuned(0.3, None)]
     acts[15:15] = [tuned(None, 5.0), forgotten]
     acts.append(frame_of(3, 33_333))  # a clock that begins anew
-    moves = np.random.default_rng(seed).choice(len(acts), 6, replace=False).tolist()
+    moves = np.random.default_rng(0).choice(len(acts), 6, replace=False).tolist()
     whole = played(FILMED[name], acts)
     assert sum(len(inputs) for inputs, *_ in whole) > 12
     assert played(FILMED[name], acts, moves) == whole
