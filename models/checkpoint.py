@@ -6,7 +6,6 @@ begin with "known.", left out where it was never calibrated. Loading checks ever
 what it does not know; `sha256` in `config.json` is that of the weights' file, which must be the one it was saved with.
 """
 
-import errno
 import hashlib
 import json
 import os
@@ -121,15 +120,18 @@ def save(folder: Path | str, network: nn.Module, card: Card) -> None:
     _check_labels(card, network.config.classes)  # type: ignore[arg-type,union-attr]
     folder = Path(folder)
     document = {"format": FORMAT, "kind": kind, "network": asdict(network.config), "card": _written(card)}  # type: ignore[call-overload]
-    with _in_place_of(folder / WEIGHTS, folder / CONFIG) as (weights, config):
+    with in_place_of(folder / WEIGHTS, folder / CONFIG) as (weights, config):
         save_file(_given(network, card), weights)
         document["sha256"] = sha256_of(weights)
         config.write_text(json.dumps(document, indent=1) + "\n")
 
 
 @contextmanager
-def _in_place_of(*paths: Path) -> Iterator[list[Path]]:
-    """Files to write in place of these of one folder, which are put there at the end; nothing is left of a failure."""
+def in_place_of(*paths: Path) -> Iterator[list[Path]]:
+    """Files to write in place of these of one folder, which are put there at the end; nothing is left of a failure.
+
+    Raises OSError where they cannot be written.
+    """
     folder = paths[0].parent
     made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
@@ -145,7 +147,7 @@ def _in_place_of(*paths: Path) -> Iterator[list[Path]]:
             with suppress(OSError):
                 folder.rmdir()
         if isinstance(error, SafetensorError):  # what its writer makes of a full disk
-            raise OSError(errno.EIO, f"{folder.name} cannot be written") from error
+            raise OSError(f"{folder} cannot be written: {error}") from error
         raise
 
 

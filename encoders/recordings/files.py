@@ -102,7 +102,7 @@ def detect_format(path: Path | str) -> str:
         raise RecordingError(f"{path} is empty")
     if name := recognised(head, size):
         return name
-    raise RecordingError(f"{path} is not a recording of a kind known here ({', '.join(FORMATS)})")
+    raise RecordingError(f"{path}, by its content, is not a recording of a kind known here ({', '.join(FORMATS)})")
 
 
 @contextmanager

@@ -48,7 +48,6 @@ def fit(config: TrainConfig, folder: Path, *, resume: bool = False) -> dict[str,
         run.resume()
     if processes.main:
         folder.mkdir(parents=True, exist_ok=True)
-        say(f"run folder: {folder}")
         write_environment(folder, run.config, run.data)
         for line in (*run.data.notes, *filter(None, [unlike_start(run.data)])):
             say(line)
@@ -58,6 +57,7 @@ def fit(config: TrainConfig, folder: Path, *, resume: bool = False) -> dict[str,
                 f"from {start}: {epochs} epochs of {steps} steps of {run.config.batch_size} windows, about "
                 f"{max(1, round(run.minutes()))} min; Ctrl-C saves"
             )
+        say(f"run folder: {folder}")
     run.train()
     metrics = write_report(folder, run.data, run.progress, run.device) if processes.main else {}
     processes.close()

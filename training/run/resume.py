@@ -15,6 +15,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from spikesight.models.checkpoint import in_place_of
+
 
 @dataclass
 class Progress:
@@ -50,10 +52,8 @@ def save_progress(
         for group, items in groups.items()
         for name, tensor in items.items()
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    save_file(tensors, partial, {"counters": json.dumps(counters)})
-    partial.replace(path)
+    with in_place_of(path) as (partial,):
+        save_file(tensors, partial, {"counters": json.dumps(counters)})
 
 
 def load_progress(

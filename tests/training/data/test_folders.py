@@ -100,6 +100,9 @@ def test_nothing_to_read_and_no_class_to_tell(tmp_path: Path) -> None:
         read_folder(tmp_path)
     with pytest.raises(DataError, match=r"'session1\.raw' tells no class"):
         read_folder(lay(tmp_path, "session1.raw", "session2.raw"))
+    lay(tmp_path / "films", "cup/1.mp4", "phone/1.jpg")
+    with pytest.raises(MissingDataError, match="make events of them with spikesight emulate"):
+        read_folder(tmp_path / "films")
 
 
 @pytest.mark.parametrize(
