@@ -221,7 +221,8 @@ CALIBRATED = {
     "Motions": (
         "motions",
         "calibrated on 286 filmed motions of seeds from 500,000 on,\non 108 drawn ones from 1,000,000 on, which begin "
-        "to move up to 0.2 s after the first event",
+        "to move up to 0.2 s after the first event, each from its begin (of 480 windows that begin anywhere in films, 431 "
+        "keep their label at 5 % asked: 86.8 to 92.2 %, short of what is asked)",
     ),
 }
 
