@@ -36,6 +36,7 @@ MISTAKES = {
     "train --resume nowhere": "no checkpoint",
     "train --resume auto --output nowhere": "nothing to resume in",
     "compare --images many": "invalid int value",
+    "compare --data nowhere": "neither a folder",
     "compare --aims 4,many": "invalid whole_numbers value",
     **{f"convert w.pt --to to --data mnist {wrong}": "--calibration must be positive, --steps and --test not negative"
        for wrong in ("--steps -1", "--calibration 0", "--test -1")},

@@ -73,7 +73,7 @@ from pathlib import Path
 from fastapi.testclient import TestClient
 from spikesight.service.api import create_app
 from spikesight.service.settings import Settings
-with TestClient(create_app(Settings(models=("mlp",))), "http://127.0.0.1") as client:
+with TestClient(create_app(Settings(models=("mlp",), deadline_s=60)), "http://127.0.0.1") as client:
     answer = client.post("/v1/predict", content=Path("corners/left/0.lights").read_bytes())
     refused = client.post("/v1/predict", content=b"BLINKING")
 print(answer.text)

@@ -1,5 +1,7 @@
 """What is kept of an input: the drawing tracked, noise filtered, whatever the cutting of the stream."""
 
+from functools import cache
+
 import cv2
 import numpy as np
 import pytest
@@ -31,6 +33,7 @@ def film(seed: int, seconds: float = 0.5) -> list[tuple[int, np.ndarray]]:
     return list(frames(draw_sheet(seven(), CAMERA, random), seconds, random))
 
 
+@cache
 def recorded(seed: int) -> Events:
     """What an event camera records of that sheet."""
     camera = Emulator(CAMERA)
@@ -75,6 +78,12 @@ def moving(forms: list[np.ndarray]) -> Events:
     return np.concatenate(parts)
 
 
+@cache
+def one_drawing() -> Events:
+    """One that stays for 0.6 s."""
+    return moving([strokes(4)] * 12)
+
+
 def strokes(seed: int) -> np.ndarray:
     """Some lines, uint8 [240, 320], in about the same place whatever the seed."""
     page = np.zeros((240, 320), np.uint8)
@@ -85,7 +94,7 @@ def strokes(seed: int) -> np.ndarray:
 
 def test_a_drawing_is_tracked_after_some_searches_that_find_it() -> None:
     tracked, seen = InputFilter(CAMERA, SMALL, 2_000, follow=True), []
-    for part in np.array_split(moving([strokes(4)] * 12), 60):
+    for part in np.array_split(one_drawing(), 60):
         tracked(part)
         seen.append(tracked.window is not None)
     first = seen.index(True)
@@ -96,7 +105,7 @@ def test_a_drawing_is_tracked_after_some_searches_that_find_it() -> None:
 def test_what_loses_its_form_is_dropped_and_what_is_still_is_held() -> None:
     moved, still = (InputFilter(CAMERA, SMALL, 2_000, follow=True) for _ in range(2))
     for tracked in (moved, still):
-        tracked(moving([strokes(4)] * 12))
+        tracked(one_drawing())
     events = moving([strokes(4)] * 12 + [strokes(seed) for seed in range(5, 17)])
     moved(events[events["t"] > 600_000])
     assert moved.window is None
@@ -118,7 +127,7 @@ def test_what_moves_without_a_drawing_is_missed_and_noise_is_not() -> None:
 
 def test_nothing_is_missed_beside_a_drawing_that_is_tracked() -> None:
     tracked, missed = InputFilter(CAMERA, SMALL, 2_000, follow=True), 0
-    for part in np.array_split(moving([strokes(4)] * 12), 60):
+    for part in np.array_split(one_drawing(), 60):
         before, (_, times) = tracked.window, tracked.kept_and_missed(part)
         missed += len(times)
         assert before is None or tracked.window is None or not len(times)

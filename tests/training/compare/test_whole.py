@@ -1,12 +1,10 @@
 """The comparison on a tiny folder of pictures: every way, resuming, and a report that says what was measured."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from spikesight.app.cli import main
 from spikesight.training.compare.comparison import Comparison
 from spikesight.training.compare.config import CompareConfig
 from spikesight.training.compare.report import write_report
@@ -57,16 +55,3 @@ def test_comparison_runs_resumes_and_reports(pictures: Path, tmp_path: Path) -> 
     assert all("kept" in line for line in said)
     Comparison(replace(config, seed=1), said.append).direct("direct/arctan/2")
     assert len(list(tmp_path.glob("direct-*"))) == 2  # no run goes on with one of other settings
-
-
-def test_command(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["compare", "--data", str(tmp_path / "none"), "--output", str(tmp_path)]) == 2
-    assert "neither a folder" in capsys.readouterr().err
-    assert main(["compare", "--data", str(pictures), "--output", str(tmp_path), "--methods", "magic"]) == 2
-    assert "unknown method 'magic'" in capsys.readouterr().err
-    words = "--network cifar-resnet8 --methods none --multi multi --long none --direct none --held 0 --images 8"
-    words += " --calibration 8 --ann-epochs 1 --multi-steps 2 --stdp-seeds 0"
-    assert main(["compare", "--data", str(pictures), "--output", str(tmp_path), "--quick", *words.split()]) == 0
-    assert "report.html" in capsys.readouterr().out
-    stored = json.loads((tmp_path / "results.json").read_text())
-    assert (stored["binary"], stored["trials"], stored["chosen"]) == ([], [], [])
