@@ -16,11 +16,13 @@ import pytest
 from spikesight.app.c_folder import c_compiler
 from spikesight.encoders.recordings.nmnist import nmnist_records
 from spikesight.encoders.sources.samples import events_of
+from spikesight.models.classifier import Classifier
+from spikesight.models.shipped import find
 from tests.support.gallery import GALLERY, USES, run, words_of
 from tests.support.inputs.data_sets import write_stripes
 from tests.support.inputs.things import digit_on_paper, passing
 from tests.support.serving.broker import Broker, Subscriber, require_broker
-from tests.support.serving.servers import Served
+from tests.support.serving.servers import running
 from tests.support.waiting import until
 
 SMALL = {
@@ -74,9 +76,8 @@ def test_the_switch_is_heard_at_the_broker(tmp_path: Path) -> None:
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 def test_the_reader_reads_a_digit() -> None:
     cv2.imwrite("digit.png", digit_on_paper(0))
-    with Served() as served:
-        words = words_of("A reader of digits by REST")
-        words = [word.replace("http://127.0.0.1:8000", served.url) for word in words]
+    with running(classifiers=(Classifier.load(find("nmnist")),)) as port:
+        words = [word.replace(":8000", f":{port}") for word in words_of("A reader of digits by REST")]
         answer = subprocess.run([*words, "--silent"], capture_output=True, text=True, check=True).stdout
     assert json.loads(answer)["label"] == "3"
 

@@ -9,11 +9,12 @@ import pytest
 
 from spikesight.encoders.events import SensorSize
 from spikesight.models.checkpoint import save
-from spikesight.service.client import ClientError
+from spikesight.service.api import create_app
+from spikesight.service.client import Client, ClientError
 from tests.support.inputs.samples import picture, some_events
 from tests.support.models import EVENT_CONTRACT, tiny
 from tests.support.serving.http import TOKEN
-from tests.support.serving.servers import Served
+from tests.support.serving.servers import Served, running, settings
 from tests.support.serving.streams import SENSOR, STREAM, finished
 from tests.support.threads import together
 from tests.support.waiting import PATIENCE_S, until
@@ -72,41 +73,42 @@ def test_reload_logs_and_an_orderly_end(served: Served, folder: Path) -> None:
     assert {"time", "level", "method", "route", "status", "ms", "client"} <= set(request)
 
 
-def test_triton_s_client_loads_a_model_while_streams_go_on(served: Served, folder: Path) -> None:
+def test_triton_s_client_loads_a_model_while_streams_go_on(folder: Path) -> None:
     http = pytest.importorskip("tritonclient.http", reason="needs tritonclient: pip install 'spikesight[dev]'")
     from tritonclient.utils import InferenceServerException
 
     sensor = SensorSize(EVENT_CONTRACT.sensor_width, EVENT_CONTRACT.sensor_height)
     events = some_events(4000, span_us=1_000_000)
-    triton = http.InferenceServerClient(served.url.removeprefix("http://"))
     mine = {"headers": {"Authorization": f"Bearer {TOKEN}"}}
 
     def are_of(found: list, seed: int) -> bool:
         expected = [step.logits for step in tiny(seed=seed).predict_events(events, sensor)]
         return [tuple(step.logits) for step in found] == expected[: len(found)] and len(found) >= len(expected) - 1
 
-    keep(folder, 5)
-    triton.load_model("tiny", **mine)
-    with served.client.stream(**STREAM) as running:
-        running.send_events(events[:2000])
-        got = finished(running)
-        keep(folder, 6)
-        triton.load_model("tiny.steps", **mine)  # either name of the protocol means the one model
-        with served.client.stream(**STREAM) as fresh:
-            fresh.send_events(events)
-            assert are_of(finished(fresh), 6)
-        running.send_events(events[2000:])
-        assert are_of(got + finished(running), 5)
-
-    (folder / "config.json").write_text("{")
-    with pytest.raises(InferenceServerException, match="stays as it was"):
+    with running(create_app(settings(models=(str(folder),), token=TOKEN))) as port:
+        triton, client = http.InferenceServerClient(f"127.0.0.1:{port}"), Client(f"http://127.0.0.1:{port}", TOKEN)
+        keep(folder, 5)
         triton.load_model("tiny", **mine)
-    for name, options in (("none", mine), ("tiny", {"config": "{}", **mine}), ("tiny", {})):
-        with pytest.raises(InferenceServerException, match=r"GET /v1/models|no parameters|a valid token"):
-            triton.load_model(name, **options)
-    with served.client.stream(**SENSOR) as still:
-        assert still.ready["model"] == "tiny"
-    triton.close()
+        with client.stream(**STREAM) as old:
+            old.send_events(events[:2000])
+            got = finished(old)
+            keep(folder, 6)
+            triton.load_model("tiny.steps", **mine)  # either name of the protocol means the one model
+            with client.stream(**STREAM) as fresh:
+                fresh.send_events(events)
+                assert are_of(finished(fresh), 6)
+            old.send_events(events[2000:])
+            assert are_of(got + finished(old), 5)
+
+        (folder / "config.json").write_text("{")
+        with pytest.raises(InferenceServerException, match="stays as it was"):
+            triton.load_model("tiny", **mine)
+        for name, options in (("none", mine), ("tiny", {"config": "{}", **mine}), ("tiny", {})):
+            with pytest.raises(InferenceServerException, match=r"GET /v1/models|no parameters|a valid token"):
+                triton.load_model(name, **options)
+        with client.stream(**SENSOR) as still:
+            assert still.ready["model"] == "tiny"
+        triton.close()
 
 
 def test_ctrl_c_leaves_no_child(served: Served) -> None:

@@ -33,6 +33,7 @@ def test_flags_reach_the_export(
     words: str, bin_us: int, options: dict, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[object] = []
+    forms = [("onnx", tmp_path / "f"), ("torch", Path("m.pt2"))]  # else the file has the model's name
 
     def export(network: Any, card: Any, form: str, out: Path, **given: Any) -> Parity:
         spans = {neuron.span for neuron in network.modules() if hasattr(neuron, "span")} or {1.0}
@@ -41,10 +42,6 @@ def test_flags_reach_the_export(
 
     monkeypatch.setattr("spikesight.app.commands.export.export", export)
     assert main(["export", str(model), "--out", str(tmp_path / "f"), *words.split()]) == 0
-    assert asked == [(bin_us, {bin_us / 10_000}, "onnx", tmp_path / "f", options)]
-
-
-def test_the_file_has_the_models_name(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert main(["export", str(model), "--format", "torch"]) == 0
-    assert [path.name for path in tmp_path.iterdir()] == ["m.pt2"]
+    assert main(["export", str(model), "--format", "torch", *words.split()]) == 0
+    spans = {bin_us / 10_000}
+    assert asked == [(bin_us, spans, form, out, options) for form, out in forms]

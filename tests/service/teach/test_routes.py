@@ -11,6 +11,7 @@ import pytest
 
 from spikesight.encoders.events import make_events
 from spikesight.encoders.recordings.files import digest, write_recording
+from spikesight.models.checkpoint import save
 from spikesight.models.classifier import Classifier
 from spikesight.service.api import create_app
 from spikesight.service.client import Client
@@ -18,6 +19,7 @@ from spikesight.service.settings import Settings
 from spikesight.service.teach.remote import RemoteTeaching, query
 from tests.service.teach.conftest import SENSOR, Record, refused, taught
 from tests.support.inputs.samples import picture
+from tests.support.models import tiny
 from tests.support.serving.servers import running
 
 
@@ -94,7 +96,7 @@ UNFIT = (
 @pytest.mark.attack("teaching", "saving as `..`, `NAME.steps`, `index`, `CON`, `a.`, another session's id", "400")
 @pytest.mark.attack("teaching", "saving over a model of somebody else, also one that is not served now", "409")
 def test_a_saved_model_is_served_to_all_and_after_a_restart(
-    client: Client, session: RemoteTeaching, record: Record, saved: Path
+    client: Client, session: RemoteTeaching, record: Record, saved: Path, tmp_path: Path
 ) -> None:
     assert session.state().can_save
     assert refused(session.save, "lines")[0] == 409
@@ -115,10 +117,12 @@ def test_a_saved_model_is_served_to_all_and_after_a_restart(
         assert refused(other.save, "lines")[0] == 409, "nobody else takes its name"
     (saved / "broken").mkdir()
     (saved / "broken" / "config.json").write_text("{")
-    app = create_app(Settings(models=("nmnist",), save_to=saved))
+    first = tiny()
+    save(tmp_path / "first", first.network, first.card)
+    app = create_app(Settings(models=(str(tmp_path / "first"),), save_to=saved))
     with running(app) as port:
         names = [model.name for model in Client(f"http://127.0.0.1:{port}").models().models]
-    assert names == ["nmnist", "lines"]
+    assert names == ["first", "lines"]
 
 
 @pytest.mark.attack("teaching", "saving without `--save-to`", "403")
