@@ -14,12 +14,14 @@ DESCRIPTION = """Make a checkpoint of a spiking network that another library tra
 
   spikesight import net.nir --to models/mine --like nmnist --labels left,right --dt 0.0001
   spikesight import net.pt --to models/mine --like models/gestures
+  spikesight import 'sew18.pth#sew_resnet18?cnf=ADD&neuron=LIFNode&tau=2' --to models/mine --like models/gestures
 
 .nir is a graph of convolutions, linear layers, pools, sums, LIF and IF, as SpikingJelly (nir_exchange.export_to_nir),
 snnTorch (export_nir) and others write it; a state dictionary (.pt, .pth, .safetensors) is a chain of linear layers and
-snnTorch's Leaky. What has no exact counterpart is refused by its layer's name. The new network runs 50 steps beside the
-old one; where the two differ, nothing is written. Nothing in a file is executed. Needs the extra: pip install
-'spikesight[export]'.
+snnTorch's Leaky, or one of SpikingJelly's spiking_resnet and sew_resnet (18 to 152), named behind a # with its neurons:
+IFNode, LIFNode, ParametricLIFNode, tau, v_threshold, v_reset, decay_input. What has no exact counterpart is refused by
+its layer's name. The new network runs 50 steps beside the old one; where the two differ, nothing is written. Nothing in
+a file is executed. Needs the extra: pip install 'spikesight[export]'; spikingjelly or snntorch for their weights.
 """
 
 
@@ -46,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     labels = read_labels(args.labels, network.config.classes, card.labels)
     for node in network.config.nodes[1:]:
         print(f"  {node.op:8} {node.title}")
-    training = {"origin": "import", "weights": args.source.resolve().name}
+    training = {"origin": "import", "weights": args.source.resolve().name.partition("#")[0]}
     save(args.to, network, Card(contract, labels, training, {}))
     print(
         f"wrote {args.to}: over {parity.steps} steps the logits differ by at most {parity.logits:.1e}, "

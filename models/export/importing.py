@@ -1,13 +1,12 @@
-"""Networks of other libraries as ours: NIR graphs of anybody, and snnTorch's state dictionaries of linear layers.
+"""Networks of other libraries as ours: NIR graphs of anybody, and snnTorch's state dictionaries of linear layers;
+SpikingJelly's residual networks are in `jelly`.
 
 What has no exact counterpart is refused by its layer's name. NIR's neurons are Euler steps of dt, as in `nir_network`:
 a LIF is beta = 1 - dt/tau and an input gain of dt/tau R, an IF beta = 1 and a gain of dt R; both reset to zero at once.
 snnTorch's Leaky is beta and threshold, and a reset in the next step, by subtraction or to zero.
 """
 
-import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from importlib import import_module
 from math import prod
 from pathlib import Path
@@ -17,71 +16,36 @@ import torch
 from torch import Tensor, nn
 
 from spikesight.models.contract import Contract
+from spikesight.models.export.chain import Chain, Tensors, config_of
+from spikesight.models.export.jelly import Architecture, jelly_runner, of_jelly
 from spikesight.models.export.nir_network import NirNetwork, read_nir
 from spikesight.models.export.parity import ExportError, Parity, check_parity, potentials
 from spikesight.models.networks.ann import read_state
-from spikesight.models.networks.converted.graph import Node
-from spikesight.models.networks.imported import ImportedConfig, ImportedNetwork
-from spikesight.models.neurons.config import NeuronConfig
+from spikesight.models.networks.imported import ImportedNetwork
 from spikesight.models.neurons.state import State
 
-Tensors = dict[str, Tensor]
 POOL = ("kernel", "stride", "padding")
 RESETS = {0: "subtract", 1: "zero"}  # snnTorch's reset_mechanism_val; 2 is none
 
 ADVICE = (
     "write a NIR graph (export_to_nir of snntorch.export_nir, or of spikingjelly.activation_based.nir_exchange) "
-    "and import that"
+    "and import that, or name the architecture of a residual network of SpikingJelly (FILE#sew_resnet18?neuron=IFNode)"
 )
-
-
-@dataclass
-class Chain:
-    """A graph that grows: nodes by names of ours, tensors, neurons, and what each node is called elsewhere."""
-
-    shape: tuple[int, ...]
-    nodes: list[Node] = field(default_factory=list)
-    tensors: Tensors = field(default_factory=dict)
-    neurons: list[NeuronConfig] = field(default_factory=list)
-
-    def add(self, op: str, theirs: str, source: tuple[str, ...], tensors: Tensors | None = None, **options: Any) -> str:
-        """A node by its operation; its name."""
-        name = f"n{len(self.nodes)}_{re.sub(r'[^A-Za-z0-9]', '_', theirs)[:40]}"
-        tensors = {f"layers.{name}.{key}": value.detach().float() for key, value in (tensors or {}).items()}
-        if f"layers.{name}.weight" in tensors:
-            options["shape"] = tuple(tensors[f"layers.{name}.weight"].shape)
-        try:
-            self.nodes.append(Node(name, op, source, layer=theirs, **options))
-        except ValueError as error:
-            raise ExportError(f"not imported: layer {theirs}: {error}") from None
-        self.tensors |= tensors
-        return name
-
-    def neuron(self, theirs: str, source: str, channels: int, config: NeuronConfig) -> str:
-        self.neurons.append(config)
-        return self.add("neuron", theirs, (source,), shape=(channels,))
-
-    def network(self, classes: int) -> ImportedNetwork:
-        """Raises ExportError where it is no network of ours."""
-        try:
-            made = ImportedNetwork(ImportedConfig(tuple(self.nodes), tuple(self.neurons), self.shape, classes))
-            made.load_state_dict(self.tensors)
-        except (ValueError, RuntimeError) as error:
-            raise ExportError(f"not imported: {str(error).splitlines()[0]}") from None
-        return made.eval().requires_grad_(False)
-
-    def named(self) -> dict[str, str]:
-        """What the neurons' states are called elsewhere."""
-        return {f"layers.{node.name}": node.layer for node in self.nodes if node.op == "neuron"}
 
 
 def import_network(path: Path, contract: Contract, dt: float | None = None) -> tuple[ImportedNetwork, Parity]:
     """The network of a NIR file (.nir) or of a state dictionary, compared over 50 steps with what it comes from.
 
-    Inputs are the contract's; `dt` is a step in seconds, of a NIR file that does not say it. Raises ExportError, in a
-    sentence that names the layer, and CheckpointError.
+    A dictionary of SpikingJelly's residual networks has its architecture behind a #, see `jelly`. Inputs are the
+    contract's; `dt` is a step in seconds, of a NIR file that does not say it. Raises ExportError, in a sentence that
+    names the layer, and CheckpointError.
     """
-    if path.suffix == ".nir":
+    file, mark, text = str(path).rpartition("#")
+    if mark and not path.exists():
+        like, state = Architecture.parsed(text), read_state(Path(file))
+        chain, classes = of_jelly(state, like, contract.shape)
+        run = jelly_runner(state, like, contract.shape, classes)
+    elif path.suffix == ".nir":
         theirs = read_nir(path, dt)
         chain, classes = of_nir(theirs)
         run = _nir_runner(theirs, chain.shape)
@@ -160,7 +124,7 @@ def _nir_node(chain: Chain, name: str, layer: Any, source: str, x: Any) -> str:
             source = chain.add(
                 "scale", f"{name}.gain", (source,), {"factor": torch.full((channels,), gain)}, shape=(channels,)
             )
-        config = _config(
+        config = config_of(
             name, beta, _one(layer.threshold, name, "threshold"), scale_input=scaled, reset="zero", delay=False
         )
         return chain.neuron(name, source, channels, config)
@@ -183,13 +147,6 @@ def _one(value: Tensor, name: str, what: str) -> float:
     if value.numel() != 1 and bool((value != value.flatten()[0]).any()):
         raise ExportError(f"not imported: layer {name}: its neurons differ in {what}")
     return float(value.flatten()[0])
-
-
-def _config(name: str, beta: float, theta: float, **options: Any) -> NeuronConfig:
-    try:
-        return NeuronConfig(beta=beta, theta=theta, **options)
-    except ValueError as error:
-        raise ExportError(f"not imported: layer {name}: {error}") from None
 
 
 def _nir_runner(theirs: NirNetwork, shape: tuple[int, ...]) -> Callable[[Tensor, State], tuple[Tensor, State]]:
@@ -236,7 +193,7 @@ def of_snntorch(state: dict[str, Tensor], *, ordered: bool) -> tuple[Chain, int]
                 raise ExportError(f"not imported: layer {name} has graded spikes or no reset")
             reset = RESETS[int(numbers["reset_mechanism_val"])]
             beta = min(max(numbers["beta"], 0.0), 1.0)  # as snnTorch uses it
-            source = chain.neuron(name, source, width, _config(name, beta, numbers["threshold"], reset=reset))
+            source = chain.neuron(name, source, width, config_of(name, beta, numbers["threshold"], reset=reset))
         else:
             raise ExportError(
                 f"not imported: layer {name} ({', '.join(parts)}): a state dictionary tells of no more than a chain of "
