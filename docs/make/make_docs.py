@@ -1,7 +1,8 @@
 """Write the generated pages: docs/commands.md from the code (commands with their flags, recipes, ways of conversion,
 benchmarks), docs/models/shipped.md from the shipped models' folders, docs/results/results.md from training/results/,
 docs/results/corruptions.md and the last section of two models' cards likewise, docs/results/performance.md from
-benchmarks/results/, docs/python.ipynb from docs/python.md, the table of docs/service/security.md from the tests.
+benchmarks/results/, docs/python.ipynb from docs/python.md, docs/notebooks/ from docs/make/notebooks/, the table of
+docs/service/security.md from the tests.
 
     python docs/make/make_docs.py            write the pages
     python docs/make/make_docs.py --check    say whether they are up to date, and change nothing
@@ -182,7 +183,7 @@ PAGES: dict[str, Callable[[], str]] = {
     **{f"../models/shipped/{name}/README.md": partial(corruptions_page.card, name) for name in corruptions_page.MODELS},
     "results/measuring.md": mutants_table.page,
     "results/performance.md": performance_page.page,
-    "python.ipynb": notebook.page,
+    **{name: partial(notebook.page, name) for name in notebook.SOURCES},
     "service/security.md": security_page.page,
 }
 

@@ -1,11 +1,17 @@
-"""docs/python.ipynb: docs/python.md as a notebook, a code cell a Python block."""
+"""Notebooks from pages, a code cell a Python block: docs/python.ipynb from docs/python.md, and docs/notebooks/ from
+docs/make/notebooks/.
+"""
 
 import json
 import re
 from pathlib import Path
 from typing import Any
 
-PAGE = Path(__file__).resolve().parents[1] / "python.md"
+DOCS = Path(__file__).resolve().parents[1]
+SOURCES = {
+    "python.ipynb": DOCS / "python.md",
+    **{f"notebooks/{path.stem}.ipynb": path for path in sorted((DOCS / "make" / "notebooks").glob("*.md"))},
+}
 
 
 def cell(kind: str, number: int, text: str) -> dict[str, Any]:
@@ -16,9 +22,9 @@ def cell(kind: str, number: int, text: str) -> dict[str, Any]:
     return {**made, "source": text.strip("\n").splitlines(keepends=True)}
 
 
-def page() -> str:
-    """docs/python.ipynb, without outputs."""
-    text = PAGE.read_text().replace(" The same page as a [notebook](python.ipynb).", "")
+def page(name: str) -> str:
+    """One of SOURCES as a notebook, without outputs."""
+    text = SOURCES[name].read_text().replace(" The same page as a [notebook](python.ipynb).", "")
     parts = re.split(r"^```python\n(.*?)^```\n", text, flags=re.MULTILINE | re.DOTALL)
     cells = [cell("code" if n % 2 else "markdown", n, part) for n, part in enumerate(parts) if part.strip()]
     kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}

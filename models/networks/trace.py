@@ -1,6 +1,7 @@
 """What every neuron of a network did: spikes and membranes of each layer at each step, as arrays and as a picture."""
 
 import copy
+import io
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -65,6 +66,12 @@ class Trace:
         evidence.set(xlabel="step", ylabel="probability", ylim=(0, 1.02))
         evidence.legend(fontsize=7, loc="center left")
         return figure
+
+    def _repr_png_(self) -> bytes:
+        """The figure, as notebooks show it."""
+        picture = io.BytesIO()
+        self.figure().savefig(picture, dpi=72)
+        return picture.getvalue()
 
     def _maps(self, row: "list[Axes]", title: str, maps: NDArray[np.float32], steps: NDArray[np.int_]) -> None:
         """One layer: the same grey scale in every step, the title before the first."""

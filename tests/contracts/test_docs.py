@@ -13,6 +13,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 import spikesight
@@ -26,7 +28,11 @@ from spikesight.training.flags import recipe_path
 from spikesight.training.step.losses import LOSSES
 from tests.support.processes import ROOT, script
 
-DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCS = [
+    ROOT / "README.md",
+    *sorted(page for page in (ROOT / "docs").rglob("*.md") if not page.is_relative_to(ROOT / "docs" / "make")),
+]
+NOTEBOOKS = sorted((ROOT / "docs").rglob("*.ipynb"))
 PAGES = pytest.mark.parametrize("page", DOCS, ids=[p.relative_to(ROOT).as_posix() for p in DOCS])
 MAKE = script("docs/make/make_docs.py")
 SHELL = ("sh", "bash", "shell", "console")
@@ -226,14 +232,29 @@ def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.Monke
             exec(compile(source, str(page), "exec", dont_inherit=True), names)
 
 
-def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def run_cell(source: str, where: str, names: dict[str, Any]) -> Any:
+    """The value of a cell's last expression, as a notebook shows it; None without."""
+    tree = ast.parse(source, where)
+    last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+    exec(compile(tree, where, "exec", dont_inherit=True), names)
+    return eval(compile(ast.Expression(last.value), where, "eval"), names) if isinstance(last, ast.Expr) else None
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
+@pytest.mark.usefixtures("registries")
+def test_notebooks_run_and_show_what_neurons_did(
+    notebook: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    notebook = json.loads((ROOT / "docs" / "python.ipynb").read_text())
-    cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    assert len(cells) > 5
+    cells = json.loads(notebook.read_text())["cells"]
+    sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     names: dict[str, Any] = {"__name__": "notebook"}
-    for number, source in enumerate(cells, 1):
-        exec(compile(source, f"python.ipynb, code cell {number}", "exec", dont_inherit=True), names)
+    shown = [run_cell(source, f"{notebook.name}, code cell {n}", names) for n, source in enumerate(sources, 1)]
+    pictures = [one._repr_png_() for one in shown if hasattr(one, "_repr_png_")]
+    assert notebook.stem == "python" or pictures
+    for picture in (cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR) for png in pictures):
+        assert picture is not None
+        assert picture.std() > 10
 
 
 @PAGES
