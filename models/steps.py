@@ -100,11 +100,22 @@ class Prediction:
         return self.probabilities[self.index]
 
     def fields(self, *, logits: bool = False) -> dict[str, Any]:
-        """By the wire's names, ready for JSON; with the step's logits where asked for. `step` and times come first."""
+        """By the wire's names, ready for JSON; with the step's logits where asked for. `step` and times come first.
+
+        Shares have six significant digits; logits are those of the network, to the bit.
+        """
         fields = {**vars(self), "confidence": self.confidence}
+        fields["probabilities"] = tuple(map(told, self.probabilities))
+        for name in ("confidence", "known", "risk"):
+            fields[name] = fields[name] and told(fields[name])
         for name in ["latency_ms"] if logits else ["latency_ms", "logits"]:
             del fields[name]
         return fields
+
+
+def told(share: float) -> float:
+    """A share as people and programs are told it: to six significant digits."""
+    return float(f"{share:.6g}")
 
 
 FIRST, OTHER = 2.0, 4.0

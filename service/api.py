@@ -154,7 +154,7 @@ async def predicted(
     return Response(body.model_dump_json(exclude_none=True), media_type="application/json")
 
 
-def model_body(classifier: Classifier) -> ModelBody:
+def model_body(classifier: Classifier, saved: bool) -> ModelBody:
     """What clients see of a model."""
     card = classifier.card
     return ModelBody(
@@ -166,6 +166,7 @@ def model_body(classifier: Classifier) -> ModelBody:
         origin=classifier.origin,
         road=classifier.origin,
         ann_macs=classifier.ann_macs,
+        saved=saved,
     )
 
 
@@ -200,7 +201,8 @@ def v1(runtime: Runtime, cameras: Cameras, sessions: TeachingSessions) -> APIRou
         "/v1/models", tags=["models"], summary="The models and what they must be fed", response_model=ModelsBody
     )
     async def get_models() -> ModelsBody:
-        models = [model_body(model.classifier) for model in runtime.registry.all()]
+        registry = runtime.registry
+        models = [model_body(model.classifier, bool(registry.saved_at(model.name))) for model in registry.all()]
         return ModelsBody(default=models[0].name, models=models)
 
     @routes.get("/samples", tags=["samples"], summary="Recordings to try", response_model=list[SampleBody])

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,6 +127,14 @@ class Client:
     def models(self) -> ModelsBody:
         """The models and what they must be fed."""
         return ModelsBody.model_validate_json(self._ask("GET", "/v1/models"))
+
+    def rename(self, model: str, to: str) -> None:
+        """Give a model that was taught and saved another name."""
+        self._ask("PATCH", f"/v1/models/{quote(model, safe='')}{query(to=to)}")
+
+    def remove(self, model: str) -> None:
+        """Remove a model that was taught and saved, its folder too."""
+        self._ask("DELETE", f"/v1/models/{quote(model, safe='')}")
 
     def samples(self) -> list[SampleBody]:
         """The shipped recordings."""

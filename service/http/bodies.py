@@ -110,6 +110,7 @@ class ModelBody(Body):
     )
     road: str = Field(description="`origin` by its former name, for older clients")
     ann_macs: int = Field(description="multiply-adds of one step if nothing were sparse: an ANN of the same shape")
+    saved: bool = Field(default=False, description="taught and saved here: it may be renamed and removed")
 
 
 class ModelsBody(Body):

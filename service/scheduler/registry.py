@@ -169,6 +169,7 @@ class Registry:
         self._models: dict[str, Model] = {}
         self._held: dict[str, Model] = {}  # of teaching sessions: found by name, listed nowhere
         self._folders: dict[str, Path] = {}  # of models that came from disk
+        self._named: frozenset[str] = frozenset()  # those that the settings name
         self._loading = threading.Lock()
 
     def load(self) -> None:
@@ -193,7 +194,7 @@ class Registry:
                     leave_out(name, error)
             for model in fresh.values():
                 model.scheduler.start()
-            old, self._models = self._models, fresh
+            old, self._models, self._named = self._models, fresh, frozenset(named)
             for model in old.values():
                 model.retire()
         event("models loaded", models=",".join(fresh))
@@ -250,6 +251,16 @@ class Registry:
         old, models[model.name] = models.get(model.name), model
         if old is not None:
             old.retire()
+
+    def withdraw(self, name: str) -> None:
+        """A model is served no more; streams and requests that run finish on it."""
+        self._folders.pop(name, None)
+        self._models.pop(name).retire()
+
+    def saved_at(self, name: str) -> Path | None:
+        """The folder of a model that lies among saved ones; None for any other, or one that the settings name."""
+        folder = None if name in self._named or name not in self._models else self._folders.get(name)
+        return folder if folder is not None and folder.parent == self._settings.save_to else None
 
     def let_go(self, name: str) -> None:
         """A model that was held is served no more; streams that run finish on it."""

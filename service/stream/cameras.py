@@ -91,6 +91,10 @@ class Camera:
         except WrongBin as error:
             raise SettingsError(str(error)) from None
 
+    def ready(self) -> str:
+        """What its stream greets viewers with."""
+        return str(self._stream.core.ready().data)
+
     def close(self) -> None:
         """End the thread, the source and the viewers' streams."""
         self.stopping.set()

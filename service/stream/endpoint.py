@@ -17,7 +17,7 @@ from spikesight.service.runtime import Runtime
 from spikesight.service.settings import Settings
 from spikesight.service.stream.cameras import Camera, Cameras
 from spikesight.service.stream.live import Live
-from spikesight.service.stream.messages import Ended, Hello, fault, ready_text
+from spikesight.service.stream.messages import Ended, Hello, fault
 from spikesight.service.stream.teaching import TeachingStream
 from spikesight.service.teach.sessions import TeachingSessions
 
@@ -96,7 +96,7 @@ async def converse(
 
 async def relay(socket: WebSocket, camera: Camera, hello: Hello) -> None:
     """What the default model says of a camera, shared by all who follow, until it ends or they leave. Raises Ended."""
-    await socket.send_text(ready_text(camera.model()))
+    await socket.send_text(camera.ready())
     with camera.viewing(hello.picture) as viewer:
         leaving = asyncio.create_task(socket.receive())  # nothing but a goodbye is expected
         try:

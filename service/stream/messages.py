@@ -222,7 +222,7 @@ def text(**fields: Any) -> str:
     return to_json(fields).decode()
 
 
-def ready_text(model: "Model") -> str:
+def ready_text(model: "Model", error_rate: float) -> str:
     classifier = model.classifier
     return text(
         type="ready",
@@ -233,6 +233,7 @@ def ready_text(model: "Model") -> str:
         step_us=classifier.contract.bin_us,
         steps=classifier.contract.steps,
         ann_macs=classifier.ann_macs,
+        error_rate=error_rate,
     )
 
 
@@ -252,7 +253,7 @@ def prediction_text(ticket: Ticket, answer: "Answer", queue_ms: float, dropped: 
         step_ms=round(prediction.latency_ms, 3),
         dropped=dropped,
         reset=answer.reset,
-        window=ticket.window,
+        window=ticket.window and [round(pixels, 2) for pixels in ticket.window],
         events_in=ticket.events[0],
         events_kept=ticket.events[1],
         camera=ticket.camera,

@@ -221,7 +221,7 @@ class StreamCore:
     # Snapshots.
 
     def ready(self) -> Outgoing:
-        return Outgoing(ready_text(self.model))
+        return Outgoing(ready_text(self.model, self.hello.error_rate))
 
     def snapshot(self, state: State, key: bytes) -> Outgoing:
         """The session with its membranes (batch size 1), signed; nothing may be unsent."""

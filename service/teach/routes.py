@@ -1,4 +1,7 @@
-"""Teaching sessions over HTTP: /v1/teach. Parameters stand in the query: no body is parsed in the event loop."""
+"""Teaching sessions over HTTP, and what they saved: /v1/teach, /v1/models/{name}.
+
+Parameters stand in the query: no body is parsed in the event loop.
+"""
 
 from typing import Annotated, Any
 
@@ -6,25 +9,21 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from spikesight.encoders.recordings.files import digest
 from spikesight.encoders.sample import Sample
-from spikesight.models.classifier import Classifier
-from spikesight.models.shipped import shipped
 from spikesight.models.steps import Input
 from spikesight.service.http.bodies import REFUSALS, SAMPLE_BODY, ErrorBody, content
 from spikesight.service.http.errors import ServiceError
 from spikesight.service.http.shares import address_of
-from spikesight.service.scheduler.saved import entries, unfit_to_save
 from spikesight.service.teach.bodies import LABEL, TakenBody, TeachingBody
-from spikesight.service.teach.saving import archive, write
+from spikesight.service.teach.kept import check_name
+from spikesight.service.teach.saving import archive
 from spikesight.service.teach.session import TeachingSession
 from spikesight.service.teach.sessions import TeachingSessions
 from spikesight.service.teach.windows import moves, picture_of, windows_of
 from spikesight.service.upload.load import inputs_of, load
 from spikesight.service.upload.predict import read_body
 
-MAX_SAVED = 32
-NOT_KEPT = "this service keeps no models: start it with --save-to FOLDER, or download the model"
-
 Identity = Annotated[str, Path(max_length=64, description="of the session")]
+ModelName = Annotated[str, Path(max_length=64, description="one of GET /v1/models that is `saved`")]
 Number = Annotated[int, Path(ge=0, le=2**53, description="of the example")]
 Label = Annotated[str, Query(alias="class", description=f"a class's name, 1 to {LABEL} characters")]
 
@@ -35,7 +34,7 @@ def refusals(*codes: int) -> dict[int | str, dict[str, Any]]:
         400: "a name or parameter is malformed",
         403: "this service keeps no models",
         404: "no such session, class, example or model",
-        409: "the session cannot do this as it stands",
+        409: "the session, or the model, cannot do this as it stands",
         429: "too many sessions of this address",
         503: "too many sessions, or the service is shutting down",
         507: "no room to write the model",
@@ -52,23 +51,24 @@ def label_of(text: str) -> str:
 
 
 def router(sessions: TeachingSessions) -> APIRouter:
-    routes = APIRouter(prefix="/v1/teach", tags=["teach"])
+    routes = APIRouter(tags=["teach"])
     add_session(routes, sessions)
     add_examples(routes, sessions)
     add_model(routes, sessions)
+    add_kept(routes, sessions)
     return routes
 
 
 def add_session(routes: APIRouter, sessions: TeachingSessions) -> None:
 
-    @routes.post("", summary="Begin a teaching session", responses=refusals(404, 409, 429, 503))
+    @routes.post("/v1/teach", summary="Begin a teaching session", responses=refusals(404, 409, 429, 503))
     async def post_session(
         request: Request,
         features: Annotated[str | None, Query(max_length=64, description="a model whose network is learnt on")] = None,
     ) -> TeachingBody:
         return (await sessions.begin(address_of(request), features)).body()
 
-    @routes.get("/{identity}", summary="The state of a session", responses=refusals(404))
+    @routes.get("/v1/teach/{identity}", summary="The state of a session", responses=refusals(404))
     async def get_session(
         identity: Identity, wait: Annotated[bool, Query(description="until all examples are learnt")] = False
     ) -> TeachingBody:
@@ -78,7 +78,7 @@ def add_session(routes: APIRouter, sessions: TeachingSessions) -> None:
         return session.body()
 
     @routes.delete(
-        "/{identity}",
+        "/v1/teach/{identity}",
         summary="End a session: nothing of it is kept but what was saved",
         status_code=204,
         responses=refusals(404),
@@ -86,7 +86,7 @@ def add_session(routes: APIRouter, sessions: TeachingSessions) -> None:
     async def delete_session(identity: Identity) -> None:
         sessions.end(identity)
 
-    @routes.patch("/{identity}/classes", summary="Rename a class", responses=refusals(404, 409))
+    @routes.patch("/v1/teach/{identity}/classes", summary="Rename a class", responses=refusals(404, 409))
     async def patch_class(
         identity: Identity, label: Label, to: Annotated[str, Query(description="its new name")]
     ) -> TeachingBody:
@@ -94,7 +94,7 @@ def add_session(routes: APIRouter, sessions: TeachingSessions) -> None:
         session.examples.rename(label, label_of(to))
         return session.body()
 
-    @routes.delete("/{identity}/classes", summary="Take a class back", responses=refusals(404))
+    @routes.delete("/v1/teach/{identity}/classes", summary="Take a class back", responses=refusals(404))
     async def delete_class(identity: Identity, label: Label) -> TeachingBody:
         session = sessions.get(identity)
         session.examples.forget(label)
@@ -104,7 +104,7 @@ def add_session(routes: APIRouter, sessions: TeachingSessions) -> None:
 def add_examples(routes: APIRouter, sessions: TeachingSessions) -> None:
 
     @routes.post(
-        "/{identity}/examples",
+        "/v1/teach/{identity}/examples",
         summary="Add examples of a class: a recording, cut into windows, or an image",
         responses=REFUSALS | refusals(404, 409),
         openapi_extra=SAMPLE_BODY,
@@ -118,7 +118,7 @@ def add_examples(routes: APIRouter, sessions: TeachingSessions) -> None:
         return await add_upload(sessions, sessions.get(identity), label_of(label), request, name)
 
     @routes.get(
-        "/{identity}/examples/{number}",
+        "/v1/teach/{identity}/examples/{number}",
         summary="A picture of an example's events",
         response_class=Response,
         responses={200: content("image/png")} | refusals(404),
@@ -127,7 +127,7 @@ def add_examples(routes: APIRouter, sessions: TeachingSessions) -> None:
         picture = picture_of(sessions.get(identity).examples.get(number))
         return Response(picture, media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
 
-    @routes.delete("/{identity}/examples/{number}", summary="Take an example back", responses=refusals(404))
+    @routes.delete("/v1/teach/{identity}/examples/{number}", summary="Take an example back", responses=refusals(404))
     async def delete_example(identity: Identity, number: Number) -> TeachingBody:
         session = sessions.get(identity)
         session.examples.drop(number)
@@ -137,7 +137,7 @@ def add_examples(routes: APIRouter, sessions: TeachingSessions) -> None:
 def add_model(routes: APIRouter, sessions: TeachingSessions) -> None:
 
     @routes.post(
-        "/{identity}/save",
+        "/v1/teach/{identity}/save",
         summary="Write the model to the service's folder of models and serve it to everybody, from now on",
         responses=refusals(403, 404, 409, 507),
     )
@@ -147,7 +147,7 @@ def add_model(routes: APIRouter, sessions: TeachingSessions) -> None:
         return session.body()
 
     @routes.get(
-        "/{identity}/model.zip",
+        "/v1/teach/{identity}/model.zip",
         summary="The model's folder as a ZIP file",
         response_class=Response,
         responses={200: content("application/zip")} | refusals(404, 409, 507),
@@ -156,6 +156,27 @@ def add_model(routes: APIRouter, sessions: TeachingSessions) -> None:
         identity: Identity, name: Annotated[str, Query(description="of the folder inside")] = "taught"
     ) -> Response:
         return await download(sessions.get(identity), name)
+
+
+def add_kept(routes: APIRouter, sessions: TeachingSessions) -> None:
+
+    @routes.patch(
+        "/v1/models/{name}",
+        summary="Rename a model that was taught and saved",
+        status_code=204,
+        responses=refusals(403, 404, 409, 507),
+    )
+    async def patch_model(name: ModelName, to: Annotated[str, Query(description="its new name")]) -> None:
+        await sessions.change(name, to)
+
+    @routes.delete(
+        "/v1/models/{name}",
+        summary="Remove a model that was taught and saved, its folder too",
+        status_code=204,
+        responses=refusals(403, 404, 409, 507),
+    )
+    async def delete_model(name: ModelName) -> None:
+        await sessions.change(name, None)
 
 
 async def add_upload(
@@ -186,24 +207,11 @@ async def add_upload(
 
 async def save(sessions: TeachingSessions, session: TeachingSession, name: str) -> None:
     """Write and serve. Raises ServiceError."""
-    registry, folder = sessions.runtime.registry, sessions.runtime.settings.save_to
-    if folder is None:
-        raise ServiceError(403, NOT_KEPT)
+    sessions.kept.folder()
     check_name(name)
     await session.learner.settled()
     head = session.learner.ready()
-
-    def keep() -> None:
-        there = [path.name for path in entries(folder)]
-        taken = {other.casefold() for other in (*there, *shipped(), *(model.name for model in registry.all()))}
-        if name.casefold() in taken and name != session.saved:
-            raise ServiceError(409, "a model of that name is there already: choose another")
-        if name not in there and len(there) >= MAX_SAVED:
-            raise ServiceError(409, f"{MAX_SAVED} models are saved already: take one out of the folder first")
-        write(folder / name, head.network, head.card)
-        registry.serve(Classifier.load(folder / name), folder / name)
-
-    await session.turns.run(keep)
+    await session.turns.run(lambda: sessions.kept.keep(name, head, session.saved))
     session.saved = name
     session.tell()
 
@@ -216,9 +224,3 @@ async def download(session: TeachingSession, name: str) -> Response:
     packed = await session.turns.run(lambda: archive(name, head.network, head.card))
     disposition = {"Content-Disposition": f'attachment; filename="{name}.zip"'}
     return Response(packed, media_type="application/zip", headers=disposition)
-
-
-def check_name(name: str) -> None:
-    """Raise ServiceError 400 where it is none for a model's folder."""
-    if reason := unfit_to_save(name):
-        raise ServiceError(400, f"the model needs another name: {reason}")

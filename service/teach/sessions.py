@@ -11,6 +11,7 @@ from spikesight.service.http.turns import ThreadAccount, Turns
 from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.registry import Model
 from spikesight.service.scheduler.threads import DecodeThread
+from spikesight.service.teach.kept import KeptModels
 from spikesight.service.teach.session import TeachingSession
 
 NONE_FITS = "no model here can give features: start the service with one of events, such as nmnist"
@@ -28,6 +29,7 @@ class TeachingSessions:
         self._shares = Shares(settings.max_lessons, settings.max_lessons_per_client)
         self._open: dict[str, tuple[TeachingSession, str]] = {}  # with their clients
         self._thread, self._turns = DecodeThread(runtime.mailbox, "teach"), Turns(time.perf_counter)
+        self.kept = KeptModels(runtime)
         self._timer: asyncio.TimerHandle | None = None
 
     async def begin(self, client: str, features: str | None) -> TeachingSession:
@@ -76,6 +78,16 @@ class TeachingSessions:
         self._shares.give(client)
         session.close()
         self.runtime.registry.let_go(identity)
+
+    async def change(self, name: str, to: str | None) -> None:
+        """Rename a model that was saved, or remove it. Raises ServiceError."""
+        kept = self.kept
+        work = ThreadAccount(self._turns, self._thread)
+        await work.run(lambda: kept.remove(name) if to is None else kept.rename(name, to))
+        for session, _ in self._open.values():
+            if session.saved == name:
+                session.saved = to
+                session.tell()
 
     def expire(self) -> None:
         """End those that nobody used in time, and arrange the next check."""

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from spikesight.encoders.roi.input_filter import InputFilter
 from spikesight.encoders.sample import Sample
 from spikesight.models.classifier import InputPipeline
-from spikesight.models.steps import Answer, Input
+from spikesight.models.steps import Answer, Input, told
 from spikesight.service.http.bodies import PredictBody, StepBody
 from spikesight.service.http.errors import ServiceError
 from spikesight.service.runtime import Runtime
@@ -98,7 +98,7 @@ def answer_body(
     last = result.answers[-1].prediction
     window = input_filter.window if input_filter else None
     fields = last.fields() | {
-        "probabilities": dict(zip(model.classifier.labels, last.probabilities)),
+        "probabilities": dict(zip(model.classifier.labels, map(told, last.probabilities))),
         "step": result.steps,
         "spikes": result.spikes,
         "synops": result.synops,
@@ -115,7 +115,7 @@ def answer_body(
         latency_ms=round(result.infer_ms, 3),
         queue_ms=round(result.queue_ms, 3),
         warnings=warnings or None,
-        window=(window.left, window.top, window.side) if window else None,
+        window=(round(window.left, 2), round(window.top, 2), round(window.side, 2)) if window else None,
         events_in=input_filter.n_events if input_filter else None,
         events_kept=input_filter.n_kept if input_filter else None,
     )

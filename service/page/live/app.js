@@ -10,7 +10,8 @@ import { taskOf } from "../shared/tasks.js";
 import { Compare } from "./modes/compare.js";
 import { Single } from "./modes/single.js";
 import { Teach } from "./modes/teach.js";
-import { copy, load, offerBins, settings, snippets } from "./panel/controls.js";
+import * as server from "./net/server.js";
+import { copy, load, offerSettings, settings, snippets } from "./panel/controls.js";
 import { arrange, mirror, togglePause } from "./panel/layout.js";
 import { knows, Playback } from "./sources/playback.js";
 import { Stills } from "./sources/stills.js";
@@ -26,6 +27,7 @@ const compare = new Compare(events, stop, sendSettings);
 const teach = new Teach(events, stop, sendSettings, async (name) => {
   await begin();
   $("model").value = name;
+  offerSettings();
 });
 const looker = () => (state.teaching ? teach : state.comparing ? compare : single);
 const webcam = new Webcam(preview, looker, stop);
@@ -113,6 +115,21 @@ function updateCode() {
   $("python-text").textContent = python;
 }
 
+/** Rename the chosen model, which was taught and saved here, or (without a name) remove it. */
+async function change(to) {
+  const { name } = state.chosenModel();
+  if (!to && !confirm(`Remove ${name} for everybody who uses this server?`)) return;
+  $("settings").close();
+  try {
+    await server.change(name, to, state.token());
+    await begin();
+    if (to) $("model").value = to;
+    $("model").dispatchEvent(new Event("change"));
+  } catch (error) {
+    notice("That did not work.", error.message);
+  }
+}
+
 // ---- one paint loop
 
 let paintedMs = 0;
@@ -138,11 +155,13 @@ on("flip", "click", mirror);
 on("comparing", "click", () => setMode({ comparing: !state.comparing }));
 on("teaching", "click", () => setMode({ teaching: !state.teaching }));
 on("device", "change", () => webcam.start());
-on("model", "change", () => { offerBins(); restart(); });
+on("model", "change", () => { offerSettings(); restart(); });
 on("bin", "change", restart);
 on("file", "change", () => { open($("file").files[0]); $("file").value = ""; });
 on("notice-close", "click", hideNotice);
 on("settings-open", "click", () => $("settings").showModal());
+on("kept-rename", "click", () => $("kept-name").value.trim() && change($("kept-name").value.trim()));
+on("kept-remove", "click", () => change(""));
 on("token", "change", begin);
 addEventListener("resize", () => looker().resized());
 for (const button of document.querySelectorAll("[data-copy]")) button.addEventListener("click", () => copy(button, $(button.dataset.copy).textContent));
@@ -164,7 +183,7 @@ document.addEventListener("visibilitychange", () => {
 async function begin() {
   await load((item) => playback.start(item), watchServer);
   compare.offer();
-  offerBins();
+  offerSettings();
   updateCode();
   if (state.source === "none") introduce();
 }

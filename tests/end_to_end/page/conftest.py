@@ -99,11 +99,11 @@ def for_all(packages: Path) -> Callable[[Visit], None]:
     def check(seen: Visit) -> None:
         page = seen.page
         page.evaluate(axe)
-        for scheme in ("light", "dark"):
+        for scheme, width in (("light", 1280), ("dark", 1280), ("light", 390)):
             page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # colours change at once
-            assert (
-                page.evaluate("axe.run().then((found) => found.violations.map((v) => [v.id, v.nodes[0].html]))") == []
-            )
+            page.set_viewport_size({"width": width, "height": 900})
+            found = page.evaluate("axe.run().then((found) => found.violations.map((v) => [v.id, v.nodes[0].html]))")
+            assert found == [], (scheme, width)
         for width in (320, 390, 768, 1024):
             page.set_viewport_size({"width": width, "height": 844})
             assert page.evaluate("document.documentElement.scrollWidth") <= width

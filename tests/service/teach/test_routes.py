@@ -115,6 +115,17 @@ def test_a_saved_model_is_served_to_all_and_after_a_restart(
     with client.teach() as other:
         taught(other, record)
         assert refused(other.save, "lines")[0] == 409, "nobody else takes its name"
+        other.save("others")
+    for name in (*UNFIT, "OTHERS", "pixels", "mnist-direct"):
+        assert refused(client.rename, "lines", name)[0] in (400, 409), name
+    client.rename("lines", "strokes")
+    assert session.state().saved == "strokes"
+    assert client.predict(record("lying", 9), model="strokes").label == "flat"
+    assert refused(client.predict, record("lying", 9), model="lines")[0] == 404
+    client.remove("others")
+    assert [model.name for model in client.models().models if model.saved] == ["strokes"]
+    assert [path.name for path in saved.iterdir()] == ["strokes"]
+    client.rename("strokes", "lines")
     (saved / "broken").mkdir()
     (saved / "broken" / "config.json").write_text("{")
     first = tiny()

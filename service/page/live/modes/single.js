@@ -3,6 +3,7 @@
 import { Answer } from "../../shared/answer.js";
 import { $ } from "../../shared/dom.js";
 import { notice } from "../../shared/notice.js";
+import { taskOf } from "../../shared/tasks.js";
 import { Stream, unpackBits } from "../net/stream.js";
 import { Connection, pill } from "../panel/connection.js";
 import * as state from "../state.js";
@@ -44,6 +45,7 @@ export class Single extends OneStream {
 
   clear() {
     this.latest = null;
+    $("advice").textContent = state.framed() ? taskOf(state.chosenModel()?.labels).hint : "";
     this.meters.clear();
     this.meters.annMacs = state.chosenModel()?.ann_macs ?? 0;
     this.meters.silent = state.chosenModel()?.origin === "ann";
@@ -72,7 +74,7 @@ export class Single extends OneStream {
   begin(message) {
     this.latest = null;
     this.answer.setLabels(message.labels);
-    this.promised.begin(message.steps);
+    this.promised.begin(message.steps, message.error_rate);
     this.trace.setLabels(message.labels, message.steps, message.step_us);
     this.rasterRows = message.raster_rows;
     const even = message.layers.map(() => message.raster_rows / message.layers.length);
@@ -111,7 +113,7 @@ export class Single extends OneStream {
     if (!state.paused && state.source !== "file") events.draw(nowMs);
     else events.lastMs = nowMs;
     trace.draw();
-    showRoi(state.source === "file" ? this.files.window : latest?.window);
+    showRoi(state.source === "file" ? this.files.window : latest?.steady === "nothing" ? null : latest?.window);
     if (state.source === "file") return;
     raster.draw();
     recording.draw();

@@ -14,6 +14,9 @@ export async function call(path, token = "", method = "GET", more = {}) {
 
 export const models = async (token) => (await call("v1/models", token)).json();
 
+/** A model that was taught and saved: another name, or none, which removes it. */
+export const change = (name, to, token) => call(`v1/models/${encodeURIComponent(name)}${to ? `?${new URLSearchParams({ to })}` : ""}`, token, to ? "PATCH" : "DELETE");
+
 /** Shipped recordings; a server without any is no error. */
 export const samples = (token) => call("samples", token).then((response) => response.json(), () => []);
 

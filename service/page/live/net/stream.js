@@ -7,7 +7,7 @@ export const KIND = Object.freeze({ image: 0, t64: 1 });
 
 /**
  * @typedef {{ type: "ready", model: string, labels: string[], layers: string[], raster_rows: number, raster_layers?: number[],
- *   step_us: number, steps: number, ann_macs: number }} Ready
+ *   step_us: number, steps: number, ann_macs: number, error_rate: number }} Ready
  * @typedef {{ type: "prediction", seq: number, t: number, step: number, start_us: number, end_us: number, label: string,
  *   index: number, probabilities: number[], confidence: number, known: number | null, committed: string | null,
  *   set: string[] | null, risk: number | null, shifted: boolean | null, steady: string, n_events: number, spikes: number, layer_spikes: number[],

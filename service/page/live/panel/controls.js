@@ -43,9 +43,12 @@ export async function load(play, watch) {
 
 const BINS_MS = [1, 2, 5, 10, 20];
 
-/** The steps that the chosen model can make: its own, and shorter ones. */
-export function offerBins() {
-  const { bin_us: own = 0, shortest_bin_us: shortest = 0 } = state.chosenModel()?.contract ?? {};
+/** What the settings offer of the chosen model: its own step and shorter ones; its name, where it was saved here. */
+export function offerSettings() {
+  const { name = "", saved = false, contract = {} } = state.chosenModel() ?? {};
+  $("kept").hidden = !saved;
+  $("kept-name").value = name;
+  const { bin_us: own = 0, shortest_bin_us: shortest = 0 } = contract;
   const shorter = BINS_MS.filter((ms) => shortest && 1000 * ms >= shortest && 1000 * ms < own).reverse();
   $("bin").replaceChildren(new Option(`${own / 1000} ms, as trained`, ""), ...shorter.map((ms) => new Option(`${ms} ms`, ms)));
   $("network-settings").hidden = !shorter.length;

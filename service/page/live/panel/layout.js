@@ -20,7 +20,6 @@ export function arrange(source, { title = "Camera", note = "", name = "", intro 
   $("step").hidden = true;
   $("reset").hidden = !live || intro || source === "server"; // what all viewers share, no viewer resets
   $("flip").hidden = source !== "camera";
-  $("tip").hidden = true;
   $("record").hidden = !live || intro || state.comparing || state.teaching;
   $("speed-field").hidden = source !== "sample" || intro;
   $("pad-controls").hidden = true;
@@ -30,12 +29,6 @@ export function arrange(source, { title = "Camera", note = "", name = "", intro 
   $("raster-note").textContent = "each dot a spike, each row a neuron, by layer";
   $("raster-layers").replaceChildren();
   $("preview").classList.toggle("mirror", source === "camera" && $("flip").getAttribute("aria-pressed") === "true");
-}
-
-/** A line below the picture; none where the text is empty. */
-export function tip(text) {
-  $("tip").textContent = text;
-  $("tip").hidden = !text;
 }
 
 export function mirror() {

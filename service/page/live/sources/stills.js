@@ -85,10 +85,10 @@ export class Stills {
   }
 }
 
-/** share of a file that is sent; null: it is answered. A drawing is small, and its sheet stays as it is. */
+/** share of a file that is sent; null: it is answered. A camera's frames are small, and a drawing; its sheet stays as it is. */
 function progress(share) {
   const line = $("upload"), [bar, words] = line.children;
-  line.hidden = share === null || !$("pad").hidden;
+  line.hidden = share === null || state.framed() || !$("pad").hidden;
   if (share === null) return;
   if (share < 1) bar.value = share;
   else bar.removeAttribute("value");

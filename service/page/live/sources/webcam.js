@@ -3,9 +3,8 @@
 import { Camera, explain, FRAME } from "../../shared/sources/camera.js";
 import { $ } from "../../shared/dom.js";
 import { hideNotice, notice } from "../../shared/notice.js";
-import { taskOf } from "../../shared/tasks.js";
 import { Video } from "../../shared/sources/video.js";
-import { arrange, tip } from "../panel/layout.js";
+import { arrange } from "../panel/layout.js";
 import * as state from "../state.js";
 
 export const STILL_MS = 1000;
@@ -42,13 +41,12 @@ export class Webcam {
 
   /** details: title and name of what is shown. */
   show(source, details) {
-    const { labels = [], contract: { width, height } = {} } = state.chosenModel() ?? {};
-    const square = width === height;
+    const { width, height, window } = state.chosenModel()?.contract ?? {};
+    const square = width === height && !window; // a window is drawn where it lies
     $("guide").classList.toggle("shown", square);
     arrange(source, { note: square ? "the network sees the square" : "", ...details });
     this.preview.resize(FRAME.width, FRAME.height);
     this.looker().clear();
-    tip(taskOf(labels).hint);
   }
 
   async list() {
@@ -84,7 +82,6 @@ export class Film extends Webcam {
     hideNotice();
     try {
       this.show("video", { title: "Video", name: file.name });
-      tip("");
       state.setInput(file);
       await this.camera.open(file, (canvas, captureMs) => this.frame(canvas, captureMs));
       this.looker().open(FRAME);

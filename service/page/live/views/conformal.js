@@ -7,9 +7,9 @@ export class Promised {
     this.clear();
   }
 
-  /** steps: of a window; the next one begins where it ends. */
-  begin(steps) {
-    this.steps = steps;
+  /** steps: of a window; the next one begins where it ends. errorRate: that the stream asked for. */
+  begin(steps, errorRate) {
+    Object.assign(this, { steps, errorRate });
     this.clear();
   }
 
@@ -35,7 +35,7 @@ export class Promised {
     if (!possible) return;
     const left = possible.length === 1 ? "1 class is" : `${possible.length} classes are`;
     const open = this.shifted ? "this is not what was calibrated: nothing is guaranteed" : `${left} still possible`;
-    const text = held ? `committed after ${Math.round(held.ms)} ms (of all recordings, at most 5 % wrongly)` : open;
+    const text = held ? `committed after ${Math.round(held.ms)} ms (of all recordings, at most ${Number((100 * this.errorRate).toPrecision(2))} % wrongly)` : open;
     if (line.textContent !== text) line.textContent = text;
     line.classList.toggle("held", Boolean(held));
   }

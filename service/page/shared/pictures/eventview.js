@@ -4,16 +4,13 @@
 // averaged in instead of set, so that flicker settles to a still tone. Vividness comes back slowly.
 
 import { rgb } from "../dom.js";
-import { LINEAR } from "./safety.js";
+import { FlashWatch, LINEAR } from "./safety.js";
 
 const GROUND = rgb("--event-ground");
 const VIVID = { on: rgb("--event-on"), off: rgb("--event-off") };
 const DIM = { on: rgb("--event-on-dim"), off: rgb("--event-off-dim") };
 const LEVELS = 64;
-const SAMPLES_X = 32, SAMPLES_Y = 24;
 const DIM_SHARE = 0.22; // strength of the dim colours beside the vivid ones
-const SWING = 0.23; // of a level: about 0.09 in relative luminance
-const SWINGS = 5; // in a second, that make a pixel a flashing one; three flashes are six
 const AREA_FREE = 0.08, AREA_FULL = 0.2; // share of flashing pixels in a window; WCAG counts from 0.25 on
 const RELEASE_MS = 2500;
 const AVERAGED = 0.15; // weight of a new event where the picture is dim
@@ -95,50 +92,5 @@ export class EventView {
     }
     this.palette = { step, colours };
     return colours;
-  }
-}
-
-/** Watches a grid of pixels for swings to and fro. */
-export class FlashWatch {
-  constructor(width, height) {
-    const columns = Math.min(SAMPLES_X, width), rows = Math.min(SAMPLES_Y, height);
-    this.columns = columns;
-    this.rows = rows;
-    this.at = Int32Array.from({ length: columns * rows }, (_, i) => Math.floor(((Math.floor(i / columns) + 0.5) * height) / rows) * width + Math.floor((((i % columns) + 0.5) * width) / columns));
-    this.extreme = new Float32Array(this.at.length); // the last turning point, or how far it went since
-    this.rising = new Int8Array(this.at.length).fill(1);
-    this.swings = Array.from({ length: this.at.length }, () => []); // times of the latest ones
-  }
-
-  /** The largest share of flashing pixels in any window of half the width and height; `strength` scales the levels. */
-  flashing(surface, strength, nowMs) {
-    const bad = new Uint8Array(this.at.length);
-    for (let i = 0; i < this.at.length; i++) {
-      const change = surface[this.at[i]] * strength - this.extreme[i];
-      if (change * this.rising[i] > 0) {
-        this.extreme[i] += change;
-      } else if (Math.abs(change) >= SWING) {
-        this.extreme[i] += change;
-        this.rising[i] *= -1;
-        this.swings[i].push(nowMs);
-        if (this.swings[i].length > SWINGS) this.swings[i].shift();
-      }
-      bad[i] = this.swings[i].length === SWINGS && nowMs - this.swings[i][0] < 1000 ? 1 : 0;
-    }
-    return this.worst(bad);
-  }
-
-  worst(bad) {
-    const { columns, rows } = this;
-    const w = Math.ceil(columns / 2), h = Math.ceil(rows / 2);
-    let most = 0;
-    for (const top of [0, (rows - h) >> 1, rows - h]) {
-      for (const left of [0, (columns - w) >> 1, columns - w]) {
-        let count = 0;
-        for (let y = top; y < top + h; y++) for (let x = left; x < left + w; x++) count += bad[y * columns + x];
-        most = Math.max(most, count / (w * h));
-      }
-    }
-    return most;
   }
 }

@@ -11,9 +11,12 @@ export const LINEAR = Float64Array.from({ length: 256 }, (_, value) => {
 });
 
 const CELLS_X = 16, CELLS_Y = 12;
-const SWING = 0.07; // a change of relative luminance that counts; WCAG counts 0.10
-const AREA = 0.15; // share of the picture that counts; WCAG counts 0.25
-const SWINGS_A_SECOND = 2; // one flash is two opposing swings
+const SAMPLES_X = 32, SAMPLES_Y = 24;
+const SWING = 0.23; // of an event picture's level: about 0.09 in relative luminance
+const SWINGS = 5; // in a second, that make a pixel a flashing one; three flashes are six
+const LEVEL = SWING / 0.07; // of a camera's picture: a change of relative luminance that counts; WCAG counts 0.10
+const AREA = 0.15; // share of flashing cells that counts; WCAG counts 0.25
+const BLENDED = 0.03; // of a new frame, where they flash
 
 /** Draws frames on a canvas, but blends so slowly when they flash that no flash is left. */
 export class CalmPicture {
@@ -34,8 +37,7 @@ export class CalmPicture {
   }
 
   clear() {
-    this.shown = null;
-    this.swings = [];
+    this.watch = new FlashWatch(CELLS_X, CELLS_Y);
   }
 
   /** One still picture of its own size. */
@@ -47,10 +49,9 @@ export class CalmPicture {
 
   draw(image, nowMs) {
     const { width, height } = this.canvas;
-    this.context.globalAlpha = this.blend(this.cells(image), nowMs);
+    if (this.watch.flashing(this.cells(image), LEVEL, nowMs) >= AREA) this.context.globalAlpha = BLENDED;
     this.context.drawImage(image, 0, 0, width, height);
     this.context.globalAlpha = 1;
-    this.shown = this.cells(this.canvas);
   }
 
   cells(image) {
@@ -58,18 +59,49 @@ export class CalmPicture {
     const { data } = this.smallContext.getImageData(0, 0, CELLS_X, CELLS_Y);
     return Float64Array.from({ length: CELLS_X * CELLS_Y }, (_, i) => luminance(data[4 * i], data[4 * i + 1], data[4 * i + 2]));
   }
+}
 
-  /** The share of the new frame to mix in: 1 unless it would be one swing too many. */
-  blend(next, nowMs) {
-    if (!this.shown) return 1;
-    const changes = next.map((value, i) => Math.abs(value - this.shown[i]));
-    const swinging = changes.filter((change) => change >= SWING).length / changes.length;
-    if (swinging < AREA) return 1;
-    this.swings = this.swings.filter((time) => nowMs - time < 1000);
-    if (this.swings.length < SWINGS_A_SECOND) {
-      this.swings.push(nowMs);
-      return 1;
+/** Watches a grid of pixels for swings to and fro. */
+export class FlashWatch {
+  constructor(width, height) {
+    const columns = Math.min(SAMPLES_X, width), rows = Math.min(SAMPLES_Y, height);
+    this.columns = columns;
+    this.rows = rows;
+    this.at = Int32Array.from({ length: columns * rows }, (_, i) => Math.floor(((Math.floor(i / columns) + 0.5) * height) / rows) * width + Math.floor((((i % columns) + 0.5) * width) / columns));
+    this.extreme = new Float32Array(this.at.length); // the last turning point, or how far it went since
+    this.rising = new Int8Array(this.at.length).fill(1);
+    this.swings = Array.from({ length: this.at.length }, () => []); // times of the latest ones
+  }
+
+  /** The largest share of flashing pixels in any window of half the width and height; `strength` scales the levels. */
+  flashing(surface, strength, nowMs) {
+    const bad = new Uint8Array(this.at.length);
+    for (let i = 0; i < this.at.length; i++) {
+      const change = surface[this.at[i]] * strength - this.extreme[i];
+      if (change * this.rising[i] > 0) {
+        this.extreme[i] += change;
+      } else if (Math.abs(change) >= SWING) {
+        this.extreme[i] += change;
+        this.rising[i] *= -1;
+        this.swings[i].push(nowMs);
+        if (this.swings[i].length > SWINGS) this.swings[i].shift();
+      }
+      bad[i] = this.swings[i].length === SWINGS && nowMs - this.swings[i][0] < 1000 ? 1 : 0;
     }
-    return 0.03;
+    return this.worst(bad);
+  }
+
+  worst(bad) {
+    const { columns, rows } = this;
+    const w = Math.ceil(columns / 2), h = Math.ceil(rows / 2);
+    let most = 0;
+    for (const top of [0, (rows - h) >> 1, rows - h]) {
+      for (const left of [0, (columns - w) >> 1, columns - w]) {
+        let count = 0;
+        for (let y = top; y < top + h; y++) for (let x = left; x < left + w; x++) count += bad[y * columns + x];
+        most = Math.max(most, count / (w * h));
+      }
+    }
+    return most;
   }
 }
