@@ -31,7 +31,9 @@ def test_no_label_where_there_is_no_digit(
     assert shown is not empty_desk or {*said} <= {"", "nothing"}, "what does not move and is no drawing is nothing"
     assert sum(label in ("", "unknown", "nothing") for label in said) >= 0.98 * len(said), said
     seen.until_says("nothing to see", *(["no digit here"] if shown is not empty_desk else []))
-    seen.until(lambda: seen.page.locator("#classes .best").count() == 0, "no class is marked")
+    for other in ("#classes", "#committed", "#guide"):
+        assert not seen.page.locator(other).is_visible(), "nothing else is said"
+    assert "Take paper" in seen.text("#advice"), "but what to do"
 
 
 def watch(seen: Visit, canvases: list[str], seconds: float) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -11,13 +11,15 @@ import { Card } from "../views/teachcard.js";
 import { OneStream } from "./onestream.js";
 
 const CARDS = 3, MOST = 32, ADVICE = 3;
+const BACKGROUND = "background", BACKGROUND_MS = 6000;
+const CROP = 64; // pixels of a side
 const percent = (share) => `${Math.round(100 * share)} %`;
 
 export class Teach extends OneStream {
   /** events: the EventView; stop() ends the source; opened() is called when a stream is ready; saved(name) when a model is. */
   constructor(events, stop, opened, saved) {
     super();
-    Object.assign(this, { events, opened, saved, session: null, cards: [], card: null, latest: null });
+    Object.assign(this, { events, opened, saved, session: null, cards: [], card: null, latest: null, showings: [] });
     this.answer = new Answer({ root: $("answer"), age: $("answer-age"), label: $("label"), confidence: $("confidence"), classes: $("classes"), live: $("live") });
     this.connection = new Connection(stop);
     this.stream = new Stream({
@@ -29,6 +31,8 @@ export class Teach extends OneStream {
       bad: (text) => this.failed(text),
     });
     $("teach-add").addEventListener("click", () => this.add().name.select());
+    $("teach-background").addEventListener("click", () => this.background());
+    $("teach-undo").addEventListener("click", () => this.undo());
     $("teach-again").addEventListener("click", () => this.over());
     $("teach-keep").addEventListener("submit", (event) => { event.preventDefault(); this.save(); });
     $("teach-download").addEventListener("click", () => this.download());
@@ -58,6 +62,7 @@ export class Teach extends OneStream {
     this.session = body;
     if (body.learning && !this.stream.ready) this.settle();
     const examples = new Map(body.classes.map(({ label, examples }) => [label, examples]));
+    this.count([...examples.values()].flat());
     for (const card of this.cards) {
       card.update(examples.get(card.label) ?? [], body.window_ms);
       examples.delete(card.label);
@@ -70,6 +75,21 @@ export class Teach extends OneStream {
     this.showScore();
   }
 
+  /** Which examples are new since the last showing began, to take them back together. */
+  count(numbers) {
+    const before = new Set(this.showings.flat()), there = new Set(numbers);
+    const fresh = numbers.filter((number) => !before.has(number));
+    this.showings = this.showings.map((showing) => showing.filter((number) => there.has(number)));
+    if (fresh.length) this.showings.push([...(this.showings.pop() ?? []), ...fresh]);
+    $("teach-undo").disabled = !numbers.length;
+  }
+
+  /** Take the last showing's examples back. */
+  async undo() {
+    const last = this.showings.findLast((showing) => showing.length) ?? [];
+    for (const number of last) await this.ask((id, token) => calls.drop(id, number, token));
+  }
+
   /** Without a stream the end of learning has to be asked for. */
   async settle() {
     if (this.settling) return;
@@ -80,8 +100,8 @@ export class Teach extends OneStream {
   }
 
   showScore() {
-    const { accuracy, interval, ready, advice = [], can_save: canSave, quiet, learning } = this.session ?? {};
-    const judged = accuracy === null || accuracy === undefined ? "" : `Recognises ${percent(accuracy)} of what it was not shown (${Math.round(100 * interval[0])} to ${percent(interval[1])}).`;
+    const { accuracy, interval, count, ready, advice = [], can_save: canSave, quiet, learning } = this.session ?? {};
+    const judged = accuracy === null || accuracy === undefined ? "" : `Of ${count} examples held back, ${percent(accuracy)} right (${Math.round(100 * interval[0])} to ${percent(interval[1])}). Another day, place or person: less, until shown too.`;
     $("teach-score").textContent = judged || (ready ? "It answers already." : "Show two things, and it begins to answer.");
     $("teach-score").classList.toggle("learning", Boolean(learning));
     const said = quiet ? ["Keep it moving: only change is seen."] : ready ? advice.slice(0, ADVICE) : [];
@@ -114,6 +134,8 @@ export class Teach extends OneStream {
   forgotten() {
     this.gone = this.session?.id;
     this.session = this.asked = null;
+    this.showings = [];
+    $("teach-undo").disabled = true;
     for (const card of this.cards) card.update([]);
     this.showScore();
   }
@@ -163,12 +185,30 @@ export class Teach extends OneStream {
       drop: (example) => this.ask((id, token) => calls.drop(id, example, token)),
       files: (card, files) => this.files(files, card),
     };
-    const card = new Card(number, hear, (example) => calls.picture(this.session.id, example, state.token()));
+    const card = new Card(number, hear, (example) => calls.picture(this.session.id, example, state.token()), () => this.crop());
     this.cards.push(card);
     this.cards.sort((a, b) => a.number - b.number);
     $("teach-cards").replaceChildren(...this.cards.map(({ root }) => root));
     $("teach-add").disabled = this.cards.length >= MOST;
     return card;
+  }
+
+  /** A class of what is there without any of the things, shown for a while. */
+  background() {
+    const card = this.cards.find(({ label }) => label === BACKGROUND) ?? this.cards.find((one) => !one.shown.size && /^Class \d+$/.test(one.label)) ?? this.add();
+    card.call(BACKGROUND);
+    this.show(card, true);
+    setTimeout(() => this.show(card, false), BACKGROUND_MS);
+  }
+
+  /** What the network looks at in the source's picture now, where it has one: a square canvas. */
+  crop() {
+    if (!state.framed()) return null;
+    const { width, height } = $("preview");
+    const side = Math.min(width, height), [left, top, size] = this.latest?.window ?? [(width - side) / 2, (height - side) / 2, side];
+    const canvas = Object.assign(document.createElement("canvas"), { width: CROP, height: CROP });
+    canvas.getContext("2d").drawImage($("preview"), left, top, size, size, 0, 0, CROP, CROP);
+    return canvas;
   }
 
   async rename(card, to) {
@@ -195,6 +235,7 @@ export class Teach extends OneStream {
       return;
     }
     if (on) hideNotice();
+    if (on) this.showings.push([]);
     this.card?.showing(false);
     this.card = on ? card : null;
     this.stream.command({ type: "show", class: on ? card.label : null });
@@ -215,6 +256,7 @@ export class Teach extends OneStream {
     const under = clientX === undefined ? null : document.elementsFromPoint(clientX, clientY).find((element) => element.closest(".card"));
     const to = this.cards.find(({ root }) => root === under?.closest(".card")) ?? card;
     for (const file of files) {
+      this.showings.push([]);
       const body = await this.ask((id, token) => calls.show(id, to.label, file, token));
       if (!body) return;
       this.update(body.lesson);
