@@ -135,7 +135,7 @@ def main() -> None:
             place = root / f"{report.slug(name)}-{args.seed}"
             if not place.exists():
                 MAKERS[name](args, place)
-            report.table(f"Own recordings, {name}: % right with defaults", "learnt by", *COLUMNS)
+            report.table(f"Own recordings, {name}: % right", "learnt by", *COLUMNS)
             for taught in (True, False):
                 measured(place, root, args.flags.split(), taught=taught)
             report.write("own_recordings", args.json)

@@ -52,7 +52,7 @@ def _sentences(result: dict[str, Any]) -> str:
 
     lines = [
         f"examples: {', '.join(f'{count} of {label}' for label, count in result['examples'].items())}",
-        f"the head looks at the rates of {result['features']} and of its input",
+        f"the head looks at the rates of {result['features']}" + " and of its input" * result["input"],
     ]
     if result["accuracy"] is not None:
         low, high = result["interval"]

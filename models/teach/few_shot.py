@@ -167,20 +167,26 @@ class FewShotLearner:
 
     def untaught(self) -> tuple[TaughtNetwork, Card]:
         """A network of this contract that knows nothing yet: it always answers UNTAUGHT."""
-        head = Head(np.zeros((1, self.network.head.in_features)), np.zeros(1))
-        return self.with_head(head), Card(self.contract, (UNTAUGHT,))
+        return self.with_head(Head(np.zeros((1, self.network.head.in_features)), np.zeros(1)), True), Card(
+            self.contract, (UNTAUGHT,)
+        )
 
-    def with_head(self, head: Head) -> TaughtNetwork:
+    def with_head(self, head: Head, with_input: bool) -> TaughtNetwork:
         """The backbone and this head."""
-        network = TaughtNetwork(replace(self._config, classes=len(head.bias))).eval()
+        places = INPUT_PLACES if with_input else 0
+        network = TaughtNetwork(replace(self._config, classes=len(head.bias), input_places=places)).eval()
         network.backbone.load_state_dict(self.network.backbone.state_dict())
         with torch.no_grad():
             network.head.weight.copy_(torch.from_numpy(head.weight))
             network.head.bias.copy_(torch.from_numpy(head.bias))
         return network
 
-    def learn(self, shown: list[EmbeddedExample] | None = None) -> "Taught":
-        """The head of all that was shown, or of `shown`. Raises ValueError for fewer than two classes."""
+    def learn(self, with_input: bool | None = None, shown: list[EmbeddedExample] | None = None) -> "Taught":
+        """The head of all that was shown, or of `shown`. `with_input`: whether it also looks at the input; None: what
+        judges better.
+
+        Raises ValueError for fewer than two classes.
+        """
         examples = self.shown if shown is None else shown
         labels = tuple(sorted({shown.label for shown in examples}))
         if len(labels) < 2:
@@ -188,12 +194,24 @@ class FewShotLearner:
         y = np.array([labels.index(shown.label) for shown in examples])
         pieces = pieces_of(examples)
         goes = {label: len({one.piece for one in examples if one.label == label}) for label in labels}
+        stacked = np.stack([shown.features for shown in examples])
         profile = Profile.of([shown.window for shown in examples if shown.window is not None])
-        features = np.stack([shown.features for shown in examples])
-        scale = balance(features, self.network.of_input.numpy())
-        features *= scale
-        regression = Regression(features, y, len(labels))
-        return Taught(self, labels, y, pieces, features, scale, regression, judge(regression, y, pieces), goes, profile)
+        scale, best = balance(stacked, self.network.of_input.numpy()), None
+        for joined in (False, True) if with_input is None else (with_input,):
+            x = stacked * scale if joined else self._without_input(stacked)
+            regression = Regression(x, y, len(labels))
+            judged = judge(regression, y, pieces)
+            if best is None or _errors(judged, y) < _errors(best.judged, y):
+                scales = scale if joined else np.ones(x.shape[2], np.float32)
+                best = Taught(self, labels, y, pieces, x, scales, regression, judged, joined, goes, profile)
+        assert best is not None
+        return best
+
+    def _without_input(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Features [M, 1 + copies, F] with what the network itself sees alone, not the input's."""
+        config, some = self._config, features.shape[:2]
+        kept = sum(self.network.channels) * config.places**2
+        return features.reshape(*some, config.slices, -1)[..., :kept].reshape(*some, -1)
 
 
 def pieces_of(examples: list[EmbeddedExample]) -> NDArray[np.int64]:
@@ -210,6 +228,15 @@ def pieces_of(examples: list[EmbeddedExample]) -> NDArray[np.int64]:
     return np.array([order[name] for name in names])
 
 
+def _errors(judged: Judged, labels: NDArray[np.int64]) -> float:
+    """Share of the judged examples that are wrong, ties by their squared error."""
+    seen = ~np.isnan(judged.scores[:, 0])
+    if not seen.any():
+        return 0.0
+    scores, y = judged.scores[seen], labels[seen]
+    return float((scores.argmax(1) != y).mean() + 1e-3 * ((scores - np.eye(scores.shape[1])[y]) ** 2).mean())
+
+
 @dataclass(frozen=True)
 class Taught:
     """A head and what it was learnt from."""
@@ -222,13 +249,14 @@ class Taught:
     scale: NDArray[np.float32]  # [F], that balanced them
     regression: Regression
     judged: Judged
+    with_input: bool
     goes: dict[str, int]  # in how many pieces each class was shown
     profile: Profile | None = None
 
     def checkpoint(self, training: dict, metrics: dict) -> tuple[TaughtNetwork, Card]:
         """The network and its card."""
         head = self.regression.head(self.judged.temperature)
-        network = self.learner.with_head(replace(head, weight=head.weight * self.scale))
+        network = self.learner.with_head(replace(head, weight=head.weight * self.scale), self.with_input)
         known = self.unknown.detector if self.unknown else None
         return network, Card(self.learner.contract, self.labels, training, metrics, known, profile=self.profile)
 

@@ -25,10 +25,12 @@ from spikesight.models.teach.head import Regression, balance
 from spikesight.training.data import Data, Frames
 from spikesight.training.run.baselines import CHANCE, Pairs
 from spikesight.training.run.evaluate import batches, evaluate
+from spikesight.training.run.novelty import augmenting
 from spikesight.training.step.batches import evaluation_input
 
 PLACES, INPUT_PLACES, SLICES = 4, 16, 5  # at most: a side of every layer's map and of the input, and of a clip's time
-MOST, VALUES = 2000, 10**8  # windows, and their features: the head takes seconds
+COPIES = 5  # of a window, augmented
+MOST, VALUES = 2000, 10**8  # windows with their copies, and their features: the head takes seconds
 BATCH = 32
 BEGUN, TRAINED, OWN = "a head on the network it began with", "a head on the trained network", "its own read-out"
 Features = NDArray[np.float32]
@@ -88,7 +90,8 @@ def _head(network: SpikingResNet, data: Data, val: Frames, most: int) -> tuple[T
     """
     taught, classes = _untaught(network, data), len(data.labels)
     train = data.train.take(data.train.evenly(most - len(val)))
-    features, labels = _features(taught, (train, val), data.contract), np.concatenate([train.labels, val.labels])
+    copies = min(COPIES, most // (len(train) + len(val)) - 1)
+    features, labels = _features(taught, (train, val), data, copies), np.concatenate([train.labels, val.labels])
     scale = balance(features[: len(train)], taught.of_input.numpy())
     features *= scale
     regression = Regression(features, labels, classes)
@@ -116,8 +119,10 @@ def _untaught(network: SpikingResNet, data: Data) -> TaughtNetwork:
 
 
 @torch.inference_mode()
-def _features(taught: TaughtNetwork, parts: Iterable[Frames], contract: Contract) -> Features:
-    """What the head looks at after each window, [M, 1, F], part after part."""
-    stored = (stored for part in parts for stored, _ in batches(part, BATCH))
-    shown = (evaluation_input(each, contract) for each in stored)
-    return torch.cat([taught.whole(x_seq, taught.rates(x_seq, {})) for x_seq in shown])[:, None].numpy()
+def _features(taught: TaughtNetwork, parts: Iterable[Frames], data: Data, copies: int) -> Features:
+    """What the head looks at after each window and its augmented copies, [M, 1 + copies, F], part after part."""
+    augmented, found = augmenting(data), list[torch.Tensor]()
+    for stored in (stored for part in parts for stored, _ in batches(part, BATCH)):
+        looks = [evaluation_input(stored, data.contract), *(augmented(stored) for _ in range(copies))]
+        found.append(torch.stack([taught.whole(x_seq, taught.rates(x_seq, {})) for x_seq in looks], 1))
+    return torch.cat(found).numpy()

@@ -54,6 +54,7 @@ def teach(
         "examples": learner.counts(),
         "window_ms": found.steps * found.bin_us / 1000,
         "features": features,
+        "input": taught.with_input,
         "held_out": "sessions" if found.sessions else "recordings",
         **report(taught),
         "baselines": _baselines(taught, np.stack(inputs), np.unique(files, return_inverse=True)[1]),

@@ -8,7 +8,7 @@ from spikesight.encoders.events import SensorSize, make_events
 from spikesight.models.classifier import Classifier
 from spikesight.models.networks.resnet import ResNetConfig
 from spikesight.models.teach.advice import DONE, report
-from spikesight.models.teach.few_shot import EmbeddedExample, Example, FewShotLearner, Taught, pieces_of
+from spikesight.models.teach.few_shot import EmbeddedExample, Example, FewShotLearner, pieces_of
 from spikesight.models.teach.unknown import fit_unknown
 from tests.support.models import lively
 
@@ -51,22 +51,17 @@ def test_a_class_that_comes_later_leaves_the_others() -> None:
 
 
 @torch.inference_mode()
-def test_the_checkpoint_is_the_head() -> None:
-    taught = lesson().learn()
+@pytest.mark.parametrize("with_input", [False, True])
+def test_the_checkpoint_is_the_head(with_input: bool) -> None:
+    taught = lesson().learn(with_input)
     network, card = taught.checkpoint({}, {})
     assert card.labels == ("lying", "standing")
     assert card.novelty is None  # twelve are too few to fix a threshold on
     made = lesson(count=1)
-    features = np.stack([shown.features[0] for shown in taught.learner.shown])
-    logits = network.head(torch.from_numpy(features))
+    logits = network.head(torch.from_numpy(taught.features[:, 0] / taught.scale))
     assert logits.argmax(1).tolist() == taught.truth.tolist()
-    np.testing.assert_allclose(logits, _logits(taught), rtol=1e-3, atol=1e-3)
+    assert network.config.input_places == (8 if with_input else 0)
     assert made.contract == card.contract
-
-
-def _logits(taught: Taught) -> np.ndarray:
-    head = taught.regression.head(taught.judged.temperature)
-    return taught.features[:, 0] @ head.weight.T + head.bias
 
 
 def test_a_taught_model_runs_at_shorter_bins() -> None:
@@ -158,19 +153,20 @@ def test_the_unknown_is_told_by_heads_that_did_not_see_it() -> None:
         np.testing.assert_array_equal(array, card.novelty.state()[name])
 
 
-@pytest.mark.parametrize("of_input", [False, True])
-def test_a_head_sees_what_the_layers_tell_and_what_the_input_tells(of_input: bool) -> None:
-    """However little the input varies beside the layers."""
+@pytest.mark.parametrize("telling", ["the layers", "the input"])
+def test_a_head_looks_at_the_input_where_it_judges_better_so(telling: str) -> None:
     made, random = lesson(count=1), np.random.default_rng(0)
-    size = made.shown[0].features.shape[1]
-    told, loud = made.network.of_input.numpy() == of_input, np.where(made.network.of_input, 0.01, 1)
+    size, layers = made.shown[0].features.shape[1], made.learn(False).features.shape[2]
+    of_layers = (np.arange(size) % (size // 2)) < layers // 2  # of each slice, what its layers gave comes first
+    told = of_layers if telling == "the layers" else ~of_layers
     made.shown = [
         EmbeddedExample(
             number, label, f"{label} {number}",
-            (loud * np.where(told, 3 * (label == "standing"), random.normal(size=(1, size)))).astype(np.float32),
+            np.where(told, 3 * (label == "standing"), random.normal(size=(1, size))).astype(np.float32),
             made.shown[0].picture,
         )
         for number, label in enumerate(["lying", "standing"] * 8)
     ]  # fmt: skip
     taught = made.learn()
-    assert (taught.judged.scores.argmax(1) == taught.truth).all()
+    assert taught.with_input == (telling == "the input")
+    assert taught.features.shape[2] == (size if telling == "the input" else layers)
