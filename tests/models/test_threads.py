@@ -27,7 +27,7 @@ from tests.support.models import EVENT_CONTRACT, LABELS, lively, tiny
 from tests.support.processes import in_fresh_process
 from tests.support.threads import together
 
-THREADS = 4
+THREADS = 8
 Predictions = list[spikesight.Prediction]
 Job = Callable[[], Predictions]
 
