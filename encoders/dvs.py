@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +55,7 @@ class Bin:
     n_events: int
     reset: bool
     n_missed: int = 0
+    held: tuple[NDArray[Any], ...] | None = None  # what several windows held (encoders/roi/tracks.py)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from spikesight.encoders.events import EVENTS, Events, EventsError, SensorSize, 
 from spikesight.encoders.preprocess.values import Values, array, integer, real, time_us
 
 Floats = NDArray[np.float32]
+NEVER_US = -(2**62)
 LONGEST_INTERVAL_US = 10_000_000  # frames further apart have nothing to do with each other
 
 
@@ -114,6 +115,13 @@ class Emulator:
         draw, shift = integer(values["draw"]), real(values["shift"], -1e6, 1e6)
         self.state = PixelState(reference, last, t_us + tired.astype(np.int64), t_us, draw, shift)
 
+    def restart(self, rows: slice, grey: NDArray[np.uint8]) -> None:
+        """Pixels of these rows start anew from a frame [H, W], as all do from the first one."""
+        if self.state is not None:
+            self.state.last[rows] = self._levels[grey[rows]]
+            self.state.reference[rows] = self.state.last[rows] + self._start[rows]
+            self.state.free_us[rows] = NEVER_US
+
     def push(self, grey: NDArray[np.uint8], t_us: int) -> Events:
         """The events between the frame before and this one (uint8 [H, W], captured at `t_us`), sorted.
 
@@ -162,4 +170,4 @@ class Emulator:
     def _begin(self, grey: NDArray[np.uint8], t_us: int) -> None:
         last = self._levels[grey]
         draw = self.state.draw if self.state else 0
-        self.state = PixelState(last + self._start, last, np.full(grey.shape, -(2**62), np.int64), t_us, draw, 0.0)
+        self.state = PixelState(last + self._start, last, np.full(grey.shape, NEVER_US, np.int64), t_us, draw, 0.0)

@@ -35,3 +35,25 @@ def crop(events, kept, cell, left, top, scale, across, down, width, height, out)
             out[n]["x"], out[n]["y"] = x, y
             n += 1
     return n
+
+
+@loop
+def share_out(events, kept, cell, windows, scales, across, down, width, height, out):
+    """As `crop`, through several windows [N, 2] (left, top) at once; each has a bit of `kept`, uint8 [H, W].
+
+    The sensors lie one below the other: what is seen through window n lies n heights further down.
+    """
+    n = 0
+    for index in range(len(events)):
+        event = events[index]
+        shown = kept[np.uint16(event["y"]) // cell, np.uint16(event["x"]) // cell]
+        for place in range(len(windows)):
+            if not shown >> place & 1:
+                continue
+            x = np.floor((event["x"] - windows[place, 0]) * scales[place]) + across
+            y = np.floor((event["y"] - windows[place, 1]) * scales[place]) + down
+            if x >= 0 and x < width and y >= 0 and y < height:
+                out[n] = event
+                out[n]["x"], out[n]["y"] = x, y + place * height
+                n += 1
+    return n

@@ -128,6 +128,13 @@ class Group(NamedTuple):
         """A part of the picture, 1 on the group's pixels."""
         return self.members[self.labels[cut]]
 
+    def drawing(self, ink: Floats, likeness: float, peak: float, ground: float) -> Drawing:
+        """The group as a drawing, of the picture's ink [H, W] and what `likeness_of` says."""
+        box = self.around(0)
+        kept = cv2.dilate(self.strokes(box), np.ones((3, 3), np.uint8))
+        strokes = ((ink[box] / peak - 0.15) / 0.7).clip(0, 1) * kept
+        return Drawing(strokes.astype(np.float32), *self[2:], likeness, 255 * ground)
+
 
 def dark_drawing(
     image: Picture,
@@ -143,21 +150,18 @@ def dark_drawing(
     `largest` of the picture's shorter side.
     """
     best, beaten = None, float(np.nextafter(LEAST, 0))
-    ink, ground = _ink(image)
+    ink, ground = ink_of(image)
     for level in levels:
         yield
-        for group in _groups(ink, level, gap, largest):
-            likeness, peak, around = _likeness(group, ink, ground, beaten)
+        for group in groups_of(ink, level, gap, largest):
+            likeness, peak, around = likeness_of(group, ink, ground, beaten)
             if likeness <= beaten or (faint is not None and _goes_on(group, ink > faint)):
                 continue
-            box = group.around(0)
-            kept = cv2.dilate(group.strokes(box), np.ones((3, 3), np.uint8))
-            strokes = ((ink[box] / peak - 0.15) / 0.7).clip(0, 1) * kept
-            best, beaten = Drawing(strokes.astype(np.float32), *group[2:], likeness, 255 * around), likeness
+            best, beaten = group.drawing(ink, likeness, peak, around), likeness
     return best
 
 
-def _ink(image: Picture) -> tuple[Floats, Floats]:
+def ink_of(image: Picture) -> tuple[Floats, Floats]:
     """(how much darker than its ground each pixel is, 0 to 1; the ground's brightness, 0 to 1), float32 [H, W]."""
     side = round(min(image.shape[:2]) * STROKE) | 1
     window = np.ones((side, side), np.uint8)
@@ -169,8 +173,11 @@ def _ink(image: Picture) -> tuple[Floats, Floats]:
     return ink.max(2).astype(np.float32), (ground.mean(2) / 255).astype(np.float32)
 
 
-def _groups(ink: Floats, level: float, gap: float, largest: float) -> Iterator[Group]:
-    """Parts of [H, W] above a level that may be one drawing: none touches the picture's border or is a frame."""
+def groups_of(ink: Floats, level: float, gap: float, largest: float, reach: float = REACH) -> Iterator[Group]:
+    """Parts of [H, W] above a level that may be one drawing: none touches the picture's border or is a frame.
+
+    With `reach` and `gap` below 0 each part is one by itself.
+    """
     height, width = ink.shape
     shorter = min(height, width)
     _, labels, stats, centres = cv2.connectedComponentsWithStats((ink > level).astype(np.uint8))
@@ -180,13 +187,13 @@ def _groups(ink: Floats, level: float, gap: float, largest: float) -> Iterator[G
     for n in np.flatnonzero(kept & (np.maximum(w, h) >= FRAME * shorter)):
         kept[n] = not is_frame(_part(labels, stats, int(n)))
     lengths = SMALLEST * shorter, largest * shorter
-    members, boxes = _loops().groups(stats, centres, kept, *lengths, TRIED, REACH, gap, PART)
+    members, boxes = _loops().groups(stats, centres, kept, *lengths, TRIED, reach, gap, PART)
     for those, box in zip(members, boxes.tolist()):
         if max(box[2:]) <= lengths[1]:
             yield Group(labels, those, *box)
 
 
-def _likeness(group: Group, ink: Floats, ground: Floats, beaten: float) -> tuple[float, float, float]:
+def likeness_of(group: Group, ink: Floats, ground: Floats, beaten: float) -> tuple[float, float, float]:
     """(how much a group looks like strokes on an even ground, the ink's tone, the ground's brightness), 0 to 1 each.
 
     A likeness of up to `beaten` may be given as 0: most groups are judged by the first looks alone.

@@ -10,7 +10,7 @@ A search takes some milliseconds, for which no event must wait: it goes on a lit
 is taken one step of the events' clock later, however far it has come.
 """
 
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -18,7 +18,7 @@ import numpy as np
 from spikesight.encoders import kernels
 from spikesight.encoders.dvs import NO_TIMES, Times
 from spikesight.encoders.events import EVENTS, Events, SensorSize, joined
-from spikesight.encoders.preprocess.drawing import Drawing, Floats, Pieces, Search, dark_drawing
+from spikesight.encoders.preprocess.drawing import Drawing, Floats, Picture, Pieces, Search, dark_drawing
 from spikesight.encoders.preprocess.values import Values, array, part, real, time_us, under
 from spikesight.encoders.roi.confirmation import FormConfirmation, form_of
 from spikesight.encoders.roi.event_map import EventMap
@@ -34,6 +34,9 @@ CLOSE = 5  # cells between a stroke's two edges
 LIKELY = 0.6  # likeness of a drawing that is taken up; one that is held may look less like one for a while
 
 
+T = TypeVar("T")
+
+
 class Found(NamedTuple):
     """What a search found: a drawing, in the sensor's pixels, and its form [28, 28]."""
 
@@ -41,21 +44,111 @@ class Found(NamedTuple):
     form: Floats
 
 
-class EventTracker:
-    """Packets of a `sensor` in, events of a sensor of `size` out, whichever way the stream is cut.
+class EventSearch(Generic[T]):
+    """Packets of a `sensor` in, searched for a T in where events were lately, whichever way the stream is cut.
 
-    `fixed` is a window of the user's: everything in it is kept. Searches begin at whole SEARCH_US of the events' clock.
+    Searches begin at whole SEARCH_US of the events' clock.
+    """
+
+    def __init__(self, sensor: SensorSize) -> None:
+        self.sensor = sensor
+        self._map = EventMap(sensor)
+        self._step: int | None = None  # of the events' clock
+        self._search: Search[T] | None = None  # under way
+        self._searched: Floats | None = None  # its map
+        self._search_us = 0  # when it began
+
+    def kept_and_missed(self, events: Events) -> tuple[Events, Times]:
+        """Of a packet [N] the events in the windows, and the times of those that are missed."""
+        kept, missed, begin = list[Events](), [NO_TIMES], 0
+        while begin < len(events):
+            step = int(events["t"][begin]) // STEP_US
+            if self._step is not None and step != self._step:
+                self._go_on(self._step, step, int(events["t"][begin]))
+            self._step = step
+            end = self._map.count(events, begin, STEP_US)
+            kept.append(self._cropped(events[begin:end]))
+            if self._empty():
+                missed.append(self._map.bright(events[begin:end], LEVELS[0]))
+            begin = end
+        if self._search is not None and len(events):
+            self._search.go_on()
+        return joined(kept) if kept else events, np.concatenate(missed)
+
+    def state(self) -> Values:
+        """The state that is carried from packet to packet; of a search under way, the map that is searched."""
+        searched = None if self._searched is None else self._searched.copy()
+        return {"lately": searched, "search_us": self._search_us, "step": self._step} | self._map.state()
+
+    def restore(self, values: Values) -> None:
+        """Go on from the state of a search on the same sensor. Raises ValueError."""
+        searched, step = values["lately"], values["step"]
+        self._map.restore(values)
+        self._searched = None if searched is None else self._map.checked(searched)
+        self._search = None if self._searched is None else Search(self.find(self._searched))
+        self._search_us, self._step = time_us(values["search_us"]), None if step is None else time_us(step)
+
+    def find(self, events: Floats) -> Pieces[T]:
+        """Search a map [H, W] of events, in pieces."""
+        raise NotImplementedError
+
+    def _begun(self, searched: Floats) -> None:
+        """A search of this map begins."""
+
+    def _found(self, found: T, now_us: int) -> None:
+        """Take what a search found."""
+        raise NotImplementedError
+
+    def _empty(self) -> bool:
+        """Whether there is no window."""
+        raise NotImplementedError
+
+    def _cropped(self, events: Events) -> Events:
+        """Of events [N] those in the windows, in the small sensors' pixels."""
+        raise NotImplementedError
+
+    def _anew(self) -> None:
+        """The events' clock begins anew."""
+
+    def _go_on(self, step: int, now: int, now_us: int) -> None:
+        """From one step to a later one: take what a search found; begin another where an interval has ended."""
+        if now < step:
+            self._anew()
+        self._take(now_us)
+        ended, interval = step // SEARCH_STEPS, now // SEARCH_STEPS
+        if interval == ended:
+            return
+        self._searched, self._search_us = self._map.update(), (ended + 1) * SEARCH_US
+        self._begun(self._searched)
+        self._search = Search(self.find(self._searched))
+        self._map.fade(max(1, interval - ended) * SEARCH_US)  # a clock may have begun anew
+        if now != (ended + 1) * SEARCH_STEPS:
+            self._take(now_us)
+
+    def _take(self, now_us: int) -> None:
+        """End a search."""
+        if self._search is not None:
+            found, self._search, self._searched = self._search.result(), None, None
+            self._found(found, now_us)
+
+    def _dark(self, events: Floats) -> Picture:
+        """A map as a picture in which strokes are dark."""
+        picture = cv2.morphologyEx(self._map.picture(events), cv2.MORPH_CLOSE, np.ones((CLOSE, CLOSE), np.uint8))
+        return np.asarray(255 - picture, np.uint8)
+
+
+class EventTracker(EventSearch["Found | None"]):
+    """Packets of a `sensor` in, events of a sensor of `size` out.
+
+    `fixed` is a window of the user's: everything in it is kept.
     """
 
     def __init__(self, sensor: SensorSize, size: SensorSize, fixed: Window | None = None) -> None:
-        self.sensor, self.size, self.fixed = sensor, size, fixed
-        self._map, self._confirmation, self._held = EventMap(sensor), FormConfirmation(), Hysteresis()
+        super().__init__(sensor)
+        self.size, self.fixed = size, fixed
+        self._confirmation, self._held = FormConfirmation(), Hysteresis()
         self._kept = np.full(self._map.shape, fixed is not None)  # cells near the strokes
-        self._step: int | None = None  # of the events' clock
-        self._search: Search[Found | None] | None = None  # under way
-        self._searched: Floats | None = None  # its map
-        self._search_us = 0  # when it began
-        self._moving = 0.0  # events in its map
+        self._moving = 0.0  # events in the map that is searched
 
     @property
     def window(self) -> Window | None:
@@ -67,60 +160,29 @@ class EventTracker:
 
     def kept_and_missed(self, events: Events) -> tuple[Events, Times]:
         """Of a packet [N] the events in the window, and the times of those that are missed."""
-        if self.fixed is not None or not len(events):
-            return self._cropped(events), NO_TIMES
-        kept, missed, begin = list[Events](), list[Times](), 0
-        while begin < len(events):
-            step = int(events["t"][begin]) // STEP_US
-            if self._step is not None and step != self._step:
-                self._go_on(self._step, step)
-            self._step = step
-            end = self._map.count(events, begin, STEP_US)
-            kept.append(self._cropped(events[begin:end]))
-            if self.window is None:
-                missed.append(self._map.bright(events[begin:end], LEVELS[0]))
-            begin = end
-        if self._search is not None:
-            self._search.go_on()
-        return joined(kept), np.concatenate([NO_TIMES, *missed])
+        return (self._cropped(events), NO_TIMES) if self.fixed is not None else super().kept_and_missed(events)
 
     def state(self) -> Values:
-        """The state that is carried from packet to packet; of a search under way, the map that is searched."""
-        searched = None if self._searched is None else self._searched.copy()
-        values: Values = {"kept": self._kept.copy(), "lately": searched, "moving": self._moving}
-        values |= {"search_us": self._search_us, "step": self._step}
-        return values | self._map.state() | self._confirmation.state() | under("hold", self._held.state())
+        """The state that is carried from packet to packet."""
+        values: Values = {"kept": self._kept.copy(), "moving": self._moving}
+        return values | super().state() | self._confirmation.state() | under("hold", self._held.state())
 
     def restore(self, values: Values) -> None:
         """Go on from the state of a tracker of the same sensor. Raises ValueError."""
-        searched, step = values["lately"], values["step"]
-        self._map.restore(values)
+        super().restore(values)
         self._confirmation.restore(values)
         self._held.restore(part("hold", values))
         self._kept = array(values["kept"], self._map.shape, bool)
-        self._searched = None if searched is None else self._map.checked(searched)
-        self._search = None if self._searched is None else Search(self.find(self._searched))
-        self._moving, self._search_us = real(values["moving"], 0, 1e15), time_us(values["search_us"])
-        self._step = None if step is None else time_us(step)
+        self._moving = real(values["moving"], 0, 1e15)
 
-    def _go_on(self, step: int, now: int) -> None:
-        """From one step to a later one: take what a search found; begin another where an interval has ended."""
-        self._take(now)
-        ended, interval = step // SEARCH_STEPS, now // SEARCH_STEPS
-        if interval == ended:
-            return
-        self._searched = self._map.update()
-        self._search_us, self._moving = (ended + 1) * SEARCH_US, float(self._searched.sum())
-        self._search = Search(self.find(self._searched))
-        self._map.fade(max(1, interval - ended) * SEARCH_US)  # a clock may have begun anew
-        if now != (ended + 1) * SEARCH_STEPS:
-            self._take(now)
+    def _empty(self) -> bool:
+        return self.window is None
 
-    def _take(self, now: int) -> None:
-        """End a search: take up or hold what it found, and drop a drawing that is lost or silent."""
-        if self._search is None:
-            return
-        found, self._search, self._searched = self._search.result(), None, None
+    def _begun(self, searched: Floats) -> None:
+        self._moving = float(searched.sum())
+
+    def _found(self, found: Found | None, now_us: int) -> None:
+        """Take up or hold what a search found, and drop a drawing that is lost or silent."""
         self._confirmation.add(found and found.form, self._moving)
         if found is None or not self._may_hold(found.drawing):
             self._held.drop_if_silent(self._search_us)
@@ -128,15 +190,14 @@ class EventTracker:
             self._kept = self._map.near(found.drawing)
         if self._confirmation.lost:
             self._held.window = None
-        self._held.drop_if_silent(now // SEARCH_STEPS * SEARCH_US)
+        self._held.drop_if_silent(now_us // SEARCH_US * SEARCH_US)
 
     def _may_hold(self, drawing: Drawing) -> bool:
         return self._held.holds(drawing) or (self._confirmation.confirmed and drawing.likeness >= LIKELY)
 
     def find(self, events: Floats) -> Pieces[Found | None]:
         """Search a map [H, W] of events for the drawing, in pieces."""
-        picture = cv2.morphologyEx(self._map.picture(events), cv2.MORPH_CLOSE, np.ones((CLOSE, CLOSE), np.uint8))
-        drawing = yield from dark_drawing(np.asarray(255 - picture, np.uint8), LEVELS, FAINT, largest=LONGEST)
+        drawing = yield from dark_drawing(self._dark(events), LEVELS, FAINT, largest=LONGEST)
         return drawing and Found(drawing.scaled(self._map.cell), form_of(drawing))
 
     def _cropped(self, events: Events) -> Events:

@@ -7,8 +7,14 @@ from spikesight.encoders.preprocess.pool import Pool, pools
 from spikesight.encoders.preprocess.values import Values, integer, part, time_us, under
 from spikesight.encoders.roi.event_tracker import EventTracker
 from spikesight.encoders.roi.window import Window
+from spikesight.encoders.roi.windows import EventWindows
 
 LEAST_SIDE = 64  # sensors with a shorter side show the drawing alone, as those of N-MNIST
+
+
+def shows_more(sensor: SensorSize) -> bool:
+    """Whether a sensor is large enough to show more than one thing that fills it."""
+    return min(sensor.width, sensor.height) >= LEAST_SIDE
 
 
 class InputFilter:
@@ -18,7 +24,8 @@ class InputFilter:
     filter, 0 for none; with a window, pixels that never rest in the first second are silent afterwards (`HotPixels`).
     Without one it acts where there is noise (`NoiseGate`). `follow`: track the drawing (`EventTracker`) where the
     sensor is large enough to show more than that; on a small one noise is filtered from a lower rate on (DRAWING_HZ).
-    `fixed`: keep what lies in a window of the user's. Without a window, a sensor of much finer pixels is summed to
+    `fixed`: keep what lies in a window of the user's. With `places` so many windows are let through in place of one
+    (`EventWindows`), their sensors one below the other. Without a window, a sensor of much finer pixels is summed to
     those of `small` (`Pool`), in which noise cancels: it needs no filter. Events off the sensor are dropped and counted
     in `n_outside`; `n_events` and `n_kept` count what came on the sensor and what the filter left of it.
     """
@@ -30,12 +37,14 @@ class InputFilter:
         filter_us: int = 0,
         follow: bool = False,
         fixed: Window | None = None,
+        places: int = 0,
     ) -> None:
         self.sensor = sensor
         self.n_events = self.n_kept = self.n_outside = 0
         self._counted = 0, 0  # n_events and n_kept at the last `news`
-        live = fixed is not None or (follow and min(sensor.width, sensor.height) >= LEAST_SIDE)
-        self._tracker = EventTracker(sensor, small, fixed) if live else None
+        live = fixed is not None or places > 0 or (follow and shows_more(sensor))
+        self.windows = EventWindows(sensor, small, places) if places else None
+        self._tracker = self.windows or (EventTracker(sensor, small, fixed) if live else None)
         self.pool = None if live or not pools(sensor, small) else Pool(sensor, small)
         self.order = Order()  # of what is filtered without a window
         self._filter: BackgroundActivity | NoiseGate | None = None
@@ -44,6 +53,8 @@ class InputFilter:
             self._filter = BackgroundActivity(sensor, filter_us) if live else NoiseGate(sensor, filter_us, from_hz)
         self._hot = HotPixels(sensor) if filter_us and live else None
         self.size = sensor if self._tracker is None and self.pool is None else small
+        if self.windows is not None:
+            self.size = self.windows.tall
 
     @property
     def window(self) -> Window | None:
@@ -61,7 +72,7 @@ class InputFilter:
         return self._filter is None and self._tracker is None and self.pool is None
 
     @property
-    def _parts(self) -> dict[str, BackgroundActivity | NoiseGate | HotPixels | EventTracker | Pool]:
+    def _parts(self) -> dict[str, BackgroundActivity | NoiseGate | HotPixels | EventTracker | EventWindows | Pool]:
         """The parts that carry a state from packet to packet."""
         parts = {"filter": self._filter, "hot": self._hot, "window": self._tracker, "pool": self.pool}
         return {name: one for name, one in parts.items() if one is not None}

@@ -1,0 +1,105 @@
+"""Tracks: identities that stay through crossings and gaps, and what held when a bin closed."""
+
+import numpy as np
+import pytest
+
+from spikesight.encoders.preprocess.drawing import Drawing
+from spikesight.encoders.roi.tracks import FLEETING_US, FORGOTTEN_US, FOUND, Tracks
+
+FRAME_US = 33_333
+INK = np.ones((4, 4), np.float32)
+
+
+def thing(x: float, y: float = 100, side: float = 40, likeness: float = 0.5) -> Drawing:
+    """What a search found around a middle."""
+    return Drawing(INK, x - side / 2, y - side / 2, side, side, likeness, 200.0)
+
+
+def followed(tracks: Tracks, searches: list[list[Drawing]], begin: int = 0) -> list[list[int]]:
+    """The identity that each thing of each search has."""
+    found = []
+    for n, things in enumerate(searches, begin):
+        shown = tracks.update(things, n * FRAME_US, (n - 1) * FRAME_US)
+        where = {int(index): int(tracks.ids[place]) for place, index in enumerate(shown) if index >= 0}
+        found.append([where.get(index, 0) for index in range(len(things))])
+    return found
+
+
+def test_two_things_that_cross_keep_their_identities() -> None:
+    """While they are one, both are expected to go on; a search that sees neither, or one blob, links nothing."""
+    searches: list[list[Drawing]] = []
+    for n in range(60):
+        left, right = 40 + 5 * n, 340 - 5 * n
+        apart = abs(left - right) > 45
+        one, other = thing(left), thing(right)
+        searches.append(([one, other] if n % 2 else [other, one]) if apart else [thing((left + right) / 2, side=90)])
+    found = followed(Tracks(8), searches)
+    first, last = found[1], found[59]
+    assert first == last
+    assert first[0] != first[1]
+
+
+def test_a_thing_is_the_same_after_a_gap_and_another_after_a_longer_one() -> None:
+    tracks = Tracks(2)
+    ((before,), *_), gap = followed(tracks, [[thing(100)]] * FOUND), FORGOTTEN_US // FRAME_US
+    assert followed(tracks, [[]] * (gap - 1) + [[thing(100)]], FOUND)[-1] == [before]
+    later = FOUND + gap
+    assert followed(tracks, [[]] * (gap + 2) + [[thing(100)]], later)[-1] == [before + 1]
+
+
+def test_what_was_found_once_is_soon_forgotten() -> None:
+    tracks = Tracks(2)
+    followed(tracks, [[thing(100)], *[[]] * (FLEETING_US // FRAME_US + 1)])
+    assert not tracks.ids.any()
+
+
+def test_places_go_to_the_likeliest_and_one_that_is_much_likelier_takes_a_place() -> None:
+    tracks = Tracks(2)
+    two = [thing(50, likeness=0.5), thing(150, likeness=0.2)]
+    assert followed(tracks, [[*two, thing(250, likeness=0.25)]]) == [[1, 2, 0]]
+    assert followed(tracks, [[two[0], thing(250, likeness=0.4)]], 1) == [[1, 3]]
+
+
+def test_a_bin_is_told_what_held_in_its_time() -> None:
+    tracks = Tracks(1)
+    tracks.update([thing(100)], 30_000, 0)
+    tracks.update([], 60_000 + FLEETING_US + 1, 60_000)
+    assert [int(tracks.at(end)[0][0]) for end in (0, 31_000, 60_000, 60_001)] == [0, 1, 1, 0]
+
+
+@pytest.mark.parametrize("cut", [0, 7, 20, 31])
+def test_a_state_goes_on_as_the_tracks_would(cut: int) -> None:
+    random = np.random.default_rng(3)
+    searches = [[thing(x + 3 * n, likeness=0.4) for x in random.permutation([50, 150, 250])] for n in range(40)]
+    whole, first, second = Tracks(3), Tracks(3), Tracks(3)
+    all_of_it = followed(whole, searches)
+    followed(first, searches[:cut])
+    second.restore(first.state())
+    assert followed(second, searches[cut:], cut) == all_of_it[cut:]
+    for name, value in whole.state().items():
+        np.testing.assert_array_equal(value, second.state()[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ids", np.zeros(2, np.int64)),
+        ("boxes", np.full((3, 4), np.nan)),
+        ("issued", -1),
+        ("log.since", np.zeros(0, np.int64)),
+        ("log.ids", np.full((1, 3), 7, np.int64)),
+        ("times", None),
+    ],
+)
+def test_a_state_that_no_tracks_have_is_refused(name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=r"of the stream|history"):
+        Tracks(3).restore({**Tracks(3).state(), name: value})
+
+
+def test_when_a_clock_begins_anew_what_was_in_the_places_holds_until_a_search() -> None:
+    tracks = Tracks(1)
+    tracks.update([thing(100)], 5_000_000, 4_900_000)
+    tracks.begin()
+    assert tracks.at(10_000)[0].tolist() == [1]
+    tracks.update([], 200_000 + FORGOTTEN_US, 200_000)
+    assert [tracks.at(end)[0].tolist() for end in (150_000, 250_000)] == [[1], [0]]

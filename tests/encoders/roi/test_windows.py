@@ -1,0 +1,131 @@
+"""Several windows in one stream: what is drawn before a camera, as frames and as events."""
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import pytest
+
+from spikesight.encoders.emulator.pixels import Emulator
+from spikesight.encoders.events import Events, SensorSize, joined
+from spikesight.encoders.roi.windows import EventWindows, FrameWindows
+
+CAMERA, SMALL = SensorSize(320, 240), SensorSize(34, 34)
+FRAME_US = 33_000
+PLACES = 4
+
+
+def scene(n: int, light: bool = False) -> np.ndarray:
+    """Two drawings that tremble, in grey; the third comes after a while."""
+    paper = np.full((240, 320), 210, np.uint8)
+    dx, dy = round(3 * np.sin(n * 0.9)), round(3 * np.cos(n * 1.3))
+    for strokes in ([[60, 60], [100, 60], [75, 130]], [[200, 60], [250, 90], [200, 110], [250, 140]]):
+        cv2.polylines(paper, [np.add(strokes, (dx, dy))], False, 40, 6)
+    if n > 10:
+        cv2.circle(paper, (150 + dx, 190 + dy), 20, 40, 6)
+    return 250 - paper if light else paper
+
+
+def film(frames: int) -> Events:
+    eye = Emulator(CAMERA)
+    return joined([eye.push(scene(n), n * FRAME_US) for n in range(frames)])
+
+
+MIDDLES = [(80, 95), (225, 100), (150, 190)]  # of what is drawn
+
+
+def near(windows: FrameWindows | EventWindows) -> set[int]:
+    """Which of the drawings are followed; -1 for anything else."""
+    boxes = windows.tracks.boxes[windows.tracks.ids > 0]
+    apart = np.abs((boxes[:, :2] + boxes[:, 2:] / 2)[:, None] - np.array(MIDDLES)).max(2)
+    return {int(row.argmin()) if row.min() < 12 else -1 for row in apart}
+
+
+@pytest.mark.parametrize("light", [False, True])
+def test_drawings_in_frames_are_followed_each_in_its_place(light: bool) -> None:
+    windows = FrameWindows(SMALL, PLACES)
+    events = joined([windows.push(scene(n, light), n * FRAME_US) for n in range(30)])
+    assert near(windows) == {0, 1, 2}
+    shown = {int(place) for place in np.flatnonzero(windows.tracks.ids)}
+    assert {int(y) // SMALL.height for y in np.unique(events["y"])} == shown
+    for place in shown:
+        mine = events[events["y"] // SMALL.height == place]
+        assert mine["x"].mean() == pytest.approx(16.5, abs=3.5)
+        assert (mine["y"] - place * SMALL.height).mean() == pytest.approx(17, abs=4.5)
+
+
+def test_a_window_that_begins_says_nothing_of_what_was_there_before() -> None:
+    """Pixels start anew where another drawing comes: its own edges are no events."""
+    windows = FrameWindows(SMALL, 1)
+    seen = [
+        windows.push(np.full((240, 320), 210, np.uint8), 0),
+        *(windows.push(scene(0), n * FRAME_US) for n in (1, 2)),
+    ]
+    first, second = seen[1], seen[2]
+    assert not len(seen[0])
+    assert len(second)
+    assert len(first) < 2 * len(second)
+
+
+def test_clusters_of_events_are_followed_each_in_its_place() -> None:
+    windows = EventWindows(CAMERA, SMALL, PLACES)
+    kept, _ = windows.kept_and_missed(film(40))
+    assert {0, 1} <= near(windows)
+    assert len(kept)
+    assert kept["y"].max() < PLACES * SMALL.height
+    assert kept["x"].max() < SMALL.width
+
+
+def cuts(events: Events) -> list[tuple[str, list[Events]]]:
+    return [("by tens", np.array_split(events, len(events) // 10)), ("in two", np.split(events, [len(events) // 3]))]
+
+
+def test_any_cutting_of_events_gives_the_same() -> None:
+    events = film(24)
+    whole = EventWindows(CAMERA, SMALL, PLACES)
+    kept, missed = whole.kept_and_missed(events)
+    for name, packets in cuts(events):
+        other = EventWindows(CAMERA, SMALL, PLACES)
+        parts = [other.kept_and_missed(packet) for packet in packets]
+        np.testing.assert_array_equal(joined([part for part, _ in parts]), kept, name)
+        np.testing.assert_array_equal(np.concatenate([times for _, times in parts]), missed, name)
+        same(other, whole)
+
+
+def same(one: FrameWindows | EventWindows, other: FrameWindows | EventWindows) -> None:
+    ones, others = one.state(), other.state()
+    assert ones.keys() == others.keys()
+    for name, value in ones.items():
+        np.testing.assert_array_equal(value, others[name], name)
+
+
+MAKE: list[Callable[[], FrameWindows | EventWindows]] = [
+    lambda: FrameWindows(SMALL, PLACES),
+    lambda: EventWindows(CAMERA, SMALL, PLACES),
+]
+
+
+@pytest.mark.parametrize("make", MAKE)
+def test_a_state_goes_on_as_the_windows_would(make: Callable[[], FrameWindows | EventWindows]) -> None:
+    whole, first, second = make(), make(), make()
+    packets = np.array_split(film(24), 60)
+
+    def step(windows: FrameWindows | EventWindows, n: int) -> Events:
+        if isinstance(windows, FrameWindows):
+            return windows.push(scene(n), n * FRAME_US)
+        return windows.kept_and_missed(packets[n])[0]
+
+    count = 24 if isinstance(whole, FrameWindows) else 60
+    expected = [step(whole, n) for n in range(count)]
+    for n in range(count // 2):
+        step(first, n)
+    second.restore(first.state())
+    for n in range(count // 2, count):
+        np.testing.assert_array_equal(step(second, n), expected[n])
+    same(second, whole)
+
+
+def test_cells_that_no_window_keeps_are_refused() -> None:
+    state = EventWindows(CAMERA, SMALL, PLACES).state()
+    with pytest.raises(ValueError, match="not there"):
+        EventWindows(CAMERA, SMALL, PLACES).restore({**state, "kept": np.ones_like(state["kept"])})
