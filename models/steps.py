@@ -27,6 +27,20 @@ class Input(NamedTuple):
     reset: bool  # start from zero state
     kind: int = RECORDED  # of input, by which `known` is judged
     n_missed: int = 0  # events where much goes on, and no drawing that a window could follow
+    views: "tuple[View, ...]" = ()  # of a stream with several windows, each stepped by itself; x is that of the first
+
+    def windows(self) -> "tuple[View, ...]":
+        """What is stepped: the views, or the input itself as a view that has no place."""
+        return self.views or (View(0, (0.0, 0.0, 0.0, 0.0), self),)
+
+
+class View(NamedTuple):
+    """What one window shows in a step."""
+
+    id: int  # of what it follows, from 1 on: none comes twice in a stream; 0 for nothing
+    box: tuple[float, float, float, float]  # left, top, width and height around it, in the frame's or sensor's pixels
+    given: Input
+    likeness: float = 1.0  # 0 to 1: how much it looks like a thing at all
 
 
 class Step(NamedTuple):
@@ -73,6 +87,17 @@ class Readout:
         return softmax(mean)
 
 
+class Object(NamedTuple):
+    """One thing that a stream with several windows shows."""
+
+    id: int  # the same as long as it is followed
+    box: tuple[float, float, float, float]  # left, top, width and height, in the frame's or the sensor's pixels
+    label: str  # a class, that does not flicker
+    confidence: float  # its probability
+    known: float | None
+    committed: str | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
     """The answer after one step; `fields` is its one way to JSON."""
@@ -93,6 +118,7 @@ class Prediction:
     synops: int
     logits: tuple[float, ...]  # of this step alone
     latency_ms: float  # time the step took to compute
+    objects: tuple[Object, ...] | None = None  # as they are read, of a stream that asked for them
 
     @property
     def confidence(self) -> float:
@@ -108,9 +134,9 @@ class Prediction:
         fields["probabilities"] = tuple(map(told, self.probabilities))
         for name in ("confidence", "known", "risk"):
             fields[name] = fields[name] and told(fields[name])
-        for name in ["latency_ms"] if logits else ["latency_ms", "logits"]:
+        for name in ["latency_ms", "objects"] if logits else ["latency_ms", "objects", "logits"]:
             del fields[name]
-        return fields
+        return fields if self.objects is None else fields | {"objects": [one._asdict() for one in self.objects]}
 
 
 def told(share: float) -> float:
@@ -196,6 +222,7 @@ class Outcome(NamedTuple):
     tick: int = 0  # which step of the scheduler this was
     finite: bool = True  # False: the values overflowed the network
     rates: NDArray[np.float32] = NO_RATES  # [k, S]
+    views: "tuple[Outcome, ...]" = ()  # of an input with several views; the counts here are then their sums
 
 
 class Answer(NamedTuple):
@@ -208,45 +235,6 @@ class Answer(NamedTuple):
     reset: bool
     total_spikes: int  # since the last reset
     total_synops: int
-
-
-class Segment(NamedTuple):
-    """A stretch of a recording over which one label was shown."""
-
-    start_us: int  # from the recording's beginning
-    end_us: int
-    label: str  # a class, "unknown" or "nothing"
-    confidence: float | None  # mean probability of the class over the steps; None for "unknown" and "nothing"
-    steps: int
-
-
-class Timeline:
-    """What happened when: steps that follow each other with the same label to show are one of the `segments`.
-
-    Steps before there was evidence of anything are in none.
-    """
-
-    def __init__(self, labels: Sequence[str]) -> None:
-        self.segments: list[Segment] = []
-        self._labels, self._begin_us = list(labels), 0
-        self._begun = False
-
-    def push(self, answer: Answer) -> None:
-        """The answer to the recording's next step."""
-        p, label = answer.prediction, answer.steady
-        if not self._begun:
-            self._begin_us, self._begun = p.start_us, True
-        if not label:
-            return
-        sure = p.probabilities[self._labels.index(label)] if label in self._labels else None
-        step = Segment(p.start_us - self._begin_us, p.end_us - self._begin_us, label, sure, 1)
-        last = self.segments[-1] if self.segments else None
-        if last is None or (last.label, last.end_us) != (label, step.start_us):
-            self.segments.append(step)
-            return
-        if last.confidence is not None and sure is not None:
-            sure = last.confidence + (sure - last.confidence) / (last.steps + 1)
-        self.segments[-1] = Segment(last.start_us, step.end_us, label, sure, last.steps + 1)
 
 
 class ConformalRule(NamedTuple):
@@ -275,6 +263,12 @@ class Track:
         self.watched = rule is not None and novelty is not None and rule.trials.known.size > 0  # by the alarm
         self.spikes = self.synops = 0
         self.kind = RECORDED  # of the newest input
+        self.prior = 1.0  # of `known`: by how much what is seen looks like a thing at all
+
+    @property
+    def seen(self) -> int:
+        """Steps since the last reset."""
+        return self.readout.seen
 
     @property
     def logits(self) -> NDArray[np.float64] | None:
@@ -321,7 +315,8 @@ class Track:
         if self.novelty is None:
             return Judged(softmax(mean), 1.0, False)
         steps = min(self.readout.seen, self.readout.steps)
-        return self.novelty.judge(mean[:-1], classes, steps, self.kind, float(mean[-1]))
+        judged = self.novelty.judge(mean[:-1], classes, steps, self.kind, float(mean[-1]))
+        return judged if self.prior == 1 else judged._replace(known=self.prior * judged.known)
 
     def answer(self, given: Input, outcome: Outcome) -> Answer:
         """The answer after the step that was absorbed last, `given` its input."""

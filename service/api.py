@@ -191,10 +191,11 @@ def v1(runtime: Runtime, cameras: Cameras, sessions: TeachingSessions) -> APIRou
         confidence: Annotated[float | None, Query(gt=0, lt=1, description="stop once this sure")] = None,
         error_rate: Annotated[float | None, Query(gt=0, lt=1, description=ERROR_RATE_HELP)] = None,
         raw: Annotated[bool, Query(description="recordings as they are: no noise filter, no window")] = False,
+        objects: Annotated[int, Query(ge=0, le=8, description="look for up to so many things, each in a box")] = 0,
         bin_ms: Annotated[float | None, Query(gt=0, le=1000, description="length of a step")] = None,
         name: Annotated[str, Query(description="the file's name, for raw bodies of N-MNIST .bin", max_length=255)] = "",
     ) -> Response:
-        options = Options(logits, steps, confidence, error_rate, raw)
+        options = Options(logits, steps, confidence, error_rate, raw, objects)
         return await predicted(runtime, request, model=model, name=name, options=options, bin_ms=bin_ms)
 
     @routes.get(

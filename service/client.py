@@ -162,13 +162,14 @@ class Client:
         confidence: float | None = None,
         error_rate: float | None = None,
         bin_ms: float | None = None,
+        objects: int = 0,
     ) -> PredictBody:
         """The answer to an image or recording, a file or its bytes (then `name` tells N-MNIST's .bin)."""
         if isinstance(sample, Path):
             sample, name = sample.read_bytes(), sample.name
         wanted = query(
             model=model, name=name or None, confidence=confidence, error_rate=error_rate, bin_ms=bin_ms,
-            logits="1" if logits else None, steps="1" if steps else None,
+            logits="1" if logits else None, steps="1" if steps else None, objects=objects or None,
         )  # fmt: skip
         body = self._ask("POST", f"/v1/predict{wanted}", sample, "application/octet-stream")
         return PredictBody.model_validate_json(body)

@@ -11,12 +11,13 @@ from spikesight.encoders.events import EventsError, SensorSize, Size, as_events
 from spikesight.encoders.sample import EmbeddedExample, sample_of
 from spikesight.encoders.sources.chunks import of_events, open_source
 from spikesight.models.classifier import Classifier, Stepper
-from spikesight.models.classifier.session import Session, inputs_of
+from spikesight.models.classifier.session import Session, inputs_of, inputs_of_several
+from spikesight.models.classifier.timeline import Segment, Timeline
 from spikesight.models.networks.trace import Trace, trace_layers
 from spikesight.models.novelty.conformal import ERROR_RATE
 from spikesight.models.shipped import DEFAULT_MODEL, find, shipped
 from spikesight.models.shipped.hub import push
-from spikesight.models.steps import Prediction, Segment, Timeline
+from spikesight.models.steps import Prediction
 
 
 def list_models() -> tuple[str, ...]:
@@ -63,20 +64,25 @@ class Model:
     def __repr__(self) -> str:
         return f"<spikesight.Model {self.name}: {', '.join(self.labels)}>"
 
-    def predict(self, what: EmbeddedExample, size: Size | None = None) -> Prediction:
+    def predict(self, what: EmbeddedExample, size: Size | None = None, *, objects: int = 0) -> Prediction:
         """The answer after the last step.
 
         `what` is the path of a recording or an image; pixels [H, W], or [H, W, C] with 1, 3 (RGB) or 4 channels, uint8
         or real numbers from 0 to 1; a Pillow image, or a torch tensor [C, H, W]; or events from a sensor of `size`
         (width, height): a structured array with fields t (microseconds, sorted), x, y and p in any order and of any
-        numbers, none of them being one step in which nothing is seen. A recording's `size` is only compared. Raises
-        ValueError for what cannot be read (RecordingError) or what this model does not take, and OSError.
+        numbers, none of them being one step in which nothing is seen. A recording's `size` is only compared. With
+        `objects` (1 to 8) so many things are looked for, each in a window of its own: the prediction's `objects` has
+        those that are familiar and steady, as they are read. Raises ValueError for what cannot be read
+        (RecordingError) or what this model does not take, and OSError.
         """
-        return self.steps(what, size)[-1]
+        return self.steps(what, size, objects=objects)[-1]
 
-    def steps(self, what: EmbeddedExample, size: Size | None = None) -> list[Prediction]:
+    def steps(self, what: EmbeddedExample, size: Size | None = None, *, objects: int = 0) -> list[Prediction]:
         """The answer after every step of what `predict` takes."""
-        return self.classifier.predict(self.classifier.inputs(sample_of(what, size)))
+        sample, classifier = sample_of(what, size), self.classifier
+        given = inputs_of_several(classifier, sample, objects) if objects else classifier.inputs(sample)
+        stepper = Stepper(classifier, classifier.readout(objects))
+        return [stepper.step(one).prediction for one in given]
 
     def segments(self, what: EmbeddedExample, size: Size | None = None) -> list[Segment]:
         """What happened when in what `predict` takes: steps in a row with the same label to show, as one."""
@@ -102,6 +108,7 @@ class Model:
         size: Size | None = None,
         bin_ms: float | None = None,
         error_rate: float = ERROR_RATE,
+        objects: int = 0,
     ) -> Iterator[Prediction]:
         """The predictions of something that goes on, one a step, until it ends; its membranes live as long.
 
@@ -109,19 +116,20 @@ class Model:
         live source (`0`, `prophesee`, `dv://host:port`, `udp://host:port?...`), open once this returns; or events from
         a sensor of `size`, as `predict` takes them. `bin_ms` is a step's length, for models of events from the shortest
         to the longest in `bins_ms`; the trained one without. `error_rate` in (0, 1) is the share of all recordings, of
-        each class, that may be `committed` to and wrong. Raises SourceError; ValueError where the model takes images
+        each class, that may be `committed` to and wrong. `objects` is as `predict` takes it. Raises SourceError;
+        ValueError where the model takes images
         and events come, or another bin.
         """
         if not isinstance(error_rate, Real) or not 0 < error_rate < 1:
             raise ValueError(f"error_rate must lie between 0 and 1, for example 0.05, not {error_rate!r}")
         classifier = self.classifier.at(bin_ms)
-        answers = _answers(classifier, source, size, float(error_rate))
+        answers = _answers(classifier, source, size, float(error_rate), objects)
         next(answers)  # it is open
         return answers  # pyright: ignore[reportReturnType]
 
 
 def _answers(
-    classifier: Classifier, source: str | Path | int | np.ndarray, size: Size | None, error_rate: float
+    classifier: Classifier, source: str | Path | int | np.ndarray, size: Size | None, error_rate: float, objects: int
 ) -> Generator[Prediction | None]:
     """None once the source is open, and its predictions; it is closed when they are not wanted any more."""
     if isinstance(source, np.ndarray):
@@ -134,7 +142,7 @@ def _answers(
     else:
         opened = open_source(str(source))
     try:
-        session = Session(classifier, opened.sensor, error_rate=error_rate)
+        session = Session(classifier, opened.sensor, error_rate=error_rate, objects=objects)
         if opened.sensor is not None and not session.takes_events:
             raise ValueError("this model takes images, not events")
         yield None

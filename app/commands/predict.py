@@ -63,7 +63,7 @@ def _answers(classifier: "Classifier", path: Path, error_rate: float | None) -> 
 def _show(path: Path, answers: "Iterable[Answer]", args: argparse.Namespace, classifier: "Classifier") -> None:
     from spikesight.encoders.sample import IMAGE_SUFFIXES
     from spikesight.models.classifier import LONGEST_SAMPLE
-    from spikesight.models.steps import Timeline
+    from spikesight.models.classifier.timeline import Timeline
 
     spikes = synops = count = 0
     steps: list[dict[str, object]] = []

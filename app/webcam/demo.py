@@ -1,6 +1,7 @@
 """`spikesight webcam`: live predictions on the desktop, from a camera, a video or a recording."""
 
 import argparse
+import json
 import re
 import sys
 import time
@@ -10,8 +11,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from spikesight.app.webcam.counting import Counting
 from spikesight.app.webcam.overlay import Surface, draw
 from spikesight.app.webcam.window import HINTS, Window
+from spikesight.encoders.roi.windows import MOST
 from spikesight.encoders.sources import samples
 from spikesight.encoders.sources.chunks import Chunk, Source, open_source
 from spikesight.encoders.sources.settings import differs
@@ -29,6 +32,8 @@ DESCRIPTION = """Live predictions from a webcam, a video, a recording or a shipp
   spikesight webcam --source digit-3         a shipped recording: no camera needed
   spikesight webcam --source clip.mp4 --no-window
   spikesight webcam --source prophesee       an event camera; also inivation, dv://host:port, udp://host:port
+  spikesight webcam --objects 8              several digits at once, each in a box
+  spikesight webcam --source clip.mp4 --no-window --count line:320,0,320,480
   spikesight webcam --record demo.mp4        and keep what the window shows"""
 
 RECORD_HZ = 30
@@ -49,6 +54,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threshold", type=float, default=0.2, help="contrast threshold of the pixel model")
     parser.add_argument("--noise", type=float, default=0.0, metavar="HZ", help="noise events a second a pixel")
     parser.add_argument("--raw", action="store_true", help="no noise filter and no window that follows the drawing")
+    several = "follow up to N things at once, each with a box and a label of its own"
+    parser.add_argument("--objects", type=int, default=0, metavar="N", help=several)
+    crossing = "count objects that cross line:X1,Y1,X2,Y2 or enter region:X1,Y1,X2,Y2 (pixels), as lines of JSON"
+    parser.add_argument("--count", metavar="WHERE", help=crossing)
     parser.add_argument("--mirror", action="store_true", help="show the camera's picture like a mirror")
     where = "send predictions: https://, mqtt://, file:; repeat for several"
     parser.add_argument("--to", action="append", default=[], metavar="SINK", help=where)
@@ -71,6 +80,8 @@ def run(args: argparse.Namespace) -> int:
         mirror=args.mirror,
         raw=args.raw,
         report=report,
+        objects=args.objects or (MOST if args.count else 0),
+        counting=Counting.of(args.count) if args.count else None,
     )
     recorder = Recorder(args.record) if args.record else None
     try:
@@ -107,6 +118,8 @@ class Demo:
     mirror: bool = False
     raw: bool = False
     report: Report | None = None
+    objects: int = 0
+    counting: Counting | None = None
     paused: bool = False
     answer: Answer | None = None
     told: str | None = None  # of the camera
@@ -115,7 +128,7 @@ class Demo:
     recent: list[tuple[float, int]] = field(default_factory=list)  # (wall seconds, events) of late steps
 
     def __post_init__(self) -> None:
-        self.session = Session(self.classifier, self.source.sensor, raw=self.raw)
+        self.session = Session(self.classifier, self.source.sensor, raw=self.raw, objects=self.objects)
         self.session.settings(self.threshold, self.noise_hz)
         self.stepper = Stepper(self.classifier, self.session.track)
         if other := differs(self.classifier.card.training.get("camera", {}), self.source.settings):
@@ -141,11 +154,19 @@ class Demo:
             predictions.append(self.answer.prediction)
             if self.report is not None:
                 self.report.tell(self.classifier.name, self.answer)
+            self._count(self.answer.prediction)
         now = time.perf_counter()
         self.history = [*self.history, *(p.probabilities for p in predictions)][-HISTORY:]
         self.recent = [(at, n) for at, n in self.recent if now - at < 1]
         self.recent += [(now, p.n_events) for p in predictions]
         return predictions
+
+    def _count(self, prediction: Prediction) -> None:
+        """Print what crossed in a step, and send it."""
+        for record in [] if self.counting is None else self.counting.push(prediction.objects or (), prediction.end_us):
+            print(json.dumps(record), flush=True)
+            if self.report is not None:
+                self.report.send(self.classifier.name, record)
 
     def do(self, action: str) -> None:
         """One of the window's actions, but quitting."""
@@ -163,9 +184,11 @@ class Demo:
     def picture(self) -> np.ndarray:
         """What the window shows now, RGB uint8 [H, W, 3]."""
         camera, window = self.camera, self.session.window
+        objects = list(self.answer.prediction.objects or ()) if self.answer else []
         if camera is not None and self.mirror:
             camera = camera[:, ::-1]
             window = window and replace(window, left=camera.shape[1] - window.left - window.side)
+            objects = [one._replace(box=mirrored(one.box, camera.shape[1])) for one in objects]
         return draw(
             self.surface,
             self.answer.prediction if self.answer else None,
@@ -175,6 +198,7 @@ class Demo:
             history=np.array(self.history) if self.history else None,
             meters=self.meters(),
             window=window,
+            objects=objects,
             keys=("PAUSED    " if self.paused else "") + HINTS,
         )
 
@@ -194,6 +218,11 @@ class Demo:
             ("Step time", f"{p.latency_ms:.1f} ms"),
             ("Threshold", f"{self.threshold:.2f}"),
         ]
+
+
+def mirrored(box: tuple[float, float, float, float], width: int) -> tuple[float, float, float, float]:
+    """A box (left, top, width, height) in the mirror of a picture of this width."""
+    return width - box[0] - box[2], *box[1:]
 
 
 class Recorder:
@@ -228,6 +257,9 @@ def line_of(prediction: Prediction) -> str:
     return (
         f"{prediction.end_us / 1e6:9.3f} s  {prediction.label:>12}  {prediction.probabilities[prediction.index]:6.1%}"
         f"  {prediction.n_events:7d} events  {prediction.spikes:7d} spikes  {prediction.latency_ms:6.1f} ms"
+    ) + "".join(
+        f"  {one.label} #{one.id} at {one.box[0] + one.box[2] / 2:.0f},{one.box[1] + one.box[3] / 2:.0f}"
+        for one in prediction.objects or ()
     )
 
 
@@ -237,7 +269,8 @@ def watch(demo: Demo, seconds: float, recorder: Recorder | None) -> None:
         if chunk.t_us > seconds * 1e6:
             return
         for prediction in demo.see(chunk):
-            print(line_of(prediction))
+            if demo.counting is None:
+                print(line_of(prediction))
         if recorder:
             recorder.add(demo.picture(), chunk.t_us)
 

@@ -15,7 +15,7 @@ import numpy as np
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.roi.window import Window
 from spikesight.models.novelty import UNKNOWN
-from spikesight.models.steps import Prediction
+from spikesight.models.steps import Object, Prediction
 from spikesight.service.page.colours import COLOURS, Colour
 
 Picture = np.ndarray  # uint8 [H, W, 3], RGB
@@ -165,19 +165,22 @@ def draw(
     meters: Sequence[tuple[str, str]] = (),
     keys: str = "",
     window: Window | None = None,
+    objects: Sequence[Object] = (),
 ) -> Picture:
     """One picture WIDTH pixels wide: what is seen, what is predicted, how it came to be.
 
     `camera` RGB [H, W, 3] is shown beside the events; `history` [steps, K] are the probabilities of the latest steps;
     `meters` are (name, value) pairs; `keys` is the line of key hints; `window` is the region of interest, in pixels of
-    the camera's picture, or of the events where there is none.
+    the camera's picture, or of the events where there is none, as are the boxes of `objects`.
     """
     full, side = WIDTH - 2 * MARGIN, (WIDTH - 3 * MARGIN) // 2
     tall = side * 3 // 4
     canvas = np.full((tall + STRIP + FOOT + 4 * MARGIN, WIDTH, 3), BACK, np.uint8)
     views = [paint(surface)] if camera is None else [camera, paint(surface)]
     if window is not None:
-        views[0] = framed(views[0], window)
+        views[0] = framed(views[0], (window.left, window.top, window.side, window.side))
+    for one in objects:
+        views[0] = framed(views[0], one.box, f"{one.label} {one.confidence:.0%}")
     wide = full if len(views) == 1 else side
     for n, view in enumerate(views):
         _place(canvas, view, Box(MARGIN + n * (side + MARGIN), MARGIN, wide, tall))
@@ -186,10 +189,12 @@ def draw(
     cv2.rectangle(canvas, (MARGIN, top), (MARGIN + full, top + STRIP), LINE, 1)
     if prediction is not None:
         best = labels.index(steady) if steady in labels else prediction.index
-        label = steady or prediction.label
+        several = " ".join(one.label for one in objects) if len(objects) > 1 else ""
+        label = several or steady or prediction.label
         size = 72 if len(label) <= 3 else max(22, min(52, int(1.55 * (WIDTH // 4 - MARGIN) / len(label))))
         _text(canvas, label, 2 * MARGIN, top + 96, size, INK, bold=True)
-        _text(canvas, note(label, labels, best, prediction), 2 * MARGIN, top + 134, 19, INK_2)
+        below = f"{len(objects)} at once" if several else note(label, labels, best, prediction)
+        _text(canvas, below, 2 * MARGIN, top + 134, 19, INK_2)
         bars = Box(WIDTH // 4 + MARGIN, top + 14, WIDTH * 7 // 20, STRIP - 28)
         _bars(canvas, prediction.probabilities, labels, best, bars)
     if history is not None and len(history) > 1:
@@ -202,11 +207,17 @@ def draw(
     return canvas
 
 
-def framed(view: Picture, window: Window) -> Picture:
-    """A copy with the window's outline."""
+def framed(view: Picture, box: tuple[float, float, float, float], label: str = "") -> Picture:
+    """A copy with the outline of a box (left, top, width, height), and what is in it above."""
     view = np.ascontiguousarray(view).copy()
-    (left, top), (right, bottom) = ((round(window.left + d), round(window.top + d)) for d in (0, window.side))
-    cv2.rectangle(view, (left, top), (right, bottom), TONES[0], max(1, round(max(view.shape) / 320)))
+    (left, top), (right, bottom) = ((round(box[0] + d * box[2]), round(box[1] + d * box[3])) for d in (0, 1))
+    thick = max(1, round(max(view.shape) / 320))
+    cv2.rectangle(view, (left, top), (right, bottom), TONES[0], thick)
+    if label:
+        size = max(8, round(max(view.shape) / 32))
+        _text(
+            view, label, left, top - 3 * thick if top > 2 * size else bottom + size + thick, size, TONES[0], bold=True
+        )
     return view
 
 

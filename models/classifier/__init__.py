@@ -1,6 +1,7 @@
 """Encoder, network and labels as one thing that predicts, step by step, from events or a still image.
 
-`classifier` holds the network; `inputs` makes its inputs of events; `session` is one live stream.
+`classifier` holds the network; `inputs` makes its inputs of events; `session` is one live stream; `objects` reads
+several windows of one; `timeline` says what happened when.
 """
 
 from spikesight.models.classifier.classifier import Classifier, Stepper

@@ -22,6 +22,7 @@ from spikesight.encoders.preprocess.fit import fit_digit, fit_plain
 from spikesight.encoders.sample import Sample
 from spikesight.models.checkpoint import fingerprint, load
 from spikesight.models.classifier.inputs import InputPipeline, sensor_of
+from spikesight.models.classifier.objects import Objects, gathered, outcomes
 from spikesight.models.contract import Card, CheckpointError
 from spikesight.models.engine.autotune import calibrated
 from spikesight.models.engine.engine import Engine, why_not
@@ -29,10 +30,10 @@ from spikesight.models.engine.plain import Plain
 from spikesight.models.networks.metering import dense_macs
 from spikesight.models.networks.origin import Origin, origin_of
 from spikesight.models.neurons.layers import at_pace, neuron_names
-from spikesight.models.neurons.state import State, zero_state
+from spikesight.models.neurons.state import State, split_state, stack_states, zero_state
 from spikesight.models.novelty.conformal import ERROR_RATE, Trials
 from spikesight.models.shipped import find, name_of, shipped
-from spikesight.models.steps import Answer, ConformalRule, Input, Outcome, Prediction, StableLabel, Step, Track
+from spikesight.models.steps import Answer, ConformalRule, Input, Prediction, StableLabel, Step, Track
 
 
 class Classifier:
@@ -131,6 +132,14 @@ class Classifier:
         rule = None if self.trials is None else ConformalRule(self.trials, error_rate)
         return Track(self.labels, self.contract.horizon, self.novelty, steady, rule)
 
+    def readout(
+        self, objects: int = 0, steady: StableLabel | None = None, error_rate: float = ERROR_RATE
+    ) -> Track | Objects:
+        """As `track`; of a stream that looks for several objects, of each of its windows."""
+        if not objects:
+            return self.track(steady, error_rate)
+        return Objects(self.labels, lambda: self.track(steady, error_rate))
+
     def step(self, x: Tensor, state: State) -> Step:
         """One step of N streams: x [N, C, H, W] (uint8 or float) and their states.
 
@@ -224,24 +233,23 @@ def _loaded(where: str, bin_ms: float | None) -> Classifier:
 class Stepper:
     """One stream stepped by itself: its membranes, its read-out, an answer for each input in turn."""
 
-    def __init__(self, classifier: Classifier, track: Track | None = None) -> None:
-        self.classifier, self.state = classifier, classifier.initial_state()
+    def __init__(self, classifier: Classifier, track: Track | Objects | None = None) -> None:
+        self.classifier = classifier
+        self.states: dict[int, State] = {}  # of its windows; of a stream without any, by 0
         self.track = track or classifier.track()
 
     def step(self, given: Input) -> Answer:
         """The next input through the network. Raises SessionError when the network overflowed."""
-        if given.reset:
-            self.state = self.classifier.initial_state()
+        windows = given.windows()
+        known = {} if given.reset else self.states
+        states = [
+            known[one.id] if one.id in known and not one.given.reset else self.classifier.initial_state()
+            for one in windows
+        ]
+        x = np.stack([one.given.x for one in windows])
         begin = time.perf_counter()
-        result = self.classifier.step(torch.from_numpy(np.ascontiguousarray(given.x))[None], self.state)
-        took_ms = (time.perf_counter() - begin) * 1e3
-        self.state = result.state
-        outcome = Outcome(
-            result.logits.numpy(),
-            result.layer_spikes[0].tolist(),
-            int(result.synops[0]),
-            result.raster[0].numpy(),
-            took_ms,
-            rates=result.rates.numpy(),
-        )
-        return self.track.read([given], outcome)
+        result = self.classifier.step(torch.from_numpy(x), states[0] if len(states) == 1 else stack_states(states))
+        took_s = time.perf_counter() - begin
+        parts = [result.state] if len(states) == 1 else split_state(result.state)
+        self.states = {one.id: part for one, part in zip(windows, parts)}
+        return self.track.read([given], gathered(given, list(outcomes(result, took_s))))

@@ -9,12 +9,13 @@ import numpy as np
 from spikesight.encoders.dvs import Bin, DvsEncoder, StreamBinner, beginning
 from spikesight.encoders.events import Events, SensorSize, empty_events, joined
 from spikesight.encoders.roi.alignment import TrackingBinner, aligned_steps
-from spikesight.encoders.roi.input_filter import InputFilter, bins_of
+from spikesight.encoders.roi.input_filter import InputFilter, bins_of, shows_more
 from spikesight.encoders.roi.window import Window
+from spikesight.encoders.roi.windows import EventWindows, FrameWindows, WindowsBinner
 from spikesight.models.contract import Card, Contract
 from spikesight.models.novelty.profile import Watch
 from spikesight.models.novelty.score import CAMERA, RECORDED
-from spikesight.models.steps import Input
+from spikesight.models.steps import Input, View
 
 LONGEST_SAMPLE = 2  # a recording of up to so many windows is one sample to a network that takes aligned events
 
@@ -69,8 +70,9 @@ class InputPipeline:
     """Events of one sensor in, a network's inputs out: filter and window, then bins, reset where the network wakes.
 
     The inputs depend on the events alone, however they are cut into packets. `raw`: no filter and no window, whatever
-    the contract says; `fixed`: the user's window. `rest` goes on from another pipeline's. Raises ValueError for a model
-    that takes images.
+    the contract says; `fixed`: the user's window. `rest` goes on from another pipeline's. With `places` an input has
+    the views of up to so many windows; `windows` are those that frames came through, to whose sensors events belong.
+    Raises ValueError for a model that takes images.
     """
 
     def __init__(
@@ -81,6 +83,8 @@ class InputPipeline:
         raw: bool = False,
         fixed: Window | None = None,
         rest: Rest | None = None,
+        places: int = 0,
+        windows: FrameWindows | None = None,
     ) -> None:
         contract, small = card.contract, sensor_of(card.contract)
         if contract.frame == "object" and fixed is None:
@@ -88,9 +92,24 @@ class InputPipeline:
         elif contract.pooled:
             small = SensorSize(contract.width, contract.height)
         filter_us, follow = (0, False) if raw else (contract.filter_us, contract.window == "drawing")
-        self.contract = contract
-        self.filter = InputFilter(sensor, small, filter_us, follow, fixed)
-        self.binner = binner_for(contract, self.filter.size)
+        self.contract, self.card = contract, card
+        whole = places > 0 and windows is None and not shows_more(sensor)
+        self.whole = (0.0, 0.0, float(sensor.width), float(sensor.height)) if whole else None  # the only window's box
+        if windows is not None:
+            self.filter = InputFilter(windows.tall, windows.tall)
+        elif places and not whole:
+            own = sensor_of(contract) if contract.frame == "sensor" else SensorSize(contract.width, contract.height)
+            self.filter = InputFilter(sensor, own, filter_us, follow, places=places)
+        else:
+            self.filter = InputFilter(sensor, small, filter_us, follow, fixed)
+        self.windows: FrameWindows | EventWindows | None = windows or self.filter.windows
+        self.rests: dict[int, Rest] = {}  # of what the windows follow
+        if self.windows is None:
+            self.binner = binner_for(contract, self.filter.size)
+        else:
+            grid = places * contract.height, contract.width
+            encoder = DvsEncoder(self.filter.size, grid, contract.bin_us, contract.steps, contract.encoding)
+            self.binner = WindowsBinner(self.windows.tracks, encoder, contract.shown_bins)
         self.rest = Rest.of(card) if rest is None else rest
         self.watch = Watch(card.profile, contract.steps, contract.trained_us)
         self.kind = CAMERA if self.filter.windowed else RECORDED  # of input
@@ -122,7 +141,7 @@ class InputPipeline:
     def recording(self, packets: Iterable[Events]) -> Iterator[Input]:
         """The inputs of a recording, as `sample` or `stream` gives them; an empty one where there are no events."""
         packets, head = iter(packets), list[Events]()
-        if self.contract.frame == "object":
+        if self.contract.frame == "object" and self.windows is None:
             head = beginning(packets, self._longest_us)
             if (sample := self.sample(joined([empty_events(), *head]))) is not None:
                 yield from sample
@@ -150,11 +169,34 @@ class InputPipeline:
         self.watch.end()
         return [Input(x, a, b, int(np.count_nonzero(x)), False) for x, a, b in zip(x_seq, edges, edges[1:])]
 
+    def _views(self, b: Bin) -> Input:
+        """The input of a bin of several windows: those that follow something, or an empty one."""
+        assert b.held is not None
+        ids, boxes, likeness = b.held
+        x = b.x.reshape(2, len(ids), self.contract.height, self.contract.width)
+        rests, views = self.rests, list[View]()
+        self.rests = {}
+        for place in np.flatnonzero(ids).tolist() or [0]:
+            identity = int(ids[place])
+            shown = np.ascontiguousarray(x[:, place]) if identity else np.zeros(self.contract.shape, np.uint8)
+            missed = 0 if identity else b.n_missed
+            given = Input(shown, b.start_us, b.end_us, int(shown.sum()), False, self.kind, missed)
+            self.rests[identity] = rests.get(identity) or Rest.of(self.card)
+            box = tuple(boxes[place].tolist())
+            views.append(View(identity, box, self.rests[identity].push(given), float(likeness[place])))
+        return views[0].given._replace(reset=b.reset, n_events=b.n_events, n_missed=b.n_missed, views=tuple(views))
+
     @property
     def _longest_us(self) -> int:
         return LONGEST_SAMPLE * self.contract.steps * self.contract.bin_us
 
     def _inputs(self, bins: list[Bin]) -> list[Input]:
+        if self.windows is not None:
+            return [self._views(b) for b in bins]
+        inputs = self._whole_inputs(bins)
+        return inputs if self.whole is None else [one._replace(views=(View(1, self.whole, one),)) for one in inputs]
+
+    def _whole_inputs(self, bins: list[Bin]) -> list[Input]:
         for b in bins:
             self.watch.push(b.x, b.reset)
         return [

@@ -14,17 +14,22 @@ from spikesight.encoders import kernels
 from spikesight.encoders.dvs import OpenBin, progress_us
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel
 from spikesight.encoders.events import SensorSize
-from spikesight.encoders.preprocess.values import Values, flag, integer, part, real, time_us, under
+from spikesight.encoders.preprocess.values import Values, array, flag, integer, part, real, time_us, under
 from spikesight.encoders.roi.frame_tracker import FrameTracker
 from spikesight.encoders.roi.window import Window
+from spikesight.encoders.roi.windows import MOST, FrameWindows
+from spikesight.encoders.sample import Sample
 from spikesight.encoders.sources.chunks import Chunk
 from spikesight.models.classifier.classifier import Classifier
 from spikesight.models.classifier.inputs import InputPipeline, Rest, sensor_of
+from spikesight.models.classifier.objects import Objects
+from spikesight.models.contract import Contract
 from spikesight.models.novelty.conformal import ERROR_RATE
 from spikesight.models.novelty.score import WEBCAM
-from spikesight.models.steps import Answer, Input, Outcome, SessionError, StableLabel
+from spikesight.models.steps import Answer, Input, Outcome, SessionError, StableLabel, View
 
 MAX_FRAME_GAP_US = 1_000_000  # an image model's membranes start anew after a longer silence
+FRAME_US = 33_333  # between the frames that a still image is shown in
 FRAME_SIDE = 640  # larger frames are thinned by whole factors before the pixel model
 
 
@@ -40,33 +45,51 @@ class Session:
         error_rate: float = ERROR_RATE,
         raw: bool = False,
         fixed: Window | None = None,
+        objects: int = 0,
     ) -> None:
-        """`raw`: no filter and no window, whatever the contract says; `fixed`: the user's window."""
-        self.classifier, self.raw, self.fixed = classifier, raw, fixed
+        """`raw`: no filter and no window, whatever the contract says; `fixed`: the user's window. `objects`: look for
+        up to so many things at once, each in a window of its own. Raises SessionError where the model has no windows.
+        """
+        self.classifier, self.raw, self.fixed, self.objects = classifier, raw, fixed, objects
+        if objects:
+            check_objects(classifier.contract, objects, alone=not raw and fixed is None)
         self._answering = steady, error_rate  # how the stream wishes to be answered, by whatever network
         contract = classifier.contract
         self.takes_events = contract.kind == "events"
         own = sensor_of(contract) if self.takes_events else SensorSize(contract.width, contract.height)
         self.sensor = sensor or own
-        self.track = classifier.track(*self._answering)
+        self.track = classifier.readout(objects, *self._answering)
         self.rest = Rest.of(classifier.card)
-        self.pipeline = self._pipeline() if self.takes_events else None
         follows = contract.window == "drawing" and not raw and fixed is None
-        self.tracker = FrameTracker(own) if follows else None
+        self._frames = 0
+        self.tracker: FrameTracker | FrameWindows | None = None
+        if objects and contract.frame == "sensor":
+            self.tracker = FrameWindows(own, objects)
+        elif follows:
+            self.tracker = FrameTracker(own)
+        self.pipeline = self._pipeline() if self.takes_events else None
         self.pixels = PixelModel()
         self.seen: NDArray = np.zeros(0, [("x", "<i2"), ("y", "<i2"), ("p", "?")])  # events of the last push or frame
         self._emulator: Emulator | None = None
         self._frame_us: int | None = None  # of the last one
-        self._frames = 0
         self._reset = False
         self._begun = False  # whether inputs were given, answered yet or not
 
+    def windows(self) -> list[int]:
+        """By whose membranes the stream goes on: those of its windows after the last answer; 0 for all of it."""
+        return sorted(self.track.tracks) if isinstance(self.track, Objects) and self.track.tracks else [0]
+
     def _pipeline(self) -> InputPipeline:
-        return InputPipeline(self.classifier.card, self.sensor, raw=self.raw, fixed=self.fixed, rest=self.rest)
+        shown = self.tracker if self._frames and isinstance(self.tracker, FrameWindows) else None
+        return InputPipeline(
+            self.classifier.card, self.sensor, raw=self.raw, fixed=self.fixed, rest=self.rest, places=self.objects,
+            windows=shown,
+        )  # fmt: skip
 
     def move(self, classifier: Classifier) -> None:
         """Go on on another network of the same contract: its read-out begins anew, all before the network stays."""
-        self.classifier, self.track = classifier, classifier.track(*self._answering)
+        self.classifier = classifier
+        self.track = classifier.readout(self.objects, *self._answering)
         self.rest = Rest.of(classifier.card)
         if self.pipeline is not None:
             self.pipeline.rest = self.rest
@@ -74,7 +97,7 @@ class Session:
     @property
     def window(self) -> Window | None:
         """What the network sees, in the pixels of the frames or of the sensor; None for all of it, or nothing yet."""
-        if self.tracker is not None and self._frames:
+        if isinstance(self.tracker, FrameTracker) and self._frames:
             return self.tracker.window
         return self.pipeline.filter.window if self.pipeline is not None else None
 
@@ -99,7 +122,7 @@ class Session:
             return self._encoded(image, t_us)
         self._frames += 1
         if self.tracker is not None:
-            self._resize(self.tracker.size)
+            self._resize(self.tracker.tall if isinstance(self.tracker, FrameWindows) else self.tracker.size)
             self.pipeline.kind = WEBCAM
             inputs = self.push(self.tracker.push(image, t_us))
         else:
@@ -118,10 +141,12 @@ class Session:
         if sensor != self.sensor:
             self.sensor = sensor
             self.pipeline = self._pipeline()
-            self._emulator, self._reset = None, self._begun or self.track.readout.seen > 0
+            self._emulator, self._reset = None, self._begun or self.track.seen > 0
 
     def _encoded(self, image: NDArray[np.uint8], t_us: int) -> list[Input]:
         """An image model's steps: one a frame, or a whole code where time carries the value."""
+        if isinstance(self.tracker, FrameWindows):
+            return self._encoded_windows(image, t_us, self.tracker)
         x_seq = self.classifier.encode_image(image, seed=self._frames).numpy()[:, 0]
         whole = self.classifier.contract.encoding not in PER_FRAME
         start, reset = self._frame_us, False
@@ -131,6 +156,19 @@ class Session:
         self._frames += 1
         steps = x_seq if whole else x_seq[:1]
         return [Input(x, start, t_us, 0, reset and n == 0 and self._frames > 1) for n, x in enumerate(steps)]
+
+    def _encoded_windows(self, image: NDArray[np.uint8], t_us: int, windows: FrameWindows) -> list[Input]:
+        """A step of an image model that shows it each drawing by itself; one of nothing where there is none."""
+        _, start = windows.look(image, t_us)
+        tracks, views = windows.tracks, list[View]()
+        for place in np.flatnonzero(tracks.ids).tolist() or [0]:
+            pixels = windows.drawings[place].astype(np.uint8)
+            x = self.classifier.encode_image(pixels, steps=1, seed=self._frames).numpy()[0, 0]
+            box = tuple(tracks.boxes[place].tolist())
+            likeness = float(tracks.likeness[place])
+            views.append(View(int(tracks.ids[place]), box, Input(x, start, t_us, 0, False), likeness))
+        self._frames += 1
+        return self._marked([views[0].given._replace(views=tuple(views))])
 
     def reset(self) -> None:
         """The next input starts with fresh membranes."""
@@ -155,6 +193,10 @@ class Session:
         if self.pipeline is not None:
             values |= under("binner", vars(self.pipeline.binner.snapshot()))
             values |= under("filter", self.pipeline.filter.state())
+            if self.objects:
+                rests = self.pipeline.rests
+                values |= {"rests.ids": np.array([*rests], np.int64)}
+                values |= {"rests.quiet": np.array([rest.quiet for rest in rests.values()], np.int64)}
         if self.tracker is not None:
             values |= under("tracker", self.tracker.state())
         elif self._emulator is not None:
@@ -165,23 +207,39 @@ class Session:
         """Go on, as a fresh session made like the one before, from its state. Raises ValueError or KeyError."""
         frames, frame_us = integer(values["frames"]), values["frame_us"]
         sensor = SensorSize(integer(values["width"]), integer(values["height"]))
+        self._frames = frames
         if sensor != self.sensor:  # the frames' own
-            if not (frames and self.takes_events and max(sensor.width, sensor.height) <= FRAME_SIDE):
+            own = isinstance(self.tracker, FrameWindows) and sensor == self.tracker.tall
+            if not (frames and self.takes_events and (own or max(sensor.width, sensor.height) <= FRAME_SIDE)):
                 raise ValueError("the state is of another sensor")
             self._resize(sensor)
         self.settings(real(values["threshold"], 0.01, 100), real(values["noise_hz"], 0, 1e6))
         if self.pipeline is not None:
             self.pipeline.binner.restore(open_bin(part("binner", values)))
             self.pipeline.filter.restore(part("filter", values))
+            if self.objects:
+                self._restore_rests(self.pipeline, values)
             if self.tracker is not None:
-                self.tracker.restore(part("tracker", values))
                 self.pipeline.kind = WEBCAM if frames else self.pipeline.kind
             elif frames:
                 self._pixels().restore(part("pixels", values))
-        self._frames, self._frame_us = frames, None if frame_us is None else time_us(frame_us)
+        if self.tracker is not None:
+            self.tracker.restore(part("tracker", values))
+        self._frame_us = None if frame_us is None else time_us(frame_us)
         self._reset, self._begun = flag(values["reset"]), flag(values["begun"])
         if self.state().keys() != values.keys():
             raise ValueError("the state has other parts")
+
+    def _restore_rests(self, pipeline: InputPipeline, values: Values) -> None:
+        """How long each window has been quiet. Raises ValueError."""
+        ids, quiet = values["rests.ids"], values["rests.quiet"]
+        count = len(ids) if isinstance(ids, np.ndarray) and len(ids) <= MOST else 0
+        ids, quiet = (array(one, (count,), np.int64, 0, 2**53) for one in (ids, quiet))
+        if len({*ids.tolist()}) != count:
+            raise ValueError("a window rests twice")
+        for identity, steps in zip(ids.tolist(), quiet.tolist()):
+            pipeline.rests[identity] = Rest.of(self.classifier.card)
+            pipeline.rests[identity].quiet = steps
 
     def read(self, inputs: list[Input], outcome: Outcome) -> Answer:
         """The answer to one of this stream's inputs; call in the order of the inputs."""
@@ -194,6 +252,17 @@ class Session:
             self._reset = False
         self._begun = self._begun or bool(inputs)
         return inputs
+
+
+def check_objects(contract: Contract, objects: int, alone: bool) -> None:
+    """Raise SessionError unless so many windows may be followed for a network of this contract."""
+    drawn = contract.window == "drawing" or contract.frame == "object"
+    if not (drawn or (contract.still == "digit" and contract.encoding in PER_FRAME)):
+        raise SessionError("this model looks at all of the picture: it cannot tell several objects")
+    if not 1 <= objects <= MOST:
+        raise SessionError(f"objects must lie between 1 and {MOST}")
+    if not alone:
+        raise SessionError("objects are looked for everywhere: not with raw, and not with a fixed window")
 
 
 def open_bin(values: Values) -> OpenBin:
@@ -211,6 +280,17 @@ def inputs_of(session: Session, chunk: Chunk) -> list[Input]:
         return session.frame(chunk.frame, chunk.t_us)
     assert chunk.packet is not None
     return [*session.push(chunk.packet), *session.tick(chunk.t_us)]
+
+
+def inputs_of_several(classifier: Classifier, sample: Sample, objects: int) -> list[Input]:
+    """The inputs of a recording or a still image in which up to so many things are looked for. Raises SessionError."""
+    session, contract = Session(classifier, sample.size, objects=objects), classifier.contract
+    if sample.pixels is None:
+        assert sample.events is not None
+        return [*session.push(sample.events), *session.flush()]
+    step_us = contract.bin_us if session.takes_events else FRAME_US
+    frames = -(-(contract.steps + 1) * step_us // FRAME_US)
+    return [given for n in range(frames) for given in session.frame(sample.pixels, n * FRAME_US)]
 
 
 PER_FRAME = frozenset({"direct", "rate"})

@@ -29,6 +29,17 @@ class ReadyBody(Body):
     ready: bool
 
 
+class ObjectBody(Body):
+    """One thing that a stream shows."""
+
+    id: int = Field(description="the same as long as it is followed")
+    box: tuple[float, float, float, float] = Field(description="left, top, width and height in pixels")
+    label: str = Field(description="a class, that does not flicker")
+    confidence: float
+    known: float | None = None
+    committed: str | None = None
+
+
 class AnswerBody(Body):
     """A prediction by the names of `models.steps.Prediction.fields`, after one step or all of a sample."""
 
@@ -61,6 +72,9 @@ class AnswerBody(Body):
         "nothing is committed to. Of streams that are, however long, 1 % says so. null: no calibration to compare with",
     )
     n_events: int
+    objects: list[ObjectBody] | None = Field(
+        default=None, description="where several are looked for: those that are familiar and steady, as they are read"
+    )
 
 
 class StepBody(AnswerBody):

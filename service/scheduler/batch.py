@@ -1,40 +1,50 @@
 """One batch: gathered, stepped, split into the shares of its jobs, and delivered."""
 
 from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 import torch
 
 from spikesight.models.classifier import Classifier
+from spikesight.models.classifier.objects import gathered, outcomes
 from spikesight.models.neurons.state import State
 from spikesight.models.steps import Outcome, Step
-from spikesight.service.scheduler.membranes import Membranes, gather, membranes_of
+from spikesight.service.scheduler.membranes import Membranes, gather, membranes_of, release, scatter
 from spikesight.service.scheduler.queue import Phase, Work
 
 
 def step_batch(classifier: Classifier, zero: State, batch: list[Work]) -> Step:
-    """Step each job with its inputs, equally many; jobs without membranes begin from `zero` (batch size 1)."""
+    """Step each job's windows with its inputs, equally many; those without membranes begin from `zero` (of size 1)."""
     fresh: Membranes | None = None
     members: list[Membranes] = []
     for work in batch:
-        membranes = work.job.membranes
-        if membranes is None:
-            membranes = fresh = fresh or membranes_of(zero)
-        members.append(membranes)
-    frames = [np.stack([work.inputs[t].x for work in batch]) for t in range(len(batch[0].inputs))]
+        for window in work.inputs[0].windows():
+            membranes = None if window.given.reset else work.job.membranes.get(window.id)
+            if membranes is None:
+                membranes = fresh = fresh or membranes_of(zero)
+            members.append(membranes)
+    steps = range(len(batch[0].inputs))
+    frames = [np.stack([window.given.x for work in batch for window in work.inputs[t].windows()]) for t in steps]
     if len(frames) == 1:
         return classifier.step(torch.from_numpy(frames[0]), gather(members))
     return classifier.run(torch.from_numpy(np.stack(frames)), gather(members))
 
 
-def split(result: Step, took_s: float, tick: int) -> Iterator[Outcome]:
+def shares(result: Step, batch: list[Work], took_s: float, tick: int) -> Iterator[Outcome]:
     """Each job's share of a batch that made one step, or several."""
-    logits, rates, raster = result.logits.float().numpy(), result.rates.numpy(), result.raster.numpy()
-    if logits.ndim == 2:  # one step
-        logits, rates = logits[None], rates[None]
-    finite = np.logical_and.reduce(np.isfinite(logits), axis=(0, 2))
-    for n, (spikes, synops) in enumerate(zip(result.layer_spikes.tolist(), result.synops.tolist())):
-        yield Outcome(logits[:, n], spikes, synops, raster[n], took_s * 1e3, tick, bool(finite[n]), rates[:, n])
+    parts = outcomes(result, took_s, tick)
+    for work in batch:
+        given = work.inputs[0]
+        yield gathered(given, list(islice(parts, len(given.windows()))))
+
+
+def move(batch: list[Work], state: State) -> None:
+    """Give each job the membranes that its windows have after a step, and no others."""
+    members = iter(scatter(state, sum(len(work.inputs[0].windows()) for work in batch)))
+    release([one for work in batch for one in work.job.membranes.values()])
+    for work in batch:
+        work.job.membranes = {window.id: next(members) for window in work.inputs[0].windows()}
 
 
 def deliver(work: Work, made: Outcome, queue_ms: float) -> bool:

@@ -48,7 +48,7 @@ class Job:
     quantum: int  # steps after which a long request lets others pass
     deadline: float  # time.monotonic() after which nothing is computed; inf for streams
     several: bool = False  # its receiver takes several steps at once
-    membranes: Membranes | None = None  # None: fresh ones
+    membranes: dict[int, Membranes] = field(default_factory=dict)  # of each window, 0 of all; none: fresh ones
     pending: "deque[tuple[Input, float]]" = field(default_factory=deque)  # with time.perf_counter() of arrival
     phase: Phase = Phase.IDLE
     reset_next: bool = False  # an input with a reset was dropped: the next one starts with fresh membranes
@@ -70,9 +70,8 @@ class Job:
 
     def release(self) -> None:
         """Give the membranes up. Only while holding the network."""
-        if self.membranes is not None:
-            release([self.membranes])
-            self.membranes = None
+        release([*self.membranes.values()])
+        self.membranes = {}
 
 
 @dataclass(slots=True)
@@ -85,13 +84,13 @@ class Work:
 
     def position(self) -> tuple[int, int]:
         """Where the membranes lie; fresh ones first."""
-        membranes = self.job.membranes
+        membranes = next(iter(self.job.membranes.values()), None)
         return (0, 0) if membranes is None else (id(membranes.batch), membranes.index)
 
 
 def check(given: Input, shape: tuple[int, int, int]) -> Input:
     """The input itself, or ValueError: one bad item must never join a batch."""
-    if given.x.shape != shape or given.x.dtype not in (np.uint8, np.float32):
+    if any(one.given.x.shape != shape or one.given.x.dtype not in (np.uint8, np.float32) for one in given.windows()):
         raise ValueError(f"an input must be uint8 or float32 {list(shape)}")
     return given
 
@@ -145,7 +144,7 @@ class Queue:
         """Forget a job's inputs that wait; these. A reset among them passes on to the next input."""
         dropped = [given for given, _ in job.pending]
         job.pending.clear()
-        job.reset_next |= any(given.reset for given in dropped)
+        job.reset_next |= any(given.reset or any(one.given.reset for one in given.views) for given in dropped)
         return dropped
 
     def close(self, job: Job) -> None:

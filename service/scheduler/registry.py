@@ -12,7 +12,7 @@ import torch
 from spikesight.encoders.emulator.pixels import Emulator
 from spikesight.encoders.events import SensorSize, joined, make_events
 from spikesight.encoders.roi.frame_tracker import FrameTracker
-from spikesight.models.classifier import Classifier, sensor_of
+from spikesight.models.classifier import Classifier, InputPipeline, sensor_of
 from spikesight.models.contract import CheckpointError
 from spikesight.models.shipped import find, names, shipped
 from spikesight.service.http.errors import Overloaded, ServiceError, Stopped
@@ -38,7 +38,10 @@ def warm_up(classifier: Classifier) -> None:
         classifier.event_inputs(make_events(t, t % own.width, t % own.height, t % 2), own)
         film = [(np.roll(picture, 2 * n, 1), n * 33_000) for n in range(8)]
         for pixels, size in ((Emulator(camera), camera), (FrameTracker(own), own)):
-            classifier.event_inputs(joined([pixels.push(*frame) for frame in film]), size)
+            events = joined([pixels.push(*frame) for frame in film])
+            classifier.event_inputs(events, size)
+            if size == camera and classifier.contract.window:
+                InputPipeline(classifier.card, camera, places=1).push(events)
     classifier.predict(classifier.image_inputs(picture)[:1])
 
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from spikesight.models.classifier.objects import Objects
 from spikesight.models.novelty.conformal import ERROR_RATE
 from spikesight.models.steps import Answer, Input, Outcome, Track
 from spikesight.service.http.errors import Expired
@@ -20,6 +21,7 @@ class Wanted:
     every: bool = True  # all answers; else the last one
     confidence: float | None = None  # stop at the first step that is surer than this
     error_rate: float | None = None  # stop at the first step that commits itself at this rate
+    objects: int = 0  # that are looked for, each in a window of its own
 
 
 EVERY_STEP = Wanted()
@@ -45,7 +47,7 @@ class Result:
 class RequestReceiver:
     """The receiver of a request's steps."""
 
-    def __init__(self, track: Track, mailbox: Mailbox, wanted: Wanted = EVERY_STEP) -> None:
+    def __init__(self, track: Track | Objects, mailbox: Mailbox, wanted: Wanted = EVERY_STEP) -> None:
         self._track, self._mailbox, self._wanted = track, mailbox, wanted
         self._answers: list[Answer] = []
         self._done = self._spikes = self._synops = self._n_events = 0
@@ -68,13 +70,14 @@ class RequestReceiver:
         if not self._done:
             self._queue_ms, self._begun = queue_ms, time.perf_counter() - outcome.step_ms / 1e3
         self._done += len(inputs)
-        self._track.absorb(inputs, outcome)
         self._spikes += sum(outcome.layer_spikes)
         self._synops += outcome.synops
         self._n_events += sum(given.n_events for given in inputs)
         last = self._done == self._steps
-        if last or not self.several:
-            answer = self._track.answer(inputs[-1], outcome)
+        if isinstance(self._track, Track) and self.several and not last:
+            self._track.absorb(inputs, outcome)
+        else:
+            answer = self._track.read(inputs, outcome)
             self._answers.append(answer)
             aim = self._wanted.confidence
             last |= aim is not None and max(answer.prediction.probabilities) > aim
@@ -165,7 +168,7 @@ async def _answered(
     model: Model, submit: Callable[[Job, RequestReceiver], None], mailbox: Mailbox, deadline: float, wanted: Wanted
 ) -> Result:
     error_rate = ERROR_RATE if wanted.error_rate is None else wanted.error_rate
-    receiver = RequestReceiver(model.classifier.track(error_rate=error_rate), mailbox, wanted)
+    receiver = RequestReceiver(model.classifier.readout(wanted.objects, error_rate=error_rate), mailbox, wanted)
     job = model.scheduler.open(receiver, request=True, deadline=deadline, several=receiver.several)
     try:
         submit(job, receiver)

@@ -10,18 +10,18 @@ meanwhile.
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 
 from spikesight.models.classifier import Classifier
-from spikesight.models.neurons.state import State
+from spikesight.models.neurons.state import State, split_state, stack_states
 from spikesight.models.steps import Input, Step
 from spikesight.service.http.errors import Broken, Expired, Overloaded, Stopped
 from spikesight.service.http.logs import logged
 from spikesight.service.http.metrics import Tick
-from spikesight.service.scheduler.batch import deliver, split, step_batch
-from spikesight.service.scheduler.membranes import membranes_of, release, scatter
+from spikesight.service.scheduler.batch import deliver, move, shares, step_batch
+from spikesight.service.scheduler.membranes import membranes_of
 from spikesight.service.scheduler.queue import Job, Phase, Queue, Receiver, Work, check
 
 RUN_S = 0.004  # requests step several times before the queue is asked again, for so long at most
@@ -180,23 +180,25 @@ class Scheduler:
                 self._call_with_membranes(job.release)
 
     def snapshot(self, job: Job, take: Callable[[State], None]) -> None:
-        """Hand a copy of a resting job's membranes (batch size 1) to `take`, in the model's thread."""
+        """Hand a copy of a resting job's membranes to `take`, in the model's thread: its windows in their order."""
 
         def copy() -> None:
-            state = self._zero if job.membranes is None else job.membranes.state()
-            take({key: tensor.clone() for key, tensor in state.items()})
+            states = [one.state() for _, one in sorted(job.membranes.items())]
+            take({key: tensor.clone() for key, tensor in stack_states(states or [self._zero]).items()})
 
         with self._changed:
             self._call_with_membranes(copy)
 
-    def restore(self, job: Job, state: State) -> None:
-        """Give a new job the membranes of a snapshot. Raises ValueError unless they fit this network."""
+    def restore(self, job: Job, state: State, windows: Sequence[int] = (0,)) -> None:
+        """Give a new job the membranes of a snapshot, of these windows. Raises ValueError unless they fit."""
         if state.keys() != self._zero.keys() or any(
-            state[key].shape != tensor.shape or state[key].dtype != tensor.dtype or not state[key].isfinite().all()
+            state[key].shape != (len(windows), *tensor.shape[1:])
+            or state[key].dtype != tensor.dtype
+            or not state[key].isfinite().all()
             for key, tensor in self._zero.items()
         ):
             raise ValueError("the snapshot is not of this model")
-        job.membranes = membranes_of(state)
+        job.membranes = dict(zip(sorted(windows), map(membranes_of, split_state(state))))
 
     # With `_changed` held.
 
@@ -327,12 +329,11 @@ class Scheduler:
     def _hand_out(self, batch: list[Work], result: Step, queue_s: list[float], took: float) -> tuple[int, int]:
         """New membranes to their jobs, outcomes to their receivers; total spikes and synaptic operations."""
         self._ticks += 1
-        members = scatter(result.state, len(batch))
-        release([work.job.membranes for work in batch if work.job.membranes is not None])
-        finished: list[bool] = []
-        for n, (made, work) in enumerate(zip(split(result, took, self._ticks), batch)):
-            work.job.membranes = members[n]
-            finished.append(deliver(work, made, queue_s[n] * 1e3))
+        move(batch, result.state)
+        finished = [
+            deliver(work, made, waited * 1e3)
+            for work, made, waited in zip(batch, shares(result, batch, took, self._ticks), queue_s)
+        ]
         with self._changed:
             self._queue.put_back(batch, finished)
             self._notify_if_retiring()

@@ -92,7 +92,11 @@ def retained_of(prefix: str, topic: str, message: Message) -> dict[str, bytes]:
         },
         "origin": {"name": "Spikesight"},
     }
-    beside = {"confidence": record["probability"], "known": record["known"], "committed": record.get("committed")}
+    beside = {
+        "confidence": record.get("probability"),
+        "known": record.get("known"),
+        "committed": record.get("committed"),
+    }
     return {
         sensor["state_topic"]: (record["label"] or NO_STATE)[:LONGEST_STATE].encode(),
         sensor["json_attributes_topic"]: json.dumps(beside).encode(),

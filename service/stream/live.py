@@ -78,7 +78,7 @@ class Live:
         state = self.core.restore(self.runtime.snapshot_key)
         if state is not None:
             try:
-                self.model.scheduler.restore(self.job, state)
+                self.model.scheduler.restore(self.job, state, self.core.session.windows())
             except ValueError:
                 raise Ended(1008, "the snapshot is not of this model and sensor") from None
 

@@ -69,6 +69,9 @@ class Hello(Body):
         default=None,
         description="left, top and side in pixels of a fixed region of interest, in place of a tracked one",
     )
+    objects: int = Field(
+        default=0, ge=0, le=8, description="look for up to so many things at once, each in a window of its own"
+    )
     restore: str | None = Field(default=None, description="a session's snapshot, base64")
     lesson: str | None = Field(
         default=None, description="a teaching session's id: the stream is on its model and may give examples"

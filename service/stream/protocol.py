@@ -19,9 +19,10 @@ from pydantic import ValidationError
 
 from spikesight.encoders.events import MAX_SIDE, SensorSize
 from spikesight.encoders.roi.window import Window
+from spikesight.models.classifier import Classifier
 from spikesight.models.classifier.session import Session, pieces
 from spikesight.models.neurons.state import State
-from spikesight.models.steps import Answer, Input, Outcome, StableLabel
+from spikesight.models.steps import Answer, Input, Outcome, SessionError, StableLabel
 from spikesight.service.scheduler.registry import Model
 from spikesight.service.stream.messages import (
     CONTROL,
@@ -63,7 +64,7 @@ class Batch(NamedTuple):
 
 
 class StreamCore:
-    """One stream on one model. Raises Ended 1008 for a sensor that is not supported.
+    """One stream on one model. Raises Ended 1008 for a sensor, or objects, that are not supported.
 
     At most `max_pending` inputs should be unsent; `clock` gives seconds of any steady clock.
     """
@@ -77,14 +78,7 @@ class StreamCore:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.model, self.hello, self.max_pending, self.max_pixels = model, hello, max_pending, max_pixels
-        self.session = Session(
-            model.classifier,
-            sensor_of(hello),
-            StableLabel(hello.smoothing, hello.margin),
-            error_rate=hello.error_rate,
-            raw=hello.raw,
-            fixed=window_of(hello),
-        )
+        self.session = session_of(model.classifier, hello)
         self.dropped = 0
         self._clock = clock
         self._decoder = PacketDecoder()
@@ -252,12 +246,30 @@ class StreamCore:
         return [Outgoing(pack_picture(ticket.seq, step, sensor.width, sensor.height, seen))]
 
     def _ack(self, ticket: Ticket) -> list[Outgoing]:
-        return [Outgoing(ack_text(ticket, self.dropped)), *self._picture(ticket, self.session.track.readout.seen)]
+        return [Outgoing(ack_text(ticket, self.dropped)), *self._picture(ticket, self.session.track.seen)]
 
     def _drop(self, tickets: list[Ticket]) -> list[Outgoing]:
         """Count inputs that are skipped; a message whose last answer is gone still gets its ack."""
         self.dropped += len(tickets)
         return [message for ticket in tickets if ticket.last for message in self._ack(ticket)]
+
+
+def session_of(classifier: Classifier, hello: Hello) -> Session:
+    """The stream that hello asks for. Raises Ended 1008."""
+    if hello.objects and hello.lesson is not None:
+        raise Ended(1008, "a lesson's stream shows one thing: it looks for no objects")
+    try:
+        return Session(
+            classifier,
+            sensor_of(hello),
+            StableLabel(hello.smoothing, hello.margin),
+            error_rate=hello.error_rate,
+            raw=hello.raw,
+            fixed=window_of(hello),
+            objects=hello.objects,
+        )
+    except SessionError as error:
+        raise Ended(1008, str(error)) from None
 
 
 def sensor_of(hello: Hello) -> SensorSize | None:

@@ -16,15 +16,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from spikesight.encoders.preprocess.values import Values, array, flag, integer, part, real, under
+from spikesight.encoders.roi.windows import MOST
+from spikesight.models.classifier.objects import Objects
 from spikesight.models.classifier.session import Session
 from spikesight.models.neurons.state import State
 from spikesight.models.novelty.alarm import RATE, Alarm
 from spikesight.models.novelty.conformal import Evidence
-from spikesight.models.steps import OTHER, Readout
+from spikesight.models.steps import OTHER, Readout, Track
 
 MAX_BYTES = 64 * 2**20
-FORMAT = 10
+FORMAT = 11
 SIGNATURE_BYTES = 32
+COUNTS = ("leading", "seen", "spikes", "synops")  # of all windows
 LARGEST_LOGIT = float(np.finfo(np.float32).max)
 
 
@@ -47,7 +50,7 @@ def signed(data: bytes, key: bytes) -> bytes:
 
 def pack(session: Session, state: State, key: bytes) -> bytes:
     """The session and its membranes (batch size 1), compressed and signed."""
-    values = header(session) | under("front", session.state()) | under("track", track_state(session))
+    values = header(session) | under("front", session.state()) | under("track", stream_state(session))
     arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
     tensors = {f"state.{name}": tensor.contiguous() for name, tensor in state.items()}
     tensors |= {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
@@ -89,15 +92,28 @@ def header(session: Session) -> Values:
     return {"format": FORMAT, "model": classifier.name, "weights": classifier.fingerprint}
 
 
-def track_state(session: Session) -> Values:
-    """The read-out, its smoothing, its evidence, and the alarm."""
-    track, steady = session.track, session.track.steady
+def stream_state(session: Session) -> Values:
+    """The read-out's side: of one window, or of each by what it follows, and what is said of all."""
+    track, quiet = session.track, {"quiet": session.rest.quiet}
+    if not isinstance(track, Objects):
+        return track_state(track) | quiet
+    values: Values = quiet | {"ids": np.array(sorted(track.tracks), np.int64)}
+    values |= {"lately": np.array([track.lately[one] for one in sorted(track.tracks)])}
+    values |= {name: getattr(track, name) for name in COUNTS}
+    return values | {
+        name: v for one, of in track.tracks.items() for name, v in under(f"{one}", track_state(of)).items()
+    }
+
+
+def track_state(track: Track) -> Values:
+    """One window's read-out, its smoothing, its evidence, and the alarm."""
+    steady = track.steady
     arrays = {"readout": track.readout.recent, "mean": steady.mean, "evidence": steady.evidence}
     arrays["strangest"] = track.evidence.strangest
     values: Values = {name: None if one is None else np.array(one) for name, one in arrays.items()}
     values |= {"seen": track.readout.seen, "spikes": track.spikes, "synops": track.synops}
     values |= under("alarm", vars(track.alarm))
-    return values | {"steady": steady.index, "quiet": session.rest.quiet, "window": track.evidence.steps}
+    return values | {"steady": steady.index, "window": track.evidence.steps}
 
 
 def apply(session: Session, values: Values) -> None:
@@ -111,15 +127,37 @@ def apply(session: Session, values: Values) -> None:
     if values["weights"] != wanted["weights"]:
         raise SnapshotError("the snapshot is of this model at another bin, or of weights that it no longer has")
     front, stored = part("front", values), part("track", values)
-    if len(wanted) + len(front) + len(stored) != len(values) or stored.keys() != track_state(session).keys():
+    if len(wanted) + len(front) + len(stored) != len(values):
         raise ValueError
     session.restore(front)
-    restore_track(session, stored)
+    restore_stream(session, stored)
+    if stored.keys() != stream_state(session).keys():
+        raise ValueError
 
 
-def restore_track(session: Session, values: Values) -> None:
-    """Set the read-out. Raises ValueError where no stream leads there."""
-    track, classes = session.track, len(session.classifier.labels)
+def restore_stream(session: Session, values: Values) -> None:
+    """Set the read-out's side. Raises ValueError where no stream leads there."""
+    session.rest.quiet = integer(values["quiet"])
+    track = session.track
+    if not isinstance(track, Objects):
+        restore_track(track, values)
+        return
+    count = min(MOST, len(values["ids"]))
+    ids = array(values["ids"], (count,), np.int64, 0, 2**53).tolist()
+    lately = array(values["lately"], (count,), np.float64).tolist()
+    if ids != sorted({*ids}):
+        raise ValueError
+    for one in ids:
+        track.tracks[one] = track.make()
+        restore_track(track.tracks[one], part(f"{one}", values))
+    track.lately = dict(zip(ids, lately))
+    for name in COUNTS:
+        setattr(track, name, integer(values[name]))
+
+
+def restore_track(track: Track, values: Values) -> None:
+    """Set one window's read-out. Raises ValueError where no stream leads there."""
+    classes = len(track.labels)
     seen, index, steps = integer(values["seen"]), values["steady"], integer(values["window"])
     readout, mean, evidence = stored = [values[name] for name in ("readout", "mean", "evidence")]
     if seen:
@@ -137,7 +175,6 @@ def restore_track(session: Session, values: Values) -> None:
     if index is not None:
         integer(index, 0, classes + 1)
     track.spikes, track.synops = integer(values["spikes"]), integer(values["synops"])
-    session.rest.quiet = integer(values["quiet"])
     track.readout = Readout(track.readout.steps, readout, seen)
     track.steady = replace(track.steady, mean=mean, evidence=evidence, index=index)
     track.evidence = Evidence(steps, strangest)

@@ -9,7 +9,8 @@ from starlette.requests import Request
 from spikesight.encoders.roi.input_filter import InputFilter
 from spikesight.encoders.sample import Sample
 from spikesight.models.classifier import InputPipeline
-from spikesight.models.steps import Answer, Input, told
+from spikesight.models.classifier.session import check_objects, inputs_of_several
+from spikesight.models.steps import Answer, Input, SessionError, told
 from spikesight.service.http.bodies import PredictBody, StepBody
 from spikesight.service.http.errors import ServiceError
 from spikesight.service.runtime import Runtime
@@ -31,6 +32,7 @@ class Options:
     confidence: float | None = None  # stop at the first step that is surer than this
     error_rate: float | None = None  # stop at the first step that commits itself at this rate
     raw: bool = False  # recordings as they are: no noise filter and no window
+    objects: int = 0  # that are looked for, each in a window of its own
 
 
 async def read_body(request: Request, name: str = "") -> tuple[bytes, str]:
@@ -54,6 +56,11 @@ async def predict(
     runtime: Runtime, model: Model, data: bytes, name: str, options: Options, client: str = ""
 ) -> PredictBody:
     """Decode, step and answer. Raises ServiceError, Overloaded, Expired."""
+    if options.objects:
+        try:
+            check_objects(model.classifier.contract, options.objects, alone=not options.raw)
+        except SessionError as error:
+            raise ServiceError(400, str(error)) from None
     deadline = runtime.deadline()
     begin = time.perf_counter()
     warnings: list[str] = []
@@ -62,7 +69,9 @@ async def predict(
     def inputs_from(loaded: Sample) -> list[Input]:
         warnings.extend(loaded.warnings)
         if loaded.size is not None and model.classifier.contract.kind == "events":
-            pipelines.append(InputPipeline(model.classifier.card, loaded.size, raw=options.raw))
+            pipelines.append(InputPipeline(model.classifier.card, loaded.size, raw=options.raw, places=options.objects))
+        elif options.objects:
+            return inputs_of_several(model.classifier, loaded, options.objects)
         most = runtime.settings.max_recording_steps
         return inputs_of(model.classifier, loaded, most, pipelines[0] if pipelines else None)
 
@@ -72,7 +81,12 @@ async def predict(
             await load(runtime, model, (data, name), inputs_from, client, deadline),
             runtime.mailbox,
             deadline=deadline,
-            wanted=Wanted(every=options.steps, confidence=options.confidence, error_rate=options.error_rate),
+            wanted=Wanted(
+                every=options.steps,
+                confidence=options.confidence,
+                error_rate=options.error_rate,
+                objects=options.objects,
+            ),
             offload=runtime.decoder.submit,
         )
     decoded = result.made_s

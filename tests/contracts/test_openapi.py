@@ -49,5 +49,5 @@ def test_unknown_parameters_are_refused(port: int, path: str) -> None:
 def test_a_misspelt_parameter_of_a_prediction_is_refused(port: int) -> None:
     answer = talk(port, post("/v1/predict?step=1", picture(), "Content-Type: image/png"))
     assert status_of(answer) == 400
-    taken = "bin_ms, confidence, error_rate, logits, model, name, raw, steps"
+    taken = "bin_ms, confidence, error_rate, logits, model, name, objects, raw, steps"
     assert body_of(answer)["error"].endswith(f"this path takes {taken}")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from spikesight.models.classifier.inputs import Rest
+from spikesight.models.classifier.timeline import Segment, Timeline
 from spikesight.models.novelty import NOTHING, UNKNOWN
 from spikesight.models.novelty.conformal import Evidence
 from spikesight.models.novelty.score import Judged
@@ -18,10 +19,8 @@ from spikesight.models.steps import (
     Outcome,
     Prediction,
     Readout,
-    Segment,
     SessionError,
     StableLabel,
-    Timeline,
     Track,
 )
 from spikesight.service.http.bodies import StepBody

@@ -26,15 +26,18 @@ warm_up(classifier)
 session = Session(classifier, SensorSize(640, 480))
 warm = loops()
 film = [(np.asarray(digit_on_paper(n / 7), np.uint8), n * 33_000) for n in range(12)]
-frames, events = (Stepper(classifier, classifier.track()) for _ in range(2))
+frames = Stepper(classifier, classifier.track())
 for image, t_us in film:
     for given in session.frame(image, t_us):
         frames.step(given)
 size = SensorSize(640, 480)
-camera, session = Emulator(size), Session(classifier, size)
-for image, t_us in film:
-    for given in session.push(camera.push(image.mean(2).astype(np.uint8), t_us)):
-        events.step(given)
+several = 2 if classifier.contract.window else 0
+for objects in {0, several}:
+    camera, session = Emulator(size), Session(classifier, size, objects=objects)
+    events = Stepper(classifier, session.track)
+    for image, t_us in film:
+        for given in session.push(camera.push(image.mean(2).astype(np.uint8), t_us)):
+            events.step(given)
 classifier.predict_image(film[0][0])
 print({key: n for key, n in loops().items() if n != warm.get(key, 0)})
 """

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,14 +13,16 @@ import pytest
 
 from spikesight.app import cli
 from spikesight.app.webcam import demo as webcam
+from spikesight.app.webcam.counting import Counting
 from spikesight.app.webcam.demo import Demo, Recorder, line_of
 from spikesight.app.webcam.window import NoDisplay, Window
 from spikesight.encoders.events import SensorSize, make_events
 from spikesight.encoders.recordings.files import write_recording
-from spikesight.encoders.sources.chunks import open_source
+from spikesight.encoders.sources.chunks import Chunk, Source, open_source
 from spikesight.models.checkpoint import save
 from spikesight.models.classifier import Classifier
-from spikesight.models.shipped import shipped
+from spikesight.models.shipped import find, shipped
+from spikesight.service.sinks.report import Report
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, ann, tiny
 
 
@@ -278,3 +281,36 @@ def test_a_video_lasts_as_long_as_its_source_and_keeps_its_colours(tmp_path: Pat
     assert good
     assert frame.shape == (48, 64, 3), "even sides"
     assert frame[20, 20].argmax() == 2, "red, which OpenCV reads last"
+
+
+def crossing(frames: int) -> Iterator[Chunk]:
+    """A seven that goes from the left to the right."""
+    for n in range(frames):
+        picture = np.full((240, 320), 225, np.uint8)
+        x = 40 + 4 * n
+        cv2.polylines(picture, [np.array([[x, 70], [x + 70, 70], [x + 30, 170]])], False, 40, 12)
+        yield Chunk(n * 33_333, frame=np.repeat(picture[..., None], 3, 2))
+
+
+def test_what_crosses_is_counted_and_sent(capsys: pytest.CaptureFixture[str]) -> None:
+    sent: list[dict[str, Any]] = []
+    demo = Demo(
+        Classifier.load(find("nmnist")),
+        Source("clip", crossing(50), live=False),
+        objects=4,
+        counting=Counting.of("line:160,240,160,0"),
+        report=Report(sent.append, "clip", every_step=False),
+    )
+    webcam.watch(demo, 9, None)
+    (line,) = capsys.readouterr().out.splitlines()
+    record = json.loads(line)
+    assert (record["label"], record["crossed"], record["count"]) == ("7", "forward", 1)
+    assert [{"source": "clip", "model": "nmnist", **record}.items() <= one.items() for one in sent].count(True) == 1
+    shown = [one["objects"] for one in sent if one.get("objects")]
+    assert {one["label"] for objects in shown for one in objects} == {"7"}
+    assert demo.picture().shape[2] == 3
+
+
+def test_a_place_that_is_none_is_said(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--source", "digit-3", "--model", str(model), "--no-window", "--count", "line:1") == 2
+    assert "line:X1,Y1,X2,Y2" in capsys.readouterr().err

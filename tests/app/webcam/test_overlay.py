@@ -1,5 +1,6 @@
 """The desktop picture: what it shows, and that it never flashes."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -7,9 +8,8 @@ import pytest
 
 from spikesight.app.webcam.overlay import DECAY_US, GROUND, RELEASE_US, Surface, draw, framed, luminance, note, paint
 from spikesight.encoders.events import SensorSize, empty_events, make_events
-from spikesight.encoders.roi.window import Window
 from spikesight.models.novelty import UNKNOWN
-from spikesight.models.steps import Prediction
+from spikesight.models.steps import Object, Prediction
 from tests.support.models import PREDICTION
 
 SIZE = SensorSize(40, 30)
@@ -132,8 +132,27 @@ def test_what_stands_below_a_label() -> None:
 
 def test_a_window_is_framed_in_a_copy() -> None:
     view = np.zeros((240, 640, 3), np.uint8)
-    shown = framed(view, Window(100.4, 50, 60))
+    shown = framed(view, (100.4, 50, 60, 60))
     assert not view.any()
     rows, columns = np.nonzero(shown.any(2))
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (49, 111, 99, 161)
     assert not shown[60:100, 110:150].any()
+
+
+@pytest.mark.parametrize("top", [100, 0])
+def test_a_label_stands_beside_its_box(top: int) -> None:
+    view = np.zeros((240, 320, 3), np.uint8)
+    bare, named = (framed(view, (100, top, 60, 80), label).any(2) for label in ("", "7 99%"))
+    rows, columns = np.nonzero(named & ~bare)
+    assert rows.max() < top or rows.min() > top + 80
+    assert columns.min() >= 95
+
+
+def test_several_objects_are_framed_and_read_in_their_order() -> None:
+    camera = np.full((120, 160, 3), 90, np.uint8)
+    objects = [Object(n, (20.0 + 60 * n, 30, 30, 40), str(n), 0.9, 0.9, None) for n in range(2)]
+    pictures = [
+        draw(Surface.blank(SIZE), prediction(), LABELS, steady="1", camera=camera, objects=shown)
+        for shown in ([], objects[:1], objects, objects[::-1])
+    ]
+    assert all((one != other).any() for one, other in itertools.pairwise(pictures))

@@ -255,8 +255,7 @@ def test_snapshot_and_restore() -> None:
         listener.wait()
         scheduler.snapshot(job, lambda state: kept.append(state) or taken.set())
         assert taken.wait(PATIENCE_S)
-        assert job.membranes is not None
-        own = {tensor.untyped_storage().data_ptr() for tensor in job.membranes.state().values()}
+        own = {tensor.untyped_storage().data_ptr() for tensor in job.membranes[0].state().values()}
         assert not any(tensor.untyped_storage().data_ptr() in own for tensor in kept[0].values()), "it is a copy"
         second = Listener(3)
         other = scheduler.open(second, request=False)

@@ -35,6 +35,8 @@ FRONTS = {
     "through a fixed window": lambda: Session(at(5), SENSOR, fixed=Window(10, 10, 40)),
     "an object": lambda: Session(at(5, frame="object"), SENSOR),
     "an object, raw": lambda: Session(at(5, frame="object"), SENSOR, raw=True),
+    "several drawings": lambda: Session(at(5, window="drawing"), SENSOR, objects=4),
+    "several objects": lambda: Session(at(5, frame="object"), SENSOR, objects=3),
     "an object, windowed": lambda: Session(at(5, frame="object", window="drawing"), SENSOR),
 }
 BACK_US = 100_000

@@ -88,7 +88,14 @@ MADE: dict[str, tuple[Callable[[], Session], SensorSize]] = {
         f"taught at {ms} ms, {size.width} pixels": (lambda ms=ms, size=size: Session(taught(ms), size), size)
         for ms, size in ((10, SMALL), (1, SMALL), (5, LARGE))
     },
-}
+    **{
+        f"several at {ms} ms, {size.width} pixels": (
+            lambda ms=ms, size=size: Session(shipped("nmnist", ms), size, objects=8), size
+        )
+        for ms, size in ((31, LARGE), (5, LARGE), (10, SMALL))
+    },
+    "several taught": (lambda: Session(taught(10), LARGE, objects=3), LARGE),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", MADE)
@@ -154,7 +161,9 @@ FILMED = {
     "frames that are tracked": lambda: Session(shipped("nmnist", 10)),
     "pixels": lambda: Session(shipped("motions")),
     "pixels of an object": lambda: Session(taught(5)),
+    "several before an eye": lambda: Session(shipped("nmnist", 10), objects=8),
     "steps": lambda: Session(shipped("mnist-direct")),
+    "steps of several": lambda: Session(shipped("mnist-direct"), objects=4),
     "codes of a seed": lambda: Session(tiny(replace(IMAGE_CONTRACT, encoding="rate"), "pixels")),
 }
 
@@ -224,7 +233,7 @@ def test_a_snapshot_is_of_its_weights_and_bin() -> None:
     fine = tiny(replace(EVENT_CONTRACT, shortest_bin_us=1000))
     alone = Alone(Session(fine, sensor))
     alone.step(alone.session.push(events[:500]))
-    data = pack(alone.session, alone.stepper.state, KEY)
+    data = pack(alone.session, alone.state, KEY)
     again = tiny(replace(EVENT_CONTRACT, shortest_bin_us=1000))
     unpack(Session(again, sensor), data, KEY)
     others = [

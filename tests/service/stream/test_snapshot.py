@@ -31,7 +31,7 @@ def fresh() -> Session:
 def packed(events: np.ndarray) -> bytes:
     alone = Alone(fresh())
     alone.step(alone.session.push(events))
-    return pack(alone.session, alone.stepper.state, KEY)
+    return pack(alone.session, alone.state, KEY)
 
 
 DATA = packed(some_events(300))

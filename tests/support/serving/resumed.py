@@ -18,7 +18,8 @@ Act = Callable[[Session], list[Input]]
 
 def given(input: Input) -> tuple[Any, ...]:
     """All of an input that the network is fed or a client sees."""
-    return (input.x.tobytes(), *input[1:])
+    views = [(one.id, one.box, given(one.given)) for one in input.views]
+    return (input.x.tobytes(), *input._replace(views=())[1:], views)
 
 
 def said(answer: Answer) -> tuple[Any, ...]:
@@ -28,10 +29,9 @@ def said(answer: Answer) -> tuple[Any, ...]:
 
 def moved(alone: Alone, make: Callable[[], Session]) -> Alone:
     """The stream on a fresh session."""
-    data = pack(alone.session, alone.stepper.state, KEY)
+    data = pack(alone.session, alone.state, KEY)
     other = Alone(make())
-    other.stepper.state = unpack(other.session, data, KEY)
-    other.stepper.track = other.session.track
+    other.go_on(unpack(other.session, data, KEY))
     return other
 
 

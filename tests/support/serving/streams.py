@@ -2,6 +2,7 @@
 
 from spikesight.models.classifier import Stepper
 from spikesight.models.classifier.session import Session
+from spikesight.models.neurons.state import State, split_state, stack_states
 from spikesight.models.steps import Answer, Input
 from spikesight.service.client import Message, Prediction, Snapshot, Stream
 from tests.support.models import EVENT_CONTRACT
@@ -43,6 +44,17 @@ class Alone:
 
     def __init__(self, session: Session) -> None:
         self.session, self.stepper = session, Stepper(session.classifier, session.track)
+
+    @property
+    def state(self) -> State:
+        """The membranes of all windows, as the scheduler hands them out."""
+        states = [state for _, state in sorted(self.stepper.states.items())]
+        return stack_states(states or [self.session.classifier.initial_state()])
+
+    def go_on(self, state: State) -> None:
+        """From a snapshot that the session was set to."""
+        self.stepper = Stepper(self.session.classifier, self.session.track)
+        self.stepper.states = dict(zip(self.session.windows(), split_state(state), strict=True))
 
     def step(self, inputs: list[Input]) -> list[Answer]:
         return [self.one(given) for given in inputs]

@@ -1,0 +1,79 @@
+"""`--count`: objects that cross a line or enter a region, each once a crossing, by the tracks of the stream."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from spikesight.models.steps import Object
+
+Point = tuple[float, float]
+REMEMBERED = 64  # objects whose last place is known: those seen last
+
+
+@dataclass
+class Counting:
+    """What crossed. A line lies between two points, a region is a rectangle between two corners, in pixels.
+
+    An object is where its middle is. On a line it counts whenever it comes to be on the other side while it is between
+    the ends: `forward` from the left to the right of who looks along it, else `backward`. In a region it counts when it
+    comes in from outside, or is first seen in it: `in`, and `out` when it leaves it.
+    """
+
+    line: bool
+    begin: Point
+    end: Point
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)  # by label and direction
+    _before: dict[int, Point] = field(default_factory=dict)  # where each object was last
+
+    @classmethod
+    def of(cls, text: str) -> "Counting":
+        """`line:X1,Y1,X2,Y2` or `region:X1,Y1,X2,Y2`. Raises ValueError."""
+        kind, _, numbers = text.partition(":")
+        try:
+            x1, y1, x2, y2 = map(float, numbers.split(","))
+        except ValueError:
+            x1 = x2 = y1 = y2 = math.nan
+        if kind not in ("line", "region") or not math.isfinite(x1 + y1 + x2 + y2) or (x1, y1) == (x2, y2):
+            raise ValueError("--count is line:X1,Y1,X2,Y2 or region:X1,Y1,X2,Y2 in pixels, of two points, not " + text)
+        if kind == "line":
+            return cls(True, (x1, y1), (x2, y2))
+        return cls(False, (min(x1, x2), min(y1, y2)), (max(x1, x2), max(y1, y2)))
+
+    def push(self, objects: Sequence[Object], t_us: int) -> list[dict[str, Any]]:
+        """The objects after a step: a record of each that crossed, for JSON, with the count of its like so far."""
+        records: list[dict[str, Any]] = []
+        for one in objects:
+            left, top, width, height = one.box
+            here = left + width / 2, top + height / 2
+            went = self._went(self._before.pop(one.id, None), here)
+            self._before[one.id] = here
+            if len(self._before) > REMEMBERED:
+                del self._before[next(iter(self._before))]
+            if went:
+                self.counts[one.label, went] += 1
+                records.append(
+                    {"t_us": t_us, "id": one.id, "label": one.label, "crossed": went}
+                    | {"count": self.counts[one.label, went], "box": [round(value, 1) for value in one.box]}
+                )
+        return records
+
+    def _went(self, before: Point | None, here: Point) -> str:
+        """Which way an object crossed; empty where it did not."""
+        if not self.line:
+            was, now = before is not None and self._inside(before), self._inside(here)
+            return "" if was == now else "in" if now else "out"
+        if before is None:
+            return ""
+        one, other = _side(self.begin, self.end, before), _side(self.begin, self.end, here)
+        between = (_side(before, here, self.begin) > 0) != (_side(before, here, self.end) > 0)
+        return "" if (one > 0) == (other > 0) or not between else "forward" if other > 0 else "backward"
+
+    def _inside(self, at: Point) -> bool:
+        return self.begin[0] <= at[0] <= self.end[0] and self.begin[1] <= at[1] <= self.end[1]
+
+
+def _side(begin: Point, end: Point, at: Point) -> float:
+    """Above 0 on the right of who looks from the beginning to the end of a line, y growing downwards."""
+    return (end[0] - begin[0]) * (at[1] - begin[1]) - (end[1] - begin[1]) * (at[0] - begin[0])
