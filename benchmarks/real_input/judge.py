@@ -14,6 +14,7 @@ from spikesight.encoders.emulator.pixels import Emulator
 from spikesight.encoders.events import Events, SensorSize
 from spikesight.models.classifier import Classifier, Stepper
 from spikesight.models.classifier.session import Session
+from spikesight.models.steps import Answer
 
 SENSOR = SensorSize(WIDTH, HEIGHT)
 SETTLED_US = 1_000_000  # after which a label is to be right
@@ -33,21 +34,21 @@ class Verdict:
 class Watcher:
     """One model that watches one clip."""
 
-    def __init__(self, classifier: Classifier, seen: Seen) -> None:
-        self.session = Session(classifier, SENSOR)
+    def __init__(self, classifier: Classifier, seen: Seen, objects: int = 0) -> None:
+        self.session = Session(classifier, SENSOR, objects=objects)
         self.stepper = Stepper(classifier, self.session.track)
         self.camera = Emulator(SENSOR) if seen == "events" else None
         self.said: list[tuple[int, str, str]] = []  # end of the step, label, truth
 
-    def see(self, picture: np.ndarray, grey: np.ndarray, t_us: int, truth: int) -> None:
-        """The next picture of the clip."""
+    def see(self, picture: np.ndarray, grey: np.ndarray, t_us: int, truth: int) -> list[Answer]:
+        """The next picture of the clip; what is said after it."""
         if self.camera is None:
             inputs = self.session.frame(picture, t_us)
         else:
             inputs = [*self.session.push(self.camera.push(grey, t_us)), *self.session.tick(t_us)]
-        for given in inputs:
-            answer = self.stepper.step(given)
-            self.said.append((given.end_us, answer.steady, str(truth)))
+        answers = [self.stepper.step(given) for given in inputs]
+        self.said += [(given.end_us, answer.steady, str(truth)) for given, answer in zip(inputs, answers)]
+        return answers
 
     def verdict(self) -> Verdict:
         """Nothing said is wrong."""
@@ -60,9 +61,16 @@ class Watcher:
         return Verdict(bool(right), bool(share >= STEADY), sum(a != b for a, b in pairwise(labels)))
 
 
-def watch(clip: Clip, classifier: Classifier) -> dict[Seen, Verdict]:
+def watchers_of(classifier: Classifier, objects: int = 0) -> dict[Seen, Watcher]:
+    """For a webcam's frames and an event camera's recording; `objects`: looking for so many."""
+    return {
+        "frames": Watcher(classifier, "frames", objects), "events": Watcher(classifier, "events", objects),
+    }  # fmt: skip
+
+
+def watch(clip: Clip, classifier: Classifier, objects: int = 0) -> dict[Seen, Verdict]:
     """One clip, filmed once and seen both ways."""
-    watchers: dict[Seen, Watcher] = {"frames": Watcher(classifier, "frames"), "events": Watcher(classifier, "events")}
+    watchers = watchers_of(classifier, objects)
     for t_us, picture, truth in clip.frames():
         grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
         for watcher in watchers.values():

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from benchmarks.common import report
-from benchmarks.real_input.judge import SETTLED_US, Seen, Watcher
+from benchmarks.real_input.judge import SETTLED_US, Seen, watchers_of
 from benchmarks.real_input.scenes import HEIGHT, RATE_HZ, WIDTH, Picture, scene_of
 from benchmarks.real_input.unknown import film_paths
 from spikesight.models.classifier import Classifier
@@ -92,9 +92,9 @@ def films(name: str, photos: list[Path], root: Path, seed: int, count: int) -> I
     return (make(1000 * seed + n) for n in range(count))
 
 
-def labelled(classifier: Classifier, film: Film) -> dict[Seen, float]:
+def labelled(classifier: Classifier, film: Film, objects: int = 0) -> dict[Seen, float]:
     """The share of the steps after the first second that show a class."""
-    watchers: dict[Seen, Watcher] = {"frames": Watcher(classifier, "frames"), "events": Watcher(classifier, "events")}
+    watchers = watchers_of(classifier, objects)
     for t_us, picture in film:
         grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
         for watcher in watchers.values():
@@ -106,7 +106,7 @@ def labelled(classifier: Classifier, film: Film) -> dict[Seen, float]:
     return shares
 
 
-def rows(classifier: Classifier, photos: list[Path], root: Path, seed: int, count: int) -> None:
+def rows(classifier: Classifier, photos: list[Path], root: Path, seed: int, count: int, objects: int = 0) -> None:
     """Print and keep the table."""
     report.table("what is no digit", "input", "seen as", "clips", "without a label, %", "clips without any")
     print(
@@ -114,7 +114,7 @@ def rows(classifier: Classifier, photos: list[Path], root: Path, seed: int, coun
     )
     print("|---|---|---|---|")
     for name in ROWS:
-        shares = [labelled(classifier, film) for film in films(name, photos, root, seed, count)]
+        shares = [labelled(classifier, film, objects) for film in films(name, photos, root, seed, count)]
         for seen in ("frames", "events"):
             found = np.array([share[seen] for share in shares])
             free, without = 100 * float(1 - found.mean()), int((found == 0).sum())

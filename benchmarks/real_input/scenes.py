@@ -1,7 +1,7 @@
 """A digit on paper as people hold it before a camera, filmed for some seconds, drawn from data that users can get."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -14,8 +14,9 @@ WIDTH, HEIGHT = 640, 480
 RATE_HZ = 30
 Picture = NDArray[np.uint8]  # [H, W, 3], RGB
 PRINT = np.array([120, 150, 200], np.float32)  # of a sheet's lines
-Kind = Literal["plain", "harder", "tidy"]
+Kind = Literal["plain", "harder", "tidy", "things"]
 HARDER = ("ruled", "squared", "thin pen", "coloured ink", "fingers", "tilted", "whiteboard", "screen", "two scenes")
+THINGS = ("phone", "chalk", "thick paint", "mug", "7-segment", "plate")
 FONTS = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_COMPLEX)
 
 
@@ -43,19 +44,10 @@ class Scene:
     def frame(self, t_s: float) -> Picture:
         """The picture at a time; the hand sways and trembles, the sensor adds noise of its own each time."""
         phase = np.random.default_rng(self.seed).uniform(0, 2 * np.pi, 7)
-        sway = [np.sin(2 * np.pi * f * t_s + p) for f, p in zip((0.7, 0.9, 3.1, 2.7, 0.5), phase)]
-        shift = np.array([sway[0] + 0.4 * sway[2], sway[1] + 0.4 * sway[3]]) * self.shake
-        turn = np.deg2rad(self.angle + 2 * sway[4])
-        page = self._page
-        extent = np.array([page.shape[1], page.shape[0]], np.float32)
-        corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32) * extent
-        middle = (corners - extent / 2) @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
-        middle[:, 0] *= 1 - self.tilt * middle[:, 1] / HEIGHT
-        target = (middle + np.array([WIDTH / 2, HEIGHT / 2]) + shift).astype(np.float32)
-        matrix = cv2.getPerspectiveTransform(corners, target)
+        matrix, target = self.place(t_s)
         picture = self.desk.copy()
         cv2.warpPerspective(
-            page, matrix, (WIDTH, HEIGHT), dst=picture, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_TRANSPARENT
+            self._page, matrix, (WIDTH, HEIGHT), dst=picture, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_TRANSPARENT
         )
         for n in range(self.fingers):
             at = target[3] + (target[2] - target[3]) * (0.15 + 0.1 * n)
@@ -67,6 +59,25 @@ class Scene:
         noise = self._noise[top : top + HEIGHT, left : left + WIDTH]
         lit = cv2.multiply(picture, self._shade * bright, dtype=cv2.CV_32F)
         return np.asarray(cv2.add(lit, noise, dtype=cv2.CV_8U), np.uint8)
+
+    def place(self, t_s: float) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        """Where the sheet is at a time: the matrix [3, 3] from its pixels to the picture's, and its corners there."""
+        phase = np.random.default_rng(self.seed).uniform(0, 2 * np.pi, 7)
+        sway = [np.sin(2 * np.pi * f * t_s + p) for f, p in zip((0.7, 0.9, 3.1, 2.7, 0.5), phase)]
+        shift = np.array([sway[0] + 0.4 * sway[2], sway[1] + 0.4 * sway[3]]) * self.shake
+        turn = np.deg2rad(self.angle + 2 * sway[4])
+        extent = np.array([self._page.shape[1], self._page.shape[0]], np.float32)
+        corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32) * extent
+        middle = (corners - extent / 2) @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+        middle[:, 0] *= 1 - self.tilt * middle[:, 1] / HEIGHT
+        target = (middle + np.array([WIDTH / 2, HEIGHT / 2]) + shift).astype(np.float32)
+        return cv2.getPerspectiveTransform(corners, target).astype(np.float64), target
+
+    @property
+    def corner(self) -> NDArray[np.int64]:
+        """Where the digit's corner (x, y) lies on the sheet with its case."""
+        height, width = self._page.shape[:2]
+        return np.array([(width - self.digit.shape[0]) // 2, (height - self.digit.shape[0]) // 2])
 
     @cached_property
     def _page(self) -> Picture:
@@ -186,12 +197,72 @@ def clips(
     order = np.random.default_rng(seed).permutation(len(digits))
     for n in range(count):
         random = np.random.default_rng((seed, n))
-        style = HARDER[n % len(HARDER)] if kind == "harder" else kind
+        style = {"harder": HARDER[n % len(HARDER)], "things": THINGS[n % len(THINGS)]}.get(kind, kind)
         shown, names = [], []
         for k in range(2 if style == "two scenes" else 1):
             index = int(order[n + k * count])
             label = int(labels[index])
             digit = printed(label, random) if n % 20 in (6, 12, 18) else digits[index]
-            shown.append(scene_of(digit, photos, style, random, (seed * 1000 + n) * 2 + k))
+            number = (seed * 1000 + n) * 2 + k
+            scene = scene_of(digit, photos, style, random, number)
+            shown.append(thing_of(scene, label, style, random) if kind == "things" else scene)
             names.append(label)
         yield Clip(tuple(shown), tuple(names), 2.5 if style == "two scenes" else 5.0, style)
+
+
+SEGMENTS = {  # ends of strokes on a grid of 2 x 4, as a display has them
+    "a": ((0, 0), (2, 0)), "b": ((2, 0), (2, 2)), "c": ((2, 2), (2, 4)), "d": ((0, 4), (2, 4)),
+    "e": ((0, 2), (0, 4)), "f": ((0, 0), (0, 2)), "g": ((0, 2), (2, 2)),
+}  # fmt: skip
+LIT = ("abcdef", "bc", "abdeg", "abcdg", "bcfg", "acdfg", "acdefg", "abc", "abcdefg", "abcdfg")
+
+
+def segments(label: int, size: int, random: np.random.Generator) -> NDArray[np.float32]:
+    """A digit of a display of seven segments, [size, size]."""
+    image, unit, thick = np.zeros((size, size), np.float32), size / 6, max(3, round(size * random.uniform(0.05, 0.09)))
+    slant, gap = random.uniform(0, 0.15), 0.12
+    for name in LIT[label]:
+        (x1, y1), (x2, y2) = SEGMENTS[name]
+        ends = list[tuple[int, int]]()
+        for x, y, ox, oy in ((x1, y1, x2, y2), (x2, y2, x1, y1)):
+            x, y = x + gap * np.sign(ox - x), y + gap * np.sign(oy - y)
+            ends.append((round(size / 2 + (x - 1 + slant * (2 - y)) * unit), round(size / 2 + (y - 2) * unit)))
+        cv2.line(image, ends[0], ends[1], 1.0, thick, cv2.LINE_AA)
+    return image
+
+
+def thing_of(scene: Scene, label: int, style: str, random: np.random.Generator) -> Scene:
+    """A scene with its digit on one of THINGS in place of a sheet."""
+    size, digit = scene.digit.shape[0], scene.digit
+    grey = lambda low, high: np.full(3, random.uniform(low, high), np.float32)  # noqa: E731
+    narrow, dim = (size * 0.62, size * 0.85), (random.uniform(0, 0.1), random.uniform(0, 0.1))
+    if style == "phone":
+        return replace(scene, ink=grey(215, 250), sheet=grey(8, 32), half=narrow, frame_px=10, light=dim)
+    if style == "chalk":
+        grain = cv2.GaussianBlur(random.random(digit.shape, np.float32), (0, 0), 1.2)
+        board = np.array([[35, 62, 48], [40, 42, 45]], np.float32)[random.integers(2)]
+        worn = digit * (0.55 + 0.9 * (grain > grain.mean())).clip(0, 1)
+        return replace(scene, digit=worn.astype(np.float32), ink=grey(205, 240), sheet=board, half=(440, 340))
+    if style == "thick paint":
+        brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (max(3, round(size * random.uniform(0.04, 0.07))),) * 2)
+        colour = np.array([[190, 30, 35], [25, 60, 160], [20, 20, 22]], np.float32)[random.integers(3)]
+        return replace(scene, digit=cv2.dilate(digit, brush).astype(np.float32), ink=colour)
+    if style == "mug":
+        across = (np.arange(size, dtype=np.float32) - size / 2) / (size * 0.62)  # of the mug's radius
+        source = np.arcsin(across.clip(-1, 1)) * size * 0.62 + size / 2
+        x, y = np.meshgrid(source.astype(np.float32), np.arange(size, dtype=np.float32))
+        round_ = cv2.remap(digit, x, y, cv2.INTER_LINEAR)
+        cup = np.array([[238, 236, 230], [225, 205, 120], [120, 190, 200]], np.float32)[random.integers(3)]
+        return replace(scene, digit=np.asarray(round_, np.float32), sheet=cup, half=(size * 0.62, size * 0.7))
+    if style == "7-segment":
+        lit = np.array([[235, 40, 35], [60, 235, 90], [120, 200, 250]], np.float32)[random.integers(3)]
+        shown = segments(label, size, random)
+        if random.random() < 0.3:  # liquid crystal
+            return replace(scene, digit=shown, ink=grey(25, 45), sheet=grey(140, 170), half=narrow, frame_px=12)
+        return replace(scene, digit=shown, ink=lit, sheet=grey(6, 22), half=narrow, frame_px=12, light=dim)
+    if style != "plate":
+        raise ValueError(f"there is no thing called {style}")
+    bold = printed(label, random)
+    white = random.random() < 0.4
+    ink, sheet = (grey(225, 245), np.array([30, 50, 120], np.float32)) if white else (grey(15, 40), grey(215, 245))
+    return replace(scene, digit=pen(bold, size), ink=ink, sheet=sheet, half=narrow, frame_px=5)

@@ -1,0 +1,186 @@
+"""Several digits at once: on one sheet, and on their way past each other; boxes, identities and counts.
+
+An object is right where its box and the digit's share half of their union, and its label is the digit's.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from benchmarks.common import report
+from benchmarks.real_input.judge import SETTLED_US, Seen, watchers_of
+from benchmarks.real_input.scenes import HEIGHT, RATE_HZ, WIDTH, Picture, pen, scene_of
+from spikesight.app.webcam.counting import Counting
+from spikesight.encoders.roi.candidates import overlap
+from spikesight.models.classifier import Classifier
+from spikesight.models.steps import Object
+
+SECONDS = 5.0
+SAME = 0.5  # of the union of two boxes
+LINE = f"line:{WIDTH // 2},0,{WIDTH // 2},{HEIGHT}"
+Digits = tuple[NDArray[np.uint8], NDArray[np.integer]]
+
+
+class Truth(NamedTuple):
+    """A digit in a picture."""
+
+    id: int
+    label: str
+    box: tuple[float, float, float, float]  # left, top, width, height
+
+
+Film = Iterator[tuple[int, Picture, list[Truth]]]  # time in microseconds, picture, what is in it
+
+
+def times() -> Iterator[tuple[int, float]]:
+    """Of the pictures of a film, in microseconds and seconds."""
+    return ((round((n + 1) / RATE_HZ * 1e6), (n + 1) / RATE_HZ) for n in range(round(SECONDS * RATE_HZ)))
+
+
+def box_of(ink: NDArray[np.float32], x: float = 0, y: float = 0) -> tuple[float, float, float, float]:
+    """Around the ink of a drawing that lies there."""
+    rows, columns = np.nonzero(ink > 0.5)
+    left, top = columns.min(), rows.min()
+    return x + left, y + top, columns.max() + 1 - left, rows.max() + 1 - top
+
+
+def sheet(digits: Digits, photos: list[Path], seed: int) -> Film:
+    """Two to four digits side by side on a sheet that is held, as `scenes.scene_of` has it."""
+    random = np.random.default_rng(seed)
+    count, canvas = int(random.integers(2, 5)), np.zeros((460, 460), np.float32)
+    truths, x = list[tuple[str, tuple[float, ...]]](), 0
+    for index in random.choice(len(digits[0]), count, replace=False):
+        size = int(random.integers(400 // count - 20, 440 // count)) if count > 2 else int(random.integers(130, 200))
+        y = int(230 - size / 2 + random.uniform(-15, 15))
+        ink = pen(digits[0][index], size)
+        canvas[y : y + size, x : x + size] = np.maximum(canvas[y : y + size, x : x + size], ink)
+        truths.append((str(digits[1][index]), box_of(ink, x, y)))
+        x += size
+    scene = scene_of(np.zeros((28, 28), np.uint8), photos, "plain", random, seed)
+    scene = replace(scene, digit=canvas, half=(250.0, 234.0), shake=8.0)
+    for t_us, t_s in times():
+        matrix, _ = scene.place(t_s)
+        yield t_us, scene.frame(t_s), [Truth(n, *moved(of, matrix, scene.corner)) for n, of in enumerate(truths, 1)]
+
+
+def moved(
+    of: tuple[str, tuple[float, ...]], matrix: NDArray[np.float64], corner: NDArray[np.int64]
+) -> tuple[str, tuple[float, float, float, float]]:
+    """A digit's label, and its box in the picture."""
+    label, (left, top, width, height) = of
+    corners = np.array([[left, top], [left + width, top], [left + width, top + height], [left, top + height]]) + corner
+    x, y, w, h = cv2.boundingRect(cv2.perspectiveTransform(corners[None].astype(np.float32), matrix)[0])
+    return label, (x, y, w, h)
+
+
+@dataclass(frozen=True)
+class Mover:
+    """A digit that goes across the picture."""
+
+    ink: NDArray[np.float32]
+    label: str
+    x: float  # of its corner at the beginning
+    y: float
+    speed: float  # pixels a second
+
+    def at(self, t_s: float) -> tuple[float, float]:
+        return self.x + self.speed * t_s, self.y
+
+
+def movers(digits: Digits, seed: int) -> Film:
+    """Two to eight digits that go past each other on an even ground, from both sides."""
+    random = np.random.default_rng(seed)
+    crowd = list[Mover]()
+    for n, index in enumerate(random.choice(len(digits[0]), int(random.integers(2, 9)), replace=False)):
+        size, right = int(random.integers(80, 120)), bool(n % 2)
+        x = random.uniform(WIDTH * 0.65, WIDTH - size - 5) if right else random.uniform(5, WIDTH * 0.35 - size)
+        y, speed = random.uniform(5, HEIGHT - size - 5), random.uniform(40, 90)
+        crowd.append(Mover(pen(digits[0][index], size), str(digits[1][index]), x, y, -speed if right else speed))
+    paper, ink, noise = random.uniform(190, 240), random.uniform(15, 60), random.uniform(2, 5)
+    for t_us, t_s in times():
+        cover, truths = np.zeros((HEIGHT, WIDTH), np.float32), list[Truth]()
+        for n, one in enumerate(crowd, 1):
+            x, y = one.at(t_s)
+            matrix = np.array([[1, 0, x], [0, 1, y]], np.float32)
+            cover = np.maximum(cover, cv2.warpAffine(one.ink, matrix, (WIDTH, HEIGHT)))
+            box = box_of(one.ink, x, y)
+            if box[0] > 2 and box[0] + box[2] < WIDTH - 2:  # what has begun to leave is neither
+                truths.append(Truth(n, one.label, box))
+        picture = paper + (ink - paper) * cover[..., None] + random.normal(0, noise, (HEIGHT, WIDTH, 3))
+        yield t_us, picture.clip(0, 255).astype(np.uint8), truths
+
+
+class Score:
+    """Of the steps of films seen in one way."""
+
+    def __init__(self) -> None:
+        self.shown = self.right = self.said = 0  # digits, those found, objects
+        self.mates, self.n_truths, self.n_objects = Counter[tuple[int, int]](), Counter[int](), Counter[int]()
+        self.passed = Counter[tuple[str, str]]()  # the line, in truth
+        self._counting, self._truth = Counting.of(LINE), Counting.of(LINE)
+
+    def add(self, objects: tuple[Object, ...], truths: list[Truth], t_us: int) -> None:
+        """What was said after a step, and what was there."""
+        self._counting.push(objects, t_us)
+        self._truth.push([Object(one.id, one.box, one.label, 1.0, 1.0, None) for one in truths], t_us)
+        if t_us <= SETTLED_US:
+            return
+        self.shown, self.said = self.shown + len(truths), self.said + len(objects)
+        self.n_truths.update(one.id for one in truths)
+        self.n_objects.update(one.id for one in objects)
+        shared = overlap(*(np.array([one.box for one in side], float).reshape(-1, 4) for side in (truths, objects)))
+        for n, m in zip(*linear_sum_assignment(-shared)):
+            if shared[n, m] >= SAME:
+                self.mates[truths[n].id, objects[m].id] += 1
+                self.right += truths[n].label == objects[m].label
+
+    def idf1(self) -> float:
+        """Of identities, each of which is one digit's at most (Ristani et al. 2016)."""
+        ours, theirs = sorted(self.n_truths), sorted(self.n_objects)
+        table = np.array([[self.mates[n, m] for m in theirs] for n in ours]).reshape(len(ours), len(theirs))
+        kept = int(table[linear_sum_assignment(-table)].sum())
+        return 2 * kept / max(1, self.n_truths.total() + self.n_objects.total())
+
+    @property
+    def counted(self) -> bool:
+        """Whether all that crossed the line was counted, by label and way, and nothing else."""
+        return self._counting.counts == self._truth.counts
+
+
+def judged(classifier: Classifier, film: Film) -> dict[Seen, Score]:
+    """One film, seen both ways."""
+    watchers = watchers_of(classifier, objects=8)
+    scores: dict[Seen, Score] = {seen: Score() for seen in watchers}
+    for t_us, picture, truths in film:
+        grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+        for seen, watcher in watchers.items():
+            for answer in watcher.see(picture, np.asarray(grey, np.uint8), t_us, -1):
+                scores[seen].add(answer.prediction.objects or (), truths, t_us)
+    return scores
+
+
+def rows(classifier: Classifier, digits: Digits, photos: list[Path], seed: int, count: int) -> None:
+    """Print and keep the table: `count` films of each kind."""
+    columns = ("input", "seen as", "films", "digits found, %", "objects that are none, %", "IDF1", "counts exact")
+    report.table("several digits", *columns)
+    print(f"\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
+    for name in ("two to four on a sheet", "two to eight that cross"):
+        films = [
+            judged(classifier, sheet(digits, photos, n) if "sheet" in name else movers(digits, n))
+            for n in range(1000 * seed, 1000 * seed + count)
+        ]
+        for seen in ("frames", "events"):
+            scores = [film[seen] for film in films]
+            found = 100 * sum(one.right for one in scores) / max(1, sum(one.shown for one in scores))
+            wrong = 100 * (1 - sum(one.right for one in scores) / max(1, sum(one.said for one in scores)))
+            identity = float(np.mean([one.idf1() for one in scores]))
+            exact = sum(one.counted for one in scores)
+            report.row(name, seen, count, found, wrong, identity, exact)
+            print(f"| {name} | {seen} | {count} | {found:.0f} | {wrong:.0f} | {identity:.2f} | {exact} |", flush=True)

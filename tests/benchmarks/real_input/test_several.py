@@ -1,0 +1,83 @@
+"""Several digits at once: what is drawn lies in its box, and identities and counts are scored as they should be."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from benchmarks.real_input.scenes import HEIGHT, THINGS, WIDTH, clips, segments
+from benchmarks.real_input.several import Digits, Score, Truth, movers, sheet
+from spikesight.models.steps import Object
+
+
+@pytest.fixture(scope="module")
+def digits() -> Digits:
+    """Rings, and sevens."""
+    ring, seven = np.zeros((28, 28), np.uint8), np.zeros((28, 28), np.uint8)
+    cv2.circle(ring, (14, 14), 9, 255, 3)
+    cv2.polylines(seven, [np.array([[6, 5], [21, 5], [12, 23]])], False, 255, 3)
+    return np.stack([ring, seven] * 6), np.array([0, 7] * 6)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    path = tmp_path_factory.mktemp("photos") / "grey.png"
+    cv2.imwrite(str(path), np.full((48, 64, 3), 140, np.uint8))
+    return [path]
+
+
+@pytest.mark.parametrize("kind", ["sheet", "movers"])
+def test_each_digits_ink_fills_its_box(digits: Digits, photos: list[Path], kind: str) -> None:
+    film = sheet(digits, photos, 3) if kind == "sheet" else movers(digits, 3)
+    _, picture, truths = next(film)
+    assert len({truth.id for truth in truths}) >= 2
+    grey = cv2.GaussianBlur(picture.mean(2), (0, 0), 1.5)
+    for _, label, (left, top, width, height) in truths:
+        assert label in ("0", "7")
+        inside = grey[round(top) : round(top + height), round(left) : round(left + width)]
+        dark = inside < (inside.max() + inside.min()) / 2
+        assert dark.any(1).mean() > 0.85, "from its top to its bottom"
+        assert dark.any(0).mean() > 0.85
+
+
+def test_movers_pass_the_line_in_the_middle(digits: Digits) -> None:
+    score = Score()
+    for t_us, _, truths in movers(digits, 5):
+        said = tuple(Object(truth.id + 3, truth.box, truth.label, 1.0, 1.0, None) for truth in truths)
+        score.add(said, truths, t_us)
+    assert score.idf1() == 1
+    assert score.counted
+    assert score.right == score.shown == score.said
+
+
+def test_an_identity_that_changes_costs_the_shorter_half_and_a_wrong_label_is_not_found() -> None:
+    score, truth = Score(), Truth(1, "3", (100.0, 100.0, 50.0, 50.0))
+    for n in range(10):
+        one = Object(1 if n < 6 else 2, truth.box, "3" if n < 9 else "8", 1.0, 1.0, None)
+        score.add((one,), [truth], 2_000_000 + n)
+    assert score.idf1() == pytest.approx(0.6)
+    assert (score.right, score.shown) == (9, 10)
+
+
+def test_what_passes_and_is_not_said_makes_a_count_wrong() -> None:
+    score = Score()
+    for x in (WIDTH // 2 - 60, WIDTH // 2 + 10):
+        score.add((), [Truth(1, "3", (x, HEIGHT / 2, 40.0, 40.0))], 0)
+    assert not score.counted
+
+
+def test_every_thing_shows_its_digit(digits: Digits, photos: list[Path]) -> None:
+    found = {clip.kind: clip.scenes[0] for clip in clips(*digits, photos, 1, len(THINGS), "things")}
+    assert tuple(found) == THINGS
+    pictures = {kind: scene.frame(0.5).mean(2) for kind, scene in found.items()}
+    middle = {kind: picture[120:360, 200:440] for kind, picture in pictures.items()}
+    for kind in ("phone", "chalk", "7-segment"):
+        assert np.ptp(middle[kind]) > 60
+    assert np.median(middle["phone"]) < 80 < np.median(middle["mug"])
+
+
+def test_a_display_lights_the_segments_of_a_digit() -> None:
+    one, eight = (segments(label, 120, np.random.default_rng(0)) > 0.5 for label in (1, 8))
+    assert one.sum() < 0.5 * eight.sum()
+    assert (eight | ~one).all()
