@@ -172,16 +172,25 @@ def checked(parts: dict[str, Floats]) -> Trials:
     return Trials(temperature, largest, counts.astype(np.int64), known)
 
 
-def fit_trials(logits: Floats, labels: NDArray[np.int64], known: Floats) -> Trials:
-    """From n recordings, their labels [n], the logits [n, W, T, K] of W windows of each, one after the other, and
-    `known` [n, W] at the windows' ends, NaN where the model cannot tell.
+def fit_trials(logits: Floats, labels: NDArray[np.int64], known: Floats, begins: Floats) -> Trials:
+    """From n recordings, their labels [n], the logits [n, W, T, K] of W windows of each, one after the other, `known`
+    [n, W] at the windows' ends, NaN where the model cannot tell, and the logits [n, T, K] of the window with which the
+    recording itself begins.
+
+    What a window from rest is held against is the stranger one of the two: it may begin with its recording or anywhere.
     """
     n, windows, steps, classes = logits.shape
-    ones, smoothing = np.ones(n), 1 / (n + 1)
-    temperature = np.array([fit_temperature(step, labels, ones, smoothing) for step in logits[:, 0].transpose(1, 0, 2)])
-    cool = np.append(temperature, np.repeat(temperature[-1:], (windows - 1) * steps)).reshape(windows, steps, 1)
-    scaled = logits / cool
-    largest = (-scaled[np.arange(n), :, :, labels] - energy(scaled)).max(2)  # [n, W]
-    rows = np.stack([row[np.lexsort((row, labels))] for row in largest.T])
+    ones, smoothing = np.ones(2 * n), 1 / (n + 1)
+    from_rest = np.concatenate([logits[:, 0], begins]).transpose(1, 0, 2)
+    temperature = np.array([fit_temperature(step, np.tile(labels, 2), ones, smoothing) for step in from_rest])
+
+    def largest(of: Floats, cool: Floats) -> Floats:  # [n, ..., T, K] to [n, ...]
+        scaled = of / cool[..., None]
+        return (-scaled[np.arange(n), ..., labels] - energy(scaled)).max(-1)
+
+    later = np.repeat(temperature[-1:], (windows - 1) * steps)
+    found = largest(logits, np.append(temperature, later).reshape(windows, steps))  # [n, W]
+    found[:, 0] = np.maximum(found[:, 0], largest(begins, temperature))
+    rows = np.stack([row[np.lexsort((row, labels))] for row in found.T])
     counts = np.bincount(labels, minlength=classes)
     return Trials(temperature, rows, counts, np.sort(known[~np.isnan(known).any(1)].T))

@@ -113,18 +113,20 @@ class Paths(NamedTuple):
     logits: NDArray[np.float64]  # [n, W, T, K]
     labels: NDArray[np.int64]  # [n]
     known: NDArray[np.float64]  # [n, W], at each window's end, 0 where nothing was seen; NaN: the model cannot tell
+    begins: NDArray[np.float64]  # [n, T, K]: of the window with which the recording itself begins
 
 
 def read_paths(classifier: Classifier, takes: Sequence[Take]) -> Paths:
-    """The windows of each recording, from a moment of chance on; one a recording for a model of aligned events, which
-    sees a short recording as a whole.
+    """The windows of each recording, from a moment of chance on, and the one with which it begins; before a model of
+    aligned events, which sees a short recording as a whole, that one alone.
     """
     contract = classifier.contract
     steps, rounds = contract.steps, 1 if contract.frame == "object" else ROUNDS
-    logits, known = list[NDArray](), np.full((len(takes), rounds), np.nan)
+    logits, begins, known = list[NDArray](), list[NDArray](), np.full((len(takes), rounds), np.nan)
     for n, take in enumerate(counted(takes, f"stepping at {contract.bin_us / 1000:g} ms", "recording")):
         events, sensor = take.read()
         if rounds > 1:
+            begins.append(lasting(run_through(classifier, sensor, [events], steps).logits, steps))
             span_us = rounds * steps * contract.bin_us
             events = somewhere(events, span_us, contract.trained_us, np.random.default_rng([SEED, n]))
         run = run_through(classifier, sensor, [events], rounds * steps)
@@ -135,9 +137,17 @@ def read_paths(classifier: Classifier, takes: Sequence[Take]) -> Paths:
                 track.absorb(inputs, outcome)
             if inputs and classifier.novelty is not None:
                 known[n, window] = track.judge().known
-        last = np.repeat(run.logits[-1:], rounds * steps - len(run.logits), 0)
-        logits.append(np.concatenate([run.logits, last]).reshape(rounds, steps, -1))
-    return Paths(np.stack(logits).astype(np.float64), np.array([take.label for take in takes]), known)
+        logits.append(lasting(run.logits, rounds * steps).reshape(rounds, steps, -1))
+    made = np.stack(logits).astype(np.float64)
+    return Paths(
+        made, np.array([take.label for take in takes]), known,
+        np.stack(begins).astype(np.float64) if begins else made[:, 0],
+    )  # fmt: skip
+
+
+def lasting(logits: NDArray[np.float32], steps: int) -> NDArray[np.float32]:
+    """Logits [k, K] as [steps, K], the last ones kept."""
+    return np.concatenate([logits, np.repeat(logits[-1:], steps - len(logits), 0)])
 
 
 def fit_conformal(classifier: Classifier, takes: Sequence[Take]) -> Conformal:

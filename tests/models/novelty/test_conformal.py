@@ -24,7 +24,7 @@ def walks(n: int, seed: int, steps: int = 20) -> tuple[Floats, np.ndarray]:
 
 def fitted(logits: Floats, labels: np.ndarray) -> Trials:
     """Of recordings [n, T, K] of one window each, before a model that cannot tell how familiar they are."""
-    return fit_trials(logits[:, None], labels, np.full((len(labels), 1), np.nan))
+    return fit_trials(logits[:, None], labels, np.full((len(labels), 1), np.nan), logits)
 
 
 @cache
@@ -149,7 +149,7 @@ def test_each_class_errs_no_more_often_than_asked() -> None:
 
 def test_windows_from_rest_and_those_behind_them_are_judged_by_their_own() -> None:
     logits, labels = walks(40, 3, 8)
-    trials = fit_trials(logits.reshape(40, 2, 4, 3), labels, np.tile([0.25, 0.75], (40, 1)))
+    trials = fit_trials(logits.reshape(40, 2, 4, 3), labels, np.tile([0.25, 0.75], (40, 1)), logits[:, :4])
     np.testing.assert_allclose(trials.temperature, fitted(logits[:, :4], labels).temperature)
     strange = np.stack([trials.strangeness(logits[:, at], at + 1) for at in range(8)], 1).reshape(40, 2, 4, 3)
     own = strange[np.arange(40), :, :, labels].max(2)
@@ -160,6 +160,23 @@ def test_windows_from_rest_and_those_behind_them_are_judged_by_their_own() -> No
             assert (trials.p_values(np.full(3, middle), steps) == 21 / 41).all()
     assert trials.counts.tolist() == np.bincount(labels).tolist()
     assert [trials.familiarity(0.5, steps) for steps in (4, 8, 12)] == [1.0, 1 / 41, 1 / 41]
+
+
+def test_sets_hold_where_a_window_begins_with_its_recording_and_where_it_begins_anywhere() -> None:
+    """Of one class recordings begin with what looks like another one; anywhere else they do not."""
+    (anywhere, labels), (begins, _) = walks(1200, 5), walks(1200, 5)
+    begins[labels == 1, :6, 2] += 3.0
+    half = slice(600)
+    both = fit_trials(anywhere[half, None], labels[half], np.full((600, 1), np.nan), begins[half])
+    assert both.by_class
+    fresh = slice(600, None)
+    for logits in (anywhere[fresh], begins[fresh]):
+        for k in range(3):
+            said = [run(both, means, 0.1)[-1][1] for means in logits[labels[fresh] == k]]
+            assert np.mean([LABELS[k] in possible for possible in said]) > 0.85
+    alone = fitted(anywhere[half], labels[half])
+    said = [run(alone, means, 0.1)[-1][1] for means in begins[fresh][labels[fresh] == 1]]
+    assert np.mean([LABELS[1] in possible for possible in said]) < 0.85, "which one alone would not"
 
 
 FEW = trials(np.array([1.0, 2.0]), np.array([1.0, 2.0, 2.0, 3.0]))

@@ -137,9 +137,9 @@ def test_bins_are_the_trained_one_and_shorter_ones_of_its_range(
 ) -> None:
     def read(classifier: Any, takes: list[Take]) -> Paths:
         del classifier
-        return Paths(
-            np.zeros((len(takes), 2, 2, 3)), np.array([take.label for take in takes]), np.ones((len(takes), 2))
-        )
+        n = len(takes)
+        labels = np.array([take.label for take in takes])
+        return Paths(np.zeros((n, 2, 2, 3)), labels, np.ones((n, 2)), np.zeros((n, 2, 3)))
 
     monkeypatch.setattr(conformal, "read_paths", read)
     takes = [Take(lambda: (events_of(100), SIZE), n % 3) for n in range(LEAST)]
@@ -191,8 +191,12 @@ def test_what_calibrates_is_windows_of_known_familiarity() -> None:
     assert (found.logits.shape, found.labels.tolist()) == ((2, 2, 4, 3), [2, 2])
     assert ((found.known >= 0) & (found.known <= 1)).all()
     assert np.isnan(read_paths(tiny(), takes).known).all()
+    for begin, length in zip(found.begins, (SHORT_US, LONG_US)):
+        own = run_through(classifier, SIZE, [events_of(length)], 4).logits
+        np.testing.assert_allclose(begin[: len(own)], own)
     aligned = read_paths(tiny(replace(EVENT_CONTRACT, frame="object")), takes)
     assert aligned.logits.shape == (2, 1, 4, 3)
+    np.testing.assert_array_equal(aligned.begins, aligned.logits[:, 0])
 
 
 def test_a_short_recording_keeps_its_last_answer() -> None:
