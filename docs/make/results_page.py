@@ -26,7 +26,7 @@ skipped in both. At T = 4 a spiking network of these does more operations than t
 |---|---|---|
 | real N-MNIST recordings, `nmnist` | 99 of 100 (94.6 to 99.8 %), at bins of 1 to 31 ms | [digits from events](#digits-from-events) |
 | nine motions, drawn, `motions` | 880 of 900; before a webcam 41 and 38 of 45 | [motions](#motions) |
-| MNIST, `mnist-direct`, T = 2 | 99.25 % | [images](#images) |
+| MNIST, `mnist-direct`, T = 2 | 99.33 % | [images](#images) |
 | Fashion-MNIST, T = 4; its ANN | 93.40, 93.28, 93.46 %; 93.76, 93.69, 93.96 % | [images](#images) |
 | CIFAR-10, T = 4; its ANN | 81.52, 80.83, 80.85 %; 82.88, 82.42, 82.78 % | [images](#images) |
 | ResNet-20 and ResNet-56 converted, T = 32 | 0.35 and 1.25 points below their ANNs | [conversion](#conversion) |
@@ -71,8 +71,10 @@ recordings with an earlier seed, and 1.2 % were let through. One of the ten vide
 while the window was made.
 
 What lies near digits and is none has tables of its own (`--only near`). Goals: an AUROC of at least 0.97, at most 10 %
-labelled. No shipped model was trained on any of it, and both are far from the second goal; rows "of recipes *_near" are
-the kinds that `train-dvs --outliers` trains on, the others are kept back from it ([trials](trials.md)).
+labelled. Rows "of recipes *_near" are the kinds that `train-dvs --outliers` trains on, the others are kept back from it
+([trials](trials.md)). `mnist-direct` was shown the former: with a seed of its own it reaches the first goal in every row
+that was kept back, but the second in few: letters of other alphabets and pictograms get a label twice as often, two
+digits more often still. `nmnist` was trained on none of it and is far from the second goal.
 """
 OWN = """
 `spikesight teach` on a frozen network, and `train-dvs` on a folder of long recordings. Signed words: seven, v2e-like
@@ -259,8 +261,9 @@ def images() -> Iterator[str]:
     yield of_runs("MNIST, direct encoding, `image-medium`", "mnist-four", second)
     yield of_runs("MNIST before that second stage", "mnist-medium", recipe("mnist_medium", "--seed 0"))
     stages = ("mnist_direct", ""), ("mnist_sparse", "mnist-direct"), ("mnist_printed", "mnist-sparse")
-    priced = ", then ".join(recipe(name, f"--init-from runs/{of}/model" if of else "") for name, of in stages)
-    yield of_runs("`mnist-direct`, shipped", "mnist-direct", priced)
+    made = [recipe(name, f"--init-from runs/{of}/model" if of else "") for name, of in stages]
+    made.append(recipe("mnist_near", "--init-from runs/mnist-printed/model --teacher runs/mnist-printed/model"))
+    yield of_runs("`mnist-direct`, shipped", "mnist-direct", ", then ".join(made))
     yield of_runs("`mnist-ann`, shipped: an ANN", "mnist-ann", recipe("mnist_ann"))
     made = runs("mnist-converted")[0]
     what, steps, count = "`mnist-converted`, shipped: that ANN converted", str(made["steps"]), made["test_images"]

@@ -15,7 +15,7 @@ from spikesight.encoders.preprocess.fit import DIGIT_SIZE, centred
 from spikesight.models.contract import Contract
 from spikesight.training.config import TrainConfig
 from spikesight.training.data.drawn.printed import glyph
-from spikesight.training.data.emulated import emulate_drawings, film_outliers, training_digits
+from spikesight.training.data.emulated import SET_ASIDE, emulate_drawings, film_outliers, training_digits
 from spikesight.training.data.sets import Frames
 
 LETTERS = "ACEFHKLMNPRTUVWXYacdefhkmnprtuvwxyԱԲԳԵԿՀՁՃՄՆՊՋՎՏՓՔաբգեթժխծկհձղճմնպջվտփֆ"  # Latin, Armenian
@@ -49,7 +49,9 @@ def outliers(count: int, seed: int, digits: Digits) -> np.ndarray:
 
 def event_outliers(config: TrainConfig, contract: Contract, train: Frames) -> Frames:
     """Outliers as events: moved before cameras, on sheets that are held before cameras, and made of what trains."""
-    digits = Digits(*training_digits(Path(config.root))[:2])
+    images, labels, _ = training_digits(Path(config.root))
+    free = ~np.isin(np.arange(len(labels)), np.array(SET_ASIDE))
+    digits = Digits(images[free], labels[free])
     pictures = outliers(config.outliers, config.seed, digits)
     parts = [emulate_drawings(pictures, config, contract, "outliers"), *crossed(train, config)]
     if config.paper_clips:
