@@ -68,7 +68,8 @@ was tried for clips as events stands in [trials](trials.md), as does print for t
 events; with that one's weights one more seed (1009) was read, of whose blank paper before an event camera 11 % of the
 time had a label. Fashion-MNIST was not at hand; 250 of its pictures by saccades had an AUROC of 0.995 against
 recordings with an earlier seed, and 1.2 % were let through. One of the ten videos of people and traffic was looked at
-while the window was made.
+while the window was made. Tables of `mnist-direct` on pictures and on what is far from digits are those of its weights
+before it learnt what lies near them.
 
 What lies near digits and is none has tables of its own (`--only near`). Goals: an AUROC of at least 0.97, at most 10 %
 labelled. Rows "of recipes *_near" are the kinds that `train-dvs --outliers` trains on, the others are kept back from it
