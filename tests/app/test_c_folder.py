@@ -177,8 +177,10 @@ def python_answers(network: nn.Module, card: Card, events: Events, sensor: Senso
     """What the classifier says after each bin, the events in three packets."""
     layers = 0 if card.novelty is None else card.novelty.layers
     engine = Engine(network, *card.contract.shape[1:], choice="events", rates=layers)
-    stepper, found = Stepper(Classifier(network, card, engine=engine)), list[Answer]()
-    stepper.track.watched = False  # C has no alarm
+    classifier, found = Classifier(network, card, engine=engine), list[Answer]()
+    track = classifier.track()
+    track.watched = False  # C has no alarm
+    stepper = Stepper(classifier, track)
     for given in InputPipeline(card, sensor).stream(np.array_split(events, 3)):
         answer = stepper.step(given)
         p = answer.prediction

@@ -4,7 +4,7 @@ from __future__ import annotations  # playwright's names are there for the types
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import cv2
 import numpy as np
@@ -99,7 +99,8 @@ def for_all(packages: Path) -> Callable[[Visit], None]:
     def check(seen: Visit) -> None:
         page = seen.page
         page.evaluate(axe)
-        for scheme, width in (("light", 1280), ("dark", 1280), ("light", 390)):
+        looks: list[tuple[Literal["light", "dark"], int]] = [("light", 1280), ("dark", 1280), ("light", 390)]
+        for scheme, width in looks:
             page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # colours change at once
             page.set_viewport_size({"width": width, "height": 900})
             found = page.evaluate("axe.run().then((found) => found.violations.map((v) => [v.id, v.nodes[0].html]))")
