@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from spikesight.encoders.sources import samples
 from spikesight.encoders.sources.source import Source, open_source
 from spikesight.models.classifier import Classifier
+from spikesight.models.steps import Answer, Input
 from spikesight.service.http import errors, openapi
 from spikesight.service.http.bodies import (
     REFUSALS,
@@ -34,11 +35,13 @@ from spikesight.service.page import routes as page
 from spikesight.service.protocol_v2 import routes as v2_routes
 from spikesight.service.runtime import Runtime
 from spikesight.service.settings import Settings
-from spikesight.service.sinks.delivery import Deliveries, Delivery, open_deliveries
+from spikesight.service.sinks.delivery import Deliveries, Outlet, open_deliveries
 from spikesight.service.stream import cameras as camera_routes
 from spikesight.service.stream.cameras import Cameras
 from spikesight.service.stream.endpoint import stream
+from spikesight.service.teach import corrections as moments
 from spikesight.service.teach import routes as teach
+from spikesight.service.teach.corrections import Corrections
 from spikesight.service.teach.sessions import TeachingSessions
 from spikesight.service.upload import encode
 from spikesight.service.upload.predict import Options, predict, read_body
@@ -57,19 +60,25 @@ def create_app(
     settings: Settings | None = None,
     classifiers: tuple[Classifier, ...] = (),
     sources: tuple[Source, ...] = (),
-    sinks: tuple[Delivery, ...] = (),
+    sinks: tuple[Outlet, ...] = (),
 ) -> FastAPI:
     """The application. Models, cameras and sinks come from the settings when it starts, or are given."""
     settings = settings or Settings()
     runtime = Runtime(settings, classifiers)
     cameras, sessions, deliveries = Cameras(), TeachingSessions(runtime), Deliveries()
+    corrections = Corrections(runtime, sessions.account())
+
+    def saw(camera: str, classifier: Classifier, inputs: list[Input], answer: Answer) -> None:
+        corrections.saw(camera, classifier, inputs, answer)
+        deliveries.saw(camera, classifier, inputs, answer)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await runtime.start()
+        await corrections.start()
         opened = sources or tuple(open_source(text) for text in settings.cameras)
         deliveries.start(sinks or open_deliveries(settings.sinks))
-        cameras.start(opened, runtime, deliveries.post)
+        cameras.start(opened, runtime, deliveries.post, saw)
         yield
         runtime.draining = True
         await asyncio.to_thread(cameras.close)
@@ -100,6 +109,7 @@ def create_app(
         encode.router(runtime),
         camera_routes.router(cameras, lambda: runtime.draining),
         teach.router(sessions),
+        moments.router(corrections),
         v2_routes.router(runtime),
         page.router(),
     ):

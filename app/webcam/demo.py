@@ -5,6 +5,7 @@ import json
 import re
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from spikesight.models.checkpoint import read_config
 from spikesight.models.classifier import Classifier, Stepper
 from spikesight.models.classifier.session import Session, inputs_of
 from spikesight.models.shipped import find, shipped
-from spikesight.models.steps import Answer, Prediction
+from spikesight.models.steps import Answer, Input, Prediction
 from spikesight.service.sinks.delivery import Deliveries, open_deliveries
 from spikesight.service.sinks.report import Report
 
@@ -59,7 +60,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     crossing = "count objects that cross line:X1,Y1,X2,Y2 or enter region:X1,Y1,X2,Y2 (pixels), as lines of JSON"
     parser.add_argument("--count", metavar="WHERE", help=crossing)
     parser.add_argument("--mirror", action="store_true", help="show the camera's picture like a mirror")
-    where = "send predictions: https://, mqtt://, file:; repeat for several"
+    where = "send predictions: https://, mqtt://, file:, rerun:; repeat for several"
     parser.add_argument("--to", action="append", default=[], metavar="SINK", help=where)
     parser.add_argument("--every-step", action="store_true", help="send every step, not only changes of the label")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so much of the source")
@@ -82,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
         report=report,
         objects=args.objects or (MOST if args.count else 0),
         counting=Counting.of(args.count) if args.count else None,
+        saw=lambda inputs, answer: sinks.saw(source.name, classifier, inputs, answer),
     )
     recorder = Recorder(args.record) if args.record else None
     try:
@@ -120,6 +122,7 @@ class Demo:
     report: Report | None = None
     objects: int = 0
     counting: Counting | None = None
+    saw: Callable[[list[Input], Answer], None] = lambda *_: None
     paused: bool = False
     answer: Answer | None = None
     told: str | None = None  # of the camera
@@ -154,6 +157,7 @@ class Demo:
             predictions.append(self.answer.prediction)
             if self.report is not None:
                 self.report.tell(self.classifier.name, self.answer)
+            self.saw([given], self.answer)
             self._count(self.answer.prediction)
         now = time.perf_counter()
         self.history = [*self.history, *(p.probabilities for p in predictions)][-HISTORY:]

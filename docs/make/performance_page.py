@@ -49,7 +49,7 @@ SECTIONS = {
     "Neurons": (("neurons",), "A LIF layer through all of its steps in one fused pass."),
     "Training": (("training", "event_convolutions", "data"), "Steps of the optimiser, and what feeds them."),
     "GPU": (("gpu",), "The Triton kernels and training on a GPU: `python -m benchmarks.gpu`, one command."),
-    "Events": (("events",), "Reading, binning, emulating and receiving events."),
+    "Events": (("events", "bags"), "Reading, binning, emulating and receiving events."),
     "Service": (
         ("service", "camera"),
         "Images and live streams over HTTP and WebSockets, client and server on the same cores.",

@@ -16,9 +16,12 @@ from urllib.parse import urlsplit
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from spikesight.models.classifier import Classifier
+from spikesight.models.steps import Answer, Input
 from spikesight.service.http.logs import log
 from spikesight.service.sinks.disk_queue import DiskQueue, queue_path
 from spikesight.service.sinks.messages import Message, SinkLost, SinkRefused
+from spikesight.service.sinks.rerun_file import RerunFile
 from spikesight.service.sinks.sink import Sink, open_sink
 
 BACK_OFF_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)  # between tries, each up to half as long again by chance
@@ -54,6 +57,9 @@ class Delivery:
             self._new.put(record)
         else:
             self.n_dropped += 1
+
+    def saw(self, source: str, classifier: Classifier, inputs: list[Input], answer: Answer) -> None:
+        """Steps are for files of Rerun: it is sent records."""
 
     def close(self) -> None:
         """Keep what was posted, try what waits once more, and end."""
@@ -158,21 +164,26 @@ def public_name(address: str) -> str:
     ['https://host:9', 'file:seen.jsonl', 'chat:']
     """
     kind, _, rest = address.partition(":")
-    if kind == "file":
-        return f"file:{PurePath(rest).name}"
+    if kind in ("file", "rerun"):
+        return f"{kind}:{PurePath(rest).name}"
     host = urlsplit(address).netloc.rpartition("@")[2]
     return f"{kind}://{host}" if host else f"{kind}:"
 
 
-def open_delivery(address: str, name: str = "") -> Delivery:
+Outlet = Delivery | RerunFile
+
+
+def open_delivery(address: str, name: str = "") -> Outlet:
     """A sink's string to its delivery, which first sends what waits on disk since last time. Raises SinkError."""
+    if address.startswith("rerun:"):
+        return RerunFile(address)
     return Delivery(name or public_name(address), open_sink(address), DiskQueue(queue_path(address)))
 
 
-def open_deliveries(addresses: Sequence[str]) -> tuple[Delivery, ...]:
+def open_deliveries(addresses: Sequence[str]) -> tuple[Outlet, ...]:
     """All of a service's; those with one public name are numbered. Raises SinkError, and then none is open."""
     names = [public_name(address) for address in addresses]
-    made: list[Delivery] = []
+    made: list[Outlet] = []
     with ExitStack() as opened:
         for n, (address, name) in enumerate(zip(addresses, names)):
             number = names[:n].count(name) + 1
@@ -186,9 +197,9 @@ class Deliveries(Collector):
     """All sinks of a service."""
 
     def __init__(self) -> None:
-        self._all: tuple[Delivery, ...] = ()
+        self._all: tuple[Outlet, ...] = ()
 
-    def start(self, deliveries: Sequence[Delivery]) -> None:
+    def start(self, deliveries: Sequence[Outlet]) -> None:
         """Send to these from now on."""
         self._all = tuple(deliveries)
 
@@ -196,6 +207,11 @@ class Deliveries(Collector):
         """Send a record to every sink."""
         for delivery in self._all:
             delivery.post(record)
+
+    def saw(self, source: str, classifier: Classifier, inputs: list[Input], answer: Answer) -> None:
+        """Show every sink a step: a source's inputs, and the answer after the last of them."""
+        for delivery in self._all:
+            delivery.saw(source, classifier, inputs, answer)
 
     def close(self) -> None:
         """End every one."""

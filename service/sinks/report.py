@@ -10,7 +10,9 @@ Post = Callable[[dict[str, Any]], None]
 
 
 class Report:
-    """Tells `post` of every step, or of every change of the steady label, or of the objects and theirs."""
+    """Tells `post` of every step, or of every change of the steady label, which holds until there is another, or of the
+    objects and theirs.
+    """
 
     def __init__(self, post: Post, source: str, *, every_step: bool) -> None:
         self._post, self._source, self._every_step = post, source, every_step
@@ -18,7 +20,8 @@ class Report:
 
     def tell(self, model: str, answer: Answer) -> None:
         """One step's answer."""
-        shown = answer.steady, *((one.id, one.label) for one in answer.prediction.objects or ())
+        steady = answer.steady or self._shown[0]
+        shown = steady, *((one.id, one.label) for one in answer.prediction.objects or ())
         changed, self._shown = shown != self._shown, shown
         if changed or self._every_step:
             self._post(record_of(self._source, model, answer))

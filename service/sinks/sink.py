@@ -4,6 +4,7 @@
     mqtt://host:port/topic  a broker, QoS 1; mqtts:// over TLS; user:password@ before the host;
                             ?discovery=homeassistant behind the topic makes sensors of Home Assistant
     file:PATH               JSON lines, appended
+    rerun:FILE.rrd          every step for Rerun's viewer; no queue, see rerun_file
 
 Installed packages add others (`spikesight.sinks`): a name, which an address begins with, and a function from an address
 to a sink.
@@ -46,6 +47,6 @@ def open_sink(address: str) -> Sink:
         extend("sinks", {Callable: SINKS})
     if not colon or kind not in SINKS:
         raise SinkError(
-            f"'{kind}{colon}' is no place to send to; choose from {', '.join(f'{name}:' for name in SINKS)}"
+            f"'{kind}{colon}' is no place to send to; choose from {', '.join(f'{name}:' for name in (*SINKS, 'rerun'))}"
         )
     return SINKS[kind](address)

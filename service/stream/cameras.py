@@ -17,19 +17,20 @@ from prometheus_client.registry import Collector
 
 from spikesight.encoders.events import joined
 from spikesight.encoders.sources.source import Source
+from spikesight.models.classifier import Classifier
 from spikesight.models.steps import Answer, Input, Outcome
 from spikesight.service.http.bodies import CameraBody, ErrorBody, content
 from spikesight.service.http.errors import ServiceError, Stopped
 from spikesight.service.http.logs import event
 from spikesight.service.runtime import Runtime
-from spikesight.service.scheduler.registry import Model, Registry, WrongBin
-from spikesight.service.scheduler.threads import Mailbox
-from spikesight.service.settings import Settings, SettingsError
+from spikesight.service.scheduler.registry import Model, WrongBin
+from spikesight.service.settings import SettingsError
 from spikesight.service.sinks.report import Post, Report
 from spikesight.service.stream.messages import PICTURE_EVENTS, Hello, Ticket
 from spikesight.service.stream.protocol import Batch, StreamCore
 
 T = TypeVar("T")
+Saw = Callable[[str, Classifier, list[Input], Answer], None]  # a camera's id, its model, inputs, the last one's answer
 
 BACKLOG = 64  # messages a slow viewer may lie behind; the oldest are dropped
 KEEP_ALIVE_S = 15.0
@@ -66,11 +67,10 @@ class Viewer(Generic[T]):
 class Camera:
     """A source, its stream on the default model, and its viewers."""
 
-    def __init__(
-        self, identity: str, source: Source, registry: Registry, mailbox: Mailbox, settings: Settings, report: Report
-    ) -> None:
-        self.id, self.source, self.max_pending, self._report = identity, source, settings.max_pending, report
-        self._registry, self._mailbox, self._bin_ms = registry, mailbox, settings.camera_bin_ms
+    def __init__(self, identity: str, source: Source, runtime: Runtime, report: Report, saw: Saw) -> None:
+        self.id, self.source, self.max_pending = identity, source, runtime.settings.max_pending
+        self._report, self._saw, self._bin_ms = report, saw, runtime.settings.camera_bin_ms
+        self._registry, self._mailbox = runtime.registry, runtime.mailbox
         self._viewers: set[Viewer[str | bytes]] = set()
         self._listeners: set[Viewer[NDArray]] = set()
         self.stopping = threading.Event()  # the thread ends at its next step
@@ -157,6 +157,7 @@ class Camera:
                 if (model := self.model()) is not stream.model:  # the models were loaded anew
                     fresh = CameraStream(self, model, stream.core.dropped)
                     stream.close()
+                    fresh.go_on(stream)
                     stream = fresh
                 stream.push(packet)
             except (Stopped, SettingsError):
@@ -168,11 +169,12 @@ class Camera:
 
     # In the event loop.
 
-    def tell(self, core: StreamCore, answer: Answer, queue_ms: float) -> None:
+    def tell(self, core: StreamCore, inputs: list[Input], answer: Answer, queue_ms: float) -> None:
         """Send one step's prediction to every viewer, with a picture of the events since the last one."""
         self._seq += 1
         core.sent(1)
         self._report.tell(core.model.name, answer)
+        self._saw(self.id, core.model.classifier, inputs, answer)
         seen = [self._seen.popleft() for _ in range(len(self._seen))]
         if not self._viewers:
             return
@@ -213,6 +215,8 @@ class CameraStream:
         self.camera, self.model = camera, model
         self.core = StreamCore(model, hello, camera.max_pending, max_pixels=0)
         self.core.dropped = dropped
+        window = model.classifier.contract.steps
+        self._moved: deque[Input] = deque(maxlen=2 * window)  # the last inputs with events: to fill it, and as evidence
         self.job = model.scheduler.open(self, request=False)
 
     def push(self, packet: NDArray | None) -> None:
@@ -223,8 +227,17 @@ class CameraStream:
         elif (batch := self.core.tick()) is not None:
             self._submit(batch)
 
+    def go_on(self, before: "CameraStream") -> None:
+        """See once more what the stream before this one saw last, so that the answer is there though nothing moves now.
+
+        Not where the models are fed otherwise. Raises Stopped.
+        """
+        if before.model.classifier.contract == self.model.classifier.contract:
+            self._submit(Batch(Ticket(0, 0.0), list(before._moved)))
+
     def _submit(self, batch: Batch) -> None:
         """Submit, and drop waiting inputs where they are too many with these."""
+        self._moved.extend(given for given in batch.inputs if given.n_events)
         if batch.inputs and self.core.unsent + len(batch.inputs) > self.core.max_pending:
             self.core.take_back(len(self.model.scheduler.drop_waiting(self.job)))
         inputs, _ = self.core.admit(batch)
@@ -237,7 +250,7 @@ class CameraStream:
 
     def outcome(self, inputs: list[Input], outcome: Outcome, queue_ms: float) -> bool:
         _, answer = self.core.read(inputs, outcome)
-        self.camera.post(lambda: self.camera.tell(self.core, answer, queue_ms))
+        self.camera.post(lambda: self.camera.tell(self.core, inputs, answer, queue_ms))
         return False
 
     def failed(self, error: Exception) -> None:
@@ -252,12 +265,13 @@ class Cameras(Collector):
     def __init__(self) -> None:
         self._by_id: dict[str, Camera] = {}
 
-    def start(self, sources: tuple[Source, ...], runtime: Runtime, post: Post) -> None:
-        """Classify the events of every source, and `post` the records for sinks. Raises SettingsError."""
-        settings = runtime.settings
+    def start(self, sources: tuple[Source, ...], runtime: Runtime, post: Post, saw: Saw) -> None:
+        """Classify the events of every source, `post` the records for sinks, and hand on what was seen. Raises
+        SettingsError.
+        """
         for number, source in enumerate(sources):
-            report = Report(post, name_of(source), every_step=settings.sinks_every_step)
-            camera = Camera(str(number), source, runtime.registry, runtime.mailbox, settings, report)
+            report = Report(post, name_of(source), every_step=runtime.settings.sinks_every_step)
+            camera = Camera(str(number), source, runtime, report, saw)
             camera.start()
             self._by_id[camera.id] = camera
 

@@ -20,6 +20,7 @@ class Head:
     network: TaughtNetwork
     card: Card
     report: dict[str, Any]
+    examples: list[EmbeddedExample]
 
 
 class HeadMaker:
@@ -49,7 +50,7 @@ class HeadMaker:
         }
         metrics = {key: found[key] for key in ("accuracy", "correct", "count", "interval")}
         network, card = taught.checkpoint(training, metrics)
-        return Head(network, card, found), self._model(network, card)
+        return Head(network, card, found, examples), self._model(network, card)
 
     def _model(self, network: TaughtNetwork, card: Card) -> Model:
         runtime, own = self._runtime, network.head.weight.numel()

@@ -25,6 +25,7 @@ class KeptModels:
 
     def __init__(self, runtime: Runtime) -> None:
         self._registry, self._save_to = runtime.registry, runtime.settings.save_to
+        self._correctable = runtime.settings.ask > 0
 
     def folder(self) -> Path:
         """Where they are; 403 where the service keeps none."""
@@ -40,7 +41,7 @@ class KeptModels:
         there = entries(folder)
         if folder / name not in there and len(there) >= MAX_SAVED:
             raise ServiceError(409, f"{MAX_SAVED} models are saved already: remove one first")
-        write(folder / name, head.network, head.card)
+        write(folder / name, head.network, head.card, head.examples if self._correctable else ())
         self._registry.serve(Classifier.load(folder / name), folder / name)
 
     def rename(self, name: str, to: str) -> None:

@@ -22,6 +22,8 @@ from spikesight.service.teach.windows import moves, picture_of, windows_of
 from spikesight.service.upload.load import inputs_of, load
 from spikesight.service.upload.predict import read_body
 
+PRIVATE = {"Cache-Control": "private, max-age=3600"}
+
 Identity = Annotated[str, Path(max_length=64, description="of the session")]
 ModelName = Annotated[str, Path(max_length=64, description="one of GET /v1/models that is `saved`")]
 Number = Annotated[int, Path(ge=0, le=2**53, description="of the example")]
@@ -33,7 +35,7 @@ def refusals(*codes: int) -> dict[int | str, dict[str, Any]]:
     texts = {
         400: "a name or parameter is malformed",
         403: "this service keeps no models",
-        404: "no such session, class, example or model",
+        404: "no such session, class, example, moment or model",
         409: "the session, or the model, cannot do this as it stands",
         429: "too many sessions of this address",
         503: "too many sessions, or the service is shutting down",
@@ -124,8 +126,8 @@ def add_examples(routes: APIRouter, sessions: TeachingSessions) -> None:
         responses={200: content("image/png")} | refusals(404),
     )
     async def get_example(identity: Identity, number: Number) -> Response:
-        picture = picture_of(sessions.get(identity).examples.get(number))
-        return Response(picture, media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
+        picture = picture_of(sessions.get(identity).examples.get(number).picture)
+        return Response(picture, media_type="image/png", headers=PRIVATE)
 
     @routes.delete("/v1/teach/{identity}/examples/{number}", summary="Take an example back", responses=refusals(404))
     async def delete_example(identity: Identity, number: Number) -> TeachingBody:

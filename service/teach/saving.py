@@ -3,19 +3,26 @@
 import io
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from spikesight.models.checkpoint import save
 from spikesight.models.contract import Card
 from spikesight.models.networks.taught import TaughtNetwork
+from spikesight.models.teach.few_shot import EmbeddedExample
+from spikesight.models.teach.kept import beside
 from spikesight.service.http.errors import ServiceError
 from spikesight.service.upload.decode import NO_ROOM
 
 
-def write(folder: Path, network: TaughtNetwork, card: Card) -> None:
-    """Into a folder, whole or not at all. Raises ServiceError 507 where that cannot be written."""
+def write(folder: Path, network: TaughtNetwork, card: Card, examples: Sequence[EmbeddedExample] = ()) -> None:
+    """Into a folder, whole or not at all, with the examples that it can be corrected with.
+
+    Raises ServiceError 507 where that cannot be written.
+    """
     try:
-        save(folder, network, card)
+        with beside(folder, examples):
+            save(folder, network, card)
     except OSError:
         raise ServiceError(507, "the model cannot be written: free space where models are saved") from None
 

@@ -40,7 +40,7 @@ class TeachingSessions:
             raise Overloaded if reached == "total" else ServiceError(429, TOO_MANY)
         try:
             identity = f"lesson-{secrets.token_hex(12)}"
-            turns = ThreadAccount(self._turns, self._thread)
+            turns = self.account()
             session = await turns.run(lambda: TeachingSession(identity, model, self.runtime, turns))
         except BaseException:
             self._shares.give(client)
@@ -48,6 +48,10 @@ class TeachingSessions:
         self._open[identity] = session, client
         self.runtime.registry.hold(session.learner.model)
         return session
+
+    def account(self) -> ThreadAccount:
+        """Turns in the teaching thread, of somebody who comes new."""
+        return ThreadAccount(self._turns, self._thread)
 
     def _features(self, name: str | None) -> Model:
         """The model to learn on: by name, or the first that can."""

@@ -6,7 +6,6 @@ from numpy.typing import NDArray
 
 from spikesight.encoders.events import SensorSize
 from spikesight.models.steps import Input
-from spikesight.models.teach.few_shot import EmbeddedExample
 from spikesight.service.page.colours import COLOURS
 
 SENSOR = SensorSize(320, 240)
@@ -26,13 +25,13 @@ def frames_of(window: list[Input]) -> NDArray[np.uint8]:
 
 
 class WindowCutter:
-    """Cuts consecutive inputs into examples; an unfinished one is lost at a reset and at the end.
+    """Cuts consecutive inputs into examples of so many `steps`; an unfinished one is lost at a reset and at the end.
 
     Each input holds the events of the last `shown_bins` bins, so every `shown_bins`-th is taken.
     """
 
-    def __init__(self, shown_bins: int = 1) -> None:
-        self._shown_bins, self._bins = shown_bins, 0
+    def __init__(self, shown_bins: int = 1, steps: int = STEPS) -> None:
+        self._shown_bins, self._bins, self._steps = shown_bins, 0, steps
         self._open: list[Input] = []
 
     def push(self, given: Input) -> list[Input] | None:
@@ -42,7 +41,7 @@ class WindowCutter:
         self._bins += 1
         if self._bins % self._shown_bins == 0:
             self._open.append(given)
-        if len(self._open) < STEPS:
+        if len(self._open) < self._steps:
             return None
         window, self._open = self._open, []
         return window
@@ -54,9 +53,9 @@ def windows_of(inputs: list[Input]) -> list[list[Input]]:
     return [window for given in inputs if (window := cutter.push(given)) is not None]
 
 
-def picture_of(example: EmbeddedExample) -> bytes:
-    """An example's events as a PNG: blue where it became brighter, orange where darker."""
-    off, on = example.picture.astype(np.float32)
+def picture_of(steps: NDArray[np.uint8]) -> bytes:
+    """Steps with OFF and with ON events [2, H, W] as a PNG: blue where it became brighter, orange where darker."""
+    off, on = steps.astype(np.float32)
     level = np.minimum(1, (on + off) / max(1.0, float(np.quantile(on + off, 0.98))))[..., None] ** 0.6
     share = (on / np.maximum(1, on + off))[..., None]
     rgb = GROUND + level * (DARKER + share * (BRIGHTER - DARKER) - GROUND)

@@ -14,6 +14,7 @@ from spikesight.models.checkpoint import save
 from spikesight.models.teach.advice import report
 from spikesight.models.teach.few_shot import FewShotLearner, Taught, backbone
 from spikesight.models.teach.head import folds
+from spikesight.models.teach.kept import beside
 from spikesight.training.progress import counted
 from spikesight.training.run.baselines import Pairs, log_counts, predictions
 from spikesight.training.teach.examples import copies_for, plan, read_examples
@@ -28,11 +29,13 @@ def teach(
     seed: int = 0,
     layout: str = "auto",
     window_ms: int = 0,
+    correctable: bool = False,
 ) -> dict[str, Any]:
     """Learn a head from `data`, <class>/<file> or another layout, and save the model to `to`; a summary for JSON.
 
     `shots` examples of each class are drawn at random (0: all are used). A folder of at least five short recordings a
-    class is learnt by whole recordings, any other by windows. Raises DataError, CheckpointError, RecordingError
+    class is learnt by whole recordings, any other by windows. `correctable`: what the head was learnt from is kept
+    beside it (models/teach/kept.py). Raises DataError, CheckpointError, RecordingError
     and OSError.
     """
     for path in (data, to):
@@ -68,12 +71,9 @@ def teach(
         "recordings": stamps,
         "camera": common(dict.fromkeys(item.path for item in found.items)),
     }
-    save(
-        to,
-        *taught.checkpoint(
-            training, {key: summary[key] for key in ("accuracy", "correct", "count", "interval", "baselines")}
-        ),
-    )
+    metrics = {key: summary[key] for key in ("accuracy", "correct", "count", "interval", "baselines")}
+    with beside(Path(to), learner.shown if correctable else ()):
+        save(to, *taught.checkpoint(training, metrics))
     end = time.perf_counter()
     return summary | {"model": str(to), "show_s": round(shown - begin, 2), "learn_s": round(end - shown, 2)}
 

@@ -17,6 +17,7 @@ import { knows, Playback } from "./sources/playback.js";
 import { Stills } from "./sources/stills.js";
 import { Film, STILL_MS, Webcam } from "./sources/webcam.js";
 import * as state from "./state.js";
+import { Moments } from "./views/moments.js";
 
 const PAINT_EVERY_MS = 30;
 
@@ -29,6 +30,7 @@ const teach = new Teach(events, stop, sendSettings, async (name) => {
   $("model").value = name;
   offerSettings();
 });
+const moments = new Moments();
 const looker = () => (state.teaching ? teach : state.comparing ? compare : single);
 const webcam = new Webcam(preview, looker, stop);
 const film = new Film(preview, looker, stop);
@@ -182,6 +184,7 @@ document.addEventListener("visibilitychange", () => {
 
 async function begin() {
   await load((item) => playback.start(item), watchServer);
+  moments.watch();
   compare.offer();
   offerSettings();
   updateCode();

@@ -18,11 +18,11 @@ def answer(steady: str) -> Answer:
     return Answer(STEP, steady, [], np.zeros(0, np.uint8), False, 0, 0)
 
 
-@pytest.mark.parametrize(("every", "told"), [(False, ["a", "b", "", "b"]), (True, ["", "a", "a", "b", "b", "", "b"])])
+@pytest.mark.parametrize(("every", "told"), [(False, ["a", "b", "a"]), (True, ["", "a", "a", "b", "b", "", "b", "a"])])
 def test_changes_or_every_step(every: bool, told: list[str]) -> None:
     posted: list[dict[str, Any]] = []
     report = Report(posted.append, "cam", every_step=every)
-    for steady in ("", "a", "a", "b", "b", "", "b"):
+    for steady in ("", "a", "a", "b", "b", "", "b", "a"):
         report.tell("m", answer(steady))
     assert [record["label"] for record in posted] == told
 

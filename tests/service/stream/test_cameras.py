@@ -320,11 +320,12 @@ def test_what_a_camera_dropped_is_counted_on_when_models_are_loaded_anew() -> No
     packets = [make_events(part, part * 0 + 3, part * 0 + 4, part * 0) for part in np.split(bins, 4)]
     old, new = Network(steps=False), Network(steps=True)
     served = iter([old, old, old])  # as it starts and for two packets
-    registry: Any = SimpleNamespace(get=lambda *_: next(served, new))
-    mailbox: Any = SimpleNamespace(post=lambda call: call(), flush=lambda: None)
+    registry = SimpleNamespace(get=lambda *_: next(served, new))
+    mailbox = SimpleNamespace(post=lambda call: call(), flush=lambda: None)
+    runtime: Any = SimpleNamespace(registry=registry, mailbox=mailbox, settings=Settings(max_pending=4))
     report: Any = SimpleNamespace(tell=lambda *_: None)
     given: Any = Packets(*packets)
-    camera = cameras.Camera("0", given, registry, mailbox, Settings(max_pending=4), report)
+    camera = cameras.Camera("0", given, runtime, report, lambda *_: None)
     with camera.viewing() as viewer:
         camera.start()
         until(lambda: viewer.ended)

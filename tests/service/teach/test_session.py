@@ -68,7 +68,7 @@ def test_a_picture_is_blue_where_it_became_brighter_and_orange_where_darker() ->
     seen = np.zeros((2, 32, 32), np.uint8)
     seen[1, 3, :16], seen[0, 9, :16], seen[:, 20, :16], seen[1, 5, 0] = 4, 4, 2, 1
     example = EmbeddedExample(0, "a", "1", np.zeros((1, 1), np.float32), seen)
-    image = cv2.imdecode(np.frombuffer(picture_of(example), np.uint8), 1)
+    image = cv2.imdecode(np.frombuffer(picture_of(example.picture), np.uint8), 1)
     assert image is not None
     blue, orange, both, nothing = (image[row, 2, ::-1].tolist() for row in (3, 9, 20, 30))
     assert (blue, orange, nothing) == (BRIGHTER.tolist(), DARKER.tolist(), GROUND.tolist())

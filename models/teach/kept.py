@@ -1,0 +1,84 @@
+"""A taught model that can be corrected: the examples of its head lie beside the checkpoint, as the head saw them.
+
+`examples.safetensors` holds rates in places, float16, with classes and pieces by number: no events, no pictures. It is
+written where that was asked for, and goes with no export and to no hub.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from spikesight.encoders.events import SensorSize
+from spikesight.models.checkpoint import in_place_of
+from spikesight.models.contract import Card, CheckpointError
+from spikesight.models.networks.taught import TaughtNetwork
+from spikesight.models.teach.few_shot import EmbeddedExample, FewShotLearner
+
+EXAMPLES = "examples.safetensors"
+MOST_BYTES = 1 << 27
+NONE_KEPT = "it keeps no examples to learn on from: teach it anew with `spikesight teach --correctable`"
+OTHERS = f"{EXAMPLES} does not hold examples of this model: teach it anew with `spikesight teach --correctable`"
+
+
+@contextmanager
+def beside(folder: Path, examples: Sequence[EmbeddedExample]) -> Iterator[None]:
+    """Put the examples beside the checkpoint that is saved meanwhile, whole or not at all; none: take away what lay
+    there. Raises OSError.
+    """
+    if not examples:
+        yield
+        (folder / EXAMPLES).unlink(missing_ok=True)
+        return
+    labels = sorted({one.label for one in examples})
+    pieces = {piece: number for number, piece in enumerate(dict.fromkeys(one.piece for one in examples))}
+    with in_place_of(folder / EXAMPLES) as (path,):
+        tensors = {
+            "features": torch.stack([torch.from_numpy(one.features) for one in examples]).half(),
+            "labels": torch.tensor([labels.index(one.label) for one in examples]),
+            "pieces": torch.tensor([pieces[one.piece] for one in examples]),
+        }
+        save_file(tensors, path)
+        yield
+
+
+def learner_of(folder: Path, network: TaughtNetwork, card: Card) -> FewShotLearner:
+    """What goes on learning where this model's head was learnt. Raises CheckpointError."""
+    contract, config = card.contract, network.config
+    sensor = SensorSize(contract.sensor_width, contract.sensor_height)
+    learner = FewShotLearner(network.backbone, sensor, contract.steps, contract.bin_us, config.slices)
+    if learner.contract != contract:
+        raise CheckpointError("it is fed otherwise than this version teaches: teach it anew")
+    features, labels, pieces = _read(folder / EXAMPLES)
+    width = learner.network.head.in_features
+    right = features.ndim == 3 and features.shape[2] == width and len(features) == len(labels) == len(pieces)
+    if not right or sorted(set(labels.tolist())) != list(range(len(card.labels))):
+        raise CheckpointError(OTHERS)
+    learner.copies, number = features.shape[1] - 1, count()
+    picture = torch.zeros(2, contract.height, contract.width, dtype=torch.uint8).numpy()
+    learner.shown = [
+        EmbeddedExample(next(number), card.labels[label], str(piece), seen.float().numpy(), picture)
+        for seen, label, piece in zip(features, labels.tolist(), pieces.tolist())
+    ]
+    return learner
+
+
+def _read(path: Path) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Features [M, 1 + copies, F], labels [M] and pieces [M]. Raises CheckpointError."""
+    try:
+        if not path.is_file():
+            raise CheckpointError(NONE_KEPT)
+        if path.stat().st_size > MOST_BYTES:
+            raise CheckpointError(OTHERS)
+        tensors = load_file(path)
+    except (SafetensorError, OSError):
+        raise CheckpointError(OTHERS) from None
+    kinds = {name: (tensor.dtype, tensor.ndim) for name, tensor in tensors.items()}
+    wanted = {"features": (torch.float16, 3), "labels": (torch.int64, 1), "pieces": (torch.int64, 1)}
+    if kinds != wanted or not tensors["features"].isfinite().all():
+        raise CheckpointError(OTHERS)
+    return tensors["features"], tensors["labels"], tensors["pieces"]

@@ -1,0 +1,71 @@
+"""rerun:FILE.rrd, for the viewer of rerun.io: events, spikes of every layer, evidence and label on one time line.
+
+It is told every step, and at once: a file of this machine needs no queue. The line is the source's own time.
+"""
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spikesight.models.classifier import Classifier
+from spikesight.models.steps import Answer, Input
+from spikesight.service.page.colours import COLOURS
+from spikesight.service.sinks.messages import SinkError
+
+GROUND, ON, OFF = (np.array(COLOURS[f"event-{name}"], np.uint8) for name in ("ground", "on", "off"))
+
+
+class RerunFile:
+    """Stands beside deliveries. Raises SinkError where it cannot be written, or rerun-sdk is not installed."""
+
+    n_dropped = n_waiting = 0
+
+    def __init__(self, address: str) -> None:
+        path = Path(address.removeprefix("rerun:"))
+        if path.suffix != ".rrd":
+            raise SinkError("a recording for Rerun's viewer is rerun:FILE.rrd")
+        try:
+            self._rerun: Any = importlib.import_module("rerun")
+        except ImportError:
+            raise SinkError("rerun: needs rerun-sdk: pip install 'spikesight[rerun]'") from None
+        try:
+            path.open("ab").close()
+        except OSError as error:
+            raise SinkError(f"cannot write to {address}: {(error.strerror or str(error)).lower()}") from None
+        self.name, self.n_sent = f"rerun:{path.name}", 0
+        self._stream = self._rerun.RecordingStream("spikesight")
+        self._stream.save(path)
+        self._shown: dict[str, str] = {}  # the label of each source
+
+    def post(self, record: dict[str, Any]) -> None:
+        """Records are for deliveries: it has seen the step."""
+
+    def saw(self, source: str, classifier: Classifier, inputs: list[Input], answer: Answer) -> None:
+        """A source's inputs, and the answer after the last of them. From one thread."""
+        rerun, log = self._rerun, self._stream.log
+        if source not in self._shown:
+            self._shown[source] = ""
+            for what, names in (("spikes", classifier.layer_names), ("evidence", classifier.labels)):
+                log([source, what], rerun.SeriesLines(names=list(names)), static=True)
+        self._stream.set_time("time", duration=answer.prediction.end_us * 1e-6)
+        if classifier.contract.kind == "events":
+            log([source, "events"], rerun.Image(picture_of(inputs[-1].x)))
+        if answer.layer_spikes:  # not of an ANN
+            log([source, "spikes"], rerun.Scalars(answer.layer_spikes))
+        log([source, "evidence"], rerun.Scalars(answer.prediction.probabilities))
+        if answer.steady != self._shown[source]:
+            log([source, "label"], rerun.TextLog(answer.steady))
+        self._shown[source] = answer.steady
+        self.n_sent += 1
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._stream.disconnect()
+
+
+def picture_of(x: np.ndarray) -> np.ndarray:
+    """What the network is given in a step, [2, H, W], OFF and ON: RGB uint8 [H, W, 3]."""
+    off, on = x != 0
+    return np.where(on[..., None], ON, np.where(off[..., None], OFF, GROUND))

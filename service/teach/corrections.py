@@ -1,0 +1,221 @@
+"""The cameras' model, corrected: a moment in doubt is named, the head is solved anew, and served in place of the old.
+
+Moments are kept in memory, and only with `--ask`; what they were named goes to the model's folder, as rates
+(models/teach/kept.py). Cameras go over to the new head by themselves, and their sinks with them.
+"""
+
+import asyncio
+import logging
+from contextlib import suppress
+from dataclasses import replace
+from typing import Annotated, NoReturn
+
+import numpy as np
+from fastapi import APIRouter, Path, Response
+from pydantic import Field
+
+from spikesight.models.classifier import Classifier
+from spikesight.models.classifier.classifier import Stepper
+from spikesight.models.contract import CheckpointError
+from spikesight.models.networks.taught import TaughtNetwork
+from spikesight.models.steps import Answer, Input, Prediction
+from spikesight.models.teach.advice import report
+from spikesight.models.teach.few_shot import FewShotLearner
+from spikesight.models.teach.kept import learner_of
+from spikesight.service.http.bodies import Body, content
+from spikesight.service.http.errors import ServiceError
+from spikesight.service.http.logs import event
+from spikesight.service.http.turns import ThreadAccount
+from spikesight.service.runtime import Runtime
+from spikesight.service.settings import SettingsError
+from spikesight.service.teach.moments import GONE, Moment, Moments
+from spikesight.service.teach.routes import PRIVATE, Label, refusals
+from spikesight.service.teach.saving import write
+from spikesight.service.teach.windows import WindowCutter, frames_of, moves, picture_of
+
+MOST_ROWS = 2500  # examples and their copies, that a head is solved from: what it takes grows with their cube
+FULL = "the model has learnt as many corrections as it can: teach it anew, with more recordings"
+NOT_ITS = "the model has no class of that name: a correction names one of its own"
+Number = Annotated[int, Path(ge=0, le=2**53, description="of the moment")]
+
+
+class MomentBody(Body):
+    """A moment in doubt."""
+
+    number: int
+    source: str = Field(description="the camera's id")
+    time: str = Field(description="ISO 8601, UTC")
+    label: str = Field(description="what the model said at its end")
+    guesses: list[str] = Field(description="the classes, the likeliest first")
+    steps: int = Field(description="pictures side by side in its clip")
+
+
+class MomentsBody(Body):
+    """The moments that wait for a name, the least sure first."""
+
+    most: int = Field(description="that may wait; 0: none are kept")
+    moments: list[MomentBody]
+
+
+class Teachable:
+    """A model whose head is solved anew. Used in the teaching thread."""
+
+    def __init__(self, classifier: Classifier, learner: FewShotLearner) -> None:
+        self.classifier, self._learner = classifier, learner
+
+    @classmethod
+    def of(cls, classifier: Classifier) -> "Teachable | None":
+        """None of a model that was not taught from a folder. Raises CheckpointError where its examples are not kept."""
+        if classifier.folder is None or not isinstance(classifier.network, TaughtNetwork):
+            return None
+        return cls(classifier, learner_of(classifier.folder, classifier.network, classifier.card))
+
+    def correct(self, moment: Moment, label: str) -> Classifier:
+        """Learn that the moment was this, and write the model. Raises ServiceError 409, 507: nothing has changed."""
+        learner, card, folder = self._learner, self.classifier.card, self.classifier.folder
+        network = self.classifier.network
+        assert folder is not None
+        assert isinstance(network, TaughtNetwork)
+        if (len(learner.shown) + 1) * (1 + learner.copies) > MOST_ROWS:
+            raise ServiceError(409, FULL)
+        x = frames_of(moment.inputs).repeat(1 + learner.copies, 1)  # it counts as much as an example with its copies
+        examples = [*learner.shown, learner.seen(label, f"{moment.time} {moment.number}", x)]
+        taught = learner.learn(shown=examples)
+        found = report(taught)
+        corrections = card.training.get("corrections", 0) + 1
+        metrics = card.metrics | {key: found[key] for key in ("accuracy", "correct", "count", "interval")}
+        corrected, fresh = taught.checkpoint(card.training | {"corrections": corrections}, metrics)
+        write(folder, corrected, replace(fresh, profile=card.profile), examples)
+        learner.shown = examples
+        name = self.classifier.name
+        self.classifier = Classifier.load(folder)
+        self.classifier.name = name
+        return self.classifier
+
+    def ask(self, moments: list[Moment]) -> dict[int, Prediction]:
+        """What the newest head says of them, by number."""
+        found: dict[int, Prediction] = {}
+        for moment in moments:
+            stepper = Stepper(self.classifier)
+            found[moment.number] = [stepper.step(given) for given in moment.inputs][-1].prediction
+        return found
+
+
+class Corrections:
+    """What the service's cameras were in doubt of, and the model that learns from a person's word."""
+
+    def __init__(self, runtime: Runtime, turns: ThreadAccount) -> None:
+        self._runtime, self._turns = runtime, turns
+        self.moments = Moments(runtime.settings.ask)
+        self._teachable: Teachable | None = None
+        self._cutters: dict[str, tuple[Classifier, WindowCutter]] = {}  # of each camera, on a model
+        self._correcting = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Once models are loaded. Raises SettingsError where the first was taught and keeps no examples."""
+        if self.moments.most:
+            try:
+                self._teachable = await self._of_first()
+            except CheckpointError as error:
+                raise SettingsError(f"{error} (--ask)") from None
+            if self._teachable is None:
+                event("moments in doubt are not kept: the first model was not taught", logging.WARNING)
+
+    async def _of_first(self) -> Teachable | None:
+        """The model that cameras are on, as it can be corrected. Raises CheckpointError."""
+        model = self._runtime.registry.get(None)
+        try:
+            return await self._turns.run(lambda: Teachable.of(model.classifier))
+        except CheckpointError as error:
+            raise CheckpointError(f"{model.name} cannot be corrected: {error}") from None
+
+    def saw(self, camera: str, classifier: Classifier, inputs: list[Input], answer: Answer) -> None:
+        """A camera's inputs, and the answer after the last of them. In the event loop."""
+        if self._teachable is None or classifier.labels != self._teachable.classifier.labels:
+            return
+        last, cutter = self._cutters.get(camera, (None, None))
+        if last is not classifier or cutter is None:
+            cutter = WindowCutter(classifier.contract.shown_bins, self._teachable.classifier.contract.steps)
+            self._cutters[camera] = classifier, cutter
+        for given in inputs:
+            if (window := cutter.push(given)) is not None and moves(window):
+                self.moments.offer(camera, window, answer.prediction)
+
+    async def correct(self, number: int, label: str) -> None:
+        """Once it returns the head that knows it is served. Raises ServiceError."""
+        async with self._correcting:
+            moment, registry = self.moments.get(number), self._runtime.registry
+            assert self._teachable is not None
+            if self._teachable.classifier is not registry.get(None).classifier:
+                await self._begin_anew()
+            teachable = self._teachable
+            if label not in teachable.classifier.labels:
+                raise ServiceError(400, NOT_ITS)
+            classifier = await self._turns.run(lambda: teachable.correct(moment, label))
+            await self._turns.run(lambda: registry.serve(classifier, classifier.folder))
+            with suppress(ServiceError):  # it gave way meanwhile
+                self.moments.drop(number)
+            waiting = self.moments.all()
+            self.moments.judged(await self._turns.run(lambda: teachable.ask(waiting)))
+
+    async def _begin_anew(self) -> NoReturn:
+        """Models were loaded again: what waits was another's. Raises ServiceError 404, and 409 for a model that keeps
+        no examples.
+        """
+        self.moments.forget()
+        try:
+            self._teachable = await self._of_first()
+        except CheckpointError as error:
+            self._teachable = None
+            raise ServiceError(409, str(error)) from None
+        raise ServiceError(404, GONE)
+
+    def body(self) -> MomentsBody:
+        return MomentsBody(most=self.moments.most, moments=[self._body_of(one) for one in self.moments.all()])
+
+    def _body_of(self, moment: Moment) -> MomentBody:
+        assert self._teachable is not None
+        likely, labels = np.argsort(moment.prediction.probabilities)[::-1], self._teachable.classifier.labels
+        return MomentBody(
+            number=moment.number,
+            source=moment.source,
+            time=moment.time,
+            label=moment.prediction.label,
+            guesses=[labels[k] for k in likely],
+            steps=len(moment.inputs),
+        )
+
+
+def router(corrections: Corrections) -> APIRouter:
+    """GET /v1/moments, and each of them."""
+    routes = APIRouter(prefix="/v1/moments", tags=["moments"])
+
+    @routes.get("", summary="Moments in which the service's cameras were in doubt, the least sure first")
+    async def get_moments() -> MomentsBody:
+        return corrections.body()
+
+    @routes.get(
+        "/{number}",
+        summary="A moment's clip as a PNG: its steps side by side",
+        response_class=Response,
+        responses={200: content("image/png")} | refusals(404),
+    )
+    async def get_moment(number: Number) -> Response:
+        frames = frames_of(corrections.moments.get(number).inputs)[:, 0]  # [T, 2, H, W]
+        return Response(picture_of(np.concatenate([*frames], 2)), media_type="image/png", headers=PRIVATE)
+
+    @routes.post(
+        "/{number}",
+        summary="Say what a moment was: the model learns it, and answers by it from now on",
+        responses=refusals(404, 409, 507),
+    )
+    async def post_moment(number: Number, label: Label) -> MomentsBody:
+        await corrections.correct(number, label)
+        return corrections.body()
+
+    @routes.delete("/{number}", summary="Let a moment go: nothing is learnt of it", responses=refusals(404))
+    async def delete_moment(number: Number) -> MomentsBody:
+        corrections.moments.drop(number)
+        return corrections.body()
+
+    return routes

@@ -1,0 +1,36 @@
+"""The strip of moments in doubt: a clip is seen, one click says what it was, and the answer follows."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from spikesight.models.classifier import Classifier
+from spikesight.service.api import create_app
+from tests.service.teach.drawn import ASLANT, LYING, before_a_camera, swaying, taught_folder
+from tests.support.chromium import Visit, Visitor, has_models, needs_chromium
+from tests.support.serving.servers import running, settings
+
+pytest.importorskip("playwright", reason="playwright is not installed: pip install 'spikesight[dev]'")
+
+pytestmark = needs_chromium
+PAINTED = "getComputedStyle(document.querySelector('.clip')).backgroundImage"
+
+
+def test_a_moment_is_named_by_a_click(visit: Visitor, for_all: Callable[[Visit], None], tmp_path: Path) -> None:
+    model = Classifier.load(taught_folder(tmp_path / "door"))
+    camera = before_a_camera(swaying(LYING, 5, 2), swaying(ASLANT, 6, 3))
+    with running(create_app(settings(ask=4), (model,), (camera,))) as port:
+        seen = has_models(visit(f"http://localhost:{port}/", bypass_csp=True, reduced_motion="reduce"))
+        moments = seen.page.locator(".moment")
+        seen.until(lambda: moments.count() and "blob:" in seen.page.evaluate(PAINTED), "a clip of a moment")
+        for_all(seen)
+        first = moments.first
+        assert first.get_by_role("button").all_inner_texts()[-1] == "✕"
+        seen.click("Watch udp://127.0.0.1:3333")
+        first.get_by_role("button", name="It was standing").click()
+        seen.until_says("standing")
+        seen.until(lambda: "that was standing" in seen.text("#moments-live"), "that it has learnt")
+        for _ in range(moments.count()):
+            moments.first.get_by_role("button", name="Let it go").click()
+        seen.until(lambda: seen.page.locator("#moments").is_hidden(), "nothing is left in doubt")
