@@ -154,7 +154,7 @@ def dark_drawing(
     for level in levels:
         yield
         for group in groups_of(ink, level, gap, largest):
-            likeness, peak, around = likeness_of(group, ink, ground, beaten)
+            likeness, peak, around = likeness_of(group, ink, ground, beaten, placed(group, ink.shape))
             if likeness <= beaten or (faint is not None and _goes_on(group, ink > faint)):
                 continue
             best, beaten = group.drawing(ink, likeness, peak, around), likeness
@@ -193,17 +193,24 @@ def groups_of(ink: Floats, level: float, gap: float, largest: float, reach: floa
             yield Group(labels, those, *box)
 
 
-def likeness_of(group: Group, ink: Floats, ground: Floats, beaten: float) -> tuple[float, float, float]:
+def placed(group: Group, shape: tuple[int, ...]) -> float:
+    """How much a group in a picture [H, W] is where the one drawing would be that is shown: large, in the middle."""
+    height, width = shape
+    size = min(1.0, max(group.width, group.height) / (0.3 * min(height, width))) ** 0.5
+    middle = np.hypot((group.left + group.width / 2) / width - 0.5, (group.top + group.height / 2) / height - 0.5)
+    return size * (1 - 0.5 * float(middle))
+
+
+def likeness_of(
+    group: Group, ink: Floats, ground: Floats, beaten: float, prior: float = 1.0
+) -> tuple[float, float, float]:
     """(how much a group looks like strokes on an even ground, the ink's tone, the ground's brightness), 0 to 1 each.
 
-    A likeness of up to `beaten` may be given as 0: most groups are judged by the first looks alone.
+    A likeness of up to `beaten` may be given as 0: most groups are judged by the first looks alone. `prior`: the most
+    that it can be.
     """
-    none = 0.0, 1.0, 0.0
-    length, (height, width) = max(group.width, group.height), ink.shape
-    size = min(1.0, length / (0.3 * min(height, width))) ** 0.5
-    middle = np.hypot((group.left + group.width / 2) / width - 0.5, (group.top + group.height / 2) / height - 0.5)
-    placed = size * (1 - 0.5 * float(middle))
-    if placed <= beaten:
+    none, length = (0.0, 1.0, 0.0), max(group.width, group.height)
+    if prior <= beaten:
         return none
     reach = max(3, round(RING * length))
     cut = group.around(reach + 1)
@@ -213,7 +220,7 @@ def likeness_of(group: Group, ink: Floats, ground: Floats, beaten: float) -> tup
     clean = max(0.0, 1 - 2.5 * stray / peak)
     even = max(0.0, 1 - 4 * spread / (mean + 0.02))
     one_tone = max(0.0, 1 - 1.5 * uneven / peak)
-    likeness = placed * clean * even * one_tone * min(1.0, peak / 0.5) * min(1.0, 0.4 + mean / 0.5)
+    likeness = prior * clean * even * one_tone * min(1.0, peak / 0.5) * min(1.0, 0.4 + mean / 0.5)
     if mean < 0 or likeness <= beaten or _is_thick(strokes, length) or _is_solid(strokes) or is_frame(strokes):
         return none
     return likeness, peak, mean
