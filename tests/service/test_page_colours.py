@@ -14,8 +14,8 @@ FILES = [path for path in PAGE.rglob("*") if path.suffix in {".css", ".js", ".ht
 
 def test_every_colour_that_is_asked_for_is_there() -> None:
     asked = {name for path in FILES for name in re.findall(r"(?:var\(|\")--([\w-]+)", path.read_text())}
-    assert asked - set(COLOURS) == {"font", "gap", "mono", "radius", "tone"}, (
-        "which are no colours, or set in style.css"
+    assert asked - set(COLOURS) == {"font", "gap", "mono", "radius", "steps", "tone"}, (
+        "which are no colours, or set beside them"
     )
     assert {"event-ground", "event-on", "paper"} <= asked
 
