@@ -159,6 +159,7 @@ on("teaching", "click", () => setMode({ teaching: !state.teaching }));
 on("device", "change", () => webcam.start());
 on("model", "change", () => { offerSettings(); restart(); });
 on("bin", "change", restart);
+on("several", "change", restart);
 on("file", "change", () => { open($("file").files[0]); $("file").value = ""; });
 on("notice-close", "click", hideNotice);
 on("settings-open", "click", () => $("settings").showModal());

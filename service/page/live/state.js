@@ -29,5 +29,11 @@ export const chosenModel = () => models.find((model) => model.name === $("model"
 export const framed = () => source === "camera" || source === "video";
 /** A step's length where it is not the model's own. */
 export const binMs = () => Number($("bin").value) || null;
+
+/** Whether several things are to be looked for, and the chosen model can tell them: it looks through a window. */
+export function several() {
+  const { window: follows, frame, still } = chosenModel()?.contract ?? {};
+  return $("several").checked && Boolean(follows || frame === "object" || still === "digit");
+}
 export const token = () => $("token").value;
 export const stillView = () => $("still").checked;

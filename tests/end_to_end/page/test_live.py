@@ -4,10 +4,12 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
 from spikesight.encoders.events import SensorSize
@@ -65,6 +67,24 @@ def test_a_camera_gives_predictions_until_it_is_paused_or_stopped(visit: Visitor
     seen.until(lambda: len(seen.heard) > count, "it goes on")
     seen.click("Stop")
     assert seen.page.locator("#start").is_visible()
+
+
+def test_several_things_have_a_box_and_a_label_each(
+    visit: Visitor, before_the_camera: Callable[[list[np.ndarray]], object]
+) -> None:
+    def card(turn: float) -> np.ndarray:
+        frame, x, y = np.full((480, 640, 3), 226, np.uint8), round(8 * np.cos(turn)), round(6 * np.sin(turn))
+        for left, word in ((100, "3"), (380, "2")):
+            cv2.putText(frame, word, (left + x, 320 + y), cv2.FONT_HERSHEY_SIMPLEX, 7.0, (40, 36, 34), 24, cv2.LINE_AA)
+        return frame
+
+    seen = visit()
+    before_the_camera(one_turn(card))
+    has_models(seen).page.evaluate("document.getElementById('several').checked = true")
+    seen.click("Start camera")
+    boxes = seen.page.locator(".roi:visible")
+    seen.until(lambda: {"3", "2"} <= set(boxes.all_text_contents()), "two boxes")
+    assert {"3", "2"} <= {one["label"] for m in seen.of("prediction") for one in m["objects"]}
 
 
 def test_records_a_video_and_the_predictions(visit: Visitor, tmp_path: Path) -> None:

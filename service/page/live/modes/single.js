@@ -7,7 +7,7 @@ import { taskOf } from "../../shared/tasks.js";
 import { Stream, unpackBits } from "../net/stream.js";
 import { Connection, pill } from "../panel/connection.js";
 import * as state from "../state.js";
-import { showRoi } from "../views/roi.js";
+import { showObjects, showRoi } from "../views/roi.js";
 import { Meters } from "../views/meters.js";
 import { Promised } from "../views/conformal.js";
 import { Raster, Trace } from "../../shared/pictures/plots.js";
@@ -54,6 +54,7 @@ export class Single extends OneStream {
 
   close() {
     showRoi(null);
+    showObjects(null);
     this.recording.stop();
     this.files.close();
     this.stream.close();
@@ -67,8 +68,9 @@ export class Single extends OneStream {
     this.connection.opened();
     this.events.resize(width, height);
     const binMs = state.binMs(); // below: the default model at its own bin reads the camera for all viewers
-    const shared = source && !binMs && state.chosenModel() === state.models[0];
-    this.stream.open({ model: shared ? null : $("model").value || null, token: state.token() || undefined, width, height, picture: true, ...(binMs && { bin_ms: binMs }), ...(source && { source, live: true }) });
+    const several = state.several();
+    const shared = source && !binMs && !several && state.chosenModel() === state.models[0];
+    this.stream.open({ model: shared ? null : $("model").value || null, token: state.token() || undefined, width, height, picture: true, ...(binMs && { bin_ms: binMs }), ...(several && { objects: 8 }), ...(source && { source, live: true }) });
   }
 
   begin(message) {
@@ -114,6 +116,7 @@ export class Single extends OneStream {
     else events.lastMs = nowMs;
     trace.draw();
     showRoi(state.source === "file" ? this.files.window : latest?.steady === "nothing" ? null : latest?.window);
+    showObjects(state.source === "file" ? null : latest?.objects);
     if (state.source === "file") return;
     raster.draw();
     recording.draw();

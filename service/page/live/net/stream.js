@@ -13,14 +13,16 @@ export const KIND = Object.freeze({ image: 0, t64: 1 });
  *   set: string[] | null, risk: number | null, shifted: boolean | null, steady: string, n_events: number, spikes: number, layer_spikes: number[],
  *   synops: number, total_spikes: number, total_synops: number, raster: string, queue_ms: number, step_ms: number,
  *   dropped: number, reset: boolean, logits?: number[], window?: [number, number, number] | null,
- *   camera?: string | null }} Prediction
+ *   camera?: string | null, objects?: Thing[] }} Prediction
+ * @typedef {{ id: number, box: [number, number, number, number], label: string, confidence: number, known: number | null,
+ *   committed: string | null }} Thing  with `objects` in hello, as they are read; box: left, top, width, height in pixels
  * @typedef {{ type: "ack" | "error", seq: number, t?: number, dropped?: number, error?: string }} Ack
  * @typedef {{ seq: number, step: number, width: number, height: number, n: number, pairs: Uint16Array }} Picture
  *   of the latest n events: pairs of x and y, the polarity in y's top bit
  * @typedef {{ model?: string | null, token?: string, width?: number, height?: number, bin_ms?: number, picture?: boolean,
  *   logits?: boolean, smoothing?: number, margin?: number, error_rate?: number, mode?: "complete" | "freshest",
  *   live?: boolean, source?: string, raw?: boolean, window?: [number, number, number] | null, restore?: string,
- *   lesson?: string }} Hello
+ *   lesson?: string, objects?: number }} Hello
  *   width and height are those of the frames or of the sensor; source is a camera of the service, which needs neither
  * @typedef {"connecting" | "live" | "busy" | "retrying" | "refused"} State
  * @typedef {{ code?: number, reason?: string, wasReady?: boolean, attempt?: number }} Why

@@ -5,9 +5,19 @@ import { RoiBox } from "../../shared/pictures/roi.js";
 import * as state from "../state.js";
 
 const roi = new RoiBox();
+const boxes = Array.from({ length: 8 }, () => new RoiBox());
 
 /** square: [left, top, side] as an answer has it, or nothing; a sheet to draw on is seen whole. */
 export function showRoi(square) {
-  const pictured = state.framed() || state.source === "file";
-  roi.draw($(pictured ? "preview" : "events"), $("pad").hidden ? square : null);
+  roi.draw(looked(), $("pad").hidden ? square : null);
+}
+
+/** objects: as an answer of a stream that looks for several has them, or nothing. */
+export function showObjects(objects) {
+  boxes.forEach((box, n) => box.draw(looked(), objects?.[n]?.box, objects?.[n]?.label));
+}
+
+/** The picture that an answer's pixels are counted in. */
+function looked() {
+  return $(state.framed() || state.source === "file" ? "preview" : "events");
 }

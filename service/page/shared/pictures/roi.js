@@ -6,17 +6,18 @@ export class RoiBox {
     this.outline.setAttribute("aria-hidden", "true");
   }
 
-  /** square: [left, top, side] in pixels of the canvas, or nothing where all of it is seen. */
-  draw(canvas, square) {
+  /** box: [left, top, width, height] in pixels of the canvas, a square without the last; nothing where all of it is seen. */
+  draw(canvas, box, label = "") {
     const { outline } = this;
-    outline.hidden = !square;
-    if (!square) return;
+    outline.hidden = !box;
+    if (!box) return;
+    if (outline.textContent !== label) outline.textContent = label;
     if (outline.parentElement !== canvas.parentElement) canvas.parentElement.append(outline);
     const { clientWidth, clientHeight, width, height } = canvas;
     const scale = Math.min(clientWidth / width, clientHeight / height); // object-fit: contain
-    const [left, top, side] = square;
-    const mirrored = canvas.classList.contains("mirror") ? width - left - side : left;
-    const place = { left: (clientWidth - scale * width) / 2 + scale * mirrored, top: (clientHeight - scale * height) / 2 + scale * top, width: scale * side, height: scale * side };
+    const [left, top, wide, high = wide] = box;
+    const mirrored = canvas.classList.contains("mirror") ? width - left - wide : left;
+    const place = { left: (clientWidth - scale * width) / 2 + scale * mirrored, top: (clientHeight - scale * height) / 2 + scale * top, width: scale * wide, height: scale * high };
     for (const [name, pixels] of Object.entries(place)) outline.style[name] = `${pixels}px`;
   }
 }
