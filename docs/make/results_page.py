@@ -236,7 +236,11 @@ validation recordings turned by 20 and 30 degrees and with noise of 15 Hz; nothi
 
 
 CALIBRATED = {
-    "Digits from events": ("nmnist", "calibrated on the 121 validation recordings and on 1,100 emulated digits\nof images that no training saw, from their beginning and from anywhere on; on the 100 test recordings"),
+    "Digits from events": (
+        "nmnist",
+        "calibrated on the 121 validation recordings and on 1,100 emulated digits\nof images that no training saw, "
+        "from their beginning and from anywhere on; on the 100 test recordings",
+    ),
     "Motions": (
         "motions",
         "calibrated on 286 filmed motions of seeds from 500,000 on,\non 108 drawn ones from 1,000,000 on, which begin "
