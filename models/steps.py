@@ -131,16 +131,16 @@ class Prediction:
         Shares have six significant digits; logits are those of the network, to the bit.
         """
         fields = {**vars(self), "confidence": self.confidence}
-        fields["probabilities"] = tuple(map(told, self.probabilities))
+        fields["probabilities"] = tuple(map(rounded, self.probabilities))
         for name in ("confidence", "known", "risk"):
-            fields[name] = fields[name] and told(fields[name])
+            fields[name] = fields[name] and rounded(fields[name])
         for name in ["latency_ms", "objects"] if logits else ["latency_ms", "objects", "logits"]:
             del fields[name]
         return fields if self.objects is None else fields | {"objects": [one._asdict() for one in self.objects]}
 
 
-def told(share: float) -> float:
-    """A share as people and programs are told it: to six significant digits."""
+def rounded(share: float) -> float:
+    """A share to six significant digits, as JSON has it."""
     return float(f"{share:.6g}")
 
 

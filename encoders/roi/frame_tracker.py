@@ -29,8 +29,8 @@ PIXELS = PixelModel(
 )  # fmt: skip
 
 
-class Eye:
-    """What moves drawings before pixels: those of `places` sensors of `size`, one below the other."""
+class DrawingEmulator:
+    """Drawings moved by saccades before emulated pixels: of `places` sensors of `size`, one below the other."""
 
     def __init__(self, size: SensorSize, places: int = 1) -> None:
         self.size, self.sensor = size, SensorSize(size.width, places * size.height)
@@ -78,7 +78,7 @@ class FrameTracker:
 
     def __init__(self, size: SensorSize) -> None:
         self.size = size
-        self._eye = Eye(size)
+        self._emulator = DrawingEmulator(size)
         self._held = Hysteresis()
         self._drawing: NDArray[np.float32] | None = None  # [28, 28], 0 to 255 ink
         self._t_us: int | None = None
@@ -89,14 +89,14 @@ class FrameTracker:
         return self._held.window
 
     def retune(self, threshold: float | None, noise_hz: float | None) -> None:
-        """Other pixels from the next frame on (`Eye.retune`)."""
-        self._eye.retune(threshold, noise_hz)
+        """Other pixels from the next frame on (`DrawingEmulator.retune`)."""
+        self._emulator.retune(threshold, noise_hz)
 
     def state(self) -> Values:
         """The state that is carried from frame to frame; the pixels' settings apart."""
         drawing = None if self._drawing is None else self._drawing.copy()
         values: Values = {"drawing": drawing, "t_us": self._t_us}
-        return values | under("hold", self._held.state()) | under("pixels", self._eye.pixels.carried())
+        return values | under("hold", self._held.state()) | under("pixels", self._emulator.pixels.carried())
 
     def restore(self, values: Values) -> None:
         """Go on from the state of a tracker of the same size and pixels. Raises ValueError."""
@@ -104,7 +104,7 @@ class FrameTracker:
         self._drawing = None if drawing is None else array(drawing, (DIGIT_SIZE, DIGIT_SIZE), np.float32, 0, 255)
         self._t_us = None if t_us is None else time_us(t_us)
         self._held.restore(part("hold", values))
-        self._eye.pixels.restore(part("pixels", values))
+        self._emulator.pixels.restore(part("pixels", values))
 
     def push(self, image: NDArray[np.uint8], t_us: int) -> Events:
         """The events since the frame before this one, uint8 [H, W, 3] or [H, W]; none while there is no drawing."""
@@ -118,14 +118,14 @@ class FrameTracker:
             self._drawing = None
         start, self._t_us = self._t_us, t_us
         if self._drawing is None:
-            self._eye.pixels.state = None
+            self._emulator.pixels.state = None
             return empty_events()
-        light = self._eye.light(self._drawing[None])
+        light = self._emulator.light(self._drawing[None])
         if before != self.window or start is None or not 0 < t_us - start <= LONGEST_US:
-            self._eye.pixels.state = None
+            self._emulator.pixels.state = None
             start = t_us - STEP_US
         times = np.arange(start // STEP_US + 1, t_us // STEP_US + 1) * STEP_US
-        parts = [self._eye.pixels.push(self._eye.view(light, int(t)), int(t)) for t in times]
+        parts = [self._emulator.pixels.push(self._emulator.view(light, int(t)), int(t)) for t in times]
         return joined([empty_events(), *parts])
 
     def _blend(self, new: NDArray[np.float32], anew: bool) -> NDArray[np.float32]:

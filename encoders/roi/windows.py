@@ -17,7 +17,7 @@ from spikesight.encoders.preprocess.fit import DIGIT_SIZE, centred
 from spikesight.encoders.preprocess.values import Values, array, part, time_us, under
 from spikesight.encoders.roi.candidates import dark, distinct, in_picture
 from spikesight.encoders.roi.event_tracker import LEVELS, LONGEST, EventSearch
-from spikesight.encoders.roi.frame_tracker import FRESH, LONGEST_US, STEP_US, Eye
+from spikesight.encoders.roi.frame_tracker import FRESH, LONGEST_US, STEP_US, DrawingEmulator
 from spikesight.encoders.roi.tracks import Tracks
 from spikesight.encoders.roi.window import SHARE
 
@@ -47,20 +47,20 @@ class FrameWindows:
     def __init__(self, size: SensorSize, places: int) -> None:
         self.size, self.tracks = size, Tracks(places)
         self.drawings = np.zeros((places, DIGIT_SIZE, DIGIT_SIZE), np.float32)  # 0 to 255 ink
-        self._eye = Eye(size, places)
-        self.tall = self._eye.sensor
+        self._emulator = DrawingEmulator(size, places)
+        self.tall = self._emulator.sensor
         self._t_us: int | None = None
 
     def retune(self, threshold: float | None, noise_hz: float | None) -> None:
-        """Other pixels from the next frame on (`Eye.retune`)."""
-        self._eye.retune(threshold, noise_hz)
+        """Other pixels from the next frame on (`DrawingEmulator.retune`)."""
+        self._emulator.retune(threshold, noise_hz)
 
     def look(self, image: NDArray[np.uint8], t_us: int) -> tuple[NDArray[np.bool_], int]:
         """Take a frame uint8 [H, W, 3] or [H, W]; whether each place shows something else, and since when."""
         start, self._t_us = self._t_us, t_us
         if start is None or not 0 < t_us - start <= LONGEST_US:
             self.tracks.forget()
-            self._eye.pixels.state, start = None, t_us - STEP_US
+            self._emulator.pixels.state, start = None, t_us - STEP_US
         before, found = self.tracks.ids.copy(), in_picture(image)
         shown = self.tracks.update(found, t_us, since_us=start)
         changed = self.tracks.ids != before
@@ -75,20 +75,20 @@ class FrameWindows:
         """The events since the frame before this one; none where nothing is tracked."""
         changed, start = self.look(image, t_us)
         if not self.tracks.ids.any():
-            self._eye.pixels.state = None
+            self._emulator.pixels.state = None
             return empty_events()
-        light, parts = self._eye.light(self.drawings), [empty_events()]
+        light, parts = self._emulator.light(self.drawings), [empty_events()]
         for place in np.flatnonzero(changed):
             rows = slice(place * self.size.height, (place + 1) * self.size.height)
-            self._eye.pixels.restart(rows, self._eye.view(light, start))
+            self._emulator.pixels.restart(rows, self._emulator.view(light, start))
         for t in (np.arange(start // STEP_US + 1, t_us // STEP_US + 1) * STEP_US).tolist():
-            parts.append(self._eye.pixels.push(self._eye.view(light, t), t))
+            parts.append(self._emulator.pixels.push(self._emulator.view(light, t), t))
         return joined(parts)
 
     def state(self) -> Values:
         """The state that is carried from frame to frame; the pixels' settings apart."""
         values: Values = {"drawings": self.drawings.copy(), "t_us": self._t_us}
-        return values | under("tracks", self.tracks.state()) | under("pixels", self._eye.pixels.carried())
+        return values | under("tracks", self.tracks.state()) | under("pixels", self._emulator.pixels.carried())
 
     def restore(self, values: Values) -> None:
         """Go on from the state of windows of the same size and pixels. Raises ValueError."""
@@ -96,7 +96,7 @@ class FrameWindows:
         self.drawings = array(values["drawings"], self.drawings.shape, np.float32, 0, 255)
         self._t_us = None if t_us is None else time_us(t_us)
         self.tracks.restore(part("tracks", values))
-        self._eye.pixels.restore(part("pixels", values))
+        self._emulator.pixels.restore(part("pixels", values))
 
 
 class EventWindows(EventSearch[list[Drawing]]):

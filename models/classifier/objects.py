@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from spikesight.models.novelty import NOTHING, UNKNOWN
-from spikesight.models.steps import Answer, Input, Object, Outcome, Step, Track, View, told
+from spikesight.models.steps import Answer, Input, Object, Outcome, Step, Track, View, rounded
 
 CLEAR = 0.7  # likeness of a drawing that is no reason to doubt it
 FAMILIAR = 0.7  # how familiar a window was lately that holds an object
@@ -46,8 +46,8 @@ class Seen(NamedTuple):
 
     def object(self) -> Object:
         p = self.answer.prediction
-        known = p.known and told(p.known)
-        return Object(self.view.id, self.view.box, self.answer.steady, told(p.confidence), known, p.committed)
+        known = p.known and rounded(p.known)
+        return Object(self.view.id, self.view.box, self.answer.steady, rounded(p.confidence), known, p.committed)
 
 
 class Objects:

@@ -10,7 +10,7 @@ from spikesight.encoders.roi.input_filter import InputFilter
 from spikesight.encoders.sample import Sample
 from spikesight.models.classifier import InputPipeline
 from spikesight.models.classifier.session import check_objects, inputs_of_several
-from spikesight.models.steps import Answer, Input, SessionError, told
+from spikesight.models.steps import Answer, Input, SessionError, rounded
 from spikesight.service.http.bodies import PredictBody, StepBody
 from spikesight.service.http.errors import ServiceError
 from spikesight.service.runtime import Runtime
@@ -112,7 +112,7 @@ def answer_body(
     last = result.answers[-1].prediction
     window = input_filter.window if input_filter else None
     fields = last.fields() | {
-        "probabilities": dict(zip(model.classifier.labels, map(told, last.probabilities))),
+        "probabilities": dict(zip(model.classifier.labels, map(rounded, last.probabilities))),
         "step": result.steps,
         "spikes": result.spikes,
         "synops": result.synops,
