@@ -79,7 +79,7 @@ def print_parity(network: nn.Module, engine: Engine, x_seq: Tensor) -> None:
     spikes = meter.read().layer_spikes
     meter.close()
     result = engine.run(x_seq)
-    moved = int((result.layer_spikes - spikes).abs().sum())
+    moved = int((result.layer_spikes.sum(0) - spikes).abs().sum())
     step = float((result.logits - logits).abs().max())
     mean = float((result.logits.mean(0) - logits.mean(0)).abs().max())
     print(

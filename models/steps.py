@@ -44,7 +44,7 @@ class View(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What one step of N streams gives; of a run of T steps logits and rates have T in front, and counts are sums."""
+    """What one step of N streams gives; of a run of T steps all but the state has T in front."""
 
     logits: Tensor  # [N, K]
     state: State  # after it
@@ -61,22 +61,20 @@ class Readout:
     """
 
     steps: int
-    recent: np.ndarray | None = None  # float64 [n, V], the newest last, n up to `steps`
+    recent: tuple[NDArray[np.float64], ...] = ()  # [V] each, the newest last, up to `steps` of them
     seen: int = 0
 
     def push(self, values: np.ndarray) -> "Readout":
         """The read-out after k more steps, values [k, V]."""
-        new = values.astype(np.float64)
-        recent = new if self.recent is None else np.concatenate([self.recent, new])
-        return Readout(self.steps, recent[-self.steps :], self.seen + len(new))
+        return Readout(self.steps, (*self.recent, *values.astype(np.float64))[-self.steps :], self.seen + len(values))
 
     @cached_property
     def mean(self) -> np.ndarray | None:
         """Float64 [V]; None before the first step."""
-        if self.recent is None:
+        if not self.recent:
             return None
-        mean = np.zeros(self.recent.shape[1])
-        loops().mean_of(self.recent, mean)
+        mean = np.zeros(len(self.recent[0]))
+        loops().mean_of(np.stack(self.recent), mean)
         return mean
 
     def probabilities(self) -> np.ndarray:
@@ -217,7 +215,7 @@ class Outcome(NamedTuple):
     logits: NDArray[np.float32]  # [k, K]
     layer_spikes: list[int]  # of all k, as are synops and step_ms
     synops: int
-    raster: NDArray[np.uint8]  # [R] of a single input; not for use after several
+    raster: NDArray[np.uint8]  # [R] of the last input
     step_ms: float
     tick: int = 0  # which step of the scheduler this was
     finite: bool = True  # False: the values overflowed the network

@@ -75,20 +75,22 @@ class Model:
         those that are familiar and steady, as they are read. Raises ValueError for what cannot be read
         (RecordingError) or what this model does not take, and OSError.
         """
-        return self.steps(what, size, objects=objects)[-1]
+        if objects:
+            return self.steps(what, size, objects=objects)[-1]
+        return Stepper(self.classifier).last(self.classifier.inputs(sample_of(what, size))).prediction
 
     def steps(self, what: EmbeddedExample, size: Size | None = None, *, objects: int = 0) -> list[Prediction]:
         """The answer after every step of what `predict` takes."""
         sample, classifier = sample_of(what, size), self.classifier
         given = inputs_of_several(classifier, sample, objects) if objects else classifier.inputs(sample)
         stepper = Stepper(classifier, classifier.readout(objects))
-        return [stepper.step(one).prediction for one in given]
+        return [answer.prediction for answer in stepper.steps(given)]
 
     def segments(self, what: EmbeddedExample, size: Size | None = None) -> list[Segment]:
         """What happened when in what `predict` takes: steps in a row with the same label to show, as one."""
         stepper, timeline = Stepper(self.classifier), Timeline(self.labels)
-        for given in self.classifier.inputs(sample_of(what, size)):
-            timeline.push(stepper.step(given))
+        for answer in stepper.steps(self.classifier.inputs(sample_of(what, size))):
+            timeline.push(answer)
         return timeline.segments
 
     def trace(self, what: EmbeddedExample, size: Size | None = None) -> Trace:

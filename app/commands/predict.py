@@ -45,7 +45,7 @@ def _answers(classifier: "Classifier", path: Path, error_rate: float | None) -> 
 
     if path.suffix.lower() in IMAGE_SUFFIXES:
         stepper = Stepper(classifier)
-        yield from map(stepper.step, classifier.inputs(read_sample(path)))
+        yield from stepper.steps(classifier.inputs(read_sample(path)))
         return
     rate = ERROR_RATE if error_rate is None else error_rate
     reader, stepper = RecordingReader(path), Stepper(classifier, classifier.track(error_rate=rate))

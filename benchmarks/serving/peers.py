@@ -56,7 +56,7 @@ class Bare:
             logits.append(result.logits.numpy())
         answers = []
         for own in np.stack(logits, 1):
-            probabilities = Readout(len(own), own.astype(np.float64), len(own)).probabilities()
+            probabilities = Readout(len(own)).push(own).probabilities()
             index = int(probabilities.argmax())
             answers.append({"label": classifier.labels[index], "index": index, "probabilities": probabilities.tolist()})
         return answers

@@ -31,21 +31,40 @@ def background(events, last, time_us, keep):
 
 
 @loop
-def supported(events, last, time_us, wide_us, needed, some, many):
-    """Mark events with an event of one of the eight neighbours at most time_us ago in `some`, those with `needed` of
-    these at most wide_us ago in `many`; last has a border of one.
+def gate(events, last, newest, rule, interval, rate_hz, lone, keep):
+    """Mark the events that a noise gate (`preprocess.filters.NoiseGate`) lets through; its new rate and lone events.
+
+    `rule`: an event is lone without an event of one of the eight neighbours at most `time_us` ago, and meets others
+    where `needed` of these had one at most `wide_us` ago; the rates from which it must. `interval`: its length in
+    microseconds, in seconds times pixels, and the weight of the newest. `rate_hz` is negative before the first has
+    ended; last has a border of one.
     """
+    time_us, wide_us, needed, from_hz, strict_hz = rule
+    length_us, pixel_s, fresh = interval
     for index in range(len(events)):
         event = events[index]
         t, x, y = event["t"], event["x"] + 1, event["y"] + 1
+        if t // length_us != newest // length_us:
+            now_hz = lone / pixel_s
+            rate_hz = now_hz if rate_hz < 0 else rate_hz + fresh * (now_hz - rate_hz)
+            lone = 0
+        newest = t
         latest, near = last[y - 1, x - 1], 0
         for dy in range(-1, 2):
             for dx in range(-1, 2):
                 if dy or dx:
                     latest = max(latest, last[y + dy, x + dx])
                     near += t - last[y + dy, x + dx] <= wide_us
-        some[index], many[index] = t - latest <= time_us, near >= needed
+        some = t - latest <= time_us
+        lone += not some
+        if 0 <= rate_hz <= from_hz:
+            keep[index] = True
+        elif rate_hz > strict_hz:
+            keep[index] = near >= needed
+        else:
+            keep[index] = some
         last[y, x] = t
+    return rate_hz, lone
 
 
 @loop

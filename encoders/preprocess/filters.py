@@ -108,26 +108,16 @@ class NoiseGate:
     def __call__(self, events: Events) -> Events:
         if not len(events):
             return events
-        cuts = np.flatnonzero(np.diff(events["t"] // GATE_US)) + 1
-        return joined([self._passed(part, int(part["t"][0]) // GATE_US) for part in np.split(events, cuts)])
-
-    def _passed(self, events: Events, interval: int) -> Events:
-        """Events of one interval, or of a part of it."""
-        newest = self._recent.newest
-        if newest is not None and interval != newest // GATE_US:
-            rate_hz = self._lone / (self.size.width * self.size.height * GATE_US * 1e-6)
-            before = rate_hz if self._rate_hz is None else self._rate_hz
-            self._rate_hz = before + GATE_FRESH * (rate_hz - before)
-            self._lone = 0
+        newest = int(events["t"][0]) if self._recent.newest is None else self._recent.newest
         self._recent.go_on(events)
-        some, many = np.zeros(len(events), bool), np.zeros(len(events), bool)
-        times = self.time_us, WIDE * self.time_us
-        kernels.compiled("filters").supported(events, self._recent.last, *times, NEEDED, some, many)
-        self._lone += len(events) - int(np.count_nonzero(some))
-        if self._rate_hz is None:
-            return chosen(events, some)
-        kept = many if self._rate_hz > self.strict_hz else some
-        return chosen(events, kept) if self._rate_hz > self.from_hz else events
+        rate_hz, keep = -1.0 if self._rate_hz is None else self._rate_hz, np.zeros(len(events), bool)
+        rule = self.time_us, WIDE * self.time_us, NEEDED, self.from_hz, self.strict_hz
+        interval = GATE_US, self.size.width * self.size.height * GATE_US * 1e-6, GATE_FRESH
+        rate_hz, self._lone = kernels.compiled("filters").gate(
+            events, self._recent.last, newest, rule, interval, rate_hz, self._lone, keep
+        )
+        self._rate_hz = None if rate_hz < 0 else rate_hz
+        return chosen(events, keep)
 
     def state(self) -> Values:
         """The state that is carried from packet to packet."""

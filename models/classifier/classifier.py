@@ -22,7 +22,7 @@ from spikesight.encoders.preprocess.fit import fit_digit, fit_plain
 from spikesight.encoders.sample import Sample
 from spikesight.models.checkpoint import fingerprint, load
 from spikesight.models.classifier.inputs import InputPipeline, sensor_of
-from spikesight.models.classifier.objects import Objects, gathered, outcomes
+from spikesight.models.classifier.objects import Objects, each_step, gathered, outcomes
 from spikesight.models.contract import Card, CheckpointError
 from spikesight.models.engine.autotune import calibrated
 from spikesight.models.engine.engine import Engine, why_not
@@ -33,7 +33,7 @@ from spikesight.models.neurons.layers import at_pace, neuron_names
 from spikesight.models.neurons.state import State, split_state, stack_states, zero_state
 from spikesight.models.novelty.conformal import ERROR_RATE, Trials
 from spikesight.models.shipped import find, name_of, shipped
-from spikesight.models.steps import Answer, ConformalRule, Input, Prediction, StableLabel, Step, Track
+from spikesight.models.steps import Answer, ConformalRule, Input, Outcome, Prediction, StableLabel, Step, Track
 
 
 class Classifier:
@@ -118,8 +118,8 @@ class Classifier:
         return fingerprint(self.network, self.card)
 
     def initial_state(self, n: int = 1) -> State:
-        """The state of n streams before their first step."""
-        return {key: tensor.expand(n, *tensor.shape[1:]).clone() for key, tensor in self._zero.items()}
+        """The state of n streams before their first step; no step writes into the state that it begins from."""
+        return {key: tensor.expand(n, *tensor.shape[1:]) for key, tensor in self._zero.items()}
 
     @property
     def trials(self) -> Trials | None:
@@ -146,32 +146,27 @@ class Classifier:
         A stream's results are the same, bit for bit, alone and in any company.
         """
         if self._engine is not None:
-            result = self._engine.run(x[None], state)
-            return result._replace(logits=result.logits[0], rates=result.rates[0])
+            made = self._engine.run(x[None], state)
+            return Step(made.logits[0], made.state, made.layer_spikes[0], made.synops[0], made.raster[0], made.rates[0])
         assert self._plain is not None
         return self._plain.step(x, state)
 
     @torch.inference_mode()
     def run(self, x_seq: Tensor, state: State) -> Step:
-        """T steps of N streams at once, x_seq [T, N, C, H, W]: the results of T calls of `step`, bit for bit.
-
-        Logits are [T, N, K], rates [T, N, S]; spikes and synaptic operations are summed over the steps; the raster is
-        not for use.
-        """
+        """T steps of N streams at once, x_seq [T, N, C, H, W]: the results of T calls of `step`, bit for bit."""
         if self._engine is not None:
             return self._engine.run(x_seq, state)
         results: list[Step] = []
         for x in x_seq:
             results.append(self.step(x, results[-1].state if results else state))
-        last = results[-1]
-        spikes, synops = sum(r.layer_spikes for r in results), sum(r.synops for r in results)
-        logits, rates = (torch.stack(parts) for parts in zip(*((r.logits, r.rates) for r in results)))
-        return Step(logits, last.state, spikes, synops, last.raster, rates)  # type: ignore[arg-type]
+        logits, spikes, synops, raster, rates = (
+            torch.stack(parts) for parts in zip(*((r.logits, *r[2:]) for r in results))
+        )
+        return Step(logits, results[-1].state, spikes, synops, raster, rates)
 
     def predict(self, inputs: Sequence[Input]) -> list[Prediction]:
         """Run the inputs of one stream one after another, from zero state; one prediction each."""
-        stepper = Stepper(self)
-        return [stepper.step(given).prediction for given in inputs]
+        return [answer.prediction for answer in Stepper(self).steps(inputs)]
 
     def event_inputs(self, events: np.ndarray, sensor: SensorSize) -> list[Input]:
         """The bins of a recording (EVENTS sorted by time); one empty bin when it has no events.
@@ -240,16 +235,53 @@ class Stepper:
 
     def step(self, given: Input) -> Answer:
         """The next input through the network. Raises SessionError when the network overflowed."""
-        windows = given.windows()
-        known = {} if given.reset else self.states
+        return self.track.read([given], self._outcomes([given])[0])
+
+    def steps(self, inputs: Iterable[Input]) -> Iterator[Answer]:
+        """The answers of `step` to inputs that are all there: as many at once as the network learnt from.
+
+        It is faster so, and leaves other threads to themselves meanwhile.
+        """
+        for part in _runs(inputs, self.classifier.contract.steps):
+            for given, outcome in zip(part, self._outcomes(part)):
+                yield self.track.read([given], outcome)
+
+    def last(self, inputs: Sequence[Input]) -> Answer:
+        """The last answer of `steps` of a stream that has one window: those between are not made."""
+        assert isinstance(self.track, Track)
+        outcome = None
+        for part in _runs(inputs, self.classifier.contract.steps):
+            for given, outcome in zip(part, self._outcomes(part)):
+                self.track.absorb([given], outcome)
+        assert outcome is not None
+        return self.track.answer(inputs[-1], outcome)
+
+    def _outcomes(self, part: list[Input]) -> list[Outcome]:
+        """What the network makes of one input, or of several that have one window."""
+        windows = part[0].windows()
+        known = {} if part[0].reset else self.states
         states = [
             known[one.id] if one.id in known and not one.given.reset else self.classifier.initial_state()
             for one in windows
         ]
-        x = np.stack([one.given.x for one in windows])
+        x_seq = np.stack([np.stack([one.given.x for one in given.windows()]) for given in part])
         begin = time.perf_counter()
-        result = self.classifier.step(torch.from_numpy(x), states[0] if len(states) == 1 else stack_states(states))
-        took_s = time.perf_counter() - begin
+        result = self.classifier.run(torch.from_numpy(x_seq), states[0] if len(states) == 1 else stack_states(states))
+        took_s = (time.perf_counter() - begin) / len(part)
         parts = [result.state] if len(states) == 1 else split_state(result.state)
         self.states = {one.id: part for one, part in zip(windows, parts)}
-        return self.track.read([given], gathered(given, list(outcomes(result, took_s))))
+        if len(part) > 1:
+            return list(each_step(result, took_s))
+        return [gathered(part[0], list(outcomes(result, took_s)))]
+
+
+def _runs(inputs: Iterable[Input], longest: int) -> Iterator[list[Input]]:
+    """Inputs that one call can step: a reset begins a new one, and several windows are stepped by themselves."""
+    run = list[Input]()
+    for given in inputs:
+        if run and (len(run) == longest or given.reset or given.views or run[0].views):
+            yield run
+            run = []
+        run.append(given)
+    if run:
+        yield run

@@ -192,8 +192,9 @@ class Engine:
         x = (x if x.dtype == torch.uint8 else x.float()).contiguous()
         after, logits = torch.empty(streams, self.state_size), torch.empty(steps, streams, self.classes)
         layers, rows, width = self.plan.spike_layers, self.plan.raster_rows, self.plan.rates_size
-        layer_spikes, synops = torch.empty(streams, layers, dtype=torch.int64), torch.empty(streams, dtype=torch.int64)
-        raster, rates = torch.empty(streams, rows, dtype=torch.uint8), torch.empty(steps, streams, width)
+        layer_spikes = torch.empty(steps, streams, layers, dtype=torch.int64)
+        synops = torch.empty(steps, streams, dtype=torch.int64)
+        raster, rates = torch.empty(steps, streams, rows, dtype=torch.uint8), torch.empty(steps, streams, width)
         call = NativeRun(steps, streams, x_is_float=x.dtype != torch.uint8, state_size=self.state_size, frozen=frozen)
         call.spike_layers, call.raster_rows, call.rates_size = layers, rows, width
         call.force, call.threads, call.hand_over = CHOICES[self._choice], self._threads or threads(), hand_over_ns()

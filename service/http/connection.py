@@ -252,12 +252,13 @@ class DeadlineProtocol(HttpToolsProtocol):
 class CountedFrames(ServerProtocol):
     """The frames of one WebSocket, all of them counted: fragments and pings cost as much as messages.
 
-    Until the first message (the hello) is complete HELLO_FRAMES are taken, then `frames_per_s` with bursts of a second.
+    Until the first message (the hello) is complete HELLO_FRAMES are taken, then `frames_per_s` with bursts of a
+    quarter of a second: all frames that arrive together are parsed at one go, and others wait.
     """
 
     def __init__(self, max_size: int | None, frames_per_s: float) -> None:
         super().__init__(max_size=max_size, logger=logging.getLogger("uvicorn.error"))
-        self._bucket = TokenBucket.full(frames_per_s, time.monotonic())
+        self._bucket = TokenBucket.full(frames_per_s, time.monotonic(), frames_per_s / 4)
         self._before_hello: int | None = HELLO_FRAMES
         self._flooded = False
 

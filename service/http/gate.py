@@ -62,20 +62,22 @@ TOO_MANY_STREAMS = {
 
 @dataclass
 class TokenBucket:
-    """At most `rate` a second, with bursts of one second's worth (at least 1)."""
+    """At most `rate` a second, with bursts of up to `burst`."""
 
     rate: float
+    burst: float
     level: float
     at: float
 
     @classmethod
-    def full(cls, rate: float, now: float) -> "TokenBucket":
-        """A bucket that has not been used."""
-        return cls(rate, max(1.0, rate), now)
+    def full(cls, rate: float, now: float, burst: float | None = None) -> "TokenBucket":
+        """A bucket that has not been used; `burst` is one second's worth, at least 1, unless given."""
+        burst = max(1.0, rate) if burst is None else burst
+        return cls(rate, burst, burst, now)
 
     def take(self, now: float) -> bool:
         """Whether one more is allowed at `now` (seconds, any steady clock)."""
-        self.level = min(max(1.0, self.rate), self.level + (now - self.at) * self.rate)
+        self.level = min(self.burst, self.level + (now - self.at) * self.rate)
         self.at = now
         if self.level < 1:
             return False

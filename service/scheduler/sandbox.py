@@ -19,6 +19,7 @@ TCP, OUTSIDE = 0b11, 0b11  # bind and connect; abstract sockets and signals
 WRITE_FILE, READ_FILE, READ_DIR, REMOVE_DIR, REMOVE_FILE, MAKE_DIR, MAKE_REG, TRUNCATE = 1, 2, 3, 4, 5, 7, 8, 14
 OWN = sum(1 << bit for bit in (WRITE_FILE, READ_FILE, READ_DIR, REMOVE_DIR, REMOVE_FILE, MAKE_DIR, MAKE_REG, TRUNCATE))
 
+BEHIND = 5  # how much nicer decoders are than the service
 KEPT = (
     "HOME", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "PYTHONUTF8", "TMPDIR",
     "HDF5_PLUGIN_PATH", "NUMBA_CACHE_DIR", "NUMBA_CPU_FEATURES", "NUMBA_CPU_NAME", "OMP_NUM_THREADS",
@@ -61,7 +62,8 @@ def confine(folder: str | None) -> None:
 
 
 def first_to_go() -> None:
-    """Where memory runs out, the kernel ends this process before the service."""
+    """Where memory runs out, the kernel ends this process before the service; where processors do, this one waits."""
+    os.nice(BEHIND)
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
 

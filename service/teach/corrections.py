@@ -15,7 +15,6 @@ from fastapi import APIRouter, Path, Response
 from pydantic import Field
 
 from spikesight.models.classifier import Classifier
-from spikesight.models.classifier.classifier import Stepper
 from spikesight.models.contract import CheckpointError
 from spikesight.models.networks.taught import TaughtNetwork
 from spikesight.models.steps import Answer, Input, Prediction
@@ -96,8 +95,7 @@ class Teachable:
         """What the newest head says of them, by number."""
         found: dict[int, Prediction] = {}
         for moment in moments:
-            stepper = Stepper(self.classifier)
-            found[moment.number] = [stepper.step(given) for given in moment.inputs][-1].prediction
+            found[moment.number] = self.classifier.predict(moment.inputs)[-1]
         return found
 
 

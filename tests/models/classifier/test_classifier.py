@@ -14,7 +14,7 @@ from torch import nn
 
 from spikesight.encoders.events import SensorSize, empty_events, make_events
 from spikesight.models.checkpoint import save
-from spikesight.models.classifier import Classifier
+from spikesight.models.classifier import Classifier, Stepper
 from spikesight.models.contract import Card, Contract
 from spikesight.models.engine.engine import why_not
 from spikesight.models.native.build import library
@@ -65,6 +65,23 @@ def test_a_recording_in_pieces_gives_the_same_inputs_one_at_a_time() -> None:
     for ours, whole in zip([first, *inputs], CLASSIFIER.event_inputs(events, SENSOR), strict=True):
         assert np.array_equal(ours.x, whole.x)
         assert (ours.start_us, ours.end_us, ours.n_events) == (whole.start_us, whole.end_us, whole.n_events)
+
+
+def test_steps_that_are_made_at_once_are_those_made_one_by_one() -> None:
+    inputs = CLASSIFIER.event_inputs(recording(), SENSOR)
+    inputs[6] = inputs[6]._replace(reset=True)
+    together, single, last = (Stepper(CLASSIFIER) for _ in range(3))
+    answers = list(together.steps(inputs))
+    for ours, other in zip(answers, map(single.step, inputs), strict=True):
+        assert replace(ours.prediction, latency_ms=0) == replace(other.prediction, latency_ms=0)
+        assert (ours.steady, ours.layer_spikes, ours.total_synops) == (
+            other.steady,
+            other.layer_spikes,
+            other.total_synops,
+        )
+        assert np.array_equal(ours.raster, other.raster)
+    assert len(answers) > CONTRACT.steps
+    assert replace(last.last(inputs).prediction, latency_ms=0) == replace(answers[-1].prediction, latency_ms=0)
 
 
 def test_one_prediction_a_bin_with_the_bins_own_times() -> None:
@@ -153,8 +170,8 @@ def test_without_the_engine_a_run_is_its_steps_one_after_another(monkeypatch: py
         state = steps[-1].state
     assert torch.equal(done.logits, torch.stack([step.logits for step in steps]))
     assert torch.equal(done.rates, torch.stack([step.rates for step in steps]))
-    assert torch.equal(done.layer_spikes, torch.stack([step.layer_spikes for step in steps]).sum(0))
-    assert torch.equal(done.synops, torch.stack([step.synops for step in steps]).sum(0))
+    assert torch.equal(done.layer_spikes, torch.stack([step.layer_spikes for step in steps]))
+    assert torch.equal(done.synops, torch.stack([step.synops for step in steps]))
     assert all(torch.equal(done.state[key], state[key]) for key in state)
 
 

@@ -41,7 +41,7 @@ struct Caller {
     void call() {
         run.state_after = static_cast<float*>(calloc(state, 1)), run.logits = static_cast<float*>(calloc(logits, 1));
         run.layer_spikes = static_cast<int64_t*>(calloc(counts, 1)), run.raster = static_cast<uint8_t*>(calloc(raster, 1));
-        run.synops = run.layer_spikes + run.streams * run.spike_layers;
+        run.synops = run.layer_spikes + run.steps * run.streams * run.spike_layers;
         failed = engine_run(engine, &run) != 0;
     }
 };
@@ -69,7 +69,7 @@ int main(int count, char** arguments) {
     Caller caller{};
     caller.engine = engine_plan(buffer, buffers, layer, layers, readout);
     caller.state = streams * membranes * 4, caller.logits = steps * streams * classes * 4;
-    caller.counts = streams * (head[8] + 1) * 8, caller.raster = streams * head[9];
+    caller.counts = steps * streams * (head[8] + 1) * 8, caller.raster = steps * streams * head[9];
     Run& run = caller.run;
     run.steps = steps, run.streams = streams, run.x = x, run.state_size = membranes;
     run.state_before = static_cast<float*>(calloc(caller.state, 1));
@@ -86,6 +86,6 @@ int main(int count, char** arguments) {
     file = fopen(arguments[2], "wb");
     fwrite(run.logits, 1, caller.logits, file);
     fwrite(run.state_after, 1, caller.state, file);
-    fwrite(run.synops, 8, streams, file);
+    fwrite(run.synops, 8, steps * streams, file);
     return fclose(file);
 }

@@ -149,3 +149,10 @@ def test_it_is_the_first_to_go_when_memory_runs_out() -> None:
         return int(read(f"/proc/{fork}/oom_score_adj"))
 
     assert with_processes(__name__, work) > int(read("/proc/self/oom_score_adj"))
+
+
+def test_it_waits_for_the_service_where_processors_are_few() -> None:
+    async def work(call: Caller) -> int:
+        return await call(os.getpriority, os.PRIO_PROCESS, 0)
+
+    assert with_processes(__name__, work) > os.getpriority(os.PRIO_PROCESS, 0)

@@ -72,7 +72,7 @@ void fill(Workspace& work, const Layer& layer, int64_t f, int64_t group_frame, i
 }
 
 // Shortcut, neurons and outputs of rows whose sums are there.
-void finish_rows(Workspace& work, const Run& run, const Layer& layer, int64_t f, int64_t first, const Band& band) {
+void finish_rows(Workspace& work, const Group& run, const Layer& layer, int64_t f, int64_t first, const Band& band) {
     const int64_t pixels = (band.last - band.first) * layer.width, at = band.first * layer.width * layer.channels, n = f / run.steps;
     if (layer.before.buffer >= 0) add_before(work, layer, f, first, band);
     if (layer.current >= 0) {
@@ -89,7 +89,7 @@ void finish_rows(Workspace& work, const Run& run, const Layer& layer, int64_t f,
         if (begins && !run.state_before) rest(layer, after, pixels, first);
         auto* out = reinterpret_cast<uint8_t*>(work.frame(layer.spikes, f)) + at;
         const int64_t fired = firing(layer)(layer, band.sums, before, after, out, pixels, first);
-        __atomic_fetch_add(run.layer_spikes + n * run.spike_layers + layer.neuron - 1, fired, __ATOMIC_RELAXED);  // other rows' threads
+        __atomic_fetch_add(run.layer_spikes + run.place(f) * run.spike_layers + layer.neuron - 1, fired, __ATOMIC_RELAXED);  // other rows' threads
     } else if (layer.spikes >= 0) {  // a pool of spikes
         auto* out = reinterpret_cast<uint8_t*>(work.frame(layer.spikes, f)) + at + first;
         const int64_t chunk = layer.chunk, channels = layer.channels;
@@ -100,7 +100,7 @@ void finish_rows(Workspace& work, const Run& run, const Layer& layer, int64_t f,
 }
 
 // A few rows at a time, so that what is done with a sum finds it in the nearest cache.
-void finish_band(Workspace& work, const Run& run, const Layer& layer, int64_t f, int64_t first, const Band& band) {
+void finish_band(Workspace& work, const Group& run, const Layer& layer, int64_t f, int64_t first, const Band& band) {
     const int64_t row = band.width * layer.chunk, rows = std::max<int64_t>(1, 2048 / row);
     for (int64_t y = band.first; y < band.last; y += rows)
         finish_rows(work, run, layer, f, first, Band{y, std::min(band.last, y + rows), band.width, band.sums + (y - band.first) * row});
@@ -147,8 +147,8 @@ void run_layer(Workspace& work, const Group& run, size_t number, Crew& crew) {
             if (repeats(f)) in = work.mains[f - begin - 1];
             else statistics[0].add(in);
             if (side) statistics[1].add(work.sides[f - begin]);
-            run.synops[f / steps] += in.reached * source.main.fan_out;
-            if (inputs == 2) run.synops[f / steps] += work.sides[f - begin].reached * layer.side.fan_out;
+            run.synops[run.place(f)] += in.reached * source.main.fan_out;
+            if (inputs == 2) run.synops[run.place(f)] += work.sides[f - begin].reached * layer.side.fan_out;
         }
         const int64_t first = begin / steps, streams = (end - 1) / steps - first + 1;  // that have frames in the group
         const int64_t rows = rows_together(layer, chunks * streams, crew.threads), bands = ceil_div(layer.height, rows);
@@ -167,10 +167,9 @@ void run_layer(Workspace& work, const Group& run, size_t number, Crew& crew) {
     }
     if (layer.raster_rows || layer.rate_channels || layer.after.buffer >= 0)
         crew.share(frames, [&](int64_t, int64_t f) {
-            const int64_t n = f / steps, t = f % steps;
             const auto* spikes = layer.neuron ? reinterpret_cast<const uint8_t*>(work.frame(layer.spikes, f)) : nullptr;
-            if (spikes) note_raster(layer, spikes, run.raster + n * run.raster_rows + layer.raster_first);
-            if (layer.rate_channels) note_rates(layer, spikes, run.rates + (t * run.all + n) * run.rates_size + layer.rate_first);
+            if (spikes) note_raster(layer, spikes, run.raster + run.place(f) * run.raster_rows + layer.raster_first);
+            if (layer.rate_channels) note_rates(layer, spikes, run.rates + run.place(f) * run.rates_size + layer.rate_first);
             if (layer.after.buffer >= 0) add_after(work, layer, f);
         });
 }
@@ -181,10 +180,9 @@ void read_out(Workspace& work, const Group& run, Crew& crew) {
     crew.share(run.steps * run.streams, [&](int64_t thread, int64_t f) {
         auto* sums = reinterpret_cast<int32_t*>(work.desks[thread].scratch.get((b.channels + r.padded) * 4));
         auto* out = reinterpret_cast<float*>(sums + b.channels);
-        const int64_t n = f / run.steps, t = f % run.steps;
         const int64_t active = typed(b, work.frame(r.buffer, f), [&](const auto* spikes) { return read_frame(r, b, spikes, sums, out); });
-        __atomic_fetch_add(run.synops + n, active * r.classes, __ATOMIC_RELAXED);
-        memcpy(run.logits + (t * run.all + n) * r.classes, out, r.classes * 4);
+        run.synops[run.place(f)] += active * r.classes;
+        memcpy(run.logits + run.place(f) * r.classes, out, r.classes * 4);
     });
 }
 
@@ -223,9 +221,9 @@ bool run_streams(Workspace& work, const Run& run, int64_t first, int64_t last, C
 
 // Threads have streams of their own where there are enough, else they share every layer of the streams that are left.
 bool run_all(Engine& of, Workspace& work, const Run& run) {
-    memset(run.layer_spikes, 0, run.streams * run.spike_layers * 8);
-    memset(run.synops, 0, run.streams * 8);
-    memset(run.raster, 0, run.streams * run.raster_rows);
+    const int64_t rows = run.steps * run.streams;
+    memset(run.layer_spikes, 0, rows * run.spike_layers * 8);
+    memset(run.synops, 0, rows * 8);
     int64_t frame = 0, longest = 0;
     for (const int64_t cost : work.cost) frame += cost, longest = std::max(longest, cost);
     Crew crew(pays(frame * run.steps * run.streams, run) ? run.threads : 1, run.hand_over), alone(1);

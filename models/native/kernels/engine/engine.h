@@ -65,9 +65,9 @@ struct Run {
     float* state_after;
     int64_t state_size;
     float* logits;         // [T, N, K]
-    int64_t* layer_spikes;  // [N, L]
-    int64_t* synops;        // [N]
-    uint8_t* raster;        // [N, R]
+    int64_t* layer_spikes;  // [T, N, L]
+    int64_t* synops;        // [T, N]
+    uint8_t* raster;        // [T, N, R]
     float* rates;           // [T, N, S]: shares of channels' neurons that fired in each place, of layers that note them
     int64_t spike_layers, raster_rows, rates_size;
     int64_t force;   // 0: choose; 1: always scatter; 2: always dense

@@ -98,7 +98,9 @@ struct Engine {  // may be called by several threads: each call has a workspace,
 };
 
 struct Group : Run {  // neighbouring streams of a run
-    int64_t all;      // streams of the run: so many lie in a step of x, of the logits and of the rates
+    int64_t all;  // streams of the run: so many lie in a step of x and of all that is given
+    // The row of a frame in what is given [T, N, ...].
+    int64_t place(int64_t f) const { return f % steps * all + f / steps; }
 };
 
 // Whether another thread's help with so many nanoseconds of work is worth a hand-over.

@@ -26,10 +26,9 @@ int64_t read_frame(const Readout& r, const Buffer& b, const T* spikes, int32_t* 
     return active;
 }
 
-// Whether chosen neurons fired, in this step or before.
+// Whether chosen neurons fired.
 void note_raster(const Layer& layer, const uint8_t* spikes, uint8_t* to) {
-    for (int64_t r = 0; r < layer.raster_rows; ++r)
-        if (spikes[layer.raster[r]]) __atomic_store_n(to + r, uint8_t(1), __ATOMIC_RELAXED);  // as other steps' threads may
+    for (int64_t r = 0; r < layer.raster_rows; ++r) to[r] = spikes[layer.raster[r]] != 0;
 }
 
 // The share of each channel's neurons that fired in each place; where places do not divide a map, neighbours share a row.
