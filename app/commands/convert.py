@@ -20,8 +20,8 @@ from spikesight.models.networks.ann import ANNS, as_ann, build_for, guess_name, 
 from spikesight.models.networks.converted.network import ConvertedNetwork
 from spikesight.models.shipped import name_of
 from spikesight.models.statistics import interval
-from spikesight.training.ann import accuracy, prepare
-from spikesight.training.conversion import AIMS, choose_steps, splits_of
+from spikesight.training.compare.ann import accuracy, prepare
+from spikesight.training.compare.conversion import AIMS, choose_steps, splits_of
 from spikesight.training.data.images import IMAGES
 from spikesight.training.data.pictures import Images, load_images, pictures_below
 

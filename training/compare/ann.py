@@ -1,12 +1,16 @@
-"""The ANN of a comparison, trained by the loop of `train-dvs`: one step, SGD, no model selection."""
+"""The ANN of a comparison: trained by the loop of `train-dvs`: one step, SGD, no model selection; read on images."""
 
 from collections.abc import Callable
 from math import inf
 from pathlib import Path
+from typing import Any
 
-from torch import nn
+import numpy as np
+import torch
+from torch import Tensor, nn
 
 from spikesight.models.contract import Contract
+from spikesight.models.networks.ann import Qcfs
 from spikesight.training.compare.costs import Stepwise
 from spikesight.training.config import TrainConfig
 from spikesight.training.data.pictures import Images
@@ -51,3 +55,43 @@ def fit_ann(
         report(f"epoch {progress.epoch + 1}/{config.epochs}: loss {progress.loss_sum / progress.seen:.4f}")
         progress.next_epoch()
     return network.eval()
+
+
+def prepare(images: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    """uint8 [N, C, H, W] to normalised float32 of the same shape."""
+    shape = (1, -1, 1, 1)
+    return (torch.tensor(images).float() / 255 - torch.tensor(mean).view(shape)) / torch.tensor(std).view(shape)
+
+
+@torch.no_grad()
+def set_levels(network: nn.Module, ann: nn.Module, x: Tensor, share: float = 0.995) -> None:
+    """Start each QCFS lambda of `network` at a high quantile of the ReLU of `ann` that it replaces, on images x."""
+    peaks: dict[str, float] = {}
+
+    def keep(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
+        def hook(_: nn.Module, __: Any, out: Tensor) -> None:
+            flat = out.flatten()
+            peaks[name] = float(torch.quantile(flat[:: max(1, len(flat) // 1_000_000)], share))
+
+        return hook
+
+    handles = [m.register_forward_hook(keep(n)) for n, m in ann.named_modules() if isinstance(m, nn.ReLU)]
+    ann(x)
+    for handle in handles:
+        handle.remove()
+    for name, module in network.named_modules():
+        if isinstance(module, Qcfs):
+            module.level.fill_(max(peaks[name], 1e-3))
+
+
+@torch.no_grad()
+def hits(network: nn.Module, x: Tensor, labels: np.ndarray, batch: int = 256) -> np.ndarray:
+    """Which prepared images are right, bool [N]."""
+    network.eval()
+    found = torch.cat([network(part).argmax(1) for part in x.split(batch)])
+    return found.numpy() == labels
+
+
+def accuracy(network: nn.Module, x: Tensor, labels: np.ndarray, batch: int = 256) -> float:
+    """Per cent right of prepared images."""
+    return 100 * float(hits(network, x, labels, batch).mean())

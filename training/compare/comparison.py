@@ -27,8 +27,7 @@ from spikesight.models.networks.converted.network import ConvertedNetwork
 from spikesight.models.networks.metering import dense_macs, measure
 from spikesight.models.networks.resnet import NETWORKS
 from spikesight.models.networks.stdp import StdpConfig, StdpLayer, rates_of
-from spikesight.training.ann import accuracy, hits, prepare, set_levels
-from spikesight.training.compare.ann import ann_settings, fit_ann
+from spikesight.training.compare.ann import accuracy, ann_settings, fit_ann, hits, prepare, set_levels
 from spikesight.training.compare.config import CompareConfig
 from spikesight.training.compare.costs import Stepwise, activations, cost_of, costs
 from spikesight.training.compare.results import AnnResult, Cost, Costs, Curve, CurvePiece, Results, StdpResult, Trial

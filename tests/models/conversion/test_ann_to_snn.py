@@ -15,7 +15,7 @@ from spikesight.models.conversion.simulate import curve, predictions
 from spikesight.models.networks.ann import CifarResNet, stage, with_qcfs
 from spikesight.models.networks.converted.graph import ConversionError
 from spikesight.models.networks.converted.network import ConvertedNetwork
-from spikesight.training.ann import set_levels
+from spikesight.training.compare.ann import set_levels
 from tests.support.models import warmed
 
 

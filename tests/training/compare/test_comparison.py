@@ -11,9 +11,8 @@ from torch import nn
 
 from spikesight.models.networks.ann import ANNS, Qcfs, SmallCnn
 from spikesight.models.networks.stdp import StdpConfig, StdpLayer, rates_of
-from spikesight.training.ann import accuracy, prepare
 from spikesight.training.compare import comparison
-from spikesight.training.compare.ann import ann_settings, fit_ann
+from spikesight.training.compare.ann import accuracy, ann_settings, fit_ann, prepare
 from spikesight.training.compare.comparison import Comparison, joined
 from spikesight.training.compare.config import CompareConfig
 from spikesight.training.compare.costs import Stepwise, activations, metered_steps

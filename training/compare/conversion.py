@@ -11,7 +11,7 @@ from spikesight.models.conversion.ann_to_snn import convert
 from spikesight.models.conversion.simulate import curve
 from spikesight.models.networks.converted.network import ConvertedNetwork
 from spikesight.models.statistics import interval
-from spikesight.training.ann import accuracy
+from spikesight.training.compare.ann import accuracy
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import load_data
 from spikesight.training.data.pictures import Images, Pictures

@@ -8,9 +8,9 @@ import torch
 
 from spikesight.models.contract import Card
 from spikesight.models.statistics import interval
-from spikesight.training import conversion
+from spikesight.training.compare import conversion
+from spikesight.training.compare.conversion import choose_steps, splits_of
 from spikesight.training.config import TrainConfig
-from spikesight.training.conversion import choose_steps, splits_of
 from spikesight.training.data import load_data
 from spikesight.training.data.pictures import Images
 from tests.support.inputs.data_sets import write_idx

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from spikesight.models.networks.ann import Qcfs
-from spikesight.training.ann import accuracy, hits, prepare, set_levels
+from spikesight.training.compare.ann import accuracy, hits, prepare, set_levels
 
 
 def test_pixels_are_normalised_by_channel() -> None:
