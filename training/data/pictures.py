@@ -15,7 +15,7 @@ SCALES: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "cifar10": (IMAGENET_MEAN, IMAGENET_STD),  # as the published CIFAR ResNets were trained
     "cifar100": (IMAGENET_MEAN, IMAGENET_STD),
 }
-"""Mean and standard deviation of pixels in [0, 1], by channel, that the ANN of a set is fed with."""
+"""Mean and standard deviation of pixels in [0, 1], by channel, that an ANN is fed with; 0.5 and 0.25 of other sets."""
 
 
 @dataclass(frozen=True)
@@ -69,13 +69,12 @@ def load_images(data: str, root: Path, size: tuple[int, int, int] = (3, 32, 32))
     """
     if data in IMAGES:
         found = IMAGES[data](root)
-        mean, std = SCALES[data]
     elif Path(data).is_dir():
         found = list_pictures(Path(data), Path(data).resolve().name, size[1], size[2], size[0])
-        mean, std = (0.5,) * size[0], (0.25,) * size[0]
     else:
         raise DataError(f"{data!r} is neither a folder of pictures nor one of {', '.join(IMAGES)}")
     train = _images(found.train)
+    mean, std = SCALES.get(data, tuple((value,) * train.pixels.shape[1] for value in (0.5, 0.25)))
     held = np.arange(len(train)) % 7 == 6
     train, test = (train, _images(found.test)) if found.test is not None else (train[~held], train[held])
     return Pictures(found.name, found.labels, mean, std, train, test)

@@ -9,7 +9,7 @@ import pytest
 from spikesight.models.classifier import Classifier
 from spikesight.models.shipped import find
 from spikesight.training.data.drawn.printed import printed
-from spikesight.training.data.images import read_picture
+from spikesight.training.data.images import IMAGES, read_picture
 from spikesight.training.data.pictures import Images, load_images, pictures_below
 from spikesight.training.data.sets import DataError
 from tests.support.inputs.data_sets import write_idx, write_pictures
@@ -43,6 +43,15 @@ def test_a_set_by_its_name_has_its_own_scale(tmp_path: Path) -> None:
     assert found.train.pixels.shape == (24, 1, 28, 28)
     with pytest.raises(DataError, match="'nowhere' is neither a folder of pictures nor one of mnist"):
         load_images("nowhere", tmp_path)
+
+
+def test_a_set_that_brings_no_scale_is_fed_with_one_of_its_channels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_idx(tmp_path)
+    monkeypatch.setitem(IMAGES, "added", IMAGES["mnist"])
+    found = load_images("added", tmp_path)
+    assert len(found.mean) == len(found.std) == found.train.pixels.shape[1]
 
 
 def test_a_folder_without_a_test_split_has_every_seventh_picture_set_aside(tmp_path: Path) -> None:
