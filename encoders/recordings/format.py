@@ -121,28 +121,38 @@ def fitted(own: Callable[[NDArray[np.uint8]], Events], record: int) -> Decode:
 
 def word_chunks(path: Path, start: int, record: int, decode: Decode, notes: list[str]) -> Pieces:
     """Events of a file of equal records from byte `start` on; bytes left over at the end are noted."""
-    return Pieces(lambda at_once: _words(path, start, record, decode, notes, at_once), path.stat().st_size - start)
+
+    def read(at_once: int) -> Iterator[Events]:
+        words = ((data, decode) for data in _words(path, start, record, notes))
+        return decoded(words, at_once // max(record, 4))  # records of 2 bytes: the fewest are whole events
+
+    return Pieces(read, path.stat().st_size - start)
 
 
-def _words(path: Path, start: int, record: int, decode: Decode, notes: list[str], at_once: int) -> Iterator[Events]:
-    """The file comes through one buffer that stays in the processor's cache."""
-    room = at_once // max(record, 4) + LEAST_ROOM  # records of 2 bytes: the fewest are whole events
-    buffer = np.empty(READ_BYTES // record * record, np.uint8)
+def decoded(pieces: Iterable[tuple[NDArray[np.uint8], Decode]], room: int) -> Iterator[Events]:
+    """Events of bytes, each with what decodes them, in arrays of `room` events and a few more."""
+    room += LEAST_ROOM
     events, n = np.empty(room, EVENTS), 0
+    for data, decode in pieces:
+        while len(data):
+            found, used = decode(data, events[n:])
+            n, data = n + found, data[used:]
+            if len(data):
+                yield events[:n]
+                events, n = np.empty(room, EVENTS), 0
+    if n:
+        yield events[:n]
+
+
+def _words(path: Path, start: int, record: int, notes: list[str]) -> Iterator[NDArray[np.uint8]]:
+    """Whole records, through one buffer that stays in the processor's cache."""
+    buffer = np.empty(READ_BYTES // record * record, np.uint8)
     with path.open("rb", buffering=0) as file:
         file.seek(start)
         while held := file.readinto(buffer.data):
-            data = buffer[: held // record * record]
-            while len(data):
-                found, used = decode(data, events[n:])
-                n, data = n + found, data[used:]
-                if len(data):
-                    yield events[:n]
-                    events, n = np.empty(room, EVENTS), 0
+            yield buffer[: held // record * record]
             if held % record:
                 notes.append(f"the last {held % record} bytes are no whole record: the file is cut short")
-    if n:
-        yield events[:n]
 
 
 def text_header(file: BinaryIO, mark: str, end: str) -> list[str]:

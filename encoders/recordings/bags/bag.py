@@ -5,16 +5,14 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 
-import numpy as np
-
-from spikesight.encoders.events import EVENTS, Events
+from spikesight.encoders.events import Events
 from spikesight.encoders.recordings.bags.messages import TYPES, Messages, Packet, Topic
 from spikesight.encoders.recordings.format import (
-    LEAST_ROOM,
     NoEventsKnown,
     Opened,
     Pieces,
     RecordingError,
+    decoded,
     shown,
     topic_of,
 )
@@ -33,8 +31,12 @@ def opener(container: Container) -> Callable[[Path], Opened]:
         with closing(_packets(container, file, named, [])) as packets:
             first = next(packets, None)
         notes: list[str] = []
-        events = Pieces(lambda at_once: _events(_packets(container, file, named, notes), at_once), file.stat().st_size)
-        return Opened(first.size if first else None, events, notes)
+
+        def read(at_once: int) -> Iterator[Events]:
+            found = ((packet.data, packet.decode) for packet in _packets(container, file, named, notes))
+            return decoded(found, at_once // 4)
+
+        return Opened(first.size if first else None, Pieces(read, file.stat().st_size), notes)
 
     return open_bag
 
@@ -81,18 +83,3 @@ def _nothing(named: str, others: list[str], types: dict[str, str]) -> str:
 def _listed(names: "list[str] | dict[str, None]") -> str:
     more = len(names) - MOST_NAMED
     return ", ".join([shown(name) for name in names][:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
-def _events(packets: Iterator[Packet], at_once: int) -> Iterator[Events]:
-    room = at_once // 4 + LEAST_ROOM
-    events, n = np.empty(room, EVENTS), 0
-    for packet in packets:
-        data = packet.data
-        while len(data):
-            found, used = packet.decode(data, events[n:])
-            n, data = n + found, data[used:]
-            if len(data):
-                yield events[:n]
-                events, n = np.empty(room, EVENTS), 0
-    if n:
-        yield events[:n]
