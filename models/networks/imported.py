@@ -8,7 +8,7 @@ from math import prod
 
 from torch import Tensor, nn
 
-from spikesight.models.networks.converted.graph import AFFINE, Node, check_nodes, follow
+from spikesight.models.networks.converted.graph import Node, check_shape, follow
 from spikesight.models.networks.converted.network import build
 from spikesight.models.networks.converted.rules import SpikeRule
 from spikesight.models.networks.resnet import per_step
@@ -27,15 +27,9 @@ class ImportedConfig:
     classes: int
 
     def __post_init__(self) -> None:
-        check_nodes(self.nodes)
+        check_shape(self.nodes, self.input_shape, self.classes)
         if sum(node.op == "neuron" for node in self.nodes) != len(self.neurons):
             raise ValueError("there must be as many neurons as nodes for them")
-        if not any(node.op in AFFINE for node in self.nodes):
-            raise ValueError("an imported network needs a layer with weights")
-        if len(self.input_shape) not in (1, 3) or any(not 1 <= s <= 1 << 20 for s in self.input_shape):
-            raise ValueError("input_shape must be [C, H, W] or [features]")
-        if not 1 <= self.classes <= 1_000_000:
-            raise ValueError("classes must be positive")
 
 
 class ImportedNetwork(nn.Module):

@@ -82,6 +82,18 @@ def check_nodes(nodes: tuple[Node, ...]) -> None:
         raise ValueError(f"a graph holds at most {MAX_WEIGHTS} weights")
 
 
+def check_shape(nodes: tuple[Node, ...], input_shape: tuple[int, ...], classes: int) -> None:
+    """Raises ValueError unless these are the nodes, the input and the classes of a network."""
+    check_nodes(nodes)
+    if not any(node.op in AFFINE for node in nodes):
+        raise ValueError("a network needs a layer with weights")
+    most = 4096 if len(input_shape) == 3 else 1 << 20
+    if len(input_shape) not in (1, 3) or any(not 1 <= size <= most for size in input_shape):
+        raise ValueError("input_shape must be [C, H, W] or [features]")
+    if not 1 <= classes <= 1_000_000:
+        raise ValueError("classes must be positive")
+
+
 def users_of(nodes: tuple[Node, ...]) -> dict[str, list[Node]]:
     """The nodes that read each node."""
     users: dict[str, list[Node]] = {node.name: [] for node in nodes}

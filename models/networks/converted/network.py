@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from spikesight.models.networks.converted.differential import corrections, currents, rate_corrections
-from spikesight.models.networks.converted.graph import AFFINE, ConversionError, Node, check_nodes, follow
+from spikesight.models.networks.converted.graph import ConversionError, Node, check_shape, follow
 from spikesight.models.networks.converted.neurons import AGE, SpikeLayer, merged
 from spikesight.models.networks.converted.rules import SpikeRule
 from spikesight.models.neurons.layers import name_states
@@ -84,13 +84,7 @@ class ConvertedConfig:
     warmup: float = 0.0  # share of the steps that the answer leaves out: spikes reach the last layers' rates late
 
     def __post_init__(self) -> None:
-        check_nodes(self.nodes)
-        if not any(node.op in AFFINE for node in self.nodes):
-            raise ValueError("a converted network needs a layer with weights")
-        if len(self.input_shape) not in (1, 3) or any(not 1 <= s <= 4096 for s in self.input_shape):
-            raise ValueError("input_shape must be [C, H, W] or [features]")
-        if not 1 <= self.classes <= 1_000_000:
-            raise ValueError("classes must be positive")
+        check_shape(self.nodes, self.input_shape, self.classes)
         if not 0 <= self.warmup < 1:
             raise ValueError("warmup must lie in [0, 1)")
 
