@@ -8,12 +8,12 @@ IFNode is beta = 1; LIFNode beta = 1 - 1/tau, ParametricLIFNode beta = 1 - sigmo
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl
 
 import torch
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from torch import Tensor
 
 from spikesight.models.export.chain import Chain, Tensors, config_of
@@ -23,22 +23,22 @@ from spikesight.models.neurons.state import State
 DEPTHS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 BOTTLENECKS = 50  # from this depth on
 KINDS = tuple(f"{kind}_resnet{depth}" for kind in ("spiking", "sew") for depth in DEPTHS)
-NEURONS = ("IFNode", "LIFNode", "ParametricLIFNode")
 EPSILON = 1e-5  # of their batch norms
 OPTIONS = "neuron=IFNode|LIFNode|ParametricLIFNode, tau, v_threshold, v_reset, decay_input, cnf"
 
 
-@dataclass(frozen=True)
-class Architecture:
+class Architecture(BaseModel):
     """What a state dictionary does not say."""
 
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
     kind: str  # of KINDS
-    neuron: str = "IFNode"
+    neuron: Literal["IFNode", "LIFNode", "ParametricLIFNode"] = "IFNode"
     tau: float = 2.0
     v_threshold: float = 1.0
-    v_reset: float | None = 0.0
+    v_reset: Annotated[float | None, BeforeValidator(lambda text: None if text.lower() == "none" else text)] = 0.0
     decay_input: bool = True
-    cnf: str = "ADD"
+    cnf: Literal["ADD", "AND", "IAND"] = "ADD"
 
     @classmethod
     def parsed(cls, text: str) -> "Architecture":
@@ -46,13 +46,12 @@ class Architecture:
         kind, _, query = text.partition("?")
         if kind not in KINDS:
             raise ExportError(f"not imported: {kind!r} is none of {', '.join(KINDS)}")
-        options: dict[str, Any] = {}
-        for name, value in parse_qsl(query, keep_blank_values=True):
-            try:
-                options[name] = _READ[name](value)
-            except (KeyError, ValueError):
-                raise ExportError(f"not imported: {name}={value} is no option of {kind}: {OPTIONS}") from None
-        return cls(kind, **options)
+        options: dict[str, Any] = dict(parse_qsl(query, keep_blank_values=True))
+        try:
+            return cls(**options, kind=kind)
+        except (ValidationError, TypeError) as error:
+            name = str(error.errors()[0]["loc"][0]) if isinstance(error, ValidationError) else "kind"
+            raise ExportError(f"not imported: {name}={options[name]} is no option of {kind}: {OPTIONS}") from None
 
     @property
     def depth(self) -> int:
@@ -61,20 +60,6 @@ class Architecture:
     @property
     def sew(self) -> bool:
         return self.kind.startswith("sew")
-
-
-def _one_of(*words: str) -> Callable[[str], str]:
-    return lambda value: words[words.index(value)]
-
-
-_READ: dict[str, Callable[[str], Any]] = {
-    "neuron": _one_of(*NEURONS),
-    "tau": float,
-    "v_threshold": float,
-    "v_reset": lambda value: None if value.lower() == "none" else float(value),
-    "decay_input": lambda value: {"0": False, "1": True, "false": False, "true": True}[value.lower()],
-    "cnf": _one_of("ADD", "AND", "IAND"),
-}
 
 
 class Reader:

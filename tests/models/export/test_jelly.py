@@ -73,6 +73,7 @@ def test_a_residual_network_spikes_as_there(
         ("spiking_resnet18?neuron=QIFNode", "neuron=QIFNode is no option of spiking_resnet18"),
         ("spiking_resnet18?tau=much", "tau=much is no option"),
         ("spiking_resnet18?colour=red", "colour=red is no option"),
+        ("spiking_resnet18?kind=sew_resnet18", "kind=sew_resnet18 is no option"),
         ("spiking_resnet18?neuron=LIFNode&tau=0.5", "layer sn1: its tau of 0.5 is below 1"),
         ("spiking_vgg11", "'spiking_vgg11' is none of spiking_resnet18, "),
         ("", "'' is none of spiking_resnet18, "),
