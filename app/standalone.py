@@ -26,8 +26,7 @@ from spikesight.models.contract import Card
 from spikesight.models.export.block import write_block
 from spikesight.models.export.parity import ExportError, new_folder
 from spikesight.models.native.wasm import ENGINE
-from spikesight.models.novelty import KEPT
-from spikesight.models.steps import FIRST, LEAST_INERTIA, LEAST_SHARE, LULL, MARGIN, OTHER
+from spikesight.models.steps import label_rules
 from spikesight.service.page.routes import PAGE
 
 FRAME, SEEN = SensorSize(320, 240), PixelModel()  # what the page brings every picture to, and shows whole ones to
@@ -59,13 +58,12 @@ def write_facts(folder: Path, card: Card, name: str, engine: dict[str, Any]) -> 
     (folder / "samples").mkdir()
     for sample in samples:
         (folder / "samples" / f"{sample.name}.t64").write_bytes(shipped_samples.t64_of(sample.name))
-    evidence = {"first": FIRST, "other": OTHER, "least": LEAST_SHARE, "lull": LULL, "margin": MARGIN}
     facts: dict[str, Any] = {
         "name": name,
         "labels": card.labels,
         "contract": asdict(contract),
         "known": card.novelty and card.novelty.facts(),
-        "steady": {**evidence, "inertia": max(contract.horizon, LEAST_INERTIA), "kept": KEPT},
+        "steady": label_rules(contract.horizon),
         "front": {"from_hz": gate_from_hz(contract), "shown": contract.shown_bins, **following(contract)},
         **engine,
         "tracker": tracker_of(sensor_of(contract)) if follows else None,

@@ -79,10 +79,9 @@ class Readout:
 
     def probabilities(self) -> np.ndarray:
         """Softmax of the mean of logits, float64 [K]."""
-        mean = self.mean
-        if mean is None:
+        if self.mean is None:
             raise ValueError("no step was read yet")
-        return softmax(mean)
+        return softmax(self.mean)
 
 
 class Object(NamedTuple):
@@ -142,12 +141,17 @@ def rounded(share: float) -> float:
     return float(f"{share:.6g}")
 
 
-FIRST, OTHER = 2.0, 4.0
-"""Evidence, in nats of log odds, that the first label and a change of the label need."""
+FIRST, OTHER = 2.0, 4.0  # evidence, in nats of log odds, that the first label and a change of the label need
 MARGIN = 0.1  # lead in probability below which a step is no evidence
 LEAST_SHARE = 1e-3  # probabilities below this say no more than this
 LULL = 0.25  # weight of a step with nothing to see: what is held still sends no events either
 LEAST_INERTIA = 10  # steps
+
+
+def label_rules(horizon: int) -> dict[str, float]:
+    """The numbers by which a label is shown, of read-outs so many steps long: what other languages follow, too."""
+    shown = {"kept": KEPT, "first": FIRST, "other": OTHER, "least": LEAST_SHARE, "lull": LULL, "margin": MARGIN}
+    return {**shown, "inertia": max(horizon, LEAST_INERTIA)}
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from spikesight.models.networks.resnet import SpikingResNet
 from spikesight.models.networks.taught import TaughtNetwork
 from spikesight.models.novelty.conformal import ERROR_RATE, Trials
 from spikesight.models.novelty.score import SLOPE, rows_of
+from spikesight.models.steps import label_rules
 
 TEMPLATE = Path(__file__).with_name("c")
 SOURCES = ("network.c", "answer.c", "follow.c", "events.c")  # one after another they are spikesight.c
@@ -289,7 +290,8 @@ class Source:
             facts["slope"] = number(SLOPE)
         facts["commits"] = 0 if trials is None else len(trials.temperature)
         facts["windows"] = 0 if trials is None else len(trials.largest)
-        facts |= {key: number(value) for key, value in more.items()}
+        rules = {f"label_{key}": value for key, value in label_rules(c.horizon).items()}
+        facts |= {key: number(value) for key, value in {**rules, **more}.items()}
         lines = [f"#define SPIKESIGHT_{key.upper()} {value}\n" for key, value in facts.items()]
         kinds = "int8_t" if self.int8 else "float", "uint8_t" if events else "float"
         types = [f"typedef {kind} Spikesight{of};\n" for kind, of in zip(kinds, ("Weight", "Input"))]

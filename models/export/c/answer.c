@@ -67,7 +67,8 @@ static double judge(Spikesight *s, const double *mean) {
 /* The label to show: hypotheses are the classes, unknown and nothing. Each collects the log odds between it and what is
  * shown, never below 0 (Page 1954); the first with enough is shown next. `known` -1: there is nothing. */
 static void weigh(Spikesight *s, double known) {
-    enum { ALL = CLASSES + 2, INERTIA = SPIKESIGHT_HORIZON > 10 ? SPIKESIGHT_HORIZON : 10 };
+    enum { ALL = CLASSES + 2 };
+    const double least = SPIKESIGHT_LABEL_LEAST;
     double share[ALL], highest = -1.0, second = -1.0;
     const int index = s->steady, shown = index <= CLASSES ? index : -1; /* -1: none yet */
     int best = 0;
@@ -81,13 +82,15 @@ static void weigh(Spikesight *s, double known) {
     }
     for (int k = 0; k < ALL; ++k) {
         const double rival = shown >= 0 ? share[shown] : share[k] == highest ? second : highest;
-        double gained = log((share[k] > 1e-3 ? share[k] : 1e-3) / (rival > 1e-3 ? rival : 1e-3)) / INERTIA;
-        if (k == index || (gained > 0.0 && share[k] - rival <= 0.1)) gained = 0.0;
-        if (gained > 0.0 && k == CLASSES + 1) gained *= 0.25; /* what is held still sends no events either */
+        double gained = log((share[k] > least ? share[k] : least) / (rival > least ? rival : least));
+        gained /= SPIKESIGHT_LABEL_INERTIA;
+        if (k == index || (gained > 0.0 && share[k] - rival <= SPIKESIGHT_LABEL_MARGIN)) gained = 0.0;
+        if (gained > 0.0 && k == CLASSES + 1) gained *= SPIKESIGHT_LABEL_LULL; /* what is held still sends no events either */
         s->evidence[k] = s->evidence[k] + gained > 0.0 ? s->evidence[k] + gained : 0.0;
         if (s->evidence[k] > s->evidence[best]) best = k;
     }
-    if (s->evidence[best] < (index < 0 || index == CLASSES + 1 ? 2.0 : 4.0)) return;
+    const bool first = index < 0 || index == CLASSES + 1;
+    if (s->evidence[best] < (first ? SPIKESIGHT_LABEL_FIRST : SPIKESIGHT_LABEL_OTHER)) return;
     memset(s->evidence, 0, sizeof s->evidence);
     s->steady = best;
 }
@@ -150,7 +153,7 @@ static void answer(Spikesight *s, const SpikesightInput *x, bool reset, Spikesig
     for (int k = 1; k < CLASSES; ++k)
         if (s->probabilities[k] > s->probabilities[a->best]) a->best = k;
     a->known = known < 0.0 ? 0.0 : known;
-    a->label = known < 0.0 ? SPIKESIGHT_NOTHING : known < 0.5 ? SPIKESIGHT_UNKNOWN : a->best;
+    a->label = known < 0.0 ? SPIKESIGHT_NOTHING : known < SPIKESIGHT_LABEL_KEPT ? SPIKESIGHT_UNKNOWN : a->best;
     a->steady = s->steady < CLASSES ? s->steady : s->steady == CLASSES ? SPIKESIGHT_UNKNOWN : SPIKESIGHT_NOTHING;
     a->committed = a->label < 0 ? SPIKESIGHT_NONE : left;
     a->probabilities = s->probabilities;
