@@ -40,6 +40,9 @@ class Ended(Exception):
         self.code, self.reason = code, reason or CLOSED.get(code, "")
 
 
+Place = Annotated[float, Field(ge=-MAX_SIDE, le=MAX_SIDE)]  # pixels
+
+
 class Hello(Body):
     """The first message of a stream."""
 
@@ -65,7 +68,7 @@ class Hello(Body):
     live: bool = Field(default=False, description="silence is a still scene: steps go on without events")
     source: str | None = Field(default=None, description="a camera of the service instead of packets of the client")
     raw: bool = Field(default=False, description="no noise filter and no window, whatever the model asks for")
-    window: tuple[float, float, float] | None = Field(
+    window: tuple[Place, Place, Annotated[float, Field(ge=1, le=MAX_SIDE)]] | None = Field(
         default=None,
         description="left, top and side in pixels of a fixed region of interest, in place of a tracked one",
     )

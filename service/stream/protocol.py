@@ -17,7 +17,7 @@ from typing import NamedTuple
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from spikesight.encoders.events import MAX_SIDE, SensorSize
+from spikesight.encoders.events import SensorSize
 from spikesight.encoders.roi.window import Window
 from spikesight.models.classifier import Classifier
 from spikesight.models.classifier.session import Session, pieces
@@ -261,34 +261,15 @@ def session_of(classifier: Classifier, hello: Hello) -> Session:
     try:
         return Session(
             classifier,
-            sensor_of(hello),
+            SensorSize(hello.width, hello.height) if hello.width else None,
             StableLabel(hello.smoothing, hello.margin),
             error_rate=hello.error_rate,
             raw=hello.raw,
-            fixed=window_of(hello),
+            fixed=hello.window and Window(*hello.window),
             objects=hello.objects,
         )
     except SessionError as error:
         raise Ended(1008, str(error)) from None
-
-
-def sensor_of(hello: Hello) -> SensorSize | None:
-    """The sensor that hello names; None for the model's own. Raises Ended 1008."""
-    if not (hello.width and hello.height):
-        return None
-    try:
-        return SensorSize(hello.width, hello.height)
-    except ValueError:
-        raise Ended(1008, "a sensor of that size is not supported") from None
-
-
-def window_of(hello: Hello) -> Window | None:
-    """The user's window. Raises Ended 1008."""
-    if hello.window is None:
-        return None
-    if not (all(abs(v) <= MAX_SIDE for v in hello.window) and hello.window[2] >= 1):
-        raise Ended(1008, "a window is left, top and side, in pixels")
-    return Window(*hello.window)
 
 
 def slow(frame: Frame) -> bool:

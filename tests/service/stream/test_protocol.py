@@ -2,10 +2,12 @@
 
 import json
 import struct
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from spikesight.encoders.dvs import StreamBinner
 from spikesight.encoders.events import MAX_SIDE, Events, SensorSize, make_events
@@ -17,8 +19,8 @@ from spikesight.service.http.metrics import Metrics
 from spikesight.service.scheduler.registry import Model
 from spikesight.service.scheduler.threads import Mailbox
 from spikesight.service.settings import Settings
-from spikesight.service.stream.messages import EVENTS_T64, Ended, Frame, Hello, Ticket, encode_t64
-from spikesight.service.stream.protocol import Batch, Outgoing, StreamCore, sensor_of, window_of
+from spikesight.service.stream.messages import EVENTS_T64, Frame, Hello, Ticket, encode_t64
+from spikesight.service.stream.protocol import Batch, Outgoing, StreamCore
 from tests.support.models import EVENT_CONTRACT, tiny
 from tests.support.serving.streams import SENSOR
 
@@ -213,17 +215,11 @@ def test_control_messages() -> None:
     ],
 )
 def test_a_window_lies_near_the_sensor_and_is_a_pixel_wide(window: tuple[float, float, float], taken: bool) -> None:
-    hello = Hello.model_validate({"type": "hello", "protocol": 1, "window": window})
-    if taken:
-        assert window_of(hello) == Window(*window)
-    else:
-        with pytest.raises(Ended, match="a window is left, top and side, in pixels"):
-            window_of(hello)
+    with nullcontext() if taken else pytest.raises(ValidationError):
+        assert core(window=window).session.window == Window(*window)
 
 
-def test_a_sensor_is_named_whole_or_is_the_models_own() -> None:
-    assert sensor_of(Hello.model_construct(width=64, height=48)) == SensorSize(64, 48)
-    assert [sensor_of(Hello.model_construct(width=w, height=h)) for w, h in ((0, 0), (64, 0), (0, 48))] == [None] * 3
-    with pytest.raises(Ended, match="a sensor of that size is not supported"):
-        sensor_of(Hello.model_construct(width=10**6, height=1))
-    assert window_of(Hello(type="hello", protocol=1)) is None
+@pytest.mark.parametrize(("width", "height"), [(64, 48), (0, 0)])
+def test_a_sensor_is_named_or_is_the_models_own(width: int, height: int) -> None:
+    own = SensorSize(EVENT_CONTRACT.sensor_width, EVENT_CONTRACT.sensor_height)
+    assert core(width=width, height=height).session.sensor == (SensorSize(width, height) if width else own)
