@@ -1,5 +1,6 @@
 """What a model learnt from in three numbers, and what is said of a camera that gives another kind of input."""
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -23,11 +24,13 @@ def edges(random: np.random.Generator, width: int = 0, on: float = 0.5, noise: f
     return x | (random.random(x.shape) < noise).astype(np.uint8)
 
 
+@cache
 def many(seed: int = 0, **how: Any) -> list[Window]:
     random = np.random.default_rng(seed)
     return [measure(edges(random, **how), STEP_US) for _ in range(300)]
 
 
+@cache
 def profile() -> Profile:
     found = Profile.of(many())
     assert found is not None
