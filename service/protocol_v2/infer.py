@@ -33,13 +33,13 @@ async def infer(runtime: Runtime, sequences: Sequences, found: Endpoint, request
     try:
         client = address_of(request)
         asked = await understand(runtime, data, header, found, client)
-        results, samples, decoded = await work(runtime, sequences, found, asked, client)
+        results, decoded = await work(runtime, sequences, found, asked, client)
         outputs = tensors.select(asked, available(found, results), found.model.classifier.labels)
         body, length = tensors.answer(found.name, outputs, asked.id)
     except Exception:
         found.statistics.fail(time.perf_counter() - begin)
         raise
-    account(found, results, samples, begin, decoded)
+    found.statistics.success(results, begin, decoded)
     if length is None:
         return Response(body, media_type="application/json")
     headers = {"Inference-Header-Content-Length": str(length)}
@@ -71,21 +71,20 @@ async def understand(runtime: Runtime, data: bytes, header: str | None, found: E
 
 async def work(
     runtime: Runtime, sequences: Sequences, found: Endpoint, asked: InferRequest, client: str
-) -> tuple[list[Result], int, float]:
-    """Decode and step; the results, how many samples, and when decoding was done."""
+) -> tuple[list[Result], float]:
+    """Decode and step; a result a sample, and when decoding was done."""
     deadline = runtime.deadline(timeout_s(asked.parameters))
     sequence = sequence_of(asked.parameters)
     if sequence is not None and not found.sequences:
         raise V2Error(f"sequences are for {found.name}{STEPS}")
-    samples = sample_count(runtime, asked)
-    with runtime.admitted(found.model, samples):
+    with runtime.admitted(found.model, sample_count(runtime, asked)):
         batch = await batch_of(runtime, found, asked, deadline, client)
         decoded = time.perf_counter()
         if sequence is not None:
             results = [await run_sequence(sequences, found, sequence, batch, deadline, client)]
         else:
             results = await run_all(runtime, found, batch, deadline, confidence_of(asked.parameters))
-    return results, samples, decoded
+    return results, decoded
 
 
 def sample_count(runtime: Runtime, asked: InferRequest) -> int:
@@ -207,18 +206,3 @@ def available(found: Endpoint, results: list[Result]) -> dict[str, Output]:
     }
     shapes = {spec.name: (len(results), *spec.shape[1:]) for spec in found.outputs}
     return {spec.name: Output(spec.name, spec.datatype, shapes[spec.name], values[spec.name]) for spec in found.outputs}
-
-
-def account(found: Endpoint, results: list[Result], samples: int, begin: float, decoded: float) -> None:
-    """Into the statistics: a request's samples run side by side, so the slowest one's times count."""
-    slowest = max(results, key=lambda result: result.queue_ms + result.infer_ms)
-    queue_s, infer_s = slowest.queue_ms / 1e3, slowest.infer_ms / 1e3
-    rest = max(0.0, time.perf_counter() - decoded - queue_s - infer_s)
-    found.statistics.success(
-        samples,
-        ticks={result.tick for result in results},
-        queue_s=queue_s,
-        input_s=decoded - begin,
-        infer_s=infer_s,
-        output_s=rest,
-    )

@@ -3,7 +3,11 @@
 import threading
 import time
 from collections import Counter
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from spikesight.service.scheduler.request import Result
 
 PHASES = ("success", "fail", "queue", "compute_input", "compute_infer", "compute_output", "cache_hit", "cache_miss")
 
@@ -17,15 +21,20 @@ class Statistics:
         self._last_tick = -1
         self._lock = threading.Lock()
 
-    def success(
-        self, samples: int, *, ticks: set[int], queue_s: float, input_s: float, infer_s: float, output_s: float
-    ) -> None:
-        """A request was answered; `ticks` are the steps that finished its samples: each is one execution."""
-        phases = {"queue": queue_s, "compute_input": input_s, "compute_infer": infer_s, "compute_output": output_s}
+    def success(self, results: "Sequence[Result]", begin: float, decoded: float) -> None:
+        """A request was answered, with a result a sample; when it came and was decoded, on time.perf_counter().
+
+        Samples run side by side, so the slowest one's times count; the steps that finished them are executions.
+        """
+        slowest = max(results, key=lambda result: result.queue_ms + result.infer_ms)
+        queue_s, infer_s = slowest.queue_ms / 1e3, slowest.infer_ms / 1e3
+        rest = max(0.0, time.perf_counter() - decoded - queue_s - infer_s)
+        phases = {"queue": queue_s, "compute_input": decoded - begin, "compute_infer": infer_s, "compute_output": rest}
+        ticks = {result.tick for result in results}
         with self._lock:
             self._executions += len(ticks - {self._last_tick})
             self._last_tick = max(ticks)
-            self._inferences += samples
+            self._inferences += len(results)
             self._last_ms = int(time.time() * 1e3)
             self._add(success=sum(phases.values()), **phases)
 

@@ -94,14 +94,7 @@ async def predict(
     warnings.extend(pipeline.watch.says for pipeline in pipelines if pipeline.watch.says is not None)
     body = answer_body(model, kind_of(data, name), result, options, warnings, input_filter)
     runtime.metrics.decode_s.labels(model.counted_as).observe(decoded - begin)
-    model.statistics.success(
-        1,
-        ticks={result.tick},
-        queue_s=result.queue_ms / 1e3,
-        input_s=decoded - begin,
-        infer_s=result.infer_ms / 1e3,
-        output_s=max(0.0, time.perf_counter() - decoded - (result.queue_ms + result.infer_ms) / 1e3),
-    )
+    model.statistics.success([result], begin, decoded)
     return body
 
 
