@@ -27,6 +27,9 @@ class ServiceError(Exception):
         super().__init__(sentence)
         self.status, self.headers = status, headers
 
+    def __reduce__(self) -> tuple[Any, ...]:  # what another process refuses comes as a plain one
+        return ServiceError, (self.status, str(self), self.headers)
+
 
 class Overloaded(ServiceError):
     """The queue of requests is full."""

@@ -10,7 +10,7 @@ from fastapi import WebSocket
 
 from spikesight.models.neurons.state import State
 from spikesight.models.steps import Input, Outcome, SessionError
-from spikesight.service.http.errors import Stopped
+from spikesight.service.http.errors import ServiceError, Stopped
 from spikesight.service.http.gate import TokenBucket
 from spikesight.service.http.turns import ThreadAccount
 from spikesight.service.runtime import Runtime
@@ -19,7 +19,6 @@ from spikesight.service.stream.cameras import Camera
 from spikesight.service.stream.messages import Ended, Frame, Hello, PacketError, Ticket, error_text, parse_frame
 from spikesight.service.stream.outbox import Outbox, end_all
 from spikesight.service.stream.protocol import Batch, Outgoing, StreamCore, slow
-from spikesight.service.upload.decode import DecodeError
 
 
 class Live:
@@ -125,7 +124,7 @@ class Live:
         batches, threaded = self.core.batches(frame), slow(frame)
         try:
             await self.submit_all(batches, threaded)
-        except (DecodeError, PacketError, SessionError) as error:
+        except (ServiceError, PacketError, SessionError) as error:
             self.say([Outgoing(error_text(frame.seq, str(error)))])
 
     async def submit_all(self, batches: Iterator[Batch], threaded: bool = False) -> None:

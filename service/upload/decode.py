@@ -30,6 +30,7 @@ from spikesight.encoders.recordings.files import (
 from spikesight.encoders.recordings.format import HEAD_BYTES, NoEventsKnown, RecordingError
 from spikesight.encoders.recordings.hdf5 import load_filters, rows_of
 from spikesight.encoders.sample import Sample, read_pixels
+from spikesight.service.http.errors import ServiceError
 
 INLINE_BYTES = 65536  # larger payloads and forms are read beside the event loop
 Size = tuple[int, int]  # width, height
@@ -50,26 +51,15 @@ NO_EVENTS = "the recording holds no events, or writes them in a way that this se
 NO_ROOM = "there is no room for temporary files: free space in the service's temporary folder, or set TMPDIR to another"
 
 
-class DecodeError(ValueError):
-    """A sample that cannot be read; `status` is the HTTP status that says why."""
-
-    def __init__(self, status: int, sentence: str) -> None:
-        super().__init__(status, sentence)  # both: it comes from another process
-        self.status, self.sentence = status, sentence
-
-    def __str__(self) -> str:
-        return self.sentence
-
-
 def kind_of(data: bytes, name: str) -> Kind:
-    """What an upload is, by how it begins; `name` counts where that says nothing. Raises DecodeError 400 or 415."""
+    """What an upload is, by how it begins; `name` counts where that says nothing. Raises ServiceError 400 or 415."""
     if not data:
-        raise DecodeError(400, "the upload is empty: send an image or a recording")
+        raise ServiceError(400, "the upload is empty: send an image or a recording")
     if image_format(data) is not None:
         return "image"
     if suffix_of(name) in FORMATS[UNMARKED].suffixes or format_of(data) not in (None, UNMARKED):
         return "recording"
-    raise DecodeError(
+    raise ServiceError(
         415, f"the upload is neither an image (JPEG, PNG, WebP, BMP) nor a recording ({', '.join(formats())})"
     )
 
@@ -88,7 +78,7 @@ def suffix_of(name: str) -> str:
 def decode(data: bytes, name: str, max_pixels: int = 2**24, formats: frozenset[str] = IMAGES) -> Sample:
     """The image or recording that an upload holds.
 
-    Raises DecodeError: 415 for neither and for a bag of other messages, 413 above `max_pixels`, MAX_EVENTS, or the
+    Raises ServiceError: 415 for neither and for a bag of other messages, 413 above `max_pixels`, MAX_EVENTS, or the
     memory of the process, 400 when it is empty or broken, 507 where there is no room for a temporary file.
     """
     if kind_of(data, name) == "image":
@@ -98,17 +88,17 @@ def decode(data: bytes, name: str, max_pixels: int = 2**24, formats: frozenset[s
             recording = read_claimed(path)
         except RecordingError as error:
             if isinstance(error.__cause__, MemoryError):
-                raise DecodeError(413, "the recording asks for more memory than an upload may take") from None
+                raise ServiceError(413, "the recording asks for more memory than an upload may take") from None
             if isinstance(error.__cause__, NoEventsKnown):
-                raise DecodeError(415, NO_EVENTS) from None
-            raise DecodeError(400, DAMAGED) from None
+                raise ServiceError(415, NO_EVENTS) from None
+            raise ServiceError(400, DAMAGED) from None
     warnings = (*recording.warnings, *small_on_large(recording))
     return Sample(events=recording.events, size=recording.size, warnings=warnings)
 
 
 @contextmanager
 def stored(data: bytes) -> Iterator[Path]:
-    """A recording in a temporary file. Raises DecodeError 507."""
+    """A recording in a temporary file. Raises ServiceError 507."""
     name = format_of(data)
     suffix = FORMATS[name].suffixes[0] if name else ""  # faery, and perhaps a plug-in's reader, goes by names
     with ExitStack() as stack:
@@ -117,12 +107,12 @@ def stored(data: bytes) -> Iterator[Path]:
             path = Path(folder) / f"upload{suffix}"
             path.write_bytes(data)
         except OSError:
-            raise DecodeError(507, NO_ROOM) from None
+            raise ServiceError(507, NO_ROOM) from None
         yield path
 
 
 def read_claimed(path: Path) -> Recording:
-    """A recording of at most MAX_EVENTS. Raises DecodeError 413, by the header where that claims more."""
+    """A recording of at most MAX_EVENTS. Raises ServiceError 413, by the header where that claims more."""
     claimed = 0
     with suppress(Exception):  # what is broken is for the reader to say
         match detect_format(path):
@@ -136,7 +126,8 @@ def read_claimed(path: Path) -> Recording:
         claimed = len(recording.events)
         if claimed <= MAX_EVENTS:
             return recording
-    raise DecodeError(413, f"the recording has {claimed} events; this service takes at most {MAX_EVENTS} in one upload")
+    most = f"this service takes at most {MAX_EVENTS} in one upload"
+    raise ServiceError(413, f"the recording has {claimed} events; {most}")
 
 
 def small_on_large(recording: Recording) -> tuple[str, ...]:
@@ -213,30 +204,30 @@ def scans(kind: str, data: bytes) -> int:
 def decode_image(data: bytes, max_pixels: int, *, formats: frozenset[str] = WEB_IMAGES) -> NDArray[np.uint8]:
     """Pixels uint8 [H, W, 3] in RGB order, upright (EXIF), 8 bit; what is transparent is laid on white.
 
-    Raises DecodeError: 415 for another format, 413 above `max_pixels` or MAX_SCANS, 400 when it is empty or broken.
+    Raises ServiceError: 415 for another format, 413 above `max_pixels` or MAX_SCANS, 400 when it is empty or broken.
     """
     if not data:
-        raise DecodeError(400, "the image is empty: send the bytes of a JPEG, PNG or WebP file")
+        raise ServiceError(400, "the image is empty: send the bytes of a JPEG, PNG or WebP file")
     kind = image_format(data)
     if kind is None or kind not in formats:
-        raise DecodeError(415, f"not an image this service reads: send {', '.join(sorted(formats)).upper()}")
+        raise ServiceError(415, f"not an image this service reads: send {', '.join(sorted(formats)).upper()}")
     check_size(kind, data, max_pixels)
     pixels = read_pixels(data)
     if pixels is None:
-        raise DecodeError(400, f"the {kind.upper()} image is damaged or cut off: send it again")
+        raise ServiceError(400, f"the {kind.upper()} image is damaged or cut off: send it again")
     return pixels
 
 
 def check_size(kind: str, data: bytes, max_pixels: int) -> None:
-    """Raise DecodeError when the header promises no pixels, more than `max_pixels`, or too many scans of them."""
+    """Raise ServiceError when the header promises no pixels, more than `max_pixels`, or too many scans of them."""
     width, height = largest_size(kind, data)
     if width < 1 or height < 1:
-        raise DecodeError(400, f"the {kind.upper()} image is damaged or cut off: send it again")
+        raise ServiceError(400, f"the {kind.upper()} image is damaged or cut off: send it again")
     if width * height > max_pixels:
-        raise DecodeError(413, f"the image has {width} x {height} pixels; this service takes at most {max_pixels}")
+        raise ServiceError(413, f"the image has {width} x {height} pixels; this service takes at most {max_pixels}")
     n = scans(kind, data)
     if n > MAX_SCANS or n * width * height > MAX_SCANNED:
-        raise DecodeError(413, f"the JPEG has {n} scans of {width} x {height} pixels: save it as baseline")
+        raise ServiceError(413, f"the JPEG has {n} scans of {width} x {height} pixels: save it as baseline")
 
 
 def largest_size(kind: str, data: bytes) -> Size:

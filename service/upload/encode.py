@@ -26,7 +26,7 @@ from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.registry import Model
 from spikesight.service.scheduler.request import run_inputs
 from spikesight.service.upload.decode import kind_of
-from spikesight.service.upload.load import inputs_of, load, refusing
+from spikesight.service.upload.load import inputs_of, load
 from spikesight.service.upload.predict import read_body, step_body
 
 CODES = ("dvs", *IMAGE_ENCODERS)
@@ -110,7 +110,7 @@ async def encode(
     """Decode, encode, and step the model where it reads this code. Raises ServiceError, Overloaded, Expired."""
     deadline, classifier = runtime.deadline(), model.classifier
     with runtime.admitted(model):
-        if encoding != "dvs" and refusing(lambda: kind_of(*upload)) == "recording":
+        if encoding != "dvs" and kind_of(*upload) == "recording":
             raise ServiceError(400, "a recording is events already: choose dvs")
         draw = await load(
             runtime, model, upload, lambda sample: drawn(classifier, sample, encoding, steps), client, deadline

@@ -11,7 +11,7 @@ from spikesight.service.http.errors import ServiceError
 from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.processes import Killed
 from spikesight.service.scheduler.registry import Model
-from spikesight.service.upload.decode import IMAGES, DecodeError, Kind, cheap, decode, kind_of
+from spikesight.service.upload.decode import IMAGES, Kind, cheap, decode, kind_of
 
 T = TypeVar("T")
 
@@ -35,8 +35,8 @@ async def load(
     data, name = upload
     max_pixels = runtime.settings.max_pixels
     if cheap(data):
-        return lambda: use(refusing(lambda: decode(data, name, max_pixels, formats)))
-    kind: Kind = refusing(lambda: kind_of(data, name))
+        return lambda: use(decode(data, name, max_pixels, formats))
+    kind = kind_of(data, name)
     if kind == "recording" and model.classifier.contract.kind != "events":
         raise ServiceError(400, f"the model {model.name} takes images: send one, or name another model")
     async with runtime.decoding(client, deadline):
@@ -51,20 +51,10 @@ async def decoded(
     """The sample, from a process of its own. Raises ServiceError, Expired, Stopped."""
     try:
         return await runtime.processes.run(decode, *upload, deadline=deadline)
-    except DecodeError as error:
-        raise ServiceError(error.status, error.sentence) from None
     except Killed as killed:
         if killed.spent:
             raise ServiceError(413, f"the {kind} takes too long to decode: send a smaller one") from None
         raise ServiceError(400, f"the {kind} cannot be decoded: it is damaged, or asks for too much memory") from None
-
-
-def refusing(call: Callable[[], T]) -> T:
-    """What `call` returns; its DecodeError becomes an ServiceError."""
-    try:
-        return call()
-    except DecodeError as error:
-        raise ServiceError(error.status, error.sentence) from None
 
 
 def inputs_of(

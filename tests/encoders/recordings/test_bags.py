@@ -17,7 +17,8 @@ from spikesight.encoders.recordings.files import RecordingReader, digest, packet
 from spikesight.encoders.recordings.format import RecordingError
 from spikesight.encoders.sources.chunks import open_source as open_chunks
 from spikesight.encoders.sources.source import open_source
-from spikesight.service.upload.decode import DecodeError, decode
+from spikesight.service.http.errors import ServiceError
+from spikesight.service.upload.decode import decode
 from tests.support.inputs.bags import PACKET, Of, bag
 from tests.support.inputs.samples import DAVIS, at, random_events, written
 
@@ -147,7 +148,7 @@ def test_what_is_not_read_gets_one_sentence(kind: str, of: Of, words: str, tmp_p
     with pytest.raises(RecordingError, match=words) as caught:
         read_recording(path)
     assert str(caught.value).count("\n") == 0
-    with pytest.raises(DecodeError, match="no events, or writes them") as refused:
+    with pytest.raises(ServiceError, match="no events, or writes them") as refused:
         decode(path.read_bytes(), "upload")
     assert refused.value.status == 415
 

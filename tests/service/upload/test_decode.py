@@ -1,4 +1,4 @@
-"""Image bytes to pixels: sizes and scans from headers, to the byte; upright 8 bit RGB, and nothing but DecodeError."""
+"""Image bytes to pixels: sizes and scans from headers, to the byte; upright 8 bit RGB, and nothing but ServiceError."""
 
 import contextlib
 import struct
@@ -18,6 +18,7 @@ from spikesight.encoders.events import SensorSize, make_events
 from spikesight.encoders.recordings import files
 from spikesight.encoders.recordings.files import FORMATS, Recording
 from spikesight.encoders.recordings.hdf5 import rows_of
+from spikesight.service.http.errors import ServiceError
 from spikesight.service.upload import decode as module
 from spikesight.service.upload.decode import (
     CHEAP_BYTES,
@@ -27,7 +28,6 @@ from spikesight.service.upload.decode import (
     MAX_SCANNED,
     MAX_SCANS,
     SIZES,
-    DecodeError,
     cheap,
     check_size,
     decode_image,
@@ -85,7 +85,7 @@ def test_exif_rotation_is_applied() -> None:
 
 
 def test_bmp_is_for_uploads_only() -> None:
-    with pytest.raises(DecodeError) as caught:
+    with pytest.raises(ServiceError) as caught:
         decode_image(picture(".bmp"), 10_000)
     assert caught.value.status == 415
 
@@ -101,7 +101,7 @@ def test_damage_is_an_upload_error_or_pixels(suffix: str, cut: int, at: int, put
     data = picture(suffix, (12, 9))
     data = data[: max(0, len(data) - cut)]
     data = data[:at] + put + data[at + len(put) :]
-    with contextlib.suppress(DecodeError):
+    with contextlib.suppress(ServiceError):
         assert decode_image(data, 1000, formats=ALL).shape[2] == 3
 
 
@@ -213,7 +213,7 @@ def test_pixels_and_scans_have_a_most(kind: str, data: bytes, most: int, status:
     found = 200
     try:
         check_size(kind, data, most)
-    except DecodeError as error:
+    except ServiceError as error:
         found = error.status
     assert found == status
 
@@ -267,7 +267,7 @@ def test_what_an_upload_is() -> None:
         assert kind_of(data, "") == "recording"
     assert kind_of(b"anything", "x.BIN") == "recording"
     for data, code in ((b"", 400), (b"anything", 415), (b"<svg>", 415), (b"GIF89a", 415)):
-        with pytest.raises(DecodeError) as caught:
+        with pytest.raises(ServiceError) as caught:
             kind_of(data, "x.gif")
         assert caught.value.status == code
 
@@ -284,7 +284,7 @@ def test_so_many_events_are_taken_and_no_more(tmp_path: Path, monkeypatch: pytes
     path.write_text("t,x,y,p\n" + "1,2,3,1\n" * 5)
     assert len(module.read_claimed(path).events) == 5
     path.write_text("t,x,y,p\n" + "1,2,3,1\n" * 6)
-    with pytest.raises(DecodeError, match="has 6 events; this service takes at most 5"):
+    with pytest.raises(ServiceError, match="has 6 events; this service takes at most 5"):
         module.read_claimed(path)
 
 
@@ -303,6 +303,6 @@ def test_what_does_not_fit_into_memory_is_too_large(where: str, monkeypatch: pyt
         raise MemoryError
 
     monkeypatch.setattr(files, where, full if where == "joined" else lambda _: SimpleNamespace(push=full))
-    with pytest.raises(DecodeError, match="more memory than an upload may take") as caught:
+    with pytest.raises(ServiceError, match="more memory than an upload may take") as caught:
         module.decode(b"t,x,y,p\n1,2,3,1\n", "")
     assert caught.value.status == 413

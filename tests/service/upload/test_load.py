@@ -14,11 +14,11 @@ from spikesight.encoders.events import SensorSize
 from spikesight.encoders.recordings.files import read_recording, write_recording
 from spikesight.service import runtime
 from spikesight.service.api import create_app
-from spikesight.service.http.errors import OutOfMemory, Stopped
+from spikesight.service.http.errors import OutOfMemory, ServiceError, Stopped
 from spikesight.service.http.shares import Line
 from spikesight.service.scheduler.processes import Processes
 from spikesight.service.upload import decode as decoding
-from spikesight.service.upload.decode import DecodeError, decode
+from spikesight.service.upload.decode import decode
 from tests.support.inputs.bags import Of, bag
 from tests.support.inputs.samples import picture, some_events
 from tests.support.models import tiny
@@ -128,7 +128,7 @@ def test_calls_that_end_through_no_fault_of_the_file_are_503(
 @pytest.mark.parametrize("data", [claimed(10**9), zeros(decoding.MAX_EVENTS + 1000)], ids=["hdf5", "npz"])
 def test_claims_of_too_many_events_are_refused_by_the_header(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding, "read_recording", lambda _: pytest.fail("it was read"))
-    with pytest.raises(DecodeError, match="at most") as caught:
+    with pytest.raises(ServiceError, match="at most") as caught:
         decode(data, "")
     assert caught.value.status == 413
 
