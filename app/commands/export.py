@@ -5,7 +5,6 @@ from pathlib import Path
 
 from spikesight.models.checkpoint import load
 from spikesight.models.export.formats import FORMATS, export
-from spikesight.models.export.parity import Parity
 from spikesight.models.neurons.layers import at_pace
 from spikesight.models.shipped import find, name_of
 
@@ -74,16 +73,9 @@ def run(args: argparse.Namespace) -> int:
         print(f"try it: make -C {out} && {out}/example")
         return 0
     out = args.out or Path(name + FORMATS[args.format].ending)
-    print(summary(out, export(network, card, args.format, out, window=args.window, any_bin=args.bin_ms == "any")))
+    parity = export(network, card, args.format, out, window=args.window, any_bin=args.bin_ms == "any")
+    print(f"{out}: {size_of(out):.1f} MB; {parity}")
     return 0
-
-
-def summary(path: Path, parity: Parity) -> str:
-    """What was written and what its comparison saw."""
-    return (
-        f"{path}: {size_of(path):.1f} MB; over {parity.steps} steps the logits differ by at most {parity.logits:.1e}, "
-        f"{parity.ties} of {parity.membranes} membranes by a threshold tie"
-    )
 
 
 def size_of(path: Path) -> float:

@@ -50,8 +50,5 @@ def run(args: argparse.Namespace) -> int:
         print(f"  {node.op:8} {node.title}")
     training = {"origin": "import", "weights": args.source.resolve().name.partition("#")[0]}
     save(args.to, network, Card(contract, labels, training, {}))
-    print(
-        f"wrote {args.to}: over {parity.steps} steps the logits differ by at most {parity.logits:.1e}, "
-        f"{parity.ties} of {parity.membranes} membranes by a threshold tie"
-    )
+    print(f"wrote {args.to}: {parity}")
     return 0

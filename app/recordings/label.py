@@ -1,7 +1,6 @@
 """`spikesight label`: cut a long recording into named pieces by hand."""
 
 import argparse
-import sys
 from argparse import ArgumentTypeError
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from spikesight.app.recordings.play import picture
+from spikesight.app.recordings.progress import warn
+from spikesight.app.recordings.transcode import cut
 from spikesight.encoders.events import Events, SensorSize, empty_events
 from spikesight.encoders.recordings.files import RecordingReader, format_of, write_recording
 from spikesight.encoders.recordings.format import RecordingError
@@ -81,14 +82,7 @@ def run(args: argparse.Namespace) -> int:
 
 def part(file: Path, size: SensorSize, begin_s: float, end_s: float) -> Iterator[Events]:
     """The events of a stretch, in pieces; times stay those of the recording."""
-    first = None
-    for packet in RecordingReader(file, size).packets(PACKET_US):
-        first = int(packet["t"][0]) if first is None else first
-        low, high = np.searchsorted(packet["t"], [first + round(begin_s * 1e6), first + round(end_s * 1e6)])
-        if high > low:
-            yield packet[low:high]
-        if high < len(packet):
-            return
+    return filter(len, cut(RecordingReader(file, size).packets(PACKET_US), begin_s, end_s - begin_s))
 
 
 def write(file: Path, size: SensorSize, marks: Sequence[Mark], to: Path) -> Iterator[tuple[Path, int]]:
@@ -104,11 +98,7 @@ def write(file: Path, size: SensorSize, marks: Sequence[Mark], to: Path) -> Iter
         if (head := next(pieces, None)) is None:
             raise RecordingError(f"there are no events between {one.begin_s:g} s and {one.end_s:g} s of {file}")
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield path, write_recording(path, chain([head], pieces), size, warn=_warn)
-
-
-def _warn(text: str) -> None:
-    print(f"warning: {text}", file=sys.stderr)
+        yield path, write_recording(path, chain([head], pieces), size, warn=warn)
 
 
 def asked(file: Path, size: SensorSize) -> list[Mark]:

@@ -1,5 +1,6 @@
-"""A bar for what takes long: events so far, and how many a second, on a terminal."""
+"""What is said meanwhile on standard error: a bar of events so far and how many a second, and warnings."""
 
+import sys
 from collections.abc import Iterable, Iterator
 
 from tqdm import tqdm
@@ -13,3 +14,8 @@ def watched(packets: Iterable[Events], what: str) -> Iterator[Events]:
         for packet in packets:
             bar.update(len(packet))
             yield packet
+
+
+def warn(text: str) -> None:
+    """Say what is not as it should be."""
+    print(f"warning: {text}", file=sys.stderr)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from spikesight.app.recordings.progress import warn
 from spikesight.encoders.events import Events
 from spikesight.encoders.recordings.files import WRITABLE, format_of, write_recording
 from spikesight.encoders.recordings.format import RecordingError
@@ -54,11 +55,11 @@ def run(args: argparse.Namespace) -> int:
         print(f"recording {args.source}, {source.size} pixels; Ctrl-C ends it", file=sys.stderr)
         quality = Quality(source.size)
         packets = with_warnings(pieces(source, args.seconds), quality, lambda: source.n_dropped)
-        n = write_recording(args.target, packets, source.size, name, warn=_warn)
+        n = write_recording(args.target, packets, source.size, name, warn=warn)
         write_settings(args.target, source.settings | ({"lens": args.lens} if args.lens else {}))
     for label, count in (("dropped", source.n_dropped), ("off the sensor", source.counters.n_outside)):
         if count:
-            print(f"warning: {count:,} events {label}", file=sys.stderr)
+            warn(f"{count:,} events {label}")
     if source.fault:
         print(f"the source ended: {source.fault}", file=sys.stderr)
     print(f"{args.target}: {n:,} events, {name}")
@@ -92,10 +93,6 @@ def _terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _warn(text: str) -> None:
-    print(f"warning: {text}", file=sys.stderr)
 
 
 def pieces(source: Source, seconds: float, clock: Callable[[], float] = time.monotonic) -> Iterator[Events]:

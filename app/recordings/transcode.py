@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def cut(parts: Iterable[Events], start_s: float, seconds: float, *, zero: bool) -> Iterator[Events]:
+def cut(parts: Iterable[Events], start_s: float, seconds: float, *, zero: bool = False) -> Iterator[Events]:
     """The events from `start_s` after the first one on, for `seconds`; times from 0 if `zero`."""
     first: int | None = None
     begin = round(start_s * 1e6)

@@ -35,6 +35,12 @@ class Parity:
     ties: int  # neurons that fired on one side alone, summed over the comparisons
     membranes: int  # of how many
 
+    def __str__(self) -> str:
+        return (
+            f"over {self.steps} steps the logits differ by at most {self.logits:.1e}, "
+            f"{self.ties} of {self.membranes} membranes by a threshold tie"
+        )
+
 
 def import_extra(name: str) -> Any:
     """A module of the export extra. Raises ExportError that says how to install it."""
