@@ -111,39 +111,6 @@ def test_json_inference_equals_the_classifier(client: TestClient) -> None:
     assert flat == {key: value for key, value in body.items() if key != "id"}
 
 
-def test_binary_both_ways(client: TestClient) -> None:
-    x = steps()
-    document = in_binary("x", "FP32", list(x.shape), x.nbytes) | {"parameters": {"binary_data_output": True}}
-    answer = infer(client, document, x.tobytes())
-    assert answer.status_code == 200, answer.text
-    assert answer.headers["content-type"] == "application/octet-stream"
-    at, values = int(answer.headers["inference-header-content-length"]), {}
-    for output in json.loads(answer.content[:at])["outputs"]:
-        size = output["parameters"]["binary_data_size"]
-        values[output["name"]] = answer.content[at : at + size]
-        at += size
-    assert at == len(answer.content)
-    expected = outputs_of(infer(client, {"inputs": [x_input(x)]}))
-    found = np.frombuffer(values["probabilities"], "<f4")
-    np.testing.assert_allclose(found, expected["probabilities"]["data"], rtol=1e-6)
-    label = expected["label"]["data"][0].encode()
-    assert values["label"] == struct.pack("<I", len(label)) + label
-
-
-def test_named_outputs_and_their_own_word_on_binary(client: TestClient) -> None:
-    document = {
-        "inputs": [x_input(steps())],
-        "parameters": {"binary_data_output": True},
-        "outputs": [{"name": "spikes", "parameters": {"binary_data": False}}, {"name": "logits"}],
-    }
-    answer = infer(client, document)
-    head = int(answer.headers["inference-header-content-length"])
-    outputs = json.loads(answer.content[:head])["outputs"]
-    assert [output["name"] for output in outputs] == ["spikes", "logits"]
-    assert "data" in outputs[0]
-    assert outputs[1]["parameters"] == {"binary_data_size": 12}
-
-
 def elements(*blobs: bytes) -> bytes:
     return b"".join(struct.pack("<I", len(blob)) + blob for blob in blobs)
 
