@@ -53,13 +53,13 @@ def short_turns() -> Iterator[None]:
     sys.setswitchinterval(usual)
 
 
-def assert_alike_in_threads(jobs: list[Job], rounds: int = 2) -> None:
+def assert_alike_in_threads(jobs: list[Job]) -> None:
     """Every thread does all jobs, each beginning with another one."""
     alone = [timeless(job()) for job in jobs]
 
     def all_from(first: int) -> list[Predictions]:
         found = {}
-        for number in [(first + n) % len(jobs) for n in range(rounds * len(jobs))]:
+        for number in [(first + n) % len(jobs) for n in range(len(jobs))]:
             found[number] = timeless(jobs[number]())
             assert found[number] == alone[number]
         return [found[number] for number in range(len(jobs))]
@@ -91,7 +91,7 @@ def test_a_shipped_model_in_threads(name: str) -> None:
         jobs += recordings(model.classifier, 2)
     if len(model.bins_ms) == 2 and model.bins_ms[0] <= 10 <= model.bins_ms[1]:
         jobs += [lambda: list(model.stream("digit-2", bin_ms=10))]
-    assert_alike_in_threads(jobs, 1)
+    assert_alike_in_threads(jobs)
 
 
 def test_a_model_and_its_twins_at_other_bins_in_threads() -> None:
@@ -99,7 +99,7 @@ def test_a_model_and_its_twins_at_other_bins_in_threads() -> None:
     fine = made.at(10)
     picture = digit(4)
     jobs = [*recordings(made, 2), *recordings(fine, 2), lambda: made.at(5).predict_image(picture)]
-    assert_alike_in_threads(jobs, 1)
+    assert_alike_in_threads(jobs)
 
 
 def residual(block: str, *, spiking_readout: bool) -> SpikingResNet:
