@@ -73,5 +73,7 @@ def test_a_page_begins_with_figures_of_its_tables_on_one_screen(name: str) -> No
 def test_the_pictures_of_results_show_the_numbers_of_today(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(ROOT / "docs" / "make")
     draw = import_module("draw_results")
-    for name, numbers in (("accuracy.png", draw.accuracies()), ("speed.png", draw.times())):
-        assert draw.digest(numbers).encode() in (draw.PICTURES / name).read_bytes(), "python docs/make/draw_results.py"
+    numbers_of = {"accuracy": draw.accuracies(), "speed": draw.times(), "sparsity": draw.sparsity_tables()}
+    for name, numbers in numbers_of.items():
+        picture = (draw.PICTURES / f"{name}.png").read_bytes()
+        assert draw.digest(numbers).encode() in picture, "python docs/make/draw_results.py"
