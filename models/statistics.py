@@ -1,5 +1,7 @@
 """Statistics that more than one folder needs: of logits, of weighted samples, of proportions."""
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -57,7 +59,7 @@ def fit_temperature(logits: Floats, labels: NDArray[np.int64], weights: Floats, 
     return float(np.exp((low + high) / 2))
 
 
-def interval(correct: float, count: int, z: float = 1.96) -> tuple[float, float]:
+def interval(correct: float, count: float, z: float = 1.96) -> tuple[float, float]:
     """The 95 % interval of a proportion (Wilson 1927), 0 to 1.
 
     >>> tuple(round(v, 3) for v in interval(900, 1000))
@@ -66,3 +68,14 @@ def interval(correct: float, count: int, z: float = 1.96) -> tuple[float, float]
     p, zz = correct / count, z * z / count
     centre, half = (p + zz / 2) / (1 + zz), z * (p * (1 - p) / count + zz / (4 * count)) ** 0.5 / (1 + zz)
     return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def mcnemar(won: int, lost: int) -> float:
+    """The exact two-sided p of pairs of which one side has `won` and `lost` some (McNemar 1947); 1 without any.
+
+    >>> mcnemar(0, 0), round(mcnemar(1, 9), 3)
+    (1.0, 0.021)
+    """
+    pairs = won + lost
+    tail = sum(math.comb(pairs, n) for n in range(min(won, lost) + 1))
+    return min(1.0, 2 * tail / 2**pairs)

@@ -22,6 +22,7 @@ from spikesight.models.shipped import name_of
 from spikesight.models.statistics import interval
 from spikesight.training.compare.ann import accuracy, prepare
 from spikesight.training.compare.conversion import AIMS, choose_steps, splits_of
+from spikesight.training.data.check import count_named_read
 from spikesight.training.data.images import IMAGES
 from spikesight.training.data.pictures import Images, load_images, pictures_below
 
@@ -169,6 +170,7 @@ def run(args: argparse.Namespace) -> int:
         report.raise_if_bad()
     if given.test is not None and args.test:
         chosen = given.test.subset(args.test)
+        count_named_read(Path(args.root), args.data, "convert")
         metrics |= measure(network, source.ann, chosen, prepare(chosen.pixels, mean, std), steps)
     height, width = given.calibration.shape[2:]
     still = "digit" if args.data == "mnist" else source.contract.still

@@ -75,6 +75,8 @@ def _print(found: dict[str, Any]) -> None:
         )
     for line in sentences(found.get("baselines", [])):
         print(line)
+    if found["reads"]:
+        print(f"read {found['reads']} times by this program: the more often a test split is read, the less it says")
     if "unknown" in found:
         u = found["unknown"]
         taken = ", ".join(f"{label} {count}" for label, count in u["taken_for"].items())
@@ -133,13 +135,14 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate, say what gives cause for doubt, print the figures."""
     from spikesight.models.classifier import Classifier
     from spikesight.models.shipped import find
+    from spikesight.training.data.check import count_named_read
     from spikesight.training.run.assessment import assess, beside_model
     from spikesight.training.run.conformal import held_out
     from spikesight.training.run.readings import read_set
 
     classifier = Classifier.load(find(args.model)).at(args.bin_ms)
     readings = read_set(classifier, args.data, args.root, args.layout)
-    found = assess(readings)
+    found = assess(readings) | {"reads": count_named_read(Path(args.root), args.data, classifier.name)}
     if tables := held_out(classifier, readings.sources):
         found["commitments"] = tables
     if args.baselines:

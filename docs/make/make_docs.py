@@ -1,8 +1,9 @@
 """Write the generated pages: docs/commands.md from the code (commands with their flags, recipes, ways of conversion,
 benchmarks), docs/models/shipped.md from the shipped models' folders, docs/results/results.md from training/results/,
-docs/results/corruptions.md and the last section of two models' cards likewise, docs/results/performance.md from
-benchmarks/results/, docs/python.ipynb from docs/python.md, docs/notebooks/ from docs/make/notebooks/, the table of
-docs/service/security.md from the tests.
+docs/results/corruptions.md and the last section of two models' cards likewise, docs/results/board.html and results.csv
+from training/results/board.json, docs/results/performance.md and sparsity.md from benchmarks/results/,
+docs/python.ipynb from docs/python.md, docs/notebooks/ from docs/make/notebooks/, the table of docs/service/security.md
+from the tests.
 
     python docs/make/make_docs.py            write the pages
     python docs/make/make_docs.py --check    say whether they are up to date, and change nothing
@@ -20,12 +21,14 @@ from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # this folder is no package
+import board_page
 import corruptions_page
 import mutants_table
 import notebook
 import performance_page
 import results_page
 import security_page
+import sparsity_page
 
 ROOT = Path(__file__).resolve().parents[2]
 COLUMNS, INDENT = 110, 34
@@ -183,6 +186,9 @@ PAGES: dict[str, Callable[[], str]] = {
     **{f"../models/shipped/{name}/README.md": partial(corruptions_page.card, name) for name in corruptions_page.MODELS},
     "results/measuring.md": mutants_table.page,
     "results/performance.md": performance_page.page,
+    "results/sparsity.md": sparsity_page.page,
+    "results/board.html": board_page.page,
+    "results/results.csv": board_page.table,
     **{name: partial(notebook.page, name) for name in notebook.SOURCES},
     "service/security.md": security_page.page,
 }

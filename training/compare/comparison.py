@@ -34,6 +34,7 @@ from spikesight.training.compare.results import AnnResult, Cost, Costs, Curve, C
 from spikesight.training.compare.store import Say, Store, digest, say
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import load_data
+from spikesight.training.data.check import count_named_read
 from spikesight.training.data.pictures import Images, Pictures, load_images
 from spikesight.training.flags import former_settings
 from spikesight.training.run.loop import Run
@@ -256,6 +257,7 @@ class Comparison:
     def run(self) -> Results:
         """Every job; writes results.json."""
         c = self.config
+        count_named_read(Path(c.root), c.data, "compare")
         ann, top = self.ann()
         results = Results(config=c, data=self.data.name, classes=len(self.data.classes), ann=top)
         kinds = (

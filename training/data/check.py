@@ -1,7 +1,12 @@
-"""The state of a data set: complete, partial, broken or missing. `spikesight doctor --data` prints it."""
+"""The state of a data set: complete, partial, broken or missing, as `spikesight doctor --data` prints it; and how often
+its test split was read.
+"""
 
+import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,8 +14,8 @@ import numpy as np
 
 from spikesight.training.config import TrainConfig
 from spikesight.training.data.images import PictureRows
-from spikesight.training.data.load import list_data
-from spikesight.training.data.recordings import read_item
+from spikesight.training.data.load import DATA_NAMES, list_data
+from spikesight.training.data.recordings import read_item, recorded
 from spikesight.training.data.sets import DataError, ImageSet, Listing, MissingDataError
 
 EXPECTED: dict[str, tuple[int, int]] = {
@@ -117,3 +122,27 @@ def _report(listing: Listing | ImageSet, labels: np.ndarray, broken: list[str], 
     elif opened:
         lines.append(f"  {opened} files opened, all readable")
     return DataReport(name, state, train, test, classes, opened, tuple(broken[:10]), tuple(lines))
+
+
+READS = "reads.jsonl"  # beside the sets: a line each time that a test split is read
+
+
+def count_read(root: Path, name: str, by: str) -> int | None:
+    """Note below `root` that a set's test split is read, and by what; how often that was. None where it cannot be."""
+    line = json.dumps({"set": name, "by": by, "date": date.today().isoformat()}) + "\n"
+    try:
+        with (root / READS).open("a") as file:
+            file.write(line)
+        lines = (root / READS).read_text().splitlines()
+    except (OSError, UnicodeDecodeError):
+        return None
+    found = 0
+    for one in lines:
+        with suppress(ValueError, TypeError, KeyError):  # a line that somebody else wrote
+            found += json.loads(one)["set"] == name
+    return found
+
+
+def count_named_read(root: Path, data: str, by: str) -> int | None:
+    """`count_read` where `data` is a set's name; None for a folder."""
+    return count_read(root, data, by) if data in DATA_NAMES or data in recorded() else None

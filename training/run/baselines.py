@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import adaptive_avg_pool2d
 
-from spikesight.models.statistics import interval
+from spikesight.models.statistics import interval, mcnemar
 from spikesight.training.data import Frames
 
 SLICES, SIDE = 3, 16  # of a window's time, and of its picture at most
@@ -79,8 +79,6 @@ class Pairs:
         return [self._row(name, chosen) for name, chosen in answers.items()]
 
     def _row(self, name: str, chosen: NDArray[np.int64]) -> dict[str, Any]:
-        from scipy.stats import binomtest
-
         right = chosen == self.truth
         ahead = np.bincount(self.recording, (self.chosen == self.truth).astype(float) - right)
         won, lost = int((ahead > 0).sum()), int((ahead < 0).sum())
@@ -88,7 +86,7 @@ class Pairs:
         return {
             "name": name, "accuracy": correct / count, "correct": correct, "count": count,
             "interval": list(interval(correct, count)), "won": won, "lost": lost,
-            "p": float(binomtest(won, won + lost).pvalue) if won + lost else 1.0,
+            "p": mcnemar(won, lost),
         }  # fmt: skip
 
 

@@ -232,6 +232,7 @@ def assess(
     done, wrong = int((chosen >= 0).sum()), int(((chosen >= 0) & (chosen != labels)).sum())
     bin_ms = classifier.contract.bin_us / 1000
     times = sorted(w.steps * bin_ms if w.committed >= 0 else np.inf for w in windows)
+    taken = [w.steps if w.committed >= 0 else classifier.contract.steps for w in windows]
     median = float(times[(len(times) - 1) // 2])
     assert classifier.trials is not None
     return {
@@ -244,6 +245,7 @@ def assess(
         "wrong": wrong,
         "wrong_of_committed": list(interval(wrong, done)) if done else None,
         "median_ms": median if np.isfinite(median) else None,
+        "mean_steps": float(np.mean(taken)),
         "of_calibrations": list(of_calibrations(classifier.trials, error_rate)),
     }
 

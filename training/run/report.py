@@ -20,6 +20,7 @@ from spikesight.models.classifier import Classifier, Stepper
 from spikesight.models.statistics import interval
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import Data, read_item
+from spikesight.training.data.check import count_named_read
 from spikesight.training.flags import to_yaml
 from spikesight.training.progress import say
 from spikesight.training.run.baselines import beside_network, sentences
@@ -153,6 +154,7 @@ def _card_text(name: str, data: Data, metrics: dict[str, Any]) -> str:
         what, active = "ANN", "Shares of activations that are not zero (on the test split)"
     beside = "\n".join(f"- {line}" for line in sentences(metrics.get("baselines", [])))
     own = "the data set's own test split" if data.split["official_test"] else "a seeded split set aside"
+    reads = f"; by this program {t['reads']} times so far" if t["reads"] else ""
     return f"""---
 license: unknown  # the trainer's to say
 tags: [spiking-neural-network{", event-camera" if c.kind == "events" else ""}]
@@ -165,7 +167,7 @@ metrics: [accuracy]
 | | |
 |---|---|
 | test accuracy | {t["accuracy"]:.4f} ({t["correct"]} of {t["count"]}; 95 % interval {low:.4f} to {high:.4f}) |
-| test data | {own}, read once |
+| test data | {own}, read once by this run{reads} |
 | validation accuracy | {metrics["val_accuracy"]:.4f} (chose epoch {metrics["best_epoch"]} of {data.config.epochs}) |
 | streamed, zero state / membranes carried over | {streamed} |
 | samples (train / val / test) | {s["train"]} / {s["val"]} / {s["test"]} |
@@ -214,6 +216,7 @@ def write_report(folder: Path, data: Data, progress: Progress, device: torch.dev
             "accuracy_by_step": test.accuracy_by_step,
             "synops": test.synops,
             "firing_rates": test.firing_rates,
+            "reads": count_named_read(Path(data.config.root), data.config.data, folder.name),
         },
         "parameters": sum(p.numel() for p in network.parameters()),
         "samples": card.training["samples"],

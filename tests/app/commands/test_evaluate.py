@@ -11,7 +11,7 @@ from spikesight.app.cli import main
 from spikesight.encoders.emulator.corruptions import SUITE
 from spikesight.models.checkpoint import save
 from spikesight.training.run import readings
-from tests.support.inputs.data_sets import write_takes
+from tests.support.inputs.data_sets import write_nmnist, write_takes
 from tests.support.models import tiny
 
 Captured = pytest.CaptureFixture[str]
@@ -92,3 +92,10 @@ def test_a_folder_of_strangers(model: str, tmp_path: Path, capsys: Captured) -> 
     assert "has none of these classes; it has zero, one, two" in capsys.readouterr().err
     assert main(["evaluate", model, str(tmp_path), "--corrupt"]) == 2
     assert "--corrupt is for recordings of events of the model's classes" in capsys.readouterr().err
+
+
+def test_reads_of_a_named_sets_test_split_are_counted(model: str, tmp_path: Path, capsys: Captured) -> None:
+    write_nmnist(tmp_path)
+    for times in (1, 2):
+        assert main(["evaluate", model, "nmnist", "--root", str(tmp_path), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["reads"] == times

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from spikesight.training.data.check import EXPECTED, check_data
+from spikesight.training.data.check import EXPECTED, READS, check_data, count_named_read, count_read
 from spikesight.training.data.load import DATA_NAMES
 from tests.support.inputs.data_sets import (
     digit_events,
@@ -87,3 +87,18 @@ def test_what_a_folder_of_pictures_lacks_is_said(tmp_path: Path) -> None:
     assert "no test split of its own" in check_data(str(tmp_path)).lines[1]
     (tmp_path / "n01" / "0.JPEG").unlink()
     assert "a class has fewer than two samples" in check_data(str(tmp_path)).lines[2]
+
+
+def test_reads_of_a_test_split_are_counted_by_set(tmp_path: Path) -> None:
+    assert [count_named_read(tmp_path, "nmnist", "a model") for _ in range(3)] == [1, 2, 3]
+    assert count_named_read(tmp_path, "mnist", "a model") == 1
+    with (tmp_path / READS).open("a") as file:
+        file.write("somebody's note\n[]\n{}\n")
+    assert count_named_read(tmp_path, "nmnist", "another model") == 4
+
+
+def test_folders_and_places_that_cannot_be_written_are_not_counted(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert count_named_read(tmp_path, str(tmp_path), "a model") is None
+    assert not (tmp_path / READS).exists()
+    assert count_read(tmp_path / "file", "nmnist", "a model") is None

@@ -1,0 +1,66 @@
+"""`spikesight board`: what networks and other methods get right on the same windows, a row each, and its command."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+DESCRIPTION = """\
+What networks and other methods get right on the same windows: a row each, with the command that measures it.
+
+  spikesight board                                      the rows
+  spikesight board check --root data                    run every row's command again: within the printed intervals?
+  spikesight board check "parts: ridge" --root data     the same of one row, or several
+  spikesight board run "parts: ridge" --root data       run it, and keep its figures in the file
+  spikesight board --file mine.json                     rows of one's own
+
+A row's command is run from here; most are of the repository, which has to be the working directory. `check` ends with 1
+where a row is outside its interval or was asked other windows than the printed ones."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("action", nargs="?", default="list", choices=("list", "run", "check"), help="what to do (default list)")
+    add("rows", nargs="*", metavar="ROW", help="names of rows (default all that have figures)")
+    add("--root", default="data", metavar="FOLDER", help="where data sets lie (default data)")
+    add("--file", type=Path, metavar="FILE", help="the board (default the one of this version)")
+    add("--json", action="store_true", help="rows as one line of JSON")
+
+
+def _line(row: dict[str, Any]) -> str:
+    figures = row["figures"]
+    if not figures:
+        return f"{row['name']:34} not run   {row['command']}"
+    low, high = figures["interval"]
+    return f"{row['name']:34} {figures['accuracy']:7.2%}   {low:.2%} to {high:.2%}   {figures['count']:6}   {row['by']}"
+
+
+def run(args: argparse.Namespace) -> int:
+    """List, measure or compare; 1 where a row does not stand."""
+    from spikesight.training.compare.board import BOARD, chosen, difference, keep, measure, pairs, read_board
+    from spikesight.training.progress import say
+
+    file = args.file or BOARD
+    board = read_board(file)
+    rows = chosen(board, args.rows) if args.action != "list" or args.rows else board["rows"]
+    if args.action == "list":
+        if args.json:
+            print(json.dumps(rows))
+            return 0
+        print(f"{'row':34} {'right':>7}   95 % interval      windows   whose code")
+        print("\n".join(map(_line, rows)))
+        print("\n".join(f"- {pair.sentence()}" for pair in pairs(rows)))
+        return 0
+    failed = 0
+    for command in dict.fromkeys(row["command"] for row in rows):
+        found = measure(command, args.root)
+        if args.action == "run":
+            say("\n".join(map(_line, keep(file, found))))
+            continue
+        for row in (row for row in rows if row["command"] == command):
+            why = difference(row["figures"], found[row["name"]]) if row["name"] in found else "not measured"
+            failed += bool(why)
+            now = "" if row["name"] not in found else f"{found[row['name']]['accuracy']:.2%} now, "
+            say(f"{_line(row)}: {now}{why or 'within'}", file=sys.stderr if why else sys.stdout)
+    return int(failed > 0)

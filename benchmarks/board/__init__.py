@@ -1,0 +1,1 @@
+"""What stands on the board (`spikesight board`): a command a row, or several, whose last line is their figures."""

@@ -1,0 +1,110 @@
+"""From answers to the columns of the board."""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from spikesight.models.networks.energy import ann_energy, quantised_energy, spiking_energy
+from spikesight.models.networks.metering import measure
+from spikesight.models.statistics import interval
+
+RAPL = Path("/sys/class/powercap")
+METERED, TIMED = 64, 200  # windows whose operations are counted; calls whose time is taken
+
+
+@dataclass
+class Answers:
+    """What one method, or several of its models, each by its seed, answered to windows of recordings."""
+
+    split: str  # a hash of what was learnt and asked
+    parts: list[tuple[NDArray[np.int64], NDArray[np.bool_]]] = field(default_factory=list)  # recordings, right or not
+
+    def add(self, recording: NDArray[np.int64], right: NDArray[np.bool_]) -> None:
+        """One model's answers, window by window."""
+        self.parts.append((recording, right))
+
+    def figures(self) -> dict[str, Any]:
+        """`accuracy`, `interval`, `count` of windows, `recordings`, `split`; of several models `by_seed`; `wrong`: how
+        many windows of each recording are wrong, of those of which any is, by its number.
+        """
+        recording, right = (np.concatenate(parts) for parts in zip(*self.parts))
+        by_seed = [float(one.mean()) for _, one in self.parts]
+        found: dict[str, Any] = {
+            "accuracy": float(right.mean()), "interval": clustered(recording, right, by_seed), "count": len(right),
+            "recordings": len(np.unique(recording)), "split": self.split,
+        }  # fmt: skip
+        if len(by_seed) > 1:
+            found["by_seed"] = by_seed
+        wrong = np.bincount(recording, ~right)
+        return {**found, "wrong": {str(n): int(wrong[n]) for n in np.flatnonzero(wrong)}}
+
+
+def clustered(recording: NDArray[np.int64], right: NDArray[np.bool_], by_seed: list[float]) -> list[float]:
+    """Wilson's 95 % interval of as many independent windows as have this spread: between recordings, whose windows are
+    alike, and between models, whose seeds differ.
+
+    >>> several = clustered(np.arange(4) // 2, np.array([True, True, False, False]), [0.5])
+    >>> [round(side, 2) for side in several] == [round(side, 2) for side in interval(1, 2)]
+    True
+    """
+    count, groups, share = len(right), len(np.unique(recording)), float(right.mean())
+    sums = np.bincount(recording, right - share)
+    spread = float((sums**2).sum()) / count**2
+    if len(by_seed) > 1:
+        spread += float(np.var(by_seed, ddof=1)) / len(by_seed)
+    independent = min(count, share * (1 - share) / spread) if spread else groups
+    return list(interval(share * independent, independent))
+
+
+def work(network: nn.Module, x_seq: Tensor, still: bool = False, steps: int | None = None) -> dict[str, Any]:
+    """Counted on some windows [T, N, C, H, W]: `macs` and `acs` a window, `bytes` of the weights, and `microjoules` by
+    models/networks/energy.py, operations alone.
+    """
+    report = measure(network, x_seq[:, :METERED], still=still, steps=steps)
+    counted = {"macs": report.work.effective_macs, "acs": report.work.effective_acs}
+    weights = sum(weight.nbytes for weight in network.parameters())
+    return {**counted, "bytes": weights, "microjoules": spiking_energy(report).compute}
+
+
+def dense_work(macs: float, weights: int, bits: int = 32) -> dict[str, Any]:
+    """Of a network that computes every product, in float32 or in so many bits."""
+    joules = ann_energy(macs, 0) if bits == 32 else quantised_energy(macs, 0, bits)
+    return {"macs": macs, "acs": 0, "bytes": weights * bits // 8, "microjoules": joules.compute}
+
+
+def p95_ms(call: Callable[[], object]) -> float:
+    """The processor time that 95 of 100 calls do not exceed."""
+    spent = []
+    for _ in range(TIMED):
+        begin = time.process_time()
+        call()
+        spent.append(time.process_time() - begin)
+    return 1e3 * float(np.quantile(spent, 0.95))
+
+
+class Joules:
+    """What the processor's own meters (RAPL) say was spent since it was made."""
+
+    def __init__(self) -> None:
+        self._begin = self._read()
+
+    def _read(self) -> dict[Path, int]:
+        found = {}
+        for meter in RAPL.glob("intel-rapl:*/energy_uj"):
+            if meter.parent.name.count(":") == 1:  # a whole package
+                with suppress(OSError):  # some machines let only root read them
+                    found[meter] = int(meter.read_text())
+        return found
+
+    def microjoules(self, windows: int) -> dict[str, float]:
+        """`measured_microjoules` a window, of all that runs on the machine; nothing where it has no meters."""
+        now = self._read()
+        spent = sum(now[meter] - before for meter, before in self._begin.items() if meter in now)
+        return {"measured_microjoules": spent / windows} if spent > 0 else {}

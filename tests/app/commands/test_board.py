@@ -1,0 +1,114 @@
+"""`spikesight board`: rows are run by their own commands, kept, and compared with what is printed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spikesight.app.cli import main
+
+Captured = pytest.CaptureFixture[str]
+
+
+def figures(wrong: dict[str, int], split: str = "here") -> dict[str, Any]:
+    """Of 100 recordings of one window."""
+    accuracy = 1 - sum(wrong.values()) / 100
+    return {
+        "accuracy": accuracy,
+        "interval": [accuracy - 0.05, accuracy + 0.05],
+        "count": 100,
+        "split": split,
+        "wrong": wrong,
+    }
+
+
+def printing(folder: Path, found: object) -> str:
+    """A command that prints this below other lines, where it is told that data lie at `here`."""
+    file = folder / "printed.json"
+    file.write_text(json.dumps(found))
+    code = f"import sys; assert sys.argv[1] == 'here'; print('noise'); print(open('{file}').read())"
+    return f'python -c "{code}" {{root}}'
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Path:
+    """Two rows of one command, one that cannot be run here."""
+    found = {"one": figures({"3": 1}), "two": figures({str(n): 1 for n in range(20)})}
+    command, file = printing(tmp_path, found), tmp_path / "board.json"
+    rows = [{"name": name, "command": command, "figures": None, "measured": None} for name in found]
+    rows.append({"name": "far", "command": "spikesight none --root {root}", "figures": None, "measured": None})
+    sets = {"set": "a hundred"}
+    file.write_text(json.dumps({"sets": sets, "rows": [{"by": "ours", "about": "", **row} for row in rows]}))
+    return file
+
+
+def ask(file: Path, *words: str) -> int:
+    return main(["board", *words, "--file", str(file), "--root", "here"])
+
+
+def test_a_run_keeps_what_its_command_prints_and_a_check_compares(board: Path, capsys: Captured) -> None:
+    assert ask(board, "run", "one") == 0
+    kept = {row["name"]: row for row in json.loads(board.read_text())["rows"]}
+    assert kept["one"]["figures"] == figures({"3": 1})
+    assert kept["two"]["measured"]["processor"]
+    assert kept["far"]["figures"] is None
+    capsys.readouterr()
+    assert ask(board) == 0
+    out = capsys.readouterr().out
+    assert "99.00%" in out
+    assert "not run   spikesight none" in out
+    assert "one is better than two" in out
+    assert ask(board, "check") == 0  # rows that were never run are not asked for
+    assert capsys.readouterr().out.count("within") == 2
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [(figures({"3": 7}), "OUTSIDE"), (figures({"3": 1}, "there"), "other data"), (None, "not measured")],
+)
+def test_what_does_not_stand_ends_with_one(
+    board: Path, capsys: Captured, now: dict[str, Any] | None, said: str
+) -> None:
+    assert ask(board, "run", "one") == 0
+    before = board.read_text()
+    printing(board.parent, {"two": figures({}), **({} if now is None else {"one": now})})
+    assert ask(board, "check", "one") == 1
+    assert said in capsys.readouterr().err
+    assert board.read_text() == before
+
+
+@pytest.mark.parametrize("printed", ["words", [], {"one": {"accuracy": 1.0}}, {"one": 3}])
+def test_a_command_that_prints_no_figures_changes_nothing(board: Path, capsys: Captured, printed: object) -> None:
+    before = board.read_text()
+    printing(board.parent, printed)
+    assert ask(board, "run", "one") == 2
+    assert "is no JSON of rows with accuracy" in capsys.readouterr().err
+    assert board.read_text() == before
+
+
+def test_a_command_that_fails_says_why(board: Path, capsys: Captured) -> None:
+    assert main(["board", "run", "one", "--file", str(board), "--root", "elsewhere"]) == 2
+    assert "failed: AssertionError" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"sets": {}, "rows": [{"name": "a"}]}', '{"sets": 3, "rows": []}'])
+def test_a_file_that_is_no_board_is_refused(tmp_path: Path, capsys: Captured, text: str) -> None:
+    (tmp_path / "mine.json").write_text(text)
+    assert ask(tmp_path / "mine.json") == 2
+    assert "is no board" in capsys.readouterr().err
+
+
+def test_an_unknown_row_is_named(board: Path, capsys: Captured) -> None:
+    assert ask(board, "check", "three") == 2
+    assert "no row 'three'" in capsys.readouterr().err
+
+
+def test_the_shipped_board_has_commands_of_the_repository(capsys: Captured) -> None:
+    assert main(["board", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    ours = sum(row["by"] == "ours" and row["figures"] is not None for row in rows)
+    others = sum(row["by"] != "ours" and row["figures"] is not None for row in rows)
+    assert ours >= 10
+    assert others >= 5
+    assert all("{root}" in row["command"] for row in rows)
