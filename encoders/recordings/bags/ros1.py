@@ -60,12 +60,11 @@ def _records(file: BinaryIO, notes: list[str]) -> Iterator[tuple[Header, bytes]]
         n = int.from_bytes(size, "little")
         data = file.read(n) if n <= LARGEST_PACKET else b""
         fields = _fields(header)
-        if length > LONGEST_HEADER or n > LARGEST_PACKET or (b"op" not in fields and len(size) == 4):
-            notes.append(SENSELESS)
-            return
-        if len(size) < 4 or len(data) < n:
-            notes.append(CUT_SHORT)
-            if fields.get(b"op") == CHUNK:
+        senseless = length > LONGEST_HEADER or n > LARGEST_PACKET or (b"op" not in fields and len(size) == 4)
+        if senseless or len(size) < 4 or len(data) < n:
+            fault = SENSELESS if senseless else CUT_SHORT
+            notes += [] if fault in notes else [fault]
+            if fields.get(b"op") == CHUNK and not senseless:
                 yield fields, data
             return
         yield fields, data
