@@ -25,22 +25,29 @@ def report(taught: Taught) -> dict[str, Any]:
     `advice`, sentences.
     """
     scores, truth, labels = taught.judged.scores, taught.truth, taught.labels
-    seen = ~np.isnan(scores[:, 0])
-    chosen, own = scores[seen].argmax(1), truth[seen]
-    count, correct = len(own), int((chosen == own).sum())
-    around, chance = interval(correct, count) if count else None, 1 / len(labels)
+    seen, found, chance = ~np.isnan(scores[:, 0]), score(taught), 1 / len(labels)
+    around = found["interval"]
     known = taught.unknown if len(labels) > 2 else None
-    found: dict[str, Any] = {
-        "accuracy": correct / count if count else None,
-        "correct": correct,
-        "count": count,
-        "interval": list(around) if around else None,
+    found |= {
         "another_day": chance + ANOTHER_DAY * max(0.0, around[0] - chance) if around else None,
         "noticed": [known.noticed, *known.interval] if known else None,
-        "confused": _confused(chosen, own, labels),
+        "confused": _confused(scores[seen].argmax(1), truth[seen], labels),
         "half": _half(taught),
     }
     return found | {"advice": _advice(found, taught)}
+
+
+def score(taught: Taught) -> dict[str, Any]:
+    """`accuracy`, `correct`, `count` and `interval` of `report`: what takes no further solution."""
+    scores = taught.judged.scores
+    seen = ~np.isnan(scores[:, 0])
+    count, correct = int(seen.sum()), int((scores[seen].argmax(1) == taught.truth[seen]).sum())
+    return {
+        "accuracy": correct / count if count else None,
+        "correct": correct,
+        "count": count,
+        "interval": list(interval(correct, count)) if count else None,
+    }
 
 
 def _confused(chosen: np.ndarray, own: np.ndarray, labels: tuple[str, ...]) -> list[list[Any]]:

@@ -196,7 +196,8 @@ class FewShotLearner:
         goes = {label: len({one.piece for one in examples if one.label == label}) for label in labels}
         stacked = np.stack([shown.features for shown in examples])
         profile = Profile.of([shown.window for shown in examples if shown.window is not None])
-        scale, best = balance(stacked, self.network.of_input.numpy()), None
+        of_input, best = self.network.of_input.numpy(), None
+        scale = np.ones(len(of_input), np.float32) if with_input is False else balance(stacked, of_input)
         for joined in (False, True) if with_input is None else (with_input,):
             x = stacked * scale if joined else self._without_input(stacked)
             regression = Regression(x, y, len(labels))

@@ -8,6 +8,7 @@ head and what every head without some of the examples would have said of them (C
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from spikesight.models.statistics import fit_temperature
@@ -39,21 +40,25 @@ class Regression:
     """Ridge regression of classes on features [M, 1 + copies, F] with labels [M]; every class counts the same."""
 
     def __init__(self, features: Features, labels: NDArray[np.int64], classes: int) -> None:
-        self._looks, self._rows = features.shape[1], features.reshape(-1, features.shape[2])
-        count, of = len(self._rows), labels.repeat(self._looks)
+        rows = features.reshape(-1, features.shape[2])
+        self._looks, self._middle = features.shape[1], rows.mean(0)
+        self._rows = rows - self._middle  # which changes the offset alone, and keeps the kernel positive definite
+        count, of = len(rows), labels.repeat(self._looks)
         kernel = (self._rows @ self._rows.T).astype(np.float64)
         weights = 1 / np.bincount(of, minlength=classes)[of]
-        level = max(float(np.trace(kernel)) / count - float(kernel.mean()), 1e-12)
+        level = max(float(np.trace(kernel)) / count, 1e-12)
         kernel[np.diag_indices(count)] += RIDGE * level / (weights * count / classes)
         self._targets = np.eye(classes)[of]
-        inverse = np.linalg.inv(np.block([[kernel, np.ones((count, 1))], [np.ones((1, count)), np.zeros((1, 1))]]))
-        self._inverse = inverse[:count, :count]
-        self._coefficients, self._offset = self._inverse @ self._targets, inverse[count, :count] @ self._targets
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(torch.from_numpy(kernel)))
+        sums = inverse.sum(0)
+        inverse.addr_(sums, sums, alpha=-1 / float(sums.sum()))  # now of the kernel that ones border, for the offset
+        self._inverse, offset = inverse.numpy(), (sums / sums.sum()).numpy()
+        self._coefficients, self._offset = self._inverse @ self._targets, offset @ self._targets
 
     def head(self, temperature: float) -> Head:
         """That of all examples."""
         weight = (self._coefficients.T.astype(np.float32) @ self._rows).astype(np.float64)
-        return Head(weight / temperature, self._offset / temperature)
+        return Head(weight / temperature, (self._offset - weight @ self._middle) / temperature)
 
     def without(self, group: NDArray[np.int64]) -> Floats:
         """Each example, and its copies, by the head that was taught without its group, of `group` [M]:
@@ -71,7 +76,8 @@ def balance(features: Features, of_input: NDArray[np.bool_]) -> Features:
     """Factors [F] that give the input's columns at least as much variance as the network's have, together; features
     [M, 1 + copies, F].
     """
-    spread = features.reshape(-1, features.shape[2]).var(0)
+    rows = features.reshape(-1, features.shape[2])
+    spread = np.einsum("ij,ij->j", rows, rows) / len(rows) - rows.mean(0) ** 2
     ratio = spread[~of_input].sum() / max(float(spread[of_input].sum()), 1e-12)
     return np.where(of_input, np.sqrt(max(1.0, float(ratio))), 1.0).astype(np.float32)
 

@@ -18,7 +18,7 @@ from spikesight.models.classifier import Classifier
 from spikesight.models.contract import CheckpointError
 from spikesight.models.networks.taught import TaughtNetwork
 from spikesight.models.steps import Answer, Input, Prediction
-from spikesight.models.teach.advice import report
+from spikesight.models.teach.advice import score
 from spikesight.models.teach.few_shot import FewShotLearner
 from spikesight.models.teach.kept import learner_of
 from spikesight.service.http.bodies import Body, content
@@ -79,11 +79,9 @@ class Teachable:
             raise ServiceError(409, FULL)
         x = frames_of(moment.inputs).repeat(1 + learner.copies, 1)  # it counts as much as an example with its copies
         examples = [*learner.shown, learner.seen(label, f"{moment.time} {moment.number}", x)]
-        taught = learner.learn(shown=examples)
-        found = report(taught)
+        taught = learner.learn(network.config.input_places > 0, examples)
         corrections = card.training.get("corrections", 0) + 1
-        metrics = card.metrics | {key: found[key] for key in ("accuracy", "correct", "count", "interval")}
-        corrected, fresh = taught.checkpoint(card.training | {"corrections": corrections}, metrics)
+        corrected, fresh = taught.checkpoint(card.training | {"corrections": corrections}, card.metrics | score(taught))
         write(folder, corrected, replace(fresh, profile=card.profile), examples)
         learner.shown = examples
         name = self.classifier.name
