@@ -1,7 +1,7 @@
 """A camera's settings, beside its recordings: `walk.raw.camera.json` of `walk.raw`, and what differs between two.
 
-`spikesight record` writes them. Of a recording made elsewhere, the biases are read that Metavision Studio writes beside
-it (`walk.bias` of `walk.raw`).
+`spikesight record` writes them; `transcode` and `label` hand them on. Of a recording made elsewhere, the biases are
+read that Metavision Studio writes beside it (`walk.bias` of `walk.raw`).
 """
 
 import json
@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from spikesight.encoders.recordings.format import topic_of
 from spikesight.encoders.sources.address import SourceError
 from spikesight.encoders.sources.biases import of_file
 
@@ -36,9 +37,18 @@ def write_settings(recording: Path, settings: Settings) -> None:
     partial.replace(path)
 
 
+def hand_on(recording: Path, to: Path) -> None:
+    """Write beside `to` what lies beside the recording that it was made of; nothing stays of another one."""
+    if known := settings_of(recording):
+        write_settings(to, known)
+    else:
+        beside(to).unlink(missing_ok=True)
+
+
 def settings_of(recording: Path) -> dict[str, Any]:
-    """What lies beside a recording; nothing where it is missing, or is no such file."""
+    """What lies beside a recording, or the bag of a topic; nothing where it is missing, or is no such file."""
     try:
+        recording, _ = topic_of(recording)
         path, biases = beside(recording), recording.with_suffix(".bias")
         if path.is_file() and path.stat().st_size <= LARGEST:
             found = json.loads(path.read_text())

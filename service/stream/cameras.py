@@ -1,6 +1,7 @@
 """Cameras the service opened itself: each one a stream whose predictions any number of viewers follow."""
 
 import asyncio
+import logging
 import threading
 import time
 from collections import deque
@@ -16,6 +17,7 @@ from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
 from spikesight.encoders.events import joined
+from spikesight.encoders.sources.settings import differs
 from spikesight.encoders.sources.source import Source
 from spikesight.models.classifier import Classifier
 from spikesight.models.steps import Answer, Input, Outcome
@@ -82,6 +84,8 @@ class Camera:
     def start(self) -> None:
         """Start the stream and its thread. Raises SettingsError where the model takes images, or has no such bins."""
         self._stream = CameraStream(self, self.model())
+        if other := differs(self._stream.model.classifier.card.training.get("camera", {}), self.source.settings):
+            event(f"camera {self.id}: {other}", logging.WARNING)
         self._thread.start()
 
     def model(self) -> Model:

@@ -167,6 +167,12 @@ def test_the_cameras_settings_lie_beside_a_recording(tmp_path: Path) -> None:
     assert main(["record", source, str(tmp_path / "b.raw"), "--lens", "8 mm, f/2"]) == 0
     known = {"source": "file", "sensor": "40x30", "options": {"speed": "0"}, "lens": "8 mm, f/2"}
     assert settings_of(tmp_path / "b.raw") == known
+    assert main(["transcode", str(tmp_path / "b.raw"), str(tmp_path / "c.aedat4")]) == 0
+    assert settings_of(tmp_path / "c.aedat4") == known
+    assert main(["label", str(tmp_path / "c.aedat4"), "--mark", "0-1=cup", "--to", str(tmp_path)]) == 0
+    assert settings_of(tmp_path / "cup" / "c-0-1.aedat4") == known
+    assert main(["transcode", str(tmp_path / "a.npz"), str(tmp_path / "c.aedat4"), "--force"]) == 0
+    assert settings_of(tmp_path / "c.aedat4") == {}, "of another recording"
 
 
 def recorded(*parts: Events | None, seconds: float = 60.0, now: list[float] | None = None) -> list[int]:
