@@ -9,6 +9,7 @@ import pytest
 
 from spikesight.app import cli
 from spikesight.encoders.events import NMNIST_SENSOR
+from spikesight.encoders.recordings.files import write_recording
 from spikesight.encoders.sources.samples import events_of
 from spikesight.models.classifier import Classifier
 from spikesight.models.shipped import find
@@ -31,10 +32,16 @@ def columns(path: Path) -> dict[str, tuple[list[float], list[Any]]]:
     return found
 
 
-def test_events_spikes_evidence_and_label_lie_on_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["webcam --no-window --source digit-3", "play digit-3"])
+def test_events_spikes_evidence_and_label_lie_on_one_line(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("rerun", reason="needs rerun-sdk: pip install 'spikesight[rerun]'")
+    monkeypatch.chdir(tmp_path)
     path = tmp_path / "seen.rrd"
-    assert cli.main(["webcam", "--source", "digit-3", "--no-window", "--to", f"rerun:{path}"]) == 0
+    if command.startswith("play"):
+        write_recording("digit-3", events_of("digit-3"), NMNIST_SENSOR, "nmnist")
+    assert cli.main([*command.split(), "--to", f"rerun:{path}"]) == 0
     model = Classifier.load(find("nmnist"))
     inputs = model.event_inputs(events_of("digit-3"), NMNIST_SENSOR)
     answers = model.predict(inputs)
@@ -59,6 +66,17 @@ def test_what_cannot_be_written_is_one_sentence(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(SinkError, match=r"pip install 'spikesight\[rerun\]'$"):
         open_deliveries([f"file:{tmp_path / 'a'}", f"rerun:{tmp_path / 'seen.rrd'}"])
     assert not (tmp_path / "seen.rrd").exists()
+
+
+def test_what_plays_nothing_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recording, path = tmp_path / "a.bin", tmp_path / "seen.rrd"
+    write_recording(recording, events_of("digit-3"), NMNIST_SENSOR)
+    for query, words in (("?model=mnist-direct", "takes images, not events"), ("?model=none", "none")):
+        assert cli.main(["play", str(recording), "--to", f"rerun:{path}{query}"]) == 2
+        assert words in capsys.readouterr().err
+    recording.write_bytes(b"no events")
+    assert cli.main(["play", str(recording), "--to", f"rerun:{path}"]) == 2
+    assert not path.exists()
 
 
 def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
