@@ -55,7 +55,7 @@ class Rest:
     @classmethod
     def of(cls, card: Card) -> "Rest":
         """For a new stream of this model; one that was not calibrated never rests, for it cannot tell nothing."""
-        return cls(0.0 if card.novelty is None else float(card.novelty.active[-1]), card.contract.horizon)
+        return cls(0.0 if card.novelty is None else float(card.novelty.active[-1]), card.contract.steps)
 
     def push(self, given: Input) -> Input:
         """The stream's next input, with a reset where it wakes the network."""

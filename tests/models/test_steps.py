@@ -1,6 +1,7 @@
 """The label to show, and when the network is woken."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ from spikesight.models.steps import (
 )
 from spikesight.service.http.bodies import StepBody
 from tests.support.exporting import CARD, CONFIG
-from tests.support.models import lively, some_known, trials
+from tests.support.models import EVENT_CONTRACT, lively, some_known, tiny, trials
 
 LABELS = ("a", "b")
 NONE = np.zeros(0, np.uint8)
@@ -125,6 +126,17 @@ def test_the_network_begins_anew_behind_a_long_quiet() -> None:
         assert [given.reset for given in pauses] == [False] * (quiet + 1) + [woken, False], "with its first input"
     asleep = Rest(active=0, steps=1)
     assert not any(asleep.push(Input(np.zeros(9), 0, 1, 0, False)).reset for _ in range(5)), "0: nothing is quiet"
+
+
+@pytest.mark.parametrize("readout", [0, 1])
+def test_a_pause_shorter_than_a_window_is_part_of_it(readout: int) -> None:
+    model = tiny(replace(EVENT_CONTRACT, readout=readout))
+    contract = model.contract
+    rest = Rest.of(replace(model.card, novelty=some_known(model.network, contract)))
+    for quiet in (contract.steps - 1, contract.steps):
+        shown = [np.zeros(contract.shape)] * quiet + [np.ones(contract.shape)]
+        woken = [rest.push(Input(x, 0, 1, 0, False)).reset for x in shown]
+        assert woken == [False] * quiet + [quiet == contract.steps]
 
 
 def test_what_is_read_out_is_as_wide_as_what_is_taken() -> None:

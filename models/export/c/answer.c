@@ -128,9 +128,9 @@ static void answer(Spikesight *s, const SpikesightInput *x, bool reset, Spikesig
     for (int i = 0; i < SPIKESIGHT_INPUTS; ++i) active += x[i] != 0;
 #if SPIKESIGHT_RATES && SPIKESIGHT_EVENTS
     if ((double)active < SPIKESIGHT_ACTIVE) { /* membranes are left to rest while there is nothing to see */
-        s->quiet += s->quiet < SPIKESIGHT_HORIZON;
+        s->quiet += s->quiet < SPIKESIGHT_STEPS;
     } else {
-        reset = reset || s->quiet >= SPIKESIGHT_HORIZON;
+        reset = reset || s->quiet >= SPIKESIGHT_STEPS;
         s->quiet = 0;
     }
 #endif

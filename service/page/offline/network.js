@@ -102,7 +102,7 @@ export class Network {
   /** Whether this step is the first one behind a long quiet: membranes begin at rest then. */
   woken(active) {
     if (!this.known) return false;
-    const asleep = this.quiet >= this.horizon;
+    const asleep = this.quiet >= this.facts.contract.steps;
     this.quiet = active < this.known.activeInputs ? this.quiet + 1 : 0;
     return asleep && !this.quiet;
   }
