@@ -7,7 +7,9 @@ from spikesight.app.cli import main
 from tests.support.processes import ROOT
 
 GALLERY = ROOT / "docs" / "gallery.md"
-USES = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", GALLERY.read_text(), re.MULTILINE | re.DOTALL))
+_OURS, _, _OTHERS = GALLERY.read_text().partition("\n## At home in other programs\n")
+USES = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", _OURS, re.MULTILINE | re.DOTALL))
+OTHERS = dict(re.findall(r"^### (.*?)\n(.*?)(?=^### |\Z)", _OTHERS, re.MULTILINE | re.DOTALL))
 
 
 def words_of(use: str) -> list[str]:

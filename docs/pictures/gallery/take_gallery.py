@@ -1,10 +1,11 @@
 """Takes the pictures of docs/gallery.md: what the shipped models say of a walk, a gesture, a digit and a recording.
 
 `python docs/pictures/gallery/take_gallery.py` writes files beside this one, and none in which an answer is not the true
-one; shown.json says of each what it shows and what is answered. Needs Chromium and playwright.
+one; shown.json says of each what it shows and what is answered. Needs Chromium and playwright, xvfb and rerun-sdk.
 """
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -28,6 +29,8 @@ import take  # noqa: E402
 from spikesight.app.c_folder import c_compiler, compile_c, export_c  # noqa: E402
 from spikesight.app.standalone import write_folder  # noqa: E402
 from spikesight.app.webcam.demo import Demo  # noqa: E402
+from spikesight.encoders.events import SensorSize  # noqa: E402
+from spikesight.encoders.recordings.files import write_recording  # noqa: E402
 from spikesight.encoders.recordings.nmnist import nmnist_records  # noqa: E402
 from spikesight.encoders.sources import samples  # noqa: E402
 from spikesight.encoders.sources.chunks import open_source  # noqa: E402
@@ -42,10 +45,10 @@ WIDTH = 640  # pixels of a picture
 SURE = 0.95
 
 
-def save(name: str, picture: Image.Image, source: str, says: str) -> None:
+def save(name: str, picture: Image.Image, source: str, says: str, width: int = WIDTH) -> None:
     """A small WebP of a sample or of what was drawn, and what is answered in it."""
     small = picture.convert("RGB").resize(
-        (WIDTH, round(WIDTH * picture.height / picture.width)), Image.Resampling.LANCZOS
+        (width, round(width * picture.height / picture.width)), Image.Resampling.LANCZOS
     )
     small.save(HERE / f"{name}.webp", quality=82, method=6)
     take.note(HERE / f"{name}.webp", source, says)
@@ -139,6 +142,22 @@ def page(folder: Path) -> None:
         save("page", Image.open(folder / "page.png"), "digit-7", "7")
 
 
+def viewer(folder: Path) -> None:
+    """Rerun's viewer on what `spikesight play` wrote, without a display or a GPU. Needs xvfb and rerun-sdk."""
+    recording, events, size = folder / "circle.npz", samples.events_of("circle"), SensorSize(128, 128)
+    (*_, answer) = Classifier.load(find("motions")).predict_events(events, size)
+    if answer.label != "right":
+        raise SystemExit(f"no picture: the circle moves {answer.label}")
+    write_recording(recording, events, size)
+    command = [sys.executable, "-m", "spikesight", "play", recording, "--to", f"rerun:{folder}/seen.rrd?model=motions"]
+    subprocess.run(command, check=True)
+    shown = ["--screenshot-to", folder / "viewer.png", "--window-size", "1100x640", "--renderer", "gl", "--port", "0"]
+    command = ["xvfb-run", "-a", sys.executable, "-m", "rerun_cli", folder / "seen.rrd", "--bind", "127.0.0.1", *shown]
+    mesa = {"LIBGL_ALWAYS_SOFTWARE": "1", "MESA_EXTENSION_OVERRIDE": "+GL_ARB_color_buffer_float"}
+    subprocess.run(command, check=True, env=os.environ | mesa)
+    save("viewer", Image.open(folder / "viewer.png"), "circle", answer.label, 2 * WIDTH)
+
+
 def main() -> None:
     """Take all of them."""
     with tempfile.TemporaryDirectory() as name:
@@ -149,6 +168,7 @@ def main() -> None:
             notebook,
             lambda: small(Path(name)),
             lambda: page(Path(name)),
+            lambda: viewer(Path(name)),
         )
         for one in takes:
             one()
