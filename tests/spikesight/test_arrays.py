@@ -1,6 +1,7 @@
 """Arrays of events that people hand in: those of other libraries are taken as they are, what is wrong is refused."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from spikesight.encoders.events import EVENTS, SensorSize, as_events
 from tests.support.refusals import refusal
 
 SIZE = SensorSize(34, 34)
+load = cache(spikesight.load)
 Door = Callable[[Any, Any], object]
 """Takes events and a sensor's size."""
 
@@ -119,9 +121,9 @@ WRONG: dict[str, tuple[Callable[[NDArray[np.void]], Any], str]] = {
     "two dimensions": (lambda e: e.reshape(-1, 1), "flat structured array"),
 }
 DOORS: dict[str, Door] = {
-    "predict": lambda e, size: spikesight.load("nmnist").predict(e, size),
-    "steps": lambda e, size: spikesight.load("nmnist").steps(e, size),
-    "stream": lambda e, size: spikesight.load("nmnist").stream(e, size=size),
+    "predict": lambda e, size: load("nmnist").predict(e, size),
+    "steps": lambda e, size: load("nmnist").steps(e, size),
+    "stream": lambda e, size: load("nmnist").stream(e, size=size),
     "write": lambda e, size: spikesight.write_recording("never.npz", e, size),
     "write pieces": lambda e, size: spikesight.write_recording("never.npz", [e], size),
     "encode": lambda e, size: DvsEncoder(SensorSize.of(size), (34, 34))(e),

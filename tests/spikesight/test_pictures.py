@@ -1,6 +1,7 @@
 """Pixels, Pillow's images and tensors that people hand in: one picture however it lies, what is none is refused."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.support.inputs.samples import seven
 from tests.support.refusals import refusal
 
 SIZE = SensorSize(34, 34)
+load = cache(spikesight.load)
 
 GREY = seven()
 SEEN: dict[str, Callable[[], Any]] = {
@@ -38,7 +40,7 @@ SEEN: dict[str, Callable[[], Any]] = {
 @pytest.mark.parametrize("name", SEEN)
 @pytest.mark.parametrize("kind", ["nmnist", "mnist-direct"])
 def test_one_picture_however_its_pixels_lie(name: str, kind: str) -> None:
-    one = spikesight.load(kind)
+    one = load(kind)
     assert one.predict(SEEN[name]()).logits == one.predict(GREY).logits
 
 
@@ -88,7 +90,7 @@ NO_PICTURES: dict[str, tuple[Callable[[], Any], str]] = {
 @pytest.mark.parametrize("kind", ["nmnist", "mnist-direct"])
 def test_what_is_no_picture_is_refused(name: str, kind: str) -> None:
     make, match = NO_PICTURES[name]
-    refusal(lambda: spikesight.load(kind).predict(make()), match)
+    refusal(lambda: load(kind).predict(make()), match)
 
 
 @pytest.mark.parametrize("mode", ["I", "F", "I;16"])
