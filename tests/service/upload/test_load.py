@@ -22,7 +22,7 @@ from spikesight.service.upload.decode import decode
 from tests.support.inputs.bags import Of, bag
 from tests.support.inputs.samples import picture, some_events
 from tests.support.models import tiny
-from tests.support.processes import endless, in_fresh_process
+from tests.support.processes import in_fresh_process
 from tests.support.serving.hostile import claimed, with_scans, zeros
 from tests.support.serving.servers import settings
 
@@ -140,13 +140,6 @@ def test_a_jpeg_of_many_scans_is_refused(client: TestClient) -> None:
     answer = client.post("/v1/predict", files={"file": many})
     assert answer.status_code == 413
     assert "scans" in answer.json()["error"]
-
-
-def test_a_recording_that_takes_too_long_is_refused_beside_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("spikesight.service.upload.load.decode", endless)
-    with TestClient(create_app(settings(deadline_s=2), (tiny(),))) as client:
-        answer = client.post("/v1/predict", files={"file": ("a.csv", b"t,x,y,p\n1,2,3,1\n")})
-    assert answer.status_code == 504
 
 
 def test_no_recording_is_parsed_in_the_service(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
