@@ -28,7 +28,7 @@ from spikesight.training.data import Data, Frames
 from spikesight.training.run.baselines import log_counts, predictions
 from spikesight.training.run.loop import Run
 
-EPOCHS, BATCH = 60, 32
+EPOCHS, BATCH = 30, 32
 Found = tuple[NDArray[np.int64], dict[str, Any]]  # a class for each asked window, and what an answer costs
 
 

@@ -77,7 +77,8 @@ def keep(file: Path, found: dict[str, Any]) -> list[Row]:
     for row in rows:
         row |= {"figures": found[row["name"]], "measured": measured}
     partial = file.with_name(f".{file.name}.partial")
-    partial.write_text(json.dumps(board, indent=1) + "\n")
+    lines = ",\n".join(json.dumps(row) for row in board["rows"])
+    partial.write_text(f'{{"sets": {json.dumps(board["sets"], indent=1)},\n"rows": [\n{lines}\n]}}\n')
     partial.replace(file)  # whole or not at all
     return rows
 

@@ -109,6 +109,6 @@ def test_the_shipped_board_has_commands_of_the_repository(capsys: Captured) -> N
     rows = json.loads(capsys.readouterr().out)
     ours = sum(row["by"] == "ours" and row["figures"] is not None for row in rows)
     others = sum(row["by"] != "ours" and row["figures"] is not None for row in rows)
-    assert ours >= 10
+    assert ours >= 15
     assert others >= 5
     assert all("{root}" in row["command"] for row in rows)
