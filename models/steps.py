@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from spikesight.models.neurons.look import Inside
 from spikesight.models.neurons.state import State
 from spikesight.models.novelty import KEPT, NOTHING, UNKNOWN, NoveltyDetector
 from spikesight.models.novelty.alarm import Alarm
@@ -50,7 +51,7 @@ class Step(NamedTuple):
     state: State  # after it
     layer_spikes: Tensor  # int64 [N, L]
     synops: Tensor  # int64 [N]
-    raster: Tensor  # uint8 [N, R]
+    fired: Tensor  # uint8 [N, F], a bit a neuron (models/networks/metering.py, packed); F = 0 where nobody looks
     rates: Tensor  # float32 [N, S], what `known` is judged by (models/novelty/rates.py); S = 0 for a model without it
 
 
@@ -219,12 +220,12 @@ class Outcome(NamedTuple):
     logits: NDArray[np.float32]  # [k, K]
     layer_spikes: list[int]  # of all k, as are synops and step_ms
     synops: int
-    raster: NDArray[np.uint8]  # [R] of the last input
     step_ms: float
     tick: int = 0  # which step of the scheduler this was
     finite: bool = True  # False: the values overflowed the network
     rates: NDArray[np.float32] = NO_RATES  # [k, S]
     views: "tuple[Outcome, ...]" = ()  # of an input with several views; the counts here are then their sums
+    inside: Inside | None = None  # of the first view, where somebody looks
 
 
 class Answer(NamedTuple):
@@ -233,7 +234,6 @@ class Answer(NamedTuple):
     prediction: Prediction
     steady: str  # the label to show, that does not flicker
     layer_spikes: list[int]
-    raster: NDArray[np.uint8]  # [R]
     reset: bool
     total_spikes: int  # since the last reset
     total_synops: int
@@ -342,7 +342,7 @@ class Track:
             **commitment._asdict() if (commitment := self.commitment(judged)) else {},
         )
         shown = self.steady.label(self.labels)
-        return Answer(prediction, shown, outcome.layer_spikes, outcome.raster, given.reset, self.spikes, self.synops)
+        return Answer(prediction, shown, outcome.layer_spikes, given.reset, self.spikes, self.synops)
 
     def read(self, inputs: Sequence[Input], outcome: Outcome) -> Answer:
         """Absorb k steps and answer after the last."""

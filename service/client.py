@@ -40,6 +40,15 @@ class ClientError(Exception):
         self.status = status
 
 
+@dataclass(frozen=True)
+class Inside:
+    """What the network did in a step, for a stream that looks."""
+
+    input: NDArray[np.uint8]  # [H W]
+    fired: NDArray[np.uint8]  # [F], a bit a neuron
+    membranes: NDArray[np.float32] | None  # [C] at the place that is looked at
+
+
 class Prediction(StepBody):
     """One step of a stream, as `docs/service/http.md` describes it."""
 
@@ -51,7 +60,7 @@ class Prediction(StepBody):
     layer_spikes: list[int]
     total_spikes: int
     total_synops: int
-    raster: NDArray[np.uint8]  # one byte a bit, [R]
+    inside: Inside | None = None  # with `look` in hello
     queue_ms: float
     step_ms: float
     dropped: int
@@ -253,6 +262,10 @@ class Stream:
         """The pixel model of this stream's frames."""
         self._send(json.dumps({"type": "settings", "threshold": threshold, "noise_hz": noise_hz}))
 
+    def look(self, look: bool | tuple[int, int, int]) -> None:
+        """From now on `inside` comes with predictions, or no more; [layer, row, column]: with the membranes there."""
+        self._send(json.dumps({"type": "look", "look": look}))
+
     def show(self, label: str | None) -> None:
         """On a teaching session's stream: what follows are examples of this class; None: of none."""
         self._send(json.dumps({"type": "show", "class": label}))
@@ -317,7 +330,10 @@ def parse(data: str | bytes) -> Message:
     body: dict[str, Any] = json.loads(data)
     kind = body.pop("type", None)
     if kind == "prediction":
-        body["raster"] = np.unpackbits(np.frombuffer(base64.b64decode(body["raster"]), np.uint8))
+        if (inside := body.get("inside")) is not None:
+            shown, fired = (np.frombuffer(base64.b64decode(inside[name]), np.uint8) for name in ("input", "fired"))
+            membranes = inside["membranes"]
+            body["inside"] = Inside(shown, fired, None if membranes is None else np.array(membranes, np.float32))
     elif kind == "ready":
         body = {name: body[name] for name in ("model", "labels")}
     if kind not in KINDS:

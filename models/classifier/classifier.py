@@ -10,9 +10,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from spikesight.encoders.emulator.saccades import saccade_events
@@ -29,7 +31,9 @@ from spikesight.models.engine.engine import Engine, why_not
 from spikesight.models.engine.plain import Plain
 from spikesight.models.networks.metering import dense_macs
 from spikesight.models.networks.origin import Origin, origin_of
-from spikesight.models.neurons.layers import at_pace, neuron_names
+from spikesight.models.networks.trace import title_of
+from spikesight.models.neurons.layers import Neuron, at_pace, neuron_names
+from spikesight.models.neurons.look import Inside, Look, Map, brightness, thresholds_of
 from spikesight.models.neurons.state import State, split_state, stack_states, zero_state
 from spikesight.models.novelty.conformal import ERROR_RATE, Trials
 from spikesight.models.shipped import find, name_of, shipped
@@ -140,16 +144,45 @@ class Classifier:
             return self.track(steady, error_rate)
         return Objects(self.labels, lambda: self.track(steady, error_rate))
 
-    def step(self, x: Tensor, state: State) -> Step:
-        """One step of N streams: x [N, C, H, W] (uint8 or float) and their states.
+    def step(self, x: Tensor, state: State, look: Sequence[bool] = ()) -> Step:
+        """One step of N streams: x [N, C, H, W] (uint8 or float) and their states. Who fired is noted of streams that
+        `look` [N].
 
         A stream's results are the same, bit for bit, alone and in any company.
         """
         if self._engine is not None:
-            made = self._engine.run(x[None], state)
-            return Step(made.logits[0], made.state, made.layer_spikes[0], made.synops[0], made.raster[0], made.rates[0])
+            made = self._engine.run(x[None], state, look)
+            return Step(made.logits[0], made.state, made.layer_spikes[0], made.synops[0], made.fired[0], made.rates[0])
         assert self._plain is not None
-        return self._plain.step(x, state)
+        return self._plain.step(x, state, look)
+
+    @cached_property
+    def maps(self) -> tuple[Map, ...]:
+        """The neuron layers as they are shown, in the order of `Step.fired`; none of an ANN."""
+        found: list[Map] = []
+        for layer, name in enumerate(self.layer_names):
+            neuron = cast(Neuron, self.network.get_submodule(name))
+            if self._engine is not None:
+                size = self._engine.size(layer)
+            else:
+                assert self._plain is not None
+                size = self._plain.size(name, torch.zeros(1, *self.contract.shape), self._zero)
+            found.append(Map(title_of(name, self.network), *size, thresholds_of(neuron, size[0])))
+        return tuple(found)
+
+    def inside(self, x: np.ndarray, result: Step, n: int, look: Look) -> Inside:
+        """What stream n of a step was shown, x [C, H, W], and did; no membranes at a place that its network lacks."""
+        membranes = None if isinstance(look, bool) else self._membranes(result.state, n, *look)
+        return Inside(brightness(x), result.fired[n].numpy(), membranes)
+
+    def _membranes(self, state: State, n: int, layer: int, row: int, column: int) -> NDArray[np.float32] | None:
+        """Of stream n and the neurons at a place of a layer, [C]; None where there is no such place, or no state."""
+        if layer >= len(self.maps) or row >= self.maps[layer].height or column >= self.maps[layer].width:
+            return None
+        if self._engine is not None:
+            return self._engine.membranes(state, n, layer, row, column)
+        part = state.get(cast(Neuron, self.network.get_submodule(self.layer_names[layer])).key)
+        return None if part is None else part[n].reshape(self.maps[layer][1:4])[:, row, column].float().numpy()
 
     @torch.inference_mode()
     def run(self, x_seq: Tensor, state: State) -> Step:
@@ -159,10 +192,10 @@ class Classifier:
         results: list[Step] = []
         for x in x_seq:
             results.append(self.step(x, results[-1].state if results else state))
-        logits, spikes, synops, raster, rates = (
+        logits, spikes, synops, fired, rates = (
             torch.stack(parts) for parts in zip(*((r.logits, *r[2:]) for r in results))
         )
-        return Step(logits, results[-1].state, spikes, synops, raster, rates)
+        return Step(logits, results[-1].state, spikes, synops, fired, rates)
 
     def predict(self, inputs: Sequence[Input]) -> list[Prediction]:
         """Run the inputs of one stream one after another, from zero state; one prediction each."""

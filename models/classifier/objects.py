@@ -18,24 +18,24 @@ INSIDE = 0.5  # of the smaller box: two objects that share more are one
 
 def outcomes(result: Step, took_s: float, tick: int = 0) -> Iterator[Outcome]:
     """The share of each stream, or window, in a batch that made one step, or several."""
-    logits, spikes, synops, raster, rates = _arrays(result)
+    logits, spikes, synops, rates = _arrays(result)
     finite = np.logical_and.reduce(np.isfinite(logits), axis=(0, 2))
     for n, (fired, done) in enumerate(zip(spikes.sum(0).tolist(), synops.sum(0).tolist())):
-        yield Outcome(logits[:, n], fired, done, raster[-1, n], took_s * 1e3, tick, bool(finite[n]), rates[:, n])
+        yield Outcome(logits[:, n], fired, done, took_s * 1e3, tick, bool(finite[n]), rates[:, n])
 
 
 def each_step(result: Step, took_s: float) -> Iterator[Outcome]:
     """The steps of one stream that made several at once, `took_s` each."""
-    logits, spikes, synops, raster, rates = _arrays(result)
+    logits, spikes, synops, rates = _arrays(result)
     finite = np.logical_and.reduce(np.isfinite(logits), axis=(1, 2))
     for t, (fired, done) in enumerate(zip(spikes[:, 0].tolist(), synops[:, 0].tolist())):
-        yield Outcome(logits[t], fired, done, raster[t, 0], took_s * 1e3, 0, bool(finite[t]), rates[t])
+        yield Outcome(logits[t], fired, done, took_s * 1e3, 0, bool(finite[t]), rates[t])
 
 
 def _arrays(result: Step) -> Sequence[np.ndarray]:
-    """Logits, spikes, synaptic operations, raster and rates of a step or several, with the steps in front."""
+    """Logits, spikes, synaptic operations and rates of a step or several, with the steps in front."""
     several = result.logits.ndim == 3
-    found = (result.logits.float(), result.layer_spikes, result.synops, result.raster, result.rates)
+    found = (result.logits.float(), result.layer_spikes, result.synops, result.rates)
     return [each.numpy() if several else each.numpy()[None] for each in found]
 
 
@@ -110,7 +110,7 @@ class Objects:
             synops=outcome.synops,
             objects=tuple(one.object() for one in in_reading_order(shown)),
         )
-        return Answer(prediction, steady, outcome.layer_spikes, outcome.raster, given.reset, self.spikes, self.synops)
+        return Answer(prediction, steady, outcome.layer_spikes, given.reset, self.spikes, self.synops)
 
     def _seen(self, view: View, made: Outcome) -> Seen:
         """Read one window."""

@@ -10,12 +10,14 @@ of the same pass.
 import ctypes
 import os
 import weakref
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from spikesight.models.engine.densities import hand_over_ns
@@ -176,10 +178,11 @@ class Engine:
         membranes = {MEMBRANES: torch.zeros(n, self.state_size)}
         return membranes if self._head is None else membranes | self._head.state(n)
 
-    def run(self, x_seq: Tensor, state: State | None = None) -> EngineResult:
+    def run(self, x_seq: Tensor, state: State | None = None, look: Sequence[bool] = ()) -> EngineResult:
         """T steps of N streams: x_seq [T, N, C, H, W], uint8 or float, and the state before them (None: zeros).
 
-        A still image expanded along T (stride 0) is convolved once.
+        A still image expanded along T (stride 0) is convolved once. `look` [N]: who fired is noted of these streams
+        (`Step.fired`), and of the others it is zeros.
         """
         if x_seq.ndim != 5 or tuple(x_seq.shape[2:]) != self.shape or not x_seq.numel():
             raise ValueError(f"x_seq must be [T, N, {', '.join(map(str, self.shape))}], not {list(x_seq.shape)}")
@@ -191,24 +194,29 @@ class Engine:
         x = x_seq[0] if frozen else x_seq
         x = (x if x.dtype == torch.uint8 else x.float()).contiguous()
         after, logits = torch.empty(streams, self.state_size), torch.empty(steps, streams, self.classes)
-        layers, rows, width = self.plan.spike_layers, self.plan.raster_rows, self.plan.rates_size
+        looked = torch.tensor(look, dtype=torch.uint8) if any(look) else None
+        if looked is not None and len(looked) != streams:
+            raise ValueError(f"look must have {streams} entries, not {len(looked)}")
+        layers, bits, width = self.plan.spike_layers, self.plan.fired_size, self.plan.rates_size
         layer_spikes = torch.empty(steps, streams, layers, dtype=torch.int64)
         synops = torch.empty(steps, streams, dtype=torch.int64)
-        raster, rates = torch.empty(steps, streams, rows, dtype=torch.uint8), torch.empty(steps, streams, width)
+        fired = torch.zeros(steps, streams, 0 if looked is None else bits, dtype=torch.uint8)
+        rates = torch.empty(steps, streams, width)
         call = NativeRun(steps, streams, x_is_float=x.dtype != torch.uint8, state_size=self.state_size, frozen=frozen)
-        call.spike_layers, call.raster_rows, call.rates_size = layers, rows, width
+        call.spike_layers, call.fired_size, call.rates_size = layers, bits, width
         call.force, call.threads, call.hand_over = CHOICES[self._choice], self._threads or threads(), hand_over_ns()
         pointers = {"x": x, "before": before, "after": after, "logits": logits}
-        pointers |= {"layer_spikes": layer_spikes, "synops": synops, "raster": raster, "rates": rates}
+        pointers |= {"layer_spikes": layer_spikes, "synops": synops, "rates": rates}
+        pointers |= {"fired": fired, "looked": looked}
         for name, tensor in pointers.items():
             setattr(call, name, None if tensor is None else tensor.data_ptr())
         if self.library.engine_run(self._handle, ctypes.addressof(call)):
             raise MemoryError(f"no memory for {steps} steps of {streams} streams at once")
         if self._head is None:
-            return EngineResult(logits, {MEMBRANES: after}, layer_spikes, synops, raster, rates)
+            return EngineResult(logits, {MEMBRANES: after}, layer_spikes, synops, fired, rates)
         shown = (x if x.dtype == torch.uint8 else (x != 0).to(torch.uint8)).numpy()
         made = self._head.run(shown[None] if frozen else shown, rates.numpy(), state or {})
-        return EngineResult(made.logits, {MEMBRANES: after} | made.state, layer_spikes, synops, raster, made.rates)
+        return EngineResult(made.logits, {MEMBRANES: after} | made.state, layer_spikes, synops, fired, made.rates)
 
     def uses(self) -> list[LayerUse]:
         """Density and kernel of each convolution since the last call."""
@@ -231,3 +239,15 @@ class Engine:
             unit = self.plan.scales.get(name, torch.ones(1)).view(-1, 1, 1)
             parts[name] = maps[..., :channels].permute(0, 3, 1, 2) * unit
         return parts
+
+    def size(self, layer: int) -> tuple[int, int, int]:
+        """Channels, rows and columns of a neuron layer."""
+        return self.plan.states[self.plan.neurons[layer]][1:]
+
+    def membranes(self, state: State, n: int, layer: int, row: int, column: int) -> NDArray[np.float32]:
+        """Of stream n and the neurons at one place of a layer, [C], as `to_network_state` has them."""
+        name = self.plan.neurons[layer]
+        first, channels, _, width = self.plan.states[name]
+        first += (row * width + column) * padded(channels)
+        found, unit = state[MEMBRANES][n].numpy()[first : first + channels], self.plan.scales.get(name)
+        return found if unit is None else found * unit.numpy()

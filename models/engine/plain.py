@@ -1,5 +1,6 @@
 """A network as PyTorch runs it, where the engine does not take it: the same steps, counted by hooks on its modules."""
 
+from collections.abc import Sequence
 from threading import RLock
 
 import torch
@@ -31,18 +32,29 @@ class Plain:
         with self._turn:  # a pass hangs hooks on the modules that are copied
             return at_pace(self.network, span)
 
+    def size(self, name: str, x: Tensor, state: State) -> tuple[int, int, int]:
+        """Channels, rows and columns of a neuron layer for inputs like x [1, C, H, W]."""
+        with self._turn:
+            if name not in self._meter.sizes:
+                self.step(x, state)
+            return self._meter.sizes[name]
+
     @torch.inference_mode()
-    def step(self, x: Tensor, state: State) -> Step:
-        """One step of N streams, x [N, C, H, W], each by itself: dense kernels may sum otherwise in larger batches."""
+    def step(self, x: Tensor, state: State, look: Sequence[bool] = ()) -> Step:
+        """One step of N streams, x [N, C, H, W], each by itself: dense kernels may sum otherwise in larger batches.
+
+        Who fired is noted where any of `look` is true.
+        """
         states = split_state(state) or [state] * len(x)  # an ANN keeps none
-        steps = [self._step(x[n : n + 1], one) for n, one in enumerate(states)]
+        steps = [self._step(x[n : n + 1], one, any(look)) for n, one in enumerate(states)]
         logits, after, *others = zip(*steps)
         return Step(torch.cat(logits), stack_states(list(after)), *map(torch.cat, others))
 
-    def _step(self, x: Tensor, state: State) -> Step:
+    def _step(self, x: Tensor, state: State, look: bool) -> Step:
         """The state of one stream."""
         with self._turn:
+            self._meter.look = look
             logits, after = self.network(x[None].float(), state)
             counts = self._meter.read()
             rates = torch.zeros(1, 0) if self._rates is None else self._rates.read()[0]
-        return Step(logits[0], after, counts.layer_spikes, counts.synops, counts.raster, rates)
+        return Step(logits[0], after, counts.layer_spikes, counts.synops, counts.fired, rates)

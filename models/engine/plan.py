@@ -21,7 +21,7 @@ from spikesight.models.engine.structs import (
 )
 from spikesight.models.native.build import library
 from spikesight.models.networks.folding import Folded
-from spikesight.models.networks.metering import RASTER_ROWS_A_LAYER, reach
+from spikesight.models.networks.metering import reach
 from spikesight.models.neurons.layers import Neuron
 from spikesight.models.neurons.pace import pace
 
@@ -94,7 +94,8 @@ class Plan:
     shape: tuple[int, int, int] = (0, 0, 0)  # of the input
     classes: int = 0
     state_size: int = 0
-    raster_rows: int = 0
+    neurons: list[str] = field(default_factory=list)  # names of the neuron layers, in the network's order
+    fired_size: int = 0  # bytes that hold a bit a neuron
     rates_size: int = 0
 
     def hold(self, tensor: Tensor) -> int:
@@ -224,11 +225,6 @@ class Writer:
         for part in parts:
             plan.states[name + part] = (plan.state_size, channels, layer.height, layer.width)
             plan.state_size += layer.height * layer.width * layer.channels
-        total = channels * layer.height * layer.width
-        layer.raster_rows = min(RASTER_ROWS_A_LAYER, total)
-        chosen = torch.arange(layer.raster_rows) * total // layer.raster_rows
-        pixels = layer.height * layer.width
-        layer.raster = plan.hold((chosen % pixels * layer.channels + chosen // pixels).to(torch.int32))
         return out
 
     def write_readout(self, spikes: Maps, weight: Tensor, bias: Tensor | None) -> None:
@@ -242,7 +238,7 @@ class Writer:
         self.plan.readout = NativeReadout(spikes.number, classes, wide, *held)
 
     def number_outputs(self, rates: int, places: int = 1) -> None:
-        """Rows of the raster in the order of the network's neurons, not of the pass; the first `rates` of them note
+        """Bits of who fired in the order of the network's neurons, not of the pass; the first `rates` of them note
         their channels' rates in `places` x `places` parts of the map (`in_places`).
         """
         by_slot = sorted((layer for layer in self.plan.layers if layer.neuron), key=lambda layer: layer.neuron)
@@ -252,5 +248,6 @@ class Writer:
             layer.rate_places = places
             self.plan.rates_size += layer.rate_channels * places**2
         for layer in by_slot:
-            layer.raster_first = self.plan.raster_rows
-            self.plan.raster_rows += layer.raster_rows
+            self.plan.neurons.append(self.slots[layer.neuron - 1])
+            layer.fired = self.plan.fired_size
+            self.plan.fired_size += layer.height * layer.width * layer.channels // 8

@@ -38,9 +38,7 @@ class NativeLayer(ctypes.Structure):
         ("state", NUMBER),
         ("taps", NUMBER),
         ("weight", POINTER),
-        ("raster", POINTER),
-        ("raster_rows", NUMBER),
-        ("raster_first", NUMBER),
+        ("fired", NUMBER),
         ("rate_channels", NUMBER),
         ("rate_first", NUMBER),
         ("rate_places", NUMBER),
@@ -59,11 +57,8 @@ class NativeRun(ctypes.Structure):
         ("x_is_float", NUMBER),
         *((n, POINTER) for n in ("before", "after")),
         ("state_size", NUMBER),
-        *((n, POINTER) for n in ("logits", "layer_spikes", "synops", "raster", "rates")),
-        *(
-            (n, NUMBER)
-            for n in ("spike_layers", "raster_rows", "rates_size", "force", "threads", "hand_over", "frozen")
-        ),
+        *((n, POINTER) for n in ("logits", "layer_spikes", "synops", "rates", "fired", "looked")),
+        *((n, NUMBER) for n in ("spike_layers", "fired_size", "rates_size", "force", "threads", "hand_over", "frozen")),
     ]
 
 

@@ -2,14 +2,17 @@
 
 The plan's structures come with pointers of 32 bits, each the distance from the block's begin. What a step reads and
 writes lies behind what is in the file, as zeros at the start. Facts: `engine` holds the `size` of the block and [place,
-length] of `x` (bytes [C, H, W]), `state`, `logits`, `rates` (float32) and `raster` (bytes).
+length] of `x` (bytes [C, H, W]), `state`, `logits`, `rates` (float32), `fired` (bits) and `looked`
+(a byte: whether these are noted).
 """
 
 import ctypes
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
+import torch
 from torch import nn
 
 from spikesight.models.contract import Card
@@ -23,7 +26,9 @@ from spikesight.models.native.build import POINTER
 from spikesight.models.networks.converted.network import ConvertedNetwork
 from spikesight.models.networks.resnet import SpikingResNet
 from spikesight.models.networks.taught import TaughtNetwork
-from spikesight.models.neurons.layers import neuron_names
+from spikesight.models.networks.trace import title_of
+from spikesight.models.neurons.layers import Neuron, neuron_names
+from spikesight.models.neurons.look import Map, thresholds_of
 
 ALIGNED = 64
 SCATTERED = {(1, 1), (1, 2), (3, 1), (3, 2), (7, 2)}  # kernels and strides that are event-driven
@@ -123,11 +128,11 @@ def write_block(network: nn.Module, card: Card) -> tuple[bytes, dict[str, Any]]:
     run, end = head.run, -(-len(block.content) // ALIGNED) * ALIGNED
     run.steps = run.streams = run.threads = 1
     run.force, run.state_size, run.spike_layers = CHOICES["events"], plan.state_size, plan.spike_layers
-    run.raster_rows, run.rates_size = plan.raster_rows, plan.rates_size
+    run.fired_size, run.rates_size = plan.fired_size, plan.rates_size
     sizes = {
         "x": (math.prod(plan.shape), 1), "state": (plan.state_size, 4), "logits": (plan.classes, 4),
-        "rates": (plan.rates_size, 4), "raster": (plan.raster_rows, 1), "layer_spikes": (plan.spike_layers, 8),
-        "synops": (1, 8),
+        "rates": (plan.rates_size, 4), "fired": (plan.fired_size, 1), "looked": (1, 1),
+        "layer_spikes": (plan.spike_layers, 8), "synops": (1, 8),
     }  # fmt: skip
     for name, (count, size) in sizes.items():
         places[name] = end, count
@@ -135,14 +140,21 @@ def write_block(network: nn.Module, card: Card) -> tuple[bytes, dict[str, Any]]:
             setattr(run, field, end)
         end += -(-count * size // ALIGNED) * ALIGNED
     block.content[: ctypes.sizeof(Head)] = bytes(head)
-    return bytes(block.content), {"engine": {"size": end, **places}, "raster": raster_of(network, plan), **taught}
+    return bytes(block.content), {"engine": {"size": end, **places}, "layers": layers_of(network, plan), **taught}
 
 
-def raster_of(network: nn.Module, plan: Plan) -> list[dict[str, Any]]:
-    """The layers of the raster, in its order: names, and how many neurons are shown of each."""
-    layers = sorted((layer for layer in plan.layers if layer.neuron), key=lambda layer: layer.neuron)
-    named = zip(neuron_names(network), layers, strict=True)
-    return [{"name": name, "rows": layer.raster_rows} for name, layer in named]
+def layers_of(network: nn.Module, plan: Plan) -> list[dict[str, Any]]:
+    """The neuron layers in the order of `fired`, as they are shown; `at` which number of the state their membranes
+    begin, in which `units`.
+    """
+    found: list[dict[str, Any]] = []
+    for name, key in zip(neuron_names(network), plan.neurons, strict=True):
+        at, channels, height, width = plan.states[key]
+        thresholds = thresholds_of(cast(Neuron, network.get_submodule(name)), channels)
+        units = np.broadcast_to(plan.scales.get(key, torch.ones(1)).numpy().reshape(-1), channels)
+        shown = Map(title_of(name, network), channels, height, width, thresholds)
+        found.append({**shown._asdict(), "at": at, "units": units.tolist()})
+    return found
 
 
 def head_of(network: TaughtNetwork, card: Card) -> dict[str, int]:

@@ -8,12 +8,11 @@ same way.
 import copy
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from spikesight.models.neurons.layers import Neuron
-
-RASTER_ROWS_A_LAYER = 16
 
 
 class Counts(NamedTuple):
@@ -21,7 +20,7 @@ class Counts(NamedTuple):
 
     layer_spikes: Tensor  # int64 [N, L]: non-zero outputs of each neuron layer
     synops: Tensor  # int64 [N]
-    raster: Tensor  # uint8 [N, R]: up to 16 neurons of each layer, spread evenly; fired in any step or not
+    fired: Tensor  # uint8 [N, F]: `packed` spikes of every layer in the last step; F = 0 where nobody looks
 
 
 def windows(size: int, kernel: int, stride: int, padding: int, dilation: int) -> Tensor:
@@ -42,6 +41,26 @@ def reach(conv: nn.Conv2d, height: int, width: int) -> Tensor:
     return torch.outer(rows, columns)
 
 
+def size_of(spikes: Tensor) -> tuple[int, int, int]:
+    """Channels, rows and columns of [N, C, H, W]; of [N, C] one row and column."""
+    channels, height, width = (*spikes.shape[1:], 1, 1)[:3]
+    return channels, height, width
+
+
+def packed(spikes: Tensor) -> Tensor:
+    """Which neurons fired, a bit each: [N, C, H, W] (or [N, C]) -> uint8 [N, H W C/8], C padded to a multiple of 16.
+
+    The first of eight channels is the highest bit.
+
+    >>> packed(torch.tensor([[[[1.0]], [[0.0]], [[-1.0]]]])).tolist()
+    [[160, 0]]
+    """
+    channels, height, width = size_of(spikes)
+    fired = (spikes != 0).reshape(len(spikes), channels, height, width).permute(0, 2, 3, 1)
+    bits = np.packbits(torch.nn.functional.pad(fired, (0, -channels % 16)).cpu().numpy(), axis=-1)
+    return torch.from_numpy(bits.reshape(len(spikes), -1))
+
+
 class Meter:
     """Counts what a network does, by hooks on its layers; `read` gives the counts since the last `read`.
 
@@ -52,7 +71,9 @@ class Meter:
         self.layer_names: list[str] = []
         self._reach: dict[tuple[str, int, int], Tensor] = {}
         self._spikes: dict[str, Tensor] = {}
-        self._raster: dict[str, Tensor] = {}
+        self.look = False  # whether who fired is noted
+        self.sizes: dict[str, tuple[int, int, int]] = {}  # of the neuron layers
+        self._fired: dict[str, Tensor] = {}
         self._synops: list[Tensor] = []
         self._batch = 1
         self._handles: list[Any] = [network.register_forward_pre_hook(self._start)]
@@ -67,15 +88,15 @@ class Meter:
 
     def _start(self, _: nn.Module, inputs: tuple[Any, ...]) -> None:
         self._batch = inputs[0].shape[1]
-        self._spikes, self._raster, self._synops = {}, {}, []
+        self._spikes, self._fired, self._synops = {}, {}, []
 
     def _neuron_hook(self, name: str) -> Any:
         def count(_: nn.Module, __: Any, spikes: Tensor) -> None:
             flat = spikes.detach().flatten(2)
             self._spikes[name] = flat.count_nonzero(dim=(0, 2))
-            rows = min(RASTER_ROWS_A_LAYER, flat.shape[2])
-            chosen = torch.arange(rows, device=flat.device) * flat.shape[2] // rows
-            self._raster[name] = (flat[:, :, chosen] != 0).any(0).to(torch.uint8)
+            self.sizes[name] = size_of(spikes[-1])
+            if self.look:
+                self._fired[name] = packed(spikes.detach()[-1])
 
         return count
 
@@ -101,10 +122,11 @@ class Meter:
 
     def read(self) -> Counts:
         """The counts of the last forward pass."""
+        nothing = torch.zeros(self._batch, 0, dtype=torch.uint8)
         return Counts(
             torch.stack([self._spikes[name] for name in self.layer_names], 1),
             torch.stack(self._synops).sum(0),
-            torch.cat([self._raster[name] for name in self.layer_names], 1),
+            torch.cat([nothing, *(self._fired[name] for name in self.layer_names if name in self._fired)], 1),
         )
 
     def close(self) -> None:
@@ -118,10 +140,11 @@ class DenseMeter:
 
     def __init__(self, macs: int) -> None:
         self.layer_names: list[str] = []
+        self.look, self.sizes = False, dict[str, tuple[int, int, int]]()  # there is nothing to see
         self._macs = macs
 
     def read(self) -> Counts:
-        """One sample and one step: no spikes, the dense multiply-adds, an empty raster."""
+        """One sample and one step: no spikes, the dense multiply-adds."""
         nothing = torch.zeros(1, 0)
         return Counts(nothing.to(torch.int64), torch.tensor([self._macs]), nothing.to(torch.uint8))
 

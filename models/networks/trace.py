@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from spikesight.models.neurons.layers import Neuron
+from spikesight.models.neurons.look import threshold_of
 from spikesight.models.neurons.state import State
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def trace_layers(network: nn.Module, steps: Iterable[tuple[Tensor, bool]]) -> di
         name: Layer(
             title_of(name, network),
             *(torch.stack(values).numpy() for values in found[name]),  # pyright: ignore[reportCallIssue]
-            threshold=torch.as_tensor(getattr(module, "theta", module.config.theta)).numpy(),
+            threshold=threshold_of(module),
         )
         for module, name in names.items()
         if name in found
@@ -132,7 +133,8 @@ def title_of(name: str, network: nn.Module) -> str:
     >>> title_of("neuron", nn.Identity()), title_of("layers.blocks_0_relu2", nn.Identity())
     ('stem', 'block 1 b')
     """
-    if name in (named := {"neuron": "stem", "layers.relu": "stem", "last_neuron": "last"}):
+    name, network = name.removeprefix("backbone."), getattr(network, "backbone", network)
+    if name in (named := {"neuron": "stem", "layers.relu": "stem", "last_neuron": "read-out"}):
         return named[name]
     block = re.fullmatch(r"(?:\w+\.)?blocks[._](\d+)[._](?:neuron|relu)(\d)", name)
     if block is None:

@@ -23,7 +23,16 @@ from spikesight.service.http.metrics import ProxyMetrics
 from spikesight.service.http.shares import Lobby, Shares
 from spikesight.service.settings import Settings
 from spikesight.service.stream.endpoint import close, greeted
-from spikesight.service.stream.messages import CONTROL, SNAPSHOT_BEGIN, Ended, Hello, SnapshotMessage, identity
+from spikesight.service.stream.messages import (
+    CONTROL,
+    SNAPSHOT_BEGIN,
+    ControlMessage,
+    Ended,
+    Hello,
+    LookMessage,
+    SnapshotMessage,
+    identity,
+)
 from spikesight.service.stream.outbox import end_all
 
 if TYPE_CHECKING:
@@ -171,8 +180,11 @@ class RelayedStream:
 
     async def pass_on(self, upstream: "aiohttp.ClientWebSocketResponse", data: str | bytes) -> bool:
         """One message of the client."""
-        if isinstance(data, str) and asks_snapshot(data):
+        said = control_of(data) if isinstance(data, str) else None
+        if isinstance(said, SnapshotMessage):
             self.owners.append(None)
+        elif isinstance(said, LookMessage):
+            self.hello = self.hello.model_copy(update={"look": said.look})
         return await send(upstream, data)
 
     async def to_client(self, upstream: "aiohttp.ClientWebSocketResponse") -> None:
@@ -224,12 +236,12 @@ class RelayedStream:
         return True
 
 
-def asks_snapshot(text: str) -> bool:
-    """Whether a replica will answer this text with a snapshot: it reads JSON, in which one word has many spellings."""
+def control_of(text: str) -> ControlMessage | None:
+    """What a replica will read in this text: it reads JSON, in which one word has many spellings."""
     try:
-        return isinstance(CONTROL.validate_json(text), SnapshotMessage)
+        return CONTROL.validate_json(text)
     except ValidationError:
-        return False
+        return None
 
 
 async def send(upstream: "aiohttp.ClientWebSocketResponse", data: str | bytes) -> bool:

@@ -27,16 +27,24 @@ def step_batch(classifier: Classifier, zero: State, batch: list[Work]) -> Step:
     steps = range(len(batch[0].inputs))
     frames = [np.stack([window.given.x for work in batch for window in work.inputs[t].windows()]) for t in steps]
     if len(frames) == 1:
-        return classifier.step(torch.from_numpy(frames[0]), gather(members))
+        for work in batch:
+            work.look = work.job.look
+        look = [bool(work.look) and not n for work in batch for n in range(len(work.inputs[0].windows()))]
+        return classifier.step(torch.from_numpy(frames[0]), gather(members), look)
     return classifier.run(torch.from_numpy(np.stack(frames)), gather(members))
 
 
-def shares(result: Step, batch: list[Work], took_s: float, tick: int) -> Iterator[Outcome]:
+def shares(classifier: Classifier, result: Step, batch: list[Work], took_s: float, tick: int) -> Iterator[Outcome]:
     """Each job's share of a batch that made one step, or several."""
-    parts = outcomes(result, took_s, tick)
+    parts, n = outcomes(result, took_s, tick), 0
     for work in batch:
-        given = work.inputs[0]
-        yield gathered(given, list(islice(parts, len(given.windows()))))
+        given, look = work.inputs[0], work.look
+        windows = given.windows()
+        made = gathered(given, list(islice(parts, len(windows))))
+        if look and result.fired.shape[-1]:
+            made = made._replace(inside=classifier.inside(windows[0].given.x, result, n, look))
+        yield made
+        n += len(windows)
 
 
 def move(batch: list[Work], state: State) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from spikesight.encoders.emulator.pixels import Emulator
 from spikesight.encoders.events import SensorSize, joined, make_events
@@ -86,8 +85,6 @@ class Model:
         self._most_bins = TAUGHT_BINS if counted_as else None
         self._at: dict[int, Model] = {}  # by bin, microseconds: whole milliseconds of the contract's range, so few
         self._ended, self._changing = False, threading.Lock()
-        first = classifier.step(torch.zeros(1, *classifier.contract.shape), classifier.initial_state(1))
-        self.raster_rows = int(first.raster.shape[1])
         counted = metrics.ticker(self.counted_as)
 
         def count(tick: Tick) -> None:

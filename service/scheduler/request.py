@@ -3,9 +3,10 @@
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from spikesight.models.classifier.objects import Objects
+from spikesight.models.neurons.look import Inside, Look
 from spikesight.models.novelty.conformal import ERROR_RATE
 from spikesight.models.steps import Answer, Input, Outcome, Track
 from spikesight.service.http.errors import Expired
@@ -22,6 +23,7 @@ class Wanted:
     confidence: float | None = None  # stop at the first step that is surer than this
     error_rate: float | None = None  # stop at the first step that commits itself at this rate
     objects: int = 0  # that are looked for, each in a window of its own
+    look: Look = False  # whether what happens inside the network is wanted too
 
 
 EVERY_STEP = Wanted()
@@ -42,6 +44,7 @@ class Result:
     early: bool
     made_s: float  # time.perf_counter() when the inputs were there
     tick: int  # the scheduler's step that finished it
+    inside: list[Inside] = field(default_factory=list)  # of every step, where it was looked at
 
 
 class RequestReceiver:
@@ -50,6 +53,7 @@ class RequestReceiver:
     def __init__(self, track: Track | Objects, mailbox: Mailbox, wanted: Wanted = EVERY_STEP) -> None:
         self._track, self._mailbox, self._wanted = track, mailbox, wanted
         self._answers: list[Answer] = []
+        self._inside: list[Inside] = []
         self._done = self._spikes = self._synops = self._n_events = 0
         self._queue_ms = self._begun = 0.0
         self._steps: int
@@ -73,6 +77,8 @@ class RequestReceiver:
         self._spikes += sum(outcome.layer_spikes)
         self._synops += outcome.synops
         self._n_events += sum(given.n_events for given in inputs)
+        if outcome.inside is not None:
+            self._inside.append(outcome.inside)
         last = self._done == self._steps
         if isinstance(self._track, Track) and self.several and not last:
             self._track.absorb(inputs, outcome)
@@ -100,6 +106,7 @@ class RequestReceiver:
             early=self._done < self._steps,
             made_s=self.begun,
             tick=tick,
+            inside=self._inside,
         )
         self._mailbox.resolve(self.future, result)
 
@@ -170,6 +177,7 @@ async def _answered(
     error_rate = ERROR_RATE if wanted.error_rate is None else wanted.error_rate
     receiver = RequestReceiver(model.classifier.readout(wanted.objects, error_rate=error_rate), mailbox, wanted)
     job = model.scheduler.open(receiver, request=True, deadline=deadline, several=receiver.several)
+    job.look = wanted.look
     try:
         submit(job, receiver)
         return await receiver.result(deadline)

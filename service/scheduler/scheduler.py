@@ -332,7 +332,7 @@ class Scheduler:
         move(batch, result.state)
         finished = [
             deliver(work, made, waited * 1e3)
-            for work, made, waited in zip(batch, shares(result, batch, took, self._ticks), queue_s)
+            for work, made, waited in zip(batch, shares(self.classifier, result, batch, took, self._ticks), queue_s)
         ]
         with self._changed:
             self._queue.put_back(batch, finished)

@@ -6,9 +6,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import PurePath
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Generic, Literal, TypeVar
 
 from fastapi import APIRouter, Path
 from fastapi.responses import StreamingResponse
@@ -41,8 +41,8 @@ KEEP_ALIVE_S = 15.0
 class Viewer(Generic[T]):
     """A follower's queue of the newest messages: JSON text and pictures, or packets of events."""
 
-    def __init__(self, pictures: bool = False) -> None:
-        self.pictures = pictures
+    def __init__(self, pictures: bool = False, look: bool = False) -> None:
+        self.pictures, self.look = pictures, look
         self._messages: deque[T] = deque(maxlen=BACKLOG)
         self._wake = asyncio.Event()
         self.ended = False
@@ -125,17 +125,13 @@ class Camera:
             n_outside=self.source.counters.n_outside,
         )
 
-    @contextmanager
-    def viewing(self, pictures: bool = False) -> "Iterator[Viewer[str | bytes]]":
-        """Follow the camera's answers, with or without pictures of its events."""
-        with self._following(self._viewers, Viewer(pictures)) as viewer:
-            yield viewer
+    def viewing(self, pictures: bool = False, look: bool = False) -> "AbstractContextManager[Viewer[str | bytes]]":
+        """Follow the camera's answers, with or without pictures of its events and what happens inside the network."""
+        return self._following(self._viewers, Viewer(pictures, look))
 
-    @contextmanager
-    def listening(self) -> "Iterator[Viewer[NDArray]]":
+    def listening(self) -> "AbstractContextManager[Viewer[NDArray]]":
         """Follow the camera's events."""
-        with self._following(self._listeners, Viewer()) as listener:
-            yield listener
+        return self._following(self._listeners, Viewer())
 
     @contextmanager
     def _following(self, group: "set[Viewer[T]]", viewer: "Viewer[T]") -> "Iterator[Viewer[T]]":
@@ -152,7 +148,7 @@ class Camera:
         while not self.stopping.is_set() and self.source.running:
             packet = self.source.read_waiting(stream.model.classifier.contract.bin_us / 1e6)
             if packet is not None and len(packet):
-                if self._pictured():
+                if self.asked_for("pictures"):
                     self._seen.append(packet[:: max(1, len(packet) // PICTURE_EVENTS)])
                 if self._listeners:
                     self.post(lambda packet=packet: self.hand(packet))
@@ -173,7 +169,7 @@ class Camera:
 
     # In the event loop.
 
-    def tell(self, core: StreamCore, inputs: list[Input], answer: Answer, queue_ms: float) -> None:
+    def tell(self, core: StreamCore, inputs: list[Input], outcome: Outcome, answer: Answer, queue_ms: float) -> None:
         """Send one step's prediction to every viewer, with a picture of the events since the last one."""
         self._seq += 1
         core.sent(1)
@@ -182,16 +178,18 @@ class Camera:
         seen = [self._seen.popleft() for _ in range(len(self._seen))]
         if not self._viewers:
             return
-        picture = (joined(seen) if seen else core.session.seen[:0], self.source.size) if self._pictured() else None
-        ticket = Ticket(self._seq, time.time() * 1e3, True, picture)
+        picture = joined(seen) if seen else core.session.seen[:0], self.source.size
+        ticket = Ticket(self._seq, time.time() * 1e3, True, picture if self.asked_for("pictures") else None)
         core.located(ticket)
-        for message in core.answer(ticket, answer, queue_ms):
-            for viewer in self._viewers:
-                if viewer.pictures or isinstance(message.data, str):
-                    viewer.put(message.data)
+        for look in {viewer.look for viewer in self._viewers}:
+            for message in core.answer(ticket, answer, queue_ms, outcome.inside if look else None):
+                for viewer in self._viewers:
+                    if viewer.look == look and (viewer.pictures or isinstance(message.data, str)):
+                        viewer.put(message.data)
 
-    def _pictured(self) -> bool:
-        return any(viewer.pictures for viewer in list(self._viewers))
+    def asked_for(self, what: Literal["pictures", "look"]) -> bool:
+        """Whether a viewer wants it. From any thread."""
+        return any(getattr(viewer, what) for viewer in list(self._viewers))
 
     def hand(self, packet: NDArray) -> None:
         for listener in self._listeners:
@@ -245,6 +243,7 @@ class CameraStream:
         if batch.inputs and self.core.unsent + len(batch.inputs) > self.core.max_pending:
             self.core.take_back(len(self.model.scheduler.drop_waiting(self.job)))
         inputs, _ = self.core.admit(batch)
+        self.job.look = self.camera.asked_for("look")
         self.model.scheduler.submit(self.job, inputs, lend=True)
 
     def close(self) -> None:
@@ -254,7 +253,7 @@ class CameraStream:
 
     def outcome(self, inputs: list[Input], outcome: Outcome, queue_ms: float) -> bool:
         _, answer = self.core.read(inputs, outcome)
-        self.camera.post(lambda: self.camera.tell(self.core, inputs, answer, queue_ms))
+        self.camera.post(lambda: self.camera.tell(self.core, inputs, outcome, answer, queue_ms))
         return False
 
     def failed(self, error: Exception) -> None:

@@ -14,6 +14,7 @@ from spikesight.service.http.errors import ServiceError, Stopped
 from spikesight.service.http.gate import TokenBucket
 from spikesight.service.http.turns import ThreadAccount
 from spikesight.service.runtime import Runtime
+from spikesight.service.scheduler.queue import Job
 from spikesight.service.scheduler.registry import Model
 from spikesight.service.stream.cameras import Camera
 from spikesight.service.stream.messages import Ended, Frame, Hello, PacketError, Ticket, error_text, parse_frame
@@ -44,7 +45,13 @@ class Live:
         self.work, self.slow_work = runtime.turns.account(), ThreadAccount(runtime.decoder_turns, runtime.decoder)
         self.end: Ended | None = None
         self.heard = time.monotonic()
-        self.job = model.scheduler.open(self, request=False)
+        self.job = self.opened()
+
+    def opened(self) -> Job:
+        """A job on the model as it is now."""
+        job = self.model.scheduler.open(self, request=False)
+        job.look = self.core.look
+        return job
 
     async def run(self) -> None:
         """Until the client leaves or breaks a rule. Raises Ended."""
@@ -114,6 +121,7 @@ class Live:
     async def control(self, text: str) -> None:
         async with self.work:
             wanted = self.core.control(text)
+        self.job.look = self.core.look
         if wanted:
             await self.snapshot()
 
@@ -209,7 +217,7 @@ class Live:
 
     def outcome(self, inputs: list[Input], outcome: Outcome, queue_ms: float) -> bool:
         ticket, answer = self.core.read(inputs, outcome)
-        self.runtime.mailbox.post(lambda: self.say(self.core.answer(ticket, answer, queue_ms)))
+        self.runtime.mailbox.post(lambda: self.say(self.core.answer(ticket, answer, queue_ms, outcome.inside)))
         return False
 
     def failed(self, error: Exception) -> None:

@@ -15,6 +15,7 @@ from spikesight.encoders.packets import RECORD_BYTES, WireDecoder, pack
 from spikesight.service.http.bodies import Body
 
 if TYPE_CHECKING:  # a client takes this module too, and needs no model
+    from spikesight.models.neurons.look import Inside
     from spikesight.models.steps import Answer
     from spikesight.service.scheduler.registry import Model
 
@@ -41,6 +42,8 @@ class Ended(Exception):
 
 
 Place = Annotated[float, Field(ge=-MAX_SIDE, le=MAX_SIDE)]  # pixels
+Index = Annotated[int, Field(ge=0)]
+Look = bool | tuple[Index, Index, Index]  # models/neurons/look.py
 
 
 class Hello(Body):
@@ -76,6 +79,9 @@ class Hello(Body):
         default=0, ge=0, le=8, description="look for up to so many things at once, each in a window of its own"
     )
     restore: str | None = Field(default=None, description="a session's snapshot, base64")
+    look: Look = Field(
+        default=False, description="add what happens inside the network; [layer, row, column]: membranes there, too"
+    )
     lesson: str | None = Field(
         default=None, description="a teaching session's id: the stream is on its model and may give examples"
     )
@@ -102,6 +108,13 @@ class SettingsMessage(Body):
     noise_hz: float | None = Field(default=None, ge=0, le=100, description="noise events a second a pixel")
 
 
+class LookMessage(Body):
+    """From now on add what happens inside the network, or no more; as `look` of hello."""
+
+    type: Literal["look"]
+    look: Look
+
+
 class SnapshotMessage(Body):
     """Ask for the session's state."""
 
@@ -126,12 +139,12 @@ def fault(what: str, error: ValidationError) -> str:
         field = "a field"  # by a name that is the client's own
     says = first["msg"].removeprefix("Value error, ")
     if first["type"].startswith("union_tag"):
-        says = "its type must be reset, settings or snapshot"
+        says = "its type must be reset, settings, look or snapshot"
     return f"{what}{f', {field}' if field else ''}: {says}".encode()[:REASON_BYTES].decode("utf-8", "ignore")
 
 
-Control = Annotated[ResetMessage | SettingsMessage | SnapshotMessage, Field(discriminator="type")]
-CONTROL: TypeAdapter[ResetMessage | SettingsMessage | SnapshotMessage] = TypeAdapter(Control)
+ControlMessage = ResetMessage | SettingsMessage | LookMessage | SnapshotMessage
+CONTROL: TypeAdapter[ControlMessage] = TypeAdapter(Annotated[ControlMessage, Field(discriminator="type")])
 
 IMAGE, EVENTS_T64, EVENTS_T32, EVENTS_AER = 0, 1, 2, 3
 KINDS = (IMAGE, EVENTS_T64, EVENTS_T32, EVENTS_AER)
@@ -235,7 +248,7 @@ def ready_text(model: "Model", error_rate: float) -> str:
         model=model.name,
         labels=classifier.labels,
         layers=classifier.layer_names,
-        raster_rows=model.raster_rows,
+        maps=[one._asdict() for one in classifier.maps],
         step_us=classifier.contract.bin_us,
         steps=classifier.contract.steps,
         ann_macs=classifier.ann_macs,
@@ -243,7 +256,15 @@ def ready_text(model: "Model", error_rate: float) -> str:
     )
 
 
-def prediction_text(ticket: Ticket, answer: "Answer", queue_ms: float, dropped: int, *, logits: bool = False) -> str:
+def prediction_text(
+    ticket: Ticket,
+    answer: "Answer",
+    queue_ms: float,
+    dropped: int,
+    *,
+    logits: bool = False,
+    inside: "Inside | None" = None,
+) -> str:
     prediction = answer.prediction
     return text(
         type="prediction",
@@ -254,7 +275,6 @@ def prediction_text(ticket: Ticket, answer: "Answer", queue_ms: float, dropped: 
         layer_spikes=answer.layer_spikes,
         total_spikes=answer.total_spikes,
         total_synops=answer.total_synops,
-        raster=base64.b64encode(np.packbits(answer.raster).tobytes()).decode(),
         queue_ms=round(queue_ms, 3),
         step_ms=round(prediction.latency_ms, 3),
         dropped=dropped,
@@ -263,6 +283,7 @@ def prediction_text(ticket: Ticket, answer: "Answer", queue_ms: float, dropped: 
         events_in=ticket.events[0],
         events_kept=ticket.events[1],
         camera=ticket.camera,
+        **({} if inside is None else {"inside": inside.fields()}),
     )
 
 

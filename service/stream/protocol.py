@@ -21,6 +21,7 @@ from spikesight.encoders.events import SensorSize
 from spikesight.encoders.roi.window import Window
 from spikesight.models.classifier import Classifier
 from spikesight.models.classifier.session import Session, pieces
+from spikesight.models.neurons.look import Inside, Look
 from spikesight.models.neurons.state import State
 from spikesight.models.steps import Answer, Input, Outcome, SessionError, StableLabel
 from spikesight.service.scheduler.registry import Model
@@ -30,6 +31,7 @@ from spikesight.service.stream.messages import (
     Ended,
     Frame,
     Hello,
+    LookMessage,
     PacketDecoder,
     ResetMessage,
     SettingsMessage,
@@ -79,6 +81,7 @@ class StreamCore:
     ) -> None:
         self.model, self.hello, self.max_pending, self.max_pixels = model, hello, max_pending, max_pixels
         self.session = session_of(model.classifier, hello)
+        self.look: Look = hello.look
         self.dropped = 0
         self._clock = clock
         self._decoder = PacketDecoder()
@@ -147,6 +150,8 @@ class StreamCore:
             self.session.reset()
         elif isinstance(message, SettingsMessage):
             self.session.settings(message.threshold, message.noise_hz)
+        elif isinstance(message, LookMessage):
+            self.look = message.look
         else:
             return True
         return False
@@ -203,9 +208,9 @@ class StreamCore:
         """One step was made: its message and its answer. In the order of the inputs; raises SessionError."""
         return self._tickets.popleft(), self.session.read(inputs, outcome)
 
-    def answer(self, ticket: Ticket, answer: Answer, queue_ms: float) -> list[Outgoing]:
+    def answer(self, ticket: Ticket, answer: Answer, queue_ms: float, inside: Inside | None = None) -> list[Outgoing]:
         """The prediction, and the picture after a message's last one."""
-        text = prediction_text(ticket, answer, queue_ms, self.dropped, logits=self.hello.logits)
+        text = prediction_text(ticket, answer, queue_ms, self.dropped, logits=self.hello.logits, inside=inside)
         messages = [Outgoing(text, settles=1)]
         return messages + self._picture(ticket, answer.prediction.step) if ticket.last else messages
 

@@ -91,7 +91,7 @@ class TeachingStream(Live):
         self._newest = self.teaching.learner.model
         self.model = at_bin(self._newest, self.core.hello)
         self.core.move(self.model)
-        self.job = self.model.scheduler.open(self, request=False)
+        self.job = self.opened()
         self.say([self.core.ready()])
 
     def _new_cutter(self) -> WindowCutter:

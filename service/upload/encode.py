@@ -2,7 +2,7 @@
 
 import base64
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import cv2
 import numpy as np
@@ -18,13 +18,14 @@ from spikesight.encoders.preprocess.fit import fit_digit, fit_plain
 from spikesight.encoders.sample import Sample
 from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Contract
+from spikesight.models.neurons.look import Look
 from spikesight.models.steps import Input
 from spikesight.service.http.bodies import REFUSALS, SAMPLE_BODY, Body, StepBody
 from spikesight.service.http.errors import ServiceError
 from spikesight.service.http.shares import address_of
 from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.registry import Model
-from spikesight.service.scheduler.request import run_inputs
+from spikesight.service.scheduler.request import Wanted, run_inputs
 from spikesight.service.upload.decode import kind_of
 from spikesight.service.upload.load import inputs_of, load
 from spikesight.service.upload.predict import read_body, step_body
@@ -33,6 +34,7 @@ CODES = ("dvs", *IMAGE_ENCODERS)
 MAX_STEPS = 64  # of an image's code
 MAX_BINS = 300  # steps of a recording
 SIDE = 64  # pixels of a frame's side, at most
+LOOK = r"^(1|\d{1,4},\d{1,4},\d{1,4})$"
 BIN_US, BINS = 10_000, 30  # how an image model's user sees the saccades: 300 ms
 
 
@@ -45,7 +47,8 @@ class EncodingsBody(Body):
 
 class EncodeBody(Body):
     """The input of every step. `frames` is base64 of uint8 [steps, channels, height, width]; `exposure`, of a
-    recording, base64 of a grey PNG of the sensor's size: all its events in one picture.
+    recording, base64 of a grey PNG of the sensor's size: all its events in one picture. `maps` and `inside` are those
+    of a stream that looks inside the network, `inside` of every step.
     """
 
     encoding: str
@@ -60,6 +63,8 @@ class EncodeBody(Body):
     answers: list[StepBody] | None = None
     note: str | None = None
     exposure: str | None = None
+    maps: list[dict[str, Any]] | None = None
+    inside: list[dict[str, Any]] | None = None
 
 
 @dataclass(frozen=True)
@@ -93,19 +98,34 @@ def router(runtime: Runtime) -> APIRouter:
         steps: Annotated[int, Query(ge=1, le=MAX_STEPS, description="of an image's code")] = 16,
         model: Annotated[str | None, Query(description="its name; the default model without")] = None,
         name: Annotated[str, Query(description="the file's name, for raw bodies of N-MNIST .bin", max_length=255)] = "",
+        look: Annotated[str | None, Query(pattern=LOOK, description="1: add what happens inside the network")] = None,
     ) -> EncodeBody:
         if encoding not in CODES:
             raise ServiceError(400, f"there is no code of that name: choose one of {', '.join(CODES)}")
         served = runtime.registry.get(model)
         served.scheduler.check_room()
         upload = await read_body(request, name)
-        return await encode(runtime, served, upload, encoding, steps, address_of(request))
+        return await encode(runtime, served, upload, encoding, steps, address_of(request), look_of(look))
 
     return routes
 
 
+def look_of(text: str | None) -> Look:
+    """`look` of a query: 1, or a layer, a row and a column, whose membranes are added."""
+    if text is None or "," not in text:
+        return text is not None
+    layer, row, column = map(int, text.split(","))
+    return layer, row, column
+
+
 async def encode(
-    runtime: Runtime, model: Model, upload: tuple[bytes, str], encoding: str, steps: int, client: str
+    runtime: Runtime,
+    model: Model,
+    upload: tuple[bytes, str],
+    encoding: str,
+    steps: int,
+    client: str,
+    look: Look = False,
 ) -> EncodeBody:
     """Decode, encode, and step the model where it reads this code. Raises ServiceError, Overloaded, Expired."""
     deadline, classifier = runtime.deadline(), model.classifier
@@ -116,10 +136,12 @@ async def encode(
             runtime, model, upload, lambda sample: drawn(classifier, sample, encoding, steps), client, deadline
         )
         made, png = await runtime.in_heavy_thread(draw, deadline)
-        answers = None
+        answers = inside = None
         if made.inputs:
-            result = await run_inputs(model, made.inputs, runtime.mailbox, deadline=deadline)
+            wanted = Wanted(look=look)
+            result = await run_inputs(model, made.inputs, runtime.mailbox, deadline=deadline, wanted=wanted)
             answers = [step_body(answer, True) for answer in result.answers]
+            inside = [one.fields() for one in result.inside] or None
     n, channels, height, width = made.frames.shape
     return EncodeBody(
         encoding=encoding,
@@ -133,6 +155,8 @@ async def encode(
         n_spikes=0 if made.intensity else int(np.count_nonzero(made.frames)),
         answers=answers,
         note=made.note,
+        maps=inside and [one._asdict() for one in classifier.maps],
+        inside=inside,
         exposure=None if png is None else base64.b64encode(png).decode(),
     )
 

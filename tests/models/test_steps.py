@@ -29,7 +29,6 @@ from tests.support.exporting import CARD, CONFIG
 from tests.support.models import EVENT_CONTRACT, lively, some_known, tiny, trials
 
 LABELS = ("a", "b")
-NONE = np.zeros(0, np.uint8)
 A, B, STRANGE, EMPTY = (
     Judged(np.array([0.97, 0.03]), 1.0, False),
     Judged(np.array([0.03, 0.97]), 1.0, False),
@@ -146,7 +145,7 @@ def test_what_is_read_out_is_as_wide_as_what_is_taken() -> None:
     assert Track(CARD.labels, 4).width == len(CARD.labels)
     given = Input(np.ones(CARD.contract.shape, np.uint8), 0, 10_000, 3, False)
     logits, rates = np.arange(3, dtype=np.float32)[None], np.zeros((1, known.width), np.float32)
-    track.absorb([given], Outcome(logits, [4], 5, NONE, 0.1, rates=rates))
+    track.absorb([given], Outcome(logits, [4], 5, 0.1, rates=rates))
     assert track.readout.mean is not None
     assert track.readout.mean.shape == (track.width,)
     everything = np.prod(CARD.contract.shape)
@@ -154,12 +153,12 @@ def test_what_is_read_out_is_as_wide_as_what_is_taken() -> None:
     assert track.logits is not None
     assert track.logits.tolist() == [0, 1, 2]
     assert (track.spikes, track.synops) == (4, 5)
-    track.absorb([given._replace(reset=True)], Outcome(logits, [1], 2, NONE, 0.1, rates=rates))
+    track.absorb([given._replace(reset=True)], Outcome(logits, [1], 2, 0.1, rates=rates))
     assert (track.spikes, track.synops, track.readout.seen) == (1, 2, 1)
-    track.absorb([given._replace(n_missed=30)], Outcome(logits, [1], 2, NONE, 0.1, rates=rates))
+    track.absorb([given._replace(n_missed=30)], Outcome(logits, [1], 2, 0.1, rates=rates))
     assert track.readout.mean[-2:].tolist() == [everything, 15]
     with pytest.raises(SessionError, match="too large"):
-        track.absorb([given], Outcome(logits, [1], 2, NONE, 0.1, finite=False, rates=rates))
+        track.absorb([given], Outcome(logits, [1], 2, 0.1, finite=False, rates=rates))
 
 
 def test_a_read_out_is_the_mean_of_its_last_steps() -> None:
@@ -178,7 +177,7 @@ def test_a_read_out_is_the_mean_of_its_last_steps() -> None:
 
 def answered(track: Track, logits: list[list[float]], **given: object) -> Answer:
     inputs = [Input(np.ones((1, 2, 2), np.uint8), n, n + 1, 3, False)._replace(**given) for n in range(len(logits))]  # type: ignore[arg-type]
-    outcome = Outcome(np.array(logits, np.float32), [4, 5], 6, np.ones(3, np.uint8), 0.25)
+    outcome = Outcome(np.array(logits, np.float32), [4, 5], 6, 0.25)
     return track.read(inputs, outcome)
 
 
@@ -264,7 +263,7 @@ def timeline(*steps: tuple[int, int, str, float]) -> list[Segment]:
             latency_ms=0.0,
             logits=(0.0, 0.0),
         )
-        made.push(Answer(said, label, [], NONE, False, 0, 0))
+        made.push(Answer(said, label, [], False, 0, 0))
     return made.segments
 
 
@@ -296,7 +295,7 @@ def test_a_segment_ends_where_no_step_follows() -> None:
 def test_each_step_is_judged_by_the_steps_that_were_seen() -> None:
     known, horizon = some_known(lively(CONFIG), CARD.contract), CARD.contract.horizon
     track, rates = Track(CARD.labels, horizon, known), np.full((1, known.width), 0.1, np.float32)
-    outcome = Outcome(np.eye(3, dtype=np.float32)[:1], [0], 0, NONE, 0.0, rates=rates)
+    outcome = Outcome(np.eye(3, dtype=np.float32)[:1], [0], 0, 0.0, rates=rates)
     given, seen = Input(np.ones(CARD.contract.shape, np.uint8), 0, 1, 4, False), []
     for number in range(1, horizon + 3):
         track.absorb([given], outcome)

@@ -12,6 +12,7 @@ import pytest
 from websockets.sync.server import ServerConnection
 from websockets.sync.server import serve as websocket_server
 
+from spikesight.models.neurons.look import Inside
 from spikesight.models.steps import Outcome
 from spikesight.service.client import (
     Ack,
@@ -179,10 +180,11 @@ def test_every_kind_of_message() -> None:
 
 
 def test_a_prediction_arrives_as_it_was_made() -> None:
-    raster = np.array([1, 0, 1, 0, 0, 0, 0, 0], np.uint8)
-    answer = tiny().track().read(inputs(1), Outcome(np.array([[0.0, 9.0, 1.0]], np.float32), [3, 4], 50, raster, 0.5))
+    shown, fired = np.array([[1, 2], [3, 4]], np.uint8), np.array([160], np.uint8)
+    inside = Inside(shown, fired, np.array([0.5, -0.25], np.float32))
+    answer = tiny().track().read(inputs(1), Outcome(np.array([[0.0, 9.0, 1.0]], np.float32), [3, 4], 50, 0.5))
     ticket = Ticket(6, 2.5, window=(1.0, 2.0, 30.0), events=(8, 7))
-    made = parse(prediction_text(ticket, answer, 1.5, 9, logits=True))
+    made = parse(prediction_text(ticket, answer, 1.5, 9, logits=True, inside=inside))
     assert isinstance(made, Prediction)
     for name, value in answer.prediction.fields(logits=True).items():
         got = getattr(made, name)
@@ -190,7 +192,10 @@ def test_a_prediction_arrives_as_it_was_made() -> None:
     assert (made.seq, made.t, made.queue_ms, made.step_ms, made.dropped) == (6, 2.5, 1.5, 0.5, 9)
     assert (made.window, made.events_in, made.events_kept) == ([1, 2, 30], 8, 7)
     assert (made.layer_spikes, made.total_spikes, made.total_synops) == ([3, 4], 7, 50)
-    assert made.raster.tolist() == raster.tolist()
+    assert made.inside is not None
+    assert made.inside.membranes is not None
+    assert (made.inside.input.tolist(), made.inside.fired.tolist()) == ([1, 2, 3, 4], [160])
+    assert made.inside.membranes.tolist() == [0.5, -0.25]
 
 
 def test_pictures_are_what_was_packed() -> None:

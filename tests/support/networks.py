@@ -80,16 +80,16 @@ def inputs(
 def assert_same(a: EngineResult, b: EngineResult, streams: slice = slice(None)) -> None:
     """The results of one run are those of some streams of another, bit for bit."""
     assert all(torch.equal(a.state[key], value[streams]) for key, value in b.state.items())
-    for name in ("logits", "rates", "layer_spikes", "synops", "raster"):
+    for name in ("logits", "rates", "layer_spikes", "synops", "fired"):
         assert torch.equal(getattr(a, name), getattr(b, name)[:, streams]), name
 
 
 def assert_no_bit_changes(engine: Engine, x_seq: Tensor) -> None:
     """Every stream alone, and all of them step by step, give what the whole x_seq [T, N, C, H, W] gives at once."""
-    together = engine.run(x_seq)
+    together = engine.run(x_seq, look=[True] * x_seq.shape[1])
     for n in range(x_seq.shape[1]):
         mine = slice(n, n + 1)
-        assert_same(engine.run(x_seq[:, mine]), together, mine)
+        assert_same(engine.run(x_seq[:, mine], look=[True]), together, mine)
     state, steps = engine.initial_state(x_seq.shape[1]), []
     for x in x_seq:
         given = {key: value.clone() for key, value in state.items()}
@@ -101,21 +101,22 @@ def assert_no_bit_changes(engine: Engine, x_seq: Tensor) -> None:
 
 
 def assert_equal_to_network(network: nn.Module, x_seq: Tensor) -> None:
-    """Logits to 1e-4, spikes, operations and raster equal; no threshold tie in these seeded inputs."""
+    """Logits to 1e-4, spikes, operations and who fired equal; no threshold tie in these seeded inputs."""
     meter = Meter(network)
+    meter.look = True
     with torch.inference_mode():
         logits, after = network(x_seq.float(), None)
         counts = meter.read()
     meter.close()
     engine = Engine(network, *x_seq.shape[3:])
-    result = engine.run(x_seq)
+    result = engine.run(x_seq, look=[True] * x_seq.shape[1])
     assert (result.logits - logits).abs().max() < 1e-4
     assert torch.equal(result.layer_spikes.sum(0), counts.layer_spikes)
     # Signed spikes may cancel in the read-out's mean: exactly in the engine's whole numbers, nearly in floats.
     signed = any(buffer.is_signed for buffer in engine.plan.buffers)
     cancelled = len(x_seq) * 5 * engine.classes if signed else 0
     assert (result.synops.sum(0) - counts.synops).abs().max() <= cancelled
-    assert torch.equal(result.raster.amax(0), counts.raster)
+    assert torch.equal(result.fired[-1], counts.fired)
     state = engine.to_network_state(result.state)
     assert state.keys() == after.keys()
     assert all((state[key] - after[key]).abs().max() < 1e-3 for key in after)

@@ -34,7 +34,6 @@ ROUNDS = 2  # windows of a recording, one after the other
 ERROR_RATES = (0.05, 0.01)
 SEED = 34  # of the moments at which windows begin
 T = TypeVar("T")
-NO_RASTER = np.zeros(0, np.uint8)
 
 
 def evenly(items: Sequence[T], most: int) -> list[T]:
@@ -95,7 +94,7 @@ class Run(NamedTuple):
 
     def part(self, begin: int, end: int) -> tuple[list[Input], Outcome]:
         """Some of the steps, as a track reads them."""
-        outcome = Outcome(self.logits[begin:end], [], 0, NO_RASTER, 0.0, rates=self.rates[begin:end])
+        outcome = Outcome(self.logits[begin:end], [], 0, 0.0, rates=self.rates[begin:end])
         return self.inputs[begin:end], outcome
 
 

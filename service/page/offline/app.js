@@ -9,7 +9,8 @@ import { EventView } from "../shared/pictures/eventview.js";
 import { drawExposure } from "../shared/pictures/longexposure.js";
 import { hideNotice, notice } from "../shared/notice.js";
 import { Player } from "../shared/sources/player.js";
-import { Raster, Trace } from "../shared/pictures/plots.js";
+import { NetworkView } from "../shared/pictures/network.js";
+import { Trace } from "../shared/pictures/plots.js";
 import { CalmPicture } from "../shared/pictures/safety.js";
 import { taskOf, titleOf } from "../shared/tasks.js";
 import { RoiBox } from "../shared/pictures/roi.js";
@@ -33,7 +34,7 @@ const preview = new CalmPicture($("preview"));
 const events = new EventView($("events"));
 const roi = new RoiBox();
 const answer = new Answer({ root: $("answer"), age: $("answer-age"), label: $("label"), confidence: $("confidence"), classes: $("classes"), live: $("live") });
-const raster = new Raster($("raster"), $("raster-layers"));
+const inside = new NetworkView($("inside"), (look) => network && (network.look = look));
 const trace = new Trace($("trace"), $("trace-legend"), $("trace-what"));
 let facts, network, pixels;
 let eye = null, binner = null, player = null, restart = false; // eye: frames to events
@@ -53,7 +54,7 @@ function classify(bins) {
     const result = network.run(bin.x, fresh);
     const took = performance.now() - began;
     state.stepMs = state.steps++ ? 0.9 * state.stepMs + 0.1 * took : took;
-    raster.push(result.spikes, result.reset);
+    if (result.inside) inside.push(result.inside, result.reset);
     trace.push(result);
     state.latest = { ...result, nEvents: bin.nEvents, startUs: bin.startUs, endUs: bin.endUs };
   }
@@ -119,7 +120,7 @@ function begin(source, title, note, sensor = null) {
   $("link-text").textContent = source === "none" ? "ready" : "live";
   $("guide").classList.toggle("shown", source === "camera" && !facts.tracker && facts.contract.width === facts.contract.height);
   answer.clear();
-  raster.clear();
+  inside.clear();
   trace.setLabels(facts.labels, network.horizon, facts.contract.bin_us);
   $("tip").textContent = source === "camera" ? taskOf(facts.labels).hint : "";
   $("tip").hidden = source !== "camera";
@@ -193,7 +194,7 @@ function paint(nowMs) {
   if (nowMs - paintedMs < PAINT_EVERY_MS || state.source === "none") return;
   paintedMs = nowMs;
   events.draw(nowMs);
-  raster.draw();
+  inside.draw(nowMs);
   trace.draw();
   if (!state.latest) return;
   const { probabilities, steady, step, nEvents } = state.latest;
@@ -224,9 +225,8 @@ async function load() {
   $("model").textContent = titleOf({ ...facts, origin: "direct" });
   $("model").title = facts.name;
   $("hint").textContent = taskOf(facts.labels).hint;
-  const neurons = facts.raster.map(({ rows }) => rows);
-  raster.setLayers(facts.raster.map(({ name }) => name), neurons, facts.contract.bin_us);
-  $("raster-pane").hidden = !neurons.length;
+  inside.setMaps(facts.layers, facts.contract, facts.contract.bin_us);
+  network.look = inside.look;
   $("start").disabled = $("file").disabled = false;
   const picture = async (item) => thumbnail(await recording(item), item);
   buttonList($("samples"), facts.samples, (item) => item.label.split(",")[0], (item) => `Play the recording ${item.label}`, playSample, picture);

@@ -57,6 +57,7 @@ export class Network {
     this.head = facts.taught && new Head(facts, (name) => this.view(Float32Array, name).slice());
     this.known = facts.known && new Known(facts.known);
     this.horizon = facts.contract.readout || facts.contract.steps;
+    this.look = false; // inside: false, true, or [layer, row, column], at whose membranes too
     this.begin();
   }
 
@@ -82,12 +83,13 @@ export class Network {
     this.step = 0;
   }
 
-  /** One step: x Uint8Array [C, H, W]; {logits, probabilities, index, label, known, steady, spikes, step, reset}. */
+  /** One step: x Uint8Array [C, H, W]; {logits, probabilities, index, label, known, steady, inside, step, reset}. */
   run(x, reset = false) {
     const active = x.reduce((count, value) => count + (value !== 0), 0);
     const fresh = this.woken(active) || reset;
     if (fresh) this.restart();
     this.view(Uint8Array, "x").set(x);
+    this.view(Uint8Array, "looked")[0] = this.look ? 1 : 0;
     if (this.engine.step(this.at)) throw new Error("there is no memory for a step");
     const [own, noted] = ["logits", "rates"].map((name) => Array.from(this.view(Float32Array, name)));
     const { logits, rates } = this.head ? this.head.step(noted, x) : { logits: own, rates: noted };
@@ -95,8 +97,23 @@ export class Network {
     const judged = this.judge(logits.length);
     const index = judged.probabilities.indexOf(Math.max(...judged.probabilities));
     const label = judged.nothing ? "nothing" : judged.known !== null && judged.known < this.facts.steady.kept ? "unknown" : this.facts.labels[index];
-    const spikes = Array.from(this.view(Uint8Array, "raster"));
-    return { logits, ...judged, index, label, steady: this.steady.push(judged), spikes, step: ++this.step, reset: fresh };
+    return { logits, ...judged, index, label, steady: this.steady.push(judged), inside: this.look && this.inside(x), step: ++this.step, reset: fresh };
+  }
+
+  /** What the step that was made shows inside: as `inside` of the service's answers. */
+  inside(x) {
+    const { width, height } = this.facts.contract, sums = new Float32Array(width * height);
+    x.forEach((value, at) => (sums[at % sums.length] += value));
+    const least = Math.min(...sums), most = Math.max(...sums);
+    const input = Uint8Array.from(sums, (value) => ((value - least) * 255) / Math.max(most - least, 1e-9));
+    return { input, fired: this.view(Uint8Array, "fired").slice(), membranes: this.membranes() };
+  }
+
+  membranes() {
+    if (this.look === true) return null;
+    const [number, row, column] = this.look, { at, channels, width, units } = this.facts.layers[number];
+    const first = at + (row * width + column) * 16 * Math.ceil(channels / 16);
+    return Array.from(this.view(Float32Array, "state").subarray(first, first + channels), (value, c) => value * units[c]);
   }
 
   /** Whether this step is the first one behind a long quiet: membranes begin at rest then. */

@@ -87,6 +87,32 @@ def test_several_things_have_a_box_and_a_label_each(
     assert {"3", "2"} <= {one["label"] for m in seen.of("prediction") for one in m["objects"]}
 
 
+def test_inside_the_network_layers_light_up_and_a_neuron_tells_its_membrane(visit: Visitor) -> None:
+    seen = has_models(visit())
+    page, inside = seen.page, seen.page.locator("#inside")
+    seen.click("Play the recording digit 3")
+    seen.until(lambda: len(seen.of("prediction")) > 20, "predictions")
+    maps = inside.locator(".maps canvas")
+    lit = "(all) => all.map((c) => new Set(c.getContext('2d').getImageData(0, 0, c.width, c.height).data).size)"
+    seen.until(lambda: min(maps.evaluate_all(lit)) > 4, "every layer's map is lit")
+    layers = seen.of("ready")[0]["maps"]
+    assert inside.locator(".maps span").all_inner_texts() == ["input", *(one["title"] for one in layers)]
+    inside.locator(".maps button").nth(1).click()
+    seen.until(lambda: seen.of("prediction")[-1]["inside"]["membranes"], "membranes")
+    assert len(seen.of("prediction")[-1]["inside"]["membranes"]) == layers[1]["channels"]
+    said = inside.locator(".enlarged .note")
+    seen.until(lambda: "spike" in said.inner_text(), "what it did")
+    before = said.inner_text().partition(":")[0]
+    inside.locator(".enlarged canvas").first.press("ArrowRight")
+    seen.until(lambda: said.inner_text().partition(":")[0] != before, "its neighbour")
+    inside.locator("summary").click()
+    seen.until(lambda: "inside" not in seen.of("prediction")[-1], "a closed pane asks for nothing")
+    inside.locator("summary").click()
+    seen.until(lambda: "inside" in seen.of("prediction")[-1], "an open one does")
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
 def test_records_a_video_and_the_predictions(visit: Visitor, tmp_path: Path) -> None:
     seen = has_models(visit())
     seen.click("Start camera")

@@ -58,7 +58,10 @@ FRAMES = """async ({ frames, times }) => {
 INPUTS = """async (inputs) => {
   const { loadFacts, Network } = await import("/offline/network.js");
   const { facts } = await loadFacts(), network = await Network.load(facts);
-  return inputs.map((x) => network.run(Uint8Array.from(x)));
+  network.look = [1, 2, 3];
+  return inputs.map((x) => network.run(Uint8Array.from(x))).map(({ inside, ...step }) => {
+    return { ...step, inside: [[...inside.input], [...inside.fired], inside.membranes] };
+  });
 }"""
 BINS = """async ({ facts, sensor, packets }) => {
   const { StreamBinner } = await import("/offline/events.js");
@@ -98,18 +101,16 @@ def by_events(network: nn.Module, card: Card) -> Classifier:
 
 
 def check(found: list[dict[str, Any]], expected: list[Answer], atol: float = 0.0) -> None:
-    """The page's steps are those of Python: logits and spikes to the bit, unless a head sums otherwise by `atol`."""
+    """The page's steps are those of Python: logits to the bit, unless a head sums otherwise by `atol`."""
     if build().isa in ("none", "portable"):
         pytest.skip("multiply-adds are rounded twice here, in the page once")
     for step, answer in zip(found, expected, strict=True):
         own = answer.prediction
         assert np.allclose(np.array(step["logits"], np.float32), own.logits, rtol=0, atol=atol)
-        assert step["spikes"] == answer.raster.tolist()
         assert step["probabilities"] == pytest.approx(list(own.probabilities), abs=1e-4)
         assert (step["known"] is None) == (own.known is None)
         assert (step["known"] or 0) == pytest.approx(own.known or 0, abs=1e-3)
     assert [step["steady"] for step in found] == [answer.steady for answer in expected]
-    assert any(any(step["spikes"]) for step in found)
 
 
 def test_frames_are_followed_and_answered_as_in_the_service(seen: Visit) -> None:
@@ -175,11 +176,21 @@ def test_any_network_steps_to_the_bits_of_the_engine(kind: str, visit: Visitor, 
     x_seq = (generator.random((30, *shape)) < generator.choice([0.02, 0.05, 0.3], (30, 1, 1, 1))).astype(np.uint8)
     if kind == "counts":
         x_seq *= generator.integers(1, 5, x_seq.shape).astype(np.uint8)
-    rest, stepper = Rest.of(card), Stepper(by_events(network, card))
+    rest, classifier = Rest.of(card), by_events(network, card)
+    stepper = Stepper(classifier)
     given = [rest.push(Input(x, t, t + 1, int(x.sum()), False)) for t, x in enumerate(x_seq)]
     with static(tmp_path / "site") as origin:
         found = visit(f"{origin}/").page.evaluate(INPUTS, x_seq.reshape(len(x_seq), -1).tolist())
     check(found, [stepper.step(one) for one in given], 1e-4 if kind == "taught" else 0.0)
+    assert any(any(step["inside"][1]) for step in found)
+    state = classifier.initial_state()
+    for one, step in zip(given, found):
+        state = classifier.initial_state() if one.reset else state
+        made = classifier.step(torch.from_numpy(one.x[None]), state, [True])
+        inside, state = classifier.inside(one.x, made, 0, (1, 2, 3)), made.state
+        assert inside.membranes is not None
+        assert step["inside"][:2] == [inside.input.ravel().tolist(), inside.fired.tolist()]
+        assert step["inside"][2] == pytest.approx(inside.membranes.tolist(), rel=1e-6)
 
 
 def facts_of(contract: Contract) -> Mapping[str, Any]:

@@ -79,7 +79,6 @@ def test_steps_that_are_made_at_once_are_those_made_one_by_one() -> None:
             other.layer_spikes,
             other.total_synops,
         )
-        assert np.array_equal(ours.raster, other.raster)
     assert len(answers) > CONTRACT.steps
     assert replace(last.last(inputs).prediction, latency_ms=0) == replace(answers[-1].prediction, latency_ms=0)
 

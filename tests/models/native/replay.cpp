@@ -35,12 +35,12 @@ static void lead(const char* numbers, Convolution& c) {
 struct Caller {
     void* engine;
     Run run;
-    int64_t state, logits, counts, raster;  // bytes of what a call writes
+    int64_t state, logits, counts;  // bytes of what a call writes
     bool failed;
     pthread_t thread;
     void call() {
         run.state_after = static_cast<float*>(calloc(state, 1)), run.logits = static_cast<float*>(calloc(logits, 1));
-        run.layer_spikes = static_cast<int64_t*>(calloc(counts, 1)), run.raster = static_cast<uint8_t*>(calloc(raster, 1));
+        run.layer_spikes = static_cast<int64_t*>(calloc(counts, 1));
         run.synops = run.layer_spikes + run.steps * run.streams * run.spike_layers;
         failed = engine_run(engine, &run) != 0;
     }
@@ -53,7 +53,7 @@ static void* call_often(void* of) {
 
 int main(int count, char** arguments) {
     file = fopen(arguments[1], "rb");
-    const int64_t* head = read<int64_t>(10);
+    const int64_t* head = read<int64_t>(9);
     const int64_t buffers = head[0], layers = head[1], steps = head[3], streams = head[4], membranes = head[6], classes = head[7];
     const Buffer* buffer = read<Buffer>(buffers);
     Layer* layer = read<Layer>(layers);
@@ -63,17 +63,17 @@ int main(int count, char** arguments) {
     for (int64_t i = 0; i < layers; ++i) {
         Layer& l = layer[i];
         lead(numbers, l.main), lead(numbers, l.side), lead(numbers, l.bias), lead(numbers, l.before.scale);
-        lead(numbers, l.after.scale), lead(numbers, l.weight), lead(numbers, l.raster);
+        lead(numbers, l.after.scale), lead(numbers, l.weight);
     }
     lead(numbers, readout->weight), lead(numbers, readout->bias);
     Caller caller{};
     caller.engine = engine_plan(buffer, buffers, layer, layers, readout);
     caller.state = streams * membranes * 4, caller.logits = steps * streams * classes * 4;
-    caller.counts = steps * streams * (head[8] + 1) * 8, caller.raster = steps * streams * head[9];
+    caller.counts = steps * streams * (head[8] + 1) * 8;
     Run& run = caller.run;
     run.steps = steps, run.streams = streams, run.x = x, run.state_size = membranes;
     run.state_before = static_cast<float*>(calloc(caller.state, 1));
-    run.spike_layers = head[8], run.raster_rows = head[9];
+    run.spike_layers = head[8];
     if (count > 3) {
         run.threads = atoi(arguments[3]);
         Caller others[3] = {caller, caller, caller};

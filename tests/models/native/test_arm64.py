@@ -57,7 +57,7 @@ def write_plan(engine: Engine, x_seq: torch.Tensor, path: Path) -> None:
         numbers += data + bytes(-len(data) % 64)
     pixels = x_seq.numpy().tobytes()
     counts = (len(plan.buffers), len(plan.layers), len(numbers), *x_seq.shape[:2], len(pixels))
-    head = np.array([*counts, plan.state_size, plan.classes, plan.spike_layers, plan.raster_rows], dtype=np.int64)
+    head = np.array([*counts, plan.state_size, plan.classes, plan.spike_layers], dtype=np.int64)
     structures = [*plan.buffers, *plan.layers, plan.readout]
     parts = [head.tobytes(), *(with_offsets(one, places) for one in structures), bytes(numbers), pixels]
     path.write_bytes(b"".join(parts))

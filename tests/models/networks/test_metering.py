@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -56,7 +57,6 @@ def test_meter_counts_each_sample_of_a_batch_alone() -> None:
     for n in range(2):
         assert torch.equal(both.layer_spikes[n], alone[n].layer_spikes[0])
         assert torch.equal(both.synops[n], alone[n].synops[0])
-        assert torch.equal(both.raster[n], alone[n].raster[0])
     assert both.layer_spikes.shape == (2, len(meter.layer_names))
     assert both.synops.min() > 0
     meter.close()
@@ -129,16 +129,22 @@ def test_dense_multiply_adds_by_hand() -> None:
     assert dense_macs(network, 2, 3, 5) == 4 * PIXELS + 120
     assert meter._spikes == {}, "a meter on the network itself sees nothing of it"
     found = DenseMeter(7).read()
-    assert (found.synops.tolist(), found.layer_spikes.shape, found.raster.shape) == ([7], (1, 0), (1, 0))
+    assert (found.synops.tolist(), found.layer_spikes.shape, found.fired.shape) == ([7], (1, 0), (1, 0))
 
 
-def test_a_raster_shows_neurons_spread_evenly_that_fired_in_any_step() -> None:
+def test_who_fired_in_the_last_step_is_noted_where_somebody_looks() -> None:
     network, x_seq, out = toy()
     meter = Meter(network)
     with torch.no_grad():
         network(x_seq)
+    assert meter.read().fired.numel() == 0
+    meter.look = True
+    with torch.no_grad():
+        network(x_seq)
     found = meter.read()
-    assert found.raster.tolist() == (out != 0).any(0)[:, [n * 60 // 16 for n in range(16)]].int().tolist()
+    bits = np.unpackbits(found.fired.numpy(), axis=1).reshape(3, 15, 16)
+    assert not bits[..., 4:].any(), "silent neurons fill the bytes"
+    assert bits[..., :4].transpose(0, 2, 1).reshape(3, -1).tolist() == (out[-1] != 0).int().tolist()
     assert found.layer_spikes[:, 0].tolist() == (out != 0).sum((0, 2)).tolist()
     reached = torch.outer(torch.tensor([2.0, 3, 2]), torch.tensor([2.0, 3, 3, 3, 2]))
     events = 2 * (x_seq * reached).sum((0, 2, 3, 4))

@@ -54,7 +54,7 @@ def played(stream: Stream, acts: Sequence[Act], cut: int, lose: Callable[[], obj
 
 
 def told(one: Prediction) -> dict[str, Any]:
-    return {**one.model_dump(), "raster": one.raster.tobytes(), "t": None, "queue_ms": None, "step_ms": None}
+    return {**one.model_dump(), "t": None, "queue_ms": None, "step_ms": None}
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -74,8 +75,8 @@ class Odd(Gated):
 
     odd = True
 
-    def step(self, x: Any, state: State) -> Step:
-        made, odd = super().step(x, state), self.odd
+    def step(self, x: Any, state: State, look: Sequence[bool] = ()) -> Step:
+        made, odd = super().step(x, state, look), self.odd
         self.odd = False
         return made._replace(layer_spikes=None) if odd else made  # type: ignore[arg-type]
 

@@ -59,7 +59,7 @@ def test_counts_are_those_of_all_steps() -> None:
 def test_times_are_from_the_first_steps_begin_to_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
-    made = Outcome(np.ones((1, 3), np.float32), [1], 2, np.zeros(8, np.uint8), 40.0, tick=7)
+    made = Outcome(np.ones((1, 3), np.float32), [1], 2, 40.0, tick=7)
 
     async def asked(_: Model, mailbox: Mailbox) -> Result:
         receiver = RequestReceiver(tiny().track(), mailbox, Wanted(every=False))

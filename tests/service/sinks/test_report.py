@@ -4,7 +4,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
 import pytest
 
 from spikesight.models.steps import Answer
@@ -15,7 +14,7 @@ STEP = replace(PREDICTION, probabilities=(0.123456, 0.876544), known=0.98765, co
 
 
 def answer(steady: str) -> Answer:
-    return Answer(STEP, steady, [], np.zeros(0, np.uint8), False, 0, 0)
+    return Answer(STEP, steady, [], False, 0, 0)
 
 
 @pytest.mark.parametrize(("every", "told"), [(False, ["a", "b", "a"]), (True, ["", "a", "a", "b", "b", "", "b", "a"])])

@@ -301,7 +301,7 @@ class Network:
     def submit(self, job: Any, inputs: list[Input], **_: object) -> None:
         self.waiting += inputs
         while self.steps and self.waiting:
-            outcome = Outcome(np.zeros((1, 3), np.float32), [1], 2, np.zeros(8, np.uint8), 0.5)
+            outcome = Outcome(np.zeros((1, 3), np.float32), [1], 2, 0.5)
             job.outcome([self.waiting.pop(0)], outcome, 0.0)
 
 

@@ -54,7 +54,7 @@ def batches(stream: StreamCore, frame: Frame) -> list[Batch]:
 
 
 def stepped(stream: StreamCore, given: Input) -> list[Outgoing]:
-    result = Outcome(np.zeros((1, 3), np.float32), [1], 2, np.zeros(8, np.uint8), 0.5)
+    result = Outcome(np.zeros((1, 3), np.float32), [1], 2, 0.5)
     return stream.answer(*stream.read([given], result), queue_ms=0.0)
 
 

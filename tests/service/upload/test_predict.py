@@ -3,7 +3,6 @@
 import asyncio
 from typing import Any
 
-import numpy as np
 import pytest
 from starlette.requests import Request
 
@@ -32,7 +31,7 @@ def prediction(step: int, index: int) -> Prediction:
 
 
 def result(*steps: int) -> Result:
-    answers = [Answer(prediction(step, step % 3), "", [], np.zeros(1, np.uint8), False, 0, 0) for step in steps]
+    answers = [Answer(prediction(step, step % 3), "", [], False, 0, 0) for step in steps]
     return Result(
         answers=answers, steps=9, spikes=31, synops=32, n_events=33, logits=[0.5, 1.5, 2.5], queue_ms=1.23456,
         infer_ms=2.34567, early=True, made_s=0.0, tick=0,

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -79,13 +79,13 @@ class Gated(Classifier):
         self.batches: list[int] = []
         self.poison: float | None = None
 
-    def step(self, x: torch.Tensor, state: State) -> Step:
+    def step(self, x: torch.Tensor, state: State, look: Sequence[bool] = ()) -> Step:
         self.entered.set()
         assert self.gate.wait(PATIENCE_S)
         if self.poison is not None and bool((x == self.poison).any()):
             raise ValueError("a bad item")
         self.batches.append(len(x))
-        return super().step(x, state)
+        return super().step(x, state, look)
 
 
 @contextmanager

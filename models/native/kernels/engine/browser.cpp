@@ -36,12 +36,13 @@ EXPORTED(memory_for) void* memory_for(size_t bytes) { return aligned_alloc(64, (
 EXPORTED(open) void open_block(Block* block) {
     Run& run = block->run;
     place(run.x, block), place(run.state_before, block), place(run.state_after, block), place(run.logits, block);
-    place(run.layer_spikes, block), place(run.synops, block), place(run.raster, block), place(run.rates, block);
+    place(run.layer_spikes, block), place(run.synops, block), place(run.rates, block);
+    place(run.fired, block), place(run.looked, block);
     place(block->readout.weight, block), place(block->readout.bias, block);
     place(block->buffers, block), place(block->layers, block);
     for (int64_t i = 0; i < block->n_layers; ++i) {
         Layer& layer = block->layers[i];
-        place(layer.bias, block), place(layer.weight, block), place(layer.raster, block), place(layer.before.scale, block);
+        place(layer.bias, block), place(layer.weight, block), place(layer.before.scale, block);
         for (Convolution* conv : {&layer.main, &layer.side}) place(conv->by_channel, block), place(conv->reach, block);
     }
     block->engine = engine_plan(block->buffers, block->n_buffers, block->layers, block->n_layers, &block->readout);

@@ -165,10 +165,10 @@ void run_layer(Workspace& work, const Group& run, size_t number, Crew& crew) {
             }
         });
     }
-    if (layer.raster_rows || layer.rate_channels || layer.after.buffer >= 0)
+    if (layer.rate_channels || layer.after.buffer >= 0 || (run.looked && layer.neuron))
         crew.share(frames, [&](int64_t, int64_t f) {
             const auto* spikes = layer.neuron ? reinterpret_cast<const uint8_t*>(work.frame(layer.spikes, f)) : nullptr;
-            if (spikes) note_raster(layer, spikes, run.raster + run.place(f) * run.raster_rows + layer.raster_first);
+            if (spikes && run.looked && run.looked[f / steps]) note_fired(layer, spikes, run.fired + run.place(f) * run.fired_size + layer.fired);
             if (layer.rate_channels) note_rates(layer, spikes, run.rates + run.place(f) * run.rates_size + layer.rate_first);
             if (layer.after.buffer >= 0) add_after(work, layer, f);
         });
@@ -259,7 +259,7 @@ void* engine_plan(const Buffer* buffers, int64_t n_buffers, const Layer* layers,
 // When no call runs any more.
 void engine_free(void* engine) { delete static_cast<Engine*>(engine); }
 
-// 0 if all went well, 1 if memory ran out. The counts and the raster are set, not added to. From any thread.
+// 0 if all went well, 1 if memory ran out. The counts are set, not added to. From any thread.
 int64_t engine_run(void* engine, const Run* run) {
     auto& of = *static_cast<Engine*>(engine);
     Workspace* work = of.take();

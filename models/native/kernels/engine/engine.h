@@ -45,8 +45,7 @@ struct Layer {
     int64_t state;  // offset of the membranes in a stream's state; further parts follow, each of the layer's size
     int64_t taps;           // PSN: inputs a spike depends on; MULTI: levels
     const float* weight;    // PSN: [taps + 1], the newest input's first, the bias last
-    const int32_t* raster;
-    int64_t raster_rows, raster_first;
+    int64_t fired;  // where its bits begin among those of a stream
     int64_t rate_channels, rate_first;  // its channels whose rates are noted, and where: 0: none
     int64_t rate_places;                // a side: each channel notes [places, places] parts of its map
 };
@@ -67,9 +66,10 @@ struct Run {
     float* logits;         // [T, N, K]
     int64_t* layer_spikes;  // [T, N, L]
     int64_t* synops;        // [T, N]
-    uint8_t* raster;        // [T, N, R]
     float* rates;           // [T, N, S]: shares of channels' neurons that fired in each place, of layers that note them
-    int64_t spike_layers, raster_rows, rates_size;
+    uint8_t* fired;         // [T, N, F]: bits of all neurons, whether they fired: layers, pixels, channels
+    const uint8_t* looked;  // [N]: whose are noted; null: nobody's
+    int64_t spike_layers, fired_size, rates_size;
     int64_t force;   // 0: choose; 1: always scatter; 2: always dense
     int64_t threads, hand_over;  // that may share the work; what another's beginning and end cost, in nanoseconds
     int64_t frozen;  // the input is the same in all steps: x is [N, C, H, W], and the first layer sums it once

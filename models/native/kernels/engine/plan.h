@@ -115,7 +115,8 @@ Group group_of(const Plan& plan, const Run& run, int64_t first, int64_t streams)
     group.state_after += first * run.state_size;
     group.logits += first * plan.readout.classes;
     group.layer_spikes += first * run.spike_layers, group.synops += first;
-    group.raster += first * run.raster_rows, group.rates += first * run.rates_size;
+    group.rates += first * run.rates_size;
+    if (run.looked) group.fired += first * run.fired_size, group.looked += first;
     return group;
 }
 

@@ -1,4 +1,4 @@
-// What is read off one frame of spikes: logits, rates, rows of the raster.
+// What is read off one frame of spikes: logits, rates, who fired.
 #pragma once
 #include "engine.h"
 #include "../lanes.h"
@@ -26,9 +26,14 @@ int64_t read_frame(const Readout& r, const Buffer& b, const T* spikes, int32_t* 
     return active;
 }
 
-// Whether chosen neurons fired.
-void note_raster(const Layer& layer, const uint8_t* spikes, uint8_t* to) {
-    for (int64_t r = 0; r < layer.raster_rows; ++r) to[r] = spikes[layer.raster[r]] != 0;
+// A bit a neuron, whether it fired; the first of eight is the highest.
+void note_fired(const Layer& layer, const uint8_t* spikes, uint8_t* to) {
+    constexpr uint64_t ONES = 0x0101010101010101, LOW = 0x7f * ONES, GATHER = 0x8040201008040201;  // byte i to bit 63 - i
+    for (int64_t i = 0; i < layer.height * layer.width * layer.channels / 8; ++i) {
+        uint64_t eight;
+        memcpy(&eight, spikes + 8 * i, 8);
+        to[i] = uint8_t((((((eight & LOW) + LOW) | eight) >> 7 & ONES) * GATHER) >> 56);
+    }
 }
 
 // The share of each channel's neurons that fired in each place; where places do not divide a map, neighbours share a row.

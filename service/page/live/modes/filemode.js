@@ -2,13 +2,14 @@
 
 import { $ } from "../../shared/dom.js";
 import * as server from "../net/server.js";
+import { opened } from "../../shared/pictures/spikes.js";
 import { short } from "../views/meters.js";
 import { SpikeTrain } from "../views/spiketrain.js";
 
 const WALK_MS = 400; // a step of "Play": 2.5 a second, so that no code can flash
 
 export class FileMode {
-  /** views: {answer, trace, meters}; settings(): {model, token}; fail(error). */
+  /** views: {answer, trace, inside, meters}; settings(): {model, token}; fail(error). */
   constructor(views, settings, fail) {
     Object.assign(this, views, { settings, fail });
     this.round = 0; // answers to questions of an earlier round are late and dropped
@@ -30,7 +31,7 @@ export class FileMode {
     const result = await server.predict(file, model, token);
     if (round !== this.round) return;
     this.result = result;
-    this.horizon = contract.steps;
+    this.contract = contract;
     this.showResult();
     const still = result.kind === "image";
     const codes = still ? encodings : ["dvs"];
@@ -59,16 +60,17 @@ export class FileMode {
     const labels = Object.keys(result.probabilities);
     answer.setLabels(labels);
     answer.show(labels.map((label) => result.probabilities[label]), result.label, performance.now(), result.set);
-    trace.setLabels(labels, this.horizon);
+    trace.setLabels(labels, this.contract.steps);
     trace.show(result.steps);
     meters.file(result);
   }
 
-  async load() {
+  /** again: the step that is shown stays. */
+  async load(again = false) {
     const round = this.round;
     const { model, token } = this.settings();
     try {
-      const body = await server.encode(this.file, model, $("encoding").value, $("steps").value, token);
+      const body = await server.encode(this.file, model, $("encoding").value, $("steps").value, this.inside.look, token);
       if (round !== this.round) return;
       this.train = new SpikeTrain(body);
     } catch (error) {
@@ -81,10 +83,13 @@ export class FileMode {
     $("at").max = String(train.steps);
     $("train-note").hidden = !train.note;
     $("train-note").textContent = train.note ? `${train.note}.` : "";
-    $("raster-note").textContent = train.values === "intensity" ? "the same value at every step" : `${short(train.n_spikes)} spikes in ${train.steps} steps, each row a pixel`;
+    this.inside.setMaps(train.maps ?? [], this.contract, train.answers?.[0].end_us - train.answers?.[0].start_us || 1);
+    if (train.inside) this.inside.show(train.inside.map(opened));
+    const input = train.values === "intensity" ? "the input: the same value at every step" : `the input: ${short(train.n_spikes)} spikes in ${train.steps} steps, each row a pixel`;
+    $("inside-note").textContent = train.inside ? "" : input;
     if (train.answers) this.trace.show(train.answers);
     $("events-legend").hidden = train.channels !== 2;
-    this.paint(train.busiest);
+    this.paint(again ? this.step : train.busiest);
   }
 
   /** One step: its frame, and what the model says after it. */
@@ -104,7 +109,8 @@ export class FileMode {
     $("at").value = String(step + 1);
     $("at-value").textContent = `${step + 1} / ${train.steps}`;
     train.draw($("events"), step);
-    train.drawRaster($("raster"), step);
+    if (train.inside) this.inside.point(step);
+    else train.drawRaster($("raster"), step);
   }
 
   walk(on) {

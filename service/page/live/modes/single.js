@@ -4,13 +4,15 @@ import { Answer } from "../../shared/answer.js";
 import { $ } from "../../shared/dom.js";
 import { notice } from "../../shared/notice.js";
 import { taskOf } from "../../shared/tasks.js";
-import { Stream, unpackBits } from "../net/stream.js";
+import { Stream } from "../net/stream.js";
 import { Connection, pill } from "../panel/connection.js";
 import * as state from "../state.js";
 import { showObjects, showRoi } from "../views/roi.js";
 import { Meters } from "../views/meters.js";
 import { Promised } from "../views/conformal.js";
-import { Raster, Trace } from "../../shared/pictures/plots.js";
+import { NetworkView } from "../../shared/pictures/network.js";
+import { Trace } from "../../shared/pictures/plots.js";
+import { opened } from "../../shared/pictures/spikes.js";
 import { Recording } from "../views/record.js";
 import { FileMode } from "./filemode.js";
 import { OneStream } from "./onestream.js";
@@ -23,7 +25,6 @@ export class Single extends OneStream {
   constructor(events, stop, opened) {
     super();
     Object.assign(this, { events, opened });
-    this.raster = new Raster($("raster"), $("raster-layers"));
     this.trace = new Trace($("trace"), $("trace-legend"), $("trace-what"));
     this.meters = new Meters($("meters"));
     this.answer = new Answer({ root: $("answer"), age: $("answer-age"), label: $("label"), confidence: $("confidence"), classes: $("classes"), live: $("live") });
@@ -38,8 +39,8 @@ export class Single extends OneStream {
       picture: (picture) => state.paused || this.events.add(picture),
       bad: (text) => notice("That frame was not understood.", text),
     });
+    this.inside = new NetworkView($("inside"), (look) => this.look(look));
     this.files = new FileMode(this, () => ({ model: $("model").value, token: state.token() }), (error) => notice("No spike train for this file.", error.message));
-    this.rasterRows = 0;
     this.latest = null;
   }
 
@@ -49,7 +50,7 @@ export class Single extends OneStream {
     this.meters.clear();
     this.meters.annMacs = state.chosenModel()?.ann_macs ?? 0;
     this.meters.silent = state.chosenModel()?.origin === "ann";
-    for (const view of [this.answer, this.promised, this.trace, this.raster, this.events]) view.clear();
+    for (const view of [this.answer, this.promised, this.trace, this.inside, this.events]) view.clear();
   }
 
   close() {
@@ -70,7 +71,20 @@ export class Single extends OneStream {
     const binMs = state.binMs(); // below: the default model at its own bin reads the camera for all viewers
     const several = state.several();
     const shared = source && !binMs && !several && state.chosenModel() === state.models[0];
-    this.stream.open({ model: shared ? null : $("model").value || null, token: state.token() || undefined, width, height, picture: true, ...(binMs && { bin_ms: binMs }), ...(several && { objects: 8 }), ...(source && { source, live: true }) });
+    const { look } = this.inside;
+    this.stream.open({ model: shared ? null : $("model").value || null, look, logits: true, token: state.token() || undefined, width, height, picture: true, ...(binMs && { bin_ms: binMs }), ...(several && { objects: 8 }), ...(source && { source, live: true }) });
+  }
+
+  /** What to look at inside the network, from now on. */
+  look(look) {
+    const { stream } = this;
+    if (state.source === "file" && this.files.train) this.files.load(true);
+    if (!stream.hello) return;
+    const model = Array.isArray(look) ? $("model").value : stream.hello.model; // who looks at a neuron shares no stream
+    const again = state.source === "server" && (model !== stream.hello.model || !model);
+    Object.assign(stream.hello, { look, model });
+    if (again) stream.open(stream.hello);
+    else stream.command({ type: "look", look });
   }
 
   begin(message) {
@@ -78,10 +92,9 @@ export class Single extends OneStream {
     this.answer.setLabels(message.labels);
     this.promised.begin(message.steps, message.error_rate);
     this.trace.setLabels(message.labels, message.steps, message.step_us);
-    this.rasterRows = message.raster_rows;
-    const even = message.layers.map(() => message.raster_rows / message.layers.length);
-    this.raster.setLayers(message.layers, message.raster_layers ?? even, message.step_us);
-    if (!message.layers.length) $("raster-note").textContent = "an ANN: its neurons do not spike";
+    this.inside.setMaps(message.maps, state.chosenModel().contract, message.step_us);
+    if (String(this.inside.look) !== String(this.stream.hello.look)) this.look(this.inside.look); // changed meanwhile
+    $("inside-note").textContent = message.maps.length ? "click a layer to see its channels and one neuron" : "an ANN: its neurons do not spike";
     this.meters.clear();
     this.meters.annMacs = message.ann_macs;
     this.meters.silent = !message.layers.length;
@@ -92,7 +105,7 @@ export class Single extends OneStream {
   prediction(message) {
     if (state.paused && state.source !== "sample") return; // a sample's step is shown while it is paused
     this.meters.prediction(message, performance.now());
-    this.raster.push(unpackBits(message.raster, this.rasterRows), message.reset);
+    if (message.inside) this.inside.push(opened(message.inside), message.reset);
     this.trace.push(message);
     this.promised.push(message);
     this.recording.prediction(message, this.answer.labels);
@@ -111,14 +124,14 @@ export class Single extends OneStream {
   // ---- pictures
 
   draw(nowMs) {
-    const { events, trace, raster, recording, answer, promised, meters, latest } = this;
+    const { events, trace, inside, recording, answer, promised, meters, latest } = this;
     if (!state.paused && state.source !== "file") events.draw(nowMs);
     else events.lastMs = nowMs;
     trace.draw();
     showRoi(state.source === "file" ? this.files.window : latest?.steady === "nothing" ? null : latest?.window);
     showObjects(state.source === "file" ? null : latest?.objects);
+    inside.draw(nowMs, state.paused);
     if (state.source === "file") return;
-    raster.draw();
     recording.draw();
     if (latest) answer.show(latest.probabilities, latest.steady, nowMs, latest.set);
     if (latest) promised.draw();

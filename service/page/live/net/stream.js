@@ -6,14 +6,18 @@
 export const KIND = Object.freeze({ image: 0, t64: 1 });
 
 /**
- * @typedef {{ type: "ready", model: string, labels: string[], layers: string[], raster_rows: number, raster_layers?: number[],
+ * @typedef {{ type: "ready", model: string, labels: string[], layers: string[], maps: Layer[],
  *   step_us: number, steps: number, ann_macs: number, error_rate: number }} Ready
+ * @typedef {{ title: string, channels: number, height: number, width: number, thresholds: number[] }} Layer
  * @typedef {{ type: "prediction", seq: number, t: number, step: number, start_us: number, end_us: number, label: string,
  *   index: number, probabilities: number[], confidence: number, known: number | null, committed: string | null,
  *   set: string[] | null, risk: number | null, shifted: boolean | null, steady: string, n_events: number, spikes: number, layer_spikes: number[],
- *   synops: number, total_spikes: number, total_synops: number, raster: string, queue_ms: number, step_ms: number,
+ *   synops: number, total_spikes: number, total_synops: number, queue_ms: number, step_ms: number,
  *   dropped: number, reset: boolean, logits?: number[], window?: [number, number, number] | null,
- *   camera?: string | null, objects?: Thing[] }} Prediction
+ *   camera?: string | null, objects?: Thing[], inside?: Inside }} Prediction
+ * @typedef {{ input: string, fired: string, membranes: number[] | null }} Inside  with `look` in hello: base64 of the input's
+ *   bytes and of a bit a neuron (docs/service/http.md), and the membranes at the place that is looked at
+ * @typedef {boolean | [number, number, number]} Look  [layer, row, column]: at the membranes of the neurons there, too
  * @typedef {{ id: number, box: [number, number, number, number], label: string, confidence: number, known: number | null,
  *   committed: string | null }} Thing  with `objects` in hello, as they are read; box: left, top, width, height in pixels
  * @typedef {{ type: "ack" | "error", seq: number, t?: number, dropped?: number, error?: string }} Ack
@@ -22,7 +26,7 @@ export const KIND = Object.freeze({ image: 0, t64: 1 });
  * @typedef {{ model?: string | null, token?: string, width?: number, height?: number, bin_ms?: number, picture?: boolean,
  *   logits?: boolean, smoothing?: number, margin?: number, error_rate?: number, mode?: "complete" | "freshest",
  *   live?: boolean, source?: string, raw?: boolean, window?: [number, number, number] | null, restore?: string,
- *   lesson?: string, objects?: number }} Hello
+ *   lesson?: string, objects?: number, look?: Look }} Hello
  *   width and height are those of the frames or of the sensor; source is a camera of the service, which needs neither
  * @typedef {"connecting" | "live" | "busy" | "retrying" | "refused"} State
  * @typedef {{ code?: number, reason?: string, wasReady?: boolean, attempt?: number }} Why
@@ -139,7 +143,7 @@ export class Stream {
     return seq !== null;
   }
 
-  /** @param {{ type: "reset" } | { type: "settings", threshold?: number, noise_hz?: number } | { type: "show", class: string | null }} text */
+  /** @param {{ type: "reset" } | { type: "settings", threshold?: number, noise_hz?: number } | { type: "look", look: Look } | { type: "show", class: string | null }} text */
   command(text) {
     if (this.ready && this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(text));
   }
@@ -204,12 +208,4 @@ function parsePicture(buffer) {
     seq: view.getUint32(0, true), step: view.getUint32(4, true),
     width: view.getUint16(12, true), height: view.getUint16(14, true), n, pairs: new Uint16Array(buffer, HEADER_BYTES, 2 * n),
   };
-}
-
-/** A prediction's `raster`, base64 of packed bits, as one byte a bit. @param {string} text @param {number} rows */
-export function unpackBits(text, rows) {
-  const packed = atob(text);
-  const bits = new Uint8Array(rows);
-  for (let row = 0; row < rows; row++) bits[row] = (packed.charCodeAt(row >> 3) >> (7 - (row & 7))) & 1;
-  return bits;
 }

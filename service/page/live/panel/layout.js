@@ -25,9 +25,7 @@ export function arrange(source, { title = "Camera", note = "", name = "", intro 
   $("pad-controls").hidden = true;
   $("device-field").hidden = $("device-field").hidden || source !== "camera";
   $("events-title").textContent = source === "file" ? "Spike train" : "Events";
-  $("raster-title").textContent = source === "file" ? "Input spikes" : "Spikes";
-  $("raster-note").textContent = "each dot a spike, each row a neuron, by layer";
-  $("raster-layers").replaceChildren();
+  $("inside-note").textContent = "";
   $("preview").classList.toggle("mirror", source === "camera" && $("flip").getAttribute("aria-pressed") === "true");
 }
 

@@ -1,11 +1,10 @@
 // A sample as the network is fed it: one frame a step, and all of it as a raster of pixels over steps.
 
 import { cssVariable, rgb } from "../../shared/dom.js";
+import { bytesOf } from "../../shared/pictures/spikes.js";
 
 const [GROUND, ON, OFF] = ["--event-ground", "--event-on", "--event-off"].map(rgb);
 const ROWS = 96; // pixels of the raster
-
-const bytesOf = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
 
 export class SpikeTrain {
   /** body: the answer of POST /v1/encode. */

@@ -64,6 +64,19 @@ export class EventView {
     }
   }
 
+  /** Levels 0 to 1 of all pixels come: what is darker than them is lit. */
+  light(levels) {
+    const weight = AVERAGED + (1 - AVERAGED) * this.gain, { surface } = this;
+    for (let at = 0; at < levels.length; at++) if (levels[at] > surface[at]) surface[at] += weight * (levels[at] - surface[at]);
+  }
+
+  /** These levels alone. */
+  show(levels) {
+    this.surface.set(levels);
+    this.lastMs = performance.now();
+    this.draw(this.lastMs);
+  }
+
   /** Fade to `nowMs` and paint. */
   draw(nowMs) {
     const { surface, pixels } = this;

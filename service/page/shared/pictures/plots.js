@@ -1,94 +1,20 @@
-// Two scrolling plots: the spike raster by layer, and the evidence of the leading classes.
+// The evidence of the leading classes over time.
 
 import { cssVariable } from "../dom.js";
 
-const COLUMN_US = 5000; // of a CSS pixel in the raster, and a step has two at least
-const LAYER_COLOURS = ["--p1", "--p2", "--p3", "--p4", "--p5", "--p6"];
-const HISTORY_US = 4_000_000; // shown of the evidence, and 300 steps at most
+const HISTORY_US = 4_000_000; // shown, and 300 steps at most
 const LEADERS = 4;
 
-/** "blocks.0.neuron2" and "layers.blocks_0_relu2" -> "block 1 b"; other names lose their underscores. */
-export function layerTitle(name) {
-  const block = /^(?:layers\.)?blocks?[._](\d+)(?:[._]\D*(\d*))?/.exec(name);
-  if (block) return `block ${Number(block[1]) + 1}${block[2] ? ` ${String.fromCharCode(96 + Number(block[2]))}` : ""}`;
-  if (name === "neuron" || name === "layers.relu") return "stem";
-  return name.replace(/[._]?neuron|^layers\./g, "").replaceAll(/[._]/g, " ") || name;
-}
+/** How many steps of this length are shown of what runs. */
+export const historyOf = (stepUs) => Math.max(60, Math.min(300, Math.round(HISTORY_US / (stepUs || 1e4))));
 
 /** Make the backing store fit the element; true when it changed (and so is empty). */
-function fit(canvas) {
+export function fit(canvas) {
   const ratio = window.devicePixelRatio || 1;
   const width = Math.max(1, Math.round(canvas.clientWidth * ratio)), height = Math.max(1, Math.round(canvas.clientHeight * ratio));
   if (canvas.width === width && canvas.height === height) return false;
   Object.assign(canvas, { width, height });
   return true;
-}
-
-export class Raster {
-  constructor(canvas, names) {
-    this.canvas = canvas;
-    this.names = names;
-    this.context = canvas.getContext("2d");
-    this.pending = [];
-    this.rows = [];
-  }
-
-  /** rowsOf: how many of the raster's rows belong to each layer, in order. */
-  setLayers(layers, rowsOf, stepUs) {
-    this.column = Math.max(2, Math.min(12, Math.round(stepUs / COLUMN_US)));
-    this.names.replaceChildren(...layers.map((name, i) => {
-      const label = document.createElement("span");
-      label.textContent = layerTitle(name);
-    label.title = name;
-      label.dataset.tone = String((i % LAYER_COLOURS.length) + 1);
-      return label;
-    }));
-    this.names.dataset.count = String(layers.length);
-    this.rows = [];
-    rowsOf.forEach((count, layer) => {
-      for (let i = 0; i < count; i++) this.rows.push({ layer, y: (layer + (0.06 + 0.88 * (i + 0.5) / count)) / rowsOf.length });
-    });
-    this.dot = Math.max(1, 0.7 * 190 / Math.max(1, this.rows.length));
-    this.clear();
-  }
-
-  clear() {
-    this.pending = [];
-    this.context.clearRect(0, 0, this.canvas.width, this.canvas.height);
-  }
-
-  push(bits, reset) {
-    this.pending.push({ bits, reset });
-    if (this.pending.length > 400) this.pending.shift();
-  }
-
-  draw() {
-    fit(this.canvas);
-    const columns = this.pending.splice(0);
-    if (!columns.length) return;
-    const { context, canvas } = this;
-    const ratio = window.devicePixelRatio || 1;
-    const step = Math.round(this.column * ratio);
-    const shift = Math.min(canvas.width, columns.length * step);
-    context.globalCompositeOperation = "copy";
-    context.drawImage(canvas, -shift, 0);
-    context.globalCompositeOperation = "source-over";
-    const colours = LAYER_COLOURS.map(cssVariable);
-    const size = Math.max(ratio, Math.min(2.6, this.dot) * ratio);
-    columns.forEach(({ bits, reset }, i) => {
-      const x = canvas.width - (columns.length - i) * step;
-      if (reset) {
-        context.fillStyle = cssVariable("--line");
-        context.fillRect(x, 0, 1, canvas.height);
-      }
-      for (let row = 0; row < this.rows.length; row++) {
-        if (!bits[row]) continue;
-        const { layer, y } = this.rows[row];
-        context.fillStyle = colours[layer % colours.length];
-        context.fillRect(x, y * canvas.height - size / 2, step - 0.25, size);
-      }
-    });
-  }
 }
 
 /** Evidence over steps, as probabilities or as the read-out's membranes: scrolling while live, the whole run for a file. */
@@ -117,7 +43,7 @@ export class Trace {
   /** horizon: steps that the read-out's mean is taken over. */
   setLabels(labels, horizon, stepUs) {
     this.clear();
-    this.kept = Math.max(60, Math.min(300, Math.round(HISTORY_US / (stepUs || 1e4))));
+    this.kept = historyOf(stepUs);
     this.labels = labels;
     this.horizon = horizon;
   }
@@ -183,7 +109,7 @@ export class Trace {
     const leaders = this.leaders();
     const { rows, low, high, ticks } = this.chosen(leaders);
     const ratio = window.devicePixelRatio || 1;
-    const top = 6 * ratio, bottom = height - 16 * ratio, left = 34 * ratio;
+    const top = 8 * ratio, bottom = height - 16 * ratio, left = 44 * ratio;
     context.clearRect(0, 0, width, height);
     context.font = `${11 * ratio}px ${getComputedStyle(document.body).fontFamily}`;
     context.textBaseline = "middle";

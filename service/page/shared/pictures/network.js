@@ -1,0 +1,208 @@
+// Inside the network: every layer's map, lit as its neurons fire, and all layers over time.
+
+import { cssVariable, rgb } from "../dom.js";
+import { Enlarged } from "./enlarged.js";
+import { EventView } from "./eventview.js";
+import { fit, historyOf } from "./plots.js";
+import { Layer } from "./spikes.js";
+
+const FADE_MS = 300;
+const ROWS = 8; // of the bitmap, a layer
+const TONES = 6;
+const SECOND_US = 1_000_000;
+
+export class NetworkView {
+  /** root: a <details> with nothing but its summary; ask(look) is told what to look at from now on. */
+  constructor(root, ask) {
+    root.insertAdjacentHTML("beforeend", `
+      <ol class="maps"></ol>
+      <div class="enlarged"></div>
+      <div class="plot"><div class="layers" aria-hidden="true"></div><canvas id="raster" role="img" aria-label="Spikes over time, a band a layer: brighter where more of its neurons fire"></canvas></div>`);
+    const [list, panel, names, raster] = [".maps", ".enlarged", ".layers", "#raster"].map((selector) => root.querySelector(selector));
+    Object.assign(this, { root, list, names, raster });
+    this.ask = () => ask(this.look);
+    this.bitmap = document.createElement("canvas"); // a pixel a step and row
+    this.enlarged = new Enlarged(panel, { chosen: () => this.neuronChosen(), closed: () => this.enlarge(null) });
+    root.addEventListener("toggle", this.ask);
+    this.setMaps([], { width: 1, height: 1 }, 1);
+  }
+
+  /** What the network is asked for: nothing, what fires, or also the membranes at [layer, row, column]. */
+  get look() {
+    const { neuron, layer } = this.enlarged;
+    if (!this.root.open) return false;
+    return neuron ? [this.layers.indexOf(layer), neuron.row, neuron.column] : true;
+  }
+
+  /** The layers of a network, and the size of its input; stepUs: a step's length, 1 where time is none. */
+  setMaps(maps, { width, height }, stepUs) {
+    const key = JSON.stringify([maps, width, height]);
+    this.stepUs = stepUs;
+    if (key !== this.key) {
+      this.key = key;
+      let first = 0;
+      this.layers = maps.map((map) => {
+        const layer = new Layer(map, first);
+        first += layer.size;
+        return layer;
+      });
+      this.bytes = first;
+      this.views = maps.length ? [{ title: "input", width, height }, ...this.layers].map((map, i) => this.mapOf(map, i)) : [];
+      this.list.replaceChildren(...this.views.map(({ item }) => item));
+      this.names.replaceChildren(...maps.map(({ title }, i) => {
+        const name = Object.assign(document.createElement("span"), { textContent: title, title });
+        name.dataset.tone = String((i % TONES) + 1);
+        return name;
+      }));
+      this.enlarged.close();
+    }
+    this.clear();
+  }
+
+  /** A map with its name and how many fired: of a layer a button, of the input (i = 0) a picture. */
+  mapOf(map, i) {
+    const item = document.createElement("li"), outer = document.createElement(i ? "button" : "div");
+    const canvas = Object.assign(document.createElement("canvas"), { width: map.width, height: map.height });
+    const name = Object.assign(document.createElement("span"), { textContent: map.title }), count = document.createElement("small");
+    if (i) {
+      outer.type = "button";
+      outer.setAttribute("aria-pressed", "false");
+      outer.title = `Enlarge ${map.title}`;
+      outer.addEventListener("click", () => this.enlarge(this.enlarged.layer === map ? null : map));
+    }
+    outer.append(canvas, name, count);
+    item.append(outer);
+    const view = new EventView(canvas);
+    view.decayMs = FADE_MS;
+    return { item, outer, count, view };
+  }
+
+  clear() {
+    this.last = this.insides = this.pointed = null; // insides: of a recording, every step
+    this.enlarged.history = [];
+    this.resize(historyOf(this.stepUs));
+    for (const { view, count } of this.views) {
+      view.clear();
+      count.textContent = "";
+    }
+  }
+
+  /** So many steps over time. */
+  resize(kept) {
+    this.kept = kept;
+    Object.assign(this.bitmap, { width: kept, height: Math.max(1, ROWS * this.layers.length) });
+    this.changed = true;
+  }
+
+  enlarge(layer) {
+    if (layer) this.enlarged.open(layer, FADE_MS, this.last?.fired);
+    else this.enlarged.close();
+    this.views.forEach(({ outer }, i) => i && outer.setAttribute("aria-pressed", String(this.layers[i - 1] === layer)));
+    if (!layer) this.ask();
+  }
+
+  neuronChosen() {
+    this.ask();
+    if (this.insides) this.point(this.pointed);
+    this.changed = true;
+  }
+
+  // ---- steps
+
+  /** One step of a stream. */
+  push(inside, reset = false) {
+    if (inside.fired.length !== this.bytes) return; // of another network, before
+    const context = this.bitmap.getContext("2d");
+    context.globalCompositeOperation = "copy";
+    context.drawImage(this.bitmap, -1, 0);
+    context.globalCompositeOperation = "source-over";
+    this.column(inside, this.kept - 1, reset);
+    this.light(inside, "light");
+    if (this.enlarged.layer) this.enlarged.remember(inside, Enlarged.second(this.stepUs));
+  }
+
+  /** All steps of a recording. */
+  show(insides) {
+    this.clear();
+    this.insides = insides;
+    this.resize(insides.length);
+    insides.forEach((inside, step) => {
+      this.column(inside, step, false);
+      if (this.enlarged.layer) this.enlarged.remember(inside, insides.length);
+    });
+  }
+
+  /** One step of the recording. */
+  point(step) {
+    this.pointed = step;
+    for (const layer of this.layers) layer.count(this.insides[step].fired);
+    this.light(this.insides[step], "show");
+  }
+
+  /** Count a step, and draw it over time at x; a grey line where membranes began anew. */
+  column({ fired }, x, reset) {
+    const image = new ImageData(1, this.bitmap.height);
+    this.layers.forEach((layer, i) => {
+      layer.count(fired);
+      const { lines } = layer, tone = rgb(`--p${(i % TONES) + 1}`), anew = [...rgb("--track"), 255];
+      for (let row = 0; row < ROWS; row++) {
+        const lit = lines[Math.floor((row * lines.length) / ROWS)];
+        image.data.set(reset && !lit ? anew : [...tone, 255 * lit], 4 * (ROWS * i + row));
+      }
+    });
+    this.bitmap.getContext("2d").putImageData(image, x, 0);
+  }
+
+  /** The maps of a step that was counted; how: "light", where the steps before fade, or "show". */
+  light(inside, how) {
+    this.last = inside;
+    this.views[0].view[how](Float32Array.from(inside.input, (value) => value / 255));
+    this.layers.forEach((layer, i) => this.views[i + 1].view[how](layer.levels));
+    if (this.enlarged.layer) this.enlarged.view[how](this.enlarged.levels(inside.fired));
+    this.changed = true;
+  }
+
+  // ---- pictures
+
+  /** nowMs; still: nothing fades. */
+  draw(nowMs, still = false) {
+    if (!this.root.open || !this.layers.length) return;
+    for (const { view } of [...this.views, ...(this.enlarged.layer ? [this.enlarged] : [])]) {
+      if (still || this.insides) view.lastMs = nowMs;
+      view.draw(nowMs);
+    }
+    if (this.enlarged.layer) this.enlarged.draw(this.insides ? this.kept : Enlarged.second(this.stepUs), this.insides && this.pointed);
+    if (!fit(this.raster) && !this.changed) return;
+    this.changed = false;
+    if (this.last) this.layers.forEach(({ all }, i) => (this.views[i + 1].count.textContent = String(all)));
+    this.drawOverTime();
+  }
+
+  drawOverTime() {
+    const { raster, bitmap, kept } = this, context = raster.getContext("2d"), ratio = window.devicePixelRatio || 1;
+    const bottom = raster.height - 16 * ratio, band = bottom / this.layers.length;
+    context.clearRect(0, 0, raster.width, raster.height);
+    context.imageSmoothingEnabled = false;
+    this.layers.forEach((_, i) => context.drawImage(bitmap, 0, ROWS * i, kept, ROWS, 0, i * band, raster.width, band - 2 * ratio));
+    if (this.pointed !== null) {
+      context.strokeStyle = cssVariable("--ink");
+      context.lineWidth = ratio;
+      context.strokeRect((this.pointed * raster.width) / kept, 0, raster.width / kept, bottom);
+    }
+    context.fillStyle = cssVariable("--ink-2");
+    context.font = `${11 * ratio}px ${getComputedStyle(document.body).fontFamily}`;
+    context.textBaseline = "bottom";
+    for (const { x, words } of this.ticks()) {
+      context.textAlign = x < 0.05 ? "left" : x > 0.95 ? "right" : "center";
+      context.fillText(words, x * raster.width, raster.height);
+    }
+  }
+
+  /** The time axis: where on it, 0 to 1, which words. */
+  ticks() {
+    const span = this.kept * this.stepUs, seconds = Math.floor(span / SECOND_US);
+    if (this.stepUs < 2) return [{ x: 0, words: "step 1" }, { x: 1, words: `step ${this.kept}` }];
+    if (this.insides) return [0, 0.5, 1].map((x) => ({ x, words: `${Math.round((x * span) / 1000)} ms` }));
+    return Array.from({ length: seconds + 1 }, (_, s) => ({ x: 1 - (s * SECOND_US) / span, words: s ? `−${s} s` : "now" }));
+  }
+}

@@ -1,0 +1,60 @@
+// What a network does in a step, as its answers bring it: a bit a neuron, whether it fired; and what is counted of these.
+
+const LINES = 8; // of a layer over time: groups of its channels
+const FORGOTTEN = 0.995; // of the most spikes that a layer showed, a step
+
+/** Base64 as bytes. */
+export const bytesOf = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+
+/** `inside` of an answer: {input: bytes [H W], fired: bits, membranes: of the neurons at the place that was asked for}. */
+export const opened = ({ input, fired, membranes }) => ({ input: bytesOf(input), fired: bytesOf(fired), membranes });
+
+/** One layer's spikes [H, W, C] among the bits of all, and their counts by pixel and by line. */
+export class Layer {
+  /** map: {title, channels, height, width, thresholds}; first: of its bytes. */
+  constructor(map, first) {
+    Object.assign(this, map, { first });
+    this.wide = 2 * Math.ceil(map.channels / 16); // bytes of a pixel
+    this.size = map.height * map.width * this.wide;
+    this.counts = new Float32Array(map.height * map.width);
+    this.sums = new Float32Array(Math.min(LINES, map.channels));
+    this.all = 0;
+    this.most = this.mostOfLine = 1;
+  }
+
+  /** Call `each(channel, pixel)` for every neuron that fired. */
+  spikes(fired, each) {
+    for (let at = 0; at < this.size; at++) {
+      for (let byte = fired[this.first + at], channel = 8 * (at % this.wide); byte; byte = (byte << 1) & 255, channel++) {
+        if (byte & 128) each(channel, Math.floor(at / this.wide));
+      }
+    }
+  }
+
+  fires(fired, { channel, pixel }) {
+    return ((fired[this.first + pixel * this.wide + (channel >> 3)] << (channel & 7)) & 128) > 0;
+  }
+
+  count(fired) {
+    this.all = 0;
+    this.counts.fill(0);
+    this.sums.fill(0);
+    this.spikes(fired, (channel, pixel) => {
+      this.counts[pixel]++;
+      this.sums[Math.floor((channel * this.sums.length) / this.channels)]++;
+      this.all++;
+    });
+    this.most = Math.max(1, FORGOTTEN * this.most, ...this.counts);
+    this.mostOfLine = Math.max(1, FORGOTTEN * this.mostOfLine, ...this.sums);
+  }
+
+  /** How bright each pixel of the map is, 0 to 1. */
+  get levels() {
+    return this.counts.map((count) => Math.sqrt(count / this.most));
+  }
+
+  /** How bright each line is. */
+  get lines() {
+    return this.sums.map((count) => Math.sqrt(count / this.mostOfLine));
+  }
+}
