@@ -10,11 +10,11 @@ class Section(str):
 
 
 RANGES: tuple[tuple[str, str, Callable[[float], bool]], ...] = (
-    ("emulated_count repeat step_epochs epochs", "be positive", lambda value: value >= 1),
+    ("emulated_count repeat step_epochs", "be positive", lambda value: value >= 1),
     (
         "paper_clips printed outliers noise_hz window_ms hop_ms steps bin_us shortest_bin_us height width channels "
         "filter_us resize lr batch_size epoch_steps random_steps truncate slope clip_norm spike_penalty "
-        "teacher_weight shift checkpoint_steps threads",
+        "teacher_weight shift checkpoint_steps threads epochs",
         "not be negative",
         lambda value: value >= 0,
     ),
@@ -83,7 +83,11 @@ class TrainConfig:
     init_from: Annotated[str, "start from a model (folder or shipped name), or an ANN's weights file"] = ""
     from_scratch: Annotated[bool, "own recordings: start from random weights, not from the shipped nmnist"] = False
     freeze: Annotated[bool, "learn the last layer alone, on top of --init-from"] = False
-    epochs: Annotated[int, Section("batches"), "passes over the training samples, or --epoch-steps each"] = 30
+    epochs: Annotated[
+        int,
+        Section("batches"),
+        "passes over the training samples, or --epoch-steps each; 0: 30, or 1 where no more could be told better",
+    ] = 0
     epoch_steps: Annotated[int, "optimiser steps an epoch; 0: one pass, in a small folder of your own several"] = 0
     batch_size: Annotated[int, "samples a step, of all processes together; 0: 64, fewer in a small folder"] = 0
     carry: Annotated[float, "chance to start with another sample's state; -1: 0.3 for recordings"] = -1.0
@@ -120,7 +124,8 @@ class TrainConfig:
     turn: Annotated[bool, "recordings of directions: quarter turns and mirror images, labels with them"] = False
     drop: Annotated[float, "recordings: highest share of events dropped from a window"] = 0.2
     noise: Annotated[float, "recordings: highest share of a window's cells that get a stray event"] = 0.0
-    seed: Annotated[int, Section("the run"), "seed of splits, weights and batches"] = 0
+    baselines: Annotated[bool, Section("the run"), "recordings: train ANNs of the same shape beside it, too"] = False
+    seed: Annotated[int, "seed of splits, weights and batches"] = 0
     output: Annotated[str, "folder of run folders"] = "runs"
     name: Annotated[str, "the run's folder; default: data and network"] = ""
     save_minutes: Annotated[float, "a checkpoint at least this often, and at every epoch's end"] = 2.0

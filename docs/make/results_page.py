@@ -95,13 +95,13 @@ Own recordings: `teach` and `train-dvs` on draws that chose nothing, beside what
 make of the same windows, low to high the 95 % interval. A folder is one sitting, another is asked: of clothes other
 pictures, of digits N-MNIST's test split (the network has learnt its training split before), of real things another day;
 `davis346` has other pixels. Two real things are few, and told from nothing by `p`: they came without a licence and
-nothing is learnt from them. For want of time `train-dvs` ran 6 of its 30 epochs for clothes, one step for the others:
-the head that answers stands on the network that the run began with, the same however long it trains, unless more epochs
-let validation tell that the trained one is better, which takes six recordings, more than real things have. The heads of
-clothes are those before the last change: they always saw the input, and `train-dvs` learnt from no copies (of real
-things, learnt from day 2, that head had 62 of 70 right, `teach` 68). There, in 46 windows, `train-dvs` is behind
-`teach` and the RBF kernel; why was not measured, nor were motions, things before an emulated camera, and print before a
-real camera of 32 x 32 pixels, of which nothing is at hand.
+nothing is learnt from them. `train-dvs` ran 30 epochs for clothes, which changed no answer: the head on the network that
+the run began with was kept. It errs in 4 of 30 validation recordings there, in none of digits and in at most 2 of real
+things, so that no training could be told to be better (that takes six recordings); such runs now end by themselves
+after an epoch, and for digits and real things one step was run, which gives the same head. Before `davis346`'s pixels ridge on
+counts is better than that head of clothes: the head before the last change, which learnt from no augmented copies, had
+76 and 74 % right in place of 73 and 68. Learnt from day 2, 46 windows, `train-dvs` is behind `teach` and the RBF kernel
+on real things. Why was not measured, nor were motions and things before an emulated camera.
 
 Names until 90 % are right: those that a person gives to moments in doubt; the goal is half of what windows drawn at
 random need (measured with the heads before the last change).
@@ -232,6 +232,19 @@ of every window by itself, low and high the interval of the share of the commitm
 in the median, in how many streams, and the share of their windows that was committed to and wrong for all that. Of 1,000 clean streams of 1,000
 windows 0 (recordings) and 2 (emulated) set it off. What the alarm looks at was chosen on
 validation recordings turned by 20 and 30 degrees and with noise of 15 Hz; nothing was chosen on these.
+
+Other cameras, emulated by what is published of them: `python -m benchmarks.shifts --root <data> --only digits clothes`, five recordings of a class
+each. Right is the best class, labelled gets a class's name, warned is told that the camera is another, AUROC how well the number that is furthest from
+those learnt from tells this camera from the first. The goals: 90 % of what the first camera gives without a label, 95 % with five examples, an AUROC of 0.95.
+
+Digits, of `nmnist` as shipped, lose next to nothing, and hardly one is warned of. That a short recording is seen whole where no drawing is found in it
+was added with these digits in view: before each of the five cameras 10 % were right; 30 others of seed 11 are 100, 100, 97 and 97 % right (DVS128,
+DAVIS346, GenX320, Speck). How many other things, seen whole so, get a label was not measured. Print passes a sensor of 32 x 32 pixels once in 0.11 s, for no real recordings of the kind are at hand: the goals (90 % right,
+80 % labelled, letters at most 10 %) are far; played 2.8 times slower 26 of 60 others are right, 28 as they are.
+
+Clothes are what no network has learnt: a head taught ten examples a class before the first camera; "five" is a head of five examples a class of the
+camera itself, "and five" one of both. Without a label 89 to 105 % of the first camera's right answers are left, with five examples 95 to 97 %; but
+before three cameras nearly all are called unknown, and the warning has 0.92 to 0.99. Fifty recordings tell differences of 20 points.
 """
 
 

@@ -1,8 +1,9 @@
 """Encoder, network and labels as one thing that predicts, step by step, from events or a still image.
 
 A stream is classified statefully: every bin of events is one step of the network, membranes carry on, and the read-out
-is the mean of the logits over the last T steps. The same steps run for a recording, an upload and a live stream, so any
-cutting of a recording into packets gives the same logits, bit for bit.
+is the mean of the logits over the last T steps. The same steps run for a recording, an upload and a live stream, but
+for a recording too short for a drawing to be found in it, which is seen whole; so any cutting of a recording into
+packets gives the same logits, bit for bit.
 """
 
 import time

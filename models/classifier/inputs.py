@@ -110,6 +110,7 @@ class InputPipeline:
             grid = places * contract.height, contract.width
             encoder = DvsEncoder(self.filter.size, grid, contract.bin_us, contract.steps, contract.encoding)
             self.binner = WindowsBinner(self.windows.tracks, encoder, contract.shown_bins)
+        self._tracks = self.windows is None and fixed is None and self.filter.windowed
         self.rest = Rest.of(card) if rest is None else rest
         self.watch = Watch(card.profile, contract.steps, contract.trained_us)
         self.kind = CAMERA if self.filter.windowed else RECORDED  # of input
@@ -139,13 +140,23 @@ class InputPipeline:
         yield from self.flush()
 
     def recording(self, packets: Iterable[Events]) -> Iterator[Input]:
-        """The inputs of a recording, as `sample` or `stream` gives them; an empty one where there are no events."""
+        """The inputs of a recording, as `sample` or `stream` gives them; an empty one where there are no events.
+
+        Of one that ends before the drawing in it is found, those of the whole sensor.
+        """
         packets, head = iter(packets), list[Events]()
-        if self.contract.frame == "object" and self.windows is None:
+        if self.windows is None and (self.contract.frame == "object" or self._tracks):
             head = beginning(packets, self._longest_us)
             if (sample := self.sample(joined([empty_events(), *head]))) is not None:
                 yield from sample
                 return
+        if self._tracks and head and head[-1]["t"][-1] - head[0]["t"][0] <= self._longest_us:
+            inputs = list(self.stream(head))
+            if not any(given.x.any() for given in inputs):
+                whole = InputPipeline(self.card, self.filter.sensor, raw=True)
+                self.filter, self.watch, inputs = whole.filter, whole.watch, list(whole.stream(head))
+            yield from inputs
+            return
         first = None
         for first in self.stream(chain(head, packets)):
             yield first

@@ -41,7 +41,7 @@ def from_file(tmp_path: Path, text: str, *words: str) -> TrainConfig:
 NOT_NEGATIVE = (
     "paper_clips", "printed", "noise_hz", "window_ms", "hop_ms", "clip_norm", "spike_penalty", "teacher_weight",
     "shift", "checkpoint_steps", "threads", "steps", "bin_us", "shortest_bin_us", "height", "width", "resize",
-    "random_steps", "filter_us", "truncate", "slope", "batch_size", "epoch_steps", "lr",
+    "random_steps", "filter_us", "truncate", "slope", "batch_size", "epochs", "epoch_steps", "lr",
 )  # fmt: skip
 
 
@@ -49,7 +49,7 @@ NOT_NEGATIVE = (
     ("names", "good", "bad"),
     [
         (NOT_NEGATIVE, [0, 1], [-1]),
-        (("emulated_count", "repeat", "step_epochs", "epochs"), [1], [0]),
+        (("emulated_count", "repeat", "step_epochs"), [1], [0]),
         (("hot", "zoom"), [0.0, 1.0], [-0.01, 1.01]),
         (("ema", "label_smoothing", "drop", "noise", "scale"), [0.0, 0.99], [-0.1, 1.0]),
         (("val_fraction",), [0.001, 0.999], [0.0, 1.0]),

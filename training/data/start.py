@@ -14,6 +14,7 @@ BATCH = 64
 NEURONS = ("neuron", "beta", "theta", "surrogate", "slope", "learn_beta")
 INPUT = ("steps", "bin_us", "height", "width", "encoding", "filter_us", "crop", "pooled")
 
+EPOCHS = 30
 EPOCH_STEPS, LEAST_BATCH = 50, 16  # of a folder of one's own recordings
 WIDE, WIDE_SHIFT = {"rotate": 15.0, "shear": 8.0, "scale": 0.15, "drop": 0.3}, 0.08  # of the input's shorter side
 LR, SCRATCH_LR = 2e-3, 5e-3
@@ -51,11 +52,12 @@ def started(config: TrainConfig, *, own: bool, images: bool) -> TrainConfig:
 
 
 def paced(config: TrainConfig, samples: int, side: int, *, own: bool) -> TrainConfig:
-    """The settings with batches, steps an epoch and augmentation that suit `samples` to train on.
+    """The settings with epochs, batches, steps an epoch and augmentation that suit `samples` to train on.
 
     What a network learns is bound by the number of its steps: an epoch of a small folder of one's `own` recordings is
     several passes in small batches. Augmentation that differs from its default stays. `side`: the input's shorter one.
     """
+    config = replace(config, epochs=config.epochs or EPOCHS)
     if not own:
         return replace(config, batch_size=config.batch_size or BATCH, lr=config.lr or LR)
     batch, rate = config.batch_size or suited_batch(samples), LR if config.init_from else SCRATCH_LR

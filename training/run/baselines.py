@@ -19,6 +19,7 @@ from spikesight.training.data import Frames
 
 SLICES, SIDE = 3, 16  # of a window's time, and of its picture at most
 CHANCE = 0.05  # a p below it tells one from the other
+Answers = dict[str, NDArray[np.int64]]  # of windows, [M], by the name of who answers
 MOST, BATCH = 5000, 256  # windows that are learnt from: a kernel machine's time grows with their square
 
 
@@ -43,21 +44,25 @@ def _machines() -> dict[str, Any]:
     return {"ridge on log counts": ridge, "RBF kernel on log counts": SVC(C=10.0)}
 
 
-def predictions(
-    train: NDArray[np.float32], labels: NDArray[np.int64], asked: NDArray[np.float32]
-) -> dict[str, NDArray[np.int64]]:
+def predictions(train: NDArray[np.float32], labels: NDArray[np.int64], asked: NDArray[np.float32]) -> Answers:
     """What each baseline answers, by its name: learnt from log counts [M, F] and labels [M], asked [N, F]."""
     return {name: np.asarray(machine.fit(train, labels).predict(asked)) for name, machine in _machines().items()}
 
 
 def beside_network(
-    learnt: Sequence[Frames], test: Frames, chosen: NDArray[np.int64], recording: NDArray[np.int64]
+    learnt: Sequence[Frames],
+    test: Frames,
+    chosen: NDArray[np.int64],
+    recording: NDArray[np.int64],
+    anns: Answers,
 ) -> list[dict[str, Any]]:
-    """The rows of `Pairs.beside`: baselines learnt from the windows that a run learnt from, on its test windows."""
+    """The rows of `Pairs.beside`: baselines learnt from the windows that a run learnt from, on its test windows, then
+    `anns`, which have answered.
+    """
     parts = [part.take(part.evenly(MOST)) for part in learnt]
     counts, labels = np.concatenate([_counted(part) for part in parts]), np.concatenate([p.labels for p in parts])
     answers = predictions(counts, labels, _counted(test))
-    return Pairs(test.labels, chosen, recording).beside(answers)
+    return Pairs(test.labels, chosen, recording).beside(answers | anns)
 
 
 def _counted(frames: Frames) -> NDArray[np.float32]:
@@ -72,7 +77,7 @@ class Pairs:
     chosen: NDArray[np.int64]  # [M], by the network
     recording: NDArray[np.int64]  # [M]; windows of one recording are alike and count as one pair
 
-    def beside(self, answers: dict[str, NDArray[np.int64]]) -> list[dict[str, Any]]:
+    def beside(self, answers: Answers) -> list[dict[str, Any]]:
         """A row for each baseline: `name`, `accuracy`, `correct`, `count` and `interval` of windows; then `won` and
         `lost`, the recordings of which the network has more and fewer windows right, and `p`, McNemar's exact test.
         """

@@ -1,18 +1,29 @@
-"""A run from its settings to its report: the model is chosen on the validation split; the test split is read once."""
+"""A run from its settings to its report: the model is chosen on the validation split; the test split is read once.
 
+ANNs of the same shape beside it, where they are asked for, are trained by the same loop on the same windows.
+"""
+
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
+from spikesight.models.neurons.state import State
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import Data, load_data
-from spikesight.training.data.start import network_name
+from spikesight.training.data.start import EPOCHS, LR, network_name
 from spikesight.training.distributed import Processes, choose_device, join_processes
+from spikesight.training.network import build_network
 from spikesight.training.progress import say
+from spikesight.training.run.baselines import Answers
+from spikesight.training.run.evaluate import evaluate
 from spikesight.training.run.loop import Run
 from spikesight.training.run.novelty import unlike_start
+from spikesight.training.run.read_out import enough
 from spikesight.training.run.report import write_environment, write_report
 
 
@@ -43,13 +54,17 @@ def fit(config: TrainConfig, folder: Path, *, resume: bool = False) -> dict[str,
     if config.threads:
         torch.set_num_threads(config.threads)
     processes = join_processes(config, choose_device(config.device))
-    run = Run(load_on_all(config, processes), folder, processes)
+    data = load_on_all(config, processes)
+    if config.baselines and data.contract.kind != "events":
+        raise ValueError("--baselines trains ANNs beside a network that takes events, not images")
+    why = None if config.epochs or not data.notes else enough(data)
+    run = Run(replace(data, config=replace(data.config, epochs=1)) if why else data, folder, processes)
     if resume:
         run.resume()
     if processes.main:
         folder.mkdir(parents=True, exist_ok=True)
         write_environment(folder, run.config, run.data)
-        for line in (*run.data.notes, *filter(None, [unlike_start(run.data)])):
+        for line in (*run.data.notes, *filter(None, [unlike_start(run.data), why])):
             say(line)
         if run.data.notes and processes.world == 1:
             start, epochs, steps = run.config.init_from or "random weights", run.config.epochs, run.steps_an_epoch
@@ -59,9 +74,48 @@ def fit(config: TrainConfig, folder: Path, *, resume: bool = False) -> dict[str,
             )
         say(f"run folder: {folder}")
     run.train()
-    metrics = write_report(folder, run.data, run.progress, run.device) if processes.main else {}
+    metrics: dict[str, Any] = {}
+    if processes.main:
+        anns = ann_answers(run.data) if config.baselines else {}
+        metrics = write_report(folder, run.data, run.progress, run.device, anns)
     processes.close()
     return metrics
+
+
+class Framewise(nn.Module):
+    """An ANN that sees a window at once: its events counted in one frame, or, `apart`, every step as further channels.
+
+    As a spiking network, x_seq [T, N, C, H, W] to (logits [1, N, K], no state).
+    """
+
+    def __init__(self, network: nn.Module, apart: bool) -> None:
+        super().__init__()
+        self.network, self.apart = network, apart
+
+    def forward(self, x_seq: Tensor, _: object = None) -> tuple[Tensor, State]:
+        seen = x_seq.transpose(0, 1).flatten(1, 2) if self.apart else x_seq.sum(0).log1p()
+        return self.network(seen[None])[0], {}
+
+
+def ann_answers(data: Data) -> Answers:
+    """What ANNs of the run's shape answer to its test windows: one of a window's events in one frame, one of all steps.
+
+    They learn from random weights for EPOCHS, which validation does not choose: so from its windows, too.
+    """
+    config = replace(
+        data.config, neuron="relu", learn_beta=False, init_from="", freeze=False, teacher="",
+        loss="mean", epochs=EPOCHS, carry=0.0, ema=0.0, truncate=0, random_steps=0, spike_penalty=0.0,
+        checkpoint_steps=0, compile=False, sparse_convs=False, lr=LR, save_minutes=math.inf,
+    )  # fmt: skip
+    both, steps, answers = replace(data, train=data.train.beside(data.val), config=config), data.contract.steps, {}
+    for name, channels in (("ANN of one frame", 1), (f"ANN of {steps} frames", steps)):
+        plain = build_network(config, len(data.labels), channels * data.contract.channels)
+        run = Run(both, Path(), network=Framewise(plain, channels > 1))
+        while run.progress.epoch < config.epochs:
+            run.train_epoch()
+            run.progress.next_epoch()
+        answers[name] = evaluate(run.network, data.test, len(data.labels), run.device, data.contract).chosen
+    return answers
 
 
 def dry_run(config: TrainConfig) -> float:

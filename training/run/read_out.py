@@ -52,19 +52,39 @@ def read_out_for(trained: nn.Module, data: Data) -> ReadOut | None:
     if data.contract.encoding != "binary" or not gives_features(trained, data.contract):
         return None
     assert isinstance(trained, SpikingResNet)
-    most = min(MOST, VALUES // _untaught(trained, data).head.in_features)
-    asked = data.val.evenly(most // 4)
-    val = data.val.take(asked)
+    most, val, recording = _asked(trained, data)
     own = evaluate(trained, val, len(data.labels), torch.device("cpu"), data.contract).chosen
     under = {BEGUN: _begun(data), TRAINED: trained}
     heads = {name: _head(network, data, val, most) for name, network in under.items() if network is not None}
     answers = {name: chosen for name, (_, chosen) in heads.items()} | {OWN: own}
-    recording = np.unique([str(item.path) for item in data.val_items], return_inverse=True)[1][asked]
     name = best_of(answers, val.labels, recording)
     right = {each: int((chosen == val.labels).sum()) for each, chosen in answers.items()}
     if name == OWN:
         return ReadOut(name, trained, data.contract, right, len(val))
     return ReadOut(name, heads[name][0], replace(data.contract, readout=1), right, len(val))
+
+
+def enough(data: Data) -> str | None:
+    """Why no training could be told better than a head on the network that the run begins with, a sentence: it is right
+    on all but a few validation recordings. None where some training could.
+    """
+    begun = _begun(data)
+    if begun is None or data.contract.encoding != "binary" or data.config.neuron == "relu":
+        return None
+    most, val, recording = _asked(begun, data)
+    chosen = _head(begun, data, val, most)[1]
+    if best_of({BEGUN: chosen, "all right": val.labels}, val.labels, recording) != BEGUN:
+        return None
+    right = f"{int((chosen == val.labels).sum())} of {len(val)} validation windows are right by {BEGUN}"
+    return f"{right}: too few are wrong to tell that training does better, so one epoch will do (--epochs for more)"
+
+
+def _asked(network: SpikingResNet, data: Data) -> tuple[int, Frames, NDArray[np.int64]]:
+    """How many windows a head on this network has at most, the validation ones among them [M] and their recordings."""
+    most = min(MOST, VALUES // _untaught(network, data).head.in_features)
+    asked = data.val.evenly(most // 4)
+    recording = np.unique([str(item.path) for item in data.val_items], return_inverse=True)[1][asked]
+    return most, data.val.take(asked), recording
 
 
 def best_of(answers: dict[str, NDArray[np.int64]], labels: NDArray[np.int64], recording: NDArray[np.int64]) -> str:

@@ -179,7 +179,7 @@ def _windows(classifier: Classifier, number: int, sensor: SensorSize, packets: I
     if classifier.contract.frame == "object":
         yield from _aligned_windows(classifier, number, sensor, packets)
         return
-    for given in InputPipeline(classifier.card, sensor).stream(packets):
+    for given in InputPipeline(classifier.card, sensor).recording(packets):
         first = given.start_us if first is None else first
         held.append(given)
         if len(held) == steps:

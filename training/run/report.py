@@ -23,7 +23,7 @@ from spikesight.training.data import Data, read_item
 from spikesight.training.data.check import count_named_read
 from spikesight.training.flags import to_yaml
 from spikesight.training.progress import say
-from spikesight.training.run.baselines import beside_network, sentences
+from spikesight.training.run.baselines import Answers, beside_network, sentences
 from spikesight.training.run.conformal import conformal_of, takes_of
 from spikesight.training.run.evaluate import Evaluation, evaluate
 from spikesight.training.run.novelty import calibrate_novelty, profile_of
@@ -194,8 +194,10 @@ def _validated(read_out: ReadOut) -> str:
     return f"answers are read by {read_out.name}; of {read_out.count} validation windows are right: {right}"
 
 
-def write_report(folder: Path, data: Data, progress: Progress, device: torch.device) -> dict[str, Any]:
-    """Read the test split once with the best model; write model/, confusion.csv, report.png and README.md."""
+def write_report(folder: Path, data: Data, progress: Progress, device: torch.device, anns: Answers) -> dict[str, Any]:
+    """Read the test split once with the best model; write model/, confusion.csv, report.png and README.md. `anns`: what
+    other networks answer to it, further baselines.
+    """
     network, card = load(folder / "checkpoints" / "best")
     learnt, read_out = [data.train], read_out_for(network, data) if data.notes else None
     if read_out is not None:
@@ -225,7 +227,7 @@ def write_report(folder: Path, data: Data, progress: Progress, device: torch.dev
     }
     if data.test_items:
         recording = np.unique([str(item.path) for item in data.test_items], return_inverse=True)[1]
-        metrics["baselines"] = beside_network(learnt, data.test, test.chosen, recording)
+        metrics["baselines"] = beside_network(learnt, data.test, test.chosen, recording, anns)
     known = None
     try:
         known, metrics["known"] = calibrate_novelty(network, data)

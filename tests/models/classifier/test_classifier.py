@@ -14,7 +14,7 @@ from torch import nn
 
 from spikesight.encoders.events import SensorSize, empty_events, make_events
 from spikesight.models.checkpoint import save
-from spikesight.models.classifier import Classifier, Stepper
+from spikesight.models.classifier import Classifier, InputPipeline, Stepper
 from spikesight.models.contract import Card, Contract
 from spikesight.models.engine.engine import why_not
 from spikesight.models.native.build import library
@@ -81,6 +81,18 @@ def test_steps_that_are_made_at_once_are_those_made_one_by_one() -> None:
         )
     assert len(answers) > CONTRACT.steps
     assert replace(last.last(inputs).prediction, latency_ms=0) == replace(answers[-1].prediction, latency_ms=0)
+
+
+@pytest.mark.parametrize(("slower", "whole"), [(1, True), (3, False)])
+def test_a_recording_that_ends_before_its_drawing_is_found_is_seen_whole(slower: int, whole: bool) -> None:
+    random, large = np.random.default_rng(0), SensorSize(128, 128)
+    x, y = random.integers(40, 80, (2, 20_000))
+    t = np.sort(random.integers(0, 70_000, 20_000)) * slower
+    card = Card(replace(CONTRACT, sensor_width=34, sensor_height=34, window="drawing"), ("a", "b", "c"))
+    shown = list(InputPipeline(card, large).recording([make_events(t, x, y, x > 0)]))
+    same = list(InputPipeline(card, large, raw=whole).stream([make_events(t, x, y, x > 0)]))
+    assert any(one.x.any() for one in shown) == whole
+    assert [one.x.tolist() for one in shown] == [one.x.tolist() for one in same]
 
 
 def test_one_prediction_a_bin_with_the_bins_own_times() -> None:

@@ -1,9 +1,15 @@
 """Baselines on log counts, and how a network stands beside them."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from spikesight.training.data import Frames, load_data
 from spikesight.training.run.baselines import Pairs, log_counts, predictions, sentences
+from spikesight.training.run.fit import ann_answers, fit
+from tests.support.inputs.data_sets import small_config, write_idx
 
 
 def test_counts_lose_no_event_and_know_place_polarity_and_order() -> None:
@@ -29,6 +35,26 @@ def test_a_kernel_learns_what_no_line_divides() -> None:
     found = predictions(x[:300], y[:300], x[300:])
     line, kernel = (float((answers == y[300:]).mean()) for answers in found.values())
     assert kernel > 0.95 > line
+
+
+def test_an_ann_of_all_steps_sees_their_order_and_one_of_a_frame_does_not(root: Path) -> None:
+    loaded, labels = load_data(small_config(root, steps=2, batch_size=16, rotate=0.0)), np.arange(48) % 2
+    frames = np.zeros((48, 2, 2, 17, 17), np.uint8)
+    frames[labels == 0, 0, :, 2:7] = frames[labels == 0, 1, :, 10:15] = 1  # downwards
+    frames[labels == 1, 1, :, 2:7] = frames[labels == 1, 0, :, 10:15] = 1
+    windows = Frames(frames, labels)
+    one, two = ann_answers(replace(loaded, train=windows, val=windows, test=windows, labels=("down", "up"))).values()
+    assert (two == labels).all()
+    assert len(np.unique(one)) == 1
+
+
+def test_anns_stand_beside_networks_of_events_alone(root: Path, tmp_path: Path) -> None:
+    metrics = fit(small_config(root, epochs=1, baselines=True), tmp_path / "run")
+    assert [row["name"] for row in metrics["baselines"]][2:] == ["ANN of one frame", "ANN of 3 frames"]
+    assert {row["count"] for row in metrics["baselines"]} == {metrics["test"]["count"]}
+    write_idx(tmp_path / "mnist")
+    with pytest.raises(ValueError, match="--baselines"):
+        fit(small_config(tmp_path, data="mnist", network="image-small", baselines=True), tmp_path / "none")
 
 
 def test_pairs_count_recordings_and_not_their_windows() -> None:
