@@ -121,6 +121,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=5, help="clips of each motion")
     parser.add_argument("--only", choices=TABLES, help="one table")
     parser.add_argument("--objects", type=int, default=0, help="clips and nothing: looking for so many things at once")
+    parser.add_argument("--failed", type=Path, metavar="FILE", help="of several digits: pictures of films that failed")
     parser.add_argument("--tuning", action="store_true", help="what things are tried on, not what is reported")
     parser.add_argument("--model", help="in place of the shipped ones: a name or a folder; of motions with --only")
     args = parser.parse_args()
@@ -134,7 +135,7 @@ def main() -> None:
     if args.only in (None, "clips"):
         films(classifiers[0], digits, photos, args.seed, args.count, args.objects)
     if args.only in (None, "several"):
-        rows_of_several(classifiers[0], digits, photos, args.seed, args.count)
+        rows_of_several(classifiers[0], digits, photos, args.seed, args.count, args.failed)
     if args.only in (None, "noise"):
         noise(classifiers[0], args.root, tuning=args.tuning)
     if args.only in (None, "nothing"):

@@ -1,6 +1,7 @@
 """Several digits at once: on one sheet, and on their way past each other; boxes, identities and counts.
 
-An object is right where its box and the digit's share half of their union, and its label is the digit's.
+An object is right where its box and the digit's share half of their union, and its label is the digit's. Intervals are
+of films, drawn again and again. Of films that fail one picture each is kept.
 """
 
 from collections import Counter
@@ -24,6 +25,9 @@ from spikesight.models.steps import Object
 
 SECONDS = 5.0
 SAME = 0.5  # of the union of two boxes
+FAILED = 0.85  # of its digits found: a film of which less is, or which was not counted exactly, has failed
+SHOWN_US = 2_500_000  # when the picture of a film is taken
+KINDS = ("two to four on a sheet", "two to eight that cross")
 LINE = f"line:{WIDTH // 2},0,{WIDTH // 2},{HEIGHT}"
 Digits = tuple[NDArray[np.uint8], NDArray[np.integer]]
 
@@ -153,34 +157,76 @@ class Score:
         """Whether all that crossed the line was counted, by label and way, and nothing else."""
         return self._counting.counts == self._truth.counts
 
+    @property
+    def failed(self) -> bool:
+        return not self.counted or self.right < FAILED * self.shown
 
-def judged(classifier: Classifier, film: Film) -> dict[Seen, Score]:
-    """One film, seen both ways."""
+
+def judged(classifier: Classifier, film: Film) -> tuple[dict[Seen, Score], dict[Seen, Picture]]:
+    """One film, seen both ways, and a picture of what was there (dark) and what was said (bright)."""
     watchers = watchers_of(classifier, objects=8)
     scores: dict[Seen, Score] = {seen: Score() for seen in watchers}
+    pictures = dict[Seen, Picture]()
     for t_us, picture, truths in film:
         grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
         for seen, watcher in watchers.items():
             for answer in watcher.see(picture, np.asarray(grey, np.uint8), t_us, -1):
                 scores[seen].add(answer.prediction.objects or (), truths, t_us)
-    return scores
+                if t_us >= SHOWN_US and seen not in pictures:
+                    pictures[seen] = drawn(picture, truths, answer.prediction.objects or ())
+    return scores, pictures
 
 
-def rows(classifier: Classifier, digits: Digits, photos: list[Path], seed: int, count: int) -> None:
-    """Print and keep the table: `count` films of each kind."""
-    columns = ("input", "seen as", "films", "digits found, %", "objects that are none, %", "IDF1", "counts exact")
-    report.table("several digits", *columns)
+def drawn(picture: Picture, truths: list[Truth], objects: tuple[Object, ...]) -> Picture:
+    """A copy of half the size, with boxes and labels of digits (green, below) and objects (blue, above)."""
+    out = picture.copy()
+    for colour, thick, below, things in (((20, 130, 20), 2, True, truths), ((40, 80, 255), 4, False, objects)):
+        for one in things:
+            left, top, width, height = (round(v) for v in one.box)
+            cv2.rectangle(out, (left, top), (left + width, top + height), colour, thick)
+            at = left, top + height + 34 if below else top - 8
+            cv2.putText(out, one.label, at, cv2.FONT_HERSHEY_SIMPLEX, 1.2, colour, 3, cv2.LINE_AA)
+    return np.asarray(cv2.resize(out, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def spread(films: list[Score], random: np.random.Generator) -> tuple[float, float]:
+    """The 95 % interval of the share of digits that is found, were other films drawn."""
+    counts = np.array([(one.right, one.shown) for one in films])
+    again = counts[random.integers(len(films), size=(2000, len(films)))].sum(1)
+    low, high = np.quantile(again[:, 0] / np.maximum(again[:, 1], 1), (0.025, 0.975))
+    return float(low), float(high)
+
+
+def rows(
+    classifier: Classifier, digits: Digits, photos: list[Path], seed: int, count: int, kept: Path | None = None
+) -> None:
+    """Print and keep the table: `count` films of each kind. `kept`: the file of the picture of those that failed."""
+    columns = ("input", "seen as", "films", "objects that are none, %", "IDF1", "counts exact", "digits found, %")
+    report.table("several digits", *columns, "low", "high")
     print(f"\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
-    for name in ("two to four on a sheet", "two to eight that cross"):
+    failed = list[Picture]()
+    for name in KINDS:
         films = [
             judged(classifier, sheet(digits, photos, n) if "sheet" in name else movers(digits, n))
             for n in range(1000 * seed, 1000 * seed + count)
         ]
         for seen in ("frames", "events"):
-            scores = [film[seen] for film in films]
-            found = 100 * sum(one.right for one in scores) / max(1, sum(one.shown for one in scores))
-            wrong = 100 * (1 - sum(one.right for one in scores) / max(1, sum(one.said for one in scores)))
-            identity = float(np.mean([one.idf1() for one in scores]))
-            exact = sum(one.counted for one in scores)
-            report.row(name, seen, count, found, wrong, identity, exact)
-            print(f"| {name} | {seen} | {count} | {found:.0f} | {wrong:.0f} | {identity:.2f} | {exact} |", flush=True)
+            scores = [film[seen] for film, _ in films]
+            failed += [shown[seen] for film, shown in films if film[seen].failed and seen in shown]
+            right, shown, said = (sum(getattr(one, what) for one in scores) for what in ("right", "shown", "said"))
+            found, wrong = 100 * right / max(1, shown), 100 * (1 - right / max(1, said))
+            low, high = (100 * side for side in spread(scores, np.random.default_rng(seed)))
+            identity, exact = float(np.mean([one.idf1() for one in scores])), sum(one.counted for one in scores)
+            report.row(name, seen, count, wrong, identity, exact, found, low, high)
+            line = f"{wrong:.0f} | {identity:.2f} | {exact} | {found:.0f} ({low:.0f} to {high:.0f})"
+            print(f"| {name} | {seen} | {count} | {line} |", flush=True)
+    if kept is not None and failed:
+        cv2.imwrite(str(kept), cv2.cvtColor(tiled(failed), cv2.COLOR_RGB2BGR))
+
+
+def tiled(pictures: list[Picture], across: int = 4) -> Picture:
+    """Pictures of one size side by side, in rows."""
+    blank = np.full_like(pictures[0], 255)
+    lines = [[*pictures[n : n + across], *[blank] * (across - len(pictures[n : n + across]))]
+             for n in range(0, len(pictures), across)]  # fmt: skip
+    return np.vstack([np.hstack(line) for line in lines])

@@ -173,10 +173,11 @@ def ink_of(image: Picture) -> tuple[Floats, Floats]:
     return ink.max(2).astype(np.float32), (ground.mean(2) / 255).astype(np.float32)
 
 
-def groups_of(ink: Floats, level: float, gap: float, largest: float, reach: float = REACH) -> Iterator[Group]:
-    """Parts of [H, W] above a level that may be one drawing: none touches the picture's border or is a frame.
-
-    With `reach` and `gap` below 0 each part is one by itself.
+def groups_of(
+    ink: Floats, level: float, gap: float, largest: float, reach: float = REACH, tried: int = TRIED
+) -> Iterator[Group]:
+    """Parts of [H, W] above a level that may be one drawing, around each of the `tried` largest: none touches the
+    picture's border or is a frame. With `reach` and `gap` below 0 each part is one by itself.
     """
     height, width = ink.shape
     shorter = min(height, width)
@@ -187,7 +188,7 @@ def groups_of(ink: Floats, level: float, gap: float, largest: float, reach: floa
     for n in np.flatnonzero(kept & (np.maximum(w, h) >= FRAME * shorter)):
         kept[n] = not is_frame(_part(labels, stats, int(n)))
     lengths = SMALLEST * shorter, largest * shorter
-    members, boxes = _loops().groups(stats, centres, kept, *lengths, TRIED, reach, gap, PART)
+    members, boxes = _loops().groups(stats, centres, kept, *lengths, tried, reach, gap, PART)
     for those, box in zip(members, boxes.tolist()):
         if max(box[2:]) <= lengths[1]:
             yield Group(labels, those, *box)

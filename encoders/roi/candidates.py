@@ -65,7 +65,7 @@ def dark(image: Picture, levels: Sequence[float], largest: float) -> Pieces[list
     for level in levels:
         for reach, gap in ((NEVER, NEVER), (REACH, GAP)):
             yield
-            for group in groups_of(ink, level, gap, largest, reach):
+            for group in groups_of(ink, level, gap, largest, reach, MOST):
                 if reach > 0 and group.members.sum() < 2:
                     continue
                 likeness, peak, around = likeness_of(group, ink, ground, LIKELY)

@@ -1,7 +1,10 @@
 """Whether searches find one thing: the form of a drawing stays, wherever it moves; that of anything else changes."""
 
+from typing import Any
+
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from spikesight.encoders.preprocess.drawing import Drawing, Floats
 from spikesight.encoders.preprocess.fit import DIGIT_SIZE, centred
@@ -14,12 +17,18 @@ MISSES = 8  # searches in a row that do not find it again, though as much moves,
 
 def form_of(drawing: Drawing) -> Floats:
     """A drawing's form, float32 [28, 28] of 0 to 255, wherever it is and whatever its size."""
-    return cv2.GaussianBlur(centred(drawing.ink * 255), (0, 0), 1.0).astype(np.float32)
+    return blurred(centred(drawing.ink * 255))
 
 
-def alike(one: Floats, other: Floats) -> bool:
-    """Whether two forms are the same."""
-    return float(np.corrcoef(one.ravel(), other.ravel())[0, 1]) > ALIKE
+def blurred(ink: NDArray[Any]) -> Floats:
+    """Ink [28, 28] as a form that shows no single pixel."""
+    return cv2.GaussianBlur(ink, (0, 0), 1.0).astype(np.float32)
+
+
+def alike(one: Floats, other: Floats) -> float:
+    """How much two forms are the same, up to 1; 0 where they are not."""
+    correlation = float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
+    return correlation if correlation > ALIKE else 0.0
 
 
 class FormConfirmation:
@@ -46,7 +55,7 @@ class FormConfirmation:
 
     def add(self, form: Floats | None, moving: float) -> None:
         """Take the form that a search found, None for none; `moving`: events in the map that it searched."""
-        same = form is not None and self._form is not None and alike(form, self._form)
+        same = form is not None and self._form is not None and alike(form, self._form) > 0
         self._form, self._again = form, self._again + 1 if same else 0
         if same:
             self._misses, self._moved = 0, moving

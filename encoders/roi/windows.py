@@ -13,11 +13,10 @@ from spikesight.encoders import kernels
 from spikesight.encoders.dvs import Bin, DvsEncoder, StreamBinner
 from spikesight.encoders.events import EVENTS, Events, SensorSize, empty_events, joined
 from spikesight.encoders.preprocess.drawing import Drawing, Floats, Pieces
-from spikesight.encoders.preprocess.fit import DIGIT_SIZE, centred
 from spikesight.encoders.preprocess.values import Values, array, part, time_us, under
 from spikesight.encoders.roi.candidates import dark, distinct, in_picture
 from spikesight.encoders.roi.event_tracker import LEVELS, LONGEST, EventSearch
-from spikesight.encoders.roi.frame_tracker import FRESH, LONGEST_US, STEP_US, DrawingEmulator
+from spikesight.encoders.roi.frame_tracker import LONGEST_US, STEP_US, DrawingEmulator
 from spikesight.encoders.roi.tracks import Tracks
 from spikesight.encoders.roi.window import SHARE
 
@@ -46,7 +45,6 @@ class FrameWindows:
 
     def __init__(self, size: SensorSize, places: int) -> None:
         self.size, self.tracks = size, Tracks(places)
-        self.drawings = np.zeros((places, DIGIT_SIZE, DIGIT_SIZE), np.float32)  # 0 to 255 ink
         self._emulator = DrawingEmulator(size, places)
         self.tall = self._emulator.sensor
         self._t_us: int | None = None
@@ -61,15 +59,9 @@ class FrameWindows:
         if start is None or not 0 < t_us - start <= LONGEST_US:
             self.tracks.forget()
             self._emulator.pixels.state, start = None, t_us - STEP_US
-        before, found = self.tracks.ids.copy(), in_picture(image)
-        shown = self.tracks.update(found, t_us, since_us=start)
-        changed = self.tracks.ids != before
-        self.drawings[self.tracks.ids == 0] = 0
-        for place in np.flatnonzero(shown >= 0):
-            new = centred(found[shown[place]].ink * 255).astype(np.float32)
-            held = self.drawings[place]
-            self.drawings[place] = new if changed[place] else held + FRESH * (new - held)
-        return changed, start
+        before = self.tracks.ids.copy()
+        self.tracks.update(in_picture(image), t_us, since_us=start)
+        return self.tracks.ids != before, start
 
     def push(self, image: NDArray[np.uint8], t_us: int) -> Events:
         """The events since the frame before this one; none where nothing is tracked."""
@@ -77,7 +69,7 @@ class FrameWindows:
         if not self.tracks.ids.any():
             self._emulator.pixels.state = None
             return empty_events()
-        light, parts = self._emulator.light(self.drawings), [empty_events()]
+        light, parts = self._emulator.light(self.tracks.drawings), [empty_events()]
         for place in np.flatnonzero(changed):
             rows = slice(place * self.size.height, (place + 1) * self.size.height)
             self._emulator.pixels.restart(rows, self._emulator.view(light, start))
@@ -87,13 +79,12 @@ class FrameWindows:
 
     def state(self) -> Values:
         """The state that is carried from frame to frame; the pixels' settings apart."""
-        values: Values = {"drawings": self.drawings.copy(), "t_us": self._t_us}
+        values: Values = {"t_us": self._t_us}
         return values | under("tracks", self.tracks.state()) | under("pixels", self._emulator.pixels.carried())
 
     def restore(self, values: Values) -> None:
         """Go on from the state of windows of the same size and pixels. Raises ValueError."""
         t_us = values["t_us"]
-        self.drawings = array(values["drawings"], self.drawings.shape, np.float32, 0, 255)
         self._t_us = None if t_us is None else time_us(t_us)
         self.tracks.restore(part("tracks", values))
         self._emulator.pixels.restore(part("pixels", values))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import permutations
 from typing import NamedTuple
 
 import numpy as np
@@ -77,21 +78,28 @@ class Objects:
         self.labels, self.make = labels, make
         self.tracks: dict[int, Track] = {}  # of the windows of the last step, by what they follow
         self.lately: dict[int, float] = {}
+        self.parted = set[tuple[int, int]]()  # pairs of windows that were apart once: two things, wherever they go
         self.leading = self.seen = self.spikes = self.synops = 0
 
     def read(self, inputs: Sequence[Input], outcome: Outcome) -> Answer:
         """The answer after one step. Raises SessionError when the network overflowed."""
         (given,) = inputs
         if given.reset:
-            self.tracks, self.lately, self.seen, self.spikes, self.synops = {}, {}, 0, 0, 0
+            self.tracks, self.lately, self.parted, self.seen, self.spikes, self.synops = {}, {}, set(), 0, 0, 0
         parts = outcome.views or (outcome,)
         windows = [self._seen(view, made) for view, made in zip(given.windows(), parts, strict=True)]
         self.tracks = {one.view.id: self.tracks[one.view.id] for one in windows}
         self.lately = {one.view.id: one.lately for one in windows}
+        self.parted = {pair for pair in self.parted if self.lately.keys() >= {*pair}}
+        self.parted |= {
+            (one.view.id, other.view.id)
+            for one, other in permutations(windows, 2)
+            if not inside(one.view.box, other.view.box)
+        }
         self.seen, self.spikes, self.synops = (
             self.seen + 1, self.spikes + sum(outcome.layer_spikes), self.synops + outcome.synops
         )  # fmt: skip
-        shown = apart(
+        shown = self._apart(
             one for one in windows if one.view.id and one.lately >= FAMILIAR and one.answer.steady in self.labels
         )
         first = self._first(shown)
@@ -124,6 +132,17 @@ class Objects:
         )  # what is still fires no events
         return Seen(view, answer, lately)
 
+    def _apart(self, shown: Iterator[Seen]) -> list[Seen]:
+        """Those of which none lies in another's place, unless they cross; the more familiar ones stay."""
+        kept = list[Seen]()
+        for one in sorted(shown, key=lambda one: -one.lately):
+            if all(
+                (one.view.id, other.view.id) in self.parted or inside(one.view.box, other.view.box) <= INSIDE
+                for other in kept
+            ):
+                kept.append(one)
+        return kept
+
     def _first(self, shown: list[Seen]) -> Seen | None:
         """The object that the stream's own label is of."""
         if not shown:
@@ -133,15 +152,6 @@ class Objects:
         first = best if best.lately > held.lately + AHEAD else held
         self.leading = first.view.id
         return first
-
-
-def apart(shown: Iterator[Seen]) -> list[Seen]:
-    """Those of which none lies in another's place; the more familiar ones stay."""
-    kept = list[Seen]()
-    for one in sorted(shown, key=lambda one: -one.lately):
-        if all(inside(one.view.box, other.view.box) <= INSIDE for other in kept):
-            kept.append(one)
-    return kept
 
 
 def inside(one: tuple[float, ...], other: tuple[float, ...]) -> float:

@@ -162,7 +162,7 @@ class Session:
         _, start = windows.look(image, t_us)
         tracks, views = windows.tracks, list[View]()
         for place in np.flatnonzero(tracks.ids).tolist() or [0]:
-            pixels = windows.drawings[place].astype(np.uint8)
+            pixels = tracks.drawings[place].astype(np.uint8)
             x = self.classifier.encode_image(pixels, steps=1, seed=self._frames).numpy()[0, 0]
             box = tuple(tracks.boxes[place].tolist())
             likeness = float(tracks.likeness[place])

@@ -25,7 +25,7 @@ from spikesight.models.novelty.conformal import Evidence
 from spikesight.models.steps import OTHER, Readout, Track
 
 MAX_BYTES = 64 * 2**20
-FORMAT = 11
+FORMAT = 12
 SIGNATURE_BYTES = 32
 COUNTS = ("leading", "seen", "spikes", "synops")  # of all windows
 LARGEST_LOGIT = float(np.finfo(np.float32).max)
@@ -99,6 +99,7 @@ def stream_state(session: Session) -> Values:
         return track_state(track) | quiet
     values: Values = quiet | {"ids": np.array(sorted(track.tracks), np.int64)}
     values |= {"lately": np.array([track.lately[one] for one in sorted(track.tracks)])}
+    values |= {"parted": np.array(sorted(track.parted), np.int64).reshape(-1, 2)}
     values |= {name: getattr(track, name) for name in COUNTS}
     return values | {
         name: v for one, of in track.tracks.items() for name, v in under(f"{one}", track_state(of)).items()
@@ -151,6 +152,11 @@ def restore_stream(session: Session, values: Values) -> None:
         track.tracks[one] = track.make()
         restore_track(track.tracks[one], part(f"{one}", values))
     track.lately = dict(zip(ids, lately))
+    pairs = values["parted"]
+    pairs = array(pairs, (min(len(pairs), MOST**2), 2), np.int64, 0, 2**53)
+    if not np.isin(pairs, ids).all():
+        raise ValueError
+    track.parted = {(one, other) for one, other in pairs.tolist()}
     for name in COUNTS:
         setattr(track, name, integer(values[name]))
 

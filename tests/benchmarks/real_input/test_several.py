@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks.real_input.scenes import HEIGHT, THINGS, WIDTH, clips, segments
-from benchmarks.real_input.several import Digits, Score, Truth, movers, sheet
+from benchmarks.real_input.several import Digits, Score, Truth, drawn, movers, sheet, spread, tiled
 from spikesight.models.steps import Object
 
 
@@ -65,6 +65,27 @@ def test_what_passes_and_is_not_said_makes_a_count_wrong() -> None:
     for x in (WIDTH // 2 - 60, WIDTH // 2 + 10):
         score.add((), [Truth(1, "3", (x, HEIGHT / 2, 40.0, 40.0))], 0)
     assert not score.counted
+
+
+def test_a_film_of_which_little_is_found_has_failed_and_films_that_differ_spread() -> None:
+    good, bad, truth = Score(), Score(), Truth(1, "3", (100.0, 100.0, 50.0, 50.0))
+    for n in range(10):
+        good.add((Object(1, truth.box, "3", 1.0, 1.0, None),), [truth], 2_000_000 + n)
+        bad.add((), [truth], 2_000_000 + n)
+    assert (good.failed, bad.failed) == (False, True)
+    random = np.random.default_rng(1)
+    assert spread([good] * 8, random) == (1, 1)
+    low, high = spread([good, bad] * 4, random)
+    assert 0 < low < 0.5 < high < 1
+
+
+def test_pictures_of_films_lie_in_rows_and_show_what_was_there_and_what_was_said() -> None:
+    blank = np.full((HEIGHT, WIDTH, 3), 200, np.uint8)
+    said = Object(1, (300.0, 100.0, 50.0, 50.0), "8", 1.0, 1.0, None)
+    shown = drawn(blank, [Truth(1, "3", (100.0, 100.0, 50.0, 50.0))], (said,))
+    changed = np.argwhere((shown != 200).any(2))[:, 1] * 2
+    assert (changed.min(), changed.max()) == pytest.approx((100, 350), abs=8)
+    assert tiled([shown] * 5).shape == (2 * shown.shape[0], 4 * shown.shape[1], 3)
 
 
 def test_every_thing_shows_its_digit(digits: Digits, photos: list[Path]) -> None:

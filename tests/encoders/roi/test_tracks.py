@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from spikesight.encoders.preprocess.drawing import Drawing
-from spikesight.encoders.roi.tracks import FLEETING_US, FORGOTTEN_US, FOUND, Tracks
+from spikesight.encoders.roi.tracks import FORGOTTEN_US, Tracks
 
 FRAME_US = 33_333
 INK = np.ones((4, 4), np.float32)
@@ -39,18 +39,31 @@ def test_two_things_that_cross_keep_their_identities() -> None:
     assert first[0] != first[1]
 
 
+LONG = FORGOTTEN_US // FRAME_US + 2  # searches, as long as anything is remembered
+
+
 def test_a_thing_is_the_same_after_a_gap_and_another_after_a_longer_one() -> None:
     tracks = Tracks(2)
-    ((before,), *_), gap = followed(tracks, [[thing(100)]] * FOUND), FORGOTTEN_US // FRAME_US
-    assert followed(tracks, [[]] * (gap - 1) + [[thing(100)]], FOUND)[-1] == [before]
-    later = FOUND + gap
-    assert followed(tracks, [[]] * (gap + 2) + [[thing(100)]], later)[-1] == [before + 1]
+    before = followed(tracks, [[thing(100)]] * LONG)[-1]
+    assert followed(tracks, [[]] * (LONG - 4) + [[thing(100)]], LONG)[-1] == before
+    assert followed(tracks, [[]] * LONG + [[thing(100)]], 2 * LONG)[-1] == [before[0] + 1]
 
 
-def test_what_was_found_once_is_soon_forgotten() -> None:
+def test_what_was_followed_for_a_moment_is_forgotten_after_a_moment() -> None:
     tracks = Tracks(2)
-    followed(tracks, [[thing(100)], *[[]] * (FLEETING_US // FRAME_US + 1)])
+    followed(tracks, [[thing(100)]] * 5 + [[]] * 4)
+    assert tracks.ids.any()
+    followed(tracks, [[]], 9)
     assert not tracks.ids.any()
+
+
+def test_nothing_begins_in_the_place_of_what_was_followed_for_long() -> None:
+    """A part of it, or its meeting with another, is no other thing; one beside it is."""
+    tracks = Tracks(8)
+    followed(tracks, [[thing(100)]] * LONG)
+    searches = [[thing(100), thing(108, side=24), thing(116, side=72), thing(200)]]
+    assert followed(tracks, searches, LONG) == [[1, 0, 0, 2]]
+    assert followed(Tracks(8), searches) == [[1, 2, 3, 4]], "before, all are"
 
 
 def test_places_go_to_the_likeliest_and_one_that_is_much_likelier_takes_a_place() -> None:
@@ -63,7 +76,7 @@ def test_places_go_to_the_likeliest_and_one_that_is_much_likelier_takes_a_place(
 def test_a_bin_is_told_what_held_in_its_time() -> None:
     tracks = Tracks(1)
     tracks.update([thing(100)], 30_000, 0)
-    tracks.update([], 60_000 + FLEETING_US + 1, 60_000)
+    tracks.update([], 60_000, 60_000)
     assert [int(tracks.at(end)[0][0]) for end in (0, 31_000, 60_000, 60_001)] == [0, 1, 1, 0]
 
 
@@ -88,7 +101,7 @@ def test_a_state_goes_on_as_the_tracks_would(cut: int) -> None:
         ("issued", -1),
         ("log.since", np.zeros(0, np.int64)),
         ("log.ids", np.full((1, 3), 7, np.int64)),
-        ("times", None),
+        ("seen_us", None),
     ],
 )
 def test_a_state_that_no_tracks_have_is_refused(name: str, value: object) -> None:

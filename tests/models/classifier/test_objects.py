@@ -88,6 +88,12 @@ def test_of_two_in_one_place_the_more_familiar_stays() -> None:
     assert len(said(answer)) == 1
 
 
+def test_two_that_were_apart_are_two_while_one_lies_in_the_others_place() -> None:
+    objects = made()
+    after(objects, 30, {1: (at(50), "a"), 2: (at(150), "b")})
+    assert sorted(said(stepped(objects, {1: (at(100), "a"), 2: (at(102), "b")}))) == [(1, "a"), (2, "b")]
+
+
 def test_what_leads_goes_on_leading_until_it_is_gone() -> None:
     objects = made()
     after(objects, 30, {1: (at(50), "a")})
