@@ -260,7 +260,7 @@ def int8(images: Pictures) -> Iterator[tuple[str, np.ndarray, dict[str, Any]]]:
 
 READS = {"nmnist": "nmnist", "signs": "sign", "mnist": "mnist"}  # whose test splits are read
 MEASURED: dict[str, Callable[[argparse.Namespace], Rows]] = {
-    "nmnist": nmnist, "parts": parts, "motions": motions, "signs": signs, "days": days, "mnist": mnist,
+    "nmnist": nmnist, "parts": parts, "motions": motions, "signs": signs, "emulated-days": days, "mnist": mnist,
 }  # fmt: skip
 
 

@@ -2,7 +2,8 @@
 spike train, models compared side by side, two things taught, the desktop demo.
 
 `python docs/pictures/take.py [--only WORD]` writes files beside this one, and none in which an answer is not the true
-one; shown.json says of each what it shows and what is answered. Needs Chromium and playwright.
+one, or less than 95 % sure, or late; shown.json says of each what it shows, what is answered, and of which page.
+`--check` names those of an older page. Needs Chromium and playwright.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -45,6 +47,7 @@ ANIMATED_S = 6.0  # several rounds
 HOLD_MS = 1500  # the last picture of the animation
 LARGEST = 2 << 20  # bytes of the animation
 COLOURS = 256  # of a picture's palette: small files, no visible loss
+SURE = 95  # per cent, from which an answer may stand in a picture
 
 
 def scene(turn: float, name: str = "3") -> np.ndarray:
@@ -86,8 +89,23 @@ def note(path: Path, source: str, says: str) -> None:
     path_of_notes = path.parent / "shown.json"
     notes = json.loads(path_of_notes.read_text()) if path_of_notes.is_file() else {}
     notes[path.name] = {"source": source, "says": says, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    notes[path.name] |= {"page": page_version()} if path.name.startswith("page") else {}
     path_of_notes.write_text(json.dumps(notes, indent=1, sort_keys=True) + "\n")
     print(f"{path.name} {path.stat().st_size / 1024:.0f} KiB: {source}, {says}")
+
+
+@cache
+def page_version() -> str:
+    """Of the files that a browser is served, the tests aside: what a picture of the page is of."""
+    page = HERE.parent.parent / "service" / "page"
+    files = sorted(path for kind in ("html", "css", "js", "svg") for path in page.rglob(f"*.{kind}"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
+
+
+def stale() -> list[str]:
+    """The pictures of an older page."""
+    notes = json.loads((HERE / "shown.json").read_text())
+    return [name for name, one in notes.items() if name.startswith("page") and one.get("page") != page_version()]
 
 
 def visit(browser: Browser, url: str, scheme: str, size: tuple[int, int]) -> Page:
@@ -110,6 +128,11 @@ def insist(page: Page, truth: str, of: str = "#label") -> str:
     return said.pop()
 
 
+def sure(page: Page) -> bool:
+    """Whether the answer that is shown is sure enough for a picture."""
+    return float(page.locator("#confidence").inner_text().rstrip(" %") or 0) >= SURE
+
+
 def wait_for(page: Page, true: Callable[[], bool], seconds: float) -> None:
     """Poll until it holds or the time is over; `insist` judges afterwards."""
     end = time.monotonic() + seconds
@@ -117,8 +140,8 @@ def wait_for(page: Page, true: Callable[[], bool], seconds: float) -> None:
         page.wait_for_timeout(40)
 
 
-def recording(page: Page, label: str, played_s: float = PLAYED_S) -> Iterator[tuple[float, bytes]]:
-    """Screenshots (seconds, PNG) while the page plays a shipped recording, from its first label on."""
+def recording(page: Page, label: str, played_s: float = PLAYED_S) -> Iterator[tuple[float, bytes, bool]]:
+    """Screenshots (seconds, PNG, `sure`) while the page plays a shipped recording, from its first label on."""
     page.get_by_role("button", name=f"digit {label}").click()
     wait_for(page, lambda: page.locator("#label").inner_text() != "–", 60)
     begin = time.monotonic()
@@ -126,19 +149,24 @@ def recording(page: Page, label: str, played_s: float = PLAYED_S) -> Iterator[tu
         insist(page, label)
         picture = page.screenshot()
         insist(page, label)  # nor did it change meanwhile
-        yield now, picture
+        yield now, picture, sure(page)
 
 
-def fullest(pictures: Iterator[tuple[float, bytes]]) -> bytes:
-    """The one with most in it of the later half."""
-    return max((png for seconds, png in pictures if seconds > PLAYED_S / 2), key=len)
+def fullest(pictures: Iterator[tuple[float, bytes, bool]]) -> bytes:
+    """The one with most in it of the later half's sure ones."""
+    late = [png for seconds, png, good in pictures if good and seconds > PLAYED_S / 2]
+    if not late:
+        raise SystemExit("no picture: no answer is sure enough")
+    return max(late, key=len)
 
 
 def animate(browser: Browser, url: str, label: str = "3") -> None:
     """page.webp: the page while it classifies a shipped recording, as fast as it was seen."""
     page = visit(browser, url, "light", WIDE)
-    times, pictures = zip(*recording(page, label, ANIMATED_S))
+    times, pictures, good = zip(*recording(page, label, ANIMATED_S))
     page.context.close()
+    if not good[-1]:
+        raise SystemExit("no picture: the last answer is not sure enough")
     frames = [Image.open(io.BytesIO(png)).convert("RGB") for png in pictures]
     lasted = [round(1e3 * (after - before)) for before, after in pairwise(times)]
     path = HERE / "page.webp"
@@ -171,14 +199,14 @@ def of_the_page(browser: Browser, url: str, picture: Path) -> None:
     ):
         page = visit(browser, url, scheme, size)
         if name == "light":
-            wait_for(page, lambda page=page: page.locator("#label").inner_text() == "0", 60)
+            wait_for(page, lambda page=page: page.locator("#label").inner_text() == "0" and sure(page), 60)
             says = insist(page, "0")
             save("page-start", page.screenshot(), "digit-0", says)
         save(f"page-{name}", fullest(recording(page, label)), f"digit-{label}", label)
         page.context.close()
     page = visit(browser, url, "light", WIDE)
     page.locator("#file").set_input_files(picture)
-    wait_for(page, lambda: page.locator("#train-controls").is_visible(), 60)
+    wait_for(page, lambda: page.locator("#train-controls").is_visible() and sure(page), 60)
     says = insist(page, "7")
     save("page-file", page.screenshot(), "drawn-7", says)
     page.context.close()
@@ -245,8 +273,8 @@ def of_the_desktop(classifier: Classifier) -> None:
         demo = Demo(classifier, open_source(str(video)))
         for chunk in demo.source.chunks:
             demo.see(chunk)
-        if demo.answer is None or demo.answer.steady != "3":
-            raise SystemExit("no picture: the demo does not see the 3")
+        if demo.answer is None or demo.answer.steady != "3" or max(demo.answer.prediction.probabilities) < SURE / 100:
+            raise SystemExit("no picture: the demo does not see the 3, or is not sure")
         save("desktop", cv2.imencode(".png", demo.picture()[..., ::-1])[1].tobytes(), "drawn-3", demo.answer.steady)
 
 
@@ -254,7 +282,10 @@ def main() -> None:
     """Take all of them, or some."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=("animation", "page", "compare", "teach", "desktop"), help="take these alone")
+    parser.add_argument("--check", action="store_true", help="name the pictures of an older page, and take none")
     args = parser.parse_args()
+    if args.check:
+        raise SystemExit("of an older page: " + ", ".join(found) if (found := stale()) else 0)
     if args.only in (None, "desktop"):
         of_the_desktop(Classifier.load(find(default_model())))
     if args.only in (None, "teach"):
