@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spikesight.models.neurons.look import Inside
+from spikesight.models.neurons.probe import Inside
 from spikesight.models.neurons.state import State
 from spikesight.models.novelty import KEPT, NOTHING, UNKNOWN, NoveltyDetector
 from spikesight.models.novelty.alarm import Alarm
@@ -51,7 +51,7 @@ class Step(NamedTuple):
     state: State  # after it
     layer_spikes: Tensor  # int64 [N, L]
     synops: Tensor  # int64 [N]
-    fired: Tensor  # uint8 [N, F], a bit a neuron (models/networks/metering.py, packed); F = 0 where nobody looks
+    fired: Tensor  # uint8 [N, F], a bit a neuron (models/networks/metering.py, packed); F = 0 where nobody probes
     rates: Tensor  # float32 [N, S], what `known` is judged by (models/novelty/rates.py); S = 0 for a model without it
 
 
@@ -225,7 +225,7 @@ class Outcome(NamedTuple):
     finite: bool = True  # False: the values overflowed the network
     rates: NDArray[np.float32] = NO_RATES  # [k, S]
     views: "tuple[Outcome, ...]" = ()  # of an input with several views; the counts here are then their sums
-    inside: Inside | None = None  # of the first view, where somebody looks
+    inside: Inside | None = None  # of the first view, where somebody probes
 
 
 class Answer(NamedTuple):

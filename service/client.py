@@ -42,11 +42,11 @@ class ClientError(Exception):
 
 @dataclass(frozen=True)
 class Inside:
-    """What the network did in a step, for a stream that looks."""
+    """What the network did in a step, for a stream that probes."""
 
     input: NDArray[np.uint8]  # [H W]
     fired: NDArray[np.uint8]  # [F], a bit a neuron
-    membranes: NDArray[np.float32] | None  # [C] at the place that is looked at
+    membranes: NDArray[np.float32] | None  # [C] at the place that is probed
 
 
 class Prediction(StepBody):
@@ -60,7 +60,7 @@ class Prediction(StepBody):
     layer_spikes: list[int]
     total_spikes: int
     total_synops: int
-    inside: Inside | None = None  # with `look` in hello
+    inside: Inside | None = None  # with `probe` in hello
     queue_ms: float
     step_ms: float
     dropped: int
@@ -262,9 +262,9 @@ class Stream:
         """The pixel model of this stream's frames."""
         self._send(json.dumps({"type": "settings", "threshold": threshold, "noise_hz": noise_hz}))
 
-    def look(self, look: bool | tuple[int, int, int]) -> None:
+    def probe(self, probe: bool | tuple[int, int, int]) -> None:
         """From now on `inside` comes with predictions, or no more; [layer, row, column]: with the membranes there."""
-        self._send(json.dumps({"type": "look", "look": look}))
+        self._send(json.dumps({"type": "probe", "probe": probe}))
 
     def show(self, label: str | None) -> None:
         """On a teaching session's stream: what follows are examples of this class; None: of none."""

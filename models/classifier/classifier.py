@@ -34,7 +34,7 @@ from spikesight.models.networks.metering import dense_macs
 from spikesight.models.networks.origin import Origin, origin_of
 from spikesight.models.networks.trace import title_of
 from spikesight.models.neurons.layers import Neuron, at_pace, neuron_names
-from spikesight.models.neurons.look import Inside, Look, Map, brightness, thresholds_of
+from spikesight.models.neurons.probe import EVERY_US, Inside, Map, Probe, brightness, thresholds_of
 from spikesight.models.neurons.state import State, split_state, stack_states, zero_state
 from spikesight.models.novelty.conformal import ERROR_RATE, Trials
 from spikesight.models.shipped import find, name_of, shipped
@@ -145,17 +145,17 @@ class Classifier:
             return self.track(steady, error_rate)
         return Objects(self.labels, lambda: self.track(steady, error_rate))
 
-    def step(self, x: Tensor, state: State, look: Sequence[bool] = ()) -> Step:
+    def step(self, x: Tensor, state: State, probe: Sequence[bool] = ()) -> Step:
         """One step of N streams: x [N, C, H, W] (uint8 or float) and their states. Who fired is noted of streams that
-        `look` [N].
+        `probe` [N].
 
         A stream's results are the same, bit for bit, alone and in any company.
         """
         if self._engine is not None:
-            made = self._engine.run(x[None], state, look)
+            made = self._engine.run(x[None], state, probe)
             return Step(made.logits[0], made.state, made.layer_spikes[0], made.synops[0], made.fired[0], made.rates[0])
         assert self._plain is not None
-        return self._plain.step(x, state, look)
+        return self._plain.step(x, state, probe)
 
     @cached_property
     def maps(self) -> tuple[Map, ...]:
@@ -171,9 +171,14 @@ class Classifier:
             found.append(Map(title_of(name, self.network), *size, thresholds_of(neuron, size[0])))
         return tuple(found)
 
-    def inside(self, x: np.ndarray, result: Step, n: int, look: Look) -> Inside:
+    @property
+    def probe_us(self) -> int:
+        """Of a stream's time, between two steps that are sent to those who probe."""
+        return max(EVERY_US, self.contract.bin_us)
+
+    def inside(self, x: np.ndarray, result: Step, n: int, probe: Probe) -> Inside:
         """What stream n of a step was shown, x [C, H, W], and did; no membranes at a place that its network lacks."""
-        membranes = None if isinstance(look, bool) else self._membranes(result.state, n, *look)
+        membranes = None if isinstance(probe, bool) else self._membranes(result.state, n, *probe)
         return Inside(brightness(x), result.fired[n].numpy(), membranes)
 
     def _membranes(self, state: State, n: int, layer: int, row: int, column: int) -> NDArray[np.float32] | None:

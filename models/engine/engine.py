@@ -178,10 +178,10 @@ class Engine:
         membranes = {MEMBRANES: torch.zeros(n, self.state_size)}
         return membranes if self._head is None else membranes | self._head.state(n)
 
-    def run(self, x_seq: Tensor, state: State | None = None, look: Sequence[bool] = ()) -> EngineResult:
+    def run(self, x_seq: Tensor, state: State | None = None, probe: Sequence[bool] = ()) -> EngineResult:
         """T steps of N streams: x_seq [T, N, C, H, W], uint8 or float, and the state before them (None: zeros).
 
-        A still image expanded along T (stride 0) is convolved once. `look` [N]: who fired is noted of these streams
+        A still image expanded along T (stride 0) is convolved once. `probe` [N]: who fired is noted of these streams
         (`Step.fired`), and of the others it is zeros.
         """
         if x_seq.ndim != 5 or tuple(x_seq.shape[2:]) != self.shape or not x_seq.numel():
@@ -194,20 +194,20 @@ class Engine:
         x = x_seq[0] if frozen else x_seq
         x = (x if x.dtype == torch.uint8 else x.float()).contiguous()
         after, logits = torch.empty(streams, self.state_size), torch.empty(steps, streams, self.classes)
-        looked = torch.tensor(look, dtype=torch.uint8) if any(look) else None
-        if looked is not None and len(looked) != streams:
-            raise ValueError(f"look must have {streams} entries, not {len(looked)}")
+        probed = torch.tensor(probe, dtype=torch.uint8) if any(probe) else None
+        if probed is not None and len(probed) != streams:
+            raise ValueError(f"probe must have {streams} entries, not {len(probed)}")
         layers, bits, width = self.plan.spike_layers, self.plan.fired_size, self.plan.rates_size
         layer_spikes = torch.empty(steps, streams, layers, dtype=torch.int64)
         synops = torch.empty(steps, streams, dtype=torch.int64)
-        fired = torch.zeros(steps, streams, 0 if looked is None else bits, dtype=torch.uint8)
+        fired = torch.zeros(steps, streams, 0 if probed is None else bits, dtype=torch.uint8)
         rates = torch.empty(steps, streams, width)
         call = NativeRun(steps, streams, x_is_float=x.dtype != torch.uint8, state_size=self.state_size, frozen=frozen)
         call.spike_layers, call.fired_size, call.rates_size = layers, bits, width
         call.force, call.threads, call.hand_over = CHOICES[self._choice], self._threads or threads(), hand_over_ns()
         pointers = {"x": x, "before": before, "after": after, "logits": logits}
         pointers |= {"layer_spikes": layer_spikes, "synops": synops, "rates": rates}
-        pointers |= {"fired": fired, "looked": looked}
+        pointers |= {"fired": fired, "probed": probed}
         for name, tensor in pointers.items():
             setattr(call, name, None if tensor is None else tensor.data_ptr())
         if self.library.engine_run(self._handle, ctypes.addressof(call)):

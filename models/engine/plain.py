@@ -40,20 +40,20 @@ class Plain:
             return self._meter.sizes[name]
 
     @torch.inference_mode()
-    def step(self, x: Tensor, state: State, look: Sequence[bool] = ()) -> Step:
+    def step(self, x: Tensor, state: State, probe: Sequence[bool] = ()) -> Step:
         """One step of N streams, x [N, C, H, W], each by itself: dense kernels may sum otherwise in larger batches.
 
-        Who fired is noted where any of `look` is true.
+        Who fired is noted where any of `probe` is true.
         """
         states = split_state(state) or [state] * len(x)  # an ANN keeps none
-        steps = [self._step(x[n : n + 1], one, any(look)) for n, one in enumerate(states)]
+        steps = [self._step(x[n : n + 1], one, any(probe)) for n, one in enumerate(states)]
         logits, after, *others = zip(*steps)
         return Step(torch.cat(logits), stack_states(list(after)), *map(torch.cat, others))
 
-    def _step(self, x: Tensor, state: State, look: bool) -> Step:
+    def _step(self, x: Tensor, state: State, probe: bool) -> Step:
         """The state of one stream."""
         with self._turn:
-            self._meter.look = look
+            self._meter.probe = probe
             logits, after = self.network(x[None].float(), state)
             counts = self._meter.read()
             rates = torch.zeros(1, 0) if self._rates is None else self._rates.read()[0]

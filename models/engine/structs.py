@@ -57,7 +57,7 @@ class NativeRun(ctypes.Structure):
         ("x_is_float", NUMBER),
         *((n, POINTER) for n in ("before", "after")),
         ("state_size", NUMBER),
-        *((n, POINTER) for n in ("logits", "layer_spikes", "synops", "rates", "fired", "looked")),
+        *((n, POINTER) for n in ("logits", "layer_spikes", "synops", "rates", "fired", "probed")),
         *((n, NUMBER) for n in ("spike_layers", "fired_size", "rates_size", "force", "threads", "hand_over", "frozen")),
     ]
 

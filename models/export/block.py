@@ -2,7 +2,7 @@
 
 The plan's structures come with pointers of 32 bits, each the distance from the block's begin. What a step reads and
 writes lies behind what is in the file, as zeros at the start. Facts: `engine` holds the `size` of the block and [place,
-length] of `x` (bytes [C, H, W]), `state`, `logits`, `rates` (float32), `fired` (bits) and `looked`
+length] of `x` (bytes [C, H, W]), `state`, `logits`, `rates` (float32), `fired` (bits) and `probed`
 (a byte: whether these are noted).
 """
 
@@ -28,7 +28,7 @@ from spikesight.models.networks.resnet import SpikingResNet
 from spikesight.models.networks.taught import TaughtNetwork
 from spikesight.models.networks.trace import title_of
 from spikesight.models.neurons.layers import Neuron, neuron_names
-from spikesight.models.neurons.look import Map, thresholds_of
+from spikesight.models.neurons.probe import Map, thresholds_of
 
 ALIGNED = 64
 SCATTERED = {(1, 1), (1, 2), (3, 1), (3, 2), (7, 2)}  # kernels and strides that are event-driven
@@ -131,7 +131,7 @@ def write_block(network: nn.Module, card: Card) -> tuple[bytes, dict[str, Any]]:
     run.fired_size, run.rates_size = plan.fired_size, plan.rates_size
     sizes = {
         "x": (math.prod(plan.shape), 1), "state": (plan.state_size, 4), "logits": (plan.classes, 4),
-        "rates": (plan.rates_size, 4), "fired": (plan.fired_size, 1), "looked": (1, 1),
+        "rates": (plan.rates_size, 4), "fired": (plan.fired_size, 1), "probed": (1, 1),
         "layer_spikes": (plan.spike_layers, 8), "synops": (1, 8),
     }  # fmt: skip
     for name, (count, size) in sizes.items():

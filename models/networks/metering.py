@@ -20,7 +20,7 @@ class Counts(NamedTuple):
 
     layer_spikes: Tensor  # int64 [N, L]: non-zero outputs of each neuron layer
     synops: Tensor  # int64 [N]
-    fired: Tensor  # uint8 [N, F]: `packed` spikes of every layer in the last step; F = 0 where nobody looks
+    fired: Tensor  # uint8 [N, F]: `packed` spikes of every layer in the last step; F = 0 where nobody probes
 
 
 def windows(size: int, kernel: int, stride: int, padding: int, dilation: int) -> Tensor:
@@ -71,7 +71,7 @@ class Meter:
         self.layer_names: list[str] = []
         self._reach: dict[tuple[str, int, int], Tensor] = {}
         self._spikes: dict[str, Tensor] = {}
-        self.look = False  # whether who fired is noted
+        self.probe = False  # whether who fired is noted
         self.sizes: dict[str, tuple[int, int, int]] = {}  # of the neuron layers
         self._fired: dict[str, Tensor] = {}
         self._synops: list[Tensor] = []
@@ -95,7 +95,7 @@ class Meter:
             flat = spikes.detach().flatten(2)
             self._spikes[name] = flat.count_nonzero(dim=(0, 2))
             self.sizes[name] = size_of(spikes[-1])
-            if self.look:
+            if self.probe:
                 self._fired[name] = packed(spikes.detach()[-1])
 
         return count
@@ -140,7 +140,7 @@ class DenseMeter:
 
     def __init__(self, macs: int) -> None:
         self.layer_names: list[str] = []
-        self.look, self.sizes = False, dict[str, tuple[int, int, int]]()  # there is nothing to see
+        self.probe, self.sizes = False, dict[str, tuple[int, int, int]]()  # there is nothing to see
         self._macs = macs
 
     def read(self) -> Counts:

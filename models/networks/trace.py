@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from spikesight.models.neurons.layers import Neuron
-from spikesight.models.neurons.look import threshold_of
+from spikesight.models.neurons.probe import threshold_of
 from spikesight.models.neurons.state import State
 
 if TYPE_CHECKING:

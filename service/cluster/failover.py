@@ -29,7 +29,7 @@ from spikesight.service.stream.messages import (
     ControlMessage,
     Ended,
     Hello,
-    LookMessage,
+    ProbeMessage,
     SnapshotMessage,
     identity,
 )
@@ -183,8 +183,8 @@ class RelayedStream:
         said = control_of(data) if isinstance(data, str) else None
         if isinstance(said, SnapshotMessage):
             self.owners.append(None)
-        elif isinstance(said, LookMessage):
-            self.hello = self.hello.model_copy(update={"look": said.look})
+        elif isinstance(said, ProbeMessage):
+            self.hello = self.hello.model_copy(update={"probe": said.probe})
         return await send(upstream, data)
 
     async def to_client(self, upstream: "aiohttp.ClientWebSocketResponse") -> None:

@@ -8,6 +8,7 @@ import torch
 
 from spikesight.models.classifier import Classifier
 from spikesight.models.classifier.objects import gathered, outcomes
+from spikesight.models.neurons.probe import due
 from spikesight.models.neurons.state import State
 from spikesight.models.steps import Outcome, Step
 from spikesight.service.scheduler.membranes import Membranes, gather, membranes_of, release, scatter
@@ -28,9 +29,10 @@ def step_batch(classifier: Classifier, zero: State, batch: list[Work]) -> Step:
     frames = [np.stack([window.given.x for work in batch for window in work.inputs[t].windows()]) for t in steps]
     if len(frames) == 1:
         for work in batch:
-            work.look = work.job.look
-        look = [bool(work.look) and not n for work in batch for n in range(len(work.inputs[0].windows()))]
-        return classifier.step(torch.from_numpy(frames[0]), gather(members), look)
+            given = work.inputs[0]
+            work.probe = (work.job.request or due(given.start_us, given.end_us)) and work.job.probe
+        probe = [bool(work.probe) and not n for work in batch for n in range(len(work.inputs[0].windows()))]
+        return classifier.step(torch.from_numpy(frames[0]), gather(members), probe)
     return classifier.run(torch.from_numpy(np.stack(frames)), gather(members))
 
 
@@ -38,11 +40,11 @@ def shares(classifier: Classifier, result: Step, batch: list[Work], took_s: floa
     """Each job's share of a batch that made one step, or several."""
     parts, n = outcomes(result, took_s, tick), 0
     for work in batch:
-        given, look = work.inputs[0], work.look
+        given, probe = work.inputs[0], work.probe
         windows = given.windows()
         made = gathered(given, list(islice(parts, len(windows))))
-        if look and result.fired.shape[-1]:
-            made = made._replace(inside=classifier.inside(windows[0].given.x, result, n, look))
+        if probe and result.fired.shape[-1]:
+            made = made._replace(inside=classifier.inside(windows[0].given.x, result, n, probe))
         yield made
         n += len(windows)
 

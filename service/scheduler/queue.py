@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from spikesight.models.neurons.look import Look
+from spikesight.models.neurons.probe import Probe
 from spikesight.models.steps import Input, Outcome
 from spikesight.service.http.errors import Expired, Overloaded
 from spikesight.service.http.logs import logged
@@ -49,7 +49,7 @@ class Job:
     quantum: int  # steps after which a long request lets others pass
     deadline: float  # time.monotonic() after which nothing is computed; inf for streams
     several: bool = False  # its receiver takes several steps at once
-    look: Look = False  # whether its receiver looks inside the network
+    probe: Probe = False  # whether its receiver probes the network
     membranes: dict[int, Membranes] = field(default_factory=dict)  # of each window, 0 of all; none: fresh ones
     pending: "deque[tuple[Input, float]]" = field(default_factory=deque)  # with time.perf_counter() of arrival
     phase: Phase = Phase.IDLE
@@ -83,7 +83,7 @@ class Work:
     job: Job
     inputs: list[Input]  # stepped one after the other
     arrived: float  # time.perf_counter() of the first of them
-    look: Look = False  # as its job looks when it is stepped
+    probe: Probe = False  # as its job probes when it is stepped
 
     def position(self) -> tuple[int, int]:
         """Where the membranes lie; fresh ones first."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from spikesight.models.classifier.objects import Objects
-from spikesight.models.neurons.look import Inside, Look
+from spikesight.models.neurons.probe import Inside, Probe
 from spikesight.models.novelty.conformal import ERROR_RATE
 from spikesight.models.steps import Answer, Input, Outcome, Track
 from spikesight.service.http.errors import Expired
@@ -23,7 +23,7 @@ class Wanted:
     confidence: float | None = None  # stop at the first step that is surer than this
     error_rate: float | None = None  # stop at the first step that commits itself at this rate
     objects: int = 0  # that are looked for, each in a window of its own
-    look: Look = False  # whether what happens inside the network is wanted too
+    probe: Probe = False  # whether what happens inside the network is wanted too
 
 
 EVERY_STEP = Wanted()
@@ -44,7 +44,7 @@ class Result:
     early: bool
     made_s: float  # time.perf_counter() when the inputs were there
     tick: int  # the scheduler's step that finished it
-    inside: list[Inside] = field(default_factory=list)  # of every step, where it was looked at
+    inside: list[Inside] = field(default_factory=list)  # of every step, where it was probed
 
 
 class RequestReceiver:
@@ -177,7 +177,7 @@ async def _answered(
     error_rate = ERROR_RATE if wanted.error_rate is None else wanted.error_rate
     receiver = RequestReceiver(model.classifier.readout(wanted.objects, error_rate=error_rate), mailbox, wanted)
     job = model.scheduler.open(receiver, request=True, deadline=deadline, several=receiver.several)
-    job.look = wanted.look
+    job.probe = wanted.probe
     try:
         submit(job, receiver)
         return await receiver.result(deadline)

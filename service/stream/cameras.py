@@ -41,8 +41,8 @@ KEEP_ALIVE_S = 15.0
 class Viewer(Generic[T]):
     """A follower's queue of the newest messages: JSON text and pictures, or packets of events."""
 
-    def __init__(self, pictures: bool = False, look: bool = False) -> None:
-        self.pictures, self.look = pictures, look
+    def __init__(self, pictures: bool = False, probe: bool = False) -> None:
+        self.pictures, self.probe = pictures, probe
         self._messages: deque[T] = deque(maxlen=BACKLOG)
         self._wake = asyncio.Event()
         self.ended = False
@@ -125,9 +125,9 @@ class Camera:
             n_outside=self.source.counters.n_outside,
         )
 
-    def viewing(self, pictures: bool = False, look: bool = False) -> "AbstractContextManager[Viewer[str | bytes]]":
+    def viewing(self, pictures: bool = False, probe: bool = False) -> "AbstractContextManager[Viewer[str | bytes]]":
         """Follow the camera's answers, with or without pictures of its events and what happens inside the network."""
-        return self._following(self._viewers, Viewer(pictures, look))
+        return self._following(self._viewers, Viewer(pictures, probe))
 
     def listening(self) -> "AbstractContextManager[Viewer[NDArray]]":
         """Follow the camera's events."""
@@ -181,13 +181,13 @@ class Camera:
         picture = joined(seen) if seen else core.session.seen[:0], self.source.size
         ticket = Ticket(self._seq, time.time() * 1e3, True, picture if self.asked_for("pictures") else None)
         core.located(ticket)
-        for look in {viewer.look for viewer in self._viewers}:
-            for message in core.answer(ticket, answer, queue_ms, outcome.inside if look else None):
+        for probe in {viewer.probe for viewer in self._viewers}:
+            for message in core.answer(ticket, answer, queue_ms, outcome.inside if probe else None):
                 for viewer in self._viewers:
-                    if viewer.look == look and (viewer.pictures or isinstance(message.data, str)):
+                    if viewer.probe == probe and (viewer.pictures or isinstance(message.data, str)):
                         viewer.put(message.data)
 
-    def asked_for(self, what: Literal["pictures", "look"]) -> bool:
+    def asked_for(self, what: Literal["pictures", "probe"]) -> bool:
         """Whether a viewer wants it. From any thread."""
         return any(getattr(viewer, what) for viewer in list(self._viewers))
 
@@ -243,7 +243,7 @@ class CameraStream:
         if batch.inputs and self.core.unsent + len(batch.inputs) > self.core.max_pending:
             self.core.take_back(len(self.model.scheduler.drop_waiting(self.job)))
         inputs, _ = self.core.admit(batch)
-        self.job.look = self.camera.asked_for("look")
+        self.job.probe = self.camera.asked_for("probe")
         self.model.scheduler.submit(self.job, inputs, lend=True)
 
     def close(self) -> None:

@@ -97,7 +97,7 @@ async def converse(
 async def relay(socket: WebSocket, camera: Camera, hello: Hello) -> None:
     """What the default model says of a camera, shared by all who follow, until it ends or they leave. Raises Ended."""
     await socket.send_text(camera.ready())
-    with camera.viewing(hello.picture, bool(hello.look)) as viewer:
+    with camera.viewing(hello.picture, bool(hello.probe)) as viewer:
         leaving = asyncio.create_task(socket.receive())  # nothing but a goodbye is expected
         try:
             while not leaving.done():

@@ -50,7 +50,7 @@ class Live:
     def opened(self) -> Job:
         """A job on the model as it is now."""
         job = self.model.scheduler.open(self, request=False)
-        job.look = self.core.look
+        job.probe = self.core.probe
         return job
 
     async def run(self) -> None:
@@ -121,7 +121,7 @@ class Live:
     async def control(self, text: str) -> None:
         async with self.work:
             wanted = self.core.control(text)
-        self.job.look = self.core.look
+        self.job.probe = self.core.probe
         if wanted:
             await self.snapshot()
 

@@ -15,7 +15,7 @@ from spikesight.encoders.packets import RECORD_BYTES, WireDecoder, pack
 from spikesight.service.http.bodies import Body
 
 if TYPE_CHECKING:  # a client takes this module too, and needs no model
-    from spikesight.models.neurons.look import Inside
+    from spikesight.models.neurons.probe import Inside
     from spikesight.models.steps import Answer
     from spikesight.service.scheduler.registry import Model
 
@@ -43,7 +43,7 @@ class Ended(Exception):
 
 Place = Annotated[float, Field(ge=-MAX_SIDE, le=MAX_SIDE)]  # pixels
 Index = Annotated[int, Field(ge=0)]
-Look = bool | tuple[Index, Index, Index]  # models/neurons/look.py
+Probe = bool | tuple[Index, Index, Index]  # models/neurons/probe.py
 
 
 class Hello(Body):
@@ -79,7 +79,7 @@ class Hello(Body):
         default=0, ge=0, le=8, description="look for up to so many things at once, each in a window of its own"
     )
     restore: str | None = Field(default=None, description="a session's snapshot, base64")
-    look: Look = Field(
+    probe: Probe = Field(
         default=False, description="add what happens inside the network; [layer, row, column]: membranes there, too"
     )
     lesson: str | None = Field(
@@ -108,11 +108,11 @@ class SettingsMessage(Body):
     noise_hz: float | None = Field(default=None, ge=0, le=100, description="noise events a second a pixel")
 
 
-class LookMessage(Body):
-    """From now on add what happens inside the network, or no more; as `look` of hello."""
+class ProbeMessage(Body):
+    """From now on add what happens inside the network, or no more; as `probe` of hello."""
 
-    type: Literal["look"]
-    look: Look
+    type: Literal["probe"]
+    probe: Probe
 
 
 class SnapshotMessage(Body):
@@ -139,11 +139,11 @@ def fault(what: str, error: ValidationError) -> str:
         field = "a field"  # by a name that is the client's own
     says = first["msg"].removeprefix("Value error, ")
     if first["type"].startswith("union_tag"):
-        says = "its type must be reset, settings, look or snapshot"
+        says = "its type must be reset, settings, probe or snapshot"
     return f"{what}{f', {field}' if field else ''}: {says}".encode()[:REASON_BYTES].decode("utf-8", "ignore")
 
 
-ControlMessage = ResetMessage | SettingsMessage | LookMessage | SnapshotMessage
+ControlMessage = ResetMessage | SettingsMessage | ProbeMessage | SnapshotMessage
 CONTROL: TypeAdapter[ControlMessage] = TypeAdapter(Annotated[ControlMessage, Field(discriminator="type")])
 
 IMAGE, EVENTS_T64, EVENTS_T32, EVENTS_AER = 0, 1, 2, 3
@@ -250,6 +250,7 @@ def ready_text(model: "Model", error_rate: float) -> str:
         layers=classifier.layer_names,
         maps=[one._asdict() for one in classifier.maps],
         step_us=classifier.contract.bin_us,
+        probe_us=classifier.probe_us,
         steps=classifier.contract.steps,
         ann_macs=classifier.ann_macs,
         error_rate=error_rate,

@@ -21,7 +21,7 @@ from spikesight.encoders.events import SensorSize
 from spikesight.encoders.roi.window import Window
 from spikesight.models.classifier import Classifier
 from spikesight.models.classifier.session import Session, pieces
-from spikesight.models.neurons.look import Inside, Look
+from spikesight.models.neurons.probe import Inside, Probe
 from spikesight.models.neurons.state import State
 from spikesight.models.steps import Answer, Input, Outcome, SessionError, StableLabel
 from spikesight.service.scheduler.registry import Model
@@ -31,8 +31,8 @@ from spikesight.service.stream.messages import (
     Ended,
     Frame,
     Hello,
-    LookMessage,
     PacketDecoder,
+    ProbeMessage,
     ResetMessage,
     SettingsMessage,
     Ticket,
@@ -81,7 +81,7 @@ class StreamCore:
     ) -> None:
         self.model, self.hello, self.max_pending, self.max_pixels = model, hello, max_pending, max_pixels
         self.session = session_of(model.classifier, hello)
-        self.look: Look = hello.look
+        self.probe: Probe = hello.probe
         self.dropped = 0
         self._clock = clock
         self._decoder = PacketDecoder()
@@ -150,8 +150,8 @@ class StreamCore:
             self.session.reset()
         elif isinstance(message, SettingsMessage):
             self.session.settings(message.threshold, message.noise_hz)
-        elif isinstance(message, LookMessage):
-            self.look = message.look
+        elif isinstance(message, ProbeMessage):
+            self.probe = message.probe
         else:
             return True
         return False

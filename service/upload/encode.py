@@ -18,7 +18,7 @@ from spikesight.encoders.preprocess.fit import fit_digit, fit_plain
 from spikesight.encoders.sample import Sample
 from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Contract
-from spikesight.models.neurons.look import Look
+from spikesight.models.neurons.probe import Probe
 from spikesight.models.steps import Input
 from spikesight.service.http.bodies import REFUSALS, SAMPLE_BODY, Body, StepBody
 from spikesight.service.http.errors import ServiceError
@@ -34,7 +34,7 @@ CODES = ("dvs", *IMAGE_ENCODERS)
 MAX_STEPS = 64  # of an image's code
 MAX_BINS = 300  # steps of a recording
 SIDE = 64  # pixels of a frame's side, at most
-LOOK = r"^(1|\d{1,4},\d{1,4},\d{1,4})$"
+PROBE = r"^(1|\d{1,4},\d{1,4},\d{1,4})$"
 BIN_US, BINS = 10_000, 30  # how an image model's user sees the saccades: 300 ms
 
 
@@ -48,7 +48,7 @@ class EncodingsBody(Body):
 class EncodeBody(Body):
     """The input of every step. `frames` is base64 of uint8 [steps, channels, height, width]; `exposure`, of a
     recording, base64 of a grey PNG of the sensor's size: all its events in one picture. `maps` and `inside` are those
-    of a stream that looks inside the network, `inside` of every step.
+    of a stream that probes the network, `inside` of every step.
     """
 
     encoding: str
@@ -98,20 +98,20 @@ def router(runtime: Runtime) -> APIRouter:
         steps: Annotated[int, Query(ge=1, le=MAX_STEPS, description="of an image's code")] = 16,
         model: Annotated[str | None, Query(description="its name; the default model without")] = None,
         name: Annotated[str, Query(description="the file's name, for raw bodies of N-MNIST .bin", max_length=255)] = "",
-        look: Annotated[str | None, Query(pattern=LOOK, description="1: add what happens inside the network")] = None,
+        probe: Annotated[str | None, Query(pattern=PROBE, description="1: add what happens inside the network")] = None,
     ) -> EncodeBody:
         if encoding not in CODES:
             raise ServiceError(400, f"there is no code of that name: choose one of {', '.join(CODES)}")
         served = runtime.registry.get(model)
         served.scheduler.check_room()
         upload = await read_body(request, name)
-        return await encode(runtime, served, upload, encoding, steps, address_of(request), look_of(look))
+        return await encode(runtime, served, upload, encoding, steps, address_of(request), probe_of(probe))
 
     return routes
 
 
-def look_of(text: str | None) -> Look:
-    """`look` of a query: 1, or a layer, a row and a column, whose membranes are added."""
+def probe_of(text: str | None) -> Probe:
+    """`probe` of a query: 1, or a layer, a row and a column, whose membranes are added."""
     if text is None or "," not in text:
         return text is not None
     layer, row, column = map(int, text.split(","))
@@ -125,7 +125,7 @@ async def encode(
     encoding: str,
     steps: int,
     client: str,
-    look: Look = False,
+    probe: Probe = False,
 ) -> EncodeBody:
     """Decode, encode, and step the model where it reads this code. Raises ServiceError, Overloaded, Expired."""
     deadline, classifier = runtime.deadline(), model.classifier
@@ -138,7 +138,7 @@ async def encode(
         made, png = await runtime.in_heavy_thread(draw, deadline)
         answers = inside = None
         if made.inputs:
-            wanted = Wanted(look=look)
+            wanted = Wanted(probe=probe)
             result = await run_inputs(model, made.inputs, runtime.mailbox, deadline=deadline, wanted=wanted)
             answers = [step_body(answer, True) for answer in result.answers]
             inside = [one.fields() for one in result.inside] or None

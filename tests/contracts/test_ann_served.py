@@ -115,7 +115,7 @@ def test_the_service_runs_it(classifier: Classifier) -> None:
         assert refused.status_code == 400
         assert "takes images" in refused.json()["error"]
         with client.websocket_connect("/v1/stream") as socket:
-            socket.send_text(json.dumps({"type": "hello", "protocol": 1, "width": 40, "height": 30, "look": True}))
+            socket.send_text(json.dumps({"type": "hello", "protocol": 1, "width": 40, "height": 30, "probe": True}))
             assert socket.receive_json()["maps"] == []
             socket.send_bytes(Frame(1, 5.0, 0, picture(".jpg")).pack())
             said = socket.receive_json()

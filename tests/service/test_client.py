@@ -12,7 +12,7 @@ import pytest
 from websockets.sync.server import ServerConnection
 from websockets.sync.server import serve as websocket_server
 
-from spikesight.models.neurons.look import Inside
+from spikesight.models.neurons.probe import Inside
 from spikesight.models.steps import Outcome
 from spikesight.service.client import (
     Ack,

@@ -86,10 +86,10 @@ def assert_same(a: EngineResult, b: EngineResult, streams: slice = slice(None)) 
 
 def assert_no_bit_changes(engine: Engine, x_seq: Tensor) -> None:
     """Every stream alone, and all of them step by step, give what the whole x_seq [T, N, C, H, W] gives at once."""
-    together = engine.run(x_seq, look=[True] * x_seq.shape[1])
+    together = engine.run(x_seq, probe=[True] * x_seq.shape[1])
     for n in range(x_seq.shape[1]):
         mine = slice(n, n + 1)
-        assert_same(engine.run(x_seq[:, mine], look=[True]), together, mine)
+        assert_same(engine.run(x_seq[:, mine], probe=[True]), together, mine)
     state, steps = engine.initial_state(x_seq.shape[1]), []
     for x in x_seq:
         given = {key: value.clone() for key, value in state.items()}
@@ -103,13 +103,13 @@ def assert_no_bit_changes(engine: Engine, x_seq: Tensor) -> None:
 def assert_equal_to_network(network: nn.Module, x_seq: Tensor) -> None:
     """Logits to 1e-4, spikes, operations and who fired equal; no threshold tie in these seeded inputs."""
     meter = Meter(network)
-    meter.look = True
+    meter.probe = True
     with torch.inference_mode():
         logits, after = network(x_seq.float(), None)
         counts = meter.read()
     meter.close()
     engine = Engine(network, *x_seq.shape[3:])
-    result = engine.run(x_seq, look=[True] * x_seq.shape[1])
+    result = engine.run(x_seq, probe=[True] * x_seq.shape[1])
     assert (result.logits - logits).abs().max() < 1e-4
     assert torch.equal(result.layer_spikes.sum(0), counts.layer_spikes)
     # Signed spikes may cancel in the read-out's mean: exactly in the engine's whole numbers, nearly in floats.

@@ -34,7 +34,7 @@ const preview = new CalmPicture($("preview"));
 const events = new EventView($("events"));
 const roi = new RoiBox();
 const answer = new Answer({ root: $("answer"), age: $("answer-age"), label: $("label"), confidence: $("confidence"), classes: $("classes"), live: $("live") });
-const inside = new NetworkView($("inside"), (look) => network && (network.look = look));
+const inside = new NetworkView($("inside"), (probe) => network && (network.probe = probe));
 const trace = new Trace($("trace"), $("trace-legend"), $("trace-what"));
 let facts, network, pixels;
 let eye = null, binner = null, player = null, restart = false; // eye: frames to events
@@ -226,7 +226,7 @@ async function load() {
   $("model").title = facts.name;
   $("hint").textContent = taskOf(facts.labels).hint;
   inside.setMaps(facts.layers, facts.contract, facts.contract.bin_us);
-  network.look = inside.look;
+  network.probe = inside.probe;
   $("start").disabled = $("file").disabled = false;
   const picture = async (item) => thumbnail(await recording(item), item);
   buttonList($("samples"), facts.samples, (item) => item.label.split(",")[0], (item) => `Play the recording ${item.label}`, playSample, picture);

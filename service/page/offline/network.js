@@ -57,7 +57,7 @@ export class Network {
     this.head = facts.taught && new Head(facts, (name) => this.view(Float32Array, name).slice());
     this.known = facts.known && new Known(facts.known);
     this.horizon = facts.contract.readout || facts.contract.steps;
-    this.look = false; // inside: false, true, or [layer, row, column], at whose membranes too
+    this.probe = false; // inside: false, true, or [layer, row, column], at whose membranes too
     this.begin();
   }
 
@@ -89,7 +89,7 @@ export class Network {
     const fresh = this.woken(active) || reset;
     if (fresh) this.restart();
     this.view(Uint8Array, "x").set(x);
-    this.view(Uint8Array, "looked")[0] = this.look ? 1 : 0;
+    this.view(Uint8Array, "probed")[0] = this.probe ? 1 : 0;
     if (this.engine.step(this.at)) throw new Error("there is no memory for a step");
     const [own, noted] = ["logits", "rates"].map((name) => Array.from(this.view(Float32Array, name)));
     const { logits, rates } = this.head ? this.head.step(noted, x) : { logits: own, rates: noted };
@@ -97,7 +97,7 @@ export class Network {
     const judged = this.judge(logits.length);
     const index = judged.probabilities.indexOf(Math.max(...judged.probabilities));
     const label = judged.nothing ? "nothing" : judged.known !== null && judged.known < this.facts.steady.kept ? "unknown" : this.facts.labels[index];
-    return { logits, ...judged, index, label, steady: this.steady.push(judged), inside: this.look && this.inside(x), step: ++this.step, reset: fresh };
+    return { logits, ...judged, index, label, steady: this.steady.push(judged), inside: this.probe && this.inside(x), step: ++this.step, reset: fresh };
   }
 
   /** What the step that was made shows inside: as `inside` of the service's answers. */
@@ -110,8 +110,8 @@ export class Network {
   }
 
   membranes() {
-    if (this.look === true) return null;
-    const [number, row, column] = this.look, { at, channels, width, units } = this.facts.layers[number];
+    if (this.probe === true) return null;
+    const [number, row, column] = this.probe, { at, channels, width, units } = this.facts.layers[number];
     const first = at + (row * width + column) * 16 * Math.ceil(channels / 16);
     return Array.from(this.view(Float32Array, "state").subarray(first, first + channels), (value, c) => value * units[c]);
   }

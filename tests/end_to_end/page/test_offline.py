@@ -58,7 +58,7 @@ FRAMES = """async ({ frames, times }) => {
 INPUTS = """async (inputs) => {
   const { loadFacts, Network } = await import("/offline/network.js");
   const { facts } = await loadFacts(), network = await Network.load(facts);
-  network.look = [1, 2, 3];
+  network.probe = [1, 2, 3];
   return inputs.map((x) => network.run(Uint8Array.from(x))).map(({ inside, ...step }) => {
     return { ...step, inside: [[...inside.input], [...inside.fired], inside.membranes] };
   });

@@ -297,13 +297,13 @@ def test_company_and_cutting_change_no_bit_whatever_the_break_even(
 
 
 @native
-def test_who_fired_is_noted_of_the_streams_that_are_looked_at_alone() -> None:
+def test_who_fired_is_noted_of_the_streams_that_are_probed_alone() -> None:
     engine, x_seq = Engine(lively(EVENT), 17, 13), inputs(3, 2)
-    apart = engine.run(x_seq, look=[False, True])
-    both = engine.run(x_seq, look=[True, True])
+    apart = engine.run(x_seq, probe=[False, True])
+    both = engine.run(x_seq, probe=[True, True])
     assert both.fired.any(2).all()
     assert torch.equal(apart.fired[:, 1], both.fired[:, 1])
     assert not apart.fired[:, 0].any()
     assert engine.run(x_seq).fired.numel() == 0
-    with pytest.raises(ValueError, match="look must have 2 entries, not 1"):
-        engine.run(x_seq, look=[True])
+    with pytest.raises(ValueError, match="probe must have 2 entries, not 1"):
+        engine.run(x_seq, probe=[True])

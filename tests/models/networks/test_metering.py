@@ -132,13 +132,13 @@ def test_dense_multiply_adds_by_hand() -> None:
     assert (found.synops.tolist(), found.layer_spikes.shape, found.fired.shape) == ([7], (1, 0), (1, 0))
 
 
-def test_who_fired_in_the_last_step_is_noted_where_somebody_looks() -> None:
+def test_who_fired_in_the_last_step_is_noted_where_somebody_probes() -> None:
     network, x_seq, out = toy()
     meter = Meter(network)
     with torch.no_grad():
         network(x_seq)
     assert meter.read().fired.numel() == 0
-    meter.look = True
+    meter.probe = True
     with torch.no_grad():
         network(x_seq)
     found = meter.read()

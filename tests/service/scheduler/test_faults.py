@@ -75,8 +75,8 @@ class Odd(Gated):
 
     odd = True
 
-    def step(self, x: Any, state: State, look: Sequence[bool] = ()) -> Step:
-        made, odd = super().step(x, state, look), self.odd
+    def step(self, x: Any, state: State, probe: Sequence[bool] = ()) -> Step:
+        made, odd = super().step(x, state, probe), self.odd
         self.odd = False
         return made._replace(layer_spikes=None) if odd else made  # type: ignore[arg-type]
 

@@ -164,7 +164,7 @@ def test_reasons_name_our_fields_and_fit_a_close_frame() -> None:
     theirs = reason_of({"type": "reset", "their_own_name": 1})
     assert theirs.startswith("this message, a field: ")
     assert "their_own_name" not in theirs
-    assert reason_of({"type": "no such"}) == "this message: its type must be reset, settings, look or snapshot"
+    assert reason_of({"type": "no such"}) == "this message: its type must be reset, settings, probe or snapshot"
     with pytest.raises(ValidationError) as caught:
         Hello(type="hello", protocol=1, width=3)
     assert fault("hello", caught.value) == "hello: width and height go together"

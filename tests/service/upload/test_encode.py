@@ -55,20 +55,20 @@ def test_every_code_for_every_model(client: TestClient, encoding: str, model: st
 
 def test_what_happens_inside_is_told_where_it_is_asked_for(client: TestClient) -> None:
     told = {}
-    for look in ("", "&look=1", "&look=1,3,2"):
-        answer = client.post(f"/v1/encode?encoding=dvs&model=tiny{look}", files={"file": picture()})
-        told[look] = answer.json()
+    for probe in ("", "&probe=1", "&probe=1,3,2"):
+        answer = client.post(f"/v1/encode?encoding=dvs&model=tiny{probe}", files={"file": picture()})
+        told[probe] = answer.json()
     assert {"maps", "inside"}.isdisjoint(told[""])
-    bits = sum(one["height"] * one["width"] * -(-one["channels"] // 16) * 16 for one in told["&look=1"]["maps"])
-    for body in (told["&look=1"], told["&look=1,3,2"]):
+    bits = sum(one["height"] * one["width"] * -(-one["channels"] // 16) * 16 for one in told["&probe=1"]["maps"])
+    for body in (told["&probe=1"], told["&probe=1,3,2"]):
         assert len(body["inside"]) == body["steps"]
         assert {len(base64.b64decode(one["fired"])) * 8 for one in body["inside"]} == {bits}
         assert len(base64.b64decode(body["inside"][0]["input"])) == EVENT_CONTRACT.height * EVENT_CONTRACT.width
-    assert {one["membranes"] for one in told["&look=1"]["inside"]} == {None}
-    channels = told["&look=1"]["maps"][1]["channels"]
-    assert {len(one["membranes"]) for one in told["&look=1,3,2"]["inside"]} == {channels}
+    assert {one["membranes"] for one in told["&probe=1"]["inside"]} == {None}
+    channels = told["&probe=1"]["maps"][1]["channels"]
+    assert {len(one["membranes"]) for one in told["&probe=1,3,2"]["inside"]} == {channels}
     for wrong in ("2,1", "a", "-1,0,0"):
-        assert client.post(f"/v1/encode?look={wrong}", files={"file": picture()}).status_code == 400
+        assert client.post(f"/v1/encode?probe={wrong}", files={"file": picture()}).status_code == 400
 
 
 def test_answers_equal_those_of_predict(client: TestClient) -> None:

@@ -79,13 +79,13 @@ class Gated(Classifier):
         self.batches: list[int] = []
         self.poison: float | None = None
 
-    def step(self, x: torch.Tensor, state: State, look: Sequence[bool] = ()) -> Step:
+    def step(self, x: torch.Tensor, state: State, probe: Sequence[bool] = ()) -> Step:
         self.entered.set()
         assert self.gate.wait(PATIENCE_S)
         if self.poison is not None and bool((x == self.poison).any()):
             raise ValueError("a bad item")
         self.batches.append(len(x))
-        return super().step(x, state, look)
+        return super().step(x, state, probe)
 
 
 @contextmanager

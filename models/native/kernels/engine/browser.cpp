@@ -37,7 +37,7 @@ EXPORTED(open) void open_block(Block* block) {
     Run& run = block->run;
     place(run.x, block), place(run.state_before, block), place(run.state_after, block), place(run.logits, block);
     place(run.layer_spikes, block), place(run.synops, block), place(run.rates, block);
-    place(run.fired, block), place(run.looked, block);
+    place(run.fired, block), place(run.probed, block);
     place(block->readout.weight, block), place(block->readout.bias, block);
     place(block->buffers, block), place(block->layers, block);
     for (int64_t i = 0; i < block->n_layers; ++i) {

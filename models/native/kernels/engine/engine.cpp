@@ -165,10 +165,10 @@ void run_layer(Workspace& work, const Group& run, size_t number, Crew& crew) {
             }
         });
     }
-    if (layer.rate_channels || layer.after.buffer >= 0 || (run.looked && layer.neuron))
+    if (layer.rate_channels || layer.after.buffer >= 0 || (run.probed && layer.neuron))
         crew.share(frames, [&](int64_t, int64_t f) {
             const auto* spikes = layer.neuron ? reinterpret_cast<const uint8_t*>(work.frame(layer.spikes, f)) : nullptr;
-            if (spikes && run.looked && run.looked[f / steps]) note_fired(layer, spikes, run.fired + run.place(f) * run.fired_size + layer.fired);
+            if (spikes && run.probed && run.probed[f / steps]) note_fired(layer, spikes, run.fired + run.place(f) * run.fired_size + layer.fired);
             if (layer.rate_channels) note_rates(layer, spikes, run.rates + run.place(f) * run.rates_size + layer.rate_first);
             if (layer.after.buffer >= 0) add_after(work, layer, f);
         });

@@ -68,7 +68,7 @@ struct Run {
     int64_t* synops;        // [T, N]
     float* rates;           // [T, N, S]: shares of channels' neurons that fired in each place, of layers that note them
     uint8_t* fired;         // [T, N, F]: bits of all neurons, whether they fired: layers, pixels, channels
-    const uint8_t* looked;  // [N]: whose are noted; null: nobody's
+    const uint8_t* probed;  // [N]: whose are noted; null: nobody's
     int64_t spike_layers, fired_size, rates_size;
     int64_t force;   // 0: choose; 1: always scatter; 2: always dense
     int64_t threads, hand_over;  // that may share the work; what another's beginning and end cost, in nanoseconds

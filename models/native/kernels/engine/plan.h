@@ -116,7 +116,7 @@ Group group_of(const Plan& plan, const Run& run, int64_t first, int64_t streams)
     group.logits += first * plan.readout.classes;
     group.layer_spikes += first * run.spike_layers, group.synops += first;
     group.rates += first * run.rates_size;
-    if (run.looked) group.fired += first * run.fired_size, group.looked += first;
+    if (run.probed) group.fired += first * run.fired_size, group.probed += first;
     return group;
 }
 

@@ -70,7 +70,7 @@ export class FileMode {
     const round = this.round;
     const { model, token } = this.settings();
     try {
-      const body = await server.encode(this.file, model, $("encoding").value, $("steps").value, this.inside.look, token);
+      const body = await server.encode(this.file, model, $("encoding").value, $("steps").value, this.inside.probe, token);
       if (round !== this.round) return;
       this.train = new SpikeTrain(body);
     } catch (error) {

@@ -39,7 +39,7 @@ export class Single extends OneStream {
       picture: (picture) => state.paused || this.events.add(picture),
       bad: (text) => notice("That frame was not understood.", text),
     });
-    this.inside = new NetworkView($("inside"), (look) => this.look(look));
+    this.inside = new NetworkView($("inside"), (probe) => this.probe(probe));
     this.files = new FileMode(this, () => ({ model: $("model").value, token: state.token() }), (error) => notice("No spike train for this file.", error.message));
     this.latest = null;
   }
@@ -71,20 +71,20 @@ export class Single extends OneStream {
     const binMs = state.binMs(); // below: the default model at its own bin reads the camera for all viewers
     const several = state.several();
     const shared = source && !binMs && !several && state.chosenModel() === state.models[0];
-    const { look } = this.inside;
-    this.stream.open({ model: shared ? null : $("model").value || null, look, logits: true, token: state.token() || undefined, width, height, picture: true, ...(binMs && { bin_ms: binMs }), ...(several && { objects: 8 }), ...(source && { source, live: true }) });
+    const { probe } = this.inside;
+    this.stream.open({ model: shared ? null : $("model").value || null, probe, logits: true, token: state.token() || undefined, width, height, picture: true, ...(binMs && { bin_ms: binMs }), ...(several && { objects: 8 }), ...(source && { source, live: true }) });
   }
 
-  /** What to look at inside the network, from now on. */
-  look(look) {
+  /** What to probe inside the network, from now on. */
+  probe(probe) {
     const { stream } = this;
     if (state.source === "file" && this.files.train) this.files.load(true);
     if (!stream.hello) return;
-    const model = Array.isArray(look) ? $("model").value : stream.hello.model; // who looks at a neuron shares no stream
+    const model = Array.isArray(probe) ? $("model").value : stream.hello.model; // who probes a neuron shares no stream
     const again = state.source === "server" && (model !== stream.hello.model || !model);
-    Object.assign(stream.hello, { look, model });
+    Object.assign(stream.hello, { probe, model });
     if (again) stream.open(stream.hello);
-    else stream.command({ type: "look", look });
+    else stream.command({ type: "probe", probe });
   }
 
   begin(message) {
@@ -92,8 +92,8 @@ export class Single extends OneStream {
     this.answer.setLabels(message.labels);
     this.promised.begin(message.steps, message.error_rate);
     this.trace.setLabels(message.labels, message.steps, message.step_us);
-    this.inside.setMaps(message.maps, state.chosenModel().contract, message.step_us);
-    if (String(this.inside.look) !== String(this.stream.hello.look)) this.look(this.inside.look); // changed meanwhile
+    this.inside.setMaps(message.maps, state.chosenModel().contract, message.probe_us);
+    if (String(this.inside.probe) !== String(this.stream.hello.probe)) this.probe(this.inside.probe); // changed meanwhile
     $("inside-note").textContent = message.maps.length ? "click a layer to see its channels and one neuron" : "an ANN: its neurons do not spike";
     this.meters.clear();
     this.meters.annMacs = message.ann_macs;

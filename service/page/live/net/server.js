@@ -61,6 +61,6 @@ export function upload(path, file, query, token) {
 export const predict = (file, model, token) => upload("v1/predict", file, { steps: "1", logits: "1", ...(model && { model }) }, token);
 
 /** The input of every step, as a code turns the sample into spikes. */
-export const encode = (file, model, encoding, steps, look, token) => upload("v1/encode", file, { encoding, steps, ...(model && { model }), ...(look && { look: look === true ? "1" : look.join() }) }, token);
+export const encode = (file, model, encoding, steps, probe, token) => upload("v1/encode", file, { encoding, steps, ...(model && { model }), ...(probe && { probe: probe === true ? "1" : probe.join() }) }, token);
 
 export const encodings = async (token) => (await call("v1/encodings", token)).json();

@@ -7,7 +7,7 @@ export const KIND = Object.freeze({ image: 0, t64: 1 });
 
 /**
  * @typedef {{ type: "ready", model: string, labels: string[], layers: string[], maps: Layer[],
- *   step_us: number, steps: number, ann_macs: number, error_rate: number }} Ready
+ *   step_us: number, probe_us: number, steps: number, ann_macs: number, error_rate: number }} Ready
  * @typedef {{ title: string, channels: number, height: number, width: number, thresholds: number[] }} Layer
  * @typedef {{ type: "prediction", seq: number, t: number, step: number, start_us: number, end_us: number, label: string,
  *   index: number, probabilities: number[], confidence: number, known: number | null, committed: string | null,
@@ -15,9 +15,9 @@ export const KIND = Object.freeze({ image: 0, t64: 1 });
  *   synops: number, total_spikes: number, total_synops: number, queue_ms: number, step_ms: number,
  *   dropped: number, reset: boolean, logits?: number[], window?: [number, number, number] | null,
  *   camera?: string | null, objects?: Thing[], inside?: Inside }} Prediction
- * @typedef {{ input: string, fired: string, membranes: number[] | null }} Inside  with `look` in hello: base64 of the input's
- *   bytes and of a bit a neuron (docs/service/http.md), and the membranes at the place that is looked at
- * @typedef {boolean | [number, number, number]} Look  [layer, row, column]: at the membranes of the neurons there, too
+ * @typedef {{ input: string, fired: string, membranes: number[] | null }} Inside  with `probe` in hello: base64 of the input's
+ *   bytes and of a bit a neuron (docs/service/http.md), and the membranes at the place that is probed
+ * @typedef {boolean | [number, number, number]} Probe  [layer, row, column]: at the membranes of the neurons there, too
  * @typedef {{ id: number, box: [number, number, number, number], label: string, confidence: number, known: number | null,
  *   committed: string | null }} Thing  with `objects` in hello, as they are read; box: left, top, width, height in pixels
  * @typedef {{ type: "ack" | "error", seq: number, t?: number, dropped?: number, error?: string }} Ack
@@ -26,7 +26,7 @@ export const KIND = Object.freeze({ image: 0, t64: 1 });
  * @typedef {{ model?: string | null, token?: string, width?: number, height?: number, bin_ms?: number, picture?: boolean,
  *   logits?: boolean, smoothing?: number, margin?: number, error_rate?: number, mode?: "complete" | "freshest",
  *   live?: boolean, source?: string, raw?: boolean, window?: [number, number, number] | null, restore?: string,
- *   lesson?: string, objects?: number, look?: Look }} Hello
+ *   lesson?: string, objects?: number, probe?: Probe }} Hello
  *   width and height are those of the frames or of the sensor; source is a camera of the service, which needs neither
  * @typedef {"connecting" | "live" | "busy" | "retrying" | "refused"} State
  * @typedef {{ code?: number, reason?: string, wasReady?: boolean, attempt?: number }} Why
@@ -143,7 +143,7 @@ export class Stream {
     return seq !== null;
   }
 
-  /** @param {{ type: "reset" } | { type: "settings", threshold?: number, noise_hz?: number } | { type: "look", look: Look } | { type: "show", class: string | null }} text */
+  /** @param {{ type: "reset" } | { type: "settings", threshold?: number, noise_hz?: number } | { type: "probe", probe: Probe } | { type: "show", class: string | null }} text */
   command(text) {
     if (this.ready && this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(text));
   }

@@ -12,7 +12,7 @@ const TONES = 6;
 const SECOND_US = 1_000_000;
 
 export class NetworkView {
-  /** root: a <details> with nothing but its summary; ask(look) is told what to look at from now on. */
+  /** root: a <details> with nothing but its summary; ask(probe) is told what to probe from now on. */
   constructor(root, ask) {
     root.insertAdjacentHTML("beforeend", `
       <ol class="maps"></ol>
@@ -20,7 +20,7 @@ export class NetworkView {
       <div class="plot"><div class="layers" aria-hidden="true"></div><canvas id="raster" role="img" aria-label="Spikes over time, a band a layer: brighter where more of its neurons fire"></canvas></div>`);
     const [list, panel, names, raster] = [".maps", ".enlarged", ".layers", "#raster"].map((selector) => root.querySelector(selector));
     Object.assign(this, { root, list, names, raster });
-    this.ask = () => ask(this.look);
+    this.ask = () => ask(this.probe);
     this.bitmap = document.createElement("canvas"); // a pixel a step and row
     this.enlarged = new Enlarged(panel, { chosen: () => this.neuronChosen(), closed: () => this.enlarge(null) });
     root.addEventListener("toggle", this.ask);
@@ -28,7 +28,7 @@ export class NetworkView {
   }
 
   /** What the network is asked for: nothing, what fires, or also the membranes at [layer, row, column]. */
-  get look() {
+  get probe() {
     const { neuron, layer } = this.enlarged;
     if (!this.root.open) return false;
     return neuron ? [this.layers.indexOf(layer), neuron.row, neuron.column] : true;

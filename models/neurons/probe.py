@@ -1,4 +1,4 @@
-"""What a network does inside in one step, for those who look: who fired, and the membranes at one place."""
+"""What a network does inside in one step, for those who probe: who fired, and the membranes at one place."""
 
 import base64
 from typing import Any, NamedTuple
@@ -9,8 +9,15 @@ from numpy.typing import NDArray
 
 from spikesight.models.neurons.layers import Neuron
 
-Look = bool | tuple[int, int, int]
-"""Whether somebody looks inside; with a neuron layer's number, a row and a column also at the membranes there."""
+Probe = bool | tuple[int, int, int]
+"""Whether somebody probes; with a neuron layer's number, a row and a column also the membranes there."""
+
+EVERY_US = 30_000  # of a stream's time: more pictures a second nobody sees
+
+
+def due(start_us: int, end_us: int) -> bool:
+    """Whether a stream's step is the one in EVERY_US, at shorter bins, that is sent to those who probe."""
+    return start_us // EVERY_US != end_us // EVERY_US
 
 
 class Map(NamedTuple):
@@ -28,7 +35,7 @@ class Inside(NamedTuple):
 
     input: NDArray[np.uint8]  # [H, W], `brightness`
     fired: NDArray[np.uint8]  # [F], a bit a neuron: `packed` (models/networks/metering.py), layer after layer
-    membranes: NDArray[np.float32] | None  # [C] after the step, of the neurons at the place that is looked at
+    membranes: NDArray[np.float32] | None  # [C] after the step, of the neurons at the place that is probed
 
     def fields(self) -> dict[str, Any]:
         """By the wire's names, ready for JSON."""
