@@ -18,11 +18,11 @@ from spikesight.service.cluster.failover import (
     SNAPSHOT,
     Lost,
     RelayedStream,
-    asks_snapshot,
+    control_of,
 )
 from spikesight.service.cluster.replicas import Replica, Replicas
 from spikesight.service.http.metrics import ProxyMetrics
-from spikesight.service.stream.messages import Ended, Hello
+from spikesight.service.stream.messages import Ended, Hello, SnapshotMessage
 
 aiohttp = pytest.importorskip("aiohttp", reason="the proxy needs the extra [cluster]")
 ANSWER = '{"type":"prediction","seq":1,"t":2.0,"step":3,"start_us":4,"queue_ms":0.5}'
@@ -98,12 +98,12 @@ def test_a_clients_own_snapshot_goes_to_the_client() -> None:
 
 @pytest.mark.parametrize("text", [SNAPSHOT, '{"type":"snapshot"}', '{ "\\u0074ype" : "\\u0073napshot" }'])
 def test_wishes_for_a_snapshot(text: str) -> None:
-    assert asks_snapshot(text)
+    assert isinstance(control_of(text), SnapshotMessage)
 
 
 @pytest.mark.parametrize("text", ["", "snapshot", '{"type":"reset"}', '{"type":"snapshot","more":1}', '["snapshot"]'])
 def test_what_is_none(text: str) -> None:
-    assert not asks_snapshot(text)
+    assert not isinstance(control_of(text), SnapshotMessage)
 
 
 class Upstream:
