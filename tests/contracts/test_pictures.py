@@ -21,7 +21,7 @@ SHOWN: dict[str, dict[str, Any]] = {
     for name, shown in notes.items()
 }
 WITHOUT_AN_ANSWER = {"encodings.png", "encodings-trains.png", "latency.png"}
-LARGEST = 2 << 20  # bytes of the animation that leads the README
+LARGEST = 1 << 20  # bytes of the animation that leads the README
 
 
 def truth(source: str) -> str:

@@ -311,7 +311,7 @@ class Packets:
     size, address = SensorSize(24, 32), Address("scripted", "udp", "")
 
     def __init__(self, *packets: Events) -> None:
-        self.packets = list(packets)
+        self.packets, self.settings = list(packets), dict[str, object]()
 
     @property
     def running(self) -> bool:

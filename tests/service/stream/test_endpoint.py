@@ -72,7 +72,7 @@ def closed_for(port: int, *messages: str | bytes) -> tuple[int, str]:
     [
         ("text", "a text message"),
         ("{}", "a text message"),
-        ('{"type": "hello"}', "a text message: its type must be reset, settings or snapshot"),
+        ('{"type": "hello"}', "a text message: its type must be reset, settings, probe or snapshot"),
         ('{"type":"settings","threshold":0}', "a text message, threshold: Input should be greater than 0.01"),
         (b"short", "a binary message starts with a header"),
         (bytes(12) + b"\x09\0\0\0", "unknown kind"),

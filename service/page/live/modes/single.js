@@ -130,7 +130,7 @@ export class Single extends OneStream {
     trace.draw();
     showRoi(state.source === "file" ? this.files.window : latest?.steady === "nothing" ? null : latest?.window);
     showObjects(state.source === "file" ? null : latest?.objects);
-    inside.draw(nowMs, state.paused);
+    inside.draw(nowMs, state.paused, state.source === "sample" ? Number($("speed").value) : 1);
     if (state.source === "file") return;
     recording.draw();
     if (latest) answer.show(latest.probabilities, latest.steady, nowMs, latest.set);

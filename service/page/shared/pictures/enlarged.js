@@ -31,7 +31,7 @@ export class Enlarged {
   }
 
   /** Show a layer's channels side by side; fired: who did in the last step, or null. */
-  open(layer, fadeMs, fired) {
+  open(layer, fired) {
     const { channels, height, width, title } = layer;
     this.layer = layer;
     this.across = Math.min(channels, Math.ceil(Math.sqrt((2 * channels * height) / width)));
@@ -40,7 +40,6 @@ export class Enlarged {
     this.tiles.setAttribute("aria-label", `${title}, a map a channel; arrow keys choose a neuron`);
     this.title.textContent = `${title}: ${channels} channels`;
     this.view = new EventView(this.tiles);
-    this.view.decayMs = fadeMs;
     this.panel.hidden = false;
     let busy = null; // a neuron that fired, or the middle one
     if (fired) layer.spikes(fired, (channel, pixel) => (busy ??= { channel, pixel }));

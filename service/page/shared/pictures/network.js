@@ -73,7 +73,6 @@ export class NetworkView {
     outer.append(canvas, name, count);
     item.append(outer);
     const view = new EventView(canvas);
-    view.decayMs = FADE_MS;
     return { item, outer, count, view };
   }
 
@@ -95,7 +94,7 @@ export class NetworkView {
   }
 
   enlarge(layer) {
-    if (layer) this.enlarged.open(layer, FADE_MS, this.last?.fired);
+    if (layer) this.enlarged.open(layer, this.last?.fired);
     else this.enlarged.close();
     this.views.forEach(({ outer }, i) => i && outer.setAttribute("aria-pressed", String(this.layers[i - 1] === layer)));
     if (!layer) this.ask();
@@ -164,10 +163,11 @@ export class NetworkView {
 
   // ---- pictures
 
-  /** nowMs; still: nothing fades. */
-  draw(nowMs, still = false) {
+  /** nowMs; still: nothing fades; speed: of a recording's time, in which it fades. */
+  draw(nowMs, still = false, speed = 1) {
     if (!this.root.open || !this.layers.length) return;
     for (const { view } of [...this.views, ...(this.enlarged.layer ? [this.enlarged] : [])]) {
+      view.decayMs = FADE_MS / speed;
       if (still || this.insides) view.lastMs = nowMs;
       view.draw(nowMs);
     }
