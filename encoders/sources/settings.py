@@ -62,14 +62,17 @@ def settings_of(recording: Path) -> dict[str, Any]:
 
 def common(recordings: Iterable[Path]) -> dict[str, Any]:
     """The settings that all recordings share."""
-    shared: dict[str, Any] | None = None
-    for path in recordings:
-        found = settings_of(path)
-        kept = found if shared is None else {name: v for name, v in shared.items() if found.get(name) == v}
-        shared = dict(kept)
-        if not shared:
-            return {}
-    return shared or {}
+    return shared(map(settings_of, recordings))
+
+
+def shared(cameras: Iterable[Settings]) -> dict[str, Any]:
+    """The settings that all cameras share."""
+    kept: dict[str, Any] | None = None
+    for found in cameras:
+        kept = dict(found) if kept is None else {name: v for name, v in kept.items() if found.get(name) == v}
+        if not kept:
+            break
+    return kept or {}
 
 
 def differs(learnt: Settings, seen: Settings) -> str | None:

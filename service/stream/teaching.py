@@ -26,6 +26,8 @@ class TeachingStream(Live):
         self._newest = teaching.learner.model  # at its own bin
         super().__init__(socket, runtime, at_bin(self._newest, hello), hello, camera)
         self.teaching = teaching
+        if camera is not None:
+            teaching.cameras[camera.id] = camera.source.settings
         self.label: str | None = None  # of the examples that come
         self._piece = ""
         self._cutter = self._new_cutter()

@@ -1,9 +1,10 @@
 """Heads and the models that serve them, made in the teaching thread."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from spikesight.encoders.sources.settings import Settings, shared
 from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Card
 from spikesight.models.networks.taught import TaughtNetwork
@@ -27,10 +28,16 @@ class HeadMaker:
     """Makes heads on the frozen network of the model `features`, and models named `identity`; `on_step` is theirs."""
 
     def __init__(
-        self, identity: str, features: str, few_shot: FewShotLearner, runtime: Runtime, on_step: Callable[[], None]
+        self,
+        identity: str,
+        features: str,
+        few_shot: FewShotLearner,
+        runtime: Runtime,
+        on_step: Callable[[], None],
+        cameras: Mapping[str, Settings],
     ) -> None:
         self._identity, self._features = identity, features
-        self._few_shot, self._runtime, self._on_step = few_shot, runtime, on_step
+        self._few_shot, self._runtime, self._on_step, self._cameras = few_shot, runtime, on_step, cameras
         self._frozen_macs = 0  # multiply-adds a step of all but the head: counted once
 
     def make(self, examples: list[EmbeddedExample], recordings: list[str]) -> tuple[Head | None, Model]:
@@ -47,6 +54,7 @@ class HeadMaker:
             "features": self._features,
             "examples": len(examples),
             "recordings": recordings,
+            "camera": shared(self._cameras.values()),
         }
         metrics = {key: found[key] for key in ("accuracy", "correct", "count", "interval")}
         network, card = taught.checkpoint(training, metrics)

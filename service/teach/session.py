@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 
+from spikesight.encoders.sources.settings import Settings
 from spikesight.models.networks.resnet import SpikingResNet
 from spikesight.models.teach.few_shot import FewShotLearner
 from spikesight.service.http.turns import ThreadAccount
@@ -35,7 +36,8 @@ class TeachingSession:
         self._settings = runtime.settings
         few_shot = FewShotLearner(network, SENSOR, STEPS, BIN_US)
         self.examples = Examples(few_shot, self.turns, runtime.settings.max_examples, self.changed)
-        heads = HeadMaker(identity, self.features, few_shot, runtime, self.touch)
+        self.cameras: dict[str, Settings] = {}  # how those of the service are set that were before its streams
+        heads = HeadMaker(identity, self.features, few_shot, runtime, self.touch, self.cameras)
         self.learner = Learner(self.examples, heads.make, self.turns, runtime.registry.hold, self.tell)
 
     def touch(self) -> None:

@@ -1,8 +1,11 @@
 """A session's stream: what is shown is learnt, and the stream goes on on the newest model."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from itertools import count as count_from
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -146,6 +149,12 @@ def test_a_camera_of_the_service_is_shown() -> None:
         with client.teach() as session, client.stream(lesson=session.id, source="0", picture=True) as stream:
             stream.show("a line")
             hear(stream, lambda m: count(m, "a line") >= 6, "examples")
+            stream.show("another")
+            hear(stream, lambda m: count(m, "another") >= 6, "examples")
+            hear(stream, lambda m: isinstance(m, TeachingBody) and m.ready, "a head")
+            with ZipFile(BytesIO(session.download())) as packed:
+                (card,) = (json.loads(packed.read(name)) for name in packed.namelist() if name.endswith("config.json"))
+            assert card["card"]["training"]["camera"] == source.settings
             picture = hear(stream, lambda m: isinstance(m, Picture), "a picture")
             assert isinstance(picture, Picture)
             assert (picture.width, picture.height) == (SENSOR.width, SENSOR.height)
