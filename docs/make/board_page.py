@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from spikesight.models.networks.energy import PICOJOULES
-from spikesight.training.compare.board import BOARD, TOLD, pairs, read_board
+from spikesight.training.compare.board import BOARD, SIGNIFICANT, pairs, read_board
 
 COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "right, %": ("accuracy", lambda value: f"{100 * value:.2f}"),
@@ -52,7 +52,7 @@ SCRIPT = """for (const head of document.querySelectorAll("th")) head.firstChild.
 ABOUT = f"""A row is a command; <code>spikesight board check --root DATA</code> runs all of them again and says which
 accuracies leave the printed intervals. Intervals are Wilson's at 95 % of as many independent windows as there seem to be:
 recordings are counted, not their windows, and where several models answer, the spread between their seeds is in it, too.
-Rows are compared on the same windows by recordings (McNemar, exact; Holm among the rows of a set), and p below {TOLD:g}
+Rows are compared on the same windows by recordings (McNemar, exact; Holm among the rows of a set), and p below {SIGNIFICANT:g}
 tells them apart. Steps and milliseconds are those to a conformal commitment at 5 and 1 % errors asked: the mean number
 of steps, all where there is none; and by when half are committed to, empty where fewer ever are. MAC and AC are
 multiply-adds and additions a window, zeros skipped but in dense ANNs; counted microjoules are

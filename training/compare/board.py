@@ -20,7 +20,7 @@ from spikesight.models.statistics import mcnemar
 
 BOARD = Path(__file__).resolve().parents[1] / "results" / "board.json"
 NEEDED = ("accuracy", "interval", "count", "split", "wrong")
-TOLD = 0.05  # a p below it tells two rows apart
+SIGNIFICANT = 0.05  # a p below which two rows differ
 Row = dict[str, Any]  # name, by, about, command; figures and measured, both null where it was not run
 
 
@@ -88,7 +88,7 @@ def difference(printed: dict[str, Any], now: dict[str, Any]) -> str:
     if now["split"] != printed["split"]:
         return "other data"
     low, high = printed["interval"]
-    return "" if low <= now["accuracy"] <= high else "OUTSIDE"
+    return "" if low <= now["accuracy"] <= high else "outside the interval"
 
 
 class Pair(NamedTuple):
@@ -106,7 +106,7 @@ class Pair(NamedTuple):
         if fewer > more:
             ahead, behind, more, fewer = behind, ahead, fewer, more
         counts = f"{more} better, {fewer} worse, p = {self.p:.2g}"
-        if self.p >= TOLD:
+        if self.p >= SIGNIFICANT:
             return f"no difference can be told between {ahead} and {behind} ({counts})"
         return f"{ahead} is better than {behind} ({counts})"
 

@@ -65,7 +65,7 @@ def test_a_run_keeps_what_its_command_prints_and_a_check_compares(board: Path, c
 
 @pytest.mark.parametrize(
     ("now", "said"),
-    [(figures({"3": 7}), "OUTSIDE"), (figures({"3": 1}, "there"), "other data"), (None, "not measured")],
+    [(figures({"3": 7}), "outside the interval"), (figures({"3": 1}, "there"), "other data"), (None, "not measured")],
 )
 def test_what_does_not_stand_ends_with_one(
     board: Path, capsys: Captured, now: dict[str, Any] | None, said: str
