@@ -6,18 +6,18 @@ from contextlib import closing
 from spikesight.encoders.events import Events, SensorSize
 from spikesight.models.classifier import Classifier, Stepper
 from spikesight.models.classifier.session import Session
-from spikesight.models.shipped import find, shipped
+from spikesight.models.shipped import DEFAULT_MODEL, find
 from spikesight.models.steps import Input
 from spikesight.service.sinks.delivery import open_delivery
 
 
 def explain(source: str, packets: Iterator[Events], size: SensorSize, address: str) -> int:
-    """Write every step of the model that the address names, else of the first shipped one; how many there were.
+    """Write every step of the model that the address names, else of the default one; how many there were.
 
     Raises SinkError, CheckpointError, and ValueError for a model of images.
     """
     place, _, name = address.partition("?model=")
-    classifier = Classifier.load(find(name or next(iter(shipped()))))
+    classifier = Classifier.load(find(name or DEFAULT_MODEL))
     session = Session(classifier, size)
     if not session.takes_events:
         raise ValueError(f"{classifier.name} takes images, not events")

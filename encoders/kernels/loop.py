@@ -26,12 +26,11 @@ def own_temporary_folder() -> Path:
 
 
 def loop(function: Callable[..., Any] | None = None, **options: Any) -> Any:
-    """`numba.njit` with these options, as a decorator; runs without the interpreter's lock unless `nogil` is False."""
+    """`numba.njit` with these options, as a decorator; runs without the interpreter's lock."""
     if function is None:
         return lambda function: loop(function, **options)
-    options = {"nogil": True, **options}
     try:
-        made = numba.njit(cache=True, **options)(function)
+        made = numba.njit(cache=True, nogil=True, **options)(function)
     except RuntimeError:  # no folder beside the source or of the user's can be written to, as in a container
         made = kept_among_temporary_files(function, options)
     _loops.append(made)
@@ -42,9 +41,9 @@ def kept_among_temporary_files(function: Callable[..., Any], options: dict[str, 
     """Compiled once for all processes until the machine forgets its temporary files; else once a process."""
     try:
         numba.config.CACHE_DIR = str(own_temporary_folder() / "loops")  # type: ignore[attr-defined]
-        return numba.njit(cache=True, **options)(function)
+        return numba.njit(cache=True, nogil=True, **options)(function)
     except (OSError, RuntimeError):
-        return numba.njit(**options)(function)
+        return numba.njit(nogil=True, **options)(function)
 
 
 def leave_disk() -> None:

@@ -11,7 +11,7 @@ from spikesight.encoders.kernels.loop import loop
 FAR = 60.0  # of a logistic's exponent: beyond it nothing changes
 
 
-@loop(nogil=False)
+@loop
 def mean_of(rows, out):
     """out [V], the mean of rows [n, V], summed one after another as numpy does."""
     for row in rows:
@@ -21,7 +21,7 @@ def mean_of(rows, out):
         out[k] /= len(rows)
 
 
-@loop(nogil=False)
+@loop
 def softmax(logits, temperature, out):
     """out [K] from the logits [K]."""
     most, total = logits[0], 0.0
@@ -34,7 +34,7 @@ def softmax(logits, temperature, out):
         out[k] /= total
 
 
-@loop(nogil=False)
+@loop
 def strangeness(mean, classes, whiten, placed, line):
     """The sum of both standardised scores; whiten [from, to] and placed [to, class] lie as they are walked through.
 
@@ -59,7 +59,7 @@ def strangeness(mean, classes, whiten, placed, line):
     return (np.log(max(distances.min(), 1e-12)) - line[1]) / line[2] + (cold - line[3]) / line[4]
 
 
-@loop(nogil=False)
+@loop
 def judge(mean, classes, whiten, placed, line, slope, out):
     """Probabilities into out [classes]; `known`, or -1 where there is nothing. The count of active inputs ends mean."""
     softmax(mean, line[0], out)
@@ -69,7 +69,7 @@ def judge(mean, classes, whiten, placed, line, slope, out):
     return 1 / (1 + np.exp(min(max(exponent, -FAR), FAR)))
 
 
-@loop(nogil=False)
+@loop
 def weigh(probabilities, known, old, before, index, smoothing, margin, inertia, least, lull, mean, evidence):
     """One step of `StableLabel`: the new mean and evidence [K + 2] of every hypothesis; the one with most evidence.
 

@@ -2,13 +2,13 @@
 
 import struct
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 import spikesight
 from spikesight.encoders.events import SensorSize, make_events
-from spikesight.models.neurons.probe import due
 from spikesight.service.client import Ack, Bad, Client, ClientError, Picture, Prediction, Snapshot
 from spikesight.service.stream.messages import EVENTS_AER, EVENTS_T32, EVENTS_T64
 from tests.support.inputs.samples import picture, some_events
@@ -49,22 +49,21 @@ def test_who_probes_sees_every_neuron_and_nobody_else_does(client: Client) -> No
         stream.send_events(events[400:])
         near = finished(stream)
         assert all(one.inside is None for one in finished(blind))
-    for step, one in enumerate(seen + near):
-        assert (one.inside is not None) == due(one.start_us, one.end_us), "not more often than somebody can see"
-        if one.inside is None:
-            continue
-        bits, at = np.unpackbits(one.inside.fired), 0
-        for made, shown in zip(trace.layers.values(), stream.ready["maps"], strict=True):
+    shown = [(step, one.inside) for step, one in enumerate(seen + near) if one.inside is not None]
+    ends = [one.end_us for one in seen + near if one.inside is not None]
+    assert {after - before for before, after in pairwise(ends)} == {stream.ready["probe_us"]}
+    for step, inside in shown:
+        bits, at = np.unpackbits(inside.fired), 0
+        for made, own in zip(trace.layers.values(), stream.ready["maps"], strict=True):
             channels, height, width = made.spikes.shape[1:]
-            assert (shown["title"], shown["channels"], shown["height"]) == (made.title, channels, height)
+            assert (own["title"], own["channels"], own["height"]) == (made.title, channels, height)
             padded = -channels % 16 + channels
             fired = bits[at : (at := at + height * width * padded)].reshape(height, width, padded)
             assert np.array_equal(fired[..., :channels].transpose(2, 0, 1), made.spikes[step] != 0)
     names = list(trace.layers)
-    shown = [(step, one.inside) for step, one in enumerate(seen + near) if one.inside is not None]
-    assert any(step < len(seen) for step, _ in shown)
-    assert any(step >= len(seen) for step, _ in shown)
-    for step, inside in shown[sum(step < len(seen) for step, _ in shown) :]:
+    closer = [(step, inside) for step, inside in shown if step >= len(seen)]
+    assert 0 < len(closer) < len(shown)
+    for step, inside in closer:
         assert inside.membranes is not None
         expected = trace.layers[names[layer]].membranes[step, :, row, column]
         assert np.allclose(inside.membranes, expected, atol=1e-5)
