@@ -198,7 +198,14 @@ def draw(
         bars = Box(WIDTH // 4 + MARGIN, top + 14, WIDTH * 7 // 20, STRIP - 28)
         _bars(canvas, prediction.probabilities, labels, best, bars)
     if history is not None and len(history) > 1:
-        _traces(canvas, history, Box(WIDTH * 5 // 8 + MARGIN, top + 16, WIDTH * 3 // 8 - 3 * MARGIN, STRIP - 32))
+        said = labels.index(steady) if steady in labels else int(history[-1].argmax())
+        _traces(
+            canvas,
+            history,
+            labels,
+            said,
+            Box(WIDTH * 5 // 8 + MARGIN, top + 16, WIDTH * 3 // 8 - 3 * MARGIN, STRIP - 32),
+        )
     for n, (name, value) in enumerate(meters):
         left = MARGIN + n * (full // len(meters))
         _text(canvas, name, left, top + STRIP + MARGIN + 6, 12, INK_2)
@@ -256,16 +263,27 @@ def _bars(canvas: Picture, probabilities: Sequence[float], labels: Sequence[str]
         _text(canvas, f"{share:.0%}", start + length + 10, middle + 5, 13, INK if chosen else INK_2)
 
 
-def _traces(canvas: Picture, history: np.ndarray, box: Box) -> None:
-    """The probabilities of the leading classes over the latest steps."""
+def _traces(canvas: Picture, history: np.ndarray, labels: Sequence[str], best: int, box: Box) -> None:
+    """The probabilities over the latest steps: of the class that is said in the bars' tone, and of those that led
+    longest; a name stands below where its class led, where there is room.
+    """
     for level in (0, 0.5, 1):
         y = round(box.top + box.height * (1 - level))
         cv2.line(canvas, (box.left, y), (box.left + box.width, y), LINE, 1)
-    leaders = np.argsort(-history[-60:].mean(0), kind="stable")[: len(TONES) - 1]
-    xs = box.left + np.linspace(0, box.width, len(history))
-    for tone, k in reversed(list(zip(TONES, leaders))):
+    leading, xs = history.argmax(1), box.left + np.linspace(0, box.width, len(history))
+    order = np.lexsort([-history.mean(0), -np.bincount(leading, minlength=len(labels)), np.arange(len(labels)) != best])
+    leaders = list(zip(TONES[:-1], order))
+    for tone, k in reversed(leaders):
         points = np.stack([xs, box.top + box.height * (1 - history[:, k])], 1).round().astype(np.int32)
         cv2.polylines(canvas, [points], False, tone, 2, cv2.LINE_AA)
+    named: list[tuple[int, int]] = []
+    for tone, k in leaders:
+        if (leading == k).any():
+            width = _width(labels[k], 13)
+            left = int(np.clip(np.median(xs[leading == k]) - width / 2, box.left, box.left + box.width - width))
+            if all(left > end or left + width < begin for begin, end in named):
+                _text(canvas, labels[k], left, box.top + 20, 13, tone)
+                named.append((left, left + width))
 
 
 FACE = cv2.FontFace("sans") if hasattr(cv2, "FontFace") else None  # OpenCV 5 brings outline fonts

@@ -42,7 +42,7 @@ from tests.support.chromium import FAKE_CAMERA  # noqa: E402
 from tests.support.inputs.things import clip, mjpeg  # noqa: E402
 
 WIDE, PHONE = (1320, 890), (390, 844)
-PLAYED_S = 1.2  # the first round of a shipped recording of 0.3 s, played at a quarter of its speed
+PLAYED_S = 14  # ten rounds of a shipped recording of 0.3 s at a quarter of its speed: most of the time axis
 ANIMATED_S, A_PICTURE_S = 4.5, 0.12  # two rounds, and the time from one picture to the next
 HOLD_MS = 1500  # the last picture of the animation
 LARGEST = 1 << 20  # bytes of the animation
@@ -103,9 +103,14 @@ def page_version() -> str:
 
 
 def stale() -> list[str]:
-    """The pictures of an older page."""
-    notes = json.loads((HERE / "shown.json").read_text())
-    return [name for name, one in notes.items() if name.startswith("page") and one.get("page") != page_version()]
+    """The pictures of an older page, the gallery's among them."""
+    notes = {str(path.parent): json.loads(path.read_text()) for path in HERE.rglob("shown.json")}
+    return [
+        str(Path(folder).relative_to(HERE) / name)
+        for folder, pictures in notes.items()
+        for name, one in pictures.items()
+        if name.startswith("page") and one.get("page") != page_version()
+    ]
 
 
 def visit(browser: Browser, url: str, scheme: str, size: tuple[int, int]) -> Page:

@@ -1,9 +1,12 @@
 """Takes the pictures of docs/gallery.md: what the shipped models say of a walk, a gesture, a digit and a recording.
 
-`python docs/pictures/gallery/take_gallery.py` writes files beside this one, and none in which an answer is not the true
-one; shown.json says of each what it shows and what is answered. Needs Chromium and playwright, xvfb and rerun-sdk.
+`python docs/pictures/gallery/take_gallery.py [--only WORD]` writes files beside this one, and none in which an answer
+is not the true one; shown.json says of each what it shows and what is answered. Needs Chromium and playwright, xvfb
+and rerun-sdk.
 """
 
+import argparse
+import io
 import json
 import os
 import re
@@ -97,9 +100,8 @@ def reader() -> None:
 
 def notebook() -> None:
     """What the page's block draws."""
-    (block,) = re.findall(
-        r"^```python\n(.*?)^```", (ROOT / "docs" / "gallery.md").read_text(), re.MULTILINE | re.DOTALL
-    )
+    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "gallery.md").read_text(), re.MULTILINE | re.DOTALL)
+    (block,) = (block for block in blocks if "matplotlib" in block)
     plt.figure(figsize=(6.4, 3.2), layout="constrained")
     names: dict[str, object] = {}
     exec(block, names)
@@ -131,15 +133,9 @@ def page(folder: Path) -> None:
     """The folder of `spikesight export --web` in a browser."""
     write_folder(folder / "site", *load(find("nmnist")), "nmnist")
     with static(folder / "site") as origin, take.chromium() as (browser, _):
-        opened = take.visit(browser, f"{origin}/", "light", (1100, 760))
-        opened.get_by_role("button", name="Play the recording digit 7").click()
-        take.wait_for(opened, lambda: opened.locator("#label").inner_text() == "7", 60)
-        picture = opened.screenshot()
-        if opened.locator("#label").inner_text() != "7":
-            raise SystemExit("no picture: the page does not read the 7")
-        with (folder / "page.png").open("wb") as file:
-            file.write(picture)
-        save("page", Image.open(folder / "page.png"), "digit-7", "7")
+        opened = take.visit(browser, f"{origin}/", "light", take.WIDE)
+        picture = take.fullest(take.recording(opened, "7"))
+        save("page", Image.open(io.BytesIO(picture)), "digit-7", "7", 2 * WIDTH)
 
 
 def viewer(folder: Path) -> None:
@@ -159,19 +155,22 @@ def viewer(folder: Path) -> None:
 
 
 def main() -> None:
-    """Take all of them."""
+    """Take all of them, or one."""
     with tempfile.TemporaryDirectory() as name:
-        takes: tuple[Callable[[], None], ...] = (
-            lambda: door(Path(name)),
-            lambda: watched("switch", "circle", "circle", "right"),
-            reader,
-            notebook,
-            lambda: small(Path(name)),
-            lambda: page(Path(name)),
-            lambda: viewer(Path(name)),
-        )
-        for one in takes:
-            one()
+        takes: dict[str, Callable[[], None]] = {
+            "door": lambda: door(Path(name)),
+            "switch": lambda: watched("switch", "circle", "circle", "right"),
+            "reader": reader,
+            "notebook": notebook,
+            "small": lambda: small(Path(name)),
+            "page": lambda: page(Path(name)),
+            "viewer": lambda: viewer(Path(name)),
+        }
+        parser = argparse.ArgumentParser(description=__doc__)
+        parser.add_argument("--only", choices=takes, help="take this one alone")
+        only = parser.parse_args().only
+        for one in [only] if only else takes:
+            takes[one]()
 
 
 if __name__ == "__main__":

@@ -6,7 +6,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from spikesight.app.webcam.overlay import DECAY_US, GROUND, RELEASE_US, Surface, draw, framed, luminance, note, paint
+from spikesight.app.webcam.overlay import (
+    DECAY_US,
+    FOOT,
+    GROUND,
+    RELEASE_US,
+    STRIP,
+    TONES,
+    WIDTH,
+    Surface,
+    draw,
+    framed,
+    luminance,
+    note,
+    paint,
+)
 from spikesight.encoders.events import SensorSize, empty_events, make_events
 from spikesight.models.novelty import UNKNOWN
 from spikesight.models.steps import Object, Prediction
@@ -117,6 +131,20 @@ def test_a_picture_shows_its_view_whole_and_changes_with_what_is_predicted(
         tall, wide = np.ptp(rows) + 1, np.ptp(columns) + 1
         assert wide / tall == pytest.approx(camera[1] / camera[0], rel=0.01 if camera[0] > 1 else 0.5)
         assert columns.max() < picture.shape[1] / 2
+
+
+def test_the_curve_of_the_class_that_is_said_has_the_colour_of_its_bar() -> None:
+    history = np.eye(len(LABELS))[[0] * 50 + [1] * 10]  # 0 led longer, 1 leads now
+
+    def ends(said: str) -> tuple[float, float]:
+        picture = draw(Surface.blank(SIZE), prediction(), LABELS, steady=said, history=history)
+        tall = (picture[-STRIP - FOOT :, WIDTH * 5 // 8 :] == TONES[0]).all(2)
+        rows, columns = np.nonzero(tall)
+        return rows[columns == columns.min()].mean(), rows[columns == columns.max()].mean()
+
+    (first_0, last_0), (first_1, last_1) = ends("0"), ends("1")
+    assert first_0 < last_0, "falls on the picture"
+    assert first_1 > last_1, "rises"
 
 
 def test_a_picture_before_anything_is_predicted_and_one_of_a_long_label() -> None:

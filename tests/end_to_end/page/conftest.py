@@ -3,6 +3,7 @@
 from __future__ import annotations  # playwright's names are there for the types alone
 
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -99,8 +100,8 @@ def for_all(packages: Path) -> Callable[[Visit], None]:
     def check(seen: Visit) -> None:
         page = seen.page
         page.evaluate(axe)
-        looks: list[tuple[Literal["light", "dark"], int]] = [("light", 1280), ("dark", 1280), ("light", 390)]
-        for scheme, width in looks:
+        schemes: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+        for scheme, width in product(schemes, (390, 683, 1366)):  # 1366 pixels at 200 % are 683
             page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # colours change at once
             page.set_viewport_size({"width": width, "height": 900})
             found = page.evaluate("axe.run().then((found) => found.violations.map((v) => [v.id, v.nodes[0].html]))")
