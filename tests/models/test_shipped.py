@@ -79,10 +79,7 @@ def test_a_record_of_events_that_was_never_tested(tmp_path: Path) -> None:
     ("text", "licence"),
     [
         ("---\nlicense: mit\n---\n# a", "mit"),
-        ("---\nlicense: mit\n", ""),
         ("# a\n---\nlicense: mit\n---\n", ""),
-        ("---\n- mit\n---\n", ""),
-        ("---\ntags: []\n---\n", ""),
         ("---\nlicense: mit\n---\na\n---\nb", "mit"),
     ],
 )

@@ -18,7 +18,6 @@ from spikesight.models.steps import (
     ConformalRule,
     Input,
     Outcome,
-    Prediction,
     Readout,
     SessionError,
     StableLabel,
@@ -248,36 +247,16 @@ def test_a_prediction_is_written_as_the_service_promises() -> None:
 
 def timeline(*steps: tuple[int, int, str, float]) -> list[Segment]:
     """Of steps (start, end, the label to show, probability of "a")."""
-    made = Timeline(LABELS)
-    for n, (start, end, label, a) in enumerate(steps, 1):
-        said = Prediction(
-            start_us=start,
-            end_us=end,
-            label="b",
-            index=1,
-            probabilities=(a, 1 - a),
-            step=n,
-            n_events=1,
-            spikes=0,
-            synops=0,
-            latency_ms=0.0,
-            logits=(0.0, 0.0),
-        )
-        made.push(Answer(said, label, [], False, 0, 0))
+    made, answer = Timeline(LABELS), answered(Track(LABELS, 2), [[0.0, 0.0]])
+    for start, end, label, a in steps:
+        said = replace(answer.prediction, start_us=start, end_us=end, probabilities=(a, 1 - a))
+        made.push(answer._replace(prediction=said, steady=label))
     return made.segments
 
 
 def test_steps_with_one_label_to_show_are_one_segment_in_the_recordings_time() -> None:
-    found = timeline(
-        (500, 510, "", 0.5),
-        (510, 520, "a", 0.75),
-        (520, 530, "a", 0.25),
-        (530, 540, "a", 0.875),
-        (540, 550, "b", 0.25),
-        (550, 560, UNKNOWN, 0.5),
-        (560, 570, UNKNOWN, 0.5),
-        (570, 580, "a", 0.5),
-    )
+    labels, sure = ["", "a", "a", "a", "b", UNKNOWN, UNKNOWN, "a"], [0.5, 0.75, 0.25, 0.875, 0.25, 0.5, 0.5, 0.5]
+    found = timeline(*((500 + 10 * n, 510 + 10 * n, *one) for n, one in enumerate(zip(labels, sure))))
     assert found == [
         Segment(10, 40, "a", 0.625, 3),
         Segment(40, 50, "b", 0.75, 1),

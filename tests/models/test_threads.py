@@ -16,13 +16,14 @@ import torch
 
 import spikesight
 from spikesight.encoders.emulator.saccades import saccades
-from spikesight.encoders.events import SensorSize, make_events
+from spikesight.encoders.events import SensorSize
 from spikesight.models.checkpoint import save
 from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Card
 from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
 from spikesight.models.networks.taught import TaughtConfig, TaughtNetwork
 from spikesight.models.shipped import shipped
+from tests.support.inputs.samples import some_events
 from tests.support.models import EVENT_CONTRACT, LABELS, lively, tiny
 from tests.support.processes import in_fresh_process
 from tests.support.threads import together
@@ -68,16 +69,9 @@ def assert_alike_in_threads(jobs: list[Job]) -> None:
         assert found == alone
 
 
-def events(seed: int, sensor: SensorSize, n: int = 3000, span_us: int = 200_000) -> np.ndarray:
-    random = np.random.default_rng(seed)
-    t = np.sort(random.integers(0, span_us, n))
-    x, y = (random.integers(0, size, n) for size in (sensor.width, sensor.height))
-    return make_events(t, x, y, random.random(n) < 0.5)
-
-
 def recordings(classifier: Classifier, count: int = 4) -> list[Job]:
     sensor = SensorSize(classifier.contract.sensor_width, classifier.contract.sensor_height)
-    shown = [events(seed, sensor) for seed in range(count)]
+    shown = [some_events(3000, 200_000, seed, (sensor.width, sensor.height)) for seed in range(count)]
     return [lambda one=one: classifier.predict_events(one, sensor) for one in shown]
 
 

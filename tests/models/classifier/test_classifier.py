@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,14 +12,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 from spikesight.encoders.events import SensorSize, empty_events, make_events
-from spikesight.models.checkpoint import save
 from spikesight.models.classifier import Classifier, InputPipeline, Stepper
 from spikesight.models.contract import Card, Contract
 from spikesight.models.engine.engine import why_not
 from spikesight.models.native.build import library
 from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
 from spikesight.models.novelty.conformal import ERROR_RATE
-from spikesight.models.shipped import name_of
+from tests.support.inputs.samples import some_events
 from tests.support.models import EVENT_CONTRACT, promising, tiny
 
 SENSOR = SensorSize(22, 16)  # not square, and not the network's size
@@ -41,13 +39,10 @@ def make_classifier(contract: Contract = CONTRACT) -> Classifier:
 CLASSIFIER = make_classifier()
 
 
-def recording(n: int = 400, seed: int = 0, span_us: int = 95_000) -> np.ndarray:
-    """Random events, sorted."""
-    random = np.random.default_rng(seed)
-    t = np.sort(random.integers(5_000, 5_000 + span_us, n))
-    return make_events(
-        t, random.integers(0, SENSOR.width, n), random.integers(0, SENSOR.height, n), random.random(n) < 0.5
-    )
+def recording() -> np.ndarray:
+    events = some_events(400, size=(SENSOR.width, SENSOR.height))
+    events["t"] += 5_000
+    return events
 
 
 def test_a_recording_in_pieces_gives_the_same_inputs_one_at_a_time() -> None:
@@ -107,12 +102,6 @@ def test_one_prediction_a_bin_with_the_bins_own_times() -> None:
     assert 0 < predictions[-1].synops < CLASSIFIER.ann_macs
 
 
-def test_no_events_are_a_prediction_like_any_other() -> None:
-    (only,) = CLASSIFIER.predict_events(empty_events(), SENSOR)
-    assert only.n_events == 0
-    assert sum(only.probabilities) == pytest.approx(1)
-
-
 @pytest.mark.parametrize("still", ["digit", "plain"])
 @pytest.mark.parametrize("shape", [(28, 28), (60, 90, 3)])
 def test_an_event_model_sees_a_still_image_through_saccades(still: str, shape: tuple[int, ...]) -> None:
@@ -131,17 +120,6 @@ def test_an_image_model_steps_through_its_encoding(encoding: str) -> None:
     assert [p.step for p in predictions] == [1, 2, 3, 4, 5]
     with pytest.raises(ValueError, match="images, not events"):
         make_classifier(contract).predict_events(empty_events(), SENSOR)
-
-
-def test_loaded_from_a_folder_it_answers_the_same(tmp_path: Path) -> None:
-    save(tmp_path / "mine", CLASSIFIER.network, CLASSIFIER.card)
-    loaded = Classifier.load(tmp_path / "mine")
-    events = recording()
-    assert loaded.name == "mine"
-    assert name_of(tmp_path / "run" / "model") == "run", "what a training calls its run"
-    assert [p.logits for p in loaded.predict_events(events, SENSOR)] == [
-        p.logits for p in CLASSIFIER.predict_events(events, SENSOR)
-    ]
 
 
 def test_a_network_that_the_engine_does_not_take_runs_all_the_same_and_says_so() -> None:

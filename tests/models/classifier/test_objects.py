@@ -8,7 +8,7 @@ import pytest
 
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.roi.window import Window
-from spikesight.models.classifier.objects import CLEAR, Objects, gathered, inside
+from spikesight.models.classifier.objects import CLEAR, Objects, gathered
 from spikesight.models.classifier.session import Session
 from spikesight.models.contract import Contract
 from spikesight.models.novelty.score import Judged
@@ -127,12 +127,6 @@ def test_what_looks_little_like_a_drawing_has_to_be_more_familiar(likeness: floa
     assert (said(answer) == [(1, "a")]) == seen
     assert answer.prediction.known == pytest.approx(0.9 * min(1, likeness / CLEAR))
     assert (answer.steady == "a") == seen, "twice as familiar at least"
-
-
-def test_boxes_lie_in_each_other_by_the_smaller_one() -> None:
-    assert inside(at(50), at(50, side=10)) == 1
-    assert inside(at(50), at(60)) == pytest.approx(0.5)
-    assert inside(at(50), at(80)) == 0
 
 
 DRAWING = replace(EVENT_CONTRACT, window="drawing")

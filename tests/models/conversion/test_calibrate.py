@@ -8,15 +8,11 @@ from torch import Tensor, nn
 
 from spikesight.models.conversion import calibrate
 from spikesight.models.conversion.ann_to_snn import CALIBRATED, CALIBRATED_VALUES, convert, graph_of, images_that_fit
-from spikesight.models.conversion.calibrate import Code, bias_source, regression, repaired, search_threshold
+from spikesight.models.conversion.calibrate import Code, regression, repaired
 from spikesight.models.conversion.methods import METHODS
 from spikesight.models.conversion.simulate import predictions
 from spikesight.models.conversion.thresholds import walk
 from spikesight.models.networks.ann import SmallCnn
-from spikesight.models.networks.converted.graph import Node
-from spikesight.models.networks.converted.network import ConvertedConfig, ConvertedNetwork
-from spikesight.models.networks.converted.neurons import SpikeLayer
-from spikesight.models.networks.converted.rules import SpikeRule
 from tests.support.models import warmed
 
 
@@ -63,27 +59,6 @@ def test_repaired_currents_are_those_of_the_new_weights(code: Code) -> None:
     assert error(after) < missed
 
 
-@pytest.mark.parametrize("first", [0, 4])
-def test_search_takes_the_nearest_candidate(first: int) -> None:
-    generator = torch.Generator().manual_seed(0)
-    layer = SpikeLayer(METHODS["ours"].rule, 3)
-    layer.key = "n"
-    layer.theta.copy_(torch.tensor([1.0, 2.0, 3.0]))
-    x = torch.randn(8, 16, 3, 4, 4, generator=generator)
-    target, errors = x.mean(0).relu(), {}
-    for share in calibrate.CANDIDATES:
-        trial = SpikeLayer(METHODS["ours"].rule, 3)
-        trial.key = "n"
-        trial.theta.copy_(layer.theta * share)
-        trial.amplitude.copy_(trial.theta)
-        errors[share] = (trial(x, {}, 8)[first:].mean(0) - target).square().transpose(0, 1).flatten(1).mean(1)
-    search_threshold(layer, lambda x_seq: layer(x_seq, {}, 8), x, target, Code(first))
-    for channel in range(3):
-        best = min(errors, key=lambda share: float(errors[share][channel]))
-        assert float(layer.theta[channel]) == pytest.approx(float(torch.tensor([1.0, 2.0, 3.0])[channel] * best))
-    assert torch.equal(layer.theta, layer.amplitude)
-
-
 def test_repair_brings_the_logits_nearer(small_images: Tensor) -> None:
     torch.manual_seed(0)
     ann = warmed(SmallCnn(3), small_images)
@@ -104,15 +79,6 @@ def test_calibration_keeps_within_its_memory(one_layer: nn.Module, small_images:
     assert fits[0] == CALIBRATED
     assert [n * spikes for n in fits[1:3]] == [CALIBRATED_VALUES >> 14, CALIBRATED_VALUES >> 16]
     assert fits[3] == 1
-
-
-def fed(behind: tuple[Node, ...], shape: tuple[int, ...] = (4,)) -> ConvertedNetwork:
-    """A linear layer that gives what it takes, and nodes behind it."""
-    nodes = (Node("x", "input"), Node("l", "linear", ("x",), shape=(4, 4)), *behind)
-    network = ConvertedNetwork(ConvertedConfig(nodes, SpikeRule("if", v0=0.0, inclusive=True), shape, 4))
-    network.layers["l"].weight.copy_(torch.eye(4))  # type: ignore[operator, union-attr]
-    network.layers["l"].bias.zero_()  # type: ignore[operator, union-attr]
-    return network
 
 
 def test_what_cannot_be_fitted_is_left_alone() -> None:
@@ -140,31 +106,3 @@ def test_the_read_out_is_repaired_and_what_reads_the_image_is_not(one_layer: nn.
     moved = {name for name, tensor in network.state_dict().items() if not torch.equal(tensor, before[name])}
     assert {network.layers[name.split(".")[1]] for name in moved} == {network.layers[network.config.nodes[-1].name]}
     assert len(moved) == 2
-
-
-def spiking(name: str, read: str) -> Node:
-    return Node(name, "neuron", (read,), shape=(4,))
-
-
-def pooling(op: str) -> Node:
-    return Node("p", op, ("l",), kernel=(1, 1), stride=(1, 1), padding=(0, 0))
-
-
-SOURCES: dict[str, tuple[tuple[Node, ...], str | None]] = {
-    "a layer": ((), "l"),
-    "behind a max-pool": ((pooling("max_pool"),), "l"),
-    "behind an average": ((pooling("avg_pool"),), None),
-    "a layer that two read": ((spiking("m", "l"), Node("s", "add", ("l", "m"))), None),
-    "a sum, the layer second": ((spiking("a", "x"), Node("s", "add", ("a", "l"))), "l"),
-    "a sum of two layers": ((Node("k", "linear", ("x",), shape=(4, 4)), Node("s", "add", ("k", "l"))), "k"),
-    "a sum of a sum": ((spiking("a", "x"), Node("s", "add", ("l", "a")), Node("t", "add", ("s", "a"))), "l"),
-    "a sum of spikes": ((spiking("a", "l"), spiking("b", "x"), Node("s", "add", ("a", "b"))), None),
-}
-
-
-@pytest.mark.parametrize("name", SOURCES)
-def test_a_neurons_bias_is_that_of_the_one_layer_that_feeds_it_alone(name: str) -> None:
-    behind, source = SOURCES[name]
-    network = fed((*behind, spiking("n", behind[-1].name if behind else "l")))
-    found = bias_source(network, next(node for node in network.neuron_nodes() if node.name == "n"))
-    assert (found and found.name) == source

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from spikesight.models.conversion.ann_to_snn import convert, graph_of
-from spikesight.models.conversion.audit import audit, mean_outputs
+from spikesight.models.conversion.audit import audit
 from spikesight.models.conversion.simulate import chunks, curve, predictions
 from spikesight.models.networks.converted.graph import ConversionError, Node
 from spikesight.models.networks.converted.network import ConvertedConfig, ConvertedNetwork
@@ -99,25 +99,6 @@ def test_audit_sees_a_wrong_scale_at_a_join(resnet: nn.Module, images: Tensor) -
     units.layers[scale].factor.mul_(3)  # type: ignore[operator, union-attr]
     with pytest.raises(ConversionError, match=r"layer1\.0\.relu2: .*differ"):
         audit(units, images, 128, network).raise_if_bad()
-
-
-@pytest.mark.parametrize("name", ["settled", "multi-diff", "few-spikes", "half"])
-def test_mean_outputs_are_those_that_the_answer_counts(name: str, one_layer: nn.Module, small_images: Tensor) -> None:
-    network, steps = convert(one_layer, [small_images], name, steps=8), 10
-    trains: list[Tensor] = []
-    (layer,) = network.neurons().values()
-    handle = layer.register_forward_hook(lambda _, __, out, into=trains: into.append(out))
-    network(small_images[None], None, steps)
-    handle.remove()
-    (train,) = trains
-    if layer.rule.differential:
-        expected = (train / torch.arange(1, steps + 1).view(-1, 1, 1, 1, 1)).sum(0)
-    else:
-        expected = train[network.config.first_step(steps) :].mean(0)
-    means, rates = mean_outputs(network, small_images, steps)
-    (mean,), (rate,) = means.values(), rates.values()
-    torch.testing.assert_close(mean, expected)
-    assert rate == pytest.approx(float((train != 0).float().mean()))
 
 
 @pytest.mark.parametrize(("calibrated", "plain"), [("mmse-light", "mmse"), ("multi-repaired", "multi-diff")])

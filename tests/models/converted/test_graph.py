@@ -1,19 +1,17 @@
 """A converted network's graph: what its document may say, at each of its limits, and what a walk through it keeps."""
 
 import json
-import weakref
 from dataclasses import replace
 from math import prod
 from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
 
 from spikesight.models.checkpoint import load, save
 from spikesight.models.contract import CheckpointError
-from spikesight.models.networks.converted.graph import MAX_NODES, MAX_WEIGHTS, Node, check_nodes, follow, users_of
-from spikesight.models.networks.converted.network import ConvertedConfig, ConvertedNetwork, still_nodes
+from spikesight.models.networks.converted.graph import MAX_NODES, MAX_WEIGHTS, Node, check_nodes
+from spikesight.models.networks.converted.network import ConvertedConfig, ConvertedNetwork
 from spikesight.models.networks.converted.rules import SpikeRule
 from tests.support.models import card
 
@@ -30,33 +28,21 @@ PAD = Node("p", "pad", ("x",), padding=(0, 0, 0, 0, 1, 1))
         (CONV, {"op": "convolve"}, "unknown operation"),
         (CONV, {"name": "c.1"}, "identifier"),
         (CONV, {"inputs": ()}, "takes 1 inputs"),
-        (INPUT, {"inputs": ("x",)}, "takes 0 inputs"),
         (Node("s", "add", ("x", "y")), {"inputs": ("x",)}, "takes 2 inputs"),
         (CONV, {"shape": (4, 3, 3)}, "4 positive sizes"),
-        (CONV, {"shape": (4, 0, 3, 3)}, "4 positive sizes"),
         (CONV, {"shape": ((1 << 20) + 1, 1, 1, 1)}, "4 positive sizes"),
-        (Node("l", "linear", ("x",), shape=(2, 3)), {"shape": (2, 3, 1, 1)}, "2 positive sizes"),
         (Node("n", "neuron", ("x",), shape=(2,)), {"shape": (2, 2)}, "1 positive sizes"),
-        (Node("k", "scale", ("x",), shape=(2,)), {"shape": ()}, "1 positive sizes"),
         (CONV, {"stride": (0, 1)}, "stride must be two numbers of at least 1"),
         (CONV, {"stride": (1, 4097)}, "stride"),
-        (CONV, {"stride": (1,)}, "stride"),
         (CONV, {"padding": (-1, 0)}, "padding must be two numbers of at least 0"),
         (CONV, {"dilation": (1, 0)}, "dilation"),
         (CONV, {"groups": 3}, "groups"),
-        (CONV, {"groups": 0}, "groups"),
         (MAX, {"groups": 0}, "groups"),
-        (MAX, {"kernel": (2, 0)}, "kernel"),
-        (MAX, {"stride": ()}, "stride"),
-        (MAX, {"padding": (1, 2, 3)}, "padding"),
         (MAX, {"dilation": (0, 1)}, "dilation"),
-        (AVG, {"kernel": (0, 2)}, "kernel"),
-        (AVG, {"stride": (2, 0)}, "stride"),
         (AVG, {"padding": (-1, 0)}, "padding"),
         (Node("g", "global_pool", ("x",), kernel=(1, 1)), {"kernel": (1, 0)}, "kernel"),
         (Node("t", "slice", ("x",), stride=(2, 2)), {"stride": (2, 0)}, "stride"),
         (PAD, {"padding": (1, 1, 1, 1)}, "six sizes"),
-        (PAD, {"padding": (0, 0, 0, 0, 0, -1)}, "six sizes"),
         (PAD, {"padding": (0, 0, 0, 0, 0, 8193)}, "six sizes"),
     ],
 )
@@ -91,35 +77,14 @@ def test_graphs_at_their_limits() -> None:
             check_nodes(nodes)
 
 
-def test_a_walk_drops_a_value_after_its_last_reader_and_not_before() -> None:
-    nodes = (INPUT, MAX, replace(AVG, inputs=("m",)), Node("s", "add", ("a", "m")), Node("f", "flatten", ("s",)))
-    assert {name: [user.name for user in users] for name, users in users_of(nodes).items()} == {
-        "x": ["m"], "m": ["a", "s"], "a": ["s"], "s": ["f"], "f": [],
-    }  # fmt: skip
-    made: dict[str, weakref.ref[Tensor]] = {}
-    held: dict[str, set[str]] = {}
-
-    def value(node: Node, inputs: list[Tensor]) -> Tensor:
-        assert len(inputs) == len(node.inputs)
-        held[node.name] = {name for name, ref in made.items() if ref() is not None}
-        out = torch.full((1,), float(len(made))) + sum(inputs, torch.zeros(1))
-        made[node.name] = weakref.ref(out)
-        return out
-
-    assert float(follow(nodes, value)) == 4 + 3 + (2 + 1) + 1
-    assert held == {"x": set(), "m": {"x"}, "a": {"m"}, "s": {"m", "a"}, "f": {"s"}}
-
-
 @pytest.mark.parametrize(
     "change",
     [
         {"input_shape": (3, 4097, 8)},
-        {"input_shape": (3, 0, 8)},
         {"input_shape": (3, 8)},
         {"classes": 0},
         {"classes": 1_000_001},
         {"warmup": 1.0},
-        {"warmup": -0.01},
         {"nodes": (INPUT, Node("n", "neuron", ("x",), shape=(3,)))},
     ],
 )
@@ -128,20 +93,6 @@ def test_configurations_refuse_nonsense(change: dict[str, object]) -> None:
     replace(good, input_shape=(4096,), classes=1_000_000, warmup=0.99)
     with pytest.raises(ValueError, match=r"input_shape|classes|warmup|weights"):
         replace(good, **change)  # type: ignore[arg-type]
-
-
-def test_the_first_step_that_counts() -> None:
-    half = ConvertedConfig((INPUT, CONV), SpikeRule(), (3, 8, 8), 4, 0.5)
-    assert [half.first_step(steps) for steps in (1, 2, 3, 8, 9)] == [0, 1, 1, 4, 4]
-    assert replace(half, warmup=0.0).first_step(100) == 0
-
-
-def test_what_no_spike_reaches_is_still() -> None:
-    nodes = (
-        INPUT, CONV, Node("n", "neuron", ("c",), shape=(4,)), Node("k", "scale", ("n",), shape=(4,)),
-        Node("s", "add", ("c", "k")), Node("f", "flatten", ("c",)),
-    )  # fmt: skip
-    assert still_nodes(nodes) == {"x", "c", "f"}
 
 
 def test_a_still_input_may_be_given_once_for_many_steps_and_nothing_else() -> None:

@@ -30,13 +30,6 @@ def seconds(*events: float, dense: float) -> dict[float | None, float]:
     return {**dict(zip(autotune.DENSITIES, events)), None: dense}
 
 
-def test_the_density_is_where_both_take_as_long() -> None:
-    quiet = [seconds(1, 2, 4, 9, dense=3)] * 4
-    assert autotune.judged(quiet) == pytest.approx(0.1 * autotune.MARGIN)
-    assert autotune.judged([seconds(4, 5, 6, 7, dense=3)] * 4) == 0  # events never pay
-    assert autotune.judged([seconds(1, 1, 1, 2, dense=3)] * 4) == pytest.approx(0.65 * autotune.MARGIN)
-
-
 def test_time_taken_by_others_is_left_out_and_a_busy_machine_says_nothing() -> None:
     quiet, disturbed = seconds(1, 2, 4, 9, dense=3), seconds(1, 2, 9, 9, dense=30)
     assert autotune.judged([quiet, disturbed, disturbed, quiet]) == pytest.approx(0.1 * autotune.MARGIN)
@@ -58,14 +51,6 @@ def test_what_is_timed_is_what_is_said(kind: Kind) -> None:
         assert use.event_driven == (choice == "events")
 
 
-@pytest.mark.parametrize(
-    ("channels", "width"), [(1, 64), (64, 64), (127, 64), (128, 128), (255, 128), (256, 256), (2048, 512)]
-)
-def test_the_class_of_a_convolution(channels: int, width: int) -> None:
-    assert Kind.of(channels, 7, binary=True, product="float") == Kind("float", 3, True, width)
-    assert Kind.of(channels, 1, binary=False, product="pairs") == Kind("pairs", 1, False, width)
-
-
 @native
 def test_a_table_is_measured_once_and_the_first_process_wins(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kind, busy = Kind("float", 3, True, 128), Kind("float", 1, True, 64)
@@ -84,24 +69,6 @@ def test_a_table_is_measured_once_and_the_first_process_wins(cache: Path, monkey
 
 
 @native
-def test_a_machine_too_busy_to_measure_tries_again(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(autotune, "measure", lambda _: {})
-    autotune.calibrated()
-    assert not list(cache.glob("*.json"))
-    assert "defaults" in densities.describe()
-
-
-@native
-def test_of_a_known_processor_only_the_hand_over_is_measured(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(densities, "KNOWN", ("",))
-    monkeypatch.setattr(autotune, "measure", lambda kinds: dict.fromkeys(kinds, 0.123))
-    autotune.calibrated()
-    assert list(cache.glob("*.json"))
-    assert densities.table() == {kind: default(kind) for kind in KINDS}
-    assert "shipped for this processor" in densities.describe()
-
-
-@native
 @pytest.mark.usefixtures("cache")
 def test_a_hand_over_is_kept_and_one_that_is_none_is_not_trusted() -> None:
     usual = densities.hand_over_ns()
@@ -111,13 +78,6 @@ def test_a_hand_over_is_kept_and_one_that_is_none_is_not_trusted() -> None:
         densities.kept_file().write_text(json.dumps({"hand_over_ns": wrong}))
         densities.hand_over_ns.cache_clear()
         assert densities.hand_over_ns() == usual
-
-
-@native
-def test_another_threads_help_is_timed() -> None:
-    kernels = library()
-    assert kernels is not None
-    assert kernels.engine_hand_over(3) > 0
 
 
 @native

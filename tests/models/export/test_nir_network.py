@@ -1,5 +1,7 @@
 """NIR graphs of others, read as networks, and another runtime on ours."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -57,22 +59,6 @@ def test_a_recurrent_graph_of_others(tmp_path: Path) -> None:
     nir.write(tmp_path / "loop.nir", nir.NIRGraph(nodes, edges))
     found, _ = read_nir(tmp_path / "loop.nir", dt=1.0)(torch.ones(5, 1, 1))
     assert found.flatten().tolist() == [0, 0, 1, 1.5, 1.75]
-
-
-@pytest.mark.parametrize(
-    ("start", "end", "shape"),
-    [
-        (0, -1, (120,)),
-        (0, 0, (2, 3, 4, 5)),
-        (0, 1, (6, 4, 5)),
-        (1, 2, (2, 12, 5)),
-        (2, -1, (2, 3, 20)),
-        (-4, -3, (6, 4, 5)),
-    ],
-)
-def test_dimensions_are_counted_without_the_batch(start: int, end: int, shape: tuple[int, ...]) -> None:
-    made = LAYERS["Flatten"](SimpleNamespace(start_dim=start, end_dim=end), 1.0)
-    assert made(torch.zeros(7, 2, 3, 4, 5)).shape == (7, *shape)
 
 
 @pytest.mark.parametrize(("steps", "good"), [(0, False), (1, True), (1000, True), (1001, False)])
@@ -186,31 +172,33 @@ def test_what_the_input_does_not_reach_adds_nothing() -> None:
     assert network.module("lost") is None
 
 
-@pytest.mark.parametrize("padding", [1, (2, 1), "same"])
-def test_convolutions_of_others(padding: Any) -> None:
-    generator = np.random.default_rng(1)
-    weight, bias = generator.normal(size=(4, 3, 3, 3)).astype(np.float32), generator.normal(size=4).astype(np.float32)
-    stride = 1 if padding == "same" else (2, 1)
-    node = nir.Conv2d((7, 8), weight, stride, padding, (1, 2), 2, bias)
-    x = torch.from_numpy(generator.normal(size=(5, 6, 7, 8)).astype(np.float32))
-    numbers = torch.from_numpy(weight), torch.from_numpy(bias)
-    expected = nn.functional.conv2d(x, *numbers, stride, padding, (1, 2), groups=2)
-    torch.testing.assert_close(LAYERS["Conv2d"](node, 1.0)(x), expected)
+def flattened(start: int, end: int) -> Any:
+    return SimpleNamespace(start_dim=start, end_dim=end)
 
 
-def test_pools_of_others() -> None:
-    x = torch.rand(2, 3, 6, 6)
-    for size in (np.array(2), np.array([2, 2])):
-        summed, mean = (kind(size, size, np.array(0)) for kind in (nir.SumPool2d, nir.AvgPool2d))
-        torch.testing.assert_close(LAYERS["AvgPool2d"](mean, 1.0)(x), nn.functional.avg_pool2d(x, 2))
-        torch.testing.assert_close(LAYERS["SumPool2d"](summed, 1.0)(x), 4 * nn.functional.avg_pool2d(x, 2))
+WEIGHT, BIAS = (np.random.default_rng(1).normal(size=s).astype(np.float32) for s in ((4, 3, 3, 3), 4))
+POOL = np.array([2, 2]), np.array([2, 2]), np.array([0, 0])
+CONVOLVE = partial(
+    nn.functional.conv2d, weight=torch.from_numpy(WEIGHT), bias=torch.from_numpy(BIAS), dilation=(1, 2), groups=2
+)
+LIKE: list[tuple[str, Any, Callable[[torch.Tensor], torch.Tensor]]] = [
+    ("Flatten", flattened(0, -1), lambda x: x.flatten(1)),  # dimensions are counted without the batch
+    ("Flatten", flattened(0, 0), lambda x: x),
+    ("Flatten", flattened(-3, -2), lambda x: x.flatten(1, 2)),
+    ("AvgPool2d", nir.AvgPool2d(np.array(2), np.array(2), np.array(0)), lambda x: nn.functional.avg_pool2d(x, 2)),
+    ("SumPool2d", nir.SumPool2d(*POOL), lambda x: 4 * nn.functional.avg_pool2d(x, 2)),
+    ("Conv2d", nir.Conv2d((7, 8), WEIGHT, (2, 1), (2, 1), (1, 2), 2, BIAS),
+     partial(CONVOLVE, stride=(2, 1), padding=(2, 1))),
+    ("Conv2d", nir.Conv2d((7, 8), WEIGHT, 1, "same", (1, 2), 2, BIAS),
+     partial(CONVOLVE, padding="same")),
+    ("Linear", SimpleNamespace(weight=np.arange(16).reshape(2, 8)), lambda x: x @ torch.arange(16.0).view(2, 8).T),
+]  # fmt: skip
 
 
-def test_a_linear_node_has_two_dimensions() -> None:
-    for shape in ((4,), (2, 3, 4)):
-        with pytest.raises(ExportError, match="two dimensions"):
-            LAYERS["Linear"](SimpleNamespace(weight=np.ones(shape)), 1.0)
-    assert LAYERS["Linear"](SimpleNamespace(weight=np.ones((2, 4))), 1.0)(torch.ones(1, 4)).tolist() == [[4, 4]]
+@pytest.mark.parametrize(("kind", "node", "expected"), LIKE)
+def test_layers_of_others(kind: str, node: Any, expected: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    x = torch.rand(5, 6, 7, 8)
+    torch.testing.assert_close(LAYERS[kind](node, 1.0)(x), expected(x))
 
 
 @pytest.mark.filterwarnings("ignore")  # theirs

@@ -8,8 +8,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from spikesight.app.cli import main
-from spikesight.models.checkpoint import load
 from spikesight.models.contract import Card, Contract
 from spikesight.models.conversion.ann_to_snn import convert
 from spikesight.models.export import nir_writer
@@ -21,7 +19,6 @@ from spikesight.models.export.parity import ExportError, example_inputs
 from spikesight.models.networks.ann import CifarResNet
 from spikesight.models.networks.converted.unit_spikes import unit_spikes
 from spikesight.models.neurons.config import CLIF, IF, PLIF, RECTIFIER, SLIDING_PSN, NeuronConfig
-from spikesight.models.shipped import find
 from tests.support.exporting import CARD, CONFIG, CONTRACT
 from tests.support.models import Functional, lively, warmed
 
@@ -104,21 +101,6 @@ def test_what_nir_cannot_say_names_its_layer(neuron: NeuronConfig, words: str, t
     with pytest.raises(ExportError, match="no window"):
         export(lively(CONFIG), CARD, "nir", tmp_path / "model.nir", window=3)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_the_shipped_model_comes_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "nmnist.nir"
-    assert main(["export", "nmnist", "--format", "nir", "--out", str(path)]) == 0
-    assert "over 50 steps" in capsys.readouterr().out
-    network, card = load(find("nmnist"))
-    back = read_nir(path)
-    assert back.dt == pytest.approx(card.contract.bin_us * 1e-6)
-    x_seq = example_inputs(card.contract, 20, 1)
-    with torch.no_grad():
-        expected, _ = network(x_seq)
-    first, state = back(x_seq[:7])
-    second, _ = back(x_seq[7:], state)
-    assert (torch.cat([first, second]) - expected).abs().max() < 1e-4
 
 
 def plain_cnn() -> nn.Module:

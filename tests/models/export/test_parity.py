@@ -1,10 +1,9 @@
 """Two sides step by step: how far apart they may be, and how often."""
 
 import pytest
-import torch
 from torch import Tensor
 
-from spikesight.models.export.parity import ExportError, check_parity, example_inputs, import_extra, start_state
+from spikesight.models.export.parity import ExportError, check_parity, start_state
 from spikesight.models.neurons.state import State
 from tests.support.exporting import CONFIG, CONTRACT
 from tests.support.models import lively
@@ -40,17 +39,3 @@ def test_one_neuron_of_a_small_layer_may_differ() -> None:
     assert compared(0, 1.1e-3, 1)[2] == 50
     with pytest.raises(ExportError, match=r"after step 1, 2 neurons of blocks\.0\.neuron1 differ"):
         compared(0, 1.1e-3, 2)
-
-
-def test_inputs_are_of_the_contracts_kind() -> None:
-    x = example_inputs(CONTRACT, 40)
-    assert x.shape == (40, 2, 2, 17, 13)
-    assert set(x.unique().tolist()) == {0, 1}
-    assert float(x.mean()) == pytest.approx(0.05, abs=0.005)
-    assert torch.equal(x, example_inputs(CONTRACT, 40)), "the same every time"
-    assert example_inputs(CONTRACT, 1, 5).shape == (1, 5, 2, 17, 13)
-
-
-def test_a_package_that_is_missing_is_named() -> None:
-    with pytest.raises(ExportError, match=r"no_such_package is missing: pip install 'spikesight\[export\]'"):
-        import_extra("no_such_package")

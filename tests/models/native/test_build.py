@@ -125,26 +125,6 @@ def test_what_is_compiled_is_kept_by_what_it_depends_on(
     assert (tmp_path / "native").stat().st_mode & 0o077 == 0
 
 
-@pytest.mark.parametrize(
-    ("there", "zig", "order"),
-    [
-        (["g++", "clang++"], True, ["g++", "ziglang"]),
-        (["clang++"], False, ["clang++"]),
-        ([], True, ["ziglang"]),
-        ([], False, []),
-    ],
-)
-def test_the_systems_compiler_is_tried_before_the_package(
-    there: list[str], zig: bool, order: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("CXX", raising=False)
-    monkeypatch.setattr(targets.shutil, "which", lambda name: f"/bin/{name}" if name in there else None)
-    monkeypatch.setattr(targets, "find_spec", lambda name: name if zig and name == "ziglang" else None)
-    assert [targets.compiler_name(command) for command in targets.find_compilers()] == order
-    monkeypatch.setenv("CXX", "clang++")
-    assert targets.find_compilers() == ([("/bin/clang++",)] if "clang++" in there else [])
-
-
 def test_a_machine_that_is_busy_is_no_reason_to_give_a_compiler_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

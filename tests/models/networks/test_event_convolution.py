@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from spikesight.models.engine.engine import engine_status
 from spikesight.models.native.build import library
-from spikesight.models.networks.event_convolution import EventConv2d, EventConvolution, fits, use_event_convolutions
+from spikesight.models.networks.event_convolution import EventConvolution, fits, use_event_convolutions
 from spikesight.models.networks.resnet import NETWORKS, SpikingResNet
 from spikesight.models.neurons.state import State
 
@@ -95,16 +95,6 @@ def test_a_network_trains_the_same(name: str) -> None:
         gradients.append([logits.detach(), *(p.grad for p in network.parameters())])
     for ours, theirs in zip(*gradients):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
-
-
-def test_full_inputs_take_the_dense_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    conv = EventConv2d.of(nn.Conv2d(16, 16, 3, padding=1, bias=False))
-    called: list[bool] = []
-    monkeypatch.setattr(EventConvolution, "apply", lambda x, w: called.append(True) or F.conv2d(x, w, padding=1))
-    conv(torch.ones(1, 16, 4, 4))
-    assert not called
-    conv(spikes((1, 16, 4, 4)))
-    assert called
 
 
 def test_only_what_has_the_form_is_replaced() -> None:

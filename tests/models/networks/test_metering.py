@@ -17,7 +17,6 @@ from spikesight.models.networks.energy import (
     spiking_energy,
 )
 from spikesight.models.networks.metering import (
-    DenseMeter,
     Meter,
     Report,
     Work,
@@ -121,15 +120,6 @@ def test_only_units_are_accumulated(value: float, accumulates: bool) -> None:
     x_seq[1, 2, 1, 2, 4] = value
     assert measure(network, x_seq).by_layer["conv"][1] == accumulates
     assert measure(network, x_seq.flip(0)).by_layer["conv"][1] == accumulates
-
-
-def test_dense_multiply_adds_by_hand() -> None:
-    network, _, _ = toy()
-    meter = Meter(network)
-    assert dense_macs(network, 2, 3, 5) == 4 * PIXELS + 120
-    assert meter._spikes == {}, "a meter on the network itself sees nothing of it"
-    found = DenseMeter(7).read()
-    assert (found.synops.tolist(), found.layer_spikes.shape, found.fired.shape) == ([7], (1, 0), (1, 0))
 
 
 def test_who_fired_in_the_last_step_is_noted_where_somebody_probes() -> None:

@@ -8,7 +8,7 @@ import pytest
 import spikesight
 from spikesight.encoders.events import make_events
 from spikesight.models.classifier import Classifier
-from tests.support.models import IMAGE_CONTRACT, tiny
+from tests.support.models import tiny
 
 SIZE = (24, 32)
 EVENTS = make_events(np.arange(0, 60_000, 40), np.arange(1500) % 24, np.arange(1500) // 7 % 32, np.arange(1500) % 2)
@@ -46,7 +46,3 @@ def test_every_kind_of_network_has_a_picture(name: str) -> None:
     assert bool(titles) == (name != "mnist-ann")
     trace.figure().savefig(kept := BytesIO(), dpi=20)
     assert kept.getvalue().startswith(b"\x89PNG")
-
-
-def test_what_lies_at_rest_is_drawn_too() -> None:
-    model(tiny(IMAGE_CONTRACT, "pixels")).trace(np.zeros((16, 16, 3), np.uint8)).figure()

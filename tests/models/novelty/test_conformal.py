@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from spikesight.models.novelty.conformal import Conformal, Evidence, Trials, fit_trials
-from spikesight.models.statistics import Floats, fit_temperature
+from spikesight.models.statistics import Floats
 from tests.support.models import trials
 
 LABELS = ("a", "b", "c")
@@ -189,22 +189,6 @@ def test_strangeness_is_minus_the_logarithm_of_the_cooled_probability() -> None:
         np.testing.assert_allclose(FEW.strangeness(mean, steps), expected)
 
 
-def test_p_values_count_trials_that_were_at_least_as_strange() -> None:
-    assert (5 * FEW.p_values(np.array([0.0, 1.0, 1.5, 2.0, 2.5, 3.0, 3.1]), 1)).tolist() == [5, 5, 4, 4, 2, 2, 1]
-
-
-def test_evidence_is_the_largest_of_a_window_and_the_next_begins_where_it_ends() -> None:
-    means = [np.array(row) for row in ([3.0, 0.0], [0.0, 3.0], [1.0, 1.0])]
-    strange = [FEW.strangeness(mean, seen) for seen, mean in enumerate(means, 1)]
-    one = Evidence().push(FEW, means[0], 1)
-    two = one.push(FEW, means[1], 2)
-    three = two.push(FEW, means[2], 3)
-    assert [found.steps for found in (one, two, three)] == [1, 2, 1]
-    for found, expected in ((one, strange[0]), (two, np.maximum(*strange[:2])), (three, strange[2])):
-        assert found.strangest is not None
-        np.testing.assert_array_equal(found.strangest, expected)
-
-
 def test_labels_are_possible_above_the_error_rate_the_likeliest_first() -> None:
     found = Evidence(1, np.array([2.5, 0.5, 1.5]))
     assert found.commitment(FEW, LABELS, 0.3, 1) == (None, ("b", "c", "a"), 0.8)
@@ -223,12 +207,3 @@ def test_limits_are_where_p_values_fall_to_the_error_rate() -> None:
             strange = np.array([limit - 1e-9, limit, limit + 1e-9])
             possible = [judge.p_values(np.full(3, one), 1)[k] > rate for one in strange]
             assert possible == ([True, True, False] if abs(limit) < 1e300 else [limit > 0] * 3)
-
-
-def test_trials_keep_the_largest_strangeness_of_the_true_label() -> None:
-    means, labels = walks(30, 3, 4)
-    trials = fitted(means, labels)
-    over_time = np.stack([trials.strangeness(means[:, at], at + 1) for at in range(4)], 1)
-    np.testing.assert_allclose(np.sort(trials.largest[0]), np.sort(over_time[np.arange(30), :, labels].max(1)))
-    expected = [fit_temperature(means[:, at], labels, np.ones(30), 1 / 31) for at in range(4)]
-    np.testing.assert_allclose(trials.temperature, expected)

@@ -78,8 +78,7 @@ def test_another_camera_is_told_with_what_helps(how: dict[str, float], word: str
 
 def test_fewer_events_are_told_too() -> None:
     says = compare(profile(), typical(many())._replace(rate=profile().rate[0] / 5))
-    assert says is not None
-    assert "lower its contrast thresholds" in says
+    assert "lower its contrast thresholds" in (says or "")
 
 
 def watched(windows: list[NDArray[np.uint8]], anew: bool = False) -> Watch:
@@ -101,27 +100,11 @@ def test_a_stream_is_judged_by_its_first_windows_in_which_something_moves() -> N
     assert watched([*own, *wide]).says is None
 
 
-def test_a_recording_that_ends_is_judged_by_what_there_is() -> None:
-    wide = edges(np.random.default_rng(4), 12)
-    for part in (wide, wide[:4]):
-        watch = watched([part])
-        assert watch.says is None
-        watch.end()
-        assert watch.says is not None
-
-
 def test_a_window_does_not_span_a_jump_of_time() -> None:
     wide = edges(np.random.default_rng(5), 12)
     parts = [wide[:5], wide, wide, wide[:3]]
     assert watched(parts, anew=True).says is None
     assert watched([*parts, wide], anew=True).says is not None
-
-
-def test_a_model_without_a_profile_says_nothing() -> None:
-    watch = Watch(None, STEPS, STEP_US)
-    watch.push(np.ones((2, 4, 4)))
-    watch.end()
-    assert watch.says is None
 
 
 @pytest.mark.parametrize("rate", [[1.0, 2.0], [2.0, 1.0, 3.0], [-1.0, 1.0, 2.0], [1.0, 2.0, float("nan")]])

@@ -4,7 +4,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pytest
 
 from spikesight.models.statistics import interval
 from spikesight.models.teach import advice
@@ -29,12 +28,6 @@ def taught(chosen: list[int], truth: list[int], goes: int = 9, noticed: float | 
         judged=Judged(scores, 1.0), truth=np.array(truth), labels=labels, pieces=pieces, features=features, goes=told,
         unknown=unknown,
     )  # fmt: skip
-
-
-def test_only_what_was_judged_counts() -> None:
-    told = report(taught([0, 1, 2, 1, -1], [0, 1, 2, 2, 0]))
-    assert (told["correct"], told["count"], told["accuracy"]) == (3, 4, 0.75)
-    assert told["interval"] == list(interval(3, 4))
 
 
 def test_another_day_is_between_chance_and_what_is_certain() -> None:
@@ -72,19 +65,3 @@ def test_pairs_that_are_taken_for_each_other_the_worst_first() -> None:
     assert confused == [["key", "pen", 4 / 40], ["cup", "key", 2 / 40]]
     chosen[19] = 0
     assert report(taught(chosen, truth))["confused"] == [["key", "pen", 4 / 40]], "one of forty is below a twentieth"
-
-
-@pytest.mark.parametrize(("goes", "few"), [(2, True), (3, False)])
-def test_classes_of_few_pieces_are_named(goes: int, few: bool) -> None:
-    told = report(taught([0, 1, 2] * 4, [0, 1, 2] * 4, goes=goes))
-    assert any("fewer than 3 pieces" in word for word in told["advice"]) == few
-    assert (told["advice"] == [advice.DONE]) != few
-
-
-def test_half_of_the_pieces_are_every_second_one() -> None:
-    assert report(taught([0, 1, 2] * 3, [0, 1, 2] * 3))["half"] is None, "three pieces a class are too few"
-    assert report(taught([0, 1, 2] * 4, [0, 1, 2] * 4))["half"] == 1.0
-    shown = taught([0, 1, 2] * 6, [0, 1, 2] * 6)
-    for piece in (1, 3, 5):  # which look like the next class
-        shown.features[3 * piece : 3 * piece + 3] = np.roll(shown.features[3 * piece : 3 * piece + 3], 1, 0)
-    assert report(shown)["half"] == 1.0

@@ -22,8 +22,3 @@ def test_a_copy_is_another_showing_of_the_same() -> None:
         assert np.hypot(np.median(copy["x"]) - 16, np.median(copy["y"]) - 16) < 6
         seen.append((len(copy), float(copy["x"].mean()), float(copy["t"].mean())))
     assert len(set(seen)) == 20
-
-
-def test_nothing_gives_nothing() -> None:
-    events = aligned(digit_events(1, 2)[:1], SIZE, LENGTH_US)
-    assert len(varied(events, SIZE, LENGTH_US, np.random.default_rng(0))) == 0

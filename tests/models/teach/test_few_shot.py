@@ -122,21 +122,6 @@ def test_the_only_piece_of_a_class_is_divided_into_five_of_time() -> None:
     assert pieces_of(mixed).tolist() == [0, 2, 1, 3, 0], "b's two showings are two pieces, a's three are two"
 
 
-def test_examples_are_dropped_and_renamed_by_number_and_name() -> None:
-    made = lesson(count=2)
-    assert [one.number for one in made.shown] == [0, 1, 2, 3]
-    made.drop(1)
-    assert [one.number for one in made.shown] == [0, 2, 3]
-    with pytest.raises(KeyError):
-        made.drop(1)
-    made.rename("lying", "standing")
-    assert made.counts() == {"standing": 3}
-    made.show(drawn("lying", 5))
-    assert made.shown[-1].number == 4, "a number is given once"
-    with pytest.raises(IndexError):
-        lesson(count=0).undo()
-
-
 def test_the_unknown_is_told_by_heads_that_did_not_see_it() -> None:
     """The distance in roots of early rates and the energy, both of what was held out; other classes by leaving out."""
     taught = lesson(("lying", "standing", "a ring"), count=12).learn()
