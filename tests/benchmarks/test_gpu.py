@@ -21,17 +21,6 @@ def tables(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, list[list[str | fl
     return noted
 
 
-def test_without_a_gpu_one_sentence_says_so(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr("sys.argv", ["gpu"])
-    gpu.main()
-    said = capsys.readouterr().out
-    assert said.startswith("No CUDA GPU")
-    assert said.count("\n") == 1
-
-
 def test_neurons_are_compared_and_timed(tables: list[dict], monkeypatch: pytest.MonkeyPatch) -> None:
     fused_triton = pytest.importorskip("spikesight.models.neurons.fused_triton", reason="Triton is not installed")
     monkeypatch.setattr("spikesight.models.neurons.fused._passes", lambda _: fused_triton)
@@ -50,15 +39,6 @@ def test_a_training_step_and_inference_are_timed(tables: list[dict]) -> None:
     for table in tables:
         assert len(table["rows"]) >= 2
         assert not any(row[-1] for row in table["rows"]), table["rows"]
-
-
-def test_a_variant_that_fails_has_its_reason_and_the_others_their_times(tables: list[dict]) -> None:
-    def broken() -> gpu.Step:
-        raise RuntimeError("no kernel\nfor this device")
-
-    gpu.print_timings("some", {"bad": broken, "good": lambda: lambda: None}, "good", CPU, 1)
-    bad, good = tables[0]["rows"]
-    assert (bad[-1], good[2]) == ("RuntimeError: no kernel", 1.0)
 
 
 def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path: Path) -> None:

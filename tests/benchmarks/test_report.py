@@ -9,14 +9,6 @@ import pytest
 from benchmarks.common import report
 
 
-def test_the_command_has_no_json_and_no_path_of_the_machine() -> None:
-    argv = [str(report.ROOT / "benchmarks" / "engine.py"), "--rounds", "3", "--json", "/x/y.json", "--ann", "/x/a.th"]
-    assert report.command(argv) == "python -m benchmarks.engine --rounds 3 --ann '<a.th>'"
-    assert report.command([*argv[:3], "--json=/x/y.json"]) == "python -m benchmarks.engine --rounds 3"
-    package = str(report.ROOT / "benchmarks" / "mutants" / "__main__.py")
-    assert report.command([package]) == "python -m benchmarks.mutants"
-
-
 def test_a_repeated_table_replaces_its_own_and_keeps_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -44,11 +36,3 @@ def test_every_result_in_the_repository_is_readable_and_names_no_machine() -> No
         assert not [word for word in ("/work/", "/root/", "/home/", "/tmp/") if word in text]
         for table in kept["tables"]:
             assert all(len(row) == len(table["columns"]) for row in table["rows"]), table["title"]
-
-
-def test_every_benchmark_keeps_its_rows() -> None:
-    for path in (report.ROOT / "benchmarks").rglob("*.py"):
-        source = path.read_text()
-        if "def main()" in source:
-            assert "report.parser(__doc__)" in source, path.name
-            assert "report.write(" in source, path.name

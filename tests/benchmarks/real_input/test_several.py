@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.real_input.scenes import HEIGHT, THINGS, WIDTH, clips, segments
-from benchmarks.real_input.several import Digits, Score, Truth, drawn, movers, sheet, spread, tiled
+from benchmarks.real_input.scenes import THINGS, clips
+from benchmarks.real_input.several import Digits, Score, Truth, movers, sheet, spread
 from spikesight.models.steps import Object
 
 
@@ -60,13 +60,6 @@ def test_an_identity_that_changes_costs_the_shorter_half_and_a_wrong_label_is_no
     assert (score.right, score.shown) == (9, 10)
 
 
-def test_what_passes_and_is_not_said_makes_a_count_wrong() -> None:
-    score = Score()
-    for x in (WIDTH // 2 - 60, WIDTH // 2 + 10):
-        score.add((), [Truth(1, "3", (x, HEIGHT / 2, 40.0, 40.0))], 0)
-    assert not score.counted
-
-
 def test_a_film_of_which_little_is_found_has_failed_and_films_that_differ_spread() -> None:
     good, bad, truth = Score(), Score(), Truth(1, "3", (100.0, 100.0, 50.0, 50.0))
     for n in range(10):
@@ -79,15 +72,6 @@ def test_a_film_of_which_little_is_found_has_failed_and_films_that_differ_spread
     assert 0 < low < 0.5 < high < 1
 
 
-def test_pictures_of_films_lie_in_rows_and_show_what_was_there_and_what_was_said() -> None:
-    blank = np.full((HEIGHT, WIDTH, 3), 200, np.uint8)
-    said = Object(1, (300.0, 100.0, 50.0, 50.0), "8", 1.0, 1.0, None)
-    shown = drawn(blank, [Truth(1, "3", (100.0, 100.0, 50.0, 50.0))], (said,))
-    changed = np.argwhere((shown != 200).any(2))[:, 1] * 2
-    assert (changed.min(), changed.max()) == pytest.approx((100, 350), abs=8)
-    assert tiled([shown] * 5).shape == (2 * shown.shape[0], 4 * shown.shape[1], 3)
-
-
 def test_every_thing_shows_its_digit(digits: Digits, photos: list[Path]) -> None:
     found = {clip.kind: clip.scenes[0] for clip in clips(*digits, photos, 1, len(THINGS), "things")}
     assert tuple(found) == THINGS
@@ -96,9 +80,3 @@ def test_every_thing_shows_its_digit(digits: Digits, photos: list[Path]) -> None
     for kind in ("phone", "chalk", "7-segment"):
         assert np.ptp(middle[kind]) > 60
     assert np.median(middle["phone"]) < 80 < np.median(middle["mug"])
-
-
-def test_a_display_lights_the_segments_of_a_digit() -> None:
-    one, eight = (segments(label, 120, np.random.default_rng(0)) > 0.5 for label in (1, 8))
-    assert one.sum() < 0.5 * eight.sum()
-    assert (eight | ~one).all()

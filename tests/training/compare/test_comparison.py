@@ -13,11 +13,9 @@ from spikesight.models.networks.ann import ANNS, Qcfs, SmallCnn
 from spikesight.models.networks.stdp import StdpConfig, StdpLayer, rates_of
 from spikesight.training.compare import comparison
 from spikesight.training.compare.ann import accuracy, ann_settings, fit_ann, prepare
-from spikesight.training.compare.comparison import Comparison, joined
+from spikesight.training.compare.comparison import Comparison
 from spikesight.training.compare.config import CompareConfig
-from spikesight.training.compare.costs import Stepwise, activations, metered_steps
-from spikesight.training.compare.results import Cost, Curve, CurvePiece, StdpResult
-from spikesight.training.compare.store import Store
+from spikesight.training.compare.results import Cost, Curve
 from spikesight.training.data.pictures import Images
 from tests.support.inputs.data_sets import write_idx, write_stripes
 
@@ -142,27 +140,6 @@ def test_stdp_names_its_neurons_by_training_images_and_reads_test_images(tmp_pat
     assert (found.right, found.images, found.seed, found.train_images) == (right, 5, 2, 15)
 
 
-def test_steps_and_activations_that_are_counted() -> None:
-    assert [list(metered_steps(steps)) for steps in (1, 3, 33)] == [[1], [2, 3], [2, 4, 8, 16, 32, 33]]
-    ann = nn.Sequential(nn.ReLU(), nn.MaxPool2d(2), nn.ReLU())
-    assert activations(ann, torch.zeros(3, 2, 4, 6)) == 48 + 12, "of one image"
-    x = torch.rand(1, 2, 3, 3)
-    logits, state = Stepwise(nn.Flatten())(x[None])
-    assert torch.equal(logits[0], x.flatten(1))
-    assert state == {}
-
-
-def test_pieces_are_joined_by_their_counts() -> None:
-    def piece(images: int, ann: int, steps: int, right: int) -> CurvePiece:
-        exits = {str(e): (steps, right) for e in comparison.EXITS}
-        return CurvePiece(correct=[right, images], images=images, ann=ann, exits=exits, seconds=1.25)
-
-    found = joined([piece(3, 2, 6, 1), piece(5, 4, 10, 3)], "half", {"2": Cost(1.0, 2.0)})
-    assert (found.method, found.correct, found.images) == ("half", [4, 8], 8)
-    assert (found.ann_accuracy, found.seconds) == (75.0, 2.5)
-    assert set(found.exits.values()) == {(2.0, 50.0)}
-
-
 def test_pieces_of_a_curve_are_the_whole(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ann = saved_ann(tmp_path / "ann.pt").eval()
     whole = small(pictures, tmp_path / "whole").conversion(ann, "ours", 6, 4, 24)
@@ -173,21 +150,6 @@ def test_pieces_of_a_curve_are_the_whole(pictures: Path, tmp_path: Path, monkeyp
     assert found.ann_accuracy == pytest.approx(whole.ann_accuracy)
     for confidence, pair in whole.exits.items():
         assert found.exits[confidence] == pytest.approx(pair)
-
-
-def test_results_are_kept_by_what_decides_them(tmp_path: Path) -> None:
-    calls, said = list[int](), list[str]()
-    store = Store(tmp_path, said.append)
-
-    def job() -> StdpResult:
-        calls.append(1)
-        return StdpResult(method="stdp", right=len(calls), images=9, seed=0)
-
-    first = store.get(StdpResult, "a/b", {"x": 1, "y": [2]}, job)
-    assert store.get(StdpResult, "a/b", {"y": [2], "x": 1}, job) == first
-    assert store.get(StdpResult, "a/b", {"x": 2}, job).right == 2
-    assert len(list((tmp_path / "results").glob("a-b-*.json"))) == 2
-    assert said[:3] == ["a/b ...", f"a/b: {first.summary} (0 s)", "a/b: kept"]
 
 
 def test_results_stored_by_earlier_versions_are_read() -> None:

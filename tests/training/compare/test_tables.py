@@ -1,13 +1,15 @@
 """Tables and claims of a comparison, from results made by hand, at their turning points."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from spikesight.training.compare import report
 from spikesight.training.compare.config import CompareConfig
 from spikesight.training.compare.results import AnnResult, Cost, Curve, Results, StdpResult, Trial
-from spikesight.training.compare.tables import claims, equal_work, needs_hundreds, steps_to
+from spikesight.training.compare.tables import claims, equal_work, steps_to
 
 
 def curve(method: str, correct: list[int], images: int = 100, **more: Any) -> Curve:
@@ -45,20 +47,6 @@ def test_the_first_step_from_which_on_it_is_good() -> None:
     assert [steps_to(found, target) for target in (5, 10, 89, 89.5, 90, 90.5, 91, 91.5)] == [1, 1, 3, 5, 5, 6, 6, None]
     assert steps_to(curve("x", []), 1) is None
     assert steps_to(curve("x", [1]), 1) == 1
-
-
-@pytest.mark.parametrize(
-    ("correct", "images", "expected"),
-    [
-        ([10] * 98 + [90] * 9, 100, False),
-        ([10] * 99 + [90] * 9, 100, True),
-        ([10] * 99 + [90] * 9, 99, None),
-        ([10] * 99, 100, None),
-        ([10] * 100, 100, True),
-    ],
-)
-def test_whether_hundreds_of_steps_are_needed(correct: list[int], images: int, expected: bool | None) -> None:
-    assert needs_hundreds(curve("x", correct, images), 80) is expected
 
 
 def told(**changes: Any) -> dict[str, str]:
@@ -101,3 +89,16 @@ def test_equal_work_reads_each_conversion_at_the_largest_step_that_fits() -> Non
         ["... ours", "3", "3.00"],
     ]
     assert rows[2][3].startswith("20.00")
+
+
+def test_what_was_not_measured_has_no_chapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[str] = []
+    monkeypatch.setattr(report, "curves_picture", lambda _, path, __, ___: drawn.append(path.name))
+
+    def chapters(results: Results) -> list[str]:
+        return [part.content for part in report.blocks(results, tmp_path) if part.kind == "h2"]
+
+    full = chapters(RESULTS)
+    assert len(drawn) == len(set(drawn)) == 3
+    for name in ("trials", "direct", "stdp", "long", "multi"):
+        assert set(chapters(replace(RESULTS, **{name: []}))) < set(full)

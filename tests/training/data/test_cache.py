@@ -18,12 +18,10 @@ from spikesight.training.data.cache import (
     binned,
     cached,
     contract_key,
-    join,
     noisy,
     sample_shape,
-    shown_images,
 )
-from spikesight.training.data.sets import Frames, Item
+from spikesight.training.data.sets import Item
 from tests.support.inputs.samples import random_events
 
 SENSOR = SensorSize(34, 34)
@@ -116,16 +114,3 @@ def test_about_half_of_the_samples_get_noise() -> None:
     assert min(added) == 0
     assert len({n for n in added if n}) > 5, "each as much as its seed says"
     assert np.array_equal(noisy(events, SENSOR, noise, 3), noisy(events, SENSOR, noise, 3))
-
-
-def test_recordings_name_the_images_that_they_show() -> None:
-    assert shown_images(["0/00001.bin", "0/60000.bin", "other.bin"]) == {0, 59_999}
-
-
-def test_sets_are_joined_in_their_order(tmp_path: Path) -> None:
-    parts = [
-        Frames(cached(tmp_path, {"n": n}, n, (2, 2), samples(n), "binning"), np.arange(n) + 10 * n) for n in (2, 3)
-    ]
-    joined = join(parts, tmp_path)
-    assert joined.labels.tolist() == [20, 21, 30, 31, 32]
-    assert joined.frames[:, 0, 0].tolist() == [0, 1, 0, 1, 2]

@@ -118,22 +118,6 @@ def test_what_a_name_tells(stem: str, label: str, session: str, tmp_path: Path) 
     assert (take.label, take.session) == (label, session)
 
 
-@pytest.mark.parametrize(
-    ("stems", "labels"),
-    [
-        (("cup1", "cup2", "pen1"), ("cup", "cup", "pen")),
-        (("cup1", "cup2"), ("cup1", "cup2")),  # else there were one class
-        (("cup1", "pen1"), ("cup1", "pen1")),  # each stands alone either way
-        (("cup1-a", "cup1-b", "cup2", "pen"), ("cup1", "cup1", "cup2", "pen")),  # some names count already
-    ],
-)
-def test_digits_count_files_where_that_gives_several_classes(
-    stems: tuple[str, ...], labels: tuple[str, ...], tmp_path: Path
-) -> None:
-    folder = read_folder(lay(tmp_path, *(f"{stem}.raw" for stem in stems)))
-    assert tuple(take.label for take in folder.takes) == labels
-
-
 def test_known_classes_decide_between_outside_and_inside(tmp_path: Path) -> None:
     names = [f"{a}/{b}.raw" for a in ("attic", "bath", "hall", "kitchen", "office") for b in ("cup", "pen")]
     lay(tmp_path, *names)

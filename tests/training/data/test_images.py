@@ -155,19 +155,6 @@ def test_many_pictures_stay_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         _ = load_data(config).train.frames[:]
 
 
-def test_pictures_on_disk_train_like_kept_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_pictures(tmp_path / "imagenet")
-    runs = []
-    for kept in (4 << 30, 0):
-        monkeypatch.setattr("spikesight.training.data.load.KEEP_DECODED_BYTES", kept)
-        config = image_config(tmp_path, "imagenet", height=12, width=12, resize=16, zoom=0.3, steps=2)
-        run = Run(load_data(config), tmp_path / "runs" / str(kept))
-        run.train_epoch()
-        runs.append(run)
-    states = [run.network.state_dict() for run in runs]
-    assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
-
-
 @pytest.mark.parametrize("encoding", ["direct", "rate", "latency"])
 def test_every_encoding_gives_steps_of_the_contract(tmp_path: Path, encoding: str) -> None:
     write_idx(tmp_path)
@@ -199,15 +186,3 @@ def test_real_image_sets(shared_data: Callable[[str], Path], tmp_path: Path) -> 
     assert (len(data.train) + len(data.val), len(data.test)) == (60000, 10000)
     assert data.contract.mean[0] == pytest.approx(0.1307, abs=0.001)
     assert data.contract.std[0] == pytest.approx(0.3081, abs=0.003)
-
-
-def test_debians_package_has_fashion_and_no_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "DEBIAN_FASHION", tmp_path / "debian")
-    write_idx(tmp_path / "debian")
-    stem = "train-images-idx3-ubyte"
-    assert images.find_idx(tmp_path / "data", "fashionmnist", stem) == tmp_path / "debian" / f"{stem}.gz"
-    with pytest.raises(DataError, match=r"no train-images-idx3-ubyte\(\.gz\) in .*MNIST's four IDX files") as error:
-        images.find_idx(tmp_path / "data", "mnist", stem)
-    assert "Debian" not in str(error.value)
-    with pytest.raises(DataError, match="or install Debian's dataset-fashion-mnist"):
-        images.find_idx(tmp_path / "data", "fashionmnist", "other")

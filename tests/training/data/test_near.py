@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from spikesight.training.data.drawn.near import KINDS, MIRRORED, Digits, half, mirrored, outliers, two
-from spikesight.training.data.sets import Frames
+from spikesight.training.data.drawn.near import KINDS, MIRRORED, Digits, mirrored, outliers, two
 
 STEPS = np.zeros((10, 28, 28), np.uint8)
 for digit in range(10):
@@ -26,22 +25,8 @@ def test_what_stays_a_digit_is_not_mirrored() -> None:
     assert seen == {tuple(STEPS[digit].ravel().tolist()) for digit in MIRRORED}
 
 
-def test_a_half_is_a_part_of_a_digit() -> None:
-    for seed in range(20):
-        left = half(DIGITS, np.random.default_rng(seed))
-        wholes = [whole for whole in STEPS if (left <= whole).all()]
-        assert any(0.2 < left.sum() / whole.sum() < 0.9 for whole in wholes)
-
-
 @pytest.mark.parametrize("seed", range(5))
 def test_two_digits_have_more_ink_than_a_legible_one_is_wide(seed: int) -> None:
     drawn = two(DIGITS, np.random.default_rng(seed))
     rows, columns = np.nonzero(drawn > 64)
     assert max(np.ptp(rows), np.ptp(columns)) + 1 in (19, 20)
-
-
-def test_rows_of_frames_stand_one_after_another() -> None:
-    first, second = (Frames(np.full((n, 1), n, np.uint8), np.arange(n)) for n in (2, 3))
-    both = first.beside(second)
-    assert both.frames[:, 0].tolist() == [2, 2, 3, 3, 3]
-    assert both.labels.tolist() == [0, 1, 0, 1, 2]

@@ -62,27 +62,6 @@ def test_windows_overlap_in_training_alone(hop_ms: int, hop_us: int, tmp_path: P
         assert {item.length_us for item in items} == {300_000 // listing.window.steps * listing.window.steps}
 
 
-def test_a_folder_is_described_class_by_class(tmp_path: Path) -> None:
-    names = ["train/cat-1.npz", "train/cat-2.npz", "train/dog.npz", "test/cat.npz", "test/dog.npz"]
-    write_takes(tmp_path, names, 6.0)
-    for n in range(4):
-        (tmp_path / f"{n}.txt").write_text("words")
-    listing = list_own(TrainConfig(window_ms=250, steps=10, hop_ms=100), tmp_path)
-    counts = {
-        label: [sum(item.label == label for item in part) for part in (listing.train, listing.val or (), listing.test)]
-        for label in (0, 1)
-    }
-    first, second, cat, dog = listing.notes[:4]
-    assert first == "layout flat: 2 classes, 5 recordings, 30 s, 0.12 M events"
-    assert second.startswith("windows of 250 ms (10 bins of 25 ms), every 100 ms in training (--window-ms, --hop-ms)")
-    assert "cropped to what moves" in second
-    for line, words, (train, val, test) in ((cat, "cat: 3 recordings, 18 s", counts[0]), (dog, "dog: 2", counts[1])):
-        assert words in line
-        assert "1000 events a window" in line
-        assert line.endswith(f"windows for training {train}, validation {val}, test {test}")
-    assert listing.notes[-1].endswith("in this layout: 0.txt, 1.txt, 2.txt and 1 more")
-
-
 def used(listing_items: list[Item], path: Path) -> float:
     """The share of a recording's events that lies in the windows."""
     t = read_recording(path).events["t"]
@@ -110,16 +89,6 @@ def test_quiet_windows_are_left_out_and_the_share_that_is_used_is_said(tmp_path:
     data = load_data(small_config(tmp_path, data=str(tmp_path), window_ms=300, hop_ms=100, steps=0, bin_us=0))
     assert np.asarray(data.train.frames[:]).any((1, 2, 3, 4)).all()
     assert len(data.train) == len(set(data.split["train"])) == len(listing.train)
-
-
-def test_nearly_empty_bins_are_warned_of(tmp_path: Path) -> None:
-    def warned(bin_us: int) -> bool:
-        listing = list_own(TrainConfig(steps=10, bin_us=bin_us), tmp_path)
-        return any(line.startswith("WARNING: bins are nearly empty") for line in listing.notes)
-
-    write_takes(tmp_path, PARTED, 10, rate=1000)  # 10 events in 10 ms, 2312 cells
-    assert warned(20_000)
-    assert not warned(30_000), "a hundredth is enough"
 
 
 @pytest.mark.parametrize(

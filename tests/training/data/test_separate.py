@@ -37,19 +37,6 @@ def test_the_folders_own_parts_stay() -> None:
     assert found.notes == ["validation and test: the folder's own val/ and test/"]
 
 
-def test_the_end_of_an_only_recording_after_gaps() -> None:
-    found = separated([take("a", "cat"), take("b", "dog")], [40.0, 10.0])
-    gap, room = 2 * S, 36 * S  # a twentieth of 40 s; what two gaps leave
-    train, val, test = (of[0] for of in (found.train, found.val, found.test))
-    assert (train.begin_us, train.end_us) == (0, round(0.7 * room))
-    assert val.begin_us == train.end_us + gap
-    assert val.end_us - val.begin_us == pytest.approx(0.15 * room, abs=1)
-    assert test.begin_us == val.end_us + gap
-    assert test.end_us == 40 * S
-    assert found.val[1].begin_us - found.train[1].end_us == S, "a second at least"
-    assert "the end of the only recording, after a gap (cat, dog)" in found.notes[0]
-
-
 def test_with_a_test_split_of_its_own_a_fifth_is_for_validation() -> None:
     found = separated([take("a", "cat"), take("b", "dog"), take("c", "cat", part="test")], 21.0)
     assert found.train[0] == Stretch(0, 0, round(0.8 * (21 * S - 1.05 * S)))
@@ -110,8 +97,3 @@ def test_what_is_too_short_is_said_with_a_window_that_would_do(seconds: float, e
         return
     with pytest.raises(DataError, match=r"a, with 4.0 s, is too short to validate class 'cat'.+--window-ms 75"):
         separated(takes, seconds)
-
-
-def test_many_classes_are_not_all_named() -> None:
-    takes = [take(f"{n}", f"class {n}") for n in range(8)]
-    assert "(class 0, class 1, class 2, class 3, class 4, class 5 and 2 more classes)" in separated(takes).notes[0]

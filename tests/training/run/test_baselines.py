@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from spikesight.training.data import Frames, load_data
-from spikesight.training.run.baselines import Pairs, log_counts, predictions, sentences
+from spikesight.training.run.baselines import Pairs, log_counts, predictions
 from spikesight.training.run.fit import ann_answers, fit
 from tests.support.inputs.data_sets import small_config, write_idx
 
@@ -21,11 +21,6 @@ def test_counts_lose_no_event_and_know_place_polarity_and_order() -> None:
     assert not counts[0, :, 0].any()
     assert not counts[0, :, 1, 9:].any()
     assert not counts[1, :-1].any()
-
-
-def test_small_windows_are_not_enlarged() -> None:
-    frames = np.random.default_rng(0).integers(0, 3, (3, 2, 2, 8, 8), dtype=np.uint8)
-    assert np.expm1(log_counts(frames)) == pytest.approx(frames.reshape(3, -1), abs=1e-5)
 
 
 def test_a_kernel_learns_what_no_line_divides() -> None:
@@ -63,16 +58,3 @@ def test_pairs_count_recordings_and_not_their_windows() -> None:
     assert (better["won"], better["lost"], better["correct"]) == (2, 0, 100)
     assert better["p"] == 0.5  # two coins
     assert Pairs(truth, truth, recording).beside({"the same": truth})[0]["p"] == 1
-
-
-def test_which_is_better_is_said_where_it_can_be_told() -> None:
-    truth = np.tile([0, 1], 20)
-    wrong, alone = 1 - truth, np.arange(40)
-    said = {
-        "network": sentences(Pairs(truth, truth, alone).beside({"a": wrong})),
-        "baseline": sentences(Pairs(truth, wrong, alone).beside({"a": truth})),
-        "neither": sentences(Pairs(truth, truth, alone).beside({"a": truth})),
-    }
-    assert "the network is better" in said["network"][0]
-    assert "BETTER than the network" in said["baseline"][0]
-    assert "as good as" in said["neither"][0]

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,6 @@ from spikesight.training.run.conformal import (
     Take,
     Window,
     assess,
-    conformal_of,
     fit_conformal,
     held_out,
     of_calibrations,
@@ -106,29 +104,10 @@ def test_a_recording_begins_at_a_moment_of_chance_and_goes_round_where_it_is_sho
     assert len(begins) > 10
 
 
-def test_a_long_recording_is_never_wound_round() -> None:
-    events = events_of(LONG_US)
-    for seed in range(20):
-        found = somewhere(events, 40_000, 1000, np.random.default_rng(seed))
-        places = found[["x", "y"]].tolist()
-        whole = events[["x", "y"]].tolist()
-        assert any(whole[at : at + len(places)] == places for at in range(len(whole) - len(places) + 1))
-
-
 def test_less_than_a_bin_of_events_comes_once_a_bin_and_nothing_stays_nothing() -> None:
     found = somewhere(events_of(100), 40_000, 10_000, np.random.default_rng(0))
     assert np.diff(found["t"]).tolist() == [10_000] * 3
     assert len(somewhere(events_of(0), 40_000, 10_000, np.random.default_rng(0))) == 0
-
-
-def test_too_few_recordings_give_no_conformal_sets(capsys: pytest.CaptureFixture[str]) -> None:
-    classifier: Any = SimpleNamespace()
-    with pytest.raises(ValueError, match="19 validation recordings are too few"):
-        fit_conformal(classifier, [SimpleNamespace()] * (LEAST - 1))  # type: ignore[list-item]
-    network: Any = None
-    card: Any = None
-    assert conformal_of(network, card, []) is None
-    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize(("shortest", "bins"), [(1000, [1, 2, 5, 10]), (2000, [2, 5, 10]), (0, [10])])

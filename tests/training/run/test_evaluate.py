@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from spikesight.models.contract import Contract
 from spikesight.models.networks.metering import Meter
 from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
 from spikesight.models.neurons.layers import Neuron
 from spikesight.training.data import Frames
 from spikesight.training.distributed import Processes
-from spikesight.training.run.evaluate import Evaluation, LayerActivity, batches, evaluate
+from spikesight.training.run.evaluate import batches, evaluate
 
 T, COUNT = 4, 9
 
@@ -79,21 +78,6 @@ def test_dead_and_saturated_channels_are_counted_and_named(network: SpikingResNe
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in network.modules())
 
 
-def test_images_are_evaluated_as_their_contract_says() -> None:
-    torch.manual_seed(0)
-    network = SpikingResNet(ResNetConfig("ms", (1,), (4,), in_channels=1, classes=3)).eval()
-    random = np.random.default_rng(0)
-    images = Frames(random.integers(0, 256, (7, 1, 1, 9, 8), np.uint8), random.integers(0, 3, 7))
-    contract = Contract("image", 1, 9, 8, 4, "direct", mean=(0.5,), std=(0.25,))
-    result = evaluate(network, images, 3, torch.device("cpu"), contract)
-    x = (torch.from_numpy(images.frames[:, 0]).float() / 255 - 0.5) / 0.25
-    with torch.no_grad():
-        logits, _ = network(x.expand(4, -1, -1, -1, -1))
-    loss = torch.nn.functional.cross_entropy(logits.mean(0), torch.from_numpy(images.labels))
-    assert result.loss == pytest.approx(float(loss), rel=1e-5)
-    assert len(result.accuracy_by_step) == 4
-
-
 def test_every_process_needs_a_sample(network: SpikingResNet, frames: Frames) -> None:
     processes = Processes(torch.device("cpu"))
     processes.world = COUNT
@@ -108,16 +92,3 @@ def test_every_second_batch_is_the_second_processs(rank: int, rows: list[int], f
     parts = list(batches(Frames(frames.frames, np.arange(COUNT)), 2, rank, 2))
     assert [int(label) for _, labels in parts for label in labels] == rows
     assert torch.equal(torch.cat([x for x, _ in parts]), torch.from_numpy(frames.frames[rows]))
-
-
-def test_layers_that_say_nothing_are_named() -> None:
-    layers = {
-        "silent": LayerActivity(0.0, 1.0, 0.0), "half dead": LayerActivity(0.1, 0.5, 0.0),
-        "dead": LayerActivity(0.1, 0.51, 0.0), "half full": LayerActivity(0.1, 0.0, 0.5),
-        "full": LayerActivity(0.9, 0.0, 0.51),
-    }  # fmt: skip
-    result = Evaluation(0.5, 1.0, 1, np.eye(2, dtype=np.int64), [0.5], layers, 0.0, np.zeros(1, int))
-    assert result.warnings() == [
-        "silent layers: silent", "layers with more than half of their channels dead: dead",
-        "layers with more than half of their channels saturated: full",
-    ]  # fmt: skip

@@ -140,14 +140,6 @@ def test_a_frozen_network_learns_its_last_layer_alone(root: Path) -> None:
     assert all(name.startswith("readout") for name in changed)
 
 
-def test_the_time_is_told_without_a_change_to_the_run(root: Path) -> None:
-    run = made(root, "timed")
-    before = {name: tensor.clone() for name, tensor in run.network.state_dict().items()}
-    assert 0 < run.minutes() < 5
-    assert all(torch.equal(tensor, before[name]) for name, tensor in run.network.state_dict().items())
-    assert all(parameter.grad is None for parameter in run.network.parameters())
-
-
 def test_unknown_network_and_missing_gpu_are_refused() -> None:
     with pytest.raises(ValueError, match="unknown network"):
         build_network(TrainConfig(network="no"), 10)

@@ -47,12 +47,6 @@ def test_going_on_equals_never_having_stopped(tmp_path: Path, kind: str) -> None
         assert torch.equal(tensor, other.state_dict()[name])
 
 
-def test_no_partial_file_is_left(tmp_path: Path) -> None:
-    model = network()
-    save_progress(tmp_path / "last.safetensors", model, torch.optim.SGD(model.parameters(), 0.1), {}, {})
-    assert [p.name for p in tmp_path.iterdir()] == ["last.safetensors"]
-
-
 def test_a_write_that_stops_half_way_keeps_the_old_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, path = network(), tmp_path / "last.safetensors"
     optimiser = torch.optim.SGD(model.parameters(), 0.1)

@@ -97,12 +97,6 @@ def test_random_codes_are_alike_each_time_in_evaluation_only() -> None:
     assert not torch.equal(encode(images, rate, seeded(1)), encode(images, rate, seeded(2)))
 
 
-def test_generators_follow_from_all_their_numbers() -> None:
-    draws = {tuple(torch.rand(2, generator=seeded(*n)).tolist()) for n in ((0, 0), (0, 1), (1, 0), (1, 1))}
-    assert len(draws) == 4
-    assert torch.equal(torch.rand(3, generator=seeded(4, 5)), torch.rand(3, generator=seeded(4, 5)))
-
-
 @pytest.mark.parametrize("chance", [-1.0, 0.0, 0.5, 1.0])
 def test_membranes_of_other_samples_are_carried_by_chance(chance: float) -> None:
     state = {"v": torch.full((600, 2), 9.0)}
