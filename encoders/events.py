@@ -177,11 +177,13 @@ def check_events(events: Events, size: SensorSize | None = None) -> Events:
     """Check events [N] and return them. Raises EventsError: another dtype, t that falls, or one off the sensor."""
     if events.dtype != EVENTS or events.ndim != 1:
         raise EventsError(f"expected a flat array of {EVENTS}, got {events.dtype} with {events.ndim} dimensions")
-    if len(events) and bool((events["t"][1:] < events["t"][:-1]).any()):
+    width, height = (0xFFFF, 0xFFFF) if size is None else (size.width, size.height)
+    n_outside, n_backward = kernels.compiled("readers").faults(events, width, height)
+    if n_backward:
         raise EventsError("the events are not sorted by time; sort them, or pass them through sanitise()")
     if len(events) and not -4 * FAR_US <= events["t"][0] <= events["t"][-1] <= 4 * FAR_US:
         raise EventsError("some times lie further from zero than 2^62 microseconds, where sums of them overflow")
-    if size is not None and not bool(_inside(events, size).all()):
+    if size is not None and n_outside:
         raise EventsError(f"some events lie outside the {size} sensor; pass them through sanitise()")
     return events
 

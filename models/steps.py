@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,20 +63,21 @@ class Readout:
     """
 
     steps: int
-    recent: tuple[NDArray[np.float64], ...] = ()  # [V] each, the newest last, up to `steps` of them
+    recent: NDArray[np.float64] | None = None  # [n, V], the newest last, up to `steps` of them; None of none
     seen: int = 0
 
     def push(self, values: np.ndarray) -> "Readout":
         """The read-out after k more steps, values [k, V]."""
-        return Readout(self.steps, (*self.recent, *values.astype(np.float64))[-self.steps :], self.seen + len(values))
+        recent = values if self.recent is None else np.concatenate([self.recent, values])
+        return Readout(self.steps, recent[-self.steps :].astype(np.float64), self.seen + len(values))
 
     @cached_property
     def mean(self) -> np.ndarray | None:
         """Float64 [V]; None before the first step."""
-        if not self.recent:
+        if self.recent is None:
             return None
-        mean = np.zeros(len(self.recent[0]))
-        loops().mean_of(np.stack(self.recent), mean)
+        mean = np.zeros(self.recent.shape[1])
+        loops().mean_of(self.recent, mean)
         return mean
 
     def probabilities(self) -> np.ndarray:
@@ -289,18 +291,16 @@ class Track:
         if self.novelty is not None:
             seen = np.array([(np.count_nonzero(given.x), given.n_missed) for given in inputs], np.float32)
             values = np.concatenate([values, outcome.rates, seen], 1)
-        for given, logits, value in zip(inputs, outcome.logits.astype(np.float64), values, strict=True):
-            self.readout, self.kind = self.readout.push(value[None]), given.kind
-            if self.rule is not None:
-                self.evidence = self.evidence.push(self.rule.trials, logits, self.readout.seen)
-                self._watch(self.rule.trials)
+        k, trials = len(inputs), None if self.rule is None else self.rule.trials
+        window = k if trials is None else len(trials.temperature)  # at whose end the alarm hears how familiar it was
+        for begin, end in pairwise((0, *range(window - self.evidence.steps % window, k, window), k)):
+            self.readout, self.kind = self.readout.push(values[begin:end]), inputs[end - 1].kind
+            if trials is not None:
+                self.evidence = self.evidence.push(trials, outcome.logits[begin:end], self.readout.seen)
+                if self.watched and self.evidence.steps == window and not (judged := self.judge()).nothing:
+                    self.alarm = self.alarm.push(trials.familiarity(judged.known, self.readout.seen))
         self.spikes += sum(outcome.layer_spikes)
         self.synops += outcome.synops
-
-    def _watch(self, trials: Trials) -> None:
-        """At a window's end the alarm hears how familiar it was, unless nothing was seen."""
-        if self.watched and self.evidence.steps == len(trials.temperature) and not (judged := self.judge()).nothing:
-            self.alarm = self.alarm.push(trials.familiarity(judged.known, self.readout.seen))
 
     def commitment(self, judged: Judged) -> Commitment | None:
         """The possible labels after the last step; what is unknown, nothing or shifted commits to none."""

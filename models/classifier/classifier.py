@@ -38,7 +38,7 @@ from spikesight.models.neurons.probe import EVERY_US, Inside, Map, Probe, bright
 from spikesight.models.neurons.state import State, split_state, stack_states, zero_state
 from spikesight.models.novelty.conformal import ERROR_RATE, Trials
 from spikesight.models.shipped import find, name_of, shipped
-from spikesight.models.steps import Answer, ConformalRule, Input, Outcome, Prediction, StableLabel, Step, Track
+from spikesight.models.steps import Answer, ConformalRule, Input, Prediction, StableLabel, Step, Track
 
 
 class Classifier:
@@ -124,6 +124,8 @@ class Classifier:
 
     def initial_state(self, n: int = 1) -> State:
         """The state of n streams before their first step; no step writes into the state that it begins from."""
+        if n == 1:
+            return dict(self._zero)
         return {key: tensor.expand(n, *tensor.shape[1:]) for key, tensor in self._zero.items()}
 
     @property
@@ -179,7 +181,7 @@ class Classifier:
     def inside(self, x: np.ndarray, result: Step, n: int, probe: Probe) -> Inside:
         """What stream n of a step was shown, x [C, H, W], and did; no membranes at a place that its network lacks."""
         membranes = None if isinstance(probe, bool) else self._membranes(result.state, n, *probe)
-        return Inside(brightness(x), result.fired[n].numpy(), membranes)
+        return Inside(brightness(x), result.fired.numpy()[n], membranes)
 
     def _membranes(self, state: State, n: int, layer: int, row: int, column: int) -> NDArray[np.float32] | None:
         """Of stream n and the neurons at a place of a layer, [C]; None where there is no such place, or no state."""
@@ -216,7 +218,8 @@ class Classifier:
 
     def packet_inputs(self, packets: Iterable[np.ndarray], sensor: SensorSize) -> Iterator[Input]:
         """The bins of a recording that comes in pieces, each as soon as it closes: nothing of the past is held."""
-        return InputPipeline(self.card, sensor).recording(packets)
+        card = replace(self.card, profile=None)  # nobody asks what its camera does otherwise
+        return InputPipeline(card, sensor).recording(packets)
 
     def image_inputs(self, image: np.ndarray, *, seed: int = 0) -> list[Input]:
         """The steps that show a still image, uint8 [H, W] or [H, W, 3] (RGB), to the network.
@@ -274,7 +277,8 @@ class Stepper:
 
     def step(self, given: Input) -> Answer:
         """The next input through the network. Raises SessionError when the network overflowed."""
-        return self.track.read([given], self._outcomes([given])[0])
+        result, took_s = self._run([given])
+        return self.track.read([given], gathered(given, list(outcomes(result, took_s))))
 
     def steps(self, inputs: Iterable[Input]) -> Iterator[Answer]:
         """The answers of `step` to inputs that are all there: as many at once as the network learnt from.
@@ -282,36 +286,42 @@ class Stepper:
         It is faster so, and leaves other threads to themselves meanwhile.
         """
         for part in _runs(inputs, self.classifier.contract.steps):
-            for given, outcome in zip(part, self._outcomes(part)):
+            if part[0].views:
+                yield self.step(part[0])
+                continue
+            result, took_s = self._run(part)
+            for given, outcome in zip(part, each_step(result, took_s / len(part))):
                 yield self.track.read([given], outcome)
 
     def last(self, inputs: Sequence[Input]) -> Answer:
         """The last answer of `steps` of a stream that has one window: those between are not made."""
         assert isinstance(self.track, Track)
-        outcome = None
+        newest = None
         for part in _runs(inputs, self.classifier.contract.steps):
-            for given, outcome in zip(part, self._outcomes(part)):
-                self.track.absorb([given], outcome)
-        assert outcome is not None
-        return self.track.answer(inputs[-1], outcome)
+            result, took_s = self._run(part)
+            (whole,) = outcomes(result, took_s)
+            self.track.absorb(part, whole)
+            spikes, synops = (counts.numpy()[-1, 0].tolist() for counts in (result.layer_spikes, result.synops))
+            newest = whole._replace(layer_spikes=spikes, synops=synops, step_ms=whole.step_ms / len(part))
+        assert newest is not None
+        return self.track.answer(inputs[-1], newest)
 
-    def _outcomes(self, part: list[Input]) -> list[Outcome]:
-        """What the network makes of one input, or of several that have one window."""
+    def _run(self, part: list[Input]) -> tuple[Step, float]:
+        """What the network makes of one input, or of several that have one window, and in how many seconds."""
         windows = part[0].windows()
         known = {} if part[0].reset else self.states
         states = [
             known[one.id] if one.id in known and not one.given.reset else self.classifier.initial_state()
             for one in windows
         ]
-        x_seq = np.stack([np.stack([one.given.x for one in given.windows()]) for given in part])
+        shown = np.stack([one.given.x for given in part for one in given.windows()])
+        x_seq = torch.from_numpy(shown.reshape(len(part), len(windows), *shown.shape[1:]))
         begin = time.perf_counter()
-        result = self.classifier.run(torch.from_numpy(x_seq), states[0] if len(states) == 1 else stack_states(states))
-        took_s = (time.perf_counter() - begin) / len(part)
+        result = self.classifier.run(x_seq, states[0] if len(states) == 1 else stack_states(states))
+        took_s = time.perf_counter() - begin
         parts = [result.state] if len(states) == 1 else split_state(result.state)
         self.states = {one.id: part for one, part in zip(windows, parts)}
-        if len(part) > 1:
-            return list(each_step(result, took_s))
-        return [gathered(part[0], list(outcomes(result, took_s)))]
+        return result, took_s
 
 
 def _runs(inputs: Iterable[Input], longest: int) -> Iterator[list[Input]]:

@@ -36,7 +36,7 @@ def each_step(result: Step, took_s: float) -> Iterator[Outcome]:
 def _arrays(result: Step) -> Sequence[np.ndarray]:
     """Logits, spikes, synaptic operations and rates of a step or several, with the steps in front."""
     several = result.logits.ndim == 3
-    found = (result.logits.float(), result.layer_spikes, result.synops, result.rates)
+    found = (result.logits, result.layer_spikes, result.synops, result.rates)
     return [each.numpy() if several else each.numpy()[None] for each in found]
 
 

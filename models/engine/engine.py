@@ -193,15 +193,15 @@ class Engine:
         frozen = steps > 1 and x_seq.stride(0) == 0
         x = x_seq[0] if frozen else x_seq
         x = (x if x.dtype == torch.uint8 else x.float()).contiguous()
-        after, logits = torch.empty(streams, self.state_size), torch.empty(steps, streams, self.classes)
-        probed = torch.tensor(probe, dtype=torch.uint8) if any(probe) else None
+        after, logits = _empty((streams, self.state_size)), _empty((steps, streams, self.classes))
+        probed = torch.from_numpy(np.array(probe, np.uint8)) if any(probe) else None
         if probed is not None and len(probed) != streams:
             raise ValueError(f"probe must have {streams} entries, not {len(probed)}")
         layers, bits, width = self.plan.spike_layers, self.plan.fired_size, self.plan.rates_size
-        layer_spikes = torch.empty(steps, streams, layers, dtype=torch.int64)
-        synops = torch.empty(steps, streams, dtype=torch.int64)
-        fired = torch.zeros(steps, streams, 0 if probed is None else bits, dtype=torch.uint8)
-        rates = torch.empty(steps, streams, width)
+        layer_spikes = _empty((steps, streams, layers), np.int64)
+        synops = _empty((steps, streams), np.int64)
+        fired = torch.from_numpy(np.zeros((steps, streams, 0 if probed is None else bits), np.uint8))
+        rates = _empty((steps, streams, width))
         call = NativeRun(steps, streams, x_is_float=x.dtype != torch.uint8, state_size=self.state_size, frozen=frozen)
         call.spike_layers, call.fired_size, call.rates_size = layers, bits, width
         call.force, call.threads, call.hand_over = CHOICES[self._choice], self._threads or threads(), hand_over_ns()
@@ -251,3 +251,8 @@ class Engine:
         first += (row * width + column) * padded(channels)
         found, unit = state[MEMBRANES][n].numpy()[first : first + channels], self.plan.scales.get(name)
         return found if unit is None else found * unit.numpy()
+
+
+def _empty(shape: tuple[int, ...], dtype: type = np.float32) -> Tensor:
+    """A tensor to be written to, made without letting go of the interpreter's lock, as torch does in every call."""
+    return torch.from_numpy(np.empty(shape, dtype))

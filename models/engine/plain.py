@@ -57,4 +57,4 @@ class Plain:
             logits, after = self.network(x[None].float(), state)
             counts = self._meter.read()
             rates = torch.zeros(1, 0) if self._rates is None else self._rates.read()[0]
-        return Step(logits[0], after, counts.layer_spikes, counts.synops, counts.fired, rates)
+        return Step(logits[0].float(), after, counts.layer_spikes, counts.synops, counts.fired, rates)

@@ -65,9 +65,9 @@ class Trials:
         """Which of the W windows the `steps`-th step since the reset is in; the last one stands for all later ones."""
         return min((steps - 1) // len(self.temperature), len(self.largest) - 1)
 
-    def strangeness(self, logits: Floats, steps: int) -> Floats:
-        """The strangeness of every label [..., K], from the logits [..., K] of the `steps`-th step."""
-        scaled = logits / self.temperature[min(steps, len(self.temperature)) - 1]
+    def strangeness(self, logits: NDArray[np.floating], steps: int | NDArray[np.int64]) -> Floats:
+        """The strangeness of every label [..., K], from the logits [..., K] of the `steps`-th step, or steps [...]."""
+        scaled: Floats = logits / self.temperature[np.minimum(steps, len(self.temperature)) - 1, None]
         return -scaled - energy(scaled)[..., None]
 
     def p_values(self, strangest: Floats, steps: int) -> Floats:
@@ -101,12 +101,13 @@ class Evidence:
     steps: int = 0
     strangest: Floats | None = None  # [K]
 
-    def push(self, trials: Trials, logits: Floats, seen: int) -> "Evidence":
-        """After one more step with its logits [K], the `seen`-th since the reset."""
-        strange = trials.strangeness(logits, seen)
+    def push(self, trials: Trials, logits: NDArray[np.floating], seen: int) -> "Evidence":
+        """After k more steps of one window with their logits [k, K], the last of them the `seen`-th since the reset."""
+        k = len(logits)
+        strange = trials.strangeness(logits, np.arange(seen - k, seen) + 1).max(0)
         if self.strangest is None or self.steps >= len(trials.temperature):
-            return Evidence(1, strange)
-        return Evidence(self.steps + 1, np.maximum(self.strangest, strange))
+            return Evidence(k, strange)
+        return Evidence(self.steps + k, np.maximum(self.strangest, strange))
 
     def commitment(self, trials: Trials, labels: tuple[str, ...], error_rate: float, seen: int) -> Commitment:
         """What may be said at this error rate, `seen` steps after the reset."""

@@ -109,7 +109,7 @@ def stream_state(session: Session) -> Values:
 def track_state(track: Track) -> Values:
     """One window's read-out, its smoothing, its evidence, and the alarm."""
     steady = track.steady
-    arrays = {"readout": track.readout.recent or None, "mean": steady.mean, "evidence": steady.evidence}
+    arrays = {"readout": track.readout.recent, "mean": steady.mean, "evidence": steady.evidence}
     arrays["strangest"] = track.evidence.strangest
     values: Values = {name: None if one is None else np.array(one) for name, one in arrays.items()}
     values |= {"seen": track.readout.seen, "spikes": track.spikes, "synops": track.synops}
@@ -181,7 +181,7 @@ def restore_track(track: Track, values: Values) -> None:
     if index is not None:
         integer(index, 0, classes + 1)
     track.spikes, track.synops = integer(values["spikes"]), integer(values["synops"])
-    track.readout = Readout(track.readout.steps, () if readout is None else tuple(readout), seen)
+    track.readout = Readout(track.readout.steps, readout, seen)
     track.steady = replace(track.steady, mean=mean, evidence=evidence, index=index)
     track.evidence = Evidence(steps, strangest)
     told = part("alarm", values)

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from spikesight.models.classifier.inputs import Rest
 from spikesight.models.classifier.timeline import Segment, Timeline
 from spikesight.models.novelty import NOTHING, UNKNOWN
+from spikesight.models.novelty.alarm import Alarm
 from spikesight.models.novelty.conformal import Evidence
 from spikesight.models.novelty.score import Judged
 from spikesight.models.steps import (
@@ -202,7 +204,7 @@ def test_a_stream_that_promises_commits_step_by_step() -> None:
     track = Track(LABELS, 2, rule=ConformalRule(calibration, 0.1))
     logits = [[2.0, 0.0], [0.0, 4.0]]
     prediction = answered(track, logits).prediction
-    evidence = Evidence().push(calibration, np.array(logits[0]), 1).push(calibration, np.array(logits[1]), 2)
+    evidence = Evidence().push(calibration, np.array(logits), 2)
     assert (prediction.committed, prediction.set, prediction.risk) == evidence.commitment(calibration, LABELS, 0.1, 2)
     assert prediction.shifted is None, "nothing to compare the stream with"
     assert answered(track, [[0.0, 9.0]], reset=True).prediction.committed == "b"
@@ -286,3 +288,30 @@ def test_each_step_is_judged_by_the_steps_that_were_seen() -> None:
         np.testing.assert_array_equal(found.probabilities, expected.probabilities)
         seen.append(found.probabilities[0])
     assert len(set(seen)) == horizon, "each length of the window has a temperature of its own"
+
+
+def test_steps_that_are_taken_at_once_are_those_taken_one_by_one() -> None:
+    """However they are cut, over windows' ends, where the alarm listens, and resets."""
+    network, horizon, k = lively(CONFIG), 4, 60
+    known, random = some_known(network, CARD.contract), np.random.default_rng(0)
+    rule = ConformalRule(trials(np.linspace(0.5, 1, 7), np.linspace(0, 4, 19), np.full(2000, 0.999)), 0.1)
+    logits = random.normal(0, 2, (k, len(CARD.labels))).astype(np.float32)
+    rates = random.random((k, known.width), np.float32)
+    given = [Input(np.ones(CARD.contract.shape, np.uint8), t, t + 1, 4, t in (9, 31)) for t in range(k)]
+
+    def after(edges: list[int]) -> list[tuple[Alarm, object]]:
+        track, found = Track(CARD.labels, horizon, known, rule=rule), []
+        for a, b in pairwise(edges):
+            outcome = Outcome(logits[a:b], [1] * (b - a), b - a, 0.0, rates=rates[a:b])
+            track.absorb(given[a:b], outcome)
+            if b in (9, 31, 45, k):
+                mean, strangest = track.readout.mean, track.evidence.strangest
+                assert mean is not None
+                assert strangest is not None
+                found.append((track.alarm, (mean.tolist(), track.seen, track.evidence.steps, strangest.tolist())))
+        return found
+
+    one_by_one = after([*range(k + 1)])
+    assert one_by_one[-1][0].won > 0
+    for edges in ([0, 9, 31, 45, k], [0, 2, 9, 10, 24, 31, 33, 36, 45, 59, k]):
+        assert after(edges) == one_by_one

@@ -35,7 +35,7 @@ def calibration(seed: int = 0) -> Trials:
 def run(trials: Trials, means: Floats, error_rate: float) -> list[tuple[str | None, tuple[str, ...], float]]:
     evidence, said = Evidence(), []
     for seen, mean in enumerate(means, 1):
-        evidence = evidence.push(trials, mean, seen)
+        evidence = evidence.push(trials, mean[None], seen)
         said.append(tuple(evidence.commitment(trials, LABELS, error_rate, seen)))
     return said
 
