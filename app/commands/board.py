@@ -12,6 +12,7 @@ What networks and other methods get right on the same windows: a row each, with 
   spikesight board                                      the rows
   spikesight board check --root data                    run every row's command again: within the printed intervals?
   spikesight board check "parts: ridge" --root data     the same of one row, or several
+  spikesight board check motions emulated-days          the same of all rows of these sets: ten, in three minutes
   spikesight board run "parts: ridge" --root data       run it, and keep its figures in the file
   spikesight board --file mine.json                     rows of one's own
 
@@ -22,7 +23,7 @@ where a row is outside its interval or was asked other windows than the printed 
 def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("action", nargs="?", default="list", choices=("list", "run", "check"), help="what to do (default list)")
-    add("rows", nargs="*", metavar="ROW", help="names of rows (default all that have figures)")
+    add("rows", nargs="*", metavar="ROW", help="names of rows, or of sets (default all that have figures)")
     add("--root", default="data", metavar="FOLDER", help="where data sets lie (default data)")
     add("--file", type=Path, metavar="FILE", help="the board (default the one of this version)")
     add("--json", action="store_true", help="rows as one line of JSON")
@@ -44,6 +45,8 @@ def run(args: argparse.Namespace) -> int:
     file = args.file or BOARD
     board = read_board(file)
     rows = chosen(board, args.rows) if args.action != "list" or args.rows else board["rows"]
+    if args.action == "check" and not (rows := [row for row in rows if row["figures"]]):
+        raise ValueError("nothing to compare with: no figures are printed of these rows")
     if args.action == "list":
         if args.json:
             print(json.dumps(rows))

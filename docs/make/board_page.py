@@ -6,6 +6,11 @@ from collections.abc import Callable, Iterator
 from html import escape
 from typing import Any
 
+import corruptions_page
+import numpy as np
+import performance_page
+
+from spikesight.encoders.emulator.sensors import CAMERAS
 from spikesight.models.networks.energy import PICOJOULES
 from spikesight.training.compare.board import BOARD, SIGNIFICANT, pairs, read_board
 
@@ -29,8 +34,10 @@ COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "near AUROC": ("near_auroc", "{:.3f}".format),
     "far AUROC": ("far_auroc", "{:.3f}".format),
     "corrupted, points lost": ("corruption_loss", "{:.2f}".format),
+    "other cameras, %": ("other_cameras", lambda value: f"{100 * value:.1f}"),
 }
 """Titles: the figure, and how it is written; empty where a row has none."""
+SHIPPED = {"nmnist: nmnist": "nmnist", "motions: motions": "motions"}  # rows whose model other commands measured, too
 STYLE = """body { font: 15px/1.5 system-ui, sans-serif; margin: 2em; max-width: 110em }
 table { border-collapse: collapse; display: block; overflow-x: auto }
 th, td { padding: .2em .6em; border-bottom: 1px solid #8886; text-align: right; white-space: nowrap }
@@ -59,13 +66,28 @@ multiply-adds and additions a window, zeros skipped but in dense ANNs; counted m
 {PICOJOULES["fp32"][0]} pJ a MAC and {PICOJOULES["fp32"][1]} pJ an AC in float32, {PICOJOULES["int8"][0]} pJ a MAC in int8 (45 nm,
 Horowitz 2014), without memory, for which no number of a chip stands; a column of RAPL is empty where the machine has no
 meters, as all so far. p95 a step is processor time of one stream. Lost points are the mean over the corruptions of
-<code>evaluate --corrupt</code>."""
+<code>evaluate --corrupt</code>; other cameras are the emulated ones of <code>benchmarks.shifts --only digits</code>, all
+together, each before digits of its own. Both were measured of shipped models alone."""
+
+
+def elsewhere(model: str) -> Iterator[tuple[str, float]]:
+    """What other commands have measured of a shipped model."""
+    yield "corruption_loss", corruptions_page.kept(model)["mean_loss"]
+    tables = (table for found in performance_page.measured() for table in found["tables"])
+    for table in tables if model == "nmnist" else ():
+        if table["title"] == "Other cameras: digits, as shipped":
+            cameras = [(row[1], row[2]) for row in table["rows"] if row[0] in CAMERAS]
+            counts, right = zip(*cameras, strict=True)
+            yield "other_cameras", float(np.average(right, weights=counts)) / 100
 
 
 def flat(row: dict[str, Any]) -> dict[str, Any]:
     """A row's figures with its interval's sides; none where it was not run."""
     figures = row["figures"]
-    return {} if not figures else {**figures, "low": figures["interval"][0], "high": figures["interval"][1]}
+    if not figures:
+        return {}
+    more = dict(elsewhere(SHIPPED[row["name"]])) if row["name"] in SHIPPED else {}
+    return {**more, **figures, "low": figures["interval"][0], "high": figures["interval"][1]}
 
 
 def cells(row: dict[str, Any]) -> list[str]:

@@ -1,9 +1,9 @@
 """Write the generated pages: docs/commands.md from the code (commands with their flags, recipes, ways of conversion,
 benchmarks), docs/models/shipped.md from the shipped models' folders, docs/results/results.md from training/results/,
 docs/results/corruptions.md and the last section of two models' cards likewise, docs/results/board.html and results.csv
-from training/results/board.json, docs/results/performance.md and sparsity.md from benchmarks/results/,
-docs/python.ipynb from docs/python.md, docs/notebooks/ from docs/make/notebooks/, the table of docs/service/security.md
-from the tests.
+from training/results/board.json, docs/results/performance.md and sparsity.md from benchmarks/results/, docs/paper.md
+from docs/make/paper.md and the figures of all of these, docs/python.ipynb from docs/python.md, docs/notebooks/ from
+docs/make/notebooks/, the table of docs/service/security.md from the tests.
 
     python docs/make/make_docs.py            write the pages
     python docs/make/make_docs.py --check    say whether they are up to date, and change nothing
@@ -25,6 +25,7 @@ import board_page
 import corruptions_page
 import mutants_table
 import notebook
+import paper_page
 import performance_page
 import results_page
 import security_page
@@ -189,6 +190,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "results/sparsity.md": sparsity_page.page,
     "results/board.html": board_page.page,
     "results/results.csv": board_page.table,
+    "paper.md": paper_page.page,
     **{name: partial(notebook.page, name) for name in notebook.SOURCES},
     "service/security.md": security_page.page,
 }

@@ -13,11 +13,13 @@ HEAD = """# Sparsity on a CPU
 Written by `docs/make/make_docs.py` from what `python -m benchmarks.sparsity` measured; a test fails when this page is
 out of date.
 
-Does it pay to skip what did not spike, on a processor made for dense products? It is said that sparse inference of
-spiking networks never beats dense (arXiv 2603.13810). Here one image goes through ResNet-18 at T = 4, 224 x 224, whose
-every neuron layer fires at a stated rate, by programs that compute every product, and by the engine, which adds what
-spikes reach where that is less work, and computes densely where it is not: it chooses layer by layer, by densities that
-it measured on this machine.
+Does it pay to skip what did not spike, on a processor made for dense products? A paper (arXiv 2603.13810) tried five
+ways to compute sparsely on an Apple M3 Max and found each slower than a dense convolution. It speaks of GPUs; we know its
+abstract alone, which does not say what the five are, so they are not among the programs below, and what stands here,
+another way on another kind of processor, does not contradict it. One image goes through ResNet-18 at T = 4, 224 x 224,
+whose every neuron layer fires at a stated rate, by programs that compute every product, and by the engine, which adds
+what spikes reach where that is less work, and computes densely where it is not: it chooses layer by layer, by densities
+that it measured on this machine.
 
 ![Milliseconds against the share of neurons that fire, in float32, bfloat16 and int8](pictures/sparsity.png)
 """
@@ -30,8 +32,8 @@ The engine's own gain is not of sparsity alone: at 50 % it computes densely, and
 and fused neurons are worth; what spikes save is the way from there down to 1 %. Its float32 products are three of
 bfloat16 on a matrix unit, where a processor has one. In int8 a program rounds currents and membranes, so it is another
 network, whose accuracy is not judged here; both int8 rows are one file, quantised by ONNX Runtime from one image's
-ranges. Only processors that stand here were measured, and of several cores only what stands here: `--threads` on a
-quiet machine says more.
+ranges. Only processors that stand here were measured. A table of several threads is by the wall's clock: the load below it
+says whether the cores were free; no quiet machine was at hand.
 """
 
 

@@ -1,5 +1,6 @@
 """The README's figures are those of the pages it links to; the tree of docs/structure.md is the disk's."""
 
+import csv
 import re
 from collections.abc import Iterator
 from importlib import import_module
@@ -50,7 +51,7 @@ def section(page: Path, fragment: str) -> str:
 
 
 def figures(text: str) -> set[str]:
-    return set(re.findall(r"\d+(?:\.\d+)?", text))
+    return set(re.findall(r"\d+(?:\.\d+)?", re.sub(r"(?<=\d),(?=\d{3}\b)", "", text)))
 
 
 def test_figures_of_the_results_are_those_of_their_pages() -> None:
@@ -59,6 +60,25 @@ def test_figures_of_the_results_are_those_of_their_pages() -> None:
     for result, page, fragment in rows:
         missing = figures(result) - figures(section(ROOT / page, fragment))
         assert not missing, f"{page}#{fragment} does not say {', '.join(sorted(missing))}"
+
+
+def test_models_and_results_are_rows_of_the_board() -> None:
+    with (ROOT / "docs/results/results.csv").open() as file:
+        board = {row.pop("row"): " ".join(row.values()) for row in csv.DictReader(file)}
+    models = re.findall(r"^\| \[`([\w-]+)`\]\([^)]+\) \| [^|]+ \| ([^|]+) \| [^|]+ \|$", README, re.MULTILINE)
+    shown = [(row, right) for model, right in models for row in board if row.endswith(f": {model}")]
+    assert len(shown) == len(models) > 0
+    results = re.findall(r"^\| ([^|]+) \| ([^|]+) \| \[board\]", README, re.MULTILINE)
+    assert results
+    for what, right in (*results, *((f"`{row}`", right) for row, right in shown)):
+        missing = figures(right) - figures(" ".join(board[row] for row in re.findall(r"`([^`]+)`", what)))
+        assert not missing, f"{what}: the board does not say {', '.join(sorted(missing))}"
+
+
+def test_the_paper_types_no_result() -> None:
+    words = re.sub(r"\{[^{}]*\}", "", (ROOT / "docs/make/paper.md").read_text())
+    typed = re.findall(r"\d+\.\d+|\d+ (?:%|points\b|uJ\b|times\b|of\b)", words)
+    assert not typed, f"docs/make/paper.md: ask for {', '.join(typed)}"
 
 
 @pytest.mark.parametrize("name", ["results", "performance"])

@@ -46,11 +46,16 @@ def check(figures: Any, command: str) -> None:
 
 
 def chosen(board: dict[str, Any], names: Sequence[str]) -> list[Row]:
-    """The rows of these names, or all that were run. Raises ValueError for a name that is none."""
-    rows = {row["name"]: row for row in board["rows"]}
-    if unknown := [name for name in names if name not in rows]:
+    """The rows of these names, or of these sets, or all that were run. Raises ValueError for a name that is none."""
+    rows: list[Row] = board["rows"]
+    if unknown := [name for name in names if not any(_called(row, name) for row in rows)]:
         raise ValueError(f"there is no row {unknown[0]!r}: `spikesight board` lists them")
-    return [rows[name] for name in names] if names else [row for row in rows.values() if row["figures"]]
+    return [row for row in rows if any(_called(row, name) for name in names) or (not names and row["figures"])]
+
+
+def _called(row: Row, name: str) -> bool:
+    """By its own name, or its set's: the word before the colon."""
+    return name in (row["name"], row["name"].partition(": ")[0])
 
 
 def measure(command: str, root: str) -> dict[str, Any]:

@@ -63,6 +63,17 @@ def test_a_run_keeps_what_its_command_prints_and_a_check_compares(board: Path, c
     assert capsys.readouterr().out.count("within") == 2
 
 
+def test_a_set_is_all_of_its_rows_and_figures_are_needed_to_compare(board: Path, capsys: Captured) -> None:
+    board.write_text(board.read_text().replace('"one"', '"set: one"').replace('"two"', '"set: two"'))
+    file = board.parent / "printed.json"
+    file.write_text(file.read_text().replace('"one"', '"set: one"').replace('"two"', '"set: two"'))
+    assert ask(board, "check", "set") == 2
+    assert "nothing to compare with" in capsys.readouterr().err
+    assert ask(board, "run", "set") == 0
+    assert ask(board, "check", "set", "far") == 0
+    assert capsys.readouterr().out.count("within") == 2
+
+
 @pytest.mark.parametrize(
     ("now", "said"),
     [(figures({"3": 7}), "outside the interval"), (figures({"3": 1}, "there"), "other data"), (None, "not measured")],
