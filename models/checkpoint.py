@@ -10,22 +10,21 @@ import hashlib
 import json
 import os
 import stat
-import types
-import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import MISSING, asdict, fields, is_dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from spikesight.encoders.plugins import extend
-from spikesight.models.contract import Card, CheckpointError, Contract
+from spikesight.models.contract import Card, CheckpointError, Contract, Facts
 from spikesight.models.networks.converted.network import ConvertedConfig, ConvertedNetwork
 from spikesight.models.networks.imported import ImportedConfig, ImportedNetwork
 from spikesight.models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
@@ -63,51 +62,14 @@ def _kind_of(network: nn.Module) -> str:
     raise CheckpointError(f"{type(network).__name__} is not a kind of network that a checkpoint can hold")
 
 
-def _convert(value: Any, wanted: Any, where: str) -> Any:
-    """`value` from JSON as type `wanted`; refuses what does not fit."""
-    origin, arguments = typing.get_origin(wanted), typing.get_args(wanted)
-    if wanted is Any:
-        return value
-    if isinstance(wanted, type) and is_dataclass(wanted):
-        return from_json(wanted, value, where)
-    if origin is Literal:
-        if value not in arguments:
-            raise CheckpointError(f"{where} must be one of {', '.join(map(str, arguments))}")
-        return value
-    if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in arguments:
-            return None
-        return _convert(value, next(a for a in arguments if a is not type(None)), where)
-    if origin is tuple:
-        if not isinstance(value, list) or len(value) > 10_000:
-            raise CheckpointError(f"{where} must be a list")
-        return tuple(_convert(item, arguments[0], where) for item in value)
-    if origin is dict or wanted is dict:
-        if not isinstance(value, dict):
-            raise CheckpointError(f"{where} must be an object")
-        return value
-    if wanted is float and type(value) in (int, float):
-        return float(value)
-    if type(value) is not wanted:
-        raise CheckpointError(f"{where} must be of type {getattr(wanted, '__name__', wanted)}")
-    return value
-
-
 def from_json(kind: type[T], data: Any, where: str = "config") -> T:
     """A dataclass from parsed JSON; unknown, missing and ill-typed fields are refused by name."""
-    if not isinstance(data, Mapping):
-        raise CheckpointError(f"{where} must be an object")
-    hints, known = typing.get_type_hints(kind), {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
-    if unknown := set(data) - set(known):
-        raise CheckpointError(f"{where} has unknown fields: {', '.join(sorted(map(str, unknown)))[:200]}")
-    for name, f in known.items():
-        if name not in data and f.default is MISSING and f.default_factory is MISSING:
-            raise CheckpointError(f"{where} lacks {name}")
-    values = {name: _convert(data[name], hints[name], f"{where}.{name}") for name in data}
-    try:
-        return kind(**values)
-    except ValueError as error:
-        raise CheckpointError(f"{where}: {error}") from None
+    try:  # as JSON again: there a list may be a tuple, and nothing else is turned into another type
+        return TypeAdapter(kind).validate_json(json.dumps(data), strict=True, extra="forbid")
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join([where, *map(str, first["loc"])])[:200]
+        raise CheckpointError(f"{place}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
 def save(folder: Path | str, network: nn.Module, card: Card) -> None:
@@ -119,7 +81,7 @@ def save(folder: Path | str, network: nn.Module, card: Card) -> None:
     kind = _kind_of(network)
     _check_labels(card, network.config.classes)  # type: ignore[arg-type,union-attr]
     folder = Path(folder)
-    document = {"format": FORMAT, "kind": kind, "network": asdict(network.config), "card": _written(card)}  # type: ignore[call-overload]
+    document = {"format": FORMAT, "kind": kind, "network": asdict(network.config), "card": asdict(card.facts())}  # type: ignore[call-overload]
     with in_place_of(folder / WEIGHTS, folder / CONFIG) as (weights, config):
         save_file(_given(network, card), weights)
         document["sha256"] = sha256_of(weights)
@@ -179,12 +141,6 @@ def sha256_of(path: Path) -> str:
     """A file's SHA-256, 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _written(card: Card) -> dict[str, Any]:
-    """The card's fields that config.json holds."""
-    bare = asdict(replace(card, novelty=None, conformal=None))
-    return {name: value for name, value in bare.items() if name not in ("novelty", "conformal")}
 
 
 def _taken(tensors: dict[str, Tensor], prefix: str) -> dict[str, np.ndarray]:
@@ -268,7 +224,7 @@ def _read_document(document: dict[str, Any]) -> tuple[str, Any, Card]:
     if isinstance(network, dict):
         network = {FORMER_NAMES.get(key, key): value for key, value in network.items()}
     config = from_json(NETWORK_KINDS[document["kind"]][0], network, "network")
-    return document["kind"], config, from_json(Card, document["card"], "card")
+    return document["kind"], config, Card(**vars(from_json(Facts, document["card"], "card")))
 
 
 def _tensors(path: Path, sha256: str | None) -> dict[str, Tensor]:

@@ -116,16 +116,26 @@ class Contract:
 
 
 @dataclass(frozen=True)
-class Card:
-    """Everything a checkpoint says beside its weights."""
+class Facts:
+    """What config.json says beside the network's shape."""
 
     contract: Contract
     labels: tuple[str, ...]
     training: dict[str, Any] = field(default_factory=dict)  # data, split, seed, recipe
     metrics: dict[str, Any] = field(default_factory=dict)  # what was measured, on what, how often
+    profile: Profile | None = None  # events: of the windows that it learnt from
+
+    def facts(self) -> "Facts":
+        """These alone."""
+        return Facts(self.contract, self.labels, self.training, self.metrics, self.profile)
+
+
+@dataclass(frozen=True)
+class Card(Facts):
+    """Everything a checkpoint says beside its weights."""
+
     novelty: NoveltyDetector | None = field(default=None, compare=False)  # beside the weights, not in config.json
     conformal: Conformal | None = field(default=None, compare=False)  # likewise
-    profile: Profile | None = None  # events: of the windows that it learnt from
 
     def at(self, bin_ms: float) -> "Card":
         """The card of the network at bins of `bin_ms`; raises ValueError as `Contract.at` does."""

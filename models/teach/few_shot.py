@@ -259,7 +259,7 @@ class Taught:
         head = self.regression.head(self.judged.temperature)
         network = self.learner.with_head(replace(head, weight=head.weight * self.scale), self.with_input)
         known = self.unknown.detector if self.unknown else None
-        return network, Card(self.learner.contract, self.labels, training, metrics, known, profile=self.profile)
+        return network, Card(self.learner.contract, self.labels, training, metrics, self.profile, known)
 
     @cached_property
     def unknown(self) -> Unknown | None:
