@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from spikesight.app.recordings.progress import warn
 from spikesight.encoders.emulator.filmed import filmed_recording
 from spikesight.encoders.emulator.motions import MOTIONS, SENSOR, motion_recording
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel
@@ -82,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
         events = saccades(picture.grey, sensor, movement=replace(movement, **_pixels(args, camera)), seed=seed)
         events = camera.heated(events, args.seed) if camera else events
         if not len(events):
-            print(f"warning: {picture.label}/{picture.name} gives no events")
+            warn(f"{picture.label}/{picture.name} gives no events")
             continue
         _write(args.target / picture.label / f"{picture.name}{suffix}", events, sensor, args.format)
         done, n = done + 1, n + len(events)
@@ -143,7 +144,7 @@ def pictures(folder: Path) -> Iterator[Picture]:
         if path.suffix.lower() in IMAGE_SUFFIXES:
             grey = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_GRAYSCALE)
             if grey is None:
-                print(f"warning: {path} is no image")
+                warn(f"{path} is no image")
                 continue
             yield Picture(np.asarray(grey, np.uint8), path.parent.name, path.stem)
 

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from spikesight.app.recordings.progress import watched
+from spikesight.app.recordings.progress import warn, watched
 from spikesight.encoders.events import Events, SensorSize
 from spikesight.encoders.preprocess.filters import FILTERS, parse_filters
 from spikesight.encoders.recordings.files import WRITABLE, RecordingReader, format_of, write_recording
@@ -41,14 +41,12 @@ def run(args: argparse.Namespace) -> int:
     reader = RecordingReader(args.source, args.size)
     chain = parse_filters(args.filter, reader.size)
     parts = cut(watched(reader.packets(100_000), args.source.name), args.start, args.seconds, zero=args.zero)
-    n = write_recording(args.target, chain(parts), reader.size, name, warn=lambda text: print(f"warning: {text}"))
+    n = write_recording(args.target, chain(parts), reader.size, name, warn=warn)
     hand_on(args.source, args.target)
     if name == "evt21":
-        print(
-            "warning: few programs read EVT 2.1 as it is written here (of three tried: evutils); --format evt3 is safer"
-        )
+        warn("few programs read EVT 2.1 as it is written here (of three tried: evutils); --format evt3 is safer")
     for warning in reader.warnings():
-        print(f"warning: {warning}")
+        warn(warning)
     print(f"{args.target}: {n:,} events, {name}, {args.target.stat().st_size:,} bytes")
     return 0
 

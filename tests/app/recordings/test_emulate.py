@@ -44,9 +44,9 @@ def test_pictures_in_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert main(["emulate", str(tmp_path / "in"), str(out), "--size", "64x48", "--format", "npz", "--count", "4"]) == 0
     assert list(written(out)) == ["cat/0.npz", "cat/1.npz", "dog/0.npz", "dog/1.npz"]
     assert read_recording(out / "cat" / "0.npz").size == SensorSize(64, 48)
-    said = capsys.readouterr().out
-    assert "broken.png is no image" in said
-    assert "4 recordings of 64x48 pixels" in said
+    said = capsys.readouterr()
+    assert "broken.png is no image" in said.err
+    assert "4 recordings of 64x48 pixels" in said.out
 
 
 def mnist(folder: Path, part: str, labels: list[int], blank: int = 0) -> None:
@@ -86,7 +86,8 @@ def test_flags_are_those_of_the_camera_and_what_gives_no_events_is_named(
     recordings = {name: read_recording(path) for name, path in written(out).items()}
     mean = sum(len(found.events) for found in recordings.values()) / 2
     last = f"{out}: 2 recordings of 40x36 pixels, {mean:,.0f} events each"
-    assert capsys.readouterr().out.splitlines() == ["warning: 7/00003 gives no events", last]
+    said = capsys.readouterr()
+    assert (said.err, said.out) == ("warning: 7/00003 gives no events\n", last + "\n")
     movement = Saccades(threshold_on=0.2, threshold_off=0.2, noise_hz=0.0, inverted=False)
     for index, picture in enumerate(list(pictures(tmp_path / "in"))[:2]):
         expected = saccades(picture.grey, SensorSize(40, 36), movement=movement, seed=7 + index)

@@ -69,7 +69,7 @@ def test_transcode(recording: tuple[Path, Events], capsys: pytest.CaptureFixture
     for suffix in (".aedat4", ".csv", ".npz", ".h5", ".dat", ".evt3", ".evt21"):
         target = path.with_suffix(suffix)
         assert main(["transcode", str(path), str(target)]) == 0
-        assert ("few programs read EVT 2.1" in capsys.readouterr().out) == (suffix == ".evt21")
+        assert ("few programs read EVT 2.1" in capsys.readouterr().err) == (suffix == ".evt21")
         assert np.array_equal(read_recording(target).events, events)
     target = path.with_suffix(".bin")
     words = ["convert-events", str(path), str(target), "--zero", "--start", "0.1", "--seconds", "0.05"]
