@@ -8,9 +8,7 @@ digit model on its sample recordings in its recipe's shape (T = 10, batch of 64)
 """
 
 import copy
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +22,7 @@ from spikesight.models.checkpoint import load
 from spikesight.models.engine.engine import engine_status
 from spikesight.models.networks.event_convolution import use_event_convolutions
 from spikesight.models.networks.resnet import NETWORKS, SpikingResNet
+from spikesight.models.neurons.layers import watching
 from spikesight.models.shipped import find
 
 BASE = "fp32"
@@ -34,18 +33,11 @@ def print_densities(network: nn.Module, x_seq: Tensor) -> None:
     """What each convolution meets."""
     met: dict[str, float] = {}
 
-    def noting(name: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
-        def note(_: nn.Module, inputs: tuple[Any, ...]) -> None:
-            met[name] = int(inputs[0].count_nonzero()) / inputs[0].numel()
+    def note(name: str, _: nn.Module, x: Tensor, __: Tensor) -> None:
+        met[name] = int(x.count_nonzero()) / x.numel()
 
-        return note
-
-    convs = [(name, module) for name, module in network.named_modules() if isinstance(module, nn.Conv2d)]
-    handles = [module.register_forward_pre_hook(noting(name)) for name, module in convs]
-    with torch.no_grad():
+    with torch.no_grad(), watching(network, nn.Conv2d, note):
         network(x_seq, {})
-    for handle in handles:
-        handle.remove()
     print("density a convolution: " + ", ".join(f"{name.removesuffix('.0')} {d:.3f}" for name, d in met.items()))
 
 

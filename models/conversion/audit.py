@@ -1,6 +1,5 @@
 """Does a converted network compute its ANN? Layer by layer, loudly, with the layer's name."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +10,7 @@ from spikesight.models.conversion.thresholds import by_channel, walk
 from spikesight.models.networks.converted.graph import ConversionError, Node
 from spikesight.models.networks.converted.network import ConvertedNetwork
 from spikesight.models.networks.converted.neurons import SpikeLayer
+from spikesight.models.neurons.layers import watching
 from spikesight.models.neurons.state import State
 
 SATURATED = 0.5  # share of a layer's active neurons that fire all the time
@@ -79,25 +79,21 @@ def mean_outputs(network: ConvertedNetwork, images: Tensor, steps: int) -> tuple
     counts: dict[str, int] = {}
     done = 0
 
-    def hook(name: str, layer: SpikeLayer) -> Callable[[object, object, Tensor], None]:
-        def add(_: object, __: object, spikes: Tensor) -> None:
-            ages = torch.arange(done + 1, done + len(spikes) + 1, dtype=spikes.dtype)
-            share = 1 / ages if layer.rule.differential else (ages > first) / (steps - first)
-            part = (spikes * share.view(-1, *[1] * (spikes.ndim - 1))).sum(0)
-            sums[name] = sums[name] + part if name in sums else part
-            counts[name] = counts.get(name, 0) + int(spikes.count_nonzero())
+    def add(path: str, layer: SpikeLayer, _: Tensor, spikes: Tensor) -> None:
+        name = path.removeprefix("layers.")
+        ages = torch.arange(done + 1, done + len(spikes) + 1, dtype=spikes.dtype)
+        share = 1 / ages if layer.rule.differential else (ages > first) / (steps - first)
+        part = (spikes * share.view(-1, *[1] * (spikes.ndim - 1))).sum(0)
+        sums[name] = sums[name] + part if name in sums else part
+        counts[name] = counts.get(name, 0) + int(spikes.count_nonzero())
 
-        return add
-
-    layers = network.neurons()
-    handles = [layer.register_forward_hook(hook(name, layer)) for name, layer in layers.items()]
     state: State | None = None
     chunk = steps if network.config.rule.kind == "few" else max(1, BUDGET // len(images))
-    for start in range(0, steps, chunk):
-        _, state = network(images[None], state, min(chunk, steps - start))
-        done += min(chunk, steps - start)
-    for handle in handles:
-        handle.remove()
+    with watching(network, SpikeLayer, add):
+        for start in range(0, steps, chunk):
+            _, state = network(images[None], state, min(chunk, steps - start))
+            done += min(chunk, steps - start)
+    layers = network.neurons()
     means = {name: sums[name] * layer.row(layer.theta / layer.amplitude, sums[name]) for name, layer in layers.items()}
     return means, {name: counts[name] / (steps * sums[name].numel()) for name in sums}
 

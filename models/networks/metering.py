@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spikesight.models.neurons.layers import Neuron
+from spikesight.models.neurons.layers import Neuron, watching
 
 
 class Counts(NamedTuple):
@@ -236,39 +236,20 @@ def measure(network: nn.Module, x_seq: Tensor, *, still: bool = False, steps: in
     """
     layers: dict[str, list[float]] = {}
     accumulate: dict[str, bool] = {}
-    dense = zeros = outputs = spikes = 0.0
-    handles: list[Any] = []
+    dense = outputs = spikes = 0.0
 
-    def conv_hook(name: str) -> Any:
-        def count(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            nonlocal dense
-            assert isinstance(module, (nn.Conv2d, nn.Linear))
-            x = inputs[0].detach()
-            x = x.flatten(0, -2) if isinstance(module, nn.Linear) else x
-            layers.setdefault(name, []).append(layer_operations(module, x))
-            dense += layer_operations(module, x[:1], dense=True) * len(x)
-            accumulate[name] = accumulate.get(name, True) and bool(((x == 0) | (x.abs() == 1)).all())
+    def count(name: str, module: Any, x: Tensor, y: Tensor) -> None:
+        nonlocal dense, outputs, spikes
+        if isinstance(module, Neuron):
+            outputs, spikes = outputs + y.numel(), spikes + int(y.count_nonzero())
+            return
+        x = x.flatten(0, -2) if isinstance(module, nn.Linear) else x
+        layers.setdefault(name, []).append(layer_operations(module, x))
+        dense += layer_operations(module, x[:1], dense=True) * len(x)
+        accumulate[name] = accumulate.get(name, True) and bool(((x == 0) | (x.abs() == 1)).all())
 
-        return count
-
-    def neuron_hook(_: nn.Module, __: Any, out: Tensor) -> None:
-        nonlocal zeros, outputs, spikes
-        fired = int(out.count_nonzero())
-        zeros, outputs, spikes = zeros + out.numel() - fired, outputs + out.numel(), spikes + fired
-
-    for name, module in network.named_modules():
-        if isinstance(module, (nn.Conv2d, nn.Linear)):
-            handles.append(module.register_forward_pre_hook(conv_hook(name)))
-        elif isinstance(module, Neuron):
-            handles.append(module.register_forward_hook(neuron_hook))
-    try:
-        if still:
-            network(x_seq, None, steps)
-        else:
-            network(x_seq, None)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with watching(network, (nn.Conv2d, nn.Linear, Neuron), count):
+        network(x_seq, None, *([steps] if still else []))
     batch, length = x_seq.shape[1], steps or x_seq.shape[0]
     by_layer = {name: (sum(counts) / batch, accumulate[name]) for name, counts in layers.items()}
     acs = sum(count for count, only in by_layer.values() if only)
@@ -279,7 +260,7 @@ def measure(network: nn.Module, x_seq: Tensor, *, still: bool = False, steps: in
         footprint(network),
         sum(p.numel() for p in network.parameters()),
         connection_sparsity(network),
-        zeros / max(1.0, outputs),
+        (outputs - spikes) / max(1.0, outputs),
         spikes / max(1.0, outputs),
         spikes / batch,
         Work(macs, acs, dense / batch, share),

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
-from spikesight.models.neurons.layers import Neuron
+from spikesight.models.neurons.layers import Neuron, watching
 from spikesight.models.neurons.state import State
 
 SLICES, STEPS = "memory.slices", "memory.steps"
@@ -139,18 +139,14 @@ class TaughtNetwork(nn.Module):
 
     def rates(self, x_seq: Tensor, state: State) -> Tensor:
         """The backbone's rates in places, [T, N, R]; `state` gets its membranes after the steps."""
-        spikes: list[Tensor] = []
+        rates: list[Tensor] = []
 
-        def keep(_: nn.Module, __: tuple[Tensor, ...], out: Tensor) -> None:
-            spikes.append(out)
+        def keep(_: str, __: nn.Module, ___: Tensor, spikes: Tensor) -> None:
+            rates.append(in_places((spikes != 0).to(spikes.dtype), self.config.places))
 
-        handles = [module.register_forward_hook(keep) for module in self.neurons]
-        try:
+        with watching(self.backbone, Neuron, keep):
             self.backbone.features(x_seq.to(self.backbone.readout.weight.dtype), state)
-        finally:
-            for handle in handles:
-                handle.remove()
-        return torch.cat([in_places((s != 0).to(s.dtype), self.config.places) for s in spikes], 2)
+        return torch.cat(rates, 2)
 
     def forward(self, x_seq: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """x_seq [T, N, C, H, W] and the state before it to (logits [T, N, K], the state after it)."""

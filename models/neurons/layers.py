@@ -14,7 +14,9 @@ the last inputs with no reset. A third, the rectifier, does not spike: with it a
 
 import copy
 import math
-from typing import cast
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -184,6 +186,25 @@ def spikes_at_all(network: nn.Module) -> bool:
 def neuron_names(network: nn.Module) -> tuple[str, ...]:
     """The names of the neuron layers, in the network's order."""
     return tuple(name for name, module in network.named_modules() if isinstance(module, Neuron))
+
+
+@contextmanager
+def watching(
+    network: nn.Module,
+    kinds: type[nn.Module] | tuple[type[nn.Module], ...],
+    see: Callable[[str, Any, Tensor, Tensor], None],
+) -> Iterator[None]:
+    """Meanwhile `see(name, module, x, y)` is called whenever a module of these kinds has made y of x."""
+
+    def hook(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+        return lambda module, given, y: see(name, module, given[0].detach(), y.detach())
+
+    handles = [m.register_forward_hook(hook(name)) for name, m in network.named_modules() if isinstance(m, kinds)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def at_pace(network: nn.Module, span: float) -> nn.Module:

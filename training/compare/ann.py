@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from math import inf
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from spikesight.models.contract import Contract
 from spikesight.models.networks.ann import Qcfs
+from spikesight.models.neurons.layers import watching
 from spikesight.training.compare.costs import Stepwise
 from spikesight.training.config import TrainConfig
 from spikesight.training.data.pictures import Images
@@ -68,17 +68,12 @@ def set_levels(network: nn.Module, ann: nn.Module, x: Tensor, share: float = 0.9
     """Start each QCFS lambda of `network` at a high quantile of the ReLU of `ann` that it replaces, on images x."""
     peaks: dict[str, float] = {}
 
-    def keep(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
-        def hook(_: nn.Module, __: Any, out: Tensor) -> None:
-            flat = out.flatten()
-            peaks[name] = float(torch.quantile(flat[:: max(1, len(flat) // 1_000_000)], share))
+    def keep(name: str, _: nn.Module, __: Tensor, y: Tensor) -> None:
+        flat = y.flatten()
+        peaks[name] = float(torch.quantile(flat[:: max(1, len(flat) // 1_000_000)], share))
 
-        return hook
-
-    handles = [m.register_forward_hook(keep(n)) for n, m in ann.named_modules() if isinstance(m, nn.ReLU)]
-    ann(x)
-    for handle in handles:
-        handle.remove()
+    with watching(ann, nn.ReLU, keep):
+        ann(x)
     for name, module in network.named_modules():
         if isinstance(module, Qcfs):
             module.level.fill_(max(peaks[name], 1e-3))

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from spikesight.models.networks.converted.network import ConvertedNetwork
 from spikesight.models.networks.converted.unit_spikes import unit_spikes
 from spikesight.models.networks.metering import Report, measure
+from spikesight.models.neurons.layers import watching
 from spikesight.training.compare.results import Cost
 
 
@@ -27,14 +28,12 @@ def activations(ann: nn.Module, x: Tensor) -> int:
     """Values that the ANN's ReLUs give for one image."""
     total = 0
 
-    def count(_: nn.Module, __: object, out: Tensor) -> None:
+    def count(_: str, __: nn.Module, ___: Tensor, y: Tensor) -> None:
         nonlocal total
-        total += out[0].numel()
+        total += y[0].numel()
 
-    handles = [m.register_forward_hook(count) for m in ann.modules() if isinstance(m, nn.ReLU)]
-    ann(x)
-    for handle in handles:
-        handle.remove()
+    with watching(ann, nn.ReLU, count):
+        ann(x)
     return total
 
 

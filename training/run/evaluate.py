@@ -1,9 +1,7 @@
 """What a network does on a split, every window from zero state."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +9,7 @@ from torch import Tensor, nn
 
 from spikesight.models.contract import Contract
 from spikesight.models.networks.metering import Meter
-from spikesight.models.neurons.layers import Neuron
+from spikesight.models.neurons.layers import Neuron, watching
 from spikesight.training.data import Frames
 from spikesight.training.distributed import Processes
 from spikesight.training.step.batches import evaluation_input
@@ -61,27 +59,6 @@ class Evaluation:
         return [f"{what}: {', '.join(names)}" for what, names in found.items() if names]
 
 
-@contextmanager
-def _channel_spikes(network: nn.Module) -> Iterator[dict[str, Tensor]]:
-    """By neuron layer, float64 [C]: the share of a channel's neurons that fire, summed over steps and samples."""
-    sums: dict[str, Tensor] = {}
-
-    def counting(name: str) -> Any:
-        def count(_: nn.Module, __: Any, spikes: Tensor) -> None:
-            fired = spikes.ne(0).reshape(*spikes.shape[:3], -1).mean(3, dtype=torch.float64)
-            sums[name] = sums.get(name, 0) + fired.sum((0, 1))
-
-        return count
-
-    neurons = [(name, module) for name, module in network.named_modules() if isinstance(module, Neuron)]
-    handles = [module.register_forward_hook(counting(name)) for name, module in neurons]
-    try:
-        yield sums
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
 def batches(frames: Frames, size: int, rank: int = 0, world: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
     """(x uint8 [N, T, C, H, W], labels [N]) in order; with several processes, every `world`-th batch."""
     for start in range(rank * size, len(frames), size * world):
@@ -112,7 +89,13 @@ def evaluate(
     steps = frames.frames.shape[1] if contract is None or contract.kind == "events" else contract.steps
     confusion, totals = torch.zeros(classes, classes, dtype=torch.int64), torch.zeros(2 + steps, dtype=torch.float64)
     meter, chosen = Meter(network.eval()), list[Tensor]()
-    with _channel_spikes(network) as channels:
+    channels: dict[str, Tensor] = {}  # by neuron layer [C]: the share that fires, summed over steps and samples
+
+    def add(name: str, _: nn.Module, __: Tensor, spikes: Tensor) -> None:
+        fired = spikes.ne(0).reshape(*spikes.shape[:3], -1).mean(3, dtype=torch.float64)
+        channels[name] = channels.get(name, 0) + fired.sum((0, 1))
+
+    with watching(network, Neuron, add):
         for stored, labels in batches(frames, size, processes.rank, processes.world):
             stored = stored.to(device)
             x_seq = stored.transpose(0, 1).float() if contract is None else evaluation_input(stored, contract)

@@ -1,13 +1,11 @@
 """Layers that went silent learn again: the norm in front of each is opened and shifted until some of it fires."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from spikesight.models.neurons.layers import Neuron
+from spikesight.models.neurons.layers import Neuron, watching
 
 FIRING = 0.05  # share of a revived channel's neurons and steps whose current passes the threshold by itself
 
@@ -50,28 +48,14 @@ def _needs(layer: _Layer) -> bool:
 def _run(network: nn.Module, x_seq: Tensor) -> list[_Layer]:
     """The neuron layers that have a batch norm in front, in the order in which they run."""
     found: list[_Layer] = []
-    with _watched(network, found):
-        network(x_seq)
-    return found
-
-
-@contextmanager
-def _watched(network: nn.Module, found: list[_Layer]) -> Iterator[None]:
     norms: list[nn.BatchNorm2d] = []  # run, and not yet answered by a neuron layer
 
-    def watch(name: str, module: nn.Module) -> torch.utils.hooks.RemovableHandle:
-        def after(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            if isinstance(module, nn.BatchNorm2d):
-                norms.append(module)
-            elif isinstance(module, Neuron) and norms and inputs[0].ndim == 5:
-                silent = ~output.transpose(0, 2).flatten(1).any(1)
-                found.append(_Layer(name, module, norms.pop(), inputs[0], silent))
+    def after(name: str, module: nn.Module, x: Tensor, y: Tensor) -> None:
+        if isinstance(module, nn.BatchNorm2d):
+            norms.append(module)
+        elif isinstance(module, Neuron) and norms and x.ndim == 5:
+            found.append(_Layer(name, module, norms.pop(), x, ~y.transpose(0, 2).flatten(1).any(1)))
 
-        return module.register_forward_hook(after)
-
-    handles = [watch(name, m) for name, m in network.named_modules() if isinstance(m, (nn.BatchNorm2d, Neuron))]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    with watching(network, (nn.BatchNorm2d, Neuron), after):
+        network(x_seq)
+    return found
