@@ -3,7 +3,7 @@
 Ours are trained by the loop of `train-dvs`; SpikingJelly's and snnTorch's neurons sit in the same network, which their
 own documented recipes train: Adam at 0.001 with a cosine and the squared error of mean outputs (SpikingJelly's DVS
 Gesture example), Adam at 0.02 and a spike count of 80 and 20 % (snnTorch's tutorial on N-MNIST). Nothing was tuned, but
-that those called fast have snnTorch's rate, tried after its row had been seen; nothing chooses an epoch.
+that those called fast have snnTorch's rate, chosen after its row was seen; nothing chooses an epoch.
 """
 
 from collections.abc import Callable
