@@ -5,17 +5,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
 from spikesight.encoders.events import SensorSize
-from spikesight.models.checkpoint import save
+from spikesight.encoders.recordings.nmnist import nmnist_records
 from spikesight.models.steps import Prediction
 from spikesight.service.api import create_app
 from spikesight.service.upload.decode import decode_image
 from tests.support.inputs.samples import picture, some_events
-from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, LABELS, promising, tiny
+from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, LABELS, kept, promising, tiny
 from tests.support.serving.servers import settings
 from tests.support.waiting import until
 
@@ -23,14 +22,7 @@ SIZE = SensorSize(34, 34)  # what an N-MNIST file is taken to come from
 FINE = replace(EVENT_CONTRACT, shortest_bin_us=1000)
 
 
-def nmnist_bytes(events: np.ndarray) -> bytes:
-    """Five bytes an event."""
-    t = events["t"].astype(np.int64)
-    columns = [events["x"], events["y"], events["p"].astype(np.int64) << 7 | t >> 16, t >> 8 & 255, t & 255]
-    return np.stack(columns, 1).astype(np.uint8).tobytes()
-
-
-RECORDING = {"file": ("a.bin", nmnist_bytes(some_events()))}
+RECORDING = {"file": ("a.bin", nmnist_records(some_events()).tobytes())}
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +68,14 @@ def test_raw_body_equals_form(client: TestClient, name: str, data: bytes, kind: 
     assert len(raw["logits"]) == len(LABELS)
 
 
+@pytest.mark.parametrize("body", [picture(), b"", b"GIF89a"])
+def test_a_plain_post_takes_a_short_way_to_the_same_answer(client: TestClient, body: bytes) -> None:
+    short, long = client.post("/v1/predict", content=body), client.post("/v1/predict?logits=0", content=body)
+    assert short.status_code == long.status_code
+    timed = {"latency_ms": 0, "queue_ms": 0} if short.status_code == 200 else {}
+    assert short.json() | timed == long.json() | timed
+
+
 def expected(name: str) -> list[Prediction]:
     """What the classifier says by itself."""
     if name == "pixels":
@@ -92,7 +92,11 @@ def test_answers_equal_the_classifiers_own(client: TestClient, model: str, query
     own = expected(model)
     body = client.post(f"/v1/predict?model={model}&steps=1&logits=1{query}", files=files).json()
     assert body["kind"] == ("image" if model == "pixels" else "recording")
-    assert [step["logits"] for step in body["steps"]] == [list(p.logits) for p in own]
+    for step, p in zip(body["steps"], own, strict=True):
+        assert step["logits"] == list(p.logits)
+        assert step["confidence"] == max(step["probabilities"]) == pytest.approx(max(p.probabilities), abs=1e-5)
+        for name in ("step", "start_us", "end_us", "label", "index", "n_events", "spikes", "synops"):
+            assert step[name] == getattr(p, name), name
     assert [body["probabilities"][label] for label in LABELS] == pytest.approx(list(own[-1].probabilities), rel=1e-5)
     assert body["step"] == len(own)
     for name in ("synops", "spikes", "n_events"):
@@ -263,12 +267,8 @@ def test_the_page_is_asked_for_again_by_its_tag(client: TestClient) -> None:
 
 
 def test_models_of_several_runs_have_the_names_of_their_runs(tmp_path: Path) -> None:
-    made = tiny()
-    folders = [tmp_path / "runs" / run / "model" for run in ("first", "second")]
-    for folder in (*folders, tmp_path / "mine"):
-        save(folder, made.network, made.card)
-    app = create_app(settings(models=tuple(map(str, (tmp_path / "mine", *folders)))))
-    with TestClient(app) as client:
+    folders = [kept(tmp_path / name) for name in ("mine", "runs/first/model", "runs/second/model")]
+    with TestClient(create_app(settings(models=tuple(map(str, folders))))) as client:
         body = client.get("/v1/models").json()
         assert (body["default"], [model["name"] for model in body["models"]]) == ("mine", ["mine", "first", "second"])
         assert client.post("/v1/predict?model=second", content=picture()).json()["model"] == "second"

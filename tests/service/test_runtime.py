@@ -1,6 +1,5 @@
 """What a running service holds: deadlines, places in queues, and models that are loaded again or stay."""
 
-import asyncio
 import logging
 import time
 from collections.abc import Iterator
@@ -48,26 +47,15 @@ def test_places_are_given_back_whatever_happens(runtime: Runtime) -> None:
     assert model.depth() == 0
 
 
-def test_every_process_has_a_key_of_its_own_unless_one_is_given() -> None:
-    first, second = (Runtime(settings()).snapshot_key for _ in range(2))
-    assert first != second
-    given = "0123456789abcdef0123456789abcdef"
-    assert Runtime(settings(snapshot_key=given)).snapshot_key == given.encode()
-
-
 @pytest.mark.parametrize("version", [0, 1])
-def test_a_system_that_cannot_confine_decoders_is_named_at_the_start(
+async def test_a_system_that_cannot_confine_decoders_is_named_at_the_start(
     version: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(module.sandbox, "version", lambda: version)
     made = Runtime(settings(), (tiny(),))
-
-    async def begin() -> None:
+    with caplog.at_level(logging.INFO):
         await made.start()
         await made.stop()
-
-    with caplog.at_level(logging.INFO):
-        asyncio.run(begin())
     assert sum("decoders not confined" in record.getMessage() for record in caplog.records) == (version == 0)
 
 

@@ -32,15 +32,6 @@ def test_no_number_may_be_negative_and_most_not_zero(name: str) -> None:
             Settings(**{name: 0})  # type: ignore[arg-type]
 
 
-def test_ports_end_and_formats_are_two() -> None:
-    assert Settings(port=65_535).port == 65_535
-    for wrong in ({"port": 65_536}, {"log_format": "texts"}, {"unheard_of": 1}):
-        with pytest.raises(ValidationError):
-            Settings(**wrong)  # type: ignore[arg-type]
-    with pytest.raises(ValidationError, match="frozen"):
-        Settings().port = 1
-
-
 @pytest.mark.parametrize("name", ["token", "snapshot_key"])
 def test_secrets_have_sixteen_characters(name: str) -> None:
     Settings(**{name: "x" * 16}).check()  # type: ignore[arg-type]

@@ -1,12 +1,14 @@
 """Tiny networks, spiking and not, that fire and have something to fold; classifiers, contracts, an answer."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from spikesight.models.checkpoint import save
 from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Card, Contract
 from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
@@ -46,6 +48,13 @@ def tiny(contract: Contract = EVENT_CONTRACT, name: str = "tiny", seed: int = 0)
         for weights in network.parameters():
             weights.mul_(2)
     return Classifier(network, Card(contract, LABELS, metrics={"accuracy": 0.5}), name)
+
+
+def kept(folder: Path, made: Classifier | None = None) -> Path:
+    """The folder, in which this model is saved, or `tiny`."""
+    made = made or tiny()
+    save(folder, made.network, made.card)
+    return folder
 
 
 def lively(config: ResNetConfig, seed: int = 0) -> SpikingResNet:

@@ -1,13 +1,13 @@
 """The project's folder, Python code in a process of its own, and calls in the service's processes for files."""
 
-import asyncio
 import importlib.util
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -61,15 +61,12 @@ class Caller:
         return await self.processes.run(function, *arguments, deadline=time.monotonic() + seconds)
 
 
-def with_processes(module: str, work: Callable[[Caller], Awaitable[T]], **options: Any) -> T:
-    """What `work` returns of calls of this module's functions; the processes are stopped afterwards."""
-
-    async def run() -> T:
-        processes = Processes(module, **options)
-        processes.start()
-        try:
-            return await work(Caller(processes))
-        finally:
-            processes.stop()
-
-    return asyncio.run(run())
+@contextmanager
+def calling(module: str, **options: Any) -> Iterator[Caller]:
+    """What calls this module's functions, in processes that are stopped afterwards."""
+    processes = Processes(module, **options)
+    processes.start()
+    try:
+        yield Caller(processes)
+    finally:
+        processes.stop()

@@ -150,19 +150,6 @@ def test_a_snapshot_is_asked_for_after_so_many_messages_and_as_many_later() -> N
     assert passed(made, b"packet")[-1] == SNAPSHOT
 
 
-def test_what_was_kept_is_sent_again_first() -> None:
-    made = stream()
-    passed(made, "a", "b", "c", "d", room=2)
-    assert [data for _, data in made.kept] == ["a", "b", "c"]
-    assert passed(made, "e") == ["a", "b", "c", "e"]
-
-
-def test_a_wish_of_the_client_is_remembered_as_its_own() -> None:
-    made = stream()
-    passed(made, SNAPSHOT, '{"type":"reset"}')
-    assert list(made.owners) == [None]
-
-
 class Losing(RelayedStream):
     """A stream whose replicas are lost one after another; which of them greet it is scripted."""
 

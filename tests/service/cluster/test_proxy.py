@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spikesight.models.checkpoint import save
 from spikesight.service.client import Client, ClientError
 from tests.support.inputs.samples import picture
-from tests.support.models import EVENT_CONTRACT, tiny
+from tests.support.models import EVENT_CONTRACT, kept, tiny
 from tests.support.serving.cluster import INNER, OUTER, Behind, Silent, proxied
+from tests.support.serving.http import refused
 from tests.support.serving.servers import running
 from tests.support.serving.streams import STREAM
 from tests.support.waiting import PATIENCE_S, until
@@ -32,9 +32,7 @@ def test_requests_are_forwarded_as_they_are() -> None:
             (stranger.models, 401),
             (lambda: Client(client.url).stream(**STREAM), 1008),
         ):
-            with pytest.raises(ClientError) as caught:
-                ask()
-            assert caught.value.status == status
+            assert refused(ask)[0] == status
 
 
 def test_no_accepted_image_is_lost_with_its_replica() -> None:
@@ -72,24 +70,17 @@ def test_a_sample_that_ends_replicas_does_not_end_them_all() -> None:
 
 
 def test_every_replica_loads_a_model_again(tmp_path: Path) -> None:
-    def keep(seed: int) -> None:
-        made = tiny(seed=seed)
-        save(tmp_path / "tiny", made.network, made.card)
-
-    keep(0)
-    load = "/v2/repository/models/tiny/load"
-    behind = [Behind(models=(str(tmp_path / "tiny"),), deadline_s=PATIENCE_S) for _ in range(2)]
+    folder, load = kept(tmp_path / "tiny"), "/v2/repository/models/tiny/load"
+    behind = [Behind(models=(str(folder),), deadline_s=PATIENCE_S) for _ in range(2)]
     with proxied(*behind, deadline_s=PATIENCE_S) as (client, _):  # both load and warm up, on a busy machine
-        keep(5)
+        kept(folder, tiny(seed=5))
         client._ask("POST", load)
         with running(classifiers=(tiny(seed=5),)) as port:
             new = Client(f"http://127.0.0.1:{port}").predict(picture(), logits=True).logits
         for one in behind:
             assert Client(one.url, INNER).predict(picture(), logits=True).logits == new
-        (tmp_path / "tiny" / "config.json").write_text("{")
-        with pytest.raises(ClientError) as caught:
-            client._ask("POST", load)
-        assert caught.value.status == 409
+        (folder / "config.json").write_text("{")
+        assert refused(client._ask, "POST", load)[0] == 409
 
 
 def test_sequences_stay_with_their_replica() -> None:

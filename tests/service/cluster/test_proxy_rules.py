@@ -143,15 +143,6 @@ def test_statistics_are_the_sum_of_those_that_answer() -> None:
     assert proxy.paths == {("GET", "/v2/models/stats?a=1")}
 
 
-@pytest.mark.parametrize(("replicas", "draining", "status"), [(1, False, 200), (1, True, 503), (0, False, 503)])
-def test_ready_is_who_has_replicas_and_is_not_leaving(replicas: int, draining: bool, status: int) -> None:
-    there: dict[str, list[Said]] = {name: [200] for name in "a"[:replicas]}
-    proxy = Scripted(**there)
-    proxy.draining = draining
-    answers = run(proxy, lambda: proxy.ready(request("/health/ready")), lambda: proxy.live(request("/health/live")))
-    assert [found for found, _ in answers] == [status, 200]
-
-
 @pytest.mark.parametrize(
     ("scope", "expected"),
     [

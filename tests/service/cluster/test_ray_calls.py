@@ -10,9 +10,9 @@ from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
+from pydantic import SecretStr
 
 from spikesight.app.cli import main
-from spikesight.models.checkpoint import save
 from spikesight.service.cluster import ray_serve as module
 from spikesight.service.cluster.ray_serve import (
     FRESH_S,
@@ -20,11 +20,10 @@ from spikesight.service.cluster.ray_serve import (
     ClusterError,
     Directory,
     Replica,
-    environment,
     replica_values,
 )
 from spikesight.service.settings import Settings
-from tests.support.models import tiny
+from tests.support.models import kept
 
 KEYS = ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_USAGE_STATS_ENABLED", "RAY_worker_niceness")
 SETTINGS = Settings(models=("nmnist",), threads=3, drain_s=7)
@@ -43,11 +42,6 @@ def ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[MagicMock]:
         os.environ.pop(key, None)
 
 
-def bound(ray: MagicMock) -> tuple[dict[str, Any], str, str | None, object]:
-    """What each replica is made with."""
-    return ray.serve.deployment.return_value.options.return_value.bind.call_args.args
-
-
 def options(ray: MagicMock) -> dict[str, Any]:
     return ray.serve.deployment.return_value.options.call_args.kwargs
 
@@ -56,33 +50,30 @@ def last_calls(ray: MagicMock) -> list[str]:
     return [name for name, _, _ in ray.mock_calls[-2:]]
 
 
-def test_an_own_cluster_has_its_cores_and_ends_with_us(ray: MagicMock, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("address", [None, "ray://head:10001"], ids=["our own", "somebody else's"])
+def test_a_cluster_of_our_own_has_its_cores_and_ends_with_us_and_of_anothers_ours_alone(
+    address: str | None, ray: MagicMock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
-    cluster = Cluster(SETTINGS, 2)
+    if address:
+        monkeypatch.setenv("RAY_ADDRESS", address)
+    settings = SETTINGS.model_copy(update={"snapshot_key": SecretStr("k" * 32)} if address else {})
+    cluster = Cluster(settings, 2)
     with cluster.running():
-        assert ray.init.call_args.kwargs["num_cpus"] == 2 * 3
+        assert ray.init.call_args.kwargs.get("num_cpus") == (None if address else 2 * 3)
         asked = options(ray)
         assert (asked["num_replicas"], asked["graceful_shutdown_timeout_s"]) == (2, SETTINGS.drain_s)
         assert asked["ray_actor_options"]["num_cpus"] == SETTINGS.threads
-        values, token, host, directory = bound(ray)
-        assert (token, host) == (cluster.token, "127.0.0.1")
+        values, token, host, directory = ray.serve.deployment.return_value.options.return_value.bind.call_args.args
+        assert (token, host) == (cluster.token, None if address else "127.0.0.1")
         assert directory is ray.remote.return_value.options.return_value.remote.return_value
         assert (ray.remote.call_args.args, ray.serve.deployment.call_args.args) == ((Directory,), (Replica,))
-        assert len(token) > 40 < len(values["snapshot_key"])
+        assert len(token) > 40
+        assert values["snapshot_key"] == "k" * 32 if address else len(values["snapshot_key"]) > 40
+        assert ("RAY_AUTH_TOKEN" in os.environ) == (address is None)
         assert not ray.shutdown.called
-    assert last_calls(ray) == ["serve.shutdown", "shutdown"]
-
-
-def test_in_somebody_elses_cluster_only_ours_ends(ray: MagicMock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAY_ADDRESS", "ray://head:10001")
-    key = "0123456789abcdef0123456789abcdef"
-    with Cluster(Settings(models=("nmnist",), snapshot_key=key), 1).running():  # type: ignore[arg-type]
-        assert "num_cpus" not in ray.init.call_args.kwargs
-        values, _, host, _ = bound(ray)
-        assert (values["snapshot_key"], host) == (key, None)
-        assert "RAY_AUTH_TOKEN" not in os.environ
-    assert last_calls(ray) == ["serve.delete", "shutdown"]
-    assert ray.serve.delete.call_args.args == ("spikesight",)
+    assert last_calls(ray) == ["serve.delete" if address else "serve.shutdown", "shutdown"]
+    assert not address or ray.serve.delete.call_args.args == ("spikesight",)
 
 
 def test_a_start_that_fails_leaves_nothing_behind(ray: MagicMock) -> None:
@@ -101,18 +92,6 @@ def test_each_reload_is_another_generation(ray: MagicMock) -> None:
                 if "_deploy" in thread.name:
                     thread.join(10)
             assert options(ray)["user_config"] == {"generation": generation}
-
-
-@pytest.mark.usefixtures("ray")
-def test_what_ray_reads_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    environment(False)
-    assert [os.environ.get(key) for key in KEYS[1:]] == [None, None, "0", "0"]
-    environment(True)
-    token = os.environ["RAY_AUTH_TOKEN"]
-    assert (os.environ["RAY_AUTH_MODE"], len(token)) == ("token", 64)
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "1")
-    environment(True)
-    assert (os.environ["RAY_AUTH_TOKEN"], os.environ["RAY_USAGE_STATS_ENABLED"]) == (token, "1"), "what is set stays"
 
 
 class Health(BaseHTTPRequestHandler):
@@ -177,13 +156,12 @@ def test_the_directory_forgets_the_silent() -> None:
 
 
 def test_a_replica_leaves_the_limits_of_clients_to_the_front(tmp_path: Path) -> None:
-    made = tiny()
-    save(tmp_path / "mine", made.network, made.card)
-    settings = Settings(token="t" * 20, models=(str(tmp_path / "mine"),), requests_per_s=5, max_queue=7)  # type: ignore[arg-type]
+    folder = str(kept(tmp_path / "mine"))
+    settings = Settings(token="t" * 20, models=(folder,), requests_per_s=5, max_queue=7)  # type: ignore[arg-type]
     values = replica_values(settings, "a-key-of-all-replicas")
     assert "token" not in values
     again = Settings(**values)
-    assert (again.requests_per_s, again.max_queue, again.models) == (0, 7, (str(tmp_path / "mine"),))
+    assert (again.requests_per_s, again.max_queue, again.models) == (0, 7, (folder,))
     assert again.snapshot_key is not None
     assert again.snapshot_key.get_secret_value() == "a-key-of-all-replicas"
     assert again.max_connections_per_client == again.max_connections

@@ -11,16 +11,12 @@ from typing import Any
 import pytest
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.exceptions import ProtocolError
-from websockets.frames import Frame, Opcode
 
 from spikesight.service.client import Client
 from spikesight.service.http.connection import (
-    HELLO_FRAMES,
     LEAST_READ,
     MAX_HEAD,
     SMALL_BODY,
-    CountedFrames,
     DeadlineProtocol,
     StreamProtocol,
     refusal_bytes,
@@ -57,37 +53,6 @@ def test_a_stream_holds_its_connections_place_until_it_ends() -> None:
         for stream in streams:
             stream.close()
         until(lambda: alive(port), "their places are free")
-
-
-def take(frames: CountedFrames, n: int, opcode: Opcode = Opcode.PING, fin: bool = True) -> int:
-    """How many of n frames are taken."""
-    for taken in range(n):
-        try:
-            frames.recv_frame(Frame(opcode, b"", fin))
-        except ProtocolError:
-            return taken
-    return n
-
-
-def test_frames_are_so_many_before_the_first_message_and_by_rate_after_it() -> None:
-    assert take(CountedFrames(None, 1e-3), HELLO_FRAMES + 9) == HELLO_FRAMES
-    rate = 20
-    frames = CountedFrames(None, rate)
-    assert take(frames, 10) == 10
-    assert take(frames, 1, Opcode.TEXT, fin=False) == 1
-    assert take(frames, 3) == 3  # the message is not whole yet: they cost none of the rate's
-    assert take(frames, 1, Opcode.CONT) == 1
-    assert 0 < take(frames, 100) < rate  # what comes together is less than a second's worth
-
-
-@pytest.mark.parametrize(("flooded", "code"), [(True, 1008), (False, 1002)])
-def test_a_flood_breaks_our_rules_and_a_broken_frame_the_protocols(flooded: bool, code: int) -> None:
-    frames = CountedFrames(None, 5)
-    frames.state = frames.state.OPEN
-    take(frames, HELLO_FRAMES + flooded)
-    frames.fail(1002, "broken")
-    assert frames.close_sent is not None
-    assert frames.close_sent.code == code
 
 
 class Line:

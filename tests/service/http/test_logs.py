@@ -3,39 +3,13 @@
 import asyncio
 import json
 import logging
-import sys
 from typing import Any
 
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from spikesight.service.http.logs import JsonLines, Observer, TextLines, configure, event, log
+from spikesight.service.http.logs import Observer, configure, event, log
 from spikesight.service.http.metrics import Metrics, Tick
-
-
-def record(level: int = logging.WARNING, error: bool = False, **fields: Any) -> logging.LogRecord:
-    info = None
-    if error:
-        try:
-            raise KeyError("lost")
-        except KeyError:
-            info = sys.exc_info()
-    made = logging.LogRecord("spikesight", level, "x.py", 1, "camera %s", ("0",), info)
-    made.created, made.msecs = 86_400.25, 250.9
-    if fields:
-        made.fields = fields
-    return made
-
-
-def test_lines_are_json_or_words() -> None:
-    line = json.loads(JsonLines().format(record(status=200, path=pytest)))
-    when = {"time": "1970-01-02T00:00:00.250Z", "level": "warning", "event": "camera 0"}
-    assert line == when | {"status": 200, "path": str(pytest)}
-    assert "KeyError: 'lost'" in json.loads(JsonLines().format(record(error=True)))["exception"]
-    assert TextLines().format(record(a=1, b="c")) == "warning camera 0 a=1 b=c"
-    assert TextLines().format(record(logging.INFO)) == "info    camera 0"
-    first, *others = TextLines().format(record(error=True)).splitlines()
-    assert (first, others[-1]) == ("warning camera 0", "KeyError: 'lost'")
 
 
 @pytest.mark.parametrize("kind", ["json", "text"])

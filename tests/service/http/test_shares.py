@@ -2,7 +2,6 @@
 
 import asyncio
 import weakref
-from collections.abc import Coroutine
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ from starlette.requests import HTTPConnection
 
 from spikesight.service.http.errors import Overloaded
 from spikesight.service.http.shares import MOST_WAITING, Line, Lobby, Shares, address_of, client_key
-from tests.support.waiting import PATIENCE_S
+from tests.support.waiting import Clock
 
 
 def test_an_address_holds_its_share_and_no_more() -> None:
@@ -70,10 +69,6 @@ async def ended(*tasks: asyncio.Task[Any]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def run(work: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(work, PATIENCE_S))
-
-
 async def test_in_a_full_lobby_the_client_with_most_loses_the_one_that_waited_longest() -> None:
     lobby, left = Lobby(3), list[str]()
 
@@ -102,15 +97,6 @@ async def test_who_has_left_the_lobby_makes_room() -> None:
     with pytest.raises(TimeoutError):
         async with lobby.wait("c", 0):
             await asyncio.Event().wait()
-
-
-class Clock:
-    """Seconds that pass when they are told to."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.mark.attack("load", "one address with many slow uploads", "half of the decoders at most; others go first")

@@ -6,17 +6,9 @@ from contextlib import suppress
 from typing import TypeVar
 
 from spikesight.service.http.turns import Account, ThreadAccount, Turns
+from tests.support.waiting import Clock
 
 T = TypeVar("T")
-
-
-class Clock:
-    """Seconds of work, which stand still unless somebody works."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Bench:

@@ -17,7 +17,6 @@ from tests.support.inputs.samples import picture
 from tests.support.models import EVENT_CONTRACT, LABELS, tiny
 from tests.support.serving.http import TOKEN
 from tests.support.serving.servers import settings
-from tests.support.waiting import until
 
 SHAPE = [EVENT_CONTRACT.channels, EVENT_CONTRACT.height, EVENT_CONTRACT.width]
 
@@ -54,18 +53,6 @@ def outputs_of(answer) -> dict[str, Any]:
     return {output["name"]: output for output in answer.json()["outputs"]}
 
 
-def test_server_metadata_and_health(client: TestClient) -> None:
-    for path in ("/v2", "/v2/"):
-        body = client.get(path).json()
-        assert body["name"] == "spikesight"
-        assert "binary_tensor_data" in body["extensions"]
-    assert client.get("/v2/health/live").json() == {"live": True}
-    until(lambda: client.get("/v2/health/ready").json() == {"ready": True}, "decoders are warm")
-    index = client.post("/v2/repository/index").json()
-    assert index[0] == {"name": "tiny", "version": "1", "state": "READY", "reason": ""}
-    assert [entry["name"] for entry in index] == ["tiny", "tiny.steps"]
-
-
 @pytest.mark.parametrize("version", ["", "/versions/1"])
 def test_model_metadata(client: TestClient, version: str) -> None:
     body = client.get(f"/v2/models/tiny{version}").json()
@@ -90,11 +77,6 @@ def test_unknown_models_get_404(client: TestClient, path: str) -> None:
     answer = client.get(f"/v2/models/{path}")
     assert answer.status_code in (404, 414)
     assert list(answer.json()) == ["error"]
-
-
-def test_what_is_not_offered_gets_404(client: TestClient) -> None:
-    for path in ("cudasharedmemory/status", "systemsharedmemory/status", "trace/setting", "logging"):
-        assert client.post(f"/v2/{path}").status_code == 404
 
 
 def test_json_inference_equals_the_classifier(client: TestClient) -> None:
@@ -153,13 +135,6 @@ def test_a_sequence_keeps_its_membranes_until_it_ends_or_starts_anew(client: Tes
     gone = sequence(client, identity, x[:, 3:])
     assert gone.status_code == 400
     assert "sequence_start" in gone.json()["error"]
-
-
-def test_sequences_are_bounded(client: TestClient) -> None:
-    answers = [sequence(client, f"many {n}", steps(), start=True).status_code for n in range(4)]
-    assert answers == [200, 200, 200, 503]
-    for n in range(3):
-        sequence(client, f"many {n}", steps(), end=True)
 
 
 X = steps()
@@ -368,10 +343,3 @@ def test_models_are_loaded_again_only_where_they_lie_on_disk_and_with_a_token(cl
         for body in (b"", b"{}", b" {\r\n\t} "):
             answer = guarded.post(load, headers=mine, content=body)
             assert (answer.status_code, answer.json()) == (200, {"name": "tiny", "ready": True})
-
-
-def test_compressed_bodies_get_415(client: TestClient) -> None:
-    for encoding, status in (("gzip", 415), ("deflate", 415), ("identity", 200)):
-        headers = {"Content-Encoding": encoding, "Accept-Encoding": "gzip"}
-        answer = client.post("/v2/models/tiny.steps/infer", content=json.dumps(asked()), headers=headers)
-        assert answer.status_code == status

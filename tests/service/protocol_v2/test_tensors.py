@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from spikesight.service.protocol_v2.tensors import Output, Spec, V2Error, Wish, answer, is_length, parse, wishes_of
+from spikesight.service.protocol_v2.tensors import Output, Spec, V2Error, answer, is_length, parse
 
 SPECS = (Spec("x", "FP32", (-1, 2)),)
 IMAGE = (Spec("image", "BYTES", (-1,)),)
@@ -50,29 +50,6 @@ def test_elements_have_a_length_in_front(blobs: list[bytes]) -> None:
     document = json.loads(body[:length])
     head = json.dumps({"inputs": document["outputs"]}).encode()
     assert parse(head + body[length:], str(len(head)), IMAGE).inputs == {"image": blobs}
-
-
-def test_answers_may_mix_json_and_binary() -> None:
-    value = np.array([[1.5, 2.5]], np.float32)
-    outputs = [
-        Output("a", "FP32", (1, 2), value, True),
-        Output("b", "BYTES", (1,), [b"hi"]),
-        Output("c", "BYTES", (1,), [b"yo"], True),
-    ]
-    body, length = answer("m", outputs, None)
-    assert length is not None
-    assert json.loads(body[:length])["outputs"][1]["data"] == ["hi"]
-    assert body[length:] == value.tobytes() + b"\2\0\0\0yo"
-
-
-def test_wishes_for_outputs() -> None:
-    wished = [
-        {"name": "a"},
-        {"name": "b", "parameters": {"binary_data": False}},
-        {"name": "c", "parameters": {"classification": 1}},
-    ]
-    assert wishes_of(wished, True) == (Wish("a", True), Wish("b", False), Wish("c", True, 1))
-    assert wishes_of(None, True) == ()
 
 
 @pytest.mark.parametrize(("text", "good"), [("9" * 11, True), ("9" * 12, False), ("\u0661", False), ("", False)])

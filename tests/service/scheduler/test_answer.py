@@ -13,8 +13,7 @@ import pytest
 
 from spikesight.encoders.events import EVENTS, SensorSize
 from spikesight.encoders.sample import Sample
-from spikesight.service.http.errors import ServiceError
-from spikesight.service.protocol_v2.tensors import InferRequest, V2Error, Wish
+from spikesight.service.protocol_v2.tensors import InferRequest, Wish
 from spikesight.service.scheduler.answer import LARGE, MOST_ARRAYS, arrays_from, received, send, unpacked
 
 
@@ -40,12 +39,6 @@ def test_arrays_and_records_come_back_as_they_are(answer: object) -> None:
     assert good
     assert type(found) is type(answer)
     assert repr(found) == repr(answer)
-
-
-@pytest.mark.parametrize("error", [ServiceError(413, "too large"), V2Error("too large", 413)])
-def test_refusals_come_back_with_their_status(error: ServiceError) -> None:
-    good, found = unpacked(pickle.dumps((False, error)))
-    assert (good, type(found), found.status, str(found)) == (False, ServiceError, 413, "too large")
 
 
 @pytest.fixture

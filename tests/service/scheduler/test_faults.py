@@ -82,24 +82,22 @@ class Odd(Gated):
 
 
 @pytest.mark.parametrize("in_loop", [True, False])
-def test_a_network_that_answers_nonsense_fails_its_jobs_alone(monkeypatch: pytest.MonkeyPatch, in_loop: bool) -> None:
+async def test_a_network_that_answers_nonsense_fails_its_jobs_alone(
+    monkeypatch: pytest.MonkeyPatch, in_loop: bool
+) -> None:
     monkeypatch.setattr(module, "HAND_OVER_S", 1e9 if in_loop else 0.0)
     classifier = Odd()
     classifier.gate.set()
-
-    async def stepped() -> None:
-        mailbox = Mailbox()
-        mailbox.attach(asyncio.get_running_loop())
-        with scheduling(classifier, call_soon=mailbox.call_soon, after_tick=mailbox.flush) as scheduler:
-            _, failed = open_with(scheduler, inputs(2))
-            await until(failed.done.is_set)
-            assert isinstance(failed.errors[0], Broken)
-            assert not scheduler._network.locked()
-            _, good = open_with(scheduler, inputs(3))
-            await until(good.done.is_set)
-            assert equal(good, inputs(3))
-
-    asyncio.run(stepped())
+    mailbox = Mailbox()
+    mailbox.attach(asyncio.get_running_loop())
+    with scheduling(classifier, call_soon=mailbox.call_soon, after_tick=mailbox.flush) as scheduler:
+        _, failed = open_with(scheduler, inputs(2))
+        await until(failed.done.is_set)
+        assert isinstance(failed.errors[0], Broken)
+        assert not scheduler._network.locked()
+        _, good = open_with(scheduler, inputs(3))
+        await until(good.done.is_set)
+        assert equal(good, inputs(3))
 
 
 def test_what_was_admitted_is_answered_by_a_retired_scheduler() -> None:

@@ -4,12 +4,13 @@ import os
 import socket
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from spikesight.service.scheduler import sandbox
-from tests.support.processes import Caller, with_processes
+from tests.support.processes import calling
 from tests.support.waiting import PATIENCE_S
 
 SECRET = "a-token-that-nobody-else-may-know"
@@ -71,19 +72,14 @@ def secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     "there are none: no token, no key, nothing but where libraries lie",
 )
 @pytest.mark.usefixtures("secrets")
-def test_the_environment_holds_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_environment_holds_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     monkeypatch.setenv("HDF5_PLUGIN_PATH", "/somewhere")
-
-    async def work(call: Caller) -> tuple[dict[str, str], bytes]:
-        fork = await call(os.getpid)
-        found = await call(variables)
-        return found, read(f"/proc/{fork}/environ")
-
-    found, as_begun = with_processes(__name__, work)
-    assert found["HDF5_PLUGIN_PATH"] == "/somewhere"
-    assert SECRET not in found.values()
-    assert SECRET.encode() not in as_begun
+    with calling(__name__) as call:
+        fork, found = await call(os.getpid), await call(variables)
+        assert found["HDF5_PLUGIN_PATH"] == "/somewhere"
+        assert SECRET not in found.values()
+        assert SECRET.encode() not in read(f"/proc/{fork}/environ")
 
 
 @landlock
@@ -92,67 +88,45 @@ def test_the_environment_holds_no_secrets(monkeypatch: pytest.MonkeyPatch) -> No
     "a decoder that a file took over reads, lists, writes, links or removes files, reads /proc, calls out, signals",
     "nothing beyond its own folder (Landlock; a line in the log says where the kernel has none)",
 )
-def test_nothing_else_is_reached(secrets: Path) -> None:
-    before = sorted(secrets.iterdir())
-    private = str(secrets / "private")
-
-    async def work(call: Caller) -> list[object]:
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            tries: list[tuple[Callable[..., object], str | int]] = [
-                (read, private),
-                (read, __file__),
-                (read, "/etc/passwd"),
-                (read, "/proc/self/environ"),
-                (read, "/proc/self/maps"),
-                (read, f"/proc/{os.getpid()}/environ"),
-                (read, f"/proc/{os.getpid()}/cmdline"),
-                (read, f"{tempfile.gettempdir()}/../{secrets.name}/private"),
-                (read, f"/proc/{os.getpid()}/mem"),
-                (os.listdir, "/"),
-                (os.listdir, str(secrets)),
-                (written, private),
-                (written, str(secrets / "new")),
-                (linked, private),
-                (os.unlink, private),
-                (connected, server.getsockname()[1]),
-                (signalled, os.getpid()),
-            ]
-            reached: list[object] = []
-            for function, what in tries:
-                if sandbox.version() < {connected: 4, signalled: 6}.get(function, 1):
-                    continue
-                try:
+async def test_nothing_else_is_reached(secrets: Path) -> None:
+    before, private, own = sorted(secrets.iterdir()), str(secrets / "private"), f"/proc/{os.getpid()}"
+    files = [private, __file__, "/etc/passwd", "/proc/self/environ", "/proc/self/maps"]
+    files += [f"{own}/environ", f"{own}/cmdline", f"{own}/mem", f"{tempfile.gettempdir()}/../{secrets.name}/private"]
+    with socket.create_server(("127.0.0.1", 0)) as server, calling(__name__) as call:
+        tries: list[tuple[Callable[..., object], str | int]] = [
+            *((read, path) for path in files),
+            (os.listdir, "/"),
+            (os.listdir, str(secrets)),
+            (written, private),
+            (written, str(secrets / "new")),
+            (linked, private),
+            (os.unlink, private),
+            (connected, server.getsockname()[1]),
+            (signalled, os.getpid()),
+        ]
+        reached: list[object] = []
+        for function, what in tries:
+            if sandbox.version() >= {connected: 4, signalled: 6}.get(function, 1):
+                with suppress(PermissionError):
                     await call(function, what)
-                except PermissionError:
-                    continue
-                reached.append((function.__name__, what))
-            return reached
-
-    assert with_processes(__name__, work) == []
+                    reached.append((function.__name__, what))
+    assert reached == []
     assert sorted(secrets.iterdir()) == before
     assert (secrets / "private").read_text() == SECRET
 
 
-def test_its_own_folder_is_its_own_for_one_call(secrets: Path) -> None:
-    async def work(call: Caller) -> list[list[str]]:
-        return [await call(kept, 100) for _ in range(6)]
-
-    assert with_processes(__name__, work) == [["folder", "other"]] * 6
+async def test_its_own_folder_is_its_own_for_one_call(secrets: Path) -> None:
+    with calling(__name__) as call:
+        for _ in range(6):
+            assert await call(kept, 100) == ["folder", "other"]
     assert [path.name for path in secrets.iterdir()] == ["private"]
 
 
 @pytest.mark.skipif(not Path("/proc/self/oom_score_adj").exists(), reason="this system has no such score")
 @pytest.mark.usefixtures("secrets")
-def test_it_is_the_first_to_go_when_memory_runs_out() -> None:
-    async def work(call: Caller) -> int:
+async def test_it_is_the_first_to_go_when_memory_runs_out() -> None:
+    with calling(__name__) as call:
         fork = await call(os.getpid)
-        return int(read(f"/proc/{fork}/oom_score_adj"))
-
-    assert with_processes(__name__, work) > int(read("/proc/self/oom_score_adj"))
-
-
-def test_it_waits_for_the_service_where_processors_are_few() -> None:
-    async def work(call: Caller) -> int:
-        return await call(os.getpriority, os.PRIO_PROCESS, 0)
-
-    assert with_processes(__name__, work) > os.getpriority(os.PRIO_PROCESS, 0)
+        assert int(read(f"/proc/{fork}/oom_score_adj")) > int(read("/proc/self/oom_score_adj"))
+        nice = await call(os.getpriority, os.PRIO_PROCESS, 0)
+        assert nice > os.getpriority(os.PRIO_PROCESS, 0), "and it waits where processors are few"

@@ -9,22 +9,13 @@ import torch
 
 from spikesight.models.checkpoint import save
 from spikesight.models.classifier import Classifier
-from spikesight.models.contract import CheckpointError
 from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
 from spikesight.service.http.errors import Overloaded
 from spikesight.service.http.metrics import Metrics
 from spikesight.service.scheduler.registry import SLOW, NotLoaded, Registry, UnknownModel
 from spikesight.service.scheduler.threads import Mailbox
 from spikesight.service.settings import Settings
-from tests.support.models import tiny
-
-
-def kept(folder: Path, name: str, *, broken: bool = False) -> Path:
-    made = tiny()
-    save(folder / name, made.network, made.card)
-    if broken:
-        (folder / name / "config.json").write_text("{")
-    return folder / name
+from tests.support.models import kept, tiny
 
 
 def registry(saved: Path | None, *models: Path) -> Registry:
@@ -51,13 +42,13 @@ def bias(classifier: Classifier) -> float:
 
 
 def test_a_model_that_is_loaded_again_is_what_lies_there_now(tmp_path: Path) -> None:
-    made, changed = registry(None, kept(tmp_path, "one")), tiny()
+    made, changed = registry(None, kept(tmp_path / "one")), tiny()
     made.load()
     made.serve(tiny(name="of-memory"))
     old = made.get("one")
     with torch.no_grad():
         changed.network.get_parameter("readout.bias").fill_(7.0)
-    save(tmp_path / "one", changed.network, changed.card)
+    kept(tmp_path / "one", changed)
     made.load_again("one")
     fresh = made.get("one")
     assert fresh is made.get(None)
@@ -76,32 +67,14 @@ def test_a_model_that_is_loaded_again_is_what_lies_there_now(tmp_path: Path) -> 
     made.stop()
 
 
-def test_a_saved_model_that_is_broken_is_left_out_and_a_named_one_is_an_error(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    saved, good = tmp_path / "saved", kept(tmp_path, "good")
-    kept(saved, "mine")
-    kept(saved, "broken", broken=True)
-    made = registry(saved, good)
-    made.load()
-    try:
-        assert [model.name for model in made.all()] == ["good", "mine"]
-        told = [vars(record)["fields"] for record in caplog.records if "left out" in record.getMessage()]
-        assert [fields["model"] for fields in told] == ["broken"]
-    finally:
-        made.stop()
-    with pytest.raises(CheckpointError):
-        registry(saved, good, kept(tmp_path, "bad", broken=True)).load()
-
-
 @pytest.mark.attack(
     "model files",
     "saved models with others' names, damaged, unreadable, links",
     "left out with a warning; the start goes on",
 )
 def test_a_start_never_fails_for_what_was_saved(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    saved, good, outside = tmp_path / "saved", kept(tmp_path, "good"), kept(tmp_path, "outside")
-    whole = kept(saved, "mine")
+    saved, good, outside = tmp_path / "saved", kept(tmp_path / "good"), kept(tmp_path / "outside")
+    whole = kept(saved / "mine")
     reasons = {
         "GOOD": "another model", "mnist-direct": "another model",  # the second is shipped, though not served here
         "good.steps": "'.steps'", "index": "kept for", "nul": "kept for", "lesson-" + "0" * 24: "kept for",
@@ -111,18 +84,18 @@ def test_a_start_never_fails_for_what_was_saved(tmp_path: Path, caplog: pytest.L
         "fifo": "config.json", "cut": "damaged",
     }  # fmt: skip
     for name in list(reasons)[:10]:
-        kept(saved, name)
+        kept(saved / name)
     (saved / "linked").symlink_to(outside)
-    kept(saved, "linked-weights").joinpath("model.safetensors").unlink()
+    kept(saved / "linked-weights").joinpath("model.safetensors").unlink()
     (saved / "linked-weights" / "model.safetensors").symlink_to(outside / "model.safetensors")
     (saved / "dangling").symlink_to(saved / "nowhere")
     (saved / "loop").symlink_to(saved / "loop")
     (saved / "empty").mkdir()
-    kept(saved, "no-weights").joinpath("model.safetensors").unlink()
+    kept(saved / "no-weights").joinpath("model.safetensors").unlink()
     (saved / "folders" / "config.json").mkdir(parents=True)
     (saved / "fifo").mkdir()
     os.mkfifo(saved / "fifo" / "config.json")
-    os.truncate(kept(saved, "cut") / "model.safetensors", 1000)
+    os.truncate(kept(saved / "cut") / "model.safetensors", 1000)
     (saved / "notes.txt").write_text("a file is no model")
     (saved / "within").symlink_to(whole)
     made = registry(saved, good)
@@ -141,7 +114,7 @@ def test_a_start_never_fails_for_what_was_saved(tmp_path: Path, caplog: pytest.L
 def test_a_folder_of_saved_models_that_is_none(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "saved").write_text(content)
-    made = registry(tmp_path / "saved", kept(tmp_path, "good"))
+    made = registry(tmp_path / "saved", kept(tmp_path / "good"))
     made.load()
     assert [model.name for model in made.all()] == ["good"]
     made.stop()

@@ -98,16 +98,11 @@ async def lent_the_loop(classifier: Classifier, **options: int) -> AsyncIterator
 
 
 @pytest.mark.parametrize("short", [True, False])
-def test_the_event_loop_makes_short_steps(monkeypatch: pytest.MonkeyPatch, short: bool) -> None:
+async def test_the_event_loop_makes_short_steps(monkeypatch: pytest.MonkeyPatch, short: bool) -> None:
     monkeypatch.setattr(module, "HAND_OVER_S", 1e9 if short else 0.0)
-
-    async def stepped() -> tuple[list[Listener], int | None]:
-        async with lent_the_loop(tiny(), max_batch=2) as scheduler:
-            listeners = [open_with(scheduler, inputs(3 + n, seed=n))[1] for n in range(5)]
-            await until(lambda: all(listener.done.is_set() for listener in listeners))
-            return listeners, scheduler._thread.ident
-
-    listeners, thread = asyncio.run(stepped())
+    async with lent_the_loop(tiny(), max_batch=2) as scheduler:
+        listeners, thread = [open_with(scheduler, inputs(3 + n, seed=n))[1] for n in range(5)], scheduler._thread.ident
+        await until(lambda: all(listener.done.is_set() for listener in listeners))
     for n, listener in enumerate(listeners):
         assert equal(listener, inputs(3 + n, seed=n))
         assert listener.threads == {threading.get_ident() if short else thread}
@@ -125,25 +120,20 @@ def test_a_thread_that_lends_itself_makes_short_steps(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("lend", [True, False])
-def test_whoever_has_the_network_takes_what_comes_meanwhile(monkeypatch: pytest.MonkeyPatch, lend: bool) -> None:
+async def test_whoever_has_the_network_takes_what_comes_meanwhile(monkeypatch: pytest.MonkeyPatch, lend: bool) -> None:
     for name in ("HAND_OVER_S", "LENT_S"):
         monkeypatch.setattr(module, name, 1e9)
     classifier = Gated()
-
-    async def stepped() -> tuple[set[int], set[int | None]]:
-        async with lent_the_loop(classifier) as scheduler:
-            request = open_with(scheduler, inputs(1), request=True)[1]
-            await until(scheduler._network.locked)
-            stream = Listener(3)
-            scheduler.submit(scheduler.open(stream, request=False), inputs(3), lend=lend)
-            await asyncio.sleep(0)  # the loop's turn
-            assert not stream.outcomes
-            classifier.gate.set()
-            await until(lambda: request.done.is_set() and stream.done.is_set())
-            return stream.threads, {scheduler._thread.ident}
-
-    threads, thread = asyncio.run(stepped())
-    assert threads == thread
+    async with lent_the_loop(classifier) as scheduler:
+        request = open_with(scheduler, inputs(1), request=True)[1]
+        await until(scheduler._network.locked)
+        stream = Listener(3)
+        scheduler.submit(scheduler.open(stream, request=False), inputs(3), lend=lend)
+        await asyncio.sleep(0)  # the loop's turn
+        assert not stream.outcomes
+        classifier.gate.set()
+        await until(lambda: request.done.is_set() and stream.done.is_set())
+        assert stream.threads == {scheduler._thread.ident}
 
 
 def test_what_waits_is_bounded() -> None:
@@ -234,18 +224,14 @@ def test_a_retired_scheduler_ends_after_its_last_job() -> None:
         assert not scheduler._thread.is_alive()
 
 
-def test_a_retired_scheduler_ends_after_a_stream_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_retired_scheduler_ends_after_a_stream_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "HAND_OVER_S", 1e9)
-
-    async def ended() -> None:
-        async with lent_the_loop(tiny()) as scheduler:
-            job, _ = open_with(scheduler, inputs(50))
-            scheduler.retire()
-            await asyncio.sleep(0)
-            scheduler.close(job)  # while it waits for its next turn
-            await until(lambda: not scheduler._thread.is_alive())
-
-    asyncio.run(ended())
+    async with lent_the_loop(tiny()) as scheduler:
+        job, _ = open_with(scheduler, inputs(50))
+        scheduler.retire()
+        await asyncio.sleep(0)
+        scheduler.close(job)  # while it waits for its next turn
+        await until(lambda: not scheduler._thread.is_alive())
 
 
 def test_snapshot_and_restore() -> None:

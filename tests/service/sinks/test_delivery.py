@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from spikesight.service.sinks.delivery import MOST_UNKEPT, Deliveries, Delivery, open_delivery
+from spikesight.service.sinks.delivery import MOST_UNKEPT, Delivery, open_delivery
 from spikesight.service.sinks.disk_queue import FOLDER, DiskQueue, queue_path
 from spikesight.service.sinks.messages import Message, SinkError
 from spikesight.service.sinks.webhook import SECRET, Webhook
@@ -142,18 +142,6 @@ def test_a_disk_that_hangs_costs_memory_up_to_a_bound(tmp_path: Path, monkeypatc
     assert delivery.n_dropped == 7
     go.set()
     delivery.close()
-
-
-def test_counts_are_metrics(receiver: Receiver) -> None:
-    deliveries = Deliveries()
-    deliveries.start([open_delivery(receiver.url)])
-    deliveries.post({"n": 0})
-    receiver.wait_for(1)
-    deliveries.close()
-    samples = {sample.name: sample for family in deliveries.collect() for sample in family.samples}
-    assert samples["spikesight_sink_sent_total"].value == 1
-    assert samples["spikesight_sink_waiting"].value == 0
-    assert samples["spikesight_sink_sent_total"].labels == {"sink": f"http://127.0.0.1:{receiver.port}"}
 
 
 def test_two_processes_do_not_share_a_queue(receiver: Receiver) -> None:

@@ -131,9 +131,13 @@ def test_metrics_and_logs_know_the_host_alone(
     deliveries.start(open_deliveries(addresses))
     deliveries.post({"n": 1})
     until(lambda: "predictions to https://host.invalid wait" in caplog.text)
+    until((tmp_path / "seen.jsonl").read_text)
     deliveries.close()
-    labels = [sample.labels["sink"] for family in deliveries.collect() for sample in family.samples]
+    samples = [sample for family in deliveries.collect() for sample in family.samples]
+    labels = [sample.labels["sink"] for sample in samples]
     assert len(labels) == 3 * len(set(labels)), "a series a sink"
+    for name, counts in (("sent_total", [0, 0, 1]), ("waiting", [0, 1, 1])):
+        assert sorted(one.value for one in samples if one.name == f"spikesight_sink_{name}") == counts
     assert "s3cret" not in caplog.text + str(labels)
     assert str(tmp_path) not in caplog.text + str(labels)
 

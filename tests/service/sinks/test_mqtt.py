@@ -34,19 +34,6 @@ def acknowledging(library: MagicMock, *acks: list[int]) -> MagicMock:
     return client
 
 
-def test_a_message_is_taken_once_its_number_is_acknowledged(library: MagicMock) -> None:
-    client, sink = acknowledging(library, [3, 7], [7]), Mqtt("mqtt://host/a/b")
-    for body in (b"first", b"second"):
-        sink.send(Message("id", body))
-    sent = [call("a/b", body, qos=1, retain=False) for body in (b"first", b"second")]
-    assert client.publish.call_args_list == sent
-    assert library.Client.call_args.kwargs == {"reconnect_on_failure": False}
-    assert client.connect.call_count == client.loop_start.call_count == 1
-    sink.close()
-    sink.close()
-    assert client.disconnect.call_count == client.loop_stop.call_count == 1
-
-
 @pytest.mark.parametrize(
     ("address", "port", "secure", "user"),
     [
@@ -62,15 +49,6 @@ def test_ports_users_and_encryption(library: MagicMock, address: str, port: int,
     Mqtt(address).send(Message("id", b"x"))
     assert client.connect.call_args.args == ("host", port)
     assert (client.tls_set.call_count, client.username_pw_set.call_args_list) == (secure, user)
-
-
-def test_a_connection_that_ends_is_made_anew(library: MagicMock) -> None:
-    client, sink = acknowledging(library, [LEFT], [7]), Mqtt("mqtt://host/t")
-    with pytest.raises(SinkLost, match="the broker host has ended the connection, or refused it"):
-        sink.send(Message("id", b"x"))
-    assert client.disconnect.call_count == client.loop_stop.call_count == 1
-    sink.send(Message("id", b"x"))
-    assert client.connect.call_count == 2
 
 
 def test_who_does_not_answer_is_not_there(library: MagicMock, monkeypatch: pytest.MonkeyPatch) -> None:

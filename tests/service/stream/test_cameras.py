@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -31,6 +30,7 @@ from spikesight.service.sinks.webhook import Webhook
 from spikesight.service.stream import cameras
 from spikesight.service.stream.cameras import BACKLOG, Viewer
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, tiny
+from tests.support.serving.http import refused
 from tests.support.serving.receiver import SECRET, Receiver
 from tests.support.serving.servers import running, settings
 from tests.support.serving.streams import predictions
@@ -49,7 +49,7 @@ class Waving:
         if self.sent == self.pause_after:
             time.sleep(timeout_s)
             return None
-        if not self.left:
+        if self.left <= 0:
             raise SourceEnded
         self.left -= 1
         time.sleep(0.002)
@@ -163,9 +163,7 @@ def test_a_camera_is_read_by_any_model_on_a_stream_of_its_own() -> None:
             assert [one.step for one in found] == list(range(1, 9)), "its own membranes, from its first event on"
             assert all(one.logits and one.n_events for one in found)
             stream.send_events(make_events([], [], [], []))
-            with pytest.raises(ClientError) as caught:
-                predictions(stream, 10_000)
-            assert caught.value.status == 1003
+            assert refused(predictions, stream, 10_000)[0] == 1003
         with pytest.raises(ClientError, match="takes images"):
             client.stream(source="0", model="still")
 
@@ -174,9 +172,7 @@ def test_a_camera_is_read_by_any_model_on_a_stream_of_its_own() -> None:
 def test_other_sources_are_not_opened(port: int) -> None:
     client = Client(f"http://127.0.0.1:{port}")
     for name in ("udp://127.0.0.1:4444", "file:/etc/passwd", "webcam:0", "1"):
-        with pytest.raises(ClientError) as caught:
-            client.stream(source=name)
-        assert caught.value.status == 1008
+        assert refused(client.stream, source=name)[0] == 1008
     connection = HTTPConnection("127.0.0.1", port, timeout=10)
     connection.request("GET", "/v1/cameras/7/events")
     assert connection.getresponse().status == 404
@@ -197,26 +193,13 @@ def test_silence_is_a_still_scene_and_the_end_is_told() -> None:
         assert len(server_sent(port, 1000)) <= 1
 
 
-class Leaving(Waving):
-    """A camera that is unplugged when the test says so."""
-
-    def __init__(self) -> None:
-        super().__init__(10**6)
-        self.gone = threading.Event()
-
-    def read(self, timeout_s: float) -> Events | None:
-        if self.gone.is_set():
-            raise SourceEnded
-        return super().read(timeout_s)
-
-
 def test_who_follows_a_camera_is_told_of_its_end_and_nothing_goes_on_after_it() -> None:
-    driver = Leaving()
+    driver = Waving(10**6)
     camera = Source(Address("udp://127.0.0.1:3333", "udp", ""), lambda _: driver)
     with running(create_app(settings(), (tiny(),), (camera,))) as port:
         with Client(f"http://127.0.0.1:{port}").stream(source="0") as stream:
             assert len(predictions(stream, 3)) == 3
-            driver.gone.set()
+            driver.left = 0  # it is unplugged
             with pytest.raises(ClientError, match="the camera has ended") as caught:
                 predictions(stream, 500)
         assert caught.value.status == 1001
@@ -255,16 +238,12 @@ HEARD, ANSWER, STILL, END = (
         ([*[None] * 20, HEARD, *[None] * 21], 99, [ANSWER, END]),  # whoever hears something needs no more
     ],
 )
-def test_server_sent_events_end_with_the_camera_or_the_service(
+async def test_server_sent_events_end_with_the_camera_or_the_service(
     messages: list[str | bytes | None], drains_after: int, sent: list[str]
 ) -> None:
     camera: Any = SimpleNamespace(viewing=lambda: nullcontext(Told(*messages)))
     asked = count()
-
-    async def run() -> list[str]:
-        return [part async for part in cameras.server_sent(camera, lambda: next(asked) >= drains_after)]
-
-    assert asyncio.run(run()) == sent
+    assert [part async for part in cameras.server_sent(camera, lambda: next(asked) >= drains_after)] == sent
 
 
 async def test_the_newest_is_kept_for_who_is_slow() -> None:

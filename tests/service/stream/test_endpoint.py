@@ -9,6 +9,7 @@ from socket import create_connection
 import pytest
 import websockets.sync.client
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.http11 import Response
 
 from spikesight.service.client import Client
 from spikesight.service.stream.protocol import StreamCore
@@ -20,6 +21,13 @@ from tests.support.waiting import PATIENCE_S
 def raw(port: int, **options: object) -> websockets.sync.client.ClientConnection:
     address = f"ws://127.0.0.1:{port}/v1/stream"
     return websockets.sync.client.connect(address, compression=None, **options).__enter__()  # type: ignore[arg-type]
+
+
+def refused(port: int, **options: object) -> Response:
+    """The answer to a handshake."""
+    with pytest.raises(InvalidStatus) as caught:
+        raw(port, **options)
+    return caught.value.response
 
 
 def hello(**changes: object) -> str:
@@ -119,10 +127,8 @@ def test_compression_is_not_negotiated(port: int) -> None:
 @pytest.mark.attack("WebSocket", "evil or null Origin", "403 before accept; none (command-line client): allowed")
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "https://127.0.0.1.evil.example"])
 def test_foreign_origins_get_403(port: int, origin: str) -> None:
-    with pytest.raises(InvalidStatus) as caught:
-        raw(port, origin=origin)
-    assert caught.value.response.status_code == 403
-    assert list(json.loads(caught.value.response.body or b"")) == ["error"]
+    answer = refused(port, origin=origin)
+    assert (answer.status_code, list(json.loads(answer.body or b""))) == (403, ["error"])
 
 
 @pytest.mark.attack("WebSocket", "bad token in the handshake / in hello", "401 / close 1008")
@@ -137,9 +143,7 @@ def test_limits_of_a_stream() -> None:
         with raw(port) as wrong:
             wrong.send(hello(token="0123456789abcdeX"))
             assert close_code(wrong) == 1008
-        with pytest.raises(InvalidStatus) as caught:
-            raw(port, additional_headers={"Authorization": "Bearer wrong"})
-        assert caught.value.response.status_code == 401
+        assert refused(port, additional_headers={"Authorization": "Bearer wrong"}).status_code == 401
         with raw(port) as flood:
             flood.send(hello(**token))
             with suppress(ConnectionClosed):  # the refusal may come before all are sent
@@ -150,10 +154,9 @@ def test_limits_of_a_stream() -> None:
             for socket in (first, second):
                 socket.send(hello(**token))
                 socket.recv(5)
-            with pytest.raises(InvalidStatus) as caught:
-                raw(port)
-            assert caught.value.response.status_code == 503
-            assert caught.value.response.headers["retry-after"]
+            answer = refused(port)
+            assert answer.status_code == 503
+            assert answer.headers["retry-after"]
             assert close_code(first) == 1001
         with Client(f"http://127.0.0.1:{port}", token["token"]).stream(**SENSOR) as stream:
             assert stream.ready["type"] == "ready"
@@ -186,10 +189,9 @@ def test_one_address_holds_its_share_of_the_streams() -> None:
     with running(max_sessions=4, max_sessions_per_client=1) as port, raw(port) as first:
         first.send(hello())
         first.recv(5)
-        with pytest.raises(InvalidStatus) as caught:
-            raw(port)
-        assert caught.value.response.status_code == 429
-        assert "this address" in json.loads(caught.value.response.body or b"")["error"]
+        answer = refused(port)
+        assert answer.status_code == 429
+        assert "this address" in json.loads(answer.body or b"")["error"]
 
 
 @pytest.mark.attack(

@@ -1,7 +1,6 @@
 """The stream's core without a port: which message each answer belongs to, what gives way, what is said about it."""
 
 import json
-import struct
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -19,21 +18,15 @@ from spikesight.service.http.metrics import Metrics
 from spikesight.service.scheduler.registry import Model
 from spikesight.service.scheduler.threads import Mailbox
 from spikesight.service.settings import Settings
-from spikesight.service.stream.messages import EVENTS_T64, Frame, Hello, Ticket, encode_t64
+from spikesight.service.stream.messages import EVENTS_T64, Frame, Hello, encode_t64
 from spikesight.service.stream.protocol import Batch, Outgoing, StreamCore
 from tests.support.models import EVENT_CONTRACT, tiny
 from tests.support.serving.streams import SENSOR
+from tests.support.waiting import Clock
 
 MODEL = Model(tiny(), Settings(), Metrics(), Mailbox())
 BIN_US = EVENT_CONTRACT.bin_us
 PENDING = 8
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def core(clock: Clock | None = None, model: Model = MODEL, **changes: object) -> StreamCore:
@@ -103,19 +96,6 @@ def test_answers_carry_their_message_in_order() -> None:
     for message in answers:
         stream.sent(message.settles)
     assert stream.unsent == 0
-
-
-def test_the_picture_follows_the_last_answer_of_a_message() -> None:
-    stream = core(picture=True)
-    (batch,) = batches(stream, packet(7, 0, 5, 2 * BIN_US))
-    inputs, _ = stream.admit(batch)
-    first, second = (stepped(stream, given) for given in inputs)
-    assert [type(message.data) for message in first] == [str]
-    assert [type(message.data) for message in second] == [str, bytes]
-    assert struct.unpack_from("<III", second[1].data) == (7, 2, 3)  # type: ignore[arg-type]
-    (ack, shown) = stream.admit(Batch(Ticket(8, 0.0, picture=(at(0), stream.session.sensor)), []))[1]
-    assert isinstance(ack.data, str)
-    assert isinstance(shown.data, bytes)
 
 
 @pytest.mark.parametrize("gone", [1, 3])

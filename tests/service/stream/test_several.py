@@ -11,6 +11,7 @@ import pytest
 
 from spikesight.encoders.emulator.pixels import Emulator
 from spikesight.encoders.events import Events, SensorSize, joined
+from spikesight.models.classifier.inputs import InputPipeline
 from spikesight.models.classifier.session import Session
 from spikesight.service.client import Client, ClientError, Prediction, Snapshot
 from tests.support.models import EVENT_CONTRACT, tiny
@@ -99,6 +100,9 @@ def test_a_recording_and_a_picture_have_objects_where_they_are_asked_for(client:
     recording, plain = (client.predict(file.getvalue(), name="film.npz", objects=n) for n in (4, 0))
     assert isinstance(recording.objects, list)
     assert plain.objects is None
+    pipeline = InputPipeline(DRAWING.card, SIZE)
+    assert list(pipeline.stream([events]))
+    assert (plain.events_in, plain.events_kept) == (pipeline.filter.n_events, pipeline.filter.n_kept)
     picture = cv2.imencode(".png", np.full((120, 160), 200, np.uint8))[1].tobytes()
     assert client.predict(picture, objects=4).objects == []
     with pytest.raises(ClientError, match="all of the picture"):

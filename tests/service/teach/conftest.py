@@ -5,33 +5,25 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from spikesight.encoders.events import Events, SensorSize, make_events
+from spikesight.encoders.events import Events
 from spikesight.encoders.recordings.files import write_recording
-from spikesight.service.client import Client, ClientError
+from spikesight.service.client import Client
 from spikesight.service.runtime import Runtime
 from spikesight.service.teach.remote import RemoteTeaching
 from spikesight.service.teach.sessions import TeachingSessions
+from tests.service.teach.drawn import LYING, SENSOR, STANDING, swaying
 from tests.support.models import IMAGE_CONTRACT, tiny
 from tests.support.serving.servers import running, settings
 
-SENSOR = SensorSize(64, 48)
 SIZE = {"width": SENSOR.width, "height": SENSOR.height}
 Record = Callable[[str, int], Path]
 
 
 def moving(label: str, seed: int, windows: int = 4) -> Events:
     """Events of a line that lies or stands and sways, for so many examples' time."""
-    random = np.random.default_rng([len(label), seed])
-    count = 2000 * windows
-    t = np.sort(random.integers(0, (windows * 310 + 40) * 1000, count))
-    line, thin = random.uniform(-12, 12, count), random.normal(0, 0.8, count)
-    x, y = (line, thin) if label == "lying" else (thin, line)
-    sway = 6 * np.sin(t / 2e5 + seed)
-    xs, ys = 32 + x + sway, 24 + y + 0.5 * sway
-    return make_events(t, xs.astype(int), ys.astype(int), random.random(count) < 0.5)
+    return swaying(LYING if label == "lying" else STANDING, seed, windows, 40_000)
 
 
 def taught(session: RemoteTeaching, record: Record) -> RemoteTeaching:
@@ -39,12 +31,6 @@ def taught(session: RemoteTeaching, record: Record) -> RemoteTeaching:
         for label in ("lying", "standing"):
             session.show(label, record(label, seed))
     return session
-
-
-def refused(call: object, *arguments: object, **named: object) -> tuple[int, str]:
-    with pytest.raises(ClientError) as caught:
-        call(*arguments, **named)  # type: ignore[operator]
-    return caught.value.status, str(caught.value)
 
 
 @asynccontextmanager

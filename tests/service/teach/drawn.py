@@ -19,10 +19,10 @@ WINDOW_US = STEPS * BIN_US
 LYING, ASLANT, STANDING = 0.0, math.pi / 4, math.pi / 2
 
 
-def swaying(angle: float, seed: int, windows: int) -> Events:
+def swaying(angle: float, seed: int, windows: int, more_us: int = 0) -> Events:
     """Events of a line at an angle, for so many windows."""
     random, count = np.random.default_rng([seed, windows]), 2000 * windows
-    t = np.sort(random.integers(0, windows * WINDOW_US, count))
+    t = np.sort(random.integers(0, windows * WINDOW_US + more_us, count))
     along, thin, sway = random.uniform(-12, 12, count), random.normal(0, 0.8, count), 6 * np.sin(t / 2e5 + seed)
     x = 32 + math.cos(angle) * along - math.sin(angle) * thin + sway
     y = 24 + math.sin(angle) * along + math.cos(angle) * thin + sway / 2

@@ -11,9 +11,9 @@ from spikesight.encoders.events import make_events
 from spikesight.encoders.recordings.files import write_recording
 from spikesight.service.client import Client, ClientError, Prediction, Snapshot
 from spikesight.service.teach.remote import RemoteTeaching
-from tests.service.teach.conftest import SENSOR, SIZE, Record, moving, refused, taught
+from tests.service.teach.conftest import SENSOR, SIZE, Record, moving, taught
 from tests.support.serving.hostile import BOMBS, claimed, with_scans
-from tests.support.serving.http import body_of, get, post, status_of, talk
+from tests.support.serving.http import body_of, get, post, refused, status_of, talk
 from tests.support.serving.servers import resident
 
 HOSTILE = {**BOMBS, "10^9 events claimed": claimed(10**9), "scans": with_scans(4096, 2000)}

@@ -3,12 +3,11 @@
 from dataclasses import replace
 
 import numpy as np
-import pytest
 
 from spikesight.models.steps import Input, Prediction
-from spikesight.service.http.errors import ServiceError
 from spikesight.service.teach.moments import Moments, sureness
 from tests.support.models import PREDICTION
+from tests.support.serving.http import refused
 
 WINDOW = [Input(np.ones((2, 4, 4), np.uint8), 0, 1, 1, False)]
 
@@ -54,6 +53,4 @@ def test_what_another_head_is_sure_of_waits_no_longer() -> None:
     assert [moment.number for moment in moments.all()] == [second.number, third.number]
     moments.drop(third.number)
     for number in (first.number, third.number, 0):
-        with pytest.raises(ServiceError) as caught:
-            moments.get(number)
-        assert caught.value.status == 404
+        assert refused(moments.get, number)[0] == 404

@@ -11,15 +11,15 @@ import pytest
 
 from spikesight.encoders.events import make_events
 from spikesight.encoders.recordings.files import digest, write_recording
-from spikesight.models.checkpoint import save
 from spikesight.models.classifier import Classifier
 from spikesight.service.api import create_app
 from spikesight.service.client import Client
 from spikesight.service.settings import Settings
 from spikesight.service.teach.remote import RemoteTeaching, query
-from tests.service.teach.conftest import SENSOR, Record, refused, taught
+from tests.service.teach.conftest import SENSOR, Record, taught
 from tests.support.inputs.samples import picture
-from tests.support.models import tiny
+from tests.support.models import kept
+from tests.support.serving.http import refused
 from tests.support.serving.servers import running
 
 
@@ -59,9 +59,10 @@ def test_examples_can_be_seen_and_taken_back(session: RemoteTeaching, record: Re
     assert refused(session.picture, numbers[0])[0] == 404
     session.show("standing", record("standing", 0))
     assert session.state(wait=True).ready
+    session.rename("lying", "lying")
     assert [one.label for one in session.rename("lying", "a line").classes] == ["a line", "standing"]
     assert refused(session.rename, "a line", "standing") == (409, "another class has that name: take it back first")
-    assert refused(session.rename, "lying", "x")[0] == 404
+    assert refused(session.rename, "lying", "x")[0] == refused(session.forget, "lying")[0] == 404
     assert [one.label for one in session.forget("standing").classes] == ["a line"]
     assert not session.state(wait=True).ready, "one class is none to choose from"
 
@@ -128,9 +129,7 @@ def test_a_saved_model_is_served_to_all_and_after_a_restart(
     client.rename("strokes", "lines")
     (saved / "broken").mkdir()
     (saved / "broken" / "config.json").write_text("{")
-    first = tiny()
-    save(tmp_path / "first", first.network, first.card)
-    app = create_app(Settings(models=(str(tmp_path / "first"),), save_to=saved))
+    app = create_app(Settings(models=(str(kept(tmp_path / "first")),), save_to=saved))
     with running(app) as port:
         names = [model.name for model in Client(f"http://127.0.0.1:{port}").models().models]
     assert names == ["first", "lines"]

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from spikesight.models.classifier import Classifier
 from spikesight.models.networks.resnet import SpikingResNet
 from spikesight.models.steps import Input
 from spikesight.models.teach.few_shot import EmbeddedExample, FewShotLearner
@@ -26,15 +25,11 @@ from spikesight.service.teach.windows import (
     BRIGHTER,
     DARKER,
     GROUND,
-    LEAST_ACTIVE,
     SENSOR,
     STEPS,
     WindowCutter,
-    frames_of,
-    moves,
     picture_of,
 )
-from tests.service.teach.conftest import teaching
 from tests.support.models import tiny
 
 
@@ -47,13 +42,6 @@ def step(lit: int = 0, number: int = 0, *, reset: bool = False) -> Input:
 
 def window(lit: int = 10) -> list[Input]:
     return [step(lit, number) for number in range(STEPS)]
-
-
-def test_an_example_moves_where_enough_places_are_lit_in_all_its_steps() -> None:
-    steps = [step(LEAST_ACTIVE // 2), step(LEAST_ACTIVE // 2)]
-    assert moves(steps)
-    assert not moves([steps[0], step(LEAST_ACTIVE // 2 - 1)])
-    assert frames_of(steps).shape == (2, 1, 2, 32, 32)
 
 
 @pytest.mark.parametrize(("shown_bins", "reset", "first"), [(1, -1, 0), (1, 5, 5), (3, -1, 2), (3, 4, 6)])
@@ -149,24 +137,6 @@ async def test_what_comes_while_a_head_is_learnt_is_learnt_after_it() -> None:
     assert not bench.learner.learning
 
 
-async def test_no_more_is_taken_than_there_is_room_for() -> None:
-    bench = Bench(most=5)
-    assert len(await bench.give("a", 3)) == 3
-    bench.examples.check_room("a")
-    rest = await bench.give("a", 4)
-    assert len(rest) == 2
-    with pytest.raises(ServiceError, match="the session is full"):
-        bench.examples.check_room("a")
-    bench.examples.drop(rest[1])
-    bench.examples.check_room("b")
-    with pytest.raises(ServiceError, match="no example of that number"):
-        bench.examples.drop(rest[1])
-    assert bench.examples.get(rest[0]).number == rest[0]
-    await bench.learner.settled()
-    bench.examples.close()
-    assert await bench.give("a") == bench.examples.all() == []
-
-
 async def test_classes_are_so_many_and_what_waits_is_bounded() -> None:
     bench = Bench()
     for number in range(MAX_CLASSES):
@@ -217,30 +187,3 @@ async def test_what_cannot_be_learnt_is_logged_and_the_session_goes_on(caplog: p
     assert "a head was not learnt" in caplog.text
     with pytest.raises(ServiceError, match="show examples of at least two classes"):
         bench.learner.ready()
-
-
-async def test_classes_change_their_names_and_followers_hear_of_it() -> None:
-    async with teaching() as (_, sessions):
-        session, heard = await sessions.begin("a", None), []
-        session.followers.add(heard.append)
-        for label, number in (("a", 1), ("b", 2)):
-            await session.examples.take(label, session.examples.piece(), lambda number=number: [window()] * number)
-        assert [(one.label, one.examples) for one in heard[-1].classes] == [("a", [0]), ("b", [1, 2])]
-        session.examples.rename("a", "a")
-        session.examples.rename("a", "c")
-        for call, says in (
-            (lambda: session.examples.rename("c", "b"), "another class has that name"),
-            (lambda: session.examples.rename("a", "x"), "no class of that name"),
-            (lambda: session.examples.forget("a"), "no class of that name"),
-        ):
-            with pytest.raises(ServiceError, match=says):
-                call()
-        await session.learner.settled()
-        assert heard[-1].ready
-        made = session.learner.model.classifier
-        assert made.ann_macs == Classifier(made.network, made.card, "counted anew").ann_macs
-        session.examples.forget("b")
-        await session.learner.settled()
-        assert ([one.label for one in heard[-1].classes], heard[-1].ready) == (["c"], False)
-        sessions.end(session.id)
-        assert heard[-1] is None

@@ -20,6 +20,7 @@ from spikesight.service.teach.bodies import TeachingBody
 from spikesight.service.teach.remote import RemoteTeaching
 from tests.service.teach.conftest import SENSOR, SIZE, moving
 from tests.support.models import tiny
+from tests.support.serving.http import refused
 from tests.support.serving.servers import running
 from tests.support.serving.streams import predictions
 from tests.support.waiting import PATIENCE_S
@@ -166,9 +167,8 @@ def test_a_camera_of_the_service_is_shown() -> None:
 @pytest.mark.attack("teaching", "streams on ids of no session", "1008")
 @pytest.mark.parametrize("hello", [{"lesson": "lesson-of-nobody"}, {"lesson": ""}, {"lesson": "x", "source": "0"}])
 def test_streams_of_no_session_are_refused(client: Client, hello: dict) -> None:
-    with pytest.raises(ClientError, match="no teaching session of that id") as caught:
-        client.stream(**hello)
-    assert caught.value.status == 1008
+    status, said = refused(client.stream, **hello)
+    assert (status, "no teaching session of that id" in said) == (1008, True)
 
 
 @pytest.mark.attack("teaching", "messages that make no sense", "told so; 1003")
@@ -180,14 +180,10 @@ def test_messages_that_make_no_sense(client: Client, session: RemoteTeaching) ->
             assert isinstance(told, Bad)
             assert (told.seq, "printable" in told.error) == (0, True), "the answer to no message"
         stream._send('{"type": "show", "class": 3}')
-        with pytest.raises(ClientError) as caught:
-            hear(stream, never, "the end")
-        assert caught.value.status == 1003
+        assert refused(hear, stream, never, "the end")[0] == 1003
     with client.stream() as stream:
         stream.show("x")
-        with pytest.raises(ClientError) as caught:
-            hear(stream, never, "the end")
-        assert caught.value.status == 1003, "only a session's stream is shown things"
+        assert refused(hear, stream, never, "the end")[0] == 1003, "only a session's stream is shown things"
 
 
 def test_a_session_that_ends_under_its_stream(client: Client) -> None:

@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 
 from spikesight.encoders.events import SensorSize, make_events
 from spikesight.encoders.image import IMAGE_ENCODERS
+from spikesight.encoders.recordings.nmnist import nmnist_records
 from spikesight.encoders.sample import Sample
 from spikesight.encoders.sources import samples
 from spikesight.service.api import create_app
@@ -78,11 +79,8 @@ def test_answers_equal_those_of_predict(client: TestClient) -> None:
 
 
 def test_recording(client: TestClient) -> None:
-    events = samples.t64_of(samples.listing()[0].name)
-    raw = np.frombuffer(events, [("t", "<u8"), ("x", "<u2"), ("y", "<u2"), ("on", "u1")])
-    t = raw["t"].astype(np.int64)
-    columns = [raw["x"], raw["y"], raw["on"].astype(np.int64) << 7 | t >> 16, t >> 8 & 255, t & 255]
-    data = np.stack(columns, 1).astype(np.uint8).tobytes()
+    events = samples.events_of(samples.listing()[0].name)
+    data = nmnist_records(events).tobytes()
     body = client.post("/v1/encode", files={"file": ("zero.bin", data)}).json()
     assert frames_of(body).shape[1] == 2
     assert body["n_spikes"] > 100
@@ -91,7 +89,7 @@ def test_recording(client: TestClient) -> None:
     assert picture is not None
     assert picture.shape == (34, 34)
     busy = np.zeros((34, 34), int)
-    np.add.at(busy, (raw["y"], raw["x"]), 1)
+    np.add.at(busy, (events["y"], events["x"]), 1)
     assert ((picture > picture.min()) == (busy > 0)).all()
     refused = client.post("/v1/encode?encoding=rate", files={"file": ("zero.bin", data)})
     assert refused.status_code == 400
@@ -113,17 +111,13 @@ def test_what_cannot_be_encoded(client: TestClient, query: str, upload: bytes, s
     assert (answer.status_code, set(answer.json())) == (status, {"error"})
 
 
-def test_an_exposure_is_of_the_sensors_size_and_brighter_where_more_came() -> None:
-    events = make_events(np.arange(3), np.array([0, 0, 1279]), np.array([0, 0, 719]), np.array([True, False, True]))
-    picture = exposure(events, SensorSize(1280, 720))
-    assert picture.shape == (720, 1280)
-    assert picture[0, 0] == picture[-1, -1] > picture[1, 1]
-    assert not exposure(events[:0], SensorSize(40, 30)).std()
+def test_an_exposure_is_brighter_where_more_came_and_flat_where_nothing_did() -> None:
     x = np.repeat([0, 1, 2, 5, -1], [1, 50, 100, 9, 9])  # the last ones are off the sensor
-    picture = exposure(make_events(np.arange(len(x)), x, np.zeros(len(x), int), x > 0), SensorSize(4, 2))
-    one, fifty, hundred, none = picture[0]
+    events, size = make_events(np.arange(len(x)), x, np.zeros(len(x), int), x > 0), SensorSize(4, 2)
+    (one, fifty, hundred, none), below = exposure(events, size)
     assert none < one < fifty == hundred, "the brightest two hundredths are alike"
-    assert (picture[1] == none).all()
+    assert (below == none).all()
+    assert not exposure(events[:0], size).std()
 
 
 @pytest.mark.parametrize(("side", "shown"), [(SIDE, SIDE), (SIDE + 1, 32), (2 * SIDE, SIDE), (2 * SIDE + 1, 43)])

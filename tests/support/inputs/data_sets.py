@@ -11,6 +11,7 @@ import numpy as np
 
 from spikesight.encoders.events import SensorSize, make_events
 from spikesight.encoders.recordings.files import write_recording
+from spikesight.encoders.recordings.nmnist import nmnist_records
 from spikesight.training.config import TrainConfig
 
 SIDE = 34
@@ -41,9 +42,7 @@ def write_takes(root: Path, names: list[str], seconds: float = 10.0, rate: int =
 
 def write_nmnist_file(path: Path, events: np.ndarray) -> None:
     """N-MNIST's five bytes an event: x, y, polarity bit and 23 bits of time."""
-    t = events["t"].astype(np.int64)
-    columns = [events["x"], events["y"], events["p"].astype(np.int64) << 7 | t >> 16, t >> 8 & 255, t & 255]
-    placed(path).write_bytes(np.stack(columns, 1).astype(np.uint8).tobytes())
+    placed(path).write_bytes(nmnist_records(events).tobytes())
 
 
 def write_nmnist(root: Path, classes: int = 2, train: int = 8, test: int = 3) -> Path:

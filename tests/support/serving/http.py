@@ -1,9 +1,16 @@
-"""HTTP by hand: raw requests and their answers, and what an answer must never show."""
+"""HTTP by hand: raw requests and their answers, what an answer must never show, and what is refused."""
 
 import json
 import re
 import socket
 import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from spikesight.service.client import ClientError
+from spikesight.service.http.errors import ServiceError
 
 TOKEN = "0123456789abcdef"
 RECEIVE_S = 0.5
@@ -57,3 +64,10 @@ def post(path: str, body: bytes, *headers: str) -> bytes:
 def alive(port: int) -> bool:
     """Whether the server still says that it lives."""
     return status_of(talk(port, get("/health/live"))) == 200
+
+
+def refused(call: Callable[..., object], *arguments: Any, **named: Any) -> tuple[int, str]:
+    """The status and the sentence with which the service refuses what is called, or its client hears that it does."""
+    with pytest.raises((ClientError, ServiceError)) as caught:
+        call(*arguments, **named)
+    return caught.value.status, str(caught.value)
