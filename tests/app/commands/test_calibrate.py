@@ -32,14 +32,19 @@ def test_the_cards_recipe_is_followed_and_flags_win() -> None:
         settings(CARD)
 
 
-def test_what_was_measured_is_said_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture
+def words(tmp_path: Path) -> list[str]:
+    """The command for a model `m`, of whose training set half was kept back."""
     write_nmnist(tmp_path / "data", 3, train=24)
     recipe = {"data": "nmnist", "root": str(tmp_path / "data"), "val_fraction": 0.5}
-    metrics = {"accuracy": 0.5, "known": "old"}
-    save(
-        tmp_path / "m", lively(CONFIG), replace(CARD, labels=tuple("012"), training={"recipe": recipe}, metrics=metrics)
-    )
-    words = ["calibrate", str(tmp_path / "m"), "--cache", str(tmp_path / "cache")]
+    made = replace(card(**recipe), labels=tuple("012"), metrics={"accuracy": 0.5, "known": "old"})
+    save(tmp_path / "m", lively(CONFIG), made)
+    return ["calibrate", str(tmp_path / "m"), "--cache", str(tmp_path / "cache")]
+
+
+def test_what_was_measured_is_said_and_kept(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main([*words, "--to", str(tmp_path / "k")]) == 0
     kept = load(tmp_path / "k")[1]
     measured = kept.metrics["known"]
@@ -54,11 +59,9 @@ def test_what_was_measured_is_said_and_kept(tmp_path: Path, capsys: pytest.Captu
     assert load(tmp_path / "m")[1].novelty is not None, "without --to the model itself"
 
 
-def test_sets_alone_leave_all_else_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_nmnist(tmp_path / "data", 3, train=24)
-    recipe = {"data": "nmnist", "root": str(tmp_path / "data"), "val_fraction": 0.5}
-    save(tmp_path / "m", lively(CONFIG), replace(CARD, labels=tuple("012"), training={"recipe": recipe}))
-    words = ["calibrate", str(tmp_path / "m"), "--cache", str(tmp_path / "cache")]
+def test_sets_alone_leave_all_else_as_it_is(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main([*words, "--only-sets"]) == 0
     kept = load(tmp_path / "m")[1]
     assert kept.novelty is None

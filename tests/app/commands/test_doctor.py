@@ -11,9 +11,8 @@ import pytest
 
 from spikesight.app.cli import main
 from spikesight.app.commands import doctor
-from spikesight.models.checkpoint import save
 from tests.support.inputs.data_sets import write_takes
-from tests.support.models import tiny
+from tests.support.models import kept
 
 
 def test_every_check_says_something_and_the_last_line_counts_what_is_to_mend(
@@ -45,16 +44,6 @@ def test_data_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
         assert {line.split()[0] for line in lines} <= states
         assert words in "".join(lines)
         assert sum(line.startswith("FIX") for line in lines) <= 1 or data == "nmnist"
-
-
-@pytest.mark.parametrize(
-    ("version", "state"), [((3, 10), "FIX"), ((3, 11), "ok"), ((3, 13), "ok"), ((3, 14), "FIX")], ids=str
-)
-def test_pythons_that_it_runs_on(version: tuple[int, int], state: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor.sys, "version_info", version)
-    (finding,) = doctor.check_python()
-    assert finding.state == state
-    assert ("install Python" in finding.text) == (state == "FIX")
 
 
 def test_what_is_missing_is_to_mend_or_to_note(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,7 +84,7 @@ def test_shipped_models_none_one_without_an_engine_and_a_broken_one(
 ) -> None:
     monkeypatch.setattr("spikesight.models.shipped.SHIPPED", tmp_path)
     assert [f.state for f in doctor.check_models()] == ["FIX"]
-    save(tmp_path / "good", tiny().network, tiny().card)
+    kept(tmp_path / "good")
     shutil.copytree(tmp_path / "good", tmp_path / "worse")
     (tmp_path / "worse" / "model.safetensors").write_bytes(b"cut")
     good, worse = doctor.check_models()

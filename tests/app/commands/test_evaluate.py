@@ -9,19 +9,16 @@ import pytest
 
 from spikesight.app.cli import main
 from spikesight.encoders.emulator.corruptions import SUITE
-from spikesight.models.checkpoint import save
 from spikesight.training.run import readings
 from tests.support.inputs.data_sets import write_nmnist, write_takes
-from tests.support.models import tiny
+from tests.support.models import kept
 
 Captured = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    classifier, folder = tiny(), tmp_path_factory.mktemp("model") / "tiny"
-    save(folder, classifier.network, classifier.card)
-    return str(folder)
+    return str(kept(tmp_path_factory.mktemp("model") / "tiny"))
 
 
 @pytest.fixture(scope="module")

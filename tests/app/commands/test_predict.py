@@ -12,12 +12,10 @@ from spikesight.app.cli import main
 from spikesight.app.commands.predict import _line
 from spikesight.encoders.recordings.files import RecordingReader
 from spikesight.encoders.sources import samples
-from spikesight.models.checkpoint import save
-from spikesight.models.classifier import Classifier
 from spikesight.service.stream.messages import EVENTS_T64, PacketDecoder
 from tests.support.inputs.data_sets import write_takes
 from tests.support.inputs.samples import seven
-from tests.support.models import EVENT_CONTRACT, PREDICTION, ann, promising, tiny
+from tests.support.models import EVENT_CONTRACT, PREDICTION, kept, promising, tiny
 
 Captured = pytest.CaptureFixture[str]
 
@@ -25,9 +23,7 @@ Captured = pytest.CaptureFixture[str]
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     """It commits at nearly every step, and has bins of 1 to 10 ms."""
-    folder, classifier = tmp_path_factory.mktemp("model"), promising(replace(EVENT_CONTRACT, shortest_bin_us=1000))
-    save(folder, classifier.network, classifier.card)
-    return str(folder)
+    return str(kept(tmp_path_factory.mktemp("model"), promising(replace(EVENT_CONTRACT, shortest_bin_us=1000))))
 
 
 @pytest.fixture(scope="module")
@@ -162,8 +158,3 @@ def test_a_recording_of_one_sample_and_a_picture_are_one_line(picture: str, tmp_
 def test_words_for_an_answer(changes: dict, window: str, words: str) -> None:
     classifier = tiny(replace(EVENT_CONTRACT, window=window))
     assert _line(Path("f"), replace(PREDICTION, **changes), classifier).startswith(f"f: {words}")
-
-
-def test_an_ann_spends_multiply_adds() -> None:
-    line = _line(Path("f"), PREDICTION, Classifier(ann(channels=2), tiny().card))
-    assert line.endswith(f"{PREDICTION.synops / 1e6:.2f} M multiply-adds in it, no spikes")

@@ -147,17 +147,3 @@ def test_a_camera_by_name_brings_its_size_and_pixels_and_a_random_one_is_another
     assert main(["emulate", words[0], str(tmp_path / "any"), *words[1:], "random", "--seed", "2"]) == 0
     assert len({read_recording(path).size for path in written(tmp_path / "any").values()}) == 2
     assert "2 recordings of 2 sizes" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("words", "says"),
-    [("motions", "leave --sensor out"), ("in --size 9x9", "leave --size out")],
-    ids=["drawn", "sized"],
-)
-def test_what_does_not_go_with_a_camera(
-    tmp_path: Path, words: str, says: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    source, *more = words.split()
-    assert main(["emulate", source, str(tmp_path), "--sensor", "speck", *more]) == 2
-    assert says in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())

@@ -19,16 +19,13 @@ from spikesight.encoders.events import Counters, Events, SensorSize, make_events
 from spikesight.encoders.packets import pack
 from spikesight.encoders.recordings.files import read_recording, write_recording
 from spikesight.encoders.sources.settings import settings_of
+from tests.support.inputs.samples import at
 from tests.support.processes import ROOT
 from tests.support.serving.servers import free_port
 from tests.support.waiting import until
 
 SENSOR = SensorSize(40, 30)
 TIMES = [5, 100_005, 499_999 + 5, 500_000 + 5, 1_500_004, 1_500_005]
-
-
-def at(*t: int) -> Events:
-    return make_events(t, [1] * len(t), [2] * len(t), [1] * len(t))
 
 
 @pytest.fixture
@@ -56,12 +53,6 @@ def test_info(recording: tuple[Path, Events], capsys: pytest.CaptureFixture[str]
     path.write_bytes(path.read_bytes()[:-1])
     assert main(["info", str(path)]) == 0
     assert "cut short" in capsys.readouterr().out
-
-
-def test_a_single_event_has_no_rate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_recording(tmp_path / "a.npz", at(7), SENSOR)
-    assert main(["info", str(tmp_path / "a.npz")]) == 0
-    assert "0 events/s; in the busiest 10 ms 100" in capsys.readouterr().out
 
 
 def test_transcode(recording: tuple[Path, Events], capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,6 @@
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -150,21 +149,6 @@ def test_dv_processing_reads_what_we_send(tmp_path: Path) -> None:
     found, expected = np.load(tmp_path / "dv.npy"), np.concatenate(sent)
     for ours, theirs in (("t", "timestamp"), ("x", "x"), ("y", "y"), ("p", "polarity")):
         assert np.array_equal(found[theirs], expected[ours])
-
-
-def test_recordings_travel_unchanged(shared_data: Callable[[str], Path]) -> None:
-    """A real recording over TCP, faster than it happened: every event arrives as it was."""
-    from spikesight.encoders.recordings.files import packets as file_packets
-    from spikesight.encoders.recordings.files import read_recording
-
-    path = shared_data("recordings/davis346.aedat4")
-    whole = read_recording(path)
-    port = free_port()
-    sink = DvSink(whole.size, "127.0.0.1", port)
-    with Source(parse(f"dv://127.0.0.1:{port}"), network.DvDriver) as source, closing(sink):
-        met(sink)
-        play(sink, schedule(file_packets(path), Faults(), speed=8))
-        assert np.array_equal(collect(source, len(whole.events)), whole.events)
 
 
 def test_a_socket_that_an_ended_server_left_is_taken_over(tmp_path: Path) -> None:

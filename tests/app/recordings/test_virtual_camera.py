@@ -5,12 +5,9 @@ from typing import Any
 import numpy as np
 
 from spikesight.app.recordings.virtual_camera import Delivery, Faults, looped, play, schedule
-from spikesight.encoders.events import Events, make_events
+from spikesight.encoders.events import Events
+from tests.support.inputs.samples import at
 from tests.support.inputs.sources import packets
-
-
-def at(*t: int) -> Events:
-    return make_events(t, [1] * len(t), [2] * len(t), [1] * len(t))
 
 
 def times(parts: list[Events], faults: Faults, **words: Any) -> list[float]:

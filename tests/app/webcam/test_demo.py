@@ -19,18 +19,15 @@ from spikesight.app.webcam.window import NoDisplay, Window
 from spikesight.encoders.events import SensorSize, make_events
 from spikesight.encoders.recordings.files import write_recording
 from spikesight.encoders.sources.chunks import Chunk, Source, open_source
-from spikesight.models.checkpoint import save
 from spikesight.models.classifier import Classifier
 from spikesight.models.shipped import find, shipped
 from spikesight.service.sinks.report import Report
-from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, ann, tiny
+from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, ann, kept, tiny
 
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    classifier = tiny()
-    save(tmp_path / "tiny", classifier.network, classifier.card)
-    return tmp_path / "tiny"
+    return kept(tmp_path / "tiny")
 
 
 @pytest.fixture
@@ -97,12 +94,6 @@ def test_a_recording_ends_after_the_seconds_that_are_asked_for(
     t, ones = np.arange(0, 200_000, 200), np.ones(1000)
     write_recording(tmp_path / "some.aedat4", make_events(t, ones, ones, ones), SensorSize(24, 18))
     assert 5 <= len(lines_of(capsys, tmp_path / "some.aedat4", "--model", model, "--seconds", "0.1")) <= 11
-
-
-def test_without_shipped_models_one_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webcam, "shipped", dict)
-    with pytest.raises(ValueError, match="name a folder with --model"):
-        webcam.default_model("digit-3")
 
 
 @pytest.mark.skipif(len(shipped()) < 2, reason="fewer than two models are shipped")
@@ -309,8 +300,3 @@ def test_what_crosses_is_counted_and_sent(capsys: pytest.CaptureFixture[str]) ->
     shown = [one["objects"] for one in sent if one.get("objects")]
     assert {one["label"] for objects in shown for one in objects} == {"7"}
     assert demo.picture().shape[2] == 3
-
-
-def test_a_place_that_is_none_is_said(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("--source", "digit-3", "--model", str(model), "--no-window", "--count", "line:1") == 2
-    assert "line:X1,Y1,X2,Y2" in capsys.readouterr().err
