@@ -13,16 +13,14 @@ from fastapi.testclient import TestClient
 from spikesight.app.cli import main
 from spikesight.models.checkpoint import save
 from spikesight.models.classifier import Classifier
-from spikesight.models.contract import Card, CheckpointError, Contract
-from spikesight.models.conversion.ann_to_snn import convert
+from spikesight.models.contract import Card, Contract
 from spikesight.models.export.formats import export
 from spikesight.models.networks.ann import as_ann
-from spikesight.models.networks.resnet import NETWORKS, SpikingResNet
 from spikesight.service.api import create_app
 from spikesight.service.stream.messages import Frame
 from tests.support.exporting import require_onnx
 from tests.support.inputs.samples import picture
-from tests.support.models import EVENT_CONTRACT, ann
+from tests.support.models import ann
 from tests.support.serving.servers import settings
 
 CONTRACT = Contract("image", 1, 12, 12, 1, "direct", mean=(0.2,), std=(0.4,))
@@ -54,14 +52,6 @@ def test_it_has_no_state_alone_and_in_company(classifier: Classifier) -> None:
         assert torch.equal(classifier.step(x[n : n + 1], {}).logits[0], together.logits[n])
 
 
-def test_an_ann_of_events_sees_each_bin_alone() -> None:
-    seer = Classifier(ann(channels=2), Card(EVENT_CONTRACT, ("a", "b", "c")))
-    assert seer.origin == "ann"
-    x = torch.ones(1, 2, 16, 12)
-    first = seer.step(x, {})
-    assert torch.equal(seer.step(x, first.state).logits, first.logits)
-
-
 @pytest.mark.parametrize("kind", ["onnx", "torch"])
 def test_it_is_exported(kind: str, tmp_path: Path) -> None:
     if kind == "onnx":
@@ -86,15 +76,6 @@ def test_it_is_converted_from_its_own_checkpoint(tmp_path: Path, capsys: pytest.
     assert made.ann_macs == Classifier(network, CARD).ann_macs
     assert main([*words, "--steps", "0"]) == 2
     assert "labelled pictures" in capsys.readouterr().err
-
-
-def test_only_an_ann_is_converted() -> None:
-    with pytest.raises(CheckpointError, match="only an ANN"):
-        as_ann(SpikingResNet(replace(NETWORKS["cifar-resnet8"], in_channels=1)))
-    with pytest.raises(CheckpointError, match="ms blocks"):
-        as_ann(ann("ms"))
-    sample = torch.randn(4, 1, 12, 12)
-    assert convert(as_ann(ann()), [sample], steps=4).config.classes == 3
 
 
 def test_the_service_runs_it(classifier: Classifier) -> None:

@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 
 from spikesight.encoders.events import SensorSize
-from spikesight.models.checkpoint import save
 from spikesight.service.client import ClientError
 from tests.support.inputs.samples import picture, some_events
-from tests.support.models import EVENT_CONTRACT, tiny
+from tests.support.models import EVENT_CONTRACT, kept, tiny
 from tests.support.serving.servers import PATIENCE_S, Served
 from tests.support.serving.streams import STREAM, predictions
 from tests.support.waiting import until
@@ -130,7 +129,7 @@ def ends(served: Served) -> None:
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_replica_killed_or_stopped_under_load(tmp_path: Path, end: signal.Signals) -> None:
-    save(tmp_path / "tiny", tiny().network, tiny().card)
+    kept(tmp_path / "tiny")
     with Served("--model", str(tmp_path / "tiny"), "--cluster", "--replicas", "2") as served:
         below: dict[int, str] = {}
         try:
@@ -142,8 +141,7 @@ def test_a_replica_killed_or_stopped_under_load(tmp_path: Path, end: signal.Sign
             own = os.getpriority(os.PRIO_PROCESS, 0)
             assert {os.getpriority(os.PRIO_PROCESS, pid) for pid in replicas(served)} == {own}
 
-            other = tiny(seed=5)
-            save(tmp_path / "tiny", other.network, other.card)
+            kept(tmp_path / "tiny", tiny(seed=5))
             old = served.client.predict(picture(), logits=True).logits
             served.process.send_signal(signal.SIGHUP)
 
@@ -163,7 +161,7 @@ def test_a_node_killed_under_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     from ray.cluster_utils import Cluster
 
-    save(tmp_path / "tiny", tiny().network, tiny().card)
+    kept(tmp_path / "tiny")
     node = {"num_cpus": 1, "object_store_memory": 100 * 2**20}  # room for one replica
     machines = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
     words = ("--model", str(tmp_path / "tiny"), "--cluster", "--replicas", "2")

@@ -18,7 +18,7 @@ from spikesight.encoders.recordings.nmnist import nmnist_records
 from spikesight.encoders.sources.samples import events_of
 from spikesight.models.classifier import Classifier
 from spikesight.models.shipped import find
-from tests.support.gallery import GALLERY, OTHERS, USES, run, words_of
+from tests.support.gallery import GALLERY, USES, run, words_of
 from tests.support.inputs.data_sets import write_stripes
 from tests.support.inputs.things import digit_on_paper, passing
 from tests.support.serving.broker import Broker, Subscriber, require_broker
@@ -46,13 +46,6 @@ def test_every_use_is_one_command_and_one_small_picture() -> None:
         assert (GALLERY.parent / picture).stat().st_size < 100_000, picture
     pictures = GALLERY.parent / "pictures" / "gallery"
     assert sum(path.stat().st_size for path in pictures.glob("*.webp")) < 1_500_000
-
-
-def test_other_programs_are_shown_in_at_most_five_lines_each() -> None:
-    assert len(OTHERS) == 8
-    for other, text in OTHERS.items():
-        lines = [line for line in text.splitlines() if line and not line.startswith(("```", "!["))]
-        assert 2 <= len(lines) <= 5, other
 
 
 def test_the_door_counts_who_comes_and_who_goes() -> None:

@@ -24,11 +24,10 @@ from websockets.frames import Opcode
 
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.recordings.files import write_recording
-from spikesight.models.checkpoint import save
 from spikesight.service.client import Client, ClientError, Prediction
 from tests.support.inputs.frames import FLOODS, HELLO, connected, frame
 from tests.support.inputs.samples import picture, some_events
-from tests.support.models import tiny
+from tests.support.models import kept
 from tests.support.serving.hostile import BOMBS, FORMS, with_scans
 from tests.support.serving.http import get, post, status_of, talk
 from tests.support.serving.servers import Served
@@ -154,7 +153,7 @@ SCANS = with_scans(512, 500)
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /proc: memory is not measured here")
 def test_soak(tmp_path: Path) -> None:
-    save(tmp_path / "tiny", tiny().network, tiny().card)
+    kept(tmp_path / "tiny")
     limits = {"SPIKESIGHT_RECEIVE_S": "20", "SPIKESIGHT_MAX_BODY": "300000", "SPIKESIGHT_DEADLINE_S": "50"}
     memory, done, failures = list[float](), Counter[str](), list[str]()
 

@@ -1,6 +1,5 @@
 """Triton's own HTTP client against a real server: what passes here works with tools built on it."""
 
-import asyncio
 import base64
 import json
 import shutil
@@ -19,7 +18,7 @@ from tests.support.serving.servers import running
 from tests.support.waiting import until
 
 pytest.importorskip("tritonclient.http", reason="tritonclient is not installed: pip install 'spikesight[dev]'")
-from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput, InferResult, aio
+from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput, InferResult
 from tritonclient.utils import InferenceServerException
 
 SHAPE = (EVENT_CONTRACT.channels, EVENT_CONTRACT.height, EVENT_CONTRACT.width)
@@ -68,7 +67,8 @@ def test_server_and_models(triton: InferenceServerClient) -> None:
     assert triton.is_model_ready("tiny")
     assert triton.is_model_ready("tiny", "1")
     assert not triton.is_model_ready("none")
-    assert triton.get_server_metadata()["name"] == "spikesight"
+    server = triton.get_server_metadata()
+    assert (server["name"], "binary_tensor_data" in server["extensions"]) == ("spikesight", True)
     assert triton.get_model_metadata("tiny")["inputs"][0]["datatype"] == "BYTES"
     assert triton.get_model_config("tiny.steps")["max_batch_size"] == 0
     assert [entry["name"] for entry in triton.get_model_repository_index()] == ["tiny", "tiny.steps"]
@@ -100,15 +100,6 @@ def test_steps_in_every_form(triton: InferenceServerClient, binary_in: bool, bin
     assert value(everything, "synops").dtype == np.int64
 
 
-def test_a_sequence_step_by_step_is_the_whole(triton: InferenceServerClient) -> None:
-    x = x_of(1, 4)
-    answers = [
-        triton.infer("tiny.steps", steps(part), sequence_id=5, sequence_start=t == 0, sequence_end=t == 3)
-        for t, part in enumerate(np.split(x, 4, axis=1))
-    ]
-    assert np.array_equal(value(answers[-1], "logits"), value(triton.infer("tiny.steps", steps(x)), "logits"))
-
-
 def test_errors_carry_our_sentence(triton: InferenceServerClient) -> None:
     with pytest.raises(InferenceServerException, match="no model of that name"):
         triton.infer("none", image())
@@ -118,19 +109,6 @@ def test_errors_carry_our_sentence(triton: InferenceServerClient) -> None:
         triton.infer("tiny", image(), request_compression_algorithm="gzip")
     with pytest.raises(InferenceServerException, match="only by who has the service's token"):
         triton.load_model("tiny")
-
-
-def test_asyncio_client(port: int) -> None:
-    async def talk() -> None:
-        async with aio.InferenceServerClient(f"127.0.0.1:{port}") as client:
-            given = aio.InferInput("x", [1, 3, *SHAPE], "FP32")
-            given.set_data_from_numpy(x_of())
-            answer = await client.infer("tiny.steps", [given])
-            assert value(answer, "logits").shape == (1, 3)
-            with pytest.raises(InferenceServerException):
-                await client.infer("none", [given])
-
-    asyncio.run(talk())
 
 
 @pytest.mark.slow

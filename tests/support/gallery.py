@@ -7,9 +7,8 @@ from spikesight.app.cli import main
 from tests.support.processes import ROOT
 
 GALLERY = ROOT / "docs" / "gallery.md"
-_OURS, _, _OTHERS = GALLERY.read_text().partition("\n## At home in other programs\n")
+_OURS = GALLERY.read_text().partition("\n## At home in other programs\n")[0]
 USES = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", _OURS, re.MULTILINE | re.DOTALL))
-OTHERS = dict(re.findall(r"^### (.*?)\n(.*?)(?=^### |\Z)", _OTHERS, re.MULTILINE | re.DOTALL))
 
 
 def words_of(use: str) -> list[str]:

@@ -29,10 +29,11 @@ def test_a_flood_closes_1008(port: int, flood: str, greeted: bool) -> None:
     assert alive(port)
 
 
-def test_a_flood_is_not_answered() -> None:
+@pytest.mark.parametrize("begun", [b"", frame(Opcode.TEXT, HELLO[:2], fin=False)], ids=["nothing said", "half a hello"])
+def test_a_flood_is_not_answered(begun: bytes) -> None:
     """Of the pings of one packet only those within the budget get a pong."""
     with running() as port, connected(port) as peer:
-        peer.socket.sendall(FLOODS["pings"])
+        peer.socket.sendall(begun + FLOODS["pings"])
         heard = [peer.heard()[0]]
         while heard[-1] is Opcode.PONG:
             heard.append(peer.heard()[0])

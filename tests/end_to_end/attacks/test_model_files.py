@@ -6,20 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from spikesight.models.checkpoint import load, save
+from spikesight.models.checkpoint import load
 from spikesight.models.contract import CheckpointError
 from spikesight.models.shipped import find
-from tests.support.models import tiny
+from tests.support.models import kept
 
 
 @pytest.mark.attack(
     "model files", "pickle; huge header, wrong shapes, extra keys; config with path or code fields", "refused"
 )
 def test_hostile_model_files_are_refused(tmp_path: Path) -> None:
-    good = tiny()
-    save(tmp_path / "good", good.network, good.card)
-    config = json.loads((tmp_path / "good" / "config.json").read_text())
-    weights = (tmp_path / "good" / "model.safetensors").read_bytes()
+    good = kept(tmp_path / "good")
+    config, weights = json.loads((good / "config.json").read_text()), (good / "model.safetensors").read_bytes()
 
     def refused(document: object, data: bytes) -> None:
         folder = tmp_path / "bad"
