@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from spikesight.encoders.binning import bin_events, cells_of, grid_for
-from spikesight.encoders.events import Events, EventsError, SensorSize, empty_events, make_events
+from spikesight.encoders.events import Events, EventsError, SensorSize, make_events
 
 SENSOR = SensorSize(17, 9)
 
@@ -81,14 +81,6 @@ def test_uint8_saturates_and_float32_does_not() -> None:
     assert out.max() == 300
     assert out.sum() == 300
     assert bin_events(events, 0, 1, 1, SENSOR, mode="binary", out=out).max() == 1
-
-
-def test_empty_and_unchanged_input() -> None:
-    assert bin_events(empty_events(), 0, 10, 3, SENSOR).sum() == 0
-    events = random_events(50, 0)
-    before = events.copy()
-    bin_events(events, 0, 10, 3, SENSOR)
-    assert np.array_equal(events, before)
 
 
 def test_strided_and_read_only_events() -> None:

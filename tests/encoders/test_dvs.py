@@ -11,16 +11,14 @@ from hypothesis import strategies as st
 
 from spikesight.encoders.dvs import Bin, DvsEncoder, StreamBinner, beginning, progress_us, shown_in
 from spikesight.encoders.events import Events, EventsError, SensorSize, empty_events, make_events
-from tests.support.inputs.samples import at
+from tests.support.inputs.samples import at, some_events
 
 SENSOR = SensorSize(13, 7)
 ENCODER = DvsEncoder(SENSOR, (7, 13), bin_us=1000, steps=5, mode="count")
 
 
 def random_events(n: int, span_us: int, seed: int) -> Events:
-    rng = np.random.default_rng(seed)
-    t = np.sort(rng.integers(0, span_us, n))
-    return make_events(t, rng.integers(0, 13, n), rng.integers(0, 7, n), rng.integers(0, 2, n))
+    return some_events(n, span_us, seed, (SENSOR.width, SENSOR.height))
 
 
 def same(first: list[Bin], second: list[Bin]) -> bool:

@@ -82,13 +82,6 @@ def test_noise_is_decoded_without_a_fault(layout: str, big: bool, datagrams: lis
         assert len(found) == used // record
 
 
-def test_unknown_layouts_are_refused() -> None:
-    with pytest.raises(ValueError, match="no layout 't65'"):
-        WireDecoder("t65")
-    with pytest.raises(ValueError, match="no layout"):
-        next(encode(events(A), "t65"))
-
-
 @pytest.mark.parametrize("timed", [False, True])
 def test_eventcv_sends_what_we_read(timed: bool) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:

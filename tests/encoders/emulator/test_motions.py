@@ -2,17 +2,13 @@
 
 from collections.abc import Callable
 from itertools import pairwise
-from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
-from spikesight.app.cli import main
-from spikesight.encoders.emulator.filmed import cut, dead_leaves, filmed_recording
+from spikesight.encoders.emulator.filmed import dead_leaves, filmed_recording
 from spikesight.encoders.emulator.motions import MOTIONS, SENSOR, motion_recording
 from spikesight.encoders.events import Events, EventsError, SensorSize, check_events
-from spikesight.encoders.recordings.files import read_recording
 
 SEEDS = range(12)
 both = pytest.mark.parametrize("record", [motion_recording, filmed_recording])
@@ -74,15 +70,6 @@ def test_other_sensors_and_unknown_motions(record: Callable[..., Events]) -> Non
         record("sideways", seed=0)
 
 
-def test_the_command_writes_a_folder_to_train_on(tmp_path: Path) -> None:
-    assert main(["emulate", "motions", str(tmp_path / "drawn"), "--count", "2", "--seed", "7"]) == 0
-    files = sorted((tmp_path / "drawn").rglob("*.npz"))
-    assert len(files) == 2 * len(MOTIONS)
-    recording = read_recording(files[0])
-    assert recording.size == SENSOR
-    assert np.array_equal(recording.events, motion_recording(files[0].parent.name, seed=7))
-
-
 def test_pictures_have_the_spectrum_of_photographs() -> None:
     """Amplitude falls about as 1 / f: 1.2 lies between white noise (0) and a picture without detail (2 and more)."""
     slopes = []
@@ -94,11 +81,3 @@ def test_pictures_have_the_spectrum_of_photographs() -> None:
         mean = [amplitude[ring == r].mean() for r in (4, 24)]
         slopes.append(-np.log(mean[1] / mean[0]) / np.log(24 / 4))
     assert 0.8 < np.mean(slopes) < 1.8
-
-
-def test_cut_outs_have_an_inside_and_an_outside() -> None:
-    for seed in range(8):
-        mask = cut(64, np.random.default_rng(seed))
-        assert mask.shape == (64, 64)
-        assert 0.02 < mask.mean() < 0.98
-        assert mask[32, 32] > 0.9 or cv2.countNonZero((mask > 0.5).astype(np.uint8)) > 64

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from spikesight.encoders.emulator.pixels import CLEAN, Emulator, PixelModel, log_levels, thresholds
+from spikesight.encoders.emulator.pixels import CLEAN, Emulator, PixelModel, thresholds
 from spikesight.encoders.events import Events, EventsError, SensorSize, check_events
 
 SIZE = SensorSize(24, 18)
@@ -30,14 +30,6 @@ def video(n: int, seed: int = 0) -> list[NDArray[np.uint8]]:
 
 def play(camera: Emulator, frames: list[NDArray[np.uint8]], interval_us: int = 33_333) -> list[Events]:
     return [camera.push(frame, 1_000 + k * interval_us) for k, frame in enumerate(frames)]
-
-
-def test_levels_are_linear_then_logarithmic() -> None:
-    levels = log_levels(20)
-    assert levels[0] == 0
-    assert levels[10] == pytest.approx(math.log(20) / 2)
-    assert levels[200] == pytest.approx(math.log(200))
-    assert (np.diff(levels) > 0).all()
 
 
 def test_a_ramp_gives_one_event_a_threshold() -> None:

@@ -36,12 +36,6 @@ def test_a_seed_gives_the_same_each_time_and_another_one_something_else(name: st
     assert not np.array_equal(make(3), make(4))
 
 
-@pytest.mark.parametrize("count", [0, 1])
-def test_noise_needs_time_to_come(count: int) -> None:
-    events = make_events([7] * count, [3] * count, [4] * count, [1] * count)
-    assert len(with_noise(events, SMALL, 5.0, random=np.random.default_rng(0))) == count
-
-
 def test_noise_has_the_rate_of_every_pixel_and_hot_ones_theirs() -> None:
     quiet = make_events([1_000_000, 2_999_999], [5, 5], [6, 6], [1, 0])
     size = SensorSize(40, 20)

@@ -35,20 +35,6 @@ def test_a_higher_threshold_gives_fewer_events_and_noise_more() -> None:
     assert len(before(replace(camera, noise_hz=50))) > len(before(camera)) + 40 * 0.31 * 68 * 68
 
 
-def test_hot_pixels_are_the_same_ones_for_a_seed() -> None:
-    camera = replace(CAMERAS["speck"], size=SMALL, hot=0.01)
-    events = before(camera)
-
-    def hot(seed: int) -> set[int]:
-        heated = camera.heated(events, seed)
-        more = [np.bincount(e["y"].astype(int) * 68 + e["x"], minlength=68 * 68) for e in (heated, events)]
-        return set(np.flatnonzero(more[0] - more[1]).tolist())
-
-    assert len(hot(1)) == round(0.01 * 68 * 68)
-    assert hot(1) == hot(1) != hot(2)
-    assert replace(camera, hot=0.0).heated(events, 1) is events
-
-
 def test_random_cameras_differ_in_all_that_cameras_differ_in() -> None:
     cameras = [random_camera(np.random.default_rng(seed)) for seed in range(200)]
     assert random_camera(np.random.default_rng(7)) == cameras[7]

@@ -137,11 +137,3 @@ def test_sides_of_a_rectangle_are_a_frame_however_turned() -> None:
     assert not is_frame(ring)
     assert not is_frame(narrow)
     assert not is_frame(hook(np.zeros((120, 120), np.uint8), 1))
-
-
-@pytest.mark.parametrize(("height", "frame"), [(41, True), (39, False), (100, True)])
-def test_a_frame_is_no_narrow_one(height: int, frame: bool) -> None:
-    sides: Any = cv2.rectangle(np.zeros((120, 120), np.uint8), (10, 10), (110, 10 + height), 1, 1)
-    assert is_frame(sides) == frame
-    sides[height - 5 : 15 + height, 95:115] = 0
-    assert not is_frame(sides), "a corner is missing"

@@ -11,20 +11,22 @@ from hypothesis import strategies as st
 from spikesight.encoders.events import Events, EventsError, SensorSize, make_events
 from spikesight.encoders.preprocess.filters import (
     FILTERS,
+    FROM_HZ,
+    GATE_FRESH,
+    GATE_US,
     BackgroundActivity,
     HotPixels,
     NoiseGate,
     Refractory,
     parse_filters,
 )
+from tests.support.inputs.samples import some_events
 
 SIZE = SensorSize(24, 16)
 
 
 def random_events(n: int, seed: int, span_us: int = 200_000) -> Events:
-    rng = np.random.default_rng(seed)
-    t = np.sort(rng.integers(0, span_us, n))
-    return make_events(t, rng.integers(0, 24, n), rng.integers(0, 16, n), rng.integers(0, 2, n))
+    return some_events(n, span_us, seed, (SIZE.width, SIZE.height))
 
 
 def refractory(events: Events, time_us: int) -> list[bool]:
@@ -181,3 +183,33 @@ def test_filters_by_name() -> None:
             parse_filters([word], SIZE)
     with pytest.raises(EventsError, match="at least one microsecond"):
         Refractory(SIZE, 0)
+
+
+GATED = SensorSize(40, 25)
+
+
+def passed(*counts: int) -> list[int]:
+    """How many lone events of each interval the gate lets through; their places are three apart, and between the
+    intervals there is silence.
+    """
+    gate, found = NoiseGate(GATED, 2_000), []
+    for n, count in enumerate(counts):
+        places = 3 * np.arange(count)
+        found.append(
+            len(gate(make_events(np.full(count, 10 * n * GATE_US), places % 39, 3 * (places // 39), [1] * count)))
+        )
+    return found
+
+
+def test_the_gate_opens_by_the_rate_of_the_intervals_before() -> None:
+    one_hz = 1000 * GATE_US * 1e-6  # events of an interval that are one a pixel a second
+    clean = round(FROM_HZ * one_hz)
+    assert passed(clean, clean, clean) == [0, clean, clean], "no more than FROM_HZ, but the first, which is filtered"
+    assert passed(*[clean + 1] * 3) == [0, 0, 0]
+    rates = [2.0, 20.0, 0.2, 0.2, 0.2]
+    counts, mean, opened = [round(rate * one_hz) for rate in rates], rates[0], []
+    for rate in rates[1:]:
+        opened.append(mean > FROM_HZ)
+        mean += GATE_FRESH * (rate - mean)
+    assert True in opened
+    assert passed(*counts) == [0, *(0 if o else n for o, n in zip(opened, counts[1:]))]

@@ -99,22 +99,6 @@ def test_a_one_stays_narrow(slant: int) -> None:
     assert np.ptp(np.nonzero(one > 64)[1]) <= 3 + 20 * slant / 280
 
 
-@pytest.mark.parametrize("angle", [0, 20, 45])
-def test_a_thing_on_a_desk_is_no_drawing_however_it_is_turned(angle: float) -> None:
-    desk = np.full((240, 320), 20, np.uint8)
-    cv2.fillPoly(desk, [cv2.boxPoints(((160, 120), (62, 38), angle)).astype(np.int32)], 120)
-    assert find_drawing(desk) is None
-
-
-def test_an_upright_one_on_a_sheet_is_found() -> None:
-    desk = np.full((480, 640), 60, np.uint8)
-    cv2.rectangle(desk, (200, 60), (440, 420), 225, -1)
-    cv2.rectangle(desk, (312, 140), (328, 340), 40, -1)
-    found = find_drawing(desk)
-    assert found is not None
-    assert (found.left, found.top, found.height) == pytest.approx((312, 140, 200), abs=6)
-
-
 def test_a_digit_is_found_and_not_its_hole_nor_the_frame_around_it() -> None:
     page = np.full((480, 640), 240, np.uint8)
     cv2.ellipse(page, (320, 240), (110, 80), 20, 0, 360, 50, 36, cv2.LINE_AA)

@@ -76,12 +76,6 @@ def test_a_sensor_of_about_the_same_size_is_left_alone() -> None:
     assert not pools(SensorSize(346, 120), SensorSize(64, 64))
 
 
-def test_nothing_and_events_that_nobody_sees() -> None:
-    pool = Pool(CAMERA, SMALL)
-    assert not len(pool(empty_events()))
-    assert not len(pool(make_events(np.arange(100), np.zeros(100), np.zeros(100), np.ones(100))))
-
-
 def test_sums_go_on_in_another_pool() -> None:
     first, second = np.array_split(random_events(9_000, 4), 2)
     whole, left, right = (Pool(CAMERA, SMALL) for _ in range(3))

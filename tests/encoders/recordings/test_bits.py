@@ -186,7 +186,6 @@ def test_evt21_with_halves_in_order(tmp_path: Path) -> None:
     [
         ("% geometry 2048x2048", (2048, 2048)),
         ("% geometry 2049x2", None),
-        ("% geometry 2x0", None),
         ("% geometry 1x1\n% width 5\n% height 6", (1, 1)),
         ("% Width 5\n% Height 6", (5, 6)),
         ("% format EVT2;height=6;width=5", (5, 6)),
@@ -194,7 +193,6 @@ def test_evt21_with_halves_in_order(tmp_path: Path) -> None:
         ("% width 5\n% plugin gen41", (1280, 720)),
         ("% system gen31", (640, 480)),
         ("% plugin_name hal_plugin_imx636_evk4", (1280, 720)),
-        ("% nothing", None),
     ],
 )
 def test_the_sensor_of_a_header(header: str, size: tuple[int, int] | None, tmp_path: Path) -> None:
@@ -228,12 +226,9 @@ STEP = 1 << 14
         (time_words("<u4", STEP + 1), "evt3"),
         (time_words("<u4"), None),
         (time_words("<u4", *[1] * 19, 1 << 20), None),
-        (time_words("<u4", *[1] * 20, 1 << 20), "evt2"),
-        (time_words("<u4", 1, others=3997), "evt2"),
         (time_words("<u4", 1, others=3998), None),
         (time_words("<u2", 0, 1, 1), "evt3"),
         (time_words("<u2", 2), None),
-        (time_words("<u2", *[1] * 0xEE1), "evt3"),
     ],
 )
 def test_an_encoding_is_told_by_the_header_or_by_time_words(head: bytes, name: str | None) -> None:
@@ -315,12 +310,10 @@ def times(*t: int) -> bytes:
     [
         (times(1), 5, True),
         (times(1) + b"\x01", 6, False),
-        (times(1)[:4], 4, False),
         (bytes(10), 10, False),
         (times(1) * 2, 10, False),
         (times(1, 2) + b"\x00", 11, True),
         (times(2, 1), 10, False),
-        (times(*range(50), *range(51)), 505, False),
         (times(*range(50), *range(52)), 510, True),
         (b"\t\n\r ~abcdefghij", 15, False),
     ],

@@ -2,7 +2,6 @@
 
 import tracemalloc
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +17,10 @@ from spikesight.encoders.recordings.files import (
     digest,
     packets,
     read_recording,
-    recognised,
     sensor_of,
     write_recording,
 )
-from spikesight.encoders.recordings.format import Format, Opened, RecordingError
+from spikesight.encoders.recordings.format import RecordingError
 from tests.support.inputs.samples import DAVIS, at, random_events, written
 
 every_format = pytest.mark.parametrize("name", WRITABLE)
@@ -185,19 +183,6 @@ def test_what_is_no_file_and_a_missing_extra(tmp_path: Path, monkeypatch: pytest
     for name, words in (("none.raw", "no such file"), ("", "directory"), ("a.es", r"spikesight\[es\]")):
         with pytest.raises(RecordingError, match=words):
             read_recording(tmp_path / name)
-
-
-@pytest.mark.parametrize("marked", [True, False])
-def test_a_format_that_is_added_is_recognised(marked: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, _, _ = written(tmp_path, "nmnist", n=100)
-    data = path.read_bytes() if marked else b"\0no kind of ours" * 9
-    kind = Format((".own",), lambda _: Opened(None, iter([make_events([0], [1], [2], [1])])))
-    fits = lambda head, size: (head, size) == (data, len(data))  # noqa: E731
-    kind = replace(kind, mark=data[:9]) if marked else replace(kind, fits=fits)
-    assert recognised(data, len(data)) == ("nmnist" if marked else None)
-    monkeypatch.setitem(FORMATS, "own", kind)
-    path.write_bytes(data)
-    assert recognised(data, len(data)) == read_recording(path).format == "own"
 
 
 @pytest.mark.parametrize(

@@ -135,11 +135,6 @@ def test_nmnist_agrees_with_tonic(shared_data: Callable[[str], Path]) -> None:
         assert np.array_equal(ours.events, columns(tonic.io.read_mnist_file(str(path), dtype=kind), *"txyp"))
 
 
-def test_evt3_and_dat_of_one_camera_agree(shared_data: Callable[[str], Path]) -> None:
-    first, second = (read_recording(shared_data(f"recordings/{name}")).events for name in ("evt3.raw", "gen4.dat"))
-    assert all(np.array_equal(first[name], second[name]) for name in "xyp")
-
-
 def test_others_read_our_mcap(tmp_path: Path) -> None:
     path, events, size = written(tmp_path, "mcap", n=20_000)
     reader = pytest.importorskip("rosbags.highlevel").AnyReader

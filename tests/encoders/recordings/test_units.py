@@ -22,7 +22,6 @@ def times(t: Any, unit: str | None = None) -> tuple[list[int], list[str]]:
     [
         ([0, 1999, 2000], "ns", [0, 1, 2]),
         ([0.0, 1499.0, 1501.0], "ns", [0, 1, 2]),
-        ([3, 4], "us", [3, 4]),
         ([3, 4], "ms", [3000, 4000]),
         ([0.0015, 2.5], "ms", [2, 2500]),
         ([0.25, 1.0000014], "s", [250_000, 1_000_001]),
@@ -30,7 +29,6 @@ def times(t: Any, unit: str | None = None) -> tuple[list[int], list[str]]:
         ([-(2**62)], "us", [-FAR_US]),
         ([1e300, -1e300], "s", [FAR_US, -FAR_US]),
         (np.array([2**64 - 1], np.uint64), "us", [FAR_US]),
-        (np.array([255], np.uint8), "us", [255]),
     ],
 )
 def test_units(t: Any, unit: str, expected: list[int]) -> None:
@@ -42,12 +40,9 @@ def test_units(t: Any, unit: str, expected: list[int]) -> None:
     [
         (np.array([0, EPOCH_NS]), "us", ""),
         (np.array([0, EPOCH_NS + 1]), "ns", "size"),
-        (np.array([-EPOCH_NS - 1, 0]), "ns", "size"),
         (np.array([0.0, 5.0]), "us", "size"),
         (np.array([0.5, 1000.5]), "s", "fractions"),
         (np.array([0.5, 1000.75]), "us", "fractions"),
-        (np.arange(20_000) * 0.1 + 0.05, "s", "fractions"),
-        (np.arange(20_000) * 0.11 + 0.05, "us", "fractions"),
     ],
 )
 def test_a_unit_that_nobody_names_is_guessed_by_size_and_span(t: np.ndarray, unit: str, word: str) -> None:
@@ -63,12 +58,10 @@ def test_a_unit_that_nobody_names_is_guessed_by_size_and_span(t: np.ndarray, uni
         ("events/ps events/ys events/xs events/ts", "pyxt", None),
         ("time_[us] col row sign", "txyp", "us"),
         ("Timestamp_(ns) u v ON", "txyp", "ns"),
-        ("timestamps_seconds x y pol", "txyp", "s"),
         ("t_millis x_coordinate y_coordinates polarities", "txyp", "ms"),
         ("t_µs x y p", "txyp", "us"),
         ("'t' \"x\" y P", "txyp", None),
         ("n t t x y p x", "-t-xyp", None),
-        ("t x y", None, None),
         ("tt x y p", None, None),
         ("t_hours x y p", None, None),
     ],
@@ -86,11 +79,8 @@ GOOD = {"t": [10.0, 20.0, 30.0, 40.0], "x": [5.0, 3.0, 9.0, 1.0], "y": [7.0, 2.0
     [
         ({}, True),
         ({"p": [-1.0, 1.0, 1.0, -1.0]}, True),
-        ({"p": [1.0] * 4}, True),
         ({"p": [0.0, 1.0, 2.0, 0.0]}, False),
-        ({"p": [0.0, -1.0, 1.0, 0.0]}, False),
         ({"x": [5.5, 3.0, 9.0, 1.0]}, False),
-        ({"y": [-7.0, 2.0, 6.0, 3.0]}, False),
         ({"t": [40.0, 30.0, 20.0, 10.0]}, False),
     ],
 )
@@ -102,39 +92,3 @@ def test_columns_without_names_are_told_by_their_values(change: dict[str, Any], 
     else:
         with pytest.raises(RecordingError, match="columns have no names"):
             order_of(rows)
-
-
-@pytest.mark.parametrize(("falls", "good"), [(9, True), (10, False)])
-def test_times_may_fall_in_one_of_a_hundred_steps(falls: int, good: bool) -> None:
-    n = np.arange(1001)
-    rows = np.stack([n * 10.0, 5 + 0.0 * n, 6.0 + n % 2, 1 + 0.0 * n], axis=1)
-    rows[5 : 50 * falls : 50, 0] -= 15
-    if good:
-        assert order_of(rows) == "txyp"
-    else:
-        with pytest.raises(RecordingError):
-            order_of(rows)
-
-
-@pytest.mark.parametrize(
-    ("part", "says"),
-    [
-        ({"t": np.array(["a"])}, "no flat arrays of numbers"),
-        ({"x": np.zeros((1, 2))}, "no flat arrays of numbers"),
-        ({"t": np.array([np.nan])}, "not finite"),
-        ({"y": np.array([np.inf])}, "not finite"),
-    ],
-)
-def test_columns_that_are_none(part: dict[str, np.ndarray], says: str) -> None:
-    with pytest.raises(RecordingError, match=says):
-        list(events_of([{key: np.zeros(1) for key in "txyp"} | part], "us", []))
-
-
-def test_places_off_any_sensor_stay_off_it() -> None:
-    part = {"t": np.zeros(4), "x": np.array([-5.0, 70_000, 3, 4]), "y": np.array([1, 2, -1e9, 1e9]), "p": np.ones(4)}
-    (events,) = events_of([part], "us", [])
-    assert all(max(x, y) > 2047 or min(x, y) < 0 for _, x, y, _ in events.tolist())
-
-
-def test_a_single_row_is_enough() -> None:
-    assert order_of(np.array([[7.0, 1, 2, 1]])) == "txyp"

@@ -34,24 +34,6 @@ def test_noise_of_the_whole_sensor_hardly_changes_the_frame() -> None:
     assert np.abs(noisy["x"] - np.median(noisy["x"])).mean() > 1.5 * np.abs(thing["x"] - np.median(thing["x"])).mean()
 
 
-def test_events_spread_evenly_are_framed_whole() -> None:
-    y, x = (places.ravel() for places in np.mgrid[:32, :32])
-    assert np.allclose(frame_of(x, y), (16, 16, EXTENT * 8 * np.sqrt(2)), rtol=0.01)
-
-
-def test_a_recording_fills_the_window_and_stays_in_order() -> None:
-    events = digit_events(1, 2, 3000, length_us=4_000_000)
-    out = aligned(events, SIZE, 640_000)
-    assert (np.diff(out["t"]) >= 0).all()
-    assert 0 <= out["t"][0] < 10_000 < 630_000 < out["t"][-1] < 640_000
-    assert out["x"].max() < 32
-    assert len(out) > 0.9 * len(events)
-
-
-def test_nothing_to_align() -> None:
-    assert len(aligned(digit_events(0, 0)[:1], SIZE, 1000)) == 0
-
-
 def test_a_live_crop_at_shorter_bins_shows_what_longer_ones_do() -> None:
     events = moved(digit_events(0, 1, 3000, 500_000), 60, 40)
 

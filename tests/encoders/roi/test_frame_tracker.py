@@ -7,7 +7,7 @@ import pytest
 from spikesight.encoders.emulator.pixels import PixelModel
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.preprocess.drawing import find_drawing
-from spikesight.encoders.roi.frame_tracker import CLEAR, FRESH, LONGEST_US, PIXELS, STEP_US, FrameTracker
+from spikesight.encoders.roi.frame_tracker import CLEAR, LONGEST_US, PIXELS, STEP_US, FrameTracker
 from spikesight.encoders.roi.window import FORGOTTEN_US
 
 SMALL = SensorSize(34, 34)
@@ -27,13 +27,6 @@ def test_events_are_of_the_time_since_the_frame_before() -> None:
         if len(events):
             assert events["t"].min() > (n - 1) * FRAME_US - STEP_US
             assert events["t"].max() <= n * FRAME_US
-
-
-def test_the_drawing_fills_its_share_in_the_middle() -> None:
-    events = np.concatenate(events_of(FrameTracker(SMALL), 30))
-    assert events["x"].mean() == pytest.approx(16.5, abs=3)
-    assert events["y"].mean() == pytest.approx(16.5, abs=4)
-    assert np.ptp(events["y"]) >= 18
 
 
 @pytest.mark.parametrize(("pause_us", "anew"), [(LONGEST_US, False), (LONGEST_US + 1, True)])
@@ -75,16 +68,6 @@ def test_a_drawing_that_is_gone_is_dropped() -> None:
     assert tracker.window == held
     assert not len(tracker.push(PAGE, 363_000 + FORGOTTEN_US + 1))
     assert tracker.window is None
-
-
-def test_frames_are_averaged() -> None:
-    thick = 255 - np.asarray(cv2.dilate(255 - INK, np.ones((5, 5), np.uint8)), np.uint8)
-    averaged, direct = FrameTracker(SMALL), FrameTracker(SMALL)
-    averaged.push(INK, 0)
-    first = averaged.state()["drawing"]
-    averaged.push(thick, FRAME_US)
-    direct.push(thick, FRAME_US)
-    assert averaged.state()["drawing"] == pytest.approx(first + FRESH * (direct.state()["drawing"] - first), abs=0.01)
 
 
 def test_what_barely_looks_like_a_drawing_is_held_but_not_taken_up() -> None:

@@ -1,20 +1,10 @@
-"""The window that is held: what counts as the same drawing, and when it moves to another one."""
+"""The window that is held: how large it is, when it moves to another drawing, and when it is dropped."""
 
 import numpy as np
 import pytest
 
 from spikesight.encoders.preprocess.drawing import Drawing
-from spikesight.encoders.roi.window import (
-    FORGOTTEN_US,
-    GROWN,
-    NEAR,
-    PATIENCE,
-    SHARE,
-    SHRUNK,
-    Hysteresis,
-    Window,
-    around,
-)
+from spikesight.encoders.roi.window import FORGOTTEN_US, PATIENCE, SHARE, Hysteresis, Window, around
 
 
 def drawn(x: float, y: float, width: float, height: float) -> Drawing:
@@ -31,31 +21,6 @@ def test_a_drawing_takes_its_share_of_the_window_in_its_middle() -> None:
 
 LENGTH = 40.0
 HELD = drawn(100, 100, LENGTH, 10)
-
-
-@pytest.mark.parametrize(
-    ("found", "same"),
-    [
-        (HELD, True),
-        (drawn(100 + 0.99 * NEAR * LENGTH, 100, LENGTH, 10), True),
-        (drawn(100 + 1.01 * NEAR * LENGTH, 100, LENGTH, 10), False),
-        (drawn(100 - 1.01 * NEAR * LENGTH, 100, LENGTH, 10), False),
-        (drawn(100, 100 + 0.99 * NEAR * LENGTH, LENGTH, 10), True),
-        (drawn(100, 100 + 1.01 * NEAR * LENGTH, LENGTH, 10), False),
-        (drawn(100, 100 - 1.01 * NEAR * LENGTH, LENGTH, 10), False),
-        (drawn(100, 100, LENGTH * SHRUNK * 1.01, 10), True),
-        (drawn(100, 100, LENGTH * SHRUNK * 0.99, 10), False),
-        (drawn(100, 100, LENGTH * GROWN * 0.99, 10), True),
-        (drawn(100, 100, LENGTH * GROWN * 1.01, 10), False),
-    ],
-)
-def test_what_is_taken_for_the_same_drawing(found: Drawing, same: bool) -> None:
-    held = Hysteresis()
-    assert not held.holds(HELD), "nothing is held yet"
-    assert held.see(HELD, 0)
-    assert held.holds(found) == same
-    assert held.see(found, 1) == same
-    assert held.window == around(HELD)
 
 
 def test_the_window_moves_after_so_many_other_drawings_in_a_row() -> None:

@@ -5,8 +5,7 @@ import sys
 import pytest
 
 from spikesight.encoders.events import SensorSize
-from spikesight.encoders.sources import file, source
-from spikesight.encoders.sources.address import SourceError, lacking, library_of
+from spikesight.encoders.sources.address import SourceError
 from spikesight.encoders.sources.source import open_source, parse
 
 
@@ -60,19 +59,3 @@ def test_a_missing_library_is_named(text: str, module: str, words: str, monkeypa
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(SourceError, match=words):
         open_source(text)
-
-
-def test_a_new_driver_is_a_source_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(source.DRIVERS, "toy", file.FileDriver)  # type: ignore[arg-type]
-    assert source.parse("toy:1?size=8x8").kind == "toy"
-
-
-def test_what_a_library_of_the_system_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert lacking(ImportError("no libfoo.so.1: here")) == "no libfoo.so.1: here"
-
-    def broken(_: str) -> None:
-        raise ImportError("libusb-1.0.so.0: cannot open shared object file")
-
-    monkeypatch.setattr("spikesight.encoders.sources.address.importlib.import_module", broken)
-    with pytest.raises(SourceError, match=r"needs it, which does not load: it wants libusb-1\.0\.so\.0 .*libusb-1\.00"):
-        library_of("it", "a camera", "cameras")

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from spikesight.encoders.events import SensorSize
-from spikesight.encoders.recordings.files import write_recording
 from spikesight.encoders.sources import chunks as sources
 from spikesight.encoders.sources.address import SourceError
 from spikesight.encoders.sources.chunks import PERIOD_US, REST_PERIODS, Chunk, of_events, open_source
@@ -138,13 +137,6 @@ def test_an_event_camera_is_looked_at_period_by_period_and_time_goes_on_in_silen
     assert Camera.closed
     assert [times(chunk) for chunk in found] == [[0, 900, 1000], [], [], [400_000]]
     assert [chunk.t_us for chunk in found] == pytest.approx([1000, 1000, 1000 + PERIOD_US, 400_000], abs=2)
-
-
-def test_a_recording_of_the_users(tmp_path: Path) -> None:
-    write_recording(tmp_path / "a.npz", at(0, 50_000), SENSOR)
-    recording = open_source(str(tmp_path / "a.npz"))
-    assert (recording.name, recording.live, recording.sensor) == ("a.npz", False, SENSOR)
-    assert len(list(recording.chunks)) == 2
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spikesight.encoders.events import SensorSize, check_events
+from spikesight.encoders.events import SensorSize
 from spikesight.encoders.sources import samples
 from spikesight.models.classifier import Classifier, Stepper
 from spikesight.models.classifier.session import Session
@@ -20,25 +20,10 @@ CLASSIFIERS = tuple(Classifier.load(find(name)) for name in ("nmnist", "motions"
 NAMES = [sample.name for sample in samples.listing()]
 
 
-def events_of(name: str) -> np.ndarray:
-    return samples.events_of(name)
-
-
 def test_digits_and_shapes_are_shipped() -> None:
     assert {"digit-3", "digit-7", "circle", "square"} <= set(NAMES)
     assert {path.stem for path in FOLDER.glob("*.t64")} == set(NAMES)
     assert sum(path.stat().st_size for path in FOLDER.iterdir() if path.is_file()) < 1_000_000
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_recording_is_whole(name: str) -> None:
-    sample = next(sample for sample in samples.listing() if sample.name == name)
-    events = events_of(name)
-    check_events(events, SensorSize(sample.width, sample.height))
-    assert events["t"][0] == 0
-    assert events["t"][-1] < sample.duration_us
-    assert 1000 < len(events) < 15_000
-    assert 0.2 < events["p"].mean() < 0.8
 
 
 def test_script_makes_them_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +55,7 @@ def cells(data: bytes) -> np.ndarray:
 
 def test_shapes_move_as_their_labels_say() -> None:
     for name, sign in (("circle", 1), ("square", -1)):
-        events = events_of(name)
+        events = samples.events_of(name)
         late = events["t"] > events["t"][-1] // 2
         assert np.sign(events["x"][late].mean() - events["x"][~late].mean()) == sign
 
@@ -80,7 +65,7 @@ def test_a_sample_is_right_from_the_first_label_shown_through_its_loop(name: str
     sample = next(sample for sample in samples.listing() if sample.name == name)
     words = set(re.split(r"\W+", sample.label))
     classifier = next(c for c in CLASSIFIERS if words & set(c.labels))
-    session, events = Session(classifier, SensorSize(sample.width, sample.height)), events_of(name)
+    session, events = Session(classifier, SensorSize(sample.width, sample.height)), samples.events_of(name)
     stepper, shown = Stepper(classifier, session.track), []
     for _ in range(4):
         shown += [stepper.step(given).steady for given in session.push(events)]
