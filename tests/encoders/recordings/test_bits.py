@@ -299,24 +299,3 @@ def test_packets_of_aedat3(data: bytes, n: int, notes: list[str], tmp_path: Path
     opened = aedat.open_aedat3(tmp_path / "a")
     assert np.concatenate([np.empty(0, EVENTS), *opened.chunks]).tolist() == FOUND[:n]
     assert opened.notes == notes
-
-
-def times(*t: int) -> bytes:
-    return b"".join(bytes([n % 200, 250, *at.to_bytes(3, "big")]) for n, at in enumerate(t))
-
-
-@pytest.mark.parametrize(
-    ("head", "size", "good"),
-    [
-        (times(1), 5, True),
-        (times(1) + b"\x01", 6, False),
-        (bytes(10), 10, False),
-        (times(1) * 2, 10, False),
-        (times(1, 2) + b"\x00", 11, True),
-        (times(2, 1), 10, False),
-        (times(*range(50), *range(52)), 510, True),
-        (b"\t\n\r ~abcdefghij", 15, False),
-    ],
-)
-def test_what_looks_like_nmnist(head: bytes, size: int, good: bool) -> None:
-    assert nmnist.looks_like_nmnist(head, size) == good

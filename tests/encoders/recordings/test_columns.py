@@ -120,6 +120,7 @@ WRONG = {
     "a number": np.zeros(()),
     "a cube": np.zeros((7, 4, 1)),
     "three columns": TABLE[:, :3],
+    "an order of nobody": TABLE[:, [3, 0, 1, 2]],
     "five columns": np.zeros((7, 5)),
     "one column": TABLE[:, 0],
     "texts": TABLE.astype("U8"),
@@ -155,7 +156,8 @@ def test_arrays_that_are_events(case: str, kind: str, tmp_path: Path, monkeypatc
 def test_arrays_that_are_none(case: str, kind: str, tmp_path: Path) -> None:
     if kind == "h5" and case in ("objects", "texts", "bytes of nothing"):
         pytest.skip("h5py does not write it")
-    with pytest.raises(RecordingError, match=r"no whole npy array|no table|not four columns|no events|no plain"):
+    says = r"no whole npy array|no table|not four columns|no events|no plain|have no names"
+    with pytest.raises(RecordingError, match=says):
         read_recording(stored(tmp_path, WRONG[case], kind))
 
 

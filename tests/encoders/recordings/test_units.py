@@ -1,4 +1,4 @@
-"""Columns of any table: what times count, which column is which, and numbers out of this world."""
+"""Columns of any table: what times count, which column is which by its name, and numbers out of this world."""
 
 from typing import Any
 
@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from spikesight.encoders.events import FAR_US
-from spikesight.encoders.recordings.columns import EPOCH_NS, events_of, find_columns, order_of
-from spikesight.encoders.recordings.format import RecordingError
+from spikesight.encoders.recordings.columns import EPOCH_NS, events_of, find_columns
 
 
 def times(t: Any, unit: str | None = None) -> tuple[list[int], list[str]]:
@@ -69,26 +68,3 @@ def test_a_unit_that_nobody_names_is_guessed_by_size_and_span(t: np.ndarray, uni
 def test_names_of_columns(names: str, places: str | None, unit: str | None) -> None:
     found = find_columns(names.split())
     assert (found and (found.places, found.unit)) == (places and ({k: places.index(k) for k in "txyp"}, unit))
-
-
-GOOD = {"t": [10.0, 20.0, 30.0, 40.0], "x": [5.0, 3.0, 9.0, 1.0], "y": [7.0, 2.0, 6.0, 3.0], "p": [0.0, 1.0, 1.0, 0.0]}
-
-
-@pytest.mark.parametrize(
-    ("change", "good"),
-    [
-        ({}, True),
-        ({"p": [-1.0, 1.0, 1.0, -1.0]}, True),
-        ({"p": [0.0, 1.0, 2.0, 0.0]}, False),
-        ({"x": [5.5, 3.0, 9.0, 1.0]}, False),
-        ({"t": [40.0, 30.0, 20.0, 10.0]}, False),
-    ],
-)
-@pytest.mark.parametrize("order", ["txyp", "xytp", "xypt"])
-def test_columns_without_names_are_told_by_their_values(change: dict[str, Any], good: bool, order: str) -> None:
-    rows = np.stack([(GOOD | change)[key] for key in order], axis=1)
-    if good:
-        assert order_of(rows) == order
-    else:
-        with pytest.raises(RecordingError, match="columns have no names"):
-            order_of(rows)
