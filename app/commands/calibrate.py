@@ -65,8 +65,7 @@ def run(args: argparse.Namespace) -> int:
     from spikesight.training.data.sets import Listing
     from spikesight.training.progress import say
     from spikesight.training.run.conformal import calibration, conformal_of
-    from spikesight.training.run.novelty import calibrate_novelty, profile_of
-    from spikesight.training.run.novelty_bins import with_bins
+    from spikesight.training.run.novelty import calibrate_novelty, profile_of, with_bins
 
     folder = find(args.model)
     network, card = load(folder)

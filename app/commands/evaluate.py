@@ -1,7 +1,6 @@
 """`spikesight evaluate`: how often a model is right on recordings or images that it has not seen."""
 
 import argparse
-import csv
 import json
 import sys
 from pathlib import Path
@@ -106,28 +105,22 @@ def _corrupt(classifier: "Classifier", args: argparse.Namespace, readings: "Read
 
 
 def _write(folder: Path, found: dict[str, Any]) -> None:
+    import numpy as np
     from matplotlib.figure import Figure
 
+    from spikesight.training.run.report import draw_confusion, write_confusion
+
     folder.mkdir(parents=True, exist_ok=True)
-    labels, confusion = found["labels"], found["confusion"]
-    with (folder / "confusion.csv").open("w", newline="") as table:
-        rows = ([label, *row] for label, row in zip(labels, confusion))
-        csv.writer(table, lineterminator="\n").writerows([["truth", *labels], *rows])
+    labels, confusion = found["labels"], np.array(found["confusion"])
+    write_confusion(folder / "confusion.csv", confusion, labels)
     (folder / "evaluation.json").write_text(json.dumps(found, indent=1) + "\n")
     side = 2.5 + 0.4 * min(len(labels), 40)
     figure = Figure(figsize=(side + 1, side), layout="constrained")
     axes = figure.subplots()
-    image = axes.imshow(confusion, cmap="Blues")
-    axes.set(xlabel="predicted", ylabel="truth", title=f"{found['correct']} of {found['count']} windows")
-    ticks = range(len(labels)) if len(labels) <= 40 else []
-    axes.set_xticks(ticks, [labels[n] for n in ticks], rotation=90)
-    axes.set_yticks(ticks, [labels[n] for n in ticks])
-    most = max(max(row) for row in confusion)
-    for y, row in enumerate(confusion if len(labels) <= 20 else []):
-        for x, count in enumerate(row):
-            if count:
-                axes.text(x, y, str(count), ha="center", va="center", color="w" if 2 * count > most else "k")
-    figure.colorbar(image, ax=axes)
+    draw_confusion(axes, confusion, labels, f"{found['correct']} of {found['count']} windows")
+    for y, x in zip(*confusion.nonzero()) if len(labels) <= 20 else ():
+        colour = "w" if 2 * confusion[y, x] > confusion.max() else "k"
+        axes.text(x, y, str(confusion[y, x]), ha="center", va="center", color=colour)
     figure.savefig(folder / "confusion.png", dpi=110)
 
 

@@ -62,9 +62,7 @@ def ours(neuron: str, learnt: Frames, asked: Frames, seed: int, *, one_frame: bo
         config=config,
     )  # fmt: skip
     run = Run(data, Path(), network=network(neuron))
-    while run.progress.epoch < EPOCHS:
-        run.train_epoch()
-        run.progress.next_epoch()
+    list(run.train_alone())
     return answered(run.network, asked)
 
 

@@ -48,12 +48,8 @@ def fit_ann(
         train=frames, val=frames, test=frames, labels=(), contract=contract, split={}, recorded=len(frames),
         config=config,
     )  # fmt: skip
-    run = Run(data, Path(), network=Stepwise(network))
-    progress = run.progress
-    while progress.epoch < config.epochs:
-        run.train_epoch()
-        report(f"epoch {progress.epoch + 1}/{config.epochs}: loss {progress.loss_sum / progress.seen:.4f}")
-        progress.next_epoch()
+    for epoch, loss in enumerate(Run(data, Path(), network=Stepwise(network)).train_alone(), 1):
+        report(f"epoch {epoch}/{config.epochs}: loss {loss:.4f}")
     return network.eval()
 
 

@@ -111,9 +111,7 @@ def ann_answers(data: Data) -> Answers:
     for name, channels in (("ANN of one frame", 1), (f"ANN of {steps} frames", steps)):
         plain = build_network(config, len(data.labels), channels * data.contract.channels)
         run = Run(both, Path(), network=Framewise(plain, channels > 1))
-        while run.progress.epoch < config.epochs:
-            run.train_epoch()
-            run.progress.next_epoch()
+        list(run.train_alone())
         answers[name] = evaluate(run.network, data.test, len(data.labels), run.device, data.contract).chosen
     return answers
 

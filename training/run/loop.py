@@ -221,6 +221,13 @@ class Run:
                 if stop:
                     raise KeyboardInterrupt
 
+    def train_alone(self) -> Iterator[float]:
+        """Every epoch that is left, with no validation and nothing written; the mean loss of each."""
+        while self.progress.epoch < self.config.epochs:
+            self.train_epoch()
+            yield self.progress.loss_sum / self.progress.seen
+            self.progress.next_epoch()
+
     def _order(self) -> np.ndarray:
         """The rows of an epoch: as many passes over the samples, each in an order of its own, as its steps take."""
         count, generator = len(self.data.train), seeded(self.config.seed, 2, self.progress.epoch)

@@ -1,35 +1,42 @@
 """The novelty detector (models/novelty) of a run, fitted to its data.
 
 The distance comes from training samples as the training augmented them, all lines from validation samples as they are
-and augmented. Nothing that is to be rejected, and no test sample, is ever used.
+and augmented. Nothing that is to be rejected, and no test sample, is ever used. At shorter bins the distances stay, and
+the lines are read off the validation recordings, binned as short as the contract allows and joined to each bin.
 """
 
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from spikesight.encoders.dvs import shown_in
 from spikesight.models.checkpoint import read_config
 from spikesight.models.contract import Contract
 from spikesight.models.engine.engine import Engine, can_run
 from spikesight.models.networks.taught import TaughtNetwork, Watch
+from spikesight.models.neurons.layers import at_pace
 from spikesight.models.novelty import NoveltyDetector, fit_novelty
 from spikesight.models.novelty.profile import Profile, compare, measure
 from spikesight.models.novelty.rates import Rates, layers_to_watch
-from spikesight.models.novelty.score import CAMERA, RECORDED, WEBCAM, Windows
+from spikesight.models.novelty.score import CAMERA, RECORDED, WEBCAM, Lines, Windows, fit_lines
 from spikesight.models.statistics import running_mean, softmax
-from spikesight.training.data import Data, Frames
+from spikesight.training.data import Data, Frames, bin_items
 from spikesight.training.data.cache import shown_images
 from spikesight.training.data.emulated import emulate_mnist, film_paper_clips
 from spikesight.training.data.start import weights_path
+from spikesight.training.progress import counted
+from spikesight.training.run.conformal import BINS_MS, evenly
 from spikesight.training.step.batches import evaluation_input, seeded, training_input
 
 MOST_TRAINING, MOST_VALIDATION, SPARE = 6000, 4000, 500  # samples
 MOST_PROFILED = 2000
+MOST_FINE = 150  # of a part at the finest bins: at 1 ms each has hundreds of steps, 0.7 MB of digits
 SHOWN = ("height", "width", "bin_us", "encoding", "frame", "filter_us", "pooled")  # what an input's numbers hang on
 BATCH = 32
 Prepare = Callable[[Tensor], Tensor]  # stored samples, uint8 [N, T or 1, C, H, W], to x_seq
@@ -53,6 +60,37 @@ def calibrate_novelty(network: nn.Module, data: Data) -> tuple[NoveltyDetector, 
     validation = run_windows(forward, parts, data.contract)
     known = fit_novelty(layers, training, validation)
     return known, _measured(known, training, validation)
+
+
+def with_bins(network: nn.Module, data: Data, known: NoveltyDetector) -> NoveltyDetector:
+    """The detector with thresholds at those of BINS_MS that the contract has below its own; unchanged for none."""
+    own = data.contract
+    bins = [ms for ms in BINS_MS if own.bins_us[0] <= ms * 1000 < own.bin_us]
+    if not bins or not data.val_items:
+        return known
+    finest = own.at(own.bins_us[0] / 1000)
+    val = bin_items(evenly(data.val_items, MOST_FINE), finest, Path(data.config.cache), "binning shortly")
+    fine = validation_parts(replace(data, val=val, contract=finest), MOST_FINE)
+    lines: dict[int, list[Lines]] = {}
+    for bin_ms in counted(bins, "lines at shorter bins", "bin"):
+        contract = own.at(bin_ms)
+        forward = forwarder(at_pace(network, contract.span), contract, known.layers)
+        joined = round(contract.bin_us / finest.bin_us)
+        prepared: list[Prepare] = [partial(evaluation_input, contract=contract), augmenting(data)]
+        seen = [partial(rebinned, prepare=prepare, joined=joined, contract=contract) for prepare in prepared]
+        parts: list[Part] = [(part, prepare, kind) for part, kind in fine for prepare in seen]
+        windows = run_windows(forward, parts, contract)
+        lines[contract.bin_us] = fit_lines([kind.distance for kind in known.kinds], windows)
+    return NoveltyDetector(known.layers, known.kinds, lines)
+
+
+def rebinned(stored: Tensor, prepare: Prepare, joined: int, contract: Contract) -> Tensor:
+    """Samples [N, T, 2, H, W] at the finest bins to a network's prepared input [T', N, 2, H, W], `joined` bins to one.
+
+    A cell is 1 where an event came in the last `contract.shown_bins` bins.
+    """
+    bins = torch.stack([part.amax(1) for part in stored.split(joined, 1)][: contract.steps], 1)
+    return torch.from_numpy(shown_in(prepare(bins).byte().numpy(), contract.shown_bins)).float()
 
 
 def profile_of(data: Data) -> Profile | None:

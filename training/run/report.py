@@ -6,6 +6,7 @@ import json
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -26,8 +27,7 @@ from spikesight.training.progress import say
 from spikesight.training.run.baselines import Answers, beside_network, sentences
 from spikesight.training.run.conformal import conformal_of, takes_of
 from spikesight.training.run.evaluate import Evaluation, evaluate
-from spikesight.training.run.novelty import calibrate_novelty, profile_of
-from spikesight.training.run.novelty_bins import with_bins
+from spikesight.training.run.novelty import calibrate_novelty, profile_of, with_bins
 from spikesight.training.run.read_out import OWN, ReadOut, read_out_for
 from spikesight.training.run.resume import Progress
 
@@ -128,13 +128,26 @@ def _plot(folder: Path, rows: list[dict[str, Any]], test: Evaluation, labels: tu
         curves.plot(epochs, [row[name] for row in rows], label=name.replace("_", " "))
     curves.set(xlabel="epoch", ylabel="accuracy", title="Chosen on validation")
     curves.legend()
-    image = matrix.imshow(test.confusion, cmap="Blues")
-    ticks = range(len(labels)) if len(labels) <= 30 else []
-    matrix.set(xlabel="predicted", ylabel="truth", title=f"Test, {test.count} samples")
-    matrix.set_xticks(ticks, [labels[i] for i in ticks], rotation=90)
-    matrix.set_yticks(ticks, [labels[i] for i in ticks])
-    figure.colorbar(image, ax=matrix)
+    draw_confusion(matrix, test.confusion, labels, f"Test, {test.count} samples")
     figure.savefig(folder / "report.png", dpi=110)
+
+
+def draw_confusion(axes: Any, confusion: np.ndarray, labels: Sequence[str], title: str) -> None:
+    """A confusion matrix [K, K] (row: truth) on matplotlib's axes."""
+    image = axes.imshow(confusion, cmap="Blues")
+    axes.set(xlabel="predicted", ylabel="truth", title=title)
+    ticks = range(len(labels)) if len(labels) <= 40 else []
+    axes.set_xticks(ticks, [labels[n] for n in ticks], rotation=90)
+    axes.set_yticks(ticks, [labels[n] for n in ticks])
+    axes.figure.colorbar(image, ax=axes)
+
+
+def write_confusion(path: Path, confusion: np.ndarray, labels: Sequence[str]) -> None:
+    """A confusion matrix [K, K] (row: truth) as CSV."""
+    table = io.StringIO()
+    rows = ([label, *row] for label, row in zip(labels, confusion.tolist()))
+    csv.writer(table, lineterminator="\n").writerows([["truth", *labels], *rows])
+    write_whole(path, table.getvalue())
 
 
 def _card_text(name: str, data: Data, metrics: dict[str, Any]) -> str:
@@ -241,9 +254,7 @@ def write_report(folder: Path, data: Data, progress: Progress, device: torch.dev
     metrics["stream"] = stream_accuracy(model, data) if data.test_items else None
     metrics["ann_macs"] = Classifier.load(model).ann_macs
     save(model, network, replace(card, conformal=conformal))
-    rows = [",".join(["truth", *data.labels])]
-    rows += [",".join([label, *map(str, row)]) for label, row in zip(data.labels, test.confusion.tolist())]
-    write_whole(folder / "confusion.csv", "\n".join(rows) + "\n")
+    write_confusion(folder / "confusion.csv", test.confusion, data.labels)
     _plot(folder, progress.rows, test, data.labels)
     write_whole(model / "README.md", _card_text(folder.name, data, metrics))
     write_whole(folder / "result.json", json.dumps(metrics, indent=1) + "\n")

@@ -26,12 +26,13 @@ from spikesight.training.run.novelty import (
     calibration_error,
     forwarder,
     profile_of,
+    rebinned,
     run_windows,
     training_parts,
     unlike_start,
     validation_parts,
+    with_bins,
 )
-from spikesight.training.run.novelty_bins import rebinned, with_bins
 from spikesight.training.step.batches import evaluation_input
 from tests.support.inputs.data_sets import small_config, write_nmnist
 
