@@ -60,26 +60,18 @@ def plain_conv(conv: nn.Conv2d) -> bool:
     return square and conv.groups == 1 and conv.dilation[0] == 1
 
 
-class Reader:
-    """Follows a converted network node by node; `fires` and `reads_out` are what is done with what it finds."""
+class Planner:
+    """Follows a converted network node by node; what it finds goes to the writer, or nowhere without one."""
 
     def __init__(self, network: ConvertedNetwork) -> None:
         self.network = network
+        self.writer: Writer | None = None
         rule = network.config.rule
         if rule.kind not in KINDS_OF_RULES or rule.reset != "subtract" or rule.levels > MOST_LEVELS:
             raise UnplannedError(f"converted neurons of kind {rule.kind!r}, reset {rule.reset!r}, {rule.levels} levels")
         if rule.differential or len(network.config.input_shape) != 3:
             raise UnplannedError("differential coding" if rule.differential else "inputs that are no images")
         self.unit = 2.0 ** (1 - rule.levels)  # of spikes, in amplitudes
-
-    def source(self) -> Maps | None:
-        return None
-
-    def fires(self, node: Node, layer: SpikeLayer, current: Sum) -> Maps | None:  # noqa: ARG002
-        return None
-
-    def reads_out(self, linear: nn.Linear, spikes: Spikes) -> None:
-        pass
 
     def walk(self) -> None:
         """Raises UnplannedError at the first node that the engine does not run."""
@@ -90,17 +82,20 @@ class Reader:
         spikes = values[nodes[-1].inputs[0]]
         if not isinstance(last, nn.Linear) or not isinstance(spikes, Spikes) or not spikes.pooled:
             raise UnplannedError("the engine's read-out is a linear layer of the spikes' mean over the image")
-        self.reads_out(last, spikes)
+        if self.writer is not None:
+            self.writer.write_readout(cast(Maps, spikes.maps), last.weight.detach() * spikes.amplitude, last.bias)
 
     def follow(self, node: Node, inputs: list[Spikes | Sum]) -> Spikes | Sum:
         layer, x = self.network.layer(node.name), inputs[0] if inputs else None
         if node.op == "input":
-            return Spikes(self.source(), torch.ones(self.network.config.input_shape[0]))
+            maps = None if self.writer is None else self.writer.input
+            return Spikes(maps, torch.ones(self.network.config.input_shape[0]))
         if node.op == "add":
             return self.added(node, inputs)
         if isinstance(layer, SpikeLayer):
             need(isinstance(x, Sum), node)
-            return Spikes(self.fires(node, layer, cast(Sum, x)), layer.amplitude * self.unit)
+            maps = None if self.writer is None else self.fires(self.writer, node, layer, cast(Sum, x))
+            return Spikes(maps, layer.amplitude * self.unit)
         if node.op == "max_pool":
             stem = isinstance(x, Sum) and len(x.convs) == 1 and not x.shortcuts and not x.pooled
             form = (node.kernel, node.stride, node.padding, node.dilation, node.ceil)
@@ -144,18 +139,6 @@ class Reader:
         need(1 <= len(convs) <= 2 and len(convs) + len(total.shortcuts) <= 2 and small, node)
         return replace(total, convs=tuple(convs))
 
-
-class ConvertedPlanner(Reader):
-    """Writes what it reads."""
-
-    def __init__(self, network: ConvertedNetwork, *, rounded: bool) -> None:
-        super().__init__(network)
-        shape = cast(tuple[int, int, int], network.config.input_shape)
-        self.writer = Writer(network, shape, network.config.classes, rounded)
-
-    def source(self) -> Maps:
-        return self.writer.input
-
     def folded(self, conv: nn.Conv2d, spikes: Spikes, theta: Tensor) -> Folded:
         """Weight and bias in units of the source's spikes and of the neuron's threshold."""
         weight = conv.weight.detach().double() * spikes.amplitude.double()[None, :, None, None]
@@ -163,15 +146,15 @@ class ConvertedPlanner(Reader):
         unit = theta.double()
         return (weight / unit[:, None, None, None]).float(), (bias.double() / unit).float(), conv
 
-    def fires(self, node: Node, layer: SpikeLayer, current: Sum) -> Maps:
-        writer, rule, theta = self.writer, self.network.config.rule, layer.theta.detach()
+    def fires(self, writer: Writer, node: Node, layer: SpikeLayer, current: Sum) -> Maps:
+        rule, theta = self.network.config.rule, layer.theta.detach()
         terms = [(cast(Maps, spikes.maps), self.folded(conv, spikes, theta)) for _, conv, spikes in current.convs]
         written = writer.sum_layer(current.convs[0][0], *terms[0], terms[1] if len(terms) > 1 else None)
         channels = len(theta)
         if current.pooled:
             written = writer.pool_layer(node.name, writer.keep_current(written, channels), "max")
         for added in current.shortcuts:
-            written.before = self.shortcut(added, theta, written)
+            written.before = self.shortcut(writer.plan, added, theta, written)
         written.beta = written.gain = written.theta = 1.0
         written.limit, written.inclusive = 1.0 - rule.start, rule.inclusive
         if rule.room is not None:
@@ -183,7 +166,7 @@ class ConvertedPlanner(Reader):
             writer.plan.scales[name + part] = theta
         return writer.attach(written, name, channels, parts=parts, binary=not rule.remembers, is_signed=rule.remembers)
 
-    def shortcut(self, spikes: Spikes, theta: Tensor, layer: NativeLayer) -> NativeShortcut:
+    def shortcut(self, plan: Plan, spikes: Spikes, theta: Tensor, layer: NativeLayer) -> NativeShortcut:
         maps = cast(Maps, spikes.maps)
         scale, own = torch.zeros(padded(len(theta))), slice(spikes.first, spikes.first + maps.channels)
         scale[own] = spikes.amplitude / theta[own]
@@ -191,22 +174,14 @@ class ConvertedPlanner(Reader):
         channels = padded(maps.channels) if same else maps.channels
         added = NativeShortcut(*NO_SHORTCUT)
         added.buffer, added.stride, added.first, added.channels = maps.number, spikes.stride, spikes.first, channels
-        added.scale = self.writer.plan.hold(scale)
+        added.scale = plan.hold(scale)
         return added
-
-    def reads_out(self, linear: nn.Linear, spikes: Spikes) -> None:
-        self.writer.write_readout(cast(Maps, spikes.maps), linear.weight.detach() * spikes.amplitude, linear.bias)
-
-    def make(self, rates: int) -> Plan:
-        self.walk()
-        self.writer.number_outputs(rates)
-        return self.writer.plan
 
 
 def unplanned(network: ConvertedNetwork) -> str:
     """What of this graph the engine does not run; empty where it runs all."""
     try:
-        Reader(network).walk()
+        Planner(network).walk()
     except UnplannedError as error:
         return str(error)
     return ""
@@ -214,4 +189,8 @@ def unplanned(network: ConvertedNetwork) -> str:
 
 def make_converted_plan(network: ConvertedNetwork, *, rounded: bool, rates: int = 0) -> Plan:
     """The native plan of a converted network. Raises UnplannedError."""
-    return ConvertedPlanner(network, rounded=rounded).make(rates)
+    planner, shape = Planner(network), cast(tuple[int, int, int], network.config.input_shape)
+    writer = planner.writer = Writer(network, shape, network.config.classes, rounded)
+    planner.walk()
+    writer.number_outputs(rates)
+    return writer.plan

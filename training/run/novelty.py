@@ -97,7 +97,7 @@ def profile_of(data: Data) -> Profile | None:
     """What the network is shown of the training samples; None for images."""
     if data.contract.kind != "events":
         return None
-    rows = np.linspace(0, len(data.train) - 1, min(MOST_PROFILED, len(data.train))).astype(int)
+    rows = evenly(range(len(data.train)), MOST_PROFILED)
     return Profile.of([measure(np.array(data.train.frames[row]), data.contract.trained_us) for row in rows])
 
 
@@ -165,8 +165,7 @@ def run_windows(forward: Forward, parts: list[Part], contract: Contract) -> Wind
 
 def _spread(frames: Frames, most: int, rows: range | None = None) -> Frames:
     """Up to `most` of the samples (of these rows), spread evenly."""
-    rows = range(len(frames)) if rows is None else rows
-    return frames.take(np.array(rows)[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)])
+    return frames.take(np.array(evenly(range(len(frames)) if rows is None else rows, most)))
 
 
 def training_parts(data: Data) -> list[tuple[Frames, int]]:

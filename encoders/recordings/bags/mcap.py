@@ -4,13 +4,12 @@ import importlib
 import io
 import struct
 from collections.abc import Callable, Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from spikesight.encoders.events import Events, SensorSize
+from spikesight.encoders.events import SensorSize
 from spikesight.encoders.kernels import LARGEST_PACKET
 from spikesight.encoders.recordings.bags.messages import PACKET, Topic
 from spikesight.encoders.recordings.bags.packed import CUT_SHORT, unpacked
@@ -87,7 +86,8 @@ def write_mcap(path: Path, parts: Parts, size: SensorSize) -> None:
         schema = writer.register_schema("event_camera_msgs/msg/EventPacket", "ros2msg", DEFINITION.encode())
         metadata = {"offered_qos_profiles": ""}
         channel = writer.register_channel("/event_camera/events", "cdr", schema, metadata)
-        pieces = (piece for part in parts for piece in _cut(part))
+        cuts = ((part, np.flatnonzero(np.diff(part["t"] // PACKET_US)) + 1) for part in parts)
+        pieces = (piece for part, at in cuts for piece in np.split(part, at))
         for number, (events, data) in enumerate(encoded(pieces, EVT3)):
             t = int(events["t"][-1])
             if t >= LAST_US:
@@ -95,12 +95,6 @@ def write_mcap(path: Path, parts: Parts, size: SensorSize) -> None:
             message = _message(t, size, number, data)
             writer.add_message(channel, 1000 * t, message, 1000 * t, number)
         writer.finish()
-
-
-def _cut(events: Events) -> Iterator[Events]:
-    cuts = (np.flatnonzero(np.diff(events["t"] // PACKET_US)) + 1).tolist()
-    for begin, end in pairwise([0, *cuts, len(events)]):
-        yield events[begin:end]
 
 
 def _message(t: int, size: SensorSize, number: int, data: bytes) -> bytes:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -26,28 +25,28 @@ class Encoding:
     time_word: Callable[[NDArray[np.int64]], NDArray[np.int64]]
     kind: str
 
-
-def write_evt2(path: Path, parts: Parts, size: SensorSize) -> None:
-    """EVT 2.0: a time word wherever the upper bits change (every 64 us at the earliest)."""
-    _save(path, parts, size, Encoding("2.0", "EVT2", 34, evt2_words, _time_word, "<u4"))
+    def write(self, path: Path, parts: Parts, size: SensorSize) -> None:
+        """Header and words."""
+        header = (
+            f"% evt {self.version}\n% format {self.name};height={size.height};width={size.width}\n"
+            f"% geometry {size}\n% integrator_name spikesight\n% end\n"
+        )
+        with path.open("wb") as file:
+            file.write(header.encode())
+            file.writelines(data for _, data in encoded(parts, self))
 
 
 def evt2_words(events: Events) -> Words:
-    """Events as uint32 words, beginning with a time word."""
+    """Events as uint32 words, with a time word wherever the upper bits change (every 64 us at the earliest)."""
     return _with_times(events, events["x"].astype(np.int64) << 11).astype("<u4")
 
 
-def write_evt21(path: Path, parts: Parts, size: SensorSize) -> None:
-    """EVT 2.1 with one event a word, its halves the other way round as cameras write it ("legacy").
+def evt21_words(events: Events) -> Words:
+    """Events as uint64 words, one each, their halves the other way round as cameras write them ("legacy").
 
     As the format is described, but few read it so: of three other readers evutils alone (EventCV reads other events,
     faery refuses).
     """
-    _save(path, parts, size, Encoding("2.1", "EVT21;endianness=legacy", 34, evt21_words, _time_word, "<u8"))
-
-
-def evt21_words(events: Events) -> Words:
-    """Events as uint64 words, halves swapped, beginning with a time word."""
     x = events["x"].astype(np.int64)
     return _with_times(events, (x & ~31) << 11 | np.int64(1) << (x & 31) + 32).astype("<u8")
 
@@ -65,16 +64,11 @@ def _time_word(t: NDArray[np.int64]) -> NDArray[np.int64]:
     return 8 << 28 | t >> 6 & 0x0FFFFFFF
 
 
-def write_evt3(path: Path, parts: Parts, size: SensorSize) -> None:
-    """EVT 3.0 with single events only: row and time words where they change, no vectors.
+def evt3_words(events: Events) -> Words:
+    """Events as uint16 words: row and time words where they change, single events and no vectors.
 
     Vectors that stand alone are read wrongly by several programs; single events are read by all.
     """
-    _save(path, parts, size, EVT3)
-
-
-def evt3_words(events: Events) -> Words:
-    """Events as uint16 words, beginning with time and row."""
     t, x, y, p = (events[name].astype(np.int64) for name in "txyp")
     words = np.stack([0x8000 | t >> 12 & 0xFFF, 0x6000 | t & 0xFFF, y, 0x2000 | p << 11 | x], axis=1)
     wanted = np.ones(words.shape, bool)
@@ -82,6 +76,8 @@ def evt3_words(events: Events) -> Words:
     return words[wanted].astype("<u2")
 
 
+EVT2 = Encoding("2.0", "EVT2", 34, evt2_words, _time_word, "<u4")
+EVT21 = Encoding("2.1", "EVT21;endianness=legacy", 34, evt21_words, _time_word, "<u8")
 EVT3 = Encoding("3.0", "EVT3", 24, evt3_words, lambda t: 8 << 12 | t >> 12 & 0xFFF, "<u2")
 
 
@@ -104,17 +100,6 @@ def dat_words(events: Events) -> Words:
     return np.stack([t & 0xFFFFFFFF, p << 28 | y << 14 | x], axis=1).astype("<u4")
 
 
-def _save(path: Path, parts: Parts, size: SensorSize, to: Encoding) -> None:
-    """Header and words."""
-    header = (
-        f"% evt {to.version}\n% format {to.name};height={size.height};width={size.width}\n% geometry {size}\n"
-        "% integrator_name spikesight\n% end\n"
-    )
-    with path.open("wb") as file:
-        file.write(header.encode())
-        file.writelines(data for _, data in encoded(parts, to))
-
-
 def encoded(parts: Iterable[Events], to: Encoding) -> Iterator[tuple[Events, bytes]]:
     """Pieces in order, cut where the clock begins anew, and the words of each. Raises RecordingError.
 
@@ -123,7 +108,7 @@ def encoded(parts: Iterable[Events], to: Encoding) -> Iterator[tuple[Events, byt
     """
     last = -1
     for part in parts:
-        for events in _between_wraps(part, to.bits):
+        for events in np.split(part, np.flatnonzero(np.diff(part["t"] >> to.bits)) + 1):
             first = int(events["t"][0])
             wraps = range((last >> to.bits) + 1, (first >> to.bits) + 1) if last >= 0 else range(0)
             if len(wraps) > MOST_WRAPS:
@@ -131,10 +116,3 @@ def encoded(parts: Iterable[Events], to: Encoding) -> Iterator[tuple[Events, byt
             ends = np.array([(wrap << to.bits) + step for wrap in wraps for step in (-1, 0)], np.int64)
             yield events, to.time_word(ends).astype(to.kind).tobytes() + to.words(events).tobytes()
             last = int(events["t"][-1])
-
-
-def _between_wraps(events: Events, bits: int) -> Iterator[Events]:
-    """Events cut where their clock begins anew."""
-    cuts = (np.flatnonzero(np.diff(events["t"] >> bits)) + 1).tolist()
-    for begin, end in pairwise([0, *cuts, len(events)]):
-        yield events[begin:end]
