@@ -18,6 +18,7 @@ from spikesight.models.engine.engine import why_not
 from spikesight.models.native.build import library
 from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
 from spikesight.models.novelty.conformal import ERROR_RATE
+from spikesight.models.shipped import find
 from tests.support.inputs.samples import some_events
 from tests.support.models import EVENT_CONTRACT, promising, tiny
 
@@ -88,6 +89,15 @@ def test_a_recording_that_ends_before_its_drawing_is_found_is_seen_whole(slower:
     same = list(InputPipeline(card, large, raw=whole).stream([make_events(t, x, y, x > 0)]))
     assert any(one.x.any() for one in shown) == whole
     assert [one.x.tolist() for one in shown] == [one.x.tolist() for one in same]
+
+
+@pytest.mark.parametrize("side", [32, 64, 128, 320])  # in the sums of the largest all noise cancels
+def test_a_short_recording_of_noise_alone_is_answered_with_no_label(side: int) -> None:
+    model, random, count = Classifier.load(find("nmnist")), np.random.default_rng(side), 2 * side**2  # 10 Hz a pixel
+    t, x, y = np.sort(random.integers(0, 200_000, count)), *random.integers(0, side, (2, count))
+    last = model.predict_events(make_events(t, x, y, random.random(count) < 0.5), SensorSize(side, side))[-1]
+    assert last.label not in model.labels
+    assert last.end_us >= t[-1]
 
 
 def test_one_prediction_a_bin_with_the_bins_own_times() -> None:
