@@ -3,11 +3,16 @@
 import argparse
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from spikesight.models.classifier import Classifier
+    from spikesight.training.data import Frames
+    from spikesight.training.run.baselines import Answers
     from spikesight.training.run.readings import Readings
 
 DESCRIPTION = """\
@@ -39,6 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="TRAIN",
         help="beside ridge and an RBF kernel on log counts, learnt from this set or folder",
     )
+    add("--anns", action="store_true", help="with --baselines: and two ANNs of the model's shape, in minutes")
     add("--corrupt", action="store_true", help="whole recordings, and again under each of a suite of corruptions")
     add("--to", type=Path, metavar="FOLDER", help="write confusion.csv, confusion.png, evaluation.json")
     add("--json", action="store_true", help="one line of JSON in place of the table")
@@ -124,6 +130,15 @@ def _write(folder: Path, found: dict[str, Any]) -> None:
     figure.savefig(folder / "confusion.png", dpi=110)
 
 
+def _anns(classifier: "Classifier", folder: Path) -> "Callable[[Frames, Frames], Answers]":
+    """What trains ANNs of the model's shape."""
+    from spikesight.training.network import names_of
+    from spikesight.training.run.fit import anns_on
+
+    shape = next(iter(names_of(folder)), "")
+    return partial(anns_on, labels=classifier.labels, contract=classifier.contract, network=shape)
+
+
 def run(args: argparse.Namespace) -> int:
     """Evaluate, say what gives cause for doubt, print the figures."""
     from spikesight.models.classifier import Classifier
@@ -133,14 +148,16 @@ def run(args: argparse.Namespace) -> int:
     from spikesight.training.run.conformal import held_out
     from spikesight.training.run.readings import read_set
 
+    if args.anns and not args.baselines:
+        raise ValueError("--anns learn from what --baselines names")
     classifier = Classifier.load(find(args.model)).at(args.bin_ms)
-    readings = read_set(classifier, args.data, args.root, args.layout)
+    readings = read_set(classifier, args.data, args.root, args.layout, keep=args.anns)
     found = assess(readings) | {"reads": count_named_read(Path(args.root), args.data, classifier.name)}
     if tables := held_out(classifier, readings.sources):
         found["commitments"] = tables
     if args.baselines:
-        learnt = read_set(classifier, args.baselines, args.root, args.layout, "train")
-        found["baselines"] = beside_model(learnt, readings)
+        learnt = read_set(classifier, args.baselines, args.root, args.layout, "train", args.anns)
+        found["baselines"] = beside_model(learnt, readings, _anns(classifier, find(args.model)) if args.anns else None)
     for line in readings.notes:
         print(line, file=sys.stderr)
     if readings.quiet:

@@ -1,5 +1,6 @@
 """From a model's answers to figures: accuracy with intervals, by window, second, recording and in a stream."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,8 @@ from numpy.typing import NDArray
 
 from spikesight.models.novelty import KEPT
 from spikesight.models.statistics import interval
-from spikesight.training.run.baselines import Pairs, predictions
+from spikesight.training.data import Frames
+from spikesight.training.run.baselines import MOST, Answers, Pairs, predictions
 from spikesight.training.run.novelty import calibration_error
 from spikesight.training.run.readings import Readings
 
@@ -56,9 +58,13 @@ def assess(readings: Readings) -> dict[str, Any]:
     return found
 
 
-def beside_model(learnt: Readings, asked: Readings) -> list[dict[str, Any]]:
+def beside_model(
+    learnt: Readings, asked: Readings, anns: Callable[[Frames, Frames], Answers] | None = None
+) -> list[dict[str, Any]]:
     """The rows of `Pairs.beside`: baselines learnt from the windows of one set, asked those of another, of the model's
-    classes alone. Raises ValueError for images.
+    classes alone; with `anns`, which learn and answer likewise, of windows that were kept.
+
+    Raises ValueError for images.
     """
     if learnt.counts is None or asked.counts is None:
         raise ValueError("baselines are for recordings of events")
@@ -67,6 +73,9 @@ def beside_model(learnt: Readings, asked: Readings) -> list[dict[str, Any]]:
     if len(np.unique(theirs[known])) < 2 or not own.any():
         raise ValueError("baselines need recordings of two of the model's classes to learn from, and one to be asked")
     answers = predictions(learnt.counts[known], theirs[known], asked.counts[own])
+    if anns is not None and learnt.frames is not None and asked.frames is not None:
+        train = Frames(learnt.frames[known], theirs[known])
+        answers |= anns(train.take(train.evenly(MOST)), Frames(asked.frames[own], truth[own]))
     return Pairs(truth[own], asked.probabilities[own].argmax(1), asked.recording[own]).beside(answers)
 
 

@@ -4,6 +4,7 @@ ANNs of the same shape beside it, where they are asked for, are trained by the s
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from spikesight.models.contract import Contract
 from spikesight.models.neurons.state import State
 from spikesight.training.config import TrainConfig
-from spikesight.training.data import Data, load_data
-from spikesight.training.data.start import EPOCHS, LR, network_name
+from spikesight.training.data import Data, Frames, load_data
+from spikesight.training.data.start import EPOCHS, LR, network_name, paced
 from spikesight.training.distributed import Processes, choose_device, join_processes
 from spikesight.training.network import build_network
 from spikesight.training.progress import say
@@ -114,6 +116,16 @@ def ann_answers(data: Data) -> Answers:
         list(run.train_alone())
         answers[name] = evaluate(run.network, data.test, len(data.labels), run.device, data.contract).chosen
     return answers
+
+
+def anns_on(learnt: Frames, asked: Frames, labels: Sequence[str], contract: Contract, network: str = "") -> Answers:
+    """What ANNs of a `network`'s shape answer to windows: learnt from others, as from a folder of one's own."""
+    config = paced(TrainConfig(network=network), len(learnt), min(contract.height, contract.width), own=True)
+    data = Data(
+        train=learnt, val=learnt.take(np.arange(0)), test=asked, labels=tuple(labels), contract=contract, split={},
+        recorded=len(learnt), config=config, notes=("windows of recordings",),
+    )  # fmt: skip
+    return ann_answers(data)
 
 
 def dry_run(config: TrainConfig) -> float:

@@ -51,6 +51,7 @@ class Readings:
     begin_us: NDArray[np.int64]  # [M], from the recording's first event; 0 for images
     probabilities: NDArray[np.float64]  # [M, K], each window from zero state; calibrated where the model is
     counts: NDArray[np.float32] | None = None  # [M, F], what baselines see of each window; None for images
+    frames: NDArray[np.uint8] | None = None  # [M, T, C, H, W], the windows of recordings where they are kept
     streamed: NDArray[np.float64] | None = None  # [M, K], at each window's end in one stream that is never reset
     known: NDArray[np.float64] | None = None  # [M] in [0, 1]; None where the model cannot tell
     quiet: int = 0  # windows left out, which hold next to no events
@@ -60,17 +61,23 @@ class Readings:
 
 
 def read_set(
-    classifier: Classifier, data: str, root: str = "data", layout: str = "auto", part: Literal["test", "train"] = "test"
+    classifier: Classifier,
+    data: str,
+    root: str = "data",
+    layout: str = "auto",
+    part: Literal["test", "train"] = "test",
+    keep: bool = False,
 ) -> Readings:
     """The answers to a named set's split below `root`, or to that folder of a folder; to all where it has none.
 
-    Raises DataError, and ValueError for images before a model of events or the other way round.
+    `keep`: with the windows of recordings. Raises DataError, and ValueError for images before a model of events or the
+    other way round.
     """
     contract = classifier.contract
     if contract.kind == "events" and data in recorded():
         listing = recorded()[data](Path(root))
         items = (part == "test" and listing.test) or listing.train
-        return read_recordings(classifier, [Source(item, listing.labels[item.label]) for item in items])
+        return read_recordings(classifier, [Source(item, listing.labels[item.label]) for item in items], keep=keep)
     if contract.kind == "events" and (data in DATA_NAMES or holds_pictures(Path(data))):
         raise ValueError(f"{classifier.name} takes events, and {data} holds images: spikesight emulate makes events")
     if contract.kind == "image":
@@ -85,7 +92,7 @@ def read_set(
     notes = [f"layout {folder.layout}: {len(takes)} recordings"]
     if len(takes) < len(folder.takes):
         notes[0] += f" of {part}/, {len(folder.takes) - len(takes)} others left alone"
-    found = read_recordings(classifier, [Source(Item(take.path, 0), take.label) for take in takes])
+    found = read_recordings(classifier, [Source(Item(take.path, 0), take.label) for take in takes], keep=keep)
     return replace(found, notes=(*notes, *found.notes))
 
 
@@ -102,10 +109,12 @@ class _Window:
         self.n_events = sum(given.n_events for given in self.inputs)
 
 
-def read_recordings(classifier: Classifier, sources: Sequence[Source], change: Change | None = None) -> Readings:
+def read_recordings(
+    classifier: Classifier, sources: Sequence[Source], change: Change | None = None, keep: bool = False
+) -> Readings:
     """Windows of the model's own length one after another, of every recording from its first event on.
 
-    `change` is done to the events of each recording, which is then held in memory as a whole.
+    `change` is done to the events of each recording, which is then held in memory as a whole. `keep`: all windows are.
     """
     if classifier.contract.kind != "events":
         raise ValueError(f"{classifier.name} takes images, not recordings of events")
@@ -122,9 +131,9 @@ def read_recordings(classifier: Classifier, sources: Sequence[Source], change: C
         for window in _windows(classifier, number, sensor, packets):
             waiting.append((window, stream.push(window.inputs)))
             if len(waiting) == AT_ONCE:
-                rows += _answers(classifier, waiting)
+                rows += _answers(classifier, waiting, keep)
                 waiting = []
-    rows += _answers(classifier, waiting)
+    rows += _answers(classifier, waiting, keep)
     least = max(1.0, SPARSE * float(np.median([row.n_events for row in rows]))) if rows else 1.0
     kept = [row for row in rows if row.n_events >= least]
     if not kept:
@@ -133,7 +142,7 @@ def read_recordings(classifier: Classifier, sources: Sequence[Source], change: C
     by_label = {label: n for n, label in enumerate(classes)}
     trained = set(classifier.card.training.get("recordings", ()))
     shared = [s.item.name for s in sources if trained and digest(s.item.path) in trained]
-    recording, begin, _, probabilities, known, streamed, counts, measured = zip(*kept)
+    recording, begin, _, probabilities, known, streamed, counts, measured, frames = zip(*kept)
     settings = common(dict.fromkeys(source.item.path for source in sources))
     other = differs(classifier.card.training.get("camera", {}), settings)
     other = [other, classifier.card.profile and compare(classifier.card.profile, typical(list(measured)))]
@@ -145,6 +154,7 @@ def read_recordings(classifier: Classifier, sources: Sequence[Source], change: C
         begin_us=np.array(begin),
         probabilities=np.stack(probabilities),
         counts=np.stack(counts),
+        frames=np.stack(frames) if keep else None,
         streamed=np.stack(streamed),
         known=None if classifier.novelty is None else np.array(known, float),
         quiet=len(rows) - len(kept),
@@ -236,9 +246,10 @@ class _Answer(NamedTuple):
     streamed: NDArray[np.float64]
     counts: NDArray[np.float32]
     measured: Window
+    frames: NDArray[np.uint8] | None  # [T, C, H, W], where it is kept
 
 
-def _answers(classifier: Classifier, waiting: Sequence[tuple[_Window, NDArray]]) -> list[_Answer]:
+def _answers(classifier: Classifier, waiting: Sequence[tuple[_Window, NDArray]], keep: bool) -> list[_Answer]:
     if not waiting:
         return []
     contract, k = classifier.contract, len(classifier.labels)
@@ -248,7 +259,8 @@ def _answers(classifier: Classifier, waiting: Sequence[tuple[_Window, NDArray]])
     done = classifier.run(x_seq, classifier.initial_state(len(waiting)))
     active = x_seq.flatten(2).count_nonzero(2).float()
     values = torch.cat([done.logits.float(), done.rates, active[..., None]], 2).double().numpy()
-    counts, rows = log_counts(x_seq.transpose(0, 1).numpy()), []
+    frames, rows = x_seq.transpose(0, 1).numpy(), []
+    counts = log_counts(frames)
     for n, (window, streamed) in enumerate(waiting):
         steps = min(len(window.inputs), contract.horizon)
         mean = values[len(window.inputs) - steps : len(window.inputs), n].mean(0)
@@ -257,7 +269,7 @@ def _answers(classifier: Classifier, waiting: Sequence[tuple[_Window, NDArray]])
             probabilities, known, _ = classifier.novelty.judge(mean, k, steps, window.inputs[0].kind)
         measured = measure(x_seq[: len(window.inputs), n].numpy(), contract.trained_us)
         answer = window.source, window.begin_us, window.n_events, probabilities, known, streamed, counts[n], measured
-        rows.append(_Answer(*answer))
+        rows.append(_Answer(*answer, frames[n] if keep else None))
     return rows
 
 

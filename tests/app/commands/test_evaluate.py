@@ -9,7 +9,8 @@ import pytest
 
 from spikesight.app.cli import main
 from spikesight.encoders.emulator.corruptions import SUITE
-from spikesight.training.run import readings
+from spikesight.training.data import start
+from spikesight.training.run import fit, readings
 from tests.support.inputs.data_sets import write_nmnist, write_takes
 from tests.support.models import kept
 
@@ -48,15 +49,24 @@ def test_a_folder_in_json_files_and_a_table(model: str, day: str, tmp_path: Path
     assert f"{found['correct']} of {found['count']}" in out
 
 
-def test_baselines_are_asked_the_same_windows(model: str, tmp_path: Path, capsys: Captured) -> None:
+def test_baselines_are_asked_the_same_windows(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
     write_takes(tmp_path, ["train/one-1.npz", "train/two-1.npz", "test/one-2.npz", "test/two-2.npz"], 0.4)
     command = ["evaluate", model, str(tmp_path), "--baselines", str(tmp_path)]
     assert main([*command, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["recordings"]["count"] == 2
     assert [row["count"] for row in found["baselines"]] == [found["count"]] * 2
-    assert main(command) == 0
-    assert "RBF kernel on log counts" in capsys.readouterr().out
+    monkeypatch.setattr(fit, "EPOCHS", 1)
+    monkeypatch.setattr(start, "EPOCH_STEPS", 1)
+    assert main([*command, "--anns"]) == 0
+    out = capsys.readouterr().out
+    assert "RBF kernel on log counts" in out
+    assert out.count(f"of {found['count']} right") >= 4
+    assert "ANN of one frame" in out
+    assert main(["evaluate", model, str(tmp_path), "--anns"]) == 2
+    assert "--baselines" in capsys.readouterr().err
 
 
 def test_every_corruption_has_a_row(model: str, day: str, capsys: Captured) -> None:
@@ -76,7 +86,9 @@ def test_what_was_trained_on_is_warned_of(
     model: str, day: str, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
     read, shared = readings.read_set, ("a", "b", "c", "d")
-    monkeypatch.setattr(readings, "read_set", lambda *words: replace(read(*words), shared=shared, quiet=2))
+    monkeypatch.setattr(
+        readings, "read_set", lambda *words, **more: replace(read(*words, **more), shared=shared, quiet=2)
+    )
     assert main(["evaluate", model, day]) == 0
     said = capsys.readouterr().err
     assert "WARNING: 4 of these recordings were trained on or chose the model (a, b, c, ...)" in said
