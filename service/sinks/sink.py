@@ -10,13 +10,16 @@ Installed packages add others (`spikesight.sinks`): a name, which an address beg
 to a sink.
 """
 
+import errno
+import os
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Protocol
 
 from spikesight.encoders.plugins import extend
 from spikesight.service.sinks.home_assistant import open_mqtt
-from spikesight.service.sinks.lines import Lines
-from spikesight.service.sinks.messages import Message, SinkError
+from spikesight.service.sinks.messages import Message, SinkError, SinkLost
 from spikesight.service.sinks.webhook import Webhook
 
 
@@ -28,6 +31,39 @@ class Sink(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+class Lines:
+    """JSON lines, file:PATH. Opened for each line, so that it may be moved away while the service runs (logrotate)."""
+
+    def __init__(self, address: str) -> None:
+        self.path = Path(address.removeprefix("file:"))
+        try:
+            self._append(b"")
+        except OSError as error:
+            raise SinkError(f"cannot write to {address}: {(error.strerror or str(error)).lower()}") from None
+
+    def _append(self, line: bytes) -> None:
+        """Whole or not at all, also on a disk that is full."""
+        with self.path.open("ab", buffering=0) as file:
+            before = os.fstat(file.fileno()).st_size
+            try:
+                taken = file.write(line)
+                if taken != len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError:
+                with suppress(OSError):  # a pipe
+                    file.truncate(before)
+                raise
+
+    def send(self, message: Message) -> None:
+        try:
+            self._append(message.body + b"\n")
+        except OSError as error:
+            raise SinkLost((error.strerror or str(error)).lower()) from None
+
+    def close(self) -> None:
+        pass
 
 
 OpenSink = Callable[[str], Sink]

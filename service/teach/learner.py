@@ -2,17 +2,30 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
+from spikesight.models.contract import Card
+from spikesight.models.networks.taught import TaughtNetwork
 from spikesight.models.teach.few_shot import EmbeddedExample
 from spikesight.service.http.errors import ServiceError
 from spikesight.service.http.logs import log
 from spikesight.service.http.turns import ThreadAccount
 from spikesight.service.scheduler.registry import Model
 from spikesight.service.teach.examples import Examples
-from spikesight.service.teach.heads import Head
 
 FEW, SHARE = 3, 20  # a head is learnt anew after so many examples, or this part of all
 NOT_READY = "the session has no model yet: show examples of at least two classes"
+
+
+@dataclass(frozen=True)
+class Head:
+    """A network with a learnt head, its card, and how good it is: see `models.teach.advice.report`."""
+
+    network: TaughtNetwork
+    card: Card
+    report: dict[str, Any]
+    examples: list[EmbeddedExample]
 
 
 class Learner:

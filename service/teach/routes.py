@@ -14,8 +14,7 @@ from spikesight.service.http.bodies import REFUSALS, SAMPLE_BODY, ErrorBody, con
 from spikesight.service.http.errors import ServiceError
 from spikesight.service.http.shares import address_of
 from spikesight.service.teach.bodies import LABEL, TakenBody, TeachingBody
-from spikesight.service.teach.kept import check_name
-from spikesight.service.teach.saving import archive
+from spikesight.service.teach.saving import archive, check_name
 from spikesight.service.teach.session import TeachingSession
 from spikesight.service.teach.sessions import TeachingSessions
 from spikesight.service.teach.windows import moves, picture_of, windows_of

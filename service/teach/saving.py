@@ -1,18 +1,31 @@
-"""A taught model as an ordinary model folder, on disk or in an archive."""
+"""A taught model as an ordinary folder: in an archive, or kept by the service, served, renamed, removed."""
 
 import io
+import secrets
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from spikesight.models.checkpoint import save
-from spikesight.models.contract import Card
+from spikesight.models.classifier import Classifier
+from spikesight.models.contract import Card, CheckpointError
 from spikesight.models.networks.taught import TaughtNetwork
+from spikesight.models.shipped import shipped
 from spikesight.models.teach.few_shot import EmbeddedExample
 from spikesight.models.teach.kept import beside
 from spikesight.service.http.errors import ServiceError
+from spikesight.service.runtime import Runtime
+from spikesight.service.scheduler.registry import NotLoaded
+from spikesight.service.scheduler.saved import entries, unfit_to_save
+from spikesight.service.teach.learner import Head
 from spikesight.service.upload.decode import NO_ROOM
+
+MAX_SAVED = 32
+NOT_KEPT = "this service keeps no models: start it with --save-to FOLDER, or download the model"
+NOT_SAVED = "only models that were taught and saved here can be renamed or removed"
+NO_CHANGE = "the folder of saved models cannot be changed"
 
 
 def write(folder: Path, network: TaughtNetwork, card: Card, examples: Sequence[EmbeddedExample] = ()) -> None:
@@ -38,3 +51,80 @@ def archive(name: str, network: TaughtNetwork, card: Card) -> bytes:
     except OSError:
         raise ServiceError(507, NO_ROOM) from None
     return packed.getvalue()
+
+
+class KeptModels:
+    """All raise ServiceError and may take seconds: they belong in the teaching thread, one after another."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._registry, self._save_to = runtime.registry, runtime.settings.save_to
+        self._correctable = runtime.settings.ask > 0
+
+    def folder(self) -> Path:
+        """Where they are; 403 where the service keeps none."""
+        if self._save_to is None:
+            raise ServiceError(403, NOT_KEPT)
+        return self._save_to
+
+    def keep(self, name: str, head: Head, own: str | None) -> None:
+        """Write a model and serve it, in place of the one named `own` where that is its name."""
+        folder = self.folder()
+        if name != own:
+            self._check_free(name)
+        there = entries(folder)
+        if folder / name not in there and len(there) >= MAX_SAVED:
+            raise ServiceError(409, f"{MAX_SAVED} models are saved already: remove one first")
+        write(folder / name, head.network, head.card, head.examples if self._correctable else ())
+        self._registry.serve(Classifier.load(folder / name), folder / name)
+
+    def rename(self, name: str, to: str) -> None:
+        """Streams and requests on the old name finish."""
+        check_name(to)
+        folder = self._of(name)
+        if to == name:
+            return
+        if to.casefold() != name.casefold():
+            self._check_free(to)
+        target = folder.with_name(to)
+        try:
+            classifier = Classifier.load(folder)
+            folder.rename(target)
+        except CheckpointError:
+            raise NotLoaded from None
+        except OSError:
+            raise ServiceError(507, NO_CHANGE) from None
+        classifier.name, classifier.folder = to, target.resolve()
+        self._registry.serve(classifier, target)
+        self._registry.withdraw(name)
+
+    def remove(self, name: str) -> None:
+        """Its folder, too; streams and requests that run finish."""
+        folder = self._of(name)
+        hidden = folder.with_name(f".{secrets.token_hex(8)}")  # whole or gone, for whoever looks meanwhile
+        try:
+            folder.rename(hidden)
+            self._registry.withdraw(name)
+            hidden.unlink() if hidden.is_symlink() else shutil.rmtree(hidden)
+        except OSError:
+            raise ServiceError(507, NO_CHANGE) from None
+
+    def _of(self, name: str) -> Path:
+        """The folder of a saved model that is served: 404 where there is none of that name, 409 where it is not one."""
+        self.folder()
+        self._registry.get(name)
+        if (folder := self._registry.saved_at(name)) is None:
+            raise ServiceError(409, NOT_SAVED)
+        return folder
+
+    def _check_free(self, name: str) -> None:
+        """409 where a model of that name, in whatever case, is there."""
+        served = (model.name for model in self._registry.all())
+        there = (path.name for path in entries(self.folder()))
+        if name.casefold() in {other.casefold() for other in (*there, *shipped(), *served)}:
+            raise ServiceError(409, "a model of that name is there already: choose another")
+
+
+def check_name(name: str) -> None:
+    """Raise ServiceError 400 where it is none for a model's folder."""
+    if reason := unfit_to_save(name):
+        raise ServiceError(400, f"the model needs another name: {reason}")

@@ -3,16 +3,19 @@
 import time
 from collections.abc import Callable
 
-from spikesight.encoders.sources.settings import Settings
+from spikesight.encoders.sources.settings import Settings, shared
+from spikesight.models.classifier import Classifier
+from spikesight.models.contract import Card
 from spikesight.models.networks.resnet import SpikingResNet
-from spikesight.models.teach.few_shot import FewShotLearner
+from spikesight.models.networks.taught import TaughtNetwork
+from spikesight.models.teach.advice import report
+from spikesight.models.teach.few_shot import EmbeddedExample, FewShotLearner
 from spikesight.service.http.turns import ThreadAccount
 from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.registry import Model
 from spikesight.service.teach.bodies import TaughtClass, TeachingBody
 from spikesight.service.teach.examples import Examples
-from spikesight.service.teach.heads import HeadMaker
-from spikesight.service.teach.learner import Learner
+from spikesight.service.teach.learner import Head, Learner
 from spikesight.service.teach.windows import BIN_US, SENSOR, STEPS
 
 NOT_YET = {"accuracy": None, "advice": ["show examples of at least two classes"]}
@@ -33,12 +36,37 @@ class TeachingSession:
         self.followers: set[Callable[[TeachingBody | None], None]] = set()
         self.saved: str | None = None
         self.turns = turns
-        self._settings = runtime.settings
-        few_shot = FewShotLearner(network, SENSOR, STEPS, BIN_US)
-        self.examples = Examples(few_shot, self.turns, runtime.settings.max_examples, self.changed)
+        self._runtime, self._few_shot = runtime, FewShotLearner(network, SENSOR, STEPS, BIN_US)
+        self._frozen_macs = 0  # multiply-adds a step of all but the head: counted once
+        self.examples = Examples(self._few_shot, self.turns, runtime.settings.max_examples, self.changed)
         self.cameras: dict[str, Settings] = {}  # how those of the service are set that were before its streams
-        heads = HeadMaker(identity, self.features, few_shot, runtime, self.touch, self.cameras)
-        self.learner = Learner(self.examples, heads.make, self.turns, runtime.registry.hold, self.tell)
+        self.learner = Learner(self.examples, self._make, self.turns, runtime.registry.hold, self.tell)
+
+    def _make(self, examples: list[EmbeddedExample], recordings: list[str]) -> tuple[Head | None, Model]:
+        """The head of examples from recordings of these digests, and its model; an untaught one of under two classes.
+
+        In the teaching thread.
+        """
+        if len({one.label for one in examples}) < 2:
+            return None, self._model(*self._few_shot.untaught())
+        taught = self._few_shot.learn(shown=examples)
+        found = report(taught)
+        training = {
+            "data": "taught live",
+            "features": self.features,
+            "examples": len(examples),
+            "recordings": recordings,
+            "camera": shared(self.cameras.values()),
+        }
+        metrics = {key: found[key] for key in ("accuracy", "correct", "count", "interval")}
+        network, card = taught.checkpoint(training, metrics)
+        return Head(network, card, found, examples), self._model(network, card)
+
+    def _model(self, network: TaughtNetwork, card: Card) -> Model:
+        runtime, own = self._runtime, network.head.weight.numel()
+        classifier = Classifier(network, card, self.id, ann_macs=self._frozen_macs and self._frozen_macs + own)
+        self._frozen_macs = classifier.ann_macs - own
+        return Model(classifier, runtime.settings, runtime.metrics, runtime.mailbox, "lesson", self.touch)
 
     def touch(self) -> None:
         """Count as used now. From any thread."""
@@ -57,7 +85,7 @@ class TeachingSession:
 
     def body(self) -> TeachingBody:
         head = self.learner.head
-        report = NOT_YET if head is None else head.report
+        said = NOT_YET if head is None else head.report
         return TeachingBody(
             id=self.id,
             features=self.features,
@@ -67,9 +95,9 @@ class TeachingSession:
             learning=self.learner.learning,
             version=self.learner.version,
             max_examples=self.examples.most,
-            can_save=self._settings.save_to is not None,
+            can_save=self._runtime.settings.save_to is not None,
             saved=self.saved,
-            **{key: report[key] for key in REPORTED if key in report},
+            **{key: said[key] for key in REPORTED if key in said},
         )
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ from spikesight.service.http.turns import ThreadAccount, Turns
 from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.registry import Model
 from spikesight.service.scheduler.threads import DecodeThread
-from spikesight.service.teach.kept import KeptModels
+from spikesight.service.teach.saving import KeptModels
 from spikesight.service.teach.session import TeachingSession
 
 NONE_FITS = "no model here can give features: start the service with one of events, such as nmnist"

@@ -30,8 +30,20 @@ from spikesight.models.networks.stdp import StdpConfig, StdpLayer, rates_of
 from spikesight.training.compare.ann import accuracy, ann_settings, fit_ann, hits, prepare, set_levels
 from spikesight.training.compare.config import CompareConfig
 from spikesight.training.compare.costs import Stepwise, activations, cost_of, costs
-from spikesight.training.compare.results import AnnResult, Cost, Costs, Curve, CurvePiece, Results, StdpResult, Trial
-from spikesight.training.compare.store import Say, Store, digest, say
+from spikesight.training.compare.results import (
+    AnnResult,
+    Cost,
+    Costs,
+    Curve,
+    CurvePiece,
+    Results,
+    Say,
+    StdpResult,
+    Store,
+    Trial,
+    digest,
+    say,
+)
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import load_data
 from spikesight.training.data.check import count_named_read

@@ -1,6 +1,7 @@
 """Augmentation of training samples: one draw a sample, the same for all its steps.
 
-Events are moved by nearest neighbour, so that binary frames stay binary; images by bilinear interpolation.
+Events are moved by nearest neighbour, so that binary frames stay binary; images by bilinear interpolation. Recordings
+of directions may be turned and mirrored, and their names with them.
 """
 
 import math
@@ -10,6 +11,9 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
 from spikesight.training.config import TrainConfig
+
+QUARTER = {"right": "up", "up": "left", "left": "down", "down": "right"}  # counter-clockwise on the picture
+MIRROR = {"left": "right", "right": "left", "clockwise": "counter-clockwise", "counter-clockwise": "clockwise"}
 
 
 def augment(frames: Tensor, config: TrainConfig, generator: torch.Generator) -> Tensor:
@@ -155,3 +159,37 @@ def fewer_steps(x_seq: Tensor, least: int, generator: torch.Generator) -> Tensor
     if not 0 < least < len(x_seq):
         return x_seq
     return x_seq[: int(torch.randint(least, len(x_seq) + 1, (1,), generator=generator))]
+
+
+def renamed(labels: tuple[str, ...], quarters: int, mirrored: bool) -> Tensor:
+    """For each class the one it becomes: int64 [K]. Other names than those above stay. Raises ValueError.
+
+    >>> renamed(("down", "left", "right", "still", "up"), 1, False).tolist()
+    [2, 0, 4, 3, 1]
+    """
+    names = list(labels)
+    for _ in range(quarters):
+        names = [QUARTER.get(name, name) for name in names]
+    if mirrored:
+        names = [MIRROR.get(name, name) for name in names]
+    if missing := set(names) - set(labels):
+        raise ValueError(f"turned recordings need the classes {', '.join(sorted(missing))} too")
+    return torch.tensor([labels.index(name) for name in names])
+
+
+def turn(frames: Tensor, targets: Tensor, labels: tuple[str, ...], generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Each sample of frames [N, T, C, H, H] by one of the square's eight symmetries, drawn alike, and its class [N].
+
+    Raises ValueError for frames that are not square, or directions that are not all among the classes.
+    """
+    if frames.shape[-1] != frames.shape[-2]:
+        raise ValueError(f"turned recordings must be square, not {frames.shape[-1]} x {frames.shape[-2]}")
+    kind = torch.randint(0, 8, (len(frames),), generator=generator).to(frames.device)
+    frames, targets = frames.clone(), targets.clone()
+    for quarters in range(4):
+        for mirrored in (False, True):
+            rows = kind == quarters * 2 + mirrored
+            seen = torch.rot90(frames[rows], quarters, (3, 4))
+            frames[rows] = seen.flip(4) if mirrored else seen
+            targets[rows] = renamed(labels, quarters, mirrored).to(targets.device)[targets[rows]]
+    return frames, targets

@@ -16,8 +16,7 @@ from spikesight.models.neurons.state import State
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import Data, Frames
 from spikesight.training.distributed import Processes
-from spikesight.training.step.augment import augment, crop_middle, fewer_steps, move_images
-from spikesight.training.step.turns import turn
+from spikesight.training.step.augment import augment, crop_middle, fewer_steps, move_images, turn
 
 
 class Batch(NamedTuple):

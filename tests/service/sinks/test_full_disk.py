@@ -11,8 +11,8 @@ import pytest
 
 from spikesight.service.sinks.delivery import Deliveries, Delivery, open_deliveries, open_delivery
 from spikesight.service.sinks.disk_queue import FOLDER, DiskQueue
-from spikesight.service.sinks.lines import Lines
 from spikesight.service.sinks.messages import Message, SinkLost
+from spikesight.service.sinks.sink import Lines
 from spikesight.service.sinks.webhook import SECRET
 from tests.support.processes import in_fresh_process
 from tests.support.waiting import until

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from spikesight.encoders.emulator.motions import MOTIONS
-from spikesight.training.step.turns import renamed, turn
+from spikesight.training.step.augment import renamed, turn
 
 LABELS = tuple(sorted(MOTIONS))
 
