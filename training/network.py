@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from spikesight.models.checkpoint import load, load_plugins, read_config
 from spikesight.models.contract import Contract
+from spikesight.models.engine.engine import Engine, can_run
 from spikesight.models.networks.ann import ANNS, build_for, guess_name, read_state
 from spikesight.models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
 from spikesight.models.networks.taught import TaughtConfig, TaughtNetwork
@@ -131,6 +132,9 @@ def load_teacher(path: Path, contract: Contract, device: torch.device) -> Teache
     if path.is_dir():
         taught, card = load(path)
         network, once = taught.to(device).eval(), card.contract.steps == 1
+        if device.type == "cpu" and can_run(network):  # the same logits, in a fraction of the time
+            engine = Engine(network, contract.height, contract.width)
+            return lambda x_seq: engine.run(x_seq.mean(0, keepdim=True) if once else x_seq).logits.mean(0)
         return lambda x_seq: network(x_seq.mean(0, keepdim=True) if once else x_seq)[0].mean(0)
     state = read_state(path)
     name = guess_name(state)

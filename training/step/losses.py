@@ -73,11 +73,14 @@ def class_weights(labels: Tensor, classes: int) -> Tensor | None:
     return None if bool((counts == counts[0]).all()) else len(labels) / classes / counts.clamp(min=1)
 
 
-def distillation(logits: Tensor, teacher_logits: Tensor) -> Tensor:
-    """KL divergence from the teacher's softened answer [N, K] to the mean logits', times T^2 (Hinton et al. 2015)."""
-    ours = log_softmax(logits.mean(0) / TEMPERATURE, 1)
-    theirs = log_softmax(teacher_logits / TEMPERATURE, 1)
-    return kl_div(ours, theirs, log_target=True, reduction="batchmean") * TEMPERATURE**2
+def distillation(logits: Tensor, targets: Tensor, teacher_logits: Tensor) -> Tensor:
+    """KL divergence from the teacher's softened answer [N, K] to the mean logits', times T^2 (Hinton et al. 2015), of
+    the samples on which the teacher is right: never of outliers.
+    """
+    right = teacher_logits.argmax(1) == targets
+    ours = log_softmax(logits.mean(0)[right] / TEMPERATURE, 1)
+    theirs = log_softmax(teacher_logits[right] / TEMPERATURE, 1)
+    return kl_div(ours, theirs, log_target=True, reduction="sum") / len(targets) * TEMPERATURE**2
 
 
 def total_loss(
@@ -95,7 +98,8 @@ def total_loss(
         with_none, weights = pad(logits, (0, 1)), weights if weights is None else pad(weights, (0, 1), value=1.0)
     loss = LOSSES[config.loss](with_none, targets, config, weights)
     if teacher_logits is not None:
-        loss = (1 - config.teacher_weight) * loss + config.teacher_weight * distillation(logits, teacher_logits)
+        told, weight = distillation(logits, targets, teacher_logits), config.teacher_weight
+        loss = (1 - weight) * loss + weight * told
     if firing_rate is not None and config.spike_penalty:
         loss = loss + config.spike_penalty * firing_rate.float()
     return loss

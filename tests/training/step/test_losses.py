@@ -91,15 +91,19 @@ def test_gradients_are_finite_and_logits_of_less_precision_are_judged_in_float32
 def test_the_total_weighs_its_parts() -> None:
     teacher, rate = torch.randn(3, 5, generator=torch.Generator().manual_seed(4)), torch.tensor(0.25)
     config = TrainConfig(loss="mean", teacher="x", teacher_weight=0.25, spike_penalty=2.0)
-    expected = 0.75 * loss("mean") + 0.25 * distillation(LOGITS, teacher) + 0.5
+    expected = 0.75 * loss("mean") + 0.25 * distillation(LOGITS, LABELS, teacher) + 0.5
     torch.testing.assert_close(total_loss(LOGITS, LABELS, config, teacher, rate), expected)
 
 
-def test_distillation_is_the_divergence_times_the_square_of_the_temperature() -> None:
+def test_distillation_is_the_divergence_where_the_teacher_is_right_times_the_square_of_the_temperature() -> None:
     teacher = torch.randn(3, 5, generator=torch.Generator().manual_seed(7))
+    targets = teacher.argmax(1)
     theirs, ours = (teacher / TEMPERATURE).softmax(1), (LOGITS.mean(0) / TEMPERATURE).softmax(1)
-    divergence = (theirs * (theirs / ours).log()).sum(1).mean()
-    torch.testing.assert_close(distillation(LOGITS, teacher), TEMPERATURE**2 * divergence)
+    divergence = (theirs * (theirs / ours).log()).sum(1)
+    torch.testing.assert_close(distillation(LOGITS, targets, teacher), TEMPERATURE**2 * divergence.mean())
+    targets[1] = 5  # an outlier
+    kept = divergence[[0, 2]].sum() / 3
+    torch.testing.assert_close(distillation(LOGITS, targets, teacher), TEMPERATURE**2 * kept)
 
 
 @EVERY
