@@ -259,9 +259,9 @@ class Windows:
     kinds: NDArray[np.int64]  # [M]: of input: RECORDED, ...
 
 
-def fit_novelty(layers: int, training: Windows, validation: Windows) -> NoveltyDetector:
-    """Distances from the training windows, all else from validation windows, each kind for itself. Raises ValueError
-    for too few.
+def fit_novelty(layers: int, training: Windows, validation: Windows, weight: float = 1.0) -> NoveltyDetector:
+    """Distances from the training windows, all else from validation windows, each kind for itself. `weight`: how much
+    the distance counts, the energy counting once. Raises ValueError for too few windows.
     """
     kinds = []
     for number in np.unique(validation.kinds):
@@ -272,10 +272,10 @@ def fit_novelty(layers: int, training: Windows, validation: Windows) -> NoveltyD
         kinds.append(ClassDistance.fit(rates, training.labels[trained], training.weights[trained]))
     if len({distance.centres.shape for distance in kinds}) > 1:
         raise ValueError("a class has no sample of one kind")
-    return NoveltyDetector(layers, [Kind(*both) for both in zip(kinds, fit_lines(kinds, validation))])
+    return NoveltyDetector(layers, [Kind(*both) for both in zip(kinds, fit_lines(kinds, validation, weight))])
 
 
-def fit_lines(kinds: Sequence[ClassDistance], of: Windows) -> list[Lines]:
+def fit_lines(kinds: Sequence[ClassDistance], of: Windows, weight: float = 1.0) -> list[Lines]:
     """What is read off validation windows, for each kind of input in turn."""
     active, found = [fewest_active(of, at) for at in range(of.logits.shape[1])], list[Lines]()
     for distance, number in zip(kinds, np.unique(of.kinds), strict=True):
@@ -284,7 +284,7 @@ def fit_lines(kinds: Sequence[ClassDistance], of: Windows) -> list[Lines]:
         for at, fewest in enumerate(active):
             far = distance.score(np.sqrt(of.rates[valid, at]))
             temperature = fit_temperature(logits[:, at], labels, weights, 1 / (len(labels) + 1))
-            rows.append((temperature, *kind_lines(far, energy(logits[:, at]), weights), fewest))
+            rows.append((temperature, *kind_lines(far, energy(logits[:, at]), weights, weight), fewest))
         found.append(lines_of(np.array(rows, np.float64).T))
     return found
 
@@ -295,10 +295,13 @@ def fewest_active(of: Windows, at: int) -> float:
     return 0.5 * max(1.0, fewest)  # none at all is nothing, whatever was seen
 
 
-def kind_lines(distances: Floats, cold: Floats, weights: Floats) -> tuple[float, ...]:
-    """Moments of the logarithm of distances [M], those of energies [M], and the lines of 95 and 99 % of their sum."""
+def kind_lines(distances: Floats, cold: Floats, weights: Floats, weight: float) -> tuple[float, ...]:
+    """Moments of the logarithm of distances [M], those of energies [M], and the lines of 95 and 99 % of their sum. A
+    distance that counts by a `weight` has a spread that is wider by it.
+    """
     far = np.log(np.maximum(distances, 1e-12))
     (far_mean, far_spread), (cold_mean, cold_spread) = moments(far, weights), moments(cold, weights)
+    far_spread /= weight
     strange = (far - far_mean) / far_spread + (cold - cold_mean) / cold_spread
     shown, kept = quantile(strange, weights, 0.95), quantile(strange, weights, 0.99)
     return far_mean, far_spread, cold_mean, cold_spread, shown, max(kept, shown + 0.1)

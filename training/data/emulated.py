@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from spikesight.encoders.emulator.handheld import Grey, Sheet, draw_sheet, frames
+from spikesight.encoders.emulator.noise import with_noise
 from spikesight.encoders.emulator.pixels import Emulator
 from spikesight.encoders.emulator.saccades import NMNIST, Saccades, saccade_events, saccades
 from spikesight.encoders.events import NMNIST_SENSOR, Events, SensorSize
@@ -34,6 +35,7 @@ from spikesight.training.data.sets import Frames
 
 CAMERAS = (SensorSize(640, 480), SensorSize(320, 240), SensorSize(320, 240))  # that film paper, as often as listed
 FOUND_US = 400_000  # after which a clip's drawing has been found
+SIDES, HOT = (28, 39), 0.005  # pixels of a small camera's side; share of them, at most, that never rest
 WINDOWS = 3  # samples of a clip
 FILM_VERSION = 3  # in the key of kept films: a change of what trackers show of the same clip makes them anew
 OTHER = {
@@ -76,22 +78,24 @@ def emulate_drawings(pictures: np.ndarray, config: TrainConfig, contract: Contra
 
     Slow or far from a stroke's width, a thick stroke is a hollow outline: both of its edges fire.
     """
-    sensor = sensor_of(contract)
-    encode = encoder(contract, sensor)
 
     def samples() -> Iterator[np.ndarray]:
         for number, picture in enumerate(pictures):
-            camera = movement(np.random.default_rng(number)) if number < len(pictures) // 2 else NMNIST
+            random, sensor, camera = np.random.default_rng(number), sensor_of(contract), NMNIST
+            if own := number < len(pictures) // 2:
+                sensor, camera = SensorSize(side := int(random.integers(*SIDES)), side), movement(random)
             events = saccades(picture, sensor, movement=camera, seed=number)
-            yield encode(filtered(events, sensor, contract))[:, 0]
+            if own:
+                events = with_noise(events, sensor, 0.0, random.uniform(0, HOT), random=random)
+            yield encoder(contract, sensor)(filtered(events, sensor, contract))[:, 0]
 
-    key = {"drawings": hashlib.sha256(pictures.tobytes()).hexdigest(), "contract": contract_key(contract), "path": 2}
+    key = {"drawings": hashlib.sha256(pictures.tobytes()).hexdigest(), "contract": contract_key(contract), "path": 3}
     return cached(Path(config.cache), key, len(pictures), sample_shape(contract), samples(), f"emulating {what}")
 
 
 def movement(random: np.random.Generator) -> Saccades:
-    """One to three straight movements of any length and direction, before a camera of any sharpness."""
-    turns = int(random.integers(1, 4))
+    """One to four straight movements of any length and direction, before a camera of any sharpness."""
+    turns = int(random.integers(1, 5))
     corners = np.cumsum([random.uniform(1, 4, 2), *random.uniform(-5, 5, (turns, 2))], 0)
     length = NMNIST.total_ms / turns
     return replace(
@@ -101,7 +105,9 @@ def movement(random: np.random.Generator) -> Saccades:
         lengths_ms=(length,) * turns,
         threshold_on=(threshold := float(random.uniform(0.15, 0.6))),
         threshold_off=threshold,
+        sigma=float(random.uniform(0.01, 0.08)),
         blur_px=float(random.uniform(0.3, 0.9)),
+        cutoff_hz=float(random.uniform(30, 150)),
         noise_hz=float(random.uniform(0, 2)),
         inverted=bool(random.random() < 0.5),
     )

@@ -1,8 +1,10 @@
 """The novelty detector (models/novelty) of a run, fitted to its data.
 
 The distance comes from training samples as the training augmented them, all lines from validation samples as they are
-and augmented. Nothing that is to be rejected, and no test sample, is ever used. At shorter bins the distances stay, and
-the lines are read off the validation recordings, binned as short as the contract allows and joined to each bin.
+and augmented. Of a run that learnt outliers the distance comes from training samples as they are, too, and the lines
+are read off samples as they are alone: widely augmented ones lie where outliers do. Nothing that is to be rejected, and
+no test sample, is ever used. At shorter bins the distances stay, and the lines are read off the validation recordings,
+binned as short as the contract allows and joined to each bin.
 """
 
 from collections.abc import Callable
@@ -54,11 +56,12 @@ def calibrate_novelty(network: nn.Module, data: Data) -> tuple[NoveltyDetector, 
     if not layers:
         raise ValueError("this network has no neurons to watch")
     forward = forwarder(network, data.contract, layers)
-    plain, moved = partial(evaluation_input, contract=data.contract), augmenting(data)
-    training = run_windows(forward, [(part, moved, kind) for part, kind in training_parts(data)], data.contract)
-    parts = [(part, prepare, kind) for part, kind in validation_parts(data) for prepare in (plain, moved)]
+    for_distance, for_lines = prepared(data, data.contract)
+    parts = [(part, prepare, kind) for part, kind in training_parts(data) for prepare in for_distance]
+    training = run_windows(forward, parts, data.contract)
+    parts = [(part, prepare, kind) for part, kind in validation_parts(data) for prepare in for_lines]
     validation = run_windows(forward, parts, data.contract)
-    known = fit_novelty(layers, training, validation)
+    known = fit_novelty(layers, training, validation, distance_weight(data))
     return known, _measured(known, training, validation)
 
 
@@ -76,11 +79,10 @@ def with_bins(network: nn.Module, data: Data, known: NoveltyDetector) -> Novelty
         contract = own.at(bin_ms)
         forward = forwarder(at_pace(network, contract.span), contract, known.layers)
         joined = round(contract.bin_us / finest.bin_us)
-        prepared: list[Prepare] = [partial(evaluation_input, contract=contract), augmenting(data)]
-        seen = [partial(rebinned, prepare=prepare, joined=joined, contract=contract) for prepare in prepared]
+        seen = [partial(rebinned, prepare=one, joined=joined, contract=contract) for one in prepared(data, contract)[1]]
         parts: list[Part] = [(part, prepare, kind) for part, kind in fine for prepare in seen]
         windows = run_windows(forward, parts, contract)
-        lines[contract.bin_us] = fit_lines([kind.distance for kind in known.kinds], windows)
+        lines[contract.bin_us] = fit_lines([kind.distance for kind in known.kinds], windows, distance_weight(data))
     return NoveltyDetector(known.layers, known.kinds, lines)
 
 
@@ -133,6 +135,17 @@ def forwarder(network: nn.Module, contract: Contract, layers: int) -> Forward:
         return network(x_seq)[0][last], rates.read()[last]
 
     return by_module
+
+
+def prepared(data: Data, contract: Contract) -> tuple[list[Prepare], list[Prepare]]:
+    """How training samples are prepared for the distance, and validation samples for the lines."""
+    plain, moved = partial(evaluation_input, contract=contract), augmenting(data)
+    return ([moved], [plain, moved]) if data.outliers is None else ([plain, moved], [plain])
+
+
+def distance_weight(data: Data) -> float:
+    """What the distance counts beside the energy: less, where that has learnt what is none of the classes."""
+    return 1.0 if data.outliers is None else 0.7
 
 
 def augmenting(data: Data) -> Prepare:

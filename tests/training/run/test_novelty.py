@@ -25,6 +25,7 @@ from spikesight.training.run.fit import fit
 from spikesight.training.run.novelty import (
     calibration_error,
     forwarder,
+    prepared,
     profile_of,
     rebinned,
     run_windows,
@@ -44,6 +45,15 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Data, Path]:
     config = small_config(root, name="r", val_fraction=0.35, shift=1, rotate=0.0, shortest_bin_us=5000)
     fit(config, root / "runs" / "r")
     return load_data(config), root / "runs" / "r" / "model"
+
+
+def test_after_outliers_lines_are_those_of_samples_as_they_are(finished: tuple[Data, Path]) -> None:
+    data, _ = finished
+    stored = torch.from_numpy(np.array(data.val.frames))
+    plain = evaluation_input(stored, data.contract)
+    for outliers, wanted in ((None, [[False], [True, False]]), (data.val, [[True, False], [True]])):
+        both = prepared(replace(data, outliers=outliers), data.contract)
+        assert [[torch.equal(one(stored), plain) for one in of] for of in both] == wanted
 
 
 @pytest.mark.parametrize("bin_ms", [5, 8, 10, 30])

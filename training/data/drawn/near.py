@@ -1,7 +1,8 @@
 """Drawings that lie near digits and are none: what a network of digits learns to be no class (`outliers`).
 
-Letters, symbols, mirrored digits, two digits, halves, scribbles, edges; light on dark as MNIST's. What a digit may look
-like is left out (O, I, l, S, ...), as are kinds that the benchmark keeps back (benchmarks/real_input/near.py).
+Letters, symbols, mirrored and upside-down digits, two digits, halves, scribbles, edges, figures; light on dark as
+MNIST's. What a digit may look like is left out (O, I, l, S, ...), as are kinds that the benchmark keeps back
+(benchmarks/real_input/near.py).
 """
 
 from collections.abc import Callable
@@ -21,7 +22,8 @@ from spikesight.training.data.sets import Frames
 LETTERS = "ACEFHKLMNPRTUVWXYacdefhkmnprtuvwxyԱԲԳԵԿՀՁՃՄՆՊՋՎՏՓՔաբգեթժխծկհձղճմնպջվտփֆ"  # Latin, Armenian
 SYMBOLS = "#%@?+=×÷∑√∞≠±¶†€¥~^<>{}"
 MIRRORED, HALVED = (2, 3, 4, 5, 6, 7, 9), (2, 3, 5)  # digits that are none then
-BLANK, SHEETS = 5, 4  # of so many sheets one is blank; of so many clips of digits, one of a sheet
+OVERTURNED = (3, 4, 7)  # upside down: 2 and 5 look as before, 6 is 9
+BLANK, SHEETS = 5, 2  # of so many sheets one is blank; of so many clips of digits, one of a sheet
 SIDE = 112  # pixels of a canvas for strokes
 Random = np.random.Generator
 
@@ -81,6 +83,10 @@ def symbol(digits: Digits, random: Random) -> np.ndarray:  # noqa: ARG001
 
 def mirrored(digits: Digits, random: Random) -> np.ndarray:
     return digits.one(random, MIRRORED)[0][:, ::-1]
+
+
+def upside_down(digits: Digits, random: Random) -> np.ndarray:
+    return digits.one(random, OVERTURNED)[0][::-1, ::-1]
 
 
 def two(digits: Digits, random: Random) -> np.ndarray:
@@ -151,6 +157,20 @@ def edges(digits: Digits, random: Random) -> np.ndarray:  # noqa: ARG001
     return cv2.resize(canvas, (DIGIT_SIZE, DIGIT_SIZE), interpolation=cv2.INTER_AREA).astype(np.uint8)
 
 
+def figure(digits: Digits, random: Random) -> np.ndarray:  # noqa: ARG001
+    """A closed outline with two to four smaller things in it."""
+    canvas, wide = np.zeros((SIDE, SIDE), np.uint8), int(random.integers(4, 10))
+    for n in range(int(random.integers(3, 6))):
+        middle = np.full(2, SIDE / 2) + (random.uniform(-22, 22, 2) if n else 0)
+        radii = random.uniform(36, 48, 2) if n == 0 else random.uniform(4, 16, 2)
+        corners = int(random.choice([3, 4, 5, 6, 40]))
+        turns = random.uniform(0, 2 * np.pi) + np.linspace(0, 2 * np.pi, corners + 1)
+        part = slice(None) if n == 0 or random.random() < 0.5 else slice(corners // 2 + 1)  # whole, or an arc
+        line = (middle + radii * np.stack([np.cos(turns), np.sin(turns)], 1))[part]
+        cv2.polylines(canvas, [np.round(line).astype(np.int32)], False, 255, wide, cv2.LINE_AA)
+    return fitted(canvas.astype(np.float32))
+
+
 KINDS: dict[str, Callable[[Digits, Random], np.ndarray]] = {
     "letters": letter,
     "symbols": symbol,
@@ -159,5 +179,7 @@ KINDS: dict[str, Callable[[Digits, Random], np.ndarray]] = {
     "half digits": half,
     "scribbles": scribble,
     "edges": edges,
+    "upside-down digits": upside_down,
+    "figures": figure,
 }
 """Each gives uint8 [28, 28]."""
