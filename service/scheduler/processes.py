@@ -120,13 +120,13 @@ class Processes:
             del result, called
 
     def _give_back_after(self, deadline: float) -> None:
-        """Memory that answers took is handed back once the last of them is over; among many that is too early."""
-        if self._giving_back is not None:
-            self._giving_back.cancel()
-        left = max(0.0, deadline - time.monotonic()) + OVER_S
-        self._giving_back = asyncio.get_running_loop().call_later(left, self._give_back)
+        """Memory that answers took is handed back once this one is over: also among many, but not after each."""
+        if self._giving_back is None:
+            left = max(0.0, deadline - time.monotonic()) + OVER_S
+            self._giving_back = asyncio.get_running_loop().call_later(left, self._give_back)
 
     def _give_back(self) -> None:
+        self._giving_back = None
         if self._threads is not None:
             self._threads.submit(give_back)
 

@@ -171,6 +171,19 @@ async def test_what_has_expired_in_the_queue_is_not_begun(folder: Path, late: bo
         assert len(list(folder.glob("*/begun"))) == (0 if late else 1)
 
 
+async def test_memory_is_handed_back_while_calls_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    handed = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(
+        "spikesight.service.scheduler.processes.give_back", lambda: loop.call_soon_threadsafe(handed.set)
+    )
+    with processes() as call:
+        async with asyncio.timeout(PATIENCE_S):
+            while not handed.is_set():
+                with suppress(Expired):
+                    await call(doubled, 1, seconds=1)
+
+
 async def test_memory_is_limited() -> None:
     with processes() as call:
         assert await call(mapped, MEMORY - 2**27) == MEMORY - 2**27
