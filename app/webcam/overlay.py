@@ -199,13 +199,8 @@ def draw(
         _bars(canvas, prediction.probabilities, labels, best, bars)
     if history is not None and len(history) > 1:
         said = labels.index(steady) if steady in labels else int(history[-1].argmax())
-        _traces(
-            canvas,
-            history,
-            labels,
-            said,
-            Box(WIDTH * 5 // 8 + MARGIN, top + 16, WIDTH * 3 // 8 - 3 * MARGIN, STRIP - 32),
-        )
+        curves = Box(WIDTH * 5 // 8 + MARGIN, top + 16, WIDTH * 3 // 8 - 3 * MARGIN, STRIP - 32)
+        _traces(canvas, history, labels, said, curves)
     for n, (name, value) in enumerate(meters):
         left = MARGIN + n * (full // len(meters))
         _text(canvas, name, left, top + STRIP + MARGIN + 6, 12, INK_2)

@@ -98,8 +98,8 @@ def total_loss(
         with_none, weights = pad(logits, (0, 1)), weights if weights is None else pad(weights, (0, 1), value=1.0)
     loss = LOSSES[config.loss](with_none, targets, config, weights)
     if teacher_logits is not None:
-        told, weight = distillation(logits, targets, teacher_logits), config.teacher_weight
-        loss = (1 - weight) * loss + weight * told
+        weight = config.teacher_weight
+        loss = (1 - weight) * loss + weight * distillation(logits, targets, teacher_logits)
     if firing_rate is not None and config.spike_penalty:
         loss = loss + config.spike_penalty * firing_rate.float()
     return loss
