@@ -267,7 +267,7 @@ def _traces(canvas: Picture, history: np.ndarray, labels: Sequence[str], best: i
         cv2.line(canvas, (box.left, y), (box.left + box.width, y), LINE, 1)
     leading, xs = history.argmax(1), box.left + np.linspace(0, box.width, len(history))
     order = np.lexsort([-history.mean(0), -np.bincount(leading, minlength=len(labels)), np.arange(len(labels)) != best])
-    leaders = list(zip(TONES[:-1], order.tolist()))
+    leaders = list(zip(TONES[:-1], map(int, order)))
     for tone, k in reversed(leaders):
         points = np.stack([xs, box.top + box.height * (1 - history[:, k])], 1).round().astype(np.int32)
         cv2.polylines(canvas, [points], False, tone, 2, cv2.LINE_AA)
