@@ -99,9 +99,13 @@ def model_card(card: Card, repository: str) -> str:
 
 
 def _figures(metrics: Any, name: str = "") -> Iterator[tuple[str, float | int | str]]:
-    """Numbers of nested dictionaries, by the names that lead to them."""
+    """Numbers of nested dictionaries and lists of them, by the names that lead to them; no lists of numbers."""
     if isinstance(metrics, dict):
         for key, value in metrics.items():
             yield from _figures(value, f"{name} {key}".strip())
+    elif isinstance(metrics, list):
+        for part in metrics:
+            if isinstance(part, dict):
+                yield from _figures(part, f"{name} {part.get('name', '')}".strip())
     elif isinstance(metrics, (int, float, str)):
         yield name, metrics
