@@ -46,9 +46,9 @@ class Inside(NamedTuple):
 
 def brightness(x: NDArray[np.float32] | NDArray[np.uint8]) -> NDArray[np.uint8]:
     """An input [C, H, W] as a picture [H, W]: channels summed, 0 the least and 255 the most."""
-    sums = x.sum(0, dtype=np.float64)
-    least, most = float(sums.min()), float(sums.max())
-    return ((sums - least) * 255 / max(most - least, 1e-9)).astype(np.uint8)
+    sums = x.sum(0, dtype=np.float32)
+    sums -= sums.min()
+    return (sums * 255 / max(float(sums.max()), 1e-9)).astype(np.uint8)
 
 
 def threshold_of(neuron: Neuron) -> NDArray[np.float32]:
