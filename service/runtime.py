@@ -5,6 +5,7 @@ import secrets
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import TypeVar
@@ -23,9 +24,9 @@ from spikesight.service.http.metrics import Metrics
 from spikesight.service.http.shares import Line, Lobby, Shares
 from spikesight.service.http.turns import Turns
 from spikesight.service.scheduler import sandbox
+from spikesight.service.scheduler.mailbox import Mailbox
 from spikesight.service.scheduler.processes import CALLS, Processes
 from spikesight.service.scheduler.registry import Model, Registry
-from spikesight.service.scheduler.threads import DecodeThread, Mailbox
 from spikesight.service.settings import Settings
 
 T = TypeVar("T")
@@ -48,8 +49,8 @@ class Runtime:
         self.metrics = Metrics()
         self.mailbox = Mailbox()
         self.registry = Registry(settings, self.metrics, self.mailbox)
-        self.decoder = DecodeThread(self.mailbox)
-        self.heavy = DecodeThread(self.mailbox, "heavy")  # what may take a second, so that small work never waits
+        self.decoder = ThreadPoolExecutor(1, "decode")  # what would hold up the event loop, in order
+        self.heavy = ThreadPoolExecutor(1, "heavy")  # what may take a second, so that small work never waits
         self.line = Line(CALLS, max(1, CALLS // 2))
         self.processes = Processes("spikesight.service.upload.decode", "spikesight.service.protocol_v2.tensors")
         self.draining = False
@@ -108,8 +109,8 @@ class Runtime:
             asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
         await asyncio.to_thread(self.processes.stop)
         await asyncio.to_thread(self.registry.stop)
-        self.decoder.stop()
-        self.heavy.stop()
+        for thread in (self.decoder, self.heavy):
+            thread.shutdown(wait=False, cancel_futures=True)
 
     @asynccontextmanager
     async def decoding(self, client: str, deadline: float) -> AsyncIterator[None]:
@@ -128,7 +129,8 @@ class Runtime:
     async def in_heavy_thread(self, work: Callable[[], T], deadline: float) -> T:
         """Run what may take long in a thread for such work. Raises Expired, and what `work` raises."""
         try:
-            return await asyncio.wait_for(self.heavy.run(work), max(0.0, deadline - time.monotonic()))
+            working = asyncio.get_running_loop().run_in_executor(self.heavy, work)
+            return await asyncio.wait_for(working, max(0.0, deadline - time.monotonic()))
         except TimeoutError:
             raise Expired from None
 

@@ -54,7 +54,7 @@ def right(name: str) -> str:
     return f"{board(name, 'right, %')} % ({board(name, 'from')} to {board(name, 'to')})"
 
 
-def told(first: str, second: str) -> str:
+def compared(first: str, second: str) -> str:
     """Whether two rows differ; of the tests of their windows."""
     pair = next(one for one in pairs(read_board(BOARD)["rows"]) if {one.first, one.second} == {first, second})
     return pair._replace(first=f"`{pair.first}`", second=f"`{pair.second}`").sentence()
@@ -93,7 +93,7 @@ def cite() -> str:
 
 
 ASKED: dict[str, Callable[..., str]] = {
-    one.__name__: one for one in (cell, board, right, told, rows, runs, sparsity, cite)
+    one.__name__: one for one in (cell, board, right, compared, rows, runs, sparsity, cite)
 }
 
 

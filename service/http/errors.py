@@ -25,24 +25,30 @@ class ServiceError(Exception):
 
     def __init__(self, status: int, sentence: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(sentence)
-        self.status, self.headers = status, headers
+        self.status, self.headers = status, headers or {}
 
     def __reduce__(self) -> tuple[Any, ...]:  # what another process refuses comes as a plain one
         return ServiceError, (self.status, str(self), self.headers)
+
+    def response(self) -> Response:
+        """What the client gets, on HTTP and in a WebSocket's handshake; 204, to a preflight, has no body."""
+        if self.status == 204:
+            return Response(status_code=204, headers=self.headers)
+        return refuse(self.status, str(self), self.headers)
 
 
 class Overloaded(ServiceError):
     """The queue of requests is full."""
 
     def __init__(self) -> None:
-        super().__init__(503, "the service is busy: try again in a moment", {"Retry-After": "1"})
+        super().__init__(503, "the service is busy: try again in a moment", {"retry-after": "1"})
 
 
 class Stopped(ServiceError):
     """The scheduler has ended."""
 
     def __init__(self) -> None:
-        super().__init__(503, "the service is shutting down", {"Retry-After": "5"})
+        super().__init__(503, "the service is shutting down", {"retry-after": "5"})
 
 
 class OutOfMemory(ServiceError):
@@ -50,7 +56,7 @@ class OutOfMemory(ServiceError):
 
     def __init__(self) -> None:
         sentence = "the service has too little memory for this now: try again in a moment, or send a smaller one"
-        super().__init__(503, sentence, {"Retry-After": "5"})
+        super().__init__(503, sentence, {"retry-after": "5"})
 
 
 class Expired(ServiceError):
@@ -99,7 +105,7 @@ async def service_error(_: Request, error: ServiceError | SessionError) -> Respo
     """A request that cannot be served: the error carries its own answer, or this model cannot take its values."""
     if isinstance(error, SessionError):
         return refuse(400, str(error))
-    return refuse(error.status, str(error), error.headers)
+    return error.response()
 
 
 async def disconnected(_: Request, __: ClientDisconnect) -> Response:

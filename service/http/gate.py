@@ -9,12 +9,12 @@ import ipaddress
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
+from spikesight.service.http.errors import Overloaded, ServiceError
 from spikesight.service.http.person import ForPeople, wants_page
 from spikesight.service.http.shares import Proxies, client_key
 from spikesight.service.settings import Settings
@@ -39,24 +39,9 @@ MAX_PATH = 4096  # bytes
 MAX_CLIENTS = 4096  # addresses whose rate is remembered
 
 
-@dataclass(frozen=True)
-class Refusal:
-    """An answer that ends a request before its route."""
-
-    status: int
-    error: str
-    headers: dict[str, str] = field(default_factory=dict)
-
-    def response(self) -> Response:
-        """What the client gets, on HTTP and in a WebSocket's handshake."""
-        if self.status == 204:
-            return Response(status_code=204, headers=self.headers)
-        return JSONResponse({"error": self.error}, self.status, self.headers)
-
-
 TOO_MANY_STREAMS = {
-    "total": Refusal(503, "too many streams: try again later", {"retry-after": "5"}),
-    "own": Refusal(429, "too many streams of this address: close one first", {"retry-after": "5"}),
+    "total": ServiceError(503, "too many streams: try again later", {"retry-after": "5"}),
+    "own": ServiceError(429, "too many streams of this address: close one first", {"retry-after": "5"}),
 }
 
 
@@ -200,50 +185,52 @@ class Gate:
             if not limited.started:
                 await self.too_large().response()(scope, receive, limited.send)
 
-    def too_large(self) -> Refusal:
-        return Refusal(413, f"the request is larger than {self.settings.max_body} bytes", {"connection": "close"})
+    def too_large(self) -> ServiceError:
+        return ServiceError(413, f"the request is larger than {self.settings.max_body} bytes", {"connection": "close"})
 
-    def refusal(self, scope: Scope, headers: dict[str, str]) -> Refusal | None:
+    def refusal(self, scope: Scope, headers: dict[str, str]) -> ServiceError | None:
         """Why this request is not let in, or None."""
         path: str = scope["path"]
         if not self.hosts.allow(headers.get("host", "")):
-            return Refusal(400, "this service does not answer to that host name: add it with --allow-host")
+            return ServiceError(400, "this service does not answer to that host name: add it with --allow-host")
         if len(path) > MAX_PATH:
-            return Refusal(414, "the path is too long")
+            return ServiceError(414, "the path is too long")
         if scope["type"] == "websocket" and not self.origin_allowed(headers):
-            return Refusal(403, "streams are open to this service's own page and to allowed origins only")
+            return ServiceError(403, "streams are open to this service's own page and to allowed origins only")
         if scope["type"] == "http":
             refusal = self.http_refusal(scope, headers)
             if refusal is not None:
                 return refusal
         open_path = path.startswith(OPEN_PREFIXES)
         if not open_path and path.startswith(GUARDED_PREFIXES) and not self.token_good(scope, headers):
-            return Refusal(
+            return ServiceError(
                 401, "a valid token is needed: send Authorization: Bearer TOKEN", {"www-authenticate": "Bearer"}
             )
         client = client_key(scope["client"][0]) if scope.get("client") else ""
         if not open_path and not self.rate.allows(client):
-            return Refusal(429, "too many requests: slow down", {"retry-after": "1"})
+            return ServiceError(429, "too many requests: slow down", {"retry-after": "1"})
         if not open_path and self.draining():
-            return Refusal(503, "the service is shutting down", {"retry-after": "5", "connection": "close"})
+            return ServiceError(503, "the service is shutting down", {"retry-after": "5", "connection": "close"})
         if path.endswith(WORK_SUFFIXES) and self.full():  # as cheap as a refusal can be: the body is not read
-            return Refusal(503, "the service is busy: try again in a moment", {"retry-after": "1"})
+            return Overloaded()
         return None
 
-    def http_refusal(self, scope: Scope, headers: dict[str, str]) -> Refusal | None:
+    def http_refusal(self, scope: Scope, headers: dict[str, str]) -> ServiceError | None:
         """Preflights, what strangers' pages want done, what operators alone may, and bodies that hide their size."""
         if scope["method"] == "OPTIONS":
             if "access-control-request-method" in headers and headers.get("origin") in self.settings.allowed_origins:
-                return Refusal(204, "", {"access-control-max-age": "600"})
-            return Refusal(400, "requests from other origins are not allowed")
+                return ServiceError(204, "", {"access-control-max-age": "600"})
+            return ServiceError(400, "requests from other origins are not allowed")
         if scope["method"] not in ("GET", "HEAD") and not self.own_page(headers):
-            return Refusal(
+            return ServiceError(
                 403, "this service takes requests of its own page and of allowed origins only: --allow-origin"
             )
         if scope["method"] == "POST" and scope["path"].startswith(FOR_OPERATORS) and self.token is None:
-            return Refusal(403, "models are loaded again only by who has the service's token: set SPIKESIGHT_TOKEN")
+            return ServiceError(
+                403, "models are loaded again only by who has the service's token: set SPIKESIGHT_TOKEN"
+            )
         if headers.get("content-encoding", "identity").lower() != "identity":
-            return Refusal(415, "compressed bodies are not accepted: send the body as it is")
+            return ServiceError(415, "compressed bodies are not accepted: send the body as it is")
         return None
 
     def token_good(self, scope: Scope, headers: dict[str, str]) -> bool:
@@ -312,9 +299,9 @@ def cors(origin: str | None) -> tuple[tuple[bytes, bytes], ...]:
     )
 
 
-async def deny_open(socket: WebSocket, refusal: Refusal) -> None:
+async def deny_open(socket: WebSocket, refusal: ServiceError) -> None:
     """Refuse a WebSocket that is not accepted yet, in its handshake where the server can."""
     if "websocket.http.response" in socket.scope.get("extensions", {}):
         await socket.send_denial_response(refusal.response())
     else:
-        await socket.close(1013 if "retry-after" in refusal.headers else 1008, refusal.error)
+        await socket.close(1013 if "retry-after" in refusal.headers else 1008, str(refusal))

@@ -9,10 +9,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 from prometheus_client import Counter, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from spikesight.service.http.metrics import Metrics, ProxyMetrics
 
 log = logging.getLogger("spikesight")
 
@@ -73,15 +75,8 @@ def logged(doing: str) -> Iterator[None]:
 QUIET = ("/health/", "/v2/health/", "/metrics")  # asked every few seconds by machines
 
 
-class Counts(Protocol):
-    """Where requests are counted."""
-
-    requests: Counter
-    request_s: Histogram
-
-
 class Observer:
-    def __init__(self, app: ASGIApp, metrics: Counts) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics | ProxyMetrics) -> None:
         self.app, self.metrics = app, metrics
         self._seen: dict[tuple[str, int], tuple[Counter, Histogram]] = {}  # by route and status, both bounded
 

@@ -8,7 +8,8 @@ async with account: ...  # one piece of work
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from concurrent.futures import Executor
+from typing import TypeVar
 
 T = TypeVar("T")
 
@@ -57,12 +58,6 @@ class Turns:
             least[1].set_result(None)
 
 
-class Worker(Protocol):
-    """A thread that does work in order."""
-
-    async def run(self, work: Callable[[], T]) -> T: ...
-
-
 class Account:
     """What one of those who share has `had` so far, in seconds; `async with` is one turn, several may be waited for."""
 
@@ -79,13 +74,13 @@ class Account:
 
 
 class ThreadAccount(Account):
-    """An account whose turns are in a thread."""
+    """An account whose turns are in a thread: an executor of one."""
 
-    def __init__(self, turns: Turns, thread: Worker) -> None:
+    def __init__(self, turns: Turns, thread: Executor) -> None:
         super().__init__(turns)
         self._thread = thread
 
     async def run(self, work: Callable[[], T]) -> T:
         """Do it after all that was asked for before; what it returns or raises."""
         async with self:
-            return await self._thread.run(work)
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)

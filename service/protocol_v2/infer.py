@@ -52,7 +52,8 @@ async def understand(runtime: Runtime, data: bytes, header: str | None, found: E
     if len(data) <= INLINE_BYTES:
         asked = tensors.parse(data, header, found.inputs)
     elif document <= INLINE_BYTES:
-        asked = await runtime.decoder.run(lambda: tensors.parse(data, header, found.inputs))
+        loop = asyncio.get_running_loop()
+        asked = await loop.run_in_executor(runtime.decoder, tensors.parse, data, header, found.inputs)
     else:  # a thread would not do: the parser of JSON lets no other run
         deadline = runtime.deadline()
         try:
@@ -112,7 +113,8 @@ async def batch_of(
             return inputs_of(model.classifier, sample, settings.max_recording_steps)
 
         made = [await load(runtime, model, (data, ""), use, client, deadline, WEB_IMAGES) for data in value]
-        return await runtime.decoder.run(lambda: [inputs() for inputs in made])
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(runtime.decoder, lambda: [inputs() for inputs in made])
     if not 1 <= value.shape[1] <= settings.max_recording_steps:
         raise V2Error(
             f"a sample must have 1 to {settings.max_recording_steps} steps", 400 if not value.shape[1] else 413

@@ -7,9 +7,9 @@ from spikesight.models.steps import Input, Outcome
 from spikesight.service.http.errors import Overloaded
 from spikesight.service.http.shares import Shares
 from spikesight.service.protocol_v2.tensors import V2Error
+from spikesight.service.scheduler.mailbox import Mailbox
 from spikesight.service.scheduler.registry import Model
 from spikesight.service.scheduler.request import RequestReceiver, Result, Wanted
-from spikesight.service.scheduler.threads import Mailbox
 
 TOO_MANY = "too many sequences of this address: end one first"
 

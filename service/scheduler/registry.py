@@ -17,10 +17,10 @@ from spikesight.models.shipped import find, names, shipped
 from spikesight.service.http.errors import Overloaded, ServiceError, Stopped
 from spikesight.service.http.logs import event
 from spikesight.service.http.metrics import Metrics, Tick
+from spikesight.service.scheduler.mailbox import Mailbox
 from spikesight.service.scheduler.saved import fitting, leave_out
 from spikesight.service.scheduler.scheduler import Scheduler
 from spikesight.service.scheduler.statistics import Statistics
-from spikesight.service.scheduler.threads import Mailbox
 from spikesight.service.settings import Settings
 
 TAUGHT_BINS = 3  # beside its own that a teaching session's model runs at; each is a network and a thread

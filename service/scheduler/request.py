@@ -10,9 +10,9 @@ from spikesight.models.neurons.probe import Inside, Probe
 from spikesight.models.novelty.conformal import ERROR_RATE
 from spikesight.models.steps import Answer, Input, Outcome, Track
 from spikesight.service.http.errors import Expired
+from spikesight.service.scheduler.mailbox import Mailbox
 from spikesight.service.scheduler.queue import Job
 from spikesight.service.scheduler.registry import Model
-from spikesight.service.scheduler.threads import Mailbox
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +144,7 @@ async def run_undecoded(
     *,
     deadline: float,
     wanted: Wanted = EVERY_STEP,
-    offload: Callable[[Callable[[], None]], None],
+    offload: Callable[[Callable[[], None]], object],
 ) -> Result:
     """Step the inputs that `decode` gives. It runs in the model's thread, or while streams are open by `offload`.
 

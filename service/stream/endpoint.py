@@ -51,7 +51,7 @@ async def greeted(socket: WebSocket, settings: Settings, lobby: Lobby, streams: 
     client = address_of(socket)
     hello = await greeting(socket, settings, lobby)
     if (reached := streams.take(client)) is not None:
-        raise Ended(1013, TOO_MANY_STREAMS[reached].error)
+        raise Ended(1013, str(TOO_MANY_STREAMS[reached]))
     try:
         yield hello
     finally:

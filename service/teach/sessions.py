@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from spikesight.models.teach.few_shot import gives_features
 from spikesight.service.http.errors import Overloaded, ServiceError
@@ -10,7 +11,6 @@ from spikesight.service.http.shares import Shares
 from spikesight.service.http.turns import ThreadAccount, Turns
 from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.registry import Model
-from spikesight.service.scheduler.threads import DecodeThread
 from spikesight.service.teach.saving import KeptModels
 from spikesight.service.teach.session import TeachingSession
 
@@ -28,7 +28,7 @@ class TeachingSessions:
         self.runtime = runtime
         self._shares = Shares(settings.max_lessons, settings.max_lessons_per_client)
         self._open: dict[str, tuple[TeachingSession, str]] = {}  # with their clients
-        self._thread, self._turns = DecodeThread(runtime.mailbox, "teach"), Turns(time.perf_counter)
+        self._thread, self._turns = ThreadPoolExecutor(1, "teach"), Turns(time.perf_counter)
         self.kept = KeptModels(runtime)
         self._timer: asyncio.TimerHandle | None = None
 
@@ -86,8 +86,7 @@ class TeachingSessions:
     async def change(self, name: str, to: str | None) -> None:
         """Rename a model that was saved, or remove it. Raises ServiceError."""
         kept = self.kept
-        work = ThreadAccount(self._turns, self._thread)
-        await work.run(lambda: kept.remove(name) if to is None else kept.rename(name, to))
+        await self.account().run(lambda: kept.remove(name) if to is None else kept.rename(name, to))
         for session, _ in self._open.values():
             if session.saved == name:
                 session.saved = to
@@ -113,4 +112,4 @@ class TeachingSessions:
             self.end(identity)
         if self._timer is not None:
             self._timer.cancel()
-        self._thread.stop()
+        self._thread.shutdown(wait=False, cancel_futures=True)

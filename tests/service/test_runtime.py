@@ -21,7 +21,7 @@ def runtime() -> Iterator[Runtime]:
     made._load()
     yield made
     made.registry.stop()
-    made.decoder.stop()
+    made.decoder.shutdown()
 
 
 @pytest.mark.parametrize(("wanted", "given"), [(None, 20), (5.0, 5), (99.0, 20)])

@@ -2,13 +2,11 @@
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TypeVar
 
 from spikesight.service.http.turns import Account, ThreadAccount, Turns
 from tests.support.waiting import Clock
-
-T = TypeVar("T")
 
 
 class Bench:
@@ -68,16 +66,10 @@ async def test_who_leaves_while_it_waits_or_has_just_got_its_turn_holds_nobody_u
     assert bench.log == ["last"]
 
 
-class Thread:
-    """One that does its work at once."""
-
-    async def run(self, work: Callable[[], T]) -> T:
-        return work()
-
-
 async def test_in_a_thread_each_has_its_pieces_in_order_and_who_has_had_least_goes_first() -> None:
     bench = Bench()
-    greedy, modest = (ThreadAccount(bench.turns, Thread()) for _ in range(2))
+    thread = ThreadPoolExecutor(1)
+    greedy, modest = (ThreadAccount(bench.turns, thread) for _ in range(2))
 
     def piece(name: str, seconds: float) -> Callable[[], str]:
         def work() -> str:

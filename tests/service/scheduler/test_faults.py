@@ -11,8 +11,8 @@ from spikesight.models.neurons.state import State
 from spikesight.models.steps import Step
 from spikesight.service.http.errors import Broken
 from spikesight.service.scheduler import scheduler as module
+from spikesight.service.scheduler.mailbox import Mailbox
 from spikesight.service.scheduler.scheduler import Scheduler
-from spikesight.service.scheduler.threads import Mailbox
 from tests.support.models import tiny
 from tests.support.serving.scheduling import Gated, Listener, equal, inputs, open_with, scheduling, until
 from tests.support.waiting import PATIENCE_S

@@ -199,7 +199,7 @@ async def test_a_decoder_that_the_kernel_ends_for_want_of_memory_is_no_damaged_f
     with processes(oom_kills=lambda: next(kills)) as call:
         with pytest.raises(OutOfMemory) as caught:
             await call(ended)
-        assert (caught.value.status, caught.value.headers) == (503, {"Retry-After": "5"})
+        assert (caught.value.status, caught.value.headers) == (503, {"retry-after": "5"})
         assert await call(doubled, 3) == 6
 
 

@@ -12,8 +12,8 @@ from spikesight.models.classifier import Classifier
 from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
 from spikesight.service.http.errors import Overloaded
 from spikesight.service.http.metrics import Metrics
+from spikesight.service.scheduler.mailbox import Mailbox
 from spikesight.service.scheduler.registry import SLOW, NotLoaded, Registry, UnknownModel
-from spikesight.service.scheduler.threads import Mailbox
 from spikesight.service.settings import Settings
 from tests.support.models import kept, tiny
 

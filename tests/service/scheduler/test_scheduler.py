@@ -15,8 +15,8 @@ from spikesight.models.steps import Input
 from spikesight.service.http.errors import Broken, Expired, Overloaded, Stopped
 from spikesight.service.http.metrics import Tick
 from spikesight.service.scheduler import scheduler as module
+from spikesight.service.scheduler.mailbox import Mailbox
 from spikesight.service.scheduler.scheduler import Scheduler
-from spikesight.service.scheduler.threads import Mailbox
 from tests.support.models import tiny
 from tests.support.serving.scheduling import SHAPE, Gated, Listener, alone, equal, inputs, open_with, scheduling, until
 from tests.support.waiting import PATIENCE_S

@@ -15,8 +15,8 @@ from spikesight.models.classifier import Classifier
 from spikesight.models.novelty.profile import Profile
 from spikesight.models.steps import Input, Outcome
 from spikesight.service.http.metrics import Metrics
+from spikesight.service.scheduler.mailbox import Mailbox
 from spikesight.service.scheduler.registry import Model
-from spikesight.service.scheduler.threads import Mailbox
 from spikesight.service.settings import Settings
 from spikesight.service.stream.messages import EVENTS_T64, Frame, Hello, encode_t64
 from spikesight.service.stream.protocol import Batch, Outgoing, StreamCore

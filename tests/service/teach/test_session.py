@@ -15,8 +15,8 @@ from spikesight.models.steps import Input
 from spikesight.models.teach.few_shot import EmbeddedExample, FewShotLearner
 from spikesight.service.http.errors import Overloaded, ServiceError
 from spikesight.service.http.metrics import Metrics
+from spikesight.service.scheduler.mailbox import Mailbox
 from spikesight.service.scheduler.registry import Model
-from spikesight.service.scheduler.threads import Mailbox
 from spikesight.service.settings import Settings
 from spikesight.service.teach.examples import MAX_CLASSES, MAX_WAITING, Examples
 from spikesight.service.teach.learner import FEW, SHARE, Learner

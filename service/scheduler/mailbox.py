@@ -1,13 +1,10 @@
-"""Between the event loop and other threads: results that come back to it, and work that is done beside it."""
+"""From other threads into the event loop: results that come back to it."""
 
 import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable
-from queue import SimpleQueue
 from typing import Any, TypeVar
-
-from spikesight.service.http.logs import log
 
 T = TypeVar("T")
 
@@ -55,47 +52,3 @@ class Mailbox:
     def _deliver(self) -> None:
         while self._calls:
             self._calls.popleft()()
-
-
-class DecodeThread:
-    """One thread that does what would hold up the event loop, in order; results come back through the mailbox."""
-
-    def __init__(self, mailbox: Mailbox, name: str = "decode") -> None:
-        self._mailbox = mailbox
-        self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
-
-    def submit(self, work: Callable[[], None]) -> None:
-        """Do it when its turn comes. From any thread."""
-        self._work.put(work)
-
-    async def run(self, work: Callable[[], T]) -> T:
-        """Do it, and wait for what it returns or raises."""
-        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-
-        def do() -> None:
-            if future.cancelled():
-                return
-            try:
-                result = work()
-            except Exception as error:
-                self._mailbox.reject(future, error)
-            else:
-                self._mailbox.resolve(future, result)
-            self._mailbox.flush()
-
-        self.submit(do)
-        return await future
-
-    def stop(self) -> None:
-        """End after what is being done."""
-        self._work.put(None)
-
-    def _run(self) -> None:
-        while (work := self._work.get()) is not None:
-            try:
-                work()
-            except Exception:
-                log.exception("work beside the event loop failed")
-            del work  # what it holds, an upload of many megabytes, is not held until the next
