@@ -181,11 +181,7 @@ def test_empty_gets_400(client: TestClient) -> None:
 )
 @pytest.mark.parametrize(
     ("name", "data"),
-    [
-        ("a.aedat4", b"#!AER-DAT4.0\r\n" + bytes(100)),
-        ("a.raw", b"% evt 3.0\n% end\n" + bytes(3)),
-        ("a.bin", bytes(7)),
-    ],
+    [("a.aedat4", b"#!AER-DAT4.0\r\n" + bytes(100)), ("a.raw", b"% evt 3.0\n% end\n" + bytes(3)), ("a.bin", bytes(7))],
 )
 def test_damaged_recordings_get_400(client: TestClient, name: str, data: bytes) -> None:
     status, sentence = refused(client.post("/v1/predict", files={"file": (name, data)}))

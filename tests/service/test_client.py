@@ -13,20 +13,8 @@ from websockets.sync.server import serve as websocket_server
 
 from spikesight.models.neurons.probe import Inside
 from spikesight.models.steps import Outcome
-from spikesight.service.client import (
-    Client,
-    ClientError,
-    Prediction,
-    Snapshot,
-    parse,
-    sentence,
-)
-from spikesight.service.stream.messages import (
-    Ticket,
-    prediction_text,
-    snapshot_text,
-    text,
-)
+from spikesight.service.client import Client, ClientError, Prediction, Snapshot, parse, sentence
+from spikesight.service.stream.messages import Ticket, prediction_text, snapshot_text, text
 from tests.support.inputs.samples import picture
 from tests.support.models import tiny
 from tests.support.serving.http import TOKEN, refused

@@ -14,14 +14,7 @@ from pydantic import SecretStr
 
 from spikesight.app.cli import main
 from spikesight.service.cluster import ray_serve as module
-from spikesight.service.cluster.ray_serve import (
-    FRESH_S,
-    Cluster,
-    ClusterError,
-    Directory,
-    Replica,
-    replica_values,
-)
+from spikesight.service.cluster.ray_serve import FRESH_S, Cluster, ClusterError, Directory, Replica, replica_values
 from spikesight.service.settings import Settings
 from tests.support.models import kept
 

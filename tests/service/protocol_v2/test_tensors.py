@@ -4,12 +4,11 @@ import json
 from contextlib import suppress
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from spikesight.service.protocol_v2.tensors import Output, Spec, V2Error, answer, is_length, parse
+from spikesight.service.protocol_v2.tensors import Output, Spec, V2Error, answer, parse
 
 SPECS = (Spec("x", "FP32", (-1, 2)),)
 IMAGE = (Spec("image", "BYTES", (-1,)),)
@@ -50,8 +49,3 @@ def test_elements_have_a_length_in_front(blobs: list[bytes]) -> None:
     document = json.loads(body[:length])
     head = json.dumps({"inputs": document["outputs"]}).encode()
     assert parse(head + body[length:], str(len(head)), IMAGE).inputs == {"image": blobs}
-
-
-@pytest.mark.parametrize(("text", "good"), [("9" * 11, True), ("9" * 12, False), ("\u0661", False), ("", False)])
-def test_what_is_a_length(text: str, good: bool) -> None:
-    assert is_length(text) == good

@@ -11,14 +11,7 @@ from spikesight.models.classifier import Classifier
 from spikesight.models.steps import Input, Outcome
 from spikesight.service.http.errors import Expired
 from spikesight.service.scheduler.mailbox import Mailbox
-from spikesight.service.scheduler.request import (
-    EVERY_STEP,
-    RequestReceiver,
-    Result,
-    Wanted,
-    run_inputs,
-    run_undecoded,
-)
+from spikesight.service.scheduler.request import EVERY_STEP, RequestReceiver, Result, Wanted, run_inputs, run_undecoded
 from tests.support.models import tiny
 from tests.support.serving.scheduling import Listener, inputs, serving
 from tests.support.waiting import PATIENCE_S

@@ -210,20 +210,6 @@ def test_stop_tells_those_who_wait() -> None:
         scheduler.open(Listener(), request=True)
 
 
-def test_a_retired_scheduler_ends_after_its_last_job() -> None:
-    with scheduling(tiny()) as scheduler:
-        job, listener = open_with(scheduler, inputs(2))
-        listener.wait()
-        scheduler.retire()
-        listener.done.clear()
-        listener.wanted = 4
-        scheduler.submit(job, inputs(2))
-        assert listener.wait().errors == []
-        scheduler.close(job)
-        scheduler._thread.join(PATIENCE_S)
-        assert not scheduler._thread.is_alive()
-
-
 async def test_a_retired_scheduler_ends_after_a_stream_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "HAND_OVER_S", 1e9)
     async with lent_the_loop(tiny()) as scheduler:

@@ -94,29 +94,6 @@ def shows(board: Board, availability: str, state: str | None = None) -> None:
     until(so, f"{availability}, {state}: {board.shown}")
 
 
-def test_sensors_outlive_the_broker_and_say_when_the_service_ends(tmp_path: Path) -> None:
-    require_broker()
-    broker = Broker(tmp_path)
-    broker.start()
-    board = Board(broker.port)
-    with closing(open_sink(f"mqtt://127.0.0.1:{broker.port}/door?discovery=homeassistant")) as sink:
-        for label in ("left", "right"):
-            sink.send(message(label=label))
-        shows(board, "online", "right")
-        board.close()
-        broker.stop()
-        (tmp_path / "mosquitto.db").unlink()
-        broker.start()
-        board = Board(broker.port)
-        shows(board, "online", "right")
-        assert any(topic.startswith("homeassistant/sensor/") for topic in board.shown)
-        sink.send(message(label="left"))
-        shows(board, "online", "left")
-    shows(board, "offline", "left")
-    board.close()
-    broker.stop()
-
-
 def test_a_service_that_is_killed_is_offline_until_the_next_says_something(tmp_path: Path) -> None:
     require_broker()
     broker = Broker(tmp_path)

@@ -77,9 +77,3 @@ def test_what_plays_nothing_writes_nothing(tmp_path: Path, capsys: pytest.Captur
     recording.write_bytes(b"no events")
     assert cli.main(["play", str(recording), "--to", f"rerun:{path}"]) == 2
     assert not path.exists()
-
-
-def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
-    pytest.importorskip("rerun", reason="needs rerun-sdk: pip install 'spikesight[rerun]'")
-    with pytest.raises(SinkError, match=r"cannot write to rerun:.*no such file or directory"):
-        open_delivery(f"rerun:{tmp_path / 'none' / 'seen.rrd'}")

@@ -18,8 +18,6 @@ from tests.support.serving.tls import Certificate
     ("address", "sentence"),
     [
         ("ftp://host/x", "no place to send to; choose from http:, https:, mqtt:, mqtts:, file:"),
-        ("", "no place to send to"),
-        ("http", "no place to send to"),
         ("https:///path", "a webhook is https://host/path"),
         ("https://user:word@host/path", "without a user"),
         ("https://host:99999/path", "the port of the webhook at host is no number"),
@@ -27,9 +25,7 @@ from tests.support.serving.tls import Certificate
         ("mqtt://host", "mqtt://host:port/topic"),
         ("mqtt://host/a/#", "no place in a topic"),
         ("mqtt://host/a%23", "no place in a topic"),
-        ("mqtt://host/a%00", "no place in a topic"),
         ("mqtt://host/a?retain=1", "behind a broker's topic comes nothing but ?discovery=homeassistant"),
-        ("mqtt://host/a?discovery=", "a prefix without"),
         ("mqtt://host/a?discovery=home/%23", "a prefix without"),
         ("mqtt://host:x/a", "no number up to 65535"),
         ("file:/no/such/folder/lines.jsonl", "cannot write to file:/no/such/folder/lines.jsonl: no such file"),

@@ -48,15 +48,12 @@ def close_code(socket: websockets.sync.client.ClientConnection) -> int:
     ("first", "says"),
     [
         (b"bytes", "hello: Invalid JSON"),
-        ("no", "hello: Invalid JSON"),
         ("{}", "hello, type: Field required"),
         (hello(protocol=2), "hello, protocol: "),
         (hello(**{"x" * 500: 1}), "hello, a field: Extra inputs are not permitted"),
         (hello(model="nothing"), "no model of that name"),
-        (hello(model="../x"), "no model of that name"),
         (hello(width=100_000), "hello, width: Input should be less than or equal to"),
         (hello(height=0), "hello: width and height go together"),
-        (hello(smoothing=1), "hello, smoothing: Input should be less than 1"),
         (hello(mode="slow"), "hello, mode: Input should be 'complete' or 'freshest'"),
     ],
 )
@@ -79,12 +76,10 @@ def closed_for(port: int, *messages: str | bytes) -> tuple[int, str]:
     ("message", "says"),
     [
         ("text", "a text message"),
-        ("{}", "a text message"),
         ('{"type": "hello"}', "a text message: its type must be reset, settings, probe or snapshot"),
         ('{"type":"settings","threshold":0}', "a text message, threshold: Input should be greater than 0.01"),
         (b"short", "a binary message starts with a header"),
         (bytes(12) + b"\x09\0\0\0", "unknown kind"),
-        (bytes(12) + b"\0\0\0\1", "unknown kind"),
     ],
 )
 def test_wrong_messages_close_1003(port: int, message: str | bytes, says: str) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, partial
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,7 +11,6 @@ import pytest
 from spikesight.encoders.emulator.noise import with_noise
 from spikesight.encoders.emulator.pixels import Emulator
 from spikesight.encoders.events import Events, SensorSize, make_events
-from spikesight.encoders.recordings.files import read_recording
 from spikesight.encoders.roi.window import Window
 from spikesight.models.classifier import Classifier
 from spikesight.models.classifier.session import Session
@@ -115,29 +113,6 @@ def test_a_drawing_is_still_looked_at_where_the_stream_goes_on() -> None:
     whole = played(make, acts)
     assert any(window is not None for *_, window, _ in whole)
     assert played(make, acts, range(len(acts))) == whole, "moved before every packet"
-
-
-@pytest.mark.parametrize("bin_ms", [31, 2])
-def test_a_real_recording_of_a_small_sensor_goes_on(shared_data: Callable[[str], Path], bin_ms: int) -> None:
-    folder, random = shared_data("nmnist/Test"), np.random.default_rng(bin_ms)
-    for path in sorted(folder.glob("*/*.bin"))[::25]:
-        events = read_recording(path).events
-        acts = packets(events, random.integers(0, len(events), 6).tolist())
-        for classifier in (shipped("nmnist", bin_ms), taught(min(bin_ms, 10))):
-            make = partial(Session, classifier, SMALL)
-            assert played(make, acts, [*random.integers(1, 7, 3).tolist(), 7]) == played(make, acts)
-
-
-@pytest.mark.parametrize(("name", "model"), [("dvs.es", "nmnist"), ("evt2.raw", "motions"), ("dvs.es", "taught")])
-def test_a_real_recording_of_a_large_sensor_goes_on(shared_data: Callable[[str], Path], name: str, model: str) -> None:
-    recording, random = read_recording(shared_data(f"recordings/{name}")), np.random.default_rng(1)
-    events, size = recording.events[:200_000], recording.size
-
-    def make() -> Session:
-        return Session(taught(5) if model == "taught" else shipped(model, 10), size)
-
-    acts = packets(events, random.integers(0, len(events), 12).tolist())
-    assert played(make, acts, random.choice(len(acts), 5, replace=False).tolist()) == played(make, acts)
 
 
 def frame_of(number: int, every_us: int) -> Act:

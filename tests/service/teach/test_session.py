@@ -20,16 +20,7 @@ from spikesight.service.scheduler.registry import Model
 from spikesight.service.settings import Settings
 from spikesight.service.teach.examples import MAX_CLASSES, MAX_WAITING, Examples
 from spikesight.service.teach.learner import FEW, SHARE, Learner
-from spikesight.service.teach.windows import (
-    BIN_US,
-    BRIGHTER,
-    DARKER,
-    GROUND,
-    SENSOR,
-    STEPS,
-    WindowCutter,
-    picture_of,
-)
+from spikesight.service.teach.windows import BIN_US, BRIGHTER, DARKER, GROUND, SENSOR, STEPS, WindowCutter, picture_of
 from tests.support.models import tiny
 
 
