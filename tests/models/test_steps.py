@@ -1,6 +1,5 @@
 """The label to show, and when the network is woken."""
 
-import json
 from dataclasses import replace
 from itertools import pairwise
 
@@ -25,7 +24,6 @@ from spikesight.models.steps import (
     StableLabel,
     Track,
 )
-from spikesight.service.http.bodies import StepBody
 from tests.support.exporting import CARD, CONFIG
 from tests.support.models import EVENT_CONTRACT, lively, some_known, tiny, trials
 
@@ -232,19 +230,6 @@ def test_a_reset_within_a_window_ends_its_evidence_and_that_of_another_label() -
     ]
     assert first.prediction.committed == "b"
     assert [answered(track, [[0.0, 9.0]]).steady for _ in range(9)][-1] == "b"
-
-
-def test_a_prediction_is_written_as_the_service_promises() -> None:
-    track = Track(LABELS, 4)
-    prediction = answered(track, [[0.0, 9.0]]).prediction
-    body = StepBody(**prediction.fields(logits=True))
-    assert body.model_dump() == StepBody.model_validate_json(json.dumps(prediction.fields(logits=True))).model_dump()
-    assert (body.label, body.logits) == ("b", [0.0, 9.0])
-    assert body.probabilities == pytest.approx(prediction.probabilities, rel=1e-5)
-    assert all(len(str(share)) <= len("0.123456") + 4 for share in body.probabilities), "what they mean, and no more"
-    assert body.step == 1
-    assert StepBody(**prediction.fields()).logits is None
-    assert list(prediction.fields())[:3] == ["step", "start_us", "end_us"], "what tells an answer from others"
 
 
 def timeline(*steps: tuple[int, int, str, float]) -> list[Segment]:

@@ -10,16 +10,7 @@ import yaml
 from spikesight.models.networks.resnet import NETWORKS
 from spikesight.training.config import TrainConfig
 from spikesight.training.data.start import network_name
-from spikesight.training.flags import (
-    RECIPES,
-    RETIRED,
-    SETTINGS,
-    add_settings,
-    from_mapping,
-    resolve,
-    resumed,
-    to_yaml,
-)
+from spikesight.training.flags import RECIPES, RETIRED, SETTINGS, add_settings, from_mapping, resolve, resumed, to_yaml
 from spikesight.training.step.optimiser import learning_rate
 
 

@@ -6,13 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from spikesight.encoders.preprocess.drawing import (
-    Drawing,
-    Search,
-    dark_drawing,
-    find_drawing,
-    is_frame,
-)
+from spikesight.encoders.preprocess.drawing import Drawing, Search, dark_drawing, find_drawing, is_frame
 
 SHAPE = (120, 160)
 
@@ -104,8 +98,7 @@ def test_a_bar_is_one_though_it_fills_its_rectangle() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ends", "sure"),
-    [((40, 80), True), ((40, 84), True), ((40, 119), False), ((0, 80), False), ((20, 80), False)],
+    ("ends", "sure"), [((40, 80), True), ((40, 84), True), ((40, 119), False), ((0, 80), False), ((20, 80), False)]
 )
 @pytest.mark.parametrize("slope", [0, 0.2])
 def test_a_bar_that_goes_on_faintly_is_an_edge(ends: tuple[int, int], sure: bool, slope: float) -> None:

@@ -189,10 +189,7 @@ def test_a_clock_that_runs_backward_goes_on(kind: str, tmp_path: Path) -> None:
 
 
 def test_messages_that_are_packed_or_of_another_serialisation(tmp_path: Path) -> None:
-    for head, words in (
-        (b"\x28\xb5\x2f\xfd", "packed one by one"),
-        (b"\0\0\0\0", "little-endian CDR"),
-    ):
+    for head, words in ((b"\x28\xb5\x2f\xfd", "packed one by one"), (b"\0\0\0\0", "little-endian CDR")):
         path = mcap(tmp_path / "b.mcap", "none", lambda _, head=head: [head + bytes(90)])
         with pytest.raises(RecordingError, match=words):
             read_recording(path)

@@ -50,10 +50,7 @@ def test_options_have_a_lowest_value() -> None:
 
 @pytest.mark.parametrize(
     ("text", "module", "words"),
-    [
-        ("prophesee", "eventcv", r"needs eventcv: pip install 'spikesight\[cameras\]'"),
-        ("webcam:0", "cv2", "needs cv2"),
-    ],
+    [("prophesee", "eventcv", r"needs eventcv: pip install 'spikesight\[cameras\]'"), ("webcam:0", "cv2", "needs cv2")],
 )
 def test_a_missing_library_is_named(text: str, module: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, module, None)

@@ -1,20 +1,12 @@
 """Several windows are read out each by itself: what is an object, which leads, and in which order they are read."""
 
-from dataclasses import replace
-from typing import Any
-
 import numpy as np
 import pytest
 
-from spikesight.encoders.events import SensorSize
-from spikesight.encoders.roi.window import Window
 from spikesight.models.classifier.objects import CLEAR, Objects, gathered
-from spikesight.models.classifier.session import Session
-from spikesight.models.contract import Contract
 from spikesight.models.novelty.score import Judged
 from spikesight.models.statistics import softmax
-from spikesight.models.steps import Answer, Input, Outcome, SessionError, Track, View
-from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, tiny
+from spikesight.models.steps import Answer, Input, Outcome, Track, View
 
 LABELS = ("a", "b", "c")
 Box = tuple[float, float, float, float]
@@ -127,21 +119,3 @@ def test_what_looks_little_like_a_drawing_has_to_be_more_familiar(likeness: floa
     assert (said(answer) == [(1, "a")]) == seen
     assert answer.prediction.known == pytest.approx(0.9 * min(1, likeness / CLEAR))
     assert (answer.steady == "a") == seen, "twice as familiar at least"
-
-
-DRAWING = replace(EVENT_CONTRACT, window="drawing")
-
-
-@pytest.mark.parametrize(
-    ("contract", "wanted", "why"),
-    [
-        (EVENT_CONTRACT, {"objects": 2}, "all of the picture"),
-        (IMAGE_CONTRACT, {"objects": 2}, "all of the picture"),
-        (DRAWING, {"objects": 9}, "between 1 and 8"),
-        (DRAWING, {"objects": 2, "raw": True}, "not with raw"),
-        (DRAWING, {"objects": 2, "fixed": Window(0, 0, 30)}, "not with raw"),
-    ],
-)
-def test_where_no_objects_can_be_told_it_is_said(contract: Contract, wanted: dict[str, Any], why: str) -> None:
-    with pytest.raises(SessionError, match=why):
-        Session(tiny(contract), SensorSize(96, 80), **wanted)

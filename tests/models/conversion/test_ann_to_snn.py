@@ -12,10 +12,8 @@ from torch.nn import functional as F
 from spikesight.models.conversion.ann_to_snn import TOLERANCE, build_network, check_against, convert
 from spikesight.models.conversion.methods import METHODS, Method, usual
 from spikesight.models.conversion.simulate import curve, predictions
-from spikesight.models.networks.ann import CifarResNet, stage, with_qcfs
+from spikesight.models.networks.ann import CifarResNet, stage
 from spikesight.models.networks.converted.graph import ConversionError
-from spikesight.models.networks.converted.network import ConvertedNetwork
-from spikesight.training.compare.ann import set_levels
 from tests.support.models import warmed
 
 
@@ -174,27 +172,3 @@ def test_accuracy_has_the_published_order(trained: tuple[nn.Module, Tensor, Tens
     assert found["rueckauer"] > top - 5
     for name in set(found) - {"rueckauer-max", "rueckauer", "hard-reset", "sengupta", "half"}:
         assert found[name] > top - 2, name
-
-
-def test_qcfs_is_better_at_few_steps_than_a_plain_conversion(
-    trained: tuple[nn.Module, Tensor, Tensor, Tensor],
-) -> None:
-    ann, calibration, x, y = trained
-    network = with_qcfs(copy.deepcopy(ann), 4)
-    set_levels(network, ann, calibration)
-    optimiser = torch.optim.Adam(network.parameters(), 1e-3)
-    with torch.no_grad():
-        answers = ann(calibration).softmax(1)
-    network.train()
-    for _ in range(20):
-        loss = F.cross_entropy(network(calibration), answers)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-
-    def at(network: ConvertedNetwork, steps: int) -> float:
-        return curve(network, x, y, steps).accuracy(steps)
-
-    qcfs = convert(network.eval(), [calibration], "qcfs")
-    assert at(qcfs, 4) > at(convert(ann, [calibration], "rueckauer"), 4) + 30
-    assert at(qcfs, 4) > 80

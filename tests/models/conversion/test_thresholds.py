@@ -9,12 +9,7 @@ from torch import Tensor, nn
 
 from spikesight.models.conversion.ann_to_snn import convert
 from spikesight.models.conversion.methods import METHODS
-from spikesight.models.conversion.thresholds import (
-    gauss_threshold,
-    mmse_threshold,
-    poisson,
-    quantise,
-)
+from spikesight.models.conversion.thresholds import gauss_threshold, mmse_threshold, poisson, quantise
 from spikesight.models.networks.ann import Qcfs, SmallCnn, with_qcfs
 from spikesight.models.networks.converted.rules import SpikeRule
 

@@ -43,8 +43,7 @@ def test_signed_neuron_takes_back() -> None:
 
 
 @pytest.mark.parametrize(
-    ("levels", "train"),
-    [(2, [0, 0.5, 0, 0.5, 0.5, 0, 0.5, 0]), (4, [0.25, 0.25, 0.25, 0.5, 0.125, 0.25, 0.25, 0.5])],
+    ("levels", "train"), [(2, [0, 0.5, 0, 0.5, 0.5, 0, 0.5, 0]), (4, [0.25, 0.25, 0.25, 0.5, 0.125, 0.25, 0.25, 0.5])]
 )
 def test_multi_threshold_trains(levels: int, train: list[float]) -> None:
     assert run_rule(SpikeRule("multi", levels, v0=0), [9 / 32] * 8)[0] == train

@@ -12,14 +12,7 @@ from torch import nn
 from spikesight.models.conversion.ann_to_snn import convert
 from spikesight.models.engine import densities
 from spikesight.models.engine.densities import KINDS
-from spikesight.models.engine.engine import (
-    MEMBRANES,
-    Engine,
-    can_run,
-    engine_status,
-    rounds_weights,
-    why_not,
-)
+from spikesight.models.engine.engine import MEMBRANES, Engine, can_run, engine_status, rounds_weights, why_not
 from spikesight.models.engine.plan import has_matrix_unit, split
 from spikesight.models.native.build import library
 from spikesight.models.networks.ann import CifarResNet, ResNet

@@ -117,8 +117,6 @@ UNKNOWN: dict[str, ConvertedNetwork] = {
     "the engine's read-out": made((Node("x", "input"), *STEM)),
     "n1: neuron": behind(neuron("n1", "n0")),
     "w: conv": behind(WIDE, neuron("n1", "w")),
-    "a: conv": behind(conv("a", "n0", stride=(1, 2)), neuron("n1", "a")),
-    "b: conv": behind(conv("b", "n0", padding=(1, 0)), neuron("n1", "b")),
     "c: conv": behind(conv("c", "n0", padding=(2, 2), dilation=(2, 2)), neuron("n1", "c")),
     "d: conv": behind(conv("d", "n0", inner=3, groups=2), neuron("n1", "d")),
     "e: conv": behind(conv("c1", "n0"), conv("e", "c1"), neuron("n1", "e")),

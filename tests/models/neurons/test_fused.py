@@ -7,7 +7,7 @@ from torch import Tensor
 from spikesight.models.engine.engine import engine_status
 from spikesight.models.native.build import library
 from spikesight.models.neurons import fused_memory
-from spikesight.models.neurons.config import PAPER_LIF, PLIF, NeuronConfig
+from spikesight.models.neurons.config import PAPER_LIF, NeuronConfig
 from spikesight.models.neurons.fused import can_fuse, fused_steps
 from spikesight.models.neurons.layers import make_neuron
 from spikesight.models.neurons.surrogate import SURROGATES
@@ -76,15 +76,6 @@ def test_no_state_is_zeros_and_memory_order_stays() -> None:
     again, end = plain_steps(x_seq, plain[1], config)
     (expected,) = torch.autograd.grad((again * x_seq.detach()).sum() + end.sum(), x_seq)
     assert (gradient - expected).abs().max() < 1e-5
-
-
-def test_half_precision_integrates_in_float32() -> None:
-    x_seq, v = leaves(4, (2, 33))
-    half = x_seq.detach().bfloat16()
-    spikes, after = fused_steps(half, v.detach(), PLIF, torch.tensor(0.5))
-    assert spikes.dtype == torch.bfloat16
-    assert after.dtype == torch.float32
-    assert torch.equal(spikes.float(), plain_steps(half.float(), v.detach(), PLIF, torch.tensor(0.5))[0])
 
 
 def test_what_it_does_not_take() -> None:

@@ -144,18 +144,6 @@ def test_clif_by_hand() -> None:
     assert 0 < sum(expected) < len(expected)
 
 
-def test_sliding_psn_is_a_causal_filter_of_its_inputs() -> None:
-    layer = make_neuron(SLIDING_PSN)
-    assert layer.get_parameter("weight").tolist() == [1, 0.5, 0.25, 0.125]
-    x = torch.randn(12, 7, generator=torch.Generator().manual_seed(1))
-    padded = torch.cat([torch.zeros(3, 7), x])
-    y = torch.stack([0.5**i * padded[3 - i : 15 - i] for i in range(4)]).sum(0) - 1
-    assert torch.equal(layer(x, {}), y.ge(0).float())
-    later = x.clone()
-    later[6:] += 1
-    assert torch.equal(layer(later, {})[:6], layer(x, {})[:6])
-
-
 def test_the_rectifier_keeps_no_state() -> None:
     state: dict[str, torch.Tensor] = {}
     x = torch.tensor([[[-1.0, 0.5]], [[2.0, 0.0]]])

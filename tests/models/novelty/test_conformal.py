@@ -69,14 +69,6 @@ def test_the_set_shrinks_within_a_window_and_begins_anew_with_the_next() -> None
     assert all((committed is None) == (len(possible) != 1) for committed, possible, _ in said)
 
 
-def test_a_risk_is_the_rate_at_which_one_label_is_left() -> None:
-    trials = calibration()
-    means = walks(1, 7)[0][0]
-    risk = run(trials, means, 0.05)[-1][2]
-    assert len(run(trials, means, risk)[-1][1]) <= 1
-    assert len(run(trials, means, risk - 1e-9)[-1][1]) > 1
-
-
 def test_with_few_trials_nothing_is_promised_that_they_cannot_show() -> None:
     trials = fitted(*walks(20, 0))
     sure = np.array([[50.0, 0, 0]] * 20)

@@ -208,16 +208,6 @@ def test_the_fewest_active_inputs_are_half_of_what_nearly_all_windows_of_some_ki
     assert fewest_active(replace(both, active=active[::-1] + 10), 0) == 0.5 * 11
 
 
-def test_facts_are_what_the_state_holds() -> None:
-    facts, state = KNOWN.facts(), KNOWN.state()
-    (kind,) = facts["kinds"]
-    assert (facts["layers"], facts["slope"]) == (2, pytest.approx(np.log(9)))
-    np.testing.assert_allclose(kind["centres"], state["centres"][0], atol=1e-6)
-    np.testing.assert_allclose(kind["whiten"], state["whiten"][0], atol=1e-6)
-    np.testing.assert_allclose([kind["lines"][f.name] for f in fields(Lines)], gathered(state)["lines"][0], rtol=1e-6)
-    assert all(round(value, 6) == value for row in kind["centres"] for value in row)
-
-
 def test_a_covariance_is_shrunk_towards_a_sphere() -> None:
     features = np.array([[3.0, 0.0], [-3.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
     found = ClassDistance.fit(features, np.zeros(4, int), shrink=0.5)

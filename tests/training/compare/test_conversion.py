@@ -30,12 +30,7 @@ def test_the_held_out_pictures_are_those_of_the_training(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("right", "steps"),
-    [
-        ((95, 96, 97, 98, 99), 4),
-        ((50, 93, 96, 99, 99), 16),
-        ((10, 30, 20, 30, 29), 8),
-    ],
+    ("right", "steps"), [((95, 96, 97, 98, 99), 4), ((50, 93, 96, 99, 99), 16), ((10, 30, 20, 30, 29), 8)]
 )
 def test_the_fewest_good_steps_or_the_best(right: tuple[int, ...], steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conversion, "accuracy", lambda *_: 99.0)

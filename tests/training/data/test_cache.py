@@ -13,14 +13,7 @@ from spikesight.encoders.recordings.files import write_recording
 from spikesight.models.classifier import InputPipeline
 from spikesight.models.contract import Card, Contract
 from spikesight.training.config import TrainConfig
-from spikesight.training.data.cache import (
-    bin_items,
-    binned,
-    cached,
-    contract_key,
-    noisy,
-    sample_shape,
-)
+from spikesight.training.data.cache import bin_items, binned, cached, contract_key, noisy, sample_shape
 from spikesight.training.data.sets import Item
 from tests.support.inputs.samples import random_events
 

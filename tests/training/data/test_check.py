@@ -6,12 +6,7 @@ import pytest
 
 from spikesight.training.data.check import EXPECTED, READS, check_data, count_named_read, count_read
 from spikesight.training.data.load import DATA_NAMES
-from tests.support.inputs.data_sets import (
-    write_idx,
-    write_nmnist,
-    write_pictures,
-    write_takes,
-)
+from tests.support.inputs.data_sets import write_idx, write_nmnist, write_pictures, write_takes
 
 
 @pytest.mark.parametrize("name", [*DATA_NAMES, "nowhere"])

@@ -14,7 +14,6 @@ from spikesight.models.classifier import Classifier
 from spikesight.models.networks.resnet import SpikingResNet
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import DataError, images, load_data
-from spikesight.training.data.images import IMAGES
 from spikesight.training.run.loop import Run
 from spikesight.training.step.batches import evaluation_input, training_input
 from tests.support.inputs.data_sets import (
@@ -119,13 +118,6 @@ def test_damaged_downloads_are_told_apart(tmp_path: Path, damage: Callable[[byte
         load_data(image_config(tmp_path, "cifar10"))
 
 
-@pytest.mark.parametrize("name", IMAGES)
-def test_missing_images_say_how_to_get_them(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("spikesight.training.data.images.DEBIAN_FASHION", tmp_path / "none")
-    with pytest.raises(DataError, match=r"torchvision\.datasets"):
-        load_data(image_config(tmp_path, name))
-
-
 def test_imagenet_and_any_folder_of_pictures(tmp_path: Path) -> None:
     write_pictures(tmp_path / "imagenet")
     config = image_config(tmp_path, "imagenet", height=16, width=16, resize=20)
@@ -179,10 +171,3 @@ def test_what_training_evaluates_is_what_the_classifier_sees(tmp_path: Path) -> 
     stored = np.array(data.test.frames[:1])
     seen = classifier.encode_image(stored[0, 0, 0])
     torch.testing.assert_close(seen, evaluation_input(torch.from_numpy(stored), data.contract))
-
-
-def test_real_image_sets(shared_data: Callable[[str], Path], tmp_path: Path) -> None:
-    data = load_data(replace(image_config(tmp_path, "mnist"), root=str(shared_data("mnist").parent)))
-    assert (len(data.train) + len(data.val), len(data.test)) == (60000, 10000)
-    assert data.contract.mean[0] == pytest.approx(0.1307, abs=0.001)
-    assert data.contract.std[0] == pytest.approx(0.3081, abs=0.003)

@@ -2,7 +2,6 @@
 
 import os
 import pickle
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,6 @@ from spikesight.training.data.drawn.printed import printed
 from spikesight.training.data.load import EventWindows, list_data, resolve
 from spikesight.training.data.sets import Frames, ImageSet, Listing, Window
 from tests.support.inputs.data_sets import (
-    digit_events,
     idx,
     small_config,
     write_cifar10,
@@ -37,20 +35,6 @@ from tests.support.models import tiny
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     return write_nmnist(tmp_path)
-
-
-def test_a_folder_of_classes_is_split_by_its_seed_and_the_split_is_written(tmp_path: Path) -> None:
-    for label, name in enumerate(("left", "right")):
-        for number in range(12):
-            write_nmnist_file(tmp_path / "set" / name / f"{number}.bin", digit_events(label, number))
-    config = small_config(tmp_path, data=str(tmp_path / "set"))
-    data = load_data(config)
-    assert (data.labels, data.split["official_test"]) == (("left", "right"), False)
-    names = [name for part in ("train", "val", "test") for name in data.split[part]]
-    assert len(names) == len(set(names)) == 24
-    assert load_data(config).split == data.split
-    other = load_data(replace(config, seed=1)).split
-    assert (other["test"], other["val"] != data.split["val"]) == (data.split["test"], True)
 
 
 @pytest.mark.parametrize(("classes", "still"), [(10, "digit"), (3, "plain")])
@@ -111,19 +95,6 @@ def test_cropped_recordings_are_fed_as_the_model_will_be_served(root: Path) -> N
         np.testing.assert_array_equal(frames, [given.x for given in fed])
     whole = load_data(small_config(root, height=32, width=32))
     assert not np.array_equal(whole.test.frames, data.test.frames)
-
-
-def test_the_cache_is_used_and_follows_files_and_contract(root: Path) -> None:
-    config = small_config(root)
-    load_data(config)
-    cached = {path: path.stat().st_mtime_ns for path in (root / "cache").glob("*.npy")}
-    load_data(config)
-    assert {path: path.stat().st_mtime_ns for path in (root / "cache").glob("*.npy")} == cached
-    load_data(replace(config, bin_us=10_000))
-    assert len(list((root / "cache").glob("*.npy"))) == 2 * len(cached)
-    write_nmnist_file(root / "Test" / "0" / "00000.bin", digit_events(0, 77, count=50))
-    assert load_data(config).test.frames[0].sum() <= 100
-    assert not list((root / "cache").glob(".*"))
 
 
 @pytest.mark.parametrize("content", [b"", b"abc", b"%", bytes(7)])
@@ -231,12 +202,6 @@ def test_the_quick_reader_reads_what_the_careful_one_does(root: Path) -> None:
     for given in (events, late, off):
         write_nmnist_file(item.path, given)
         np.testing.assert_array_equal(read_item(item)[0], read_recording(item.path).events)
-
-
-def test_known_names_come_before_folders(root: Path, shared_data: Callable[[str], Path]) -> None:
-    assert list_data(small_config(root)).name == "nmnist"
-    listing = list_nmnist(shared_data("nmnist"))
-    assert (listing.labels, len(listing.test)) == (tuple("0123456789"), 100)
 
 
 def test_the_moments_of_images_are_those_of_a_channel_over_some_spread_evenly(

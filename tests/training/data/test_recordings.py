@@ -109,12 +109,6 @@ def test_every_set_becomes_frames_with_its_own_contract(name: str, tmp_path: Pat
         assert other.split["val"] != data.split["val"]
 
 
-@pytest.mark.parametrize("name", RECORDED)
-def test_a_missing_set_says_what_it_needs_and_how_to_get_it(name: str, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"it needs .*tonic\.datasets"):
-        RECORDED[name](tmp_path)
-
-
 @pytest.mark.parametrize("content", [b"", b"\x93NUMPY broken", b"MATLAB 5.0"])
 def test_damaged_files_are_named(tmp_path: Path, content: bytes) -> None:
     path = write_dvsgesture(tmp_path) / "DVSGesture" / "ibmGestureTest" / "user00_natural" / "3.npy"

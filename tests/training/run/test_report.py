@@ -54,9 +54,7 @@ def test_the_model_loads_and_says_how_it_was_made(finished: tuple[Path, dict[str
     assert str(folder.parent.parent) not in text + (folder / "model" / "config.json").read_text()
 
 
-def test_a_stream_carries_its_membranes_from_recording_to_recording(
-    finished: tuple[Path, dict[str, object]],
-) -> None:
+def test_a_stream_carries_its_membranes_from_recording_to_recording(finished: tuple[Path, dict[str, object]]) -> None:
     folder, metrics = finished
     data, classifier = load_data(small_config(folder.parent.parent)), Classifier.load(folder / "model")
     found = stream_accuracy(folder / "model", data)
