@@ -6,16 +6,16 @@ from spikesight.encoders.kernels.loop import loop
 
 
 @loop
-def gather(events, begin, span_us, cell, counts):
-    """Count the events from `begin` on that lie in its whole `span_us` of time, in squares of `cell` pixels; counts
-    int32 [H, W]. Where the first of another span is.
+def gather(events, begin, span_us, cell, off, counts):
+    """Count the events from `begin` on that lie in its whole `span_us` of time, in squares of `cell` pixels, OFF events
+    as `off`; counts int32 [H, W]. Where the first of another span is.
     """
     span = events[begin]["t"] // span_us
     for index in range(begin, len(events)):
         event = events[index]
         if event["t"] // span_us != span:
             return index
-        counts[np.uint16(event["y"]) // cell, np.uint16(event["x"]) // cell] += 1
+        counts[np.uint16(event["y"]) // cell, np.uint16(event["x"]) // cell] += 1 if event["p"] else off
     return len(events)
 
 

@@ -48,6 +48,7 @@ class Drawing:
     height: float
     likeness: float  # 0 to 1
     ground: float  # brightness around the strokes, 0 to 255
+    going: bool = False  # somewhere, before an event camera
 
     def scaled(self, factor: float) -> "Drawing":
         """The drawing with its box in pixels of another size."""
@@ -155,7 +156,7 @@ def dark_drawing(
         yield
         for group in groups_of(ink, level, gap, largest):
             likeness, peak, around = likeness_of(group, ink, ground, beaten, placed(group, ink.shape))
-            if likeness <= beaten or (faint is not None and _goes_on(group, ink > faint)):
+            if likeness <= beaten or (faint is not None and goes_on(group, ink > faint)):
                 continue
             best, beaten = group.drawing(ink, likeness, peak, around), likeness
     return best
@@ -245,7 +246,7 @@ def _is_solid(strokes: Picture) -> bool:
     return across > BAR * along and cv2.countNonZero(strokes) > FILLED * across * along
 
 
-def _goes_on(group: Group, faint: NDArray[np.bool_]) -> bool:
+def goes_on(group: Group, faint: NDArray[np.bool_]) -> bool:
     """Whether a group is a bar, beyond one of whose ends a line goes on."""
     middle, sides, degrees = cv2.minAreaRect(_loops().outline(group.strokes(group.around(0))))
     across, along = sorted(sides)

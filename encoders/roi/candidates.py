@@ -23,6 +23,7 @@ from spikesight.encoders.preprocess.drawing import (
     Picture,
     Pieces,
     Search,
+    goes_on,
     groups_of,
     ink_of,
     likeness_of,
@@ -54,12 +55,17 @@ def in_picture(image: Picture) -> list[Drawing]:
         return []
     if factor < 1:
         image = np.asarray(cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), np.uint8)
-    both = [Search(dark(np.asarray(one, np.uint8), LEVELS, LARGEST)).result() for one in (image, 255 - image)]
+    both = [Search(dark(np.asarray(one, np.uint8))).result() for one in (image, 255 - image)]
     return [one.drawing().scaled(1 / factor) for one in distinct([*both[0], *both[1]])]
 
 
-def dark(image: Picture, levels: Sequence[float], largest: float) -> Pieces[list[Candidate]]:
-    """All candidates in the dark of a picture, at its own size: each part by itself, and with those beside it."""
+def dark(
+    image: Picture, levels: Sequence[float] = LEVELS, largest: float = LARGEST, faint: float | None = None
+) -> Pieces[list[Candidate]]:
+    """All candidates in the dark of a picture, at its own size: each part by itself, and with those beside it.
+
+    `faint`: as for `dark_drawing`.
+    """
     found = list[Candidate]()
     ink, ground = ink_of(image)
     for level in levels:
@@ -69,7 +75,7 @@ def dark(image: Picture, levels: Sequence[float], largest: float) -> Pieces[list
                 if reach > 0 and group.members.sum() < 2:
                     continue
                 likeness, peak, around = likeness_of(group, ink, ground, LIKELY)
-                if likeness > LIKELY:
+                if likeness > LIKELY and (faint is None or not goes_on(group, ink > faint)):
                     found.append(Candidate(likeness, group, ink, peak, around))
     return found
 

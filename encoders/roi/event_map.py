@@ -18,20 +18,21 @@ BESIDE = 0.05  # of a drawing's length: how far from its strokes a cell is near 
 
 
 class EventMap:
-    """Counts events in a sensor's cells [H, W] of `cell` x `cell` pixels. `events` holds those up to the last update,
-    fading with MEMORY_US; those since then join them at the next one.
+    """Counts events in a sensor's cells [H, W] of `cell` x `cell` pixels, OFF events as `off`. `events` holds those up
+    to the last update, fading with `memory_us`; those since then join them at the next one.
     """
 
-    def __init__(self, sensor: SensorSize) -> None:
-        self.cell = -(-max(sensor.width, sensor.height) // MAP_SIDE)
+    def __init__(self, sensor: SensorSize, side: int = MAP_SIDE, memory_us: int = MEMORY_US, off: int = 1) -> None:
+        self.memory_us, self.off = memory_us, off
+        self.cell = -(-max(sensor.width, sensor.height) // side)
         self.shape = (-(-sensor.height // self.cell), -(-sensor.width // self.cell))
-        self.white = WHITE_HZ * (MEMORY_US / 1e6) * self.cell**2  # events of a white cell
+        self.white = WHITE_HZ * (memory_us / 1e6) * self.cell**2  # events of a white cell
         self.events = np.zeros(self.shape, np.float32)
         self._fresh = np.zeros(self.shape, np.int32)
 
     def count(self, events: Events, begin: int, span_us: int) -> int:
         """Count the events from `begin` on that lie in its whole `span_us` of time; the index of the next one."""
-        return kernels.compiled("roi").gather(events, begin, span_us, self.cell, self._fresh)
+        return kernels.compiled("roi").gather(events, begin, span_us, self.cell, self.off, self._fresh)
 
     def update(self) -> Floats:
         """Join the events since the last update; a copy of the map."""
@@ -41,11 +42,11 @@ class EventMap:
 
     def fade(self, passed_us: int) -> None:
         """Forget as `passed_us` do."""
-        self.events *= np.float32(np.exp(-passed_us / MEMORY_US))
+        self.events *= np.float32(np.exp(-passed_us / self.memory_us))
 
     def bright(self, events: Events, level: float) -> Times:
-        """Times [N] of the events in cells brighter than `level` (0 to 1, of white) at the last update."""
-        return events["t"][self.events[events["y"] // self.cell, events["x"] // self.cell] > level * self.white]
+        """Times [N] of the events in cells of more than `level` (0 to 1, of white) at the last update."""
+        return events["t"][np.abs(self.events[events["y"] // self.cell, events["x"] // self.cell]) > level * self.white]
 
     def picture(self, events: Floats) -> NDArray[np.uint8]:
         """A map as a grey picture [H, W], white where WHITE_HZ is reached."""
@@ -67,9 +68,9 @@ class EventMap:
 
     def restore(self, values: Values) -> None:
         """Go on from the state of a map of the same sensor. Raises ValueError."""
-        fresh = array(values["fresh"], self.shape, np.int32, 0, MOST)
+        fresh = array(values["fresh"], self.shape, np.int32, -MOST, MOST)
         self.events, self._fresh = self.checked(values["map"]), fresh
 
     def checked(self, events: object) -> Floats:
         """A copy of a map of this sensor. Raises ValueError for anything else."""
-        return array(events, self.shape, np.float32, 0, MOST)
+        return array(events, self.shape, np.float32, -MOST, MOST)

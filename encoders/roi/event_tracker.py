@@ -50,12 +50,13 @@ class EventSearch(Generic[T]):
     Searches begin at whole SEARCH_US of the events' clock.
     """
 
-    def __init__(self, sensor: SensorSize) -> None:
+    def __init__(self, sensor: SensorSize, *others: EventMap) -> None:
         self.sensor = sensor
         self._map = EventMap(sensor)
+        self._maps = (self._map, *others)
         self._step: int | None = None  # of the events' clock
         self._search: Search[T] | None = None  # under way
-        self._searched: Floats | None = None  # its map
+        self._searched: list[Floats] | None = None  # its maps
         self._search_us = 0  # when it began
 
     def kept_and_missed(self, events: Events) -> tuple[Events, Times]:
@@ -66,7 +67,7 @@ class EventSearch(Generic[T]):
             if self._step is not None and step != self._step:
                 self._go_on(self._step, step, int(events["t"][begin]))
             self._step = step
-            end = self._map.count(events, begin, STEP_US)
+            end = max(one.count(events, begin, STEP_US) for one in self._maps)
             kept.append(self._cropped(events[begin:end]))
             if self._empty():
                 missed.append(self._map.bright(events[begin:end], LEVELS[0]))
@@ -77,19 +78,25 @@ class EventSearch(Generic[T]):
 
     def state(self) -> Values:
         """The state that is carried from packet to packet; of a search under way, the map that is searched."""
-        searched = None if self._searched is None else self._searched.copy()
-        return {"lately": searched, "search_us": self._search_us, "step": self._step} | self._map.state()
+        values: Values = {"search_us": self._search_us, "step": self._step}
+        for n, one in enumerate(self._maps):
+            searched = None if self._searched is None else self._searched[n].copy()
+            values |= under(f"map{n}", one.state() | {"lately": searched})
+        return values
 
     def restore(self, values: Values) -> None:
         """Go on from the state of a search on the same sensor. Raises ValueError."""
-        searched, step = values["lately"], values["step"]
-        self._map.restore(values)
-        self._searched = None if searched is None else self._map.checked(searched)
-        self._search = None if self._searched is None else Search(self.find(self._searched))
+        parts, step = [part(f"map{n}", values) for n in range(len(self._maps))], values["step"]
+        for one, carried in zip(self._maps, parts):
+            one.restore(carried)
+        self._searched = None
+        if parts[0]["lately"] is not None:
+            self._searched = [one.checked(carried["lately"]) for one, carried in zip(self._maps, parts)]
+        self._search = None if self._searched is None else Search(self.find(*self._searched))
         self._search_us, self._step = time_us(values["search_us"]), None if step is None else time_us(step)
 
-    def find(self, events: Floats) -> Pieces[T]:
-        """Search a map [H, W] of events, in pieces."""
+    def find(self, *maps: Floats) -> Pieces[T]:
+        """Search maps [H, W] of events, in pieces."""
         raise NotImplementedError
 
     def _begun(self, searched: Floats) -> None:
@@ -118,10 +125,11 @@ class EventSearch(Generic[T]):
         ended, interval = step // SEARCH_STEPS, now // SEARCH_STEPS
         if interval == ended:
             return
-        self._searched, self._search_us = self._map.update(), (ended + 1) * SEARCH_US
-        self._begun(self._searched)
-        self._search = Search(self.find(self._searched))
-        self._map.fade(max(1, interval - ended) * SEARCH_US)  # a clock may have begun anew
+        self._searched, self._search_us = [one.update() for one in self._maps], (ended + 1) * SEARCH_US
+        self._begun(self._searched[0])
+        self._search = Search(self.find(*self._searched))
+        for one in self._maps:
+            one.fade(max(1, interval - ended) * SEARCH_US)  # a clock may have begun anew
         if now != (ended + 1) * SEARCH_STEPS:
             self._take(now_us)
 
@@ -195,9 +203,9 @@ class EventTracker(EventSearch["Found | None"]):
     def _may_hold(self, drawing: Drawing) -> bool:
         return self._held.holds(drawing) or (self._confirmation.confirmed and drawing.likeness >= LIKELY)
 
-    def find(self, events: Floats) -> Pieces[Found | None]:
+    def find(self, *maps: Floats) -> Pieces[Found | None]:
         """Search a map [H, W] of events for the drawing, in pieces."""
-        drawing = yield from dark_drawing(self._dark(events), LEVELS, FAINT, largest=LONGEST)
+        drawing = yield from dark_drawing(self._dark(maps[0]), LEVELS, FAINT, largest=LONGEST)
         return drawing and Found(drawing.scaled(self._map.cell), form_of(drawing))
 
     def _cropped(self, events: Events) -> Events:

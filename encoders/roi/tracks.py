@@ -4,6 +4,7 @@ A track is a drawing that moves at a constant speed. While it is not found, as w
 """
 
 from collections.abc import Sequence
+from itertools import compress
 from typing import NamedTuple
 
 import numpy as np
@@ -22,11 +23,13 @@ STEADY = 0.4  # weight of the newest size and likeness
 SPEED_US = 500_000  # that a speed is the mean of
 BETTER = 1.5  # by its likeness: a candidate that takes the place of a track, where all are taken
 CROSSED = 0.2  # overlap with a track's box: what begins there is a part of it, or its meeting with another
+GONE = 0.5  # of its length: what is so far from where it was first is on its way
 FURTHEST = 1e6  # pixels
 
 EVER_US = -(2**62)
 BOUNDS = {  # what each array of a state lies in
-    "ids": (0, 2**53), "boxes": (-FURTHEST, FURTHEST), "speed": (-1e9, 1e9), "drawings": (0, 255), "likeness": (0, 1),
+    "ids": (0, 2**53), "boxes": (-FURTHEST, FURTHEST), "starts": (-FURTHEST, FURTHEST), "speed": (-1e9, 1e9),
+    "drawings": (0, 255), "likeness": (0, 1), "going": (False, True),
     "began_us": (EVER_US, -EVER_US), "seen_us": (EVER_US, -EVER_US),
 }  # fmt: skip
 
@@ -39,6 +42,7 @@ class Held(NamedTuple):
     ids: NDArray[np.int64]  # [N]
     boxes: Boxes
     likeness: NDArray[np.float64]  # [N], 0 to 1
+    going: NDArray[np.bool_]  # [N]
 
 
 class Tracks:
@@ -50,9 +54,10 @@ class Tracks:
     def __init__(self, places: int) -> None:
         self.ids = np.zeros(places, np.int64)
         self.boxes: Boxes = np.zeros((places, 4))
+        self.starts = np.zeros((places, 2))  # where their middles were first
         self.drawings = np.zeros((places, DIGIT_SIZE, DIGIT_SIZE), np.float32)  # 0 to 255 ink
         self.speed = np.zeros((places, 2))  # pixels a second
-        self.likeness = np.zeros(places)
+        self.likeness, self.going = np.zeros(places), np.zeros(places, bool)
         self.began_us, self.seen_us, self._t_us = np.zeros(places, np.int64), np.zeros(places, np.int64), 0
         self._issued = 0
         self._log: list[tuple[int, Held]] = []
@@ -102,6 +107,14 @@ class Tracks:
         while len(self._log) > 1 and self._log[1][0] < end_us:
             del self._log[0]
         return self._log[0][1]
+
+    def gone(self, t_us: int) -> list[Drawing]:
+        """What was seen at `t_us` and is GONE from where it was first, as it was averaged, the likeliest first."""
+        way = np.abs(self.boxes[:, :2] + self.boxes[:, 2:] / 2 - self.starts).max(1)
+        far = (self.ids > 0) & (self.seen_us == t_us) & (way > GONE * self.boxes[:, 2:].max(1))
+        places = np.argsort(-self.likeness)
+        parts = zip(self.drawings[places] / 255, self.boxes[places].tolist(), self.likeness[places].tolist())
+        return [Drawing(ink, *box, likeness, 0.0, going=True) for ink, box, likeness in compress(parts, far[places])]
 
     def state(self) -> Values:
         """The state that is carried on, by name."""
@@ -155,13 +168,15 @@ class Tracks:
         self.boxes[place] = [*(box[:2] + (box[2:] - size) / 2), *size]
         self.likeness[place] += STEADY * (drawing.likeness - self.likeness[place])
         self.drawings[place] += FRESH * (ink - self.drawings[place])
-        self.seen_us[place] = t_us
+        self.seen_us[place], self.going[place] = t_us, drawing.going
 
     def _begin(self, place: int, box: Boxes, drawing: Drawing, ink: Floats, t_us: int) -> None:
         self._issued += 1
         self.ids[place], self.boxes[place], self.speed[place] = self._issued, box, 0.0
         self.drawings[place], self.likeness[place] = ink, drawing.likeness
+        self.starts[place] = box[:2] + box[2:] / 2
         self.began_us[place] = self.seen_us[place] = t_us
+        self.going[place] = drawing.going
 
 
 def squares(boxes: Boxes) -> Boxes:

@@ -4,7 +4,10 @@ So one binner cuts all of them into steps, and one packet of events holds what i
 the track in each place, 0 for none; a bin has what held when it closed.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import compress
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,20 +15,18 @@ from numpy.typing import NDArray
 from spikesight.encoders import kernels
 from spikesight.encoders.dvs import Bin, DvsEncoder, StreamBinner
 from spikesight.encoders.events import EVENTS, Events, SensorSize, empty_events, joined
-from spikesight.encoders.preprocess.drawing import Drawing, Floats, Pieces
+from spikesight.encoders.preprocess.drawing import SEARCH_SIDE, Drawing, Floats, Pieces
 from spikesight.encoders.preprocess.values import Values, array, part, time_us, under
-from spikesight.encoders.roi.candidates import dark, distinct, in_picture
-from spikesight.encoders.roi.event_tracker import LEVELS, LONGEST, EventSearch
+from spikesight.encoders.roi.candidates import Candidate, dark, distinct, in_picture, overlap
+from spikesight.encoders.roi.event_map import EventMap
+from spikesight.encoders.roi.event_tracker import FAINT, LEVELS, LONGEST, EventSearch
 from spikesight.encoders.roi.frame_tracker import LONGEST_US, STEP_US, DrawingEmulator
-from spikesight.encoders.roi.tracks import Tracks
+from spikesight.encoders.roi.tracks import CROSSED, Tracks
 from spikesight.encoders.roi.window import SHARE
 
 MOST = 8  # windows: a bit each
-
-
-def tall(size: SensorSize, places: int) -> SensorSize:
-    """Sensors of one size, one below the other. Raises EventsError for more than a sensor may have."""
-    return SensorSize(size.width, places * size.height)
+CHANGE_US = 500_000  # time constant with which it is forgotten how light or dark it became
+CONTRAST = 0.2  # how much lighter it becomes by an event, in log intensity
 
 
 class WindowsBinner(StreamBinner):
@@ -90,20 +91,41 @@ class FrameWindows:
         self._emulator.pixels.restore(part("pixels", values))
 
 
-class EventWindows(EventSearch[list[Drawing]]):
-    """Packets of a `sensor` in, events of `places` sensors of `size` out: what happens near each track's strokes."""
+class Candidates(NamedTuple):
+    """Of a search, the likeliest first."""
+
+    still: list[Drawing]
+    going: list[Drawing]
+
+
+class EventWindows(EventSearch[Candidates]):
+    """Packets of a `sensor` in, events of `places` sensors of `size` out.
+
+    What trembles is found in where events were lately; those near its strokes are kept. What goes somewhere leaves a
+    trail there, and no events along its way: it is found in how much lighter or darker it became, and shown as what is
+    drawn in frames. It moves as events come, at the first of each step of its path.
+    """
 
     window = None
 
     def __init__(self, sensor: SensorSize, size: SensorSize, places: int) -> None:
-        super().__init__(sensor)
-        self.size, self.tall, self.tracks = size, tall(size, places), Tracks(places)
-        self._kept = np.zeros(self._map.shape, np.uint8)  # cells near the strokes of each track, a bit each
+        self._change = EventMap(sensor, SEARCH_SIDE, CHANGE_US, off=-1)
+        super().__init__(sensor, self._change)
+        self._emulator, self._going = DrawingEmulator(size, places), Tracks(2 * places)
+        self.size, self.tall, self.tracks = size, self._emulator.sensor, Tracks(places)
+        self._kept = np.zeros(self._map.shape, np.uint8)  # cells near the strokes of what trembles, a bit each
+        self._seen, self._light = 0, self._lit()  # the step of the path, and what is moved on it
 
-    def find(self, events: Floats) -> Pieces[list[Drawing]]:
-        """Search a map [H, W] of events for candidates, in pieces."""
-        found = yield from dark(self._dark(events), LEVELS, LONGEST)
-        return [one.drawing().scaled(self._map.cell) for one in distinct(found)]
+    def find(self, *maps: Floats) -> Pieces[Candidates]:
+        """Search maps [H, W] of events, and of how much lighter it became, for candidates, in pieces."""
+        still = yield from dark(self._dark(maps[0]), LEVELS, LONGEST, FAINT)
+        change, going = np.exp(CONTRAST / self._change.cell**2 * maps[1]), list[Candidate]()
+        for one in (change, 1 / change):
+            going += yield from dark((255 * one).clip(0, 255).astype(np.uint8), faint=FAINT)
+        return Candidates(
+            [one.drawing().scaled(self._map.cell) for one in distinct(still)],
+            [one.drawing().scaled(self._change.cell) for one in distinct(going)],
+        )
 
     def _empty(self) -> bool:
         return not self.tracks.ids.any()
@@ -111,14 +133,34 @@ class EventWindows(EventSearch[list[Drawing]]):
     def _anew(self) -> None:
         self.tracks.begin()
 
-    def _found(self, found: list[Drawing], now_us: int) -> None:
-        shown = self.tracks.update(found, self._search_us, since_us=now_us)
-        for place, index in enumerate(shown.tolist()):
+    def _found(self, found: Candidates, now_us: int) -> None:
+        self._going.update(found.going, self._search_us, since_us=now_us)
+        self._going.begin()
+        going = self._going.gone(self._search_us)
+        taken, boxes = (
+            np.array([(one.left, one.top, one.width, one.height) for one in side], float).reshape(-1, 4)
+            for side in (going, found.still)
+        )
+        free = overlap(boxes, taken).max(1, initial=0) < CROSSED
+        shown = [*going, *compress(found.still, free)]
+        before = self.tracks.ids.copy(), self._drawn()
+        for place, index in enumerate(self.tracks.update(shown, self._search_us, since_us=now_us).tolist()):
             bit = np.uint8(1 << place)
             if index >= 0 or not self.tracks.ids[place]:
                 self._kept &= ~bit
-            if index >= 0:
-                self._kept |= bit * self._map.near(found[index])
+            if index >= 0 and not shown[index].going:
+                self._kept |= bit * self._map.near(shown[index])
+        self._light = self._lit()
+        for place in np.flatnonzero((self.tracks.ids != before[0]) | (self._drawn() != before[1])):
+            rows = slice(place * self.size.height, (place + 1) * self.size.height)
+            self._emulator.pixels.restart(rows, self._emulator.view(self._light, now_us))
+
+    def _drawn(self) -> NDArray[np.bool_]:
+        """Which places show what goes somewhere."""
+        return self.tracks.going & (self.tracks.ids > 0)
+
+    def _lit(self) -> Floats:
+        return self._emulator.light(self.tracks.drawings * self._drawn()[:, None, None])
 
     def _cropped(self, events: Events) -> Events:
         if self._empty():
@@ -130,17 +172,35 @@ class EventWindows(EventSearch[list[Drawing]]):
         beside = (self.size.width - side) // 2, (self.size.height - side) // 2
         out = np.empty(len(events) * int(np.count_nonzero(self.tracks.ids)), EVENTS)
         share_out = kernels.compiled("roi").share_out
-        return out[: share_out(events, self._kept, self._map.cell, corners, side / sides, *beside, *size, out)]
+        kept = out[: share_out(events, self._kept, self._map.cell, corners, side / sides, *beside, *size, out)]
+        seen = joined([*self._moved(events), kept])
+        return seen[np.argsort(seen["t"], kind="stable")]
+
+    def _moved(self, events: Events) -> Iterator[Events]:
+        """What the pixels see of drawings that move as these events come."""
+        steps = events["t"] // STEP_US
+        begins = np.flatnonzero(np.diff(steps, prepend=self._seen)) if self._drawn().any() else []
+        for index in begins:
+            t_us = int(steps[index]) * STEP_US
+            seen = self._emulator.pixels.push(self._emulator.view(self._light, t_us), t_us)
+            seen["t"] = events["t"][index]
+            yield seen
+        self._seen = int(steps[-1])
 
     def state(self) -> Values:
         """The state that is carried from packet to packet."""
-        return {"kept": self._kept.copy()} | super().state() | under("tracks", self.tracks.state())
+        values: Values = {"kept": self._kept.copy(), "seen": self._seen} | super().state()
+        values |= under("tracks", self.tracks.state()) | under("going", self._going.state())
+        return values | under("pixels", self._emulator.pixels.carried())
 
     def restore(self, values: Values) -> None:
         """Go on from the state of windows of the same sensor. Raises ValueError."""
         super().restore(values)
         self.tracks.restore(part("tracks", values))
+        self._going.restore(part("going", values))
+        self._emulator.pixels.restore(part("pixels", values))
         kept = array(values["kept"], self._map.shape, np.uint8, 0, 255)
         if (kept & ~np.uint8(sum(1 << int(place) for place in np.flatnonzero(self.tracks.ids)))).any():
             raise ValueError("cells are kept for windows that are not there")
         self._kept = kept
+        self._seen, self._light = time_us(values["seen"]), self._lit()

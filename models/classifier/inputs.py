@@ -14,7 +14,7 @@ from spikesight.encoders.roi.window import Window
 from spikesight.encoders.roi.windows import EventWindows, FrameWindows, WindowsBinner
 from spikesight.models.contract import Card, Contract
 from spikesight.models.novelty.profile import Watch
-from spikesight.models.novelty.score import CAMERA, RECORDED
+from spikesight.models.novelty.score import CAMERA, RECORDED, WEBCAM
 from spikesight.models.steps import Input, View
 
 LONGEST_SAMPLE = 2  # a recording of up to so many windows is one sample to a network that takes aligned events
@@ -184,7 +184,7 @@ class InputPipeline:
     def _views(self, b: Bin) -> Input:
         """The input of a bin of several windows: those that follow something, or an empty one."""
         assert b.held is not None
-        ids, boxes, likeness = b.held
+        ids, boxes, likeness, going = b.held
         x = b.x.reshape(2, len(ids), self.contract.height, self.contract.width)
         rests, views = self.rests, list[View]()
         self.rests = {}
@@ -192,7 +192,8 @@ class InputPipeline:
             identity = int(ids[place])
             shown = np.ascontiguousarray(x[:, place]) if identity else np.zeros(self.contract.shape, np.uint8)
             missed = 0 if identity else b.n_missed
-            given = Input(shown, b.start_us, b.end_us, int(shown.sum()), False, self.kind, missed)
+            kind = WEBCAM if going[place] else self.kind
+            given = Input(shown, b.start_us, b.end_us, int(shown.sum()), False, kind, missed)
             self.rests[identity] = rests.get(identity) or Rest.of(self.card)
             box = tuple(boxes[place].tolist())
             views.append(View(identity, box, self.rests[identity].push(given), float(likeness[place])))

@@ -67,13 +67,38 @@ def test_a_window_that_begins_says_nothing_of_what_was_there_before() -> None:
     assert len(first) < 2 * len(second)
 
 
-def test_clusters_of_events_are_followed_each_in_its_place() -> None:
+def test_drawings_before_an_event_camera_are_followed_each_in_its_place() -> None:
     windows = EventWindows(CAMERA, SMALL, PLACES)
-    kept, _ = windows.kept_and_missed(film(40))
+    seen, _ = windows.kept_and_missed(film(40))
     assert {0, 1} <= near(windows)
-    assert len(kept)
-    assert kept["y"].max() < PLACES * SMALL.height
-    assert kept["x"].max() < SMALL.width
+    assert len(seen)
+    assert seen["y"].max() < PLACES * SMALL.height
+    assert seen["x"].max() < SMALL.width
+
+
+def going(n: int) -> tuple[np.ndarray, list[tuple[int, int]]]:
+    """Two drawings that go past each other, in grey, and their middles."""
+    paper, middles = np.full((240, 320), 210, np.uint8), [(50 + 2 * n, 70), (270 - 2 * n, 170)]
+    forms = [[-20, -30], [20, -30], [-5, 30]], [[20, -30], [-20, 10], [20, 10], [10, 30]]
+    for middle, strokes in zip(middles, forms):
+        cv2.polylines(paper, [np.add(strokes, middle)], False, 40, 6)
+    return paper, middles
+
+
+def test_what_goes_past_an_event_camera_is_followed_without_its_trail() -> None:
+    windows, eye = EventWindows(CAMERA, SMALL, PLACES), Emulator(CAMERA)
+    followed = set[tuple[int, ...]]()
+    for n in range(70):
+        paper, middles = going(n)
+        windows.kept_and_missed(eye.push(paper, n * FRAME_US))
+        if n >= 40:
+            boxes = windows.tracks.boxes
+            apart = np.abs(boxes[:, None, :2] + boxes[:, None, 2:] / 2 - middles).max(2)
+            assert apart.min(0).max() < 12
+            places = apart.argmin(0)
+            assert boxes[places, 2:] == pytest.approx(np.full((2, 2), (46, 66)), abs=14)
+            followed.add(tuple(windows.tracks.ids[places].tolist()))
+    assert len(followed) == 1
 
 
 def cuts(events: Events) -> list[tuple[str, list[Events]]]:
