@@ -48,7 +48,6 @@ class Drawing:
     height: float
     likeness: float  # 0 to 1
     ground: float  # brightness around the strokes, 0 to 255
-    going: bool = False  # somewhere, before an event camera
 
     def scaled(self, factor: float) -> "Drawing":
         """The drawing with its box in pixels of another size."""
@@ -88,9 +87,11 @@ class Search(Generic[T]):
     def __init__(self, pieces: Pieces[T]) -> None:
         self._pieces = pieces
         self._found: list[T] = []
+        self.done = 0  # pieces
 
     def go_on(self) -> None:
         """One piece more, unless all is done."""
+        self.done += 1
         try:
             if not self._found:
                 next(self._pieces)
@@ -108,6 +109,15 @@ def _encloses(outer: Drawing, inner: Drawing) -> bool:
     """Whether a box lies in another's."""
     across = outer.left <= inner.left and inner.left + inner.width <= outer.left + outer.width
     return across and outer.top <= inner.top and inner.top + inner.height <= outer.top + outer.height
+
+
+class Parts(NamedTuple):
+    """What hangs together above a level, as `cv2.connectedComponentsWithStats` gives it."""
+
+    labels: NDArray[Any]  # [H, W], the part that each pixel belongs to
+    stats: NDArray[Any]  # [N, 5]: left, top, width, height, area
+    centres: NDArray[Any]  # [N, 2]
+    kept: NDArray[np.bool_]  # [N], those that may belong to a drawing
 
 
 class Group(NamedTuple):
@@ -154,7 +164,7 @@ def dark_drawing(
     ink, ground = ink_of(image)
     for level in levels:
         yield
-        for group in groups_of(ink, level, gap, largest):
+        for group in groups_of(parts_of(ink, level), gap, largest):
             likeness, peak, around = likeness_of(group, ink, ground, beaten, placed(group, ink.shape))
             if likeness <= beaten or (faint is not None and goes_on(group, ink > faint)):
                 continue
@@ -174,25 +184,28 @@ def ink_of(image: Picture) -> tuple[Floats, Floats]:
     return ink.max(2).astype(np.float32), (ground.mean(2) / 255).astype(np.float32)
 
 
-def groups_of(
-    ink: Floats, level: float, gap: float, largest: float, reach: float = REACH, tried: int = TRIED
-) -> Iterator[Group]:
-    """Parts of [H, W] above a level that may be one drawing, around each of the `tried` largest: none touches the
-    picture's border or is a frame. With `reach` and `gap` below 0 each part is one by itself.
-    """
+def parts_of(ink: Floats, level: float) -> Parts:
+    """The parts of [H, W] above a level; none is kept that touches the picture's border or is a frame."""
     height, width = ink.shape
-    shorter = min(height, width)
     _, labels, stats, centres = cv2.connectedComponentsWithStats((ink > level).astype(np.uint8))
     x, y, w, h, area = (stats[:, k] for k in range(5))
     kept = (x > 1) & (y > 1) & (x + w < width - 1) & (y + h < height - 1) & (area > 8)
     kept[0] = False  # the ground
-    for n in np.flatnonzero(kept & (np.maximum(w, h) >= FRAME * shorter)):
+    for n in np.flatnonzero(kept & (np.maximum(w, h) >= FRAME * min(height, width))):
         kept[n] = not is_frame(_part(labels, stats, int(n)))
+    return Parts(labels, stats, centres, kept)
+
+
+def groups_of(parts: Parts, gap: float, largest: float, reach: float = REACH, tried: int = TRIED) -> Iterator[Group]:
+    """Parts that may be one drawing, around each of the `tried` largest. With `reach` and `gap` below 0 each part is
+    one by itself.
+    """
+    shorter = min(parts.labels.shape)
     lengths = SMALLEST * shorter, largest * shorter
-    members, boxes = _loops().groups(stats, centres, kept, *lengths, tried, reach, gap, PART)
+    members, boxes = _loops().groups(parts.stats, parts.centres, parts.kept, *lengths, tried, reach, gap, PART)
     for those, box in zip(members, boxes.tolist()):
         if max(box[2:]) <= lengths[1]:
-            yield Group(labels, those, *box)
+            yield Group(parts.labels, those, *box)
 
 
 def placed(group: Group, shape: tuple[int, ...]) -> float:

@@ -27,6 +27,7 @@ from spikesight.encoders.preprocess.drawing import (
     groups_of,
     ink_of,
     likeness_of,
+    parts_of,
 )
 
 SAME = 0.6  # of the union of two boxes, that both have: more is one thing, found twice
@@ -69,9 +70,11 @@ def dark(
     found = list[Candidate]()
     ink, ground = ink_of(image)
     for level in levels:
+        yield
+        parts = parts_of(ink, level)
         for reach, gap in ((NEVER, NEVER), (REACH, GAP)):
             yield
-            for group in groups_of(ink, level, gap, largest, reach, MOST):
+            for group in groups_of(parts, gap, largest, reach, MOST):
                 if reach > 0 and group.members.sum() < 2:
                     continue
                 likeness, peak, around = likeness_of(group, ink, ground, LIKELY)
@@ -80,15 +83,18 @@ def dark(
     return found
 
 
-def distinct(found: Sequence[Candidate]) -> list[Candidate]:
-    """The likeliest of those that lie in one place, up to MOST, the likeliest first."""
-    kept = list[Candidate]()
-    for one in sorted(found, key=lambda candidate: -candidate.likeness):
-        boxes = np.array([other.group[2:] for other in kept], float).reshape(-1, 4)
-        if not (overlap(np.array([one.group[2:]], float), boxes) > SAME).any():
-            kept.append(one)
-            if len(kept) == MOST:
-                break
+def distinct(found: Sequence[Candidate], most: int = MOST) -> list[Candidate]:
+    """The likeliest of those that lie in one place, up to `most`, the likeliest first."""
+    boxes = np.array([one.group[2:] for one in found], float).reshape(-1, 4)
+    return [found[n] for n in likeliest(boxes, [one.likeness for one in found], most)]
+
+
+def likeliest(boxes: np.ndarray, likeness: Sequence[float], most: int) -> list[int]:
+    """Which of the boxes [N, 4] in one place are the likeliest, up to `most`, the likeliest first."""
+    same, kept = overlap(boxes, boxes) > SAME, list[int]()
+    for n in np.argsort(-np.asarray(likeness, float), kind="stable").tolist():
+        if len(kept) < most and not same[n, kept].any():
+            kept.append(n)
     return kept
 
 

@@ -27,6 +27,7 @@ from spikesight.encoders.roi.window import Hysteresis, Window
 STEP_US = 10_000  # from the beginning of a search until what it found is taken
 SEARCH_STEPS = 5  # between two searches
 SEARCH_US = SEARCH_STEPS * STEP_US
+PIECES = 6  # of a search that lasts longer, in each step at least
 LEVELS = (0.24, 0.4, 0.7, 0.9)  # of white, what may be strokes: what they have left is grey, and joins them to others
 FAINT = 0.12  # the edge of a sheet beyond its liveliest part
 LONGEST = 0.75  # of the picture's shorter side: a sheet's outline is longer than what is written on it
@@ -47,11 +48,11 @@ class Found(NamedTuple):
 class EventSearch(Generic[T]):
     """Packets of a `sensor` in, searched for a T in where events were lately, whichever way the stream is cut.
 
-    Searches begin at whole SEARCH_US of the events' clock.
+    Searches begin at whole SEARCH_US of the events' clock, and what they found is taken so many `steps` later.
     """
 
-    def __init__(self, sensor: SensorSize, *others: EventMap) -> None:
-        self.sensor = sensor
+    def __init__(self, sensor: SensorSize, *others: EventMap, steps: int = 1) -> None:
+        self.sensor, self._steps = sensor, steps
         self._map = EventMap(sensor)
         self._maps = (self._map, *others)
         self._step: int | None = None  # of the events' clock
@@ -121,7 +122,7 @@ class EventSearch(Generic[T]):
         """From one step to a later one: take what a search found; begin another where an interval has ended."""
         if now < step:
             self._anew()
-        self._take(now_us)
+        self._take(now, now_us)
         ended, interval = step // SEARCH_STEPS, now // SEARCH_STEPS
         if interval == ended:
             return
@@ -130,14 +131,19 @@ class EventSearch(Generic[T]):
         self._search = Search(self.find(*self._searched))
         for one in self._maps:
             one.fade(max(1, interval - ended) * SEARCH_US)  # a clock may have begun anew
-        if now != (ended + 1) * SEARCH_STEPS:
-            self._take(now_us)
+        self._take(now, now_us)
 
-    def _take(self, now_us: int) -> None:
-        """End a search."""
-        if self._search is not None:
-            found, self._search, self._searched = self._search.result(), None, None
-            self._found(found, now_us)
+    def _take(self, now: int, now_us: int) -> None:
+        """End a search, if it is time, or another clock; else go on with it."""
+        if self._search is None:
+            return
+        passed = now - self._search_us // STEP_US
+        if 0 <= passed < self._steps:
+            while self._search.done < PIECES * passed:
+                self._search.go_on()
+            return
+        found, self._search, self._searched = self._search.result(), None, None
+        self._found(found, now_us)
 
     def _dark(self, events: Floats) -> Picture:
         """A map as a picture in which strokes are dark."""

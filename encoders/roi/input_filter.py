@@ -43,7 +43,7 @@ class InputFilter:
         self.n_events = self.n_kept = self.n_outside = 0
         self._counted = 0, 0  # n_events and n_kept at the last `news`
         live = fixed is not None or places > 0 or (follow and shows_more(sensor))
-        self.windows = EventWindows(sensor, small, places) if places else None
+        self.windows = EventWindows(sensor, small, places, drawn=follow) if places else None
         self._tracker = self.windows or (EventTracker(sensor, small, fixed) if live else None)
         self.pool = None if live or not pools(sensor, small) else Pool(sensor, small)
         self.order = Order()  # of what is filtered without a window

@@ -4,7 +4,6 @@ A track is a drawing that moves at a constant speed. While it is not found, as w
 """
 
 from collections.abc import Sequence
-from itertools import compress
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +13,7 @@ from spikesight.encoders.preprocess.drawing import Drawing, Floats
 from spikesight.encoders.preprocess.fit import DIGIT_SIZE, centred
 from spikesight.encoders.preprocess.values import Values, array, integer
 from spikesight.encoders.roi.candidates import overlap
-from spikesight.encoders.roi.confirmation import alike, blurred
+from spikesight.encoders.roi.confirmation import ALIKE, blurred
 from spikesight.encoders.roi.frame_tracker import FRESH
 
 LINKED = 0.6  # overlap of a candidate's square with the one that a track expects
@@ -34,6 +33,19 @@ BOUNDS = {  # what each array of a state lies in
 }  # fmt: skip
 
 Boxes = NDArray[np.float64]  # [N, 4]: left, top, width, height
+
+
+class Seen(NamedTuple):
+    """What a search found, in the sensor's pixels."""
+
+    drawing: Drawing
+    ink: Floats  # [28, 28], 0 to 255, `centred`
+    going: bool = False  # somewhere, before an event camera
+
+    @classmethod
+    def of(cls, drawing: Drawing) -> "Seen":
+        """What a drawing looks like."""
+        return cls(drawing, centred(drawing.ink * 255).astype(np.float32))
 
 
 class Held(NamedTuple):
@@ -63,18 +75,16 @@ class Tracks:
         self._log: list[tuple[int, Held]] = []
         self.begin()
 
-    def update(self, found: Sequence[Drawing], t_us: int, since_us: int) -> NDArray[np.int64]:
+    def update(self, found: Sequence[Seen], t_us: int, since_us: int) -> NDArray[np.int64]:
         """Link what a search at `t_us` found, the likeliest first; for each place the index of what it shows, or -1.
 
         `since_us`: from when on it holds.
         """
-        boxes = np.array([(one.left, one.top, one.width, one.height) for one in found], float).reshape(-1, 4)
-        expected = self._expected(t_us)
-        inks = [centred(one.ink * 255).astype(np.float32) for one in found]
-        shown = self._linked(expected, boxes, inks)
+        boxes, expected = boxes_of(found), self._expected(t_us)
+        shown = self._linked(expected, boxes, [one.ink for one in found])
         for place in np.flatnonzero(shown >= 0):
             index = int(shown[place])
-            self._see(int(place), boxes[index], found[index], inks[index], t_us)
+            self._see(int(place), boxes[index], found[index], t_us)
         lost = (self.ids > 0) & (shown < 0)
         self.boxes[lost] = expected[lost]
         followed = np.abs(self.seen_us - self.began_us)
@@ -83,8 +93,8 @@ class Tracks:
         taken = (overlap(boxes, self.boxes[(self.ids > 0) & (followed > FORGOTTEN_US)]) > CROSSED).any(1)
         for index in (int(k) for k in np.setdiff1d(np.flatnonzero(~taken), shown)):
             place = int(self.likeness.argmin())  # a free one, or that of what looks least like anything
-            if found[index].likeness > BETTER * self.likeness[place]:
-                self._begin(place, boxes[index], found[index], inks[index], t_us)
+            if found[index].drawing.likeness > BETTER * self.likeness[place]:
+                self._begin(place, boxes[index], found[index], t_us)
                 shown[place] = index
         self._t_us = t_us
         self._log.append((since_us, self._held()))
@@ -108,13 +118,17 @@ class Tracks:
             del self._log[0]
         return self._log[0][1]
 
-    def gone(self, t_us: int) -> list[Drawing]:
-        """What was seen at `t_us` and is GONE from where it was first, as it was averaged, the likeliest first."""
+    def gone(self, t_us: int) -> list[Seen]:
+        """What the last search found and is GONE from where it was first: as it was averaged, where it is expected."""
         way = np.abs(self.boxes[:, :2] + self.boxes[:, 2:] / 2 - self.starts).max(1)
-        far = (self.ids > 0) & (self.seen_us == t_us) & (way > GONE * self.boxes[:, 2:].max(1))
-        places = np.argsort(-self.likeness)
-        parts = zip(self.drawings[places] / 255, self.boxes[places].tolist(), self.likeness[places].tolist())
-        return [Drawing(ink, *box, likeness, 0.0, going=True) for ink, box, likeness in compress(parts, far[places])]
+        far = (self.ids > 0) & (self.seen_us == self._t_us) & (way > GONE * self.boxes[:, 2:].max(1))
+        boxes, found = self._expected(t_us).tolist(), list[Seen]()
+        for place in np.flatnonzero(far):
+            ink, (left, top, width, height) = self.drawings[place].copy(), boxes[place]
+            found.append(
+                Seen(Drawing(ink, left, top, width, height, float(self.likeness[place]), 0.0), ink, going=True)
+            )
+        return found
 
     def state(self) -> Values:
         """The state that is carried on, by name."""
@@ -150,15 +164,17 @@ class Tracks:
         shown = np.full(len(expected), -1)
         near = overlap(squares(expected), squares(boxes))
         near[(near < LINKED) | (self.ids == 0)[:, None]] = 0
-        for place, index in np.argwhere(near):
-            near[place, index] *= alike(blurred(self.drawings[place]), blurred(inks[index]))
+        places, indices = (np.flatnonzero(near.any(axis)) for axis in (1, 0))
+        if len(places):
+            alike = _forms(self.drawings[places]) @ _forms([inks[index] for index in indices]).T
+            near[np.ix_(places, indices)] *= np.where(alike > ALIKE, alike, 0)
         while (best := int(near.argmax()) if near.size else 0) < near.size and near.flat[best] > 0:
             place, index = divmod(best, len(boxes))
             shown[place] = index
             near[place], near[:, index] = 0, 0
         return shown
 
-    def _see(self, place: int, box: Boxes, drawing: Drawing, ink: Floats, t_us: int) -> None:
+    def _see(self, place: int, box: Boxes, seen: Seen, t_us: int) -> None:
         before, passed_us = self.boxes[place], t_us - self._t_us
         if self.seen_us[place] == self._t_us and passed_us > 0:
             moved = box[:2] + box[2:] / 2 - before[:2] - before[2:] / 2
@@ -166,17 +182,30 @@ class Tracks:
             self.speed[place] += weight * (moved * (1e6 / passed_us) - self.speed[place])
         size = before[2:] + STEADY * (box[2:] - before[2:])
         self.boxes[place] = [*(box[:2] + (box[2:] - size) / 2), *size]
-        self.likeness[place] += STEADY * (drawing.likeness - self.likeness[place])
-        self.drawings[place] += FRESH * (ink - self.drawings[place])
-        self.seen_us[place], self.going[place] = t_us, drawing.going
+        self.likeness[place] += STEADY * (seen.drawing.likeness - self.likeness[place])
+        self.drawings[place] += FRESH * (seen.ink - self.drawings[place])
+        self.seen_us[place], self.going[place] = t_us, seen.going
 
-    def _begin(self, place: int, box: Boxes, drawing: Drawing, ink: Floats, t_us: int) -> None:
+    def _begin(self, place: int, box: Boxes, seen: Seen, t_us: int) -> None:
         self._issued += 1
         self.ids[place], self.boxes[place], self.speed[place] = self._issued, box, 0.0
-        self.drawings[place], self.likeness[place] = ink, drawing.likeness
+        self.drawings[place], self.likeness[place] = seen.ink, seen.drawing.likeness
         self.starts[place] = box[:2] + box[2:] / 2
         self.began_us[place] = self.seen_us[place] = t_us
-        self.going[place] = drawing.going
+        self.going[place] = seen.going
+
+
+def boxes_of(found: Sequence[Seen]) -> Boxes:
+    """[N, 4]."""
+    boxes = [(one.drawing.left, one.drawing.top, one.drawing.width, one.drawing.height) for one in found]
+    return np.array(boxes, float).reshape(-1, 4)
+
+
+def _forms(inks: Sequence[Floats] | Floats) -> Boxes:
+    """Ink [N, 28, 28] as forms [N, 784], whose products are their correlations; 0 where there is none."""
+    forms = np.array([blurred(ink).ravel() for ink in inks], float)
+    forms -= forms.mean(1, keepdims=True)
+    return forms / np.maximum(np.linalg.norm(forms, axis=1, keepdims=True), 1e-9)
 
 
 def squares(boxes: Boxes) -> Boxes:

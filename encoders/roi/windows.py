@@ -4,7 +4,6 @@ So one binner cuts all of them into steps, and one packet of events holds what i
 the track in each place, 0 for none; a bin has what held when it closed.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import compress
 from typing import NamedTuple
@@ -15,13 +14,14 @@ from numpy.typing import NDArray
 from spikesight.encoders import kernels
 from spikesight.encoders.dvs import Bin, DvsEncoder, StreamBinner
 from spikesight.encoders.events import EVENTS, Events, SensorSize, empty_events, joined
-from spikesight.encoders.preprocess.drawing import SEARCH_SIDE, Drawing, Floats, Pieces
+from spikesight.encoders.preprocess.drawing import SEARCH_SIDE, Floats, Pieces
 from spikesight.encoders.preprocess.values import Values, array, part, time_us, under
-from spikesight.encoders.roi.candidates import Candidate, dark, distinct, in_picture, overlap
+from spikesight.encoders.roi.candidates import MOST as MOST_STILL
+from spikesight.encoders.roi.candidates import Candidate, dark, distinct, in_picture, likeliest, overlap
 from spikesight.encoders.roi.event_map import EventMap
-from spikesight.encoders.roi.event_tracker import FAINT, LEVELS, LONGEST, EventSearch
+from spikesight.encoders.roi.event_tracker import FAINT, LEVELS, LONGEST, SEARCH_STEPS, SEARCH_US, EventSearch
 from spikesight.encoders.roi.frame_tracker import LONGEST_US, STEP_US, DrawingEmulator
-from spikesight.encoders.roi.tracks import CROSSED, Tracks
+from spikesight.encoders.roi.tracks import CROSSED, Seen, Tracks, boxes_of
 from spikesight.encoders.roi.window import SHARE
 
 MOST = 8  # windows: a bit each
@@ -61,7 +61,7 @@ class FrameWindows:
             self.tracks.forget()
             self._emulator.pixels.state, start = None, t_us - STEP_US
         before = self.tracks.ids.copy()
-        self.tracks.update(in_picture(image), t_us, since_us=start)
+        self.tracks.update([Seen.of(one) for one in in_picture(image)], t_us, since_us=start)
         return self.tracks.ids != before, start
 
     def push(self, image: NDArray[np.uint8], t_us: int) -> Events:
@@ -94,38 +94,54 @@ class FrameWindows:
 class Candidates(NamedTuple):
     """Of a search, the likeliest first."""
 
-    still: list[Drawing]
-    going: list[Drawing]
+    still: list[Seen]
+    going: list[Seen]
 
 
 class EventWindows(EventSearch[Candidates]):
     """Packets of a `sensor` in, events of `places` sensors of `size` out.
 
     What trembles is found in where events were lately; those near its strokes are kept. What goes somewhere leaves a
-    trail there, and no events along its way: it is found in how much lighter or darker it became, and shown as what is
-    drawn in frames. It moves as events come, at the first of each step of its path.
+    trail there, and no events along its way: with `drawn` it is found in how much lighter or darker it became, one of
+    them in each search, and shown as what is drawn in frames. It moves as events come, at the first of each step of
+    its path.
     """
 
     window = None
 
-    def __init__(self, sensor: SensorSize, size: SensorSize, places: int) -> None:
+    def __init__(self, sensor: SensorSize, size: SensorSize, places: int, drawn: bool = True) -> None:
         self._change = EventMap(sensor, SEARCH_SIDE, CHANGE_US, off=-1)
-        super().__init__(sensor, self._change)
-        self._emulator, self._going = DrawingEmulator(size, places), Tracks(2 * places)
+        super().__init__(sensor, *[self._change] * drawn, steps=SEARCH_STEPS if drawn else 1)
+        self._going = Tracks(places), Tracks(places)  # what became darker, and lighter
+        self._emulator = DrawingEmulator(size, places)
         self.size, self.tall, self.tracks = size, self._emulator.sensor, Tracks(places)
         self._kept = np.zeros(self._map.shape, np.uint8)  # cells near the strokes of what trembles, a bit each
         self._seen, self._light = 0, self._lit()  # the step of the path, and what is moved on it
 
     def find(self, *maps: Floats) -> Pieces[Candidates]:
         """Search maps [H, W] of events, and of how much lighter it became, for candidates, in pieces."""
-        still = yield from dark(self._dark(maps[0]), LEVELS, LONGEST, FAINT)
-        change, going = np.exp(CONTRAST / self._change.cell**2 * maps[1]), list[Candidate]()
-        for one in (change, 1 / change):
-            going += yield from dark((255 * one).clip(0, 255).astype(np.uint8), faint=FAINT)
-        return Candidates(
-            [one.drawing().scaled(self._map.cell) for one in distinct(still)],
-            [one.drawing().scaled(self._change.cell) for one in distinct(going)],
-        )
+        still, *changes = maps
+        found = yield from dark(self._dark(still), LEVELS, LONGEST, FAINT if changes else None)
+        trembling, going = (yield from self._seen_in(found, MOST_STILL, self._map.cell)), list[Seen]()
+        for change in changes:
+            light = np.exp(CONTRAST / self._change.cell**2 * (change if self._turn == 0 else -change))
+            found = yield from dark((255 * light).clip(0, 255).astype(np.uint8), faint=FAINT)
+            going = yield from self._seen_in(found, MOST, self._change.cell)
+        return Candidates(trembling, going)
+
+    @staticmethod
+    def _seen_in(found: list[Candidate], most: int, cell: int) -> Pieces[list[Seen]]:
+        """What candidates look like, found in cells of so many pixels."""
+        seen = list[Seen]()
+        for one in distinct(found, most):
+            yield
+            seen.append(Seen.of(one.drawing().scaled(cell)))
+        return seen
+
+    @property
+    def _turn(self) -> int:
+        """Whether what became darker is searched, or lighter."""
+        return self._search_us // SEARCH_US % 2
 
     def _empty(self) -> bool:
         return not self.tracks.ids.any()
@@ -134,14 +150,11 @@ class EventWindows(EventSearch[Candidates]):
         self.tracks.begin()
 
     def _found(self, found: Candidates, now_us: int) -> None:
-        self._going.update(found.going, self._search_us, since_us=now_us)
-        self._going.begin()
-        going = self._going.gone(self._search_us)
-        taken, boxes = (
-            np.array([(one.left, one.top, one.width, one.height) for one in side], float).reshape(-1, 4)
-            for side in (going, found.still)
-        )
-        free = overlap(boxes, taken).max(1, initial=0) < CROSSED
+        self._going[self._turn].update(found.going, self._search_us, since_us=now_us)
+        self._going[self._turn].begin()
+        both = [seen for one in self._going for seen in one.gone(self._search_us)]
+        going = [both[n] for n in likeliest(boxes_of(both), [seen.drawing.likeness for seen in both], MOST)]
+        free = overlap(boxes_of(found.still), boxes_of(going)).max(1, initial=0) < CROSSED
         shown = [*going, *compress(found.still, free)]
         before = self.tracks.ids.copy(), self._drawn()
         for place, index in enumerate(self.tracks.update(shown, self._search_us, since_us=now_us).tolist()):
@@ -149,7 +162,7 @@ class EventWindows(EventSearch[Candidates]):
             if index >= 0 or not self.tracks.ids[place]:
                 self._kept &= ~bit
             if index >= 0 and not shown[index].going:
-                self._kept |= bit * self._map.near(shown[index])
+                self._kept |= bit * self._map.near(shown[index].drawing)
         self._light = self._lit()
         for place in np.flatnonzero((self.tracks.ids != before[0]) | (self._drawn() != before[1])):
             rows = slice(place * self.size.height, (place + 1) * self.size.height)
@@ -165,6 +178,18 @@ class EventWindows(EventSearch[Candidates]):
     def _cropped(self, events: Events) -> Events:
         if self._empty():
             return events[:0]
+        steps = events["t"] // STEP_US
+        begins = np.flatnonzero(np.diff(steps, prepend=self._seen)) if self._drawn().any() else steps[:0]
+        self._seen, parts = int(steps[-1]), [self._shared_out(events[: begins[0] if len(begins) else None])]
+        for begin, end in zip(begins.tolist(), [*begins[1:].tolist(), None]):
+            t_us = int(steps[begin]) * STEP_US
+            moved = self._emulator.pixels.push(self._emulator.view(self._light, t_us), t_us)
+            moved["t"] = events["t"][begin]
+            parts += moved, self._shared_out(events[begin:end])
+        return joined(parts)
+
+    def _shared_out(self, events: Events) -> Events:
+        """What is near the strokes of each window, in its sensor's pixels."""
         boxes, side = self.tracks.boxes, min(self.size.width, self.size.height)
         sides = np.maximum(boxes[:, 2:].max(1), 1.0) / SHARE
         corners = boxes[:, :2] + (boxes[:, 2:] - sides[:, None]) / 2
@@ -172,35 +197,27 @@ class EventWindows(EventSearch[Candidates]):
         beside = (self.size.width - side) // 2, (self.size.height - side) // 2
         out = np.empty(len(events) * int(np.count_nonzero(self.tracks.ids)), EVENTS)
         share_out = kernels.compiled("roi").share_out
-        kept = out[: share_out(events, self._kept, self._map.cell, corners, side / sides, *beside, *size, out)]
-        seen = joined([*self._moved(events), kept])
-        return seen[np.argsort(seen["t"], kind="stable")]
-
-    def _moved(self, events: Events) -> Iterator[Events]:
-        """What the pixels see of drawings that move as these events come."""
-        steps = events["t"] // STEP_US
-        begins = np.flatnonzero(np.diff(steps, prepend=self._seen)) if self._drawn().any() else []
-        for index in begins:
-            t_us = int(steps[index]) * STEP_US
-            seen = self._emulator.pixels.push(self._emulator.view(self._light, t_us), t_us)
-            seen["t"] = events["t"][index]
-            yield seen
-        self._seen = int(steps[-1])
+        return out[: share_out(events, self._kept, self._map.cell, corners, side / sides, *beside, *size, out)]
 
     def state(self) -> Values:
         """The state that is carried from packet to packet."""
         values: Values = {"kept": self._kept.copy(), "seen": self._seen} | super().state()
-        values |= under("tracks", self.tracks.state()) | under("going", self._going.state())
+        for name, one in self._all.items():
+            values |= under(name, one.state())
         return values | under("pixels", self._emulator.pixels.carried())
 
     def restore(self, values: Values) -> None:
         """Go on from the state of windows of the same sensor. Raises ValueError."""
         super().restore(values)
-        self.tracks.restore(part("tracks", values))
-        self._going.restore(part("going", values))
+        for name, one in self._all.items():
+            one.restore(part(name, values))
         self._emulator.pixels.restore(part("pixels", values))
         kept = array(values["kept"], self._map.shape, np.uint8, 0, 255)
         if (kept & ~np.uint8(sum(1 << int(place) for place in np.flatnonzero(self.tracks.ids)))).any():
             raise ValueError("cells are kept for windows that are not there")
         self._kept = kept
         self._seen, self._light = time_us(values["seen"]), self._lit()
+
+    @property
+    def _all(self) -> dict[str, Tracks]:
+        return {"tracks": self.tracks, "darker": self._going[0], "lighter": self._going[1]}
