@@ -84,7 +84,8 @@ digits and pictograms more often than before; the AUROC against real digits is 0
 Of several things at once (`--only several`) nothing was chosen on the films' seed either; an interval's ends are the
 bootstrap's over films. Goals: 85 % of sheets' digits found as frames and 70 % as events, an IDF1 of 0.85. What failed,
 by the film's row, frames and events (green: what is there; blue: what is said): thick and small digits are "unknown",
-a sheet's edges are 1s to an event camera, and digits that cross before one are taken for one thing or for none.
+a sheet's edges are 1s to an event camera, and digits that cross before one are taken for one thing or for none. Rows of events
+are of before what goes past one was drawn; films since then are in [trials](trials.md#a-track-is-a-form-on-its-way).
 
 ![Pictures of films that failed, with boxes of what is there and of what is said](pictures/several-failed.png)
 """

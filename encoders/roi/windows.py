@@ -24,7 +24,7 @@ from spikesight.encoders.roi.frame_tracker import LONGEST_US, STEP_US, DrawingEm
 from spikesight.encoders.roi.tracks import CROSSED, Seen, Tracks, boxes_of
 from spikesight.encoders.roi.window import SHARE
 
-MOST = 8  # windows: a bit each
+MOST = 8  # windows: a bit each; and what goes somewhere, found in a search
 CHANGE_US = 500_000  # time constant with which it is forgotten how light or dark it became
 CONTRAST = 0.2  # how much lighter it becomes by an event, in log intensity
 
