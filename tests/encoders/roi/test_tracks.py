@@ -4,18 +4,18 @@ import numpy as np
 import pytest
 
 from spikesight.encoders.preprocess.drawing import Drawing
-from spikesight.encoders.roi.tracks import FORGOTTEN_US, Tracks
+from spikesight.encoders.roi.tracks import FORGOTTEN_US, Seen, Tracks
 
 FRAME_US = 33_333
 INK = np.ones((4, 4), np.float32)
 
 
-def thing(x: float, y: float = 100, side: float = 40, likeness: float = 0.5) -> Drawing:
+def thing(x: float, y: float = 100, side: float = 40, likeness: float = 0.5) -> Seen:
     """What a search found around a middle."""
-    return Drawing(INK, x - side / 2, y - side / 2, side, side, likeness, 200.0)
+    return Seen.of(Drawing(INK, x - side / 2, y - side / 2, side, side, likeness, 200.0))
 
 
-def followed(tracks: Tracks, searches: list[list[Drawing]], begin: int = 0) -> list[list[int]]:
+def followed(tracks: Tracks, searches: list[list[Seen]], begin: int = 0) -> list[list[int]]:
     """The identity that each thing of each search has."""
     found = []
     for n, things in enumerate(searches, begin):
@@ -27,7 +27,7 @@ def followed(tracks: Tracks, searches: list[list[Drawing]], begin: int = 0) -> l
 
 def test_two_things_that_cross_keep_their_identities() -> None:
     """While they are one, both are expected to go on; a search that sees neither, or one blob, links nothing."""
-    searches: list[list[Drawing]] = []
+    searches: list[list[Seen]] = []
     for n in range(60):
         left, right = 40 + 5 * n, 340 - 5 * n
         apart = abs(left - right) > 45
