@@ -35,8 +35,8 @@ class Scripted(EventTracker):
         super().__init__(CAMERA, SMALL)
         self.script, self.searched = found, list[Floats]()
 
-    def find(self, events: Floats) -> Pieces[Found | None]:
-        self.searched.append(events)
+    def find(self, *maps: Floats) -> Pieces[Found | None]:
+        self.searched.append(maps[0])
         yield
         drawing = next(self.script)
         return drawing and Found(drawing, form_of(drawing))
