@@ -42,14 +42,6 @@ def test_counts_equal_add_at_and_tonic(seed: int) -> None:
     assert np.array_equal(binary, counts > 0)
 
 
-def test_bins_are_half_open() -> None:
-    events = make_events([0, 9, 10, 19, 20], [0, 1, 2, 3, 4], [0] * 5, [1] * 5)
-    x = bin_events(events, 0, 10, 2, SENSOR, mode="count")
-    assert x[0, 1, 0].tolist()[:5] == [1, 1, 0, 0, 0]
-    assert x[1, 1, 0].tolist()[:5] == [0, 0, 1, 1, 0]
-    assert x[:, 0].sum() == 0
-
-
 @given(
     width=st.integers(1, 40),
     height=st.integers(1, 40),

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spikesight.encoders.dvs import Bin, DvsEncoder, StreamBinner, beginning, progress_us, shown_in
-from spikesight.encoders.events import Events, EventsError, SensorSize, empty_events, make_events
+from spikesight.encoders.events import Events, SensorSize, empty_events, make_events
 from tests.support.inputs.samples import at, some_events
 
 SENSOR = SensorSize(13, 7)
@@ -97,22 +97,6 @@ def test_a_bin_may_show_what_came_in_the_bins_before_it(seed: int, cuts: list[in
     assert len(bins) == len(alone)
 
 
-@given(seed=st.integers(0, 1000), hop=st.integers(100, 30_000))
-def test_ticks_only_close_bins_earlier(seed: int, hop: int) -> None:
-    rng = np.random.default_rng(seed)
-    events = random_events(60, 1000, seed)
-    events["t"] = np.cumsum(rng.choice([0, 10, 700, 19_000, 50_000], 60, p=[0.3, 0.3, 0.2, 0.15, 0.05]))
-    binner = StreamBinner(ENCODER, gap_us=20_000, back_us=3_000)
-    bins: list[Bin] = []
-    times = np.unique(events["t"]).tolist()
-    for t, until in zip(times, [*times[1:], times[-1]]):
-        bins += binner.push(events[events["t"] == t])
-        for now in range(t, until, hop):
-            bins += binner.tick(now)
-    bins += binner.flush()
-    assert same(bins, run_stream(ENCODER, [events]))
-
-
 def test_a_source_that_is_looked_at_goes_on_without_events() -> None:
     binner = StreamBinner(ENCODER)
     bins = [b for t_us in range(500, 3_000_000, 500) for b in binner.look(t_us)]
@@ -150,20 +134,6 @@ def test_events_off_the_sensor_are_counted_and_dropped() -> None:
     binner.push(make_events([0, 1, 2], [0, 13, -1], [0, 0, 0], [1, 1, 1]))
     assert binner.flush()[0].n_events == 1
     assert binner.push(empty_events()) == []
-
-
-def test_a_long_packet_is_binned_in_pieces() -> None:
-    events = random_events(5000, 900_000, 5)
-    bins = StreamBinner(ENCODER).push(events)
-    assert len(bins) > 800
-    again = StreamBinner(ENCODER)
-    assert same(bins, [b for k in range(0, 5000, 7) for b in again.push(events[k : k + 7])])
-
-
-@pytest.mark.parametrize("bad", [{"mode": "counts"}, {"bin_us": 0}, {"steps": 0}, {"size": (0, 3)}])
-def test_a_wrong_encoder_is_refused(bad: dict[str, int]) -> None:
-    with pytest.raises(EventsError):
-        DvsEncoder(SENSOR, **{"size": (7, 13), **bad})
 
 
 @pytest.mark.attack("WebSocket", "a state that no stream leads to", "an event closes no more bins than a gap has")

@@ -1,4 +1,4 @@
-"""Drawn and filmed motions: the events of each move as its name says, on average over seeds, before rich pictures."""
+"""Drawn and filmed motions: the events of each move as its name says, on average over seeds."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from spikesight.encoders.emulator.filmed import dead_leaves, filmed_recording
+from spikesight.encoders.emulator.filmed import filmed_recording
 from spikesight.encoders.emulator.motions import MOTIONS, SENSOR, motion_recording
 from spikesight.encoders.events import Events, EventsError, SensorSize, check_events
 
@@ -68,16 +68,3 @@ def test_other_sensors_and_unknown_motions(record: Callable[..., Events]) -> Non
     check_events(record("push", sensor, seed=1), sensor)
     with pytest.raises(EventsError, match="no motion"):
         record("sideways", seed=0)
-
-
-def test_pictures_have_the_spectrum_of_photographs() -> None:
-    """Amplitude falls about as 1 / f: 1.2 lies between white noise (0) and a picture without detail (2 and more)."""
-    slopes = []
-    for seed in range(6):
-        picture = dead_leaves(128, 128, np.random.default_rng(seed)) - 100
-        amplitude = np.abs(np.fft.fftshift(np.fft.fft2(picture * np.outer(np.hanning(128), np.hanning(128)))))
-        y, x = np.mgrid[-64:64, -64:64]
-        ring = np.round(np.hypot(x, y)).astype(int)
-        mean = [amplitude[ring == r].mean() for r in (4, 24)]
-        slopes.append(-np.log(mean[1] / mean[0]) / np.log(24 / 4))
-    assert 0.8 < np.mean(slopes) < 1.8

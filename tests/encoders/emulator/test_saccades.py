@@ -1,4 +1,4 @@
-"""Saccades: seeded, equal on both engines, fitting any image, and like the recordings of N-MNIST."""
+"""Saccades: like the recordings of N-MNIST."""
 
 import gzip
 from collections.abc import Callable
@@ -8,30 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from spikesight.encoders.emulator.saccades import Saccades, saccades
-from spikesight.encoders.events import Events, EventsError, SensorSize, check_events
+from spikesight.encoders.emulator.saccades import saccades
+from spikesight.encoders.events import Events
 from spikesight.encoders.recordings.files import read_recording
-
-
-def digit() -> NDArray[np.uint8]:
-    image = np.zeros((28, 28), np.uint8)
-    image[5:23, 9:12] = image[5:8, 9:20] = 255
-    return image
-
-
-def test_saccades_fit_any_image_and_sensor() -> None:
-    rng = np.random.default_rng(0)
-    for shape, sensor in (
-        ((32, 32), SensorSize(34, 34)),
-        ((1, 7), SensorSize(20, 50)),
-        ((300, 200), SensorSize(128, 96)),
-    ):
-        events = saccades(rng.integers(0, 256, shape).astype(np.uint8), sensor)
-        check_events(events, sensor)
-        assert len(events)
-    assert len(saccades(np.zeros((28, 28), np.uint8), movement=Saccades(noise_hz=0))) == 0
-    with pytest.raises(EventsError, match="grey uint8 image"):
-        saccades(np.zeros((28, 28, 3), np.uint8))
 
 
 def frames_of(events: Events) -> NDArray[np.float64]:

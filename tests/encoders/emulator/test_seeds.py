@@ -7,8 +7,8 @@ import pytest
 
 from spikesight.encoders.emulator import filmed, handheld
 from spikesight.encoders.emulator.noise import HOT_HZ, with_noise
-from spikesight.encoders.emulator.saccades import MOVEMENTS, Saccades, saccade_events, saccades
-from spikesight.encoders.events import EventsError, SensorSize, make_events
+from spikesight.encoders.emulator.saccades import MOVEMENTS, saccade_events, saccades
+from spikesight.encoders.events import SensorSize, make_events
 from tests.support.inputs.samples import drawing
 
 CAMERA, SMALL = SensorSize(96, 64), SensorSize(34, 34)
@@ -49,13 +49,3 @@ def test_noise_has_the_rate_of_every_pixel_and_hot_ones_theirs() -> None:
     places, counts = np.unique(hot["y"].astype(int) * 40 + hot["x"], return_counts=True)
     assert len(places) == 1 + round(0.005 * 800)
     assert sorted(counts)[1:] == pytest.approx([2 * HOT_HZ] * 4, rel=0.1)
-
-
-def test_the_longest_side_of_an_image_decides() -> None:
-    tall, wide = np.full((40, 10), 255, np.uint8), np.full((10, 40), 255, np.uint8)
-    for image, axis, other in ((tall, "y", "x"), (wide, "x", "y")):
-        events = saccades(image, SMALL, movement=Saccades(noise_hz=0))
-        assert np.ptp(events[axis]) > 1.5 * np.ptp(events[other])
-    for bad in (np.zeros((0, 5), np.uint8), np.zeros((5, 5), np.uint16), np.zeros(5, np.uint8)):
-        with pytest.raises(EventsError, match="grey uint8 image"):
-            saccades(bad)  # type: ignore[arg-type]

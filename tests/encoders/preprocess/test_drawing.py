@@ -52,14 +52,6 @@ def test_colour_is_ink_too() -> None:
     assert found(image).likeness > 0.4
 
 
-def test_large_pictures_are_searched_small_and_answered_large() -> None:
-    small = hook(page())
-    large = cv2.resize(small, None, fx=5, fy=5, interpolation=cv2.INTER_NEAREST)
-    drawing, again = found(small), found(large)
-    assert (again.left / 5, again.top / 5) == pytest.approx((drawing.left, drawing.top), abs=1.5)
-    assert (again.width / 5, again.height / 5) == pytest.approx((drawing.width, drawing.height), abs=2)
-
-
 def test_its_parts_belong_to_it_and_specks_do_not() -> None:
     alone = found(hook(page()))
     image = hook(page())

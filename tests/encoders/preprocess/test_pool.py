@@ -1,12 +1,10 @@
-"""A large sensor's events as a small one's: the sums, what noise becomes, and what a camera of large pixels sees."""
+"""A large sensor's events as a small one's: the sums, and what noise becomes."""
 
-import cv2
 import numpy as np
 import pytest
 
 from spikesight.encoders.emulator.noise import with_noise
-from spikesight.encoders.emulator.pixels import Emulator
-from spikesight.encoders.events import Events, SensorSize, check_events, empty_events, make_events
+from spikesight.encoders.events import Events, SensorSize, check_events, make_events
 from spikesight.encoders.preprocess.pool import Pool, pools
 
 CAMERA, SMALL = SensorSize(52, 40), SensorSize(10, 10)
@@ -32,13 +30,6 @@ def summed(events: Events) -> list[tuple[int, int, int, bool]]:
     return fired
 
 
-def film(seed: int) -> list[np.ndarray]:
-    """A bright bar that goes right over a dark ground, uint8 [40, 52] each."""
-    edges = np.linspace(8, 40, 20) + seed
-    places = np.arange(52) + 0.5
-    return [np.tile(60 + 150 * np.clip(edge - places + 0.5, 0, 1), (40, 1)).astype(np.uint8) for edge in edges]
-
-
 @pytest.mark.parametrize("pieces", [1, 3, 50])
 def test_an_event_for_each_area_of_events_however_the_stream_is_cut(pieces: int) -> None:
     events = random_events(20_000, 1)
@@ -56,19 +47,6 @@ def test_noise_cancels() -> None:
     noise = with_noise(quiet, SensorSize(320, 240), 10.0, random=np.random.default_rng(2))
     assert len(noise) > 700_000
     assert len(Pool(SensorSize(320, 240), SMALL)(noise)) < 0.1 * SMALL.width * SMALL.height
-
-
-def test_what_moves_is_seen_as_by_a_camera_of_large_pixels() -> None:
-    fine, coarse, pool = Emulator(CAMERA), Emulator(SMALL), Pool(CAMERA, SMALL)
-    seen, wanted = [empty_events()], [empty_events()]
-    for n, frame in enumerate(film(0)):
-        seen.append(pool(fine.push(frame, n * 10_000)))
-        small = cv2.resize(frame[:, 6:46], (10, 10), interpolation=cv2.INTER_AREA)
-        wanted.append(coarse.push(np.asarray(small, np.uint8), n * 10_000))
-    events, large = np.concatenate(seen), np.concatenate(wanted)
-    assert 0.8 < len(events) / len(large) < 1.2
-    times = [np.median(e["t"][e["x"] == 5]) for e in (events, large)]
-    assert abs(times[0] - times[1]) < 10_000
 
 
 def test_a_sensor_of_about_the_same_size_is_left_alone() -> None:

@@ -295,16 +295,6 @@ def test_a_journal_beside_a_sqlite_bag_is_told(tmp_path: Path) -> None:
     assert "a.db3-wal is not read" in recording.warnings[0]
 
 
-def test_raw_to_mcap_to_raw_keeps_every_event(tmp_path: Path) -> None:
-    path, events, size = written(tmp_path, "evt3", n=20_000, span_us=60_000_000, first_us=1_000_000)
-    reader = RecordingReader(path)
-    write_recording(tmp_path / "b.mcap", reader.packets(100_000), reader.size)
-    again = RecordingReader(tmp_path / "b.mcap")
-    write_recording(tmp_path / "c.raw", again.packets(100_000), again.size, "evt3")
-    assert again.size == size
-    assert read_recording(tmp_path / "c.raw").events.tobytes() == events.tobytes()
-
-
 def test_mcap_without_its_library_and_beyond_its_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RecordingError, match="31 bits of seconds"):
         write_recording(tmp_path / "late.mcap", at(1_000_000 << 31), DAVIS)

@@ -217,7 +217,6 @@ PLAIN = {name: name for name in "txyp"}
         ({"geometry": "640x480"}, (640, 480)),
         ({"geometry": "640x480x1", "width": 500, "height": 400}, (500, 400)),
         ({"geometry": "640xy"}, (240, 180)),
-        ({"geometry": 7}, (240, 180)),
     ],
 )
 def test_sensors_of_hdf5(attributes: dict[str, Any], size: tuple[int, int], tmp_path: Path) -> None:
@@ -237,17 +236,3 @@ def test_esim_s_and_mvsec_s_seconds(tmp_path: Path) -> None:
     found = read_recording(tmp_path / "a.h5").events
     assert np.abs(found["t"] - 1_500_000_000_000_000 - EVENTS["t"]).max() <= 1
     assert np.array_equal(found["p"], EVENTS["p"])
-
-
-def test_filters_of_hdf5_that_are_there_and_that_are_not(tmp_path: Path) -> None:
-    hdf5plugin = pytest.importorskip("hdf5plugin")
-    path = tmp_path / "a.h5"
-    for packing in (hdf5plugin.Blosc(), {"compression": 1}):
-        with h5py.File(path, "w") as file:
-            for key in "txyp":
-                file.create_dataset(f"events/{key}", data=EVENTS[key], chunks=(2000,), **packing)
-        same(path)
-    deflate = b"\x01\x00\x08\x00\x01\x00\x01\x00deflate\x00"
-    path.write_bytes(path.read_bytes().replace(deflate, b"\xcf\x8e" + deflate[2:]))
-    with pytest.raises(RecordingError, match="packed with ECF: install Prophesee's plug-in"):
-        read_recording(path)

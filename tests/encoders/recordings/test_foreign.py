@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tonic.io
 
-from spikesight.encoders.events import Events, SensorSize, check_events, make_events
-from spikesight.encoders.recordings.files import packets, read_recording, write_recording
+from spikesight.encoders.events import Events, check_events, make_events
+from spikesight.encoders.recordings.files import packets, read_recording
 from spikesight.encoders.recordings.prophesee import Evt3
 from tests.support.inputs.samples import DAVIS, from_eventcv, random_events, written
 
@@ -90,27 +90,6 @@ def test_what_evutils_writes_is_read(compression: int, tmp_path: Path) -> None:
     assert np.array_equal(read.events, events)
 
 
-@pytest.mark.parametrize("read", [by_evt3, from_eventcv, lambda path: read_recording(path).events])
-def test_all_count_the_wraps_of_a_silence(read: Callable[[Path], Events], tmp_path: Path) -> None:
-    events = random_events(400, DAVIS)
-    events["t"][200:] += 50_000_000
-    events["t"][300:] += 16_000_000  # from late in one turn of the clock to early in the next
-    write_recording(tmp_path / "a.raw", events, DAVIS, "evt3")
-    assert np.array_equal(read(tmp_path / "a.raw"), events)
-
-
-def test_davis_aedat2_agrees_with_tonic(tmp_path: Path) -> None:
-    size, path = SensorSize(346, 260), tmp_path / "davis.aedat"
-    events = random_events(500, size)
-    write_recording(path, events, size, "aedat2")
-    first, rest = path.read_bytes().split(b"\r\n", 1)
-    path.write_bytes(first + b"\r\n# Creation time: 1 2 3\r\n" + rest)
-    side, _, theirs = tonic.io.read_davis_346(str(path))
-    assert side == (size.width, size.height)
-    assert np.array_equal(read_recording(path).events, events)
-    assert np.array_equal(columns(theirs, *"txyp"), events)
-
-
 @pytest.mark.parametrize(
     ("name", "read"),
     [
@@ -125,14 +104,6 @@ def test_real_files(name: str, read: Callable[[Path], Events], shared_data: Call
     assert np.array_equal(recording.events, read(path))
     assert recording.warnings == ()
     assert sum(map(len, packets(path, 50_000))) == len(recording.events)
-
-
-def test_nmnist_agrees_with_tonic(shared_data: Callable[[str], Path]) -> None:
-    kind = np.dtype([("x", int), ("y", int), ("t", int), ("p", int)])
-    for path in sorted(shared_data("nmnist/Test").glob("*/*.bin"))[::10]:
-        ours = read_recording(path)
-        assert ours.size == SensorSize(34, 34)
-        assert np.array_equal(ours.events, columns(tonic.io.read_mnist_file(str(path), dtype=kind), *"txyp"))
 
 
 def test_others_read_our_mcap(tmp_path: Path) -> None:

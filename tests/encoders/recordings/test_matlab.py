@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from spikesight.encoders.recordings import matlab
 from spikesight.encoders.recordings.files import read_recording
 from spikesight.encoders.recordings.format import RecordingError
 from spikesight.encoders.recordings.matlab import Inflated
@@ -72,21 +71,6 @@ def test_what_scipy_writes(packed: bool, kind: type | None, tmp_path: Path) -> N
         rows |= {"pol": COLUMNS["pol"][np.newaxis].astype(bool), "x": COLUMNS["x"][np.newaxis].astype(np.uint8)}
     savemat(tmp_path / "a.mat", {"who": "somebody", "notes": {"a": 1}, **rows, "last": 3j}, do_compression=packed)
     right(tmp_path / "a.mat")
-
-
-def test_few_numbers_lie_in_their_tag(tmp_path: Path) -> None:
-    parts = [
-        matrix(name, small(2, bytes([value, 7, 9]))) for name, value in (("ts", 1), ("x", 2), ("y", 3), ("pol", 1))
-    ]
-    events = read_recording(written(tmp_path / "a.mat", *parts)).events
-    assert events["x"].tolist() == [2, 7, 9]
-
-
-def test_what_is_in_pieces_is_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(matlab, "ROWS", 2)
-    parts = [matrix(name, numbers(values)) for name, values in COLUMNS.items()]
-    packed = [struct.pack("<II", 15, len(z)) + z for z in map(zlib.compress, parts)]
-    right(written(tmp_path / "a.mat", *parts[:2], *packed[2:]))
 
 
 WHOLE = {name: matrix(name, numbers(values)) for name, values in COLUMNS.items()}

@@ -88,11 +88,3 @@ def test_a_sensor_near_its_limit_and_lost_events() -> None:
     faults = judged(events).faults(n_dropped=len(events))
     assert [fault.kind for fault in faults] == ["drops", "saturation"]
     assert faults[0].says.startswith("50.0%")
-
-
-def test_nothing_and_little_is_no_fault() -> None:
-    quality = Quality(SIZE)
-    quality.push(make_events([], [], [], []))
-    assert (quality.rate, quality.faults()) == (0, [])
-    quality.push(scene(0, seconds=0.4))
-    assert quality.faults(n_dropped=5) == []

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from spikesight.encoders.emulator.noise import with_noise
 from spikesight.encoders.events import SensorSize, make_events
 from spikesight.encoders.roi.alignment import EXTENT, PACE, TrackingBinner, aligned, frame_of
 from tests.support.inputs.data_sets import digit_events
@@ -23,15 +22,6 @@ def test_place_and_size_leave_no_trace() -> None:
     (x, y, half), larger = frame_of(events["x"], events["y"]), moved(events, 5, 9, scale=3)
     assert np.allclose(frame_of(larger["x"], larger["y"]), (3 * x + 5, 3 * y + 9, 3 * half), atol=3)
     assert abs(np.median(here["x"]) - 16) <= 4
-
-
-def test_noise_of_the_whole_sensor_hardly_changes_the_frame() -> None:
-    sensor, thing = SensorSize(128, 128), moved(digit_events(0, 1, 4000), 70, 30)
-    noisy = with_noise(thing, sensor, 2.0, random=np.random.default_rng(0))
-    assert len(noisy) > 1.3 * len(thing)
-    clean = np.array(frame_of(thing["x"], thing["y"]))
-    assert np.abs(np.array(frame_of(noisy["x"], noisy["y"])) - clean).max() < 3  # pixels
-    assert np.abs(noisy["x"] - np.median(noisy["x"])).mean() > 1.5 * np.abs(thing["x"] - np.median(thing["x"])).mean()
 
 
 def test_a_live_crop_at_shorter_bins_shows_what_longer_ones_do() -> None:

@@ -1,13 +1,12 @@
-"""Events of a webcam's frames: of which time they are, what is held and dropped, and other pixels on request."""
+"""Events of a webcam's frames: of which time they are, what is held and dropped."""
 
 import cv2
 import numpy as np
 import pytest
 
-from spikesight.encoders.emulator.pixels import PixelModel
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.preprocess.drawing import find_drawing
-from spikesight.encoders.roi.frame_tracker import CLEAR, LONGEST_US, PIXELS, STEP_US, FrameTracker
+from spikesight.encoders.roi.frame_tracker import CLEAR, LONGEST_US, STEP_US, FrameTracker
 from spikesight.encoders.roi.window import FORGOTTEN_US
 
 SMALL = SensorSize(34, 34)
@@ -39,25 +38,6 @@ def test_a_pause_that_is_too_long_begins_anew(pause_us: int, anew: bool) -> None
         assert not len(events) or events["t"].min() > last + pause_us - STEP_US
     else:
         assert events["t"].min() < last + pause_us // 2
-
-
-def test_time_that_steps_back_begins_anew() -> None:
-    tracker = FrameTracker(SMALL)
-    events_of(tracker, first_us=1_000_000)
-    events = tracker.push(INK, 500_000)
-    assert not len(events) or events["t"].max() <= 500_000
-    assert sum(map(len, events_of(tracker, first_us=533_000))) > 100
-
-
-@pytest.mark.parametrize(("threshold", "noise_hz", "more"), [(4.0, None, False), (None, 300.0, True)])
-def test_pixels_are_retuned(threshold: float | None, noise_hz: float | None, more: bool) -> None:
-    plain, tuned, same = (FrameTracker(SMALL) for _ in range(3))
-    same.retune(PixelModel().threshold_on, None)
-    same.retune(None, PIXELS.noise_hz)
-    tuned.retune(threshold and threshold * PixelModel().threshold_on, noise_hz)
-    counts = [sum(map(len, events_of(one))) for one in (plain, same, tuned)]
-    assert counts[0] == counts[1]
-    assert counts[2] > 1.2 * counts[0] if more else counts[2] < 0.8 * counts[0]
 
 
 def test_a_drawing_that_is_gone_is_dropped() -> None:

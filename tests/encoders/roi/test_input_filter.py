@@ -11,8 +11,6 @@ from spikesight.encoders.emulator.noise import with_noise
 from spikesight.encoders.emulator.pixels import Emulator
 from spikesight.encoders.events import Events, SensorSize, empty_events, make_events
 from spikesight.encoders.preprocess.filters import DRAWING_HZ, FROM_HZ, GATE_US
-from spikesight.encoders.roi.confirmation import CONFIRMING
-from spikesight.encoders.roi.event_tracker import SEARCH_US
 from spikesight.encoders.roi.frame_tracker import FrameTracker
 from spikesight.encoders.roi.input_filter import InputFilter
 from spikesight.encoders.roi.window import Window
@@ -92,28 +90,6 @@ def strokes(seed: int) -> np.ndarray:
     return page
 
 
-def test_a_drawing_is_tracked_after_some_searches_that_find_it() -> None:
-    tracked, seen = InputFilter(CAMERA, SMALL, 2_000, follow=True), []
-    for part in np.array_split(one_drawing(), 60):
-        tracked(part)
-        seen.append(tracked.window is not None)
-    first = seen.index(True)
-    assert (CONFIRMING - 1) * SEARCH_US < first * 10_000 < 2 * CONFIRMING * SEARCH_US
-    assert all(seen[first:])
-
-
-def test_what_loses_its_form_is_dropped_and_what_is_still_is_held() -> None:
-    moved, still = (InputFilter(CAMERA, SMALL, 2_000, follow=True) for _ in range(2))
-    for tracked in (moved, still):
-        tracked(one_drawing())
-    events = moving([strokes(4)] * 12 + [strokes(seed) for seed in range(5, 17)])
-    moved(events[events["t"] > 600_000])
-    assert moved.window is None
-    faint = events[events["t"] > 600_000][::200]
-    still(faint[faint["t"] < 1_100_000])
-    assert still.window is not None
-
-
 def test_what_moves_without_a_drawing_is_missed_and_noise_is_not() -> None:
     events = moving([strokes(seed) for seed in range(5, 11)])  # no form stays
     noise = with_noise(events[[0, -1]], CAMERA, 2.0, random=np.random.default_rng(0))
@@ -136,16 +112,6 @@ def test_nothing_is_missed_beside_a_drawing_that_is_tracked() -> None:
     assert not len(fixed.kept_and_missed(recorded(1))[1]), "the user does not want to see it"
 
 
-def test_a_window_of_the_users_stays_and_scales() -> None:
-    events = recorded(1)
-    tracked = InputFilter(CAMERA, SMALL, fixed=Window(100, 60, 68))
-    seen = tracked(events)
-    inside = (events["x"] >= 100) & (events["x"] < 168) & (events["y"] >= 60) & (events["y"] < 128)
-    assert np.array_equal(seen["x"], (events["x"][inside] - 100) // 2)
-    assert np.array_equal(seen["y"], (events["y"][inside] - 60) // 2)
-    assert tracked.window == Window(100, 60, 68)
-
-
 def test_small_sensors_are_kept_whole_and_events_off_the_sensor_are_counted() -> None:
     tracked = InputFilter(SMALL, SMALL, 2_000, follow=True)
     events = with_noise(recorded(1)[:50], SMALL, 100.0, random=np.random.default_rng(0))
@@ -166,15 +132,3 @@ def test_before_a_model_of_drawings_noise_is_filtered_from_a_lower_rate_on(
     x, y = 3 * np.arange(count) % 33, 3 * (3 * np.arange(count) // 33)
     lone = [make_events(np.full(count, t_us), x, y, np.ones(count)) for t_us in (0, 100_000)]
     assert [len(gate(events)) for events in lone] == [0, count if share < 1 else 0]
-
-
-def test_news_counts_what_was_kept_and_dropped_once() -> None:
-    tracked = InputFilter(CAMERA, SMALL, 2_000, follow=True)
-    events = recorded(1)
-    tracked(events[:2000])
-    kept, dropped = tracked.news()
-    assert kept + dropped == 2000
-    assert min(kept, dropped) > 0
-    assert tracked.news() == (0, 0)
-    tracked(events[2000:2500])
-    assert sum(tracked.news()) == 500

@@ -93,22 +93,6 @@ def test_a_state_goes_on_as_the_tracks_would(cut: int) -> None:
         np.testing.assert_array_equal(value, second.state()[name])
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("ids", np.zeros(2, np.int64)),
-        ("boxes", np.full((3, 4), np.nan)),
-        ("issued", -1),
-        ("log.since", np.zeros(0, np.int64)),
-        ("log.ids", np.full((1, 3), 7, np.int64)),
-        ("seen_us", None),
-    ],
-)
-def test_a_state_that_no_tracks_have_is_refused(name: str, value: object) -> None:
-    with pytest.raises(ValueError, match=r"of the stream|history"):
-        Tracks(3).restore({**Tracks(3).state(), name: value})
-
-
 def test_when_a_clock_begins_anew_what_was_in_the_places_holds_until_a_search() -> None:
     tracks = Tracks(1)
     tracks.update([thing(100)], 5_000_000, 4_900_000)

@@ -54,19 +54,6 @@ def test_drawings_in_frames_are_followed_each_in_its_place(light: bool) -> None:
         assert (mine["y"] - place * SMALL.height).mean() == pytest.approx(17, abs=4.5)
 
 
-def test_a_window_that_begins_says_nothing_of_what_was_there_before() -> None:
-    """Pixels start anew where another drawing comes: its own edges are no events."""
-    windows = FrameWindows(SMALL, 1)
-    seen = [
-        windows.push(np.full((240, 320), 210, np.uint8), 0),
-        *(windows.push(scene(0), n * FRAME_US) for n in (1, 2)),
-    ]
-    first, second = seen[1], seen[2]
-    assert not len(seen[0])
-    assert len(second)
-    assert len(first) < 2 * len(second)
-
-
 def test_drawings_before_an_event_camera_are_followed_each_in_its_place() -> None:
     windows = EventWindows(CAMERA, SMALL, PLACES)
     seen, _ = windows.kept_and_missed(film(40))
@@ -148,9 +135,3 @@ def test_a_state_goes_on_as_the_windows_would(make: Callable[[], FrameWindows | 
     for n in range(count // 2, count):
         np.testing.assert_array_equal(step(second, n), expected[n])
     same(second, whole)
-
-
-def test_cells_that_no_window_keeps_are_refused() -> None:
-    state = EventWindows(CAMERA, SMALL, PLACES).state()
-    with pytest.raises(ValueError, match="not there"):
-        EventWindows(CAMERA, SMALL, PLACES).restore({**state, "kept": np.ones_like(state["kept"])})

@@ -1,12 +1,10 @@
 """A source by its string: kinds, targets and options, and one sentence for every mistake."""
 
-import sys
-
 import pytest
 
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.sources.address import SourceError
-from spikesight.encoders.sources.source import open_source, parse
+from spikesight.encoders.sources.source import parse
 
 
 @pytest.mark.parametrize(
@@ -46,13 +44,3 @@ def test_options_have_a_lowest_value() -> None:
     ]  # fmt: skip
     with pytest.raises(ValueError, match="WIDTHxHEIGHT"):
         parse("udp://h:1?size=5").size()
-
-
-@pytest.mark.parametrize(
-    ("text", "module", "words"),
-    [("prophesee", "eventcv", r"needs eventcv: pip install 'spikesight\[cameras\]'"), ("webcam:0", "cv2", "needs cv2")],
-)
-def test_a_missing_library_is_named(text: str, module: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(SourceError, match=words):
-        open_source(text)

@@ -110,12 +110,6 @@ def test_what_cannot_be_set_says_so(text: str, says: str) -> None:
         BiasedDriver(parse(text), stand_in([]))
 
 
-@pytest.mark.parametrize(("flaw", "says"), [({"cameras": []}, "No event camera found"), ({"open": True}, "busy")])
-def test_no_camera_and_one_that_is_busy(flaw: dict[str, Any], says: str) -> None:
-    with pytest.raises((SourceError, SourceLost), match=says):
-        BiasedDriver(parse("prophesee?bias.fo=1"), stand_in([], **flaw))
-
-
 def test_the_library_s_own_configurations_take_them() -> None:
     library = pytest.importorskip("neuromorphic_drivers", reason="needs neuromorphic-drivers: spikesight[cameras]")
     made = configured(library.prophesee_evk4, parse("prophesee?bias.diff_on=30&rate=5000000"))

@@ -136,21 +136,6 @@ def test_a_webcam_goes_through_the_pixel_model() -> None:
     driver.close()
 
 
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("webcam:3", "webcam 3 does not open"),
-        ("webcam", "webcam 0 does not open"),
-        ("webcam:front", "webcam:0"),
-        ("webcam:7?threshold=0.0099", r"at least 0\.01"),
-    ],
-)
-def test_webcams_that_do_not_open(text: str, says: str) -> None:
-    library = SimpleNamespace(VideoCapture=lambda number: SimpleNamespace(isOpened=lambda: number == 7))
-    with pytest.raises(SourceError, match=says):
-        devices.WebcamDriver(parse(text), library)
-
-
 class DvCamera:
     """What dv-processing's driver is asked; it gives these batches, one after the other, and then has gone."""
 
@@ -194,12 +179,3 @@ def test_a_camera_that_only_dv_processing_knows() -> None:
     for option, says in (("rate=1e6", "sets no rate"), ("bias=adaptive", "sets no bias"), ("roi=30,0,9,9", "34x30")):
         with pytest.raises(SourceError, match=says):
             devices.DvCameraDriver(parse(f"inivation?{option}"), dv_stand_in(DvCamera([])))
-
-
-def test_dv_processing_s_cameras_have_what_the_driver_asks() -> None:
-    reason = "needs dv-processing: spikesight[cameras]"
-    cameras = pytest.importorskip("dv_processing", reason=reason, exc_type=ImportError).io.camera
-    asked = {name for name in vars(DvCamera) if not name.startswith("_")}
-    assert len(asked) == 4
-    for kind in (cameras.DVXplorer, cameras.DVXplorerM, cameras.DAVIS, cameras.DVS128):
-        assert asked <= set(dir(kind)), kind

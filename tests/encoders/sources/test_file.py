@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from spikesight.encoders.events import SensorSize, make_events
+from spikesight.encoders.events import SensorSize
 from spikesight.encoders.recordings.files import write_recording
 from spikesight.encoders.sources.address import SourceEnded, SourceError
 from spikesight.encoders.sources.file import FileDriver
-from spikesight.encoders.sources.source import open_source, parse
+from spikesight.encoders.sources.source import parse
 from tests.support.inputs.samples import at
 
 
@@ -74,15 +73,3 @@ def test_packets_have_a_shortest(tmp_path: Path) -> None:
     assert rest(driver(tmp_path, "?speed=0&packet_ms=0.1", 0, 99, 100)[0]) == [[0, 99], [100]]
     with pytest.raises(SourceError, match="packet_ms"):
         driver(tmp_path, "?packet_ms=0.09", 0)
-
-
-def test_a_looped_file_is_one_source(tmp_path: Path) -> None:
-    write_recording(tmp_path / "a.dat", make_events(np.arange(2000) * 50, *[[1] * 2000] * 3), SensorSize(4, 4))
-    with open_source(f"file:{tmp_path}/a.dat?speed=0&loop=1") as source:
-        found = [part for part, _ in zip((p for p in source.packets(2) if p is not None), range(50))]
-    t = np.concatenate(found)["t"]
-    assert (np.diff(t) >= 0).all()
-    assert int(t[-1] - t[0]) > 2 * 100_000
-    assert source.counters.n_restarts == 0
-    with pytest.raises(SourceError, match="no such file"):
-        open_source(f"file:{tmp_path}/none.raw")

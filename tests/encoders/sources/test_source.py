@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from spikesight.encoders.events import Counters, Events, SensorSize
+from spikesight.encoders.events import Counters, Events
 from spikesight.encoders.sources import source as module
 from spikesight.encoders.sources.address import Address, SourceError, SourceLost
 from spikesight.encoders.sources.source import Source, open_source
@@ -103,23 +103,6 @@ def test_waits_between_two_openings_grow_and_then_stay(monkeypatch: pytest.Monke
     )
     run(Script([SourceLost("x")]), *[SourceLost("y")] * 4, Script([]), back_off_s=(0.1, 0.2, 0.4))
     assert waits == [0.1, 0.2, 0.4, 0.4, 0.4]
-
-
-@pytest.mark.parametrize(
-    ("kind", "answers", "fault"),
-    [
-        ("file", [Script([packet(0), OSError("disk gone")]), Script([packet(5)])], "disk gone"),
-        ("udp", [Script([packet(0), ZeroDivisionError("oh")])], "udp failed: ZeroDivisionError: oh"),
-        (
-            "udp",
-            [Script([packet(0), SourceLost("x")]), Script([packet(0)], SensorSize(9, 9))],
-            "the sensor is 9x9 now, it was 34x30",
-        ),
-    ],
-)
-def test_what_is_not_opened_again_says_why(kind: str, answers: list[Script], fault: str) -> None:
-    source, found = run(*answers, kind=kind)
-    assert (len(found), source.fault, source.n_reopened) == (1, fault, 0)
 
 
 def test_close_interrupts_the_wait_to_reconnect() -> None:
