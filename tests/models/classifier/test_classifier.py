@@ -11,16 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from spikesight.encoders.events import SensorSize, empty_events, make_events
+from spikesight.encoders.events import SensorSize, make_events
 from spikesight.models.classifier import Classifier, InputPipeline, Stepper
 from spikesight.models.contract import Card, Contract
 from spikesight.models.engine.engine import why_not
 from spikesight.models.native.build import library
 from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
-from spikesight.models.novelty.conformal import ERROR_RATE
 from spikesight.models.shipped import find
 from tests.support.inputs.samples import some_events
-from tests.support.models import EVENT_CONTRACT, promising, tiny
+from tests.support.models import EVENT_CONTRACT, tiny
 
 SENSOR = SensorSize(22, 16)  # not square, and not the network's size
 CONTRACT = Contract("events", 2, 8, 11, 4, "binary", SENSOR.width, SENSOR.height, 10_000)
@@ -123,15 +122,6 @@ def test_an_event_model_sees_a_still_image_through_saccades(still: str, shape: t
     assert sum(p.n_events for p in first) > 20
 
 
-@pytest.mark.parametrize("encoding", ["direct", "rate", "latency"])
-def test_an_image_model_steps_through_its_encoding(encoding: str) -> None:
-    contract = Contract("image", 3, 8, 8, 5, encoding, mean=(0.5,) * 3, std=(0.2,) * 3)
-    predictions = make_classifier(contract).predict_image(np.full((20, 30, 3), 128, np.uint8))
-    assert [p.step for p in predictions] == [1, 2, 3, 4, 5]
-    with pytest.raises(ValueError, match="images, not events"):
-        make_classifier(contract).predict_events(empty_events(), SENSOR)
-
-
 def test_a_network_that_the_engine_does_not_take_runs_all_the_same_and_says_so() -> None:
     torch.manual_seed(0)
     network = SpikingResNet(ResNetConfig("ms", (1, 1), (4, 8), pool="max", classes=3, spiking_readout=True))
@@ -172,10 +162,3 @@ def test_without_the_engine_a_run_is_its_steps_one_after_another(monkeypatch: py
     assert torch.equal(done.layer_spikes, torch.stack([step.layer_spikes for step in steps]))
     assert torch.equal(done.synops, torch.stack([step.synops for step in steps]))
     assert all(torch.equal(done.state[key], state[key]) for key in state)
-
-
-def test_a_stream_commits_at_the_error_rate_that_is_asked_for() -> None:
-    classifier = promising()
-    rules = [track.rule for track in (classifier.track(), classifier.track(error_rate=0.2))]
-    assert [rule and rule.error_rate for rule in rules] == [ERROR_RATE, 0.2]
-    assert tiny().track().rule is None

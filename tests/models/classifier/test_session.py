@@ -13,7 +13,6 @@ from spikesight.encoders.events import SensorSize, empty_events, make_events
 from spikesight.encoders.roi.window import Window
 from spikesight.models.classifier import Classifier, InputPipeline
 from spikesight.models.classifier.session import FRAME_SIDE, Session, luma, pieces, thinned
-from spikesight.models.novelty import NOTHING, UNKNOWN
 from spikesight.models.shipped import find
 from spikesight.models.steps import Answer, Input, SessionError, StableLabel, Track
 from spikesight.service.stream.snapshot import SnapshotError, pack, unpack
@@ -95,19 +94,6 @@ def test_an_empty_desk_is_nothing_and_then_a_digit_is_seen(seen_as: str) -> None
             assert len(said) > 35
             assert set(said) == {"nothing"}
     assert said[-1] == "3"
-
-
-def test_a_busy_scene_without_a_drawing_is_unknown_and_faint_noise_is_nothing() -> None:
-    classifier, random, sensor = Classifier.load(find("nmnist")), np.random.default_rng(1), SensorSize(320, 240)
-    t = np.sort(random.integers(0, 600_000, 40_000))
-    x, y = random.integers(0, 320, len(t)), random.integers(0, 240, len(t))
-    fence = make_events(t, 100 + (x // 20 * 6 + t // 4_000) % 96, 80 + y // 6, t % 2)  # sixteen bars that pass by
-    noise = make_events(t, x, y, t % 2)
-    for events, label in ((fence, UNKNOWN), (noise, NOTHING)):
-        alone = Alone(Session(classifier, sensor))
-        said = [answer.prediction for answer in alone.step(alone.session.push(events))]
-        assert [one.label for one in said[8:]] == [label] * len(said[8:])
-        assert len(said) > 15
 
 
 @pytest.mark.parametrize("shift_us", [60_000_000, -10_000_000])
@@ -233,14 +219,6 @@ def test_time_goes_on_to_the_last_event_whatever_was_let_through() -> None:
     assert session.push(pair) == []
     assert [given.n_events for given in session.push(lone)] == [2, 0, 0]
     assert session.push(lone[:0]) == []
-
-
-def test_grey_has_the_weights_of_its_colours() -> None:
-    colours = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
-    assert abs(luma(colours) - colours @ np.array([0.299, 0.587, 0.114])).max() < 1.5
-    assert luma(np.full((1, 1, 3), 255, np.uint8)) == 255
-    grey = colours[..., 0]
-    assert luma(grey) is grey
 
 
 @pytest.mark.parametrize(("longest", "factor"), [(FRAME_SIDE, 1), (FRAME_SIDE + 1, 2), (2 * FRAME_SIDE + 1, 3)])

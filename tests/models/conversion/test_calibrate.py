@@ -1,19 +1,12 @@
-"""Calibration behind real spikes: biases, thresholds and weights, and its memory."""
-
-from dataclasses import replace
+"""Calibration behind real spikes: biases, thresholds and weights."""
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from spikesight.models.conversion import calibrate
-from spikesight.models.conversion.ann_to_snn import CALIBRATED, CALIBRATED_VALUES, convert, graph_of, images_that_fit
+from spikesight.models.conversion.ann_to_snn import convert
 from spikesight.models.conversion.calibrate import Code, regression, repaired
-from spikesight.models.conversion.methods import METHODS
-from spikesight.models.conversion.simulate import predictions
-from spikesight.models.conversion.thresholds import walk
-from spikesight.models.networks.ann import SmallCnn
-from tests.support.models import warmed
 
 
 @pytest.mark.parametrize("layer", [nn.Conv2d(3, 5, 3, stride=2, padding=1), nn.Linear(6, 2)], ids=str)
@@ -57,28 +50,6 @@ def test_repaired_currents_are_those_of_the_new_weights(code: Code) -> None:
     after = repaired(layer, spikes, before, target, code, rest())
     torch.testing.assert_close(after, currents(), rtol=1e-4, atol=1e-4)
     assert error(after) < missed
-
-
-def test_repair_brings_the_logits_nearer(small_images: Tensor) -> None:
-    torch.manual_seed(0)
-    ann = warmed(SmallCnn(3), small_images)
-    wanted = walk(graph_of(ann, small_images), small_images)
-
-    def error(repair: bool) -> float:
-        method = replace(METHODS["ours"], repair=repair, search=False, light=False)
-        network = convert(ann, [small_images], method, steps=6)
-        return float((predictions(network, small_images, 6) - wanted).square().mean())
-
-    assert error(repair=True) < 0.7 * error(repair=False)
-
-
-def test_calibration_keeps_within_its_memory(one_layer: nn.Module, small_images: Tensor) -> None:
-    network = graph_of(one_layer, small_images)
-    spikes = 4 * 8 * 8  # of an image and step
-    fits = [images_that_fit(network, small_images[:1], steps) for steps in (32, 1 << 14, 1 << 16, 1 << 30)]
-    assert fits[0] == CALIBRATED
-    assert [n * spikes for n in fits[1:3]] == [CALIBRATED_VALUES >> 14, CALIBRATED_VALUES >> 16]
-    assert fits[3] == 1
 
 
 def test_what_cannot_be_fitted_is_left_alone() -> None:

@@ -114,12 +114,6 @@ def test_a_dead_channel_gets_a_tiny_threshold(one_layer: nn.Module, small_images
     assert (theta[[0, 1, 3]] > 0.1).all()
 
 
-def test_mmse_looks_far_below_a_lonely_peak() -> None:
-    a = torch.full((1, 1001), 0.2)
-    a[0, 0] = 1.0
-    assert float(mmse_threshold(a, 1, SpikeRule("if", v0=0.5, inclusive=True))) == pytest.approx(0.2, abs=1e-6)
-
-
 def test_several_thresholds_round_to_their_smallest_level() -> None:
     a = torch.tensor([[-1.0, 0.0, 0.06, 0.07, 0.5, 0.94, 2.0]])
     found = quantise(a, torch.ones(1, 1), 2, SpikeRule("multi", 3, v0=0.0))

@@ -78,14 +78,3 @@ def test_a_hand_over_is_kept_and_one_that_is_none_is_not_trusted() -> None:
         densities.kept_file().write_text(json.dumps({"hand_over_ns": wrong}))
         densities.hand_over_ns.cache_clear()
         assert densities.hand_over_ns() == usual
-
-
-@native
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"densities": 5}', '{"densities": {"a": "x"}}'])
-@pytest.mark.usefixtures("cache")
-def test_a_table_that_cannot_be_trusted_is_as_none(text: str) -> None:
-    densities.kept_file().write_text(text)
-    assert densities.table() == {kind: default(kind) for kind in KINDS}
-    shares = {"none": -0.01, "least": 0, "most": 1, "more": 1.01}
-    densities.kept_file().write_text(json.dumps({"densities": shares}))
-    assert densities.read_kept() == {"least": 0.0, "most": 1.0}

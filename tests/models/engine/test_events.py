@@ -92,19 +92,6 @@ def test_packets_of_any_size_and_a_moment_taken_elsewhere_change_no_bit(cuts: li
         np.testing.assert_array_equal(live.step(), expected[number])
 
 
-def test_what_was_shown_goes_out_in_time_though_nothing_comes() -> None:
-    engine = engine_of(CONFIGS[0])
-    live, blank = (EventEngine(engine, CONTRACT.shown_bins) for _ in range(2))
-    blank.push(np.empty(0, np.int32))
-    live.push(cells_of(recording(), GRID))
-    assert not np.array_equal(live.read(), blank.read())
-    for _ in range(CONTRACT.shown_bins):
-        live.step()
-    assert (live.save().since == CONTRACT.shown_bins - 1).any()
-    live.step()
-    assert (live.save().since == CONTRACT.shown_bins).all()
-
-
 def test_networks_that_are_not_stepped_so_and_foreign_moments_are_refused() -> None:
     trained = Engine(lively(CONFIGS[0]), 13, 17)
     with pytest.raises(ValueError, match="at a shorter bin"):

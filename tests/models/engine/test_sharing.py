@@ -1,4 +1,4 @@
-"""One call shared among threads: the same bits for any number, for several calls at once, and after a fork."""
+"""One call shared among threads: the same bits for any number, and after a fork."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,7 +17,6 @@ from spikesight.models.shipped import shipped
 from tests.support.models import lively
 from tests.support.networks import EVENT, assert_same, inputs
 from tests.support.processes import in_fresh_process
-from tests.support.threads import together
 
 pytestmark = pytest.mark.skipif(library() is None, reason=engine_status())
 COUNTS = (2, 3, 5)
@@ -78,22 +77,6 @@ def test_a_converted_network(method: str, resnet: nn.Module, images: Tensor) -> 
     network = convert(resnet, [images], method, steps=4)
     x_seq = images[:3].expand(4, -1, -1, -1, -1)
     assert_no_number_of_threads_changes_a_bit(Engine(network, *images.shape[2:]), x_seq)
-
-
-def test_several_calls_at_once() -> None:
-    engines = [Engine(lively(EVENT, seed), 17, 13, rates=2) for seed in (0, 1)]
-    shown = [(engine, inputs(2, streams, seed=streams)) for engine in engines for streams in (1, 2, 6)]
-    use_threads(1)
-    alone = [engine.run(x_seq) for engine, x_seq in shown]
-    use_threads(3)
-
-    def all_from(first: int) -> None:
-        for number in [(first + n) % len(shown) for n in range(10 * len(shown))]:
-            engine, x_seq = shown[number]
-            assert_same(engine.run(x_seq), alone[number])
-
-    together([lambda first=first: all_from(first) for first in range(4)])
-    assert engines[0].uses()
 
 
 def test_how_the_smallest_numbers_are_rounded_is_the_callers_choice() -> None:

@@ -15,7 +15,7 @@ from spikesight.models.contract import Card, Contract
 from spikesight.models.conversion.ann_to_snn import convert
 from spikesight.models.export.formats import FORMATS, export
 from spikesight.models.export.parity import ExportError, Runner, check_parity, example_inputs, start_state
-from spikesight.models.networks.resnet import NETWORKS, ResNetConfig
+from spikesight.models.networks.resnet import ResNetConfig
 from spikesight.models.neurons.config import CLIF, PLIF, SLIDING_PSN
 from spikesight.models.neurons.layers import Neuron, at_pace
 from spikesight.models.neurons.state import State
@@ -50,19 +50,6 @@ def test_torch_export_behaves_as_the_network(config: ResNetConfig, tmp_path: Pat
     assert parity.steps == 50
     assert parity.logits < 1e-4
     assert [p.name for p in tmp_path.iterdir()] == ["model.pt2"]
-
-
-def test_a_file_at_a_shorter_bin_steps_at_its_pace(tmp_path: Path) -> None:
-    network, card = lively(SMALLEST), replace(CARD, contract=replace(CONTRACT, shortest_bin_us=1000))
-    save(tmp_path / "m", network, card)
-    assert (
-        main(["export", str(tmp_path / "m"), "--format", "torch", "--bin-ms", "2", "--out", str(tmp_path / "m.pt2")])
-        == 0
-    )
-    run, fine = FORMATS["torch"].read(tmp_path / "m.pt2", None), at_pace(network, 0.2)
-    assert check_parity(fine, run, card.contract).logits < 1e-4
-    with pytest.raises(ExportError):
-        check_parity(network, run, card.contract)
 
 
 @pytest.mark.parametrize("kind", ["torch", "onnx"])
@@ -192,22 +179,3 @@ def test_a_tie_is_not_a_difference() -> None:
     parity = check_parity(network, tied, CONTRACT)
     assert parity.ties == 50
     assert parity.logits == 0
-
-
-FORMS = [(name, kind) for name in NETWORKS for kind in FORMATS if kind != "nir"]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("name", "kind"), FORMS)
-def test_every_registry_network(name: str, kind: str, tmp_path: Path) -> None:
-    if kind == "onnx":
-        require_onnx()
-    config = replace(NETWORKS[name], classes=3)
-    if config.in_channels == 2:
-        contract = replace(CONTRACT, height=32, width=32)
-    else:
-        contract = Contract("image", config.in_channels, 32, 32, 4, "direct")
-    path = tmp_path / f"model{FORMATS[kind].ending}"
-    parity = export(lively(config), Card(contract, ("a", "b", "c")), kind, path)
-    assert parity.logits < 1e-4
-    assert parity.ties < 20

@@ -76,14 +76,6 @@ def test_continuous_time_parameters(tmp_path: Path) -> None:
     assert tuple(graph.nodes["output"].input_type["input"]) == (3,)
 
 
-def test_a_max_pool_is_refused_by_others(tmp_path: Path) -> None:
-    path = tmp_path / "model.nir"
-    export(lively(replace(CONFIG, pool="max")), CARD, "nir", path)
-    with pytest.raises(AssertionError):
-        nir.read(path)
-    assert isinstance(read_nir(path).module("pool"), nn.MaxPool2d)
-
-
 @pytest.mark.parametrize(
     ("neuron", "words"),
     [
@@ -153,18 +145,6 @@ def test_converted_graphs_behave_as_their_networks(
     expected, _ = network(x_seq[5:], state)
     found, _ = graph(x_seq[5:], nir_state(network, state))
     assert (found - expected).abs().amax((0, 2)).min() < 1e-3, "a stream without ties goes on as it was"
-
-
-def test_what_nir_cannot_say_of_a_converted_network(images: Tensor, tmp_path: Path) -> None:
-    wide = [nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d((2, 1)), nn.Flatten(), nn.Linear(8, 3)]
-    for ann, method, words in (
-        (Doubled((1, 0)), "half", "nothing like the pad pad"),
-        (nn.Sequential(*wide), "half", "nothing like the global_pool 2"),
-        (plain_cnn(), "multi", "neurons of the kind 'multi'"),
-        (plain_cnn(), "bounded", "membrane has bounds"),
-    ):
-        with pytest.raises(ExportError, match=words):
-            export(convert(ann.eval(), [images[..., :8, :8]], method), IMAGES, "nir", tmp_path / "model.nir")
 
 
 @pytest.mark.parametrize(

@@ -66,14 +66,6 @@ def test_a_compiler_that_fails_is_quoted(
     assert "\n" not in nothing.reason
 
 
-def test_after_a_compiler_that_fails_comes_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SPIKESIGHT_CACHE", str(tmp_path))
-    bad = [(str(program(tmp_path / name, f"echo {name} has no headers >&2; exit 1")),) for name in ("g++", "zig")]
-    monkeypatch.setattr(build, "find_compilers", lambda: bad)
-    with pytest.raises(OSError, match=r"g\+\+ has no headers; .*zig has no headers"):
-        build.compiled("portable")
-
-
 def test_a_macs_features_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said = "FPU VME SSE FMA POPCNT AVX1.0 RDRAND F16C\nRDWRFSGS BMI1 AVX2 SMEP BMI2 ERMS"
     program(tmp_path / "sysctl", f"echo '{said}'")

@@ -64,19 +64,6 @@ def test_any_number_of_threads_and_memory_layout() -> None:
         torch.testing.assert_close(gradient, results[0][1], rtol=1e-4, atol=1e-4)
 
 
-def test_bfloat16_spikes_are_exact_and_weights_are_not_rounded() -> None:
-    x, weight = spikes((2, 16, 9, 9), most=3), torch.randn(32, 16, 3, 3, generator=torch.Generator().manual_seed(2))
-    weight.requires_grad_()
-    halves = x.bfloat16().requires_grad_()
-    y, exact = convolve(halves, weight), convolve(x, weight)
-    assert y.dtype == torch.bfloat16
-    assert torch.equal(y, exact.bfloat16())
-    g = torch.ones_like(exact)
-    torch.testing.assert_close(
-        torch.autograd.grad(y, weight, g.bfloat16())[0], torch.autograd.grad(exact, weight, g)[0]
-    )
-
-
 @pytest.mark.parametrize("name", ["cifar-resnet18", "cifar-ms-resnet18"])
 def test_a_network_trains_the_same(name: str) -> None:
     config = replace(NETWORKS[name], depths=(1, 1), widths=(16, 32))

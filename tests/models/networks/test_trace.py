@@ -1,9 +1,6 @@
 """A trace says what every neuron did: the same as the service counts, whoever else uses the network."""
 
-from io import BytesIO
-
 import numpy as np
-import pytest
 
 import spikesight
 from spikesight.encoders.events import make_events
@@ -36,13 +33,3 @@ def test_a_traced_network_goes_on_as_before() -> None:
     network.trace(EVENTS, SIZE)
     after = network.predict(EVENTS, SIZE)
     assert (after.logits, after.spikes) == (before.logits, before.spikes)
-
-
-@pytest.mark.parametrize("name", ["mnist-converted", "mnist-ann"])
-def test_every_kind_of_network_has_a_picture(name: str) -> None:
-    trace = spikesight.load(name).trace(np.eye(28, dtype=np.uint8) * 255)
-    titles = [layer.title for layer in trace.layers.values()]
-    assert len(set(titles)) == len(titles)
-    assert bool(titles) == (name != "mnist-ann")
-    trace.figure().savefig(kept := BytesIO(), dpi=20)
-    assert kept.getvalue().startswith(b"\x89PNG")

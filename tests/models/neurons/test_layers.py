@@ -40,11 +40,6 @@ def test_golden_constant_input(row: tuple[Any, ...]) -> None:
         assert train(replace(config, beta=float(beta)), [x] * len(expected)) == expected, config
 
 
-def test_zero_reset_is_the_same_delayed_or_not() -> None:
-    x = torch.randn(50, 200, generator=torch.Generator().manual_seed(0)) + 0.5
-    assert torch.equal(Neuron(ZERO)(x, {}), Neuron(replace(ZERO, delay=True))(x, {}))
-
-
 @pytest.mark.parametrize("beta", [0.5, 0.75, 0.9])
 @pytest.mark.parametrize("case", ["delayed", "now", "zero"])
 def test_equals_snntorch(beta: float, case: str) -> None:
@@ -172,11 +167,6 @@ def test_detached_reset_changes_the_gradient_but_not_the_spikes() -> None:
         gradients.append(leaf.grad)
     assert torch.equal(*trains)
     assert not torch.allclose(*gradients)
-
-
-def test_a_state_of_another_shape_is_refused() -> None:
-    with pytest.raises(ValueError, match="state of"):
-        Neuron()(torch.zeros(1, 2, 3), {"": torch.zeros(1, 3)})
 
 
 @pytest.mark.parametrize(

@@ -154,23 +154,6 @@ def test_windows_from_rest_and_those_behind_them_are_judged_by_their_own() -> No
     assert [trials.familiarity(0.5, steps) for steps in (4, 8, 12)] == [1.0, 1 / 41, 1 / 41]
 
 
-def test_sets_hold_where_a_window_begins_with_its_recording_and_where_it_begins_anywhere() -> None:
-    """Of one class recordings begin with what looks like another one; anywhere else they do not."""
-    (anywhere, labels), (begins, _) = walks(1200, 5), walks(1200, 5)
-    begins[labels == 1, :6, 2] += 3.0
-    half = slice(600)
-    both = fit_trials(anywhere[half, None], labels[half], np.full((600, 1), np.nan), begins[half])
-    assert both.by_class
-    fresh = slice(600, None)
-    for logits in (anywhere[fresh], begins[fresh]):
-        for k in range(3):
-            said = [run(both, means, 0.1)[-1][1] for means in logits[labels[fresh] == k]]
-            assert np.mean([LABELS[k] in possible for possible in said]) > 0.85
-    alone = fitted(anywhere[half], labels[half])
-    said = [run(alone, means, 0.1)[-1][1] for means in begins[fresh][labels[fresh] == 1]]
-    assert np.mean([LABELS[1] in possible for possible in said]) < 0.85, "which one alone would not"
-
-
 FEW = trials(np.array([1.0, 2.0]), np.array([1.0, 2.0, 2.0, 3.0]))
 
 

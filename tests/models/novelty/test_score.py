@@ -74,14 +74,6 @@ def test_what_lies_elsewhere_is_unknown() -> None:
     assert np.median(vague) < KEPT, "the right rates, sure of no class"
 
 
-def test_a_distance_that_counts_less_leaves_more_to_the_energy() -> None:
-    less, last = fit_novelty(2, windows(600, 1), windows(2000, 2), 0.5), STEPS - 1
-    assert 0.98 < (judged(less, windows(2000, 3), last) >= KEPT).mean() < 0.998
-    elsewhere, vague = windows(200, 4, shift=0.03), windows(200, 5, sure=3.0)
-    assert judged(less, elsewhere, last).mean() > judged(KNOWN, elsewhere, last).mean()
-    assert judged(less, vague, last).mean() < judged(KNOWN, vague, last).mean()
-
-
 def test_the_compiled_loops_are_the_equations() -> None:
     of, (distance, lines) = windows(50, 10, shift=0.05), KNOWN.kinds[0]
     for at in range(STEPS):

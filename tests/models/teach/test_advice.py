@@ -49,15 +49,6 @@ def test_how_many_other_things_are_noticed() -> None:
     assert few.endswith("30% of other things are called unknown")
 
 
-def test_nothing_was_judged() -> None:
-    told = report(taught([-1, -1], [0, 1], goes=1))
-    assert (told["accuracy"], told["interval"], told["count"], told["another_day"]) == (None, None, 0, None)
-    assert told["advice"] == [
-        "show cup, key and pen again, turned, nearer and at another time: so far in fewer than 3 pieces",
-        "nothing was held out to judge the head by: show every class at least twice",
-    ]
-
-
 def test_pairs_that_are_taken_for_each_other_the_worst_first() -> None:
     truth = [0] * 20 + [1] * 20 + [2] * 20
     chosen = [0] * 19 + [1] + [1] * 19 + [0] + [2] * 16 + [1] * 4

@@ -7,7 +7,6 @@ import torch
 from spikesight.encoders.events import SensorSize, make_events
 from spikesight.models.classifier import Classifier
 from spikesight.models.networks.resnet import ResNetConfig
-from spikesight.models.teach.advice import DONE, report
 from spikesight.models.teach.few_shot import EmbeddedExample, Example, FewShotLearner, pieces_of
 from spikesight.models.teach.unknown import fit_unknown
 from tests.support.models import lively
@@ -87,20 +86,6 @@ def test_varied_copies_are_learnt_with_an_example() -> None:
     taught = made.learn()
     assert taught.judged.scores.shape == (8, 2), "copies are not judged"
     assert (taught.judged.scores.argmax(1) == taught.truth).all()
-
-
-def test_it_says_what_to_show_next() -> None:
-    assert report(lesson(count=2).learn())["advice"][0].startswith("show lying and standing again")
-    made = lesson(count=6)
-    enough = report(made.learn())
-    assert (enough["advice"], enough["accuracy"], enough["count"]) == ([DONE], 1.0, 12)
-    for seed in range(6):  # the same thing under two names
-        shown = drawn("a ring", seed)
-        made.show(shown._replace(label="one", piece=f"one {seed}"))
-        made.show(shown._replace(label="two", piece=f"two {seed}"))
-    told = report(made.learn())
-    assert told["confused"][0][:2] == ["one", "two"]
-    assert any("show more of one and two" in word for word in told["advice"])
 
 
 def test_what_cannot_be_taught_is_refused() -> None:
