@@ -106,24 +106,6 @@ def test_other_weights_of_the_same_name_are_another_comparison(pictures: Path, t
     assert keys[1] == keys[2], "the same weights elsewhere"
 
 
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        ({"weights": "nowhere.pt"}, r"no file nowhere\.pt"),
-        ({"network": "small-cnn"}, "small-cnn has no spiking network"),
-        ({"network": "none"}, "unknown network 'none'"),
-        ({"multi": ("magic",)}, "unknown method 'magic'"),
-    ],
-)
-def test_what_does_not_exist_is_refused_before_any_work(
-    changes: dict[str, Any], says: str, pictures: Path, tmp_path: Path
-) -> None:
-    with pytest.raises(ValueError, match=says):
-        small(pictures, tmp_path / "out", **changes)
-    assert not (tmp_path / "out").exists()
-    small(pictures, tmp_path / "out", network="small-cnn", direct=())
-
-
 def test_stdp_names_its_neurons_by_training_images_and_reads_test_images(tmp_path: Path) -> None:
     write_idx(tmp_path)
     config = CompareConfig(

@@ -1,12 +1,8 @@
 """Tables and claims of a comparison, from results made by hand, at their turning points."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import pytest
-
-from spikesight.training.compare import report
 from spikesight.training.compare.config import CompareConfig
 from spikesight.training.compare.results import AnnResult, Cost, Curve, Results, StdpResult, Trial
 from spikesight.training.compare.tables import claims, equal_work, steps_to
@@ -89,16 +85,3 @@ def test_equal_work_reads_each_conversion_at_the_largest_step_that_fits() -> Non
         ["... ours", "3", "3.00"],
     ]
     assert rows[2][3].startswith("20.00")
-
-
-def test_what_was_not_measured_has_no_chapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn: list[str] = []
-    monkeypatch.setattr(report, "curves_picture", lambda _, path, __, ___: drawn.append(path.name))
-
-    def chapters(results: Results) -> list[str]:
-        return [part.content for part in report.blocks(results, tmp_path) if part.kind == "h2"]
-
-    full = chapters(RESULTS)
-    assert len(drawn) == len(set(drawn)) == 3
-    for name in ("trials", "direct", "stdp", "long", "multi"):
-        assert set(chapters(replace(RESULTS, **{name: []}))) < set(full)

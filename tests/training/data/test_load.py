@@ -156,19 +156,6 @@ def test_outliers_stand_beside_images_as_none_of_the_classes(tmp_path: Path) -> 
     assert plain.outliers is None
 
 
-def test_print_and_outliers_are_emulated_beside_recordings(tmp_path: Path) -> None:
-    write_nmnist(tmp_path, classes=10, train=3, test=1)
-    write_mnist(tmp_path)
-    config = small_config(tmp_path, emulated="mnist", emulated_count=5)
-    plain, data = load_data(config), load_data(replace(config, printed=5, outliers=7))
-    assert len(data.train) == len(plain.train) + 5
-    assert data.outliers is not None
-    assert set(data.outliers.labels.tolist()) == {10}
-    assert data.outliers.frames.shape[1:] == data.train.frames.shape[1:]
-    assert np.array_equal(data.val.frames, plain.val.frames)
-    assert data.outliers.frames[:7].reshape(7, -1).any(1).sum() > 3, "most show something"
-
-
 @pytest.mark.parametrize(
     ("classes", "settings", "says"),
     [
@@ -278,22 +265,3 @@ def test_event_windows_go_through_transforms_and_a_loaders_processes(root: Path)
     np.testing.assert_array_equal(torch.cat([x for x, _ in loaded]), -torch.stack([x for x, _ in samples(plain)]))
     assert [label for _, labels in loaded for label in labels] == [str(label) for _, label in samples(plain)]
     assert len(pickle.dumps(plain)) < 34 * 34 * len(plain), "the frames do not travel"
-
-
-@pytest.mark.parametrize(
-    ("data", "settings", "says"),
-    [
-        ("no_such", {}, "no_such"),
-        ("nmnist", {"root": "nowhere"}, "N-MNIST is not in nowhere"),
-        ("nmnist", {"sed": 1}, "unknown setting 'sed'; did you mean seed"),
-        ("nmnist", {"seed": "1"}, "seed must be of type int"),
-        ("cifar10", {}, "EventWindows are of recordings; cifar10 holds images"),
-    ],
-)
-def test_event_windows_of_what_is_none_are_refused_in_a_sentence(
-    data: str, settings: dict[str, Any], says: str, tmp_path: Path
-) -> None:
-    write_cifar10(tmp_path)
-    with pytest.raises(ValueError, match=says) as refused:
-        EventWindows(data, **{"root": str(tmp_path), "cache": str(tmp_path / "cache"), **settings})
-    assert "\n" not in str(refused.value)

@@ -1,9 +1,8 @@
 """Drawings near digits that are none."""
 
 import numpy as np
-import pytest
 
-from spikesight.training.data.drawn.near import KINDS, MIRRORED, Digits, mirrored, outliers, two
+from spikesight.training.data.drawn.near import KINDS, MIRRORED, Digits, mirrored, outliers
 
 STEPS = np.zeros((10, 28, 28), np.uint8)
 for digit in range(10):
@@ -23,10 +22,3 @@ def test_they_are_of_mnists_form_and_follow_from_their_seed() -> None:
 def test_what_stays_a_digit_is_not_mirrored() -> None:
     seen = {tuple(mirrored(DIGITS, np.random.default_rng(n))[:, ::-1].ravel().tolist()) for n in range(60)}
     assert seen == {tuple(STEPS[digit].ravel().tolist()) for digit in MIRRORED}
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_two_digits_have_more_ink_than_a_legible_one_is_wide(seed: int) -> None:
-    drawn = two(DIGITS, np.random.default_rng(seed))
-    rows, columns = np.nonzero(drawn > 64)
-    assert max(np.ptp(rows), np.ptp(columns)) + 1 in (19, 20)

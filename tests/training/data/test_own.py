@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from spikesight.encoders.dvs import DvsEncoder
-from spikesight.encoders.events import SensorSize, make_events
+from spikesight.encoders.events import SensorSize
 from spikesight.encoders.recordings.files import read_recording, write_recording
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import load_data
@@ -138,12 +138,3 @@ def test_folders_that_cannot_be_learnt_say_why(tmp_path: Path) -> None:
     write_takes(tmp_path / "few", ["pen-1.npz", "pen-2.npz", "pen-3.npz"], 4, rate=20)
     with pytest.raises(DataError, match="class 'pen' has no window to train on: its recordings hold next to no events"):
         list_own(TrainConfig(), tmp_path / "few")
-
-
-def test_the_sensor_is_that_of_the_first_recording(tmp_path: Path) -> None:
-    for name, sensor in (("cat", SensorSize(20, 10)), ("dog", SensorSize(40, 30))):
-        t = np.arange(0, 9_000_000, 500)
-        write_recording(tmp_path / f"{name}.npz", make_events(t, t % 19, t % 9, t % 2), sensor)
-    listing = list_own(TrainConfig(window_ms=300, crop="none"), tmp_path)
-    assert listing.sensor == SensorSize(20, 10)
-    assert (listing.window.height, listing.window.width) == (10, 20)

@@ -6,10 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from spikesight.models.classifier import Classifier
-from spikesight.models.shipped import find
 from spikesight.training.data.drawn.printed import printed
-from spikesight.training.data.images import IMAGES, read_picture
+from spikesight.training.data.images import read_picture
 from spikesight.training.data.pictures import Images, load_images, pictures_below
 from spikesight.training.data.sets import DataError
 from tests.support.inputs.data_sets import write_idx, write_pictures
@@ -43,15 +41,6 @@ def test_a_set_by_its_name_has_its_own_scale(tmp_path: Path) -> None:
     assert found.train.pixels.shape == (24, 1, 28, 28)
     with pytest.raises(DataError, match="'nowhere' is neither a folder of pictures nor one of mnist"):
         load_images("nowhere", tmp_path)
-
-
-def test_a_set_that_brings_no_scale_is_fed_with_one_of_its_channels(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_idx(tmp_path)
-    monkeypatch.setitem(IMAGES, "added", IMAGES["mnist"])
-    found = load_images("added", tmp_path)
-    assert len(found.mean) == len(found.std) == found.train.pixels.shape[1]
 
 
 def test_a_folder_without_a_test_split_has_every_seventh_picture_set_aside(tmp_path: Path) -> None:
@@ -95,9 +84,3 @@ def test_printed_digits_are_of_mnists_form_and_follow_from_their_seed() -> None:
         assert max(np.ptp(rows), np.ptp(columns)) + 1 in (19, 20)
         assert abs((ys * digit).sum() / digit.sum() - 13.5) < 1
         assert abs((xs * digit).sum() / digit.sum() - 13.5) < 1
-
-
-def test_most_printed_digits_are_legible_to_who_reads_handwriting() -> None:
-    digits, classifier = printed(60, 5), Classifier.load(find("mnist-ann"))
-    answers = [classifier.predict_image(frame[0, 0])[-1].index for frame in digits.frames]
-    assert (np.array(answers) == digits.labels).mean() > 0.8

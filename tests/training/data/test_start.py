@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from spikesight.models.checkpoint import load, save
+from spikesight.models.checkpoint import load
 from spikesight.models.shipped import shipped
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import load_data
@@ -61,14 +61,6 @@ def test_own_recordings_start_from_a_shipped_network_unless_said_otherwise(folde
     assert started(TrainConfig(), own=False, images=False).init_from == "", "a data set by name"
 
 
-def test_a_damaged_recipe_is_told_of(folder: Path, tmp_path: Path) -> None:
-    network, card = load(shipped()["motions"])
-    recipe = {**card.training["recipe"], "steps": "many"}
-    save(tmp_path / "damaged", network, replace(card, training={"recipe": recipe}))
-    with pytest.raises(ValueError, match=r"recipe of .*damaged: steps must be of type int"):
-        load_data(own(folder, init_from=str(tmp_path / "damaged")))
-
-
 def test_few_samples_get_as_many_steps_as_more_and_each_as_often(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     few, more, many = (paced(TrainConfig(), count, 34, own=True) for count in (20, 200, 200_000))
     assert few.epochs * few.epoch_steps == more.epochs * more.epoch_steps > 10 * 200 / more.batch_size
@@ -80,19 +72,6 @@ def test_few_samples_get_as_many_steps_as_more_and_each_as_often(folder: Path, m
     assert run.progress.seen == run.steps_an_epoch * run.config.batch_size > 2 * len(run.data.train)
     assert set(seen) == set(range(len(run.data.train)))
     assert np.ptp(list(seen.values())) <= 1
-
-
-def test_settings_of_pace_that_were_given_stay() -> None:
-    given = paced(TrainConfig(batch_size=7, epoch_steps=3, shift=0, lr=0.1), 500, 34, own=True)
-    assert (given.batch_size, given.epoch_steps, given.shift, given.lr) == (7, 3, 0, 0.1)
-    open_ = paced(TrainConfig(), 500, 64, own=True)
-    assert open_.shift > paced(TrainConfig(), 500, 34, own=True).shift
-    plain = paced(TrainConfig(widen=False), 500, 64, own=True)
-    for name in ("shift", "rotate", "shear", "scale", "drop"):
-        assert getattr(open_, name) > getattr(plain, name) == getattr(TrainConfig, name), name
-    rates = [paced(TrainConfig(init_from=start), 500, 64, own=True).lr for start in ("", "nmnist")]
-    assert rates[0] > rates[1] > 0
-    assert paced(TrainConfig(), 500, 64, own=False).lr == rates[1]
 
 
 def test_a_read_out_is_taken_for_the_same_classes_alone() -> None:

@@ -96,13 +96,3 @@ def test_of_long_ones_a_bin_has_enough_events() -> None:
     assert bins == {1: 100_000, 50: 69_000, 60: 58_000, 100: 35_000, 9_999: 30_000}
     quiet = Scan(NMNIST_SENSOR, 0, np.array([0, 0, 60, 0, 60, 0]))
     assert suits([quiet], 1).bin_us == 58_000, "slots without events do not count"
-
-
-def test_large_sensors_are_shown_at_64_pixels() -> None:
-    for sensor, expected in (
-        (SensorSize(64, 64), (64, 64)),
-        (SensorSize(640, 480), (48, 64)),
-        (SensorSize(10, 1280), (64, 1)),
-    ):
-        found = suits(scans(9, 1_000_000, 10, sensor), CLIPS)
-        assert (found.height, found.width) == expected

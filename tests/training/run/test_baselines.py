@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from spikesight.training.data import Frames, load_data
-from spikesight.training.run.baselines import Pairs, log_counts, predictions
+from spikesight.training.run.baselines import Pairs, log_counts
 from spikesight.training.run.fit import ann_answers, fit
 from tests.support.inputs.data_sets import small_config, write_idx
 
@@ -21,15 +21,6 @@ def test_counts_lose_no_event_and_know_place_polarity_and_order() -> None:
     assert not counts[0, :, 0].any()
     assert not counts[0, :, 1, 9:].any()
     assert not counts[1, :-1].any()
-
-
-def test_a_kernel_learns_what_no_line_divides() -> None:
-    random = np.random.default_rng(1)
-    x = random.uniform(-1, 1, (400, 2)).astype(np.float32)
-    y = (np.hypot(*x.T) > 0.6).astype(np.int64)
-    found = predictions(x[:300], y[:300], x[300:])
-    line, kernel = (float((answers == y[300:]).mean()) for answers in found.values())
-    assert kernel > 0.95 > line
 
 
 def test_an_ann_of_all_steps_sees_their_order_and_one_of_a_frame_does_not(root: Path) -> None:

@@ -12,8 +12,8 @@ from spikesight.encoders.events import NMNIST_SENSOR, empty_events
 from spikesight.models.classifier import Classifier
 from spikesight.training.data.images import find_idx, read_idx
 from spikesight.training.data.sets import Item
-from spikesight.training.run.corruptions import Row, corrupted, rows, summary, unchanged
-from spikesight.training.run.readings import Source, read_recordings
+from spikesight.training.run.corruptions import Row, corrupted, rows, unchanged
+from spikesight.training.run.readings import Source
 from tests.support.inputs.data_sets import write_idx, write_takes
 from tests.support.models import tiny
 
@@ -31,19 +31,6 @@ def test_the_first_row_is_the_recordings_as_they_are_and_every_fault_has_one(sou
     assert (clean["name"], clean["count"]) == ("none", 3)
     assert {**same, "name": "none"} == clean
     assert [row["strength"] for row in others] == [fault.strength for fault in SUITE[:2]]
-
-
-def test_the_same_fault_falls_on_every_recording_alike_each_time(sources: list[Source]) -> None:
-    classifier, row = tiny(), rows("a folder", "nowhere", sources)[4]
-    plain, first, second = (read_recordings(classifier, sources, c) for c in (unchanged, row.change, row.change))
-    np.testing.assert_array_equal(first.probabilities, second.probabilities)
-    assert not np.array_equal(first.probabilities, plain.probabilities)
-
-
-def test_the_summary_is_of_the_rows_behind_the_clean_one() -> None:
-    figures = [{"name": n, "strength": "", "accuracy": a} for n, a in (("none", 0.9), ("a", 0.8), ("b", 0.7))]
-    figures.insert(1, {"name": "mirrored", "strength": "", "accuracy": 0.1})  # most mirrored digits are none
-    assert summary(figures) == {"mean_loss": 15.0, "worst": {"name": "b", "strength": "", "accuracy": 0.7}}
 
 
 def test_digits_are_emulated_anew_where_their_images_are(tmp_path: Path) -> None:

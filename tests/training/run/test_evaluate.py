@@ -10,7 +10,6 @@ from spikesight.models.networks.metering import Meter
 from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
 from spikesight.models.neurons.layers import Neuron
 from spikesight.training.data import Frames
-from spikesight.training.distributed import Processes
 from spikesight.training.run.evaluate import batches, evaluate
 
 T, COUNT = 4, 9
@@ -76,15 +75,6 @@ def test_dead_and_saturated_channels_are_counted_and_named(network: SpikingResNe
     assert (last.rate, last.dead) == (0, 1)
     assert result.warnings() == ["silent layers: blocks.0.neuron2"], "half is not more than half"
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in network.modules())
-
-
-def test_every_process_needs_a_sample(network: SpikingResNet, frames: Frames) -> None:
-    processes = Processes(torch.device("cpu"))
-    processes.world = COUNT
-    assert evaluate(network, frames, 3, torch.device("cpu"), None, processes).count == COUNT
-    processes.world = COUNT + 1
-    with pytest.raises(ValueError, match="9 samples to evaluate are fewer than the 10 processes"):
-        evaluate(network, frames, 3, torch.device("cpu"), None, processes)
 
 
 @pytest.mark.parametrize(("rank", "rows"), [(0, [0, 1, 4, 5, 8]), (1, [2, 3, 6, 7])])

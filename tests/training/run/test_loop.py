@@ -1,4 +1,4 @@
-"""Parts of the training loop: one step, what an epoch reports, keeps and orders, the card."""
+"""Parts of the training loop: one step, what an epoch keeps and orders, the card."""
 
 import os
 import signal
@@ -9,10 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from spikesight.training.config import TrainConfig
 from spikesight.training.data import load_data
-from spikesight.training.distributed import choose_device
-from spikesight.training.network import build_network
 from spikesight.training.run.evaluate import Evaluation
 from spikesight.training.run.fit import fit
 from spikesight.training.run.loop import Run, TrainingError
@@ -103,22 +100,6 @@ def test_of_equal_accuracies_the_lower_loss_is_kept(root: Path, monkeypatch: pyt
     assert best == [0, 0, 2, 2]
 
 
-def test_an_epoch_says_what_it_measured_and_which_layers_are_silent(
-    root: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run = made(root, "silent", theta=1e9, epochs=1)
-    run.train()
-    (row,), said = run.progress.rows, capsys.readouterr().out
-    assert f"epoch 1/1  loss {row['train_loss']:.4f}" in said
-    assert f"val {row['val_accuracy']:.4f}" in said
-    assert "WARNING: silent layers" in said
-    assert "--init-from wake them" in said
-    silent = [name.removeprefix("rate/") for name, value in row.items() if name.startswith("rate/") and not value]
-    assert f"silent layers: {', '.join(silent)} " in said.replace("\n", " ")
-    assert all(row[f"dead/{name}"] == 1 and row[f"saturated/{name}"] == 0 for name in silent)
-    assert row["lr"] == learning_rate(run.config, run.steps_an_epoch - 1, run.steps_an_epoch)
-
-
 def test_the_card_has_the_recipe_without_the_places_it_ran_at(root: Path) -> None:
     run = made(root, threads=3, lr=0.5)
     card = run.card({"accuracy": 0.5})
@@ -138,11 +119,3 @@ def test_a_frozen_network_learns_its_last_layer_alone(root: Path) -> None:
     changed = {name for name, tensor in run.network.state_dict().items() if not torch.equal(tensor, start[name])}
     assert changed
     assert all(name.startswith("readout") for name in changed)
-
-
-def test_unknown_network_and_missing_gpu_are_refused() -> None:
-    with pytest.raises(ValueError, match="unknown network"):
-        build_network(TrainConfig(network="no"), 10)
-    if not torch.cuda.is_available():
-        with pytest.raises(ValueError, match="no CUDA GPU"):
-            choose_device("cuda")

@@ -17,7 +17,6 @@ from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Contract
 from spikesight.models.novelty import KEPT
 from spikesight.models.novelty.score import CAMERA, RECORDED, WEBCAM
-from spikesight.training.compare.costs import Stepwise
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import Data, Frames, bin_items, load_data, read_item
 from spikesight.training.run import novelty
@@ -118,19 +117,6 @@ def test_the_command_gives_an_old_model_what_its_training_would(
         np.testing.assert_allclose(array, card.novelty.state()[name], rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("words", "sentence"), [(["--data", "mnist"], "mnist"), (["--root", "nowhere"], "nowhere")]
-)  # fmt: skip
-def test_what_does_not_fit_is_refused_and_nothing_changes(
-    finished: tuple[Data, Path], words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    weights = finished[1] / "model.safetensors"
-    before = weights.read_bytes()
-    assert main(["calibrate", str(finished[1]), *words]) == 2
-    assert sentence in capsys.readouterr().err
-    assert weights.read_bytes() == before
-
-
 def test_windows_are_read_alike_by_the_engine_and_the_network(finished: tuple[Data, Path]) -> None:
     data, model = finished
     network, card = load(model)
@@ -215,18 +201,3 @@ def test_windows_are_running_means_of_parts_that_count_alike() -> None:
     assert found.labels.tolist() == [*range(40), *range(3)]
     assert found.kinds.tolist() == [RECORDED] * 40 + [CAMERA] * 3
     np.testing.assert_allclose(found.weights, [1 / 40] * 40 + [1 / 3] * 3)
-
-
-def test_a_network_without_neurons_is_not_calibrated() -> None:
-    data: Any = SimpleNamespace(contract=SimpleNamespace(shape=(2, 4, 4)))
-    with pytest.raises(ValueError, match="no neurons to watch"):
-        novelty.calibrate_novelty(Stepwise(torch.nn.Flatten()), data)
-
-
-def test_augmented_samples_move_without_stray_events() -> None:
-    contract = Contract("events", 2, 8, 8, 3, "binary", 8, 8, 1000)
-    data: Any = SimpleNamespace(config=TrainConfig(noise=0.9, drop=0.0), contract=contract)
-    stored = torch.zeros(4, 3, 2, 8, 8, dtype=torch.uint8)
-    assert not novelty.augmenting(data)(stored).any()
-    stored[..., 4, 4] = 1
-    assert not torch.equal(novelty.augmenting(data)(stored), evaluation_input(stored, contract))

@@ -14,8 +14,8 @@ from spikesight.encoders.roi.alignment import aligned_steps
 from spikesight.models.classifier import Classifier, Stepper
 from spikesight.models.statistics import softmax
 from spikesight.training.data.images import read_picture
-from spikesight.training.data.sets import DataError, Item, MissingDataError
-from spikesight.training.run.readings import Readings, Source, packets_of, read_recordings, read_set
+from spikesight.training.data.sets import DataError, Item
+from spikesight.training.run.readings import Readings, Source, read_recordings, read_set
 from spikesight.training.step.batches import evaluation_input
 from tests.support.inputs.data_sets import write_idx, write_nmnist, write_takes
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, tiny
@@ -150,19 +150,6 @@ def test_windows_that_hold_next_to_nothing_are_left_out(tmp_path: Path, classifi
     assert found.begin_us.tolist() == [0, 40_000, 80_000, 120_000] * 2, "a twentieth of the median is enough"
     assert found.recording.tolist() == [0] * 4 + [1] * 4
     assert found.quiet == 2
-
-
-def test_there_must_be_recordings_of_events(tmp_path: Path, classifier: Classifier) -> None:
-    with pytest.raises(MissingDataError, match="no recordings"):
-        read_recordings(classifier, [])
-    with pytest.raises(ValueError, match="takes images"):
-        read_recordings(tiny(IMAGE_CONTRACT), [Source(Item(tmp_path, 0), "a")])
-    write_takes(tmp_path, ["a.npz"], 0.1)
-    with pytest.raises(DataError, match="no window of these recordings holds events enough"):
-        read_recordings(classifier, [Source(Item(tmp_path / "a.npz", 0), "a")], lambda _, events, __: events[:0])
-    (tmp_path / "b.raw").write_bytes(b"% evt 2.0\n% geometry 24x32\n% end\n" + bytes(7))
-    with pytest.raises(DataError, match=r"b\.raw cannot be read"):
-        list(packets_of(Item(tmp_path / "b.raw", 0))[1])
 
 
 def test_pictures_are_read_in_the_models_colours(tmp_path: Path) -> None:

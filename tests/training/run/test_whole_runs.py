@@ -1,4 +1,4 @@
-"""Whole runs: the loop learns, goes on to the bit after a kill, describes its data; processes stop together."""
+"""Whole runs: the loop learns, goes on to the bit after a kill; processes stop together."""
 
 import json
 import signal
@@ -18,7 +18,7 @@ from spikesight.training.data import load_data
 from spikesight.training.distributed import Processes
 from spikesight.training.run.fit import dry_run, fit, run_folder
 from spikesight.training.run.loop import Run
-from tests.support.inputs.data_sets import small_config, write_takes
+from tests.support.inputs.data_sets import small_config
 from tests.support.processes import ROOT
 
 pytestmark = pytest.mark.usefixtures("no_curves")
@@ -88,21 +88,6 @@ def test_a_new_run_has_a_new_folder_of_its_name(tmp_path: Path) -> None:
         assert run_folder(config) == tmp_path / "runs" / name
         run_folder(config).mkdir(parents=True)
     assert run_folder(replace(config, name="mine")) == tmp_path / "runs" / "mine"
-
-
-def test_a_folder_is_described_before_it_is_trained_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_takes(tmp_path / "mine", ["train/cup.npz", "train/phone.npz", "test/cup.npz", "test/phone.npz"], 6)
-    fit(small_config(tmp_path, data=str(tmp_path / "mine"), epochs=1, name="own"), tmp_path / "runs" / "own")
-    said, _, rest = capsys.readouterr().out.partition("epoch 1/1")
-    assert rest
-    for words in (
-        "layout flat: 2 classes",
-        "cup: 2 recordings",
-        "of the events are used",
-        "validation:",
-        "about 1 min",
-    ):
-        assert words in said
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Losses: by hand and against snnTorch, smoothed, weighted, distilled."""
+"""Losses: by hand, smoothed, weighted, distilled."""
 
 from typing import Any
 
@@ -54,12 +54,6 @@ def test_every_loss_by_hand() -> None:
         (loss("mse_count", SPIKES), ((counts - 5 * rates) ** 2).mean() / 5),
     ):
         torch.testing.assert_close(found, expected)
-
-
-def test_equals_snntorch_mse_count() -> None:
-    functional = pytest.importorskip("snntorch.functional")
-    theirs = functional.mse_count_loss(correct_rate=RIGHT_RATE, incorrect_rate=WRONG_RATE)(SPIKES, LABELS)
-    torch.testing.assert_close(loss("mse_count", SPIKES), theirs)
 
 
 @EVERY

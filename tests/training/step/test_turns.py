@@ -43,11 +43,3 @@ def test_turning_keeps_the_sense_of_rotation_and_a_mirror_changes_it() -> None:
         assert renamed(LABELS, quarters, True)[clockwise] == other
     still = [LABELS.index(name) for name in ("push", "pull", "still")]
     assert renamed(LABELS, 3, True)[still].tolist() == still
-
-
-def test_frames_that_are_not_square_and_missing_directions_are_refused() -> None:
-    generator = torch.Generator().manual_seed(0)
-    with pytest.raises(ValueError, match="square"):
-        turn(torch.zeros(1, 2, 2, 4, 6), torch.zeros(1, dtype=torch.long), LABELS, generator)
-    with pytest.raises(ValueError, match="need the classes"):
-        turn(torch.zeros(1, 2, 2, 4, 4), torch.zeros(1, dtype=torch.long), ("left", "still"), generator)

@@ -9,7 +9,6 @@ import pytest
 from spikesight.encoders.events import SensorSize, make_events
 from spikesight.encoders.recordings.files import write_recording
 from spikesight.training.data.sets import DataError, Item
-from spikesight.training.teach import examples
 from spikesight.training.teach.examples import Plan, plan, read_examples
 
 SENSOR = SensorSize(20, 16)
@@ -89,15 +88,6 @@ def test_so_many_shots_of_each_class_by_chance(long: Path) -> None:
     assert len({tuple(begins(plan(long, shots=3, seed=seed, window_ms=100), 0)) for seed in range(8)}) > 4
     with pytest.raises(DataError, match="class 'phone' has 3 examples; 4 are needed"):
         plan(long, shots=4, window_ms=100)
-
-
-def test_more_than_there_is_room_for_are_thinned_evenly(long: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(examples, "MOST_WINDOWS", 10)
-    found = plan(long, window_ms=100)
-    assert (begins(found, 0), begins(found, 1)) == ([0, 5, 10, 15, 20], [0, 1, 2])
-    assert len(begins(plan(long, shots=3, window_ms=100), 0)) == 3
-    monkeypatch.setattr(examples, "MOST_WINDOWS", 1)
-    assert [len(begins(plan(long, window_ms=100), label)) for label in (0, 1)] == [1, 1], "one of each at least"
 
 
 def test_a_file_is_a_piece_and_a_broken_one_is_named(tmp_path: Path) -> None:
