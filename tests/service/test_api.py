@@ -106,7 +106,6 @@ def test_answers_equal_the_classifiers_own(client: TestClient, model: str, query
 @pytest.mark.parametrize(
     ("query", "sentence"),
     [
-        ("model=fine&bin_ms=0.5", "bin_ms must be whole milliseconds from 1 to 10 for this model"),
         ("model=fine&bin_ms=11", "bin_ms must be whole milliseconds from 1 to 10 for this model"),
         ("bin_ms=5", "bin_ms must be 10 for this model"),
         ("model=pixels&bin_ms=5", "bin_ms is for models of events; this model takes images"),

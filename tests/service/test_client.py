@@ -13,7 +13,7 @@ from websockets.sync.server import serve as websocket_server
 
 from spikesight.models.neurons.probe import Inside
 from spikesight.models.steps import Outcome
-from spikesight.service.client import Client, ClientError, Prediction, Snapshot, parse, sentence
+from spikesight.service.client import Client, ClientError, Prediction, Snapshot, parse
 from spikesight.service.stream.messages import Ticket, prediction_text, snapshot_text, text
 from tests.support.inputs.samples import picture
 from tests.support.models import tiny
@@ -75,11 +75,6 @@ def test_every_wish_of_a_prediction_is_sent(client: Client, tmp_path: Path) -> N
     wrong = {"model": "nobody", "confidence": 2.0, "error_rate": 0.0, "bin_ms": -1.0, "objects": -1}
     for name, value in wrong.items():
         assert refused(client.predict, picture(), **{name: value})[0] == (404 if name == "model" else 400), name
-
-
-@pytest.mark.parametrize("data", [b"", b"no json", b"[1]", b"{}", b"5"])
-def test_what_is_no_refusal_of_ours_is_told_by_its_status(data: bytes) -> None:
-    assert sentence(data, 418) == "the service answered 418"
 
 
 def test_large_messages_of_a_service_arrive() -> None:

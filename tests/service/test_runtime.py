@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import pytest
 
 from spikesight.models.contract import CheckpointError
-from spikesight.service import runtime as module
 from spikesight.service.http.errors import Overloaded
 from spikesight.service.runtime import Runtime
 from tests.support.models import tiny
@@ -45,18 +44,6 @@ def test_places_are_given_back_whatever_happens(runtime: Runtime) -> None:
         broken()
     assert not runtime.full()
     assert model.depth() == 0
-
-
-@pytest.mark.parametrize("version", [0, 1])
-async def test_a_system_that_cannot_confine_decoders_is_named_at_the_start(
-    version: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(module.sandbox, "version", lambda: version)
-    made = Runtime(settings(), (tiny(),))
-    with caplog.at_level(logging.INFO):
-        await made.start()
-        await made.stop()
-    assert sum("decoders not confined" in record.getMessage() for record in caplog.records) == (version == 0)
 
 
 @pytest.mark.parametrize("error", [CheckpointError("weights are cut"), RuntimeError("a defect")])

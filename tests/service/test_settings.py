@@ -25,12 +25,6 @@ def test_secrets_have_sixteen_characters(name: str) -> None:
         Settings(**{name: "x" * 15}).check()  # type: ignore[arg-type]
 
 
-def test_predictions_are_sent_of_cameras_alone() -> None:
-    with pytest.raises(SettingsError, match="--camera"):
-        Settings(sinks=("file:x",)).check()
-    Settings(sinks=("file:x",), cameras=("prophesee",)).check()
-
-
 @pytest.mark.attack("host, token, origins", "settings beyond loopback without token or `insecure`", "refused")
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "box"])
 def test_the_network_is_let_in_by_a_token_or_a_word(host: str) -> None:

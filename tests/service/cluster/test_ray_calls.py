@@ -12,7 +12,6 @@ from unittest.mock import MagicMock
 import pytest
 from pydantic import SecretStr
 
-from spikesight.app.cli import main
 from spikesight.service.cluster import ray_serve as module
 from spikesight.service.cluster.ray_serve import FRESH_S, Cluster, ClusterError, Directory, Replica, replica_values
 from spikesight.service.settings import Settings
@@ -158,15 +157,3 @@ def test_a_replica_leaves_the_limits_of_clients_to_the_front(tmp_path: Path) -> 
     assert again.snapshot_key is not None
     assert again.snapshot_key.get_secret_value() == "a-key-of-all-replicas"
     assert again.max_connections_per_client == again.max_connections
-
-
-def test_ways_out(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(ClusterError, match="--camera"):
-        Cluster(Settings(cameras=("udp://127.0.0.1:1",)), 2)
-    with pytest.raises(ClusterError, match="--replicas"):
-        Cluster(Settings(), 0)
-    for name in KEYS[1:]:
-        monkeypatch.setenv(name, "disabled")
-    monkeypatch.setitem(sys.modules, "ray", None)
-    assert main(["serve", "--port", "0", "--cluster"]) == 2
-    assert "spikesight[cluster]" in capsys.readouterr().err

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from spikesight.service.protocol_v2.tensors import Output, Spec, V2Error, answer, parse
+from spikesight.service.protocol_v2.tensors import Spec, V2Error, parse
 
 SPECS = (Spec("x", "FP32", (-1, 2)),)
 IMAGE = (Spec("image", "BYTES", (-1,)),)
@@ -40,12 +40,3 @@ def test_what_is_sent_is_what_is_read(rows: int, binary: bool, data: st.DataObje
     head = json.dumps({"inputs": [entry]}).encode()
     request = parse(head + (x.tobytes() if binary else b""), str(len(head)) if binary else None, SPECS)
     assert np.array_equal(request.inputs["x"], x)
-
-
-@given(st.lists(st.binary(max_size=9), max_size=4))
-def test_elements_have_a_length_in_front(blobs: list[bytes]) -> None:
-    body, length = answer("m", [Output("image", "BYTES", (len(blobs),), blobs, True)], None)
-    assert length is not None
-    document = json.loads(body[:length])
-    head = json.dumps({"inputs": document["outputs"]}).encode()
-    assert parse(head + body[length:], str(len(head)), IMAGE).inputs == {"image": blobs}

@@ -82,16 +82,6 @@ os._exit(0)  # no thread is asked to end
     assert receiver.distinct() == list(range(50))
 
 
-def test_closing_while_nobody_is_there_keeps_what_was_posted(receiver: Receiver) -> None:
-    receiver.stop()
-    delivery = deliver(receiver, 3600.0)
-    delivery.post({"n": 1})
-    delivery.close()
-    queue = DiskQueue(queue_path(receiver.url))
-    assert len(queue) == 1
-    queue.close()
-
-
 @pytest.mark.parametrize("receiver", [{"statuses": (503, 401, 302, 422, 500)}], indirect=True)
 def test_refusals_are_dropped_and_faults_tried_again(receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
     delivery = deliver(receiver)

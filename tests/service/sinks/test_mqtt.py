@@ -10,7 +10,7 @@ import pytest
 
 from spikesight.service.sinks import mqtt as module
 from spikesight.service.sinks.home_assistant import open_mqtt
-from spikesight.service.sinks.messages import Message, SinkError, SinkLost
+from spikesight.service.sinks.messages import Message, SinkLost
 from spikesight.service.sinks.mqtt import LEFT, Mqtt
 
 
@@ -98,9 +98,3 @@ def test_home_assistant_is_told_what_has_changed_and_all_of_it_after_a_lost_conn
     sink.send(report(""))
     sink.close()
     assert published(client) == [("state", b"None"), ("availability", b"offline")]
-
-
-def test_the_library_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "paho.mqtt.client", None)
-    with pytest.raises(SinkError, match=r"pip install 'spikesight\[mqtt\]'"):
-        Mqtt("mqtt://host/t")

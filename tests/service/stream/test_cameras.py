@@ -110,15 +110,6 @@ def test_events_off_the_sensor_are_counted() -> None:
         assert 'spikesight_camera_outside_total{camera="0"} 7.0' in client.get("/metrics").text
 
 
-def test_a_camera_that_is_set_otherwise_than_the_model_learnt_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    model, camera = tiny(), source(0)
-    model.card.training["camera"] = {"serial": "42"}
-    camera._driver.settings = {"serial": "43"}  # type: ignore[union-attr]
-    with TestClient(create_app(settings(), (model,), (camera,))):
-        pass
-    assert any(said.startswith("camera 0: another camera") and "43 in place of 42" in said for said in caplog.messages)
-
-
 def test_steps_of_a_camera_may_be_shorter() -> None:
     fine = tiny(replace(EVENT_CONTRACT, shortest_bin_us=1000))
     with running(create_app(settings(camera_bin_ms=2), (fine,), (source(100_000),))) as port:

@@ -95,17 +95,6 @@ def test_frames_of_a_camera(client: Client) -> None:
     assert predictions[-1].t == pytest.approx(1000 + 5 * 33.3)
 
 
-def test_frames_of_an_image_model(client: Client) -> None:
-    with client.stream(model="pixels") as stream:
-        for number in range(3):
-            stream.send_image(picture(".png", (32, 32), number), number * 33.0)
-        got = finished(stream)
-        stream.send_events(some_events(10))
-        (bad,) = [message for message in answered(stream) if isinstance(message, Bad)]
-    assert [p.step for p in got] == [1, 2, 3]
-    assert "images" in bad.error
-
-
 @pytest.mark.parametrize(
     ("kind", "payload", "says"),
     [
@@ -157,15 +146,6 @@ def test_a_message_of_hours_is_taken_in_pieces(client: Client) -> None:
         stream.send_events(events)
         got = finished(stream)
     assert len(got) == t[-1] // EVENT_CONTRACT.bin_us
-
-
-def test_a_label_is_steady_where_it_has_a_lead_alone(client: Client) -> None:
-    with client.stream(margin=1.0, **SENSOR) as stream:
-        stream.send_events(some_events(900, span_us=300_000))
-        got = finished(stream)
-    assert len(got) > 5
-    assert {p.steady for p in got} == {""}
-    assert {p.known for p in got} == {None}, "a model that was never calibrated"
 
 
 def test_a_stream_at_another_bin_has_the_classifiers_own_answers() -> None:

@@ -179,13 +179,7 @@ def test_control_messages() -> None:
     assert stream.control('{"type": "snapshot"}')
 
 
-@pytest.mark.parametrize(
-    ("window", "taken"),
-    [
-        ((0, 0, 1), True),
-        ((0, 0, 0.9), False),
-    ],
-)
+@pytest.mark.parametrize(("window", "taken"), [((0, 0, 1), True), ((0, 0, 0.9), False)])
 def test_a_window_lies_near_the_sensor_and_is_a_pixel_wide(window: tuple[float, float, float], taken: bool) -> None:
     with nullcontext() if taken else pytest.raises(ValidationError):
         assert core(window=window).session.window == Window(*window)

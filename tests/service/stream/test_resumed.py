@@ -167,24 +167,6 @@ def test_what_was_asked_for_and_not_yet_done_is_kept() -> None:
     assert [one[4] for one in whole[2][0]] == [True, False]
 
 
-@pytest.mark.parametrize(
-    ("name", "field"),
-    [
-        ("a model that commits itself", "committed"),
-        ("nmnist at 31 ms, 34 pixels", "known"),
-        ("a model that finds all of it shifted", "shifted"),
-    ],
-)
-def test_these_streams_rule_out_classes_and_tell_how_familiar_they_are(name: str, field: str) -> None:
-    alone = Alone(MADE[name][0]())
-    answers = alone.step(alone.session.push(trembling(SMALL)))
-    told = [getattr(answer.prediction, field) for answer in answers]
-    assert any(one is not None for one in told)
-    if field == "shifted":
-        assert told.index(True) > told.index(False)
-        assert all(answer.prediction.committed is None for answer in answers[told.index(True) :])
-
-
 def test_every_part_of_a_state_is_a_copy() -> None:
     scripts = [(make, [partial(Session.push, events=part) for part in np.array_split(trembling(sensor)[:12_000], 12)])
                for make, sensor in MADE.values()]  # fmt: skip

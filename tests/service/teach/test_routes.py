@@ -15,7 +15,7 @@ from spikesight.models.classifier import Classifier
 from spikesight.service.api import create_app
 from spikesight.service.client import Client
 from spikesight.service.settings import Settings
-from spikesight.service.teach.remote import RemoteTeaching, query
+from spikesight.service.teach.remote import RemoteTeaching
 from tests.service.teach.conftest import SENSOR, Record, taught
 from tests.support.inputs.samples import picture
 from tests.support.models import kept
@@ -187,8 +187,3 @@ def test_hostile_bodies_leave_the_session_as_it_was(session: RemoteTeaching, bod
 @pytest.mark.parametrize(("features", "status"), [("pixels", 400), ("nothing", 404), ("../tiny", 404)])
 def test_what_cannot_be_learnt_on_is_refused(client: Client, features: str, status: int) -> None:
     assert refused(client.teach, features)[0] == status
-
-
-def test_queries() -> None:
-    assert query() == query(a=None) == ""
-    assert query(**{"class": "a&b c"}) == "?class=a%26b%20c"

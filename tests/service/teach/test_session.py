@@ -5,7 +5,6 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -20,7 +19,7 @@ from spikesight.service.scheduler.registry import Model
 from spikesight.service.settings import Settings
 from spikesight.service.teach.examples import MAX_CLASSES, MAX_WAITING, Examples
 from spikesight.service.teach.learner import FEW, SHARE, Learner
-from spikesight.service.teach.windows import BIN_US, BRIGHTER, DARKER, GROUND, SENSOR, STEPS, WindowCutter, picture_of
+from spikesight.service.teach.windows import BIN_US, SENSOR, STEPS, WindowCutter
 from tests.support.models import tiny
 
 
@@ -41,19 +40,6 @@ def test_examples_are_cut_from_inputs_that_follow_each_other(shown_bins: int, re
     cut = [cutter.push(step(number=n, reset=n == reset)) for n in range(reset + 1 + 2 * length)]
     found = [[given.start_us for given in one] for one in cut if one is not None]
     assert found == [list(range(start, start + length, shown_bins)) for start in (first, first + length)]
-
-
-def test_a_picture_is_blue_where_it_became_brighter_and_orange_where_darker() -> None:
-    seen = np.zeros((2, 32, 32), np.uint8)
-    seen[1, 3, :16], seen[0, 9, :16], seen[:, 20, :16], seen[1, 5, 0] = 4, 4, 2, 1
-    example = EmbeddedExample(0, "a", "1", np.zeros((1, 1), np.float32), seen)
-    image = cv2.imdecode(np.frombuffer(picture_of(example.picture), np.uint8), 1)
-    assert image is not None
-    blue, orange, both, nothing = (image[row, 2, ::-1].tolist() for row in (3, 9, 20, 30))
-    assert (blue, orange, nothing) == (BRIGHTER.tolist(), DARKER.tolist(), GROUND.tolist())
-    assert both == pytest.approx((BRIGHTER + DARKER) / 2, abs=1)
-    faint = image[5, 0, ::-1]
-    assert np.all((np.minimum(GROUND, BRIGHTER) < faint) & (faint < BRIGHTER)), "between ground and colour"
 
 
 MODEL = Model(tiny(), Settings(), Metrics(), Mailbox())

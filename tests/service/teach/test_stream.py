@@ -86,15 +86,6 @@ def test_what_is_shown_is_learnt_and_answered_at_once(client: Client, session: R
     assert state.accuracy == 1.0
 
 
-def test_what_hardly_moves_is_no_example(client: Client, session: RemoteTeaching) -> None:
-    with client.stream(lesson=session.id, **SIZE) as stream:
-        stream.show("still")
-        events = moving("lying", 0, 2)
-        for packet in packets("lying", 0, 2, 0):
-            stream.send_events(packet[:: len(events) // 8])
-        hear(stream, lambda m: isinstance(m, TeachingBody) and m.quiet and m.classes == [], "that it is still")
-
-
 def test_a_stream_at_shorter_bins_shows_the_same_examples(client: Client, session: RemoteTeaching) -> None:
     with client.stream(lesson=session.id, bin_ms=5, **SIZE) as stream:
         for number, label in enumerate(("lying", "standing", "lying", "standing")):
@@ -108,23 +99,6 @@ def test_a_stream_at_shorter_bins_shows_the_same_examples(client: Client, sessio
     assert session.picture(session.state().classes[0].examples[0])
     with pytest.raises(ClientError, match="whole milliseconds from 1 to 31"):
         client.stream(lesson=session.id, bin_ms=40, **SIZE)
-
-
-def test_a_full_session_says_so_once(client: Client, session: RemoteTeaching) -> None:
-    room, told = session.state().max_examples, None
-    with client.stream(lesson=session.id, **SIZE) as stream:
-        stream.show("lying")
-        for turn in range(room + 1):  # each is waited for: examples that come too fast are left out
-            for packet in packets("lying", turn, 2, turn * 700_000):
-                stream.send_events(packet)
-            told = hear(stream, lambda m, n=turn: isinstance(m, Bad) or count(m, "lying") > n, "one more, or a refusal")
-            if isinstance(told, Bad):
-                break
-        assert isinstance(told, Bad)
-        assert "full" in told.error
-        stream.show("lying")
-        again = hear(stream, lambda m: isinstance(m, (Bad, Prediction)) and m.seq == 0, "the next refusal")
-        assert isinstance(again, Bad)
 
 
 class Endless:

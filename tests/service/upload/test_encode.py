@@ -2,7 +2,6 @@
 
 import base64
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -19,8 +18,7 @@ from spikesight.service.http.errors import ServiceError
 from spikesight.service.upload.encode import MAX_BINS, MAX_STEPS, SIDE, encoded, exposure, small
 from tests.support.inputs.samples import picture
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, tiny
-from tests.support.serving.http import post, status_of, talk
-from tests.support.serving.servers import running, settings
+from tests.support.serving.servers import settings
 
 
 @pytest.fixture(scope="module")
@@ -128,24 +126,6 @@ def test_large_frames_are_shown_by_cells_and_no_event_is_lost(side: int, shown: 
     assert made.shape[1] == shown
     assert (made.max(), np.count_nonzero(made)) == (3, 1)
     assert made.dtype == np.uint8
-
-
-def test_intensities_are_told_from_spikes(client: TestClient) -> None:
-    direct = client.post("/v1/encode?encoding=direct&model=pixels", files={"file": picture()}).json()
-    assert (direct["values"], direct["n_spikes"]) == ("intensity", 0)
-    assert len(np.unique(frames_of(direct))) > 2
-    rate = client.post("/v1/encode?encoding=rate&model=pixels", files={"file": picture()}).json()
-    assert rate["values"] == "spikes"
-    assert rate["n_spikes"] == np.count_nonzero(frames_of(rate)) > 0
-    assert set(np.unique(frames_of(rate))) == {0, 1}
-
-
-def test_two_services_of_one_process_work_at_once() -> None:
-    """Each has an event loop of its own: nothing that waits may belong to the module."""
-    with running() as first, running() as second, ThreadPoolExecutor(8) as clients:
-        ask = post("/v1/encode", picture(), "Content-Type: image/png")
-        answers = list(clients.map(lambda port: talk(port, ask, wait_s=60), [first, second] * 8))
-    assert [status_of(answer) for answer in answers] == [200] * 16
 
 
 @pytest.mark.parametrize(("bins", "shown"), [(MAX_BINS, True), (MAX_BINS + 1, False)])

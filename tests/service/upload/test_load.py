@@ -19,7 +19,6 @@ from spikesight.service.http.shares import Line
 from spikesight.service.scheduler.processes import Processes
 from spikesight.service.upload import decode as decoding
 from spikesight.service.upload.decode import decode
-from tests.support.inputs.bags import Of, bag
 from tests.support.inputs.samples import picture, some_events
 from tests.support.models import tiny
 from tests.support.processes import in_fresh_process
@@ -82,17 +81,6 @@ def test_whatever_reads_a_recording_is_there_before_no_file_can_be_opened(
             with h5py.File(path, "w") as file:
                 for key, column in columns.items():
                     file.create_dataset(f"events/{key}", data=column, chunks=(100,), **packed)
-    answer = client.post("/v1/predict?raw=1", files={"file": ("upload", path.read_bytes())})
-    assert answer.status_code == 200, answer.text
-    assert answer.json()["n_events"] == len(events)
-
-
-@pytest.mark.parametrize(("kind", "pack"), [("bag", "bz2"), ("bag", "lz4"), ("db3", "")])
-def test_a_bag_is_decoded_where_no_other_file_can_be_opened(
-    client: TestClient, tmp_path: Path, kind: str, pack: str
-) -> None:
-    events = some_events(size=(24, 32), span_us=30_000)
-    path = bag(tmp_path / f"a.{kind}", {"/events": Of([events], "mono")}, size=SensorSize(24, 32), pack=pack)
     answer = client.post("/v1/predict?raw=1", files={"file": ("upload", path.read_bytes())})
     assert answer.status_code == 200, answer.text
     assert answer.json()["n_events"] == len(events)
