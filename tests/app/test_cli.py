@@ -21,14 +21,6 @@ def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -
     assert f"spikesight {name}" in capsys.readouterr().out
 
 
-def test_no_command_lists_all_commands(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stop:
-        cli.main([])
-    assert stop.value.code == 0
-    out = capsys.readouterr().out
-    assert all(name in out for name in cli.COMMANDS)
-
-
 @pytest.mark.parametrize(
     ("error", "code", "said"),
     [
@@ -54,14 +46,6 @@ def test_errors_become_exit_codes(error: BaseException, code: int, said: str, mo
     assert cli.main(["broken"]) == code
     assert said in errors.getvalue()
     assert closed == ([""] if code == 1 else [])
-
-
-def test_train_dvs_is_spikesight_train(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.train_dvs(["--print-config", "--epochs", "3"]) == 0
-    mine = capsys.readouterr().out
-    assert cli.main(["train", "--print-config", "--epochs", "3"]) == 0
-    assert capsys.readouterr().out == mine
-    assert "epochs: 3" in mine
 
 
 def test_the_package_is_a_program(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,6 @@ The page with no server, which takes a browser, is run in page/test_offline.py.
 """
 
 import json
-import re
 import shutil
 import subprocess
 from collections import Counter
@@ -18,7 +17,7 @@ from spikesight.encoders.recordings.nmnist import nmnist_records
 from spikesight.encoders.sources.samples import events_of
 from spikesight.models.classifier import Classifier
 from spikesight.models.shipped import find
-from tests.support.gallery import GALLERY, USES, run, words_of
+from tests.support.gallery import run, words_of
 from tests.support.inputs.data_sets import write_stripes
 from tests.support.inputs.things import digit_on_paper, passing
 from tests.support.serving.broker import Broker, Subscriber, require_broker
@@ -36,16 +35,6 @@ SMALL = {
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SPIKESIGHT_QUEUES", str(tmp_path / "queues"))
-
-
-def test_every_use_is_one_command_and_one_small_picture() -> None:
-    assert len(USES) == 7
-    for use, text in USES.items():
-        assert text.count("```") == 2, use
-        (picture,) = re.findall(r"!\[.+\]\((\S+)\)", text)
-        assert (GALLERY.parent / picture).stat().st_size < 100_000, picture
-    pictures = GALLERY.parent / "pictures" / "gallery"
-    assert sum(path.stat().st_size for path in pictures.glob("*.webp")) < 1_500_000
 
 
 def test_the_door_counts_who_comes_and_who_goes() -> None:

@@ -1,13 +1,6 @@
 """Triton's own HTTP client against a real server: what passes here works with tools built on it."""
 
-import base64
-import json
-import shutil
-import struct
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +12,6 @@ from tests.support.waiting import until
 
 pytest.importorskip("tritonclient.http", reason="tritonclient is not installed: pip install 'spikesight[dev]'")
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput, InferResult
-from tritonclient.utils import InferenceServerException
 
 SHAPE = (EVENT_CONTRACT.channels, EVENT_CONTRACT.height, EVENT_CONTRACT.width)
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
@@ -98,34 +90,3 @@ def test_steps_in_every_form(triton: InferenceServerClient, binary_in: bool, bin
     np.testing.assert_allclose(value(answer, "logits"), value(everything, "logits"), rtol=1e-5)
     assert answer.as_numpy("probabilities") is None
     assert value(everything, "synops").dtype == np.int64
-
-
-def test_errors_carry_our_sentence(triton: InferenceServerClient) -> None:
-    with pytest.raises(InferenceServerException, match="no model of that name"):
-        triton.infer("none", image())
-    with pytest.raises(InferenceServerException, match="shape"):
-        triton.infer("tiny.steps", steps(np.zeros((1, 3, 2, 5, 5), np.float32)))
-    with pytest.raises(InferenceServerException, match="compressed"):
-        triton.infer("tiny", image(), request_compression_algorithm="gzip")
-    with pytest.raises(InferenceServerException, match="only by who has the service's token"):
-        triton.load_model("tiny")
-
-
-@pytest.mark.slow
-def test_perf_analyzer_with_four_clients(port: int, triton: InferenceServerClient, tmp_path: Path) -> None:
-    program = shutil.which("perf_analyzer") or shutil.which("perf_analyzer", path=str(Path(sys.executable).parent))
-    if program is None:
-        pytest.skip("perf_analyzer is absent: pip install perf-analyzer")
-    data = picture(".jpg")
-    element = base64.b64encode(struct.pack("<I", len(data)) + data).decode()  # its input file wants the length in front
-    (tmp_path / "image.json").write_text(json.dumps({"data": [{"image": {"b64": element}}]}))
-    before = triton.get_inference_statistics("tiny")["model_stats"][0]["inference_count"]
-    command = [program, "-m", "tiny", "-x", "1", "-u", f"127.0.0.1:{port}", "-i", "http", "--shape", "image:1"]
-    command += ["--input-data", str(tmp_path / "image.json"), "--concurrency-range", "4"]
-    command += ["--measurement-interval", "1000", "--max-trials", "3", "--stability-percentage", "999"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "Concurrency: 4" in done.stdout
-    stats = triton.get_inference_statistics("tiny")["model_stats"][0]
-    assert stats["inference_count"] > before
-    assert stats["inference_stats"]["fail"]["count"] == 0

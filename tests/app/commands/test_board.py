@@ -89,37 +89,8 @@ def test_what_does_not_stand_ends_with_one(
     assert board.read_text() == before
 
 
-@pytest.mark.parametrize("printed", ["words", [], {"one": {"accuracy": 1.0}}, {"one": 3}])
-def test_a_command_that_prints_no_figures_changes_nothing(board: Path, capsys: Captured, printed: object) -> None:
-    before = board.read_text()
-    printing(board.parent, printed)
-    assert ask(board, "run", "one") == 2
-    assert "is no JSON of rows with accuracy" in capsys.readouterr().err
-    assert board.read_text() == before
-
-
-def test_a_command_that_fails_says_why(board: Path, capsys: Captured) -> None:
-    assert main(["board", "run", "one", "--file", str(board), "--root", "elsewhere"]) == 2
-    assert "failed: AssertionError" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"sets": {}, "rows": [{"name": "a"}]}', '{"sets": 3, "rows": []}'])
 def test_a_file_that_is_no_board_is_refused(tmp_path: Path, capsys: Captured, text: str) -> None:
     (tmp_path / "mine.json").write_text(text)
     assert ask(tmp_path / "mine.json") == 2
     assert "is no board" in capsys.readouterr().err
-
-
-def test_an_unknown_row_is_named(board: Path, capsys: Captured) -> None:
-    assert ask(board, "check", "three") == 2
-    assert "no row 'three'" in capsys.readouterr().err
-
-
-def test_the_shipped_board_has_commands_of_the_repository(capsys: Captured) -> None:
-    assert main(["board", "--json"]) == 0
-    rows = json.loads(capsys.readouterr().out)
-    ours = sum(row["by"] == "ours" and row["figures"] is not None for row in rows)
-    others = sum(row["by"] != "ours" and row["figures"] is not None for row in rows)
-    assert ours >= 15
-    assert others >= 5
-    assert all("{root}" in row["command"] for row in rows)

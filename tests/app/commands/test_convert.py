@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
 from spikesight.app.cli import main
@@ -80,25 +79,11 @@ def test_mistakes_are_one_sentence(weights: Path, pictures: Path, tmp_path: Path
     assert "no file" in said(str(tmp_path / "none.pt"), *data)
     assert "labels for 10 classes" in said(str(weights), *data, "--labels", "a,b")
     assert "--steps 0 chooses T on labelled pictures" in said(str(weights), *data, "--steps", "0")
-    assert "do not fit" in said(str(weights), *data, "--network", "cifar-resnet32")
     assert "needs convolutions" in said(str(weights), *data, "--network", "resnet18")
     assert "no pictures" in said(str(weights), "--data", str(tmp_path / "nowhere"))
     empty = tmp_path / "empty"
     empty.mkdir()
     assert "no pictures" in said(str(weights), "--data", str(empty))
-    odd = tmp_path / "odd.safetensors"
-    save_file({"w": torch.zeros(2, 2)}, odd)
-    assert "fit none of the networks" in said(str(odd), *data)
-    text = tmp_path / "text.pt"
-    text.write_text("not a checkpoint")
-    assert "text.pt" in said(str(text), *data)
-    pickled = tmp_path / "code.pt"
-    torch.save(SmallCnn(), pickled)  # a whole module: needs its classes to be run
-    assert "more than tensors" in said(str(pickled), *data)
-    broken = torch.load(weights, weights_only=True)
-    broken["state_dict"]["module.layer2.1.conv1.weight"][0] = float("nan")
-    torch.save(broken, tmp_path / "nan.th")
-    assert "layer2.1.conv1.weight has values that are not finite" in said(str(tmp_path / "nan.th"), *data)
     assert not (tmp_path / "out").exists()
 
 

@@ -2,11 +2,8 @@
 
 import shutil
 import socket
-import warnings
-from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
-import eventcv
 import pytest
 
 from spikesight.app.cli import main
@@ -44,39 +41,6 @@ def test_data_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
         assert {line.split()[0] for line in lines} <= states
         assert words in "".join(lines)
         assert sum(line.startswith("FIX") for line in lines) <= 1 or data == "nmnist"
-
-
-def test_what_is_missing_is_to_mend_or_to_note(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = doctor.version
-
-    def version(name: str) -> str:
-        if name in ("fastapi", "faery"):
-            raise PackageNotFoundError(name)
-        return real(name)
-
-    monkeypatch.setattr(doctor, "version", version)
-    found = {(f.state, f.topic): f.text for f in doctor.check_packages()}
-    assert found["FIX", "packages"] == "fastapi is missing: pip install spikesight again"
-    assert "numpy" in found["ok", "packages"]
-    assert "fastapi" not in found["ok", "packages"]
-    assert found["note", "[es]"] == "not installed (.es recordings): pip install 'spikesight[es]'"
-
-
-def test_cameras_that_are_seen_and_a_driver_that_warns(monkeypatch: pytest.MonkeyPatch) -> None:
-    def warns() -> list[str]:
-        warnings.warn("no right to open it\nmore of it", stacklevel=1)
-        return []
-
-    for listing, state, text in (
-        (lambda: ["EVK4"], "ok", "EVK4"),
-        (lambda: [], "ok", "no event camera on USB"),
-        (warns, "FIX", "no right to open it"),
-    ):
-        monkeypatch.setattr(eventcv, "list_cameras", listing)
-        (finding,) = doctor.check_cameras()
-        assert finding.state == state
-        assert finding.text.startswith(text)
-        assert "\n" not in finding.text
 
 
 def test_shipped_models_none_one_without_an_engine_and_a_broken_one(

@@ -2,7 +2,6 @@
 
 import csv
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from spikesight.app.cli import main
 from spikesight.encoders.emulator.corruptions import SUITE
 from spikesight.training.data import start
-from spikesight.training.run import fit, readings
+from spikesight.training.run import fit
 from tests.support.inputs.data_sets import write_nmnist, write_takes
 from tests.support.models import kept
 
@@ -80,27 +79,6 @@ def test_every_corruption_has_a_row(model: str, day: str, capsys: Captured) -> N
     out = capsys.readouterr().out
     assert "flicker 60 Hz" in out
     assert f"lost by a corruption, mean: {found['mean_loss']:.1f} points" in out
-
-
-def test_what_was_trained_on_is_warned_of(
-    model: str, day: str, monkeypatch: pytest.MonkeyPatch, capsys: Captured
-) -> None:
-    read, shared = readings.read_set, ("a", "b", "c", "d")
-    monkeypatch.setattr(
-        readings, "read_set", lambda *words, **more: replace(read(*words, **more), shared=shared, quiet=2)
-    )
-    assert main(["evaluate", model, day]) == 0
-    said = capsys.readouterr().err
-    assert "WARNING: 4 of these recordings were trained on or chose the model (a, b, c, ...)" in said
-    assert "2 windows with next to no events are left out" in said
-
-
-def test_a_folder_of_strangers(model: str, tmp_path: Path, capsys: Captured) -> None:
-    write_takes(tmp_path, ["hat-1.npz", "cap-1.npz"], 0.4)
-    assert main(["evaluate", model, str(tmp_path)]) == 0
-    assert "has none of these classes; it has zero, one, two" in capsys.readouterr().err
-    assert main(["evaluate", model, str(tmp_path), "--corrupt"]) == 2
-    assert "--corrupt is for recordings of events of the model's classes" in capsys.readouterr().err
 
 
 def test_reads_of_a_named_sets_test_split_are_counted(model: str, tmp_path: Path, capsys: Captured) -> None:

@@ -10,7 +10,6 @@ import pytest
 import spikesight
 from spikesight.app.cli import main
 from spikesight.app.commands.predict import _line
-from spikesight.encoders.recordings.files import RecordingReader
 from spikesight.encoders.sources import samples
 from spikesight.service.stream.messages import EVENTS_T64, PacketDecoder
 from tests.support.inputs.data_sets import write_takes
@@ -62,15 +61,6 @@ def test_broken_files_do_not_stop_the_others(model: str, picture: str, tmp_path:
     assert answer["file"] == picture
     assert sum(answer["probabilities"].values()) == pytest.approx(1)
     assert [line.count(name) for line, name in zip(captured.err.splitlines(), bad, strict=True)] == [1, 1, 1]
-
-
-def test_what_is_odd_about_a_recording_is_said(
-    model: str, take: str, capsys: Captured, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(RecordingReader, "warnings", lambda _: ("it is cut off", "and old"))
-    assert main(["predict", "--model", model, take]) == 0
-    odd = [line for line in capsys.readouterr().err.splitlines() if line.startswith(take)]
-    assert odd == [f"{take}: it is cut off", f"{take}: and old"]
 
 
 def test_without_a_shipped_model_one_must_be_named(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
@@ -147,11 +137,9 @@ def test_a_recording_of_one_sample_and_a_picture_are_one_line(picture: str, tmp_
 @pytest.mark.parametrize(
     ("changes", "window", "words"),
     [
-        ({"label": "one"}, "none", "one (75.0%) after step 4, 120 spikes in it"),
         ({"label": "one", "committed": "two"}, "none", "one (75.0%) after step 4, committed to two, 120 spikes in it"),
         ({"label": "unknown"}, "drawing", "unknown (nearest: one) after"),
         ({"label": "unknown", "n_events": 0}, "drawing", "unknown (no drawing is in view) after"),
-        ({"label": "nothing"}, "drawing", "nothing (no drawing is in view) after"),
         ({"label": "nothing"}, "none", "nothing after"),
     ],
 )

@@ -30,15 +30,6 @@ def test_print_config_and_dry_run(root: Path, capsys: pytest.CaptureFixture[str]
     assert "one batch went through; loss" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("flag", "listed"), [("--help", False), ("--help-all", True)])
-def test_help_has_two_levels(flag: str, listed: bool, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="0"):
-        train_dvs([flag])
-    text = capsys.readouterr().out
-    assert all(name in text for name in ("--data", "--batch-size", "--help-all"))
-    assert ("--teacher-weight" in text) == ("cifar100" in text) == listed
-
-
 def run_at(folder: Path, seconds: int, config: TrainConfig | None = None) -> Path:
     """A run with a checkpoint of that time."""
     path = folder / "checkpoints" / "last.safetensors"
@@ -88,11 +79,15 @@ def test_a_run_goes_on_in_its_own_folder_with_its_own_settings(
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "words"),
-    [(KeyboardInterrupt(), 130, "stopped; go on with: train-dvs --resume"), (TrainingError("the loss"), 1, "the loss")],
+    ("error", "rank", "code", "words"),
+    [
+        (KeyboardInterrupt(), "0", 130, "stopped; go on with: train-dvs --resume"),
+        (KeyboardInterrupt(), "1", 130, ""),  # the first process speaks for all
+        (TrainingError("the loss"), "0", 1, "the loss"),
+    ],
 )
 def test_how_a_run_may_end(
-    error: BaseException, code: int, words: str, root: Path, monkeypatch: pytest.MonkeyPatch,
+    error: BaseException, rank: str, code: int, words: str, root: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     def fit(*_: object, **__: object) -> dict:
@@ -100,22 +95,11 @@ def test_how_a_run_may_end(
 
     monkeypatch.setattr("spikesight.training.run.fit.fit", fit)
     monkeypatch.chdir(root)
-    assert train_dvs(["--config", "small.yaml", "--name", f"ended-{code}"]) == code
-    assert words in "".join(capsys.readouterr())
-
-
-@pytest.mark.parametrize(("rank", "says"), [("0", True), ("1", False)])
-def test_only_the_first_process_speaks(
-    rank: str, says: bool, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def fit(*_: object, **__: object) -> dict:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("spikesight.training.run.fit.fit", fit)
-    monkeypatch.chdir(root)
     monkeypatch.setenv("RANK", rank)
-    assert train_dvs(["--config", "small.yaml", "--name", f"rank-{rank}"]) == 130
-    assert ("stopped" in capsys.readouterr().out) == says
+    assert train_dvs(["--config", "small.yaml", "--name", f"ended-{code}-{rank}"]) == code
+    said = "".join(capsys.readouterr())
+    assert words in said
+    assert ("stopped" in said) == words.startswith("stopped")
 
 
 def test_from_recordings_to_a_model_in_one_command(root: Path) -> None:

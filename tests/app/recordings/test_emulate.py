@@ -128,22 +128,3 @@ def test_a_video_keeps_its_size_and_takes_its_flags(tmp_path: Path) -> None:
     t = made["plain"].events["t"]
     assert 0 < t[0] < 40_000, "between the first two frames"
     assert 160_000 < t[-1] <= 200_000, "up to the sixth"
-
-
-def test_a_camera_by_name_brings_its_size_and_pixels_and_a_random_one_is_another_each_time(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    mnist(tmp_path / "in", "train", [1, 7])
-    words = [str(tmp_path / "in"), "--format", "npz", "--sensor"]
-    counts = {}
-    for name, more in (("dvs128", []), ("speck", []), ("calm", ["--threshold", "0.9"])):
-        sensor = "dvs128" if name == "calm" else name
-        assert main(["emulate", words[0], str(tmp_path / name), *words[1:], sensor, *more]) == 0
-        found = read_recording(tmp_path / name / "1" / "00001.npz")
-        assert found.size == SensorSize(128, 128)
-        counts[name] = len(found.events)
-    assert len(set(counts.values())) == 3
-    assert counts["calm"] < counts["dvs128"] / 3
-    assert main(["emulate", words[0], str(tmp_path / "any"), *words[1:], "random", "--seed", "2"]) == 0
-    assert len({read_recording(path).size for path in written(tmp_path / "any").values()}) == 2
-    assert "2 recordings of 2 sizes" in capsys.readouterr().out

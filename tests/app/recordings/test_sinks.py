@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 
 from spikesight.app.recordings.sinks import SLOW_CLIENT_BYTES, CameraError, DvSink, open_sink
-from spikesight.app.recordings.virtual_camera import Faults, play, schedule
 from spikesight.encoders.events import Events, SensorSize, make_events
 from spikesight.encoders.sources import network
-from spikesight.encoders.sources.address import Address, SourceLost
+from spikesight.encoders.sources.address import SourceLost
 from spikesight.encoders.sources.source import Source, parse
 from tests.support.inputs.sources import packets
 from tests.support.serving.servers import free_port
@@ -44,23 +43,6 @@ def collect(source: Source, n: int) -> Events:
         if sum(map(len, found)) >= n:
             break
     return np.concatenate(found)
-
-
-@pytest.mark.parametrize(("host", "endian"), [("127.0.0.1", "little"), ("127.0.0.1", "big"), ("::1", "little")])
-def test_over_udp(host: str, endian: str) -> None:
-    opened: list[network.UdpDriver] = []
-
-    def open_driver(address: Address) -> network.UdpDriver:
-        opened.append(network.UdpDriver(address))
-        return opened[-1]
-
-    options = {"size": "40x30", "format": "aestream", "endian": endian}
-    with Source(Address("udp", "udp", host, 0, options), open_driver) as source:
-        name = f"[{host}]" if ":" in host else host
-        sink = open_sink(f"udp://{name}:{opened[0].port}?format=aestream&endian={endian}", SENSOR)
-        with closing(sink):
-            play(sink, schedule(packets(), Faults(), speed=50))
-        assert np.array_equal(collect(source, 200), np.concatenate(packets()))
 
 
 @pytest.mark.parametrize("kind", ["unix", "127.0.0.1", "[::1]"])

@@ -15,7 +15,7 @@ from spikesight.app import cli
 from spikesight.app.webcam import demo as webcam
 from spikesight.app.webcam.counting import Counting
 from spikesight.app.webcam.demo import Demo, Recorder, line_of
-from spikesight.app.webcam.window import NoDisplay, Window
+from spikesight.app.webcam.window import Window
 from spikesight.encoders.events import SensorSize, make_events
 from spikesight.encoders.recordings.files import write_recording
 from spikesight.encoders.sources.chunks import Chunk, Source, open_source
@@ -134,16 +134,6 @@ def test_a_window_scales_its_picture_names_its_keys_and_is_closed() -> None:
         window.show(np.full((60, 80, 3), (200, 0, 5), np.uint8))
         assert smaller.get_at((20, 15))[:3] == (200, 0, 5)
     assert not pygame.display.get_init()
-
-
-@pytest.mark.parametrize("given", [{"SDL_VIDEODRIVER": "x11", "DISPLAY": ":77"}, {}], ids=["unreachable", "none"])
-def test_no_display(given: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("SDL_VIDEODRIVER", "DISPLAY", "WAYLAND_DISPLAY"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in given.items():
-        monkeypatch.setenv(name, value)
-    with pytest.raises(NoDisplay, match="--no-window"):
-        Window("test")
 
 
 def test_actions(model: Path) -> None:

@@ -1,33 +1,16 @@
 """The desktop picture: what it shows, and that it never flashes."""
 
-import itertools
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from spikesight.app.webcam.overlay import (
-    DECAY_US,
-    FOOT,
-    GROUND,
-    RELEASE_US,
-    STRIP,
-    TONES,
-    WIDTH,
-    Surface,
-    draw,
-    framed,
-    luminance,
-    note,
-    paint,
-)
+from spikesight.app.webcam.overlay import DECAY_US, GROUND, RELEASE_US, Surface, draw, luminance, paint
 from spikesight.encoders.events import SensorSize, empty_events, make_events
-from spikesight.models.novelty import UNKNOWN
-from spikesight.models.steps import Object, Prediction
+from spikesight.models.steps import Prediction
 from tests.support.models import PREDICTION
 
 SIZE = SensorSize(40, 30)
-LABELS = tuple("0123456789")
 
 
 def prediction(index: int = 3, k: int = 10) -> Prediction:
@@ -131,56 +114,3 @@ def test_a_picture_shows_its_view_whole_and_changes_with_what_is_predicted(
         tall, wide = np.ptp(rows) + 1, np.ptp(columns) + 1
         assert wide / tall == pytest.approx(camera[1] / camera[0], rel=0.01 if camera[0] > 1 else 0.5)
         assert columns.max() < picture.shape[1] / 2
-
-
-def test_the_curve_of_the_class_that_is_said_has_the_colour_of_its_bar() -> None:
-    history = np.eye(len(LABELS))[[0] * 50 + [1] * 10]  # 0 led longer, 1 leads now
-
-    def ends(said: str) -> tuple[float, float]:
-        picture = draw(Surface.blank(SIZE), prediction(), LABELS, steady=said, history=history)
-        tall = (picture[-STRIP - FOOT :, WIDTH * 5 // 8 :] == TONES[0]).all(2)
-        rows, columns = np.nonzero(tall)
-        return rows[columns == columns.min()].mean(), rows[columns == columns.max()].mean()
-
-    (first_0, last_0), (first_1, last_1) = ends("0"), ends("1")
-    assert first_0 < last_0, "falls on the picture"
-    assert first_1 > last_1, "rises"
-
-
-def test_a_picture_before_anything_is_predicted_and_one_of_a_long_label() -> None:
-    assert draw(Surface.blank(SIZE), None, LABELS).shape[2] == 3
-    draw(Surface.blank(SIZE), prediction(), LABELS, steady="a counter-clockwise circle of many words")
-
-
-def test_what_stands_below_a_label() -> None:
-    assert note("3", LABELS, 3, prediction()) == "50% sure"
-    assert note(UNKNOWN, LABELS, 2, prediction()) == "nearest: 2"
-    assert note("nothing", LABELS, 2, prediction()) == ""
-
-
-def test_a_window_is_framed_in_a_copy() -> None:
-    view = np.zeros((240, 640, 3), np.uint8)
-    shown = framed(view, (100.4, 50, 60, 60))
-    assert not view.any()
-    rows, columns = np.nonzero(shown.any(2))
-    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (49, 111, 99, 161)
-    assert not shown[60:100, 110:150].any()
-
-
-@pytest.mark.parametrize("top", [100, 0])
-def test_a_label_stands_beside_its_box(top: int) -> None:
-    view = np.zeros((240, 320, 3), np.uint8)
-    bare, named = (framed(view, (100, top, 60, 80), label).any(2) for label in ("", "7 99%"))
-    rows, columns = np.nonzero(named & ~bare)
-    assert rows.max() < top or rows.min() > top + 80
-    assert columns.min() >= 95
-
-
-def test_several_objects_are_framed_and_read_in_their_order() -> None:
-    camera = np.full((120, 160, 3), 90, np.uint8)
-    objects = [Object(n, (20.0 + 60 * n, 30, 30, 40), str(n), 0.9, 0.9, None) for n in range(2)]
-    pictures = [
-        draw(Surface.blank(SIZE), prediction(), LABELS, steady="1", camera=camera, objects=shown)
-        for shown in ([], objects[:1], objects, objects[::-1])
-    ]
-    assert all((one != other).any() for one, other in itertools.pairwise(pictures))

@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.real_input.scenes import THINGS, clips
 from benchmarks.real_input.several import Digits, Score, Truth, movers, sheet, spread
 from spikesight.models.steps import Object
 
@@ -70,13 +69,3 @@ def test_a_film_of_which_little_is_found_has_failed_and_films_that_differ_spread
     assert spread([good] * 8, random) == (1, 1)
     low, high = spread([good, bad] * 4, random)
     assert 0 < low < 0.5 < high < 1
-
-
-def test_every_thing_shows_its_digit(digits: Digits, photos: list[Path]) -> None:
-    found = {clip.kind: clip.scenes[0] for clip in clips(*digits, photos, 1, len(THINGS), "things")}
-    assert tuple(found) == THINGS
-    pictures = {kind: scene.frame(0.5).mean(2) for kind, scene in found.items()}
-    middle = {kind: picture[120:360, 200:440] for kind, picture in pictures.items()}
-    for kind in ("phone", "chalk", "7-segment"):
-        assert np.ptp(middle[kind]) > 60
-    assert np.median(middle["phone"]) < 80 < np.median(middle["mug"])
