@@ -101,7 +101,7 @@ def load_data(config: TrainConfig) -> Data:
     config = started(config, own=own, images=images)
     listing = list_data(config)
     config = resolve(config, listing)
-    config = paced(config, len(listing.train), min(config.height, config.width), own=own)
+    config = paced(config, len(listing.train), min(config.height, config.width), own=own, images=images)
     if isinstance(listing, Listing):
         return _load_recordings(listing, config)
     if config.emulated:

@@ -17,7 +17,7 @@ from spikesight.models.contract import Contract
 from spikesight.models.neurons.state import State
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import Data, Frames, load_data
-from spikesight.training.data.start import EPOCHS, LR, network_name, paced
+from spikesight.training.data.start import EPOCHS, SCRATCH_LR, network_name, paced
 from spikesight.training.distributed import Processes, choose_device, join_processes
 from spikesight.training.network import build_network
 from spikesight.training.progress import say
@@ -107,7 +107,7 @@ def ann_answers(data: Data) -> Answers:
     config = replace(
         data.config, neuron="relu", learn_beta=False, init_from="", freeze=False, teacher="",
         loss="mean", epochs=EPOCHS, carry=0.0, ema=0.0, truncate=0, random_steps=0, spike_penalty=0.0,
-        checkpoint_steps=0, compile=False, sparse_convs=False, lr=LR, save_minutes=math.inf,
+        checkpoint_steps=0, compile=False, sparse_convs=False, lr=SCRATCH_LR, save_minutes=math.inf,
     )  # fmt: skip
     both, steps, answers = replace(data, train=data.train.beside(data.val), config=config), data.contract.steps, {}
     for name, channels in (("ANN of one frame", 1), (f"ANN of {steps} frames", steps)):

@@ -74,6 +74,13 @@ def test_few_samples_get_as_many_steps_as_more_and_each_as_often(folder: Path, m
     assert np.ptp(list(seen.values())) <= 1
 
 
+def test_recordings_are_learnt_faster_from_random_weights_unless_a_rate_is_given() -> None:
+    for own in (True, False):
+        scratch, start = (paced(TrainConfig(init_from=model), 500, 34, own=own).lr for model in ("", "nmnist"))
+        assert scratch > start == paced(TrainConfig(), 500, 34, own=own, images=True).lr > 0
+        assert paced(TrainConfig(lr=0.1), 500, 34, own=own).lr == 0.1
+
+
 def test_a_read_out_is_taken_for_the_same_classes_alone() -> None:
     from spikesight.training.network import start_from
 
