@@ -162,11 +162,12 @@ def dark_drawing(
     """
     best, beaten = None, float(np.nextafter(LEAST, 0))
     ink, ground = ink_of(image)
+    beyond = None if faint is None else above(ink, faint)
     for level in levels:
         yield
         for group in groups_of(parts_of(ink, level), gap, largest):
             likeness, peak, around = likeness_of(group, ink, ground, beaten, placed(group, ink.shape))
-            if likeness <= beaten or (faint is not None and goes_on(group, ink > faint)):
+            if likeness <= beaten or (beyond is not None and goes_on(group, beyond)):
                 continue
             best, beaten = group.drawing(ink, likeness, peak, around), likeness
     return best
@@ -259,8 +260,13 @@ def _is_solid(strokes: Picture) -> bool:
     return across > BAR * along and cv2.countNonZero(strokes) > FILLED * across * along
 
 
-def goes_on(group: Group, faint: NDArray[np.bool_]) -> bool:
-    """Whether a group is a bar, beyond one of whose ends a line goes on."""
+def above(ink: Floats, level: float) -> Picture:
+    """1 where ink is above a level, or beside it."""
+    return np.asarray(cv2.dilate((ink > level).astype(np.uint8), np.ones((3, 3), np.uint8)), np.uint8)
+
+
+def goes_on(group: Group, faint: Picture) -> bool:
+    """Whether a group is a bar, beyond one of whose ends a line goes on: where `faint` is above 0."""
     middle, sides, degrees = cv2.minAreaRect(_loops().outline(group.strokes(group.around(0))))
     across, along = sorted(sides)
     if across > BAR * along:
@@ -270,8 +276,7 @@ def goes_on(group: Group, faint: NDArray[np.bool_]) -> bool:
     x = np.rint(group.left + middle[0] + reach * np.cos(angle)).astype(int)
     y = np.rint(group.top + middle[1] + reach * np.sin(angle)).astype(int)
     inside = (x >= 0) & (y >= 0) & (x < faint.shape[1]) & (y < faint.shape[0])
-    near = cv2.dilate(faint.astype(np.uint8), np.ones((3, 3), np.uint8))
-    lit = (near[y * inside, x * inside] > 0) | ~inside  # an edge may leave the picture
+    lit = (faint[y * inside, x * inside] > 0) | ~inside  # an edge may leave the picture
     return bool(lit.mean(1).max() > GOES_ON)
 
 

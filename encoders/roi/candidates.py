@@ -23,6 +23,7 @@ from spikesight.encoders.preprocess.drawing import (
     Picture,
     Pieces,
     Search,
+    above,
     goes_on,
     groups_of,
     ink_of,
@@ -69,6 +70,7 @@ def dark(
     """
     found = list[Candidate]()
     ink, ground = ink_of(image)
+    beyond = None if faint is None else above(ink, faint)
     for level in levels:
         yield
         parts = parts_of(ink, level)
@@ -78,7 +80,7 @@ def dark(
                 if reach > 0 and group.members.sum() < 2:
                     continue
                 likeness, peak, around = likeness_of(group, ink, ground, LIKELY)
-                if likeness > LIKELY and (faint is None or not goes_on(group, ink > faint)):
+                if likeness > LIKELY and (beyond is None or not goes_on(group, beyond)):
                     found.append(Candidate(likeness, group, ink, peak, around))
     return found
 

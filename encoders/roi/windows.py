@@ -178,14 +178,14 @@ class EventWindows(EventSearch[Candidates]):
     def _cropped(self, events: Events) -> Events:
         if self._empty():
             return events[:0]
-        steps = events["t"] // STEP_US
-        begins = np.flatnonzero(np.diff(steps, prepend=self._seen)) if self._drawn().any() else steps[:0]
-        self._seen, parts = int(steps[-1]), [self._shared_out(events[: begins[0] if len(begins) else None])]
-        for begin, end in zip(begins.tolist(), [*begins[1:].tolist(), None]):
-            t_us = int(steps[begin]) * STEP_US
+        kept, steps = self._shared_out(events), events["t"] // STEP_US
+        begins = np.flatnonzero(steps != np.append(self._seen, steps[:-1])) if self._drawn().any() else steps[:0]
+        self._seen, times = int(steps[-1]), events["t"][begins]
+        parts = np.split(kept, np.searchsorted(kept["t"], times))
+        for n, t_us in enumerate((times // STEP_US * STEP_US).tolist()):
             moved = self._emulator.pixels.push(self._emulator.view(self._light, t_us), t_us)
-            moved["t"] = events["t"][begin]
-            parts += moved, self._shared_out(events[begin:end])
+            moved["t"] = times[n]
+            parts[n] = joined([parts[n], moved])
         return joined(parts)
 
     def _shared_out(self, events: Events) -> Events:
