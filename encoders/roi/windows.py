@@ -26,6 +26,7 @@ from spikesight.encoders.roi.window import SHARE
 
 MOST = 8  # windows: a bit each; and what goes somewhere, found in a search
 CHANGE_US = 500_000  # time constant with which it is forgotten how light or dark it became
+DARKER = 0.24  # than its ground: what may be strokes of what goes somewhere
 CONTRAST = 0.2  # how much lighter it becomes by an event, in log intensity
 
 
@@ -125,7 +126,7 @@ class EventWindows(EventSearch[Candidates]):
         trembling, going = (yield from self._seen_in(found, MOST_STILL, self._map.cell)), list[Seen]()
         for change in changes:
             light = np.exp(CONTRAST / self._change.cell**2 * (change if self._turn == 0 else -change))
-            found = yield from dark((255 * light).clip(0, 255).astype(np.uint8), faint=FAINT)
+            found = yield from dark(np.minimum(255 * light, 255).astype(np.uint8), (DARKER,))
             going = yield from self._seen_in(found, MOST, self._change.cell)
         return Candidates(trembling, going)
 
