@@ -238,6 +238,11 @@ def test_ticks_close_what_has_ended_and_no_more() -> None:
     assert binner.tick(5_101) == []
     assert binner.tick(99_000) == []
     assert told(binner.push(at(99_500)) + binner.flush()) == [(99_500, 1, True)]
+    binner.push(at(200_000))
+    assert len(binner.tick(299_000)) == 5, "a gap's bins, however late the tick"
+    binner.push(at(300_000))
+    assert len(binner.tick(305_000)) == 5
+    assert told(binner.push(at(305_000)) + binner.flush()) == [(305_000, 1, False)], "after a gap and no more"
 
 
 def test_an_open_bin_is_the_streams_last_and_only_with_events() -> None:

@@ -135,3 +135,9 @@ def test_a_state_goes_on_as_the_windows_would(make: Callable[[], FrameWindows | 
     for n in range(count // 2, count):
         np.testing.assert_array_equal(step(second, n), expected[n])
     same(second, whole)
+
+
+def test_cells_that_no_window_keeps_are_refused() -> None:
+    state = EventWindows(CAMERA, SMALL, PLACES).state()
+    with pytest.raises(ValueError, match="not there"):
+        EventWindows(CAMERA, SMALL, PLACES).restore({**state, "kept": np.ones_like(state["kept"])})
