@@ -34,6 +34,7 @@ from spikesight.service.http.shares import address_of
 from spikesight.service.page import routes as page
 from spikesight.service.protocol_v2 import routes as v2_routes
 from spikesight.service.runtime import Runtime
+from spikesight.service.scheduler.request import Wanted
 from spikesight.service.settings import Settings
 from spikesight.service.sinks.delivery import Deliveries, Outlet, open_deliveries
 from spikesight.service.stream import cameras as camera_routes
@@ -205,7 +206,8 @@ def v1(runtime: Runtime, cameras: Cameras, sessions: TeachingSessions) -> APIRou
         bin_ms: Annotated[float | None, Query(gt=0, le=1000, description="length of a step")] = None,
         name: Annotated[str, Query(description="the file's name, for raw bodies of N-MNIST .bin", max_length=255)] = "",
     ) -> Response:
-        options = Options(logits, steps, confidence, error_rate, raw, objects)
+        wanted = Wanted(every=steps, confidence=confidence, error_rate=error_rate, objects=objects)
+        options = Options(logits, raw, wanted)
         return await predicted(runtime, request, model=model, name=name, options=options, bin_ms=bin_ms)
 
     @routes.get(

@@ -26,8 +26,10 @@ from pydantic import ConfigDict
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from spikesight.encoders.packets import pack
 from spikesight.service.http.bodies import CameraBody, ModelsBody, PredictBody, SampleBody, StepBody
-from spikesight.service.stream.messages import EVENTS_T64, IMAGE, PICTURE, Frame, encode_t64
+from spikesight.service.http.person import sentence_of
+from spikesight.service.stream.messages import EVENTS_T64, IMAGE, PICTURE, Frame
 from spikesight.service.teach.bodies import TeachingBody
 from spikesight.service.teach.remote import RemoteTeaching, query
 
@@ -208,16 +210,8 @@ class Client:
         finally:
             connection.close()
         if answer.status not in (200, 204):
-            raise ClientError(answer.status, sentence(data, answer.status))
+            raise ClientError(answer.status, sentence_of(data) or f"the service answered {answer.status}")
         return data
-
-
-def sentence(data: bytes, status: int) -> str:
-    """The service's own sentence."""
-    try:
-        return str(json.loads(data)["error"])
-    except (ValueError, KeyError, TypeError):
-        return f"the service answered {status}"
 
 
 class Stream:
@@ -235,7 +229,8 @@ class Stream:
             )
             self._socket: ClientConnection = opened.__enter__()
         except InvalidStatus as error:
-            raise ClientError(error.response.status_code, sentence(bytes(error.response.body or b""), 0)) from None
+            status, said = error.response.status_code, sentence_of(bytes(error.response.body or b""))
+            raise ClientError(status, said or f"the service answered {status}") from None
         except OSError as error:
             raise ClientError(0, f"{client.url} does not answer") from error
         self.seq = 0
@@ -244,7 +239,7 @@ class Stream:
 
     def send_events(self, events: NDArray, t_ms: float | None = None) -> int:
         """A packet of EVENTS; its number."""
-        return self._frame(EVENTS_T64, encode_t64(events), t_ms)
+        return self._frame(EVENTS_T64, pack(events, "t64"), t_ms)
 
     def send_image(self, data: bytes, t_ms: float | None = None) -> int:
         """A camera frame as JPEG, PNG or WebP bytes, captured at `t_ms` (default: now); its number."""

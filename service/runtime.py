@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
-from importlib.metadata import PackageNotFoundError, version
 from typing import TypeVar
 
 import cv2
@@ -28,16 +27,9 @@ from spikesight.service.scheduler.mailbox import Mailbox
 from spikesight.service.scheduler.processes import CALLS, Processes
 from spikesight.service.scheduler.registry import Model, Registry
 from spikesight.service.settings import Settings
+from spikesight.version import __version__
 
 T = TypeVar("T")
-
-
-def package_version() -> str:
-    """Of the installed distribution."""
-    try:
-        return version("spikesight")
-    except PackageNotFoundError:
-        return "0"
 
 
 class Runtime:
@@ -60,7 +52,7 @@ class Runtime:
         self.streams = Shares(settings.max_sessions, settings.max_sessions_per_client)
         key = settings.snapshot_key
         self.snapshot_key = secrets.token_bytes(32) if key is None else key.get_secret_value().encode()
-        self.version = package_version()
+        self.version = __version__
         self._classifiers = classifiers
 
     async def start(self) -> None:

@@ -89,8 +89,11 @@ class Settings(BaseSettings):
                 f"listening on {self.host} lets other machines in: set SPIKESIGHT_TOKEN, or say --insecure"
             )
         for proxy in self.trusted_proxies:
-            if not is_network(proxy):
-                raise SettingsError(f"a trusted proxy is an address or a network as 10.0.0.0/8, not {proxy}")
+            try:
+                ipaddress.ip_network(proxy, strict=False)
+            except ValueError:
+                sentence = f"a trusted proxy is an address or a network as 10.0.0.0/8, not {proxy}"
+                raise SettingsError(sentence) from None
         if self.token is not None and len(self.token.get_secret_value()) < 16:
             raise SettingsError("the token is shorter than 16 characters: take a longer one")
         if self.snapshot_key is not None and len(self.snapshot_key.get_secret_value()) < 16:
@@ -109,12 +112,3 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def is_network(text: str) -> bool:
-    """Whether it is an address, or a network of addresses."""
-    try:
-        ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        return False
-    return True

@@ -10,8 +10,9 @@ import numpy as np
 import uvloop
 
 from benchmarks.serving.clients import Served
+from spikesight.encoders.packets import pack
 from spikesight.models.contract import Contract
-from spikesight.service.stream.messages import EVENTS_T64, Frame, encode_t64
+from spikesight.service.stream.messages import EVENTS_T64, Frame
 
 TEXT, BINARY = 1, 2
 AHEAD = 2  # messages a stream has out when it sends as fast as it is answered
@@ -29,7 +30,7 @@ def messages(contract: Contract, events: Sequence[np.ndarray]) -> list[bytes]:
     hello = {"type": "hello", "protocol": 1, "width": contract.sensor_width, "height": contract.sensor_height}
     ready = [client_frame(TEXT, json.dumps(hello).encode())]
     for seq, part in enumerate(events):
-        ready.append(client_frame(BINARY, Frame(seq, 0.0, EVENTS_T64, encode_t64(part)).pack()))
+        ready.append(client_frame(BINARY, Frame(seq, 0.0, EVENTS_T64, pack(part, "t64")).pack()))
     return ready
 
 

@@ -11,7 +11,6 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import generate_latest
@@ -44,19 +43,6 @@ RETURNED = ("content-type", "inference-header-content-length", "retry-after", "a
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "OPTIONS"]
 BUSY = {"Retry-After": "1"}
 NOBODY = "no replica of the service is there: try again in a moment"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A replica's whole answer."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    def response(self) -> Response:
-        """For the client."""
-        return Response(self.body, self.status, self.headers)
 
 
 class Proxy:
@@ -188,13 +174,13 @@ class Proxy:
                 if broken == ATTEMPTS:
                     return refuse(500, "the model failed on this sample")
                 continue
-            busy = answer.response()
-            if answer.status != 503:
-                return busy
+            if answer.status_code != 503:
+                return answer
+            busy = answer
         return busy or refuse(503, NOBODY, BUSY)
 
-    async def once(self, replica: Replica, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
-        """One replica's answer. Raises ConnectionError when it is lost before the answer is complete.
+    async def once(self, replica: Replica, method: str, path: str, headers: dict[str, str], body: bytes) -> Response:
+        """One replica's whole answer. Raises ConnectionError when it is lost before the answer is complete.
 
         Without a deadline of its own: see `Replica.call`.
         """
@@ -207,7 +193,7 @@ class Proxy:
                 method, URL(replica.url + path, encoded=True), data=body or None, headers=headers, allow_redirects=False
             ) as got:
                 data = await got.read()
-                return Answer(got.status, {n: got.headers[n] for n in RETURNED if n in got.headers}, data)
+                return Response(data, got.status, {n: got.headers[n] for n in RETURNED if n in got.headers})
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise ConnectionError(type(error).__name__) from None
         finally:
@@ -238,9 +224,9 @@ class Proxy:
             self.replicas.lost(replica)
             self._holders.pop(key, None)
             return refuse(503, "the sequence is lost with its replica: begin it again with sequence_start", BUSY)
-        if wish.end or answer.status != 200:
+        if wish.end or answer.status_code != 200:
             self._holders.pop(key, None)
-        return answer.response()
+        return answer
 
     # The proxy's own answers.
 
@@ -253,20 +239,21 @@ class Proxy:
         good = bool(self.replicas.answering()) and not self.draining
         return JSONResponse({"ready": good}, 200 if good else 503)
 
-    async def everywhere(self, method: str, path: str, seconds: float | None, body: bytes = b"") -> list[Answer]:
+    async def everywhere(self, method: str, path: str, seconds: float | None, body: bytes = b"") -> list[Response]:
         """The answer of every replica that gives one in time; those that are lost or hang are left out."""
 
-        async def one(replica: Replica) -> Answer:
+        async def one(replica: Replica) -> Response:
             async with replica.call(seconds):
                 return await self.once(replica, method, path, {}, body)
 
         asked = [one(replica) for replica in self.replicas.answering()]
         answers = await asyncio.gather(*asked, return_exceptions=True)
-        return [answer for answer in answers if isinstance(answer, Answer)]
+        return [answer for answer in answers if isinstance(answer, Response)]
 
     async def bodies(self, path: str) -> list[bytes]:
         """What every replica answers to GET."""
-        return [answer.body for answer in await self.everywhere("GET", path, ALIVE_S) if answer.status == 200]
+        answers = await self.everywhere("GET", path, ALIVE_S)
+        return [bytes(answer.body) for answer in answers if answer.status_code == 200]
 
     async def load(self, request: Request) -> Response:
         """Every replica loads a model anew: the first that refuses is the answer. One that is lost starts with it."""
@@ -275,7 +262,7 @@ class Proxy:
             return refuse(503, "a replica does not answer: load the model again in a moment", BUSY)
         if not answers:
             return refuse(503, NOBODY, BUSY)
-        return max(answers, key=lambda answer: answer.status).response()
+        return max(answers, key=lambda answer: answer.status_code)
 
     async def all_metrics(self, _: Request) -> Response:
         """The proxy's metrics, and the sums of the replicas'; how many of them are missing in the sums."""

@@ -135,11 +135,6 @@ def host_name(host: str) -> str | None:
     return name if good else None
 
 
-def headers_of(scope: Scope) -> dict[str, str]:
-    """Headers by lower-case name; of repeated ones the last."""
-    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-
-
 def bearer(headers: dict[str, str]) -> str | None:
     """The token of the Authorization header."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
@@ -162,7 +157,7 @@ class Gate:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        headers = headers_of(scope)
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         self.proxies.tell(scope)
         refusal = self.refusal(scope, headers)
         if scope["type"] == "websocket":

@@ -102,17 +102,14 @@ class Lobby:
         async with asyncio.timeout(seconds) as limit:
             self._waiting[limit] = client
             if len(self._waiting) > self.places:
-                self._send_away()
+                ((most, _),) = Counter(self._waiting.values()).most_common(1)
+                longest = next(one for one, client in self._waiting.items() if client == most)
+                del self._waiting[longest]
+                longest.reschedule(asyncio.get_running_loop().time())
             try:
                 yield
             finally:
                 self._waiting.pop(limit, None)
-
-    def _send_away(self) -> None:
-        ((most, _),) = Counter(self._waiting.values()).most_common(1)
-        longest = next(limit for limit, client in self._waiting.items() if client == most)
-        del self._waiting[longest]
-        longest.reschedule(asyncio.get_running_loop().time())
 
 
 class Shares:

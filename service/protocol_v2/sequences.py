@@ -9,7 +9,7 @@ from spikesight.service.http.shares import Shares
 from spikesight.service.protocol_v2.tensors import V2Error
 from spikesight.service.scheduler.mailbox import Mailbox
 from spikesight.service.scheduler.registry import Model
-from spikesight.service.scheduler.request import RequestReceiver, Result, Wanted
+from spikesight.service.scheduler.request import LAST_STEP, RequestReceiver, Result
 
 TOO_MANY = "too many sequences of this address: end one first"
 
@@ -83,7 +83,7 @@ class Sequences:
 
     async def run(self, sequence: Sequence, inputs: list[Input], deadline: float) -> Result:
         """Step one request's inputs. A sequence that misses its deadline is over: its membranes are not known."""
-        receiver = RequestReceiver(sequence.track, self.mailbox, Wanted(every=False))
+        receiver = RequestReceiver(sequence.track, self.mailbox, LAST_STEP)
         receiver.begin(len(inputs))
         sequence.receiver, sequence.job.deadline = receiver, deadline
         try:

@@ -51,10 +51,6 @@ class Spec:
         """As in the metadata."""
         return {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
 
-    def admits(self, shape: tuple[int, ...]) -> bool:
-        """Whether a tensor of that shape fits."""
-        return len(shape) == len(self.shape) and all(w in (-1, s) for w, s in zip(self.shape, shape))
-
 
 @dataclass(frozen=True)
 class Wish:
@@ -155,7 +151,7 @@ def input_value(entry: dict[str, Any], spec: Spec, rest: memoryview) -> tuple[Va
     if entry.get("datatype") != spec.datatype:
         raise V2Error(f"input {spec.name} is of datatype {spec.datatype}")
     shape = shape_of(entry.get("shape"))
-    if not spec.admits(shape):
+    if len(shape) != len(spec.shape) or any(wanted not in (-1, size) for wanted, size in zip(spec.shape, shape)):
         raise V2Error(f"input {spec.name} must have the shape {list(spec.shape)} (-1: any size)")
     size = parameters_of(entry).get("binary_data_size")
     if size is None:

@@ -246,8 +246,9 @@ def main() -> None:
 def serve(control: socket.socket, folder: str | None) -> None:
     """Take one call after the other, until one fails: what it may have left behind ends with this fork."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if (size := address_space()) is not None:
-        resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, size + MEMORY))
+    if (statm := Path("/proc/self/statm")).exists():
+        most = int(statm.read_text().split()[0]) * resource.getpagesize() + MEMORY
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
     confine(folder)
     good = True
     while good:
@@ -286,12 +287,6 @@ def temporary(folder: str | None) -> Iterator[str]:
         return
     with own as path:
         yield path
-
-
-def address_space() -> int | None:
-    """Bytes of this process's address space; None where there is no /proc."""
-    statm = Path("/proc/self/statm")
-    return int(statm.read_text().split()[0]) * resource.getpagesize() if statm.exists() else None
 
 
 if __name__ == "__main__":

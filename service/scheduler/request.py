@@ -26,7 +26,7 @@ class Wanted:
     probe: Probe = False  # whether what happens inside the network is wanted too
 
 
-EVERY_STEP = Wanted()
+EVERY_STEP, LAST_STEP = Wanted(), Wanted(every=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ class RequestReceiver:
     @property
     def several(self) -> bool:
         """Whether the answers between are of no use."""
-        return self._wanted == Wanted(every=False)
+        return self._wanted == LAST_STEP
 
     def outcome(self, inputs: list[Input], outcome: Outcome, queue_ms: float) -> bool:
         """These inputs were stepped."""

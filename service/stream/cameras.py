@@ -72,7 +72,7 @@ class Camera:
     def __init__(self, identity: str, source: Source, runtime: Runtime, report: Report, saw: Saw) -> None:
         self.id, self.source, self.max_pending = identity, source, runtime.settings.max_pending
         self._report, self._saw, self._bin_ms = report, saw, runtime.settings.camera_bin_ms
-        self._registry, self._mailbox = runtime.registry, runtime.mailbox
+        self._registry, self.mailbox = runtime.registry, runtime.mailbox
         self._viewers: set[Viewer[str | bytes]] = set()
         self._listeners: set[Viewer[NDArray]] = set()
         self.stopping = threading.Event()  # the thread ends at its next step
@@ -105,12 +105,8 @@ class Camera:
         self.source.close()
         if self._thread.is_alive():
             self._thread.join(5)
-        self.post(self._end)
-        self._mailbox.flush()
-
-    def post(self, call: Callable[[], None]) -> None:
-        """Have the event loop call. From any thread."""
-        self._mailbox.post(call)
+        self.mailbox.post(self._end)
+        self.mailbox.flush()
 
     def body(self) -> CameraBody:
         """What clients see of it."""
@@ -151,8 +147,8 @@ class Camera:
                 if self.asked_for("pictures"):
                     self._seen.append(packet[:: max(1, len(packet) // PICTURE_EVENTS)])
                 if self._listeners:
-                    self.post(lambda packet=packet: self.hand(packet))
-                    self._mailbox.flush()
+                    self.mailbox.post(lambda packet=packet: self.hand(packet))
+                    self.mailbox.flush()
             try:
                 if (model := self.model()) is not stream.model:  # the models were loaded anew
                     fresh = CameraStream(self, model, stream.core.dropped)
@@ -164,8 +160,8 @@ class Camera:
                 break
         stream.close()
         event("camera ended", camera=self.id)
-        self.post(self._end)
-        self._mailbox.flush()
+        self.mailbox.post(self._end)
+        self.mailbox.flush()
 
     # In the event loop.
 
@@ -253,7 +249,7 @@ class CameraStream:
 
     def outcome(self, inputs: list[Input], outcome: Outcome, queue_ms: float) -> bool:
         _, answer = self.core.read(inputs, outcome)
-        self.camera.post(lambda: self.camera.tell(self.core, inputs, outcome, answer, queue_ms))
+        self.camera.mailbox.post(lambda: self.camera.tell(self.core, inputs, outcome, answer, queue_ms))
         return False
 
     def failed(self, error: Exception) -> None:

@@ -11,7 +11,7 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import to_json
 
 from spikesight.encoders.events import MAX_SIDE, SensorSize
-from spikesight.encoders.packets import RECORD_BYTES, WireDecoder, pack
+from spikesight.encoders.packets import RECORD_BYTES, WireDecoder
 from spikesight.service.http.bodies import Body
 
 if TYPE_CHECKING:  # a client takes this module too, and needs no model
@@ -213,11 +213,6 @@ class PacketDecoder:
         if decoder.n_bytes_lost != lost:
             raise PacketError("the last event's time is missing")
         return events
-
-
-def encode_t64(events: NDArray) -> bytes:
-    """EVENTS in the t64 layout."""
-    return pack(events, "t64")
 
 
 SNAPSHOT_BEGIN = '{"type":"snapshot"'

@@ -15,7 +15,7 @@ from spikesight.service.http.bodies import PredictBody, StepBody
 from spikesight.service.http.errors import ServiceError
 from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.registry import Model
-from spikesight.service.scheduler.request import Result, Wanted, run_undecoded
+from spikesight.service.scheduler.request import LAST_STEP, Result, Wanted, run_undecoded
 from spikesight.service.upload.decode import INLINE_BYTES, Kind, kind_of
 from spikesight.service.upload.load import inputs_of, load
 from spikesight.service.upload.multipart import file_of
@@ -28,11 +28,8 @@ class Options:
     """What the caller wants beside the label."""
 
     logits: bool = False
-    steps: bool = False
-    confidence: float | None = None  # stop at the first step that is surer than this
-    error_rate: float | None = None  # stop at the first step that commits itself at this rate
     raw: bool = False  # recordings as they are: no noise filter and no window
-    objects: int = 0  # that are looked for, each in a window of its own
+    wanted: Wanted = LAST_STEP
 
 
 async def read_body(request: Request, name: str = "") -> tuple[bytes, str]:
@@ -56,9 +53,10 @@ async def predict(
     runtime: Runtime, model: Model, data: bytes, name: str, options: Options, client: str = ""
 ) -> PredictBody:
     """Decode, step and answer. Raises ServiceError, Overloaded, Expired."""
-    if options.objects:
+    objects = options.wanted.objects
+    if objects:
         try:
-            check_objects(model.classifier.contract, options.objects, alone=not options.raw)
+            check_objects(model.classifier.contract, objects, alone=not options.raw)
         except SessionError as error:
             raise ServiceError(400, str(error)) from None
     deadline = runtime.deadline()
@@ -69,9 +67,9 @@ async def predict(
     def inputs_from(loaded: Sample) -> list[Input]:
         warnings.extend(loaded.warnings)
         if loaded.size is not None and model.classifier.contract.kind == "events":
-            pipelines.append(InputPipeline(model.classifier.card, loaded.size, raw=options.raw, places=options.objects))
-        elif options.objects:
-            return inputs_of_several(model.classifier, loaded, options.objects)
+            pipelines.append(InputPipeline(model.classifier.card, loaded.size, raw=options.raw, places=objects))
+        elif objects:
+            return inputs_of_several(model.classifier, loaded, objects)
         most = runtime.settings.max_recording_steps
         return inputs_of(model.classifier, loaded, most, pipelines[0] if pipelines else None)
 
@@ -81,12 +79,7 @@ async def predict(
             await load(runtime, model, (data, name), inputs_from, client, deadline),
             runtime.mailbox,
             deadline=deadline,
-            wanted=Wanted(
-                every=options.steps,
-                confidence=options.confidence,
-                error_rate=options.error_rate,
-                objects=options.objects,
-            ),
+            wanted=options.wanted,
             offload=runtime.decoder.submit,
         )
     decoded = result.made_s
@@ -116,7 +109,7 @@ def answer_body(
         **fields,
         model=model.name,
         kind=kind,
-        steps=[step_body(answer, options.logits) for answer in result.answers] if options.steps else None,
+        steps=[step_body(answer, options.logits) for answer in result.answers] if options.wanted.every else None,
         logits=result.logits if options.logits else None,
         early=result.early,
         latency_ms=round(result.infer_ms, 3),

@@ -7,11 +7,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from spikesight.models.engine.engine import Engine, EngineResult
+from spikesight.models.engine.engine import Engine
 from spikesight.models.networks.metering import Meter
 from spikesight.models.networks.resnet import NETWORKS
 from spikesight.models.neurons.config import NeuronConfig
 from spikesight.models.neurons.layers import step
+from spikesight.models.steps import Step
 
 
 def plain_steps(
@@ -77,7 +78,7 @@ def inputs(
     return (torch.rand(steps, streams, channels, *size, generator=generator) < density).to(torch.uint8)
 
 
-def assert_same(a: EngineResult, b: EngineResult, streams: slice = slice(None)) -> None:
+def assert_same(a: Step, b: Step, streams: slice = slice(None)) -> None:
     """The results of one run are those of some streams of another, bit for bit."""
     assert all(torch.equal(a.state[key], value[streams]) for key, value in b.state.items())
     for name in ("logits", "rates", "layer_spikes", "synops", "fired"):

@@ -10,7 +10,7 @@ import pytest
 from starlette.responses import Response
 
 from spikesight.service.cluster import proxy as module
-from spikesight.service.cluster.proxy import Answer, Proxy
+from spikesight.service.cluster.proxy import Proxy
 from spikesight.service.cluster.replicas import Replica, Replicas
 from spikesight.service.cluster.routing import target
 from spikesight.service.http.shares import Shares
@@ -32,7 +32,7 @@ class Scripted(Proxy):
 
         super().__init__(Settings(deadline_s=5, max_sequences=2), "", Replicas(known))
 
-    async def once(self, replica: Replica, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:  # noqa: ARG002
+    async def once(self, replica: Replica, method: str, path: str, headers: dict[str, str], body: bytes) -> Response:  # noqa: ARG002
         self.asked += replica.identity
         self.paths.add((method, path))
         lines = self.script[replica.identity]
@@ -40,7 +40,7 @@ class Scripted(Proxy):
         if said is None:
             raise ConnectionError("gone")
         status, body = said if isinstance(said, tuple) else (said, replica.identity.encode())
-        return Answer(status, {"content-type": "text/plain"}, body)
+        return Response(body, status, {"content-type": "text/plain"})
 
 
 def run(proxy: Scripted, *asks: Callable[[], Awaitable[Response]]) -> list[tuple[int, bytes]]:

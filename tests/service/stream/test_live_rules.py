@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 
 from spikesight.encoders.events import make_events
+from spikesight.encoders.packets import pack
 from spikesight.models.neurons.state import State
 from spikesight.service.http.errors import Broken, Stopped
 from spikesight.service.runtime import Runtime
 from spikesight.service.settings import Settings
 from spikesight.service.stream import live as module
 from spikesight.service.stream.live import Live
-from spikesight.service.stream.messages import EVENTS_T64, Ended, Frame, Hello, encode_t64
+from spikesight.service.stream.messages import EVENTS_T64, Ended, Frame, Hello
 from spikesight.service.stream.outbox import Outbox, end_all
 from spikesight.service.stream.protocol import Batch, Outgoing, StreamCore
 from tests.support.models import EVENT_CONTRACT, tiny
@@ -29,7 +30,7 @@ BIN_US = EVENT_CONTRACT.bin_us
 
 def packet(number: int) -> dict[str, Any]:
     """One event, in a bin of its own."""
-    data = encode_t64(make_events([number * BIN_US], [3], [4], [1]))
+    data = pack(make_events([number * BIN_US], [3], [4], [1]), "t64")
     return {"bytes": Frame(number + 1, float(number), EVENTS_T64, data).pack()}
 
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from spikesight.encoders.dvs import progress_us
 from spikesight.encoders.events import EVENTS, SensorSize
+from spikesight.encoders.packets import pack
 from spikesight.models.classifier.session import Session
 from spikesight.service.stream.messages import (
     CONTROL,
@@ -23,7 +24,6 @@ from spikesight.service.stream.messages import (
     PacketError,
     Ticket,
     ack_text,
-    encode_t64,
     fault,
     identity,
     pack_picture,
@@ -54,7 +54,7 @@ def test_any_payload(kind: int, payloads: list[bytes]) -> None:
 
 def test_times_of_each_layout() -> None:
     events = some_events(100)
-    assert np.array_equal(PacketDecoder().decode(EVENTS_T64, encode_t64(events), 0), events)
+    assert np.array_equal(PacketDecoder().decode(EVENTS_T64, pack(events, "t64"), 0), events)
     wrapping, times = PacketDecoder(), [2**32 - 10, 2**32 - 1, 4, 9]
     got = [wrapping.decode(EVENTS_T32, struct.pack("<IHH", t, 1, 5), 0)[0].tolist() for t in times]
     goes_on = (2**32 - 10, 2**32 - 1, 2**32 + 4, 2**32 + 9)

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from spikesight.encoders.dvs import StreamBinner
 from spikesight.encoders.events import Events, SensorSize, make_events
+from spikesight.encoders.packets import pack
 from spikesight.encoders.roi.window import Window
 from spikesight.models.classifier import Classifier
 from spikesight.models.novelty.profile import Profile
@@ -18,7 +19,7 @@ from spikesight.service.http.metrics import Metrics
 from spikesight.service.scheduler.mailbox import Mailbox
 from spikesight.service.scheduler.registry import Model
 from spikesight.service.settings import Settings
-from spikesight.service.stream.messages import EVENTS_T64, Frame, Hello, encode_t64
+from spikesight.service.stream.messages import EVENTS_T64, Frame, Hello
 from spikesight.service.stream.protocol import Batch, Outgoing, StreamCore
 from tests.support.models import EVENT_CONTRACT, tiny
 from tests.support.serving.streams import SENSOR
@@ -35,7 +36,7 @@ def core(clock: Clock | None = None, model: Model = MODEL, **changes: object) ->
 
 
 def packet(seq: int, *t: int) -> Frame:
-    return Frame(seq, float(seq), EVENTS_T64, encode_t64(at(*t)))
+    return Frame(seq, float(seq), EVENTS_T64, pack(at(*t), "t64"))
 
 
 def at(*t: int) -> Events:
@@ -67,7 +68,7 @@ def test_answers_tell_a_camera_unlike_those_that_the_model_learnt_from() -> None
         events = make_events(t, random.integers(0, 24, len(t)), random.integers(0, 32, len(t)), t % 2)
         answers: list[object] = []
         for seq, part in enumerate(np.array_split(events, 14)):
-            for batch in batches(stream, Frame(seq, seq, EVENTS_T64, encode_t64(part))):
+            for batch in batches(stream, Frame(seq, seq, EVENTS_T64, pack(part, "t64"))):
                 inputs = stream.admit(batch)[0]
                 answers += [fields(stepped(stream, given), "camera")[0][0] for given in inputs]
         told.append(answers)
