@@ -52,15 +52,13 @@ def compile_c(folder: Path, compiler: list[str], *flags: str) -> Path:
     return program
 
 
-def logits_of(lines: str) -> NDArray[np.float32]:
-    """The logits [T, K] in what the example prints."""
-    return np.array([[np.float32(word) for word in line.split("\t")[5:]] for line in lines.splitlines()], np.float32)
-
-
 def run_steps(command: list[str], x_seq: Tensor) -> NDArray[np.float32]:
     """The logits [T, K] of inputs [T, C, H, W], uint8 or float32, one after another."""
     given = x_seq.permute(0, 2, 3, 1).contiguous().numpy().tobytes()
-    return logits_of(subprocess.run([*command, "steps"], input=given, capture_output=True, check=True).stdout.decode())
+    lines = (
+        subprocess.run([*command, "steps"], input=given, capture_output=True, check=True).stdout.decode().splitlines()
+    )
+    return np.array([[np.float32(word) for word in line.split("\t")[5:]] for line in lines], np.float32)
 
 
 @torch.inference_mode()

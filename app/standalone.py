@@ -39,16 +39,11 @@ def write_folder(folder: Path | str, network: nn.Module, card: Card, name: str) 
     with new_folder(Path(folder)) as partial:
         content, engine = write_block(network, card)
         (partial / "model.bin").write_bytes(content)
-        copy_page(partial)
+        for part in ("shared", "offline"):
+            shutil.copytree(PAGE / part, partial / part, ignore=shutil.ignore_patterns(".*"))
+        (partial / "offline" / "index.html").rename(partial / "index.html")
+        shutil.copyfile(ENGINE, partial / "engine.wasm")
         write_facts(partial, card, name, engine)
-
-
-def copy_page(folder: Path) -> None:
-    """The page's files and the engine."""
-    for name in ("shared", "offline"):
-        shutil.copytree(PAGE / name, folder / name, ignore=shutil.ignore_patterns(".*"))
-    (folder / "offline" / "index.html").rename(folder / "index.html")
-    shutil.copyfile(ENGINE, folder / "engine.wasm")
 
 
 def write_facts(folder: Path, card: Card, name: str, engine: dict[str, Any]) -> None:

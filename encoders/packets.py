@@ -49,7 +49,8 @@ class WireDecoder:
         if self.layout == "t64":
             return self._t64(data)
         if self.layout == "t32":
-            return self._t32(data.view(T32))
+            raw = data.view(T32)
+            return make_events(self._unwrapped(raw["t"]), raw["x"], raw["y"] >> 1, raw["y"] & 1)
         words = data.view(">u4" if self.big_endian else "<u4").astype(np.uint32, copy=False)
         return self._words(words, [len(datagram) // 4 for datagram in whole], arrival_us)
 
@@ -60,9 +61,6 @@ class WireDecoder:
             raw["on"] = raw["on"] > 0
             raw["t"] = np.minimum(raw["t"], LATEST_US)
         return raw.view(EVENTS)  # coordinates above 32767 become negative: off any sensor
-
-    def _t32(self, raw: NDArray[np.void]) -> Events:
-        return make_events(self._unwrapped(raw["t"]), raw["x"], raw["y"] >> 1, raw["y"] & 1)
 
     def _unwrapped(self, times: NDArray[np.uint32]) -> NDArray[np.int64]:
         t = unwrap(times.astype(np.int64), 32, self._last)

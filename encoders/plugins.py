@@ -22,8 +22,9 @@ def extend(group: str, registries: Mapping[Any, dict[str, Any]]) -> None:
         if group not in _extended:
             _extended.add(group)
             for point in entry_points(group=f"spikesight.{group}"):
+                package = "an unnamed package" if point.dist is None else f"{point.dist.name} {point.dist.version}"
                 for fault in _add(point, registries):
-                    log.warning("the plug-in %s of %s is left out: %s", point.name, _package(point), fault)
+                    log.warning("the plug-in %s of %s is left out: %s", point.name, package, fault)
 
 
 def _add(point: EntryPoint, registries: Mapping[Any, dict[str, Any]]) -> Iterator[str]:
@@ -41,7 +42,3 @@ def _add(point: EntryPoint, registries: Mapping[Any, dict[str, Any]]) -> Iterato
             registry[point.name] = value
             return
     yield f"{point.value} is a {type(value).__name__}, not a {' or a '.join(kind.__name__ for kind in registries)}"
-
-
-def _package(point: EntryPoint) -> str:
-    return "an unnamed package" if point.dist is None else f"{point.dist.name} {point.dist.version}"

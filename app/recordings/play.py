@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikesight.app.recordings.sinks import DvSink, open_sink, waited
-from spikesight.app.recordings.virtual_camera import Delivery, Faults, looped, play, schedule
+from spikesight.app.recordings.virtual_camera import Delivery, Faults, play, schedule
 from spikesight.encoders.binning import cells_of, grid_for
 from spikesight.encoders.events import Events, SensorSize
 from spikesight.encoders.recordings.files import RecordingReader
+from spikesight.encoders.sources.file import looped
 from spikesight.training.progress import say
 
 DESCRIPTION = """Play a recording of events in its own time.
@@ -29,6 +30,7 @@ Faults, to see how a receiver takes them (seconds of the recording):
   --burst 10 --jitter 20 --gap 1:0.5 --disconnect 2:1 --clock-reset 3
 """
 FRAME_MS = 40
+GAP_US = 10_000  # between two rounds
 SHADES = "  .:-=+*#%@"
 
 
@@ -69,9 +71,13 @@ def run(args: argparse.Namespace) -> int:
 
     rounds = args.loop if args.loop > 0 else float("inf")
     faults = Faults(args.burst, args.jitter, tuple(args.gap), tuple(args.disconnect), args.clock_reset)
-    deliveries = schedule(looped(packets, rounds), faults, speed=args.speed, seed=args.seed)
+    deliveries = schedule(looped(packets, rounds, GAP_US), faults, speed=args.speed, seed=args.seed)
     if (args.to or "").startswith("rerun:"):
-        return _explain(args, size, deliveries)
+        from spikesight.app.recordings.explained import explain  # torch takes seconds to load
+
+        seen = (delivery.events for delivery in deliveries if delivery.events is not None)
+        print(f"{explain(Path(args.file).name, seen, size, args.to):,} steps written")
+        return 0
     if args.to:
         return _send(args, size, deliveries)
     return _show(deliveries, size)
@@ -87,15 +93,6 @@ def _send(args: argparse.Namespace, size: SensorSize, deliveries: Iterable[Deliv
         play(sink, deliveries)
     missed = f", {sink.n_missed:,} while nobody was connected" if sink.n_missed else ""
     print(f"{sink.n_sent:,} events sent, {sink.n_dropped:,} dropped for a slow receiver{missed}")
-    return 0
-
-
-def _explain(args: argparse.Namespace, size: SensorSize, deliveries: Iterable[Delivery]) -> int:
-    from spikesight.app.recordings.explained import explain  # torch takes seconds to load
-
-    packets = (delivery.events for delivery in deliveries if delivery.events is not None)
-    steps = explain(Path(args.file).name, packets, size, args.to)
-    print(f"{steps:,} steps written")
     return 0
 
 

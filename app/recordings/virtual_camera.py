@@ -85,18 +85,3 @@ def play(
             sink.connect(connected=delivery.connected)
         else:
             sink.send(delivery.events)
-
-
-def looped(packets: Callable[[], Iterable[Events]], rounds: float) -> Iterator[Events]:
-    """A recording's packets again and again, time going on from round to round."""
-    end = done = 0
-    while done < rounds:
-        shift: int | None = None
-        for packet in packets():
-            if shift is None:
-                shift = end + 10_000 - int(packet["t"][0]) if done else 0
-            moved = packet.copy()
-            moved["t"] += shift
-            end = int(moved["t"][-1])
-            yield moved
-        done += 1

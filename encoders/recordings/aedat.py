@@ -86,21 +86,17 @@ def write_aedat2(path: Path, parts: Parts, size: SensorSize) -> None:
     if davis is None and (size.width > 128 or size.height > 128):
         raise RecordingError(f"AEDAT 2 holds only sensors up to 128x128, 240x180 and 346x260, not {size}")
     name = f"eu.seebetter.ini.chips.davis.{davis}" if davis else "ch.unizh.ini.jaer.chip.retina.DVS128"
+    chip = size if davis else DVS128
     with path.open("wb") as file:
         lines = ("#!AER-DAT2.0", "# This is a raw AE data file", f"# AEChip: {name}", "# End of ASCII Header", "")
         file.write("\r\n".join(lines).encode())
         for events in parts:
-            file.write(aedat2_words(events, size if davis else DVS128, davis=davis is not None).tobytes())
-
-
-def aedat2_words(events: Events, size: SensorSize, *, davis: bool) -> NDArray[np.uint32]:
-    """Events as pairs of big-endian uint32: address, time."""
-    if len(events) and int(events["t"][-1]) >= 1 << 32:
-        raise RecordingError("AEDAT 2 holds times below 2^32 us only; let the recording begin at 0 (--zero)")
-    t, x, y, p = (events[name].astype(np.int64) for name in "txyp")
-    x, y = size.width - 1 - x, size.height - 1 - y
-    address = y << 22 | x << 12 | p << 11 if davis else y << 8 | x << 1 | p ^ 1
-    return np.stack([address, t], axis=1).astype(">u4")
+            if int(events["t"][-1]) >= 1 << 32:
+                raise RecordingError("AEDAT 2 holds times below 2^32 us only; let the recording begin at 0 (--zero)")
+            t, x, y, p = (events[name].astype(np.int64) for name in "txyp")
+            x, y = chip.width - 1 - x, chip.height - 1 - y
+            address = y << 22 | x << 12 | p << 11 if davis else y << 8 | x << 1 | p ^ 1
+            file.write(np.stack([address, t], axis=1).astype(">u4").tobytes())
 
 
 # ----------------------------------------------------------------------------------------------------------- AEDAT 3.1
@@ -148,22 +144,19 @@ def _aedat3_events(data: bytes, size: int, overflows: int) -> Events:
 
 
 def write_aedat3(path: Path, parts: Parts, size: SensorSize) -> None:
-    """AEDAT 3.1 in packets of 4096 events; sensors that iniVation made only, for the header names the camera."""
+    """AEDAT 3.1 in packets of 4096 events at most, none of which spans an overflow of the clock; sensors that iniVation
+    made only, for the header names the camera.
+    """
     source = next((name for name, chip in CHIPS.items() if chip == size), None)
     if source is None:
         raise RecordingError(f"AEDAT 3.1 names a camera in place of a size, and none there has {size} pixels")
     with path.open("wb") as file:
         file.write(f"#!AER-DAT3.1\r\n#Format: RAW\r\n#Source 0: {source.upper()}\r\n#!END-HEADER\r\n".encode())
         for events in parts:
-            file.writelines(aedat3_packets(events))
-
-
-def aedat3_packets(events: Events) -> Iterator[bytes]:
-    """Events as packets of at most 4096, each with its header; no packet spans an overflow of the clock."""
-    t, x, y, p = (events[name].astype(np.int64) for name in "txyp")
-    pairs = np.stack([x << 17 | y << 2 | p << 1 | 1, t & 0x7FFFFFFF], axis=1).astype("<u4")
-    overflow = t >> 31
-    cuts = {0, len(t), *range(0, len(t), 4096), *(np.flatnonzero(np.diff(overflow)) + 1).tolist()}
-    for begin, end in pairwise(sorted(cuts)):
-        n = end - begin
-        yield PACKET_HEADER.pack(1, 0, 8, 4, int(overflow[begin]), n, n, n) + pairs[begin:end].tobytes()
+            t, x, y, p = (events[name].astype(np.int64) for name in "txyp")
+            pairs = np.stack([x << 17 | y << 2 | p << 1 | 1, t & 0x7FFFFFFF], axis=1).astype("<u4")
+            overflow = t >> 31
+            cuts = {0, len(t), *range(0, len(t), 4096), *(np.flatnonzero(np.diff(overflow)) + 1).tolist()}
+            for begin, end in pairwise(sorted(cuts)):
+                n = end - begin
+                file.write(PACKET_HEADER.pack(1, 0, 8, 4, int(overflow[begin]), n, n, n) + pairs[begin:end].tobytes())

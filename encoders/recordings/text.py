@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikesight.encoders import kernels
-from spikesight.encoders.events import Events, SensorSize
+from spikesight.encoders.events import SensorSize
 from spikesight.encoders.recordings.columns import ROWS, Part, events_of, find_columns, order_of, sensor
 from spikesight.encoders.recordings.format import HEAD_BYTES, Opened, Parts, RecordingError
 
@@ -144,10 +144,5 @@ def write_csv(path: Path, parts: Parts, size: SensorSize) -> None:  # noqa: ARG0
         file.write(b"t,x,y,p\n")
         for events in parts:
             for begin in range(0, len(events), ROWS):
-                file.write(text_of(events[begin : begin + ROWS]))
-
-
-def text_of(events: Events) -> bytes:
-    """Events as rows of text, without a header."""
-    table = np.stack([events["t"], events["x"], events["y"], events["p"]], axis=1).tolist()
-    return "".join(f"{t},{x},{y},{p}\n" for t, x, y, p in table).encode()
+                table = np.stack([events[name][begin : begin + ROWS] for name in "txyp"], axis=1).tolist()
+                file.write("".join(f"{t},{x},{y},{p}\n" for t, x, y, p in table).encode())

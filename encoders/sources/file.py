@@ -1,12 +1,28 @@
 """A recording played in real time, as a source."""
 
+import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from spikesight.encoders.events import Events
 from spikesight.encoders.recordings.files import packets, sensor_of
 from spikesight.encoders.sources.address import PACKET_MS, Address, SourceEnded
+
+
+def looped(packets: Callable[[], Iterable[Events]], rounds: float, gap_us: int) -> Iterator[Events]:
+    """A recording's packets again and again, time going on from round to round, so long after the last event."""
+    end = done = 0
+    while done < rounds:
+        shift: int | None = None
+        for packet in packets():
+            if shift is None:
+                shift = end + gap_us - int(packet["t"][0]) if done else 0
+            moved = packet.copy()
+            moved["t"] += shift
+            end = int(moved["t"][-1])
+            yield moved
+        done += 1
 
 
 class FileDriver:
@@ -20,28 +36,13 @@ class FileDriver:
     ) -> None:
         self._path, self._clock, self._sleep = Path(address.target), clock, sleep
         self._speed = address.number("speed", 1.0)
-        self._loop = address.options.get("loop", "0") != "0"
+        rounds = math.inf if address.options.get("loop", "0") != "0" else 1
         self._packet_us = round(address.number("packet_ms", PACKET_MS, 0.1) * 1000)
         self.size = sensor_of(self._path)
-        self._packets = self._all()
+        self._packets = looped(lambda: packets(self._path, self._packet_us, self.size), rounds, self._packet_us)
         self._next: Events | None = None
         self._begin_s: float | None = None
         self._begin_us: int  # of the file's clock, at that time
-
-    def _all(self) -> Iterator[Events]:
-        shift = end = 0
-        while True:
-            first = True
-            for packet in packets(self._path, self._packet_us, self.size):
-                if first:  # a round goes on from the one before
-                    shift = end + self._packet_us - int(packet["t"][0]) if end else 0
-                    first = False
-                moved = packet.copy()
-                moved["t"] += shift
-                end = int(moved["t"][-1])
-                yield moved
-            if not self._loop:
-                return
 
     def read(self, timeout_s: float) -> Events | None:
         if self._next is None:

@@ -64,20 +64,16 @@ def _packets(container: Container, file: Path, named: str, notes: list[str]) -> 
             continue
         yield packet
     if decode is None:
-        nothing = _nothing(named, [*others], types)
+        found = _listed([f"{name} ({kind})" for name, kind in types.items()]) or "nothing"
+        nothing = f"it holds no messages with events ({', '.join(TYPES)}), but {found}"
+        if others:
+            nothing = f"it holds no events of {named}, but of {_listed(others)}"
         raise RecordingError("; ".join([nothing, *notes])) if notes else NoEventsKnown(nothing)
     if others and not named:
         name = shown(next(iter(others))).strip("/")
         notes.append(f"it holds events of {_listed(others)} too: read them as {file.name}#/{name}")
     if damaged:
         notes.append(f"{damaged} messages that make no sense were left out")
-
-
-def _nothing(named: str, others: list[str], types: dict[str, str]) -> str:
-    if others:
-        return f"it holds no events of {named}, but of {_listed(others)}"
-    found = [f"{name} ({kind})" for name, kind in types.items()]
-    return f"it holds no messages with events ({', '.join(TYPES)}), but {_listed(found) if found else 'nothing'}"
 
 
 def _listed(names: "list[str] | dict[str, None]") -> str:

@@ -91,13 +91,8 @@ def write_dat(path: Path, parts: Parts, size: SensorSize) -> None:
             if int(np.diff(events["t"], prepend=events["t"][0] if last < 0 else last).max()) >= 1 << 31:
                 raise RecordingError("DAT's clock loses count where there are no events for 36 minutes; cut it there")
             last = int(events["t"][-1])
-            file.write(dat_words(events).tobytes())
-
-
-def dat_words(events: Events) -> Words:
-    """Events as pairs of uint32: time, then address and polarity."""
-    t, x, y, p = (events[name].astype(np.int64) for name in "txyp")
-    return np.stack([t & 0xFFFFFFFF, p << 28 | y << 14 | x], axis=1).astype("<u4")
+            t, x, y, p = (events[name].astype(np.int64) for name in "txyp")
+            file.write(np.stack([t & 0xFFFFFFFF, p << 28 | y << 14 | x], axis=1).astype("<u4").tobytes())
 
 
 def encoded(parts: Iterable[Events], to: Encoding) -> Iterator[tuple[Events, bytes]]:

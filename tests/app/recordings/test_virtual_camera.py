@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from spikesight.app.recordings.virtual_camera import Delivery, Faults, looped, play, schedule
+from spikesight.app.recordings.virtual_camera import Delivery, Faults, play, schedule
 from spikesight.encoders.events import Events
 from tests.support.inputs.samples import at
 from tests.support.inputs.sources import packets
@@ -57,12 +57,6 @@ def test_a_clock_begins_anew_with_the_packet_at_its_time() -> None:
     parts = [at(5_000_000), at(5_099_999), at(5_100_000), at(5_200_000)]
     assert sent(parts, Faults(clock_reset_s=0.1))["t"].tolist() == [5_000_000, 5_099_999, 0, 100_000]
     assert sent(parts, Faults())["t"].tolist() == [5_000_000, 5_099_999, 5_100_000, 5_200_000], "nothing is changed"
-
-
-def test_each_round_begins_ten_milliseconds_after_the_one_before() -> None:
-    found = np.concatenate(list(looped(lambda: [at(7, 8), at(20)], 3)))["t"].tolist()
-    assert found == [7, 8, 20, 10_020, 10_021, 10_033, 20_033, 20_034, 20_046]
-    assert list(looped(lambda: [at(7)], 0)) == []
 
 
 def played(deliveries: list[Delivery], *clock: float) -> tuple[list[int | bool], list[float]]:
