@@ -1,5 +1,7 @@
 """Statistics that more than one folder needs: of logits, of weighted samples, of proportions."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -66,6 +68,12 @@ def interval(correct: float, count: float, z: float = 1.96) -> tuple[float, floa
     p, zz = correct / count, z * z / count
     centre, half = (p + zz / 2) / (1 + zz), z * (p * (1 - p) / count + zz / (4 * count)) ** 0.5 / (1 + zz)
     return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def accuracy_of(correct: int, count: int) -> dict[str, Any]:
+    """`accuracy`, `correct`, `count` and `interval`, ready for JSON; None where none were counted."""
+    accuracy, around = (correct / count, list(interval(correct, count))) if count else (None, None)
+    return {"accuracy": accuracy, "correct": correct, "count": count, "interval": around}
 
 
 def mcnemar(won: int, lost: int) -> float:

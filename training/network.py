@@ -68,7 +68,8 @@ def start_from(network: nn.Module, path: Path, labels: Sequence[str] = ()) -> li
             raise ValueError(f"{path.name} holds another network than the one to train{hint}")
         network.load_state_dict(fitting, strict=False)
         return fresh
-    return _copy_in_order(network, load_ann(path), path.name)
+    state = read_state(path)
+    return _copy_in_order(network, build_for(guess_name(state), state), path.name)
 
 
 def names_of(folder: Path) -> list[str]:
@@ -115,12 +116,6 @@ def _copy_in_order(network: nn.Module, ann: nn.Module, name: str) -> list[str]:
         else:
             raise ValueError(f"{name} is no ANN of this network's shape: {layer} differs")
     return fresh
-
-
-def load_ann(path: Path) -> nn.Module:
-    """An ANN with the weights of a file, by the shape of its state dictionary."""
-    state = read_state(path)
-    return build_for(guess_name(state), state)
 
 
 Teacher = Callable[[Tensor], Tensor]

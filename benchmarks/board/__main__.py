@@ -28,7 +28,7 @@ from spikesight.models.shipped import find
 from spikesight.training.compare.costs import costs
 from spikesight.training.data.check import count_read
 from spikesight.training.data.drawn.near import Digits
-from spikesight.training.data.pictures import Pictures, load_images
+from spikesight.training.data.images import Pictures, load_images
 from spikesight.training.run.assessment import auroc, truth_of
 from spikesight.training.run.baselines import predictions
 from spikesight.training.run.conformal import held_out

@@ -70,7 +70,7 @@ def work(network: nn.Module, x_seq: Tensor, still: bool = False, steps: int | No
     report = measure(network, x_seq[:, :METERED], still=still, steps=steps)
     counted = {"macs": report.work.effective_macs, "acs": report.work.effective_acs}
     weights = sum(weight.nbytes for weight in network.parameters())
-    return {**counted, "bytes": weights, "microjoules": spiking_energy(report).compute}
+    return {**counted, "bytes": weights, "microjoules": spiking_energy(report.work).compute}
 
 
 def dense_work(macs: float, weights: int, bits: int = 32) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from spikesight.encoders.preprocess.fit import fit_digit, fit_plain
 from spikesight.encoders.sample import Sample
 from spikesight.models.checkpoint import fingerprint, load
 from spikesight.models.classifier.inputs import InputPipeline, sensor_of
-from spikesight.models.classifier.objects import Objects, each_step, gathered, outcomes
+from spikesight.models.classifier.objects import Objects, gathered, outcomes
 from spikesight.models.contract import Card, CheckpointError
 from spikesight.models.engine.autotune import calibrated
 from spikesight.models.engine.engine import Engine, why_not
@@ -290,7 +290,7 @@ class Stepper:
                 yield self.step(part[0])
                 continue
             result, took_s = self._run(part)
-            for given, outcome in zip(part, each_step(result, took_s / len(part))):
+            for given, outcome in zip(part, outcomes(result, took_s / len(part), each_step=True)):
                 yield self.track.read([given], outcome)
 
     def last(self, inputs: Sequence[Input]) -> Answer:

@@ -17,27 +17,16 @@ AHEAD = 0.2  # what another object must be more familiar than the leading one
 INSIDE = 0.5  # of the smaller box: two objects that share more are one
 
 
-def outcomes(result: Step, took_s: float, tick: int = 0) -> Iterator[Outcome]:
-    """The share of each stream, or window, in a batch that made one step, or several."""
-    logits, spikes, synops, rates = _arrays(result)
+def outcomes(result: Step, took_s: float, tick: int = 0, *, each_step: bool = False) -> Iterator[Outcome]:
+    """The share of each stream, or window, in a batch that made one step, or several; with `each_step` the steps of the
+    only stream one by one, `took_s` each.
+    """
+    parts = [part.numpy() for part in (result.logits, result.layer_spikes, result.synops, result.rates)]
+    parts = parts if result.logits.ndim == 3 else [part[None] for part in parts]  # the steps in front
+    logits, spikes, synops, rates = (part.swapaxes(0, 1) if each_step else part for part in parts)
     finite = np.logical_and.reduce(np.isfinite(logits), axis=(0, 2))
     for n, (fired, done) in enumerate(zip(spikes.sum(0).tolist(), synops.sum(0).tolist())):
         yield Outcome(logits[:, n], fired, done, took_s * 1e3, tick, bool(finite[n]), rates[:, n])
-
-
-def each_step(result: Step, took_s: float) -> Iterator[Outcome]:
-    """The steps of one stream that made several at once, `took_s` each."""
-    logits, spikes, synops, rates = _arrays(result)
-    finite = np.logical_and.reduce(np.isfinite(logits), axis=(1, 2))
-    for t, (fired, done) in enumerate(zip(spikes[:, 0].tolist(), synops[:, 0].tolist())):
-        yield Outcome(logits[t], fired, done, took_s * 1e3, 0, bool(finite[t]), rates[t])
-
-
-def _arrays(result: Step) -> Sequence[np.ndarray]:
-    """Logits, spikes, synaptic operations and rates of a step or several, with the steps in front."""
-    several = result.logits.ndim == 3
-    found = (result.logits, result.layer_spikes, result.synops, result.rates)
-    return [each.numpy() if several else each.numpy()[None] for each in found]
 
 
 def gathered(given: Input, parts: Sequence[Outcome]) -> Outcome:

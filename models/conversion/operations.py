@@ -128,15 +128,9 @@ class Reader:
         self.nodes.append(Node(fx_node.name, "flatten", (pooled,), fx_node.name))
         self.alias[fx_node] = fx_node.name
 
-    def flatten(self, fx_node: fx.Node) -> None:
-        start = argument(fx_node, 1, "start_dim", 0)
-        if start != 1 or argument(fx_node, 2, "end_dim", -1) != -1:
+    def flatten(self, fx_node: fx.Node, start: Any, end: Any) -> None:
+        if (start, end) != (1, -1):
             raise ConversionError(f"{fx_node.name} must flatten everything but the batch")
-        self.add(fx_node, "flatten")
-
-    def flatten_module(self, fx_node: fx.Node, module: nn.Flatten) -> None:
-        if (module.start_dim, module.end_dim) != (1, -1):
-            raise ConversionError(f"{fx_node.target} must flatten everything but the batch")
         self.add(fx_node, "flatten")
 
     def reshape(self, fx_node: fx.Node) -> None:

@@ -5,14 +5,11 @@ and moves each max-pool that follows a ReLU in front of it (max(ReLU z) = ReLU(m
 with the name of its layer.
 """
 
-import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, fx, nn
 from torch.fx.proxy import TraceError
-from torch.nn import functional as F
 
 from spikesight.models.conversion.operations import Reader, argument, settings
 from spikesight.models.networks.ann import Qcfs
@@ -85,43 +82,26 @@ MODULES: dict[type, Callable[[Reader, fx.Node, Any], None]] = {
     nn.MaxPool2d: Reader.max_pool,
     nn.AvgPool2d: Reader.avg_pool,
     nn.AdaptiveAvgPool2d: lambda r, n, m: r.global_pool(n, m.output_size),
-    nn.Flatten: Reader.flatten_module,
+    nn.Flatten: lambda r, n, m: r.flatten(n, m.start_dim, m.end_dim),
     nn.Dropout: lambda r, n, _: r.same(n),
     nn.Dropout2d: lambda r, n, _: r.same(n),
     nn.Identity: lambda r, n, _: r.same(n),
 }
-FUNCTIONS: dict[Any, Callable[[Reader, fx.Node], None]] = {
-    F.relu: Reader.neuron,
-    F.relu_: Reader.neuron,
-    torch.relu: Reader.neuron,
-    torch.relu_: Reader.neuron,
-    operator.add: Reader.join,
-    operator.iadd: Reader.join,
-    torch.add: Reader.join,
-    F.max_pool2d: lambda r, n: r.max_pool(n, settings(n, MAX_POOL)),
-    torch.max_pool2d: lambda r, n: r.max_pool(n, settings(n, MAX_POOL)),
-    F.avg_pool2d: lambda r, n: r.avg_pool(n, settings(n, AVG_POOL)),
-    F.adaptive_avg_pool2d: lambda r, n: r.global_pool(n, argument(n, 1, "output_size", 1)),
-    torch.flatten: Reader.flatten,
-    torch.mean: Reader.mean,
-    F.dropout: Reader.same,
-    F.dropout2d: Reader.same,
-    F.pad: Reader.pad,
-    operator.getitem: Reader.slice,
-    getattr: Reader.shape,
-}
-METHODS: dict[str, Callable[[Reader, fx.Node], None]] = {
-    "relu": Reader.neuron,
-    "relu_": Reader.neuron,
-    "add": Reader.join,
-    "add_": Reader.join,
-    "flatten": Reader.flatten,
-    "view": Reader.reshape,
-    "reshape": Reader.reshape,
+OPERATIONS: dict[str, Callable[[Reader, fx.Node], None]] = {
+    **dict.fromkeys(("relu", "relu_"), Reader.neuron),
+    **dict.fromkeys(("add", "add_", "iadd"), Reader.join),
+    "max_pool2d": lambda r, n: r.max_pool(n, settings(n, MAX_POOL)),
+    "avg_pool2d": lambda r, n: r.avg_pool(n, settings(n, AVG_POOL)),
+    "adaptive_avg_pool2d": lambda r, n: r.global_pool(n, argument(n, 1, "output_size", 1)),
+    "flatten": lambda r, n: r.flatten(n, argument(n, 1, "start_dim", 0), argument(n, 2, "end_dim", -1)),
+    **dict.fromkeys(("view", "reshape"), Reader.reshape),
     "mean": Reader.mean,
-    "contiguous": Reader.same,
-    "size": Reader.shape,
+    **dict.fromkeys(("dropout", "dropout2d", "contiguous"), Reader.same),
+    "pad": Reader.pad,
+    "getitem": Reader.slice,
+    **dict.fromkeys(("getattr", "size"), Reader.shape),
 }
+"""By the name of a function, or of a tensor's method."""
 
 
 def read(reader: Reader, node: fx.Node) -> None:
@@ -142,12 +122,9 @@ def read(reader: Reader, node: fx.Node) -> None:
                 "use convolutions, linear layers, batch norms, ReLU, pools, sums and dropout"
             )
         MODULES[type(module)](reader, node, module)
-    elif node.op == "call_function" and node.target in FUNCTIONS:
-        FUNCTIONS[node.target](reader, node)
-    elif node.op == "call_method" and node.target in METHODS:
-        METHODS[str(node.target)](reader, node)
+    elif (name := str(getattr(node.target, "__name__", node.target))) in OPERATIONS:
+        OPERATIONS[name](reader, node)
     else:
-        name = getattr(node.target, "__name__", node.target)
         raise ConversionError(f"{node.name} calls {name}, which has no spiking form here")
 
 

@@ -40,7 +40,6 @@ MEMBRANES = "membranes"
 PRECISIONS = ("fp32", "bf16")
 CHOICES = {"auto": 0, "events": 1, "dense": 2}
 
-
 EngineResult = Step
 """What a run gives: logits [T, N, K] and rates [T, N, S] of each step, counts summed over them."""
 
@@ -95,6 +94,20 @@ def why_no_plan(network: nn.Module) -> str:
     return "its logits are spikes" if network.config.spiking_readout else ""
 
 
+def plan_of(
+    network: nn.Module, height: int, width: int, *, rounded: bool = False, rates: int = 0, places: int = 1
+) -> Plan:
+    """The native plan of a network that `why_no_plan` has nothing against, for inputs of this size; of a taught one its
+    backbone's, all of whose rates the head needs.
+    """
+    if isinstance(network, ConvertedNetwork):
+        return make_converted_plan(network, rounded=rounded, rates=rates)
+    if isinstance(network, TaughtNetwork):
+        rates, places, network = len(network.neurons), network.config.places, network.backbone
+    assert isinstance(network, SpikingResNet)
+    return make_plan(network, height, width, rounded=rounded, rates=rates, places=places)
+
+
 def can_run(network: nn.Module) -> bool:
     """Whether `Engine` takes this network on this machine."""
     return not why_not(network)
@@ -125,16 +138,10 @@ class Engine:
     ) -> None:
         if reason := why_not(network):
             raise RuntimeError(f"the engine does not run this network: {reason}")
-        rounded, head = rounds_weights(precision), None
-        if isinstance(network, ConvertedNetwork):
-            plan = make_converted_plan(network, rounded=rounded, rates=rates)
-        elif isinstance(network, TaughtNetwork):
+        plan = plan_of(network, height, width, rounded=rounds_weights(precision), rates=rates, places=places)
+        head = None
+        if isinstance(network, TaughtNetwork):
             head = import_module("spikesight.models.engine.taught").TaughtHead.of(network, rates)
-            places, layers = network.config.places, len(network.neurons)
-            plan = make_plan(network.backbone, height, width, rounded=rounded, rates=layers, places=places)
-        else:
-            assert isinstance(network, SpikingResNet)
-            plan = make_plan(network, height, width, rounded=rounded, rates=rates, places=places)
         if plan.shape[1:] != (height, width):
             raise ValueError(f"this network takes {plan.shape[1]}x{plan.shape[2]} inputs, not {height}x{width}")
         self._open(plan, choice, head)
@@ -178,7 +185,7 @@ class Engine:
         membranes = {MEMBRANES: torch.zeros(n, self.state_size)}
         return membranes if self._head is None else membranes | self._head.state(n)
 
-    def run(self, x_seq: Tensor, state: State | None = None, probe: Sequence[bool] = ()) -> EngineResult:
+    def run(self, x_seq: Tensor, state: State | None = None, probe: Sequence[bool] = ()) -> Step:
         """T steps of N streams: x_seq [T, N, C, H, W], uint8 or float, and the state before them (None: zeros).
 
         A still image expanded along T (stride 0) is convolved once. `probe` [N]: who fired is noted of these streams
@@ -213,10 +220,10 @@ class Engine:
         if self.library.engine_run(self._handle, ctypes.addressof(call)):
             raise MemoryError(f"no memory for {steps} steps of {streams} streams at once")
         if self._head is None:
-            return EngineResult(logits, {MEMBRANES: after}, layer_spikes, synops, fired, rates)
+            return Step(logits, {MEMBRANES: after}, layer_spikes, synops, fired, rates)
         shown = (x if x.dtype == torch.uint8 else (x != 0).to(torch.uint8)).numpy()
         made = self._head.run(shown[None] if frozen else shown, rates.numpy(), state or {})
-        return EngineResult(made.logits, {MEMBRANES: after} | made.state, layer_spikes, synops, fired, made.rates)
+        return Step(made.logits, {MEMBRANES: after} | made.state, layer_spikes, synops, fired, made.rates)
 
     def uses(self) -> list[LayerUse]:
         """Density and kernel of each convolution since the last call."""

@@ -16,15 +16,11 @@ import torch
 from torch import nn
 
 from spikesight.models.contract import Card
-from spikesight.models.engine.engine import CHOICES, why_no_plan
+from spikesight.models.engine.engine import CHOICES, plan_of, why_no_plan
 from spikesight.models.engine.plan import Plan
-from spikesight.models.engine.plan_converted import make_converted_plan
-from spikesight.models.engine.plan_resnet import make_plan
 from spikesight.models.engine.structs import NativeBuffer, NativeLayer, NativeReadout, NativeRun
 from spikesight.models.export.parity import ExportError
 from spikesight.models.native.build import POINTER
-from spikesight.models.networks.converted.network import ConvertedNetwork
-from spikesight.models.networks.resnet import SpikingResNet
 from spikesight.models.networks.taught import TaughtNetwork
 from spikesight.models.networks.trace import title_of
 from spikesight.models.neurons.layers import Neuron, neuron_names
@@ -94,24 +90,12 @@ class Block:
         return into
 
 
-def plan_of(network: nn.Module, card: Card) -> Plan:
-    """The engine's plan of a network for events. Raises ExportError for one that the engine does not run."""
-    if reason := why_no_plan(network):
-        raise ExportError(f"not exported: {reason}")
-    height, width = card.contract.height, card.contract.width
-    layers = 0 if card.novelty is None else card.novelty.layers
-    if isinstance(network, ConvertedNetwork):
-        return make_converted_plan(network, rounded=False, rates=layers)
-    if isinstance(network, TaughtNetwork):
-        every, places = len(network.neurons), network.config.places
-        return make_plan(network.backbone, height, width, rounded=False, rates=every, places=places)
-    assert isinstance(network, SpikingResNet)
-    return make_plan(network, height, width, rounded=False, rates=layers)
-
-
 def write_block(network: nn.Module, card: Card) -> tuple[bytes, dict[str, Any]]:
     """The block's content, and `facts` for who steps it. Raises ExportError."""
-    plan = plan_of(network.eval(), card)
+    if reason := why_no_plan(network):
+        raise ExportError(f"not exported: {reason}")
+    layers = 0 if card.novelty is None else card.novelty.layers
+    plan = plan_of(network.eval(), card.contract.height, card.contract.width, rates=layers)
     block, head = Block(plan), Head()
     convolutions = [conv for layer in plan.layers if not layer.pool for conv in (layer.main, layer.side)]
     if any(conv.buffer >= 0 and (conv.kernel, conv.stride) not in SCATTERED for conv in convolutions):
@@ -122,7 +106,9 @@ def write_block(network: nn.Module, card: Card) -> tuple[bytes, dict[str, Any]]:
     block.narrowed(plan.readout, head.readout)
     places, taught = dict[str, tuple[int, int]](), dict[str, Any]()
     if isinstance(network, TaughtNetwork):
-        taught["taught"] = head_of(network, card)
+        config, width = network.config, sum(network.channels[:layers])  # of the rates that are given: the first layers'
+        taught["taught"] = {"slices": config.slices, "length": network.memory.length, "width": width}
+        taught["taught"] |= {"places": config.places, "input_places": config.input_places}
         for name, values in (("head", network.head.weight), ("head_bias", network.head.bias)):
             places[name] = block.put(values.detach().numpy().tobytes()), values.numel()
     run, end = head.run, -(-len(block.content) // ALIGNED) * ALIGNED
@@ -155,10 +141,3 @@ def layers_of(network: nn.Module, plan: Plan) -> list[dict[str, Any]]:
         shown = Map(title_of(name, network), channels, height, width, thresholds)
         found.append({**shown._asdict(), "at": at, "units": units.tolist()})
     return found
-
-
-def head_of(network: TaughtNetwork, card: Card) -> dict[str, int]:
-    """What a taught head needs besides its weights: `width` channels, of the first layers, give their rates."""
-    config, layers = network.config, 0 if card.novelty is None else card.novelty.layers
-    sizes = {"slices": config.slices, "length": network.memory.length, "width": sum(network.channels[:layers])}
-    return {**sizes, "places": config.places, "input_places": config.input_places}

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from spikesight.models.contract import Card
+from spikesight.models.engine.engine import plan_of
 from spikesight.models.engine.plan import KINDS
-from spikesight.models.engine.plan_resnet import make_plan
 from spikesight.models.engine.structs import NativeConvolution, NativeLayer
 from spikesight.models.export.parity import ExportError
 from spikesight.models.networks.resnet import SpikingResNet
@@ -108,13 +108,10 @@ class Source:
     """What is written of one plan: `model_h` and `model_c`."""
 
     def __init__(self, network: SpikingResNet | TaughtNetwork, card: Card, *, int8: bool) -> None:
-        layers, places = 0 if card.novelty is None else card.novelty.layers, 1
         self.card, self.int8 = card, int8
         self.taught = network if isinstance(network, TaughtNetwork) else None
-        if isinstance(network, TaughtNetwork):
-            layers, places, network = len(network.neurons), network.config.places, network.backbone
-        size = card.contract.height, card.contract.width
-        self.plan = plan = make_plan(network, *size, rounded=False, rates=layers, places=places)
+        layers = 0 if card.novelty is None else card.novelty.layers
+        self.plan = plan = plan_of(network, card.contract.height, card.contract.width, rates=layers)
         self.held = {tensor.data_ptr(): tensor for tensor in plan.keep}
         self.arrays, self.layers = list[str](), list[str]()
         self.channels = {0: plan.shape[0]}

@@ -259,10 +259,7 @@ class NirNetwork(nn.Module):
     def _input(self, name: str, values: dict[str, Tensor], state: State, x: Tensor) -> Tensor:
         parts = [values[source] for source in self.sources[name]] or [x]
         parts += [state[BACK + source] for source in self.carried[name] if BACK + source in state]
-        total = parts[0]
-        for part in parts[1:]:
-            total = total + part
-        return total
+        return sum(parts[1:], parts[0])
 
 
 def read_nir(path: Path | str, dt: float | None = None) -> NirNetwork:

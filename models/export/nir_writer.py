@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from spikesight.models.contract import Card, Contract
+from spikesight.models.contract import Card
 from spikesight.models.export.nir_graph import Graph, Signal, strict
 from spikesight.models.export.nir_network import read_nir
 from spikesight.models.export.nir_state import leak
@@ -215,11 +215,6 @@ def accumulated_pool(graph: Graph, name: str, x: Signal, pool: nn.Module) -> Sig
 # --- the file
 
 
-def step_seconds(contract: Contract) -> float:
-    """The dt of the file: a bin, or a millisecond for images."""
-    return contract.bin_us * 1e-6 if contract.kind == "events" else IMAGE_STEP_S
-
-
 WRITERS: dict[type[nn.Module], Callable[..., Signal]] = {SpikingResNet: spiking_resnet, ConvertedNetwork: converted}
 
 
@@ -229,7 +224,8 @@ def nir_graph(network: nn.Module, card: Card) -> Any:
     Raises ExportError for what NIR cannot say.
     """
     contract = card.contract
-    graph = Graph((contract.channels, contract.height, contract.width), step_seconds(contract))
+    dt = contract.bin_us * 1e-6 if contract.kind == "events" else IMAGE_STEP_S
+    graph = Graph((contract.channels, contract.height, contract.width), dt)
     if type(network) not in WRITERS:
         raise ExportError(f"not exported: {type(network).__name__} has no NIR form")
     facts = {

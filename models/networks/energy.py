@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from spikesight.models.networks.metering import Report
+from spikesight.models.networks.metering import Work
 
 PICOJOULES = {  # 45 nm (Horowitz, ISSCC 2014, as the field quotes it): multiply-accumulate, accumulate
     "fp32": (4.6, 0.9),
@@ -35,9 +35,9 @@ def energy(picojoules: float, moved_bytes: float) -> Energy:
     return Energy(picojoules * 1e-6, (picojoules + PICOJOULES_A_BYTE * moved_bytes) * 1e-6)
 
 
-def spiking_energy(report: Report, precision: str = "fp32") -> Energy:
+def spiking_energy(work: Work, precision: str = "fp32") -> Energy:
     """E = E_MAC MACs + E_AC ACs; memory: a weight and a partial sum read and written for each, and every membrane."""
-    (mac, ac), work = PICOJOULES[precision], report.work
+    mac, ac = PICOJOULES[precision]
     moved = 3 * (work.effective_macs + work.effective_acs) + 2 * work.neuron_updates
     compute = mac * work.effective_macs + ac * (work.effective_acs + work.neuron_updates)
     return energy(compute, BYTES[precision] * moved)

@@ -6,6 +6,7 @@ same way.
 """
 
 import copy
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -80,40 +81,34 @@ class Meter:
         for name, module in network.named_modules():
             if isinstance(module, Neuron):
                 self.layer_names.append(name)
-                self._handles.append(module.register_forward_hook(self._neuron_hook(name)))
+                self._handles.append(module.register_forward_hook(partial(self._neuron, name)))
             elif isinstance(module, nn.Conv2d):
-                self._handles.append(module.register_forward_pre_hook(self._conv_hook(name)))
+                self._handles.append(module.register_forward_pre_hook(partial(self._conv, name)))
             elif isinstance(module, nn.Linear):
-                self._handles.append(module.register_forward_pre_hook(self._linear_hook))
+                self._handles.append(module.register_forward_pre_hook(self._linear))
 
     def _start(self, _: nn.Module, inputs: tuple[Any, ...]) -> None:
         self._batch = inputs[0].shape[1]
         self._spikes, self._fired, self._synops = {}, {}, []
 
-    def _neuron_hook(self, name: str) -> Any:
-        def count(_: nn.Module, __: Any, spikes: Tensor) -> None:
-            flat = spikes.detach().flatten(2)
-            self._spikes[name] = flat.count_nonzero(dim=(0, 2))
-            self.sizes[name] = size_of(spikes[-1])
-            if self.probe:
-                self._fired[name] = packed(spikes.detach()[-1])
+    def _neuron(self, name: str, _: nn.Module, __: Any, spikes: Tensor) -> None:
+        flat = spikes.detach().flatten(2)
+        self._spikes[name] = flat.count_nonzero(dim=(0, 2))
+        self.sizes[name] = size_of(spikes[-1])
+        if self.probe:
+            self._fired[name] = packed(spikes.detach()[-1])
 
-        return count
+    def _conv(self, name: str, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        assert isinstance(module, nn.Conv2d)
+        x = inputs[0].detach()
+        key = (name, x.shape[2], x.shape[3])
+        if key not in self._reach:
+            self._reach[key] = reach(module, x.shape[2], x.shape[3])
+        fan_out = module.out_channels // module.groups
+        active = (x != 0).sum(1, dtype=torch.float32)
+        self._add((active * self._reach[key].to(x.device)).sum((1, 2)).to(torch.int64) * fan_out)
 
-    def _conv_hook(self, name: str) -> Any:
-        def count(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            assert isinstance(module, nn.Conv2d)
-            x = inputs[0].detach()
-            key = (name, x.shape[2], x.shape[3])
-            if key not in self._reach:
-                self._reach[key] = reach(module, x.shape[2], x.shape[3])
-            fan_out = module.out_channels // module.groups
-            active = (x != 0).sum(1, dtype=torch.float32)
-            self._add((active * self._reach[key].to(x.device)).sum((1, 2)).to(torch.int64) * fan_out)
-
-        return count
-
-    def _linear_hook(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    def _linear(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         assert isinstance(module, nn.Linear)
         self._add(inputs[0].detach().count_nonzero(-1).flatten() * module.out_features)
 

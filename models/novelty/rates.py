@@ -4,6 +4,7 @@ Early layers see the kind of input (its edges, texture, density), late ones what
 another kind than the training's shows in the early ones (DECISIONS.md, "known").
 """
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -29,15 +30,12 @@ class Rates:
         self._modules = neuron_layers(network)[:layers]
         self._seen: dict[int, Tensor] = {}
         self._handles: list[Any] = [
-            module.register_forward_hook(self._hook(number)) for number, module in enumerate(self._modules)
+            module.register_forward_hook(partial(self._note, number)) for number, module in enumerate(self._modules)
         ]
 
-    def _hook(self, number: int) -> Any:
-        def note(_: nn.Module, __: Any, spikes: Tensor) -> None:
-            fired = (spikes != 0).to(torch.float32)
-            self._seen[number] = fired if fired.ndim == 3 else fired.flatten(3).mean(3)
-
-        return note
+    def _note(self, number: int, _: nn.Module, __: Any, spikes: Tensor) -> None:
+        fired = (spikes != 0).to(torch.float32)
+        self._seen[number] = fired if fired.ndim == 3 else fired.flatten(3).mean(3)
 
     def read(self) -> Tensor:
         """The rates of the last forward pass, float32 [T, N, R]."""

@@ -57,24 +57,20 @@ def push(folder: Path, repository: str, *, private: bool = False) -> str:
     if ADDRESS.match(f"{SCHEME}{repository}") is None or "@" in repository:
         raise CheckpointError(f"{repository!r} is no repository: write owner/name")
     _, card = load(folder)  # whole, and with weights of this hash, or refused
-    from huggingface_hub import HfApi
+    from huggingface_hub import CommitOperationAdd, HfApi
 
-    with tempfile.TemporaryDirectory() as made:
-        readme = Path(made) / "README.md"
+    with tempfile.TemporaryDirectory() as folder_of_card:
+        readme = Path(folder_of_card) / "README.md"
         readme.write_text(model_card(card, repository))
         files = {CONFIG: folder / CONFIG, WEIGHTS: folder / WEIGHTS, readme.name: readme}
         try:
-            return f"{SCHEME}{repository}@{_commit(HfApi(), repository, files, private)}"
+            api = HfApi()
+            api.create_repo(repository, private=private, exist_ok=True)
+            added = [CommitOperationAdd(name, path) for name, path in files.items()]
+            made = api.create_commit(repository, added, commit_message="A model of Spikesight")
+            return f"{SCHEME}{repository}@{made.oid}"
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{repository} cannot be written: {_reason(error)}") from None
-
-
-def _commit(api: Any, repository: str, files: dict[str, Path], private: bool) -> str:
-    from huggingface_hub import CommitOperationAdd
-
-    api.create_repo(repository, private=private, exist_ok=True)
-    added = [CommitOperationAdd(name, path) for name, path in files.items()]
-    return api.create_commit(repository, added, commit_message="A model of Spikesight").oid
 
 
 def model_card(card: Card, repository: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from spikesight.models.checkpoint import WEIGHTS, read_config, sha256_of
-from spikesight.models.contract import Card, Contract
+from spikesight.models.contract import Card
 from spikesight.models.shipped import name_of
 
 
@@ -19,13 +19,15 @@ def describe(folder: Path) -> dict[str, Any]:
     kind, config, card = read_config(folder)
     ann = kind == "spiking-resnet" and config.neuron.kind == "relu"
     accuracy, tested = _accuracy(card)
+    c, events = card.contract, card.contract.kind == "events"
+    sensor = f"events of a {c.sensor_width}x{c.sensor_height} sensor" if events else "images"
     return {
         "name": name_of(folder),
-        "task": f"{len(card.labels)} classes from {'events' if card.contract.kind == 'events' else 'images'}",
+        "task": f"{len(card.labels)} classes from {'events' if events else 'images'}",
         "origin": "converted" if kind == "converted" else "ann" if ann else "direct",
         "classes": len(card.labels),
-        "input": _input(card.contract),
-        "steps": _steps(card.contract),
+        "input": f"{sensor} as {c.channels}x{c.height}x{c.width}",
+        "steps": f"{c.steps} of {c.bin_us / 1000:g} ms" if events else str(c.steps),
         "bytes": (folder / WEIGHTS).stat().st_size,
         "accuracy": accuracy,
         "tested": tested,
@@ -34,16 +36,6 @@ def describe(folder: Path) -> dict[str, Any]:
         "sha256": sha256_of(folder / WEIGHTS),
         "labels": list(card.labels),
     }
-
-
-def _input(c: Contract) -> str:
-    if c.kind == "events":
-        return f"events of a {c.sensor_width}x{c.sensor_height} sensor as {c.channels}x{c.height}x{c.width}"
-    return f"images as {c.channels}x{c.height}x{c.width}"
-
-
-def _steps(c: Contract) -> str:
-    return f"{c.steps} of {c.bin_us / 1000:g} ms" if c.kind == "events" else str(c.steps)
 
 
 def _accuracy(card: Card) -> tuple[float | None, int | None]:

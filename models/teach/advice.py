@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from spikesight.models.statistics import interval
+from spikesight.models.statistics import accuracy_of
 from spikesight.models.teach.few_shot import Taught
 from spikesight.models.teach.head import Regression, judge
 
@@ -41,13 +41,7 @@ def score(taught: Taught) -> dict[str, Any]:
     """`accuracy`, `correct`, `count` and `interval` of `report`: what takes no further solution."""
     scores = taught.judged.scores
     seen = ~np.isnan(scores[:, 0])
-    count, correct = int(seen.sum()), int((scores[seen].argmax(1) == taught.truth[seen]).sum())
-    return {
-        "accuracy": correct / count if count else None,
-        "correct": correct,
-        "count": count,
-        "interval": list(interval(correct, count)) if count else None,
-    }
+    return accuracy_of(int((scores[seen].argmax(1) == taught.truth[seen]).sum()), int(seen.sum()))
 
 
 def _confused(chosen: np.ndarray, own: np.ndarray, labels: tuple[str, ...]) -> list[list[Any]]:

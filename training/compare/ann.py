@@ -13,7 +13,7 @@ from spikesight.models.networks.ann import Qcfs
 from spikesight.models.neurons.layers import watching
 from spikesight.training.compare.costs import Stepwise
 from spikesight.training.config import TrainConfig
-from spikesight.training.data.pictures import Images
+from spikesight.training.data.images import Images
 from spikesight.training.data.sets import Data, Frames
 from spikesight.training.run.loop import Run
 

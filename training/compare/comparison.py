@@ -8,7 +8,7 @@ of the training set that no network learns from, and everything else is its last
 
 import hashlib
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ from spikesight.training.compare.results import (
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import load_data
 from spikesight.training.data.check import count_named_read
-from spikesight.training.data.pictures import Images, Pictures, load_images
+from spikesight.training.data.images import Images, Pictures, load_images
 from spikesight.training.flags import former_settings
 from spikesight.training.run.loop import Run
 from spikesight.training.run.report import write_whole
@@ -293,7 +293,7 @@ class Comparison:
         if self.data.train.pixels.shape[1] == 1 and c.stdp_neurons:  # STDP reads grey images
             results.stdp.extend(self.stdp(seed) for seed in c.stdp_seeds)
         results.long.extend(self.conversion(ann, m, c.long_steps, c.aim, c.long_images) for m in c.long)
-        write_whole(self.folder / "results.json", json.dumps(results.to_json()) + "\n")
+        write_whole(self.folder / "results.json", json.dumps(asdict(results)) + "\n")
         return results
 
 

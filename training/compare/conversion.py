@@ -14,7 +14,7 @@ from spikesight.models.statistics import interval
 from spikesight.training.compare.ann import accuracy
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import load_data
-from spikesight.training.data.pictures import Images, Pictures
+from spikesight.training.data.images import Images, Pictures
 from spikesight.training.flags import from_mapping
 
 AIMS = (4, 8, 16, 32, 64)  # T that are tried, the first good one is taken

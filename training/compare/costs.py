@@ -1,7 +1,5 @@
 """Operations of the networks of a comparison, counted on a few images."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
@@ -37,11 +35,6 @@ def activations(ann: nn.Module, x: Tensor) -> int:
     return total
 
 
-def metered_steps(steps: int) -> Sequence[int]:
-    """The T whose operations are counted."""
-    return sorted({t for t in (2, 4, 8, 16, 32) if t < steps} | {steps})
-
-
 def cost_of(report: Report) -> Cost:
     """The counts that a comparison keeps of a report."""
     work = report.work
@@ -50,5 +43,5 @@ def cost_of(report: Report) -> Cost:
 
 def costs(network: ConvertedNetwork, x: Tensor, steps: int) -> dict[str, Cost]:
     """Operations of an image at a few T up to `steps`, with unit spikes; x [N, C, H, W]."""
-    units = unit_spikes(network)
-    return {str(t): cost_of(measure(units, x[None], still=True, steps=t)) for t in metered_steps(steps)}
+    units, counted = unit_spikes(network), sorted({t for t in (2, 4, 8, 16, 32) if t < steps} | {steps})
+    return {str(t): cost_of(measure(units, x[None], still=True, steps=t)) for t in counted}

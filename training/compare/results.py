@@ -4,10 +4,10 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
@@ -45,16 +45,6 @@ class Result:
     def summary(self) -> str:
         """One line for the progress."""
         return "done"
-
-    def stored(self, name: str, seconds: float) -> Self:
-        return replace(self, name=name, seconds=round(seconds, 1))
-
-    def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "summary": self.summary}
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Self:
-        return TypeAdapter(cls).validate_python(document)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,9 +161,6 @@ class Results:
     stdp: list[StdpResult] = field(default_factory=list)
     long: list[Curve] = field(default_factory=list)
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 R = TypeVar("R", bound=Result)
 
@@ -200,11 +187,11 @@ class Store:
         path = self.folder / f"{name.replace('/', '-')}-{digest([VERSION, name, key])}.json"
         if path.is_file():
             self.say(f"{name}: kept")
-            return kind.from_json(json.loads(path.read_text()))
+            return TypeAdapter(kind).validate_json(path.read_text())
         self.say(f"{name} ...")
         begin = time.monotonic()
-        result = job()
-        result = result.stored(name, time.monotonic() - begin)
-        write_whole(path, json.dumps(result.to_json()) + "\n")
+        result = replace(job(), name=name)
+        result = replace(result, seconds=round(time.monotonic() - begin, 1))
+        write_whole(path, json.dumps({**asdict(result), "summary": result.summary}) + "\n")
         self.say(f"{name}: {result.summary} ({result.seconds:.0f} s)")
         return result

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from spikesight.models.conversion.methods import METHODS
 from spikesight.models.conversion.simulate import shown_steps
 from spikesight.models.networks.energy import ann_energy, bit_budget, quantised_energy, spiking_energy
-from spikesight.models.networks.metering import Report, Work
+from spikesight.models.networks.metering import Work
 from spikesight.models.statistics import interval
-from spikesight.training.compare.results import Cost, Curve, Results
+from spikesight.training.compare.results import Curve, Results
 
 Table = list[list[str]]
 
@@ -89,18 +89,6 @@ def latency_table(results: Results) -> Table:
     return rows
 
 
-def report_of(cost: Cost, steps: int) -> Report:
-    """Stored counts as the energy module's report."""
-    work = Work(cost.macs, cost.acs, 0.0, cost.updates)
-    return Report(steps, 0, 0, 0.0, 1 - cost.rate, cost.rate, cost.spikes, work, {})
-
-
-def bits_of(method: str, steps: int) -> int:
-    """Bits of the activation that T steps amount to; a multi-threshold spike of n levels is worth 2^(n-1) of them."""
-    levels = METHODS[method].rule.levels if method in METHODS else 1
-    return bit_budget(steps * 2 ** (levels - 1))
-
-
 def energy_table(results: Results) -> Table:
     """Operations and estimated energy of one image: every network at its T, the ANN and quantised ANNs beside them."""
     macs, values = results.ann.macs, results.ann.activations
@@ -114,9 +102,13 @@ def energy_table(results: Results) -> Table:
         rows.append([f"ANN, {bits} bits", "-", str(bits), "-", *cost, right])
     for r in (*results.direct, *results.aimed, *results.binary, *results.multi):
         for step, work in r.work.items():
-            e = spiking_energy(report_of(work, int(step)))
+            e = spiking_energy(Work(work.macs, work.acs, 0.0, work.updates))
             cost = [f"{work.macs / 1e6:.2f}", f"{work.acs / 1e6:.2f}", f"{e.compute:.2f}", f"{e.with_memory:.2f}"]
-            facts = [r.method, step, str(bits_of(r.method, int(step))), f"{work.rate:.2%}"]
+            levels = (
+                METHODS[r.method].rule.levels if r.method in METHODS else 1
+            )  # a spike of n is worth 2^(n-1) binary ones
+            bits = bit_budget(int(step) * 2 ** (levels - 1))
+            facts = [r.method, step, str(bits), f"{work.rate:.2%}"]
             rows.append([*facts, *cost, f"{r.at(int(step)):.2f}"])
     return rows
 

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikesight.encoders.dvs import DvsEncoder
 from spikesight.encoders.emulator.noise import with_noise
 from spikesight.encoders.events import Events, SensorSize
 from spikesight.encoders.roi.alignment import aligned_steps
 from spikesight.encoders.roi.input_filter import InputFilter
+from spikesight.models.classifier.inputs import encoder_for
 from spikesight.models.contract import Contract
 from spikesight.training.config import TrainConfig
 from spikesight.training.data.recordings import read_item
@@ -51,11 +51,6 @@ def sample_shape(contract: Contract) -> tuple[int, ...]:
     return (contract.steps, *contract.shape)
 
 
-def encoder(contract: Contract, sensor: SensorSize) -> DvsEncoder:
-    """The encoder of recordings of this sensor into the contract's bins."""
-    return DvsEncoder(sensor, (contract.height, contract.width), contract.bin_us, contract.steps, contract.encoding)
-
-
 def contract_key(contract: Contract) -> list[Any]:
     """What of a contract decides the frames; JSON-able, and as earlier versions wrote it."""
     c = contract
@@ -70,7 +65,7 @@ def binned(events: Events, sensor: SensorSize, start_us: int, contract: Contract
     events = front(events)
     if contract.frame == "object":
         return aligned_steps(events, (contract.height, contract.width), contract.bin_us, contract.steps)
-    return encoder(contract, front.size)(events, start_us)[:, 0]
+    return encoder_for(contract, front.size)(events, start_us)[:, 0]
 
 
 def _pieces(items: Sequence[Item]) -> Iterator[tuple[Events, SensorSize, int | None]]:
@@ -89,11 +84,6 @@ def in_front(sensor: SensorSize, contract: Contract) -> InputFilter:
     return InputFilter(sensor, small, contract.filter_us, follow=contract.window == "drawing")
 
 
-def filtered(events: Events, sensor: SensorSize, contract: Contract) -> Events:
-    """The events of a recording that are binned, those of `in_front(...).size`."""
-    return in_front(sensor, contract)(events)
-
-
 def noise_key(config: TrainConfig) -> list[float]:
     """What of the settings decides the added noise; JSON-able."""
     return [config.noise_hz, config.hot]
@@ -108,9 +98,9 @@ def noisy(events: Events, sensor: SensorSize, config: TrainConfig, seed: int) ->
     return with_noise(events, sensor, rate, hot, random=random)
 
 
-def file_stamps(items: Sequence[Item]) -> list[tuple[str, int, int]]:
-    """(path, bytes, modification time in ns) of each item's file: a changed file has another stamp."""
-    return [(str(i.path), i.path.stat().st_size, i.path.stat().st_mtime_ns) for i in items]
+def file_stamps(paths: Iterable[Path]) -> list[tuple[str, int, int]]:
+    """(path, bytes, modification time in ns) of each file: a changed one has another stamp."""
+    return [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
 
 
 def bin_items(
@@ -129,7 +119,11 @@ def bin_items(
             yield binned(events, sensor, start, contract)
 
     windows = [(item.begin_us, item.length_us) for item in items if item.length_us]
-    key = {"items": file_stamps(items), "contract": contract_key(contract), **({"windows": windows} if windows else {})}
+    key = {
+        "items": file_stamps(item.path for item in items),
+        "contract": contract_key(contract),
+        **({"windows": windows} if windows else {}),
+    }
     if noise is not None:
         key["copy"] = [copy, *noise_key(noise)]
     frames = cached(folder, key, len(items), sample_shape(contract), samples(), what)

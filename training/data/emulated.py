@@ -17,18 +17,10 @@ from spikesight.encoders.events import NMNIST_SENSOR, Events, SensorSize
 from spikesight.encoders.roi.frame_tracker import FrameTracker
 from spikesight.encoders.roi.input_filter import InputFilter
 from spikesight.encoders.roi.window import NEAR, SHARE, Window
+from spikesight.models.classifier.inputs import encoder_for, sensor_of
 from spikesight.models.contract import Contract
 from spikesight.training.config import TrainConfig
-from spikesight.training.data.cache import (
-    cached,
-    contract_key,
-    encoder,
-    filtered,
-    in_front,
-    noise_key,
-    noisy,
-    sample_shape,
-)
+from spikesight.training.data.cache import cached, contract_key, in_front, noise_key, noisy, sample_shape
 from spikesight.training.data.images import find_idx, read_idx
 from spikesight.training.data.recordings import Read
 from spikesight.training.data.sets import Frames
@@ -59,12 +51,12 @@ def emulate_mnist(config: TrainConfig, contract: Contract, left_out: frozenset[i
     images, labels, size = training_digits(Path(config.root))
     sensor, left_out = sensor_of(contract), left_out.union(SET_ASIDE)
     chosen = [index for index in range(len(images)) if index not in left_out][: config.emulated_count]
-    encode = encoder(contract, in_front(sensor, contract).size)
+    encode = encoder_for(contract, in_front(sensor, contract).size)
 
     def samples() -> Iterator[np.ndarray]:
         for index in chosen:
             events = noisy(saccade_events(images[index], sensor, "digit", seed=index), sensor, config, index)
-            yield encode(filtered(events, sensor, contract))[:, 0]
+            yield encode(in_front(sensor, contract)(events))[:, 0]
 
     key = {"mnist": [size, chosen], "sensor": str(sensor), "contract": contract_key(contract)}
     key["noise"] = noise_key(config)
@@ -87,7 +79,7 @@ def emulate_drawings(pictures: np.ndarray, config: TrainConfig, contract: Contra
             events = saccades(picture, sensor, movement=camera, seed=number)
             if own:
                 events = with_noise(events, sensor, 0.0, random.uniform(0, HOT), random=random)
-            yield encoder(contract, sensor)(filtered(events, sensor, contract))[:, 0]
+            yield encoder_for(contract, sensor)(in_front(sensor, contract)(events))[:, 0]
 
     key = {"drawings": hashlib.sha256(pictures.tobytes()).hexdigest(), "contract": contract_key(contract), "path": 3}
     return cached(Path(config.cache), key, len(pictures), sample_shape(contract), samples(), f"emulating {what}")
@@ -159,11 +151,6 @@ def film_paper_clips(config: TrainConfig, contract: Contract, left_out: frozense
     return films
 
 
-def sensor_of(contract: Contract) -> SensorSize:
-    """The sensor of a contract's training recordings."""
-    return SensorSize(contract.sensor_width, contract.sensor_height)
-
-
 def _by_webcam(image: Any) -> Any:
     """Whether a webcam films the image of this number."""
     return image % 2 == 1
@@ -203,7 +190,7 @@ def _filmed(digit: Grey, contract: Contract, seed: int, *, anywhere: bool = Fals
         start = FOUND_US + window * span_us
         if not any(start <= t_us < start + span_us for t_us in astray):
             begin, end = np.searchsorted(events["t"], [start, start + span_us])
-            out[window] = encoder(contract, sensor)(events[begin:end], start)[:, 0]
+            out[window] = encoder_for(contract, sensor)(events[begin:end], start)[:, 0]
     return out
 
 

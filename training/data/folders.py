@@ -81,7 +81,7 @@ def read_folder(path: Path | str, layout: str = "auto", known: Sequence[str] = (
         raise DataError(f"there is no layout {layout!r}; choose one of {', '.join(get_args(Layout))}")
     if not path.is_dir():
         raise MissingDataError(f"no folder {path}: give a folder of recordings, or a data set's name")
-    files = [f for f in sorted(path.rglob("*")) if f.is_file() and not _hidden(f.relative_to(path))]
+    files = [f for f in sorted(path.rglob("*")) if f.is_file() and "/." not in f"/{f.relative_to(path).as_posix()}"]
     found = [f for f in files if _is_recording(f)]
     if not found:
         if any(f.suffix.lower() in (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES) for f in files):
@@ -131,10 +131,6 @@ def _by_time(takes: list[Take]) -> list[Take]:
 
 def _suffixes() -> frozenset[str]:
     return frozenset(suffix for kind in formats().values() for suffix in kind.suffixes)
-
-
-def _hidden(relative: Path) -> bool:
-    return any(part.startswith(".") for part in relative.parts)
 
 
 def _is_recording(path: Path) -> bool:

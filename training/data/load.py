@@ -19,7 +19,7 @@ from spikesight.encoders.recordings.files import digest
 from spikesight.encoders.sources.settings import common
 from spikesight.models.contract import Contract
 from spikesight.training.config import TrainConfig
-from spikesight.training.data.cache import bin_items, cached, join, shown_images
+from spikesight.training.data.cache import bin_items, cached, file_stamps, join, shown_images
 from spikesight.training.data.emulated import emulate_drawings, emulate_mnist, film_paper_clips
 from spikesight.training.data.images import IMAGES, PictureRows, find_imagenet, holds_pictures, list_pictures
 from spikesight.training.data.own import in_crop, list_own
@@ -228,15 +228,13 @@ def _training_recordings(
     if not config.emulated:
         return copies[0]
     films = film_paper_clips(config, contract, left_out, range(config.paper_clips)) if config.paper_clips else []
-    prints = _emulated_print(config, contract) if config.printed else []
+    prints: list[Frames] = []
+    if config.printed:
+        from spikesight.training.data.drawn.printed import printed  # draws by matplotlib, which takes long to load
+
+        drawn = printed(config.printed, config.seed)
+        prints = [Frames(emulate_drawings(drawn.frames[:, 0, 0], config, contract, "print"), drawn.labels)]
     return join([*copies, emulate_mnist(config, contract, left_out), *prints, *config.repeat * films], folder)
-
-
-def _emulated_print(config: TrainConfig, contract: Contract) -> list[Frames]:
-    from spikesight.training.data.drawn.printed import printed  # draws by matplotlib, which takes long to load
-
-    prints = printed(config.printed, config.seed)
-    return [Frames(emulate_drawings(prints.frames[:, 0, 0], config, contract, "print"), prints.labels)]
 
 
 def _still(labels: Sequence[str]) -> Literal["digit", "plain"]:
@@ -296,8 +294,7 @@ def _rows(frames: Frames, rows: np.ndarray, folder: Path) -> Frames:
     shape = pictures.shape[1:]
     if not len(rows) or len(rows) * int(np.prod(shape)) > KEEP_DECODED_BYTES:
         return Frames(pictures, labels)
-    stamps = [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in pictures.paths]
-    key = {"pictures": stamps, "shape": shape}
+    key = {"pictures": file_stamps(pictures.paths), "shape": shape}
     samples = (pictures[n] for n in range(len(rows)))
     return Frames(cached(folder, key, len(rows), shape, samples, "decoding pictures"), labels)
 

@@ -11,7 +11,7 @@ from spikesight.training.config import TrainConfig
 from spikesight.training.data.folders import Folder, Part, Take, read_folder
 from spikesight.training.data.separate import Stretch, separate
 from spikesight.training.data.sets import DataError, Item, Listing, Window
-from spikesight.training.data.windows import SLOT_US, Scan, scan, starts, suits
+from spikesight.training.data.windows import SLOT_US, Scan, busy, scan, starts, suits
 from spikesight.training.progress import counted
 
 CROP_SIDE = 32  # pixels
@@ -136,7 +136,7 @@ def _summary(
             f"  {label}: {len(mine)} recordings, {length / 1e6:.0f} s, {rate * length_ms:.0f} events a window; windows "
             f"for training {counts[0]}, validation {counts[1]}, test {counts[2]}"
         )
-    fill = rate_of(scans) * window.bin_us / 1e6 / (2 * window.height * window.width)
+    fill = busy(scans) * window.bin_us / SLOT_US / (2 * window.height * window.width)
     if fill < SPARSE_BIN:
         longer = round(length_ms * SPARSE_BIN / max(fill, 1e-6) / 10) * 10
         lines.append(
@@ -144,12 +144,6 @@ def _summary(
             f"longer windows (--window-ms {longer}) or fewer pixels (--height 32 --width 32) help"
         )
     return lines
-
-
-def rate_of(scans: Sequence[Scan]) -> float:
-    """Events a second while there are any, the median over all slots."""
-    busy = np.concatenate([s.counts[s.counts > 0] for s in scans])
-    return float(np.median(busy)) * 1e6 / SLOT_US
 
 
 def _coverage(folder: Folder, scans: Sequence[Scan], items: Sequence[Item]) -> list[str]:

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -67,20 +67,11 @@ class Listing:
     notes: tuple[str, ...] = ()
 
 
-class Rows(Protocol):
-    """Samples by row: a uint8 array [M, T, C, H, W], memory-mapped or not, or files that are decoded when read."""
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-
-    def __getitem__(self, rows: Any) -> np.ndarray: ...
-
-
 @dataclass(frozen=True)
 class Frames:
     """Samples: frames uint8 [M, T, C, H, W] (T = 1 for still images) and labels int64 [M]."""
 
-    frames: Any  # Rows
+    frames: Any  # an array, memory-mapped or not, or files that are decoded when read (images.PictureRows)
     labels: np.ndarray
 
     def __len__(self) -> int:

@@ -66,6 +66,11 @@ def scan(path: Path) -> Scan:
     return Scan(reader.size, first, counts)
 
 
+def busy(scans: Sequence[Scan]) -> float:
+    """Events of a slot, the median over those with any."""
+    return float(np.median(np.concatenate([s.counts[s.counts > 0] for s in scans])))
+
+
 def suits(scans: Sequence[Scan], fewest: int) -> Window:
     """The window that suits recordings, of which the class with the fewest has `fewest`.
 
@@ -80,8 +85,7 @@ def suits(scans: Sequence[Scan], fewest: int) -> Window:
     if fewest >= CLIPS and length <= LONGEST_CLIP_US:
         steps = max(STEPS, -(-int(length) // CLIP_BIN_US))
         return Window(steps, max(1_000, round(length / steps / 1_000) * 1_000), height, width)
-    busy = np.concatenate([s.counts[s.counts > 0] for s in scans])
-    wanted = FULL * height * width / float(np.median(busy)) * SLOT_US
+    wanted = FULL * height * width / busy(scans) * SLOT_US
     bin_us = float(np.clip(wanted, SHORTEST_BIN_US, LONGEST_BIN_US))
     return Window(STEPS, round(bin_us / 1_000) * 1_000, height, width, crop="object")
 

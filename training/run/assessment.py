@@ -7,20 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikesight.models.novelty import KEPT
-from spikesight.models.statistics import interval
+from spikesight.models.statistics import accuracy_of
 from spikesight.training.data import Frames
 from spikesight.training.run.baselines import MOST, Answers, Pairs, predictions
 from spikesight.training.run.novelty import calibration_error
 from spikesight.training.run.readings import Readings
 
 SECOND_US = 1_000_000
-
-
-def share(correct: int, count: int) -> dict[str, Any]:
-    """accuracy, correct, count, interval (Wilson's, 95 %, 0 to 1)."""
-    if not count:
-        return {"accuracy": None, "correct": 0, "count": 0, "interval": None}
-    return {"accuracy": correct / count, "correct": correct, "count": count, "interval": list(interval(correct, count))}
 
 
 def assess(readings: Readings) -> dict[str, Any]:
@@ -44,7 +37,7 @@ def assess(readings: Readings) -> dict[str, Any]:
     confusion = np.zeros((len(r.labels), len(r.labels)), np.int64)
     np.add.at(confusion, (truth[own], chosen[own]), 1)
     found["per_class"] = {
-        label: share(int(confusion[n, n]), int(confusion[n].sum()))
+        label: accuracy_of(int(confusion[n, n]), int(confusion[n].sum()))
         for n, label in enumerate(r.labels)
         if confusion[n].sum()
     }
@@ -87,7 +80,7 @@ def truth_of(readings: Readings) -> NDArray[np.int64]:
 
 def _right(truth: NDArray[np.int64], probabilities: NDArray[np.float64]) -> dict[str, Any]:
     own = truth >= 0
-    return share(int((probabilities.argmax(1) == truth)[own].sum()), int(own.sum()))
+    return accuracy_of(int((probabilities.argmax(1) == truth)[own].sum()), int(own.sum()))
 
 
 def _means(
@@ -116,8 +109,8 @@ def _unknown(r: Readings, own: NDArray[np.bool_]) -> dict[str, Any]:
         "taken_for": {r.labels[n]: int(count) for n, count in zip(labels, counts)},
     }
     if r.known is not None:
-        found["refused"] = share(int((familiar[~own] < KEPT).sum()), int((~own).sum()))
-        found["refused_of_own"] = share(int((familiar[own] < KEPT).sum()), int(own.sum()))
+        found["refused"] = accuracy_of(int((familiar[~own] < KEPT).sum()), int((~own).sum()))
+        found["refused_of_own"] = accuracy_of(int((familiar[own] < KEPT).sum()), int(own.sum()))
     return found
 
 

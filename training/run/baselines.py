@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import adaptive_avg_pool2d
 
-from spikesight.models.statistics import interval, mcnemar
+from spikesight.models.statistics import accuracy_of, mcnemar
 from spikesight.training.data import Frames
 
 SLICES, SIDE = 3, 16  # of a window's time, and of its picture at most
@@ -87,12 +87,8 @@ class Pairs:
         right = chosen == self.truth
         ahead = np.bincount(self.recording, (self.chosen == self.truth).astype(float) - right)
         won, lost = int((ahead > 0).sum()), int((ahead < 0).sum())
-        correct, count = int(right.sum()), len(right)
-        return {
-            "name": name, "accuracy": correct / count, "correct": correct, "count": count,
-            "interval": list(interval(correct, count)), "won": won, "lost": lost,
-            "p": mcnemar(won, lost),
-        }  # fmt: skip
+        figures = accuracy_of(int(right.sum()), len(right))
+        return {"name": name, **figures, "won": won, "lost": lost, "p": mcnemar(won, lost)}
 
 
 def sentences(rows: list[dict[str, Any]]) -> list[str]:

@@ -18,7 +18,7 @@ import torch
 
 from spikesight.models.checkpoint import load, save
 from spikesight.models.classifier import Classifier, Stepper
-from spikesight.models.statistics import interval
+from spikesight.models.statistics import accuracy_of
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import Data, read_item
 from spikesight.training.data.check import count_named_read
@@ -28,7 +28,7 @@ from spikesight.training.run.baselines import Answers, beside_network, sentences
 from spikesight.training.run.conformal import conformal_of, takes_of
 from spikesight.training.run.evaluate import Evaluation, evaluate
 from spikesight.training.run.novelty import calibrate_novelty, profile_of, with_bins
-from spikesight.training.run.read_out import OWN, ReadOut, read_out_for
+from spikesight.training.run.read_out import OWN, read_out_for
 from spikesight.training.run.resume import Progress
 
 
@@ -201,12 +201,6 @@ metrics: [accuracy]
 """
 
 
-def _validated(read_out: ReadOut) -> str:
-    """What validation windows say of the read-outs, in words."""
-    right = ", ".join(f"{right} by {name}" for name, right in read_out.right.items())
-    return f"answers are read by {read_out.name}; of {read_out.count} validation windows are right: {right}"
-
-
 def write_report(folder: Path, data: Data, progress: Progress, device: torch.device, anns: Answers) -> dict[str, Any]:
     """Read the test split once with the best model; write model/, confusion.csv, report.png and README.md. `anns`: what
     other networks answer to it, further baselines.
@@ -214,20 +208,17 @@ def write_report(folder: Path, data: Data, progress: Progress, device: torch.dev
     network, card = load(folder / "checkpoints" / "best")
     learnt, read_out = [data.train], read_out_for(network, data) if data.notes else None
     if read_out is not None:
-        say(_validated(read_out))
+        right = ", ".join(f"{right} by {name}" for name, right in read_out.right.items())
+        say(f"answers are read by {read_out.name}; of {read_out.count} validation windows are right: {right}")
         learnt += [data.val] if read_out.name != OWN else []  # heads learn from both
         network, data = read_out.network, replace(data, contract=read_out.contract)
     test = evaluate(network.to(device), data.test, len(data.labels), device, data.contract)
-    correct = int(np.trace(test.confusion))
     model = folder / "model"
     metrics: dict[str, Any] = {
         "val_accuracy": progress.best_val,
         "best_epoch": progress.best_epoch + 1,
         "test": {
-            "accuracy": test.accuracy,
-            "correct": correct,
-            "count": test.count,
-            "interval": interval(correct, test.count),
+            **accuracy_of(int(np.trace(test.confusion)), test.count),
             "accuracy_by_step": test.accuracy_by_step,
             "synops": test.synops,
             "firing_rates": test.firing_rates,

@@ -20,7 +20,7 @@ from spikesight.models.conversion.audit import Audit
 from spikesight.models.conversion.methods import METHODS
 from spikesight.models.networks.ann import CifarResNet, SmallCnn
 from spikesight.models.statistics import interval
-from spikesight.training.data.pictures import Images, Pictures
+from spikesight.training.data.images import Images, Pictures
 
 
 @pytest.fixture

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from spikesight.models.checkpoint import load
 from spikesight.models.conversion.ann_to_snn import convert
-from spikesight.models.engine.engine import Engine, EngineResult, can_run, engine_status
+from spikesight.models.engine.engine import Engine, can_run, engine_status
 from spikesight.models.native.build import library
 from spikesight.models.native.threads import use_threads
 from spikesight.models.shipped import shipped
+from spikesight.models.steps import Step
 from tests.support.models import lively
 from tests.support.networks import EVENT, assert_same, inputs
 from tests.support.processes import in_fresh_process
@@ -31,7 +32,7 @@ def _shared(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     use_threads(None)
 
 
-def alone_and_shared(engine: Engine, x_seq: Tensor) -> tuple[EngineResult, list[EngineResult]]:
+def alone_and_shared(engine: Engine, x_seq: Tensor) -> tuple[Step, list[Step]]:
     """A run in one thread, and two in each number of them: the second knows how long the first took."""
     use_threads(1)
     alone, found = engine.run(x_seq), []
@@ -97,6 +98,7 @@ KEPT = """
 import os, torch
 from spikesight.models.engine import engine as module
 from spikesight.models.native.threads import use_threads
+from spikesight.models.steps import Step
 from tests.support.models import lively
 from tests.support.networks import EVENT, assert_same, inputs
 module.hand_over_ns = lambda: 0

@@ -172,7 +172,7 @@ def test_counts_equal_neurobench(resnet: nn.Module, images: Tensor) -> None:
 @pytest.mark.parametrize(("precision", "size"), [("fp32", 4), ("fp16", 2), ("int8", 1)])
 def test_an_estimate_is_operations_and_bytes_by_their_costs(precision: str, size: int) -> None:
     report, (mac, ac) = Report(4, 0, 0, 0.0, 0.9, 0.1, 1e4, Work(1e6, 2e6, 0.0, 1e5), {}), PICOJOULES[precision]
-    spiking, ann = spiking_energy(report, precision), ann_energy(3e6, 2e5, precision)
+    spiking, ann = spiking_energy(report.work, precision), ann_energy(3e6, 2e5, precision)
     assert spiking.compute == pytest.approx(mac + 2.1 * ac)
     assert spiking.with_memory == pytest.approx(spiking.compute + PICOJOULES_A_BYTE * size * 9.2)
     assert ann.compute == pytest.approx(3 * mac)

@@ -12,7 +12,7 @@ from spikesight.training.compare import conversion
 from spikesight.training.compare.conversion import choose_steps, splits_of
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import load_data
-from spikesight.training.data.pictures import Images
+from spikesight.training.data.images import Images
 from tests.support.inputs.data_sets import write_idx
 
 

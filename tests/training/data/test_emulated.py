@@ -74,8 +74,8 @@ def test_images_are_emulated_in_their_order_without_those_that_are_shown_elsewhe
     image = emulated.read_idx(Path(config.root) / "train-images-idx3-ubyte")[0]
     for frames, seed in zip(made.frames, (1, 3, 4)):
         events = emulated.saccade_events(image, SMALL, "digit", seed=seed)
-        events = emulated.filtered(emulated.noisy(events, SMALL, wanted, seed), SMALL, CONTRACT)
-        expected = emulated.encoder(CONTRACT, SMALL)(events)[:, 0]
+        events = emulated.in_front(SMALL, CONTRACT)(emulated.noisy(events, SMALL, wanted, seed))
+        expected = emulated.encoder_for(CONTRACT, SMALL)(events)[:, 0]
         np.testing.assert_array_equal(frames, expected)
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from spikesight.training.data.drawn.near import KINDS, MIRRORED, Digits, mirrored, outliers
+from spikesight.training.data.drawn.near import KINDS, MIRRORED, Digits, outliers
 
 STEPS = np.zeros((10, 28, 28), np.uint8)
 for digit in range(10):
@@ -20,5 +20,7 @@ def test_they_are_of_mnists_form_and_follow_from_their_seed() -> None:
 
 
 def test_what_stays_a_digit_is_not_mirrored() -> None:
-    seen = {tuple(mirrored(DIGITS, np.random.default_rng(n))[:, ::-1].ravel().tolist()) for n in range(60)}
+    seen = {
+        tuple(KINDS["mirrored digits"](DIGITS, np.random.default_rng(n))[:, ::-1].ravel().tolist()) for n in range(60)
+    }
     assert seen == {tuple(STEPS[digit].ravel().tolist()) for digit in MIRRORED}

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from spikesight.training.data.drawn.printed import printed
-from spikesight.training.data.images import read_picture
-from spikesight.training.data.pictures import Images, load_images, pictures_below
+from spikesight.training.data.images import Images, load_images, pictures_below, read_picture
 from spikesight.training.data.sets import DataError
 from tests.support.inputs.data_sets import write_idx, write_pictures
 

@@ -73,22 +73,6 @@ def crossed(train: Frames, config: TrainConfig) -> list[np.ndarray]:
     return [train.frames[mirror][..., ::-1], train.frames[first[other]] | train.frames[second[other]]]
 
 
-def letter(digits: Digits, random: Random) -> np.ndarray:  # noqa: ARG001
-    return centred(glyph(str(random.choice(list(LETTERS))), random))
-
-
-def symbol(digits: Digits, random: Random) -> np.ndarray:  # noqa: ARG001
-    return centred(glyph(str(random.choice(list(SYMBOLS))), random))
-
-
-def mirrored(digits: Digits, random: Random) -> np.ndarray:
-    return digits.one(random, MIRRORED)[0][:, ::-1]
-
-
-def upside_down(digits: Digits, random: Random) -> np.ndarray:
-    return digits.one(random, OVERTURNED)[0][::-1, ::-1]
-
-
 def two(digits: Digits, random: Random) -> np.ndarray:
     """Two digits on top of each other to side by side."""
     (a, first), (b, second) = digits.one(random), digits.one(random)
@@ -172,14 +156,14 @@ def figure(digits: Digits, random: Random) -> np.ndarray:  # noqa: ARG001
 
 
 KINDS: dict[str, Callable[[Digits, Random], np.ndarray]] = {
-    "letters": letter,
-    "symbols": symbol,
-    "mirrored digits": mirrored,
+    "letters": lambda _, random: centred(glyph(str(random.choice(list(LETTERS))), random)),
+    "symbols": lambda _, random: centred(glyph(str(random.choice(list(SYMBOLS))), random)),
+    "mirrored digits": lambda digits, random: digits.one(random, MIRRORED)[0][:, ::-1],
     "two digits": two,
     "half digits": half,
     "scribbles": scribble,
     "edges": edges,
-    "upside-down digits": upside_down,
+    "upside-down digits": lambda digits, random: digits.one(random, OVERTURNED)[0][::-1, ::-1],
     "figures": figure,
 }
 """Each gives uint8 [28, 28]."""
