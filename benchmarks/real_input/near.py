@@ -4,7 +4,7 @@ Kept back from training: Greek and Cyrillic letters, OpenCV's letters, arrows an
 turned by a quarter, characters of straight strokes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import cv2
 import numpy as np
@@ -71,9 +71,10 @@ HELD_OUT: dict[str, Callable[[Digits, Random], NDArray[np.uint8]]] = {
 }
 
 
-def near(digits: Digits, seed: int, count: int) -> dict[str, list[NDArray[np.uint8]]]:
-    """So many pictures, uint8 [28, 28], of each kind by name."""
-    kinds = {**{f"{name} (of recipes *_near)": of for name, of in KINDS.items()}, **HELD_OUT}
+def near(digits: Digits, seed: int, count: int, learnt: Collection[str]) -> dict[str, list[NDArray[np.uint8]]]:
+    """So many pictures, uint8 [28, 28], of each kind by name; `learnt` are the kinds that the model was shown."""
+    named = {f"{name} (learnt)" if name in learnt else name: of for name, of in KINDS.items()}
+    kinds = {**named, **HELD_OUT}
     found: dict[str, list[NDArray[np.uint8]]] = {}
     for number, (name, of) in enumerate(kinds.items()):
         random = np.random.default_rng((seed, number))

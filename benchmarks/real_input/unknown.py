@@ -262,7 +262,8 @@ def rows_of_near(classifier: Classifier, root: Path, count: int, seed: int) -> N
     print_ = {"OpenCV's fonts, thin to thick": zip((inputs for inputs, _ in shown(classifier, drawn, seed)), labels)}
     owns = with_answers(classifier, {**own, **print_}, count)
     begin(f"{classifier.name}: what lies near digits and is none", OTHER)
-    others = {name: shown(classifier, of, seed) for name, of in near(digits, seed, count).items()}
+    drawings = near(digits, seed, count, classifier.card.training.get("outliers", ()))
+    others = {name: shown(classifier, of, seed) for name, of in drawings.items()}
     without_answers(classifier, others, {name: owns[name] for name in own}, count)
 
 

@@ -136,6 +136,10 @@ class Run:
             recipe[name] = Path(settings[name]).name
         counts = {"train": len(self.data.train), "val": len(self.data.val), "test": len(self.data.test)}
         made = {"recipe": recipe, "samples": counts, "recordings": list(self.data.digests), "camera": self.data.camera}
+        if self.data.outliers is not None:
+            from spikesight.training.data.drawn.near import KINDS  # later versions may draw further kinds
+
+            made["outliers"] = list(KINDS)
         return Card(self.data.contract, self.data.labels, made, metrics)
 
     def train_batch(self, rows: np.ndarray, later: np.ndarray | None = None) -> tuple[float, int]:

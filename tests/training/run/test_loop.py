@@ -2,6 +2,7 @@
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from spikesight.training.data import load_data
+from spikesight.training.data.drawn.near import KINDS
 from spikesight.training.run.evaluate import Evaluation
 from spikesight.training.run.fit import fit
 from spikesight.training.run.loop import Run, TrainingError
@@ -107,6 +109,9 @@ def test_the_card_has_the_recipe_without_the_places_it_ran_at(root: Path) -> Non
     assert recipe == {k: v for k, v in vars(run.config).items() if k not in ("root", "cache", "output", "threads")}
     assert card.training["samples"] == {"train": len(data.train), "val": len(data.val), "test": len(data.test)}
     assert card.training["recordings"] == list(data.digests)
+    assert "outliers" not in card.training
+    run.data = replace(data, outliers=data.val)
+    assert card.training | {"outliers": list(KINDS)} == run.card({}).training
     assert (card.labels, card.contract, card.metrics) == (data.labels, data.contract, {"accuracy": 0.5})
 
 
