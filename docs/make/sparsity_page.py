@@ -33,7 +33,7 @@ and fused neurons are worth; what spikes save is the way from there down to 1 %.
 bfloat16 on a matrix unit, where a processor has one. In int8 a program rounds currents and membranes, so it is another
 network, whose accuracy is not judged here; both int8 rows are one file, quantised by ONNX Runtime from one image's
 ranges. Only processors that stand here were measured. A table of several threads is by the wall's clock: the load below it
-says whether the cores were free; no quiet machine was at hand.
+says whether the cores were free.
 """
 
 
