@@ -116,7 +116,7 @@ class TrainConfig:
     rotate: Annotated[float, "random turns, degrees each way"] = 10.0
     shear: Annotated[float, "random shear, degrees each way"] = 0.0
     zoom: Annotated[float, "images: least share of the area that a random crop takes; 0 is off"] = 0.0
-    widen: Annotated[bool, "own recordings: more of what stands at its default here, to suit few"] = True
+    widen: Annotated[bool, "own recordings, pictures: more of what stands at its default here, to suit few"] = True
     scale: Annotated[float, "recordings: random sizes, share each way"] = 0.0
     speed: Annotated[float, "recordings: random speeds, up to so many times as fast or as slow"] = 1.0
     flip: Annotated[bool, "mirror left and right (not for digits or gestures with a direction)"] = False

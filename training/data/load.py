@@ -96,9 +96,9 @@ def resolve(config: TrainConfig, listing: Listing | ImageSet) -> TrainConfig:
 def load_data(config: TrainConfig) -> Data:
     """The splits of a run, ready to train on. Raises DataError."""
     named = config.data in recorded()
-    images = not named and (config.data in (*IMAGES, "imagenet") or holds_pictures(Path(config.data)))
-    own = not named and not images
-    config = started(config, own=own, images=images)
+    own = not named and config.data not in (*IMAGES, "imagenet")
+    images = not named and (not own or holds_pictures(Path(config.data)))
+    config = started(config, own=own and not images, images=images)
     listing = list_data(config)
     config = resolve(config, listing)
     config = paced(config, len(listing.train), min(config.height, config.width), own=own, images=images)
@@ -248,9 +248,10 @@ def _load_images(images: ImageSet, config: TrainConfig) -> Data:
     train, val, test = (_rows(images.train, of, folder) for of in rows.values())
     test = test if own is None else _rows(own, np.arange(len(own)), folder)
     mean, std = _moments(train) if config.encoding == "direct" else ((), ())
+    still = "plain" if isinstance(images.train.frames, PictureRows) else _still(images.labels)  # as they were read
     contract = Contract(
         kind="image", channels=train.frames.shape[2], height=config.height, width=config.width, steps=config.steps,
-        encoding=config.encoding, mean=mean, std=std, still=_still(images.labels),
+        encoding=config.encoding, mean=mean, std=std, still=still,
     )  # fmt: skip
     parts: dict[str, Any] = {part: of.tolist() for part, of in rows.items()}
     if images.names:

@@ -17,7 +17,7 @@ INPUT = ("steps", "bin_us", "height", "width", "encoding", "filter_us", "crop", 
 EPOCHS = 30
 EPOCH_STEPS, LEAST_BATCH = 50, 16  # of a folder of one's own recordings
 WIDE, WIDE_SHIFT = {"rotate": 15.0, "shear": 8.0, "scale": 0.15, "drop": 0.3}, 0.08  # of the input's shorter side
-LR, SCRATCH_LR = 2e-3, 2e-2  # from a model, and of images; of recordings from random weights
+LR, SCRATCH_LR = 2e-3, 2e-2  # from a model, and of a named set of images; else from random weights
 
 
 def weights_path(text: str) -> Path:
@@ -54,10 +54,11 @@ def started(config: TrainConfig, *, own: bool, images: bool) -> TrainConfig:
 def paced(config: TrainConfig, samples: int, side: int, *, own: bool, images: bool = False) -> TrainConfig:
     """The settings with epochs, batches, steps an epoch and augmentation that suit `samples` to train on.
 
-    What a network learns is bound by the number of its steps: an epoch of a small folder of one's `own` recordings is
-    several passes in small batches. Augmentation that differs from its default stays. `side`: the input's shorter one.
+    What a network learns is bound by the number of its steps: an epoch of a small folder of one's `own` recordings or
+    pictures is several passes in small batches. Augmentation that differs from its default stays. `side`: the input's
+    shorter one.
     """
-    rate = config.lr or (LR if config.init_from or images else SCRATCH_LR)
+    rate = config.lr or (LR if config.init_from or (images and not own) else SCRATCH_LR)
     config = replace(config, epochs=config.epochs or EPOCHS, lr=rate)
     if not own:
         return replace(config, batch_size=config.batch_size or BATCH)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -171,3 +172,20 @@ def test_what_training_evaluates_is_what_the_classifier_sees(tmp_path: Path) -> 
     stored = np.array(data.test.frames[:1])
     seen = classifier.encode_image(stored[0, 0, 0])
     torch.testing.assert_close(seen, evaluation_input(torch.from_numpy(stored), data.contract))
+
+
+def test_pictures_of_digits_are_seen_as_they_were_learnt(tmp_path: Path) -> None:
+    for digit in range(10):
+        picture = np.zeros((48, 48), np.uint8)
+        picture[4 : 9 + 2 * digit, 5:9] = 255  # far from the middle
+        for name in ("train/{}/one.png", "train/{}/two.png", "test/{}/one.png"):
+            path = tmp_path / "mine" / name.format(digit)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), picture)
+    data = load_data(image_config(tmp_path, str(tmp_path / "mine"), height=32, width=32, val_fraction=0.5))
+    run = Run(data, tmp_path / "runs" / "x")
+    classifier = Classifier(run.network, run.card({}))
+    picture = cv2.imread(str(tmp_path / "mine/test/3/one.png"))
+    assert picture is not None
+    stored = torch.from_numpy(np.array(data.test.frames[3:4]))
+    torch.testing.assert_close(classifier.encode_image(np.asarray(picture)), evaluation_input(stored, data.contract))

@@ -16,7 +16,7 @@ from spikesight.training.data import load_data
 from spikesight.training.data.start import paced, started
 from spikesight.training.network import build_network
 from spikesight.training.run.loop import Run
-from tests.support.inputs.data_sets import write_takes
+from tests.support.inputs.data_sets import write_pictures, write_takes
 
 
 @pytest.fixture(scope="module")
@@ -74,11 +74,16 @@ def test_few_samples_get_as_many_steps_as_more_and_each_as_often(folder: Path, m
     assert np.ptp(list(seen.values())) <= 1
 
 
-def test_recordings_are_learnt_faster_from_random_weights_unless_a_rate_is_given() -> None:
-    for own in (True, False):
-        scratch, start = (paced(TrainConfig(init_from=model), 500, 34, own=own).lr for model in ("", "nmnist"))
-        assert scratch > start == paced(TrainConfig(), 500, 34, own=own, images=True).lr > 0
-        assert paced(TrainConfig(lr=0.1), 500, 34, own=own).lr == 0.1
+def test_a_folder_of_pictures_gets_as_many_steps_as_one_of_recordings(tmp_path: Path) -> None:
+    pictures = load_data(own(write_pictures(tmp_path / "mine"), height=16, width=16))
+    assert pictures.config.epoch_steps == paced(TrainConfig(), len(pictures.train), 34, own=True).epoch_steps
+
+
+def test_from_random_weights_the_rate_is_higher_but_for_named_images_unless_one_is_given() -> None:
+    for own, images in ((True, False), (False, False), (True, True)):
+        scratch, start = (paced(TrainConfig(init_from=m), 500, 34, own=own, images=images).lr for m in ("", "nmnist"))
+        assert scratch > start == paced(TrainConfig(), 500, 34, own=False, images=True).lr > 0
+        assert paced(TrainConfig(lr=0.1), 500, 34, own=own, images=images).lr == 0.1
 
 
 def test_a_read_out_is_taken_for_the_same_classes_alone() -> None:
