@@ -30,7 +30,7 @@ skipped in both. At T = 4 a spiking network of these does more operations than t
 | Fashion-MNIST, T = 4; its ANN | 93.40, 93.28, 93.46 %; 93.76, 93.69, 93.96 % | [images](#images) |
 | CIFAR-10, T = 4; its ANN | 81.52, 80.83, 80.85 %; 82.88, 82.42, 82.78 % | [images](#images) |
 | ResNet-20 and ResNet-56 converted, T = 32 | 0.35 and 1.25 points below their ANNs | [conversion](#conversion) |
-| digits on paper in 5 s clips: plain frames; events | 97 %; 83 % | [before a camera](#digits-held-before-a-camera) |
+| digits on paper in 5 s clips: plain frames; events | 96.67 %; 83.33 % | [before a camera](#digits-held-before-a-camera) |
 | few-shot: 7 signed words, 5 examples a class | 89.81 % (draws from 84.29 to 95.71) | [classes of one's own](#classes-of-ones-own) |
 | things learnt on one day, seen on another | 96.82 % one way, 74.56 % the other | [classes of one's own](#classes-of-ones-own) |
 
