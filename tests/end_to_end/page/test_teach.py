@@ -126,7 +126,8 @@ def test_cards_are_corrected(pupil: Visit, before_the_camera: Show) -> None:
     name(pupil, 1, "star")
     name(pupil, 2, "star")
     assert page.get_by_label("Name of class 2").input_value() == "Class 2", "two cannot have one name"
-    assert page.locator(".card:nth-child(1) .examples canvas").count() >= 3, "what the camera saw beside the events"
+    crops = page.locator(".card:nth-child(1) .examples canvas")
+    pupil.until(lambda: crops.count() >= 3, "what the camera saw beside the events")
     pupil.click("Undo")
     pupil.until(lambda: examples(pupil, 1) == 0, "the showing is taken back whole")
     pupil.click("Show the background")
