@@ -94,7 +94,7 @@ class TrainConfig:
     random_steps: Annotated[int, "each batch runs a random number of steps, this or more; 0 is off"] = 0
     truncate: Annotated[int, "truncated back-propagation through time: steps a piece; 0 is off"] = 0
     optimiser: Annotated[Literal["adamw", "sgd"], Section("optimisation"), "optimiser; sgd has momentum 0.9"] = "adamw"
-    lr: Annotated[float, "peak learning rate, after the warm-up; 0: 0.02, of images or from a model 0.002"] = 0.0
+    lr: Annotated[float, "peak learning rate, after the warm-up; 0: 0.02; from a model, or images by name, 0.002"] = 0.0
     schedule: Annotated[Literal["cosine", "step", "constant"], "cosine to 0; step: times 0.1"] = "cosine"
     step_epochs: Annotated[int, "epochs from one step of the step schedule to the next"] = 30
     warmup_epochs: Annotated[float, "epochs of linear warm-up"] = 1.0

@@ -22,6 +22,8 @@ def looped(packets: Callable[[], Iterable[Events]], rounds: float, gap_us: int) 
             moved["t"] += shift
             end = int(moved["t"][-1])
             yield moved
+        if shift is None:  # no round has anything
+            return
         done += 1
 
 

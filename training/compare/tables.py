@@ -104,10 +104,8 @@ def energy_table(results: Results) -> Table:
         for step, work in r.work.items():
             e = spiking_energy(Work(work.macs, work.acs, 0.0, work.updates))
             cost = [f"{work.macs / 1e6:.2f}", f"{work.acs / 1e6:.2f}", f"{e.compute:.2f}", f"{e.with_memory:.2f}"]
-            levels = (
-                METHODS[r.method].rule.levels if r.method in METHODS else 1
-            )  # a spike of n is worth 2^(n-1) binary ones
-            bits = bit_budget(int(step) * 2 ** (levels - 1))
+            levels = METHODS[r.method].rule.levels if r.method in METHODS else 1
+            bits = bit_budget(int(step) * 2 ** (levels - 1))  # a spike of n levels is worth 2^(n-1) of one
             facts = [r.method, step, str(bits), f"{work.rate:.2%}"]
             rows.append([*facts, *cost, f"{r.at(int(step)):.2f}"])
     return rows

@@ -80,3 +80,4 @@ def test_each_round_begins_ten_milliseconds_after_the_one_before() -> None:
     found = np.concatenate(list(looped(lambda: [at(7, 8), at(20)], 3, 10_000)))["t"].tolist()
     assert found == [7, 8, 20, 10_020, 10_021, 10_033, 20_033, 20_034, 20_046]
     assert list(looped(lambda: [at(7)], 0, 10_000)) == []
+    assert list(looped(list, float("inf"), 10_000)) == [], "of an empty recording every round is"
