@@ -63,7 +63,8 @@ def _pixels(what: Any) -> np.ndarray:
     """Pixels of an array, of a tensor with its channels first, or of a Pillow image, upright."""
     torch, pillow = sys.modules.get("torch"), sys.modules.get("PIL.Image")
     if torch is not None and isinstance(what, torch.Tensor):
-        array = what.detach().cpu().numpy()
+        tensor = what.detach().cpu()
+        array = (tensor.float() if tensor.is_floating_point() else tensor).numpy()  # NumPy has no bfloat16
         return as_pixels(array.transpose(1, 2, 0) if array.ndim == 3 else array)
     if pillow is not None and isinstance(what, pillow.Image):
         from PIL import ImageOps

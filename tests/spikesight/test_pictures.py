@@ -48,6 +48,10 @@ def test_ones_and_zeros_are_pixels() -> None:
     assert np.array_equal(as_pixels(np.eye(5, dtype=bool)), np.eye(5, dtype=np.uint8) * 255)
 
 
+def test_a_tensor_of_bfloat16_is_a_picture(model: spikesight.Model) -> None:
+    assert model.predict(torch.from_numpy(GREY > 127).bfloat16()).logits == model.predict(GREY > 127).logits
+
+
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "1", "P", "LA", "turned"])
 def test_an_image_of_pillow_is_seen_as_its_file(model: spikesight.Model, tmp_path: Path, mode: str) -> None:
     pillow = pytest.importorskip("PIL.Image")
