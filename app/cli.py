@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from types import ModuleType
 
+from spikesight import __version__
 from spikesight.models.native.memory import keep_memory
 
 GROUPS: dict[str, dict[str, tuple[str, str]]] = {
@@ -58,6 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="spikesight COMMAND [options]",
     )
+    parser.add_argument("--version", action="version", version=f"spikesight {__version__}")
     parser.add_argument("command", metavar="COMMAND", choices=tuple(COMMANDS), help=argparse.SUPPRESS)
     return parser
 

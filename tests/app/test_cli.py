@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+import spikesight
 from spikesight.app import cli
 
 ALL = pytest.mark.parametrize("name", cli.COMMANDS)
@@ -54,3 +55,10 @@ def test_the_package_is_a_program(monkeypatch: pytest.MonkeyPatch, capsys: pytes
         runpy.run_module("spikesight", run_name="__main__")
     assert stop.value.code == 2
     assert "nowhere.raw" in capsys.readouterr().out
+
+
+def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["--version"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out.split() == ["spikesight", spikesight.__version__]
