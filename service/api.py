@@ -1,4 +1,4 @@
-"""The routes of the service. `create_app(settings)` builds everything; nothing is built at import."""
+"""Build the FastAPI application and its main routes: `create_app(settings)`. Nothing is built at import."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -63,7 +63,7 @@ def create_app(
     sources: tuple[Source, ...] = (),
     sinks: tuple[Outlet, ...] = (),
 ) -> FastAPI:
-    """The application. Models, cameras and sinks come from the settings when it starts, or are given."""
+    """Return the application. Models, cameras and sinks are opened from `settings` at startup, unless given here."""
     settings = settings or Settings()
     runtime = Runtime(settings, classifiers)
     cameras, sessions, deliveries = Cameras(), TeachingSessions(runtime), Deliveries()
@@ -120,7 +120,7 @@ def create_app(
 
 
 def health(runtime: Runtime) -> APIRouter:
-    """Liveness, readiness and metrics."""
+    """Return the routes for liveness, readiness and Prometheus metrics."""
     routes = APIRouter(tags=["health"])
 
     @routes.get("/health/live", summary="The process is up")
@@ -157,7 +157,7 @@ async def predicted(
     options: Options = DEFAULTS,
     bin_ms: float | None = None,
 ) -> Response:
-    """POST /v1/predict."""
+    """Answer POST /v1/predict: read the request's body, classify it, and return the JSON response."""
     served = runtime.registry.get(model, bin_ms)
     served.scheduler.check_room()
     data, filename = await read_body(request, name)
@@ -166,7 +166,7 @@ async def predicted(
 
 
 def model_body(classifier: Classifier, saved: bool) -> ModelBody:
-    """What clients see of a model."""
+    """Describe a model for GET /v1/models; `saved` says whether it was taught and saved on this service."""
     card = classifier.card
     return ModelBody(
         name=classifier.name,
@@ -182,7 +182,7 @@ def model_body(classifier: Classifier, saved: bool) -> ModelBody:
 
 
 def v1(runtime: Runtime, cameras: Cameras, sessions: TeachingSessions) -> APIRouter:
-    """Prediction, models, samples and the live stream."""
+    """Return the /v1 routes for prediction, models and the live stream, and the routes of the samples."""
     routes = APIRouter()
 
     @routes.post(

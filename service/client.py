@@ -1,4 +1,4 @@
-"""A small typed client: predictions for files and arrays, and live streams.
+"""A small typed client of the HTTP service: predictions for files and arrays, and live streams.
 
     client = Client("http://127.0.0.1:8000")
     client.predict(Path("seven.png")).label
@@ -7,7 +7,7 @@
         for message in stream.receive():
             ...
 
-Needs nothing beyond what the service itself needs.
+It has no dependency that the service does not have.
 """
 
 import base64
@@ -35,7 +35,7 @@ from spikesight.service.teach.remote import RemoteTeaching, query
 
 
 class ClientError(Exception):
-    """The service refused, in its own sentence; `status` is the HTTP status or the close code, 0 for no answer."""
+    """A refusal, in the service's words. `status`: HTTP status or WebSocket close code; 0: no answer at all."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -44,15 +44,15 @@ class ClientError(Exception):
 
 @dataclass(frozen=True)
 class Inside:
-    """What the network did in a step, for a stream that probes."""
+    """Activity inside the network during one step, for a stream opened with `probe`."""
 
     input: NDArray[np.uint8]  # [H W]
-    fired: NDArray[np.uint8]  # [F], a bit a neuron
-    membranes: NDArray[np.float32] | None  # [C] at the place that is probed
+    fired: NDArray[np.uint8]  # [F] packed bits, one a neuron: whether it fired
+    membranes: NDArray[np.float32] | None  # [C] membrane potentials at the probed place
 
 
 class Prediction(StepBody):
-    """One step of a stream, as `docs/service/http.md` describes it."""
+    """The prediction after one step of a stream; `docs/service/http.md` describes the fields."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
@@ -62,20 +62,20 @@ class Prediction(StepBody):
     layer_spikes: list[int]
     total_spikes: int
     total_synops: int
-    inside: Inside | None = None  # with `probe` in hello
+    inside: Inside | None = None  # only if the stream was opened with `probe`
     queue_ms: float
     step_ms: float
     dropped: int
     reset: bool
     window: list[float] | None = None  # left, top and side of the region of interest, pixels; None: none, or not yet
     events_in: int = 0  # since the stream began
-    events_kept: int = 0  # of these by the noise filter
-    camera: str | None = None  # what the camera does otherwise than those that the model learnt from
+    events_kept: int = 0  # the part of events_in that passed the noise filter
+    camera: str | None = None  # how this camera differs from the cameras of the model's training data
 
 
 @dataclass(frozen=True)
 class Ack:
-    """A message that closed no bin."""
+    """Confirmation of a message that did not complete a bin, so that no prediction follows."""
 
     seq: int
     t: float
@@ -84,7 +84,7 @@ class Ack:
 
 @dataclass(frozen=True)
 class Bad:
-    """A message the service could not use; the stream goes on."""
+    """Report of a message that the service could not use; the stream stays open."""
 
     seq: int
     error: str
@@ -92,7 +92,7 @@ class Bad:
 
 @dataclass(frozen=True)
 class Picture:
-    """The events of a message, thinned: x, y and polarity."""
+    """A subsample of a message's events, for display: x, y and polarity (`on`)."""
 
     seq: int
     step: int
@@ -105,7 +105,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A session's state, for `restore` of another stream."""
+    """The saved state of a stream; another stream continues from it with `restore=snapshot.state`."""
 
     model: str
     state: str
@@ -113,7 +113,7 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Ready:
-    """A teaching session's stream goes on with a newer model, with these labels."""
+    """Notice that a teaching session's stream now uses a newer model with these labels."""
 
     model: str
     labels: list[str]
@@ -126,7 +126,7 @@ KINDS: dict[str, type[Prediction | Ack | Bad | Snapshot | TeachingBody | Ready]]
 
 
 class Client:
-    """One service. Methods raise ClientError."""
+    """A connection to one service. Methods raise ClientError when the service refuses or does not answer."""
 
     def __init__(self, url: str = "http://127.0.0.1:8000", token: str | None = None, timeout_s: float = 30) -> None:
         parts = urlsplit(url)
@@ -136,27 +136,27 @@ class Client:
         self.authorization = {} if token is None else {"Authorization": f"Bearer {token}"}
 
     def models(self) -> ModelsBody:
-        """The models and what they must be fed."""
+        """Return the service's models, with labels and input contract."""
         return ModelsBody.model_validate_json(self._ask("GET", "/v1/models"))
 
     def rename(self, model: str, to: str) -> None:
-        """Give a model that was taught and saved another name."""
+        """Rename a model that was taught and saved on the service."""
         self._ask("PATCH", f"/v1/models/{quote(model, safe='')}{query(to=to)}")
 
     def remove(self, model: str) -> None:
-        """Remove a model that was taught and saved, its folder too."""
+        """Remove a model that was taught and saved on the service, with its folder."""
         self._ask("DELETE", f"/v1/models/{quote(model, safe='')}")
 
     def samples(self) -> list[SampleBody]:
-        """The shipped recordings."""
+        """Return the sample recordings that the service ships."""
         return [SampleBody(**entry) for entry in json.loads(self._ask("GET", "/samples"))]
 
     def cameras(self) -> list[CameraBody]:
-        """The sources the service opened."""
+        """Return the cameras and other event sources that the service itself opened."""
         return [CameraBody(**entry) for entry in json.loads(self._ask("GET", "/v1/cameras"))]
 
     def ready(self) -> bool:
-        """Whether requests are being taken."""
+        """Return whether the service accepts requests now."""
         try:
             return bool(json.loads(self._ask("GET", "/health/ready"))["ready"])
         except ClientError:
@@ -175,7 +175,7 @@ class Client:
         bin_ms: float | None = None,
         objects: int = 0,
     ) -> PredictBody:
-        """The answer to an image or recording, a file or its bytes (then `name` tells N-MNIST's .bin)."""
+        """Classify an image or a recording: a file, or its bytes. `name` marks the bytes of an N-MNIST .bin file."""
         if isinstance(sample, Path):
             sample, name = sample.read_bytes(), sample.name
         wanted = query(
@@ -186,10 +186,10 @@ class Client:
         return PredictBody.model_validate_json(body)
 
     def teach(self, features: str | None = None) -> RemoteTeaching:
-        """Begin a teaching session; its `id` is what `stream(lesson=...)` takes."""
+        """Begin a teaching session; pass its `id` to `stream(lesson=...)`."""
         return RemoteTeaching(self._ask, features)
 
-    lesson = teach  # its name before
+    lesson = teach  # former name of `teach`
 
     def stream(self, **hello: Any) -> "Stream":
         """Open a live stream; the keywords are the fields of `spikesight.service.stream.messages.Hello`."""
@@ -215,7 +215,7 @@ class Client:
 
 
 class Stream:
-    """A live stream: send frames and packets, receive messages. A context manager."""
+    """A live stream: sends frames and event packets, receives messages. Used as a context manager."""
 
     def __init__(self, client: Client, hello: dict[str, Any]) -> None:
         try:
@@ -238,39 +238,39 @@ class Stream:
         self.ready: dict[str, Any] = json.loads(self._receive(client.timeout_s))
 
     def send_events(self, events: NDArray, t_ms: float | None = None) -> int:
-        """A packet of EVENTS; its number."""
+        """Send a packet of events (structured array EVENTS); return its sequence number."""
         return self._frame(EVENTS_T64, pack(events, "t64"), t_ms)
 
     def send_image(self, data: bytes, t_ms: float | None = None) -> int:
-        """A camera frame as JPEG, PNG or WebP bytes, captured at `t_ms` (default: now); its number."""
+        """Send a frame as JPEG, PNG or WebP bytes, captured at `t_ms` (None: now); return its sequence number."""
         return self._frame(IMAGE, data, t_ms)
 
     def send_payload(self, kind: int, payload: bytes, t_ms: float | None = None) -> int:
-        """A payload in one of the documented layouts; its number."""
+        """Send a payload of one of the documented kinds; return its sequence number."""
         return self._frame(kind, payload, t_ms)
 
     def reset(self) -> None:
-        """Forget the membranes."""
+        """Reset the membrane potentials of this stream."""
         self._send('{"type": "reset"}')
 
     def settings(self, threshold: float | None = None, noise_hz: float | None = None) -> None:
-        """The pixel model of this stream's frames."""
+        """Set the pixel model that turns this stream's frames into events: contrast threshold and noise rate."""
         self._send(json.dumps({"type": "settings", "threshold": threshold, "noise_hz": noise_hz}))
 
     def probe(self, probe: bool | tuple[int, int, int]) -> None:
-        """From now on `inside` comes with predictions, or no more; [layer, row, column]: with the membranes there."""
+        """Switch `inside` in predictions on or off; [layer, row, column] adds the membrane potentials at that place."""
         self._send(json.dumps({"type": "probe", "probe": probe}))
 
     def show(self, label: str | None) -> None:
-        """On a teaching session's stream: what follows are examples of this class; None: of none."""
+        """In a teaching session's stream, label all following steps as examples of this class; None stops labelling."""
         self._send(json.dumps({"type": "show", "class": label}))
 
     def snapshot(self) -> None:
-        """Ask for a Snapshot; it comes among the messages, after all answers to what was sent before."""
+        """Ask for a Snapshot; it arrives in `receive` after the answers to everything sent before."""
         self._send('{"type": "snapshot"}')
 
     def receive(self, timeout_s: float | None = None) -> Iterator[Message]:
-        """Messages as they come, until none comes for `timeout_s`. Raises ClientError when the stream is closed."""
+        """Yield messages until none comes for `timeout_s`. Raises ClientError when the stream is closed."""
         while True:
             try:
                 data = self._receive(timeout_s)
@@ -279,7 +279,7 @@ class Stream:
             yield parse(data)
 
     def close(self) -> None:
-        """Say goodbye."""
+        """Close the WebSocket."""
         self._socket.close()
 
     def __enter__(self) -> "Stream":
@@ -308,14 +308,14 @@ class Stream:
 
 
 def closed(error: ConnectionClosed) -> ClientError:
-    """Why the service closed the stream."""
+    """Return the error that says why the service closed the stream."""
     if error.rcvd is None:
         return ClientError(1006, "the connection was lost")
     return ClientError(error.rcvd.code, error.rcvd.reason or "the service closed the stream")
 
 
 def parse(data: str | bytes) -> Message:
-    """A message of the service."""
+    """Parse a message of the service: JSON text, or the bytes of a Picture. Raises ClientError for an unknown type."""
     if isinstance(data, bytes):
         seq, step, n, width, height = PICTURE.unpack_from(data)
         pairs = np.frombuffer(data, "<u2", 2 * n, PICTURE.size).reshape(n, 2)

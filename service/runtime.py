@@ -1,4 +1,4 @@
-"""What one running service holds: its models, pools, limits and whether it is shutting down."""
+"""The state shared by all parts of a running service: models, worker pools, limits, and whether it is shutting down."""
 
 import asyncio
 import secrets
@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 class Runtime:
-    """Made with the app, started and stopped with it."""
+    """Models, decoders, limits and metrics of one service; created, started and stopped with the app."""
 
     def __init__(self, settings: Settings, classifiers: tuple[Classifier, ...] = ()) -> None:
         keep_membranes()
@@ -41,13 +41,13 @@ class Runtime:
         self.metrics = Metrics()
         self.mailbox = Mailbox()
         self.registry = Registry(settings, self.metrics, self.mailbox)
-        self.decoder = ThreadPoolExecutor(1, "decode")  # what would hold up the event loop, in order
-        self.heavy = ThreadPoolExecutor(1, "heavy")  # what may take a second, so that small work never waits
+        self.decoder = ThreadPoolExecutor(1, "decode")  # short work that would block the event loop, in order
+        self.heavy = ThreadPoolExecutor(1, "heavy")  # work that may take a second: `decoder` never waits for it
         self.line = Line(CALLS, max(1, CALLS // 2))
         self.processes = Processes("spikesight.service.upload.decode", "spikesight.service.protocol_v2.tensors")
         self.draining = False
         self._loaded = False
-        self.turns, self.decoder_turns = Turns(), Turns(time.perf_counter)  # of streams, in the loop and beside it
+        self.turns, self.decoder_turns = Turns(), Turns(time.perf_counter)  # streams' work in the loop, in `decoder`
         self.lobby = Lobby(settings.max_greetings)
         self.streams = Shares(settings.max_sessions, settings.max_sessions_per_client)
         key = settings.snapshot_key
@@ -56,15 +56,15 @@ class Runtime:
         self._classifiers = classifiers
 
     async def start(self) -> None:
-        """Load and warm up the models; take SIGHUP as the wish to load them again."""
+        """Load and warm up the models; from now on SIGHUP reloads them."""
         loop = asyncio.get_running_loop()
         self.mailbox.attach(loop)
         self.processes.start()
         if not sandbox.version():
             event("decoders not confined", reason="no Landlock here: what reads uploads may open this user's files")
-        use_threads(self.settings.threads or threads())  # of the engine; those of the libraries spin
+        use_threads(self.settings.threads or threads())  # the engine's; threads of OpenCV and PyTorch busy-wait
         torch.set_num_threads(self.settings.threads or 1)
-        cv2.setNumThreads(1)  # waking a second for a small picture takes longer than the picture
+        cv2.setNumThreads(1)  # waking a second thread takes longer than processing a small picture
         await asyncio.to_thread(self._load)
         with suppress(NotImplementedError, RuntimeError, ValueError):  # not the main thread, or no such signal here
             loop.add_signal_handler(signal.SIGHUP, self.reload)
@@ -72,18 +72,18 @@ class Runtime:
 
     @property
     def ready(self) -> bool:
-        """Whether what comes is answered in its time: models and decoders are warm, and the end has not begun."""
+        """Whether requests are answered in time: models and decoders are warm, and shutdown has not begun."""
         return self._loaded and self.processes.ready and not self.draining
 
     def _load(self) -> None:
-        formats()  # plug-ins are imported here, not under the first upload
+        formats()  # imports the plug-ins now, so that the first upload does not wait for that
         for classifier in self._classifiers:
             self.registry.serve(classifier)
         if not self._classifiers:
             self.registry.load()
 
     def reload(self) -> None:
-        """Load the models from disk again, in the background; on failure the old ones stay."""
+        """Reload the models from disk in the background; if that fails, the present models stay."""
 
         def load() -> None:
             try:
@@ -106,7 +106,7 @@ class Runtime:
 
     @asynccontextmanager
     async def decoding(self, client: str, deadline: float) -> AsyncIterator[None]:
-        """A turn at the decoders, held until what was decoded is used up. Raises Expired, Overloaded."""
+        """Wait for a free decoder process and hold it until the `async with` block ends. Raises Expired, Overloaded."""
         try:
             async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
                 await self.line.take(client)
@@ -119,7 +119,7 @@ class Runtime:
             self.line.give(client, time.monotonic() - begin)
 
     async def in_heavy_thread(self, work: Callable[[], T], deadline: float) -> T:
-        """Run what may take long in a thread for such work. Raises Expired, and what `work` raises."""
+        """Run slow work in the thread reserved for it. Raises Expired, and whatever `work` raises."""
         try:
             working = asyncio.get_running_loop().run_in_executor(self.heavy, work)
             return await asyncio.wait_for(working, max(0.0, deadline - time.monotonic()))
@@ -127,13 +127,13 @@ class Runtime:
             raise Expired from None
 
     def deadline(self, wanted_s: float | None = None) -> float:
-        """When a request that arrives now must be answered, on time.monotonic(); the client can only shorten it."""
+        """Return a new request's deadline on time.monotonic(); `wanted_s` (seconds) can only shorten the limit."""
         limit = self.settings.deadline_s
         return time.monotonic() + (limit if wanted_s is None else min(limit, wanted_s))
 
     @contextmanager
     def admitted(self, model: Model, n: int = 1) -> Iterator[None]:
-        """n requests in a model's queue. Raises Overloaded."""
+        """Occupy n places in a model's request queue while the `with` block runs. Raises Overloaded."""
         model.scheduler.admit(n)
         try:
             yield
@@ -144,5 +144,5 @@ class Runtime:
         return self.registry.full()
 
     def turned_away(self) -> None:
-        """A request was refused before it was read."""
+        """Count a request that was refused before it was read."""
         self.metrics.refused.labels("busy").inc()

@@ -1,4 +1,4 @@
-"""Every knob of the service, in one place: flags of `spikesight serve`, `SPIKESIGHT_*` variables, or code."""
+"""All settings of the service: flags of `spikesight serve`, `SPIKESIGHT_*` variables, or Python arguments."""
 
 import ipaddress
 from pathlib import Path
@@ -10,11 +10,11 @@ MIB = 2**20
 
 
 class SettingsError(ValueError):
-    """The settings contradict each other or a rule of safety."""
+    """Settings that contradict each other or break a safety rule."""
 
 
 class Settings(BaseSettings):
-    """How the service runs. Environment variables carry the prefix SPIKESIGHT_; flags win over them."""
+    """Settings of the service. Environment variables carry the prefix SPIKESIGHT_; command-line flags override them."""
 
     model_config = SettingsConfigDict(env_prefix="SPIKESIGHT_", frozen=True, extra="forbid", protected_namespaces=())
 
@@ -79,7 +79,7 @@ class Settings(BaseSettings):
     log_format: str = Field(default="text", pattern="^(text|json)$", description="text or json")
 
     def check(self) -> None:
-        """Raise SettingsError where settings contradict each other, or let the network in without a token."""
+        """Raise SettingsError if settings contradict each other, or open the service to the network without a token."""
         if self.sinks and not self.cameras:
             raise SettingsError("--to sends what the service's own cameras show: name one with --camera")
         if self.camera_bin_ms is not None and not self.cameras:
@@ -101,7 +101,7 @@ class Settings(BaseSettings):
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches `host`.
+    """Return whether `host` is reachable from this machine only.
 
     >>> [is_loopback(host) for host in ("127.0.0.1", "localhost", "::1", "0.0.0.0", "example.org")]
     [True, True, True, False, False]

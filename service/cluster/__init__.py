@@ -1,4 +1,4 @@
-"""One address for many replicas of the service.
+"""A cluster: many replicas of the service behind one address.
 
-`proxy`, `failover` of streams, `replicas`, `ray_serve` that starts them.
+`proxy` forwards requests, `failover` streams; `replicas` lists them, `ray_serve` starts them.
 """

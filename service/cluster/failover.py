@@ -1,9 +1,9 @@
-"""A live stream through the proxy: carried to one replica, and moved with its state when that one is lost.
+"""Forward a live stream through the proxy to a replica, and move it with its state when the replica is lost.
 
-The proxy asks for a snapshot of the session now and then and keeps the messages sent since. When the replica is lost,
-another one restores the snapshot and is sent these messages again; answers that the client already has are left out.
-The steps are the same, bit for bit, so the client notices nothing. What cannot be repeated is closed with code 1012:
-messages beyond what is kept, and a snapshot that no other replica takes.
+The proxy asks for a snapshot of the session now and then, and keeps the messages sent since. When the replica is lost,
+another one restores the snapshot and gets these messages again; answers that the client already has are dropped. The
+steps are the same, bit for bit, so that the client notices nothing. A stream that cannot be repeated is closed with
+code 1012: if too many messages came since the snapshot, or if no other replica accepts it.
 """
 
 import asyncio
@@ -41,19 +41,19 @@ if TYPE_CHECKING:
 EVERY = 32  # messages between snapshots
 KEPT_MESSAGES = 1024
 KEPT_BYTES = 8 * 2**20
-CLOSING_S = 5.0  # what a replica that takes nothing more gets to send its last answers
-MOVES = 3  # of one stream without a snapshot in between: messages that end a replica must not end them all
-ELSEWHERE = (1006, 1012, None)  # close codes after which another replica is asked
+CLOSING_S = 5.0  # seconds for a closing replica to send its last answers
+MOVES = 3  # most moves without a snapshot in between: messages that crash a replica must not crash them all
+ELSEWHERE = (1006, 1012, None)  # close codes after which another replica is tried
 SNAPSHOT = '{"type": "snapshot"}'
 
 
 class Lost(Exception):
-    """The replica went away."""
+    """The connection to the replica was lost."""
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """What streams are relayed with: the connections to the replicas, who they are, and what the proxy counts."""
+    """What every forwarded stream needs: settings, HTTP client, replicas, metrics, and `draining` (shutting down?)."""
 
     settings: Settings
     client: "aiohttp.ClientSession"
@@ -63,7 +63,7 @@ class Cluster:
 
 
 async def relay(socket: WebSocket, cluster: Cluster, lobby: Lobby, streams: Shares) -> None:
-    """The whole life of one connection."""
+    """Serve one WebSocket at the proxy from accepting to closing it."""
     await socket.accept()
     try:
         async with greeted(socket, cluster.settings, lobby, streams) as hello:
@@ -75,22 +75,22 @@ async def relay(socket: WebSocket, cluster: Cluster, lobby: Lobby, streams: Shar
 
 
 class RelayedStream:
-    """One stream and what is needed to move it."""
+    """One forwarded stream, with what is needed to move it to another replica."""
 
     def __init__(self, socket: WebSocket, cluster: Cluster, hello: Hello) -> None:
         self.socket, self.cluster, self.hello = socket, cluster, hello
         self.greeted = False
-        self.n = 0  # messages of the client so far
-        self.kept: deque[tuple[int, str | bytes]] = deque()  # with their numbers, from the last snapshot on
+        self.n = 0  # number of messages from the client so far
+        self.kept: deque[tuple[int, str | bytes]] = deque()  # numbered messages since the last snapshot
         self.kept_bytes = 0
-        self.start = 0  # the number of the first message that the snapshot does not hold
-        self.heard: set[str | bytes] = set()  # answers the client has to messages since the snapshot
-        self.owners: deque[int | None] = deque()  # of snapshots on their way: the proxy's (its number) or the client's
+        self.start = 0  # number of the first message after the last snapshot
+        self.heard: set[str | bytes] = set()  # answers sent to the client since the last snapshot
+        self.owners: deque[int | None] = deque()  # pending snapshots: a message number (the proxy's), None (client's)
         self.asked = 0
         self.moves = 0
 
     async def run(self) -> None:
-        """Until the stream ends. Raises Ended."""
+        """Forward the stream until it ends, moving it when a replica is lost. Raises Ended."""
         tried: set[Replica] = set()
         while True:
             replica = self.cluster.replicas.choose(tried, lambda r: r.streams)
@@ -109,7 +109,7 @@ class RelayedStream:
                 replica.streams -= 1
 
     def leave(self) -> None:
-        """Make ready for another replica. Raises Ended when the stream cannot be moved."""
+        """Prepare to move to another replica. Raises Ended if the stream cannot be moved."""
         self.moves += 1
         whole = not self.kept or self.kept[0][0] == self.start
         whole = whole and (self.kept[-1][0] + 1 if self.kept else self.start) == self.n
@@ -119,7 +119,7 @@ class RelayedStream:
         event("stream moved", repeated=len(self.kept))
 
     async def on(self, replica: Replica) -> None:
-        """The stream on one replica. Raises Lost, Ended, or WebSocketDisconnect when the client leaves."""
+        """Forward the stream to one replica. Raises Lost, Ended, or WebSocketDisconnect when the client leaves."""
         import aiohttp
 
         try:
@@ -138,19 +138,19 @@ class RelayedStream:
             try:
                 await asyncio.wait([down, up], return_when=asyncio.FIRST_COMPLETED)
                 if up.done():
-                    up.result()  # the client has left, or broke a rule
-                await asyncio.wait_for(down, CLOSING_S)  # it ends after everything that was received is passed on
+                    up.result()  # raises if the client has left or broken a rule
+                await asyncio.wait_for(down, CLOSING_S)  # it ends when everything received has been forwarded
             except TimeoutError:
                 raise Lost from None
             finally:
                 await end_all([down, up])
         finally:
             with suppress(aiohttp.ClientError, OSError, TimeoutError):
-                async with asyncio.timeout(0 if replica.hung else CLOSING_S):  # no farewell to one that hangs
+                async with asyncio.timeout(0 if replica.hung else CLOSING_S):  # do not wait for a hung replica
                     await upstream.close()
 
     async def to_replica(self, upstream: "aiohttp.ClientWebSocketResponse") -> None:
-        """What was kept, then what comes. Returns when the replica takes nothing more."""
+        """Send the kept messages, then the client's new ones; return when the replica accepts no more."""
         for _, data in list(self.kept):
             if not await self.pass_on(upstream, data):
                 return
@@ -171,7 +171,7 @@ class RelayedStream:
                     return
 
     def keep(self, data: str | bytes) -> None:
-        """Remember a message until a snapshot holds it; the oldest go when it is too much."""
+        """Keep a message until a snapshot includes it; the oldest are dropped at the limits."""
         self.kept.append((self.n, data))
         self.kept_bytes += len(data)
         self.n += 1
@@ -179,7 +179,7 @@ class RelayedStream:
             self.kept_bytes -= len(self.kept.popleft()[1])
 
     async def pass_on(self, upstream: "aiohttp.ClientWebSocketResponse", data: str | bytes) -> bool:
-        """One message of the client."""
+        """Send a message of the client to the replica; return False if the connection is closed."""
         said = control_of(data) if isinstance(data, str) else None
         if isinstance(said, SnapshotMessage):
             self.owners.append(None)
@@ -188,7 +188,7 @@ class RelayedStream:
         return await send(upstream, data)
 
     async def to_client(self, upstream: "aiohttp.ClientWebSocketResponse") -> None:
-        """Answers, until the replica closes. Raises Ended or Lost."""
+        """Send the replica's answers to the client until the replica closes. Raises Ended or Lost."""
         from aiohttp import WSMsgType
 
         ready = False
@@ -209,21 +209,21 @@ class RelayedStream:
                 ):
                     await self.socket.send_text(message.data)
             elif message.type == WSMsgType.CLOSE and message.data not in ELSEWHERE:
-                if self.moves and not ready:  # it has other weights, or takes no message so large
+                if self.moves and not ready:  # the replica has other weights, or refuses the message's size
                     raise Ended(1012)
                 raise Ended(message.data, message.extra or "")
             else:
                 raise Lost
 
     def news(self, answer: str | bytes) -> bool:
-        """Whether the client lacks this answer: a prediction's kind, message and step, or a picture's header."""
+        """Return whether the client has not had this answer: a prediction's identity or a picture's header."""
         if answer in self.heard:
             return False
         self.heard.add(answer)
         return True
 
     def taken(self, text: str) -> bool:
-        """Whether a snapshot was the proxy's own: from now on the stream can be restored from it."""
+        """Return whether a snapshot was the proxy's own; if so, keep it as the point to restore from."""
         owner = self.owners.popleft() if self.owners else None
         if owner is None:
             return False
@@ -237,7 +237,7 @@ class RelayedStream:
 
 
 def control_of(text: str) -> ControlMessage | None:
-    """What a replica will read in this text: it reads JSON, in which one word has many spellings."""
+    """Parse a text message as the replica will; None if it is not a control message."""
     try:
         return CONTROL.validate_json(text)
     except ValidationError:
@@ -245,7 +245,7 @@ def control_of(text: str) -> ControlMessage | None:
 
 
 async def send(upstream: "aiohttp.ClientWebSocketResponse", data: str | bytes) -> bool:
-    """Whether the replica still took it."""
+    """Send a message to the replica; return False if the connection is closed."""
     import aiohttp
 
     try:

@@ -1,7 +1,7 @@
-"""One address for many replicas: requests go to the least busy one, and to another when that one is lost.
+"""Proxy in front of many replicas: requests go to the least busy replica, and to another if that one is lost.
 
-The proxy keeps every request until it is answered, so a replica that ends takes no accepted request with it. A request
-that belongs to a sequence goes to the replica that holds its membranes. Streams are carried by `failover`.
+The proxy keeps every request until it is answered, so that no accepted request is lost with a replica. A request of a
+sequence goes to the replica that holds its membranes. Streams are forwarded by `failover`.
 """
 
 import asyncio
@@ -35,9 +35,9 @@ from spikesight.service.settings import Settings
 if TYPE_CHECKING:
     import aiohttp
 
-ATTEMPTS = 3  # replicas one request may be given to: one that ends its replica must not end them all
+ATTEMPTS = 3  # replicas tried for one request: a request that crashes a replica must not crash them all
 POLL_S = 0.5
-GRACE_S = 1.0  # in which a replica's own word on a missed deadline may still arrive
+GRACE_S = 1.0  # seconds after the deadline in which a replica's own timeout answer may still arrive
 FORWARDED = (b"content-type", b"inference-header-content-length", b"range", b"if-none-match", b"accept")
 RETURNED = ("content-type", "inference-header-content-length", "retry-after", "allow", "etag", "content-range")
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "OPTIONS"]
@@ -46,7 +46,7 @@ NOBODY = "no replica of the service is there: try again in a moment"
 
 
 class Proxy:
-    """The address that clients know: passes requests on, keeps them until answered, tries the next replica."""
+    """The proxy's state and handlers: forwards requests, keeps them until answered, retries on another replica."""
 
     def __init__(self, settings: Settings, token: str, replicas: Replicas) -> None:
         self.settings, self.replicas, self.metrics = settings, replicas, ProxyMetrics()
@@ -55,16 +55,16 @@ class Proxy:
         self.streams = Shares(settings.max_sessions, settings.max_sessions_per_client)
         self._token = token
         self._client: aiohttp.ClientSession | None = None
-        self._holders: OrderedDict[tuple[str, int | str], str] = OrderedDict()  # sequence -> identity of its replica
+        self._holders: OrderedDict[tuple[str, int | str], str] = OrderedDict()  # (model, sequence) -> replica identity
 
     @property
     def client(self) -> "aiohttp.ClientSession":
-        """The connections to the replicas."""
+        """The HTTP client with the connections to the replicas."""
         assert self._client is not None
         return self._client
 
     async def start(self) -> "asyncio.Future[Any]":
-        """Open the client and watch who is there."""
+        """Open the HTTP client and start watching the replicas; return the watching task."""
         import aiohttp
 
         self._client = aiohttp.ClientSession(
@@ -90,13 +90,13 @@ class Proxy:
                 event("replicas", before=before, now=len(self.replicas))
 
     async def _feel(self) -> None:
-        """Find those that hang, again and again: their connections stay open, so nothing else would tell."""
+        """Check all replicas again and again: a hung one keeps its connections open, so nothing else would tell."""
         while True:
             await asyncio.sleep(POLL_S)
             await asyncio.gather(*(self._pulse(replica) for replica in self.replicas.all()))
 
     async def _pulse(self, replica: Replica) -> None:
-        """Whether one replica says in time that it lives; one that is gone is found gone by others."""
+        """Check whether one replica answers in time, and mark it as hung or not."""
         before = replica.hung
         try:
             async with asyncio.timeout(ALIVE_S):
@@ -110,14 +110,14 @@ class Proxy:
             event("replica hangs" if replica.hung else "replica answers again", url=replica.url)
 
     async def _refresh(self) -> None:
-        """Who is there now, and with them how many streams may be open."""
+        """Update the list of replicas, and the limits of open streams with their number."""
         await self.replicas.refresh()
         count = max(1, len(self.replicas))
         self.streams.total = self.settings.max_sessions * count
         self.streams.own = self.settings.max_sessions_per_client * count
 
     async def stop(self, watching: "asyncio.Future[Any]") -> None:
-        """Close the client."""
+        """Stop watching and close the HTTP client."""
         self.draining = True
         watching.cancel()
         with suppress(asyncio.CancelledError):
@@ -125,16 +125,16 @@ class Proxy:
         await self.client.close()
 
     def full(self) -> bool:
-        """The replicas have the queues."""
+        """Return False: the queues are in the replicas."""
         return False
 
     def turned_away(self) -> None:
-        """Never: see `full`."""
+        """Do nothing: `full` is never true."""
 
-    # Requests.
+    # Forwarding of requests.
 
     async def forward(self, request: Request) -> Response:
-        """Any request that is not the proxy's own. Raises ServiceError."""
+        """Forward any request that the proxy does not answer itself. Raises ServiceError."""
         if request.scope["path"].startswith("/v1/teach"):  # a session lives in one process
             return refuse(501, "teaching sessions are for one service: start it without --cluster")
         body = await request.body()
@@ -147,7 +147,7 @@ class Proxy:
         return await self.ask(request.method, path, headers, body)
 
     async def ask(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Response:
-        """The answer of whichever replica gives one; 503 when all are busy."""
+        """Return the first replica's answer that is not 503; 503 if all are busy until the deadline."""
         until = time.monotonic() + self.settings.deadline_s
         tried: set[Replica] = set()
         broken = 0
@@ -157,7 +157,7 @@ class Proxy:
             if replica is None:
                 if busy is not None:
                     return busy
-                tried.clear()  # all that were there are lost: others will come
+                tried.clear()  # all known replicas are lost: wait for new ones
                 await asyncio.sleep(0.05)
                 continue
             tried.add(replica)
@@ -180,9 +180,9 @@ class Proxy:
         return busy or refuse(503, NOBODY, BUSY)
 
     async def once(self, replica: Replica, method: str, path: str, headers: dict[str, str], body: bytes) -> Response:
-        """One replica's whole answer. Raises ConnectionError when it is lost before the answer is complete.
+        """Return one replica's complete answer. Raises ConnectionError if the replica is lost before that.
 
-        Without a deadline of its own: see `Replica.call`.
+        There is no deadline here: see `Replica.call`.
         """
         import aiohttp
         from yarl import URL
@@ -202,7 +202,7 @@ class Proxy:
     async def in_sequence(
         self, model: str, wish: SequenceWish, method: str, path: str, headers: dict[str, str], body: bytes
     ) -> Response:
-        """One request of a sequence: to the replica with its membranes, never to another one."""
+        """Forward a request of a sequence to the replica with its membranes, never to another one."""
         key = (model, wish.identity)
         if wish.start:
             replica = self.replicas.choose(set(), lambda r: r.running)
@@ -231,16 +231,16 @@ class Proxy:
     # The proxy's own answers.
 
     async def live(self, _: Request) -> Response:
-        """The proxy is up."""
+        """Answer that the proxy is up."""
         return JSONResponse({"live": True})
 
     async def ready(self, _: Request) -> Response:
-        """A replica answers."""
+        """Answer whether any replica is ready."""
         good = bool(self.replicas.answering()) and not self.draining
         return JSONResponse({"ready": good}, 200 if good else 503)
 
     async def everywhere(self, method: str, path: str, seconds: float | None, body: bytes = b"") -> list[Response]:
-        """The answer of every replica that gives one in time; those that are lost or hang are left out."""
+        """Return the answers of all replicas; those that are lost, hung or late are left out."""
 
         async def one(replica: Replica) -> Response:
             async with replica.call(seconds):
@@ -251,21 +251,21 @@ class Proxy:
         return [answer for answer in answers if isinstance(answer, Response)]
 
     async def bodies(self, path: str) -> list[bytes]:
-        """What every replica answers to GET."""
+        """Return the bodies of all replicas' successful answers to GET."""
         answers = await self.everywhere("GET", path, ALIVE_S)
         return [bytes(answer.body) for answer in answers if answer.status_code == 200]
 
     async def load(self, request: Request) -> Response:
-        """Every replica loads a model anew: the first that refuses is the answer. One that is lost starts with it."""
+        """Reload a model on every replica; answer with the worst status. Replicas started later load it anyway."""
         answers = await self.everywhere("POST", target(request.scope), None, await request.body())
-        if any(replica.hung for replica in self.replicas.all()):  # it may wake with the old one
+        if any(replica.hung for replica in self.replicas.all()):  # it may recover with the old model
             return refuse(503, "a replica does not answer: load the model again in a moment", BUSY)
         if not answers:
             return refuse(503, NOBODY, BUSY)
         return max(answers, key=lambda answer: answer.status_code)
 
     async def all_metrics(self, _: Request) -> Response:
-        """The proxy's metrics, and the sums of the replicas'; how many of them are missing in the sums."""
+        """Answer with the proxy's metrics, the sums of the replicas', and how many replicas are missing in the sums."""
         bodies = await self.bodies("/metrics")
         self.metrics.replicas.set(len(self.replicas.answering()))
         self.metrics.missing.set(len(self.replicas) - len(bodies))
@@ -273,14 +273,14 @@ class Proxy:
         return Response(text, media_type=CONTENT_TYPE)
 
     async def statistics(self, request: Request) -> Response:
-        """Statistics of the Open Inference Protocol, summed over the replicas."""
+        """Answer with the statistics of the Open Inference Protocol, summed over the replicas."""
         bodies = [json.loads(body) for body in await self.bodies(target(request.scope))]
         if not bodies:
             return await self.forward(request)
         return JSONResponse(summed(bodies))
 
     async def stream(self, socket: WebSocket) -> None:
-        """A live stream."""
+        """Serve a live stream."""
         client = address_of(socket)
         if (reached := self.streams.reached(client)) is not None:
             await deny_open(socket, TOO_MANY_STREAMS[reached])
@@ -290,7 +290,7 @@ class Proxy:
 
 
 def create_proxy(proxy: Proxy, reload: Callable[[], None] | None = None) -> Starlette:
-    """The application at the one address, behind the same gate as a service of its own; SIGHUP calls `reload`."""
+    """Return the proxy's application, behind the same access checks as a single service; SIGHUP calls `reload`."""
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

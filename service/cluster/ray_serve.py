@@ -1,8 +1,8 @@
 """Replicas of the service on Ray Serve, on one machine or many, behind one proxy.
 
 Each replica is the same application on a port of its own, in a process that Ray Serve starts, watches and replaces. A
-directory (a small Ray actor) knows the addresses; the proxy asks it. Replicas answer only to the proxy, by a token that
-is drawn at every start.
+directory (a small Ray actor) knows their addresses; the proxy asks it. Replicas answer only to the proxy, by a token
+that is drawn at every start.
 """
 
 import os
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ray.actor import ActorHandle
 
 NAME = "spikesight"
-FRESH_S = 30.0  # a replica that has not reported for so long is forgotten
+FRESH_S = 30.0  # seconds after its last report until a replica is forgotten
 REPORT_S = 1.0
 START_S = 120.0
 MISSING = "the cluster needs Ray: pip install 'spikesight[cluster]'"
@@ -36,29 +36,29 @@ class ClusterError(ValueError):
 
 
 class Directory:
-    """Who is there: identity -> address, with the time of the last report."""
+    """Addresses of the live replicas by identity, with the time of each one's last report."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._there: dict[str, tuple[str, float]] = {}
 
     def enter(self, identity: str, url: str) -> None:
-        """A replica reports."""
+        """Record a replica's report."""
         self._there[identity] = (url, self._clock())
 
     def leave(self, identity: str) -> None:
-        """A replica ends."""
+        """Remove a replica that ends."""
         self._there.pop(identity, None)
 
     def known(self) -> dict[str, str]:
-        """Addresses of those that reported lately."""
+        """Return the addresses of replicas that reported within FRESH_S, by identity."""
         latest = self._clock() - FRESH_S
         self._there = {name: entry for name, entry in self._there.items() if entry[1] >= latest}
         return {name: url for name, (url, _) in self._there.items()}
 
 
 class Replica:
-    """One service. Ray Serve calls `check_health` every second, `reconfigure` at a reload, and `__del__` at the end."""
+    """One service in a Ray actor. Ray Serve calls `check_health` every second and `reconfigure` at a reload."""
 
     def __init__(self, values: dict[str, Any], token: str, host: str | None, directory: "ActorHandle") -> None:
         import ray
@@ -87,18 +87,18 @@ class Replica:
         self.check_health()
 
     def check_health(self) -> None:
-        """Report to the directory. Raises RuntimeError when the service does not run, OSError when it hangs."""
+        """Report to the directory. Raises RuntimeError if the service does not run, OSError if it hangs."""
         if not (self._thread.is_alive() and self._server.started):
             raise RuntimeError("the service of this replica does not run")
         address = urlsplit(self._url)
         connection = HTTPConnection(address.hostname or "", address.port, timeout=ALIVE_S)
         with closing(connection):
             connection.request("GET", "/health/live")
-            connection.getresponse()  # its event loop still turns
+            connection.getresponse()  # an answer shows that the event loop is not blocked
         self._directory.enter.remote(self._identity, self._url)
 
     def reconfigure(self, config: dict[str, int]) -> None:
-        """A higher `generation` loads the models from disk again."""
+        """Reload the models from disk, unless this is the first `generation`."""
         if config["generation"]:
             self._runtime.reload()
 
@@ -111,7 +111,7 @@ class Replica:
 
 
 class Cluster:
-    """Replicas in the cluster of RAY_ADDRESS, or in one of their own. Raises ClusterError where there can be none."""
+    """Replicas in the Ray cluster of RAY_ADDRESS, or in a new local one. Raises ClusterError if there can be none."""
 
     def __init__(self, settings: Settings, replicas: int) -> None:
         if settings.cameras:
@@ -121,7 +121,7 @@ class Cluster:
         if replicas < 1:
             raise ClusterError("--replicas must be 1 or more")
         self.token = secrets.token_urlsafe(32)
-        key = settings.snapshot_key  # one for all replicas: each restores what another one wrote
+        key = settings.snapshot_key  # the same for all replicas, so that each can restore the others' snapshots
         self._snapshot_key = secrets.token_urlsafe(32) if key is None else key.get_secret_value()
         self._settings, self._replicas = settings, replicas
         self._generation = 0
@@ -136,7 +136,7 @@ class Cluster:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Ray, the directory and the replicas, ended afterwards. Raises ClusterError."""
+        """Run Ray, the directory and the replicas during the `with` block. Raises ClusterError."""
         import ray
         from ray import serve
 
@@ -165,7 +165,7 @@ class Cluster:
 
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         made = ray.remote(Directory).options(num_cpus=0, scheduling_strategy=here)  # type: ignore[attr-defined]
-        self._directory = made.remote()  # beside the proxy: no other machine's end takes it away
+        self._directory = made.remote()  # on the proxy's machine, so that no other machine's failure ends it
         serve.start(proxy_location="Disabled")
         self._deploy()
 
@@ -188,20 +188,19 @@ class Cluster:
         serve.run(bound, name=NAME, route_prefix=None)
 
     async def known(self) -> dict[str, str]:
-        """The replicas' addresses by identity."""
+        """Return the replicas' addresses by identity."""
         return await self._directory.known.remote()
 
     def reload(self) -> None:
-        """Have every replica load its models from disk again."""
+        """Make every replica reload its models from disk."""
         self._generation += 1
         threading.Thread(target=self._deploy, daemon=True).start()
 
 
 def environment(local: bool) -> None:
-    """What Ray reads when it is imported: no reports to its makers, and nobody else may give our own cluster work.
+    """Set the variables that Ray reads when imported: no usage reports, and a token for a local cluster.
 
-    Replicas run at the usual priority: Ray means its workers for batch work and starts them at niceness 15, behind
-    everything else on the machine.
+    Replicas run at normal priority: Ray would start its workers at niceness 15, behind everything else on the machine.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_worker_niceness", "0")
@@ -210,8 +209,8 @@ def environment(local: bool) -> None:
 
 
 def replica_values(settings: Settings, snapshot_key: str) -> dict[str, Any]:
-    """The settings of a replica: the proxy has already asked who may come, how much and how often."""
-    from spikesight.models.shipped import find  # late: the directory's process needs no torch
+    """Return the settings of a replica. Limits of single clients are off, as the proxy enforces them."""
+    from spikesight.models.shipped import find  # imported here, as the directory's process needs no torch
 
     values = settings.model_dump(mode="json", exclude={"token", "snapshot_key", "host", "port"})
     return values | {
@@ -229,7 +228,7 @@ def replica_values(settings: Settings, snapshot_key: str) -> dict[str, Any]:
 def serve_cluster(
     settings: Settings, replicas: int, sock: socket.socket, certificate: str | None, key: str | None, greeting: str
 ) -> int:
-    """Start the replicas and run the proxy until a signal; the exit code. Raises ClusterError."""
+    """Start the replicas and run the proxy until a signal; return the exit code. Raises ClusterError."""
     from spikesight.service.cluster.proxy import Proxy, create_proxy
     from spikesight.service.cluster.replicas import Replicas
     from spikesight.service.http.server import serve

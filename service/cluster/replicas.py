@@ -1,4 +1,4 @@
-"""The replicas behind the proxy: who is there, which one is next, and the sums of what they say about themselves."""
+"""The replicas behind the proxy: which are known, which one is next, and sums of their metrics."""
 
 import asyncio
 import time
@@ -12,25 +12,25 @@ from typing import Any, cast
 from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-ALIVE_S = 3.0  # what a replica gets to say that it lives: a busy machine is no reason to leave it
-SUSPECT_S = 1.0  # a replica that broke a connection is asked again only after this long, if there are others
+ALIVE_S = 3.0  # seconds for a health check's answer: long enough for a busy machine
+SUSPECT_S = 1.0  # seconds for which a replica that broke a connection is chosen last
 
 
 @dataclass(eq=False)
 class Replica:
-    """One service behind the proxy."""
+    """One replica as the proxy sees it."""
 
     identity: str
     url: str
-    running: int = 0  # requests
+    running: int = 0  # requests being forwarded
     streams: int = 0
     suspect_until: float = 0.0  # time.monotonic()
-    hung: bool = False  # it takes connections, and does not answer
+    hung: bool = False  # whether it accepts connections but does not answer
     _calls: set[asyncio.Timeout] = field(default_factory=set)
 
     @asynccontextmanager
     async def call(self, seconds: float | None) -> AsyncIterator[None]:
-        """Around whatever waits for it. Raises TimeoutError after so long, or at once when it is found to hang."""
+        """Limit how long the block waits for the replica. Raises TimeoutError after `seconds`, or once it hangs."""
         async with asyncio.timeout(seconds) as limit:
             self._calls.add(limit)
             try:
@@ -39,7 +39,7 @@ class Replica:
                 self._calls.discard(limit)
 
     def hangs(self) -> None:
-        """It did not say in time that it lives: nothing new goes there, and what waits for it waits no more."""
+        """Mark the replica as hung, and end all waiting for it."""
         self.hung = True
         now = asyncio.get_running_loop().time()
         for limit in self._calls:
@@ -48,7 +48,7 @@ class Replica:
 
 
 class Replicas:
-    """Those that are there. `known` gives their addresses by identity."""
+    """The known replicas. `known` returns their addresses by identity."""
 
     def __init__(self, known: Callable[[], Awaitable[dict[str, str]]]) -> None:
         self._known = known
@@ -58,36 +58,36 @@ class Replicas:
         return len(self._there)
 
     def all(self) -> list[Replica]:
-        """Every one."""
+        """Return all replicas."""
         return list(self._there.values())
 
     def get(self, identity: str) -> Replica | None:
-        """By identity; None when it is gone."""
+        """Return a replica by identity; None if it is gone."""
         return self._there.get(identity)
 
     async def refresh(self) -> None:
-        """Who is there now. Raises TimeoutError when nobody says so."""
+        """Update the list of replicas. Raises TimeoutError if the directory does not answer."""
         async with asyncio.timeout(ALIVE_S):
             known = await self._known()
         self._there = {identity: self._there.get(identity) or Replica(identity, url) for identity, url in known.items()}
 
     def lost(self, replica: Replica) -> None:
-        """A connection to it broke: others go first for a while."""
+        """Mark a replica as suspect after a broken connection: others are preferred for a while."""
         replica.suspect_until = time.monotonic() + SUSPECT_S
 
     def answering(self) -> list[Replica]:
-        """Those that do not hang."""
+        """Return the replicas that do not hang."""
         return [replica for replica in self._there.values() if not replica.hung]
 
     def choose(self, tried: set[Replica], work: Callable[[Replica], int]) -> Replica | None:
-        """The one with the least work that answers and was not tried; suspects last."""
+        """Return the replica with least `work` that is not hung or in `tried`, suspects last; None if there is none."""
         now = time.monotonic()
         left = [replica for replica in self.answering() if replica not in tried]
         return min(left, key=lambda replica: (replica.suspect_until > now, work(replica)), default=None)
 
 
 def summed(bodies: list[Any]) -> Any:
-    """JSON of one shape from several replicas: numbers are added, times since 1970 (`last_*`) take the latest.
+    """Merge JSON of one shape from several replicas: add numbers, take the latest of times (`last_*`).
 
     >>> summed([{"a": [1], "last_ms": 5, "b": "x"}, {"a": [2], "last_ms": 3, "b": "x"}])
     {'a': [3], 'last_ms': 5, 'b': 'x'}
@@ -104,7 +104,7 @@ def summed(bodies: list[Any]) -> Any:
 
 
 def summed_metrics(texts: list[bytes]) -> bytes:
-    """Prometheus expositions of the same service, added up sample by sample."""
+    """Add up the Prometheus texts of several replicas, sample by sample."""
     families: dict[str, Metric] = {}
     sums: dict[tuple[str, str, tuple[tuple[str, str], ...]], float] = defaultdict(float)
     for text in texts:

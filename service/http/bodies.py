@@ -1,4 +1,4 @@
-"""The JSON bodies of /v1, and what its routes say about them."""
+"""JSON bodies of the /v1 routes, and their parts of the OpenAPI description."""
 
 from typing import Any, Literal
 
@@ -6,42 +6,42 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Body(BaseModel):
-    """A body of the API: unknown fields are refused."""
+    """Base class of all bodies of the API: immutable, unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
 
 
 class ErrorBody(Body):
-    """What every refusal says."""
+    """The body of every refusal: one sentence."""
 
     error: str = Field(examples=["the image is empty: send the bytes of a JPEG, PNG or WebP file"])
 
 
 class LiveBody(Body):
-    """The process is up."""
+    """Answer of GET /health/live: the process is up."""
 
     live: bool
 
 
 class ReadyBody(Body):
-    """Requests are being taken."""
+    """Answer of GET /health/ready: whether requests are accepted."""
 
     ready: bool
 
 
 class ObjectBody(Body):
-    """One thing that a stream shows."""
+    """One of several objects in a recording or stream."""
 
-    id: int = Field(description="the same as long as it is followed")
+    id: int = Field(description="the same as long as the object is tracked")
     box: tuple[float, float, float, float] = Field(description="left, top, width and height in pixels")
-    label: str = Field(description="a class, that does not flicker")
+    label: str = Field(description="the object's class, smoothed over steps")
     confidence: float
     known: float | None = None
     committed: str | None = None
 
 
 class AnswerBody(Body):
-    """A prediction by the names of `models.steps.Prediction.fields`, after one step or all of a sample."""
+    """A prediction after one step or a whole sample; the fields are those of `models.steps.Prediction.fields`."""
 
     label: str = Field(
         description='the best class; "unknown" where `known` is below 0.5, "nothing" where too few events came',
@@ -78,7 +78,7 @@ class AnswerBody(Body):
 
 
 class StepBody(AnswerBody):
-    """One step of an answer."""
+    """The prediction after one step."""
 
     step: int = Field(description="steps since the last reset, from 1", examples=[1])
     start_us: int
@@ -100,7 +100,7 @@ class PredictBody(AnswerBody):
     logits: list[float] | None = Field(default=None, description="mean logits of the read-out, with ?logits=1")
     spikes: int = Field(description="spikes of all layers in all steps; an ANN has none")
     synops: int = Field(description="synaptic operations of all steps; of an ANN its multiply-adds")
-    early: bool = Field(default=False, description="stopped before the last step, as was asked for")
+    early: bool = Field(default=False, description="stopped before the last step, because it was sure enough")
     latency_ms: float = Field(description="from the queue to the answer, without the queue")
     queue_ms: float
     warnings: list[str] | None = Field(default=None, description="what was damaged or guessed in a recording")
@@ -112,7 +112,7 @@ class PredictBody(AnswerBody):
 
 
 class ModelBody(Body):
-    """One model as clients see it."""
+    """Description of a served model."""
 
     name: str
     labels: list[str]
@@ -128,14 +128,14 @@ class ModelBody(Body):
 
 
 class ModelsBody(Body):
-    """All models of the service."""
+    """All models of the service, and which is the default."""
 
     default: str
     models: list[ModelBody]
 
 
 class SampleBody(Body):
-    """One shipped recording."""
+    """Description of a shipped sample recording."""
 
     name: str
     width: int
@@ -145,7 +145,7 @@ class SampleBody(Body):
 
 
 class CameraBody(Body):
-    """One source the service opened."""
+    """State of a camera or other source that the service opened."""
 
     id: str
     source: str
@@ -158,7 +158,7 @@ class CameraBody(Body):
 
 
 def content(kind: str) -> dict[str, Any]:
-    """A route's description of bytes of this type."""
+    """Return the OpenAPI description of a response body of this media type."""
     schema = {"type": "string"} if kind.startswith("text/") else {"type": "string", "format": "binary"}
     return {"content": {kind: {"schema": schema}}}
 

@@ -1,4 +1,4 @@
-"""One connection: uvicorn's protocols with the deadlines, caps and JSON refusals that they lack."""
+"""uvicorn's HTTP and WebSocket protocols with the deadlines, limits and JSON refusals that they lack."""
 
 import asyncio
 import logging
@@ -20,8 +20,8 @@ from spikesight.service.settings import Settings
 MAX_PIPELINE = 16  # requests of one connection that wait for their answers
 MAX_HEAD = 16 * 1024  # raw bytes until the headers are complete
 SMALL_BODY = 64 * 1024  # bytes that a refused request may still send on its connection
-LEAST_READ = 32 * 1024  # bytes of its answers that a client reads in `read_s`, unless all that there are
-ABORT_S = 2.0  # what a closing connection gets to read its last bytes
+LEAST_READ = 32 * 1024  # bytes of answers that a client must read within `read_s`, or all if fewer wait
+ABORT_S = 2.0  # seconds that the client of a closing connection gets to read the last bytes
 HELLO_FRAMES = 64  # WebSocket frames until the hello is complete; browsers cut messages of 2 MB into fewer
 FRAMES_A_MESSAGE = 4  # frames a second for each message a second of the settings
 MIN_FRAMES_PER_S = 1000.0
@@ -31,28 +31,28 @@ WORK_ENDINGS = tuple(suffix.encode() for suffix in WORK_SUFFIXES)
 
 
 class DeadlineProtocol(HttpToolsProtocol):
-    """One HTTP connection: deadlines for requests to come and answers to be read, caps on headers and connections."""
+    """One HTTP connection with deadlines for sending requests and reading answers, and limits on headers and count."""
 
     settings: Settings
-    caps: Shares  # of open connections
-    turns: Turns  # of requests that were pipelined: one a round of the event loop
+    caps: Shares  # limits of open connections, in all and of one client
+    turns: Turns  # fair order of pipelined requests: one an iteration of the event loop
     proxies: Proxies
-    runtime: Any  # says when no model has a place in its queue, and counts whom that turned away
+    runtime: Any  # tells whether all models' queues are full, and counts requests refused for that
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._deadline: asyncio.TimerHandle | None = None
         self._head = 0  # raw bytes since the request began; -1 once its headers are complete
         self._refused = False
-        self._skipping = False  # the request was turned away; its body is read and thrown away
+        self._skipping = False  # the request is refused with "busy"; its body is read and discarded
         self._counted: str | None = None
         self._reader: asyncio.TimerHandle | None = None
-        self._piped: Any = None  # the last request that was taken from the pipeline
-        self._half_closed = False  # the client sends no more, and reads
+        self._piped: Any = None  # the last request taken from the pipeline
+        self._half_closed = False  # the client has closed its sending side and still reads
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        transport.set_write_buffer_limits(1, 0)  # writing pauses while anything is unread; at 0 TLS would for good
+        transport.set_write_buffer_limits(1, 0)  # pause while anything is unread; with (0, 0) TLS would never resume
         self._arm()
         client = self.proxies.holder(self.client)
         if self.caps.reached(client) == "total":
@@ -63,7 +63,7 @@ class DeadlineProtocol(HttpToolsProtocol):
             self._refuse(503)
 
     def _make_room(self, client: str) -> None:
-        """Cut off, of the client with most connections, one that waits for it to send or to read."""
+        """Abort an idle connection of the client with most connections, if it has clearly more than `client`."""
         waiting = [
             (self.caps.held(one._counted), one)
             for one in self.connections
@@ -75,12 +75,12 @@ class DeadlineProtocol(HttpToolsProtocol):
             idle.transport.abort()
 
     def _idle(self) -> bool:
-        """Whether it is the client's turn to send or to read."""
+        """Return whether the connection waits for its client to send or to read."""
         nothing = not self.pipeline and (self.cycle is None or self.cycle.response_complete)
         return nothing or self._deadline is not None or self._reader is not None
 
     def connection_lost(self, exc: Exception | None) -> None:
-        for cycle in (self._piped, *(cycle for cycle, _ in self.pipeline)):  # uvicorn tells the newest alone
+        for cycle in (self._piped, *(cycle for cycle, _ in self.pipeline)):  # uvicorn marks only the newest
             if cycle is not None:
                 cycle.disconnected = True
         self._disarm()
@@ -101,7 +101,7 @@ class DeadlineProtocol(HttpToolsProtocol):
         self._reader = self.loop.call_later(self.settings.read_s, self._look_at_reader, waiting)
 
     def _look_at_reader(self, before: int) -> None:
-        """Cut off who has hardly read since: its connection is somebody else's."""
+        """Abort the connection of a client that has read less than LEAST_READ since the last check."""
         if before - self.transport.get_write_buffer_size() < LEAST_READ:
             self.transport.abort()
         else:
@@ -113,7 +113,7 @@ class DeadlineProtocol(HttpToolsProtocol):
             self._reader = None
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """The client sends no more: it still gets what it asked for (not over TLS, which closes both ways at once)."""
+        """Keep a half-closed connection open until its answers are sent; TLS cannot be half closed."""
         answering = self.cycle is not None and not self.cycle.response_complete and self._deadline is None
         self._half_closed = answering and self.scheme == "http"
         return self._half_closed
@@ -166,7 +166,7 @@ class DeadlineProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def _turn_away(self) -> bool:
-        """Whether this is work for full queues: the cheapest refusal there is. Others go through the gate."""
+        """Return whether to refuse this request unread because all queues are full; the gate handles others."""
         if not self.runtime.full() or self.parser.get_method() != b"POST" or self.expect_100_continue:  # type: ignore[union-attr]
             return False
         if self.pipeline or not (self.cycle is None or self.cycle.response_complete):
@@ -206,7 +206,7 @@ class DeadlineProtocol(HttpToolsProtocol):
         super().handle_websocket_upgrade()
 
     def send_400_response(self, msg: str) -> None:
-        del msg  # uvicorn's text; the answer is ours
+        del msg  # uvicorn's text is not sent
         if not self._refused:
             self._refuse(400)
 
@@ -228,7 +228,7 @@ class DeadlineProtocol(HttpToolsProtocol):
             self._refuse(408)
 
     def _refuse(self, status: int) -> None:
-        """Answer and close; a client that does not read is cut off."""
+        """Send a refusal and close; abort the connection if the client does not read it."""
         if self._refused or self.transport.is_closing():
             return
         self._refused = True
@@ -243,17 +243,17 @@ class DeadlineProtocol(HttpToolsProtocol):
             self._counted = None
 
     def _uncount_later(self) -> None:
-        """The stream protocol counts the connection from here on."""
+        """Let the WebSocket protocol count the connection from now on."""
         if self._counted is not None:
             StreamProtocol.inherited[self.transport] = self.caps, self._counted
         self._counted = None
 
 
 class CountedFrames(ServerProtocol):
-    """The frames of one WebSocket, all of them counted: fragments and pings cost as much as messages.
+    """Parser of a WebSocket's frames that limits their rate, because fragments and pings cost as much as messages.
 
-    Until the first message (the hello) is complete HELLO_FRAMES are taken, then `frames_per_s` with bursts of a
-    quarter of a second: all frames that arrive together are parsed at one go, and others wait.
+    At most HELLO_FRAMES until the first message (the hello) is complete, then `frames_per_s` with bursts of a quarter
+    of a second, as all frames that arrive together are parsed in one go while others wait.
     """
 
     def __init__(self, max_size: int | None, frames_per_s: float) -> None:
@@ -263,7 +263,7 @@ class CountedFrames(ServerProtocol):
         self._flooded = False
 
     def recv_frame(self, frame: Frame) -> None:
-        """Take a frame, or end the connection: what follows is thrown away unparsed."""
+        """Process a frame, or end the connection at too many; what follows is discarded unparsed."""
         if self._before_hello is None:
             self._flooded = not self._bucket.take(time.monotonic())
         else:
@@ -276,15 +276,15 @@ class CountedFrames(ServerProtocol):
             self._before_hello = None
 
     def fail(self, code: int, reason: str = "") -> None:
-        """Close; a flood is against our rules, not against the protocol's."""
+        """Close with a code: policy violation for too many frames, else the given one."""
         super().fail(CloseCode.POLICY_VIOLATION if self._flooded else code, reason)
 
 
 class StreamProtocol(WebSocketsSansIOProtocol):
-    """One WebSocket: its frames are counted, and a client that does not read is cut off when the connection closes."""
+    """One WebSocket: counts its frames, and aborts the connection of a client that does not read its close frame."""
 
     frames_per_s: float
-    inherited: dict[Any, tuple[Shares, str]] = {}  # noqa: RUF012 - connections on their way from the HTTP protocol
+    inherited: dict[Any, tuple[Shares, str]] = {}  # noqa: RUF012 - places of connections being upgraded from HTTP
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -293,7 +293,7 @@ class StreamProtocol(WebSocketsSansIOProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._place = self.inherited.pop(transport, None)
-        self._broken = False  # the client broke the protocol: nothing that it sends is read any more
+        self._broken = False  # after a protocol error: nothing that the client sends is read any more
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._place is not None:
@@ -307,7 +307,7 @@ class StreamProtocol(WebSocketsSansIOProtocol):
         self.loop.call_later(ABORT_S, self.transport.abort)
 
     def shutdown(self) -> None:
-        while self.handshake_complete and not self.queue.empty():  # nobody waits for what was not yet looked at
+        while self.handshake_complete and not self.queue.empty():  # drop messages that were not processed yet
             self.queue.get_nowait()
         super().shutdown()
         self.loop.call_later(ABORT_S, self.transport.abort)
@@ -317,14 +317,14 @@ class StreamProtocol(WebSocketsSansIOProtocol):
             super().data_received(data)
 
     def handle_ping(self) -> None:
-        if self._broken:  # by an earlier frame of the same bytes
+        if self._broken:  # an earlier frame of the same bytes was the protocol error
             return
         pongs = b"".join(self.conn.data_to_send())
-        if self.writable.is_set():  # who does not read gets none: they would pile up
+        if self.writable.is_set():  # a client that does not read gets no pongs: they would pile up
             self.transport.write(pongs)
 
     def handle_parser_exception(self) -> None:
-        """Say why, and read on to throw it away: a socket closed with unread bytes is reset, and the reason lost."""
+        """Send the reason, then read and discard: closing with unread bytes resets the connection and loses it."""
         self._broken = self.close_sent = True
         reason = self.conn.close_sent
         assert reason is not None
@@ -337,12 +337,12 @@ class StreamProtocol(WebSocketsSansIOProtocol):
             self.transport.resume_reading()
         if self.close_timer is not None:
             self.close_timer.cancel()
-        self.close_timer = self.loop.call_later(ABORT_S, self.transport.abort)  # unless the client closes before
+        self.close_timer = self.loop.call_later(ABORT_S, self.transport.abort)  # unless the client closes first
 
     async def send(self, message: Any) -> None:
         await super().send(message)
         if self.initial_response is not None and self.close_sent:
-            self.handshake_complete = True  # a refusal is a complete handshake: nothing to log as an error
+            self.handshake_complete = True  # else uvicorn would log a refused handshake as an error
 
     async def run_asgi(self) -> None:
         await super().run_asgi()

@@ -1,4 +1,4 @@
-"""Every error as `{"error": "one sentence"}`: no exception text, no path, no address leaves the service."""
+"""Errors as `{"error": "one sentence"}`. No text of an exception, no path and no memory address leaves the service."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -21,17 +21,17 @@ SENTENCES = {
 
 
 class ServiceError(Exception):
-    """A refusal: an HTTP status, one sentence, and headers if there are any."""
+    """An error to send to the client: an HTTP status, one sentence, and headers if any."""
 
     def __init__(self, status: int, sentence: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(sentence)
         self.status, self.headers = status, headers or {}
 
-    def __reduce__(self) -> tuple[Any, ...]:  # what another process refuses comes as a plain one
+    def __reduce__(self) -> tuple[Any, ...]:  # a subclass unpickles as a plain ServiceError
         return ServiceError, (self.status, str(self), self.headers)
 
     def response(self) -> Response:
-        """What the client gets, on HTTP and in a WebSocket's handshake; 204, to a preflight, has no body."""
+        """Return the HTTP response, also for a refused WebSocket; a 204 (answer to a preflight) has no body."""
         if self.status == 204:
             return Response(status_code=204, headers=self.headers)
         return refuse(self.status, str(self), self.headers)
@@ -45,14 +45,14 @@ class Overloaded(ServiceError):
 
 
 class Stopped(ServiceError):
-    """The scheduler has ended."""
+    """The scheduler or the service has stopped."""
 
     def __init__(self) -> None:
         super().__init__(503, "the service is shutting down", {"retry-after": "5"})
 
 
 class OutOfMemory(ServiceError):
-    """The kernel ended a decoder because the machine or the container had no memory left."""
+    """The kernel killed a decoder process because the machine or the container ran out of memory."""
 
     def __init__(self) -> None:
         sentence = "the service has too little memory for this now: try again in a moment, or send a smaller one"
@@ -60,14 +60,14 @@ class OutOfMemory(ServiceError):
 
 
 class Expired(ServiceError):
-    """The deadline passed before the answer."""
+    """The deadline of a request passed before its answer."""
 
     def __init__(self) -> None:
         super().__init__(504, "there was no answer before the deadline")
 
 
 class Broken(ServiceError):
-    """The network failed on this input; `reason` is for the log."""
+    """The network raised an unexpected error on this input; `reason` is for the log."""
 
     def __init__(self, reason: str = "") -> None:
         super().__init__(500, "the model failed on this sample")
@@ -75,46 +75,46 @@ class Broken(ServiceError):
 
 
 def refuse(status: int, sentence: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    """An error answer."""
+    """Return a JSON response with an error sentence."""
     return JSONResponse({"error": sentence}, status, headers)
 
 
 async def http_error(_: Request, error: HTTPException) -> Response:
-    """Routing and form errors; their own text is not passed on."""
+    """Answer errors of routing and of forms; the framework's own text is not sent."""
     return refuse(
         error.status_code, SENTENCES.get(error.status_code, "the request is refused"), dict(error.headers or {})
     )
 
 
 async def invalid_parameters(_: Request, error: RequestValidationError) -> Response:
-    """A parameter of the wrong type: the answer has its name, not its value."""
+    """Answer parameters of a wrong type with 400 and their names, but without their values."""
     names = sorted({str(part) for item in error.errors() for part in item["loc"][1:2]})
     return refuse(400, f"these parameters are malformed: {', '.join(names)[:200]}" if names else SENTENCES[400])
 
 
 async def known_parameters(asked: HTTPConnection) -> None:
-    """A parameter that a path of ours does not take is a mistake: it would be answered as if it were not there."""
+    """Raise a ServiceError for a query parameter that the route does not know, as it would silently have no effect."""
     if asked.scope["type"] != "http" or not asked.scope["path"].startswith(("/v1/", "/samples")):
-        return  # what balancers and other protocols' clients add is theirs
+        return  # load balancers and clients of other protocols may add parameters
     taken = {field.alias for field in asked.scope["route"].dependant.query_params}
     if not taken.issuperset(asked.query_params):
         raise ServiceError(400, f"unknown parameter: this path takes {', '.join(sorted(taken)) or 'none'}")
 
 
 async def service_error(_: Request, error: ServiceError | SessionError) -> Response:
-    """A request that cannot be served: the error carries its own answer, or this model cannot take its values."""
+    """Answer an expected error with its own response, or 400 if the input overflows the model."""
     if isinstance(error, SessionError):
         return refuse(400, str(error))
     return error.response()
 
 
 async def disconnected(_: Request, __: ClientDisconnect) -> Response:
-    """The client left while sending: nobody reads this answer."""
+    """Handle a client that left while sending; nobody reads this answer."""
     return Response(status_code=400)
 
 
 async def unexpected(_: Request, __: Exception) -> Response:
-    """A defect of ours; the log has it."""
+    """Answer an unexpected error with 500; the details are only in the log."""
     return refuse(500, "the service failed on this request")
 
 
@@ -128,7 +128,7 @@ HANDLERS: dict[int | type[Exception], Handler] = {
 }
 
 
-CUT_OFF = {  # answers of the connection itself, before there is a request
+CUT_OFF = {  # refusals sent by the connection, before there is a request
     400: (b"Bad Request", b'{"error": "this is not HTTP"}'),
     408: (b"Request Timeout", b'{"error": "the request took too long to arrive"}'),
     429: (b"Too Many Requests", b'{"error": "too many requests at once on this connection: read the answers first"}'),
@@ -143,7 +143,7 @@ TURNED_AWAY = (
 
 
 def refusal_bytes(status: int) -> bytes:
-    """A complete answer that closes the connection."""
+    """Return the bytes of a complete HTTP refusal that closes the connection; `status` is a key of CUT_OFF."""
     phrase, body = CUT_OFF[status]
     retry = b"retry-after: 1\r\n" if status == 503 else b""
     return (

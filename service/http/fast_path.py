@@ -1,10 +1,7 @@
-"""The short way to the routes that matter: from the gate to the work, without the framework between.
+"""Shortcut past the framework's router for the most important routes.
 
-A layer in front of the framework's router. It takes a POST without a query to a path it knows; everything else is the
-framework's: queries, other methods, other paths, and the description of all of them. Errors get the same answers.
-
-It saves 0.4 to 0.5 ms of processor time an image: 7 % (nmnist) to 16 % (mnist-direct) of the request, with FastAPI
-0.165 and Starlette 1.10.
+An ASGI layer in front of the router. It handles POST requests without a query string to known paths; everything else
+goes to the framework, which also describes all routes. Errors get the same answers.
 """
 
 from collections.abc import Awaitable, Callable
@@ -22,13 +19,13 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 @dataclass(frozen=True)
 class RoutePath:
-    """What the observer reads of a route."""
+    """A stand-in for the framework's route object, of which logs and metrics read the path."""
 
     path: str
 
 
 class FastPath:
-    """The layer: `routes` are handlers by path."""
+    """The ASGI layer; `routes` are handlers by path."""
 
     def __init__(self, app: ASGIApp, routes: dict[str, Handler]) -> None:
         self.app = app
@@ -47,7 +44,7 @@ class FastPath:
 
 
 def answered(handler: Handler) -> ASGIApp:
-    """A handler as an app, whose errors are answered as the framework answers those of its routes."""
+    """Return a handler as an ASGI app that answers its errors as the framework would."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         response = await handler(Request(scope, receive))

@@ -1,7 +1,7 @@
-"""Who may ask, how much and how often: one ASGI layer in front of every route.
+"""Access control: who may send requests, how large and how often. One ASGI layer in front of all routes.
 
-Order: host, origin, size of the request, token, rate, shutdown. Nothing is decided on `request.url`, which a forged
-Host can bend; only on `scope["path"]`.
+Checks in order: host, origin, size of the request, token, rate, shutdown. Decisions use `scope["path"]`, never
+`request.url`, which a forged Host header can alter.
 """
 
 import hmac
@@ -31,12 +31,12 @@ PAGE_HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"cross-origin-opener-policy", b"same-origin"),
 )
 OPEN_PREFIXES = ("/health/", "/v2/health/")  # answered without a token
-# What else there is are the page's own files.
+# Needs the token, if there is one. Other paths are the web page's files.
 GUARDED_PREFIXES = ("/v1/", "/v2", "/metrics", "/openapi.json", "/docs", "/samples")
-FOR_OPERATORS = "/v2/repository/models/"  # changes what everybody is served
+FOR_OPERATORS = "/v2/repository/models/"  # changes the models of all clients: only with a token
 WORK_SUFFIXES = ("/predict", "/infer", "/encode")  # routes that wait in a model's queue
 MAX_PATH = 4096  # bytes
-MAX_CLIENTS = 4096  # addresses whose rate is remembered
+MAX_CLIENTS = 4096  # addresses whose request rate is tracked
 
 
 TOO_MANY_STREAMS = {
@@ -47,7 +47,7 @@ TOO_MANY_STREAMS = {
 
 @dataclass
 class TokenBucket:
-    """At most `rate` a second, with bursts of up to `burst`."""
+    """A rate limit: `rate` events a second on average, with bursts of up to `burst`."""
 
     rate: float
     burst: float
@@ -56,12 +56,12 @@ class TokenBucket:
 
     @classmethod
     def full(cls, rate: float, now: float, burst: float | None = None) -> "TokenBucket":
-        """A bucket that has not been used; `burst` is one second's worth, at least 1, unless given."""
+        """Return a full bucket; `burst` defaults to one second's worth, at least 1."""
         burst = max(1.0, rate) if burst is None else burst
         return cls(rate, burst, burst, now)
 
     def take(self, now: float) -> bool:
-        """Whether one more is allowed at `now` (seconds, any steady clock)."""
+        """Consume one event if allowed at time `now` (seconds, any monotonic clock); return whether it was."""
         self.level = min(self.burst, self.level + (now - self.at) * self.rate)
         self.at = now
         if self.level < 1:
@@ -71,14 +71,14 @@ class TokenBucket:
 
 
 class RateLimit:
-    """A token bucket for each client; the least recent is forgotten."""
+    """A token bucket for each client; the least recently seen client is forgotten first."""
 
     def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.rate, self._clock = rate, clock
         self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
 
     def allows(self, client: str) -> bool:
-        """Whether this client may ask now."""
+        """Count a request of this client; return whether it is within the rate."""
         if not self.rate:
             return True
         now = self._clock()
@@ -94,17 +94,17 @@ def same_secret(given: str, expected: str) -> bool:
 
 
 class Hosts:
-    """The Host header's allow-list: this machine's names, any literal address, and what the settings add.
+    """Allow-list for the Host header: this machine's names, all IP addresses, and names from the settings.
 
-    A page that rebinds its own DNS name to this address still sends that name, so names must be known; a literal
-    address cannot be rebound.
+    It protects against DNS rebinding: a page that rebinds its DNS name to this address still sends that name in Host.
+    An IP address cannot be rebound.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.names = {"localhost", settings.host.lower(), *(host.lower() for host in settings.allowed_hosts)}
 
     def allow(self, host: str) -> bool:
-        """Whether a Host header (with or without a port) is ours."""
+        """Return whether a Host header, with or without a port, is allowed."""
         name = host_name(host)
         if name is None:
             return False
@@ -116,7 +116,7 @@ class Hosts:
 
 
 def host_name(host: str) -> str | None:
-    """The lower-case name of a Host header; None when it is malformed.
+    """Return the host name of a Host header in lower case, without the port; None if it is malformed.
 
     >>> host_name("LocalHost:8000"), host_name("[::1]:80"), host_name("x/?"), host_name("a:b")
     ('localhost', '::1', None, None)
@@ -136,13 +136,13 @@ def host_name(host: str) -> str | None:
 
 
 def bearer(headers: dict[str, str]) -> str | None:
-    """The token of the Authorization header."""
+    """Return the bearer token of the Authorization header, if there is one."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
 
 
 class Gate:
-    """The layer. `draining` and `full` (no model has a place in its queue) are asked at every request."""
+    """The ASGI layer. At every request it calls `draining` (shutting down?) and `full` (are all queues full?)."""
 
     def __init__(
         self, app: ASGIApp, settings: Settings, draining: Callable[[], bool], full: Callable[[], bool]
@@ -184,7 +184,7 @@ class Gate:
         return ServiceError(413, f"the request is larger than {self.settings.max_body} bytes", {"connection": "close"})
 
     def refusal(self, scope: Scope, headers: dict[str, str]) -> ServiceError | None:
-        """Why this request is not let in, or None."""
+        """Return why a request or WebSocket is refused; None if it is let in."""
         path: str = scope["path"]
         if not self.hosts.allow(headers.get("host", "")):
             return ServiceError(400, "this service does not answer to that host name: add it with --allow-host")
@@ -206,12 +206,12 @@ class Gate:
             return ServiceError(429, "too many requests: slow down", {"retry-after": "1"})
         if not open_path and self.draining():
             return ServiceError(503, "the service is shutting down", {"retry-after": "5", "connection": "close"})
-        if path.endswith(WORK_SUFFIXES) and self.full():  # as cheap as a refusal can be: the body is not read
+        if path.endswith(WORK_SUFFIXES) and self.full():  # refuse before the body is read
             return Overloaded()
         return None
 
     def http_refusal(self, scope: Scope, headers: dict[str, str]) -> ServiceError | None:
-        """Preflights, what strangers' pages want done, what operators alone may, and bodies that hide their size."""
+        """Answer a CORS preflight, or return why a request is refused: foreign page, missing token, compressed body."""
         if scope["method"] == "OPTIONS":
             if "access-control-request-method" in headers and headers.get("origin") in self.settings.allowed_origins:
                 return ServiceError(204, "", {"access-control-max-age": "600"})
@@ -229,7 +229,7 @@ class Gate:
         return None
 
     def token_good(self, scope: Scope, headers: dict[str, str]) -> bool:
-        """Whether the token is right. A stream that brings none may still bring it in its hello."""
+        """Return whether the token is right. A WebSocket without a token may still send one in its hello."""
         if self.token is None:
             return True
         given = bearer(headers)
@@ -238,13 +238,13 @@ class Gate:
         return same_secret(given, self.token)
 
     def own_page(self, headers: dict[str, str]) -> bool:
-        """Whether a browser may ask for work: a form is sent to any service unasked, and may come without an Origin."""
+        """Return whether a changing request may come from its page; a cross-site form may lack the Origin header."""
         if headers.get("origin") is None and headers.get("sec-fetch-site") == "cross-site":
             return False
         return self.origin_allowed(headers)
 
     def origin_allowed(self, headers: dict[str, str]) -> bool:
-        """A browser's request comes from our own page or an allowed origin; other clients send no Origin."""
+        """Return whether Origin is missing (not a browser), the service's own page, or allowed by the settings."""
         origin = headers.get("origin")
         if origin is None or origin in self.settings.allowed_origins:
             return True
@@ -253,11 +253,11 @@ class Gate:
 
 
 class TooLarge(Exception):
-    """The body outgrew the limit while it was read."""
+    """The body exceeded the limit while it was read."""
 
 
 class Limited:
-    """A request's receive and send: counts the body, adds the headers of every answer."""
+    """Wrapped `receive` and `send` of a request: limits the size of the body, adds security headers to the answer."""
 
     def __init__(self, receive: Receive, send: Send, limit: int, extra: tuple[tuple[bytes, bytes], ...]) -> None:
         self._receive, self._send, self._limit = receive, send, limit
@@ -266,7 +266,7 @@ class Limited:
         self.started = False
 
     async def receive(self) -> Message:
-        """The next part of the body. Raises TooLarge."""
+        """Receive the next part of the body. Raises TooLarge."""
         message = await self._receive()
         if message["type"] == "http.request":
             self._size += len(message.get("body", b""))
@@ -275,7 +275,7 @@ class Limited:
         return message
 
     async def send(self, message: Message) -> None:
-        """Pass on, with the headers."""
+        """Send a message of the answer, with the security headers added."""
         if message["type"] == "http.response.start":
             self.started = True
             message["headers"] = [*message.get("headers", ()), *self._extra]
@@ -283,7 +283,7 @@ class Limited:
 
 
 def cors(origin: str | None) -> tuple[tuple[bytes, bytes], ...]:
-    """The headers that open an answer to one origin; never `*`, never credentials."""
+    """Return the CORS headers that let pages of one origin read an answer; never `*`, never credentials."""
     assert origin is not None
     return (
         (b"access-control-allow-origin", origin.encode("latin-1")),
@@ -295,7 +295,7 @@ def cors(origin: str | None) -> tuple[tuple[bytes, bytes], ...]:
 
 
 async def deny_open(socket: WebSocket, refusal: ServiceError) -> None:
-    """Refuse a WebSocket that is not accepted yet, in its handshake where the server can."""
+    """Refuse a WebSocket handshake: by an HTTP response if the server supports it, else by a close code."""
     if "websocket.http.response" in socket.scope.get("extensions", {}):
         await socket.send_denial_response(refusal.response())
     else:

@@ -1,6 +1,6 @@
-"""`python -m spikesight.service.http.health [PORT]`: exit code 0 while this machine's service lives, on http or https.
+"""Container health check: `python -m spikesight.service.http.health [PORT]` exits with 0 if the service answers.
 
-For a container's health check, which does not know with what flags the service was started; light, for it runs often.
+It tries http and https, as it does not know the service's flags, and imports little, as it runs often.
 """
 
 import http.client
@@ -12,7 +12,7 @@ TIMEOUT_S = 2.0
 
 
 def lives(port: int) -> bool:
-    """Whether the service on that port of 127.0.0.1 says so. Its certificate is another machine's to check."""
+    """Return whether a service on this port of 127.0.0.1 answers; its certificate is not verified."""
     unchecked = ssl.create_default_context()
     unchecked.check_hostname, unchecked.verify_mode = False, ssl.CERT_NONE
     for connection in (

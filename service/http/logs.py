@@ -1,4 +1,4 @@
-"""Structured logs: one line an event, without bodies, queries, tokens, names of files or addresses of memory.
+"""Structured logs: one line an event, without bodies, queries, tokens, file names or memory addresses.
 
 `Observer` is the outermost layer of the app: it counts, times and logs every HTTP request.
 """
@@ -20,10 +20,10 @@ log = logging.getLogger("spikesight")
 
 
 class JsonLines(logging.Formatter):
-    """A JSON object a line."""
+    """Log formatter: one JSON object a line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record, with the fields given as `extra={"fields": {...}}`."""
+        """Format the record, with the fields given as `extra={"fields": {...}}`."""
         fields: dict[str, Any] = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
@@ -36,10 +36,10 @@ class JsonLines(logging.Formatter):
 
 
 class TextLines(logging.Formatter):
-    """A line of text a record, for people."""
+    """Log formatter: one line of text a record."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """`LEVEL event key=value ...`"""
+        """Format the record as `LEVEL event key=value ...`."""
         fields = " ".join(f"{key}={value}" for key, value in getattr(record, "fields", {}).items())
         text = f"{record.levelname.lower():7} {record.getMessage()} {fields}".rstrip()
         if record.exc_info and record.exc_info[0] is not None:
@@ -48,7 +48,7 @@ class TextLines(logging.Formatter):
 
 
 def configure(kind: str) -> None:
-    """Send the service's and the HTTP server's logs to standard error."""
+    """Send the logs of the service and of uvicorn to standard error; `kind` is "json" or "text"."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if kind == "json" else TextLines())
     for name, level in (("spikesight", logging.INFO), ("uvicorn.error", logging.WARNING)):
@@ -65,20 +65,20 @@ def event(name: str, level: int = logging.INFO, **fields: Any) -> None:
 
 @contextmanager
 def logged(doing: str) -> Iterator[None]:
-    """Around a call whose defects must not end the caller: what it raises is logged, and no more."""
+    """Log what the `with` block raises instead of passing it on, so that the caller continues."""
     try:
         yield
     except Exception as error:
         event(f"{doing} failed", logging.ERROR, reason=type(error).__name__)
 
 
-QUIET = ("/health/", "/v2/health/", "/metrics")  # asked every few seconds by machines
+QUIET = ("/health/", "/v2/health/", "/metrics")  # polled every few seconds: not logged
 
 
 class Observer:
     def __init__(self, app: ASGIApp, metrics: Metrics | ProxyMetrics) -> None:
         self.app, self.metrics = app, metrics
-        self._seen: dict[tuple[str, int], tuple[Counter, Histogram]] = {}  # by route and status, both bounded
+        self._seen: dict[tuple[str, int], tuple[Counter, Histogram]] = {}  # by route and status, so bounded
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -98,7 +98,7 @@ class Observer:
             self.note(scope, status, time.perf_counter() - begin)
 
     def note(self, scope: Scope, status: int, seconds: float) -> None:
-        """Count and log one request; the route's pattern stands for the path: paths cannot flood the metrics."""
+        """Count and log one request by its route's pattern rather than its path, so that the labels stay few."""
         route = getattr(scope.get("route"), "path", "other")
         seen = self._seen.get((route, status))
         if seen is None:

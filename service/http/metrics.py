@@ -1,4 +1,4 @@
-"""Prometheus metrics, one registry an app."""
+"""Prometheus metrics, with a registry of its own for each app."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """What one tick did."""
+    """Sizes, times and counts of one tick of the scheduler."""
 
     batch: int
-    steps: int  # of each job, one after the other
-    step_s: float  # of all of them
+    steps: int  # steps of each job
+    step_s: float  # seconds that all steps took together
     queue_s: list[float]
     synops: int
     spikes: int
@@ -25,7 +25,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Metrics:
-    """What the service counts about itself."""
+    """All metrics of the service."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
@@ -49,7 +49,7 @@ class Metrics:
         self.refused = counter("spikesight_refused_total", "requests refused", ["reason"])
 
     def ticker(self, model: str) -> Callable[[Tick], None]:
-        """Counts one model's ticks; its labels are looked up once."""
+        """Return a function that counts ticks of one model; it looks up the metrics' labels only once."""
         batch, step_s, queue_s = (h.labels(model) for h in (self.batch, self.step_s, self.queue_s))
         steps, synops, spikes = (c.labels(model) for c in (self.steps, self.synops, self.spikes))
 
@@ -65,12 +65,12 @@ class Metrics:
         return count
 
     def text(self) -> bytes:
-        """All metrics in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self.registry)
 
 
 class ProxyMetrics:
-    """What the proxy counts about itself; the replicas count the rest."""
+    """Metrics of the proxy itself; the replicas count the rest."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()

@@ -1,4 +1,4 @@
-"""What GET /openapi.json says beside what the routes say: the token, and the refusals that any request may meet."""
+"""Additions to GET /openapi.json: the token, and the refusals that any request may get."""
 
 from typing import Any
 
@@ -22,11 +22,11 @@ COUNTED = {429: "too many requests: try again after Retry-After seconds"}
 FOREIGN = {403: "a page of another origin asks: see --allow-origin"}
 TOKEN = {"type": "http", "scheme": "bearer", "description": "needed where the service was started with one"}
 REFUSAL = {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorBody"}}}
-NEVER = ("HTTPValidationError", "ValidationError")  # the framework's own: ours are 400
+NEVER = ("HTTPValidationError", "ValidationError")  # the framework's schemas; this service answers 400 instead
 
 
 def describe(app: FastAPI, *, token: bool) -> None:
-    """Let the app describe all that its routes and gate answer; `token` says whether its service asks for one."""
+    """Add the gate's refusals to the app's OpenAPI description; `token`: whether the service requires a token."""
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -37,7 +37,7 @@ def describe(app: FastAPI, *, token: bool) -> None:
 
 
 def document_of(app: FastAPI, token: bool) -> dict[str, Any]:
-    """The framework's document with what it does not know."""
+    """Return the framework's OpenAPI document with the token and the refusals added."""
     made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     for name in NEVER:
         made["components"]["schemas"].pop(name, None)
@@ -51,7 +51,7 @@ def document_of(app: FastAPI, token: bool) -> dict[str, Any]:
 
 
 def refusals(path: str, method: str) -> dict[int, str]:
-    """What the gate may answer here, by status."""
+    """Return the refusals that the gate may send for this path and method, by status."""
     found = dict(ANYWHERE)
     if not path.startswith(OPEN_PREFIXES):
         found |= COUNTED
@@ -60,7 +60,7 @@ def refusals(path: str, method: str) -> dict[int, str]:
 
 
 def complete(responses: dict[str, Any], found: dict[int, str]) -> None:
-    """The route's own description where it has one; the body of every refusal."""
+    """Add refusals to a route's responses; a description that the route has itself stays."""
     responses.pop("422", None)
     for status, text in found.items():
         responses.setdefault(str(status), {"description": text})

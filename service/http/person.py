@@ -1,4 +1,4 @@
-"""Refusals for people: whoever opens an address in a browser gets a page, where programs get JSON."""
+"""HTML pages for refusals: a person who opens an address in a browser gets a page, a program gets JSON."""
 
 import json
 from html import escape
@@ -27,12 +27,12 @@ HTML = (b"content-type", b"text/html; charset=utf-8")
 
 
 def wants_page(headers: dict[str, str]) -> bool:
-    """Whether a browser asks on behalf of a person: programs and scripts ask for anything, or for JSON."""
+    """Return whether the request comes from a browser's address bar: programs do not accept text/html by name."""
     return "text/html" in headers.get("accept", "")
 
 
 def page(status: int, sentence: str) -> bytes:
-    """A page that says one sentence.
+    """Return an HTML page with a status and one sentence.
 
     >>> b"<h1>Not Found</h1>\\n<p>There is nothing at this path.</p>" in page(404, "there is nothing at this path")
     True
@@ -42,11 +42,11 @@ def page(status: int, sentence: str) -> bytes:
 
 
 class ForPeople:
-    """A request's `send` that turns `{"error": sentence}` into a page; other answers go through as they are."""
+    """A request's `send` that turns `{"error": sentence}` into an HTML page and passes other answers on unchanged."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
-        self._start: Message | None = None  # of a refusal, until its body is whole
+        self._start: Message | None = None  # first message of a refusal, kept until the body is complete
         self._body = b""
 
     async def __call__(self, message: Message) -> None:
@@ -71,7 +71,7 @@ class ForPeople:
 
 
 def sentence_of(body: bytes) -> str | None:
-    """What a refusal says; None where the body is something else."""
+    """Return the sentence of a refusal's body; None if the body is something else."""
     try:
         return json.loads(body)["error"]
     except (ValueError, KeyError, TypeError):

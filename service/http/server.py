@@ -1,4 +1,4 @@
-"""The HTTP server: uvicorn with our connections, a readiness that ends before the port does, and an orderly end."""
+"""The HTTP server: uvicorn with the service's own connection classes and a graceful shutdown."""
 
 import asyncio
 import signal
@@ -17,12 +17,12 @@ from spikesight.service.http.shares import Proxies, Shares
 from spikesight.service.http.turns import Turns
 from spikesight.service.settings import Settings
 
-UNREAD_BYTES = 128 * 1024  # of one connection that the kernel holds: what is unread beyond them is seen as such
-LAST_REQUESTS_S = 0.5  # what open connections get to send a request after the port has closed
+UNREAD_BYTES = 128 * 1024  # send buffer of a connection in the kernel: unread bytes beyond it are noticed
+LAST_REQUESTS_S = 0.5  # seconds for open connections to send a last request after the port has closed
 
 
 class Server(uvicorn.Server):
-    """Readiness goes first, then the listening socket, then what runs; a hard end after the drain time."""
+    """uvicorn's server with graceful shutdown: readiness ends, the port closes, then running requests get `drain_s`."""
 
     def __init__(self, config: uvicorn.Config, app: Starlette, greeting: str = "") -> None:
         super().__init__(config)
@@ -30,15 +30,15 @@ class Server(uvicorn.Server):
         self._exit_at: float | None = None  # time.monotonic()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Load the models, listen, and then say so."""
+        """Load the models, listen, then print the greeting."""
         for sock in sockets or []:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNREAD_BYTES)  # those it accepts inherit it
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNREAD_BYTES)  # accepted connections inherit it
         await super().startup(sockets)
         if self._greeting and self.started:
             print(self._greeting, flush=True)
 
     def handle_exit(self, sig: int, frame: Any) -> None:
-        """SIGINT ends at once; SIGTERM answers 503 for a moment first, so that balancers look elsewhere."""
+        """Begin shutdown: at once on SIGINT; on SIGTERM after a grace time in which load balancers see "not ready"."""
         runtime = self._app.state.runtime
         if sig == signal.SIGTERM and not runtime.draining and runtime.settings.grace_s:
             runtime.draining = True
@@ -46,15 +46,15 @@ class Server(uvicorn.Server):
             return
         runtime.draining = True
         super().handle_exit(sig, frame)
-        self._captured_signals.clear()  # an orderly end is exit code 0, not death by the signal
+        self._captured_signals.clear()  # exit with code 0 rather than die by the signal
 
     async def on_tick(self, counter: int) -> bool:
-        """Ten times a second: whether to end."""
+        """Return whether to shut down; uvicorn calls this ten times a second."""
         ended = await super().on_tick(counter)
         return ended or (self._exit_at is not None and time.monotonic() >= self._exit_at)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End; after SIGTERM nobody is reset: no new connections first, then the last requests of the open ones."""
+        """Shut down. After SIGTERM open connections may send last requests, so that no connection is reset."""
         event("shutting down")
         if self._exit_at is not None:
             await self._stop_accepting(sockets or [])
@@ -66,7 +66,7 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
     async def _stop_accepting(self, sockets: list[socket.socket]) -> None:
-        """Close the port. Connections that wait to be accepted would be reset with it: they are accepted first."""
+        """Close the port after accepting the connections that wait in the kernel, as closing would reset them."""
         held = [sock.dup() for sock in sockets]
         for listening in self.servers:
             listening.close()
@@ -89,7 +89,7 @@ class Server(uvicorn.Server):
 def server(
     app: Starlette, settings: Settings, certificate: str | None = None, key: str | None = None, greeting: str = ""
 ) -> Server:
-    """The server of an app; `serve` runs it."""
+    """Return the server of an app; `serve` runs it."""
     values = {
         "settings": settings,
         "caps": Shares(settings.max_connections, settings.max_connections_per_client),
@@ -124,7 +124,7 @@ def server(
 def serve(
     app: Starlette, sock: socket.socket, settings: Settings, certificate: str | None, key: str | None, greeting: str
 ) -> int:
-    """Run until a signal; the exit code. `greeting` is printed once requests are taken."""
+    """Run the server until a signal; return the exit code. `greeting` is printed once requests are accepted."""
     keep_libraries()
     running = server(app, settings, certificate, key, greeting)
     running.run(sockets=[sock])

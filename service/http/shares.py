@@ -1,4 +1,4 @@
-"""Who a client is; places that clients hold for a while (connections, streams): so many in all, and so many for one.
+"""Identity of clients, and fair limits for what they hold (connections, streams, decoders): in all and for each client.
 
 streams = Shares(total=64, own=48)
 if (refusal := streams.take(client)) is None: ...; streams.give(client)
@@ -17,11 +17,11 @@ from starlette.types import Scope
 
 from spikesight.service.http.errors import Overloaded
 
-NETWORK_BITS = 64  # of an IPv6 address: whoever is given one is given all addresses of its network
+NETWORK_BITS = 64  # of an IPv6 address: a client usually owns all addresses with the same first 64 bits
 
 
 def client_key(host: str) -> str:
-    """Who is behind an address: an IPv4 address is a client, and so is an IPv6 network of 64 bits.
+    """Return the client that an address belongs to: the IPv4 address itself, or the IPv6 network of 64 bits.
 
     >>> [client_key(host) for host in ("192.0.2.7", "::ffff:192.0.2.7", "2001:db8:1:2:3:4:5:6", "testclient")]
     ['192.0.2.7', '192.0.2.7', '2001:db8:1:2::', 'testclient']
@@ -38,12 +38,12 @@ def client_key(host: str) -> str:
 
 
 def address_of(connection: HTTPConnection) -> str:
-    """Whose request or WebSocket it is; empty where the server does not know, and all of those share one place."""
+    """Return the client of a request or WebSocket; "" if unknown, so that all unknown clients share one limit."""
     return client_key(connection.client.host) if connection.client else ""
 
 
 class Proxies:
-    """Proxies that are believed who their clients are: addresses, or networks as `10.0.0.0/8`. Raises ValueError."""
+    """Trusted proxies, whose X-Forwarded-For is believed: addresses or networks (`10.0.0.0/8`). Raises ValueError."""
 
     def __init__(self, addresses: Iterable[str]) -> None:
         self._networks = [ipaddress.ip_network(address, strict=False) for address in addresses]
@@ -56,16 +56,16 @@ class Proxies:
         return any(address in network for network in self._networks)
 
     def holder(self, client: tuple[str, int] | None) -> str:
-        """Whose connection it is: of one of these each is somebody else's."""
+        """Return the key to count a connection by: its client, or for a trusted proxy the connection itself."""
         if not client:
             return ""
         host, port = client
         return f"{host} {port}" if host in self else client_key(host)
 
     def client(self, host: str, forwarded: str) -> str:
-        """Who asks: `host`; or, where that is one of these, the last of X-Forwarded-For that is none of them.
+        """Return the client's address: `host`, or if that is a trusted proxy, the last untrusted of X-Forwarded-For.
 
-        What stands before that one is its own word, and is not believed.
+        Entries before it were written by the client itself and are ignored.
 
         >>> Proxies(["10.0.0.0/8"]).client("10.0.0.1", "192.0.2.1, 192.0.2.7, 10.0.0.2")
         '192.0.2.7'
@@ -80,16 +80,16 @@ class Proxies:
         return host
 
     def tell(self, scope: Scope) -> None:
-        """Put into a request's scope who asks."""
+        """Replace a trusted proxy's address in a request's scope by the client's."""
         if scope.get("client") and scope["client"][0] in self:
             values = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
             scope["client"] = self.client(scope["client"][0], ",".join(values)), scope["client"][1]
 
 
 class Lobby:
-    """Streams that have not sent their hello yet: they take no place of those that have.
+    """Limit of open streams that have not sent their hello yet; they are not counted as live streams.
 
-    At most `places` wait. When one more comes, of the client with most of them the one that has waited longest goes.
+    At most `places` wait. When another one comes, the client with most of them loses the one that has waited longest.
     """
 
     def __init__(self, places: int) -> None:
@@ -98,7 +98,7 @@ class Lobby:
 
     @asynccontextmanager
     async def wait(self, client: str, seconds: float) -> AsyncIterator[None]:
-        """While the client is waited for. Raises TimeoutError when it took too long, or had to go."""
+        """Count a stream as waiting in the `async with` block. Raises TimeoutError after `seconds`, or if displaced."""
         async with asyncio.timeout(seconds) as limit:
             self._waiting[limit] = client
             if len(self._waiting) > self.places:
@@ -113,7 +113,7 @@ class Lobby:
 
 
 class Shares:
-    """`total` places, of which one address may hold `own`."""
+    """`total` places, of which one client may hold `own`."""
 
     def __init__(self, total: int, own: int) -> None:
         self.total, self.own = total, own
@@ -121,22 +121,22 @@ class Shares:
 
     @property
     def taken(self) -> int:
-        """Places held, by all addresses."""
+        """Number of places held by all clients."""
         return self._held.total()
 
     def take(self, client: str) -> Literal["total", "own"] | None:
-        """Take a place; or which of the two limits is reached, and nothing is taken."""
+        """Occupy a place and return None; or return which limit is reached."""
         reached = self.reached(client)
         if reached is None:
             self._held[client] += 1
         return reached
 
     def held(self, client: str) -> int:
-        """Places that this client holds."""
+        """Return the number of places that this client holds."""
         return self._held.get(client, 0)
 
     def reached(self, client: str) -> Literal["total", "own"] | None:
-        """Which limit keeps this client from a place now, if any."""
+        """Return which limit refuses this client a place now; None if it may have one."""
         if self.held(client) >= self.own:
             return "own"
         return "total" if self.taken >= self.total else None
@@ -147,23 +147,23 @@ class Shares:
             del self._held[client]
 
 
-HALF_S = 10.0  # seconds after which what a client had counts half
-MOST_WAITING = 8  # of one client
+HALF_S = 10.0  # half-life of past use, seconds
+MOST_WAITING = 8  # waiting calls of one client
 
 
 class Line:
-    """Places that are waited for: `total`, of which one client holds `own`. Who had them least lately goes first.
+    """A fair queue for `total` places, of which one client may hold `own`; the client with least recent use goes first.
 
-    Of one event loop.
+    To be used in one event loop.
     """
 
     def __init__(self, total: int, own: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._places, self._clock = Shares(total, own), clock
-        self._waiting: list[tuple[str, asyncio.Future[None]]] = []  # in the order in which they came
-        self._had: dict[str, tuple[float, float]] = {}  # seconds, as they counted at a time
+        self._waiting: list[tuple[str, asyncio.Future[None]]] = []  # in order of arrival
+        self._had: dict[str, tuple[float, float]] = {}  # by client: seconds of use, decayed until a time
 
     async def take(self, client: str) -> None:
-        """Wait for a place. Raises Overloaded where MOST_WAITING of this client wait already."""
+        """Wait for a place. Raises Overloaded if MOST_WAITING calls of this client wait already."""
         if sum(one == client for one, _ in self._waiting) >= MOST_WAITING:
             raise Overloaded
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -179,14 +179,14 @@ class Line:
             self._waiting = [one for one in self._waiting if one[1] is not turn]
 
     def give(self, client: str, seconds: float) -> None:
-        """Give a place back that was held for so long."""
+        """Free a place that was held for `seconds`."""
         self._places.give(client)
         self._had[client] = self.had(client) + seconds, self._clock()
         self._had = {one: kept for one, kept in self._had.items() if self.had(one) > 1e-3}
         self._next()
 
     def had(self, client: str) -> float:
-        """Seconds for which a client held places lately."""
+        """Return how long this client held places, in seconds, decayed with a half-life of HALF_S."""
         seconds, then = self._had.get(client, (0.0, 0.0))
         return seconds * 0.5 ** ((self._clock() - then) / HALF_S)
 

@@ -1,4 +1,4 @@
-"""Whose turn it is with something that many share: one at a time, and who has had least of it goes first.
+"""Fair scheduling of something that many share: one at a time, and whoever has used it least goes first.
 
 turns = Turns()          # of one thread: the event loop's, or the decoding thread's
 account = turns.account()
@@ -15,24 +15,24 @@ T = TypeVar("T")
 
 
 class Turns:
-    """One piece of work at a time, and a round of the event loop between two of them.
+    """A fair lock: one piece of work at a time, with an iteration of the event loop between two of them.
 
-    `clock` gives seconds of the work (by default of this thread's own processor time): it says how much an account has
-    had. An account that was idle saves nothing up: it goes on from where those who work are.
+    `clock` measures the time that work takes (by default the CPU time of this thread), which is charged to the account.
+    An account saves up no time while idle: it continues from the usage of the accounts that work.
     """
 
     def __init__(self, clock: Callable[[], float] = time.thread_time) -> None:
         self.clock = clock
-        self._had = 0.0  # by the account whose turn it is: none that comes new has had less
+        self._had = 0.0  # usage of the account whose turn it is: a new account starts from here
         self._busy = False
-        self._waiting: list[tuple[Account, asyncio.Future[None]]] = []  # in the order in which they came
+        self._waiting: list[tuple[Account, asyncio.Future[None]]] = []  # in order of arrival
 
     def account(self) -> "Account":
-        """Of somebody who comes new."""
+        """Return an account for a new user."""
         return Account(self)
 
     async def take(self, account: "Account") -> None:
-        """Wait for a turn of this account."""
+        """Wait for this account's turn."""
         account.had = max(account.had, self._had)
         if self._busy:
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -46,7 +46,7 @@ class Turns:
         self._busy, self._had = True, account.had
 
     def give(self) -> None:
-        """The piece is done: the next one begins after a round of the event loop."""
+        """End the turn; the next begins after an iteration of the event loop."""
         asyncio.get_running_loop().call_soon(self._next)
 
     def _next(self) -> None:
@@ -59,7 +59,7 @@ class Turns:
 
 
 class Account:
-    """What one of those who share has `had` so far, in seconds; `async with` is one turn, several may be waited for."""
+    """Usage of one user so far, `had` in seconds. `async with` is one turn; several may be waited for at once."""
 
     def __init__(self, turns: Turns) -> None:
         self._turns, self.had, self._begun = turns, 0.0, 0.0
@@ -74,13 +74,13 @@ class Account:
 
 
 class ThreadAccount(Account):
-    """An account whose turns are in a thread: an executor of one."""
+    """An account whose work runs in a thread: an executor with one worker."""
 
     def __init__(self, turns: Turns, thread: Executor) -> None:
         super().__init__(turns)
         self._thread = thread
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Do it after all that was asked for before; what it returns or raises."""
+        """Run `work` in the thread when its turn comes; return or raise what it does."""
         async with self:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work)

@@ -1,2 +1,3 @@
-"""The page, plain HTML, CSS and JavaScript without a build: `live` asks this service, `offline` runs in the browser
-alone, both by the modules of `shared`. Each index.html is sent, or written, one folder above its modules."""
+"""The web page, in plain HTML, CSS and JavaScript without a build step: `live` uses this service, `offline` runs in the
+browser alone, `shared` has modules of both. Each index.html is served, or written, one folder above its modules.
+"""

@@ -1,4 +1,4 @@
-"""The page's colours for pictures that Python makes."""
+"""The page's colours, for pictures drawn in Python."""
 
 import re
 from pathlib import Path
@@ -10,4 +10,4 @@ COLOURS: dict[str, Colour] = {
     name: (int(red, 16), int(green, 16), int(blue, 16))
     for name, red, green, blue in re.findall(r"--([\w-]+): #(\w\w)(\w\w)(\w\w);", _SHEET)
 }
-"""RGB by the names of shared/colours.css; of names with two schemes those of the dark one, which come last."""
+"""RGB by the names in shared/colours.css; if a name has a light and a dark value, the dark one (it comes last)."""

@@ -1,4 +1,4 @@
-"""The page's own files: each one a route, read from here when the app is made; nothing else is reachable."""
+"""Routes of the web page's files, collected when the app is created; no other file can be requested."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ PAGE = Path(__file__).parent
 
 
 def router() -> APIRouter:
-    """`/` is live/index.html; every other file of live and shared has a route under its path below this folder."""
+    """Return the routes: `/` is live/index.html; each other file of live and shared has its path below this folder."""
     routes = APIRouter()
     files = StaticFiles(directory=PAGE)
     for folder in ("live", "shared"):
@@ -21,11 +21,11 @@ def router() -> APIRouter:
 
 
 def add_file(routes: APIRouter, files: StaticFiles, name: str) -> None:
-    """One file, with the conditional answers and ranges of StaticFiles."""
+    """Add a route for one file, with StaticFiles' support for conditional requests and ranges."""
 
     async def send(request: Request) -> Response:
         response = await files.get_response(name, request.scope)
-        response.headers["Cache-Control"] = "no-cache"  # ask again, answered by 304
+        response.headers["Cache-Control"] = "no-cache"  # revalidate each time, usually answered by 304
         return response
 
     routes.add_route("/" if name == "live/index.html" else f"/{name}", send, methods=["GET"], include_in_schema=False)

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol, version 2.
+"""The Open Inference Protocol, version 2, over HTTP.
 
 `routes`, `endpoints`, `infer`, `sequences`, `tensors`.
 """

@@ -1,4 +1,4 @@
-"""The JSON bodies of /v2, as the Open Inference Protocol and its extensions have them."""
+"""JSON bodies of /v2, as defined by the Open Inference Protocol and its extensions."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from spikesight.service.http.bodies import Body
 
 
 class ServerBody(Body):
-    """The server and the extensions it speaks."""
+    """The server's name, version and supported extensions."""
 
     name: str
     version: str
@@ -16,7 +16,7 @@ class ServerBody(Body):
 
 
 class IndexEntry(Body):
-    """One model of the repository."""
+    """One model in the repository index."""
 
     name: str
     version: str
@@ -25,14 +25,14 @@ class IndexEntry(Body):
 
 
 class ModelReadyBody(Body):
-    """One model takes requests."""
+    """Whether a model accepts requests."""
 
     name: str
     ready: bool
 
 
 class TensorBody(Body):
-    """An input or output; -1 in its shape takes any number."""
+    """Description of an input or output tensor; -1 in its shape means any size."""
 
     name: str
     datatype: str = Field(examples=["FP32"])
@@ -40,7 +40,7 @@ class TensorBody(Body):
 
 
 class MetadataBody(Body):
-    """One model's tensors."""
+    """A model's input and output tensors."""
 
     name: str
     versions: list[str]
@@ -50,7 +50,7 @@ class MetadataBody(Body):
 
 
 class ConfigTensorBody(Body):
-    """A tensor in the configuration's words; outputs have no `optional`."""
+    """Description of a tensor in a model's configuration; outputs have no `optional`."""
 
     name: str
     data_type: str = Field(examples=["TYPE_FP32"])
@@ -59,7 +59,7 @@ class ConfigTensorBody(Body):
 
 
 class ConfigBody(Body):
-    """One model's configuration."""
+    """A model's configuration."""
 
     name: str
     platform: str
@@ -70,14 +70,14 @@ class ConfigBody(Body):
 
 
 class TimerBody(Body):
-    """How often, and nanoseconds in all."""
+    """A count, and the total time in nanoseconds."""
 
     count: int
     ns: int
 
 
 class StatisticsBody(Body):
-    """One model's counts since it was loaded; `last_inference` in ms since 1970."""
+    """A model's statistics since it was loaded; `last_inference` in ms since 1970."""
 
     name: str
     version: str
@@ -89,20 +89,20 @@ class StatisticsBody(Body):
 
 
 class AllStatisticsBody(Body):
-    """The counts of one model or of all."""
+    """Statistics of one or all models."""
 
     model_stats: list[StatisticsBody]
 
 
 class InferOutputBody(TensorBody):
-    """An output with its values, unless they follow in binary."""
+    """An output tensor with its values, unless they follow in binary."""
 
     data: list[Any] | None = None
     parameters: dict[str, Any] | None = None
 
 
 class InferBody(Body):
-    """The answer to an inference."""
+    """The answer to an inference request."""
 
     model_name: str
     model_version: str

@@ -1,7 +1,7 @@
-"""What the Open Inference Protocol calls models: each classifier is two of them.
+"""Models of the Open Inference Protocol: each classifier appears as two of them.
 
-NAME takes images (one BYTES input, so that the raw one-line upload works), and NAME.steps takes network input
-x [N, T, C, H, W] with sequences that keep their membranes.
+NAME takes images (one BYTES input, so that a raw upload works); NAME.steps takes network input x [N, T, C, H, W], with
+sequences that keep their membranes.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ LABEL = "label"
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One model of the protocol."""
+    """One model in the protocol's sense: tensors, statistics, and the served model behind it."""
 
     name: str
     model: Model
@@ -29,7 +29,7 @@ class Endpoint:
     sequences: bool
 
     def metadata(self) -> dict[str, Any]:
-        """GET /v2/models/NAME."""
+        """Return the answer to GET /v2/models/NAME."""
         return {
             "name": self.name,
             "versions": [VERSION],
@@ -39,7 +39,7 @@ class Endpoint:
         }
 
     def config(self) -> dict[str, Any]:
-        """GET /v2/models/NAME/config."""
+        """Return the answer to GET /v2/models/NAME/config."""
         return {
             "name": self.name,
             "platform": "spikesight",
@@ -51,13 +51,13 @@ class Endpoint:
 
 
 def config_entry(spec: Spec) -> dict[str, Any]:
-    """A tensor in the configuration extension's words."""
+    """Describe a tensor as the configuration extension does."""
     kind = "STRING" if spec.datatype == "BYTES" else spec.datatype
     return {"name": spec.name, "data_type": f"TYPE_{kind}", "dims": list(spec.shape)}
 
 
 def endpoints(runtime: Runtime) -> dict[str, Endpoint]:
-    """Every model of the protocol by name."""
+    """Return all models of the protocol by name."""
     found: dict[str, Endpoint] = {}
     for model in runtime.registry.all():
         classes = len(model.classifier.labels)
@@ -79,7 +79,7 @@ def endpoints(runtime: Runtime) -> dict[str, Endpoint]:
 
 
 def endpoint(runtime: Runtime, name: str, version: str | None) -> Endpoint:
-    """One model. Raises UnknownModel."""
+    """Return one model of the protocol. Raises UnknownModel."""
     found = endpoints(runtime).get(name)
     if found is None or version not in (None, VERSION):
         raise UnknownModel

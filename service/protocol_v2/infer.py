@@ -1,4 +1,4 @@
-"""One inference request of the Open Inference Protocol: understood, decoded, stepped, answered and accounted for."""
+"""Answer an inference request of the Open Inference Protocol: parse, decode, step, encode, count."""
 
 import asyncio
 import time
@@ -25,7 +25,7 @@ INLINE_BYTES = 16384
 
 
 async def infer(runtime: Runtime, sequences: Sequences, found: Endpoint, request: Request) -> Response:
-    """A request of the Open Inference Protocol: tensors in, the scheduler's answer as tensors out."""
+    """Answer one inference request: tensors in, the model's answer as tensors out."""
     begin = time.perf_counter()
     found.model.scheduler.check_room()
     data = await request.body()
@@ -47,14 +47,14 @@ async def infer(runtime: Runtime, sequences: Sequences, found: Endpoint, request
 
 
 async def understand(runtime: Runtime, data: bytes, header: str | None, found: Endpoint, client: str) -> InferRequest:
-    """Parse the body, a large one in a thread, large JSON in a process; check what is wished for."""
+    """Parse and check a request's body: a large one in a thread, large JSON in a process of its own."""
     document = len(data) if header is None or not tensors.is_length(header) else int(header)
     if len(data) <= INLINE_BYTES:
         asked = tensors.parse(data, header, found.inputs)
     elif document <= INLINE_BYTES:
         loop = asyncio.get_running_loop()
         asked = await loop.run_in_executor(runtime.decoder, tensors.parse, data, header, found.inputs)
-    else:  # a thread would not do: the parser of JSON lets no other run
+    else:  # not in a thread, as the JSON parser holds the interpreter's lock
         deadline = runtime.deadline()
         try:
             async with runtime.decoding(client, deadline):
@@ -73,7 +73,7 @@ async def understand(runtime: Runtime, data: bytes, header: str | None, found: E
 async def work(
     runtime: Runtime, sequences: Sequences, found: Endpoint, asked: InferRequest, client: str
 ) -> tuple[list[Result], float]:
-    """Decode and step; a result a sample, and when decoding was done."""
+    """Decode and step all samples; return a result a sample, and when decoding was done (time.perf_counter())."""
     deadline = runtime.deadline(timeout_s(asked.parameters))
     sequence = sequence_of(asked.parameters)
     if sequence is not None and not found.sequences:
@@ -89,7 +89,7 @@ async def work(
 
 
 def sample_count(runtime: Runtime, asked: InferRequest) -> int:
-    """How many samples the request holds. Raises V2Error: 400 for none, 413 above the limit."""
+    """Return the number of samples in the request. Raises V2Error: 400 for none, 413 above the limit."""
     (value,) = asked.inputs.values()
     limit = min(runtime.settings.max_batch, runtime.settings.max_queue)
     if len(value) < 1:
@@ -102,7 +102,7 @@ def sample_count(runtime: Runtime, asked: InferRequest) -> int:
 async def batch_of(
     runtime: Runtime, found: Endpoint, asked: InferRequest, deadline: float, client: str
 ) -> list[list[Input]]:
-    """The inputs of every sample. Raises V2Error, ServiceError, Expired."""
+    """Return the inputs of every sample. Raises V2Error, ServiceError, Expired."""
     (value,) = asked.inputs.values()
     settings, model = runtime.settings, found.model
     if isinstance(value, list):
@@ -130,7 +130,7 @@ async def batch_of(
 async def run_all(
     runtime: Runtime, found: Endpoint, batch: list[list[Input]], deadline: float, confidence: float | None
 ) -> list[Result]:
-    """Every sample as its own request to the scheduler, all at once."""
+    """Run every sample as a request of its own to the scheduler, all at once."""
     wanted = Wanted(every=False, confidence=confidence)
     calls = (run_inputs(found.model, inputs, runtime.mailbox, deadline=deadline, wanted=wanted) for inputs in batch)
     return await asyncio.gather(*calls)
@@ -138,7 +138,7 @@ async def run_all(
 
 @dataclass(frozen=True)
 class SequenceWish:
-    """The sequence a request belongs to."""
+    """The sequence that a request belongs to, and whether it starts or ends it."""
 
     identity: int | str
     start: bool
@@ -146,7 +146,7 @@ class SequenceWish:
 
 
 def sequence_of(parameters: dict[str, Any]) -> SequenceWish | None:
-    """From sequence_id, sequence_start and sequence_end; 0 and "" mean none. Raises V2Error."""
+    """Read sequence_id, sequence_start and sequence_end; None for no sequence (id 0 or ""). Raises V2Error."""
     identity = parameters.get("sequence_id", 0)
     flags = [parameters.get(name, False) for name in ("sequence_start", "sequence_end")]
     if type(identity) not in (int, str) or (isinstance(identity, str) and len(identity) > 256):
@@ -163,7 +163,7 @@ def sequence_of(parameters: dict[str, Any]) -> SequenceWish | None:
 async def run_sequence(
     sequences: Sequences, found: Endpoint, wish: SequenceWish, batch: list[list[Input]], deadline: float, client: str
 ) -> Result:
-    """The steps of one sequence, on from its membranes."""
+    """Run the next steps of a sequence from its membranes."""
     if len(batch) != 1:
         raise V2Error("a sequence takes one sample a request")
     model, identity = found.model, wish.identity
@@ -175,7 +175,7 @@ async def run_sequence(
 
 
 def timeout_s(parameters: dict[str, Any]) -> float | None:
-    """The request's own deadline, sent in microseconds."""
+    """Return the request's own deadline in seconds (sent in microseconds); None if it has none. Raises V2Error."""
     value = parameters.get("timeout")
     if value is None or value == 0:
         return None
@@ -185,7 +185,7 @@ def timeout_s(parameters: dict[str, Any]) -> float | None:
 
 
 def confidence_of(parameters: dict[str, Any]) -> float | None:
-    """Our own parameter: stop a sample at the first step that is surer than this."""
+    """Return the service's own parameter `confidence`: stop a sample at the first step that exceeds it."""
     value = parameters.get("confidence")
     if value is None:
         return None
@@ -195,7 +195,7 @@ def confidence_of(parameters: dict[str, Any]) -> float | None:
 
 
 def available(found: Endpoint, results: list[Result]) -> dict[str, Output]:
-    """Every output of the answer."""
+    """Return all outputs of the answer by name."""
     last = [result.answers[-1].prediction for result in results]
     values: dict[str, np.ndarray | list[bytes]] = {
         LABEL: [prediction.label.encode() for prediction in last],

@@ -1,4 +1,4 @@
-"""Open Inference Protocol v2 over HTTP, as Triton's clients speak it: its routes."""
+"""Routes of the Open Inference Protocol v2 over HTTP, compatible with Triton's clients."""
 
 import asyncio
 from collections.abc import Callable
@@ -39,7 +39,7 @@ EXTENSIONS = [
 
 
 def router(runtime: Runtime) -> APIRouter:
-    """All routes of the protocol."""
+    """Return all routes of the protocol."""
     routes = APIRouter(tags=["open inference protocol v2"])
     add_server(routes, runtime)
     add_repository(routes, runtime)
@@ -51,7 +51,7 @@ def router(runtime: Runtime) -> APIRouter:
 
 
 def add_server(routes: APIRouter, runtime: Runtime) -> None:
-    """The server's own routes."""
+    """Add the routes about the server."""
 
     @routes.get("/v2", summary="Server metadata", response_model=ServerBody)
     @routes.get("/v2/", include_in_schema=False)
@@ -64,7 +64,7 @@ def add_server(routes: APIRouter, runtime: Runtime) -> None:
 
 
 def add_repository(routes: APIRouter, runtime: Runtime) -> None:
-    """Which models there are, and one of them read from its folder anew."""
+    """Add the routes that list all models and reload one from its folder."""
 
     @routes.post("/v2/repository/index", summary="All models", response_model=list[IndexEntry])
     async def index() -> list[dict[str, str]]:
@@ -92,7 +92,7 @@ def add_repository(routes: APIRouter, runtime: Runtime) -> None:
 
 
 def add_models(routes: APIRouter, runtime: Runtime) -> None:
-    """What is known about one model; each path with and without a version."""
+    """Add the routes about one model, each with and without a version."""
 
     def add(suffix: str, summary: str, model: type[Body], body: Callable[[Endpoint], dict[str, Any]]) -> None:
         async def plain(name: Name) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def add_models(routes: APIRouter, runtime: Runtime) -> None:
 
 
 def add_infer(routes: APIRouter, runtime: Runtime, sequences: Sequences) -> None:
-    """`POST .../infer` for a model, with and without a version."""
+    """Add `POST .../infer`, with and without a version."""
     sentences = {
         400: "malformed",
         404: "no such model or version",

@@ -1,4 +1,4 @@
-"""Sequences: streams that live from request to request, with their membranes."""
+"""Sequences: streams whose membranes are kept from request to request."""
 
 import time
 from dataclasses import dataclass, field
@@ -15,30 +15,30 @@ TOO_MANY = "too many sequences of this address: end one first"
 
 
 class Sequence:
-    """A job that stays open from request to request, and the receiver of its steps."""
+    """A sequence's job, open from request to request, and the receiver of its steps."""
 
     def __init__(self, model: Model, identity: int | str, client: str) -> None:
         self.model, self.identity, self.client = model, identity, client
         self.track = model.classifier.track()
         self.used = time.monotonic()
-        self.receiver: RequestReceiver | None = None  # of the request that runs
+        self.receiver: RequestReceiver | None = None  # receiver of the running request
         self.job = model.scheduler.open(self, request=True, several=True)
 
     def outcome(self, inputs: list[Input], outcome: Outcome, queue_ms: float) -> bool:
-        """These inputs were stepped."""
+        """Pass an outcome on to the running request."""
         if self.receiver is not None:
             self.receiver.outcome(inputs, outcome, queue_ms)
         return False
 
     def failed(self, error: Exception) -> None:
-        """No further step comes."""
+        """Pass a failure on to the running request."""
         if self.receiver is not None:
             self.receiver.failed(error)
 
 
 @dataclass
 class Sequences:
-    """All sequences of the service, by model and id."""
+    """All open sequences of the service, by model and id."""
 
     shares: Shares
     idle_s: float
@@ -46,7 +46,7 @@ class Sequences:
     _open: dict[tuple[str, int | str], Sequence] = field(default_factory=dict)
 
     def begin(self, model: Model, identity: int | str, client: str) -> Sequence:
-        """A new sequence; one of the same id ends. Raises Overloaded, V2Error: 429 at the address's share."""
+        """Begin a sequence, ending one of the same id. Raises Overloaded, and V2Error 429 at the client's limit."""
         self.expire()
         key = (model.name, identity)
         if key in self._open:
@@ -57,7 +57,7 @@ class Sequences:
         return sequence
 
     def resume(self, model: Model, identity: int | str) -> Sequence:
-        """One that was begun. Raises V2Error."""
+        """Return an open sequence. Raises V2Error."""
         self.expire()
         sequence = self._open.get((model.name, identity))
         if sequence is None or sequence.job.closed:
@@ -67,7 +67,7 @@ class Sequences:
         return sequence
 
     def end(self, sequence: Sequence) -> None:
-        """Give its membranes up."""
+        """End a sequence and release its membranes."""
         key = (sequence.model.name, sequence.identity)
         if self._open.get(key) is sequence:
             del self._open[key]
@@ -75,14 +75,14 @@ class Sequences:
         sequence.model.scheduler.close(sequence.job)
 
     def expire(self) -> None:
-        """End those that nobody asked for in time."""
+        """End sequences that have been unused for too long."""
         latest = time.monotonic() - self.idle_s
         for sequence in list(self._open.values()):
             if sequence.used < latest and sequence.receiver is None:
                 self.end(sequence)
 
     async def run(self, sequence: Sequence, inputs: list[Input], deadline: float) -> Result:
-        """Step one request's inputs. A sequence that misses its deadline is over: its membranes are not known."""
+        """Step one request's inputs. If it fails or misses its deadline the sequence ends, as its state is unknown."""
         receiver = RequestReceiver(sequence.track, self.mailbox, LAST_STEP)
         receiver.begin(len(inputs))
         sequence.receiver, sequence.job.deadline = receiver, deadline

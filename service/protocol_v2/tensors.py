@@ -1,7 +1,7 @@
-"""Bodies of the Open Inference Protocol v2: JSON and its binary-tensor extension, both ways. Pure; nothing is trusted.
+"""Parse and write bodies of the Open Inference Protocol v2: JSON and its binary-tensor extension. Input is not trusted.
 
-A request is JSON, directly followed by raw tensors in the order of its inputs when the header
-Inference-Header-Content-Length says how long the JSON is; 0 means that the whole body is one BYTES element.
+A request is JSON, directly followed by raw tensors in the order of its inputs if the header
+Inference-Header-Content-Length gives the length of the JSON; 0 means that the whole body is one BYTES element.
 
 Large JSON is parsed in a process of its own (`scheduler.processes`), so this module imports nothing heavy.
 """
@@ -33,7 +33,7 @@ Value = NDArray | list[bytes]
 
 
 class V2Error(ServiceError):
-    """A request that breaks the protocol."""
+    """A request that violates the protocol."""
 
     def __init__(self, sentence: str, status: int = 400) -> None:
         super().__init__(status, sentence)
@@ -41,39 +41,39 @@ class V2Error(ServiceError):
 
 @dataclass(frozen=True)
 class Spec:
-    """A tensor a model takes or gives; -1 is a free size."""
+    """Name, datatype and shape of a tensor that a model takes or returns; -1 means any size."""
 
     name: str
     datatype: str
     shape: tuple[int, ...]
 
     def body(self) -> dict[str, Any]:
-        """As in the metadata."""
+        """Return the tensor's description for the metadata."""
         return {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
 
 
 @dataclass(frozen=True)
 class Wish:
-    """An output the caller names."""
+    """An output that the client asks for."""
 
     name: str
     binary: bool
-    classes: int = 0  # > 0: the classification extension
+    classes: int = 0  # > 0: return this many best classes (classification extension)
 
 
 @dataclass(frozen=True)
 class InferRequest:
-    """A request that was understood."""
+    """A parsed inference request."""
 
     inputs: dict[str, Value]
     wishes: tuple[Wish, ...]  # empty: all outputs
-    binary: bool  # for outputs that are not named
+    binary: bool  # format of the outputs if `wishes` is empty
     id: str | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
 
 
 def parse(body: bytes, header_length: str | None, specs: tuple[Spec, ...]) -> InferRequest:
-    """The request for a model with these inputs. Raises V2Error."""
+    """Parse a request for a model with these inputs. Raises V2Error."""
     if header_length is None:
         return from_document(document_of(body), memoryview(b""), specs)
     if not is_length(header_length):
@@ -89,12 +89,12 @@ def parse(body: bytes, header_length: str | None, specs: tuple[Spec, ...]) -> In
 
 
 def is_length(text: str) -> bool:
-    """Whether a header is a number of bytes."""
+    """Return whether a header's text is a number of bytes."""
     return text.isascii() and text.isdigit() and len(text) < 12
 
 
 def document_of(data: bytes) -> dict[str, Any]:
-    """Strict JSON: no NaN or Infinity. Raises V2Error."""
+    """Parse strict JSON, without NaN and Infinity, to an object. Raises V2Error."""
 
     def refuse(_: str) -> NoReturn:
         raise V2Error("NaN and Infinity are not JSON")
@@ -109,7 +109,10 @@ def document_of(data: bytes) -> dict[str, Any]:
 
 
 def from_document(document: dict[str, Any], rest: memoryview, specs: tuple[Spec, ...]) -> InferRequest:
-    """Check every part; nothing is allocated by a size that only the request claims."""
+    """Check and read every part of a request; `rest` is its binary part. Raises V2Error.
+
+    Nothing is allocated by a size that the request only claims.
+    """
     inputs = document.get("inputs")
     if not isinstance(inputs, list) or not 1 <= len(inputs) <= MAX_INPUTS:
         raise V2Error("'inputs' must be a list with at least one input")
@@ -135,7 +138,7 @@ def from_document(document: dict[str, Any], rest: memoryview, specs: tuple[Spec,
 
 
 def parameters_of(entry: dict[str, Any]) -> dict[str, Any]:
-    """The parameters of a request, input or output."""
+    """Return the parameters of a request, input or output. Raises V2Error."""
     parameters = entry.get("parameters")
     if parameters is None:
         return {}
@@ -147,7 +150,7 @@ def parameters_of(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def input_value(entry: dict[str, Any], spec: Spec, rest: memoryview) -> tuple[Value, int]:
-    """One input, and how many bytes of the binary part it took."""
+    """Return an input's value, and how many bytes of the binary part it used."""
     if entry.get("datatype") != spec.datatype:
         raise V2Error(f"input {spec.name} is of datatype {spec.datatype}")
     shape = shape_of(entry.get("shape"))
@@ -164,7 +167,7 @@ def input_value(entry: dict[str, Any], spec: Spec, rest: memoryview) -> tuple[Va
 
 
 def shape_of(shape: Any) -> tuple[int, ...]:
-    """A list of whole numbers, 0 or more."""
+    """Check a shape: a list of whole numbers, 0 or more. Raises V2Error."""
     if not isinstance(shape, list) or len(shape) > MAX_DIMS:
         raise V2Error(f"'shape' must be a list of at most {MAX_DIMS} sizes")
     if any(type(size) is not int or not 0 <= size < 2**31 for size in shape):
@@ -173,7 +176,7 @@ def shape_of(shape: Any) -> tuple[int, ...]:
 
 
 def binary_value(data: bytes, datatype: str, shape: tuple[int, ...]) -> Value:
-    """A tensor from the binary part: little-endian, row-major; BYTES elements have a length in front."""
+    """Read a tensor from the binary part: little-endian, row-major; each BYTES element has its length in front."""
     n = prod(shape)
     if datatype != "BYTES":
         if len(data) != n * DATATYPES[datatype].itemsize:
@@ -196,7 +199,7 @@ def binary_value(data: bytes, datatype: str, shape: tuple[int, ...]) -> Value:
 
 
 def json_value(entry: dict[str, Any], spec: Spec, shape: tuple[int, ...]) -> Value:
-    """A tensor from the JSON part: flat or nested."""
+    """Read a tensor from the JSON part, where it may be flat or nested."""
     data = entry.get("data")
     if not isinstance(data, list):
         raise V2Error(f"input {spec.name} has no data")
@@ -216,7 +219,7 @@ def json_value(entry: dict[str, Any], spec: Spec, shape: tuple[int, ...]) -> Val
 
 
 def flatten(data: list[Any], into: list[Any], limit: int, depth: int) -> None:
-    """Append the elements of a nested list, row-major; more than `limit` is a mismatch."""
+    """Append the elements of a nested list, row-major. Raises V2Error for more than `limit`."""
     if depth > MAX_DIMS:
         raise V2Error("'data' is nested too deeply")
     for value in data:
@@ -229,7 +232,7 @@ def flatten(data: list[Any], into: list[Any], limit: int, depth: int) -> None:
 
 
 def wishes_of(outputs: Any, binary: bool) -> tuple[Wish, ...]:
-    """The outputs the caller names; each one's own word on binary wins."""
+    """Return the outputs that the client asks for; an output's own `binary_data` overrides `binary`."""
     if outputs is None:
         return ()
     if not isinstance(outputs, list) or len(outputs) > MAX_INPUTS:
@@ -260,7 +263,7 @@ class Output:
 
 
 def select(request: InferRequest, available: dict[str, Output], labels: tuple[str, ...]) -> list[Output]:
-    """The outputs that were asked for, in that order; that they are there was checked before."""
+    """Return the outputs that the client asks for, in that order; their names have been checked before."""
     wishes = request.wishes or tuple(Wish(name, request.binary) for name in available)
     chosen = [(available[wish.name], wish) for wish in wishes]
     return [
@@ -270,7 +273,7 @@ def select(request: InferRequest, available: dict[str, Output], labels: tuple[st
 
 
 def classified(output: Output, classes: int, labels: tuple[str, ...]) -> Output:
-    """The classification extension: the highest values as `value:index:label`, BYTES [N, k]."""
+    """Apply the classification extension: the k highest values as `value:index:label`, BYTES [N, k]."""
     assert isinstance(output.value, np.ndarray)
     k = min(classes, output.shape[1])
     order = np.argsort(-output.value, axis=1, kind="stable")[:, :k]
@@ -281,7 +284,7 @@ def classified(output: Output, classes: int, labels: tuple[str, ...]) -> Output:
 
 
 def answer(model: str, outputs: list[Output], identity: str | None) -> tuple[bytes, int | None]:
-    """The answer's body, and the length of its JSON part when tensors follow it."""
+    """Return the answer's body, and the length of its JSON part if binary tensors follow (else None)."""
     entries: list[dict[str, Any]] = []
     blobs: list[bytes] = []
     for output in outputs:
@@ -302,7 +305,7 @@ def answer(model: str, outputs: list[Output], identity: str | None) -> tuple[byt
 
 
 def raw_bytes(output: Output) -> bytes:
-    """A tensor for the binary part."""
+    """Return a tensor's bytes for the binary part."""
     if isinstance(output.value, list):
         return b"".join(LENGTH.pack(len(element)) + element for element in output.value)
     return output.value.astype(DATATYPES[output.datatype]).tobytes()

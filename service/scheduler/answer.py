@@ -1,7 +1,7 @@
-"""What a call in another process answers: a result or an error, pickled.
+"""Transfer of a call's result or error from a worker process to the service, as a pickle.
 
-It is a stranger's: only arrays, records and errors are built from it. Large arrays come beside the pickle, straight
-into their place: while the interpreter copies a hundred megabytes, nobody is served.
+The worker is not trusted: the unpickler builds only arrays, dataclasses and errors. Large arrays follow the pickle and
+are read directly into their memory, because copying a hundred megabytes would block all other requests.
 """
 
 import os
@@ -16,16 +16,16 @@ from typing import Any
 
 import numpy as np
 
-LARGE, MOST_ARRAYS = 2**20, 64  # bytes of an array that comes by itself, and how many do
+LARGE, MOST_ARRAYS = 2**20, 64  # bytes from which an array is sent apart from the pickle, and how many may be
 SIZE = struct.Struct("<Q")
 
 
 def send(line: Connection, result: tuple[bool, Any]) -> None:
-    """An answer: the sizes of the large arrays in it, all else, and these arrays' bytes."""
+    """Send a result: the sizes of its large arrays, the pickle without them, and the bytes of these arrays."""
     large: list[memoryview] = []
 
     def kept(buffer: pickle.PickleBuffer) -> bool:
-        """Whether it stays in the pickle."""
+        """Return whether this buffer stays in the pickle."""
         bytes_of = buffer.raw()
         if len(bytes_of) < LARGE or len(large) == MOST_ARRAYS:
             return True
@@ -45,10 +45,10 @@ ARRAYS |= {("numpy._core.numeric", "_frombuffer"), ("numpy._core.multiarray", "s
 
 
 class Answer(pickle.Unpickler):
-    """What a fork answers. A name in it is an array's, or that of a loaded dataclass or exception, or is refused."""
+    """Unpickler of a worker's result: loads arrays, and dataclasses and exceptions already imported, nothing else."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """The class of that name. Raises UnpicklingError."""
+        """Return the class of that name. Raises UnpicklingError for a class that a result may not contain."""
         found = getattr(sys.modules.get(module), name, None)
         record = isinstance(found, type) and (is_dataclass(found) or issubclass(found, Exception))
         if record or (module, name) in ARRAYS:
@@ -57,9 +57,9 @@ class Answer(pickle.Unpickler):
 
 
 def received(connection: Connection, limit: int) -> tuple[bool, Any]:
-    """The answer of a call: whether it went well, and its result or error.
+    """Receive a call's result: (True, return value) or (False, exception). At most `limit` bytes each.
 
-    Raises EOFError and OSError where it ends before its time, UnpicklingError for anything but an answer.
+    Raises EOFError or OSError if the connection ends early, UnpicklingError for anything but a valid result.
     """
     sizes = connection.recv_bytes(MOST_ARRAYS * SIZE.size)
     head = connection.recv_bytes(limit)
@@ -69,7 +69,7 @@ def received(connection: Connection, limit: int) -> tuple[bool, Any]:
 
 
 def arrays_from(connection: Connection, sizes: list[int], limit: int) -> list[memoryview]:
-    """The bytes of so many arrays. Raises EOFError, and UnpicklingError for more than `limit` bytes."""
+    """Receive arrays of these sizes (bytes). Raises EOFError, and UnpicklingError for more than `limit` bytes."""
     if sum(sizes) > limit:
         raise pickle.UnpicklingError("this is no answer")
     arrays = [np.empty(size, np.uint8).data for size in sizes]
@@ -81,7 +81,7 @@ def arrays_from(connection: Connection, sizes: list[int], limit: int) -> list[me
 
 
 def unpacked(data: bytes, arrays: list[memoryview] | None = None) -> tuple[bool, Any]:
-    """Whether a call went well, and its result or error. Raises UnpicklingError for anything but an answer."""
+    """Unpickle a result: (True, return value) or (False, exception). Raises UnpicklingError for anything else."""
     try:
         match Answer(BytesIO(data), buffers=arrays).load():
             case (True, result):

@@ -1,4 +1,4 @@
-"""One batch: gathered, stepped, split into the shares of its jobs, and delivered."""
+"""One step of a batch: gather membranes, run the network, split the result among the jobs, call their receivers."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -16,7 +16,10 @@ from spikesight.service.scheduler.queue import Phase, Work
 
 
 def step_batch(classifier: Classifier, zero: State, batch: list[Work]) -> Step:
-    """Step each job's windows with its inputs, equally many; those without membranes begin from `zero` (of size 1)."""
+    """Run the network once on the inputs of all jobs, each job with equally many; return the batch's result.
+
+    A window without membranes starts from `zero`, the initial state of batch size 1.
+    """
     fresh: Membranes | None = None
     members: list[Membranes] = []
     for work in batch:
@@ -37,7 +40,7 @@ def step_batch(classifier: Classifier, zero: State, batch: list[Work]) -> Step:
 
 
 def shares(classifier: Classifier, result: Step, batch: list[Work], took_s: float, tick: int) -> Iterator[Outcome]:
-    """Each job's share of a batch that made one step, or several."""
+    """Yield each job's part of a batch's result, merged over the job's windows and steps."""
     parts, n = outcomes(result, took_s, tick), 0
     for work in batch:
         given, probe = work.inputs[0], work.probe
@@ -50,7 +53,7 @@ def shares(classifier: Classifier, result: Step, batch: list[Work], took_s: floa
 
 
 def move(batch: list[Work], state: State) -> None:
-    """Give each job the membranes that its windows have after a step, and no others."""
+    """Store in each job the membranes of its windows after a step, in place of those before."""
     members = iter(scatter(state, sum(len(work.inputs[0].windows()) for work in batch)))
     release([one for work in batch for one in work.job.membranes.values()])
     for work in batch:
@@ -58,7 +61,7 @@ def move(batch: list[Work], state: State) -> None:
 
 
 def deliver(work: Work, made: Outcome, queue_ms: float) -> bool:
-    """Tell a job's receiver; True when the job is done with. A receiver that raises fails its own job only."""
+    """Call the job's receiver; return True if the job is finished. A receiver that raises fails only its own job."""
     job = work.job
     if job.phase is Phase.CLOSING:
         return True

@@ -1,4 +1,4 @@
-"""From other threads into the event loop: results that come back to it."""
+"""Calls from other threads into the event loop: results come back to it this way."""
 
 import asyncio
 import threading
@@ -10,31 +10,31 @@ T = TypeVar("T")
 
 
 class Mailbox:
-    """Calls into the event loop: one wake-up a tick, however many streams it served."""
+    """Calls that wait to be made in the event loop, woken once a tick however many streams the tick served."""
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: int | None = None  # the loop's
+        self._thread: int | None = None  # identifier of the loop's thread
         self._calls: deque[Callable[[], None]] = deque()
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Deliver into this loop, which runs in the calling thread, from now on."""
+        """Deliver into this loop from now on; must be called in the loop's own thread."""
         self._loop, self._thread = loop, threading.get_ident()
 
     def post(self, call: Callable[[], None]) -> None:
-        """Have `call` run in the loop after this tick. From any thread."""
+        """Queue `call` to be made in the event loop at the next `flush`. Callable from any thread."""
         self._calls.append(call)
 
     def resolve(self, future: "asyncio.Future[T]", result: T) -> None:
-        """Post a future's result; nothing if it is done by then."""
+        """Queue setting a future's result; skipped if the future is done by then."""
         self.post(lambda: None if future.done() else future.set_result(result))
 
     def reject(self, future: "asyncio.Future[Any]", error: Exception) -> None:
-        """Post a future's error; nothing if it is done by then."""
+        """Queue setting a future's exception; skipped if the future is done by then."""
         self.post(lambda: None if future.done() else future.set_exception(error))
 
     def flush(self) -> None:
-        """End of a tick: deliver what was posted, by way of the loop if this is another thread."""
+        """Make the queued calls, at the end of a tick: here if this is the loop's thread, else through the loop."""
         if not self._calls or self._loop is None or self._loop.is_closed():
             return
         if threading.get_ident() == self._thread:
@@ -43,7 +43,7 @@ class Mailbox:
             self._loop.call_soon_threadsafe(self._deliver)
 
     def call_soon(self, call: Callable[[], None]) -> bool:
-        """Have the loop make a call in its next round; False when this is another thread."""
+        """Schedule a call in the loop's next iteration; return False, doing nothing, in any other thread."""
         if self._loop is None or threading.get_ident() != self._thread:
             return False
         self._loop.call_soon(call)

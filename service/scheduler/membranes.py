@@ -1,6 +1,6 @@
-"""Membranes of many streams, kept in the batches they were stepped in: gathered without copying where that is possible.
+"""Membrane states of many streams, kept in the batches they were stepped in, so that gathering them rarely copies.
 
-As long as the same streams step together their state is never moved.
+While the same streams step together, their state is never moved.
 """
 
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from spikesight.models.neurons.state import State, stack_states
 
 @dataclass(eq=False, slots=True)
 class StateBatch:
-    """The state of several streams after a step, and who still needs which part of it."""
+    """The state of several streams after a step, and the streams that still refer to it."""
 
     state: State
     members: "list[Membranes | None]" = field(default_factory=list)
@@ -18,18 +18,18 @@ class StateBatch:
 
 @dataclass(eq=False, slots=True)
 class Membranes:
-    """One stream's state, as a place in a batch."""
+    """The state of one stream: a row of a StateBatch."""
 
     batch: StateBatch
     index: int
 
     def state(self) -> State:
-        """The stream's own state, batch size 1 (a view)."""
+        """Return the stream's own state, batch size 1, as views."""
         return {key: tensor[self.index : self.index + 1] for key, tensor in self.batch.state.items()}
 
 
 def release(members: list[Membranes]) -> None:
-    """These are needed no more. A batch that is mostly abandoned gives its last members copies and is freed."""
+    """Drop these streams' states. A batch that lost most members is freed, and the remaining members get copies."""
     batches = {membranes.batch for membranes in members}
     for membranes in members:
         membranes.batch.members[membranes.index] = None
@@ -42,12 +42,12 @@ def release(members: list[Membranes]) -> None:
 
 
 def membranes_of(state: State) -> Membranes:
-    """The membranes of a state of batch size 1."""
+    """Return Membranes for a state of batch size 1."""
     return scatter(state, 1)[0]
 
 
 def scatter(state: State, n: int) -> list[Membranes]:
-    """The members of a freshly stepped batch of n streams."""
+    """Return one Membranes for each of the n streams in the state of a batch."""
     batch = StateBatch(state)
     members = [Membranes(batch, index) for index in range(n)]
     batch.members.extend(members)
@@ -55,7 +55,7 @@ def scatter(state: State, n: int) -> list[Membranes]:
 
 
 def gather(members: list[Membranes]) -> State:
-    """The state of these streams as one batch, in their order; neighbours in a batch are taken together."""
+    """Return the states of these streams as one batch, in order. Neighbours in a batch are sliced, not copied."""
     parts: list[State] = []
     at = 0
     while at < len(members):

@@ -1,14 +1,14 @@
-"""Work that may be hostile, in a few processes of its own: forks of one small process that is warm.
+"""Run untrusted work, such as decoding uploads, in forks of one small process that has imported everything it needs.
 
-    processes = Processes("package.module")          # imported there once, in the background
+    processes = Processes("package.module")          # imported in the warm process, in the background
     await processes.run(function, *arguments, deadline=time.monotonic() + 10)
 
-Functions and arguments are pickled by name and value; results and exceptions come back as an `answer`. A call may use
-`MEMORY` more bytes and `CPU_S` seconds, and is killed at its deadline; then another fork takes its place. Its temporary
-files go with it, and no others can be opened where the kernel sees to that (`sandbox`); it is told no secret of ours.
+Functions and arguments are pickled; results and exceptions come back by `scheduler.answer`. A call may use `MEMORY`
+more bytes and `CPU_S` seconds, and is killed at its deadline; then another fork takes its place. The temporary files
+of a call are deleted after it, and with Landlock it opens no others (`sandbox`). It gets no secret of the service.
 
-The service itself is never forked: it has threads. The module imports nothing heavy, for it is what the small process
-runs.
+The service itself cannot fork, because it has threads. This module imports nothing heavy, because the small process
+runs it.
 """
 
 import asyncio
@@ -42,16 +42,16 @@ from spikesight.service.scheduler.sandbox import confine, environment, first_to_
 
 T = TypeVar("T")
 
-CALLS, MEMORY = shares(limit())  # at once, and each one's bytes of address space beyond what the warm process has
+CALLS, MEMORY = shares(limit())  # calls at once; bytes of address space of a call beyond those of the warm process
 CPU_S = 5
-FRESH_S = 3600  # a fork that nobody called is renewed: whoever tidies up may have taken its folder
-OVER_S = 1.0  # after its deadline a call's answer is with nobody any more
-WARM = b"w"  # what the process says when it has imported everything
+FRESH_S = 3600  # an unused fork is replaced after this: a cleaner of /tmp may have deleted its folder
+OVER_S = 1.0  # so long after a call's deadline nobody holds its answer any more
+WARM = b"w"  # sent by the warm process when it has imported everything
 OVER = 3  # exit code of a fork that found the service gone
 
 
 class Killed(Exception):
-    """The process ended before it answered; `spent` says whether its time was used up."""
+    """The process ended before it answered; `spent` says whether its CPU time was used up."""
 
     def __init__(self, spent: bool) -> None:
         super().__init__(spent)
@@ -59,7 +59,7 @@ class Killed(Exception):
 
 
 class Processes:
-    """A warm process with forks for calls. Used from one event loop; started and stopped with the service."""
+    """A pool of forked worker processes. Used from one event loop; started and stopped with the service."""
 
     def __init__(self, *modules: str, oom_kills: Callable[[], int] = oom_kills) -> None:
         self._modules, self._oom_kills = modules, oom_kills
@@ -68,15 +68,15 @@ class Processes:
         self._folders = ""
         self._threads: ThreadPoolExecutor | None = None
         self._giving_back: asyncio.TimerHandle | None = None
-        self.ready = False  # whether the first process is warm: what is called before waits for it
+        self.ready = False  # whether the first warm process has finished its imports
 
     def start(self) -> None:
-        """Begin to import, elsewhere; returns at once."""
+        """Start the warm process in the background; return at once."""
         self._threads = ThreadPoolExecutor(CALLS, "processes")
         self._threads.submit(self._begin)
 
     def stop(self) -> None:
-        """Kill whatever runs; calls under way raise Stopped."""
+        """Kill all processes; calls under way raise Stopped."""
         with self._lock:
             threads, self._threads = self._threads, None
             self._end()
@@ -89,14 +89,14 @@ class Processes:
             warm = self._warm
         if warm is not None:
             with suppress(OSError):
-                warm[1].recv(len(WARM))  # or its end: then the first call starts another
+                warm[1].recv(len(WARM))  # or end of file if it died: then the first call starts another
             self.ready = True
 
     async def run(self, function: Callable[..., T], *arguments: Any, deadline: float) -> T:
-        """What `function` returns or raises in a process of its own. `deadline` is on time.monotonic().
+        """Call `function` in a worker process; return or raise what it does. `deadline` is on time.monotonic().
 
-        Raises Expired at the deadline, and a call that has not begun by then never does; Killed when the process ends
-        by a limit or a fault; OutOfMemory when the kernel ended it; Stopped when the service stops.
+        Raises Expired at the deadline, also for a call that still waits; Killed when the process ends by a limit or a
+        crash; OutOfMemory when the kernel ended it; Stopped when the service stops.
         """
         if self._threads is None:
             raise Stopped
@@ -116,11 +116,11 @@ class Processes:
             return result
         try:
             raise result
-        finally:  # or this frame and the error hold each other, and the arguments, until the collector comes
+        finally:  # breaks the cycle of this frame and the error, which would keep the arguments in memory
             del result, called
 
     def _give_back_after(self, deadline: float) -> None:
-        """Memory that answers took is handed back once this one is over: also among many, but not after each."""
+        """Return freed memory to the system soon after `deadline`, at most once for all calls until then."""
         if self._giving_back is None:
             left = max(0.0, deadline - time.monotonic()) + OVER_S
             self._giving_back = asyncio.get_running_loop().call_later(left, self._give_back)
@@ -154,7 +154,7 @@ class Processes:
             raise Killed(time.monotonic() - begin >= CPU_S) from None
 
     def _hand_over(self, theirs: socket.socket) -> None:
-        """Give the warm process a call's end of the line; a new one when it has died."""
+        """Send a call's socket to the warm process; start a new warm process if the present one has died."""
         for _ in range(2):
             with self._lock:
                 warm = self._warm
@@ -166,7 +166,7 @@ class Processes:
         raise ConnectionError
 
     def _renew(self, dead: tuple[subprocess.Popen[bytes], socket.socket] | None = None) -> None:
-        """A warm process in place of the dead one, unless another call has seen to it or the service stops."""
+        """Replace the dead warm process, unless another call has done so already or the service is stopping."""
         with self._lock:
             if self._warm is not dead or self._threads is None:
                 return
@@ -181,7 +181,7 @@ class Processes:
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
                     pass_fds=[theirs.fileno()],
-                    start_new_session=True,  # one group: Ctrl-C is not for it, and one signal ends it with its calls
+                    start_new_session=True,  # own process group: Ctrl-C does not reach it, one signal kills all of it
                 )
             self._warm = process, ours
 
@@ -198,14 +198,14 @@ class Processes:
 
 
 def folders() -> str:
-    """How the paths of temporary folders begin: one for each fork, none that another process would make."""
+    """Return a random path prefix for the temporary folders of the forks."""
     with suppress(OSError):
         return str(Path(tempfile.gettempdir(), f"spikesight-{secrets.token_hex(8)}-"))
     return str(Path(os.devnull, "none"))
 
 
 def folder_of(begin: str) -> str | None:
-    """A folder for a fork's temporary files; None where there is no room, which matters only to who needs one."""
+    """Make a folder for a fork's temporary files; return None where the disk is full, as most calls need no file."""
     try:
         return tempfile.mkdtemp(dir=Path(begin).parent, prefix=Path(begin).name)
     except OSError:
@@ -216,17 +216,17 @@ def folder_of(begin: str) -> str | None:
 
 
 def main() -> None:
-    """Import the modules, then keep CALLS forks waiting for calls, until the service closes its end."""
+    """Import the modules, then keep CALLS forks waiting for calls, until the service closes the control socket."""
     control, begin = socket.socket(fileno=int(sys.argv[1])), sys.argv[2]
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which some send to all processes: what runs is answered first
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # may be sent to all processes: running calls are still answered
     first_to_go()
     modules = [importlib.import_module(name) for name in sys.argv[3:]]
-    for hook in ("warm_up", "alone"):  # the second before no file can be opened any more
+    for hook in ("warm_up", "alone"):  # `alone`: last preparations before files become inaccessible
         for module in modules:
             getattr(module, hook, lambda: None)()
     control.send(WARM)
     control.settimeout(FRESH_S)
-    gc.freeze()  # what is shared stays shared: collecting would write to it
+    gc.freeze()  # keeps pages shared with the forks: the collector would write to them
     forks: dict[int, str | None] = {}
     while True:
         if len(forks) == CALLS:
@@ -244,7 +244,7 @@ def main() -> None:
 
 
 def serve(control: socket.socket, folder: str | None) -> None:
-    """Take one call after the other, until one fails: what it may have left behind ends with this fork."""
+    """Answer one call after another until one fails; then the fork ends, with anything that the call left behind."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if (statm := Path("/proc/self/statm")).exists():
         most = int(statm.read_text().split()[0]) * resource.getpagesize() + MEMORY
@@ -260,11 +260,11 @@ def serve(control: socket.socket, folder: str | None) -> None:
 
 
 def answer(line: Connection, folder: str | None) -> bool:
-    """One call within its limits; whether all went well."""
-    left = line.recv() - time.monotonic()  # one clock for all processes
+    """Answer one call within its time and CPU limits; return whether it succeeded."""
+    left = line.recv() - time.monotonic()  # the clock is the same in all processes
     if left <= 0:
         return True
-    signal.setitimer(signal.ITIMER_REAL, left)  # its signal kills, as does that of the CPU limit
+    signal.setitimer(signal.ITIMER_REAL, left)  # SIGALRM kills the process, as does SIGXCPU of the CPU limit
     resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(time.process_time()) + CPU_S, resource.RLIM_INFINITY))
     function, arguments = line.recv()
     with temporary(folder) as tempfile.tempdir:
@@ -279,7 +279,7 @@ def answer(line: Connection, folder: str | None) -> bool:
 
 @contextmanager
 def temporary(folder: str | None) -> Iterator[str]:
-    """A folder for one call's temporary files; where there is none, whatever needs one fails at once."""
+    """Yield a fresh folder for one call's temporary files; without one, creating a file fails at once."""
     try:
         own = tempfile.TemporaryDirectory(dir=folder or os.devnull, ignore_cleanup_errors=True)
     except OSError:

@@ -1,6 +1,6 @@
-"""The queue: streams wait by turns, requests (images, recordings) oldest first; neither crowds out the other.
+"""Queue of jobs for one network: streams take turns, requests (images, recordings) go oldest first, both get a share.
 
-A `Job` is one stream or one request. No locks and no threads here: `scheduler` calls with its lock held.
+A `Job` is one stream or one request. There are no locks here: `scheduler` calls with its own lock held.
 """
 
 import time
@@ -20,37 +20,37 @@ from spikesight.service.scheduler.membranes import Membranes, release
 
 
 class Receiver(Protocol):
-    """Whoever waits for a job's outcomes. Called by whoever steps the network: be quick."""
+    """Recipient of a job's outcomes. Called by the thread that steps the network, so it must return quickly."""
 
     def outcome(self, inputs: list[Input], outcome: Outcome, queue_ms: float) -> bool:
-        """These inputs were stepped; True when no further step is wanted."""
+        """Handle the outcome of these inputs; return True if no further step is wanted."""
         ...
 
     def failed(self, error: Exception) -> None:
-        """The job is closed; no outcome will follow."""
+        """Handle the failure of the job: it is closed, and no outcome follows."""
         ...
 
 
 class Phase(Enum):
-    """Where a job stands."""
+    """Life cycle of a job."""
 
-    IDLE = "nothing waits"
+    IDLE = "no input waits"
     QUEUED = "in a queue, or being stepped"
-    CLOSING = "wanted no more, but a queue or a batch still holds it"
-    CLOSED = "wanted no more"
+    CLOSING = "closed by its owner, but still in a queue or a batch"
+    CLOSED = "closed and in no queue"
 
 
 @dataclass(eq=False, slots=True)
 class Job:
-    """One stream or request: its membranes and the inputs that wait."""
+    """One stream or request: its membranes and its waiting inputs."""
 
     receiver: Receiver
-    request: bool  # a request is served oldest first; a stream by turns
-    quantum: int  # steps after which a long request lets others pass
+    request: bool  # True: a request, served oldest first; False: a stream, served in turns
+    quantum: int  # steps after which a long request goes to the back of the queue
     deadline: float  # time.monotonic() after which nothing is computed; inf for streams
-    several: bool = False  # its receiver takes several steps at once
-    probe: Probe = False  # whether its receiver probes the network
-    membranes: dict[int, Membranes] = field(default_factory=dict)  # of each window, 0 of all; none: fresh ones
+    several: bool = False  # whether its receiver accepts one outcome for several steps
+    probe: Probe = False  # whether its receiver wants activity inside the network, and at which place
+    membranes: dict[int, Membranes] = field(default_factory=dict)  # by window id; missing: the initial state
     pending: "deque[tuple[Input, float]]" = field(default_factory=deque)  # with time.perf_counter() of arrival
     phase: Phase = Phase.IDLE
     reset_next: bool = False  # an input with a reset was dropped: the next one starts with fresh membranes
@@ -58,50 +58,51 @@ class Job:
 
     @property
     def closed(self) -> bool:
-        """Whether nobody wants further steps."""
+        """Whether the job was closed."""
         return self.phase in (Phase.CLOSING, Phase.CLOSED)
 
     def ready(self) -> int:
-        """Inputs that wait and go on from the same membranes."""
+        """Return the number of waiting inputs before the next reset."""
         return next((n for n, (given, _) in enumerate(self.pending) if given.reset), len(self.pending))
 
     def tell_failed(self, error: Exception) -> None:
-        """Why no outcome follows. A receiver that raises here ends nobody else's."""
+        """Tell the receiver why no outcome follows; what the receiver raises is logged only."""
         with logged("a receiver"):
             self.receiver.failed(error)
 
     def release(self) -> None:
-        """Give the membranes up. Only while holding the network."""
+        """Release the membranes. Only while holding the network."""
         release([*self.membranes.values()])
         self.membranes = {}
 
 
 @dataclass(slots=True)
 class Work:
-    """A job's part in one batch."""
+    """The part of a batch that belongs to one job."""
 
     job: Job
-    inputs: list[Input]  # stepped one after the other
-    arrived: float  # time.perf_counter() of the first of them
-    probe: Probe = False  # as its job probes when it is stepped
+    inputs: list[Input]  # one for each step
+    arrived: float  # time.perf_counter() when the first input arrived
+    probe: Probe = False  # the job's probe in this step
 
     def position(self) -> tuple[int, int]:
-        """Where the membranes lie; fresh ones first."""
+        """Return a sort key by which jobs lie as their membranes do in memory; jobs without membranes come first."""
         membranes = next(iter(self.job.membranes.values()), None)
         return (0, 0) if membranes is None else (id(membranes.batch), membranes.index)
 
 
 def check(given: Input, shape: tuple[int, int, int]) -> Input:
-    """The input itself, or ValueError: one bad item must never join a batch."""
+    """Return the input, or raise ValueError for a wrong shape or dtype: one bad item would fail the whole batch."""
     if any(one.given.x.shape != shape or one.given.x.dtype not in (np.uint8, np.float32) for one in given.windows()):
         raise ValueError(f"an input must be uint8 or float32 {list(shape)}")
     return given
 
 
 class Queue:
-    """All jobs of one network, and the batches made of them.
+    """All jobs of one network, and the batches formed from them.
 
-    `quantum`: the steps after which a long request lets others pass; `max_batch` jobs a batch; `max_queue` requests.
+    `quantum`: steps after which a long request goes to the back of the queue; `max_batch`: jobs in one batch;
+    `max_queue`: requests admitted at once.
     """
 
     def __init__(self, quantum: int, max_batch: int, max_queue: int) -> None:
@@ -113,23 +114,23 @@ class Queue:
         self.open_jobs = self.open_streams = 0  # not yet closed
 
     def idle(self) -> bool:
-        """Whether no job is open, and no request is admitted."""
+        """Return whether no job is open and no request is admitted."""
         return not (self.open_jobs or self.admitted)
 
     def admit(self, n: int) -> None:
-        """Take n places for requests. Raises Overloaded."""
+        """Occupy n places for requests. Raises Overloaded."""
         if self.admitted + n > self.max_queue:
             raise Overloaded
         self.admitted += n
 
     def open(self, receiver: Receiver, request: bool, deadline: float, several: bool) -> Job:
-        """A job with fresh membranes."""
+        """Return a new job that starts from the initial state."""
         self.open_jobs += 1
         self.open_streams += not request
         return Job(receiver, request, self.quantum, deadline, several)
 
     def push(self, job: Job, inputs: list[tuple[Input, float]]) -> bool:
-        """Add inputs with their arrivals, at least one; True when the job was idle and is queued now."""
+        """Append one or more inputs with their arrival times; return True if this moved the job from idle to queued."""
         if job.closed:
             return False
         if job.reset_next and not job.pending:
@@ -144,14 +145,14 @@ class Queue:
         return True
 
     def drop_waiting(self, job: Job) -> list[Input]:
-        """Forget a job's inputs that wait; these. A reset among them passes on to the next input."""
+        """Drop the waiting inputs of a job and return them. If one of them had a reset, the next input gets it."""
         dropped = [given for given, _ in job.pending]
         job.pending.clear()
         job.reset_next |= any(given.reset or any(one.given.reset for one in given.views) for given in dropped)
         return dropped
 
     def close(self, job: Job) -> None:
-        """What waits is never computed. Membranes stay: only whoever holds the network may release them."""
+        """Close a job and drop its waiting inputs. Its membranes are released later, while holding the network."""
         job.pending.clear()
         if not job.closed:
             job.phase = Phase.CLOSED if job.phase is Phase.IDLE else Phase.CLOSING
@@ -159,19 +160,19 @@ class Queue:
             self.open_streams -= not job.request
 
     def fail(self, job: Job, error: Exception) -> None:
-        """Close a job and say why. Only while holding the network."""
+        """Close a job and tell its receiver why. Only while holding the network."""
         self.close(job)
         job.phase = Phase.CLOSED
         job.release()
         job.tell_failed(error)
 
     def take_undecoded(self) -> list[tuple[Job, Callable[[], list[Input]]]]:
-        """Requests to decode before the next batch: one while a stream is open, whose steps must not wait."""
+        """Return requests to decode before the next batch: only one while a stream is open, to keep its delay short."""
         places = 1 if self.open_streams else max(0, self.max_batch - len(self.requests))
         return [self.undecoded.popleft() for _ in range(min(places, len(self.undecoded)))]
 
     def take(self, affordable: int) -> list[Work]:
-        """A batch: half of the places for each kind where both wait; at most `affordable` steps."""
+        """Return the next batch, of at most `affordable` steps; if requests and streams wait, each gets half of it."""
         for_requests = min(len(self.requests), max(self.max_batch // 2, self.max_batch - len(self.streams)))
         batch = self._take(self.requests, for_requests)
         batch += self._take(self.streams, self.max_batch - len(batch))
@@ -181,11 +182,11 @@ class Queue:
         return batch
 
     def take_streams(self) -> list[Work]:
-        """A batch of streams alone, one step each."""
+        """Return a batch of streams only, one step each."""
         return self._take(self.streams, self.max_batch)
 
     def put_back(self, batch: list[Work], finished: list[bool]) -> None:
-        """Jobs that were stepped wait again if they have more to do: streams by turns, a request at the front."""
+        """Requeue stepped jobs with more inputs: streams last, requests first until their quantum ends."""
         first: list[Job] = []
         for work, done in zip(batch, finished):
             job = work.job
@@ -206,11 +207,11 @@ class Queue:
         self.requests.extendleft(reversed(first))
 
     def waiting(self) -> list[Job]:
-        """Every job that waits."""
+        """Return every job that waits."""
         return [*self.requests, *self.streams, *(job for job, _ in self.undecoded)]
 
     def _further_steps(self, batch: list[Work], affordable: int) -> int:
-        """How many more steps these jobs may make at once: none while a stream is open, or one wants each step."""
+        """Return how many more steps a batch may take at once; 0 if a stream is open or a job wants every step."""
         if not batch or self.open_streams or not all(work.job.several for work in batch):
             return 0
         jobs = [work.job for work in batch]

@@ -1,4 +1,4 @@
-"""The models of a service: found on disk, loaded, warmed up, looked up by name, replaced while running."""
+"""Models of a service: found on disk, loaded, warmed up, looked up by name, and replaced while running."""
 
 import logging
 import threading
@@ -23,13 +23,13 @@ from spikesight.service.scheduler.scheduler import Scheduler
 from spikesight.service.scheduler.statistics import Statistics
 from spikesight.service.settings import Settings
 
-TAUGHT_BINS = 3  # beside its own that a teaching session's model runs at; each is a network and a thread
+TAUGHT_BINS = 3  # other bin lengths at which a teaching session's model runs; each needs a network and a thread
 TOO_MANY_BINS = f"a teaching session runs at {TAUGHT_BINS} other bins at once: close one of its streams first"
 
 
 def warm_up(classifier: Classifier) -> None:
-    """Classify once whatever the model may be sent: compiled loops are loaded before somebody waits for them."""
-    picture = np.full((240, 320), 220, np.uint8)  # strokes on paper, for whatever looks for a drawing
+    """Classify one input of every kind the model accepts, so that compiled loops are loaded before the first client."""
+    picture = np.full((240, 320), 220, np.uint8)  # dark strokes on paper, so that the drawing search runs too
     picture[60:180, 120:132] = picture[168:180, 120:200] = 30
     if classifier.contract.kind == "events":
         own, camera = sensor_of(classifier.contract), SensorSize(320, 240)
@@ -45,25 +45,25 @@ def warm_up(classifier: Classifier) -> None:
 
 
 class UnknownModel(ServiceError):
-    """No model of that name is served."""
+    """No model of the requested name is served."""
 
     def __init__(self) -> None:
         super().__init__(404, "no model of that name: GET /v1/models lists them")
 
 
 class WrongBin(ServiceError):
-    """The model does not run at bins of this length."""
+    """The model cannot run with bins of the requested length."""
 
 
 class NotLoaded(ServiceError):
-    """There is no folder to load the model from, or none that can be loaded; the one that is served stays."""
+    """The model could not be loaded again from disk; the one being served stays."""
 
     def __init__(self) -> None:
         super().__init__(409, "the model could not be loaded again and stays as it was: the service's log says why")
 
 
 class Model:
-    """One model being served: a classifier and the thread that steps it; at other bins, others on the same weights."""
+    """A served model: a classifier and the thread that steps it. Each further bin length has a thread of its own."""
 
     def __init__(
         self,
@@ -74,16 +74,16 @@ class Model:
         counted_as: str = "",
         on_step: Callable[[], None] = lambda: None,
     ) -> None:
-        """`counted_as`: a teaching session's name in metrics and logs, for its own is a secret and one of many.
+        """Create the model. `counted_as`: a teaching session's name in metrics and logs, as its real name is a secret.
 
-        `on_step` is called after every step of a batch, at whatever bin, by the thread that made it.
+        `on_step` is called after every step of a batch, at any bin length, by the thread that made the step.
         """
         self.classifier, self.name = classifier, classifier.name
         self.counted_as = counted_as or self.name
         self.statistics, self.steps_statistics = Statistics(), Statistics()
         self._made_from = settings, metrics, mailbox, counted_as, on_step
         self._most_bins = TAUGHT_BINS if counted_as else None
-        self._at: dict[int, Model] = {}  # by bin, microseconds: whole milliseconds of the contract's range, so few
+        self._at: dict[int, Model] = {}  # by bin length, us: whole milliseconds in the contract's range, so few
         self._ended, self._changing = False, threading.Lock()
         counted = metrics.ticker(self.counted_as)
 
@@ -103,11 +103,11 @@ class Model:
             metrics.depth.labels(self.name).set_function(self.depth)
 
     def depth(self) -> int:
-        """Requests admitted and not yet answered, at whatever bin."""
+        """Return the number of requests admitted and not yet answered, at all bin lengths."""
         return self.scheduler.depth + sum(model.scheduler.depth for model in list(self._at.values()))
 
     def at(self, bin_ms: float | None) -> "Model":
-        """This model at bins of `bin_ms`, started when first asked for; itself for None. Raises WrongBin, Stopped."""
+        """Return this model with bins of `bin_ms`, starting it if needed; None: itself. Raises WrongBin, Stopped."""
         if bin_ms is None:
             return self
         own = self.classifier.contract
@@ -125,11 +125,11 @@ class Model:
                 self._make_room()
                 model = Model(self.classifier.at(bin_ms), *self._made_from)
                 model.scheduler.start()
-            self._at[bin_us] = model  # the one that was asked for last stands last
+            self._at[bin_us] = model  # reinserted at the end: the order is from least to most recently used
             return model
 
     def _make_room(self) -> None:
-        """For one more bin: at a session's limit the one that was asked for longest ago goes. Raises WrongBin."""
+        """At a session's limit, retire the least recently used idle bin length. Raises WrongBin if none is idle."""
         if len(self._at) == self._most_bins:
             idle = next((bin_us for bin_us, model in self._at.items() if model.scheduler.idle()), None)
             if idle is None:
@@ -137,23 +137,23 @@ class Model:
             self._at.pop(idle).retire()
 
     def _all_bins(self) -> list["Model"]:
-        """This one and those at other bins, of which there will be no more."""
+        """Return this model and those at other bin lengths; from now on no further bin length starts."""
         with self._changing:
             self._ended = True
             return [self, *self._at.values()]
 
     def stop(self) -> None:
-        """End every thread; what still waits fails."""
+        """Stop every thread; waiting jobs fail."""
         for model in self._all_bins():
             model.scheduler.stop()
 
     def retire(self) -> None:
-        """End as soon as the last stream and request has."""
+        """Stop every thread once its last stream and request has ended."""
         for model in self._all_bins():
             model.scheduler.retire()
 
     def warm_up(self) -> None:
-        """Do everything once, before the first client waits for it."""
+        """Run every kind of work once, so that the first client does not wait for lazy initialisation."""
         self.scheduler.warm_up()
         warm_up(self.classifier)
 
@@ -162,20 +162,20 @@ SLOW = "this model runs slowly: PyTorch takes 17 times as long as the engine for
 
 
 class Registry:
-    """Models by name; the first is the default."""
+    """Served models by name; the first is the default."""
 
     def __init__(self, settings: Settings, metrics: Metrics, mailbox: Mailbox) -> None:
         self._settings, self._metrics, self._mailbox = settings, metrics, mailbox
         self._models: dict[str, Model] = {}
-        self._held: dict[str, Model] = {}  # of teaching sessions: found by name, listed nowhere
-        self._folders: dict[str, Path] = {}  # of models that came from disk
-        self._named: frozenset[str] = frozenset()  # those that the settings name
+        self._held: dict[str, Model] = {}  # models of teaching sessions: found by name, but not listed
+        self._folders: dict[str, Path] = {}  # by name, of the models loaded from disk
+        self._named: frozenset[str] = frozenset()  # models named in the settings
         self._loading = threading.Lock()
 
     def load(self) -> None:
-        """Load every model of the settings from disk, warm it up and start it. Raises CheckpointError; slow.
+        """Load all models of the settings from disk, warm them up and start them. Slow. Raises CheckpointError.
 
-        A second call replaces the models: streams and requests that run finish on the old ones.
+        A second call replaces the models; open streams and requests finish on the old ones.
         """
         wanted = self._settings.models or tuple(shipped())
         if not wanted:
@@ -200,9 +200,9 @@ class Registry:
         event("models loaded", models=",".join(fresh))
 
     def load_again(self, name: str) -> None:
-        """Put what lies in a listed model's folder now in its place: what runs finishes on the old one.
+        """Reload a listed model from its folder; open streams and requests finish on the old one.
 
-        Slow. Raises UnknownModel; NotLoaded, and then nothing has changed; Overloaded while models are being loaded.
+        Slow. Raises UnknownModel; NotLoaded, leaving everything as it was; Overloaded while models are being loaded.
         """
         if not self._loading.acquire(blocking=False):
             raise Overloaded
@@ -219,7 +219,7 @@ class Registry:
             self._loading.release()
 
     def _from_disk(self, folder: Path, name: str, of: str = "1/1") -> Model:
-        """A model, warmed up. Raises CheckpointError."""
+        """Load a model and warm it up; `of` is its number in the log. Raises CheckpointError."""
         begin = time.monotonic()
         classifier = Classifier.load(folder)
         classifier.name = name
@@ -233,7 +233,7 @@ class Registry:
         return model
 
     def serve(self, classifier: Classifier, folder: Path | None = None) -> Model:
-        """Add one classifier that is already in memory, in place of one of its name; `folder` is where it lies."""
+        """Add a classifier from memory, replacing any model of the same name. `folder`: where it is saved, if it is."""
         model = Model(classifier, self._settings, self._metrics, self._mailbox)
         model.warm_up()
         if folder is not None:
@@ -242,32 +242,32 @@ class Registry:
         return model
 
     def hold(self, model: Model) -> None:
-        """Serve a model without listing it, in place of one of its name."""
+        """Serve a teaching session's model without listing it, replacing any of the same name."""
         self._replace(self._held, model)
 
     def _replace(self, models: dict[str, Model], model: Model) -> None:
-        """Streams and requests that run finish on the old one."""
+        """Start a model and put it in place of the old one, which ends after its open streams and requests."""
         model.scheduler.start()
         old, models[model.name] = models.get(model.name), model
         if old is not None:
             old.retire()
 
     def withdraw(self, name: str) -> None:
-        """A model is served no more; streams and requests that run finish on it."""
+        """Stop serving a listed model; open streams and requests finish on it."""
         self._folders.pop(name, None)
         self._models.pop(name).retire()
 
     def saved_at(self, name: str) -> Path | None:
-        """The folder of a model that lies among saved ones; None for any other, or one that the settings name."""
+        """Return a model's folder in the folder of saved models; None for others, or if the settings name the model."""
         folder = None if name in self._named or name not in self._models else self._folders.get(name)
         return folder if folder is not None and folder.parent == self._settings.save_to else None
 
     def let_go(self, name: str) -> None:
-        """A model that was held is served no more; streams that run finish on it."""
+        """Stop serving a teaching session's model; open streams finish on it."""
         self._held.pop(name).retire()
 
     def get(self, name: str | None, bin_ms: float | None = None) -> Model:
-        """By name, None is the default; at its own bin or another. Raises UnknownModel, WrongBin."""
+        """Return the model of this name (None: default), with bins of `bin_ms`. Raises UnknownModel, WrongBin."""
         if name is None:
             model = next(iter(self._models.values()))
         else:
@@ -277,14 +277,14 @@ class Registry:
         return model.at(bin_ms)
 
     def full(self) -> bool:
-        """Whether no model has a place left in its queue."""
+        """Return whether every model's request queue is full."""
         return bool(self._models) and all(model.scheduler.full for model in self._models.values())
 
     def all(self) -> list[Model]:
-        """Every model, the default first."""
+        """Return all listed models, the default first."""
         return list(self._models.values())
 
     def stop(self) -> None:
-        """End every model's thread."""
+        """Stop the threads of all models."""
         for model in [*self.all(), *self._held.values()]:
             model.stop()

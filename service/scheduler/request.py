@@ -1,4 +1,4 @@
-"""One request's way through the scheduler: admitted, decoded, stepped with whatever else runs, answered in time."""
+"""Run one request through the scheduler: admit, decode, step in batches with other jobs, answer before the deadline."""
 
 import asyncio
 import time
@@ -17,13 +17,13 @@ from spikesight.service.scheduler.registry import Model
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """Which answers a request wants, and when it may stop before its last step."""
+    """Which answers a request wants, and when it may stop before the last step."""
 
-    every: bool = True  # all answers; else the last one
-    confidence: float | None = None  # stop at the first step that is surer than this
-    error_rate: float | None = None  # stop at the first step that commits itself at this rate
-    objects: int = 0  # that are looked for, each in a window of its own
-    probe: Probe = False  # whether what happens inside the network is wanted too
+    every: bool = True  # an answer for every step; False: only the last
+    confidence: float | None = None  # stop at the first step whose best probability exceeds this
+    error_rate: float | None = None  # stop at the first step that commits to a label at this error rate
+    objects: int = 0  # how many objects to look for at most, each in its own window
+    probe: Probe = False  # whether to return the activity inside the network, too
 
 
 EVERY_STEP, LAST_STEP = Wanted(), Wanted(every=False)
@@ -31,24 +31,24 @@ EVERY_STEP, LAST_STEP = Wanted(), Wanted(every=False)
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """A request's answers: one a step, or the last one alone."""
+    """The answers of a request (one for every step, or only the last), with counts and times."""
 
     answers: list[Answer]
     steps: int
     spikes: int
     synops: int
     n_events: int
-    logits: list[float]  # the read-out's mean after the last step
+    logits: list[float]  # mean logits of the read-out after the last step
     queue_ms: float
     infer_ms: float
     early: bool
-    made_s: float  # time.perf_counter() when the inputs were there
-    tick: int  # the scheduler's step that finished it
-    inside: list[Inside] = field(default_factory=list)  # of every step, where it was probed
+    made_s: float  # time.perf_counter() when the inputs had been decoded
+    tick: int  # number of the scheduler's step that finished the request
+    inside: list[Inside] = field(default_factory=list)  # activity inside the network in every step, if probed
 
 
 class RequestReceiver:
-    """The receiver of a request's steps."""
+    """Collects the outcomes of a request's steps into a Result."""
 
     def __init__(self, track: Track | Objects, mailbox: Mailbox, wanted: Wanted = EVERY_STEP) -> None:
         self._track, self._mailbox, self._wanted = track, mailbox, wanted
@@ -57,20 +57,20 @@ class RequestReceiver:
         self._done = self._spikes = self._synops = self._n_events = 0
         self._queue_ms = self._begun = 0.0
         self._steps: int
-        self.begun: float  # time.perf_counter() when the inputs were there
+        self.begun: float  # time.perf_counter() when the inputs had been decoded
         self.future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
 
     def begin(self, steps: int) -> None:
-        """The inputs are there: so many."""
+        """Note that the inputs are decoded, and how many steps they make."""
         self._steps, self.begun = steps, time.perf_counter()
 
     @property
     def several(self) -> bool:
-        """Whether the answers between are of no use."""
+        """Whether several steps may be merged into one outcome, because only the last answer is wanted."""
         return self._wanted == LAST_STEP
 
     def outcome(self, inputs: list[Input], outcome: Outcome, queue_ms: float) -> bool:
-        """These inputs were stepped."""
+        """Handle the outcome of these inputs; return True if the request is finished."""
         if not self._done:
             self._queue_ms, self._begun = queue_ms, time.perf_counter() - outcome.step_ms / 1e3
         self._done += len(inputs)
@@ -111,11 +111,11 @@ class RequestReceiver:
         self._mailbox.resolve(self.future, result)
 
     def failed(self, error: Exception) -> None:
-        """No further step comes."""
+        """Pass the failure to whoever awaits the result."""
         self._mailbox.reject(self.future, error)
 
     async def result(self, deadline: float) -> Result:
-        """The answer, by `deadline` on time.monotonic(). Raises Expired, and what the request failed with."""
+        """Wait for the result until `deadline` on time.monotonic(). Raises Expired, or the error of the request."""
         try:
             return await asyncio.wait_for(self.future, max(0.0, deadline - time.monotonic()))
         except TimeoutError:
@@ -125,9 +125,9 @@ class RequestReceiver:
 async def run_inputs(
     model: Model, inputs: list[Input], mailbox: Mailbox, *, deadline: float, wanted: Wanted = EVERY_STEP
 ) -> Result:
-    """Step the inputs in the company of everything else. `deadline` is on time.monotonic().
+    """Step the inputs of one request, batched with all other jobs. `deadline` is on time.monotonic().
 
-    Raises Expired, Broken, Stopped, SessionError when the values overflow the network.
+    Raises Expired, Broken, Stopped, and SessionError when the values overflow the network.
     """
 
     def submit(job: Job, receiver: RequestReceiver) -> None:
@@ -146,7 +146,7 @@ async def run_undecoded(
     wanted: Wanted = EVERY_STEP,
     offload: Callable[[Callable[[], None]], object],
 ) -> Result:
-    """Step the inputs that `decode` gives. It runs in the model's thread, or while streams are open by `offload`.
+    """Decode and step one request. `decode` runs in the model's thread, or through `offload` while streams are open.
 
     Raises what run_inputs and `decode` raise.
     """

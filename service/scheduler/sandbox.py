@@ -1,8 +1,8 @@
-"""What a process that reads strangers' files may reach: one folder of its own, and nothing else of this machine.
+"""Confinement of a process that reads untrusted files: it reaches one folder of its own, and nothing else here.
 
-Landlock does it (Linux 5.13 and later): no other file can be opened, /proc and with it the service's environment among
-them; from version 4 on no TCP, from version 6 on no signal to anybody outside. What is open stays open, so everything
-is imported and compiled before. The module imports nothing heavy, for it is what the small process runs.
+Landlock (Linux 5.13 and later) enforces it: no other file can be opened, nor /proc with the service's environment;
+from ABI version 4 on no TCP, from 6 on no signals to other processes. Open files stay open, so everything is imported
+and compiled before. This module imports nothing heavy, because the small process of `processes` runs it.
 """
 
 import ctypes
@@ -12,36 +12,36 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446  # one number on all architectures
+CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446  # system calls, the same on all architectures
 ASK_VERSION, PATH_BENEATH, NO_NEW_PRIVILEGES = 1, 1, 38  # linux/landlock.h, linux/prctl.h
-FILES = {1: (1 << 13) - 1, 2: 1 << 13, 3: 1 << 14, 5: 1 << 15}  # by the version that knows them
-TCP, OUTSIDE = 0b11, 0b11  # bind and connect; abstract sockets and signals
+FILES = {1: (1 << 13) - 1, 2: 1 << 13, 3: 1 << 14, 5: 1 << 15}  # access rights by the version that introduced them
+TCP, OUTSIDE = 0b11, 0b11  # bind and connect; abstract sockets and signals outside the sandbox
 WRITE_FILE, READ_FILE, READ_DIR, REMOVE_DIR, REMOVE_FILE, MAKE_DIR, MAKE_REG, TRUNCATE = 1, 2, 3, 4, 5, 7, 8, 14
 OWN = sum(1 << bit for bit in (WRITE_FILE, READ_FILE, READ_DIR, REMOVE_DIR, REMOVE_FILE, MAKE_DIR, MAKE_REG, TRUNCATE))
 
-BEHIND = 5  # how much nicer decoders are than the service
+BEHIND = 5  # added to the niceness of decoders, so that the service runs first
 KEPT = (
     "HOME", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "PYTHONUTF8", "TMPDIR",
     "HDF5_PLUGIN_PATH", "NUMBA_CACHE_DIR", "NUMBA_CPU_FEATURES", "NUMBA_CPU_NAME", "OMP_NUM_THREADS",
     "OPENCV_IO_MAX_IMAGE_PIXELS",
 )  # fmt: skip
-"""Variables by which the interpreter and its libraries find their files and limits; no other is handed on."""
+"""Environment variables passed on: those by which Python and its libraries find their files and limits."""
 
 
 def environment() -> dict[str, str]:
-    """The environment of such a process: this one's without tokens and keys."""
+    """Return the environment for a confined process: the service's own without tokens and keys."""
     return {name: os.environ[name] for name in KEPT if name in os.environ}
 
 
 def version() -> int:
-    """Landlock's, 0 where the kernel has none or does not let it be used."""
+    """Return the ABI version of Landlock; 0 if the kernel has none or does not allow it."""
     return max(0, _call(CREATE_RULESET, None, 0, ASK_VERSION)) if sys.platform == "linux" else 0
 
 
 def confine(folder: str | None) -> None:
-    """From now on this thread, and what it starts, reaches `folder` alone; does nothing where there is no Landlock.
+    """Restrict this thread, and what it starts, to `folder` for good; None: to no folder. No effect without Landlock.
 
-    Raises OSError where there is one and it fails.
+    Raises OSError if Landlock is available but fails.
     """
     known = version()
     if not known:
@@ -62,7 +62,7 @@ def confine(folder: str | None) -> None:
 
 
 def first_to_go() -> None:
-    """Where memory runs out, the kernel ends this process before the service; where processors do, this one waits."""
+    """Lower this process's priority: the service gets the CPU first, and out of memory the kernel kills this one."""
     os.nice(BEHIND)
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")

@@ -1,4 +1,4 @@
-"""Models that somebody saved: what of a folder is served, and what is left out, with a warning that says why."""
+"""Which folders of saved models are served; each of the others is skipped with a warning that says why."""
 
 import logging
 import os
@@ -11,7 +11,7 @@ from spikesight.service.http.logs import event
 
 
 def entries(folder: Path | None) -> list[Path]:
-    """What lies in the folder and may be a model, by name: all but files, and what is hidden."""
+    """Return the entries of a folder that may be models, sorted by name: no files, nothing hidden."""
     if folder is None or not folder.exists():  # it is made when the first model is saved
         return []
     try:
@@ -23,9 +23,9 @@ def entries(folder: Path | None) -> list[Path]:
 
 
 def fitting(folder: Path | None, taken: Iterable[str]) -> Iterator[Path]:
-    """The folders whose names are good and not among `taken`, and which lie in `folder`, with all that is read of them.
+    """Yield the folders in `folder` with a valid name that is not in `taken`, and whose files lie in `folder`, too.
 
-    The others are left out.
+    All others are left out with a warning.
     """
     names = {name.casefold() for name in taken}
     for path in entries(folder):
@@ -37,7 +37,7 @@ def fitting(folder: Path | None, taken: Iterable[str]) -> Iterator[Path]:
 
 
 def fault(path: Path, taken: set[str]) -> str:
-    """Why it is left out; empty where it is not."""
+    """Return why a saved model is not served; an empty string if it is."""
     name = path.name.casefold()
     if reason := unfit_to_save(path.name):
         return reason
@@ -53,7 +53,7 @@ def fault(path: Path, taken: set[str]) -> str:
 
 
 def unfit_to_save(name: str) -> str:
-    """As `unfit`; a folder called "model" has its name of the one around it."""
+    """Return why a model cannot be saved by this name, or "". Like `unfit`, but "model" is refused, too."""
     return unfit(name) or ("a folder of that name is called as the one around it" if name == "model" else "")
 
 

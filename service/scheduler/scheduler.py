@@ -1,11 +1,11 @@
-"""Continuous batching: every stream and request that waits for one network is stepped together.
+"""Continuous batching: all streams and requests that wait for one network are stepped together.
 
-Each tick takes what is there the moment the network is free. Membranes are gathered into one batch, stepped (requests
-several steps at once, while no stream is open) and scattered. Nothing waits for company.
+Each tick takes the jobs that wait when the network becomes free; it never waits for more. Their membranes are gathered
+into one batch, stepped (requests several steps at once, while no stream is open) and scattered again.
 
-A thread of its own makes the ticks. Steps of streams that are shorter than a hand-over between threads are made by the
-event loop itself, after it has read every socket that has something; whoever holds the network sees to what came
-meanwhile.
+A thread per model makes the ticks. If a step of a stream takes less time than a hand-over between threads, the event
+loop makes it itself, after it has read all sockets that have data. The thread that holds the network also steps jobs
+that arrive meanwhile.
 """
 
 import threading
@@ -24,19 +24,19 @@ from spikesight.service.scheduler.batch import deliver, move, shares, step_batch
 from spikesight.service.scheduler.membranes import membranes_of
 from spikesight.service.scheduler.queue import Job, Phase, Queue, Receiver, Work, check
 
-RUN_S = 0.004  # requests step several times before the queue is asked again, for so long at most
-HAND_OVER_S = 0.00015  # CPU that waking another thread costs on both sides
-LENT_S = 0.001  # a step of more CPU goes beside its stream's next packets
+RUN_S = 0.004  # longest run of consecutive steps of requests before the queue is looked at again
+HAND_OVER_S = 0.00015  # CPU time that waking another thread costs both threads together
+LENT_S = 0.001  # a step of more CPU time is left to the model's thread, so that the caller can read on
 
 CallSoon = Callable[[Callable[[], None]], bool]
-"""Has the event loop call something in its next round; False when this is not the loop's thread."""
+"""Schedules a call in the event loop's next iteration; returns False when this is not the loop's thread."""
 
 
 class Scheduler:
-    """A network, the queue of what waits for it, and the thread that steps it. Callable from any thread.
+    """Batches and steps the jobs of one network, in a thread of its own. Methods are callable from any thread.
 
-    `max_batch`: streams and requests stepped together; `max_queue`: requests admitted. `on_tick` counts a batch,
-    `after_tick` follows when every receiver has been called, `call_soon` lends the event loop for short steps.
+    `max_batch`: jobs stepped together; `max_queue`: requests admitted at once. `on_tick` is called with the counts of a
+    batch, `after_tick` after all its receivers; `call_soon` schedules short steps in the event loop.
     """
 
     def __init__(
@@ -51,27 +51,27 @@ class Scheduler:
     ) -> None:
         self.classifier, self._shape = classifier, classifier.contract.shape
         self._queue = Queue(classifier.contract.steps, max_batch, max_queue)
-        self.idle = self._queue.idle  # whether nobody has a job here, and no request is admitted
+        self.idle = self._queue.idle
         self._on_tick, self._call_soon = on_tick, call_soon
         self._after_tick = logged("what follows a batch")(after_tick)
         self._zero: State = classifier.initial_state(1)
-        self._network = threading.Lock()  # held by whoever touches membranes; taken before `_changed`
-        self._changed = threading.Condition()  # held by whoever touches the queue and the fields below
-        self._membrane_calls: list[Callable[[], None]] = []  # for the model's thread, in order
+        self._network = threading.Lock()  # held by the thread that uses membranes; acquired before `_changed`
+        self._changed = threading.Condition()  # held by the thread that uses the queue and the fields below
+        self._membrane_calls: list[Callable[[], None]] = []  # calls for the model's thread, in order
         self._stopping = self._retiring = False
-        self._loop_ticks_next = False  # the event loop will make a tick
-        self._job_step_s = RUN_S  # CPU that one step of one job took lately
+        self._loop_ticks_next = False  # whether the event loop is scheduled to make a tick
+        self._job_step_s = RUN_S  # moving average of the CPU time of one step of one job
         self._ticks = 0
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
 
-    # The thread's life.
+    # Start and stop.
 
     def start(self) -> None:
-        """Begin to step."""
+        """Start the thread that steps the network."""
         self._thread.start()
 
     def stop(self, timeout_s: float = 10) -> None:
-        """End the thread; jobs that still wait fail with Stopped."""
+        """Stop the thread; waiting jobs fail with Stopped."""
         with self._changed:
             self._stopping = True
             self._changed.notify()
@@ -79,13 +79,13 @@ class Scheduler:
             self._thread.join(timeout_s)
 
     def retire(self) -> None:
-        """End as soon as every open job is closed and every admitted request has left."""
+        """Stop once every open job is closed and every admitted request has been answered."""
         with self._changed:
             self._retiring = True
             self._changed.notify()
 
     def warm_up(self) -> None:
-        """Step batches of 1, 2, 4, ... once, so that the first client does not pay for it. Before `start` only."""
+        """Step batches of 1, 2, 4, ... once, so that no client waits for lazy initialisation. Call before `start`."""
         for n in (1 << k for k in range(self._queue.max_batch.bit_length())):
             self.classifier.step(torch.zeros(n, *self._shape), self.classifier.initial_state(n))
 
@@ -93,27 +93,27 @@ class Scheduler:
 
     @property
     def depth(self) -> int:
-        """Requests admitted and not yet answered."""
+        """Number of requests admitted and not yet answered."""
         return self._queue.admitted
 
     @property
     def full(self) -> bool:
-        """Whether no further request is admitted now."""
+        """Whether the request queue is full."""
         return self._queue.admitted >= self._queue.max_queue
 
     def check_room(self) -> None:
-        """Raise Overloaded when the queue is full now: worth asking before a body is read."""
+        """Raise Overloaded if the queue is full; called before a request's body is read."""
         if self.full:
             raise Overloaded
 
     def admit(self, n: int = 1) -> None:
-        """Take n places in the queue, before anything is decoded. Raises Overloaded, Stopped."""
+        """Occupy n places in the request queue, before anything is decoded. Raises Overloaded, Stopped."""
         with self._changed:
             self._check_running()
             self._queue.admit(n)
 
     def leave(self, n: int = 1) -> None:
-        """Give the places back."""
+        """Free n places in the request queue."""
         with self._changed:
             self._queue.admitted -= n
             self._notify_if_retiring()
@@ -128,18 +128,18 @@ class Scheduler:
         deadline: float = float("inf"),
         several: bool = False,
     ) -> Job:
-        """A job with fresh membranes. `deadline` is on time.monotonic(). Raises Stopped.
+        """Return a new job that starts from the initial state. `deadline` is on time.monotonic(). Raises Stopped.
 
-        `several`: its receiver takes several steps at once, which is faster and leaves the answers between out.
+        `several`: the receiver accepts one outcome for several steps, which is faster.
         """
         with self._changed:
             self._check_running()
             return self._queue.open(receiver, request, deadline, several)
 
     def submit(self, job: Job, inputs: Iterable[Input], *, lend: bool = False) -> None:
-        """Add inputs of one job, in order. Raises Stopped, ValueError for a shape the network does not take.
+        """Append inputs to a job, in order. Raises Stopped, and ValueError for a shape the network does not take.
 
-        `lend`: a stream's caller may be kept for short steps, which it then makes itself: nothing is handed over.
+        `lend`: the caller, a stream, may be blocked for short steps: it makes them itself, without a thread hand-over.
         """
         now = time.perf_counter()
         if not (arrived := [(check(given, self._shape), now) for given in inputs]):
@@ -153,10 +153,10 @@ class Scheduler:
             self._tick_streams(len(arrived))
 
     def submit_undecoded(self, job: Job, decode: Callable[[], list[Input]]) -> bool:
-        """Have the network's own thread decode a request, just before it is stepped.
+        """Let the model's thread decode a request just before it is stepped. Raises Stopped.
 
-        Batches form by themselves, and nothing passes between threads. False while a stream is open: its steps must not
-        wait for that. What `decode` raises fails the job. Raises Stopped.
+        So batches form by themselves, without a thread hand-over. Returns False, doing nothing, while a stream is open,
+        as decoding would delay its steps. If `decode` raises, the job fails with that error.
         """
         with self._changed:
             self._check_running()
@@ -167,12 +167,12 @@ class Scheduler:
             return True
 
     def drop_waiting(self, job: Job) -> list[Input]:
-        """Forget the inputs of a job that wait; these. A reset among them passes on to the next input."""
+        """Drop the waiting inputs of a job and return them. If one of them had a reset, the next input gets it."""
         with self._changed:
             return self._queue.drop_waiting(job)
 
     def close(self, job: Job) -> None:
-        """The job is wanted no more: what waits is never computed."""
+        """Close a job: its waiting inputs are never computed."""
         with self._changed:
             self._queue.close(job)
             self._notify_if_retiring()
@@ -180,7 +180,7 @@ class Scheduler:
                 self._call_with_membranes(job.release)
 
     def snapshot(self, job: Job, take: Callable[[State], None]) -> None:
-        """Hand a copy of a resting job's membranes to `take`, in the model's thread: its windows in their order."""
+        """Call `take` in the model's thread with a copy of an idle job's membranes, its windows ordered by id."""
 
         def copy() -> None:
             states = [one.state() for _, one in sorted(job.membranes.items())]
@@ -190,7 +190,7 @@ class Scheduler:
             self._call_with_membranes(copy)
 
     def restore(self, job: Job, state: State, windows: Sequence[int] = (0,)) -> None:
-        """Give a new job the membranes of a snapshot, of these windows. Raises ValueError unless they fit."""
+        """Give a new job the membranes of a snapshot with these window ids. Raises ValueError if they do not fit."""
         if state.keys() != self._zero.keys() or any(
             state[key].shape != (len(windows), *tensor.shape[1:])
             or state[key].dtype != tensor.dtype
@@ -200,7 +200,7 @@ class Scheduler:
             raise ValueError("the snapshot is not of this model")
         job.membranes = dict(zip(sorted(windows), map(membranes_of, split_state(state))))
 
-    # With `_changed` held.
+    # Called with `_changed` held.
 
     def _check_running(self) -> None:
         if self._stopping:
@@ -211,12 +211,12 @@ class Scheduler:
             self._changed.notify()
 
     def _call_with_membranes(self, call: Callable[[], None]) -> None:
-        """Have the model's thread make a call while it holds the network."""
+        """Queue a call to be made by the model's thread while it holds the network."""
         self._membrane_calls.append(call)
         self._changed.notify()
 
     def _wake_for(self, job: Job) -> None:
-        """Work of this job has come: the event loop steps it where that is cheaper, else the thread."""
+        """Schedule a tick for a job with new work: in the event loop if that is cheaper, else in the thread."""
         if self._call_soon is not None and not job.request and self._job_step_s < HAND_OVER_S:
             self._loop_ticks_next = self._loop_ticks_next or self._call_soon(self._tick_in_loop)
             if self._loop_ticks_next:
@@ -227,21 +227,21 @@ class Scheduler:
         return self._stopping or (self._retiring and self.idle())
 
     def _wanted(self) -> bool:
-        """Whether the thread has something to do."""
+        """Return whether the thread has something to do."""
         queue = self._queue
         streams = queue.streams and not self._loop_ticks_next
         return bool(queue.requests or streams or queue.undecoded or self._membrane_calls or self._over())
 
-    # In the event loop, or a thread that lends itself.
+    # Called in the event loop, or in the thread of a stream that submits with `lend`.
 
     def _tick_in_loop(self) -> None:
-        """What `call_soon` was asked for."""
+        """Make the tick that was scheduled by `call_soon`."""
         with self._changed:
             self._loop_ticks_next = False
         self._tick_streams(1)
 
     def _tick_streams(self, ticks: int) -> None:
-        """Some ticks of streams. Whoever has the network now takes them next."""
+        """Step the waiting streams `ticks` times; if another thread holds the network, leave them to it."""
         if self._stopping or not self._network.acquire(blocking=False):
             return
         try:
@@ -256,7 +256,7 @@ class Scheduler:
                 self._wake_for(self._queue.streams[0])
         self._after_tick()
 
-    # In the model's thread.
+    # Called in the model's thread.
 
     def _run(self) -> None:
         while True:
@@ -294,10 +294,10 @@ class Scheduler:
             with self._changed:
                 self._queue.fail(job, error)
 
-    # With the network held.
+    # Called with `_network` held.
 
     def _tick(self, batch: list[Work]) -> None:
-        """Step a batch. A defect in it fails its own jobs: whoever steps the network goes on."""
+        """Step a batch. An unexpected error fails the jobs of this batch only."""
         try:
             if batch:
                 self._step(batch)
@@ -308,14 +308,14 @@ class Scheduler:
                 self._notify_if_retiring()
 
     def _step(self, batch: list[Work]) -> None:
-        batch.sort(key=Work.position)  # streams that stepped together stay together: nothing is copied
+        batch.sort(key=Work.position)  # keeps streams in the order of their last batch, so that nothing is copied
         begin, cpu = time.perf_counter(), time.thread_time()
         try:
             result = step_batch(self.classifier, self._zero, batch)
         except Exception:
             if len(batch) == 1:
                 raise
-            for work in batch:  # each alone, so that one bad item does not fail the others
+            for work in batch:  # step each alone, so that one bad item does not fail the others
                 self._tick([work])
             return
         took, cpu = time.perf_counter() - begin, time.thread_time() - cpu
@@ -327,7 +327,7 @@ class Scheduler:
             self._on_tick(Tick(len(batch), steps, took, queue_s, synops, spikes))
 
     def _hand_out(self, batch: list[Work], result: Step, queue_s: list[float], took: float) -> tuple[int, int]:
-        """New membranes to their jobs, outcomes to their receivers; total spikes and synaptic operations."""
+        """Store new membranes in the jobs and deliver outcomes; return total spikes and synaptic operations."""
         self._ticks += 1
         move(batch, result.state)
         finished = [

@@ -1,4 +1,4 @@
-"""Counts of one model in the shape of the Open Inference Protocol's statistics extension."""
+"""Request counts and times of one model, as in the statistics extension of the Open Inference Protocol."""
 
 import threading
 import time
@@ -13,18 +13,18 @@ PHASES = ("success", "fail", "queue", "compute_input", "compute_infer", "compute
 
 
 class Statistics:
-    """What perf_analyzer reads: the counts of queue and compute equal that of success."""
+    """Statistics as perf_analyzer reads them: queue and compute are counted only for requests that succeed."""
 
     def __init__(self) -> None:
-        self._counts, self._ns = Counter[str](), Counter[str]()  # by phase
+        self._counts, self._ns = Counter[str](), Counter[str]()  # requests and nanoseconds, by phase
         self._inferences = self._executions = self._last_ms = 0
         self._last_tick = -1
         self._lock = threading.Lock()
 
     def success(self, results: "Sequence[Result]", begin: float, decoded: float) -> None:
-        """A request was answered, with a result a sample; when it came and was decoded, on time.perf_counter().
+        """Count an answered request, with one result per sample; `begin` and `decoded` are on time.perf_counter().
 
-        Samples run side by side, so the slowest one's times count; the steps that finished them are executions.
+        Samples run side by side, so the times of the slowest count; the ticks that finished them count as executions.
         """
         slowest = max(results, key=lambda result: result.queue_ms + result.infer_ms)
         queue_s, infer_s = slowest.queue_ms / 1e3, slowest.infer_ms / 1e3
@@ -39,7 +39,7 @@ class Statistics:
             self._add(success=sum(phases.values()), **phases)
 
     def fail(self, seconds: float) -> None:
-        """A request failed."""
+        """Count a failed request that took `seconds`."""
         with self._lock:
             self._add(fail=seconds)
 
@@ -48,7 +48,7 @@ class Statistics:
         self._ns.update({phase: int(taken * 1e9) for phase, taken in seconds.items()})
 
     def body(self, name: str) -> dict[str, Any]:
-        """One entry of `model_stats`."""
+        """Return the entry of `model_stats` for the model of this name."""
         with self._lock:
             return {
                 "name": name,

@@ -1,4 +1,4 @@
-"""Delivery of predictions to a sink: one thread keeps messages on disk, another sends them until they are taken."""
+"""Delivery of predictions to a sink: one thread writes messages to disk, another sends them until they are accepted."""
 
 import json
 import random
@@ -24,23 +24,23 @@ from spikesight.service.sinks.messages import Message, SinkLost, SinkRefused
 from spikesight.service.sinks.rerun_file import RerunFile
 from spikesight.service.sinks.sink import Sink, open_sink
 
-BACK_OFF_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)  # between tries, each up to half as long again by chance
-MOST_UNKEPT = 10_000  # records in memory, should the disk be slow; beyond that new ones are dropped
+BACK_OFF_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)  # between tries, with a random factor of up to 1.5
+MOST_UNKEPT = 10_000  # most records in memory if the disk is slow; beyond that new ones are dropped
 T = TypeVar("T")
 PIECE = 100  # messages read from the disk at once
-LAST_S = 5.0  # what a delivery has at the end; the rest waits on disk for the next start
+LAST_S = 5.0  # seconds that a delivery gets at shutdown; the rest stays on disk for the next start
 
 
 class Delivery:
-    """A sink behind its queue. `post` never waits; close() when done. Counters are of this process."""
+    """A sink behind its queue on disk. `post` never blocks. Call `close` when done. Counters start at zero."""
 
     def __init__(self, name: str, sink: Sink, queue: DiskQueue, back_off_s: Sequence[float] = BACK_OFF_S) -> None:
         self.name, self._sink, self._queue, self._back_off_s = name, sink, queue, back_off_s
         self.n_sent = self.n_dropped = 0
         self._new: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
-        self._faults: set[str] = set()  # of the disk, as they were logged
+        self._faults: set[str] = set()  # disk errors that have been logged
         self._waiting = threading.Condition()
-        self._ending, self._closing = threading.Event(), threading.Event()  # of the keeper, of the sender
+        self._ending, self._closing = threading.Event(), threading.Event()  # stop the keeper, the sender
         self._keeper = threading.Thread(target=self._keep, name=f"queue of {name}", daemon=True)
         self._sender = threading.Thread(target=self._send, name=f"sender to {name}", daemon=True)
         self._keeper.start()
@@ -48,21 +48,21 @@ class Delivery:
 
     @property
     def n_waiting(self) -> int:
-        """Messages on disk."""
+        """Number of messages on disk."""
         return len(self._queue)
 
     def post(self, record: dict[str, Any]) -> None:
-        """Send a record, fit for JSON, with an id of its own. From any thread; costs a microsecond."""
+        """Queue a JSON-serialisable record to be sent. Callable from any thread; takes a microsecond."""
         if self._new.qsize() < MOST_UNKEPT:
             self._new.put(record)
         else:
             self.n_dropped += 1
 
     def saw(self, source: str, classifier: Classifier, inputs: list[Input], answer: Answer) -> None:
-        """Steps are for files of Rerun: it is sent records."""
+        """Do nothing: only RerunFile uses whole steps, this sink gets records."""
 
     def close(self) -> None:
-        """Keep what was posted, try what waits once more, and end."""
+        """Write all records to disk, try once more to send them, and stop."""
         self._ending.set()
         self._new.put(None)
         self._keeper.join(LAST_S)
@@ -72,7 +72,7 @@ class Delivery:
         self._sender.join(LAST_S)
 
     def _keep(self) -> None:
-        """The first thread: writes records to the disk, all that have come at once."""
+        """Write records to disk, all that have arrived at once. Runs in the keeper thread."""
         for record in iter(self._new.get, None):
             following = [self._new.get() for _ in range(min(PIECE - 1, self._new.qsize()))]
             self._put([message_of(one) for one in (record, *following) if one is not None])
@@ -80,7 +80,7 @@ class Delivery:
                 return
 
     def _put(self, messages: list[Message]) -> None:
-        """Write to the disk, as soon as it takes them; records posted meanwhile stay in memory, up to its bound."""
+        """Write messages to disk, retrying until it succeeds; newer records wait in memory meanwhile."""
         for attempt in count():
             try:
                 self.n_dropped += self._queue.put(messages)
@@ -96,7 +96,7 @@ class Delivery:
             self._waiting.notify()
 
     def _send(self) -> None:
-        """The second thread: sends the oldest messages to the sink, and closes sink and queue at the end."""
+        """Send the oldest messages to the sink; close both at the end. Runs in the sender thread."""
         with closing(self._queue), closing(self._sink):
             while True:
                 with self._waiting:
@@ -112,7 +112,7 @@ class Delivery:
                     self._ask("keeps those that were sent", lambda number=number: self._queue.done(number))
 
     def _ask(self, fault: str, work: Callable[[], T]) -> T | None:
-        """The queue's answer; None where the disk fails, which is logged once."""
+        """Return what `work` on the queue returns; None if the disk fails, which is logged once."""
         try:
             answer = work()
         except sqlite3.Error as error:
@@ -124,11 +124,11 @@ class Delivery:
         return answer
 
     def _pause(self, attempt: int) -> float:
-        """Seconds before the next try."""
+        """Return the seconds to wait before the next try."""
         return self._back_off_s[min(attempt, len(self._back_off_s) - 1)] * random.uniform(1, 1.5)
 
     def _deliver(self, message: Message) -> bool:
-        """Try until it is taken or refused; False when the end came first."""
+        """Send a message until it is accepted or refused; return False at shutdown."""
         for attempt in count():
             try:
                 self._sink.send(message)
@@ -136,7 +136,7 @@ class Delivery:
                 self.n_dropped += 1
                 log.warning("a prediction to %s is dropped: %s", self.name, error)
                 break
-            except Exception as error:  # a foreign sink may raise anything: nothing is lost by waiting
+            except Exception as error:  # a plug-in's sink may raise anything: keep the message and retry
                 if not attempt:
                     reason = error if isinstance(error, SinkLost) else type(error).__name__  # its text may hold secrets
                     log.warning("predictions to %s wait: %s", self.name, reason)
@@ -151,13 +151,13 @@ class Delivery:
 
 
 def message_of(record: dict[str, Any]) -> Message:
-    """A record with an id."""
+    """Return a record as a message with a new id."""
     identity = uuid.uuid4().hex
     return Message(identity, json.dumps({"id": identity, **record}).encode())
 
 
 def public_name(address: str) -> str:
-    """A sink's name in logs and metrics: without users, paths and queries, which may hold secrets.
+    """Return a sink's name for logs and metrics, without users, paths and queries, which may hold secrets.
 
     >>> addresses = "https://me@host:9/services/T0/xyz?key=1", "file:/var/seen.jsonl", "chat:token@room"
     >>> [public_name(address) for address in addresses]
@@ -174,14 +174,14 @@ Outlet = Delivery | RerunFile
 
 
 def open_delivery(address: str, name: str = "") -> Outlet:
-    """A sink's string to its delivery, which first sends what waits on disk since last time. Raises SinkError."""
+    """Open a sink by its address; its delivery first sends what is left on disk. Raises SinkError."""
     if address.startswith("rerun:"):
         return RerunFile(address)
     return Delivery(name or public_name(address), open_sink(address), DiskQueue(queue_path(address)))
 
 
 def open_deliveries(addresses: Sequence[str]) -> tuple[Outlet, ...]:
-    """All of a service's; those with one public name are numbered. Raises SinkError, and then none is open."""
+    """Open all sinks of a service, numbering equal names. Raises SinkError, with all of them closed again."""
     names = [public_name(address) for address in addresses]
     made: list[Outlet] = []
     with ExitStack() as opened:
@@ -194,13 +194,13 @@ def open_deliveries(addresses: Sequence[str]) -> tuple[Outlet, ...]:
 
 
 class Deliveries(Collector):
-    """All sinks of a service."""
+    """All sinks of a service; also collects their counts for Prometheus."""
 
     def __init__(self) -> None:
         self._all: tuple[Outlet, ...] = ()
 
     def start(self, deliveries: Sequence[Outlet]) -> None:
-        """Send to these from now on."""
+        """Send to these sinks from now on."""
         self._all = tuple(deliveries)
 
     def post(self, record: dict[str, Any]) -> None:
@@ -214,12 +214,12 @@ class Deliveries(Collector):
             delivery.saw(source, classifier, inputs, answer)
 
     def close(self) -> None:
-        """End every one."""
+        """Close every sink."""
         for delivery in self._all:
             delivery.close()
 
     def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
-        """For /metrics: sent, dropped, and waiting on disk."""
+        """Yield each sink's counts for /metrics: messages sent, dropped, and waiting on disk."""
         for family, name, text in (
             (CounterMetricFamily, "sent", "messages that a sink has taken"),
             (CounterMetricFamily, "dropped", "messages that no sink will get"),

@@ -1,4 +1,4 @@
-"""Messages on disk, oldest first, in one SQLite file: they outlive both the receiver's restarts and ours."""
+"""Queue of messages in one SQLite file, oldest first: it survives restarts of the receiver and of the service."""
 
 import hashlib
 import os
@@ -10,33 +10,33 @@ from threading import Lock
 
 from spikesight.service.sinks.messages import Message, SinkError
 
-MOST = 100_000  # messages of one queue: some 30 MB; beyond that the oldest go
+MOST = 100_000  # messages of one queue, about 30 MB; beyond that the oldest are dropped
 SET_UP = (
     "PRAGMA locking_mode = EXCLUSIVE",
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = NORMAL",
     "CREATE TABLE IF NOT EXISTS messages (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT, body BLOB)",
 )
-FOLDER = "SPIKESIGHT_QUEUES"  # where the queues lie; without it the user's folder of state
+FOLDER = "SPIKESIGHT_QUEUES"  # environment variable: folder of the queues; default: the user's state folder
 
 
 def queue_path(address: str) -> Path:
-    """The file of an address' queue."""
+    """Return the path of the queue file for a sink's address."""
     state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "spikesight"
     name = hashlib.sha256(address.encode()).hexdigest()[:16]
     return Path(os.environ.get(FOLDER) or state) / f"{name}.sqlite3"
 
 
 class DiskQueue:
-    """For one process at a time, and any of its threads. Raises SinkError where another has it, or no file can be made.
+    """A queue for one process at a time and any of its threads. Raises SinkError if it is in use or cannot be written.
 
-    What is put is safe from the end of this process; the write-ahead log is not flushed for every message, so that a
-    loss of power may cost the last ones.
+    A message survives the end of this process; but as the write-ahead log is not flushed for every message, a loss of
+    power may lose the last ones.
     """
 
     def __init__(self, path: Path, most: int = MOST) -> None:
         self._most, self._lock = most, Lock()
-        self._done = 0  # messages up to this number are done, also where the disk failed to record it
+        self._done = 0  # messages up to this number are done, even if the disk failed to record it
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             with ExitStack() as opened:
@@ -53,7 +53,7 @@ class DiskQueue:
         return self._n
 
     def put(self, messages: Sequence[Message]) -> int:
-        """Behind those that wait; how many of the oldest had to go. Raises sqlite3.Error where the disk is full."""
+        """Append messages; return how many of the oldest were dropped. Raises sqlite3.Error if the disk is full."""
         with self._lock:
             over, last = max(0, self._n + len(messages) - self._most), self._done
             with self._file:
@@ -63,20 +63,20 @@ class DiskQueue:
                     oldest = "SELECT number FROM messages WHERE number > ? ORDER BY number LIMIT 1 OFFSET ?"
                     (last,) = self._file.execute(oldest, (last, over - 1)).fetchone()
                 self._forget(last)
-            self._n, self._done = self._n + len(messages) - over, last  # only now are they on disk
+            self._n, self._done = self._n + len(messages) - over, last  # after the commit
             return over
 
     def first(self, n: int) -> list[tuple[int, Message]]:
-        """The n oldest, each with the number that `done` wants. Raises sqlite3.Error where the disk does not answer."""
+        """Return the n oldest messages, each with its number for `done`. Raises sqlite3.Error if the disk fails."""
         wanted = "SELECT number, id, body FROM messages WHERE number > ? ORDER BY number LIMIT ?"
         with self._lock:
             rows = self._file.execute(wanted, (self._done, n)).fetchall()
         return [(number, Message(identity, body)) for number, identity, body in rows]
 
     def done(self, number: int) -> None:
-        """This one, the oldest, is delivered, or never will be: `first` gives it no more.
+        """Remove the oldest message, of this number: it was delivered or is dropped, and `first` skips it from now on.
 
-        Raises sqlite3.Error where the disk is full: it is deleted with the next, or comes again after a restart.
+        Raises sqlite3.Error if the disk is full: then it is deleted with the next one, or sent again after a restart.
         """
         with self._lock:
             if number > self._done:
@@ -84,7 +84,7 @@ class DiskQueue:
             self._forget(self._done)
 
     def _forget(self, last: int) -> None:
-        """Delete up to this number; also what could not be deleted before."""
+        """Delete all messages up to this number."""
         self._file.execute("DELETE FROM messages WHERE number <= ?", (last,))
 
     def close(self) -> None:

@@ -1,11 +1,11 @@
-"""Home Assistant by MQTT discovery: a device a model, with a sensor a source whose state is the label to show.
+"""Home Assistant by MQTT discovery: each model is a device, each source its sensor, whose state is the shown label.
 
-    PREFIX/sensor/ID/config        what Home Assistant makes the sensor of
-    TOPIC/availability             "online"; "offline" once the service has ended, by its last will if it had no time
+    PREFIX/sensor/ID/config        from which Home Assistant creates the sensor
+    TOPIC/availability             "online"; "offline" after the end of the service, if need be by MQTT's last will
     TOPIC/MODEL/SOURCE/state       the label
-    TOPIC/MODEL/SOURCE/attributes  JSON beside it: confidence, known, committed
+    TOPIC/MODEL/SOURCE/attributes  JSON with confidence, known, committed
 
-All are retained: a Home Assistant that starts later finds them.
+All are retained, so that a Home Assistant started later finds them.
 """
 
 import hashlib
@@ -17,14 +17,14 @@ from urllib.parse import parse_qs, quote, urlsplit
 from spikesight.service.sinks.messages import Message, SinkError
 from spikesight.service.sinks.mqtt import NO_NAME, Mqtt
 
-LONGEST_STATE = 255  # letters that Home Assistant takes
-NO_STATE = "None"  # what it shows as "unknown"
+LONGEST_STATE = 255  # most characters of a state in Home Assistant
+NO_STATE = "None"  # shown by Home Assistant as "unknown"
 
 
 class HomeAssistant(Mqtt):
-    """mqtt://host/topic?discovery=PREFIX, of Home Assistant's default `homeassistant` or another.
+    """Sink mqtt://host/topic?discovery=PREFIX; Home Assistant's default prefix is `homeassistant`.
 
-    A connection that is lost is made again by itself, and everything is published anew, with no prediction to wait for.
+    After a lost connection it reconnects by itself and publishes all retained topics again, without a new prediction.
     """
 
     def __init__(self, address: str, prefix: str) -> None:
@@ -33,12 +33,12 @@ class HomeAssistant(Mqtt):
             raise SinkError("Home Assistant's discovery has a prefix without + and #: ?discovery=homeassistant")
         self._prefix, self._topic = prefix, self._topic.rstrip("/")
         self._availability = f"{self._topic}/availability"
-        self._name = identity(address)  # the next process takes its place, before the will of this one is read
+        self._name = identity(address)  # a fixed client id: a restarted service takes over before the last will
         self._retained: dict[str, bytes] = {}  # by topic
-        self._lock = Lock()  # so that the library's thread publishes what was retained before what is new
+        self._lock = Lock()  # the library's thread publishes retained topics before new ones
 
     def send(self, message: Message) -> None:
-        """Publish what has changed, if the label has."""
+        """Publish the changed topics, if the label has changed."""
         told = retained_of(self._prefix, self._topic, message)
         state = next(iter(told))
         if self._client is not None and told[state] == self._retained.get(state):
@@ -56,10 +56,10 @@ class HomeAssistant(Mqtt):
         return client
 
     def _born(self, client: Any, _userdata: object, _flags: object, reason: Any, *_: object) -> None:
-        """Connected, maybe again. With QoS 0, for whatever is lost with this connection is published by the next."""
+        """Publish all retained topics after (re)connecting; QoS 0, as a lost connection publishes them again anyway."""
         if reason.is_failure:
             return
-        while not self._acknowledged.empty():  # of the last connection, which nobody waited for
+        while not self._acknowledged.empty():  # acknowledgements of the previous connection
             self._acknowledged.get_nowait()
         with self._lock:
             for topic, body in {self._availability: b"online", **self._retained}.items():
@@ -72,9 +72,9 @@ class HomeAssistant(Mqtt):
 
 
 def retained_of(prefix: str, topic: str, message: Message) -> dict[str, bytes]:
-    """What the message makes of three topics: the state first, then its attributes, then the sensor's discovery."""
+    """Return the bodies of a message's three topics: state first, then attributes, then the sensor's discovery."""
     text = json.dumps(json.loads(message.body), ensure_ascii=False)
-    record = json.loads(text.encode(errors="replace"))  # names of files may hold what is no UTF-8
+    record = json.loads(text.encode(errors="replace"))  # file names may contain invalid UTF-8
     model, source = record["model"], record["source"]
     place = f"{topic}/{quote(model, safe='')}/{quote(source, safe='')}"
     sensor: dict[str, Any] = {
@@ -105,12 +105,12 @@ def retained_of(prefix: str, topic: str, message: Message) -> dict[str, bytes]:
 
 
 def identity(*names: str) -> str:
-    """Of 23 letters, digits and underscores, as topics of discovery and clients' names may have; always the same."""
+    """Return a stable id of 23 letters, digits and underscores for these names, valid in topics and as client id."""
     return f"spikesight_{hashlib.sha256(json.dumps(names).encode()).hexdigest()[:12]}"
 
 
 def open_mqtt(address: str) -> Mqtt:
-    """A plain topic, or Home Assistant. Raises SinkError."""
+    """Open a sink for a plain topic or for Home Assistant, by the address's query. Raises SinkError."""
     query = urlsplit(address).query
     if not query:
         return Mqtt(address)

@@ -1,22 +1,22 @@
-"""A message on its way to a sink, and what may become of it."""
+"""Messages to sinks, and the errors of sending them."""
 
 from typing import NamedTuple
 
 
 class Message(NamedTuple):
-    """What one sink is sent: delivered at least once, so that a receiver may know a second copy by its id."""
+    """A message to a sink, delivered at least once: receivers recognise a second copy by its id."""
 
-    id: str  # of 32 hexadecimal digits, in the body as well
-    body: bytes  # JSON, one object
+    id: str  # 32 hexadecimal digits, also in the body
+    body: bytes  # one JSON object
 
 
 class SinkError(ValueError):
-    """An address that cannot be sent to; one sentence."""
+    """An invalid or unusable sink address."""
 
 
 class SinkLost(Exception):
-    """Raised by a sink that is not there now: the message waits."""
+    """Raised by a sink that is not reachable now: the message is sent again later."""
 
 
 class SinkRefused(Exception):
-    """Raised by a sink that will never take this message: it is dropped, and counted."""
+    """Raised by a sink that will never accept this message: it is dropped and counted."""

@@ -1,4 +1,4 @@
-"""A broker of MQTT 3.1.1: each message published with QoS 1, and done with when the broker has acknowledged it."""
+"""Sink for an MQTT 3.1.1 broker: each message is published with QoS 1 and done when the broker acknowledges it."""
 
 import importlib
 from queue import Empty, SimpleQueue
@@ -9,12 +9,12 @@ from spikesight.service.sinks.messages import Message, SinkError, SinkLost
 
 PORTS = {"mqtt": 1883, "mqtts": 8883}
 TIMEOUT_S = 10.0
-NO_NAME = frozenset("+#\0")  # have no place in a topic that is published to
-LEFT = -1  # in place of a message's number: the connection has ended
+NO_NAME = frozenset("+#\0")  # characters that a topic to publish to must not contain
+LEFT = -1  # queued instead of a message's number when the connection has ended
 
 
 class Mqtt:
-    """mqtt://[user:password@]host[:port]/topic. A connection that fails is given up and made anew for the next try."""
+    """Sink mqtt://[user:password@]host[:port]/topic. After a failure the next try makes a new connection."""
 
     def __init__(self, address: str) -> None:
         parts = urlsplit(address)
@@ -31,13 +31,13 @@ class Mqtt:
         except ImportError:
             raise SinkError("mqtt:// needs paho-mqtt: pip install 'spikesight[mqtt]'") from None
         self._client: Any = None
-        self._acknowledged: SimpleQueue[int] = SimpleQueue()  # numbers of messages, and LEFT
+        self._acknowledged: SimpleQueue[int] = SimpleQueue()  # numbers of acknowledged messages, or LEFT
 
     def send(self, message: Message) -> None:
         self._publish(self._topic, message.body)
 
     def _publish(self, topic: str, body: bytes, *, retain: bool = False) -> None:
-        """Return once the broker has it. Raises SinkLost."""
+        """Publish and wait until the broker has acknowledged. Raises SinkLost."""
         try:
             self._client = self._client or self._connected()
             number = self._client.publish(topic, body, qos=1, retain=retain).mid
@@ -52,11 +52,11 @@ class Mqtt:
             raise SinkLost(f"the broker {self._host} {reason}")
 
     def _made(self) -> Any:
-        """A client for one connection."""
+        """Return a client for one connection."""
         return self._library.Client(self._library.CallbackAPIVersion.VERSION2, reconnect_on_failure=False)
 
     def _connected(self) -> Any:
-        acknowledged = self._acknowledged = SimpleQueue()  # of this client alone
+        acknowledged = self._acknowledged = SimpleQueue()  # a new queue, for this client only
         client = self._made()
         if self._user is not None:
             client.username_pw_set(unquote(self._user), unquote(self._password or ""))

@@ -1,4 +1,4 @@
-"""A stream's answers -> the records that its sinks are sent."""
+"""Turns a stream's answers into the records that sinks are sent."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -10,16 +10,14 @@ Post = Callable[[dict[str, Any]], None]
 
 
 class Report:
-    """Tells `post` of every step, or of every change of the steady label, which holds until there is another, or of the
-    objects and theirs.
-    """
+    """Posts a record of every step, or (`every_step` False) only when the steady label or the objects change."""
 
     def __init__(self, post: Post, source: str, *, every_step: bool) -> None:
         self._post, self._source, self._every_step = post, source, every_step
         self._shown: tuple[object, ...] = ("",)
 
     def tell(self, model: str, answer: Answer) -> None:
-        """One step's answer."""
+        """Post a record of this step's answer if it is due."""
         steady = answer.steady or self._shown[0]
         shown = steady, *((one.id, one.label) for one in answer.prediction.objects or ())
         changed, self._shown = shown != self._shown, shown
@@ -27,21 +25,21 @@ class Report:
             self._post(record_of(self._source, model, answer))
 
     def send(self, model: str, record: dict[str, Any]) -> None:
-        """A record of something else of the stream."""
+        """Post another kind of record of this stream."""
         self._post({"source": self._source, "model": model, "time": now()} | record)
 
 
 def now() -> str:
-    """The time of sending."""
+    """Return the present time in ISO 8601, UTC."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def record_of(source: str, model: str, answer: Answer) -> dict[str, Any]:
-    """The record of an answer.
+    """Return the record of an answer.
 
-    `label` is the steady one, "" before there is one; `step_label` that of the read-out alone, which may flicker;
-    `probability` in [0, 1] of the best class; `committed` the label that the window may be held for, if
-    any; `time` of sending, `t_us` the source's own time, microseconds; `objects` of a stream that looks for several.
+    `label`: the steady one, "" before there is one; `step_label`: that of this step, which may flicker; `probability`
+    in [0, 1] of the best class; `committed`: the label guaranteed at the error rate, or None; `time` of sending;
+    `t_us`: the source's time, us; `objects`: only for a stream that looks for several.
     """
     prediction = answer.prediction
     return {

@@ -1,6 +1,6 @@
-"""rerun:FILE.rrd, for the viewer of rerun.io: events, spikes of every layer, evidence and label on one time line.
+"""Sink rerun:FILE.rrd for the viewer of rerun.io: events, spikes of every layer, evidence and label over time.
 
-It is told every step, and at once: a file of this machine needs no queue. The line is the source's own time.
+It is called for every step and has no queue, as it writes to a local file. Times are those of the source.
 """
 
 import importlib
@@ -18,7 +18,7 @@ GROUND, ON, OFF = (np.array(COLOURS[f"event-{name}"], np.uint8) for name in ("gr
 
 
 class RerunFile:
-    """Stands beside deliveries. Raises SinkError where it cannot be written, or rerun-sdk is not installed."""
+    """A sink that writes whole steps to a file. Raises SinkError if it cannot, or if rerun-sdk is not installed."""
 
     n_dropped = n_waiting = 0
 
@@ -37,13 +37,13 @@ class RerunFile:
         self.name, self.n_sent = f"rerun:{path.name}", 0
         self._stream = self._rerun.RecordingStream("spikesight")
         self._stream.save(path)
-        self._shown: dict[str, str] = {}  # the label of each source
+        self._shown: dict[str, str] = {}  # last label of each source
 
     def post(self, record: dict[str, Any]) -> None:
-        """Records are for deliveries: it has seen the step."""
+        """Do nothing: `saw` has written the step already."""
 
     def saw(self, source: str, classifier: Classifier, inputs: list[Input], answer: Answer) -> None:
-        """A source's inputs, and the answer after the last of them. From one thread."""
+        """Write a step: a source's inputs, and the answer after the last of them. Called from one thread."""
         rerun, log = self._rerun, self._stream.log
         if source not in self._shown:
             self._shown[source] = ""
@@ -52,7 +52,7 @@ class RerunFile:
         self._stream.set_time("time", duration=answer.prediction.end_us * 1e-6)
         if classifier.contract.kind == "events":
             log([source, "events"], rerun.Image(picture_of(inputs[-1].x)))
-        if answer.layer_spikes:  # not of an ANN
+        if answer.layer_spikes:  # an ANN has none
             log([source, "spikes"], rerun.Scalars(answer.layer_spikes))
         log([source, "evidence"], rerun.Scalars(answer.prediction.probabilities))
         if answer.steady != self._shown[source]:
@@ -61,11 +61,11 @@ class RerunFile:
         self.n_sent += 1
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write what is buffered and close the file."""
         self._stream.disconnect()
 
 
 def picture_of(x: np.ndarray) -> np.ndarray:
-    """What the network is given in a step, [2, H, W], OFF and ON: RGB uint8 [H, W, 3]."""
+    """Draw the network's input in a step, [2, H, W] OFF and ON, as RGB uint8 [H, W, 3]."""
     off, on = x != 0
     return np.where(on[..., None], ON, np.where(off[..., None], OFF, GROUND))

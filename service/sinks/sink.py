@@ -1,13 +1,13 @@
-"""Sinks by one string each, and what every sink is to its delivery.
+"""Sinks, each opened by one address, and the interface that a sink implements.
 
     https://host/path       a webhook: one signed POST a message (http:// likewise)
     mqtt://host:port/topic  a broker, QoS 1; mqtts:// over TLS; user:password@ before the host;
-                            ?discovery=homeassistant behind the topic makes sensors of Home Assistant
+                            ?discovery=homeassistant after the topic creates sensors of Home Assistant
     file:PATH               JSON lines, appended
     rerun:FILE.rrd          every step for Rerun's viewer; no queue, see rerun_file
 
-Installed packages add others (`spikesight.sinks`): a name, which an address begins with, and a function from an address
-to a sink.
+Installed packages may add others (entry points `spikesight.sinks`): a name, with which an address begins, and a
+function from an address to a sink.
 """
 
 import errno
@@ -24,17 +24,17 @@ from spikesight.service.sinks.webhook import Webhook
 
 
 class Sink(Protocol):
-    """What takes messages, one at a time and in order."""
+    """A destination of messages; called with one at a time, in order."""
 
     def send(self, message: Message) -> None:
-        """Return once the message is taken. Raises SinkLost to be asked again later, SinkRefused never to be."""
+        """Return once the message is accepted. Raises SinkLost to be called again later, SinkRefused to drop it."""
         ...
 
     def close(self) -> None: ...
 
 
 class Lines:
-    """JSON lines, file:PATH. Opened for each line, so that it may be moved away while the service runs (logrotate)."""
+    """Sink file:PATH of JSON lines. The file is opened for each line, so that logrotate may move it away."""
 
     def __init__(self, address: str) -> None:
         self.path = Path(address.removeprefix("file:"))
@@ -44,7 +44,7 @@ class Lines:
             raise SinkError(f"cannot write to {address}: {(error.strerror or str(error)).lower()}") from None
 
     def _append(self, line: bytes) -> None:
-        """Whole or not at all, also on a disk that is full."""
+        """Append a line completely or not at all, even on a full disk."""
         with self.path.open("ab", buffering=0) as file:
             before = os.fstat(file.fileno()).st_size
             try:
@@ -77,7 +77,7 @@ SINKS: dict[str, OpenSink] = {
 
 
 def open_sink(address: str) -> Sink:
-    """A sink by its string; nobody need be there yet. Raises SinkError."""
+    """Open a sink by its address; the receiver need not be running yet. Raises SinkError."""
     kind, colon, _ = address.partition(":")
     if kind not in SINKS:
         extend("sinks", {Callable: SINKS})

@@ -1,7 +1,7 @@
-"""Webhooks, signed as Standard Webhooks has it (https://www.standardwebhooks.com): its libraries verify them.
+"""Webhook sink, signed as in Standard Webhooks (https://www.standardwebhooks.com), whose libraries can verify it.
 
-webhook-id          of the message, the same when it is sent again
-webhook-timestamp   seconds since 1970, of this attempt
+webhook-id          id of the message, the same when it is sent again
+webhook-timestamp   seconds since 1970 of this attempt
 webhook-signature   "v1," and base64 of HMAC-SHA256(secret, "id.timestamp.body")
 """
 
@@ -20,13 +20,13 @@ from urllib.parse import urlsplit
 from spikesight.service.sinks.messages import Message, SinkError, SinkLost, SinkRefused
 
 SECRET = "SPIKESIGHT_WEBHOOK_SECRET"
-TIMEOUT_S = 10.0  # for a connection, for a request to be taken, and for the whole answer
-REFUSALS = (400, 413, 415, 422)  # of this very message; everything else may be mended at the receiver
-MOST_ANSWER = 1 << 16  # bytes of an answer, head and body
+TIMEOUT_S = 10.0  # for connecting, for sending a request, and for the whole answer
+REFUSALS = (400, 413, 415, 422)  # this message is at fault; other errors may be fixed at the receiver
+MOST_ANSWER = 1 << 16  # most bytes of an answer, headers and body
 
 
 class Bounded(io.RawIOBase):
-    """What a socket receives, for so many bytes and until a time of `monotonic`; OSError beyond."""
+    """A socket's received bytes as a stream, at most `most` and until `until` on time.monotonic(); OSError beyond."""
 
     def __init__(self, sock: socket.socket, most: int, until: float) -> None:
         self._sock, self._raw = sock, sock.makefile("rb", buffering=0)  # keeps the socket open until this is closed
@@ -52,7 +52,7 @@ class Bounded(io.RawIOBase):
 
 
 class BoundedAnswer(http.client.HTTPResponse):
-    """An answer that may be no longer, and take no longer, than this."""
+    """An HTTP response limited to MOST_ANSWER bytes and TIMEOUT_S seconds."""
 
     def __init__(self, sock: socket.socket, *others: Any, **named: Any) -> None:
         super().__init__(sock, *others, **named)
@@ -61,7 +61,7 @@ class BoundedAnswer(http.client.HTTPResponse):
 
 
 class Webhook:
-    """http://host/path or https://host/path, over one connection that is kept. Redirections are not followed."""
+    """Sink http://host/path or https://host/path, over one kept-alive connection. Redirects are not followed."""
 
     def __init__(self, address: str, secret: str | None = None) -> None:
         parts = urlsplit(address)
@@ -82,7 +82,7 @@ class Webhook:
             status = self._post(message)
         except (OSError, http.client.HTTPException) as error:
             self.close()
-            if kept and not isinstance(error, TimeoutError):  # the receiver may have closed it long since
+            if kept and not isinstance(error, TimeoutError):  # the receiver may have closed the idle connection
                 return self.send(message)
             raise SinkLost(f"{self._place[0]} does not answer ({type(error).__name__})") from None
         if status in REFUSALS:
@@ -97,13 +97,13 @@ class Webhook:
             self._connection = kind(*self._place, timeout=TIMEOUT_S)
             self._connection.response_class = BoundedAnswer
         elif self._connection.sock is not None:
-            self._connection.sock.settimeout(TIMEOUT_S)  # the last answer's may be less
+            self._connection.sock.settimeout(TIMEOUT_S)  # reading the last answer may have lowered it
         headers = {"Content-Type": "application/json", **signed(message, self._secret, int(time.time()))}
         self._connection.request("POST", self._path, message.body, headers)
         answer = self._connection.getresponse()
         try:
             whole = len(answer.read(MOST_ANSWER)) < MOST_ANSWER
-        except (OSError, http.client.HTTPException):  # the status has come, so the message is answered
+        except (OSError, http.client.HTTPException):  # the status has arrived, so the message is answered
             whole = False
         if not whole:
             self.close()
@@ -116,7 +116,7 @@ class Webhook:
 
 
 def key_of(secret: str) -> bytes:
-    """The key of a secret: of `whsec_...` what it is the base64 of, else its letters. Raises SinkError.
+    """Return the signing key: the decoded base64 of `whsec_...`, else the secret's bytes. Raises SinkError.
 
     >>> key_of("whsec_MDEyMzQ1Njc4OWFiY2RlZg=="), key_of("0123456789abcdef")
     (b'0123456789abcdef', b'0123456789abcdef')
@@ -131,7 +131,7 @@ def key_of(secret: str) -> bytes:
 
 
 def signed(message: Message, key: bytes, at_s: int) -> dict[str, str]:
-    """The three headers.
+    """Return the three headers that sign a message sent at `at_s`, seconds since 1970.
 
     >>> signed(Message("a", b"{}"), b"0123456789abcdef", 1)["webhook-signature"]
     'v1,dzsg+GberOLjD9kzhED/npZEpY0IOnvQOYpGokCGjGA='

@@ -1,4 +1,4 @@
-"""Cameras the service opened itself: each one a stream whose predictions any number of viewers follow."""
+"""Cameras that the service itself opens: each is one stream, whose predictions any number of viewers receive."""
 
 import asyncio
 import logging
@@ -32,14 +32,14 @@ from spikesight.service.stream.messages import PICTURE_EVENTS, Hello, Ticket
 from spikesight.service.stream.protocol import Batch, StreamCore
 
 T = TypeVar("T")
-Saw = Callable[[str, Classifier, list[Input], Answer], None]  # a camera's id, its model, inputs, the last one's answer
+Saw = Callable[[str, Classifier, list[Input], Answer], None]  # camera id, model, inputs, answer after the last of them
 
-BACKLOG = 64  # messages a slow viewer may lie behind; the oldest are dropped
+BACKLOG = 64  # messages queued for a slow viewer; the oldest are dropped
 KEEP_ALIVE_S = 15.0
 
 
 class Viewer(Generic[T]):
-    """A follower's queue of the newest messages: JSON text and pictures, or packets of events."""
+    """A viewer's queue of the newest messages: JSON text and pictures, or packets of events."""
 
     def __init__(self, pictures: bool = False, probe: bool = False) -> None:
         self.pictures, self.probe = pictures, probe
@@ -48,7 +48,7 @@ class Viewer(Generic[T]):
         self.ended = False
 
     def put(self, message: T) -> None:
-        """Add a message. In the event loop."""
+        """Append a message. Called in the event loop."""
         self._messages.append(message)
         self._wake.set()
 
@@ -57,11 +57,11 @@ class Viewer(Generic[T]):
         self._wake.set()
 
     async def next(self, timeout_s: float) -> T | None:
-        """The oldest message, or None when none came in time or the camera has ended."""
+        """Return the oldest message; None if none came within `timeout_s` or the camera has ended."""
         if not self._messages and not self.ended:
             self._wake.clear()
             with suppress(TimeoutError):
-                async with asyncio.timeout(timeout_s):  # wait_for would make a task of every message
+                async with asyncio.timeout(timeout_s):  # wait_for would create a task for every message
                     await self._wake.wait()
         return self._messages.popleft() if self._messages else None
 
@@ -75,32 +75,32 @@ class Camera:
         self._registry, self.mailbox = runtime.registry, runtime.mailbox
         self._viewers: set[Viewer[str | bytes]] = set()
         self._listeners: set[Viewer[NDArray]] = set()
-        self.stopping = threading.Event()  # the thread ends at its next step
+        self.stopping = threading.Event()  # set to end the thread at its next step
         self._stream: CameraStream
         self._seq = 0
-        self._seen: deque[NDArray] = deque()  # events since the last picture, where a viewer wants pictures
+        self._seen: deque[NDArray] = deque()  # events since the last picture, if a viewer wants pictures
         self._thread = threading.Thread(target=self._watch, name=f"camera {identity}", daemon=True)
 
     def start(self) -> None:
-        """Start the stream and its thread. Raises SettingsError where the model takes images, or has no such bins."""
+        """Start the stream and its thread. Raises SettingsError if the model takes images or has no such bin length."""
         self._stream = CameraStream(self, self.model())
         if other := differs(self._stream.model.classifier.card.training.get("camera", {}), self.source.settings):
             event(f"camera {self.id}: {other}", logging.WARNING)
         self._thread.start()
 
     def model(self) -> Model:
-        """What classifies the camera's events: the default one, as it is now. Raises SettingsError."""
+        """Return the present default model at the cameras' bin length. Raises SettingsError."""
         try:
             return self._registry.get(None, self._bin_ms)
         except WrongBin as error:
             raise SettingsError(str(error)) from None
 
     def ready(self) -> str:
-        """What its stream greets viewers with."""
+        """Return the "ready" message that a new viewer gets first."""
         return str(self._stream.core.ready().data)
 
     def close(self) -> None:
-        """End the thread, the source and the viewers' streams."""
+        """Stop the thread, the source and the viewers' streams."""
         self.stopping.set()
         self.source.close()
         if self._thread.is_alive():
@@ -109,7 +109,7 @@ class Camera:
         self.mailbox.flush()
 
     def body(self) -> CameraBody:
-        """What clients see of it."""
+        """Describe the camera for GET /v1/cameras."""
         return CameraBody(
             id=self.id,
             source=name_of(self.source),
@@ -122,11 +122,11 @@ class Camera:
         )
 
     def viewing(self, pictures: bool = False, probe: bool = False) -> "AbstractContextManager[Viewer[str | bytes]]":
-        """Follow the camera's answers, with or without pictures of its events and what happens inside the network."""
+        """Receive the camera's predictions in a `with` block, with pictures and network activity if wanted."""
         return self._following(self._viewers, Viewer(pictures, probe))
 
     def listening(self) -> "AbstractContextManager[Viewer[NDArray]]":
-        """Follow the camera's events."""
+        """Receive the camera's events in a `with` block."""
         return self._following(self._listeners, Viewer())
 
     @contextmanager
@@ -150,7 +150,7 @@ class Camera:
                     self.mailbox.post(lambda packet=packet: self.hand(packet))
                     self.mailbox.flush()
             try:
-                if (model := self.model()) is not stream.model:  # the models were loaded anew
+                if (model := self.model()) is not stream.model:  # the models were reloaded
                     fresh = CameraStream(self, model, stream.core.dropped)
                     stream.close()
                     fresh.go_on(stream)
@@ -163,10 +163,10 @@ class Camera:
         self.mailbox.post(self._end)
         self.mailbox.flush()
 
-    # In the event loop.
+    # Called in the event loop.
 
     def tell(self, core: StreamCore, inputs: list[Input], outcome: Outcome, answer: Answer, queue_ms: float) -> None:
-        """Send one step's prediction to every viewer, with a picture of the events since the last one."""
+        """Send the prediction after a step to every viewer, with a picture of the events since the last step."""
         self._seq += 1
         core.sent(1)
         self._report.tell(core.model.name, answer)
@@ -184,7 +184,7 @@ class Camera:
                         viewer.put(message.data)
 
     def asked_for(self, what: Literal["pictures", "probe"]) -> bool:
-        """Whether a viewer wants it. From any thread."""
+        """Return whether any viewer wants this. Callable from any thread."""
         return any(getattr(viewer, what) for viewer in list(self._viewers))
 
     def hand(self, packet: NDArray) -> None:
@@ -197,13 +197,13 @@ class Camera:
 
 
 def name_of(source: Source) -> str:
-    """A source's public name: of a file its name without folders."""
+    """Return a source's public name: for a file, its name without folders."""
     address = source.address
     return f"file:{PurePath(address.target).name}" if address.kind == "file" else address.text
 
 
 class CameraStream:
-    """A camera's stream on one model: a fresh one when the models are loaded anew. Raises SettingsError for images."""
+    """A camera's stream on one model; replaced when models are reloaded. Raises SettingsError for an image model."""
 
     def __init__(self, camera: Camera, model: Model, dropped: int = 0) -> None:
         if model.classifier.contract.kind != "events":
@@ -214,11 +214,11 @@ class CameraStream:
         self.core = StreamCore(model, hello, camera.max_pending, max_pixels=0)
         self.core.dropped = dropped
         window = model.classifier.contract.steps
-        self._moved: deque[Input] = deque(maxlen=2 * window)  # the last inputs with events: to fill it, and as evidence
+        self._moved: deque[Input] = deque(maxlen=2 * window)  # last inputs with events: two windows, for `go_on`
         self.job = model.scheduler.open(self, request=False)
 
     def push(self, packet: NDArray | None) -> None:
-        """A packet, or silence: its inputs to the scheduler. Raises Stopped."""
+        """Submit the inputs of a packet of events, or of silence if there is none. Raises Stopped."""
         if packet is not None and len(packet):
             for batch in self.core.events(packet, Ticket(0, 0.0)):
                 self._submit(batch)
@@ -226,15 +226,15 @@ class CameraStream:
             self._submit(batch)
 
     def go_on(self, before: "CameraStream") -> None:
-        """See once more what the stream before this one saw last, so that the answer is there though nothing moves now.
+        """Submit the last inputs of the previous stream again, so that there is an answer even if nothing moves now.
 
-        Not where the models are fed otherwise. Raises Stopped.
+        Does nothing if the two models have different contracts. Raises Stopped.
         """
         if before.model.classifier.contract == self.model.classifier.contract:
             self._submit(Batch(Ticket(0, 0.0), list(before._moved)))
 
     def _submit(self, batch: Batch) -> None:
-        """Submit, and drop waiting inputs where they are too many with these."""
+        """Submit a batch; if too many inputs would wait, drop those that wait already."""
         self._moved.extend(given for given in batch.inputs if given.n_events)
         if batch.inputs and self.core.unsent + len(batch.inputs) > self.core.max_pending:
             self.core.take_back(len(self.model.scheduler.drop_waiting(self.job)))
@@ -245,7 +245,7 @@ class CameraStream:
     def close(self) -> None:
         self.model.scheduler.close(self.job)
 
-    # Called by whoever steps the network.
+    # Called by the thread that steps the network.
 
     def outcome(self, inputs: list[Input], outcome: Outcome, queue_ms: float) -> bool:
         _, answer = self.core.read(inputs, outcome)
@@ -253,20 +253,21 @@ class CameraStream:
         return False
 
     def failed(self, error: Exception) -> None:
-        """The job is closed: the thread ends at its next step."""
+        """Stop the camera's thread at its next step."""
         event("camera failed", camera=self.camera.id, reason=type(error).__name__)
         self.camera.stopping.set()
 
 
 class Cameras(Collector):
-    """All cameras of the service, by id: 0, 1, ..."""
+    """All cameras of the service by id ("0", "1", ...); also collects their counts for Prometheus."""
 
     def __init__(self) -> None:
         self._by_id: dict[str, Camera] = {}
 
     def start(self, sources: tuple[Source, ...], runtime: Runtime, post: Post, saw: Saw) -> None:
-        """Classify the events of every source, `post` the records for sinks, and hand on what was seen. Raises
-        SettingsError.
+        """Start a camera for each source. `post` sends records to the sinks; `saw` gets each step's inputs and answer.
+
+        Raises SettingsError.
         """
         for number, source in enumerate(sources):
             report = Report(post, name_of(source), every_step=runtime.settings.sinks_every_step)
@@ -275,14 +276,14 @@ class Cameras(Collector):
             self._by_id[camera.id] = camera
 
     def get(self, wanted: str) -> Camera:
-        """By id, or by the source's string. Raises ServiceError 404."""
+        """Return a camera by its id or its source's address. Raises ServiceError 404."""
         for camera in self._by_id.values():
             if wanted in (camera.id, camera.source.address.text):
                 return camera
         raise ServiceError(404, "no camera of that id: GET /v1/cameras lists them")
 
     def collect(self) -> Iterator[CounterMetricFamily]:
-        """Events of every camera for /metrics: read, dropped and off the sensor."""
+        """Yield each camera's counts of events for /metrics: read, dropped, and outside the sensor."""
         names = {"events": "events read", "dropped": "events dropped", "outside": "events off the sensor"}
         for name, text in names.items():
             family = CounterMetricFamily(f"spikesight_camera_{name}", text, labels=["camera"])
@@ -299,7 +300,7 @@ class Cameras(Collector):
 
 
 def router(cameras: Cameras, draining: Callable[[], bool]) -> APIRouter:
-    """GET /v1/cameras and GET /v1/cameras/{id}/events."""
+    """Return the routes GET /v1/cameras and GET /v1/cameras/{id}/events."""
     routes = APIRouter(prefix="/v1/cameras", tags=["cameras"])
 
     @routes.get("", summary="The cameras this service opened")
@@ -327,7 +328,7 @@ def router(cameras: Cameras, draining: Callable[[], bool]) -> APIRouter:
 
 
 async def server_sent(camera: Camera, draining: Callable[[], bool]) -> AsyncIterator[str]:
-    """Predictions in the event-stream format, until the camera or the service ends."""
+    """Yield a camera's predictions as server-sent events, until the camera or the service ends."""
     with camera.viewing() as viewer:
         quiet = 0.0
         while not draining():

@@ -1,4 +1,4 @@
-"""A live stream's connection: accepted, greeted, handed to its session or to a camera, and closed with a code."""
+"""The WebSocket endpoint of live streams: accept, wait for the hello, run the stream, close with a code."""
 
 import asyncio
 import time
@@ -21,11 +21,11 @@ from spikesight.service.stream.messages import Ended, Hello, fault
 from spikesight.service.stream.teaching import TeachingStream
 from spikesight.service.teach.sessions import TeachingSessions
 
-CLOSE_S = 2.0  # what a client gets to read why its stream is closed
+CLOSE_S = 2.0  # seconds that a client gets to read the close frame
 
 
 async def stream(socket: WebSocket, runtime: Runtime, cameras: Cameras, sessions: TeachingSessions) -> None:
-    """The whole life of one connection."""
+    """Serve one WebSocket from accepting to closing it."""
     client = address_of(socket)
     if (reached := runtime.streams.reached(client)) is not None:
         await deny_open(socket, TOO_MANY_STREAMS[reached])
@@ -38,7 +38,7 @@ async def stream(socket: WebSocket, runtime: Runtime, cameras: Cameras, sessions
         await close(socket, end)
     except WebSocketDisconnect:
         return
-    except RuntimeError:  # mostly of a client that has gone meanwhile
+    except RuntimeError:  # raised mostly because the client has gone
         await close(socket, Ended(1011))
     except Exception:
         log.exception("stream failed")
@@ -47,7 +47,10 @@ async def stream(socket: WebSocket, runtime: Runtime, cameras: Cameras, sessions
 
 @asynccontextmanager
 async def greeted(socket: WebSocket, settings: Settings, lobby: Lobby, streams: Shares) -> AsyncIterator[Hello]:
-    """A client that has said hello, and holds a place from then on. Raises Ended 1008, or 1013 without a place."""
+    """Wait for the client's hello, and hold a place among the live streams until the `async with` block ends.
+
+    Raises Ended 1008 for a bad hello, 1013 if there is no place.
+    """
     client = address_of(socket)
     hello = await greeting(socket, settings, lobby)
     if (reached := streams.take(client)) is not None:
@@ -59,7 +62,7 @@ async def greeted(socket: WebSocket, settings: Settings, lobby: Lobby, streams: 
 
 
 async def close(socket: WebSocket, end: Ended) -> None:
-    """Close with a code, unless the client has gone; one that does not read it in time is cut off."""
+    """Close the WebSocket with a code, unless the client has gone; stop waiting for a client that does not read."""
     if socket.application_state == WebSocketState.CONNECTED:
         with suppress(WebSocketDisconnect, RuntimeError, TimeoutError):
             await asyncio.wait_for(socket.close(end.code, end.reason), CLOSE_S)
@@ -68,7 +71,7 @@ async def close(socket: WebSocket, end: Ended) -> None:
 async def converse(
     socket: WebSocket, hello: Hello, runtime: Runtime, cameras: Cameras, sessions: TeachingSessions
 ) -> None:
-    """The stream itself, once its hello is there. Raises Ended."""
+    """Run the stream that a hello asks for: of a teaching session, a camera or the client. Raises Ended."""
     try:
         teaching = None if hello.lesson is None else sessions.get(hello.lesson)
         camera = None if hello.source is None else cameras.get(hello.source)
@@ -95,10 +98,10 @@ async def converse(
 
 
 async def relay(socket: WebSocket, camera: Camera, hello: Hello) -> None:
-    """What the default model says of a camera, shared by all who follow, until it ends or they leave. Raises Ended."""
+    """Forward a camera's shared predictions to this client until either ends. Raises Ended."""
     await socket.send_text(camera.ready())
     with camera.viewing(hello.picture, bool(hello.probe)) as viewer:
-        leaving = asyncio.create_task(socket.receive())  # nothing but a goodbye is expected
+        leaving = asyncio.create_task(socket.receive())  # the client may only close
         try:
             while not leaving.done():
                 message = await viewer.next(0.5)
@@ -115,7 +118,7 @@ async def relay(socket: WebSocket, camera: Camera, hello: Hello) -> None:
 
 
 async def greeting(socket: WebSocket, settings: Settings, lobby: Lobby) -> Hello:
-    """The client's hello. Raises Ended 1008."""
+    """Receive and check the client's hello. Raises Ended 1008."""
     try:
         async with lobby.wait(address_of(socket), settings.hello_s):
             message = await socket.receive()

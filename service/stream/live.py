@@ -1,4 +1,4 @@
-"""A stream on a client's socket: its messages, or a camera's events, are given to the scheduler; answers go back."""
+"""A live stream on a client's WebSocket: inputs go to the scheduler, answers come back."""
 
 import asyncio
 import time
@@ -23,9 +23,9 @@ from spikesight.service.stream.protocol import Batch, Outgoing, StreamCore, slow
 
 
 class Live:
-    """A stream's two ends: a reader that turns messages into inputs, and a writer of answers.
+    """One live stream: a reader that turns messages into inputs, and a writer of answers.
 
-    With a camera of the service its events take the place of the client's. Raises Ended 1008.
+    With a `camera` of the service, the inputs are its events instead of the client's. Raises Ended 1008.
     """
 
     def __init__(
@@ -41,20 +41,20 @@ class Live:
         self.core = StreamCore(model, hello, self.settings.max_pending, self.settings.max_pixels)
         self.bucket = TokenBucket.full(self.settings.messages_per_s, time.monotonic())
         self.outbox = Outbox(socket, self.core.sent, self.settings.max_unread)
-        self.turn = asyncio.Lock()  # messages and ticks, one at a time
+        self.turn = asyncio.Lock()  # messages and clock ticks are handled one at a time
         self.work, self.slow_work = runtime.turns.account(), ThreadAccount(runtime.decoder_turns, runtime.decoder)
         self.end: Ended | None = None
         self.heard = time.monotonic()
         self.job = self.opened()
 
     def opened(self) -> Job:
-        """A job on the model as it is now."""
+        """Open a job on the present model."""
         job = self.model.scheduler.open(self, request=False)
         job.probe = self.core.probe
         return job
 
     async def run(self) -> None:
-        """Until the client leaves or breaks a rule. Raises Ended."""
+        """Run the stream until the client leaves or breaks a rule. Raises Ended."""
         self.restore()
         self.greet()
         tasks = [asyncio.create_task(end) for end in self.ends()]
@@ -71,7 +71,7 @@ class Live:
         self.say([self.core.ready()])
 
     def ends(self) -> list[Coroutine[Any, Any, None]]:
-        """The tasks that run until the stream is over."""
+        """Return the tasks of the stream; when one ends, the stream ends."""
         ends: list[Coroutine[Any, Any, None]] = [self.read_all(), self.outbox.write(), self.watch(), self.reading()]
         if self.camera is not None:
             ends.append(self.follow_camera(self.camera))
@@ -80,7 +80,7 @@ class Live:
         return ends
 
     def restore(self) -> None:
-        """Go on from hello's snapshot. Raises Ended 1008 when it is not one of this model."""
+        """Continue from the snapshot in the hello, if any. Raises Ended 1008 if it does not fit this model."""
         state = self.core.restore(self.runtime.snapshot_key)
         if state is not None:
             try:
@@ -89,7 +89,7 @@ class Live:
                 raise Ended(1008, "the snapshot is not of this model and sensor") from None
 
     async def read_all(self) -> None:
-        """Take message after message, in order."""
+        """Handle all messages of the client, in order."""
         while True:
             message = await self.socket.receive()
             if message["type"] != "websocket.receive":
@@ -106,7 +106,7 @@ class Live:
                     await self.control(message.get("text") or "")
 
     async def follow_camera(self, camera: Camera) -> None:
-        """Take a camera's packets in place of a client's. Raises Ended when it has ended."""
+        """Handle a camera's packets instead of the client's. Raises Ended when the camera has ended."""
         with camera.listening() as packets:
             for seq in count(1):
                 packet = await packets.next(0.5)
@@ -126,7 +126,7 @@ class Live:
             await self.snapshot()
 
     async def take(self, frame: Frame) -> None:
-        """Submit the inputs of one frame or packet, or answer what is wrong with it. Raises Ended 1003."""
+        """Submit the inputs of one frame or packet, or send why it is refused. Raises Ended 1003."""
         if self.camera is not None:
             raise Ended(1003, "a camera's stream takes no packets")
         batches, threaded = self.core.batches(frame), slow(frame)
@@ -136,7 +136,7 @@ class Live:
             self.say([Outgoing(error_text(frame.seq, str(error)))])
 
     async def submit_all(self, batches: Iterator[Batch], threaded: bool = False) -> None:
-        """One message's batches, each of them made when it is this stream's turn."""
+        """Submit the batches of one message; each is computed when it is this stream's turn."""
         more = True
         while more:
             if threaded:
@@ -148,7 +148,7 @@ class Live:
             more = not batch.last
 
     async def submit(self, batch: Batch) -> None:
-        """Submit inputs: at most as many as may wait for answers, or in place of those that wait."""
+        """Submit a batch: drop waiting inputs first ("freshest"), or wait until few are unanswered ("complete")."""
         core, before = self.core, self.core.dropped
         if batch.inputs and core.hello.mode == "freshest":
             self.say(core.take_back(len(self.model.scheduler.drop_waiting(self.job))))
@@ -165,27 +165,27 @@ class Live:
             raise Ended(1012) from None
 
     def count(self) -> None:
-        """What the filter made of the events so far, for /metrics."""
+        """Add the noise filter's latest counts to the metrics."""
         if (pipeline := self.core.session.pipeline) is not None:
             for name, count in zip(("kept", "dropped"), pipeline.filter.news()):
                 self.runtime.metrics.events.labels(self.model.counted_as, name).inc(count)
 
     async def unsent(self, at_most: int) -> None:
-        """Wait until so few inputs have unsent answers."""
+        """Wait until at most so many inputs have unsent answers."""
         while self.core.unsent > at_most:
             await self.outbox.progress()
 
     async def snapshot(self) -> None:
-        """Send the session's state, once every step that was submitted has been answered."""
+        """Send the stream's state, once every submitted step has been answered."""
         await self.unsent(0)
         future: asyncio.Future[State] = asyncio.get_running_loop().create_future()
         self.model.scheduler.snapshot(self.job, lambda state: self.runtime.mailbox.resolve(future, state))
         state = await future
         key = self.runtime.snapshot_key
-        self.say([await self.slow_work.run(lambda: self.core.snapshot(state, key))])  # a large sensor's takes a while
+        self.say([await self.slow_work.run(lambda: self.core.snapshot(state, key))])  # slow for a large sensor
 
     async def tick(self, every_s: float) -> None:
-        """For live sources: steps go on in silence."""
+        """Submit the steps of live sources while no events come."""
         while True:
             await asyncio.sleep(max(every_s, 0.01))
             async with self.turn:
@@ -195,9 +195,9 @@ class Live:
                     await self.submit(batch)
 
     async def watch(self) -> None:
-        """End a stream that has gone silent."""
+        """End a stream whose client has been silent for too long."""
         while True:
-            if self.turn.locked():  # what was heard is still being worked off
+            if self.turn.locked():  # the last message is still being handled
                 self.heard = time.monotonic()
             left = self.heard + self.settings.idle_s - time.monotonic()
             if left <= 0:
@@ -205,7 +205,7 @@ class Live:
             await asyncio.sleep(left)
 
     async def reading(self) -> None:
-        """End a stream whose client leaves too much unread."""
+        """End a stream whose client leaves too many answers unread."""
         await self.outbox.unread.wait()
         raise Ended(1008, "the answers are not read")
 
@@ -213,7 +213,7 @@ class Live:
         for message in messages:
             self.outbox.say(message.data, message.settles)
 
-    # Called by whoever steps the network.
+    # Called by the thread that steps the network.
 
     def outcome(self, inputs: list[Input], outcome: Outcome, queue_ms: float) -> bool:
         ticket, answer = self.core.read(inputs, outcome)
@@ -221,11 +221,11 @@ class Live:
         return False
 
     def failed(self, error: Exception) -> None:
-        """The job is closed."""
+        """End the stream because its job failed."""
         end = Ended(1012) if isinstance(error, Stopped) else Ended(1011, "the model failed on this stream")
         self.runtime.mailbox.post(lambda: self.finish(end))
 
     def finish(self, end: Ended) -> None:
-        """Close after what is already in the outbox."""
+        """End the stream after the queued messages have been sent."""
         self.end = self.end or end
         self.outbox.close()

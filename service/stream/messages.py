@@ -1,4 +1,4 @@
-"""The messages of a stream, both ways: hello, control and event frames in; predictions, pictures and snapshots out."""
+"""Messages of a stream. In: hello, control messages, event frames. Out: predictions, pictures, snapshots."""
 
 import base64
 import struct
@@ -14,14 +14,14 @@ from spikesight.encoders.events import MAX_SIDE, SensorSize
 from spikesight.encoders.packets import RECORD_BYTES, WireDecoder
 from spikesight.service.http.bodies import Body
 
-if TYPE_CHECKING:  # a client takes this module too, and needs no model
+if TYPE_CHECKING:  # the client imports this module, too, and needs no model
     from spikesight.models.neurons.probe import Inside
     from spikesight.models.steps import Answer
     from spikesight.service.scheduler.registry import Model
 
 HEADER = struct.Struct("<IdB3s")  # seq, capture time in ms, kind, reserved
 PICTURE = struct.Struct("<IIIHH")  # seq, step, n, width, height
-PICTURE_EVENTS = 4096  # at most so many events a picture, evenly thinned
+PICTURE_EVENTS = 4096  # most events of a picture; more are thinned evenly
 
 
 CLOSED = {
@@ -34,7 +34,7 @@ CLOSED = {
 
 
 class Ended(Exception):
-    """The stream is over, with a close code."""
+    """The end of a stream, with a WebSocket close code and a reason."""
 
     def __init__(self, code: int, reason: str = "") -> None:
         super().__init__(reason)
@@ -47,7 +47,7 @@ Probe = bool | tuple[Index, Index, Index]  # models/neurons/probe.py
 
 
 class Hello(Body):
-    """The first message of a stream."""
+    """The first message of a stream: what the client wants."""
 
     type: Literal["hello"]
     protocol: Literal[1]
@@ -88,20 +88,20 @@ class Hello(Body):
 
     @model_validator(mode="after")
     def check_size(self) -> "Hello":
-        """Half a size would be ignored in silence."""
+        """Refuse a width without a height, or the reverse."""
         if bool(self.width) != bool(self.height):
             raise ValueError("width and height go together")
         return self
 
 
 class ResetMessage(Body):
-    """Forget the membranes."""
+    """Reset the membrane potentials."""
 
     type: Literal["reset"]
 
 
 class SettingsMessage(Body):
-    """The emulator's settings of this stream."""
+    """Change the pixel model that turns this stream's frames into events."""
 
     type: Literal["settings"]
     threshold: float | None = Field(default=None, gt=0.01, le=2, description="contrast threshold in log intensity")
@@ -109,20 +109,20 @@ class SettingsMessage(Body):
 
 
 class ProbeMessage(Body):
-    """From now on add what happens inside the network, or no more; as `probe` of hello."""
+    """Switch network activity in predictions on or off; `probe` as in the hello."""
 
     type: Literal["probe"]
     probe: Probe
 
 
 class SnapshotMessage(Body):
-    """Ask for the session's state."""
+    """Ask for the stream's state."""
 
     type: Literal["snapshot"]
 
 
 class ShowMessage(Body):
-    """To a teaching session: from now on inputs are examples of this class, or of none."""
+    """In a teaching session's stream: label the following inputs as examples of this class; null: stop labelling."""
 
     type: Literal["show"]
     label: str | None = Field(alias="class")
@@ -132,11 +132,11 @@ REASON_BYTES = 123  # of a close frame (RFC 6455, 5.5)
 
 
 def fault(what: str, error: ValidationError) -> str:
-    """A close frame's reason: the first field that is wrong, and what it must be. Values are not repeated."""
+    """Return the reason for a close frame: the first wrong field and what it must be, without the client's values."""
     first = error.errors(include_url=False, include_input=False)[0]
     field = next((part for part in reversed(first["loc"]) if isinstance(part, str)), "")
     if first["type"] == "extra_forbidden":
-        field = "a field"  # by a name that is the client's own
+        field = "a field"  # the client chose the name: not repeated
     says = first["msg"].removeprefix("Value error, ")
     if first["type"].startswith("union_tag"):
         says = "its type must be reset, settings, probe or snapshot"
@@ -152,7 +152,7 @@ KINDS = (IMAGE, EVENTS_T64, EVENTS_T32, EVENTS_AER)
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One binary message of a client."""
+    """One binary message of a client: an image or a packet of events."""
 
     seq: int
     t_ms: float  # capture time on the client's clock
@@ -160,12 +160,12 @@ class Frame:
     payload: bytes
 
     def pack(self) -> bytes:
-        """The message's bytes; `parse_frame` reads them."""
+        """Return the message's bytes, as `parse_frame` reads them."""
         return HEADER.pack(self.seq, self.t_ms, self.kind, b"\0\0\0") + self.payload
 
 
 def parse_frame(data: bytes) -> Frame:
-    """The header and payload of a binary message; raises Ended 1003 when it is no frame."""
+    """Parse the header of a binary message. Raises Ended 1003 for a malformed one."""
     if len(data) < HEADER.size:
         raise Ended(1003, f"a binary message starts with a header of {HEADER.size} bytes")
     seq, t_ms, kind, reserved = HEADER.unpack_from(data)
@@ -177,7 +177,7 @@ def parse_frame(data: bytes) -> Frame:
 
 
 def pack_picture(seq: int, step: int, width: int, height: int, events: NDArray) -> bytes:
-    """The event picture that follows an answer: at most PICTURE_EVENTS events, evenly thinned."""
+    """Pack the event picture that follows an answer: at most PICTURE_EVENTS events, evenly thinned."""
     if len(events) > PICTURE_EVENTS:
         events = events[np.linspace(0, len(events) - 1, PICTURE_EVENTS).astype(np.intp)]
     pairs = np.empty((len(events), 2), "<u2")
@@ -186,22 +186,22 @@ def pack_picture(seq: int, step: int, width: int, height: int, events: NDArray) 
     return PICTURE.pack(seq, step, len(events), width, height) + pairs.tobytes()
 
 
-MAX_TIME_US = 2**53  # beyond it a float64 on the client's side is no longer exact
+MAX_TIME_US = 2**53  # beyond this, times are no longer exact in a client's float64
 LAYOUTS = {EVENTS_T64: "t64", EVENTS_T32: "t32", EVENTS_AER: "aestream"}
 
 
 class PacketError(ValueError):
-    """A payload that is no packet of events."""
+    """A payload that is not a valid packet of events."""
 
 
 class PacketDecoder:
-    """Payloads of one stream; keeps the wraps of 32-bit times."""
+    """Decoder of one stream's event packets; it extends 32-bit times that wrap around."""
 
     def __init__(self) -> None:
         self._decoders: dict[int, WireDecoder] = {}
 
     def decode(self, kind: int, payload: bytes, arrival_us: int) -> NDArray:
-        """EVENTS of one message; `arrival_us` stands in for times that the layout leaves out. Raises PacketError."""
+        """Decode a payload to EVENTS; `arrival_us` is used if the layout has no times. Raises PacketError."""
         layout = LAYOUTS[kind]
         if len(payload) % RECORD_BYTES[layout]:
             raise PacketError(f"the payload is not a whole number of {RECORD_BYTES[layout]}-byte records")
@@ -220,19 +220,19 @@ SNAPSHOT_BEGIN = '{"type":"snapshot"'
 
 @dataclass(eq=False, slots=True)
 class Ticket:
-    """Which message an input belongs to."""
+    """The message that an input belongs to, and what its answers report beside the prediction."""
 
     seq: int
     t_ms: float
-    last: bool = False  # of its message
-    picture: tuple[NDArray, SensorSize] | None = None  # its events and their sensor, sent after the last answer
-    window: tuple[float, float, float] | None = None  # left, top and side of the network's window
-    events: tuple[int, int] = (0, 0)  # that came in this stream, and that the filter kept
-    camera: str | None = None  # what its camera does otherwise than those that the model learnt from
+    last: bool = False  # whether this is the last input of the message
+    picture: tuple[NDArray, SensorSize] | None = None  # the message's events and sensor, sent after the last answer
+    window: tuple[float, float, float] | None = None  # left, top and side of the region of interest, pixels
+    events: tuple[int, int] = (0, 0)  # received in this stream so far, and kept by the noise filter
+    camera: str | None = None  # how this camera differs from the cameras of the model's training data
 
 
 def text(**fields: Any) -> str:
-    """A message to the client as one line of JSON."""
+    """Return a message to the client as one line of JSON."""
     return to_json(fields).decode()
 
 
@@ -284,17 +284,17 @@ def prediction_text(
 
 
 def identity(answer: str) -> str:
-    """What tells an answer from others of its stream, whoever computes it: of a prediction its message and step."""
+    """Return the part of an answer that identifies it in its stream, whichever replica computes it: up to the step."""
     return answer.partition(',"start_us"')[0]
 
 
 def ack_text(ticket: Ticket, dropped: int) -> str:
-    """A message closed no bin, or its last answer was skipped."""
+    """Return the confirmation of a message that closed no bin, or whose last answer was skipped."""
     return text(type="ack", seq=ticket.seq, t=ticket.t_ms, dropped=dropped)
 
 
 def error_text(seq: int, error: str) -> str:
-    """A message could not be taken."""
+    """Return the report of a message that could not be used."""
     return text(type="error", seq=seq, error=error)
 
 

@@ -1,4 +1,4 @@
-"""What leaves a stream: messages in order, as fast as the client reads; and how a stream's tasks end."""
+"""A stream's queue of outgoing messages, sent as fast as the client reads; and cancellation of its tasks."""
 
 import asyncio
 from collections import deque
@@ -9,22 +9,22 @@ from fastapi import WebSocket
 
 
 class Outbox:
-    """The queue, of at most `max_bytes`. `sent` is told how many inputs each message that has left settles.
+    """Queue of messages to a client, `max_bytes` at most. `sent` is called with the number of inputs a message settles.
 
-    When more is left unread, what waits is thrown away and `unread` is set: nothing further is queued.
+    If the client leaves more unread, the queue is discarded, `unread` is set, and no more messages are queued.
     """
 
     def __init__(self, socket: WebSocket, sent: Callable[[int], None], max_bytes: int) -> None:
-        self.held = 0  # bytes of what waits and of what is being sent
+        self.held = 0  # bytes queued or being sent
         self.unread = asyncio.Event()
         self._socket, self._sent, self._max_bytes = socket, sent, max_bytes
-        self._messages: deque[tuple[str | bytes, int]] = deque()  # with the inputs it settles
+        self._messages: deque[tuple[str | bytes, int]] = deque()  # each with the number of inputs it settles
         self._wake = asyncio.Event()
         self._settled = asyncio.Event()
         self._closing = False
 
     def say(self, message: str | bytes, settles: int = 0) -> None:
-        """Queue a message; `settles` inputs are done with it. One message is taken whatever its size."""
+        """Queue a message that is the answer to `settles` inputs. A single message may exceed the limit."""
         if self.unread.is_set():
             return
         if self.held and self.held + len(message) > self._max_bytes:
@@ -37,17 +37,17 @@ class Outbox:
         self._wake.set()
 
     def close(self) -> None:
-        """End `write` after what is already queued."""
+        """End `write` after the queued messages."""
         self._closing = True
         self._wake.set()
 
     async def progress(self) -> None:
-        """Wait until the next message that settles inputs has left."""
+        """Wait until the next message that settles inputs has been sent."""
         self._settled.clear()
         await self._settled.wait()
 
     async def write(self) -> None:
-        """Send what is queued; blocks while the client does not read."""
+        """Send queued messages; blocks while the client does not read."""
         while not self._closing or self._messages:
             await self._wake.wait()
             self._wake.clear()
@@ -66,12 +66,12 @@ class Outbox:
 async def end_all(tasks: "Collection[asyncio.Task[Any]]") -> None:
     """Cancel tasks and wait until they have ended, whatever they raise.
 
-    Not by `gather`: when the caller is cancelled meanwhile, that raises a cancellation of its tasks in place of the
-    caller's own, which a cancel scope around the caller does not know as its own.
+    `gather` would not do: if the caller is cancelled meanwhile, it raises a cancellation of the tasks instead of the
+    caller's own, which a cancel scope around the caller does not recognise.
     """
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
     for task in tasks:
         if not task.cancelled():
-            task.exception()  # seen: not logged as forgotten
+            task.exception()  # retrieved, so that asyncio does not log it as never retrieved

@@ -1,10 +1,10 @@
-"""A live stream without I/O: messages in, inputs of the network and messages out; outcomes in, messages out.
+"""Core of a live stream without I/O: messages in, network inputs out; outcomes in, messages out.
 
-No socket, no task, no scheduler. A client's stream (`live`) and a camera of the service (`cameras`) own those; which
-message an input belongs to, which inputs are dropped for newer ones, and the answers are the same for both.
+It has no socket, task or scheduler; those belong to a client's stream (`live`) or a camera of the service (`cameras`).
+Both share the rest: which message an input belongs to, which inputs are dropped for newer ones, and the answers.
 
-Two threads may take part: one that hands in messages and ticks and sends what comes of them, and whoever steps the
-network, who calls `read` alone.
+Two threads may use it: one that passes in messages and clock ticks and sends the results, and the thread that steps
+the network, which calls only `read`.
 """
 
 import base64
@@ -46,29 +46,29 @@ from spikesight.service.stream.messages import (
 from spikesight.service.stream.snapshot import SnapshotError, pack, unpack
 from spikesight.service.upload.decode import INLINE_BYTES, decode_image
 
-LATE_BINS = 2  # how far the clock's tick lies behind the newest event: packets on their way are not shut out
+LATE_BINS = 2  # bins by which the clock lags behind the newest event, so that late packets are still in time
 
 
 class Outgoing(NamedTuple):
     """One message to the client."""
 
     data: str | bytes
-    settles: int = 0  # inputs that are done with once it is sent
+    settles: int = 0  # number of inputs that it answers
 
 
 class Batch(NamedTuple):
-    """Inputs that one message, or a part of it, gave."""
+    """Inputs from one message or a part of it."""
 
     ticket: Ticket
     inputs: list[Input]
-    last: bool = True  # of its message
-    skipped: int = 0  # bins that were not made: more than could be answered
+    last: bool = True  # whether this is the last batch of the message
+    skipped: int = 0  # bins left out, as there were more than could be answered
 
 
 class StreamCore:
-    """One stream on one model. Raises Ended 1008 for a sensor, or objects, that are not supported.
+    """One stream on one model. Raises Ended 1008 if the sensor or the number of objects is not supported.
 
-    At most `max_pending` inputs should be unsent; `clock` gives seconds of any steady clock.
+    `max_pending`: most inputs that should be unanswered; `clock` returns seconds of any monotonic clock.
     """
 
     def __init__(
@@ -85,17 +85,17 @@ class StreamCore:
         self.dropped = 0
         self._clock = clock
         self._decoder = PacketDecoder()
-        self._tickets: deque[Ticket] = deque()  # of the inputs that were admitted and are not yet stepped
+        self._tickets: deque[Ticket] = deque()  # of the admitted inputs that are not yet stepped
         self._admitted = self._sent = 0  # each counted by one thread only
         self._latest = Ticket(0, 0.0)
-        self._newest: tuple[int, float] | None = None  # the newest event's time, and when it came
+        self._newest: tuple[int, float] | None = None  # the newest event's time, us, and its arrival on `clock`
 
     # Messages in.
 
     def batches(self, frame: Frame) -> Iterator[Batch]:
-        """The inputs of one frame or packet, cut where it spans many bins; the last batch says so.
+        """Yield the inputs of one frame or packet, in several batches if it spans many bins.
 
-        Work is done as the batches are asked for; see `slow`. Raises ServiceError, PacketError or SessionError.
+        Each batch is computed when asked for; see `slow`. Raises ServiceError, PacketError or SessionError.
         """
         ticket = self._latest = Ticket(frame.seq, frame.t_ms)
         t_us = round(frame.t_ms * 1e3)
@@ -107,7 +107,7 @@ class StreamCore:
             yield from self.events(self._decoder.decode(frame.kind, frame.payload, t_us), ticket)
 
     def events(self, events: NDArray, ticket: Ticket) -> Iterator[Batch]:
-        """The inputs of a packet's events, cut where it spans many bins."""
+        """Yield the inputs of a packet of events, in several batches if it spans many bins."""
         if len(events):
             self._newest = int(events["t"][-1]), self._clock()
         self._keep(ticket, events)
@@ -118,9 +118,9 @@ class StreamCore:
             yield Batch(self.located(ticket), inputs, number == len(parts), skipped)
 
     def _jump(self, events: NDArray) -> tuple[list[Input], int]:
-        """Where the freshest count, a silence of more bins than may wait is a jump of time: its bins are not made.
+        """In mode "freshest", skip a silence of more than `max_pending` bins before these events.
 
-        The inputs that close what is open, and how many bins are left out; bins begin anew at the events.
+        Returns the inputs that close the open bins, and how many bins are skipped; binning restarts at the events.
         """
         pipeline = self.session.pipeline
         if self.hello.mode != "freshest" or pipeline is None or not len(events):
@@ -132,7 +132,7 @@ class StreamCore:
         return inputs, silent - len(inputs)
 
     def located(self, ticket: Ticket) -> Ticket:
-        """The message with the network's window now, the counts of events received and kept so far, and the camera."""
+        """Set the ticket's region of interest, event counts and camera note to those of now; return the ticket."""
         window, pipeline = self.session.window, self.session.pipeline
         ticket.window = None if window is None else (window.left, window.top, window.side)
         if pipeline is not None:
@@ -141,7 +141,7 @@ class StreamCore:
         return ticket
 
     def control(self, text: str) -> bool:
-        """Follow a text message; True when it asks for a snapshot. Raises Ended 1003 when it is none of a stream's."""
+        """Handle a text message; return True if it asks for a snapshot. Raises Ended 1003 for an invalid message."""
         try:
             message = CONTROL.validate_json(text)
         except ValidationError as error:
@@ -157,7 +157,7 @@ class StreamCore:
         return False
 
     def tick(self) -> Batch | None:
-        """The inputs of bins that the clock closes while no events come, a still scene; None when it closes none."""
+        """Return the inputs of bins that end by the clock while no events come; None if there are none."""
         pipeline = self.session.pipeline
         if self._newest is None or pipeline is None:
             return None
@@ -167,7 +167,7 @@ class StreamCore:
         return Batch(self.located(Ticket(self._latest.seq, self._latest.t_ms)), inputs) if inputs else None
 
     def move(self, model: Model) -> None:
-        """Go on on another model of the same contract; nothing may be unsent."""
+        """Continue on another model of the same contract; all inputs must have been answered."""
         self.model = model
         self.session.move(model.classifier)
 
@@ -175,14 +175,14 @@ class StreamCore:
 
     @property
     def unsent(self) -> int:
-        """Inputs admitted whose answer is not yet sent."""
+        """Number of admitted inputs whose answers have not been sent."""
         return self._admitted - self._sent
 
     def admit(self, batch: Batch) -> tuple[list[Input], list[Outgoing]]:
-        """What of a batch is to be stepped, and what is to be sent at once.
+        """Return the inputs of a batch to be stepped, and the messages to be sent at once.
 
-        A message without inputs gets an ack. A stream that wants the freshest answers and does not read them is not
-        stepped further.
+        A message without inputs gets an ack. In mode "freshest", inputs are dropped while the client leaves too many
+        answers unread.
         """
         ticket, inputs, last, skipped = batch
         self.dropped += skipped
@@ -198,18 +198,18 @@ class StreamCore:
         return inputs, []
 
     def take_back(self, n: int) -> list[Outgoing]:
-        """The last n inputs that were admitted give way and are never stepped: what is to be sent instead."""
+        """Drop the last n admitted inputs, which were not stepped; return the messages to be sent instead."""
         self._admitted -= n
         return self._drop([self._tickets.pop() for _ in range(n)])
 
     # Outcomes in.
 
     def read(self, inputs: list[Input], outcome: Outcome) -> tuple[Ticket, Answer]:
-        """One step was made: its message and its answer. In the order of the inputs; raises SessionError."""
+        """Return the ticket and the answer of a step. Call in the order of the inputs. Raises SessionError."""
         return self._tickets.popleft(), self.session.read(inputs, outcome)
 
     def answer(self, ticket: Ticket, answer: Answer, queue_ms: float, inside: Inside | None = None) -> list[Outgoing]:
-        """The prediction, and the picture after a message's last one."""
+        """Return the prediction's message, followed by the picture after the last answer to a message."""
         text = prediction_text(ticket, answer, queue_ms, self.dropped, logits=self.hello.logits, inside=inside)
         messages = [Outgoing(text, settles=1)]
         return messages + self._picture(ticket, answer.prediction.step) if ticket.last else messages
@@ -223,11 +223,11 @@ class StreamCore:
         return Outgoing(ready_text(self.model, self.hello.error_rate))
 
     def snapshot(self, state: State, key: bytes) -> Outgoing:
-        """The session with its membranes (batch size 1), signed; nothing may be unsent."""
+        """Return a signed snapshot with these membranes (batch size 1); all inputs must have been answered."""
         return Outgoing(snapshot_text(self.model.name, pack(self.session, state, key)))
 
     def restore(self, key: bytes) -> State | None:
-        """Go on from hello's snapshot, if it has one: the membranes. Raises Ended 1008."""
+        """Restore the snapshot in the hello and return its membranes; None without one. Raises Ended 1008."""
         if self.hello.restore is None:
             return None
         try:
@@ -238,7 +238,7 @@ class StreamCore:
             raise Ended(1008, "the snapshot is not base64") from None
 
     def _keep(self, ticket: Ticket, seen: NDArray) -> None:
-        """A message's events, for its picture."""
+        """Keep a message's events for its picture."""
         if self.hello.picture:
             sensor = self.session.sensor
             inside = (seen["x"] >= 0) & (seen["x"] < sensor.width) & (seen["y"] >= 0) & (seen["y"] < sensor.height)
@@ -254,13 +254,13 @@ class StreamCore:
         return [Outgoing(ack_text(ticket, self.dropped)), *self._picture(ticket, self.session.track.seen)]
 
     def _drop(self, tickets: list[Ticket]) -> list[Outgoing]:
-        """Count inputs that are skipped; a message whose last answer is gone still gets its ack."""
+        """Count inputs as dropped; return acks for messages that lose their last answer."""
         self.dropped += len(tickets)
         return [message for ticket in tickets if ticket.last for message in self._ack(ticket)]
 
 
 def session_of(classifier: Classifier, hello: Hello) -> Session:
-    """The stream that hello asks for. Raises Ended 1008."""
+    """Create the session that a hello asks for. Raises Ended 1008."""
     if hello.objects and hello.lesson is not None:
         raise Ended(1008, "a lesson's stream shows one thing: it looks for no objects")
     try:
@@ -278,5 +278,5 @@ def session_of(classifier: Classifier, hello: Hello) -> Session:
 
 
 def slow(frame: Frame) -> bool:
-    """Whether `batches` of this message may take long: beside the event loop then."""
+    """Return whether `batches` of this message may take long, so that it must not run in the event loop."""
     return frame.kind == IMAGE or len(frame.payload) > INLINE_BYTES

@@ -1,8 +1,8 @@
-"""A session as bytes: safetensors, compressed, of all that it carries from message to message. Never a pickle.
+"""A stream's session as bytes: compressed safetensors with everything it keeps between messages. Never a pickle.
 
-A snapshot comes back from a client. It begins with its HMAC-SHA256 (RFC 2104, 32 bytes), so that only what a service
-with the same key wrote is read at all. What it says is then checked like any upload: names, shapes, types, finite
-values, and that no part contradicts another.
+A snapshot comes back from a client. It begins with an HMAC-SHA256 (RFC 2104, 32 bytes), so that only snapshots written
+by a service with the same key are read at all. Their content is then checked like any upload: names, shapes, types,
+finite values, and consistency.
 """
 
 import hmac
@@ -27,21 +27,21 @@ from spikesight.models.steps import OTHER, Readout, Track
 MAX_BYTES = 64 * 2**20
 FORMAT = 12
 SIGNATURE_BYTES = 32
-COUNTS = ("leading", "seen", "spikes", "synops")  # of all windows
+COUNTS = ("leading", "seen", "spikes", "synops")  # attributes of Objects that count over all windows
 LARGEST_LOGIT = float(np.finfo(np.float32).max)
 
 
 class SnapshotError(ValueError):
-    """Bytes that are no snapshot of this service, model and sensor."""
+    """Bytes that are not a snapshot of this service, model and sensor."""
 
 
 def sign(body: bytes, key: bytes) -> bytes:
-    """The body behind its signature."""
+    """Return the body with its signature in front."""
     return hmac.digest(key, body, "sha256") + body
 
 
 def signed(data: bytes, key: bytes) -> bytes:
-    """The body of signed bytes. Raises SnapshotError unless this key signed it."""
+    """Check the signature of signed bytes and return the body. Raises SnapshotError if the key differs."""
     body = data[SIGNATURE_BYTES:]
     if not hmac.compare_digest(data[:SIGNATURE_BYTES], hmac.digest(key, body, "sha256")):
         raise SnapshotError("the snapshot was not signed by this service, or has been changed")
@@ -49,7 +49,7 @@ def signed(data: bytes, key: bytes) -> bytes:
 
 
 def pack(session: Session, state: State, key: bytes) -> bytes:
-    """The session and its membranes (batch size 1), compressed and signed."""
+    """Return a signed, compressed snapshot of a session and its membranes (batch size 1)."""
     values = header(session) | under("front", session.state()) | under("track", stream_state(session))
     arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
     tensors = {f"state.{name}": tensor.contiguous() for name, tensor in state.items()}
@@ -60,7 +60,7 @@ def pack(session: Session, state: State, key: bytes) -> bytes:
 
 
 def unpack(session: Session, data: bytes, key: bytes) -> State:
-    """Set a fresh session to a snapshot; its membranes. Raises SnapshotError."""
+    """Restore a fresh session from a snapshot; return its membranes. Raises SnapshotError."""
     if len(data) > MAX_BYTES:
         raise SnapshotError("the snapshot is too large")
     body = signed(data, key)
@@ -78,7 +78,7 @@ def unpack(session: Session, data: bytes, key: bytes) -> State:
 
 
 def inflated(body: bytes) -> bytes:
-    """What was compressed, of MAX_BYTES at most. Raises ValueError or zlib.error."""
+    """Decompress at most MAX_BYTES. Raises ValueError or zlib.error."""
     stream = zlib.decompressobj()
     data = stream.decompress(body, MAX_BYTES)
     if not stream.eof or stream.unused_data:
@@ -87,13 +87,13 @@ def inflated(body: bytes) -> bytes:
 
 
 def header(session: Session) -> Values:
-    """The model and weights that a snapshot must be of."""
+    """Return the format, model name and weights' fingerprint that a snapshot must match."""
     classifier = session.classifier
     return {"format": FORMAT, "model": classifier.name, "weights": classifier.fingerprint}
 
 
 def stream_state(session: Session) -> Values:
-    """The read-out's side: of one window, or of each by what it follows, and what is said of all."""
+    """Return the state of the read-out, as flat values: of one window, or of each tracked object and their counters."""
     track, quiet = session.track, {"quiet": session.rest.quiet}
     if not isinstance(track, Objects):
         return track_state(track) | quiet
@@ -107,7 +107,7 @@ def stream_state(session: Session) -> Values:
 
 
 def track_state(track: Track) -> Values:
-    """One window's read-out, its smoothing, its evidence, and the alarm."""
+    """Return the state of one window's read-out: mean logits, smoothing, conformal evidence, and drift alarm."""
     steady = track.steady
     arrays = {"readout": track.readout.recent, "mean": steady.mean, "evidence": steady.evidence}
     arrays["strangest"] = track.evidence.strangest
@@ -118,7 +118,7 @@ def track_state(track: Track) -> Values:
 
 
 def apply(session: Session, values: Values) -> None:
-    """Restore read-out, counters and open bin.
+    """Restore a session's read-out, counters and open bin from the values of a snapshot.
 
     Raises SnapshotError for other weights, ValueError or KeyError for anything else unexpected.
     """
@@ -137,7 +137,7 @@ def apply(session: Session, values: Values) -> None:
 
 
 def restore_stream(session: Session, values: Values) -> None:
-    """Set the read-out's side. Raises ValueError where no stream leads there."""
+    """Restore the state of the read-out. Raises ValueError for a state that no stream can reach."""
     session.rest.quiet = integer(values["quiet"])
     track = session.track
     if not isinstance(track, Objects):
@@ -162,7 +162,7 @@ def restore_stream(session: Session, values: Values) -> None:
 
 
 def restore_track(track: Track, values: Values) -> None:
-    """Set one window's read-out. Raises ValueError where no stream leads there."""
+    """Restore one window's read-out. Raises ValueError for a state that no stream can reach."""
     classes = len(track.labels)
     seen, index, steps = integer(values["seen"]), values["steady"], integer(values["window"])
     readout, mean, evidence = stored = [values[name] for name in ("readout", "mean", "evidence")]

@@ -1,4 +1,4 @@
-"""A teaching session's stream: its inputs are examples while a class is named, and its model is always the newest."""
+"""A teaching session's stream: inputs become examples while a class is shown, and its model is always the newest."""
 
 from fastapi import WebSocket
 from pydantic import ValidationError
@@ -18,22 +18,22 @@ from spikesight.service.teach.windows import WindowCutter, moves
 
 
 class TeachingStream(Live):
-    """A stream on a session's model, of a client's messages or of a camera of the service."""
+    """A live stream on a teaching session's model, from a client's messages or a camera of the service."""
 
     def __init__(
         self, socket: WebSocket, runtime: Runtime, teaching: TeachingSession, hello: Hello, camera: Camera | None = None
     ) -> None:
-        self._newest = teaching.learner.model  # at its own bin
+        self._newest = teaching.learner.model  # at the model's own bin length
         super().__init__(socket, runtime, at_bin(self._newest, hello), hello, camera)
         self.teaching = teaching
         if camera is not None:
             teaching.cameras[camera.id] = camera.source.settings
-        self.label: str | None = None  # of the examples that come
+        self.label: str | None = None  # class of the examples being collected
         self._piece = ""
         self._cutter = self._new_cutter()
 
     async def run(self) -> None:
-        """Until the client leaves or breaks a rule. Raises Ended."""
+        """Run the stream until the client leaves or breaks a rule. Raises Ended."""
         self.teaching.followers.add(self.follow)
         try:
             await super().run()
@@ -42,19 +42,19 @@ class TeachingStream(Live):
             self.teaching.touch()
 
     def greet(self) -> None:
-        """Answer hello, with the state of the session."""
+        """Answer the hello, and send the state of the session."""
         super().greet()
         self.follow(self.teaching.body())
 
     def follow(self, body: TeachingBody | None) -> None:
-        """Tell the client that the session has changed, or (None) is over."""
+        """Send the client the session's new state; None: end the stream, as the session is over."""
         if body is None:
             self.finish(Ended(1001, "the teaching session is over"))
         else:
             self.say([Outgoing(body.model_dump_json())])
 
     async def control(self, text: str) -> None:
-        """Follow a text message: the class of what comes, or one of any stream."""
+        """Handle a text message: a class to be shown, or a control message of any stream."""
         try:
             message = ShowMessage.model_validate_json(text)
         except ValidationError:
@@ -66,7 +66,7 @@ class TeachingStream(Live):
             self.say([Outgoing(error_text(0, str(error)))])
 
     def show(self, label: str | None) -> None:
-        """Take inputs as examples of this class from now on; None: of none, and learn those so far.
+        """Collect the following inputs as examples of this class; None: stop, and learn from those collected.
 
         Raises ServiceError.
         """
@@ -80,14 +80,14 @@ class TeachingStream(Live):
         self.label, self._piece = label, self.teaching.examples.piece()
 
     async def submit(self, batch: Batch) -> None:
-        """Give inputs to the session and to its newest model."""
+        """Collect inputs as examples, and step the session's newest model with them."""
         if self.teaching.learner.model is not self._newest:
             await self.move()
         self.collect(batch.inputs)
         await super().submit(batch)
 
     async def move(self) -> None:
-        """Go on with the session's newest model, once everything is answered by the old one."""
+        """Continue on the session's newest model, once the old one has answered everything."""
         await self.unsent(0)
         self.model.scheduler.close(self.job)
         self._newest = self.teaching.learner.model
@@ -100,15 +100,15 @@ class TeachingStream(Live):
         return WindowCutter(self.model.classifier.contract.shown_bins)
 
     def collect(self, inputs: list[Input]) -> None:
-        """Cut consecutive inputs into examples of the class that is named."""
+        """Cut consecutive inputs into examples of the class being shown."""
         for given in inputs:
-            if self.label is None:  # none is named, or the last example was refused
+            if self.label is None:  # no class is shown, or the last example was refused
                 return
             if (window := self._cutter.push(given)) is not None:
                 self.example(self.label, window)
 
     def example(self, label: str, window: list[Input]) -> None:
-        """Offer one example, unless too little moves in it."""
+        """Offer one example to the session, unless too little moves in it."""
         if not moves(window):
             self.follow(self.teaching.body().model_copy(update={"quiet": True}))
             return
@@ -120,7 +120,7 @@ class TeachingStream(Live):
 
 
 def at_bin(model: Model, hello: Hello) -> Model:
-    """A session's model at the bin that a stream asks for. Raises Ended."""
+    """Return a session's model at the bin length that a stream asks for. Raises Ended."""
     try:
         return model.at(hello.bin_ms)
     except WrongBin as error:

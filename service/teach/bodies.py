@@ -1,4 +1,4 @@
-"""What clients see of a teaching session."""
+"""JSON bodies of teaching sessions."""
 
 from typing import Literal
 
@@ -6,7 +6,7 @@ from pydantic import Field
 
 from spikesight.service.http.bodies import Body
 
-LABEL = 64  # characters of a class's name, at most
+LABEL = 64  # most characters of a class's name
 
 
 class TaughtClass(Body):
@@ -42,7 +42,7 @@ class TeachingBody(Body):
 
 
 class TakenBody(Body):
-    """Examples taken from a recording."""
+    """The result of adding a recording's windows as examples."""
 
     taken: list[int] = Field(description="numbers of the new examples")
     skipped: int = Field(description="windows in which too little moved")

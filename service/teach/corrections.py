@@ -1,7 +1,7 @@
-"""The cameras' model, corrected: a moment in doubt is named, the head is solved anew, and served in place of the old.
+"""Correction of the cameras' model: a person names an uncertain moment, and a head that has learnt it is served.
 
-Moments are kept in memory, and only with `--ask`; what they were named goes to the model's folder, as rates
-(models/teach/kept.py). Cameras go over to the new head by themselves, and their sinks with them.
+Moments are kept in memory, and only with `--ask`; what is learnt from them is written to the model's folder, as firing
+rates (models/teach/kept.py). Cameras and their sinks switch to the new head by themselves.
 """
 
 import asyncio
@@ -32,14 +32,14 @@ from spikesight.service.teach.routes import PRIVATE, Label, refusals
 from spikesight.service.teach.saving import write
 from spikesight.service.teach.windows import WindowCutter, frames_of, moves, picture_of
 
-MOST_ROWS = 2500  # examples and their copies, that a head is solved from: what it takes grows with their cube
+MOST_ROWS = 2500  # most examples and augmented copies a head is solved from: the cost grows with their cube
 FULL = "the model has learnt as many corrections as it can: teach it anew, with more recordings"
 NOT_ITS = "the model has no class of that name: a correction names one of its own"
 Number = Annotated[int, Path(ge=0, le=2**53, description="of the moment")]
 
 
 class MomentBody(Body):
-    """A moment in doubt."""
+    """An uncertain moment of a camera."""
 
     number: int
     source: str = Field(description="the camera's id")
@@ -50,34 +50,34 @@ class MomentBody(Body):
 
 
 class MomentsBody(Body):
-    """The moments that wait for a name, the least sure first."""
+    """The moments that wait for a name, the least certain first."""
 
     most: int = Field(description="that may wait; 0: none are kept")
     moments: list[MomentBody]
 
 
 class Teachable:
-    """A model whose head is solved anew. Used in the teaching thread."""
+    """A taught model whose head can be solved again with corrections. Used in the teaching thread."""
 
     def __init__(self, classifier: Classifier, learner: FewShotLearner) -> None:
         self.classifier, self._learner = classifier, learner
 
     @classmethod
     def of(cls, classifier: Classifier) -> "Teachable | None":
-        """None of a model that was not taught from a folder. Raises CheckpointError where its examples are not kept."""
+        """Return a Teachable; None if the model was not taught. Raises CheckpointError if it kept no examples."""
         if classifier.folder is None or not isinstance(classifier.network, TaughtNetwork):
             return None
         return cls(classifier, learner_of(classifier.folder, classifier.network, classifier.card))
 
     def correct(self, moment: Moment, label: str) -> Classifier:
-        """Learn that the moment was this, and write the model. Raises ServiceError 409, 507: nothing has changed."""
+        """Learn that `moment` shows `label`; write and return the new model, or raise ServiceError (409, 507)."""
         learner, card, folder = self._learner, self.classifier.card, self.classifier.folder
         network = self.classifier.network
         assert folder is not None
         assert isinstance(network, TaughtNetwork)
         if (len(learner.shown) + 1) * (1 + learner.copies) > MOST_ROWS:
             raise ServiceError(409, FULL)
-        x = frames_of(moment.inputs).repeat(1 + learner.copies, 1)  # it counts as much as an example with its copies
+        x = frames_of(moment.inputs).repeat(1 + learner.copies, 1)  # same weight as an example with its copies
         examples = [*learner.shown, learner.seen(label, f"{moment.time} {moment.number}", x)]
         taught = learner.learn(network.config.input_places > 0, examples)
         corrections = card.training.get("corrections", 0) + 1
@@ -90,7 +90,7 @@ class Teachable:
         return self.classifier
 
     def ask(self, moments: list[Moment]) -> dict[int, Prediction]:
-        """What the newest head says of them, by number."""
+        """Return the newest head's predictions for moments, by number."""
         found: dict[int, Prediction] = {}
         for moment in moments:
             found[moment.number] = self.classifier.predict(moment.inputs)[-1]
@@ -98,17 +98,17 @@ class Teachable:
 
 
 class Corrections:
-    """What the service's cameras were in doubt of, and the model that learns from a person's word."""
+    """The uncertain moments of the service's cameras, and the model that learns from their corrections."""
 
     def __init__(self, runtime: Runtime, turns: ThreadAccount) -> None:
         self._runtime, self._turns = runtime, turns
         self.moments = Moments(runtime.settings.ask)
         self._teachable: Teachable | None = None
-        self._cutters: dict[str, tuple[Classifier, WindowCutter]] = {}  # of each camera, on a model
+        self._cutters: dict[str, tuple[Classifier, WindowCutter]] = {}  # by camera, for its present model
         self._correcting = asyncio.Lock()
 
     async def start(self) -> None:
-        """Once models are loaded. Raises SettingsError where the first was taught and keeps no examples."""
+        """Begin once models are loaded. Raises SettingsError if the first model was taught but keeps no examples."""
         if self.moments.most:
             try:
                 self._teachable = await self._of_first()
@@ -118,7 +118,7 @@ class Corrections:
                 event("moments in doubt are not kept: the first model was not taught", logging.WARNING)
 
     async def _of_first(self) -> Teachable | None:
-        """The model that cameras are on, as it can be corrected. Raises CheckpointError."""
+        """Return the cameras' model as a Teachable, or None. Raises CheckpointError."""
         model = self._runtime.registry.get(None)
         try:
             return await self._turns.run(lambda: Teachable.of(model.classifier))
@@ -126,7 +126,7 @@ class Corrections:
             raise CheckpointError(f"{model.name} cannot be corrected: {error}") from None
 
     def saw(self, camera: str, classifier: Classifier, inputs: list[Input], answer: Answer) -> None:
-        """A camera's inputs, and the answer after the last of them. In the event loop."""
+        """Offer a camera's inputs as moments, with the answer after the last of them. Called in the event loop."""
         if self._teachable is None or classifier.labels != self._teachable.classifier.labels:
             return
         last, cutter = self._cutters.get(camera, (None, None))
@@ -138,7 +138,7 @@ class Corrections:
                 self.moments.offer(camera, window, answer.prediction)
 
     async def correct(self, number: int, label: str) -> None:
-        """Once it returns the head that knows it is served. Raises ServiceError."""
+        """Learn that the moment of this number shows `label`, and serve the corrected head. Raises ServiceError."""
         async with self._correcting:
             moment, registry = self.moments.get(number), self._runtime.registry
             assert self._teachable is not None
@@ -149,15 +149,13 @@ class Corrections:
                 raise ServiceError(400, NOT_ITS)
             classifier = await self._turns.run(lambda: teachable.correct(moment, label))
             await self._turns.run(lambda: registry.serve(classifier, classifier.folder))
-            with suppress(ServiceError):  # it gave way meanwhile
+            with suppress(ServiceError):  # dropped meanwhile for a less certain moment
                 self.moments.drop(number)
             waiting = self.moments.all()
             self.moments.judged(await self._turns.run(lambda: teachable.ask(waiting)))
 
     async def _begin_anew(self) -> NoReturn:
-        """Models were loaded again: what waits was another's. Raises ServiceError 404, and 409 for a model that keeps
-        no examples.
-        """
+        """Forget all moments, as another model is served now. Raises ServiceError 404 (409 if it kept no examples)."""
         self.moments.forget()
         try:
             self._teachable = await self._of_first()
@@ -183,7 +181,7 @@ class Corrections:
 
 
 def router(corrections: Corrections) -> APIRouter:
-    """GET /v1/moments, and each of them."""
+    """Return the routes below /v1/moments."""
     routes = APIRouter(prefix="/v1/moments", tags=["moments"])
 
     @routes.get("", summary="Moments in which the service's cameras were in doubt, the least sure first")

@@ -1,4 +1,4 @@
-"""When a head is learnt anew, and which one is the newest."""
+"""Learner of a teaching session's head: when to learn again, and which head is the newest."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,13 +14,13 @@ from spikesight.service.http.turns import ThreadAccount
 from spikesight.service.scheduler.registry import Model
 from spikesight.service.teach.examples import Examples
 
-FEW, SHARE = 3, 20  # a head is learnt anew after so many examples, or this part of all
+FEW, SHARE = 3, 20  # a new head is learnt after FEW new examples, or 1 / SHARE of all if that is more
 NOT_READY = "the session has no model yet: show examples of at least two classes"
 
 
 @dataclass(frozen=True)
 class Head:
-    """A network with a learnt head, its card, and how good it is: see `models.teach.advice.report`."""
+    """A network with a learnt head, its card, and its quality (see `models.teach.advice.report`)."""
 
     network: TaughtNetwork
     card: Card
@@ -29,10 +29,10 @@ class Head:
 
 
 class Learner:
-    """Learns heads of `examples` in the teaching thread, one after another.
+    """Learns heads from `examples` in the teaching thread, one after another.
 
-    `make` makes a head (None of fewer than two classes) and its model. `serve` is given each new model;
-    `notify` is called when examples change and when a head is there.
+    `make` returns a head (None for fewer than two classes) and its model. `serve` is called with each new model,
+    `notify` when examples change and when a head is ready.
     """
 
     def __init__(
@@ -46,17 +46,17 @@ class Learner:
         self._examples, self._make, self._turns, self._serve, self._notify = examples, make, turns, serve, notify
         self.version = 0
         self.head, self.model = make([], [])
-        self._new = 0  # examples since the last head was begun
+        self._new = 0  # examples added since the last head was begun
         self._due = self._closed = False
         self._task: asyncio.Task[None] | None = None
 
     @property
     def learning(self) -> bool:
-        """Whether another head is on its way."""
+        """Whether a new head is being learnt."""
         return self._task is not None
 
     def update(self, added: int | None = None) -> None:
-        """Learn anew when enough examples were added; at once for None, where they changed otherwise."""
+        """Learn a new head if enough examples were added, or at once if they changed otherwise (`added` is None)."""
         self._new += added or 0
         self._due |= added is None or self._new >= max(FEW, len(self._examples.all()) // SHARE)
         if self._due and self._task is None and not self._closed:
@@ -64,7 +64,7 @@ class Learner:
         self._notify()
 
     async def settled(self) -> None:
-        """Learn what is new, and wait until that is served."""
+        """Learn from all new examples, and wait until the head is served."""
         if self._new:
             self.update()
         while self._task is not None:
@@ -87,7 +87,7 @@ class Learner:
             self._notify()
 
     def ready(self) -> Head:
-        """The newest head. Raises ServiceError 409 before there is one."""
+        """Return the newest head. Raises ServiceError 409 before there is one."""
         if self.head is None:
             raise ServiceError(409, NOT_READY)
         return self.head

@@ -1,4 +1,4 @@
-"""Moments in which a model was in doubt: the clips that wait until a person says what they were."""
+"""Moments in which a model was uncertain: clips that wait until a person says what they show."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from spikesight.models.steps import Input, Prediction
 from spikesight.service.http.errors import ServiceError
 
-SURE = 0.5  # no moment: the best class leads by so much, where the input is familiar
+SURE = 0.5  # certainty from which a window is no moment
 GONE = "no such moment waits: it was named, or a less certain one took its place"
 
 
 @dataclass(eq=False)
 class Moment:
-    """A window of inputs, and what the model took it for at its end."""
+    """An uncertain window of inputs, and the model's prediction after it."""
 
     number: int
     source: str
@@ -23,29 +23,29 @@ class Moment:
 
 
 def sureness(prediction: Prediction) -> float:
-    """In [0, 1]: by how much the best class leads the next, times how familiar the input is."""
+    """Return the certainty in [0, 1]: the best class's lead over the next, times how familiar the input is."""
     second, best = sorted((0.0, *prediction.probabilities))[-2:]
     return (best - second) * (1.0 if prediction.known is None else prediction.known)
 
 
 class Moments:
-    """Those that wait, in memory alone: at most `most`, of which the surest gives way.
+    """Uncertain windows that wait for a correction, in memory: at most `most`; when full, the most certain is dropped.
 
-    Windows in doubt that follow each other on one source, with one best class, are one moment: the least sure of them.
+    Consecutive uncertain windows of one source with the same best class count as one moment: the least certain.
     """
 
     def __init__(self, most: int) -> None:
         self.most = most
         self._waiting: dict[int, Moment] = {}
-        self._open: dict[str, Moment] = {}  # of each source, while the doubt lasts
+        self._open: dict[str, Moment] = {}  # by source, while it stays uncertain
         self._numbers = 0
 
     def all(self) -> list[Moment]:
-        """The least sure first."""
+        """Return the moments, the least certain first."""
         return sorted(self._waiting.values(), key=lambda moment: sureness(moment.prediction))
 
     def offer(self, source: str, inputs: Sequence[Input], prediction: Prediction) -> None:
-        """A window of a source, and its prediction."""
+        """Keep a source's window if its prediction is uncertain."""
         last, sure = self._open.pop(source, None), sureness(prediction)
         if sure >= SURE or not self.most:
             return
@@ -62,22 +62,22 @@ class Moments:
             self.drop(self.all()[-1].number)
 
     def get(self, number: int) -> Moment:
-        """Raises ServiceError 404."""
+        """Return the moment of this number. Raises ServiceError 404."""
         if number not in self._waiting:
             raise ServiceError(404, GONE)
         return self._waiting[number]
 
     def drop(self, number: int) -> None:
-        """Let it go. Raises ServiceError 404."""
+        """Drop a moment. Raises ServiceError 404."""
         del self._waiting[self.get(number).number]
 
     def forget(self) -> None:
-        """Let all of them go; their numbers do not come again."""
+        """Drop all moments; their numbers are not used again."""
         self._waiting.clear()
         self._open.clear()
 
     def judged(self, predictions: dict[int, Prediction]) -> None:
-        """What another head says of moments, by number: those it is sure of wait no longer."""
+        """Update moments, by number, with a new head's predictions; drop those it is certain of."""
         for number, prediction in predictions.items():
             if (moment := self._waiting.get(number)) is not None:
                 moment.prediction = prediction

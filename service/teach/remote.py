@@ -1,4 +1,4 @@
-"""A client's side of a teaching session; `spikesight.service.client.Client.teach` begins one."""
+"""Client of a teaching session; `spikesight.service.client.Client.teach` begins one."""
 
 from pathlib import Path
 from typing import Any, Protocol
@@ -8,7 +8,7 @@ from spikesight.service.teach.bodies import TakenBody, TeachingBody
 
 
 class Ask(Protocol):
-    """What asks the service: method, path, body and its type."""
+    """A function that sends a request: method, path, body and the body's media type."""
 
     def __call__(self, method: str, path: str, body: bytes | None = None, kind: str = "") -> bytes: ...
 
@@ -27,42 +27,45 @@ class RemoteTeaching:
         self.id = TeachingBody.model_validate_json(ask("POST", "/v1/teach" + query(features=features))).id
 
     def state(self, *, wait: bool = False) -> TeachingBody:
-        """The state; `wait` until all examples are learnt."""
+        """Return the session's state; `wait`: only after all examples are learnt."""
         return self._state("GET", wait="1" if wait else None)
 
     def show(self, label: str, recording: Path | bytes, name: str = "") -> TakenBody:
-        """Add examples: a recording (a file or its bytes) cut into windows, or an image seen with small movements."""
+        """Add a recording's windows, or an image seen with small movements, as examples of a class.
+
+        `recording` is a file or its bytes, then with a file `name`.
+        """
         if isinstance(recording, Path):
             recording, name = recording.read_bytes(), recording.name
         path = self._path("/examples", **{"class": label, "name": name or None})
         return TakenBody.model_validate_json(self._ask("POST", path, recording, "application/octet-stream"))
 
     def picture(self, number: int) -> bytes:
-        """An example's events as a PNG."""
+        """Return an example's events as a PNG."""
         return self._ask("GET", self._path(f"/examples/{number}"))
 
     def drop(self, number: int) -> TeachingBody:
-        """Take an example back."""
+        """Remove an example."""
         return self._state("DELETE", f"/examples/{number}")
 
     def rename(self, label: str, to: str) -> TeachingBody:
-        """Give a class another name."""
+        """Rename a class."""
         return self._state("PATCH", "/classes", **{"class": label, "to": to})
 
     def forget(self, label: str) -> TeachingBody:
-        """Take a class back."""
+        """Remove a class with its examples."""
         return self._state("DELETE", "/classes", **{"class": label})
 
     def save(self, name: str) -> TeachingBody:
-        """Have the service keep the model and serve it to everybody."""
+        """Save the model on the service, which serves it to all clients."""
         return self._state("POST", "/save", name=name)
 
     def download(self, name: str = "taught") -> bytes:
-        """The model's folder as a ZIP file."""
+        """Return the model's folder as a ZIP file."""
         return self._ask("GET", self._path("/model.zip", name=name))
 
     def end(self) -> None:
-        """End the session: nothing of it is kept but what was saved."""
+        """End the session; only saved models are kept."""
         self._ask("DELETE", self._path(""))
 
     def __enter__(self) -> "RemoteTeaching":
@@ -79,6 +82,6 @@ class RemoteTeaching:
 
 
 def query(**wanted: Any) -> str:
-    """The query of a path, without what is None."""
+    """Return a URL's query string, leaving out parameters that are None."""
     given = {name: value for name, value in wanted.items() if value is not None}
     return f"?{urlencode(given, quote_via=quote)}" if given else ""

@@ -1,6 +1,6 @@
-"""Teaching sessions over HTTP, and what they saved: /v1/teach, /v1/models/{name}.
+"""HTTP routes of teaching sessions and of the models they saved: /v1/teach, /v1/models/{name}.
 
-Parameters stand in the query: no body is parsed in the event loop.
+Parameters are in the query string, so that no body is parsed in the event loop.
 """
 
 from typing import Annotated, Any
@@ -30,7 +30,7 @@ Label = Annotated[str, Query(alias="class", description=f"a class's name, 1 to {
 
 
 def refusals(*codes: int) -> dict[int | str, dict[str, Any]]:
-    """What a route may answer beside 200."""
+    """Return the OpenAPI descriptions of these error statuses."""
     texts = {
         400: "a name or parameter is malformed",
         403: "this service keeps no models",
@@ -44,7 +44,7 @@ def refusals(*codes: int) -> dict[int | str, dict[str, Any]]:
 
 
 def label_of(text: str) -> str:
-    """A class's name, trimmed. Raises ServiceError 400."""
+    """Return a class's name, trimmed. Raises ServiceError 400."""
     label = text.strip()
     if not 1 <= len(label) <= LABEL or not label.isprintable():
         raise ServiceError(400, f"a class's name has 1 to {LABEL} printable characters")
@@ -183,7 +183,7 @@ def add_kept(routes: APIRouter, sessions: TeachingSessions) -> None:
 async def add_upload(
     sessions: TeachingSessions, session: TeachingSession, label: str, request: Request, name: str
 ) -> TakenBody:
-    """Take an upload's windows. Raises ServiceError."""
+    """Add the windows of an upload as examples. Raises ServiceError."""
     session.examples.check_room(label)
     runtime, classifier = sessions.runtime, session.learner.model.classifier
     data, name = await read_body(request, name)
@@ -207,7 +207,7 @@ async def add_upload(
 
 
 async def save(sessions: TeachingSessions, session: TeachingSession, name: str) -> None:
-    """Write and serve. Raises ServiceError."""
+    """Write the session's model to the folder of saved models and serve it. Raises ServiceError."""
     sessions.kept.folder()
     check_name(name)
     await session.learner.settled()
@@ -218,7 +218,7 @@ async def save(sessions: TeachingSessions, session: TeachingSession, name: str) 
 
 
 async def download(session: TeachingSession, name: str) -> Response:
-    """The model's folder as a ZIP file. Raises ServiceError."""
+    """Return the model's folder as a ZIP file. Raises ServiceError."""
     check_name(name)
     await session.learner.settled()
     head = session.learner.ready()

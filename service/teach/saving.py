@@ -1,4 +1,4 @@
-"""A taught model as an ordinary folder: in an archive, or kept by the service, served, renamed, removed."""
+"""Taught models as checkpoint folders: in a ZIP archive, or saved on the service, served, renamed, removed."""
 
 import io
 import secrets
@@ -29,9 +29,9 @@ NO_CHANGE = "the folder of saved models cannot be changed"
 
 
 def write(folder: Path, network: TaughtNetwork, card: Card, examples: Sequence[EmbeddedExample] = ()) -> None:
-    """Into a folder, whole or not at all, with the examples that it can be corrected with.
+    """Write a model and the examples needed to correct it into a folder, atomically.
 
-    Raises ServiceError 507 where that cannot be written.
+    Raises ServiceError 507 if the folder cannot be written.
     """
     try:
         with beside(folder, examples):
@@ -41,7 +41,7 @@ def write(folder: Path, network: TaughtNetwork, card: Card, examples: Sequence[E
 
 
 def archive(name: str, network: TaughtNetwork, card: Card) -> bytes:
-    """A ZIP file with the folder `name`. Raises ServiceError 507."""
+    """Return a ZIP file with the model in the folder `name`. Raises ServiceError 507."""
     packed = io.BytesIO()
     try:
         with tempfile.TemporaryDirectory() as temporary, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as file:
@@ -54,20 +54,20 @@ def archive(name: str, network: TaughtNetwork, card: Card) -> bytes:
 
 
 class KeptModels:
-    """All raise ServiceError and may take seconds: they belong in the teaching thread, one after another."""
+    """Models saved on the service. All methods raise ServiceError and may be slow: call them in the teaching thread."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._registry, self._save_to = runtime.registry, runtime.settings.save_to
         self._correctable = runtime.settings.ask > 0
 
     def folder(self) -> Path:
-        """Where they are; 403 where the service keeps none."""
+        """Return the folder of saved models. Raises ServiceError 403 if the service saves none."""
         if self._save_to is None:
             raise ServiceError(403, NOT_KEPT)
         return self._save_to
 
     def keep(self, name: str, head: Head, own: str | None) -> None:
-        """Write a model and serve it, in place of the one named `own` where that is its name."""
+        """Save a model and serve it; it may replace a model only if `own`, the session's last name, is `name`."""
         folder = self.folder()
         if name != own:
             self._check_free(name)
@@ -78,7 +78,7 @@ class KeptModels:
         self._registry.serve(Classifier.load(folder / name), folder / name)
 
     def rename(self, name: str, to: str) -> None:
-        """Streams and requests on the old name finish."""
+        """Rename a saved model; open streams and requests finish on the old one."""
         check_name(to)
         folder = self._of(name)
         if to == name:
@@ -98,9 +98,9 @@ class KeptModels:
         self._registry.withdraw(name)
 
     def remove(self, name: str) -> None:
-        """Its folder, too; streams and requests that run finish."""
+        """Remove a saved model and its folder; open streams and requests finish."""
         folder = self._of(name)
-        hidden = folder.with_name(f".{secrets.token_hex(8)}")  # whole or gone, for whoever looks meanwhile
+        hidden = folder.with_name(f".{secrets.token_hex(8)}")  # hidden first, so that nobody sees half a folder
         try:
             folder.rename(hidden)
             self._registry.withdraw(name)
@@ -109,7 +109,7 @@ class KeptModels:
             raise ServiceError(507, NO_CHANGE) from None
 
     def _of(self, name: str) -> Path:
-        """The folder of a saved model that is served: 404 where there is none of that name, 409 where it is not one."""
+        """Return the folder of a served, saved model. Raises ServiceError: 404 if unknown, 409 if not saved here."""
         self.folder()
         self._registry.get(name)
         if (folder := self._registry.saved_at(name)) is None:
@@ -117,7 +117,7 @@ class KeptModels:
         return folder
 
     def _check_free(self, name: str) -> None:
-        """409 where a model of that name, in whatever case, is there."""
+        """Raise ServiceError 409 if a model of that name exists, ignoring case."""
         served = (model.name for model in self._registry.all())
         there = (path.name for path in entries(self.folder()))
         if name.casefold() in {other.casefold() for other in (*there, *shipped(), *served)}:
@@ -125,6 +125,6 @@ class KeptModels:
 
 
 def check_name(name: str) -> None:
-    """Raise ServiceError 400 where it is none for a model's folder."""
+    """Raise ServiceError 400 if a model's folder cannot have this name."""
     if reason := unfit_to_save(name):
         raise ServiceError(400, f"the model needs another name: {reason}")

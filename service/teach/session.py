@@ -23,10 +23,10 @@ REPORTED = ("accuracy", "correct", "count", "interval", "confused", "advice")
 
 
 class TeachingSession:
-    """A client's session on the network of `features`. Made in the teaching thread, used in the event loop.
+    """A client's teaching session with `features` as feature network. Created in the teaching thread, used in the loop.
 
-    `used`: when it last was, on time.monotonic(): taught, asked for, or its network stepped for anybody.
-    `followers` are given the state at every change, and None at the end.
+    `used`: when it was last taught, asked for or stepped, on time.monotonic(). `followers` are called with the state at
+    every change, and with None at the end.
     """
 
     def __init__(self, identity: str, features: Model, runtime: Runtime, turns: ThreadAccount) -> None:
@@ -37,15 +37,15 @@ class TeachingSession:
         self.saved: str | None = None
         self.turns = turns
         self._runtime, self._few_shot = runtime, FewShotLearner(network, SENSOR, STEPS, BIN_US)
-        self._frozen_macs = 0  # multiply-adds a step of all but the head: counted once
+        self._frozen_macs = 0  # multiply-adds a step of all layers but the head; counted once
         self.examples = Examples(self._few_shot, self.turns, runtime.settings.max_examples, self.changed)
-        self.cameras: dict[str, Settings] = {}  # how those of the service are set that were before its streams
+        self.cameras: dict[str, Settings] = {}  # settings of the service's cameras that gave examples
         self.learner = Learner(self.examples, self._make, self.turns, runtime.registry.hold, self.tell)
 
     def _make(self, examples: list[EmbeddedExample], recordings: list[str]) -> tuple[Head | None, Model]:
-        """The head of examples from recordings of these digests, and its model; an untaught one of under two classes.
+        """Return the head learnt from these examples, and its model; None and an untaught model for under two classes.
 
-        In the teaching thread.
+        Called in the teaching thread. `recordings`: hashes of the recordings they come from.
         """
         if len({one.label for one in examples}) < 2:
             return None, self._model(*self._few_shot.untaught())
@@ -69,11 +69,11 @@ class TeachingSession:
         return Model(classifier, runtime.settings, runtime.metrics, runtime.mailbox, "lesson", self.touch)
 
     def touch(self) -> None:
-        """Count as used now. From any thread."""
+        """Mark the session as used now. Callable from any thread."""
         self.used = time.monotonic()
 
     def changed(self, added: int | None = None) -> None:
-        """Examples were added, or None: taken back or renamed, or no more come for now."""
+        """Learn from `added` new examples; None: examples were removed or renamed, or no more come for now."""
         self.touch()
         self.learner.update(added)
 
@@ -101,7 +101,7 @@ class TeachingSession:
         )
 
     def close(self) -> None:
-        """End: nothing of it is kept."""
+        """End the session; nothing of it is kept."""
         self.learner.close()
         self.examples.close()
         for follower in list(self.followers):

@@ -1,4 +1,4 @@
-"""All teaching sessions of a service: begun within limits, found by their secret ids, ended when nobody uses them."""
+"""All teaching sessions of a service: begun within limits, found by their secret ids, ended when unused for long."""
 
 import asyncio
 import secrets
@@ -21,19 +21,19 @@ UNKNOWN = "no teaching session of that id: begin one with POST /v1/teach; they e
 
 
 class TeachingSessions:
-    """Sessions by id. Whoever knows an id may teach; nobody can list them."""
+    """Sessions by id. Whoever knows an id may teach; ids cannot be listed."""
 
     def __init__(self, runtime: Runtime) -> None:
         settings = runtime.settings
         self.runtime = runtime
         self._shares = Shares(settings.max_lessons, settings.max_lessons_per_client)
-        self._open: dict[str, tuple[TeachingSession, str]] = {}  # with their clients
+        self._open: dict[str, tuple[TeachingSession, str]] = {}  # by id: session and client
         self._thread, self._turns = ThreadPoolExecutor(1, "teach"), Turns(time.perf_counter)
         self.kept = KeptModels(runtime)
         self._timer: asyncio.TimerHandle | None = None
 
     async def begin(self, client: str, features: str | None) -> TeachingSession:
-        """A new session. Raises UnknownModel, Overloaded and ServiceError: 429 at the address's share."""
+        """Begin a session. Raises UnknownModel, Overloaded, and ServiceError 429 at the client's limit."""
         model = self._features(features)
         self.expire()
         if (reached := self._shares.take(client)) is not None:
@@ -50,11 +50,11 @@ class TeachingSessions:
         return session
 
     def account(self) -> ThreadAccount:
-        """Turns in the teaching thread, of somebody who comes new."""
+        """Return a new account for turns in the teaching thread."""
         return ThreadAccount(self._turns, self._thread)
 
     def _features(self, name: str | None) -> Model:
-        """The model to learn on: by name, or the first that can."""
+        """Return the model whose network gives the features: by name, or the first that can."""
         if name is not None:
             model = self.runtime.registry.get(name)
             if not gives_features(model.classifier.network, model.classifier.contract):
@@ -66,7 +66,7 @@ class TeachingSessions:
         raise ServiceError(409, NONE_FITS)
 
     def get(self, identity: str) -> TeachingSession:
-        """By id. Raises ServiceError 404."""
+        """Return a session by id. Raises ServiceError 404."""
         self.expire()
         if identity not in self._open:
             raise ServiceError(404, UNKNOWN)
@@ -75,7 +75,7 @@ class TeachingSessions:
         return session
 
     def end(self, identity: str) -> None:
-        """End a session: nothing of it is kept but what was saved. Raises ServiceError 404."""
+        """End a session; only saved models are kept. Raises ServiceError 404."""
         if identity not in self._open:
             raise ServiceError(404, UNKNOWN)
         session, client = self._open.pop(identity)
@@ -84,7 +84,7 @@ class TeachingSessions:
         self.runtime.registry.let_go(identity)
 
     async def change(self, name: str, to: str | None) -> None:
-        """Rename a model that was saved, or remove it. Raises ServiceError."""
+        """Rename a saved model to `to`, or remove it if `to` is None. Raises ServiceError."""
         kept = self.kept
         await self.account().run(lambda: kept.remove(name) if to is None else kept.rename(name, to))
         for session, _ in self._open.values():
@@ -93,7 +93,7 @@ class TeachingSessions:
                 session.tell()
 
     def expire(self) -> None:
-        """End those that nobody used in time, and arrange the next check."""
+        """End sessions that have been unused for too long, and schedule the next check."""
         idle_s, now = self.runtime.settings.lesson_idle_s, time.monotonic()
         for identity, (session, _) in list(self._open.items()):
             if not session.followers and session.used + idle_s < now:
@@ -107,7 +107,7 @@ class TeachingSessions:
             self.expire()
 
     def close(self) -> None:
-        """End all of them, and the thread."""
+        """End all sessions and the teaching thread."""
         for identity in list(self._open):
             self.end(identity)
         if self._timer is not None:

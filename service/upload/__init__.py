@@ -1,4 +1,5 @@
-"""One uploaded image or recording: decoded, then classified or encoded.
+"""Uploads: one image or recording is decoded, then classified or encoded.
 
-`predict`, `encode`; `load` bytes to a sample to inputs; `decode` what a process of its own runs; `multipart` forms.
+`predict` and `encode` answer the routes; `load` turns bytes into inputs; `decode` runs in a process of its own;
+`multipart` reads forms.
 """

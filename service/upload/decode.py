@@ -1,4 +1,4 @@
-"""Uploaded bytes -> pixels or events, safely: magic bytes and sizes are checked before any decoder runs.
+"""Decode uploaded bytes to pixels or events safely: magic bytes and sizes are checked before any decoder runs.
 
 `decode` is called in a process of its own (`scheduler.processes`) for everything that can be made expensive, so this
 module imports nothing heavy.
@@ -32,16 +32,16 @@ from spikesight.encoders.recordings.hdf5 import load_filters, rows_of
 from spikesight.encoders.sample import Sample, read_pixels
 from spikesight.service.http.errors import ServiceError
 
-INLINE_BYTES = 65536  # larger payloads and forms are read beside the event loop
+INLINE_BYTES = 65536  # larger payloads and forms are parsed in a thread
 Size = tuple[int, int]  # width, height
 Kind = Literal["image", "recording"]
 
 IMAGES = frozenset({"jpeg", "png", "webp", "bmp"})
 WEB_IMAGES = frozenset({"jpeg", "png", "webp"})
-UNMARKED = "nmnist"  # the format whose content alone does not say enough: its suffix has to
+UNMARKED = "nmnist"  # the format without magic bytes: recognised by its suffix only
 
-MAX_EVENTS = 2**23  # of one upload; 16 MiB of EVT2 hold half as many
-MAX_SCANS = 64  # of a JPEG; encoders write about ten
+MAX_EVENTS = 2**23  # events of one upload; 16 MiB of EVT2 hold half as many
+MAX_SCANS = 64  # scans of a JPEG; encoders write about ten
 MAX_SCANNED = 2**28  # pixels times scans
 MAX_MARKERS = 4096  # before a JPEG's first scan, fill bytes among them
 CHEAP_BYTES, CHEAP_PIXELS, CHEAP_SCANS = 2**16, 2**18, 4  # see `cheap`
@@ -52,7 +52,7 @@ NO_ROOM = "there is no room for temporary files: free space in the service's tem
 
 
 def kind_of(data: bytes, name: str) -> Kind:
-    """What an upload is, by how it begins; `name` counts where that says nothing. Raises ServiceError 400 or 415."""
+    """Return what an upload is, by its magic bytes or else by the suffix of `name`. Raises ServiceError 400 or 415."""
     if not data:
         raise ServiceError(400, "the upload is empty: send an image or a recording")
     if image_format(data) is not None:
@@ -65,21 +65,21 @@ def kind_of(data: bytes, name: str) -> Kind:
 
 
 def format_of(data: bytes) -> str | None:
-    """The recording format that the content fits, those of plug-ins among them."""
+    """Return the recording format whose magic bytes match, including formats of plug-ins; None if there is none."""
     return recognised(data[:HEAD_BYTES], len(data))
 
 
 def suffix_of(name: str) -> str:
-    """The last suffix of a client's file name, if it is a plain one; nothing else of the name is used."""
+    """Return the suffix of a client's file name if it is alphanumeric, else "". Nothing else of the name is used."""
     match = re.search(r"\.[A-Za-z0-9]{1,8}\Z", name[-64:])
     return match.group().lower() if match else ""
 
 
 def decode(data: bytes, name: str, max_pixels: int = 2**24, formats: frozenset[str] = IMAGES) -> Sample:
-    """The image or recording that an upload holds.
+    """Decode an uploaded image or recording.
 
-    Raises ServiceError: 415 for neither and for a bag of other messages, 413 above `max_pixels`, MAX_EVENTS, or the
-    memory of the process, 400 when it is empty or broken, 507 where there is no room for a temporary file.
+    Raises ServiceError: 415 for neither and for a bag without events, 413 above `max_pixels`, MAX_EVENTS, or the
+    memory of the process, 400 if it is empty or damaged, 507 if there is no room for a temporary file.
     """
     if kind_of(data, name) == "image":
         return Sample(pixels=decode_image(data, max_pixels, formats=formats))
@@ -98,9 +98,9 @@ def decode(data: bytes, name: str, max_pixels: int = 2**24, formats: frozenset[s
 
 @contextmanager
 def stored(data: bytes) -> Iterator[Path]:
-    """A recording in a temporary file. Raises ServiceError 507."""
+    """Write a recording to a temporary file and yield its path. Raises ServiceError 507."""
     name = format_of(data)
-    suffix = FORMATS[name].suffixes[0] if name else ""  # faery, and perhaps a plug-in's reader, goes by names
+    suffix = FORMATS[name].suffixes[0] if name else ""  # faery, and perhaps a plug-in's reader, needs the suffix
     with ExitStack() as stack:
         try:
             folder = stack.enter_context(tempfile.TemporaryDirectory())
@@ -112,9 +112,9 @@ def stored(data: bytes) -> Iterator[Path]:
 
 
 def read_claimed(path: Path) -> Recording:
-    """A recording of at most MAX_EVENTS. Raises ServiceError 413, by the header where that claims more."""
+    """Read a recording. Raises ServiceError 413 above MAX_EVENTS, before reading if the header gives the count."""
     claimed = 0
-    with suppress(Exception):  # what is broken is for the reader to say
+    with suppress(Exception):  # the reader below reports a damaged file
         match detect_format(path):
             case "hdf5":
                 claimed = rows_of(path)
@@ -131,7 +131,7 @@ def read_claimed(path: Path) -> Recording:
 
 
 def small_on_large(recording: Recording) -> tuple[str, ...]:
-    """AEDAT 2 knows no sensors smaller than 128 x 128: a smaller one's events all lie in a corner of it."""
+    """Warn if all events lie in one corner: AEDAT 2 cannot express sensors smaller than 128 x 128."""
     events, size = recording.events, recording.size
     if recording.format != "aedat2":
         return ()
@@ -145,33 +145,33 @@ def small_on_large(recording: Recording) -> tuple[str, ...]:
 
 
 def warm_up() -> None:
-    """Read an image, and a recording of each kind: later nobody waits for imports and compiled loops, and nothing has
-    to be imported where no file can be opened.
+    """Read an image and a recording of each format, so that imports and compiled loops are loaded before the first
+    upload, and before file access is cut off.
     """
     read_pixels(b"P5 1 1 255 0")
     t = np.arange(100)
     events, size = make_events(t, t % 34, t % 34, t % 2), SensorSize(34, 34)
     for name, kind in formats().items():
-        with suppress(Exception), tempfile.TemporaryDirectory() as folder:  # what a plug-in raises, too
+        with suppress(Exception), tempfile.TemporaryDirectory() as folder:  # a plug-in may raise anything
             path = Path(folder) / f"warm{kind.suffixes[0]}"
             if kind.write:
                 write_recording(path, events, size, name)
             read_recording(path)
     load_filters()
-    for library in ("eventcv", "sqlite3", "bz2", "lz4.frame", "zstandard"):  # for some AEDAT 4, and bags
+    for library in ("eventcv", "sqlite3", "bz2", "lz4.frame", "zstandard"):  # needed by some AEDAT 4 files and bags
         with suppress(ImportError):
             importlib.import_module(library)
 
 
 def alone() -> None:
-    """No file can be opened from now on, and none has to be."""
+    """Prepare for running without access to files: compiled loops stop using their cache on disk."""
     from spikesight.encoders.kernels.loop import leave_disk
 
     leave_disk()
 
 
 def image_format(data: bytes) -> str | None:
-    """jpeg, png, webp or bmp by the magic bytes; None for anything else."""
+    """Return jpeg, png, webp or bmp by the magic bytes; None for anything else."""
     if data[:3] == b"\xff\xd8\xff":
         return "jpeg"
     if data[:8] == b"\x89PNG\r\n\x1a\n":
@@ -184,10 +184,10 @@ def image_format(data: bytes) -> str | None:
 
 
 def cheap(data: bytes) -> bool:
-    """Whether an upload is an image that costs a few milliseconds whatever it holds, so that no process is needed.
+    """Return whether an upload is an image that decodes in milliseconds whatever it holds, so needs no process.
 
-    A PNG or a JPEG of few scans, of at most CHEAP_PIXELS in at most CHEAP_BYTES. The bytes bound what a PNG can unpack,
-    in pixels or in chunks that nobody asked for: deflate grows at most 1,032-fold (258 bytes from two bits).
+    That is a PNG, or JPEG of few scans, of at most CHEAP_PIXELS in CHEAP_BYTES. The bytes bound what a PNG can unpack,
+    in pixels or in other chunks: deflate grows at most 1,032-fold (258 bytes from two bits).
     """
     kind = image_format(data)
     if len(data) > CHEAP_BYTES or kind not in ("jpeg", "png") or scans(kind, data) > CHEAP_SCANS:
@@ -197,14 +197,14 @@ def cheap(data: bytes) -> bool:
 
 
 def scans(kind: str, data: bytes) -> int:
-    """How many scans a JPEG has, at most: in coded data 0xff is never followed by 0xda (ITU T.81 B.1.1.5)."""
+    """Return an upper bound of a JPEG's scans: in coded data 0xff is never followed by 0xda (ITU T.81 B.1.1.5)."""
     return data.count(b"\xff\xda") if kind == "jpeg" else 1
 
 
 def decode_image(data: bytes, max_pixels: int, *, formats: frozenset[str] = WEB_IMAGES) -> NDArray[np.uint8]:
-    """Pixels uint8 [H, W, 3] in RGB order, upright (EXIF), 8 bit; what is transparent is laid on white.
+    """Decode an image to uint8 [H, W, 3] in RGB order, turned upright (EXIF), transparency laid on white.
 
-    Raises ServiceError: 415 for another format, 413 above `max_pixels` or MAX_SCANS, 400 when it is empty or broken.
+    Raises ServiceError: 415 for another format, 413 above `max_pixels` or MAX_SCANS, 400 if it is empty or damaged.
     """
     if not data:
         raise ServiceError(400, "the image is empty: send the bytes of a JPEG, PNG or WebP file")
@@ -219,7 +219,7 @@ def decode_image(data: bytes, max_pixels: int, *, formats: frozenset[str] = WEB_
 
 
 def check_size(kind: str, data: bytes, max_pixels: int) -> None:
-    """Raise ServiceError when the header promises no pixels, more than `max_pixels`, or too many scans of them."""
+    """Raise ServiceError if the header promises no pixels, more than `max_pixels`, or too many scans of them."""
     width, height = largest_size(kind, data)
     if width < 1 or height < 1:
         raise ServiceError(400, f"the {kind.upper()} image is damaged or cut off: send it again")
@@ -231,7 +231,7 @@ def check_size(kind: str, data: bytes, max_pixels: int) -> None:
 
 
 def largest_size(kind: str, data: bytes) -> Size:
-    """The largest of the sizes that the headers promise; (0, 0) where one makes no sense or there is none."""
+    """Return the largest (width, height) that the headers promise; (0, 0) if any is invalid or there is none."""
     try:
         sizes = list(SIZES[kind](data))
     except (struct.error, IndexError):
@@ -242,7 +242,7 @@ def largest_size(kind: str, data: bytes) -> Size:
 
 
 def jpeg_sizes(data: bytes) -> Iterator[Size]:
-    """Every frame header before the first scan (SOF0 to SOF15, ITU T.81 B.2.2)."""
+    """Yield the size in every frame header before the first scan (SOF0 to SOF15, ITU T.81 B.2.2)."""
     at = 2
     for _ in range(MAX_MARKERS):
         if at + 4 > len(data) or data[at] != 0xFF:
@@ -264,13 +264,13 @@ def jpeg_sizes(data: bytes) -> Iterator[Size]:
 
 
 def png_sizes(data: bytes) -> Iterator[Size]:
-    """The IHDR chunk, which must come first."""
+    """Yield the size in the IHDR chunk, which must come first."""
     if data[12:16] == b"IHDR":
         yield struct.unpack_from(">II", data, 16)
 
 
 def webp_sizes(data: bytes) -> Iterator[Size]:
-    """The canvas (VP8X) and each picture chunk (VP8 or VP8L) that follows it."""
+    """Yield the size of the canvas (VP8X), and of each picture chunk (VP8 or VP8L)."""
     at = 12
     while at + 8 <= len(data):
         name = data[at : at + 4]
@@ -294,7 +294,7 @@ BMP_HEADERS = tuple(struct.pack("<I", size) for size in (12, 40, 52, 56, 108, 12
 
 
 def bmp_sizes(data: bytes) -> Iterator[Size]:
-    """The OS/2 core header (16-bit sizes) or the Windows one; a negative height means top row first."""
+    """Yield the size in the OS/2 core header or the Windows header, where a negative height means top row first."""
     if data[14:18] == BMP_HEADERS[0]:
         yield struct.unpack_from("<HH", data, 18)
         return

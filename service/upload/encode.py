@@ -1,4 +1,4 @@
-"""How a sample becomes spikes, made visible: the input of every step, and what the model says after each."""
+"""POST /v1/encode: show how a sample becomes spikes, as the input of every step and the model's answer after each."""
 
 import base64
 from dataclasses import dataclass
@@ -31,24 +31,23 @@ from spikesight.service.upload.load import inputs_of, load
 from spikesight.service.upload.predict import read_body, step_body
 
 CODES = ("dvs", *IMAGE_ENCODERS)
-MAX_STEPS = 64  # of an image's code
+MAX_STEPS = 64  # steps of an encoded image
 MAX_BINS = 300  # steps of a recording
 SIDE = 64  # pixels of a frame's side, at most
 PROBE = r"^(1|\d{1,4},\d{1,4},\d{1,4})$"
-BIN_US, BINS = 10_000, 30  # how an image model's user sees the saccades: 300 ms
+BIN_US, BINS = 10_000, 30  # binning of an emulated camera's saccades (300 ms), shown for image models
 
 
 class EncodingsBody(Body):
-    """The codes on offer."""
+    """The available encodings of images."""
 
     encodings: list[str]
     max_steps: int
 
 
 class EncodeBody(Body):
-    """The input of every step. `frames` is base64 of uint8 [steps, channels, height, width]; `exposure`, of a
-    recording, base64 of a grey PNG of the sensor's size: all its events in one picture. `maps` and `inside` are those
-    of a stream that probes the network, `inside` of every step.
+    """The input of every step. `frames`: base64 of uint8 [steps, channels, height, width]; `exposure`, for recordings:
+    base64 of a grey PNG with all events. `maps` and `inside`: network activity in every step, as in a probed stream.
     """
 
     encoding: str
@@ -69,7 +68,7 @@ class EncodeBody(Body):
 
 @dataclass(frozen=True)
 class Encoded:
-    """The frames, and what the network is fed; no inputs where the model does not read the code."""
+    """Frames to show, and the network's inputs; no inputs if the model does not read this encoding."""
 
     frames: NDArray[np.uint8]  # [T, C, H, W]
     intensity: bool
@@ -78,7 +77,7 @@ class Encoded:
 
 
 def router(runtime: Runtime) -> APIRouter:
-    """GET /v1/encodings and POST /v1/encode."""
+    """Return the routes GET /v1/encodings and POST /v1/encode."""
     routes = APIRouter(tags=["predict"])
 
     @routes.get("/v1/encodings", summary="The codes that turn an image into spikes")
@@ -111,7 +110,7 @@ def router(runtime: Runtime) -> APIRouter:
 
 
 def probe_of(text: str | None) -> Probe:
-    """`probe` of a query: 1, or a layer, a row and a column, whose membranes are added."""
+    """Parse the query parameter `probe`: "1", or "layer,row,column" of the membranes to add; None: no probe."""
     if text is None or "," not in text:
         return text is not None
     layer, row, column = map(int, text.split(","))
@@ -127,7 +126,10 @@ async def encode(
     client: str,
     probe: Probe = False,
 ) -> EncodeBody:
-    """Decode, encode, and step the model where it reads this code. Raises ServiceError, Overloaded, Expired."""
+    """Decode and encode a sample, and step the model if it reads this encoding.
+
+    Raises ServiceError, Overloaded, Expired.
+    """
     deadline, classifier = runtime.deadline(), model.classifier
     with runtime.admitted(model):
         if encoding != "dvs" and kind_of(*upload) == "recording":
@@ -162,15 +164,15 @@ async def encode(
 
 
 def drawn(classifier: Classifier, sample: Sample, encoding: str, steps: int) -> tuple[Encoded, bytes | None]:
-    """A sample in one of the codes, and a recording's long exposure. Raises ServiceError."""
+    """Encode a sample, and draw a recording's long exposure as PNG (None for an image). Raises ServiceError."""
     events, size = sample.events, sample.size
     png = None if events is None or size is None else cv2.imencode(".png", exposure(events, size))[1].tobytes()
     return encoded(classifier, sample, encoding, steps), png
 
 
 def exposure(events: Events, size: SensorSize) -> NDArray[np.uint8]:
-    """All events in one grey picture [H, W], like a photograph with the shutter open; 2 % of the lit pixels are at the
-    brightest.
+    """Draw all events in one grey picture [H, W], like a photograph with a long exposure; the 2 % of lit pixels with
+    most events are white.
     """
     x, y = events["x"].astype(np.int64), events["y"].astype(np.int64)
     inside = (x >= 0) & (x < size.width) & (y >= 0) & (y < size.height)
@@ -181,7 +183,7 @@ def exposure(events: Events, size: SensorSize) -> NDArray[np.uint8]:
 
 
 def encoded(classifier: Classifier, sample: Sample, encoding: str, steps: int) -> Encoded:
-    """A sample in one of the codes. Raises ServiceError."""
+    """Encode a sample in one of the encodings. Raises ServiceError."""
     contract, pixels = classifier.contract, sample.pixels
     if pixels is None or (encoding == "dvs" and contract.kind == "events"):
         inputs = inputs_of(classifier, sample, MAX_BINS)
@@ -204,7 +206,7 @@ def encoded(classifier: Classifier, sample: Sample, encoding: str, steps: int) -
 
 
 def code(pixels: NDArray[np.uint8], contract: Contract, encoding: str, steps: int) -> NDArray[np.float32]:
-    """x_seq [T, C, H, W] of the image at the model's size, at most SIDE pixels a side, without its normalisation."""
+    """Return x_seq [T, C, H, W] of an image in the model's size, at most SIDE pixels a side, without normalisation."""
     scale = min(1.0, SIDE / max(contract.height, contract.width))
     height, width = max(1, round(contract.height * scale)), max(1, round(contract.width * scale))
     fit = fit_digit if contract.still == "digit" else fit_plain
@@ -214,7 +216,7 @@ def code(pixels: NDArray[np.uint8], contract: Contract, encoding: str, steps: in
 
 
 def small(x: NDArray) -> NDArray[np.uint8]:
-    """Events of one bin, uint8 [C, H, W], at most SIDE pixels a side: cells that saw any event."""
+    """Shrink events of one bin to uint8 [C, H, W] of at most SIDE pixels a side: 1 where a cell has any event."""
     factor = -(-max(x.shape[1:]) // SIDE)
     if factor == 1:
         return x.astype(np.uint8)

@@ -1,4 +1,4 @@
-"""An upload on its way to a network: bytes -> sample -> inputs, each where it can hold nobody up."""
+"""Load an upload for a network: bytes -> sample -> inputs, each part where it delays nobody else."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -25,12 +25,11 @@ async def load(
     deadline: float,
     formats: frozenset[str] = IMAGES,
 ) -> Callable[[], T]:
-    """What gives `use` of the sample of an upload (its bytes and name); to be called beside the event loop, for it may
-    decode a small image.
+    """Decode an upload (bytes and name) and apply `use` to the sample. Returns a function that returns the result.
 
-    Everything else has been decoded and used by then, in the client's turn: in a process of its own, and in the thread
-    for heavy work. Raises ServiceError, and so does what is returned; Overloaded, and Expired at the deadline, which is
-    on time.monotonic().
+    Call that function outside the event loop: it decodes small images. Anything larger has been decoded before in a
+    process of its own, and `use` has run in the thread for heavy work, both in the client's turn. Raises ServiceError
+    (so does the function returned), Overloaded, and Expired at `deadline` on time.monotonic().
     """
     data, name = upload
     max_pixels = runtime.settings.max_pixels
@@ -48,7 +47,7 @@ async def load(
 async def decoded(
     runtime: Runtime, kind: Kind, upload: tuple[bytes, str, int, frozenset[str]], deadline: float
 ) -> Sample:
-    """The sample, from a process of its own. Raises ServiceError, Expired, Stopped."""
+    """Decode an upload in a process of its own. Raises ServiceError, Expired, Stopped."""
     try:
         return await runtime.processes.run(decode, *upload, deadline=deadline)
     except Killed as killed:
@@ -60,7 +59,7 @@ async def decoded(
 def inputs_of(
     classifier: Classifier, sample: Sample, max_steps: int, pipeline: InputPipeline | None = None
 ) -> list[Input]:
-    """A sample's inputs. Raises ServiceError 413 for a recording of more than `max_steps` bins, before any is made."""
+    """Return a sample's inputs. Raises ServiceError 413, before binning, if there are more than `max_steps` bins."""
     events, bin_us = sample.events, classifier.contract.bin_us
     if events is None or sample.size is None:
         return classifier.inputs(sample)

@@ -1,4 +1,4 @@
-"""A multipart form with one file, from bytes already in memory and bounded; the parser bounds headers."""
+"""Parse a multipart form with one file, from bytes already in memory; the parser limits the headers."""
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -9,10 +9,10 @@ BAD_FORM = "the form is malformed: send multipart/form-data with one file in the
 
 
 class _Form:
-    """What the parser has met so far."""
+    """Parser state of a form."""
 
     def __init__(self) -> None:
-        self.name = self.value = self.disposition = b""  # the header that is read, and the part's disposition
+        self.name = self.value = self.disposition = b""  # the present header; the part's content-disposition
         self.filename = ""
         self.data: list[bytes] = []
         self.parts = 0
@@ -48,7 +48,7 @@ class _Form:
 
 
 def file_of(content_type: str, body: bytes) -> tuple[bytes, str]:
-    """The file's bytes and its name as the client wrote it. Raises ServiceError 400."""
+    """Return the file's bytes and its name as the client wrote it. Raises ServiceError 400."""
     boundary = parse_options_header(content_type)[1].get(b"boundary", b"")
     if not 1 <= len(boundary) <= 200:
         raise ServiceError(400, BAD_FORM)

@@ -1,4 +1,4 @@
-"""One image or recording -> one answer: the work behind POST /v1/predict."""
+"""Classify one image or recording: the work behind POST /v1/predict."""
 
 import asyncio
 import time
@@ -25,15 +25,15 @@ RAW_TYPES = ("application/octet-stream", "image/jpeg", "image/png", "image/webp"
 
 @dataclass(frozen=True)
 class Options:
-    """What the caller wants beside the label."""
+    """What a client wants in the answer beside the label."""
 
     logits: bool = False
-    raw: bool = False  # recordings as they are: no noise filter and no window
+    raw: bool = False  # no noise filter and no region of interest for recordings
     wanted: Wanted = LAST_STEP
 
 
 async def read_body(request: Request, name: str = "") -> tuple[bytes, str]:
-    """The sample's bytes and its file name: those of a form's field `file`, or the raw body and `name`.
+    """Return the sample's bytes and file name: from a form's field `file`, or the raw body and `name`.
 
     Raises ServiceError.
     """
@@ -52,7 +52,7 @@ async def read_body(request: Request, name: str = "") -> tuple[bytes, str]:
 async def predict(
     runtime: Runtime, model: Model, data: bytes, name: str, options: Options, client: str = ""
 ) -> PredictBody:
-    """Decode, step and answer. Raises ServiceError, Overloaded, Expired."""
+    """Decode and classify an upload. Raises ServiceError, Overloaded, Expired."""
     objects = options.wanted.objects
     if objects:
         try:
@@ -94,7 +94,7 @@ async def predict(
 def answer_body(
     model: Model, kind: Kind, result: Result, options: Options, warnings: list[str], input_filter: InputFilter | None
 ) -> PredictBody:
-    """The answer as the wire has it: the last step speaks for the sample, the counts are those of all steps."""
+    """Return the JSON body: the last step's prediction, with counts summed over all steps."""
     last = result.answers[-1].prediction
     window = input_filter.window if input_filter else None
     fields = last.fields() | {
