@@ -42,9 +42,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add(
         "--baselines",
         metavar="TRAIN",
-        help="beside ridge and an RBF kernel on log counts, learnt from this set or folder",
+        help="beside ridge and an RBF kernel on log counts or pixels, learnt from this set or folder",
     )
-    add("--anns", action="store_true", help="with --baselines: and two ANNs of the model's shape, in minutes")
+    add("--anns", action="store_true", help="with --baselines, of events: and two ANNs of its shape, in minutes")
     add("--corrupt", action="store_true", help="whole recordings, and again under each of a suite of corruptions")
     add("--to", type=Path, metavar="FOLDER", help="write confusion.csv, confusion.png, evaluation.json")
     add("--json", action="store_true", help="one line of JSON in place of the table")
@@ -151,6 +151,8 @@ def run(args: argparse.Namespace) -> int:
     if args.anns and not args.baselines:
         raise ValueError("--anns learn from what --baselines names")
     classifier = Classifier.load(find(args.model)).at(args.bin_ms)
+    if args.anns and classifier.contract.kind == "image":
+        raise ValueError("--anns stand beside models of events, not of images")
     readings = read_set(classifier, args.data, args.root, args.layout, keep=args.anns)
     found = assess(readings) | {"reads": count_named_read(Path(args.root), args.data, classifier.name)}
     if tables := held_out(classifier, readings.sources):

@@ -53,8 +53,6 @@ def row(readings: Readings, chosen: np.ndarray, split: str) -> dict[str, Any]:
 
 def beside(learnt: Readings, asked: Readings, split: str) -> Rows:
     """The kernel machines, learnt from the windows that the network would see, asked the same as the network."""
-    assert learnt.counts is not None
-    assert asked.counts is not None
     for name, chosen in predictions(learnt.counts, truth_of(learnt), asked.counts).items():
         yield MACHINES[name], row(asked, chosen, split)
 

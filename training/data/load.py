@@ -106,7 +106,8 @@ def load_data(config: TrainConfig) -> Data:
         return _load_recordings(listing, config)
     if config.emulated:
         raise DataError("--emulated joins emulated events to recordings; this data set holds images")
-    return _load_images(listing, config)
+    data = _load_images(listing, config)
+    return replace(data, notes=(_contents(data),)) if own else data
 
 
 class EventWindows(Dataset[tuple[Any, Any]]):
@@ -268,6 +269,13 @@ def _load_images(images: ImageSet, config: TrainConfig) -> Data:
         recorded=len(train), config=config,
         split={"data": images.name, "seed": config.seed, "official_test": own is not None, **parts},
     )  # fmt: skip
+
+
+def _contents(data: Data) -> str:
+    """A folder of pictures in a sentence."""
+    train, val, test = len(data.train), len(data.val), len(data.test)
+    side = f"{data.contract.height} x {data.contract.width} pixels"
+    return f"{len(data.labels)} classes, pictures as {side}: {train} for training, {val} validation, {test} test"
 
 
 def _image_outliers(written: Frames, labels: Sequence[str], config: TrainConfig) -> Frames:

@@ -54,22 +54,20 @@ def assess(readings: Readings) -> dict[str, Any]:
 def beside_model(
     learnt: Readings, asked: Readings, anns: Callable[[Frames, Frames], Answers] | None = None
 ) -> list[dict[str, Any]]:
-    """The rows of `Pairs.beside`: baselines learnt from the windows of one set, asked those of another, of the model's
-    classes alone; with `anns`, which learn and answer likewise, of windows that were kept.
+    """The rows of `Pairs.beside`: baselines learnt from the windows or pictures of one set, asked those of another, of
+    the model's classes alone; with `anns`, which learn and answer likewise, of windows that were kept.
 
-    Raises ValueError for images.
+    Raises ValueError for too few classes.
     """
-    if learnt.counts is None or asked.counts is None:
-        raise ValueError("baselines are for recordings of events")
     theirs, truth = truth_of(learnt), truth_of(asked)
     known, own = theirs >= 0, truth >= 0
     if len(np.unique(theirs[known])) < 2 or not own.any():
-        raise ValueError("baselines need recordings of two of the model's classes to learn from, and one to be asked")
-    answers = predictions(learnt.counts[known], theirs[known], asked.counts[own])
+        raise ValueError("baselines need samples of two of the model's classes to learn from, and one to be asked")
+    answers = predictions(learnt.counts[known], theirs[known], asked.counts[own], asked.kind)
     if anns is not None and learnt.frames is not None and asked.frames is not None:
         train = Frames(learnt.frames[known], theirs[known])
         answers |= anns(train.take(train.evenly(MOST)), Frames(asked.frames[own], truth[own]))
-    return Pairs(truth[own], asked.probabilities[own].argmax(1), asked.recording[own]).beside(answers)
+    return Pairs(truth[own], asked.probabilities[own].argmax(1), asked.recording[own], asked.kind).beside(answers)
 
 
 def truth_of(readings: Readings) -> NDArray[np.int64]:

@@ -71,7 +71,7 @@ def fit(config: TrainConfig, folder: Path, *, resume: bool = False) -> dict[str,
         if run.data.notes and processes.world == 1:
             start, epochs, steps = run.config.init_from or "random weights", run.config.epochs, run.steps_an_epoch
             say(
-                f"from {start}: {epochs} epochs of {steps} steps of {run.config.batch_size} windows, about "
+                f"from {start}: {epochs} epochs of {steps} steps of {run.config.batch_size} samples, about "
                 f"{max(1, round(run.minutes()))} min; Ctrl-C saves"
             )
         say(f"run folder: {folder}")

@@ -68,8 +68,7 @@ def enough(data: Data) -> str | None:
     """Why no training could be told better than a head on the network that the run begins with, a sentence: it is right
     on all but a few validation recordings. None where some training could.
     """
-    begun = _begun(data)
-    if begun is None or data.contract.encoding != "binary" or data.config.neuron == "relu":
+    if data.contract.encoding != "binary" or data.config.neuron == "relu" or (begun := _begun(data)) is None:
         return None
     most, val, recording = _asked(begun, data)
     chosen = _head(begun, data, val, most)[1]

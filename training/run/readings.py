@@ -26,7 +26,7 @@ from spikesight.training.data.recordings import read_item, recorded
 from spikesight.training.data.sets import DataError, Frames, ImageSet, Item, MissingDataError
 from spikesight.training.data.windows import PACKET_US, starts
 from spikesight.training.progress import counted
-from spikesight.training.run.baselines import log_counts
+from spikesight.training.run.baselines import MOST, log_counts, pixels
 from spikesight.training.step.batches import evaluation_input
 
 AT_ONCE = 32  # windows that run through the network together
@@ -50,7 +50,7 @@ class Readings:
     recording: NDArray[np.int64]  # [M]
     begin_us: NDArray[np.int64]  # [M], from the recording's first event; 0 for images
     probabilities: NDArray[np.float64]  # [M, K], each window from zero state; calibrated where the model is
-    counts: NDArray[np.float32] | None = None  # [M, F], what baselines see of each window; None for images
+    counts: NDArray[np.float32]  # [M, F], what baselines see of each window or image
     frames: NDArray[np.uint8] | None = None  # [M, T, C, H, W], the windows of recordings where they are kept
     streamed: NDArray[np.float64] | None = None  # [M, K], at each window's end in one stream that is never reset
     known: NDArray[np.float64] | None = None  # [M] in [0, 1]; None where the model cannot tell
@@ -58,6 +58,11 @@ class Readings:
     shared: tuple[str, ...] = ()  # recordings that the model was trained on
     notes: tuple[str, ...] = ()  # what was read, in sentences
     sources: tuple[Source, ...] = ()  # the recordings by their numbers
+
+    @property
+    def kind(self) -> Literal["events", "image"]:
+        """What was read."""
+        return "image" if self.streamed is None else "events"
 
 
 def read_set(
@@ -68,7 +73,8 @@ def read_set(
     part: Literal["test", "train"] = "test",
     keep: bool = False,
 ) -> Readings:
-    """The answers to a named set's split below `root`, or to that folder of a folder; to all where it has none.
+    """The answers to a named set's split below `root`, or to that folder of a folder; to all where it has none. Of the
+    images to learn from, MOST at most, spread evenly.
 
     `keep`: with the windows of recordings. Raises DataError, and ValueError for images before a model of events or the
     other way round.
@@ -86,7 +92,9 @@ def read_set(
         size = {"height": contract.height, "width": contract.width, "channels": contract.channels}
         images = list_data(replace(TrainConfig(data=data, root=root), **size))
         assert isinstance(images, ImageSet)
-        return _read_images(classifier, images)
+        if part == "train":
+            return _read_images(classifier, images.labels, images.train.take(images.train.evenly(MOST)))
+        return _read_images(classifier, images.labels, images.test or images.train)
     folder = read_folder(data, layout, classifier.labels)
     takes = [take for take in folder.takes if take.part == part] or list(folder.takes)
     notes = [f"layout {folder.layout}: {len(takes)} recordings"]
@@ -273,17 +281,17 @@ def _answers(classifier: Classifier, waiting: Sequence[tuple[_Window, NDArray]],
     return rows
 
 
-def _read_images(classifier: Classifier, images: ImageSet) -> Readings:
-    """Every image of the test split, or all where there is none, shown T steps from zero state."""
-    frames: Frames = images.test or images.train
-    parts = []
+def _read_images(classifier: Classifier, classes: tuple[str, ...], frames: Frames) -> Readings:
+    """Every image, shown T steps from zero state."""
+    parts, seen = [], []
     for start in counted(range(0, len(frames), AT_ONCE), "evaluating"):
         stored = torch.from_numpy(np.array(frames.frames[start : start + AT_ONCE]))
+        seen.append(pixels(stored.numpy()))
         x_seq = evaluation_input(stored, classifier.contract).contiguous()
         done = classifier.run(x_seq, classifier.initial_state(x_seq.shape[1]))
         parts.append(softmax(done.logits[-classifier.contract.horizon :].double().mean(0).numpy()))
     rows = np.arange(len(frames))
     return Readings(
-        labels=classifier.labels, classes=images.labels, truth=frames.labels, recording=rows,
-        begin_us=np.zeros_like(rows), probabilities=np.concatenate(parts), notes=(f"{len(frames)} images",),
+        labels=classifier.labels, classes=classes, truth=frames.labels, recording=rows, begin_us=np.zeros_like(rows),
+        probabilities=np.concatenate(parts), counts=np.concatenate(seen), notes=(f"{len(frames)} images",),
     )  # fmt: skip

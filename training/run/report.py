@@ -22,6 +22,7 @@ from spikesight.models.statistics import accuracy_of
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import Data, read_item
 from spikesight.training.data.check import count_named_read
+from spikesight.training.data.images import PictureRows
 from spikesight.training.flags import to_yaml
 from spikesight.training.progress import say
 from spikesight.training.run.baselines import Answers, beside_network, sentences
@@ -229,9 +230,10 @@ def write_report(folder: Path, data: Data, progress: Progress, device: torch.dev
         "recorded": data.recorded,
         "read_out": read_out and {"kept": read_out.name, "right": read_out.right, "count": read_out.count},
     }
-    if data.test_items:
-        recording = np.unique([str(item.path) for item in data.test_items], return_inverse=True)[1]
-        metrics["baselines"] = beside_network(learnt, data.test, test.chosen, recording, anns)
+    if not isinstance(data.test.frames, PictureRows):  # of a set that is too large to keep decoded
+        of = [str(item.path) for item in data.test_items] or range(test.count)
+        recording = np.unique(of, return_inverse=True)[1]
+        metrics["baselines"] = beside_network(learnt, data.test, test.chosen, recording, anns, data.contract.kind)
     known = None
     try:
         known, metrics["known"] = calibrate_novelty(network, data)

@@ -2,16 +2,18 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from spikesight.app.cli import main
 from spikesight.encoders.emulator.corruptions import SUITE
+from spikesight.models.classifier import Classifier
 from spikesight.training.data import start
 from spikesight.training.run import fit
-from tests.support.inputs.data_sets import write_nmnist, write_takes
-from tests.support.models import kept
+from tests.support.inputs.data_sets import write_idx, write_nmnist, write_takes
+from tests.support.models import IMAGE_CONTRACT, kept, tiny
 
 Captured = pytest.CaptureFixture[str]
 
@@ -66,6 +68,20 @@ def test_baselines_are_asked_the_same_windows(
     assert "ANN of one frame" in out
     assert main(["evaluate", model, str(tmp_path), "--anns"]) == 2
     assert "--baselines" in capsys.readouterr().err
+
+
+def test_baselines_of_pictures_learn_from_the_training_ones(tmp_path: Path, capsys: Captured) -> None:
+    contract = replace(IMAGE_CONTRACT, channels=1, mean=(0.5,), std=(0.25,), height=28, width=28)
+    write_idx(tmp_path)
+    made = tiny(contract)
+    made = Classifier(made.network, replace(made.card, labels=("0", "1", "2")))
+    command = ["evaluate", str(kept(tmp_path / "model", made)), "mnist"]
+    command += ["--root", str(tmp_path), "--baselines", "mnist"]
+    assert main([*command, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["baselines"]
+    assert [(row["correct"], row["count"]) for row in rows] == [(6, 6)] * 2
+    assert main([*command, "--anns"]) == 2
+    assert "models of events" in capsys.readouterr().err
 
 
 def test_every_corruption_has_a_row(model: str, day: str, capsys: Captured) -> None:

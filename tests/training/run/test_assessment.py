@@ -18,6 +18,7 @@ def readings(known: bool = False) -> Readings:
         recording=np.array([0, 0, 0, 1, 1, 2, 2]),
         begin_us=np.array([0, 500_000, 1_000_000, 0, 1_200_000, 0, 900_000]),
         probabilities=p,
+        counts=np.zeros((7, 1), np.float32),
         streamed=p[:, ::-1],
         known=np.array([0.9, 0.8, 0.7, 0.4, 0.9, 0.1, 0.6]) if known else None,
         quiet=3,

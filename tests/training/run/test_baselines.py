@@ -1,4 +1,4 @@
-"""Baselines on log counts, and how a network stands beside them."""
+"""Baselines on log counts and on pixels, and how a network stands beside them."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from spikesight.training.data import Frames, load_data
-from spikesight.training.run.baselines import Pairs, log_counts
+from spikesight.training.run.baselines import Pairs, log_counts, pixels, sentences
 from spikesight.training.run.fit import ann_answers, fit
-from tests.support.inputs.data_sets import small_config, write_idx
+from tests.support.inputs.data_sets import small_config, write_idx, write_stripes
 
 
 def test_counts_lose_no_event_and_know_place_polarity_and_order() -> None:
@@ -21,6 +21,27 @@ def test_counts_lose_no_event_and_know_place_polarity_and_order() -> None:
     assert not counts[0, :, 0].any()
     assert not counts[0, :, 1, 9:].any()
     assert not counts[1, :-1].any()
+
+
+def test_pixels_know_place_and_colour_in_shares_of_white() -> None:
+    pictures = np.zeros((1, 1, 3, 32, 8), np.uint8)
+    pictures[0, 0, 2, 16:] = 255  # blue below
+    pictures[0, 0, 0, 0] = 51  # a red line of a place's two
+    seen = pixels(pictures).reshape(3, 16, 8)
+    assert seen[2, 8:] == pytest.approx(1)
+    assert seen[0, 0] == pytest.approx(0.1)
+    assert seen.sum() == pytest.approx(8 * 8 + 0.1 * 8)
+
+
+def test_pictures_have_baselines_that_learn_the_training_ones(tmp_path: Path) -> None:
+    write_stripes(tmp_path / "pictures")
+    options = {"height": 32, "width": 32, "network": "image-small", "epochs": 1, "epoch_steps": 1}
+    metrics = fit(small_config(tmp_path, data=str(tmp_path / "pictures"), **options), tmp_path / "run")
+    rows = metrics["baselines"]
+    assert [row["count"] for row in rows] == [metrics["test"]["count"]] * 2
+    assert rows[1]["correct"] == 24, "stripes are told by a kernel machine"
+    assert all("on pixels" in line and "pictures better" in line for line in sentences(rows))
+    assert "on pixels" in (tmp_path / "run" / "model" / "README.md").read_text()
 
 
 def test_an_ann_of_all_steps_sees_their_order_and_one_of_a_frame_does_not(root: Path) -> None:
