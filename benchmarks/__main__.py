@@ -1,9 +1,9 @@
-"""What a few minutes of a quiet machine allow, table after table, then the page of performance anew.
+"""Run the most important benchmarks in a few minutes, then generate the performance page anew.
 
     python -m benchmarks [--minutes 10] [--root FOLDER]
 
-Each benchmark runs in a process of its own, one thread but for `threads`, and keeps its rows in benchmarks/results/;
-none begins later than `--minutes`. Peers that are not installed are left out: pip install openvino snntorch
+Each benchmark runs in its own process, with one thread (except `threads`), and writes its rows to benchmarks/results/.
+No benchmark begins after `--minutes`. Libraries that are not installed are left out: pip install openvino snntorch
 spikingjelly. `make bench` runs every benchmark with its own settings instead, for an hour or two.
 """
 
@@ -28,11 +28,11 @@ PLAN = (
     "engine --tables sweep --networks resnet18 --sizes 224 --rates 7 --compile",
     "gpu --root {root}",
 )
-"""The most telling ones first."""
+"""Benchmarks with their options, the most informative first."""
 
 
 def run_all(minutes: float, root: Path) -> int:
-    """0 when every benchmark that was begun ended well."""
+    """Run the benchmarks of PLAN; return the exit status: 0 if all that were started succeeded, else 1."""
     begin, environment = time.monotonic(), {**os.environ, "OMP_NUM_THREADS": "1"}
     failed = 0
     for words in PLAN:

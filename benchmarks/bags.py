@@ -1,4 +1,4 @@
-"""Robots' bags into our events, beside what takes the packets out of them and unpacks no event.
+"""Time to read events from robot bags (ROS 2, MCAP), against only extracting the packets without decoding events.
 
     python -m benchmarks.bags [--rounds 7]
 
@@ -18,7 +18,7 @@ BAGS = ("ros2_evt3_640x480.db3", "ros2_libcaer_640x480.db3", "ros2_evt3.mcap")
 
 
 def packets(path: Path) -> Variant:
-    """The messages as bytes."""
+    """Return the variant that only extracts the messages of a bag, as bytes."""
     if path.suffix == ".mcap":
         return "packets alone, by mcap", lambda: mcap_packets(path)
     return "packets alone, by sqlite3", lambda: sqlite_packets(path)

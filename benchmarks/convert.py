@@ -1,10 +1,10 @@
-"""Simulation of a converted network against SpikingJelly's: milliseconds an image-step, measured side by side.
+"""Simulation of a converted network against SpikingJelly's: milliseconds a time step of an image, side by side.
 
     python -m benchmarks.convert [--images 1 8] [--steps 32] [--rounds 5]     needs the extra `dev`
 
-A CIFAR ResNet with convolutions in its shortcuts, which both converters read, random weights and settled batch norms,
-converted by the 99.9 percentile on both sides: the same spikes from the same still images. SpikingJelly runs step by
-step, as its converter does by itself, and with all steps in one batch, which it can be told to do.
+The network is a CIFAR ResNet with random weights and batch norms fitted to images. Its shortcuts have convolutions,
+which both converters support. Both use the 99.9 percentile and give the same spikes for the same still images.
+SpikingJelly runs step by step, its default, and with all steps in one batch.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ BASE = "SpikingJelly step loop"
 
 
 def network(images: Tensor) -> nn.Module:
-    """Six blocks, 13 layers of neurons; batch norms settled on the images [N, 3, 32, 32]."""
+    """Build a ResNet of six blocks (13 activations) with batch norm statistics of the images [N, 3, 32, 32]."""
     torch.manual_seed(0)
     stages = stage(16, 16, 2, 1, "conv"), stage(16, 32, 2, 2, "conv"), stage(32, 64, 2, 2, "conv")
     stem = nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU()
@@ -39,14 +39,14 @@ def network(images: Tensor) -> nn.Module:
 
 
 def bench(count: int, steps: int, rounds: int) -> None:
-    """The table of `count` images at a time."""
+    """Print the table for `count` images at a time."""
     x = torch.randn(count, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     calibration = torch.randn(16, 3, 32, 32, generator=torch.Generator().manual_seed(2))
     ann = network(calibration)
     ours = convert(ann, [calibration], "rueckauer", steps=steps)
     engine, x_seq = Engine(ours, 32, 32), x.expand(steps, *x.shape)
 
-    def plain() -> None:  # as `chunks` cuts it where there is no engine
+    def plain() -> None:  # in chunks, as networks run without the engine
         for _ in chunks(ours, x, steps, max(1, BUDGET // count), lambda images, state, t: ours(images[None], state, t)):
             pass
 

@@ -1,11 +1,11 @@
-"""How many corrections a taught model needs where the days change, named by doubt or at random.
+"""How many corrections a taught model needs on other days, if they are chosen by uncertainty or at random.
 
     python -m benchmarks.corrections --pictures ../shared/data/cifar10_jpeg/cifar10_jpeg_test.npz --seeds 0 1 2 3
 
-Things of `benchmarks/two_days.py` are taught on one day, in windows of 310 ms. Then the camera sees them on two other
-days, --windows at a time, before a person names one: the least sure of the strip that the service keeps, or one of them
-drawn at random. The head is solved anew after every name. Counted are the names until 90 % of other takes of those days
-are right; the days go round again when they have been seen.
+The objects of `benchmarks/two_days.py` are taught on one day, in windows of 310 ms. Then the camera sees them on two
+other days. After every --windows windows a person labels one: the least confident that the service keeps, or a random
+one. The head is fitted again after every label. The result is the number of labels until 90 % of other recordings of
+those days are classified correctly; the days repeat when all their windows have been seen.
 """
 
 from collections.abc import Iterator
@@ -25,12 +25,12 @@ from spikesight.service.teach.moments import Moment, Moments
 from spikesight.service.teach.windows import BIN_US, STEPS
 
 WINDOW_US = STEPS * BIN_US
-SECONDS, DAYS, TAKES = 5.0, 2, 2  # of a take; other days; takes a day to be named, and as many to be asked
+SECONDS, DAYS, TAKES = 5.0, 2, 2  # length of a recording; other days; recordings a day to label, and as many to test on
 STRIP, MOST, RIGHT = 12, 60, 0.9
 
 
 def windows(thing: NDArray[np.float32], day: int, seed: int) -> Iterator[Events]:
-    """A take, cut."""
+    """Yield the windows of one emulated recording of an object."""
     parts = [part for part in filmed(thing, SECONDS, day, seed) if len(part)]
     events = np.concatenate(parts)
     for begin in range(0, int(SECONDS * 1e6) - WINDOW_US, WINDOW_US):
@@ -44,7 +44,7 @@ Sets = dict[str, list[EmbeddedExample]]
 
 
 def embedded(learner: FewShotLearner, file: Path, seed: int) -> Sets:
-    """What is taught, what comes before the camera, and what is asked, as the head sees them."""
+    """Embed all windows: "taught" ones, those "seen" on other days, and those "asked", which test the head."""
     found: Sets = {"taught": [], "seen": [], "asked": []}
     for name, thing in pictures(file, seed).items():
         plan = [("taught", 0, 0)]
@@ -57,7 +57,7 @@ def embedded(learner: FewShotLearner, file: Path, seed: int) -> Sets:
 
 
 class Pupil:
-    """A head that learns on."""
+    """A few-shot head that is fitted again with every new example."""
 
     def __init__(self, learner: FewShotLearner, taught: list[EmbeddedExample]) -> None:
         self._learner, self._known = learner, list(taught)
@@ -70,7 +70,7 @@ class Pupil:
         self._head = found.regression.head(found.judged.temperature)
 
     def says(self, asked: list[EmbeddedExample]) -> NDArray[np.float64]:
-        """Probabilities [M, K]."""
+        """Return the class probabilities of examples, [M, K]."""
         x = np.stack([one.features[0] for one in asked]) * self._scale
         return np.array([softmax(row) for row in x @ self._head.weight.T + self._head.bias])
 
@@ -91,7 +91,7 @@ def shown(moment: Moment) -> EmbeddedExample:
 
 
 def names_needed(learner: FewShotLearner, sets: Sets, seed: int, at_a_time: int, *, by_doubt: bool) -> int:
-    """Until RIGHT of what is asked is right; those of MOST looks where that is not reached."""
+    """Count the labels until the accuracy on "asked" windows is RIGHT, or after MOST rounds."""
     random, pupil, moments = np.random.default_rng(seed), Pupil(learner, sets["taught"]), Moments(STRIP)
     takes = sorted({(one.label, one.piece) for one in sets["seen"]})
     order = [takes[n] for n in random.permutation(len(takes))]

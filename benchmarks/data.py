@@ -1,9 +1,9 @@
-"""N-MNIST recordings to frames: samples a second from files and from the cache, against Tonic.
+"""Loading N-MNIST as frames: samples a second from files and from the cache, against Tonic.
 
     python -m benchmarks.data [--root ../shared/data] [--count 400] [--rounds 5]
 
-Every variant makes [32, 10, 2, 34, 34] batches. Tonic reads the file and applies ToFrame in this process. Without
-recordings below --root, files of the same size are generated.
+Every variant makes batches [32, 10, 2, 34, 34]. Tonic reads the file and applies ToFrame in this process. If there are
+no recordings below --root, files of the same size are generated.
 """
 
 import tempfile
@@ -25,7 +25,7 @@ BATCH, EVENTS_A_FILE = 32, 4200
 
 
 def write_files(folder: Path, count: int) -> list[Item]:
-    """Random events in N-MNIST's five bytes, as many a file as the real set has."""
+    """Write files of random events in N-MNIST's five-byte format, with as many events as real files have."""
     random, items = np.random.default_rng(0), []
     for number in range(count):
         t = np.sort(random.integers(0, 310_000, EVENTS_A_FILE))
@@ -62,7 +62,7 @@ def our_batches(items: list[Item]) -> Callable[[], object]:
 
 
 def cached_batches(items: list[Item], cache: Path, repeat: int = 50) -> Callable[[], object]:
-    """Random batches from the memory-mapped cache, `repeat` epochs, so that the clock has something to measure."""
+    """Make a function that reads random batches from the memory-mapped cache for `repeat` epochs, enough to time."""
     contract = Contract(
         kind="events", channels=2, height=34, width=34, steps=10, encoding="binary", sensor_width=34, sensor_height=34,
         bin_us=31_000,

@@ -1,16 +1,16 @@
-"""The event-driven engine against the plain network, the best dense ones and the peers that are installed.
+"""The event-driven engine against the PyTorch network, the best dense forms and other libraries.
 
     python -m benchmarks.engine [--tables streams converted sweep] [--rounds 5] [--networks sew-resnet18 resnet18]
         [--rates 1 2 5 7 10 15 20 30 50] [--sizes 224 128] [--recordings FOLDER] [--ann FILE --pictures FILE]
 
-streams     one step of each shipped event model on its sample recordings (or `--recordings` of its first one), for 1,
-            8 and 32 streams together
-converted   a CIFAR ResNet-18 of random weights, converted; with `--ann` and `--pictures` also a trained ANN
-sweep       ResNet-18 at T = 4, 3x224x224 images and T = 10, 2x128x128 events, random weights with batch norms shifted
-            until each neuron layer fires at the stated rate, per cent
+streams     one step of each shipped event model on its sample recordings (or of the first model on `--recordings`),
+            for 1, 8 and 32 streams together
+converted   a converted CIFAR ResNet-18 with random weights; with `--ann` and `--pictures` also a trained ANN
+sweep       ResNet-18 at T = 4, 3x224x224 images and T = 10, 2x128x128 events; the weights are random, and batch norms
+            are shifted until each neuron layer fires at the stated rate, per cent
 
-Each table prints the density that every layer met. Peers that are not installed (SpikingJelly: the extra `dev`;
-OpenVINO: pip install openvino; int8: onnxruntime and onnxscript) are left out with a line that says so.
+Each table prints the input density of every layer. Libraries that are not installed (SpikingJelly: the extra `dev`;
+OpenVINO: pip install openvino; int8: onnxruntime and onnxscript) are left out, and a line says so.
 """
 
 import itertools
@@ -61,18 +61,18 @@ EXACT = (
     "OpenVINO f32",
     "engine, dense alone",
 )
-"""Dense forms in float32."""
+"""Names of the dense variants in float32."""
 HALF = ("the same, bfloat16", "OpenVINO bf16", "engine bf16, dense alone")  # int8 rounds currents: not the same network
 
 
 def print_uses(engine: Engine) -> None:
-    """Density of the multiply-adds, layer by layer; a star marks the dense kernel."""
+    """Print the density of multiply-adds, layer by layer; a star marks layers run by the dense kernel."""
     words = [f"{use.name} {use.density:.3f}{'' if use.event_driven else '*'}" for use in engine.uses()]
     print("density a layer (* dense kernel): " + ", ".join(words))
 
 
 def print_parity(network: nn.Module, engine: Engine, x_seq: Tensor) -> None:
-    """How far the engine is from the network: logits, and spikes on one side alone (ties, and what follows them)."""
+    """Print how far the engine deviates from the network: logits, and spikes that only one of them has (ties)."""
     meter = Meter(network)
     with torch.inference_mode():
         logits = network(x_seq)[0]
@@ -92,19 +92,19 @@ def print_parity(network: nn.Module, engine: Engine, x_seq: Tensor) -> None:
 
 
 def read_samples(card: Card) -> list[Recording]:
-    """The shipped recordings made for a sensor of this size."""
+    """Read the shipped sample recordings of the model's sensor size."""
     size = (card.contract.sensor_width, card.contract.sensor_height)
     found = [sample for sample in listing() if (sample.width, sample.height) == size]
     return [Recording(events_of(sample.name), SensorSize(*size), "t64") for sample in found]
 
 
 def read_folder(folder: Path, count: int = 32) -> list[Recording]:
-    """The first recordings of a folder."""
+    """Read the first `count` recordings of a folder."""
     return [read_recording(path) for path in sorted(p for p in folder.rglob("*") if p.is_file())[:count]]
 
 
 def read_windows(card: Card, recordings: list[Recording], count: int = 32) -> Tensor:
-    """The first windows of recordings, uint8 [T, count, 2, H, W]; over again where there are fewer."""
+    """Bin the first window of each recording, uint8 [T, count, 2, H, W]; recordings repeat if there are fewer."""
     if not recordings:
         raise SystemExit("no recordings there")
     windows = [torch.from_numpy(encoder_for(card.contract, r.size)(r.events)) for r in recordings]
@@ -112,11 +112,11 @@ def read_windows(card: Card, recordings: list[Recording], count: int = 32) -> Te
 
 
 def bench_streams(name: str, network: SpikingResNet, recorded: Tensor, rounds: int) -> None:
-    """One step for N streams together."""
+    """Time one step of 1, 8 and 32 streams together."""
     for streams in (1, 8, 32):
         inputs = recorded[:, :streams]
         engine = Engine(network, *inputs.shape[3:])
-        state = engine.run(inputs).state  # not the silent first step
+        state = engine.run(inputs).state  # the first step would be silent
         plain = engine.to_network_state(state)
         one, floats = inputs[-1:], inputs[-1:].float()
 
@@ -137,7 +137,7 @@ def bench_streams(name: str, network: SpikingResNet, recorded: Tensor, rounds: i
 
 
 def bench_shipped(recordings: Path | None, rounds: int) -> None:
-    """Every shipped event model, on recordings of its sensor's size."""
+    """Time every shipped event model on its sample recordings, or the first model on a folder of recordings."""
     for name, folder in shipped().items():
         network, card = load(folder)
         if card.contract.kind != "events" or not isinstance(network, SpikingResNet):
@@ -152,7 +152,7 @@ def bench_shipped(recordings: Path | None, rounds: int) -> None:
 
 
 def random_ann(images: Tensor) -> nn.Module:
-    """A CIFAR ResNet-18 with batch norms that know the images."""
+    """Build a CIFAR ResNet-18 with random weights and batch norm statistics of the images."""
     torch.manual_seed(0)
     stages = [stage(64, 64, 2, 1, "conv"), stage(64, 128, 2, 2, "conv"), stage(128, 256, 2, 2, "conv")]
     ann = nn.Sequential(
@@ -169,7 +169,7 @@ def random_ann(images: Tensor) -> nn.Module:
 
 
 def bench_converted(title: str, ann: nn.Module, images: Tensor, method: str, rounds: int, steps: int = 32) -> None:
-    """One image, T steps."""
+    """Time a converted network on one image, T steps."""
     network = convert(ann, [images], method, steps=steps)
     x_seq = images[:1].expand(steps, -1, -1, -1, -1)
     engine = Engine(network, *images.shape[2:])
@@ -188,7 +188,7 @@ def bench_converted(title: str, ann: nn.Module, images: Tensor, method: str, rou
         "engine, step by step": stepwise,
         "engine, T at once": lambda: engine.run(x_seq),
     }
-    if method == "half" and installed("spikingjelly"):  # the method that its converter has
+    if method == "half" and installed("spikingjelly"):  # the only method of its converter
         try:
             variants = {**spikingjelly_converted(ann, images, x_seq), **variants}
             base = "SpikingJelly step loop"
@@ -202,7 +202,7 @@ def bench_converted(title: str, ann: nn.Module, images: Tensor, method: str, rou
 
 
 def read_pictures(path: Path, count: int = 64) -> Tensor:
-    """JPEG pictures of an .npz (`jpeg`, `offsets`), prepared as the CIFAR ResNets were trained: [count, 3, 32, 32]."""
+    """Read JPEG pictures of an .npz (`jpeg`, `offsets`), normalised for the CIFAR ResNets: [count, 3, 32, 32]."""
     import cv2
     import numpy as np
 
@@ -215,7 +215,7 @@ def read_pictures(path: Path, count: int = 64) -> Tensor:
 
 
 def bench_trained_ann(file: Path, pictures: Path, rounds: int) -> None:
-    """A trained CIFAR ResNet on real pictures, binary and signed."""
+    """Time a trained CIFAR ResNet on real pictures, converted to binary, signed and multi-valued spikes."""
     weights = read_state(file)
     name = guess_name(weights)
     ann, images = build_for(name, weights), read_pictures(pictures)
@@ -228,7 +228,7 @@ def bench_trained_ann(file: Path, pictures: Path, rounds: int) -> None:
 
 
 def peers(network: SpikingResNet, x_seq: Tensor, threads: int = 1) -> Variants:
-    """The network in other runtimes, as far as they are installed."""
+    """Return the network as run by ONNX Runtime and OpenVINO, as far as they are installed."""
     found: Variants = {}
     with TemporaryDirectory() as folder:
         file = int8 = None
@@ -246,7 +246,7 @@ def peers(network: SpikingResNet, x_seq: Tensor, threads: int = 1) -> Variants:
 
 
 def at_firing_rate(name: str, size: int, rate: float) -> tuple[SpikingResNet, Tensor, list[float]]:
-    """A network of random weights, one sample of T steps, and the rates that its neuron layers have on it."""
+    """Return a random network that fires at `rate`, one sample of T steps, and the firing rate of each neuron layer."""
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(0)
     steps, channels = SIZES[size]
@@ -259,7 +259,7 @@ def at_firing_rate(name: str, size: int, rate: float) -> tuple[SpikingResNet, Te
 
 
 def bench_sweep(name: str, size: int, rate: float, rounds: int, compiled: bool) -> None:
-    """ResNet-18, one sample, T steps at once, every neuron layer at `rate`."""
+    """Time one sample of T steps at once, with every neuron layer firing at `rate`."""
     steps, channels = SIZES[size]
     network, x_seq, reached = at_firing_rate(name, size, rate)
     best = folded(network)
@@ -289,7 +289,7 @@ def bench_sweep(name: str, size: int, rate: float, rounds: int, compiled: bool) 
 
 
 def print_against_dense(timings: dict[str, Timing], name: str, dense: tuple[str, ...]) -> None:
-    """The engine's time over that of the fastest dense form of its precision."""
+    """Print the engine's time as a share of the fastest dense variant's of the same precision."""
     if name not in timings:
         return
     best = min((label for label in dense if label in timings), key=lambda label: timings[label].milliseconds)

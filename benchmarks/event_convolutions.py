@@ -3,8 +3,8 @@
     python -m benchmarks.event_convolutions [--networks cifar-ms-resnet18 cifar-resnet18] [--rates 5 10 20]
         [--batch 16] [--rounds 3] [--no-shipped]
 
-Networks of random weights, T = 4 images of 3x32x32, every neuron layer at the stated rate, per cent; and the shipped
-digit model on its sample recordings in its recipe's shape (T = 10, batch of 64), which fires as it was trained to.
+Networks have random weights, inputs of 3x32x32 at T = 4, and fire at the stated rate in every neuron layer, per cent.
+The shipped digit model runs on its sample recordings (T = 10, batch of 64) and fires as it was trained to.
 """
 
 import copy
@@ -30,7 +30,7 @@ VARIANTS: dict[str, dict[str, object]] = {BASE: {}, "bf16": {"precision": "bf16"
 
 
 def print_densities(network: nn.Module, x_seq: Tensor) -> None:
-    """What each convolution meets."""
+    """Print the input density of each convolution."""
     met: dict[str, float] = {}
 
     def note(name: str, _: nn.Module, x: Tensor, __: Tensor) -> None:
@@ -42,7 +42,7 @@ def print_densities(network: nn.Module, x_seq: Tensor) -> None:
 
 
 def bench(title: str, network: SpikingResNet, x_seq: Tensor, rounds: int) -> None:
-    """All variants, channels last."""
+    """Time a training step with dense and with event-driven convolutions, channels last."""
     labels = torch.arange(x_seq.shape[1]) % network.config.classes
     sparse = copy.deepcopy(network)
     use_event_convolutions(sparse)

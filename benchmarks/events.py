@@ -1,11 +1,10 @@
-"""Events in: reading, binning, filters, emulation and the network, as ratios to named peers in one run.
+"""Event input: reading, binning, filters, emulation and network transport, against other libraries.
 
     python benchmarks/events.py [reading binning filters emulator udp tcp] [--rounds 7]
 
-One thread. Reading, binning, filters and emulation are timed on the process's CPU clock, the network on the wall clock.
-Variants take turns within a round, and a ratio is the median of the rounds' ratios, with their spread beside it.
-v2e is on no package index: its emulator cannot be installed with pip and is not in the table; eventcv.simulate, which
-follows the same model, is.
+One thread. Reading, binning, filters and emulation are timed by the process's CPU clock, the network by the wall clock.
+Variants alternate within a round; a ratio is the median of the rounds' ratios, with their range beside it. v2e's
+emulator is on no package index, so it is not in the table; eventcv.simulate, which follows the same model, is.
 """
 
 import os
@@ -35,7 +34,7 @@ DATA = Path(os.environ.get("SPIKESIGHT_DATA", Path(__file__).resolve().parent.pa
 
 
 def compare(title: str, unit: str, amount: float, variants: list[Variant], rounds: int, goal: str = "") -> None:
-    """Print a table: the first variant is ours, and each other one's time is divided by ours."""
+    """Print a table of `amount` `unit` a second; each variant's time is divided by the first's, which is ours."""
     timings = paired(dict(variants), variants[0][0], rounds)
     print(f"\n{title}{'   goal: ' + goal if goal else ''}")
     report.table(title, "variant", unit, "ours over it", "low", "high")
@@ -54,7 +53,7 @@ def some_events(n: int, size: SensorSize, span_us: int = 1_000_000, seed: int = 
 
 
 def optional(name: str) -> Any:
-    """A peer, if it is installed."""
+    """Import another library, or print that it is not installed and return None."""
     try:
         return __import__(name)
     except ImportError:
@@ -63,7 +62,7 @@ def optional(name: str) -> Any:
 
 
 def reading(rounds: int) -> None:
-    """Whole files into our events, against the readers of other packages into theirs."""
+    """Read whole files, against the readers of other libraries into their own event types."""
     size = SensorSize(1280, 720)
     with tempfile.TemporaryDirectory() as folder:
         events = some_events(3_000_000, size, 3_000_000)
@@ -89,7 +88,7 @@ def ours(path: Path) -> Variant:
 
 
 def readers(path: Path, name: str, size: SensorSize) -> list[Variant]:
-    """The peers that read this format; expelliarmus gets the times of EVT3 wrong: here for speed."""
+    """Return other libraries' readers of this format; expelliarmus decodes EVT3 times wrongly but is timed as well."""
     import eventcv
 
     found: list[Variant] = [("eventcv load + numpy()", lambda: eventcv.load(str(path), time_unit="us").numpy())]
@@ -101,7 +100,7 @@ def readers(path: Path, name: str, size: SensorSize) -> list[Variant]:
         found.append(("evt3", lambda: evt3.decode_file(str(path))))
     if (expelliarmus := optional("expelliarmus")) and name in ("evt2", "evt3", "dat"):
         found.append(("expelliarmus", lambda: expelliarmus.Wizard(encoding=name).read(str(path))))
-    if optional("evutils") and name in ("evt2", "evt3", "dat"):  # of davis346.aedat4 it reads 402 events
+    if optional("evutils") and name in ("evt2", "evt3", "dat"):  # it reads only 402 events of davis346.aedat4
         found.append(("evutils", lambda: evutils_read(path)))
     if (dv := optional("dv_processing")) and name == "aedat4":
         found.append(("dv-processing", lambda: dv_read(dv, path)))
@@ -124,7 +123,7 @@ def dv_read(dv: Any, path: Path) -> list[np.ndarray]:
 
 
 def binning(rounds: int) -> None:
-    """1e6 events into 10 x 2 x H x W counts; every variant gives the same numbers."""
+    """Bin 1e6 events into counts 10 x 2 x H x W; every variant gives the same numbers."""
     from tonic.functional import to_frame_numpy
 
     for size, goal in ((SensorSize(128, 128), ">= 20x tonic, >= 100 Mev/s"), (SensorSize(1280, 720), ">= 10x, >= 25")):
@@ -165,7 +164,7 @@ def binning(rounds: int) -> None:
 
 
 def filters(rounds: int) -> None:
-    """1 M events at 640x480 through filters with state, against EventCV's."""
+    """Filter 1 M events at 640x480 through stateful filters, against EventCV's."""
     import eventcv
 
     size = SensorSize(640, 480)
@@ -184,7 +183,7 @@ def filters(rounds: int) -> None:
 
 
 def video(size: SensorSize, n: int = 24) -> np.ndarray:
-    """A soft pattern that moves two pixels a frame: about 35,000 events a frame at 640x480."""
+    """Make frames of a smooth pattern that moves two pixels a frame: about 35,000 events a frame at 640x480."""
     import cv2
 
     rng = np.random.default_rng(0)
@@ -194,7 +193,7 @@ def video(size: SensorSize, n: int = 24) -> np.ndarray:
 
 
 def emulator(rounds: int) -> None:
-    """Frames a second, sorted output; EventCV's simulator is the peer that a package index has."""
+    """Emulate events of video frames, with sorted output, against EventCV's simulator."""
     import eventcv
 
     for size in (SensorSize(640, 480), SensorSize(346, 260)):
@@ -223,7 +222,7 @@ def emulator(rounds: int) -> None:
 
 
 def udp(_: int) -> None:
-    """Events over loopback at a given rate: received, and from the sender's clock to our packet."""
+    """Send events by UDP over loopback at given rates; print the share received and the delay until our packet."""
     from spikesight.encoders.sources.address import Address
     from spikesight.encoders.sources.network import UdpDriver
     from spikesight.encoders.sources.source import Source
@@ -289,7 +288,7 @@ def _send_udp(port: int, layout: str, rate: float, seconds: float, result: Any) 
 
 
 def tcp(_: int) -> None:
-    """The virtual camera over TCP at 1 Mev/s: from the sender's clock to our packet."""
+    """Send events of the virtual camera by TCP at 1 Mev/s; print the share received and the delay until our packet."""
     import socket
 
     from spikesight.app.recordings.sinks import DvSink

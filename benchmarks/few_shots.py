@@ -1,10 +1,10 @@
-"""Right answers after few examples a class, over many draws of classes and examples.
+"""Accuracy after few examples a class, over many random draws of classes and examples.
 
     python -m benchmarks.few_shots ../shared/data/sign --shots 5 20
     python -m benchmarks.few_shots ../shared/data/nmnist --features motions --shots 5 --draws 10
 
-In each draw `--ways` classes of the folder and `--shots` recordings of each are drawn at random and learnt as
-`spikesight teach` learns them; the model is asked for every recording in test/ of those classes, from zero state.
+Each draw picks `--ways` random classes of the folder and `--shots` random recordings of each, and learns them as
+`spikesight teach` does. The model then classifies every recording in test/ of those classes, from zero state.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,23 +19,23 @@ from spikesight.encoders.recordings.files import read_recording
 from spikesight.models.classifier import Classifier
 from spikesight.models.teach.few_shot import EmbeddedExample, FewShotLearner, backbone
 from spikesight.training.data.folders import read_folder
-from spikesight.training.progress import counted
+from spikesight.training.progress import with_progress
 from spikesight.training.teach.examples import COPIES, copies_for, plan, read_examples
 
 Asked = tuple[str, Events, SensorSize]
 
 
 def shown_all(folder: Path, features: str) -> FewShotLearner:
-    """A lesson that was shown every training recording."""
+    """Return a few-shot learner that has embedded every training recording of a folder."""
     found = plan(folder)
     lesson = FewShotLearner(backbone(features), found.sensor, found.steps, found.bin_us, found.slices, COPIES)
-    for example in counted(read_examples(found), "showing", count=len(found.items)):
+    for example in with_progress(read_examples(found), "showing", count=len(found.items)):
         lesson.show(example)
     return lesson
 
 
 def asked_in(folder: Path) -> Iterator[Asked]:
-    """Class, events and sensor of every recording in test/."""
+    """Yield (class, events, sensor size) of every recording in test/."""
     for take in read_folder(folder).takes:
         if take.part == "test":
             recording = read_recording(take.path)
@@ -43,7 +43,7 @@ def asked_in(folder: Path) -> Iterator[Asked]:
 
 
 def drawn(lesson: FewShotLearner, ways: int, shots: int, random: np.random.Generator) -> list[EmbeddedExample]:
-    """`shots` examples (0: all) of each of `ways` classes (0: all), with their copies."""
+    """Draw `shots` examples (0: all) of each of `ways` classes (0: all), with their augmented copies."""
     labels = sorted(random.permutation(lesson.labels)[: ways or None])
     chosen: list[EmbeddedExample] = []
     for label in labels:
@@ -54,7 +54,7 @@ def drawn(lesson: FewShotLearner, ways: int, shots: int, random: np.random.Gener
 
 
 def accuracy(lesson: FewShotLearner, shown: list[EmbeddedExample], asked: Sequence[Asked]) -> float:
-    """Of what is learnt from `shown`, on the recordings of its classes, in %."""
+    """Learn a head from the examples `shown`; return its accuracy on test recordings of their classes, in %."""
     taught = lesson.learn(shown=shown)
     model = Classifier(*taught.checkpoint({}, {}), ann_macs=1)
     mine = [(label, events, size) for label, events, size in asked if label in taught.labels]
@@ -78,10 +78,9 @@ def main() -> None:
     most = max(lesson.counts().values())
     for shots in args.shots:
         random = np.random.default_rng([args.seed, ways, shots])
-        draws = args.draws if 0 < shots < most or ways < len(lesson.labels) else 1  # else all are the same
-        found = [
-            accuracy(lesson, drawn(lesson, ways, shots, random), asked) for _ in counted(range(draws), f"{shots} shots")
-        ]
+        draws = args.draws if 0 < shots < most or ways < len(lesson.labels) else 1  # all draws would be equal
+        counted = with_progress(range(draws), f"{shots} shots")
+        found = [accuracy(lesson, drawn(lesson, ways, shots, random), asked) for _ in counted]
         mine = len(asked) * ways // len(lesson.labels)
         report.row(str(shots or "all"), float(np.mean(found)), min(found), max(found), float(draws), float(mine))
         print(f"{title}: {shots or 'all'}: {np.mean(found):.1f} ({min(found):.1f} to {max(found):.1f})", flush=True)

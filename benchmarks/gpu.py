@@ -1,15 +1,15 @@
-"""Everything that waits for a GPU, in one command of under eight minutes.
+"""All measurements that need a GPU, in one command of under eight minutes.
 
     python -m benchmarks.gpu [--root FOLDER] [--parts neurons training inference epoch resume] [--minutes 8]
 
-neurons     a LIF layer through 16 steps by the Triton kernels, forward and backward, against SpikingJelly's own kernels
-            and its step loop in PyTorch; spikes and gradients are compared first
+neurons     a LIF layer over 16 steps, forward and backward: our Triton kernels against SpikingJelly's own kernels and
+            its step loop in PyTorch; spikes and gradients are compared first
 training    a step of SEW ResNet-18 (CIFAR shape), T = 4, batch 128: float32, bfloat16, compiled; peak memory
 inference   SEW ResNet-18 at 224x224, T = 4, batch 32: float32, bfloat16, SpikingJelly; peak memory
 epoch       one epoch of the recipe cifar_direct, from random weights and without a teacher (CIFAR-10 below --root)
-resume      a run stopped in mid-epoch and gone on with, against one that never stopped: equal to the bit
+resume      a run that was stopped in mid-epoch and resumed, against one that never stopped: bit-identical weights
 
-A part that fails says why in its table and the next one begins. With no GPU one sentence says so.
+A part that fails prints the reason in its table, and the next part begins. Without a GPU, one sentence says so.
 """
 
 import gc
@@ -43,7 +43,7 @@ MIB = 2**20
 
 
 def spent(run: Step, device: torch.device) -> float:
-    """Seconds of a call, the device's work included."""
+    """Return the seconds that a call takes, including its work on the device."""
     if device.type == "cuda":
         torch.cuda.synchronize()
     begin = time.perf_counter()
@@ -54,7 +54,7 @@ def spent(run: Step, device: torch.device) -> float:
 
 
 def peak_mib(run: Step, device: torch.device) -> float:
-    """The most memory that tensors took during a call, those from before it included; 0 without a GPU."""
+    """Return the peak memory of all tensors on the GPU during a call, in MiB; 0 without a GPU."""
     if device.type != "cuda":
         run()
         return 0.0
@@ -67,9 +67,9 @@ def peak_mib(run: Step, device: torch.device) -> float:
 def print_timings(
     title: str, variants: dict[str, Callable[[], Step]], base: str, device: torch.device, rounds: int
 ) -> None:
-    """Each variant made, warmed up, timed and dropped, so that none stands in another's memory; the median counts.
+    """Make, warm up, time and free each variant in turn, so that none uses another's memory; print medians.
 
-    A GPU that nobody shares needs no interleaving. A variant that fails has its reason in its row.
+    Variants are not interleaved, since nobody else uses the GPU. The row of a variant that fails holds the error.
     """
     report.table(title, "variant", "ms", f"times {base}", "peak MiB", "remark")
     print(f"\n{title}", flush=True)
@@ -80,7 +80,7 @@ def print_timings(
             for _ in range(3):
                 run()
             seconds, peak = statistics.median(spent(run, device) for _ in range(rounds)), peak_mib(run, device)
-        except Exception as error:  # a peer's kernel or the compiler: the other rows are worth having
+        except Exception as error:  # another library's kernel or the compiler failed: measure the other rows
             report.row(name, "", "", "", sentence(error))
             print(f"  {name}: {sentence(error)}", flush=True)
             continue
@@ -92,7 +92,7 @@ def print_timings(
 
 
 def sentence(error: Exception) -> str:
-    """An error's first line."""
+    """Return the type and the first line of an error."""
     return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:120]}"
 
 
@@ -100,7 +100,7 @@ def sentence(error: Exception) -> str:
 
 
 def compare_neurons(device: torch.device, shape: tuple[int, ...], rounds: int) -> None:
-    """SpikingJelly's multi-step layer takes its own kernels on a GPU; its step loop is PyTorch's."""
+    """Compare LIF layers: ours, SpikingJelly's multi-step layer (own GPU kernels) and its step loop (PyTorch)."""
     layers = {"Triton kernels (ours)": neurons.fused, "plain loop (ours)": neurons.plain_loop}
     if find_spec("spikingjelly"):
         layers |= neurons.spikingjelly(compiled=False)
@@ -140,7 +140,7 @@ STEPS: dict[str, dict[str, object]] = {
 
 
 def compare_training(device: torch.device, batch: int, steps: int, rounds: int, names: tuple[str, ...]) -> None:
-    """A step of the optimiser; the ANN is the same convolutions on as many images."""
+    """Time an optimiser step; the ANN has the same convolutions and T x batch images."""
     x_seq = torch.rand(1, batch, 3, 32, 32, device=device).expand(steps, -1, -1, -1, -1).contiguous()
     labels = torch.arange(batch, device=device) % 10
     variants: dict[str, Callable[[], Step]] = {
@@ -157,7 +157,7 @@ def compare_training(device: torch.device, batch: int, steps: int, rounds: int, 
 
 
 def compare_inference(device: torch.device, size: int, batch: int, steps: int, rounds: int) -> None:
-    """A still image, direct encoding, batch norms folded."""
+    """Time inference on still images with direct encoding and folded batch norms."""
     torch.manual_seed(0)
     network = SpikingResNet(replace(NETWORKS["sew-resnet18"], neuron=training.LIF)).eval().to(device)
     x_seq = torch.randn(1, batch, 3, size, size, device=device).expand(steps, -1, -1, -1, -1)
@@ -179,7 +179,7 @@ def compare_inference(device: torch.device, size: int, batch: int, steps: int, r
 
 
 def time_epoch(root: Path, device: torch.device, **changes: object) -> None:
-    """One epoch of cifar_direct, validation and all."""
+    """Time one epoch of the recipe cifar_direct, including validation."""
     report.table("one epoch of cifar_direct on the GPU", "what", "value")
     recipe = from_mapping(TrainConfig(), read_yaml(recipe_path("cifar_direct")), "cifar_direct")
     wishes = {"epochs": 1, "teacher_weight": 0.0, "root": str(root), "device": device.type, **changes}
@@ -198,13 +198,13 @@ def time_epoch(root: Path, device: torch.device, **changes: object) -> None:
 
 
 def noise_config(device: torch.device) -> TrainConfig:
-    """Two epochs of four steps each."""
+    """Return the settings of a tiny run on noise: two epochs of four steps each."""
     short = {"steps": 2, "epochs": 2, "batch_size": 8, "lr": 2e-3, "warmup_epochs": 0.0, "ema": 0.9}
     return replace(TrainConfig(network="image-small"), device=device.type, **short)  # type: ignore[arg-type]
 
 
 class Stopped(Run):
-    """A run that is asked to stop before its sixth step, as by Ctrl-C."""
+    """A run that stops before its sixth step, as after Ctrl-C."""
 
     def train_batch(self, rows: np.ndarray, later: np.ndarray | None = None) -> tuple[float, int]:
         self.stop_asked = self.progress.step == 5
@@ -212,7 +212,7 @@ class Stopped(Run):
 
 
 def check_resume(device: torch.device, pictures: Path) -> bool:
-    """Whether a run that was stopped and gone on with ends with the weights of one that was not."""
+    """Return whether a run that was stopped and resumed ends with the same weights as one that was not stopped."""
     data = load_data(replace(noise_config(device), data=str(pictures)))
     whole = Run(data, pictures.with_name("whole"))
     whole.train()
@@ -227,7 +227,7 @@ def check_resume(device: torch.device, pictures: Path) -> bool:
 
 
 def write_pictures(folder: Path, count: int = 28) -> Path:
-    """A folder of two classes of noise, one brighter."""
+    """Write a folder of two classes of noise pictures, one brighter than the other."""
     import cv2
 
     random = np.random.default_rng(0)
@@ -239,7 +239,7 @@ def write_pictures(folder: Path, count: int = 28) -> Path:
 
 
 def resume_part(device: torch.device) -> None:
-    """Kernels that sum in a fixed order, as a run needs them that is to be repeated to the bit."""
+    """Check resuming with deterministic kernels, which a bit-identical repetition needs."""
     torch.use_deterministic_algorithms(True, warn_only=True)
     with tempfile.TemporaryDirectory() as folder:
         equal = check_resume(device, write_pictures(Path(folder) / "pictures"))

@@ -1,10 +1,10 @@
-"""How far the motion model carries: drawn motions, their time-shuffled copies, and real video.
+"""How well the motion model generalises: drawn motions, the same with shuffled time steps, and real video.
 
     python benchmarks/motions.py                                     drawn motions only
     python benchmarks/motions.py --videos ../shared/data/videos      real clips as well
 
-On video the truth is the dominant direction of dense optical flow (Farneback) in a window of the model's length; only
-windows that move clearly one way count. The model sees the same frames through the emulated camera.
+On video the ground truth is the dominant direction of dense optical flow (Farneback) in a window of the model's length.
+Only windows with one clear direction count. The model sees the same frames through the emulated camera.
 """
 
 from collections.abc import Iterator
@@ -23,18 +23,18 @@ from spikesight.models.shipped import find
 from spikesight.models.statistics import interval
 from spikesight.models.steps import Input
 
-FIRST_TEST_SEED = 1_000_000  # training recordings have seeds below
+FIRST_TEST_SEED = 1_000_000  # training recordings have smaller seeds
 STRAIGHT = ("left", "right", "up", "down")
-MIN_FLOW, MIN_COHERENCE = 0.15, 0.6  # heights a second; length of the mean flow over the mean length
+MIN_FLOW, MIN_COHERENCE = 0.15, 0.6  # picture heights a second; length of the mean flow / mean length of flow vectors
 
 
 def shuffled(inputs: list, random: np.random.Generator) -> list:
-    """The same steps in another order: what is left when time says nothing."""
+    """Return the same time steps in random order, which removes all information in their order."""
     return [inputs[i]._replace(reset=n == 0) for n, i in enumerate(random.permutation(len(inputs)))]
 
 
 def drawn(classifier: Classifier, count: int) -> None:
-    """Accuracy on fresh drawings: in order, shuffled in time, and one after another as a stream that is never reset."""
+    """Print the accuracy on new drawn motions: in order, with shuffled steps, and as one stream that is never reset."""
     sensor = SensorSize(classifier.contract.sensor_width, classifier.contract.sensor_height)
     random = np.random.default_rng(0)
     right = {"in order": 0, "shuffled in time": 0, "as one stream": 0}
@@ -59,7 +59,7 @@ def drawn(classifier: Classifier, count: int) -> None:
 
 
 def frames_of(path: Path) -> Iterator[tuple[int, np.ndarray]]:
-    """(time in microseconds, centred square grey frame)."""
+    """Yield (time in microseconds, centred square grey frame) of a video."""
     video = cv2.VideoCapture(str(path))
     rate = video.get(cv2.CAP_PROP_FPS) or 30
     number = 0
@@ -76,7 +76,7 @@ def frames_of(path: Path) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def flow_direction(frames: list[tuple[int, np.ndarray]]) -> str | None:
-    """left, right, up or down where the moving pixels of a window agree; else None."""
+    """Return left, right, up or down if the moving pixels of a window agree on it; else None."""
     vectors = []
     for (t0, a), (t1, b) in pairwise(frames):
         small = [cv2.resize(f, (128, 128), interpolation=cv2.INTER_AREA) for f in (a, b)]
@@ -91,12 +91,12 @@ def flow_direction(frames: list[tuple[int, np.ndarray]]) -> str | None:
         return None
     x, y = mean
     if max(abs(x), abs(y)) < 2 * min(abs(x), abs(y)):
-        return None  # a diagonal has no one name
+        return None  # a diagonal has no single name
     return ("right" if x > 0 else "left") if abs(x) > abs(y) else ("down" if y > 0 else "up")
 
 
 def on_video(classifier: Classifier, path: Path) -> list[tuple[str, str]]:
-    """(flow's direction, model's answer) for each clear window of a clip, from zero state."""
+    """Return (direction of the flow, model's answer) for each clear window of a clip, from zero state."""
     contract = classifier.contract
     sensor = SensorSize(contract.sensor_width, contract.sensor_height)
     camera = Emulator(sensor, PixelModel(steady=True))
@@ -128,7 +128,7 @@ def main() -> None:
 
 
 def videos(classifier: Classifier, folder: Path) -> None:
-    """Every clip below a folder, and all together."""
+    """Print the model's agreement with optical flow for every clip below a folder, and in total."""
     every: list[tuple[str, str]] = []
     for path in sorted([*folder.rglob("*.mkv"), *folder.rglob("*.mp4")]):
         answers = on_video(classifier, path)

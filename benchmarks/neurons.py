@@ -1,12 +1,12 @@
-"""A LIF layer through T = 16 steps, forward and backward: the fused pass against the peers that are installed.
+"""A LIF layer over T = 16 steps, forward and backward: our fused kernel against other libraries.
 
     python -m benchmarks.neurons [--rounds 5] [--small] [--compile] [--memory]
 
-All with tau 2 and zero reset. SpikingJelly's layer has the same dynamics (its spikes and gradients are compared first);
-snnTorch, Norse and sinabs fire, reset and differentiate otherwise and are compared for speed alone.
-With --memory, each in a process of its own, the most memory that a forward and backward pass takes beyond its input.
+All have tau 2 and zero reset. SpikingJelly's layer has the same dynamics (spikes and gradients are compared first).
+snnTorch, Norse and sinabs fire, reset and differentiate differently and are compared for speed only.
+With --memory: the peak memory of a forward and backward pass beyond its input, each layer in its own process.
 
-Run it twice, with the default allocator and with one that keeps its memory in huge pages, for all alike:
+Run it twice, with the default allocator and with huge pages for all libraries:
 GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=8589934592:glibc.malloc.trim_threshold=8589934592
 """
 
@@ -119,7 +119,7 @@ PEERS: dict[str, Callable[[], dict[str, Layer]]] = {"snntorch": snntorch, "norse
 
 
 def gather_layers(compiled: bool) -> dict[str, Layer]:
-    """Ours and those of the installed peers."""
+    """Return our layers and those of the installed libraries."""
     layers: dict[str, Layer] = {"fused (ours)": fused, "plain loop (ours)": plain_loop}
     if find_spec("spikingjelly"):
         layers |= spikingjelly(compiled)
@@ -132,7 +132,7 @@ def gather_layers(compiled: bool) -> dict[str, Layer]:
 
 
 def check_same(layer: Layer, shape: tuple[int, ...], device: torch.device | str = "cpu") -> str:
-    """How far a peer's spikes and gradients are from ours on a small input."""
+    """Describe how far another layer's spikes and gradients are from ours on a small input."""
     results = []
     for run in (fused, layer):
         drawn = torch.randn(shape, generator=torch.Generator().manual_seed(0)) * 1.5
@@ -146,12 +146,12 @@ def check_same(layer: Layer, shape: tuple[int, ...], device: torch.device | str 
 
 
 def peak(layer: Layer, shape: tuple[int, ...]) -> float:
-    """The most memory of a forward and backward pass beyond its input and output gradient, in tensors of that size."""
+    """Return the peak memory of a forward and backward pass beyond its inputs, in units of the input tensor's size."""
     x_seq = (torch.randn(shape) * 1.5).requires_grad_()
     gradient = torch.randn(shape)
-    layer(x_seq[:, :1, :1]).sum().backward()  # what is loaded at the first call is not counted
+    layer(x_seq[:, :1, :1]).sum().backward()  # libraries loaded at the first call do not count
     x_seq.grad = None
-    Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
+    Path("/proc/self/clear_refs").write_text("5")  # reset the recorded peak
     before = _status_kb("VmRSS")
     layer(x_seq).backward(gradient)
     return (_status_kb("VmHWM") - before) * 1024 / (4 * x_seq.numel())
@@ -163,7 +163,7 @@ def _status_kb(name: str) -> int:
 
 
 def print_peaks(names: list[str], small: bool) -> None:
-    """Each variant in a process whose freed memory goes back to the system at once."""
+    """Print the peak memory of each variant, in a process that returns freed memory to the system at once."""
     print("\n| variant | peak memory, in tensors of the input's size |\n|---|---|")
     report.table("peak memory of forward + backward", "variant", "tensors of the input's size")
     for name in names:

@@ -1,11 +1,11 @@
-"""A folder of recordings as somebody might bring it, by `train-dvs` and `teach` with their defaults, beside baselines.
+"""A user's folder of recordings, learnt by `train-dvs` and by `teach` with their defaults, against baselines.
 
     python -m benchmarks.own_recordings --root ../shared/data --pictures <cifar10_jpeg_test.npz>
 
-Each model, and ridge and an RBF kernel on log counts of its input, learn from one folder and are asked another. Clothes
-are Fashion-MNIST by the emulated saccades, asked before other cameras' pixels as well; digits are real N-MNIST
-recordings, motions are drawn, things are the cut-outs of benchmarks/two_days.py before an emulated hand and camera on
-two days, real things two before a DVS128. `p` is McNemar's of the model and the better baseline, by recordings.
+Each model learns from one folder and is tested on another, as are ridge regression and an RBF kernel on log counts of
+its input. Clothes are Fashion-MNIST by emulated saccades, also tested with other cameras' pixels. Digits are real
+N-MNIST recordings. Motions are drawn. Things are the cut-outs of benchmarks/two_days.py before an emulated camera on
+two days, real things two objects before a DVS128. `p`: McNemar's test of model and better baseline, by recordings.
 """
 
 import json
@@ -29,7 +29,7 @@ from spikesight.encoders.recordings.files import write_recording
 from spikesight.training.data.images import list_fashionmnist
 
 PARTS = {"learnt": 20, "asked": 30}  # recordings a class
-OTHERS = ("davis346",)  # whose pixels see the clothes that are asked for, too
+OTHERS = ("davis346",)  # further cameras that clothes are tested with
 COLUMNS = ("recordings", "windows", "right", "low", "high", "ridge", "RBF", "p", "minutes")
 
 
@@ -39,7 +39,7 @@ def keep(file: Path, events: Events, sensor: SensorSize) -> None:
 
 
 def clothes(args: Namespace, to: Path) -> None:
-    """Ten classes of pictures that no shipped model knows, by saccades."""
+    """Record ten classes of clothes, which no shipped model knows, by saccades."""
     images = list_fashionmnist(args.root).train
     random = np.random.default_rng([args.seed, 41])
     for label in range(10):
@@ -55,7 +55,7 @@ def clothes(args: Namespace, to: Path) -> None:
 
 
 def digits(args: Namespace, to: Path) -> None:
-    """Real recordings: some of N-MNIST's training split, and all of its test split that are at hand."""
+    """Link real N-MNIST recordings: some of the training split, all available ones of the test split."""
     random = np.random.default_rng([args.seed, 42])
     for folder in sorted((args.root / "nmnist" / "Train").iterdir()):
         for file in random.permutation(sorted(folder.glob("*.bin")))[: PARTS["learnt"]]:
@@ -65,7 +65,7 @@ def digits(args: Namespace, to: Path) -> None:
 
 
 def motions(args: Namespace, to: Path) -> None:
-    """Nine motions of drawn things: what tells them is time."""
+    """Record nine motions of drawn things; only the order in time tells them apart."""
     for motion in MOTIONS:
         for first, (part, count) in enumerate(PARTS.items()):
             for number in range(count):
@@ -74,14 +74,14 @@ def motions(args: Namespace, to: Path) -> None:
 
 
 def things(args: Namespace, to: Path, days: tuple[int, int]) -> None:
-    """Five things, a recording each, on two days."""
+    """Record five things, one recording each, on two emulated days."""
     made = two_days.pictures(args.pictures, args.seed)
     for day, part in zip(days, PARTS):
         two_days.record(to / part, made, 10 * args.seed + day, 20.0, 1)
 
 
 def real_things(args: Namespace, to: Path, days: tuple[int, int]) -> None:
-    """Two things before a DVS128, a recording each, on two days."""
+    """Link real recordings of two things before a DVS128, one each, on two days."""
     to.mkdir(parents=True)
     for day, part in zip(days, PARTS):
         (to / part).symlink_to((args.root / "two_days" / f"day{1 + day}").resolve())
@@ -100,7 +100,7 @@ MAKERS: dict[str, Callable[[Namespace, Path], None]] = {
 
 
 def measured(place: Path, root: Path, flags: list[str], *, taught: bool) -> None:
-    """Learn from learnt/, ask each asked/ there is, add rows."""
+    """Learn from the folder learnt/, test on each asked*/ folder, and add a row for each."""
     learnt, begin = place / "learnt", time.monotonic()
     if taught:
         words = ("--data", str(learnt), "--to", str(root / "taught"), "--json")

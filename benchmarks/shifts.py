@@ -1,18 +1,17 @@
-"""Prediction sets and their alarm where scene or camera are not those of the calibration.
+"""Conformal sets and the shift alarm when scene or camera differ from the calibration's.
 
     python -m benchmarks.shifts --root ../shared/data
     python -m benchmarks.shifts --root ../shared/data --only digits clothes    before other cameras
 
-Test recordings of N-MNIST, and MNIST's test digits before other cameras, each shown for two windows from a moment of
-chance of its movement on. Coverage, commitments and those that are wrong are of every window by itself; then streams
-of 20 recordings in an order of chance, 40 windows, show in how many the alarm goes off, after how many windows in the
-median, and which share of their windows is committed to and wrong all the same. Clean streams of 1,000 windows show
-how often it goes off for nothing.
+Inputs are test recordings of N-MNIST, and MNIST's test digits before other cameras; each is shown for two windows from
+a random time of its movement. Coverage, commitments and wrong commitments are counted a window. Then random streams of
+20 recordings, 40 windows, show how many raise the alarm, after how many windows in the median, and which share of
+windows is committed and wrong all the same. Clean streams of 1,000 windows show the rate of false alarms.
 
-Cameras are those of encoders/emulator/sensors.py, of at most 360 pixels a side (a region of the larger ones), before
-what they have not learnt: MNIST's test digits and print, asked of the shipped model, and Fashion-MNIST's clothes, asked
-of a head that was taught before the first of them. A recording is warned of where `predict` says so; AUROC is of the
-number that is furthest beyond those learnt from, of this camera's recordings against the first one's.
+Cameras are those of encoders/emulator/sensors.py, cropped to at most 360 pixels a side. They show MNIST's test digits
+and print to the shipped model, and Fashion-MNIST's clothes to a head that was taught with the first camera. "Warned"
+recordings are those that `predict` warns of. AUROC compares this camera's recordings with the first camera's by the
+input statistic that lies furthest outside the training range.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -40,7 +39,7 @@ from spikesight.training.data import list_nmnist, read_item
 from spikesight.training.data.drawn.printed import glyph
 from spikesight.training.data.emulated import another_camera
 from spikesight.training.data.images import FASHION, find_idx, list_fashionmnist, read_idx
-from spikesight.training.progress import counted
+from spikesight.training.progress import with_progress
 from spikesight.training.run.assessment import auroc
 from spikesight.training.run.baselines import log_counts, predictions
 from spikesight.training.run.conformal import ROUNDS, Run, Window, run_through, somewhere, windows_of
@@ -51,13 +50,13 @@ STREAMS, RECORDINGS = 50, 20
 LONG_STREAMS, LONG = 1000, 1000  # windows
 Shown = list[tuple[Events, int]]
 CLOTHES = "dvs128", "atis", "davis346", "genx320", "imx636", "speck"
-REGION = 360  # pixels a side: an emulation of more takes minutes
+REGION = 360  # largest side, pixels: emulating more takes minutes
 LEARNT, FEW = 10, 5  # examples of a class
 Recording = tuple[Events, SensorSize, str]
 
 
 def thinned(events: Events, _: SensorSize, random: np.random.Generator, share: float) -> Events:
-    """Each event lost with a chance of `share`."""
+    """Drop each event with probability `share`."""
     return events[random.random(len(events)) >= share]
 
 
@@ -72,12 +71,12 @@ SHIFTS: dict[str, corruptions.Fault | None] = {
 
 
 def recordings(root: Path) -> Shown:
-    """The real test recordings of N-MNIST."""
+    """Read the real test recordings of N-MNIST."""
     return [(read_item(item)[0], item.label) for item in list_nmnist(root).test]
 
 
 def emulated(root: Path, count: int = 300) -> Shown:
-    """MNIST's first test images, each before another camera."""
+    """Emulate MNIST's first test images, each before a different random camera."""
     images, labels = (
         read_idx(find_idx(root, "mnist", f"t10k-{part}-ubyte")) for part in ("images-idx3", "labels-idx1")
     )
@@ -86,7 +85,7 @@ def emulated(root: Path, count: int = 300) -> Shown:
 
 
 def runs_of(classifier: Classifier, shown: Shown, fault: corruptions.Fault | None) -> Iterator[Run]:
-    """What the network makes of each, for two windows from a moment of chance on."""
+    """Yield the network's outputs for each recording, over two windows from a random time on."""
     contract = classifier.contract
     span_us = ROUNDS * contract.steps * contract.bin_us
     for n, (events, _) in enumerate(shown):
@@ -100,7 +99,7 @@ Follow = Callable[[Sequence[int]], list[tuple[int, Window]]]
 
 
 def following(classifier: Classifier, shown: Shown, runs: Sequence[Run], error_rate: float) -> Follow:
-    """A stream of recordings by their numbers: class and course of each window."""
+    """Return a function that plays recordings, given by number, as a stream: [(class, results)] of each window."""
 
     def follow(numbers: Sequence[int]) -> list[tuple[int, Window]]:
         track = classifier.track(error_rate=error_rate)
@@ -111,12 +110,12 @@ def following(classifier: Classifier, shown: Shown, runs: Sequence[Run], error_r
 
 
 def wrong(windows: Sequence[tuple[int, Window]]) -> int:
-    """How many were committed to another class."""
+    """Count the windows that were committed to a wrong class."""
     return sum(w.committed not in (-1, k) for k, w in windows)
 
 
 def measure_shift(name: str, follow: Follow, count: int) -> None:
-    """One row of the table."""
+    """Measure one shift and add its row to the table."""
     each = [one for n in range(count) for one in follow([n])]
     held, committed, missed = sum(w.held for _, w in each), sum(w.committed >= 0 for _, w in each), wrong(each)
     random = np.random.default_rng(3)
@@ -132,7 +131,7 @@ def measure_shift(name: str, follow: Follow, count: int) -> None:
 
 
 def false_alarms(classifier: Classifier, windows: Sequence[Window]) -> int:
-    """How many of long streams of these windows, in an order of chance, set the alarm off."""
+    """Count the long streams, of these windows in random order, that raise the alarm."""
     trials, steps = classifier.trials, classifier.contract.steps
     assert trials is not None
     ends = [(n % ROUNDS + 1) * steps for n in range(len(windows))]
@@ -150,13 +149,13 @@ def false_alarms(classifier: Classifier, windows: Sequence[Window]) -> int:
 
 @dataclass(frozen=True)
 class Asked:
-    """What a model made of recordings of one camera."""
+    """A model's results on the recordings of one camera, one entry a recording."""
 
     right: list[bool]
     labelled: list[bool]
     warned: list[bool]
-    far: list[float]  # of the number that is furthest beyond what the model learnt from
-    counts: list[NDArray[np.float32]]  # what baselines see
+    far: list[float]  # of the input statistic that is furthest outside the training range
+    counts: list[NDArray[np.float32]]  # log counts, the input of the baselines
 
     @classmethod
     def of(cls, classifier: Classifier, shown: Iterable[Recording]) -> "Asked":
@@ -175,7 +174,7 @@ class Asked:
         return found
 
     def cells(self, own: "Asked") -> list[report.Cell]:
-        """What every table of cameras tells."""
+        """Return the cells that all camera tables share; `own` holds the results of the first camera."""
         n, right = len(self.right), sum(self.right)
         low, high = interval(right, n)
         told = auroc(np.array(self.far), np.array(own.far))
@@ -184,7 +183,7 @@ class Asked:
 
 
 def before(camera: Camera | None, image: NDArray[np.uint8], seed: int, label: str) -> Recording:
-    """A picture moved by saccades before a camera; None: N-MNIST's."""
+    """Emulate a picture moved by saccades before a camera (None: N-MNIST's)."""
     if camera is None:
         return saccades(image, seed=seed), NMNIST_SENSOR, label
     size = SensorSize(min(camera.size.width, REGION), min(camera.size.height, REGION))
@@ -194,7 +193,7 @@ def before(camera: Camera | None, image: NDArray[np.uint8], seed: int, label: st
 
 
 def printed_before(characters: str, count: int, seed: int) -> Iterator[Recording]:
-    """Print that a small camera with Speck's pixels passes once, in 0.11 s."""
+    """Yield printed characters that pass a 32 x 32 camera with Speck's pixels once, in 0.11 s."""
     random = np.random.default_rng(seed)
     small = replace(CAMERAS["speck"], size=SensorSize(32, 32))
     for number, character in enumerate(random.choice(list(characters), count).tolist()):
@@ -207,7 +206,7 @@ def printed_before(characters: str, count: int, seed: int) -> Iterator[Recording
 
 
 def digits_before(classifier: Classifier, root: Path, each: int, seed: int) -> None:
-    """The shipped model before each camera, and before print."""
+    """Test the shipped model with each camera, and on print."""
     columns = "recordings", "right, %", "low", "high", "labelled, %", "warned, %", "AUROC"
     report.table("Other cameras: digits, as shipped", "camera", *columns)
     images, labels = (
@@ -219,17 +218,17 @@ def digits_before(classifier: Classifier, root: Path, each: int, seed: int) -> N
         if name == "atis":
             continue  # N-MNIST's, whole
         shown = (before(camera, images[row], row, str(labels[row])) for row in rows)
-        found = Asked.of(classifier, counted(shown, name, "recording", len(rows)))
+        found = Asked.of(classifier, with_progress(shown, name, "recording", len(rows)))
         own = own or found
         say_row(name, found.cells(own))
     assert own is not None
     for name, characters in (("digits", "0123456789"), ("letters", "ACEFGHJKLMNPRTUVWXYZ")):
-        shown = counted(printed_before(characters, 10 * each, seed), "print", "recording", 10 * each)
+        shown = with_progress(printed_before(characters, 10 * each, seed), "print", "recording", 10 * each)
         say_row(f"print, 32 x 32: {name}", Asked.of(classifier, shown).cells(own))
 
 
 def clothes_before(root: Path, each: int, seed: int) -> None:
-    """A head taught before the first camera, asked before each; heads taught FEW examples there, alone and with its."""
+    """Test a head taught with the first camera on each, and heads taught FEW examples of each, alone and with its."""
     columns = "recordings", "right, %", "low", "high", "labelled, %", "warned, %", "AUROC"
     report.table(
         "Other cameras: clothes, taught before the first", "camera", *columns, "RBF, %", "five, %", "and five, %"
@@ -242,7 +241,7 @@ def clothes_before(root: Path, each: int, seed: int) -> None:
             parts[part] = [*parts.get(part, []), *(mine.pop() for _ in range(count))]
 
     def shown(camera: Camera, part: str) -> Iterator[Recording]:
-        for row in counted(parts[part], f"{part} before {camera.size}", "recording"):
+        for row in with_progress(parts[part], f"{part} before {camera.size}", "recording"):
             image = np.ascontiguousarray(images.frames[row, 0, 0])
             yield before(camera, image, row, FASHION[images.labels[row]])
 
@@ -272,7 +271,7 @@ def clothes_before(root: Path, each: int, seed: int) -> None:
 
 
 def say_row(name: str, cells: Sequence[report.Cell]) -> None:
-    """A row of the table, and printed."""
+    """Add a row to the table and print it."""
     report.row(name, *cells)
     print(f"{name:28}", *(cell if isinstance(cell, str) else f"{cell:.4g}" for cell in cells), flush=True)
 
@@ -296,7 +295,7 @@ def main() -> None:
         shown = made(args.root)
         report.table(f"Prediction sets under shifts: {title}", "shift", *columns)
         for name, fault in SHIFTS.items():
-            runs = list(counted(runs_of(classifier, shown, fault), name, "recording", len(shown)))
+            runs = list(with_progress(runs_of(classifier, shown, fault), name, "recording", len(shown)))
             follow = following(classifier, shown, runs, args.error_rate)
             measure_shift(name, follow, len(shown))
             if fault is None:

@@ -1,9 +1,9 @@
-"""An answer after every single event: the engine event by event against a whole step of it for each event.
+"""An answer after every single event: incremental updates of the engine against a whole time step for each event.
 
     python -m benchmarks.single_events [--root ../shared/data] [--count 10] [--bin-ms 2] [--rounds 5]
 
-The shipped digit model on test recordings of N-MNIST, the events of a recording one after another; where a bin ends it
-is closed, which is counted. Both give the same logits after every event.
+The shipped digit model classifies test recordings of N-MNIST, event by event; closing a bin counts as well. Both ways
+give the same logits after every event.
 """
 
 from pathlib import Path
@@ -25,7 +25,7 @@ Cells = NDArray[np.int32]
 
 
 def bins_of(root: Path, count: int, size: tuple[int, int], bin_us: int) -> list[list[Cells]]:
-    """Of some test recordings, evenly chosen, the cells of their events bin by bin."""
+    """Return the input cells of the events, bin by bin, of `count` evenly chosen test recordings."""
     items = list_nmnist(root).test
     recordings: list[list[Cells]] = []
     for n in np.linspace(0, len(items) - 1, count).astype(int):
@@ -37,7 +37,7 @@ def bins_of(root: Path, count: int, size: tuple[int, int], bin_us: int) -> list[
 
 
 def by_event(engine: Engine, shown: int, recordings: list[list[Cells]]) -> None:
-    """Push every event, close every bin."""
+    """Push every event to the engine and close every bin."""
     for bins in recordings:
         live = EventEngine(engine, shown)
         for cells in bins:
@@ -47,7 +47,7 @@ def by_event(engine: Engine, shown: int, recordings: list[list[Cells]]) -> None:
 
 
 def by_step(engine: Engine, shown: int, recordings: list[list[Cells]]) -> None:
-    """Step on the bin so far after every event, and go on from the last step of each bin."""
+    """Run a step on the current bin after every event; continue from the last step of each bin."""
     for bins in recordings:
         state = engine.initial_state()
         since = np.full(np.prod(engine.shape), shown)

@@ -2,10 +2,10 @@
 
     python -m benchmarks.sparsity [--rates 1 2 5 7 10 15 20 30 50] [--threads 1 2] [--rounds 3]
 
-The engine in float32 and bfloat16 beside programs that compute every product whatever the spikes: PyTorch,
-SpikingJelly, ONNX Runtime and OpenVINO, in float32, bfloat16 and int8, as far as they are installed. Random weights,
-batch norms shifted until each neuron layer fires at the stated rate; medians of rounds A B C, C B A, of one thread by
-its CPU clock, of several by the wall's, which only a machine with idle cores makes worth reading.
+The engine in float32 and bfloat16 against dense programs, which compute every product: PyTorch, SpikingJelly, ONNX
+Runtime and OpenVINO, in float32, bfloat16 and int8, as far as they are installed. Weights are random; batch norms are
+shifted until each neuron layer fires at the stated rate. Times are medians of interleaved rounds (A B C, C B A): CPU
+time of one thread; wall time of several, which is meaningful only on a machine with idle cores.
 """
 
 import os
@@ -24,7 +24,7 @@ BASE = "engine float32"
 
 
 def programs(rate: float, threads: int) -> Variants:
-    """Every program on the same image, each in so many threads."""
+    """Return every program on the same image, each with `threads` threads."""
     network, x_seq, _ = at_firing_rate("resnet18", SIZE, rate)
     found: Variants = {BASE: partial(Engine(network, SIZE, SIZE).run, x_seq)}
     if rounds_weights("bf16"):

@@ -1,14 +1,13 @@
-"""What further threads are worth: one call in one thread and in all of them, beside the peers', by the wall clock.
+"""Speed-up by threads: one call in one thread and in all of them, against other libraries, by the wall clock.
 
     python -m benchmarks.threads [--threads N] [--rounds 15] [--rate 7]
 
 one call    ResNet-18 at T = 4, 3x224x224, at the stated firing rate, per cent; one step of 1 and of 32 streams of the
             digit model
-on paper    the same image in up to 16 threads: each layer's work in the jobs that its sums are cut into, and a
-            hand-over for each layer
-many calls  answers a second of the digit model where as many Python threads ask
+on paper    an estimate for up to 16 threads: each layer's work divided into its jobs, plus a hand-over for each layer
+many calls  calls a second of the digit model, with as many Python threads calling it
 
-Wall time, so only a machine with idle cores says something; the tables name its load.
+Wall time is meaningful only on a machine with idle cores; the tables name its load.
 """
 
 import math
@@ -37,7 +36,7 @@ SIZE, STEPS = 224, 20
 
 
 def with_threads(count: int, work: Callable[[], object]) -> Callable[[], object]:
-    """Work that the engine and PyTorch do in so many threads."""
+    """Return `work` run with `count` threads of the engine and of PyTorch."""
 
     def run() -> object:
         use_threads(count)
@@ -48,12 +47,12 @@ def with_threads(count: int, work: Callable[[], object]) -> Callable[[], object]
 
 
 def in_each(work: Callable[[], object], name: str, count: int) -> Variants:
-    """The same work in one thread and in `count`."""
+    """Return the same work as two variants: with one thread and with `count`."""
     return {f"{name}, 1 thread": with_threads(1, work), f"{name}, {count} threads": with_threads(count, work)}
 
 
 def bench_image(name: str, network: SpikingResNet, x_seq: Tensor, count: int, rounds: int) -> None:
-    """One image, by us and by others."""
+    """Time one image by the engine and by other libraries."""
     best = folded(network)
     variants: Variants = {}
     for precision in ("fp32", "bf16") if rounds_weights("bf16") else ("fp32",):
@@ -68,7 +67,7 @@ def bench_image(name: str, network: SpikingResNet, x_seq: Tensor, count: int, ro
 
 
 def jobs(layer: NativeLayer, threads: int) -> int:
-    """Into how many a layer's sums are cut (`rows_together` of the engine)."""
+    """Return the number of jobs that a layer's sums are divided into, as the engine's `rows_together` does."""
     chunks, least = layer.channels // layer.chunk, min(layer.height, 4)
     near = max(16384 // (layer.width * layer.chunk), 4)
     bands = max(math.ceil(layer.height / near), math.ceil(4 * threads / chunks))
@@ -76,7 +75,7 @@ def jobs(layer: NativeLayer, threads: int) -> int:
 
 
 def bench_paper(name: str, network: SpikingResNet, x_seq: Tensor, rounds: int) -> None:
-    """What more cores than there are would give, if each were free and memory fast enough."""
+    """Estimate the time with more cores than the machine has, if each were idle and memory fast enough."""
     engine, whole, spent = Engine(network, SIZE, SIZE), math.inf, np.zeros(0)
     layers = [layer for layer in engine.plan.layers if layer.neuron]
     use_threads(1)
@@ -98,7 +97,7 @@ def bench_paper(name: str, network: SpikingResNet, x_seq: Tensor, rounds: int) -
 
 
 def bench_streams(streams: int, count: int, rounds: int) -> None:
-    """One step of N streams of the digit model."""
+    """Time one step of N streams of the digit model."""
     classifier = spikesight.load("nmnist").classifier
     shape = classifier.contract.shape
     x_seq = (torch.rand(1, streams, *shape, generator=torch.Generator().manual_seed(0)) < 0.05).to(torch.uint8)
@@ -111,7 +110,7 @@ def bench_streams(streams: int, count: int, rounds: int) -> None:
 
 
 def rate(work: Callable[[], object], threads: int) -> float:
-    """How often a second `work` is done where so many threads do it at once."""
+    """Return how many calls of `work` a second `threads` threads complete when they start at once."""
     with ThreadPoolExecutor(threads) as pool:
         start = time.perf_counter()
         list(pool.map(lambda _: work(), range(threads)))
@@ -119,7 +118,7 @@ def rate(work: Callable[[], object], threads: int) -> float:
 
 
 def bench_calls(count: int, rounds: int) -> None:
-    """As many Python threads as cores, each with calls of its own."""
+    """Time calls of the digit model by `count` Python threads at once."""
     model, digit = spikesight.load("nmnist"), np.zeros((28, 28), np.uint8)
     digit[5:23, 13:16] = 255
     events, classifier = saccades(digit), model.classifier

@@ -1,10 +1,10 @@
-"""One training step of SEW ResNet-18 (CIFAR shape): this project against the ANN on the same T x N images and peers.
+"""One training step of SEW ResNet-18 (CIFAR shape): ours against SpikingJelly and an ANN on the same T x N images.
 
     python -m benchmarks.training [--steps 4] [--batch 8] [--rounds 3] [--options]
 
 A step is forward, cross-entropy, backward and SGD with momentum. The ANN has the same convolutions and norms, with ReLU
 in place of the neurons. SpikingJelly runs its own sew_resnet18 with a 3 x 3 stem, multi-step, with the same dynamics.
-`--options` adds what train-dvs can switch on: bf16, channels last, checkpointing and truncation in time.
+`--options` adds options of train-dvs: bf16, channels last, gradient checkpointing and truncation in time.
 """
 
 import logging
@@ -32,7 +32,7 @@ Step = Callable[[], object]
 
 
 class Rectifier(Neuron):
-    """ReLU in a neuron's place: makes the ANN of the same layers."""
+    """ReLU in place of a neuron layer, which turns the network into an ANN."""
 
     def forward(self, x_seq: Tensor, state: State) -> Tensor:  # noqa: ARG002
         return x_seq.relu()
@@ -49,7 +49,7 @@ def network(ann: bool = False) -> SpikingResNet:
 
 
 def our_step(net: SpikingResNet, x_seq: Tensor, labels: Tensor, **options: Any) -> Step:
-    """A step as the loop takes it."""
+    """Return a function that runs one training step as the training loop does."""
     config = TrainConfig(loss="mean" if not options.get("truncate") else "tet", **options)
     if config.channels_last:
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

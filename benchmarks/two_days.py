@@ -1,10 +1,10 @@
-"""A folder of things filmed on one day, trained on by one command and tested on another day.
+"""Train by one command on a folder of objects filmed on one day, and test on another day.
 
     python benchmarks/two_days.py --pictures ../shared/data/cifar10_jpeg/cifar10_jpeg_test.npz
 
-Things are pictures of CIFAR-10, one of each of five classes, cut to a soft outline, held before an emulated camera of
-128 x 128 pixels and moved and turned by hand. The second day has another light, background, speed, distance, camera
-threshold and noise. For each layout the accuracy on validation windows stands beside that on the other day.
+Objects are pictures of CIFAR-10, one of each of five classes, cut to a soft outline. An emulated hand moves and turns
+them before an emulated camera of 128 x 128 pixels. On the second day light, background, speed, distance, camera
+threshold and noise differ. Each row compares the accuracy on validation windows with that on the other day.
 """
 
 import json
@@ -31,7 +31,7 @@ THINGS = {3: "cat", 1: "car", 9: "truck", 4: "deer", 8: "ship"}
 
 
 def pictures(path: Path, seed: int) -> dict[str, NDArray[np.float32]]:
-    """One picture of each class, grey float32 [96, 96]."""
+    """Draw one picture of each class, grey float32 [96, 96]."""
     packed = np.load(path)
     labels, offsets, data = packed["label"], packed["offsets"], packed["jpeg"]
     random = np.random.default_rng(seed)
@@ -45,7 +45,7 @@ def pictures(path: Path, seed: int) -> dict[str, NDArray[np.float32]]:
 
 
 def filmed(thing: NDArray[np.float32], seconds: float, day: int, seed: int) -> Iterator[Events]:
-    """The events of a thing that a hand moves, turns and tilts; `day` draws the light, the speed and the camera."""
+    """Yield events of a thing that a hand moves, turns and tilts; `day` seeds the light, the speed and the camera."""
     of_day, random = np.random.default_rng([day, 7]), np.random.default_rng([day, seed])
     light, speed, far = of_day.uniform(0.5, 1.0), of_day.uniform(0.7, 1.6), of_day.uniform(0.65, 0.9)
     threshold, noise = of_day.uniform(0.15, 0.3, 2), of_day.uniform(0.05, 1.5)
@@ -70,7 +70,7 @@ def filmed(thing: NDArray[np.float32], seconds: float, day: int, seed: int) -> I
 
 
 def record(folder: Path, things: dict[str, NDArray[np.float32]], day: int, seconds: float, takes: int) -> None:
-    """<folder>/<thing>-<take>.raw."""
+    """Record each thing `takes` times, as <folder>/<thing>-<take>.raw."""
     folder.mkdir(parents=True, exist_ok=True)
     for n, (name, thing) in enumerate(things.items()):
         for take in range(takes):
@@ -79,13 +79,13 @@ def record(folder: Path, things: dict[str, NDArray[np.float32]], day: int, secon
 
 
 def command(*words: str) -> str:
-    """Run one of our commands; the last line it prints."""
+    """Run a spikesight command; return the last line that it prints."""
     done = subprocess.run([sys.executable, "-m", "spikesight", *words], capture_output=True, text=True, check=True)
     return done.stdout.splitlines()[-1]
 
 
 def measured(root: Path, name: str, train: Path, test: Path, flags: list[str] | None) -> None:
-    """Train on one folder, or without flags teach in windows of 310 ms; test on the other, add a row."""
+    """Train on one folder (flags None: teach in windows of 310 ms), test on the other, and add a row."""
     begin = time.monotonic()
     if flags is None:
         words = ["teach", "--to", str(root / "taught"), "--window-ms", "310"]

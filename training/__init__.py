@@ -1,4 +1,4 @@
-"""How weights come to be: data sets, augmentation, the training loop, comparisons and reports."""
+"""Training: data sets, augmentation, the training loop, comparisons of networks and reports."""
 
 import lazy_loader
 

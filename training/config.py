@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 
 class Section(str):
-    """The title of a group of settings, annotated at the group's first."""
+    """Title of a group of settings; it annotates the first setting of the group."""
 
 
 RANGES: tuple[tuple[str, str, Callable[[float], bool]], ...] = (
@@ -25,12 +25,12 @@ RANGES: tuple[tuple[str, str, Callable[[float], bool]], ...] = (
     ("carry", "lie in [0, 1] or be -1", lambda value: value == -1 or 0 <= value <= 1),
     ("channels", "be 1 or 3", lambda value: value in (0, 1, 3)),
 )
-"""Names of settings, and what their values must."""
+"""Range checks: (names of settings, the rule that completes "NAME must ...", a test of one value)."""
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Settings of one run. Order of precedence: these defaults, then --config FILE.yaml, then flags."""
+    """Settings of one training run. Flags override --config FILE.yaml, which overrides these defaults."""
 
     data: Annotated[str, Section("data"), "a data set by name, or a folder of recordings or pictures"] = "nmnist"
     root: Annotated[str, "where named data sets lie"] = "data"
@@ -159,5 +159,5 @@ class TrainConfig:
 
     @property
     def spiking_readout(self) -> bool:
-        """Whether the loss reads the spikes of a last neuron layer."""
+        """Whether the loss reads the spikes of an output neuron layer instead of logits."""
         return self.loss in ("mse_rate", "ce_count", "mse_count")

@@ -1,7 +1,6 @@
-"""One process or many, behind one face: torchrun starts several, Accelerate joins them.
+"""One interface for training in one process or in several: torchrun starts them, Accelerate connects them.
 
-Rule for batch norm: its statistics are those of the whole batch of all processes, so that several processes compute
-what one would.
+Batch norms use the statistics of the whole batch over all processes, so that several processes compute the same as one.
 """
 
 import os
@@ -15,14 +14,14 @@ from spikesight.training.config import TrainConfig
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` is the GPU when there is one."""
+    """Return the device called `name`: cpu, cuda or auto (the GPU, if there is one). Raises ValueError."""
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device cuda: no CUDA GPU is available to this PyTorch; use --device cpu")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 class Processes:
-    """A single process: every method is the identity."""
+    """A run in a single process: collective operations return their argument unchanged."""
 
     rank, world = 0, 1
 
@@ -35,22 +34,22 @@ class Processes:
         return self.rank == 0
 
     def wrap(self, module: nn.Module) -> nn.Module:
-        """The module whose gradients are averaged over all processes."""
+        """Return `module` wrapped so that its gradients are averaged over all processes."""
         return module
 
     def backward(self, loss: Tensor) -> None:
         loss.backward()
 
     def share(self, batch: Tensor, dim: int = 0) -> Tensor:
-        """This process's part of a batch."""
+        """Return this process's part of `batch`, which is divided evenly along `dim`."""
         return batch.chunk(self.world, dim)[self.rank]
 
     def sum(self, tensor: Tensor) -> Tensor:
-        """The sum over all processes."""
+        """Return the sum of `tensor` over all processes."""
         return tensor
 
     def gather(self, tensor: Tensor) -> Tensor:
-        """The tensors of all processes, joined along the first axis."""
+        """Return the tensors of all processes, concatenated along the first axis."""
         return tensor
 
     def wait(self) -> None:
@@ -61,7 +60,7 @@ class Processes:
 
 
 class ManyProcesses(Processes):
-    """The processes that torchrun started (WORLD_SIZE > 1), joined by Accelerate: NCCL on GPUs, Gloo on CPUs."""
+    """A run in several processes started by torchrun (WORLD_SIZE > 1), connected by NCCL or, on CPUs, Gloo."""
 
     def __init__(self, config: TrainConfig, device: torch.device) -> None:
         from accelerate import Accelerator, DistributedDataParallelKwargs
@@ -70,7 +69,7 @@ class ManyProcesses(Processes):
         self._accelerator = Accelerator(cpu=device.type == "cpu", kwargs_handlers=[kwargs], mixed_precision="no")
         super().__init__(self._accelerator.device)
         self.rank, self.world = self._accelerator.process_index, self._accelerator.num_processes
-        batch = config.batch_size or 16  # of which what suits the data is a multiple
+        batch = config.batch_size or 16  # a batch size chosen from the data is a multiple of 16
         if batch % self.world:
             raise ValueError(f"--batch-size {batch} must be a multiple of the {self.world} processes")
 
@@ -95,14 +94,14 @@ class ManyProcesses(Processes):
 
 
 def join_processes(config: TrainConfig, device: torch.device) -> Processes:
-    """All processes of this run."""
+    """Return the process group of this run: one process, unless torchrun started several."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         return ManyProcesses(config, device)
     return Processes(device)
 
 
 class SyncNorm(nn.BatchNorm2d):
-    """Batch norm over the batches of all processes, with the same tensors, on any device (torch's needs a GPU)."""
+    """Batch norm with statistics over the batches of all processes; it runs on CPUs, unlike PyTorch's SyncBatchNorm."""
 
     def forward(self, input: Tensor) -> Tensor:
         if not self.training or not dist.is_initialized():
@@ -128,7 +127,7 @@ class SyncNorm(nn.BatchNorm2d):
 
 
 class _AllSum(torch.autograd.Function):
-    """The sum over all processes; its gradient is the sum of theirs."""
+    """Differentiable sum over all processes; the backward pass sums the gradients of all processes."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ARG004
@@ -148,7 +147,7 @@ def _all_sum(x: Tensor) -> Tensor:
 
 
 def synchronise_norms(network: nn.Module) -> None:
-    """Turn every batch norm into a SyncNorm, in place, with the same tensors."""
+    """Turn every batch norm of `network` into a SyncNorm, in place; parameters and statistics are kept."""
     for module in network.modules():
         if type(module) is nn.BatchNorm2d:
             module.__class__ = SyncNorm

@@ -1,4 +1,4 @@
-"""Settings of a run from flags, YAML files and recipes: one flag a field."""
+"""Read the settings of a run from flags, YAML files and recipes; each field of TrainConfig has one flag."""
 
 import argparse
 import difflib
@@ -22,17 +22,16 @@ RETIRED: dict[str, Any] = {
     "event_mix": 0.0,
     "mixup": 0.0,
 }
-"""Settings that earlier versions wrote, and the one value of each that is still what happens."""
-
+"""Settings of earlier versions that no longer exist, with the only value that is still accepted for each."""
 
 RENAMED = {"sheets": "paper_clips"}
 FORMER = {new: old for old, new in RENAMED.items()}
-"""Settings by the names that earlier versions wrote, and the other way round."""
+"""Renamed settings: former name -> present name, and present name -> former name."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting: its type, default, the title of its group and the help of its flag."""
+    """A setting's type, its default, the title of its group and the help text of its flag."""
 
     hint: Any
     default: Any
@@ -41,7 +40,7 @@ class Setting:
 
 
 def read_settings(kind: type, section: str = "settings") -> dict[str, Setting]:
-    """The settings of a dataclass by name, from its annotations."""
+    """Return the settings of the dataclass `kind` by name, read from its annotations."""
     found: dict[str, Setting] = {}
     for name, hint in typing.get_type_hints(kind, include_extras=True).items():
         plain, *notes, text = typing.get_args(hint)
@@ -51,7 +50,7 @@ def read_settings(kind: type, section: str = "settings") -> dict[str, Setting]:
 
 
 def _choices(hint: Any) -> tuple[str, ...]:
-    """The values of a Literal; none for other types."""
+    """Return the values of a Literal type; an empty tuple for other types."""
     return typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
 
 
@@ -60,9 +59,9 @@ def _plain_type(hint: Any) -> type:
 
 
 def add_settings(parser: argparse.ArgumentParser, common: Collection[str] | None = None) -> None:
-    """One flag a setting, in one group a section; without defaults, so that only given flags override.
+    """Add one flag for each setting to `parser`, without defaults, so that only the flags given override other sources.
 
-    `common` names those that the help lists, in one group; None lists all.
+    `common` names the settings that the help lists, in one group; None lists all, one group a section.
     """
     groups: dict[str, Any] = {}
     for name, setting in SETTINGS.items():
@@ -81,11 +80,14 @@ def add_settings(parser: argparse.ArgumentParser, common: Collection[str] | None
 
 
 SETTINGS = read_settings(TrainConfig)
-"""Every setting by its name."""
+"""All settings of a run by name."""
 
 
 def from_mapping(config: TrainConfig, values: Mapping[str, Any], where: str) -> TrainConfig:
-    """`config` with values replaced; an unknown name is refused with the nearest known one."""
+    """Return `config` with `values` replaced; `where` names their source in errors.
+
+    Raises ValueError for an unknown name (suggesting the nearest known one), a wrong type and a value out of range.
+    """
     clean: dict[str, Any] = {}
     for given, value in values.items():
         name = RENAMED.get(given, given)
@@ -108,7 +110,7 @@ def from_mapping(config: TrainConfig, values: Mapping[str, Any], where: str) -> 
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A settings file as a dictionary."""
+    """Read a YAML file of `name: value` lines. Raises ValueError."""
     try:
         values = yaml.safe_load(path.read_text())
     except yaml.YAMLError:
@@ -122,7 +124,7 @@ RECIPES = Path(__file__).parent / "recipes"
 
 
 def recipe_path(name: str) -> Path:
-    """A settings file, or one of the project's own recipes by name."""
+    """Return the path of a settings file, or of one of the project's recipes by name. Raises ValueError."""
     path, own = Path(name), {recipe.stem: recipe for recipe in RECIPES.rglob("*.yaml")}
     if path.is_file():
         return path
@@ -132,12 +134,12 @@ def recipe_path(name: str) -> Path:
 
 
 def given_flags(args: argparse.Namespace) -> dict[str, Any]:
-    """The settings that stand on the command line."""
+    """Return the settings that were given on the command line."""
     return {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
 
 
 def resolve(args: argparse.Namespace) -> TrainConfig:
-    """Defaults, then the YAML file, then the flags that were given."""
+    """Return the settings of a new run: flags override the YAML file, which overrides defaults. Raises ValueError."""
     config = TrainConfig()
     if args.config:
         path = recipe_path(args.config)
@@ -146,11 +148,11 @@ def resolve(args: argparse.Namespace) -> TrainConfig:
 
 
 ON_RESUME = ("root", "cache", "device", "threads", "output", "save_minutes", "log_to")
-"""Settings that may change when a run is resumed: paths and execution, nothing that is computed."""
+"""Settings that may change when a run is resumed: paths and execution, which do not change the result."""
 
 
 def resumed(folder: Path, args: argparse.Namespace) -> TrainConfig:
-    """The settings of a run to go on with."""
+    """Return the settings to resume the run in `folder` with. Raises ValueError for a flag that may not change."""
     flags = given_flags(args)
     if other := [name for name in flags if name not in ON_RESUME]:
         raise ValueError(f"--{other[0].replace('_', '-')} cannot change when a run goes on; start a new run for it")
@@ -159,11 +161,11 @@ def resumed(folder: Path, args: argparse.Namespace) -> TrainConfig:
 
 
 def to_yaml(config: TrainConfig) -> str:
-    """The settings as YAML, in the order of the fields."""
+    """Return the settings as YAML, in the order of the fields."""
     return yaml.safe_dump(dict(vars(config)), sort_keys=False)
 
 
 def former_settings(config: TrainConfig) -> dict[str, Any]:
-    """The settings as earlier versions wrote them: what their results are found by."""
+    """Return the settings as earlier versions wrote them; stored results are looked up by this form."""
     former = RETIRED | {FORMER.get(name, name): value for name, value in vars(config).items()}
     return former | {"crop": config.crop or "none"}

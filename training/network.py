@@ -1,4 +1,4 @@
-"""Where a network comes from: a name, the weights of another run, an ANN of the same shape; and its teacher."""
+"""Build the network of a run, from a name, another model's weights or an ANN of the same shape; load its teacher."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -19,7 +19,7 @@ from spikesight.training.data.start import network_name
 
 
 def neuron_config(config: TrainConfig) -> NeuronConfig:
-    """The neuron a configuration asks for."""
+    """Return the neuron model that the settings ask for."""
     start = PRESETS.get(config.neuron) or NeuronConfig(kind=config.neuron)
     options = {"surrogate": config.surrogate, "slope": config.slope or None, "theta": config.theta}
     if config.neuron not in ("if", "psn", "relu"):
@@ -30,7 +30,7 @@ def neuron_config(config: TrainConfig) -> NeuronConfig:
 
 
 def build_network(config: TrainConfig, classes: int, channels: int = 2) -> SpikingResNet:
-    """The network a configuration asks for, fresh, seeded."""
+    """Build the network that the settings ask for, with random weights from the seed. Raises ValueError."""
     name = network_name(config)
     if name not in NETWORKS:
         load_plugins()
@@ -50,10 +50,10 @@ def build_network(config: TrainConfig, classes: int, channels: int = 2) -> Spiki
 
 
 def start_from(network: nn.Module, path: Path, labels: Sequence[str] = ()) -> list[str]:
-    """Put the weights of a model folder or of an ANN's file into `network`; the names that stay fresh (a new head).
+    """Copy weights from a model folder or an ANN's file into `network`; return the names left at random weights.
 
-    A model folder gives by name, and its read-out only where its classes are `labels`; an ANN by order: convolutions,
-    batch norms and the last layer stand in the same order in an ANN and in a plain spiking ResNet of its shape.
+    Weights of a model folder are matched by name; its read-out is copied only if its classes are `labels`. Layers of
+    an ANN are matched by order, which is the same in a spiking ResNet of its shape. Raises ValueError.
     """
     if path.is_dir():
         source, card = load(path)
@@ -64,7 +64,7 @@ def start_from(network: nn.Module, path: Path, labels: Sequence[str] = ()) -> li
             fitting = {k: v for k, v in fitting.items() if not k.startswith("readout.")}
         fresh = [k for k in own if k not in fitting]
         if not fitting or any(not k.startswith(("readout", "stem")) for k in fresh):
-            hint = "".join(f": --network {name}" for name in names_of(path)[:1])
+            hint = "".join(f": --network {name}" for name in network_names(path)[:1])
             raise ValueError(f"{path.name} holds another network than the one to train{hint}")
         network.load_state_dict(fitting, strict=False)
         return fresh
@@ -72,8 +72,8 @@ def start_from(network: nn.Module, path: Path, labels: Sequence[str] = ()) -> li
     return _copy_in_order(network, build_for(guess_name(state), state), path.name)
 
 
-def names_of(folder: Path) -> list[str]:
-    """The names in NETWORKS of a model's shape, whatever its inputs, classes and neurons."""
+def network_names(folder: Path) -> list[str]:
+    """Return the names in NETWORKS of a model's architecture; its inputs, classes and neurons may differ."""
     config = read_config(folder)[1]
     config = config.backbone if isinstance(config, TaughtConfig) else config
     if not isinstance(config, ResNetConfig):
@@ -84,13 +84,13 @@ def names_of(folder: Path) -> list[str]:
 
 
 def freeze(network: nn.Module) -> None:
-    """Only the last layer learns; batch norms are frozen by `keep_statistics` whenever the network is set to train."""
+    """Freeze all parameters but the last layer's. `freeze_batch_norms` must follow each call of network.train()."""
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(name.startswith("readout"))
 
 
-def keep_statistics(network: nn.Module) -> None:
-    """Batch norms go by the statistics they have."""
+def freeze_batch_norms(network: nn.Module) -> None:
+    """Set batch norms to evaluation mode, so that their running statistics stay as they are."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eval()
@@ -111,7 +111,7 @@ def _copy_in_order(network: nn.Module, ann: nn.Module, name: str) -> list[str]:
         shapes = {k: v.shape for k, v in module.state_dict().items()}
         if shapes == {k: v.shape for k, v in state.items()}:
             module.load_state_dict(state)
-        elif number in (0, len(ours) - 1):  # other channels or other classes
+        elif number in (0, len(ours) - 1):  # other input channels or other classes
             fresh.append(layer)
         else:
             raise ValueError(f"{name} is no ANN of this network's shape: {layer} differs")
@@ -119,11 +119,11 @@ def _copy_in_order(network: nn.Module, ann: nn.Module, name: str) -> list[str]:
 
 
 Teacher = Callable[[Tensor], Tensor]
-"""x_seq [T, N, C, H, W] to logits [N, K]."""
+"""Maps x_seq [T, N, C, H, W] to logits [N, K]."""
 
 
 def load_teacher(path: Path, contract: Contract, device: torch.device) -> Teacher:
-    """A model folder (its mean logits) or an ANN's weights file (normalised its way); an ANN sees the steps' mean."""
+    """Load a teacher for distillation: a model folder (mean logits) or an ANN's weights file (fed the steps' mean)."""
     if path.is_dir():
         taught, card = load(path)
         network, once = taught.to(device).eval(), card.contract.steps == 1

@@ -1,4 +1,4 @@
-"""Progress of a run: a bar on a terminal, and lines that are flushed at once."""
+"""Progress of a run: a bar on a terminal, and `say`, which prints lines and flushes them at once."""
 
 from collections.abc import Iterable
 from functools import partial
@@ -11,6 +11,6 @@ T = TypeVar("T")
 say = partial(print, flush=True)
 
 
-def counted(items: Iterable[T], what: str, unit: str = "it", count: int | None = None) -> Iterable[T]:
-    """The items, counted on standard error while they are drawn; silent where that is no terminal."""
+def with_progress(items: Iterable[T], what: str, unit: str = "it", count: int | None = None) -> Iterable[T]:
+    """Yield the items with a progress bar on standard error, titled `what`; no bar unless that is a terminal."""
     return tqdm(items, what, count, unit=unit, leave=False, mininterval=1, disable=None)

@@ -132,10 +132,10 @@ def _write(folder: Path, found: dict[str, Any]) -> None:
 
 def _anns(classifier: "Classifier", folder: Path) -> "Callable[[Frames, Frames], Answers]":
     """What trains ANNs of the model's shape."""
-    from spikesight.training.network import names_of
+    from spikesight.training.network import network_names
     from spikesight.training.run.fit import anns_on
 
-    shape = next(iter(names_of(folder)), "")
+    shape = next(iter(network_names(folder)), "")
     return partial(anns_on, labels=classifier.labels, contract=classifier.contract, network=shape)
 
 

@@ -1,1 +1,1 @@
-"""What stands on the board (`spikesight board`): a command a row, or several, whose last line is their figures."""
+"""Commands that measure rows of the leaderboard (`spikesight board`); the last line that each prints holds figures."""

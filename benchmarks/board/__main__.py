@@ -1,8 +1,8 @@
-"""Rows of the board: what one command measures, as a line of JSON of the rows' names and figures.
+"""Measure rows of the leaderboard and print them as one line of JSON: names of rows and their figures.
 
     python -m benchmarks.board SET [WHAT] --root FOLDER
 
-`spikesight board run ROW` runs these and keeps what they print. Rows of one set and split were asked the same windows.
+`spikesight board run ROW` runs these commands and stores their output. Rows of one set and split share their windows.
 """
 
 import argparse
@@ -39,12 +39,12 @@ from spikesight.training.teach.teach import teach
 
 Rows = Iterator[tuple[str, dict[str, Any]]]
 MACHINES = {"ridge on log counts": "ridge", "RBF kernel on log counts": "RBF kernel"}
-NEAR = 8  # drawings of each kind that no model was shown as none
-FIRST_SEED = 40_000_000  # of drawn motions: nobody drew from here on
+NEAR = 8  # near-digit drawings of each kind; no model was trained with these kinds as outliers
+FIRST_SEED = 40_000_000  # of drawn motions: seeds from here on were never used before
 
 
 def row(readings: Readings, chosen: np.ndarray, split: str) -> dict[str, Any]:
-    """The figures of answers to windows of the model's classes; a recording of which none was answered is wrong."""
+    """Return the figures of the answers `chosen` to windows; a recording without an answered window counts as wrong."""
     found, right = Answers(split), chosen == truth_of(readings)
     silent = np.setdiff1d(np.arange(len(readings.sources)), readings.recording)
     found.add(np.append(readings.recording, silent), np.append(right, np.zeros(len(silent), bool)))
@@ -52,19 +52,19 @@ def row(readings: Readings, chosen: np.ndarray, split: str) -> dict[str, Any]:
 
 
 def beside(learnt: Readings, asked: Readings, split: str) -> Rows:
-    """The kernel machines, learnt from the windows that the network would see, asked the same as the network."""
+    """Yield rows of the kernel machines, trained and tested on the same windows as the network."""
     for name, chosen in predictions(learnt.counts, truth_of(learnt), asked.counts).items():
         yield MACHINES[name], row(asked, chosen, split)
 
 
 def split_of(*readings: Readings) -> str:
-    """A hash of the recordings that were learnt from and asked."""
+    """Return a hash of the recordings for training and for the test."""
     names = [digest(source.item.path) for one in readings for source in one.sources]
     return digest("".join(names).encode())
 
 
 def costs_of(classifier: Classifier, asked: Readings) -> dict[str, Any]:
-    """Operations, bytes and the time of a step of one stream, on the first recordings."""
+    """Measure operations, bytes of weights and the time of a step of one stream, on the first recordings."""
     contract, inputs = classifier.contract, []
     for source in asked.sources[:8]:
         sensor, packets = packets_of(source.item)
@@ -77,7 +77,7 @@ def costs_of(classifier: Classifier, asked: Readings) -> dict[str, Any]:
 
 
 def decisions(classifier: Classifier, asked: Readings) -> dict[str, Any]:
-    """Steps in the mean until a commitment, or all, and the milliseconds by which half were committed to."""
+    """Return the mean number of steps until a commitment (all steps if there is none) and the median time in ms."""
     found = {}
     for table in held_out(classifier, asked.sources):
         share = f"{table['error_rate']:.0%}".rstrip("%")
@@ -86,7 +86,7 @@ def decisions(classifier: Classifier, asked: Readings) -> dict[str, Any]:
 
 
 def strangers(classifier: Classifier, asked: Readings, root: Path) -> dict[str, float | None]:
-    """How well the network tells what it knows from drawings near digits, and from motions, which are far: AUROC."""
+    """Return the AUROC of out-of-distribution detection, for drawings near digits and for motions, which are far."""
     images = load_images("mnist", root).train
     digits, random = Digits(images.pixels[:200, 0], images.labels[:200]), np.random.default_rng(FIRST_SEED)
     drawn = [of(digits, random) for of in HELD_OUT.values() for _ in range(NEAR)]
@@ -98,7 +98,7 @@ def strangers(classifier: Classifier, asked: Readings, root: Path) -> dict[str, 
 
 
 def nmnist(args: argparse.Namespace) -> Rows:
-    """The 100 real test recordings: the shipped model, and machines that learn from Train but for what is held back."""
+    """The 100 real test recordings: the shipped model, and kernel machines trained on Train (not the reserved part)."""
     classifier = Classifier.load(find("nmnist")).at(args.bin_ms)
     lists = [recordings.listed(part) for part in ("Train", "Test")]
     learnt, asked = ([Source(i, recordings.LABELS[i.label]) for i in recordings.items(args.root, one)] for one in lists)
@@ -116,7 +116,9 @@ def nmnist(args: argparse.Namespace) -> Rows:
 
 
 def parts(args: argparse.Namespace) -> Rows:
-    """One method on the five parts, a seed each; a `head` is taught on the motions' network, which saw no digit."""
+    """Five-fold cross-validation of one method, one seed a fold; a `head` is taught on the motions network, which was
+    trained without digits.
+    """
     from benchmarks.board.machines import METHODS
 
     answers = Answers(recordings.hash_of(recordings.listed("Train")))
@@ -131,7 +133,7 @@ def parts(args: argparse.Namespace) -> Rows:
                 classifier = Classifier.load(Path(folder) / "head")
                 sources = [Source(item, str(item.label)) for item in one.asked]
                 found = read_recordings(classifier, sources)
-            right = np.zeros(len(one.asked), bool)  # of a recording, which is one window, or silent and wrong
+            right = np.zeros(len(one.asked), bool)  # a recording is one window; one without events counts as wrong
             right[found.recording] = found.probabilities.argmax(1) == truth_of(found)
             answers.add(one.rows, right)
             cost = costs_of(classifier, found)
@@ -143,7 +145,7 @@ def parts(args: argparse.Namespace) -> Rows:
 
 
 def taught(learn: Path, ask: Path, features: str, **how: Any) -> Rows:
-    """A head, and machines on the windows that it sees, learnt from one folder and asked another."""
+    """A taught head, and kernel machines on the same windows, trained on one folder and tested on another."""
     with TemporaryDirectory() as to:
         teach(learn, Path(to) / "head", features=features, **how)
         classifier = Classifier.load(Path(to) / "head")
@@ -154,7 +156,7 @@ def taught(learn: Path, ask: Path, features: str, **how: Any) -> Rows:
 
 
 def motions(args: argparse.Namespace) -> Rows:
-    """Drawn motions of seeds that nobody drew before: the shipped model, a head on the digits' network, machines."""
+    """Drawn motions of new seeds: the shipped model, a head on the digit network, and kernel machines."""
     with TemporaryDirectory() as folder:
         for part, first in (("learnt", FIRST_SEED + 1000), ("asked", FIRST_SEED + 2000)):
             for motion in MOTIONS:
@@ -173,12 +175,12 @@ def motions(args: argparse.Namespace) -> Rows:
 
 
 def signs(args: argparse.Namespace) -> Rows:
-    """Seven signed words: figures alone, nothing is tuned."""
+    """Seven words of sign language; nothing is tuned on this set."""
     yield from taught(args.root / "sign", args.root / "sign", "nmnist")
 
 
 def days(args: argparse.Namespace) -> Rows:
-    """Five things learnt on one emulated day, asked on another, both ways."""
+    """Five objects, taught on one emulated day and tested on another, both ways."""
     with TemporaryDirectory() as folder:
         made = two_days.pictures(Path(args.what), FIRST_SEED)
         ways = [Path(folder) / f"day{n}" for n in (1, 2)]
@@ -189,8 +191,8 @@ def days(args: argparse.Namespace) -> Rows:
 
 
 def mnist(args: argparse.Namespace) -> Rows:
-    """MNIST's test images before a shipped model; `machines` and `stdp` learn from training images, `int8` is the
-    shipped ANN in eight bits.
+    """MNIST's test images: a shipped model by name; `machines` and `stdp`, which learn from training images; or `int8`,
+    the shipped ANN in eight bits.
     """
     images = load_images("mnist", args.root)
     split, numbers = digest(images.test.pixels.tobytes()), np.arange(len(images.test))
@@ -233,7 +235,7 @@ def mnist(args: argparse.Namespace) -> Rows:
 
 
 def int8(images: Pictures) -> Iterator[tuple[str, np.ndarray, dict[str, Any]]]:
-    """By ONNX Runtime and, where it is installed, OpenVINO: the classes of the test images, and what one costs."""
+    """Yield (row name, classes of the test images, costs of one image) for the runtimes that are installed."""
     from benchmarks.common.networks import exported, installed, onnx_runtime, openvino, quantised
 
     classifier, size = Classifier.load(find("mnist-ann")), 500
@@ -256,14 +258,14 @@ def int8(images: Pictures) -> Iterator[tuple[str, np.ndarray, dict[str, Any]]]:
                 yield f"mnist-ann in int8 by {name}", np.concatenate([run(x)[0].argmax(1) for x in batches]), cost
 
 
-READS = {"nmnist": "nmnist", "signs": "sign", "mnist": "mnist"}  # whose test splits are read
+READS = {"nmnist": "nmnist", "signs": "sign", "mnist": "mnist"}  # data sets whose test split a command reads
 MEASURED: dict[str, Callable[[argparse.Namespace], Rows]] = {
     "nmnist": nmnist, "parts": parts, "motions": motions, "signs": signs, "emulated-days": days, "mnist": mnist,
 }  # fmt: skip
 
 
 def measured(words: list[str] | None = None) -> dict[str, dict[str, Any]]:
-    """The figures of each row that a command line asks for."""
+    """Return the figures of each row that a command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("set", choices=MEASURED)
     parser.add_argument("what", nargs="?", default="", help="of parts a method, of mnist a model, of days the pictures")

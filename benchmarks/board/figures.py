@@ -1,4 +1,4 @@
-"""From answers to the columns of the board."""
+"""Compute the columns of the leaderboard from a method's answers."""
 
 import time
 from collections.abc import Callable
@@ -16,23 +16,23 @@ from spikesight.models.networks.metering import measure
 from spikesight.models.statistics import interval
 
 RAPL = Path("/sys/class/powercap")
-METERED, TIMED = 64, 200  # windows whose operations are counted; calls whose time is taken
+METERED, TIMED = 64, 200  # windows to count operations on; calls to time
 
 
 @dataclass
 class Answers:
-    """What one method, or several of its models, each by its seed, answered to windows of recordings."""
+    """Whether a method, or several models of it with different seeds, classified windows of recordings correctly."""
 
-    split: str  # a hash of what was learnt and asked
+    split: str  # hash of the training and test data
     parts: list[tuple[NDArray[np.int64], NDArray[np.bool_]]] = field(default_factory=list)  # recordings, right or not
 
     def add(self, recording: NDArray[np.int64], right: NDArray[np.bool_]) -> None:
-        """One model's answers, window by window."""
+        """Add the results of one model: for each window the number of its recording, and whether it is right."""
         self.parts.append((recording, right))
 
     def figures(self) -> dict[str, Any]:
-        """`accuracy`, `interval`, `count` of windows, `recordings`, `split`; of several models `by_seed`; `wrong`: how
-        many windows of each recording are wrong, of those of which any is, by its number.
+        """Return `accuracy`, `interval`, `count` of windows, `recordings` and `split`; `by_seed` of several models;
+        `wrong`: the number of wrong windows of each recording that has any.
         """
         recording, right = (np.concatenate(parts) for parts in zip(*self.parts))
         by_seed = [float(one.mean()) for _, one in self.parts]
@@ -47,8 +47,8 @@ class Answers:
 
 
 def clustered(recording: NDArray[np.int64], right: NDArray[np.bool_], by_seed: list[float]) -> list[float]:
-    """Wilson's 95 % interval of as many independent windows as have this spread: between recordings, whose windows are
-    alike, and between models, whose seeds differ.
+    """Return Wilson's 95 % interval for the effective number of independent windows: windows of one recording are
+    correlated, and models of several seeds differ.
 
     >>> several = clustered(np.arange(4) // 2, np.array([True, True, False, False]), [0.5])
     >>> [round(side, 2) for side in several] == [round(side, 2) for side in interval(1, 2)]
@@ -64,8 +64,8 @@ def clustered(recording: NDArray[np.int64], right: NDArray[np.bool_], by_seed: l
 
 
 def work(network: nn.Module, x_seq: Tensor, still: bool = False, steps: int | None = None) -> dict[str, Any]:
-    """Counted on some windows [T, N, C, H, W]: `macs` and `acs` a window, `bytes` of the weights, and `microjoules` by
-    models/networks/energy.py, operations alone.
+    """Count operations on some windows [T, N, C, H, W]: `macs` and `acs` a window, `bytes` of the weights, and
+    `microjoules` of the operations by models/networks/energy.py.
     """
     report = measure(network, x_seq[:, :METERED], still=still, steps=steps)
     counted = {"macs": report.work.effective_macs, "acs": report.work.effective_acs}
@@ -74,13 +74,13 @@ def work(network: nn.Module, x_seq: Tensor, still: bool = False, steps: int | No
 
 
 def dense_work(macs: float, weights: int, bits: int = 32) -> dict[str, Any]:
-    """Of a network that computes every product, in float32 or in so many bits."""
+    """Return the same figures for a dense network, in float32 or with integers of `bits` bits."""
     joules = ann_energy(macs, 0) if bits == 32 else quantised_energy(macs, 0, bits)
     return {"macs": macs, "acs": 0, "bytes": weights * bits // 8, "microjoules": joules.compute}
 
 
 def p95_ms(call: Callable[[], object]) -> float:
-    """The processor time that 95 of 100 calls do not exceed."""
+    """Return the 95th percentile of a call's processor time, in milliseconds."""
     spent = []
     for _ in range(TIMED):
         begin = time.process_time()
@@ -90,7 +90,7 @@ def p95_ms(call: Callable[[], object]) -> float:
 
 
 class Joules:
-    """What the processor's own meters (RAPL) say was spent since it was made."""
+    """Energy that the processor's meters (RAPL) report since this object was made."""
 
     def __init__(self) -> None:
         self._begin = self._read()
@@ -104,7 +104,7 @@ class Joules:
         return found
 
     def microjoules(self, windows: int) -> dict[str, float]:
-        """`measured_microjoules` a window, of all that runs on the machine; nothing where it has no meters."""
+        """Return `measured_microjoules` a window, for all processes of the machine; empty if it has no meters."""
         now = self._read()
         spent = sum(now[meter] - before for meter, before in self._begin.items() if meter in now)
         return {"measured_microjoules": spent / windows} if spent > 0 else {}

@@ -1,10 +1,11 @@
-"""Methods that learn from binned windows and answer others: what the five parts of N-MNIST are asked by.
+"""Methods of the five-fold cross-validation on N-MNIST: each learns from binned windows and classifies others.
 
-Ours are trained by the loop of `train-dvs`; SpikingJelly's and snnTorch's neurons sit in the same network, which their
-own documented recipes train: Adam at 0.001 with a cosine and the squared error of mean outputs (SpikingJelly's DVS
-Gesture example), Adam at 0.02 and a spike count of 80 and 20 % (snnTorch's tutorial on N-MNIST). Nothing was tuned on
-these parts and nothing chooses an epoch. Those called fast have the rate of `train-dvs`, which is snnTorch's and was
-chosen on emulated digits after its row was seen; the others have the one before, a tenth of it.
+Our networks are trained by the loop of `train-dvs`. SpikingJelly's and snnTorch's neurons sit in the same network and
+are trained by their documented recipes: Adam at 0.001 with a cosine and the squared error of mean outputs
+(SpikingJelly's DVS Gesture example); Adam at 0.02 and target spike counts of 80 and 20 % (snnTorch's tutorial on
+N-MNIST). Nothing was tuned on these folds, and the last epoch counts. Methods called fast use the learning rate of
+`train-dvs`, which equals snnTorch's; it was chosen on emulated digits after snnTorch's row was seen. The other methods
+of ours use the earlier rate, a tenth of it.
 """
 
 from collections.abc import Callable
@@ -31,23 +32,23 @@ from spikesight.training.run.baselines import log_counts, predictions
 from spikesight.training.run.loop import Run
 
 EPOCHS, BATCH = 30, 32
-Found = tuple[NDArray[np.int64], dict[str, Any]]  # a class for each asked window, and what an answer costs
+Found = tuple[NDArray[np.int64], dict[str, Any]]  # classes of the test windows, and the costs of one answer
 
 
 def network(neuron: str) -> SpikingResNet:
-    """The shape of `event-small`, in its first two stages."""
+    """Build the first two stages of `event-small` with a classifier for ten classes."""
     shape = NETWORKS["event-small"]
     return SpikingResNet(replace(shape, depths=(1, 1), widths=(16, 32), classes=10, neuron=PRESETS[neuron]))
 
 
 def machine(name: str, learnt: Frames, asked: Frames, seed: int) -> Found:  # noqa: ARG001
-    """A baseline on log counts, which has no seed."""
+    """Train and test a kernel machine on log counts; it uses no seed."""
     counts = [log_counts(np.asarray(part.frames)) for part in (learnt, asked)]
     return predictions(counts[0], learnt.labels, counts[1])[name], {}
 
 
 def ours(neuron: str, learnt: Frames, asked: Frames, seed: int, *, one_frame: bool = False, lr: float = 0.002) -> Found:
-    """By the loop of `train-dvs`. One frame: the events of all steps, counted."""
+    """Train and test our network by the loop of `train-dvs`; `one_frame` counts the events of all steps in one."""
     contract: Contract = CONTRACT
     if one_frame:
         contract = replace(CONTRACT, steps=1, encoding="count", bin_us=CONTRACT.steps * CONTRACT.bin_us)
@@ -69,7 +70,7 @@ def ours(neuron: str, learnt: Frames, asked: Frames, seed: int, *, one_frame: bo
 
 
 def answered(net: nn.Module, asked: Frames) -> Found:
-    """Each window from zero state; what one costs."""
+    """Classify each window from zero state; return the classes and the costs of one answer."""
     x_seq = torch.from_numpy(np.asarray(asked.frames)).transpose(0, 1).float()
     net.eval()
     with torch.no_grad():
@@ -78,7 +79,7 @@ def answered(net: nn.Module, asked: Frames) -> Found:
 
 
 def with_nodes(make: Callable[[], nn.Module]) -> SpikingResNet:
-    """The same network with others' neurons."""
+    """Build the same network with another library's neuron layers."""
     net = network("lif")
     for module in list(net.modules()):
         for name, child in module.named_children():
@@ -88,7 +89,7 @@ def with_nodes(make: Callable[[], nn.Module]) -> SpikingResNet:
 
 
 def fit(net: nn.Module, learnt: Frames, seed: int, optimiser: torch.optim.Optimizer, loss: Any, cosine: bool) -> None:
-    """Plain epochs, their windows shifted by a pixel at most as ours are."""
+    """Train for EPOCHS with random shifts of up to one pixel, the same augmentation as ours."""
     random = np.random.default_rng(seed)
     steps = EPOCHS * (len(learnt) // BATCH)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps) if cosine else None
@@ -143,7 +144,7 @@ def snntorch(learnt: Frames, asked: Frames, seed: int) -> Found:
             return torch.stack(spikes)
 
     class Spiking(nn.Module):
-        """Its answers are spikes, too."""
+        """The network with an output layer of spiking neurons."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -153,7 +154,7 @@ def snntorch(learnt: Frames, asked: Frames, seed: int) -> Found:
             return self.last(self.body(x_seq)[0]), {}
 
     torch.manual_seed(seed)
-    loss: Any = functional.mse_count_loss  # whose own types say that rates are whole
+    loss: Any = functional.mse_count_loss  # its type hints wrongly demand integer rates
     net, count = Spiking(), loss(correct_rate=0.8, incorrect_rate=0.2)
     fit(net, learnt, seed, torch.optim.Adam(net.parameters(), 2e-2, (0.9, 0.999)), count, cosine=False)
     return answered(net, asked)

@@ -1,7 +1,7 @@
-"""The real recordings of N-MNIST at hand, by a list of their SHA-256: five parts to learn from and ask, one unread.
+"""The available N-MNIST recordings, listed with their SHA-256, divided into five folds and a reserved sixth part.
 
-A recording's part follows from its hash, so that nobody chose it: a sixth is held back, and neither this program nor
-any choice reads it. Who wrote a digit is not in the files, so parts share writers.
+The hash of a recording decides its part, so that nobody chooses. The reserved part is never read, neither by this
+program nor for any decision. The files do not say who wrote a digit, so folds share writers.
 """
 
 import hashlib
@@ -22,11 +22,11 @@ CONTRACT = Contract(
     kind="events", channels=2, height=17, width=17, steps=10, encoding="binary", sensor_width=34, sensor_height=34,
     bin_us=31_000,
 )  # fmt: skip
-"""What every method sees of a recording: ten bins, and a fourth of the places, for its training's time."""
+"""Input of every method: ten bins and a fourth of the pixels, to shorten training."""
 
 
 def part_of(sha256: str) -> int:
-    """0: held back; 1 to FOLDS: asked by the model that learnt from the others.
+    """Return the part of a recording: 0 (reserved), or the fold from 1 to FOLDS.
 
     >>> part_of("0000000c" + 56 * "0"), part_of("00000005" + 56 * "0")
     (0, 5)
@@ -35,18 +35,18 @@ def part_of(sha256: str) -> int:
 
 
 def listed(split: str) -> list[tuple[str, str]]:
-    """(SHA-256, name) of the listed files of Train or Test, but for those held back of Train."""
+    """Return (SHA-256, name) of the listed files of Train or Test, without the reserved part of Train."""
     rows = [tuple(line.split("  ")) for line in LIST.read_text().splitlines()]
     return [(sha, name) for sha, name in rows if name.startswith(split) and (split == "Test" or part_of(sha))]
 
 
 def hash_of(rows: list[tuple[str, str]]) -> str:
-    """By which a row of the board says what it was asked."""
+    """Return a hash of the listed files, by which a row of the leaderboard names its test data."""
     return hashlib.sha256("".join(f"{sha}  {name}\n" for sha, name in rows).encode()).hexdigest()[:16]
 
 
 def items(root: Path, rows: list[tuple[str, str]]) -> list[Item]:
-    """The files, each the one that is listed. Raises DataError where one is another or missing."""
+    """Return the listed files as samples. Raises DataError if one is missing or has another hash."""
     folder = next(iter(list_nmnist(root).train)).path.parents[2]
     for sha, name in rows:
         file = folder / name
@@ -57,16 +57,16 @@ def items(root: Path, rows: list[tuple[str, str]]) -> list[Item]:
 
 @dataclass(frozen=True)
 class Round:
-    """One of the five: what is learnt from, what is asked."""
+    """One fold of the cross-validation: recordings to learn from and to test on."""
 
     seed: int
     learnt: tuple[Item, ...]
     asked: tuple[Item, ...]
-    rows: np.ndarray  # of the asked ones among all that are listed
+    rows: np.ndarray  # indices of the test recordings among all listed ones
 
 
 def rounds(root: Path) -> list[Round]:
-    """Every recording that is not held back is asked once, by what has not learnt from it."""
+    """Return the folds: each recording outside the reserved part is tested once, by a model trained on other folds."""
     rows = listed("Train")
     found, parts = items(root, rows), [part_of(sha) for sha, _ in rows]
     made = []
@@ -78,5 +78,5 @@ def rounds(root: Path) -> list[Round]:
 
 
 def frames(recordings: tuple[Item, ...], cache: Path) -> Frames:
-    """Their windows, uint8 [M, T, 2, H, W]."""
+    """Bin recordings into windows, uint8 [M, T, 2, H, W]."""
     return bin_items(recordings, CONTRACT, cache, "binning")

@@ -1,5 +1,5 @@
-"""What the benchmarks share.
+"""Code that the benchmarks share.
 
-`timing` of pairs, a `report` of what was measured as JSON, networks at given firing `rates`, `networks` of other
+Interleaved `timing`, a `report` of results as JSON, networks with given firing `rates`, and `networks` of other
 libraries.
 """

@@ -1,4 +1,4 @@
-"""The forms of a network that the engine is compared with: dense PyTorch, SpikingJelly, OpenVINO, ONNX Runtime."""
+"""Variants of a network to compare the engine with: dense PyTorch, SpikingJelly, OpenVINO, ONNX Runtime."""
 
 import copy
 from collections.abc import Callable
@@ -20,7 +20,7 @@ Variants = dict[str, Callable[[], Any]]
 
 @cache
 def installed(package: str) -> bool:
-    """Whether a peer is there; says once, in a line, that its rows are left out where it is not."""
+    """Return whether a library is installed; if not, print once that its rows are left out."""
     there = find_spec(package) is not None
     if not there:
         print(f"(no rows of {package}: it is not installed; pip install {package})")
@@ -28,7 +28,7 @@ def installed(package: str) -> bool:
 
 
 def folded(network: SpikingResNet) -> SpikingResNet:
-    """The best dense form: batch norms folded, channels last."""
+    """Return the best dense variant of a network: batch norms folded, channels last."""
     network = copy.deepcopy(network)
     for module in list(network.modules()):
         if isinstance(module, nn.Sequential) and len(module) == 2 and isinstance(conv := module[0], nn.Conv2d):
@@ -38,7 +38,7 @@ def folded(network: SpikingResNet) -> SpikingResNet:
 
 
 def inference(network: Callable[[Tensor], Any], x_seq: Tensor, dtype: torch.dtype | None = None) -> Callable[[], Any]:
-    """The network on x_seq, under autocast to `dtype`."""
+    """Return a function that runs the network on x_seq in inference mode, under autocast to `dtype` if given."""
 
     def run() -> Any:
         with torch.inference_mode(), torch.autocast("cpu", dtype=dtype, enabled=dtype is not None):
@@ -48,7 +48,7 @@ def inference(network: Callable[[Tensor], Any], x_seq: Tensor, dtype: torch.dtyp
 
 
 def spikingjelly_resnet(network: SpikingResNet) -> Callable[[Tensor], Tensor]:
-    """SpikingJelly's multi-step LIF in place of our neurons, the same weights and topology."""
+    """Return the same network with SpikingJelly's multi-step LIF in place of our neurons."""
     from spikingjelly.activation_based import functional, neuron
 
     class Layer(nn.Module):
@@ -73,7 +73,7 @@ def spikingjelly_resnet(network: SpikingResNet) -> Callable[[Tensor], Tensor]:
 
 
 class LogitsAlone(nn.Module):
-    """A network for exporters: x_seq to logits, its state left out."""
+    """A network that returns its logits without the state, for exporters."""
 
     def __init__(self, network: SpikingResNet) -> None:
         super().__init__()
@@ -84,13 +84,13 @@ class LogitsAlone(nn.Module):
 
 
 def exported(network: SpikingResNet, x_seq: Tensor, file: Path) -> Path:
-    """The network as ONNX for inputs of this shape."""
+    """Export the network as ONNX for inputs of the shape of x_seq; return the file."""
     torch.onnx.export(LogitsAlone(network), (x_seq,), str(file), dynamo=True, input_names=["x_seq"], verbose=False)
     return file
 
 
 def quantised(file: Path, x_seq: Tensor) -> Path:
-    """The ONNX file with convolutions and products in int8, their ranges taken from one input."""
+    """Quantise convolutions and products of an ONNX file to int8, calibrated on one input; return the new file."""
     from onnxruntime.quantization import CalibrationDataReader, quantize_static
 
     class One(CalibrationDataReader):
@@ -106,7 +106,7 @@ def quantised(file: Path, x_seq: Tensor) -> Path:
 
 
 def onnx_runtime(file: Path, x_seq: Tensor, threads: int = 1) -> Callable[[], Any]:
-    """The exported network under ONNX Runtime."""
+    """Return a function that runs the exported network in ONNX Runtime."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -116,7 +116,7 @@ def onnx_runtime(file: Path, x_seq: Tensor, threads: int = 1) -> Callable[[], An
 
 
 def openvino(network: SpikingResNet | Path, x_seq: Tensor, precision: str, threads: int = 1) -> Callable[[], Any]:
-    """The network, or its ONNX file, under OpenVINO."""
+    """Return a function that runs the network, or its ONNX file, in OpenVINO."""
     import openvino as ov
 
     with torch.no_grad():
@@ -128,7 +128,7 @@ def openvino(network: SpikingResNet | Path, x_seq: Tensor, precision: str, threa
 
 
 def spikingjelly_converted(ann: nn.Module, images: Tensor, x_seq: Tensor) -> Variants:
-    """The ANN through SpikingJelly's own converter, in both of its step modes."""
+    """Return the ANN converted by SpikingJelly, in both of its step modes."""
     from spikingjelly.activation_based import ann2snn, functional
     from spikingjelly.activation_based.ann2snn.recipes import RateCodingRecipe
 

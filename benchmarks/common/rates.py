@@ -1,7 +1,7 @@
-"""Networks that fire at a stated rate: batch norms shifted until every neuron layer does.
+"""Make networks that fire at a given rate, by shifting the batch norm before every neuron layer.
 
-Where no trained checkpoint of a shape exists, this is what the engine's benchmark measures: random weights, but the
-share of active neurons is the stated one in each layer, not in the mean alone.
+The engine's benchmark uses them where no trained checkpoint exists: weights are random, but each layer has the given
+share of active neurons, not only the mean over layers.
 """
 
 from typing import Any, cast
@@ -17,7 +17,7 @@ BISECTIONS = 12
 
 
 def norms_before(network: SpikingResNet) -> dict[int, nn.BatchNorm2d]:
-    """The batch norm whose shift moves the current of each neuron layer, by the layer's id."""
+    """Return for each neuron layer, by its id, the batch norm whose bias shifts the layer's input current."""
     found: dict[int, nn.BatchNorm2d] = {}
 
     def note(neuron: nn.Module | None, conv_bn: nn.Module | None) -> None:
@@ -42,7 +42,7 @@ def norms_before(network: SpikingResNet) -> dict[int, nn.BatchNorm2d]:
 
 @torch.no_grad()
 def at_rate(network: SpikingResNet, x_seq: Tensor, rate: float) -> list[float]:
-    """Let every neuron layer fire at about `rate` on x_seq [T, N, C, H, W], in one pass; the rates reached."""
+    """Make every neuron layer fire at about `rate` on x_seq [T, N, C, H, W], in one pass; return the rates reached."""
     norms, rates = norms_before(network), list[float]()
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -60,7 +60,7 @@ def at_rate(network: SpikingResNet, x_seq: Tensor, rate: float) -> list[float]:
             middle = (low + high) / 2
             low, high = (middle, high) if fire(neuron, current + middle) < rate else (low, middle)
         norms[id(neuron)].bias.add_(high)
-        current.add_(high)  # in place: a membrane shortcut carries the shift on
+        current.add_(high)  # in place, so that a membrane shortcut passes the shift on
         rates.append(fire(neuron, current))
 
     handles = [m.register_forward_pre_hook(shift) for m in network.modules() if isinstance(m, Neuron)]

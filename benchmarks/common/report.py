@@ -1,7 +1,7 @@
-"""What a benchmark measured as JSON, beside what it prints: benchmarks/results/<name>-<processor>.json.
+"""Results of a benchmark as JSON, beside its printed output: benchmarks/results/<name>-<processor>.json.
 
-`table` begins a table, `row` adds to it, `write` keeps all of them; docs/results/performance.md is made from them.
-A file keeps the tables that a run did not measure, so one table can be repeated alone.
+`table` begins a table, `row` adds to it, `write` saves all tables; docs/results/performance.md is generated from them.
+Tables that a run did not measure stay in the file, so that a single table can be repeated.
 """
 
 import argparse
@@ -26,14 +26,14 @@ RESULTS = ROOT / "benchmarks" / "results"
 SETS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "sve")
 PACKAGES = ("numpy", "torch", "spikingjelly", "snntorch", "norse", "sinabs", "openvino", "tonic", "eventcv", "faery")
 PACKAGES += ("evt3", "expelliarmus", "evutils", "dv_processing")
-"""Modules whose version stands in the file when a run has loaded them."""
+"""Packages whose version is recorded if a run has loaded them."""
 
 Cell = str | float
 _tables: list[dict[str, Any]] = []  # of this run
 
 
 def parser(doc: str | None) -> argparse.ArgumentParser:
-    """Of a benchmark that its docstring describes, with --json FILE."""
+    """Return the argument parser of a benchmark with docstring `doc`; it has the option --json FILE."""
     made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     default = "benchmarks/results/<name>-<processor>.json"
     made.add_argument("--json", type=Path, metavar="FILE", help=f"where the rows go ({default})")
@@ -41,29 +41,29 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
 
 
 def table(title: str, *columns: str) -> None:
-    """Begin a table; columns of words first, columns of numbers with their unit."""
+    """Begin a table; columns of text come first, and titles of numeric columns name the unit."""
     _tables.append({"title": title, "columns": list(columns), "rows": []})
 
 
 def row(*cells: Cell) -> None:
-    """A line of the table begun last; numbers are kept to four digits."""
+    """Add a row to the current table; numbers are rounded to four digits."""
     assert len(cells) == len(_tables[-1]["columns"])
     _tables[-1]["rows"].append([float(f"{cell:.4g}") if isinstance(cell, float) else cell for cell in cells])
 
 
 def instruction_sets() -> list[str]:
-    """Those of this machine that matter here."""
+    """Return the instruction sets of SETS that this machine has."""
     has = cpu_flags()
     return [each for each in SETS if each in has]
 
 
 def slug(name: str) -> str:
-    """A processor's name in a file's name."""
+    """Return a name in a form for file names."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
 def versions() -> dict[str, str]:
-    """Python and the packages that this run has loaded."""
+    """Return the versions of Python and of the PACKAGES that this run has loaded."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         if name in sys.modules:
@@ -73,7 +73,7 @@ def versions() -> dict[str, str]:
 
 
 def command(argv: list[str]) -> str:
-    """The command that repeats a run: no --json, and of a path outside the project its name alone."""
+    """Return the command that repeats a run, without --json and without the folders of absolute paths."""
     module = ".".join(Path(argv[0]).resolve().relative_to(ROOT).with_suffix("").parts).removesuffix(".__main__")
     words, skip = ["python", "-m", module], False
     for word in argv[1:]:
@@ -84,9 +84,9 @@ def command(argv: list[str]) -> str:
 
 
 def write(name: str, file: Path | None = None, processor: str | None = None) -> Path:
-    """Keep this run's tables; those of the same title are replaced, the file's others stay. The file written.
+    """Save this run's tables and return the file; tables of the same title are replaced, others in it stay.
 
-    `processor` is what ran them where that is not the CPU.
+    `processor`: the device that ran them, if it is not the CPU.
     """
     called, sets = processor or processor_name(), instruction_sets()
     path = file or RESULTS / f"{name}-{slug(called)}.json"

@@ -1,7 +1,7 @@
-"""Interleaved timing for the tables: rounds A B C, C B A, ratios paired round by round, on the process's CPU clock or,
-where several threads work, the wall's.
+"""Interleaved timing: rounds A B C, C B A, with ratios taken within a round, by the process's CPU clock or, for several
+threads, the wall clock.
 
-A shared machine makes wall time worthless and even CPU time unsteady; a ratio of two things done moments apart holds.
+On a shared machine wall time is useless and CPU time fluctuates; a ratio of two times measured moments apart is stable.
 """
 
 import gc
@@ -20,9 +20,9 @@ from spikesight.models.native.memory import keep_memory
 
 
 class Timing(NamedTuple):
-    """Of one variant."""
+    """Times of one variant."""
 
-    milliseconds: float  # by the clock, median of the rounds
+    milliseconds: float  # median of the rounds
     ratio: float  # base's time / this one's, median of the rounds: above 1 is faster than the base
     low: float  # the smallest of these ratios
     high: float
@@ -34,7 +34,7 @@ def paired(
     rounds: int = 5,
     clock: Callable[[], float] = time.process_time,
 ) -> dict[str, Timing]:
-    """Time every variant in each round; `base` is the one all ratios refer to. Two warm-ups each are not counted."""
+    """Time every variant in each round, after two warm-ups each; all ratios refer to the variant `base`."""
     for run in [*variants.values()] * 2:
         run()
     spent: dict[str, list[float]] = {name: [] for name in variants}
@@ -52,7 +52,7 @@ def paired(
 
 
 def print_table(title: str, timings: dict[str, Timing], base: str, per: int = 1, unit: str = "ms") -> None:
-    """`per` divides the times, for results a step or a stream."""
+    """Print a table of timings and add it to the report; times are divided by `per`, e.g. for times a step."""
     print(f"\n{title}")
     print(f"| variant | {unit} | x {base} | min - max |\n|---|---|---|---|")
     report.table(title, "variant", unit, f"times {base}", "low", "high")
@@ -62,7 +62,7 @@ def print_table(title: str, timings: dict[str, Timing], base: str, per: int = 1,
 
 
 def begin(native: str) -> None:
-    """A table's start: quiet peers, memory kept as the commands keep it, and what a reader must know of the machine."""
+    """Prepare a measurement: silence other libraries, keep memory as our commands do, describe the machine."""
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     keep_memory()
@@ -70,7 +70,7 @@ def begin(native: str) -> None:
 
 
 def print_machine(native: str) -> None:
-    """Everything a reader must know of the machine."""
+    """Use one thread, and print versions, load and allocator of the machine; `native` describes the kernels."""
     torch.set_num_threads(1)
     allocator = os.environ.get("GLIBC_TUNABLES", "default")
     load = os.getloadavg()[0]

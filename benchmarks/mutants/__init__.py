@@ -1,1 +1,1 @@
-"""Would a test notice? Small faults are written into the source, one at a time, and the tests that reach them run."""
+"""Mutation testing: write small faults into the source, one at a time, and run the tests that should notice them."""

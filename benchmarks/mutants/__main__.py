@@ -1,10 +1,10 @@
-"""Kill rates: of small faults written into each package, how many the tests notice.
+"""Mutation testing: the share of small faults, written into each package, that the tests notice.
 
-Every mutant stands alone in a copy of the project. The tests that answer for its line run against it, the nearest
-first, until one fails or their time is over, in a fork of a process that has what the fault cannot reach in memory:
-other people's packages, and ours below the fault's. One line each, then the rates with their 95 % intervals (Wilson).
+Each mutant is written alone into a copy of the project. The tests responsible for its line run, the nearest first,
+until one fails or the time is over. They run in a fork of a process that has already imported what the fault cannot
+affect: third-party packages, and our packages below the mutant's. Rates have 95 % intervals (Wilson).
 
-The same tests run on some of the modules without a fault, too: what is noticed there is a test that fails by itself.
+As a control, the same tests also run on some modules without a fault; a failure there is a flaky test.
 """
 
 import compileall
@@ -34,12 +34,12 @@ from spikesight.models.statistics import interval
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("encoders", "models", "service", "training", "app")
-BELOW = {"encoders": (), "models": ("encoders",)}  # of a package; of the others both of these
+BELOW = {"encoders": (), "models": ("encoders",)}  # packages below each package; both of these for the others
 HEAVY = "torch numba cv2 h5py scipy.io safetensors.torch pydantic pydantic_settings fastapi.testclient uvicorn httpx"
 HEAVY += " websockets.sync.client prometheus_client hypothesis.strategies matplotlib.pyplot eventcv accelerate yaml"
-HANG_S = 30  # of processor beyond the budget: no test file takes as long
-STILL_S = 240  # on the wall for one test file, whose processor others may want
-CONTROL = 12  # of so many mutants one module is tried without its fault
+HANG_S = 30  # processor time beyond the budget after which a test file counts as hung
+STILL_S = 240  # wall time after which a test file counts as hung, long enough for a busy machine
+CONTROL = 12  # one control without a fault for so many mutants
 OPTIONS = ("-x", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning")  # plugins are imported
 PASSED, NONE_COLLECTED = pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED
 COLUMNS = ("low", "high", "without a fault", "of them noticed")
@@ -47,7 +47,7 @@ Fate = str  # "killed", "hung", "survived"
 
 
 def copied(folder: Path) -> Path:
-    """A copy of the project's files in which faults may be written."""
+    """Copy the project's files to a folder in which faults may be written."""
     names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
     for name in filter(None, names.decode().split("\0")):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +61,7 @@ def copied(folder: Path) -> Path:
 
 
 def warm(packages: tuple[str, ...]) -> None:
-    """Import what a fork need not import again: other people's modules, and every one of these packages of ours."""
+    """Import modules that forks then share: third-party ones and all modules of these packages of ours."""
     for point in entry_points(group="pytest11"):
         point.load()
     ours = [path.relative_to(ROOT) for package in packages for path in sorted((ROOT / package).rglob("*.py"))]
@@ -72,7 +72,7 @@ def warm(packages: tuple[str, ...]) -> None:
 
 
 def forget(copy: Path, kept: tuple[str, ...]) -> None:
-    """Of ours only `kept` stays in memory; the rest is to be imported anew, from the copy."""
+    """Remove our packages except `kept` from memory, so that they are imported again from the copy."""
     for name in list(sys.modules):
         top, _, rest = name.partition(".")
         if top in ("benchmarks", "tests") or (top == "spikesight" and rest and rest.split(".")[0] not in kept):
@@ -83,7 +83,7 @@ def forget(copy: Path, kept: tuple[str, ...]) -> None:
 
 
 def attempt(copy: Path, tests: list[str], kept: tuple[str, ...], budget_s: int) -> None:
-    """In a fork: run the tests in the copy; of ours only `kept` stays in memory. Exit code 1 when one fails."""
+    """In a fork: run the tests in the copy, with only the packages `kept` in memory; exit with 1 if one fails."""
     os.setsid()
     os.chdir(copy)
     end = time.process_time() + budget_s
@@ -96,7 +96,7 @@ def attempt(copy: Path, tests: list[str], kept: tuple[str, ...], budget_s: int) 
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.dup2(null, 2)
-    for test in tests:  # one after the other: collecting all would cost more than most of them
+    for test in tests:  # one at a time: collecting all would take longer than most tests
         if time.process_time() > end:
             break
         signal.alarm(STILL_S)
@@ -106,7 +106,7 @@ def attempt(copy: Path, tests: list[str], kept: tuple[str, ...], budget_s: int) 
 
 
 def fate(copy: Path, mutant: Mutant, budget_s: int) -> Fate:
-    """What becomes of one mutant."""
+    """Run the tests against one mutant; return whether it was killed, hung or survived."""
     tests, kept = answering(copy, mutant.path, mutant.line), BELOW.get(mutant.package, ("encoders", "models"))
     with written(copy, mutant):
         process = multiprocessing.get_context("fork").Process(target=attempt, args=(copy, tests, kept, budget_s))
@@ -120,7 +120,7 @@ def fate(copy: Path, mutant: Mutant, budget_s: int) -> Fate:
 
 @contextlib.contextmanager
 def written(copy: Path, mutant: Mutant) -> Iterator[None]:
-    """The fault in its file; loops that were compiled from the file, or from what imports it, are compiled anew."""
+    """Write the fault into its file for the time of the context; numba's caches that depend on it are set aside."""
     file = copy / mutant.path
     source, stat = file.read_text(), file.stat()
     stale = [file, *(copy / user for user in importers(copy, mutant.path))]
@@ -143,12 +143,12 @@ def written(copy: Path, mutant: Mutant) -> Iterator[None]:
 
 
 def unharmed(mutant: Mutant) -> Mutant:
-    """The same place without a fault."""
+    """Return a control: the same place without a fault."""
     return replace(mutant, after=mutant.before)
 
 
 def fates(copy: Path, chosen: list[Mutant], budget_s: int) -> Iterator[Fate]:
-    """What becomes of each, one line each. What hangs is noticed only where the same tests end without the fault."""
+    """Yield and print the fate of each mutant. A hang counts only if the same tests end without the fault."""
     for mutant in chosen:
         begin = time.monotonic()
         found = fate(copy, mutant, budget_s)
@@ -159,7 +159,7 @@ def fates(copy: Path, chosen: list[Mutant], budget_s: int) -> Iterator[Fate]:
 
 
 def summary(package: str, seed: int, found: list[Fate], controls: list[Fate]) -> None:
-    """One package's table, of one row."""
+    """Print and report the rates of one package."""
     noticed, false = (sum(one != "survived" for one in fates) for fates in (found, controls))
     low, high = interval(noticed, len(found))
     print(f"{package}: {noticed} of {len(found)} noticed, {noticed / len(found):.1%} ({low:.1%} to {high:.1%})")
@@ -185,7 +185,7 @@ def main() -> None:
             found = list(fates(copy, chosen, args.budget_s))
             controls = list(fates(copy, [unharmed(one) for one in chosen[::CONTROL]], args.budget_s))
             summary(package, args.seed, found, controls)
-            report.write("mutants", args.json)  # each by itself: a run may be broken off
+            report.write("mutants", args.json)  # after each package: a run may be interrupted
 
 
 if __name__ == "__main__":

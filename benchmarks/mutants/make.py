@@ -1,8 +1,8 @@
-"""Mutants: every small fault in behaviour that can be written into a source file, as a replaced piece of its text.
+"""Mutants: all small faults in behaviour that can be written into a source file, each by replacing a part of its text.
 
-What hurried people get wrong: swapped arguments, a forgotten lock or await, another axis, a missing early return, the
-other branch, a wrong sign, a statement left out (after DeMillo, Lipton and Sayward 1978). Numbers stay as they are:
-a test that notices another constant is a copy of the source.
+They are mistakes that programmers make: swapped arguments, a missing lock or await, another axis, a missing early
+return, the other branch, a wrong sign, a missing statement (after DeMillo, Lipton and Sayward 1978). Numbers are not
+changed: a test that pins a constant only copies the source.
 """
 
 import ast
@@ -40,9 +40,9 @@ AXES = {
     "max", "mean", "min", "repeat", "roll", "softmax", "sort", "squeeze", "stack", "std", "sum", "transpose",
     "unsqueeze",
 }  # fmt: skip
-"""Functions whose whole numbers are axes."""
+"""Functions whose positional integers are axes."""
 NO_CONTEXT = '__import__("contextlib").nullcontext()'
-UNTOUCHED = (ast.Raise, ast.Assert, ast.Import, ast.ImportFrom, ast.JoinedStr)  # words, and what tells types
+UNTOUCHED = (ast.Raise, ast.Assert, ast.Import, ast.ImportFrom, ast.JoinedStr)  # messages, imports and assertions
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,11 @@ class Mutant:
 
     @property
     def package(self) -> str:
-        """The package that it is in."""
+        """Package of the mutated file."""
         return self.path.partition("/")[0]
 
     def applied(self, source: str) -> str:
-        """The source with the fault in it."""
+        """Return the source with the fault written in."""
         return source[: self.begin] + self.after + source[self.end :]
 
     def __str__(self) -> str:
@@ -70,7 +70,7 @@ class Mutant:
 
 
 def mutants(path: str, source: str) -> Iterator[Mutant]:
-    """Every mutant of a file that still compiles."""
+    """Yield every mutant of a source file."""
     starts = [0]
     for line in source.splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
@@ -88,7 +88,7 @@ def mutants(path: str, source: str) -> Iterator[Mutant]:
 
 
 def code(node: ast.AST) -> Iterator[ast.expr | ast.stmt]:
-    """What runs: not annotations, docstrings, words of errors."""
+    """Yield the nodes that run, without annotations and error messages."""
     for name, value in ast.iter_fields(node):
         if name in ("annotation", "returns", "decorator_list", "type_params"):
             continue
@@ -101,14 +101,14 @@ def code(node: ast.AST) -> Iterator[ast.expr | ast.stmt]:
 
 
 def only_types(node: ast.AST) -> bool:
-    """A block for type checkers, or a name for a type."""
+    """Return whether a node serves only type checkers: a TYPE_CHECKING block or a type alias."""
     if isinstance(node, ast.If):
         return "TYPE_CHECKING" in ast.unparse(node.test)
     return isinstance(node, ast.Assign) and ast.unparse(node.value).startswith(("TypeVar(", "Literal[", "Callable["))
 
 
 def faults(node: ast.expr | ast.stmt) -> Iterator[tuple[ast.expr | ast.stmt, str]]:
-    """Faults at a node: the part of it that is replaced, and what stands in its place."""
+    """Yield the faults at a node: (the part to replace, its replacement)."""
     match node:
         case ast.Compare(ops=[first, *rest]):
             yield node, text(ast.Compare(node.left, [OPPOSITES[type(first)](), *rest], node.comparators))
@@ -135,7 +135,7 @@ def faults(node: ast.expr | ast.stmt) -> Iterator[tuple[ast.expr | ast.stmt, str
 
 
 def in_call(call: ast.Call) -> Iterator[tuple[ast.expr, str]]:
-    """The first two arguments swapped; another axis."""
+    """Yield the faults of a call: the first two arguments swapped, or another axis."""
     match call.args:
         case [first, second, *rest] if not any(isinstance(one, ast.Starred) for one in (first, second)):
             if ast.unparse(first) != ast.unparse(second):
@@ -151,7 +151,7 @@ def in_call(call: ast.Call) -> Iterator[tuple[ast.expr, str]]:
 
 
 def joins_text(node: ast.BinOp) -> bool:
-    """Whether text is put together, or types."""
+    """Return whether an operator joins text or types rather than numbers."""
     return any(
         isinstance(side, ast.JoinedStr) or (isinstance(side, ast.Constant) and not isinstance(side.value, int | float))
         for side in (node.left, node.right)
@@ -159,12 +159,12 @@ def joins_text(node: ast.BinOp) -> bool:
 
 
 def text(node: ast.expr) -> str:
-    """The expression, in brackets: it may stand anywhere."""
+    """Return an expression's source in brackets, so that it can stand anywhere."""
     return f"({ast.unparse(node)})"
 
 
 def sample(root: Path, package: str, count: int, seed: int) -> list[Mutant]:
-    """`count` mutants of a package: places are drawn evenly from all there are, every place at most once."""
+    """Draw `count` mutants of a package at random without replacement, sorted by file and line."""
     every: list[Mutant] = []
     for path in sorted((root / package).rglob("*.py")):
         every += mutants(path.relative_to(root).as_posix(), path.read_text())

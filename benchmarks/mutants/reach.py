@@ -1,4 +1,4 @@
-"""Which tests answer for a module: its own, by the folders that tests mirror, and those that import it."""
+"""Find the tests responsible for a line: those of its module, by the mirrored folders, and those that import it."""
 
 import ast
 import re
@@ -10,15 +10,15 @@ SUITES = (
     "tests/contracts/test_openapi",
     "tests/contracts/test_docs",
 )
-PAGES = "tests/contracts/test_docs.py"  # what they are made from (flags, settings, tables) is imported by nobody else
+PAGES = "tests/contracts/test_docs.py"  # checks generated pages: their sources (flags, tables) have no other test
 
 
 def answering(root: Path, path: str, line: int) -> list[str]:
-    """Test files for a line of a source file, those nearest to it first; all relative to `root`.
+    """Return the test files for a line of a source file, the nearest first; all relative to `root`.
 
-    The module's own (`a/b.py` is tested by `tests/a/test_b.py`), those that import it, those of its folder, the pages
-    that are made from the source, and those that import what imports it, which few do before what many do. Of one kind
-    those of its folder go first, then those that name the function or class of the line; small files before large ones.
+    The order is: the module's own test (`tests/a/test_b.py` of `a/b.py`), tests that import the module, tests of its
+    folder, tests of generated pages, then tests that import a module that imports it, rarely imported modules first.
+    Within a group, tests of its folder come first, then those that name the line's function or class, small ones first.
     """
     users, names = importers(root, path), names_at((root / path).read_text(), line)
     further = sorted((importers(root, user) for user in users), key=len)
@@ -34,7 +34,7 @@ def answering(root: Path, path: str, line: int) -> list[str]:
 
 
 def names_at(source: str, line: int) -> frozenset[str]:
-    """The functions and classes that a line lies in."""
+    """Return the names of the functions and classes that contain a line."""
     return frozenset(
         node.name
         for node in ast.walk(ast.parse(source))
@@ -44,30 +44,30 @@ def names_at(source: str, line: int) -> frozenset[str]:
 
 
 def mentions(file: Path, names: frozenset[str]) -> bool:
-    """Whether one of these names stands in a file."""
+    """Return whether a file contains one of these names."""
     return not names.isdisjoint(words(file))
 
 
 @cache
 def words(file: Path) -> frozenset[str]:
-    """Every name in a file."""
+    """Return all words in a file."""
     return frozenset(re.findall(r"\w+", file.read_text()))
 
 
 def own(path: str) -> str:
-    """Where a module's own tests stand."""
+    """Return the path of a module's own tests."""
     file = Path(path)
     return (Path("tests") / file.parent / f"test_{file.stem}.py").as_posix()
 
 
 def beside(root: Path, path: str) -> set[str]:
-    """The tests of the module's folder."""
+    """Return the tests of the module's folder."""
     folder = root / "tests" / Path(path).parent
     return {file.relative_to(root).as_posix() for file in folder.glob("test_*.py")}
 
 
 def importers(root: Path, path: str) -> set[str]:
-    """Files that import a module, in our packages or in the tests."""
+    """Return the files that import a module, in our packages or in the tests."""
     name = Path(path).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__")
     either = {name, f"spikesight.{name}"}  # a module of the tests, or of the one package
     return {file for file, names in imports(root).items() if names & either and file != path}
@@ -75,12 +75,12 @@ def importers(root: Path, path: str) -> set[str]:
 
 @cache
 def imports(root: Path) -> dict[str, set[str]]:
-    """What every file imports: modules, and names of modules, which may be modules too."""
+    """Return for every file the modules that it imports, and imported names, which may be modules as well."""
     return {file.relative_to(root).as_posix(): imported(file) for file in root.rglob("*.py")}
 
 
 def imported(file: Path) -> set[str]:
-    """The modules that one file names, in strings too: some are imported by name."""
+    """Return the modules that a file imports or names in strings, since some are imported by name."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text())):
         match node:

@@ -1,1 +1,1 @@
-"""What people really show a camera, drawn: sheets of paper on desks, light from one side, hands, shake and noise."""
+"""Realistic emulated input: sheets of paper on desks, uneven light, hands, shake and noise, as users show a camera."""

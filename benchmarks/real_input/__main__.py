@@ -1,10 +1,10 @@
-"""What people really show, to the shipped digit models: pictures, clips of some seconds, and noisy recordings.
+"""The shipped models on realistic input: pictures, clips of a few seconds, noisy and out-of-distribution input.
 
     python -m benchmarks.real_input --root shared/data --seed 11
     python -m benchmarks.real_input --root shared/data --seed 11 --only clips --count 20
 
-Digits are MNIST's test images, desks are every second photograph below <root>/imagenet_1perclass; the seed draws all
-else. `--tuning` takes other digits and the other photographs, which are the ones to try things on.
+Digits are MNIST's test images; desks are every second photograph below <root>/imagenet_1perclass; the seed determines
+everything else. `--tuning` uses other digits and the other photographs: use it whenever results guide a choice.
 """
 
 from collections.abc import Sequence
@@ -36,12 +36,12 @@ KINDS: tuple[Kind, ...] = ("plain", "harder", "things", "tidy")
 NAMES = {"plain": "digit on paper, plain", "harder": f"the same: {', '.join(HARDER)}", "tidy": "as the tip asks"}
 NAMES["things"] = f"on other things: {', '.join(THINGS)}"
 RATES_HZ, HOT = (0.0, 1.0, 2.0, 3.0, 5.0, 10.0), (0.01, 0.03)
-RIGHT = ("of", "right, %", "low", "high")  # as `shares` gives them
+RIGHT = ("of", "right, %", "low", "high")  # columns that `shares` returns
 Digits = tuple[np.ndarray, np.ndarray]  # uint8 [N, 28, 28], labels [N]
 
 
 def drawing(style: str, digit: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """A digit, uint8 [28, 28], drawn in one way: uint8 [H, W]."""
+    """Draw a digit, uint8 [28, 28], on a page in one of STYLES: uint8 [H, W]."""
     ink = pen(digit, 300, 0.4 if style == "thin pen" else 1.0)
     page = np.pad(245 - ink * 190, 60, constant_values=245)
     if style == "uneven light":
@@ -55,13 +55,13 @@ def drawing(style: str, digit: np.ndarray, random: np.random.Generator) -> np.nd
 
 
 def shares(right: int, count: int) -> tuple[int, float, float, float]:
-    """How many there are, how many percent of them are right, and the interval of that."""
+    """Return (count, percentage right, lower and upper end of its interval)."""
     low, high = interval(right, count)
     return count, 100 * right / count, 100 * low, 100 * high
 
 
 def pictures(classifiers: Sequence[Classifier], digits: Digits, photos: list[Path], seed: int, count: int) -> None:
-    """One picture of each."""
+    """Test models on `count` pictures of each kind of scene and each style of drawing."""
     random = np.random.default_rng(seed)
     chosen = random.permutation(len(digits[0]))[:count]
     rows: dict[str, list[tuple[np.ndarray, int]]] = {
@@ -84,7 +84,7 @@ def pictures(classifiers: Sequence[Classifier], digits: Digits, photos: list[Pat
 
 
 def films(classifier: Classifier, digits: Digits, photos: list[Path], seed: int, count: int, objects: int = 0) -> None:
-    """Clips of five seconds: the label that is shown after the first."""
+    """Test a model on clips of five seconds, by the label that it shows after the first second."""
     report.table("clips of digits on paper", "input", "seen as", "changes in 5 s", "steady, %", *RIGHT)
     print(f"\n| {count} clips, seed {seed}, {classifier.name} | seen as | right | steady | changes in 5 s |")
     print("|---|---|---|---|---|")
@@ -100,7 +100,7 @@ def films(classifier: Classifier, digits: Digits, photos: list[Path], seed: int,
 
 
 def noise(classifier: Classifier, root: Path, *, tuning: bool) -> None:
-    """Real recordings of N-MNIST with noise events and hot pixels."""
+    """Test a model on real N-MNIST recordings with added noise events and hot pixels."""
     listing = list_nmnist(root)
     items = listing.train[::4] if tuning else listing.test
     recordings = [(*read_item(item), listing.labels[item.label]) for item in items]
@@ -113,7 +113,7 @@ def noise(classifier: Classifier, root: Path, *, tuning: bool) -> None:
 
 
 def main() -> None:
-    """Print the tables."""
+    """Measure and print the tables."""
     parser = report.parser(__doc__)
     parser.add_argument("--root", type=Path, default=Path("data"), help="of mnist/, nmnist/ and imagenet_1perclass/")
     parser.add_argument("--seed", type=int, default=0)

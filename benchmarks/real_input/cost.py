@@ -1,4 +1,4 @@
-"""What `known` costs: a stream's step with its answer, judged or not, side by side on the CPU clock."""
+"""Cost of the out-of-distribution score `known` and of commitments: a stream's step with and without them."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,24 +11,24 @@ from spikesight.models.engine.engine import engine_status
 from spikesight.models.steps import Input
 from spikesight.training.data.recordings import Item, read_item
 
-STEPS = 200  # a round
-ROUNDS = 101  # many short ones: their median ratio holds on a busy machine
+STEPS = 200  # of a round
+ROUNDS = 101  # many short rounds: their median ratio is stable on a busy machine
 
 
 def inputs_of(classifier: Classifier, recordings: Sequence[Item]) -> list[Input]:
-    """STEPS steps of one stream: recordings one after another."""
+    """Return STEPS inputs of one stream that plays recordings one after another."""
     steps = [given for item in recordings for given in classifier.event_inputs(*read_item(item))]
     return [steps[n % len(steps)]._replace(reset=False) for n in range(STEPS)]
 
 
 def stepping(classifier: Classifier, inputs: list[Input]) -> float:
-    """The network's median step in milliseconds, wall time, with an answer after each."""
+    """Return the median wall time of a network step in milliseconds, with an answer after each step."""
     stepper = Stepper(classifier)
     return float(np.median([stepper.step(given).prediction.latency_ms for given in inputs]))
 
 
 def rows(classifier: Classifier, recordings: Sequence[Item]) -> None:
-    """Print and keep the table of one calibrated model of events."""
+    """Measure and report the table of one calibrated event model."""
     begin(engine_status())
     plain = Classifier(classifier.network, replace(classifier.card, novelty=None, conformal=None), classifier.name)
     judged = Classifier(classifier.network, replace(classifier.card, conformal=None), classifier.name)

@@ -1,4 +1,4 @@
-"""What a model says of clips, as a webcam's frames and as an event camera's recording, and of noisy recordings."""
+"""Judge a model's answers to clips, seen by a webcam and by an event camera, and to noisy recordings."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,22 +17,22 @@ from spikesight.models.classifier.session import Session
 from spikesight.models.steps import Answer
 
 SENSOR = SensorSize(WIDTH, HEIGHT)
-SETTLED_US = 1_000_000  # after which a label is to be right
-STEADY = 0.8  # of the time
+SETTLED_US = 1_000_000  # labels before this time do not count
+STEADY = 0.8  # share of the time with the right label that counts as steady
 Seen = Literal["frames", "events"]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Of one clip, after its first second."""
+    """Result on one clip, after its first second."""
 
-    right: bool  # the label that was shown most
-    steady: bool  # the right label at least STEADY of the time
-    changes: int  # of the label
+    right: bool  # the most frequent label is right
+    steady: bool  # the label was right at least STEADY of the time
+    changes: int  # number of label changes
 
 
 class Watcher:
-    """One model that watches one clip."""
+    """A model that watches one clip as `frames` or `events`."""
 
     def __init__(self, classifier: Classifier, seen: Seen, objects: int = 0) -> None:
         self.session = Session(classifier, SENSOR, objects=objects)
@@ -41,7 +41,7 @@ class Watcher:
         self.said: list[tuple[int, str, str]] = []  # end of the step, label, truth
 
     def see(self, picture: np.ndarray, grey: np.ndarray, t_us: int, truth: int) -> list[Answer]:
-        """The next picture of the clip; what is said after it."""
+        """Process the next picture of the clip; return the answers."""
         if self.camera is None:
             inputs = self.session.frame(picture, t_us)
         else:
@@ -51,7 +51,7 @@ class Watcher:
         return answers
 
     def verdict(self) -> Verdict:
-        """Nothing said is wrong."""
+        """Return the result; a clip without answers counts as wrong."""
         late = [(label, truth) for t_us, label, truth in self.said if t_us > SETTLED_US]
         share = np.mean([label == truth for label, truth in late]) if late else 0.0
         labels = [label for label, _ in late]
@@ -62,14 +62,14 @@ class Watcher:
 
 
 def watchers_of(classifier: Classifier, objects: int = 0) -> dict[Seen, Watcher]:
-    """For a webcam's frames and an event camera's recording; `objects`: looking for so many."""
+    """Return a watcher for frames and one for events; `objects`: largest number of objects to track."""
     return {
         "frames": Watcher(classifier, "frames", objects), "events": Watcher(classifier, "events", objects),
     }  # fmt: skip
 
 
 def watch(clip: Clip, classifier: Classifier, objects: int = 0) -> dict[Seen, Verdict]:
-    """One clip, filmed once and seen both ways."""
+    """Judge one clip, seen both as frames and as events."""
     watchers = watchers_of(classifier, objects)
     for t_us, picture, truth in clip.frames():
         grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
@@ -84,7 +84,7 @@ def noisy_right(
     rates: Sequence[float],
     hots: Sequence[float],
 ) -> Iterator[tuple[str, int]]:
-    """(name of a row, recordings whose best class is right) with noise of each rate and each share of hot pixels."""
+    """Yield (row name, number of correct recordings) for each rate of noise and each share of hot pixels."""
     rows = [(f"{rate:g} Hz a pixel", rate, 0.0) for rate in rates] + [(f"{hot:.0%} hot", 0.0, hot) for hot in hots]
     for name, rate, hot in rows:
         right = 0

@@ -1,6 +1,6 @@
-"""The motion model before a webcam: cut-outs of photographs that move over photographs, and cameras that only shake.
+"""The motion model before a webcam: cut-outs of photographs that move over photographs, and scenes without motion.
 
-Frames go the way a webcam's go: full pictures through `Session.frame`. The answer is the label when the clip ends.
+Frames are processed as a webcam's are: full pictures through `Session.frame`. The label at the end of the clip counts.
 """
 
 import math
@@ -28,7 +28,7 @@ Grey = NDArray[np.float32]  # [H, W], 0 to 255
 
 @dataclass(frozen=True)
 class Clip:
-    """A cut-out on its way over a photograph; `kind` is a motion, or one of NOTHING_MOVES (truth: still)."""
+    """A cut-out that moves over a photograph; `kind` is a motion, or one of NOTHING_MOVES (truth: still)."""
 
     kind: str
     background: Grey
@@ -41,7 +41,7 @@ class Clip:
     seed: int
 
     def frames(self) -> Iterator[NDArray[np.uint8]]:
-        """uint8 [H, W, 3] at RATE for SECONDS."""
+        """Yield frames uint8 [H, W, 3] at RATE for SECONDS."""
         random = np.random.default_rng((self.seed, 1))
         sway = random.uniform(3, 8, 2), random.uniform(0, 2 * np.pi, 2)
         for n in range(round(SECONDS * RATE)):
@@ -55,7 +55,7 @@ class Clip:
             yield np.repeat(grey[..., np.newaxis], 3, axis=2)
 
     def _over(self, t: float) -> Grey:
-        """The picture without noise, `t` seconds from the clip's middle."""
+        """Draw the picture without noise, `t` seconds from the clip's middle."""
         x, y = self.start
         angle, size, step = 0.0, self.size, self.speed * t
         heading = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}.get(self.kind, (0, 0))
@@ -77,18 +77,18 @@ class Clip:
 
 
 def truth_of(kind: str) -> str:
-    """The right answer to a clip."""
+    """Return the right label of a clip."""
     return "still" if kind in NOTHING_MOVES else kind
 
 
 def clips(photos: list[Path], kind: str, count: int, seed: int) -> Iterator[Clip]:
-    """`count` clips of a kind; photographs, light, form, place and speed drawn from the seed."""
+    """Yield `count` clips of a kind; the seed determines photographs, light, shape, place and speed."""
     index = (*MOTIONS, *NOTHING_MOVES).index(kind)
     for n in range(count):
         random = np.random.default_rng((seed, index, n))
         behind, before = random.choice(len(photos), 2, replace=False)
         background = cv2.resize(_photo(photos[behind]), (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
-        light = np.float32(random.uniform(0.15, 1.0))  # dark rooms too: there noise makes most events
+        light = np.float32(random.uniform(0.15, 1.0))  # includes dark rooms, where noise makes most events
         cutout = cv2.resize(_photo(photos[before]), (320, 320), interpolation=cv2.INTER_AREA)
         yield Clip(
             kind,
@@ -110,7 +110,7 @@ def _photo(path: Path) -> Grey:
 
 
 def _form(random: np.random.Generator) -> Grey:
-    """What the scissors left: an ellipse, a rectangle or a polygon in 320 x 320."""
+    """Draw the mask of a cut-out: an ellipse, a rectangle or a polygon in 320 x 320."""
     mask = np.zeros((320, 320), np.float32)
     form = random.integers(3)
     if form == 0:
@@ -126,7 +126,7 @@ def _form(random: np.random.Generator) -> Grey:
 
 
 def answer(classifier: Classifier, clip: Clip) -> str:
-    """The label when the clip ends."""
+    """Return the model's label at the end of the clip."""
     session, stepper = Session(classifier), Stepper(classifier)
     label = ""
     for n, frame in enumerate(clip.frames()):
@@ -136,9 +136,9 @@ def answer(classifier: Classifier, clip: Clip) -> str:
 
 
 def rows(classifier: Classifier, photos: list[Path], count: int, seed: int) -> None:
-    """Print and keep the rows of the motion model: `count` clips of each kind, before these photographs.
+    """Measure and report the motion model on `count` clips of each kind, made of these photographs.
 
-    The model has seen none of them: the films that it is trained on have no photographs in them.
+    The model has seen none of the photographs: its training films contain none.
     """
     report.table("motions before a webcam", "clips", "right", "of", "low", "high")
     print(f"\n| clips, {count} of a kind, seed {seed} | {classifier.name} | said |\n|---|---|---|")

@@ -1,7 +1,7 @@
-"""Drawings that lie near digits and are none: those that train as outliers, of other seeds, and kinds that never do.
+"""Outliers near digits: the kinds used for training, with other seeds, and kinds never used for training (HELD_OUT).
 
-Kept back from training: Greek and Cyrillic letters, OpenCV's letters, arrows and pictograms, three digits, digits
-turned by a quarter, characters of straight strokes.
+HELD_OUT are Greek and Cyrillic letters, OpenCV's letters, arrows and pictograms, three digits, digits turned by a
+quarter, and characters of straight strokes.
 """
 
 from collections.abc import Callable, Collection
@@ -33,30 +33,30 @@ def hershey(digits: Digits, random: Random) -> NDArray[np.uint8]:  # noqa: ARG00
 
 
 def put(character: str, random: Random) -> NDArray[np.uint8]:
-    """A character as OpenCV draws it."""
+    """Draw a character in a font of OpenCV."""
     canvas, font = np.zeros((160, 160), np.uint8), int(random.choice(HERSHEY))
     cv2.putText(canvas, character, (40, 110), font, 3, 255, int(random.integers(3, 16)))
     return fitted(canvas.astype(np.float32))
 
 
 def print_digits(seed: int) -> tuple[list[NDArray[np.uint8]], list[int]]:
-    """1,000 digits as OpenCV draws them, uint8 [28, 28], and their labels."""
+    """Draw 1,000 digits in fonts of OpenCV, uint8 [28, 28]; return them and their labels."""
     random = np.random.default_rng(seed)
     labels = random.integers(0, 10, 1000).tolist()
     return [put(str(label), random) for label in labels], labels
 
 
 def three(digits: Digits, random: Random) -> NDArray[np.uint8]:
-    images = [digits.one(random)[0] for _ in range(3)]
+    images = [digits.draw(random)[0] for _ in range(3)]
     return fitted(side_by_side(images, int(random.integers(12, 22)), int(random.integers(-3, 4))))
 
 
 def quarter_turned(digits: Digits, random: Random) -> NDArray[np.uint8]:
-    return np.rot90(digits.one(random, (2, 3, 4, 5, 6, 7, 9))[0], int(random.choice([1, 3])))
+    return np.rot90(digits.draw(random, (2, 3, 4, 5, 6, 7, 9))[0], int(random.choice([1, 3])))
 
 
 def straight(digits: Digits, random: Random) -> NDArray[np.uint8]:  # noqa: ARG001
-    """Four to six strokes between places of a grid of three by three."""
+    """Draw four to six strokes between points of a grid of three by three."""
     places = random.integers(0, 3, (int(random.integers(4, 7)), 2, 2)) * (SIDE // 2 - 10) + 10
     return fitted(stroked(list(places), random))
 
@@ -72,7 +72,7 @@ HELD_OUT: dict[str, Callable[[Digits, Random], NDArray[np.uint8]]] = {
 
 
 def near(digits: Digits, seed: int, count: int, learnt: Collection[str]) -> dict[str, list[NDArray[np.uint8]]]:
-    """So many pictures, uint8 [28, 28], of each kind by name; `learnt` are the kinds that the model was shown."""
+    """Draw `count` pictures, uint8 [28, 28], of each kind; names of `learnt` kinds, which trained the model, say so."""
     named = {f"{name} (learnt)" if name in learnt else name: of for name, of in KINDS.items()}
     kinds = {**named, **HELD_OUT}
     found: dict[str, list[NDArray[np.uint8]]] = {}

@@ -1,5 +1,5 @@
-"""What is no digit, before a webcam and an event camera: blank paper, an empty room, things, people; the share of the
-time in which no label is shown.
+"""Scenes without a digit, before a webcam and an event camera: blank paper, an empty room, things, people. Measured is
+the share of the time without a label.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,12 +22,12 @@ ROWS = ("blank paper", "empty noisy room", "a flat picture", "a thing held befor
 
 
 def times() -> Iterator[tuple[int, float]]:
-    """Of the pictures of a clip, in microseconds and seconds."""
+    """Return the times of a clip's pictures, in microseconds and in seconds."""
     return ((round((n + 1) / RATE_HZ * 1e6), (n + 1) / RATE_HZ) for n in range(round(SECONDS * RATE_HZ)))
 
 
 def blank_paper(photos: list[Path], seed: int) -> Film:
-    """A sheet on a desk, as digits are held, without any."""
+    """Film a sheet of paper without a digit, held over a desk."""
     random = np.random.default_rng(seed)
     scene = scene_of(np.zeros((28, 28), np.uint8), photos, "plain", random, seed)
     scene = replace(scene, digit=np.zeros_like(scene.digit))
@@ -35,12 +35,12 @@ def blank_paper(photos: list[Path], seed: int) -> Film:
 
 
 def grainy(picture: np.ndarray, sigma: float, random: np.random.Generator) -> Picture:
-    """With the noise of a sensor."""
+    """Add sensor noise with standard deviation `sigma`, grey values."""
     return (picture + random.normal(0, sigma, picture.shape)).clip(0, 255).astype(np.uint8)
 
 
 def room(photos: list[Path], seed: int, *, flat: bool = False) -> Film:
-    """What does not move: a photograph, or one grey."""
+    """Film a still photograph, or a uniform grey, with sensor noise."""
     random = np.random.default_rng(seed)
     photo = np.full((HEIGHT, WIDTH, 3), random.uniform(20, 230)) if flat else photo_of(photos, random)
     sigma = random.uniform(2, 7)
@@ -48,7 +48,7 @@ def room(photos: list[Path], seed: int, *, flat: bool = False) -> Film:
 
 
 def thing(photos: list[Path], seed: int) -> Film:
-    """A photograph that fills the picture and sways as a hand does."""
+    """Film a photograph that fills the picture and sways as if held by hand."""
     random = np.random.default_rng(seed)
     photo, sigma, shake = photo_of(photos, random), random.uniform(2, 7), random.uniform(3, 20)
     phase = random.uniform(0, 2 * np.pi, 4)
@@ -61,14 +61,14 @@ def thing(photos: list[Path], seed: int) -> Film:
 
 
 def photo_of(photos: list[Path], random: np.random.Generator) -> Picture:
-    """One of them, RGB uint8 [HEIGHT, WIDTH, 3]."""
+    """Read a random photograph, RGB uint8 [HEIGHT, WIDTH, 3]."""
     photo = cv2.imread(str(photos[int(random.integers(len(photos)))]), cv2.IMREAD_COLOR_RGB)
     assert photo is not None
     return np.asarray(cv2.resize(photo, (WIDTH, HEIGHT)), np.uint8)
 
 
 def filmed(path: Path) -> Film:
-    """The first seconds of a video."""
+    """Read the first SECONDS of a video."""
     film = cv2.VideoCapture(str(path))
     rate = film.get(cv2.CAP_PROP_FPS) or 30
     for n in range(round(SECONDS * rate)):
@@ -80,7 +80,7 @@ def filmed(path: Path) -> Film:
 
 
 def films(name: str, photos: list[Path], root: Path, seed: int, count: int) -> Iterator[Film]:
-    """Up to `count` clips of a row."""
+    """Yield up to `count` clips of a row."""
     if name == ROWS[-1]:
         return (filmed(path) for path in islice(film_paths(root), count))
     make: Callable[[int], Film] = {
@@ -93,7 +93,7 @@ def films(name: str, photos: list[Path], root: Path, seed: int, count: int) -> I
 
 
 def labelled(classifier: Classifier, film: Film, objects: int = 0) -> dict[Seen, float]:
-    """The share of the steps after the first second that show a class."""
+    """Return the share of steps after the first second in which a class is shown."""
     watchers = watchers_of(classifier, objects)
     for t_us, picture in film:
         grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
@@ -107,7 +107,7 @@ def labelled(classifier: Classifier, film: Film, objects: int = 0) -> dict[Seen,
 
 
 def rows(classifier: Classifier, photos: list[Path], root: Path, seed: int, count: int, objects: int = 0) -> None:
-    """Print and keep the table."""
+    """Measure and report the table."""
     report.table("what is no digit", "input", "seen as", "clips", "without a label, %", "clips without any")
     print(
         f"\n| no digit, {count} clips, seed {seed}, {classifier.name} | seen as | without a label | clips without any |"

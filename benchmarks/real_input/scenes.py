@@ -1,4 +1,4 @@
-"""A digit on paper as people hold it before a camera, filmed for some seconds, drawn from data that users can get."""
+"""Draw films of a digit on paper or on another thing, as people hold it before a camera, from public data."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ FONTS = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_COM
 
 @dataclass(frozen=True)
 class Scene:
-    """One sheet with one digit on one desk; `frame` shows it at a time."""
+    """A sheet with a digit, held over a desk; `frame` draws it at a given time."""
 
     digit: NDArray[np.float32]  # [H, W], 0 paper to 1 ink
     desk: Picture
@@ -30,19 +30,19 @@ class Scene:
     sheet: NDArray[np.float32]  # RGB of the paper
     half: tuple[float, float]  # of the sheet, in pixels
     angle: float  # degrees
-    light: tuple[float, float]  # falls off to the right and down by these shares
+    light: tuple[float, float]  # shares by which the light falls off to the right and downwards
     shake: float  # pixels
     noise: float  # standard deviation in grey values
     lines: float = 0.0  # distance of printed lines, 0 for none
     squared: bool = False
     fingers: int = 0
     tilt: float = 0.0
-    frame_px: int = 0  # of a screen's dark case around what it shows
-    flicker: float = 0.0  # share of the light that a lamp of 100 Hz swings by
+    frame_px: int = 0  # width of a screen's dark frame
+    flicker: float = 0.0  # amplitude of a 100 Hz lamp's flicker, as a share of the light
     seed: int = 0
 
     def frame(self, t_s: float) -> Picture:
-        """The picture at a time; the hand sways and trembles, the sensor adds noise of its own each time."""
+        """Draw the picture at time `t_s`: the hand sways and trembles, and the sensor adds noise."""
         phase = np.random.default_rng(self.seed).uniform(0, 2 * np.pi, 7)
         matrix, target = self.place(t_s)
         picture = self.desk.copy()
@@ -61,7 +61,7 @@ class Scene:
         return np.asarray(cv2.add(lit, noise, dtype=cv2.CV_8U), np.uint8)
 
     def place(self, t_s: float) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-        """Where the sheet is at a time: the matrix [3, 3] from its pixels to the picture's, and its corners there."""
+        """Return the sheet's place at time `t_s`: the matrix [3, 3] from sheet to picture pixels, and its corners."""
         phase = np.random.default_rng(self.seed).uniform(0, 2 * np.pi, 7)
         sway = [np.sin(2 * np.pi * f * t_s + p) for f, p in zip((0.7, 0.9, 3.1, 2.7, 0.5), phase)]
         shift = np.array([sway[0] + 0.4 * sway[2], sway[1] + 0.4 * sway[3]]) * self.shake
@@ -75,7 +75,7 @@ class Scene:
 
     @property
     def corner(self) -> NDArray[np.int64]:
-        """Where the digit's corner (x, y) lies on the sheet with its case."""
+        """Upper left corner (x, y) of the digit on the sheet, including the frame."""
         height, width = self._page.shape[:2]
         return np.array([(width - self.digit.shape[0]) // 2, (height - self.digit.shape[0]) // 2])
 
@@ -112,7 +112,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Clip:
-    """Scenes one after the other, each shown for `seconds`, and the digit of each."""
+    """A film of scenes one after the other, each for `seconds`, with the digit of each."""
 
     scenes: tuple[Scene, ...]
     labels: tuple[int, ...]
@@ -120,7 +120,7 @@ class Clip:
     kind: str = ""
 
     def frames(self) -> Iterator[tuple[int, Picture, int]]:
-        """(time in microseconds, picture, label) at RATE_HZ."""
+        """Yield (time in microseconds, picture, label) at RATE_HZ."""
         each = round(self.seconds * RATE_HZ)
         for n in range(each * len(self.scenes)):
             t_s = (n + 1) / RATE_HZ
@@ -128,7 +128,7 @@ class Clip:
 
 
 def pen(image: NDArray[np.uint8], size: int, thin: float = 1.0) -> NDArray[np.float32]:
-    """A written digit, uint8 [28, 28], as ink of `size` pixels with the edge of a pen."""
+    """Enlarge a written digit, uint8 [28, 28], to ink [size, size] with a pen's edge; `thin` < 1: a thin line."""
     big = cv2.resize(image.astype(np.float32) / 255, (size, size), interpolation=cv2.INTER_CUBIC)
     if thin < 1:
         solid = (big > 0.5).astype(np.uint8)
@@ -140,7 +140,7 @@ def pen(image: NDArray[np.uint8], size: int, thin: float = 1.0) -> NDArray[np.fl
 
 
 def printed(label: int, random: np.random.Generator) -> NDArray[np.uint8]:
-    """A digit of a font, uint8 [28, 28]."""
+    """Draw a digit in a font of OpenCV, uint8 [28, 28]."""
     image = np.zeros((280, 280), np.uint8)
     font = FONTS[int(random.integers(len(FONTS)))]
     (width, height), _ = cv2.getTextSize(str(label), font, 8, 18)
@@ -149,7 +149,7 @@ def printed(label: int, random: np.random.Generator) -> NDArray[np.uint8]:
 
 
 def scene_of(digit: NDArray[np.uint8], photos: list[Path], kind: str, random: np.random.Generator, seed: int) -> Scene:
-    """One scene of a kind: "plain", "tidy" or one of HARDER; the desk from a photograph, all else drawn."""
+    """Make a random scene of a kind: "plain", "tidy" or one of HARDER; the desk is a photograph."""
     size = int(random.integers(190, 340))
     ink = random.uniform(15, 70, 3)
     if kind == "coloured ink":
@@ -193,7 +193,7 @@ def scene_of(digit: NDArray[np.uint8], photos: list[Path], kind: str, random: np
 def clips(
     digits: NDArray[np.uint8], labels: NDArray[np.integer], photos: list[Path], seed: int, count: int, kind: Kind
 ) -> Iterator[Clip]:
-    """`count` clips of digits drawn from uint8 [N, 28, 28] and their labels; of 20, three show a font's digit."""
+    """Yield `count` clips of random digits of uint8 [N, 28, 28] and their labels; 3 of 20 show a printed digit."""
     order = np.random.default_rng(seed).permutation(len(digits))
     for n in range(count):
         random = np.random.default_rng((seed, n))
@@ -210,7 +210,7 @@ def clips(
         yield Clip(tuple(shown), tuple(names), 2.5 if style == "two scenes" else 5.0, style)
 
 
-SEGMENTS = {  # ends of strokes on a grid of 2 x 4, as a display has them
+SEGMENTS = {  # end points of a display's segments on a grid of 2 x 4
     "a": ((0, 0), (2, 0)), "b": ((2, 0), (2, 2)), "c": ((2, 2), (2, 4)), "d": ((0, 4), (2, 4)),
     "e": ((0, 2), (0, 4)), "f": ((0, 0), (0, 2)), "g": ((0, 2), (2, 2)),
 }  # fmt: skip
@@ -218,7 +218,7 @@ LIT = ("abcdef", "bc", "abdeg", "abcdg", "bcfg", "acdfg", "acdefg", "abc", "abcd
 
 
 def segments(label: int, size: int, random: np.random.Generator) -> NDArray[np.float32]:
-    """A digit of a display of seven segments, [size, size]."""
+    """Draw a digit of a seven-segment display, [size, size]."""
     image, unit, thick = np.zeros((size, size), np.float32), size / 6, max(3, round(size * random.uniform(0.05, 0.09)))
     slant, gap = random.uniform(0, 0.15), 0.12
     for name in LIT[label]:
@@ -232,7 +232,7 @@ def segments(label: int, size: int, random: np.random.Generator) -> NDArray[np.f
 
 
 def thing_of(scene: Scene, label: int, style: str, random: np.random.Generator) -> Scene:
-    """A scene with its digit on one of THINGS in place of a sheet."""
+    """Return the scene with its digit on one of THINGS instead of a sheet. Raises ValueError for another `style`."""
     size, digit = scene.digit.shape[0], scene.digit
     grey = lambda low, high: np.full(3, random.uniform(low, high), np.float32)  # noqa: E731
     narrow, dim = (size * 0.62, size * 0.85), (random.uniform(0, 0.1), random.uniform(0, 0.1))

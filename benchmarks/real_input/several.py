@@ -1,7 +1,7 @@
-"""Several digits at once: on one sheet, and on their way past each other; boxes, identities and counts.
+"""Several digits at once, on one sheet or moving past each other: boxes, identities and counts of tracked objects.
 
-An object is right where its box and the digit's share half of their union, and its label is the digit's. Intervals are
-of films, drawn again and again. Of films that fail one picture each is kept.
+An object is right if its box and a digit's have an IoU of at least 0.5 and its label is the digit's. Intervals are
+bootstrapped over films. One picture of each failed film is saved.
 """
 
 from collections import Counter
@@ -24,9 +24,9 @@ from spikesight.models.classifier import Classifier
 from spikesight.models.steps import Object
 
 SECONDS = 5.0
-SAME = 0.5  # of the union of two boxes
-FAILED = 0.85  # of its digits found: a film of which less is, or which was not counted exactly, has failed
-SHOWN_US = 2_500_000  # when the picture of a film is taken
+SAME = 0.5  # intersection over union from which two boxes match
+FAILED = 0.85  # a film fails if a smaller share of its digits is found, or if the count is not exact
+SHOWN_US = 2_500_000  # time of the picture that is saved of a failed film
 KINDS = ("two to four on a sheet", "two to eight that cross")
 LINE = f"line:{WIDTH // 2},0,{WIDTH // 2},{HEIGHT}"
 Digits = tuple[NDArray[np.uint8], NDArray[np.integer]]
@@ -44,19 +44,19 @@ Film = Iterator[tuple[int, Picture, list[Truth]]]  # time in microseconds, pictu
 
 
 def times() -> Iterator[tuple[int, float]]:
-    """Of the pictures of a film, in microseconds and seconds."""
+    """Return the times of a film's pictures, in microseconds and in seconds."""
     return ((round((n + 1) / RATE_HZ * 1e6), (n + 1) / RATE_HZ) for n in range(round(SECONDS * RATE_HZ)))
 
 
 def box_of(ink: NDArray[np.float32], x: float = 0, y: float = 0) -> tuple[float, float, float, float]:
-    """Around the ink of a drawing that lies there."""
+    """Return the bounding box of a drawing's ink; the drawing's corner is at (x, y)."""
     rows, columns = np.nonzero(ink > 0.5)
     left, top = columns.min(), rows.min()
     return x + left, y + top, columns.max() + 1 - left, rows.max() + 1 - top
 
 
 def sheet(digits: Digits, photos: list[Path], seed: int) -> Film:
-    """Two to four digits side by side on a sheet that is held, as `scenes.scene_of` has it."""
+    """Film two to four digits side by side on a sheet held by hand, as in `scenes.scene_of`."""
     random = np.random.default_rng(seed)
     count, canvas = int(random.integers(2, 5)), np.zeros((460, 460), np.float32)
     truths, x = list[tuple[str, tuple[float, ...]]](), 0
@@ -77,7 +77,7 @@ def sheet(digits: Digits, photos: list[Path], seed: int) -> Film:
 def moved(
     of: tuple[str, tuple[float, ...]], matrix: NDArray[np.float64], corner: NDArray[np.int64]
 ) -> tuple[str, tuple[float, float, float, float]]:
-    """A digit's label, and its box in the picture."""
+    """Map a digit's box from the sheet to the picture; return (label, box)."""
     label, (left, top, width, height) = of
     corners = np.array([[left, top], [left + width, top], [left + width, top + height], [left, top + height]]) + corner
     x, y, w, h = cv2.boundingRect(cv2.perspectiveTransform(corners[None].astype(np.float32), matrix)[0])
@@ -86,11 +86,11 @@ def moved(
 
 @dataclass(frozen=True)
 class Mover:
-    """A digit that goes across the picture."""
+    """A digit that moves horizontally across the picture."""
 
     ink: NDArray[np.float32]
     label: str
-    x: float  # of its corner at the beginning
+    x: float  # of its corner at time 0
     y: float
     speed: float  # pixels a second
 
@@ -99,7 +99,7 @@ class Mover:
 
 
 def movers(digits: Digits, seed: int) -> Film:
-    """Two to eight digits that go past each other on an even ground, from both sides."""
+    """Film two to eight digits that move past each other from both sides, on a uniform background."""
     random = np.random.default_rng(seed)
     crowd = list[Mover]()
     for n, index in enumerate(random.choice(len(digits[0]), int(random.integers(2, 9)), replace=False)):
@@ -115,23 +115,23 @@ def movers(digits: Digits, seed: int) -> Film:
             matrix = np.array([[1, 0, x], [0, 1, y]], np.float32)
             cover = np.maximum(cover, cv2.warpAffine(one.ink, matrix, (WIDTH, HEIGHT)))
             box = box_of(one.ink, x, y)
-            if box[0] > 2 and box[0] + box[2] < WIDTH - 2:  # what has begun to leave is neither
+            if box[0] > 2 and box[0] + box[2] < WIDTH - 2:  # a digit at the picture's edge does not count
                 truths.append(Truth(n, one.label, box))
         picture = paper + (ink - paper) * cover[..., None] + random.normal(0, noise, (HEIGHT, WIDTH, 3))
         yield t_us, picture.clip(0, 255).astype(np.uint8), truths
 
 
 class Score:
-    """Of the steps of films seen in one way."""
+    """Counts and matches of a film's steps, as frames or as events."""
 
     def __init__(self) -> None:
         self.shown = self.right = self.said = 0  # digits, those found, objects
         self.mates, self.n_truths, self.n_objects = Counter[tuple[int, int]](), Counter[int](), Counter[int]()
-        self.passed = Counter[tuple[str, str]]()  # the line, in truth
+        self.passed = Counter[tuple[str, str]]()  # true crossings of the line
         self._counting, self._truth = Counting.of(LINE), Counting.of(LINE)
 
     def add(self, objects: tuple[Object, ...], truths: list[Truth], t_us: int) -> None:
-        """What was said after a step, and what was there."""
+        """Add the objects found after a step and the digits that were there."""
         self._counting.push(objects, t_us)
         self._truth.push([Object(one.id, one.box, one.label, 1.0, 1.0, None) for one in truths], t_us)
         if t_us <= SETTLED_US:
@@ -146,7 +146,7 @@ class Score:
                 self.right += truths[n].label == objects[m].label
 
     def idf1(self) -> float:
-        """Of identities, each of which is one digit's at most (Ristani et al. 2016)."""
+        """Return the identity F1 score, IDF1 (Ristani et al. 2016)."""
         ours, theirs = sorted(self.n_truths), sorted(self.n_objects)
         table = np.array([[self.mates[n, m] for m in theirs] for n in ours]).reshape(len(ours), len(theirs))
         kept = int(table[linear_sum_assignment(-table)].sum())
@@ -154,7 +154,7 @@ class Score:
 
     @property
     def counted(self) -> bool:
-        """Whether all that crossed the line was counted, by label and way, and nothing else."""
+        """Whether the counts of line crossings, by label and direction, are exact."""
         return self._counting.counts == self._truth.counts
 
     @property
@@ -163,7 +163,7 @@ class Score:
 
 
 def judged(classifier: Classifier, film: Film) -> tuple[dict[Seen, Score], dict[Seen, Picture]]:
-    """One film, seen both ways, and a picture of what was there (dark) and what was said (bright)."""
+    """Judge one film, as frames and as events; return scores and pictures with the boxes of digits and objects."""
     watchers = watchers_of(classifier, objects=8)
     scores: dict[Seen, Score] = {seen: Score() for seen in watchers}
     pictures = dict[Seen, Picture]()
@@ -178,7 +178,7 @@ def judged(classifier: Classifier, film: Film) -> tuple[dict[Seen, Score], dict[
 
 
 def drawn(picture: Picture, truths: list[Truth], objects: tuple[Object, ...]) -> Picture:
-    """A copy of half the size, with boxes and labels of digits (green, below) and objects (blue, above)."""
+    """Draw boxes and labels of digits (green) and of objects (blue) on a copy of half the size."""
     out = picture.copy()
     for colour, thick, below, things in (((20, 130, 20), 2, True, truths), ((40, 80, 255), 4, False, objects)):
         for one in things:
@@ -190,7 +190,7 @@ def drawn(picture: Picture, truths: list[Truth], objects: tuple[Object, ...]) ->
 
 
 def spread(films: list[Score], random: np.random.Generator) -> tuple[float, float]:
-    """The 95 % interval of the share of digits that is found, were other films drawn."""
+    """Return the bootstrapped 95 % interval, over films, of the share of digits that is found."""
     counts = np.array([(one.right, one.shown) for one in films])
     again = counts[random.integers(len(films), size=(2000, len(films)))].sum(1)
     low, high = np.quantile(again[:, 0] / np.maximum(again[:, 1], 1), (0.025, 0.975))
@@ -200,7 +200,7 @@ def spread(films: list[Score], random: np.random.Generator) -> tuple[float, floa
 def rows(
     classifier: Classifier, digits: Digits, photos: list[Path], seed: int, count: int, kept: Path | None = None
 ) -> None:
-    """Print and keep the table: `count` films of each kind. `kept`: the file of the picture of those that failed."""
+    """Measure and report `count` films of each kind. `kept`: the file for pictures of failed films."""
     columns = ("input", "seen as", "films", "objects that are none, %", "IDF1", "counts exact", "digits found, %")
     report.table("several digits", *columns, "low", "high")
     print(f"\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
@@ -225,7 +225,7 @@ def rows(
 
 
 def tiled(pictures: list[Picture], across: int = 4) -> Picture:
-    """Pictures of one size side by side, in rows."""
+    """Arrange pictures of one size in rows of `across`."""
     blank = np.full_like(pictures[0], 255)
     lines = [[*pictures[n : n + across], *[blank] * (across - len(pictures[n : n + across]))]
              for n in range(0, len(pictures), across)]  # fmt: skip

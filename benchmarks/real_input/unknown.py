@@ -1,7 +1,7 @@
-"""Things that have no right answer: how well `known` tells them from those that have one, and how many get a label.
+"""Out-of-distribution input: how well `known` separates it from in-distribution input, and how much of it gets a label.
 
-Before a model of motions nearly everything has one, whether it was trained on such things or not: noise is `still`, and
-whatever N-MNIST's saccades show travels on a triangle.
+For the motion model almost every input has a right answer, even of kinds that it was not trained on: noise is `still`,
+and an object moved by N-MNIST's saccades travels on a triangle.
 """
 
 from collections.abc import Callable, Iterator
@@ -27,13 +27,13 @@ from spikesight.training.data.recordings import list_nmnist, read_item
 from spikesight.training.run.novelty import calibration_error
 
 NOISE_HZ = 12.0
-TRIANGLE = "counter-clockwise"  # as the corners of `Saccades` follow one another, y growing downwards
+TRIANGLE = "counter-clockwise"  # direction in which `Saccades` visit their corners
 FRAME = SensorSize(320, 240)  # of emulated films
-Things = Iterator[tuple[list[Input], int]]  # the inputs of a thing, and its class; -1: none of the model's
+Things = Iterator[tuple[list[Input], int]]  # inputs of a sample, and its class; -1: none of the model's
 
 
 def last(classifier: Classifier, things: Things) -> tuple[list[Prediction], NDArray[np.int64]]:
-    """The answer after the last step of the first read-out of each, and the classes."""
+    """Return the answer to each sample after the contract's steps, and the true classes."""
     answers, labels = [], []
     for inputs, label in things:
         answers.append(classifier.predict(inputs[: classifier.contract.steps])[-1])
@@ -42,17 +42,17 @@ def last(classifier: Classifier, things: Things) -> tuple[list[Prediction], NDAr
 
 
 def auroc(known: NDArray, strange: NDArray) -> float:
-    """The chance that `known` of a known thing is the larger one; ties count half."""
+    """Return the AUROC: the probability that a known sample's score exceeds a strange one's; ties count half."""
     return float(np.mean(np.sign(known[:, None] - strange[None]) / 2 + 0.5))
 
 
 def class_of(classifier: Classifier, label: str) -> int:
-    """The class of that name; -1 where the model has none."""
+    """Return the class of a label; -1 if the model has none."""
     return classifier.labels.index(label) if label in classifier.labels else -1
 
 
 def moved(classifier: Classifier, pictures: NDArray[np.uint8] | list[NDArray[np.uint8]], seed: int) -> Things:
-    """Still pictures moved by saccades before the model's own sensor."""
+    """Yield still pictures moved by saccades before the model's own sensor."""
     contract, label = classifier.contract, class_of(classifier, TRIANGLE)
     sensor = SensorSize(contract.sensor_width, contract.sensor_height)
     for n, picture in enumerate(pictures):
@@ -65,7 +65,7 @@ def moved(classifier: Classifier, pictures: NDArray[np.uint8] | list[NDArray[np.
 
 
 def longer(classifier: Classifier, events: Events) -> Events:
-    """A recording again and again until it fills a read-out."""
+    """Repeat a recording until it fills the read-out's horizon."""
     span = classifier.contract.bin_us * classifier.contract.horizon
     if not len(events):
         return events
@@ -76,7 +76,7 @@ def longer(classifier: Classifier, events: Events) -> Events:
 
 
 def noise(classifier: Classifier, seed: int) -> Things:
-    """Events of no scene at NOISE_HZ a pixel."""
+    """Yield random events at NOISE_HZ a pixel."""
     contract, label = classifier.contract, class_of(classifier, "still")
     size = SensorSize(contract.sensor_width, contract.sensor_height)
     span = contract.bin_us * contract.horizon
@@ -89,7 +89,7 @@ def noise(classifier: Classifier, seed: int) -> Things:
 
 
 def motions(classifier: Classifier, seed: int, labels: tuple[str, ...] = ()) -> Things:
-    """Drawn motions; with their class where the model's labels are given."""
+    """Yield drawn motions, with their class if the model's `labels` are given."""
     contract = classifier.contract
     size, length = SensorSize(64, 64), max(400, contract.bin_us * contract.horizon // 1000 + 10)
     while True:
@@ -99,12 +99,12 @@ def motions(classifier: Classifier, seed: int, labels: tuple[str, ...] = ()) -> 
 
 
 def film_paths(root: Path) -> list[Path]:
-    """Videos of people and traffic."""
+    """Return the paths of videos of people and traffic."""
     return sorted(path for path in (root / "videos").rglob("*") if path.suffix in (".mp4", ".mkv"))
 
 
 def films(classifier: Classifier, root: Path) -> Things:
-    """People and traffic before an emulated camera, one read-out after the other."""
+    """Yield videos of people and traffic, seen by an emulated camera, in windows of the read-out's horizon."""
     for path in film_paths(root):
         film, eye, parts = cv2.VideoCapture(str(path)), Emulator(FRAME), []
         rate = film.get(cv2.CAP_PROP_FPS) or 30
@@ -121,7 +121,7 @@ def films(classifier: Classifier, root: Path) -> Things:
 
 
 def photographs(root: Path) -> list[NDArray[np.uint8]]:
-    """Grey photographs, whole and two parts of each."""
+    """Read grey photographs; return each whole and two parts of it."""
     parts: list[NDArray[np.uint8]] = []
     for path in sorted((root / "imagenet_1perclass").glob("*.jpg")):
         photo = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
@@ -132,7 +132,7 @@ def photographs(root: Path) -> list[NDArray[np.uint8]]:
 
 
 def strangers(classifier: Classifier, root: Path, seed: int) -> dict[str, Things]:
-    """What has no right answer, by name."""
+    """Return out-of-distribution input by name."""
     filmed = {"people and traffic, filmed": films(classifier, root)}
     if TRIANGLE in classifier.labels:
         return filmed
@@ -163,7 +163,7 @@ def strangers(classifier: Classifier, root: Path, seed: int) -> dict[str, Things
 
 
 def raw(classifier: Classifier, picture: NDArray[np.uint8]) -> list[Input]:
-    """A picture of the network's size as it is: nothing finds a drawing in it."""
+    """Encode a picture of the network's input size as it is, without looking for a drawing in it."""
     contract = classifier.contract
     mean, std = contract.mean or (0.0,), contract.std or (1.0,)
     x = ((picture.astype(np.float32) / 255 - mean[0]) / std[0])[None]
@@ -171,7 +171,7 @@ def raw(classifier: Classifier, picture: NDArray[np.uint8]) -> list[Input]:
 
 
 def familiar(classifier: Classifier, root: Path, seed: int) -> dict[str, Things]:
-    """Test data of the model's own kind, by name."""
+    """Return in-distribution test data by name."""
     if TRIANGLE in classifier.labels:
         return {"drawn motions, other seeds": motions(classifier, seed, classifier.labels)}
     digits = read_idx(root / "mnist" / "t10k-images-idx3-ubyte.gz")
@@ -188,7 +188,7 @@ def familiar(classifier: Classifier, root: Path, seed: int) -> dict[str, Things]
 
 
 def answered(classifier: Classifier, root: Path, seed: int) -> dict[str, Things]:
-    """What else has a right answer before a model of motions, by name."""
+    """Return further input that has a right answer for a motion model, by name; empty for other models."""
     if TRIANGLE not in classifier.labels:
         return {}
     return {
@@ -203,21 +203,21 @@ OTHER = ("input", "against", "count", "AUROC", "let through at 95 % kept, %", "l
 
 
 def begin(title: str, columns: tuple[str, ...]) -> None:
-    """A table's head, printed and kept."""
+    """Begin a table: print its head and add it to the report."""
     report.table(title, *columns)
     print(f"\n{title}\n\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
 
 
 def add(*cells: str | float) -> None:
-    """A table's row, printed and kept."""
+    """Print a row of the table and add it to the report."""
     report.row(*cells)
     print(f"| {' | '.join(f'{cell:.4g}' if isinstance(cell, float) else str(cell) for cell in cells)} |", flush=True)
 
 
 def calibration_floor(probabilities: np.ndarray, draws: int = 200) -> float:
-    """The mean error that as many samples measure of a perfectly calibrated model with these probabilities [M, K].
+    """Return the mean calibration error that a perfectly calibrated model with these probabilities [M, K] would show.
 
-    Few samples make an error of their own: of 300 digits, 98.7 % of them right, about 0.01.
+    A finite sample has an error above 0: 300 digits at an accuracy of 98.7 % show about 0.01.
     """
     random, sums = np.random.default_rng(0), np.cumsum(probabilities, 1)
     ones = np.ones(len(probabilities))
@@ -226,7 +226,7 @@ def calibration_floor(probabilities: np.ndarray, draws: int = 200) -> float:
 
 
 def with_answers(classifier: Classifier, things: dict[str, Things], count: int) -> dict[str, NDArray]:
-    """A row for each kind of things that have a right answer; `known` of each of them."""
+    """Add a row for each kind of input with right answers; return the scores `known` by kind."""
     found: dict[str, NDArray] = {}
     for name, some in things.items():
         answers, labels = last(classifier, islice(some, count))
@@ -240,7 +240,7 @@ def with_answers(classifier: Classifier, things: dict[str, Things], count: int) 
 
 
 def rows(classifier: Classifier, root: Path, count: int, seed: int) -> None:
-    """Print and keep the tables of one model: up to `count` things a row."""
+    """Measure and report the tables of one model, with up to `count` samples a row."""
     if classifier.novelty is None:
         print(f"\n{classifier.name} is not calibrated: `spikesight calibrate` adds what `known` needs")
         return
@@ -254,7 +254,7 @@ def rows(classifier: Classifier, root: Path, count: int, seed: int) -> None:
 
 
 def rows_of_near(classifier: Classifier, root: Path, count: int, seed: int) -> None:
-    """Print and keep the tables of what lies near the digits that a model knows: up to `count` drawings a row."""
+    """Measure and report the tables of outliers near digits, with up to `count` drawings a row."""
     digits = Digits(*(read_idx(root / "mnist" / f"t10k-{of}-ubyte.gz") for of in ("images-idx3", "labels-idx1")))
     begin(f"{classifier.name}: digits, written and printed", OWN)
     drawn, labels = print_digits(seed)
@@ -268,14 +268,14 @@ def rows_of_near(classifier: Classifier, root: Path, count: int, seed: int) -> N
 
 
 def shown(classifier: Classifier, pictures: list[NDArray[np.uint8]], seed: int) -> Things:
-    """Pictures of 28 x 28 pixels to a model of images as they are, to one of events by saccades."""
+    """Yield pictures of 28 x 28 pixels as they are for an image model, moved by saccades for an event model."""
     if classifier.contract.kind == "events":
         return moved(classifier, pictures, seed)
     return ((raw(classifier, picture), -1) for picture in pictures)
 
 
 def without_answers(classifier: Classifier, others: dict[str, Things], owns: dict[str, NDArray], count: int) -> None:
-    """A row for each kind of things that have no right answer, against `known` of each of those that have."""
+    """Add a row for each kind of out-of-distribution input, against the scores `known` of each known kind."""
     for name, things in others.items():
         answers, _ = last(classifier, islice(things, count))
         if not answers:

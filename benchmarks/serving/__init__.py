@@ -1,4 +1,4 @@
-"""The service under load, beside other servers.
+"""The service under load, against other servers.
 
-`load` the benchmark; `clients`, `streams`, `work`, `peers`.
+`load` and `camera` are the benchmarks; `clients`, `streams`, `work` and `peers` are their parts.
 """

@@ -1,13 +1,13 @@
-"""From an event to the decision it is part of: a camera on the network, the service, and a viewer of its answers.
+"""Latency from an event to its decision: an event camera on the network, the service, and a viewer of its answers.
 
     python -m benchmarks.serving.camera --seconds 20
     python -m benchmarks.serving.camera --bin-ms 1 --rate 2e6
 
-Three processes on one machine and one clock. The camera sends a digit on paper (640 x 480, drawn by code) and as much
-sensor noise as makes up the rate, in datagrams of `--packet-ms`, each when its last event has happened. The service
-filters, finds the drawing, bins and steps the digit model; the viewer follows over a WebSocket. An event's latency is
-the arrival of the answer of its own bin less its time; events are spread evenly over a bin. Bins begin in the middle of
-a datagram, so that a bin's end waits for its datagram as long as it does in the mean.
+Three processes run on one machine with one clock. The camera sends a drawn digit on paper (640 x 480) plus sensor noise
+up to the given rate, in datagrams of `--packet-ms`; each is sent after its last event. The service filters the events,
+finds the drawing, bins, and steps the digit model; the viewer receives answers over a WebSocket. An event's latency is
+the arrival time of its bin's answer minus the event's time. Bins begin in the middle of a datagram, so that a bin's
+end waits for its datagram for the mean time.
 """
 
 import argparse
@@ -38,14 +38,14 @@ from spikesight.service.client import Client
 
 SENSOR = SensorSize(640, 480)
 LOOP_US = 1_000_000
-PIXELS, SEED = PixelModel(threshold_on=0.3, threshold_off=0.3), 2  # of a scene whose drawing is found
-LARGEST = 4000 * 13  # bytes of whole events that a datagram holds
-WARM_S = 3.0  # before anything is counted: the drawing is found, caches are warm
+PIXELS, SEED = PixelModel(threshold_on=0.3, threshold_off=0.3), 2  # with these the tracker finds the drawing
+LARGEST = 4000 * 13  # bytes of a datagram: 4000 events
+WARM_S = 3.0  # warm-up before answers count: the drawing is found, caches are warm
 Floats = NDArray[np.float64]
 
 
 def scene(rate_hz: float, seed: int) -> Events:
-    """One second of a drawn 3 on paper and noise, together about `rate_hz` events, of the former half at most."""
+    """Make one second of a drawn 3 on paper with noise, about `rate_hz` events, at most half of them the drawing's."""
     random = np.random.default_rng(seed)
     digit = np.zeros((28, 28), np.uint8)
     for row, left, right in ((5, 8, 19), (13, 11, 19), (21, 8, 19)):
@@ -61,12 +61,12 @@ def scene(rate_hz: float, seed: int) -> Events:
 
 
 def packets(events: Events, packet_us: int) -> list[Events]:
-    """The second in packets."""
+    """Split one second of events into packets."""
     return np.split(events, np.searchsorted(events["t"], np.arange(packet_us, LOOP_US, packet_us)))
 
 
 def send(port: int, rate_hz: float, packet_us: int) -> None:
-    """Be the camera until somebody ends it: datagrams to a port, events' times on the machine's clock."""
+    """Act as the camera until killed: send datagrams to a port, with event times on the machine's clock."""
     made = [np.frombuffer(pack(part, "t64"), np.uint8) for part in packets(scene(rate_hz, seed=SEED), packet_us)]
     made[0] = made[0][len(made[0]) // 26 * 13 :]  # so bins begin in the middle of a datagram
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
@@ -84,15 +84,15 @@ def send(port: int, rate_hz: float, packet_us: int) -> None:
 
 
 class Seen(NamedTuple):
-    """One answer as the viewer met it, in milliseconds."""
+    """Timing of one answer at the viewer, in milliseconds."""
 
-    after: float  # the bin's end
+    after: float  # arrival after the end of the bin
     queue: float
     step: float
 
 
 def followed(served: Served, seconds: float) -> list[Seen]:
-    """The answers of the service's camera, from WARM_S after the first, for so long."""
+    """Collect the timing of answers for `seconds`, starting WARM_S after the first answer."""
     came: list[tuple[float, Seen]] = []
 
     def told(message: bytes) -> None:
@@ -113,7 +113,7 @@ def followed(served: Served, seconds: float) -> list[Seen]:
 
 
 def front_ms(classifier: Classifier, rate_hz: float, packet_us: int) -> Floats:
-    """Filtering, finding the drawing and binning of each packet of the second scene: the same work, alone."""
+    """Time filtering, tracking and binning of each packet of the scene, without the service."""
     pipeline, spent = InputPipeline(classifier.card, SENSOR), list[float]()
     for part in packets(scene(rate_hz, seed=SEED), packet_us):
         begin = time.perf_counter()
@@ -123,7 +123,7 @@ def front_ms(classifier: Classifier, rate_hz: float, packet_us: int) -> Floats:
 
 
 def measure(args: argparse.Namespace) -> tuple[list[Seen], str]:
-    """Answers, and what the service says of its camera."""
+    """Run camera, service and viewer; return the answers' timing and a summary of the service's counters."""
     port = free_port()
     source = f"udp://127.0.0.1:{port}?format=t64&size={SENSOR}"
     served = spikesight(find("nmnist"), "--camera", source, "--bin-ms", f"{args.bin_ms:g}")
@@ -142,7 +142,7 @@ def measure(args: argparse.Namespace) -> tuple[list[Seen], str]:
 
 
 def tell(seen: list[Seen], front: Floats, bin_ms: float, rate_hz: float, packet_ms: float) -> None:
-    """Print and keep where the time of an event goes."""
+    """Print and report the parts of the latency of an event."""
     after, queue, step = (np.array(part) for part in zip(*seen))
     within = np.linspace(0, bin_ms, 101)  # the place of an event in its bin, from its end
     whole = (after[:, None] + within).ravel()
@@ -165,7 +165,7 @@ def tell(seen: list[Seen], front: Floats, bin_ms: float, rate_hz: float, packet_
 
 
 def main() -> None:
-    """Measure and tell, or be the camera."""
+    """Measure and print the latency; with --send, act as the camera."""
     parser = report.parser(__doc__)
     parser.add_argument("--rate", type=float, default=1e6, metavar="HZ", help="events a second")
     parser.add_argument("--bin-ms", type=float, default=2.0)

@@ -1,4 +1,4 @@
-"""Servers to measure, each in processes of its own, and the clients that load them; for load.py."""
+"""Servers to measure, in processes of their own, and the clients that load them."""
 
 import asyncio
 import itertools
@@ -20,10 +20,10 @@ START_S = 60.0
 
 
 class Served:
-    """A server in processes of its own, that listens on `port`."""
+    """A server in processes of its own that listens on `port`; the constructor waits until it does."""
 
     def __init__(self, command: list[str], port: int, **environment: str) -> None:
-        self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - as long as the process
+        self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - open as long as the process runs
         self.process = subprocess.Popen(
             command, stdout=self.log, stderr=self.log, env={**os.environ, **environment}, start_new_session=True
         )
@@ -36,12 +36,12 @@ class Served:
             time.sleep(0.1)
 
     def listens(self) -> bool:
-        """Whether it takes connections."""
+        """Return whether the server accepts connections."""
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def processes(self) -> list[int]:
-        """The process and everything below it."""
+        """Return the ids of the server's process and all its descendants."""
         parents: dict[int, list[int]] = {}
         for path in Path("/proc").glob("[0-9]*/stat"):
             with suppress(OSError):
@@ -52,7 +52,7 @@ class Served:
         return found
 
     def cpu_s(self) -> float:
-        """CPU seconds of all its processes so far."""
+        """Return the CPU seconds that all its processes have used so far."""
         total = 0
         for pid in self.processes():
             with suppress(OSError):
@@ -61,7 +61,7 @@ class Served:
         return total / os.sysconf("SC_CLK_TCK")
 
     def resident_mib(self) -> float:
-        """Resident memory of all its processes, shared pages counted in each."""
+        """Return the resident memory of all its processes in MiB; shared pages count in each."""
         total = 0
         for pid in self.processes():
             with suppress(OSError):
@@ -69,7 +69,7 @@ class Served:
         return total * 4096 / 2**20
 
     def stop(self) -> None:
-        """Ask it to end; after a while end what is left of it."""
+        """Terminate the server; after 20 s kill the remaining processes."""
         self.process.send_signal(signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(20)
@@ -78,26 +78,26 @@ class Served:
 
 
 def fields_of(path: Path) -> list[str]:
-    """The fields of /proc/PID/stat after the command."""
+    """Return the fields of /proc/PID/stat after the command name."""
     return path.read_text().rpartition(")")[2].split()
 
 
 def free_port() -> int:
-    """A port nobody listens on."""
+    """Return a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
 def spikesight(model: Path, *flags: str, **environment: str) -> Served:
-    """Our service on a free port."""
+    """Start our service on a free port."""
     port = free_port()
     command = [sys.executable, "-m", "spikesight", "serve", "--port", str(port), "--model", str(model), *flags]
     return Served(command, port, **environment)
 
 
 def peer(name: str, python: str, model: Path) -> Served:
-    """LitServe or BentoML, by an interpreter that has them."""
+    """Start LitServe or BentoML by a Python interpreter that has them."""
     here, port = Path(__file__).resolve().parent, free_port()
     if name == "litserve":
         command = [python, str(here / "peers.py"), "litserve", str(model), str(port)]
@@ -109,7 +109,7 @@ def peer(name: str, python: str, model: Path) -> Served:
 
 @dataclass
 class Load:
-    """What a closed loop of clients saw."""
+    """Results of a closed loop of clients; times in milliseconds unless a name says seconds."""
 
     good: int
     refused: int
@@ -129,9 +129,9 @@ class Load:
 async def closed_loop(
     served: Served, path: str, body: bytes, kind: str, clients: int, seconds: float, offered: float = 0.0
 ) -> Load:
-    """Each client sends its next request when the last is answered, on one connection.
+    """Let each client, on its own connection, send its next request as soon as the last is answered.
 
-    With `offered` it waits for its turn: so many requests a second are sent by all of them, as far as connections last.
+    With `offered` all clients together send so many requests a second, unless all connections are busy.
     """
     head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
     request = head.encode() + body
@@ -165,7 +165,7 @@ async def closed_loop(
 
 
 async def answered(reader: asyncio.StreamReader) -> int:
-    """Read one answer; its status."""
+    """Read one HTTP response; return its status."""
     head = await reader.readuntil(b"\r\n\r\n")
     length = re.search(rb"content-length: (\d+)", head.lower())
     await reader.readexactly(int(length.group(1)) if length else 0)

@@ -1,11 +1,11 @@
-"""The service against the bare model, and many streams together against one by one: ratios from one run.
+"""Throughput of the service relative to the bare model, and of many streams in batches relative to one by one.
 
     python benchmarks/serving/load.py [--seconds 4] [--model NAME|FOLDER] [--only TABLE] [--peers PYTHON]
 
-Client and server share this machine's cores, so absolute rates say little; every row stands beside the bare model (the
-same decode, encode and batched steps, no HTTP) measured right before and after it: in a loop, which is what the goals
-refer to, and with a second thread that decodes meanwhile, which is the most that two cores give. CPU is that of the
-server process. `--peers` is the interpreter of an environment with litserve and bentoml: they then serve the same work.
+Client and server share this machine's cores, so absolute rates mean little. Every row is compared with the bare model
+(the same decoding, encoding and batched steps without HTTP), measured right before and after: in a loop, to which the
+goals refer, and with a second thread that decodes the next batch, the most that two cores allow. CPU time is the server
+process's. `--peers` is a Python interpreter with litserve and bentoml, which then serve the same model.
 """
 
 import asyncio
@@ -39,24 +39,24 @@ STREAMS = 32
 
 
 def load(served: Served, path: str, body: bytes, kind: str, clients: int, seconds: float, offered: float = 0.0) -> Load:
-    """One cell."""
+    """Run `closed_loop` against a server."""
     return uvloop.run(closed_loop(served, path, body, kind, clients, seconds, offered))
 
 
 def middle(before: Bare, after: Bare) -> Bare:
-    """The mean of what was measured before and after a cell."""
+    """Return the mean of two measurements of the bare model."""
     return Bare(*((a + b) / 2 for a, b in zip(before, after)))
 
 
 def images(title: str, model: Path, body: bytes, seconds: float, python: str | None = None) -> None:
-    """Saturation and single requests, beside the bare model of the same minute and other servers."""
+    """Measure single requests and saturation, against the bare model and (`python` given) other servers."""
     classifier = Classifier.load(model)
     served = spikesight(model)
     beside = "/ loop", "/ two threads"
     goals = "at 8 and 32 rate >= 0.90, CPU <= 1.10 of the loop; at 1 p50 <= loop's + 2 ms"
     head(title, "clients", "img/s", *beside, "CPU ms", *beside, "p50 ms", "loop's p50", "p99 ms", goals=goals)
     load(served, "/v1/predict", body, "image/jpeg", 8, 1)
-    bare(classifier, body, 8, 1)  # compiled kernels are loaded
+    bare(classifier, body, 8, 1)  # load the compiled kernels
     for clients in (1, 8, 32):
         batch = 1 if clients == 1 else 8
         before = bare(classifier, body, batch, seconds / 2), bare(classifier, body, batch, seconds / 2, apart=True)
@@ -73,7 +73,7 @@ def images(title: str, model: Path, body: bytes, seconds: float, python: str | N
 
 
 def peers(ours: Served, python: str, model: Path, body: bytes, seconds: float) -> None:
-    """The same images through other servers, in turns; goal: at least as many a second as either."""
+    """Measure the same images with other servers, in turns; the goal is a rate no lower than either's."""
     form = b'--b\r\nContent-Disposition: form-data; name="request"; filename="x.jpg"\r\n\r\n' + body + b"\r\n--b--\r\n"
     coded = json.dumps({"images": [base64.b64encode(body).decode()]}).encode()
     requests = {
@@ -83,7 +83,7 @@ def peers(ours: Served, python: str, model: Path, body: bytes, seconds: float) -
     }
     servers = {"spikesight": ours} | {name: peer(name, python, model) for name in ("litserve", "bentoml")}
     for name, served in servers.items():
-        while not load(served, *requests[name], 8, 0.5).good:  # its worker is still loading
+        while not load(served, *requests[name], 8, 0.5).good:  # until its worker has loaded
             time.sleep(0.5)
     title = "the same model behind other servers: img/s (CPU ms an image, all processes), medians of three turns"
     head(title, "clients", *servers)
@@ -100,7 +100,7 @@ def peers(ours: Served, python: str, model: Path, body: bytes, seconds: float) -
 
 
 def null(folder: Path, seconds: float) -> None:
-    """What HTTP and WebSockets cost themselves."""
+    """Measure the cost of HTTP and WebSockets alone, with models that cost next to nothing."""
     served = spikesight(work.null_images(folder / "image"))
     tiny = cv2.imencode(".png", np.zeros((4, 4, 3), np.uint8))[1].tobytes()
     form = b'--b\r\nContent-Disposition: form-data; name="file"; filename="x.png"\r\n\r\n' + tiny + b"\r\n--b--\r\n"
@@ -122,7 +122,7 @@ def null(folder: Path, seconds: float) -> None:
 
 
 def overload(model: Path, seconds: float) -> None:
-    """Many more clients than places: what is accepted stays quick, the rest is refused at once."""
+    """Overload the queue: accepted requests must stay fast, others must be refused at once."""
     queue, batch = 16, 8
     served = spikesight(model, "--max-queue", str(queue), "--max-batch", str(batch))
     body = work.picture(320, 240)
@@ -157,7 +157,7 @@ def overload(model: Path, seconds: float) -> None:
 
 
 def streams(model: Path, seconds: float) -> None:
-    """Continuous batching against one stream after another, as fast as they go, and then at 70 % of that."""
+    """Measure continuous batching of streams against one by one, at full speed and then at 70 % of it."""
     classifier = Classifier.load(model)
     served = spikesight(model)
     own = streams_of(classifier, int(seconds * 400))
@@ -181,7 +181,7 @@ def streams(model: Path, seconds: float) -> None:
 
 
 def steady(name: str, served: Served, classifier: Classifier, period_s: float, seconds: float) -> None:
-    """From the end of a bin to its prediction, when every stream sends a bin a period."""
+    """Measure the time from the end of a bin to its prediction when every stream sends a bin each `period_s`."""
     all_ms = 1e3 * STREAMS / bare_steps(classifier, STREAMS, 8, 1)
     ms = paced(served, streams_of(classifier, int(seconds / period_s)), period_s)
     columns = (
@@ -198,14 +198,14 @@ def steady(name: str, served: Served, classifier: Classifier, period_s: float, s
 
 
 def streams_of(classifier: Classifier, steps: int) -> list[list[bytes]]:
-    """Messages of as many streams as are measured, of four kinds."""
+    """Return the messages of STREAMS streams, with four different contents."""
     contract = classifier.contract
     kinds = [messages(contract, work.packets(contract, steps, seed)) for seed in range(4)]
     return [kinds[number % 4] for number in range(STREAMS)]
 
 
 def main() -> None:
-    """All tables."""
+    """Measure and print the tables."""
     parser = report.parser(__doc__)
     parser.add_argument("--seconds", type=float, default=4.0, help="of each cell")
     parser.add_argument("--model", default="nmnist", help="a shipped model of events, or a folder (nmnist)")
@@ -214,7 +214,7 @@ def main() -> None:
     parser.add_argument("--only", choices=choices, help="one table alone")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    keep_membranes()  # the bare model has what the service has
+    keep_membranes()  # the service does so, too
     seconds, model = args.seconds, shipped().get(args.model, Path(args.model))
     print(f"model {model.name}, {os.cpu_count()} cores, torch {torch.__version__}")
     with tempfile.TemporaryDirectory() as name:

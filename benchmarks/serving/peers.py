@@ -1,9 +1,9 @@
-"""LitServe and BentoML serving the same model with the same decoding, in batches of eight; for load.py.
+"""LitServe and BentoML serve the same model with the same decoding, in batches of eight; for load.py.
 
     python benchmarks/serving/peers.py litserve|bentoml MODEL PORT
 
-Run by an interpreter that has them; the model, its decoding and its batched steps are ours, so that only the server
-differs. Both take one image a request: LitServe as a multipart upload, BentoML as base64 in JSON, their own ways.
+Run it by an interpreter that has them. Model, decoding and batched steps are ours, so that only the server differs.
+Both take one image a request: LitServe as a multipart upload, BentoML as base64 in JSON.
 """
 
 import base64
@@ -35,18 +35,18 @@ MAX_PIXELS = 2**24
 
 
 class Bare:
-    """The work itself."""
+    """The model with its decoding, without a server."""
 
     def __init__(self, model: str) -> None:
         torch.set_num_threads(1)
         self.classifier = Classifier.load(model)
 
     def decode(self, data: bytes) -> list[Any]:
-        """Bytes -> the steps of one image."""
+        """Decode the bytes of one image and encode it as time steps."""
         return self.classifier.inputs(decode(data, "", MAX_PIXELS))
 
     def predict(self, samples: list[list[Any]]) -> list[dict[str, Any]]:
-        """A batch of images through the network; the answer to each."""
+        """Classify a batch of encoded images; return one answer each."""
         classifier = self.classifier
         state = classifier.initial_state(len(samples))
         logits = []
@@ -62,8 +62,8 @@ class Bare:
         return answers
 
 
-class Api(Base):  # of the module: LitServe's workers are spawned and import it again
-    """LitServe's view of the work."""
+class Api(Base):  # at module level: LitServe's spawned workers import it again
+    """The model behind LitServe's interface."""
 
     model = ""
 
@@ -88,7 +88,7 @@ class Api(Base):  # of the module: LitServe's workers are spawned and import it 
 
 
 def litserve(model: str, port: int) -> None:
-    """LitServe: one worker, batches of eight as they are there."""
+    """Run LitServe with one worker and batches of up to eight."""
     import litserve as ls
 
     api = Api(max_batch_size=BATCH, batch_timeout=0.001)
@@ -98,7 +98,7 @@ def litserve(model: str, port: int) -> None:
 
 
 def bentoml_service(model: str) -> Any:
-    """BentoML: one worker, adaptive batching up to eight."""
+    """Return a BentoML service with one worker and adaptive batching of up to eight."""
     import bentoml
 
     @bentoml.service(workers=1, traffic={"timeout": 60, "max_concurrency": 256}, logging={"access": {"enabled": False}})

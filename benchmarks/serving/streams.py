@@ -1,4 +1,4 @@
-"""Live streams through the service, by a client that costs little beside it; for load.py."""
+"""Live streams through the service, by a WebSocket client that costs little CPU time itself."""
 
 import asyncio
 import json
@@ -15,18 +15,18 @@ from spikesight.models.contract import Contract
 from spikesight.service.stream.messages import EVENTS_T64, Frame
 
 TEXT, BINARY = 1, 2
-AHEAD = 2  # messages a stream has out when it sends as fast as it is answered
+AHEAD = 2  # unanswered messages of a stream that sends as fast as it is answered
 
 
 def client_frame(opcode: int, payload: bytes) -> bytes:
-    """A WebSocket frame of a client (RFC 6455, 5.2), masked with zeros: nothing is left to compute."""
+    """Build a client's WebSocket frame (RFC 6455, 5.2); its mask is zero, so that masking costs nothing."""
     n = len(payload)
     size = bytes([0x80 | n]) if n < 126 else b"\xfe" + n.to_bytes(2) if n < 2**16 else b"\xff" + n.to_bytes(8)
     return bytes([0x80 | opcode]) + size + bytes(4) + payload
 
 
 def messages(contract: Contract, events: Sequence[np.ndarray]) -> list[bytes]:
-    """A stream's packets, ready for the socket; the first is the hello."""
+    """Return a stream's packets as WebSocket frames; the first is the hello message."""
     hello = {"type": "hello", "protocol": 1, "width": contract.sensor_width, "height": contract.sensor_height}
     ready = [client_frame(TEXT, json.dumps(hello).encode())]
     for seq, part in enumerate(events):
@@ -35,7 +35,7 @@ def messages(contract: Contract, events: Sequence[np.ndarray]) -> list[bytes]:
 
 
 class StreamClient(asyncio.Protocol):
-    """One stream's socket; `told` is called with each message of the service."""
+    """WebSocket client of one stream; it calls `told` with each message of the service."""
 
     def __init__(self, told: Callable[[bytes], None]) -> None:
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -64,13 +64,13 @@ class StreamClient(asyncio.Protocol):
 
 
 def field(message: bytes, name: str) -> float | None:
-    """A number of a message, without reading the rest; None where it has none of that name."""
+    """Return a number of a JSON message without parsing the rest; None if there is none of that name."""
     _, found, rest = message.partition(f'"{name}":'.encode())
     return float(rest[: rest.index(b",")]) if found else None
 
 
 def by_seq(answered: Callable[[int], None]) -> Callable[[bytes], None]:
-    """Have `answered` called with the seq of each answer to a packet."""
+    """Return a message handler that calls `answered` with the sequence number of each answer to a packet."""
 
     def told(message: bytes) -> None:
         if (seq := field(message, "seq")) is not None:
@@ -80,7 +80,7 @@ def by_seq(answered: Callable[[int], None]) -> Callable[[bytes], None]:
 
 
 async def connected(served: Served, hello: bytes, told: Callable[[bytes], None]) -> StreamClient:
-    """A stream that has said hello."""
+    """Open a stream and send the hello message."""
     loop = asyncio.get_running_loop()
     _, client = await loop.create_connection(lambda: StreamClient(told), "127.0.0.1", served.port)
     await client.ready
@@ -89,7 +89,7 @@ async def connected(served: Served, hello: bytes, told: Callable[[bytes], None])
 
 
 def as_answered(served: Served, streams: Sequence[list[bytes]], seconds: float, ahead: int = AHEAD) -> float:
-    """Answers a second when each stream sends its next packet as soon as an earlier one is answered."""
+    """Send as fast as answers arrive, with `ahead` packets unanswered a stream; return the answers a second."""
 
     async def run() -> float:
         answers, clients = 0, list[StreamClient]()
@@ -119,7 +119,7 @@ def as_answered(served: Served, streams: Sequence[list[bytes]], seconds: float, 
 
 
 def paced(served: Served, streams: Sequence[list[bytes]], period_s: float) -> list[float]:
-    """Every stream sends a packet a period, each at its own moment of it; ms from sending to the answer."""
+    """Send one packet a period from every stream, each at a random phase; return ms from sending to each answer."""
 
     async def run() -> list[float]:
         ms, sent = list[float](), [dict[int, float]() for _ in streams]
@@ -144,6 +144,6 @@ def paced(served: Served, streams: Sequence[list[bytes]], period_s: float) -> li
         await asyncio.sleep(0.5)
         for client in clients:
             client.transport.close()
-        return ms[len(streams) :]  # not the acks of the first packets, which close no bin
+        return ms[len(streams) :]  # without the answers to first packets, which close no bin
 
     return uvloop.run(run())

@@ -1,4 +1,4 @@
-"""What the service is measured with, and the bare model doing the same work; for load.py."""
+"""Models and inputs to measure the service with, and the bare model doing the same work; for load.py."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +25,7 @@ ACTIVE = 0.1  # share of the pixels with an event in a step
 
 
 def null_images(folder: Path) -> Path:
-    """A model of images that costs next to nothing."""
+    """Save an image model that costs next to nothing."""
     torch.manual_seed(0)
     network = SpikingResNet(ResNetConfig("ms", (1,), (1,), in_channels=3))
     save(folder, network, Card(Contract("image", 3, 4, 4, 1, "direct"), LABELS))
@@ -33,7 +33,7 @@ def null_images(folder: Path) -> Path:
 
 
 def null_events(folder: Path) -> Path:
-    """A model of events that costs next to nothing."""
+    """Save an event model that costs next to nothing."""
     torch.manual_seed(0)
     network = SpikingResNet(ResNetConfig("ms", (1,), (1,)))
     save(folder, network, Card(event_contract(4, 10_000), LABELS))
@@ -41,7 +41,7 @@ def null_events(folder: Path) -> Path:
 
 
 def large_images(folder: Path) -> Path:
-    """SEW ResNet-18 of random weights at 3x224x224, T = 4, of whose neurons 7 % fire at our picture."""
+    """Save a SEW ResNet-18 with random weights, 3x224x224, T = 4, in which 7 % of the neurons fire on `picture`."""
     torch.manual_seed(0)
     contract = Contract("image", 3, 224, 224, 4, "direct")
     network, card = SpikingResNet(NETWORKS["sew-resnet18"]), Card(contract, tuple(map(str, range(1000))))
@@ -51,7 +51,7 @@ def large_images(folder: Path) -> Path:
 
 
 def large_events(folder: Path) -> Path:
-    """Streams of 20 ms a step whose network of random weights, 7 % firing, takes about 14 ms for 32 of them."""
+    """Save an event model with 20 ms a step and random weights, 7 % firing; 32 streams take about 14 ms a step."""
     torch.manual_seed(0)
     network = SpikingResNet(NETWORKS["event-large"])
     at_rate(network, torch.stack([sparse(8, 56, 56)] * 4).float(), 0.07)
@@ -60,24 +60,24 @@ def large_events(folder: Path) -> Path:
 
 
 def event_contract(side: int, bin_us: int) -> Contract:
-    """Events of a square sensor."""
+    """Return the contract of an event model with a square sensor."""
     return Contract("events", 2, side, side, 10, "binary", sensor_width=side, sensor_height=side, bin_us=bin_us)
 
 
 def picture(width: int, height: int) -> bytes:
-    """A JPEG as a camera gives it: 640 x 480 are 88 KB."""
+    """Make a JPEG with a camera's typical size: 640 x 480 are 88 KB."""
     random = np.random.default_rng(0)
     pixels = cv2.GaussianBlur(random.integers(0, 255, (height, width, 3), np.uint8), (0, 0), 2)
     return cv2.imencode(".jpg", pixels)[1].tobytes()
 
 
 def sparse(streams: int, height: int, width: int) -> Tensor:
-    """One step of binary events, uint8 [N, 2, H, W]."""
+    """Make one step of random binary events, uint8 [N, 2, H, W]."""
     return (torch.rand(streams, 2, height, width, generator=torch.Generator().manual_seed(0)) < ACTIVE).to(torch.uint8)
 
 
 def packets(contract: Contract, steps: int, seed: int) -> list[np.ndarray]:
-    """Random events of a stream, cut so that each packet but the first closes one bin."""
+    """Make random events of a stream, split so that each packet except the first closes one bin."""
     random = np.random.default_rng(seed)
     sensor = SensorSize(contract.sensor_width, contract.sensor_height)
     n = int(ACTIVE * 2 * sensor.width * sensor.height) * steps
@@ -89,7 +89,7 @@ def packets(contract: Contract, steps: int, seed: int) -> list[np.ndarray]:
 
 
 class Bare(NamedTuple):
-    """The work with no service around it."""
+    """Speed of the bare model."""
 
     rate: float  # images a second
     cpu_ms: float  # of an image
@@ -97,7 +97,7 @@ class Bare(NamedTuple):
 
 
 def bare(classifier: Classifier, body: bytes, batch: int, seconds: float, *, apart: bool = False) -> Bare:
-    """Decode, encode and step `batch` images in a loop; `apart`: a second thread decodes the next batch meanwhile."""
+    """Decode, encode and step `batch` images in a loop; `apart`: a second thread decodes the next batch."""
 
     def decoded() -> list[list[Input]]:
         return [classifier.inputs(decode(body, "")) for _ in range(batch)]
@@ -119,7 +119,7 @@ def bare(classifier: Classifier, body: bytes, batch: int, seconds: float, *, apa
 
 
 def bare_steps(classifier: Classifier, streams: int, batch: int, seconds: float, *, plain: bool = False) -> float:
-    """Steps a second of the model alone, `batch` of the streams at a time; `plain`: the PyTorch network itself."""
+    """Return the bare model's stream steps a second, in batches of `batch`; `plain` uses the PyTorch network."""
     x = sparse(batch, classifier.contract.height, classifier.contract.width)
     network, n = classifier.network, 0
     states = [None if plain else classifier.initial_state(batch) for _ in range(streams // batch)]
@@ -136,18 +136,18 @@ def bare_steps(classifier: Classifier, streams: int, batch: int, seconds: float,
 
 
 def line(*cells: object) -> None:
-    """One printed line."""
+    """Print a row of a table."""
     print("| " + " | ".join(f"{c:.2f}" if isinstance(c, float) else str(c) for c in cells) + " |", flush=True)
 
 
 def row(*cells: report.Cell) -> None:
-    """One line of a table, printed and kept."""
+    """Print a row of a table and add it to the report."""
     line(*cells)
     report.row(*cells)
 
 
 def head(title: str, *names: str, goals: str = "") -> None:
-    """A table's title and its first two lines."""
+    """Begin a table: print its title and head, and add it to the report."""
     print(f"\n{title}{'; goals: ' + goals if goals else ''}")
     report.table(title, *names)
     line(*names)

@@ -1,4 +1,4 @@
-"""docs/results/board.html and results.csv: the rows of training/results/board.json, sortable, and what tells them apart."""
+"""Generate docs/results/board.html and results.csv: sortable rows of training/results/board.json, with tests of them."""
 
 import csv
 import io
@@ -36,8 +36,8 @@ COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "corrupted, points lost": ("corruption_loss", "{:.2f}".format),
     "other cameras, %": ("other_cameras", lambda value: f"{100 * value:.1f}"),
 }
-"""Titles: the figure, and how it is written; empty where a row has none."""
-SHIPPED = {"nmnist: nmnist": "nmnist", "motions: motions": "motions"}  # rows whose model other commands measured, too
+"""Columns: title -> (key of the figure, function that formats it); a cell is empty if a row lacks the figure."""
+SHIPPED = {"nmnist: nmnist": "nmnist", "motions: motions": "motions"}  # rows of models that other commands measured
 STYLE = """body { font: 15px/1.5 system-ui, sans-serif; margin: 2em; max-width: 110em }
 table { border-collapse: collapse; display: block; overflow-x: auto }
 th, td { padding: .2em .6em; border-bottom: 1px solid #8886; text-align: right; white-space: nowrap }
@@ -56,22 +56,22 @@ SCRIPT = """for (const head of document.querySelectorAll("th")) head.firstChild.
   head.ariaSort = up ? "ascending" : "descending"
   body.append(...rows)
 }"""
-ABOUT = f"""A row is a command; <code>spikesight board check --root DATA</code> runs all of them again and says which
-accuracies leave the printed intervals. Intervals are Wilson's at 95 % of as many independent windows as there seem to be:
-recordings are counted, not their windows, and where several models answer, the spread between their seeds is in it, too.
-Rows are compared on the same windows by recordings (McNemar, exact; Holm among the rows of a set), and p below {SIGNIFICANT:g}
-tells them apart. Steps and milliseconds are those to a conformal commitment at 5 and 1 % errors asked: the mean number
-of steps, all where there is none; and by when half are committed to, empty where fewer ever are. MAC and AC are
-multiply-adds and additions a window, zeros skipped but in dense ANNs; counted microjoules are
+ABOUT = f"""Each row is a command; <code>spikesight board check --root DATA</code> runs all of them again and says which
+accuracies leave the printed intervals. Intervals are Wilson's at 95 % for the effective number of independent windows: windows
+of one recording are correlated, and with several models the spread between their seeds is included.
+Rows are compared on the same windows by recordings (McNemar, exact; Holm among the rows of a set); differences with p below
+{SIGNIFICANT:g} are significant. Steps and milliseconds are those to a conformal commitment at error rates of 5 and 1 %: the mean
+number of steps (all steps without a commitment), and the time by which half are committed (empty if fewer ever are). MAC and AC are
+multiply-adds and additions a window, with zeros skipped except in dense ANNs; counted microjoules are
 {PICOJOULES["fp32"][0]} pJ a MAC and {PICOJOULES["fp32"][1]} pJ an AC in float32, {PICOJOULES["int8"][0]} pJ a MAC in int8 (45 nm,
-Horowitz 2014), without memory, for which no number of a chip stands; a column of RAPL is empty where the machine has no
+Horowitz 2014), without memory and not of a real chip; the RAPL column is empty if the machine has no energy
 meters, as all so far. p95 a step is processor time of one stream. Lost points are the mean over the corruptions of
 <code>evaluate --corrupt</code>; other cameras are the emulated ones of <code>benchmarks.shifts --only digits</code>, all
-together, each before digits of its own. Both were measured of shipped models alone."""
+together, each with its own digits. Both were measured only for shipped models."""
 
 
 def elsewhere(model: str) -> Iterator[tuple[str, float]]:
-    """What other commands have measured of a shipped model."""
+    """Yield the figures of a shipped model that other commands measured."""
     yield "corruption_loss", corruptions_page.kept(model)["mean_loss"]
     tables = (table for found in performance_page.measured() for table in found["tables"])
     for table in tables if model == "nmnist" else ():
@@ -82,7 +82,7 @@ def elsewhere(model: str) -> Iterator[tuple[str, float]]:
 
 
 def flat(row: dict[str, Any]) -> dict[str, Any]:
-    """A row's figures with its interval's sides; none where it was not run."""
+    """Return a row's figures with the ends of its interval; empty if it was not run."""
     figures = row["figures"]
     if not figures:
         return {}
@@ -91,7 +91,7 @@ def flat(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def cells(row: dict[str, Any]) -> list[str]:
-    """A row as the tables write it."""
+    """Return the formatted cells of a row."""
     figures = flat(row)
     values = [(figures.get(key), write) for key, write in COLUMNS.values()]
     written = ["" if value is None else write(value) for value, write in values]
@@ -103,7 +103,7 @@ def head() -> list[str]:
 
 
 def table() -> str:
-    """docs/results/results.csv."""
+    """Return docs/results/results.csv."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*head(), "split", "reads", "date", "processor"])
@@ -120,7 +120,7 @@ def table() -> str:
 
 
 def said(board: dict[str, Any]) -> Iterator[str]:
-    """Each set: what it is, how often its test split was read, which differences are none."""
+    """Yield the HTML section of each set: its description, reads of its test split, and tests of differences."""
     for name, about in board["sets"].items():
         rows = [row for row in board["rows"] if row["name"].startswith(f"{name}:")]
         reads = max((row["figures"].get("reads") or 0 for row in rows if row["figures"]), default=0)
@@ -131,7 +131,7 @@ def said(board: dict[str, Any]) -> Iterator[str]:
 
 
 def page() -> str:
-    """docs/results/board.html."""
+    """Return docs/results/board.html."""
     board = read_board(BOARD)
     titles = "".join(f"<th scope=col><button>{escape(title)}</button></th>" for title in head())
     lines = ["".join(f"<td>{escape(cell)}</td>" for cell in cells(row)) for row in board["rows"]]

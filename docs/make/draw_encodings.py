@@ -1,4 +1,4 @@
-"""Draw docs/pictures/encodings.png and encodings-trains.png with our own encoders: a digit, and its codes.
+"""Draw docs/pictures/encodings.png and encodings-trains.png: a digit in all encodings.
 
 python docs/make/draw_encodings.py
 """
@@ -21,23 +21,23 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
 PICTURES = Path(__file__).resolve().parent.parent / "pictures"
-SIDE, ROW = 28, 16  # of the digit; the row of pixels whose spike trains are drawn
+SIDE, ROW = 28, 16  # side of the digit; the row of pixels whose spike trains are drawn
 SHOWN, LONG = 10, 32  # steps of the two pictures
 EXTENT = (0.5, LONG + 0.5, SIDE - 0.5, -0.5)  # steps are counted from 1, pixels from 0
 SENSOR = SensorSize(34, 34)
-OFF, ON = (0.90, 0.62, 0.0), (0.0, 0.45, 0.70)  # a pair that colour-blind people tell apart (Okabe and Ito)
+OFF, ON = (0.90, 0.62, 0.0), (0.0, 0.45, 0.70)  # colour-blind safe (Okabe and Ito)
 BACK = (0.97, 0.97, 0.97)
 
 
 def digit() -> NDArray[np.uint8]:
-    """A 2 with soft edges, light on dark, uint8 [28, 28]."""
+    """Draw a 2 with soft edges, light on dark, uint8 [28, 28]."""
     big = np.zeros((280, 280), np.uint8)
     cv2.putText(big, "2", (62, 226), cv2.FONT_HERSHEY_SIMPLEX, 7.2, 255, 30, cv2.LINE_AA)
     return cv2.resize(cv2.GaussianBlur(big, (0, 0), 5), (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.uint8)
 
 
 def codes(steps: int) -> dict[str, NDArray[np.float32]]:
-    """[T, 28, 28] of every image code in the registry, by the name to show."""
+    """Encode the digit by every image encoder, [T, 28, 28] by the name to show."""
     image = torch.from_numpy(digit())[None, None].float() / 255
     found = {}
     for name, kind in IMAGE_ENCODERS.items():
@@ -48,13 +48,13 @@ def codes(steps: int) -> dict[str, NDArray[np.float32]]:
 
 
 def events(steps: int) -> NDArray[np.uint8]:
-    """[T, 2, 34, 34] of the digit seen by the emulated camera in its three saccades, 310 ms."""
+    """Return event frames [T, 2, 34, 34] of the digit, moved by three saccades in 310 ms."""
     made = saccades(digit(), SENSOR, seed=0)
     return DvsEncoder(SENSOR, (34, 34), 310_000 // steps, steps, "binary")(made)[:, 0]
 
 
 def polarity_picture(off_on: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """[2, H, W] of events as colours [H, W, 3]."""
+    """Colour event frames [2, H, W] by polarity, [H, W, 3]."""
     picture = np.full((*off_on.shape[1:], 3), BACK)
     picture[off_on[0] > 0] = OFF
     picture[off_on[1] > 0] = ON
@@ -69,7 +69,7 @@ def bare(axes: Axes) -> None:
 
 
 def draw_frames() -> None:
-    """What the network sees at each of ten steps, a row a code."""
+    """Draw the network's input at each of ten steps, one row an encoding."""
     rows = codes(SHOWN)
     figure, grid = plt.subplots(len(rows) + 1, SHOWN + 1, figsize=(8.6, 0.76 * (len(rows) + 1)), squeeze=False)
     for line, (name, x_seq) in zip(grid, rows.items()):
@@ -91,7 +91,7 @@ def draw_frames() -> None:
 
 
 def draw_trains() -> None:
-    """The spike trains of one row of pixels over 32 steps, a panel a code."""
+    """Draw the spike trains of one row of pixels over 32 steps, one panel an encoding."""
     made = codes(LONG)
     panels = {name: x_seq[:, ROW] for name, x_seq in made.items()}
     columns = 5
@@ -116,7 +116,7 @@ def draw_trains() -> None:
 
 
 def save(figure: plt.Figure, name: str) -> None:
-    """A small PNG whose bytes do not depend on when it was made."""
+    """Save a small PNG whose bytes do not depend on the date."""
     PICTURES.mkdir(parents=True, exist_ok=True)
     figure.savefig(PICTURES / name, dpi=100, metadata={"Software": None}, facecolor="white")
     print(f"wrote docs/pictures/{name}")

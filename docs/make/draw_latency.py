@@ -1,5 +1,5 @@
-"""Draw docs/pictures/latency.png: where each millisecond between an event and its decision goes, as measured by
-`python -m benchmarks.serving.camera`.
+"""Draw docs/pictures/latency.png: the parts of the latency from an event to its decision, as measured by `python -m
+benchmarks.serving.camera`.
 
 python docs/make/draw_latency.py benchmarks/results/camera-PROCESSOR.json
 """
@@ -20,13 +20,13 @@ WHOLE = "event to decision"
 
 
 def measured(path: Path) -> tuple[str, dict[str, Any]]:
-    """The processor, and the table of a run."""
+    """Read a run's result file; return the processor's name and the table."""
     file = json.loads(path.read_text())
     return file["processor"], file["tables"][0]
 
 
 def draw(processor: str, table: dict[str, Any], path: Path) -> None:
-    """A bar of the parts' means, and marks at the median and the 95th percentile of the whole."""
+    """Draw a stacked bar of the parts' means, with marks at the median and the 95th percentile of the total."""
     rows = {name: dict(zip(table["columns"][1:], values)) for name, *values in table["rows"]}
     whole = rows.pop(WHOLE)
     figure, axes = plt.subplots(figsize=(9, 2.6), layout="constrained")

@@ -1,9 +1,9 @@
-"""Draw the pictures that results.md, performance.md and sparsity.md begin with, from the files in training/results/ and
-benchmarks/results/: accuracy against operations, and time against the firing rate beside other people's programs.
+"""Draw the pictures of results.md, performance.md and sparsity.md from training/results/ and benchmarks/results/:
+accuracy against operations, and time against the firing rate for several programs.
 
 python docs/make/draw_results.py
 
-Each picture holds the SHA-256 of the numbers in it, by which a test sees that it is out of date.
+Each picture's metadata hold the SHA-256 of its numbers, so that a test can tell whether it is out of date.
 """
 
 import hashlib
@@ -44,16 +44,16 @@ FIRING = re.compile(r"resnet18, T = 4, 3x224x224, neurons fire at (\d+)%")
 
 
 class Point(NamedTuple):
-    """One run on a test split."""
+    """Error and operations of one run on a test split."""
 
     group: str
     spiking: bool
-    operations: float  # a sample: synaptic operations, or an ANN's multiply-adds with an input other than 0
-    error: float  # per cent of the test samples
+    operations: float  # a sample: synaptic operations, or an ANN's multiply-adds with non-zero input
+    error: float  # percentage of the test samples
 
 
 def accuracies() -> list[Point]:
-    """Every run of the networks above, whatever its seed."""
+    """Return a point for every run, of any seed, of NETWORKS and ANNS."""
     found = []
     for group, names in NETWORKS.items():
         for name in (*names, *([ANNS[group]] if group in ANNS else [])):
@@ -65,7 +65,7 @@ def accuracies() -> list[Point]:
 
 
 def times() -> dict[str, dict[str, list[tuple[int, float]]]]:
-    """Milliseconds by machine, program and per cent of the neurons that fire in a step."""
+    """Return [(percentage of neurons that fire in a step, milliseconds)] by machine and program."""
     found: dict[str, dict[str, list[tuple[int, float]]]] = {}
     for machine, name in MACHINES.items():
         programs = found.setdefault(machine, {program: [] for program in PROGRAMS})
@@ -83,18 +83,18 @@ def _tables(path: Path) -> Iterator[tuple[int, dict[str, float]]]:
 
 
 def sparsity_tables() -> list[dict[str, Any]]:
-    """Those of `python -m benchmarks.sparsity`, a machine after another."""
+    """Return the tables of `python -m benchmarks.sparsity`, machine by machine."""
     files = sorted((ROOT / "benchmarks" / "results").glob("sparsity-*.json"))
     return [table for file in files for table in json.loads(file.read_text())["tables"]]
 
 
 def digest(numbers: object) -> str:
-    """By which a picture is known to show these numbers."""
+    """Return a hash of the numbers in a picture."""
     return hashlib.sha256(json.dumps(numbers).encode()).hexdigest()
 
 
 def draw_accuracy(axes: Any) -> None:
-    """Error against operations, both by logarithms: left and down is better."""
+    """Plot error against operations on logarithmic axes; lower left is better."""
     points = accuracies()
     for group, colour in zip(NETWORKS, COLOURS, strict=True):
         for spiking, marker in ((True, "o"), (False, "s")):
@@ -112,7 +112,7 @@ def draw_accuracy(axes: Any) -> None:
 
 
 def draw_times(axes: Any, machine: str) -> None:
-    """Milliseconds against the firing rate on one machine."""
+    """Plot milliseconds against the firing rate on one machine."""
     for (program, points), colour in zip(times()[machine].items(), PROGRAM_COLOURS, strict=True):
         label, line = PROGRAMS[program]
         axes.plot(*zip(*points, strict=True), line, color=colour, marker=".", label=label)
@@ -121,7 +121,7 @@ def draw_times(axes: Any, machine: str) -> None:
 
 
 def draw_sparsity(axes: Any, table: dict[str, Any]) -> None:
-    """Milliseconds against the share of neurons that fire, both by logarithms, with int8, on one machine."""
+    """Plot milliseconds against the share of neurons that fire, on logarithmic axes, including int8."""
     rates = [float(rate) for rate in table["columns"][1:]]
     for name, *ms in table["rows"]:
         program, _, precision = name.rpartition(" ")

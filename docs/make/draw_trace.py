@@ -1,4 +1,4 @@
-"""docs/pictures/trace.png: every neuron layer of the motion model while a circle passes; noted in shown.json beside it.
+"""Draw docs/pictures/trace.png, all neuron layers of the motion model on a moving circle, and record it in shown.json.
 
 python docs/make/draw_trace.py
 """

@@ -1,15 +1,16 @@
-"""Write the generated pages: docs/commands.md from the code (commands with their flags, recipes, ways of conversion,
-benchmarks), docs/models/shipped.md from the shipped models' folders, docs/results/results.md from training/results/,
-docs/results/corruptions.md and the last section of two models' cards likewise, docs/results/board.html and results.csv
-from training/results/board.json, docs/results/performance.md and sparsity.md from benchmarks/results/, docs/paper.md
-from docs/make/paper.md and the figures of all of these, docs/python.ipynb from docs/python.md, docs/notebooks/ from
-docs/make/notebooks/, the table of docs/service/security.md from the tests.
+"""Write the generated pages:
 
-    python docs/make/make_docs.py            write the pages
-    python docs/make/make_docs.py --check    say whether they are up to date, and change nothing
+docs/commands.md                                      code: commands and flags, recipes, conversion methods, benchmarks
+docs/models/shipped.md                                the shipped models' folders
+docs/results/results.md, corruptions.md, model cards  training/results/
+docs/results/board.html, results.csv                  training/results/board.json
+docs/results/performance.md, sparsity.md              benchmarks/results/
+docs/paper.md                                         docs/make/paper.md, with figures from the pages above
+docs/python.ipynb, docs/notebooks/                    docs/python.md, docs/make/notebooks/
+docs/service/security.md (its table)                  the tests
 
-The text of commands is made from the parsers' own actions and not by argparse, whose layout differs between versions
-of Python.
+With --check, only check whether they are up to date. Help texts are formatted here, since argparse's layout differs
+between versions of Python.
 """
 
 import argparse
@@ -33,16 +34,16 @@ import sparsity_page
 
 ROOT = Path(__file__).resolve().parents[2]
 COLUMNS, INDENT = 110, 34
-RULE = "|---|---|"  # below the head of a table of two columns
-HEAD = """# Commands, recipes, ways of conversion, benchmarks
+RULE = "|---|---|"  # second line of a table of two columns
+HEAD = """# Commands, recipes, conversion methods, benchmarks
 
 Written by `docs/make/make_docs.py` from the code; a test fails when this page is out of date. `spikesight COMMAND
---help` says the same. Exit codes: 0 good, 1 failure, 2 wrong usage or input, 130 stopped by Ctrl-C.
+--help` says the same. Exit codes: 0 success, 1 failure, 2 wrong usage or input, 130 stopped by Ctrl-C.
 """
 
 
 def parser_of(name: str) -> argparse.ArgumentParser:
-    """The parser of one command, as `spikesight` builds it."""
+    """Build the argument parser of one command, as `spikesight` does."""
     from spikesight.app.cli import module_of
 
     module = module_of(name)
@@ -52,12 +53,12 @@ def parser_of(name: str) -> argparse.ArgumentParser:
 
 
 def flags_of(parser: argparse.ArgumentParser) -> set[str]:
-    """Every flag of a command."""
-    return {flag for action in parser._actions for flag in action.option_strings}  # argparse has no public way
+    """Return all flags of a command."""
+    return {flag for action in parser._actions for flag in action.option_strings}  # no public way
 
 
 def _value(action: argparse.Action) -> str:
-    """How an action's value is written: a choice, a metavar or nothing."""
+    """Return how an action's value is written: its metavar, or nothing for a flag without a value."""
     if action.nargs == 0:
         return ""
     metavar = action.metavar if isinstance(action.metavar, str) else None
@@ -67,7 +68,7 @@ def _value(action: argparse.Action) -> str:
 
 
 def _entry(action: argparse.Action, prog: str) -> str:
-    """One line or more: the flag, its value and its help."""
+    """Format one flag: its name, its value and its help, in one or more lines."""
     left = ", ".join(action.option_strings)
     left = f"  {left} {_value(action)}".rstrip() if left else f"  {_value(action)}"
     text = (action.help or "") % {**vars(action), "prog": prog}
@@ -81,12 +82,12 @@ def _entry(action: argparse.Action, prog: str) -> str:
 
 
 def shown_actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
-    """What a command's help lists: not --help itself, not what is kept quiet."""
+    """Return the flags that a command's help lists, without --help and suppressed ones."""
     return [a for a in parser._actions if not isinstance(a, argparse._HelpAction) and a.help != argparse.SUPPRESS]
 
 
 def usage(parser: argparse.ArgumentParser) -> str:
-    """The command with its positional arguments and required flags."""
+    """Return the usage line: the command with its positional arguments and required flags."""
     words = [parser.prog]
     for action in parser._actions:
         if action.option_strings and action.required:
@@ -97,7 +98,7 @@ def usage(parser: argparse.ArgumentParser) -> str:
 
 
 def section(parser: argparse.ArgumentParser) -> Iterator[str]:
-    """A command's part of the page."""
+    """Yield a command's section of the page."""
     yield f"## {parser.prog}\n"
     yield f"```text\n{(parser.description or '').strip()}\n```\n"
     entries = [usage(parser), *(_entry(action, parser.prog) for action in shown_actions(parser))]
@@ -105,7 +106,7 @@ def section(parser: argparse.ArgumentParser) -> Iterator[str]:
 
 
 def recipes() -> Iterator[tuple[str, str]]:
-    """(file, first sentence of its comment) of every recipe."""
+    """Yield (file, first sentence of its comment) of every recipe."""
     for path in sorted((ROOT / "training" / "recipes").rglob("*.yaml")):
         comment = []
         for line in path.read_text().splitlines():
@@ -116,7 +117,7 @@ def recipes() -> Iterator[tuple[str, str]]:
 
 
 def benchmarks() -> Iterator[tuple[str, str]]:
-    """(file, first sentence of its docstring) of every benchmark that can be run."""
+    """Yield (file, first sentence of its docstring) of every benchmark that can be run."""
     for path in sorted((ROOT / "benchmarks").rglob("*.py")):
         source = path.read_text()
         if "__name__ ==" in source:  # the others are parts of these
@@ -129,7 +130,7 @@ def _sentence(text: str) -> str:
 
 
 def page() -> str:
-    """docs/commands.md."""
+    """Return docs/commands.md."""
     from spikesight.app.cli import COMMANDS
     from spikesight.models.conversion.methods import METHODS
 
@@ -141,7 +142,7 @@ def page() -> str:
     parts += ["## Recipes\n", "Settings for `train-dvs --config`; flags override them.\n"]
     parts += ["| file | what it trains |", RULE]
     parts += [f"| [`{name}`](../{name}) | {text} |" for name, text in recipes()]
-    parts += ["\n## Ways of conversion\n", "For `spikesight convert --method` and `spikesight compare --methods`.\n"]
+    parts += ["\n## Conversion methods\n", "For `spikesight convert --method` and `spikesight compare --methods`.\n"]
     parts += ["| name | what it is |", RULE]
     parts += [f"| `{name}` | {method.source} |" for name, method in METHODS.items()]
     parts += ["\n## Benchmarks\n", "How to read them: [measuring](results/measuring.md).\n"]
@@ -159,7 +160,7 @@ refuses weights whose SHA-256 is not the one in `config.json`, and never runs an
 
 
 def shipped_page() -> str:
-    """docs/models/shipped.md."""
+    """Return docs/models/shipped.md."""
     from spikesight.models.shipped import index, shipped
 
     parts = [
@@ -197,7 +198,7 @@ PAGES: dict[str, Callable[[], str]] = {
 
 
 def main() -> int:
-    """Write the pages, or compare them."""
+    """Write the pages, or check them; return the exit status: 1 if --check finds one out of date."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="only say whether the pages are up to date")
     args = parser.parse_args()

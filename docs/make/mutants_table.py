@@ -1,4 +1,4 @@
-"""The table of docs/results/measuring.md: of small faults, how many the tests notice, by `benchmarks.mutants`."""
+"""Generate the table of docs/results/measuring.md from the results of mutation testing (`benchmarks.mutants`)."""
 
 import json
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ HEAD += "|---|---|---|---|---|---|---|---|\n"
 
 
 def page() -> str:
-    """The page as it stands, with its table made anew."""
+    """Return the present page with its table generated anew."""
     text = (ROOT / "docs" / "results" / "measuring.md").read_text()
     before, _, after = text.partition(HEAD)
     _, gap, rest = after.partition("\n\n")
@@ -18,7 +18,7 @@ def page() -> str:
 
 
 def rows() -> Iterator[str]:
-    """A line each sample of a package, and where it was measured."""
+    """Yield one row for each package and seed, with the machine that measured it."""
     for path in sorted((ROOT / "benchmarks" / "results").glob("mutants-*.json")):
         found = json.loads(path.read_text())
         for table in found["tables"]:

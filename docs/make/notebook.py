@@ -1,4 +1,4 @@
-"""Notebooks from pages, a code cell a Python block: docs/python.ipynb from docs/python.md, and docs/notebooks/ from
+"""Make notebooks of pages, one code cell for each Python block: docs/python.ipynb of docs/python.md, docs/notebooks/ of
 docs/make/notebooks/.
 """
 
@@ -15,7 +15,7 @@ SOURCES = {
 
 
 def cell(kind: str, number: int, text: str) -> dict[str, Any]:
-    """One cell, of format 4.5."""
+    """Make one notebook cell in format 4.5."""
     made: dict[str, Any] = {"cell_type": kind, "id": f"cell-{number}", "metadata": {}}
     if kind == "code":
         made |= {"execution_count": None, "outputs": []}
@@ -23,7 +23,7 @@ def cell(kind: str, number: int, text: str) -> dict[str, Any]:
 
 
 def page(name: str) -> str:
-    """One of SOURCES as a notebook, without outputs."""
+    """Return one of SOURCES as a notebook without outputs."""
     text = SOURCES[name].read_text().replace(" The same page as a [notebook](python.ipynb).", "")
     parts = re.split(r"^```python\n(.*?)^```\n", text, flags=re.MULTILINE | re.DOTALL)
     cells = [cell("code" if n % 2 else "markdown", n, part) for n, part in enumerate(parts) if part.strip()]

@@ -1,7 +1,7 @@
-"""docs/paper.md: the words of docs/make/paper.md, whose every figure is asked of what was measured.
+"""Generate docs/paper.md: the text of docs/make/paper.md with every figure looked up in the results.
 
-{name words | words} asks one of ASKED below: `{right parts: rbf}`, `{cell results/results.md | Conversion | ResNet-20 |
-ANN, %}`.
+{name words | words} calls a function of ASKED below, e.g. `{right parts: rbf}` or `{cell results/results.md | Conversion |
+ResNet-20 | ANN, %}`.
 """
 
 import re
@@ -22,7 +22,7 @@ WIDTH = 125
 
 
 def lines(page: str, heading: str) -> Iterator[tuple[list[str], list[str]]]:
-    """(titles, cells) of every line of the tables below a heading of a page of docs/, up to the next of its level."""
+    """Yield (titles, cells) of every table row below a heading of a page of docs/, up to the next of its level."""
     text = (ROOT / "docs" / page).read_text()
     level, found = next(one for one in re.findall(r"^(#+) (.+)$", text, re.MULTILINE) if one[1].startswith(heading))
     below = re.split(rf"^#{{1,{len(level)}}} ", text.partition(f"{level} {found}\n")[2], flags=re.MULTILINE)[0]
@@ -38,14 +38,14 @@ def lines(page: str, heading: str) -> Iterator[tuple[list[str], list[str]]]:
 
 
 def cell(page: str, heading: str, *words: str) -> str:
-    """A column, named last, of the first line that begins with the words before it."""
+    """Return a table cell: `words` are the beginning of its row, then the title of its column."""
     *key, title = words
     found = ((titles, cells) for titles, cells in lines(page, heading) if title in titles)
     return next(cells[titles.index(title)] for titles, cells in found if " | ".join(cells).startswith(" | ".join(key)))
 
 
 def board(name: str, title: str) -> str:
-    """A row of the board as its page writes it."""
+    """Return a cell of the leaderboard, by its row's name and its column's title."""
     row = next(row for row in read_board(BOARD)["rows"] if row["name"] == name)
     return dict(zip(board_page.head(), board_page.cells(row), strict=True))[title]
 
@@ -55,13 +55,13 @@ def right(name: str) -> str:
 
 
 def compared(first: str, second: str) -> str:
-    """Whether two rows differ; of the tests of their windows."""
+    """Return a sentence that says whether two rows of the leaderboard differ significantly."""
     pair = next(one for one in pairs(read_board(BOARD)["rows"]) if {one.first, one.second} == {first, second})
     return pair._replace(first=f"`{pair.first}`", second=f"`{pair.second}`").sentence()
 
 
 def rows(names: str, *titles: str) -> str:
-    """Rows of the board, of a set or by name, with some of their columns; those that were not run say so."""
+    """Return a table of rows of the leaderboard, chosen by set or by name, with the columns `titles`."""
     asked = [name.strip() for name in names.split(",")]
     made = [f"| row | {' | '.join(titles)} |", "|---" * (1 + len(titles)) + "|"]
     for row in read_board(BOARD)["rows"]:
@@ -73,12 +73,12 @@ def rows(names: str, *titles: str) -> str:
 
 
 def runs(name: str) -> str:
-    """The test accuracies of a recipe's runs, in per cent, seed 0 first."""
+    """Return the test accuracies of a recipe's runs, in per cent, seed 0 first."""
     return ", ".join(f"{100 * one['test']['accuracy']:.2f}" for one in results_page.runs(name))
 
 
 def sparsity() -> str:
-    """The engine beside the fastest dense programs, a machine and a number of threads at a time."""
+    """Return comparisons of the engine with the fastest dense programs, by machine and number of threads."""
     made = []
     for found in performance_page.measured():
         for table in found["tables"] if found["benchmark"] == "sparsity" else ():
@@ -88,7 +88,7 @@ def sparsity() -> str:
 
 
 def cite() -> str:
-    """The entry of the README."""
+    """Return the README's BibTeX entry."""
     return re.findall(r"^```bibtex.*?^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)[0]
 
 
@@ -98,7 +98,7 @@ ASKED: dict[str, Callable[..., str]] = {
 
 
 def filled(block: str) -> str:
-    """A paragraph, or the points of a list, in lines of one length; other blocks as they are."""
+    """Wrap a paragraph or the items of a list at WIDTH; return other blocks unchanged."""
     if not re.match(r"[-*[\w]", block):
         return block
     points = re.split(r"\n(?=- )", block)
@@ -109,7 +109,7 @@ def filled(block: str) -> str:
 
 
 def page() -> str:
-    """docs/paper.md. Raises KeyError, ValueError or StopIteration where a figure is asked for that is not there."""
+    """Return docs/paper.md. Raises KeyError, ValueError or StopIteration if a figure does not exist."""
 
     def answer(match: re.Match[str]) -> str:
         words = [" ".join(word.split()) for word in match[2].split(" |")] if match[2] else []

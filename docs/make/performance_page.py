@@ -1,4 +1,4 @@
-"""docs/results/performance.md: how fast things are, from the files that benchmarks write to benchmarks/results/."""
+"""Generate docs/results/performance.md from the files that benchmarks write to benchmarks/results/."""
 
 import json
 from collections.abc import Iterator
@@ -23,31 +23,31 @@ is out of date.
 | a LIF layer, forward and backward | 7.419 and 11.15 times SpikingJelly | [neurons](#neurons) |
 | a training step, SEW ResNet-18 | 1.001 and 1.084 times as fast as its ANN's; 1.821 and 2.302 in bfloat16 | [training](#training) |
 | a million events into bins | 26.49 and 25.21 times Tonic | [events](#events) |
-| images a second, share of a bare decode-and-step loop | 0.98 | [service](#service) |
-| 32 live streams, from a bin's end to its answer | median 1.5 ms, p95 4.1 ms | [service](#service) |
+| images a second through the service, relative to the bare model | 0.98 | [service](#service) |
+| latency of 32 live streams, from the end of a bin to its answer | median 1.5 ms, p95 4.1 ms | [service](#service) |
 
-Missed are: the rate of a digit model's images (0.89 and 0.86 of the loop), and reading DAT files (0.71 times evutils). No
-GPU was at hand: those tables are missing.
+Goals not reached: the rate of a digit model's images (0.89 and 0.86 of the bare model's), and reading DAT files (0.71 times
+evutils). No GPU was available: those tables are missing.
 
-How to read the tables: absolute times are for orientation, ratios come from one run each; [the rules](measuring.md). One
-thread unless a row says otherwise, on the process's CPU clock (service and network: the wall clock). A load well above 1
-means that other work ran beside it. A benchmark that runs writes its rows there, so one command repeats a table.
+How to read the tables: absolute times are for orientation, each ratio comes from one run ([rules](measuring.md)). One
+thread unless a row says otherwise, by the process's CPU clock (service and network: the wall clock). A load well above 1
+means that other work ran at the same time. The command below a table repeats it.
 """
 SECTIONS = {
     "Engine": (
         ("engine", "threads", "single_events", "convert"),
         "Event-driven inference on the CPU. It runs every network of the registry, with any LIF, IF, PLIF, CLIF or\n"
         "sliding PSN, and converted networks with binary, signed or multi-threshold neurons of up to 7 levels.\n"
-        "PyTorch runs the rest, stream by stream, and `spikesight doctor` and the log line `model ready` say why:\n"
-        "rectifiers (an ANN), spiking read-outs, and converted networks with differential coding, a reset to zero,\n"
-        "cascades, few-spikes neurons, 8 levels, or a pool behind the first neurons.\n\n"
+        "PyTorch runs other networks, stream by stream; `spikesight doctor` and the log line `model ready` say why.\n"
+        "These are ANNs, spiking read-outs, and converted networks with differential coding, a reset to zero,\n"
+        "cascades, few-spikes neurons, 8 levels, or a pool after the first neurons.\n\n"
         "ResNet-18 at 7 % firing, T = 4 at 224x224: 7.8 times SpikingJelly, and in bfloat16 2.8 times OpenVINO, on an\n"
         "EPYC (Zen 4); 5.9 and 1.3 times on a Xeon with AMX. From 2 to 50 % firing it takes at most 1.03 times\n"
-        "the time of the fastest dense form of its precision on either, but for 50 % in bfloat16 on the Xeon (1.11);\n"
+        "the time of the fastest dense program of its precision on both, except at 50 % in bfloat16 on the Xeon (1.11).\n"
         "OpenVINO in int8, which rounds currents, is faster from about 15 % on.",
     ),
     "Neurons": (("neurons",), "A LIF layer through all of its steps in one fused pass."),
-    "Training": (("training", "event_convolutions", "data"), "Steps of the optimiser, and what feeds them."),
+    "Training": (("training", "event_convolutions", "data"), "Optimiser steps, and loading data for them."),
     "GPU": (("gpu",), "The Triton kernels and training on a GPU: `python -m benchmarks.gpu`, one command."),
     "Events": (("events", "bags"), "Reading, binning, emulating and receiving events."),
     "Service": (
@@ -55,14 +55,14 @@ SECTIONS = {
         "Images and live streams over HTTP and WebSockets, client and server on the same cores.",
     ),
 }
-"""Headings of the page: (benchmarks, what they are about)."""
+"""Sections of the page: heading -> (benchmarks, introduction)."""
 
 Run = tuple[str, dict[str, Any]]
-"""A processor's name and one table measured on it."""
+"""A processor's name and a table measured on it."""
 
 
 def measured() -> list[dict[str, Any]]:
-    """Every result file, the recorded ones first."""
+    """Read every result file, those of earlier runs first."""
     found = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
     return sorted(found, key=lambda one: "earlier run" not in one["processor"])
 
@@ -72,7 +72,7 @@ def cell(value: str | float) -> str:
 
 
 def merged(head: list[str], row: list[str]) -> tuple[list[str], list[str]]:
-    """The range of a ratio behind it: one column in place of three."""
+    """Merge the last three columns (ratio, low, high) into one, with the range in brackets."""
     if head[-2:] != ["low", "high"] or len(head) != len(row):
         return head, row
     spread = f" ({row[-2]} to {row[-1]})" if row[-1] else ""
@@ -80,7 +80,7 @@ def merged(head: list[str], row: list[str]) -> tuple[list[str], list[str]]:
 
 
 def alone(table: dict[str, Any]) -> Iterator[str]:
-    """A table of one machine, column by column."""
+    """Yield the table of one machine."""
     made = [merged(table["columns"], [cell(value) for value in row]) for row in table["rows"]]
     head = made[0][0] if made else table["columns"]
     yield f"| {' | '.join(head)} |\n|{'---|' * len(head)}"
@@ -88,7 +88,7 @@ def alone(table: dict[str, Any]) -> Iterator[str]:
 
 
 def side_by_side(runs: list[Run]) -> Iterator[str]:
-    """Tables of several machines: columns of words once, then a column a machine with all its numbers."""
+    """Yield one table for several machines: text columns once, then one column of numbers for each machine."""
     columns, rows = runs[0][1]["columns"], runs[0][1]["rows"]
     words = [n for n in range(len(columns)) if all(isinstance(row[n], str) and row[n] for row in rows)]
     lines: dict[tuple[str, ...], list[str]] = {}
@@ -108,7 +108,7 @@ def side_by_side(runs: list[Run]) -> Iterator[str]:
 
 
 def joined(title: str, runs: list[Run]) -> Iterator[str]:
-    """One table of the same title on every processor."""
+    """Yield a section with the tables of one title, from all processors that measured it."""
     yield f"### {title}\n"
     yield from alone(runs[0][1]) if len(runs) == 1 else side_by_side(runs)
     yield from (f"\n{note}" for _, table in runs for note in table.get("notes", ()))
@@ -117,7 +117,7 @@ def joined(title: str, runs: list[Run]) -> Iterator[str]:
 
 
 def when(table: dict[str, Any]) -> str:
-    """Date, load and versions, where the file knows them."""
+    """Return date, load and versions, if the table has them."""
     if "date" not in table:
         return ""
     versions = ", ".join(f"{name} {version}" for name, version in table["versions"].items())
@@ -125,7 +125,7 @@ def when(table: dict[str, Any]) -> str:
 
 
 def tables_of(benchmarks: tuple[str, ...], results: list[dict[str, Any]]) -> Iterator[str]:
-    """Every table of these benchmarks, each with all processors that measured it."""
+    """Yield all tables of these benchmarks, each with all processors that measured it."""
     tables: dict[str, list[Run]] = {}
     for name in benchmarks:
         for result in (each for each in results if each["benchmark"] == name):
@@ -136,7 +136,7 @@ def tables_of(benchmarks: tuple[str, ...], results: list[dict[str, Any]]) -> Ite
 
 
 def page() -> str:
-    """docs/results/performance.md."""
+    """Return docs/results/performance.md."""
     parts, results = [HEAD], measured()
     for heading, (benchmarks, about) in SECTIONS.items():
         if not any(result["benchmark"] in benchmarks for result in results):

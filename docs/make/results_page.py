@@ -1,4 +1,4 @@
-"""docs/results/results.md: what the networks get right, from the result files in training/results/."""
+"""Generate docs/results/results.md, the accuracies of the networks, from training/results/."""
 
 import json
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ RESULTS = Path(__file__).resolve().parents[2] / "training" / "results"
 HEAD = """# Results
 
 Written by `docs/make/make_docs.py` from [`training/results/`](../../training/results/README.md); a test fails when
-this page is out of date. Speed stands on [another page](performance.md).
+this page is out of date. Speed has [its own page](performance.md).
 
 ## Summary
 
-![Wrong answers in per cent against operations a sample, both by logarithms](pictures/accuracy.png)
+![Wrong answers in per cent against operations a sample, on logarithmic axes](pictures/accuracy.png)
 
-A point is one run (`docs/make/draw_results.py` draws them). Spikes cost additions, an ANN's inputs multiply-adds, zeros
-skipped in both. At T = 4 a spiking network of these does more operations than the same network as an ANN does once.
+Each point is one run (drawn by `docs/make/draw_results.py`). Spikes cost additions, an ANN's inputs multiply-adds; zeros
+are skipped in both. At T = 4 these spiking networks do more operations than the same network as an ANN in one pass.
 
 | what | right | more |
 |---|---|---|
@@ -34,132 +34,132 @@ skipped in both. At T = 4 a spiking network of these does more operations than t
 | few-shot: 7 signed words, 5 examples a class | 89.81 % (draws from 84.29 to 95.71) | [classes of one's own](#classes-of-ones-own) |
 | things learnt on one day, seen on another | 96.82 % one way, 74.56 % the other | [classes of one's own](#classes-of-ones-own) |
 
-Short of their goals are: MNIST with one seed by one image, Fashion-MNIST, binary ResNet-56, plain digits on paper before an
+Goals not reached: MNIST with one seed by one image, Fashion-MNIST, binary ResNet-56, plain digits on paper before an
 event camera, and another day the second way. Out-of-distribution scores of `motions` are weak: an AUROC of 0.7826 for
 people and traffic.
 
-How to read the tables: the epoch was chosen on a validation split, and a training run reads the test split when it ends.
-Test recordings were read more often than that while the event models were made (how often stands below each table), and
-the noise filter, the prediction sets and the table of sensor noise were looked at on them too. Several figures in a cell
-are seeds 0, 1, 2. Intervals are Wilson's at 95 % and count windows of one recording as independent, which they are not
-quite. Firing is spikes a neuron a step, the mean of the layers on the test split.
+How to read the tables: the epoch was chosen on a validation split, and a training run reads the test split at its end.
+While the event models were made, test recordings were read more often (the text below each table says how often); the
+noise filter, the conformal sets and the table of sensor noise were checked on them, too. Several figures in a cell
+are seeds 0, 1, 2. Intervals are Wilson's at 95 % and treat windows of one recording as independent, which they are not
+quite. Firing is spikes a neuron a step, averaged over layers, on the test split.
 """
 COLUMNS = "| what | T | right, % | 95 % interval | of | firing, % | repeat with |\n|---|---|---|---|---|---|---|"
 DIGITS = """
-The test recordings at hand are 100, not N-MNIST's 10,000: the interval says what that is worth. Training had 679
-recordings, each 6 times, and 30,000 emulated MNIST digits, in three stages, then 2,487 windows of digits on paper,
-filmed, in a fourth, print and what is no digit in a fifth; 121 recordings chose the epochs. Thirteen runs in all read
+Only 100 of N-MNIST's 10,000 test recordings were available, hence the wide interval. Training used 679
+recordings, each 6 times, and 30,000 emulated MNIST digits in three stages; 2,487 windows of films of digits on paper in a
+fourth stage; print and outliers in a fifth. 121 recordings chose the epochs. Thirteen runs in all read
 the test recordings, nine of them while the model was made, and the read-out of streams was changed after one of them (89 of 100 before). Digits held before a
-camera have a table of their own, below.
+camera have their own table below.
 """
 REAL_INPUT = """
-MNIST's test digits, photographs that nothing was tried on, and a seed (1013) that nothing was chosen on, on one tree.
-Recordings of an event camera are emulated ones. Clips last 5 s, their label is judged after the first second,
-and steady means right at least 80 % of that time. Goals: as frames 95 % of the plain and 85 % of the harder clips right
+Inputs are MNIST's test digits, photographs that nothing was tried on, and a seed (1013) that nothing was chosen on.
+Event camera recordings are emulated. Clips last 5 s. Their label counts after the first second;
+"steady" means right at least 80 % of that time. Goals: as frames 95 % of the plain and 85 % of the harder clips right
 and 90 and 75 % steady, as events 85 and 75 % of both; no label 98 % of the time without a digit; AUROC at least 0.99
-and at most 5 % let through at 95 % kept; a calibration error of 0.01, beside which stands what as many
-samples measure of a perfectly calibrated model with these probabilities.
+and at most 5 % of unknown input let through at 95 % of known input kept; a calibration error of 0.01. Beside the calibration
+error stands the error that a perfectly calibrated model with these probabilities would show on as many samples.
 
-Short are, of `nmnist`: clips as events, 50 of 60 plain ones, and 35 of 60 on other things (53 of 60 harder ones; the
+Goals that `nmnist` misses: clips as events, with 50 of 60 plain ones right, and 35 of 60 on other things (53 of 60 harder ones; the
 weights before its fifth stage had 50 and 53); photographs by saccades, of which 36 % get a label and 8 to
 16 % are let through (11 and 2 % with the weights before its fifth stage); one of twenty rooms and one of twenty photographs
-held before an event camera, which have a label most of the time (before a webcam none has); and the calibration errors, 0.027 and
-0.018, which are what a calibrated model would show in so few. Before `motions` noise is `still`, and what saccades show travels on a triangle: these are
-answers, though its probabilities are too modest for noise; people and traffic, which move, get a motion's label. What
-was tried for clips as events stands in [trials](trials.md), as does print for the digit model from
-events; with that one's weights one more seed (1009) was read, of whose blank paper before an event camera 11 % of the
-time had a label. Fashion-MNIST was not at hand; 250 of its pictures by saccades had an AUROC of 0.995 against
+held before an event camera, which have a label most of the time (before a webcam none has); and calibration errors of 0.027 and
+0.018, as large as a calibrated model's on so few samples. For `motions`, noise is `still`, and objects moved by saccades travel on a triangle: these inputs have
+right answers, though its confidence on noise is too low; people and traffic, which move, get a motion's label.
+[Trials](trials.md) has experiments on clips as events and on print for the event digit model. With the weights of the latter,
+one more seed (1009) was read; its blank paper before an event camera had a label 11 % of the time.
+Fashion-MNIST was not available; 250 of its pictures by saccades had an AUROC of 0.995 against
 recordings with an earlier seed, and 1.2 % were let through. One of the ten videos of people and traffic was looked at
-while the window was made. One table is still of `nmnist`'s weights before its fifth stage: what is no digit.
+while the window was developed. One table still shows `nmnist`'s weights before its fifth stage: "what is no digit".
 
-What lies near digits and is none has tables of its own (`--only near`). Goals: an AUROC of at least 0.97, at most 10 %
-labelled. Rows that say "learnt" are kinds that the model was shown as none (`train-dvs --outliers`), the others are not
-([trials](trials.md)). With a seed of its own `mnist-direct` misses the first goal with two digits, and with upside-down
-ones, which it was not shown; it reaches the second in few rows: a quarter of other alphabets' letters and of pictograms
-get a label, of the two kinds more than half. `nmnist` was shown all nine kinds and is far from the second
-goal: of the first seven kinds 46 % get a label (55 before its fifth stage), of those kept back 29 % (35), halves of
-digits and pictograms more often than before; the AUROC against real digits is 0.941 and 0.976 in the mean (0.949, 0.980).
+Outliers near digits have their own tables (`--only near`). Goals: an AUROC of at least 0.97, at most 10 %
+labelled. Rows marked "learnt" are kinds that trained the model as outliers (`train-dvs --outliers`), the others are not
+([trials](trials.md)). With a separate seed, `mnist-direct` misses the first goal with two digits and with upside-down
+ones, which did not train it. It reaches the second goal in few rows: a quarter of other alphabets' letters and of pictograms
+get a label, and more than half of the two kinds above. All nine kinds trained `nmnist`, but it is far from the second
+goal: 46 % of the first seven kinds get a label (55 before its fifth stage), and 29 % of the held-out kinds (35); half
+digits and pictograms more often than before. The mean AUROC against real digits is 0.941 and 0.976 (0.949, 0.980).
 
-Of several things at once (`--only several`) nothing was chosen on the films' seed either; an interval's ends are the
-bootstrap's over films. Goals: 85 % of sheets' digits found as frames and 70 % as events, an IDF1 of 0.85. What failed,
-by the film's row, frames and events (green: what is there; blue: what is said): thick and small digits are "unknown",
-and digits that cover each other are taken for one thing or for none. Before what goes past an event camera was drawn,
-and before the digits' last weights, 9 % of those that cross were found there.
+For several objects at once (`--only several`) nothing was chosen on the films' seed either; intervals are
+bootstrapped over films. Goals: 85 % of the digits on sheets found as frames and 70 % as events, an IDF1 of 0.85. The picture
+shows failed films, as frames and as events (green: what is there; blue: the answer). Thick and small digits are "unknown",
+and digits that cover each other are taken for one object or for none. Before moving drawings were tracked before an event
+camera, and before the digits' last weights, 9 % of crossing digits were found there.
 
-![Pictures of films that failed, with boxes of what is there and of what is said](pictures/several-failed.png)
+![Pictures of failed films, with boxes of the digits and of the answers](pictures/several-failed.png)
 """
 OWN = """
-`spikesight teach` on a frozen network, and `train-dvs` on a folder of long recordings. Signed words: seven, v2e-like
-events, 140 recordings to draw from and 70 that are asked for; they came without a licence, so nothing of them is kept
-or learnt from. Copies, places and slices were chosen on drawn figures that sign (two sets of twelve words, 480 clips
-each: 5 shots of 8 words are right 57 and 62 % of the time, with varied copies 63 and 66 %) and on the digits of
-N-MNIST, whose row is therefore no test; several settings were tried on the signs as well, so that their rows are no
+`spikesight teach` on a frozen network, and `train-dvs` on a folder of long recordings. The signed words are seven words as
+v2e-like events, 140 recordings to draw examples from and 70 test recordings. They have no licence, so nothing of them is kept
+or learnt from. Copies, grid and time slices were chosen on drawn figures that sign (two sets of twelve words, 480 clips
+each: 5 shots of 8 words are right 57 and 62 % of the time, with augmented copies 63 and 66 %) and on the digits of
+N-MNIST, whose row is therefore no test. Several settings were tried on the signs as well, so their rows are no
 untouched test either. The network `motions` has seen no digit.
 Goals: signed words 91 and 95 % with 5 and 20 examples (7 classes), 93 % with 5 (5 classes); digits 80 % with 5, 93 %
-with all. Between two days (emulated, seed 0: another light, speed, distance, ground and camera) the goals are 95 % one
-way, which is reached, 88 % the other, and validation within 5 points, both of which are missed on the way back. How
-many windows and copies are learnt was chosen with these two days in view, the crop on other pictures and days. What
-`train-dvs` had in that table, before it ended with a head, was its own read-out after 8 epochs. These tables are of
-heads that saw the network's rates alone, or the input as it comes where that judged better. All tables of one's own
-recordings but N-MNIST's digits and real things are of the digit network before its fifth stage ([the board](board.html)
+with all. Between two days (emulated, seed 0: another light, speed, distance, background and camera) the goals are 95 % one
+way, which is reached, 88 % the other way, and validation within 5 points, which are both missed on the way back. The
+numbers of windows and copies were chosen with these two days in view, the crop on other pictures and days. `train-dvs`
+in that table did not yet end with a head: it is the network's own read-out after 8 epochs. The heads in these tables
+used the network's rates alone, or with the unscaled input where cross-validation preferred it. All tables of own
+recordings except N-MNIST's digits and real things use the digit network before its fifth stage ([the board](board.html)
 has heads on the present one).
 
-Own recordings: `teach` and `train-dvs` on draws that chose nothing, beside what ridge and an RBF kernel on log counts
-make of the same windows, low to high the 95 % interval. A folder is one sitting, another is asked: of clothes other
-pictures, of digits N-MNIST's test split (the network has learnt its training split before), of real things another day;
-`davis346` has other pixels. Two real things are few, and told from nothing by `p`: they came without a licence and
-nothing is learnt from them. `train-dvs` ran 30 epochs for clothes, which changed no answer: the head on the network that
-the run began with was kept. It errs in 4 of 30 validation recordings there, in none of digits and in at most 2 of real
-things, so that no training could be told to be better (that takes six recordings); such runs now end by themselves
-after an epoch, and for digits and real things one step was run, which gives the same head. Before `davis346`'s pixels ridge on
-counts is better than that head of clothes: the head before the last change, which learnt from no augmented copies, had
-76 and 74 % right in place of 73 and 68. Learnt from day 2, 46 windows, `train-dvs` is behind `teach` and the RBF kernel
-on real things. Why was not measured, nor were motions and things before an emulated camera. Which of the goals for
-somebody's own recordings hold (day 1 to 2; back):
+Own recordings: `teach` and `train-dvs` on draws that chose nothing, compared with ridge and an RBF kernel on log counts
+of the same windows; low and high are the 95 % interval. One folder is one session, and another is the test: for clothes other
+pictures, for digits N-MNIST's test split (the network has learnt from its training split), for real things another day;
+`davis346` has other pixels. Two real things are few, and `p` shows no difference; they have no licence, and
+nothing is learnt from them. `train-dvs` ran 30 epochs for clothes, which changed no answer: the head on the initial
+network was kept. It errs in 4 of 30 validation recordings of clothes, in none of digits and in at most 2 of real
+things. So no training could be shown to be better (that takes six recordings). Such runs now end by themselves
+after an epoch; for digits and real things one step was run, which gives the same head. With `davis346`'s pixels ridge on
+counts is better than that head of clothes; the head before the last change, which learnt from no augmented copies, had
+76 and 74 % right instead of 73 and 68. Learnt from day 2, 46 windows, `train-dvs` is behind `teach` and the RBF kernel
+on real things. The reason was not measured, nor were motions and things before an emulated camera. Goals for
+own recordings (day 1 to 2; back):
 
 | goal | measured | holds |
 |---|---|---|
 | 200 N-MNIST recordings, `train-dvs`: 95 of 100, 90 from scratch | 97; 92 ([trials](trials.md)) | yes |
 | two real things: `teach` 93; 88 %, `train-dvs` 85; 75 % | 100; 97 and 100; 89 % | yes, of two things |
 | the same of five emulated things | 97; 75 and 79; 73 % | `teach` one way alone |
-| of these, all three files a thing of the day within 3 points of one, `teach` (a real day has one) | 97 and 96; 75 and 77 % | yes |
-| the bound said for another day holds in 90 % of pairs | [of what chose nothing 44 of 44; where all changes at once 15 of 36](../teach.md#another-day) | the former |
+| of these, every file of the day within 3 points of one a thing, `teach` (a real day has one) | 97 and 96; 75 and 77 % | yes |
+| the bound for another day holds in 90 % of pairs | [on data that chose nothing 44 of 44; where all changes at once 15 of 36](../teach.md#another-day) | the former |
 | signed words, 5 and 20 examples: 85 and 93 % | 90 and 94 % of 7 words (8 wanted) | yes, of 7 |
-| words, things never taught: AUROC 0.9, 0.85; half of things told | [0.91 to 0.97; 0.72 to 0.86, 9 to 54 %](../teach.md#things-never-taught) | words; filmed things of 2 |
+| words, things never taught: AUROC 0.9, 0.85; half of the things detected | [0.91 to 0.97; 0.72 to 0.86, 9 to 54 %](../teach.md#things-never-taught) | words; filmed things of 2 |
 | other cameras, no label: 90 %, with five examples 95 % of home's | clothes 89 to 105 %; 95 to 97 % | all but Speck by one point |
 | a warning before it fails, AUROC 0.95 | clothes 0.92 to 0.99 | 3 of 4 cameras |
 | print of 32 x 32 pixels: 90 % right, 80 % labelled; letters at most 10 % | 64, 92; 54 % | labelled alone |
 
-Names until 90 % are right: those that a person gives to moments in doubt; the goal is half of what windows drawn at
-random need (measured with the heads before the last change).
+"Names until 90 % are right" are labels that a person gives to uncertain moments; the goal is half of what random
+windows need (measured with the heads before the last change).
 """
 MOTIONS = """
-Trained on drawn objects and on films of cut-outs (no photograph among them), with seeds that the test recordings do not
-share. The order of the steps is what it reads: the same events shuffled in time tell less. Before a webcam (640 x 480,
-cut-outs of photographs over photographs, noise of 2.5 grey values, dark rooms too; none of the photographs was trained
-or tuned on) the fewest right are `clockwise` with seed 101, 3 of 5, and `push` with seed 102, 2 of 5; a still scene was
-`nothing` in each, which counts as wrong. Of 10 shaken cameras 4 are `still` and 2 `unknown`; of 10 empty rooms 8 are
-`still`, the others `nothing`. The weights before the films, behind the same sum of pixels: 33 of 45 and no shaken
-camera (seed 101); without that sum 5 of 45 (seed 1, other photographs). `clockwise` and `counter-clockwise` are both
-rotation in place and travel on a circle. Video: windows of clips that move clearly one way by optical flow. As one
-stream the weights before were right in 475 of 504: that much the films cost.
+The model was trained on drawn objects and on films of cut-outs (no photographs), with other seeds than the test
+recordings. It uses the order of the steps: the same events shuffled in time are recognised less often. Before a webcam (640 x 480,
+cut-outs of photographs over photographs, noise of 2.5 grey values, also dark rooms; none of the photographs was used for training
+or tuning) the worst are `clockwise` with seed 101, 3 of 5, and `push` with seed 102, 2 of 5; a still scene was
+`nothing` with each seed, which counts as wrong. Of 10 shaken cameras 4 are `still` and 2 `unknown`; of 10 empty rooms 8 are
+`still`, the others `nothing`. The weights before the films, with the same summing of pixels: 33 of 45 and no shaken
+camera (seed 101); without summing 5 of 45 (seed 1, other photographs). `clockwise` and `counter-clockwise` include both
+rotation in place and travel on a circle. Video: windows of clips with one clear direction by optical flow. As one
+stream the weights before the films were right in 475 of 504: the films cost that much.
 """
 IMAGES = """
-All test images, read at each run's end. MNIST: 6,000 training images chose the epoch; `mnist-four` goes on from
+All test images, read at each run's end. MNIST: 6,000 training images chose the epoch; `mnist-four` continues from
 `mnist-medium`, which had read them. Fashion-MNIST and CIFAR-10 (in JPEG): the spiking network starts from its ANN,
-the same network with rectifiers, and learns from its answers. Goals: MNIST 99.5 % with every seed, which the last one
+the same network with ReLU, and is distilled from it. Goals: MNIST 99.5 % with every seed, which the last one
 misses by one image, and Fashion-MNIST 93.5 %, which all three miss. STDP: 100 neurons, one pass over 20,000 images.
 """
 CONVERSION = """
 CIFAR-10 in JPEG, all test images; published weights fine-tuned for 2 epochs; the methods were chosen on held-out
-training images. A multi-threshold spike carries one of several levels: it costs a multiply-add, not an addition. Goals:
-within 1 point (binary) and within 0.5 points (multi-threshold); binary ResNet-56 misses its own. The whole comparison,
+training images. A multi-threshold spike has one of several levels, so it costs a multiply-add, not an addition. Goals:
+within 1 point (binary) and within 0.5 points (multi-threshold); binary ResNet-56 misses its goal. The whole comparison,
 with every method and T: [CIFAR-10](compare-cifar10.md), [MNIST](compare-mnist.md).
 """
 
 
 def recipe(name: str, more: str = "") -> str:
-    """The command that trains by a recipe."""
+    """Return the command that trains with a recipe."""
     return f"`train-dvs --config {name} --root <data> {more}".rstrip() + "`"
 
 
@@ -179,7 +179,7 @@ CONVERT = (
 
 
 def runs(name: str) -> list[dict[str, Any]]:
-    """The result files of a model, seed 0 first."""
+    """Read the result files of a model, seed 0 first."""
     return [json.loads(path.read_text()) for path in sorted((RESULTS / name).glob("result*.json"), key=_seed)]
 
 
@@ -188,12 +188,12 @@ def _seed(path: Path) -> int:
 
 
 def recorded(name: str) -> dict[str, Any]:
-    """What was measured once and lies in no result file."""
+    """Return an entry of recorded.json: results that no result file of a run holds."""
     return json.loads((RESULTS / "recorded.json").read_text())[name]
 
 
 def row(what: str, steps: str, correct: list[int], images: int, firing: str, command: str, digits: int = 2) -> str:
-    """One line: accuracies with their intervals."""
+    """Format a row of the table: accuracies with their intervals."""
     right = ", ".join(f"{100 * c / images:.{digits}f}" if images > 1000 else f"{c} of {images}" for c in correct)
     d = 1 + (images > 1000)
     sides = [[100 * side for side in interval(c, images)] for c in correct]
@@ -202,7 +202,7 @@ def row(what: str, steps: str, correct: list[int], images: int, firing: str, com
 
 
 def of_runs(what: str, name: str, command: str) -> str:
-    """A line made from the result files of a model."""
+    """Format a row from the result files of a model."""
     tests = [run["test"] for run in runs(name)]
     rates = [100 * sum(t["firing_rates"].values()) / len(t["firing_rates"]) for t in tests]
     steps = len(tests[0]["accuracy_by_step"])
@@ -211,7 +211,7 @@ def of_runs(what: str, name: str, command: str) -> str:
 
 
 def carried_over(what: str, name: str) -> str:
-    """A line of the recordings in one stream, judged at the end of each."""
+    """Format a row for all recordings as one stream, judged at the end of each recording."""
     stream = runs(name)[0]["stream"]
     return row(
         what, "", [round(stream["carried"] * stream["count"])], stream["count"], "", "the same; in the model card"
@@ -219,7 +219,7 @@ def carried_over(what: str, name: str) -> str:
 
 
 def once(what: str, steps: str, name: str, command: str) -> str:
-    """A line made from recorded.json."""
+    """Format a row from recorded.json."""
     kept = recorded(name)
     firing = f"{100 * kept['firing']:.1f}" if "firing" in kept else ""
     digits = 1 if "rounded_to" in kept else 2
@@ -250,35 +250,35 @@ def digits() -> Iterator[str]:
 
 
 CONFORMAL = """
-Conformal prediction sets ([latency](../latency.md)), {on}; repeat with the commands above. Guaranteed
-is the share of all recordings that are committed to and wrong; the share of the commitments stands beside it.
+Conformal sets ([latency](../latency.md)), {on}; repeat with the commands above. The guarantee
+is for the share of all recordings that is committed and wrong; the share of wrong commitments stands beside it.
 
-| bin, ms | errors asked | true label always possible | 95 % interval | committed | wrong | of the committed, 95 % interval | half within, ms |
+| bin, ms | error rate | true label always possible | 95 % interval | committed | wrong | of the committed, 95 % interval | half within, ms |
 |---|---|---|---|---|---|---|---|"""
 SHIFTED = """
-Streams that are not what was calibrated ([the alarm](../latency.md#the-alarm-that-takes-the-guarantee-back)), at 5 % errors asked and the
-trained bin: `python -m benchmarks.shifts --root <data>`. "recordings" are the 100 real test recordings, "emulated" MNIST's
-first 300 test images, each before a camera of its own; each is shown for two windows from a moment of chance on. Possible, committed and wrong are
-of every window by itself, low and high the interval of the share of the commitments that is wrong; the alarm is that of 50 streams of 20 recordings: after how many windows
-in the median, in how many streams, and the share of their windows that was committed to and wrong for all that. Of 1,000 clean streams of 1,000
-windows none set it off, of recordings and of emulated ones. What the alarm looks at was chosen on
-validation recordings turned by 20 and 30 degrees and with noise of 15 Hz; nothing was chosen on these. With the weights before the fifth
-stage the alarm came sooner and less was given wrongly; now at 0.7 times the size more than the 5 % asked is, and one stream in ten has an alarm.
+Streams unlike the calibration ([the alarm](../latency.md#the-alarm-that-takes-the-guarantee-back)), at an error rate of 5 % and the
+trained bin: `python -m benchmarks.shifts --root <data>`. "Recordings" are the 100 real test recordings, "emulated" MNIST's
+first 300 test images, each with a random camera; each is shown for two windows from a random time on. "Possible", "committed" and "wrong" count
+single windows; low and high are the interval of the share of wrong commitments. The alarm is measured on 50 streams of 20 recordings: after how many windows
+in the median, in how many streams, and the share of their windows that was committed and wrong all the same. Of 1,000 clean streams of 1,000
+windows none set it off, neither of recordings nor of emulated ones. The alarm's input was chosen on
+validation recordings rotated by 20 and 30 degrees and with noise of 15 Hz; nothing was chosen on these. With the weights before the fifth
+stage the alarm came sooner and fewer windows were wrong; now at 0.7 times the size more than the 5 % asked are wrong, and one stream in ten has an alarm.
 
-Other cameras, emulated by what is published of them: `python -m benchmarks.shifts --root <data> --only digits clothes`, five recordings of a class
-each. Right is the best class, labelled gets a class's name, warned is told that the camera is another, AUROC how well the number that is furthest from
-those learnt from tells this camera from the first. The goals: 90 % of what the first camera gives without a label, 95 % with five examples, an AUROC of 0.95.
+Other cameras, emulated from published data: `python -m benchmarks.shifts --root <data> --only digits clothes`, five recordings of each class
+with each camera. "Right" is the best class, "labelled" gets a class's name, "warned" is told that the camera differs; AUROC says how well the input statistic furthest
+outside the training range separates this camera from the first. The goals: 90 % of the first camera's accuracy without examples, 95 % with five examples, an AUROC of 0.95.
 
-Digits, of `nmnist` as shipped, lose next to nothing, and none is warned of. That a short recording is seen whole where no drawing is found in it
-was added with these digits in view: before each of the five cameras 10 % were right; 30 others of seed 11 are 100, 100, 97 and 97 % right (DVS128,
+Digits, by `nmnist` as shipped, lose next to nothing, and none is warned of. A short recording is now used whole if no drawing is found in it. This
+was added with these digits in view: before, 10 % were right with each of the five cameras; 30 others of seed 11 are 100, 100, 97 and 97 % right (DVS128,
 DAVIS346, GenX320, Speck). Of 350 short recordings of noise alone (0.1 to 0.5 s, 2 to 20 Hz a pixel,
-105 of them with hot pixels, sensors of 32 x 32 to 346 x 260; seed 2031) 5 get a label, with the weights before the fifth stage none of as many
-others did; how many other things, seen whole so, get one was not measured. Print passes a sensor of 32 x 32 pixels once in 0.11 s, for no real recordings of the kind are at
-hand: the goals (90 % right, 80 % labelled, letters at most 10 %) are far but the second (56, 74 and 66 % before its fifth stage).
+105 of them with hot pixels, sensors of 32 x 32 to 346 x 260; seed 2031) 5 get a label; with the weights before the fifth stage none of as many
+others did. How many other things get a label in this way was not measured. Print passes a sensor of 32 x 32 pixels once in 0.11 s, since no real recordings of this kind were
+available: of the goals (90 % right, 80 % labelled, letters at most 10 %) only the second is near (56, 74 and 66 % before its fifth stage).
 
-Clothes are what no network has learnt (asked of a head on the digit network before its fifth stage): a head taught ten examples a class before the first camera; "five" is a head of five examples a class of the
-camera itself, "and five" one of both. Without a label 89 to 105 % of the first camera's right answers are left, with five examples 95 to 97 %; but
-before three cameras nearly all are called unknown, and the warning has 0.92 to 0.99. Fifty recordings tell differences of 20 points.
+Clothes are new to every network; the heads are on the digit network before its fifth stage. The first head was taught ten examples a class with the first camera; "five" is a head of five examples a class of the
+camera itself, "and five" one of both. Without new examples 89 to 105 % of the first camera's accuracy is left, with five examples 95 to 97 %. But
+with three cameras nearly all recordings are called unknown, and the warning has an AUROC of 0.92 to 0.99. Fifty recordings can show differences of 20 points.
 """
 
 
@@ -286,19 +286,19 @@ CALIBRATED = {
     "Digits from events": (
         "nmnist",
         "calibrated on the 121 validation recordings and on 1,100 emulated digits\nof images that no training saw, "
-        "from their beginning and from anywhere on; on the 100 test recordings",
+        "from their beginning and from a random time on; tested on the 100 test recordings",
     ),
     "Motions": (
         "motions",
-        "calibrated on 286 filmed motions of seeds from 500,000 on,\non 108 drawn ones from 1,000,000 on, which begin "
-        "to move up to 0.2 s after the first event, each from its begin (of 480 windows that begin anywhere in films, 431 "
-        "keep their label at 5 % asked: 86.8 to 92.2 %, short of what is asked)",
+        "calibrated on 286 filmed motions of seeds from 500,000 on;\ntested on 108 drawn ones from 1,000,000 on, which "
+        "begin to move up to 0.2 s after the first event, each from its start (of 480 windows that begin anywhere in films, "
+        "431 keep the true label at 5 %: 86.8 to 92.2 %, less than asked)",
     ),
 }
 
 
 def conformal(name: str) -> Iterator[str]:
-    """What was committed to, at every bin and error rate."""
+    """Yield the table of conformal commitments, at every bin length and error rate."""
     kept = recorded(f"{name}-commitments")
     n = kept["recordings"]
     for bin_ms, rates in kept["bins"].items():
@@ -366,7 +366,7 @@ def conversion() -> Iterator[str]:
 
 
 def page() -> str:
-    """docs/results/results.md."""
+    """Return docs/results/results.md."""
     parts = [HEAD]
     for title, rows, note in (
         ("Digits from events", digits(), DIGITS),

@@ -1,6 +1,6 @@
-"""The table of docs/service/security.md: what the service was attacked with, as the tests that do it say themselves.
+"""Generate the table of attacks in docs/service/security.md from the tests that perform them.
 
-A test that is an attack carries `@pytest.mark.attack(group, what, answer)`, once for each row.
+A test that is an attack has the mark `@pytest.mark.attack(group, what, answer)`, once for each row.
 """
 
 import ast
@@ -15,17 +15,17 @@ GROUPS = (
 )  # fmt: skip
 
 Row = tuple[str, str, str, str]
-"""Group, attack, answer, and the test's name."""
+"""Group, attack, answer, and the name of the test."""
 
 
 def page() -> str:
-    """The page as it stands, with its table made anew."""
+    """Return the present page with its table generated anew."""
     text = (ROOT / "docs" / "service" / "security.md").read_text()
     return text.partition(HEAD)[0] + HEAD + "\n".join(table(list(rows()))) + "\n"
 
 
 def table(found: list[Row]) -> Iterator[str]:
-    """Lines of the table. Raises ValueError where a test names a group that is none."""
+    """Yield the rows of the table by group. Raises ValueError if a test names an unknown group."""
     if foreign := {row[0] for row in found} - set(GROUPS):
         raise ValueError(f"no group of attacks: {', '.join(sorted(foreign))}; one of {', '.join(GROUPS)}")
     for group in GROUPS:
@@ -34,7 +34,7 @@ def table(found: list[Row]) -> Iterator[str]:
 
 
 def rows() -> Iterator[Row]:
-    """What the tests say, in the order of their files."""
+    """Yield the rows that the tests' marks give, in the order of the files."""
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):

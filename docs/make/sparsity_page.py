@@ -1,4 +1,4 @@
-"""docs/results/sparsity.md: where sparsity pays on a CPU, from what `benchmarks.sparsity` measured."""
+"""Generate docs/results/sparsity.md, where sparsity pays on a CPU, from the results of `benchmarks.sparsity`."""
 
 import json
 from collections.abc import Iterator
@@ -13,38 +13,37 @@ HEAD = """# Sparsity on a CPU
 Written by `docs/make/make_docs.py` from what `python -m benchmarks.sparsity` measured; a test fails when this page is
 out of date.
 
-Does it pay to skip what did not spike, on a processor made for dense products? A paper (arXiv 2603.13810) tried five
-ways to compute sparsely on an Apple M3 Max and found each slower than a dense convolution. It speaks of GPUs; we know its
-abstract alone, which does not say what the five are, so they are not among the programs below, and what stands here,
-another way on another kind of processor, does not contradict it. One image goes through ResNet-18 at T = 4, 224 x 224,
-whose every neuron layer fires at a stated rate, by programs that compute every product, and by the engine, which adds
-what spikes reach where that is less work, and computes densely where it is not: it chooses layer by layer, by densities
-that it measured on this machine.
+Does it pay to skip silent neurons on a processor made for dense products? A paper (arXiv 2603.13810) tried five
+sparse methods on an Apple M3 Max and found each slower than a dense convolution. It is about GPUs. We know only its
+abstract, which does not name the methods, so they are not among the programs below. These results, for another method
+on another kind of processor, do not contradict it. One image goes through ResNet-18 at T = 4, 224 x 224, with every
+neuron layer firing at a stated rate: by dense programs, which compute every product, and by the engine. For each layer
+the engine adds only what spikes reach or computes densely, whichever was faster at that density on the machine.
 
 ![Milliseconds against the share of neurons that fire, in float32, bfloat16 and int8](pictures/sparsity.png)
 """
 LIMITS = """
 ## Limits
 
-Random weights, every layer at the same rate: networks that were trained fire less in some layers than in others, and the
-[engine's tables](performance.md#engine) have some. One image at a time: with a batch dense programs reuse their weights.
-The engine's own gain is not of sparsity alone: at 50 % it computes densely, and its time there is what its dense kernels
-and fused neurons are worth; what spikes save is the way from there down to 1 %. Its float32 products are three of
-bfloat16 on a matrix unit, where a processor has one. In int8 a program rounds currents and membranes, so it is another
-network, whose accuracy is not judged here; both int8 rows are one file, quantised by ONNX Runtime from one image's
-ranges. Only processors that stand here were measured. A table of several threads is by the wall's clock: the load below it
+Weights are random and all layers fire at the same rate; trained networks fire less in some layers than in others, and the
+[engine's tables](performance.md#engine) include some. Batches have one image; in larger batches dense programs reuse their
+weights. The engine's gain is not only sparsity: at 50 % it computes densely, and its time there shows its dense kernels
+and fused neurons; what spikes save is the difference from there to 1 %. On a processor with a matrix unit, its float32
+products are three bfloat16 products. In int8 a program rounds currents and membranes, so it is another
+network, whose accuracy is not measured here; both int8 rows use one file, quantised by ONNX Runtime with the ranges of one
+image. Only the processors listed here were measured. Tables of several threads use the wall clock: the load below a table
 says whether the cores were free.
 """
 
 
 def best(table: dict[str, Any], column: int, precision: str) -> tuple[str, float]:
-    """The fastest program but ours at a rate, in a precision."""
+    """Return the fastest program other than ours at one firing rate (a column), and its time."""
     rows = [row for row in table["rows"] if row[0].endswith(PRECISIONS[precision]) and not row[0].startswith(OURS)]
     return min(((row[0], row[column]) for row in rows), key=lambda row: row[1])
 
 
 def compared(table: dict[str, Any]) -> Iterator[str]:
-    """The engine's times over those of the fastest dense program: of its own precision, and of int8."""
+    """Yield comparisons of the engine with the fastest dense program, in its own precision and in int8."""
     times = {row[0]: row for row in table["rows"]}
     for precision in ("float32", "bfloat16"):
         if (name := OURS + precision) not in times:
@@ -59,7 +58,7 @@ def compared(table: dict[str, Any]) -> Iterator[str]:
 
 
 def page() -> str:
-    """docs/results/sparsity.md."""
+    """Return docs/results/sparsity.md."""
     parts = [HEAD]
     for file in sorted(RESULTS.glob("sparsity-*.json")):
         found = json.loads(file.read_text())

@@ -1,5 +1,5 @@
-"""Direct training, conversion and STDP side by side: the seed paper as a command.
+"""Compare direct training, conversion and STDP: the seed paper as a command.
 
-`comparison` runs it by a `config`, its ANN by `ann`; `conversion` chooses T; `results` are what it measures and
-keeps; `costs`, `tables`, `report` say what came out.
+`comparison` runs it by a `config`, with the ANN by `ann`; `conversion` chooses T; `results` stores what it measures;
+`costs`, `tables` and `report` present it. `board` is the leaderboard.
 """

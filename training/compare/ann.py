@@ -1,4 +1,4 @@
-"""The ANN of a comparison: trained by the loop of `train-dvs`: one step, SGD, no model selection; read on images."""
+"""The ANN of a comparison: trained by the loop of `train-dvs` with one step, SGD and no model selection."""
 
 from collections.abc import Callable
 from math import inf
@@ -19,7 +19,7 @@ from spikesight.training.run.loop import Run
 
 
 def ann_settings(epochs: int, *, lr: float = 0.05, shift: int = 2, flip: bool = False, seed: int = 0) -> TrainConfig:
-    """SGD with warm-up over a tenth of the run and cosine to zero; `shift` in pixels each way."""
+    """Return settings for SGD with warm-up over a tenth of the run and cosine to zero; `shift` in pixels each way."""
     return TrainConfig(
         steps=1, encoding="direct", neuron="relu", loss="mean", epochs=epochs, batch_size=128, optimiser="sgd", lr=lr,
         warmup_epochs=0.1 * epochs, weight_decay=5e-4, clip_norm=5.0, shift=shift, flip=flip, rotate=0.0, drop=0.0,
@@ -35,9 +35,9 @@ def fit_ann(
     config: TrainConfig,
     report: Callable[[str], None] = print,
 ) -> nn.Module:
-    """Train any network from [N, C, H, W] to logits in place; in evaluation mode, with its last weights.
+    """Train any network from [N, C, H, W] to logits in place; return it in evaluation mode with its last weights.
 
-    Writes nothing. `mean` and `std` are those of pixels in [0, 1], by channel.
+    Writes no files. `mean` and `std` normalise pixels in [0, 1], by channel.
     """
     channels, height, width = images.pixels.shape[1:]
     frames = Frames(images.pixels[:, None], images.labels)
@@ -54,14 +54,14 @@ def fit_ann(
 
 
 def prepare(images: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
-    """uint8 [N, C, H, W] to normalised float32 of the same shape."""
+    """Normalise uint8 images [N, C, H, W] to float32 of the same shape."""
     shape = (1, -1, 1, 1)
     return (torch.tensor(images).float() / 255 - torch.tensor(mean).view(shape)) / torch.tensor(std).view(shape)
 
 
 @torch.no_grad()
 def set_levels(network: nn.Module, ann: nn.Module, x: Tensor, share: float = 0.995) -> None:
-    """Start each QCFS lambda of `network` at a high quantile of the ReLU of `ann` that it replaces, on images x."""
+    """Set each QCFS lambda of `network` to the quantile `share` of the ReLU of `ann` that it replaces, on images x."""
     peaks: dict[str, float] = {}
 
     def keep(name: str, _: nn.Module, __: Tensor, y: Tensor) -> None:
@@ -77,12 +77,12 @@ def set_levels(network: nn.Module, ann: nn.Module, x: Tensor, share: float = 0.9
 
 @torch.no_grad()
 def hits(network: nn.Module, x: Tensor, labels: np.ndarray, batch: int = 256) -> np.ndarray:
-    """Which prepared images are right, bool [N]."""
+    """Return which prepared images are classified correctly, bool [N]."""
     network.eval()
     found = torch.cat([network(part).argmax(1) for part in x.split(batch)])
     return found.numpy() == labels
 
 
 def accuracy(network: nn.Module, x: Tensor, labels: np.ndarray, batch: int = 256) -> float:
-    """Per cent right of prepared images."""
+    """Return the accuracy on prepared images, in per cent."""
     return 100 * float(hits(network, x, labels, batch).mean())

@@ -1,7 +1,7 @@
-"""The board: rows of a file, each with the command that measures it, and what its figures say beside the others'.
+"""The leaderboard: rows of a file, each with the command that measures it, and significance tests between rows.
 
 A command's last line is JSON: {row: figures}. Figures have `accuracy`, `interval` (0 to 1), `count`, `split` (a hash of
-what was learnt and asked) and `wrong`, how many windows of a recording are wrong, by its number; the rest is free.
+the training and test data) and `wrong`, the number of wrong windows of each recording by its number; others are free.
 """
 
 import json
@@ -20,12 +20,12 @@ from spikesight.models.statistics import mcnemar
 
 BOARD = Path(__file__).resolve().parents[1] / "results" / "board.json"
 NEEDED = ("accuracy", "interval", "count", "split", "wrong")
-SIGNIFICANT = 0.05  # a p below which two rows differ
-Row = dict[str, Any]  # name, by, about, command; figures and measured, both null where it was not run
+SIGNIFICANT = 0.05  # two rows differ if p is smaller
+Row = dict[str, Any]  # name, by, about, command; figures and measured, both null if it was not run
 
 
 def read_board(file: Path) -> dict[str, Any]:
-    """`sets`, what each is in a sentence, and `rows`. Raises ValueError for anything else, and OSError."""
+    """Read a board: `sets`, each with a description, and `rows`. Raises ValueError for another file, and OSError."""
     try:
         found = json.loads(file.read_text())
         known = {row["name"]: (shlex.split(row["command"]), row["figures"]) for row in found["rows"]}
@@ -40,13 +40,13 @@ def read_board(file: Path) -> dict[str, Any]:
 
 
 def check(figures: Any, command: str) -> None:
-    """Raises ValueError where a command's figures are none."""
+    """Raise ValueError unless a command's figures have all NEEDED keys."""
     if not isinstance(figures, dict) or any(name not in figures for name in NEEDED):
         raise ValueError(f"{command}: its last line is no JSON of rows with {', '.join(NEEDED)}")
 
 
 def chosen(board: dict[str, Any], names: Sequence[str]) -> list[Row]:
-    """The rows of these names, or of these sets, or all that were run. Raises ValueError for a name that is none."""
+    """Return the rows of these names or sets; without names all that were run. Raises ValueError for unknown names."""
     rows: list[Row] = board["rows"]
     if unknown := [name for name in names if not any(_called(row, name) for row in rows)]:
         raise ValueError(f"there is no row {unknown[0]!r}: `spikesight board` lists them")
@@ -54,12 +54,12 @@ def chosen(board: dict[str, Any], names: Sequence[str]) -> list[Row]:
 
 
 def _called(row: Row, name: str) -> bool:
-    """By its own name, or its set's: the word before the colon."""
+    """Return whether a row has this name, or belongs to this set: the word before the colon."""
     return name in (row["name"], row["name"].partition(": ")[0])
 
 
 def measure(command: str, root: str) -> dict[str, Any]:
-    """What a row's command prints, run here: figures by row. Raises ValueError where it fails."""
+    """Run a row's command; return the figures that it prints, by row. Raises ValueError if it fails."""
     words = [word.replace("{root}", root) for word in shlex.split(command)]
     words = [sys.executable, *words[1:]] if words[0] == "python" else words
     done = subprocess.run(words, capture_output=True, text=True, check=False)
@@ -75,7 +75,7 @@ def measure(command: str, root: str) -> dict[str, Any]:
 
 
 def keep(file: Path, found: dict[str, Any]) -> list[Row]:
-    """Write figures into their rows of the file, which may have changed meanwhile; those rows."""
+    """Write figures into their rows of the file, which is read again before; return these rows."""
     board = read_board(file)
     measured = {"date": date.today().isoformat(), "processor": processor_name(), "load": round(os.getloadavg()[0], 1)}
     rows = [row for row in board["rows"] if row["name"] in found]
@@ -89,7 +89,7 @@ def keep(file: Path, found: dict[str, Any]) -> list[Row]:
 
 
 def difference(printed: dict[str, Any], now: dict[str, Any]) -> str:
-    """Why a row does not stand; empty where it does: the same windows, and an accuracy within the printed interval."""
+    """Return why new figures contradict a printed row; empty if the data match and the accuracy is in its interval."""
     if now["split"] != printed["split"]:
         return "other data"
     low, high = printed["interval"]
@@ -97,16 +97,16 @@ def difference(printed: dict[str, Any], now: dict[str, Any]) -> str:
 
 
 class Pair(NamedTuple):
-    """Two rows on the same windows, by recordings: those of which the first has fewer and more windows wrong."""
+    """A comparison of two rows on the same windows, by recordings."""
 
     first: str
     second: str
-    better: int
-    worse: int
-    p: float  # McNemar's, after Holm among all pairs of these windows
+    better: int  # recordings of which the first row has fewer windows wrong
+    worse: int  # recordings of which it has more windows wrong
+    p: float  # McNemar's exact test, with Holm's correction for all pairs on these windows
 
     def sentence(self) -> str:
-        """What that says."""
+        """Describe the comparison in a sentence."""
         ahead, behind, more, fewer = self.first, self.second, self.better, self.worse
         if fewer > more:
             ahead, behind, more, fewer = behind, ahead, fewer, more
@@ -117,7 +117,7 @@ class Pair(NamedTuple):
 
 
 def pairs(rows: Sequence[Row]) -> list[Pair]:
-    """Every two rows that were asked the same windows."""
+    """Compare every two rows that were tested on the same windows."""
     found: dict[tuple[str, int], list[tuple[float, Row, Row, int, int]]] = {}
     for first, second in combinations([row for row in rows if row["figures"]], 2):
         one, other = first["figures"], second["figures"]

@@ -1,9 +1,9 @@
 """The seed paper as one command: an ANN, the same shape trained directly with spikes, the ANN converted, and STDP.
 
-Every measurement is a job whose result lies in the output folder under the hash of what decides it, so an interrupted
-comparison goes on where it stopped and a changed setting repeats only what it changes. All accuracies are on test
-images, with counts. Nothing is chosen by them: direct networks are chosen by a validation split, conversions on images
-of the training set that no network learns from, and everything else is its last epoch.
+Every measurement is a job whose result is stored in the output folder under the hash of its inputs. So an interrupted
+comparison continues where it stopped, and a changed setting repeats only what it affects. All accuracies are on test
+images, with counts. Nothing is chosen by them: direct networks are chosen by a validation split, conversions on
+held-out training images, and everything else uses its last epoch.
 """
 
 import hashlib
@@ -54,9 +54,9 @@ from spikesight.training.run.report import write_whole
 from spikesight.training.step.batches import evaluation_input
 
 EXITS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.99)  # confidences of the early-exit curve
-METERED = 16  # images whose operations are counted
-BLOCK = 1000  # test images of one stored piece of a curve ...
-BLOCK_STEPS = 100_000  # ... or fewer, so that a piece is no more image-steps than this
+METERED = 16  # images to count operations on
+BLOCK = 1000  # most test images of one stored part of a curve
+BLOCK_STEPS = 100_000  # most image-steps (images x T) of such a part
 
 
 class Comparison:
@@ -97,11 +97,11 @@ class Comparison:
         return {**key, "epochs": c.ann_epochs, "images": c.train_images}
 
     def ann(self) -> tuple[nn.Module, AnnResult]:
-        """The trained ANN and its result."""
+        """Return the trained ANN and its result."""
         c, path = self.config, self.folder / f"ann-{digest(self.ann_key())}.safetensors"
 
         def job() -> AnnResult:
-            if path.is_file():  # trained before, and read on other images
+            if path.is_file():  # trained before, but evaluated on other images
                 network = build_for(c.network, read_state(path))
             else:
                 network = self._train_ann()
@@ -147,7 +147,7 @@ class Comparison:
         return {**self.ann_key(), "method": repr(METHODS[method]), "aim": aim, "calibration": self.config.calibration}
 
     def trial(self, ann: nn.Module, method: str, aim: int) -> Trial:
-        """A method at T = aim on held-out training images."""
+        """Test a method, converted for T = aim, on held-out training images."""
 
         def job() -> Trial:
             x, y = self.prepared(self.held), torch.from_numpy(self.held.labels)
@@ -158,7 +158,7 @@ class Comparison:
         return self.store.get(Trial, f"trial/{method}", self.conversion_key(method, aim), job)
 
     def conversion(self, ann: nn.Module, method: str, steps: int, aim: int, count: int) -> Curve:
-        """Accuracy at every T of one run over `count` test images, early exit, and operations at a few T."""
+        """Measure accuracy at every T of one run over `count` test images, early exit, and operations at a few T."""
         few = METHODS[method].rule.kind == "few"
         steps, count = METHODS[method].rule.levels if few else steps, min(count, len(self.test))
         key, size = {**self.conversion_key(method, aim), "steps": steps}, min(BLOCK, max(10, BLOCK_STEPS // steps))
@@ -179,7 +179,7 @@ class Comparison:
         return joined([piece(first) for first in range(0, count, size)], method, self.work(ann, method, aim, steps))
 
     def work(self, ann: nn.Module, method: str, aim: int, steps: int) -> dict[str, Cost]:
-        """Operations by T, at a few of them; none for the long runs."""
+        """Count operations at a few T; none for the long runs."""
         if steps > 500:
             return {}
         key = {**self.conversion_key(method, aim), "steps": steps}
@@ -191,7 +191,7 @@ class Comparison:
         return self.store.get(Costs, f"work/{method}/{steps}", key, job).work
 
     def qcfs(self, ann: nn.Module) -> Curve:
-        """QCFS fine-tuned from the ANN (L = 8), then converted."""
+        """Fine-tune a QCFS network from the ANN (L = 8) and convert it."""
         c, test = self.config, self.test[: self.config.images]
 
         def job() -> Curve:
@@ -213,7 +213,7 @@ class Comparison:
     # --- direct training ---
 
     def direct(self, spec: str) -> Curve:
-        """One spiking network of the same shape trained directly: `encoding/surrogate/T`."""
+        """Train a spiking network of the same shape directly; `spec` is `encoding/surrogate/T`."""
         c, test = self.config, self.test[: self.config.images]
         encoding, surrogate, steps = spec.split("/")
         channels, height, width = test.pixels.shape[1:]
@@ -251,7 +251,7 @@ class Comparison:
     # --- STDP ---
 
     def stdp(self, seed: int) -> StdpResult:
-        """Unsupervised STDP, neurons named by the training labels."""
+        """Train by unsupervised STDP; each neuron gets the training label to which it responds most."""
         c = self.config
 
         def job() -> StdpResult:
@@ -267,7 +267,7 @@ class Comparison:
         return self.store.get(StdpResult, f"stdp/{seed}", key, job)
 
     def run(self) -> Results:
-        """Every job; writes results.json."""
+        """Run all jobs and write results.json."""
         c = self.config
         count_named_read(Path(c.root), c.data, "compare")
         ann, top = self.ann()
@@ -298,7 +298,7 @@ class Comparison:
 
 
 def joined(pieces: list[CurvePiece], method: str, work: dict[str, Cost]) -> Curve:
-    """One curve from the results of its pieces, weighted by their images."""
+    """Merge the parts of a curve, weighted by their images."""
     images = sum(p.images for p in pieces)
     exits = {
         e: (sum(p.exits[e][0] for p in pieces) / images, 100 * sum(p.exits[e][1] for p in pieces) / images)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 @dataclass(frozen=True)
 class CompareConfig:
-    """What is compared, on which data, with how much training."""
+    """Settings of a comparison: data, networks, methods and amount of training."""
 
     data: Annotated[str, "a set of images by name, or a folder of pictures <class>/<file>"] = "mnist"
     root: Annotated[str, "where named sets lie"] = "data"
@@ -22,7 +22,7 @@ class CompareConfig:
         "direct/arctan/4",
         "direct/arctan/10",
     )
-    methods: Annotated[tuple[str, ...], "ways of conversion"] = (
+    methods: Annotated[tuple[str, ...], "conversion methods"] = (
         "rueckauer-max", "rueckauer", "hard-reset", "half", "ltb", "mmse-light", "ours", "settled", "bounded",
     )  # fmt: skip
     multi: Annotated[tuple[str, ...], "conversions with several bits a spike"] = (
@@ -67,4 +67,4 @@ QUICK = {
     "stdp_images": 3000,
     "stdp_seeds": (0,),
 }
-"""What `--quick` changes: minutes on two cores instead of an hour."""
+"""Settings that `--quick` changes: minutes on two cores instead of an hour."""

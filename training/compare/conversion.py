@@ -1,4 +1,4 @@
-"""How many steps a conversion needs: tried on pictures that neither trained the ANN nor calibrate the conversion."""
+"""Choose the number of steps of a conversion, on pictures used neither to train the ANN nor to calibrate."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,11 +17,11 @@ from spikesight.training.data import load_data
 from spikesight.training.data.images import Images, Pictures
 from spikesight.training.flags import from_mapping
 
-AIMS = (4, 8, 16, 32, 64)  # T that are tried, the first good one is taken
+AIMS = (4, 8, 16, 32, 64)  # T to try; the first good one is chosen
 
 
 def splits_of(card: Card, root: Path) -> tuple[Pictures, Images]:
-    """(training and test pictures, held-out pictures) of the run that trained a checkpoint; raises DataError."""
+    """Return (training and test pictures, validation pictures) of the run that made a checkpoint. Raises DataError."""
     recipe = dict(card.training["recipe"])
     data = load_data(from_mapping(TrainConfig(), {**recipe, "root": str(root), "init_from": "", "teacher": ""}, "card"))
     train, held, test = (Images(part.frames[:][:, 0], part.labels) for part in (data.train, data.val, data.test))
@@ -38,10 +38,10 @@ def choose_steps(
     held: Images,
     report: Callable[[str], None] = print,
 ) -> tuple[ConvertedNetwork, int, dict[str, float]]:
-    """The conversion for the fewest of AIMS steps within the ANN's 95 % interval on held-out pictures.
+    """Convert an ANN for the fewest of AIMS steps that reach the ANN's 95 % interval on held-out pictures.
 
-    x [N, C, H, W] are those of `held`, prepared. Returns it with its T and what was tried: accuracy by T, in per cent,
-    and the ANN's own as "ann". The best one where none is good.
+    x [N, C, H, W]: the pictures of `held`, normalised. Returns the network (the best if none reaches it), its T,
+    and the accuracies tried, in per cent: by T, and the ANN's as "ann".
     """
     top = accuracy(ann, x, held.labels)
     low, _ = interval(round(top / 100 * len(held)), len(held))

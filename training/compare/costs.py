@@ -1,4 +1,4 @@
-"""Operations of the networks of a comparison, counted on a few images."""
+"""Count the operations of a comparison's networks on a few images."""
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from spikesight.training.compare.results import Cost
 
 
 class Stepwise(nn.Module):
-    """An ANN behind the interface of a spiking network: one step, no state."""
+    """An ANN with the interface of a spiking network: one step, no state."""
 
     def __init__(self, ann: nn.Module) -> None:
         super().__init__()
@@ -23,7 +23,7 @@ class Stepwise(nn.Module):
 
 @torch.no_grad()
 def activations(ann: nn.Module, x: Tensor) -> int:
-    """Values that the ANN's ReLUs give for one image."""
+    """Count the outputs of the ANN's ReLUs for one image."""
     total = 0
 
     def count(_: str, __: nn.Module, ___: Tensor, y: Tensor) -> None:
@@ -36,12 +36,12 @@ def activations(ann: nn.Module, x: Tensor) -> int:
 
 
 def cost_of(report: Report) -> Cost:
-    """The counts that a comparison keeps of a report."""
+    """Return the counts of a report that a comparison stores."""
     work = report.work
     return Cost(work.effective_macs, work.effective_acs, report.spike_rate, report.spikes, work.neuron_updates)
 
 
 def costs(network: ConvertedNetwork, x: Tensor, steps: int) -> dict[str, Cost]:
-    """Operations of an image at a few T up to `steps`, with unit spikes; x [N, C, H, W]."""
+    """Count operations of an image at a few T up to `steps`, with unit spikes; x [N, C, H, W]."""
     units, counted = unit_spikes(network), sorted({t for t in (2, 4, 8, 16, 32) if t < steps} | {steps})
     return {str(t): cost_of(measure(units, x[None], still=True, steps=t)) for t in counted}

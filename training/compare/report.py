@@ -1,4 +1,4 @@
-"""The comparison's report: tables, pictures and claims in order, as markdown (pictures beside it) and HTML (inside)."""
+"""Write the comparison's report with tables and pictures, as markdown and as one HTML file with embedded pictures."""
 
 import base64
 import html
@@ -28,14 +28,14 @@ from spikesight.training.run.report import write_whole
 
 
 class Block(NamedTuple):
-    """A piece of the report: kind "h2", "p", "table" (first row: header), "list" or "picture" (file, caption)."""
+    """A block of the report: kind "h2", "p", "table" (first row: header), "list" or "picture" (file, caption)."""
 
     kind: str
     content: Any
 
 
 def to_markdown(parts: Sequence[Block], pictures: str) -> str:
-    """Blocks as markdown; `pictures` is the folder of the pictures seen from the file."""
+    """Return blocks as markdown; `pictures` is the folder of the pictures, relative to the file."""
     lines: list[str] = []
     for kind, content in parts:
         if kind == "h2":
@@ -62,7 +62,7 @@ HEAD = '<!doctype html><html lang="en"><meta charset="utf-8"><title>Spikesight c
 
 
 def to_html(parts: Sequence[Block], pictures: Path) -> str:
-    """Blocks as one HTML file that needs nothing else."""
+    """Return blocks as one HTML file with embedded pictures."""
     out = [f"{HEAD}<style>{STYLE}</style>"]
     for kind, content in parts:
         if kind in ("h2", "p"):
@@ -81,7 +81,7 @@ def to_html(parts: Sequence[Block], pictures: Path) -> str:
 
 
 def curves_picture(results: Results, path: Path, curves: Iterable[Curve], title: str) -> None:
-    """Accuracy against T, the seed paper's Figure 2."""
+    """Draw accuracy against T, as the seed paper's Figure 2."""
     figure, axes = plt.subplots(figsize=(7, 4.2), dpi=110)
     for r in curves:
         right = [100 * c / r.images for c in r.correct]
@@ -108,7 +108,7 @@ def curves_picture(results: Results, path: Path, curves: Iterable[Curve], title:
 
 
 def opening(results: Results) -> str:
-    """The paragraph on the networks compared, how they were chosen, and on how many images."""
+    """Return the paragraph on the networks compared, how they were chosen, and on how many images."""
     config, ann = results.config, results.ann
     return (
         f"Network {config.network}. ANN: {ann.accuracy:.2f} % on {ann.images} test images, "
@@ -120,7 +120,7 @@ def opening(results: Results) -> str:
 
 
 def choice(results: Results) -> list[Block]:
-    """The methods on held-out training images."""
+    """Return the section with all methods on held-out training images."""
     if not results.trials:
         return []
     words = f"Which conversion is best is decided on {results.trials[0].images} training images that no network "
@@ -131,7 +131,7 @@ def choice(results: Results) -> list[Block]:
 
 
 def section(results: Results, name: str, curves: Sequence[Curve], title: str, pictures: Path) -> list[Block]:
-    """Curves and table of one group of conversions."""
+    """Return the section with curves and table of one group of conversions."""
     if not curves:
         return []
     name = f"compare-{results.data}-{results.config.network}-{name}.png"
@@ -141,7 +141,7 @@ def section(results: Results, name: str, curves: Sequence[Curve], title: str, pi
 
 
 def blocks(results: Results, pictures: Path) -> list[Block]:
-    """The report's content; draws its pictures."""
+    """Return the report's content and draw its pictures."""
     config = results.config
     mac, ac = PICOJOULES["fp32"]
     notes = (
@@ -174,7 +174,7 @@ def blocks(results: Results, pictures: Path) -> list[Block]:
 
 
 def write_report(results: Results, folder: Path) -> tuple[Path, Path]:
-    """report.md, report.html and pictures/ in `folder`; the two files."""
+    """Write report.md, report.html and pictures/ in `folder`; return the two files."""
     parts = blocks(results, folder / "pictures")
     markdown, page = folder / "report.md", folder / "report.html"
     write_whole(markdown, to_markdown(parts, "pictures"))

@@ -1,4 +1,4 @@
-"""What a comparison measured, kept as JSON so that nothing is done twice; unknown keys are ignored."""
+"""Results of a comparison, stored as JSON so that no job runs twice; unknown keys are ignored."""
 
 import hashlib
 import json
@@ -20,9 +20,9 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Cost:
-    """The mean cost of one image: additions, multiply-adds, spikes and membrane updates."""
+    """Mean cost of one image: additions, multiply-adds, spikes and membrane updates."""
 
-    macs: float  # multiply-accumulates, those with zero left out
+    macs: float  # multiply-accumulates with non-zero input
     acs: float  # accumulates that spikes cause
     rate: float = 0.0  # spikes a neuron a step
     spikes: float = 0.0
@@ -30,7 +30,7 @@ class Cost:
 
     @property
     def operations(self) -> float:
-        """Synaptic operations, multiplying and adding ones alike."""
+        """Synaptic operations: multiply-accumulates and accumulates."""
         return self.macs + self.acs
 
 
@@ -43,21 +43,21 @@ class Result:
 
     @property
     def summary(self) -> str:
-        """One line for the progress."""
+        """Summary for the progress output, one line."""
         return "done"
 
 
 @dataclass(frozen=True, kw_only=True)
 class AnnResult(Result):
-    """The ANN on all test images and on those of the curves; accuracies in per cent."""
+    """Accuracy of the ANN on all test images and on those of the curves, in per cent."""
 
     accuracy: float
     images: int
     accuracy_here: float  # on the images of the curves
     images_here: int
-    held_accuracy: float | None = None  # on the images that methods are chosen by
+    held_accuracy: float | None = None  # on the images on which methods are chosen
     macs: float  # of one image
-    activations: int  # values that its ReLUs give for one image
+    activations: int  # outputs of its ReLUs for one image
 
     @property
     def summary(self) -> str:
@@ -66,7 +66,7 @@ class AnnResult(Result):
 
 @dataclass(frozen=True, kw_only=True)
 class Counted(Result):
-    """A method's right answers among some images."""
+    """Number of images that a method classifies correctly."""
 
     method: str
     right: int
@@ -79,7 +79,7 @@ class Counted(Result):
 
 @dataclass(frozen=True, kw_only=True)
 class Trial(Counted):
-    """A method of conversion on held-out training images, at the T that it is made for."""
+    """Result of a conversion method on held-out training images, at the T that it is made for."""
 
     steps: int
     coding: str = ""  # "binary" spikes or "multi": more than one bit a spike
@@ -95,7 +95,7 @@ class CurvePiece(Result):
 
     correct: list[int]  # images right at T = 1, 2, ...
     images: int
-    ann: int  # of them, right by the ANN
+    ann: int  # images right by the ANN
     exits: dict[str, tuple[int, int]]  # by confidence: (steps of all images, images right) with early exit
 
     @property
@@ -138,7 +138,7 @@ class Costs(Result):
 
 @dataclass(frozen=True, kw_only=True)
 class StdpResult(Counted):
-    """A layer trained by STDP, its neurons named by labels, on test images."""
+    """Test result of a layer trained by STDP, with a label for each neuron."""
 
     seed: int
     train_images: int = 0
@@ -146,15 +146,15 @@ class StdpResult(Counted):
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """All of a comparison: what results.json holds."""
+    """All results of a comparison, the content of results.json."""
 
     config: CompareConfig
     data: str
     classes: int
     ann: AnnResult
     trials: list[Trial] = field(default_factory=list)
-    chosen: list[Curve] = field(default_factory=list)  # the best method of each kind of spike, on more images
-    aimed: list[Curve] = field(default_factory=list)  # the best binary method made for other T
+    chosen: list[Curve] = field(default_factory=list)  # the best method of each kind of spikes, on more images
+    aimed: list[Curve] = field(default_factory=list)  # the best binary method, converted for other T
     binary: list[Curve] = field(default_factory=list)
     multi: list[Curve] = field(default_factory=list)  # more than one bit a spike
     direct: list[Curve] = field(default_factory=list)
@@ -166,24 +166,24 @@ R = TypeVar("R", bound=Result)
 
 
 def say(text: str) -> None:
-    """Progress on stderr, apart from results."""
+    """Print progress to standard error, separate from results."""
     print(text, file=sys.stderr)
 
 
 def digest(key: Any) -> str:
-    """Twelve hexadecimal digits of what JSON can hold."""
+    """Return a hash of twelve hexadecimal digits of a value that JSON can hold."""
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
 
 
 class Store:
-    """Results of jobs as JSON files, by name and by the hash of what decides them."""
+    """Store of jobs' results as JSON files, by name and by a hash of the job's inputs."""
 
     def __init__(self, folder: Path, report: Say = say) -> None:
         self.folder, self.say = folder / "results", report
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def get(self, kind: type[R], name: str, key: dict[str, Any], job: Callable[[], R]) -> R:
-        """The stored result of this kind, or the job's, stored."""
+        """Return the stored result; if there is none, run the job and store its result."""
         path = self.folder / f"{name.replace('/', '-')}-{digest([VERSION, name, key])}.json"
         if path.is_file():
             self.say(f"{name}: kept")

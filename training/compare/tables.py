@@ -1,4 +1,4 @@
-"""The comparison in numbers: its tables, and which of the seed paper's claims hold on them."""
+"""Make the comparison's tables, and check which of the seed paper's claims hold."""
 
 from collections.abc import Sequence
 
@@ -13,13 +13,13 @@ Table = list[list[str]]
 
 
 def with_interval(correct: int, images: int) -> str:
-    """An accuracy with its 95 % interval."""
+    """Format an accuracy with its 95 % interval."""
     low, high = interval(correct, images)
     return f"{100 * correct / images:.2f} ({100 * low:.1f} to {100 * high:.1f})"
 
 
 def steps_to(result: Curve, target: float) -> int | None:
-    """The first T from which the accuracy stays at `target` or above."""
+    """Return the first T from which the accuracy stays at `target` (per cent) or above; None if it never does."""
     good = [100 * c / result.images >= target for c in result.correct]
     if not good or not good[-1]:
         return None
@@ -28,7 +28,7 @@ def steps_to(result: Curve, target: float) -> int | None:
 
 
 def accuracy_table(results: Sequence[Curve]) -> Table:
-    """A table of accuracies in per cent: a row a method, a column a number of steps T."""
+    """Return a table of accuracies in per cent: one row a method, one column a number of steps T."""
     at = shown_steps(max(r.steps for r in results))
     rows = [["method", *(f"T = {t}" for t in at), "images"]]
     for r in results:
@@ -38,7 +38,7 @@ def accuracy_table(results: Sequence[Curve]) -> Table:
 
 
 def first_table(results: Results) -> Table:
-    """The seed paper's Table 1 on these data, the ANN's accuracy on the same images beside each conversion."""
+    """Return the seed paper's Table 1 for these data, with the ANN's accuracy on each conversion's images."""
     ann = results.ann
     rows = [["network", "training", "T", "accuracy, % (95 %)", "ANN there, %", "images"]]
 
@@ -61,7 +61,7 @@ def first_table(results: Results) -> Table:
 
 
 def trial_table(results: Results) -> Table:
-    """The methods on held-out training images; the best of each kind of spike is chosen."""
+    """Return the table of methods on held-out training images; the best of each kind of spikes is marked as chosen."""
     rows = [["method", "spikes", "T", "held-out images right, % (95 %)", ""]]
     chosen = {r.method for r in results.chosen}
     for t in results.trials:
@@ -72,7 +72,7 @@ def trial_table(results: Results) -> Table:
 
 
 def latency_table(results: Results) -> Table:
-    """Steps until the accuracy stays within one point of the ANN's, and with early exit."""
+    """Return the table of steps until the accuracy stays within one point of the ANN's, and with early exit."""
     top = results.ann.accuracy_here
     rows = [["method", "T within 1 point of the ANN", "early exit at 0.9: mean steps", "accuracy there, %"]]
     for r in (*results.binary, *results.multi):
@@ -90,7 +90,7 @@ def latency_table(results: Results) -> Table:
 
 
 def energy_table(results: Results) -> Table:
-    """Operations and estimated energy of one image: every network at its T, the ANN and quantised ANNs beside them."""
+    """Return the table of operations and estimated energy of one image: every network at its T, ANN, quantised ANNs."""
     macs, values = results.ann.macs, results.ann.activations
     rows = [
         ["network", "T", "bits", "spike rate", "MACs, M", "ACs, M", "compute, uJ", "with memory, uJ", "accuracy, %"]
@@ -112,9 +112,9 @@ def energy_table(results: Results) -> Table:
 
 
 def equal_work(results: Results) -> Table:
-    """Each direct network, and what the chosen conversions reach within its synaptic operations.
+    """Return the table of direct networks, each with the accuracy of the chosen conversions within its operations.
 
-    Each conversion is read at the largest T that fits: nothing is picked by its accuracy.
+    Each conversion uses the largest T within that budget; nothing is chosen by accuracy.
     """
     chosen = {r.method for r in results.chosen}
     conversions = [r for r in (*results.binary, *results.multi) if not chosen or r.method in chosen]
@@ -137,13 +137,13 @@ def equal_work(results: Results) -> Table:
 
 
 def found_by(result: Curve, target: float, who: str) -> str:
-    """From which T a method is at a target, in words."""
+    """Say from which T on a method reaches a target."""
     need = steps_to(result, target)
     return f"{who} is there from T = {need}" if need else f"{who} is not there by T = {len(result.correct)}"
 
 
 def needs_hundreds(result: Curve, target: float) -> bool | None:
-    """Whether a method needs 100 steps or more for a target; None where steps or images are too few to tell."""
+    """Return whether a method needs 100 steps or more for a target; None if steps or images are too few to tell."""
     if result.images < 100:  # one image more or less is over a point
         return None
     need = steps_to(result, target)
@@ -153,7 +153,7 @@ def needs_hundreds(result: Curve, target: float) -> bool | None:
 
 
 def claims(results: Results) -> list[list[str]]:
-    """Which of the seed paper's claims hold here, with the numbers that say so."""
+    """Return the table of the seed paper's claims: whether each holds here, with the evidence."""
     rows = [["claim of the paper", "here", "evidence"]]
 
     def add(claim: str, holds: bool | None, evidence: str) -> None:

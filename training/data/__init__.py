@@ -1,4 +1,4 @@
-"""Data sets by name or by folder: recordings become binned uint8 frames in a cache, images stay images."""
+"""Data sets by name or by folder: recordings are binned into uint8 frames and cached; images stay images."""
 
 from spikesight.training.data.cache import bin_items
 from spikesight.training.data.load import list_data, load_data

@@ -1,4 +1,4 @@
-"""Binned recordings on disk: memory-mapped uint8, found again by what went into them, never half-written."""
+"""Cache of binned recordings: memory-mapped uint8 files, named by a hash of their inputs, never half-written."""
 
 import hashlib
 import json
@@ -20,8 +20,8 @@ from spikesight.models.contract import Contract
 from spikesight.training.config import TrainConfig
 from spikesight.training.data.recordings import read_item
 from spikesight.training.data.sets import Frames, Item
-from spikesight.training.data.windows import cut
-from spikesight.training.progress import counted
+from spikesight.training.data.windows import cut_windows
+from spikesight.training.progress import with_progress
 
 CACHE_VERSION = 1
 
@@ -29,7 +29,7 @@ CACHE_VERSION = 1
 def cached(
     folder: Path, key: dict[str, Any], count: int, shape: tuple[int, ...], samples: Iterator[np.ndarray], what: str
 ) -> np.ndarray:
-    """uint8 [count, *shape] from `samples`, kept on disk under the hash of `key`; written whole or not at all."""
+    """Return uint8 [count, *shape] from the cache entry of `key`; if there is none, write it whole from `samples`."""
     digest = hashlib.sha256(json.dumps([CACHE_VERSION, key], sort_keys=True).encode()).hexdigest()[:20]
     path = folder / f"{digest}.npy"
     if not path.exists():
@@ -37,7 +37,7 @@ def cached(
         partial = folder / f".{digest}.{os.getpid()}.npy"
         array = np.lib.format.open_memmap(partial, "w+", np.uint8, (count, *shape))
         try:
-            for index, sample in enumerate(counted(samples, what, "sample", count)):
+            for index, sample in enumerate(with_progress(samples, what, "sample", count)):
                 array[index] = sample
             array.flush()
             partial.replace(path)
@@ -47,12 +47,12 @@ def cached(
 
 
 def sample_shape(contract: Contract) -> tuple[int, ...]:
-    """(T, C, H, W) of one sample."""
+    """Return the shape (T, C, H, W) of one sample."""
     return (contract.steps, *contract.shape)
 
 
 def contract_key(contract: Contract) -> list[Any]:
-    """What of a contract decides the frames; JSON-able, and as earlier versions wrote it."""
+    """Return the fields of a contract that determine the frames, for a cache key in the form of earlier versions."""
     c = contract
     key = [c.steps, c.bin_us, c.height, c.width, c.encoding, c.filter_us]
     key += [choice for choice in (c.frame, c.window) if choice not in ("", "sensor")]
@@ -60,8 +60,8 @@ def contract_key(contract: Contract) -> list[Any]:
 
 
 def binned(events: Events, sensor: SensorSize, start_us: int, contract: Contract) -> NDArray[np.uint8]:
-    """A recording's input, uint8 [T, 2, H, W]: filtered, then all of the sensor or aligned to what moves."""
-    front = in_front(sensor, contract)
+    """Bin a recording into frames, uint8 [T, 2, H, W]: filter it, then use all of the sensor or align to what moves."""
+    front = make_input_filter(sensor, contract)
     events = front(events)
     if contract.frame == "object":
         return aligned_steps(events, (contract.height, contract.width), contract.bin_us, contract.steps)
@@ -69,28 +69,28 @@ def binned(events: Events, sensor: SensorSize, start_us: int, contract: Contract
 
 
 def _pieces(items: Sequence[Item]) -> Iterator[tuple[Events, SensorSize, int | None]]:
-    """Events, sensor and begin (None: the first event) of each; neighbouring windows of a file in one pass."""
+    """Yield (events, sensor size, start in us or None: the first event) of each item; read each file in one pass."""
     for (path, length_us), group in groupby(items, lambda item: (item.path, item.length_us)):
         if length_us:
-            for events, sensor in cut(path, [item.begin_us for item in group], length_us):
+            for events, sensor in cut_windows(path, [item.begin_us for item in group], length_us):
                 yield events, sensor, 0
         else:
             yield from ((*read_item(item), None) for item in group)
 
 
-def in_front(sensor: SensorSize, contract: Contract) -> InputFilter:
-    """What stands before the bins: a filter, or what sums a finer sensor's events by the input's pixels."""
+def make_input_filter(sensor: SensorSize, contract: Contract) -> InputFilter:
+    """Make the filter that events pass before binning; for a `pooled` contract it also sums to the input's pixels."""
     small = SensorSize(contract.width, contract.height) if contract.pooled else sensor
     return InputFilter(sensor, small, contract.filter_us, follow=contract.window == "drawing")
 
 
 def noise_key(config: TrainConfig) -> list[float]:
-    """What of the settings decides the added noise; JSON-able."""
+    """Return the settings that determine the added noise, for a cache key."""
     return [config.noise_hz, config.hot]
 
 
 def noisy(events: Events, sensor: SensorSize, config: TrainConfig, seed: int) -> Events:
-    """Events with the noise of a worse sensor, up to the settings' amount; half of the seeds add none."""
+    """Add sensor noise of a random amount up to `config.noise_hz` and `config.hot`; half of the seeds add none."""
     random = np.random.default_rng(seed)
     if random.random() < 0.5:
         return events
@@ -99,16 +99,16 @@ def noisy(events: Events, sensor: SensorSize, config: TrainConfig, seed: int) ->
 
 
 def file_stamps(paths: Iterable[Path]) -> list[tuple[str, int, int]]:
-    """(path, bytes, modification time in ns) of each file: a changed one has another stamp."""
+    """Return (path, bytes, modification time in ns) of each file, for a cache key."""
     return [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
 
 
 def bin_items(
     items: Sequence[Item], contract: Contract, folder: Path, what: str, noise: TrainConfig | None = None, copy: int = 0
 ) -> Frames:
-    """Recordings as frames, kept in `folder`; every sensor size is brought to the contract's.
+    """Bin recordings into frames of the contract's size, cached in `folder`; `what` is the title of the progress bar.
 
-    With `noise` each copy, by its number, has noise of its own. `what` names the job to whoever waits.
+    With `noise`, sensor noise is added as its settings say, different for each number of a `copy`.
     """
 
     def samples() -> Iterator[np.ndarray]:
@@ -131,12 +131,12 @@ def bin_items(
 
 
 def shown_images(names: Iterable[str]) -> frozenset[int]:
-    """The MNIST images that N-MNIST recordings of these names show: recording 00001.bin is image 0."""
+    """Return the numbers of the MNIST images in N-MNIST recordings of these names: 00001.bin shows image 0."""
     return frozenset(int(Path(name).stem) - 1 for name in names if Path(name).stem.isdigit())
 
 
 def join(sets: Sequence[Frames], folder: Path) -> Frames:
-    """Several sets as one memory-mapped array."""
+    """Concatenate several sets into one cached, memory-mapped array."""
     key = {"join": [str(getattr(f.frames, "filename", "")) for f in sets]}
     samples = (frame for frames in sets for frame in frames.frames)
     count = sum(map(len, sets))

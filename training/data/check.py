@@ -1,6 +1,4 @@
-"""The state of a data set: complete, partial, broken or missing, as `spikesight doctor --data` prints it; and how often
-its test split was read.
-"""
+"""Check whether a data set is complete, partial, broken or missing (`spikesight doctor --data`); count test reads."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -31,8 +29,8 @@ EXPECTED: dict[str, tuple[int, int]] = {
     "cifar100": (50_000, 10_000),
     "imagenet": (1_281_167, 50_000),
 }
-"""(training, test) samples of the complete public sets."""
-OPENED = 40  # files, unless every one is asked for
+"""Numbers of (training, test) samples of the complete public sets."""
+OPENED = 40  # files that a quick check opens
 OWN = "a folder of your own"
 
 State = Literal["complete", "partial", "broken", "missing", "own"]
@@ -40,7 +38,7 @@ State = Literal["complete", "partial", "broken", "missing", "own"]
 
 @dataclass(frozen=True)
 class DataReport:
-    """The state of one data set; `own` is a folder whose full size nobody knows."""
+    """The state of one data set; `own` is a user's folder, whose full size is unknown."""
 
     name: str
     state: State
@@ -58,9 +56,9 @@ class DataReport:
 
 
 def check_data(data: str, root: str | Path = "data", *, every: bool = False) -> DataReport:
-    """Look at a data set, by name below `root` or as a folder; opens 40 files spread evenly, or every one.
+    """Check a data set, by name below `root` or as a folder; open 40 files spread evenly, or `every` file.
 
-    Never raises for missing or damaged data: that is its answer.
+    Missing or damaged data raises nothing: the report says so.
     """
     try:
         listing = list_data(TrainConfig(data=data, root=str(root)))
@@ -74,14 +72,14 @@ def check_data(data: str, root: str | Path = "data", *, every: bool = False) -> 
     elif listing.val is None:
         opened = [_open([*listing.train, *listing.test], read_item, every)]
         labels = np.array([item.label for item in listing.train], int)
-    else:  # divided already, every file read
+    else:  # a folder of own recordings: list_data has read every file
         return _own_report(listing)
     broken, count = [sentence for found, _ in opened for sentence in found], sum(n for _, n in opened)
     return _report(listing, labels, broken, count)
 
 
 def _open(items: Sequence[Any], read: Callable[[Any], object], every: bool) -> tuple[list[str], int]:
-    """(a sentence for each that cannot be read, how many were opened)."""
+    """Read `every` item or OPENED of them; return (an error for each unreadable one, how many were read)."""
     count = len(items) if every else min(len(items), OPENED)
     broken = []
     for index in np.linspace(0, len(items) - 1, count).astype(int):
@@ -124,11 +122,11 @@ def _report(listing: Listing | ImageSet, labels: np.ndarray, broken: list[str], 
     return DataReport(name, state, train, test, classes, opened, tuple(broken[:10]), tuple(lines))
 
 
-READS = "reads.jsonl"  # beside the sets: a line each time that a test split is read
+READS = "reads.jsonl"  # in the data folder: one line for each time that a test split is read
 
 
 def count_read(root: Path, name: str, by: str) -> int | None:
-    """Note below `root` that a set's test split is read, and by what; how often that was. None where it cannot be."""
+    """Record in `root` that `by` reads a set's test split; return how often it was read (None: cannot be recorded)."""
     line = json.dumps({"set": name, "by": by, "date": date.today().isoformat()}) + "\n"
     try:
         with (root / READS).open("a") as file:
@@ -138,11 +136,11 @@ def count_read(root: Path, name: str, by: str) -> int | None:
         return None
     found = 0
     for one in lines:
-        with suppress(ValueError, TypeError, KeyError):  # a line that somebody else wrote
+        with suppress(ValueError, TypeError, KeyError):  # a line in another form
             found += json.loads(one)["set"] == name
     return found
 
 
 def count_named_read(root: Path, data: str, by: str) -> int | None:
-    """`count_read` where `data` is a set's name; None for a folder."""
+    """Call `count_read` if `data` is a set's name; return None for a folder."""
     return count_read(root, data, by) if data in DATA_NAMES or data in recorded() else None

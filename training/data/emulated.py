@@ -1,4 +1,4 @@
-"""MNIST's digits as events that join recordings: moved by saccades, or drawn on paper and held before a camera."""
+"""Emulate events of MNIST digits, moved by saccades or held on paper before a camera, to train beside recordings."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -20,43 +20,43 @@ from spikesight.encoders.roi.window import NEAR, SHARE, Window
 from spikesight.models.classifier.inputs import encoder_for, sensor_of
 from spikesight.models.contract import Contract
 from spikesight.training.config import TrainConfig
-from spikesight.training.data.cache import cached, contract_key, in_front, noise_key, noisy, sample_shape
+from spikesight.training.data.cache import cached, contract_key, make_input_filter, noise_key, noisy, sample_shape
 from spikesight.training.data.images import find_idx, read_idx
 from spikesight.training.data.recordings import Read
 from spikesight.training.data.sets import Frames
 
-CAMERAS = (SensorSize(640, 480), SensorSize(320, 240), SensorSize(320, 240))  # that film paper, as often as listed
-FOUND_US = 400_000  # after which a clip's drawing has been found
-SIDES, HOT = (28, 39), 0.005  # pixels of a small camera's side; share of them, at most, that never rest
+CAMERAS = (SensorSize(640, 480), SensorSize(320, 240), SensorSize(320, 240))  # that film paper, equally likely
+FOUND_US = 400_000  # time in which the tracker finds a clip's drawing
+SIDES, HOT = (28, 39), 0.005  # range of a small camera's side, pixels; largest share of hot pixels
 WINDOWS = 3  # samples of a clip
-FILM_VERSION = 3  # in the key of kept films: a change of what trackers show of the same clip makes them anew
+FILM_VERSION = 3  # part of the cache key: raise it when a tracker's output for the same clip changes
 OTHER = {
     "threshold_on": (0.85, 1.15), "threshold_off": (0.85, 1.15), "sigma": (0.5, 2.0), "blur_px": (0.8, 1.2),
     "cutoff_hz": (0.8, 1.5), "refractory_us": (0.7, 1.4), "noise_hz": (0.25, 2.0),
 }  # fmt: skip
-"""How many times as large as N-MNIST's the settings of another camera may be."""
-PARTS = 10  # of a sample, most of which must hold events
-SET_ASIDE = range(40_000, 42_000)  # MNIST's training images that no emulation trains on: prediction sets are for them
-INK = 20 / 28  # of an image of MNIST that its digit takes
+"""Ranges of another camera's settings, as multiples of N-MNIST's."""
+PARTS = 10  # a sample is divided into so many parts; most must hold events
+SET_ASIDE = range(40_000, 42_000)  # MNIST training images never trained on as emulations: they calibrate conformal sets
+INK = 20 / 28  # a digit's share of the side of an MNIST image
 
 
 def training_digits(root: Path) -> tuple[np.ndarray, np.ndarray, int]:
-    """(images uint8 [M, 28, 28], labels [M], bytes of the images' file) of MNIST's training split."""
+    """Read MNIST's training split; return (images uint8 [M, 28, 28], labels [M], size in bytes of the image file)."""
     path = find_idx(root, "mnist", "train-images-idx3-ubyte")
     return read_idx(path), read_idx(find_idx(root, "mnist", "train-labels-idx1-ubyte")), path.stat().st_size
 
 
 def emulate_mnist(config: TrainConfig, contract: Contract, left_out: frozenset[int]) -> Frames:
-    """The first `emulated_count` MNIST training images, none left out or set aside, moved by saccades."""
+    """Emulate the first `config.emulated_count` MNIST training images, without `left_out`, moved by saccades."""
     images, labels, size = training_digits(Path(config.root))
     sensor, left_out = sensor_of(contract), left_out.union(SET_ASIDE)
     chosen = [index for index in range(len(images)) if index not in left_out][: config.emulated_count]
-    encode = encoder_for(contract, in_front(sensor, contract).size)
+    encode = encoder_for(contract, make_input_filter(sensor, contract).size)
 
     def samples() -> Iterator[np.ndarray]:
         for index in chosen:
             events = noisy(saccade_events(images[index], sensor, "digit", seed=index), sensor, config, index)
-            yield encode(in_front(sensor, contract)(events))[:, 0]
+            yield encode(make_input_filter(sensor, contract)(events))[:, 0]
 
     key = {"mnist": [size, chosen], "sensor": str(sensor), "contract": contract_key(contract)}
     key["noise"] = noise_key(config)
@@ -65,28 +65,28 @@ def emulate_mnist(config: TrainConfig, contract: Contract, left_out: frozenset[i
 
 
 def emulate_drawings(pictures: np.ndarray, config: TrainConfig, contract: Contract, what: str) -> np.ndarray:
-    """uint8 [M, T, 2, H, W] of pictures, uint8 [M, 28, 28]: the first half each before a camera that moves and sees in
-    its own way, the others before N-MNIST's, as digits are. How a thing is moved must not tell what it is.
+    """Emulate pictures, uint8 [M, 28, 28], as event frames, uint8 [M, T, 2, H, W].
 
-    Slow or far from a stroke's width, a thick stroke is a hollow outline: both of its edges fire.
+    Pictures of the first half each get a random camera and movement, the others N-MNIST's, as digits do: the movement
+    must not reveal the class. `what` is the title of the progress bar.
     """
 
     def samples() -> Iterator[np.ndarray]:
         for number, picture in enumerate(pictures):
             random, sensor, camera = np.random.default_rng(number), sensor_of(contract), NMNIST
             if own := number < len(pictures) // 2:
-                sensor, camera = SensorSize(side := int(random.integers(*SIDES)), side), movement(random)
+                sensor, camera = SensorSize(side := int(random.integers(*SIDES)), side), random_movement(random)
             events = saccades(picture, sensor, movement=camera, seed=number)
             if own:
                 events = with_noise(events, sensor, 0.0, random.uniform(0, HOT), random=random)
-            yield encoder_for(contract, sensor)(in_front(sensor, contract)(events))[:, 0]
+            yield encoder_for(contract, sensor)(make_input_filter(sensor, contract)(events))[:, 0]
 
     key = {"drawings": hashlib.sha256(pictures.tobytes()).hexdigest(), "contract": contract_key(contract), "path": 3}
     return cached(Path(config.cache), key, len(pictures), sample_shape(contract), samples(), f"emulating {what}")
 
 
-def movement(random: np.random.Generator) -> Saccades:
-    """One to four straight movements of any length and direction, before a camera of any sharpness."""
+def random_movement(random: np.random.Generator) -> Saccades:
+    """Draw one to four straight movements of random length and direction, with a random camera."""
     turns = int(random.integers(1, 5))
     corners = np.cumsum([random.uniform(1, 4, 2), *random.uniform(-5, 5, (turns, 2))], 0)
     length = NMNIST.total_ms / turns
@@ -106,8 +106,9 @@ def movement(random: np.random.Generator) -> Saccades:
 
 
 def other_digits(root: Path, left_out: frozenset[int], count: int) -> list[tuple[Callable[[], Read], int]]:
-    """`count` images of each digit that were set aside, but those left out, each before a camera of N-MNIST's size that
-    has pixels, lens and path of its own; and their labels. None is emulated before it is asked for.
+    """Return (a function that emulates it, label) of `count` images of each digit from SET_ASIDE, without `left_out`.
+
+    Each image has a camera of N-MNIST's size with random pixel settings, lens and path.
     """
     images, labels, _ = training_digits(root)
     free = [index for index in SET_ASIDE if index < len(images) and index not in left_out]
@@ -121,17 +122,17 @@ def other_digits(root: Path, left_out: frozenset[int], count: int) -> list[tuple
 
 
 def another_camera(random: np.random.Generator) -> Saccades:
-    """N-MNIST's, with other pixels, another lens and another path."""
+    """Draw a variant of N-MNIST's camera and path within the ranges of OTHER."""
     spread = {name: getattr(NMNIST, name) * random.uniform(*between) for name, between in OTHER.items()}
     path = tuple((x + random.normal(0, 0.2), y + random.normal(0, 0.2)) for x, y in NMNIST.path_px)
     return replace(NMNIST, path_px=path, **spread)
 
 
 def film_paper_clips(config: TrainConfig, contract: Contract, left_out: frozenset[int], clips: range) -> list[Frames]:
-    """Clips of MNIST training images on paper, held before a webcam and, the other half, before an event camera.
+    """Emulate clips of MNIST training images on paper, half before a webcam and half before an event camera.
 
-    `clips` counts images from the last one down, those left out not counted. Each clip gives up to WINDOWS samples, one
-    after the other, of what a live stream feeds the network while its window holds the digit.
+    `clips` numbers the images from the last one down, without `left_out`. Each clip gives up to WINDOWS consecutive
+    samples, as a live stream would feed them to the network while its window holds the digit. Returns one set a camera.
     """
     images, labels, size = training_digits(Path(config.root))
     folder, left_out = Path(config.cache), left_out.union(SET_ASIDE)
@@ -141,7 +142,7 @@ def film_paper_clips(config: TrainConfig, contract: Contract, left_out: frozense
     films = (_filmed(images[index], contract, index) for index in chosen)
     shape = (WINDOWS, *sample_shape(contract))
     binned = cached(folder, key, len(chosen), shape, films, "filming digits on paper").reshape(-1, *shape[1:])
-    full = _full(binned)
+    full = _well_filled(binned)
     films = []
     for webcam in (True, False):
         rows = np.flatnonzero(full & (np.repeat(_by_webcam(np.array(chosen)), WINDOWS) == webcam))
@@ -152,28 +153,28 @@ def film_paper_clips(config: TrainConfig, contract: Contract, left_out: frozense
 
 
 def _by_webcam(image: Any) -> Any:
-    """Whether a webcam films the image of this number."""
+    """Return whether a webcam films the image of this number (an event camera, otherwise)."""
     return image % 2 == 1
 
 
 def film_outliers(pictures: np.ndarray, config: TrainConfig, contract: Contract) -> np.ndarray:
-    """uint8 [M, T, 2, H, W]: what a window shows, wherever it looks, of sheets with pictures, uint8 [N, 28, 28]."""
+    """Film sheets with pictures, uint8 [N, 28, 28], as uint8 [M, T, 2, H, W]; the window may look anywhere."""
     key = {"sheets of outliers": hashlib.sha256(pictures.tobytes()).hexdigest(), "contract": contract_key(contract)}
     films = (_filmed(picture, contract, seed, anywhere=True) for seed, picture in enumerate(pictures))
     shape = (WINDOWS, *sample_shape(contract))
     films = cached(Path(config.cache), {**key, "gaze": FILM_VERSION}, len(pictures), shape, films, "filming no digits")
-    return films.reshape(-1, *shape[1:])[_full(films.reshape(-1, *shape[1:]))]
+    return films.reshape(-1, *shape[1:])[_well_filled(films.reshape(-1, *shape[1:]))]
 
 
-def _full(binned: np.ndarray) -> np.ndarray:
-    """Which samples, uint8 [M, T, 2, H, W], hold events in most of their parts."""
+def _well_filled(binned: np.ndarray) -> np.ndarray:
+    """Return which samples, uint8 [M, T, 2, H, W], hold events in most of their PARTS; bool [M]."""
     parts = np.array_split(binned.reshape(*binned.shape[:2], -1).any(2), min(PARTS, binned.shape[1]), 1)
     return np.stack([part.any(1) for part in parts]).sum(0) > len(parts) // 2
 
 
 def _filmed(digit: Grey, contract: Contract, seed: int, *, anywhere: bool = False) -> np.ndarray:
-    """uint8 [WINDOWS, T, 2, H, W] of one clip of a digit, uint8 [28, 28]; blank while the window is elsewhere, unless
-    it may be `anywhere`.
+    """Film one clip of a digit, uint8 [28, 28], as uint8 [WINDOWS, T, 2, H, W]; samples during which the tracked window
+    lost the digit are blank, unless it may be `anywhere`.
     """
     random, span_us, sensor = np.random.default_rng(seed), contract.steps * contract.bin_us, sensor_of(contract)
     camera = CAMERAS[int(random.integers(len(CAMERAS)))]
@@ -183,7 +184,7 @@ def _filmed(digit: Grey, contract: Contract, seed: int, *, anywhere: bool = Fals
     for t_us, frame in frames(sheet, (FOUND_US + WINDOWS * span_us) / 1e6, random):
         parts.append(front(source.push(frame, t_us)))
         window = source.window if isinstance(source, FrameTracker) else front.window
-        if not anywhere and not holds(window, sheet):
+        if not anywhere and not holds_drawing(window, sheet):
             astray.append(t_us)
     events, out = np.concatenate(parts), np.zeros((WINDOWS, *sample_shape(contract)), np.uint8)
     for window in range(WINDOWS):
@@ -194,8 +195,8 @@ def _filmed(digit: Grey, contract: Contract, seed: int, *, anywhere: bool = Fals
     return out
 
 
-def holds(window: Window | None, sheet: Sheet) -> bool:
-    """Whether a sheet's drawing, which sways about the picture's middle, is what the window holds."""
+def holds_drawing(window: Window | None, sheet: Sheet) -> bool:
+    """Return whether the window holds the sheet's drawing, which sways about the middle of the picture."""
     if window is None:
         return False
     height, width = sheet.desk.shape

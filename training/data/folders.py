@@ -1,4 +1,4 @@
-"""A folder of recordings as people have it -> recordings with their class, session and part.
+"""Find the recordings of a user's folder, with the class, session and part of each, from their names.
 
 Three layouts, each also below train/ with test/ or val/:
 
@@ -29,7 +29,7 @@ PARTS: dict[str, Part] = {
     "train": "train", "training": "train", "test": "test", "testing": "test", "val": "val", "valid": "val",
     "validation": "val",
 }  # fmt: skip
-"""Names of folders that say which part of a run their recordings are for, in any capitals."""
+"""Folder names, in any capitals, that assign recordings to a part of a run."""
 
 SESSION_WORDS = frozenset(
     re.findall(
@@ -39,10 +39,10 @@ SESSION_WORDS = frozenset(
         "monday tuesday wednesday thursday friday saturday sunday mon tue wed thu fri sat sun",
     )
 )
-"""Words that tell when, where or of whom a recording is, and not what it shows."""
+"""Words that name a session (when, where or of whom a recording was made) and not a class."""
 
 
-SITTING_GAP_S = 3600.0  # between files' times: somebody went away and came back
+SESSION_GAP_S = 3600.0  # between the times of two files: a new session begins
 
 
 @dataclass(frozen=True)
@@ -51,18 +51,18 @@ class Take:
 
     path: Path
     label: str
-    session: str  # day, person or place it was taken in, by the names, else by the files' times; empty where none tells
+    session: str  # day, person or place, from the names, else from the files' times; empty if unknown
     part: Part
 
 
 @dataclass(frozen=True)
 class Folder:
-    """The recordings of a folder, and how its layout names their classes."""
+    """The recordings of a folder, and the layout by which their names were read."""
 
     path: Path
     layout: Layout
     takes: tuple[Take, ...]  # in the order of their paths
-    left_out: tuple[Path, ...]  # files that are no recordings, by their names
+    left_out: tuple[Path, ...]  # files that do not look like recordings of this layout
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -71,10 +71,10 @@ class Folder:
 
 
 def read_folder(path: Path | str, layout: str = "auto", known: Sequence[str] = ()) -> Folder:
-    """The recordings below a folder, by their names alone: no events are read.
+    """Find the recordings below a folder by their names; no events are read.
 
-    `layout` is one of Layout, or "auto": found from the names, and from the classes that are `known`. Raises DataError
-    where they fit two layouts, or tell no class; MissingDataError where there are none.
+    `layout` is one of Layout, or "auto": inferred from the names and from `known` classes. Raises DataError if the
+    names fit two layouts or tell no class, MissingDataError if there are no recordings.
     """
     path = Path(path)
     if layout != "auto" and layout not in get_args(Layout):
@@ -106,7 +106,7 @@ def read_folder(path: Path | str, layout: str = "auto", known: Sequence[str] = (
 
 
 def common_sessions(takes: Sequence[Take]) -> list[str]:
-    """Sessions that have recordings of every class, in order; none where a recording tells no session."""
+    """Return the sessions that have recordings of every class, sorted; none if a recording has no session."""
     labels = {take.label for take in takes}
     seen: dict[str, set[str]] = {}
     for take in takes:
@@ -114,19 +114,19 @@ def common_sessions(takes: Sequence[Take]) -> list[str]:
     return sorted(name for name, of in seen.items() if of == labels) if "" not in seen else []
 
 
-def sittings(takes: Sequence[Take]) -> bool:
-    """Whether there are several sessions and each holds every class: what is learnt from one can be asked another."""
+def has_complete_sessions(takes: Sequence[Take]) -> bool:
+    """Return whether there are several sessions that each hold every class, so that one can test what others teach."""
     common = common_sessions(takes)
     return len(common) > 1 and set(common) == {take.session for take in takes}
 
 
 def _by_time(takes: list[Take]) -> list[Take]:
-    """Sessions by the times at which files were written, an hour or more apart, where each then holds every class."""
+    """Set sessions by modification times, split at gaps of SESSION_GAP_S, if each session then holds every class."""
     times = {take.path: take.path.stat().st_mtime for take in takes}
     ordered = sorted(times.values())
-    begins = [late for early, late in pairwise(ordered) if late - early >= SITTING_GAP_S]
+    begins = [late for early, late in pairwise(ordered) if late - early >= SESSION_GAP_S]
     timed = [replace(take, session=f"sitting {bisect(begins, times[take.path]) + 1}") for take in takes]
-    return timed if sittings(timed) else takes
+    return timed if has_complete_sessions(timed) else takes
 
 
 def _suffixes() -> frozenset[str]:
@@ -134,7 +134,7 @@ def _suffixes() -> frozenset[str]:
 
 
 def _is_recording(path: Path) -> bool:
-    """By suffix; a text is one only if it holds events, for folders have notes and lists of labels too."""
+    """Return whether a file is a recording, by its suffix; text files are opened, for many are notes or label lists."""
     if path.suffix.lower() not in _suffixes():
         return False
     if path.suffix.lower() not in (".csv", ".txt"):
@@ -147,11 +147,11 @@ def _is_recording(path: Path) -> bool:
 
 
 Names = list[tuple[Path, Sequence[str]]]
-"""Files with the names of the folders above them, from the base on, and their own name without its suffix."""
+"""Files, each with the names of the folders between the base and it, and its own name without the suffix."""
 
 
 def _parts(path: Path, found: Iterable[Path]) -> dict[Part, Names]:
-    """The files by part; where there is no test/, val/ is it; without train/, every file is for training."""
+    """Sort files by part; val/ is the test part if there is no test/; without train/, all are training files."""
     parts: dict[Part, Names] = {"train": [], "val": [], "test": []}
     found = list(found)
     tops = {f.relative_to(path).parts[0].lower() for f in found if f.parent != path}
@@ -172,7 +172,7 @@ def _names(path: Path, file: Path) -> tuple[str, ...]:
 
 
 def _choose(where: str, files: Names, known: Sequence[str] = ()) -> Layout:
-    """The layout that the names tell. Raises DataError where both ways to read folders make sense."""
+    """Infer the layout from the names. Raises DataError if both readings of the folders make sense."""
     below = [names for _, names in files if len(names) > 1]
     if not below:
         return "flat"
@@ -219,10 +219,10 @@ def _takes(files: Names, layout: Layout, part: Part) -> list[Take]:
 
 
 def _by_name(stems: list[str]) -> dict[str, tuple[str, str]]:
-    """(class, session) of file names without suffixes; the class is empty where only a session is named.
+    """Return (class, session) of file names without suffixes; the class is empty if the name tells only a session.
 
-    A digit at the end of a word counts files where that gives several classes and each name stands alone otherwise:
-    cup1, cup2 and phone1 are two classes, gesture1 and gesture2 are two as well.
+    Final digits number the files if otherwise no two files shared a class, and if several classes then remain:
+    cup1, cup2 and phone1 are two classes; gesture1 and gesture2 are two as well.
     """
     plain = {stem: _read_name(stem, counted=False) for stem in stems}
     labels = Counter(label for label, _ in plain.values())
@@ -246,6 +246,6 @@ def _read_name(stem: str, *, counted: bool) -> tuple[str, str]:
 
 
 def _is_session(name: str) -> bool:
-    """Whether a name tells when, where or of whom: session words, numbers, dates, single letters."""
+    """Return whether a name tells a session: it has only session words, numbers, dates and single letters."""
     words = re.findall(r"[^\W\d_]+|\d+", name)
     return all(w.isdigit() or len(w) == 1 or w.lower() in SESSION_WORDS for w in words)

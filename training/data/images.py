@@ -1,6 +1,6 @@
-"""Sets of still images: MNIST and Fashion-MNIST (IDX), CIFAR (binary, Python and JPEG forms), folders of pictures.
+"""Sets of still images: MNIST and Fashion-MNIST (IDX), CIFAR (Python and JPEG forms), folders of pictures.
 
-All become uint8 [M, 1, C, H, W]; the encoder makes the T steps of them, a batch at a time.
+All are read as uint8 [M, 1, C, H, W]; an encoder makes T steps of them, batch by batch.
 """
 
 import gzip
@@ -26,7 +26,7 @@ PICTURES = tuple(sorted(IMAGE_SUFFIXES))
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """An IDX file (LeCun), gzipped or not, as uint8."""
+    """Read an IDX file (LeCun) of bytes, gzipped or not, as a uint8 array. Raises DataError."""
     opener = gzip.open if path.suffix == ".gz" else open
     try:
         with opener(path, "rb") as file:
@@ -49,12 +49,12 @@ IDX_FOLDERS = {
         "usr/share/datasets/fashion-mnist",
     ),
 }  # fmt: skip
-"""Where IDX files may lie below the root: plain, as torchvision unpacks them, and as Debian installs them."""
+"""Folders below the root where IDX files may lie: plain, as torchvision unpacks them, and as Debian installs them."""
 DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")  # of the package dataset-fashion-mnist
 
 
 def find_idx(root: Path, name: str, stem: str) -> Path:
-    """The IDX file `stem`, gzipped or not, of the set `name`."""
+    """Return the path of the IDX file `stem`, gzipped or not, of the set `name`. Raises MissingDataError."""
     folders = [root / folder for folder in IDX_FOLDERS[name]]
     if name == "fashionmnist":
         folders.append(DEBIAN_FASHION)
@@ -69,7 +69,7 @@ def find_idx(root: Path, name: str, stem: str) -> Path:
 
 
 def _missing(needed: str, kind: str, root: Path, also: str = "") -> MissingDataError:
-    """What is needed, and how torchvision downloads it."""
+    """Return an error that says what is needed and how to download it with torchvision."""
     download = f"python -c \"import torchvision; torchvision.datasets.{kind}('{root}', download=True)\""
     return MissingDataError(f"{needed}. Download it with {download}{also}")
 
@@ -86,7 +86,7 @@ def _list_idx(root: Path, name: str, labels: tuple[str, ...]) -> ImageSet:
 
 
 def list_mnist(root: Path) -> ImageSet:
-    """MNIST (LeCun et al. 1998), 60000 and 10000 images, 28 x 28."""
+    """Read MNIST (LeCun et al. 1998): 60000 training and 10000 test images, 28 x 28."""
     return _list_idx(root, "mnist", tuple("0123456789"))
 
 
@@ -94,12 +94,12 @@ FASHION = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt",
 
 
 def list_fashionmnist(root: Path) -> ImageSet:
-    """Fashion-MNIST (Xiao et al. 2017), 60000 and 10000 images, 28 x 28."""
+    """Read Fashion-MNIST (Xiao et al. 2017): 60000 training and 10000 test images, 28 x 28."""
     return _list_idx(root, "fashionmnist", FASHION)
 
 
 class _Restricted(pickle.Unpickler):
-    """Reads the arrays of the CIFAR files and nothing else: any other name in a pickle is refused."""
+    """Unpickler for CIFAR files: it loads NumPy arrays and refuses any other global name, which could run code."""
 
     ALLOWED = frozenset({"numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct"})
 
@@ -125,7 +125,7 @@ def _read_cifar_pickle(path: Path) -> dict[str, Any]:
 
 
 def _cifar_python(folder: Path, files: Sequence[str], field: str) -> Frames:
-    """torchvision's cifar-10-batches-py and cifar-100-python."""
+    """Read batches of CIFAR in the Python form (cifar-10-batches-py, cifar-100-python); `field` holds the labels."""
     batches = []
     for name in files:
         if not (folder / name).is_file():
@@ -140,7 +140,7 @@ def _cifar_python(folder: Path, files: Sequence[str], field: str) -> Frames:
 
 
 def _cifar_jpeg(path: Path) -> tuple[Frames, tuple[str, ...]]:
-    """JPEG files end to end in one .npz: arrays jpeg (bytes), offsets [M + 1], label [M], classes [K]."""
+    """Read a .npz of concatenated JPEG files: arrays jpeg (bytes), offsets [M + 1], label [M], classes [K]."""
     with np.load(path, allow_pickle=False) as file:
         data, offsets, labels, classes = (file[name] for name in ("jpeg", "offsets", "label", "classes"))
     images = []
@@ -154,7 +154,7 @@ def _cifar_jpeg(path: Path) -> tuple[Frames, tuple[str, ...]]:
 
 
 def list_cifar10(root: Path) -> ImageSet:
-    """CIFAR-10 (Krizhevsky 2009), 50000 and 10000 images, 32 x 32: as torchvision unpacks it, or in its JPEG form."""
+    """Read CIFAR-10 (Krizhevsky 2009): 50000 training and 10000 test images, 32 x 32, in the Python or JPEG form."""
     for folder in (root, root / "cifar10_jpeg"):
         if (folder / "cifar10_jpeg_train.npz").is_file():
             train, labels = _cifar_jpeg(folder / "cifar10_jpeg_train.npz")
@@ -167,7 +167,7 @@ def list_cifar10(root: Path) -> ImageSet:
 
 
 def list_cifar100(root: Path) -> ImageSet:
-    """CIFAR-100 (Krizhevsky 2009), 50000 and 10000 images, 32 x 32, the 100 fine labels."""
+    """Read CIFAR-100 (Krizhevsky 2009): 50000 training and 10000 test images, 32 x 32, with the 100 fine labels."""
     for folder in (root, root / "cifar-100-python", root / "cifar100" / "cifar-100-python"):
         if (folder / "train").is_file():
             train, test = (_cifar_python(folder, [name], "fine_labels") for name in ("train", "test"))
@@ -185,12 +185,12 @@ IMAGES: dict[str, Callable[[Path], ImageSet]] = {
     "cifar10": list_cifar10,
     "cifar100": list_cifar100,
 }
-"""Sets of images by name; `imagenet` and any folder of pictures are read as files."""
+"""Functions that read sets of images, by name; `imagenet` and folders of pictures are handled separately."""
 
 
 @dataclass(frozen=True)
 class PictureRows:
-    """Pictures on disk as rows [M, 1, C, H, W], decoded when they are read: for sets too large to keep decoded."""
+    """Picture files that act as an array [M, 1, C, H, W], decoded on access, for sets too large for memory."""
 
     paths: tuple[Path, ...]
     channels: int
@@ -212,12 +212,12 @@ class PictureRows:
         return read_picture(self.paths[row], self.channels, self.height, self.width)[None]
 
     def only(self, rows: np.ndarray) -> "PictureRows":
-        """Some of the pictures, still on disk."""
+        """Return a subset of the pictures, without decoding any."""
         return PictureRows(tuple(self.paths[i] for i in rows), self.channels, self.height, self.width)
 
 
 def read_picture(path: Path, channels: int, height: int, width: int) -> np.ndarray:
-    """uint8 [channels, height, width]: the centred part of the right shape, resized. Raises DataError."""
+    """Read a picture, crop it centrally and resize it: uint8 [channels, height, width]. Raises DataError."""
     data = np.fromfile(path, np.uint8)
     picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
     if picture is None:
@@ -226,7 +226,7 @@ def read_picture(path: Path, channels: int, height: int, width: int) -> np.ndarr
 
 
 def holds_pictures(path: Path) -> bool:
-    """Whether the first file of a folder of classes is a picture."""
+    """Return whether `path` is a folder of class folders whose first file is a picture."""
     if not path.is_dir():
         return False
     base, _, labels = class_folders(path)
@@ -235,7 +235,7 @@ def holds_pictures(path: Path) -> bool:
 
 
 def list_pictures(path: Path, name: str, height: int, width: int, channels: int) -> ImageSet:
-    """Pictures laid out <class>/<file> or train/<class>/<file> with test/ or val/<class>/<file> (ImageNet's layout)."""
+    """List pictures laid out <class>/<file>, or train/<class>/<file> with test/ or val/ (ImageNet's layout)."""
     base, test, labels = class_folders(path)
     train, held = _pictures(items_of(base, labels)), _pictures(held_items(test, labels))
     if len(labels) < 2 or not train:
@@ -253,7 +253,7 @@ def _pictures(items: tuple[Item, ...]) -> tuple[Item, ...]:
 
 
 def find_imagenet(root: Path) -> Path:
-    """ImageNet's folder: train/<wnid>/*.JPEG and val/<wnid>/*.JPEG."""
+    """Return ImageNet's folder, which holds train/<wnid>/*.JPEG and val/<wnid>/*.JPEG. Raises MissingDataError."""
     for folder in (root, root / "imagenet", root / "ILSVRC" / "Data" / "CLS-LOC"):
         if (folder / "train").is_dir():
             return folder
@@ -263,7 +263,7 @@ def find_imagenet(root: Path) -> Path:
     )
 
 
-# --- as plain arrays: what ANNs, conversion and the comparison read
+# --- as plain arrays: for ANNs, conversion and comparisons
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SCALES: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
@@ -272,7 +272,7 @@ SCALES: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "cifar10": (IMAGENET_MEAN, IMAGENET_STD),  # as the published CIFAR ResNets were trained
     "cifar100": (IMAGENET_MEAN, IMAGENET_STD),
 }
-"""Mean and standard deviation of pixels in [0, 1], by channel, that an ANN is fed with; 0.5 and 0.25 of other sets."""
+"""Mean and standard deviation a channel, of pixels in [0, 1], that normalise ANN inputs; other sets: 0.5 and 0.25."""
 
 
 @dataclass(frozen=True)
@@ -289,15 +289,15 @@ class Images:
         return Images(self.pixels[rows], self.labels[rows])
 
     def shuffled(self, seed: int = 0) -> "Images":
-        """All images in a random order that follows from the seed."""
+        """Return all images in a random order that the seed determines."""
         return self[np.random.default_rng(seed).permutation(len(self))]
 
     def subset(self, count: int, seed: int = 0) -> "Images":
-        """`count` images drawn without replacement, or all; they follow from the seed."""
+        """Return `count` random images without replacement, or all if there are fewer; the seed determines them."""
         return self if count >= len(self) else self.shuffled(seed)[:count]
 
     def split(self, count: int, seed: int = 0) -> tuple["Images", "Images"]:
-        """(the others in their order, `count` of them set aside); at most half are set aside."""
+        """Return (remaining images, `count` random images set aside), both in order; at most half are set aside."""
         aside = np.zeros(len(self), bool)
         aside[np.random.default_rng([seed, 1]).permutation(len(self))[: min(count, len(self) // 2)]] = True
         return self[~aside], self[aside]
@@ -305,7 +305,7 @@ class Images:
 
 @dataclass(frozen=True)
 class Pictures:
-    """A data set of still images with its two splits."""
+    """A data set of still images: training and test split, classes, and normalisation a channel."""
 
     name: str
     classes: tuple[str, ...]
@@ -320,9 +320,9 @@ def _images(frames: Frames) -> Images:
 
 
 def load_images(data: str, root: Path, size: tuple[int, int, int] = (3, 32, 32)) -> Pictures:
-    """A set by its name, or a folder of pictures <class>/<file>, brought to `size` [C, H, W].
+    """Read a set by its name, or a folder of pictures <class>/<file> resized to `size` (C, H, W). Raises DataError.
 
-    A folder without a test split has every seventh picture set aside.
+    If there is no test split, every seventh picture is the test.
     """
     if data in IMAGES:
         found = IMAGES[data](root)
@@ -338,7 +338,7 @@ def load_images(data: str, root: Path, size: tuple[int, int, int] = (3, 32, 32))
 
 
 def pictures_below(folder: Path, count: int, size: tuple[int, int, int]) -> np.ndarray:
-    """uint8 [N, C, H, W]: up to `count` picture files below a folder, evenly picked; no labels needed."""
+    """Read up to `count` pictures below a folder, picked evenly, as uint8 [N, C, H, W]; labels are not needed."""
     found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURES and not p.name.startswith("."))
     if not found:
         raise DataError(f"no pictures in {folder} (known: {', '.join(PICTURES)})")

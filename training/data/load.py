@@ -1,7 +1,7 @@
-"""From a configuration to the three splits of a run, and to one of them as a data set of PyTorch.
+"""Load the three splits of a run from its settings; EventWindows is one split as a PyTorch data set.
 
-The validation split is drawn from the training samples, stratified and seeded; a set with no test split of its own gets
-one that is the same for every seed. Both are written into the run.
+The validation split is drawn from the training samples, stratified and seeded. A set without a test split gets one that
+is the same for every seed. Both are recorded in the run's folder.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,7 @@ from spikesight.training.config import TrainConfig
 from spikesight.training.data.cache import bin_items, cached, file_stamps, join, shown_images
 from spikesight.training.data.emulated import emulate_drawings, emulate_mnist, film_paper_clips
 from spikesight.training.data.images import IMAGES, PictureRows, find_imagenet, holds_pictures, list_pictures
-from spikesight.training.data.own import in_crop, list_own
+from spikesight.training.data.own import list_own, with_crop
 from spikesight.training.data.recordings import RECORDED, recorded
 from spikesight.training.data.separate import TEST_FRACTION
 from spikesight.training.data.sets import (
@@ -33,25 +33,25 @@ from spikesight.training.data.sets import (
     Item,
     Listing,
     Window,
-    held_out,
+    split_by_name,
     split_indices,
 )
-from spikesight.training.data.start import paced, started
+from spikesight.training.data.start import with_network, with_schedule
 from spikesight.training.flags import from_mapping
 
 IMAGE_STEPS = 4
-STREAM_CARRY = 0.3  # of recordings: what the model will see is a stream, whose membranes are never at rest
+STREAM_CARRY = 0.3  # chance to start from another sample's state: in a stream, membranes are never at rest
 MOST_DIGESTS = 10_000  # recordings of larger sets are not listed in the card
 FOLDER_SIDE, IMAGENET_SIDE = 64, 224
-MEASURED = 5000  # training images whose moments are taken
+MEASURED = 5000  # training images from which mean and standard deviation are computed
 KEEP_DECODED_BYTES = 4 << 30  # larger sets of pictures are decoded as they are read
 DATA_NAMES = (*RECORDED, *IMAGES, "imagenet")
 ENCODINGS: dict[str, Mapping[str, object]] = {"events": CEILINGS, "image": IMAGE_ENCODERS}
-"""Names that a run may choose, by kind of data; the first is the default."""
+"""Encodings by kind of data; the first is the default."""
 
 
 def list_data(config: TrainConfig) -> Listing | ImageSet:
-    """The data set of a run, by name, or from a folder of recordings or pictures."""
+    """List the samples of a run's data set, by name or from a folder of recordings or pictures. Raises ValueError."""
     if config.data in IMAGES:
         return IMAGES[config.data](Path(config.root))
     if config.data in recorded():
@@ -71,9 +71,9 @@ def list_data(config: TrainConfig) -> Listing | ImageSet:
 
 
 def resolve(config: TrainConfig, listing: Listing | ImageSet) -> TrainConfig:
-    """The configuration with the data set's own contract where it asked for none."""
+    """Return the settings, with bins, input size and encoding that were left open set to what suits the data set."""
     if isinstance(listing, Listing):
-        kind, window, carry = "events", in_crop(listing.window, config), STREAM_CARRY
+        kind, window, carry = "events", with_crop(listing.window, config), STREAM_CARRY
     else:
         kind, window, carry = "image", Window(IMAGE_STEPS, 0, *listing.size), 0.0
     encoding = config.encoding or next(iter(ENCODINGS[kind]))
@@ -94,14 +94,14 @@ def resolve(config: TrainConfig, listing: Listing | ImageSet) -> TrainConfig:
 
 
 def load_data(config: TrainConfig) -> Data:
-    """The splits of a run, ready to train on. Raises DataError."""
+    """Load the splits of a run, ready to train on. Raises DataError, and ValueError for settings that do not fit."""
     named = config.data in recorded()
     own = not named and config.data not in (*IMAGES, "imagenet")
     images = not named and (not own or holds_pictures(Path(config.data)))
-    config = started(config, own=own and not images, images=images)
+    config = with_network(config, own=own and not images, images=images)
     listing = list_data(config)
     config = resolve(config, listing)
-    config = paced(config, len(listing.train), min(config.height, config.width), own=own, images=images)
+    config = with_schedule(config, len(listing.train), min(config.height, config.width), own=own, images=images)
     if isinstance(listing, Listing):
         return _load_recordings(listing, config)
     if config.emulated:
@@ -111,19 +111,19 @@ def load_data(config: TrainConfig) -> Data:
 
 
 class EventWindows(Dataset[tuple[Any, Any]]):
-    """The windows of recordings that `train-dvs` has with the same settings, not yet augmented, as Tonic's sets are.
+    """A PyTorch data set of the windows that `train-dvs` uses with the same settings, before augmentation.
 
-    A sample is (x_seq float32 [T, C, H, W], index of its class in `classes`), each through its transform. `contract`
-    says what the windows are, for the card of a model. Processes of a DataLoader map the cache's one file.
+    A sample is (x_seq float32 [T, C, H, W], index of its class in `classes`), each passed through its transform.
+    `contract` describes the windows, for a model's card. Workers of a DataLoader share one memory-mapped file.
     """
 
     def __init__(
         self, data: str | Path, train: bool = True, transform: Callable[[Any], Any] | None = None,
         target_transform: Callable[[Any], Any] | None = None, *, val: bool = False, **settings: Any,
     ) -> None:  # fmt: skip
-        """A set by name or a folder of recordings: its windows for training, or those for the test; or, with `val`,
-        those that choose the model. `settings` are TrainConfig's: `seed`, `root`, `window_ms`, ... Raises ValueError
-        for a setting that is none, DataError for data that is missing, broken or images.
+        """Load the training (or, with train=False, test; or, with `val`, validation) windows of a set by name or of a
+        folder of recordings. `settings` are fields of TrainConfig: `seed`, `root`, `window_ms`, ... Raises ValueError
+        for an unknown setting, DataError for data that is missing, broken or images.
         """
         loaded = load_data(from_mapping(TrainConfig(), {"data": str(data), **settings}, "EventWindows"))
         if loaded.contract.kind != "events":
@@ -151,16 +151,16 @@ class EventWindows(Dataset[tuple[Any, Any]]):
 
 
 def _split(labels: np.ndarray, names: Sequence[str], own_test: bool, config: TrainConfig) -> dict[str, np.ndarray]:
-    """Rows of the training samples by part; none to test on where the set has its own test."""
+    """Divide the training samples: rows by part; "test" is empty if the set has its own test split."""
     rows, test = np.arange(len(labels)), np.array([], int)
     if not own_test:
-        rows, test = held_out(names or list(map(str, rows)), labels, TEST_FRACTION)
+        rows, test = split_by_name(names or list(map(str, rows)), labels, TEST_FRACTION)
     rest, val = split_indices(labels[rows], config.val_fraction, config.seed)
     return {"train": rows[rest], "val": rows[val], "test": test}
 
 
 def divided(listing: Listing, config: TrainConfig) -> dict[str, Sequence[Item]]:
-    """The recordings, or their windows, of each part."""
+    """Return the recordings, or their windows, of each part: "train", "val" and "test"."""
     if listing.val is not None:
         return {"train": listing.train, "val": listing.val, "test": listing.test}
     labels = np.array([item.label for item in listing.train])
@@ -212,10 +212,9 @@ def _load_recordings(listing: Listing, config: TrainConfig) -> Data:
 def _training_recordings(
     items: Sequence[Item], labels: Sequence[str], contract: Contract, config: TrainConfig, left_out: frozenset[int]
 ) -> Frames:
-    """The training recordings, as often as the settings say, and the emulated ones that join them.
+    """Bin the training recordings, repeated as the settings say, and add the emulated ones.
 
-    `left_out` are MNIST's images in the validation split: nobody's handwriting is trained on as an emulation and
-    validated on as a recording.
+    `left_out`: numbers of the MNIST images in the validation split, which must not be trained on as emulations.
     """
     folder = Path(config.cache)
     if (config.printed or config.outliers) and not config.emulated:
@@ -239,7 +238,7 @@ def _training_recordings(
 
 
 def _still(labels: Sequence[str]) -> Literal["digit", "plain"]:
-    """How still images are brought to the input's size: the ten digits are centred."""
+    """Return how still images are fitted to the input: those of the ten digits are centred."""
     return "digit" if tuple(labels) == tuple("0123456789") else "plain"
 
 
@@ -257,7 +256,7 @@ def _load_images(images: ImageSet, config: TrainConfig) -> Data:
     parts: dict[str, Any] = {part: of.tolist() for part, of in rows.items()}
     if images.names:
         parts = {part: [images.names[i] for i in of] for part, of in rows.items()}
-    else:  # tens of thousands of numbers that follow from the others
+    else:  # tens of thousands of numbers, which follow from the other parts
         parts["train"] = f"the other {len(train)} training images"
     if own is not None:
         parts["test"] = f"all {len(test)} of the set's own"
@@ -272,7 +271,7 @@ def _load_images(images: ImageSet, config: TrainConfig) -> Data:
 
 
 def _contents(data: Data) -> str:
-    """A folder of pictures in a sentence."""
+    """Return a sentence on a folder of pictures."""
     train, val, test = len(data.train), len(data.val), len(data.test)
     side = f"{data.contract.height} x {data.contract.width} pixels"
     return f"{len(data.labels)} classes, pictures as {side}: {train} for training, {val} validation, {test} test"
@@ -292,11 +291,11 @@ def _with_print(written: Frames, contract: Contract, config: TrainConfig) -> Fra
         raise DataError("--printed joins digits of fonts to grey images of 28 x 28 pixels, of classes 0 to 9")
     from spikesight.training.data.drawn.printed import printed  # draws by matplotlib, which takes long to load
 
-    return written.beside(printed(config.printed, config.seed))
+    return written.concatenated(printed(config.printed, config.seed))
 
 
 def _rows(frames: Frames, rows: np.ndarray, folder: Path) -> Frames:
-    """Some rows; pictures on disk are decoded once and kept, unless they are too many."""
+    """Return the given rows; pictures on disk are decoded into the cache, unless they are too many."""
     if not isinstance(frames.frames, PictureRows):
         return frames.take(rows)
     pictures, labels = frames.frames.only(rows), frames.labels[rows]
@@ -309,7 +308,7 @@ def _rows(frames: Frames, rows: np.ndarray, folder: Path) -> Frames:
 
 
 def _moments(frames: Frames) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation a channel, of values in [0, 1], over some training images spread evenly."""
+    """Return (mean, standard deviation) a channel, of values in [0, 1], over MEASURED images spread evenly."""
     rows = np.linspace(0, len(frames) - 1, min(MEASURED, len(frames))).astype(int)
     means = []
     for part in np.array_split(rows, max(1, len(rows) // 500)):

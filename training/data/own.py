@@ -1,4 +1,4 @@
-"""A folder of one's own recordings -> windows for training, validation and test, and notes on what was done."""
+"""Divide a user's folder of recordings into windows for training, validation and test, with notes on how."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,17 +11,17 @@ from spikesight.training.config import TrainConfig
 from spikesight.training.data.folders import Folder, Part, Take, read_folder
 from spikesight.training.data.separate import Stretch, separate
 from spikesight.training.data.sets import DataError, Item, Listing, Window
-from spikesight.training.data.windows import SLOT_US, Scan, busy, scan, starts, suits
-from spikesight.training.progress import counted
+from spikesight.training.data.windows import SLOT_US, Scan, median_slot_events, scan, suitable_window, window_starts
+from spikesight.training.progress import with_progress
 
 CROP_SIDE = 32  # pixels
-SPARSE_BIN = 0.01  # share of a bin's cells that hold an event
-WARN_BELOW = 0.85  # share of the events that are used
-SPARSE = 0.05  # windows with fewer events than this share of the median's say nothing and are left out
+SPARSE_BIN = 0.01  # warn if a smaller share of a bin's cells holds an event
+WARN_BELOW = 0.85  # warn if a smaller share of the events is used
+SPARSE = 0.05  # windows with fewer events than this share of the median are left out
 
 
 def list_own(config: TrainConfig, path: Path) -> Listing:
-    """All windows of a folder's recordings, divided into training, validation and test. Raises DataError."""
+    """List all windows of a folder's recordings, divided into training, validation and test. Raises DataError."""
     folder = read_folder(path, config.layout)
     labels = folder.labels
     if len(labels) < 2:
@@ -35,7 +35,7 @@ def list_own(config: TrainConfig, path: Path) -> Listing:
     length_us = window.steps * window.bin_us
     divided = separate(takes, scans, length_us, config.val_fraction, config.seed)
     hop_us = config.hop_ms * 1000 or -(-length_us // 2)
-    apart_us = max(hop_us, length_us)  # what is counted must not overlap
+    apart_us = max(hop_us, length_us)  # windows that are counted must not overlap
     hops: dict[Part, int] = {"train": hop_us, "val": apart_us, "test": apart_us}
     typical = _typical(divided.train, scans, length_us)
     parts: dict[Part, list[Item]] = {
@@ -54,14 +54,14 @@ def list_own(config: TrainConfig, path: Path) -> Listing:
 
 
 def scan_all(paths: Sequence[Path]) -> list[Scan]:
-    """Every recording read once, with progress."""
-    return [scan(path) for path in counted(paths, "reading", "file")]
+    """Scan every recording, with a progress bar."""
+    return [scan(path) for path in with_progress(paths, "reading", "file")]
 
 
 def window_for(config: TrainConfig, takes: Sequence[Take], scans: Sequence[Scan]) -> Window:
-    """The window that was asked for; what was not, as suits the recordings."""
+    """Return the window that the settings ask for; what they leave open is chosen from the recordings."""
     fewest = min(Counter(take.label for take in takes if take.part == "train").values())
-    window = suits([s for s, take in zip(scans, takes) if take.part == "train"], fewest)
+    window = suitable_window([s for s, take in zip(scans, takes) if take.part == "train"], fewest)
     steps, bin_us = config.steps or window.steps, config.bin_us
     if config.window_ms and bin_us and not config.steps:
         steps = max(1, config.window_ms * 1000 // bin_us)
@@ -71,12 +71,12 @@ def window_for(config: TrainConfig, takes: Sequence[Take], scans: Sequence[Scan]
         raise ValueError(
             f"--window-ms {config.window_ms} is not --steps {steps} times --bin-us {bin_us}: leave one out"
         )
-    return replace(in_crop(window, config), steps=steps, bin_us=bin_us or window.bin_us)
+    return replace(with_crop(window, config), steps=steps, bin_us=bin_us or window.bin_us)
 
 
-def in_crop(window: Window, config: TrainConfig) -> Window:
-    """The window as it is cropped, as the settings say: "object", a square around what moves, or "none", all of the
-    sensor; else as suits it, where the settings can have that.
+def with_crop(window: Window, config: TrainConfig) -> Window:
+    """Return `window` with its crop as the settings say: "object", a square around what moves, or "none", the whole
+    sensor. If they leave it open, the window's own crop is kept where the other settings allow it.
     """
     whole = config.window or config.pooled or config.encoding not in ("", "binary") or config.emulated
     crop = config.crop or ("none" if whole else window.crop)
@@ -85,11 +85,11 @@ def in_crop(window: Window, config: TrainConfig) -> Window:
 
 
 def _typical(stretches: Sequence[Stretch], scans: Sequence[Scan], length_us: int) -> float:
-    """The median number of events in a window."""
+    """Return the median number of events in a window."""
     counts = [
-        scans[s.take].between(begin, begin + length_us)
+        scans[s.take].count_between(begin, begin + length_us)
         for s in stretches
-        for begin in starts(s.begin_us, s.end_us, length_us, length_us)
+        for begin in window_starts(s.begin_us, s.end_us, length_us, length_us)
     ]
     return float(np.median(counts))
 
@@ -98,16 +98,16 @@ def _items(
     stretches: Sequence[Stretch], takes: Sequence[Take], scans: Sequence[Scan], labels: Sequence[str], length_us: int,
     hop_us: int, typical: float,
 ) -> list[Item]:  # fmt: skip
-    """Windows in the order of files and time; a recording that is one window whole stays whole."""
+    """List the windows in the order of files and time; a recording as short as one window stays whole."""
     items = []
     for s in sorted(stretches, key=lambda s: (s.take, s.begin_us)):
         take, seen = takes[s.take], scans[s.take]
-        label, begins = labels.index(take.label), starts(s.begin_us, s.end_us, length_us, hop_us)
+        label, begins = labels.index(take.label), window_starts(s.begin_us, s.end_us, length_us, hop_us)
         if begins == [0] and s.end_us == seen.length_us:
             items.append(Item(take.path, label))
             continue
         for begin in begins:
-            if seen.between(begin, begin + length_us) >= max(1.0, SPARSE * typical):
+            if seen.count_between(begin, begin + length_us) >= max(1.0, SPARSE * typical):
                 items.append(Item(take.path, label, begin_us=begin, length_us=length_us))
     return items
 
@@ -115,7 +115,7 @@ def _items(
 def _summary(
     folder: Folder, scans: Sequence[Scan], window: Window, hop_us: int, parts: dict[Part, list[Item]]
 ) -> list[str]:
-    """Sentences on the folder's contents and its windows; one line a class."""
+    """Describe the folder's contents and its windows, one line a class; warn of nearly empty bins."""
     takes, labels = folder.takes, folder.labels
     seconds = sum(s.length_us for s in scans) / 1e6
     millions = sum(s.n_events for s in scans) / 1e6
@@ -136,7 +136,7 @@ def _summary(
             f"  {label}: {len(mine)} recordings, {length / 1e6:.0f} s, {rate * length_ms:.0f} events a window; windows "
             f"for training {counts[0]}, validation {counts[1]}, test {counts[2]}"
         )
-    fill = busy(scans) * window.bin_us / SLOT_US / (2 * window.height * window.width)
+    fill = median_slot_events(scans) * window.bin_us / SLOT_US / (2 * window.height * window.width)
     if fill < SPARSE_BIN:
         longer = round(length_ms * SPARSE_BIN / max(fill, 1e-6) / 10) * 10
         lines.append(
@@ -147,7 +147,7 @@ def _summary(
 
 
 def _coverage(folder: Folder, scans: Sequence[Scan], items: Sequence[Item]) -> list[str]:
-    """The share of the events that some window holds, and files that are not read."""
+    """Report the share of events that any window covers, and the files that are not read."""
     by_path = {take.path: seen for take, seen in zip(folder.takes, scans)}
     covered = {path: np.zeros(len(seen.counts), bool) for path, seen in by_path.items()}
     for item in items:

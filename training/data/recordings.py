@@ -1,6 +1,6 @@
 """Public sets of recordings by name, in the layouts in which Tonic unpacks them.
 
-A listing reads no events; it names files, classes and readers.
+A listing names files, classes and readers; no events are read for it.
 """
 
 import importlib.util
@@ -15,7 +15,7 @@ from spikesight.encoders.plugins import extend
 from spikesight.encoders.recordings.files import read_recording
 from spikesight.encoders.recordings.format import RecordingError
 from spikesight.training.data.sets import DataError, Item, Listing, MissingDataError, Window
-from spikesight.training.data.windows import cut
+from spikesight.training.data.windows import cut_windows
 
 
 def _folders(path: Path) -> list[Path]:
@@ -28,12 +28,12 @@ def _files(folder: Path, suffix: str = "") -> list[Path]:
 
 
 def items_of(path: Path, labels: Sequence[str], *, suffix: str = "", reader: str = "recording") -> tuple[Item, ...]:
-    """The files below <path>/<class>/, class by class."""
+    """List the files below <path>/<class>/, class by class."""
     return tuple(Item(file, n, reader) for n, label in enumerate(labels) for file in _files(path / label, suffix))
 
 
 def held_items(path: Path | None, labels: Sequence[str], **how: str) -> tuple[Item, ...]:
-    """`items_of` a test folder; a class that is not among the training's is refused."""
+    """List the files of a test folder as `items_of` does. Raises DataError for a class that training does not have."""
     if path is None:
         return ()
     if strange := [folder.name for folder in _folders(path) if folder.name not in labels]:
@@ -42,7 +42,7 @@ def held_items(path: Path | None, labels: Sequence[str], **how: str) -> tuple[It
 
 
 def class_folders(path: Path) -> tuple[Path, Path | None, tuple[str, ...]]:
-    """(training folder, test folder or None, class names) of <class>/ or train/<class>/ with test/ or val/<class>/."""
+    """Return (training folder, test folder or None, class names) of a folder laid out <class>/ or train/<class>/."""
     if not path.is_dir():
         raise MissingDataError(f"no folder {path}: give a folder laid out <class>/<file>, or a data set's name")
     named = {p.name.lower(): p for p in _folders(path)}
@@ -54,7 +54,7 @@ def class_folders(path: Path) -> tuple[Path, Path | None, tuple[str, ...]]:
 def list_folder(
     path: Path, name: str, sensor: SensorSize, window: Window, *, suffix: str = "", reader: str = "recording"
 ) -> Listing:
-    """A set laid out <class>/<file>, or train/<class>/<file> and test/<class>/<file> (any capitals)."""
+    """List a set laid out <class>/<file>, or train/<class>/<file> and test/<class>/<file> (any capitals)."""
     base, test, labels = class_folders(path)
     items = items_of(base, labels, suffix=suffix, reader=reader)
     if len(labels) < 2 or not items:
@@ -63,7 +63,7 @@ def list_folder(
 
 
 def _find(root: Path, title: str, tonic_name: str, layout: str, holds: Callable[[Path], object]) -> Path:
-    """The first of root and the folders below it of Tonic's name that holds the data. Raises MissingDataError."""
+    """Return the folder that holds the data: root, or a folder of Tonic's name in it. Raises MissingDataError."""
     for folder in (root, root / tonic_name.lower(), root / tonic_name):
         if folder.is_dir() and holds(folder):
             return folder
@@ -76,7 +76,7 @@ def _find(root: Path, title: str, tonic_name: str, layout: str, holds: Callable[
 
 
 def list_nmnist(root: Path) -> Listing:
-    """N-MNIST (Orchard et al. 2015): Train/<digit>/<id>.bin and Test/<digit>/<id>.bin; 60000 and 10000 recordings."""
+    """List N-MNIST (Orchard et al. 2015): Train|Test/<digit>/<id>.bin, 60000 and 10000 recordings."""
     layout = "Train/<digit>/*.bin and Test/<digit>/*.bin"
     path = _find(root, "N-MNIST", "NMNIST", layout, lambda p: (p / "Train").is_dir())
     return list_folder(path, "nmnist", SensorSize(34, 34), Window(10, 31_000, 34, 34, 1000), reader="nmnist")
@@ -89,7 +89,7 @@ GESTURES = (
 
 
 def list_dvsgesture(root: Path) -> Listing:
-    """DVS128 Gesture (Amir et al. 2017) cut: ibmGestureTrain|Test/<user>_<light>/<class>.npy; 1077 and 264."""
+    """List DVS128 Gesture (Amir et al. 2017): ibmGestureTrain|Test/<user>_<light>/<class>.npy, 1077 and 264 files."""
     layout = "ibmGestureTrain/<user>_<light>/<class>.npy and ibmGestureTest/..."
     path = _find(root, "DVS128 Gesture", "DVSGesture", layout, lambda p: (p / "ibmGestureTrain").is_dir())
     sets = []
@@ -105,7 +105,7 @@ CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 
 
 def list_cifar10dvs(root: Path) -> Listing:
-    """CIFAR10-DVS (Li et al. 2017): <class>/*.aedat4, 1000 a class; no test split of its own."""
+    """List CIFAR10-DVS (Li et al. 2017): <class>/*.aedat4, 1000 a class; it has no test split."""
     layout = "<class>/*.aedat4 for the ten classes"
     path = _find(root, "CIFAR10-DVS", "CIFAR10DVS", layout, lambda p: any((p / c).is_dir() for c in CIFAR10))
     labels = tuple(c for c in CIFAR10 if (path / c).is_dir())
@@ -114,9 +114,9 @@ def list_cifar10dvs(root: Path) -> Listing:
 
 
 def list_ncaltech101(root: Path) -> Listing:
-    """N-Caltech101 (Orchard et al. 2015): Caltech101/<class>/*.bin, 8709 recordings; no test split of its own.
+    """List N-Caltech101 (Orchard et al. 2015): Caltech101/<class>/*.bin, 8709 recordings; it has no test split.
 
-    Recordings differ in size; none is larger than 240 x 180, and each is centred in the contract's shape.
+    Recordings differ in size, up to 240 x 180; each is centred in the contract's shape.
     """
     layout = "Caltech101/<class>/*.bin"
     path = _find(root, "N-Caltech101", "NCALTECH101", layout, lambda p: (p / "Caltech101").is_dir())
@@ -126,7 +126,7 @@ def list_ncaltech101(root: Path) -> Listing:
 
 
 def list_asldvs(root: Path) -> Listing:
-    """ASL-DVS (Bi et al. 2019): .../<letter>/*.mat, 100800 recordings; no test split of its own."""
+    """List ASL-DVS (Bi et al. 2019): .../<letter>/*.mat, 100800 recordings; it has no test split."""
     layout = "<letter>/*.mat, or Yin*/<letter>/*.mat"
     path = _find(root, "ASL-DVS", "ASLDVS", layout, lambda p: next(p.rglob("*.mat"), None))
     files = [f for f in _files(path, ".mat") if len(f.parent.name) == 1 and f.parent.name.isalpha()]
@@ -142,11 +142,11 @@ RECORDED: dict[str, Callable[[Path], Listing]] = {
     "ncaltech101": list_ncaltech101,
     "asldvs": list_asldvs,
 }
-"""Sets of recordings by name."""
+"""Functions that list sets of recordings, by name."""
 
 
 def recorded() -> dict[str, Callable[[Path], Listing]]:
-    """RECORDED, with the sets of installed packages."""
+    """Return RECORDED, extended by the data sets of installed plugins."""
     extend("data", {Callable: RECORDED})
     return RECORDED
 
@@ -160,7 +160,7 @@ def _read_recording(path: Path) -> Read:
 
 
 def _read_nmnist(path: Path) -> Read:
-    """The common case in one compiled pass; a file with markers, damage or steps back in time is read with care."""
+    """Decode an N-MNIST file in one compiled pass; use the slower reader if it has markers, damage or disorder."""
     raw = np.fromfile(path, np.uint8)
     if len(raw) and len(raw) % 5 == 0:
         events = np.empty(len(raw) // 5, EVENTS)
@@ -170,7 +170,7 @@ def _read_nmnist(path: Path) -> Read:
 
 
 def _read_gesture(path: Path) -> Read:
-    """Columns x, y, polarity, time in milliseconds."""
+    """Read an array [events, 4] with columns x, y, polarity and time in milliseconds."""
     table = np.load(path, allow_pickle=False)
     if table.ndim != 2 or table.shape[1] != 4:
         raise ValueError(f"an array [events, 4] is needed, not {table.shape}")
@@ -187,9 +187,9 @@ READERS: dict[str, Callable[[Path], Read]] = {
 
 
 def read_item(item: Item) -> Read:
-    """A sample's events and its sensor; a window's times begin at 0. Raises DataError, which names the file."""
+    """Read a sample's (events, sensor size); times of a window begin at 0. Raises DataError, which names the file."""
     if item.length_us:
-        return next(cut(item.path, [item.begin_us], item.length_us))
+        return next(cut_windows(item.path, [item.begin_us], item.length_us))
     try:
         events, sensor = READERS[item.reader](item.path)
     except (RecordingError, ValueError, KeyError, OSError, EOFError, TypeError, NotImplementedError) as error:

@@ -1,8 +1,7 @@
-"""Which stretches of a folder's recordings are trained on, which choose the model and which test it.
+"""Divide a folder's recordings into training, validation and test stretches without leakage.
 
-Neighbouring windows of a recording are nearly the same picture, so they never lie on two sides. Whole sessions are held
-out where there are several, whole recordings where a class has enough, and the end of a recording, after a gap, where
-it is the only one.
+Neighbouring windows of a recording are nearly identical, so they never lie in two parts. Whole sessions are held out if
+there are several, else whole recordings; of a class with a single recording, its end is held out, after a gap.
 """
 
 from collections.abc import Sequence
@@ -11,11 +10,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from spikesight.training.data.folders import Part, Take, common_sessions
-from spikesight.training.data.sets import DataError, held_out, split_indices
+from spikesight.training.data.sets import DataError, split_by_name, split_indices
 from spikesight.training.data.windows import Scan
 
-LEAST_GAP_US, GAP_SHARE = 1_000_000, 0.05  # between stretches of one recording: a second, or this share of it
-TEST_FRACTION = 0.15  # set aside for the test where a set has no test split of its own
+LEAST_GAP_US, GAP_SHARE = 1_000_000, 0.05  # gap between stretches of one recording: the longer of 1 s and this share
+TEST_FRACTION = 0.15  # share that is held out for the test if a set has no test split
 
 
 NAMES = {"val": "validation", "test": "test"}
@@ -23,16 +22,16 @@ NAMES = {"val": "validation", "test": "test"}
 
 @dataclass(frozen=True)
 class Stretch:
-    """A piece of a recording, in microseconds from its first event."""
+    """An interval of a recording, in microseconds from its first event."""
 
-    take: int  # its place among the recordings
+    take: int  # index of the recording
     begin_us: int
     end_us: int
 
 
 @dataclass
 class Separation:
-    """The stretches of each part, and how they were separated, in sentences."""
+    """The stretches of each part, and notes in sentences on how they were divided."""
 
     train: list[Stretch] = field(default_factory=list)
     val: list[Stretch] = field(default_factory=list)
@@ -40,17 +39,17 @@ class Separation:
     notes: list[str] = field(default_factory=list)
 
     def of(self, part: Part) -> list[Stretch]:
-        """The stretches of one part."""
+        """Return the stretches of one part."""
         return getattr(self, part)
 
 
 def separate(
     takes: Sequence[Take], scans: Sequence[Scan], window_us: int, fraction: float = 0.15, seed: int = 0
 ) -> Separation:
-    """Divide recordings into training, validation and test; parts that the folder names itself stay as they are.
+    """Divide recordings into training, validation and test; parts that the folder itself names stay as they are.
 
-    `fraction` of the recordings or sessions, at least one, choose the model. Raises DataError where a class is too
-    short to be divided.
+    `fraction` of the recordings or sessions, at least one, is for validation. Raises DataError if a class is too short
+    to be divided.
     """
     found = Separation()
     whole = [Stretch(index, 0, scan.length_us) for index, scan in enumerate(scans)]
@@ -76,7 +75,7 @@ def _by_session(
     found: Separation, takes: Sequence[Take], whole: Sequence[Stretch], pool: Sequence[int], sessions: list[str],
     needed: list[Part], fraction: float, window_us: int,
 ) -> None:  # fmt: skip
-    """Whole sessions for what is needed, the last ones; of two sessions the second is divided in time."""
+    """Hold out the last sessions for the parts needed; of two sessions the second is divided in time."""
     rest, held = sessions, dict[str, Part]()
     if len(sessions) > len(needed):
         for n, part in enumerate(needed):
@@ -96,7 +95,7 @@ def _by_session(
 
 
 def _halve(found: Separation, take: Take, whole: Stretch, window_us: int) -> None:
-    """The first half for validation, the second for the test."""
+    """Add the first half of a recording to validation and the second, after a gap, to the test."""
     val, test = _divided(take, whole, (1.0, 1.0), window_us)
     found.val.append(val)
     found.test.append(test)
@@ -106,7 +105,7 @@ def _by_class(
     found: Separation, takes: Sequence[Take], whole: Sequence[Stretch], pool: Sequence[int], needed: list[Part],
     fraction: float, seed: int, window_us: int,
 ) -> None:  # fmt: skip
-    """Divide each class: whole recordings where it has enough of them, else stretches of one in time."""
+    """Divide each class by whole recordings if it has enough of them, else one of its recordings in time."""
     what = " and ".join(NAMES[part] for part in reversed(needed))
     by_recording, shared, alone = [], [], []
     for label in sorted({takes[index].label for index in pool}):
@@ -146,7 +145,7 @@ def _by_class(
 
 def _hashed(takes: Sequence[Take], mine: Sequence[int], fraction: float) -> tuple[np.ndarray, np.ndarray]:
     names = [f"{takes[index].path.parent.name}/{takes[index].path.name}" for index in mine]
-    return held_out(names, np.zeros(len(mine), int), fraction)
+    return split_by_name(names, np.zeros(len(mine), int), fraction)
 
 
 def _list(labels: Sequence[str]) -> str:
@@ -154,7 +153,7 @@ def _list(labels: Sequence[str]) -> str:
 
 
 def _divided(take: Take, whole: Stretch, shares: tuple[float, ...], window_us: int) -> list[Stretch]:
-    """Pieces of a recording of these shares, with gaps. Raises DataError where one holds no whole window."""
+    """Divide a recording by `shares`, with gaps between. Raises DataError if a stretch is shorter than a window."""
     length = whole.end_us
     gap = round(max(window_us, LEAST_GAP_US, GAP_SHARE * length))
     room = length - gap * (len(shares) - 1)

@@ -14,11 +14,11 @@ from spikesight.training.config import TrainConfig
 
 
 class DataError(ValueError):
-    """Data that is missing or broken, and what to do about it."""
+    """Error for data that is missing or broken; it says what to do."""
 
 
 class MissingDataError(DataError):
-    """Nothing of the data is there; says how to get it."""
+    """Error for a data set that is not there at all; it says how to get it."""
 
 
 @dataclass(frozen=True)
@@ -33,28 +33,28 @@ class Item:
 
     @property
     def name(self) -> str:
-        """The file with its class folder, and a window's begin: what the split of a run records."""
+        """Class folder, file and start of a window: the name that the recorded split of a run uses."""
         window = f"@{self.begin_us / 1e6:.3f}s" if self.length_us else ""
         return f"{self.path.parent.name}/{self.path.name}{window}"
 
 
 @dataclass(frozen=True)
 class Window:
-    """The event contract that suits a data set; a run may choose another."""
+    """Bins and input size that suit a data set; a run may choose others."""
 
     steps: int  # T
     bin_us: int
     height: int
     width: int
-    shortest_bin_us: int = 0  # that LIF neurons trained at bin_us run at too
-    crop: str = "none"  # or "object", around what moves
+    shortest_bin_us: int = 0  # at which LIF neurons trained at bin_us may run as well; 0: only bin_us
+    crop: str = "none"  # or "object": a square around what moves
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The samples of a set of recordings; `test` is empty where the set has no test split of its own.
+    """The samples of a set of recordings; `test` is empty if the set has no test split.
 
-    A folder of one's own comes divided, in windows: `val` is not None, and `notes` say what was done, in sentences.
+    A user's own folder is already divided into windows: `val` is not None, and `notes` say how, in sentences.
     """
 
     name: str
@@ -71,47 +71,47 @@ class Listing:
 class Frames:
     """Samples: frames uint8 [M, T, C, H, W] (T = 1 for still images) and labels int64 [M]."""
 
-    frames: Any  # an array, memory-mapped or not, or files that are decoded when read (images.PictureRows)
+    frames: Any  # an array, memory-mapped or not, or files that are decoded on access (images.PictureRows)
     labels: np.ndarray
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, rows: np.ndarray) -> "Frames":
-        """The samples of these rows, in their order."""
+        """Return the samples of the given rows, in that order."""
         return Frames(self.frames[rows], self.labels[rows])
 
-    def beside(self, other: "Frames") -> "Frames":
-        """These samples, then the other's."""
+    def concatenated(self, other: "Frames") -> "Frames":
+        """Return these samples followed by those of `other`."""
         frames = np.concatenate([self.frames, other.frames])
         return Frames(frames, np.concatenate([self.labels, other.labels]))
 
-    def evenly(self, most: int) -> np.ndarray:
-        """Rows of up to `most` samples, as large a share of every class."""
+    def stratified_rows(self, most: int) -> np.ndarray:
+        """Return the rows of up to `most` samples, with the same share of every class; sorted."""
         order = np.argsort(self.labels, kind="stable")
         return np.sort(order[:: max(1, -(-len(order) // most))])
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Still images: frames uint8 [M, 1, C, R, R']; `test` is None where the set has no test split of its own."""
+    """A set of still images, frames uint8 [M, 1, C, R, R']; `test` is None if the set has no test split."""
 
     name: str
     labels: tuple[str, ...]
     train: Frames
     test: Frames | None
-    names: tuple[str, ...] = ()  # of the training images, where they are files
-    input_size: tuple[int, int] | None = None  # of the network's input, where pictures are kept larger
+    names: tuple[str, ...] = ()  # of the training images, if they are files
+    input_size: tuple[int, int] | None = None  # of the network's input, if pictures are kept larger
 
     @property
     def size(self) -> tuple[int, int]:
-        """(height, width) of the input that suits the set."""
+        """Network input size (height, width) that suits the set."""
         return self.input_size or self.train.frames.shape[-2:]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """The three splits of a run; `split` says which samples went where."""
+    """The three splits of a run; `split` records which samples are in which."""
 
     train: Frames
     val: Frames
@@ -120,20 +120,20 @@ class Data:
     contract: Contract
     split: dict[str, Any]
     test_items: tuple[Item, ...] = ()  # the recordings of `test`; empty for images
-    recorded: int  # how many of the training samples are different recordings or images
-    config: TrainConfig = field(default_factory=TrainConfig)  # of the run, its contract filled in
-    notes: tuple[str, ...] = ()  # what was made of a folder, in sentences
+    recorded: int  # number of distinct recordings or images among the training samples
+    config: TrainConfig = field(default_factory=TrainConfig)  # of the run, with bins and input size filled in
+    notes: tuple[str, ...] = ()  # how a folder was divided, in sentences
     val_items: tuple[Item, ...] = ()  # the recordings of `val`; empty for images
-    outliers: Frames | None = None  # what trains beside `train` as none of the classes, labelled len(labels)
-    digests: tuple[str, ...] = ()  # of the recordings that train and choose the model, where they are not too many
-    camera: dict[str, Any] = field(default_factory=dict)  # its settings that all training recordings share
+    outliers: Frames | None = None  # training samples of none of the classes, labelled len(labels)
+    digests: tuple[str, ...] = ()  # hashes of the training and validation recordings, if they are not too many
+    camera: dict[str, Any] = field(default_factory=dict)  # camera settings that all training recordings share
 
 
-Rest = tuple[np.ndarray, np.ndarray]  # (rows that are left, rows that are chosen), both ascending
+RowSplit = tuple[np.ndarray, np.ndarray]  # (remaining rows, chosen rows), both ascending
 
 
-def split_indices(labels: np.ndarray, fraction: float, seed: int) -> Rest:
-    """(rest, chosen): about `fraction` of each class chosen, at least one and never all; the same for the same seed.
+def split_indices(labels: np.ndarray, fraction: float, seed: int) -> RowSplit:
+    """Choose about `fraction` of each class at random, at least one and never all; return (remaining, chosen) rows.
 
     >>> rest, chosen = split_indices(np.repeat([0, 1], 10), 0.2, seed=0)
     >>> len(rest), len(chosen)
@@ -142,10 +142,10 @@ def split_indices(labels: np.ndarray, fraction: float, seed: int) -> Rest:
     return _split(labels, fraction, np.random.default_rng(seed).permutation)
 
 
-def held_out(names: Sequence[str], labels: np.ndarray, fraction: float) -> Rest:
-    """(rest, test) for a set with no test split: by the SHA-256 of the names, so that it is the same for every seed.
+def split_by_name(names: Sequence[str], labels: np.ndarray, fraction: float) -> RowSplit:
+    """Choose a test split by the SHA-256 of the names, the same for every seed; return (remaining, test) rows.
 
-    >>> rest, test = held_out([f"a/{n}" for n in range(10)], np.zeros(10, int), 0.2)
+    >>> rest, test = split_by_name([f"a/{n}" for n in range(10)], np.zeros(10, int), 0.2)
     >>> len(rest), test.tolist()
     (8, [2, 3])
     """
@@ -153,8 +153,8 @@ def held_out(names: Sequence[str], labels: np.ndarray, fraction: float) -> Rest:
     return _split(labels, fraction, lambda rows: rows[np.argsort(keys[rows], kind="stable")])
 
 
-def _split(labels: np.ndarray, fraction: float, ordered: Callable[[np.ndarray], np.ndarray]) -> Rest:
-    """The first of each class's rows, in an order of theirs. Raises DataError for a class of one sample."""
+def _split(labels: np.ndarray, fraction: float, ordered: Callable[[np.ndarray], np.ndarray]) -> RowSplit:
+    """Choose the first rows of each class after `ordered` sorts them. Raises DataError for a class of one sample."""
     chosen = []
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)

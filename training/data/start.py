@@ -1,4 +1,4 @@
-"""Where a run starts: what its settings leave open follows from the model that it starts from and from its samples."""
+"""Fill in the settings that a run leaves open, from the model that it starts from and from its samples."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,28 +15,28 @@ NEURONS = ("neuron", "beta", "theta", "surrogate", "slope", "learn_beta")
 INPUT = ("steps", "bin_us", "height", "width", "encoding", "filter_us", "crop", "pooled")
 
 EPOCHS = 30
-EPOCH_STEPS, LEAST_BATCH = 50, 16  # of a folder of one's own recordings
+EPOCH_STEPS, LEAST_BATCH = 50, 16  # of a user's own folder
 WIDE, WIDE_SHIFT = {"rotate": 15.0, "shear": 8.0, "scale": 0.15, "drop": 0.3}, 0.08  # of the input's shorter side
-LR, SCRATCH_LR = 2e-3, 2e-2  # from a model, and of a named set of images; else from random weights
+LR, SCRATCH_LR = 2e-3, 2e-2  # when starting from a model or on a named set of images; otherwise
 
 
 def weights_path(text: str) -> Path:
-    """Where the weights lie that a setting names: a file, a model's folder, or a shipped model's name."""
+    """Return the path of the weights that a setting names: a file, a model's folder or a shipped model's name."""
     path = Path(text)
     return path if path.exists() else shipped().get(text, path)
 
 
 def network_name(config: TrainConfig) -> str:
-    """The network that the settings name, else that of the model they start from."""
+    """Return the network that the settings name, else that of the model they start from."""
     return config.network or _recipe(config).get("network", NETWORK)
 
 
-def started(config: TrainConfig, *, own: bool, images: bool) -> TrainConfig:
-    """The settings with the network that they leave open.
+def with_network(config: TrainConfig, *, own: bool, images: bool) -> TrainConfig:
+    """Return the settings with network, neurons and input filled in.
 
-    Where none is named, that of the model in `init_from` is taken, and its neurons and input (not of `images`) with it,
-    but for settings that differ from their defaults. A folder of one's `own` recordings starts from the shipped
-    BACKBONE where nothing is said of network, neurons and loss.
+    If no network is named, they are the `init_from` model's (its input not for `images`); settings that differ from
+    their defaults stay. A user's `own` recordings start from the shipped BACKBONE, unless the settings choose a
+    network, neurons or a loss.
     """
     if own and not (config.init_from or config.from_scratch or _changed(config, "network", "loss", *NEURONS)):
         config = replace(config, init_from=BACKBONE)
@@ -51,12 +51,11 @@ def started(config: TrainConfig, *, own: bool, images: bool) -> TrainConfig:
     return from_mapping(config, {"network": network_name(config), **brought}, f"the recipe of {config.init_from}")
 
 
-def paced(config: TrainConfig, samples: int, side: int, *, own: bool, images: bool = False) -> TrainConfig:
-    """The settings with epochs, batches, steps an epoch and augmentation that suit `samples` to train on.
+def with_schedule(config: TrainConfig, samples: int, side: int, *, own: bool, images: bool = False) -> TrainConfig:
+    """Return the settings with epochs, batch size, steps an epoch and augmentation that suit the number of `samples`.
 
-    What a network learns is bound by the number of its steps: an epoch of a small folder of one's `own` recordings or
-    pictures is several passes in small batches. Augmentation that differs from its default stays. `side`: the input's
-    shorter one.
+    A network needs a certain number of steps: an epoch of a user's small `own` folder is several passes in small
+    batches. Augmentation that differs from its default stays. `side`: the input's shorter side, pixels.
     """
     rate = config.lr or (LR if config.init_from or (images and not own) else SCRATCH_LR)
     config = replace(config, epochs=config.epochs or EPOCHS, lr=rate)
@@ -70,7 +69,7 @@ def paced(config: TrainConfig, samples: int, side: int, *, own: bool, images: bo
 
 
 def suited_batch(samples: int) -> int:
-    """How many of a folder's samples an optimiser step takes.
+    """Return the batch size that suits a folder of so many samples.
 
     >>> [suited_batch(samples) for samples in (20, 800, 1600, 100_000)]
     [16, 16, 32, 64]
@@ -79,12 +78,12 @@ def suited_batch(samples: int) -> int:
 
 
 def _recipe(config: TrainConfig) -> dict[str, Any]:
-    """The settings of the model to start from; none of what is no model folder of a training."""
+    """Return the training settings of the model to start from; empty if it is not the folder of a trained model."""
     path = weights_path(config.init_from)
     recipe = read_config(path)[2].training.get("recipe") if config.init_from and path.is_dir() else None
     return recipe if isinstance(recipe, dict) else {}
 
 
 def _changed(config: TrainConfig, *names: str) -> bool:
-    """Whether one of these settings is not its default."""
+    """Return whether any of these settings differs from its default."""
     return any(getattr(config, name) != getattr(TrainConfig, name) for name in names)

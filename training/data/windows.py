@@ -1,4 +1,4 @@
-"""Windows of long recordings: how many events lie where, what length suits, and the windows cut in bounded memory."""
+"""Windows of long recordings: count events over time, choose a suitable length, cut windows in bounded memory."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,18 +14,18 @@ from spikesight.training.data.sets import DataError, Window
 
 SLOT_US = 10_000  # events are counted in slots of this length
 PACKET_US = 100_000  # a long recording is read in pieces of this length
-LARGEST_SIDE = 64  # pixels of the network's input, for sensors that say nothing else
+LARGEST_SIDE = 64  # of the network's input, pixels
 SHORTEST_BIN_US, LONGEST_BIN_US = 30_000, 100_000
-REST = 0.05  # of a window: so little behind the last one makes no other
+REST = 0.05  # of a window: a shorter rest after the last window adds no further one
 STEPS = 10  # bins of a window
 CLIP_BIN_US, LONGEST_CLIP_US = 200_000, 5_000_000
-CLIPS = 5  # recordings of a class, from which on short ones are samples as they are
-FULL = 0.3  # events of a bin for each pixel of the input: N-MNIST's bins of 31 ms have 0.35
+CLIPS = 5  # recordings a class or more: short recordings are samples as a whole
+FULL = 0.3  # wanted events in a bin for each pixel of the input: N-MNIST's bins of 31 ms have 0.35
 
 
 @dataclass(frozen=True)
 class Scan:
-    """One pass over a recording: its sensor, its clock's begin, and its events in slots of 10 ms, int64 [slots]."""
+    """A recording's sensor size, time of its first event, and event counts in slots of 10 ms, int64 [slots]."""
 
     sensor: SensorSize
     first_us: int
@@ -39,14 +39,14 @@ class Scan:
     def n_events(self) -> int:
         return int(self.counts.sum())
 
-    def between(self, begin_us: int, end_us: int) -> int:
-        """About how many events lie in [begin, end), counted from the recording's first event."""
+    def count_between(self, begin_us: int, end_us: int) -> int:
+        """Return about how many events lie in [begin, end), microseconds from the recording's first event."""
         return int(self.counts[begin_us // SLOT_US : -(-end_us // SLOT_US)].sum())
 
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """What goes wrong with a recording is a DataError that names it."""
+    """Turn errors in reading a recording into a DataError that names it."""
     try:
         yield
     except (RecordingError, ValueError, OSError) as error:
@@ -54,7 +54,7 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def scan(path: Path) -> Scan:
-    """Read a recording once. Raises DataError, which names it."""
+    """Read a recording once and summarise it. Raises DataError, which names it."""
     counts, first = np.zeros(0, np.int64), 0
     with _naming(path):
         reader = RecordingReader(path)
@@ -66,17 +66,17 @@ def scan(path: Path) -> Scan:
     return Scan(reader.size, first, counts)
 
 
-def busy(scans: Sequence[Scan]) -> float:
-    """Events of a slot, the median over those with any."""
+def median_slot_events(scans: Sequence[Scan]) -> float:
+    """Return the median number of events in a slot, over slots that hold any."""
     return float(np.median(np.concatenate([s.counts[s.counts > 0] for s in scans])))
 
 
-def suits(scans: Sequence[Scan], fewest: int) -> Window:
-    """The window that suits recordings, of which the class with the fewest has `fewest`.
+def suitable_window(scans: Sequence[Scan], fewest: int) -> Window:
+    """Return the window that suits recordings; `fewest`: recordings of the smallest class.
 
-    Many short ones are samples as they are: bins of at most 200 ms over the median length. Of long ones windows are
-    cut: ten bins of 30 to 100 ms, so long that a bin has about 0.3 events for each pixel of the network's input. These
-    are cropped to what moves, for a thing is elsewhere another day.
+    If recordings are short and each class has several, each is one sample: bins of at most 200 ms cover the median
+    length. Otherwise a window is ten bins of 30 to 100 ms, such that a bin has about 0.3 events for each pixel of the
+    input. It is cropped to what moves, since an object may be elsewhere another day.
     """
     sensor = scans[0].sensor
     scale = min(1.0, LARGEST_SIDE / max(sensor.width, sensor.height))
@@ -85,18 +85,18 @@ def suits(scans: Sequence[Scan], fewest: int) -> Window:
     if fewest >= CLIPS and length <= LONGEST_CLIP_US:
         steps = max(STEPS, -(-int(length) // CLIP_BIN_US))
         return Window(steps, max(1_000, round(length / steps / 1_000) * 1_000), height, width)
-    wanted = FULL * height * width / busy(scans) * SLOT_US
+    wanted = FULL * height * width / median_slot_events(scans) * SLOT_US
     bin_us = float(np.clip(wanted, SHORTEST_BIN_US, LONGEST_BIN_US))
     return Window(STEPS, round(bin_us / 1_000) * 1_000, height, width, crop="object")
 
 
-def starts(begin_us: int, end_us: int, length_us: int, hop_us: int) -> list[int]:
-    """Where windows begin that cover [begin, end), evenly, at most `hop_us` apart; what is REST of a window longer than
-    those before adds none.
+def window_starts(begin_us: int, end_us: int, length_us: int, hop_us: int) -> list[int]:
+    """Return start times of windows that cover [begin, end) evenly, at most `hop_us` apart; a remainder shorter than
+    REST of a window adds none.
 
-    >>> starts(0, 1000, 300, 300)
+    >>> window_starts(0, 1000, 300, 300)
     [0, 233, 467, 700]
-    >>> starts(0, 310, 300, 300)
+    >>> window_starts(0, 310, 300, 300)
     [0]
     """
     room = max(0, end_us - begin_us - length_us)
@@ -104,11 +104,11 @@ def starts(begin_us: int, end_us: int, length_us: int, hop_us: int) -> list[int]
     return [begin_us + round(room * n / max(1, count - 1)) for n in range(count)]
 
 
-def cut(path: Path, begins: Sequence[int], length_us: int) -> Iterator[tuple[Events, SensorSize]]:
-    """The windows of a recording that begin at `begins` (ascending, in microseconds from its first event).
+def cut_windows(path: Path, begins: Sequence[int], length_us: int) -> Iterator[tuple[Events, SensorSize]]:
+    """Yield (events, sensor size) of the windows that begin at `begins`: ascending, microseconds from the first event.
 
-    Times begin at 0 with each window. Only the events of one window and a piece of the file are in memory. Raises
-    DataError, which names the file.
+    Times in each window begin at 0. Only one window and one packet of the file are in memory. Raises DataError, which
+    names the file.
     """
     with _naming(path):
         reader = RecordingReader(path)

@@ -1,4 +1,4 @@
-"""From steps to a finished run: trained, resumed, evaluated, reported.
+"""Training runs: `fit` trains (`loop`, `resume`, `revive`) and writes the `report`.
 
-`loop`, `resume`, `evaluate`, `report`.
+The other modules evaluate models and calibrate them: out-of-distribution detection, conformal sets, baselines.
 """

@@ -1,4 +1,4 @@
-"""From a model's answers to figures: accuracy with intervals, by window, second, recording and in a stream."""
+"""Compute a model's accuracy with intervals from its answers: by window, second, recording and in a stream."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,12 +17,12 @@ SECOND_US = 1_000_000
 
 
 def assess(readings: Readings) -> dict[str, Any]:
-    """Every figure as JSON-able values.
+    """Return all figures as values that JSON can hold.
 
-    `accuracy`, `correct`, `count` and `interval` are of single windows, each from zero state; `seconds` of the mean
-    probabilities of the windows that begin in one second; `recordings` of those of a whole recording; `stream` of the
-    answer at each window's end where all recordings run through one network that is never reset. Classes that the model
-    does not have are left out of all these and stand under `unknown`.
+    `accuracy`, `correct`, `count` and `interval` are for single windows, each from zero state; `seconds` for the mean
+    probabilities of the windows that begin in one second; `recordings` for those of a whole recording; `stream` for the
+    answers at the ends of windows when all recordings run through one network that is never reset. Windows of classes
+    that the model does not have count only under `unknown`.
     """
     r = readings
     truth = truth_of(r)
@@ -54,8 +54,8 @@ def assess(readings: Readings) -> dict[str, Any]:
 def beside_model(
     learnt: Readings, asked: Readings, anns: Callable[[Frames, Frames], Answers] | None = None
 ) -> list[dict[str, Any]]:
-    """The rows of `Pairs.beside`: baselines learnt from the windows or pictures of one set, asked those of another, of
-    the model's classes alone; with `anns`, which learn and answer likewise, of windows that were kept.
+    """Return rows of `Pairs.beside` for baselines that learn from `learnt` and are tested on `asked`, on the model's
+    classes only. `anns`: a function that trains ANNs and returns their answers, if the readings keep windows.
 
     Raises ValueError for too few classes.
     """
@@ -66,12 +66,12 @@ def beside_model(
     answers = predictions(learnt.counts[known], theirs[known], asked.counts[own], asked.kind)
     if anns is not None and learnt.frames is not None and asked.frames is not None:
         train = Frames(learnt.frames[known], theirs[known])
-        answers |= anns(train.take(train.evenly(MOST)), Frames(asked.frames[own], truth[own]))
+        answers |= anns(train.take(train.stratified_rows(MOST)), Frames(asked.frames[own], truth[own]))
     return Pairs(truth[own], asked.probabilities[own].argmax(1), asked.recording[own], asked.kind).beside(answers)
 
 
 def truth_of(readings: Readings) -> NDArray[np.int64]:
-    """The class of each window [M] among the model's; -1 for one that it does not have."""
+    """Return the model's class number of each window [M]; -1 for a class that the model does not have."""
     place = {label: n for n, label in enumerate(readings.labels)}
     return np.array([place.get(label, -1) for label in readings.classes])[readings.truth]
 
@@ -84,7 +84,7 @@ def _right(truth: NDArray[np.int64], probabilities: NDArray[np.float64]) -> dict
 def _means(
     truth: NDArray[np.int64], probabilities: NDArray[np.float64], group: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The truth [G] and the summed probabilities [G, K] of groups of windows that share a truth."""
+    """Return the truth [G] and the summed probabilities [G, K] of groups of windows; a group has one truth."""
     names, first, group = np.unique(group, return_index=True, return_inverse=True)
     sums = np.zeros((len(names), probabilities.shape[1]))
     np.add.at(sums, group.ravel(), probabilities)
@@ -92,10 +92,10 @@ def _means(
 
 
 def _unknown(r: Readings, own: NDArray[np.bool_]) -> dict[str, Any]:
-    """Windows of classes that the model does not have: what it takes them for, and how well it tells them apart.
+    """Describe the windows of classes that the model does not have: its answers, and how well it detects them.
 
-    `auroc` is the chance that such a window is judged less familiar than one of the model's classes: by `known` where
-    the model has it, else by the highest probability.
+    `auroc` is the probability that such a window has a lower score than a window of the model's classes. The score is
+    `known` if the model has it, else the highest probability.
     """
     familiar = r.probabilities.max(1) if r.known is None else r.known
     labels, counts = np.unique(r.probabilities[~own].argmax(1), return_counts=True)
@@ -113,7 +113,7 @@ def _unknown(r: Readings, own: NDArray[np.bool_]) -> dict[str, Any]:
 
 
 def auroc(higher: NDArray[np.float64], lower: NDArray[np.float64]) -> float | None:
-    """The chance that one of `higher` exceeds one of `lower`, ties half (Mann and Whitney 1947); None without pairs.
+    """Return the chance that a value of `higher` exceeds one of `lower`, ties half (Mann-Whitney); None without pairs.
 
     >>> auroc(np.array([0.9, 0.8]), np.array([0.1, 0.8]))
     0.875

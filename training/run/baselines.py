@@ -1,7 +1,7 @@
-"""What plain methods make of the same samples: linear and kernel machines on log counts of events, or on pixels.
+"""Baselines on the same samples as a network: linear and kernel machines on log event counts, or on pixels.
 
-A spiking network has to be at least as right as these, or it is not worth its time. No baseline sees more than the
-network: counts and pixels are of the network's own input.
+A spiking network should be at least as accurate as these. Counts and pixels are of the network's own input, so no
+baseline sees more than the network.
 """
 
 import warnings
@@ -18,27 +18,27 @@ from torch.nn.functional import adaptive_avg_pool2d
 from spikesight.models.statistics import accuracy_of, mcnemar
 from spikesight.training.data import Frames
 
-SLICES, SIDE = 3, 16  # of a window's time, and of its picture at most
-CHANCE = 0.05  # a p below it tells one from the other
-Answers = dict[str, NDArray[np.int64]]  # of samples, [M], by the name of who answers
-MOST, BATCH = 5000, 256  # samples that are learnt from: a kernel machine's time grows with their square
+SLICES, SIDE = 3, 16  # time slices of a window; largest side of its grid of cells
+CHANCE = 0.05  # differences with a smaller p are significant
+Answers = dict[str, NDArray[np.int64]]  # the classes that a method answers for samples [M], by the method's name
+MOST, BATCH = 5000, 256  # samples to learn from: a kernel machine's time grows with their square; samples at once
 
 
 def log_counts(frames: NDArray) -> NDArray[np.float32]:
-    """log(1 + events) in up to SLICES slices of time and SIDE x SIDE places of [M, T, C, H, W]: [M, F]."""
+    """Return log(1 + event counts) of frames [M, T, C, H, W] in SLICES time slices and SIDE x SIDE cells, as [M, F]."""
     x = torch.from_numpy(np.array(frames)).float()
     slices = torch.stack([part.sum(1) for part in x.tensor_split(min(SLICES, x.shape[1]), 1)], 1)
-    means = _in_places(slices.flatten(0, 1))
+    means = _cell_means(slices.flatten(0, 1))
     sums = means * (slices[0, 0, 0].numel() / means[0, 0].numel())
     return sums.reshape(len(x), -1).log1p().numpy()
 
 
 def pixels(frames: NDArray) -> NDArray[np.float32]:
-    """Means in [0, 1] in up to SIDE x SIDE places of pictures uint8 [M, 1, C, H, W]: [M, F]."""
-    return _in_places(torch.from_numpy(np.array(frames))[:, 0].float() / 255).flatten(1).numpy()
+    """Return means in [0, 1] of pictures uint8 [M, 1, C, H, W] in at most SIDE x SIDE cells, as [M, F]."""
+    return _cell_means(torch.from_numpy(np.array(frames))[:, 0].float() / 255).flatten(1).numpy()
 
 
-def _in_places(x: Tensor) -> Tensor:
+def _cell_means(x: Tensor) -> Tensor:
     height, width = x.shape[-2:]
     return adaptive_avg_pool2d(x, (min(SIDE, height), min(SIDE, width)))
 
@@ -47,11 +47,11 @@ SEEN: dict[str, tuple[str, str, Callable[[NDArray], NDArray[np.float32]]]] = {
     "events": ("log counts", "recordings", log_counts),
     "image": ("pixels", "pictures", pixels),
 }
-"""By kind of input: what baselines see, what McNemar's test counts, and what makes the former of frames."""
+"""By kind of input: the features of baselines, the units of McNemar's test, the function from frames to features."""
 
 
 def _machines() -> dict[str, Any]:
-    with warnings.catch_warnings():  # joblib's, where a user may have no semaphores: nothing here runs in parallel
+    with warnings.catch_warnings():  # joblib warns without semaphores, but nothing here runs in parallel
         warnings.filterwarnings("ignore", ".*joblib will operate in serial mode")
         from sklearn.linear_model import RidgeClassifierCV
         from sklearn.svm import SVC
@@ -62,7 +62,7 @@ def _machines() -> dict[str, Any]:
 def predictions(
     train: NDArray[np.float32], labels: NDArray[np.int64], asked: NDArray[np.float32], kind: str = "events"
 ) -> Answers:
-    """What each baseline answers, by its name: learnt from log counts or pixels [M, F] and labels [M], asked [N, F]."""
+    """Train each baseline on features [M, F] and labels [M]; return its classes for `asked` [N, F] by name."""
     seen, machines = SEEN[kind][0], _machines().items()
     return {f"{name} on {seen}": np.asarray(one.fit(train, labels).predict(asked)) for name, one in machines}
 
@@ -75,10 +75,11 @@ def beside_network(
     anns: Answers,
     kind: str,
 ) -> list[dict[str, Any]]:
-    """The rows of `Pairs.beside`: baselines learnt from the samples that a run learnt from, on its test samples of a
-    `kind` of SEEN, then `anns`, which have answered.
+    """Return `Pairs.beside` for a run's test samples: baselines trained on its samples, then the answers of `anns`.
+
+    `kind`: a key of SEEN.
     """
-    parts = [part.take(part.evenly(MOST)) for part in learnt]
+    parts = [part.take(part.stratified_rows(MOST)) for part in learnt]
     given, labels = np.concatenate([_seen(part, kind) for part in parts]), np.concatenate([p.labels for p in parts])
     answers = predictions(given, labels, _seen(test, kind), kind)
     return Pairs(test.labels, chosen, recording, kind).beside(answers | anns)
@@ -91,17 +92,17 @@ def _seen(frames: Frames, kind: str) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Samples that a network and its baselines were asked, with what the network answered."""
+    """Test samples of a network and its baselines, with the network's answers."""
 
     truth: NDArray[np.int64]  # [M]
     chosen: NDArray[np.int64]  # [M], by the network
-    recording: NDArray[np.int64]  # [M]; windows of one recording are alike and count as one pair
-    kind: str = "events"  # of SEEN
+    recording: NDArray[np.int64]  # [M]; windows of one recording are correlated and count as one pair
+    kind: str = "events"  # a key of SEEN
 
     def beside(self, answers: Answers) -> list[dict[str, Any]]:
-        """A row for each baseline: `name`, `accuracy`, `correct`, `count` and `interval` of samples; then `won` and
-        `lost`, the recordings (or pictures: `of`) of which the network has more and fewer right, and `p`, McNemar's
-        exact test.
+        """Return a row for each baseline: `name`, `accuracy`, `correct`, `count` and `interval` of samples; then `won`
+        and `lost`, the recordings (or pictures: `of`) with more and with fewer samples right by the network, and `p` of
+        McNemar's exact test.
         """
         return [self._row(name, chosen) for name, chosen in answers.items()]
 
@@ -114,7 +115,7 @@ class Pairs:
 
 
 def sentences(rows: list[dict[str, Any]]) -> list[str]:
-    """Each baseline in a sentence, with what it says of the network."""
+    """Describe each baseline in a sentence, with its comparison to the network."""
     return [
         f"{row['name']}: {row['correct']} of {row['count']} right, {row['accuracy']:.1%}; {_verdict(row)}"
         for row in rows

@@ -1,4 +1,4 @@
-"""Conformal prediction sets and their alarm (models/novelty): calibrated and assessed on recordings not trained on."""
+"""Calibrate and assess conformal sets and their alarm (models/novelty) on recordings not used for training."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice, starmap
@@ -24,20 +24,20 @@ from spikesight.training.data.emulated import other_digits
 from spikesight.training.data.load import divided
 from spikesight.training.data.recordings import Read, read_item
 from spikesight.training.data.sets import Item, Listing
-from spikesight.training.progress import counted, say
+from spikesight.training.progress import say, with_progress
 from spikesight.training.run.readings import Source, packets_of
 
-BINS_MS = (1, 2, 5, 10)  # beside the trained one, as far as the contract has them
-MOST, LEAST, HELD = 2000, 20, 2000  # recordings
-EMULATED = 110  # of each digit, beside real recordings
-ROUNDS = 2  # windows of a recording, one after the other
+BINS_MS = (1, 2, 5, 10)  # bins to calibrate beside the trained one, if the contract allows them
+MOST, LEAST, HELD = 2000, 20, 2000  # recordings: most and least for calibration, most for assessment
+EMULATED = 110  # emulated recordings of each digit, in addition to real ones
+ROUNDS = 2  # consecutive windows of a recording
 ERROR_RATES = (0.05, 0.01)
-SEED = 34  # of the moments at which windows begin
+SEED = 34  # of the times at which windows begin
 T = TypeVar("T")
 
 
 def evenly(items: Sequence[T], most: int) -> list[T]:
-    """Up to `most` of the items, spread evenly.
+    """Return up to `most` of the items, spread evenly.
 
     >>> evenly("abcdefg", 3)
     ['a', 'd', 'g']
@@ -46,22 +46,22 @@ def evenly(items: Sequence[T], most: int) -> list[T]:
 
 
 class Take(NamedTuple):
-    """A recording, read when it is needed, and its class."""
+    """A recording, as a function that reads it, and its class."""
 
     read: Callable[[], Read]
     label: int
 
 
 def calibration(config: TrainConfig, listing: Listing) -> list[Take]:
-    """What a run's sets are calibrated on: its validation recordings, and of a model of digits that learnt from
-    emulated ones, those of images set aside, none of which is in a recording that is trained on.
+    """Return the calibration recordings of a run: its validation recordings and, if it learnt from emulated digits,
+    emulations of images set aside, without images that training recordings show.
     """
     parts = divided(listing, config)
     return takes_of(config, parts["val"], [item.name for item in parts["train"]])
 
 
 def takes_of(config: TrainConfig, val: Sequence[Item], trained: Sequence[str]) -> list[Take]:
-    """`calibration` from the validation recordings and the names of those trained on."""
+    """Return what `calibration` does, from the validation recordings and the names of the training recordings."""
     takes = [Take(lambda item=item: read_item(item), item.label) for item in evenly(val, MOST)]
     if config.emulated:
         takes += starmap(Take, other_digits(Path(config.root), shown_images(trained), EMULATED))
@@ -69,9 +69,9 @@ def takes_of(config: TrainConfig, val: Sequence[Item], trained: Sequence[str]) -
 
 
 def somewhere(events: Events, span_us: int, least_us: int, random: np.random.Generator) -> Events:
-    """`span_us` of a recording from a moment of chance on; one that is shorter goes round, in `least_us` at least.
+    """Cut `span_us` of a recording, starting at a random time; times begin at 0.
 
-    Times begin at 0.
+    A shorter recording repeats, with a period of at least `least_us`.
     """
     t = events["t"] - events["t"][:1]
     lap = max(int(t.max(initial=0)) + 1, least_us)
@@ -86,20 +86,20 @@ def somewhere(events: Events, span_us: int, least_us: int, random: np.random.Gen
 
 
 class Run(NamedTuple):
-    """What a network made of one recording, from zero state."""
+    """A network's inputs and outputs for one recording, from zero state."""
 
     inputs: list[Input]  # k
     logits: NDArray[np.float32]  # [k, K]
     rates: NDArray[np.float32]  # [k, S]
 
     def part(self, begin: int, end: int) -> tuple[list[Input], Outcome]:
-        """Some of the steps, as a track reads them."""
+        """Return the steps from `begin` to `end`, in the form that `Track.read` takes."""
         outcome = Outcome(self.logits[begin:end], [], 0, 0.0, rates=self.rates[begin:end])
         return self.inputs[begin:end], outcome
 
 
 def run_through(classifier: Classifier, sensor: SensorSize, packets: Iterable[Events], steps: int) -> Run:
-    """The first `steps` steps of a recording, or as many as it has."""
+    """Run the network on the first `steps` steps of a recording, or on as many as it has."""
     inputs = list(islice(classifier.packet_inputs(packets, sensor), steps))
     x_seq = torch.from_numpy(np.stack([given.x for given in inputs]))[:, None]
     done = classifier.run(x_seq, classifier.initial_state())
@@ -107,22 +107,22 @@ def run_through(classifier: Classifier, sensor: SensorSize, packets: Iterable[Ev
 
 
 class Paths(NamedTuple):
-    """Of n recordings, W windows of T steps of each; a shorter one keeps its last answer."""
+    """Outputs for n recordings, W windows of T steps each; a shorter recording repeats its last output."""
 
     logits: NDArray[np.float64]  # [n, W, T, K]
     labels: NDArray[np.int64]  # [n]
-    known: NDArray[np.float64]  # [n, W], at each window's end, 0 where nothing was seen; NaN: the model cannot tell
-    begins: NDArray[np.float64]  # [n, T, K]: of the window with which the recording itself begins
+    known: NDArray[np.float64]  # [n, W], at each window's end; 0: nothing was seen; NaN: the model has no score
+    begins: NDArray[np.float64]  # [n, T, K]: logits of the recording's first window
 
 
 def read_paths(classifier: Classifier, takes: Sequence[Take]) -> Paths:
-    """The windows of each recording, from a moment of chance on, and the one with which it begins; before a model of
-    aligned events, which sees a short recording as a whole, that one alone.
+    """Run the network on ROUNDS windows of each recording from a random time on, and on its first window; only on the
+    latter for a model of aligned events, which sees a short recording as a whole.
     """
     contract = classifier.contract
     steps, rounds = contract.steps, 1 if contract.frame == "object" else ROUNDS
     logits, begins, known = list[NDArray](), list[NDArray](), np.full((len(takes), rounds), np.nan)
-    for n, take in enumerate(counted(takes, f"stepping at {contract.bin_us / 1000:g} ms", "recording")):
+    for n, take in enumerate(with_progress(takes, f"stepping at {contract.bin_us / 1000:g} ms", "recording")):
         events, sensor = take.read()
         if rounds > 1:
             begins.append(lasting(run_through(classifier, sensor, [events], steps).logits, steps))
@@ -145,12 +145,12 @@ def read_paths(classifier: Classifier, takes: Sequence[Take]) -> Paths:
 
 
 def lasting(logits: NDArray[np.float32], steps: int) -> NDArray[np.float32]:
-    """Logits [k, K] as [steps, K], the last ones kept."""
+    """Extend logits [k, K] to [steps, K] by repeating the last step."""
     return np.concatenate([logits, np.repeat(logits[-1:], steps - len(logits), 0)])
 
 
 def fit_conformal(classifier: Classifier, takes: Sequence[Take]) -> Conformal:
-    """Fit to recordings not trained on, at the trained bin and those of BINS_MS. Raises ValueError for too few."""
+    """Calibrate on held-out recordings, at the trained bin and at those of BINS_MS. Raises ValueError for too few."""
     if len(takes) < LEAST:
         raise ValueError(
             f"{len(takes)} validation recordings are too few for conformal sets; {LEAST} at least are needed"
@@ -165,7 +165,7 @@ def fit_conformal(classifier: Classifier, takes: Sequence[Take]) -> Conformal:
 
 
 def conformal_of(network: nn.Module, card: Card, takes: Sequence[Take]) -> Conformal | None:
-    """The network's conformal calibration; None for images, and for too few recordings, with a line that says so."""
+    """Return the network's conformal calibration; None for images and (with a message) for too few recordings."""
     if not takes:
         return None
     try:
@@ -176,17 +176,17 @@ def conformal_of(network: nn.Module, card: Card, takes: Sequence[Take]) -> Confo
 
 
 class Window(NamedTuple):
-    """How one window went."""
+    """Result of one window."""
 
-    held: bool  # the true label was possible at every step
-    committed: int  # to a class, first; -1: to none
-    steps: int  # that it took
-    known: float | None  # at the end; None where nothing was seen, or the model cannot tell
+    held: bool  # the true label was in the set at every step
+    committed: int  # first committed class; -1: none
+    steps: int  # until the commitment
+    known: float | None  # at the end; None: nothing was seen, or the model has no score
     shifted: bool  # at the end
 
 
 def windows_of(classifier: Classifier, track: Track, run: Run, label: int) -> Iterator[Window]:
-    """What a stream says of each window of a recording of this class, before which it was reset."""
+    """Yield the result of each window of a recording of class `label` in a stream, which is reset before it."""
     steps = classifier.contract.steps
     inputs = [run.inputs[0]._replace(reset=track.readout.seen > 0), *run.inputs[1:]]
     for begin in range(0, len(inputs), steps):
@@ -205,16 +205,14 @@ def windows_of(classifier: Classifier, track: Track, run: Run, label: int) -> It
 
 
 def held_out(classifier: Classifier, sources: Sequence[Source]) -> list[dict[str, Any]]:
-    """`assess` at the usual error rates on up to HELD recordings of the model's classes, each from its begin; none
-    without a calibration.
-    """
+    """Run `assess` at ERROR_RATES on up to HELD recordings of the model's classes; empty without a calibration."""
     own = [source for source in sources if source.label in classifier.labels]
     if classifier.trials is None or not own:
         return []
     chosen = evenly(own, HELD)
     labels = np.array([classifier.labels.index(source.label) for source in chosen])
     found: dict[float, list[Window]] = {rate: [] for rate in ERROR_RATES}
-    for source, label in zip(counted(chosen, "committing", "recording"), labels.tolist()):
+    for source, label in zip(with_progress(chosen, "committing", "recording"), labels.tolist()):
         run = run_through(classifier, *packets_of(source.item), classifier.contract.steps)
         for rate, windows in found.items():
             windows += windows_of(classifier, classifier.track(error_rate=rate), run, label)
@@ -224,8 +222,8 @@ def held_out(classifier: Classifier, sources: Sequence[Source]) -> list[dict[str
 def assess(
     classifier: Classifier, labels: NDArray[np.int64], windows: Sequence[Window], error_rate: float
 ) -> dict[str, Any]:
-    """How often the set holds the true label at every step, and when and how rightly it is committed to; `labels` [n]
-    are those of the n windows.
+    """Return how often the set holds the true label at every step, and how early and how correct commitments are.
+    `labels` [n]: the true classes of the windows.
     """
     held, chosen = np.array([w.held for w in windows]), np.array([w.committed for w in windows])
     done, wrong = int((chosen >= 0).sum()), int(((chosen >= 0) & (chosen != labels)).sum())
@@ -250,8 +248,8 @@ def assess(
 
 
 def of_calibrations(trials: Trials, error_rate: float) -> tuple[float, float]:
-    """Between which shares the true label stays possible with 95 of 100 calibrations of as many recordings: those of
-    the class that has fewest, where each has its own (a Beta distribution; Vovk 2012).
+    """Return the range of the coverage for 95 of 100 calibrations with as many recordings (a Beta distribution; Vovk
+    2012). If each class has its own calibration, the smallest class counts.
     """
     n = int(trials.counts.min()) if trials.by_class else trials.largest.shape[1]
     out = int(error_rate * (n + 1) + 1e-9)

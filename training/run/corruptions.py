@@ -1,4 +1,4 @@
-"""How much of a model's accuracy is left when something goes wrong before or in the camera (encoders/emulator)."""
+"""Measure a model's accuracy under corruptions of scene and camera (encoders/emulator/corruptions.py)."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -24,7 +24,7 @@ FIRST_TEST = 60_001  # N-MNIST numbers its test recordings from here, in the ord
 
 
 class Row(NamedTuple):
-    """One corruption at one strength."""
+    """A corruption at one strength."""
 
     name: str
     strength: str
@@ -32,7 +32,7 @@ class Row(NamedTuple):
 
 
 def rows(data: str, root: str, sources: Sequence[Source]) -> list[Row]:
-    """The suite, and where the frames behind the recordings are at hand, the camera emulated anew."""
+    """Return the suite of corruptions; for N-MNIST with MNIST's images available, also cameras of other thresholds."""
     found = [Row(c.name, c.strength, _seeded(c)) for c in SUITE]
     if data != "nmnist":
         return found
@@ -40,12 +40,14 @@ def rows(data: str, root: str, sources: Sequence[Source]) -> list[Row]:
 
 
 def _seeded(corruption: Corruption) -> Change:
-    """The corruption with draws that follow from a recording's number."""
+    """Return the corruption with random numbers seeded by a recording's number."""
     return lambda number, events, sensor: corruption.fault(events, sensor, np.random.default_rng([SEED, number]))
 
 
 def _emulated(root: Path, sources: Sequence[Source]) -> list[Row]:
-    """The MNIST images behind N-MNIST's test recordings before cameras of other thresholds; none without MNIST."""
+    """Return rows that show the MNIST images of N-MNIST's test recordings to cameras of other thresholds, if MNIST is
+    available.
+    """
     try:
         images = read_idx(find_idx(root, "mnist", "t10k-images-idx3-ubyte"))
     except MissingDataError:
@@ -64,15 +66,15 @@ def _emulated(root: Path, sources: Sequence[Source]) -> list[Row]:
 
 
 def unchanged(number: int, events: Events, sensor: SensorSize) -> Events:  # noqa: ARG001
-    """No corruption: the row that all others are compared with."""
+    """Return the events unchanged: the clean row, with which all others are compared."""
     return events
 
 
 def corrupted(classifier: Classifier, sources: Sequence[Source], suite: Sequence[Row]) -> Iterator[dict[str, Any]]:
-    """A row of figures for the recordings as they are, then one for each corruption.
+    """Yield figures for the clean recordings, then for each corruption.
 
-    Each has name, strength, accuracy, correct, count and interval of whole recordings, and `refused`, the share of the
-    windows that `known` would call unknown (None where the model cannot tell).
+    Each row has name, strength, accuracy, correct, count and interval of whole recordings, and `refused`, the share of
+    the windows that `known` rejects as unknown (None if the model has no score).
     """
     for row in (Row("none", "", unchanged), *suite):
         readings = read_recordings(classifier, sources, row.change)
@@ -82,9 +84,9 @@ def corrupted(classifier: Classifier, sources: Sequence[Source], suite: Sequence
 
 
 def summary(figures: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """`mean_loss`, in points of accuracy, over the rows behind the first, the clean one; and the `worst` of them.
+    """Return `mean_loss`, in percentage points against the first row, the clean one, and the `worst` row.
 
-    Most mirrored digits are none: their row says how many are refused, and counts in neither.
+    Most mirrored digits are no digits: their row shows how many are rejected, and counts in neither.
     """
     clean, rows = figures[0], [row for row in figures[1:] if row["name"] != MIRRORED]
     loss = 100 * (clean["accuracy"] - float(np.mean([row["accuracy"] for row in rows])))

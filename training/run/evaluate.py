@@ -1,4 +1,4 @@
-"""What a network does on a split, every window from zero state."""
+"""Evaluate a network on a split, every window from zero state."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from spikesight.training.distributed import Processes
 from spikesight.training.step.batches import evaluation_input
 
 EVALUATION_BATCH = 256
-SATURATED = 0.98  # of the steps of a split: a channel this busy says nothing
+SATURATED = 0.98  # firing rate from which a channel counts as saturated
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class LayerActivity:
 
     rate: float  # mean spikes a neuron a step
     dead: float  # share of channels that never fire
-    saturated: float  # share of channels that fire at (nearly) every place and step
+    saturated: float  # share of channels that fire at (nearly) every position and step
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Evaluation:
     loss: float
     count: int
     confusion: np.ndarray  # int64 [K, K], row = truth
-    accuracy_by_step: list[float]  # with the mean over the first t steps, of which the contract's horizon counts
+    accuracy_by_step: list[float]  # by the mean logits after each step t, over at most the contract's horizon
     layers: dict[str, LayerActivity]
     synops: float  # a sample
     chosen: np.ndarray  # int64 [M], the class of each window of this process
@@ -46,7 +46,7 @@ class Evaluation:
         return {name: layer.rate for name, layer in self.layers.items()}
 
     def warnings(self) -> list[str]:
-        """A sentence for each kind of layer that is silent, mostly dead or saturated."""
+        """Return sentences that name silent, mostly dead and mostly saturated layers."""
         found = {
             "silent layers": [name for name, layer in self.layers.items() if layer.rate == 0],
             "layers with more than half of their channels dead": [
@@ -60,14 +60,14 @@ class Evaluation:
 
 
 def batches(frames: Frames, size: int, rank: int = 0, world: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
-    """(x uint8 [N, T, C, H, W], labels [N]) in order; with several processes, every `world`-th batch."""
+    """Yield (x uint8 [N, T, C, H, W], labels [N]) in order; with several processes, every `world`-th batch."""
     for start in range(rank * size, len(frames), size * world):
         rows = slice(start, start + size)
         yield torch.from_numpy(np.array(frames.frames[rows])), torch.from_numpy(frames.labels[rows])
 
 
 def sliding_mean(logits: Tensor, horizon: int) -> Tensor:
-    """What an answer is made of after each step: means over the last `horizon` of the logits [T, N, K] so far."""
+    """Return for each step the mean of the last `horizon` logits so far; logits [T, N, K], result likewise."""
     sums = nn.functional.pad(logits.cumsum(0), (0, 0, 0, 0, horizon, 0))
     return (sums[horizon:] - sums[:-horizon]) / torch.arange(1, len(logits) + 1).clamp(max=horizon).view(-1, 1, 1)
 
@@ -81,15 +81,15 @@ def evaluate(
     contract: Contract | None = None,
     processes: Processes | None = None,
 ) -> Evaluation:
-    """Every window from zero state; without a contract, the frames are binned events."""
+    """Evaluate every window from zero state; without a contract, frames are binned events. Raises ValueError."""
     processes, count = processes or Processes(device), len(frames)
     if count < processes.world:
         raise ValueError(f"{count} samples to evaluate are fewer than the {processes.world} processes")
-    size = min(EVALUATION_BATCH, -(-count // processes.world))  # so that every process has some
+    size = min(EVALUATION_BATCH, -(-count // processes.world))  # every process gets at least one sample
     steps = frames.frames.shape[1] if contract is None or contract.kind == "events" else contract.steps
     confusion, totals = torch.zeros(classes, classes, dtype=torch.int64), torch.zeros(2 + steps, dtype=torch.float64)
     meter, chosen = Meter(network.eval()), list[Tensor]()
-    channels: dict[str, Tensor] = {}  # by neuron layer [C]: the share that fires, summed over steps and samples
+    channels: dict[str, Tensor] = {}  # by neuron layer: firing rate [C], summed over steps and samples
 
     def add(name: str, _: nn.Module, __: Tensor, spikes: Tensor) -> None:
         fired = spikes.ne(0).reshape(*spikes.shape[:3], -1).mean(3, dtype=torch.float64)
@@ -115,7 +115,7 @@ def evaluate(
 
 
 def _activity(rates: Tensor) -> LayerActivity:
-    """From spikes a neuron a step by channel."""
+    """Summarise the firing rates [C] of a layer's channels."""
     return LayerActivity(
         float(rates.mean()), float((rates == 0).double().mean()), float((rates >= SATURATED).double().mean())
     )

@@ -1,6 +1,6 @@
-"""A run from its settings to its report: the model is chosen on the validation split; the test split is read once.
+"""Run a training from settings to report: choose the model on the validation split, read the test split once.
 
-ANNs of the same shape beside it, where they are asked for, are trained by the same loop on the same windows.
+If baselines are requested, ANNs of the same shape are trained by the same loop on the same windows.
 """
 
 import math
@@ -17,7 +17,7 @@ from spikesight.models.contract import Contract
 from spikesight.models.neurons.state import State
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import Data, Frames, load_data
-from spikesight.training.data.start import EPOCHS, SCRATCH_LR, network_name, paced
+from spikesight.training.data.start import EPOCHS, SCRATCH_LR, network_name, with_schedule
 from spikesight.training.distributed import Processes, choose_device, join_processes
 from spikesight.training.network import build_network
 from spikesight.training.progress import say
@@ -30,7 +30,7 @@ from spikesight.training.run.report import write_environment, write_report
 
 
 def run_folder(config: TrainConfig) -> Path:
-    """A new folder runs/<name>[-N]."""
+    """Return the path of a new run folder, runs/<name>[-N]."""
     name = config.name or f"{Path(config.data).resolve().name}-{network_name(config)}"
     folder, number = Path(config.output) / name, 2
     while folder.exists():
@@ -39,7 +39,7 @@ def run_folder(config: TrainConfig) -> Path:
 
 
 def load_on_all(config: TrainConfig, processes: Processes) -> Data:
-    """The data; the main process fills the cache while the others wait."""
+    """Load the data; the main process fills the cache while the others wait."""
     if not processes.main:
         processes.wait()
     data = load_data(config)
@@ -49,9 +49,9 @@ def load_on_all(config: TrainConfig, processes: Processes) -> Data:
 
 
 def fit(config: TrainConfig, folder: Path, *, resume: bool = False) -> dict[str, Any]:
-    """Train in `folder` to the end and report; the final metrics (empty but in the main process).
+    """Train in `folder` and write the report; return the final metrics (empty except in the main process).
 
-    Raises ValueError and TrainingError.
+    `resume` continues from the last checkpoint. Raises ValueError and TrainingError.
     """
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -85,9 +85,9 @@ def fit(config: TrainConfig, folder: Path, *, resume: bool = False) -> dict[str,
 
 
 class Framewise(nn.Module):
-    """An ANN that sees a window at once: its events counted in one frame, or, `apart`, every step as further channels.
+    """An ANN that sees a whole window at once: event counts in one frame, or, with `apart`, each step as own channels.
 
-    As a spiking network, x_seq [T, N, C, H, W] to (logits [1, N, K], no state).
+    It has a spiking network's interface: x_seq [T, N, C, H, W] to (logits [1, N, K], empty state).
     """
 
     def __init__(self, network: nn.Module, apart: bool) -> None:
@@ -100,16 +100,17 @@ class Framewise(nn.Module):
 
 
 def ann_answers(data: Data) -> Answers:
-    """What ANNs of the run's shape answer to its test windows: one of a window's events in one frame, one of all steps.
+    """Train two ANNs of the run's shape, on one frame and on all steps of a window; return their test answers.
 
-    They learn from random weights for EPOCHS, which validation does not choose: so from its windows, too.
+    They learn from random weights for EPOCHS, without model selection, and so also from the validation windows.
     """
     config = replace(
         data.config, neuron="relu", learn_beta=False, init_from="", freeze=False, teacher="",
         loss="mean", epochs=EPOCHS, carry=0.0, ema=0.0, truncate=0, random_steps=0, spike_penalty=0.0,
         checkpoint_steps=0, compile=False, sparse_convs=False, lr=SCRATCH_LR, save_minutes=math.inf,
     )  # fmt: skip
-    both, steps, answers = replace(data, train=data.train.beside(data.val), config=config), data.contract.steps, {}
+    both = replace(data, train=data.train.concatenated(data.val), config=config)
+    steps, answers = data.contract.steps, {}
     for name, channels in (("ANN of one frame", 1), (f"ANN of {steps} frames", steps)):
         plain = build_network(config, len(data.labels), channels * data.contract.channels)
         run = Run(both, Path(), network=Framewise(plain, channels > 1))
@@ -119,8 +120,8 @@ def ann_answers(data: Data) -> Answers:
 
 
 def anns_on(learnt: Frames, asked: Frames, labels: Sequence[str], contract: Contract, network: str = "") -> Answers:
-    """What ANNs of a `network`'s shape answer to windows: learnt from others, as from a folder of one's own."""
-    config = paced(TrainConfig(network=network), len(learnt), min(contract.height, contract.width), own=True)
+    """Train ANNs of a `network`'s shape on windows, as on a user's own folder; return their answers to `asked`."""
+    config = with_schedule(TrainConfig(network=network), len(learnt), min(contract.height, contract.width), own=True)
     data = Data(
         train=learnt, val=learnt.take(np.arange(0)), test=asked, labels=tuple(labels), contract=contract, split={},
         recorded=len(learnt), config=config, notes=("windows of recordings",),
@@ -129,7 +130,7 @@ def anns_on(learnt: Frames, asked: Frames, labels: Sequence[str], contract: Cont
 
 
 def dry_run(config: TrainConfig) -> float:
-    """One batch through the whole path, nothing written but the cache; its loss."""
+    """Train on one batch without writing anything except the cache; return its mean loss."""
     if config.threads:
         torch.set_num_threads(config.threads)
     run = Run(load_data(config), Path(config.output))

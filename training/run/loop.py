@@ -1,4 +1,4 @@
-"""The training loop: epochs of batches, each followed by a validation that may choose the model, and a checkpoint."""
+"""The training loop: each epoch of batches is followed by validation, model selection and a checkpoint."""
 
 import math
 import signal
@@ -22,7 +22,7 @@ from spikesight.models.neurons.state import State
 from spikesight.training.data import Data
 from spikesight.training.data.start import weights_path
 from spikesight.training.distributed import Processes, choose_device
-from spikesight.training.network import build_network, freeze, keep_statistics, load_teacher, start_from
+from spikesight.training.network import build_network, freeze, freeze_batch_norms, load_teacher, start_from
 from spikesight.training.progress import say
 from spikesight.training.run.evaluate import Evaluation, evaluate
 from spikesight.training.run.report import MetricsLog
@@ -35,13 +35,13 @@ from spikesight.training.step.optimiser import learning_rate, make_optimiser, up
 
 
 class TrainingError(RuntimeError):
-    """A run that cannot go on, and why."""
+    """Error for a run that cannot continue; it says why."""
 
 
 class Run:
-    """One training run and its folder; `data.config` holds the settings, with the data's contract filled in.
+    """One training run and its folder; `data.config` holds the settings, with bins and input size filled in.
 
-    `network` stands in for the one that the settings name: x_seq [T, N, C, H, W] to (logits [T, N, K], state).
+    `network` replaces the one that the settings name: x_seq [T, N, C, H, W] to (logits [T, N, K], state).
     """
 
     def __init__(
@@ -84,10 +84,10 @@ class Run:
     def _set_to_train(self, network: nn.Module) -> None:
         network.train()
         if self.config.freeze:
-            keep_statistics(network)
+            freeze_batch_norms(network)
 
     def minutes(self) -> float:
-        """About how long all epochs take, by one step of a copy."""
+        """Estimate the minutes that all epochs take, from one step of a copy."""
         config = self.config
         copy = deepcopy(self.network)
         self._set_to_train(copy)
@@ -108,7 +108,7 @@ class Run:
         return self.folder / "checkpoints" / "last.safetensors"
 
     def save(self) -> None:
-        """The resume state, whole or not at all."""
+        """Write the resume state, whole or not at all."""
         extra: dict[str, dict[str, Tensor]] = {}
         if self.average is not None:
             extra["average"] = self.average
@@ -118,17 +118,17 @@ class Run:
             save_progress(self.progress_path, self.network, self.optimiser, extra, asdict(self.progress))
 
     def resume(self) -> None:
-        """Go on from the last checkpoint."""
+        """Continue from the last checkpoint."""
         groups, counters = load_progress(self.progress_path, self.network, self.optimiser)
         self.progress = Progress(**counters)
-        if not self.processes.main:  # the saved sums are those of all
+        if not self.processes.main:  # the saved sums are over all processes
             self.progress.loss_sum, self.progress.correct = 0.0, 0
         self.average = _moved(groups.get("average"), self.device) or self.average
         carried = _moved(groups.get("carry"), self.device)
         self.last_state = carried and {key: self.processes.share(tensor) for key, tensor in carried.items()}
 
     def card(self, metrics: dict[str, Any]) -> Card:
-        """The model card of a checkpoint: contract, labels, recipe and metrics."""
+        """Return the model card of a checkpoint: contract, labels, recipe and metrics."""
         settings = vars(self.config)
         recipe = {k: v for k, v in settings.items() if k not in ("root", "cache", "output", "threads")}
         recipe["data"] = self.data.split["data"]
@@ -143,9 +143,9 @@ class Run:
         return Card(self.data.contract, self.data.labels, made, metrics)
 
     def train_batch(self, rows: np.ndarray, later: np.ndarray | None = None) -> tuple[float, int]:
-        """One optimiser step; (loss summed over this process's samples, how many of them were right).
+        """Run one optimiser step; return (loss summed over this process's samples, number of them that are right).
 
-        `later` are the rows of the next step, which may be read meanwhile.
+        `later`: the rows of the next step, which may be read in the background.
         """
         config, step = self.config, self.progress.step
         _, x_seq, targets, generator = self.batches.take(rows, step, later)
@@ -170,7 +170,7 @@ class Run:
         return value * digits, int((logits.mean(0).argmax(1) == targets).sum())
 
     def forward_backward(self, x_seq: Tensor, targets: Tensor, state: State) -> tuple[float, Tensor, State]:
-        """(loss, logits [T, n, K], state after); the gradients are in place unless the loss is not finite."""
+        """Compute gradients, unless the loss is not finite; return (loss, logits [T, n, K], final state)."""
         teacher_logits = None
         if self.teacher is not None:
             with torch.inference_mode():
@@ -191,7 +191,7 @@ class Run:
         return total, torch.cat(parts), state
 
     def shipped_network(self) -> nn.Module:
-        """The network that is evaluated and saved: the moving average where there is one."""
+        """Return the network to evaluate and save: the moving average of the weights, if there is one."""
         if self.average is None:
             return self.network
         network = build_network(self.config, len(self.data.labels), self.data.contract.channels).to(self.device)
@@ -199,7 +199,7 @@ class Run:
         return network
 
     def train_epoch(self) -> None:
-        """The rest of the current epoch."""
+        """Train the rest of the current epoch."""
         p, config = self.progress, self.config
         order = self._order()
         self._set_to_train(self.network)
@@ -226,30 +226,30 @@ class Run:
                     raise KeyboardInterrupt
 
     def train_alone(self) -> Iterator[float]:
-        """Every epoch that is left, with no validation and nothing written; the mean loss of each."""
+        """Train all remaining epochs without validation and without writing; yield the mean loss of each."""
         while self.progress.epoch < self.config.epochs:
             self.train_epoch()
             yield self.progress.loss_sum / self.progress.seen
             self.progress.next_epoch()
 
     def _order(self) -> np.ndarray:
-        """The rows of an epoch: as many passes over the samples, each in an order of its own, as its steps take."""
+        """Return the rows of an epoch: as many passes as its steps need, each in a new random order."""
         count, generator = len(self.data.train), seeded(self.config.seed, 2, self.progress.epoch)
         passes = max(1, -(-self.steps_an_epoch * self.config.batch_size // count))
         return torch.cat([torch.randperm(count, generator=generator) for _ in range(passes)]).numpy()
 
     def _agreed(self, wish: bool) -> bool:
-        """Whether any process wishes it."""
+        """Return whether `wish` is true in any process."""
         return float(self.processes.sum(torch.tensor(float(wish)))) > 0
 
     def _sum_progress(self) -> None:
-        """Sums of this process become those of all; afterwards only the main process goes on from them."""
+        """Add the sums of all processes to the main process's, and set those of the others to zero."""
         p = self.progress
         sums = self.processes.sum(torch.tensor([p.loss_sum, p.correct], dtype=torch.float64)).tolist()
         p.loss_sum, p.correct = (sums[0], int(sums[1])) if self.processes.main else (0.0, 0)
 
     def finish_epoch(self, seconds: float) -> None:
-        """Validate, keep the best, write metrics and the checkpoint."""
+        """Validate, save the model if it is the best so far, write metrics and the checkpoint."""
         p, network = self.progress, self.shipped_network()
         self._sum_progress()
         val = evaluate(network, self.data.val, len(self.data.labels), self.device, self.data.contract, self.processes)
@@ -276,7 +276,7 @@ class Run:
             )
 
     def _revive(self, val: Evaluation) -> list[str]:
-        """Wake layers that are mostly dead, while there is time to learn with them; their names."""
+        """Revive layers that are mostly dead, in the first half of the run; return their names."""
         dead = any(layer.dead > 0.5 for layer in val.layers.values())
         if (
             not dead
@@ -305,7 +305,7 @@ class Run:
         }
 
     def train(self) -> None:
-        """Every epoch that is left. The first Ctrl-C (or SIGTERM) saves a checkpoint and stops."""
+        """Train all remaining epochs. The first Ctrl-C (or SIGTERM) saves a checkpoint and stops."""
         with self._stop_on_signals():
             while self.progress.epoch < self.config.epochs:
                 begin = time.monotonic()

@@ -1,10 +1,10 @@
-"""The novelty detector (models/novelty) of a run, fitted to its data.
+"""Fit a run's out-of-distribution detector (models/novelty) to its data.
 
-The distance comes from training samples as the training augmented them, all lines from validation samples as they are
-and augmented. Of a run that learnt outliers the distance comes from training samples as they are, too, and the lines
-are read off samples as they are alone: widely augmented ones lie where outliers do. Nothing that is to be rejected, and
-no test sample, is ever used. At shorter bins the distances stay, and the lines are read off the validation recordings,
-binned as short as the contract allows and joined to each bin.
+The distance is fitted to augmented training samples, all thresholds to validation samples, plain and augmented. For a
+run that learnt outliers, the distance also uses plain training samples, and the thresholds only plain validation
+samples, since strongly augmented ones resemble outliers. Neither outliers nor test samples are used. At shorter bins
+the distances stay the same; the thresholds come from the validation recordings, binned as short as the contract allows
+and merged to each bin.
 """
 
 from collections.abc import Callable
@@ -32,14 +32,14 @@ from spikesight.training.data import Data, Frames, bin_items
 from spikesight.training.data.cache import shown_images
 from spikesight.training.data.emulated import emulate_mnist, film_paper_clips
 from spikesight.training.data.start import weights_path
-from spikesight.training.progress import counted
+from spikesight.training.progress import with_progress
 from spikesight.training.run.conformal import BINS_MS, evenly
 from spikesight.training.step.batches import evaluation_input, seeded, training_input
 
 MOST_TRAINING, MOST_VALIDATION, SPARE = 6000, 4000, 500  # samples
 MOST_PROFILED = 2000
-MOST_FINE = 150  # of a part at the finest bins: at 1 ms each has hundreds of steps, 0.7 MB of digits
-SHOWN = ("height", "width", "bin_us", "encoding", "frame", "filter_us", "pooled")  # what an input's numbers hang on
+MOST_FINE = 150  # samples of a part at the finest bins: at 1 ms a digit has hundreds of steps, 0.7 MB
+SHOWN = ("height", "width", "bin_us", "encoding", "frame", "filter_us", "pooled")  # fields that affect input statistics
 BATCH = 32
 Prepare = Callable[[Tensor], Tensor]  # stored samples, uint8 [N, T or 1, C, H, W], to x_seq
 Part = tuple[Frames, Prepare, int]  # samples, how they are prepared, and their kind of input
@@ -47,10 +47,7 @@ Forward = Callable[[Tensor], tuple[Tensor, Tensor]]  # x_seq [T, N, C, H, W] to 
 
 
 def calibrate_novelty(network: nn.Module, data: Data) -> tuple[NoveltyDetector, dict[str, Any]]:
-    """(detector at the trained bin, what was measured on the validation samples).
-
-    Raises ValueError for too few.
-    """
+    """Return (detector at the trained bin, figures for the model card). Raises ValueError for too few samples."""
     network = network.cpu().eval()
     layers = layers_to_watch(network, data.contract.shape)
     if not layers:
@@ -66,7 +63,7 @@ def calibrate_novelty(network: nn.Module, data: Data) -> tuple[NoveltyDetector, 
 
 
 def with_bins(network: nn.Module, data: Data, known: NoveltyDetector) -> NoveltyDetector:
-    """The detector with thresholds at those of BINS_MS that the contract has below its own; unchanged for none."""
+    """Return the detector with thresholds at those of BINS_MS that are shorter than the contract's bin and allowed."""
     own = data.contract
     bins = [ms for ms in BINS_MS if own.bins_us[0] <= ms * 1000 < own.bin_us]
     if not bins or not data.val_items:
@@ -75,7 +72,7 @@ def with_bins(network: nn.Module, data: Data, known: NoveltyDetector) -> Novelty
     val = bin_items(evenly(data.val_items, MOST_FINE), finest, Path(data.config.cache), "binning shortly")
     fine = validation_parts(replace(data, val=val, contract=finest), MOST_FINE)
     lines: dict[int, list[Lines]] = {}
-    for bin_ms in counted(bins, "lines at shorter bins", "bin"):
+    for bin_ms in with_progress(bins, "lines at shorter bins", "bin"):
         contract = own.at(bin_ms)
         forward = forwarder(at_pace(network, contract.span), contract, known.layers)
         joined = round(contract.bin_us / finest.bin_us)
@@ -87,16 +84,16 @@ def with_bins(network: nn.Module, data: Data, known: NoveltyDetector) -> Novelty
 
 
 def rebinned(stored: Tensor, prepare: Prepare, joined: int, contract: Contract) -> Tensor:
-    """Samples [N, T, 2, H, W] at the finest bins to a network's prepared input [T', N, 2, H, W], `joined` bins to one.
+    """Merge samples [N, T, 2, H, W] at the finest bins, `joined` bins to one, into a network's input [T', N, 2, H, W].
 
-    A cell is 1 where an event came in the last `contract.shown_bins` bins.
+    A cell is 1 if it had an event in the last `contract.shown_bins` bins.
     """
     bins = torch.stack([part.amax(1) for part in stored.split(joined, 1)][: contract.steps], 1)
     return torch.from_numpy(shown_in(prepare(bins).byte().numpy(), contract.shown_bins)).float()
 
 
 def profile_of(data: Data) -> Profile | None:
-    """What the network is shown of the training samples; None for images."""
+    """Return statistics of the training input, by which another camera is recognised; None for images."""
     if data.contract.kind != "events":
         return None
     rows = evenly(range(len(data.train)), MOST_PROFILED)
@@ -104,8 +101,8 @@ def profile_of(data: Data) -> Profile | None:
 
 
 def unlike_start(data: Data) -> str | None:
-    """What these recordings' camera does otherwise than those that the start of the run learnt from, a sentence; None
-    where nothing does, or another input is made of them.
+    """Return a sentence on how these recordings' camera differs from the training data of the initial model; None if it
+    does not differ, or if the network's input is made differently.
     """
     path, seen = weights_path(data.config.init_from), profile_of(data)
     if not (data.config.init_from and path.is_dir() and seen is not None):
@@ -116,8 +113,8 @@ def unlike_start(data: Data) -> str | None:
 
 
 def forwarder(network: nn.Module, contract: Contract, layers: int) -> Forward:
-    """Runs windows from zero state: by the engine where it takes the network. A taught one is asked at their end, of
-    whose answer the window is a part.
+    """Return a function that runs windows from zero state, by the engine if it supports the network. A taught network
+    is read only at the end of a window, for which its head was made.
     """
     last = slice(-1 if isinstance(network, TaughtNetwork) else None, None)
     if can_run(network):
@@ -138,27 +135,27 @@ def forwarder(network: nn.Module, contract: Contract, layers: int) -> Forward:
 
 
 def prepared(data: Data, contract: Contract) -> tuple[list[Prepare], list[Prepare]]:
-    """How training samples are prepared for the distance, and validation samples for the lines."""
+    """Return how to prepare (training samples for the distance, validation samples for the thresholds)."""
     plain, moved = partial(evaluation_input, contract=contract), augmenting(data)
     return ([moved], [plain, moved]) if data.outliers is None else ([plain, moved], [plain])
 
 
 def distance_weight(data: Data) -> float:
-    """What the distance counts beside the energy: less, where that has learnt what is none of the classes."""
+    """Return the weight of the distance relative to the energy: lower if the energy has learnt from outliers."""
     return 1.0 if data.outliers is None else 0.7
 
 
 def augmenting(data: Data) -> Prepare:
-    """Prepares samples as the training did, shifted and thinned: what it was augmented with is in distribution.
+    """Return a function that augments samples as the training did, since augmented samples are in distribution.
 
-    Stray events are left out, for the filter removes them: with them, anything scattered would be in distribution.
+    It adds no stray events: the filter removes them, and with them anything scattered would be in distribution.
     """
     config, generator = replace(data.config, noise=0.0), seeded(data.config.seed, 3)
     return partial(training_input, config=config, contract=data.contract, generator=generator)
 
 
 def run_windows(forward: Forward, parts: list[Part], contract: Contract) -> Windows:
-    """Each part's samples run through the network; the parts weigh the same, whatever their sizes."""
+    """Run each part's samples through the network; all parts have the same total weight, whatever their sizes."""
     logits, rates, active, labels, weights, kinds = [], [], [], [], [], []
     for part, prepare, kind in parts:
         for start in range(0, len(part), BATCH):
@@ -177,12 +174,12 @@ def run_windows(forward: Forward, parts: list[Part], contract: Contract) -> Wind
 
 
 def _spread(frames: Frames, most: int, rows: range | None = None) -> Frames:
-    """Up to `most` of the samples (of these rows), spread evenly."""
+    """Return up to `most` of the samples (or of the given rows), spread evenly."""
     return frames.take(np.array(evenly(range(len(frames)) if rows is None else rows, most)))
 
 
 def training_parts(data: Data) -> list[tuple[Frames, int]]:
-    """The recordings once each and what was emulated beside them, which are one kind; films by each kind of camera."""
+    """Return (samples, kind of input): each recording once and the emulations are one kind, films one kind a camera."""
     config = data.config
     if not config.emulated:
         return [(_spread(data.train, MOST_TRAINING), RECORDED)]
@@ -197,7 +194,9 @@ def training_parts(data: Data) -> list[tuple[Frames, int]]:
 
 
 def validation_parts(data: Data, spare: int = SPARE) -> list[tuple[Frames, int]]:
-    """The validation split; `spare` fresh emulations and half as many filmed clips where the run trained on such."""
+    """Return (samples, kind of input): the validation split and, if the run trained on such, `spare` new emulations and
+    half as many film clips.
+    """
     parts, config = [(_spread(data.val, MOST_VALIDATION), RECORDED)], data.config
     if config.emulated:
         validation = shown_images(data.split["val"])
@@ -213,7 +212,7 @@ def validation_parts(data: Data, spare: int = SPARE) -> list[tuple[Frames, int]]
 
 
 def calibration_error(probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray, bins: int = 15) -> float:
-    """Expected calibration error (Naeini et al. 2015) of probabilities [M, K] with samples that count differently."""
+    """Return the expected calibration error (Naeini et al. 2015) of probabilities [M, K] with sample weights [M]."""
     sure, right = probabilities.max(1), probabilities.argmax(1) == labels
     at = np.minimum((sure * bins).astype(int), bins - 1)
     share = weights / weights.sum()
@@ -221,7 +220,7 @@ def calibration_error(probabilities: np.ndarray, labels: np.ndarray, weights: np
 
 
 def _measured(known: NoveltyDetector, training: Windows, validation: Windows) -> dict[str, Any]:
-    """The detector's figures for the model card."""
+    """Return the detector's figures for the model card."""
     last, temperatures = validation.logits[:, -1], [kind.lines.temperature[-1] for kind in known.kinds]
     cooled = softmax(
         last / np.array(temperatures)[np.searchsorted(np.unique(validation.kinds), validation.kinds), None]

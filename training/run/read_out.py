@@ -1,10 +1,10 @@
-"""A second read-out for a network that few recordings have trained: ridge regression on its rates and its input.
+"""A linear head for a network trained on few recordings: ridge regression on its rates and its input.
 
-The network's own read-out sees the last layer's mean rates. What few recordings tell is told better by the rates of all
-layers in places, beside the input in finer ones (models/networks/taught): what plain counts of events know is then
-not lost on the way. A network tells the windows that it was trained on better than others, so that a head which learns
-from the same ones trusts it too much: the head stands on the network that the run began with, if that had learnt
-elsewhere, unless validation can tell that another read-out is better.
+The network's own read-out sees only the last layer's mean rates. With few recordings, the rates of all layers on a grid
+and the input on a finer grid (models/networks/taught) are better features: nothing that plain event counts can tell is
+lost. A trained network separates the windows it was trained on better than others, so a head fitted to the
+same windows would trust it too much. Therefore the head is fitted on the initial network, if that is a trained model,
+unless validation shows that another read-out is significantly better.
 """
 
 from collections.abc import Iterable
@@ -28,9 +28,9 @@ from spikesight.training.run.evaluate import batches, evaluate
 from spikesight.training.run.novelty import augmenting
 from spikesight.training.step.batches import evaluation_input
 
-PLACES, INPUT_PLACES, SLICES = 4, 16, 5  # at most: a side of every layer's map and of the input, and of a clip's time
-COPIES = 5  # of a window, augmented
-MOST, VALUES = 2000, 10**8  # windows with their copies, and their features: the head takes seconds
+PLACES, INPUT_PLACES, SLICES = 4, 16, 5  # at most: side of the grid of a layer and of the input; time slices of a clip
+COPIES = 5  # augmented copies of a window
+MOST, VALUES = 2000, 10**8  # limits on windows with copies, and on feature values, so that fitting takes seconds
 BATCH = 32
 BEGUN, TRAINED, OWN = "a head on the network it began with", "a head on the trained network", "its own read-out"
 Features = NDArray[np.float32]
@@ -38,17 +38,17 @@ Features = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class ReadOut:
-    """What answers at the end of a run."""
+    """The read-out that is chosen at the end of a run."""
 
     name: str  # BEGUN, TRAINED or OWN
     network: nn.Module
     contract: Contract
-    right: dict[str, int]  # of validation windows, by each read-out there is, of training windows alone
+    right: dict[str, int]  # correct validation windows of each read-out, fitted to training windows only
     count: int  # validation windows
 
 
 def read_out_for(trained: nn.Module, data: Data) -> ReadOut | None:
-    """The read-out of a run's network; None for a network or an input that no head can be made for."""
+    """Choose the read-out of a run's network; None if no head can be made for the network or its input."""
     if data.contract.encoding != "binary" or not gives_features(trained, data.contract):
         return None
     assert isinstance(trained, SpikingResNet)
@@ -65,8 +65,8 @@ def read_out_for(trained: nn.Module, data: Data) -> ReadOut | None:
 
 
 def enough(data: Data) -> str | None:
-    """Why no training could be told better than a head on the network that the run begins with, a sentence: it is right
-    on all but a few validation recordings. None where some training could.
+    """Return a sentence if a head on the initial network errs in so few validation recordings that no training could be
+    shown to be better; else None.
     """
     if data.contract.encoding != "binary" or data.config.neuron == "relu" or (begun := _begun(data)) is None:
         return None
@@ -79,15 +79,15 @@ def enough(data: Data) -> str | None:
 
 
 def _asked(network: SpikingResNet, data: Data) -> tuple[int, Frames, NDArray[np.int64]]:
-    """How many windows a head on this network has at most, the validation ones among them [M] and their recordings."""
+    """Return (largest number of windows for a head, the validation windows among them [M], their recordings [M])."""
     most = min(MOST, VALUES // _untaught(network, data).head.in_features)
-    asked = data.val.evenly(most // 4)
+    asked = data.val.stratified_rows(most // 4)
     recording = np.unique([str(item.path) for item in data.val_items], return_inverse=True)[1][asked]
     return most, data.val.take(asked), recording
 
 
 def best_of(answers: dict[str, NDArray[np.int64]], labels: NDArray[np.int64], recording: NDArray[np.int64]) -> str:
-    """The first of these, or a later one of which validation can tell that it is better."""
+    """Return the name of the first answers, or of later ones that are significantly better on validation."""
     best, *others = answers
     for name in others:
         (row,) = Pairs(labels, answers[name], recording).beside({best: answers[best]})
@@ -97,18 +97,18 @@ def best_of(answers: dict[str, NDArray[np.int64]], labels: NDArray[np.int64], re
 
 
 def _begun(data: Data) -> SpikingResNet | None:
-    """The model that the run began with; None for random weights, or those that give no features."""
+    """Return the model that the run started from; None for random weights or a model that gives no features."""
     with suppress(CheckpointError):
         return backbone(data.config.init_from) if data.config.init_from else None
     return None
 
 
 def _head(network: SpikingResNet, data: Data, val: Frames, most: int) -> tuple[TaughtNetwork, NDArray[np.int64]]:
-    """A head of at most so many training and validation windows on a network, and what that of training windows alone
-    says of `val`, [M].
+    """Fit a head to at most `most` training and validation windows; return it with the answers [M] to `val` of a head
+    fitted to the training windows only.
     """
     taught, classes = _untaught(network, data), len(data.labels)
-    train = data.train.take(data.train.evenly(most - len(val)))
+    train = data.train.take(data.train.stratified_rows(most - len(val)))
     copies = min(COPIES, most // (len(train) + len(val)) - 1)
     features, labels = _features(taught, (train, val), data, copies), np.concatenate([train.labels, val.labels])
     scale = balance(features[: len(train)], taught.of_input.numpy())
@@ -123,9 +123,9 @@ def _head(network: SpikingResNet, data: Data, val: Frames, most: int) -> tuple[T
 
 
 def _untaught(network: SpikingResNet, data: Data) -> TaughtNetwork:
-    """The network under a head of zeros."""
+    """Return the network with a head of zeros."""
     contract = data.contract
-    clips = not any(item.length_us for item in data.val_items)  # a window of what goes on has no order
+    clips = not any(item.length_us for item in data.val_items)  # windows of continuous recordings have no order
     slices = max(n for n in range(1, SLICES + 1) if contract.steps % n == 0) if clips else 1
     taught = TaughtNetwork(
         TaughtConfig(
@@ -139,7 +139,7 @@ def _untaught(network: SpikingResNet, data: Data) -> TaughtNetwork:
 
 @torch.inference_mode()
 def _features(taught: TaughtNetwork, parts: Iterable[Frames], data: Data, copies: int) -> Features:
-    """What the head looks at after each window and its augmented copies, [M, 1 + copies, F], part after part."""
+    """Return the head's features for each window and its augmented copies, [M, 1 + copies, F], part after part."""
     augmented, found = augmenting(data), list[torch.Tensor]()
     for stored in (stored for part in parts for stored, _ in batches(part, BATCH)):
         looks = [evaluation_input(stored, data.contract), *(augmented(stored) for _ in range(copies))]

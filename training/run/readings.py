@@ -1,4 +1,4 @@
-"""A model's predictions for every window of a set of recordings: each from zero state, and within one stream."""
+"""Run a model on every window of a set of recordings, each from zero state and in one continuous stream."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,17 +24,17 @@ from spikesight.training.data.load import DATA_NAMES, list_data
 from spikesight.training.data.own import SPARSE
 from spikesight.training.data.recordings import read_item, recorded
 from spikesight.training.data.sets import DataError, Frames, ImageSet, Item, MissingDataError
-from spikesight.training.data.windows import PACKET_US, starts
-from spikesight.training.progress import counted
+from spikesight.training.data.windows import PACKET_US, window_starts
+from spikesight.training.progress import with_progress
 from spikesight.training.run.baselines import MOST, log_counts, pixels
 from spikesight.training.step.batches import evaluation_input
 
-AT_ONCE = 32  # windows that run through the network together
-Change = Callable[[int, Events, SensorSize], Events]  # a recording's number and events, to others of its sensor
+AT_ONCE = 32  # windows of a batch
+Change = Callable[[int, Events, SensorSize], Events]  # maps (number of a recording, events, sensor size) to new events
 
 
 class Source(NamedTuple):
-    """One recording to read, and what is in it."""
+    """A recording to read, and its class."""
 
     item: Item  # its label is not used
     label: str
@@ -49,19 +49,19 @@ class Readings:
     truth: NDArray[np.int64]  # [M], index among the set's classes
     recording: NDArray[np.int64]  # [M]
     begin_us: NDArray[np.int64]  # [M], from the recording's first event; 0 for images
-    probabilities: NDArray[np.float64]  # [M, K], each window from zero state; calibrated where the model is
-    counts: NDArray[np.float32]  # [M, F], what baselines see of each window or image
-    frames: NDArray[np.uint8] | None = None  # [M, T, C, H, W], the windows of recordings where they are kept
+    probabilities: NDArray[np.float64]  # [M, K], each window from zero state; calibrated if the model is
+    counts: NDArray[np.float32]  # [M, F], the input of baselines for each window or image
+    frames: NDArray[np.uint8] | None = None  # [M, T, C, H, W], the windows of recordings, if `keep` asked for them
     streamed: NDArray[np.float64] | None = None  # [M, K], at each window's end in one stream that is never reset
-    known: NDArray[np.float64] | None = None  # [M] in [0, 1]; None where the model cannot tell
-    quiet: int = 0  # windows left out, which hold next to no events
+    known: NDArray[np.float64] | None = None  # [M] in [0, 1]; None if the model has no score
+    quiet: int = 0  # number of windows left out because they hold hardly any events
     shared: tuple[str, ...] = ()  # recordings that the model was trained on
-    notes: tuple[str, ...] = ()  # what was read, in sentences
+    notes: tuple[str, ...] = ()  # sentences on what was read
     sources: tuple[Source, ...] = ()  # the recordings by their numbers
 
     @property
     def kind(self) -> Literal["events", "image"]:
-        """What was read."""
+        """The kind of input."""
         return "image" if self.streamed is None else "events"
 
 
@@ -73,11 +73,11 @@ def read_set(
     part: Literal["test", "train"] = "test",
     keep: bool = False,
 ) -> Readings:
-    """The answers to a named set's split below `root`, or to that folder of a folder; to all where it has none. Of the
-    images to learn from, MOST at most, spread evenly.
+    """Run a model on a split of a named set below `root`, or of a folder; on everything if there is no such split. Of
+    images to learn from, MOST are read at most, spread evenly.
 
-    `keep`: with the windows of recordings. Raises DataError, and ValueError for images before a model of events or the
-    other way round.
+    `keep`: also return the windows of recordings. Raises DataError, and ValueError for images with an event model or
+    events with an image model.
     """
     contract = classifier.contract
     if contract.kind == "events" and data in recorded():
@@ -93,7 +93,7 @@ def read_set(
         images = list_data(replace(TrainConfig(data=data, root=root), **size))
         assert isinstance(images, ImageSet)
         if part == "train":
-            return _read_images(classifier, images.labels, images.train.take(images.train.evenly(MOST)))
+            return _read_images(classifier, images.labels, images.train.take(images.train.stratified_rows(MOST)))
         return _read_images(classifier, images.labels, images.test or images.train)
     folder = read_folder(data, layout, classifier.labels)
     takes = [take for take in folder.takes if take.part == part] or list(folder.takes)
@@ -106,7 +106,7 @@ def read_set(
 
 @dataclass
 class _Window:
-    """T inputs, or what there is of a short recording."""
+    """A window of T inputs, or fewer if the recording is shorter."""
 
     source: int
     begin_us: int
@@ -120,9 +120,10 @@ class _Window:
 def read_recordings(
     classifier: Classifier, sources: Sequence[Source], change: Change | None = None, keep: bool = False
 ) -> Readings:
-    """Windows of the model's own length one after another, of every recording from its first event on.
+    """Run a model on consecutive windows of its own length, of every recording from its first event on.
 
-    `change` is done to the events of each recording, which is then held in memory as a whole. `keep`: all windows are.
+    `change` is applied to the events of each recording, which is then in memory as a whole. `keep`: also return the
+    windows. Raises DataError, and ValueError for an image model.
     """
     if classifier.contract.kind != "events":
         raise ValueError(f"{classifier.name} takes images, not recordings of events")
@@ -131,7 +132,7 @@ def read_recordings(
     stream = _Stream(classifier)
     rows: list[_Answer] = []
     waiting: list[tuple[_Window, NDArray]] = []
-    progress = counted(sources, "evaluating", "recording")
+    progress = with_progress(sources, "evaluating", "recording")
     for number, source in enumerate(progress):
         sensor, packets = packets_of(source.item)
         if change is not None:
@@ -173,7 +174,7 @@ def read_recordings(
 
 
 def packets_of(item: Item) -> tuple[SensorSize, Iterator[Events]]:
-    """A recording's events in pieces, so that its length does not matter."""
+    """Return a recording's sensor size and its events in packets, so that memory stays bounded. Raises DataError."""
     if item.reader != "recording":
         events, sensor = read_item(item)
         return sensor, iter([events])
@@ -192,7 +193,7 @@ def packets_of(item: Item) -> tuple[SensorSize, Iterator[Events]]:
 
 
 def _windows(classifier: Classifier, number: int, sensor: SensorSize, packets: Iterator[Events]) -> Iterator[_Window]:
-    """The inputs that a stream of this recording has, T at a time; the rest counts from half a window on."""
+    """Yield the network's inputs for a recording, T at a time; a rest of at least half a window counts."""
     steps, held, first, full = classifier.contract.steps, list[Input](), None, False
     if classifier.contract.frame == "object":
         yield from _aligned_windows(classifier, number, sensor, packets)
@@ -210,7 +211,7 @@ def _windows(classifier: Classifier, number: int, sensor: SensorSize, packets: I
 def _aligned_windows(
     classifier: Classifier, number: int, sensor: SensorSize, packets: Iterator[Events]
 ) -> Iterator[_Window]:
-    """Windows for a network that takes aligned events: a short recording as one, of others each aligned by itself."""
+    """Yield windows for a network of aligned events: a short recording as one window, else each aligned separately."""
     contract = classifier.contract
     events, window_us = joined([empty_events(), *packets]), contract.steps * contract.bin_us
 
@@ -221,21 +222,21 @@ def _aligned_windows(
         yield _Window(number, 0, inputs)
         return
     first = int(events["t"][0])
-    for begin in starts(0, int(events["t"][-1]) - first + 1, window_us, window_us):
+    for begin in window_starts(0, int(events["t"][-1]) - first + 1, window_us, window_us):
         low, high = np.searchsorted(events["t"], (first + begin, first + begin + window_us))
         if (inputs := sample(events[low:high])) is not None:
             yield _Window(number, begin, inputs)
 
 
 class _Stream:
-    """All recordings one after another through one network that is never reset."""
+    """A stream of all recordings one after another through one network that is never reset."""
 
     def __init__(self, classifier: Classifier) -> None:
         self.classifier, self.state = classifier, classifier.initial_state()
         self.readout = Readout(classifier.contract.horizon)
 
     def push(self, inputs: Sequence[Input]) -> NDArray[np.float64]:
-        """The probabilities [K] after a window's last input."""
+        """Run a window's inputs; return the probabilities [K] after the last one."""
         x_seq = torch.from_numpy(np.stack([given.x for given in inputs]))[:, None]
         done = self.classifier.run(x_seq, self.state)
         self.state = done.state
@@ -244,7 +245,7 @@ class _Stream:
 
 
 class _Answer(NamedTuple):
-    """What a window from zero state is answered, and what a stream answers at its end."""
+    """A model's answer to a window from zero state, and a stream's answer at the window's end."""
 
     recording: int
     begin_us: int
@@ -254,7 +255,7 @@ class _Answer(NamedTuple):
     streamed: NDArray[np.float64]
     counts: NDArray[np.float32]
     measured: Window
-    frames: NDArray[np.uint8] | None  # [T, C, H, W], where it is kept
+    frames: NDArray[np.uint8] | None  # [T, C, H, W], if it is kept
 
 
 def _answers(classifier: Classifier, waiting: Sequence[tuple[_Window, NDArray]], keep: bool) -> list[_Answer]:
@@ -282,9 +283,9 @@ def _answers(classifier: Classifier, waiting: Sequence[tuple[_Window, NDArray]],
 
 
 def _read_images(classifier: Classifier, classes: tuple[str, ...], frames: Frames) -> Readings:
-    """Every image, shown T steps from zero state."""
+    """Run a model on every image, T steps from zero state."""
     parts, seen = [], []
-    for start in counted(range(0, len(frames), AT_ONCE), "evaluating"):
+    for start in with_progress(range(0, len(frames), AT_ONCE), "evaluating"):
         stored = torch.from_numpy(np.array(frames.frames[start : start + AT_ONCE]))
         seen.append(pixels(stored.numpy()))
         x_seq = evaluation_input(stored, classifier.contract).contiguous()

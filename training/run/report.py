@@ -1,4 +1,4 @@
-"""The files that a run writes: metrics, environment, curves, confusion matrix, model card and the model itself."""
+"""Write the files of a run: metrics, environment, curves, confusion matrix, model card and the model itself."""
 
 import csv
 import io
@@ -34,14 +34,14 @@ from spikesight.training.run.resume import Progress
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write beside the name, then rename."""
+    """Write a text file atomically: to a temporary name first, then rename it."""
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(text)
     partial.replace(path)
 
 
 class MetricsLog:
-    """metrics.csv and metrics.jsonl, a row an epoch, and TensorBoard where it was asked for."""
+    """Writer of metrics.csv and metrics.jsonl, one row an epoch, and of TensorBoard's log if requested."""
 
     def __init__(self, folder: Path, log_to: str) -> None:
         self._folder, self._wants_board, self._board = folder, log_to == "tensorboard", None
@@ -49,7 +49,7 @@ class MetricsLog:
             raise ValueError("--log-to tensorboard needs the extra: pip install 'spikesight[logging]'")
 
     def write(self, rows: list[dict[str, Any]]) -> None:
-        """All rows to the files, the newest to TensorBoard."""
+        """Write all rows to the files and the newest to TensorBoard."""
         table = io.StringIO()
         writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
         writer.writeheader()
@@ -78,12 +78,12 @@ def _git_commit() -> str:
 def _version(package: str) -> str | None:
     try:
         return version(package)
-    except PackageNotFoundError:  # Tonic is not needed where the data lie already
+    except PackageNotFoundError:  # Tonic is optional
         return None
 
 
 def write_environment(folder: Path, config: TrainConfig, data: Data) -> None:
-    """config.yaml, split.json and env.json: what is needed to run the same again."""
+    """Write config.yaml, split.json and env.json, which describe how to repeat the run."""
     write_whole(folder / "config.yaml", to_yaml(config))
     write_whole(folder / "split.json", json.dumps(data.split, indent=1) + "\n")
     environment = {
@@ -98,14 +98,14 @@ def write_environment(folder: Path, config: TrainConfig, data: Data) -> None:
     write_whole(folder / "env.json", json.dumps(environment, indent=1) + "\n")
 
 
-STREAMED = 500  # test recordings at most that are also read as a stream
+STREAMED = 500  # most test recordings that are also evaluated as a stream
 
 
 def stream_accuracy(model: Path, data: Data) -> dict[str, float]:
-    """Test recordings as one endless stream, one after another: each is read at its end, and nothing is ever reset.
+    """Return the accuracy on test recordings separately and as one stream; the answer at each recording's end counts.
 
-    `fresh` starts every recording from zero state, as an upload does; `carried` is the stream, whose membranes and
-    read-out hold whatever all recordings before left. Up to 500 recordings, in a seeded order.
+    `fresh` starts every recording from zero state, as an upload does; `carried` is the stream, in which membranes and
+    read-out are never reset. Up to 500 recordings, in a seeded order.
     """
     classifier = Classifier.load(model)
     endless = Stepper(classifier)
@@ -134,7 +134,7 @@ def _plot(folder: Path, rows: list[dict[str, Any]], test: Evaluation, labels: tu
 
 
 def draw_confusion(axes: Any, confusion: np.ndarray, labels: Sequence[str], title: str) -> None:
-    """A confusion matrix [K, K] (row: truth) on matplotlib's axes."""
+    """Draw a confusion matrix [K, K] (row: truth) on matplotlib axes."""
     image = axes.imshow(confusion, cmap="Blues")
     axes.set(xlabel="predicted", ylabel="truth", title=title)
     ticks = range(len(labels)) if len(labels) <= 40 else []
@@ -144,7 +144,7 @@ def draw_confusion(axes: Any, confusion: np.ndarray, labels: Sequence[str], titl
 
 
 def write_confusion(path: Path, confusion: np.ndarray, labels: Sequence[str]) -> None:
-    """A confusion matrix [K, K] (row: truth) as CSV."""
+    """Write a confusion matrix [K, K] (row: truth) as CSV."""
     table = io.StringIO()
     rows = ([label, *row] for label, row in zip(labels, confusion.tolist()))
     csv.writer(table, lineterminator="\n").writerows([["truth", *labels], *rows])
@@ -203,8 +203,8 @@ metrics: [accuracy]
 
 
 def write_report(folder: Path, data: Data, progress: Progress, device: torch.device, anns: Answers) -> dict[str, Any]:
-    """Read the test split once with the best model; write model/, confusion.csv, report.png and README.md. `anns`: what
-    other networks answer to it, further baselines.
+    """Evaluate the best model once on the test split; write model/, confusion.csv, report.png and result.json; return
+    the metrics. `anns`: the test answers of ANNs, as further baselines.
     """
     network, card = load(folder / "checkpoints" / "best")
     learnt, read_out = [data.train], read_out_for(network, data) if data.notes else None

@@ -1,7 +1,7 @@
-"""A run's resume state: one safetensors file, tensors and JSON together, so that it is whole or absent.
+"""A run's resume state: one safetensors file with tensors and JSON, so that it is whole or absent.
 
-All randomness of a run follows from its seed, its epoch and its step, so the state is the weights, the optimiser's
-moments, the carried membranes and a few counters: resuming is exact to the bit.
+All random numbers of a run depend on its seed, epoch and step. So the state consists of the weights, the optimiser's
+moments, the carried membranes and a few counters, and a resumed run is bit-identical.
 """
 
 import json
@@ -20,7 +20,7 @@ from spikesight.models.checkpoint import in_place_of
 
 @dataclass
 class Progress:
-    """Where a run stands; JSON-able."""
+    """Progress of a run, in values that JSON can hold."""
 
     epoch: int = 0
     batch: int = 0  # next batch of the epoch
@@ -34,7 +34,7 @@ class Progress:
     rows: list[dict[str, Any]] = field(default_factory=list)
 
     def next_epoch(self) -> None:
-        """The sums of an epoch start anew."""
+        """Begin the next epoch and reset its sums."""
         self.epoch, self.batch, self.loss_sum, self.correct, self.seen = self.epoch + 1, 0, 0.0, 0, 0
 
 
@@ -45,7 +45,7 @@ def save_progress(
     extra: dict[str, dict[str, Tensor]],
     counters: dict[str, Any],
 ) -> None:
-    """Write weights, optimiser moments, further named groups of tensors and JSON-able counters; renamed into place."""
+    """Write weights, optimiser moments, further named groups of tensors and counters, atomically."""
     groups = {"network": network.state_dict(), "optimiser": _moments(optimiser), **extra}
     tensors = {
         f"{group}/{name}": tensor.detach().cpu().contiguous().clone()
@@ -59,7 +59,7 @@ def save_progress(
 def load_progress(
     path: Path, network: nn.Module, optimiser: torch.optim.Optimizer
 ) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
-    """Put weights and moments back; the further groups of tensors and the counters."""
+    """Restore weights and moments; return the further groups of tensors and the counters."""
     groups: dict[str, dict[str, Tensor]] = {}
     with safe_open(path, "pt") as file:
         counters = json.loads(file.metadata()["counters"])

@@ -1,4 +1,4 @@
-"""Layers that went silent learn again: the norm in front of each is opened and shifted until some of it fires."""
+"""Revive silent layers: scale and shift the batch norm in front of each until some of its neurons fire."""
 
 from typing import NamedTuple
 
@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 from spikesight.models.neurons.layers import Neuron, watching
 
-FIRING = 0.05  # share of a revived channel's neurons and steps whose current passes the threshold by itself
+FIRING = 0.05  # share of a revived channel's currents that exceed the threshold
 
 
 class _Layer(NamedTuple):
-    """A neuron layer as it ran, and the batch norm whose output reached it last."""
+    """A neuron layer after a pass, and the batch norm in front of it."""
 
     name: str
     neuron: Neuron
@@ -22,10 +22,10 @@ class _Layer(NamedTuple):
 
 @torch.no_grad()
 def revive(network: nn.Module, x_seq: Tensor) -> list[str]:
-    """Wake the silent channels of layers of which more than half are silent on x_seq [T, N, C, H, W]; their names.
+    """Revive the silent channels of layers in which more than half are silent on x_seq [T, N, C, H, W]; return names.
 
-    From the input on, for what is silent for want of spikes in front of it wakes with these. Norms that close a channel
-    (a small weight) are opened; then the channel's bias lifts FIRING of its currents over the threshold.
+    Layers are revived from the input on, since a layer without input spikes may fire once its input does. A small norm
+    weight is set to the threshold; then the bias is raised until FIRING of the channel's currents exceed the threshold.
     """
     network.eval()
     revived: list[str] = []
@@ -46,9 +46,9 @@ def _needs(layer: _Layer) -> bool:
 
 
 def _run(network: nn.Module, x_seq: Tensor) -> list[_Layer]:
-    """The neuron layers that have a batch norm in front, in the order in which they run."""
+    """Run the network; return the neuron layers with a batch norm in front, in the order in which they run."""
     found: list[_Layer] = []
-    norms: list[nn.BatchNorm2d] = []  # run, and not yet answered by a neuron layer
+    norms: list[nn.BatchNorm2d] = []  # norms that ran and have no neuron layer yet
 
     def after(name: str, module: nn.Module, x: Tensor, y: Tensor) -> None:
         if isinstance(module, nn.BatchNorm2d):

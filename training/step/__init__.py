@@ -1,4 +1,1 @@
-"""From samples to one step of the optimiser.
-
-`batches`, `augment`, `forward` through the network, `losses`, `optimiser`.
-"""
+"""One optimiser step: `batches` of samples, `augment`, `forward` through the network, `losses`, `optimiser`."""

@@ -1,7 +1,7 @@
-"""Augmentation of training samples: one draw a sample, the same for all its steps.
+"""Augmentation of training samples: random parameters are drawn once a sample and hold for all its time steps.
 
-Events are moved by nearest neighbour, so that binary frames stay binary; images by bilinear interpolation. Recordings
-of directions may be turned and mirrored, and their names with them.
+Event frames are resampled by nearest neighbour, so that binary frames stay binary; images by bilinear interpolation.
+Recordings of directions may be turned and mirrored; their labels change accordingly.
 """
 
 import math
@@ -17,14 +17,14 @@ MIRROR = {"left": "right", "right": "left", "clockwise": "counter-clockwise", "c
 
 
 def augment(frames: Tensor, config: TrainConfig, generator: torch.Generator) -> Tensor:
-    """frames float [N, T, C, H, W] of events -> the same shape: moved, mirrored, slower, swapped, events dropped."""
+    """Augment event frames, float [N, T, C, H, W], as the settings say: geometry, speed, polarity, EventDrop, noise."""
     if config.rotate or config.shift or config.flip or config.shear or config.scale:
         n, t, c, h, w = frames.shape
         matrix = motions(n, (h, w), (h, w), config, generator, scale=config.scale)
         moved = sample(frames.flatten(1, 2), matrix, (h, w), "nearest")
         frames = moved.view(n, t, c, h, w)
     if config.speed > 1:
-        frames = at_speed(frames, config.speed, generator)
+        frames = change_speed(frames, config.speed, generator)
     if config.swap:
         frames = swap_polarity(frames, generator)
     if config.drop:
@@ -33,13 +33,13 @@ def augment(frames: Tensor, config: TrainConfig, generator: torch.Generator) -> 
 
 
 def add_noise(frames: Tensor, highest: float, generator: torch.Generator) -> Tensor:
-    """One stray event in a share of each sample's cells, drawn evenly from 0 to `highest` for each sample."""
+    """Add a stray event to random cells of each sample; the share of cells is uniform in [0, `highest`] a sample."""
     share = _uniform(len(frames), 0, highest, generator).view(-1, 1, 1, 1, 1)
     return frames.maximum((torch.rand(frames.shape, generator=generator) < share).to(frames))
 
 
-def at_speed(frames: Tensor, most: float, generator: torch.Generator) -> Tensor:
-    """Each sample played up to `most` times as fast or as slow; a cell's event lies anywhere in its bin."""
+def change_speed(frames: Tensor, most: float, generator: torch.Generator) -> Tensor:
+    """Play each sample up to `most` times as fast or as slow; an event's time is uniform within its bin."""
     n, t = frames.shape[:2]
     times = (_uniform(n, -1, 1, generator) * math.log(most)).exp()
     lit = frames.nonzero()
@@ -53,13 +53,13 @@ def at_speed(frames: Tensor, most: float, generator: torch.Generator) -> Tensor:
 
 
 def swap_polarity(frames: Tensor, generator: torch.Generator) -> Tensor:
-    """OFF and ON exchanged in half of the samples: dark on light becomes light on dark."""
+    """Exchange OFF and ON in a random half of the samples: dark on light becomes light on dark."""
     swapped = torch.rand(len(frames), generator=generator) < 0.5
     return torch.where(swapped.to(frames.device).view(-1, 1, 1, 1, 1), frames.flip(2), frames)
 
 
 def move_images(images: Tensor, config: TrainConfig, size: tuple[int, int], generator: torch.Generator) -> Tensor:
-    """images [N, C, R, R'] in [0, 1] -> [N, C, H, W]: a random crop where they are larger, moved, perhaps mirrored."""
+    """Augment images [N, C, R, R'] in [0, 1] and, where they are larger than `size`, crop at random to [N, C, H, W]."""
     n, _, *kept = images.shape
     larger = tuple(kept) != size
     if not (config.rotate or config.shift or config.flip or config.shear or config.zoom or larger):
@@ -69,13 +69,13 @@ def move_images(images: Tensor, config: TrainConfig, size: tuple[int, int], gene
 
 
 def crop_middle(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """images [N, C, R, R'] -> their middle [N, C, H, W]."""
+    """Crop images [N, C, R, R'] to their middle, [N, C, H, W]."""
     top, left = (images.shape[2] - size[0]) // 2, (images.shape[3] - size[1]) // 2
     return images[:, :, top : top + size[0], left : left + size[1]]
 
 
 def sample(planes: Tensor, matrix: Tensor, size: tuple[int, int], mode: str) -> Tensor:
-    """planes [N, P, R, R'] read at `matrix` [N, 2, 3] (output to input, both in [-1, 1]) -> [N, P, H, W]."""
+    """Resample planes [N, P, R, R'] to [N, P, H, W] by affine maps [N, 2, 3] (output to input, both in [-1, 1])."""
     grid = affine_grid(matrix, [len(planes), planes.shape[1], *size], align_corners=False)
     return grid_sample(planes, grid.to(planes.device), mode=mode, padding_mode="zeros", align_corners=False)
 
@@ -95,10 +95,11 @@ def motions(
     scale: float = 0.0,
     anywhere: bool = False,
 ) -> Tensor:
-    """[n, 2, 3]: rotation and shear about the centre, mirror, whole-pixel shift; crops of the kept picture.
+    """Draw n affine maps [n, 2, 3] from pictures of size `kept` to crops of `size`: rotation and shear about the
+    centre, mirror image, whole-pixel shift.
 
-    `anywhere`: the crop lies anywhere in the picture. `zoom`: it has this share of the area or more, at a ratio of
-    sides between 3/4 and 4/3. `scale`: the size changes by up to this share, either way.
+    `anywhere`: place the crop anywhere in the picture. `zoom`: crop at least this share of the area, with an aspect
+    ratio between 3/4 and 4/3. `scale`: change the size by up to this share, either way.
     """
     r, c = kept
     h, w = size
@@ -132,7 +133,7 @@ def motions(
 
 
 def drop_events(frames: Tensor, highest: float, generator: torch.Generator) -> Tensor:
-    """EventDrop (Gu et al. 2021), one of four a sample: nothing, random cells, a stretch of time, a rectangle."""
+    """EventDrop (Gu et al. 2021): drop nothing, random cells, an interval of time or a rectangle of each sample."""
     n, t, c, h, w = frames.shape
     kind = torch.randint(0, 4, (n,), generator=generator)
     share = _uniform(n, 0, highest, generator)
@@ -155,16 +156,16 @@ def drop_events(frames: Tensor, highest: float, generator: torch.Generator) -> T
 
 
 def fewer_steps(x_seq: Tensor, least: int, generator: torch.Generator) -> Tensor:
-    """The first steps of x_seq [T, ...], a random number of them, `least` or more; 0 keeps all."""
+    """Cut x_seq [T, ...] to a random number of first steps, `least` or more; 0 keeps all."""
     if not 0 < least < len(x_seq):
         return x_seq
     return x_seq[: int(torch.randint(least, len(x_seq) + 1, (1,), generator=generator))]
 
 
-def renamed(labels: tuple[str, ...], quarters: int, mirrored: bool) -> Tensor:
-    """For each class the one it becomes: int64 [K]. Other names than those above stay. Raises ValueError.
+def turned_classes(labels: tuple[str, ...], quarters: int, mirrored: bool) -> Tensor:
+    """Return for each class the class it becomes when turned and then mirrored, int64 [K]. Raises ValueError.
 
-    >>> renamed(("down", "left", "right", "still", "up"), 1, False).tolist()
+    >>> turned_classes(("down", "left", "right", "still", "up"), 1, False).tolist()
     [2, 0, 4, 3, 1]
     """
     names = list(labels)
@@ -178,9 +179,9 @@ def renamed(labels: tuple[str, ...], quarters: int, mirrored: bool) -> Tensor:
 
 
 def turn(frames: Tensor, targets: Tensor, labels: tuple[str, ...], generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Each sample of frames [N, T, C, H, H] by one of the square's eight symmetries, drawn alike, and its class [N].
+    """Apply a random one of the square's eight symmetries to each sample of frames [N, T, C, H, H] and its class [N].
 
-    Raises ValueError for frames that are not square, or directions that are not all among the classes.
+    Raises ValueError if frames are not square, or if a direction that results is not among the classes.
     """
     if frames.shape[-1] != frames.shape[-2]:
         raise ValueError(f"turned recordings must be square, not {frames.shape[-1]} x {frames.shape[-2]}")
@@ -191,5 +192,5 @@ def turn(frames: Tensor, targets: Tensor, labels: tuple[str, ...], generator: to
             rows = kind == quarters * 2 + mirrored
             seen = torch.rot90(frames[rows], quarters, (3, 4))
             frames[rows] = seen.flip(4) if mirrored else seen
-            targets[rows] = renamed(labels, quarters, mirrored).to(targets.device)[targets[rows]]
+            targets[rows] = turned_classes(labels, quarters, mirrored).to(targets.device)[targets[rows]]
     return frames, targets

@@ -1,6 +1,6 @@
-"""From stored samples to the batches of a run: gathered, augmented, encoded, made ahead where rows are slow to get.
+"""Make training batches from stored samples: read, augment, encode; in the background where reading is slow.
 
-Draws follow from the seed and the step alone; membranes may be carried over from another batch.
+Random numbers depend on the seed and the step alone; membrane potentials may be carried over from another batch.
 """
 
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,16 +20,16 @@ from spikesight.training.step.augment import augment, crop_middle, fewer_steps, 
 
 
 class Batch(NamedTuple):
-    """The n samples that one optimiser step trains on, and their labels."""
+    """The n samples of one optimiser step, with their labels."""
 
     step: int
     x_seq: Tensor  # [T, n, C, H, W], augmented
     targets: Tensor  # classes [n]
-    generator: torch.Generator  # for the draws that follow
+    generator: torch.Generator  # for random numbers drawn later in this step
 
 
 class Batches:
-    """Makes a run's batches: reads rows (ahead where reading is slow), encodes and augments them."""
+    """Makes the batches of a run; where reading is slow, the next batch is made in the background."""
 
     def __init__(self, data: Data, processes: Processes) -> None:
         self._data, self._processes = data, processes
@@ -38,14 +38,14 @@ class Batches:
         self._ahead: Future[Batch] | None = None
 
     def make(self, rows: np.ndarray, step: int) -> Batch:
-        """This process's share of the augmented batch of a step; the draws follow from seed and step alone."""
+        """Return this process's share of the augmented batch of samples `rows`."""
         config, train, outliers = self._data.config, self._data.train, self._data.outliers
         generator, device = seeded(config.seed, 1, step), self._processes.device
         rows = np.sort(rows)
         chosen = Frames(np.array(train.frames[rows]), train.labels[rows])
         if outliers is not None:
             drawn = torch.randint(len(outliers), (len(outliers) * len(rows) // len(train),), generator=generator)
-            chosen = chosen.beside(outliers.take(drawn.numpy()))
+            chosen = chosen.concatenated(outliers.take(drawn.numpy()))
         stored = torch.from_numpy(chosen.frames).to(device)
         targets = torch.from_numpy(chosen.labels).to(device)
         if config.turn:
@@ -54,17 +54,19 @@ class Batches:
         x_seq = fewer_steps(x_seq, config.random_steps, generator)
         return Batch(step, self._processes.share(x_seq, 1), self._processes.share(targets), generator)
 
-    def take(self, rows: np.ndarray, step: int, later: np.ndarray | None = None) -> Batch:
-        """The batch of this step; begins to make that of the step after it, of the rows `later`."""
+    def take(self, rows: np.ndarray, step: int, next_rows: np.ndarray | None = None) -> Batch:
+        """Return the batch of this step; start to make the next step's, of `next_rows` (None: there is none)."""
         batch = self._ahead.result() if self._ahead is not None else None
         if batch is None or batch.step != step:
             batch = self.make(rows, step)
-        self._ahead = self._maker.submit(self.make, later, step + 1) if self._maker and later is not None else None
+        self._ahead = None
+        if self._maker is not None and next_rows is not None:
+            self._ahead = self._maker.submit(self.make, next_rows, step + 1)
         return batch
 
 
 def training_input(stored: Tensor, config: TrainConfig, contract: Contract, generator: torch.Generator) -> Tensor:
-    """uint8 [N, T or 1, C, H, W] to augmented x_seq float32 [T, N, C, H, W]."""
+    """Turn stored samples, uint8 [N, T or 1, C, H, W], into augmented x_seq, float32 [T, N, C, H, W]."""
     if contract.kind == "events":
         return augment(stored.float(), config, generator).transpose(0, 1).contiguous()
     images = move_images(stored[:, 0].float() / 255, config, (contract.height, contract.width), generator)
@@ -72,7 +74,7 @@ def training_input(stored: Tensor, config: TrainConfig, contract: Contract, gene
 
 
 def evaluation_input(stored: Tensor, contract: Contract) -> Tensor:
-    """uint8 [N, T or 1, C, H, W] to x_seq float32 [T, N, C, H, W]; random encodings draw alike each time."""
+    """Turn stored samples, uint8 [N, T or 1, C, H, W], into x_seq, float32 [T, N, C, H, W]; random encodings repeat."""
     if contract.kind == "events":
         return stored.transpose(0, 1).float()
     images = crop_middle(stored[:, 0].float() / 255, (contract.height, contract.width))
@@ -80,7 +82,7 @@ def evaluation_input(stored: Tensor, contract: Contract) -> Tensor:
 
 
 def encode(images: Tensor, contract: Contract, generator: torch.Generator) -> Tensor:
-    """Images [N, C, H, W] in [0, 1] to x_seq [T, N, C, H, W] as the contract says."""
+    """Encode images [N, C, H, W] in [0, 1] as x_seq [T, N, C, H, W], as the contract says."""
     if contract.mean and contract.encoding == "direct":
         mean, std = (images.new_tensor(v).view(-1, 1, 1) for v in (contract.mean, contract.std))
         images = (images - mean) / std
@@ -91,12 +93,12 @@ def encode(images: Tensor, contract: Contract, generator: torch.Generator) -> Te
 
 
 def seeded(*numbers: int) -> torch.Generator:
-    """A generator that follows from the numbers alone."""
+    """Return a random generator seeded with all of the numbers."""
     return torch.Generator().manual_seed(int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1))
 
 
 def carried_state(state: State, last: State | None, chance: float, generator: torch.Generator) -> State:
-    """For each sample, by chance, the membranes that another sample of the batch before left behind; else zero."""
+    """Return initial states: with probability `chance` the last state of a random sample of the last batch, else 0."""
     if not last or chance <= 0:
         return state
     batch = next(iter(last.values())).shape[0]

@@ -1,4 +1,4 @@
-"""The network as it is trained: one pass with autocast, gradient checkpointing over time and the firing rate."""
+"""The training forward pass: autocast, gradient checkpointing over time, and the firing rate for the spike penalty."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -18,11 +18,11 @@ class Pass(NamedTuple):
 
     logits: Tensor  # [T, N, K]
     state: State
-    firing_rate: Tensor  # scalar, mean of the layers' spikes a neuron a step; 0 where nobody asked
+    firing_rate: Tensor  # scalar, mean over layers of spikes a neuron a step; 0 without a spike penalty
 
 
 class Trainee(nn.Module):
-    """Wraps a network for training; weights stay the network's."""
+    """A network wrapped for training; it shares the network's weights."""
 
     def __init__(self, network: nn.Module, config: TrainConfig, device: torch.device) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class Trainee(nn.Module):
         self._rates.append(spikes.float().mean())
 
     def forward(self, x_seq: Tensor, state: State) -> Pass:
-        """x_seq [T, N, C, H, W] and the state before it."""
+        """Run x_seq [T, N, C, H, W] from `state`, the neurons' state before the first step."""
         if not self.config.checkpoint_steps:
             return self._piece(x_seq, state)
         logits, rate = [], x_seq.new_zeros(())
@@ -63,7 +63,7 @@ class Trainee(nn.Module):
 
 @contextmanager
 def _frozen_statistics(network: nn.Module) -> Iterator[None]:
-    """Batch norms keep their running statistics: a recomputed pass must not count twice."""
+    """Keep the running statistics of batch norms: a recomputed pass must not update them a second time."""
     momenta = {m: m.momentum for m in network.modules() if isinstance(m, nn.BatchNorm2d)}
     for norm in momenta:
         norm.momentum = 0.0

@@ -1,4 +1,4 @@
-"""Losses over logits (or spikes) [T, N, K] and class numbers [N]; the weights [K] are those of the classes."""
+"""Losses over logits (or spikes) [T, N, K] and target classes [N], with optional class weights [K]."""
 
 from collections.abc import Callable
 
@@ -9,9 +9,9 @@ from torch.nn.functional import cross_entropy, kl_div, log_softmax, one_hot, pad
 from spikesight.training.config import TrainConfig
 
 RIGHT_RATE, WRONG_RATE = 0.8, 0.2
-"""Spikes a step that `mse_count` asks of the right class and of the others."""
+"""Target firing rates, in spikes a step, of `mse_count_loss` for the right class and for the others."""
 TEMPERATURE = 2.0
-"""Softens both answers of a distillation."""
+"""Temperature of both softmaxes of a distillation."""
 
 
 def mean_loss(logits: Tensor, targets: Tensor, config: TrainConfig, weights: Tensor | None) -> Tensor:
@@ -20,7 +20,7 @@ def mean_loss(logits: Tensor, targets: Tensor, config: TrainConfig, weights: Ten
 
 
 def tet_loss(logits: Tensor, targets: Tensor, config: TrainConfig, weights: Tensor | None) -> Tensor:
-    """Temporal efficient training (Deng et al. 2022): cross-entropy of every step, and a pull of all logits towards 1.
+    """Temporal efficient training (Deng et al. 2022): cross-entropy of every step, plus the mean square of (logit - 1).
 
     It makes the read-out valid at every step, which a stream needs.
     """
@@ -30,7 +30,7 @@ def tet_loss(logits: Tensor, targets: Tensor, config: TrainConfig, weights: Tens
 
 
 def mse_rate_loss(spikes: Tensor, targets: Tensor, config: TrainConfig, weights: Tensor | None) -> Tensor:
-    """Mean square of (firing rate - target): rate 1 for the right class, 0 for the others."""
+    """Mean square of (firing rate - target rate): 1 for the right class, 0 for the others."""
     return _mean_square(spikes.mean(0) - _shares(spikes, targets, config), targets, weights)
 
 
@@ -40,19 +40,19 @@ def ce_count_loss(spikes: Tensor, targets: Tensor, config: TrainConfig, weights:
 
 
 def mse_count_loss(spikes: Tensor, targets: Tensor, config: TrainConfig, weights: Tensor | None) -> Tensor:
-    """(1 / T) mean((count - T rate)^2), with a rate for the right class and one for the others."""
+    """(1 / T) mean((spike count - T rate)^2), with RIGHT_RATE for the right class and WRONG_RATE for the others."""
     rates = WRONG_RATE + (RIGHT_RATE - WRONG_RATE) * _shares(spikes, targets, config)
     return _mean_square(spikes.sum(0) - len(spikes) * rates, targets, weights) / len(spikes)
 
 
 def _shares(spikes: Tensor, targets: Tensor, config: TrainConfig) -> Tensor:
-    """Shares of the classes [N, K], of which label smoothing spreads its part evenly."""
+    """Return one-hot targets [N, K] after label smoothing."""
     smoothing, classes = config.label_smoothing, spikes.shape[2]
     return one_hot(targets, classes) * (1 - smoothing) + smoothing / classes
 
 
 def _mean_square(values: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
-    """The mean square of values [N, K]; samples count as their class's weight."""
+    """Return the mean square of values [N, K]; each sample is weighted by its class's weight."""
     if weights is None:
         return values.square().mean()
     return (values.square().mean(1) * weights[targets]).sum() / weights[targets].sum()
@@ -68,14 +68,14 @@ LOSSES: dict[str, Callable[[Tensor, Tensor, TrainConfig, Tensor | None], Tensor]
 
 
 def class_weights(labels: Tensor, classes: int) -> Tensor | None:
-    """[K]: 1 by the number of samples of a class, 1 on average over the samples; None where all have as many."""
+    """Return weights [K], inverse to the classes' sample counts, with mean 1 over samples; None if counts are equal."""
     counts = torch.bincount(labels, minlength=classes).float()
     return None if bool((counts == counts[0]).all()) else len(labels) / classes / counts.clamp(min=1)
 
 
 def distillation(logits: Tensor, targets: Tensor, teacher_logits: Tensor) -> Tensor:
-    """KL divergence from the teacher's softened answer [N, K] to the mean logits', times T^2 (Hinton et al. 2015), of
-    the samples on which the teacher is right: never of outliers.
+    """KL divergence from the teacher's softmax [N, K] to that of the mean logits, both at TEMPERATURE, times its square
+    (Hinton et al. 2015). Only samples that the teacher classifies correctly count, so outliers never do.
     """
     right = teacher_logits.argmax(1) == targets
     ours = log_softmax(logits.mean(0)[right] / TEMPERATURE, 1)
@@ -87,10 +87,10 @@ def total_loss(
     logits: Tensor, targets: Tensor, config: TrainConfig, teacher_logits: Tensor | None = None,
     firing_rate: Tensor | None = None, weights: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
-    """The scalar loss of a run: its own (class `weights` [K]), the distillation term and the spike penalty.
+    """Return the scalar loss: the chosen loss (class `weights` [K]), the distillation term and the spike penalty.
 
-    Outliers have the target K: "none of the classes", whose logit is always 0, so that the energy of the others, which
-    the novelty detector reads, is the log odds of being none.
+    Outliers have the target K, "none of the classes", whose logit is always 0. So the energy of the other logits,
+    which the novelty detector reads, is the log odds of "none".
     """
     logits = logits.float()
     with_none = logits

@@ -9,7 +9,7 @@ from spikesight.training.config import TrainConfig
 
 
 def make_optimiser(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """Weights decay; biases, norms and the neurons' parameters do not."""
+    """Make the optimiser; weight decay applies to weights, not to biases, batch norms and neuron parameters."""
     decayed = [p for p in network.parameters() if p.ndim > 1]
     other = [p for p in network.parameters() if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": other, "weight_decay": 0.0}]
@@ -19,7 +19,7 @@ def make_optimiser(network: nn.Module, config: TrainConfig) -> torch.optim.Optim
 
 
 def learning_rate(config: TrainConfig, step: int, steps_an_epoch: int) -> float:
-    """Linear warm-up; then a cosine to zero, or times 0.1 each `step_epochs`, or constant."""
+    """Return a step's learning rate: linear warm-up, then cosine to 0, times 0.1 each `step_epochs`, or constant."""
     warmup, total = config.warmup_epochs * steps_an_epoch, config.epochs * steps_an_epoch
     if step < warmup:
         return config.lr * (step + 1) / warmup
@@ -32,7 +32,7 @@ def learning_rate(config: TrainConfig, step: int, steps_an_epoch: int) -> float:
 
 @torch.no_grad()
 def update_average(average: dict[str, Tensor], network: nn.Module, decay: float, step: int) -> None:
-    """Moving average of weights and statistics; the decay grows from 0.1 while there is little to average."""
+    """Update the moving average of weights and statistics in place; the decay grows from 0.1 to `decay` at first."""
     decay = min(decay, (1 + step) / (10 + step))
     for name, tensor in network.state_dict().items():
         if tensor.is_floating_point():

@@ -1,4 +1,4 @@
-"""A folder of recordings -> a head for one's own classes on a frozen network (models/teach).
+"""Teach a classifier head for a user's own classes on a frozen network, from a folder of recordings (models/teach).
 
-`examples` recordings -> examples; `teach` a folder -> a checkpoint.
+`examples` makes examples of recordings; `teach` makes a checkpoint of a folder.
 """

@@ -1,4 +1,4 @@
-"""A folder of recordings -> examples to teach with: whole short recordings, or windows of long ones."""
+"""Make few-shot examples of a folder of recordings: short recordings whole, long ones in windows."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -10,21 +10,21 @@ import numpy as np
 
 from spikesight.encoders.events import SensorSize
 from spikesight.models.teach.few_shot import Example
-from spikesight.training.data.folders import read_folder, sittings
+from spikesight.training.data.folders import has_complete_sessions, read_folder
 from spikesight.training.data.own import SPARSE, scan_all
 from spikesight.training.data.recordings import read_item
 from spikesight.training.data.sets import DataError, Item
-from spikesight.training.data.windows import CLIPS, LONGEST_CLIP_US, cut, starts, suits
+from spikesight.training.data.windows import CLIPS, LONGEST_CLIP_US, cut_windows, suitable_window, window_starts
 
-MOST, MOST_WINDOWS = 1000, 500  # examples; more are thinned evenly: neighbours tell less than varied copies
-CLIP_STEPS, CLIP_SLICES = 64, 4  # of a whole recording, which has an order
-COPIES, MOST_WITH_COPIES = 5, 2000  # of an example; examples and copies together, so that the head takes seconds
-WINDOW_STEPS, WINDOW_SLICES = 10, 1  # of a window of something that goes on
+MOST, MOST_WINDOWS = 1000, 500  # examples; of more, an even selection is used: copies add more than neighbours
+CLIP_STEPS, CLIP_SLICES = 64, 4  # of a whole recording; slices keep the order of events in time
+COPIES, MOST_WITH_COPIES = 5, 2000  # augmented copies of an example; examples and copies in total, to learn in seconds
+WINDOW_STEPS, WINDOW_SLICES = 10, 1  # of a window of a continuous recording
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The examples that a folder gives, and the bins that the network is fed with."""
+    """The examples of a folder, and how each is binned for the network."""
 
     labels: tuple[str, ...]
     items: tuple[Item, ...]  # in the order of files and time
@@ -32,11 +32,11 @@ class Plan:
     steps: int
     slices: int
     bin_us: int
-    sessions: dict[Path, str]  # of each file; empty where they tell none that every class was recorded in
+    sessions: dict[Path, str]  # session of each file; empty unless every session holds every class
 
 
 def copies_for(count: int) -> int:
-    """How many copies of each of `count` examples are learnt with it: few examples need them most.
+    """Return how many augmented copies to learn of each of `count` examples: the fewer examples, the more copies.
 
     >>> [copies_for(count) for count in (10, 400, 500, 1000, 3000)]
     [5, 4, 3, 1, 0]
@@ -45,7 +45,7 @@ def copies_for(count: int) -> int:
 
 
 def plan(path: Path | str, layout: str = "auto", shots: int = 0, seed: int = 0, window_ms: int = 0) -> Plan:
-    """Which examples a folder gives; with `shots`, so many of each class at random. Raises DataError."""
+    """Choose the examples of a folder: all, or `shots` random ones of each class. Raises DataError."""
     folder = read_folder(path, layout)
     takes = [take for take in folder.takes if take.part == "train"]
     labels = folder.labels
@@ -60,24 +60,25 @@ def plan(path: Path | str, layout: str = "auto", shots: int = 0, seed: int = 0, 
         items = [Item(take.path, labels.index(take.label)) for take in takes]
     else:
         steps, slices = WINDOW_STEPS, WINDOW_SLICES
-        bin_us = window_ms * 1000 // steps if window_ms else suits(scans, fewest).bin_us
+        bin_us = window_ms * 1000 // steps if window_ms else suitable_window(scans, fewest).bin_us
         window_us = steps * bin_us
         found = [
             (Item(take.path, labels.index(take.label), begin_us=begin, length_us=window_us), scan)
             for take, scan in zip(takes, scans)
-            for begin in starts(0, scan.length_us, window_us, window_us)
+            for begin in window_starts(0, scan.length_us, window_us, window_us)
         ]
-        counts = [scan.between(item.begin_us, item.begin_us + window_us) for item, scan in found]
+        counts = [scan.count_between(item.begin_us, item.begin_us + window_us) for item, scan in found]
         least = max(1.0, SPARSE * float(np.median(counts)))
         items = [item for (item, _), count in zip(found, counts) if count >= least]
     items = _chosen(items, labels, shots, seed, MOST_WINDOWS if any(item.length_us for item in items) else MOST)
-    of = {take.path: take for take in takes}
-    sessions = {item.path: of[item.path].session for item in items} if sittings([of[i.path] for i in items]) else {}
+    chosen = {item.path for item in items}
+    used = [take for take in takes if take.path in chosen]
+    sessions = {take.path: take.session for take in used} if has_complete_sessions(used) else {}
     return Plan(labels, tuple(items), scans[0].sensor, steps, slices, bin_us, sessions)
 
 
 def _chosen(items: list[Item], labels: tuple[str, ...], shots: int, seed: int, most: int) -> list[Item]:
-    """`shots` of each class at random, or all, thinned evenly to at most `most` together."""
+    """Return `shots` random items of each class; with 0, an even selection of at most `most` items in total."""
     random, kept = np.random.default_rng(seed), []
     for number, label in enumerate(labels):
         mine = [item for item in items if item.label == number]
@@ -93,11 +94,11 @@ def _chosen(items: list[Item], labels: tuple[str, ...], shots: int, seed: int, m
 
 
 def read_examples(found: Plan) -> Iterator[Example]:
-    """The examples, one after another; a piece is a session, else a file. Raises DataError, which names the file."""
+    """Yield the examples; each names its session, or its file where sessions are unknown. Raises DataError."""
     for (path, length_us, label), group in groupby(found.items, lambda i: (i.path, i.length_us, i.label)):
         items = list(group)
         if length_us:
-            parts = cut(path, [item.begin_us for item in items], length_us)
+            parts = cut_windows(path, [item.begin_us for item in items], length_us)
         else:
             parts = (read_item(replace(item, begin_us=0)) for item in items)
         for events, sensor in parts:

@@ -1,4 +1,4 @@
-"""A folder of recordings -> a checkpoint with a taught head."""
+"""Teach a head from a folder of recordings and save it as a checkpoint."""
 
 import time
 from pathlib import Path
@@ -15,7 +15,7 @@ from spikesight.models.teach.advice import report
 from spikesight.models.teach.few_shot import FewShotLearner, Taught, backbone
 from spikesight.models.teach.head import folds
 from spikesight.models.teach.kept import beside
-from spikesight.training.progress import counted
+from spikesight.training.progress import with_progress
 from spikesight.training.run.baselines import Pairs, log_counts, predictions
 from spikesight.training.teach.examples import copies_for, plan, read_examples
 
@@ -31,22 +31,21 @@ def teach(
     window_ms: int = 0,
     correctable: bool = False,
 ) -> dict[str, Any]:
-    """Learn a head from `data`, <class>/<file> or another layout, and save the model to `to`; a summary for JSON.
+    """Learn a head from the folder `data`, save the model to `to` and return a summary that JSON can hold.
 
-    `shots` examples of each class are drawn at random (0: all are used). A folder of at least five short recordings a
-    class is learnt by whole recordings, any other by windows. `correctable`: what the head was learnt from is kept
-    beside it (models/teach/kept.py). Raises DataError, CheckpointError, RecordingError
-    and OSError.
+    `features` names the frozen network. `shots` examples of each class are drawn at random (0: all are used). A folder
+    of at least five short recordings a class is learnt by whole recordings, any other by windows. `correctable` keeps
+    the examples with the model (models/teach/kept.py). Raises DataError, CheckpointError, RecordingError and OSError.
     """
     for path in (data, to):
-        path_of(path)  # refused before anything is learnt
+        path_of(path)  # reject a bad path before learning
     begin = time.perf_counter()
     network, found = backbone(features), plan(data, layout, shots, seed, window_ms)
     learner = FewShotLearner(
         network, found.sensor, found.steps, found.bin_us, found.slices, copies_for(len(found.items))
     )
     files, inputs = list[str](), list[NDArray[np.float32]]()
-    for item, example in zip(found.items, counted(read_examples(found), "showing", count=len(found.items))):
+    for item, example in zip(found.items, with_progress(read_examples(found), "showing", count=len(found.items))):
         if len(example.events) > 1:
             inputs.append(log_counts(learner.show(example)[None])[0])
             files.append(str(item.path))
@@ -79,8 +78,8 @@ def teach(
 
 
 def _baselines(taught: Taught, counts: NDArray[np.float32], recording: NDArray[np.int64]) -> list[dict[str, Any]]:
-    """The baselines on the same examples, of these counts [M, F] and recordings [M], each by what has seen nothing of
-    its piece, as the head was judged.
+    """Return how baselines do on the same examples, by event counts [M, F] and recordings [M], cross-validated with the
+    same folds as the head.
     """
     fold, chosen = folds(taught.truth, taught.pieces), dict[str, NDArray[np.int64]]()
     for number in range(fold.max() + 1):

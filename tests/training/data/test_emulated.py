@@ -14,7 +14,7 @@ from spikesight.encoders.roi.window import NEAR, SHARE, Window
 from spikesight.models.contract import Contract
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import emulated
-from spikesight.training.data.emulated import INK, WINDOWS, film_outliers, film_paper_clips, holds
+from spikesight.training.data.emulated import INK, WINDOWS, film_outliers, film_paper_clips, holds_drawing
 from spikesight.training.data.sets import Frames
 from tests.support.inputs.data_sets import idx
 
@@ -64,7 +64,7 @@ def test_a_window_may_be_a_little_off_and_somewhat_larger_or_smaller(
     sheet: Any = SimpleNamespace(desk=np.zeros((240, 320)), size=50.0)
     side = large * 50 * INK / SHARE
     off = NEAR * 50
-    assert holds(Window(160 - side / 2 + right * off, 120 - side / 2 + down * off, side), sheet) == held
+    assert holds_drawing(Window(160 - side / 2 + right * off, 120 - side / 2 + down * off, side), sheet) == held
 
 
 def test_images_are_emulated_in_their_order_without_those_that_are_shown_elsewhere(config: TrainConfig) -> None:
@@ -74,7 +74,7 @@ def test_images_are_emulated_in_their_order_without_those_that_are_shown_elsewhe
     image = emulated.read_idx(Path(config.root) / "train-images-idx3-ubyte")[0]
     for frames, seed in zip(made.frames, (1, 3, 4)):
         events = emulated.saccade_events(image, SMALL, "digit", seed=seed)
-        events = emulated.in_front(SMALL, CONTRACT)(emulated.noisy(events, SMALL, wanted, seed))
+        events = emulated.make_input_filter(SMALL, CONTRACT)(emulated.noisy(events, SMALL, wanted, seed))
         expected = emulated.encoder_for(CONTRACT, SMALL)(events)[:, 0]
         np.testing.assert_array_equal(frames, expected)
 

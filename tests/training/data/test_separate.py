@@ -8,7 +8,7 @@ import pytest
 from spikesight.encoders.events import SensorSize
 from spikesight.training.data.folders import Part, Take
 from spikesight.training.data.separate import Separation, Stretch, separate
-from spikesight.training.data.sets import DataError, held_out
+from spikesight.training.data.sets import DataError, split_by_name
 from spikesight.training.data.windows import Scan
 
 S = 1_000_000
@@ -53,7 +53,7 @@ def test_whole_recordings_where_there_are_enough(count: int, val: int, test: int
     used = [stretch.take for of in (found.train, found.val, found.test) for stretch in of]
     assert sorted(used) == list(range(2 * count))
     names = [f"folder/cat{n}" for n in range(count)]
-    _, chosen = held_out(names, np.zeros(count, int), 0.15)
+    _, chosen = split_by_name(names, np.zeros(count, int), 0.15)
     assert sorted(s.take for s in found.test if s.take < count) == sorted(chosen), "the test is by the names"
     other = separated(takes, fraction=0.15, seed=1)
     assert other.test == found.test

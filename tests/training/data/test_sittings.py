@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from spikesight.training.data.folders import read_folder, sittings
+from spikesight.training.data.folders import has_complete_sessions, read_folder
 from tests.support.inputs.data_sets import write_takes
 
 HOUR_S = 3600
@@ -31,7 +31,7 @@ def timed(folder: Path, hours: dict[str, float]) -> Path:
 )
 def test_names_tell_sessions_that_hold_every_class(tmp_path: Path, names: Sequence[str], found: int) -> None:
     takes = read_folder(timed(tmp_path, dict.fromkeys(names, 0.0))).takes
-    assert sittings(takes) == bool(found)
+    assert has_complete_sessions(takes) == bool(found)
     assert {take.label for take in takes} == {"cup", "key"}
     if found:
         assert len({take.session for take in takes}) == found

@@ -13,7 +13,7 @@ from spikesight.models.checkpoint import load
 from spikesight.models.shipped import shipped
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import load_data
-from spikesight.training.data.start import paced, started
+from spikesight.training.data.start import with_network, with_schedule
 from spikesight.training.network import build_network
 from spikesight.training.run.loop import Run
 from tests.support.inputs.data_sets import write_pictures, write_takes
@@ -41,14 +41,14 @@ def test_a_model_to_start_from_brings_its_network_and_its_contract(folder: Path,
 
 
 def test_what_was_asked_for_stays_when_a_model_is_brought() -> None:
-    plain = started(TrainConfig(init_from="motions"), own=True, images=False)
-    asked = started(TrainConfig(init_from="motions", beta=0.7, steps=5, window_ms=200), own=True, images=False)
+    plain = with_network(TrainConfig(init_from="motions"), own=True, images=False)
+    asked = with_network(TrainConfig(init_from="motions", beta=0.7, steps=5, window_ms=200), own=True, images=False)
     assert (asked.beta, asked.steps, asked.network) == (0.7, 5, plain.network)
-    cropped = started(TrainConfig(init_from="motions", crop="object"), own=True, images=False)
+    cropped = with_network(TrainConfig(init_from="motions", crop="object"), own=True, images=False)
     assert cropped.height == cropped.width == 0, "a crop has its own size"
-    named = started(TrainConfig(init_from="motions", network="event-small"), own=True, images=False)
+    named = with_network(TrainConfig(init_from="motions", network="event-small"), own=True, images=False)
     assert named == TrainConfig(init_from="motions", network="event-small")
-    pictures = started(TrainConfig(init_from="motions"), own=False, images=True)
+    pictures = with_network(TrainConfig(init_from="motions"), own=False, images=True)
     assert (pictures.bin_us, pictures.encoding, pictures.network) == (0, "", plain.network)
 
 
@@ -56,16 +56,16 @@ def test_own_recordings_start_from_a_shipped_network_unless_said_otherwise(folde
     start = load_data(own(folder)).config.init_from
     assert start in shipped()
     for settings in ({"from_scratch": True}, {"network": "event-small"}, {"beta": 0.9}, {"loss": "mse_rate"}):
-        assert started(own(folder, **settings), own=True, images=False).init_from == "", settings
-    assert started(own(folder, init_from="motions"), own=True, images=False).init_from == "motions"
-    assert started(TrainConfig(), own=False, images=False).init_from == "", "a data set by name"
+        assert with_network(own(folder, **settings), own=True, images=False).init_from == "", settings
+    assert with_network(own(folder, init_from="motions"), own=True, images=False).init_from == "motions"
+    assert with_network(TrainConfig(), own=False, images=False).init_from == "", "a data set by name"
 
 
 def test_few_samples_get_as_many_steps_as_more_and_each_as_often(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    few, more, many = (paced(TrainConfig(), count, 34, own=True) for count in (20, 200, 200_000))
+    few, more, many = (with_schedule(TrainConfig(), count, 34, own=True) for count in (20, 200, 200_000))
     assert few.epochs * few.epoch_steps == more.epochs * more.epoch_steps > 10 * 200 / more.batch_size
     assert many.epoch_steps == 200_000 // many.batch_size, "one pass"
-    assert paced(TrainConfig(), 20, 34, own=False).epoch_steps == 0
+    assert with_schedule(TrainConfig(), 20, 34, own=False).epoch_steps == 0
     run, seen = Run(load_data(own(folder, from_scratch=True)), folder / "runs"), Counter[int]()
     monkeypatch.setattr(run, "train_batch", lambda rows, _: (seen.update(rows.tolist()), (0.0, 0))[1])
     run.train_epoch()
@@ -76,14 +76,15 @@ def test_few_samples_get_as_many_steps_as_more_and_each_as_often(folder: Path, m
 
 def test_a_folder_of_pictures_gets_as_many_steps_as_one_of_recordings(tmp_path: Path) -> None:
     pictures = load_data(own(write_pictures(tmp_path / "mine"), height=16, width=16))
-    assert pictures.config.epoch_steps == paced(TrainConfig(), len(pictures.train), 34, own=True).epoch_steps
+    assert pictures.config.epoch_steps == with_schedule(TrainConfig(), len(pictures.train), 34, own=True).epoch_steps
 
 
 def test_from_random_weights_the_rate_is_higher_but_for_named_images_unless_one_is_given() -> None:
     for own, images in ((True, False), (False, False), (True, True)):
-        scratch, start = (paced(TrainConfig(init_from=m), 500, 34, own=own, images=images).lr for m in ("", "nmnist"))
-        assert scratch > start == paced(TrainConfig(), 500, 34, own=False, images=True).lr > 0
-        assert paced(TrainConfig(lr=0.1), 500, 34, own=own, images=images).lr == 0.1
+        configs = (TrainConfig(init_from=model) for model in ("", "nmnist"))
+        scratch, start = (with_schedule(config, 500, 34, own=own, images=images).lr for config in configs)
+        assert scratch > start == with_schedule(TrainConfig(), 500, 34, own=False, images=True).lr > 0
+        assert with_schedule(TrainConfig(lr=0.1), 500, 34, own=own, images=images).lr == 0.1
 
 
 def test_a_read_out_is_taken_for_the_same_classes_alone() -> None:

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from spikesight.training.config import TrainConfig
 from spikesight.training.step.augment import (
-    at_speed,
     augment,
+    change_speed,
     crop_middle,
     drop_events,
     fewer_steps,
@@ -155,7 +155,7 @@ def test_a_quarter_of_the_samples_each_loses_nothing_cells_a_stretch_of_time_or_
 def test_speed_stretches_time_by_one_factor_a_sample() -> None:
     x = torch.zeros(64, 8, 1, 1, 8)
     x[:, range(8), 0, 0, range(8)] = 1  # the cell of each step
-    played = at_speed(x, 2.0, generator())
+    played = change_speed(x, 2.0, generator())
     sample, step, *_, cell = played.nonzero().T
     assert bool((step >= cell // 2).all())
     assert bool((step < 2 * (cell + 1)).all())

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from spikesight.encoders.emulator.motions import MOTIONS
-from spikesight.training.step.augment import renamed, turn
+from spikesight.training.step.augment import turn, turned_classes
 
 LABELS = tuple(sorted(MOTIONS))
 
@@ -39,7 +39,7 @@ def test_what_is_seen_moves_as_its_new_name_says(direction: str) -> None:
 def test_turning_keeps_the_sense_of_rotation_and_a_mirror_changes_it() -> None:
     clockwise, other = LABELS.index("clockwise"), LABELS.index("counter-clockwise")
     for quarters in range(4):
-        assert renamed(LABELS, quarters, False)[clockwise] == clockwise
-        assert renamed(LABELS, quarters, True)[clockwise] == other
+        assert turned_classes(LABELS, quarters, False)[clockwise] == clockwise
+        assert turned_classes(LABELS, quarters, True)[clockwise] == other
     still = [LABELS.index(name) for name in ("push", "pull", "still")]
-    assert renamed(LABELS, 3, True)[still].tolist() == still
+    assert turned_classes(LABELS, 3, True)[still].tolist() == still

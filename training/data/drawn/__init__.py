@@ -1,1 +1,1 @@
-"""Pictures drawn by code that join digits: print, and what lies near digits and is none."""
+"""Drawn pictures that train beside digits: printed digits, and outliers that only resemble digits."""

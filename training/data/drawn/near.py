@@ -1,7 +1,7 @@
-"""Drawings that lie near digits and are none: what a network of digits learns to be no class (`outliers`).
+"""Draw outliers near digits, from which a digit network learns to answer "none of the classes".
 
-Letters, symbols, mirrored and upside-down digits, two digits, halves, scribbles, edges, figures; light on dark as
-MNIST's. What a digit may look like is left out (O, I, l, S, ...), as are kinds that the benchmark keeps back
+Letters, symbols, mirrored and upside-down digits, two digits, halves, scribbles, edges, figures; light on dark as in
+MNIST. Characters that look like digits (O, I, l, S, ...) are left out, as are the kinds reserved for the benchmark
 (benchmarks/real_input/near.py).
 """
 
@@ -21,21 +21,21 @@ from spikesight.training.data.sets import Frames
 
 LETTERS = "ACEFHKLMNPRTUVWXYacdefhkmnprtuvwxyԱԲԳԵԿՀՁՃՄՆՊՋՎՏՓՔաբգեթժխծկհձղճմնպջվտփֆ"  # Latin, Armenian
 SYMBOLS = "#%@?+=×÷∑√∞≠±¶†€¥~^<>{}"
-MIRRORED, HALVED = (2, 3, 4, 5, 6, 7, 9), (2, 3, 5)  # digits that are none then
-OVERTURNED = (3, 4, 7)  # upside down: 2 and 5 look as before, 6 is 9
-BLANK, SHEETS = 5, 2  # of so many sheets one is blank; of so many clips of digits, one of a sheet
-SIDE = 112  # pixels of a canvas for strokes
+MIRRORED, HALVED = (2, 3, 4, 5, 6, 7, 9), (2, 3, 5)  # digits that are no digits when mirrored, when halved
+OVERTURNED = (3, 4, 7)  # the same upside down, where 2 and 5 look as before and 6 is 9
+BLANK, SHEETS = 5, 2  # one of 5 sheets is blank; one sheet of an outlier for 2 clips of digits
+SIDE = 112  # of a canvas for strokes, pixels
 Random = np.random.Generator
 
 
 class Digits(NamedTuple):
-    """Written digits to make others of: images uint8 [M, 28, 28] and labels [M]."""
+    """Handwritten digits from which outliers are made: images uint8 [M, 28, 28] and labels [M]."""
 
     images: np.ndarray
     labels: np.ndarray
 
-    def one(self, random: Random, of: tuple[int, ...] = tuple(range(10))) -> tuple[np.ndarray, int]:
-        """One of these classes, and its class."""
+    def draw(self, random: Random, of: tuple[int, ...] = tuple(range(10))) -> tuple[np.ndarray, int]:
+        """Draw a random (image, label) among the classes `of`."""
         while True:
             at = int(random.integers(len(self.labels)))
             if self.labels[at] in of:
@@ -43,19 +43,19 @@ class Digits(NamedTuple):
 
 
 def outliers(count: int, seed: int, digits: Digits) -> np.ndarray:
-    """uint8 [count, 28, 28] (0 ground, 255 ink), of each kind as many; the same for the same seed."""
+    """Draw outliers, uint8 [count, 28, 28] (0 ground, 255 ink), equally many of each kind; the seed determines them."""
     random = np.random.default_rng((seed, 1))
     kinds = list(KINDS.values())
     return np.stack([kinds[n % len(kinds)](digits, random) for n in range(count)])
 
 
 def event_outliers(config: TrainConfig, contract: Contract, train: Frames) -> Frames:
-    """Outliers as events: moved before cameras, on sheets that are held before cameras, and made of what trains."""
+    """Emulate outliers as events: drawings that move, drawings on sheets of paper, and altered training samples."""
     images, labels, _ = training_digits(Path(config.root))
     free = ~np.isin(np.arange(len(labels)), np.array(SET_ASIDE))
     digits = Digits(images[free], labels[free])
     pictures = outliers(config.outliers, config.seed, digits)
-    parts = [emulate_drawings(pictures, config, contract, "outliers"), *crossed(train, config)]
+    parts = [emulate_drawings(pictures, config, contract, "outliers"), *outliers_from_samples(train, config)]
     if config.paper_clips:
         sheets = outliers(config.paper_clips // SHEETS, config.seed + 1, digits)
         sheets[::BLANK] = 0
@@ -64,8 +64,8 @@ def event_outliers(config: TrainConfig, contract: Contract, train: Frames) -> Fr
     return Frames(made, np.full(len(made), int(digits.labels.max()) + 1))
 
 
-def crossed(train: Frames, config: TrainConfig) -> list[np.ndarray]:
-    """Mirrored samples, and two of other classes on top of each other, of those that train."""
+def outliers_from_samples(train: Frames, config: TrainConfig) -> list[np.ndarray]:
+    """Make outliers of training samples: mirrored ones, and pairs of different classes on top of each other."""
     random, count = np.random.default_rng((config.seed, 2)), config.outliers // len(KINDS)
     mirror = random.permutation(np.flatnonzero(np.isin(train.labels, MIRRORED)))[:count]
     first, second = random.integers(len(train), size=(2, 2 * count))
@@ -73,9 +73,9 @@ def crossed(train: Frames, config: TrainConfig) -> list[np.ndarray]:
     return [train.frames[mirror][..., ::-1], train.frames[first[other]] | train.frames[second[other]]]
 
 
-def two(digits: Digits, random: Random) -> np.ndarray:
-    """Two digits on top of each other to side by side."""
-    (a, first), (b, second) = digits.one(random), digits.one(random)
+def two_digits(digits: Digits, random: Random) -> np.ndarray:
+    """Draw two digits, anywhere from on top of each other to side by side."""
+    (a, first), (b, second) = digits.draw(random), digits.draw(random)
     across, down = int(random.integers(0, 18)), int(random.integers(-4, 5))
     if across < 8 and (first == second or 1 in (first, second)):
         across += 9
@@ -83,7 +83,7 @@ def two(digits: Digits, random: Random) -> np.ndarray:
 
 
 def side_by_side(images: list[np.ndarray], across: int, down: int) -> np.ndarray:
-    """float32 [h, w] of digits, each so many pixels beside and below the one before."""
+    """Draw digits on a canvas float32 [h, w], each `across` pixels right of and `down` pixels below the last one."""
     n = len(images) - 1
     canvas = np.zeros((DIGIT_SIZE + n * abs(down), DIGIT_SIZE + n * across), np.float32)
     for k, image in enumerate(images):
@@ -94,23 +94,23 @@ def side_by_side(images: list[np.ndarray], across: int, down: int) -> np.ndarray
 
 
 def fitted(canvas: np.ndarray) -> np.ndarray:
-    """A drawing float32 [h, w] cut to its ink and brought to a digit's size."""
+    """Crop a drawing float32 [h, w] to its ink and centre it as a digit, uint8 [28, 28]."""
     rows, columns = np.nonzero(canvas > 64)
     if not len(rows):
         return np.zeros((DIGIT_SIZE, DIGIT_SIZE), np.uint8)
     return centred(canvas[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1])
 
 
-def half(digits: Digits, random: Random) -> np.ndarray:
-    """What a line through the middle leaves of a digit, where it was."""
-    image, _ = digits.one(random, HALVED)
+def half_digit(digits: Digits, random: Random) -> np.ndarray:
+    """Erase a random digit on one side of a line through about its middle."""
+    image, _ = digits.draw(random, HALVED)
     y, x = np.indices(image.shape) - (DIGIT_SIZE - 1) / 2
     angle = random.choice([0, 1, 2, 3]) * np.pi / 2 + random.normal(0, 0.2)
     return np.where(np.cos(angle) * x + np.sin(angle) * y > random.uniform(-2, 2), image, 0).astype(np.uint8)
 
 
 def scribble(digits: Digits, random: Random) -> np.ndarray:  # noqa: ARG001
-    """A curve through six to twelve places."""
+    """Draw a smooth curve through six to twelve random points."""
     places = random.uniform(8, SIDE - 8, (int(random.integers(6, 13)), 2))
     t = np.linspace(0, len(places) - 1, 200)
     curve = np.stack([np.interp(t, np.arange(len(places)), axis) for axis in places.T], 1).astype(np.float32)
@@ -119,20 +119,20 @@ def scribble(digits: Digits, random: Random) -> np.ndarray:  # noqa: ARG001
 
 
 def stroked(lines: list[np.ndarray], random: Random) -> np.ndarray:
-    """float32 [SIDE, SIDE] of lines [n, 2] drawn by a pen."""
+    """Draw lines [n, 2] with a pen of random width on a canvas float32 [SIDE, SIDE]."""
     canvas, wide = np.zeros((SIDE, SIDE), np.uint8), int(random.integers(4, 14))
     cv2.polylines(canvas, [np.round(line).astype(np.int32) for line in lines], False, 255, wide, cv2.LINE_AA)
     return canvas.astype(np.float32)
 
 
 def edges(digits: Digits, random: Random) -> np.ndarray:  # noqa: ARG001
-    """Straight edges and lines that reach beyond the picture: of sheets, corners, rulings, grids."""
+    """Draw straight edges and lines that cross the whole picture, like sheets, corners, rulings and grids."""
     canvas = np.zeros((SIDE, SIDE), np.float32)
     rows, columns = np.indices(canvas.shape) - SIDE / 2
     turn = random.uniform(0, np.pi / 2)
     for angle in (turn, turn + np.pi / 2)[: int(random.integers(1, 3))]:
         across = np.cos(angle) * columns + np.sin(angle) * rows - random.uniform(-SIDE / 4, SIDE / 4)
-        if random.random() < 0.4:  # a side of something even
+        if random.random() < 0.4:  # the edge of a plain surface
             drawn = across > 0
         else:  # lines
             apart = random.uniform(SIDE / 8, SIDE)
@@ -142,7 +142,7 @@ def edges(digits: Digits, random: Random) -> np.ndarray:  # noqa: ARG001
 
 
 def figure(digits: Digits, random: Random) -> np.ndarray:  # noqa: ARG001
-    """A closed outline with two to four smaller things in it."""
+    """Draw a closed outline with two to four smaller shapes or arcs in it."""
     canvas, wide = np.zeros((SIDE, SIDE), np.uint8), int(random.integers(4, 10))
     for n in range(int(random.integers(3, 6))):
         middle = np.full(2, SIDE / 2) + (random.uniform(-22, 22, 2) if n else 0)
@@ -158,12 +158,12 @@ def figure(digits: Digits, random: Random) -> np.ndarray:  # noqa: ARG001
 KINDS: dict[str, Callable[[Digits, Random], np.ndarray]] = {
     "letters": lambda _, random: centred(glyph(str(random.choice(list(LETTERS))), random)),
     "symbols": lambda _, random: centred(glyph(str(random.choice(list(SYMBOLS))), random)),
-    "mirrored digits": lambda digits, random: digits.one(random, MIRRORED)[0][:, ::-1],
-    "two digits": two,
-    "half digits": half,
+    "mirrored digits": lambda digits, random: digits.draw(random, MIRRORED)[0][:, ::-1],
+    "two digits": two_digits,
+    "half digits": half_digit,
     "scribbles": scribble,
     "edges": edges,
-    "upside-down digits": lambda digits, random: digits.one(random, OVERTURNED)[0][::-1, ::-1],
+    "upside-down digits": lambda digits, random: digits.draw(random, OVERTURNED)[0][::-1, ::-1],
     "figures": figure,
 }
-"""Each gives uint8 [28, 28]."""
+"""Kinds of outliers: each function draws one, uint8 [28, 28]."""

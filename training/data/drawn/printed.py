@@ -1,7 +1,6 @@
-"""Digits of fonts, as MNIST prepares a written one: print, too, is held before a camera.
+"""Draw printed digits in MNIST's style, since people also show print to a camera.
 
-The fonts are those that matplotlib brings, so that nothing is to be downloaded; each digit is slanted, made wider or
-narrower, lighter or heavier at random.
+The fonts are matplotlib's own, so nothing is downloaded. Slant, width and weight of each digit are random.
 """
 
 from functools import cache
@@ -21,13 +20,13 @@ FONTS = (
     "DejaVuSerif-Bold", "DejaVuSerif-Italic", "STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic", "STIXGeneralBolIta",
     "cmr10", "cmb10", "cmss10", "cmtt10",
 )  # fmt: skip
-HEIGHT = 120  # pixels of a digit before it is made small
-SLANT, WIDTH, WEIGHT = 0.2, (0.8, 1.2), (-4, 16)  # sideways by height; by width; pixels that a stroke gains
-OUTLINED, LINE = 0.2, (5, 12)  # share of characters of which the outline alone is drawn, and its pixels
+HEIGHT = 120  # of a digit before it is scaled down, pixels
+SLANT, WIDTH, WEIGHT = 0.2, (0.8, 1.2), (-4, 16)  # largest shear; factor on the width; pixels added to a stroke
+OUTLINED, LINE = 0.2, (5, 12)  # share of characters drawn as an outline; width of the outline, pixels
 
 
 def printed(count: int, seed: int) -> Frames:
-    """`count` digits, uint8 [count, 1, 1, 28, 28] (0 ground, 255 ink), and their labels; the same for the same seed."""
+    """Draw `count` printed digits, uint8 [count, 1, 1, 28, 28] (0 ground, 255 ink), with labels; the seed sets them."""
     random = np.random.default_rng((seed, 0))
     labels = random.integers(10, size=count)
     pixels = [centred(glyph(str(label), random)) for label in labels]
@@ -36,14 +35,14 @@ def printed(count: int, seed: int) -> Frames:
 
 @cache
 def _fonts(character: str) -> list[FontProperties]:
-    """The fonts that have a character; those of TeX have signs in places of their own."""
+    """Return the fonts that have a character; TeX fonts only for letters and digits, their other codes differ."""
     names = [name for name in FONTS if character.isalnum() or not name.startswith("cm")]
     paths = [Path(matplotlib.get_data_path(), "fonts", "ttf", f"{name}.ttf") for name in names]
     return [FontProperties(fname=path) for path in paths if ord(character) in get_font(path).get_charmap()]
 
 
 def glyph(character: str, random: np.random.Generator) -> np.ndarray:
-    """One character of any of the fonts, float32 [h, w], 0 to 255, cut to its ink."""
+    """Draw a character in a random font and style, float32 [h, w], 0 to 255, cropped to its ink."""
     fonts = _fonts(character)
     font = fonts[int(random.integers(len(fonts)))]
     outline = [np.asarray(line, float) for line in TextPath((0, 0), character, size=HEIGHT, prop=font).to_polygons()]
