@@ -1,4 +1,4 @@
-// The page: one source at a time, looked at by one model or by several side by side.
+// The live page: one source at a time, classified by one model, or by several side by side.
 
 import { explain } from "../shared/sources/camera.js";
 import { $ } from "../shared/dom.js";
@@ -46,7 +46,7 @@ function stop() {
   single.clear();
 }
 
-/** A camera the server opened: its predictions, shared by all viewers. */
+/** A camera that the server opened: its predictions are shared by all viewers. */
 function watchServer(item) {
   stop();
   hideNotice();
@@ -58,7 +58,7 @@ function watchServer(item) {
   $("stop").focus();
 }
 
-/** A file that was chosen or dropped. */
+/** A file that the user chose or dropped. */
 function open(file, event) {
   if (file?.type.startsWith("video/")) film.start(file);
   else if (state.teaching) teach.files(event ? [...event.dataTransfer.files] : [file], undefined, event);
@@ -67,7 +67,7 @@ function open(file, event) {
 
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
-/** On the start page a recording plays that the chosen model knows; not for those who want no motion. */
+/** Play a sample recording on the start page, unless the user prefers reduced motion. */
 function introduce() {
   const item = state.samples.find((one) => knows(state.chosenModel(), one));
   if ($("start").disabled) return; // the camera is being asked for
@@ -75,7 +75,7 @@ function introduce() {
   else stop();
 }
 
-/** The same source again, after a change of the model or the mode. */
+/** Open the same source again, after a change of model or mode. */
 function restart() {
   if (!state.intro) again();
   else if (state.comparing || state.teaching) stop();
@@ -91,7 +91,7 @@ function again() {
   if (state.source === "file") $("pad").hidden ? stills.open(state.input) : state.input && stills.drawn();
 }
 
-/** One model looks, or several, or one that is being taught. */
+/** Switch between one model, a comparison of models, and teaching. */
 function setMode({ comparing = false, teaching = false }) {
   looker().close();
   state.setComparing(comparing);
@@ -109,7 +109,7 @@ function sendSettings() {
   if (state.framed()) looker().command({ type: "settings", threshold: Number($("threshold").value), noise_hz: Number($("noise").value) });
 }
 
-/** What is said of the chosen model: what to show it, and the same call as code. */
+/** Show what the chosen model is for, and the same call as code. */
 function updateCode() {
   $("hint").textContent = taskOf(state.chosenModel()?.labels).hint;
   const { curl, python } = snippets(location.origin, $("model").value, state.name || "digit.png");
@@ -117,7 +117,7 @@ function updateCode() {
   $("python-text").textContent = python;
 }
 
-/** Rename the chosen model, which was taught and saved here, or (without a name) remove it. */
+/** Rename the chosen model, which was taught and saved here, or without a name remove it. */
 async function change(to) {
   const { name } = state.chosenModel();
   if (!to && !confirm(`Remove ${name} for everybody who uses this server?`)) return;
@@ -171,7 +171,7 @@ for (const button of document.querySelectorAll("[data-copy]")) button.addEventLi
 settings({ decay: (ms) => (events.decayMs = ms), emulator: sendSettings });
 dropTarget($("drop"), open);
 
-// A hidden page must not watch: the camera's light goes off, and comes back with the page.
+// A hidden page must not watch: turn the camera off while hidden, and on again afterwards.
 let resume = null;
 document.addEventListener("visibilitychange", () => {
   if (document.hidden && (state.source === "camera" || state.intro)) {

@@ -1,4 +1,4 @@
-// What is on, for every part of the page to read; it changes by the functions here alone.
+// The page's state, readable by every part; changed only by the functions here.
 
 import { $ } from "../shared/dom.js";
 
@@ -12,7 +12,7 @@ export let teaching = false;
 export let models = []; // as GET /v1/models has them
 export let samples = []; // as GET /samples has them
 
-/** Another source, unpaused. */
+/** Switch to another source, unpaused. */
 export function setSource(kind, called, byItself = false) {
   [source, name, paused, intro] = [kind, called, false, byItself];
 }
@@ -27,10 +27,10 @@ export const setSamples = (offered) => (samples = offered);
 export const chosenModel = () => models.find((model) => model.name === $("model").value);
 /** Whether the source gives frames, which the emulated camera turns into events. */
 export const framed = () => source === "camera" || source === "video";
-/** A step's length where it is not the model's own. */
+/** The chosen step length in ms, if it is not the model's own. */
 export const binMs = () => Number($("bin").value) || null;
 
-/** Whether several things are to be looked for, and the chosen model can tell them: it looks through a window. */
+/** Whether to look for several objects: the user wants it, and the chosen model uses a region of interest. */
 export function several() {
   const { window: follows, frame, still } = chosenModel()?.contract ?? {};
   return $("several").checked && Boolean(follows || frame === "object" || still === "digit");

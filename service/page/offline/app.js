@@ -1,4 +1,4 @@
-// The page without a server: a source (camera, video, picture, recording) -> emulator -> bins -> network -> answer.
+// The page without a server: source (camera, video, picture, recording) -> emulator -> bins -> network -> answer.
 
 import { Answer } from "../shared/answer.js";
 import { buttonList } from "../shared/buttonlist.js";
@@ -41,7 +41,7 @@ let eye = null, binner = null, player = null, restart = false; // eye: frames to
 
 // ---- the path of events
 
-/** Bins through the network, one after another; what is too old is left out, and membranes start anew behind it. */
+/** Run the network on bins, one after another. If it is too far behind, old bins are skipped and the membranes reset. */
 function classify(bins) {
   const most = Math.max(1, Math.ceil(MOST_BEHIND_US / facts.contract.bin_us));
   if (bins.length > most) {
@@ -60,7 +60,7 @@ function classify(bins) {
   }
 }
 
-/** Events to the view and the network. */
+/** Show events, and classify the bins that they close. */
 function take(seen, { width, height }, bins) {
   events.add(picture(seen, width, height));
   try {
@@ -71,7 +71,7 @@ function take(seen, { width, height }, bins) {
   }
 }
 
-/** A frame of the camera, a video or a picture. */
+/** Process a frame of the camera, a video or a picture. */
 function frame(canvas, captureMs) {
   preview.draw(canvas, captureMs);
   const { data } = canvas.getContext("2d").getImageData(0, 0, FRAME.width, FRAME.height);
@@ -98,7 +98,7 @@ setInterval(() => {
 
 // ---- sources
 
-/** What sees the frames: pixels of their size, or a window that follows the drawing. */
+/** Return what turns frames into events: pixels of the frames' size, or a window that follows the drawing. */
 function newEye() {
   if (facts.tracker) return new FrameTracker(facts.tracker, pixels, network.engine);
   const emulator = new Emulator(pixels);
@@ -152,7 +152,7 @@ async function startCamera() {
   }
 }
 
-/** A recording's t64 events; null where the folder lacks them. */
+/** Fetch a recording's t64 events; null if the folder lacks them. */
 async function recording({ name }) {
   const answered = await fetch(`samples/${name}.t64`);
   return answered.ok ? new Uint8Array(await answered.arrayBuffer()) : null;

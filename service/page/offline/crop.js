@@ -1,11 +1,11 @@
-// A step of what moves, wherever it is and however large: for networks that learnt from steps that were cut so.
+// Crop each step around the moving object, whatever its place and size, for networks trained on such crops.
 
 const CELLS = 16, PRIOR = 300, EXTENT = 2.2, FINEST = 128; // encoders/roi/alignment.py
 
-/** encoders/roi/alignment.py's TrackingBinner: a step around what moves, by the events of the last steps, weighted by age.
- * Sums are taken in the order of NumPy's, for the same last digit. */
+/** encoders/roi/alignment.py's TrackingBinner: crop a step around what moves, by the events of the last steps, weighted by
+ * age. Sums are added in NumPy's order, so that they agree in the last digit. */
 export class Crop {
-  /** The network's size and the sensor's; kept, share: of the counts from a step to the next, and of a bin's. */
+  /** width, height: the network's; kept: share of the counts kept from step to step; share: weight of a new bin's counts. */
   constructor({ width, height }, sensor, { kept, share }) {
     const scale = Math.min(1, FINEST / Math.max(sensor.width, sensor.height));
     const fine = { width: Math.max(1, Math.round(sensor.width * scale)), height: Math.max(1, Math.round(sensor.height * scale)) };
@@ -36,7 +36,7 @@ export class Crop {
     return out;
   }
 
-  /** The middle of the thing and half its side: noise is spread evenly, a thing is not. */
+  /** The object's centre and half its side; noise is spread evenly over the sensor, an object is not. */
   place() {
     const { cell, crowd } = this, mean = sumOf(crowd) / crowd.length;
     let above = crowd.map((count) => Math.max(count - mean, 0));
@@ -49,7 +49,7 @@ export class Crop {
   }
 }
 
-/** The sum of numbers as NumPy adds them; 8 at a time, in halves above 128. */
+/** Sum numbers as NumPy does: 8 at a time, in halves above 128. */
 function sumOf(values) {
   if (values.length > 128) return sumOf(values.subarray(0, values.length / 2)) + sumOf(values.subarray(values.length / 2));
   const r = values.slice(0, 8);

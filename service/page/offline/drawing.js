@@ -1,4 +1,4 @@
-// Finding the drawing in a camera's picture, as encoders/preprocess/drawing.py does, whose names are here: strokes of one
+// Find the drawing in a camera's picture, as encoders/preprocess/drawing.py does, with the same names: strokes of one
 // tone on an even ground.
 
 import { boxAround, components, dilated, distances, round } from "./pictures.js";
@@ -36,7 +36,7 @@ function darkDrawing(picture) {
   return best;
 }
 
-/** Parts above a level that may be one drawing, by what they begin with, the largest first. */
+/** Connected parts above a level that may be one drawing, by the part they begin with, largest first. */
 function groupsOf({ width, height, ink }, level) {
   const { labels, parts } = components(above(ink, f32(level)), width, height);
   const shorter = Math.min(width, height), [shortest, longest] = [SMALLEST * shorter, LARGEST * shorter];
@@ -57,7 +57,7 @@ function above(values, level) {
   return mask;
 }
 
-/** A part with those near it that are no longer and not much smaller. */
+/** Group a part with nearby parts that are not longer and not much smaller. */
 function grown(head, parts, kept, long) {
   const first = parts[head], members = new Set([head]);
   let { left, top } = first, right = left + first.width, bottom = top + first.height, before = 0;
@@ -82,7 +82,7 @@ function maskOf(labels, width, box, has) {
   return mask;
 }
 
-/** A group's box with so much beside it: its strokes, and of(plane) what is there of another. */
+/** A group's box with a margin; of(plane): the same box of another plane. */
 function cut({ labels, members, ...group }, { width, height }, margin) {
   const left = Math.max(0, group.left - margin), top = Math.max(0, group.top - margin);
   const box = { left, top, width: Math.min(width, group.left + group.width + margin) - left, height: Math.min(height, group.top + group.height + margin) - top };
@@ -94,7 +94,7 @@ function cut({ labels, members, ...group }, { width, height }, margin) {
   return { ...box, strokes: maskOf(labels, width, box, (label) => members.has(label)), of };
 }
 
-/** How much a group looks like strokes on an even ground, 0 where that is not above `beaten`; and the ink's tone. */
+/** How much a group looks like strokes on an even ground (0 if not above `beaten`), and the tone of the ink. */
 function judge(group, picture, beaten) {
   const none = { likeness: 0, peak: 1 }, { width, height } = picture, length = Math.max(group.width, group.height);
   const size = Math.min(1, length / (0.3 * Math.min(height, width))) ** 0.5;
@@ -110,7 +110,7 @@ function judge(group, picture, beaten) {
   return { likeness, peak };
 }
 
-/** Of strokes and the ring around them: what 80 % of the ink does not exceed, its deviation, the ring's ink and its ground. */
+/** Statistics of strokes and the ring around them: 80 % quantile and deviation of the ink, the ring's ink and ground. */
 function tones(box, reach, picture) {
   const [wide, close] = [reach, OWN].map((n) => dilated(box.strokes, box.width, box.height, 2 * n + 1));
   const ink = box.of(picture.ink), ground = box.of(picture.ground), { length } = ink;
@@ -145,7 +145,7 @@ function isSolid({ strokes, width, height }) {
   return across > BAR * along && strokes.reduce((sum, on) => sum + on, 0) > FILLED * across * along;
 }
 
-/** Whether strokes are the sides of a rectangle: the edge of a sheet or a screen. */
+/** Whether strokes are the sides of a rectangle, such as the edge of a sheet or a screen. */
 function isFrame(strokes, { width, height }) {
   const box = boxAround(strokes, width, height);
   if (Math.min(box.width, box.height) < 0.4 * Math.max(box.width, box.height)) return false;

@@ -5,12 +5,12 @@
 const LONGEST_INTERVAL_US = 10_000_000;
 const f32 = Math.fround;
 
-/** Events in the order of time: {n, t (us), x, y, p (1 = ON)}. */
+/** Events in order of time: {n, t (us), x, y, p (1 = ON)}. */
 export function emptyEvents(n = 0) {
   return { n, t: new Float64Array(n), x: new Uint16Array(n), y: new Uint16Array(n), p: new Uint8Array(n) };
 }
 
-/** Grey uint8 of RGBA pixels (ITU-R BT.601 weights, in 256ths). */
+/** Convert RGBA pixels to grey uint8 (ITU-R BT.601 weights, in 256ths). */
 export function luma(rgba) {
   const grey = new Uint8Array(rgba.length / 4);
   for (let i = 0, at = 0; i < grey.length; i++, at += 4) grey[i] = (77 * rgba[at] + 150 * rgba[at + 1] + 29 * rgba[at + 2]) >> 8;
@@ -26,12 +26,12 @@ export class Emulator {
     this.forget();
   }
 
-  /** The next frame is the first. */
+  /** Start again: the next frame is the first. */
   forget() {
     this.tUs = null;
   }
 
-  /** The events between the frame before and this one (Uint8Array [H W], captured at tUs, whole microseconds). */
+  /** The events between the previous frame and this one (Uint8Array [H W], captured at tUs, whole microseconds). */
   push(grey, tUs) {
     const intervalUs = this.tUs === null ? 0 : tUs - this.tUs;
     if (!(intervalUs > 0 && intervalUs <= LONGEST_INTERVAL_US)) return this.begin(grey, tUs);
@@ -81,7 +81,7 @@ export class Emulator {
   }
 }
 
-/** A stable sort by offset, 16 bits at a time. */
+/** Sort stably by offset, 16 bits at a time. */
 function inOrder(n, offsets, words, startUs) {
   let order = Uint32Array.from({ length: n }, (_, i) => i);
   for (const shift of [0, 16]) {

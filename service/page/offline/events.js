@@ -1,4 +1,4 @@
-// Events of a recording's bytes, as the view takes them, and as closed bins for the network.
+// Read events from a recording's bytes, thin them for the view, and bin them for the network.
 
 import { T64_BYTES, t64Times } from "../shared/sources/t64.js";
 import { Crop } from "./crop.js";
@@ -20,7 +20,7 @@ export function picture({ n, x, y, p }, width, height) {
   return { width, height, n: shown, pairs };
 }
 
-/** Events of the t64 layout. */
+/** Read events of the t64 layout. */
 export function t64Events(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const times = t64Times(bytes);
@@ -34,13 +34,13 @@ export function t64Events(bytes) {
   return events;
 }
 
-/** encoders/events.py's Order: events that are late count at the newest time before them; far behind is a clock restart. */
+/** encoders/events.py's Order: late events count at the newest time before them; times far behind are a clock restart. */
 class Order {
   constructor(backUs) {
     Object.assign(this, { backUs, newest: -Infinity });
   }
 
-  /** The pieces of a packet in which time never falls, and whether a clock begins anew with them. */
+  /** Split a packet where time falls; `anew`: the clock has restarted. */
   pieces({ n, t, x, y, p }) {
     const ordered = new Float64Array(n), pieces = [];
     let begin = 0, anew = false;
@@ -61,9 +61,9 @@ class Order {
   }
 }
 
-/** encoders/dvs.py's StreamBinner, event by event: bins follow each other from the first event, behind a pool where the
- * sensor is larger than the one that the model was trained on, else a filter where there is noise; each shows what came in
- * the last bins, around the thing where the network wants it so. */
+/** encoders/dvs.py's StreamBinner, event by event: consecutive bins from the first event on, after a pool if the sensor is
+ * larger than that of the training data, else after a noise filter. Each input shows the events of the last bins, cropped
+ * around the object if the network was trained so. */
 export class StreamBinner {
   /** facts: model.json; the sensor's size in pixels. */
   constructor({ contract, front }, sensorWidth, sensorHeight, gapUs = 1_000_000, backUs = 100_000) {
@@ -88,7 +88,7 @@ export class StreamBinner {
     this.nOpen = 0;
   }
 
-  /** Bins {x Uint8Array [2, H, W], startUs, endUs, nEvents, reset} that a packet closes. */
+  /** Add a packet; return the bins {x Uint8Array [2, H, W], startUs, endUs, nEvents, reset} that it closes. */
   push(events) {
     if (!this.filter) return this.take(events);
     const bins = [];
@@ -99,7 +99,7 @@ export class StreamBinner {
     return bins;
   }
 
-  /** The bins that events of the sensor that is binned close. */
+  /** Add events in the binned sensor's pixels; return the bins they close. */
   take({ n, t, x, y, p }) {
     const bins = [];
     for (let i = 0; i < n; i++) {
@@ -109,7 +109,7 @@ export class StreamBinner {
     return bins;
   }
 
-  /** Make the bin of time t the open one; the time the event counts at. */
+  /** Make the bin of time t the open one; return the time at which the event counts. */
   reach(t, bins) {
     if (this.origin !== null) {
       const floor = Math.max(this.last, this.origin);
@@ -134,7 +134,7 @@ export class StreamBinner {
     this.nOpen++;
   }
 
-  /** The source was looked at and nothing came: bins begin at tUs, or go on to it, as at an event. */
+  /** Note that the source was looked at without events: bins begin at tUs or continue to it, as at an event. */
   look(tUs) {
     const bins = [];
     this.reach(tUs, bins);
@@ -165,7 +165,7 @@ export class StreamBinner {
     this.blank();
   }
 
-  /** The closing bin with those before it that an input shows. */
+  /** The closing bin joined with the earlier bins that an input shows. */
   seenLately() {
     const { open, since, shown } = this;
     if (shown === 1) return open;

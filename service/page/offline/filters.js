@@ -1,4 +1,4 @@
-// What stands before the bins: a large sensor's events as a small one's, and a filter of noise.
+// Preprocessing before the bins: a large sensor's events reduced to a small sensor's, and a noise filter.
 
 import { emptyEvents } from "./emulator.js";
 
@@ -11,7 +11,7 @@ function table(n, crop, target) {
   return Int32Array.from({ length: n }, (_, i) => (i >= margin && i < margin + crop ? Math.floor(((i - margin) * target) / crop) : -1));
 }
 
-/** Where sensor columns and rows land in the network's plane: its middle, cut to the plane's aspect ratio. */
+/** Map sensor columns and rows to the network's input: the centre of the sensor, cut to the input's aspect ratio. */
 export function grid(sensorWidth, sensorHeight, width, height) {
   const wide = sensorWidth * height > sensorHeight * width;
   const cropWidth = wide ? Math.max(1, Math.floor((sensorHeight * width) / height)) : sensorWidth;
@@ -19,7 +19,7 @@ export function grid(sensorWidth, sensorHeight, width, height) {
   return { columns: table(sensorWidth, cropWidth, width), rows: table(sensorHeight, cropHeight, height) };
 }
 
-/** encoders/preprocess/pool.py: the events of a large sensor as those of a small one, {width, height} each. */
+/** encoders/preprocess/pool.py: reduce a large sensor's events to those of a small one; sizes {width, height}. */
 export class Pool {
   constructor(sensor, { width, height }) {
     const { columns, rows } = grid(sensor.width, sensor.height, width, height);
@@ -28,7 +28,7 @@ export class Pool {
     Object.assign(this, { width, columns, rows, area, level: new Int32Array(area.length) });
   }
 
-  /** The events of large pixels that a packet makes. */
+  /** Add a packet; return the events of the large pixels. */
   push({ n, t, x, y, p }) {
     const fired = emptyEvents(n);
     let count = 0;
@@ -46,7 +46,7 @@ export class Pool {
   }
 }
 
-/** Whether a sensor's pixels are so much finer than those of another that they are summed. */
+/** Whether a sensor's pixels are so much finer than another's that they are pooled. */
 export function pools(sensor, { width, height }) {
   return Math.min(Math.floor(sensor.width / width), Math.floor(sensor.height / height)) >= LEAST;
 }
@@ -57,15 +57,16 @@ function counts(targets, length) {
   return lines;
 }
 
-/** encoders/preprocess/filters.py's NoiseGate: by the rate of lone events, with none of the eight pixels around lately, all
- * pass, or those that are not lone, or those with three such pixels in four times the time. */
+/** encoders/preprocess/filters.py's NoiseGate. A lone event had none in the eight pixels around it lately. Depending on
+ * the rate of lone events, it passes all events, or those that are not lone, or those with three such pixels within four
+ * times the time. */
 export class NoiseGate {
   constructor({ width, height }, timeUs, fromHz) {
     Object.assign(this, { width, height, timeUs, fromHz, newest: null, rateHz: null, lone: 0 });
     this.fired = new Float64Array((width + 2) * (height + 2)).fill(-Infinity);
   }
 
-  /** The events of a packet that pass; times never fall, but for a clock that begins anew. */
+  /** Return the events of a packet that pass; times never fall, except when the clock restarts. */
   push({ n, t, x, y, p }) {
     const kept = [];
     for (let i = 0; i < n; i++) if (x[i] < this.width && y[i] < this.height && this.passes(t[i], x[i], y[i])) kept.push(i);
@@ -90,7 +91,7 @@ export class NoiseGate {
     return some || (this.rateHz !== null && this.rateHz <= this.fromHz);
   }
 
-  /** An interval has ended, if so: its rate is averaged with those before. */
+  /** If an interval has ended, average its rate with those before. */
   turn(ended) {
     if (!ended) return;
     const rateHz = this.lone / (this.width * this.height * GATE_US * 1e-6), before = this.rateHz ?? rateHz;

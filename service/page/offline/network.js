@@ -1,5 +1,5 @@
-// The folder's network: what model.json says of it, the engine in WebAssembly that steps it, in whose memory its membranes
-// are, and the read-out behind it.
+// The folder's network: facts from model.json, the WebAssembly engine that steps it and holds its membranes, and the
+// read-out.
 
 import { Known, softmax, Steady } from "./novelty.js";
 import { Head } from "./taught.js";
@@ -14,7 +14,7 @@ async function bytes(name) {
   return (await read(name)).arrayBuffer();
 }
 
-/** {facts: model.json, pixels: what an Emulator takes}. */
+/** Load {facts: model.json, pixels: parameters of an Emulator}. */
 export async function loadFacts() {
   const facts = await (await read("model.json")).json();
   const values = new Float32Array(await bytes("pixels.f32")), size = facts.pixels.width * facts.pixels.height; // little-endian, as every browser's
@@ -22,7 +22,7 @@ export async function loadFacts() {
   return { facts, pixels: { ...facts.pixels, levels: Float32Array.from(facts.pixels.levels), on, off, start } };
 }
 
-/** The mean of what each step gives over the last `steps` steps: Readout in models/steps.py. */
+/** The mean over the last `steps` steps: Readout in models/steps.py. */
 export class Readout {
   constructor(steps) {
     this.steps = steps;
@@ -61,13 +61,13 @@ export class Network {
     this.begin();
   }
 
-  /** What a step reads or writes, in the engine's memory; until that grows. */
+  /** A view of a step's input or output in the engine's memory; valid until the memory grows. */
   view(Numbers, name) {
     const [place, length] = this.facts.engine[name];
     return new Numbers(this.engine.memory.buffer, this.at + place, length);
   }
 
-  /** Another source: nothing was seen, no label is shown. `kind` of input: 0 recordings, 1 frames in a window. */
+  /** Start on another source. `kind` of input: 0 recordings, 1 frames in a window. */
   begin(kind = 0) {
     this.kind = kind;
     this.steady = new Steady(this.facts.labels, this.facts.steady);
@@ -83,7 +83,7 @@ export class Network {
     this.step = 0;
   }
 
-  /** One step: x Uint8Array [C, H, W]; {logits, probabilities, index, label, known, steady, inside, step, reset}. */
+  /** Run one step on x, Uint8Array [C, H, W]; return {logits, probabilities, index, label, known, steady, inside, step, reset}. */
   run(x, reset = false) {
     const active = x.reduce((count, value) => count + (value !== 0), 0);
     const fresh = this.woken(active) || reset;
@@ -100,7 +100,7 @@ export class Network {
     return { logits, ...judged, index, label, steady: this.steady.push(judged), inside: this.probe && this.inside(x), step: ++this.step, reset: fresh };
   }
 
-  /** What the step that was made shows inside: as `inside` of the service's answers. */
+  /** The network's activity in the last step, like `inside` in the service's answers. */
   inside(x) {
     const { width, height } = this.facts.contract, sums = new Float32Array(width * height);
     x.forEach((value, at) => (sums[at % sums.length] += value));
@@ -116,7 +116,7 @@ export class Network {
     return Array.from(this.view(Float32Array, "state").subarray(first, first + channels), (value, c) => value * units[c]);
   }
 
-  /** Whether this step is the first one behind a long quiet: membranes begin at rest then. */
+  /** Whether this step is the first after a long silence: membranes are reset then. */
   woken(active) {
     if (!this.known) return false;
     const asleep = this.quiet >= this.facts.contract.steps;

@@ -1,5 +1,5 @@
-// models/novelty.py and the steady label of models/steps.py for the page without a server: how familiar a window is, and
-// what label to show.
+// models/novelty.py, and the steady label of models/steps.py, for the page without a server: how familiar a window is,
+// and which label to show.
 
 const FAR = 60; // of a logistic's exponent
 
@@ -10,7 +10,7 @@ export function softmax(logits, temperature = 1) {
   return powers.map((power) => power / total);
 }
 
-/** Features in the space in which distances are Mahalanobis's. */
+/** Map features to the space in which Euclidean distances are Mahalanobis distances. */
 function place(whiten, features) {
   return whiten.map((row) => row.reduce((sum, weight, at) => sum + weight * features[at], 0));
 }
@@ -26,7 +26,7 @@ export class Known {
     return this.kinds[0].lines.active.at(-1);
   }
 
-  /** A window's mean logits, rates and count of active inputs a step, of a kind of input: {probabilities, known, nothing}. */
+  /** Judge a window by mean logits, rates and active inputs a step, for a kind of input; return {probabilities, known, nothing}. */
   judge(logits, rates, active, steps, kind) {
     const { whiten, placed, lines } = this.kinds[Math.min(kind, this.kinds.length - 1)];
     const line = Object.fromEntries(Object.entries(lines).map(([name, values]) => [name, values[Math.min(steps, values.length) - 1]]));
@@ -42,9 +42,9 @@ export class Known {
   }
 }
 
-/** The label that appears when the evidence is there and stays until other evidence is; see Steady in models/steps.py. */
+/** The label to show, which changes only with enough evidence; see Steady in models/steps.py. */
 export class Steady {
-  /** labels: of the classes; rules: "steady" of model.json. */
+  /** labels: the classes; rules: "steady" of model.json. */
   constructor(labels, rules) {
     this.labels = [...labels, "unknown", "nothing"];
     this.rules = rules;
@@ -52,7 +52,7 @@ export class Steady {
     this.restart();
   }
 
-  /** After a reset: the evidence begins anew, what is shown stays. */
+  /** Reset the evidence, keeping the label that is shown. */
   restart() {
     this.evidence = this.labels.map(() => 0);
   }

@@ -1,21 +1,21 @@
-// What finding a drawing needs of OpenCV, with its rounding: on planes, row by row.
+// Image operations for finding a drawing, with OpenCV's rounding, on planes stored row by row.
 
 const f32 = Math.fround;
 
-/** To the nearest whole number, halves to the even one, as in Python. */
+/** Round to the nearest whole number, halves to even, as Python does. */
 export function round(value) {
   const whole = Math.round(value);
   return Math.abs(value % 1) === 0.5 && whole % 2 ? whole - 1 : whole;
 }
 
-/** Ink and ground of whole pictures, which the engine makes (native/kernels/pictures.cpp). */
+/** Ink and ground of whole pictures, computed by the engine (native/kernels/pictures.cpp). */
 export class Inks {
-  /** engine: exports of its module. */
+  /** engine: exports of the engine's module. */
   constructor(engine) {
     Object.assign(this, { engine, size: 0 });
   }
 
-  /** Of RGBA pixels, and of their negative: {width, height, ink, ground}, until the engine's memory grows. */
+  /** Process RGBA pixels and their negative; return {width, height, ink, ground}, valid until the engine's memory grows. */
   of(rgba, width, height, side) {
     const { engine } = this, size = width * height;
     if (this.size !== size) Object.assign(this, { size, at: engine.memory_for(20 * size) });
@@ -26,12 +26,12 @@ export class Inks {
   }
 }
 
-/** The largest of the side x side bytes around each (van Herk 1992); beyond the border is 0. */
+/** Dilate: the largest byte in side x side around each (van Herk 1992); 0 beyond the border. */
 export function dilated(data, width, height, side) {
   return largest(largest(data, width, height, side, 1), width, height, side, width);
 }
 
-/** Of `side` bytes that lie `step` apart: 1 along rows, the width along columns. */
+/** Dilate along one direction: `side` bytes, `step` apart (1 along rows, the width along columns). */
 function largest(data, width, height, side, step) {
   const reach = (side >> 1) * step, block = side * step, out = new Uint8Array(data.length);
   const fore = new Uint8Array(data.length), back = new Uint8Array(data.length); // from the begin, and to the end, of each block
@@ -57,7 +57,7 @@ function largest(data, width, height, side, step) {
   return out;
 }
 
-/** Parts that touch, at a corner too: {labels Int32Array, parts [{left, top, width, height, area, x, y}]}, part 0 the ground. */
+/** Connected parts (8 neighbours): {labels Int32Array, parts [{left, top, width, height, area, x, y}]}, part 0 the ground. */
 export function components(mask, width, height) {
   const labels = new Int32Array(mask.length), parts = [{}], stack = [];
   for (let begin = 0; begin < mask.length; begin++) {
@@ -84,7 +84,7 @@ export function components(mask, width, height) {
   return { labels, parts };
 }
 
-/** The smallest rectangle around a mask, however it is turned: {x, y, width, height, angle}. */
+/** The smallest rotated rectangle around a mask: {x, y, width, height, angle}. */
 export function boxAround(mask, width, height) {
   const hull = hullOf(mask, width, height), best = { area: Infinity };
   hull.forEach(([x, y], i) => {
@@ -99,7 +99,7 @@ export function boxAround(mask, width, height) {
   return best;
 }
 
-/** Corners of the convex hull (Andrew 1979), from the first and the last pixel of each row. */
+/** Corners of the convex hull (Andrew 1979), from the first and last pixel of each row. */
 function hullOf(mask, width, height) {
   const points = [];
   for (let y = 0; y < height; y++) {
@@ -123,7 +123,7 @@ function hullOf(mask, width, height) {
 }
 
 const STRAIGHT = 62587, ASKEW = 89738; // 0.955 and 1.3693, in 65536ths
-/** How far each pixel of a mask is from the nearest that is not of it (Borgefors 1986); beyond the border is none of it. */
+/** Distance transform: each mask pixel's distance to the nearest pixel outside (Borgefors 1986), or the border. */
 export function distances(mask, width, height) {
   const wide = width + 2, far = new Int32Array(wide * (height + 2)), out = new Float32Array(mask.length);
   for (let i = 0; i < mask.length; i++) {
@@ -138,7 +138,7 @@ export function distances(mask, width, height) {
   return out;
 }
 
-/** Which lines of `from` a line of `to` is made of, and with what weights: smaller by area, larger or as large linearly. */
+/** Which source lines make up each target line, with what weights: by area when shrinking, else linearly. */
 function shares(from, to, byArea) {
   const scale = from / to;
   return Array.from({ length: to }, (_, i) => {
@@ -155,7 +155,7 @@ function shares(from, to, byArea) {
   });
 }
 
-/** A plane of floats at another size. */
+/** Resize a plane of floats. */
 export function resized(data, width, height, toWidth, toHeight, byArea) {
   const columns = shares(width, toWidth, byArea), rows = shares(height, toHeight, byArea), out = new Float32Array(toWidth * toHeight);
   rows.forEach((lines, y) => {

@@ -1,4 +1,4 @@
-// A picture as a source of camera frames: it is moved before the emulated camera.
+// A picture as a source of camera frames: moved before the emulated camera.
 
 import { FRAME } from "../shared/sources/camera.js";
 import { luma } from "./emulator.js";
@@ -9,14 +9,14 @@ const SIDE_MS = 103; // of each side of the triangle along which a picture is mo
 const CORNERS = [[3.3, 1.5], [0.9, -4.5], [-2.9, 1.9]].map(way => way.map(side => side / SENSOR)); // encoders/emulator/saccades.py's, turned round: there the ink is dark
 const EVERY_MS = 10; // fine steps: the emulator interpolates along straight lines
 
-/** [x, y] of a picture's way from the middle, in frame heights: each side at a speed of 1 - cos. */
+/** [x, y] offset of a picture from the middle, in frame heights: each side of the path at a speed of 1 - cos. */
 function place(ms) {
   const side = ms / SIDE_MS, from = CORNERS[Math.floor(side) % 3], to = CORNERS[(Math.floor(side) + 1) % 3];
   const part = (side % 1) - Math.sin(2 * Math.PI * side) / (2 * Math.PI);
   return from.map((start, axis) => start + (to[axis] - start) * part);
 }
 
-/** A picture moved along a triangle: on a ground of its corner's colour, or, for `still` "digit", as light ink on black. */
+/** A picture moved along a triangle, on a ground of its corner's colour, or for `still` "digit" as light ink on black. */
 export class Still {
   constructor() {
     this.canvas = document.createElement("canvas");
@@ -63,7 +63,7 @@ export class Still {
 const INK_SIDE = 280; // large pictures are brought to this before the ink is looked for
 const INK = 64; // grey above which it is ink
 
-/** The drawing of a picture, light on black, cut to its bounding box: encoders/preprocess.py's fit_digit. */
+/** The drawing in a picture, light on black, cut to its bounding box: fit_digit of encoders/preprocess. */
 export function ink(image) {
   const scale = Math.min(1, INK_SIDE / Math.max(image.width, image.height));
   const width = Math.max(1, Math.round(image.width * scale)), height = Math.max(1, Math.round(image.height * scale));

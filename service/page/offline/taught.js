@@ -1,10 +1,10 @@
-// What a taught network adds to its backbone's step: memory and head, as in models/engine/taught.py, in floats.
+// Memory and head that a taught network adds to its backbone, as in models/engine/taught.py, in floats.
 
 const LEAST = 1e-3; // of a rate, below a square root
 const f32 = Math.fround;
 
 export class Head {
-  /** facts: model.json; read: a name in its "engine" to the floats there. */
+  /** facts: model.json; read: returns the floats of a name in the facts' "engine". */
   constructor({ taught, contract }, read) {
     Object.assign(this, taught, { channels: contract.channels, rows: contract.height, columns: contract.width });
     [this.weight, this.bias] = [read("head"), read("head_bias")];
@@ -17,7 +17,7 @@ export class Head {
     this.steps = 0;
   }
 
-  /** The backbone's rates and the input [C, H, W] of a step: {logits, rates} of the window. */
+  /** Add a step's rates of the backbone and input [C, H, W]; return {logits, rates} of the window. */
   step(rates, x) {
     const filling = this.sums[this.slices];
     [...rates, ...this.shares(x)].forEach((value, at) => (filling[at] += f32(value)));
@@ -30,7 +30,7 @@ export class Head {
     return { logits, rates: this.watched(means) };
   }
 
-  /** The share of each place's inputs that are not zero. */
+  /** The share of non-zero inputs at each place. */
   shares(x) {
     const { rows: height, columns: width, input_places: side } = this, shares = [];
     const bound = (place, length) => [Math.floor((place * length) / side), Math.ceil(((place + 1) * length) / side)];
@@ -45,7 +45,7 @@ export class Head {
     return shares;
   }
 
-  /** Float32Array [slices values]: older slices are interpolated while one is being filled. */
+  /** Return Float32Array [slices values]; while a slice is being filled, the older ones are interpolated. */
   means() {
     const { slices, length, values, sums } = this, means = new Float32Array(slices * values);
     const filled = (this.steps % length) + 1;
@@ -62,7 +62,7 @@ export class Head {
     return means;
   }
 
-  /** The mean rates by channel of the first layers, over slices and places. */
+  /** Mean rates by channel of the first layers, over slices and places. */
   watched(means) {
     const places = this.places ** 2, scale = f32(1 / (this.slices * places));
     return Array.from({ length: this.width }, (_, channel) => {

@@ -1,5 +1,5 @@
-// A camera's frames as the events of a small sensor that sees the drawing: encoders/roi/frame_tracker.py, whose names are
-// here. The drawing is found in every frame, brought to one size and place, averaged, and moved before a pixel model.
+// Turn a camera's frames into events of a small sensor that follows the drawing: encoders/roi/frame_tracker.py, with the same
+// names. The drawing is found in every frame, scaled and centred, averaged, and moved before a pixel model.
 
 import { findDrawing } from "./drawing.js";
 import { Emulator, emptyEvents } from "./emulator.js";
@@ -11,7 +11,7 @@ const SIDE = 28, BOX = 20, THIN = 0.09, NARROW = 0.55, WIDEST = 1.3, TALL = 1.7,
 const f32 = Math.fround;
 
 export class FrameTracker {
-  /** facts: "tracker" of model.json; pixels: what an Emulator takes; engine: exports of its module. */
+  /** facts: "tracker" of model.json; pixels: parameters of an Emulator; engine: exports of the engine's module. */
   constructor({ path, floor, taps }, pixels, engine) {
     Object.assign(this, { path, floor, taps, size: { width: pixels.width, height: pixels.height } });
     this.emulator = new Emulator(pixels);
@@ -21,12 +21,12 @@ export class FrameTracker {
     this.drawing = this.tUs = null;
   }
 
-  /** The window around the drawing, {left, top, side} in pixels of the frame; null where there is no drawing. */
+  /** The window around the drawing, {left, top, side} in pixels of the frame; null if there is none. */
   get window() {
     return this.held.window;
   }
 
-  /** The events since the frame before this one, RGBA pixels; none while there is no drawing. */
+  /** The events between the previous frame and this one (RGBA pixels); none without a drawing. */
   push(rgba, width, height, tUs) {
     const before = this.window, found = findDrawing(rgba, width, height, this.inks);
     if (!found || !(this.held.holds(found) || found.likeness >= CLEAR)) this.held.dropIfSilent(tUs);
@@ -50,7 +50,7 @@ export class FrameTracker {
     this.drawing = Float32Array.from(drawing, (value, i) => (anew || !held ? value : held[i] + f32(f32(FRESH) * f32(value - held[i]))));
   }
 
-  /** Dark ink on a bright screen with some stray light, through the lens. */
+  /** Draw dark ink on a bright screen with some stray light, seen through the lens. */
   light() {
     const bright = this.drawing.map((ink) => f32(f32(255 - ink) + this.floor) * f32(255 / (255 + this.floor)));
     const side = round(SIDE * this.unit), sized = side === SIDE ? bright : resized(bright, SIDE, SIDE, side, side, side < SIDE);
@@ -58,7 +58,7 @@ export class FrameTracker {
     return { side, data: blur(across, side, this.taps, side, 1) };
   }
 
-  /** The frame, bytes [H, W], before the sensor at a time, between four pixels each. */
+  /** The frame, bytes [H, W], as the moved sensor sees it at a time, interpolated between four pixels. */
   view({ side, data }, tUs) {
     const { width, height } = this.size, at = Math.floor(tUs / 1000) % this.path[0].length, out = new Uint8Array(width * height);
     const [left, top] = [width, height].map((length, axis) => -f32(this.path[axis][at] + (length - 34 * this.unit) / 2));
@@ -73,7 +73,7 @@ export class FrameTracker {
   }
 }
 
-/** Rows, or columns, of a square through an even filter, mirrored at the border. */
+/** Filter rows, or columns, of a square with a symmetric kernel, mirrored at the border. */
 function blur(data, side, taps, step, next) {
   const reach = taps.length >> 1, mirror = (at) => (at < 0 ? -at : at >= side ? 2 * side - 2 - at : at);
   return data.map((_, place) => {
@@ -92,7 +92,7 @@ function joined(parts) {
   return all;
 }
 
-/** Holds the window around a drawing: it stays while drawings are seen near its place and size. */
+/** Keeps the window around a drawing, as long as drawings are seen near its place and size. */
 class Hysteresis {
   window = null;
   seenUs = 0;
@@ -102,7 +102,7 @@ class Hysteresis {
     return this.window !== null && same(around(found), this.window);
   }
 
-  /** Take a drawing that was found; whether the window is around it now. */
+  /** Update with a drawing that was found; return whether the window is around it now. */
   see(found, tUs) {
     if (this.window && !this.holds(found) && ++this.others <= PATIENCE) return false;
     if (!this.window || this.others > PATIENCE) this.window = around(found);
@@ -127,7 +127,7 @@ function same(fresh, held) {
   return Math.max(Math.abs(across), Math.abs(down)) < reach && scale > SHRUNK && scale < GROWN;
 }
 
-/** A drawing as bytes [28, 28] of 0 to 255: legible, 20 pixels long, its centre of mass in the middle. */
+/** Normalise a drawing to bytes [28, 28], 0 to 255: legible, 20 pixels long, centre of mass in the middle. */
 export function centred({ ink, width, height }) {
   const drawing = legible({ data: ink.map((value) => value * 255), width, height });
   const scale = BOX / Math.max(drawing.width, drawing.height), out = new Uint8Array(SIDE * SIDE);
@@ -142,7 +142,7 @@ export function centred({ ink, width, height }) {
   return out;
 }
 
-/** As a hand would write it: not stretched, no stroke that vanishes when it is made small. */
+/** Make a drawing look handwritten: not stretched, no stroke so thin that it vanishes when scaled down. */
 function legible(drawing) {
   const even = unstretched(drawing), missing = round(THIN * Math.max(even.width, even.height) - thickness(even));
   return missing > 0 ? thickened(even, missing) : even;
@@ -155,7 +155,7 @@ function unstretched(drawing) {
   return { data: resized(data, width, height, target, height, isWide), width: target, height };
 }
 
-/** The drawing with a border, every pixel the largest in an ellipse around it. */
+/** Dilate a drawing by an ellipse, with a border added. */
 function thickened({ data, width, height }, missing) {
   const [wide, high] = [width + 2 * missing, height + 2 * missing], side = missing + 1, middle = side >> 1, offsets = [];
   for (let row = 0; row < side; row++) {
@@ -170,14 +170,14 @@ function thickened({ data, width, height }, missing) {
   return { data: out, width: wide, height: high };
 }
 
-/** The thickness of strokes, in pixels. */
+/** The thickness of strokes in pixels. */
 function thickness({ data, width, height }) {
   const solid = Uint8Array.from(data, (value) => value > SOLID);
   const far = distances(solid, width, height).filter((_, i) => solid[i]);
   return (4 * far.reduce((sum, value) => sum + value, 0)) / far.length;
 }
 
-/** The thickness of strokes along columns (down) or rows: a tenth of the ink lies in shorter runs. */
+/** The thickness of strokes along columns (down) or rows: the run length below which a tenth of the ink lies. */
 function across({ data, width, height }, down) {
   const [lines, length] = down ? [width, height] : [height, width], runs = [];
   for (let line = 0; line < lines; line++) {
@@ -193,7 +193,7 @@ function across({ data, width, height }, down) {
   return runs.find((run) => (sum += run) >= 0.1 * all);
 }
 
-/** Whether it is one straight stroke, at any slant. */
+/** Whether the drawing is one straight stroke, at any slant. */
 function isLine(drawing) {
   const { data, width } = drawing, places = [];
   data.forEach((value, i) => value > SOLID && places.push([i % width, Math.floor(i / width)]));

@@ -1,4 +1,4 @@
-// What the network says: the large steady label, a bar a class, and the words for screen readers.
+// The network's answer: the large steady label, a bar for each class, and text for screen readers.
 
 import { inWords } from "./tasks.js";
 
@@ -8,7 +8,7 @@ const SPEAK_EVERY_MS = 2000;
 export const percent = (p) => `${Math.round(100 * p)} %`;
 
 export class Answer {
-  /** root: the element that holds all of them; age: where an old answer is said to be one. */
+  /** root: the element around all of them; age: the element that marks an old answer. */
   constructor({ root, age, label, confidence, classes, live }) {
     Object.assign(this, { root, age, label, confidence, classes, live });
     this.spoken = "";
@@ -42,7 +42,7 @@ export class Answer {
     this.confidence.textContent = confidence;
   }
 
-  /** With more classes than rows the most likely ones are shown, best first; else the order never changes. */
+  /** With more classes than rows show the most likely ones, best first; else the order never changes. */
   bars(probabilities, best, possible = null) {
     if (!this.rows) return;
     const order = probabilities.map((_, k) => k);
@@ -72,7 +72,7 @@ export class Answer {
     if (steady) this.speak(words, nowMs);
   }
 
-  /** An answer that nothing came after for long is no answer to what is there now. */
+  /** Mark an answer as old if no other came for long. */
   fade(on) {
     this.root.classList.toggle("stale", on);
     this.age.textContent = on ? "from before: nothing new has come" : "";

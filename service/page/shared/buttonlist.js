@@ -1,6 +1,6 @@
 // Lists of buttons, one for each thing to choose.
 
-/** Fill the list; without any button the line above it is hidden too. picture(item): a promise of a canvas, if any. */
+/** Fill the list; without buttons the line above it is hidden, too. picture(item): a promise of a canvas, optional. */
 export function buttonList(list, items, text, name, choose, picture = null) {
   list.classList.toggle("pictured", Boolean(picture));
   list.replaceChildren(...items.map((item) => {

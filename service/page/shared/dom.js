@@ -1,12 +1,12 @@
-// What every part of a page asks the document for: elements by id, and the style sheet's variables.
+// Document helpers: elements by id, and the style sheet's variables.
 
 export const $ = (id) => document.getElementById(id);
 
-/** The value of a variable such as "--accent" under the colour scheme that is on. */
+/** The value of a CSS variable such as "--accent" under the present colour scheme. */
 export const cssVariable = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 if (!cssVariable("--event-ground")) {
-  // Not every browser holds modules back until the style sheet is there.
+  // Not every browser delays modules until the style sheet is loaded.
   await new Promise((go) => document.querySelector("link[rel=stylesheet]").addEventListener("load", go, { once: true }));
 }
 

@@ -1,6 +1,6 @@
 // A file dropped anywhere on the page.
 
-/** open(file, event) is called; `veil` is shown while something is dragged over. */
+/** Call open(file, event) for a dropped file; `veil` is shown while something is dragged over the page. */
 export function dropTarget(veil, open) {
   let depth = 0; // enter and leave come for every element on the way
   addEventListener("dragenter", (event) => {

@@ -1,4 +1,4 @@
-// The one line that tells people what went wrong and what to do.
+// The line that says what went wrong and what to do.
 
 import { $ } from "./dom.js";
 

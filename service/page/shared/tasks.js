@@ -1,4 +1,4 @@
-// What a model is for, in words: told by the labels it answers with.
+// What a model is for, in words, derived from its labels.
 
 const TASKS = [
   {
@@ -22,13 +22,13 @@ const ORIGINS = { direct: "", converted: ", converted", ann: ", ANN" };
 /** {title, hint, unknown, nothing}: the words for a model with these labels. */
 export const taskOf = (labels) => TASKS.find(({ fits }) => fits(labels ?? []));
 
-/** A label as it is shown: a class, or words where it is "unknown" or "nothing"; "–" before there is any. */
+/** A label as shown to people: a class, or words for "unknown" and "nothing"; "–" before there is any. */
 export function inWords(label, labels) {
   if (!label) return "–";
   return labels.includes(label) ? label : taskOf(labels)[label] ?? label;
 }
 
-/** "Digits from events": what one of GET /v1/models is for; its name too where another is for the same, or alone. */
+/** "Digits from events": the task of an entry of GET /v1/models, with its name if another has the same task, or alone. */
 export function titleOf(model, models = []) {
   const plain = ({ labels, contract, origin }) => (taskOf(labels).title ? `${taskOf(labels).title} from ${contract.kind === "events" ? "events" : "pictures"}${ORIGINS[origin] ?? ""}` : "");
   const title = plain(model);

@@ -1,4 +1,4 @@
-// How one input reaches several models at once: a stream for each event model, and rounds of single pictures for the rest.
+// Send one input to several models at once: a stream for each event model, and single pictures in rounds for the others.
 
 import * as server from "../net/server.js";
 import { KIND, Stream } from "../net/stream.js";
@@ -6,9 +6,9 @@ import { KIND, Stream } from "../net/stream.js";
 const ROUND_MS = 400; // the shortest time between two pictures that image models see
 const AFTER_FAILURE_MS = 2000;
 
-/** A stream of one event model into its column. */
+/** A stream of one event model that fills the model's column. */
 export class Streaming {
-  /** look: the size of what is sent, or a camera of the server; seen(picture) gets the events of the stream that is asked to show them. */
+  /** look: size of the frames or packets, or a camera of the server; seen(picture): called with the stream's events, if given. */
   constructor(column, { token, look, seen, opened }) {
     this.column = column;
     this.stream = new Stream({
@@ -29,7 +29,7 @@ export class Streaming {
     if (state === "refused") column.say(reason || `The server refused the stream (code ${code}).`);
   }
 
-  /** A refused stream must not hold the others back. */
+  /** Whether the server refused the stream: such a stream must not hold up the others. */
   get dead() {
     return this.stream.hello === null;
   }
@@ -43,7 +43,7 @@ export class Streaming {
   }
 }
 
-/** The latest picture through every image model, one model after another so that their times can be compared. */
+/** Send the latest picture to every image model, one after another so that their times can be compared. */
 export class Rounds {
   constructor(columns, token) {
     Object.assign(this, { columns, token, busy: false, nextMs: 0, closed: false });
@@ -53,7 +53,7 @@ export class Rounds {
     return this.columns.length > 0 && !this.busy && performance.now() >= this.nextMs;
   }
 
-  /** False when the server answered none. */
+  /** Resolves to false if the server answered none of the requests. */
   async look(file) {
     this.busy = true;
     const begun = performance.now();
@@ -64,7 +64,7 @@ export class Rounds {
   }
 }
 
-/** Ask each column's model about a file; false when the server answered none. `closed()` ends it early. */
+/** Classify a file by each column's model; resolves to false if the server answered none. `closed()`: whether to stop. */
 export async function ask(columns, file, token, closed) {
   let good = false;
   for (const column of columns) {

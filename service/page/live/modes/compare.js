@@ -1,4 +1,4 @@
-// Several models look at the same input, side by side: what each answers after every step, and what it costs.
+// Compare several models on the same input: each one's answer after every step, and the cost.
 
 import { $ } from "../../shared/dom.js";
 import { titleOf } from "../../shared/tasks.js";
@@ -18,11 +18,11 @@ const IMAGES_ONLY = "Takes pictures, and these are events. Show it a picture, or
 
 const takesEvents = ({ contract }) => contract.kind === "events";
 
-/** Whether the source gives events: pictures can be made into events, but not the other way. */
+/** Whether the source gives events. Pictures can be turned into events, but not events into pictures. */
 const ofEvents = () => ["sample", "server"].includes(state.source) || (state.source === "file" && state.input && !state.input.type.startsWith("image/"));
 
 export class Compare {
-  /** events: the EventView; stop() ends the source; opened() is called when a stream is ready. */
+  /** events: the EventView; stop(): ends the source; opened(): called when a stream is ready. */
   constructor(events, stop, opened) {
     Object.assign(this, { events, stop, opened });
     this.columns = [];
@@ -41,13 +41,13 @@ export class Compare {
 
   // ---- which models
 
-  /** Image models before event models, in the order of their origins. */
+  /** Image models before event models, ordered by origin. */
   get models() {
     const place = ({ contract, origin }) => (contract.kind === "image" ? 0 : 10) + ORDER.indexOf(origin);
     return [...state.models].sort((a, b) => place(a) - place(b));
   }
 
-  /** Until somebody picks: of pictures the models that answer the question of the chosen one, of events all that see them. */
+  /** Names of the compared models. Until the user picks: for pictures those with the labels of the chosen model, for events all that take events. */
   get names() {
     if (this.picked) return this.picked;
     const words = state.chosenModel()?.labels.join();
@@ -55,7 +55,7 @@ export class Compare {
     return new Set(state.models.filter(fits).map(({ name }) => name));
   }
 
-  /** The boxes to pick from; one that has the keyboard's focus keeps it. */
+  /** List the models with checkboxes, keeping the keyboard's focus. */
   offer() {
     const { names } = this, focused = document.activeElement?.value;
     const held = $("compare-models").contains(document.activeElement);
@@ -82,7 +82,7 @@ export class Compare {
     again?.();
   }
 
-  // ---- what every source asks of who looks
+  // ---- interface of all modes for sources
 
   clear() {
     this.offer();
@@ -108,7 +108,7 @@ export class Compare {
     pill("idle");
   }
 
-  /** A camera's frames, a recording's packets, or (source) a camera of the server. */
+  /** Start on a camera's frames, a recording's packets, or (`source`) a camera of the server. */
   open({ width, height, source }) {
     this.again = () => this.open({ width, height, source });
     const frames = state.framed();
@@ -135,7 +135,7 @@ export class Compare {
     return this.living.some(({ stream }) => stream.ready);
   }
 
-  /** All streams get the same packets, so the slowest sets the pace; one that reconnects is not waited for. */
+  /** Whether all streams can take a packet: the slowest sets the pace, except while it reconnects. */
   get free() {
     return this.ready && this.living.every(({ stream }) => !stream.ready || stream.free);
   }
@@ -160,7 +160,7 @@ export class Compare {
     for (const { stream } of this.living) stream.command(text);
   }
 
-  /** An image or a recording, through each model. */
+  /** Classify an image or a recording by each model. */
   async file(file) {
     const round = ++this.round;
     this.fed = null;
@@ -173,7 +173,7 @@ export class Compare {
     return train;
   }
 
-  /** What an event model is fed of a recording, to show it; null where no column takes events. */
+  /** Fetch the event models' input for a recording, to show it; null if no column takes events. */
   async train(file) {
     const taker = this.columns.find(({ model }) => takesEvents(model));
     if (!taker) return null;
@@ -182,7 +182,7 @@ export class Compare {
 
   // ---- steps
 
-  /** Of the first model that looks through one; of a recording once its picture is there. */
+  /** Show the region of interest of the first model that has one; for a recording once its picture is drawn. */
   get window() {
     return state.source !== "file" || this.fed ? this.columns.find(({ window }) => window)?.window : null;
   }
@@ -216,7 +216,7 @@ export class Compare {
 
   resized() {}
 
-  /** Everything, after as many steps as the slider says. */
+  /** Show all columns after the number of steps that the slider says. */
   show() {
     const slider = $("compare-at"), { longest, columns } = this;
     slider.max = String(longest);
@@ -232,7 +232,7 @@ export class Compare {
     this.speak(sums);
   }
 
-  /** For screen readers: the answers, when they have changed, at most every two seconds. */
+  /** Tell screen readers the answers when they change, at most every two seconds. */
   speak(sums) {
     const words = this.columns.flatMap(({ model }, i) => (sums[i] ? [`${originOf(model)}: ${this.columns[i].said(sums[i])}`] : [])).join(". ");
     const nowMs = performance.now(), waitMs = this.spokenMs + SPEAK_MS - nowMs;

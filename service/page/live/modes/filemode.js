@@ -1,4 +1,4 @@
-// A dropped image or recording: its answer, its spike train step by step.
+// A dropped image or recording: the answer, and the spike train step by step.
 
 import { $ } from "../../shared/dom.js";
 import * as server from "../net/server.js";
@@ -50,7 +50,7 @@ export class FileMode {
     $("train-controls").hidden = $("train-note").hidden = true;
   }
 
-  /** What a recording's answer was looked at through, once its picture is there. */
+  /** The region of interest of a recording's answer, once its picture is drawn. */
   get window() {
     return this.train && this.result.window;
   }
@@ -65,7 +65,7 @@ export class FileMode {
     meters.file(result);
   }
 
-  /** again: the step that is shown stays. */
+  /** Load the spike train; again: keep the present step. */
   async load(again = false) {
     const round = this.round;
     const { model, token } = this.settings();
@@ -92,7 +92,7 @@ export class FileMode {
     this.paint(again ? this.step : train.busiest);
   }
 
-  /** One step: its frame, and what the model says after it. */
+  /** Show one step: the frame, and the model's answer after it. */
   show(step) {
     const { train } = this;
     if (!train) return;
@@ -102,7 +102,7 @@ export class FileMode {
     if (said) this.answer.show(said.probabilities, said.label, performance.now());
   }
 
-  /** The frame of a step alone: at first beside the final answer. */
+  /** Draw only the frame of a step, while the final answer stays. */
   paint(step) {
     const { train } = this;
     this.step = step;

@@ -1,8 +1,8 @@
-// What a source asks of whoever looks through one stream.
+// Interface of modes that have one stream, for sources.
 
 import { KIND } from "../net/stream.js";
 
-/** The base of modes with one `stream`. */
+/** Base class of modes with one `stream`. */
 export class OneStream {
   get ready() {
     return this.stream.ready;
@@ -12,7 +12,7 @@ export class OneStream {
     return this.stream.free;
   }
 
-  /** jpeg(): the frame's bytes, asked for only when they can be sent. */
+  /** Send a frame if the stream is free; jpeg() is called only then and returns its bytes. */
   async frame(captureMs, jpeg) {
     const seq = this.stream.reserve();
     if (seq === null) {

@@ -1,4 +1,4 @@
-// One model looks: the stream or file, and all that is shown of what happens inside.
+// One model: a stream or a file, with everything that is shown of the network's activity.
 
 import { Answer } from "../../shared/answer.js";
 import { $ } from "../../shared/dom.js";
@@ -21,7 +21,7 @@ const OVERLOADED_MS = 800; // end to end; the newest frame wins, so that this gr
 const SILENT_MS = 3000; // without an answer; a recording at a quarter of its speed rests for one second
 
 export class Single extends OneStream {
-  /** events: the EventView; stop() ends the source; opened() is called when a stream is ready. */
+  /** events: the EventView; stop(): ends the source; opened(): called when a stream is ready. */
   constructor(events, stop, opened) {
     super();
     Object.assign(this, { events, opened });
@@ -64,7 +64,7 @@ export class Single extends OneStream {
 
   // ---- a stream
 
-  /** frames or events of width x height; source: a camera of the server instead. */
+  /** Open a stream of frames or events of width x height, or of a camera of the server (source). */
   open({ width, height, source }) {
     this.connection.opened();
     this.events.resize(width, height);
@@ -75,7 +75,7 @@ export class Single extends OneStream {
     this.stream.open({ model: shared ? null : $("model").value || null, probe, logits: true, token: state.token() || undefined, width, height, picture: true, ...(binMs && { bin_ms: binMs }), ...(several && { objects: 8 }), ...(source && { source, live: true }) });
   }
 
-  /** What to probe inside the network, from now on. */
+  /** Set what to probe inside the network from now on. */
   probe(probe) {
     const { stream } = this;
     if (state.source === "file" && this.files.train) this.files.load(true);
@@ -137,7 +137,7 @@ export class Single extends OneStream {
     if (latest) promised.draw();
     if (latest) answer.fade(!this.stream.ready || (!state.paused && nowMs - this.latestMs > SILENT_MS));
     meters.draw(nowMs);
-    // A server that cannot keep up answers late: the pill beside the model says so.
+    // An overloaded server answers late: the connection's status says so.
     if (state.framed() && this.stream.ready) pill(meters.mean.latency > OVERLOADED_MS ? "late" : "live");
   }
 

@@ -1,4 +1,4 @@
-// Classes of one's own: shown before the camera while a button is held, learnt by the server, answered at once.
+// Teach classes live: shown to the camera while a button is held, learnt by the server, recognised at once.
 
 import { Answer } from "../../shared/answer.js";
 import { $ } from "../../shared/dom.js";
@@ -16,7 +16,7 @@ const CROP = 64; // pixels of a side
 const percent = (share) => `${Math.round(100 * share)} %`;
 
 export class Teach extends OneStream {
-  /** events: the EventView; stop() ends the source; opened() is called when a stream is ready; saved(name) when a model is. */
+  /** events: the EventView; stop(): ends the source; opened(): called when a stream is ready; saved(name): when a model is saved. */
   constructor(events, stop, opened, saved) {
     super();
     Object.assign(this, { events, opened, saved, session: null, cards: [], card: null, latest: null, showings: [] });
@@ -43,7 +43,7 @@ export class Teach extends OneStream {
 
   // ---- the session on the server
 
-  /** The session's state, begun when it is first needed. */
+  /** The session's state; begins a session when first needed. */
   async needed() {
     this.asked ??= calls.begin(state.chosenModel()?.contract.kind === "events" ? $("model").value : "", state.token());
     try {
@@ -56,7 +56,7 @@ export class Teach extends OneStream {
     }
   }
 
-  /** Take its new state. */
+  /** Show the session's new state. */
   update(body) {
     if (body.id === this.gone || (this.session && body.id !== this.session.id)) return;
     this.session = body;
@@ -75,7 +75,7 @@ export class Teach extends OneStream {
     this.showScore();
   }
 
-  /** Which examples are new since the last showing began, to take them back together. */
+  /** Note which examples are new since the last showing began, so that they can be undone together. */
   count(numbers) {
     const before = new Set(this.showings.flat()), there = new Set(numbers);
     const fresh = numbers.filter((number) => !before.has(number));
@@ -84,13 +84,13 @@ export class Teach extends OneStream {
     $("teach-undo").disabled = !numbers.length;
   }
 
-  /** Take the last showing's examples back. */
+  /** Undo: remove the examples of the last showing. */
   async undo() {
     const last = this.showings.findLast((showing) => showing.length) ?? [];
     for (const number of last) await this.ask((id, token) => calls.drop(id, number, token));
   }
 
-  /** Without a stream the end of learning has to be asked for. */
+  /** Wait for the end of learning, if there is no stream that reports it. */
   async settle() {
     if (this.settling) return;
     this.settling = true;
@@ -111,7 +111,7 @@ export class Teach extends OneStream {
     document.body.toggleAttribute("data-taught", Boolean(ready));
   }
 
-  /** The result of a call of the session, or null with a notice. */
+  /** Return the result of a call to the session, or null after showing a notice. */
   async ask(call) {
     try {
       const session = await this.needed();
@@ -130,7 +130,7 @@ export class Teach extends OneStream {
     notice("That did not work.", text);
   }
 
-  /** The server has forgotten the session: what comes next begins another. */
+  /** The server has forgotten the session: begin another one when needed. */
   forgotten() {
     this.gone = this.session?.id;
     this.session = this.asked = null;
@@ -193,7 +193,7 @@ export class Teach extends OneStream {
     return card;
   }
 
-  /** A class of what is there without any of the things, shown for a while. */
+  /** Add a class "background": the scene without any of the things, shown for a while. */
   background() {
     const card = this.cards.find(({ label }) => label === BACKGROUND) ?? this.cards.find((one) => !one.shown.size && /^Class \d+$/.test(one.label)) ?? this.add();
     card.call(BACKGROUND);
@@ -201,7 +201,7 @@ export class Teach extends OneStream {
     setTimeout(() => this.show(card, false), BACKGROUND_MS);
   }
 
-  /** What the network looks at in the source's picture now, where it has one: a square canvas. */
+  /** The part of the source's picture that the network looks at now, as a square canvas; null if there is none. */
   crop() {
     if (!state.framed()) return null;
     const { width, height } = $("preview");
@@ -227,7 +227,7 @@ export class Teach extends OneStream {
     ($("teach-cards").querySelector("input") ?? $("teach-add")).focus();
   }
 
-  /** Begin or end to show a class. */
+  /** Start or stop showing a class. */
   show(card, on) {
     if (!card || (on ? this.card === card : this.card !== card)) return;
     if (on && !this.stream.ready) {
@@ -243,7 +243,7 @@ export class Teach extends OneStream {
     $("teach-live").textContent = on ? `Showing ${card.label}: turn it, bring it nearer.` : `${card.label}: ${card.count.textContent}.`;
   }
 
-  /** Keys 1 to 9 hold the buttons, but not while a name is written. */
+  /** Keys 1 to 9 act as the classes' buttons, except while the user types a name. */
   key(event, on) {
     if (!state.teaching || event.repeat || event.ctrlKey || event.altKey || event.metaKey || $("settings").open) return;
     if (on && event.target.matches("input, select, textarea")) return;
@@ -251,7 +251,7 @@ export class Teach extends OneStream {
     if (card) this.show(card, on);
   }
 
-  /** Recordings as examples: of this class, or of the one that they were dropped on. */
+  /** Upload recordings as examples of this class, or of the class they were dropped on. */
   async files(files, card = this.cards[0], { clientX, clientY } = {}) {
     const under = clientX === undefined ? null : document.elementsFromPoint(clientX, clientY).find((element) => element.closest(".card"));
     const to = this.cards.find(({ root }) => root === under?.closest(".card")) ?? card;
@@ -265,7 +265,7 @@ export class Teach extends OneStream {
     }
   }
 
-  // ---- what every source asks of who looks
+  // ---- interface of all modes for sources
 
   clear() {
     if (!this.cards.length) this.deal();
@@ -284,7 +284,7 @@ export class Teach extends OneStream {
     pill("idle");
   }
 
-  /** Frames or events of width x height; source: a camera of the server. */
+  /** Open a stream of frames or events of width x height, or of a camera of the server (source). */
   async open({ width, height, source }) {
     const view = (this.view = { width, height, source });
     this.connection.opened();
@@ -307,7 +307,7 @@ export class Teach extends OneStream {
     return this.connection.changed(status, detail);
   }
 
-  /** A model of the session: the first, which knows nothing, or one that was learnt meanwhile. */
+  /** The stream runs on a model of the session: the initial one without classes, or a newer one. */
   begin(message) {
     this.latest = null;
     this.labels = message.labels;

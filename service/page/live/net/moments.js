@@ -1,4 +1,4 @@
-// Calls about moments in doubt: those that wait, their clips, what they were.
+// Calls about uncertain moments: list them, fetch their clips, name them.
 
 import { call } from "./server.js";
 

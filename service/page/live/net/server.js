@@ -1,11 +1,11 @@
-// The plain HTTP calls of the page. Every failure is one sentence a person can act on.
+// The page's plain HTTP calls. Every failure becomes one sentence that a person can act on.
 
 const failure = (status, sentence) => Object.assign(new Error(sentence), { status });
 const unreachable = () => failure(0, "The server does not answer. Is it still running?");
 const refused = (status, { error } = {}) => failure(status, typeof error === "string" ? error : `The server answered ${status}.`);
 const authorised = (token) => (token ? { Authorization: `Bearer ${token}` } : {});
 
-/** The response; `more` is of fetch's options. */
+/** Fetch a path; `more`: further options of fetch. */
 export async function call(path, token = "", method = "GET", more = {}) {
   const response = await fetch(path, { method, headers: authorised(token), ...more }).catch(() => { throw unreachable(); });
   if (response.ok) return response;
@@ -14,18 +14,18 @@ export async function call(path, token = "", method = "GET", more = {}) {
 
 export const models = async (token) => (await call("v1/models", token)).json();
 
-/** A model that was taught and saved: another name, or none, which removes it. */
+/** Rename a model that was taught and saved, or without a name remove it. */
 export const change = (name, to, token) => call(`v1/models/${encodeURIComponent(name)}${to ? `?${new URLSearchParams({ to })}` : ""}`, token, to ? "PATCH" : "DELETE");
 
-/** Shipped recordings; a server without any is no error. */
+/** List the shipped recordings; a server without any is no error. */
 export const samples = (token) => call("samples", token).then((response) => response.json(), () => []);
 
-/** Cameras that the server opened itself. */
+/** List the cameras that the server opened itself. */
 export const cameras = (token) => call("v1/cameras", token).then((response) => response.json(), () => []);
 
 const fetched = new Map();
 
-/** A shipped recording's t64 events; fetched once, since they never change. */
+/** Fetch a shipped recording's t64 events; once, since they never change. */
 export function sample(name, token) {
   if (!fetched.has(name)) {
     const bytes = call(`samples/${encodeURIComponent(name)}`, token).then(async (response) => new Uint8Array(await response.arrayBuffer()));
@@ -37,10 +37,10 @@ export function sample(name, token) {
 
 let heard = () => {};
 
-/** listener(share) is told how much of an upload is sent, 0 to 1, and null when it is answered. */
+/** Set the listener for uploads: listener(share) with the share sent, 0 to 1, and with null when answered. */
 export const watchUploads = (listener) => (heard = listener);
 
-/** The JSON answer to a file; by XMLHttpRequest, since fetch does not say how much is sent. */
+/** Send a file and return the JSON answer; by XMLHttpRequest, as fetch reports no upload progress. */
 export function upload(path, file, query, token) {
   const body = new FormData();
   body.append("file", file, file.name);
@@ -60,7 +60,7 @@ export function upload(path, file, query, token) {
 
 export const predict = (file, model, token) => upload("v1/predict", file, { steps: "1", logits: "1", ...(model && { model }) }, token);
 
-/** The input of every step, as a code turns the sample into spikes. */
+/** Fetch the input of every step for a sample in one of the encodings. */
 export const encode = (file, model, encoding, steps, probe, token) => upload("v1/encode", file, { encoding, steps, ...(model && { model }), ...(probe && { probe: probe === true ? "1" : probe.join() }) }, token);
 
 export const encodings = async (token) => (await call("v1/encodings", token)).json();

@@ -1,18 +1,18 @@
-// Calls of a teaching session: begin, add files, correct, keep. Failures are sentences, as those of server.js.
+// Calls of a teaching session: begin, add files, correct, save. Failures are sentences, as in server.js.
 
 import { call, upload } from "./server.js";
 
 const at = (id, below = "", query = {}) => `v1/teach/${id}${below}${Object.keys(query).length ? `?${new URLSearchParams(query)}` : ""}`;
 const json = (response) => response.json();
 
-/** Begin on the network of this model, or of the first that gives features where it does not. */
+/** Begin a session on this model's network, or if it cannot give features on the first that can. */
 export const begin = (features, token) =>
   call(`v1/teach${features ? `?${new URLSearchParams({ features })}` : ""}`, token, "POST").then(json, (error) => {
     if (error.status !== 400) throw error;
     return call("v1/teach", token, "POST").then(json);
   });
 
-/** The state once all examples are learnt. */
+/** The session's state once all examples are learnt. */
 export const settled = (id, token) => call(at(id, "", { wait: "1" }), token).then(json);
 
 export const show = (id, label, file, token) => upload(at(id, "/examples"), file, { class: label }, token);
@@ -23,5 +23,5 @@ export const forget = (id, label, token) => call(at(id, "/classes", { class: lab
 export const save = (id, name, token) => call(at(id, "/save", { name }), token, "POST").then(json);
 export const archive = (id, name, token) => call(at(id, "/model.zip", { name }), token).then((response) => response.blob());
 
-/** Also as the page goes away. */
+/** End the session, also while the page is being closed. */
 export const end = (id, token) => call(at(id), token, "DELETE", { keepalive: true }).catch(() => {});

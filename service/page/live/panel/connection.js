@@ -1,4 +1,4 @@
-// The pill beside the model, and what a lost or refused connection means to people.
+// The connection's status beside the model, and messages about a lost or refused connection.
 
 import { $ } from "../../shared/dom.js";
 import { hideNotice, notice } from "../../shared/notice.js";
@@ -6,13 +6,13 @@ import * as state from "../state.js";
 
 const WORDS = { idle: "ready", reading: "reading…", connecting: "connecting…", live: "live", retrying: "reconnecting…", late: "live, overloaded", busy: "server busy", refused: "refused" };
 
-/** The pill alone. */
+/** Set the status. */
 export function pill(status) {
   $("link").dataset.state = status === "late" ? "busy" : status === "reading" ? "idle" : status;
   $("link-text").textContent = WORDS[status];
 }
 
-/** Tells people of a stream's states; stop() ends the source when there is nothing to wait for. */
+/** Reports a stream's states to the user; stop() ends the source when waiting is of no use. */
 export class Connection {
   constructor(stop) {
     this.stop = stop;

@@ -1,4 +1,4 @@
-// What people set and copy: the lists of models, recordings and cameras, the settings, and the same call as code.
+// The user's controls: lists of models, recordings and cameras, settings, and the same call as code.
 
 import { buttonList } from "../../shared/buttonlist.js";
 import { $ } from "../../shared/dom.js";
@@ -28,7 +28,7 @@ async function loadModels(again) {
   }
 }
 
-/** Fill the lists; play(item) and watch(item) are for what is chosen there. */
+/** Fill the lists; play(item) and watch(item) are called for the user's choice. */
 export async function load(play, watch) {
   hideNotice();
   if (!(await loadModels(() => load(play, watch)))) return;
@@ -43,7 +43,7 @@ export async function load(play, watch) {
 
 const BINS_MS = [1, 2, 5, 10, 20];
 
-/** What the settings offer of the chosen model: its own step and shorter ones; its name, where it was saved here. */
+/** Offer the settings of the chosen model: step lengths, and the name if it was saved here. */
 export function offerSettings() {
   const { name = "", saved = false, contract = {} } = state.chosenModel() ?? {};
   $("kept").hidden = !saved;
@@ -54,7 +54,7 @@ export function offerSettings() {
   $("network-settings").hidden = !shorter.length;
 }
 
-/** decay(ms) and emulator() are told of changes. */
+/** Watch the settings; decay(ms) and emulator() are called on changes. */
 export function settings({ decay, emulator }) {
   for (const [id, format] of Object.entries(FORMATS)) {
     $(id).addEventListener("input", () => {
@@ -71,7 +71,7 @@ export function settings({ decay, emulator }) {
 
 // ---- code
 
-/** The same call from a shell and from Python, with this server's address and the chosen model. */
+/** Show the same call for a shell and for Python, with this server's address and the chosen model. */
 export function snippets(origin, model, path) {
   const query = model ? `?model=${encodeURIComponent(model)}&steps=1` : "?steps=1";
   const curl = `curl -F file=@${path} '${origin}/v1/predict${query}'`;

@@ -1,11 +1,11 @@
-// Which controls and titles belong to a source.
+// Which controls and titles are shown for a source.
 
 import { $ } from "../../shared/dom.js";
 import * as state from "../state.js";
 
 const LIVE = ["camera", "sample", "server", "video"];
 
-/** Show `source`, beginning unpaused; details: {title, note, name}. intro: beside the start page's choices. */
+/** Show `source`, unpaused; details: {title, note, name}. intro: beside the start page's choices. */
 export function arrange(source, { title = "Camera", note = "", name = "", intro = false } = {}) {
   const live = LIVE.includes(source);
   state.setSource(source, name, intro);

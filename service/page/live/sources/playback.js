@@ -1,4 +1,4 @@
-// A shipped recording as a source: played in a loop, at the chosen speed, step by step while paused.
+// A shipped recording as a source: played in a loop at the chosen speed, step by step while paused.
 
 import { $ } from "../../shared/dom.js";
 import { drawExposure } from "../../shared/pictures/longexposure.js";
@@ -12,7 +12,7 @@ const EVERY_MS = 25;
 const STEP_US = 10_000;
 
 export class Playback {
-  /** preview: a CalmPicture; looker(): who takes packets now; stop() ends whatever runs. */
+  /** preview: a CalmPicture; looker(): the mode that takes packets now; stop(): ends the present source. */
   constructor(preview, looker, stop) {
     Object.assign(this, { preview, looker, stop });
     this.player = null;
@@ -20,7 +20,7 @@ export class Playback {
     setInterval(() => this.tick(performance.now()), EVERY_MS);
   }
 
-  /** intro: it plays by itself, and takes neither the focus nor another model. */
+  /** intro: plays by itself on the start page, leaving the focus and the model as they are. */
   async start(item, { intro = false } = {}) {
     this.stop();
     if (!intro) hideNotice();
@@ -48,7 +48,7 @@ export class Playback {
     else this.playedMs = nowMs;
   }
 
-  /** Send what became due; a busy stream only makes the next packet longer. */
+  /** Send the events that are due; if the stream is busy, the next packet is longer. */
   play(nowMs, us = (nowMs - this.playedMs) * 1000 * Number($("speed").value)) {
     const looker = this.looker();
     if (!looker.free) return;
@@ -66,13 +66,13 @@ export class Playback {
   }
 }
 
-/** Whether a model sees events and has a word of a recording's label. */
+/** Whether a model takes events and has a class that the recording's label names. */
 export function knows(model, { label }) {
   const words = label.split(/\W+/);
   return model?.contract.kind === "events" && model.labels.some((name) => words.includes(name));
 }
 
-/** A recording of a digit wants a model of digits: the first that knows it, unless the chosen one does. */
+/** Choose a model that knows the recording's label: the first one, unless the chosen model does. */
 function chooseFor(item) {
   const better = state.models.find((model) => knows(model, item));
   if (!knows(state.chosenModel(), item) && better) $("model").value = better.name;

@@ -1,11 +1,11 @@
-// A sheet of paper: drawn on with mouse, pen or finger, or written on by a button.
+// A sheet of paper: drawn on by mouse, pen or finger, or filled with a digit by a button.
 
 import { cssVariable } from "../../shared/dom.js";
 
 const PAPER = cssVariable("--paper"), INK = cssVariable("--pen");
 const PEN = 0.085; // of the sheet's height
 
-/** The ten digits as strokes through points of the unit square: to show without a pen. */
+/** The ten digits as strokes through points of the unit square, for users without a pen. */
 const DIGITS = [
   [[[0.5, 0.05], [0.3, 0.1], [0.17, 0.32], [0.17, 0.64], [0.3, 0.88], [0.5, 0.95], [0.7, 0.88], [0.83, 0.64], [0.83, 0.32], [0.7, 0.1], [0.5, 0.05]]],
   [[[0.32, 0.26], [0.56, 0.06]], [[0.56, 0.06], [0.54, 0.5], [0.5, 0.94]]],
@@ -37,7 +37,7 @@ export class Sketchpad {
     this.blank = true;
   }
 
-  /** Where the pointer is on the sheet, whatever size it is shown at. */
+  /** The pointer's position on the sheet, independent of the size at which it is shown. */
   place({ clientX, clientY }) {
     const { canvas } = this, box = canvas.getBoundingClientRect();
     const scale = Math.max(canvas.width / box.width, canvas.height / box.height); // object-fit: contain
@@ -77,7 +77,7 @@ export class Sketchpad {
     this.blank = false;
   }
 
-  /** A clean sheet with this digit. */
+  /** Clear the sheet and write this digit. */
   write(digit) {
     this.clear();
     const { width, height } = this.canvas, side = 0.72 * height;

@@ -11,7 +11,7 @@ import { Sketchpad } from "./sketchpad.js";
 const LARGEST = 640; // pixels of a shown picture's side
 
 export class Stills {
-  /** preview: a CalmPicture; looker(): who takes files now; stop() ends whatever runs; shown() is told of a new name. */
+  /** preview: a CalmPicture; looker(): the mode that takes files now; stop(): ends the present source; shown(): called with a new name. */
   constructor(preview, looker, stop, shown) {
     Object.assign(this, { preview, looker, stop, shown });
     this.pad = new Sketchpad($("pad"), () => this.drawn());
@@ -37,7 +37,7 @@ export class Stills {
     if (train?.exposure) await this.picture(train.exposure, Infinity);
   }
 
-  /** A clean sheet. */
+  /** Clear the sheet. */
   draw() {
     this.stop();
     hideNotice();
@@ -85,7 +85,7 @@ export class Stills {
   }
 }
 
-/** share of a file that is sent; null: it is answered. A camera's frames are small, and a drawing; its sheet stays as it is. */
+/** Show upload progress; share: the part of a file that is sent, null once it is answered. Frames and drawings are too small for it. */
 function progress(share) {
   const line = $("upload"), [bar, words] = line.children;
   line.hidden = share === null || state.framed() || !$("pad").hidden;

@@ -1,4 +1,4 @@
-// The browser's camera, or a video file, as a source: permission, devices, a calm preview, and frames for whoever looks.
+// The browser's camera, or a video file, as a source: permission, devices, a preview without flashes, and frames.
 
 import { Camera, explain, FRAME } from "../../shared/sources/camera.js";
 import { $ } from "../../shared/dom.js";
@@ -9,7 +9,7 @@ import * as state from "../state.js";
 
 export const STILL_MS = 1000;
 export class Webcam {
-  /** preview: a CalmPicture; looker(): who takes frames now; stop() ends whatever runs. */
+  /** preview: a CalmPicture; looker(): the mode that takes frames now; stop(): ends the present source. */
   constructor(preview, looker, stop) {
     Object.assign(this, { preview, looker, stop });
     this.camera = new Camera();
@@ -39,7 +39,7 @@ export class Webcam {
     }
   }
 
-  /** details: title and name of what is shown. */
+  /** details: title and name of the source that is shown. */
   show(source, details) {
     const { width, height, window } = state.chosenModel()?.contract ?? {};
     const square = width === height && !window; // a window is drawn where it lies
@@ -70,7 +70,7 @@ export class Webcam {
   }
 }
 
-/** A video file in place of the camera. */
+/** Use a video file instead of the camera. */
 export class Film extends Webcam {
   constructor(...parts) {
     super(...parts);

@@ -1,4 +1,4 @@
-// One model's column of the comparison: its answer, how it came step by step, and what it cost.
+// One model's column of the comparison: the answer, its history step by step, and the cost.
 
 import { percent } from "../../shared/answer.js";
 import { inWords } from "../../shared/tasks.js";
@@ -8,7 +8,7 @@ const ORIGINS = { direct: "Direct SNN", converted: "Converted SNN", ann: "ANN" }
 const BARS = 40; // steps of a stream that are shown
 const WORDED = 10; // so few bars have room for their label
 
-/** What the column is called. */
+/** The column's title. */
 export function originOf({ origin, contract }) {
   return origin === "direct" && contract.kind === "events" ? "Direct SNN, events" : ORIGINS[origin];
 }
@@ -16,7 +16,7 @@ export function originOf({ origin, contract }) {
 const element = (tag, className = "", text = "") => Object.assign(document.createElement(tag), { className, textContent: text });
 
 export class Column {
-  /** model: one of GET /v1/models. */
+  /** model: an entry of GET /v1/models. */
   constructor(model) {
     this.model = model;
     this.root = element("section", "pane column");
@@ -52,12 +52,12 @@ export class Column {
     this.say("…");
   }
 
-  /** A sentence instead of an answer. */
+  /** Show a sentence instead of an answer. */
   say(text) {
     this.text = text;
   }
 
-  /** The answer to an image or a recording: every step of it. */
+  /** Show the answer to an image or a recording, with all its steps. */
   result(body) {
     this.streaming = false;
     this.text = "";
@@ -66,7 +66,7 @@ export class Column {
     this.steps = body.steps;
   }
 
-  /** One step of a stream; `steady` is the label that does not flicker. */
+  /** Show one step of a stream; `steady` is the label that does not flicker. */
   step(message) {
     this.streaming = true;
     this.text = "";
@@ -82,12 +82,12 @@ export class Column {
     return !this.text && this.steps.length > 0;
   }
 
-  /** How many steps the answer has that the slider walks over. */
+  /** The number of steps for the slider. */
   get length() {
     return this.streaming ? 0 : this.steps.length;
   }
 
-  /** {label, confidence, spikes, synops} after `at` steps: sums so far, or those of a stream's last step. */
+  /** {label, confidence, spikes, synops} after `at` steps: sums so far, or for a stream those of the last step. */
   after(at) {
     if (!this.ready) return null;
     const count = this.streaming ? this.steps.length : Math.min(at, this.steps.length);
@@ -97,7 +97,7 @@ export class Column {
     return { label: last.label, confidence: last.confidence, spikes: sum("spikes"), synops: sum("synops"), count };
   }
 
-  /** The answer of `after` in words. */
+  /** Describe the answer `after` in words. */
   said(now) {
     return inWords(now?.label, this.model.labels);
   }
@@ -106,12 +106,12 @@ export class Column {
     return this.model.labels.includes(now?.label);
   }
 
-  /** Multiply-adds that an ANN would do for what `after` counts. */
+  /** Multiply-adds that an ANN would need for the steps of `after`. */
   macs(count) {
     return this.model.ann_macs * (this.model.contract.kind === "events" && !this.streaming ? count : 1);
   }
 
-  /** base: multiply-adds of the ANN beside it; null takes an ANN of the same shape. most: of all columns, for the bar. */
+  /** base: multiply-adds of the ANN beside it, null for an ANN of the same shape; most: the largest of all columns, for the bar. */
   draw(at, base, most) {
     const now = this.after(at), said = this.said(now);
     this.root.classList.toggle("silent", !now);
@@ -131,7 +131,7 @@ export class Column {
     write(this.values.took, this.took);
   }
 
-  /** One bar a step, as high as the answer was sure, in full tone where it was the answer that stands now. */
+  /** Draw a bar for each step, as high as the confidence, in full tone where the label was that of the last step. */
   drawBars(now) {
     const shown = now ? this.steps : [];
     while (this.bars.childElementCount > shown.length) this.bars.lastChild.remove();

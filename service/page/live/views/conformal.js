@@ -1,5 +1,5 @@
-// What a stream commits itself to: how many classes are left, and how long after a window's begin one was; or that it is
-// not what was calibrated. Guaranteed is a share of all windows, of each class, and not of those that are committed to.
+// The label that a stream commits to: how many classes are still possible, and when one was left; or that the input is
+// not what was calibrated. The guarantee is for a share of all windows of each class, not of those committed to.
 
 export class Promised {
   constructor(line) {
@@ -7,7 +7,7 @@ export class Promised {
     this.clear();
   }
 
-  /** steps: of a window; the next one begins where it ends. errorRate: that the stream asked for. */
+  /** steps: length of a window; the next begins where it ends. errorRate: the rate that the stream asked for. */
   begin(steps, errorRate) {
     Object.assign(this, { steps, errorRate });
     this.clear();

@@ -77,13 +77,13 @@ export class Meters {
     this.write("dropped", String(this.dropped));
   }
 
-  /** The unit of the events: with the share that a noise filter kept of the latest ones, where the answers tell. */
+  /** The events' unit, with the share that the noise filter kept lately, if the answers tell. */
   shareKept() {
     const first = this.bins[0], last = this.bins.at(-1), came = last.came - first.came;
     return came > 0 ? `/s, ${percent((last.kept - first.kept) / came)} kept` : "/s";
   }
 
-  /** The sums of one whole sample. */
+  /** Show the sums of a whole sample. */
   file(result) {
     const us = result.steps.at(-1).end_us - result.steps[0].start_us;
     this.write("events", short(result.n_events), result.n_events ? `in ${(us / 1e6).toFixed(2)} s` : "");

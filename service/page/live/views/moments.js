@@ -1,4 +1,4 @@
-// A strip of the moments in which the model of the server's cameras was in doubt: one click says what each was.
+// A strip of moments in which the model of the server's cameras was uncertain: one click names each.
 
 import { $ } from "../../shared/dom.js";
 import { notice } from "../../shared/notice.js";
@@ -13,7 +13,7 @@ export class Moments {
     this.shown = new Map(); // by number: {root, url}
   }
 
-  /** Ask now, and again while the page is looked at; never again of a server that keeps none. */
+  /** Fetch the moments now and again while the page is visible; not from a server that keeps none. */
   async watch() {
     clearTimeout(this.timer);
     const body = document.hidden ? null : await calls.waiting(state.token()).catch(() => null);
@@ -69,7 +69,7 @@ export class Moments {
     if (await this.ask(calls.name(number, label, state.token()), number)) $("moments-live").textContent = `Learnt: that was ${label}.`;
   }
 
-  /** Whether it was done; the strip as it is then. */
+  /** Make a call and show the moments afterwards; resolves to whether it succeeded. */
   async ask(asked, number = -1) {
     const root = this.shown.get(number)?.root;
     root?.toggleAttribute("inert", true);

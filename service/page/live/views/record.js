@@ -1,4 +1,4 @@
-// Recording: the pictures as a video, or the predictions as lines of JSON. Saved by the browser; nothing is uploaded.
+// Record the pictures as a video, or the predictions as lines of JSON; saved by the browser, never uploaded.
 
 import { percent } from "../../shared/answer.js";
 import { cssVariable } from "../../shared/dom.js";
@@ -16,7 +16,7 @@ function save(blob, name) {
 
 const stamp = () => new Date().toISOString().slice(0, 19).replaceAll(":", "-");
 
-/** Predictions, one a line. */
+/** Predictions as text, one a line. */
 export class LineRecorder {
   constructor() {
     this.lines = [];
@@ -33,7 +33,7 @@ export class LineRecorder {
   }
 }
 
-/** Source, events and label side by side. */
+/** Source, events and label side by side, as a video. */
 export class VideoRecorder {
   constructor(source, events) {
     Object.assign(this, { source, events });
@@ -78,7 +78,7 @@ export class VideoRecorder {
   }
 }
 
-/** The button that starts one of them and saves what it made. */
+/** The button that starts one of the recorders and saves the result. */
 export class Recording {
   constructor(button, kind, source, events) {
     Object.assign(this, { button, kind, source, events, recorder: null });

@@ -1,4 +1,4 @@
-// The region of interest of a model, over the picture that its pixels are counted in, in every mode.
+// The region of interest of a model, drawn over the picture in whose pixels it is given, in every mode.
 
 import { $ } from "../../shared/dom.js";
 import { RoiBox } from "../../shared/pictures/roi.js";
@@ -7,17 +7,17 @@ import * as state from "../state.js";
 const roi = new RoiBox();
 const boxes = Array.from({ length: 8 }, () => new RoiBox());
 
-/** square: [left, top, side] as an answer has it, or nothing; a sheet to draw on is seen whole. */
+/** square: [left, top, side] as in an answer, or nothing; a drawn sheet is always used whole. */
 export function showRoi(square) {
   roi.draw(looked(), $("pad").hidden ? square : null);
 }
 
-/** objects: as an answer of a stream that looks for several has them, or nothing. */
+/** objects: as in an answer of a stream that looks for several, or nothing. */
 export function showObjects(objects) {
   boxes.forEach((box, n) => box.draw(looked(), objects?.[n]?.box, objects?.[n]?.label));
 }
 
-/** The picture that an answer's pixels are counted in. */
+/** The picture whose pixels an answer's coordinates refer to. */
 function looked() {
   return $(state.framed() || state.source === "file" ? "preview" : "events");
 }

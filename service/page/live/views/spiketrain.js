@@ -1,4 +1,4 @@
-// A sample as the network is fed it: one frame a step, and all of it as a raster of pixels over steps.
+// A sample as the network gets it: one frame a step, and all frames as a raster of pixels over steps.
 
 import { cssVariable, rgb } from "../../shared/dom.js";
 import { bytesOf } from "../../shared/pictures/spikes.js";
@@ -26,7 +26,7 @@ export class SpikeTrain {
     return this.data[step * this.pixels + (channel * this.height + y) * this.width + x];
   }
 
-  /** The frame of one step; intensity as a picture, spikes in the event pair or one tone a channel. */
+  /** Draw the frame of one step: intensity as a picture, spikes in the event colours or one tone for each channel. */
   draw(canvas, step) {
     const { width, height, channels } = this;
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
@@ -49,7 +49,7 @@ export class SpikeTrain {
     return values[0] ? ON : GROUND;
   }
 
-  /** Pixels that are shown in the raster: evenly from those that are ever active, the earliest first. */
+  /** Pixels shown in the raster: evenly spaced among those that are ever active, earliest first. */
   choose() {
     const first = new Map();
     for (let pixel = 0; pixel < this.pixels; pixel++) {

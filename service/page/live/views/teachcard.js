@@ -1,4 +1,4 @@
-// One class of a teaching session as a card: its name, a button to hold, its examples as small event pictures.
+// One class of a teaching session as a card: the name, a button to hold, and its examples as small event pictures.
 
 const ENOUGH_S = 15; // of showing, that a class needs at least
 const element = (tag, className = "", text = "") => Object.assign(document.createElement(tag), { className, textContent: text });
@@ -51,11 +51,11 @@ export class Card {
       if (!event.repeat) hear.show(this, true);
     });
     hold.addEventListener("keyup", ({ key }) => (key === " " || key === "Enter") && hear.show(this, false));
-    // A screen reader clicks and cannot hold: a click by itself begins, the next one ends.
+    // A screen reader clicks but cannot hold the button: one click starts, the next one stops.
     hold.addEventListener("click", ({ detail }) => detail === 0 && hear.show(this, !this.on));
   }
 
-  /** Its name. */
+  /** The class's name. */
   call(label) {
     this.label = this.name.value = label;
     this.name.setAttribute("aria-label", `Name of class ${this.number}`);
@@ -65,7 +65,7 @@ export class Card {
     for (const [number, { button }] of this.shown) button.setAttribute("aria-label", nameOf(number, label));
   }
 
-  /** Whether it is being shown. */
+  /** Mark whether the class is being shown. */
   showing(on) {
     this.left = this.on && !on ? this.crop() : null; // for the example that is on its way
     this.on = on;
@@ -76,12 +76,12 @@ export class Card {
     this.root.classList.toggle("showing", on);
   }
 
-  /** Whether the answer is this class. */
+  /** Mark whether the answer is this class. */
   answered(on) {
     this.root.classList.toggle("answered", on);
   }
 
-  /** numbers: its examples; windowMs: how long each is. */
+  /** numbers: the class's examples; windowMs: length of each. */
   update(numbers, windowMs = 310) {
     const wanted = new Set(numbers);
     for (const [number, { item, url }] of this.shown) {
@@ -97,7 +97,7 @@ export class Card {
     this.pictures.hidden = !numbers.length;
   }
 
-  /** A new example, the newest first. */
+  /** Add an example, the newest first. */
   add(number) {
     const item = document.createElement("li"), button = Object.assign(document.createElement("button"), { type: "button", title: "Take back" });
     const kept = { item, button, url: "" };

@@ -1,4 +1,4 @@
-// One layer enlarged, a map a channel; and one neuron of it: membrane and threshold over the last second.
+// One layer enlarged, a map for each channel, and one neuron's membrane potential and threshold over the last second.
 
 import { cssVariable } from "../dom.js";
 import { EventView } from "./eventview.js";
@@ -12,7 +12,7 @@ const MARKUP = `
     <canvas role="img" aria-label="Membrane of the neuron over the last second, with its threshold"></canvas></figure>`;
 
 export class Enlarged {
-  /** panel: an empty element; chosen() is called for another neuron, closed() by the button. */
+  /** panel: an empty element; chosen(): called for another neuron; closed(): called by the button. */
   constructor(panel, { chosen, closed }) {
     panel.innerHTML = MARKUP;
     Object.assign(this, { panel, chosen });
@@ -30,7 +30,7 @@ export class Enlarged {
     this.panel.hidden = true;
   }
 
-  /** Show a layer's channels side by side; fired: who did in the last step, or null. */
+  /** Show a layer's channels side by side; fired: the neurons that fired in the last step, or null. */
   open(layer, fired) {
     const { channels, height, width, title } = layer;
     this.layer = layer;
@@ -61,7 +61,7 @@ export class Enlarged {
     if (x >= 0 && y >= 0 && channel < channels && column < width && row < height) this.choose({ channel, pixel: row * width + column });
   }
 
-  /** The next neuron by the arrow keys, from one channel's map to another. */
+  /** Move to the next neuron by the arrow keys, across channels' maps. */
   moved(event) {
     const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
     if (!step) return;
@@ -72,14 +72,14 @@ export class Enlarged {
     if (x >= 0 && y >= 0 && x < this.across * width && next < channels) this.choose({ channel: next, pixel: (y % height) * width + (x % width) });
   }
 
-  /** Where a neuron lies in the picture. */
+  /** A neuron's position in the picture. */
   place({ channel, pixel }) {
     const { width, height } = this.layer;
     const x = 1 + (channel % this.across) * (width + 1) + (pixel % width);
     return [x, 1 + Math.floor(channel / this.across) * (height + 1) + Math.floor(pixel / width)];
   }
 
-  /** 1 where a neuron fired. */
+  /** 1 if a neuron fired, else 0. */
   levels(fired) {
     const levels = new Float32Array(this.tiles.width * this.tiles.height);
     this.layer.spikes(fired, (channel, pixel) => {
@@ -89,19 +89,19 @@ export class Enlarged {
     return levels;
   }
 
-  /** What the neuron did in a step; `kept` steps are remembered. */
+  /** Add the neuron's state in a step; `kept` steps are remembered. */
   remember({ fired, membranes }, kept) {
     if (!membranes) return;
     this.history.push({ value: membranes[this.neuron.channel], spike: this.layer.fires(fired, this.neuron) });
     if (this.history.length > kept) this.history.shift();
   }
 
-  /** The steps of a second. */
+  /** The number of steps in a second. */
   static second(stepUs) {
     return Math.max(2, Math.floor(SECOND_US / stepUs));
   }
 
-  /** A frame around the neuron, its membrane over `span` steps, and (of a recording) where the step that is shown is. */
+  /** Draw a frame around the neuron, the membrane over `span` steps, and for a recording the shown step. */
   draw(span, pointed) {
     const [x, y] = this.place(this.neuron), { context } = this.view;
     context.strokeStyle = cssVariable("--event-off");

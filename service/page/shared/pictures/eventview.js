@@ -17,7 +17,7 @@ const AVERAGED = 0.15; // weight of a new event where the picture is dim
 
 const encode = (linear) => Math.round(255 * (linear <= 0.0031308 ? 12.92 * linear : 1.055 * linear ** (1 / 2.4) - 0.055));
 
-/** Packed pixel of a mix in linear light: ground -> (dim -> vivid by `gain`) by `level`. */
+/** Packed pixel mixed in linear light: from the ground to (dim -> vivid by `gain`), by `level`. */
 function mix(dim, vivid, gain, level) {
   const [r, g, b] = GROUND.map((ground, i) => {
     const full = LINEAR[dim[i]] + (LINEAR[vivid[i]] - LINEAR[dim[i]]) * gain;
@@ -64,13 +64,13 @@ export class EventView {
     }
   }
 
-  /** Levels 0 to 1 of all pixels come: what is darker than them is lit. */
+  /** Light pixels up to these levels, 0 to 1, where they are darker. */
   light(levels) {
     const weight = AVERAGED + (1 - AVERAGED) * this.gain, { surface } = this;
     for (let at = 0; at < levels.length; at++) if (levels[at] > surface[at]) surface[at] += weight * (levels[at] - surface[at]);
   }
 
-  /** These levels alone. */
+  /** Show only these levels. */
   show(levels) {
     this.surface.set(levels);
     this.lastMs = performance.now();

@@ -1,8 +1,8 @@
-// All events of a recording in one still picture, like a photograph with the shutter open.
+// All events of a recording in one still picture, like a photograph with a long exposure.
 
 import { exposure } from "../sources/t64.js";
 
-/** From t64 events. */
+/** Draw from t64 events. */
 export function drawExposure(preview, bytes, { width, height }) {
   const { counts, most } = exposure(bytes, width, height);
   const picture = new OffscreenCanvas(width, height);

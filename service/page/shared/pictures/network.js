@@ -1,4 +1,4 @@
-// Inside the network: every layer's map, lit as its neurons fire, and all layers over time.
+// Inside the network: every layer as a map whose neurons light up as they fire, and all layers over time.
 
 import { cssVariable, rgb } from "../dom.js";
 import { Enlarged } from "./enlarged.js";
@@ -12,7 +12,7 @@ const TONES = 6;
 const SECOND_US = 1_000_000;
 
 export class NetworkView {
-  /** root: a <details> with nothing but its summary; ask(probe) is told what to probe from now on. */
+  /** root: a <details> with only a summary; ask(probe): called with what to probe from now on. */
   constructor(root, ask) {
     root.insertAdjacentHTML("beforeend", `
       <ol class="maps"></ol>
@@ -27,14 +27,14 @@ export class NetworkView {
     this.setMaps([], { width: 1, height: 1 }, 1);
   }
 
-  /** What the network is asked for: nothing, what fires, or also the membranes at [layer, row, column]. */
+  /** What to probe: nothing, which neurons fire, or also the membranes at [layer, row, column]. */
   get probe() {
     const { neuron, layer } = this.enlarged;
     if (!this.root.open) return false;
     return neuron ? [this.layers.indexOf(layer), neuron.row, neuron.column] : true;
   }
 
-  /** The layers of a network, and the size of its input; stepUs: a step's length, 1 where time is none. */
+  /** Set the network's layers and input size; stepUs: length of a step, 1 if it has none. */
   setMaps(maps, { width, height }, stepUs) {
     const key = JSON.stringify([maps, width, height]);
     this.stepUs = stepUs;
@@ -59,7 +59,7 @@ export class NetworkView {
     this.clear();
   }
 
-  /** A map with its name and how many fired: of a layer a button, of the input (i = 0) a picture. */
+  /** Add a map with a name and a count of firing neurons: a button for a layer, a picture for the input (i = 0). */
   mapOf(map, i) {
     const item = document.createElement("li"), outer = document.createElement(i ? "button" : "div");
     const canvas = Object.assign(document.createElement("canvas"), { width: map.width, height: map.height });
@@ -86,7 +86,7 @@ export class NetworkView {
     }
   }
 
-  /** So many steps over time. */
+  /** Make room for so many steps over time. */
   resize(kept) {
     this.kept = kept;
     Object.assign(this.bitmap, { width: kept, height: Math.max(1, ROWS * this.layers.length) });
@@ -108,7 +108,7 @@ export class NetworkView {
 
   // ---- steps
 
-  /** One step of a stream. */
+  /** Show one step of a stream. */
   push(inside, reset = false) {
     if (inside.fired.length !== this.bytes) return; // of another network, before
     const context = this.bitmap.getContext("2d");
@@ -120,7 +120,7 @@ export class NetworkView {
     if (this.enlarged.layer) this.enlarged.remember(inside, Enlarged.second(this.stepUs));
   }
 
-  /** All steps of a recording. */
+  /** Show all steps of a recording. */
   show(insides) {
     this.clear();
     this.insides = insides;
@@ -131,14 +131,14 @@ export class NetworkView {
     });
   }
 
-  /** One step of the recording. */
+  /** Show one step of the recording. */
   point(step) {
     this.pointed = step;
     for (const layer of this.layers) layer.count(this.insides[step].fired);
     this.light(this.insides[step], "show");
   }
 
-  /** Count a step, and draw it over time at x; a grey line where membranes began anew. */
+  /** Count a step and draw it over time at x; a grey line marks a reset of the membranes. */
   column({ fired }, x, reset) {
     const image = new ImageData(1, this.bitmap.height);
     this.layers.forEach((layer, i) => {
@@ -152,7 +152,7 @@ export class NetworkView {
     this.bitmap.getContext("2d").putImageData(image, x, 0);
   }
 
-  /** The maps of a step that was counted; how: "light", where the steps before fade, or "show". */
+  /** Draw the maps of a counted step; how: "light" (earlier steps fade) or "show" (only this step). */
   light(inside, how) {
     this.last = inside;
     this.views[0].view[how](Float32Array.from(inside.input, (value) => value / 255));
@@ -163,7 +163,7 @@ export class NetworkView {
 
   // ---- pictures
 
-  /** nowMs; still: nothing fades; speed: of a recording's time, in which it fades. */
+  /** Paint at nowMs; still: nothing fades; speed: of a recording's time, by which it fades. */
   draw(nowMs, still = false, speed = 1) {
     if (!this.root.open || !this.layers.length) return;
     for (const { view } of [...this.views, ...(this.enlarged.layer ? [this.enlarged] : [])]) {
@@ -198,7 +198,7 @@ export class NetworkView {
     }
   }
 
-  /** The time axis: where on it, 0 to 1, which words. */
+  /** Draw the time axis: words at positions from 0 to 1. */
   ticks() {
     const span = this.kept * this.stepUs, seconds = Math.floor(span / SECOND_US);
     if (this.stepUs < 2) return [{ x: 0, words: "step 1" }, { x: 1, words: `step ${this.kept}` }];

@@ -5,10 +5,10 @@ import { cssVariable } from "../dom.js";
 const HISTORY_US = 4_000_000; // shown, and 300 steps at most
 const LEADERS = 4;
 
-/** How many steps of this length are shown of what runs. */
+/** How many steps of this length a running plot shows. */
 export const historyOf = (stepUs) => Math.max(60, Math.min(300, Math.round(HISTORY_US / (stepUs || 1e4))));
 
-/** Make the backing store fit the element; true when it changed (and so is empty). */
+/** Fit the canvas's pixels to the element's size; true if it changed, and so is empty. */
 export function fit(canvas) {
   const ratio = window.devicePixelRatio || 1;
   const width = Math.max(1, Math.round(canvas.clientWidth * ratio)), height = Math.max(1, Math.round(canvas.clientHeight * ratio));
@@ -17,7 +17,7 @@ export function fit(canvas) {
   return true;
 }
 
-/** Evidence over steps, as probabilities or as the read-out's membranes: scrolling while live, the whole run for a file. */
+/** Evidence over steps, as probabilities or read-out membranes: scrolling while live, the whole run for a file. */
 export class Trace {
   constructor(canvas, legend, what) {
     this.canvas = canvas;
@@ -40,7 +40,7 @@ export class Trace {
     this.legend.dataset.key = "";
   }
 
-  /** horizon: steps that the read-out's mean is taken over. */
+  /** horizon: number of steps that the read-out's mean is taken over. */
   setLabels(labels, horizon, stepUs) {
     this.clear();
     this.kept = historyOf(stepUs);
@@ -63,7 +63,7 @@ export class Trace {
     return { probability: probabilities, membrane: this.readout };
   }
 
-  /** All steps at once. */
+  /** Show all steps at once. */
   show(steps) {
     this.readout = null;
     this.history = steps.map((step) => this.row(step));
@@ -71,7 +71,7 @@ export class Trace {
     this.changed = true;
   }
 
-  /** Point at one step of what is shown; null for none. */
+  /** Mark one of the steps; null for none. */
   point(step) {
     this.pointed = step;
     this.changed = true;
@@ -83,7 +83,7 @@ export class Trace {
     return mean.map((value, k) => [value, k]).sort((a, b) => b[0] - a[0]).slice(0, LEADERS).map(([, k]) => k);
   }
 
-  /** What is drawn: rows of values, their range, and the ticks with their words. */
+  /** The plotted rows of values, their range, and the ticks with labels. */
   chosen(leaders) {
     const membrane = this.what.value === "membrane" && this.history.every((row) => row.membrane);
     const rows = this.history.map((row) => (membrane ? row.membrane : row.probability));

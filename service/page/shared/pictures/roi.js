@@ -6,7 +6,7 @@ export class RoiBox {
     this.outline.setAttribute("aria-hidden", "true");
   }
 
-  /** box: [left, top, width, height] in pixels of the canvas, a square without the last; nothing where all of it is seen. */
+  /** box: [left, top, width, height] in pixels of the canvas, a square without height; nothing to hide it. */
   draw(canvas, box, label = "") {
     const { outline } = this;
     outline.hidden = !box;

@@ -1,4 +1,4 @@
-// Photosensitivity (WCAG 2.3.1: at most three flashes in any second). Pictures of the world can flash; what we show must not.
+// Photosensitivity (WCAG 2.3.1: at most three flashes in any second). Pictures of the world can flash; the page must not.
 
 /** Relative luminance of an sRGB colour, 0 to 1 (WCAG definition). */
 export function luminance(r, g, b) {
@@ -18,7 +18,7 @@ const LEVEL = SWING / 0.07; // of a camera's picture: a change of relative lumin
 const AREA = 0.15; // share of flashing cells that counts; WCAG counts 0.25
 const BLENDED = 0.03; // of a new frame, where they flash
 
-/** Draws frames on a canvas, but blends so slowly when they flash that no flash is left. */
+/** Draws frames on a canvas; when they flash, blends so slowly that no flash remains. */
 export class CalmPicture {
   constructor(canvas) {
     this.canvas = canvas;
@@ -40,7 +40,7 @@ export class CalmPicture {
     this.watch = new FlashWatch(CELLS_X, CELLS_Y);
   }
 
-  /** One still picture of its own size. */
+  /** Draw one still picture at its own size. */
   show(image, width, height) {
     this.resize(width, height);
     this.context.imageSmoothingQuality = "high";
@@ -61,7 +61,7 @@ export class CalmPicture {
   }
 }
 
-/** Watches a grid of pixels for swings to and fro. */
+/** Watches a grid of pixels for swings up and down. */
 export class FlashWatch {
   constructor(width, height) {
     const columns = Math.min(SAMPLES_X, width), rows = Math.min(SAMPLES_Y, height);

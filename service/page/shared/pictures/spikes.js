@@ -1,17 +1,17 @@
-// What a network does in a step, as its answers bring it: a bit a neuron, whether it fired; and what is counted of these.
+// The network's activity in a step, from an answer: one bit for each neuron (whether it fired), and counts of these.
 
 const LINES = 8; // of a layer over time: groups of its channels
 const FORGOTTEN = 0.995; // of the most spikes that a layer showed, a step
 
-/** Base64 as bytes. */
+/** Decode base64 to bytes. */
 export const bytesOf = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 
-/** `inside` of an answer: {input: bytes [H W], fired: bits, membranes: of the neurons at the place that was asked for}. */
+/** Decode `inside` of an answer: {input: bytes [H W], fired: bits, membranes: of the neurons at the probed place}. */
 export const opened = ({ input, fired, membranes }) => ({ input: bytesOf(input), fired: bytesOf(fired), membranes });
 
-/** One layer's spikes [H, W, C] among the bits of all, and their counts by pixel and by line. */
+/** One layer's spikes [H, W, C] among the bits of all layers, with counts by pixel and by row. */
 export class Layer {
-  /** map: {title, channels, height, width, thresholds}; first: of its bytes. */
+  /** map: {title, channels, height, width, thresholds}; first: position of the layer's first byte. */
   constructor(map, first) {
     Object.assign(this, map, { first });
     this.wide = 2 * Math.ceil(map.channels / 16); // bytes of a pixel
@@ -48,12 +48,12 @@ export class Layer {
     this.mostOfLine = Math.max(1, FORGOTTEN * this.mostOfLine, ...this.sums);
   }
 
-  /** How bright each pixel of the map is, 0 to 1. */
+  /** The brightness of each pixel of the map, 0 to 1. */
   get levels() {
     return this.counts.map((count) => Math.sqrt(count / this.most));
   }
 
-  /** How bright each line is. */
+  /** The brightness of each row. */
   get lines() {
     return this.sums.map((count) => Math.sqrt(count / this.mostOfLine));
   }

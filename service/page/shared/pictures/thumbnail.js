@@ -1,4 +1,4 @@
-// A recording as a small picture for a button: where its first events made a pixel brighter (blue) or darker (orange).
+// A recording as a small picture for a button: where its first events got brighter (blue) or darker (orange).
 
 import { rgb } from "../dom.js";
 import { T64_BYTES } from "../sources/t64.js";
@@ -6,7 +6,7 @@ import { T64_BYTES } from "../sources/t64.js";
 const [GROUND, ON, OFF] = ["--event-ground", "--event-on", "--event-off"].map(rgb);
 const SHARE = 1 / 3; // of the events: one saccade, so that both sides of a stroke keep their colour
 
-/** A canvas of width x height; bytes: t64 events. */
+/** A canvas of width x height, from t64 events. */
 export function thumbnail(bytes, { width, height }) {
   const canvas = Object.assign(document.createElement("canvas"), { width, height });
   const context = canvas.getContext("2d", { alpha: false });

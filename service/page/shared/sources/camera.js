@@ -1,9 +1,9 @@
-// The webcam: opening it with friendly failures, and a JPEG of each frame that the stream can take.
+// The webcam: opens it with helpful messages on failure, and gives a JPEG of each frame that the stream can take.
 
 export const FRAME = { width: 320, height: 240 };
 const JPEG_QUALITY = 0.8;
 
-/** What a failure means to the person in front of the camera: {title, text}. */
+/** Explain a failure to the user: {title, text}. */
 export function explain(error) {
   const reasons = {
     NotAllowedError: ["Camera permission denied.", "Allow the camera for this page (the icon beside the address), then start again."],
@@ -31,7 +31,7 @@ export class Camera {
     this.media = null;
   }
 
-  /** onFrame(canvas, captureMs) for each new frame; onEnd() when the device goes away. */
+  /** onFrame(canvas, captureMs): called for each new frame; onEnd(): called when the device goes away. */
   async start(deviceId, onFrame, onEnd) {
     if (!window.isSecureContext || !navigator.mediaDevices) throw Object.assign(new Error(), { name: "InsecureContext" });
     this.stop();

@@ -1,5 +1,5 @@
-// Plays a recording in real time as t64 packets: whatever became due since the last packet goes out as the next one. In
-// each round the time begins at 0 again, so that who takes the packets sees the clock restart and resets the membranes.
+// Plays a recording in real time as t64 packets: each packet has the events that became due since the last one. Each round
+// starts at time 0 again, so that the receiver sees the clock restart and resets the membranes.
 
 import { T64_BYTES, shiftT64, t64Times } from "./t64.js";
 
@@ -17,7 +17,7 @@ export class Player {
     this.playedUs = 0; // position in this round
   }
 
-  /** Advance by `us`; the packet that became due, null in the rest between rounds. */
+  /** Advance by `us`; return the packet that became due, null in the pause between rounds. */
   advance(us) {
     this.playedUs += us;
     if (this.playedUs >= this.durationUs + REST_US) this.playedUs = this.at = 0;

@@ -20,7 +20,7 @@ export function shiftT64(bytes, offsetUs) {
   return copy;
 }
 
-/** How many events each pixel had; `most` is what all but the busiest 2 % of lit pixels stay below. */
+/** Count the events of each pixel; `most`: what all but the busiest 2 % of lit pixels stay below. */
 export function exposure(bytes, width, height) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const counts = new Uint32Array(width * height);
