@@ -1,1 +1,1 @@
-"""What a person starts: the command line and the desktop demo."""
+"""User interfaces: the command line and the desktop demo."""

@@ -1,4 +1,4 @@
-"""A folder of C that stands alone (`c_source`), compiled and run beside the network before it appears."""
+"""Export a network as a folder of standalone C (`c_source`), compiled and compared with the network first."""
 
 import os
 import shutil
@@ -25,24 +25,24 @@ from spikesight.models.export.parity import PARITY_STEPS, TOLERANCE, ExportError
 from spikesight.models.native.build import build
 from spikesight.models.networks.folding import fold, norm_line
 
-STRICT = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off", "-fno-math-errno")  # as in its Makefile
+STRICT = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off", "-fno-math-errno")  # as in the Makefile
 
 
 def c_compiler() -> list[str]:
-    """The command of a C compiler: `CC` alone, or the system's, or the package ziglang's; empty where there is none."""
+    """Return the command of a C compiler: `CC`, else the system's, else the package ziglang's; [] if there is none."""
     names = [os.environ["CC"]] if os.environ.get("CC") else ["cc", "gcc", "clang"]
     if path := next((path for name in names if (path := shutil.which(name))), None):
         return [path]
     return [sys.executable, "-m", "ziglang", "cc"] if find_spec("ziglang") and not os.environ.get("CC") else []
 
 
-def rounding() -> tuple[str, ...]:
-    """How C must round to have the bits of the kernels that run here."""
+def rounding_flags() -> tuple[str, ...]:
+    """Return the compiler flags by which the C code rounds as the kernels on this machine do."""
     return ("-DSPIKESIGHT_FUSED=0",) if build().isa == "portable" else ()
 
 
 def compile_c(folder: Path, compiler: list[str], *flags: str) -> Path:
-    """The folder's example, compiled into it. Raises ExportError with what the compiler says."""
+    """Compile the folder's example; return the program's path. Raises ExportError with the compiler's message."""
     program, sources = folder / "example", [str(folder / name) for name in ("example.c", "spikesight.c", "model.c")]
     done = subprocess.run(
         [*compiler, *STRICT, *flags, *sources, "-lm", "-o", str(program)], capture_output=True, text=True
@@ -53,7 +53,7 @@ def compile_c(folder: Path, compiler: list[str], *flags: str) -> Path:
 
 
 def run_steps(command: list[str], x_seq: Tensor) -> NDArray[np.float32]:
-    """The logits [T, K] of inputs [T, C, H, W], uint8 or float32, one after another."""
+    """Return the logits [T, K] that a compiled example prints for inputs [T, C, H, W], uint8 or float32."""
     given = x_seq.permute(0, 2, 3, 1).contiguous().numpy().tobytes()
     lines = (
         subprocess.run([*command, "steps"], input=given, capture_output=True, check=True).stdout.decode().splitlines()
@@ -63,14 +63,14 @@ def run_steps(command: list[str], x_seq: Tensor) -> NDArray[np.float32]:
 
 @torch.inference_mode()
 def logits_in_python(network: nn.Module, x_seq: Tensor) -> NDArray[np.float32]:
-    """The logits [T, K] of inputs [T, 1, C, H, W], with the bits that C has where the engine runs the network."""
+    """Return the logits [T, K] of inputs [T, 1, C, H, W]; by the engine where possible, then bit for bit as in C."""
     if can_run(network):
         return Engine(network, *x_seq.shape[3:], choice="events").run(x_seq).logits[:, 0].numpy()
     return network(x_seq.float(), None)[0][:, 0].numpy()
 
 
-def rounded(network: nn.Module) -> nn.Module:
-    """A copy with the weights that `--int8` writes."""
+def with_rounded_weights(network: nn.Module) -> nn.Module:
+    """Return a copy of the network with the weights that `--int8` writes."""
     twin = deepcopy(network)
     for layer in twin.modules():
         if isinstance(layer, nn.Sequential) and isinstance(layer[0], nn.Conv2d):
@@ -81,8 +81,8 @@ def rounded(network: nn.Module) -> nn.Module:
     return twin
 
 
-def front(contract: Contract) -> dict[str, float]:
-    """Numbers of what lies before a network that takes events, by name. Raises ExportError for what C has not."""
+def preprocessing(contract: Contract) -> dict[str, float]:
+    """Return the parameters of an event network's preprocessing, by name. Raises ExportError if C lacks it."""
     if contract.kind != "events":
         return {}
     drawing = contract.window == "drawing"
@@ -90,48 +90,48 @@ def front(contract: Contract) -> dict[str, float]:
         raise ExportError("not exported: a drawing on a large sensor is not followed in C")
     if contract.pooled:
         raise ExportError("not exported: a finer sensor's events are not summed in C")
-    grid, crop = (contract.height, contract.width), following(contract)
+    grid, crop = (contract.height, contract.width), alignment(contract)
     if crop:
-        grid = following_binner(contract).fine
+        grid = alignment_binner(contract).fine
     more = {"ceiling": CEILINGS[contract.encoding], "filter_from_hz": gate_from_hz(contract)}
     return {**more, "follows": int(bool(crop)), "grid_height": grid[0], "grid_width": grid[1], **crop}
 
 
 def gate_from_hz(contract: Contract) -> float:
-    """The rate of lone events a pixel from which noise is filtered, before a sensor without a window."""
+    """Return the rate of isolated events (Hz a pixel) from which noise is filtered, for a sensor without a window."""
     return DRAWING_HZ if contract.window == "drawing" else FROM_HZ
 
 
-def following_binner(contract: Contract) -> TrackingBinner:
-    """What crops the steps of a network that takes aligned events."""
+def alignment_binner(contract: Contract) -> TrackingBinner:
+    """Return the binner that aligns the input of a network on moving objects."""
     size = contract.height, contract.width
     return TrackingBinner(sensor_of(contract), size, contract.bin_us, contract.steps, contract.shown_bins)
 
 
-def following(contract: Contract) -> dict[str, float]:
-    """How it remembers what moved, by name; empty for networks that take the sensor as it is."""
+def alignment(contract: Contract) -> dict[str, float]:
+    """Return the parameters of the alignment on moving objects, by name; {} for networks without alignment."""
     if contract.frame != "object":
         return {}
-    binner = following_binner(contract)
+    binner = alignment_binner(contract)
     return {"kept": binner.keep, "share": binner.share}
 
 
 def export_c(network: nn.Module, card: Card, name: str, folder: Path, *, int8: bool = False) -> str:
-    """Write the folder, which must be new or empty; for a person, what came of running it beside the network.
+    """Write the folder, which must be new or empty; return a sentence on how its output compares with the network's.
 
-    With rounded weights a neuron may come within rounding of its threshold and fire on one side alone, which some steps
-    then show: half of them may differ. Raises ExportError; nothing is written then.
+    With rounded weights (`int8`) a neuron near its threshold may fire on one side only, so up to half of the steps may
+    differ. Raises ExportError; nothing is written then.
     """
     with new_folder(folder) as partial:
-        write_source(partial, network, card, name, front(card.contract), int8=int8)
+        write_source(partial, network, card, name, preprocessing(card.contract), int8=int8)
         said = "not compared with the network, for there is no C compiler here"
         if compiler := c_compiler():
             x_seq = example_inputs(card.contract, PARITY_STEPS, 1)
             x_seq = x_seq.to(torch.uint8) if card.contract.kind == "events" else x_seq
-            program = compile_c(partial, compiler, "-O2", *rounding())
+            program = compile_c(partial, compiler, "-O2", *rounding_flags())
             found = run_steps([str(program)], x_seq[:, 0])
             program.unlink()
-            gaps = np.abs(found - logits_in_python(rounded(network) if int8 else network, x_seq)).max(1)
+            gaps = np.abs(found - logits_in_python(with_rounded_weights(network) if int8 else network, x_seq)).max(1)
             same = int(np.count_nonzero(gaps < TOLERANCE))
             if same < (len(gaps) / 2 if int8 else len(gaps)):
                 raise ExportError(f"not exported: the logits of the C program differ in {len(gaps) - same} steps")

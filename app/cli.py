@@ -1,4 +1,4 @@
-"""The `spikesight` command: one word a job. Each job is a module with `configure(parser)` and `run(args)`."""
+"""The `spikesight` command. Each subcommand is a module with `configure(parser)` and `run(args)`."""
 
 import argparse
 import sys
@@ -41,14 +41,14 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "doctor": ("commands.doctor", "look at this installation and say how to mend what is missing"),
     },
 }
-"""The commands by what they are about: a module of this package, and a line of help."""
+"""Commands by topic: for each the module in this package, and a line of help."""
 COMMANDS = {name: entry for group in GROUPS.values() for name, entry in group.items()}
-ALIASES = {"convert-events": "transcode", "train-dvs": "train"}  # names they have elsewhere
+ALIASES = {"convert-events": "transcode", "train-dvs": "train"}  # other names for commands
 EXIT_FAILURE, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser with every command's name and one line of help; a command's own flags are added when it is chosen."""
+    """Return the parser that lists all commands; a command's own flags are added by `run_command`."""
     lines = []
     for group, commands in GROUPS.items():
         lines += [f"{group}:", *(f"  {name:12} {summary}" for name, (_, summary) in commands.items()), ""]
@@ -65,12 +65,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def module_of(name: str) -> ModuleType:
-    """A command's module, with `configure` and `run`."""
+    """Import and return a command's module."""
     return import_module(f"spikesight.app.{COMMANDS[name][0]}")
 
 
 def run_command(name: str, arguments: Sequence[str], prog: str) -> int:
-    """Run one command; a mistake of the user's is one sentence and exit code 2, Ctrl-C is 130."""
+    """Run one command; return its exit code. An error of the user's is one sentence and code 2; Ctrl-C is 130."""
     keep_memory()
     module, form = module_of(name), argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog=prog, description=module.DESCRIPTION, formatter_class=form)
@@ -81,7 +81,7 @@ def run_command(name: str, arguments: Sequence[str], prog: str) -> int:
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         return EXIT_INTERRUPTED
-    except BrokenPipeError:  # the reader of our output has gone: nothing left to say
+    except BrokenPipeError:  # the reader of the output has gone, as in `... | head`
         sys.stderr.close()
         return EXIT_FAILURE
     except (ValueError, OSError) as error:
@@ -90,7 +90,7 @@ def run_command(name: str, arguments: Sequence[str], prog: str) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point of `spikesight`."""
+    """Run `spikesight`: the entry point of the command."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     name = ALIASES.get(words[0], words[0]) if words else ""
     if name in COMMANDS:
@@ -103,5 +103,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def train_dvs(arguments: Sequence[str] | None = None) -> int:
-    """Entry point of `train-dvs`: the same as `spikesight train`."""
+    """Run `train-dvs`, the same as `spikesight train`: the entry point of the command."""
     return run_command("train", list(sys.argv[1:] if arguments is None else arguments), "train-dvs")

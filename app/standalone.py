@@ -1,7 +1,7 @@
-"""A folder that classifies in the browser, with no server of ours: any static host can serve it.
+"""Export a network as a folder that classifies in the browser; any static web server can serve it.
 
-It holds the page, our engine as WebAssembly with the network as its memory, the emulator in JavaScript with the very
-pixels of this installation's one, and the sample recordings that the network has labels for.
+It contains the page, the engine in WebAssembly with the network as its memory, an emulator in JavaScript with the same
+pixels as the Python one, and the sample recordings that show classes of the network.
 """
 
 import json
@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from torch import nn
 
-from spikesight.app.c_folder import following, gate_from_hz
+from spikesight.app.c_folder import alignment, gate_from_hz
 from spikesight.encoders.emulator.pixels import PixelModel, log_levels, thresholds
 from spikesight.encoders.emulator.saccades import NMNIST
 from spikesight.encoders.events import SensorSize
@@ -29,7 +29,7 @@ from spikesight.models.native.wasm import ENGINE
 from spikesight.models.steps import label_rules
 from spikesight.service.page.routes import PAGE
 
-FRAME, SEEN = SensorSize(320, 240), PixelModel()  # what the page brings every picture to, and shows whole ones to
+FRAME, SEEN = SensorSize(320, 240), PixelModel()  # size of the page's frames; pixel model for whole frames
 
 
 def write_folder(folder: Path | str, network: nn.Module, card: Card, name: str) -> None:
@@ -47,7 +47,7 @@ def write_folder(folder: Path | str, network: nn.Module, card: Card, name: str) 
 
 
 def write_facts(folder: Path, card: Card, name: str, engine: dict[str, Any]) -> None:
-    """model.json, the pixels of its emulator and the recordings."""
+    """Write model.json, the emulator's pixels and the sample recordings."""
     contract, follows = card.contract, card.contract.window == "drawing"
     samples = [one for one in shipped_samples.listing() if set(re.split(r"\W+", one.label)) & set(card.labels)]
     (folder / "samples").mkdir()
@@ -59,7 +59,7 @@ def write_facts(folder: Path, card: Card, name: str, engine: dict[str, Any]) -> 
         "contract": asdict(contract),
         "known": card.novelty and card.novelty.facts(),
         "steady": label_rules(contract.horizon),
-        "front": {"from_hz": gate_from_hz(contract), "shown": contract.shown_bins, **following(contract)},
+        "front": {"from_hz": gate_from_hz(contract), "shown": contract.shown_bins, **alignment(contract)},
         **engine,
         "tracker": tracker_of(sensor_of(contract)) if follows else None,
         "pixels": write_pixels(folder, PIXELS, sensor_of(contract)) if follows else write_pixels(folder),
@@ -69,8 +69,8 @@ def write_facts(folder: Path, card: Card, name: str, engine: dict[str, Any]) -> 
 
 
 def tracker_of(sensor: SensorSize) -> dict[str, Any]:
-    """How a drawing that was found in frames is moved before the pixels (encoders/roi/frame_tracker.py): where to,
-    millisecond by millisecond; stray light, and the taps of the lens's blur.
+    """Return how a drawing found in frames is moved before the emulated pixels (encoders/roi/frame_tracker.py):
+    path in pixels, millisecond by millisecond; stray light; taps of the lens's blur.
     """
     unit = min(sensor.width, sensor.height) / 34
     taps = cv2.getGaussianKernel(round(8 * NMNIST.blur_px * unit + 1) | 1, NMNIST.blur_px * unit)[:, 0]
@@ -78,8 +78,9 @@ def tracker_of(sensor: SensorSize) -> dict[str, Any]:
 
 
 def write_pixels(folder: Path, pixels: PixelModel = SEEN, size: SensorSize = FRAME) -> dict[str, Any]:
-    """pixels.f32, float32 [3, H, W] of an Emulator of this size, in its order: ON and OFF thresholds, first references;
-    its other numbers.
+    """Write pixels.f32, float32 [3, H, W]: ON and OFF thresholds and first references, drawn as an Emulator does.
+
+    Return the emulator's other parameters.
     """
     generator, shape = np.random.default_rng(0), (size.height, size.width)
     on = thresholds(pixels.threshold_on, pixels.sigma, shape, generator)

@@ -34,7 +34,7 @@ from spikesight.service.http.shares import address_of
 from spikesight.service.page import routes as page
 from spikesight.service.protocol_v2 import routes as v2_routes
 from spikesight.service.runtime import Runtime
-from spikesight.service.scheduler.request import Wanted
+from spikesight.service.scheduler.request import AnswerSpec
 from spikesight.service.settings import Settings
 from spikesight.service.sinks.delivery import Deliveries, Outlet, open_deliveries
 from spikesight.service.stream import cameras as camera_routes
@@ -69,9 +69,9 @@ def create_app(
     cameras, sessions, deliveries = Cameras(), TeachingSessions(runtime), Deliveries()
     corrections = Corrections(runtime, sessions.account())
 
-    def saw(camera: str, classifier: Classifier, inputs: list[Input], answer: Answer) -> None:
-        corrections.saw(camera, classifier, inputs, answer)
-        deliveries.saw(camera, classifier, inputs, answer)
+    def on_step(camera: str, classifier: Classifier, inputs: list[Input], answer: Answer) -> None:
+        corrections.on_step(camera, classifier, inputs, answer)
+        deliveries.on_step(camera, classifier, inputs, answer)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -79,7 +79,7 @@ def create_app(
         await corrections.start()
         opened = sources or tuple(open_source(text) for text in settings.cameras)
         deliveries.start(sinks or open_deliveries(settings.sinks))
-        cameras.start(opened, runtime, deliveries.post, saw)
+        cameras.start(opened, runtime, deliveries.post, on_step)
         yield
         runtime.draining = True
         await asyncio.to_thread(cameras.close)
@@ -95,7 +95,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        dependencies=[Depends(errors.known_parameters)],
+        dependencies=[Depends(errors.refuse_unknown_parameters)],
         exception_handlers=errors.HANDLERS,
     )
     app.state.runtime = runtime
@@ -206,7 +206,7 @@ def v1(runtime: Runtime, cameras: Cameras, sessions: TeachingSessions) -> APIRou
         bin_ms: Annotated[float | None, Query(gt=0, le=1000, description="length of a step")] = None,
         name: Annotated[str, Query(description="the file's name, for raw bodies of N-MNIST .bin", max_length=255)] = "",
     ) -> Response:
-        wanted = Wanted(every=steps, confidence=confidence, error_rate=error_rate, objects=objects)
+        wanted = AnswerSpec(every=steps, confidence=confidence, error_rate=error_rate, objects=objects)
         options = Options(logits, raw, wanted)
         return await predicted(runtime, request, model=model, name=name, options=options, bin_ms=bin_ms)
 

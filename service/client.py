@@ -28,7 +28,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from spikesight.encoders.packets import pack
 from spikesight.service.http.bodies import CameraBody, ModelsBody, PredictBody, SampleBody, StepBody
-from spikesight.service.http.person import sentence_of
+from spikesight.service.http.person import error_sentence
 from spikesight.service.stream.messages import EVENTS_T64, IMAGE, PICTURE, Frame
 from spikesight.service.teach.bodies import TeachingBody
 from spikesight.service.teach.remote import RemoteTeaching, query
@@ -210,7 +210,7 @@ class Client:
         finally:
             connection.close()
         if answer.status not in (200, 204):
-            raise ClientError(answer.status, sentence_of(data) or f"the service answered {answer.status}")
+            raise ClientError(answer.status, error_sentence(data) or f"the service answered {answer.status}")
         return data
 
 
@@ -229,7 +229,7 @@ class Stream:
             )
             self._socket: ClientConnection = opened.__enter__()
         except InvalidStatus as error:
-            status, said = error.response.status_code, sentence_of(bytes(error.response.body or b""))
+            status, said = error.response.status_code, error_sentence(bytes(error.response.body or b""))
             raise ClientError(status, said or f"the service answered {status}") from None
         except OSError as error:
             raise ClientError(0, f"{client.url} does not answer") from error
@@ -279,7 +279,6 @@ class Stream:
             yield parse(data)
 
     def close(self) -> None:
-        """Close the WebSocket."""
         self._socket.close()
 
     def __enter__(self) -> "Stream":

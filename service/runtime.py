@@ -20,7 +20,7 @@ from spikesight.models.native.threads import threads, use_threads
 from spikesight.service.http.errors import Expired
 from spikesight.service.http.logs import event, log
 from spikesight.service.http.metrics import Metrics
-from spikesight.service.http.shares import Line, Lobby, Shares
+from spikesight.service.http.shares import FairQueue, HelloQueue, Quota
 from spikesight.service.http.turns import Turns
 from spikesight.service.scheduler import sandbox
 from spikesight.service.scheduler.mailbox import Mailbox
@@ -43,13 +43,13 @@ class Runtime:
         self.registry = Registry(settings, self.metrics, self.mailbox)
         self.decoder = ThreadPoolExecutor(1, "decode")  # short work that would block the event loop, in order
         self.heavy = ThreadPoolExecutor(1, "heavy")  # work that may take a second: `decoder` never waits for it
-        self.line = Line(CALLS, max(1, CALLS // 2))
+        self.decoder_queue = FairQueue(CALLS, max(1, CALLS // 2))
         self.processes = Processes("spikesight.service.upload.decode", "spikesight.service.protocol_v2.tensors")
         self.draining = False
         self._loaded = False
         self.turns, self.decoder_turns = Turns(), Turns(time.perf_counter)  # streams' work in the loop, in `decoder`
-        self.lobby = Lobby(settings.max_greetings)
-        self.streams = Shares(settings.max_sessions, settings.max_sessions_per_client)
+        self.hello_queue = HelloQueue(settings.max_greetings)
+        self.streams = Quota(settings.max_sessions, settings.max_sessions_per_client)
         key = settings.snapshot_key
         self.snapshot_key = secrets.token_bytes(32) if key is None else key.get_secret_value().encode()
         self.version = __version__
@@ -78,7 +78,7 @@ class Runtime:
     def _load(self) -> None:
         formats()  # imports the plug-ins now, so that the first upload does not wait for that
         for classifier in self._classifiers:
-            self.registry.serve(classifier)
+            self.registry.add(classifier)
         if not self._classifiers:
             self.registry.load()
 
@@ -109,14 +109,14 @@ class Runtime:
         """Wait for a free decoder process and hold it until the `async with` block ends. Raises Expired, Overloaded."""
         try:
             async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
-                await self.line.take(client)
+                await self.decoder_queue.acquire(client)
         except TimeoutError:
             raise Expired from None
         begin = time.monotonic()
         try:
             yield
         finally:
-            self.line.give(client, time.monotonic() - begin)
+            self.decoder_queue.release(client, time.monotonic() - begin)
 
     async def in_heavy_thread(self, work: Callable[[], T], deadline: float) -> T:
         """Run slow work in the thread reserved for it. Raises Expired, and whatever `work` raises."""
@@ -138,11 +138,11 @@ class Runtime:
         try:
             yield
         finally:
-            model.scheduler.leave(n)
+            model.scheduler.finish(n)
 
     def full(self) -> bool:
         return self.registry.full()
 
-    def turned_away(self) -> None:
+    def count_turned_away(self) -> None:
         """Count a request that was refused before it was read."""
         self.metrics.refused.labels("busy").inc()

@@ -1,4 +1,4 @@
-"""The words of `spikesight` about networks and the service, a module each.
+"""Commands of `spikesight` about networks and the service, one module each.
 
 `serve`, `train`, `models`, `compare`, `convert`, `predict`, `export`, `doctor`.
 """

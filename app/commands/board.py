@@ -1,4 +1,4 @@
-"""`spikesight board`: what networks and other methods get right on the same windows, a row each, and its command."""
+"""`spikesight board`: compare networks and other methods on the same windows, one row each with its command."""
 
 import argparse
 import json
@@ -38,7 +38,7 @@ def _line(row: dict[str, Any]) -> str:
 
 
 def run(args: argparse.Namespace) -> int:
-    """List, measure or compare; 1 where a row does not stand."""
+    """List, measure or check the rows; return 1 if a row falls outside its interval."""
     from spikesight.training.compare.board import BOARD, chosen, difference, keep, measure, pairs, read_board
     from spikesight.training.progress import say
 

@@ -1,4 +1,4 @@
-"""`spikesight calibrate`: lets a trained model say when it does not know, and how sure it really is."""
+"""`spikesight calibrate`: calibrate a trained model's probabilities, out-of-distribution score and prediction sets."""
 
 import argparse
 from dataclasses import replace
@@ -26,7 +26,7 @@ recordings like these, of each class, at most the error rate is committed to and
 it may be more."""
 
 CONTRACT = ("steps", "bin_us", "height", "width", "encoding", "filter_us", "window", "pooled")
-"""Settings of a run that the model's contract fixes."""
+"""Training settings that the model's contract fixes."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -42,9 +42,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def settings(card: "Card", **given: str | int | None) -> "TrainConfig":
-    """The settings of the training as the card tells them, as far as they choose and read the data, and what is given.
+    """Return the training's settings for reading its data: from the model's card, overridden by `given`.
 
-    Raises ValueError where the card names no data.
+    Raises ValueError if neither names the data.
     """
     from spikesight.training.config import TrainConfig
     from spikesight.training.flags import RENAMED, SETTINGS, from_mapping

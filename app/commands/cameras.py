@@ -1,4 +1,4 @@
-"""`spikesight cameras`: what is plugged in, and the string that opens it."""
+"""`spikesight cameras`: list the cameras that are plugged in, and the source string that opens each."""
 
 import argparse
 import json
@@ -14,7 +14,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """The list, and what the drivers had to say; the exit code."""
+    """Print the cameras and the drivers' remarks; return 1 if there are no cameras."""
     found, remarks = plugged_in()
     if args.json:
         print(json.dumps({"cameras": [camera._asdict() for camera in found], "remarks": remarks}))

@@ -1,4 +1,4 @@
-"""`spikesight compare`: the seed paper as one command."""
+"""`spikesight compare`: the comparison of the seed paper as one command."""
 
 import argparse
 from typing import get_args
@@ -16,7 +16,7 @@ layer, and write one report (report.html, report.md). An interrupted comparison 
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """One flag a setting; lists are separated by commas, `none` is an empty one."""
+    """Add one flag for each setting; lists are separated by commas, `none` is an empty list."""
     for name, setting in read_settings(CompareConfig).items():
         kind, default = type(setting.default), setting.default
         if kind is tuple:
@@ -30,17 +30,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def listed(text: str) -> tuple[str, ...]:
-    """A comma-separated list."""
+    """Parse a comma-separated list."""
     return tuple(part.strip() for part in text.split(",") if part.strip() not in ("", "none"))
 
 
 def whole_numbers(text: str) -> tuple[int, ...]:
-    """A comma-separated list of whole numbers."""
+    """Parse a comma-separated list of whole numbers."""
     return tuple(map(int, listed(text)))
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, convert and report, or go on where a stopped comparison was; the exit code."""
+    """Train, convert and report, continuing an interrupted comparison; return the exit code."""
     given = {name: value for name, value in vars(args).items() if name != "quick"}
     comparison = Comparison(CompareConfig(**{**(QUICK if args.quick else {}), **given}))
     markdown, page = write_report(comparison.run(), comparison.folder)

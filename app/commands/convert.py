@@ -1,4 +1,4 @@
-"""`spikesight convert`: a trained ANN's weights to a checkpoint of a spiking network that the service serves."""
+"""`spikesight convert`: convert a trained ANN to a checkpoint of a spiking network that the service can serve."""
 
 import argparse
 import sys
@@ -43,15 +43,15 @@ class Source:
 
     ann: nn.Module
     name: str
-    contract: Contract  # of the ANN: one step
-    labels: tuple[str, ...]  # none, of a file of weights
+    contract: Contract  # the ANN's input: one step
+    labels: tuple[str, ...]  # () for a file of weights
     classes: int
-    card: Card | None = None  # of a model folder
+    card: Card | None = None  # None for a file of weights
 
 
 @dataclass(frozen=True)
 class Given:
-    """Pictures to calibrate with; of a labelled set also those to choose T on and to measure with, and its scale."""
+    """Pictures for calibration; from a labelled set also pictures to choose T and to test, and the set's scaling."""
 
     calibration: np.ndarray  # uint8 [N, C, H, W]
     held: Images | None = None
@@ -61,7 +61,7 @@ class Given:
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """What to convert, by which method, and the pictures that calibrate and measure it."""
+    """Add the flags: what to convert, by which method, and the pictures that calibrate and measure it."""
     add = parser.add_argument
     add("source", type=Path, help="the ANN's weights, or its model folder")
     add("--to", type=Path, required=True, help="folder of the new checkpoint")
@@ -82,7 +82,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def read_labels(text: str | None, classes: int, own: tuple[str, ...]) -> tuple[str, ...]:
-    """The class names, as many as the network has."""
+    """Return class names from a file or list; None: those of the data set, or numbers. Raises ValueError if too few."""
     if text is None:
         return own if len(own) == classes else tuple(map(str, range(classes)))
     parts = Path(text).read_text().splitlines() if Path(text).is_file() else text.split(",")
@@ -93,7 +93,7 @@ def read_labels(text: str | None, classes: int, own: tuple[str, ...]) -> tuple[s
 
 
 def read_source(folder: Path, network: str | None) -> Source:
-    """The ANN of a weights file or a model folder. Raises CheckpointError."""
+    """Read the ANN from a file of weights or a model folder. Raises CheckpointError."""
     if folder.is_dir():
         trained, card = load(folder)
         return Source(as_ann(trained), name_of(folder), card.contract, card.labels, len(card.labels), card)
@@ -107,7 +107,7 @@ def read_source(folder: Path, network: str | None) -> Source:
 
 
 def read_pictures(args: argparse.Namespace, source: Source) -> Given:
-    """Pictures to calibrate with; and, of a labelled set, to choose T and to measure with."""
+    """Read the pictures for calibration; from a labelled set also those to choose T and to measure accuracy."""
     contract, count = source.contract, args.calibration
     if args.data not in IMAGES:
         return Given(pictures_below(Path(args.data), count, (contract.channels, contract.height, contract.width)))
@@ -119,12 +119,12 @@ def read_pictures(args: argparse.Namespace, source: Source) -> Given:
         raise ValueError(f"{args.data} has {channels} channels, the network takes {contract.channels}")
     chosen = data.train.subset(count + HELD)
     held = Images(chosen.pixels[count:], chosen.labels[count:])
-    scale = None if source.card is not None else (data.mean, data.std)  # a model folder knows its own
+    scale = None if source.card is not None else (data.mean, data.std)  # a model folder has its own scaling
     return Given(chosen.pixels[:count], held if len(held) else None, data.test, data.classes, scale)
 
 
 def measure(network: ConvertedNetwork, ann: nn.Module, test: Images, x: Tensor, steps: int) -> dict[str, object]:
-    """Accuracy of the ANN and of the network at powers of two up to T, with counts and intervals."""
+    """Return the test accuracy of the ANN, and of the network at powers of two up to T, with counts and intervals."""
     found = curve(network, x, torch.from_numpy(test.labels), steps)
     correct = int(found.correct[-1])
     low, high = interval(correct, len(test))
@@ -141,7 +141,7 @@ def measure(network: ConvertedNetwork, ann: nn.Module, test: Images, x: Tensor, 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Convert, measure against the ANN, write the checkpoint and its card; the exit code."""
+    """Convert, measure against the ANN, write the checkpoint and its card; return the exit code."""
     if args.steps < 0 or args.calibration < 1 or args.test < 0:
         raise ValueError("--calibration must be positive, --steps and --test not negative")
     source = read_source(args.source, args.network)

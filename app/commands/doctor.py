@@ -1,4 +1,4 @@
-"""`spikesight doctor`: what this installation has and lacks, one line each, with the way out."""
+"""`spikesight doctor`: report what this installation has and lacks, and how to fix it."""
 
 import argparse
 import importlib.util
@@ -38,14 +38,14 @@ class Finding(NamedTuple):
 
 
 def check_python() -> Iterator[Finding]:
-    """Python's version."""
+    """Check Python's version."""
     good = (3, 11) <= sys.version_info < (3, 14)
     hint = "" if good else "; install Python 3.11 to 3.13"
     yield Finding("ok" if good else "FIX", "python", f"{platform.python_version()} on {platform.machine()}{hint}")
 
 
 def check_packages() -> Iterator[Finding]:
-    """Installed versions; extras that are absent."""
+    """Check the versions of required packages, and which extras are installed."""
     found = []
     for name in CORE:
         try:
@@ -66,7 +66,7 @@ def check_packages() -> Iterator[Finding]:
 
 
 def check_compute() -> Iterator[Finding]:
-    """Threads, the native engine, a GPU."""
+    """Check threads, the native engine and the GPU."""
     import torch
 
     from spikesight.models.engine.autotune import calibrated
@@ -86,7 +86,7 @@ def check_compute() -> Iterator[Finding]:
 
 
 def check_cameras() -> Iterator[Finding]:
-    """Event cameras on USB."""
+    """Check for event cameras on USB."""
     import warnings
 
     import eventcv
@@ -103,7 +103,7 @@ def check_cameras() -> Iterator[Finding]:
 
 
 def check_port() -> Iterator[Finding]:
-    """The service's usual port."""
+    """Check whether the service's default port is free."""
     with socket.socket() as s:
         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, True)
         try:
@@ -114,7 +114,7 @@ def check_port() -> Iterator[Finding]:
 
 
 def check_models() -> Iterator[Finding]:
-    """The shipped models load."""
+    """Check that the shipped models can be loaded."""
     from spikesight.models.checkpoint import load
     from spikesight.models.contract import CheckpointError
     from spikesight.models.engine.engine import why_not
@@ -136,7 +136,7 @@ def check_models() -> Iterator[Finding]:
 
 
 def check_data_sets(wanted: str, root: str) -> Iterator[Finding]:
-    """A data set by name or folder, or `all` the named ones below `root`; absent ones are a note."""
+    """Check a data set by name or folder, or `all` named ones below `root`; missing ones are then only a note."""
     from spikesight.training.data.check import EXPECTED, check_data
 
     for name in EXPECTED if wanted == "all" else [wanted]:

@@ -1,4 +1,4 @@
-"""`spikesight evaluate`: how often a model is right on recordings or images that it has not seen."""
+"""`spikesight evaluate`: measure a model's accuracy on recordings or images that it was not trained on."""
 
 import argparse
 import json
@@ -90,7 +90,7 @@ def _print(found: dict[str, Any]) -> None:
 
 
 def _corrupt(classifier: "Classifier", args: argparse.Namespace, readings: "Readings") -> dict[str, Any]:
-    """Accuracy under each corruption of the suite; a row is printed as it is measured."""
+    """Measure the accuracy under each corruption of the suite, printing rows as they are measured."""
     from spikesight.training.progress import say
     from spikesight.training.run.corruptions import corrupted, rows, summary
 
@@ -131,7 +131,7 @@ def _write(folder: Path, found: dict[str, Any]) -> None:
 
 
 def _anns(classifier: "Classifier", folder: Path) -> "Callable[[Frames, Frames], Answers]":
-    """What trains ANNs of the model's shape."""
+    """Return a function that trains ANNs of the model's shape as baselines."""
     from spikesight.training.network import network_names
     from spikesight.training.run.fit import anns_on
 
@@ -140,7 +140,7 @@ def _anns(classifier: "Classifier", folder: Path) -> "Callable[[Frames, Frames],
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluate, say what gives cause for doubt, print the figures."""
+    """Evaluate the model, warn about doubtful data, print the figures; return the exit code."""
     from spikesight.models.classifier import Classifier
     from spikesight.models.shipped import find
     from spikesight.training.data.check import count_named_read

@@ -1,4 +1,4 @@
-"""`spikesight export`: a checkpoint as a file for other runtimes, compared with the network before it is written."""
+"""`spikesight export`: export a checkpoint for other runtimes, after comparing the exported file with the network."""
 
 import argparse
 from pathlib import Path
@@ -32,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def bin_ms(text: str) -> float | str:
-    """`any`, or milliseconds."""
+    """Parse `any`, or milliseconds."""
     if text == "any":
         return text
     try:
@@ -79,6 +79,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def size_of(path: Path) -> float:
-    """Of a file, or of all in a folder, MB."""
+    """Return the size of a file, or of all files in a folder, in MB."""
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
     return sum(file.stat().st_size for file in files) / 1e6

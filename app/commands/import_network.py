@@ -1,4 +1,4 @@
-"""`spikesight import`: a network of another library to a checkpoint that the service serves, compared step by step."""
+"""`spikesight import`: import another library's network as a checkpoint, compared with the original step by step."""
 
 import argparse
 from dataclasses import replace
@@ -26,7 +26,7 @@ a file is executed. Needs the extra: pip install 'spikesight[export]'; spikingje
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """What to import, where to, and what it is fed."""
+    """Add the flags: what to import, where to, and what input the network takes."""
     add = parser.add_argument
     add("source", type=Path, metavar="FILE", help="a NIR graph or a state dictionary")
     add("--to", type=Path, required=True, help="folder of the new checkpoint")
@@ -41,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Import, compare, write the checkpoint; the exit code."""
+    """Import, compare and write the checkpoint; return the exit code."""
     card = read_config(find(args.like))[2]
     contract = replace(card.contract, shortest_bin_us=0, readout=0)
     network, parity = import_network(args.source, contract, args.dt)

@@ -1,4 +1,4 @@
-"""`spikesight models`: the networks that `--network` knows, and the trained models that are shipped."""
+"""`spikesight models`: list the networks that `--network` knows, and the shipped trained models."""
 
 import argparse
 import json
@@ -16,7 +16,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def describe(name: str) -> dict[str, object]:
-    """One row: the shape by name, its parameter count and neuron layers; no weights are made."""
+    """Return the row of a network: its shape, parameter count and neuron layers. No weights are allocated."""
     import torch
 
     from spikesight.models.networks.resnet import NETWORKS, SpikingResNet
@@ -42,14 +42,14 @@ COLUMNS = ("accuracy", "tested", "says_unknown", "licence", "sha256")
 
 
 def readable(row: dict[str, Any]) -> dict[str, object]:
-    """A shipped model's record for people: accuracy in per cent, the first digits of the SHA-256."""
+    """Return a shipped model's row for people: accuracy in per cent, the first digits of the SHA-256."""
     accuracy = "" if row["accuracy"] is None else f"{row['accuracy']:.2%}"
     unknown = "no" if row["known"] is None else "yes"
     return row | {"accuracy": accuracy, "says_unknown": unknown, "sha256": row["sha256"][:12]}
 
 
 def print_table(rows: list[dict[str, object]], heads: tuple[str, ...]) -> None:
-    """Aligned columns, numbers to the right."""
+    """Print aligned columns, numbers to the right."""
     table = [[f"{row[h]:,}" if isinstance(row[h], int) else str(row[h]) for h in heads] for row in rows]
     titles = [head.replace("_", " ") for head in heads]
     widths = [max(len(line[n]) for line in (titles, *table)) for n in range(len(heads))]
@@ -60,7 +60,7 @@ def print_table(rows: list[dict[str, object]], heads: tuple[str, ...]) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Trained models and buildable networks, as tables or as one JSON object; the exit code."""
+    """Print networks and shipped models, as tables or as one JSON object; return the exit code."""
     from spikesight.models.checkpoint import load_plugins
     from spikesight.models.networks.resnet import NETWORKS
     from spikesight.models.shipped import index, shipped

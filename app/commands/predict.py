@@ -36,7 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _answers(classifier: "Classifier", path: Path, error_rate: float | None) -> "Iterator[Answer]":
-    """One a step, as they come: of a recording no more than a piece is in memory."""
+    """Yield an answer for each step; recordings are read in chunks, so that long ones fit in memory."""
     from spikesight.encoders.recordings.files import RecordingReader
     from spikesight.encoders.sample import IMAGE_SUFFIXES, read_sample
     from spikesight.encoders.sources.settings import differs, settings_of
@@ -95,12 +95,12 @@ def _show(path: Path, answers: "Iterable[Answer]", args: argparse.Namespace, cla
 
 
 def _line(path: Path, p: "Prediction", classifier: "Classifier") -> str:
-    """A step for people: the label, how sure it is or which class is nearest, and what it cost."""
+    """Return a step as a line of text: the label, its probability or the nearest class, and the cost."""
     label, nearest = p.label, classifier.labels[p.index]
     if label == nearest:
         label += f" ({max(p.probabilities):.1%})"
     elif classifier.contract.window == "drawing" and (label == "nothing" or not p.n_events):
-        label += " (no drawing is in view)"  # no event of this step went to the network
+        label += " (no drawing is in view)"  # the network got no event in this step
     elif label != "nothing":
         label += f" (nearest: {nearest})"
     committed = f", committed to {p.committed}" if p.committed is not None else ""

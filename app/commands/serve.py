@@ -1,4 +1,4 @@
-"""`spikesight serve`: the prediction service and its page."""
+"""`spikesight serve`: run the prediction service and its web page."""
 
 import argparse
 import errno
@@ -7,7 +7,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # imported late, after the environment is set
+if TYPE_CHECKING:  # really imported later, when the environment is set
     from spikesight.service.settings import Settings
 
 DESCRIPTION = """Start the service on this machine and print the address to open.
@@ -16,7 +16,7 @@ Every flag is also a variable: SPIKESIGHT_PORT=9000, SPIKESIGHT_TOKEN=..., see `
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """The command's flags; those of a setting have its name, and are absent where they are not given."""
+    """Add the command's flags. Flags named as a setting are absent from the arguments unless given."""
     parser.argument_default = argparse.SUPPRESS
     add = parser.add_argument
     add("--model", dest="models", action="append", metavar="NAME|FOLDER", help="a shipped model or a folder; repeat")
@@ -49,7 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def settings_from(args: argparse.Namespace) -> "Settings":
-    """Flags over environment over defaults. Raises ValueError in one sentence."""
+    """Return the settings: flags override environment variables, which override defaults. Raises ValueError."""
     from pydantic import ValidationError
 
     from spikesight.service.settings import Settings
@@ -62,7 +62,7 @@ def settings_from(args: argparse.Namespace) -> "Settings":
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A bound socket. Raises ValueError with the way out when the port is taken."""
+    """Return a bound socket. Raises ValueError with a hint if the port is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, True)
@@ -78,16 +78,16 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def address(host: str, port: int, secure: bool) -> str:
-    """What to type into the browser."""
+    """Return the address to open in a browser."""
     name = "localhost" if host in ("0.0.0.0", "::", "127.0.0.1") else f"[{host}]" if ":" in host else host
     return f"http{'s' * secure}://{'127.0.0.1' if host == '127.0.0.1' else name}:{port}"
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until SIGINT or SIGTERM."""
+    """Serve until SIGINT or SIGTERM; return the exit code."""
     from spikesight.models.native.threads import granted, use_threads
 
-    use_threads(granted())  # of the engine; those of the libraries spin:
+    use_threads(granted())  # for the engine; the libraries' threads busy-wait, so they get one:
     os.environ.setdefault("OMP_NUM_THREADS", str(getattr(args, "threads", 1)))  # before torch is imported
     os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**24))  # before cv2 is imported
     settings = settings_from(args)
@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def serve_on(sock: socket.socket, settings: "Settings", args: argparse.Namespace) -> int:
-    """Load what serves (slow to import), and serve."""
+    """Import the service (slow) and run it; return the exit code."""
     from spikesight.service.http.logs import configure as configure_logs
     from spikesight.service.http.logs import event
 
@@ -112,7 +112,7 @@ def serve_on(sock: socket.socket, settings: "Settings", args: argparse.Namespace
 
     folders = [find(name) for name in settings.models]
     names(folders)
-    for folder in folders:  # a broken one is said before anything starts
+    for folder in folders:  # reports a damaged model before anything starts
         load(folder)
     sys.setswitchinterval(0.001)  # the event loop, the decoder and the model take turns quickly
     url = address(settings.host, sock.getsockname()[1], args.ssl_certfile is not None)

@@ -1,4 +1,4 @@
-"""`spikesight teach`: a head for one's own classes on a frozen network, from few examples, in seconds."""
+"""`spikesight teach`: learn one's own classes from few examples, as a linear head on a frozen network."""
 
 import argparse
 import json

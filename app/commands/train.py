@@ -1,4 +1,4 @@
-"""`spikesight train` and `train-dvs`: train a spiking classifier, on a GPU when there is one."""
+"""`spikesight train` and `train-dvs`: train a spiking classifier, on a GPU if there is one."""
 
 import argparse
 import json
@@ -39,7 +39,7 @@ COMMON = (
 
 
 def configure(parser: argparse.ArgumentParser, common: Collection[str] | None = COMMON) -> None:
-    """Add the command's flags: its own, and one a setting, of which the help lists the common ones, or for None all."""
+    """Add the command's own flags and one for each setting; `common`: settings listed in the help, None: all."""
     from spikesight.training.data.load import DATA_NAMES
     from spikesight.training.flags import add_settings
 
@@ -60,7 +60,7 @@ configure_all = partial(configure, common=None)
 
 
 class _HelpAll(argparse.Action):
-    """Print every flag, and stop."""
+    """The action of --help-all: print every flag and exit."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         shape = {"description": parser.description, "formatter_class": parser.formatter_class}
@@ -80,7 +80,7 @@ def _resumed(args: argparse.Namespace, output: str) -> Path:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, go on, or only show what would be done."""
+    """Train, resume, or only show what would be done; return the exit code."""
     from spikesight.training.flags import resolve, resumed, to_yaml
     from spikesight.training.run.baselines import sentences
     from spikesight.training.run.fit import dry_run, fit, run_folder
@@ -100,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"one batch went through; loss {dry_run(config):.4f}")
         return 0
     folder = folder or run_folder(config)
-    first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun may have started
+    first = os.environ.get("RANK", "0") == "0"  # whether this is the first process under torchrun
     try:
         metrics = fit(config, folder, resume=bool(args.resume))
     except KeyboardInterrupt:

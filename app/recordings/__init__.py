@@ -1,5 +1,5 @@
-"""The words of `spikesight` about recordings, a module each.
+"""Commands of `spikesight` about recordings, one module each.
 
-`info`, `transcode`, `play`, `record`, `emulate`; `virtual_camera` plays as a camera would, into `sinks`;
-`explained` through a model.
+`info`, `label`, `transcode`, `play`, `record`, `emulate`. `virtual_camera` plays a recording as a camera would, into
+`sinks`; `explained` runs it through a model.
 """

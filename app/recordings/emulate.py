@@ -1,4 +1,4 @@
-"""`spikesight emulate`: images or a video -> events, as an event camera would have seen them."""
+"""`spikesight emulate`: turn images or a video into events, as an event camera would have recorded them."""
 
 import argparse
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ Images are moved before an emulated camera as for N-MNIST: three saccades in 0.3
 """
 
 MOTION_SETS = {"motions": ("", motion_recording), "filmed-motions": ("filmed-", filmed_recording)}
-"""Recordings made from nothing: how the names of their files begin, so that a folder can hold both, and their maker."""
+"""Synthetic sets: the prefix of their files' names, so that a folder can hold both, and the function that draws one."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,6 @@ class Picture:
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """The command's flags."""
     add = parser.add_argument
     of = f"folder of images or of MNIST files, a video, or one of {', '.join(MOTION_SETS)}"
     add("source", type=Path, metavar="IN", help=of)
@@ -65,7 +64,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Emulate a data set, a video or drawn motions."""
+    """Emulate a data set, a video or synthetic motions; return the exit code."""
     if args.sensor and args.size:
         raise EventsError("--sensor has a size of its own: leave --size out")
     if str(args.source) in MOTION_SETS and not args.source.exists():
@@ -77,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     movement = MOVEMENTS[args.movement](inverted=not args.light)
     suffix = FORMATS[args.format].suffixes[0]
     done, n, sizes = 0, 0, set[SensorSize]()
-    for index, picture in enumerate(chosen(pictures(args.source), args.count)):
+    for index, picture in enumerate(balanced(pictures(args.source), args.count)):
         camera, seed = _camera(args, args.seed + index), args.seed + index
         sensor = camera.size if camera else args.size or NMNIST_SENSOR
         events = saccades(picture.grey, sensor, movement=replace(movement, **_pixels(args, camera)), seed=seed)
@@ -96,12 +95,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _camera(args: argparse.Namespace, seed: int) -> Camera | None:
-    """The camera that --sensor names; a random one by its seed."""
+    """Return the camera that --sensor names, or a random one drawn from the seed; None without --sensor."""
     return random_camera(np.random.default_rng(seed)) if args.sensor == "random" else CAMERAS.get(args.sensor)
 
 
 def _pixels(args: argparse.Namespace, camera: Camera | None) -> dict[str, Any]:
-    """What the flags change of the pixel model; those of a number win over the camera's."""
+    """Return the changes to the pixel model: the camera's, overridden by flags."""
     given = {"threshold_on": args.threshold, "threshold_off": args.threshold, "noise_hz": args.noise}
     return (camera.pixels() if camera else {}) | {name: value for name, value in given.items() if value is not None}
 
@@ -128,10 +127,10 @@ def _motions(args: argparse.Namespace) -> int:
 
 
 def pictures(folder: Path) -> Iterator[Picture]:
-    """Images in `<class>/<image>`, or MNIST's IDX files, packed or not; training images first."""
+    """Yield the images of `<class>/<image>` files, or of MNIST's IDX files (gzipped or not), training images first."""
     sets = sorted(folder.glob("*-images-idx3-ubyte*"), key=lambda path: not path.name.startswith("train"))
     for path in sets:
-        from spikesight.training.data.images import read_idx  # brings PyTorch, which nothing else here needs
+        from spikesight.training.data.images import read_idx  # imports PyTorch, which nothing else here needs
 
         images = read_idx(path)
         labels = read_idx(path.with_name(path.name.replace("images-idx3", "labels-idx1")))
@@ -149,8 +148,8 @@ def pictures(folder: Path) -> Iterator[Picture]:
             yield Picture(np.asarray(grey, np.uint8), path.parent.name, path.stem)
 
 
-def chosen(all_pictures: Iterator[Picture], count: int) -> Iterator[Picture]:
-    """The first `count` pictures, as evenly over the classes as they come; all for 0."""
+def balanced(all_pictures: Iterator[Picture], count: int) -> Iterator[Picture]:
+    """Yield the first `count` pictures, spread evenly over the classes; all of them for 0."""
     if not count:
         yield from all_pictures
         return
@@ -181,7 +180,7 @@ def _video(args: argparse.Namespace) -> int:
 
 
 def video_events(capture: cv2.VideoCapture, camera: Emulator, rate: float) -> Iterator[Events]:
-    """What the camera saw between one frame and the next."""
+    """Yield the emulated camera's events between each frame and the next; `rate` in frames a second."""
     target = (camera.size.width, camera.size.height)
     number = 0
     while True:

@@ -1,4 +1,4 @@
-"""A recording through a model, for Rerun's viewer: `spikesight play FILE --to rerun:FILE.rrd?model=NAME`."""
+"""Run a recording through a model for Rerun's viewer: `spikesight play FILE --to rerun:FILE.rrd?model=NAME`."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,9 +12,9 @@ from spikesight.service.sinks.delivery import open_delivery
 
 
 def explain(source: str, packets: Iterator[Events], size: SensorSize, address: str) -> int:
-    """Write every step of the model that the address names, else of the default one; how many there were.
+    """Write every step of the model named in the address (or the default) to a file; return the number of steps.
 
-    Raises SinkError, CheckpointError, and ValueError for a model of images.
+    Raises SinkError, CheckpointError, and ValueError for an image model.
     """
     place, _, name = address.partition("?model=")
     classifier = Classifier.load(find(name or DEFAULT_MODEL))
@@ -24,12 +24,12 @@ def explain(source: str, packets: Iterator[Events], size: SensorSize, address: s
     stepper = Stepper(classifier, session.track)
     with closing(open_delivery(place)) as file:
         for given in _inputs(session, packets):
-            file.saw(source, classifier, [given], stepper.step(given))
+            file.on_step(source, classifier, [given], stepper.step(given))
     return file.n_sent
 
 
 def _inputs(session: Session, packets: Iterator[Events]) -> Iterator[Input]:
-    """Of every bin, times from the first event on."""
+    """Yield the inputs of every bin, with times from the first event on."""
     first_us: int | None = None
     for packet in packets:
         first_us = int(packet["t"][0]) if first_us is None else first_us

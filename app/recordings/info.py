@@ -1,4 +1,4 @@
-"""`spikesight info`: what is in a recording."""
+"""`spikesight info`: summarise recordings."""
 
 import argparse
 import json
@@ -20,7 +20,7 @@ Files are read a few megabytes at a time, whatever their length.
 
 @dataclass(frozen=True)
 class Summary:
-    """One recording in numbers; times in microseconds."""
+    """Statistics of one recording; times in microseconds."""
 
     file: str
     format: str
@@ -35,7 +35,7 @@ class Summary:
     warnings: tuple[str, ...]
 
     def text(self) -> str:
-        """A few lines for people."""
+        """Return the summary as a few lines of text."""
         seconds = (self.last_us - self.first_us) / 1e6
         rate = self.events / seconds if seconds else 0.0
         lines = [
@@ -48,7 +48,7 @@ class Summary:
 
 
 def summarise(path: Path) -> Summary:
-    """One pass over a file. Raises RecordingError."""
+    """Read a file once and return its summary. Raises RecordingError."""
     opened = RecordingReader(path)
     n = on = last = busiest = 0
     first: int | None = None
@@ -65,13 +65,12 @@ def summarise(path: Path) -> Summary:
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """The command's flags."""
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
     parser.add_argument("--json", action="store_true", help="one JSON object a file")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print a summary of each file; 2 if one cannot be read, after the others."""
+    """Print a summary of each file; return 2 if any could not be read."""
     failed = 0
     for path in args.files:
         try:

@@ -1,4 +1,4 @@
-"""`spikesight label`: cut a long recording into named pieces by hand."""
+"""`spikesight label`: cut a long recording into labelled recordings by hand."""
 
 import argparse
 from argparse import ArgumentTypeError
@@ -36,7 +36,7 @@ HELP = "3, 3-4.5, 3-4.5=wave, undo, list, write or quit"
 
 @dataclass(frozen=True)
 class Mark:
-    """A stretch in seconds from the first event, and its class."""
+    """An interval in seconds from the first event, and its class."""
 
     begin_s: float
     end_s: float
@@ -47,7 +47,7 @@ class Mark:
 
 
 def stretch(text: str) -> tuple[float, float]:
-    """`1.2-3.4` -> (1.2, 3.4); `3` -> (3.0, 4.0). Raises ArgumentTypeError."""
+    """Parse an interval: `1.2-3.4` -> (1.2, 3.4); `3` -> (3.0, 4.0). Raises ArgumentTypeError."""
     begin, dash, end = text.partition("-")
     try:
         found = float(begin), float(end) if dash else float(begin) + 1
@@ -59,7 +59,7 @@ def stretch(text: str) -> tuple[float, float]:
 
 
 def mark(text: str) -> Mark:
-    """`1.2-3.4=wave` -> Mark. Raises ArgumentTypeError."""
+    """Parse a mark: `1.2-3.4=wave` -> Mark. Raises ArgumentTypeError."""
     place, equals, label = (part.strip() for part in text.partition("="))
     if not equals or not label or label.startswith(".") or any(c in label for c in "/\\\0"):
         raise ArgumentTypeError(f"'{text}' is no mark; write FROM-TO=CLASS, for example 1.2-3.4=wave")
@@ -73,29 +73,32 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the marks that were given, or ask for them."""
+    """Write the marks that were given as flags, or ask for them; return the exit code."""
     size = RecordingReader(args.file).size
-    marks = args.mark or asked(args.file, size)
+    marks = args.mark or ask_marks(args.file, size)
     for path, count in write(args.file, size, marks, args.to):
         print(f"{path}: {count:,} events")
     return 0
 
 
-def part(file: Path, size: SensorSize, begin_s: float, end_s: float) -> Iterator[Events]:
-    """The events of a stretch, in pieces; times stay those of the recording."""
+def interval_events(file: Path, size: SensorSize, begin_s: float, end_s: float) -> Iterator[Events]:
+    """Yield the events of an interval, in packets; times stay those of the recording."""
     return filter(len, cut(RecordingReader(file, size).packets(PACKET_US), begin_s, end_s - begin_s))
 
 
 def write(file: Path, size: SensorSize, marks: Sequence[Mark], to: Path) -> Iterator[tuple[Path, int]]:
-    """Each mark as a recording <to>/<class>/<name>-<from>-<to> in the file's own format, where that can be written."""
+    """Write each mark to <to>/<class>/<name>-<from>-<to>, in the file's own format if it is writable, else AEDAT 4.
+
+    Yields each path and its number of events.
+    """
     try:
         format_of(file)
         suffix = file.suffix.lower()
-    except RecordingError:  # we only read what it is in
+    except RecordingError:  # a format that can only be read
         suffix = ".aedat4"
     for one in marks:
         path = to / one.label / f"{file.stem}-{one.begin_s:g}-{one.end_s:g}{suffix}"
-        pieces = part(file, size, one.begin_s, one.end_s)
+        pieces = interval_events(file, size, one.begin_s, one.end_s)
         if (head := next(pieces, None)) is None:
             raise RecordingError(f"there are no events between {one.begin_s:g} s and {one.end_s:g} s of {file}")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -104,8 +107,8 @@ def write(file: Path, size: SensorSize, marks: Sequence[Mark], to: Path) -> Iter
         yield path, count
 
 
-def asked(file: Path, size: SensorSize) -> list[Mark]:
-    """The marks that a person gives, line after line."""
+def ask_marks(file: Path, size: SensorSize) -> list[Mark]:
+    """Ask for marks in the terminal, line by line; return them."""
     marks: list[Mark] = []
     print(f"{file}, {size} pixels: {HELP}")
     while True:
@@ -137,15 +140,15 @@ def _answer(word: str, marks: list[Mark], file: Path, size: SensorSize) -> None:
         print(HELP)
 
 
-PICTURES = 4  # of a stretch, one after another
+PICTURES = 4  # pictures shown of an interval
 
 
 def _show(file: Path, size: SensorSize, begin_s: float, end_s: float) -> None:
-    """A stretch as a few pictures in characters."""
+    """Print an interval as a few pictures made of characters."""
     step = (end_s - begin_s) / PICTURES
     for n in range(PICTURES):
         start = begin_s + n * step
-        found = np.concatenate([empty_events(), *part(file, size, start, start + step)])
+        found = np.concatenate([empty_events(), *interval_events(file, size, start, start + step)])
         print(f"{start:.2f} s, {len(found):,} events")
         if len(found):
             print(picture(found, size, 72, 18))

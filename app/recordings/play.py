@@ -1,4 +1,4 @@
-"""`spikesight play`: a recording in the terminal, or as a network camera."""
+"""`spikesight play`: play a recording in the terminal, or as a network camera."""
 
 import argparse
 import shutil
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spikesight.app.recordings.sinks import DvSink, open_sink, waited
+from spikesight.app.recordings.sinks import DvSink, open_sink, wait_until
 from spikesight.app.recordings.virtual_camera import Delivery, Faults, play, schedule
 from spikesight.encoders.binning import cells_of, grid_for
 from spikesight.encoders.events import Events, SensorSize
@@ -30,12 +30,11 @@ Faults, to see how a receiver takes them (seconds of the recording):
   --burst 10 --jitter 20 --gap 1:0.5 --disconnect 2:1 --clock-reset 3
 """
 FRAME_MS = 40
-GAP_US = 10_000  # between two rounds
+GAP_US = 10_000  # pause between two rounds of a loop
 SHADES = "  .:-=+*#%@"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """The command's flags."""
     add, spans = parser.add_argument, {"type": interval, "action": "append", "default": [], "metavar": "FROM:LENGTH"}
     add("file", metavar="FILE")
     add("--to", metavar="ADDRESS", help="dv://host:port, dv+unix:///path, udp://host:port?format=t64, rerun:FILE.rrd")
@@ -52,7 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def interval(text: str) -> tuple[float, float]:
-    """`1:0.5` -> (1.0, 0.5)."""
+    """Parse an interval: `1:0.5` -> (1.0, 0.5), begin and length in seconds."""
     begin, _, length = text.partition(":")
     try:
         return float(begin), float(length)
@@ -61,7 +60,7 @@ def interval(text: str) -> tuple[float, float]:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Play until the recording ends."""
+    """Play until the recording ends; return the exit code."""
     if args.speed <= 0 or args.packet <= 0 or args.burst < 1:
         raise ValueError("--speed and --packet must be above 0, and --burst at least 1")
     size = RecordingReader(args.file).size
@@ -87,7 +86,7 @@ def _send(args: argparse.Namespace, size: SensorSize, deliveries: Iterable[Deliv
     sink = open_sink(args.to, size)
     with closing(sink):
         say(f"{args.file}, {size} pixels, to {args.to}")
-        if isinstance(sink, DvSink) and not waited(lambda: sink.n_clients > 0, args.wait):
+        if isinstance(sink, DvSink) and not wait_until(lambda: sink.n_clients > 0, args.wait):
             print(f"nobody connected within {args.wait:g} s", file=sys.stderr)
             return 1
         play(sink, deliveries)
@@ -97,7 +96,7 @@ def _send(args: argparse.Namespace, size: SensorSize, deliveries: Iterable[Deliv
 
 
 def _show(deliveries: Iterable[Delivery], size: SensorSize) -> int:
-    """Frames of FRAME_MS in the terminal; without a terminal a line a second."""
+    """Draw a frame every FRAME_MS in the terminal; without a terminal print a line a second."""
     begin, drawn_s, n, waiting = time.monotonic(), 0.0, 0, []
     lively = sys.stdout.isatty()
     for delivery in deliveries:
@@ -125,7 +124,7 @@ def _terminal_size() -> tuple[int, int]:
 
 
 def picture(events: Events, size: SensorSize, columns: int, lines: int) -> str:
-    """Events as characters, ON green and OFF red, at most `columns` x `lines`; a character is two pixels tall."""
+    """Draw events as characters, ON green and OFF red, at most `columns` x `lines`. A character is two pixels tall."""
     columns = max(2, min(columns, size.width, 2 * lines * size.width // size.height))
     lines = max(1, columns * size.height // size.width // 2)
     cells = cells_of(events, grid_for(size, (2 * lines, columns)))

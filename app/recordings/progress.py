@@ -1,4 +1,4 @@
-"""What is said meanwhile on standard error: a bar of events so far and how many a second, and warnings."""
+"""Progress and warnings on standard error: a bar with the events so far and their rate."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -9,7 +9,7 @@ from spikesight.encoders.events import Events
 
 
 def watched(packets: Iterable[Events], what: str) -> Iterator[Events]:
-    """The packets, counted on standard error while they are drawn; silent where that is no terminal."""
+    """Yield the packets, showing their progress on standard error if that is a terminal."""
     with tqdm(desc=what, unit=" events", unit_scale=True, leave=False, mininterval=0.5, disable=None) as bar:
         for packet in packets:
             bar.update(len(packet))
@@ -17,5 +17,5 @@ def watched(packets: Iterable[Events], what: str) -> Iterator[Events]:
 
 
 def warn(text: str) -> None:
-    """Say what is not as it should be."""
+    """Print a warning."""
     print(f"warning: {text}", file=sys.stderr)

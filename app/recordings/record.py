@@ -1,4 +1,4 @@
-"""`spikesight record`: from a live source into a file."""
+"""`spikesight record`: record a live source into a file."""
 
 import argparse
 import signal
@@ -31,11 +31,10 @@ It warns meanwhile of lost events, hot pixels, a sensor near its limit, lamps th
 Sources: prophesee, inivation, usb:SERIAL, dv://host:port, dv+unix:///path, udp://host:port?format=..&size=WxH, speck,
 webcam:0, file:PATH.
 """
-NEVER_FULL = 1 << 20  # packets; here the newest are not worth more than the oldest, and the number of events is bounded
+NEVER_FULL = 1 << 20  # packets: a recording should not drop old packets for new ones; events are limited anyway
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """The command's flags."""
     parser.add_argument("source", metavar="SOURCE")
     parser.add_argument("target", type=Path, metavar="FILE")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so long")
@@ -46,7 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Record until the source, the time or the user ends it."""
+    """Record until the source ends, the time is up or the user stops; return the exit code."""
     if args.target.exists() and not args.force:
         raise RecordingError(f"{args.target} exists; add --force to write over it")
     name = args.format or format_of(args.target)
@@ -54,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     with _terminable(), opened as source:
         print(f"recording {args.source}, {source.size} pixels; Ctrl-C ends it", file=sys.stderr)
         quality = Quality(source.size)
-        packets = with_warnings(pieces(source, args.seconds), quality, lambda: source.n_dropped)
+        packets = with_warnings(steady_packets(source, args.seconds), quality, lambda: source.n_dropped)
         n = write_recording(args.target, packets, source.size, name, warn=warn)
         write_settings(args.target, source.settings | ({"lens": args.lens} if args.lens else {}))
     for label, count in (("dropped", source.n_dropped), ("off the sensor", source.counters.n_outside)):
@@ -68,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def with_warnings(packets: Iterator[Events], quality: Quality, n_dropped: Callable[[], int]) -> Iterator[Events]:
-    """Pass the packets on; print each kind of fault once, in the second in which it shows, while it can be mended."""
+    """Yield the packets; print each kind of quality problem once, as soon as it shows, so that it can be fixed."""
     printed: set[str] = set()
     second = 0
     for packet in packets:
@@ -84,8 +83,8 @@ def with_warnings(packets: Iterator[Events], quality: Quality, n_dropped: Callab
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """SIGTERM ends a recording as Ctrl-C does: what has come is in the file."""
-    if threading.current_thread() is not threading.main_thread():  # the only one that may ask for signals
+    """Let SIGTERM end a recording as Ctrl-C does, so that the events so far are in the file."""
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
         yield
         return
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -95,8 +94,8 @@ def _terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def pieces(source: Source, seconds: float, clock: Callable[[], float] = time.monotonic) -> Iterator[Events]:
-    """Packets until the end; a clock that begins anew goes on from where it was, as a file wants it."""
+def steady_packets(source: Source, seconds: float, clock: Callable[[], float] = time.monotonic) -> Iterator[Events]:
+    """Yield packets for `seconds` or until the source ends; times are shifted after a clock reset, so never fall."""
     end = clock() + seconds
     newest = shift = 0
     try:

@@ -1,4 +1,4 @@
-"""Where events are sent as a network camera sends them: datagrams over UDP, AEDAT 4 over TCP or a unix socket."""
+"""Network outputs for events, as a camera would send them: UDP datagrams, or AEDAT 4 over TCP or a unix socket."""
 
 import socket
 import threading
@@ -13,17 +13,17 @@ from spikesight.encoders.events import Events, SensorSize
 from spikesight.encoders.packets import RECORD_BYTES, encode
 from spikesight.encoders.recordings.aedat4 import NONE, framed, header, packets_of
 
-SLOW_CLIENT_BYTES = 64 << 20  # 4 million events wait for a reader; beyond that packets go
-LAST_PACKETS_S = 30.0  # how long a reader on a busy machine has for what waits for it when a recording has ended
+SLOW_CLIENT_BYTES = 64 << 20  # queued for a slow reader (4 million events); beyond that packets are dropped
+LAST_PACKETS_S = 30.0  # time for a reader to receive what is queued when a recording has ended
 LEAVE_S = 1.0
 
 
 class CameraError(ValueError):
-    """An address that cannot be served, in one sentence."""
+    """An address that cannot be sent to or served."""
 
 
-def waited(done: Callable[[], bool], seconds: float) -> bool:
-    """Whether something came true within so many seconds; it is asked a hundred times a second."""
+def wait_until(done: Callable[[], bool], seconds: float) -> bool:
+    """Wait until `done` returns True, checking every 10 ms; return False after `seconds`."""
     end = time.monotonic() + seconds
     while not done():
         if time.monotonic() > end:
@@ -33,7 +33,7 @@ def waited(done: Callable[[], bool], seconds: float) -> bool:
 
 
 class UdpSink:
-    """Datagrams to one address. UDP knows no connection: while 'disconnected' nothing is sent."""
+    """Datagrams to one address. As UDP has no connections, `connect` does nothing."""
 
     def __init__(self, host: str, port: int, layout: str = "t64", *, big_endian: bool = False) -> None:
         if layout not in RECORD_BYTES:
@@ -55,31 +55,31 @@ class UdpSink:
 
 
 class DvSink:
-    """A server that readers of DV, of dv-processing and ours connect to: TCP on host and port, or a unix socket.
+    """A server for DV, dv-processing and Spikesight as readers: TCP on host and port, or a unix socket.
 
-    What it sends is AEDAT 4 without compression. A reader that is too slow loses the newest packets, which are counted,
-    as is all else: for each reader by itself, in events.
+    It sends AEDAT 4 without compression. A reader that is too slow loses the newest packets. Events sent, dropped and
+    missed are counted for each reader and added up.
     """
 
     def __init__(self, size: SensorSize, host: str = "", port: int = 0, path: str = "") -> None:
         self._size, self._place = size, (host, port, path)
-        self.n_missed = 0  # events that no reader was there for
-        self.n_sent = 0  # events that have gone out
-        self.n_dropped = 0  # events dropped because a reader was too slow, or left before they had gone out
+        self.n_missed = 0  # events while no reader was connected
+        self.n_sent = 0  # events sent
+        self.n_dropped = 0  # events dropped because a reader was too slow, or left before they were sent
         self._clients: list[_Client] = []
         self._lock = threading.Lock()
         self._server: socket.socket | None = None
         self.connect(connected=True)
 
     def connect(self, *, connected: bool) -> None:
-        """Begin to serve, or end it with all connections."""
+        """Start the server, or stop it and close all connections."""
         if self._server is not None:
             with suppress(OSError):  # wakes the thread that accepts
                 self._server.shutdown(socket.SHUT_RDWR)
             self._server.close()
             self._server = None
             for client in self._connected():
-                client.leave(socket.SHUT_WR)  # what has been sent still arrives
+                client.close(socket.SHUT_WR)  # data already sent still arrives
         if connected:
             self._server = self._listen()
             threading.Thread(target=self._accept, args=(self._server,), daemon=True).start()
@@ -90,7 +90,7 @@ class DvSink:
             if not path:
                 family = socket.AF_INET6 if ":" in host else socket.AF_INET
                 return socket.create_server((host, port), family=family)
-            Path(path).unlink(missing_ok=True)  # what an ended server of ours has left
+            Path(path).unlink(missing_ok=True)  # left behind by an earlier server
             return socket.create_server(path, family=socket.AF_UNIX)
         except OSError as error:
             why = "the address is taken, or not of this machine"
@@ -114,19 +114,19 @@ class DvSink:
             return list(self._clients)
 
     def count(self, sent: int = 0, dropped: int = 0) -> None:
-        """Of events that a reader was sent, or lost."""
+        """Count events that were sent to a reader, or dropped."""
         with self._lock:
             self.n_sent += sent
             self.n_dropped += dropped
 
     @property
     def n_clients(self) -> int:
-        """How many readers are connected."""
+        """Number of connected readers."""
         return len(self._connected())
 
     @property
     def n_waiting(self) -> int:
-        """Bytes that the readers have not taken yet."""
+        """Bytes queued for all readers."""
         return sum(client.n_waiting for client in self._connected())
 
     def send(self, events: Events) -> None:
@@ -141,17 +141,17 @@ class DvSink:
             client.put(data, len(events))
 
     def close(self) -> None:
-        """Give the readers LAST_PACKETS_S for what waits, and then LEAVE_S to go by themselves, before the server does.
+        """Wait up to LAST_PACKETS_S until all is sent, then LEAVE_S for readers to disconnect, and stop the server.
 
-        Readers of dv-processing lose all that they have received and not been asked for once the server has gone.
+        A reader of dv-processing loses data that it has received but not yet handed on when the server closes first.
         """
-        waited(lambda: not self.n_waiting, LAST_PACKETS_S)
-        waited(lambda: not self.n_clients, LEAVE_S)
+        wait_until(lambda: not self.n_waiting, LAST_PACKETS_S)
+        wait_until(lambda: not self.n_clients, LEAVE_S)
         self.connect(connected=False)
 
 
 class _Client:
-    """One reader's connection, with a thread that sends what is put and one that sees it leave."""
+    """One reader's connection, with a thread that sends queued data and one that notices when the reader leaves."""
 
     def __init__(self, link: socket.socket, greeting: bytes, count: Callable[..., None]) -> None:
         self._link, self._count, self._waiting = link, count, deque([(greeting, 0)])
@@ -162,7 +162,7 @@ class _Client:
         threading.Thread(target=self._listen, daemon=True).start()
 
     def put(self, data: bytes, n_events: int) -> None:
-        """Send it in time, or, where too much waits already, drop it."""
+        """Queue data to be sent, or drop it if too much is queued."""
         with self._changed:
             if self.gone or self.n_waiting + len(data) > SLOW_CLIENT_BYTES:
                 self._count(dropped=n_events)
@@ -171,7 +171,7 @@ class _Client:
             self.n_waiting += len(data)
             self._changed.notify()
 
-    def leave(self, how: int = socket.SHUT_RDWR) -> None:
+    def close(self, how: int = socket.SHUT_RDWR) -> None:
         """Close the connection."""
         with self._changed:
             self.gone = True
@@ -191,7 +191,7 @@ class _Client:
             try:
                 self._link.sendall(data)
             except OSError:
-                self.leave()
+                self.close()
                 return
             with self._changed:
                 if not self.gone:
@@ -203,16 +203,16 @@ class _Client:
         with suppress(OSError):
             while self._link.recv(4096):
                 pass
-        self.leave()
+        self.close()
         self._link.close()
 
 
 Sink = UdpSink | DvSink
-"""Where recordings are played to."""
+"""A network output for events."""
 
 
 def open_sink(text: str, size: SensorSize) -> Sink:
-    """`dv://host:port`, `dv+unix:///path` or `udp://host:port?format=t64`. Raises CameraError."""
+    """Open `dv://host:port`, `dv+unix:///path` or `udp://host:port?format=t64`. Raises CameraError."""
     parts = urlsplit(text)
     options = dict(parse_qsl(parts.query))
     if parts.scheme == "dv+unix" and parts.path:

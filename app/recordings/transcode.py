@@ -1,4 +1,4 @@
-"""`spikesight transcode`: a recording from one format into another."""
+"""`spikesight transcode`: convert a recording from one format to another."""
 
 import argparse
 from collections.abc import Iterable, Iterator
@@ -21,7 +21,6 @@ Formats: {", ".join(WRITABLE)}.
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """The command's flags."""
     parser.add_argument("source", type=Path, metavar="IN")
     parser.add_argument("target", type=Path, metavar="OUT")
     parser.add_argument("--format", choices=WRITABLE, help="the new file's format, if its name does not tell")
@@ -34,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the recording in the format of the new name; the exit code."""
+    """Convert the recording to the format of the new file; return the exit code."""
     if args.target.exists() and not args.force:
         raise RecordingError(f"{args.target} exists; add --force to write over it")
     name = args.format or format_of(args.target)
@@ -52,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def cut(parts: Iterable[Events], start_s: float, seconds: float, *, zero: bool = False) -> Iterator[Events]:
-    """The events from `start_s` after the first one on, for `seconds`; times from 0 if `zero`."""
+    """Yield the events from `start_s` after the first event on, for `seconds`; `zero`: with times from 0."""
     first: int | None = None
     begin = round(start_s * 1e6)
     end = begin + round(min(seconds, 1e12) * 1e6)

@@ -1,4 +1,4 @@
-"""A recording played as a camera: each packet in its time, with the faults of real cameras on request."""
+"""Play a recording as a camera would: each packet at its time, with faults of real cameras on request."""
 
 import random
 import time
@@ -11,18 +11,18 @@ from spikesight.encoders.events import Events
 
 @dataclass(frozen=True)
 class Faults:
-    """What goes wrong, and when; times in seconds of the recording, 0 or empty: not at all."""
+    """Faults to simulate; times in seconds of the recording, 0 or empty means none."""
 
-    burst: int = 1  # so many packets are held back and sent together
-    jitter_ms: float = 0.0  # a packet is late by up to this, in order
-    gaps_s: tuple[tuple[float, float], ...] = ()  # (from, length): nothing is sent, and the events are lost
+    burst: int = 1  # number of packets that are held back and sent together
+    jitter_ms: float = 0.0  # greatest random delay of a packet; the order is kept
+    gaps_s: tuple[tuple[float, float], ...] = ()  # (from, length): events are lost
     disconnect_s: tuple[tuple[float, float], ...] = ()  # (from, length): the connection is closed and opened again
-    clock_reset_s: float = 0.0  # the camera's clock begins at 0 again
+    clock_reset_s: float = 0.0  # when the camera's clock restarts at 0
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """What to do at `at_s` after the beginning: send events, or (None) close or open the connection."""
+    """An action at `at_s` seconds after the start: send events, or (None) close or open the connection."""
 
     at_s: float
     events: Events | None
@@ -30,7 +30,7 @@ class Delivery:
 
 
 def schedule(packets: Iterable[Events], faults: Faults, *, speed: float = 1.0, seed: int = 0) -> Iterator[Delivery]:
-    """When each packet is sent: at the time of its last event, or as the faults have it. Pure: no clock, no socket."""
+    """Yield when each packet is sent: at the time of its last event, changed by faults. Needs no clock or socket."""
     chance = random.Random(seed)
     origin: int | None = None
     held: list[Events] = []
@@ -77,7 +77,7 @@ def play(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Send what a schedule says when it says it. `clock` and `sleep` are stood in for by tests."""
+    """Carry out a schedule in real time. Tests replace `clock` and `sleep`."""
     begin = clock()
     for delivery in deliveries:
         sleep(max(0.0, begin + delivery.at_s - clock()))

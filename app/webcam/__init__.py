@@ -1,4 +1,4 @@
 """Live predictions on the desktop.
 
-`demo` the command; `overlay` what is drawn; `window`.
+`demo` is the command, `overlay` draws the picture, `window` shows it, `counting` counts crossing objects.
 """

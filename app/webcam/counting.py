@@ -1,4 +1,4 @@
-"""`--count`: objects that cross a line or enter a region, each once a crossing, by the tracks of the stream."""
+"""`--count`: count tracked objects that cross a line or enter a region."""
 
 import math
 from collections import Counter
@@ -9,27 +9,27 @@ from typing import Any
 from spikesight.models.steps import Object
 
 Point = tuple[float, float]
-REMEMBERED = 64  # objects whose last place is known: those seen last
+REMEMBERED = 64  # most objects whose last position is kept
 
 
 @dataclass
 class Counting:
-    """What crossed. A line lies between two points, a region is a rectangle between two corners, in pixels.
+    """Counts of objects that crossed a line between two points, or the border of a rectangle, in pixels.
 
-    An object is where its middle is. On a line it counts whenever it comes to be on the other side while it is between
-    the ends: `forward` from the left to the right of who looks along it, else `backward`. In a region it counts when it
-    comes in from outside, or is first seen in it: `in`, and `out` when it leaves it.
+    An object's position is the centre of its box. It crosses a line between the line's ends: `forward` from left to
+    right, as seen from `begin` towards `end`, else `backward`; and a region's border `in` (also when first seen inside)
+    or `out`.
     """
 
     line: bool
     begin: Point
     end: Point
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)  # by label and direction
-    _before: dict[int, Point] = field(default_factory=dict)  # where each object was last
+    _before: dict[int, Point] = field(default_factory=dict)  # last position by object id
 
     @classmethod
     def of(cls, text: str) -> "Counting":
-        """`line:X1,Y1,X2,Y2` or `region:X1,Y1,X2,Y2`. Raises ValueError."""
+        """Parse `line:X1,Y1,X2,Y2` or `region:X1,Y1,X2,Y2`. Raises ValueError."""
         kind, _, numbers = text.partition(":")
         try:
             x1, y1, x2, y2 = map(float, numbers.split(","))
@@ -42,12 +42,12 @@ class Counting:
         return cls(False, (min(x1, x2), min(y1, y2)), (max(x1, x2), max(y1, y2)))
 
     def push(self, objects: Sequence[Object], t_us: int) -> list[dict[str, Any]]:
-        """The objects after a step: a record of each that crossed, for JSON, with the count of its like so far."""
+        """Update with the objects after a step; return a JSON record of each that crossed, with the count so far."""
         records: list[dict[str, Any]] = []
         for one in objects:
             left, top, width, height = one.box
             here = left + width / 2, top + height / 2
-            went = self._went(self._before.pop(one.id, None), here)
+            went = self._crossing(self._before.pop(one.id, None), here)
             self._before[one.id] = here
             if len(self._before) > REMEMBERED:
                 del self._before[next(iter(self._before))]
@@ -59,8 +59,8 @@ class Counting:
                 )
         return records
 
-    def _went(self, before: Point | None, here: Point) -> str:
-        """Which way an object crossed; empty where it did not."""
+    def _crossing(self, before: Point | None, here: Point) -> str:
+        """Return the direction in which an object crossed; "" if it did not."""
         if not self.line:
             was, now = before is not None and self._inside(before), self._inside(here)
             return "" if was == now else "in" if now else "out"
@@ -75,5 +75,5 @@ class Counting:
 
 
 def _side(begin: Point, end: Point, at: Point) -> float:
-    """Above 0 on the right of who looks from the beginning to the end of a line, y growing downwards."""
+    """Return a number above 0 if `at` is right of the line as seen from `begin` towards `end`, y growing downwards."""
     return (end[0] - begin[0]) * (at[1] - begin[1]) - (end[1] - begin[1]) * (at[0] - begin[0])

@@ -39,14 +39,13 @@ DESCRIPTION = """Live predictions from a webcam, a video, a recording or a shipp
 
 RECORD_HZ = 30
 HISTORY = 240  # steps of the evidence plot
-THRESHOLD = (0.05, 1.0)  # of the pixel model, log intensity
-LATE_S = 0.1  # further behind than this, pictures are skipped, never predictions
-LAST_S = 2.0  # how long the last picture stays, or until a key is pressed
-PICTURE_S = 0.03  # while nothing changes
+THRESHOLD = (0.05, 1.0)  # range of the pixel model's contrast threshold, log intensity
+LATE_S = 0.1  # delay from which pictures are skipped, never predictions
+LAST_S = 2.0  # seconds that the last picture stays, unless a key is pressed
+PICTURE_S = 0.03  # seconds between pictures while paused
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """The command's flags."""
     parser.add_argument("--source", default="0", help="webcam number, video, recording, sample or live source (0)")
     parser.add_argument("--model", default="", help="shipped name or model folder (default: the shipped model)")
     parser.add_argument("--bin-ms", type=float, metavar="B", help="length of a step, in the model's range")
@@ -67,7 +66,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Watch until the source ends or somebody quits."""
+    """Show predictions until the source ends or the user quits; return the exit code."""
     source = open_source(args.source, loop=not args.no_window)
     classifier = Classifier.load(find(args.model or default_model(args.source))).at(args.bin_ms)
     sinks = Deliveries()
@@ -83,15 +82,15 @@ def run(args: argparse.Namespace) -> int:
         report=report,
         objects=args.objects or (MOST if args.count else 0),
         counting=Counting.of(args.count) if args.count else None,
-        saw=lambda inputs, answer: sinks.saw(source.name, classifier, inputs, answer),
+        on_step=lambda inputs, answer: sinks.on_step(source.name, classifier, inputs, answer),
     )
     recorder = Recorder(args.record) if args.record else None
     try:
         if args.no_window:
-            watch(demo, args.seconds, recorder)
+            run_without_window(demo, args.seconds, recorder)
         else:
             with Window(f"Spikesight: {source.name}") as window:
-                watch_window(demo, window, args.seconds, recorder)
+                run_in_window(demo, window, args.seconds, recorder)
     finally:
         sinks.close()
         if recorder:
@@ -100,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def default_model(source: str = "") -> str:
-    """The first shipped model; for a sample the first with a class that its label names. Raises ValueError."""
+    """Return the first shipped model; for a sample, the first with a class in its label. Raises ValueError."""
     names = list(shipped())
     if not names:
         raise ValueError("no model is shipped: name a folder with --model (train one with train-dvs)")
@@ -111,7 +110,7 @@ def default_model(source: str = "") -> str:
 
 @dataclass
 class Demo:
-    """One source through one classifier, and what the picture shows of it."""
+    """One source classified by one model, with everything that the window shows."""
 
     classifier: Classifier
     source: Source
@@ -122,13 +121,13 @@ class Demo:
     report: Report | None = None
     objects: int = 0
     counting: Counting | None = None
-    saw: Callable[[list[Input], Answer], None] = lambda *_: None
+    on_step: Callable[[list[Input], Answer], None] = lambda *_: None
     paused: bool = False
     answer: Answer | None = None
-    told: str | None = None  # of the camera
+    warned: str | None = None  # last warning about the camera
     camera: np.ndarray | None = None
     history: list[tuple[float, ...]] = field(default_factory=list)
-    recent: list[tuple[float, int]] = field(default_factory=list)  # (wall seconds, events) of late steps
+    recent: list[tuple[float, int]] = field(default_factory=list)  # (time, events) of the steps of the last second
 
     def __post_init__(self) -> None:
         self.session = Session(self.classifier, self.source.sensor, raw=self.raw, objects=self.objects)
@@ -138,15 +137,15 @@ class Demo:
             print(other, file=sys.stderr)
         self.surface = Surface.blank(self.session.sensor)
 
-    def see(self, chunk: Chunk) -> list[Prediction]:
-        """Take a frame or packet; the predictions of the steps it completes."""
+    def process(self, chunk: Chunk) -> list[Prediction]:
+        """Process a frame or packet; return the predictions of the steps that it completes."""
         if chunk.frame is not None:
             self.camera = chunk.frame
         inputs = inputs_of(self.session, chunk)
         says = self.session.pipeline and self.session.pipeline.watch.says
-        if says and says != self.told:
+        if says and says != self.warned:
             print(says, file=sys.stderr)
-        self.told = says or self.told
+        self.warned = says or self.warned
         sensor = self.session.sensor
         if self.surface.levels.shape != (sensor.height, sensor.width):
             self.surface = Surface.blank(sensor, chunk.t_us)
@@ -156,8 +155,8 @@ class Demo:
             self.answer = self.stepper.step(given)
             predictions.append(self.answer.prediction)
             if self.report is not None:
-                self.report.tell(self.classifier.name, self.answer)
-            self.saw([given], self.answer)
+                self.report.report_step(self.classifier.name, self.answer)
+            self.on_step([given], self.answer)
             self._count(self.answer.prediction)
         now = time.perf_counter()
         self.history = [*self.history, *(p.probabilities for p in predictions)][-HISTORY:]
@@ -166,14 +165,14 @@ class Demo:
         return predictions
 
     def _count(self, prediction: Prediction) -> None:
-        """Print what crossed in a step, and send it."""
+        """Print and send a record of each object that crossed in this step."""
         for record in [] if self.counting is None else self.counting.push(prediction.objects or (), prediction.end_us):
             print(json.dumps(record), flush=True)
             if self.report is not None:
-                self.report.send(self.classifier.name, record)
+                self.report.post_record(self.classifier.name, record)
 
-    def do(self, action: str) -> None:
-        """One of the window's actions, but quitting."""
+    def perform(self, action: str) -> None:
+        """Carry out an action of the window, except quitting."""
         if action == "pause":
             self.paused = not self.paused
         elif action == "reset":
@@ -186,7 +185,7 @@ class Demo:
             self.session.settings(self.threshold, None)
 
     def picture(self) -> np.ndarray:
-        """What the window shows now, RGB uint8 [H, W, 3]."""
+        """Draw the window's present content, RGB uint8 [H, W, 3]."""
         camera, window = self.camera, self.session.window
         objects = list(self.answer.prediction.objects or ()) if self.answer else []
         if camera is not None and self.mirror:
@@ -207,13 +206,13 @@ class Demo:
         )
 
     def meters(self) -> list[tuple[str, str]]:
-        """Name and value of each meter."""
+        """Return the name and value of each meter."""
         if self.answer is None:
             return []
         p, pipeline = self.answer.prediction, self.session.pipeline
         events = f"{sum(n for _, n in self.recent):,} /s"
         if pipeline is not None and not pipeline.filter.plain and pipeline.filter.n_events:
-            events += f", {pipeline.filter.n_kept / pipeline.filter.n_events:.0%} kept"  # by the noise filter
+            events += f", {pipeline.filter.n_kept / pipeline.filter.n_events:.0%} kept"  # passed the noise filter
         share = p.synops / max(self.classifier.ann_macs, 1)
         return [
             ("Events", events),
@@ -225,12 +224,12 @@ class Demo:
 
 
 def mirrored(box: tuple[float, float, float, float], width: int) -> tuple[float, float, float, float]:
-    """A box (left, top, width, height) in the mirror of a picture of this width."""
+    """Mirror a box (left, top, width, height) in a picture of this width."""
     return width - box[0] - box[2], *box[1:]
 
 
 class Recorder:
-    """Pictures -> a video at RECORD_HZ of the source's time; a picture lasts until the next one."""
+    """Writes pictures as a video at RECORD_HZ of the source's time; each picture lasts until the next."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -238,7 +237,7 @@ class Recorder:
         self.written = 0
 
     def add(self, picture: np.ndarray, t_us: int) -> None:
-        """The picture at a time; raises OSError when the file cannot be written."""
+        """Add the picture of time `t_us`. Raises OSError if the file cannot be written."""
         height, width = picture.shape[:2]
         if self.writer is None:
             fourcc = cv2.VideoWriter.fourcc(*"mp4v")
@@ -251,13 +250,12 @@ class Recorder:
             self.written += 1
 
     def close(self) -> None:
-        """Finish the file."""
         if self.writer is not None:
             self.writer.release()
 
 
 def line_of(prediction: Prediction) -> str:
-    """One step as a line of text."""
+    """Return the prediction after a step as a line of text."""
     return (
         f"{prediction.end_us / 1e6:9.3f} s  {prediction.label:>12}  {prediction.probabilities[prediction.index]:6.1%}"
         f"  {prediction.n_events:7d} events  {prediction.spikes:7d} spikes  {prediction.latency_ms:6.1f} ms"
@@ -267,27 +265,27 @@ def line_of(prediction: Prediction) -> str:
     )
 
 
-def watch(demo: Demo, seconds: float, recorder: Recorder | None) -> None:
-    """Without a window: a line a step, as fast as the source allows."""
+def run_without_window(demo: Demo, seconds: float, recorder: Recorder | None) -> None:
+    """Run without a window: print a line a step, as fast as the source allows."""
     for chunk in demo.source.chunks:
         if chunk.t_us > seconds * 1e6:
             return
-        for prediction in demo.see(chunk):
+        for prediction in demo.process(chunk):
             if demo.counting is None:
                 print(line_of(prediction))
         if recorder:
             recorder.add(demo.picture(), chunk.t_us)
 
 
-def watch_window(demo: Demo, window: Window, seconds: float, recorder: Recorder | None) -> None:
-    """With a window: in real time; pictures are skipped when late, predictions never."""
+def run_in_window(demo: Demo, window: Window, seconds: float, recorder: Recorder | None) -> None:
+    """Run with a window, in real time: when late, pictures are skipped but never predictions."""
     begin = time.perf_counter()
     for chunk in demo.source.chunks:
         while True:
             for action in window.actions():
                 if action == "quit":
                     return
-                demo.do(action)
+                demo.perform(action)
             if not demo.paused:
                 break
             window.show(demo.picture())
@@ -295,7 +293,7 @@ def watch_window(demo: Demo, window: Window, seconds: float, recorder: Recorder 
             begin += PICTURE_S
         if chunk.t_us > seconds * 1e6:
             return
-        demo.see(chunk)
+        demo.process(chunk)
         ahead = 0.0 if demo.source.live else begin + chunk.t_us / 1e6 - time.perf_counter()
         if recorder:
             recorder.add(demo.picture(), chunk.t_us)

@@ -1,8 +1,8 @@
-"""The picture of the desktop demo: events, prediction and meters as one array. Pure: arrays in, an array out.
+"""Draw the desktop demo's picture: events, prediction and meters, from arrays to one array.
 
-The event picture keeps WCAG 2.3.1 (at most three flashes in any second) like the page does: levels fade slowly; where
-many watched pixels have swung to and fro lately, colours come near to the ground and new events are averaged in instead
-of set, so that flicker settles to a still tone.
+The event picture obeys WCAG 2.3.1 (at most three flashes in any second) as the web page does: levels fade slowly; if
+many watched pixels have swung up and down lately, colours move close to the ground and new events are averaged in
+instead of set, so that flicker settles to a constant tone.
 """
 
 from collections.abc import Sequence
@@ -25,15 +25,15 @@ GROUND, BACK, PANEL, LINE, BAR, INK, INK_2 = (
 )
 VIVID_ON, VIVID_OFF, DIM_ON, DIM_OFF = (
     COLOURS[f"event-{name}"] for name in ("on", "off", "on-dim", "off-dim")
-)  # the dim ones within 0.09 relative luminance of the ground
+)  # the dim colours are within 0.09 relative luminance of the ground
 TONES = tuple(COLOURS[f"p{number}"] for number in range(1, 6))
 
 DECAY_US = 600_000  # time constant of fading; never below 300 ms
 RELEASE_US = 2_500_000
-SAMPLES = (24, 32)  # rows and columns of watched pixels, at most
-DIM_SHARE = 0.22  # strength of the dim colours beside the vivid ones
-SWING = 0.23  # of a level: about 0.09 in relative luminance
-SWINGS = 5  # in a second, that make a pixel a flashing one; three flashes are six
+SAMPLES = (24, 32)  # most rows and columns of watched pixels
+DIM_SHARE = 0.22  # strength of the dim colours relative to the vivid ones
+SWING = 0.23  # change of a level that counts as a swing: about 0.09 in relative luminance
+SWINGS = 5  # swings in a second from which a pixel is flashing; three flashes are six swings
 AREA_FREE, AREA_FULL = 0.08, 0.2  # share of flashing pixels in a window; WCAG counts from 0.25 on
 AVERAGED = 0.15  # weight of a new event where the picture is dim
 NEVER_US = -(2**60)
@@ -43,18 +43,18 @@ WIDTH, MARGIN, STRIP, FOOT = 1120, 16, 176, 58  # pixels
 
 
 @dataclass(frozen=True)
-class Watch:
-    """A grid of pixels, watched for swings to and fro. A value."""
+class FlashWatch:
+    """A grid of pixels that is watched for swings up and down. Immutable."""
 
-    rows: np.ndarray  # intp [R, 1], of the watched pixels
+    rows: np.ndarray  # intp [R, 1], rows of the watched pixels
     columns: np.ndarray  # intp [1, C]
-    extreme: np.ndarray  # float32 [R, C]: the last turning point, or how far it went since
+    extreme: np.ndarray  # float32 [R, C]: furthest level since the last turning point
     rising: np.ndarray  # float32 [R, C]: 1 or -1
-    swings: np.ndarray  # int64 [SWINGS, R, C]: times of the latest ones, oldest first
+    swings: np.ndarray  # int64 [SWINGS, R, C]: times of the latest swings, oldest first
 
     @classmethod
-    def of(cls, height: int, width: int) -> "Watch":
-        """The grid for pictures of this size, before the first one."""
+    def of(cls, height: int, width: int) -> "FlashWatch":
+        """Return the grid for pictures of this size, before the first picture."""
         n_rows, n_columns = min(SAMPLES[0], height), min(SAMPLES[1], width)
         rows = ((np.arange(n_rows) + 0.5) * height / n_rows).astype(np.intp)[:, None]
         columns = ((np.arange(n_columns) + 0.5) * width / n_columns).astype(np.intp)[None]
@@ -62,8 +62,8 @@ class Watch:
         swings = np.full((SWINGS, *shape), NEVER_US, np.int64)
         return cls(rows, columns, np.zeros(shape, np.float32), np.ones(shape, np.float32), swings)
 
-    def seen(self, levels: np.ndarray, strength: float, now_us: int) -> "Watch":
-        """After a picture of these levels, shown at this strength."""
+    def seen(self, levels: np.ndarray, strength: float, now_us: int) -> "FlashWatch":
+        """Return the grid after a picture of these levels, shown at this strength."""
         change = levels[self.rows, self.columns] * np.float32(strength) - self.extreme
         on = change * self.rising > 0
         turned = ~on & (np.abs(change) >= SWING)
@@ -76,7 +76,7 @@ class Watch:
         )
 
     def flashing(self, now_us: int) -> float:
-        """The largest share of flashing pixels in any window of half the width and height, 0 to 1."""
+        """Return the largest share of flashing pixels in any window of half the width and height, 0 to 1."""
         bad = now_us - self.swings[0] < 1_000_000
         high, wide = (bad.shape[0] + 1) // 2, (bad.shape[1] + 1) // 2
         tops = (0, (bad.shape[0] - high) // 2, bad.shape[0] - high)
@@ -86,20 +86,20 @@ class Watch:
 
 @dataclass(frozen=True)
 class Surface:
-    """Signed brightness changes that fade. A value: `seen` gives the next one."""
+    """Signed brightness changes that fade over time. Immutable: `seen` returns the next surface."""
 
     levels: np.ndarray  # float32 [H, W] in [-1, 1]; above 0 brighter, below darker
     now_us: int
-    watch: Watch
+    watch: FlashWatch
     gain: float = 1.0  # 1 vivid, 0 dim
 
     @classmethod
     def blank(cls, size: SensorSize, now_us: int = 0) -> "Surface":
-        """A dark surface of the sensor's size."""
-        return cls(np.zeros((size.height, size.width), np.float32), now_us, Watch.of(size.height, size.width))
+        """Return a dark surface of the sensor's size."""
+        return cls(np.zeros((size.height, size.width), np.float32), now_us, FlashWatch.of(size.height, size.width))
 
     def seen(self, events: np.ndarray, now_us: int) -> "Surface":
-        """After EVENTS (those off the picture are left out), faded to `now_us`."""
+        """Return the surface after these EVENTS, faded to `now_us`; events off the picture are ignored."""
         elapsed = max(0, now_us - self.now_us)
         height, width = self.levels.shape
         levels = self.levels * np.float32(np.exp(-elapsed / DECAY_US))
@@ -118,18 +118,18 @@ class Surface:
 
 
 def linear(values: np.ndarray) -> np.ndarray:
-    """sRGB values in [0, 255] -> linear light in [0, 1] (IEC 61966-2-1)."""
+    """Convert sRGB values in [0, 255] to linear light in [0, 1] (IEC 61966-2-1)."""
     c = np.asarray(values, np.float64) / 255
     return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
 
 
 def luminance(picture: np.ndarray) -> np.ndarray:
-    """Relative luminance in [0, 1] of RGB pixels [..., 3] (WCAG 2)."""
+    """Return the relative luminance in [0, 1] of RGB pixels [..., 3] (WCAG 2)."""
     return linear(picture) @ np.array([0.2126, 0.7152, 0.0722])
 
 
 def palette(gain: float) -> np.ndarray:
-    """uint8 [2 * LEVELS + 1, 3]: the colours of levels -1 to 1, mixed in linear light."""
+    """Return the colours of levels -1 to 1, uint8 [2 * LEVELS + 1, 3], mixed in linear light."""
     ground = linear(np.array(GROUND))
     share = np.linspace(0, 1, LEVELS + 1)[:, None]
     sides = []
@@ -141,12 +141,12 @@ def palette(gain: float) -> np.ndarray:
 
 
 def paint(surface: Surface) -> Picture:
-    """The event picture, uint8 [H, W, 3]."""
+    """Draw the event picture, uint8 [H, W, 3]."""
     return palette(surface.gain)[(surface.levels * LEVELS).astype(np.intp) + LEVELS]
 
 
 class Box(NamedTuple):
-    """A place on the picture, in pixels."""
+    """A rectangle on the picture, in pixels."""
 
     left: int
     top: int
@@ -167,11 +167,11 @@ def draw(
     window: Window | None = None,
     objects: Sequence[Object] = (),
 ) -> Picture:
-    """One picture WIDTH pixels wide: what is seen, what is predicted, how it came to be.
+    """Draw the whole picture, WIDTH pixels wide: the input, the prediction, and the history of probabilities.
 
-    `camera` RGB [H, W, 3] is shown beside the events; `history` [steps, K] are the probabilities of the latest steps;
-    `meters` are (name, value) pairs; `keys` is the line of key hints; `window` is the region of interest, in pixels of
-    the camera's picture, or of the events where there is none, as are the boxes of `objects`.
+    `camera` RGB [H, W, 3] is shown beside the events; `history` [steps, K]: probabilities of the latest steps;
+    `meters`: (name, value) pairs; `keys`: the line of key hints; `window`: the region of interest, in pixels of the
+    camera's picture, or without one of the events, as are the boxes of `objects`.
     """
     full, side = WIDTH - 2 * MARGIN, (WIDTH - 3 * MARGIN) // 2
     tall = side * 3 // 4
@@ -210,7 +210,7 @@ def draw(
 
 
 def framed(view: Picture, box: tuple[float, float, float, float], label: str = "") -> Picture:
-    """A copy with the outline of a box (left, top, width, height), and what is in it above."""
+    """Return a copy with the outline of a box (left, top, width, height) and a label above it."""
     view = np.ascontiguousarray(view).copy()
     (left, top), (right, bottom) = ((round(box[0] + d * box[2]), round(box[1] + d * box[3])) for d in (0, 1))
     thick = max(1, round(max(view.shape) / 320))
@@ -224,7 +224,7 @@ def framed(view: Picture, box: tuple[float, float, float, float], label: str = "
 
 
 def _place(canvas: Picture, view: Picture, box: Box) -> None:
-    """Scale a view into a box, whole, on a dark ground; few pixels stay squares."""
+    """Draw a view into a box, scaled to fit, on a dark ground; enlarged pixels stay squares."""
     scale = min(box.width / view.shape[1], box.height / view.shape[0])
     width, height = max(1, round(view.shape[1] * scale)), max(1, round(view.shape[0] * scale))
     way = cv2.INTER_NEAREST if scale > 3 else cv2.INTER_LINEAR if scale > 1 else cv2.INTER_AREA
@@ -234,14 +234,14 @@ def _place(canvas: Picture, view: Picture, box: Box) -> None:
 
 
 def note(label: str, labels: Sequence[str], best: int, prediction: Prediction) -> str:
-    """What stands below a label: how sure it is, or which class is nearest to what is unknown."""
+    """Return the text below a label: how sure the prediction is, or for an unknown input the nearest class."""
     if label in labels:
         return f"{prediction.probabilities[best]:.0%} sure"
     return f"nearest: {labels[best]}" if label == UNKNOWN else ""
 
 
 def _bars(canvas: Picture, probabilities: Sequence[float], labels: Sequence[str], best: int, box: Box) -> None:
-    """A bar a class, the best one in full tone: all of them up to ten, else the ten most likely."""
+    """Draw a bar for each class (at most the ten most likely), the best one in full tone."""
     order = list(range(len(labels)))
     if len(order) > 10:
         order = sorted(order, key=lambda k: -probabilities[k])[:10]
@@ -259,8 +259,8 @@ def _bars(canvas: Picture, probabilities: Sequence[float], labels: Sequence[str]
 
 
 def _traces(canvas: Picture, history: np.ndarray, labels: Sequence[str], best: int, box: Box) -> None:
-    """The probabilities over the latest steps: of the class that is said in the bars' tone, and of those that led
-    longest; a name stands below where its class led, where there is room.
+    """Draw the probabilities over the latest steps: the class that is shown, and those that led longest, each with its
+    name below where it led, if there is room.
     """
     for level in (0, 0.5, 1):
         y = round(box.top + box.height * (1 - level))
@@ -281,7 +281,7 @@ def _traces(canvas: Picture, history: np.ndarray, labels: Sequence[str], best: i
                 named.append((left, left + width))
 
 
-FACE = cv2.FontFace("sans") if hasattr(cv2, "FontFace") else None  # OpenCV 5 brings outline fonts
+FACE = cv2.FontFace("sans") if hasattr(cv2, "FontFace") else None  # OpenCV 5 has outline fonts
 
 
 def _text(

@@ -1,4 +1,4 @@
-"""A window that shows pictures and hears keys: pygame-ce, which brings its own display libraries."""
+"""A window that shows pictures and reads keys, by pygame-ce, which includes its own display libraries."""
 
 import os
 from contextlib import suppress
@@ -11,11 +11,11 @@ HINTS = "space pause    r reset membranes    m mirror    + - contrast threshold 
 
 
 class NoDisplay(ValueError):
-    """There is nowhere to show a window."""
+    """There is no display for a window."""
 
 
 class Window:
-    """Open it, `show` pictures, ask for `actions`. Use as a context manager."""
+    """A window as a context manager: `show` pictures, poll `actions`."""
 
     def __init__(self, title: str) -> None:
         os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
@@ -24,7 +24,7 @@ class Window:
         self.pygame = pygame
         with suppress(pygame.error):
             pygame.display.init()
-        unseen = pygame.display.get_init() and pygame.display.get_driver() == "offscreen"  # what SDL takes without one
+        unseen = pygame.display.get_init() and pygame.display.get_driver() == "offscreen"  # SDL's fallback
         if not pygame.display.get_init() or (unseen and "SDL_VIDEODRIVER" not in os.environ):
             pygame.display.quit()
             raise NoDisplay("there is no display here: use --no-window, or the page of `spikesight serve`")
@@ -32,7 +32,7 @@ class Window:
         self.screen: pygame.Surface | None = None
 
     def show(self, picture: np.ndarray) -> None:
-        """Show RGB uint8 [H, W, 3]; it is scaled when the window was resized."""
+        """Show RGB uint8 [H, W, 3], scaled if the window was resized."""
         pygame = self.pygame
         size = (picture.shape[1], picture.shape[0])
         if self.screen is None:
@@ -44,7 +44,7 @@ class Window:
         pygame.display.flip()
 
     def actions(self) -> list[str]:
-        """What was asked for since the last call, in the words of KEYS."""
+        """Return the actions requested since the last call, as in KEYS."""
         asked = []
         for event in self.pygame.event.get():
             if event.type == self.pygame.QUIT:

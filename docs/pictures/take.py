@@ -281,7 +281,7 @@ def of_the_desktop(classifier: Classifier) -> None:
         video.write_bytes(b"".join(frames))
         demo = Demo(classifier, open_source(str(video)))
         for chunk in demo.source.chunks:
-            demo.see(chunk)
+            demo.process(chunk)
         if demo.answer is None or demo.answer.steady != "3" or max(demo.answer.prediction.probabilities) < SURE / 100:
             raise SystemExit("no picture: the demo does not see the 3, or is not sure")
         save("desktop", cv2.imencode(".png", demo.picture()[..., ::-1])[1].tobytes(), "drawn-3", demo.answer.steady)

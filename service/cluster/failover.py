@@ -20,9 +20,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from spikesight.service.cluster.replicas import Replica, Replicas
 from spikesight.service.http.logs import event
 from spikesight.service.http.metrics import ProxyMetrics
-from spikesight.service.http.shares import Lobby, Shares
+from spikesight.service.http.shares import HelloQueue, Quota
 from spikesight.service.settings import Settings
-from spikesight.service.stream.endpoint import close, greeted
+from spikesight.service.stream.endpoint import admitted, close
 from spikesight.service.stream.messages import (
     CONTROL,
     SNAPSHOT_BEGIN,
@@ -62,11 +62,11 @@ class Cluster:
     draining: Callable[[], bool]
 
 
-async def relay(socket: WebSocket, cluster: Cluster, lobby: Lobby, streams: Shares) -> None:
+async def relay(socket: WebSocket, cluster: Cluster, queue: HelloQueue, streams: Quota) -> None:
     """Serve one WebSocket at the proxy from accepting to closing it."""
     await socket.accept()
     try:
-        async with greeted(socket, cluster.settings, lobby, streams) as hello:
+        async with admitted(socket, cluster.settings, queue, streams) as hello:
             await RelayedStream(socket, cluster, hello).run()
     except Ended as end:
         await close(socket, end)
@@ -99,16 +99,16 @@ class RelayedStream:
             replica.streams += 1
             try:
                 async with replica.call(None):
-                    await self.on(replica)
+                    await self.run_on(replica)
             except (Lost, TimeoutError):
                 self.cluster.replicas.lost(replica)
                 tried = {replica} if self.greeted else tried | {replica}
                 if self.greeted:
-                    self.leave()
+                    self.prepare_move()
             finally:
                 replica.streams -= 1
 
-    def leave(self) -> None:
+    def prepare_move(self) -> None:
         """Prepare to move to another replica. Raises Ended if the stream cannot be moved."""
         self.moves += 1
         whole = not self.kept or self.kept[0][0] == self.start
@@ -118,7 +118,7 @@ class RelayedStream:
         self.cluster.metrics.moved.inc()
         event("stream moved", repeated=len(self.kept))
 
-    async def on(self, replica: Replica) -> None:
+    async def run_on(self, replica: Replica) -> None:
         """Forward the stream to one replica. Raises Lost, Ended, or WebSocketDisconnect when the client leaves."""
         import aiohttp
 
@@ -152,7 +152,7 @@ class RelayedStream:
     async def to_replica(self, upstream: "aiohttp.ClientWebSocketResponse") -> None:
         """Send the kept messages, then the client's new ones; return when the replica accepts no more."""
         for _, data in list(self.kept):
-            if not await self.pass_on(upstream, data):
+            if not await self.forward(upstream, data):
                 return
         while True:
             message = await self.socket.receive()
@@ -162,7 +162,7 @@ class RelayedStream:
             if data is None:
                 data = message.get("text") or ""
             self.keep(data)
-            if not await self.pass_on(upstream, data):
+            if not await self.forward(upstream, data):
                 return
             if self.n - self.asked >= EVERY and not any(o is not None for o in self.owners):
                 self.asked = self.n
@@ -178,7 +178,7 @@ class RelayedStream:
         while len(self.kept) > KEPT_MESSAGES or self.kept_bytes > KEPT_BYTES:
             self.kept_bytes -= len(self.kept.popleft()[1])
 
-    async def pass_on(self, upstream: "aiohttp.ClientWebSocketResponse", data: str | bytes) -> bool:
+    async def forward(self, upstream: "aiohttp.ClientWebSocketResponse", data: str | bytes) -> bool:
         """Send a message of the client to the replica; return False if the connection is closed."""
         said = control_of(data) if isinstance(data, str) else None
         if isinstance(said, SnapshotMessage):
@@ -195,7 +195,7 @@ class RelayedStream:
         while True:
             message = await upstream.receive()
             if message.type == WSMsgType.BINARY:
-                if self.news(message.data[:8]):
+                if self.is_new(message.data[:8]):
                     await self.socket.send_bytes(message.data)
             elif message.type == WSMsgType.TEXT:
                 if not ready:
@@ -204,7 +204,7 @@ class RelayedStream:
                         continue
                     self.greeted = True
                     await self.socket.send_text(message.data)
-                elif not (message.data.startswith(SNAPSHOT_BEGIN) and self.taken(message.data)) and self.news(
+                elif not (message.data.startswith(SNAPSHOT_BEGIN) and self.own_snapshot(message.data)) and self.is_new(
                     identity(message.data)
                 ):
                     await self.socket.send_text(message.data)
@@ -215,14 +215,14 @@ class RelayedStream:
             else:
                 raise Lost
 
-    def news(self, answer: str | bytes) -> bool:
+    def is_new(self, answer: str | bytes) -> bool:
         """Return whether the client has not had this answer: a prediction's identity or a picture's header."""
         if answer in self.heard:
             return False
         self.heard.add(answer)
         return True
 
-    def taken(self, text: str) -> bool:
+    def own_snapshot(self, text: str) -> bool:
         """Return whether a snapshot was the proxy's own; if so, keep it as the point to restore from."""
         owner = self.owners.popleft() if self.owners else None
         if owner is None:

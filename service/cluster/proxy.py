@@ -25,10 +25,10 @@ from spikesight.service.cluster.failover import Cluster, relay
 from spikesight.service.cluster.replicas import ALIVE_S, Replica, Replicas, summed, summed_metrics
 from spikesight.service.cluster.routing import sequence_wish, target
 from spikesight.service.http.errors import HANDLERS, Expired, refuse
-from spikesight.service.http.gate import TOO_MANY_STREAMS, Gate, deny_open
+from spikesight.service.http.gate import TOO_MANY_STREAMS, Gate, refuse_handshake
 from spikesight.service.http.logs import Observer, event
 from spikesight.service.http.metrics import CONTENT_TYPE, ProxyMetrics
-from spikesight.service.http.shares import Lobby, Shares, address_of
+from spikesight.service.http.shares import HelloQueue, Quota, address_of
 from spikesight.service.protocol_v2.infer import SequenceWish
 from spikesight.service.settings import Settings
 
@@ -51,8 +51,8 @@ class Proxy:
     def __init__(self, settings: Settings, token: str, replicas: Replicas) -> None:
         self.settings, self.replicas, self.metrics = settings, replicas, ProxyMetrics()
         self.draining = False
-        self.lobby = Lobby(settings.max_greetings)
-        self.streams = Shares(settings.max_sessions, settings.max_sessions_per_client)
+        self.hello_queue = HelloQueue(settings.max_greetings)
+        self.streams = Quota(settings.max_sessions, settings.max_sessions_per_client)
         self._token = token
         self._client: aiohttp.ClientSession | None = None
         self._holders: OrderedDict[tuple[str, int | str], str] = OrderedDict()  # (model, sequence) -> replica identity
@@ -75,7 +75,7 @@ class Proxy:
             auto_decompress=False,
         )
         await self._refresh()
-        return asyncio.gather(self._watch(), self._feel())
+        return asyncio.gather(self._watch(), self._check_all())
 
     async def _watch(self) -> None:
         while True:
@@ -89,18 +89,18 @@ class Proxy:
             if len(self.replicas) != before:
                 event("replicas", before=before, now=len(self.replicas))
 
-    async def _feel(self) -> None:
+    async def _check_all(self) -> None:
         """Check all replicas again and again: a hung one keeps its connections open, so nothing else would tell."""
         while True:
             await asyncio.sleep(POLL_S)
-            await asyncio.gather(*(self._pulse(replica) for replica in self.replicas.all()))
+            await asyncio.gather(*(self._check(replica) for replica in self.replicas.all()))
 
-    async def _pulse(self, replica: Replica) -> None:
+    async def _check(self, replica: Replica) -> None:
         """Check whether one replica answers in time, and mark it as hung or not."""
         before = replica.hung
         try:
             async with asyncio.timeout(ALIVE_S):
-                await self.once(replica, "GET", "/health/live", {}, b"")
+                await self.ask_one(replica, "GET", "/health/live", {}, b"")
             replica.hung = False
         except TimeoutError:
             replica.hangs()
@@ -128,7 +128,7 @@ class Proxy:
         """Return False: the queues are in the replicas."""
         return False
 
-    def turned_away(self) -> None:
+    def count_turned_away(self) -> None:
         """Do nothing: `full` is never true."""
 
     # Forwarding of requests.
@@ -163,7 +163,7 @@ class Proxy:
             tried.add(replica)
             try:
                 async with replica.call(until + GRACE_S - time.monotonic()):
-                    answer = await self.once(replica, method, path, headers, body)
+                    answer = await self.ask_one(replica, method, path, headers, body)
             except (ConnectionError, TimeoutError) as error:
                 if isinstance(error, TimeoutError) and not replica.hung:
                     raise Expired from None
@@ -179,7 +179,7 @@ class Proxy:
             busy = answer
         return busy or refuse(503, NOBODY, BUSY)
 
-    async def once(self, replica: Replica, method: str, path: str, headers: dict[str, str], body: bytes) -> Response:
+    async def ask_one(self, replica: Replica, method: str, path: str, headers: dict[str, str], body: bytes) -> Response:
         """Return one replica's complete answer. Raises ConnectionError if the replica is lost before that.
 
         There is no deadline here: see `Replica.call`.
@@ -219,7 +219,7 @@ class Proxy:
             self._holders.popitem(last=False)
         try:
             async with replica.call(self.settings.deadline_s + GRACE_S):
-                answer = await self.once(replica, method, path, headers, body)
+                answer = await self.ask_one(replica, method, path, headers, body)
         except (ConnectionError, TimeoutError):
             self.replicas.lost(replica)
             self._holders.pop(key, None)
@@ -239,12 +239,12 @@ class Proxy:
         good = bool(self.replicas.answering()) and not self.draining
         return JSONResponse({"ready": good}, 200 if good else 503)
 
-    async def everywhere(self, method: str, path: str, seconds: float | None, body: bytes = b"") -> list[Response]:
+    async def ask_all(self, method: str, path: str, seconds: float | None, body: bytes = b"") -> list[Response]:
         """Return the answers of all replicas; those that are lost, hung or late are left out."""
 
         async def one(replica: Replica) -> Response:
             async with replica.call(seconds):
-                return await self.once(replica, method, path, {}, body)
+                return await self.ask_one(replica, method, path, {}, body)
 
         asked = [one(replica) for replica in self.replicas.answering()]
         answers = await asyncio.gather(*asked, return_exceptions=True)
@@ -252,12 +252,12 @@ class Proxy:
 
     async def bodies(self, path: str) -> list[bytes]:
         """Return the bodies of all replicas' successful answers to GET."""
-        answers = await self.everywhere("GET", path, ALIVE_S)
+        answers = await self.ask_all("GET", path, ALIVE_S)
         return [bytes(answer.body) for answer in answers if answer.status_code == 200]
 
     async def load(self, request: Request) -> Response:
         """Reload a model on every replica; answer with the worst status. Replicas started later load it anyway."""
-        answers = await self.everywhere("POST", target(request.scope), None, await request.body())
+        answers = await self.ask_all("POST", target(request.scope), None, await request.body())
         if any(replica.hung for replica in self.replicas.all()):  # it may recover with the old model
             return refuse(503, "a replica does not answer: load the model again in a moment", BUSY)
         if not answers:
@@ -280,13 +280,12 @@ class Proxy:
         return JSONResponse(summed(bodies))
 
     async def stream(self, socket: WebSocket) -> None:
-        """Serve a live stream."""
         client = address_of(socket)
         if (reached := self.streams.reached(client)) is not None:
-            await deny_open(socket, TOO_MANY_STREAMS[reached])
+            await refuse_handshake(socket, TOO_MANY_STREAMS[reached])
             return
         cluster = Cluster(self.settings, self.client, self.replicas, self.metrics, lambda: self.draining)
-        await relay(socket, cluster, self.lobby, self.streams)
+        await relay(socket, cluster, self.hello_queue, self.streams)
 
 
 def create_proxy(proxy: Proxy, reload: Callable[[], None] | None = None) -> Starlette:

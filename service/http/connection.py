@@ -13,7 +13,7 @@ from websockets.server import ServerProtocol
 
 from spikesight.service.http.errors import BUSY, TURNED_AWAY, refusal_bytes
 from spikesight.service.http.gate import WORK_SUFFIXES, TokenBucket
-from spikesight.service.http.shares import Proxies, Shares
+from spikesight.service.http.shares import Proxies, Quota
 from spikesight.service.http.turns import Turns
 from spikesight.service.settings import Settings
 
@@ -34,7 +34,7 @@ class DeadlineProtocol(HttpToolsProtocol):
     """One HTTP connection with deadlines for sending requests and reading answers, and limits on headers and count."""
 
     settings: Settings
-    caps: Shares  # limits of open connections, in all and of one client
+    caps: Quota  # limits of open connections, in all and of one client
     turns: Turns  # fair order of pipelined requests: one an iteration of the event loop
     proxies: Proxies
     runtime: Any  # tells whether all models' queues are full, and counts requests refused for that
@@ -57,7 +57,7 @@ class DeadlineProtocol(HttpToolsProtocol):
         client = self.proxies.holder(self.client)
         if self.caps.reached(client) == "total":
             self._make_room(client)
-        if self.caps.take(client) is None:
+        if self.caps.acquire(client) is None:
             self._counted = client
         else:
             self._refuse(503)
@@ -187,7 +187,7 @@ class DeadlineProtocol(HttpToolsProtocol):
         self._head = 0
         if self._skipping:
             self._skipping = False
-            self.runtime.turned_away()
+            self.runtime.count_turned_away()
             stays = self.parser.should_keep_alive()  # type: ignore[union-attr]
             self.transport.write(TURNED_AWAY + (b"\r\n" if stays else b"connection: close\r\n\r\n") + BUSY)
             if stays:
@@ -239,7 +239,7 @@ class DeadlineProtocol(HttpToolsProtocol):
 
     def _uncount(self) -> None:
         if self._counted is not None:
-            self.caps.give(self._counted)
+            self.caps.release(self._counted)
             self._counted = None
 
     def _uncount_later(self) -> None:
@@ -284,7 +284,7 @@ class StreamProtocol(WebSocketsSansIOProtocol):
     """One WebSocket: counts its frames, and aborts the connection of a client that does not read its close frame."""
 
     frames_per_s: float
-    inherited: dict[Any, tuple[Shares, str]] = {}  # noqa: RUF012 - places of connections being upgraded from HTTP
+    inherited: dict[Any, tuple[Quota, str]] = {}  # noqa: RUF012 - places of connections being upgraded from HTTP
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -298,7 +298,7 @@ class StreamProtocol(WebSocketsSansIOProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._place is not None:
             caps, client = self._place
-            caps.give(client)
+            caps.release(client)
             self._place = None
         super().connection_lost(exc)
 

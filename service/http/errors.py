@@ -92,7 +92,7 @@ async def invalid_parameters(_: Request, error: RequestValidationError) -> Respo
     return refuse(400, f"these parameters are malformed: {', '.join(names)[:200]}" if names else SENTENCES[400])
 
 
-async def known_parameters(asked: HTTPConnection) -> None:
+async def refuse_unknown_parameters(asked: HTTPConnection) -> None:
     """Raise a ServiceError for a query parameter that the route does not know, as it would silently have no effect."""
     if asked.scope["type"] != "http" or not asked.scope["path"].startswith(("/v1/", "/samples")):
         return  # load balancers and clients of other protocols may add parameters

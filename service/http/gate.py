@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from spikesight.service.http.errors import Overloaded, ServiceError
-from spikesight.service.http.person import ForPeople, wants_page
+from spikesight.service.http.person import ErrorPages, wants_page
 from spikesight.service.http.shares import Proxies, client_key
 from spikesight.service.settings import Settings
 
@@ -135,7 +135,7 @@ def host_name(host: str) -> str | None:
     return name if good else None
 
 
-def bearer(headers: dict[str, str]) -> str | None:
+def bearer_token(headers: dict[str, str]) -> str | None:
     """Return the bearer token of the Authorization header, if there is one."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
@@ -158,19 +158,19 @@ class Gate:
             await self.app(scope, receive, send)
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        self.proxies.tell(scope)
+        self.proxies.set_client(scope)
         refusal = self.refusal(scope, headers)
         if scope["type"] == "websocket":
             if refusal is None:
                 await self.app(scope, receive, send)
             else:
-                await deny_open(WebSocket(scope, receive, send), refusal)
+                await refuse_handshake(WebSocket(scope, receive, send), refusal)
             return
         origin = headers.get("origin")
         shared = origin is not None and origin in self.settings.allowed_origins
         if wants_page(headers):
-            send = ForPeople(send)
-        limited = Limited(receive, send, self.settings.max_body, cors(origin) if shared else ())
+            send = ErrorPages(send)
+        limited = LimitedExchange(receive, send, self.settings.max_body, cors(origin) if shared else ())
         length = headers.get("content-length", "")
         if refusal is None and length.isascii() and length.isdigit() and int(length[:18]) > self.settings.max_body:
             refusal = self.too_large()
@@ -197,7 +197,7 @@ class Gate:
             if refusal is not None:
                 return refusal
         open_path = path.startswith(OPEN_PREFIXES)
-        if not open_path and path.startswith(GUARDED_PREFIXES) and not self.token_good(scope, headers):
+        if not open_path and path.startswith(GUARDED_PREFIXES) and not self.token_valid(scope, headers):
             return ServiceError(
                 401, "a valid token is needed: send Authorization: Bearer TOKEN", {"www-authenticate": "Bearer"}
             )
@@ -216,7 +216,7 @@ class Gate:
             if "access-control-request-method" in headers and headers.get("origin") in self.settings.allowed_origins:
                 return ServiceError(204, "", {"access-control-max-age": "600"})
             return ServiceError(400, "requests from other origins are not allowed")
-        if scope["method"] not in ("GET", "HEAD") and not self.own_page(headers):
+        if scope["method"] not in ("GET", "HEAD") and not self.from_allowed_page(headers):
             return ServiceError(
                 403, "this service takes requests of its own page and of allowed origins only: --allow-origin"
             )
@@ -228,16 +228,16 @@ class Gate:
             return ServiceError(415, "compressed bodies are not accepted: send the body as it is")
         return None
 
-    def token_good(self, scope: Scope, headers: dict[str, str]) -> bool:
+    def token_valid(self, scope: Scope, headers: dict[str, str]) -> bool:
         """Return whether the token is right. A WebSocket without a token may still send one in its hello."""
         if self.token is None:
             return True
-        given = bearer(headers)
+        given = bearer_token(headers)
         if given is None:
             return scope["type"] == "websocket" and "authorization" not in headers
         return same_secret(given, self.token)
 
-    def own_page(self, headers: dict[str, str]) -> bool:
+    def from_allowed_page(self, headers: dict[str, str]) -> bool:
         """Return whether a changing request may come from its page; a cross-site form may lack the Origin header."""
         if headers.get("origin") is None and headers.get("sec-fetch-site") == "cross-site":
             return False
@@ -256,7 +256,7 @@ class TooLarge(Exception):
     """The body exceeded the limit while it was read."""
 
 
-class Limited:
+class LimitedExchange:
     """Wrapped `receive` and `send` of a request: limits the size of the body, adds security headers to the answer."""
 
     def __init__(self, receive: Receive, send: Send, limit: int, extra: tuple[tuple[bytes, bytes], ...]) -> None:
@@ -294,7 +294,7 @@ def cors(origin: str | None) -> tuple[tuple[bytes, bytes], ...]:
     )
 
 
-async def deny_open(socket: WebSocket, refusal: ServiceError) -> None:
+async def refuse_handshake(socket: WebSocket, refusal: ServiceError) -> None:
     """Refuse a WebSocket handshake: by an HTTP response if the server supports it, else by a close code."""
     if "websocket.http.response" in socket.scope.get("extensions", {}):
         await socket.send_denial_response(refusal.response())

@@ -41,7 +41,7 @@ def page(status: int, sentence: str) -> bytes:
     return PAGE.format(title=title, sentence=escape(sentence[:1].upper() + sentence[1:])).encode()
 
 
-class ForPeople:
+class ErrorPages:
     """A request's `send` that turns `{"error": sentence}` into an HTML page and passes other answers on unchanged."""
 
     def __init__(self, send: Send) -> None:
@@ -61,7 +61,7 @@ class ForPeople:
             await self._finish(self._start)
 
     async def _finish(self, start: Message) -> None:
-        sentence = sentence_of(self._body)
+        sentence = error_sentence(self._body)
         if sentence is not None:
             self._body = page(start["status"], sentence)
             kept = [pair for pair in start["headers"] if pair[0] not in (b"content-type", b"content-length")]
@@ -70,7 +70,7 @@ class ForPeople:
         await self._send({"type": "http.response.body", "body": self._body})
 
 
-def sentence_of(body: bytes) -> str | None:
+def error_sentence(body: bytes) -> str | None:
     """Return the sentence of a refusal's body; None if the body is something else."""
     try:
         return json.loads(body)["error"]

@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from spikesight.models.native.memory import keep_libraries
 from spikesight.service.http.connection import FRAMES_A_MESSAGE, MIN_FRAMES_PER_S, DeadlineProtocol, StreamProtocol
 from spikesight.service.http.logs import event
-from spikesight.service.http.shares import Proxies, Shares
+from spikesight.service.http.shares import Proxies, Quota
 from spikesight.service.http.turns import Turns
 from spikesight.service.settings import Settings
 
@@ -92,7 +92,7 @@ def server(
     """Return the server of an app; `serve` runs it."""
     values = {
         "settings": settings,
-        "caps": Shares(settings.max_connections, settings.max_connections_per_client),
+        "caps": Quota(settings.max_connections, settings.max_connections_per_client),
         "turns": Turns(),
         "proxies": Proxies(settings.trusted_proxies),
         "runtime": app.state.runtime,

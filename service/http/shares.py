@@ -1,7 +1,7 @@
 """Identity of clients, and fair limits for what they hold (connections, streams, decoders): in all and for each client.
 
-streams = Shares(total=64, own=48)
-if (refusal := streams.take(client)) is None: ...; streams.give(client)
+streams = Quota(total=64, own=48)
+if (refusal := streams.acquire(client)) is None: ...; streams.release(client)
 """
 
 import asyncio
@@ -79,14 +79,14 @@ class Proxies:
                 break
         return host
 
-    def tell(self, scope: Scope) -> None:
+    def set_client(self, scope: Scope) -> None:
         """Replace a trusted proxy's address in a request's scope by the client's."""
         if scope.get("client") and scope["client"][0] in self:
             values = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
             scope["client"] = self.client(scope["client"][0], ",".join(values)), scope["client"][1]
 
 
-class Lobby:
+class HelloQueue:
     """Limit of open streams that have not sent their hello yet; they are not counted as live streams.
 
     At most `places` wait. When another one comes, the client with most of them loses the one that has waited longest.
@@ -112,7 +112,7 @@ class Lobby:
                 self._waiting.pop(limit, None)
 
 
-class Shares:
+class Quota:
     """`total` places, of which one client may hold `own`."""
 
     def __init__(self, total: int, own: int) -> None:
@@ -124,7 +124,7 @@ class Shares:
         """Number of places held by all clients."""
         return self._held.total()
 
-    def take(self, client: str) -> Literal["total", "own"] | None:
+    def acquire(self, client: str) -> Literal["total", "own"] | None:
         """Occupy a place and return None; or return which limit is reached."""
         reached = self.reached(client)
         if reached is None:
@@ -141,7 +141,7 @@ class Shares:
             return "own"
         return "total" if self.taken >= self.total else None
 
-    def give(self, client: str) -> None:
+    def release(self, client: str) -> None:
         self._held[client] -= 1
         if not self._held[client]:
             del self._held[client]
@@ -151,18 +151,18 @@ HALF_S = 10.0  # half-life of past use, seconds
 MOST_WAITING = 8  # waiting calls of one client
 
 
-class Line:
+class FairQueue:
     """A fair queue for `total` places, of which one client may hold `own`; the client with least recent use goes first.
 
     To be used in one event loop.
     """
 
     def __init__(self, total: int, own: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._places, self._clock = Shares(total, own), clock
+        self._places, self._clock = Quota(total, own), clock
         self._waiting: list[tuple[str, asyncio.Future[None]]] = []  # in order of arrival
         self._had: dict[str, tuple[float, float]] = {}  # by client: seconds of use, decayed until a time
 
-    async def take(self, client: str) -> None:
+    async def acquire(self, client: str) -> None:
         """Wait for a place. Raises Overloaded if MOST_WAITING calls of this client wait already."""
         if sum(one == client for one, _ in self._waiting) >= MOST_WAITING:
             raise Overloaded
@@ -173,14 +173,14 @@ class Line:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self.give(client, 0)
+                self.release(client, 0)
             raise
         finally:
             self._waiting = [one for one in self._waiting if one[1] is not turn]
 
-    def give(self, client: str, seconds: float) -> None:
+    def release(self, client: str, seconds: float) -> None:
         """Free a place that was held for `seconds`."""
-        self._places.give(client)
+        self._places.release(client)
         self._had[client] = self.had(client) + seconds, self._clock()
         self._had = {one: kept for one, kept in self._had.items() if self.had(one) > 1e-3}
         self._next()
@@ -192,5 +192,5 @@ class Line:
 
     def _next(self) -> None:
         for client, turn in sorted(self._waiting, key=lambda one: self.had(one[0])):
-            if not turn.done() and self._places.take(client) is None:
+            if not turn.done() and self._places.acquire(client) is None:
                 turn.set_result(None)

@@ -31,7 +31,7 @@ class Turns:
         """Return an account for a new user."""
         return Account(self)
 
-    async def take(self, account: "Account") -> None:
+    async def acquire(self, account: "Account") -> None:
         """Wait for this account's turn."""
         account.had = max(account.had, self._had)
         if self._busy:
@@ -45,7 +45,7 @@ class Turns:
                 raise
         self._busy, self._had = True, account.had
 
-    def give(self) -> None:
+    def release(self) -> None:
         """End the turn; the next begins after an iteration of the event loop."""
         asyncio.get_running_loop().call_soon(self._next)
 
@@ -65,12 +65,12 @@ class Account:
         self._turns, self.had, self._begun = turns, 0.0, 0.0
 
     async def __aenter__(self) -> None:
-        await self._turns.take(self)
+        await self._turns.acquire(self)
         self._begun = self._turns.clock()
 
     async def __aexit__(self, *_: object) -> None:
         self.had += self._turns.clock() - self._begun
-        self._turns.give()
+        self._turns.release()
 
 
 class ThreadAccount(Account):

@@ -17,7 +17,7 @@ from spikesight.service.protocol_v2.sequences import Sequences
 from spikesight.service.protocol_v2.tensors import InferRequest, Output, V2Error
 from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.processes import Killed
-from spikesight.service.scheduler.request import Result, Wanted, run_inputs
+from spikesight.service.scheduler.request import AnswerSpec, Result, run_inputs
 from spikesight.service.upload.decode import WEB_IMAGES, image_format
 from spikesight.service.upload.load import inputs_of, load
 
@@ -32,9 +32,9 @@ async def infer(runtime: Runtime, sequences: Sequences, found: Endpoint, request
     header = request.headers.get("inference-header-content-length")
     try:
         client = address_of(request)
-        asked = await understand(runtime, data, header, found, client)
-        results, decoded = await work(runtime, sequences, found, asked, client)
-        outputs = tensors.select(asked, available(found, results), found.model.classifier.labels)
+        asked = await parse_body(runtime, data, header, found, client)
+        results, decoded = await run_request(runtime, sequences, found, asked, client)
+        outputs = tensors.select(asked, all_outputs(found, results), found.model.classifier.labels)
         body, length = tensors.answer(found.name, outputs, asked.id)
     except Exception:
         found.statistics.fail(time.perf_counter() - begin)
@@ -46,7 +46,7 @@ async def infer(runtime: Runtime, sequences: Sequences, found: Endpoint, request
     return Response(body, media_type="application/octet-stream", headers=headers)
 
 
-async def understand(runtime: Runtime, data: bytes, header: str | None, found: Endpoint, client: str) -> InferRequest:
+async def parse_body(runtime: Runtime, data: bytes, header: str | None, found: Endpoint, client: str) -> InferRequest:
     """Parse and check a request's body: a large one in a thread, large JSON in a process of its own."""
     document = len(data) if header is None or not tensors.is_length(header) else int(header)
     if len(data) <= INLINE_BYTES:
@@ -70,7 +70,7 @@ async def understand(runtime: Runtime, data: bytes, header: str | None, found: E
     return asked
 
 
-async def work(
+async def run_request(
     runtime: Runtime, sequences: Sequences, found: Endpoint, asked: InferRequest, client: str
 ) -> tuple[list[Result], float]:
     """Decode and step all samples; return a result a sample, and when decoding was done (time.perf_counter())."""
@@ -131,7 +131,7 @@ async def run_all(
     runtime: Runtime, found: Endpoint, batch: list[list[Input]], deadline: float, confidence: float | None
 ) -> list[Result]:
     """Run every sample as a request of its own to the scheduler, all at once."""
-    wanted = Wanted(every=False, confidence=confidence)
+    wanted = AnswerSpec(every=False, confidence=confidence)
     calls = (run_inputs(found.model, inputs, runtime.mailbox, deadline=deadline, wanted=wanted) for inputs in batch)
     return await asyncio.gather(*calls)
 
@@ -194,7 +194,7 @@ def confidence_of(parameters: dict[str, Any]) -> float | None:
     return float(value)
 
 
-def available(found: Endpoint, results: list[Result]) -> dict[str, Output]:
+def all_outputs(found: Endpoint, results: list[Result]) -> dict[str, Output]:
     """Return all outputs of the answer by name."""
     last = [result.answers[-1].prediction for result in results]
     values: dict[str, np.ndarray | list[bytes]] = {

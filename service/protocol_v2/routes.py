@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Request, Response
 
 from spikesight.service.http.bodies import Body
 from spikesight.service.http.errors import ServiceError
-from spikesight.service.http.shares import Shares
+from spikesight.service.http.shares import Quota
 from spikesight.service.protocol_v2.bodies import (
     INFER_REQUEST,
     AllStatisticsBody,
@@ -45,8 +45,8 @@ def router(runtime: Runtime) -> APIRouter:
     add_repository(routes, runtime)
     add_models(routes, runtime)
     settings = runtime.settings
-    shares = Shares(settings.max_sequences, settings.max_sequences_per_client)
-    add_infer(routes, runtime, Sequences(shares, settings.idle_s, runtime.mailbox))
+    quota = Quota(settings.max_sequences, settings.max_sequences_per_client)
+    add_infer(routes, runtime, Sequences(quota, settings.idle_s, runtime.mailbox))
     return routes
 
 
@@ -87,7 +87,7 @@ def add_repository(routes: APIRouter, runtime: Runtime) -> None:
     async def load(name: Name, request: Request) -> ModelReadyBody:
         if (await request.body()).translate(None, b" \t\r\n") not in (b"", b"{}"):
             raise ServiceError(400, "loading takes no parameters: a model is what lies in its folder")
-        await asyncio.to_thread(runtime.registry.load_again, endpoint(runtime, name, None).model.name)
+        await asyncio.to_thread(runtime.registry.reload, endpoint(runtime, name, None).model.name)
         return ModelReadyBody(name=name, ready=True)
 
 

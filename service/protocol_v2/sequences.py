@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from spikesight.models.steps import Input, Outcome
 from spikesight.service.http.errors import Overloaded
-from spikesight.service.http.shares import Shares
+from spikesight.service.http.shares import Quota
 from spikesight.service.protocol_v2.tensors import V2Error
 from spikesight.service.scheduler.mailbox import Mailbox
 from spikesight.service.scheduler.registry import Model
@@ -22,7 +22,7 @@ class Sequence:
         self.track = model.classifier.track()
         self.used = time.monotonic()
         self.receiver: RequestReceiver | None = None  # receiver of the running request
-        self.job = model.scheduler.open(self, request=True, several=True)
+        self.job = model.scheduler.open(self, request=True, merge_steps=True)
 
     def outcome(self, inputs: list[Input], outcome: Outcome, queue_ms: float) -> bool:
         """Pass an outcome on to the running request."""
@@ -40,7 +40,7 @@ class Sequence:
 class Sequences:
     """All open sequences of the service, by model and id."""
 
-    shares: Shares
+    quota: Quota
     idle_s: float
     mailbox: Mailbox
     _open: dict[tuple[str, int | str], Sequence] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class Sequences:
         key = (model.name, identity)
         if key in self._open:
             self.end(self.resume(model, identity))
-        if (reached := self.shares.take(client)) is not None:
+        if (reached := self.quota.acquire(client)) is not None:
             raise Overloaded if reached == "total" else V2Error(TOO_MANY, 429)
         sequence = self._open[key] = Sequence(model, identity, client)
         return sequence
@@ -71,7 +71,7 @@ class Sequences:
         key = (sequence.model.name, sequence.identity)
         if self._open.get(key) is sequence:
             del self._open[key]
-            self.shares.give(sequence.client)
+            self.quota.release(sequence.client)
         sequence.model.scheduler.close(sequence.job)
 
     def expire(self) -> None:

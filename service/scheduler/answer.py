@@ -44,7 +44,7 @@ ARRAYS = {("numpy", "ndarray"), ("numpy", "dtype"), ("numpy._core.multiarray", "
 ARRAYS |= {("numpy._core.numeric", "_frombuffer"), ("numpy._core.multiarray", "scalar")}
 
 
-class Answer(pickle.Unpickler):
+class ResultUnpickler(pickle.Unpickler):
     """Unpickler of a worker's result: loads arrays, and dataclasses and exceptions already imported, nothing else."""
 
     def find_class(self, module: str, name: str) -> Any:
@@ -56,7 +56,7 @@ class Answer(pickle.Unpickler):
         raise pickle.UnpicklingError(f"{module}.{name} is no part of an answer")
 
 
-def received(connection: Connection, limit: int) -> tuple[bool, Any]:
+def receive(connection: Connection, limit: int) -> tuple[bool, Any]:
     """Receive a call's result: (True, return value) or (False, exception). At most `limit` bytes each.
 
     Raises EOFError or OSError if the connection ends early, UnpicklingError for anything but a valid result.
@@ -65,10 +65,10 @@ def received(connection: Connection, limit: int) -> tuple[bool, Any]:
     head = connection.recv_bytes(limit)
     if len(sizes) % SIZE.size:
         raise pickle.UnpicklingError("this is no answer")
-    return unpacked(head, arrays_from(connection, [size for (size,) in SIZE.iter_unpack(sizes)], limit))
+    return unpickle(head, receive_arrays(connection, [size for (size,) in SIZE.iter_unpack(sizes)], limit))
 
 
-def arrays_from(connection: Connection, sizes: list[int], limit: int) -> list[memoryview]:
+def receive_arrays(connection: Connection, sizes: list[int], limit: int) -> list[memoryview]:
     """Receive arrays of these sizes (bytes). Raises EOFError, and UnpicklingError for more than `limit` bytes."""
     if sum(sizes) > limit:
         raise pickle.UnpicklingError("this is no answer")
@@ -80,10 +80,10 @@ def arrays_from(connection: Connection, sizes: list[int], limit: int) -> list[me
     return arrays
 
 
-def unpacked(data: bytes, arrays: list[memoryview] | None = None) -> tuple[bool, Any]:
+def unpickle(data: bytes, arrays: list[memoryview] | None = None) -> tuple[bool, Any]:
     """Unpickle a result: (True, return value) or (False, exception). Raises UnpicklingError for anything else."""
     try:
-        match Answer(BytesIO(data), buffers=arrays).load():
+        match ResultUnpickler(BytesIO(data), buffers=arrays).load():
             case (True, result):
                 return True, result
             case (False, Exception() as error):

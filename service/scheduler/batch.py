@@ -39,7 +39,7 @@ def step_batch(classifier: Classifier, zero: State, batch: list[Work]) -> Step:
     return classifier.run(torch.from_numpy(np.stack(frames)), gather(members))
 
 
-def shares(classifier: Classifier, result: Step, batch: list[Work], took_s: float, tick: int) -> Iterator[Outcome]:
+def split(classifier: Classifier, result: Step, batch: list[Work], took_s: float, tick: int) -> Iterator[Outcome]:
     """Yield each job's part of a batch's result, merged over the job's windows and steps."""
     parts, n = outcomes(result, took_s, tick), 0
     for work in batch:
@@ -52,7 +52,7 @@ def shares(classifier: Classifier, result: Step, batch: list[Work], took_s: floa
         n += len(windows)
 
 
-def move(batch: list[Work], state: State) -> None:
+def store_membranes(batch: list[Work], state: State) -> None:
     """Store in each job the membranes of its windows after a step, in place of those before."""
     members = iter(scatter(state, sum(len(work.inputs[0].windows()) for work in batch)))
     release([one for work in batch for one in work.job.membranes.values()])

@@ -42,7 +42,7 @@ def release(members: list[Membranes]) -> None:
 
 
 def membranes_of(state: State) -> Membranes:
-    """Return Membranes for a state of batch size 1."""
+    """Wrap a state of batch size 1 as Membranes."""
     return scatter(state, 1)[0]
 
 

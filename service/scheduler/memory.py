@@ -18,7 +18,7 @@ FILES = ("memory.max", "memory.limit_in_bytes")
 TOTAL = Path("/proc/meminfo")
 
 
-def limit(own: Path = OWN, mounted: Path = MOUNTED, total: Path = TOTAL) -> int | None:
+def memory_limit(own: Path = OWN, mounted: Path = MOUNTED, total: Path = TOTAL) -> int | None:
     """Return the bytes that this process and its children may use: the least of the machine's memory and the limits of
     the process's control groups (v1 and v2); None if the system does not say.
     """
@@ -38,13 +38,13 @@ def oom_kills(own: Path = OWN, mounted: Path = MOUNTED) -> int:
     return 0
 
 
-def shares(limit: int | None) -> tuple[int, int]:
+def call_limits(limit: int | None) -> tuple[int, int]:
     """Return how many decoder calls may run at once, and the bytes that each may use.
 
     A call's result can be as large as the memory that the call used, and stays in the service until it is consumed:
     twice the bytes for each call, and twice more for the call whose events are being binned.
 
-    >>> [(calls, size // MIB) for calls, size in map(shares, (512 * MIB, 2**30, 2**31, 2**32, 2**34, None))]
+    >>> [(calls, size // MIB) for calls, size in map(call_limits, (512 * MIB, 2**30, 2**31, 2**32, 2**34, None))]
     [(2, 64), (2, 96), (2, 266), (4, 364), (4, 1024), (4, 1024)]
     """
     if limit is None:

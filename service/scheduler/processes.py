@@ -36,13 +36,13 @@ from typing import Any, TypeVar
 
 from spikesight.models.native.memory import give_back
 from spikesight.service.http.errors import Expired, OutOfMemory, Stopped
-from spikesight.service.scheduler.answer import received, send
-from spikesight.service.scheduler.memory import limit, oom_kills, shares
-from spikesight.service.scheduler.sandbox import confine, environment, first_to_go
+from spikesight.service.scheduler.answer import receive, send
+from spikesight.service.scheduler.memory import call_limits, memory_limit, oom_kills
+from spikesight.service.scheduler.sandbox import confine, environment, lower_priority
 
 T = TypeVar("T")
 
-CALLS, MEMORY = shares(limit())  # calls at once; bytes of address space of a call beyond those of the warm process
+CALLS, MEMORY = call_limits(memory_limit())  # calls at once; bytes of address space that a call may add
 CPU_S = 5
 FRESH_S = 3600  # an unused fork is replaced after this: a cleaner of /tmp may have deleted its folder
 OVER_S = 1.0  # so long after a call's deadline nobody holds its answer any more
@@ -143,7 +143,7 @@ class Processes:
                 connection.send(work)
                 if not connection.poll(max(0.0, deadline - time.monotonic())):
                     raise TimeoutError
-                return received(connection, MEMORY)
+                return receive(connection, MEMORY)
         except (EOFError, OSError, pickle.UnpicklingError):
             if time.monotonic() >= deadline:
                 raise TimeoutError from None
@@ -172,7 +172,7 @@ class Processes:
                 return
             self._end()
             ours, theirs = socket.socketpair()
-            self._folders = folders()
+            self._folders = folder_prefix()
             with theirs:
                 process = subprocess.Popen(
                     [sys.executable, "-P", "-m", __name__, str(theirs.fileno()), self._folders, *self._modules],
@@ -197,14 +197,14 @@ class Processes:
                 shutil.rmtree(left, ignore_errors=True)
 
 
-def folders() -> str:
+def folder_prefix() -> str:
     """Return a random path prefix for the temporary folders of the forks."""
     with suppress(OSError):
         return str(Path(tempfile.gettempdir(), f"spikesight-{secrets.token_hex(8)}-"))
     return str(Path(os.devnull, "none"))
 
 
-def folder_of(begin: str) -> str | None:
+def make_folder(begin: str) -> str | None:
     """Make a folder for a fork's temporary files; return None where the disk is full, as most calls need no file."""
     try:
         return tempfile.mkdtemp(dir=Path(begin).parent, prefix=Path(begin).name)
@@ -219,9 +219,9 @@ def main() -> None:
     """Import the modules, then keep CALLS forks waiting for calls, until the service closes the control socket."""
     control, begin = socket.socket(fileno=int(sys.argv[1])), sys.argv[2]
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # may be sent to all processes: running calls are still answered
-    first_to_go()
+    lower_priority()
     modules = [importlib.import_module(name) for name in sys.argv[3:]]
-    for hook in ("warm_up", "alone"):  # `alone`: last preparations before files become inaccessible
+    for hook in ("warm_up", "before_confinement"):  # the second when no file can be opened any more
         for module in modules:
             getattr(module, hook, lambda: None)()
     control.send(WARM)
@@ -235,7 +235,7 @@ def main() -> None:
                 shutil.rmtree(left, ignore_errors=True)
             if os.waitstatus_to_exitcode(status) == OVER:
                 os.killpg(0, signal.SIGKILL)
-        folder = folder_of(begin)
+        folder = make_folder(begin)
         if (fork := os.fork()) == 0:
             with suppress(BaseException):
                 serve(control, folder)

@@ -48,7 +48,7 @@ class Job:
     request: bool  # True: a request, served oldest first; False: a stream, served in turns
     quantum: int  # steps after which a long request goes to the back of the queue
     deadline: float  # time.monotonic() after which nothing is computed; inf for streams
-    several: bool = False  # whether its receiver accepts one outcome for several steps
+    merge_steps: bool = False  # whether its receiver accepts one outcome for several steps
     probe: Probe = False  # whether its receiver wants activity inside the network, and at which place
     membranes: dict[int, Membranes] = field(default_factory=dict)  # by window id; missing: the initial state
     pending: "deque[tuple[Input, float]]" = field(default_factory=deque)  # with time.perf_counter() of arrival
@@ -71,7 +71,7 @@ class Job:
             self.receiver.failed(error)
 
     def release(self) -> None:
-        """Release the membranes. Only while holding the network."""
+        """Release the membrane states. Call only with the scheduler's `_network` lock held."""
         release([*self.membranes.values()])
         self.membranes = {}
 
@@ -123,11 +123,11 @@ class Queue:
             raise Overloaded
         self.admitted += n
 
-    def open(self, receiver: Receiver, request: bool, deadline: float, several: bool) -> Job:
+    def open(self, receiver: Receiver, request: bool, deadline: float, merge_steps: bool) -> Job:
         """Return a new job that starts from the initial state."""
         self.open_jobs += 1
         self.open_streams += not request
-        return Job(receiver, request, self.quantum, deadline, several)
+        return Job(receiver, request, self.quantum, deadline, merge_steps)
 
     def push(self, job: Job, inputs: list[tuple[Input, float]]) -> bool:
         """Append one or more inputs with their arrival times; return True if this moved the job from idle to queued."""
@@ -152,7 +152,7 @@ class Queue:
         return dropped
 
     def close(self, job: Job) -> None:
-        """Close a job and drop its waiting inputs. Its membranes are released later, while holding the network."""
+        """Close a job and drop its waiting inputs. Its membranes are released later, with the network lock held."""
         job.pending.clear()
         if not job.closed:
             job.phase = Phase.CLOSED if job.phase is Phase.IDLE else Phase.CLOSING
@@ -160,30 +160,30 @@ class Queue:
             self.open_streams -= not job.request
 
     def fail(self, job: Job, error: Exception) -> None:
-        """Close a job and tell its receiver why. Only while holding the network."""
+        """Close a job and tell its receiver why. Call only with the scheduler's `_network` lock held."""
         self.close(job)
         job.phase = Phase.CLOSED
         job.release()
         job.tell_failed(error)
 
-    def take_undecoded(self) -> list[tuple[Job, Callable[[], list[Input]]]]:
+    def pop_undecoded(self) -> list[tuple[Job, Callable[[], list[Input]]]]:
         """Return requests to decode before the next batch: only one while a stream is open, to keep its delay short."""
         places = 1 if self.open_streams else max(0, self.max_batch - len(self.requests))
         return [self.undecoded.popleft() for _ in range(min(places, len(self.undecoded)))]
 
-    def take(self, affordable: int) -> list[Work]:
+    def next_batch(self, affordable: int) -> list[Work]:
         """Return the next batch, of at most `affordable` steps; if requests and streams wait, each gets half of it."""
         for_requests = min(len(self.requests), max(self.max_batch // 2, self.max_batch - len(self.streams)))
-        batch = self._take(self.requests, for_requests)
-        batch += self._take(self.streams, self.max_batch - len(batch))
+        batch = self._pop(self.requests, for_requests)
+        batch += self._pop(self.streams, self.max_batch - len(batch))
         for _ in range(self._further_steps(batch, affordable)):
             for work in batch:
                 work.inputs.append(work.job.pending.popleft()[0])
         return batch
 
-    def take_streams(self) -> list[Work]:
+    def stream_batch(self) -> list[Work]:
         """Return a batch of streams only, one step each."""
-        return self._take(self.streams, self.max_batch)
+        return self._pop(self.streams, self.max_batch)
 
     def put_back(self, batch: list[Work], finished: list[bool]) -> None:
         """Requeue stepped jobs with more inputs: streams last, requests first until their quantum ends."""
@@ -212,13 +212,13 @@ class Queue:
 
     def _further_steps(self, batch: list[Work], affordable: int) -> int:
         """Return how many more steps a batch may take at once; 0 if a stream is open or a job wants every step."""
-        if not batch or self.open_streams or not all(work.job.several for work in batch):
+        if not batch or self.open_streams or not all(work.job.merge_steps for work in batch):
             return 0
         jobs = [work.job for work in batch]
         ready = min(min(job.ready(), job.quantum - job.steps % job.quantum - 1) for job in jobs)
         return max(0, min(affordable // len(jobs) - 1, ready))
 
-    def _take(self, queue: "deque[Job]", places: int) -> list[Work]:
+    def _pop(self, queue: "deque[Job]", places: int) -> list[Work]:
         batch: list[Work] = []
         now = time.monotonic()
         while queue and len(batch) < places:

@@ -18,7 +18,7 @@ from spikesight.service.http.errors import Overloaded, ServiceError, Stopped
 from spikesight.service.http.logs import event
 from spikesight.service.http.metrics import Metrics, Tick
 from spikesight.service.scheduler.mailbox import Mailbox
-from spikesight.service.scheduler.saved import fitting, leave_out
+from spikesight.service.scheduler.saved import leave_out, servable
 from spikesight.service.scheduler.scheduler import Scheduler
 from spikesight.service.scheduler.statistics import Statistics
 from spikesight.service.settings import Settings
@@ -167,7 +167,7 @@ class Registry:
     def __init__(self, settings: Settings, metrics: Metrics, mailbox: Mailbox) -> None:
         self._settings, self._metrics, self._mailbox = settings, metrics, mailbox
         self._models: dict[str, Model] = {}
-        self._held: dict[str, Model] = {}  # models of teaching sessions: found by name, but not listed
+        self._unlisted: dict[str, Model] = {}  # models of teaching sessions: found by name, but not listed
         self._folders: dict[str, Path] = {}  # by name, of the models loaded from disk
         self._named: frozenset[str] = frozenset()  # models named in the settings
         self._loading = threading.Lock()
@@ -184,7 +184,7 @@ class Registry:
         named = dict(zip(names(folders), folders))
         with self._loading:
             fresh: dict[str, Model] = {}
-            every = named | {folder.name: folder for folder in fitting(self._settings.save_to, named)}
+            every = named | {folder.name: folder for folder in servable(self._settings.save_to, named)}
             for n, (name, folder) in enumerate(every.items(), 1):
                 try:
                     fresh[name] = self._from_disk(folder, name, f"{n}/{len(every)}")
@@ -199,7 +199,7 @@ class Registry:
                 model.retire()
         event("models loaded", models=",".join(fresh))
 
-    def load_again(self, name: str) -> None:
+    def reload(self, name: str) -> None:
         """Reload a listed model from its folder; open streams and requests finish on the old one.
 
         Slow. Raises UnknownModel; NotLoaded, leaving everything as it was; Overloaded while models are being loaded.
@@ -232,7 +232,7 @@ class Registry:
             event(SLOW, logging.WARNING, model=name, mend="spikesight doctor")
         return model
 
-    def serve(self, classifier: Classifier, folder: Path | None = None) -> Model:
+    def add(self, classifier: Classifier, folder: Path | None = None) -> Model:
         """Add a classifier from memory, replacing any model of the same name. `folder`: where it is saved, if it is."""
         model = Model(classifier, self._settings, self._metrics, self._mailbox)
         model.warm_up()
@@ -241,9 +241,9 @@ class Registry:
         self._replace(self._models, model)
         return model
 
-    def hold(self, model: Model) -> None:
+    def add_unlisted(self, model: Model) -> None:
         """Serve a teaching session's model without listing it, replacing any of the same name."""
-        self._replace(self._held, model)
+        self._replace(self._unlisted, model)
 
     def _replace(self, models: dict[str, Model], model: Model) -> None:
         """Start a model and put it in place of the old one, which ends after its open streams and requests."""
@@ -252,7 +252,7 @@ class Registry:
         if old is not None:
             old.retire()
 
-    def withdraw(self, name: str) -> None:
+    def remove(self, name: str) -> None:
         """Stop serving a listed model; open streams and requests finish on it."""
         self._folders.pop(name, None)
         self._models.pop(name).retire()
@@ -262,16 +262,16 @@ class Registry:
         folder = None if name in self._named or name not in self._models else self._folders.get(name)
         return folder if folder is not None and folder.parent == self._settings.save_to else None
 
-    def let_go(self, name: str) -> None:
+    def remove_unlisted(self, name: str) -> None:
         """Stop serving a teaching session's model; open streams finish on it."""
-        self._held.pop(name).retire()
+        self._unlisted.pop(name).retire()
 
     def get(self, name: str | None, bin_ms: float | None = None) -> Model:
         """Return the model of this name (None: default), with bins of `bin_ms`. Raises UnknownModel, WrongBin."""
         if name is None:
             model = next(iter(self._models.values()))
         else:
-            model = self._models.get(name) or self._held.get(name)
+            model = self._models.get(name) or self._unlisted.get(name)
         if model is None:
             raise UnknownModel
         return model.at(bin_ms)
@@ -285,6 +285,5 @@ class Registry:
         return list(self._models.values())
 
     def stop(self) -> None:
-        """Stop the threads of all models."""
-        for model in [*self.all(), *self._held.values()]:
+        for model in [*self.all(), *self._unlisted.values()]:
             model.stop()

@@ -16,7 +16,7 @@ from spikesight.service.scheduler.registry import Model
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class AnswerSpec:
     """Which answers a request wants, and when it may stop before the last step."""
 
     every: bool = True  # an answer for every step; False: only the last
@@ -26,7 +26,7 @@ class Wanted:
     probe: Probe = False  # whether to return the activity inside the network, too
 
 
-EVERY_STEP, LAST_STEP = Wanted(), Wanted(every=False)
+EVERY_STEP, LAST_STEP = AnswerSpec(), AnswerSpec(every=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class Result:
     queue_ms: float
     infer_ms: float
     early: bool
-    made_s: float  # time.perf_counter() when the inputs had been decoded
+    decoded_s: float  # time.perf_counter() when the inputs had been decoded
     tick: int  # number of the scheduler's step that finished the request
     inside: list[Inside] = field(default_factory=list)  # activity inside the network in every step, if probed
 
@@ -50,7 +50,7 @@ class Result:
 class RequestReceiver:
     """Collects the outcomes of a request's steps into a Result."""
 
-    def __init__(self, track: Track | Objects, mailbox: Mailbox, wanted: Wanted = EVERY_STEP) -> None:
+    def __init__(self, track: Track | Objects, mailbox: Mailbox, wanted: AnswerSpec = EVERY_STEP) -> None:
         self._track, self._mailbox, self._wanted = track, mailbox, wanted
         self._answers: list[Answer] = []
         self._inside: list[Inside] = []
@@ -61,11 +61,11 @@ class RequestReceiver:
         self.future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
 
     def begin(self, steps: int) -> None:
-        """Note that the inputs are decoded, and how many steps they make."""
+        """Record the number of steps, and the time, when the inputs have been decoded."""
         self._steps, self.begun = steps, time.perf_counter()
 
     @property
-    def several(self) -> bool:
+    def merge_steps(self) -> bool:
         """Whether several steps may be merged into one outcome, because only the last answer is wanted."""
         return self._wanted == LAST_STEP
 
@@ -80,7 +80,7 @@ class RequestReceiver:
         if outcome.inside is not None:
             self._inside.append(outcome.inside)
         last = self._done == self._steps
-        if isinstance(self._track, Track) and self.several and not last:
+        if isinstance(self._track, Track) and self.merge_steps and not last:
             self._track.absorb(inputs, outcome)
         else:
             answer = self._track.read(inputs, outcome)
@@ -104,7 +104,7 @@ class RequestReceiver:
             queue_ms=self._queue_ms,
             infer_ms=(time.perf_counter() - self._begun) * 1e3,
             early=self._done < self._steps,
-            made_s=self.begun,
+            decoded_s=self.begun,
             tick=tick,
             inside=self._inside,
         )
@@ -123,7 +123,7 @@ class RequestReceiver:
 
 
 async def run_inputs(
-    model: Model, inputs: list[Input], mailbox: Mailbox, *, deadline: float, wanted: Wanted = EVERY_STEP
+    model: Model, inputs: list[Input], mailbox: Mailbox, *, deadline: float, wanted: AnswerSpec = EVERY_STEP
 ) -> Result:
     """Step the inputs of one request, batched with all other jobs. `deadline` is on time.monotonic().
 
@@ -143,7 +143,7 @@ async def run_undecoded(
     mailbox: Mailbox,
     *,
     deadline: float,
-    wanted: Wanted = EVERY_STEP,
+    wanted: AnswerSpec = EVERY_STEP,
     offload: Callable[[Callable[[], None]], object],
 ) -> Result:
     """Decode and step one request. `decode` runs in the model's thread, or through `offload` while streams are open.
@@ -172,11 +172,11 @@ async def run_undecoded(
 
 
 async def _answered(
-    model: Model, submit: Callable[[Job, RequestReceiver], None], mailbox: Mailbox, deadline: float, wanted: Wanted
+    model: Model, submit: Callable[[Job, RequestReceiver], None], mailbox: Mailbox, deadline: float, wanted: AnswerSpec
 ) -> Result:
     error_rate = ERROR_RATE if wanted.error_rate is None else wanted.error_rate
     receiver = RequestReceiver(model.classifier.readout(wanted.objects, error_rate=error_rate), mailbox, wanted)
-    job = model.scheduler.open(receiver, request=True, deadline=deadline, several=receiver.several)
+    job = model.scheduler.open(receiver, request=True, deadline=deadline, merge_steps=receiver.merge_steps)
     job.probe = wanted.probe
     try:
         submit(job, receiver)

@@ -61,7 +61,7 @@ def confine(folder: str | None) -> None:
     os.close(rules)
 
 
-def first_to_go() -> None:
+def lower_priority() -> None:
     """Lower this process's priority: the service gets the CPU first, and out of memory the kernel kills this one."""
     os.nice(BEHIND)
     with suppress(OSError):

@@ -22,21 +22,21 @@ def entries(folder: Path | None) -> list[Path]:
     return sorted(path for path in there if not os.path.isfile(path))  # noqa: PTH113 - never raises
 
 
-def fitting(folder: Path | None, taken: Iterable[str]) -> Iterator[Path]:
+def servable(folder: Path | None, taken: Iterable[str]) -> Iterator[Path]:
     """Yield the folders in `folder` with a valid name that is not in `taken`, and whose files lie in `folder`, too.
 
     All others are left out with a warning.
     """
     names = {name.casefold() for name in taken}
     for path in entries(folder):
-        if reason := fault(path, names):
+        if reason := reason_left_out(path, names):
             leave_out(path.name, reason)
         else:
             names.add(path.name.casefold())
             yield path
 
 
-def fault(path: Path, taken: set[str]) -> str:
+def reason_left_out(path: Path, taken: set[str]) -> str:
     """Return why a saved model is not served; an empty string if it is."""
     name = path.name.casefold()
     if reason := unfit_to_save(path.name):

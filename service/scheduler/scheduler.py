@@ -20,13 +20,13 @@ from spikesight.models.steps import Input, Step
 from spikesight.service.http.errors import Broken, Expired, Overloaded, Stopped
 from spikesight.service.http.logs import logged
 from spikesight.service.http.metrics import Tick
-from spikesight.service.scheduler.batch import deliver, move, shares, step_batch
+from spikesight.service.scheduler.batch import deliver, split, step_batch, store_membranes
 from spikesight.service.scheduler.membranes import membranes_of
 from spikesight.service.scheduler.queue import Job, Phase, Queue, Receiver, Work, check
 
 RUN_S = 0.004  # longest run of consecutive steps of requests before the queue is looked at again
 HAND_OVER_S = 0.00015  # CPU time that waking another thread costs both threads together
-LENT_S = 0.001  # a step of more CPU time is left to the model's thread, so that the caller can read on
+INLINE_S = 0.001  # a step of more CPU time is left to the model's thread, so that the caller can read on
 
 CallSoon = Callable[[Callable[[], None]], bool]
 """Schedules a call in the event loop's next iteration; returns False when this is not the loop's thread."""
@@ -112,7 +112,7 @@ class Scheduler:
             self._check_running()
             self._queue.admit(n)
 
-    def leave(self, n: int = 1) -> None:
+    def finish(self, n: int = 1) -> None:
         """Free n places in the request queue."""
         with self._changed:
             self._queue.admitted -= n
@@ -126,30 +126,30 @@ class Scheduler:
         *,
         request: bool,
         deadline: float = float("inf"),
-        several: bool = False,
+        merge_steps: bool = False,
     ) -> Job:
         """Return a new job that starts from the initial state. `deadline` is on time.monotonic(). Raises Stopped.
 
-        `several`: the receiver accepts one outcome for several steps, which is faster.
+        `merge_steps`: the receiver accepts one outcome for several steps, which is faster.
         """
         with self._changed:
             self._check_running()
-            return self._queue.open(receiver, request, deadline, several)
+            return self._queue.open(receiver, request, deadline, merge_steps)
 
-    def submit(self, job: Job, inputs: Iterable[Input], *, lend: bool = False) -> None:
+    def submit(self, job: Job, inputs: Iterable[Input], *, inline: bool = False) -> None:
         """Append inputs to a job, in order. Raises Stopped, and ValueError for a shape the network does not take.
 
-        `lend`: the caller, a stream, may be blocked for short steps: it makes them itself, without a thread hand-over.
+        `inline`: the caller, a stream, may make short steps itself, which saves a hand-over between threads.
         """
         now = time.perf_counter()
         if not (arrived := [(check(given, self._shape), now) for given in inputs]):
             return
         with self._changed:
             self._check_running()
-            lent = lend and self._job_step_s < LENT_S
-            if self._queue.push(job, arrived) and not lent:
+            here = inline and self._job_step_s < INLINE_S
+            if self._queue.push(job, arrived) and not here:
                 self._wake_for(job)
-        if lent:
+        if here:
             self._tick_streams(len(arrived))
 
     def submit_undecoded(self, job: Job, decode: Callable[[], list[Input]]) -> bool:
@@ -223,16 +223,16 @@ class Scheduler:
                 return
         self._changed.notify()
 
-    def _over(self) -> bool:
+    def _finished(self) -> bool:
         return self._stopping or (self._retiring and self.idle())
 
-    def _wanted(self) -> bool:
+    def _has_work(self) -> bool:
         """Return whether the thread has something to do."""
         queue = self._queue
         streams = queue.streams and not self._loop_ticks_next
-        return bool(queue.requests or streams or queue.undecoded or self._membrane_calls or self._over())
+        return bool(queue.requests or streams or queue.undecoded or self._membrane_calls or self._finished())
 
-    # Called in the event loop, or in the thread of a stream that submits with `lend`.
+    # Called in the event loop, or in the thread of a stream that submits with `inline`.
 
     def _tick_in_loop(self) -> None:
         """Make the tick that was scheduled by `call_soon`."""
@@ -247,7 +247,7 @@ class Scheduler:
         try:
             for _ in range(ticks):
                 with self._changed:
-                    batch = self._queue.take_streams()
+                    batch = self._queue.stream_batch()
                 self._tick(batch)
         finally:
             self._network.release()
@@ -261,11 +261,11 @@ class Scheduler:
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(self._wanted)
-                if self._over():
+                self._changed.wait_for(self._has_work)
+                if self._finished():
                     self._stopping = True
                     break
-                undecoded = self._queue.take_undecoded()
+                undecoded = self._queue.pop_undecoded()
             for job, decode in undecoded:
                 self._decode(job, decode)
             with self._network:
@@ -275,7 +275,7 @@ class Scheduler:
                     with logged("a call with membranes"):
                         call()
                 with self._changed:
-                    batch = self._queue.take(int(RUN_S / self._job_step_s))
+                    batch = self._queue.next_batch(int(RUN_S / self._job_step_s))
                 self._tick(batch)
             self._after_tick()
         with self._network, self._changed:
@@ -329,10 +329,10 @@ class Scheduler:
     def _hand_out(self, batch: list[Work], result: Step, queue_s: list[float], took: float) -> tuple[int, int]:
         """Store new membranes in the jobs and deliver outcomes; return total spikes and synaptic operations."""
         self._ticks += 1
-        move(batch, result.state)
+        store_membranes(batch, result.state)
         finished = [
             deliver(work, made, waited * 1e3)
-            for work, made, waited in zip(batch, shares(self.classifier, result, batch, took, self._ticks), queue_s)
+            for work, made, waited in zip(batch, split(self.classifier, result, batch, took, self._ticks), queue_s)
         ]
         with self._changed:
             self._queue.put_back(batch, finished)

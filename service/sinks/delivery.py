@@ -58,7 +58,7 @@ class Delivery:
         else:
             self.n_dropped += 1
 
-    def saw(self, source: str, classifier: Classifier, inputs: list[Input], answer: Answer) -> None:
+    def on_step(self, source: str, classifier: Classifier, inputs: list[Input], answer: Answer) -> None:
         """Do nothing: only RerunFile uses whole steps, this sink gets records."""
 
     def close(self) -> None:
@@ -124,7 +124,6 @@ class Delivery:
         return answer
 
     def _pause(self, attempt: int) -> float:
-        """Return the seconds to wait before the next try."""
         return self._back_off_s[min(attempt, len(self._back_off_s) - 1)] * random.uniform(1, 1.5)
 
     def _deliver(self, message: Message) -> bool:
@@ -208,13 +207,12 @@ class Deliveries(Collector):
         for delivery in self._all:
             delivery.post(record)
 
-    def saw(self, source: str, classifier: Classifier, inputs: list[Input], answer: Answer) -> None:
+    def on_step(self, source: str, classifier: Classifier, inputs: list[Input], answer: Answer) -> None:
         """Show every sink a step: a source's inputs, and the answer after the last of them."""
         for delivery in self._all:
-            delivery.saw(source, classifier, inputs, answer)
+            delivery.on_step(source, classifier, inputs, answer)
 
     def close(self) -> None:
-        """Close every sink."""
         for delivery in self._all:
             delivery.close()
 

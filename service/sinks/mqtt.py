@@ -10,7 +10,7 @@ from spikesight.service.sinks.messages import Message, SinkError, SinkLost
 PORTS = {"mqtt": 1883, "mqtts": 8883}
 TIMEOUT_S = 10.0
 NO_NAME = frozenset("+#\0")  # characters that a topic to publish to must not contain
-LEFT = -1  # queued instead of a message's number when the connection has ended
+DISCONNECTED = -1  # queued instead of a message's number when the connection has ended
 
 
 class Mqtt:
@@ -31,7 +31,7 @@ class Mqtt:
         except ImportError:
             raise SinkError("mqtt:// needs paho-mqtt: pip install 'spikesight[mqtt]'") from None
         self._client: Any = None
-        self._acknowledged: SimpleQueue[int] = SimpleQueue()  # numbers of acknowledged messages, or LEFT
+        self._acknowledged: SimpleQueue[int] = SimpleQueue()  # numbers of acknowledged messages, or DISCONNECTED
 
     def send(self, message: Message) -> None:
         self._publish(self._topic, message.body)
@@ -41,18 +41,17 @@ class Mqtt:
         try:
             self._client = self._client or self._connected()
             number = self._client.publish(topic, body, qos=1, retain=retain).mid
-            while (acknowledged := self._acknowledged.get(timeout=TIMEOUT_S)) not in (number, LEFT):
+            while (acknowledged := self._acknowledged.get(timeout=TIMEOUT_S)) not in (number, DISCONNECTED):
                 pass
         except (OSError, Empty) as error:
-            acknowledged, reason = LEFT, f"does not answer ({type(error).__name__})"
+            acknowledged, reason = DISCONNECTED, f"does not answer ({type(error).__name__})"
         else:
             reason = "has ended the connection, or refused it"
-        if acknowledged == LEFT:
+        if acknowledged == DISCONNECTED:
             self.close()
             raise SinkLost(f"the broker {self._host} {reason}")
 
     def _made(self) -> Any:
-        """Return a client for one connection."""
         return self._library.Client(self._library.CallbackAPIVersion.VERSION2, reconnect_on_failure=False)
 
     def _connected(self) -> Any:
@@ -63,7 +62,7 @@ class Mqtt:
         if self._secure:
             client.tls_set()
         client.on_publish = lambda _client, _userdata, number, *_: acknowledged.put(number)
-        client.on_disconnect = lambda *_: acknowledged.put(LEFT)
+        client.on_disconnect = lambda *_: acknowledged.put(DISCONNECTED)
         client.connect_timeout = TIMEOUT_S
         client.connect(self._host, self._port, keepalive=30)
         client.loop_start()

@@ -16,7 +16,7 @@ class Report:
         self._post, self._source, self._every_step = post, source, every_step
         self._shown: tuple[object, ...] = ("",)
 
-    def tell(self, model: str, answer: Answer) -> None:
+    def report_step(self, model: str, answer: Answer) -> None:
         """Post a record of this step's answer if it is due."""
         steady = answer.steady or self._shown[0]
         shown = steady, *((one.id, one.label) for one in answer.prediction.objects or ())
@@ -24,13 +24,12 @@ class Report:
         if changed or self._every_step:
             self._post(record_of(self._source, model, answer))
 
-    def send(self, model: str, record: dict[str, Any]) -> None:
+    def post_record(self, model: str, record: dict[str, Any]) -> None:
         """Post another kind of record of this stream."""
         self._post({"source": self._source, "model": model, "time": now()} | record)
 
 
 def now() -> str:
-    """Return the present time in ISO 8601, UTC."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 

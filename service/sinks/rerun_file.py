@@ -40,9 +40,9 @@ class RerunFile:
         self._shown: dict[str, str] = {}  # last label of each source
 
     def post(self, record: dict[str, Any]) -> None:
-        """Do nothing: `saw` has written the step already."""
+        """Do nothing: `on_step` has written the step already."""
 
-    def saw(self, source: str, classifier: Classifier, inputs: list[Input], answer: Answer) -> None:
+    def on_step(self, source: str, classifier: Classifier, inputs: list[Input], answer: Answer) -> None:
         """Write a step: a source's inputs, and the answer after the last of them. Called from one thread."""
         rerun, log = self._rerun, self._stream.log
         if source not in self._shown:

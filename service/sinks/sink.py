@@ -33,7 +33,7 @@ class Sink(Protocol):
     def close(self) -> None: ...
 
 
-class Lines:
+class JsonLinesFile:
     """Sink file:PATH of JSON lines. The file is opened for each line, so that logrotate may move it away."""
 
     def __init__(self, address: str) -> None:
@@ -72,7 +72,7 @@ SINKS: dict[str, OpenSink] = {
     "https": Webhook,
     "mqtt": open_mqtt,
     "mqtts": open_mqtt,
-    "file": Lines,
+    "file": JsonLinesFile,
 }
 
 

@@ -32,7 +32,7 @@ from spikesight.service.stream.messages import PICTURE_EVENTS, Hello, Ticket
 from spikesight.service.stream.protocol import Batch, StreamCore
 
 T = TypeVar("T")
-Saw = Callable[[str, Classifier, list[Input], Answer], None]  # camera id, model, inputs, answer after the last of them
+OnStep = Callable[[str, Classifier, list[Input], Answer], None]  # camera id, model, inputs, answer after them
 
 BACKLOG = 64  # messages queued for a slow viewer; the oldest are dropped
 KEEP_ALIVE_S = 15.0
@@ -69,9 +69,9 @@ class Viewer(Generic[T]):
 class Camera:
     """A source, its stream on the default model, and its viewers."""
 
-    def __init__(self, identity: str, source: Source, runtime: Runtime, report: Report, saw: Saw) -> None:
+    def __init__(self, identity: str, source: Source, runtime: Runtime, report: Report, on_step: OnStep) -> None:
         self.id, self.source, self.max_pending = identity, source, runtime.settings.max_pending
-        self._report, self._saw, self._bin_ms = report, saw, runtime.settings.camera_bin_ms
+        self._report, self._on_step, self._bin_ms = report, on_step, runtime.settings.camera_bin_ms
         self._registry, self.mailbox = runtime.registry, runtime.mailbox
         self._viewers: set[Viewer[str | bytes]] = set()
         self._listeners: set[Viewer[NDArray]] = set()
@@ -144,16 +144,16 @@ class Camera:
         while not self.stopping.is_set() and self.source.running:
             packet = self.source.read_waiting(stream.model.classifier.contract.bin_us / 1e6)
             if packet is not None and len(packet):
-                if self.asked_for("pictures"):
+                if self.is_wanted("pictures"):
                     self._seen.append(packet[:: max(1, len(packet) // PICTURE_EVENTS)])
                 if self._listeners:
-                    self.mailbox.post(lambda packet=packet: self.hand(packet))
+                    self.mailbox.post(lambda packet=packet: self.forward_events(packet))
                     self.mailbox.flush()
             try:
                 if (model := self.model()) is not stream.model:  # the models were reloaded
                     fresh = CameraStream(self, model, stream.core.dropped)
                     stream.close()
-                    fresh.go_on(stream)
+                    fresh.resume_from(stream)
                     stream = fresh
                 stream.push(packet)
             except (Stopped, SettingsError):
@@ -165,29 +165,29 @@ class Camera:
 
     # Called in the event loop.
 
-    def tell(self, core: StreamCore, inputs: list[Input], outcome: Outcome, answer: Answer, queue_ms: float) -> None:
+    def publish(self, core: StreamCore, inputs: list[Input], outcome: Outcome, answer: Answer, queue_ms: float) -> None:
         """Send the prediction after a step to every viewer, with a picture of the events since the last step."""
         self._seq += 1
         core.sent(1)
-        self._report.tell(core.model.name, answer)
-        self._saw(self.id, core.model.classifier, inputs, answer)
+        self._report.report_step(core.model.name, answer)
+        self._on_step(self.id, core.model.classifier, inputs, answer)
         seen = [self._seen.popleft() for _ in range(len(self._seen))]
         if not self._viewers:
             return
         picture = joined(seen) if seen else core.session.seen[:0], self.source.size
-        ticket = Ticket(self._seq, time.time() * 1e3, True, picture if self.asked_for("pictures") else None)
-        core.located(ticket)
+        ticket = Ticket(self._seq, time.time() * 1e3, True, picture if self.is_wanted("pictures") else None)
+        core.annotate(ticket)
         for probe in {viewer.probe for viewer in self._viewers}:
             for message in core.answer(ticket, answer, queue_ms, outcome.inside if probe else None):
                 for viewer in self._viewers:
                     if viewer.probe == probe and (viewer.pictures or isinstance(message.data, str)):
                         viewer.put(message.data)
 
-    def asked_for(self, what: Literal["pictures", "probe"]) -> bool:
+    def is_wanted(self, what: Literal["pictures", "probe"]) -> bool:
         """Return whether any viewer wants this. Callable from any thread."""
         return any(getattr(viewer, what) for viewer in list(self._viewers))
 
-    def hand(self, packet: NDArray) -> None:
+    def forward_events(self, packet: NDArray) -> None:
         for listener in self._listeners:
             listener.put(packet)
 
@@ -214,7 +214,7 @@ class CameraStream:
         self.core = StreamCore(model, hello, camera.max_pending, max_pixels=0)
         self.core.dropped = dropped
         window = model.classifier.contract.steps
-        self._moved: deque[Input] = deque(maxlen=2 * window)  # last inputs with events: two windows, for `go_on`
+        self._moved: deque[Input] = deque(maxlen=2 * window)  # last inputs with events: two windows, for `resume_from`
         self.job = model.scheduler.open(self, request=False)
 
     def push(self, packet: NDArray | None) -> None:
@@ -225,7 +225,7 @@ class CameraStream:
         elif (batch := self.core.tick()) is not None:
             self._submit(batch)
 
-    def go_on(self, before: "CameraStream") -> None:
+    def resume_from(self, before: "CameraStream") -> None:
         """Submit the last inputs of the previous stream again, so that there is an answer even if nothing moves now.
 
         Does nothing if the two models have different contracts. Raises Stopped.
@@ -237,10 +237,10 @@ class CameraStream:
         """Submit a batch; if too many inputs would wait, drop those that wait already."""
         self._moved.extend(given for given in batch.inputs if given.n_events)
         if batch.inputs and self.core.unsent + len(batch.inputs) > self.core.max_pending:
-            self.core.take_back(len(self.model.scheduler.drop_waiting(self.job)))
+            self.core.drop_last(len(self.model.scheduler.drop_waiting(self.job)))
         inputs, _ = self.core.admit(batch)
-        self.job.probe = self.camera.asked_for("probe")
-        self.model.scheduler.submit(self.job, inputs, lend=True)
+        self.job.probe = self.camera.is_wanted("probe")
+        self.model.scheduler.submit(self.job, inputs, inline=True)
 
     def close(self) -> None:
         self.model.scheduler.close(self.job)
@@ -249,7 +249,7 @@ class CameraStream:
 
     def outcome(self, inputs: list[Input], outcome: Outcome, queue_ms: float) -> bool:
         _, answer = self.core.read(inputs, outcome)
-        self.camera.mailbox.post(lambda: self.camera.tell(self.core, inputs, outcome, answer, queue_ms))
+        self.camera.mailbox.post(lambda: self.camera.publish(self.core, inputs, outcome, answer, queue_ms))
         return False
 
     def failed(self, error: Exception) -> None:
@@ -264,14 +264,14 @@ class Cameras(Collector):
     def __init__(self) -> None:
         self._by_id: dict[str, Camera] = {}
 
-    def start(self, sources: tuple[Source, ...], runtime: Runtime, post: Post, saw: Saw) -> None:
-        """Start a camera for each source. `post` sends records to the sinks; `saw` gets each step's inputs and answer.
+    def start(self, sources: tuple[Source, ...], runtime: Runtime, post: Post, on_step: OnStep) -> None:
+        """Start a camera for each source. `post` sends records to the sinks; `on_step` gets a step's inputs and answer.
 
         Raises SettingsError.
         """
         for number, source in enumerate(sources):
             report = Report(post, name_of(source), every_step=runtime.settings.sinks_every_step)
-            camera = Camera(str(number), source, runtime, report, saw)
+            camera = Camera(str(number), source, runtime, report, on_step)
             camera.start()
             self._by_id[camera.id] = camera
 

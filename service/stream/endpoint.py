@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from spikesight.service.http.errors import ServiceError
-from spikesight.service.http.gate import TOO_MANY_STREAMS, bearer, deny_open, same_secret
+from spikesight.service.http.gate import TOO_MANY_STREAMS, bearer_token, refuse_handshake, same_secret
 from spikesight.service.http.logs import event, log
-from spikesight.service.http.shares import Lobby, Shares, address_of
+from spikesight.service.http.shares import HelloQueue, Quota, address_of
 from spikesight.service.runtime import Runtime
 from spikesight.service.settings import Settings
 from spikesight.service.stream.cameras import Camera, Cameras
@@ -28,12 +28,12 @@ async def stream(socket: WebSocket, runtime: Runtime, cameras: Cameras, sessions
     """Serve one WebSocket from accepting to closing it."""
     client = address_of(socket)
     if (reached := runtime.streams.reached(client)) is not None:
-        await deny_open(socket, TOO_MANY_STREAMS[reached])
+        await refuse_handshake(socket, TOO_MANY_STREAMS[reached])
         return
     await socket.accept()
     try:
-        async with greeted(socket, runtime.settings, runtime.lobby, runtime.streams) as hello:
-            await converse(socket, hello, runtime, cameras, sessions)
+        async with admitted(socket, runtime.settings, runtime.hello_queue, runtime.streams) as hello:
+            await run_stream(socket, hello, runtime, cameras, sessions)
     except Ended as end:
         await close(socket, end)
     except WebSocketDisconnect:
@@ -46,19 +46,19 @@ async def stream(socket: WebSocket, runtime: Runtime, cameras: Cameras, sessions
 
 
 @asynccontextmanager
-async def greeted(socket: WebSocket, settings: Settings, lobby: Lobby, streams: Shares) -> AsyncIterator[Hello]:
+async def admitted(socket: WebSocket, settings: Settings, queue: HelloQueue, quota: Quota) -> AsyncIterator[Hello]:
     """Wait for the client's hello, and hold a place among the live streams until the `async with` block ends.
 
     Raises Ended 1008 for a bad hello, 1013 if there is no place.
     """
     client = address_of(socket)
-    hello = await greeting(socket, settings, lobby)
-    if (reached := streams.take(client)) is not None:
+    hello = await receive_hello(socket, settings, queue)
+    if (reached := quota.acquire(client)) is not None:
         raise Ended(1013, str(TOO_MANY_STREAMS[reached]))
     try:
         yield hello
     finally:
-        streams.give(client)
+        quota.release(client)
 
 
 async def close(socket: WebSocket, end: Ended) -> None:
@@ -68,7 +68,7 @@ async def close(socket: WebSocket, end: Ended) -> None:
             await asyncio.wait_for(socket.close(end.code, end.reason), CLOSE_S)
 
 
-async def converse(
+async def run_stream(
     socket: WebSocket, hello: Hello, runtime: Runtime, cameras: Cameras, sessions: TeachingSessions
 ) -> None:
     """Run the stream that a hello asks for: of a teaching session, a camera or the client. Raises Ended."""
@@ -117,10 +117,10 @@ async def relay(socket: WebSocket, camera: Camera, hello: Hello) -> None:
             leaving.cancel()
 
 
-async def greeting(socket: WebSocket, settings: Settings, lobby: Lobby) -> Hello:
+async def receive_hello(socket: WebSocket, settings: Settings, queue: HelloQueue) -> Hello:
     """Receive and check the client's hello. Raises Ended 1008."""
     try:
-        async with lobby.wait(address_of(socket), settings.hello_s):
+        async with queue.wait(address_of(socket), settings.hello_s):
             message = await socket.receive()
     except TimeoutError:
         raise Ended(1008, "no hello in time") from None
@@ -132,7 +132,7 @@ async def greeting(socket: WebSocket, settings: Settings, lobby: Lobby) -> Hello
         raise Ended(1008, fault("hello", error)) from None
     token = settings.token
     if token is not None:
-        given = hello.token or bearer(dict(socket.headers)) or ""
+        given = hello.token or bearer_token(dict(socket.headers)) or ""
         if not same_secret(given, token.get_secret_value()):
             raise Ended(1008, "the token is missing or wrong")
     return hello

@@ -45,9 +45,9 @@ class Live:
         self.work, self.slow_work = runtime.turns.account(), ThreadAccount(runtime.decoder_turns, runtime.decoder)
         self.end: Ended | None = None
         self.heard = time.monotonic()
-        self.job = self.opened()
+        self.job = self.open_job()
 
-    def opened(self) -> Job:
+    def open_job(self) -> Job:
         """Open a job on the present model."""
         job = self.model.scheduler.open(self, request=False)
         job.probe = self.core.probe
@@ -56,8 +56,8 @@ class Live:
     async def run(self) -> None:
         """Run the stream until the client leaves or breaks a rule. Raises Ended."""
         self.restore()
-        self.greet()
-        tasks = [asyncio.create_task(end) for end in self.ends()]
+        self.send_ready()
+        tasks = [asyncio.create_task(end) for end in self.tasks()]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -67,17 +67,18 @@ class Live:
         if self.end is not None:
             raise self.end
 
-    def greet(self) -> None:
-        self.say([self.core.ready()])
+    def send_ready(self) -> None:
+        self.send([self.core.ready()])
 
-    def ends(self) -> list[Coroutine[Any, Any, None]]:
+    def tasks(self) -> list[Coroutine[Any, Any, None]]:
         """Return the tasks of the stream; when one ends, the stream ends."""
-        ends: list[Coroutine[Any, Any, None]] = [self.read_all(), self.outbox.write(), self.watch(), self.reading()]
+        tasks: list[Coroutine[Any, Any, None]] = [self.read_all(), self.outbox.write()]
+        tasks += [self.watch_idle(), self.watch_unread()]
         if self.camera is not None:
-            ends.append(self.follow_camera(self.camera))
+            tasks.append(self.follow_camera(self.camera))
         if self.core.hello.live and self.core.session.pipeline is not None:
-            ends.append(self.tick(self.core.session.pipeline.contract.bin_us / 1e6))
-        return ends
+            tasks.append(self.tick(self.core.session.pipeline.contract.bin_us / 1e6))
+        return tasks
 
     def restore(self) -> None:
         """Continue from the snapshot in the hello, if any. Raises Ended 1008 if it does not fit this model."""
@@ -101,7 +102,7 @@ class Live:
             frame = None if data is None else parse_frame(data)
             async with self.turn:
                 if frame is not None:
-                    await self.take(frame)
+                    await self.handle_frame(frame)
                 else:
                     await self.control(message.get("text") or "")
 
@@ -125,7 +126,7 @@ class Live:
         if wanted:
             await self.snapshot()
 
-    async def take(self, frame: Frame) -> None:
+    async def handle_frame(self, frame: Frame) -> None:
         """Submit the inputs of one frame or packet, or send why it is refused. Raises Ended 1003."""
         if self.camera is not None:
             raise Ended(1003, "a camera's stream takes no packets")
@@ -133,7 +134,7 @@ class Live:
         try:
             await self.submit_all(batches, threaded)
         except (ServiceError, PacketError, SessionError) as error:
-            self.say([Outgoing(error_text(frame.seq, str(error)))])
+            self.send([Outgoing(error_text(frame.seq, str(error)))])
 
     async def submit_all(self, batches: Iterator[Batch], threaded: bool = False) -> None:
         """Submit the batches of one message; each is computed when it is this stream's turn."""
@@ -151,12 +152,12 @@ class Live:
         """Submit a batch: drop waiting inputs first ("freshest"), or wait until few are unanswered ("complete")."""
         core, before = self.core, self.core.dropped
         if batch.inputs and core.hello.mode == "freshest":
-            self.say(core.take_back(len(self.model.scheduler.drop_waiting(self.job))))
+            self.send(core.drop_last(len(self.model.scheduler.drop_waiting(self.job))))
         elif batch.inputs:
-            await self.unsent(max(0, core.max_pending - len(batch.inputs)))
+            await self.wait_unsent(max(0, core.max_pending - len(batch.inputs)))
         inputs, messages = core.admit(batch)
-        self.say(messages)
-        self.count()
+        self.send(messages)
+        self.count_events()
         if core.dropped > before:
             self.runtime.metrics.dropped.labels(self.model.counted_as).inc(core.dropped - before)
         try:
@@ -164,25 +165,25 @@ class Live:
         except Stopped:
             raise Ended(1012) from None
 
-    def count(self) -> None:
+    def count_events(self) -> None:
         """Add the noise filter's latest counts to the metrics."""
         if (pipeline := self.core.session.pipeline) is not None:
             for name, count in zip(("kept", "dropped"), pipeline.filter.news()):
                 self.runtime.metrics.events.labels(self.model.counted_as, name).inc(count)
 
-    async def unsent(self, at_most: int) -> None:
+    async def wait_unsent(self, at_most: int) -> None:
         """Wait until at most so many inputs have unsent answers."""
         while self.core.unsent > at_most:
             await self.outbox.progress()
 
     async def snapshot(self) -> None:
         """Send the stream's state, once every submitted step has been answered."""
-        await self.unsent(0)
+        await self.wait_unsent(0)
         future: asyncio.Future[State] = asyncio.get_running_loop().create_future()
         self.model.scheduler.snapshot(self.job, lambda state: self.runtime.mailbox.resolve(future, state))
         state = await future
         key = self.runtime.snapshot_key
-        self.say([await self.slow_work.run(lambda: self.core.snapshot(state, key))])  # slow for a large sensor
+        self.send([await self.slow_work.run(lambda: self.core.snapshot(state, key))])  # slow for a large sensor
 
     async def tick(self, every_s: float) -> None:
         """Submit the steps of live sources while no events come."""
@@ -194,7 +195,7 @@ class Live:
                 if batch is not None:
                     await self.submit(batch)
 
-    async def watch(self) -> None:
+    async def watch_idle(self) -> None:
         """End a stream whose client has been silent for too long."""
         while True:
             if self.turn.locked():  # the last message is still being handled
@@ -204,20 +205,20 @@ class Live:
                 raise Ended(1001)
             await asyncio.sleep(left)
 
-    async def reading(self) -> None:
+    async def watch_unread(self) -> None:
         """End a stream whose client leaves too many answers unread."""
         await self.outbox.unread.wait()
         raise Ended(1008, "the answers are not read")
 
-    def say(self, messages: Iterable[Outgoing]) -> None:
+    def send(self, messages: Iterable[Outgoing]) -> None:
         for message in messages:
-            self.outbox.say(message.data, message.settles)
+            self.outbox.put(message.data, message.settles)
 
     # Called by the thread that steps the network.
 
     def outcome(self, inputs: list[Input], outcome: Outcome, queue_ms: float) -> bool:
         ticket, answer = self.core.read(inputs, outcome)
-        self.runtime.mailbox.post(lambda: self.say(self.core.answer(ticket, answer, queue_ms, outcome.inside)))
+        self.runtime.mailbox.post(lambda: self.send(self.core.answer(ticket, answer, queue_ms, outcome.inside)))
         return False
 
     def failed(self, error: Exception) -> None:

@@ -23,7 +23,7 @@ class Outbox:
         self._settled = asyncio.Event()
         self._closing = False
 
-    def say(self, message: str | bytes, settles: int = 0) -> None:
+    def put(self, message: str | bytes, settles: int = 0) -> None:
         """Queue a message that is the answer to `settles` inputs. A single message may exceed the limit."""
         if self.unread.is_set():
             return

@@ -101,8 +101,8 @@ class StreamCore:
         t_us = round(frame.t_ms * 1e3)
         if frame.kind == IMAGE:
             inputs = self.session.frame(decode_image(frame.payload, self.max_pixels), t_us)
-            self._keep(ticket, self.session.seen)
-            yield Batch(self.located(ticket), inputs)
+            self._keep_picture(ticket, self.session.seen)
+            yield Batch(self.annotate(ticket), inputs)
         else:
             yield from self.events(self._decoder.decode(frame.kind, frame.payload, t_us), ticket)
 
@@ -110,14 +110,14 @@ class StreamCore:
         """Yield the inputs of a packet of events, in several batches if it spans many bins."""
         if len(events):
             self._newest = int(events["t"][-1]), self._clock()
-        self._keep(ticket, events)
+        self._keep_picture(ticket, events)
         parts = list(pieces(events, self.session, self.max_pending))
         for number, part in enumerate(parts, 1):
-            jump, skipped = self._jump(part)
+            jump, skipped = self._skip_silence(part)
             inputs = jump + self.session.push(part)
-            yield Batch(self.located(ticket), inputs, number == len(parts), skipped)
+            yield Batch(self.annotate(ticket), inputs, number == len(parts), skipped)
 
-    def _jump(self, events: NDArray) -> tuple[list[Input], int]:
+    def _skip_silence(self, events: NDArray) -> tuple[list[Input], int]:
         """In mode "freshest", skip a silence of more than `max_pending` bins before these events.
 
         Returns the inputs that close the open bins, and how many bins are skipped; binning restarts at the events.
@@ -131,7 +131,7 @@ class StreamCore:
         inputs = self.session.flush()
         return inputs, silent - len(inputs)
 
-    def located(self, ticket: Ticket) -> Ticket:
+    def annotate(self, ticket: Ticket) -> Ticket:
         """Set the ticket's region of interest, event counts and camera note to those of now; return the ticket."""
         window, pipeline = self.session.window, self.session.pipeline
         ticket.window = None if window is None else (window.left, window.top, window.side)
@@ -164,7 +164,7 @@ class StreamCore:
         t_us, came = self._newest
         now_us = t_us + int((self._clock() - came) * 1e6) - LATE_BINS * pipeline.contract.bin_us
         inputs = self.session.tick(now_us) if now_us > t_us else []
-        return Batch(self.located(Ticket(self._latest.seq, self._latest.t_ms)), inputs) if inputs else None
+        return Batch(self.annotate(Ticket(self._latest.seq, self._latest.t_ms)), inputs) if inputs else None
 
     def move(self, model: Model) -> None:
         """Continue on another model of the same contract; all inputs must have been answered."""
@@ -197,7 +197,7 @@ class StreamCore:
         self._tickets.extend(tickets)
         return inputs, []
 
-    def take_back(self, n: int) -> list[Outgoing]:
+    def drop_last(self, n: int) -> list[Outgoing]:
         """Drop the last n admitted inputs, which were not stepped; return the messages to be sent instead."""
         self._admitted -= n
         return self._drop([self._tickets.pop() for _ in range(n)])
@@ -237,8 +237,7 @@ class StreamCore:
         except ValueError:
             raise Ended(1008, "the snapshot is not base64") from None
 
-    def _keep(self, ticket: Ticket, seen: NDArray) -> None:
-        """Keep a message's events for its picture."""
+    def _keep_picture(self, ticket: Ticket, seen: NDArray) -> None:
         if self.hello.picture:
             sensor = self.session.sensor
             inside = (seen["x"] >= 0) & (seen["x"] < sensor.width) & (seen["y"] >= 0) & (seen["y"] < sensor.height)

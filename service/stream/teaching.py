@@ -29,7 +29,7 @@ class TeachingStream(Live):
         if camera is not None:
             teaching.cameras[camera.id] = camera.source.settings
         self.label: str | None = None  # class of the examples being collected
-        self._piece = ""
+        self._take = ""
         self._cutter = self._new_cutter()
 
     async def run(self) -> None:
@@ -41,9 +41,9 @@ class TeachingStream(Live):
             self.teaching.followers.discard(self.follow)
             self.teaching.touch()
 
-    def greet(self) -> None:
+    def send_ready(self) -> None:
         """Answer the hello, and send the state of the session."""
-        super().greet()
+        super().send_ready()
         self.follow(self.teaching.body())
 
     def follow(self, body: TeachingBody | None) -> None:
@@ -51,7 +51,7 @@ class TeachingStream(Live):
         if body is None:
             self.finish(Ended(1001, "the teaching session is over"))
         else:
-            self.say([Outgoing(body.model_dump_json())])
+            self.send([Outgoing(body.model_dump_json())])
 
     async def control(self, text: str) -> None:
         """Handle a text message: a class to be shown, or a control message of any stream."""
@@ -63,7 +63,7 @@ class TeachingStream(Live):
         try:
             self.show(message.label)
         except ServiceError as error:
-            self.say([Outgoing(error_text(0, str(error)))])
+            self.send([Outgoing(error_text(0, str(error)))])
 
     def show(self, label: str | None) -> None:
         """Collect the following inputs as examples of this class; None: stop, and learn from those collected.
@@ -77,7 +77,7 @@ class TeachingStream(Live):
             return
         label = label_of(label)
         self.teaching.examples.check_room(label)
-        self.label, self._piece = label, self.teaching.examples.piece()
+        self.label, self._take = label, self.teaching.examples.new_take()
 
     async def submit(self, batch: Batch) -> None:
         """Collect inputs as examples, and step the session's newest model with them."""
@@ -88,13 +88,13 @@ class TeachingStream(Live):
 
     async def move(self) -> None:
         """Continue on the session's newest model, once the old one has answered everything."""
-        await self.unsent(0)
+        await self.wait_unsent(0)
         self.model.scheduler.close(self.job)
         self._newest = self.teaching.learner.model
         self.model = at_bin(self._newest, self.core.hello)
         self.core.move(self.model)
-        self.job = self.opened()
-        self.say([self.core.ready()])
+        self.job = self.open_job()
+        self.send([self.core.ready()])
 
     def _new_cutter(self) -> WindowCutter:
         return WindowCutter(self.model.classifier.contract.shown_bins)
@@ -113,10 +113,10 @@ class TeachingStream(Live):
             self.follow(self.teaching.body().model_copy(update={"quiet": True}))
             return
         try:
-            self.teaching.examples.offer(label, self._piece, window)
+            self.teaching.examples.offer(label, self._take, window)
         except ServiceError as error:
             self.label = None
-            self.say([Outgoing(error_text(0, str(error)))])
+            self.send([Outgoing(error_text(0, str(error)))])
 
 
 def at_bin(model: Model, hello: Hello) -> Model:

@@ -50,21 +50,21 @@ class MomentBody(Body):
 
 
 class MomentsBody(Body):
-    """The moments that wait for a name, the least certain first."""
+    """The uncertain moments that wait for a name, the least certain first."""
 
     most: int = Field(description="that may wait; 0: none are kept")
     moments: list[MomentBody]
 
 
-class Teachable:
+class Correctable:
     """A taught model whose head can be solved again with corrections. Used in the teaching thread."""
 
     def __init__(self, classifier: Classifier, learner: FewShotLearner) -> None:
         self.classifier, self._learner = classifier, learner
 
     @classmethod
-    def of(cls, classifier: Classifier) -> "Teachable | None":
-        """Return a Teachable; None if the model was not taught. Raises CheckpointError if it kept no examples."""
+    def of(cls, classifier: Classifier) -> "Correctable | None":
+        """Wrap a classifier for correction; None if it was not taught. Raises CheckpointError without its examples."""
         if classifier.folder is None or not isinstance(classifier.network, TaughtNetwork):
             return None
         return cls(classifier, learner_of(classifier.folder, classifier.network, classifier.card))
@@ -89,7 +89,7 @@ class Teachable:
         self.classifier.name = name
         return self.classifier
 
-    def ask(self, moments: list[Moment]) -> dict[int, Prediction]:
+    def predict(self, moments: list[Moment]) -> dict[int, Prediction]:
         """Return the newest head's predictions for moments, by number."""
         found: dict[int, Prediction] = {}
         for moment in moments:
@@ -103,7 +103,7 @@ class Corrections:
     def __init__(self, runtime: Runtime, turns: ThreadAccount) -> None:
         self._runtime, self._turns = runtime, turns
         self.moments = Moments(runtime.settings.ask)
-        self._teachable: Teachable | None = None
+        self._correctable: Correctable | None = None
         self._cutters: dict[str, tuple[Classifier, WindowCutter]] = {}  # by camera, for its present model
         self._correcting = asyncio.Lock()
 
@@ -111,27 +111,27 @@ class Corrections:
         """Begin once models are loaded. Raises SettingsError if the first model was taught but keeps no examples."""
         if self.moments.most:
             try:
-                self._teachable = await self._of_first()
+                self._correctable = await self._load_correctable()
             except CheckpointError as error:
                 raise SettingsError(f"{error} (--ask)") from None
-            if self._teachable is None:
+            if self._correctable is None:
                 event("moments in doubt are not kept: the first model was not taught", logging.WARNING)
 
-    async def _of_first(self) -> Teachable | None:
-        """Return the cameras' model as a Teachable, or None. Raises CheckpointError."""
+    async def _load_correctable(self) -> Correctable | None:
+        """Load what is needed to correct the cameras' model; None if it was not taught. Raises CheckpointError."""
         model = self._runtime.registry.get(None)
         try:
-            return await self._turns.run(lambda: Teachable.of(model.classifier))
+            return await self._turns.run(lambda: Correctable.of(model.classifier))
         except CheckpointError as error:
             raise CheckpointError(f"{model.name} cannot be corrected: {error}") from None
 
-    def saw(self, camera: str, classifier: Classifier, inputs: list[Input], answer: Answer) -> None:
+    def on_step(self, camera: str, classifier: Classifier, inputs: list[Input], answer: Answer) -> None:
         """Offer a camera's inputs as moments, with the answer after the last of them. Called in the event loop."""
-        if self._teachable is None or classifier.labels != self._teachable.classifier.labels:
+        if self._correctable is None or classifier.labels != self._correctable.classifier.labels:
             return
         last, cutter = self._cutters.get(camera, (None, None))
         if last is not classifier or cutter is None:
-            cutter = WindowCutter(classifier.contract.shown_bins, self._teachable.classifier.contract.steps)
+            cutter = WindowCutter(classifier.contract.shown_bins, self._correctable.classifier.contract.steps)
             self._cutters[camera] = classifier, cutter
         for given in inputs:
             if (window := cutter.push(given)) is not None and moves(window):
@@ -141,26 +141,26 @@ class Corrections:
         """Learn that the moment of this number shows `label`, and serve the corrected head. Raises ServiceError."""
         async with self._correcting:
             moment, registry = self.moments.get(number), self._runtime.registry
-            assert self._teachable is not None
-            if self._teachable.classifier is not registry.get(None).classifier:
-                await self._begin_anew()
-            teachable = self._teachable
-            if label not in teachable.classifier.labels:
+            assert self._correctable is not None
+            if self._correctable.classifier is not registry.get(None).classifier:
+                await self._reset()
+            correctable = self._correctable
+            if label not in correctable.classifier.labels:
                 raise ServiceError(400, NOT_ITS)
-            classifier = await self._turns.run(lambda: teachable.correct(moment, label))
-            await self._turns.run(lambda: registry.serve(classifier, classifier.folder))
+            classifier = await self._turns.run(lambda: correctable.correct(moment, label))
+            await self._turns.run(lambda: registry.add(classifier, classifier.folder))
             with suppress(ServiceError):  # dropped meanwhile for a less certain moment
                 self.moments.drop(number)
             waiting = self.moments.all()
-            self.moments.judged(await self._turns.run(lambda: teachable.ask(waiting)))
+            self.moments.update(await self._turns.run(lambda: correctable.predict(waiting)))
 
-    async def _begin_anew(self) -> NoReturn:
-        """Forget all moments, as another model is served now. Raises ServiceError 404 (409 if it kept no examples)."""
+    async def _reset(self) -> NoReturn:
+        """Forget all moments, as another model is served now. Raises ServiceError 404, or 409 without kept examples."""
         self.moments.forget()
         try:
-            self._teachable = await self._of_first()
+            self._correctable = await self._load_correctable()
         except CheckpointError as error:
-            self._teachable = None
+            self._correctable = None
             raise ServiceError(409, str(error)) from None
         raise ServiceError(404, GONE)
 
@@ -168,8 +168,8 @@ class Corrections:
         return MomentsBody(most=self.moments.most, moments=[self._body_of(one) for one in self.moments.all()])
 
     def _body_of(self, moment: Moment) -> MomentBody:
-        assert self._teachable is not None
-        likely, labels = np.argsort(moment.prediction.probabilities)[::-1], self._teachable.classifier.labels
+        assert self._correctable is not None
+        likely, labels = np.argsort(moment.prediction.probabilities)[::-1], self._correctable.classifier.labels
         return MomentBody(
             number=moment.number,
             source=moment.source,

@@ -45,7 +45,7 @@ class Examples:
         """Return the sorted hashes of the uploaded recordings that these examples come from."""
         return sorted({self._digests[one.piece] for one in examples if one.piece in self._digests})
 
-    def piece(self, digest: str = "") -> str:
+    def new_take(self, digest: str = "") -> str:
         """Return the id of a new take (a continuous recording of one class). `digest`: an uploaded recording's hash."""
         self._pieces += 1
         if digest:
@@ -61,15 +61,15 @@ class Examples:
         if len({*self._few_shot.labels, label}) > MAX_CLASSES:
             raise ServiceError(409, f"a session has at most {MAX_CLASSES} classes")
 
-    def offer(self, label: str, piece: str, window: list[Input]) -> None:
+    def offer(self, label: str, take: str, window: list[Input]) -> None:
         """Add a window of a stream as an example, unless too many wait already. Raises ServiceError."""
         if self._waiting < MAX_WAITING:
             self.check_room(label)
-            task = asyncio.create_task(self.take(label, piece, lambda: [window]))
+            task = asyncio.create_task(self.add(label, take, lambda: [window]))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def take(self, label: str, piece: str, windows: Callable[[], Iterable[list[Input]]]) -> list[int]:
+    async def add(self, label: str, take: str, windows: Callable[[], Iterable[list[Input]]]) -> list[int]:
         """Add windows of STEPS inputs each as examples, as many as there is room for; return their numbers.
 
         `windows` is called in the teaching thread; between two examples other sessions may use that thread.
@@ -79,7 +79,7 @@ class Examples:
         try:
             for x in await self._turns.run(lambda: [frames_of(window) for window in windows()]):
                 if len(added) < self._room(label):
-                    added.append(await self._turns.run(lambda x=x: self._few_shot.seen(label, piece, x)))
+                    added.append(await self._turns.run(lambda x=x: self._few_shot.seen(label, take, x)))
         finally:
             self._waiting -= 1
         added = added[: self._room(label)]  # other examples may have been added meanwhile

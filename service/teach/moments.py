@@ -76,7 +76,7 @@ class Moments:
         self._waiting.clear()
         self._open.clear()
 
-    def judged(self, predictions: dict[int, Prediction]) -> None:
+    def update(self, predictions: dict[int, Prediction]) -> None:
         """Update moments, by number, with a new head's predictions; drop those it is certain of."""
         for number, prediction in predictions.items():
             if (moment := self._waiting.get(number)) is not None:

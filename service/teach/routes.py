@@ -200,7 +200,7 @@ async def add_upload(
 
     client, deadline = address_of(request), runtime.deadline()
     windows = await load(runtime, session.learner.model, (data, name), windows_from, client, deadline)
-    taken = await session.examples.take(label, session.examples.piece(digest(data)), windows)
+    taken = await session.examples.add(label, session.examples.new_take(digest(data)), windows)
     if not taken:
         session.examples.check_room(label)  # others may have filled it meanwhile
     return TakenBody(taken=taken, skipped=skipped, warnings=warnings, lesson=session.body())
@@ -208,13 +208,13 @@ async def add_upload(
 
 async def save(sessions: TeachingSessions, session: TeachingSession, name: str) -> None:
     """Write the session's model to the folder of saved models and serve it. Raises ServiceError."""
-    sessions.kept.folder()
+    sessions.saved_models.folder()
     check_name(name)
     await session.learner.settled()
     head = session.learner.ready()
-    await session.turns.run(lambda: sessions.kept.keep(name, head, session.saved))
+    await session.turns.run(lambda: sessions.saved_models.save(name, head, session.saved))
     session.saved = name
-    session.tell()
+    session.notify()
 
 
 async def download(session: TeachingSession, name: str) -> Response:

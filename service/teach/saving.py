@@ -53,7 +53,7 @@ def archive(name: str, network: TaughtNetwork, card: Card) -> bytes:
     return packed.getvalue()
 
 
-class KeptModels:
+class SavedModels:
     """Models saved on the service. All methods raise ServiceError and may be slow: call them in the teaching thread."""
 
     def __init__(self, runtime: Runtime) -> None:
@@ -66,8 +66,8 @@ class KeptModels:
             raise ServiceError(403, NOT_KEPT)
         return self._save_to
 
-    def keep(self, name: str, head: Head, own: str | None) -> None:
-        """Save a model and serve it; it may replace a model only if `own`, the session's last name, is `name`."""
+    def save(self, name: str, head: Head, own: str | None) -> None:
+        """Save a model and serve it. `own`: the name that the session saved by last, the only one it may overwrite."""
         folder = self.folder()
         if name != own:
             self._check_free(name)
@@ -75,12 +75,12 @@ class KeptModels:
         if folder / name not in there and len(there) >= MAX_SAVED:
             raise ServiceError(409, f"{MAX_SAVED} models are saved already: remove one first")
         write(folder / name, head.network, head.card, head.examples if self._correctable else ())
-        self._registry.serve(Classifier.load(folder / name), folder / name)
+        self._registry.add(Classifier.load(folder / name), folder / name)
 
     def rename(self, name: str, to: str) -> None:
         """Rename a saved model; open streams and requests finish on the old one."""
         check_name(to)
-        folder = self._of(name)
+        folder = self._saved_folder(name)
         if to == name:
             return
         if to.casefold() != name.casefold():
@@ -94,21 +94,21 @@ class KeptModels:
         except OSError:
             raise ServiceError(507, NO_CHANGE) from None
         classifier.name, classifier.folder = to, target.resolve()
-        self._registry.serve(classifier, target)
-        self._registry.withdraw(name)
+        self._registry.add(classifier, target)
+        self._registry.remove(name)
 
     def remove(self, name: str) -> None:
         """Remove a saved model and its folder; open streams and requests finish."""
-        folder = self._of(name)
+        folder = self._saved_folder(name)
         hidden = folder.with_name(f".{secrets.token_hex(8)}")  # hidden first, so that nobody sees half a folder
         try:
             folder.rename(hidden)
-            self._registry.withdraw(name)
+            self._registry.remove(name)
             hidden.unlink() if hidden.is_symlink() else shutil.rmtree(hidden)
         except OSError:
             raise ServiceError(507, NO_CHANGE) from None
 
-    def _of(self, name: str) -> Path:
+    def _saved_folder(self, name: str) -> Path:
         """Return the folder of a served, saved model. Raises ServiceError: 404 if unknown, 409 if not saved here."""
         self.folder()
         self._registry.get(name)

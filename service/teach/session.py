@@ -40,7 +40,7 @@ class TeachingSession:
         self._frozen_macs = 0  # multiply-adds a step of all layers but the head; counted once
         self.examples = Examples(self._few_shot, self.turns, runtime.settings.max_examples, self.changed)
         self.cameras: dict[str, Settings] = {}  # settings of the service's cameras that gave examples
-        self.learner = Learner(self.examples, self._make, self.turns, runtime.registry.hold, self.tell)
+        self.learner = Learner(self.examples, self._make, self.turns, runtime.registry.add_unlisted, self.notify)
 
     def _make(self, examples: list[EmbeddedExample], recordings: list[str]) -> tuple[Head | None, Model]:
         """Return the head learnt from these examples, and its model; None and an untaught model for under two classes.
@@ -77,7 +77,7 @@ class TeachingSession:
         self.touch()
         self.learner.update(added)
 
-    def tell(self) -> None:
+    def notify(self) -> None:
         if self.followers:
             body = self.body()
             for follower in list(self.followers):

@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 from spikesight.models.teach.few_shot import gives_features
 from spikesight.service.http.errors import Overloaded, ServiceError
-from spikesight.service.http.shares import Shares
+from spikesight.service.http.shares import Quota
 from spikesight.service.http.turns import ThreadAccount, Turns
 from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.registry import Model
-from spikesight.service.teach.saving import KeptModels
+from spikesight.service.teach.saving import SavedModels
 from spikesight.service.teach.session import TeachingSession
 
 NONE_FITS = "no model here can give features: start the service with one of events, such as nmnist"
@@ -26,27 +26,27 @@ class TeachingSessions:
     def __init__(self, runtime: Runtime) -> None:
         settings = runtime.settings
         self.runtime = runtime
-        self._shares = Shares(settings.max_lessons, settings.max_lessons_per_client)
+        self._quota = Quota(settings.max_lessons, settings.max_lessons_per_client)
         self._open: dict[str, tuple[TeachingSession, str]] = {}  # by id: session and client
         self._thread, self._turns = ThreadPoolExecutor(1, "teach"), Turns(time.perf_counter)
-        self.kept = KeptModels(runtime)
+        self.saved_models = SavedModels(runtime)
         self._timer: asyncio.TimerHandle | None = None
 
     async def begin(self, client: str, features: str | None) -> TeachingSession:
         """Begin a session. Raises UnknownModel, Overloaded, and ServiceError 429 at the client's limit."""
         model = self._features(features)
         self.expire()
-        if (reached := self._shares.take(client)) is not None:
+        if (reached := self._quota.acquire(client)) is not None:
             raise Overloaded if reached == "total" else ServiceError(429, TOO_MANY)
         try:
             identity = f"lesson-{secrets.token_hex(12)}"
             turns = self.account()
             session = await turns.run(lambda: TeachingSession(identity, model, self.runtime, turns))
         except BaseException:
-            self._shares.give(client)
+            self._quota.release(client)
             raise
         self._open[identity] = session, client
-        self.runtime.registry.hold(session.learner.model)
+        self.runtime.registry.add_unlisted(session.learner.model)
         return session
 
     def account(self) -> ThreadAccount:
@@ -79,18 +79,18 @@ class TeachingSessions:
         if identity not in self._open:
             raise ServiceError(404, UNKNOWN)
         session, client = self._open.pop(identity)
-        self._shares.give(client)
+        self._quota.release(client)
         session.close()
-        self.runtime.registry.let_go(identity)
+        self.runtime.registry.remove_unlisted(identity)
 
     async def change(self, name: str, to: str | None) -> None:
         """Rename a saved model to `to`, or remove it if `to` is None. Raises ServiceError."""
-        kept = self.kept
-        await self.account().run(lambda: kept.remove(name) if to is None else kept.rename(name, to))
+        saved = self.saved_models
+        await self.account().run(lambda: saved.remove(name) if to is None else saved.rename(name, to))
         for session, _ in self._open.values():
             if session.saved == name:
                 session.saved = to
-                session.tell()
+                session.notify()
 
     def expire(self) -> None:
         """End sessions that have been unused for too long, and schedule the next check."""
@@ -107,7 +107,6 @@ class TeachingSessions:
             self.expire()
 
     def close(self) -> None:
-        """End all sessions and the teaching thread."""
         for identity in list(self._open):
             self.end(identity)
         if self._timer is not None:

@@ -44,7 +44,7 @@ MAX_EVENTS = 2**23  # events of one upload; 16 MiB of EVT2 hold half as many
 MAX_SCANS = 64  # scans of a JPEG; encoders write about ten
 MAX_SCANNED = 2**28  # pixels times scans
 MAX_MARKERS = 4096  # before a JPEG's first scan, fill bytes among them
-CHEAP_BYTES, CHEAP_PIXELS, CHEAP_SCANS = 2**16, 2**18, 4  # see `cheap`
+CHEAP_BYTES, CHEAP_PIXELS, CHEAP_SCANS = 2**16, 2**18, 4  # see `decodes_fast`
 
 DAMAGED = "the recording is damaged or cut off: send it again"
 NO_EVENTS = "the recording holds no events, or writes them in a way that this service does not read"
@@ -78,21 +78,21 @@ def suffix_of(name: str) -> str:
 def decode(data: bytes, name: str, max_pixels: int = 2**24, formats: frozenset[str] = IMAGES) -> Sample:
     """Decode an uploaded image or recording.
 
-    Raises ServiceError: 415 for neither and for a bag without events, 413 above `max_pixels`, MAX_EVENTS, or the
+    Raises ServiceError: 415 for neither and for a ROS bag without events, 413 above `max_pixels`, MAX_EVENTS, or the
     memory of the process, 400 if it is empty or damaged, 507 if there is no room for a temporary file.
     """
     if kind_of(data, name) == "image":
         return Sample(pixels=decode_image(data, max_pixels, formats=formats))
     with stored(data) as path:
         try:
-            recording = read_claimed(path)
+            recording = read_limited(path)
         except RecordingError as error:
             if isinstance(error.__cause__, MemoryError):
                 raise ServiceError(413, "the recording asks for more memory than an upload may take") from None
             if isinstance(error.__cause__, NoEventsKnown):
                 raise ServiceError(415, NO_EVENTS) from None
             raise ServiceError(400, DAMAGED) from None
-    warnings = (*recording.warnings, *small_on_large(recording))
+    warnings = (*recording.warnings, *small_sensor_warning(recording))
     return Sample(events=recording.events, size=recording.size, warnings=warnings)
 
 
@@ -111,7 +111,7 @@ def stored(data: bytes) -> Iterator[Path]:
         yield path
 
 
-def read_claimed(path: Path) -> Recording:
+def read_limited(path: Path) -> Recording:
     """Read a recording. Raises ServiceError 413 above MAX_EVENTS, before reading if the header gives the count."""
     claimed = 0
     with suppress(Exception):  # the reader below reports a damaged file
@@ -130,7 +130,7 @@ def read_claimed(path: Path) -> Recording:
     raise ServiceError(413, f"the recording has {claimed} events; {most}")
 
 
-def small_on_large(recording: Recording) -> tuple[str, ...]:
+def small_sensor_warning(recording: Recording) -> tuple[str, ...]:
     """Warn if all events lie in one corner: AEDAT 2 cannot express sensors smaller than 128 x 128."""
     events, size = recording.events, recording.size
     if recording.format != "aedat2":
@@ -163,7 +163,7 @@ def warm_up() -> None:
             importlib.import_module(library)
 
 
-def alone() -> None:
+def before_confinement() -> None:
     """Prepare for running without access to files: compiled loops stop using their cache on disk."""
     from spikesight.encoders.kernels.loop import leave_disk
 
@@ -183,7 +183,7 @@ def image_format(data: bytes) -> str | None:
     return None
 
 
-def cheap(data: bytes) -> bool:
+def decodes_fast(data: bytes) -> bool:
     """Return whether an upload is an image that decodes in milliseconds whatever it holds, so needs no process.
 
     That is a PNG, or JPEG of few scans, of at most CHEAP_PIXELS in CHEAP_BYTES. The bytes bound what a PNG can unpack,

@@ -25,7 +25,7 @@ from spikesight.service.http.errors import ServiceError
 from spikesight.service.http.shares import address_of
 from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.registry import Model
-from spikesight.service.scheduler.request import Wanted, run_inputs
+from spikesight.service.scheduler.request import AnswerSpec, run_inputs
 from spikesight.service.upload.decode import kind_of
 from spikesight.service.upload.load import inputs_of, load
 from spikesight.service.upload.predict import read_body, step_body
@@ -134,13 +134,13 @@ async def encode(
     with runtime.admitted(model):
         if encoding != "dvs" and kind_of(*upload) == "recording":
             raise ServiceError(400, "a recording is events already: choose dvs")
-        draw = await load(
-            runtime, model, upload, lambda sample: drawn(classifier, sample, encoding, steps), client, deadline
+        work = await load(
+            runtime, model, upload, lambda sample: draw(classifier, sample, encoding, steps), client, deadline
         )
-        made, png = await runtime.in_heavy_thread(draw, deadline)
+        made, png = await runtime.in_heavy_thread(work, deadline)
         answers = inside = None
         if made.inputs:
-            wanted = Wanted(probe=probe)
+            wanted = AnswerSpec(probe=probe)
             result = await run_inputs(model, made.inputs, runtime.mailbox, deadline=deadline, wanted=wanted)
             answers = [step_body(answer, True) for answer in result.answers]
             inside = [one.fields() for one in result.inside] or None
@@ -163,11 +163,11 @@ async def encode(
     )
 
 
-def drawn(classifier: Classifier, sample: Sample, encoding: str, steps: int) -> tuple[Encoded, bytes | None]:
+def draw(classifier: Classifier, sample: Sample, encoding: str, steps: int) -> tuple[Encoded, bytes | None]:
     """Encode a sample, and draw a recording's long exposure as PNG (None for an image). Raises ServiceError."""
     events, size = sample.events, sample.size
     png = None if events is None or size is None else cv2.imencode(".png", exposure(events, size))[1].tobytes()
-    return encoded(classifier, sample, encoding, steps), png
+    return encode_sample(classifier, sample, encoding, steps), png
 
 
 def exposure(events: Events, size: SensorSize) -> NDArray[np.uint8]:
@@ -182,18 +182,18 @@ def exposure(events: Events, size: SensorSize) -> NDArray[np.uint8]:
     return (18 + 222 * np.minimum(1, counts / most) ** 0.7).astype(np.uint8).reshape(size.height, size.width)
 
 
-def encoded(classifier: Classifier, sample: Sample, encoding: str, steps: int) -> Encoded:
+def encode_sample(classifier: Classifier, sample: Sample, encoding: str, steps: int) -> Encoded:
     """Encode a sample in one of the encodings. Raises ServiceError."""
     contract, pixels = classifier.contract, sample.pixels
     if pixels is None or (encoding == "dvs" and contract.kind == "events"):
         inputs = inputs_of(classifier, sample, MAX_BINS)
-        return Encoded(np.stack([small(given.x) for given in inputs]), False, inputs)
+        return Encoded(np.stack([shrink(given.x) for given in inputs]), False, inputs)
     if encoding == "dvs":
         sensor = SensorSize(SIDE, SIDE)
         events = saccade_events(pixels, sensor, contract.still, seed=0)
         frames = DvsEncoder(sensor, (SIDE, SIDE), BIN_US, BINS, "binary")(events)[:, 0]
         return Encoded(frames, False, [], f"{classifier.name} reads images in the code {contract.encoding}, not events")
-    x_seq = code(pixels, contract, encoding, steps)
+    x_seq = encode_image(pixels, contract, encoding, steps)
     intensity = bool(((x_seq != 0) & (x_seq != 1)).any())
     frames = (x_seq * 255).clip(0, 255).round().astype(np.uint8) if intensity else x_seq.astype(np.uint8)
     if contract.kind == "events":
@@ -205,7 +205,7 @@ def encoded(classifier: Classifier, sample: Sample, encoding: str, steps: int) -
     return Encoded(frames, intensity, [Input(x, t, t + 1, 0, False) for t, x in enumerate(fed)])
 
 
-def code(pixels: NDArray[np.uint8], contract: Contract, encoding: str, steps: int) -> NDArray[np.float32]:
+def encode_image(pixels: NDArray[np.uint8], contract: Contract, encoding: str, steps: int) -> NDArray[np.float32]:
     """Return x_seq [T, C, H, W] of an image in the model's size, at most SIDE pixels a side, without normalisation."""
     scale = min(1.0, SIDE / max(contract.height, contract.width))
     height, width = max(1, round(contract.height * scale)), max(1, round(contract.width * scale))
@@ -215,7 +215,7 @@ def code(pixels: NDArray[np.uint8], contract: Contract, encoding: str, steps: in
     return x_seq[:, 0].numpy()
 
 
-def small(x: NDArray) -> NDArray[np.uint8]:
+def shrink(x: NDArray) -> NDArray[np.uint8]:
     """Shrink events of one bin to uint8 [C, H, W] of at most SIDE pixels a side: 1 where a cell has any event."""
     factor = -(-max(x.shape[1:]) // SIDE)
     if factor == 1:

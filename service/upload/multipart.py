@@ -9,8 +9,6 @@ BAD_FORM = "the form is malformed: send multipart/form-data with one file in the
 
 
 class _Form:
-    """Parser state of a form."""
-
     def __init__(self) -> None:
         self.name = self.value = self.disposition = b""  # the present header; the part's content-disposition
         self.filename = ""

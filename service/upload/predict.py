@@ -15,7 +15,7 @@ from spikesight.service.http.bodies import PredictBody, StepBody
 from spikesight.service.http.errors import ServiceError
 from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.registry import Model
-from spikesight.service.scheduler.request import LAST_STEP, Result, Wanted, run_undecoded
+from spikesight.service.scheduler.request import LAST_STEP, AnswerSpec, Result, run_undecoded
 from spikesight.service.upload.decode import INLINE_BYTES, Kind, kind_of
 from spikesight.service.upload.load import inputs_of, load
 from spikesight.service.upload.multipart import file_of
@@ -29,7 +29,7 @@ class Options:
 
     logits: bool = False
     raw: bool = False  # no noise filter and no region of interest for recordings
-    wanted: Wanted = LAST_STEP
+    wanted: AnswerSpec = LAST_STEP
 
 
 async def read_body(request: Request, name: str = "") -> tuple[bytes, str]:
@@ -82,7 +82,7 @@ async def predict(
             wanted=options.wanted,
             offload=runtime.decoder.submit,
         )
-    decoded = result.made_s
+    decoded = result.decoded_s
     input_filter = pipelines[0].filter if pipelines else None
     warnings.extend(pipeline.watch.says for pipeline in pipelines if pipeline.watch.says is not None)
     body = answer_body(model, kind_of(data, name), result, options, warnings, input_filter)

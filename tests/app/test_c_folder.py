@@ -22,11 +22,11 @@ from spikesight.app.c_folder import (
     c_compiler,
     compile_c,
     export_c,
-    front,
     logits_in_python,
-    rounded,
-    rounding,
+    preprocessing,
+    rounding_flags,
     run_steps,
+    with_rounded_weights,
 )
 from spikesight.app.cli import main
 from spikesight.encoders.events import EVENTS, Events, SensorSize
@@ -71,8 +71,8 @@ def hardened() -> tuple[str, ...]:
 def made(folder: Path, network: nn.Module, card: Card = CARD, *flags: str, int8: bool = False) -> Path:
     """The example of a folder that is written here, compiled."""
     folder.mkdir()
-    write_source(folder, network, card, "model", front(card.contract), int8=int8)
-    return compile_c(folder, c_compiler(), *rounding(), *(flags or ("-O1",)))
+    write_source(folder, network, card, "model", preprocessing(card.contract), int8=int8)
+    return compile_c(folder, c_compiler(), *rounding_flags(), *(flags or ("-O1",)))
 
 
 def some_inputs(contract: Contract, steps: int = 12) -> Tensor:
@@ -113,7 +113,7 @@ def test_weights_of_eight_bits_are_the_nearest_of_their_channel(tmp_path: Path) 
     config, x_seq = replace(CONFIG, downsample="max", block="plain"), some_inputs(CONTRACT)
     network = lively(config)
     found = run_steps([str(made(tmp_path / "c", network, int8=True))], x_seq)
-    near, exact = (logits_in_python(one, x_seq[:, None]) for one in (rounded(network), network))
+    near, exact = (logits_in_python(one, x_seq[:, None]) for one in (with_rounded_weights(network), network))
     assert np.array_equal(found[:4], near[:4])
     assert not np.array_equal(near, exact)
 
@@ -261,7 +261,7 @@ def test_a_shorter_bin_shows_what_came_in_the_trained_one(tmp_path: Path) -> Non
     save(tmp_path / "m", network, card)
     command = ["export", str(tmp_path / "m"), "--format", "c", "--bin-ms", "3", "--out", str(tmp_path / "c")]
     assert main(command) == 0
-    program, words = compile_c(tmp_path / "c", c_compiler(), *rounding()), camera_words("evt3", 4000, 26, 0)
+    program, words = compile_c(tmp_path / "c", c_compiler(), *rounding_flags()), camera_words("evt3", 4000, 26, 0)
     own = card.at(3)
     expected = python_answers(at_pace(network, own.contract.span), own, decoded("evt3", words), SensorSize(26, 34))
     assert_same(c_answers(program, "evt3", words, SensorSize(26, 34)), expected)

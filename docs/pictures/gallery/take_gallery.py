@@ -61,7 +61,7 @@ def watched(name: str, source: str, what: str, truth: str) -> None:
     """The window of `spikesight webcam` at the step with most events at which the true label is sure and steady."""
     demo, pictures = Demo(Classifier.load(find("motions")), open_source(source)), {}
     for chunk in demo.source.chunks:
-        answers = demo.see(chunk)
+        answers = demo.process(chunk)
         if demo.answer and demo.answer.steady == truth and answers and max(answers[-1].probabilities) > SURE:
             pictures[answers[-1].n_events * (answers[-1].label == truth)] = demo.picture()
     if not max(pictures, default=0):

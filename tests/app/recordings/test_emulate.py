@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from spikesight.app.cli import main
-from spikesight.app.recordings.emulate import MOTION_SETS, Picture, chosen, pictures
+from spikesight.app.recordings.emulate import MOTION_SETS, Picture, balanced, pictures
 from spikesight.encoders.emulator.motions import MOTIONS
 from spikesight.encoders.emulator.saccades import Saccades, saccades
 from spikesight.encoders.events import SensorSize
@@ -18,7 +18,7 @@ from tests.support.inputs.data_sets import idx
 
 def names(count: int, **of: int) -> str:
     many = (Picture(np.zeros((2, 2), np.uint8), label, f"{label}{n}") for label, k in of.items() for n in range(k))
-    return " ".join(picture.name for picture in chosen(many, count))
+    return " ".join(picture.name for picture in balanced(many, count))
 
 
 def test_so_many_pictures_are_as_many_of_each_class() -> None:

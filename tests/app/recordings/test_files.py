@@ -13,7 +13,7 @@ import pytest
 
 from spikesight.app.cli import main
 from spikesight.app.recordings import record
-from spikesight.app.recordings.record import pieces
+from spikesight.app.recordings.record import steady_packets
 from spikesight.app.recordings.transcode import cut
 from spikesight.encoders.events import Counters, Events, SensorSize, make_events
 from spikesight.encoders.packets import pack
@@ -168,7 +168,7 @@ def test_the_cameras_settings_lie_beside_a_recording(tmp_path: Path) -> None:
 
 def recorded(*parts: Events | None, seconds: float = 60.0, now: list[float] | None = None) -> list[int]:
     times = iter(now or [0.0] * 100)
-    found = list(pieces(Unplugged(*parts), seconds, clock=lambda: next(times)))  # type: ignore[arg-type]
+    found = list(steady_packets(Unplugged(*parts), seconds, clock=lambda: next(times)))  # type: ignore[arg-type]
     return np.concatenate([at(), *found])["t"].tolist()
 
 

@@ -139,24 +139,24 @@ def test_a_window_scales_its_picture_names_its_keys_and_is_closed() -> None:
 def test_actions(model: Path) -> None:
     demo = Demo(Classifier.load(model), open_source("digit-3"))
     assert demo.meters() == []
-    demo.do("less events")
+    demo.perform("less events")
     assert demo.threshold > Demo.threshold
     for _ in range(200):
-        demo.do("more events")
+        demo.perform("more events")
     assert demo.threshold == min(webcam.THRESHOLD)
-    demo.do("pause")
+    demo.perform("pause")
     assert demo.paused
     chunks = list(demo.source.chunks)
-    before = [p for chunk in chunks[:3] for p in demo.see(chunk)]
-    demo.do("reset")
-    assert before[-1].step > demo.see(chunks[3])[0].step == 1
+    before = [p for chunk in chunks[:3] for p in demo.process(chunk)]
+    demo.perform("reset")
+    assert before[-1].step > demo.process(chunks[3])[0].step == 1
 
 
 def test_a_mirror_turns_the_cameras_picture_alone(video: Path) -> None:
     demo = Demo(tiny(IMAGE_CONTRACT, "pixels"), open_source(str(video)))
-    assert [p for chunk in demo.source.chunks for p in demo.see(chunk)], "a model of images sees frames"
+    assert [p for chunk in demo.source.chunks for p in demo.process(chunk)], "a model of images sees frames"
     plain = demo.picture()
-    demo.do("mirror")
+    demo.perform("mirror")
     turned = demo.picture()
     tall, half = 400, plain.shape[1] // 2
     assert np.array_equal(plain[:tall, half:], turned[:tall, half:]), "the events"
@@ -169,7 +169,7 @@ def test_meters_are_of_the_last_step_and_the_last_second(spikes: bool, monkeypat
     classifier = tiny() if spikes else Classifier(ann(channels=2), tiny().card)
     demo, counts = Demo(classifier, open_source("digit-3")), list[int]()
     for chunk in itertools.islice(demo.source.chunks, 40):
-        counts.append(sum(p.n_events for p in demo.see(chunk)))
+        counts.append(sum(p.n_events for p in demo.process(chunk)))
         clock.now += 0.1
     assert demo.answer is not None
     events, spoken, operations, *_ = (value for _, value in demo.meters())
@@ -207,14 +207,14 @@ def watched(clock: Clock, *times_ms: int, live: bool = True, keys: tuple[list[st
     """The times of the chunks that were seen and of the pictures that were kept, of chunks at these times."""
     seen, kept = list[int](), list[int]()
 
-    def do(action: str) -> None:
+    def perform(action: str) -> None:
         demo.paused = action == "pause" and not demo.paused
 
     source = SimpleNamespace(chunks=[SimpleNamespace(t_us=1000 * t) for t in times_ms], live=live)
-    demo: Any = SimpleNamespace(source=source, paused=False, picture=lambda: np.zeros(1), do=do)
-    demo.see = lambda chunk: seen.append(chunk.t_us // 1000)
+    demo: Any = SimpleNamespace(source=source, paused=False, picture=lambda: np.zeros(1), perform=perform)
+    demo.process = lambda chunk: seen.append(chunk.t_us // 1000)
     recorder: Any = SimpleNamespace(add=lambda _, t_us: kept.append(t_us // 1000))
-    webcam.watch_window(demo, clock.window(*keys), words.get("seconds", 9), recorder)
+    webcam.run_in_window(demo, clock.window(*keys), words.get("seconds", 9), recorder)
     return seen, kept
 
 
@@ -282,7 +282,7 @@ def test_what_crosses_is_counted_and_sent(capsys: pytest.CaptureFixture[str]) ->
         counting=Counting.of("line:160,240,160,0"),
         report=Report(sent.append, "clip", every_step=False),
     )
-    webcam.watch(demo, 9, None)
+    webcam.run_without_window(demo, 9, None)
     (line,) = capsys.readouterr().out.splitlines()
     record = json.loads(line)
     assert (record["label"], record["crossed"], record["count"]) == ("7", "forward", 1)

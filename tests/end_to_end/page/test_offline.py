@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from spikesight.app.c_folder import following, gate_from_hz
+from spikesight.app.c_folder import alignment, gate_from_hz
 from spikesight.app.standalone import write_folder
 from spikesight.encoders.events import SensorSize, make_events
 from spikesight.models.checkpoint import load
@@ -195,7 +195,7 @@ def test_any_network_steps_to_the_bits_of_the_engine(kind: str, visit: Visitor, 
 
 def facts_of(contract: Contract) -> Mapping[str, Any]:
     """What the page knows of what lies before the network."""
-    front = {"from_hz": gate_from_hz(contract), "shown": contract.shown_bins, **following(contract)}
+    front = {"from_hz": gate_from_hz(contract), "shown": contract.shown_bins, **alignment(contract)}
     return {"contract": asdict(contract), "front": front}
 
 

@@ -65,9 +65,9 @@ def test_so_many_messages_and_bytes_are_kept_the_newest() -> None:
 )
 def test_when_a_stream_may_move(made: RelayedStream, moves: int) -> None:
     for _ in range(moves):
-        made.leave()
+        made.prepare_move()
     with pytest.raises(Ended) as caught:
-        made.leave()
+        made.prepare_move()
     assert caught.value.code == 1012
     assert made.cluster.metrics.registry.get_sample_value("spikesight_front_moved_total") == moves
 
@@ -75,25 +75,25 @@ def test_when_a_stream_may_move(made: RelayedStream, moves: int) -> None:
 def test_a_snapshot_of_the_proxys_own_takes_the_place_of_what_came_before() -> None:
     made = stream(n=5)
     for _ in range(MOVES):
-        made.leave()
+        made.prepare_move()
     made.owners.append(3)
-    assert made.news("answer")
-    assert not made.news("answer")
-    assert made.taken(snapshot("bmV3"))
+    assert made.is_new("answer")
+    assert not made.is_new("answer")
+    assert made.own_snapshot(snapshot("bmV3"))
     assert made.hello.restore == "bmV3"
     assert ([number for number, _ in made.kept], made.kept_bytes) == ([3, 4], 1 + 2)
-    assert made.news("answer"), "what was heard before is forgotten"
+    assert made.is_new("answer"), "what was heard before is forgotten"
     made.keep(b"")
-    made.leave()  # as if it had never moved
+    made.prepare_move()  # as if it had never moved
 
 
 def test_a_clients_own_snapshot_goes_to_the_client() -> None:
     made = stream()
     made.owners.extend([None, 7])
-    assert not made.taken(snapshot())
+    assert not made.own_snapshot(snapshot())
     assert made.hello.restore is None
-    assert made.taken(snapshot())
-    assert not made.taken(snapshot()), "nobody asked"
+    assert made.own_snapshot(snapshot())
+    assert not made.own_snapshot(snapshot()), "nobody asked"
 
 
 WISHES = (SNAPSHOT, '{"type":"snapshot"}', '{ "\\u0074ype" : "\\u0073napshot" }')
@@ -143,8 +143,8 @@ def test_a_snapshot_is_asked_for_after_so_many_messages_and_as_many_later() -> N
     made = stream()
     made.owners.append(None)  # the client's own wish does not stand in the way
     assert passed(made, *[b"packet"] * EVERY)[-1] == SNAPSHOT
-    assert not made.taken(snapshot())
-    assert made.taken(snapshot())
+    assert not made.own_snapshot(snapshot())
+    assert made.own_snapshot(snapshot())
     assert SNAPSHOT not in passed(made, *[b"packet"] * (EVERY - 1))
     assert passed(made, b"packet")[-1] == SNAPSHOT
 
@@ -159,7 +159,7 @@ class Losing(RelayedStream):
         super().__init__(None, cluster, Hello(type="hello", protocol=1))  # type: ignore[arg-type]
         self.greets, self.asked_of, self.busy = list(greets), "", list[int]()
 
-    async def on(self, replica: Replica) -> None:
+    async def run_on(self, replica: Replica) -> None:
         self.asked_of += replica.identity
         self.busy.append(replica.streams)
         self.greeted |= self.greets.pop(0) if self.greets else False
@@ -206,7 +206,7 @@ def test_a_close_that_is_an_answer_reaches_the_client_in_its_words(code: int) ->
 @pytest.mark.parametrize("code", [1008, 1009])
 def test_a_snapshot_that_another_replica_refuses_is_no_fault_of_the_client(code: int) -> None:
     made = stream()
-    made.leave()
+    made.prepare_move()
     assert told(made, ("CLOSE", code))[1].code == 1012  # type: ignore[union-attr]
     assert told(made, ("TEXT", "ready again"), ("CLOSE", code))[1].code == code  # type: ignore[union-attr]
 

@@ -13,7 +13,7 @@ from spikesight.service.cluster import proxy as module
 from spikesight.service.cluster.proxy import Proxy
 from spikesight.service.cluster.replicas import Replica, Replicas
 from spikesight.service.cluster.routing import target
-from spikesight.service.http.shares import Shares
+from spikesight.service.http.shares import Quota
 from spikesight.service.protocol_v2.infer import SequenceWish
 from spikesight.service.settings import Settings
 
@@ -32,7 +32,7 @@ class Scripted(Proxy):
 
         super().__init__(Settings(deadline_s=5, max_sequences=2), "", Replicas(known))
 
-    async def once(self, replica: Replica, method: str, path: str, headers: dict[str, str], body: bytes) -> Response:  # noqa: ARG002
+    async def ask_one(self, replica: Replica, method: str, path: str, headers: dict[str, str], body: bytes) -> Response:  # noqa: ARG002
         self.asked += replica.identity
         self.paths.add((method, path))
         lines = self.script[replica.identity]
@@ -159,19 +159,19 @@ def test_a_path_is_passed_on_as_it_was_sent(scope: dict[str, Any], expected: str
 def test_who_has_too_many_streams_is_refused_before_a_replica_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     proxy, relayed, refused = Scripted(a=[200]), list[str](), list[int]()
 
-    async def relay(socket: Any, _: object, __: object, streams: Shares) -> None:
+    async def relay(socket: Any, _: object, __: object, streams: Quota) -> None:
         relayed.append(socket.client.host)
-        assert streams.take("here") is None
+        assert streams.acquire("here") is None
         await proxy.stream(socket)  # one more while this one lasts
-        streams.give("here")
+        streams.release("here")
 
     async def deny(_: object, refusal: Any) -> None:
         refused.append(refusal.status)
 
     monkeypatch.setattr(module, "relay", relay)
-    monkeypatch.setattr(module, "deny_open", deny)
+    monkeypatch.setattr(module, "refuse_handshake", deny)
     monkeypatch.setattr(proxy, "_client", object())
-    proxy.streams = Shares(total=9, own=2)
+    proxy.streams = Quota(total=9, own=2)
     socket: Any = SimpleNamespace(client=SimpleNamespace(host="here"))
     asyncio.run(proxy.stream(socket))
     assert (relayed, refused, proxy.streams.taken) == (["here"] * 2, [429], 0)

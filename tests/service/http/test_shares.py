@@ -1,4 +1,4 @@
-"""Shares: no address takes every place, and what is given back can be taken again."""
+"""Quota: no address takes every place, and what is given back can be taken again."""
 
 import asyncio
 import weakref
@@ -8,18 +8,18 @@ import pytest
 from starlette.requests import HTTPConnection
 
 from spikesight.service.http.errors import Overloaded
-from spikesight.service.http.shares import MOST_WAITING, Line, Lobby, Shares, address_of, client_key
+from spikesight.service.http.shares import MOST_WAITING, FairQueue, HelloQueue, Quota, address_of, client_key
 from tests.support.waiting import Clock
 
 
 def test_an_address_holds_its_share_and_no_more() -> None:
-    places = Shares(total=3, own=2)
-    assert [places.take("a") for _ in range(3)] == [None, None, "own"]
-    assert [places.take("b") for _ in range(2)] == [None, "total"]
+    places = Quota(total=3, own=2)
+    assert [places.acquire("a") for _ in range(3)] == [None, None, "own"]
+    assert [places.acquire("b") for _ in range(2)] == [None, "total"]
     assert places.taken == 3
-    places.give("a")
-    assert places.take("c") is None
-    assert places.take("c") == "total"
+    places.release("a")
+    assert places.acquire("c") is None
+    assert places.acquire("c") == "total"
 
 
 class Address(str):
@@ -29,9 +29,9 @@ class Address(str):
 @pytest.mark.attack("connections", "many addresses, each once", "an address that holds nothing is forgotten")
 @pytest.mark.parametrize(("total", "own"), [(1, 1), (0, 1), (1, 0)])
 def test_addresses_that_hold_nothing_are_forgotten(total: int, own: int) -> None:
-    places, address = Shares(total, own), Address("192.0.2.7")
-    if places.take(address) is None:
-        places.give(address)
+    places, address = Quota(total, own), Address("192.0.2.7")
+    if places.acquire(address) is None:
+        places.release(address)
     watched = weakref.ref(address)
     del address
     assert watched() is None
@@ -70,11 +70,11 @@ async def ended(*tasks: asyncio.Task[Any]) -> None:
 
 
 async def test_in_a_full_lobby_the_client_with_most_loses_the_one_that_waited_longest() -> None:
-    lobby, left = Lobby(3), list[str]()
+    hello_queue, left = HelloQueue(3), list[str]()
 
     async def wait(client: str, number: int) -> None:
         try:
-            async with lobby.wait(client, 3600):
+            async with hello_queue.wait(client, 3600):
                 await asyncio.Event().wait()
         except TimeoutError:
             left.append(f"{client}{number}")
@@ -90,22 +90,22 @@ async def test_in_a_full_lobby_the_client_with_most_loses_the_one_that_waited_lo
 
 
 async def test_who_has_left_the_lobby_makes_room() -> None:
-    lobby = Lobby(1)
+    hello_queue = HelloQueue(1)
     for client in "ab":
-        async with lobby.wait(client, 3600):
+        async with hello_queue.wait(client, 3600):
             await asyncio.sleep(0)
     with pytest.raises(TimeoutError):
-        async with lobby.wait("c", 0):
+        async with hello_queue.wait("c", 0):
             await asyncio.Event().wait()
 
 
 @pytest.mark.attack("load", "one address with many slow uploads", "half of the decoders at most; others go first")
 async def test_one_client_leaves_places_to_others_and_who_had_least_goes_first() -> None:
     clock, went = Clock(), list[str]()
-    line = Line(4, 2, clock)
+    line = FairQueue(4, 2, clock)
 
     async def one(name: str, client: str) -> None:
-        await line.take(client)
+        await line.acquire(client)
         went.append(name)
 
     waiting = [asyncio.create_task(one(f"greedy{n}", "greedy")) for n in range(6)]
@@ -115,15 +115,15 @@ async def test_one_client_leaves_places_to_others_and_who_had_least_goes_first()
     await settled()
     assert went[2:] == ["other0", "other1"]
     clock.now += 5
-    line.give("greedy", 5)
+    line.release("greedy", 5)
     await settled()
     assert went[4:] == ["other2"], "it came last, and had nothing yet"
-    line.give("other0", 1)
+    line.release("other0", 1)
     await settled()
     assert went[5:] == ["greedy2"], "the others are served"
     waiting.append(asyncio.create_task(one("again", "other0")))
     await settled()
-    line.give("greedy", 1)
+    line.release("greedy", 1)
     await settled()
     assert went[6:] == ["again"], "a second, where the greedy one had six"
     await ended(*waiting)
@@ -131,10 +131,10 @@ async def test_one_client_leaves_places_to_others_and_who_had_least_goes_first()
 
 async def test_what_was_had_is_forgotten() -> None:
     clock = Clock()
-    line = Line(1, 1, clock)
+    line = FairQueue(1, 1, clock)
     for client, seconds in (("a", 8.0), ("b", 1.0)):
-        await line.take(client)
-        line.give(client, seconds)
+        await line.acquire(client)
+        line.release(client, seconds)
     assert line.had("a") == 8
     clock.now += 30
     assert line.had("a") == pytest.approx(1)
@@ -142,25 +142,25 @@ async def test_what_was_had_is_forgotten() -> None:
 
 
 async def test_who_leaves_the_line_takes_no_place() -> None:
-    line = Line(1, 1)
-    await line.take("a")
-    gone, given = (asyncio.create_task(line.take(name)) for name in ("b", "c"))
+    line = FairQueue(1, 1)
+    await line.acquire("a")
+    gone, given = (asyncio.create_task(line.acquire(name)) for name in ("b", "c"))
     await settled()
     gone.cancel()
     await settled()
-    line.give("a", 1)
+    line.release("a", 1)
     given.cancel()  # in the moment in which it is its turn
     await settled()
-    await line.take("d")
+    await line.acquire("d")
 
 
 async def test_a_client_may_have_so_many_waiting() -> None:
-    line = Line(1, 1)
-    tasks = [asyncio.create_task(line.take("a")) for _ in range(MOST_WAITING + 1)]
+    line = FairQueue(1, 1)
+    tasks = [asyncio.create_task(line.acquire("a")) for _ in range(MOST_WAITING + 1)]
     await settled()
     with pytest.raises(Overloaded):
-        await line.take("a")
-    tasks.append(asyncio.create_task(line.take("b")))
+        await line.acquire("a")
+    tasks.append(asyncio.create_task(line.acquire("b")))
     await settled()
     assert not tasks[-1].done()
     await ended(*tasks)

@@ -327,7 +327,7 @@ def test_models_are_loaded_again_only_where_they_lie_on_disk_and_with_a_token(cl
         with guarded.app.state.runtime.registry._loading:  # type: ignore[attr-defined]
             assert guarded.post(load, headers=mine).status_code == 503
         assert guarded.post(load).status_code == 401
-        guarded.app.state.runtime.registry.load_again = print  # type: ignore[attr-defined]
+        guarded.app.state.runtime.registry.reload = print  # type: ignore[attr-defined]
         for body in (b"", b"{}", b" {\r\n\t} "):
             answer = guarded.post(load, headers=mine, content=body)
             assert (answer.status_code, answer.json()) == (200, {"name": "tiny", "ready": True})

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from spikesight.service.http.errors import Expired, Overloaded
-from spikesight.service.http.shares import Shares
+from spikesight.service.http.shares import Quota
 from spikesight.service.protocol_v2.sequences import Sequence, Sequences
 from spikesight.service.protocol_v2.tensors import V2Error
 from spikesight.service.scheduler.registry import Model
@@ -22,7 +22,7 @@ from tests.support.waiting import PATIENCE_S
 async def served() -> AsyncIterator[tuple[Sequences, Model]]:
     """Three places, two for one address, and a minute's patience."""
     async with serving(tiny()) as (model, mailbox):
-        yield Sequences(Shares(3, 2), 60.0, mailbox), model
+        yield Sequences(Quota(3, 2), 60.0, mailbox), model
 
 
 async def begun(sequences: Sequences, sequence: Sequence) -> asyncio.Task:
@@ -37,11 +37,11 @@ async def test_one_that_begins_again_takes_the_place_of_the_first() -> None:
         first, second = sequences.begin(model, "s", "a"), sequences.begin(model, "s", "a")
         assert first.job.closed
         assert sequences.resume(model, "s") is second
-        assert sequences.shares.taken == 1
+        assert sequences.quota.taken == 1
         sequences.end(first)  # over already: nothing is given back twice
-        assert sequences.shares.taken == 1
+        assert sequences.quota.taken == 1
         sequences.end(second)
-        assert sequences.shares.taken == 0
+        assert sequences.quota.taken == 0
 
 
 async def test_places_are_few_and_fewer_for_one_address() -> None:
@@ -52,7 +52,7 @@ async def test_places_are_few_and_fewer_for_one_address() -> None:
         sequences.begin(model, 3, "b")
         with pytest.raises(Overloaded):
             sequences.begin(model, 4, "b")
-        assert sequences.shares.taken == 3
+        assert sequences.quota.taken == 3
 
 
 async def test_one_request_of_a_sequence_after_the_other() -> None:
@@ -73,7 +73,7 @@ async def test_idle_ones_are_forgotten_but_not_those_that_run() -> None:
         running = await begun(sequences, busy)
         sequences.expire()
         assert [one.job.closed for one in (idle, busy, fresh)] == [True, False, False]
-        assert sequences.shares.taken == 2
+        assert sequences.quota.taken == 2
         await running
         sequences.expire()
         assert not busy.job.closed, "it was used just now"
@@ -85,4 +85,4 @@ async def test_a_sequence_that_misses_its_deadline_is_over() -> None:
         with pytest.raises(Expired):
             await sequences.run(sequence, inputs(3), time.monotonic() - 1)
         assert sequence.job.closed
-        assert sequences.shares.taken == 0
+        assert sequences.quota.taken == 0

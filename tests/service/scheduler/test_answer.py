@@ -14,7 +14,7 @@ import pytest
 from spikesight.encoders.events import EVENTS, SensorSize
 from spikesight.encoders.sample import Sample
 from spikesight.service.protocol_v2.tensors import InferRequest, Wish
-from spikesight.service.scheduler.answer import LARGE, MOST_ARRAYS, arrays_from, received, send, unpacked
+from spikesight.service.scheduler.answer import LARGE, MOST_ARRAYS, receive, receive_arrays, send, unpickle
 
 
 class Numbers(NamedTuple):
@@ -35,7 +35,7 @@ class Numbers(NamedTuple):
     ids=lambda answer: type(answer).__name__,
 )
 def test_arrays_and_records_come_back_as_they_are(answer: object) -> None:
-    good, found = unpacked(pickle.dumps((True, answer)))
+    good, found = unpickle(pickle.dumps((True, answer)))
     assert good
     assert type(found) is type(answer)
     assert repr(found) == repr(answer)
@@ -55,7 +55,7 @@ def test_so_many_arrays_come_beside_the_rest(ends: tuple[Connection, Connection]
     sender.start()
     sizes = np.frombuffer(ours.recv_bytes(), np.uint64).tolist()
     assert sizes == [LARGE] * MOST_ARRAYS
-    good, found = unpacked(ours.recv_bytes(), arrays_from(ours, sizes, 2**30))
+    good, found = unpickle(ours.recv_bytes(), receive_arrays(ours, sizes, 2**30))
     sender.join()
     assert good
     assert all(np.array_equal(one, made) for one, made in zip(found, arrays))
@@ -64,15 +64,15 @@ def test_so_many_arrays_come_beside_the_rest(ends: tuple[Connection, Connection]
 def test_an_answer_that_is_too_large_cut_or_oddly_begun_is_none(ends: tuple[Connection, Connection]) -> None:
     ours, theirs = ends
     with pytest.raises(pickle.UnpicklingError):
-        arrays_from(ours, [99, 1], 99)
+        receive_arrays(ours, [99, 1], 99)
     theirs.send_bytes(b"odd")
     theirs.send_bytes(pickle.dumps((True, 1)))
     with pytest.raises(pickle.UnpicklingError):
-        received(ours, 99)
+        receive(ours, 99)
     theirs._send(b"cut")  # type: ignore[attr-defined]
     theirs.close()
     with pytest.raises(EOFError):
-        arrays_from(ours, [4], 99)
+        receive_arrays(ours, [4], 99)
 
 
 @pytest.mark.attack("recordings", "a decoder's answer that is none", "refused")
@@ -83,4 +83,4 @@ def test_an_answer_that_is_too_large_cut_or_oddly_begun_is_none(ends: tuple[Conn
 )
 def test_what_is_no_answer_is_refused(data: bytes) -> None:
     with pytest.raises(pickle.UnpicklingError):
-        unpacked(data)
+        unpickle(data)

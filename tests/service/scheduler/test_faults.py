@@ -29,12 +29,12 @@ def answers_still(scheduler: Scheduler) -> bool:
 
 
 @pytest.mark.parametrize("observer", ["on_tick", "after_tick"])
-@pytest.mark.parametrize("lend", [True, False])
-def test_an_observer_that_raises(monkeypatch: pytest.MonkeyPatch, observer: str, lend: bool) -> None:
-    monkeypatch.setattr(module, "LENT_S", 1e9 if lend else 0.0)
+@pytest.mark.parametrize("inline", [True, False])
+def test_an_observer_that_raises(monkeypatch: pytest.MonkeyPatch, observer: str, inline: bool) -> None:
+    monkeypatch.setattr(module, "INLINE_S", 1e9 if inline else 0.0)
     with scheduling(tiny(), **{observer: raising}) as scheduler:
         listener = Listener(2)
-        scheduler.submit(scheduler.open(listener, request=False), inputs(2), lend=lend)
+        scheduler.submit(scheduler.open(listener, request=False), inputs(2), inline=inline)
         listener.wait()
         assert answers_still(scheduler)
 
@@ -115,6 +115,6 @@ def test_what_was_admitted_is_answered_by_a_retired_scheduler() -> None:
         assert equal(listener, inputs(3))
         scheduler.close(job)
         assert scheduler._thread.is_alive()
-        scheduler.leave()
+        scheduler.finish()
     scheduler._thread.join(PATIENCE_S)
     assert not scheduler._thread.is_alive()

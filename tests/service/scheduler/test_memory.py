@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from spikesight.service.scheduler.memory import MIB, limit, oom_kills, shares
+from spikesight.service.scheduler.memory import MIB, call_limits, memory_limit, oom_kills
 
 GIB = 2**30
 
@@ -35,11 +35,11 @@ def tree(folder: Path, files: dict[str, str]) -> None:
 def test_the_least_limit_counts(own: str, files: dict[str, str], expected: int, tmp_path: Path) -> None:
     tree(tmp_path, {"cgroup": own, "meminfo": f"MemTotal: {8 * GIB // 1024} kB\nMemFree: 1 kB\n"})
     tree(tmp_path / "mounted", files)
-    assert limit(tmp_path / "cgroup", tmp_path / "mounted", tmp_path / "meminfo") == expected
+    assert memory_limit(tmp_path / "cgroup", tmp_path / "mounted", tmp_path / "meminfo") == expected
 
 
 def test_a_system_that_says_nothing_has_no_limit(tmp_path: Path) -> None:
-    assert limit(tmp_path / "none", tmp_path, tmp_path / "none") is None
+    assert memory_limit(tmp_path / "none", tmp_path, tmp_path / "none") is None
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_what_the_kernel_ended_is_counted(own: str, files: dict[str, str], expec
 )
 @pytest.mark.parametrize("size", [GIB, 2 * GIB, 3 * GIB, 4 * GIB, 16 * GIB])
 def test_all_decoders_at_their_limits_and_their_answers_fit_beside_the_service(size: int) -> None:
-    calls, each = shares(size)
+    calls, each = call_limits(size)
     assert calls >= 2, "one slow recording holds nobody up"
     assert each >= 64 * MIB
     assert 400 * MIB + 2 * calls * each <= size

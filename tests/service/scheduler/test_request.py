@@ -11,13 +11,20 @@ from spikesight.models.classifier import Classifier
 from spikesight.models.steps import Input, Outcome
 from spikesight.service.http.errors import Expired
 from spikesight.service.scheduler.mailbox import Mailbox
-from spikesight.service.scheduler.request import EVERY_STEP, RequestReceiver, Result, Wanted, run_inputs, run_undecoded
+from spikesight.service.scheduler.request import (
+    EVERY_STEP,
+    AnswerSpec,
+    RequestReceiver,
+    Result,
+    run_inputs,
+    run_undecoded,
+)
 from tests.support.models import tiny
 from tests.support.serving.scheduling import Listener, inputs, serving
 from tests.support.waiting import PATIENCE_S
 
 
-async def answered(classifier: Classifier, given: list[Input], wanted: Wanted = EVERY_STEP) -> Result:
+async def answered(classifier: Classifier, given: list[Input], wanted: AnswerSpec = EVERY_STEP) -> Result:
     deadline = time.monotonic() + PATIENCE_S
     async with serving(classifier) as (model, mailbox):
         return await run_inputs(model, given, mailbox, deadline=deadline, wanted=wanted)
@@ -29,14 +36,14 @@ async def test_times_are_from_the_first_steps_begin_to_the_answer(monkeypatch: p
     made = Outcome(np.ones((1, 3), np.float32), [1], 2, 40.0, tick=7)
     mailbox = Mailbox()
     mailbox.attach(asyncio.get_running_loop())
-    receiver = RequestReceiver(tiny().track(), mailbox, Wanted(every=False))
+    receiver = RequestReceiver(tiny().track(), mailbox, AnswerSpec(every=False))
     receiver.begin(2)
     for later, queue_ms in ((0.25, 3.0), (0.5, 9.0)):
         now[0] += later
         receiver.outcome([inputs(1)[0]], made, queue_ms)
     mailbox.flush()
     result = await receiver.future
-    assert (result.made_s, result.queue_ms, result.tick) == (100.0, 3.0, 7)
+    assert (result.decoded_s, result.queue_ms, result.tick) == (100.0, 3.0, 7)
     assert result.infer_ms == pytest.approx(540.0)
 
 
@@ -44,9 +51,9 @@ async def test_stopping_at_the_first_step_that_is_surer() -> None:
     sure = [max(answer.prediction.probabilities) for answer in (await answered(tiny(), inputs(9))).answers]
     aim = sorted(sure)[-2]  # one step alone is above it
     first = int(np.argmax(sure))
-    early = await answered(tiny(), inputs(9), Wanted(confidence=aim))
+    early = await answered(tiny(), inputs(9), AnswerSpec(confidence=aim))
     assert (early.steps, early.early) == (first + 1, first < 8)
-    assert (await answered(tiny(), inputs(9), Wanted(confidence=max(sure)))).steps == 9, "as sure is not surer"
+    assert (await answered(tiny(), inputs(9), AnswerSpec(confidence=max(sure)))).steps == 9, "as sure is not surer"
 
 
 @pytest.mark.parametrize("elsewhere", [False, True])

@@ -44,12 +44,12 @@ def bias(classifier: Classifier) -> float:
 def test_a_model_that_is_loaded_again_is_what_lies_there_now(tmp_path: Path) -> None:
     made, changed = registry(None, kept(tmp_path / "one")), tiny()
     made.load()
-    made.serve(tiny(name="of-memory"))
+    made.add(tiny(name="of-memory"))
     old = made.get("one")
     with torch.no_grad():
         changed.network.get_parameter("readout.bias").fill_(7.0)
     kept(tmp_path / "one", changed)
-    made.load_again("one")
+    made.reload("one")
     fresh = made.get("one")
     assert fresh is made.get(None)
     assert (bias(old.classifier), bias(fresh.classifier)) == (pytest.approx(bias(tiny())), 7.0)
@@ -59,11 +59,11 @@ def test_a_model_that_is_loaded_again_is_what_lies_there_now(tmp_path: Path) -> 
     (tmp_path / "one" / "model.safetensors").write_bytes(b"cut")
     for name, refusal, status in (("one", NotLoaded, 409), ("of-memory", NotLoaded, 409), ("two", UnknownModel, 404)):
         with pytest.raises(refusal) as caught:
-            made.load_again(name)
+            made.reload(name)
         assert caught.value.status == status
     assert made.get("one") is fresh
     with made._loading, pytest.raises(Overloaded):
-        made.load_again("one")
+        made.reload("one")
     made.stop()
 
 

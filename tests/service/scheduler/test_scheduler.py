@@ -48,7 +48,7 @@ def test_requests_step_several_times_at_once(monkeypatch: pytest.MonkeyPatch) ->
     given = [one._replace(reset=n == 7) for n, one in enumerate(inputs(12))]
     scheduler = Scheduler(tiny(), on_tick=ticks.append)
     listener = Listener(len(given))
-    scheduler.submit(scheduler.open(listener, request=True, several=True), given)
+    scheduler.submit(scheduler.open(listener, request=True, merge_steps=True), given)
     scheduler.start()
     assert equal(listener, given)
     scheduler.stop()
@@ -110,25 +110,27 @@ async def test_the_event_loop_makes_short_steps(monkeypatch: pytest.MonkeyPatch,
 
 @pytest.mark.parametrize("short", [True, False])
 def test_a_thread_that_lends_itself_makes_short_steps(monkeypatch: pytest.MonkeyPatch, short: bool) -> None:
-    monkeypatch.setattr(module, "LENT_S", 1e9 if short else 0.0)
+    monkeypatch.setattr(module, "INLINE_S", 1e9 if short else 0.0)
     with scheduling(tiny(), max_batch=2) as scheduler:
         listener = Listener(3)
-        scheduler.submit(scheduler.open(listener, request=False), inputs(3), lend=True)
+        scheduler.submit(scheduler.open(listener, request=False), inputs(3), inline=True)
         assert not short or listener.done.is_set(), "before anything else is done"
         assert equal(listener, inputs(3))
         assert listener.threads == {threading.get_ident() if short else scheduler._thread.ident}
 
 
-@pytest.mark.parametrize("lend", [True, False])
-async def test_whoever_has_the_network_takes_what_comes_meanwhile(monkeypatch: pytest.MonkeyPatch, lend: bool) -> None:
-    for name in ("HAND_OVER_S", "LENT_S"):
+@pytest.mark.parametrize("inline", [True, False])
+async def test_whoever_has_the_network_takes_what_comes_meanwhile(
+    monkeypatch: pytest.MonkeyPatch, inline: bool
+) -> None:
+    for name in ("HAND_OVER_S", "INLINE_S"):
         monkeypatch.setattr(module, name, 1e9)
     classifier = Gated()
     async with lent_the_loop(classifier) as scheduler:
         request = open_with(scheduler, inputs(1), request=True)[1]
         await until(scheduler._network.locked)
         stream = Listener(3)
-        scheduler.submit(scheduler.open(stream, request=False), inputs(3), lend=lend)
+        scheduler.submit(scheduler.open(stream, request=False), inputs(3), inline=inline)
         await asyncio.sleep(0)  # the loop's turn
         assert not stream.outcomes
         classifier.gate.set()
@@ -143,7 +145,7 @@ def test_what_waits_is_bounded() -> None:
         for ask in (scheduler.admit, scheduler.check_room):
             with pytest.raises(Overloaded):
                 ask()
-        scheduler.leave(2)
+        scheduler.finish(2)
         scheduler.admit(2)
         assert scheduler.depth == 3
 

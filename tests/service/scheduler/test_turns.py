@@ -42,7 +42,7 @@ def batches(jobs: str, max_batch: int, affordable: int) -> str:
     for name, counts, several in re.findall(r"(\w)([\d/]+)(\+?)", jobs):
         *resets, n = accumulate(map(int, counts.split("/")))
         names[id(job(queue, n, *resets, request=name.isupper(), several=bool(several)))] = name
-    while batch := queue.take(affordable):
+    while batch := queue.next_batch(affordable):
         found.append("".join(names[id(work.job)] * len(work.inputs) for work in batch))
         queue.put_back(batch, [False] * len(batch))
     return " ".join(found)
@@ -77,7 +77,7 @@ def test_streams_alone_make_a_batch_of_one_step_each() -> None:
     queue = queue_of(2)
     streams = [job(queue, 2) for _ in range(3)]
     job(queue, 2, request=True)
-    assert [(work.job, len(work.inputs)) for work in queue.take_streams()] == [(stream, 1) for stream in streams[:2]]
+    assert [(work.job, len(work.inputs)) for work in queue.stream_batch()] == [(stream, 1) for stream in streams[:2]]
 
 
 def test_what_comes_too_late_fails_and_what_comes_in_time_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,7 +85,7 @@ def test_what_comes_too_late_fails_and_what_comes_in_time_does_not(monkeypatch: 
     queue = queue_of()
     late, timely = job(queue, 1, request=True, deadline=4.999), job(queue, 1, request=True, deadline=5.0)
     late.membranes = {0: membranes_of({})}
-    assert [work.job for work in queue.take(1)] == [timely]
+    assert [work.job for work in queue.next_batch(1)] == [timely]
     (error,) = late.receiver.errors  # type: ignore[attr-defined]
     assert isinstance(error, Expired)
     assert (late.phase, late.membranes, queue.open_jobs) == (Phase.CLOSED, {}, 1)
@@ -100,7 +100,7 @@ def test_open_jobs_are_counted_and_closed_once() -> None:
     assert (queue.open_jobs, queue.open_streams) == (0, 0)
     assert [one.phase for one in jobs] == [Phase.CLOSING, Phase.CLOSING, Phase.CLOSED]
     assert not queue.push(stream, given(1))
-    assert queue.take(1) == []
+    assert queue.next_batch(1) == []
     assert all(one.phase is Phase.CLOSED and not one.pending for one in (stream, request, idle))
 
 
@@ -108,7 +108,7 @@ def test_who_is_closed_while_it_is_stepped_gives_its_membranes_up() -> None:
     queue = queue_of()
     one, other = job(queue, 3), job(queue, 3)
     one.membranes, other.membranes = {0: membranes_of({})}, {0: membranes_of({})}
-    batch = queue.take(1)
+    batch = queue.next_batch(1)
     queue.close(one)
     queue.put_back(batch, [False, True])
     assert (one.phase, other.phase) == (Phase.CLOSED, Phase.CLOSED)
@@ -132,9 +132,9 @@ def test_who_has_nothing_left_when_its_turn_comes_is_queued_with_its_next_input(
     queue = queue_of()
     one = job(queue, 2)
     queue.drop_waiting(one)
-    assert queue.take(1) == []
+    assert queue.next_batch(1) == []
     queue.push(one, given(1))
-    assert [work.job for work in queue.take(1)] == [one]
+    assert [work.job for work in queue.next_batch(1)] == [one]
 
 
 @pytest.mark.parametrize(("streams", "requests", "decoded"), [(0, 0, 4), (0, 3, 1), (0, 9, 0), (1, 0, 1), (1, 9, 1)])
@@ -144,5 +144,5 @@ def test_as_many_are_decoded_as_the_next_batch_takes(streams: int, requests: int
         for _ in range(n):
             job(queue, int(request), request=request)
     queue.undecoded.extend((job(queue, 0, request=True), list) for _ in range(6))
-    assert len(queue.take_undecoded()) == decoded
+    assert len(queue.pop_undecoded()) == decoded
     assert len(queue.undecoded) == 6 - decoded

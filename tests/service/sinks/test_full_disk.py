@@ -12,7 +12,7 @@ import pytest
 from spikesight.service.sinks.delivery import Deliveries, Delivery, open_deliveries, open_delivery
 from spikesight.service.sinks.disk_queue import FOLDER, DiskQueue
 from spikesight.service.sinks.messages import Message, SinkLost
-from spikesight.service.sinks.sink import Lines
+from spikesight.service.sinks.sink import JsonLinesFile
 from spikesight.service.sinks.webhook import SECRET
 from tests.support.processes import in_fresh_process
 from tests.support.waiting import until
@@ -80,7 +80,7 @@ def full_at_the_end(path: Path) -> None:
 
 
 def half_a_line(path: Path) -> None:
-    lines = Lines(f"file:{path}")
+    lines = JsonLinesFile(f"file:{path}")
     lines.send(Message("a", b"first"))
     limit(10)
     try:

@@ -11,7 +11,7 @@ import pytest
 from spikesight.service.sinks import mqtt as module
 from spikesight.service.sinks.home_assistant import open_mqtt
 from spikesight.service.sinks.messages import Message, SinkLost
-from spikesight.service.sinks.mqtt import LEFT, Mqtt
+from spikesight.service.sinks.mqtt import DISCONNECTED, Mqtt
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def acknowledging(library: MagicMock, *acks: list[int]) -> MagicMock:
 
     def publish(*_: object, **__: object) -> Any:
         for number in left.pop(0):
-            client.on_disconnect() if number == LEFT else client.on_publish("client", "data", number, "reason")
+            client.on_disconnect() if number == DISCONNECTED else client.on_publish("client", "data", number, "reason")
         return SimpleNamespace(mid=7)
 
     client.publish.side_effect = publish
@@ -75,7 +75,7 @@ def published(client: MagicMock) -> list[Any]:
 
 
 def test_home_assistant_is_told_what_has_changed_and_all_of_it_after_a_lost_connection(library: MagicMock) -> None:
-    client = acknowledging(library, *[[7]] * 4, [LEFT], [], *[[7]] * 3)
+    client = acknowledging(library, *[[7]] * 4, [DISCONNECTED], [], *[[7]] * 3)
     sink = open_mqtt("mqtt://host/door/?discovery=homeassistant")
     for label in ("left", "left", "left", "right"):
         sink.send(report(label))

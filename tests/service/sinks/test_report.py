@@ -22,7 +22,7 @@ def test_changes_or_every_step(every: bool, told: list[str]) -> None:
     posted: list[dict[str, Any]] = []
     report = Report(posted.append, "cam", every_step=every)
     for steady in ("", "a", "a", "b", "b", "", "b", "a"):
-        report.tell("m", answer(steady))
+        report.report_step("m", answer(steady))
     assert [record["label"] for record in posted] == told
 
 

@@ -297,7 +297,7 @@ def test_what_a_camera_dropped_is_counted_on_when_models_are_loaded_anew() -> No
     registry = SimpleNamespace(get=lambda *_: next(served, new))
     mailbox = SimpleNamespace(post=lambda call: call(), flush=lambda: None)
     runtime: Any = SimpleNamespace(registry=registry, mailbox=mailbox, settings=Settings(max_pending=4))
-    report: Any = SimpleNamespace(tell=lambda *_: None)
+    report: Any = SimpleNamespace(report_step=lambda *_: None)
     given: Any = Packets(*packets)
     camera = cameras.Camera("0", given, runtime, report, lambda *_: None)
     with camera.viewing() as viewer:

@@ -79,7 +79,7 @@ async def test_a_job_that_failed_ends_the_stream_after_what_is_queued(error: Exc
     async with live(client) as stream:
         running = asyncio.create_task(stream.run())
         await asyncio.sleep(0)
-        stream.say([Outgoing("the last word")])
+        stream.send([Outgoing("the last word")])
         stream.failed(error)
         stream.runtime.mailbox.flush()
         stream.finish(Ended(1000))  # the first reason counts
@@ -110,7 +110,7 @@ async def test_silence_ends_a_stream_after_its_time_that_begins_when_a_message_i
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
         monkeypatch.setattr(module, "asyncio", SimpleNamespace(sleep=sleep))
         with pytest.raises(Ended) as caught:
-            await stream.watch()
+            await stream.watch_idle()
         assert caught.value.code == 1001
         monkeypatch.undo()
     assert waits == slept
@@ -207,7 +207,7 @@ async def test_what_is_not_read_is_bounded_in_bytes(message: str | bytes) -> Non
     writing = asyncio.create_task(outbox.write())
     for held, unread in ((1000, False), (0, True)):
         for _ in range(10):
-            outbox.say(message)
+            outbox.put(message)
             await asyncio.sleep(0)
         assert (outbox.held, outbox.unread.is_set()) == (held, unread)
     await end_all([writing])

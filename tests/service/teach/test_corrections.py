@@ -17,7 +17,7 @@ from spikesight.models.contract import CheckpointError
 from spikesight.models.teach.kept import EXAMPLES
 from spikesight.service.api import create_app
 from spikesight.service.settings import Settings, SettingsError
-from spikesight.service.teach.corrections import Teachable
+from spikesight.service.teach.corrections import Correctable
 from tests.service.teach.drawn import ASLANT, LYING, before_a_camera, swaying, taught_folder
 from tests.support.models import tiny
 from tests.support.serving.broker import Board, Broker, require_broker
@@ -133,7 +133,7 @@ def test_examples_are_the_models_own_or_refused(folder: Path, spoil: Any) -> Non
     spoil(folder)
     load(folder)  # the model itself is whole
     with pytest.raises(CheckpointError, match=r"teach it anew with `spikesight teach --correctable`$"):
-        Teachable.of(Classifier.load(folder))
+        Correctable.of(Classifier.load(folder))
 
 
 def test_a_model_that_keeps_none_is_said_at_the_start(folder: Path) -> None:

@@ -49,7 +49,7 @@ def test_what_another_head_is_sure_of_waits_no_longer() -> None:
     for source in "abc":
         moments.offer(source, WINDOW, said(0.6))
     first, second, third = moments.all()
-    moments.judged({first.number: said(0.95), second.number: said(0.51), 99: said(0.5)})
+    moments.update({first.number: said(0.95), second.number: said(0.51), 99: said(0.5)})
     assert [moment.number for moment in moments.all()] == [second.number, third.number]
     moments.drop(third.number)
     for number in (first.number, third.number, 0):

@@ -28,13 +28,13 @@ from spikesight.service.upload.decode import (
     MAX_SCANNED,
     MAX_SCANS,
     SIZES,
-    cheap,
     check_size,
     decode_image,
+    decodes_fast,
     image_format,
     kind_of,
     largest_size,
-    small_on_large,
+    small_sensor_warning,
     suffix_of,
 )
 from tests.support.inputs.samples import picture
@@ -218,7 +218,7 @@ SIDE = round(CHEAP_PIXELS**0.5)
     ],
 )
 def test_only_small_plain_images_stay_in_the_service(data: bytes, is_cheap: bool) -> None:
-    assert cheap(data) == is_cheap
+    assert decodes_fast(data) == is_cheap
 
 
 @pytest.mark.parametrize(
@@ -255,18 +255,18 @@ def test_so_many_events_are_taken_and_no_more(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(module, "MAX_EVENTS", 5)
     path = tmp_path / "a.csv"
     path.write_text("t,x,y,p\n" + "1,2,3,1\n" * 5)
-    assert len(module.read_claimed(path).events) == 5
+    assert len(module.read_limited(path).events) == 5
     path.write_text("t,x,y,p\n" + "1,2,3,1\n" * 6)
     with pytest.raises(ServiceError, match="has 6 events; this service takes at most 5"):
-        module.read_claimed(path)
+        module.read_limited(path)
 
 
 @pytest.mark.parametrize(("x", "y", "told"), [(63, 63, True), (64, 63, False), (63, 64, False), (0, 0, True)])
 def test_a_corner_of_a_large_sensor_is_told(x: int, y: int, told: bool) -> None:
     recording = Recording(make_events([0], [x], [y], [1]), SensorSize(128, 128), "aedat2")
-    said = "".join(small_on_large(recording))
+    said = "".join(small_sensor_warning(recording))
     assert (f"within {x + 1}x{y + 1} of a sensor of 128x128" in said) == bool(said) == told
-    assert small_on_large(replace(recording, format="aedat3")) == ()
+    assert small_sensor_warning(replace(recording, format="aedat3")) == ()
 
 
 @pytest.mark.attack("recordings", "vectors that unpack to more events than a process has memory for", "413")

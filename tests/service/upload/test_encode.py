@@ -15,7 +15,7 @@ from spikesight.encoders.sample import Sample
 from spikesight.encoders.sources import samples
 from spikesight.service.api import create_app
 from spikesight.service.http.errors import ServiceError
-from spikesight.service.upload.encode import MAX_BINS, MAX_STEPS, SIDE, encoded, exposure, small
+from spikesight.service.upload.encode import MAX_BINS, MAX_STEPS, SIDE, encode_sample, exposure, shrink
 from tests.support.inputs.samples import picture
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, tiny
 from tests.support.serving.servers import settings
@@ -122,7 +122,7 @@ def test_an_exposure_is_brighter_where_more_came_and_flat_where_nothing_did() ->
 def test_large_frames_are_shown_by_cells_and_no_event_is_lost(side: int, shown: int) -> None:
     x = np.zeros((2, side, 10), np.uint8)
     x[0, -1 if side == SIDE else 2, 0] = 3
-    made = small(x)
+    made = shrink(x)
     assert made.shape[1] == shown
     assert (made.max(), np.count_nonzero(made)) == (3, 1)
     assert made.dtype == np.uint8
@@ -136,7 +136,7 @@ def test_recordings_are_shown_up_to_a_limit(bins: int, shown: bool) -> None:
         events = np.concatenate([events, make_events([begin], [3], [5], [1])])
     sample = Sample(events=np.sort(events, order="t"), size=size)
     if shown:
-        assert len(encoded(tiny(), sample, "dvs", 9).frames) == bins
+        assert len(encode_sample(tiny(), sample, "dvs", 9).frames) == bins
     else:
         with pytest.raises(ServiceError, match=f"{bins} steps; this service takes at most {MAX_BINS}"):
-            encoded(tiny(), sample, "dvs", 9)
+            encode_sample(tiny(), sample, "dvs", 9)

@@ -15,7 +15,7 @@ from spikesight.encoders.recordings.files import read_recording, write_recording
 from spikesight.service import runtime
 from spikesight.service.api import create_app
 from spikesight.service.http.errors import OutOfMemory, Stopped
-from spikesight.service.http.shares import Line
+from spikesight.service.http.shares import FairQueue
 from spikesight.service.scheduler.processes import Processes
 from spikesight.service.upload import decode as decoding
 from spikesight.service.upload.decode import decode
@@ -89,7 +89,7 @@ def test_whatever_reads_a_recording_is_there_before_no_file_can_be_opened(
 @pytest.mark.attack("load", "all decoders busy for long", "504 for what needs one; small images go on")
 def test_whatever_is_decoded_elsewhere_waits_for_its_clients_turn() -> None:
     app = create_app(settings(deadline_s=0.5), (tiny(),))
-    app.state.runtime.line = Line(0, 1)
+    app.state.runtime.decoder_queue = FairQueue(0, 1)
     with TestClient(app) as client:
         for path in ("/v1/predict", "/v1/encode", "/v1/encode?encoding=phase"):
             large = picture(".png", (1024, 768))
