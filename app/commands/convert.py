@@ -82,7 +82,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def read_labels(text: str | None, classes: int, own: tuple[str, ...]) -> tuple[str, ...]:
-    """Return class names from a file or list; None: those of the data set, or numbers. Raises ValueError if too few."""
+    """Return class names from a file or list; None: the data's, or numbers. Raises ValueError for a wrong count."""
     if text is None:
         return own if len(own) == classes else tuple(map(str, range(classes)))
     parts = Path(text).read_text().splitlines() if Path(text).is_file() else text.split(",")

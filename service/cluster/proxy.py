@@ -117,7 +117,6 @@ class Proxy:
         self.streams.own = self.settings.max_sessions_per_client * count
 
     async def stop(self, watching: "asyncio.Future[Any]") -> None:
-        """Stop watching and close the HTTP client."""
         self.draining = True
         watching.cancel()
         with suppress(asyncio.CancelledError):
@@ -231,7 +230,6 @@ class Proxy:
     # The proxy's own answers.
 
     async def live(self, _: Request) -> Response:
-        """Answer that the proxy is up."""
         return JSONResponse({"live": True})
 
     async def ready(self, _: Request) -> Response:

@@ -58,7 +58,6 @@ class Replicas:
         return len(self._there)
 
     def all(self) -> list[Replica]:
-        """Return all replicas."""
         return list(self._there.values())
 
     def get(self, identity: str) -> Replica | None:
