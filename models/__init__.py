@@ -1,4 +1,4 @@
-"""From `x_seq` [T, N, C, H, W] to logits [T, N, K]: spiking networks, conversion, the engine, checkpoints."""
+"""Spiking networks, conversion, inference engine and checkpoints: from `x_seq` [T, N, C, H, W] to logits [T, N, K]."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""The names of this folder that are stable, and their homes; each is imported at first use."""
+"""The stable names of this folder and their modules; each is imported at first use."""
 
 from .checkpoint import NETWORK_KINDS as NETWORK_KINDS
 from .checkpoint import load as load

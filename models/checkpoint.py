@@ -1,9 +1,9 @@
-"""One checkpoint: a folder with `model.safetensors` and `config.json`. Nothing in it is ever executed.
+"""Checkpoints: a folder with `model.safetensors` and `config.json`. Loading executes nothing in it.
 
 `config.json` holds the network's shape, the event contract (what the network must be fed), the labels, how it was
-trained and what was measured. Beside the weights lies what `known` is judged by (models/novelty): tensors whose names
-begin with "known.", left out where it was never calibrated. Loading checks every field and every tensor and refuses
-what it does not know; `sha256` in `config.json` is that of the weights' file, which must be the one it was saved with.
+trained and what was measured. The weights' file also holds the calibration of `known` (models/novelty), as tensors
+whose names begin with "known.", unless it was never calibrated. Loading checks every field and every tensor and refuses
+unknown ones; `sha256` in `config.json` must be the hash of the weights' file.
 """
 
 import hashlib
@@ -35,22 +35,22 @@ from spikesight.models.novelty.conformal import Conformal
 FORMAT = 1
 MAX_CONFIG_BYTES = 1 << 20
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
-KNOWN, CONFORMAL = "known.", "conformal."  # what the names of their tensors begin with
+KNOWN, CONFORMAL = "known.", "conformal."  # prefixes of the tensors of novelty detector and conformal calibration
 T = TypeVar("T")
 
 
-FORMER_NAMES = {"settle": "warmup"}  # of settings, in checkpoints that are about
+FORMER_NAMES = {"settle": "warmup"}  # former names of settings, in older checkpoints
 NETWORK_KINDS: dict[str, tuple[type, Callable[[Any], nn.Module]]] = {
     "spiking-resnet": (ResNetConfig, SpikingResNet),
     "converted": (ConvertedConfig, ConvertedNetwork),
     "taught": (TaughtConfig, TaughtNetwork),
     "imported": (ImportedConfig, ImportedNetwork),
 }
-"""Kinds of network a checkpoint may hold: its configuration and what builds it."""
+"""Kinds of network that a checkpoint can hold: configuration class and constructor."""
 
 
 def load_plugins() -> None:
-    """Networks of installed packages: shapes into NETWORKS, (configuration, class) into NETWORK_KINDS."""
+    """Register networks of installed packages: shapes in NETWORKS, (configuration, class) in NETWORK_KINDS."""
     extend("networks", {ResNetConfig: NETWORKS, tuple: NETWORK_KINDS})
 
 
@@ -63,8 +63,8 @@ def _kind_of(network: nn.Module) -> str:
 
 
 def from_json(kind: type[T], data: Any, where: str = "config") -> T:
-    """A dataclass from parsed JSON; unknown, missing and ill-typed fields are refused by name."""
-    try:  # as JSON again: there a list may be a tuple, and nothing else is turned into another type
+    """Return a dataclass from parsed JSON. Raises CheckpointError naming an unknown, missing or ill-typed field."""
+    try:  # via JSON, since strict validation of JSON accepts a list for a tuple and converts nothing else
         return TypeAdapter(kind).validate_json(json.dumps(data), strict=True, extra="forbid")
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
@@ -73,10 +73,10 @@ def from_json(kind: type[T], data: Any, where: str = "config") -> T:
 
 
 def save(folder: Path | str, network: nn.Module, card: Card) -> None:
-    """Write the checkpoint. Both files are written beside their names, then renamed: whole, or not at all.
+    """Write a checkpoint. Both files are written under temporary names and then renamed: all or nothing.
 
-    Raises CheckpointError for a kind of network that none can hold, and labels that are not one a class; OSError where
-    it cannot be written.
+    Raises CheckpointError for a network of unknown kind, or if there is not one label for each class; OSError if the
+    folder cannot be written.
     """
     kind = _kind_of(network)
     _check_labels(card, network.config.classes)  # type: ignore[arg-type,union-attr]
@@ -90,9 +90,9 @@ def save(folder: Path | str, network: nn.Module, card: Card) -> None:
 
 @contextmanager
 def in_place_of(*paths: Path) -> Iterator[list[Path]]:
-    """Files to write in place of these of one folder, which are put there at the end; nothing is left of a failure.
+    """Yield temporary files that replace these files of one folder on success, and are removed on failure.
 
-    Raises OSError where they cannot be written.
+    Raises OSError if they cannot be written.
     """
     folder = paths[0].parent
     made = not folder.exists()
@@ -108,19 +108,19 @@ def in_place_of(*paths: Path) -> Iterator[list[Path]]:
         if made:
             with suppress(OSError):
                 folder.rmdir()
-        if isinstance(error, SafetensorError):  # what its writer makes of a full disk
+        if isinstance(error, SafetensorError):  # raised by safetensors when the disk is full
             raise OSError(f"{folder} cannot be written: {error}") from error
         raise
 
 
 def _check_labels(card: Card, classes: int) -> None:
-    """Raise CheckpointError unless there is a label for each class."""
+    """Raise CheckpointError unless there is one label for each class."""
     if len(card.labels) != classes:
         raise CheckpointError(f"{len(card.labels)} labels for {classes} classes")
 
 
 def _given(network: nn.Module, card: Card) -> dict[str, Tensor]:
-    """The tensors of a checkpoint: weights, and what `known` and commitments are judged by."""
+    """Return the tensors to be stored: weights, novelty detector and conformal calibration."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     for prefix, judge in ((KNOWN, card.novelty), (CONFORMAL, card.conformal)):
         if judge is not None:
@@ -129,7 +129,7 @@ def _given(network: nn.Module, card: Card) -> dict[str, Tensor]:
 
 
 def fingerprint(network: nn.Module, card: Card) -> str:
-    """SHA-256 of all that a network's answers follow from, 64 hexadecimal digits: the same before and after saving."""
+    """Return the SHA-256 of everything that determines the answers, in hex: the same before and after saving."""
     digest = hashlib.sha256(json.dumps([asdict(card.contract), card.labels]).encode())
     for name, tensor in sorted(_given(network, card).items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -138,18 +138,18 @@ def fingerprint(network: nn.Module, card: Card) -> str:
 
 
 def sha256_of(path: Path) -> str:
-    """A file's SHA-256, 64 hexadecimal digits."""
+    """Return a file's SHA-256, 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _taken(tensors: dict[str, Tensor], prefix: str) -> dict[str, np.ndarray]:
-    """Take the tensors whose names begin so out of a checkpoint's."""
+    """Remove and return the tensors whose names have this prefix, without the prefix."""
     return {name.removeprefix(prefix): tensors.pop(name).numpy() for name in list(tensors) if name.startswith(prefix)}
 
 
 def _conformal_of(tensors: dict[str, Tensor], contract: Contract) -> Conformal | None:
-    """Take what commitments are judged by out of a checkpoint's tensors. Raises CheckpointError."""
+    """Remove and return the conformal calibration from a checkpoint's tensors. Raises CheckpointError."""
     state = _taken(tensors, CONFORMAL)
     if not state:
         return None
@@ -164,7 +164,7 @@ def _conformal_of(tensors: dict[str, Tensor], contract: Contract) -> Conformal |
 
 
 def _known_of(tensors: dict[str, Tensor], contract: Contract) -> NoveltyDetector | None:
-    """Take what `known` is judged by out of a checkpoint's tensors. Raises CheckpointError."""
+    """Remove and return the novelty detector from a checkpoint's tensors. Raises CheckpointError."""
     state = _taken(tensors, KNOWN)
     if not state:
         return None
@@ -182,7 +182,7 @@ def _known_of(tensors: dict[str, Tensor], contract: Contract) -> NoveltyDetector
 
 
 def read_config(folder: Path | str, *, signed: bool = False) -> tuple[str, Any, Card]:
-    """The kind of network, its configuration and the card, no weights read; `signed`: their hash must be in it."""
+    """Return kind of network, configuration and card without reading weights; `signed`: require their hash."""
     document = _document(folder)
     if signed and not document.get("sha256"):
         raise CheckpointError(
@@ -192,7 +192,7 @@ def read_config(folder: Path | str, *, signed: bool = False) -> tuple[str, Any, 
 
 
 def _document(folder: Path | str) -> dict[str, Any]:
-    """What config.json holds, with the fields that every checkpoint has. Raises CheckpointError."""
+    """Return the content of config.json with its mandatory fields checked. Raises CheckpointError."""
     path = Path(folder) / CONFIG
     try:
         found = path.stat()
@@ -215,7 +215,7 @@ def _document(folder: Path | str) -> dict[str, Any]:
 
 
 def _read_document(document: dict[str, Any]) -> tuple[str, Any, Card]:
-    """The three parts of config.json, each checked."""
+    """Return the three parts of config.json, each checked."""
     if document["kind"] not in NETWORK_KINDS:
         load_plugins()
     if document["kind"] not in NETWORK_KINDS:
@@ -228,7 +228,7 @@ def _read_document(document: dict[str, Any]) -> tuple[str, Any, Card]:
 
 
 def _tensors(path: Path, sha256: str | None) -> dict[str, Tensor]:
-    """The weights' file, which must have this SHA-256; checkpoints of before have none. Raises CheckpointError."""
+    """Read the weights' file and check its SHA-256 (None in older checkpoints). Raises CheckpointError."""
     try:
         if not path.is_file():
             raise CheckpointError(f"no {WEIGHTS} in {path.parent.name}: only safetensors weights are read")
@@ -247,7 +247,7 @@ def _tensors(path: Path, sha256: str | None) -> dict[str, Tensor]:
 
 
 def load(folder: Path | str) -> tuple[nn.Module, Card]:
-    """The network (in evaluation mode) and its card. Raises CheckpointError; reads safetensors only, never a pickle."""
+    """Load the network (in evaluation mode) and its card from safetensors, never a pickle. Raises CheckpointError."""
     document = _document(folder)
     kind, config, card = _read_document(document)
     tensors = _tensors(Path(folder) / WEIGHTS, document.get("sha256"))

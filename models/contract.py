@@ -1,4 +1,4 @@
-"""What a network must be fed, and the card that travels with its weights."""
+"""The event contract (what a network must be fed) and the card that is stored with its weights."""
 
 from dataclasses import dataclass, field, replace
 from numbers import Real
@@ -11,32 +11,32 @@ from spikesight.models.novelty.profile import Profile
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be used, in one sentence."""
+    """A checkpoint that cannot be used; the message is one sentence."""
 
 
 @dataclass(frozen=True)
 class Contract:
-    """What a network must be fed: it travels with the weights, and every part obeys it or refuses."""
+    """What a network must be fed. It is stored with the weights; every part of the pipeline obeys it or refuses."""
 
     kind: Literal["events", "image"]
     channels: int  # of the network's input; events: 2, channel 0 OFF, 1 ON
     height: int  # of the network's input, pixels
     width: int
-    steps: int  # T: the window of training, and how often an image is shown
+    steps: int  # T: steps of a training window, and how often an image is shown
     encoding: str  # events: "binary" or "count"; images: a name in spikesight.encoders.image.IMAGE_ENCODERS
     sensor_width: int = 0  # events: the sensor of the training recordings, pixels
     sensor_height: int = 0
-    bin_us: int = 0  # events: one step, microseconds
-    mean: tuple[float, ...] = ()  # images: per channel, of values in [0, 1]
+    bin_us: int = 0  # events: length of one step, microseconds
+    mean: tuple[float, ...] = ()  # images: normalisation of each channel, for values in [0, 1]
     std: tuple[float, ...] = ()
     still: Literal["plain", "digit"] = "plain"  # how a still image is brought to the input's size
-    frame: Literal["sensor", "object"] = "sensor"  # events: the sensor as it is, or aligned (encoders/roi)
-    filter_us: int = 0  # events: correlation time of the background-activity filter in front; 0: none
-    window: Literal["", "drawing"] = ""  # live: through a window that follows the drawing; "": all of the sensor
-    readout: int = 0  # the answer is the mean of the logits of so many last steps; 0: of the last T
-    shortest_bin_us: int = 0  # events: the same weights run at bins from this length on; 0: at bin_us alone
-    input_us: int = 0  # events: an input shows what came in so long, whatever its bin; 0: in its bin
-    pooled: bool = False  # events: those of a sensor with pixels much finer than the input's are summed to the input's
+    frame: Literal["sensor", "object"] = "sensor"  # events: the whole sensor, or aligned to the object (encoders/roi)
+    filter_us: int = 0  # events: correlation time of the background-activity filter; 0: no filter
+    window: Literal["", "drawing"] = ""  # live streams: a window follows the drawing; "": all of the sensor
+    readout: int = 0  # the answer is the mean of the logits over this many last steps; 0: over the last T
+    shortest_bin_us: int = 0  # events: shortest bin at which the same weights run; 0: only at bin_us
+    input_us: int = 0  # events: an input shows the events of this time, whatever the bin; 0: those of its bin
+    pooled: bool = False  # events: pixels of a much larger sensor are summed to the input's pixels
 
     def __post_init__(self) -> None:
         if self.kind not in ("events", "image"):
@@ -66,38 +66,38 @@ class Contract:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """The network's input, (C, H, W)."""
+        """Shape of the network's input, (C, H, W)."""
         return self.channels, self.height, self.width
 
     @property
     def horizon(self) -> int:
-        """How many of the last steps an answer is the mean of."""
+        """Number of last steps over which an answer is the mean."""
         return self.readout or self.steps
 
     @property
     def trained_us(self) -> int:
-        """The bin that the weights were made for, microseconds."""
+        """Bin length that the weights were trained at, microseconds."""
         return self.input_us or self.bin_us
 
     @property
     def span(self) -> float:
-        """A step's share of the trained one, in (0, 1]."""
+        """Length of a step relative to the trained one, in (0, 1]."""
         return self.bin_us / self.trained_us
 
     @property
     def bins_us(self) -> tuple[int, int]:
-        """The shortest and the longest bin that the weights run at, microseconds."""
+        """Shortest and longest bin at which the weights run, microseconds."""
         return self.shortest_bin_us or self.bin_us, self.trained_us
 
     @property
     def shown_bins(self) -> int:
-        """How many of the last bins an input shows."""
+        """Number of last bins that an input shows."""
         return round(self.trained_us / self.bin_us) if self.kind == "events" else 1
 
     def at(self, bin_ms: float) -> "Contract":
-        """The contract of the network at bins of `bin_ms`: as long a window and a read-out, in more steps.
+        """Return the contract at bins of `bin_ms`: window and read-out are as long, in more steps.
 
-        Raises ValueError, in a sentence for whoever asked for the bin.
+        Raises ValueError, in a sentence for the user, if the model does not run at this bin.
         """
         if self.kind != "events":
             raise ValueError("bin_ms is for models of events; this model takes images")
@@ -117,28 +117,28 @@ class Contract:
 
 @dataclass(frozen=True)
 class Facts:
-    """What config.json says beside the network's shape."""
+    """What config.json holds beside the network's shape."""
 
     contract: Contract
     labels: tuple[str, ...]
     training: dict[str, Any] = field(default_factory=dict)  # data, split, seed, recipe
-    metrics: dict[str, Any] = field(default_factory=dict)  # what was measured, on what, how often
-    profile: Profile | None = None  # events: of the windows that it learnt from
+    metrics: dict[str, Any] = field(default_factory=dict)  # what was measured, on which data, on how many samples
+    profile: Profile | None = None  # events: statistics of the training windows
 
     def facts(self) -> "Facts":
-        """These alone."""
+        """Return the facts alone, of a card."""
         return Facts(self.contract, self.labels, self.training, self.metrics, self.profile)
 
 
 @dataclass(frozen=True)
 class Card(Facts):
-    """Everything a checkpoint says beside its weights."""
+    """Everything a checkpoint holds beside its weights."""
 
-    novelty: NoveltyDetector | None = field(default=None, compare=False)  # beside the weights, not in config.json
+    novelty: NoveltyDetector | None = field(default=None, compare=False)  # stored with the weights, not in config.json
     conformal: Conformal | None = field(default=None, compare=False)  # likewise
 
     def at(self, bin_ms: float) -> "Card":
-        """The card of the network at bins of `bin_ms`; raises ValueError as `Contract.at` does."""
+        """Return the card at bins of `bin_ms`. Raises ValueError like `Contract.at`."""
         contract = self.contract.at(bin_ms)
         if contract == self.contract:
             return self

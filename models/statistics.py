@@ -1,4 +1,4 @@
-"""Statistics that more than one folder needs: of logits, of weighted samples, of proportions."""
+"""Statistics used by more than one folder: of logits, weighted samples and proportions."""
 
 from typing import Any
 
@@ -9,41 +9,41 @@ Floats = NDArray[np.float64]
 
 
 def softmax(logits: Floats) -> Floats:
-    """Softmax along the last axis; for many windows at once (novelty/compiled.py has a step's)."""
+    """Return the softmax along the last axis; for many windows at once (novelty/compiled.py has a step's)."""
     powers = np.exp(logits - logits.max(-1, keepdims=True))
     return powers / powers.sum(-1, keepdims=True)
 
 
 def energy(logits: Floats) -> Floats:
-    """-log sum exp along the last axis (Liu et al. 2020)."""
+    """Return -log sum exp along the last axis (Liu et al. 2020)."""
     most = logits.max(-1)
     return -most - np.log(np.exp(logits - most[..., None]).sum(-1))
 
 
 def running_mean(steps: NDArray) -> Floats:
-    """Running means along T of [M, T, ...]."""
+    """Return the running means of [M, T, ...] along T."""
     shape = (1, -1, *[1] * (steps.ndim - 2))
     return np.cumsum(steps, 1, dtype=np.float64) / np.arange(1, steps.shape[1] + 1).reshape(shape)
 
 
 def moments(values: Floats, weights: Floats) -> tuple[float, float]:
-    """Weighted mean and standard deviation, the latter at least 1e-6."""
+    """Return the weighted mean and standard deviation, the latter at least 1e-6."""
     mean = np.average(values, weights=weights)
     return float(mean), max(1e-6, float(np.sqrt(np.average((values - mean) ** 2, weights=weights))))
 
 
 def quantile(values: Floats, weights: Floats, share: float) -> float:
-    """The smallest value that this share of the weight does not exceed."""
+    """Return the smallest value v such that the values up to v have at least this share of the weight."""
     order = np.argsort(values, kind="stable")
     reached = np.cumsum(weights[order]) / weights.sum()
     return float(values[order[min(len(order) - 1, int(np.searchsorted(reached, share - 1e-12)))]])
 
 
 def fit_temperature(logits: Floats, labels: NDArray[np.int64], weights: Floats, smoothing: float = 0.0) -> float:
-    """The temperature in [0.05, 20] of least cross-entropy (Guo et al. 2017), by golden section on its logarithm.
+    """Fit the temperature in [0.05, 20] of least cross-entropy (Guo et al. 2017), by golden section on its logarithm.
 
-    `smoothing` is the share of each sample that counts for all labels alike: samples that are all right then do not ask
-    for boundless certainty.
+    `smoothing`: label smoothing, the share of each sample that counts for all labels alike; it keeps the temperature
+    away from 0 when all samples are classified correctly.
     """
     rows = np.arange(len(labels))
 
@@ -60,7 +60,7 @@ def fit_temperature(logits: Floats, labels: NDArray[np.int64], weights: Floats, 
 
 
 def interval(correct: float, count: float, z: float = 1.96) -> tuple[float, float]:
-    """The 95 % interval of a proportion (Wilson 1927), 0 to 1.
+    """Return the 95 % confidence interval of a proportion (Wilson 1927), 0 to 1.
 
     >>> tuple(round(v, 3) for v in interval(900, 1000))
     (0.88, 0.917)
@@ -71,17 +71,17 @@ def interval(correct: float, count: float, z: float = 1.96) -> tuple[float, floa
 
 
 def accuracy_of(correct: int, count: int) -> dict[str, Any]:
-    """`accuracy`, `correct`, `count` and `interval`, ready for JSON; None where none were counted."""
+    """Return `accuracy`, `correct`, `count` and `interval`, ready for JSON; None if nothing was counted."""
     accuracy, around = (correct / count, list(interval(correct, count))) if count else (None, None)
     return {"accuracy": accuracy, "correct": correct, "count": count, "interval": around}
 
 
 def mcnemar(won: int, lost: int) -> float:
-    """The exact two-sided p of pairs of which one side has `won` and `lost` some (McNemar 1947); 1 without any.
+    """Return the exact two-sided p of McNemar's test (1947) for `won` and `lost` discordant pairs; 1 without any.
 
     >>> mcnemar(0, 0), round(mcnemar(1, 9), 3)
     (1.0, 0.021)
     """
-    from scipy.stats import binomtest  # half a second to import, which few need
+    from scipy.stats import binomtest  # takes half a second to import and is rarely needed
 
     return float(binomtest(won, won + lost).pvalue) if won + lost else 1.0

@@ -1,4 +1,4 @@
-"""What goes into a step of a stream and what comes out: inputs, outcomes, the read-out over them, answers."""
+"""Values that flow through a stream: inputs, outcomes of the network, the read-out over them, and answers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,60 +20,60 @@ from spikesight.models.statistics import softmax
 
 
 class Input(NamedTuple):
-    """What one step of one stream is fed."""
+    """The network input of one step of one stream."""
 
     x: np.ndarray  # [C, H, W], uint8 or float32
     start_us: int
     end_us: int
     n_events: int
     reset: bool  # start from zero state
-    kind: int = RECORDED  # of input, by which `known` is judged
-    n_missed: int = 0  # events where much goes on, and no drawing that a window could follow
-    views: "tuple[View, ...]" = ()  # of a stream with several windows, each stepped by itself; x is that of the first
+    kind: int = RECORDED  # kind of source, for judging `known`
+    n_missed: int = 0  # events in busy places where no window found a drawing to follow
+    views: "tuple[View, ...]" = ()  # with several windows: one view each, run separately; x is the first one's
 
     def windows(self) -> "tuple[View, ...]":
-        """What is stepped: the views, or the input itself as a view that has no place."""
+        """Return what the network runs: the views, or else the input itself as a view with id 0 and an empty box."""
         return self.views or (View(0, (0.0, 0.0, 0.0, 0.0), self),)
 
 
 class View(NamedTuple):
     """What one window shows in a step."""
 
-    id: int  # of what it follows, from 1 on: none comes twice in a stream; 0 for nothing
-    box: tuple[float, float, float, float]  # left, top, width and height around it, in the frame's or sensor's pixels
+    id: int  # of the thing that the window follows, from 1, unique in the stream; 0 if it follows nothing
+    box: tuple[float, float, float, float]  # left, top, width, height of the thing in pixels of the frame or sensor
     given: Input
-    likeness: float = 1.0  # 0 to 1: how much it looks like a thing at all
+    likeness: float = 1.0  # 0 to 1: how much the window's content looks like a drawing
 
 
 class Step(NamedTuple):
-    """What one step of N streams gives; of a run of T steps all but the state has T in front."""
+    """Results of one step of N streams; after a run of T steps all tensors except the state have T in front."""
 
     logits: Tensor  # [N, K]
-    state: State  # after it
+    state: State  # after the step
     layer_spikes: Tensor  # int64 [N, L]
     synops: Tensor  # int64 [N]
-    fired: Tensor  # uint8 [N, F], a bit a neuron (models/networks/metering.py, packed); F = 0 where nobody probes
-    rates: Tensor  # float32 [N, S], what `known` is judged by (models/novelty/rates.py); S = 0 for a model without it
+    fired: Tensor  # uint8 [N, F], a bit for each neuron (metering.py, packed); F = 0 unless probed
+    rates: Tensor  # float32 [N, S], firing rates for judging `known` (models/novelty/rates.py); S = 0 without it
 
 
 @dataclass(frozen=True)
 class Readout:
-    """The mean of what each step gives (logits, and what `known` is judged by) over the last `steps` steps, so that a
-    stream forgets what came before. A value.
+    """The running mean of each step's values (logits, and what `known` is judged by) over the last `steps` steps, so
+    that a stream forgets what came before. Immutable.
     """
 
     steps: int
-    recent: NDArray[np.float64] | None = None  # [n, V], the newest last, up to `steps` of them; None of none
+    recent: NDArray[np.float64] | None = None  # [n, V], n <= steps, the newest last; None before the first step
     seen: int = 0
 
     def push(self, values: np.ndarray) -> "Readout":
-        """The read-out after k more steps, values [k, V]."""
+        """Return the read-out after k more steps, values [k, V]."""
         recent = values if self.recent is None else np.concatenate([self.recent, values])
         return Readout(self.steps, recent[-self.steps :].astype(np.float64), self.seen + len(values))
 
     @cached_property
     def mean(self) -> np.ndarray | None:
-        """Float64 [V]; None before the first step."""
+        """Mean of the last steps, float64 [V]; None before the first step."""
         if self.recent is None:
             return None
         mean = np.zeros(self.recent.shape[1])
@@ -81,54 +81,54 @@ class Readout:
         return mean
 
     def probabilities(self) -> np.ndarray:
-        """Softmax of the mean of logits, float64 [K]."""
+        """Return the softmax of the mean, if values are logits: [K]. Raises ValueError before the first step."""
         if self.mean is None:
             raise ValueError("no step was read yet")
         return softmax(self.mean)
 
 
 class Object(NamedTuple):
-    """One thing that a stream with several windows shows."""
+    """A thing found in a stream with several windows."""
 
-    id: int  # the same as long as it is followed
+    id: int  # constant while a window follows the thing
     box: tuple[float, float, float, float]  # left, top, width and height, in the frame's or the sensor's pixels
-    label: str  # a class, that does not flicker
-    confidence: float  # its probability
+    label: str  # a class; the stable label of the window
+    confidence: float  # probability of the class
     known: float | None
     committed: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """The answer after one step; `fields` is its one way to JSON."""
+    """The answer after one step; `fields` converts it for JSON."""
 
     step: int  # 1, 2, ... since the last reset
     start_us: int
     end_us: int
     label: str  # the best class; "unknown" where known < 0.5, "nothing" where too few events came
     index: int  # of the best class, whatever the label
-    probabilities: tuple[float, ...]  # of the classes, as if it were one of them
+    probabilities: tuple[float, ...]  # of the classes, given that the input shows one of them
     known: float | None = None  # in [0, 1]: how familiar the input is (models/novelty); None: the model cannot tell
-    committed: str | None = None  # the label that this window may be held for (models/novelty/conformal.py)
-    set: tuple[str, ...] | None = None  # possible labels, the likeliest first; None: not calibrated at this bin
-    risk: float | None = None  # the least error rate at which one label would be left
-    shifted: bool | None = None  # the stream is not what was calibrated (models/novelty/alarm.py): nothing is committed
-    n_events: int  # in this step's bin
-    spikes: int  # of this step
+    committed: str | None = None  # the last label left in the window's conformal set (models/novelty/conformal.py)
+    set: tuple[str, ...] | None = None  # conformal set of labels, the likeliest first; None: not calibrated at this bin
+    risk: float | None = None  # least error rate at which the conformal set has one label
+    shifted: bool | None = None  # data differ from the calibration's (models/novelty/alarm.py): nothing is committed
+    n_events: int  # events in this step's bin
+    spikes: int  # of all neurons in this step
     synops: int
     logits: tuple[float, ...]  # of this step alone
     latency_ms: float  # time the step took to compute
-    objects: tuple[Object, ...] | None = None  # as they are read, of a stream that asked for them
+    objects: tuple[Object, ...] | None = None  # in reading order; None unless the stream looks for several objects
 
     @property
     def confidence(self) -> float:
-        """The probability of the best class."""
+        """Probability of the best class."""
         return self.probabilities[self.index]
 
     def fields(self, *, logits: bool = False) -> dict[str, Any]:
-        """By the wire's names, ready for JSON; with the step's logits where asked for. `step` and times come first.
+        """Return a dictionary ready for JSON, keyed by the names of the wire format; `logits`: include them.
 
-        Shares have six significant digits; logits are those of the network, to the bit.
+        Probabilities are rounded to six significant digits; logits are exact.
         """
         fields = {**vars(self), "confidence": self.confidence}
         fields["probabilities"] = tuple(map(rounded, self.probabilities))
@@ -140,35 +140,35 @@ class Prediction:
 
 
 def rounded(share: float) -> float:
-    """A share to six significant digits, as JSON has it."""
+    """Round a number to six significant digits, as in JSON."""
     return float(f"{share:.6g}")
 
 
-FIRST, OTHER = 2.0, 4.0  # evidence, in nats of log odds, that the first label and a change of the label need
-MARGIN = 0.1  # lead in probability below which a step is no evidence
-LEAST_SHARE = 1e-3  # probabilities below this say no more than this
-LULL = 0.25  # weight of a step with nothing to see: what is held still sends no events either
-LEAST_INERTIA = 10  # steps
+FIRST, OTHER = 2.0, 4.0  # evidence, in nats of log odds, that the first label and a change of label need
+MARGIN = 0.1  # lead in probability below which a step does not count as evidence
+LEAST_SHARE = 1e-3  # smaller probabilities are raised to this value
+LULL = 0.25  # weight of a step with nothing to see: a thing held still sends no events either
+LEAST_INERTIA = 10  # steps, smallest `inertia`
 
 
 def label_rules(horizon: int) -> dict[str, float]:
-    """The numbers by which a label is shown, of read-outs so many steps long: what other languages follow, too."""
+    """Return `StableLabel`'s constants for a read-out of `horizon` steps, for implementations in other languages."""
     shown = {"kept": KEPT, "first": FIRST, "other": OTHER, "least": LEAST_SHARE, "lull": LULL, "margin": MARGIN}
     return {**shown, "inertia": max(horizon, LEAST_INERTIA)}
 
 
 @dataclass(frozen=True)
 class StableLabel:
-    """The label to show: it appears when the evidence is there and stays until other evidence is. A value.
+    """The label to show, which does not flicker: it changes only when enough evidence speaks for another. Immutable.
 
-    Hypotheses are the K classes, "unknown" and "nothing". Each collects the log odds between it and the shown one, step
-    by step and never below 0 (CUSUM, Page 1954), divided by the steps of a read-out, since its windows overlap; the one
-    that reaches OTHER is shown next. Where no label is shown, nothing yet or "nothing", odds are those against the best
-    other one, and FIRST is enough.
+    Hypotheses are the K classes, "unknown" and "nothing". Each accumulates its log odds against the shown hypothesis,
+    step by step and never below 0 (CUSUM, Page 1954), divided by the steps of a read-out, since read-outs overlap. The
+    first hypothesis to reach OTHER is shown next. While no label is shown, or "nothing", the odds are against the best
+    other hypothesis, and FIRST is enough.
 
     smoothing  share of the old probabilities in [0, 1): m <- a m + (1 - a) p
-    margin     lead in probability below which a step is no evidence
-    inertia    steps that the evidence of one read-out is spread over
+    margin     lead in probability below which a step does not count as evidence
+    inertia    steps over which the evidence of one read-out is spread
     """
 
     smoothing: float = 0.0
@@ -176,10 +176,10 @@ class StableLabel:
     inertia: int = LEAST_INERTIA
     mean: NDArray[np.float64] | None = None  # [K + 2]
     evidence: NDArray[np.float64] | None = None  # [K + 2]
-    index: int | None = None  # of the shown hypothesis
+    index: int | None = None  # of the shown hypothesis; None before the first
 
     def push(self, judged: Judged) -> "StableLabel":
-        """The value after one more step."""
+        """Return the label's state after one more step."""
         count = len(judged.probabilities) + 2
         none, mean, evidence = np.zeros(count), np.empty(count), np.empty(count)
         best = loops().weigh(
@@ -201,40 +201,40 @@ class StableLabel:
         return StableLabel(self.smoothing, self.margin, self.inertia, mean, none, best)
 
     def restarted(self) -> "StableLabel":
-        """After a reset: the evidence begins anew, what is shown stays."""
+        """Return the state after a reset: the evidence starts anew, the shown label stays."""
         return StableLabel(self.smoothing, self.margin, self.inertia, index=self.index)
 
     def label(self, labels: Sequence[str]) -> str:
-        """What is shown; empty before there was evidence of anything."""
+        """Return the shown label; empty before there was enough evidence for any."""
         return "" if self.index is None else (*labels, UNKNOWN, NOTHING)[self.index]
 
 
 class SessionError(ValueError):
-    """Input that this stream cannot take."""
+    """An input or setting that this stream does not accept."""
 
 
 NO_RATES = np.zeros((1, 0), np.float32)
 
 
 class Outcome(NamedTuple):
-    """What the network made of k inputs of a stream, one after the other; mostly of one."""
+    """The network's results for k consecutive inputs of a stream; usually k = 1."""
 
     logits: NDArray[np.float32]  # [k, K]
-    layer_spikes: list[int]  # of all k, as are synops and step_ms
+    layer_spikes: list[int]  # summed over the k inputs, as are synops and step_ms
     synops: int
     step_ms: float
-    tick: int = 0  # which step of the scheduler this was
+    tick: int = 0  # number of the scheduler's step
     finite: bool = True  # False: the values overflowed the network
     rates: NDArray[np.float32] = NO_RATES  # [k, S]
-    views: "tuple[Outcome, ...]" = ()  # of an input with several views; the counts here are then their sums
-    inside: Inside | None = None  # of the first view, where somebody probes
+    views: "tuple[Outcome, ...]" = ()  # one for each view of an input; the counts here are then sums over the views
+    inside: Inside | None = None  # input, spikes and membranes of the first view, if a client probes
 
 
 class Answer(NamedTuple):
-    """A prediction, and what a viewer wants beside it."""
+    """A prediction, and what a viewer shows beside it."""
 
     prediction: Prediction
-    steady: str  # the label to show, that does not flicker
+    steady: str  # the label to show (StableLabel)
     layer_spikes: list[int]
     reset: bool
     total_spikes: int  # since the last reset
@@ -242,14 +242,14 @@ class Answer(NamedTuple):
 
 
 class ConformalRule(NamedTuple):
-    """What a stream commits to a label by."""
+    """The calibration and the error rate by which a stream commits to a label."""
 
     trials: Trials
-    error_rate: float  # in (0, 1): how often a label that it commits to may be wrong
+    error_rate: float  # in (0, 1): how often a committed label may be wrong
 
 
 class Track:
-    """The read-out's side of a stream: outcomes in, answers out."""
+    """The read-out of one stream: takes outcomes of the network and returns answers."""
 
     def __init__(
         self,
@@ -260,28 +260,28 @@ class Track:
         rule: ConformalRule | None = None,
     ) -> None:
         self.labels, self.novelty = labels, novelty
-        self.readout = Readout(horizon)  # of logits; where `known` is judged of rates, active inputs, missed events too
+        self.readout = Readout(horizon)  # of logits; with a novelty detector also rates, active inputs, missed events
         self.width = len(labels) + (0 if novelty is None else novelty.width + 2)
         self.steady = replace(steady or StableLabel(), inertia=max(horizon, LEAST_INERTIA))
         self.rule, self.evidence, self.alarm = rule, Evidence(), Alarm()
-        self.watched = rule is not None and novelty is not None and rule.trials.known.size > 0  # by the alarm
+        self.watched = rule is not None and novelty is not None and rule.trials.known.size > 0  # whether the alarm runs
         self.spikes = self.synops = 0
-        self.kind = RECORDED  # of the newest input
-        self.prior = 1.0  # of `known`: by how much what is seen looks like a thing at all
+        self.kind = RECORDED  # kind of the newest input
+        self.prior = 1.0  # factor of `known`: how much the input looks like a drawing
 
     @property
     def seen(self) -> int:
-        """Steps since the last reset."""
+        """Number of steps since the last reset."""
         return self.readout.seen
 
     @property
     def logits(self) -> NDArray[np.float64] | None:
-        """The read-out's mean logits [K]; None before the first step."""
+        """Mean logits [K] of the read-out; None before the first step."""
         mean = self.readout.mean
         return None if mean is None else mean[: len(self.labels)]
 
     def absorb(self, inputs: Sequence[Input], outcome: Outcome) -> None:
-        """Take k steps into the read-out and the counts. Raises SessionError when the network overflowed."""
+        """Add k steps to the read-out and the counts. Raises SessionError if the network overflowed."""
         if not outcome.finite:
             raise SessionError("the values are too large for this model")
         if inputs[0].reset:
@@ -292,7 +292,7 @@ class Track:
             seen = np.array([(np.count_nonzero(given.x), given.n_missed) for given in inputs], np.float32)
             values = np.concatenate([values, outcome.rates, seen], 1)
         k, trials = len(inputs), None if self.rule is None else self.rule.trials
-        window = k if trials is None else len(trials.temperature)  # at whose end the alarm hears how familiar it was
+        window = k if trials is None else len(trials.temperature)  # steps after which the alarm gets the familiarity
         for begin, end in pairwise((0, *range(window - self.evidence.steps % window, k, window), k)):
             self.readout, self.kind = self.readout.push(values[begin:end]), inputs[end - 1].kind
             if trials is not None:
@@ -303,7 +303,7 @@ class Track:
         self.synops += outcome.synops
 
     def commitment(self, judged: Judged) -> Commitment | None:
-        """The possible labels after the last step; what is unknown, nothing or shifted commits to none."""
+        """Return the conformal set after the last step, committed to no label if unknown, nothing or shifted."""
         if self.rule is None:
             return None
         found = self.evidence.commitment(self.rule.trials, self.labels, self.rule.error_rate, self.readout.seen)
@@ -311,7 +311,7 @@ class Track:
         return found._replace(committed=None) if silent else found
 
     def judge(self) -> Judged:
-        """What the steps of the read-out are taken for; at least one step was absorbed."""
+        """Return probabilities, familiarity and whether there is nothing to see; needs at least one step."""
         mean, classes = self.readout.mean, len(self.labels)
         assert mean is not None
         if self.novelty is None:
@@ -321,7 +321,7 @@ class Track:
         return judged if self.prior == 1 else judged._replace(known=self.prior * judged.known)
 
     def answer(self, given: Input, outcome: Outcome) -> Answer:
-        """The answer after the step that was absorbed last, `given` its input."""
+        """Return the answer after the step added last, whose input is `given`."""
         judged = self.judge()
         self.steady = self.steady.push(judged)
         index = int(judged.probabilities.argmax())
@@ -345,6 +345,6 @@ class Track:
         return Answer(prediction, shown, outcome.layer_spikes, given.reset, self.spikes, self.synops)
 
     def read(self, inputs: Sequence[Input], outcome: Outcome) -> Answer:
-        """Absorb k steps and answer after the last."""
+        """Add k steps and return the answer after the last of them."""
         self.absorb(inputs, outcome)
         return self.answer(inputs[-1], outcome)

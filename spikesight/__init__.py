@@ -1,10 +1,10 @@
 """Spikesight in Python: load a model, show it a recording, an image or a camera, and read its answers.
 
-    import spikesight
-    model = spikesight.load("nmnist")
-    model.predict("walk.raw").label
+  import spikesight
+  model = spikesight.load("nmnist")
+  model.predict("walk.raw").label
 
-Importing costs next to nothing: each name brings its module along when it is first used.
+Importing the package is quick: a module is loaded when one of its names is first used.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The names of the face and their homes: what type checkers see, and what is imported at first use."""
+"""The public names and their modules: what type checkers see, and what is imported at first use."""
 
 from .encoders.events import SensorSize as SensorSize
 from .encoders.recordings.files import Recording as Recording

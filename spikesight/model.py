@@ -21,30 +21,29 @@ from spikesight.models.steps import Prediction
 
 
 def list_models() -> tuple[str, ...]:
-    """The names of the shipped models, the default one first."""
+    """Return the names of the shipped models, the default first."""
     return tuple(shipped())
 
 
 def load(model: str | Path = DEFAULT_MODEL) -> "Model":
-    """A shipped model by name, a folder that `train-dvs` or `spikesight convert` wrote, or hf://owner/name@revision.
-
-    Raises CheckpointError.
+    """Load a shipped model by name, a folder that `train-dvs` or `spikesight convert` wrote, or
+    hf://owner/name@revision. Raises CheckpointError.
     """
     return Model(Classifier.load(find(str(model))))
 
 
 def push_to_hub(model: str | Path, repository: str, *, private: bool = False) -> str:
-    """Put a model into `owner/name` on the Hugging Face Hub; the address of this revision, as `load` takes it.
+    """Upload a model to `owner/name` on the Hugging Face Hub; return the address of this revision for `load`.
 
-    With it goes a card of what was measured. Who may is the Hub's client's matter. Raises CheckpointError.
+    A card with what was measured goes with it. The Hub's client handles login. Raises CheckpointError.
     """
     return push(find(str(model)), repository, private=private)
 
 
 class Model:
-    """A network that predicts. It keeps no stream: every call starts with resting membranes.
+    """A network that predicts. It keeps no stream: every call starts from zero state.
 
-    Several threads may use it at once. A copy is the model itself; one that was loaded by name or from a folder may be
+    Several threads may use it at once. A copy is the model itself; a model loaded by name or from a folder can be
     pickled, and is loaded from there again.
     """
 
@@ -65,36 +64,36 @@ class Model:
         return f"<spikesight.Model {self.name}: {', '.join(self.labels)}>"
 
     def predict(self, what: EmbeddedExample, size: Size | None = None, *, objects: int = 0) -> Prediction:
-        """The answer after the last step.
+        """Return the answer after the last step.
 
         `what` is the path of a recording or an image; pixels [H, W], or [H, W, C] with 1, 3 (RGB) or 4 channels, uint8
         or real numbers from 0 to 1; a Pillow image, or a torch tensor [C, H, W]; or events from a sensor of `size`
-        (width, height): a structured array with fields t (microseconds, sorted), x, y and p in any order and of any
-        numbers, none of them being one step in which nothing is seen. A recording's `size` is only compared. With
-        `objects` (1 to 8) so many things are looked for, each in a window of its own: the prediction's `objects` has
-        those that are familiar and steady, as they are read. Raises ValueError for what cannot be read
-        (RecordingError) or what this model does not take, and OSError.
+        (width, height): a structured array with fields t (microseconds, sorted), x, y and p, in any order and of any
+        numeric type. An empty array is one step without events. For a recording, `size` is only compared with the
+        file's. `objects` (1 to 8): look for up to that many things, each in its own window; the prediction's `objects`
+        lists the familiar and stable ones in reading order. Raises ValueError if it cannot be read (RecordingError) or
+        does not suit this model, and OSError.
         """
         if objects:
             return self.steps(what, size, objects=objects)[-1]
         return Stepper(self.classifier).last(self.classifier.inputs(sample_of(what, size))).prediction
 
     def steps(self, what: EmbeddedExample, size: Size | None = None, *, objects: int = 0) -> list[Prediction]:
-        """The answer after every step of what `predict` takes."""
+        """Return the answer after every step of what `predict` takes."""
         sample, classifier = sample_of(what, size), self.classifier
         given = inputs_of_several(classifier, sample, objects) if objects else classifier.inputs(sample)
         stepper = Stepper(classifier, classifier.readout(objects))
         return [answer.prediction for answer in stepper.steps(given)]
 
     def segments(self, what: EmbeddedExample, size: Size | None = None) -> list[Segment]:
-        """What happened when in what `predict` takes: steps in a row with the same label to show, as one."""
+        """Return the segments of what `predict` takes: consecutive steps with the same stable label, merged."""
         stepper, timeline = Stepper(self.classifier), Timeline(self.labels)
         for answer in stepper.steps(self.classifier.inputs(sample_of(what, size))):
             timeline.push(answer)
         return timeline.segments
 
     def trace(self, what: EmbeddedExample, size: Size | None = None) -> Trace:
-        """The spikes and membranes of every neuron in each step of what `predict` takes; `figure()` draws them."""
+        """Record spikes and membranes of every neuron in each step of what `predict` takes; `figure()` draws them."""
         given = self.classifier.inputs(sample_of(what, size))
         answers = self.classifier.predict(given)
         steps = [(torch.from_numpy(np.ascontiguousarray(one.x)), one.reset or n == 0) for n, one in enumerate(given)]
@@ -112,15 +111,15 @@ class Model:
         error_rate: float = ERROR_RATE,
         objects: int = 0,
     ) -> Iterator[Prediction]:
-        """The predictions of something that goes on, one a step, until it ends; its membranes live as long.
+        """Yield the predictions of a continuing source, one a step, until it ends; membranes carry over between steps.
 
-        `source` is what `spikesight webcam --source` takes: a video, a recording, a shipped sample (`digit-3`), or a
-        live source (`0`, `prophesee`, `dv://host:port`, `udp://host:port?...`), open once this returns; or events from
-        a sensor of `size`, as `predict` takes them. `bin_ms` is a step's length, for models of events from the shortest
-        to the longest in `bins_ms`; the trained one without. `error_rate` in (0, 1) is the share of all recordings, of
-        each class, that may be `committed` to and wrong. `objects` is as `predict` takes it. Raises SourceError;
-        ValueError where the model takes images
-        and events come, or another bin.
+        `source` is what `spikesight webcam --source` takes: a video, a recording, a shipped sample (`digit-3`) or a
+        live source (`0`, `prophesee`, `dv://host:port`, `udp://host:port?...`); or an array of events from a sensor of
+        `size`, as in `predict`. The source is open when this returns. `bin_ms`: length of a step for models of events,
+        from the shortest to the longest in `bins_ms`; None: as trained. `error_rate` in (0, 1): the share of all
+        recordings of each class that may be `committed` to a wrong label. `objects`: as in `predict`. Raises
+        SourceError if the source cannot be opened; ValueError if the model takes images but events come, or does not
+        run at `bin_ms`.
         """
         if not isinstance(error_rate, Real) or not 0 < error_rate < 1:
             raise ValueError(f"error_rate must lie between 0 and 1, for example 0.05, not {error_rate!r}")
@@ -133,7 +132,7 @@ class Model:
 def _answers(
     classifier: Classifier, source: str | Path | int | np.ndarray, size: Size | None, error_rate: float, objects: int
 ) -> Generator[Prediction | None]:
-    """None once the source is open, and its predictions; it is closed when they are not wanted any more."""
+    """Yield None once the source is open, then its predictions; close the source at the end."""
     if isinstance(source, np.ndarray):
         if size is None:
             raise EventsError("events need the sensor's size: stream(events, size=(width, height))")

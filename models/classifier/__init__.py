@@ -1,7 +1,7 @@
-"""Encoder, network and labels as one thing that predicts, step by step, from events or a still image.
+"""Classify events or a still image step by step: event encoder, network and labels behind one interface.
 
-`classifier` holds the network; `inputs` makes its inputs of events; `session` is one live stream; `objects` reads
-several windows of one; `timeline` says what happened when.
+`classifier` holds the network; `inputs` turns events into network inputs; `session` is one live stream; `objects` reads
+out several windows of a stream; `timeline` merges answers into segments.
 """
 
 from spikesight.models.classifier.classifier import Classifier, Stepper

@@ -1,9 +1,9 @@
-"""Encoder, network and labels as one thing that predicts, step by step, from events or a still image.
+"""The classifier: event encoder, network and labels, which predict step by step from events or a still image.
 
-A stream is classified statefully: every bin of events is one step of the network, membranes carry on, and the read-out
-is the mean of the logits over the last T steps. The same steps run for a recording, an upload and a live stream, but
-for a recording too short for a drawing to be found in it, which is seen whole; so any cutting of a recording into
-packets gives the same logits, bit for bit.
+Classification of a stream is stateful: every bin of events is one step of the network, membrane potentials carry over
+to the next step, and the read-out is the mean of the logits over the last T steps. Recordings, uploads and live streams
+run the same steps, so splitting a recording into different packets gives the same logits, bit for bit. The exception is
+a recording too short for a drawing to be found in it: the network sees its whole sensor.
 """
 
 import time
@@ -42,14 +42,14 @@ from spikesight.models.steps import Answer, ConformalRule, Input, Prediction, St
 
 
 class Classifier:
-    """A network ready to predict. Holds no stream's state and may be used by several threads at once: with the engine
-    they run side by side, in PyTorch one after another. A copy is the classifier itself; one that was loaded from a
-    folder may be pickled, which keeps the folder's path, or a shipped model's name, and the bin.
+    """A network ready to predict. It holds no state of any stream, so several threads may use it at once: with the
+    engine in parallel, in PyTorch one after another. A copy is the classifier itself. A classifier loaded from a folder
+    can be pickled: the pickle holds the folder's path, or a shipped model's name, and the bin length.
 
-    `engine` is the network's, and `ann_macs` its dense multiply-adds a step, where they are there already.
+    `engine` and `ann_macs` (dense multiply-adds a step) are computed unless given.
     """
 
-    folder: Path | None = None  # it was loaded from
+    folder: Path | None = None  # of the checkpoint; None if the network was not loaded from one
 
     def __init__(
         self, network: nn.Module, card: Card, name: str = "model", engine: Engine | None = None, ann_macs: int = 0
@@ -73,13 +73,13 @@ class Classifier:
             raise CheckpointError("what `known` is judged by was made for another network: run `spikesight calibrate`")
 
     def _rates_width(self) -> int:
-        """How many rates a step gives."""
+        """Return how many firing rates a step reports (`Step.rates`)."""
         if self._engine is not None:
             return self._engine.rates_width
         return self.step(torch.zeros(1, *self.contract.shape), self._zero).rates.shape[1]
 
     def at(self, bin_ms: float | None) -> "Classifier":
-        """The model at bins of `bin_ms` (None: its own), its weights shared. Raises ValueError outside its range."""
+        """Return the model at bins of `bin_ms` (None: unchanged), weights shared. Raise ValueError out of range."""
         card = self.card if bin_ms is None else self.card.at(bin_ms)
         if card is self.card:
             return self
@@ -106,12 +106,12 @@ class Classifier:
 
     @property
     def slow(self) -> bool:
-        """Whether spikes are computed by dense PyTorch, for want of the engine."""
+        """Whether a spiking network runs in dense PyTorch because the engine does not support it."""
         return self._engine is None and self.origin != "ann"
 
     @classmethod
     def load(cls, folder: Path | str) -> "Classifier":
-        """From a checkpoint folder, whose name is the model's (`name_of`). Raises CheckpointError."""
+        """Load a checkpoint folder; the model is named after the folder (`name_of`). Raises CheckpointError."""
         network, card = load(folder)
         found = cls(network, card, name_of(Path(folder)))
         found.folder = Path(folder).resolve()
@@ -119,39 +119,39 @@ class Classifier:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A digest of weights, contract and classes: what a stream's state belongs to, whatever the model is called."""
+        """Hash of weights, contract and labels, not of the name; saved stream states belong to one fingerprint."""
         return fingerprint(self.network, self.card)
 
     def initial_state(self, n: int = 1) -> State:
-        """The state of n streams before their first step; no step writes into the state that it begins from."""
+        """Return the state of n streams before their first step. No step writes into the state that it is given."""
         if n == 1:
             return dict(self._zero)
         return {key: tensor.expand(n, *tensor.shape[1:]) for key, tensor in self._zero.items()}
 
     @property
     def trials(self) -> Trials | None:
-        """What commitments at this bin are judged by; None where nothing was calibrated for it."""
+        """Calibration of conformal commitments at this bin length; None if there is none."""
         conformal = self.card.conformal
         return None if conformal is None else conformal.trials.get(self.contract.bin_us)
 
     def track(self, steady: StableLabel | None = None, error_rate: float = ERROR_RATE) -> Track:
-        """The read-out's side of a new stream, which commits itself where it errs at most so often."""
+        """Return the read-out of a new stream; `error_rate`: how often a label that it commits to may be wrong."""
         rule = None if self.trials is None else ConformalRule(self.trials, error_rate)
         return Track(self.labels, self.contract.horizon, self.novelty, steady, rule)
 
     def readout(
         self, objects: int = 0, steady: StableLabel | None = None, error_rate: float = ERROR_RATE
     ) -> Track | Objects:
-        """As `track`; of a stream that looks for several objects, of each of its windows."""
+        """Return the read-out of a new stream as `track` does, or with `objects` > 0 one that reads each window."""
         if not objects:
             return self.track(steady, error_rate)
         return Objects(self.labels, lambda: self.track(steady, error_rate))
 
     def step(self, x: Tensor, state: State, probe: Sequence[bool] = ()) -> Step:
-        """One step of N streams: x [N, C, H, W] (uint8 or float) and their states. Who fired is noted of streams that
-        `probe` [N].
+        """Run one step of N streams, x [N, C, H, W] (uint8 or float). `probe` [N]: streams whose firing neurons are
+        recorded.
 
-        A stream's results are the same, bit for bit, alone and in any company.
+        A stream's results are bit for bit the same in any batch.
         """
         if self._engine is not None:
             made = self._engine.run(x[None], state, probe)
@@ -161,7 +161,7 @@ class Classifier:
 
     @cached_property
     def maps(self) -> tuple[Map, ...]:
-        """The neuron layers as they are shown, in the order of `Step.fired`; none of an ANN."""
+        """Title, size and thresholds of each neuron layer for display, in `Step.fired`'s order; none for an ANN."""
         found: list[Map] = []
         for layer, name in enumerate(self.layer_names):
             neuron = cast(Neuron, self.network.get_submodule(name))
@@ -175,16 +175,16 @@ class Classifier:
 
     @property
     def probe_us(self) -> int:
-        """Of a stream's time, between two steps that are sent to those who probe."""
+        """Stream time in microseconds between two steps that are sent to clients that probe."""
         return max(EVERY_US, self.contract.bin_us)
 
     def inside(self, x: np.ndarray, result: Step, n: int, probe: Probe) -> Inside:
-        """What stream n of a step was shown, x [C, H, W], and did; no membranes at a place that its network lacks."""
+        """Return input x [C, H, W], spikes and membranes of stream n; no membranes if `probe` names no neuron."""
         membranes = None if isinstance(probe, bool) else self._membranes(result.state, n, *probe)
         return Inside(brightness(x), result.fired.numpy()[n], membranes)
 
     def _membranes(self, state: State, n: int, layer: int, row: int, column: int) -> NDArray[np.float32] | None:
-        """Of stream n and the neurons at a place of a layer, [C]; None where there is no such place, or no state."""
+        """Return stream n's membrane potentials [C] at a place of a layer; None outside the layer or without state."""
         if layer >= len(self.maps) or row >= self.maps[layer].height or column >= self.maps[layer].width:
             return None
         if self._engine is not None:
@@ -194,7 +194,7 @@ class Classifier:
 
     @torch.inference_mode()
     def run(self, x_seq: Tensor, state: State) -> Step:
-        """T steps of N streams at once, x_seq [T, N, C, H, W]: the results of T calls of `step`, bit for bit."""
+        """Run T steps of N streams, x_seq [T, N, C, H, W]; bit for bit the results of T calls of `step`."""
         if self._engine is not None:
             return self._engine.run(x_seq, state)
         results: list[Step] = []
@@ -206,25 +206,25 @@ class Classifier:
         return Step(logits, results[-1].state, spikes, synops, fired, rates)
 
     def predict(self, inputs: Sequence[Input]) -> list[Prediction]:
-        """Run the inputs of one stream one after another, from zero state; one prediction each."""
+        """Run the inputs of one stream from zero state; return one prediction for each input."""
         return [answer.prediction for answer in Stepper(self).steps(inputs)]
 
     def event_inputs(self, events: np.ndarray, sensor: SensorSize) -> list[Input]:
-        """The bins of a recording (EVENTS sorted by time); one empty bin when it has no events.
+        """Return the bins of a recording (EVENTS sorted by time); one empty bin if it has no events.
 
         Raises ValueError for a model that takes images.
         """
         return list(self.packet_inputs([events], sensor))
 
     def packet_inputs(self, packets: Iterable[np.ndarray], sensor: SensorSize) -> Iterator[Input]:
-        """The bins of a recording that comes in pieces, each as soon as it closes: nothing of the past is held."""
-        card = replace(self.card, profile=None)  # nobody asks what its camera does otherwise
+        """Yield the bins of a recording given in packets, each as soon as it closes; past packets are not kept."""
+        card = replace(self.card, profile=None)  # a recording needs no comparison with the training camera
         return InputPipeline(card, sensor).recording(packets)
 
     def image_inputs(self, image: np.ndarray, *, seed: int = 0) -> list[Input]:
-        """The steps that show a still image, uint8 [H, W] or [H, W, 3] (RGB), to the network.
+        """Return the steps that show a still image, uint8 [H, W] or [H, W, 3] (RGB), to the network.
 
-        An event model sees the image moved by saccades through the pixel model; an image model sees its encoding.
+        For an event model the pixel model films the image moved by saccades; for an image model the image is encoded.
         """
         if self.contract.kind == "events":
             sensor = sensor_of(self.contract)
@@ -233,7 +233,7 @@ class Classifier:
         return [Input(x, t, t + 1, 0, False) for t, x in enumerate(x_seq)]
 
     def inputs(self, sample: Sample, *, seed: int = 0) -> list[Input]:
-        """The network's inputs for a recording or a still image. Raises ValueError where the model cannot take it."""
+        """Return the network's inputs for a recording or still image. Raises ValueError if the model cannot take it."""
         if sample.pixels is not None:
             return self.image_inputs(sample.pixels, seed=seed)
         assert sample.events is not None
@@ -241,17 +241,17 @@ class Classifier:
         return self.event_inputs(sample.events, sample.size)
 
     def predict_events(self, events: np.ndarray, sensor: SensorSize) -> list[Prediction]:
-        """One prediction a bin of a recording, the last one the answer."""
+        """Return one prediction for each bin of a recording; the last is the answer."""
         return self.predict(self.event_inputs(events, sensor))
 
     def predict_image(self, image: np.ndarray, *, seed: int = 0) -> list[Prediction]:
-        """One prediction a step for a still image, the last one the answer."""
+        """Return one prediction for each step of a still image; the last is the answer."""
         return self.predict(self.image_inputs(image, seed=seed))
 
     def encode_image(
         self, image: np.ndarray, *, encoding: str | None = None, steps: int | None = None, seed: int = 0
     ) -> Tensor:
-        """x_seq [T, 1, C, H, W] of a still image by the contract's code and steps, or others; for image models."""
+        """Encode a still image for an image model: x_seq [T, 1, C, H, W]. None: the contract's encoding and steps."""
         contract = self.contract if encoding is None else replace(self.contract, encoding=encoding)
         fit = fit_digit if contract.still == "digit" else fit_plain
         pixels = torch.from_numpy(fit(image, contract.height, contract.width, contract.channels)).float() / 255
@@ -263,27 +263,27 @@ class Classifier:
 
 
 def _loaded(where: str, bin_ms: float | None) -> Classifier:
-    """What a pickle stands for: the model of this folder or shipped name, at a bin."""
+    """Restore a pickled classifier: load this folder or shipped model, at bins of `bin_ms`."""
     return Classifier.load(find(where)).at(bin_ms)
 
 
 class Stepper:
-    """One stream stepped by itself: its membranes, its read-out, an answer for each input in turn."""
+    """Runs one stream alone: keeps its membranes and its read-out, and answers one input after another."""
 
     def __init__(self, classifier: Classifier, track: Track | Objects | None = None) -> None:
         self.classifier = classifier
-        self.states: dict[int, State] = {}  # of its windows; of a stream without any, by 0
+        self.states: dict[int, State] = {}  # by window id; 0 for a stream without windows
         self.track = track or classifier.track()
 
     def step(self, given: Input) -> Answer:
-        """The next input through the network. Raises SessionError when the network overflowed."""
+        """Run the next input and return its answer. Raises SessionError if the network overflowed."""
         result, took_s = self._run([given])
         return self.track.read([given], gathered(given, list(outcomes(result, took_s))))
 
     def steps(self, inputs: Iterable[Input]) -> Iterator[Answer]:
-        """The answers of `step` to inputs that are all there: as many at once as the network learnt from.
+        """Yield the answers that `step` gives, running up to T inputs in one call.
 
-        It is faster so, and leaves other threads to themselves meanwhile.
+        This is faster for inputs that are all there already, and releases the interpreter for other threads.
         """
         for part in _runs(inputs, self.classifier.contract.steps):
             if part[0].views:
@@ -294,7 +294,7 @@ class Stepper:
                 yield self.track.read([given], outcome)
 
     def last(self, inputs: Sequence[Input]) -> Answer:
-        """The last answer of `steps` of a stream that has one window: those between are not made."""
+        """Return the last answer of `steps` for a stream with one window, without making the answers before it."""
         assert isinstance(self.track, Track)
         newest = None
         for part in _runs(inputs, self.classifier.contract.steps):
@@ -307,7 +307,7 @@ class Stepper:
         return self.track.answer(inputs[-1], newest)
 
     def _run(self, part: list[Input]) -> tuple[Step, float]:
-        """What the network makes of one input, or of several that have one window, and in how many seconds."""
+        """Run one input, or several of a single window; return the results and the seconds taken."""
         windows = part[0].windows()
         known = {} if part[0].reset else self.states
         states = [
@@ -325,7 +325,7 @@ class Stepper:
 
 
 def _runs(inputs: Iterable[Input], longest: int) -> Iterator[list[Input]]:
-    """Inputs that one call can step: a reset begins a new one, and several windows are stepped by themselves."""
+    """Group inputs into runs of up to `longest`, one call each; resets and inputs with several views start a run."""
     run = list[Input]()
     for given in inputs:
         if run and (len(run) == longest or given.reset or given.views or run[0].views):

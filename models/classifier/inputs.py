@@ -1,4 +1,4 @@
-"""Events of a sensor -> a network's inputs: one way for streams, recordings, uploads and evaluation."""
+"""Turn a sensor's events into network inputs: the one path for streams, recordings, uploads and evaluation."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,24 +17,24 @@ from spikesight.models.novelty.profile import Watch
 from spikesight.models.novelty.score import CAMERA, RECORDED, WEBCAM
 from spikesight.models.steps import Input, View
 
-LONGEST_SAMPLE = 2  # a recording of up to so many windows is one sample to a network that takes aligned events
+LONGEST_SAMPLE = 2  # windows of T bins: a recording up to this long is one sample for a network of aligned events
 
 
 def sensor_of(contract: Contract) -> SensorSize:
-    """The sensor of the recordings that the network was trained on. Raises ValueError for a model that takes images."""
+    """Return the sensor size of the network's training recordings. Raises ValueError for a model that takes images."""
     if contract.kind != "events":
         raise ValueError("this model takes images, not events")
     return SensorSize(contract.sensor_width, contract.sensor_height)
 
 
 def encoder_for(contract: Contract, sensor: SensorSize) -> DvsEncoder:
-    """The event encoder that feeds a network of this contract. Raises ValueError as `sensor_of`."""
+    """Return the event encoder that feeds a network of this contract. Raises ValueError like `sensor_of`."""
     sensor_of(contract)
     return DvsEncoder(sensor, (contract.height, contract.width), contract.bin_us, contract.steps, contract.encoding)
 
 
 def binner_for(contract: Contract, sensor: SensorSize) -> StreamBinner:
-    """What cuts a stream of a sensor of this size into a network's inputs. Raises ValueError as `encoder_for`."""
+    """Return the binner that cuts a stream from `sensor` into network inputs. Raises ValueError like `sensor_of`."""
     encoder = encoder_for(contract, sensor)
     if contract.frame == "object":
         return TrackingBinner(sensor, encoder.size, contract.bin_us, contract.steps, contract.shown_bins)
@@ -43,22 +43,22 @@ def binner_for(contract: Contract, sensor: SensorSize) -> StreamBinner:
 
 @dataclass
 class Rest:
-    """Membranes are left to rest while there is nothing to see: the first input behind `steps` quiet ones begins anew.
+    """Resets the membranes when events return after silence: before the first input that follows `steps` quiet inputs.
 
-    Quiet is an input with fewer than `active` values that are not zero.
+    An input is quiet if fewer than `active` of its values are non-zero.
     """
 
     active: float
     steps: int
-    quiet: int = 0  # inputs in a row
+    quiet: int = 0  # consecutive quiet inputs so far
 
     @classmethod
     def of(cls, card: Card) -> "Rest":
-        """For a new stream of this model; one that was not calibrated never rests, for it cannot tell nothing."""
+        """Return the rule for a new stream; it never resets if the model's novelty detector was not calibrated."""
         return cls(0.0 if card.novelty is None else float(card.novelty.active[-1]), card.contract.steps)
 
     def push(self, given: Input) -> Input:
-        """The stream's next input, with a reset where it wakes the network."""
+        """Return the stream's next input, marked with a reset if it ends a silence."""
         if np.count_nonzero(given.x) < self.active:
             self.quiet += 1
             return given
@@ -67,12 +67,13 @@ class Rest:
 
 
 class InputPipeline:
-    """Events of one sensor in, a network's inputs out: filter and window, then bins, reset where the network wakes.
+    """Turns one sensor's events into network inputs: noise filter, window on the drawing, binning, resets after
+    silence.
 
-    The inputs depend on the events alone, however they are cut into packets. `raw`: no filter and no window, whatever
-    the contract says; `fixed`: the user's window. `rest` goes on from another pipeline's. With `places` an input has
-    the views of up to so many windows; `windows` are those that frames came through, to whose sensors events belong.
-    Raises ValueError for a model that takes images.
+    The inputs do not depend on how packets split the events. `raw`: neither filter nor window, whatever the contract
+    says. `fixed`: the user's window. `rest`: continue another pipeline's count of quiet inputs. `places` > 0: inputs
+    have the views of up to that many windows; `windows`: those that turned camera frames into these events. Raises
+    ValueError for a model that takes images.
     """
 
     def __init__(
@@ -88,13 +89,13 @@ class InputPipeline:
     ) -> None:
         contract, small = card.contract, sensor_of(card.contract)
         if contract.frame == "object" and fixed is None:
-            small = sensor  # alignment brings its events to one size
+            small = sensor  # alignment scales the events later
         elif contract.pooled:
             small = SensorSize(contract.width, contract.height)
         filter_us, follow = (0, False) if raw else (contract.filter_us, contract.window == "drawing")
         self.contract, self.card = contract, card
         whole = places > 0 and windows is None and not shows_more(sensor)
-        self.whole = (0.0, 0.0, float(sensor.width), float(sensor.height)) if whole else None  # the only window's box
+        self.whole = (0.0, 0.0, float(sensor.width), float(sensor.height)) if whole else None  # box of the only window
         if windows is not None:
             self.filter = InputFilter(windows.tall, windows.tall)
         elif places and not whole:
@@ -103,7 +104,7 @@ class InputPipeline:
         else:
             self.filter = InputFilter(sensor, small, filter_us, follow, fixed)
         self.windows: FrameWindows | EventWindows | None = windows or self.filter.windows
-        self.rests: dict[int, Rest] = {}  # of what the windows follow
+        self.rests: dict[int, Rest] = {}  # by the id of what a window follows
         if self.windows is None:
             self.binner = binner_for(contract, self.filter.size)
         else:
@@ -113,36 +114,36 @@ class InputPipeline:
         self._tracks = self.windows is None and fixed is None and self.filter.windowed
         self.rest = Rest.of(card) if rest is None else rest
         self.watch = Watch(card.profile, contract.steps, contract.trained_us)
-        self.kind = CAMERA if self.filter.windowed else RECORDED  # of input
+        self.kind = CAMERA if self.filter.windowed else RECORDED  # of input, for judging `known`
 
     def push(self, events: Events) -> list[Input]:
-        """The inputs of the bins that a packet closes."""
+        """Return the inputs of the bins that a packet of events closes."""
         return self._inputs(bins_of(events, self.filter, self.binner))
 
     def look(self, t_us: int) -> list[Input]:
-        """The source was looked at and nothing came: the inputs of the bins that end by `t_us`."""
+        """Return the inputs of the bins that end by `t_us`, told that the source had no further events until then."""
         return self._inputs(self.binner.look(t_us))
 
     def tick(self, now_us: int) -> list[Input]:
-        """The inputs of the bins that end by `now_us`, on the events' clock."""
+        """Return the inputs of the bins that end by `now_us`, on the events' clock."""
         return self._inputs(self.binner.tick(now_us))
 
     def flush(self) -> list[Input]:
-        """The open bin's input: the stream has ended."""
+        """Return the open bin's input at the end of the stream."""
         inputs = self._inputs(self.binner.flush())
         self.watch.end()
         return inputs
 
     def stream(self, packets: Iterable[Events]) -> Iterator[Input]:
-        """The inputs of a stream from its first packet to its end, each as soon as its bin closes."""
+        """Yield the inputs of a whole stream of packets, each as soon as its bin closes."""
         for packet in packets:
             yield from self.push(packet)
         yield from self.flush()
 
     def recording(self, packets: Iterable[Events]) -> Iterator[Input]:
-        """The inputs of a recording, as `sample` or `stream` gives them; an empty one where there are no events.
+        """Yield the inputs of a recording as `sample` or `stream` gives them; one empty input if it has no events.
 
-        Of one that ends before the drawing in it is found, those of the whole sensor.
+        If the recording ends before a drawing is found in it, the inputs show the whole sensor.
         """
         packets, head = iter(packets), list[Events]()
         if self.windows is None and (self.contract.frame == "object" or self._tracks):
@@ -154,7 +155,7 @@ class InputPipeline:
             inputs = list(self.stream(head))
             if not any(given.x.any() for given in inputs):
                 whole = InputPipeline(self.card, self.filter.sensor, raw=True)
-                if seen := list(whole.stream(head)):  # none where all cancels out in the sums of a large sensor: noise
+                if seen := list(whole.stream(head)):  # empty if only noise is left, which cancels out
                     self.filter, self.watch, inputs = whole.filter, whole.watch, seen
             yield from inputs
             return
@@ -165,9 +166,9 @@ class InputPipeline:
             yield Input(np.zeros(self.contract.shape, np.uint8), 0, self.contract.bin_us, 0, False)
 
     def sample(self, events: Events) -> list[Input] | None:
-        """The T inputs of a recording that is one sample of a network that takes aligned events; None of any other.
+        """Return the T inputs of a recording short enough to be one sample of aligned events; None otherwise.
 
-        `events` are the recording's, sorted by time; nothing was pushed yet.
+        `events`: the whole recording, sorted by time. Call before anything is pushed.
         """
         contract = self.contract
         if contract.frame != "object" or len(events) < 2 or events["t"][-1] - events["t"][0] > self._longest_us:
@@ -182,7 +183,7 @@ class InputPipeline:
         return [Input(x, a, b, int(np.count_nonzero(x)), False) for x, a, b in zip(x_seq, edges, edges[1:])]
 
     def _views(self, b: Bin) -> Input:
-        """The input of a bin of several windows: those that follow something, or an empty one."""
+        """Return the input of a bin that has several windows: one view for each window in use, or one empty view."""
         assert b.held is not None
         ids, boxes, likeness, going = b.held
         x = b.x.reshape(2, len(ids), self.contract.height, self.contract.width)

@@ -1,4 +1,4 @@
-"""Several windows of one stream: each is read out by itself, and what is familiar and said steadily is an object."""
+"""Read out several windows of one stream: a window that is familiar and has a stable label is an object."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -10,19 +10,19 @@ import numpy as np
 from spikesight.models.novelty import NOTHING, UNKNOWN
 from spikesight.models.steps import Answer, Input, Object, Outcome, Step, Track, View, rounded
 
-CLEAR = 0.7  # likeness of a drawing that is no reason to doubt it
-FAMILIAR = 0.7  # how familiar a window was lately that holds an object
-LATELY = 0.1  # weight of the newest step in how familiar a window was
-AHEAD = 0.2  # what another object must be more familiar than the leading one
-INSIDE = 0.5  # of the smaller box: two objects that share more are one
+CLEAR = 0.7  # likeness to a drawing from which on `known` is not lowered
+FAMILIAR = 0.7  # least recent familiarity of a window that counts as an object
+LATELY = 0.1  # weight of the newest step in the running mean of a window's familiarity
+AHEAD = 0.2  # how much more familiar another object must be to replace the leading one
+INSIDE = 0.5  # overlap, as a share of the smaller box, above which two windows show the same object
 
 
 def outcomes(result: Step, took_s: float, tick: int = 0, *, each_step: bool = False) -> Iterator[Outcome]:
-    """The share of each stream, or window, in a batch that made one step, or several; with `each_step` the steps of the
-    only stream one by one, `took_s` each.
+    """Yield each stream's or window's Outcome of one or several steps; with `each_step`, the only stream's of each
+    step, `took_s` being the time of one step.
     """
     parts = [part.numpy() for part in (result.logits, result.layer_spikes, result.synops, result.rates)]
-    parts = parts if result.logits.ndim == 3 else [part[None] for part in parts]  # the steps in front
+    parts = parts if result.logits.ndim == 3 else [part[None] for part in parts]  # an axis for the step
     logits, spikes, synops, rates = (part.swapaxes(0, 1) if each_step else part for part in parts)
     finite = np.logical_and.reduce(np.isfinite(logits), axis=(0, 2))
     for n, (fired, done) in enumerate(zip(spikes.sum(0).tolist(), synops.sum(0).tolist())):
@@ -30,7 +30,7 @@ def outcomes(result: Step, took_s: float, tick: int = 0, *, each_step: bool = Fa
 
 
 def gathered(given: Input, parts: Sequence[Outcome]) -> Outcome:
-    """The outcome of an input, of those of its windows."""
+    """Merge the outcomes of an input's windows into the outcome of the input."""
     if not given.views:
         return parts[0]
     spikes = np.sum([part.layer_spikes for part in parts], 0).tolist()
@@ -41,7 +41,7 @@ def gathered(given: Input, parts: Sequence[Outcome]) -> Outcome:
 
 
 class Seen(NamedTuple):
-    """A window after a step, and how familiar it was lately, 0 to 1."""
+    """One window's answer after a step, and its recent familiarity, 0 to 1."""
 
     view: View
     answer: Answer
@@ -54,24 +54,24 @@ class Seen(NamedTuple):
 
 
 class Objects:
-    """The read-out's side of a stream with several windows: outcomes in, an answer out, with all objects in it.
+    """The read-out of a stream with several windows: takes outcomes, returns answers that list all objects.
 
-    An object is a window in which a class is shown steadily and that was familiar lately, in the measure in which it
-    looks like a drawing. The answer's own label is that of the leading one: the
-    most familiar, until another is clearly more so. `make` gives a new window's read-out.
+    A window is an object if its label is stable and it was familiar recently; a window that looks little like a drawing
+    counts as less familiar. The answer's own label is that of the leading object: the most familiar, until another is
+    clearly more familiar. `make` returns the read-out of a new window.
     """
 
-    logits = None  # there is no read-out of all
+    logits = None  # the windows have no common read-out
 
     def __init__(self, labels: tuple[str, ...], make: Callable[[], Track]) -> None:
         self.labels, self.make = labels, make
-        self.tracks: dict[int, Track] = {}  # of the windows of the last step, by what they follow
+        self.tracks: dict[int, Track] = {}  # read-outs of the last step's windows, by id
         self.lately: dict[int, float] = {}
-        self.parted = set[tuple[int, int]]()  # pairs of windows that were apart once: two things, wherever they go
+        self.parted = set[tuple[int, int]]()  # pairs of ids that were once apart: two things, even while they cross
         self.leading = self.seen = self.spikes = self.synops = 0
 
     def read(self, inputs: Sequence[Input], outcome: Outcome) -> Answer:
-        """The answer after one step. Raises SessionError when the network overflowed."""
+        """Return the answer after one step. Raises SessionError if the network overflowed."""
         (given,) = inputs
         if given.reset:
             self.tracks, self.lately, self.parted, self.seen, self.spikes, self.synops = {}, {}, set(), 0, 0, 0
@@ -110,7 +110,7 @@ class Objects:
         return Answer(prediction, steady, outcome.layer_spikes, given.reset, self.spikes, self.synops)
 
     def _seen(self, view: View, made: Outcome) -> Seen:
-        """Read one window."""
+        """Read out one window and update its recent familiarity."""
         track = self.tracks.setdefault(view.id, self.make())
         track.prior = min(1.0, view.likeness / CLEAR)
         answer = track.read([view.given], made)
@@ -118,11 +118,11 @@ class Objects:
         familiar, before = (1.0 if p.known is None else p.known) * p.confidence, self.lately.get(view.id, 0.0)
         lately = (
             before if p.label == NOTHING else before + LATELY * (familiar - before)
-        )  # what is still fires no events
+        )  # a thing at rest sends no events: keep its familiarity
         return Seen(view, answer, lately)
 
     def _apart(self, shown: Iterator[Seen]) -> list[Seen]:
-        """Those of which none lies in another's place, unless they cross; the more familiar ones stay."""
+        """Drop windows that overlap a more familiar one, except where the two were seen apart before."""
         kept = list[Seen]()
         for one in sorted(shown, key=lambda one: -one.lately):
             if all(
@@ -133,7 +133,7 @@ class Objects:
         return kept
 
     def _first(self, shown: list[Seen]) -> Seen | None:
-        """The object that the stream's own label is of."""
+        """Choose the leading object, whose label the stream shows; None if there are no objects."""
         if not shown:
             return None
         best = max(shown, key=lambda one: one.lately)
@@ -144,13 +144,13 @@ class Objects:
 
 
 def inside(one: tuple[float, ...], other: tuple[float, ...]) -> float:
-    """The share of the smaller of two boxes (left, top, width, height) that lies in the other."""
+    """Return the overlap of two boxes (left, top, width, height) as a share of the smaller one's area."""
     across, down = (min(one[k] + one[k + 2], other[k] + other[k + 2]) - max(one[k], other[k]) for k in (0, 1))
     return max(across, 0.0) * max(down, 0.0) / max(min(one[2] * one[3], other[2] * other[3]), 1e-9)
 
 
 def in_reading_order(shown: list[Seen]) -> list[Seen]:
-    """Line by line from the top, each from the left: whose middle lies in the height of a line's first is on it."""
+    """Sort windows line by line, each from the left; a line holds those whose middle is within its topmost's height."""
     left, ordered = sorted(shown, key=lambda one: one.view.box[1]), list[Seen]()
     while left:
         _, top, _, height = left[0].view.box

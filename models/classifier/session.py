@@ -1,7 +1,7 @@
-"""One stream: packets or frames in, inputs of the network out; its outcomes in, answers out.
+"""One stream without its network: packets or frames become network inputs, network outcomes become answers.
 
-No sockets, no clock, no threads, and no network: whoever owns the network steps the inputs one after another, with this
-stream's membranes, alone or in company, and hands each outcome back.
+There are no sockets, clocks, threads or network here. The network's owner steps the inputs in order with this stream's
+membranes, alone or in a batch with other streams, and hands each outcome back.
 """
 
 from collections.abc import Iterator
@@ -28,13 +28,13 @@ from spikesight.models.novelty.conformal import ERROR_RATE
 from spikesight.models.novelty.score import WEBCAM
 from spikesight.models.steps import Answer, Input, Outcome, SessionError, StableLabel, View
 
-MAX_FRAME_GAP_US = 1_000_000  # an image model's membranes start anew after a longer silence
-FRAME_US = 33_333  # between the frames that a still image is shown in
-FRAME_SIDE = 640  # larger frames are thinned by whole factors before the pixel model
+MAX_FRAME_GAP_US = 1_000_000  # an image model's membranes are reset after a longer pause between frames
+FRAME_US = 33_333  # frame interval at which a still image is shown
+FRAME_SIDE = 640  # pixels; larger frames are downsampled by a whole factor before the pixel model
 
 
 class Session:
-    """A live stream of one classifier: its open bin, its pixel model, its read-out."""
+    """A live stream of one classifier: its open bin, its pixel model and its read-out."""
 
     def __init__(
         self,
@@ -47,13 +47,14 @@ class Session:
         fixed: Window | None = None,
         objects: int = 0,
     ) -> None:
-        """`raw`: no filter and no window, whatever the contract says; `fixed`: the user's window. `objects`: look for
-        up to so many things at once, each in a window of its own. Raises SessionError where the model has no windows.
+        """Open a stream. `steady`: rule of the label to show. `raw`: neither filter nor window, whatever the contract
+        says. `fixed`: the user's window. `objects`: how many things to look for, each in its own window. Raises
+        SessionError.
         """
         self.classifier, self.raw, self.fixed, self.objects = classifier, raw, fixed, objects
         if objects:
             check_objects(classifier.contract, objects, alone=not raw and fixed is None)
-        self._answering = steady, error_rate  # how the stream wishes to be answered, by whatever network
+        self._answering = steady, error_rate  # kept when the stream moves to another network
         contract = classifier.contract
         self.takes_events = contract.kind == "events"
         own = sensor_of(contract) if self.takes_events else SensorSize(contract.width, contract.height)
@@ -71,12 +72,12 @@ class Session:
         self.pixels = PixelModel()
         self.seen: NDArray = np.zeros(0, [("x", "<i2"), ("y", "<i2"), ("p", "?")])  # events of the last push or frame
         self._emulator: Emulator | None = None
-        self._frame_us: int | None = None  # of the last one
+        self._frame_us: int | None = None  # time of the last frame
         self._reset = False
-        self._begun = False  # whether inputs were given, answered yet or not
+        self._begun = False  # whether any input was returned
 
     def windows(self) -> list[int]:
-        """By whose membranes the stream goes on: those of its windows after the last answer; 0 for all of it."""
+        """Return the ids of the windows whose membranes the next step needs; [0] for a stream without windows."""
         return sorted(self.track.tracks) if isinstance(self.track, Objects) and self.track.tracks else [0]
 
     def _pipeline(self) -> InputPipeline:
@@ -87,7 +88,7 @@ class Session:
         )  # fmt: skip
 
     def move(self, classifier: Classifier) -> None:
-        """Go on on another network of the same contract: its read-out begins anew, all before the network stays."""
+        """Switch to another network of the same contract: its read-out starts anew, what is before it stays."""
         self.classifier = classifier
         self.track = classifier.readout(self.objects, *self._answering)
         self.rest = Rest.of(classifier.card)
@@ -96,28 +97,28 @@ class Session:
 
     @property
     def window(self) -> Window | None:
-        """What the network sees, in the pixels of the frames or of the sensor; None for all of it, or nothing yet."""
+        """Part of the frame or sensor that the network sees, in pixels; None for all of it, or not found yet."""
         if isinstance(self.tracker, FrameTracker) and self._frames:
             return self.tracker.window
         return self.pipeline.filter.window if self.pipeline is not None else None
 
     def push(self, events: NDArray) -> list[Input]:
-        """Take a packet; the inputs of the bins it closes. Raises SessionError for a model that takes images."""
+        """Add a packet; return the inputs of the bins that it closes. Raise SessionError for an image model."""
         if self.pipeline is None:
             raise SessionError("this model takes images, not events")
         self.seen = events
         return self._marked(self.pipeline.push(events))
 
     def tick(self, now_us: int) -> list[Input]:
-        """Close the bins that end by `now_us` (on the events' clock): silence is a still scene."""
+        """Close the bins that end by `now_us` on the events' clock; return their inputs."""
         return [] if self.pipeline is None else self._marked(self.pipeline.tick(now_us))
 
     def flush(self) -> list[Input]:
-        """The stream has ended: close the open bin."""
+        """End the stream: close the open bin and return its input."""
         return [] if self.pipeline is None else self._marked(self.pipeline.flush())
 
     def frame(self, image: NDArray[np.uint8], t_us: int) -> list[Input]:
-        """Take a camera frame uint8 [H, W, 3]: through the pixel model to events, or as the step of an image model."""
+        """Take a camera frame uint8 [H, W, 3] and return inputs: emulated events, or one step of an image model."""
         if self.pipeline is None:
             return self._encoded(image, t_us)
         self._frames += 1
@@ -132,19 +133,19 @@ class Session:
         return inputs + self._marked(self.pipeline.look(t_us))
 
     def _pixels(self) -> Emulator:
-        """The pixels before which frames are shown."""
+        """Return the emulated pixels that film the frames, made at the first call."""
         self._emulator = self._emulator or Emulator(self.sensor, self.pixels)
         return self._emulator
 
     def _resize(self, sensor: SensorSize) -> None:
-        """Make ready for frames of this size."""
+        """Set the sensor size; if it changed, start a new pipeline and emulator and mark a reset."""
         if sensor != self.sensor:
             self.sensor = sensor
             self.pipeline = self._pipeline()
             self._emulator, self._reset = None, self._begun or self.track.seen > 0
 
     def _encoded(self, image: NDArray[np.uint8], t_us: int) -> list[Input]:
-        """An image model's steps: one a frame, or a whole code where time carries the value."""
+        """Return an image model's inputs for a frame: one step, or T where the code spreads values over time."""
         if isinstance(self.tracker, FrameWindows):
             return self._encoded_windows(image, t_us, self.tracker)
         x_seq = self.classifier.encode_image(image, seed=self._frames).numpy()[:, 0]
@@ -158,7 +159,7 @@ class Session:
         return [Input(x, start, t_us, 0, reset and n == 0 and self._frames > 1) for n, x in enumerate(steps)]
 
     def _encoded_windows(self, image: NDArray[np.uint8], t_us: int, windows: FrameWindows) -> list[Input]:
-        """A step of an image model that shows it each drawing by itself; one of nothing where there is none."""
+        """Return an image model's input with one view for each drawing in a frame; an empty view if none."""
         _, start = windows.look(image, t_us)
         tracks, views = windows.tracks, list[View]()
         for place in np.flatnonzero(tracks.ids).tolist() or [0]:
@@ -171,11 +172,11 @@ class Session:
         return self._marked([views[0].given._replace(views=tuple(views))])
 
     def reset(self) -> None:
-        """The next input starts with fresh membranes."""
+        """Have the next input start from zero state."""
         self._reset = True
 
     def settings(self, threshold: float | None, noise_hz: float | None) -> None:
-        """Other pixels from the next frame on."""
+        """Set the pixels' contrast threshold and noise rate from the next frame on; None: unchanged."""
         if threshold is not None:
             self.pixels = replace(self.pixels, threshold_on=threshold, threshold_off=threshold)
         if noise_hz is not None:
@@ -186,7 +187,7 @@ class Session:
             self.tracker.retune(threshold, noise_hz)
 
     def state(self) -> Values:
-        """All that lies before the network, as a value; what is before its read-out is `track` and `rest`."""
+        """Return the state of all before the network, for `restore`; `track` and `rest` have the read-out's."""
         values: Values = {"width": self.sensor.width, "height": self.sensor.height}
         values |= {"frames": self._frames, "frame_us": self._frame_us, "reset": self._reset, "begun": self._begun}
         values |= {"threshold": self.pixels.threshold_on, "noise_hz": float(self.pixels.noise_hz)}
@@ -204,11 +205,11 @@ class Session:
         return values
 
     def restore(self, values: Values) -> None:
-        """Go on, as a fresh session made like the one before, from its state. Raises ValueError or KeyError."""
+        """Continue from another session's `state`, made with equal arguments. Raises ValueError or KeyError."""
         frames, frame_us = integer(values["frames"]), values["frame_us"]
         sensor = SensorSize(integer(values["width"]), integer(values["height"]))
         self._frames = frames
-        if sensor != self.sensor:  # the frames' own
+        if sensor != self.sensor:  # frames had set it
             own = isinstance(self.tracker, FrameWindows) and sensor == self.tracker.tall
             if not (frames and self.takes_events and (own or max(sensor.width, sensor.height) <= FRAME_SIDE)):
                 raise ValueError("the state is of another sensor")
@@ -231,7 +232,7 @@ class Session:
             raise ValueError("the state has other parts")
 
     def _restore_rests(self, pipeline: InputPipeline, values: Values) -> None:
-        """How long each window has been quiet. Raises ValueError."""
+        """Restore how long each window has been quiet. Raises ValueError."""
         ids, quiet = values["rests.ids"], values["rests.quiet"]
         count = len(ids) if isinstance(ids, np.ndarray) and len(ids) <= MOST else 0
         ids, quiet = (array(one, (count,), np.int64, 0, 2**53) for one in (ids, quiet))
@@ -242,11 +243,11 @@ class Session:
             pipeline.rests[identity].quiet = steps
 
     def read(self, inputs: list[Input], outcome: Outcome) -> Answer:
-        """The answer to one of this stream's inputs; call in the order of the inputs."""
+        """Return the answer to one of this stream's inputs. Call in the order of the inputs."""
         return self.track.read(inputs, outcome)
 
     def _marked(self, inputs: list[Input]) -> list[Input]:
-        """The inputs, the first with a reset that was asked for."""
+        """Set the reset that was requested on the first input."""
         if inputs and self._reset:
             inputs[0] = inputs[0]._replace(reset=True)
             self._reset = False
@@ -255,7 +256,7 @@ class Session:
 
 
 def check_objects(contract: Contract, objects: int, alone: bool) -> None:
-    """Raise SessionError unless so many windows may be followed for a network of this contract."""
+    """Raise SessionError unless this contract allows `objects` windows; `alone`: no raw and no fixed window."""
     drawn = contract.window == "drawing" or contract.frame == "object"
     if not (drawn or (contract.still == "digit" and contract.encoding in PER_FRAME)):
         raise SessionError("this model looks at all of the picture: it cannot tell several objects")
@@ -266,7 +267,7 @@ def check_objects(contract: Contract, objects: int, alone: bool) -> None:
 
 
 def open_bin(values: Values) -> OpenBin:
-    """What a binner carries, its numbers checked. Raises ValueError, or TypeError for other names."""
+    """Return a binner's saved state with its numbers checked. Raises ValueError; TypeError for unknown fields."""
     origin, last, reset = values["origin"], time_us(values["last"]), flag(values["reset"])
     n_open, n_missed = integer(values["n_open"]), integer(values["n_missed"])
     origin = None if origin is None else time_us(origin)
@@ -275,7 +276,7 @@ def open_bin(values: Values) -> OpenBin:
 
 
 def inputs_of(session: Session, chunk: Chunk) -> list[Input]:
-    """The network's inputs that a chunk of a source completes."""
+    """Return the network inputs that a source's chunk (a packet or a frame) completes."""
     if chunk.frame is not None:
         return session.frame(chunk.frame, chunk.t_us)
     assert chunk.packet is not None
@@ -283,7 +284,7 @@ def inputs_of(session: Session, chunk: Chunk) -> list[Input]:
 
 
 def inputs_of_several(classifier: Classifier, sample: Sample, objects: int) -> list[Input]:
-    """The inputs of a recording or a still image in which up to so many things are looked for. Raises SessionError."""
+    """Return the inputs of a recording or still image with up to `objects` windows. Raises SessionError."""
     session, contract = Session(classifier, sample.size, objects=objects), classifier.contract
     if sample.pixels is None:
         assert sample.events is not None
@@ -294,11 +295,11 @@ def inputs_of_several(classifier: Classifier, sample: Sample, objects: int) -> l
 
 
 PER_FRAME = frozenset({"direct", "rate"})
-"""Encodings whose steps stand alone: a live frame is one step. Others spread a value over T steps."""
+"""Encodings in which one step holds the whole frame. The others spread a value over T steps."""
 
 
 def luma(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Grey uint8 [H, W] of RGB or grey pixels (ITU-R BT.601 weights, in 256ths)."""
+    """Convert RGB or grey pixels to grey uint8 [H, W] (ITU-R BT.601 weights, in 256ths)."""
     if image.ndim == 2:
         return image
     weighted = image[..., 0] * np.uint32(77) + image[..., 1] * np.uint32(150) + image[..., 2] * np.uint32(29)
@@ -306,13 +307,13 @@ def luma(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def thinned(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """At most FRAME_SIDE pixels a side, by whole factors."""
+    """Downsample an image by a whole factor to at most FRAME_SIDE pixels a side."""
     factor = -(-max(gray.shape) // FRAME_SIDE)
     return gray if factor == 1 else np.ascontiguousarray(gray[::factor, ::factor])
 
 
 def pieces(events: NDArray, session: Session, steps: int) -> Iterator[NDArray]:
-    """Cut a packet so that each piece closes at most about `steps` bins: memory is bounded, the bins stay the same."""
+    """Split a packet into parts that close about `steps` bins at most: memory is bounded, bins stay the same."""
     if session.pipeline is None or not len(events):
         yield events
         return

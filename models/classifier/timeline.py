@@ -1,4 +1,4 @@
-"""What happened when in a recording: steps in a row over which one label was shown."""
+"""Segments of a recording: consecutive steps over which the same label was shown."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -17,9 +17,9 @@ class Segment(NamedTuple):
 
 
 class Timeline:
-    """What happened when: steps that follow each other with the same label to show are one of the `segments`.
+    """Merges consecutive answers with the same stable label into `segments`.
 
-    Steps before there was evidence of anything are in none.
+    Steps before any evidence belong to no segment.
     """
 
     def __init__(self, labels: Sequence[str]) -> None:
@@ -28,7 +28,7 @@ class Timeline:
         self._begun = False
 
     def push(self, answer: Answer) -> None:
-        """The answer to the recording's next step."""
+        """Add the answer to the recording's next step."""
         p, label = answer.prediction, answer.steady
         if not self._begun:
             self._begin_us, self._begun = p.start_us, True

@@ -1,6 +1,6 @@
-"""A trained ANN to a spiking network.
+"""Conversion of a trained ANN into a spiking network: `ann_to_snn` runs one of the `methods`.
 
-`ann_to_snn` by `methods`; `trace` and `operations` read the ANN; `thresholds`, `calibrate`, `audit`, `simulate`.
+`trace` and `operations` read the ANN; `thresholds`, `calibrate` choose numbers; `audit` checks, `simulate` runs it.
 """
 
 import lazy_loader

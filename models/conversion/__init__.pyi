@@ -1,4 +1,4 @@
-"""The names of this folder that are stable, and their homes; each is imported at first use."""
+"""The stable names of this folder and their modules; each is imported at first use."""
 
 from .ann_to_snn import convert as convert
 from .methods import METHODS as METHODS

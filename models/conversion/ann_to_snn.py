@@ -1,10 +1,10 @@
-"""A trained ANN to a spiking network: trace, fold, choose thresholds, calibrate, check.
+"""Convert a trained ANN into a spiking network: trace, fold batch norms, choose thresholds, calibrate, check.
 
     network = convert(ann, [images])                     # images [N, C, H, W] without labels
     logits, state = network(images[None], None, steps=32)
 
-METHODS are the published ways, each one a record of what it does; `convert` runs any of them. Only calibration images
-are needed (QCFS: an ANN trained with its activation).
+METHODS holds the published methods, each described by a record; `convert` runs any of them. Only unlabelled calibration
+images are needed (for QCFS also an ANN trained with the QCFS activation).
 """
 
 from collections.abc import Sequence
@@ -21,13 +21,13 @@ from spikesight.models.networks.converted.graph import ConversionError, Node
 from spikesight.models.networks.converted.network import ConvertedConfig, ConvertedNetwork
 from spikesight.models.networks.converted.rules import SpikeRule
 
-CALIBRATED = 128  # images of the calibration behind real spikes, ...
-CALIBRATED_VALUES = 1 << 28  # ... or fewer, so that the spikes of no layer are more values than this (1 GB)
-TOLERANCE = 1e-3  # of the folded graph's logits against the ANN's, relative to their largest
+CALIBRATED = 128  # most images that calibration with real spikes uses, ...
+CALIBRATED_VALUES = 1 << 28  # ... or fewer, so that no layer's spikes are more values than this (1 GB)
+TOLERANCE = 1e-3  # largest difference between the folded graph's and the ANN's logits, relative to the largest logit
 
 
 def shaped(traced: Traced, sample: Tensor) -> ConvertedConfig:
-    """The graph with each neuron's channels and the number of classes, read off one sample [1, C, H, W]."""
+    """Return the configuration of the graph, with channel and class counts measured on one sample [1, C, H, W]."""
     rule = SpikeRule()
     loose = [replace(n, shape=(1,)) if n.op == "neuron" else n for n in traced.nodes]
     network = ConvertedNetwork(ConvertedConfig(tuple(loose), rule, tuple(sample.shape[1:]), 1))
@@ -45,7 +45,7 @@ def shaped(traced: Traced, sample: Tensor) -> ConvertedConfig:
 
 
 def check_images(batches: Sequence[Tensor]) -> None:
-    """Raises where the calibration data are missing or broken."""
+    """Raise ConversionError if the calibration images are missing, ill-shaped or not finite."""
     if not batches or not sum(len(b) for b in batches):
         raise ConversionError("conversion needs calibration images: a few hundred, unlabelled, prepared as in training")
     for batch in batches:
@@ -61,7 +61,7 @@ def check_images(batches: Sequence[Tensor]) -> None:
 def build_network(
     ann: nn.Module, sample: Tensor, rule: SpikeRule, warmup: float = 0.0
 ) -> tuple[ConvertedNetwork, Traced]:
-    """The ANN's graph with its folded weights and neurons of `rule`, thresholds still 1; checked against the ANN."""
+    """Return the ANN's graph with folded weights and neurons of `rule`, all thresholds 1, and the trace of the ANN."""
     traced = trace(ann)
     config = replace(shaped(traced, sample[:1]), rule=rule, warmup=warmup)
     network = ConvertedNetwork(config)
@@ -73,13 +73,13 @@ def build_network(
 
 
 def graph_of(ann: nn.Module, sample: Tensor) -> ConvertedNetwork:
-    """The ANN's own graph, uncalibrated: what an audit compares with. sample [N, C, H, W]."""
+    """Return the ANN as an uncalibrated graph, the reference of an audit. sample [N, C, H, W]."""
     return build_network(ann, sample, SpikeRule())[0]
 
 
 @torch.no_grad()
 def check_against(ann: nn.Module, network: ConvertedNetwork, traced: Traced, sample: Tensor) -> None:
-    """Raises where the folded graph computes something else than the ANN (a hidden in-place change, say)."""
+    """Raise ConversionError if the folded graph's logits differ from the ANN's (by a hidden in-place change, say)."""
     if traced.levels:  # a QCFS network's own activation is not a ReLU
         return
     was_training = ann.training
@@ -96,7 +96,7 @@ def check_against(ann: nn.Module, network: ConvertedNetwork, traced: Traced, sam
 def set_thresholds(
     network: ConvertedNetwork, method: Method, batches: Sequence[Tensor], steps: int, traced: Traced, seed: int
 ) -> None:
-    """The method's thresholds."""
+    """Set all thresholds by the method's rule."""
     if method.threshold == "percentile":
         thresholds.by_percentile(network, batches, method.percent, method.channelwise)
     elif method.threshold == "ltb":
@@ -115,7 +115,7 @@ def set_thresholds(
 
 
 def images_that_fit(network: ConvertedNetwork, sample: Tensor, steps: int) -> int:
-    """How many images the calibration behind `steps` steps of real spikes looks at; sample [1, C, H, W]."""
+    """Return how many images calibration with `steps` steps of real spikes may use; sample [1, C, H, W]."""
     sizes: list[int] = []
 
     def note(_: Node, z: Tensor) -> Tensor:
@@ -130,11 +130,11 @@ def images_that_fit(network: ConvertedNetwork, sample: Tensor, steps: int) -> in
 def convert(
     ann: nn.Module, batches: Sequence[Tensor], method: str | Method | None = None, *, steps: int = 32, seed: int = 0
 ) -> ConvertedNetwork:
-    """The ANN as a spiking network.
+    """Convert an ANN into a spiking network.
 
     batches: calibration images, float [N, C, H, W], prepared as for the ANN; steps: the T that thresholds and
-    calibration aim at (a much smaller T is not good); method: `usual(steps)` where none is named. Raises
-    ConversionError, naming the layer.
+    calibration aim at (at a much smaller T accuracy is low); method: a name, a Method, or None for `usual(steps)`.
+    Raises ConversionError, which names the layer.
     """
     method = method or usual(steps)
     if isinstance(method, str):

@@ -1,4 +1,4 @@
-"""Does a converted network compute its ANN? Layer by layer, loudly, with the layer's name."""
+"""Check layer by layer whether a converted network computes its ANN, and name the layers that do not."""
 
 from dataclasses import dataclass
 
@@ -14,12 +14,12 @@ from spikesight.models.neurons.layers import watching
 from spikesight.models.neurons.state import State
 
 SATURATED = 0.5  # share of a layer's active neurons that fire all the time
-DIFFERS = 0.5  # relative error of a layer's rates
+DIFFERS = 0.5  # relative error of a layer's rates above which it is reported
 
 
 @dataclass(frozen=True)
 class AuditRow:
-    """One layer of neurons, over the audit images."""
+    """The audit of one layer of neurons over all images."""
 
     layer: str
     error: float  # |phi - a| / |a|, phi the mean output over T, a the ANN's activation
@@ -32,7 +32,7 @@ class AuditRow:
 
 @dataclass(frozen=True)
 class Audit:
-    """The audit's rows; `problems` are sentences."""
+    """The result of an audit: one row a layer; `problems` are sentences about layers that are wrong."""
 
     rows: tuple[AuditRow, ...]
     steps: int
@@ -54,12 +54,12 @@ class Audit:
         return found
 
     def raise_if_bad(self) -> None:
-        """Raises ConversionError with the first layer that is wrong: those behind it follow from it."""
+        """Raise ConversionError for the first wrong layer; errors of later layers may follow from it."""
         if self.problems:
             raise ConversionError(f"the converted network does not compute its ANN: {self.problems[0]}")
 
     def table(self) -> str:
-        """The rows as markdown."""
+        """Return the rows as a markdown table."""
         lines = ["| layer | error | bias | rate | dead | saturated |", "|---|---|---|---|---|---|"]
         lines += [
             f"| {r.layer} | {r.error:.1%} | {r.bias:.1%} | {r.rate:.3f} | {r.dead:.1%} | {r.saturated:.1%} |"
@@ -70,9 +70,9 @@ class Audit:
 
 @torch.no_grad()
 def mean_outputs(network: ConvertedNetwork, images: Tensor, steps: int) -> tuple[dict[str, Tensor], dict[str, float]]:
-    """Each neuron node's mean output in the ANN's units [N, C, ...], and its spikes a neuron and step.
+    """Return each neuron layer's mean output in the ANN's units [N, C, ...], and its spikes per neuron and step.
 
-    The mean is over the steps that the network's answer at T = steps counts.
+    The mean is over the steps that count for the network's answer at T = steps.
     """
     first = network.config.first_step(steps)
     sums: dict[str, Tensor] = {}
@@ -102,9 +102,9 @@ def mean_outputs(network: ConvertedNetwork, images: Tensor, steps: int) -> tuple
 def audit(
     network: ConvertedNetwork, images: Tensor, steps: int = 64, reference: ConvertedNetwork | None = None
 ) -> Audit:
-    """Rates against activations for images [N, C, H, W].
+    """Compare spike rates with the ANN's activations for images [N, C, H, W].
 
-    The ANN is the graph itself, or that of `reference`: the network before somebody changed its weights (unit_spikes).
+    The ANN is the graph itself, or the graph of `reference`: the network before its weights were changed (unit_spikes).
     """
     original = network if reference is None else reference
     activations: dict[str, Tensor] = {}
@@ -114,7 +114,7 @@ def audit(
         activations[node.name] = z.relu()
         return activations[node.name] * layer.row(
             layer.amplitude / layer.theta, z
-        )  # unit spikes: a is kept as a / theta
+        )  # a network of unit spikes counts activations in units of theta
 
     walk(original, images, keep)
     if network.config.rule.kind == "few":
@@ -143,5 +143,5 @@ def audit(
 
 
 def share(some: Tensor, of: Tensor) -> float:
-    """How many of the true elements of `of` are true in `some`."""
+    """Return the share of the true elements of `of` that are true in `some`."""
     return float((some & of).sum()) / max(1, int(of.sum()))

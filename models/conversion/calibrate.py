@@ -1,15 +1,15 @@
-"""Calibration behind real spikes, layer by layer: one batch, no labels, no gradient.
+"""Calibrate a converted network layer by layer on the spikes that really arrive: one batch, no labels, no gradient.
 
-repair        W, b <- the ridge regression of the ANN's current z on the mean spikes that really arrive, so that what
-              the layers before did wrong alike for all images is undone, the shortcut's share subtracted first (ours)
+repair        W, b <- the ridge regression of the ANN's current z on the mean spikes that really arrive. This undoes
+              errors of earlier layers common to all images; the shortcut's share is subtracted first (ours)
 search        theta_c <- the candidate, a share of the channel's threshold, whose phi_c is nearest to a_c in the mean
               square: the MMSE rule on the spikes that really arrive, unevenness included (ours)
 light bias    b_c <- b_c + mean(a_c) - mean(phi_c): a the ANN's activations, phi the spiking layer's mean output
               over T steps behind the layers already corrected (Li et al., ICML 2021, LCP)
 
-Means over the steps leave out the first ones where the method says so: until the spikes of all layers before have
-arrived at their rates, what they say is the network's start and not the image. In differential coding the mean is what
-the corrections add up to, and biases do not flow in the currents but are what `ConvertedNetwork.rest` holds.
+Means over the steps leave out the first steps where the method says so: until the spikes of all earlier layers arrive
+at their final rates, spikes reflect the network's start and not the image. In differential coding the mean is the sum
+of the corrections, and biases are not part of the currents but are held by `ConvertedNetwork.rest`.
 """
 
 from collections.abc import Callable
@@ -26,20 +26,20 @@ from spikesight.models.networks.converted.network import ConvertedNetwork
 from spikesight.models.networks.converted.neurons import AGE, SpikeLayer, merged
 from spikesight.models.neurons.state import State
 
-CANDIDATES = (0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 1.0, 1.2)  # of the channel's threshold
-SEARCHED = 32  # images that candidates are tried on
+CANDIDATES = (0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 1.0, 1.2)  # multiples of the channel's threshold
+SEARCHED = 32  # images on which candidates are compared
 ROUNDS = 2  # corrections a layer: the first one moves some neurons out of saturation, the second one is small
-RIDGE = 0.1  # of the mean square of what a layer reads: how strongly repaired weights hold on to the ANN's
+RIDGE = 0.1  # penalty for leaving the ANN's weights, relative to the mean square of a layer's input
 
 
 class Code(NamedTuple):
-    """What values in time [T, N, ...] say at T."""
+    """How a spike train [T, N, ...] encodes a value: as a mean rate, or as differential corrections."""
 
     first: int = 0  # the first step that counts
     differential: bool = False
 
     def mean(self, x_seq: Tensor) -> Tensor:
-        """The value of one step where it is constant; of corrections c the running mean, r(t) = r(t-1) + c(t) / t."""
+        """Return the value [N, ...]: the mean from step `first` on; for corrections c, r(t) = r(t-1) + c(t) / t."""
         if self.differential:
             ages = torch.arange(1, len(x_seq) + 1, dtype=x_seq.dtype)
             return (x_seq / ages.view(-1, *[1] * (x_seq.ndim - 1))).sum(0)
@@ -47,7 +47,7 @@ class Code(NamedTuple):
 
 
 def bias_source(network: ConvertedNetwork, node: Node) -> Node | None:
-    """The affine node whose bias is a bias of this neuron alone; None where there is none."""
+    """Return the conv or linear node whose bias acts on this neuron layer alone; None if there is none."""
     by_name, users = {n.name: n for n in network.config.nodes}, users_of(network.config.nodes)
     name = node.inputs[0]
     while len(users[name]) == 1:
@@ -68,9 +68,9 @@ def bias_source(network: ConvertedNetwork, node: Node) -> Node | None:
 def calibrate(
     network: ConvertedNetwork, images: Tensor, steps: int, *, repair: bool, search: bool, light: bool
 ) -> None:
-    """Corrects weights (`repair`), thresholds (`search`) and biases (`light`) in place, for T = steps.
+    """Correct weights (`repair`), thresholds (`search`) and biases (`light`) of the network in place, for T = steps.
 
-    images [N, C, H, W], no labels. Means are those of the steps that the network's answer counts.
+    images [N, C, H, W], no labels. Means are over the steps that count for the network's answer.
     """
     code = Code(network.config.first_step(steps), network.config.rule.differential)
     wanted: dict[str, Tensor] = {}  # currents of the ANN, by neuron
@@ -80,7 +80,7 @@ def calibrate(
         return z.relu()
 
     logits = walk(network, images, keep)
-    read: dict[str, Tensor] = {}  # spikes that an affine node reads, until its neuron is done
+    read: dict[str, Tensor] = {}  # input spikes of each affine node, until its neuron layer is done
     state: State = {AGE: torch.zeros(len(images))}
 
     def rest(name: str) -> Tensor:
@@ -116,7 +116,7 @@ def calibrate(
 
 
 def regression(layer: nn.Conv2d | nn.Linear, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Changes of (weight, bias) that bring layer(x) nearest to target [N, ...] in the mean square, with a ridge."""
+    """Return changes of (weight, bias) that bring layer(x) nearest to target [N, ...] in the mean square (ridge)."""
     inputs = layer.weight[0].numel()
     gram = torch.zeros(inputs + 1, inputs + 1, dtype=torch.float64)
     moment = torch.zeros(inputs + 1, len(layer.weight), dtype=torch.float64)
@@ -127,7 +127,7 @@ def regression(layer: nn.Conv2d | nn.Linear, x: Tensor, target: Tensor) -> tuple
             part = F.unfold(part, layer.kernel_size, layer.dilation, layer.padding, layer.stride)  # type: ignore[arg-type]
             part = part.transpose(1, 2).flatten(0, 1)
             missing = missing.flatten(2).transpose(1, 2).flatten(0, 1)
-        part = F.pad(part, (0, 1), value=1.0)  # the bias reads ones
+        part = F.pad(part, (0, 1), value=1.0)  # a constant input for the bias
         gram += part.T @ part
         moment += part.T @ missing
         count += len(part)
@@ -138,7 +138,7 @@ def regression(layer: nn.Conv2d | nn.Linear, x: Tensor, target: Tensor) -> tuple
 
 
 def affine(layer: nn.Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """A layer's product with other numbers than its own."""
+    """Apply a layer with other weights than its own."""
     if isinstance(layer, nn.Conv2d):
         return F.conv2d(x, weight, bias, layer.stride, layer.padding, layer.dilation)  # type: ignore[arg-type]
     return F.linear(x, weight, bias)
@@ -147,9 +147,10 @@ def affine(layer: nn.Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> 
 def repaired(
     layer: nn.Module, spikes: Tensor, x_seq: Tensor, target: Tensor, code: Code, rest: Tensor | float = 0.0
 ) -> Tensor:
-    """Changes the layer's weight and bias for the best; the currents x_seq [T, N, ...] with its new share in them.
+    """Fit the layer's weight and bias to the target in place; return the currents x_seq [T, N, ...] after it.
 
-    spikes [T, N, ...] are what the layer reads, target [N, ...] is the ANN's current, `rest` [1, ...] what x_seq lacks.
+    spikes [T, N, ...]: the layer's input; target [N, ...]: the ANN's current; `rest` [1, ...]: currents missing in
+    x_seq.
     """
     assert isinstance(layer, nn.Conv2d | nn.Linear)
     heard = code.mean(spikes)
@@ -167,9 +168,9 @@ def repaired(
 def search_threshold(
     layer: SpikeLayer, fire: Callable[[Tensor], Tensor], x_seq: Tensor, target: Tensor, code: Code
 ) -> None:
-    """Each channel's threshold becomes the candidate whose mean output over T is nearest to the ANN's.
+    """Set each channel's threshold to the candidate whose mean output over T is nearest to the ANN's activation.
 
-    `fire` gives the layer's spikes for currents x_seq.
+    `fire` returns the layer's spikes for currents x_seq.
     """
     base = layer.theta.clone()
     best, least = base.clone(), torch.full_like(base, torch.inf)
@@ -191,7 +192,7 @@ def corrected(
     code: Code,
     bias: Tensor | None,
 ) -> Tensor:
-    """The layer's spikes once its bias is corrected (where it has one)."""
+    """Correct the layer's bias in place (None: it has none) and return the layer's spikes."""
     spikes = fire(x_seq)
     wanted = by_channel(target).mean(1)
     for _ in range(0 if bias is None else ROUNDS):

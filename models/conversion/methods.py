@@ -1,4 +1,4 @@
-"""The published ways of conversion, each one a record of what it does."""
+"""The methods of conversion, published and our own, each described by one record."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -8,19 +8,19 @@ from spikesight.models.networks.converted.rules import SpikeRule
 
 @dataclass(frozen=True)
 class Method:
-    """A named recipe: how thresholds are set, spikes are fired, and biases and weights repaired."""
+    """A method of conversion: how thresholds are chosen, neurons fire, and weights and biases are corrected."""
 
     rule: SpikeRule
     threshold: Literal["percentile", "ltb", "mmse", "gauss", "spike-norm", "qcfs"]
     source: str
     percent: float = 99.9  # percentile: 100 is the maximum
     channelwise: bool = True
-    passes: int = 40  # ltb: over the calibration data
-    repair: bool = False  # weights fitted to the spikes that really arrive at the target T
-    search: bool = False  # thresholds chosen behind real spikes at the target T
+    passes: int = 40  # ltb: passes over the calibration data
+    repair: bool = False  # weights are fitted to the spikes that really arrive at the target T
+    search: bool = False  # thresholds are searched on real spikes at the target T
     light: bool = False  # bias calibration at the target T
     warmup: float = 0.0  # share of the steps that the answer and the calibration leave out
-    streams: bool = True  # can run step by step, and so be served
+    streams: bool = True  # can run step by step, as the service needs
 
 
 IF_NEAREST = SpikeRule("if", v0=0.5)
@@ -86,11 +86,11 @@ METHODS: dict[str, Method] = {
         SpikeRule("few", 10, v0=0.0), "percentile", "Stöckl & Maass 2021, K = 10", 100.0, False, streams=False
     ),
 }
-"""Ways by name. Signed and multi-threshold spikes are not binary: report them in a table of their own."""
+"""Methods by name. Signed and multi-threshold spikes are not binary: report their results separately."""
 
-PATIENT = 32  # the fewest steps of which one half is worth waiting for
+PATIENT = 32  # fewest steps at which leaving out the first half improves the answer
 
 
 def usual(steps: int) -> str:
-    """The way that is taken for T = steps where none is named: binary spikes, the most accurate on held-out images."""
+    """Return the default method for T = steps: of those with binary spikes, the most accurate on held-out images."""
     return "bounded" if steps >= PATIENT else "ours"

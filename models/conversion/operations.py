@@ -1,4 +1,4 @@
-"""What each operation of an ANN becomes: one small reader for each, from torch.fx to nodes of the graph."""
+"""Translate each operation of an ANN traced by torch.fx into nodes of the graph, one method an operation."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from spikesight.models.networks.folding import folded, norm_line, numbers
 
 
 class Reader:
-    """Builds the node list of one traced ANN. Each fx node becomes one node, an alias, or an error."""
+    """Builds the node list of one traced ANN: each fx node becomes a node, an alias of another node, or an error."""
 
     def __init__(self, ann: nn.Module, graph: fx.Graph) -> None:
         self.modules = dict(ann.named_modules())
@@ -21,7 +21,7 @@ class Reader:
         self.output = ""
 
     def add(self, fx_node: fx.Node, op: str, sources: tuple[fx.Node, ...] | None = None, **fields: Any) -> None:
-        """A node that reads `sources`, or the one value that the operation reads."""
+        """Append a node with inputs `sources`, or the operation's only input if None."""
         sources = (only(fx_node),) if sources is None else sources
         inputs = tuple(self.source(s, fx_node) for s in sources)
         layer = str(fx_node.target) if fx_node.op == "call_module" else fx_node.name
@@ -75,7 +75,7 @@ class Reader:
         self.weights[fx_node.name] = (gain.view(shape), shift)
 
     def neuron(self, fx_node: fx.Node, level: Tensor | None = None) -> None:
-        self.add(fx_node, "neuron", shape=(1,))  # its channels are known once data flows
+        self.add(fx_node, "neuron", shape=(1,))  # the channel count is measured on a sample later
         if level is not None:
             self.levels[fx_node.name] = level.detach().double().reshape(-1)
 
@@ -95,7 +95,7 @@ class Reader:
 
     def avg_pool(self, fx_node: fx.Node, module: Any) -> None:
         if isinstance(module.kernel_size, fx.Node) or any(isinstance(k, fx.Node) for k in as_tuple(module.kernel_size)):
-            self.add(fx_node, "global_pool", kernel=(1, 1))  # kernel = the picture's own size
+            self.add(fx_node, "global_pool", kernel=(1, 1))  # the kernel was computed from the feature map's size
             return
         if module.divisor_override:
             raise ConversionError(f"average pool {fx_node.name} overrides its divisor")
@@ -142,7 +142,7 @@ class Reader:
 
     def slice(self, fx_node: fx.Node) -> None:
         source, index = fx_node.args[0], fx_node.args[1]
-        if source not in self.alias:  # size()[n] and the like: used by pools and reshapes, which look no further
+        if source not in self.alias:  # size()[n] and the like, which only feed pools and reshapes
             return
         index = index if isinstance(index, tuple) else (index,)
         plain = all(isinstance(i, slice) and i.start in (None, 0) and i.stop is None for i in index)
@@ -169,17 +169,17 @@ class Reader:
         self.alias[fx_node] = self.source(fx_node.args[0], fx_node)
 
     def shape(self, _: fx.Node) -> None:
-        """Sizes are no values of the data path."""
+        """Add nothing: a size is not a value of the data path."""
 
 
 def pair(value: Any) -> tuple[int, int]:
-    """An int or a pair as a pair of ints."""
+    """Return an int or a pair as a pair of ints."""
     values = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
     return int(values[0]), int(values[-1])
 
 
 def only(fx_node: fx.Node) -> Any:
-    """The value an operation reads."""
+    """Return the first input of an operation."""
     return fx_node.args[0] if fx_node.args else fx_node.kwargs.get("input")
 
 
@@ -188,11 +188,11 @@ def as_tuple(value: Any) -> tuple[Any, ...]:
 
 
 def argument(fx_node: fx.Node, place: int, name: str, default: Any) -> Any:
-    """An argument given by place or by name."""
+    """Return an argument passed by position or by name."""
     return fx_node.args[place] if len(fx_node.args) > place else fx_node.kwargs.get(name, default)
 
 
 def settings(fx_node: fx.Node, names: dict[str, Any]) -> Any:
-    """The arguments of a functional pool, under the names of its module."""
+    """Return the arguments of a functional pool as attributes named like those of the module."""
     values = {name: argument(fx_node, place + 1, name, default) for place, (name, default) in enumerate(names.items())}
     return type("Settings", (), values)

@@ -1,9 +1,10 @@
-"""A converted network through time: chunks with membranes carried, what is constant once, every T from one run.
+"""Run a converted network over time, in chunks that carry the membranes on, and read the answer at every T from one
+run.
 
-The answer at T is the mean of the logits over the first T steps, or over the last of them where the network settles
-first (`ConvertedConfig.warmup`). A run is exact however it is cut into chunks; memory is bounded by one chunk of one
-batch. Where the event-driven engine takes the network, it runs it; its sums have another order, so a potential within
-rounding of its threshold may fire a step earlier or later.
+The answer at T is the mean of the logits over the first T steps, or over the last part of them if the network warms up
+(`ConvertedConfig.warmup`). Results do not depend on the chunk size, and memory is bounded by a chunk of one batch. The
+event-driven engine runs the networks that it supports; it sums in another order, so a potential within rounding of its
+threshold may fire a step earlier or later.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,14 +18,14 @@ from spikesight.models.engine.engine import Engine, can_run
 from spikesight.models.networks.converted.network import ConvertedNetwork
 from spikesight.models.neurons.state import State
 
-BUDGET = 64  # image-steps a chunk of the plain network: its activations stay in the last-level cache
-ENGINE_STEPS = 256  # steps a chunk of the engine, which keeps only logits
+BUDGET = 64  # images times steps in a chunk of the PyTorch network: activations stay in the last-level cache
+ENGINE_STEPS = 256  # steps in a chunk of the engine, which keeps only logits
 
 Run = Callable[[Tensor, State | None, int], tuple[Tensor, State]]
 
 
 def runner(network: ConvertedNetwork) -> Run:
-    """(still images [N, ...], state, steps) to (logits [T, N, K], state): by the engine where it takes the network."""
+    """Return a function (images [N, ...], state, steps) -> (logits [T, N, K], state), on the engine if possible."""
     if not can_run(network):
         return lambda images, state, steps: network(images[None], state, steps)
     engine = Engine(network, *network.config.input_shape[1:])
@@ -39,9 +40,9 @@ def runner(network: ConvertedNetwork) -> Run:
 def chunks(
     network: ConvertedNetwork, images: Tensor, steps: int, chunk: int | None = None, run: Run | None = None
 ) -> Iterator[Tensor]:
-    """The answers [t, N, K], mean logits, at every T of each chunk of steps; stop iterating to exit early.
+    """Yield the answers (mean logits) [t, N, K] at every T of each chunk of steps; stop iterating to exit early.
 
-    `run` is the network's `runner`, for those who call this often.
+    `run`: the network's `runner`, to be passed by callers that call this often.
     """
     run = run or runner(network)
     if network.config.rule.kind == "few":
@@ -49,7 +50,7 @@ def chunks(
     if chunk is None:
         chunk = ENGINE_STEPS if can_run(network) else max(1, BUDGET // max(1, len(images)))
     state: State | None = None
-    sums = torch.zeros(steps + 1, len(images), network.config.classes, dtype=torch.float64)  # of the first t logits
+    sums = torch.zeros(steps + 1, len(images), network.config.classes, dtype=torch.float64)  # over the first t steps
     for start in range(0, steps, chunk):
         logits, state = run(images, state, min(chunk, steps - start))
         ends = range(start + 1, start + len(logits) + 1)
@@ -60,20 +61,20 @@ def chunks(
 
 
 def shown_steps(longest: int) -> list[int]:
-    """The T that a curve of accuracy is listed at: the powers of two up to its longest T, and that T."""
+    """Return the T at which a table lists accuracy: the powers of two up to the longest T, and the longest T."""
     return sorted({*(2**k for k in range(longest.bit_length())), longest})
 
 
 class Curve(NamedTuple):
-    """Accuracy at every T of one run."""
+    """Accuracy at every T of one run, and early exits."""
 
-    correct: np.ndarray  # int64 [T]: images right when the first t + 1 steps are read
+    correct: np.ndarray  # int64 [T]: number of images classified correctly after t + 1 steps
     images: int
-    exit_steps: dict[float, np.ndarray]  # by confidence: int64 [N], the step at which each image would stop
-    exit_right: dict[float, np.ndarray]  # bool [N]: its answer there
+    exit_steps: dict[float, np.ndarray]  # by confidence: int64 [N], the step at which each image exits
+    exit_right: dict[float, np.ndarray]  # by confidence: bool [N], whether the answer at exit is correct
 
     def accuracy(self, steps: int) -> float:
-        """In per cent, at T = steps."""
+        """Return the accuracy in per cent at T = steps."""
         return 100 * float(self.correct[steps - 1]) / self.images
 
 
@@ -88,10 +89,10 @@ def curve(
     chunk: int | None = None,
     confidences: Sequence[float] = (),
 ) -> Curve:
-    """Accuracy at T = 1 ... steps for images [N, C, H, W], labels [N]; and early exit at each confidence.
+    """Measure accuracy at T = 1 ... steps on images [N, C, H, W] with labels [N], and early exit at each confidence.
 
-    An image stops at the first step whose softmax of the mean logits passes the confidence (SEENN-I, on the mean so
-    that the bound does not depend on T); one that never does stops at T.
+    An image exits at the first step whose softmax of the mean logits exceeds the confidence, or else at T (SEENN-I, on
+    the mean so that the bound does not depend on T).
     """
     correct = np.zeros(steps, np.int64)
     stops = {c: np.full(len(images), steps, np.int64) for c in confidences}
@@ -117,7 +118,7 @@ def curve(
 
 
 def predictions(network: ConvertedNetwork, images: Tensor, steps: int, batch: int = 32) -> Tensor:
-    """Mean logits [N, K] at T = steps."""
+    """Return the mean logits [N, K] at T = steps."""
     found, run = [], runner(network)
     for begin in range(0, len(images), batch):
         *_, answers = chunks(network, images[begin : begin + batch], steps, run=run)

@@ -1,4 +1,4 @@
-"""Thresholds of converted neurons from unlabelled calibration images: one function for each published rule.
+"""Set thresholds of converted neurons from unlabelled calibration images: one function for each published rule.
 
 max, percentile   lambda of a layer's non-zero activations          Rueckauer et al. 2017
 ltb               theta += 2 eta mean((z - theta) H(z - theta))     Bu et al., CVPR 2025; forward passes only
@@ -20,8 +20,8 @@ from spikesight.models.networks.converted.neurons import SpikeLayer
 from spikesight.models.networks.converted.rules import SpikeRule, levels_of
 from spikesight.models.neurons.state import State
 
-FLOOR = 1e-6  # smallest threshold: a dead channel's
-SAMPLES = 4096  # values of a channel that a search looks at
+FLOOR = 1e-6  # smallest threshold, given to channels that are never active
+SAMPLES = 4096  # values of a channel that a threshold search uses
 
 Activation = Callable[[Node, Tensor], Tensor]
 
@@ -32,7 +32,7 @@ def relu(_: Node, z: Tensor) -> Tensor:
 
 
 def walk(network: ConvertedNetwork, x: Tensor, activation: Activation = relu) -> Tensor:
-    """The graph as an ANN: x [N, C, H, W] to logits [N, K]; `activation` sees each neuron's current z and answers."""
+    """Run the graph as an ANN, x [N, C, H, W] to logits [N, K]; `activation` maps a neuron layer's z to outputs."""
 
     def value(node: Node, inputs: list[Tensor]) -> Tensor:
         if node.op == "input":
@@ -43,24 +43,24 @@ def walk(network: ConvertedNetwork, x: Tensor, activation: Activation = relu) ->
 
 
 def by_channel(x: Tensor) -> Tensor:
-    """[N, C, ...] as [C, values]."""
+    """Reshape [N, C, ...] to [C, values]."""
     return x.transpose(0, 1).flatten(1)
 
 
 def some(values: Tensor, count: int = SAMPLES) -> Tensor:
-    """About `count` values a row, evenly picked: [C, <= 2 count]."""
+    """Pick about `count` evenly spaced values of each row: [C, <= 2 count]."""
     return values[:, :: max(1, values.shape[1] // count)]
 
 
 def enough(values: Tensor) -> Tensor:
-    """What is kept of a batch's currents [C, values]."""
+    """Subsample a batch's currents [C, values] to what is kept in memory."""
     return some(values, 4 * SAMPLES)
 
 
 def currents_by_neuron(
     network: ConvertedNetwork, batches: Sequence[Tensor], take: Callable[[Tensor], Tensor] = enough
 ) -> Iterator[tuple[Node, Tensor]]:
-    """For each neuron node, in order: what is taken of its ANN currents, [C, values]. One pass over the data."""
+    """Yield each neuron node in order with its ANN currents [C, values], reduced by `take`. One pass over the data."""
     kept: dict[str, list[Tensor]] = {node.name: [] for node in network.neuron_nodes()}
 
     def keep(node: Node, z: Tensor) -> Tensor:
@@ -74,7 +74,7 @@ def currents_by_neuron(
 
 
 def percentile(values: Tensor, percent: float) -> Tensor:
-    """The percentile of each row's positive values, [rows]; zero where a row has none."""
+    """Return the percentile of each row's positive values, [rows]; zero for a row without any."""
     found = []
     for row in values:
         positive = row[row > 0]
@@ -87,20 +87,20 @@ def percentile(values: Tensor, percent: float) -> Tensor:
 
 
 def by_percentile(network: ConvertedNetwork, batches: Sequence[Tensor], percent: float, channelwise: bool) -> None:
-    """theta = the percentile of the non-zero activations: of the layer (Rueckauer), or of each channel."""
+    """Set theta to the percentile of the non-zero activations, of the whole layer (Rueckauer) or of each channel."""
     for node, z in currents_by_neuron(network, batches, largest if percent == 100 else enough):
         set_threshold(network, node, percentile(z if channelwise else z.flatten()[None], percent))
 
 
 def largest(values: Tensor) -> Tensor:
-    """Of each row, [C, 1]."""
+    """Return the maximum of each row, [C, 1]."""
     return values.amax(1, keepdim=True)
 
 
 def ltb(network: ConvertedNetwork, batches: Sequence[Tensor], passes: int, eta: float = 1.0) -> None:
-    """Local threshold balancing: thresholds start at 0 and never fall.
+    """Set thresholds by local threshold balancing: they start at 0 and never fall.
 
-    More passes: larger thresholds, better at large T and worse at small T.
+    More passes give larger thresholds, which are better at large T and worse at small T.
     """
     theta = {n.name: torch.zeros_like(network.neurons()[n.name].theta) for n in network.neuron_nodes()}
 
@@ -118,14 +118,14 @@ def ltb(network: ConvertedNetwork, batches: Sequence[Tensor], passes: int, eta: 
 
 
 def quantise(a: Tensor, theta: Tensor, steps: int, rule: SpikeRule) -> Tensor:
-    """What a neuron's mean output is after `steps` steps of current a, up to the fine structure of its rule."""
+    """Return a neuron's mean output after `steps` steps of constant current a, up to the fine structure of its rule."""
     levels = steps * 2 ** (rule.levels - 1) if rule.kind in ("multi", "cascade") else steps
     shift = 0.5 if rule.kind in ("multi", "cascade") else rule.v0
     return theta / levels * (a * (levels / theta) + shift).floor().clamp(0, levels)
 
 
 def mmse_threshold(a: Tensor, steps: int, rule: SpikeRule) -> Tensor:
-    """theta [C] that minimises the quantiser's squared error on activations a [C, values]: max (1 - 0.01 i), i < 95."""
+    """Return theta [C] that minimises the quantiser's squared error on activations a [C, values], of 95 candidates."""
     peak = a.amax(1, keepdim=True)
     best, least = peak.clone(), torch.full_like(peak, torch.inf)
     for i in range(95):
@@ -136,13 +136,13 @@ def mmse_threshold(a: Tensor, steps: int, rule: SpikeRule) -> Tensor:
 
 
 def mmse(network: ConvertedNetwork, batches: Sequence[Tensor], steps: int) -> None:
-    """By channel, on all calibration values together."""
+    """Set each channel's threshold by `mmse_threshold` on the calibration values of all batches."""
     for node, z in currents_by_neuron(network, batches):
         set_threshold(network, node, mmse_threshold(some(z).relu(), steps, network.config.rule))
 
 
 def gauss_threshold(mean: Tensor, deviation: Tensor, levels: int, rounds: int = 400) -> Tensor:
-    """The fixed point theta = E[z q] / E[q^2] for z ~ N(mean, deviation^2) and n even levels (DCGS, ICML 2025).
+    """Return the fixed point theta = E[z q] / E[q^2] for z ~ N(mean, deviation^2), n even levels (DCGS, ICML 2025).
 
     >>> round(float(gauss_threshold(torch.zeros(1).double(), torch.ones(1).double(), 4)), 4)
     2.1353
@@ -160,7 +160,7 @@ def gauss_threshold(mean: Tensor, deviation: Tensor, levels: int, rounds: int = 
 
 
 def gauss(network: ConvertedNetwork, batches: Sequence[Tensor], levels: int) -> None:
-    """By channel, from the mean and deviation of its current alone."""
+    """Set each channel's threshold by `gauss_threshold` from the mean and deviation of its current."""
     for node, z in currents_by_neuron(network, batches):
         values = z.double()
         deviation = values.std(1).clamp_min(FLOOR)
@@ -168,10 +168,10 @@ def gauss(network: ConvertedNetwork, batches: Sequence[Tensor], levels: int) -> 
 
 
 def spike_norm(network: ConvertedNetwork, batches: Sequence[Tensor], steps: int, generator: torch.Generator) -> None:
-    """Layer by layer under Poisson input: theta is the largest current of a step, then frozen (Sengupta et al. 2019).
+    """Set thresholds layer by layer under Poisson input to the largest current of any step (Sengupta et al. 2019).
 
-    Currents carry the bias. Both branches of a sum share the threshold of the neuron behind it, and theta-valued spikes
-    keep their scales equal.
+    Currents include the bias. Both branches of a sum share the threshold of the neuron behind it; spikes of size theta
+    keep the scales of the two branches equal.
     """
     spikes = poisson(torch.cat(list(batches))[:64], steps, generator)
     state: State = {}
@@ -188,14 +188,14 @@ def spike_norm(network: ConvertedNetwork, batches: Sequence[Tensor], steps: int,
 
 
 def poisson(x: Tensor, steps: int, generator: torch.Generator) -> Tensor:
-    """Signed random spikes [T, N, ...] of size max|x| whose mean is x; the rate of a pixel is |x| / max|x|."""
+    """Return signed random spikes [T, N, ...] of size max|x| with mean x; a pixel's rate is |x| / max|x|."""
     peak = x.abs().amax().clamp_min(FLOOR)
     draws = torch.rand((steps, *x.shape), generator=generator, dtype=x.dtype)
     return (draws < x.abs() / peak).to(x.dtype) * x.sign() * peak
 
 
 def set_threshold(network: ConvertedNetwork, node: Node, theta: Tensor) -> None:
-    """theta and the emitted amplitude of a node's neurons; [1] serves every channel. A dead channel gets a tiny one."""
+    """Set threshold and spike amplitude of a node's neurons, theta [C] or [1]; at least FLOOR, for dead channels."""
     layer: SpikeLayer = network.neurons()[node.name]
     if not theta.isfinite().all():
         raise ConversionError(f"the calibration data give layer {node.title} a threshold that is not finite")
@@ -204,5 +204,5 @@ def set_threshold(network: ConvertedNetwork, node: Node, theta: Tensor) -> None:
 
 
 def effective_levels(rule: SpikeRule) -> int:
-    """Levels of the Gaussian rule that suit the spikes: n powers of two resolve as finely as 2^(n-1) even ones."""
+    """Return the level count for the Gaussian rule: n powers of two resolve as finely as 2^(n-1) even levels."""
     return round(1 / levels_of(rule)[-1]) if rule.kind in ("multi", "cascade") else 8

@@ -1,8 +1,8 @@
-"""A trained ANN read with torch.fx into a graph of nodes and its numbers.
+"""Read a trained ANN with torch.fx into a graph of nodes and its weights.
 
-`trace` reads any torch module of known operations, modules and functions alike, folds every batch norm, drops dropout,
-and moves each max-pool that follows a ReLU in front of it (max(ReLU z) = ReLU(max z), exact). Anything else is refused
-with the name of its layer.
+`trace` reads any torch module made of supported operations, modules and functions alike, folds every batch norm, drops
+dropout, and moves each max-pool that follows a ReLU in front of it (max(ReLU z) = ReLU(max z), exact). It refuses
+anything else and names the layer.
 """
 
 from collections.abc import Callable
@@ -17,15 +17,15 @@ from spikesight.models.networks.converted.graph import ConversionError, Node, ch
 
 
 class Traced(NamedTuple):
-    """A graph and its numbers: weight and bias of each conv and linear node."""
+    """A graph, with the (weight, bias) of each conv and linear node."""
 
     nodes: tuple[Node, ...]
     weights: dict[str, tuple[Tensor, Tensor]]
-    levels: dict[str, Tensor]  # lambda of the QCFS activations, by neuron
+    levels: dict[str, Tensor]  # lambda of the QCFS activations, by neuron node
 
 
 def pools_first(traced: Traced) -> Traced:
-    """Each max-pool that follows a neuron moved in front of it; a second neuron serves the neuron's other readers."""
+    """Move each max-pool that follows a neuron in front of it; a second neuron serves other readers of the neuron."""
     nodes, levels = list(traced.nodes), dict(traced.levels)
     while True:
         by_name, users = {n.name: n for n in nodes}, users_of(tuple(nodes))
@@ -45,7 +45,7 @@ def pools_first(traced: Traced) -> Traced:
 
 
 def check_pools(nodes: tuple[Node, ...]) -> None:
-    """Raises where a max-pool feeds anything but neurons: what it gives are currents, not spikes."""
+    """Raise ConversionError if a max-pool feeds anything but neurons: its output is a current, not spikes."""
     users = users_of(nodes)
     for node in nodes:
         if node.op == "max_pool" and not all(u.op in ("neuron", "max_pool") for u in users[node.name] or [node]):
@@ -56,7 +56,7 @@ def check_pools(nodes: tuple[Node, ...]) -> None:
 
 
 class Tracer(fx.Tracer):
-    """Keeps our QCFS activation whole."""
+    """A torch.fx tracer that does not trace into QCFS activations."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, Qcfs) or super().is_leaf_module(m, module_qualified_name)
@@ -101,11 +101,11 @@ OPERATIONS: dict[str, Callable[[Reader, fx.Node], None]] = {
     "getitem": Reader.slice,
     **dict.fromkeys(("getattr", "size"), Reader.shape),
 }
-"""By the name of a function, or of a tensor's method."""
+"""Readers by the name of a function or of a tensor's method."""
 
 
 def read(reader: Reader, node: fx.Node) -> None:
-    """What one node of the traced graph becomes; refuses what rate coding cannot follow."""
+    """Add one node of the traced graph to the reader. Raise ConversionError if it has no spiking form."""
     if node.op == "placeholder":
         if reader.nodes:
             raise ConversionError(f"the network takes a second input, {node.name}: only one can be converted")
@@ -129,7 +129,7 @@ def read(reader: Reader, node: fx.Node) -> None:
 
 
 def trace(ann: nn.Module) -> Traced:
-    """The ANN (taken in evaluation mode) as a graph with folded weights in double precision.
+    """Read an ANN, in evaluation mode, into a graph with folded weights in double precision.
 
     Raises ConversionError, naming the layer, for an operation without a spiking form, weights that are not finite, a
     max-pool in a place where it cannot work, or no activation at all.
@@ -159,7 +159,7 @@ def trace(ann: nn.Module) -> Traced:
 
 
 def trimmed(nodes: list[Node], output: str) -> tuple[Node, ...]:
-    """The nodes the output depends on, the output last."""
+    """Drop the nodes that the output does not depend on."""
     needed = {output}
     for node in reversed(nodes):
         if node.name in needed:

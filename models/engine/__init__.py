@@ -1,8 +1,8 @@
-"""Event-driven inference on the CPU: a network planned once, then run step by step by the native library.
+"""Event-driven inference on the CPU: a network is planned once, then the native library runs it step by step.
 
-`engine`, and `plain`, PyTorch in its place; `taught`, the head of a taught network; `plan` with `plan_resnet` and
-`plan_converted`; `structs` shared with C++; `densities`, by which kernels are chosen, and `autotune`, which measures
-them.
+`engine` runs a network, `plain` is its replacement in PyTorch; `events` runs it event by event; `taught` is the head of
+a taught network; `plan`, `plan_resnet` and `plan_converted` make native layers; `structs` are shared with C++;
+`densities` choose between kernels, and `autotune` measures them.
 """
 
 import lazy_loader

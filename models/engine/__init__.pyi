@@ -1,4 +1,4 @@
-"""The names of this folder that are stable, and their homes; each is imported at first use."""
+"""The stable names of this folder and their modules; each is imported at first use."""
 
 from .engine import Engine as Engine
 from .engine import EngineResult as EngineResult

@@ -1,8 +1,8 @@
-"""Break-even densities measured on this machine, once: every kind of convolution by events and densely, interleaved.
+"""Measure break-even densities once on this machine: each kind of convolution is timed by events and densely, in turn.
 
-An event-driven convolution takes longer the more events there are, a dense one does not; where the two meet is the
-density that is looked for. Other programs only ever add time, so the fastest of several runs counts, and where the
-first runs and the later ones do not agree, the machine was too busy and the default stays.
+An event-driven convolution takes longer the more events there are, a dense one does not; the density at which both take
+equally long is the break-even. Other programs only ever add time, so the fastest of several runs counts. If the first
+and the later runs disagree, the machine was too busy and the default stays.
 """
 
 import logging
@@ -21,24 +21,24 @@ from spikesight.models.engine.plan import Plan, Writer, has_matrix_unit
 from spikesight.models.native.build import library
 from spikesight.models.native.threads import threads
 
-SIDES = {64: 20, 128: 14, 256: 7}  # of the maps, as large as such layers have, or as time allows; none of 512
-STEPS = {1: 18, 3: 2}  # of a kernel: frames in a run, as much work with either
-DENSITIES = (0.01, 0.05, 0.15, 0.4)  # at which events are timed
-SECONDS = 1.5  # at most
-HAND_OVERS = 20  # tries, of which the fastest counts
-BUSY_NS = 500_000  # of a hand-over: no core was free
+SIDES = {64: 20, 128: 14, 256: 7}  # by channels: height and width of the timed maps; 512 channels take too long
+STEPS = {1: 18, 3: 2}  # by kernel size: frames in a run, so that both take the same work
+DENSITIES = (0.01, 0.05, 0.15, 0.4)  # densities at which event-driven runs are timed
+SECONDS = 1.5  # time limit of the whole measurement
+HAND_OVERS = 20  # hand-overs to another thread that are timed; the fastest counts
+BUSY_NS = 500_000  # a slower hand-over means that no core was free
 LEAST_RUNS, MOST_RUNS = 4, 10
-AGREEMENT = 1.3  # between the first runs' density and the later ones'
-MARGIN = 0.95  # a near tie is dense
+AGREEMENT = 1.3  # largest ratio between the break-evens of two halves of the runs
+MARGIN = 0.95  # a near tie counts as dense
 log = logging.getLogger("spikesight")
-_turn = Lock()  # models load in threads; the second to come finds the table of the first
+_turn = Lock()  # models load in threads; only the first one measures
 
 Timed = dict[float | None, Callable[[], object]]
-"""What is timed of a kind: events by their density, and None: dense."""
+"""Functions to time for one kind: an event-driven run by density, and under None the dense run."""
 
 
 def can_time(kind: Kind) -> bool:
-    """Whether it can be timed: the kernels multiply that way on this machine, and in the time there is."""
+    """Return whether a kind can be timed: this machine has its kernel, and its maps are small enough."""
     if kind.width not in SIDES:
         return False
     if kind.product == "float":
@@ -49,7 +49,7 @@ def can_time(kind: Kind) -> bool:
 
 
 def plan_for(kind: Kind) -> Plan:
-    """A pool, whose output is a frame of spikes, and the convolution of it; `choose` has no say in this plan."""
+    """Return a plan of a pool, whose output is a frame of spikes, and one convolution of that frame."""
     side, rounded = SIDES[kind.width], kind.product in ("pairs", "matrix")
     writer = Writer(nn.Module(), (kind.width, 2 * side, 2 * side), 1, rounded)
     pool = writer.pool_layer("pool", writer.input, "halve")
@@ -63,7 +63,7 @@ def plan_for(kind: Kind) -> Plan:
 
 
 def spikes_for(kind: Kind, density: float) -> Tensor:
-    """uint8 [T, 1, C, 2 H, 2 W] whose pool has so many non-zero places."""
+    """Return uint8 [T, 1, C, 2 H, 2 W] whose pooled frames have the share `density` of non-zero values."""
     generator, side = torch.Generator().manual_seed(0), SIDES[kind.width]
     shape = (STEPS[kind.kernel], 1, kind.width, side, side)
     spikes = (torch.rand(shape, generator=generator) < density).to(torch.uint8)
@@ -75,7 +75,7 @@ def spikes_for(kind: Kind, density: float) -> Tensor:
 
 
 def prepare(kind: Kind) -> Timed:
-    """Everything to be timed of a kind, warmed up."""
+    """Return the functions to time for a kind, each run once to warm up."""
     plan = plan_for(kind)
     events, dense = Engine.of(plan, "events", threads=1), Engine.of(plan, "dense", threads=1)
     inputs = {density: spikes_for(kind, density) for density in DENSITIES}
@@ -87,7 +87,7 @@ def prepare(kind: Kind) -> Timed:
 
 
 def crossing(events: list[float], dense: float) -> float:
-    """The density at which visiting events takes as long as multiplying, from seconds at DENSITIES.
+    """Return the density at which an event-driven run takes as long as `dense`; seconds, `events` at DENSITIES.
 
     >>> round(crossing([1.0, 2.0, 4.0, 9.0], 3.0), 3)
     0.1
@@ -102,7 +102,7 @@ def crossing(events: list[float], dense: float) -> float:
 
 
 def judged(runs: list[dict[float | None, float]]) -> float | None:
-    """The density from the seconds of all runs; None where the machine was too busy to say."""
+    """Return the break-even density from the seconds of all runs; None if the machine was too busy."""
     found: list[float] = []
     for part in (runs[::2], runs[1::2], runs):
         best = {key: min(run[key] for run in part) for key in runs[0]}
@@ -113,14 +113,14 @@ def judged(runs: list[dict[float | None, float]]) -> float | None:
 
 
 def spent(run: Callable[[], object]) -> float:
-    """Its seconds on this thread's CPU clock."""
+    """Run a function; return the seconds taken on this thread's CPU clock."""
     begin = time.thread_time()
     run()
     return time.thread_time() - begin
 
 
 def measure(kinds: list[Kind], seconds: float = SECONDS) -> dict[Kind, float]:
-    """Break-even densities of these kinds; without those that there was no quiet time for."""
+    """Return break-even densities of these kinds; kinds that could not be measured reliably are left out."""
     end = time.monotonic() + seconds
     runs: dict[Kind, list[dict[float | None, float]]] = {}
     prepared: dict[Kind, Timed] = {}
@@ -137,15 +137,15 @@ def measure(kinds: list[Kind], seconds: float = SECONDS) -> dict[Kind, float]:
 
 
 def calibrated() -> None:
-    """Measure once a machine, before its first network is planned; no densities where the processor is known."""
+    """Measure once for each machine, before the first network is planned; skip densities of known processors."""
     if (kernels := library()) is None:
         return
-    with _turn, suppress(OSError):  # no folder to keep it in: the defaults, which every process of the machine then has
+    with _turn, suppress(OSError):  # without a cache folder, every process of the machine uses the defaults
         if kept_file().exists():
             return
         log.info("measuring which kernels are the faster on this processor, once: %.1f s at most", SECONDS)
         kinds = [kind for kind in reversed(KINDS) if can_time(kind) and not is_known()]  # the fastest products first
         found = measure(kinds)
         hand_over = kernels.engine_hand_over(HAND_OVERS) if threads() > 1 else 0
-        if 2 * len(found) >= len(kinds) and hand_over < BUSY_NS:  # else another start may find a quieter machine
+        if 2 * len(found) >= len(kinds) and hand_over < BUSY_NS:  # else measure at the next start
             keep({kind: round(found.get(kind, default(kind)), 4) for kind in kinds}, hand_over)

@@ -1,8 +1,9 @@
-"""Break-even densities: below which share of events a convolution visits them, and from which it multiplies everything.
+"""Break-even densities: below this share of events a convolution visits single events, from it on it multiplies
+densely.
 
-A table of them is measured once a machine (`autotune`) and kept in the cache, with the processor's name; known
-processors, and whatever a noisy machine could not measure, have the defaults below. Beside it stands what it costs to
-have another thread help, of every machine.
+A table is measured once for each machine (`autotune`) and kept in the cache with the processor's name. Known processors
+use the defaults below, as do densities that a noisy machine could not measure. The table also holds how long it takes
+until another thread helps, measured on every machine.
 """
 
 import json
@@ -17,12 +18,12 @@ from spikesight.models.native.build import build, cache_folder, library
 from spikesight.models.native.targets import fingerprint, processor_name
 
 Product = Literal["float", "pairs", "matrix", "matrix in three"]
-"""How dense frames are multiplied: floats; pairs of bfloat16; a matrix unit, one bfloat16 a weight or three."""
+"""How dense frames are multiplied: floats; pairs of bfloat16; a matrix unit with one or three bfloat16 a weight."""
 PRODUCTS: tuple[Product, ...] = get_args(Product)
-WIDTHS = (64, 128, 256, 512)  # channels that stand for a class: the largest that is not above the layer's, or the first
-SHOWN = (3, True, 128)  # of a kind: kernel, binary, width, for a line that a person reads
+WIDTHS = (64, 128, 256, 512)  # classes of channel counts: the largest not above the layer's, or the first
+SHOWN = (3, True, 128)  # kernel, binary and width of the kind that `describe` shows
 KNOWN = ("(family 25, model 17)", "(family 26,", "(family 6, model 143)", "(family 6, model 207)")
-"""Parts of the names of processors that the defaults were measured on or hold for: Zen 4 and 5, Xeons with AMX."""
+"""Parts of the names of processors that the defaults hold for: Zen 4 and 5, Xeons with AMX."""
 
 
 class Kind(NamedTuple):
@@ -35,12 +36,12 @@ class Kind(NamedTuple):
 
     @classmethod
     def of(cls, channels: int, kernel: int, *, binary: bool, product: Product) -> "Kind":
-        """That of a convolution of so many input channels."""
+        """Return the kind of a convolution with this number of input channels."""
         width = max((width for width in WIDTHS if width <= channels), default=WIDTHS[0])
         return cls(product, min(kernel, 3), binary, width)
 
     def __str__(self) -> str:
-        """As the kept file names it.
+        """Return the kind's name in the kept file.
 
         >>> str(Kind("pairs", 3, True, 64))
         '3x3 of 64 channels, binary, pairs'
@@ -58,13 +59,13 @@ KINDS = [
 ]
 
 
-HAND_OVER_NS = 30_000  # where it was not measured
-THREE = {64: 0.13, 128: 0.1, 256: 0.11, 512: 0.2}  # by width: with wide layers the unit waits for its weights
+HAND_OVER_NS = 30_000  # default if it was not measured
+THREE = {64: 0.13, 128: 0.1, 256: 0.11, 512: 0.2}  # by width; in wide layers the matrix unit waits for weights
 
 
 def default(kind: Kind) -> float:
-    """Rounded down, so that a near tie is dense. Products without a matrix unit were measured on a Zen 5 core with
-    AVX-512, those of one on an Intel Xeon with AMX.
+    """Return a kind's default density, rounded down so that a near tie is dense. Products without a matrix unit were
+    measured on a Zen 5 core with AVX-512, those with one on an Intel Xeon with AMX.
     """
     if kind.product == "matrix":
         return 0.04 if kind.width < 128 else 0.03
@@ -80,20 +81,20 @@ def default(kind: Kind) -> float:
 
 
 def kept_file() -> Path:
-    """Where this machine's table lies: one for each processor, instruction set and version of the kernels."""
+    """Return the path of this machine's table, one for each processor, instruction set and version of the kernels."""
     name = fingerprint(processor_name(), build().isa)[:12]
     return cache_folder().parent / f"densities-{name}.json"
 
 
 def read_file() -> dict[str, Any]:
-    """What the kept file holds; empty where there is none."""
+    """Return the kept file's content; empty if there is none."""
     with suppress(OSError, ValueError, TypeError):
         return dict(json.loads(kept_file().read_text()))
     return {}
 
 
 def read_kept() -> dict[str, float]:
-    """The table measured here; empty where there is none, or none that can be trusted."""
+    """Return the densities measured on this machine; empty if there are none, or the file is damaged."""
     with suppress(ValueError, TypeError, AttributeError, KeyError):
         found = read_file()["densities"]
         return {name: float(value) for name, value in found.items() if 0 <= float(value) <= 1}
@@ -101,7 +102,7 @@ def read_kept() -> dict[str, float]:
 
 
 def keep(densities: dict[Kind, float], hand_over: int) -> None:
-    """Keep what was measured, unless another process was first: all of a machine then choose alike. Raises OSError."""
+    """Save what was measured unless another process did so first: all processes then choose alike. Raises OSError."""
     path = kept_file()
     table_of = {str(kind): density for kind, density in densities.items()}
     text = {"processor": processor_name(), "isa": build().isa, "densities": table_of, "hand_over_ns": hand_over}
@@ -116,30 +117,30 @@ def keep(densities: dict[Kind, float], hand_over: int) -> None:
 
 @cache
 def hand_over_ns() -> int:
-    """Nanoseconds until a thread that slept has helped, on this machine."""
+    """Return the nanoseconds until a sleeping thread has taken over work, on this machine."""
     kept = read_file().get("hand_over_ns")
     return kept if isinstance(kept, int) and kept > 0 else HAND_OVER_NS
 
 
 @cache
 def table() -> dict[Kind, float]:
-    """Every kind's break-even density on this machine."""
+    """Return every kind's break-even density on this machine."""
     kept = {} if library() is None else read_kept()
     return {kind: kept.get(str(kind), default(kind)) for kind in KINDS}
 
 
 def is_known() -> bool:
-    """Whether the defaults were measured on such a processor."""
+    """Return whether the defaults hold for this processor."""
     return any(part in processor_name() for part in KNOWN)
 
 
 def break_even(channels: int, kernel: int, *, binary: bool, product: Product) -> float:
-    """Share of a convolution's multiply-adds that meet an event, below which visiting events is faster."""
+    """Return the share of multiply-adds that meet an event below which visiting events is faster."""
     return table()[Kind.of(channels, kernel, binary=binary, product=product)]
 
 
 def describe() -> str:
-    """One line for a person: what this machine's engine chooses by, and where that is from."""
+    """Return one line for users: the densities that this machine's engine chooses by, and their origin."""
     kept = read_kept()
     source = "measured here" if kept else "shipped for this processor" if is_known() else "defaults"
     chosen = table() if not kept else {kind: value for kind, value in table().items() if str(kind) in kept}

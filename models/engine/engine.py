@@ -1,10 +1,9 @@
-"""Event-driven inference on the CPU: the same logits as the network, from its spikes alone.
+"""Event-driven inference on the CPU: the same logits as the network, computed from its spikes alone.
 
-Convolutions visit only non-zero inputs where these are few and multiply densely where they are many; the choice is made
-for every layer and frame from the events counted in it. Both add the same terms in the same order, so that it never
-changes a bit, but for frames on a matrix unit (AMX), which sums otherwise. Nor does the company: a stream alone, in a
-batch, or cut into other batches gives the same logits, bit for bit. Counts of spikes and synaptic operations fall out
-of the same pass.
+Convolutions visit only non-zero inputs where these are few and multiply densely where they are many; the engine chooses
+for every layer and frame by the number of events in it. Both ways add the same terms in the same order, so the choice
+never changes a bit, except for frames on a matrix unit (AMX), which sums in another order. Batching changes no bit
+either: a stream has the same logits alone and in any batch. The same pass counts spikes and synaptic operations.
 """
 
 import ctypes
@@ -41,20 +40,20 @@ PRECISIONS = ("fp32", "bf16")
 CHOICES = {"auto": 0, "events": 1, "dense": 2}
 
 EngineResult = Step
-"""What a run gives: logits [T, N, K] and rates [T, N, S] of each step, counts summed over them."""
+"""The result of a run: a Step whose tensors, except the state, have T in front."""
 
 
 class LayerUse(NamedTuple):
-    """What a convolution met since the last look."""
+    """How a convolution was run since statistics were last read."""
 
     name: str
-    density: float  # of its multiply-adds, those that met a non-zero input
+    density: float  # share of its multiply-adds that met a non-zero input
     event_driven: float  # share of the frames that were event-driven
-    seconds: float  # of the whole layer, its shortcut's convolution in it; 0 for that shortcut
+    seconds: float  # of the whole layer with its shortcut; 0 in the row of the shortcut itself
 
 
 def engine_status() -> str:
-    """One line on the native kernels for a person: which are in use, or why none are."""
+    """Return one line for users: which native kernels are in use, or why none are."""
     made = build()
     if made.library is None:
         return f"native kernels: none ({made.reason}); the plain network runs instead, slower, with the same results"
@@ -63,7 +62,7 @@ def engine_status() -> str:
 
 
 def rounds_weights(precision: str | None = None) -> bool:
-    """Whether weights are rounded to bfloat16: asked for, and this CPU multiplies bfloat16."""
+    """Return whether weights are rounded to bfloat16: requested, and supported by this CPU."""
     if precision is not None and precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
     chosen = precision or os.environ.get("SPIKESIGHT_PRECISION")
@@ -71,7 +70,7 @@ def rounds_weights(precision: str | None = None) -> bool:
 
 
 def why_not(network: nn.Module) -> str:
-    """Why `Engine` does not take this network on this machine, for a person; empty where it does."""
+    """Return why `Engine` cannot run this network on this machine, as a sentence; empty if it can."""
     if library() is None:
         return build().reason
     if (chosen := os.environ.get("SPIKESIGHT_PRECISION", "")) not in ("", *PRECISIONS):
@@ -82,7 +81,7 @@ def why_not(network: nn.Module) -> str:
 
 
 def why_no_plan(network: nn.Module) -> str:
-    """Why the engine has no plan for this network, on any machine, for a person; empty where it has."""
+    """Return why the engine has no plan for this network on any machine, as a sentence; empty if it has one."""
     if isinstance(network, ConvertedNetwork):
         return unplanned(network)
     if isinstance(network, TaughtNetwork):
@@ -97,8 +96,8 @@ def why_no_plan(network: nn.Module) -> str:
 def plan_of(
     network: nn.Module, height: int, width: int, *, rounded: bool = False, rates: int = 0, places: int = 1
 ) -> Plan:
-    """The native plan of a network that `why_no_plan` has nothing against, for inputs of this size; of a taught one its
-    backbone's, all of whose rates the head needs.
+    """Return the native plan of a network for inputs of this size; `why_no_plan` must be empty. The plan of a taught
+    network is its backbone's, with all rates, which the head needs.
     """
     if isinstance(network, ConvertedNetwork):
         return make_converted_plan(network, rounded=rounded, rates=rates)
@@ -109,20 +108,20 @@ def plan_of(
 
 
 def can_run(network: nn.Module) -> bool:
-    """Whether `Engine` takes this network on this machine."""
+    """Return whether `Engine` can run this network on this machine."""
     return not why_not(network)
 
 
 class Engine:
     """A network compiled for inputs of one size. It keeps no stream's state, and several threads may run it at once:
-    each call has memory of its own, so that there is as much of it as calls were ever made together. Of those that are
-    made at once one has further threads (`native.threads`) to share its work with, where that pays; no bit changes.
+    each call has its own scratch memory, so memory grows with the most calls ever made at once. One of the calls made
+    at once may share its work with further threads (`native.threads`) where that pays; results do not change.
 
     The state is {"membranes": float32 [N, M]}. `choice` forces one kernel ("events" or "dense"): for tests and
-    benchmarks. `precision` "bf16" rounds the weights that spikes meet to bfloat16, so
-    that dense frames take half the time; None asks SPIKESIGHT_PRECISION and then takes "fp32", exact. The first `rates`
-    neuron layers note their channels' rates (models/novelty), of a spiking ResNet in `places` x `places` parts a map;
-    a taught network's are means over its window. Raises RuntimeError where `why_not` gives a reason.
+    benchmarks. `precision` "bf16" rounds weights to bfloat16, except the first layer's, so that dense frames take half
+    the time; None: as SPIKESIGHT_PRECISION says, else "fp32", exact. The first `rates` neuron layers report their
+    channels' rates (models/novelty), a spiking ResNet's in `places` x `places` parts of the map; a taught network's are
+    means over its window. Raises RuntimeError if `why_not` gives a reason.
     """
 
     def __init__(
@@ -148,13 +147,13 @@ class Engine:
 
     @classmethod
     def of(cls, plan: Plan, choice: str, threads: int | None = None) -> "Engine":
-        """One that runs layers planned by hand, where there are kernels."""
+        """Return an engine for layers planned by hand. The native kernels must be available."""
         engine = cls.__new__(cls)
         engine._open(plan, choice, threads=threads)
         return engine
 
     def _open(self, plan: Plan, choice: str, head: "TaughtHead | None" = None, threads: int | None = None) -> None:
-        """Hand a plan to the native side."""
+        """Pass a plan to the native library and keep its handle."""
         lib = library()
         assert lib is not None
         self.plan, self._choice, self.library, self._head, self._threads = plan, choice, lib, head, threads
@@ -167,11 +166,11 @@ class Engine:
 
     @property
     def rates_width(self) -> int:
-        """S, how many rates a step gives."""
+        """S, how many rates a step reports."""
         return self.plan.rates_size if self._head is None else self._head.width
 
     def at(self, span: float) -> "Engine":
-        """The engine for steps that last the share `span` of the trained ones; the weights are shared."""
+        """Return the engine for steps of `span` times the trained length, sharing the weights."""
         plan = replace(self.plan, layers=[NativeLayer.from_buffer_copy(layer) for layer in self.plan.layers])
         for layer in plan.layers:
             if layer.neuron:
@@ -181,15 +180,15 @@ class Engine:
         return twin
 
     def initial_state(self, n: int = 1) -> State:
-        """The state of n streams before their first step."""
+        """Return the state of n streams before their first step."""
         membranes = {MEMBRANES: torch.zeros(n, self.state_size)}
         return membranes if self._head is None else membranes | self._head.state(n)
 
     def run(self, x_seq: Tensor, state: State | None = None, probe: Sequence[bool] = ()) -> Step:
-        """T steps of N streams: x_seq [T, N, C, H, W], uint8 or float, and the state before them (None: zeros).
+        """Run T steps of N streams: x_seq [T, N, C, H, W], uint8 or float, and their state (None: zeros).
 
-        A still image expanded along T (stride 0) is convolved once. `probe` [N]: who fired is noted of these streams
-        (`Step.fired`), and of the others it is zeros.
+        A still image expanded along T (stride 0) is convolved once. `probe` [N]: streams whose firing neurons are
+        recorded in `Step.fired`; the other streams have zeros there.
         """
         if x_seq.ndim != 5 or tuple(x_seq.shape[2:]) != self.shape or not x_seq.numel():
             raise ValueError(f"x_seq must be [T, N, {', '.join(map(str, self.shape))}], not {list(x_seq.shape)}")
@@ -226,7 +225,7 @@ class Engine:
         return Step(made.logits, {MEMBRANES: after} | made.state, layer_spikes, synops, fired, made.rates)
 
     def uses(self) -> list[LayerUse]:
-        """Density and kernel of each convolution since the last call."""
+        """Return density and kernel of each convolution since the last call of this method."""
         names = self.plan.names
         counts = np.zeros((len(names), 2, 5), dtype=np.int64)
         self.library.engine_statistics(self._handle, counts.ctypes.data)
@@ -238,7 +237,7 @@ class Engine:
         return uses
 
     def to_network_state(self, state: State) -> State:
-        """The engine's state as the plain network's: a float32 [N, C, H, W] for each neuron layer."""
+        """Return the engine's state as the PyTorch network's: a float32 [N, C, H, W] for each neuron layer."""
         flat, parts = state[MEMBRANES], State()
         for name, (first, channels, height, width) in self.plan.states.items():
             size = height * width * padded(channels)
@@ -248,11 +247,11 @@ class Engine:
         return parts
 
     def size(self, layer: int) -> tuple[int, int, int]:
-        """Channels, rows and columns of a neuron layer."""
+        """Return channels, rows and columns of a neuron layer."""
         return self.plan.states[self.plan.neurons[layer]][1:]
 
     def membranes(self, state: State, n: int, layer: int, row: int, column: int) -> NDArray[np.float32]:
-        """Of stream n and the neurons at one place of a layer, [C], as `to_network_state` has them."""
+        """Return stream n's membrane potentials [C] at one place of a layer, in the units of `to_network_state`."""
         name = self.plan.neurons[layer]
         first, channels, _, width = self.plan.states[name]
         first += (row * width + column) * padded(channels)
@@ -261,5 +260,5 @@ class Engine:
 
 
 def _empty(shape: tuple[int, ...], dtype: type = np.float32) -> Tensor:
-    """A tensor to be written to, made without letting go of the interpreter's lock, as torch does in every call."""
+    """Return an uninitialised tensor; unlike torch.empty this does not release the interpreter's lock."""
     return torch.from_numpy(np.empty(shape, dtype))

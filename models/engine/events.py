@@ -1,9 +1,9 @@
-"""Event by event: the engine's network kept, after every event, as it would be if the open bin closed now.
+"""Event-by-event inference: after every event the network has the state as if the open bin closed now.
 
-An event that lights a cell of the input changes the sums that it reaches, and only where a spike comes or goes does the
-change go on to the next layer; membranes leak once a bin. After any number of events all layers hold the bits of a step
-of the engine on the bin so far (frames that it takes to a matrix unit apart, which sums otherwise), so a bin of the
-length that the network runs at gives the same logits, and the answer may be read at any moment before its end.
+An event that sets a cell of the input changes the sums that it reaches, and the change goes on to the next layer only
+where a spike appears or disappears; membranes leak once a bin. After any number of events all layers hold the bits of a
+step of the engine on the bin so far (except frames that the engine takes to a matrix unit, which sums in another
+order). So a bin of the network's length gives the same logits, and the answer can be read before the bin's end.
 """
 
 import ctypes
@@ -17,19 +17,19 @@ from spikesight.models.engine.engine import MEMBRANES, Engine
 from spikesight.models.engine.plan import KINDS, Plan
 from spikesight.models.engine.structs import NativeBuffer, NativeLayer
 
-WIDEST = 1024  # channels of a layer, and classes
+WIDEST = 1024  # most channels of a layer, and most classes
 
 
 class Moment(NamedTuple):
-    """All that is carried from event to event; a value."""
+    """The state that is carried from event to event; an immutable value."""
 
     membranes: NDArray[np.float32]  # [M], at the begin of the open bin, in the engine's order
-    since: NDArray[np.uint16]  # [2, H, W]: bins since each cell's last event, at the last bin's end
-    open: NDArray[np.uint8]  # [2, H, W]: whether one came in the open bin
+    since: NDArray[np.uint16]  # [2, H, W]: bins from each cell's last event to the last bin's end
+    open: NDArray[np.uint8]  # [2, H, W]: whether the cell had an event in the open bin
 
 
 def why_not_by_events(plan: Plan) -> str:
-    """Why a network is not stepped event by event, for a person; empty where it is."""
+    """Return why a network cannot run event by event, as a sentence; empty if it can."""
     for layer in plan.layers:
         if layer.neuron and layer.kind != KINDS["paced"]:
             return "event by event is for LIF neurons at a shorter bin than the trained one"
@@ -43,10 +43,10 @@ def why_not_by_events(plan: Plan) -> str:
 
 
 class EventEngine:
-    """One stream, event by event, on the weights of an engine at a shorter bin. Used from one thread at a time.
+    """Runs one stream event by event on the weights of an engine at a shorter bin. Use from one thread at a time.
 
-    An input shows what came in `shown` bins, the open one among them (`Contract.shown_bins`). Raises ValueError for a
-    network that is not stepped so.
+    An input shows the events of `shown` bins including the open one (`Contract.shown_bins`). Raises ValueError for a
+    network that cannot run event by event.
     """
 
     def __init__(self, engine: Engine, shown: int) -> None:
@@ -67,12 +67,12 @@ class EventEngine:
         self.load(self.rest())
 
     def rest(self) -> Moment:
-        """The moment before the first event."""
+        """Return the state before the first event."""
         since = np.full(self._shape, self._shown, np.uint16)
         return Moment(self._engine.initial_state()[MEMBRANES][0].numpy(), since, np.zeros(self._shape, np.uint8))
 
     def load(self, moment: Moment) -> None:
-        """Go on from a moment. Raises ValueError for one of another network or size."""
+        """Continue from a saved state. Raises ValueError for the state of another network or input size."""
         expected = self.rest()
         for name, found, own in zip(Moment._fields, moment, expected):
             if found.shape != own.shape or found.dtype != own.dtype:
@@ -81,14 +81,14 @@ class EventEngine:
         self._library.events_load(self._handle, *(part.ctypes.data for part in parts))
 
     def save(self) -> Moment:
-        """This moment."""
+        """Return the present state."""
         moment = self.rest()
         self._library.events_save(self._handle, *(part.ctypes.data for part in moment))
         return moment
 
     def push(self, cells: NDArray[np.int32]) -> NDArray[np.float32]:
-        """Events of the open bin, one or several, by their cells (`encoders/binning.py`, cells_of); the logits [K]
-        of a step on the bin so far. Raises ValueError for a cell that the input does not have.
+        """Add events of the open bin, given by their cells (`encoders/binning.py`, cells_of); return the logits [K] of
+        a step on the bin so far. Raises ValueError for a cell outside the input.
         """
         cells = np.ascontiguousarray(cells, np.int32)
         if self._library.events_push(self._handle, cells.ctypes.data, len(cells), self._reads):
@@ -96,12 +96,12 @@ class EventEngine:
         return self._logits.copy()
 
     def step(self) -> NDArray[np.float32]:
-        """Close the open bin and begin the next; the closed one's logits [K]."""
+        """Close the open bin and begin the next; return the closed bin's logits [K]."""
         logits = self.read()
         self._library.events_step(self._handle)
         return logits
 
     def read(self) -> NDArray[np.float32]:
-        """The logits [K] if the open bin closed now."""
+        """Return the logits [K] as if the open bin closed now."""
         self._library.events_read(self._handle, self._reads)
         return self._logits.copy()

@@ -1,4 +1,4 @@
-"""A network as PyTorch runs it, where the engine does not take it: the same steps, counted by hooks on its modules."""
+"""Run a network in PyTorch where the engine does not support it: the same steps, spikes counted by module hooks."""
 
 from collections.abc import Sequence
 from threading import RLock
@@ -15,10 +15,10 @@ from spikesight.models.steps import Step
 
 
 class Plain:
-    """One network, stepped by one thread at a time: others wait, since the hooks' counts are those of the last pass.
+    """A network that one thread at a time steps while others wait, since the hooks count the spikes of the last pass.
 
-    `layers` is of how many neuron layers the rates are given; `macs` its dense multiply-adds a step where it is an ANN,
-    whose spikes nobody counts, else None.
+    `layers`: how many neuron layers report rates; `macs`: an ANN's dense multiply-adds a step (its spikes are not
+    counted), None for a spiking network.
     """
 
     def __init__(self, network: nn.Module, layers: int, macs: int | None) -> None:
@@ -28,12 +28,12 @@ class Plain:
         self._rates = watch(network, layers) if layers else None  # type: ignore[arg-type]
 
     def at(self, span: float) -> nn.Module:
-        """The network with steps that last the share `span` of the trained ones, on the same weights."""
-        with self._turn:  # a pass hangs hooks on the modules that are copied
+        """Return the network for steps of `span` times the trained length, sharing the weights."""
+        with self._turn:  # not during a pass, which has hooks on the modules that are copied
             return at_pace(self.network, span)
 
     def size(self, name: str, x: Tensor, state: State) -> tuple[int, int, int]:
-        """Channels, rows and columns of a neuron layer for inputs like x [1, C, H, W]."""
+        """Return channels, rows and columns of a neuron layer for inputs like x [1, C, H, W]."""
         with self._turn:
             if name not in self._meter.sizes:
                 self.step(x, state)
@@ -41,9 +41,9 @@ class Plain:
 
     @torch.inference_mode()
     def step(self, x: Tensor, state: State, probe: Sequence[bool] = ()) -> Step:
-        """One step of N streams, x [N, C, H, W], each by itself: dense kernels may sum otherwise in larger batches.
+        """Step N streams, x [N, C, H, W], one by one, since dense kernels may sum in another order in larger batches.
 
-        Who fired is noted where any of `probe` is true.
+        Firing neurons are recorded for all streams if any of `probe` is true.
         """
         states = split_state(state) or [state] * len(x)  # an ANN keeps none
         steps = [self._step(x[n : n + 1], one, any(probe)) for n, one in enumerate(states)]
@@ -51,7 +51,7 @@ class Plain:
         return Step(torch.cat(logits), stack_states(list(after)), *map(torch.cat, others))
 
     def _step(self, x: Tensor, state: State, probe: bool) -> Step:
-        """The state of one stream."""
+        """Step one stream, x [1, C, H, W]."""
         with self._turn:
             self._meter.probe = probe
             logits, after = self.network(x[None].float(), state)

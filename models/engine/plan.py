@@ -1,6 +1,6 @@
-"""A network as a list of native layers: batch norms folded, neurons and shortcuts fused into their convolution.
+"""Translate a network into native layers: batch norms folded, neurons and shortcuts fused into their convolution.
 
-`Writer` writes layers; plan_resnet and plan_converted know which ones a network needs.
+`Writer` appends layers; plan_resnet and plan_converted decide which layers a network needs.
 """
 
 from collections.abc import Iterable
@@ -25,29 +25,29 @@ from spikesight.models.networks.metering import reach
 from spikesight.models.neurons.layers import Neuron
 from spikesight.models.neurons.pace import pace
 
-POOLS = {"max": 1, "avg": 2, "halve": 3}  # 3x3 with padding 1, twice; 2x2 with ceil_mode
-KINDS = {"lif": 0, "clif": 1, "psn": 2, "signed": 3, "multi": 4, "paced": 5}  # of neurons
+POOLS = {"max": 1, "avg": 2, "halve": 3}  # max and avg: 3x3 with padding 1; halve: 2x2 with ceil_mode
+KINDS = {"lif": 0, "clif": 1, "psn": 2, "signed": 3, "multi": 4, "paced": 5}  # neuron models
 
 
 def has_matrix_unit() -> bool:
-    """Whether the kernels multiply by a matrix unit here."""
+    """Return whether the kernels use a matrix unit on this machine."""
     lib = library()
     return lib is not None and bool(lib.engine_has_matrix_unit())
 
 
 def set_pace(layer: NativeLayer, span: float) -> None:
-    """Let a layer of LIF neurons step at another pace than the trained one."""
+    """Set a layer of LIF neurons to steps of `span` times the trained length."""
     layer.kind = KINDS["paced"]
     layer.beta, layer.charge, layer.theta = pace(layer.beta, layer.theta, span, delay=bool(layer.delay))
 
 
 def padded(channels: int) -> int:
-    """Channels as the engine lays them out: a multiple of 16."""
+    """Round a channel count up to a multiple of 16, as the engine lays channels out."""
     return -(-channels // 16) * 16
 
 
 def split(weight: Tensor, parts: int) -> list[Tensor]:
-    """bfloat16 numbers that sum to the weights: to a float's last bit with three parts, rounded with one."""
+    """Split weights into bfloat16 numbers that sum to them: exactly with three parts, rounded with one."""
     found: list[Tensor] = []
     for _ in range(parts):
         found.append(weight.bfloat16())
@@ -56,8 +56,8 @@ def split(weight: Tensor, parts: int) -> list[Tensor]:
 
 
 def pack(weight: Tensor, inputs: int, chunk: int, parts: int) -> tuple[Tensor, Tensor]:
-    """[Co, Ci, K, K] laid out for events, [chunk][Ci][K K][CH], and for dense frames, [chunk][K K][Ci][CH]; with
-    `parts` the latter is bfloat16, the channels of a pair side by side, [parts][chunk][K K][Ci / 2][CH][2].
+    """Lay weights [Co, Ci, K, K] out for events, [chunk][Ci][K K][CH], and for dense frames, [chunk][K K][Ci][CH]. With
+    `parts` the latter are bfloat16 with channel pairs side by side, [parts][chunk][K K][Ci / 2][CH][2].
     """
     outputs, channels, kernel, _ = weight.shape
     full = torch.zeros(padded(outputs), inputs, kernel * kernel)
@@ -71,7 +71,7 @@ def pack(weight: Tensor, inputs: int, chunk: int, parts: int) -> tuple[Tensor, T
 
 @dataclass(frozen=True)
 class Maps:
-    """A buffer between layers: its number, true channels and size."""
+    """A buffer of feature maps between layers: its number, channels before padding, and size."""
 
     number: int
     channels: int
@@ -81,32 +81,32 @@ class Maps:
 
 @dataclass
 class Plan:
-    """Everything the native side needs, and the tensors that its pointers lead to."""
+    """Everything that the native side needs, and the tensors behind its pointers."""
 
     layers: list[NativeLayer] = field(default_factory=list)
     buffers: list[NativeBuffer] = field(default_factory=list)
     names: list[str] = field(default_factory=list)  # of the layers
-    states: dict[str, tuple[int, int, int, int]] = field(default_factory=dict)  # key: offset, channels, H, W
+    states: dict[str, tuple[int, int, int, int]] = field(default_factory=dict)  # by key: offset, channels, H, W
     spike_layers: int = 0
     keep: list[Tensor] = field(default_factory=list)
     readout: NativeReadout = field(default_factory=NativeReadout)
-    scales: dict[str, Tensor] = field(default_factory=dict)  # name: what a unit of its membranes is to the network, [C]
+    scales: dict[str, Tensor] = field(default_factory=dict)  # by neuron: network units per engine membrane unit, [C]
     shape: tuple[int, int, int] = (0, 0, 0)  # of the input
     classes: int = 0
     state_size: int = 0
     neurons: list[str] = field(default_factory=list)  # names of the neuron layers, in the network's order
-    fired_size: int = 0  # bytes that hold a bit a neuron
+    fired_size: int = 0  # bytes of a bit mask over all neurons
     rates_size: int = 0
 
     def hold(self, tensor: Tensor) -> int:
-        """Keep the tensor alive; its address."""
+        """Keep a tensor alive as long as the plan; return its address."""
         tensor = tensor.contiguous()
         self.keep.append(tensor)
         return tensor.data_ptr()
 
 
 class Writer:
-    """Writes a plan layer by layer; those who know a kind of network say which."""
+    """Writes a plan layer by layer; subclasses and callers know which layers a kind of network needs."""
 
     def __init__(self, network: nn.Module, shape: tuple[int, int, int], classes: int, rounded: bool) -> None:
         self.rounded, self.plan = rounded, Plan(shape=shape, classes=classes)
@@ -126,13 +126,13 @@ class Writer:
         is_signed: bool = False,
         laid_out: bool = True,
     ) -> Maps:
-        """A place in the scratch memory that later layers name by its number."""
+        """Append a buffer of the scratch memory; layers refer to it by its number."""
         shape = (height, width, padded(channels) if laid_out else channels)
         self.plan.buffers.append(NativeBuffer(int(is_float), *shape, int(binary), int(is_signed)))
         return Maps(len(self.plan.buffers) - 1, channels, height, width)
 
     def convolution(self, source: Maps, weight: Tensor, conv: nn.Conv2d, chunk: int) -> NativeConvolution:
-        """What the kernels need to convolve `source`: weights laid out for them, stride, padding, channels."""
+        """Return a native convolution of `source`: weights laid out for the kernels, stride, padding, channels."""
         buffer = self.plan.buffers[source.number]
         halves = self.rounded and not buffer.is_float and source is not self.input
         matrix = has_matrix_unit() and source is not self.input and not buffer.is_float
@@ -162,7 +162,7 @@ class Writer:
         )
 
     def layer(self, name: str, channels: int, height: int, width: int, bias: Tensor | None) -> NativeLayer:
-        """A new layer with these outputs; what it fills, carries and fires comes later."""
+        """Append a layer with these output maps; the caller sets its inputs, outputs and neuron."""
         laid_out = padded(channels)
         layer = NativeLayer(0, height=height, width=width, channels=laid_out, chunk=self.chunk(channels))
         layer.main.buffer = layer.side.buffer = layer.current = layer.spikes = -1
@@ -175,13 +175,13 @@ class Writer:
 
     @staticmethod
     def chunk(channels: int) -> int:
-        """Output channels that a kernel handles together."""
+        """Return how many output channels a kernel handles together."""
         return 32 if padded(channels) % 32 == 0 else 16
 
     def sum_layer(
         self, name: str, source: Maps, folded: Folded, side: tuple[Maps, Folded] | None = None
     ) -> NativeLayer:
-        """A convolution of `source`, plus the shortcut's convolution `side` if there is one."""
+        """Append a convolution of `source`, plus the shortcut's convolution `side` if there is one."""
         weight, bias, conv = folded
         kernel, stride, pad = (cast(tuple[int, int], v)[0] for v in (conv.kernel_size, conv.stride, conv.padding))
         height, width = ((size + 2 * pad - kernel) // stride + 1 for size in (source.height, source.width))
@@ -193,14 +193,14 @@ class Writer:
         return layer
 
     def pool_layer(self, name: str, source: Maps, kind: str) -> NativeLayer:
-        """A pooling with stride 2, of currents or spikes."""
+        """Append a pooling of currents or spikes with stride 2."""
         height, width = ((size + 1) // 2 for size in (source.height, source.width))
         layer = self.layer(name, source.channels, height, width, None)
         layer.pool, layer.main.buffer = POOLS[kind], source.number
         return layer
 
     def keep_current(self, layer: NativeLayer, channels: int) -> Maps:
-        """Let the layer write its sums."""
+        """Have the layer write its currents to a new buffer; return the buffer."""
         out = self.buffer(channels, layer.height, layer.width, is_float=True, binary=False)
         layer.current = out.number
         return out
@@ -215,8 +215,8 @@ class Writer:
         binary: bool = True,
         is_signed: bool = False,
     ) -> Maps:
-        """Let the layer's sums drive the neuron layer `name`, its state under the key with each of the `parts`; its
-        spikes. What kind of neuron comes later.
+        """Append the neuron layer `name` driven by `layer`'s currents and return its spikes. The state has one entry
+        for each of `parts`, a suffix of its key. The caller sets the neuron model.
         """
         plan = self.plan
         out = self.buffer(channels, layer.height, layer.width, binary=binary, is_signed=is_signed)
@@ -228,7 +228,7 @@ class Writer:
         return out
 
     def write_readout(self, spikes: Maps, weight: Tensor, bias: Tensor | None) -> None:
-        """The linear read-out, [K, C], of the mean of the spikes over the image."""
+        """Set the linear read-out, weight [K, C], of the spikes' mean over the image."""
         classes, wide = weight.shape[0], padded(weight.shape[0])
         full, offsets = torch.zeros(padded(spikes.channels), wide), torch.zeros(wide)
         full[: spikes.channels, :classes] = weight.detach().T
@@ -238,7 +238,7 @@ class Writer:
         self.plan.readout = NativeReadout(spikes.number, classes, wide, *held)
 
     def number_outputs(self, rates: int, places: int = 1) -> None:
-        """Bits of who fired in the order of the network's neurons, not of the pass; the first `rates` of them note
+        """Order the fired bits by the network's neuron layers, not by the pass; have the first `rates` layers report
         their channels' rates in `places` x `places` parts of the map (`in_places`).
         """
         by_slot = sorted((layer for layer in self.plan.layers if layer.neuron), key=lambda layer: layer.neuron)

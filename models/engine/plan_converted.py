@@ -1,8 +1,8 @@
-"""A converted network (models/networks/converted/network.py) as a list of native layers.
+"""Translate a converted network (models/networks/converted/network.py) into native layers.
 
-Thresholds are folded into the weights before them and amplitudes into those after them, so every neuron has threshold 1
-and sends spikes of 1 (signed ones of 1 and -1, multi-threshold ones of whole numbers, the smallest level the unit). A
-sum may have two convolutions (the second one 1x1), or one and an identity, possibly strided, padded and scaled; a
+Thresholds are folded into the weights before them and amplitudes into the weights after them, so every neuron has
+threshold 1 and sends spikes of 1 (signed: 1 and -1; multi-threshold: whole multiples of the smallest level). A sum may
+have two convolutions (the second one 1x1), or one convolution and an identity, possibly strided, padded and scaled; a
 max-pool may stand between the stem and its neurons.
 """
 
@@ -20,31 +20,31 @@ from spikesight.models.networks.converted.neurons import SpikeLayer
 from spikesight.models.networks.folding import Folded
 
 KINDS_OF_RULES = {"if": "lif", "signed": "signed", "multi": "multi"}
-MOST_LEVELS = 7  # what a signed byte holds
+MOST_LEVELS = 7  # spikes up to 2^6 fit in a signed byte
 
 
 class UnplannedError(ValueError):
-    """A graph that the engine does not run."""
+    """A graph that the engine cannot run."""
 
 
 @dataclass(frozen=True)
 class Spikes:
-    """A neuron layer's output as its readers see it; the network's input counts as one."""
+    """A neuron layer's output as later layers see it; the network's input is represented alike."""
 
     maps: Maps | None  # None while only the structure is checked
-    amplitude: Tensor  # [C] of the maps
+    amplitude: Tensor  # [C], of each channel of the maps
     stride: int = 1
-    first: int = 0  # zero channels put before the maps' own
-    pooled: bool = False  # its mean over the image
+    first: int = 0  # zero channels padded before those of the maps
+    pooled: bool = False  # whether it is the mean over the image
 
 
 @dataclass(frozen=True)
 class Sum:
-    """Currents not yet written: convolutions, and identities of spikes."""
+    """Currents not written to the plan yet: a sum of convolutions and of identity shortcuts."""
 
     convs: tuple[tuple[str, nn.Conv2d, Spikes], ...] = ()
     shortcuts: tuple[Spikes, ...] = ()
-    pooled: bool = False  # by a max-pool
+    pooled: bool = False  # whether a max-pool follows
 
 
 def need(condition: bool, node: Node) -> None:
@@ -53,7 +53,7 @@ def need(condition: bool, node: Node) -> None:
 
 
 def plain_conv(conv: nn.Conv2d) -> bool:
-    """One kernel size, stride and padding, no groups."""
+    """Return whether a convolution is square in kernel, stride and padding, without groups or dilation."""
     square = all(
         isinstance(v, tuple) and v[0] == v[1] for v in (conv.kernel_size, conv.stride, conv.padding, conv.dilation)
     )
@@ -61,7 +61,7 @@ def plain_conv(conv: nn.Conv2d) -> bool:
 
 
 class Planner:
-    """Follows a converted network node by node; what it finds goes to the writer, or nowhere without one."""
+    """Follows a converted network node by node and writes its layers; without a writer it only checks the graph."""
 
     def __init__(self, network: ConvertedNetwork) -> None:
         self.network = network
@@ -71,10 +71,10 @@ class Planner:
             raise UnplannedError(f"converted neurons of kind {rule.kind!r}, reset {rule.reset!r}, {rule.levels} levels")
         if rule.differential or len(network.config.input_shape) != 3:
             raise UnplannedError("differential coding" if rule.differential else "inputs that are no images")
-        self.unit = 2.0 ** (1 - rule.levels)  # of spikes, in amplitudes
+        self.unit = 2.0 ** (1 - rule.levels)  # size of the engine's unit spike, relative to the amplitude
 
     def walk(self) -> None:
-        """Raises UnplannedError at the first node that the engine does not run."""
+        """Follow all nodes. Raise UnplannedError at the first node that the engine cannot run."""
         nodes, values = self.network.config.nodes, dict[str, Spikes | Sum]()
         for node in nodes[:-1]:
             values[node.name] = self.follow(node, [values[name] for name in node.inputs])
@@ -109,7 +109,7 @@ class Planner:
         return self.viewed(node, layer, spikes)
 
     def viewed(self, node: Node, layer: nn.Module | None, spikes: Spikes) -> Spikes:
-        """Spikes through an operation without sums."""
+        """Apply an operation without sums (scale, slice, padding, mean) to the description of spikes."""
         if isinstance(layer, Scale):
             own = layer.factor[spikes.first : spikes.first + len(spikes.amplitude)]
             return replace(spikes, amplitude=spikes.amplitude * own)
@@ -140,7 +140,7 @@ class Planner:
         return replace(total, convs=tuple(convs))
 
     def folded(self, conv: nn.Conv2d, spikes: Spikes, theta: Tensor) -> Folded:
-        """Weight and bias in units of the source's spikes and of the neuron's threshold."""
+        """Return weight and bias in units of the source's spikes and of the neuron's threshold."""
         weight = conv.weight.detach().double() * spikes.amplitude.double()[None, :, None, None]
         bias = torch.zeros(conv.out_channels) if conv.bias is None else conv.bias.detach()
         unit = theta.double()
@@ -179,7 +179,7 @@ class Planner:
 
 
 def unplanned(network: ConvertedNetwork) -> str:
-    """What of this graph the engine does not run; empty where it runs all."""
+    """Return what of this graph the engine cannot run, as a sentence; empty if it can run it."""
     try:
         Planner(network).walk()
     except UnplannedError as error:
@@ -188,7 +188,7 @@ def unplanned(network: ConvertedNetwork) -> str:
 
 
 def make_converted_plan(network: ConvertedNetwork, *, rounded: bool, rates: int = 0) -> Plan:
-    """The native plan of a converted network. Raises UnplannedError."""
+    """Return the native plan of a converted network. Raises UnplannedError."""
     planner, shape = Planner(network), cast(tuple[int, int, int], network.config.input_shape)
     writer = planner.writer = Writer(network, shape, network.config.classes, rounded)
     planner.walk()

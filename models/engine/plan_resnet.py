@@ -1,4 +1,4 @@
-"""A spiking ResNet as a list of native layers, in the order of its forward pass."""
+"""Translate a spiking ResNet into native layers, in the order of its forward pass."""
 
 from typing import cast
 
@@ -13,7 +13,7 @@ from spikesight.models.neurons.layers import Neuron, SlidingNeuron
 
 
 def outputs_of(block: Block) -> int:
-    """Channels of a block's output."""
+    """Return the output channels of a block."""
     return cast(nn.Conv2d, block.last_conv[0]).out_channels
 
 
@@ -28,12 +28,12 @@ class Planner(Writer):
     def conv_layer(
         self, conv_bn: nn.Sequential, source: Maps, side: tuple[nn.Sequential, Maps] | None = None
     ) -> NativeLayer:
-        """conv_bn(source), plus the shortcut convolution `side` if there is one."""
+        """Append conv_bn(source), plus the shortcut convolution `side` if there is one."""
         extra = None if side is None else (side[1], fold(side[0]))
         return self.sum_layer(self.names[id(conv_bn)], source, fold(conv_bn), extra)
 
     def fire(self, layer: NativeLayer, neuron: Neuron, channels: int, *, binary: bool = True) -> Maps:
-        """Let the layer's sums drive `neuron`; its spikes."""
+        """Append a neuron layer driven by `layer`'s currents; return its spikes."""
         config, leak, parts = neuron.config, neuron.beta(), [""]
         beta = float(leak.detach()) if isinstance(leak, Tensor) else leak
         layer.delay, layer.zero, layer.inclusive = config.delay, config.reset == "zero", config.inclusive
@@ -51,14 +51,14 @@ class Planner(Writer):
         return self.attach(layer, self.names[id(neuron)], channels, parts=parts, binary=binary)
 
     def shortcut_from(self, source: Maps, shortcut: PadShortcut | None) -> NativeShortcut:
-        """The shortcut without weights from `source`."""
+        """Return an identity shortcut from `source`, strided and zero-padded as `shortcut` says."""
         if shortcut is None:
             return NativeShortcut(source.number, 1, 0, padded(source.channels), None)
         return NativeShortcut(source.number, shortcut.stride, shortcut.channels[0], source.channels, None)
 
     def arrive(self, layer: NativeLayer, channels: int, following: MsBlock | None) -> tuple[Maps, Maps]:
-        """Where an MS network's currents reach a block, or its last neuron (None): the current, and the spikes of the
-        neuron that sees it first.
+        """End a block of an MS network: return its current and the spikes of the first neuron of the `following` block,
+        or of the network's last neuron (None).
         """
         if following is None:
             return self.input, self.fire(layer, cast(Neuron, self.network.last_neuron), channels)
@@ -67,7 +67,7 @@ class Planner(Writer):
         return self.keep_current(layer, channels), self.fire(layer, following.neuron1, channels)
 
     def stem(self) -> tuple[NativeLayer, int]:
-        """The layer of the stem's current, pooled, and its channels."""
+        """Append the stem and its pooling; return its layer and channels."""
         network = self.network
         layer, channels = self.conv_layer(network.stem, self.input), cast(nn.Conv2d, network.stem[0]).out_channels
         if network.config.pool != "none":
@@ -75,7 +75,7 @@ class Planner(Writer):
         return layer, channels
 
     def enter(self, block: Block, x: Maps) -> Maps:
-        """The spikes that a plain or SEW block sees."""
+        """Return the input spikes of a plain or SEW block, pooled if the block pools."""
         if block.pool is None:
             return x
         layer = self.pool_layer(self.names[id(block.pool)], x, "halve")
@@ -84,14 +84,14 @@ class Planner(Writer):
         return out
 
     def branch(self, block: Block, spikes: Maps, neurons: list[Neuron]) -> Maps:
-        """All convolutions of a block but the last, each with its neuron; the spikes that the last one sees."""
+        """Append all convolutions of a block but the last, each with its neuron; return the last one's input."""
         convs = [block.conv1] if block.conv3 is None else [block.conv1, block.conv2]
         for conv_bn, neuron in zip(convs, neurons):
             spikes = self.fire(self.conv_layer(conv_bn, spikes), neuron, cast(nn.Conv2d, conv_bn[0]).out_channels)
         return spikes
 
     def sum_with_shortcut(self, block: Block, h: Maps, x: Maps) -> NativeLayer:
-        """The block's last convolution, of h, and its shortcut, of x."""
+        """Append the block's last convolution, of h, plus its shortcut, of x."""
         side = (block.shortcut, x) if isinstance(block.shortcut, nn.Sequential) else None
         layer = self.conv_layer(block.last_conv, h, side)
         if side is None:
@@ -120,7 +120,7 @@ class Planner(Writer):
         return self.arrive(self.sum_with_shortcut(block, h, x), outputs_of(block), following)
 
     def make(self, rates: int, places: int) -> Plan:
-        """The plan of the whole network; its first `rates` neuron layers note their rates in places."""
+        """Return the plan of the whole network; its first `rates` neuron layers report rates in places."""
         network, (layer, channels) = self.network, self.stem()
         if network.config.block == "ms":
             blocks = cast(list[MsBlock], list(network.blocks))
@@ -139,5 +139,5 @@ class Planner(Writer):
 def make_plan(
     network: SpikingResNet, height: int, width: int, *, rounded: bool, rates: int = 0, places: int = 1
 ) -> Plan:
-    """The native plan of an evaluated SpikingResNet for inputs [*, *, C, height, width]."""
+    """Return the native plan of an evaluated SpikingResNet for inputs [*, *, C, height, width]."""
     return Planner(network, height, width, rounded).make(rates, places)

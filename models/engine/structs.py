@@ -1,4 +1,4 @@
-"""What crosses into the engine's native code: the structures of native/kernels/engine/engine.h, field by field."""
+"""Structures shared with the engine's native code, field by field as in native/kernels/engine/engine.h."""
 
 import ctypes
 

@@ -1,5 +1,5 @@
-"""What a taught network adds to its backbone's step, compiled: memory and head take microseconds where PyTorch's many
-small operations took twice as long as the step itself. Imported where it is first needed, since numba takes its time.
+"""A taught network's memory and head after its backbone's step, compiled: they take microseconds, where PyTorch's many
+small operations took twice as long as the step itself. Imported only when needed: numba loads slowly.
 """
 
 from collections.abc import Callable
@@ -19,29 +19,29 @@ LEAST = np.float32(LEAST_RATE)
 
 
 class HeadResult(NamedTuple):
-    """What a run of the head gives."""
+    """The result of running the head."""
 
     logits: Tensor  # [T, N, K]
-    rates: Tensor  # [T, N, S]: by channel of the first layers, over the window
+    rates: Tensor  # [T, N, S]: rates of the first layers' channels over the window
     state: State
 
 
 @dataclass(frozen=True, eq=False)
 class TaughtHead:
-    """Memory and head of a network, with all that a step needs in reach."""
+    """Memory and head of a taught network as plain arrays."""
 
     weight: NDArray[np.float32]  # [K, slices V]
     bias: NDArray[np.float32]  # [K]
     slices: int
-    length: int  # of a slice, steps
+    length: int  # steps in a slice
     input_places: int
-    places: int  # of a channel
-    width: int  # S, how many channels' rates over the window are given
+    places: int  # parts into which each channel's map is divided
+    width: int  # S, how many channels report rates over the window
     length_at: Callable[[float], int]
 
     @classmethod
     def of(cls, network: TaughtNetwork, layers: int) -> "TaughtHead":
-        """The head as the network runs it; its first `layers` neuron layers give their rates."""
+        """Return the network's head; its first `layers` neuron layers report their rates."""
         config, memory, width = network.config, network.memory, sum(network.channels[:layers])
         weight, bias = (tensor.detach().numpy() for tensor in (network.head.weight, network.head.bias))
         return cls(
@@ -49,17 +49,17 @@ class TaughtHead:
         )
 
     def at(self, span: float) -> "TaughtHead":
-        """The head for steps that last the share `span` of the trained ones."""
+        """Return the head for steps of `span` times the trained length."""
         return replace(self, length=self.length_at(span))
 
     def state(self, n: int) -> State:
-        """The state of n streams before their first step."""
+        """Return the state of n streams before their first step."""
         sums = torch.zeros(n, self.slices + 1, self.weight.shape[1] // self.slices)
         return {SLICES: sums, STEPS: torch.zeros(n, 1)}
 
     def run(self, x: NDArray[np.uint8], rates: NDArray[np.float32], state: State) -> HeadResult:
-        """T steps of N streams, each by itself, so that company changes no bit: the input x [T, N, C, H, W] (or
-        [1, ...], where it is the same at each step) and the backbone's rates [T, N, R].
+        """Run T steps of N streams one by one, so that batching changes no bit: input x [T, N, C, H, W] ([1, ...] if it
+        is the same at each step) and the backbone's rates [T, N, R].
         """
         steps, streams = rates.shape[:2]
         before = state if SLICES in state else self.state(streams)
@@ -76,7 +76,7 @@ class TaughtHead:
 
 @loop
 def run(x, rates, side, length, sums, steps, weight, bias, places, logits, watched):
-    """All steps of all streams; sums [N, slices + 1, V] and steps [N, 1] are carried on in place."""
+    """Run all steps of all streams; update sums [N, slices + 1, V] and steps [N, 1] in place."""
     means = np.empty((sums.shape[1] - 1, sums.shape[2]), np.float32)
     features = np.empty(means.size, np.float32)
     for n in range(rates.shape[1]):
@@ -92,7 +92,7 @@ def run(x, rates, side, length, sums, steps, weight, bias, places, logits, watch
 
 @loop
 def add(rates, x, side, filling):
-    """What is observed of one step to the slice that is being filled [V]: rates [R], then x [C, H, W] in places."""
+    """Add one step's observations to the slice being filled, [V]: rates [R], then x [C, H, W] averaged over places."""
     for value in range(len(rates)):
         filling[value] += rates[value]
     at = len(rates)
@@ -113,7 +113,7 @@ def add(rates, x, side, filling):
 
 @loop
 def remember(sums, steps, length, means):
-    """The means [slices, V] after a step (models/networks/taught.py, Memory); how many steps are counted."""
+    """Update the memory and the means [slices, V] (models/networks/taught.py, Memory); return the steps counted."""
     slices = len(means)
     filled = np.int64(steps) % length + 1
     steps = min(steps + 1, np.float32(2 * length))
@@ -131,7 +131,7 @@ def remember(sums, steps, length, means):
 
 @loop
 def average(means, places, watched):
-    """Means [slices, V] over slices and `places` a channel, into watched [S]."""
+    """Write the means [slices, V] over slices and over the `places` of a channel into watched [S]."""
     scale = np.float32(1) / np.float32(len(means) * places)
     for channel in range(len(watched)):
         total = np.float32(0)
@@ -143,7 +143,7 @@ def average(means, places, watched):
 
 @loop(fastmath={"reassoc"})
 def answer(features, weight, bias, logits):
-    """logits [K] of features [F]; the sum runs in vectors."""
+    """Compute logits [K] of features [F]; fastmath lets the sum run in vectors."""
     for k in range(len(bias)):
         total = np.float32(0)
         for value in range(len(features)):

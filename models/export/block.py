@@ -1,9 +1,9 @@
-"""A network as one block of memory for the engine in WebAssembly (native/kernels/engine/browser.cpp), which takes any.
+"""A network as one block of memory for the engine in WebAssembly (native/kernels/engine/browser.cpp).
 
-The plan's structures come with pointers of 32 bits, each the distance from the block's begin. What a step reads and
-writes lies behind what is in the file, as zeros at the start. Facts: `engine` holds the `size` of the block and [place,
-length] of `x` (bytes [C, H, W]), `state`, `logits`, `rates` (float32), `fired` (bits) and `probed`
-(a byte: whether these are noted).
+The block holds the plan's structures with pointers of 32 bits, each an offset from the block's start. Memory that a
+step reads and writes lies behind the file's content and starts as zeros. The facts tell where: `engine` has the `size`
+of the block and [offset, length] of `x` (bytes [C, H, W]), `state`, `logits`, `rates` (float32), `fired` (bits) and
+`probed` (a byte: whether the last two are computed).
 """
 
 import ctypes
@@ -27,11 +27,11 @@ from spikesight.models.neurons.layers import Neuron, neuron_names
 from spikesight.models.neurons.probe import Map, thresholds_of
 
 ALIGNED = 64
-SCATTERED = {(1, 1), (1, 2), (3, 1), (3, 2), (7, 2)}  # kernels and strides that are event-driven
+SCATTERED = {(1, 1), (1, 2), (3, 1), (3, 2), (7, 2)}  # (kernel, stride) with an event-driven kernel
 
 
 def narrow(kind: type) -> type:
-    """A native structure's type, or a field's, with pointers of 32 bits."""
+    """Return the type of a native structure or field with pointers of 32 bits."""
     if kind is POINTER:
         return ctypes.c_uint32
     if not issubclass(kind, ctypes.Structure):
@@ -44,7 +44,7 @@ Layer, Buffer, Readout, Run = map(narrow, (NativeLayer, NativeBuffer, NativeRead
 
 
 class Head(ctypes.Structure):
-    """The block's begin."""
+    """The header at the start of the block."""
 
     _fields_ = [
         ("run", Run), ("readout", Readout), ("n_buffers", ctypes.c_int64), ("n_layers", ctypes.c_int64),
@@ -54,23 +54,23 @@ class Head(ctypes.Structure):
 
 @dataclass
 class Block:
-    """What is written so far, and where the rest will lie."""
+    """The block's content so far, with arrays placed once each."""
 
     plan: Plan
 
     def __post_init__(self) -> None:
         self.content = bytearray(ctypes.sizeof(Head))
         self.held = {tensor.data_ptr(): tensor for tensor in self.plan.keep}
-        self.placed = dict[int, int]()  # arrays, by their address here
+        self.placed = dict[int, int]()  # offsets of arrays, by their address in this process
 
     def put(self, content: bytes) -> int:
-        """Write at an aligned place; which one."""
+        """Append content at the next aligned offset; return the offset."""
         at = -(-len(self.content) // ALIGNED) * ALIGNED
         self.content += bytes(at - len(self.content)) + content
         return at
 
     def array(self, address: int | None) -> int:
-        """A tensor of the plan; its place, 0 for none."""
+        """Append the plan's tensor at this address unless it is there already; return its offset, 0 for None."""
         if not address:
             return 0
         if address not in self.placed:
@@ -78,7 +78,7 @@ class Block:
         return self.placed[address]
 
     def narrowed(self, value: ctypes.Structure, into: Any) -> Any:
-        """A native structure's values in its narrow twin, its arrays placed; those of dense kernels are left out."""
+        """Copy a native structure into its 32-bit twin and place its arrays, except those of dense kernels."""
         for name, kind in value._fields_:  # type: ignore[misc] - all have two parts
             given = getattr(value, name)
             if isinstance(given, ctypes.Structure):
@@ -91,7 +91,7 @@ class Block:
 
 
 def write_block(network: nn.Module, card: Card) -> tuple[bytes, dict[str, Any]]:
-    """The block's content, and `facts` for who steps it. Raises ExportError."""
+    """Return the block's content and the facts that a runtime needs to step it. Raises ExportError."""
     if reason := why_no_plan(network):
         raise ExportError(f"not exported: {reason}")
     layers = 0 if card.novelty is None else card.novelty.layers
@@ -106,7 +106,7 @@ def write_block(network: nn.Module, card: Card) -> tuple[bytes, dict[str, Any]]:
     block.narrowed(plan.readout, head.readout)
     places, taught = dict[str, tuple[int, int]](), dict[str, Any]()
     if isinstance(network, TaughtNetwork):
-        config, width = network.config, sum(network.channels[:layers])  # of the rates that are given: the first layers'
+        config, width = network.config, sum(network.channels[:layers])  # rates of the first layers
         taught["taught"] = {"slices": config.slices, "length": network.memory.length, "width": width}
         taught["taught"] |= {"places": config.places, "input_places": config.input_places}
         for name, values in (("head", network.head.weight), ("head_bias", network.head.bias)):
@@ -130,8 +130,8 @@ def write_block(network: nn.Module, card: Card) -> tuple[bytes, dict[str, Any]]:
 
 
 def layers_of(network: nn.Module, plan: Plan) -> list[dict[str, Any]]:
-    """The neuron layers in the order of `fired`, as they are shown; `at` which number of the state their membranes
-    begin, in which `units`.
+    """Describe the neuron layers for display, in the order of `fired`; `at`: where in the state the membranes begin,
+    `units`: their scale for each channel.
     """
     found: list[dict[str, Any]] = []
     for name, key in zip(neuron_names(network), plan.neurons, strict=True):

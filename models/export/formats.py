@@ -1,10 +1,11 @@
-"""Networks for other runtimes: ONNX, torch.export and NIR, each compared with the network before it is written.
+"""Export a network to ONNX, torch.export or NIR; each file is compared with the network before it is kept.
 
-ONNX and torch.export hold one step with the membranes as explicit inputs and outputs (`state.NAME` to `after.NAME`,
-batch first, zeros before the first step), or a window of T steps; of a calibrated model also `rates`, the firing rates
-that `known` is judged by. A file for any bin takes `span`, a step's share of the trained one, behind x. The event
-contract, the labels and the numbers of that judgement (at the contract's bin) travel in the file.
-The comparison runs 50 steps, each side carrying its own state, and names the first layer that differs.
+ONNX and torch.export files hold one step with the membranes as explicit inputs and outputs (`state.NAME` and
+`after.NAME`, batch first, zeros before the first step), or a window of T steps; for a calibrated model also `rates`,
+for judging `known`. A file for any bin takes `span`, a step's share of the trained one, after x. Event contract, labels
+and the constants for `known` (at the contract's bin) are metadata of the file.
+
+The comparison runs 50 steps, each side with its own state, and names the first layer that differs.
 """
 
 import json
@@ -41,10 +42,9 @@ from spikesight.models.novelty.rates import Rates
 
 
 class Flat(nn.Module):
-    """The network with its state spread out: (x, *state) to (logits, *state); x [N, C, H, W] unless `window`.
-
-    With `spanned` it is (x, span, *state): a step's share of the trained one, float32 [] in (0, 1].
-    With `rates` the rates of so many first layers (models/novelty/rates.py) follow: what `known` is judged by.
+    """The network with its state as separate arguments: (x, *state) to (logits, *state); x [N, C, H, W] unless
+    `window`. With `spanned` it is (x, span, *state): a step's share of the trained one, float32 [] in (0, 1]. With
+    `rates` > 0, that many layers' firing rates follow (models/novelty/rates.py), for judging `known`.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Flat(nn.Module):
 
 @contextmanager
 def stepping(network: nn.Module, span: Tensor | None) -> Iterator[None]:
-    """The network's neurons step so long, where somebody says how long."""
+    """Set the step length of the network's neurons meanwhile, as a share of the trained one; None: leave it."""
     neurons = [] if span is None else [module for module in network.modules() if isinstance(module, Neuron)]
     for neuron in neurons:
         neuron.span = cast(Tensor, span)
@@ -78,7 +78,7 @@ def stepping(network: nn.Module, span: Tensor | None) -> Iterator[None]:
 
 
 def metadata(card: Card, state: State) -> dict[str, str]:
-    """What a user of the file must know, as text."""
+    """Return what a user of the file must know, as text."""
     known = {"spikesight.known": json.dumps(card.novelty.facts())} if card.novelty else {}
     return {
         **known,
@@ -90,7 +90,7 @@ def metadata(card: Card, state: State) -> dict[str, str]:
 
 @contextmanager
 def quiet_tracing() -> Any:
-    """The exporters warn about their own internals."""
+    """Silence the exporters' warnings about their own internals."""
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         yield
@@ -98,7 +98,7 @@ def quiet_tracing() -> Any:
 
 @contextmanager
 def equations_only(network: nn.Module) -> Any:
-    """Converted neurons take their compiled loops where they can, which no tracer sees through."""
+    """Have converted neurons run their plain equations, since tracers cannot see through the compiled loops."""
     layers = [layer for layer in network.modules() if isinstance(layer, SpikeLayer)]
     for layer in layers:
         layer._compiled = layer._stepped
@@ -116,7 +116,7 @@ Call = Callable[[tuple[Tensor, ...]], list[Tensor]]
 def traced(
     network: nn.Module, card: Card, window: int | None, spanned: bool
 ) -> Iterator[tuple[Flat, tuple[Tensor, ...], dict[str, Any], State]]:
-    """What the tracing exporters take: module, arguments, their dynamic sizes (the batch is free); and the state."""
+    """Yield what tracing exporters take (module, arguments, dynamic sizes: the batch is free), and the zero state."""
     state = start_state(network, card.contract)
     x = example_inputs(card.contract, window or 1)
     batch = torch.export.Dim("batch", min=1, max=4096)
@@ -134,7 +134,7 @@ def traced(
 
 
 def as_runner(call: Call, window: int | None, span: float | None) -> Runner:
-    """A runtime's flat call as a runner of `window` or 1 steps, of that span where the file asks for one."""
+    """Wrap a runtime's flat call as a Runner of `window` (None: one) steps, with this span if the file takes one."""
     said = () if span is None else (torch.tensor(span),)
 
     def run(x_seq: Tensor, state: State) -> tuple[Tensor, State]:
@@ -145,7 +145,7 @@ def as_runner(call: Call, window: int | None, span: float | None) -> Runner:
 
 
 def write_onnx(network: nn.Module, card: Card, path: Path, window: int | None, spanned: bool = False) -> None:
-    """One ONNX file; inputs x and state.NAME, outputs logits and after.NAME."""
+    """Write an ONNX file with inputs x and state.NAME, outputs logits and after.NAME."""
     for package in ("onnx", "onnxscript"):
         import_extra(package)
     with traced(network, card, window, spanned) as (module, arguments, dynamic, state):
@@ -164,7 +164,7 @@ def write_onnx(network: nn.Module, card: Card, path: Path, window: int | None, s
 
 
 def read_onnx(path: Path, window: int | None, span: float | None = None) -> Runner:
-    """The file under onnxruntime, one thread."""
+    """Load an ONNX file into onnxruntime with one thread."""
     runtime = import_extra("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -179,14 +179,14 @@ def read_onnx(path: Path, window: int | None, span: float | None = None) -> Runn
 
 
 def write_torch(network: nn.Module, card: Card, path: Path, window: int | None, spanned: bool = False) -> None:
-    """A torch.export archive (.pt2) with the same arguments and results; metadata as extra files."""
+    """Write a torch.export archive (.pt2) with inputs and outputs like ONNX; metadata are extra files."""
     with traced(network, card, window, spanned) as (module, arguments, dynamic, state):
         program = torch.export.export(module, arguments, dynamic_shapes=dynamic)
         torch.export.save(program, path, extra_files=metadata(card, state))
 
 
 def read_torch(path: Path, window: int | None, span: float | None = None) -> Runner:
-    """The exported program of a .pt2 file, as a function of input and state."""
+    """Load the exported program of a .pt2 file as a function of input and state."""
     with quiet_tracing():
         module = torch.export.load(path).module()
     return as_runner(lambda arguments: list(module(*arguments)), window, span)
@@ -194,13 +194,13 @@ def read_torch(path: Path, window: int | None, span: float | None = None) -> Run
 
 @dataclass(frozen=True)
 class Format:
-    """A file format: its suffix, who writes it, and who runs what was written."""
+    """A file format: its suffix, its writer, and how a written file is run."""
 
-    write: Callable[..., None]  # (network, card, path, window), and whether `span` is an input where it can be one
-    read: Callable[..., Runner]  # (path, window), and that input's value
+    write: Callable[..., None]  # (network, card, path, window), and optionally whether `span` is an input
+    read: Callable[..., Runner]  # (path, window), and optionally the value of `span`
     ending: str
-    adopt: Callable[[nn.Module, State], State] = as_it_is  # our state as the file's runner holds it
-    view: Callable[[nn.Module, State], State] = potentials  # and its state in our names, membranes after their reset
+    adopt: Callable[[nn.Module, State], State] = as_it_is  # converts the network's state to the file's
+    view: Callable[[nn.Module, State], State] = potentials  # converts back; membranes after their reset
 
 
 FORMATS: dict[str, Format] = {
@@ -211,7 +211,7 @@ FORMATS: dict[str, Format] = {
 
 
 def span_of(card: Card, kind: str) -> float:
-    """The span of the shortest bin. Raises ExportError for a model of one bin, or a format of one."""
+    """Return the span of the shortest bin. Raises ExportError if the model or the format has only one bin."""
     shortest, own = card.contract.bins_us
     if shortest == own or card.contract.input_us:
         raise ExportError("not exported: this model runs at its own bin alone; leave --bin-ms away")
@@ -223,10 +223,10 @@ def span_of(card: Card, kind: str) -> float:
 def export(
     network: nn.Module, card: Card, kind: str, path: Path | str, *, window: int | None = None, any_bin: bool = False
 ) -> Parity:
-    """Write `path` if what it holds behaves as the network does; `window`: a form of that many steps, not of one;
-    `any_bin`: one whose every step takes its length as an input, compared at the shortest.
+    """Write the network to `path` if the file computes the same. `window`: a form of that many steps instead of one;
+    `any_bin`: a form that takes the step's length as an input, compared at the shortest bin.
 
-    Raises ExportError; nothing is written then.
+    Raises ExportError, and then writes nothing.
     """
     form, span = FORMATS[kind], span_of(card, kind) if any_bin else None
     path = Path(path)

@@ -1,9 +1,9 @@
-"""Networks of other libraries as ours: NIR graphs of anybody, and snnTorch's state dictionaries of linear layers;
-SpikingJelly's residual networks are in `jelly`.
+"""Import networks of other libraries: any NIR graph, and snnTorch's state dictionaries of linear layers (SpikingJelly's
+residual networks: `jelly`).
 
-What has no exact counterpart is refused by its layer's name. NIR's neurons are Euler steps of dt, as in `nir_network`:
-a LIF is beta = 1 - dt/tau and an input gain of dt/tau R, an IF beta = 1 and a gain of dt R; both reset to zero at once.
-snnTorch's Leaky is beta and threshold, and a reset in the next step, by subtraction or to zero.
+A layer without an exact counterpart is refused by name. NIR's neurons are Euler steps of dt, as in `nir_network`: a LIF
+is beta = 1 - dt/tau with an input gain of dt/tau R, an IF is beta = 1 with a gain of dt R; both reset to zero at once.
+snnTorch's Leaky has beta, a threshold, and a reset in the next step, by subtraction or to zero.
 """
 
 from collections.abc import Callable
@@ -34,11 +34,11 @@ ADVICE = (
 
 
 def import_network(path: Path, contract: Contract, dt: float | None = None) -> tuple[ImportedNetwork, Parity]:
-    """The network of a NIR file (.nir) or of a state dictionary, compared over 50 steps with what it comes from.
+    """Import a NIR file (.nir) or a state dictionary, and compare it over 50 steps with its original library.
 
-    A dictionary of SpikingJelly's residual networks has its architecture behind a #, see `jelly`. Inputs are the
-    contract's; `dt` is a step in seconds, of a NIR file that does not say it. Raises ExportError, in a sentence that
-    names the layer, and CheckpointError.
+    For a dictionary of SpikingJelly's residual networks, the architecture follows a # (see `jelly`). `contract`: what
+    the network will be fed; `dt`: seconds a step, for a NIR file that does not say it. Raises ExportError, in a
+    sentence that names the layer, and CheckpointError.
     """
     file, mark, text = str(path).rpartition("#")
     if mark and not path.exists():
@@ -70,7 +70,7 @@ def import_network(path: Path, contract: Contract, dt: float | None = None) -> t
 
 
 def of_nir(theirs: NirNetwork) -> tuple[Chain, int]:
-    """The graph of a NIR network, and how many classes it has."""
+    """Translate a NIR network; return the chain and the number of classes."""
     if theirs.looped:
         raise ExportError(
             f"not imported: layer {theirs.looped[0]} leads back, and our imported networks have no circles"
@@ -96,7 +96,7 @@ def of_nir(theirs: NirNetwork) -> tuple[Chain, int]:
 
 
 def _nir_node(chain: Chain, name: str, layer: Any, source: str, x: Any) -> str:
-    """One layer of a NIR network, which reads x."""
+    """Translate one layer of a NIR network, whose input is `source` with an example value x."""
     match layer:
         case nn.Identity():
             return source
@@ -132,18 +132,18 @@ def _nir_node(chain: Chain, name: str, layer: Any, source: str, x: Any) -> str:
 
 
 def tensors_of(layer: nn.Conv2d | nn.Linear) -> Tensors:
-    """Weight and bias, which is 0 where there is none."""
+    """Return weight and bias of a layer; a missing bias is 0."""
     bias = layer.weight.new_zeros(len(layer.weight)) if layer.bias is None else layer.bias
     return {"weight": layer.weight, "bias": bias}
 
 
 def pair(value: Any) -> tuple[int, ...]:
-    """One size or two as two."""
+    """Return one size or two as a pair."""
     return (value, value) if isinstance(value, int) else tuple(value)
 
 
 def _one(value: Tensor, name: str, what: str) -> float:
-    """The number that all neurons of a layer share."""
+    """Return the number that all neurons of a layer share. Raises ExportError if they differ."""
     if value.numel() != 1 and bool((value != value.flatten()[0]).any()):
         raise ExportError(f"not imported: layer {name}: its neurons differ in {what}")
     return float(value.flatten()[0])
@@ -157,7 +157,7 @@ def _nir_runner(theirs: NirNetwork, shape: tuple[int, ...]) -> Callable[[Tensor,
 
 
 def of_snntorch(state: dict[str, Tensor], *, ordered: bool) -> tuple[Chain, int]:
-    """The chain of a state dictionary's layers, in its order, and how many classes it has."""
+    """Translate a state dictionary's layers in order; return the chain and the number of classes."""
     layers: dict[str, dict[str, Tensor]] = {}
     for key, tensor in state.items():
         name, _, part = key.rpartition(".")
@@ -167,7 +167,7 @@ def of_snntorch(state: dict[str, Tensor], *, ordered: bool) -> tuple[Chain, int]
             "not imported: a safetensors file has forgotten the order of layers with names: torch.save it"
         )
     names = list(layers) if ordered else sorted(layers, key=int)
-    if all(name.isdecimal() for name in names):  # of a Sequential: what has no numbers may be a pool, or a neuron
+    if all(name.isdecimal() for name in names):  # a Sequential: a missing number may be a pool or a neuron
         gaps = {*range(int(names[0]), int(names[-1]))} - {*map(int, names)}
         if gaps:
             raise ExportError(f"not imported: layer {min(gaps)} has nothing in the dictionary: {ADVICE}")
@@ -203,7 +203,7 @@ def of_snntorch(state: dict[str, Tensor], *, ordered: bool) -> tuple[Chain, int]
 
 
 def _snntorch_runner(chain: Chain) -> Callable[[Tensor, State], tuple[Tensor, State]]:
-    """The chain in snnTorch itself."""
+    """Run the chain in snnTorch itself, for comparison."""
     try:
         leaky = import_module("snntorch").Leaky
     except ImportError:

@@ -1,10 +1,9 @@
-"""SpikingJelly's residual networks as ours: `weights.pth#sew_resnet18?cnf=ADD&neuron=IFNode`.
+"""Import SpikingJelly's residual networks: `weights.pth#sew_resnet18?cnf=ADD&neuron=IFNode`.
 
-A state dictionary of its `spiking_resnet` and `sew_resnet` names layers and holds their weights, and says nothing of
-strides, pools and neurons: the named architecture does, with the neurons' options as its constructors take them. Its
-IFNode is beta = 1; LIFNode beta = 1 - 1/tau, ParametricLIFNode beta = 1 - sigmoid(w), both with an input gain of
-1 - beta where `decay_input`. All fire at v >= v_threshold and reset at once, to zero or by subtraction
-(`v_reset=none`). Batch norms are folded.
+A state dictionary of its `spiking_resnet` or `sew_resnet` has names and weights of layers, but no strides, pools or
+neurons: these come from the named architecture, with neuron options named as in its constructors. IFNode is beta = 1;
+LIFNode beta = 1 - 1/tau, ParametricLIFNode beta = 1 - sigmoid(w), both with an input gain of 1 - beta if `decay_input`.
+All fire at v >= v_threshold and reset at once, to zero or by subtraction (`v_reset=none`). Batch norms are folded.
 """
 
 from collections.abc import Callable
@@ -21,18 +20,18 @@ from spikesight.models.export.parity import ExportError
 from spikesight.models.neurons.state import State
 
 DEPTHS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
-BOTTLENECKS = 50  # from this depth on
+BOTTLENECKS = 50  # depth from which on blocks are bottlenecks
 KINDS = tuple(f"{kind}_resnet{depth}" for kind in ("spiking", "sew") for depth in DEPTHS)
-EPSILON = 1e-5  # of their batch norms
+EPSILON = 1e-5  # of the batch norms
 OPTIONS = "neuron=IFNode|LIFNode|ParametricLIFNode, tau, v_threshold, v_reset, decay_input, cnf"
 
 
 class Architecture(BaseModel):
-    """What a state dictionary does not say."""
+    """The architecture, which a state dictionary does not tell."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: str  # of KINDS
+    kind: str  # one of KINDS
     neuron: Literal["IFNode", "LIFNode", "ParametricLIFNode"] = "IFNode"
     tau: float = 2.0
     v_threshold: float = 1.0
@@ -42,7 +41,7 @@ class Architecture(BaseModel):
 
     @classmethod
     def parsed(cls, text: str) -> "Architecture":
-        """Of NAME?option=value&... Raises ExportError."""
+        """Parse NAME?option=value&... Raises ExportError."""
         kind, _, query = text.partition("?")
         if kind not in KINDS:
             raise ExportError(f"not imported: {kind!r} is none of {', '.join(KINDS)}")
@@ -63,14 +62,14 @@ class Architecture(BaseModel):
 
 
 class Reader:
-    """Takes a state dictionary apart, layer by layer, into a chain."""
+    """Translates a state dictionary layer by layer into a chain."""
 
     def __init__(self, state: Tensors, like: Architecture, shape: tuple[int, ...]) -> None:
         self.like, self.chain = like, Chain(shape)
         self._left = {name: tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
 
     def take(self, name: str, *shape: int) -> Tensor:
-        """A tensor, of this shape where it is not 0."""
+        """Remove and return a tensor. Raise ExportError unless it has this shape (0: any size)."""
         if name not in self._left:
             raise ExportError(f"not imported: layer {name.rpartition('.')[0]} has no {name.rpartition('.')[2]}")
         tensor = self._left.pop(name)
@@ -79,7 +78,7 @@ class Reader:
         return tensor.double()
 
     def conv(self, name: str, norm: str, source: str, size: int, stride: int = 1) -> str:
-        """A convolution with the batch norm behind it."""
+        """Append a convolution with its batch norm folded in."""
         weight = self.take(f"{name}.weight", 0, 0, size, size)
         gamma, beta, mean, variance = (
             self.take(f"{norm}.{part}", len(weight)) for part in ("weight", "bias", "running_mean", "running_var")
@@ -102,14 +101,14 @@ class Reader:
         )  # fmt: skip
         nodes = {node.name: node for node in self.chain.nodes}
         node = nodes[source]
-        while not node.shape:  # a sum
+        while not node.shape:  # a sum has its inputs' channels
             node = nodes[node.inputs[0]]
         return self.chain.neuron(name, source, node.shape[0], config)
 
     def block(self, name: str, source: str, stride: int) -> str:
-        """A basic block, or a bottleneck."""
+        """Append a basic or a bottleneck block."""
         sizes = (1, 3, 1) if self.like.depth >= BOTTLENECKS else (3, 3)
-        x, strided = source, len(sizes) - 2  # the 3x3 that may step
+        x, strided = source, len(sizes) - 2  # the 3x3 convolution that has the stride
         for n, size in enumerate(sizes):
             x = self.conv(f"{name}.conv{n + 1}", f"{name}.bn{n + 1}", x, size, stride if n == strided else 1)
             if n < len(sizes) - 1 or self.like.sew:
@@ -122,7 +121,7 @@ class Reader:
         return x if self.like.sew else self.neuron(f"{name}.sn{len(sizes)}", x)
 
     def network(self) -> int:
-        """All of it; the number of classes."""
+        """Append the whole network; return the number of classes."""
         add = self.chain.add
         x = self.neuron("sn1", self.conv("conv1", "bn1", add("input", "input", ()), 7, 2))
         x = add("max_pool", "maxpool", (x,), kernel=(3, 3), stride=(2, 2), padding=(1, 1))
@@ -139,7 +138,7 @@ class Reader:
 
 
 def of_jelly(state: Tensors, like: Architecture, shape: tuple[int, ...]) -> tuple[Chain, int]:
-    """The chain of a state dictionary for inputs of this shape, and how many classes it has. Raises ExportError."""
+    """Translate a state dictionary for inputs of this shape; return chain and class count. Raises ExportError."""
     if like.sew and like.cnf != "ADD":
         raise ExportError(f"not imported: layer layer1.0 multiplies spikes ({like.cnf}), which has no counterpart")
     if like.tau < 1:
@@ -149,7 +148,7 @@ def of_jelly(state: Tensors, like: Architecture, shape: tuple[int, ...]) -> tupl
 
 
 def jelly_runner(state: Tensors, like: Architecture, shape: tuple[int, ...], classes: int) -> Callable[..., Any]:
-    """SpikingJelly's own network with these weights, its neurons' potentials by name. Raises ExportError."""
+    """Return a Runner of SpikingJelly's own network with these weights; state by neuron. Raises ExportError."""
     try:
         jelly = import_module("spikingjelly.activation_based")
         models = import_module(f"spikingjelly.activation_based.model.{like.kind.partition('_resnet')[0]}_resnet")

@@ -1,7 +1,7 @@
-"""A NIR graph as a network that runs: `read_nir` takes a file of ours or of anybody, as far as we have its layers.
+"""Run a NIR graph as a PyTorch network: `read_nir` reads any file whose nodes have one of the LAYERS.
 
-Neurons walk in forward Euler steps of dt; an edge that closes a circle carries the value of the step before. Every
-signal is zero before the first step. Several edges into a node sum. The state is the caller's, as for every network.
+Neurons make forward Euler steps of dt; an edge that closes a cycle carries the value of the step before. Every signal
+is zero before the first step. Several edges into a node are summed. The caller keeps the state, as for every network.
 """
 
 from collections.abc import Callable
@@ -18,18 +18,18 @@ from torch import Tensor, nn
 from spikesight.models.export.parity import ExportError, import_extra
 from spikesight.models.neurons.state import State
 
-BACK = "back."  # before the name of a node whose last output an edge carries back
+BACK = "back."  # prefix of state keys: the last output of a node that an edge carries back
 MAX_DELAY = 1000  # steps
 
 
 @cache
 def max_pool_node() -> type[Any]:
-    """Our addition to NIR: a max-pool, with the fields of nir.AvgPool2d and `ceil_mode`."""
+    """Return our own NIR node for a max-pool, with the fields of nir.AvgPool2d and `ceil_mode`."""
     nir = import_extra("nir")
 
     @dataclass(eq=False)
     class MaxPool2d(nir.NIRNode):
-        kernel_size: NDArray[np.int64]  # vertical, horizontal; the others likewise
+        kernel_size: NDArray[np.int64]  # vertical, horizontal; likewise stride and padding
         stride: NDArray[np.int64]
         padding: NDArray[np.int64]
         ceil_mode: bool
@@ -41,7 +41,7 @@ def max_pool_node() -> type[Any]:
 
 
 class Membrane(nn.Module):
-    """LI, I, LIF and IF: v <- decay v + drive x + rest, then above the threshold, where there is one, v <- v_reset."""
+    """LI, I, LIF and IF: v <- decay v + drive x + rest; then, above the threshold if there is one, v <- v_reset."""
 
     decay: Tensor
     drive: Tensor
@@ -52,7 +52,7 @@ class Membrane(nn.Module):
     def __init__(self, node: Any, dt: float) -> None:
         super().__init__()
         tau = getattr(node, "tau", None)
-        share = dt / tau if tau is not None else dt  # of a time constant, or of a second
+        share = dt / tau if tau is not None else dt  # step length in time constants, or in seconds
         rest = share * node.v_leak if tau is not None else np.zeros_like(node.r)
         parts = {"decay": 1 - share if tau is not None else np.ones_like(node.r), "drive": share * node.r, "rest": rest}
         self.fires = hasattr(node, "v_threshold")
@@ -70,7 +70,7 @@ class Membrane(nn.Module):
 
 
 class Delay(nn.Module):
-    """The input of n steps ago; state [N, n, ...], the newest last."""
+    """The input n steps ago; state [N, n, ...], the newest last."""
 
     def __init__(self, node: Any, dt: float) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class Delay(nn.Module):
 
 
 class Elementwise(nn.Module):
-    """A function of the input and of one number, or one for each element."""
+    """A function of the input and a parameter: one number, or one for each element."""
 
     value: Tensor
 
@@ -99,19 +99,19 @@ class Elementwise(nn.Module):
 
 
 def above(x: Tensor, threshold: Tensor) -> Tensor:
-    """1 above the threshold, else 0."""
+    """Return 1 above the threshold, else 0."""
     return (x > threshold).to(x.dtype)
 
 
 def compact(values: Any) -> Tensor:
-    """float32; one number where all are the same."""
+    """Convert to float32; to a single number if all values are the same."""
     values = np.asarray(values, np.float64)
     same = values.size > 0 and bool((values == values.flat[0]).all())
     return torch.tensor(values.flat[0] if same else values, dtype=torch.float32)
 
 
 def sizes(value: Any) -> Any:
-    """A stored size as torch takes it: a word, or [vertical, horizontal]."""
+    """Convert a stored size for torch: a word, or [vertical, horizontal]."""
     if isinstance(value, str):
         return value
     value = np.asarray(value).reshape(-1).tolist()
@@ -156,7 +156,7 @@ def pool(node: Any, _: float) -> nn.Module:
 
 
 def flatten(node: Any, _: float) -> nn.Module:
-    """NIR counts dimensions without the batch."""
+    """Return the Flatten layer of a node; NIR counts dimensions without the batch."""
     start, end = int(node.start_dim), int(node.end_dim)
     return nn.Flatten(start + 1 if start >= 0 else start, end + 1 if end >= 0 else end)
 
@@ -179,11 +179,11 @@ LAYERS: dict[str, Callable[[Any, float], nn.Module]] = {
     "LIF": Membrane,
     "IF": Membrane,
 }
-"""What runs a node, by NIR's name of its kind."""
+"""Constructors (node, dt) of the layer that runs a node, by NIR's name for its kind."""
 
 
 def walk(nodes: list[str], edges: list[tuple[str, str]], start: str) -> tuple[list[str], set[tuple[str, str]]]:
-    """Nodes in an order in which every edge leads on, and the edges that lead back (found depth first from `start`)."""
+    """Return nodes in topological order, and the edges that lead back (found depth first from `start`)."""
     following: dict[str, list[str]] = {name: [] for name in nodes}
     for source, target in edges:
         following[source].append(target)
@@ -210,7 +210,7 @@ def walk(nodes: list[str], edges: list[tuple[str, str]], start: str) -> tuple[li
 
 
 class NirNetwork(nn.Module):
-    """A NIR graph that walks x_seq [T, N, C, H, W] through time: (x_seq, state) to (outputs [T, N, K], state)."""
+    """A NIR graph that runs x_seq [T, N, C, H, W]: (x_seq, state) to (outputs [T, N, K], state)."""
 
     def __init__(self, nodes: dict[str, Any], edges: list[tuple[str, str]], dt: float) -> None:
         super().__init__()
@@ -236,12 +236,12 @@ class NirNetwork(nn.Module):
         self.eval().requires_grad_(False)
 
     def module(self, name: str) -> Any:
-        """What runs a node; None for a name that is none."""
+        """Return the layer that runs a node; None for an unknown name."""
         return self.layers[self.order.index(name)] if name in self.order else None
 
     @torch.no_grad()
     def forward(self, x_seq: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """x_seq and the state before it to (outputs, the state after it)."""
+        """Run x_seq from a state (None: zeros); return outputs and the state after them."""
         after = dict(state or {})
         outputs = []
         for x in x_seq:
@@ -263,7 +263,7 @@ class NirNetwork(nn.Module):
 
 
 def read_nir(path: Path | str, dt: float | None = None) -> NirNetwork:
-    """The network of a NIR file; `dt` in seconds, where the file does not say it. Raises ExportError."""
+    """Read the network of a NIR file; `dt`: seconds a step, needed if the file does not say it. Raises ExportError."""
     nir, h5py = import_extra("nir"), import_extra("h5py")
     try:
         with h5py.File(path, "r") as file:
@@ -281,7 +281,7 @@ def read_nir(path: Path | str, dt: float | None = None) -> NirNetwork:
 
 
 def node_of(nir: Any, name: str, fields: dict[str, Any]) -> Any:
-    """A layer for one NIR node; raises ExportError for a kind that no layer stands for."""
+    """Return the NIR node of these fields. Raises ExportError for a kind without a layer."""
     kind = fields.get("type")
     if kind == "MaxPool2d":
         return max_pool_node()(**{key: fields[key] for key in ("kernel_size", "stride", "padding", "ceil_mode")})

@@ -1,4 +1,4 @@
-"""The state of a network and that of its NIR graph, each in terms of the other: what their comparison needs."""
+"""Convert states between a network and its NIR graph, for their comparison."""
 
 import torch
 from torch import Tensor, nn
@@ -13,12 +13,12 @@ from spikesight.models.neurons.state import State
 
 
 def leak(layer: Neuron) -> float:
-    """The leak of a layer, learnt or configured."""
+    """Return the leak of a layer, learnt or configured."""
     return float(torch.as_tensor(layer.beta()).detach())
 
 
 def limits(layer: Neuron, u: Tensor) -> tuple[float | Tensor, Tensor]:
-    """What a spike takes from a membrane u [N, ...], and what u must exceed to fire."""
+    """Return what a spike subtracts from a membrane u [N, ...], and what u must exceed to fire."""
     if not isinstance(layer, SpikeLayer):
         return layer.config.theta, strict(layer.config.theta, layer.config.inclusive)
     theta = layer.row(layer.theta, u)
@@ -26,7 +26,7 @@ def limits(layer: Neuron, u: Tensor) -> tuple[float | Tensor, Tensor]:
 
 
 def nir_view(network: nn.Module, state: State) -> State:
-    """A NIR graph's state in the network's names: membranes after their reset, inputs that are held."""
+    """Convert a NIR graph's state to the network's names: membranes after their reset, and held inputs."""
     shown = {name: state[name] for name, _ in accumulated_pools(network)}
     for layer in network.modules():
         if not isinstance(layer, Neuron) or layer.key not in state:
@@ -38,14 +38,14 @@ def nir_view(network: nn.Module, state: State) -> State:
             shown[name] = value
         else:
             theta, limit = limits(layer, value)
-            back = state[f"{BACK}{name}.reset"]  # of the graph's own spikes; with nothing to leak, it is 0
+            back = state[f"{BACK}{name}.reset"]  # non-zero where the graph spiked; always 0 if beta is 0
             silent = not layer.config.delay and leak(layer) == 0
             shown[name] = value - theta * (value > limit if silent else back != 0)
     return shown
 
 
 def nir_state(network: nn.Module, state: State) -> State:
-    """Our state as the graph holds it."""
+    """Convert the network's state to that of its NIR graph."""
     shown, graph = potentials(network, state), {}
     for layer in network.modules():
         if not isinstance(layer, Neuron) or layer.key not in state:
@@ -56,7 +56,7 @@ def nir_state(network: nn.Module, state: State) -> State:
         elif config.reset == "zero":
             graph[name] = shown[name]
         elif not config.delay:
-            graph |= {name: state[name], f"{BACK}{name}.reset": torch.zeros_like(state[name])}  # the reset is in it
+            graph |= {name: state[name], f"{BACK}{name}.reset": torch.zeros_like(state[name])}  # includes the reset
         else:
             gain = 1 - leak(layer) if config.scale_input else 1.0
             graph |= {name: state[name], f"{BACK}{name}.reset": (shown[name] - state[name]) / gain}
@@ -66,12 +66,12 @@ def nir_state(network: nn.Module, state: State) -> State:
 
 
 def held_inputs(layer: SlidingNeuron) -> list[str]:
-    """State keys of a sliding PSN, the newest input first."""
+    """Return the state keys of a sliding PSN, the newest input first."""
     return [layer.key if i == 1 else f"{layer.key}.{i}" for i in range(1, max(2, layer.config.taps))]
 
 
 def accumulated_pools(network: nn.Module) -> list[tuple[str, nn.Module]]:
-    """The max-pools of a converted network that sum what they see."""
+    """Return names and layers of a converted network's max-pools of accumulated currents."""
     if not isinstance(network, ConvertedNetwork):
         return []
     nodes = [n for n in network.config.nodes if n.op == "max_pool" and n.name not in network.still]

@@ -1,17 +1,17 @@
-"""A network as a NIR graph (Pedersen et al., Nature Communications 2024), whose neurons live in continuous time.
+"""Write a network as a NIR graph (Pedersen et al., Nature Communications 2024), whose neurons live in continuous time.
 
-NIR's neurons obey differential equations, ours make steps. What is written is the graph that forward Euler with the
-stated step dt turns into our steps again, g being the gain of the input:
+NIR's neurons obey differential equations, ours make steps. The graph is the one that forward Euler with the stated step
+dt turns into our steps again, g being the gain of the input:
 
     tau dv/dt = -v + R i     v[t] = (1 - dt/tau) v[t-1] + dt/tau R i[t]     tau = dt / (1 - beta), R = g / (1 - beta)
     dv/dt = R i              v[t] = v[t-1] + dt R i[t]                      beta = 1: R = g / dt
 
-A reset to zero is NIR's own: LIF, or IF, with v_reset = 0; whether it acts at once or in the next step, the spikes are
-the same. A reset by subtraction is a circle of NIR's parts: LI or I, a Threshold, and back through a Scale of -theta/g
-(in the next step) or -beta theta/g (at once); the edge that closes a circle carries the value of the step before, which
-is what Euler makes of it. To fire at u >= theta is to fire above the float32 just below theta.
+A reset to zero is NIR's own: LIF or IF with v_reset = 0; whether it acts at once or in the next step, the spikes are
+the same. A reset by subtraction is a cycle of NIR nodes: LI or I, a Threshold, and back through a Scale of -theta/g (in
+the next step) or -beta theta/g (at once); the edge that closes the cycle carries the value of the step before, as in
+Euler's method. Firing at u >= theta is written as firing above the largest float32 below theta.
 
-NIR has no max-pool. Where a network has one, the graph holds a node `MaxPool2d` of ours, which NIR's reader refuses.
+NIR has no max-pool. For a network with one, the graph holds our own node `MaxPool2d`, which NIR's reader refuses.
 """
 
 import json
@@ -37,7 +37,7 @@ from spikesight.models.networks.resnet import Block, PadShortcut, SewBlock, Spik
 from spikesight.models.neurons.layers import Neuron, SlidingNeuron
 
 NIR_PACE = "not exported: NIR has no neurons that step at another pace; leave --bin-ms away"
-IMAGE_STEP_S = 1e-3  # a step of an image model has no length of its own
+IMAGE_STEP_S = 1e-3  # nominal, since a step of an image model has no length
 INTEGRATION = "forward Euler with step dt; an edge that closes a circle carries the value of the step before"
 
 
@@ -45,7 +45,7 @@ INTEGRATION = "forward Euler with step dt; an edge that closes a circle carries 
 
 
 def neuron(graph: Graph, layer: Neuron, x: Signal) -> Signal:
-    """The spikes of a layer. Raises ExportError for what NIR cannot say."""
+    """Append a neuron layer and return its spikes. Raises ExportError if NIR cannot express it."""
     config, name = layer.config, layer.key
     if isinstance(layer, SlidingNeuron):
         return sliding(graph, layer, x)
@@ -65,7 +65,7 @@ def neuron(graph: Graph, layer: Neuron, x: Signal) -> Signal:
 
 
 def sliding(graph: Graph, layer: SlidingNeuron, x: Signal) -> Signal:
-    """Sliding PSN: held inputs, each scaled, above a threshold of -b."""
+    """Append a sliding PSN: held inputs, each scaled, summed and compared with a threshold of -b."""
     name, held, parts = layer.key, x, []
     if layer.config.taps == 1:
         raise ExportError(f"not exported: {name} is a PSN of one tap, which has no membrane to compare")
@@ -85,7 +85,7 @@ def conv_bn(graph: Graph, name: str, x: Signal, layers: nn.Sequential) -> Signal
 
 
 def padded_shortcut(graph: Graph, name: str, x: Signal, shortcut: PadShortcut) -> Signal:
-    """Every second pixel and new channels of zeros: a 1 x 1 convolution with ones where a channel goes on."""
+    """Append an identity shortcut with stride and zero channels, as a 1x1 convolution with ones on the diagonal."""
     inputs, (before, behind) = graph.shape(x)[0], shortcut.channels
     weight = nn.functional.pad(torch.eye(inputs), (0, 0, before, behind))[..., None, None]
     like = nn.Conv2d(inputs, len(weight), 1, shortcut.stride)
@@ -93,7 +93,7 @@ def padded_shortcut(graph: Graph, name: str, x: Signal, shortcut: PadShortcut) -
 
 
 def block(graph: Graph, name: str, layer: Block, kind: str, x: Signal) -> Signal:
-    """One residual block; sums are edges into the same node."""
+    """Append one residual block; sums are edges into the same node."""
     if layer.pool is not None:
         x = graph.pool(f"{name}.pool", x, layer.pool)
     skip = x
@@ -137,7 +137,7 @@ def spiking_resnet(graph: Graph, network: SpikingResNet) -> Signal:
 
 
 def converted(graph: Graph, network: ConvertedNetwork) -> Signal:
-    """A converted network of binary neurons. Raises ExportError for other rules."""
+    """Append a converted network of binary neurons. Raises ExportError for other rules."""
     rule = network.config.rule
     if rule.kind != "if" or rule.differential:
         raise ExportError(f"not exported: NIR cannot say neurons of the kind {rule.kind!r}, only 'if'")
@@ -158,13 +158,13 @@ def converted(graph: Graph, network: ConvertedNetwork) -> Signal:
 
 
 def joined(graph: Graph, name: str, left: Signal, right: Signal) -> Signal:
-    """The sum of two signals; what stands in both counts twice."""
+    """Return the sum of two signals; a node in both counts twice."""
     twice = set(left) & set(right)
     return (*left, *right) if not twice else (*left, *graph.scale(f"layers.{name}", right, 1.0))
 
 
 def converted_layer(graph: Graph, node: Node, layer: nn.Module, x: Signal) -> Signal:
-    """One node of a converted network, its sums and max-pools apart."""
+    """Append one node of a converted network, other than a sum or a max-pool of accumulated currents."""
     name = f"layers.{node.name}"
     if isinstance(layer, SpikeLayer):
         return converted_neuron(graph, name, layer, x)
@@ -195,7 +195,7 @@ def strided(node: Node) -> nn.Conv2d:
 
 
 def converted_neuron(graph: Graph, name: str, layer: SpikeLayer, x: Signal) -> Signal:
-    """An integrator that begins below its threshold by theta - v(0); its spikes are worth the amplitude."""
+    """Append integrators that start theta - v(0) below the threshold, and scale their spikes by the amplitude."""
     rule, theta = layer.rule, layer.theta
     limit = strict(theta - rule.start * theta, rule.inclusive)
     if rule.reset == "zero":
@@ -207,7 +207,7 @@ def converted_neuron(graph: Graph, name: str, layer: SpikeLayer, x: Signal) -> S
 
 
 def accumulated_pool(graph: Graph, name: str, x: Signal, pool: nn.Module) -> Signal:
-    """The max-pool of the currents summed so far, as increments."""
+    """Append the max-pool of the currents accumulated so far, as increments."""
     pooled = graph.pool(f"{name}.pool", graph.integrate(name, x, 1.0, 1.0), pool)
     return (*pooled, *graph.scale(f"{name}.before", graph.hold(f"{name}.held", pooled), -1.0))
 
@@ -219,9 +219,9 @@ WRITERS: dict[type[nn.Module], Callable[..., Signal]] = {SpikingResNet: spiking_
 
 
 def nir_graph(network: nn.Module, card: Card) -> Any:
-    """The network as a nir.NIRGraph, with the event contract, the labels and dt among its metadata.
+    """Return the network as a nir.NIRGraph; event contract, labels and dt are metadata.
 
-    Raises ExportError for what NIR cannot say.
+    Raises ExportError for what NIR cannot express.
     """
     contract = card.contract
     dt = contract.bin_us * 1e-6 if contract.kind == "events" else IMAGE_STEP_S
@@ -238,12 +238,12 @@ def nir_graph(network: nn.Module, card: Card) -> Any:
 
 
 def write_nir(network: nn.Module, card: Card, path: Path, window: int | None) -> None:
-    """One .nir file (HDF5)."""
+    """Write a .nir file (HDF5)."""
     if window is not None:
         raise ExportError("a NIR graph has no steps, so it has no window of them")
     import_extra("nir").write(path, nir_graph(network, card))
 
 
 def run_nir(path: Path, window: int | None) -> Runner:  # noqa: ARG001 - every reader takes a window
-    """The file as our own reader runs it."""
+    """Load the file into our own NIR network."""
     return read_nir(path)

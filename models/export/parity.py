@@ -1,4 +1,4 @@
-"""Whether what a file holds behaves as the network does: 50 steps side by side, each with its own carried state."""
+"""Check that a written file computes the same as the network: 50 steps side by side, each with its own state."""
 
 import os
 import tempfile
@@ -17,23 +17,23 @@ from spikesight.models.neurons.layers import Neuron
 from spikesight.models.neurons.state import State, zero_state
 
 PARITY_STEPS, STREAMS = 50, 2
-TOLERANCE = 1e-3  # of membranes and logits; a spike that flips moves a membrane by its threshold
+TOLERANCE = 1e-3  # of membranes and logits; a differing spike moves a membrane by much more, its threshold
 TIES = 1e-3  # share of a layer's neurons that may fire on one side alone
 Runner = Callable[[Tensor, State], tuple[Tensor, State]]  # (x_seq [T, N, C, H, W], state) -> (logits [T, N, K], state)
 
 
 class ExportError(ValueError):
-    """An export that cannot be, or would not be what the network is, in one sentence."""
+    """An export or import that is impossible or would change the network; the message is one sentence."""
 
 
 @dataclass(frozen=True)
 class Parity:
-    """What the comparison saw."""
+    """The result of a comparison."""
 
     steps: int
-    logits: float  # largest difference
+    logits: float  # largest difference of a logit
     ties: int  # neurons that fired on one side alone, summed over the comparisons
-    membranes: int  # of how many
+    membranes: int  # membranes compared
 
     def __str__(self) -> str:
         return (
@@ -43,7 +43,7 @@ class Parity:
 
 
 def import_extra(name: str) -> Any:
-    """A module of the export extra. Raises ExportError that says how to install it."""
+    """Import a module of the export extra. Raises ExportError, which says how to install it."""
     try:
         return import_module(name)
     except ImportError:
@@ -51,7 +51,7 @@ def import_extra(name: str) -> Any:
 
 
 def example_inputs(contract: Contract, steps: int, streams: int = STREAMS) -> Tensor:
-    """Seeded inputs of the contract's kind, float32 [T, N, C, H, W]: 5 % events, or normal pixels."""
+    """Return seeded inputs of the contract's kind, float32 [T, N, C, H, W]: 5 % events, or normal pixels."""
     generator = torch.Generator().manual_seed(0)
     shape = (steps, streams, contract.channels, contract.height, contract.width)
     if contract.kind == "events":
@@ -60,17 +60,17 @@ def example_inputs(contract: Contract, steps: int, streams: int = STREAMS) -> Te
 
 
 def start_state(network: nn.Module, contract: Contract, streams: int = STREAMS) -> State:
-    """The state before the first step."""
+    """Return the state before the first step."""
     return zero_state(network, contract.channels, contract.height, contract.width, streams)
 
 
 def as_it_is(_: nn.Module, state: State) -> State:
-    """The state as the network holds it."""
+    """Return the state unchanged."""
     return state
 
 
 def potentials(network: nn.Module, state: State) -> State:
-    """The state with every membrane as it is after its reset, so that a spike of this step shows in its own layer."""
+    """Return the state with every membrane as after its reset, so that this step's spikes show in their own layer."""
     after = dict(state)
     for layer in network.modules():
         if type(layer) is Neuron and layer.config.delay and layer.span == 1 and layer.key in state:
@@ -90,14 +90,14 @@ def check_parity(
     adopt: Callable[[nn.Module, State], State] = as_it_is,
     view: Callable[[nn.Module, State], State] = potentials,
 ) -> Parity:
-    """Compare over 50 steps, `window` at a time, each side with its own carried state.
+    """Compare over 50 steps, `window` at a time, each side with its own state.
 
-    adopt   our state as the other side holds it
-    view    the other side's state in our names, membranes after their reset
+    adopt   converts the network's state to the other side's
+    view    converts the other side's state to the network's, membranes after their reset
 
-    A potential within rounding of its threshold may fire on one side alone. Such a tie changes what comes behind it, so
-    the first layer in which a stream differs is judged; where that is a tie, the stream goes on from our state.
-    Raises ExportError that names the first layer whose membranes differ in more than a few ties.
+    A potential within rounding of its threshold may fire on one side only. Such a tie changes all later layers, so only
+    the first layer in which a stream differs is judged; after a tie, the stream continues from our state. Raises
+    ExportError, which names the first layer whose membranes differ by more than a few ties.
     """
     ours = start_state(network, contract)
     theirs = adopt(network, ours)
@@ -126,7 +126,7 @@ def check_parity(
 
 
 def joined(mask: Tensor, left: State, right: State) -> State:
-    """The streams of `left` where the mask [N] is set, else those of `right`."""
+    """Merge states: the streams of `left` where the mask [N] is set, else those of `right`."""
     if not mask.any():
         return right
     return {key: torch.where(mask.view(-1, *[1] * (value.ndim - 1)), left[key], value) for key, value in right.items()}
@@ -134,7 +134,7 @@ def joined(mask: Tensor, left: State, right: State) -> State:
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """A folder to write into that becomes `folder`, which is new or empty, once all is well. Raises ExportError."""
+    """Yield a temporary folder that becomes `folder`, which is new or empty, on success. Raises ExportError."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ExportError(f"{folder} exists and is not an empty folder")
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
-"""Networks of those neurons, and the ANNs they are compared with or converted from.
+"""Spiking networks, and the ANNs that they are compared with or converted from.
 
-`resnet`, `ann`, `stdp`, `event_convolution`; `folding` of batch norms; `converted/` what conversion gives.
+`resnet`, `ann`, `stdp`, `taught`, `imported`; `converted/`: from ANNs; `event_convolution`; `folding`; `metering`.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""ANN twins: ReLU networks that are trained, loaded and converted. State dictionaries keep their publishers' names.
+"""ANN counterparts: ReLU networks to be trained, loaded and converted. State dictionaries keep their publishers' names.
 
 cifar-resnet20 ... 56   He et al. 2016, option A shortcuts; names of akamaster/pytorch_resnet_cifar10
 resnet18, resnet34      torchvision's names; `pool="none"` is the seed paper's ResNet18* and ResNet34*
@@ -21,7 +21,7 @@ from spikesight.models.neurons.layers import spikes_at_all
 
 
 class _Floor(torch.autograd.Function):
-    """floor with a straight-through gradient."""
+    """floor() with a straight-through gradient."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ARG004
@@ -48,7 +48,7 @@ class Qcfs(nn.Module):
 
 
 def with_qcfs(ann: nn.Module, levels: int = 4, level: float = 8.0) -> nn.Module:
-    """`ann` with every ReLU module replaced, in place, by a QCFS activation; a module used twice stays one."""
+    """Replace every ReLU module of `ann` in place by a QCFS activation; a ReLU used twice becomes a QCFS used twice."""
     for name, child in ann.named_children():
         if isinstance(child, nn.ReLU):
             setattr(ann, name, Qcfs(levels, level))
@@ -58,7 +58,7 @@ def with_qcfs(ann: nn.Module, levels: int = 4, level: float = 8.0) -> nn.Module:
 
 
 class BasicBlock(nn.Module):
-    """relu(bn(conv(relu(bn(conv x)))) + shortcut(x)); the shortcut's keeps its published name."""
+    """relu(bn(conv(relu(bn(conv x)))) + shortcut(x)); the shortcut has its published name `downsample`."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, kind: Literal["pad", "conv"]) -> None:
         super().__init__()
@@ -78,13 +78,13 @@ class BasicBlock(nn.Module):
 
 
 def stage(inputs: int, outputs: int, depth: int, stride: int, kind: Literal["pad", "conv"]) -> nn.Sequential:
-    """`depth` blocks, the first of which changes the shape."""
+    """Return `depth` blocks, the first of which changes the shape."""
     blocks = [BasicBlock(inputs, outputs, stride, kind)]
     return nn.Sequential(*blocks, *(BasicBlock(outputs, outputs, 1, kind) for _ in range(depth - 1)))
 
 
 class CifarResNet(nn.Module):
-    """Images [N, C, H, W] to logits [N, K]; 6 depth + 2 layers, widths 16, 32, 64."""
+    """ResNet for small images, [N, C, H, W] to logits [N, K]: 6 depth + 2 layers, widths 16, 32, 64."""
 
     def __init__(self, depth: int, in_channels: int = 3, classes: int = 10) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ class CifarResNet(nn.Module):
 
 
 class ResNet(nn.Module):
-    """The ImageNet ResNet of basic blocks; pool "max" as published, "avg" instead, "none" as the seed paper's *."""
+    """The ImageNet ResNet of basic blocks. `pool`: "max" as published, "avg", or "none" as in the seed paper's *."""
 
     def __init__(
         self,
@@ -127,7 +127,7 @@ class ResNet(nn.Module):
 
 
 class SmallCnn(nn.Module):
-    """Two convolutions with max-pools, one hidden layer: enough for digits."""
+    """Three convolutions, two max-pools and a linear read-out: enough for digits."""
 
     def __init__(self, in_channels: int = 1, classes: int = 10, width: int = 16) -> None:
         super().__init__()
@@ -153,7 +153,7 @@ class SmallCnn(nn.Module):
 
 
 class ReluBlock(nn.Module):
-    """A plain block of rectifiers on images; it shares the block's layers."""
+    """A plain block whose neurons are ReLUs, on images; it shares the layers of `block`."""
 
     def __init__(self, block: PlainBlock) -> None:
         super().__init__()
@@ -169,7 +169,7 @@ class ReluBlock(nn.Module):
 
 
 class ReluResNet(nn.Module):
-    """The ANN that a ResNet of rectifiers (neuron kind "relu") is, on images [N, C, H, W]; it shares the layers."""
+    """A SpikingResNet whose neurons are ReLUs (kind "relu") as an ANN on images [N, C, H, W]; it shares the layers."""
 
     def __init__(self, network: SpikingResNet) -> None:
         super().__init__()
@@ -185,7 +185,7 @@ class ReluResNet(nn.Module):
 
 
 def as_ann(network: nn.Module) -> ReluResNet:
-    """A checkpoint's network of rectifiers as an ANN on images. Raises CheckpointError for any other network."""
+    """Return a checkpoint's ReLU network as an ANN on images. Raises CheckpointError for any other network."""
     if not isinstance(network, SpikingResNet) or spikes_at_all(network):
         raise CheckpointError("only an ANN is converted: train one with --neuron relu --steps 1")
     if network.config.block != "plain":
@@ -195,7 +195,7 @@ def as_ann(network: nn.Module) -> ReluResNet:
 
 @dataclass(frozen=True)
 class AnnEntry:
-    """What builds a named ANN, and the input it was published for."""
+    """The constructor of a named ANN, and the input that it was published for."""
 
     build: Callable[[int, int], nn.Module]  # (in_channels, classes)
     size: int  # pixels, height and width
@@ -223,7 +223,7 @@ ANNS: dict[str, AnnEntry] = {
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """A state dictionary from safetensors, or from a torch file read with weights only (nothing in it is executed)."""
+    """Read a state dictionary from safetensors, or from a torch file with weights_only (nothing is executed)."""
     if not path.is_file():
         raise CheckpointError(f"no file {path.name}: give a state dictionary (.safetensors, .pt, .pth or .th)")
     try:
@@ -243,14 +243,14 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 
 def fits(network: nn.Module, state: Mapping[str, Tensor]) -> bool:
-    """The state dictionary has exactly the network's names and shapes (counters of batch norms aside)."""
+    """Return whether the state dictionary has exactly the network's names and shapes (batch counters aside)."""
     own = {n: t.shape for n, t in network.state_dict().items() if not n.endswith("num_batches_tracked")}
     given = {n: t.shape for n, t in state.items() if not n.endswith("num_batches_tracked")}
     return own == given
 
 
 def build_for(name: str, state: Mapping[str, Tensor]) -> nn.Module:
-    """The named ANN with channels and classes as the state dictionary has them, its weights loaded."""
+    """Build the named ANN with the state dictionary's channel and class counts, and load the weights."""
     entry = ANNS[name]
     first = next((t for t in state.values() if t.ndim == 4), None)
     head = state.get(entry.head)
@@ -264,7 +264,7 @@ def build_for(name: str, state: Mapping[str, Tensor]) -> nn.Module:
 
 
 def guess_name(state: Mapping[str, Tensor]) -> str:
-    """The name of the ANN that the state dictionary fits; raises CheckpointError where none does."""
+    """Return the name of the ANN that the state dictionary fits. Raises CheckpointError if none does."""
     for name, entry in ANNS.items():
         if entry.head in state:
             try:

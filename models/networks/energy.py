@@ -1,10 +1,10 @@
-"""Energy from counted operations and published picojoules, with what such an estimate leaves out."""
+"""Estimate energy from counted operations and published picojoules, and say what the estimate leaves out."""
 
 from typing import NamedTuple
 
 from spikesight.models.networks.metering import Work
 
-PICOJOULES = {  # 45 nm (Horowitz, ISSCC 2014, as the field quotes it): multiply-accumulate, accumulate
+PICOJOULES = {  # multiply-accumulate, accumulate; 45 nm (Horowitz, ISSCC 2014, as usually quoted)
     "fp32": (4.6, 0.9),
     "fp16": (1.5, 0.4),
     "int8": (0.23, 0.03),
@@ -21,22 +21,22 @@ CAVEATS = (
 
 
 class Energy(NamedTuple):
-    """Microjoules a sample."""
+    """Energy of one sample, microjoules."""
 
     compute: float  # operations alone
-    with_memory: float  # and every operand's way from and to memory
+    with_memory: float  # operations, and moving every operand from and to memory
 
 
 BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
 
 
 def energy(picojoules: float, moved_bytes: float) -> Energy:
-    """That of operations, and of so many bytes on their way."""
+    """Return the energy of operations and of moving this many bytes."""
     return Energy(picojoules * 1e-6, (picojoules + PICOJOULES_A_BYTE * moved_bytes) * 1e-6)
 
 
 def spiking_energy(work: Work, precision: str = "fp32") -> Energy:
-    """E = E_MAC MACs + E_AC ACs; memory: a weight and a partial sum read and written for each, and every membrane."""
+    """Return E_MAC MACs + E_AC ACs; memory: a weight and a partial sum read and written each, and every membrane."""
     mac, ac = PICOJOULES[precision]
     moved = 3 * (work.effective_macs + work.effective_acs) + 2 * work.neuron_updates
     compute = mac * work.effective_macs + ac * (work.effective_acs + work.neuron_updates)
@@ -44,18 +44,18 @@ def spiking_energy(work: Work, precision: str = "fp32") -> Energy:
 
 
 def ann_energy(macs: float, activations: float, precision: str = "fp32") -> Energy:
-    """E of an ANN of dense multiply-accumulates: weight read, partial sum read and written, activations."""
+    """Return the energy of an ANN: for each MAC a weight read and a partial sum read and written, and activations."""
     return energy(PICOJOULES[precision][0] * macs, BYTES[precision] * (3 * macs + 2 * activations))
 
 
 def quantised_energy(macs: float, activations: float, bits: int) -> Energy:
-    """An ANN with n-bit activations and weights: int8's figures times (n / 8)^2 for products and n / 8 for traffic."""
+    """Return the energy of an n-bit ANN: int8's figure times (n / 8)^2 for products and n / 8 for memory traffic."""
     share = bits / 8
     return energy(PICOJOULES["int8"][0] * share**2 * macs, share * (3 * macs + 2 * activations))
 
 
 def bit_budget(steps: int) -> int:
-    """Bits of the quantised activation that T steps of a binary neuron amount to: ceil(log2(T + 1)).
+    """Return the bits of a quantised activation equivalent to T steps of a binary neuron: ceil(log2(T + 1)).
 
     >>> [bit_budget(t) for t in (1, 3, 4, 32)]
     [1, 2, 3, 6]

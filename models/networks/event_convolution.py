@@ -1,9 +1,9 @@
-"""Convolutions of spikes in training: forward pass and weight gradient from the events alone, exact.
+"""Convolutions of spikes for training: forward pass and weight gradient computed from events alone, exactly.
 
-A spike that did not happen adds nothing to an output and nothing to a weight's gradient; only the gradient of the input
-is dense (a surrogate gradient reaches silent neurons too). Sums run in another order than PyTorch's, so results agree
-to rounding. `use_event_convolutions` puts `EventConv2d` in the place of every convolution that has such a form; inputs
-that are too full, and machines without the native kernels, take PyTorch's way.
+An absent spike adds nothing to an output or to a weight's gradient; only the gradient of the input is dense (a
+surrogate gradient reaches silent neurons too). Sums run in another order than PyTorch's, so results agree to rounding.
+`use_event_convolutions` replaces every suitable convolution by `EventConv2d`; for dense inputs, and on machines without
+the native kernels, PyTorch's convolution runs.
 """
 
 import ctypes
@@ -16,11 +16,11 @@ from torch.autograd.function import once_differentiable
 from spikesight.models.native.build import NUMBER, POINTER, library
 
 FULL = {torch.float32: 0.3, torch.bfloat16: 0.1}
-"""Density of the input from which dense kernels of this dtype are faster, measured for 64 to 512 channels."""
+"""Input density from which on dense kernels of this dtype are faster, measured for 64 to 512 channels."""
 
 
 class NativeEventConvolution(ctypes.Structure):
-    """`EventConvolution` of native/event_convolution.cpp."""
+    """The C structure `EventConvolution` of native/event_convolution.cpp."""
 
     _fields_ = [
         *((n, NUMBER) for n in ("images", "height", "width", "inputs", "outputs", "chunk", "threads", "is_half")),
@@ -29,12 +29,12 @@ class NativeEventConvolution(ctypes.Structure):
 
 
 def channels_last(x: Tensor) -> Tensor:
-    """[M, C, H, W] as a contiguous [M, H, W, C]: no copy where the memory has that order already."""
+    """Return [M, C, H, W] as a contiguous [M, H, W, C]; no copy if the memory has that order already."""
     return x.permute(0, 2, 3, 1).contiguous()
 
 
 def native_call(x: Tensor, outputs: int) -> NativeEventConvolution:
-    """The call for x [M, H, W, C]; the tensors that it points to must outlive it."""
+    """Return the native call's structure for x [M, H, W, C]; keep x alive as long as it."""
     images, height, width, inputs = x.shape
     threads = min(torch.get_num_threads(), images)
     call = NativeEventConvolution(images, height, width, inputs, outputs, 32 if outputs % 32 == 0 else 16, threads)
@@ -43,7 +43,7 @@ def native_call(x: Tensor, outputs: int) -> NativeEventConvolution:
 
 
 class EventConvolution(torch.autograd.Function):
-    """3x3, stride 1, padding 1: x [M, Ci, H, W] (mostly zero), weight [Co, Ci, 3, 3] -> [M, Co, H, W] of x's dtype."""
+    """A 3x3 convolution, stride 1, padding 1: x [M, Ci, H, W] (mostly zero), weight [Co, Ci, 3, 3] -> [M, Co, H, W]."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
@@ -81,17 +81,17 @@ class EventConvolution(torch.autograd.Function):
 
 
 def density(x: Tensor) -> float:
-    """Share of the float32 or bfloat16 numbers that are not 0, counted as integers: 20 times as fast as as floats."""
+    """Return the share of non-zero float32 or bfloat16 numbers; counting them as integers is 20 times as fast."""
     whole = x.detach().view(torch.int32 if x.dtype == torch.float32 else torch.int16)
     return int(whole.count_nonzero()) / x.numel()
 
 
 class EventConv2d(nn.Conv2d):
-    """A convolution that computes from events where its input is sparse; parameters and their names are Conv2d's."""
+    """A Conv2d that computes from events if its input is sparse; parameters have the same names as Conv2d's."""
 
     @classmethod
     def of(cls, conv: nn.Conv2d) -> "EventConv2d":
-        """One that shares the weight."""
+        """Return an EventConv2d that shares the weight of `conv`."""
         made = cls(conv.in_channels, conv.out_channels, 3, padding=1, bias=False)
         made.weight = conv.weight
         return made
@@ -111,13 +111,13 @@ class EventConv2d(nn.Conv2d):
 
 
 def fits(conv: nn.Conv2d) -> bool:
-    """Whether the event-driven form computes this convolution, and gains: not for the two channels of a stem."""
+    """Return whether the event-driven form can replace this convolution and is faster: not a stem with few inputs."""
     form = (conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups, conv.bias)
     return form == ((3, 3), (1, 1), (1, 1), (1, 1), 1, None) and conv.out_channels % 16 == 0 and conv.in_channels >= 16
 
 
 def use_event_convolutions(network: nn.Module) -> int:
-    """Replace, in place, what `fits`; how many were. Nothing without the native kernels."""
+    """Replace suitable convolutions in place and return their number; 0 without the native kernels."""
     if library() is None:
         return 0
     replaced = 0

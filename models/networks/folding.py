@@ -1,14 +1,14 @@
-"""Batch norms folded into the convolution or linear layer in front of them, in double precision."""
+"""Fold batch norms into the convolution or linear layer before them, in double precision."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-Folded = tuple[Tensor, Tensor, nn.Conv2d]  # weight, bias, and the convolution they belong to
+Folded = tuple[Tensor, Tensor, nn.Conv2d]  # folded weight and bias, and their convolution
 
 
 def fold(conv_bn: nn.Sequential) -> Folded:
-    """Weight and bias of a convolution with the batch norm behind it, if there is one, folded in."""
+    """Return a convolution's weight and bias with the batch norm behind it, if there is one, folded in."""
     conv, norm = conv_bn[0], conv_bn[1]
     assert isinstance(conv, nn.Conv2d)
     weight, bias = numbers(conv)
@@ -18,19 +18,19 @@ def fold(conv_bn: nn.Sequential) -> Folded:
 
 
 def numbers(layer: nn.Conv2d | nn.Linear) -> tuple[Tensor, Tensor]:
-    """Weight and bias in double precision, zeros for a bias that there is not."""
+    """Return weight and bias in double precision; a missing bias is zero."""
     weight = layer.weight.detach().double()
     return weight, weight.new_zeros(len(weight)) if layer.bias is None else layer.bias.detach().double()
 
 
 def folded(weight: Tensor, bias: Tensor, norm: _BatchNorm) -> tuple[Tensor, Tensor]:
-    """w' = w gamma / sqrt(var + eps), b' = beta + (b - mean) gamma / sqrt(var + eps)."""
+    """Return w' = w gamma / sqrt(var + eps) and b' = beta + (b - mean) gamma / sqrt(var + eps)."""
     gain, shift = norm_line(norm)
     return weight * gain.view(-1, *[1] * (weight.ndim - 1)), shift + bias * gain
 
 
 def norm_line(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
-    """(gain, shift) by channel of a batch norm in evaluation mode, in double precision."""
+    """Return gain and shift of a batch norm in evaluation mode, by channel, in double precision."""
     if norm.running_mean is None or norm.running_var is None:
         raise ValueError("a batch norm without running statistics cannot be folded: train it with them")
     mean, var = norm.running_mean.double(), norm.running_var.double()

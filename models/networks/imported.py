@@ -1,6 +1,6 @@
-"""A network that came from elsewhere: a graph of stateless layers, and neurons that differ from place to place.
+"""A network imported from another library: a graph of stateless layers and individually configured neurons.
 
-x_seq [T, N, C, H, W] goes in, logits [T, N, K] come out; all state lies in the caller's dictionary.
+It maps x_seq [T, N, C, H, W] to logits [T, N, K]; the caller's dictionary holds all state.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from spikesight.models.neurons.state import State
 
 @dataclass(frozen=True)
 class ImportedConfig:
-    """The graph, and the neurons of its nodes `neuron` in their order. Numbers are the network's tensors."""
+    """The graph, and the configurations of its `neuron` nodes in order. Weights are tensors of the network."""
 
     nodes: tuple[Node, ...]
     neurons: tuple[NeuronConfig, ...]
@@ -33,19 +33,19 @@ class ImportedConfig:
 
 
 class ImportedNetwork(nn.Module):
-    """An imported network. It keeps no state: it takes and returns it."""
+    """An imported network. It takes and returns its state and stores none."""
 
     def __init__(self, config: ImportedConfig) -> None:
         super().__init__()
         self.config = config
         neurons = iter(config.neurons)
-        rule = SpikeRule()  # of no layer here
+        rule = SpikeRule()  # `build` needs a rule; no layer here uses it
         modules = {n.name: make_neuron(next(neurons)) if n.op == "neuron" else build(n, rule) for n in config.nodes}
         self.layers = nn.ModuleDict({name: module for name, module in modules.items() if module is not None})
         name_states(self)
 
     def forward(self, x_seq: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """x_seq and the state before it to (logits [T, N, K], the state after it)."""
+        """Run x_seq from a state (None: zeros); return logits [T, N, K] and the state after them."""
         shape = self.config.input_shape
         if prod(x_seq.shape[2:]) != prod(shape) or (len(shape) == 3 and tuple(x_seq.shape[2:]) != shape):
             raise ValueError(f"x_seq must be [T, N, {', '.join(map(str, shape))}], not {tuple(x_seq.shape)}")

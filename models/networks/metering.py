@@ -1,8 +1,7 @@
-"""What a forward pass costs: spikes, synaptic operations and dense multiply-adds, counted exactly.
+"""Count exactly what a forward pass costs: spikes, synaptic operations and dense multiply-adds.
 
 A synaptic operation is one non-zero input of a convolution or linear layer reaching one output (NeuroBench's
-definition: bias ignored, padding and stride respected). Real-valued inputs (a directly coded first layer) count in the
-same way.
+definition: bias ignored, padding and stride respected). Real-valued inputs (a directly coded first layer) count alike.
 """
 
 import copy
@@ -17,15 +16,15 @@ from spikesight.models.neurons.layers import Neuron, watching
 
 
 class Counts(NamedTuple):
-    """The cost of a forward pass, by sample of the batch."""
+    """The cost of a forward pass for each sample of the batch."""
 
     layer_spikes: Tensor  # int64 [N, L]: non-zero outputs of each neuron layer
     synops: Tensor  # int64 [N]
-    fired: Tensor  # uint8 [N, F]: `packed` spikes of every layer in the last step; F = 0 where nobody probes
+    fired: Tensor  # uint8 [N, F]: `packed` spikes of every layer in the last step; F = 0 unless probed
 
 
 def windows(size: int, kernel: int, stride: int, padding: int, dilation: int) -> Tensor:
-    """How many windows hold each of `size` places in a row, float32 [size].
+    """Return how many windows of a convolution contain each of `size` positions along one axis, float32 [size].
 
     >>> windows(5, 3, 2, 1, 1).tolist()
     [1.0, 2.0, 1.0, 2.0, 1.0]
@@ -36,20 +35,20 @@ def windows(size: int, kernel: int, stride: int, padding: int, dilation: int) ->
 
 
 def reach(conv: nn.Conv2d, height: int, width: int) -> Tensor:
-    """How many output positions each input pixel feeds, float32 [height, width]."""
+    """Return how many output positions each input pixel feeds, float32 [height, width]."""
     sizes = zip((height, width), conv.kernel_size, conv.stride, conv.padding, conv.dilation)
     rows, columns = (windows(size, kernel, stride, int(pad), step) for size, kernel, stride, pad, step in sizes)
     return torch.outer(rows, columns)
 
 
 def size_of(spikes: Tensor) -> tuple[int, int, int]:
-    """Channels, rows and columns of [N, C, H, W]; of [N, C] one row and column."""
+    """Return channels, rows and columns of [N, C, H, W]; [N, C] counts as one row and column."""
     channels, height, width = (*spikes.shape[1:], 1, 1)[:3]
     return channels, height, width
 
 
 def packed(spikes: Tensor) -> Tensor:
-    """Which neurons fired, a bit each: [N, C, H, W] (or [N, C]) -> uint8 [N, H W C/8], C padded to a multiple of 16.
+    """Pack which neurons fired into bits: [N, C, H, W] (or [N, C]) -> uint8 [N, H W C/8], C padded to a multiple of 16.
 
     The first of eight channels is the highest bit.
 
@@ -63,7 +62,7 @@ def packed(spikes: Tensor) -> Tensor:
 
 
 class Meter:
-    """Counts what a network does, by hooks on its layers; `read` gives the counts since the last `read`.
+    """Counts the operations of a network by hooks on its layers; `read` returns the counts of the last forward pass.
 
     One forward pass at a time: the counts of a pass with T steps are summed over T.
     """
@@ -72,8 +71,8 @@ class Meter:
         self.layer_names: list[str] = []
         self._reach: dict[tuple[str, int, int], Tensor] = {}
         self._spikes: dict[str, Tensor] = {}
-        self.probe = False  # whether who fired is noted
-        self.sizes: dict[str, tuple[int, int, int]] = {}  # of the neuron layers
+        self.probe = False  # whether to record which neurons fired
+        self.sizes: dict[str, tuple[int, int, int]] = {}  # (C, H, W) of each neuron layer
         self._fired: dict[str, Tensor] = {}
         self._synops: list[Tensor] = []
         self._batch = 1
@@ -116,7 +115,7 @@ class Meter:
         self._synops.append(by_row.view(-1, self._batch).sum(0))
 
     def read(self) -> Counts:
-        """The counts of the last forward pass."""
+        """Return the counts of the last forward pass."""
         nothing = torch.zeros(self._batch, 0, dtype=torch.uint8)
         return Counts(
             torch.stack([self._spikes[name] for name in self.layer_names], 1),
@@ -125,27 +124,27 @@ class Meter:
         )
 
     def close(self) -> None:
-        """Take the hooks off."""
+        """Remove the hooks."""
         for handle in self._handles:
             handle.remove()
 
 
 class DenseMeter:
-    """The cost of a network that does not spike: every multiply-add of every step, and no spikes to show."""
+    """The meter of a network without spikes: it counts every multiply-add of every step."""
 
     def __init__(self, macs: int) -> None:
         self.layer_names: list[str] = []
-        self.probe, self.sizes = False, dict[str, tuple[int, int, int]]()  # there is nothing to see
+        self.probe, self.sizes = False, dict[str, tuple[int, int, int]]()  # as in Meter; there are no spikes
         self._macs = macs
 
     def read(self) -> Counts:
-        """One sample and one step: no spikes, the dense multiply-adds."""
+        """Return the counts of one sample and one step: no spikes, the dense multiply-adds."""
         nothing = torch.zeros(1, 0)
         return Counts(nothing.to(torch.int64), torch.tensor([self._macs]), nothing.to(torch.uint8))
 
 
 def dense_macs(network: nn.Module, channels: int, height: int, width: int) -> int:
-    """Multiply-adds of one step for one sample if nothing were sparse: what an ANN of the same shape computes."""
+    """Return the multiply-adds of one step of one sample without sparsity, as an ANN of the same shape has."""
     total = 0
 
     def count(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -157,10 +156,10 @@ def dense_macs(network: nn.Module, channels: int, height: int, width: int) -> in
         elif isinstance(module, nn.Linear):
             total += module.in_features * module.out_features
 
-    # In double precision: no kernels of float32 are made or loaded for a pass whose results nobody looks at.
+    # In double precision, so that no float32 kernels are compiled or loaded for a pass whose results are not used.
     plain = copy.deepcopy(network).eval().double()
     for module in plain.modules():
-        module._forward_pre_hooks.clear()  # those of a meter that counts the network itself
+        module._forward_pre_hooks.clear()  # a meter of the original network may have added some
         module._forward_hooks.clear()
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             module.register_forward_pre_hook(count)
@@ -173,16 +172,16 @@ def dense_macs(network: nn.Module, channels: int, height: int, width: int) -> in
 
 
 class Work(NamedTuple):
-    """Operations of one sample over a whole run, by NeuroBench's definition (synaptic operations, bias ignored)."""
+    """Operations of one sample over a whole run by NeuroBench's definition (synaptic operations, bias ignored)."""
 
-    effective_macs: float  # layers that see anything but -1, 0 and 1
-    effective_acs: float  # layers that see only -1, 0 and 1
-    dense: float  # the same layers with every input and weight counted
-    neuron_updates: float  # membrane updates: NeuroBench counts them apart
+    effective_macs: float  # in layers with other inputs than -1, 0 and 1
+    effective_acs: float  # in layers whose inputs are only -1, 0 and 1
+    dense: float  # in all these layers, if zeros counted as well
+    neuron_updates: float  # membrane updates, which NeuroBench counts separately
 
 
 class Report(NamedTuple):
-    """What a network costs, sample by sample on average."""
+    """The cost of a network, averaged over samples."""
 
     steps: int
     footprint_bytes: int  # parameters and buffers
@@ -192,23 +191,23 @@ class Report(NamedTuple):
     spike_rate: float  # spikes a neuron and step
     spikes: float
     work: Work
-    by_layer: dict[str, tuple[float, bool]]  # synaptic operations, accumulate-only or not
+    by_layer: dict[str, tuple[float, bool]]  # synaptic operations, and whether they are accumulate-only
 
 
 def footprint(network: nn.Module) -> int:
-    """Bytes of parameters and buffers."""
+    """Return the bytes of parameters and buffers."""
     return sum(t.numel() * t.element_size() for t in (*network.parameters(), *network.buffers()))
 
 
 def connection_sparsity(network: nn.Module) -> float:
-    """Share of zero weights in convolutions and linear layers."""
+    """Return the share of zero weights in convolutions and linear layers."""
     weights = [m.weight for m in network.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
     total = sum(w.numel() for w in weights)
     return 1 - sum(int(w.count_nonzero()) for w in weights) / max(1, total)
 
 
 def layer_operations(layer: nn.Conv2d | nn.Linear, x: Tensor, *, dense: bool = False) -> float:
-    """Synaptic operations of a batch [M, ...]: non-zero inputs times the non-zero weights that they really reach."""
+    """Return a batch's synaptic operations, [M, ...]: non-zero inputs times the non-zero weights that they reach."""
     active = torch.ones_like(x) if dense else (x != 0).to(x.dtype)
     weight = torch.ones_like(layer.weight) if dense else (layer.weight != 0).to(x.dtype)
     if isinstance(layer, nn.Linear):
@@ -223,11 +222,10 @@ def layer_operations(layer: nn.Conv2d | nn.Linear, x: Tensor, *, dense: bool = F
 
 @torch.no_grad()
 def measure(network: nn.Module, x_seq: Tensor, *, still: bool = False, steps: int | None = None) -> Report:
-    """The cost of running `network` on x_seq [T, N, C, H, W].
+    """Measure the cost of running `network` on x_seq [T, N, C, H, W].
 
-    `still` says that the input does not change: x_seq is [1, N, ...], `steps` is T, and what the input alone decides is
-    counted once (a converted network) or T times (any other). An ANN is a network called on [N, C, H, W]: see
-    `measure_ann`.
+    `still`: the input is constant, x_seq is [1, N, ...] and `steps` is T; what depends on the input alone is counted
+    once (a converted network) or T times (any other). For an ANN, called on [N, C, H, W], see `measure_ann`.
     """
     layers: dict[str, list[float]] = {}
     accumulate: dict[str, bool] = {}

@@ -1,4 +1,4 @@
-"""Where a network's weights came from."""
+"""The origin of a network's weights: direct training, conversion, or none (an ANN)."""
 
 from typing import Literal
 
@@ -8,11 +8,11 @@ from spikesight.models.networks.converted.network import ConvertedNetwork
 from spikesight.models.neurons.layers import spikes_at_all
 
 Origin = Literal["direct", "converted", "ann"]
-"""How a network came to be: trained with its spikes, converted from an ANN, or an ANN itself (rectifiers, no state)."""
+"""Origin of a network: trained with spikes, converted from an ANN, or an ANN itself (ReLUs, no state)."""
 
 
 def origin_of(network: nn.Module) -> Origin:
-    """How a network came to its weights."""
+    """Return the origin of a network."""
     if isinstance(network, ConvertedNetwork):
         return "converted"
     return "direct" if spikes_at_all(network) else "ann"

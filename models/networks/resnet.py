@@ -1,15 +1,15 @@
 """Spiking residual networks: plain, SEW and MS blocks, with and without a max-pool in the stem.
 
-x_seq [T, N, C, H, W] goes in, logits [T, N, K] come out; convolutions and batch norms see the merged [T N, ...] batch
-(so batch norm takes its statistics over time as well, as tdBN does), neurons walk along T.
+A network maps x_seq [T, N, C, H, W] to logits [T, N, K]; convolutions and batch norms see the merged [T N, ...] batch
+(so batch norm takes its statistics over time as well, as tdBN does), neurons step along T.
 
-    plain   SN(BN(Conv(SN(BN(Conv x)))) + shortcut(x))                 the seed paper's block, ReLU -> SN
-    sew     SN(BN(Conv(SN(BN(Conv x))))) + shortcut(x)                 Fang et al. 2021, element-wise ADD
-    ms      x + BN(Conv(SN(BN(Conv(SN(x))))))                          Hu et al. 2024, membrane shortcut
+  plain   SN(BN(Conv(SN(BN(Conv x)))) + shortcut(x))                 the seed paper's block, ReLU -> SN
+  sew     SN(BN(Conv(SN(BN(Conv x))))) + shortcut(x)                 Fang et al. 2021, element-wise ADD
+  ms      x + BN(Conv(SN(BN(Conv(SN(x))))))                          Hu et al. 2024, membrane shortcut
 
-A bottleneck block has three convolutions (1x1, 3x3, 1x1) in the same places. With `downsample="max"` a stage begins
-with a 2x2 max-pool in place of its stride, after the idea of Max-ResNet (Fang et al. 2025): spikes stay binary and
-currents stay currents.
+A bottleneck block has three convolutions (1x1, 3x3, 1x1) instead. With `downsample="max"` a stage begins with a 2x2
+max-pool in place of its stride, after the idea of Max-ResNet (Fang et al. 2025): spikes stay binary and currents stay
+currents.
 """
 
 import math
@@ -29,18 +29,18 @@ class ResNetConfig:
     """The shape of a spiking ResNet."""
 
     block: Literal["plain", "sew", "ms"] = "sew"
-    depths: tuple[int, ...] = (2, 2, 2, 2)  # blocks a stage
-    widths: tuple[int, ...] = (64, 128, 256, 512)  # channels a stage
+    depths: tuple[int, ...] = (2, 2, 2, 2)  # blocks in each stage
+    widths: tuple[int, ...] = (64, 128, 256, 512)  # output channels of each stage
     stem: Literal["imagenet", "small"] = "small"  # 7x7 stride 2, or 3x3 stride 1
     pool: Literal["max", "avg", "none"] = "none"  # in the stem, before its neuron
-    shortcut: Literal["conv", "pad"] = "conv"  # where the shape changes: 1x1 convolution, or strided and zero-padded
+    shortcut: Literal["conv", "pad"] = "conv"  # if the shape changes: 1x1 convolution, or strided and zero-padded
     in_channels: int = 2
     classes: int = 10
     neuron: NeuronConfig = field(default_factory=NeuronConfig)
     bottleneck: bool = (
         False  # blocks of 1x1, 3x3 and 1x1 convolutions; `widths` are their outputs, the middle a quarter
     )
-    downsample: Literal["stride", "max"] = "stride"  # where a stage begins
+    downsample: Literal["stride", "max"] = "stride"  # at the begin of a stage
     spiking_readout: bool = False  # the logits are the spikes of a last neuron layer (for losses on spike counts)
     tdbn: bool = False  # Zheng et al. 2021: norms of summed branches start at theta / sqrt 2, the others at theta
 
@@ -70,7 +70,7 @@ def per_step(layer: Callable[[Tensor], Tensor], x_seq: Tensor) -> Tensor:
 
 
 def conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
-    """A bias-free convolution that keeps the size (but for its stride), and its batch norm."""
+    """Return a bias-free convolution with padding kernel // 2, and its batch norm."""
     return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs))
 
 
@@ -87,14 +87,14 @@ class PadShortcut(nn.Module):
 
 
 def make_shortcut(inputs: int, outputs: int, stride: int, kind: str) -> nn.Module | None:
-    """None where the shape stays."""
+    """Return a block's shortcut; None (the identity) if the shape does not change."""
     if stride == 1 and inputs == outputs:
         return None
     return PadShortcut(inputs, outputs, stride) if kind == "pad" else conv_bn(inputs, outputs, 1, stride)
 
 
 class Block(nn.Module):
-    """Convolutions, their neurons, and a shortcut; the kinds differ in `forward` alone."""
+    """The convolutions, neurons and shortcut of a residual block; the kinds of block differ in `forward`."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, config: ResNetConfig) -> None:
         super().__init__()
@@ -113,15 +113,15 @@ class Block(nn.Module):
         return self.conv2 if self.conv3 is None else self.conv3
 
     def enter(self, x_seq: Tensor) -> Tensor:
-        """The block's input, pooled where the stage begins with a max-pool."""
+        """Return the block's input, pooled if the block begins a stage with a max-pool."""
         return x_seq if self.pool is None else per_step(self.pool, x_seq)
 
     def skip(self, x_seq: Tensor) -> Tensor:
-        """The shortcut's output."""
+        """Return the shortcut's output."""
         return x_seq if self.shortcut is None else per_step(self.shortcut, x_seq)
 
     def currents(self, x_seq: Tensor, state: State) -> Tensor:
-        """Convolution, neuron, ..., convolution: the branch of plain and SEW blocks before its last neuron."""
+        """Return the branch's current before its last neuron: convolution, neuron, ..., convolution."""
         h = per_step(self.conv2, self.neuron1(per_step(self.conv1, x_seq), state))
         return h if self.conv3 is None else per_step(self.conv3, self.neuron2(h, state))
 
@@ -136,7 +136,7 @@ class PlainBlock(Block):
 
 
 class SewBlock(Block):
-    """Outputs are sums of spikes: 0, 1, 2, ..."""
+    """A SEW block, whose outputs are sums of spikes: 0, 1, 2, ..."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, config: ResNetConfig) -> None:
         super().__init__(inputs, outputs, stride, config)
@@ -160,7 +160,7 @@ class SewBlock(Block):
 
 
 class MsBlock(Block):
-    """The shortcut carries currents; all convolutions of the branch see binary spikes."""
+    """An MS block: the shortcut carries currents, and all convolutions of the branch see binary spikes."""
 
     def forward(self, x_seq: Tensor, state: State) -> Tensor:
         x_seq = self.enter(x_seq)
@@ -175,14 +175,14 @@ BLOCKS: dict[str, type[PlainBlock | SewBlock | MsBlock]] = {"plain": PlainBlock,
 
 
 def _scale_norm(branch: nn.Module | None, scale: float) -> None:
-    """Set the weight of a branch's batch norm, where it has one."""
+    """Set the weight of a branch's batch norm if there is one."""
     for module in branch.children() if branch is not None else ():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.constant_(module.weight, scale)
 
 
 class SpikingResNet(nn.Module):
-    """A spiking ResNet with a linear read-out. The network keeps no state: it takes and returns it."""
+    """A spiking ResNet with a linear read-out. The network takes and returns its state and stores none."""
 
     def __init__(self, config: ResNetConfig) -> None:
         super().__init__()
@@ -221,7 +221,7 @@ class SpikingResNet(nn.Module):
                 _scale_norm(block.last_conv, 0.0)
 
     def features(self, x_seq: Tensor, state: State) -> Tensor:
-        """The last spikes, [T, N, widths[-1], H', W']."""
+        """Return the spikes of the last neuron layer, [T, N, widths[-1], H', W']."""
         h = per_step(self.pool, per_step(self.stem, x_seq))
         if self.neuron is not None:
             h = self.neuron(h, state)
@@ -230,7 +230,7 @@ class SpikingResNet(nn.Module):
         return h if self.last_neuron is None else self.last_neuron(h, state)
 
     def forward(self, x_seq: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """x_seq [T, N, C, H, W] and the state before it to (logits [T, N, K], the state after it)."""
+        """Run x_seq [T, N, C, H, W] from a state (None: zeros); return logits [T, N, K] and the new state."""
         if x_seq.ndim != 5 or x_seq.shape[2] != self.config.in_channels:
             raise ValueError(f"x_seq must be [T, N, {self.config.in_channels}, H, W], not {tuple(x_seq.shape)}")
         after = dict(state or {})

@@ -1,8 +1,8 @@
-"""STDP: a shallow layer that learns without labels, the biological baseline beside trained and converted networks.
+"""STDP: a shallow layer that learns without labels, the biological baseline for trained and converted networks.
 
 Pair rule: p <- p - p/tau + s_pre, q <- q - q/tau + s_post, then dw = a+ s_post p (1 - w) - a- s_pre q w. Traces are
-updated before they are used. The layer adds winner-take-all and homeostasis (adaptive thresholds); neurons are named
-after training by the labels they answer to.
+updated before they are used. The layer adds winner-take-all and homeostasis (adaptive thresholds); after training, each
+neuron is assigned to the class that it responds to.
 """
 
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ def show(
     rates, weights, threshold, counts, seed, learn, steps, peak, membrane, trace_decay, a_plus, a_minus, total,
     theta, theta_plus, theta_keep,
 ):  # fmt: skip
-    """Show pictures one after another. weights [inputs, neurons], threshold [neurons] and seed [1] change in place.
+    """Show images one after another; update weights [inputs, neurons], threshold [neurons] and seed [1] in place.
 
-    Each step: pixels spike by chance, membranes leak and integrate, and the neuron furthest above its threshold, if
-    any, spikes and silences all others.
+    In each step pixels spike at random with rates [N, inputs], membranes leak and integrate, and the neuron furthest
+    above its threshold, if any, spikes and silences all others. counts [N, neurons] gets the spikes.
     """
     inputs, neurons = weights.shape
     v, p, q = np.zeros(neurons), np.zeros(inputs), np.zeros(neurons)
@@ -95,16 +95,16 @@ class StdpConfig:
 
     inputs: int = 784
     neurons: int = 100
-    steps: int = 60  # an image is shown for
+    steps: int = 60  # for which an image is shown
     peak: float = 0.35  # spikes a step of the brightest pixel
     tau_membrane: float = 100.0  # steps
     tau_trace: float = 20.0
     a_plus: float = 1.2e-3  # potentiation by the input trace at an output spike
     a_minus: float = 6e-5  # depression by the output trace at an input spike
-    total: float = 78.4  # incoming weights of a neuron are kept at this sum (BindsNET's value for 784 inputs)
+    total: float = 78.4  # sum of a neuron's incoming weights, kept constant (BindsNET's value for 784 inputs)
     theta: float = 9.0  # threshold at rest
     theta_plus: float = 0.12  # an output spike raises its neuron's threshold by this
-    theta_decay: float = 2e-5  # share that is lost a step
+    theta_decay: float = 2e-5  # share of the raised threshold that is lost each step
 
     def __post_init__(self) -> None:
         if min(self.inputs, self.neurons, self.steps) < 1 or not 0 < self.peak <= 1:
@@ -112,24 +112,24 @@ class StdpConfig:
 
 
 def rates_of(pixels: np.ndarray) -> np.ndarray:
-    """float32 [N, inputs] in [0, 1] of uint8 pictures [N, ...]."""
+    """Convert uint8 images [N, ...] to rates, float32 [N, inputs] in [0, 1]."""
     return pixels.reshape(len(pixels), -1).astype(np.float32) / 255
 
 
 class StdpLayer:
-    """Learns prototypes from unlabelled pictures by pair STDP; `name` then ties neurons to classes."""
+    """Learns prototypes from unlabelled images by pair STDP; `name` then assigns neurons to classes."""
 
     def __init__(self, config: StdpConfig, seed: int = 0) -> None:
         random = np.random.default_rng(seed)
         self.config, self.seed = config, np.array([2 * seed + 12345], np.uint32)
         self.weights = random.uniform(0.2, 0.5, (config.inputs, config.neurons)).astype(np.float32)
         self.weights *= config.total / self.weights.sum(0)
-        self.threshold = np.zeros(config.neurons, np.float32)  # above rest
+        self.threshold = np.zeros(config.neurons, np.float32)  # adaptive part, above `theta`
         self.classes = np.zeros(config.neurons, np.int64)
         self.named = False
 
     def _show(self, rates: np.ndarray, *, learn: bool) -> np.ndarray:
-        """Spikes of each neuron for each picture, int32 [N, neurons]."""
+        """Return the spike counts of each neuron for each image, int32 [N, neurons]."""
         c = self.config
         if rates.ndim != 2 or rates.shape[1] != c.inputs:
             raise ValueError(f"rates must be [N, {c.inputs}], not {rates.shape}")
@@ -142,11 +142,11 @@ class StdpLayer:
         return counts
 
     def learn(self, rates: np.ndarray) -> None:
-        """One pass over pictures [N, inputs], in their order, without labels."""
+        """Learn in one pass over images [N, inputs] in order, without labels."""
         self._show(rates, learn=True)
 
     def name(self, rates: np.ndarray, labels: np.ndarray, classes: int) -> None:
-        """Each neuron gets the class for which it spikes most on average: the only use of labels."""
+        """Assign each neuron to the class for which it spikes most on average. Labels are used nowhere else."""
         counts = self._show(rates, learn=False)
         means = np.stack(
             [counts[labels == k].mean(0) if (labels == k).any() else counts[0] * 0 for k in range(classes)]
@@ -155,7 +155,7 @@ class StdpLayer:
         self._count = classes
 
     def predict(self, rates: np.ndarray) -> np.ndarray:
-        """Classes int64 [N]: the class whose neurons spike most on average."""
+        """Return classes int64 [N]: the class whose neurons spike most on average. Raises ValueError before `name`."""
         if not self.named:
             raise ValueError("the neurons have no names yet: call name() with labelled pictures")
         counts = self._show(rates, learn=False)

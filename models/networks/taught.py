@@ -1,8 +1,8 @@
-"""A frozen spiking ResNet with a taught head: a linear layer on the firing rates of all layers in places.
+"""A frozen spiking ResNet with a taught head: a linear layer on the firing rates of all layers, averaged over places.
 
-The rates are those of the last `window` steps, cut into `slices` so that order counts, and their square roots, whose
-variance is about the same at any rate. The input's own rates, in finer places, may stand beside them: they are what is
-left of the picture without a network.
+Rates are means over the last `window` steps, divided into `slices` so that order counts; the head gets their square
+roots, whose variance is about the same at any rate. The input's own rates, over finer places, may be added: they keep
+detail of the picture that the network has lost.
 """
 
 from dataclasses import dataclass, field
@@ -21,14 +21,14 @@ LEAST_RATE = 1e-3  # added under the square root
 
 @dataclass(frozen=True)
 class TaughtConfig:
-    """The backbone's shape, and what the head looks at."""
+    """The backbone's shape, and the features of the head."""
 
     backbone: ResNetConfig = field(default_factory=ResNetConfig)
     classes: int = 2
     window: int = 10  # steps
-    slices: int = 1  # of equal length
-    places: int = 2  # a side, of every layer's map
-    input_places: int = 0  # a side, of the input; 0: the head does not look at it
+    slices: int = 1  # equal parts of the window in time
+    places: int = 2  # parts per side into which every layer's map is divided
+    input_places: int = 0  # parts per side of the input; 0: the head does not read the input
     height: int = 32
     width: int = 32
 
@@ -40,17 +40,17 @@ class TaughtConfig:
 
 
 def in_places(maps: Tensor, side: int) -> Tensor:
-    """Means over `side` x `side` parts of maps [..., C, H, W]: [..., C side side]. Part n of a side of H is rows
-    floor(n H / side) to ceil((n + 1) H / side), so that neighbours share a row where they do not divide it.
+    """Average maps [..., C, H, W] over `side` x `side` parts: [..., C side side]. Part n of a side of H is rows floor(n
+    H / side) to ceil((n + 1) H / side), so neighbouring parts share a row if `side` does not divide H.
     """
     return adaptive_avg_pool2d(maps.flatten(0, -4), side).view(*maps.shape[:-2], side**2).flatten(-2)
 
 
 class Memory(nn.Module):
-    """The last `window` steps of whatever is fed to it, as `slices` means a value.
+    """Sliding means over the last `window` steps of a sequence of values, one mean for each of `slices`.
 
-    State: sums of each slice and of the one that is being filled, [N, slices + 1, V], and the steps so far, [N, 1].
-    While a slice is being filled, the older ones are interpolated, so that the window slides smoothly.
+    State: sums of each slice and of the slice being filled, [N, slices + 1, V], and the steps so far, [N, 1]. While a
+    slice is being filled, the older slices are interpolated, so that the window slides smoothly.
     """
 
     def __init__(self, window: int, slices: int) -> None:
@@ -63,11 +63,11 @@ class Memory(nn.Module):
         return self.length_at(self.span)
 
     def length_at(self, span: float) -> int:
-        """Steps of a slice where a step lasts the share `span` of the trained one."""
+        """Return the steps of a slice if a step lasts `span` times the trained one."""
         return max(1, round(self.window / self.slices / span))
 
     def forward(self, values: Tensor, state: State) -> Tensor:
-        """Values [T, N, V] to means [T, N, slices V], the oldest slice first; a slice not yet reached is 0."""
+        """Map values [T, N, V] to means [T, N, slices V], the oldest slice first; slices not yet reached are 0."""
         if SLICES in state:
             sums, steps = state[SLICES], state[STEPS]
         else:
@@ -89,7 +89,7 @@ class Memory(nn.Module):
 
 
 class TaughtNetwork(nn.Module):
-    """The backbone, the memory of its rates, the head. The network keeps no state: it takes and returns it."""
+    """Backbone, memory of its rates, and head. The network takes and returns its state and stores none."""
 
     def __init__(self, config: TaughtConfig) -> None:
         super().__init__()
@@ -103,12 +103,12 @@ class TaughtNetwork(nn.Module):
 
     @property
     def of_input(self) -> Tensor:
-        """Which of the features are of the input and not of the layers, bool [F]."""
+        """Mask of the features that come from the input rather than from layers, bool [F]."""
         part = torch.arange(self.head.in_features // self.config.slices) >= sum(self.channels) * self.config.places**2
         return part.repeat(self.config.slices)
 
     def _count_channels(self) -> list[int]:
-        """The rates of each neuron layer."""
+        """Return the channels of each neuron layer."""
         config, state = self.config, State()
         x = torch.zeros(1, 1, config.backbone.in_channels, config.height, config.width)
         with torch.no_grad():
@@ -118,27 +118,27 @@ class TaughtNetwork(nn.Module):
         return [state[neuron.key].shape[1] for neuron in self.neurons]
 
     def observed(self, x_seq: Tensor, rates: Tensor) -> Tensor:
-        """What is kept of each step, [T, N, V]: the layers' rates [T, N, R] and, if wanted, the input's."""
+        """Return the values remembered of each step, [T, N, V]: the layers' rates [T, N, R] and perhaps the input's."""
         side = self.config.input_places
         return torch.cat([rates, in_places((x_seq != 0).to(rates.dtype), side)], 2) if side else rates
 
     def features(self, x_seq: Tensor, rates: Tensor, state: State) -> Tensor:
-        """What the head looks at after each step, [T, N, F]; `state` gets the memory after them."""
+        """Return the head's features after each step, [T, N, F]; `state` gets the new memory."""
         return torch.sqrt(self.memory(self.observed(x_seq, rates), state) + LEAST_RATE)
 
     def whole(self, x_seq: Tensor, rates: Tensor) -> Tensor:
-        """The features after the last step of a window of T steps from zero state: [N, F]."""
+        """Return the features [N, F] after a window of T steps that started from zero state."""
         slices = self.observed(x_seq, rates).unflatten(0, (self.config.slices, -1)).mean(1)
         return torch.sqrt(slices.transpose(0, 1).flatten(1) + LEAST_RATE)
 
     def watched(self, features: Tensor, layers: int) -> Tensor:
-        """Rates by channel of the first `layers` neuron layers over the window, of features [T, N, F]: [T, N, S]."""
+        """Return the channel rates [T, N, S] of the first `layers` neuron layers, from features [T, N, F]."""
         config, count = self.config, sum(self.channels[:layers])
         means = (features**2 - LEAST_RATE).unflatten(2, (config.slices, -1)).mean(2)
         return means[..., : count * config.places**2].unflatten(2, (count, config.places**2)).mean(3).clamp(min=0)
 
     def rates(self, x_seq: Tensor, state: State) -> Tensor:
-        """The backbone's rates in places, [T, N, R]; `state` gets its membranes after the steps."""
+        """Run the backbone; return its rates averaged over places, [T, N, R]. `state` gets the new membranes."""
         rates: list[Tensor] = []
 
         def keep(_: str, __: nn.Module, ___: Tensor, spikes: Tensor) -> None:
@@ -149,7 +149,7 @@ class TaughtNetwork(nn.Module):
         return torch.cat(rates, 2)
 
     def forward(self, x_seq: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """x_seq [T, N, C, H, W] and the state before it to (logits [T, N, K], the state after it)."""
+        """Run x_seq [T, N, C, H, W] from a state (None: zeros); return logits [T, N, K] and the new state."""
         channels = self.config.backbone.in_channels
         if x_seq.ndim != 5 or x_seq.shape[2] != channels:
             raise ValueError(f"x_seq must be [T, N, {channels}, H, W], not {tuple(x_seq.shape)}")
@@ -158,7 +158,7 @@ class TaughtNetwork(nn.Module):
 
 
 class Watch:
-    """What `known` is judged by of a network that runs in PyTorch: `read` gives float32 [T, N, S] of the last pass."""
+    """Records the channel rates by which `known` is judged, for a taught network that runs in PyTorch."""
 
     def __init__(self, network: TaughtNetwork, layers: int) -> None:
         self._network, self._layers, self._features = network, layers, torch.zeros(0)
@@ -168,5 +168,5 @@ class Watch:
         self._features = inputs[0]
 
     def read(self) -> Tensor:
-        """Rates by channel over the window."""
+        """Return the channel rates over the window after each step of the last pass, float32 [T, N, S]."""
         return self._network.watched(self._features, self._layers)

@@ -1,4 +1,4 @@
-"""What every neuron of a network did: spikes and membranes of each layer at each step, as arrays and as a picture."""
+"""Record what every neuron of a network does, spikes and membranes at each step, as arrays and as a figure."""
 
 import copy
 import io
@@ -20,33 +20,33 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLUMNS, LEADERS = 10, 4  # of a picture: steps, and classes whose evidence is drawn
+COLUMNS, LEADERS = 10, 4  # most steps shown in a figure, and most classes whose probability is drawn
 
 
 class Layer(NamedTuple):
     """One neuron layer over T steps; C, H, W are channels, rows and columns of its neurons."""
 
     title: str  # "stem", "stage 2 block 1 a"
-    spikes: NDArray[np.float32]  # [T, C, H, W]: 0 or 1; sums of spikes where a block adds them
-    membranes: NDArray[np.float32]  # of the same shape, after each step, in units of the input current
-    threshold: NDArray[np.float32]  # [C], or of no dimension: one for all channels
+    spikes: NDArray[np.float32]  # [T, C, H, W]: 0 or 1; a sum if a block adds spikes
+    membranes: NDArray[np.float32]  # [T, C, H, W], after each step, in units of the input current
+    threshold: NDArray[np.float32]  # [C], or [] if all channels share one
 
 
 @dataclass(frozen=True)
 class Trace:
-    """T steps of one stream through a network."""
+    """The recording of T steps of one stream through a network."""
 
     labels: tuple[str, ...]
     step_us: int
-    inputs: NDArray[np.float32]  # [T, C, H, W] as the network was given them
+    inputs: NDArray[np.float32]  # [T, C, H, W], the network's input
     layers: dict[str, Layer]  # by the layer's name in the network, in its order
-    probabilities: NDArray[np.float32]  # [T, K] of the classes, after each step
+    probabilities: NDArray[np.float32]  # [T, K], of the classes after each step
 
     def figure(self) -> "Figure":
-        """A matplotlib figure: a row of spike maps a layer (channels summed), a membrane, the classes' evidence.
+        """Return a matplotlib figure: a row of spike maps for each layer (channels summed), a membrane, probabilities.
 
-        Columns are steps, evenly chosen where there are more than fit. The membrane is that of a neuron of the last
-        layer that fires in half of the steps, or nearly; its threshold is dashed.
+        Columns are steps, evenly spaced if there are too many. The membrane belongs to the neuron of the last layer
+        that fires in about half of the steps; the threshold is dashed.
         """
         from matplotlib.figure import Figure  # takes long to load
 
@@ -69,13 +69,13 @@ class Trace:
         return figure
 
     def _repr_png_(self) -> bytes:
-        """The figure, as notebooks show it."""
+        """Return the figure as PNG, for notebooks."""
         picture = io.BytesIO()
         self.figure().savefig(picture, dpi=72)
         return picture.getvalue()
 
     def _maps(self, row: "list[Axes]", title: str, maps: NDArray[np.float32], steps: NDArray[np.int_]) -> None:
-        """One layer: the same grey scale in every step, the title before the first."""
+        """Draw one layer's maps with the same colour scale in every step, the title before the first."""
         for axes, n in zip(row, steps):
             axes.imshow(maps[n], cmap="magma", vmin=0, vmax=max(1.0, float(maps.max())), aspect="auto")
             axes.set(xticks=[], yticks=[])
@@ -95,10 +95,10 @@ class Trace:
 
 @torch.inference_mode()
 def trace_layers(network: nn.Module, steps: Iterable[tuple[Tensor, bool]]) -> dict[str, Layer]:
-    """Every neuron layer of `network` while it is given `steps`: x [C, H, W] and whether membranes rest first.
+    """Run `network` on `steps`, (x [C, H, W], whether to start from zero state), and record every neuron layer.
 
-    PyTorch's kernels compute it, on a twin with the same weights: others may use the network meanwhile. Both arrays of
-    a layer are kept for every step: 8 bytes a neuron and step. {} for an ANN.
+    PyTorch runs a copy that shares the weights, so others may use the network meanwhile. Spikes and membranes are kept
+    for every step: 8 bytes per neuron and step. Returns {} for an ANN.
     """
     twin = copy.deepcopy(network, {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())})
     found: dict[str, tuple[list[Tensor], list[Tensor]]] = {}
@@ -128,7 +128,7 @@ def trace_layers(network: nn.Module, steps: Iterable[tuple[Tensor, bool]]) -> di
 
 
 def title_of(name: str, network: nn.Module) -> str:
-    """What people call a neuron layer of a ResNet: its stage, block and place there; another's name as it is.
+    """Return a readable title of a ResNet's neuron layer (stage, block and place); other names are unchanged.
 
     >>> title_of("neuron", nn.Identity()), title_of("layers.blocks_0_relu2", nn.Identity())
     ('stem', 'block 1 b')

@@ -1,6 +1,6 @@
-"""Neuron layers: their options, their update rules, surrogate gradients and fused kernels.
+"""Neuron layers: configuration, update rules, surrogate gradients and fused kernels.
 
-`config` options; `state` what is kept between steps; `layers` the modules; `surrogate`; `fused*` all steps in one pass.
+`config`: options; `state`: what is kept between steps; `layers`: modules; `surrogate`; `fused*`: all steps in one pass.
 """
 
 import lazy_loader

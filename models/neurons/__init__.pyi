@@ -1,4 +1,4 @@
-"""The names of this folder that are stable, and their homes; each is imported at first use."""
+"""The stable names of this folder and their modules; each is imported at first use."""
 
 from .config import CLIF as CLIF
 from .config import PAPER_LIF as PAPER_LIF

@@ -1,4 +1,4 @@
-"""The options of a neuron layer, and those that have names in the literature."""
+"""The options of a neuron layer, and presets named in the literature."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,18 +10,18 @@ from spikesight.models.neurons.surrogate import SURROGATES, Surrogate
 class NeuronConfig:
     """The options of one neuron layer. The defaults are the seed paper's LIF with its arctan surrogate."""
 
-    beta: float = 0.5  # leak a step, 0 to 1; 1 is the IF neuron
+    beta: float = 0.5  # share of the membrane potential kept each step, 0 to 1; 1 is the IF neuron
     theta: float = 1.0  # firing threshold, > 0
     reset: Literal["subtract", "zero"] = "subtract"
     delay: bool = True  # the reset of S[t-1] acts in step t
     inclusive: bool = False  # fire at U >= theta
     scale_input: bool = False  # input gain g = 1 - beta
     detach_reset: bool = True  # no gradient through the reset
-    learn_beta: bool = False  # PLIF (Fang et al. 2021): beta = 1 - sigmoid(w), one w a layer
+    learn_beta: bool = False  # PLIF (Fang et al. 2021): beta = 1 - sigmoid(w), one learnt w for each layer
     surrogate: str = "arctan"
     slope: float | None = None  # the surrogate's parameter; None takes its default
-    kind: str = "lif"  # of NEURONS (models/neurons/layers.py)
-    taps: int = 4  # psn: inputs that a spike depends on, the newest among them
+    kind: str = "lif"  # a key of NEURONS (models/neurons/layers.py)
+    taps: int = 4  # psn: number of inputs that a spike depends on, including the newest
 
     def __post_init__(self) -> None:
         if not 0 <= self.beta <= 1:
@@ -40,7 +40,7 @@ class NeuronConfig:
             raise ValueError(f"taps must lie in 1 to 64, not {self.taps}")
 
     def spike_function(self) -> Surrogate:
-        """The surrogate with its parameter."""
+        """Return the surrogate with its parameter."""
         kind = SURROGATES[self.surrogate]
         return kind() if self.slope is None else kind(self.slope)
 
@@ -53,4 +53,4 @@ SLIDING_PSN = NeuronConfig(kind="psn")
 RECTIFIER = NeuronConfig(kind="relu")
 
 PRESETS = {"lif": PAPER_LIF, "if": IF, "plif": PLIF, "clif": CLIF, "psn": SLIDING_PSN, "relu": RECTIFIER}
-"""Where training starts from, by the name of `--neuron`; another kind of NEURONS starts from the defaults."""
+"""Configurations that `--neuron` names; other kinds of NEURONS use the defaults."""

@@ -1,8 +1,8 @@
-"""All T steps of a neuron layer in one pass, with a hand-written backward: what training spends its time on.
+"""All T steps of a neuron layer in one pass with a hand-written backward pass, the hot loop of training.
 
 The forward pass gives the plain loop's spikes and states bit for bit. The backward pass recomputes the potentials from
-the input, the only thing it keeps, so the layer's memory is that of its input and output (a plain loop keeps every
-intermediate potential and spike). There is no second derivative.
+the input, so the layer keeps only its input and output in memory (a plain loop keeps every intermediate potential and
+spike). There is no second derivative.
 """
 
 import ctypes
@@ -20,12 +20,12 @@ from spikesight.models.neurons import fused_memory
 if TYPE_CHECKING:
     from spikesight.models.neurons.config import NeuronConfig
 
-PARALLEL_ELEMENTS = 1 << 17  # below, one thread: starting another costs more than it saves
-STREAM_ELEMENTS = 1 << 23  # above, outputs would not stay in a cache: they are written past it
+PARALLEL_ELEMENTS = 1 << 17  # smaller inputs use one thread: starting another costs more than it saves
+STREAM_ELEMENTS = 1 << 23  # larger outputs would not stay in the cache and bypass it
 
 
 class NativeNeurons(ctypes.Structure):
-    """`Neurons` of native/neuron.cpp."""
+    """The C structure `Neurons` of native/neuron.cpp."""
 
     _fields_ = [
         *(
@@ -39,12 +39,12 @@ class NativeNeurons(ctypes.Structure):
 
 
 SURROGATES = ("arctan", "fast_sigmoid", "sigmoid", "triangular", "rectangular")
-"""The surrogates that the kernels differentiate, in the order of their numbers there."""
+"""The surrogates that the kernels support, in the order of the kernels' numbers."""
 
 
 def can_fuse(x_seq: Tensor, config: "NeuronConfig") -> bool:
-    """Whether a fused pass takes these neurons and this input: a surrogate that the kernels have, floats, outside of
-    tracing and vmap, kernels for its device at hand.
+    """Return whether a fused pass supports these neurons and this input: a supported surrogate, float32 or bfloat16, no
+    tracing or vmap, and kernels for the device.
     """
     return (
         config.surrogate in SURROGATES
@@ -124,7 +124,7 @@ class _Native:
 def _passes(device: torch.device) -> Any:
     if device.type == "cpu":
         return _Native
-    from spikesight.models.neurons import fused_triton  # Triton is there on a machine with a GPU alone
+    from spikesight.models.neurons import fused_triton  # Triton is only installed on machines with a GPU
 
     return fused_triton
 
@@ -153,10 +153,10 @@ class _Fused(torch.autograd.Function):
 def fused_steps(
     x_seq: Tensor, before: Tensor | None, config: "NeuronConfig", beta: float | Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """All steps of `layers.step`: x_seq [T, ...] and the state before them (None: zeros) to (spikes, state).
+    """Run all steps of `layers.step`: x_seq [T, ...] and the state before (None: zeros) to (spikes, state).
 
-    Any memory order is kept. bfloat16 input is integrated in float32, and its spikes are bfloat16. Only where
-    `can_fuse` says so.
+    Any memory order is kept. bfloat16 input is integrated in float32, and its spikes are bfloat16. Call it only if
+    `can_fuse` is true.
     """
     if x_seq.dtype != torch.float32 and x_seq.device.type == "cpu":
         spikes, after = fused_steps(x_seq.float(), None if before is None else before.float(), config, beta)

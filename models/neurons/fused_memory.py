@@ -1,9 +1,9 @@
-"""Memory for the large outputs of fused layers, kept for the next call instead of going back to the system.
+"""A pool of memory blocks for the large outputs of fused layers, so that they are not returned to the system each time.
 
-Each step of a training frees and asks for the same megabytes. Most systems give every page of them anew, cleared: that
-takes several times as long as a layer of neurons, which is little more than one pass over its input and output. A block
-comes back here when the last tensor that lies in it is gone. Huge pages are asked for, where the system has them: a
-pass over so much memory loses time on finding small ones. torch's memory on a GPU is kept likewise.
+Each training step frees and requests the same megabytes. Most systems hand out fresh, cleared pages, which takes
+several times as long as a layer of neurons, little more than one pass over its input and output. A block returns to
+this pool when the last tensor in it is gone. Huge pages are requested where the system has them, since looking up many
+small pages costs time. On a GPU, torch pools memory itself.
 """
 
 import ctypes
@@ -15,14 +15,14 @@ from contextlib import suppress
 import torch
 from torch import Tensor
 
-SMALL_BYTES = 4 << 20  # below, the C library keeps the memory by itself
-KEPT_BYTES = 1 << 30  # beyond so much that nobody uses, it does go back
+SMALL_BYTES = 4 << 20  # smaller blocks are pooled by the C library itself
+KEPT_BYTES = 1 << 30  # most unused memory in the pool; beyond it, memory returns to the system
 
-_free: defaultdict[int, list[Tensor]] = defaultdict(list)  # blocks by their size
+_free: defaultdict[int, list[Tensor]] = defaultdict(list)  # unused blocks by size
 
 
 def empty_like(tensor: Tensor) -> Tensor:
-    """As torch.empty_like for a contiguous float32 tensor on the CPU."""
+    """Return an uninitialised tensor like torch.empty_like, for a contiguous float32 tensor on the CPU."""
     size = 4 * tensor.numel()
     if size < SMALL_BYTES:
         return torch.empty_like(tensor)
@@ -34,21 +34,21 @@ def empty_like(tensor: Tensor) -> Tensor:
 
 
 def _new_block(size: int) -> Tensor:
-    """Memory from the system itself, uint8 [size]."""
+    """Request memory from the system, uint8 [size]."""
     pages = mmap.mmap(-1, size)
     if hasattr(mmap, "MADV_HUGEPAGE"):
-        with suppress(OSError):  # a kernel without them
+        with suppress(OSError):  # a kernel without huge pages
             pages.madvise(mmap.MADV_HUGEPAGE)
     return torch.frombuffer(pages, dtype=torch.uint8)
 
 
 def kept_bytes() -> int:
-    """How much is kept that nobody uses."""
+    """Return the bytes of unused memory in the pool."""
     return sum(size * len(blocks) for size, blocks in _free.items())
 
 
 def _give_back(block: Tensor) -> None:
-    if kept_bytes() + block.numel() > KEPT_BYTES:  # of sizes that are perhaps no longer asked for
+    if kept_bytes() + block.numel() > KEPT_BYTES:  # blocks in the pool may have sizes no longer needed
         _free.clear()
     if block.numel() <= KEPT_BYTES:
         _free[block.numel()].append(block)

@@ -1,8 +1,8 @@
-"""The passes of models/neurons/fused.py for a GPU, as Triton kernels; imported only where there is one.
+"""The passes of models/neurons/fused.py for a GPU as Triton kernels; imported only if there is a GPU.
 
-One program walks a block of neurons through all T steps. As on the CPU, the backward pass keeps nothing but the input:
-it walks forward again, writing each step's potential where that step's input gradient will stand, and then back through
-time, replacing one by the other. The rule and its options are those of models/neurons/layers.py.
+One program steps a block of neurons through all T steps. As on the CPU, the backward pass keeps only the input: it runs
+forward again and writes each step's potential to where that step's input gradient will be, then runs back through time
+and replaces one by the other. The rule and its options are those of models/neurons/layers.py.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from spikesight.models.neurons.fused import SURROGATES
 if TYPE_CHECKING:
     from spikesight.models.neurons.config import NeuronConfig
 
-BLOCK = 1024  # neurons a program
+BLOCK = 1024  # neurons per program
 
 
 @triton.jit
@@ -27,7 +27,7 @@ def _above(u, theta, INCLUSIVE: tl.constexpr):
 
 @triton.jit
 def _derivative(x, slope, KIND: tl.constexpr):
-    """The surrogate's derivative at x = U - theta; kinds in the order of SURROGATES (fused.py)."""
+    """Return the surrogate's derivative at x = U - theta; KIND is an index into SURROGATES (fused.py)."""
     a = tl.abs(x)
     if KIND == 0:  # arctan
         q = 1.5707963267948966 * slope * x
@@ -46,7 +46,7 @@ def _derivative(x, slope, KIND: tl.constexpr):
 
 @triton.jit
 def _potential(x, old, beta, theta, gain, DELAY: tl.constexpr, ZERO: tl.constexpr, INCLUSIVE: tl.constexpr):
-    """U[t] from X[t] and the state before it."""
+    """Return U[t] from X[t] and the state before the step."""
     if DELAY:
         fired = _above(old, theta, INCLUSIVE)
         if ZERO:
@@ -57,7 +57,7 @@ def _potential(x, old, beta, theta, gain, DELAY: tl.constexpr, ZERO: tl.constexp
 
 @triton.jit
 def _state(u, theta, DELAY: tl.constexpr, ZERO: tl.constexpr, INCLUSIVE: tl.constexpr):
-    """The state after a step with potential u: U itself, or V with the immediate reset."""
+    """Return the state after a step with potential u: U itself, or V with the immediate reset."""
     if DELAY:
         return u
     fired = _above(u, theta, INCLUSIVE)
@@ -129,7 +129,7 @@ def _backward(
         if DELAY:
             du = carry + g * through
             fired = _above(old, theta, INCLUSIVE)
-            kept = tl.where(fired, 0.0, du) if ZERO else du  # what U[t-1] gave through its leak
+            kept = tl.where(fired, 0.0, du) if ZERO else du  # the part that reaches U[t-1] through the leak
             carry = beta * kept
             if not DETACH:
                 lost = beta * old if ZERO else theta
@@ -156,12 +156,12 @@ def _options(config: "NeuronConfig") -> dict[str, Any]:
     return {
         "DELAY": config.delay, "ZERO": config.reset == "zero", "INCLUSIVE": config.inclusive,
         "SCALED": config.scale_input, "SIZE": BLOCK,
-        "enable_fp_fusion": False,  # the plain loop's roundings, so that its spikes are these, bit for bit
+        "enable_fp_fusion": False,  # round as the plain loop does, so that spikes agree bit for bit
     }  # fmt: skip
 
 
 def forward(x_seq: Tensor, before: Tensor | None, beta: Tensor | None, config: "NeuronConfig") -> tuple[Tensor, Tensor]:
-    """x_seq [T, ...] contiguous, float32 or bfloat16, and the float32 state before it to (spikes, state after it)."""
+    """Run x_seq [T, ...], contiguous, float32 or bfloat16, from a float32 state; return (spikes, state)."""
     spikes, after = torch.empty_like(x_seq), torch.empty_like(x_seq[0], dtype=torch.float32)
     steps, count = x_seq.shape[0], after.numel()
     _forward[(triton.cdiv(count, BLOCK),)](
@@ -178,7 +178,7 @@ def backward(
     dafter: Tensor | None,
     config: "NeuronConfig",
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Gradients of the input, of the state before it and of a learnt beta, each None where its value is None."""
+    """Return gradients of the input, the state before it and a learnt beta; None where the value is None."""
     dx = torch.empty_like(x_seq)
     potentials = dx if dx.dtype == torch.float32 else torch.empty_like(x_seq, dtype=torch.float32)
     steps, count = x_seq.shape[0], x_seq[0].numel()

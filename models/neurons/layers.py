@@ -2,14 +2,14 @@
 
 One update rule with five options covers the seed paper's LIF and IF and those of snnTorch, SpikingJelly and Norse:
 
-    delayed reset      U[t] = beta U[t-1] + g X[t] - theta S[t-1]          (subtract; Eq. 1 of the seed paper)
-                       U[t] = beta (1 - S[t-1]) U[t-1] + g X[t]            (zero)
-    immediate reset    U[t] = beta V[t-1] + g X[t],  then  V[t] = U[t] - theta S[t]  or  (1 - S[t]) U[t]
-    in both            S[t] = 1 if U[t] > theta (or >=) else 0             (Eq. 2)
+  delayed reset      U[t] = beta U[t-1] + g X[t] - theta S[t-1]          (subtract; Eq. 1 of the seed paper)
+                     U[t] = beta (1 - S[t-1]) U[t-1] + g X[t]            (zero)
+  immediate reset    U[t] = beta V[t-1] + g X[t],  then  V[t] = U[t] - theta S[t]  or  (1 - S[t]) U[t]
+  in both            S[t] = 1 if U[t] > theta (or >=) else 0             (Eq. 2)
 
 The state is one tensor: U[t] with the delayed reset (S[t] follows from it), V[t] with the immediate one. Two further
-kinds stand beside the rule, both causal: CLIF, whose reset grows with recent firing, and the sliding PSN, a filter of
-the last inputs with no reset. A third, the rectifier, does not spike: with it a network is its own ANN twin.
+kinds of neuron are causal as well: CLIF, whose reset grows with recent firing, and the sliding PSN, a filter of the
+last inputs without a reset. The rectifier (ReLU) does not spike: with it, a network is its own ANN counterpart.
 """
 
 import copy
@@ -29,7 +29,7 @@ from spikesight.models.neurons.surrogate import spike
 
 
 def step(x: Tensor, v: Tensor, config: NeuronConfig, beta: float | Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """One step of every neuron: input current x and state v, both [N, ...], to (spikes in {0, 1}, new state).
+    """Step every neuron once: input current x and state v, both [N, ...], to (spikes in {0, 1}, new state).
 
     `beta` replaces the configured leak (PLIF's learnt one). Kind "lif" only.
 
@@ -59,22 +59,22 @@ def step(x: Tensor, v: Tensor, config: NeuronConfig, beta: float | Tensor | None
 
 
 class Neuron(nn.Module):
-    """A layer of neurons: x_seq [T, N, ...] to spikes of the same shape, its state read from and written to `state`."""
+    """A layer of neurons, x_seq [T, N, ...] to spikes of the same shape; it reads and updates its entry of `state`."""
 
     def __init__(self, config: NeuronConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or PAPER_LIF
-        self.key = ""  # the state's name, given by the network that owns the layer
-        self.span: Span = 1.0  # of a step, in those of the training (models/neurons/pace.py); the state is W below 1
+        self.key = ""  # key of the layer's state, set by the network
+        self.span: Span = 1.0  # step length relative to training (models/neurons/pace.py); the state is W below 1
         if config.learn_beta:
             self.w = nn.Parameter(torch.tensor(math.log((1 - config.beta) / config.beta)))
 
     def beta(self) -> float | Tensor:
-        """The leak: PLIF's 1 - sigmoid(w) or the configured one."""
+        """Return the leak: PLIF's 1 - sigmoid(w) or the configured one."""
         return 1 - torch.sigmoid(self.w) if self.config.learn_beta else self.config.beta
 
     def read(self, state: State, x_seq: Tensor, part: str = "") -> Tensor:
-        """This layer's part of the state, zeros before the first step; membranes are at least float32."""
+        """Return the layer's state, zeros before the first step; membranes are at least float32."""
         key = self.key + part
         if key not in state:
             return torch.zeros_like(x_seq[0], dtype=torch.promote_types(x_seq.dtype, torch.float32))
@@ -99,7 +99,7 @@ class Neuron(nn.Module):
         return torch.stack(spikes).to(x_seq.dtype)
 
     def paced(self, x_seq: Tensor, state: State) -> Tensor:
-        """The spikes of steps that last `span` of a trained one."""
+        """Return the spikes of steps that last `span` times a trained one."""
         beta, w, spikes = float(self.beta()), self.read(state, x_seq), []
         own = pace(beta, self.config.theta, self.span, delay=self.config.delay)
         for x in x_seq:
@@ -112,8 +112,8 @@ class Neuron(nn.Module):
 class ComplementaryNeuron(Neuron):
     """CLIF (Huang et al., ICML 2024): a second potential m counts recent spikes and deepens the reset.
 
-    U[t] = beta V[t-1] + g X[t];  S[t] = 1 if U[t] > theta;  m[t] = m[t-1] sigmoid((1 - beta) U[t]) + S[t];
-    V[t] = U[t] - S[t] (theta + sigmoid(m[t])). State: V, and m under the key with ".m".
+    U[t] = beta V[t-1] + g X[t];  S[t] = 1 if U[t] > theta;  m[t] = m[t-1] sigmoid((1 - beta) U[t]) + S[t]; V[t] = U[t]
+    - S[t] (theta + sigmoid(m[t])). State: V, and m under the key with ".m".
     """
 
     def forward(self, x_seq: Tensor, state: State) -> Tensor:
@@ -131,7 +131,7 @@ class ComplementaryNeuron(Neuron):
 
 
 class SlidingNeuron(Neuron):
-    """Sliding PSN (Fang et al., NeurIPS 2023): S[t] = 1 if sum_i w_i X[t-i] + b >= 0, w and b learnt, one set a layer.
+    """Sliding PSN (Fang et al., NeurIPS 2023): S[t] = 1 if sum_i w_i X[t-i] + b >= 0; each layer learns one w and b.
 
     w starts at 1, 1/2, 1/4, ... (newest first), b at -theta. State: the last inputs, X[t-1] under the key, X[t-2] under
     the key with ".2", and so on.
@@ -156,7 +156,7 @@ class SlidingNeuron(Neuron):
 
 
 class Rectifier(Neuron):
-    """max(0, x): no state and no spikes. A network of rectifiers is the ANN that its spiking twin is compared with."""
+    """ReLU, max(0, x), without state or spikes; with it a network is the ANN that its spiking form is compared to."""
 
     def forward(self, x_seq: Tensor, state: State) -> Tensor:  # noqa: ARG002
         return x_seq.relu()
@@ -168,23 +168,23 @@ NEURONS: dict[str, type[Neuron]] = {
     "psn": SlidingNeuron,
     "relu": Rectifier,
 }
-"""Kinds of neuron layer by the name in NeuronConfig."""
+"""Neuron layers by `NeuronConfig.kind`."""
 
 
 def make_neuron(config: NeuronConfig) -> Neuron:
-    """The layer that a configuration asks for. Raises ValueError for a kind that is none of NEURONS."""
+    """Return the neuron layer of a configuration. Raises ValueError for an unknown kind."""
     if config.kind not in NEURONS:
         raise ValueError(f"unknown kind of neuron {config.kind!r}; known: {', '.join(NEURONS)}")
     return NEURONS[config.kind](config)
 
 
 def spikes_at_all(network: nn.Module) -> bool:
-    """Whether any neuron of the network spikes; else it is an ANN."""
+    """Return whether any neuron of the network spikes; if none does, it is an ANN."""
     return any(isinstance(m, Neuron) and not isinstance(m, Rectifier) for m in network.modules())
 
 
 def neuron_names(network: nn.Module) -> tuple[str, ...]:
-    """The names of the neuron layers, in the network's order."""
+    """Return the names of the neuron layers, in the network's order."""
     return tuple(name for name, module in network.named_modules() if isinstance(module, Neuron))
 
 
@@ -194,7 +194,7 @@ def watching(
     kinds: type[nn.Module] | tuple[type[nn.Module], ...],
     see: Callable[[str, Any, Tensor, Tensor], None],
 ) -> Iterator[None]:
-    """Meanwhile `see(name, module, x, y)` is called whenever a module of these kinds has made y of x."""
+    """Within the block, call `see(name, module, x, y)` after each forward pass x -> y of a module of these kinds."""
 
     def hook(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
         return lambda module, given, y: see(name, module, given[0].detach(), y.detach())
@@ -208,24 +208,24 @@ def watching(
 
 
 def at_pace(network: nn.Module, span: float) -> nn.Module:
-    """The network with steps that last the share `span` in (0, 1] of its trained ones, on the same weights.
+    """Return a copy, sharing the weights, whose steps last `span` in (0, 1] times the trained ones.
 
-    Raises ValueError where its neurons have no other pace.
+    Raises ValueError if a neuron supports no other step length.
     """
     shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
     twin = copy.deepcopy(network, shared)
     for module in twin.modules():
-        module._forward_hooks.clear()  # those who watch the one network do not watch the other
+        module._forward_hooks.clear()  # hooks of the original stay with it
         module._forward_pre_hooks.clear()
         if isinstance(module, Neuron) and (reason := unpaced(module.config)):
             raise ValueError(reason)
-        if hasattr(module, "span"):  # a neuron layer, or what counts steps otherwise
+        if hasattr(module, "span"):  # a neuron layer, or a Memory
             cast(Neuron, module).span = span
     return twin
 
 
 def name_states(network: nn.Module) -> None:
-    """Give each neuron layer of `network` its state's name: its path among the modules."""
+    """Set each neuron layer's state key to its path in the network."""
     for name, module in network.named_modules():
         if isinstance(module, Neuron):
             module.key = name

@@ -1,4 +1,4 @@
-"""The state of a network between steps: one tensor a neuron layer, by the layer's name, streams along the batch."""
+"""The state of a network between steps: a tensor for each neuron layer, keyed by the layer's name, streams batched."""
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ def stack_states(states: list[State]) -> State:
 
 
 def split_state(state: State) -> list[State]:
-    """The state of each stream of a batch, batch size 1 each: the inverse of `stack_states`."""
+    """Return the state of each stream of a batch, with batch size 1: the inverse of `stack_states`."""
     if not state:
         return []
     parts = {key: tensor.split(1) for key, tensor in state.items()}
@@ -20,7 +20,7 @@ def split_state(state: State) -> list[State]:
 
 
 def zero_state(network: nn.Module, channels: int, height: int, width: int, batch: int = 1) -> State:
-    """The state before the first step: zeros of every neuron's shape for inputs [batch, channels, height, width]."""
+    """Return the state before the first step for inputs [batch, channels, height, width]: zeros for every neuron."""
     with torch.no_grad():
         was_training = network.training
         network.eval()

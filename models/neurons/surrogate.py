@@ -1,8 +1,8 @@
-"""Spike functions: an exact Heaviside step forward, a surrogate derivative backward.
+"""Spike functions: an exact Heaviside step in the forward pass, a surrogate derivative in the backward pass.
 
 With x = U - theta, the forward pass is 1 where x > 0 (or x >= 0) and the backward pass multiplies by `derivative(x)`.
 The formulas are those of Zenke and Vogels (2021) and of the seed paper, section 2.3.3 (sigmoid, fast sigmoid,
-triangular, arctan), with the rectangle of Wu et al. (2019). Every derivative is even, finite for every finite x and
+triangular, arctan), and the rectangle of Wu et al. (2019). Every derivative is even, finite for every finite x and
 largest at x = 0.
 """
 
@@ -16,7 +16,7 @@ from torch import Tensor
 
 
 class Surrogate(Protocol):
-    """A derivative in place of the step's: `derivative(x)` has the shape and dtype of x."""
+    """A derivative that replaces the step function's: `derivative(x)` has the shape and dtype of x."""
 
     def derivative(self, x: Tensor) -> Tensor: ...
 
@@ -94,7 +94,7 @@ class _Spike(torch.autograd.Function):
 
 
 def spike(x: Tensor, surrogate: Surrogate, *, inclusive: bool = False) -> Tensor:
-    """Spikes in {0, 1} of x's shape and dtype, where x = U - theta; strict `>` unless `inclusive` (Eq. 2 of the seed).
+    """Return spikes in {0, 1} of x's shape and dtype, x = U - theta; strict `>` unless `inclusive` (Eq. 2 of the seed).
 
     >>> x = torch.tensor([-1.0, 0.0, 0.5], requires_grad=True)
     >>> spikes = spike(x, Triangular())

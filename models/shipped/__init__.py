@@ -1,4 +1,4 @@
-"""The models inside the package, and what a model's folder is called."""
+"""The models shipped with the package, and the rules for model names."""
 
 import re
 from pathlib import Path
@@ -8,17 +8,17 @@ from spikesight.models.contract import CheckpointError
 from spikesight.models.shipped.hub import SCHEME, fetch, name_in
 
 SHIPPED = Path(__file__).parent
-DEFAULT_MODEL = "nmnist"  # what takes a sample when no model is named
+DEFAULT_MODEL = "nmnist"  # used when no model is named
 
 
 def shipped() -> dict[str, Path]:
-    """Folders of the models inside the package, by name; the default one first."""
+    """Return the folders of the shipped models by name, the default first."""
     found = {path.parent.name: path.parent for path in sorted(SHIPPED.glob(f"*/{CONFIG}"))}
     return dict(sorted(found.items(), key=lambda item: item[0] != DEFAULT_MODEL))
 
 
 def find(wanted: str) -> Path:
-    """The folder of a shipped model's name, of hf://owner/name@revision, or itself. Raises CheckpointError."""
+    """Return the folder of a shipped name, an address hf://owner/name@revision, or a path. Raises CheckpointError."""
     if wanted.startswith(SCHEME):
         return fetch(wanted)
     known = shipped()
@@ -32,17 +32,17 @@ def find(wanted: str) -> Path:
     )
 
 
-FORM = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}(?<!\.)\Z")  # what stands in a URL and names a folder everywhere
-DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?\Z")  # of Windows, with whatever ending
-LESSON = re.compile(r"lesson-[0-9a-f]{24}\Z")  # the id of a lesson, by which its model is found
-STEPS = ".steps"  # NAME.steps is what the Open Inference Protocol calls a second face of NAME
-WORDS = ("index", "stats", "ready")  # of the protocol's paths
+FORM = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}(?<!\.)\Z")  # valid in a URL and as a folder on every system
+DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?\Z")  # names reserved by Windows, with any suffix
+LESSON = re.compile(r"lesson-[0-9a-f]{24}\Z")  # ids of teaching sessions, which address their models
+STEPS = ".steps"  # NAME.steps addresses single steps of model NAME in the Open Inference Protocol
+WORDS = ("index", "stats", "ready")  # words in the protocol's paths
 
 
 def unfit(name: str) -> str:
-    """Why a model cannot be called this, half a sentence; empty where it can. The one rule, wherever a name enters.
+    """Return why a model cannot have this name, as half a sentence; empty if it can. The one rule for all names.
 
-    Names that differ in case alone are one name: folders are not told apart by it everywhere.
+    Names that differ only in case count as equal, since some file systems do not distinguish them.
 
     >>> [not unfit(name) for name in ("gestures-2", "../x", "nmnist.steps", "CON.1", "end.")]
     [True, False, False, False, False]
@@ -58,7 +58,7 @@ def unfit(name: str) -> str:
 
 
 def name_of(folder: Path) -> str:
-    """What the model in this folder is called: trainings write runs/<name>/model, so there it is the run's name.
+    """Return the name of the model in this folder; in runs/<name>/model, where training writes, the run's name.
 
     >>> name_of(Path("runs/gestures/model")), name_of(Path("mine"))
     ('gestures', 'mine')
@@ -68,7 +68,7 @@ def name_of(folder: Path) -> str:
 
 
 def names(folders: list[Path]) -> list[str]:
-    """The names of models that are used together; raises CheckpointError where one is unfit or not unique.
+    """Return the names of models used together. Raises CheckpointError if a name is unfit or not unique.
 
     >>> names([Path("runs/a/model"), Path("runs/b/model"), Path("mine")])
     ['a', 'b', 'mine']

@@ -1,7 +1,7 @@
-"""Models on the Hugging Face Hub, through its own client: hf://owner/name, or hf://owner/name@revision.
+"""Models on the Hugging Face Hub through its own client: hf://owner/name, or hf://owner/name@revision.
 
-Of a repository two files are fetched, a checkpoint's, into the client's cache, from where they are read when there is
-no network (HF_HUB_OFFLINE=1 asks nobody at all). Nothing in them is executed.
+The two files of a checkpoint are fetched into the client's cache and read from there when there is no network
+(HF_HUB_OFFLINE=1 never uses the network). Nothing in the files is executed.
 """
 
 import re
@@ -19,7 +19,7 @@ ADDRESS = re.compile(rf"{SCHEME}({NAME}/{NAME})(?:@({NAME}(?:/{NAME})*))?\Z")
 
 
 def fetch(address: str) -> Path:
-    """The folder in the client's cache that holds this checkpoint. Raises CheckpointError."""
+    """Return the folder in the client's cache that holds this checkpoint. Raises CheckpointError."""
     found = ADDRESS.match(address)
     if found is None:
         raise CheckpointError(f"{address!r} is no model on the Hub: write hf://owner/name or hf://owner/name@revision")
@@ -34,13 +34,13 @@ def fetch(address: str) -> Path:
 
 
 def _reason(error: Exception) -> str:
-    """The first sentence of what the client says, which goes on with advice and the server's answer."""
+    """Return the first sentence of the client's message; advice and the server's response follow it."""
     words = " ".join(line for line in str(error).splitlines() if line.strip())
     return words.partition(". ")[0][:200] or type(error).__name__
 
 
 def name_in(folder: Path) -> str:
-    """What a model is called whose folder lies in the client's cache; empty elsewhere.
+    """Return the name of a model whose folder is in the client's cache; empty elsewhere.
 
     >>> name_in(Path("hub/models--owner--gestures/snapshots/0a1b2c")), name_in(Path("runs/gestures/model"))
     ('gestures', '')
@@ -50,13 +50,13 @@ def name_in(folder: Path) -> str:
 
 
 def push(folder: Path, repository: str, *, private: bool = False) -> str:
-    """Put a checkpoint and a card made of its figures into `owner/name`; its address with the revision.
+    """Upload a checkpoint and a model card to `owner/name`; return the address with the revision.
 
-    Who may is the client's matter (`hf auth login`, or HF_TOKEN). Raises CheckpointError.
+    The Hub's client handles login (`hf auth login`, or HF_TOKEN). Raises CheckpointError.
     """
     if ADDRESS.match(f"{SCHEME}{repository}") is None or "@" in repository:
         raise CheckpointError(f"{repository!r} is no repository: write owner/name")
-    _, card = load(folder)  # whole, and with weights of this hash, or refused
+    _, card = load(folder)  # raises unless the checkpoint is whole and the weights' hash is right
     from huggingface_hub import CommitOperationAdd, HfApi
 
     with tempfile.TemporaryDirectory() as folder_of_card:
@@ -74,7 +74,7 @@ def push(folder: Path, repository: str, *, private: bool = False) -> str:
 
 
 def model_card(card: Card, repository: str) -> str:
-    """The card in the Hub's format: what the network takes, its classes, and every figure that was measured."""
+    """Return the card in the Hub's format: the network's input, its classes, and every measured figure."""
     from huggingface_hub import ModelCardData
 
     tags = ["spiking-neural-network", *(["event-camera"] if card.contract.kind == "events" else [])]
@@ -95,7 +95,7 @@ def model_card(card: Card, repository: str) -> str:
 
 
 def _figures(metrics: Any, name: str = "") -> Iterator[tuple[str, float | int | str]]:
-    """Numbers of nested dictionaries and lists of them, by the names that lead to them; no lists of numbers."""
+    """Yield (name, value) of figures in nested dictionaries and lists of dictionaries; the name joins the keys."""
     if isinstance(metrics, dict):
         for key, value in metrics.items():
             yield from _figures(value, f"{name} {key}".strip())

@@ -1,4 +1,4 @@
-"""What the models of this installation are, in one record each: read from their folders, kept nowhere else."""
+"""Describe the models of this installation, one record each, read from their folders."""
 
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,10 @@ from spikesight.models.shipped import name_of
 
 
 def describe(folder: Path) -> dict[str, Any]:
-    """A checkpoint's record, fit for JSON: task, sensor and steps, size, accuracy, whether it says "unknown", licence.
+    """Return a checkpoint's record for JSON: task, sensor, steps, size, accuracy, calibration of "unknown", licence.
 
-    `bytes` and `sha256` are those of the weights' file; `accuracy` in [0, 1] on `tested` samples, None where the card
-    has none; `known` is what its calibration measured, None where it was not calibrated. Raises CheckpointError.
+    `bytes` and `sha256` are of the weights' file; `accuracy` in [0, 1] on `tested` samples, None if the card has none;
+    `known`: what the calibration of "unknown" measured, None if not calibrated. Raises CheckpointError.
     """
     kind, config, card = read_config(folder)
     ann = kind == "spiking-resnet" and config.neuron.kind == "relu"
@@ -39,7 +39,7 @@ def describe(folder: Path) -> dict[str, Any]:
 
 
 def _accuracy(card: Card) -> tuple[float | None, int | None]:
-    """On the test split: as training writes it, and as conversion does, in percent."""
+    """Return accuracy in [0, 1] and count on the test split, from the metrics of training or of conversion."""
     if "test" in card.metrics:
         return card.metrics["test"]["accuracy"], card.metrics["test"]["count"]
     if "test_images" in card.metrics:
@@ -48,7 +48,7 @@ def _accuracy(card: Card) -> tuple[float | None, int | None]:
 
 
 def licence_of(folder: Path) -> str:
-    """The SPDX name in the head of the model card, README.md, as Hugging Face's cards have it; "" where none stands."""
+    """Return the SPDX name in the header of README.md, in Hugging Face's format; "" if there is none."""
     card = folder / "README.md"
     parts = card.read_text().split("---\n", 2) if card.is_file() else []
     head = yaml.safe_load(parts[1]) if len(parts) == 3 and not parts[0] else None

@@ -1,5 +1,5 @@
-"""A head for one's own classes on a frozen network, from few examples, in seconds.
+"""Few-shot learning: a linear head for the user's own classes on a frozen network, from few examples, in seconds.
 
-`few_shot` examples -> features, kept, with varied copies (`augment`); `head` features -> a linear head, judged by
-examples it has not seen; `advice` whether it is enough.
+`few_shot` turns examples into features, with augmented copies (`augment`); `head` fits and cross-validates a linear
+head; `unknown` fits the novelty detector; `kept` stores examples; `advice` says whether they are enough.
 """

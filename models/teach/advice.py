@@ -1,4 +1,4 @@
-"""Whether what was shown is enough, in figures and in sentences."""
+"""Report in figures and sentences whether the examples of a taught model are enough."""
 
 from typing import Any
 
@@ -9,20 +9,21 @@ from spikesight.models.teach.few_shot import Taught
 from spikesight.models.teach.head import Regression, judge
 
 ENOUGH = 0.95  # judged accuracy
-FEW_PIECES = 3  # of a class, below which nothing tells how it looks another time
-CONFUSED = 0.05  # share of two classes' examples that are taken for each other
-WORTH = 0.02  # of accuracy, that half as much again should give
-NOTICED = 0.5  # share of other things, below which they want a class of their own
-ANOTHER_DAY = 0.4  # of what is above chance, is left on most other days (docs/teach.md)
+FEW_PIECES = 3  # a class of fewer pieces does not tell how it looks another time
+CONFUSED = 0.05  # share of two classes' examples taken for each other from which on the pair is reported
+WORTH = 0.02  # gain in accuracy by half as many examples again from which on more are advised
+NOTICED = 0.5  # if a smaller share of other things is called unknown, a class for other things is advised
+ANOTHER_DAY = 0.4  # share of the accuracy above chance that remains on most other days (docs/teach.md)
 DONE = "it is enough for this light, ground and distance; show some of another day, or evaluate on it: that may be less"
 
 
 def report(taught: Taught) -> dict[str, Any]:
-    """`accuracy`, `correct`, `count` and `interval` of examples by heads that saw nothing of their piece (None without
-    any), `another_day`, a lower bound of the accuracy on most other days, `confused`, pairs of classes with the share
-    of their examples taken for each other, `half`, the accuracy with half of the pieces, `noticed`, the share of other
-    things that are called unknown with its interval, as left-out classes are (None for two, or too few examples), and
-    `advice`, sentences.
+    """Return the cross-validated figures of a taught model, and advice:
+
+    `accuracy`, `correct`, `count`, `interval`: of examples, by heads that did not learn from their piece (None without
+    any); `another_day`: a lower bound of the accuracy on most other days; `confused`: class pairs with the share of
+    examples taken for each other; `half`: accuracy with half of the pieces; `noticed`: share of left-out classes called
+    unknown, with interval (None for two classes or too few examples); `advice`: sentences.
     """
     scores, truth, labels = taught.judged.scores, taught.truth, taught.labels
     seen, found, chance = ~np.isnan(scores[:, 0]), score(taught), 1 / len(labels)
@@ -38,14 +39,14 @@ def report(taught: Taught) -> dict[str, Any]:
 
 
 def score(taught: Taught) -> dict[str, Any]:
-    """`accuracy`, `correct`, `count` and `interval` of `report`: what takes no further solution."""
+    """Return the figures `accuracy`, `correct`, `count` and `interval` of `report`, which need no further fit."""
     scores = taught.judged.scores
     seen = ~np.isnan(scores[:, 0])
     return accuracy_of(int((scores[seen].argmax(1) == taught.truth[seen]).sum()), int(seen.sum()))
 
 
 def _confused(chosen: np.ndarray, own: np.ndarray, labels: tuple[str, ...]) -> list[list[Any]]:
-    """[class, class, share], the worst pair first."""
+    """Return [class, class, share] of each confused pair, the worst first."""
     pairs = []
     for a in range(len(labels)):
         for b in range(a + 1, len(labels)):
@@ -57,7 +58,7 @@ def _confused(chosen: np.ndarray, own: np.ndarray, labels: tuple[str, ...]) -> l
 
 
 def _half(taught: Taught) -> float | None:
-    """Judged accuracy with every second piece of each class alone; None where a class has fewer than four."""
+    """Return the accuracy with every second piece of each class; None if a class has fewer than four pieces."""
     kept = np.zeros(len(taught.truth), bool)
     for label in range(len(taught.labels)):
         mine = np.unique(taught.pieces[taught.truth == label])
@@ -92,7 +93,7 @@ def _advice(found: dict[str, Any], taught: Taught) -> list[str]:
 
 
 def _listed(names: list[str]) -> str:
-    """In words.
+    """Join names to a phrase.
 
     >>> _listed(["cup"]), _listed(["cup", "key", "pen"])
     ('cup', 'cup, key and pen')

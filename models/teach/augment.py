@@ -1,19 +1,19 @@
-"""Copies of an example as another showing of the same thing might have been: what few examples cannot teach."""
+"""Augmentation: vary an example as if the thing had been shown again in another way."""
 
 import numpy as np
 
 from spikesight.encoders.events import Events
 
-TURN, SIZE = 0.1, 0.1  # standard deviations: radians, of the size's logarithm
-PLACE = 0.04  # of the picture's side
-PACE = 0.2  # of the logarithm of the exponent by which its beginning or its end is hurried
-DROP = 0.4  # at most this share of its events is lost
+TURN, SIZE = 0.1, 0.1  # standard deviations of the rotation in radians, and of the size's logarithm
+PLACE = 0.04  # standard deviation of the shift, as a share of the side
+PACE = 0.2  # standard deviation of the logarithm of the exponent that warps time
+DROP = 0.4  # largest share of events dropped
 
 
 def varied(events: Events, size: tuple[int, int], length_us: int, random: np.random.Generator) -> Events:
-    """An aligned example, turned, resized, moved, hurried here and slowed there, and thinned; sorted.
+    """Return a random variation of an aligned example: rotated, scaled, shifted, warped in time and thinned; sorted.
 
-    `size` (height, width) and `length_us` are what `events` were aligned to; what leaves the picture is lost.
+    `size` (height, width) and `length_us`: what `events` were aligned to. Events that leave the picture are dropped.
     """
     height, width = size
     kept = events[random.random(len(events)) >= random.uniform(0, DROP)].copy()

@@ -1,5 +1,5 @@
-"""Examples as they are shown, one after another: turned into features at once and kept, so that a head is one solution
-away at any time. Classes may come later, and what was shown may be taken back.
+"""Few-shot learning: each example becomes a feature vector when it is shown, so a head is one linear solution away at
+any time. Classes may be added later, and examples may be removed.
 """
 
 from dataclasses import dataclass, replace
@@ -28,39 +28,39 @@ from spikesight.models.teach.augment import varied
 from spikesight.models.teach.head import Head, Judged, Regression, balance, judge
 from spikesight.models.teach.unknown import Unknown, fit_unknown
 
-SIDE = 32  # of the network's input, pixels
-PLACES, INPUT_PLACES = 4, 8  # a side, of each layer's map at most, and of the input
-WATCHED = 256  # channels that a distance is measured in
-SHORTEST_BIN_US = 1000  # that the model runs at
+SIDE = 32  # width and height of the network's input, pixels
+PLACES, INPUT_PLACES = 4, 8  # parts per side into which each layer's map (at most) and the input are divided
+WATCHED = 256  # most channels whose rates the novelty detector uses
+SHORTEST_BIN_US = 1000  # at which a taught model runs
 
 
 UNTAUGHT = "untaught"
-BLOCKS = 5  # of time, that the only piece of a class is divided into
+BLOCKS = 5  # blocks in time into which the only piece of a class is divided
 
 
 class Example(NamedTuple):
-    """One example: a class, the piece it was taken from, its events (sorted by time) and their sensor."""
+    """One example: a class, the piece it was cut from, its events (sorted by time) and their sensor."""
 
     label: str
-    piece: str  # neighbours in a piece are nearly the same and never judge each other
+    piece: str  # examples of one piece are nearly the same, so they are never in training and test at once
     events: Events
     sensor: SensorSize
 
 
 @dataclass(frozen=True, eq=False)
 class EmbeddedExample:
-    """One example as the head sees it, with varied copies, and a picture of its events, uint8 [2, SIDE, SIDE]."""
+    """The features of one example and of its augmented copies, and a picture of its events, uint8 [2, SIDE, SIDE]."""
 
-    number: int  # in the order they were seen
+    number: int  # counts the examples in the order they were shown
     label: str
     piece: str
-    features: NDArray[np.float32]  # [1 + copies, F], the example itself first
-    picture: NDArray[np.uint8]  # steps with OFF and with ON events
-    window: Window | None = None  # what tells the camera
+    features: NDArray[np.float32]  # [1 + copies, F], the original first
+    picture: NDArray[np.uint8]  # number of steps with OFF and with ON events at each pixel
+    window: Window | None = None  # statistics that characterise the camera
 
 
 def backbone(name: str) -> SpikingResNet:
-    """The frozen network by a shipped model's name or a folder. Raises CheckpointError for one that cannot serve."""
+    """Load the frozen network by a shipped model's name or a folder. Raises CheckpointError if it is unsuitable."""
     network, card = load(find(name))
     network = network.backbone if isinstance(network, TaughtNetwork) else network
     if not gives_features(network, card.contract):
@@ -70,7 +70,7 @@ def backbone(name: str) -> SpikingResNet:
 
 
 def gives_features(network: nn.Module, contract: Contract) -> bool:
-    """Whether a head can be taught on this network: a spiking ResNet that takes events."""
+    """Return whether a head can be taught on this network: a spiking ResNet that takes events."""
     if not isinstance(network, SpikingResNet) or network.config.neuron.kind == "relu":
         return False
     return contract.kind == "events" and network.config.in_channels == 2
@@ -78,7 +78,7 @@ def gives_features(network: nn.Module, contract: Contract) -> bool:
 
 @torch.inference_mode()
 def places_of(backbone: SpikingResNet) -> int:
-    """Into how many places a side the maps of all layers can be divided, up to PLACES."""
+    """Return into how many parts per side the maps of all layers can be divided, up to PLACES."""
     maps = State()
     backbone.features(torch.zeros(1, 1, 2, SIDE, SIDE), maps)
     sides = {side for state in maps.values() for side in state.shape[2:]}
@@ -86,9 +86,9 @@ def places_of(backbone: SpikingResNet) -> int:
 
 
 class FewShotLearner:
-    """Examples for a head on `backbone`, which sees windows of `steps` bins in `slices`.
+    """Collects examples for a head on `backbone`; a window is `steps` bins long and divided into `slices` in time.
 
-    Each example that is shown as events is learnt with so many varied `copies`.
+    Each example shown as events is learnt together with `copies` augmented variations.
     """
 
     def __init__(
@@ -117,11 +117,11 @@ class FewShotLearner:
         return tuple(sorted({shown.label for shown in self.shown}))
 
     def counts(self) -> dict[str, int]:
-        """Examples of each class."""
+        """Return the number of examples of each class."""
         return {label: sum(shown.label == label for shown in self.shown) for label in self.labels}
 
     def show(self, example: Example) -> NDArray[np.uint8]:
-        """Take one example; what the network is fed, [T, 2, H, W]. Raises ValueError for fewer than two events."""
+        """Add an example; return the network's input [T, 2, H, W]. Raises ValueError for fewer than two events."""
         if len(example.events) < 2:
             raise ValueError("an example needs at least two events")
         size, steps, bin_us = (SIDE, SIDE), self.contract.steps, self.contract.bin_us
@@ -132,47 +132,45 @@ class FewShotLearner:
         return x[:, 0]
 
     def seen(self, label: str, piece: str, x: NDArray[np.uint8]) -> EmbeddedExample:
-        """What the head sees of a window as a network of this contract is fed it, [T, N, 2, H, W], with its copies;
-        not taken yet.
-        """
+        """Embed a window of network inputs [T, N, 2, H, W], the original and N - 1 copies, without adding it."""
         picture = x[:, 0].sum(0).clip(max=255).astype(np.uint8)
         window = measure(x[:, 0], self.contract.bin_us)
         return EmbeddedExample(next(self._numbers), label, piece, self.features(x), picture, window)
 
     def undo(self) -> str:
-        """Take the last example back; its class. Raises IndexError when there is none."""
+        """Remove the last example and return its class. Raises IndexError if there is none."""
         return self.shown.pop().label
 
     def drop(self, number: int) -> None:
-        """Take one example back. Raises KeyError when there is none of this number."""
+        """Remove the example with this number. Raises KeyError if there is none."""
         kept = [shown for shown in self.shown if shown.number != number]
         if len(kept) == len(self.shown):
             raise KeyError(number)
         self.shown = kept
 
     def forget(self, label: str) -> None:
-        """Take a whole class back."""
+        """Remove all examples of a class."""
         self.shown = [shown for shown in self.shown if shown.label != label]
 
     def rename(self, label: str, to: str) -> None:
-        """Give a class another name; that of another class joins the two."""
+        """Rename a class; if `to` exists already, the two classes are merged."""
         self.shown = [replace(shown, label=to) if shown.label == label else shown for shown in self.shown]
 
     @torch.inference_mode()
     def features(self, x_seq: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """What the head looks at after windows of T steps, [T, N, 2, H, W]: [N, F]."""
+        """Return the head's features [N, F] after windows of T steps, [T, N, 2, H, W]."""
         x = torch.from_numpy(np.ascontiguousarray(x_seq))
         rates = self.network.rates(x.float(), {}) if self._engine is None else self._engine.run(x).rates
         return self.network.whole(x, rates).numpy()
 
     def untaught(self) -> tuple[TaughtNetwork, Card]:
-        """A network of this contract that knows nothing yet: it always answers UNTAUGHT."""
+        """Return a network of this contract, and its card, that has learnt nothing: it always answers UNTAUGHT."""
         return self.with_head(Head(np.zeros((1, self.network.head.in_features)), np.zeros(1)), True), Card(
             self.contract, (UNTAUGHT,)
         )
 
     def with_head(self, head: Head, with_input: bool) -> TaughtNetwork:
-        """The backbone and this head."""
+        """Return the backbone with this head; `with_input`: the head also reads the input."""
         places = INPUT_PLACES if with_input else 0
         network = TaughtNetwork(replace(self._config, classes=len(head.bias), input_places=places)).eval()
         network.backbone.load_state_dict(self.network.backbone.state_dict())
@@ -182,8 +180,8 @@ class FewShotLearner:
         return network
 
     def learn(self, with_input: bool | None = None, shown: list[EmbeddedExample] | None = None) -> "Taught":
-        """The head of all that was shown, or of `shown`. `with_input`: whether it also looks at the input; None: what
-        judges better.
+        """Fit a head to all examples, or to `shown`. `with_input`: whether the head also reads the input; None:
+        whichever has the fewer errors in cross-validation.
 
         Raises ValueError for fewer than two classes.
         """
@@ -209,14 +207,14 @@ class FewShotLearner:
         return best
 
     def _without_input(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Features [M, 1 + copies, F] with what the network itself sees alone, not the input's."""
+        """Drop the features that come from the input itself; features [M, 1 + copies, F]."""
         config, some = self._config, features.shape[:2]
         kept = sum(self.network.channels) * config.places**2
         return features.reshape(*some, config.slices, -1)[..., :kept].reshape(*some, -1)
 
 
 def pieces_of(examples: list[EmbeddedExample]) -> NDArray[np.int64]:
-    """The piece of each example [M]; the only one of a class is divided into BLOCKS of time."""
+    """Return the piece number of each example, [M]; a class's only piece is divided into BLOCKS in time."""
     of_class: dict[str, list[EmbeddedExample]] = {}
     for shown in examples:
         of_class.setdefault(shown.label, []).append(shown)
@@ -230,7 +228,7 @@ def pieces_of(examples: list[EmbeddedExample]) -> NDArray[np.int64]:
 
 
 def _errors(judged: Judged, labels: NDArray[np.int64]) -> float:
-    """Share of the judged examples that are wrong, ties by their squared error."""
+    """Return the share of wrong examples in cross-validation, with the squared error to break ties."""
     seen = ~np.isnan(judged.scores[:, 0])
     if not seen.any():
         return 0.0
@@ -240,22 +238,22 @@ def _errors(judged: Judged, labels: NDArray[np.int64]) -> float:
 
 @dataclass(frozen=True)
 class Taught:
-    """A head and what it was learnt from."""
+    """A fitted head and the examples it was learnt from."""
 
     learner: FewShotLearner
     labels: tuple[str, ...]
     truth: NDArray[np.int64]  # [M]
     pieces: NDArray[np.int64]  # [M]
     features: NDArray[np.float32]  # [M, 1 + copies, F], balanced
-    scale: NDArray[np.float32]  # [F], that balanced them
+    scale: NDArray[np.float32]  # [F], the factors that balanced the features
     regression: Regression
     judged: Judged
     with_input: bool
-    goes: dict[str, int]  # in how many pieces each class was shown
+    goes: dict[str, int]  # number of pieces of each class
     profile: Profile | None = None
 
     def checkpoint(self, training: dict, metrics: dict) -> tuple[TaughtNetwork, Card]:
-        """The network and its card."""
+        """Return the network and its card, to be saved."""
         head = self.regression.head(self.judged.temperature)
         network = self.learner.with_head(replace(head, weight=head.weight * self.scale), self.with_input)
         known = self.unknown.detector if self.unknown else None
@@ -263,7 +261,7 @@ class Taught:
 
     @cached_property
     def unknown(self) -> Unknown | None:
-        """What tells that a thing was never taught; None for too few examples."""
+        """The novelty detector and its figures; None for too few examples."""
         network = self.learner.network
         layers = layers_to_watch(network.backbone, self.learner.contract.shape, WATCHED)
         rates = network.watched(torch.from_numpy(self.features[:, 0])[None], layers)[0].double().numpy()

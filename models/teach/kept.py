@@ -1,7 +1,7 @@
-"""A taught model that can be corrected: the examples of its head lie beside the checkpoint, as the head saw them.
+"""Examples stored beside a taught checkpoint, as features, so that the model can be corrected later.
 
-`examples.safetensors` holds rates in places, float16, with classes and pieces by number: no events, no pictures. It is
-written where that was asked for, and goes with no export and to no hub.
+`examples.safetensors` holds firing rates, float16, with class and piece numbers: no events, no pictures. It is written
+only on request, and is not part of exports or uploads.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,8 +27,8 @@ OTHERS = f"{EXAMPLES} does not hold examples of this model: teach it anew with `
 
 @contextmanager
 def beside(folder: Path, examples: Sequence[EmbeddedExample]) -> Iterator[None]:
-    """Put the examples beside the checkpoint that is saved meanwhile, whole or not at all; none: take away what lay
-    there. Raises OSError.
+    """Write the examples beside the checkpoint that the with-block saves, both or neither; without examples, remove an
+    older file. Raises OSError.
     """
     if not examples:
         yield
@@ -47,7 +47,7 @@ def beside(folder: Path, examples: Sequence[EmbeddedExample]) -> Iterator[None]:
 
 
 def learner_of(folder: Path, network: TaughtNetwork, card: Card) -> FewShotLearner:
-    """What goes on learning where this model's head was learnt. Raises CheckpointError."""
+    """Return a learner that continues with this model's stored examples. Raises CheckpointError."""
     contract, config = card.contract, network.config
     sensor = SensorSize(contract.sensor_width, contract.sensor_height)
     learner = FewShotLearner(network.backbone, sensor, contract.steps, contract.bin_us, config.slices)
@@ -68,7 +68,7 @@ def learner_of(folder: Path, network: TaughtNetwork, card: Card) -> FewShotLearn
 
 
 def _read(path: Path) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Features [M, 1 + copies, F], labels [M] and pieces [M]. Raises CheckpointError."""
+    """Read features [M, 1 + copies, F], labels [M] and pieces [M]. Raises CheckpointError."""
     try:
         if not path.is_file():
             raise CheckpointError(NONE_KEPT)

@@ -1,8 +1,8 @@
-"""What tells that a thing was never taught, learnt from the examples alone by leaving some out.
+"""Fit the detector of things that were never taught from the examples alone, by leaving some of them out.
 
-Two scores of a window (models/novelty): the distance of its early rates to the nearest class, and the energy of its
-logits. Examples scored without their piece stand for what is known; scored without their class, for what is not.
-Fisher's discriminant between the two says how much each score counts; what is known alone, where the line lies.
+A window has two scores (models/novelty): the distance of its early layers' rates to the nearest class, and the energy
+of its logits. Examples scored without their piece stand for known things, examples scored without their class for
+unknown things. The scores are weighted by how well each separates the two; the thresholds are set on known examples.
 """
 
 from typing import NamedTuple
@@ -14,15 +14,15 @@ from spikesight.models.novelty.score import ClassDistance, Kind, NoveltyDetector
 from spikesight.models.statistics import Floats, energy, fit_temperature, interval, quantile
 from spikesight.models.teach.head import Judged, Regression, folds
 
-SPHERE = 0.1  # the covariance towards a sphere: few examples tell few directions
-ENOUGH = 20  # examples that were held out, to draw a line by
-SHOWN, KEPT = 0.8, 0.95  # of them lie within the line of surely known, and of known
-LEAST = 1e-3  # of its weight, that a score keeps: a spread must be finite
-FEWEST = 0.5  # active inputs a step; fewer are nothing
+SPHERE = 0.1  # shrinkage of the covariance towards a sphere, since examples are few
+ENOUGH = 20  # fewest held-out examples from which thresholds are set
+SHOWN, KEPT = 0.8, 0.95  # shares of known examples within the thresholds of surely known, and of known
+LEAST = 1e-3  # smallest weight of a score, since its spread is divided by it
+FEWEST = 0.5  # active inputs a step below which there is nothing to see
 
 
 class Unknown(NamedTuple):
-    """The judgement, and what it makes of left-out classes: the share that is called unknown, with its interval."""
+    """The detector, and the share of left-out classes that it calls unknown, with a confidence interval."""
 
     detector: NoveltyDetector
     noticed: float
@@ -37,7 +37,7 @@ def fit_unknown(
     regression: Regression,
     judged: Judged,
 ) -> Unknown | None:
-    """From the roots of early rates [M, S], labels [M], pieces [M] and what was learnt from them; None for too few."""
+    """Fit on roots of early rates [M, S], labels [M] and pieces [M]; None for too few examples."""
     fold, classes = folds(labels, pieces), judged.scores.shape[1]
     seen = fold >= 0
     if seen.sum() < ENOUGH:
@@ -45,14 +45,14 @@ def fit_unknown(
     left_out = regression.without(labels)[:, 0]
     rows = np.arange(len(labels))
     left_out[rows, labels] = np.inf
-    left_out[rows, labels] = left_out.min(1)  # of the class that was not there: as many logits
+    left_out[rows, labels] = left_out.min(1)  # a logit for the left-out class, too
     try:
         distance = ClassDistance.fit(roots, labels, shrink=SPHERE)
         known, other = (
             np.stack([_far(roots, labels, group), energy(scores / judged.temperature)], 1)
             for group, scores in ((fold, judged.scores), (labels, left_out))
         )
-    except ValueError:  # examples that are all alike
+    except ValueError:  # all examples are alike
         return None
     known = known[seen]
     mean, spread, ones = known.mean(0), np.maximum(known.std(0), 1e-6), np.ones(len(known))
@@ -69,15 +69,15 @@ def fit_unknown(
 
 
 def telling(known: Floats, other: Floats) -> Floats:
-    """How much better than chance each score [n, S] tells the other, which is larger, from the known (Somers' D): [S],
-    none below LEAST; the first alone where none does.
+    """Return the weight of each score [n, S]: how much better than chance it separates other from known (Somers' D), at
+    least LEAST; if no score does, only the first counts. Others should have larger scores.
     """
     larger = (other[:, None] > known).mean((0, 1)) - (other[:, None] < known).mean((0, 1))
     return np.maximum(larger if (larger > 0).any() else np.eye(len(larger))[0], LEAST)
 
 
 def _far(roots: Floats, labels: NDArray[np.int64], group: NDArray[np.int64]) -> Floats:
-    """The logarithm of each example's distance to the nearest class, of fits without its group; NaN for group -1."""
+    """Return the log distance of each example to the nearest class, fitted without its group; NaN for group -1."""
     far = np.full(len(labels), np.nan)
     for number in np.unique(group[group >= 0]):
         out = group == number

@@ -1,4 +1,4 @@
-"""The spiking network that conversion gives: a graph of nodes that JSON can hold.
+"""The spiking network that conversion returns: a graph of nodes that JSON can hold.
 
 `graph`, `rules` of firing, `neurons`, `network`, `differential` coding, `unit_spikes`, compiled `kernels`.
 """

@@ -12,7 +12,7 @@ OPS = ("input", *AFFINE, "neuron", "add", "max_pool", "avg_pool", "global_pool",
 
 
 class ConversionError(ValueError):
-    """A network that cannot be converted, in one sentence that names the layer."""
+    """A network that cannot be converted; the message is one sentence that names the layer."""
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class Node:
     name: str
     op: str
     inputs: tuple[str, ...] = ()
-    layer: str = ""  # its name in the ANN, for people
-    shape: tuple[int, ...] = ()  # conv, linear: of the weight; neuron, scale: [channels]
-    kernel: tuple[int, ...] = ()  # pools: [height, width]; global_pool: the output's size
+    layer: str = ""  # name of the layer in the ANN, for messages
+    shape: tuple[int, ...] = ()  # conv, linear: shape of the weight; neuron, scale: [channels]
+    kernel: tuple[int, ...] = ()  # pools: [height, width]; global_pool: size of the output
     stride: tuple[int, ...] = ()  # conv, pools, slice: [vertical, horizontal]
     padding: tuple[int, ...] = ()  # conv, pools: [vertical, horizontal]; pad: as in torch.nn.functional.pad
     dilation: tuple[int, ...] = (1, 1)
@@ -61,12 +61,12 @@ class Node:
 
     @property
     def title(self) -> str:
-        """The name people know it by."""
+        """Name for messages: the ANN's layer, or else the node."""
         return self.layer or self.name
 
 
 def check_nodes(nodes: tuple[Node, ...]) -> None:
-    """Raises ValueError unless the nodes are one acyclic graph in order, from one input to its last node."""
+    """Raise ValueError unless the nodes are one acyclic graph in order, from one input to the last node."""
     if not 2 <= len(nodes) <= MAX_NODES:
         raise ValueError(f"a graph has 2 to {MAX_NODES} nodes, not {len(nodes)}")
     seen: set[str] = set()
@@ -83,7 +83,7 @@ def check_nodes(nodes: tuple[Node, ...]) -> None:
 
 
 def check_shape(nodes: tuple[Node, ...], input_shape: tuple[int, ...], classes: int) -> None:
-    """Raises ValueError unless these are the nodes, the input and the classes of a network."""
+    """Raise ValueError unless nodes, input shape and number of classes make a valid network."""
     check_nodes(nodes)
     if not any(node.op in AFFINE for node in nodes):
         raise ValueError("a network needs a layer with weights")
@@ -95,7 +95,7 @@ def check_shape(nodes: tuple[Node, ...], input_shape: tuple[int, ...], classes: 
 
 
 def users_of(nodes: tuple[Node, ...]) -> dict[str, list[Node]]:
-    """The nodes that read each node."""
+    """Return the nodes that read each node."""
     users: dict[str, list[Node]] = {node.name: [] for node in nodes}
     for node in nodes:
         for name in node.inputs:
@@ -104,7 +104,7 @@ def users_of(nodes: tuple[Node, ...]) -> dict[str, list[Node]]:
 
 
 def follow(nodes: tuple[Node, ...], value: Callable[[Node, list[Tensor]], Tensor]) -> Tensor:
-    """The last node's value: `value(node, inputs)` for every node in order, each dropped after its last reader."""
+    """Compute `value(node, inputs)` of every node in order and return the last; each is freed after its last use."""
     last = {name: node.name for node in nodes for name in node.inputs}
     values: dict[str, Tensor] = {}
     for node in nodes:

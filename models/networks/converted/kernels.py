@@ -1,7 +1,7 @@
-"""The compiled loops of converted neurons. rules.py has the equations.
+"""Compiled loops of converted neurons; rules.py has the equations.
 
 Arrays are float32 and C-contiguous: currents x [T or 1, N, R] (1: the same current every step), states [N, R],
-per-neuron rows [R], output q * amplitude into out [T, N, R]. A block of neurons stays in the L1 cache for all T.
+per-neuron rows [R]; out [T, N, R] gets q * amplitude. A block of neurons stays in the L1 cache for all T steps.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ ZERO, SHARE, TOLERANCE = np.float32(0), np.float32(0.75), np.float32(1 - 1e-3)
 
 @loop
 def fire_if(x, v, theta, limit, low, high, amplitude, out):
-    """v += x; where v >= limit: spike and v -= theta; v is kept in [low, high] unless these are None."""
+    """Step "if" neurons: v += x; if v >= limit, spike and v -= theta; clamp v to [low, high] unless None."""
     steps, batch, width = out.shape
     last = x.shape[0] - 1
     for n in range(batch):
@@ -22,7 +22,7 @@ def fire_if(x, v, theta, limit, low, high, amplitude, out):
             stop = min(start + BLOCK, width)
             row, th, li, am = v[n, start:stop], theta[start:stop], limit[start:stop], amplitude[start:stop]
             lo, hi = th, th
-            if low is not None:  # decided when it is compiled: no bounds cost nothing
+            if low is not None:  # decided at compile time, so unused bounds cost nothing
                 lo, hi = low[start:stop], high[start:stop]
             for t in range(steps):
                 current, spikes = x[min(t, last), n, start:stop], out[t, n, start:stop]
@@ -38,7 +38,7 @@ def fire_if(x, v, theta, limit, low, high, amplitude, out):
 
 @loop
 def fire_signed(x, v, emitted, theta, limit, floor, amplitude, out):
-    """As fire_if, and a negative spike where v < floor and the neuron has sent at least theta."""
+    """Step "signed" neurons: as fire_if, plus a negative spike if v < floor and the sum sent is at least theta."""
     steps, batch, width = out.shape
     last = x.shape[0] - 1
     for n in range(batch):
@@ -61,9 +61,9 @@ def fire_signed(x, v, emitted, theta, limit, floor, amplitude, out):
 
 @loop
 def choose_levels(w, sent, theta, levels, q):
-    """q: the largest level of theta, theta/2, ... that |w| reaches to three quarters; negative only if sent before.
+    """Set q to the largest level of theta, theta/2, ... of which |w| reaches three quarters, with the sign of w.
 
-    Level by level over the whole block, so that each pass is one vector loop.
+    It is negative only if enough was sent before. Level by level over the block, so that each pass is a vector loop.
     """
     q[:] = ZERO
     level = np.float32(2.0) ** np.float32(1 - levels)
@@ -77,7 +77,7 @@ def choose_levels(w, sent, theta, levels, q):
 
 @loop
 def fire_multi(x, v, emitted, start_row, theta, levels, amplitude, out):
-    """v += x; spike and reset by the level that `choose_levels` finds."""
+    """Step "multi" neurons: v += x; spike and reset by the level that `choose_levels` finds."""
     steps, batch, width = out.shape
     last = x.shape[0] - 1
     potential, levels_found = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
@@ -101,7 +101,7 @@ def fire_multi(x, v, emitted, start_row, theta, levels, amplitude, out):
 
 @loop
 def fire_differential(x, v, emitted, rate_in, rate_out, ages, bias, theta, levels, amplitude, out):
-    """Differential coding around `choose_levels`; ages [N] are the steps already done."""
+    """Step "multi" neurons with differential coding (rules.differential_step); ages [N]: steps done before."""
     steps, batch, width = out.shape
     last = x.shape[0] - 1
     levels_found = np.empty(BLOCK, np.float32)

@@ -1,8 +1,8 @@
-"""The spiking network that conversion gives: a graph of convolutions, sums and neurons that walks x_seq through time.
+"""The spiking network that conversion returns: a graph of convolutions, sums and neurons, stepped over x_seq.
 
-x_seq [T, N, C, H, W] goes in, logits [T, N, K] come out; their mean over T is the answer. Neurons emit multiples of
-their amplitude: theta (weights as in the ANN, sums of branches exact), or 1 once `unit_spikes` has folded theta into
-the readers' weights. Bias currents flow every step. All state lies in the caller's dictionary; zeros are its start.
+It maps x_seq [T, N, C, H, W] to logits [T, N, K], whose mean over T is the answer. Neurons emit multiples of their
+amplitude: theta (weights as in the ANN, sums of branches exact), or 1 once `unit_spikes` has folded theta into the next
+layers' weights. Bias currents flow every step. The caller's dictionary holds all state; zeros are the start.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from spikesight.models.neurons.state import State
 
 
 class Scale(nn.Module):
-    """A factor for each channel: what an identity branch needs once its spikes are units."""
+    """A factor for each channel: what an identity branch needs once spikes have size 1."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class Scale(nn.Module):
 
 
 class Slice(nn.Module):
-    """Every n-th row and column."""
+    """Takes every n-th row and column."""
 
     def __init__(self, node: Node) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Slice(nn.Module):
 
 
 def build(node: Node, rule: SpikeRule) -> nn.Module | None:
-    """The module of a node; None for the input and for sums."""
+    """Return the module of a node; None for the input and for sums."""
     if node.op == "conv":
         out, inner, *kernel = node.shape
         return nn.Conv2d(
@@ -75,13 +75,13 @@ def build(node: Node, rule: SpikeRule) -> nn.Module | None:
 
 @dataclass(frozen=True)
 class ConvertedConfig:
-    """The shape of a converted network. Numbers (weights, biases, thresholds) are its tensors."""
+    """The shape of a converted network. Weights, biases and thresholds are tensors of the network."""
 
     nodes: tuple[Node, ...]
     rule: SpikeRule
     input_shape: tuple[int, ...]  # [C, H, W]
     classes: int
-    warmup: float = 0.0  # share of the steps that the answer leaves out: spikes reach the last layers' rates late
+    warmup: float = 0.0  # share of the steps left out of the answer, until the last layers reach their rates
 
     def __post_init__(self) -> None:
         check_shape(self.nodes, self.input_shape, self.classes)
@@ -89,12 +89,12 @@ class ConvertedConfig:
             raise ValueError("warmup must lie in [0, 1)")
 
     def first_step(self, steps: int) -> int:
-        """The first step that counts in the answer at T = steps: how many are left out."""
+        """Return the first step that counts for the answer at T = steps."""
         return int(steps * self.warmup)
 
 
 def still_nodes(nodes: tuple[Node, ...]) -> set[str]:
-    """Names of the nodes that no spike reaches: constant for a still image, so computed once."""
+    """Return the names of nodes that depend on no spike: constant for a still image, so computed once."""
     still: set[str] = set()
     for node in nodes:
         if node.op == "input" or (node.op != "neuron" and all(i in still for i in node.inputs)):
@@ -103,7 +103,7 @@ def still_nodes(nodes: tuple[Node, ...]) -> set[str]:
 
 
 class ConvertedNetwork(nn.Module):
-    """A converted network. It keeps no state: it takes and returns it."""
+    """A converted network. It takes and returns its state and stores none."""
 
     def __init__(self, config: ConvertedConfig) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ class ConvertedNetwork(nn.Module):
         modules = {node.name: build(node, config.rule) for node in config.nodes}
         self.layers = nn.ModuleDict({name: m for name, m in modules.items() if m is not None})
         self.still = still_nodes(config.nodes)
-        self._rest: dict[tuple[int, ...], dict[str, Tensor]] = {}  # bias currents by weight versions
+        self._rest: dict[tuple[int, ...], dict[str, Tensor]] = {}  # cache of `rest`, by versions of the weights
         name_states(self)
         self.eval().requires_grad_(False)
         for module in self.layers.values():
@@ -119,22 +119,22 @@ class ConvertedNetwork(nn.Module):
                 module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def layer(self, name: str) -> nn.Module | None:
-        """The module of a node; None for the input and for sums."""
+        """Return the module of a node; None for the input and for sums."""
         return self.layers[name] if name in self.layers else None  # noqa: SIM401 - a ModuleDict has no get
 
     def neuron_nodes(self) -> list[Node]:
-        """The nodes that spike, in order."""
+        """Return the nodes that spike, in order."""
         return [node for node in self.config.nodes if node.op == "neuron"]
 
     def neurons(self) -> dict[str, SpikeLayer]:
-        """The spiking layers by node name."""
+        """Return the spiking layers by node name."""
         return {n.name: self.layers[n.name] for n in self.neuron_nodes()}  # type: ignore[misc]
 
     @torch.no_grad()
     def forward(self, x_seq: Tensor, state: State | None = None, steps: int | None = None) -> tuple[Tensor, State]:
-        """x_seq [T, N, ...] and the state before it to (logits [T, N, K], the state after it).
+        """Run x_seq [T, N, ...] from a state (None: zeros); return logits [T, N, K] and the new state.
 
-        x_seq [1, N, ...] with `steps` is the same input for that many steps: what it alone decides is computed once.
+        x_seq [1, N, ...] with `steps` is the same input for all steps: what depends on it alone is computed once.
         """
         if tuple(x_seq.shape[2:]) != self.config.input_shape or (steps and steps > 1 and x_seq.shape[0] != 1):
             raise ValueError(f"x_seq must be [T, N, {', '.join(map(str, self.config.input_shape))}]")
@@ -153,7 +153,7 @@ class ConvertedNetwork(nn.Module):
         return logits.expand(steps, *logits.shape[1:]), after
 
     def in_time(self, node: Node, inputs: list[Tensor], state: State) -> Tensor:
-        """The value [T, N, ...], or its corrections, of a node that neither spikes nor is the input."""
+        """Return a node's values [T, N, ...], or corrections; for nodes other than the input and neurons."""
         if node.op == "add":
             return inputs[0] + inputs[1]
         module = self.layers[node.name]
@@ -166,7 +166,7 @@ class ConvertedNetwork(nn.Module):
         return module(merged(inputs[0])).unflatten(0, inputs[0].shape[:2])
 
     def at_once(self, node: Node, inputs: list[Tensor]) -> Tensor:
-        """The node's output for values [N, ...] that do not change, unseen by hooks. Raises ConversionError."""
+        """Return a node's output for constant values [N, ...], bypassing hooks. Raises ConversionError."""
         try:
             return inputs[0] + inputs[1] if node.op == "add" else self.layers[node.name].forward(inputs[0])
         except RuntimeError as error:
@@ -175,7 +175,7 @@ class ConvertedNetwork(nn.Module):
     # --- differential coding: values between nodes are corrections, without their bias ---
 
     def rest(self) -> dict[str, Tensor]:
-        """The value of every node, [1, ...], on a zero input while no neuron fires."""
+        """Return every node's value, [1, ...], for a zero input while no neuron fires."""
         key = tuple(p._version for p in self.parameters())
         if key not in self._rest:
             values: dict[str, Tensor] = {}
@@ -212,7 +212,7 @@ class ConvertedNetwork(nn.Module):
         return logits, state
 
     def _pool_corrections(self, node: Node, pool: nn.Module, x_seq: Tensor, state: State) -> Tensor:
-        """Corrections of the pooled rate from corrections of the rate."""
+        """Return corrections of the pooled rate, given corrections of the rate."""
         rest = self.rest()[node.inputs[0]]
         pooled = pool(merged(currents(x_seq, state, f"layers.{node.name}", mean=True) + rest))
         pooled = pooled.unflatten(0, x_seq.shape[:2]) - pool(rest)
@@ -220,7 +220,7 @@ class ConvertedNetwork(nn.Module):
 
 
 def without_bias(module: nn.Module, x: Tensor) -> Tensor:
-    """An affine module's product alone. Called through the module, so that meters see it."""
+    """Apply a conv or linear module without its bias. It calls the module, so that meters' hooks run."""
     if not isinstance(module, (nn.Conv2d, nn.Linear)) or module.bias is None:
         return module(x)
     bias = module._parameters["bias"]
@@ -232,7 +232,7 @@ def without_bias(module: nn.Module, x: Tensor) -> Tensor:
 
 
 def accumulated_pool(pool: nn.Module, x_seq: Tensor, state: State, key: str) -> Tensor:
-    """Max-pool of the currents summed so far, as the current of each step: its mean is the pool of the mean current."""
+    """Max-pool the currents summed so far; return the increments, whose mean is the pooled mean current."""
     before = state.get(key)
     total = torch.cat([x_seq[:1] * 0 if before is None else before[None], x_seq]).cumsum(0)
     state[key] = total[-1]

@@ -1,4 +1,4 @@
-"""The neurons of one node of a converted network: rules.py step by step in torch, or one compiled pass."""
+"""Neurons of a converted network: the equations of rules.py step by step in torch, or one compiled pass."""
 
 from typing import Any
 
@@ -17,12 +17,12 @@ AGE = "age"  # state key: steps done, [N]
 
 
 def merged(x_seq: Tensor) -> Tensor:
-    """[T, N, ...] as one batch [T N, ...]."""
+    """Reshape [T, N, ...] to one batch [T N, ...]."""
     return x_seq.flatten(0, 1)
 
 
 class SpikeLayer(Neuron):
-    """Neurons of one node: currents [T or 1, N, C, ...] to spikes [T, N, C, ...]."""
+    """A layer of converted neurons: currents [T or 1, N, C, ...] to spikes [T, N, C, ...]."""
 
     def __init__(self, rule: SpikeRule, channels: int) -> None:
         super().__init__(NeuronConfig(beta=1.0, delay=False, inclusive=rule.inclusive, reset=rule.reset))
@@ -33,13 +33,13 @@ class SpikeLayer(Neuron):
         self.register_buffer("amplitude", torch.ones(channels))
 
     def slots(self) -> list[str]:
-        """State keys, in the order of the rule's arguments."""
+        """Return the layer's state keys, in the order of the rule's arguments."""
         names = ["", ".sent"] if self.rule.remembers else [""]
         names += [".rate_in", ".rate_out"] if self.rule.differential else []
         return [self.key + name for name in names]
 
     def forward(self, x_seq: Tensor, state: State, steps: int | None = None, bias: Tensor | None = None) -> Tensor:
-        """`steps` > 1 with x_seq [1, ...] repeats that current; `bias` is the current at rest (differential coding)."""
+        """Run `steps` steps, repeating x_seq [1, ...]; `bias`: current at rest, for differential coding."""
         steps = x_seq.shape[0] if steps is None else steps
         if self.rule.kind == "few":
             return self._window(x_seq, steps)
@@ -48,7 +48,7 @@ class SpikeLayer(Neuron):
         if any(v.shape != x_seq.shape[1:] for v in held):
             raise ValueError(f"state of {self.key} is {tuple(held[0].shape)}, input needs {tuple(x_seq.shape[1:])}")
         fast = x_seq.dtype == torch.float32 and x_seq.device.type == "cpu"
-        plain = self.rule.kind == "cascade" or self.rule.reset == "zero"  # which nobody runs in earnest
+        plain = self.rule.kind == "cascade" or self.rule.reset == "zero"  # too rarely used to be compiled
         run = self._compiled if fast and not plain else self._stepped
         ages = state[AGE] if self.rule.differential else torch.zeros(x_seq.shape[1])
         spikes, after = run(x_seq, held, steps, bias, ages)
@@ -56,7 +56,7 @@ class SpikeLayer(Neuron):
         return spikes
 
     def row(self, values: Tensor, x: Tensor) -> Tensor:
-        """[C] as a view that broadcasts over x [N, C, ...]."""
+        """Return values [C] as a view that broadcasts over x [N, C, ...]."""
         return values.view(1, -1, *[1] * (x.ndim - 2)).to(x.dtype)
 
     def _window(self, x_seq: Tensor, steps: int) -> Tensor:
@@ -68,7 +68,7 @@ class SpikeLayer(Neuron):
     def _stepped(
         self, x_seq: Tensor, held: list[Tensor], steps: int, bias: Tensor | None, ages: Tensor
     ) -> tuple[Tensor, list[Tensor]]:
-        """The equations in torch: any dtype, any device."""
+        """Run the equations in torch, for any dtype and device."""
         theta, amplitude = self.row(self.theta, x_seq[0]), self.row(self.amplitude, x_seq[0])
         v, sent, spikes = held[0], held[-1], []
         rates = tuple(held)
@@ -87,7 +87,7 @@ class SpikeLayer(Neuron):
     def _compiled(
         self, x_seq: Tensor, held: list[Tensor], steps: int, bias: Tensor | None, ages: Tensor
     ) -> tuple[Tensor, list[Tensor]]:
-        """All steps in one compiled pass over memory; keeps the layout (channels last or first) of the currents."""
+        """Run all steps in one compiled pass, in the currents' memory layout (channels last or first)."""
         last = x_seq.ndim == 5 and not x_seq[0].is_contiguous()
         layout = torch.channels_last if last else torch.contiguous_format
         shape = x_seq.shape[1:]

@@ -1,17 +1,17 @@
-"""How a converted neuron turns current into spikes: each rule from its equation, one step at a time.
+"""How converted neurons turn current into spikes: each rule's equation, one step at a time.
 
 A layer emits q theta, so that the mean of its output over T steps estimates ReLU of its mean input:
 
-    if       q = H(v >= theta)                             Rueckauer et al. 2017; v(0) = theta/2 rounds to nearest
-    signed   q = H(v >= theta) - H(v < 0) H(M >= theta)    SNM, IJCAI 2022; M is the sum emitted so far
-    multi    q = +-2^-k, largest with |v| >= 3/4 theta 2^-k  DCGS, ICML 2025; k < levels, a negative one needs M
-    cascade  q = sum of 2^-k H(m_k >= theta 2^-k)          H-MT, AAAI 2026; what is left passes to the next level
-    few      K steps, q = K 2^-k H(v > alpha 2^-k)         Stöckl & Maass 2021; needs the whole window
+  if       q = H(v >= theta)                             Rueckauer et al. 2017; v(0) = theta/2 rounds to nearest
+  signed   q = H(v >= theta) - H(v < 0) H(M >= theta)    SNM, IJCAI 2022; M is the sum emitted so far
+  multi    q = +-2^-k, largest with |v| >= 3/4 theta 2^-k  DCGS, ICML 2025; k < levels, a negative one needs M
+  cascade  q = sum of 2^-k H(m_k >= theta 2^-k)          H-MT, AAAI 2026; what is left passes to the next level
+  few      K steps, q = K 2^-k H(v > alpha 2^-k)         Stöckl & Maass 2021; needs the whole window
 
-then v <- v - q theta (soft reset). States hold v - v(0), so that zeros are the state before the first step.
-`bounds` keep an "if" neuron's v near one threshold: what it was owed, or owed, before the layers ahead had come to
-their rates is forgotten instead of paid back while the answer is read.
-Differential coding (DCGS) sends corrections of the running rate instead of the rate: `differential_step`.
+then v <- v - q theta (soft reset). States hold v - v(0), so that zeros are the state before the first step. `bounds`
+clamp the v of an "if" neuron: charge accumulated before the earlier layers have reached their rates is dropped instead
+of causing spikes while the answer is read. Differential coding (DCGS) sends corrections of the running rate:
+`differential_step`.
 """
 
 from dataclasses import dataclass
@@ -20,23 +20,23 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-SHARE = 0.75  # of a level that makes a multi-threshold neuron emit it
-TOLERANCE = 1 - 1e-3  # of the emitted sum that a negative spike needs: rounding must not forbid it
+SHARE = 0.75  # share of a level at which a multi-threshold neuron emits the level
+TOLERANCE = 1 - 1e-3  # share of the required emitted sum that is enough for a negative spike, despite rounding
 
 SPIKE_KINDS = ("if", "signed", "multi", "cascade", "few")
 
 
 @dataclass(frozen=True)
 class SpikeRule:
-    """The rule of every neuron of a converted network."""
+    """The firing rule of all neurons of a converted network."""
 
     kind: Literal["if", "signed", "multi", "cascade", "few"] = "if"
     levels: int = 1  # multi and cascade: thresholds theta, theta/2, ...; few: K
     v0: float = 0.5  # v(0) as a share of theta (cascade: of the smallest level)
     inclusive: bool = False  # fire at v >= theta
-    reset: Literal["subtract", "zero"] = "subtract"  # "if" alone knows "zero", and it fails in deep networks
+    reset: Literal["subtract", "zero"] = "subtract"  # "zero" with kind "if" only; it fails in deep networks
     differential: bool = False  # spikes correct a running rate
-    bounds: tuple[float, float] | None = None  # "if", soft reset: v after a step is kept within these, in thresholds
+    bounds: tuple[float, float] | None = None  # "if", soft reset: v is clamped to these after a step, in thresholds
 
     def __post_init__(self) -> None:
         if self.kind not in SPIKE_KINDS:
@@ -57,12 +57,12 @@ class SpikeRule:
 
     @property
     def room(self) -> tuple[float, float] | None:
-        """The bounds of a state, v - v(0), in thresholds; None where it has none."""
+        """Bounds of the state v - v(0) in thresholds; None without bounds."""
         return self.bounds and (self.bounds[0] - self.start, self.bounds[1] - self.start)
 
     @property
     def remembers(self) -> bool:
-        """The rule needs the sum emitted so far."""
+        """Whether the rule needs the sum emitted so far."""
         return self.kind in ("signed", "multi")
 
     @property
@@ -72,12 +72,12 @@ class SpikeRule:
 
 
 def levels_of(rule: SpikeRule) -> list[float]:
-    """The sizes of spikes, largest first, in thresholds."""
+    """Return the sizes of spikes in thresholds, the largest first."""
     return [2.0**-k for k in range(rule.levels)]
 
 
 def emit(v: Tensor, emitted: Tensor, theta: Tensor, rule: SpikeRule) -> Tensor:
-    """What a neuron at membrane v (its start included) sends, in thresholds; `emitted` is the sum M sent before."""
+    """Return the spike q, in thresholds, of a neuron with membrane v (v(0) included) that emitted the sum M before."""
     if rule.kind == "if":
         return (v >= theta if rule.inclusive else v > theta).to(v.dtype)
     if rule.kind == "signed":
@@ -98,7 +98,7 @@ def emit(v: Tensor, emitted: Tensor, theta: Tensor, rule: SpikeRule) -> Tensor:
 
 
 def rule_step(x: Tensor, v: Tensor, emitted: Tensor, theta: Tensor, rule: SpikeRule) -> tuple[Tensor, Tensor, Tensor]:
-    """One step: current x, state v - v(0) and sum M, all [N, ...], theta broadcast -> (q in thresholds, state, M).
+    """Step once: current x, state v - v(0) and sum M, all [N, ...], theta broadcast -> (q in thresholds, state, M).
 
     >>> rule, theta, v = SpikeRule("if", inclusive=True), torch.ones(1), torch.zeros(1)
     >>> train = ""
@@ -124,7 +124,7 @@ def rule_step(x: Tensor, v: Tensor, emitted: Tensor, theta: Tensor, rule: SpikeR
 def differential_step(
     x: Tensor, state: tuple[Tensor, Tensor, Tensor, Tensor], t: Tensor, bias: Tensor, theta: Tensor, rule: SpikeRule
 ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor, Tensor]]:
-    """One step of a neuron with differential coding (DCGS, ICML 2025): corrections in, corrections out.
+    """Step neurons with differential coding once (DCGS, ICML 2025): corrections in, corrections out.
 
     x is the correction of the input without its bias, t >= 1 the step's number, state = (v, M, input rate - bias,
     output rate); returns (q in thresholds, state). r(t) = r(t-1) + s(t)/t on both sides.
@@ -138,7 +138,7 @@ def differential_step(
 
 
 def few_spikes(value: Tensor, alpha: Tensor, rule: SpikeRule) -> Tensor:
-    """The K spikes of a value: q [K, ...] in units of alpha, so that their mean times alpha is a K-bit ReLU of it.
+    """Return the K spikes of a value: q [K, ...] in units of alpha, whose mean times alpha is a K-bit ReLU of it.
 
     T_k = h_k = d_k = alpha 2^-k for k = 1 ... K; fires at v > T_k (or >=). Spike k carries K d_k because a layer's
     output is its mean over the K steps.

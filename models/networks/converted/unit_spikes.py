@@ -1,7 +1,7 @@
-"""Spikes of {0, 1}: each neuron's amplitude folded into whatever reads it, branch by branch at a sum.
+"""Give all spikes the size 1: fold each neuron's amplitude into the layers that read it, branch by branch at a sum.
 
-theta-valued spikes keep the ANN's weights and make sums exact; hardware, event-driven kernels and NeuroBench's
-accumulate counts want units. Both give the same currents.
+Spikes of size theta keep the ANN's weights and make sums exact; hardware, event-driven kernels and NeuroBench's
+accumulate counts need spikes of size 1. Both give the same currents.
 """
 
 from dataclasses import replace
@@ -15,7 +15,7 @@ from spikesight.models.networks.converted.neurons import SpikeLayer
 
 
 def scaled_weight(weight: Tensor, scale: Tensor, groups: int) -> Tensor:
-    """The weight of a layer whose input channel c is now smaller by scale[c]; flattened pictures repeat the channel."""
+    """Multiply a weight's input channels by scale [C]; a linear layer behind a flatten repeats the channels."""
     if weight.ndim == 2:
         return weight * scale.repeat_interleave(weight.shape[1] // len(scale))
     by_group = scale.view(groups, 1, -1).expand(-1, weight.shape[0] // groups, -1)
@@ -24,14 +24,14 @@ def scaled_weight(weight: Tensor, scale: Tensor, groups: int) -> Tensor:
 
 @torch.no_grad()
 def unit_spikes(network: ConvertedNetwork) -> ConvertedNetwork:
-    """An equal network with amplitudes of 1 (levels of a multi-threshold spike: powers of two)."""
+    """Return an equal network with amplitudes of 1 (multi-threshold spikes: powers of two)."""
     nodes: list[Node] = []
-    scales: dict[str, Tensor | None] = {}  # what a node's stored value must be multiplied by, [C]
+    scales: dict[str, Tensor | None] = {}  # by node: factors [C] from the new value to the old one
     weights: dict[str, Tensor] = {}
     factors: dict[str, Tensor] = {}
 
     def plain(name: str, reader: str, index: int) -> str:
-        """The name of a value without a scale: a scale node where there is one."""
+        """Return the name of a node with the unscaled value; append a scale node if needed."""
         scale = scales[name]
         if scale is None:
             return name
