@@ -1,4 +1,4 @@
-"""Anything a camera, a file or an image gives, turned into events and into `x_seq` [T, N, C, H, W]."""
+"""Convert what a camera, a file or an image gives into events and into `x_seq` [T, N, C, H, W]."""
 
 import lazy_loader
 

@@ -1,8 +1,8 @@
-"""Events in a window -> x_seq [T, 2, H, W]: half-open bins, exact integer arithmetic, no event twice and none lost.
+"""Bin a window of events into x_seq [T, 2, H, W]: half-open bins, exact integer arithmetic, every event in one bin.
 
 Step k holds the events with start + k·bin <= t < start + (k+1)·bin. Channel 0 is OFF, 1 is ON. A larger sensor is
-brought to the network's size inside the loop: the centre of the sensor with the target's aspect ratio, then
-column = (x - left)·W // crop_width (rows alike).
+scaled to the network's size in the same loop: crop the centre of the sensor to the target's aspect ratio, then column =
+(x - left)·W // crop_width (rows alike).
 """
 
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from spikesight.encoders import kernels
 from spikesight.encoders.events import Events, EventsError, SensorSize, as_events
 
-NOWHERE = 1 << 30  # a table entry of a column or row that is cropped away; two of them still fit uint32
+NOWHERE = 1 << 30  # table entry of a column or row that is cropped away; the sum of two still fits uint32
 CEILINGS = {"binary": 1, "count": 255}
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Where sensor columns and rows land in one H x W plane: uint32 tables, row entries already times W."""
+    """Lookup tables from sensor columns and rows to an H x W plane: uint32, row entries already multiplied by W."""
 
     columns: NDArray[np.uint32]
     rows: NDArray[np.uint32]
@@ -31,7 +31,7 @@ class Grid:
 
 @lru_cache(maxsize=64)
 def grid_for(sensor: SensorSize, size: tuple[int, int] | None) -> Grid:
-    """The tables that map a sensor to a (height, width) target, centre-cropped to the target's aspect ratio."""
+    """Return the tables from a sensor to a (height, width) target, centre-cropped to the target's aspect ratio."""
     height, width = size or (sensor.height, sensor.width)
     if height < 1 or width < 1:
         raise EventsError(f"cannot bin events into {height} rows and {width} columns")
@@ -47,14 +47,14 @@ def grid_for(sensor: SensorSize, size: tuple[int, int] | None) -> Grid:
 
 
 def _table(n: int, crop: int, target: int) -> NDArray[np.uint32]:
-    """Entry i is the target of sensor line i, or NOWHERE outside the central `crop` lines."""
+    """Return the target of each of n sensor columns or rows; NOWHERE outside the central `crop`."""
     position = np.arange(n, dtype=np.int64) - (n - crop) // 2
     kept = (position >= 0) & (position < crop)
     return np.where(kept, position * target // crop, NOWHERE).astype(np.uint32)
 
 
 def cells_of(events: Events, grid: Grid) -> NDArray[np.int32]:
-    """Where the events land in [2, H, W] laid out flat, channel 0 OFF; those beside the grid are left out."""
+    """Return the flat indices of events in [2, H, W], channel 0 OFF; events outside the grid are left out."""
     columns, rows = grid.columns[events["x"]], grid.rows[events["y"]]
     seen = (columns != NOWHERE) & (rows != NOWHERE)
     planes = events["p"] * np.uint32(grid.height * grid.width)
@@ -72,12 +72,12 @@ def bin_events(
     mode: str = "binary",
     out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
-    """Events (`as_events`) sorted by time -> [steps, 2, H, W] for the window [start_us, start_us + steps·bin_us).
+    """Bin events (`as_events`) sorted by time: [steps, 2, H, W] of [start_us, start_us + steps·bin_us).
 
-    mode   "binary" (a cell is 0 or 1) or "count" (counts that stop at 255); uint8, or the dtype of `out`, which may be
-           float32 (then counts have no ceiling).
-    size   (H, W) of the result; the sensor's own when None.
-    out    a buffer to fill instead of a new array; what it held is lost.
+    mode   "binary" (a cell is 0 or 1) or "count" (counts up to 255); uint8, or the dtype of `out`, which may be
+           float32 (then counts are not limited).
+    size   (H, W) of the result; None: the sensor's size.
+    out    a buffer to overwrite instead of a new array.
 
     Raises EventsError for an unknown mode, an event off the sensor, or events that are not sorted.
     """
@@ -93,7 +93,7 @@ def bin_events(
 
 
 def check_bins(bin_us: int, steps: int, mode: str = "binary") -> None:
-    """Raises EventsError for a mode that does not exist, or bins without a length or a number."""
+    """Raise EventsError for an unknown mode, or a bin length or number of bins below 1."""
     if mode not in CEILINGS:
         raise EventsError(f"there is no binning '{mode}'; choose one of {', '.join(CEILINGS)}")
     if bin_us < 1 or steps < 1:
@@ -103,7 +103,7 @@ def check_bins(bin_us: int, steps: int, mode: str = "binary") -> None:
 def add_counts(
     events: Events, start_us: int, bin_us: int, grid: Grid, mode: str, out: NDArray[Any], *, clear: bool = False
 ) -> NDArray[np.int64]:
-    """Add the window's events to `out` [T, 2, H, W] as it stands, or to zeros; how many fell in each bin."""
+    """Add the window's events to `out` [T, 2, H, W] (`clear`: to zeros); return the number of events in each bin."""
     ceiling: float = 1 if mode == "binary" else CEILINGS[mode] if out.dtype == np.uint8 else np.inf
     limit = out.dtype.type(ceiling)
     totals = np.zeros(len(out), np.int64)

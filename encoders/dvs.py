@@ -1,4 +1,4 @@
-"""A window of events -> x_seq, whole or as a stream: the same bins however the stream is cut into packets."""
+"""Encode events as x_seq, a whole window or a stream; how packets cut the stream does not change the bins."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,19 +11,19 @@ from spikesight.encoders import kernels
 from spikesight.encoders.binning import CEILINGS, add_counts, bin_events, check_bins, grid_for
 from spikesight.encoders.events import BACK_US, Events, SensorSize, as_events, backward, on_sensor
 
-BINS_AT_ONCE = 256  # bounds the memory of one long packet
+BINS_AT_ONCE = 256  # bounds the memory that one long packet takes
 Times = NDArray[np.int64]  # microseconds
 NO_TIMES: Times = np.empty(0, np.int64)
 Through = Callable[[Events], tuple[Events, Times]]
-"""Events of one sensor -> those that are kept of them, on another, and the times of those that are missed."""
+"""A filter: events of one sensor -> (events kept, on another sensor; times of events that a window missed)."""
 
 
 @dataclass(frozen=True)
 class DvsEncoder:
-    """Events -> uint8 [T, 1, 2, H, W], T bins of `bin_us` from the first event (or a given start)."""
+    """Encodes events as uint8 [T, 1, 2, H, W]: T bins of `bin_us` from the first event (or a given start)."""
 
     sensor: SensorSize
-    size: tuple[int, int]  # (height, width) the network sees
+    size: tuple[int, int]  # (height, width) of the network's input
     bin_us: int = 10_000
     steps: int = 10
     mode: str = "binary"
@@ -33,7 +33,7 @@ class DvsEncoder:
         grid_for(self.sensor, self.size)
 
     def __call__(self, events: Events, start_us: int | None = None) -> NDArray[np.uint8]:
-        """Events sorted by time -> [T, 1, 2, H, W]; no events give zeros. Raises EventsError (see bin_events)."""
+        """Encode events sorted by time as [T, 1, 2, H, W]; zeros if there are none. Raises EventsError."""
         events = as_events(events)
         if start_us is None:
             start_us = int(events["t"][0]) if len(events) else 0
@@ -43,10 +43,10 @@ class DvsEncoder:
 
 @dataclass(frozen=True)
 class Bin:
-    """One closed bin: x uint8 [2, H, W] of the half-open [start_us, end_us).
+    """One closed bin: x uint8 [2, H, W] of the half-open interval [start_us, end_us).
 
-    `n_events` counts the events of the interval that fell on the network's field of view, `n_missed` those that a
-    window left out where much goes on. `reset` says that time jumped before this bin: membranes start anew.
+    `n_events` counts the interval's events in the network's field of view, `n_missed` events in busy places that no
+    window followed. `reset`: time jumped before this bin, so membranes start from zero.
     """
 
     x: NDArray[np.uint8]
@@ -55,35 +55,35 @@ class Bin:
     n_events: int
     reset: bool
     n_missed: int = 0
-    held: tuple[NDArray[Any], ...] | None = None  # what several windows held (encoders/roi/tracks.py)
+    held: tuple[NDArray[Any], ...] | None = None  # the windows' positions, if several (encoders/roi/tracks.py)
 
 
 @dataclass(frozen=True)
 class OpenBin:
-    """All that a StreamBinner carries from packet to packet (its counters apart). Times are in microseconds."""
+    """The state that a StreamBinner carries from packet to packet. Times are in microseconds."""
 
     origin: int | None  # start of the open bin; None before the first event and while idle
     last: int  # time of the newest event
-    reset: bool  # the next bin to close is the first after a jump
+    reset: bool  # the next bin to close is the first after a jump in time
     n_open: int  # events in the open bin
     open: NDArray[np.uint8]  # [2, H, W]
-    since: NDArray[np.uint16] | None = None  # [2, H, W]: bins since each cell's last event; None where bins stand alone
-    n_missed: int = 0  # in the open bin
-    cells: NDArray[np.float64] | None = None  # [16, 16], where a binner that follows a thing counts its events
+    since: NDArray[np.uint16] | None = None  # [2, H, W]: bins since each cell's last event; None if `shown` is 1
+    n_missed: int = 0  # events in the open bin that no window followed
+    cells: NDArray[np.float64] | None = None  # [16, 16], event counts of a binner that follows an object
 
 
 class StreamBinner:
-    """Packets in, closed bins out. It holds no clock, no thread and no network state, only the open bin.
+    """Cuts a stream of packets into bins. It has no clock, thread or network state, only the open bin.
 
-    Bins follow each other from the first event. The bins a stream gives depend on its events alone, not on how they
-    were cut into packets, and not on tick(), which only closes bins earlier than the next event would:
+    Bins follow each other from the first event. They depend on the events alone, not on how packets cut the stream, and
+    not on tick(), which only closes bins earlier than the next event would:
 
-    - An event at most `back_us` behind the newest time counts at that newest time.
-    - One further behind is a clock restart: the open bin closes, and bins begin anew at the event, `reset` set.
-    - After `gap_us` without events no more empty bins are made; the next event begins anew, `reset` set.
+    - An event at most `back_us` before the newest time counts at the newest time.
+    - An earlier event means that the clock restarted: the open bin closes, and bins start anew there with `reset` set.
+    - After `gap_us` without events no more empty bins are made; bins start anew at the next event with `reset` set.
 
-    Events outside the sensor are dropped. With `shown` above 1 a closed bin's x is what came in so many last bins,
-    itself among them: 1 where any event fell.
+    Events outside the sensor are dropped. If `shown` > 1, the x of a bin is 1 where any event fell in the last `shown`
+    bins, the bin included.
     """
 
     def __init__(self, encoder: DvsEncoder, *, gap_us: int = 1_000_000, back_us: int = BACK_US, shown: int = 1) -> None:
@@ -91,15 +91,15 @@ class StreamBinner:
         self._grid = grid_for(encoder.sensor, encoder.size)
         self._origin: int | None = None  # start of the open bin; None before the first event and while idle
         self._last = 0  # time of the newest event
-        self._reset = False  # the next bin to close is the first after a jump
+        self._reset = False  # the next bin to close is the first after a jump in time
         self._open = self._blank(1)[0]
         self._n_open = self._n_missed = 0
         self._since = None if shown == 1 else np.full(self._open.shape, shown, np.uint16)
 
     def push(self, packet: Events, through: Through | None = None) -> list[Bin]:
-        """Take events as they arrived; the bins they close.
+        """Add events in order of arrival; return the bins that they close.
 
-        With `through`, which maps them to another sensor, time goes by all of them, kept or not, and orders them.
+        `through` filters the events and maps them to another sensor; dropped events still advance and order time.
         """
         bins: list[Bin] = []
         packet = as_events(packet)
@@ -122,7 +122,7 @@ class StreamBinner:
         return bins
 
     def _in_order(self, segment: Events) -> Events:
-        """The events with those that are late at the newest time before them."""
+        """Return the events with late ones moved to the newest time before them."""
         times = np.ascontiguousarray(segment["t"])
         ordered = np.maximum.accumulate(np.maximum(times, self._floor()))
         if (ordered != times).any():
@@ -131,7 +131,7 @@ class StreamBinner:
         return segment
 
     def look(self, t_us: int) -> list[Bin]:
-        """Time goes on without events: bins begin at `t_us`, or go on to it, as at an event."""
+        """Advance time to `t_us` without an event, as an event would; return the bins that this closes."""
         bins: list[Bin] = []
         self._begin(t_us, bins)
         self._last = max(self._last, t_us)
@@ -139,7 +139,7 @@ class StreamBinner:
         return bins
 
     def tick(self, now_us: int) -> list[Bin]:
-        """Close the bins that end by `now_us` on the events' clock, at most `gap_us` beyond the newest event."""
+        """Close and return bins that end by `now_us` (events' clock), at most `gap_us` after the newest event."""
         bins: list[Bin] = []
         if self._origin is None:
             return bins
@@ -150,33 +150,33 @@ class StreamBinner:
         return bins
 
     def flush(self) -> list[Bin]:
-        """End of the stream: the open bin, if it holds events. A later event begins anew, `reset` set."""
+        """End the stream; return the open bin if it holds events. A later event starts anew with `reset` set."""
         bins: list[Bin] = []
         if self._origin is not None:
             self._stop(bins)
         return bins
 
     def closes(self, t_us: int) -> int:
-        """How many bins an event at `t_us` would close."""
+        """Return how many bins an event at `t_us` would close."""
         if self._origin is None:
             return 0
         end_us = min(t_us, self._last + self.gap_us, self._horizon())
         return max(0, (end_us - self._origin) // self.encoder.bin_us)
 
     def snapshot(self) -> OpenBin:
-        """All that the binner carries from packet to packet."""
+        """Return the state that the binner carries from packet to packet."""
         since = None if self._since is None else self._since.copy()
         return OpenBin(self._origin, self._last, self._reset, self._n_open, self._open.copy(), since, self._n_missed)
 
     def restore(self, carried: OpenBin) -> None:
-        """Go on from a snapshot of a binner with the same encoder. Raises ValueError where no stream leads there."""
+        """Continue from a snapshot of a binner with the same encoder. Raises ValueError if it is inconsistent."""
         self._check(carried)
         self._origin, self._last, self._reset = carried.origin, carried.last, carried.reset
         self._n_open, self._open, self._n_missed = carried.n_open, carried.open.copy(), carried.n_missed
         self._since = None if carried.since is None else carried.since.copy()
 
     def _check(self, carried: OpenBin) -> None:
-        """Raise ValueError unless the parts can be those of one stream."""
+        """Raise ValueError unless the snapshot is consistent and fits this binner."""
         origin, last, n_open, opened = carried.origin, carried.last, carried.n_open, carried.open
         if opened.shape != self._open.shape or opened.dtype != self._open.dtype:
             raise ValueError("the open bin is of another size")
@@ -200,11 +200,11 @@ class StreamBinner:
             raise ValueError("the open bin is not that of the newest event")
 
     def _floor(self) -> int:
-        """The newest time so far: of an event, or of the bins that tick() closed."""
+        """Return the newest time so far: of an event, or of a bin that tick() closed."""
         return self._last if self._origin is None else max(self._last, self._origin)
 
     def _cuts(self, times: NDArray[np.int64]) -> list[int]:
-        """Index 0, and where in a packet time jumps: the pieces between are in order but for small steps back."""
+        """Return index 0 and those where time jumps in a packet; between them, steps back are small."""
         first, high = int(times[0]), self._floor()
         if self._origin is None or self._jumps(first, self._last, high):
             high = first
@@ -213,7 +213,7 @@ class StreamBinner:
         if not (back | ahead).any():
             return [0]
         cuts = [0]
-        for index, t in enumerate(times.tolist()):  # one by one: rare, and each jump changes what follows
+        for index, t in enumerate(times.tolist()):  # rare, and each jump changes how later events are judged
             if index and self._jumps(t, high, high):
                 cuts.append(index)
                 high = t
@@ -224,7 +224,7 @@ class StreamBinner:
         return t < floor - self.back_us or t - newest > self.gap_us
 
     def _begin(self, t: int, bins: list[Bin]) -> None:
-        """Make ready for an event at `t`: go on, or begin anew there after a gap or a clock restart."""
+        """Prepare for an event at `t`: continue, or start anew there after a gap or a clock restart."""
         if self._origin is not None and (self._jumps(t, self._last, self._floor()) or t > self._horizon()):
             if t > self._last:
                 self._close_until(self._last + self.gap_us, bins)
@@ -233,13 +233,13 @@ class StreamBinner:
             self._origin = self._last = t
 
     def _stop(self, bins: list[Bin]) -> None:
-        """Close what is open and wait for an event to begin anew."""
+        """Close the open bin and wait for an event to start anew."""
         if self._n_open or self._n_missed:
             self._close(bins)
         self._origin, self._reset = None, True
 
     def _add(self, events: Events, missed: Times, last: int, bins: list[Bin]) -> None:
-        """Bin events whose times never fall, none before the open bin; close all bins before that of `last`."""
+        """Bin events in order of time, none before the open bin; close all bins before the one that holds `last`."""
         assert self._origin is not None
         self._last = max(self._last, last)
         encoder = self.encoder
@@ -260,9 +260,9 @@ class StreamBinner:
                 self._close(bins)
 
     def _horizon(self) -> int:
-        """No event that goes on from the open bin is later, for the newest one lies in it or before it.
+        """Return the latest time of an event that continues from the open bin, which holds or follows the newest event.
 
-        So however the state came about, one event closes no more bins than a gap has.
+        So whatever the state, one event closes no more bins than fit in a gap.
         """
         assert self._origin is not None
         return self._origin + self.encoder.bin_us + self.gap_us
@@ -281,7 +281,7 @@ class StreamBinner:
         self._open, self._n_open, self._n_missed = self._blank(1)[0], 0, 0
 
     def _seen(self) -> NDArray[np.uint8]:
-        """The closing bin, [2, H, W]: with `shown` above 1, cells with an event in so many last bins."""
+        """Return x of the closing bin, [2, H, W]: with `shown` > 1, cells with an event in that many last bins."""
         if self._since is None:
             return self._open
         if self._reset:
@@ -295,7 +295,7 @@ class StreamBinner:
 
 
 def shown_in(x: NDArray[np.uint8], shown: int) -> NDArray[np.uint8]:
-    """Binary steps [T, ...] as steps that each show what came in the last `shown` of them.
+    """Return binary steps [T, ...] such that each shows the events of the last `shown` steps.
 
     >>> shown_in(np.array([1, 0, 0, 0], np.uint8), 2)
     array([1, 1, 0, 0], dtype=uint8)
@@ -308,16 +308,16 @@ def shown_in(x: NDArray[np.uint8], shown: int) -> NDArray[np.uint8]:
 
 
 def progress_us(events: NDArray, bin_us: int, gap_us: int, back_us: int) -> NDArray[np.int64]:
-    """How far a stream's bins get with each event, int64 [n]: an upper bound of bins closed is progress / bin_us.
+    """Return how far a stream's bins advance by each event, int64 [n]; progress / bin_us bounds the bins closed.
 
-    A step forward counts up to the gap after which no empty bins are made; a clock restart closes one bin.
+    A step forward counts at most the gap after which no empty bins are made; a clock restart closes one bin.
     """
     steps = np.diff(events["t"], prepend=events["t"][:1])
     return np.cumsum(np.where(steps < -back_us, bin_us, np.clip(steps, 0, gap_us + bin_us)))
 
 
 def beginning(packets: Iterator[NDArray], span_us: int) -> list[NDArray]:
-    """The first packets, until they last longer than `span_us`."""
+    """Take packets until they span more than `span_us`; return them."""
     head: list[NDArray] = []
     for packet in packets:
         if len(packet):

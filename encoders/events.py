@@ -1,4 +1,4 @@
-"""Events as the project sees them: one dtype, one clock (microseconds), one sanitiser at every entrance."""
+"""The project's event format: one dtype, one clock (microseconds), and one sanitiser at every input."""
 
 import operator
 import re
@@ -18,16 +18,16 @@ Events = NDArray[np.void]
 """A one-dimensional array of dtype EVENTS."""
 
 MAX_SIDE = 2048
-"""No sensor is larger; a size beyond this comes from a damaged file and is never allocated."""
+"""No sensor is larger; a larger size comes from a damaged file and is never allocated."""
 
 BACK_US = 100_000
-"""A live stream's time may step back this far: such an event is late. A larger step is a clock restart."""
+"""In a live stream an event may be late by this much. A larger step back is a clock restart."""
 
 SORT_WITHIN_US = 10_000
-"""A file's time may step back this far and is sorted; a larger step is a clock restart."""
+"""In a file, steps back in time up to this are sorted. A larger step back is a clock restart."""
 
 FAR_US = 1 << 60
-"""Times further from zero than this (36,000 years) come from damage, count as this, and so cannot overflow in sums."""
+"""Times further from zero (36,000 years) come from damaged data and are clipped to this, so sums cannot overflow."""
 
 NAMES = {
     "t": "t|ts|times?|timestamps?",
@@ -35,7 +35,7 @@ NAMES = {
     "y": "y|ys|y_coordinates?|v|row",
     "p": "p|ps|pol|polarity|polarities|on|sign",
 }
-"""What the fields of events are called, here and elsewhere."""
+"""Names of the event fields in this and other libraries, as regular expressions."""
 
 
 class EventsError(ValueError):
@@ -44,13 +44,13 @@ class EventsError(ValueError):
 
 @dataclass(frozen=True)
 class SensorSize:
-    """Width (columns) and height (rows) of a sensor, 1 to 2048 each. Raises EventsError outside that."""
+    """Width (columns) and height (rows) of a sensor, 1 to 2048 each. Raises EventsError outside that range."""
 
     width: int
     height: int
 
     def __post_init__(self) -> None:
-        try:  # sides of another type, such as NumPy's, would overflow in products
+        try:  # convert NumPy integers, whose products could overflow
             for name in ("width", "height"):
                 object.__setattr__(self, name, operator.index(getattr(self, name)))
         except TypeError:
@@ -63,7 +63,7 @@ class SensorSize:
 
     @classmethod
     def parse(cls, text: str) -> "SensorSize":
-        """`640x480` -> SensorSize(640, 480)."""
+        """Parse `640x480`. Raises EventsError."""
         width, times, height = text.lower().partition("x")
         if not (times and width.strip().isdigit() and height.strip().isdigit()):
             raise EventsError(f"'{text}' is not a sensor size; write it as WIDTHxHEIGHT, for example 640x480")
@@ -71,7 +71,7 @@ class SensorSize:
 
     @classmethod
     def of(cls, size: "Size") -> "SensorSize":
-        """A size as people write it: itself, (width, height), or its text. Raises EventsError."""
+        """Convert a SensorSize, (width, height), or text such as "640x480". Raises EventsError."""
         if isinstance(size, SensorSize):
             return size
         if isinstance(size, str):
@@ -84,7 +84,7 @@ class SensorSize:
 
 
 Size = SensorSize | tuple[int, int] | str
-"""A sensor's size as people write it: `SensorSize(640, 480)`, `(640, 480)` or `"640x480"`."""
+"""A sensor's size as callers may pass it: `SensorSize(640, 480)`, `(640, 480)` or `"640x480"`."""
 
 
 NMNIST_SENSOR = SensorSize(34, 34)
@@ -105,12 +105,12 @@ class Counters:
 
 
 def empty_events() -> Events:
-    """No events."""
+    """Return an empty array of events."""
     return np.empty(0, EVENTS)
 
 
 def make_events(t: ArrayLike, x: ArrayLike, y: ArrayLike, p: ArrayLike) -> Events:
-    """Four sequences of equal length as one array; a polarity above 0 is ON (bool, 0/1 and -1/+1 all work)."""
+    """Join four sequences of equal length to events; a polarity above 0 is ON (bool, 0/1 and -1/+1 all work)."""
     times = np.asarray(t)
     events = np.empty(len(times), EVENTS)
     events["t"], events["x"], events["y"] = times, x, y
@@ -119,19 +119,19 @@ def make_events(t: ArrayLike, x: ArrayLike, y: ArrayLike, p: ArrayLike) -> Event
 
 
 def as_events(array: NDArray[Any], size: SensorSize | None = None) -> Events:
-    """EVENTS of a flat structured array: fields by their names (NAMES), whatever their order and types of numbers.
+    """Convert a flat structured array to EVENTS; fields are found by name (NAMES), in any order and numeric type.
 
-    So the arrays of Tonic, Metavision, dv-processing and faery are events as they are. Every value must be a whole
-    number, also as a float: times in microseconds, columns and rows from 0 to 2047, polarities bool, 0 and 1, or -1 and
-    1. An array of dtype EVENTS is handed back. With `size`, events must be sorted by time and on that sensor, too.
-    Raises EventsError.
+    This accepts the arrays of Tonic, Metavision, dv-processing and faery as they are. Every value must be a whole
+    number, possibly as a float: times in microseconds, columns and rows from 0 to 2047, polarities bool, 0 and 1, or -1
+    and 1. An array of dtype EVENTS is returned unchanged. With `size`, events must also be sorted by time and on that
+    sensor. Raises EventsError.
     """
     if not isinstance(array, np.ndarray) or array.ndim != 1 or not array.dtype.names:
         what = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
         raise EventsError(f"events are a flat structured array with fields t, x, y and p, not {what}")
     if array.dtype is EVENTS:
         events = array
-    elif array.dtype == EVENTS:  # of records, which compiled loops do not know
+    elif array.dtype == EVENTS:  # a record array, which compiled loops do not accept
         events = np.asarray(array).view(EVENTS)
     else:
         events = make_events(*(_numbers(array, key) for key in "txyp"))
@@ -142,7 +142,7 @@ WITHIN = {"t": (-FAR_US, FAR_US), "x": (0, MAX_SIDE - 1), "y": (0, MAX_SIDE - 1)
 
 
 def _numbers(array: NDArray[Any], key: str) -> NDArray[Any]:
-    """The field of a structured array that is t, x, y or p by its name: whole numbers within WITHIN."""
+    """Return the field that is t, x, y or p by its name. Raises EventsError unless whole numbers within WITHIN."""
     names = [name for name in array.dtype.names or () if re.fullmatch(NAMES[key], name.lower())]
     if len(names) != 1:
         found = ", ".join(array.dtype.names or ())
@@ -164,9 +164,9 @@ def _numbers(array: NDArray[Any], key: str) -> NDArray[Any]:
 
 
 def joined(parts: Sequence[Events]) -> Events:
-    """The pieces one after another; a single one is given as it is.
+    """Concatenate arrays of events; a single one is returned as it is.
 
-    As bytes: numpy copies packed records field by field, many times slower.
+    It concatenates bytes, since numpy copies packed records field by field, many times slower.
     """
     if len(parts) == 1:
         return parts[0]
@@ -174,7 +174,7 @@ def joined(parts: Sequence[Events]) -> Events:
 
 
 def check_events(events: Events, size: SensorSize | None = None) -> Events:
-    """Check events [N] and return them. Raises EventsError: another dtype, t that falls, or one off the sensor."""
+    """Return the events. Raises EventsError for another dtype, times that fall, or an event off the sensor."""
     if events.dtype != EVENTS or events.ndim != 1:
         raise EventsError(f"expected a flat array of {EVENTS}, got {events.dtype} with {events.ndim} dimensions")
     width, height = (0xFFFF, 0xFFFF) if size is None else (size.width, size.height)
@@ -189,24 +189,24 @@ def check_events(events: Events, size: SensorSize | None = None) -> Events:
 
 
 class Sanitiser:
-    """Drop events off the sensor and put time in order, packet after packet; `counters` add up what it met.
+    """Drops events off the sensor and puts times in order, packet after packet; `counters` sum up what was found.
 
-    A step back of at most `sort_within_us` is sorted (stably) within a packet; what comes late for a whole packet
-    counts at the newest time. A larger step is a clock restart: what follows is moved so that it goes on from the time
-    before the step, or, with `keep_restarts` (live sources, whose windows must see the restart), stays as it is.
-    Packets that are passed in are never changed.
+    Within a packet, a step back of at most `sort_within_us` is sorted (stably); events that are late for a whole packet
+    count at the newest time. A larger step is a clock restart: later times are shifted so that they continue from the
+    time before the step, or, with `keep_restarts` (live sources, whose windows must see the restart), stay unchanged.
+    The packets passed in are never changed.
     """
 
     def __init__(self, size: SensorSize, *, sort_within_us: int = SORT_WITHIN_US, keep_restarts: bool = False) -> None:
         self.size, self.sort_within_us, self.keep_restarts = size, sort_within_us, keep_restarts
         self.counters = Counters()
-        self._last: int | None = None  # time of the last event, as it came
-        self._high = 0  # highest time since the last restart, as it came
-        self._newest = 0  # newest time handed out
-        self._shift = 0  # what restarts have moved time by
+        self._last: int | None = None  # original time of the last event
+        self._high = 0  # highest original time since the last restart
+        self._newest = 0  # newest time returned
+        self._shift = 0  # how much restarts have shifted times, microseconds
 
     def push(self, events: Events) -> Events:
-        """The packet's events on the sensor, in order, and (restarts apart) not before those of earlier packets."""
+        """Return the packet's events on the sensor, in order and, restarts apart, not before earlier packets."""
         events, n_outside, n_backward = on_sensor(events, self.size)
         if n_outside:
             self.counters += Counters(n_outside)
@@ -242,16 +242,16 @@ class Sanitiser:
 
 
 class Order:
-    """A live stream's events in order, the same however it is cut.
+    """Puts a live stream's events in order; how packets cut the stream does not matter.
 
-    One that is at most BACK_US late counts at the newest time before it; further behind is a clock restart, and stays.
+    An event at most BACK_US late counts at the newest time before it; a later one is a clock restart and stays.
     """
 
     def __init__(self) -> None:
-        self.newest: int | None = None  # time of the newest event, as it was handed out
+        self.newest: int | None = None  # time of the newest event returned
 
     def __call__(self, events: Events) -> list[tuple[Events, bool]]:
-        """The pieces of a packet in which time never falls, and whether a clock begins anew with them."""
+        """Split a packet into parts in which time never falls; True marks parts that begin with a clock restart."""
         if not len(events):
             return []
         if not backward(events) and (self.newest is None or events["t"][0] >= self.newest):
@@ -271,15 +271,15 @@ class Order:
 
 
 def sanitise(events: Events, size: SensorSize) -> tuple[Events, Counters]:
-    """One packet through a Sanitiser of its own; the events and the counters."""
+    """Pass one packet through a new Sanitiser; return the events and the counters."""
     sanitiser = Sanitiser(size)
     return sanitiser.push(events), sanitiser.counters
 
 
 def on_sensor(events: Events, size: SensorSize) -> tuple[Events, int, int]:
-    """The events on the sensor, how many are not, and how many of those that are have a lower time than the one before.
+    """Return the events on the sensor, the number of others, and how many of the former step back in time.
 
-    The same array where all are.
+    The array itself is returned if all events are on the sensor.
     """
     faults = kernels.compiled("readers").faults
     n_outside, n_backward = faults(events, size.width, size.height)
@@ -290,7 +290,7 @@ def on_sensor(events: Events, size: SensorSize) -> tuple[Events, int, int]:
 
 
 def backward(events: Events) -> int:
-    """How many times are lower than the one before."""
+    """Return how many times are lower than the time before."""
     return kernels.compiled("readers").faults(events, 0xFFFF, 0xFFFF)[1]
 
 
@@ -300,7 +300,7 @@ def _inside(events: Events, size: SensorSize) -> NDArray[np.bool_]:
 
 
 def _restarts(t: NDArray[np.int64], high: int | None, sort_within_us: int) -> list[int]:
-    """Where time falls more than the limit below the highest since the last such place; `high` comes before t."""
+    """Return where time falls over the limit below the highest since the last such index; `high` precedes t."""
     found: list[int] = []
     steps = np.flatnonzero(t[1:] < t[:-1]) + 1
     previous = 0
@@ -316,7 +316,7 @@ def _restarts(t: NDArray[np.int64], high: int | None, sort_within_us: int) -> li
 
 
 def unwrap(fresh: NDArray[np.int64], bits: int, high: int) -> NDArray[np.int64]:
-    """Times of a clock with `bits` bits, its wraps counted; `high` is the unwrapped time before them, -1 for none.
+    """Return times of a clock with `bits` bits, wraps added; `high` is the last unwrapped time before, -1 if none.
 
     A step back of more than half the clock's range is a wrap.
     """

@@ -1,8 +1,8 @@
-"""Still images [N, C, H, W] in [0, 1] -> x_seq [T, N, C, H, W]; dtype and device are kept.
+"""Encode still images [N, C, H, W] in [0, 1] as x_seq [T, N, C, H, W]; dtype and device are kept.
 
-Every encoder is a frozen dataclass called with (images, generator=None); the random ones (`random` is True) draw from
-`generator`. Images of whole numbers, or with values that are no numbers, are a ValueError. Rounding is half to even.
-Where a code can be read back, `decode` does so.
+Every encoder is a frozen dataclass called with (images, generator=None); random encoders (`random` is True) draw from
+`generator`. Integer images or NaN raise ValueError. Rounding is half to even. `decode` reads a code back, if that is
+possible.
 """
 
 import math
@@ -16,13 +16,13 @@ EPSILON = 1e-7
 
 
 def one_spike_at(step: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
-    """1 at each input's step, 0 elsewhere: [T, *step.shape]. Steps outside 0 to T-1 never fire."""
+    """Return 1 at each input's step, 0 elsewhere: [T, *step.shape]. Steps outside 0 to T-1 never fire."""
     clock = torch.arange(steps, device=step.device).view(-1, *[1] * step.dim())
     return (clock == step).to(dtype)
 
 
 def first_spike(x_seq: Tensor) -> Tensor:
-    """The step of each input's first spike, T where it has none: int64 [N, C, H, W] from [T, N, C, H, W]."""
+    """Return the step of each input's first spike, T if none: int64 [N, C, H, W] from [T, N, C, H, W]."""
     fired = x_seq > 0
     return torch.where(fired.any(0), fired.to(torch.uint8).argmax(0), len(x_seq))
 
@@ -33,7 +33,7 @@ def _at_least(name: str, value: float, lowest: float) -> None:
 
 
 def _real(images: Tensor) -> Tensor:
-    """Images with real values, unchanged. Raises ValueError for integers, whose spikes would wrap, and for NaN."""
+    """Return the images unchanged. Raises ValueError for integers, whose spikes would wrap, and for NaN."""
     if not images.is_floating_point():
         raise ValueError(f"images are real numbers from 0 to 1, not {images.dtype}: divide 8-bit pixels by 255")
     if bool(images.isnan().any()):
@@ -43,7 +43,7 @@ def _real(images: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Code:
-    """What every encoder has: the number of steps, and whether it draws from a generator."""
+    """Base of all encoders: the number of steps, and whether the encoder needs a random generator."""
 
     random: ClassVar[bool] = False
     steps: int
@@ -54,19 +54,19 @@ class Code:
 
 @dataclass(frozen=True)
 class Direct(Code):
-    """The image at every step: the first convolution and its neurons do the coding (constant current)."""
+    """Presents the image at every step; the first convolution and its neurons do the coding (constant current)."""
 
     def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:  # noqa: ARG002
         return _real(images).unsqueeze(0).expand(self.steps, *images.shape)
 
     def decode(self, x_seq: Tensor) -> Tensor:
-        """The mean of a spike train [T, ...] over time."""
+        """Return the mean of [T, ...] over time."""
         return x_seq.mean(0)
 
 
 @dataclass(frozen=True)
 class Rate(Code):
-    """A Bernoulli spike each step with p = clamp(gain·x + offset, 0, 1) (snnTorch `rate`)."""
+    """Draws a Bernoulli spike each step with p = clamp(gain·x + offset, 0, 1) (snnTorch `rate`)."""
 
     random: ClassVar[bool] = True
     gain: float = 1.0
@@ -78,13 +78,13 @@ class Rate(Code):
         return (drawn < p).to(images.dtype)
 
     def decode(self, x_seq: Tensor) -> Tensor:
-        """The estimate of x: (mean over time - offset) / gain, right in expectation where p was not clamped."""
+        """Estimate x as (mean over time - offset) / gain, unbiased unless p was clamped."""
         return (x_seq.mean(0) - self.offset) / self.gain
 
 
 @dataclass(frozen=True)
 class Latency(Code):
-    """One spike, the earlier the brighter; t0 = `first`, τ = T-1-t0.
+    """One spike, earlier for brighter inputs; t0 = `first`, τ = T-1-t0.
 
     linear  t = t0 + τ·(1-x)                                                        (snnTorch, SpikingJelly)
     log     t = t0 + τ·ln(x/(x-θ)) / ln((θ+ε)/ε), x at least θ+ε, ε = 1e-7: the charging time of an RC membrane, divided
@@ -110,12 +110,12 @@ class Latency(Code):
             raise ValueError(f"the threshold must lie between 0 and 1, not {self.threshold}")
 
     def times(self, images: Tensor) -> Tensor:
-        """The spike time of every input in steps, real, in [first, T-1]."""
+        """Return the spike time of every input in steps, real, in [first, T-1]."""
         x, span = images.double().clamp(0, 1), self.steps - 1 - self.first
         if self.mapping == "linear":
             return self.first + (1 - x) * span
         if self.mapping == "grow":
-            return self.first - torch.log(x * -math.expm1(-span) + math.exp(-span))  # the same, without overflow
+            return self.first - torch.log(x * -math.expm1(-span) + math.exp(-span))  # rearranged to avoid overflow
         x = x.clamp(min=self.threshold + EPSILON)
         longest = math.log((self.threshold + EPSILON) / EPSILON)
         return self.first + torch.log(x / (x - self.threshold)) / longest * span
@@ -125,7 +125,7 @@ class Latency(Code):
         return spikes * (images >= self.threshold) if self.clip else spikes
 
     def decode(self, x_seq: Tensor) -> Tensor:
-        """x from the step of the spike, 0 where there is none; exact to half a step of time."""
+        """Return x from the step of the spike, 0 without a spike; exact to half a step of time."""
         t = (first_spike(x_seq) - self.first).to(x_seq.dtype)
         span = max(self.steps - 1 - self.first, 1)
         if self.mapping == "linear":
@@ -140,7 +140,7 @@ class Latency(Code):
 
 @dataclass(frozen=True)
 class FirstSpike(Latency):
-    """Time to first spike: linear latency, and no spike at all below the threshold."""
+    """Time to first spike: linear latency without a spike below the threshold."""
 
     clip: bool = True
 
@@ -157,7 +157,7 @@ class WeberFechner(Code):
             raise ValueError(f"the lowest value must lie between 0 and 1, not {self.lowest}")
 
     def times(self, images: Tensor) -> Tensor:
-        """The spike time of every input in steps, real; above T-1 where it is below the lowest value."""
+        """Return the spike time of every input in steps, real; above T-1 if the input is below the lowest value."""
         return -torch.log(images.double().clamp(0, 1)) / -math.log(self.lowest) * (self.steps - 1)
 
     def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:  # noqa: ARG002
@@ -165,16 +165,16 @@ class WeberFechner(Code):
         return spikes * (images >= self.lowest)
 
     def decode(self, x_seq: Tensor) -> Tensor:
-        """x from the step of the spike, 0 where there is none."""
+        """Return x from the step of the spike, 0 without a spike."""
         t = first_spike(x_seq).to(x_seq.dtype)
         return torch.where((x_seq > 0).any(0), self.lowest ** (t / max(self.steps - 1, 1)), 0.0).to(x_seq.dtype)
 
 
 @dataclass(frozen=True)
 class Phase(Code):
-    """The bits of x, most significant first: spike k of K weighs 2^-k; x at most 1 - 2^-K; repeats with period K.
+    """Sends the bits of x, most significant first: spike k of K weighs 2^-k; x at most 1 - 2^-K; period K.
 
-    (SpikingJelly `WeightedPhaseEncoder`.)
+    This is SpikingJelly's `WeightedPhaseEncoder`.
     """
 
     bits: int = 8
@@ -190,7 +190,7 @@ class Phase(Code):
         return (whole.unsqueeze(0) >> shift.view(-1, *[1] * images.dim()) & 1).to(images.dtype)
 
     def decode(self, x_seq: Tensor) -> Tensor:
-        """Σ 2^-k·s_k over the first period: ⌊x·2^K⌋/2^K where a whole period was sent."""
+        """Return Σ 2^-k·s_k over the first period: ⌊x·2^K⌋/2^K if a whole period was sent."""
         first = x_seq[: self.bits]
         weights = 0.5 ** torch.arange(1, len(first) + 1, dtype=x_seq.dtype, device=x_seq.device)
         return (first * weights.view(-1, *[1] * (x_seq.dim() - 1))).sum(0)
@@ -198,11 +198,11 @@ class Phase(Code):
 
 @dataclass(frozen=True)
 class Burst(Code):
-    """⌈N_max·x⌉ spikes, ⌊T_max - (T_max - T_min)·x⌋ steps apart: more and closer for brighter; past T they are lost."""
+    """Sends ⌈N_max·x⌉ spikes, ⌊T_max - (T_max - T_min)·x⌋ steps apart: brighter is more and closer; none after T."""
 
     most: int = 5
     closest: int = 1
-    widest: int = 0  # steps between spikes of the darkest input; 0: as wide as `most` spikes fit into the time
+    widest: int = 0  # steps between spikes of the darkest input; 0: the widest at which `most` spikes fit
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -220,16 +220,16 @@ class Burst(Code):
         return ((clock % interval == 0) & (clock < number * interval)).to(images.dtype)
 
     def decode(self, x_seq: Tensor) -> Tensor:
-        """The upper end of the values with so many spikes: number / N_max."""
+        """Return the largest x with this number of spikes: number / N_max."""
         return x_seq.sum(0) / self.most
 
 
 @dataclass(frozen=True)
 class Delta(Code):
-    """+1 where an image sequence rises by `threshold` or more from one step to the next, -1 (if wanted) where it falls.
+    """+1 where a sequence rises by at least `threshold` from one step to the next, -1 (if `falling`) where it falls.
 
-    It takes a sequence [T, N, C, H, W], or images [N, C, H, W], which stand still for all steps. The first step is
-    compared with 0, or with itself when `padding` is on (snnTorch `delta`).
+    It takes a sequence [T, N, C, H, W], or images [N, C, H, W], which stay constant for all steps. The first step is
+    compared with 0, or with itself if `padding` (snnTorch `delta`).
     """
 
     threshold: float = 0.1
@@ -246,14 +246,14 @@ class Delta(Code):
         return self.changes(_real(sequence))
 
     def changes(self, sequence: Tensor) -> Tensor:
-        """Spikes [T, ...] where a sequence [T, ...] changes from step to step by the threshold at least."""
+        """Return spikes [T, ...] where a sequence [T, ...] changes by at least the threshold between steps."""
         before = sequence[:1] if self.padding else torch.zeros_like(sequence[:1])
         change = sequence - torch.cat([before, sequence[:-1]])
         rises = (change >= self.threshold).to(sequence.dtype)
         return rises - (change <= -self.threshold).to(sequence.dtype) if self.falling else rises
 
     def decode(self, x_seq: Tensor) -> Tensor:
-        """The sum of the changes, each counted as one threshold: what an integrator would hold at the end."""
+        """Return the sum of the changes, each counted as one threshold, as an integrator would."""
         return x_seq.sum(0) * self.threshold
 
 

@@ -1,11 +1,11 @@
-"""Events in UDP datagrams: the three layouts that event-camera programs send. Pure: bytes in, events out, and back.
+"""Encode and decode events in UDP datagrams, in the three layouts that event-camera programs send.
 
 t64          13 bytes an event: time uint64 (us), x uint16, y uint16, ON uint8          (faery t64_x16_y16_on8)
 t32          8 bytes: time uint32 (us, wraps after 71.6 minutes), x uint16, y << 1 | ON  (faery t32_x16_y15_on1)
 aestream     words of 4 bytes: bit 31 no time follows, 30 to 16 x, 15 ON, 14 to 0 y; else a word with the time follows
              (AEStream, SPIF; port 3333)
 
-All little-endian; aestream words may be big-endian. A datagram holds whole records.
+All are little-endian; aestream words may be big-endian. A datagram holds whole records.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,14 +19,14 @@ from spikesight.encoders.events import EVENTS, Events, empty_events, make_events
 T64 = np.dtype([("t", "<u8"), ("x", "<u2"), ("y", "<u2"), ("on", "u1")])
 T32 = np.dtype([("t", "<u4"), ("x", "<u2"), ("y", "<u2")])
 RECORD_BYTES = {"t64": 13, "t32": 8, "aestream": 4}
-EVENT_BYTES = {"t64": 13, "t32": 8, "aestream": 8}  # as encode() writes them
+EVENT_BYTES = {"t64": 13, "t32": 8, "aestream": 8}  # bytes that encode() writes for an event
 NO_TIME = np.uint32(1 << 31)
-LATEST_US = 2**62  # times beyond it, from a broken sender, would overflow in sums
-LONGEST_DATAGRAM = 1472  # payload bytes that pass an Ethernet link in one piece
+LATEST_US = 2**62  # later times, from a faulty sender, would overflow in sums
+LONGEST_DATAGRAM = 1472  # payload bytes that pass an Ethernet link without fragmentation
 
 
 class WireDecoder:
-    """Datagrams of one stream -> events. Keeps the wraps of 32-bit clocks; `n_bytes_lost` counts broken tails."""
+    """Decodes the datagrams of one stream, counting wraps of 32-bit clocks; `n_bytes_lost`: of incomplete records."""
 
     def __init__(self, layout: str, *, big_endian: bool = False) -> None:
         if layout not in RECORD_BYTES:
@@ -36,7 +36,7 @@ class WireDecoder:
         self._last = -1
 
     def decode(self, datagrams: Sequence[bytes | memoryview], arrival_us: int) -> Events:
-        """Events of datagrams in the order they came. `arrival_us` is the time of events that carry none."""
+        """Decode datagrams in order of arrival. `arrival_us`: the time of events that carry none."""
         if not datagrams:
             return empty_events()
         record = RECORD_BYTES[self.layout]
@@ -55,12 +55,12 @@ class WireDecoder:
         return self._words(words, [len(datagram) // 4 for datagram in whole], arrival_us)
 
     def _t64(self, data: NDArray[np.uint8]) -> Events:
-        """The layout is that of EVENTS, byte for byte, but that a foreign sender may write any number as ON or time."""
-        raw = data.copy().view(T64)  # as bytes: see `joined`
+        """Decode t64, whose layout equals EVENTS byte for byte, except that ON or the time may be any number."""
+        raw = data.copy().view(T64)  # copied as bytes, which is faster: see `joined`
         if kernels.compiled("readers").foreign(raw, LATEST_US):
             raw["on"] = raw["on"] > 0
             raw["t"] = np.minimum(raw["t"], LATEST_US)
-        return raw.view(EVENTS)  # coordinates above 32767 become negative: off any sensor
+        return raw.view(EVENTS)  # coordinates above 32767 become negative, so they are off any sensor
 
     def _unwrapped(self, times: NDArray[np.uint32]) -> NDArray[np.int64]:
         t = unwrap(times.astype(np.int64), 32, self._last)
@@ -80,7 +80,7 @@ class WireDecoder:
         return _from_words(words[at], t)
 
     def _walk(self, untimed: list[bool], lengths: list[int]) -> NDArray[np.intp]:
-        """Where event words are; a time may itself have bit 31 set, so only event words are tested."""
+        """Return the indices of event words. Time words are skipped, since they may have bit 31 set, too."""
         at: list[int] = []
         begin = 0
         for length in lengths:
@@ -103,7 +103,7 @@ def _from_words(words: NDArray[np.uint32], t: NDArray[np.int64]) -> Events:
 def encode(
     events: Events, layout: str, *, big_endian: bool = False, longest: int = LONGEST_DATAGRAM
 ) -> Iterator[bytes]:
-    """Events as datagrams of at most `longest` bytes, each of whole events; aestream events carry their times."""
+    """Yield datagrams of at most `longest` bytes with whole events; aestream events carry their times."""
     data = memoryview(pack(events, layout, big_endian=big_endian))
     step = max(1, longest // EVENT_BYTES[layout]) * EVENT_BYTES[layout]
     for begin in range(0, len(data), step):
@@ -111,7 +111,7 @@ def encode(
 
 
 def pack(events: Events, layout: str, *, big_endian: bool = False) -> bytes:
-    """All events in one piece. Raises ValueError for a layout that does not exist."""
+    """Encode all events as one block of bytes. Raises ValueError for an unknown layout."""
     if layout == "t64":
         raw = np.empty(len(events), T64)
         raw["t"], raw["x"], raw["y"], raw["on"] = (events[name] for name in "txyp")

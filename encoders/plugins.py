@@ -1,8 +1,8 @@
-"""Plug-ins: what installed packages add to the registries, by entry points `spikesight.networks`, `.formats`,
+"""Plug-ins: installed packages extend the registries through the entry points `spikesight.networks`, `.formats`,
 `.sources`, `.data` and `.sinks` (https://packaging.python.org/specifications/entry-points).
 
-A group is loaded when one of its registries is first asked for more than our own names. What does not load, does not
-fit or would take a name of ours costs a warning and nothing else.
+A group is loaded when a registry is first asked for a name that is not built in. A plug-in that fails to load, has the
+wrong type or uses a name already taken is skipped with a warning.
 """
 
 import logging
@@ -17,7 +17,7 @@ _turn = RLock()  # models load in threads; a plug-in may ask for another group w
 
 
 def extend(group: str, registries: Mapping[Any, dict[str, Any]]) -> None:
-    """Put the group's plug-ins into the registry of their type, by the names of their entry points; once a process."""
+    """Add the group's plug-ins to the registry of their type, by the names of their entry points; once a process."""
     with _turn:
         if group not in _extended:
             _extended.add(group)
@@ -28,7 +28,7 @@ def extend(group: str, registries: Mapping[Any, dict[str, Any]]) -> None:
 
 
 def _add(point: EntryPoint, registries: Mapping[Any, dict[str, Any]]) -> Iterator[str]:
-    """Load one plug-in into its registry, or say why not."""
+    """Load one plug-in into its registry, or yield the reason why not."""
     if any(point.name in registry for registry in registries.values()):
         yield "that name is taken"
         return

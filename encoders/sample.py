@@ -1,4 +1,4 @@
-"""Samples to classify: a recording of events, or a still image, the same for a file, an upload and a Python array."""
+"""Samples to classify, a recording of events or a still image, from a file, an upload or a Python object."""
 
 import sys
 from dataclasses import dataclass
@@ -11,22 +11,22 @@ from spikesight.encoders.events import Events, EventsError, SensorSize, Size, as
 from spikesight.encoders.recordings.files import read_recording
 from spikesight.encoders.recordings.format import path_of
 
-if TYPE_CHECKING:  # people who pass these have imported them
+if TYPE_CHECKING:  # not imported at run time: a caller who passes such an object has done so
     from PIL.Image import Image
     from torch import Tensor
 
-EmbeddedExample = Union[Path, str, np.ndarray, "Tensor", "Image"]
-"""What `sample_of` takes."""
+SampleLike = Union[Path, str, np.ndarray, "Tensor", "Image"]
+"""The types that `sample_of` converts."""
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-"""Names of files that are read as images, by `predict` and by training."""
+"""Suffixes of files that `predict` and training read as images."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Either `pixels`, uint8 [H, W] or [H, W, 3] (RGB), or `events` (EVENTS, sorted by time) on a sensor of `size`.
+    """Either `pixels`, uint8 [H, W] or [H, W, 3] (RGB), or `events` (EVENTS, sorted by time) from a sensor of `size`.
 
-    `warnings` are sentences for people about what was damaged or guessed.
+    `warnings` are sentences for users about what was damaged or guessed.
     """
 
     pixels: np.ndarray | None = None
@@ -35,12 +35,12 @@ class Sample:
     warnings: tuple[str, ...] = ()
 
 
-def sample_of(what: EmbeddedExample, size: Size | None = None) -> Sample:
-    """Whatever somebody shows, as a Sample.
+def sample_of(what: SampleLike, size: Size | None = None) -> Sample:
+    """Convert a path or a Python object to a Sample.
 
     what   the path of a recording or an image; pixels (`as_pixels`), a Pillow image or a torch tensor, channels first;
            or events (`as_events`), sorted by time, from a sensor of `size`
-    size   of the sensor, which events need; a recording's must be the one that it names, an image has none
+    size   of the sensor: required for events; for a recording it must equal the file's; an image has none
 
     Raises ValueError (EventsError, RecordingError) or OSError.
     """
@@ -60,7 +60,7 @@ def sample_of(what: EmbeddedExample, size: Size | None = None) -> Sample:
 
 
 def _pixels(what: Any) -> np.ndarray:
-    """Pixels of an array, of a tensor with its channels first, or of a Pillow image, upright."""
+    """Return the pixels of an array, a tensor with channels first, or a Pillow image (upright)."""
     torch, pillow = sys.modules.get("torch"), sys.modules.get("PIL.Image")
     if torch is not None and isinstance(what, torch.Tensor):
         tensor = what.detach().cpu()
@@ -69,7 +69,7 @@ def _pixels(what: Any) -> np.ndarray:
     if pillow is not None and isinstance(what, pillow.Image):
         from PIL import ImageOps
 
-        if what.mode[0] in "IF":  # Pillow would cut its values off at 255
+        if what.mode[0] in "IF":  # Pillow would clip the values to 255
             raise ValueError(f"an image of Pillow's mode {what.mode} has no 8 bits a channel: convert it first")
         clear = "transparency" in what.info or what.mode in ("RGBA", "LA", "PA", "RGBa", "La")
         return as_pixels(np.asarray(ImageOps.exif_transpose(what).convert("RGBA" if clear else "RGB")))
@@ -82,9 +82,9 @@ def _pixels(what: Any) -> np.ndarray:
 
 
 def as_pixels(array: np.ndarray) -> np.ndarray:
-    """uint8 [H, W] or [H, W, 3] (RGB) of pixels [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] (RGBA, laid on white).
+    """Convert pixels [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] (RGBA, laid on white) to uint8 [H, W] or [H, W, 3].
 
-    They are uint8, bool, or real numbers from 0 to 1, which are rounded to 255ths. Raises ValueError.
+    Values are uint8, bool, or real numbers from 0 to 1, which are rounded to 255ths. Raises ValueError.
     """
     if array.ndim not in (2, 3) or 0 in array.shape or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
         hint = ": channels come last" if array.ndim == 3 and array.shape[0] in (1, 3, 4) else ""
@@ -103,12 +103,12 @@ def as_pixels(array: np.ndarray) -> np.ndarray:
 
 
 def _on_white(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Lay transparent pixels on white: ink without a paper is dark on light, as on paper."""
+    """Blend transparent pixels with white, since ink without paper is meant dark on light."""
     return np.rint(pixels * alpha + 255 * (1 - alpha)).astype(np.uint8)
 
 
 def read_sample(path: Path | str) -> Sample:
-    """An image (IMAGE_SUFFIXES) or a recording of any format. Raises ValueError (RecordingError) or OSError."""
+    """Read an image (IMAGE_SUFFIXES) or a recording of any format. Raises ValueError (RecordingError) or OSError."""
     path = path_of(path)
     if path.suffix.lower() not in IMAGE_SUFFIXES:
         recording = read_recording(path)
@@ -122,10 +122,7 @@ def read_sample(path: Path | str) -> Sample:
 
 
 def read_pixels(data: bytes) -> np.ndarray | None:
-    """Pixels uint8 [H, W, 3] (RGB) of an image file's bytes; None where they are not one that can be read.
-
-    Upright by EXIF. What is transparent is laid on white.
-    """
+    """Decode an image file's bytes to uint8 [H, W, 3] (RGB), upright by EXIF, on white; None if it cannot be read."""
     import cv2
 
     file = np.frombuffer(data, np.uint8)
@@ -136,14 +133,14 @@ def read_pixels(data: bytes) -> np.ndarray | None:
         return None
     if pixels is None or given is None or given.ndim != 3 or given.shape[2] != 4:
         return pixels
-    if given.shape[:2] != pixels.shape[:2]:  # turned by EXIF: `given` is not
+    if given.shape[:2] != pixels.shape[:2]:  # EXIF rotated `pixels` but not `given`
         return pixels
     full = 65535 if given.dtype == np.uint16 else 255
     return _on_white(pixels, given[..., 3:].astype(np.float32) / full)
 
 
 def may_be_transparent(data: bytes) -> bool:
-    """Whether the header allows for it: PNG of colour type 4 or 6 or with tRNS, WebP with alpha."""
+    """Return whether the header allows transparency: PNG of colour type 4 or 6 or with tRNS, WebP with alpha."""
     if data[:8] == b"\x89PNG\r\n\x1a\n":
         return data[25:26] in (b"\4", b"\6") or b"tRNS" in data[: data.find(b"IDAT")]
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from spikesight.encoders.events import EventsError, SensorSize, Size, as_events
-from spikesight.encoders.sample import EmbeddedExample, sample_of
+from spikesight.encoders.sample import SampleLike, sample_of
 from spikesight.encoders.sources.chunks import of_events, open_source
 from spikesight.models.classifier import Classifier, Stepper
 from spikesight.models.classifier.session import Session, inputs_of, inputs_of_several
@@ -63,7 +63,7 @@ class Model:
     def __repr__(self) -> str:
         return f"<spikesight.Model {self.name}: {', '.join(self.labels)}>"
 
-    def predict(self, what: EmbeddedExample, size: Size | None = None, *, objects: int = 0) -> Prediction:
+    def predict(self, what: SampleLike, size: Size | None = None, *, objects: int = 0) -> Prediction:
         """Return the answer after the last step.
 
         `what` is the path of a recording or an image; pixels [H, W], or [H, W, C] with 1, 3 (RGB) or 4 channels, uint8
@@ -78,21 +78,21 @@ class Model:
             return self.steps(what, size, objects=objects)[-1]
         return Stepper(self.classifier).last(self.classifier.inputs(sample_of(what, size))).prediction
 
-    def steps(self, what: EmbeddedExample, size: Size | None = None, *, objects: int = 0) -> list[Prediction]:
+    def steps(self, what: SampleLike, size: Size | None = None, *, objects: int = 0) -> list[Prediction]:
         """Return the answer after every step of what `predict` takes."""
         sample, classifier = sample_of(what, size), self.classifier
         given = inputs_of_several(classifier, sample, objects) if objects else classifier.inputs(sample)
         stepper = Stepper(classifier, classifier.readout(objects))
         return [answer.prediction for answer in stepper.steps(given)]
 
-    def segments(self, what: EmbeddedExample, size: Size | None = None) -> list[Segment]:
+    def segments(self, what: SampleLike, size: Size | None = None) -> list[Segment]:
         """Return the segments of what `predict` takes: consecutive steps with the same stable label, merged."""
         stepper, timeline = Stepper(self.classifier), Timeline(self.labels)
         for answer in stepper.steps(self.classifier.inputs(sample_of(what, size))):
             timeline.push(answer)
         return timeline.segments
 
-    def trace(self, what: EmbeddedExample, size: Size | None = None) -> Trace:
+    def trace(self, what: SampleLike, size: Size | None = None) -> Trace:
         """Record spikes and membranes of every neuron in each step of what `predict` takes; `figure()` draws them."""
         given = self.classifier.inputs(sample_of(what, size))
         answers = self.classifier.predict(given)

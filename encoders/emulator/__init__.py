@@ -1,4 +1,3 @@
-"""Frames and still images as the events of a simulated camera.
-
-`pixels` the pixel model and the emulator; `saccades` a still image under a moving camera; `motions` drawn scenes.
+"""Emulate an event camera: frames and still images become events. `pixels`: pixel model and emulator; `saccades`: a
+still image before a moving camera; `motions`: drawn scenes.
 """

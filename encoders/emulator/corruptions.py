@@ -1,8 +1,8 @@
-"""Corruptions of recordings, as they occur before and in an event camera: a suite to measure robustness by.
+"""Corruptions of recordings, as they occur before and in an event camera: a suite to measure robustness.
 
-After ImageNet-C (Hendrycks and Dietterich 2019), as DVS-Gesture-C does for events: every row is one fault at one
-strength, and none is for training. A fault takes EVENTS sorted by time, their sensor and a generator, and gives events
-sorted by time, of the same sensor; what it moves off the sensor is gone.
+After ImageNet-C (Hendrycks and Dietterich 2019), as DVS-Gesture-C does for events: every row of the suite is one fault
+at one strength, and none is for training. A fault maps (EVENTS sorted by time, sensor, generator) to events sorted by
+time from the same sensor; events moved off the sensor are dropped.
 """
 
 from collections.abc import Callable
@@ -19,19 +19,19 @@ from spikesight.encoders.events import EVENTS, Events, SensorSize
 
 Random = np.random.Generator
 Fault = Callable[[Events, SensorSize, Random], Events]
-SIDE = 34  # pixels: movements are given for a sensor with so short a side, and scaled to others
+SIDE = 34  # pixels: movements are for a sensor with this shorter side, and are scaled for others
 
 
 class Corruption(NamedTuple):
     """One row of the suite."""
 
     name: str
-    strength: str  # with its unit
+    strength: str  # with unit
     fault: Fault
 
 
 def placed(events: Events, x: NDArray, y: NDArray, sensor: SensorSize) -> Events:
-    """The events moved to other coordinates, which are rounded; those off the sensor are dropped."""
+    """Move events to coordinates x, y, which are rounded; events off the sensor are dropped."""
     x, y = np.floor(x + 0.5), np.floor(y + 0.5)
     inside = (x >= 0) & (x < sensor.width) & (y >= 0) & (y < sensor.height)
     moved = events[inside].copy()
@@ -40,7 +40,7 @@ def placed(events: Events, x: NDArray, y: NDArray, sensor: SensorSize) -> Events
 
 
 def threshold(events: Events, sensor: SensorSize, random: Random, times: int) -> Events:
-    """A contrast threshold so many times as high: a pixel fires when its events of one sign outweigh by that number."""
+    """Raise the contrast threshold `times`-fold: a pixel fires when its events of one sign outweigh by that number."""
     shape = sensor.height, sensor.width
     level, area = random.integers(1 - times, times, shape), np.full(shape, times)
     columns, rows = (np.arange(side, dtype=np.uint32) for side in (sensor.width, sensor.height))
@@ -50,13 +50,13 @@ def threshold(events: Events, sensor: SensorSize, random: Random, times: int) ->
 
 
 def noise(events: Events, sensor: SensorSize, random: Random, hz: float = 0.0, hot: float = 0.0) -> Events:
-    """Stray events of every pixel, and a share of pixels that never rest."""
+    """Add noise events of every pixel at `hz`, and a share `hot` of pixels that fire all the time."""
     return with_noise(events, sensor, hz, hot, random=random)
 
 
 def flicker(events: Events, sensor: SensorSize, random: Random, hz: float, share: float) -> Events:
-    """Light from mains of `hz`: twice a period it rises and falls, and each time a pixel answers with a chance of
-    `share`, within a millisecond.
+    """Add light flicker from mains of `hz`: twice a period the light rises and falls, and each time every pixel fires
+    with probability `share`, within a millisecond.
     """
     if not len(events):
         return events
@@ -68,14 +68,14 @@ def flicker(events: Events, sensor: SensorSize, random: Random, hz: float, share
 
 
 def dropped(events: Events, sensor: SensorSize, random: Random, share: float) -> Events:  # noqa: ARG001
-    """Packets of 5 ms lost, each with a chance of `share`."""
+    """Drop packets of 5 ms, each with probability `share`."""
     number = (events["t"] - events["t"][:1]) // 5000
     lost = random.random(int(number.max(initial=0)) + 1) < share
     return events[~lost[number]]
 
 
 def shake(events: Events, sensor: SensorSize, random: Random, pixels: float) -> Events:
-    """A camera that is shaken at 8 and 11 Hz, by so many pixels to each side."""
+    """Shake the camera at 8 and 11 Hz by `pixels` to each side."""
     reach = pixels * min(sensor.width, sensor.height) / SIDE
     angle = 2e-6 * np.pi * np.outer([8.0, 11.0], events["t"]) + random.uniform(0, 2 * np.pi, (2, 1))
     x, y = reach * np.sin(angle)
@@ -83,16 +83,16 @@ def shake(events: Events, sensor: SensorSize, random: Random, pixels: float) -> 
 
 
 def speed(events: Events, sensor: SensorSize, random: Random, times: float) -> Events:  # noqa: ARG001
-    """The events played so many times as fast."""
+    """Play the events `times` as fast."""
     faster, begin = events.copy(), events["t"][:1]
     faster["t"] = begin + ((events["t"] - begin) / times).astype(np.int64)
     return faster
 
 
 def turned(events: Events, sensor: SensorSize, random: Random, times: float = 1.0, degrees: float = 0.0) -> Events:
-    """Larger by `times` and rotated about the sensor's middle, one way or the other.
+    """Scale by `times` and rotate by `degrees` about the sensor's middle, to a random side.
 
-    A pixel becomes a square: where it grows, one of its events is several, where it shrinks some are none.
+    A pixel becomes a square: when growing, an event becomes several; when shrinking, some are dropped.
     """
     copies = np.floor(times**2 + random.random(len(events))).astype(int)
     events = np.repeat(events, copies)
@@ -104,7 +104,7 @@ def turned(events: Events, sensor: SensorSize, random: Random, times: float = 1.
 
 
 def covered(events: Events, sensor: SensorSize, random: Random, pixels: float) -> Events:
-    """Something stands before a square with sides of so many pixels, anywhere before the sensor."""
+    """Cover a square with sides of `pixels` at a random place."""
     side = round(pixels * min(sensor.width, sensor.height) / SIDE)
     left, top = (int(random.integers(0, whole - side + 1)) for whole in (sensor.width, sensor.height))
     x, y = events["x"], events["y"]
@@ -112,14 +112,14 @@ def covered(events: Events, sensor: SensorSize, random: Random, pixels: float) -
 
 
 def mirrored(events: Events, sensor: SensorSize, random: Random) -> Events:  # noqa: ARG001
-    """Right and left exchanged, as a mirror or a webcam's own picture has them. No row of the suite: what a thing is
-    may be another one then.
+    """Swap left and right, as in a mirror or a webcam's selfie view. It is not in the suite, since mirroring may change
+    the class.
     """
     return placed(events, sensor.width - 1 - events["x"].astype(float), events["y"], sensor)
 
 
 def light_step(events: Events, sensor: SensorSize, random: Random, share: float) -> Events:
-    """Once in the recording the light goes on or off: so many of the pixels answer within 5 ms."""
+    """Switch the light on or off once: a `share` of the pixels fires within 5 ms."""
     if not len(events):
         return events
     place = np.flatnonzero(random.random(sensor.width * sensor.height) < share)
@@ -145,4 +145,4 @@ SUITE: tuple[Corruption, ...] = (
     *(Corruption("covered square", f"{n} px of {SIDE}", partial(covered, pixels=n)) for n in (10,)),
     *(Corruption("light step", f"{share:.0%} of pixels", partial(light_step, share=share)) for share in (0.2, 0.8)),
 )
-"""Every fault at every strength: 28 rows."""
+"""All faults at all strengths: 28 rows."""

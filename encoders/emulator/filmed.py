@@ -1,9 +1,9 @@
 """Motions as a webcam films them: textured cut-outs before textured backgrounds, with the camera's noise and shake.
 
-Unlike the drawings of `motions`, much of the network's grid sees events all the time: fine texture, dark noise and a
-hand that shakes the camera. Pictures are dead leaves (Lee, Mumford and Huang 2001), whose statistics are those of
-photographs: opaque shapes of all sizes, one over the other, under noise whose amplitude falls with frequency. The
-camera's pixels are finer than the recording's, which are summed from them (`preprocess.pool`), as for a live webcam.
+Unlike with the drawings of `motions`, much of the network's grid sees events all the time: from fine texture, dark
+noise and a shaking hand. Pictures are dead leaves (Lee, Mumford and Huang 2001), whose statistics are those of
+photographs: opaque shapes of all sizes on top of each other, plus noise whose amplitude falls with frequency. The
+camera's pixels are finer than the recording's and are summed (`preprocess.pool`), as for a live webcam.
 """
 
 import math
@@ -18,20 +18,20 @@ from spikesight.encoders.events import Events, SensorSize, empty_events
 from spikesight.encoders.preprocess.pool import Pool
 
 Plane = NDArray[np.float32]  # [H, W]
-FINE = (1, 2, 4)  # pixels of the camera along the side of one pixel of the recording
+FINE = (1, 2, 4)  # camera pixels along the side of one pixel of the recording
 FRAMES_US = (16_667, 33_333, 40_000)
-NOISE = 5.0  # standard deviation in grey values, at most, of the finest pixels; larger ones average it
+NOISE = 5.0  # largest standard deviation in grey values, of the finest pixels; larger pixels average it
 
 
-Layer = tuple[Plane, Plane | None, Pose]  # a picture, its cover (None: everywhere) and its way
+Layer = tuple[Plane, Plane | None, Pose]  # a picture, its coverage (None: everywhere) and its path
 
 
 def filmed_recording(motion: str, sensor: SensorSize = SENSOR, *, seed: int, duration_ms: int = 800) -> Events:
-    """One recording of a motion, sorted, from time 0. The same seed gives the same events. Raises EventsError.
+    """Return one recording of a motion, sorted, from time 0; equal seeds give equal events. Raises EventsError.
 
-    What moves is a cut-out, or two alike, or now and then the whole scene. `clockwise` and `counter-clockwise` are both
-    travel on a circle and rotation in place; `push` and `pull` are zooms of 1.15 to 4 times; `still` has a camera that
-    shakes, or gives no events at all.
+    A cut-out moves, or two alike, or sometimes the whole scene. `clockwise` and `counter-clockwise` include travel on a
+    circle and rotation in place; `push` and `pull` are zooms of 1.15 to 4 times; in `still` the camera shakes, or there
+    are no events at all.
     """
     random = np.random.default_rng([seed, number_of(motion), 2])
     fine, frame_us = int(random.choice(FINE)), int(random.choice(FRAMES_US))
@@ -52,7 +52,7 @@ def filmed_recording(motion: str, sensor: SensorSize = SENSOR, *, seed: int, dur
 
 
 def _scene(motion: str, camera: SensorSize, times: NDArray[np.int64], random: np.random.Generator) -> list[Layer]:
-    """The layers before the camera, from the back to the front."""
+    """Return the layers before the camera, from back to front."""
     shake, moved = _shake(motion, times, random), _moved(motion, times, random)
     light = random.uniform(0.1, 0.5) if random.random() < 0.4 else random.uniform(0.5, 1.0)
     background = light * dead_leaves(3 * camera.height // 2, 3 * camera.width // 2, random)
@@ -68,7 +68,7 @@ def _scene(motion: str, camera: SensorSize, times: NDArray[np.int64], random: np
 
 
 def _pixels(random: np.random.Generator) -> PixelModel:
-    """A webcam's pixel model as the service has it, and others near it."""
+    """Return a webcam's pixel model as the service uses it, or a similar one."""
     if random.random() < 0.5:
         return PixelModel(steady=bool(random.random() < 0.5))
     return PixelModel(
@@ -80,7 +80,7 @@ def _pixels(random: np.random.Generator) -> PixelModel:
 
 
 def _shake(motion: str, times: NDArray[np.int64], random: np.random.Generator) -> Pose:
-    """The whole scene before a hand-held camera: tremor that goes nowhere, about the middle; often none."""
+    """Return the path of the scene before a hand-held camera: tremor about the middle, often none."""
     most = 0.03 if motion == "still" else 0.015
     amount = random.choice([0.0, random.uniform(0, most)])
     x, y, turn, zoom = (_tremor(times, random) for _ in range(4))
@@ -88,14 +88,14 @@ def _shake(motion: str, times: NDArray[np.int64], random: np.random.Generator) -
 
 
 def _tremor(times: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.float64]:
-    """Smooth oscillation about 0, two to ten times a second, of amplitude 1 at most."""
+    """Return a smooth oscillation about 0 at 2 to 10 Hz with an amplitude of at most 1."""
     waves = int(random.integers(1, 3))
     hertz, phase = random.uniform(2, 10, waves), random.uniform(0, 2 * math.pi, waves)
     return np.sin(2 * math.pi * np.outer(times * 1e-6, hertz) + phase).mean(1)
 
 
 def _moved(motion: str, times: NDArray[np.int64], random: np.random.Generator) -> Pose:
-    """The motion alone, evenly or easing in and out, often over a part of the recording; 0 in its middle."""
+    """Return the path of the motion alone, even or easing, often over part of the recording; 0 in the middle."""
     start, length = random.choice([0.0, random.uniform(0, 0.2)]), random.choice([1.0, random.uniform(0.6, 1.0)])
     line = ((times / max(1, times[-1]) - start) / min(length, 1 - start)).clip(0, 1)
     along = eased(line, random.choice([0.0, random.uniform(0, 1)])) - 0.5
@@ -104,23 +104,23 @@ def _moved(motion: str, times: NDArray[np.int64], random: np.random.Generator) -
         heading = random.uniform(-0.3, 0.3) + HEADINGS[motion]
         reach = random.uniform(0.2, 1.0)
         x, y = reach * math.cos(heading) * along, reach * math.sin(heading) * along
-        scale = random.choice([1.0, random.uniform(0.75, 1.33)]) ** along  # it may come a little nearer, or go
+        scale = random.choice([1.0, random.uniform(0.75, 1.33)]) ** along  # may come a little nearer or go away
     elif motion in ("clockwise", "counter-clockwise"):
         sign = 1 if motion == "clockwise" else -1  # y grows downwards
-        if random.random() < 0.5:  # on the spot
+        if random.random() < 0.5:  # rotation in place
             angle = sign * 2 * math.pi * random.uniform(0.2, 1.2) * along
         else:
             phase = random.uniform(0, 2 * math.pi) + sign * 2 * math.pi * random.uniform(0.3, 1.5) * along
             radius, flat = random.uniform(0.12, 0.3), random.uniform(0.75, 1.3)
             x, y = radius * np.cos(phase), radius * flat * np.sin(phase)
-            angle = random.choice([0.0, 1.0]) * (phase - phase[0])  # it may turn with its path
+            angle = random.choice([0.0, 1.0]) * (phase - phase[0])  # may turn with the path
     elif motion in ("push", "pull"):
         scale = math.exp(random.uniform(math.log(1.15), math.log(4))) ** (along if motion == "push" else -along)
     return Pose(x, y, scale, angle)
 
 
 def _placed(motion: str, moved: Pose, random: np.random.Generator) -> Pose:
-    """The path of a cut-out somewhere near the middle, at some size and angle of its own."""
+    """Return the path of a cut-out: the motion, offset to near the middle, with a random size and angle."""
     near = 0.1 if motion in ("clockwise", "counter-clockwise") else 0.2
     x, y = random.uniform(-near, near, 2)
     angle = 0.0 if random.random() < 0.5 else random.uniform(-math.pi, math.pi)
@@ -128,12 +128,12 @@ def _placed(motion: str, moved: Pose, random: np.random.Generator) -> Pose:
 
 
 def _joined(inner: Pose, outer: Pose) -> Pose:
-    """A path inside a scene that itself moves; turns and zooms of the scene are about its middle, and small."""
+    """Combine a path inside a scene with the path of the scene, whose small turns and zooms are about the middle."""
     return Pose(inner.x + outer.x, inner.y + outer.y, inner.scale * outer.scale, inner.angle + outer.angle)
 
 
 def _laid(below: Plane, plane: Plane, mask: Plane | None, path: Pose, frame: int) -> Plane:
-    """One plane laid over the picture at its pose; where it ends it is mirrored (no mask) or cut (mask)."""
+    """Draw one plane over the picture at its pose; beyond its edge it is mirrored (no mask) or absent (mask)."""
     height, width = below.shape
     zoom, angle = path.scale[frame], path.angle[frame]
     cos, sin = zoom * math.cos(angle), zoom * math.sin(angle)
@@ -150,7 +150,7 @@ def _laid(below: Plane, plane: Plane, mask: Plane | None, path: Pose, frame: int
 
 
 def dead_leaves(height: int, width: int, random: np.random.Generator) -> Plane:
-    """A picture as rich as a photograph: opaque leaves, sizes like r^-3, under 1/f noise, blurred; [H, W], 2 to 250."""
+    """Return a picture as rich as a photograph, [H, W], 2 to 250: opaque leaves of sizes like r^-3, 1/f noise, blur."""
     contrast = random.uniform(15, 60)
     level = random.uniform(50, 190)
     picture = np.full((height, width), level, np.float32)
@@ -179,7 +179,7 @@ def dead_leaves(height: int, width: int, random: np.random.Generator) -> Plane:
 
 
 def cut(side: int, random: np.random.Generator) -> Plane:
-    """What scissors leave of a picture: an ellipse, a rectangle or a polygon; coverage [side, side] in [0, 1]."""
+    """Return the shape of a cut-out, an ellipse, rectangle or polygon: coverage [side, side] in [0, 1]."""
     mask = np.zeros((side, side), np.float32)
     half, form = side // 2, random.random()
     if form < 0.3:

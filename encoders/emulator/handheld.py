@@ -1,7 +1,7 @@
-"""Digits on sheets of paper, held before an event camera by a hand that is never still; everything drawn by code.
+"""Draw digits on sheets of paper that a never quite still hand holds before an event camera.
 
-Sheet, desk, light from one side, flicker, printed lines, fingers, a pen of any width, light on dark, sensor noise in
-the frames: grey frames for the pixel model (`pixels`).
+Sheet, desk, light from one side, flicker, printed lines, fingers, pens of any width, light on dark, and frame noise:
+grey frames for the pixel model (`pixels`).
 """
 
 from collections.abc import Iterator
@@ -19,23 +19,23 @@ Grey = NDArray[np.uint8]
 
 @dataclass(frozen=True, kw_only=True)
 class Sheet:
-    """How one sheet is held and lit. Lengths are shares of the picture's height."""
+    """How one sheet is held and lit. Lengths are relative to the picture's height."""
 
-    page: Grey  # [H, W], the sheet with its drawing in the middle
+    page: Grey  # [H, W], the sheet with the drawing in the middle
     size: int  # pixels a side that the drawing was scaled to
-    desk: Grey  # of the sensor's size
-    shake: float  # amplitude of the sway
+    desk: Grey  # background, of the sensor's size
+    shake: float  # amplitude of the hand's sway
     angle: float  # degrees
     tilt: float  # perspective, 0 for none
-    fall: tuple[float, float]  # of the light, to the right and down
-    flicker: float  # share
+    fall: tuple[float, float]  # loss of light to the right and downwards
+    flicker: float  # amplitude, as a share of the light
     noise: float  # standard deviation of the frames in grey values
     fingers: int
-    phase: tuple[float, ...]  # of sway, tremor, turn and lamp
+    phase: tuple[float, ...]  # phases of sway, tremor, turn and lamp
 
 
 def draw_sheet(digit: Grey, sensor: SensorSize, random: np.random.Generator) -> Sheet:
-    """A sheet with a digit, uint8 [28, 28] (light on dark), everything else drawn from `random`."""
+    """Return a sheet with a digit, uint8 [28, 28] (light on dark); everything else is drawn from `random`."""
     height, width = sensor.height, sensor.width
     size = round(height * random.uniform(0.35, 0.75))
     ink = _pen(digit, size, random)
@@ -71,7 +71,7 @@ def draw_sheet(digit: Grey, sensor: SensorSize, random: np.random.Generator) -> 
 
 
 def frames(sheet: Sheet, seconds: float, random: np.random.Generator) -> Iterator[tuple[int, Grey]]:
-    """(time in microseconds, uint8 [H, W]) at RATE_HZ."""
+    """Yield (time in microseconds, uint8 [H, W]) at RATE_HZ."""
     height, width = sheet.desk.shape
     y, x = np.mgrid[:height, :width].astype(np.float32)
     shade = 1 - np.abs(sheet.fall[0]) * (x / width if sheet.fall[0] > 0 else 1 - x / width)
@@ -105,7 +105,7 @@ def frames(sheet: Sheet, seconds: float, random: np.random.Generator) -> Iterato
 
 
 def texture(shape: tuple[int, int], random: np.random.Generator) -> Grey:
-    """Something to lie behind a sheet, uint8 [H, W]: clouds of all sizes, with things of even tones on them."""
+    """Return a background for a sheet, uint8 [H, W]: clouds of all sizes, with objects of even tones on them."""
     height, width = shape
     clouds = np.zeros(shape, np.float32)
     for cells in (3, 8, 24, 80):
@@ -125,7 +125,7 @@ def texture(shape: tuple[int, int], random: np.random.Generator) -> Grey:
 
 
 def _pen(digit: Grey, size: int, random: np.random.Generator) -> NDArray[np.float32]:
-    """Ink float32 [size, size], 0 to 1, of a pen's width between thin and as MNIST's."""
+    """Return ink float32 [size, size], 0 to 1; the pen's width is between thin and MNIST's."""
     big = cv2.resize(digit.astype(np.float32) / 255, (size, size), interpolation=cv2.INTER_CUBIC)
     if random.random() < 0.3:
         inside = cv2.distanceTransform((big > 0.5).astype(np.uint8), cv2.DIST_L2, 5)

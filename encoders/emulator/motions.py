@@ -1,7 +1,7 @@
-"""Recordings of drawn objects that move in known ways, seen by the emulated camera: a labelled set from nothing.
+"""A labelled data set made by code: drawn objects move in known ways before the emulated camera.
 
 Every recording draws its own object (form, texture, size), background, contrast, path, speed, timing, jitter and sensor
-noise, so that what the recordings of a motion share is the motion alone.
+noise, so that the recordings of a motion have only the motion in common.
 """
 
 import math
@@ -15,7 +15,7 @@ from spikesight.encoders.emulator.pixels import Emulator, PixelModel
 from spikesight.encoders.events import Events, EventsError, SensorSize
 
 MOTIONS = ("still", "left", "right", "up", "down", "clockwise", "counter-clockwise", "push", "pull")
-"""As the camera sees them: `left` moves towards x = 0; `push` comes nearer and grows, `pull` goes away."""
+"""Motions as the camera sees them: `left` moves towards x = 0; `push` comes nearer and grows, `pull` goes away."""
 
 HEADINGS = {"right": 0.0, "down": 0.5 * math.pi, "left": math.pi, "up": 1.5 * math.pi}  # radians
 FRAME_US = 5_000  # the pixel model interpolates between frames
@@ -24,7 +24,7 @@ SENSOR = SensorSize(64, 64)
 
 @dataclass(frozen=True)
 class Pose:
-    """Where a thing is in each frame: float64 [F] each; centre and scale in sensor heights, angle in radians."""
+    """Position of an object in each frame: float64 [F] each; centre and scale in sensor heights, angle in radians."""
 
     x: NDArray[np.float64]
     y: NDArray[np.float64]
@@ -33,7 +33,7 @@ class Pose:
 
 
 def motion_recording(motion: str, sensor: SensorSize = SENSOR, *, seed: int, duration_ms: int = 800) -> Events:
-    """One recording of a motion, sorted, from time 0. The same seed gives the same events. Raises EventsError."""
+    """Return one recording of a motion, sorted, from time 0; equal seeds give equal events. Raises EventsError."""
     random = np.random.default_rng([seed, number_of(motion)])
     frames = duration_ms * 1000 // FRAME_US + 1
     pose = _pose(motion, frames, random)
@@ -46,7 +46,7 @@ def motion_recording(motion: str, sensor: SensorSize = SENSOR, *, seed: int, dur
         threshold_on=random.uniform(0.12, 0.35),
         threshold_off=random.uniform(0.12, 0.35),
         sigma=random.uniform(0.01, 0.05),
-        noise_hz=random.choice([0.05, random.uniform(0.05, 4)]),  # never none: a still scene has events too
+        noise_hz=random.choice([0.05, random.uniform(0.05, 4)]),  # never 0: a still scene has events too
         cutoff_hz=random.choice([0.0, random.uniform(30, 200)]),
     )
     camera = Emulator(sensor, pixels, int(random.integers(2**31)))
@@ -60,33 +60,33 @@ def motion_recording(motion: str, sensor: SensorSize = SENSOR, *, seed: int, dur
 
 
 def number_of(motion: str) -> int:
-    """Its place among MOTIONS. Raises EventsError."""
+    """Return the index of a motion in MOTIONS. Raises EventsError."""
     if motion not in MOTIONS:
         raise EventsError(f"there is no motion {motion!r}; choose one of {', '.join(MOTIONS)}")
     return MOTIONS.index(motion)
 
 
 def eased(line: NDArray[np.float64], share: float) -> NDArray[np.float64]:
-    """Progress from 0 to 1, so much of it easing in and out."""
+    """Blend progress from 0 to 1 with an ease-in, ease-out curve; `share` 1 is the curve alone."""
     return (1 - share) * line + share * (3 * line**2 - 2 * line**3)
 
 
 def _progress(frames: int, random: np.random.Generator) -> NDArray[np.float64]:
-    """From 0 to 1 over a part of the recording, evenly or easing in and out; still before and after."""
+    """Return progress from 0 to 1 over part of the recording, even or easing; constant before and after."""
     start, length = random.uniform(0, 0.25), random.uniform(0.6, 1.0)
     line = ((np.arange(frames) / max(1, frames - 1) - start) / min(length, 1 - start)).clip(0, 1)
     return eased(line, random.uniform(0, 1))
 
 
 def _wander(frames: int, amount: float, random: np.random.Generator) -> NDArray[np.float64]:
-    """Slow, smooth jitter about 0, as a hand has."""
+    """Return slow, smooth jitter about 0, like a hand's."""
     times = np.arange(frames) * FRAME_US * 1e-6
     hertz, phase = random.uniform(0.5, 3, 3), random.uniform(0, 2 * math.pi, 3)
     return amount * np.sin(2 * math.pi * np.outer(times, hertz) + phase).mean(1)
 
 
 def _pose(motion: str, frames: int, random: np.random.Generator) -> Pose:
-    """Where the shape is at time t: offset, scale and angle."""
+    """Return the object's offset, scale and angle over time."""
     progress = _progress(frames, random)
     shake = random.uniform(0, 0.008 if motion == "still" else 0.03)
     x = random.uniform(-0.25, 0.25) + _wander(frames, shake, random)
@@ -111,14 +111,14 @@ def _pose(motion: str, frames: int, random: np.random.Generator) -> Pose:
 
 
 def _other_level(level: float, random: np.random.Generator) -> float:
-    """A grey level that stands out from another: brighter or darker by a factor of at least 1.6."""
+    """Return a grey level that stands out from another: brighter or darker by a factor of at least 1.6."""
     factor = random.uniform(1.6, 4)
     brighter = random.random() < 0.5 if level * factor < 250 else False
     return level * factor if brighter or level / factor < 8 else level / factor
 
 
 def _texture(height: int, width: int, level: float, random: np.random.Generator) -> NDArray[np.float32]:
-    """Smooth noise about a grey level, float32 [height, width] in [5, 250]."""
+    """Return smooth noise about a grey level, float32 [height, width] in [5, 250]."""
     cells = int(random.integers(2, 9))
     coarse = random.normal(0, 1, (cells, cells)).astype(np.float32)
     noise = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
@@ -127,7 +127,7 @@ def _texture(height: int, width: int, level: float, random: np.random.Generator)
 
 
 def _form(side: int, random: np.random.Generator) -> NDArray[np.float32]:
-    """The outline of an object: coverage in [0, 1], float32 [side, side]."""
+    """Return the outline of an object: coverage in [0, 1], float32 [side, side]."""
     corners = int(random.integers(3, 11))
     angles = np.sort(random.uniform(0, 2 * math.pi, corners))
     radii = random.uniform(0.25, 0.48, corners) * side
@@ -138,7 +138,7 @@ def _form(side: int, random: np.random.Generator) -> NDArray[np.float32]:
         cv2.ellipse(mask, (side // 2, side // 2), axes, 0, 0, 360, 1.0, -1, cv2.LINE_AA)
     else:
         cv2.fillPoly(mask, [points.round().astype(np.int32)], 1.0, cv2.LINE_AA)
-    if random.random() < 0.5:  # a hand has gaps between fingers
+    if random.random() < 0.5:  # gaps, like those between fingers
         for _ in range(int(random.integers(1, 4))):
             a, b = (tuple(map(int, random.uniform(0, side, 2))) for _ in range(2))
             cv2.line(mask, a, b, 0.0, max(1, side // 16), cv2.LINE_AA)
@@ -148,7 +148,7 @@ def _form(side: int, random: np.random.Generator) -> NDArray[np.float32]:
 def _paint(
     background: NDArray[np.float32], patch: NDArray[np.float32], mask: NDArray[np.float32], pose: Pose, frame: int
 ) -> NDArray[np.float32]:
-    """One frame: the object at its pose before the background."""
+    """Return one frame: the object at its pose before the background."""
     height, width = background.shape
     side = patch.shape[0]
     zoom = pose.scale[frame] * 0.6 * height / side

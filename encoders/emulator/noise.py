@@ -1,4 +1,4 @@
-"""A sensor's own noise: events of every pixel at random times, and hot pixels that never rest."""
+"""Sensor noise: random events of every pixel, and hot pixels that fire all the time."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ HOT_HZ = 500.0
 def with_noise(
     events: Events, size: SensorSize, rate_hz: float, hot: float = 0.0, *, random: np.random.Generator
 ) -> Events:
-    """EVENTS sorted by time, with noise of `rate_hz` a pixel and a share `hot` of pixels that fire at HOT_HZ."""
+    """Add noise of `rate_hz` in each pixel, and a share `hot` of pixels that fire at HOT_HZ, to sorted events."""
     if not len(events):
         return events
     start, end = int(events["t"][0]), int(events["t"][-1]) + 1
@@ -24,7 +24,7 @@ def with_noise(
 
 
 def with_more(events: Events, t: NDArray, places: NDArray, p: NDArray, size: SensorSize) -> Events:
-    """The events and others, at numbered places of the sensor (row after row); sorted, equal times as they came."""
+    """Merge in events at numbered places of the sensor (row after row); sorted, equal times in given order."""
     more = np.empty(len(t), EVENTS)
     more["t"], more["p"] = t, p
     more["y"], more["x"] = np.divmod(places, size.width)

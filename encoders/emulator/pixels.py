@@ -1,8 +1,8 @@
-"""An event camera in numbers: grey frames -> events, by the pixel model.
+"""The pixel model of an event camera: grey frames -> events.
 
-The pixel model is that of v2e (Hu et al., CVPRW 2021) with the reference always moved by whole thresholds:
-every pixel holds a log intensity; each time the light is one threshold above (ON) or below (OFF) it, an event fires
-and the held value moves by that threshold. Event times are interpolated between frames.
+The model is that of v2e (Hu et al., CVPRW 2021) with the reference always moved by whole thresholds: every pixel holds
+a log intensity; each time the light is one threshold above (ON) or below (OFF) it, an event fires and the held value
+moves by that threshold. Event times are interpolated between frames.
 """
 
 import math
@@ -17,7 +17,7 @@ from spikesight.encoders.preprocess.values import Values, array, integer, real, 
 
 Floats = NDArray[np.float32]
 NEVER_US = -(2**62)
-LONGEST_INTERVAL_US = 10_000_000  # frames further apart have nothing to do with each other
+LONGEST_INTERVAL_US = 10_000_000  # after a longer interval the pixels start anew
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,14 @@ class PixelModel:
 
     threshold_on: float = 0.2
     threshold_off: float = 0.2
-    sigma: float = 0.03  # spread of the thresholds from pixel to pixel
-    linear_below: float = 20.0  # grey values up to this are linear, above logarithmic
+    sigma: float = 0.03  # standard deviation of the thresholds over pixels
+    linear_below: float = 20.0  # the response is linear up to this grey value, logarithmic above
     refractory_us: int = 0  # a pixel is silent this long after an event
-    leak_hz: float = 0.1  # ON events of a pixel in the dark of the lens cap
-    noise_hz: float = 0.0  # shot noise events of a dark pixel a second; bright pixels have a quarter
+    leak_hz: float = 0.1  # leak rate: ON events per second of a pixel under constant light
+    noise_hz: float = 0.0  # shot noise events per second of a dark pixel; bright pixels have a quarter
     cutoff_hz: float = 0.0  # bandwidth of the photoreceptor; 0: none
-    steady: bool = False  # take out what all pixels share: auto-exposure and lamp flicker
-    max_events: int = 0  # of one frame; what is over comes with the next. 0: four a pixel
+    steady: bool = False  # remove changes common to all pixels: auto-exposure and lamp flicker
+    max_events: int = 0  # events of one frame; the rest comes with the next frame. 0: four per pixel
 
     def __post_init__(self) -> None:
         if min(self.threshold_on, self.threshold_off) < 0.01:
@@ -48,31 +48,31 @@ CLEAN = PixelModel(leak_hz=0.0)
 
 
 def log_levels(linear_below: float) -> Floats:
-    """[256] float32: ln I for grey values I above `linear_below`, a straight line from 0 to there (v2e, lin-log)."""
+    """Return [256] float32: ln I for grey values I above `linear_below`, a line from 0 to it below (v2e, lin-log)."""
     grey = np.arange(256, dtype=np.float64)
     line = grey * (math.log(linear_below) / linear_below)
     return np.where(grey <= linear_below, line, np.log(np.maximum(grey, 1))).astype(np.float32)
 
 
 def thresholds(mean: float, sigma: float, shape: tuple[int, int], generator: np.random.Generator) -> Floats:
-    """A threshold for every pixel: normal, never below 0.01."""
+    """Draw a threshold for every pixel from a normal distribution, at least 0.01."""
     return np.maximum(generator.normal(mean, sigma, shape), 0.01).astype(np.float32)
 
 
 @dataclass
 class PixelState:
-    """All that an emulator remembers from one frame to the next; arrays are [H, W]."""
+    """The state that an emulator carries from frame to frame; arrays are [H, W]."""
 
     reference: Floats  # log intensity at the last event
-    last: Floats  # log intensity now
-    free_us: NDArray[np.int64]  # end of the refractory time
+    last: Floats  # log intensity in the last frame
+    free_us: NDArray[np.int64]  # time at which the refractory period ends
     t_us: int
-    draw: int  # random draws so far
-    shift: float  # log intensity taken out as common to all pixels
+    draw: int  # number of random draws so far
+    shift: float  # log intensity removed as common to all pixels (`steady`)
 
 
 class Emulator:
-    """A stream of grey frames -> events. The same seed and frames give the same events, wherever the stream is cut.
+    """Converts a stream of grey frames to events. Equal seeds and frames give equal events, wherever the stream is cut.
 
     `state` is None before the first frame.
     """
@@ -83,7 +83,7 @@ class Emulator:
         self.retune(params or PixelModel())
 
     def retune(self, params: PixelModel) -> None:
-        """Other pixels from the next frame on; what each remembers stays."""
+        """Change the parameters from the next frame on; the pixels' state stays."""
         shape = (self.size.height, self.size.width)
         generator = np.random.default_rng(self.seed)
         self.params = params
@@ -92,11 +92,11 @@ class Emulator:
         self._start = (generator.uniform(-0.5, 0.5, shape) * np.minimum(self._on, self._off)).astype(np.float32)
         self._levels = log_levels(params.linear_below)
         self._limit = params.max_events or 4 * shape[0] * shape[1]
-        room = self._limit + shape[0] * shape[1]  # one noise event a pixel at most
+        room = self._limit + shape[0] * shape[1]  # plus at most one noise event per pixel
         self._offsets, self._words = np.empty(room, np.uint32), np.empty(room, np.uint32)
 
     def carried(self) -> Values:
-        """`state` as a value, all None before the first frame; of a refractory time what is left of it."""
+        """Return `state` as plain values, all None before the first frame; refractory times are relative."""
         state = self.state
         if state is None:
             return dict.fromkeys(("reference", "last", "tired_us", "t_us", "draw", "shift"))
@@ -105,7 +105,7 @@ class Emulator:
         return arrays | {"t_us": state.t_us, "draw": state.draw, "shift": state.shift}
 
     def restore(self, values: Values) -> None:
-        """Go on from what an emulator of the same size and seed carried. Raises ValueError."""
+        """Continue from the `carried` values of an emulator of the same size and seed. Raises ValueError."""
         if values["t_us"] is None:
             self.state = None
             return
@@ -116,17 +116,17 @@ class Emulator:
         self.state = PixelState(reference, last, t_us + tired.astype(np.int64), t_us, draw, shift)
 
     def restart(self, rows: slice, grey: NDArray[np.uint8]) -> None:
-        """Pixels of these rows start anew from a frame [H, W], as all do from the first one."""
+        """Restart the pixels of these rows from a frame [H, W], as all pixels start from the first frame."""
         if self.state is not None:
             self.state.last[rows] = self._levels[grey[rows]]
             self.state.reference[rows] = self.state.last[rows] + self._start[rows]
             self.state.free_us[rows] = NEVER_US
 
     def push(self, grey: NDArray[np.uint8], t_us: int) -> Events:
-        """The events between the frame before and this one (uint8 [H, W], captured at `t_us`), sorted.
+        """Return the sorted events between the previous frame and this one (uint8 [H, W], captured at `t_us`).
 
-        The first frame, and one that is not later than the frame before or more than ten seconds after it, gives none:
-        pixels start anew from it. Raises EventsError for another size or dtype.
+        The first frame gives none, nor does one not later than the previous, or over ten seconds later: the pixels
+        start anew from it. Raises EventsError for another size or dtype.
         """
         if grey.shape != (self.size.height, self.size.width) or grey.dtype != np.uint8:
             raise EventsError(f"expected a uint8 frame of {self.size}, got {grey.dtype} {grey.shape[::-1]}")

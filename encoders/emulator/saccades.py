@@ -1,4 +1,4 @@
-"""A still image seen by a camera that moves: saccades and smooth paths through the pixel model, as events."""
+"""Film a still image with a moving emulated camera: saccades and smooth paths through the pixel model, as events."""
 
 import math
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from spikesight.encoders.preprocess.fit import DIGIT_SIZE, fit_digit, fit_plain
 
 @dataclass(frozen=True)
 class Saccades:
-    """How a still image is moved before the camera, and what the camera is like; the defaults are those of N-MNIST.
+    """How the camera moves before a still image, and the camera's parameters; the defaults reproduce N-MNIST.
 
-    Fitted here to N-MNIST recordings and the MNIST images they were made from (Orchard et al. 2015 give only the idea:
-    three eye movements along a triangle, 100 ms each). `path_px`: where the left upper corner of a 28 x 28 image lies
-    on the 34 x 34 sensor at the corners of the triangle; larger sensors scale it. A movement has the speed profile
-    1 - cos. `inverted`: the recordings look as if the digits had been dark on a bright screen.
+    They were fitted to N-MNIST recordings and the MNIST images behind them (Orchard et al. 2015 only give the idea:
+    three eye movements along a triangle, 100 ms each). `path_px`: where the top left corner of a 28 x 28 image lies on
+    the 34 x 34 sensor at the corners of the triangle; larger sensors scale it. A movement has the speed profile 1 -
+    cos. `inverted`: the recordings look as if the digits had been dark on a bright screen.
     """
 
     path_px: tuple[tuple[float, float], ...] = ((-0.30, 1.54), (2.15, 7.54), (5.85, 1.09), (0.42, 1.03))
@@ -36,12 +36,12 @@ class Saccades:
     cutoff_hz: float = 40.0
     refractory_us: float = 1170.0
     noise_hz: float = 0.4
-    noise_on: float = 0.97  # part of the noise that is ON
+    noise_on: float = 0.97  # share of the noise that is ON
     inverted: bool = True
     step_us: int = 1000
 
     def corner(self, unit: float) -> NDArray[np.float64]:
-        """[2, steps]: x and y of a 28-unit image's corner on a 34-unit sensor at each step, in sensor pixels."""
+        """Return [2, steps]: x and y of a 28-unit image's corner on a 34-unit sensor at each step, in pixels."""
         t = np.arange(0, self.total_ms, self.step_us / 1000)
         corners = np.asarray(self.path_px) * unit
         position = np.repeat(corners[:1].T, len(t), axis=1)
@@ -54,12 +54,12 @@ class Saccades:
 
 @dataclass(frozen=True)
 class Smooth(Saccades):
-    """A movement on a smooth path without pauses: an ellipse around the middle of the sensor."""
+    """A movement without pauses along a smooth path: an ellipse around the middle of the sensor."""
 
     radius_px: float = 3.0
     period_ms: float = 310.0
-    phase: float = 0.0  # where on the ellipse it begins, in turns
-    roundness: float = 1.0  # height of the ellipse by its width; below 0 it turns the other way
+    phase: float = 0.0  # start on the ellipse, in turns
+    roundness: float = 1.0  # height divided by width of the ellipse; negative reverses the direction
 
     def corner(self, unit: float) -> NDArray[np.float64]:
         turns = np.arange(0, self.total_ms, self.step_us / 1000) / self.period_ms + self.phase
@@ -74,10 +74,10 @@ MOVEMENTS: dict[str, type[Saccades]] = {"saccades": Saccades, "smooth": Smooth}
 def saccades(
     image: NDArray[np.uint8], sensor: SensorSize = NMNIST_SENSOR, *, movement: Saccades = NMNIST, seed: int = 0
 ) -> Events:
-    """Events of a camera before a still grey image (uint8 [H, W]) while it moves: three saccades, about 0.3 s.
+    """Return the events of a camera moving before a still grey image (uint8 [H, W]): three saccades, about 0.3 s.
 
-    An image is scaled so that its longer side takes 28/34 of the sensor's shorter one (an MNIST image on 34 x 34
-    stays as it is). The same seed gives the same pixels and noise. Raises EventsError for a wrong image.
+    The image is scaled so that its longer side takes 28/34 of the sensor's shorter one (an MNIST image on 34 x 34 is
+    unchanged). Equal seeds give equal pixels and noise. Raises EventsError for a wrong image.
     """
     if image.ndim != 2 or image.dtype != np.uint8 or 0 in image.shape:
         raise EventsError(f"expected a grey uint8 image [H, W], got {image.dtype} {image.shape}")
@@ -120,7 +120,7 @@ def saccades(
 
 
 def _fitted(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """The image scaled so that its longer side is `side` pixels."""
+    """Scale the image so that its longer side is `side` pixels."""
     height, width = image.shape
     if max(height, width) == side:
         return image
@@ -138,7 +138,7 @@ def _path(movement: Saccades, unit: float) -> NDArray[np.float64]:
 
 
 def _log_image(image: NDArray[np.uint8], movement: Saccades) -> Floats:
-    """Log intensity of the image as the lens shows it, with a border of three pixels for the blur."""
+    """Return the log intensity of the image behind the lens, with a border of three pixels for the blur."""
     light = np.pad(image.astype(np.float32), 3)
     if movement.blur_px > 0:
         taps = np.exp(-0.5 * (np.arange(-2, 3) / movement.blur_px) ** 2)
@@ -152,8 +152,8 @@ def _log_image(image: NDArray[np.uint8], movement: Saccades) -> Floats:
 def _views(
     light: Floats, x: NDArray[np.float64], y: NDArray[np.float64], shape: tuple[int, int]
 ) -> tuple[Floats, NDArray[np.int64], NDArray[np.int64], Floats]:
-    """A canvas around the image, and for each step where the sensor lies on it: column, row and bilinear weights."""
-    left, top = math.ceil(x.max()) + 4, math.ceil(y.max()) + 4  # canvas place of the sensor's corner when x = y = 0
+    """Return a canvas around the image, and the sensor's position on it at each step: column, row, bilinear weights."""
+    left, top = math.ceil(x.max()) + 4, math.ceil(y.max()) + 4  # the sensor's corner on the canvas if x = y = 0
     u, v = left - x, top - y
     columns, rows = np.floor(u).astype(np.int64), np.floor(v).astype(np.int64)
     height = max(shape[0] + int(rows.max()) + 2, top + light.shape[0])
@@ -168,7 +168,7 @@ def _views(
 def _noise(
     movement: Saccades, shape: tuple[int, int], generator: np.random.Generator
 ) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-    """Noise events anywhere, at any time: their offsets in us and their words x << 17 | y << 1 | p."""
+    """Draw noise events at random places and times: offsets in us, and words x << 17 | y << 1 | p."""
     n = int(generator.poisson(movement.noise_hz * movement.total_ms / 1000 * shape[0] * shape[1]))
     times = generator.integers(0, round(movement.total_ms * 1000), n).astype(np.uint32)
     x, y = (generator.integers(0, side, n).astype(np.uint32) for side in (shape[1], shape[0]))
@@ -179,7 +179,7 @@ def _noise(
 def saccade_events(
     image: np.ndarray, sensor: SensorSize, still: Literal["plain", "digit"], *, seed: int = 0
 ) -> np.ndarray:
-    """EVENTS of a camera of this sensor before the image, moved in three saccades (Orchard et al. 2015)."""
+    """Return EVENTS of a camera with this sensor before the image, moved in three saccades (Orchard et al. 2015)."""
     if still == "digit":
         return saccades(fit_digit(image, DIGIT_SIZE, DIGIT_SIZE)[0], sensor, seed=seed)
     return saccades(fit_plain(image, sensor.height, sensor.width, 1)[0], sensor, seed=seed)

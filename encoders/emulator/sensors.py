@@ -1,7 +1,7 @@
-"""Event cameras by name, as the emulator's pixels, and ones drawn at random: what differs from camera to camera.
+"""Parameters of real event cameras for the emulator, and of random ones.
 
-Sizes, thresholds and their spread are what makers and papers tell (below); bandwidth, refractory time, noise and hot
-pixels hang on biases, light and warmth, and are what such a camera gives indoors, as far as one may assume it.
+Sizes, thresholds and their spread are published by makers and in papers (below); bandwidth, refractory time, noise and
+hot pixels depend on biases, light and temperature, and are assumed values for indoor use.
 """
 
 import math
@@ -13,33 +13,33 @@ import numpy as np
 from spikesight.encoders.emulator.noise import with_noise
 from spikesight.encoders.events import Events, SensorSize
 
-SIDES, ASPECTS = (128, 1280), (1.0, 4 / 3, 16 / 9)  # pixels of the longer side; width by height
+SIDES, ASPECTS = (128, 1280), (1.0, 4 / 3, 16 / 9)  # range of the longer side, pixels; width / height
 
 
 @dataclass(frozen=True)
 class Camera:
-    """An event camera in numbers; thresholds are steps of log intensity."""
+    """Parameters of an event camera; thresholds are steps of log intensity."""
 
     size: SensorSize
     threshold_on: float
     threshold_off: float
-    sigma: float  # spread of the thresholds from pixel to pixel
+    sigma: float  # standard deviation of the thresholds over pixels
     refractory_us: int
     cutoff_hz: float  # bandwidth of the photoreceptor
-    noise_hz: float  # noise events of a pixel a second
-    hot: float = 0.0  # share of pixels that never rest
+    noise_hz: float  # noise events per second of a pixel
+    hot: float = 0.0  # share of pixels that fire all the time
 
     def pixels(self) -> dict[str, Any]:
-        """What a PixelModel and Saccades take of it."""
+        """Return the parameters that PixelModel and Saccades take."""
         return {name: value for name, value in vars(self).items() if name not in ("size", "hot")}
 
     def heated(self, events: Events, seed: int) -> Events:
-        """Its events with those of its hot pixels, which are the same ones for a seed."""
+        """Add the events of hot pixels; equal seeds give the same hot pixels."""
         return with_noise(events, self.size, 0.0, self.hot, random=np.random.default_rng(seed)) if self.hot else events
 
 
 def contrast(percent: float) -> float:
-    """A contrast threshold in per cent of the light as a step of log intensity.
+    """Convert a contrast threshold in per cent of the light to a step of log intensity.
 
     >>> round(contrast(25), 3)
     0.223
@@ -48,7 +48,7 @@ def contrast(percent: float) -> float:
 
 
 CAMERAS = {
-    # Posch et al. 2011; Saccades' pixels, which were fitted to N-MNIST
+    # Posch et al. 2011; pixel parameters as in Saccades, fitted to N-MNIST
     "atis": Camera(SensorSize(304, 240), 0.344, 0.340, 0.023, 1170, 40.0, 0.4),
     # Lichtsteiner et al. 2008: contrast of 15 % at best, spread of 2.1 %
     "dvs128": Camera(SensorSize(128, 128), contrast(20), contrast(20), 0.021, 500, 150.0, 0.1, 0.0005),
@@ -58,14 +58,14 @@ CAMERAS = {
     "genx320": Camera(SensorSize(320, 320), contrast(30), contrast(30), 0.03, 200, 250.0, 0.2, 0.0002),
     # Finateu et al. 2020, Sony: nominal contrast threshold of 25 %
     "imx636": Camera(SensorSize(1280, 720), contrast(25), contrast(25), 0.03, 200, 300.0, 0.1, 0.0001),
-    # SynSense: the size; of its pixels nothing is told
+    # SynSense: the size; no pixel parameters are published
     "speck": Camera(SensorSize(128, 128), contrast(35), contrast(35), 0.06, 1000, 60.0, 1.0, 0.003),
 }
 """Cameras by name."""
 
 
 def random_camera(random: np.random.Generator) -> Camera:
-    """Any camera: small or large, of low or high thresholds, quick or slow, quiet or noisy."""
+    """Draw a random camera: small or large, low or high thresholds, fast or slow, quiet or noisy."""
 
     def log_uniform(low: float, high: float) -> float:
         return math.exp(random.uniform(math.log(low), math.log(high)))

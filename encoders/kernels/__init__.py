@@ -1,6 +1,6 @@
-"""Compiled loops of the encoders, imported only where they are needed: numba takes its time.
+"""Compiled loops of the encoders, one module for each caller; imported only when needed, since numba loads slowly.
 
-Each module is named after what calls it. Tests hold them against plain Python.
+Tests compare the loops with plain Python.
 """
 
 from functools import cache
@@ -8,13 +8,13 @@ from importlib import import_module
 from types import ModuleType
 
 LARGEST_PACKET = 1 << 28
-"""Bytes of one packet of AEDAT 3 or 4; a size beyond this is damage."""
+"""Most bytes of one packet of AEDAT 3 or 4; a larger size means damage."""
 
 
 @cache
 def compiled(name: str) -> ModuleType:
-    """The module of compiled loops with this name.
+    """Return the module of compiled loops with this name.
 
-    Called as `kernels.compiled(...)`, so that a test can put other loops in the place of all at once.
+    Call it as `kernels.compiled(...)`, so that a test can replace the loops everywhere at once.
     """
     return import_module(f"spikesight.encoders.kernels.{name}")

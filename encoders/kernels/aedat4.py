@@ -1,6 +1,6 @@
-"""The compiled loops that read AEDAT 4: packets of a stream, LZ4, flatbuffers.
+"""Compiled loops that read AEDAT 4: packets of a stream, LZ4, flatbuffers.
 
-Every place is held against the end of its bytes before it is read or written: a damaged packet is counted, no more.
+Every index is checked against the end of the data before it is read or written; a damaged packet is only counted.
 """
 
 import numpy as np
@@ -9,8 +9,8 @@ from spikesight.encoders.kernels import LARGEST_PACKET
 from spikesight.encoders.kernels.loop import loop
 from spikesight.encoders.kernels.unaligned import copy_16
 
-MORE, ROOM, SCRATCH, SENSELESS = 0, 1, 2, 3  # why packets() stopped
-RECORD, EVENT = 16, 13  # bytes of an event in the file, and of one of ours: the same but for three at the end
+MORE, ROOM, SCRATCH, SENSELESS = 0, 1, 2, 3  # reasons why packets() stopped
+RECORD, EVENT = 16, 13  # bytes of an event in the file, and in EVENTS, which lacks the last three
 
 
 @loop
@@ -24,11 +24,11 @@ def number(data, at, n_bytes):
 
 @loop
 def packets(data, stream, compressed, scratch, out, n):
-    """Events of the whole packets at the beginning of `data` that belong to `stream`, from number n of `out` on.
+    """Read the complete packets at the start of `data` that belong to `stream`; write events to `out` from number n on.
 
-    data, scratch and out are uint8; out has 13 bytes an event. Answers why it stopped, how many bytes are done with
-    (beyond the data: to be passed over), the number of events in `out`, how many packets were damaged, and how much is
-    needed to go on: MORE bytes of the file, ROOM for events in `out`, or bytes of SCRATCH.
+    data, scratch and out are uint8; out has 13 bytes an event. Returns the reason for stopping, how many bytes are done
+    (past the end of data: to be skipped), the number of events in `out`, how many packets were damaged, and what is
+    needed to continue: MORE bytes of the file, ROOM for that many events in `out`, or bytes of SCRATCH.
     """
     at, damaged, room = np.int64(0), np.int64(0), np.int64(len(out) // EVENT)
     while True:
@@ -66,7 +66,7 @@ def packets(data, stream, compressed, scratch, out, n):
 
 @loop
 def copy_records(source, first, count, out, n):
-    """16-byte records (time int64, x and y int16, ON uint8, padding) -> packed events."""
+    """Convert 16-byte records (time int64, x and y int16, ON uint8, padding) to packed events."""
     for k in range(count):
         at, place = EVENT * (n + k), first + RECORD * k
         if at + RECORD <= len(out):
@@ -79,7 +79,7 @@ def copy_records(source, first, count, out, n):
 
 @loop
 def records(table, begin, end):
-    """A size-prefixed flatbuffer EventPacket -> where its records begin, and how many; -1 if it is damaged."""
+    """Locate the records in a size-prefixed flatbuffer EventPacket: offset and count; count -1 if it is damaged."""
     wrong = (np.int64(0), np.int64(-1))
     if begin + 8 > end:
         return wrong
@@ -110,7 +110,7 @@ def records(table, begin, end):
 
 @loop
 def unpacked_size(data, begin, end):
-    """The most that an LZ4 frame can unpack to, -1 where it is none (or has a dictionary)."""
+    """Return the largest size that an LZ4 frame can unpack to; -1 if it is not a frame or has a dictionary."""
     if begin + 7 > end or number(data, begin, 4) != 0x184D2204:
         return np.int64(-1)
     flags, code = number(data, begin + 4, 1), number(data, begin + 5, 1) >> 4 & 7
@@ -132,7 +132,7 @@ def unpacked_size(data, begin, end):
 
 @loop
 def unpack(data, begin, out):
-    """An LZ4 frame (frame format 1.6) that unpacked_size() found whole -> how many bytes it filled, -1 if damaged."""
+    """Unpack an LZ4 frame (format 1.6) that unpacked_size() accepted; return the bytes written, -1 if damaged."""
     flags = number(data, begin + 4, 1)
     at, filled = begin + 7 + (8 if flags & 8 else 0), np.int64(0)
     while True:
@@ -155,10 +155,10 @@ def unpack(data, begin, out):
 
 @loop
 def lz4_block(data, at, end, out, place):
-    """An LZ4 block, data[at:end], into `out` from `place` on; the place after it, or -1 where the block is damaged.
+    """Unpack an LZ4 block, data[at:end], into `out` from `place` on; return the place after it, -1 if damaged.
 
-    A block is a row of literals and matches; matches may reach back into what earlier blocks wrote. Short ones, nearly
-    all, are copied as 16 or 32 bytes, whatever their length: what is too much is written over by the next.
+    A block is a sequence of literals and matches; a match may refer to output of earlier blocks. Short copies, nearly
+    all, copy 16 or 32 bytes whatever their length; the next copy overwrites the excess.
     """
     room = np.int64(len(out))
     while at < end:
@@ -202,11 +202,11 @@ def lz4_block(data, at, end, out, place):
 
 @loop
 def longer(data, at, end, length):
-    """A length goes on in further bytes until one is below 255: the place after them, and the length."""
+    """Read a length that continues in further bytes until one is below 255: the place after them, and the length."""
     more = np.int64(255)
     while more == 255:
         if at >= end:
-            return at, np.int64(1) << 40  # more than anything holds
+            return at, np.int64(1) << 40  # larger than any buffer, so callers see damage
         more = np.int64(data[np.uint64(at)])
         at += 1
         length += more

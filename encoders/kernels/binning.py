@@ -1,8 +1,8 @@
-"""The compiled loops of binning. fill_counts() and turn() are called from outside.
+"""Compiled loops of binning; the entry points are fill_counts() and turn().
 
 Events are read as packed records; `columns` [sensor width] and `rows` [sensor height] are uint32 tables whose sum is
-the cell of one polarity plane, and is >= 2**30 where the event is cropped away. Every coordinate is checked before
-it is used as an index: a bad one ends the loop with OUTSIDE, an event in the wrong bin with UNSORTED.
+the cell in one polarity plane, and is >= 2**30 if the event is cropped away. Every coordinate is checked before it is
+used as an index: a bad one ends the loop with OUTSIDE, an event in the wrong bin with UNSORTED.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ UNSORTED = -2
 
 @loop
 def first_at_or_after(events, t):
-    """Index of the first event with time >= t, in events sorted by time."""
+    """Return the index of the first event with time >= t, in events sorted by time."""
     low, high = 0, len(events)
     while low < high:
         middle = (low + high) >> 1
@@ -28,10 +28,10 @@ def first_at_or_after(events, t):
 
 @loop
 def fill_counts(events, start_us, bin_us, columns, rows, ceiling, out, totals, clear):
-    """Add each event to its cell of out [T, 2, H, W] unless at `ceiling`, and to totals [T]; 0 if all is well.
+    """Add each event to its cell of out [T, 2, H, W], up to `ceiling`, and to totals [T]; return 0 on success.
 
-    With `clear`, what `out` held is lost. It is cleared step by step: a large step is then still in the cache when its
-    events come, in an order that no processor foresees.
+    `clear` sets `out` to zero first, step by step, so that a large step is still in the cache when its events are added
+    in unpredictable order.
     """
     steps = out.shape[0]
     plane = np.uint32(out.shape[2] * out.shape[3])
@@ -47,7 +47,7 @@ def fill_counts(events, start_us, bin_us, columns, rows, ceiling, out, totals, c
         if clear:
             target[:] = 0
         total = 0
-        for index in range(np.uint64(begin), np.uint64(end)):  # unsigned: no test for negative indices
+        for index in range(np.uint64(begin), np.uint64(end)):  # unsigned, so numba does not test for negative indices
             event = events[index]
             x, y, t = np.uint16(event["x"]), np.uint16(event["y"]), event["t"]
             if x >= width or y >= height:
@@ -67,7 +67,7 @@ def fill_counts(events, start_us, bin_us, columns, rows, ceiling, out, totals, c
 
 @loop
 def turn(opened, shown, since, x):
-    """A bin closes, all flat: bins since each cell's last event, up to `shown`, and x 1 where there were fewer."""
+    """Close a bin, arrays flat: update bins since each cell's last event, up to `shown`; x is 1 where fewer."""
     for cell in range(len(opened)):
         since[cell] = 0 if opened[cell] else min(np.uint16(since[cell] + 1), np.uint16(shown))
         x[cell] = since[cell] < shown

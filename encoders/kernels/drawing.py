@@ -1,6 +1,6 @@
-"""The compiled loops of finding a drawing: what cv2 has no call for, over the pixels of one group of parts.
+"""Compiled loops for finding a drawing that have no counterpart in cv2.
 
-Values are those of numpy's calls on the same pixels: the quantile to the bit, means summed in float64.
+Results equal numpy's on the same pixels: quantiles to the bit, means summed in float64.
 """
 
 import numpy as np
@@ -10,12 +10,12 @@ from spikesight.encoders.kernels.loop import loop
 
 @loop
 def groups(stats, centres, kept, shortest, longest, most, reach, gap, share):
-    """The groups around up to `most` parts of a length from shortest to longest, the largest first.
+    """Group parts (connected components) around up to `most` parts of a length from shortest to longest, largest first.
 
-    stats int [n, 5] (left, top, width, height, area), centres [n, 2]; kept bool [n]: parts that may belong to any. With
-    a part go those that are no longer than it and of `share` of its area or more, if their middles lie within `reach`
-    of its lengths, or their boxes within `gap` of its lengths from the group's: a pen that failed leaves strokes in
-    pieces. Members, uint8 [k, n], and boxes, int64 [k, 4] (left, top, width, height).
+    stats int [n, 5] (left, top, width, height, area), centres [n, 2]; kept bool [n]: parts that may be in a group. A
+    part joins a group if it is not longer than the group's first part, has `share` of the first's area or more, and its
+    centre lies within `reach` of the first's lengths, or its box within `gap` lengths of the group's box: a failing pen
+    leaves strokes in pieces. Returns members, uint8 [k, n], and boxes, int64 [k, 4] (left, top, width, height).
     """
     members, boxes = np.zeros((most, len(stats)), np.uint8), np.zeros((most, 4), np.int64)
     tried = np.zeros(len(stats), np.bool_)
@@ -50,7 +50,7 @@ def groups(stats, centres, kept, shortest, longest, most, reach, gap, share):
 
 @loop
 def outline(mask):
-    """int32 [n, 2], x and y of the first and the last pixel of every row of a mask [H, W]: all that its hull needs."""
+    """Return int32 [n, 2], x and y of the first and last pixel of every row of a mask [H, W], enough for its hull."""
     found, n = np.empty((2 * mask.shape[0], 2), np.int32), 0
     for y in range(mask.shape[0]):
         first = last = -1
@@ -66,8 +66,8 @@ def outline(mask):
 
 @loop
 def along_edges(mask, middle_x, middle_y, width, height, cos, sin, edge, corner):
-    """Of a mask's pixels in a turned rectangle: the share within `edge` of its sides, and how many of its corners have
-    one within `corner`.
+    """Return, for a mask's pixels in a rotated rectangle, the share within `edge` of its sides, and the number of its
+    corners that have a pixel within `corner`.
     """
     corners, near, n = 0, 0, 0
     for y in range(mask.shape[0]):
@@ -85,10 +85,10 @@ def along_edges(mask, middle_x, middle_y, width, height, cos, sin, edge, corner)
 
 @loop
 def tones(strokes, wide, close, ink, ground):
-    """Of strokes [h, w], float32 ink and ground, and the ring that is in `wide` and not in `close`:
+    """Measure strokes [h, w] on float32 ink and ground, and the ring that is in `wide` but not in `close`.
 
-    ink that 80 % of the strokes do not exceed, its deviation on them, the mean ink of the ring, and mean and deviation
-    of its ground. A ring without a pixel has a mean below 0.
+    Returns the 80 % quantile of the strokes' ink, its standard deviation, the ring's mean ink, and mean and standard
+    deviation of the ring's ground. The means of a ring without pixels are negative.
     """
     inked, around = np.empty(strokes.size, np.float32), np.empty(strokes.size, np.float32)
     n, m, stray = 0, 0, 0.0
@@ -109,7 +109,7 @@ def tones(strokes, wide, close, ink, ground):
 
 @loop
 def moments(values):
-    """Mean and standard deviation of float32 values."""
+    """Return mean and standard deviation of float32 values."""
     total = squares = 0.0
     for value in values:
         total += value
@@ -121,7 +121,7 @@ def moments(values):
 
 @loop
 def quantile(values, share):
-    """Quantile of float32 values: between two of them in proportion, rounded to float32."""
+    """Return a quantile of float32 values, interpolated linearly and rounded to float32."""
     at = (len(values) - 1) * share
     low = int(at)
     high = min(low + 1, len(values) - 1)

@@ -1,7 +1,7 @@
-"""The compiled loops of the emulator.
+"""Compiled loops of the emulator.
 
-The same events to the bit on every machine: float32 throughout, no reordering of sums, and random numbers from a hash
-of (seed, draw, pixel) in place of a generator's state.
+They give the same events to the bit on every machine: float32 throughout, sums in fixed order, and random numbers from
+a hash of (seed, draw, pixel) instead of a generator's state.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ from spikesight.encoders.kernels.loop import loop
 
 @loop(inline="always")
 def uniform(seed, draw, pixel):
-    """A float32 in [0, 1) from three uint32: Wellons' lowbias32 hash of their mixture, its top 24 bits."""
+    """Return a float32 in [0, 1) from three uint32: the top 24 bits of Wellons' lowbias32 hash of their mixture."""
     h = np.uint32(seed ^ np.uint32(draw * np.uint32(0x9E3779B9)) ^ np.uint32(pixel * np.uint32(0x85EBCA6B)))
     h = np.uint32((h ^ (h >> np.uint32(16))) * np.uint32(0x7FEB352D))
     h = np.uint32((h ^ (h >> np.uint32(15))) * np.uint32(0x846CA68B))
@@ -21,10 +21,10 @@ def uniform(seed, draw, pixel):
 
 @loop
 def sorted_events(offsets, words, n, t0, span, out):
-    """Put n events in time order into `out` (dtype EVENTS): a stable counting sort by microsecond.
+    """Write n events in time order to `out` (dtype EVENTS) by a stable counting sort on microseconds.
 
-    offsets uint32 in [0, span]; words x << 17 | y << 1 | p. Above 65536 us a bucket holds several microseconds and is
-    put in order by insertion.
+    offsets uint32 in [0, span]; words x << 17 | y << 1 | p. For spans above 65536 us a bucket holds several
+    microseconds and is sorted by insertion.
     """
     width = span // 65536 + 1
     n_buckets = span // width + 1
@@ -78,11 +78,11 @@ def frame_events(
     offsets,
     words,
 ):
-    """One frame interval [t0, t0 + dt] of the pixel model, row by row; (events written, pixels left waiting).
+    """Run the pixel model over one frame interval [t0, t0 + dt]; return (events written, pixels over the limit).
 
-    levels [256] is log intensity by grey value, shots [256] the chance of a noise event in this interval; reference,
-    last and free_us [H, W] are the state and are changed in place. Crossings beyond `limit` stay in the reference.
-    offsets and words hold at least limit + H·W.
+    levels [256]: log intensity by grey value, shots [256]: probability of a noise event in this interval; reference,
+    last and free_us [H, W] are the state, updated in place. Crossings beyond `limit` remain in the reference. offsets
+    and words hold at least limit + H·W.
     """
     height, width = grey.shape
     n = waiting = crossings = 0
@@ -146,11 +146,11 @@ def frame_events(
 
 @loop
 def moving_image(padded, columns, rows, weights, step_us, on, off, start, alpha, refractory_us, offsets, words):
-    """Signal events of every pixel of on/off [H, W] while an image slides over the sensor; how many there are.
-
+    """Write the signal events of every pixel of on/off [H, W] while an image slides over the sensor; return their
+    count.
     padded   log intensity float32, wide enough that row + rows[k] + 1 and column + columns[k] + 1 exist for every step
     weights  [steps, 4] bilinear weights of each step: here, right, below, below right
-    start    [H, W] what the reference has above the first level
+    start    [H, W] offset of the reference from the first level
     alpha    how far the photoreceptor follows its input in one step (1: at once)
     """
     height, width = on.shape

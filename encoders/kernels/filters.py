@@ -7,7 +7,7 @@ from spikesight.encoders.kernels.loop import loop
 
 @loop
 def refractory(events, last, time_us, keep):
-    """Mark the events whose pixel has been silent for time_us since the last marked one."""
+    """Mark events whose pixel has been silent for time_us since its last marked event."""
     for index in range(len(events)):
         event = events[index]
         t, x, y = event["t"], event["x"], event["y"]
@@ -18,7 +18,7 @@ def refractory(events, last, time_us, keep):
 
 @loop
 def background(events, last, time_us, keep):
-    """Mark the events with an event of one of the eight neighbours at most time_us ago; last has a border of one."""
+    """Mark events with an event in one of the eight neighbours at most time_us before; last has a border of one."""
     for index in range(len(events)):
         event = events[index]
         t, x, y = event["t"], event["x"] + 1, event["y"] + 1
@@ -32,12 +32,13 @@ def background(events, last, time_us, keep):
 
 @loop
 def gate(events, last, newest, rule, interval, rate_hz, lone, keep):
-    """Mark the events that a noise gate (`preprocess.filters.NoiseGate`) lets through; its new rate and lone events.
+    """Mark the events that a NoiseGate (`preprocess.filters`) lets through; return its new rate and count of lone
+    events.
 
-    `rule`: an event is lone without an event of one of the eight neighbours at most `time_us` ago, and meets others
-    where `needed` of these had one at most `wide_us` ago; the rates from which it must. `interval`: its length in
-    microseconds, in seconds times pixels, and the weight of the newest. `rate_hz` is negative before the first has
-    ended; last has a border of one.
+    `rule`: time_us, wide_us, needed, from_hz, strict_hz. An event is lone without an event of its eight neighbours at
+    most time_us before. Above the rate from_hz lone events are dropped, above strict_hz those of which fewer than
+    `needed` neighbours had one at most wide_us before. `interval`: length in us, length in seconds times pixels, and
+    the weight of the newest. `rate_hz` is negative before the first interval has ended; last has a border of one.
     """
     time_us, wide_us, needed, from_hz, strict_hz = rule
     length_us, pixel_s, fresh = interval
@@ -69,7 +70,7 @@ def gate(events, last, newest, rule, interval, rate_hz, lone, keep):
 
 @loop
 def chosen(events, keep, out):
-    """The marked events to the begin of `out`; how many."""
+    """Copy the marked events to the start of `out`; return their number."""
     n = 0
     for index in range(len(events)):
         if keep[index]:
@@ -80,7 +81,7 @@ def chosen(events, keep, out):
 
 @loop
 def unmasked(events, mask, keep):
-    """Mark the events whose pixel is not set in mask [H, W]; all lie on it."""
+    """Mark the events whose pixel is not set in mask [H, W]; all must lie on it."""
     for index in range(len(events)):
         event = events[index]
         keep[index] = not mask[np.uint16(event["y"]), np.uint16(event["x"])]
@@ -88,9 +89,9 @@ def unmasked(events, mask, keep):
 
 @loop
 def pool(events, columns, rows, nowhere, area, level, fired):
-    """Sum the events' signs in `level` [H, W] of large pixels; one whose sum reaches its area, either way, fires.
+    """Sum the events' signs in `level` [H, W] of large pixels; a pixel fires when its sum reaches its area, either way.
 
-    How many fired; they are written to the begin of `fired` with the times and polarities of the last of their events.
+    Fired events go to the start of `fired`, with time and polarity of the last event summed. Returns their number.
     """
     n = 0
     for index in range(len(events)):

@@ -1,4 +1,4 @@
-"""How the compiled loops are compiled: at their first call, and kept on disk for later processes where they can be."""
+"""Compile loops with numba at their first call, cached on disk for later processes if possible."""
 
 import os
 import tempfile
@@ -12,9 +12,9 @@ _loops: list[Any] = []
 
 
 def own_temporary_folder() -> Path:
-    """One folder among the temporary files for all of a user's processes, that nobody else may write to.
+    """Return a folder among the temporary files for all of a user's processes, which only this user can write to.
 
-    Raises OSError where there is none, and where somebody else was there first.
+    Raises OSError if it cannot be made, or belongs to somebody else.
     """
     user = getattr(os, "getuid", lambda: 0)()
     folder = Path(tempfile.gettempdir()) / f"spikesight-compiled-{user}"
@@ -26,19 +26,19 @@ def own_temporary_folder() -> Path:
 
 
 def loop(function: Callable[..., Any] | None = None, **options: Any) -> Any:
-    """`numba.njit` with these options, as a decorator; runs without the interpreter's lock."""
+    """Decorate with `numba.njit` and these options, cached on disk and without holding the interpreter's lock."""
     if function is None:
         return lambda function: loop(function, **options)
     try:
         made = numba.njit(cache=True, nogil=True, **options)(function)
-    except RuntimeError:  # no folder beside the source or of the user's can be written to, as in a container
+    except RuntimeError:  # neither the source's folder nor the user's cache is writable, as in a container
         made = kept_among_temporary_files(function, options)
     _loops.append(made)
     return made
 
 
 def kept_among_temporary_files(function: Callable[..., Any], options: dict[str, Any]) -> Any:
-    """Compiled once for all processes until the machine forgets its temporary files; else once a process."""
+    """Compile with a cache among the temporary files; without it if that folder cannot be used."""
     try:
         numba.config.CACHE_DIR = str(own_temporary_folder() / "loops")  # type: ignore[attr-defined]
         return numba.njit(cache=True, nogil=True, **options)(function)
@@ -47,6 +47,6 @@ def kept_among_temporary_files(function: Callable[..., Any], options: dict[str, 
 
 
 def leave_disk() -> None:
-    """From now on neither look for compiled loops on disk nor put any there: for a process that may open no file."""
+    """Stop using the disk cache, for processes that may not open files."""
     for made in _loops:
         made._cache.disable()

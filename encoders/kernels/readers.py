@@ -1,6 +1,6 @@
-"""The compiled loops of the file readers.
+"""Compiled loops of the file readers.
 
-Events go to `out` as bytes, 13 each, in two writes of 8: what is too much lies where the next event comes. So `out` has
+Events are written to `out` as 13 bytes each, in two writes of 8; the next event overwrites the excess. So `out` needs
 room for one event more than are written.
 """
 
@@ -14,7 +14,7 @@ EVENT = np.int64(13)
 
 @loop
 def faults(events, width, height):
-    """How many events lie outside width x height, and how many times are lower than the one before."""
+    """Return how many events lie outside width x height, and how many times are lower than the time before."""
     outside = backward = 0
     w, h = np.uint16(width), np.uint16(height)
     last = events[0]["t"] if len(events) else 0
@@ -29,7 +29,7 @@ def faults(events, width, height):
 
 @loop
 def foreign(records, latest):
-    """Whether a record of t64 has a time beyond `latest`, or another number than 0 or 1 as ON."""
+    """Return whether a t64 record has a time after `latest`, or a number other than 0 or 1 as ON."""
     for index in range(len(records)):
         record = records[index]
         if record["t"] > np.uint64(latest) or record["on"] > 1:
@@ -39,7 +39,7 @@ def foreign(records, latest):
 
 @loop
 def span(events):
-    """From the lowest to the highest time of at least one event."""
+    """Return the difference between the highest and lowest time; events must not be empty."""
     lowest = highest = events[0]["t"]
     for index in range(1, len(events)):
         t = events[index]["t"]
@@ -49,14 +49,14 @@ def span(events):
 
 @loop
 def put_event(out, at, t, x, y, on):
-    """An event as the 13 bytes from `at` on, and three more."""
+    """Write an event to the 13 bytes from `at` on; the next three bytes are overwritten as well."""
     put_8(out, at, t)
     put_8(out, at + 8, x | y << 16 | on << 32)
 
 
 @loop
 def evt2(words, high, out):
-    """EVT2 words (uint32) -> events in `out`; how many, and the time base after them (-1: none met yet)."""
+    """Decode EVT2 words (uint32) to events in `out`; return their number and the new time base (-1: none seen yet)."""
     at = np.int64(0)
     for raw in words:
         word = np.int64(raw)
@@ -73,7 +73,7 @@ def evt2(words, high, out):
 
 @loop(inline="always")
 def next_high(high, fresh, bits):
-    """The time base with the clock's wraps counted: a step back of more than half its range is one."""
+    """Return the new time base with wraps of the clock added; a step back of more than half the range is a wrap."""
     if high < 0:
         return fresh
     period = np.int64(1) << bits
@@ -85,7 +85,7 @@ def next_high(high, fresh, bits):
 
 @loop(inline="always")
 def place_of_lowest(bits):
-    """The place of the lowest set bit of a uint32: the set bits of what lies below it, counted."""
+    """Return the index of the lowest set bit of a uint32, by counting the bits below it."""
     below = (bits & (~bits + np.uint32(1))) - np.uint32(1)
     below = below - ((below >> np.uint32(1)) & np.uint32(0x55555555))
     below = (below & np.uint32(0x33333333)) + ((below >> np.uint32(2)) & np.uint32(0x33333333))
@@ -95,9 +95,9 @@ def place_of_lowest(bits):
 
 @loop
 def evt21(words, high, out):
-    """EVT2.1 words (uint64) -> events in `out`, while it has room for 32 more.
+    """Decode EVT2.1 words (uint64) to events in `out`, while it has room for 32 more.
 
-    How many events, how many words they took, and the time base after them (-1: none met yet).
+    Returns the number of events, the number of words read, and the new time base (-1: none seen yet).
     """
     at, last = np.int64(0), np.int64(len(out)) - 33 * EVENT
     for place in range(len(words)):
@@ -121,14 +121,14 @@ def evt21(words, high, out):
 
 @loop
 def evt3(words, state, out):
-    """EVT3 words (uint16) -> events in `out`, while it has room for 12 more; how many, and how many words they took.
+    """Decode EVT3 words (uint16) to events in `out`, while it has room for 12 more; return numbers of events and words.
 
-    state int64 [6], changed in place: time base (-1: none met yet), low 12 bits of time, y, base x, its polarity, and
-    whether a row has been met.
+    state int64 [6], updated in place: time base (-1: none seen yet), low 12 bits of time, y, base x, its polarity, and
+    whether a row was seen.
     """
     high, low, y, base, polarity, known = state[0], state[1], state[2], state[3], state[4], state[5]
     place, n_words = np.int64(0), np.int64(len(words))
-    while place < n_words and (high < 0 or known == 0):  # there are no events yet
+    while place < n_words and (high < 0 or known == 0):  # before the first event
         word = np.int64(words[np.uint64(place)])
         kind, value = word >> 12, word & 0x7FF
         if kind == 0:
@@ -142,10 +142,10 @@ def evt3(words, state, out):
         elif kind == 8:
             high = next_high(high, (word & 0xFFF) << 12, 24)
         place += 1
-    # Rows, columns and low times come in no order that a processor could foresee. So nothing is decided for these:
-    # each word writes an event, and only a column word moves on to the next.
+    # Rows, columns and low times come in an order that branch prediction cannot learn. So there is no branch for them:
+    # each word writes an event, and only a column word advances `at`.
     at, last = np.int64(0), np.int64(len(out)) - 13 * EVENT
-    newest = np.uint32(0x8000 | (high >> 12 & 0xFFF))  # the time base is sent again and again: only a new one counts
+    newest = np.uint32(0x8000 | (high >> 12 & 0xFFF))  # the time base is sent repeatedly: only a change counts
     while place < n_words and at <= last:
         word = np.int64(words[np.uint64(place)])
         kind, value = word >> 12, word & 0x7FF
@@ -173,13 +173,13 @@ def evt3(words, state, out):
 
 @loop
 def base_after(base, kind):
-    """The base column after a vector of 12 (kind 4) or 8."""
+    """Return the base column after a vector of 12 (kind 4) or 8 columns."""
     return min(base + (12 if kind == 4 else 8), 0x7FFF - 12)
 
 
 @loop
 def dat(words, last, out):
-    """DAT records (two uint32 each) -> events in `out`; the time of the last one, unwrapped."""
+    """Decode DAT records (two uint32 each) to events in `out`; return the unwrapped time of the last one."""
     base = last >> 32 << 32 if last >= 0 else np.int64(0)
     for index in range(len(words) // 2):
         t = base + np.int64(words[2 * index])
@@ -194,7 +194,7 @@ def dat(words, last, out):
 
 @loop
 def decode(records, side, out):
-    """records uint8 [n, 5] -> out EVENTS [n]; False where an event is a marker, off the sensor or out of order."""
+    """Decode N-MNIST records uint8 [n, 5] to EVENTS; False if one is a marker, off the sensor or out of order."""
     last = 0
     for i in range(len(records)):
         x, y, mark = records[i, 0], records[i, 1], records[i, 2]

@@ -1,4 +1,4 @@
-"""The compiled loops in front of the bins of a live stream: one pass over a packet each, whatever it is cut into."""
+"""Compiled loops before the bins of a live stream, one pass over a packet each; packet borders do not matter."""
 
 import numpy as np
 
@@ -7,8 +7,8 @@ from spikesight.encoders.kernels.loop import loop
 
 @loop
 def gather(events, begin, span_us, cell, off, counts):
-    """Count the events from `begin` on that lie in its whole `span_us` of time, in squares of `cell` pixels, OFF events
-    as `off`; counts int32 [H, W]. Where the first of another span is.
+    """Count the events from `begin` on in the same interval of `span_us`, in squares of `cell` pixels, OFF events as
+    `off`, into counts int32 [H, W]; return the index of the first event of the next interval.
     """
     span = events[begin]["t"] // span_us
     for index in range(begin, len(events)):
@@ -21,8 +21,8 @@ def gather(events, begin, span_us, cell, off, counts):
 
 @loop
 def crop(events, kept, cell, left, top, scale, across, down, width, height, out):
-    """Events of the squares that are `kept`, through a window at (left, top), in pixels of a sensor of width x height
-    that lie `scale` times as dense, moved by (across, down). How many; they are written to the begin of `out`.
+    """Map events in `kept` squares through a window at (left, top) to a sensor of width x height: scale by `scale`,
+    then shift by (across, down). Write them to the start of `out`; return their number.
     """
     n = 0
     for index in range(len(events)):
@@ -39,9 +39,9 @@ def crop(events, kept, cell, left, top, scale, across, down, width, height, out)
 
 @loop
 def share_out(events, kept, cell, windows, scales, across, down, width, height, out):
-    """As `crop`, through several windows [N, 2] (left, top) at once; each has a bit of `kept`, uint8 [H, W].
+    """Do as `crop` for several windows [N, 2] (left, top) at once; each has a bit in `kept`, uint8 [H, W].
 
-    The sensors lie one below the other: what is seen through window n lies n heights further down.
+    The target sensors are stacked vertically: window n is shifted down by n heights.
     """
     n = 0
     for index in range(len(events)):

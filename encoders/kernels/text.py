@@ -1,21 +1,21 @@
-"""The compiled loop that reads rows of numbers in text."""
+"""The compiled loop that reads rows of numbers from text."""
 
 import numpy as np
 
 from spikesight.encoders.kernels.loop import loop
 
-BLANK, NEWLINE, LONGEST = 32, 10, 10**17  # more digits of a number change nothing
+BLANK, NEWLINE, LONGEST = 32, 10, 10**17  # further digits of a larger mantissa are ignored
 
 
 @loop
 def rows(data, delimiter, columns, out):
-    """Whole lines -> out float64 [n, 4]; how many rows, how many bytes they took, and whether the next one is wrong.
+    """Parse whole lines to out float64 [n, 4]; return the rows, the bytes read, and whether the next line is wrong.
 
     data      uint8; the last byte is a newline
-    delimiter a byte between two cells, or BLANK: any run of blanks and tabs
-    columns   int64, for each cell of a row its column in `out`, or -1: whatever it holds
+    delimiter byte between two cells, or BLANK: any run of blanks and tabs
+    columns   int64, for each cell of a row its column in `out`, or -1 to skip the cell
 
-    Empty lines and those that begin with # or % are passed over. A cell is a decimal number, True or False.
+    Empty lines and lines that begin with # or % are skipped. A cell is a decimal number, True or False.
     """
     n, at, size = 0, 0, len(data)
     while at < size and n < len(out):
@@ -33,7 +33,7 @@ def rows(data, delimiter, columns, out):
 
 @loop
 def row(data, place, end, delimiter, columns, out):
-    """The cells of one line; False where they are too few or too many, or one is no number."""
+    """Parse the cells of one line; return False if their number is wrong, or one is not a number."""
     cell = 0
     while True:
         stop = place
@@ -64,7 +64,7 @@ def row(data, place, end, delimiter, columns, out):
 
 @loop
 def trimmed(data, begin, end):
-    """Without blanks, and then without the quotes around."""
+    """Strip blanks, then surrounding quotes; return begin and end."""
     while begin < end and data[begin] <= BLANK:
         begin += 1
     while begin < end and data[end - 1] <= BLANK:
@@ -76,7 +76,7 @@ def trimmed(data, begin, end):
 
 @loop
 def number(data, begin, end):
-    """Parse a number: whether it is one, and its value."""
+    """Parse a number; return whether it is one, and its value."""
     begin, end = trimmed(data, begin, end)
     if begin == end:
         return False, 0.0
@@ -119,7 +119,7 @@ def number(data, begin, end):
 
 @loop
 def exponent_of(data, begin, end):
-    """Parse an exponent at the end of a number: whether it is one, and its value."""
+    """Parse an exponent at the end of a number; return whether it is one, and its value."""
     if data[begin] | 32 != 101 or begin + 1 == end:
         return False, np.int64(0)
     begin += 1

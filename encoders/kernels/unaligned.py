@@ -1,6 +1,6 @@
-"""Reads and writes that need no alignment, for the compiled loops. Nothing is checked: callers hold places to bounds.
+"""Unaligned reads and writes for the compiled loops. Callers must check bounds.
 
-A processor does each of these in an instruction or two; a loop over bytes or over the fields of a packed record takes
+A processor needs one or two instructions for each; a loop over bytes, or over the fields of a packed record, takes
 several times as long.
 """
 
@@ -12,13 +12,13 @@ from numba.extending import intrinsic
 
 
 def _place(context: Any, builder: Any, array_type: Any, array: Any, at: Any, width: Any) -> Any:
-    """Where byte `at` of a uint8 array lies, as a pointer to `width`."""
+    """Return a pointer of type `width` to byte `at` of a uint8 array."""
     data = context.make_array(array_type)(context, builder, array).data
     return builder.bitcast(builder.gep(data, [at]), width.as_pointer())
 
 
 def _copy_16(_: Any, target: Any, at: Any, source: Any, place: Any) -> Any:
-    """16 bytes of one uint8 array to another, or within one: all are read before any is written."""
+    """Copy 16 bytes between uint8 arrays, or within one: all are read before any is written."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         sixteen = ir.VectorType(ir.IntType(8), 16)
@@ -31,7 +31,7 @@ def _copy_16(_: Any, target: Any, at: Any, source: Any, place: Any) -> Any:
 
 
 def _put_8(_: Any, target: Any, at: Any, value: Any) -> Any:
-    """An int64 as 8 bytes of a uint8 array."""
+    """Write an int64 as 8 bytes of a uint8 array."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         eight = ir.IntType(64)

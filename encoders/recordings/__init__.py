@@ -1,4 +1,3 @@
-"""Recordings of events on disk: one reader and writer for every format.
-
-`files` reads and writes by a file's name and content; `format` what a format is; each other module is one format.
+"""Recordings of events on disk: readers and writers of all formats. `files` reads and writes by a file's content or
+name; `format` is the interface; every other module is one format.
 """

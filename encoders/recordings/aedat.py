@@ -13,7 +13,7 @@ from spikesight.encoders.events import Events, SensorSize, make_events, unwrap
 from spikesight.encoders.kernels import LARGEST_PACKET
 from spikesight.encoders.recordings.format import Opened, Parts, RecordingError, fitted, text_header, word_chunks
 
-CHIPS = {  # what a header's chip or source name says about the sensor; the longest name that fits counts
+CHIPS = {  # sensors by the chip or source name in a header; the longest match counts
     "dvs128": SensorSize(128, 128),
     "davis240": SensorSize(240, 180),
     "davis128": SensorSize(128, 128),
@@ -37,7 +37,7 @@ def _chip(lines: list[str]) -> str | None:
 
 @dataclass
 class Aedat2:
-    """Big-endian uint32 address and int32 time. The address layouts are jAER's, turned so that row 0 is the top.
+    """Decodes big-endian uint32 address and int32 time. Address layouts are jAER's, flipped so that row 0 is the top.
 
     DVS128: ON is bit 0 clear, column 127 - bits 1 to 7, row (from below) bits 8 to 14. DAVIS: bit 31 marks frames and
     IMU samples, bit 10 external signals; ON is bit 11, column W - 1 - bits 12 to 21, row (from below) bits 22 to 30.
@@ -48,7 +48,7 @@ class Aedat2:
     last: int = -1
 
     def events(self, data: NDArray[np.uint8]) -> Events:
-        """Events of bytes that are complete records."""
+        """Decode bytes that are complete records."""
         address, t = data.view(">u4").reshape(-1, 2).astype(np.int64).T
         if self.davis:
             kept = address & (1 << 31 | 1 << 10) == 0
@@ -63,7 +63,7 @@ class Aedat2:
 
 
 def open_aedat2(path: Path) -> Opened:
-    """An AEDAT 2.0 file. The chip is told by the header, or by the addresses: those of a DVS128 have 15 bits."""
+    """Open an AEDAT 2.0 file. The header names the chip, or the addresses tell it: a DVS128's have 15 bits."""
     with path.open("rb") as file:
         lines = text_header(file, "#", "#endofasciiheader")
         start = file.tell()
@@ -81,7 +81,7 @@ def open_aedat2(path: Path) -> Opened:
 
 
 def write_aedat2(path: Path, parts: Parts, size: SensorSize) -> None:
-    """AEDAT 2.0 as a DVS128 (up to 128 x 128) or a DAVIS (240 x 180, 346 x 260) would; other sensors do not fit."""
+    """Write AEDAT 2.0 like a DVS128 (up to 128 x 128) or DAVIS (240 x 180, 346 x 260); other sensors raise."""
     davis = {CHIPS["davis240"]: "Davis240C", CHIPS["davis346"]: "Davis346B"}.get(size)
     if davis is None and (size.width > 128 or size.height > 128):
         raise RecordingError(f"AEDAT 2 holds only sensors up to 128x128, 240x180 and 346x260, not {size}")
@@ -105,7 +105,7 @@ PACKET_HEADER = struct.Struct("<hhiiiiii")  # type, source, size, time offset, o
 
 
 def open_aedat3(path: Path) -> Opened:
-    """An AEDAT 3.1 file: packets of events of one type; polarity events are type 1."""
+    """Open an AEDAT 3.1 file: packets of events of one type; polarity events are type 1."""
     with path.open("rb") as file:
         lines = text_header(file, "#", "#!end-header")
         start = file.tell()
@@ -135,7 +135,7 @@ def _aedat3_chunks(path: Path, start: int, notes: list[str]) -> Iterator[Events]
 
 
 def _aedat3_events(data: bytes, size: int, overflows: int) -> Events:
-    """Polarity events: uint32 with valid (0), ON (1), y (2 to 16), x (17 to 31); int32 time; an overflow is 2^31 us."""
+    """Decode polarity events: uint32 with valid (0), ON (1), y (2), x (17); int32 time; an overflow is 2^31 us."""
     records = np.frombuffer(data, np.uint8)[: len(data) // size * size].reshape(-1, size)
     words = np.ascontiguousarray(records[:, :8]).view("<u4")
     word, t = words.astype(np.int64).T
@@ -144,8 +144,8 @@ def _aedat3_events(data: bytes, size: int, overflows: int) -> Events:
 
 
 def write_aedat3(path: Path, parts: Parts, size: SensorSize) -> None:
-    """AEDAT 3.1 in packets of 4096 events at most, none of which spans an overflow of the clock; sensors that iniVation
-    made only, for the header names the camera.
+    """Write AEDAT 3.1 in packets of at most 4096 events, none across an overflow of the clock. The header names the
+    camera, so only sizes of iniVation's sensors are possible.
     """
     source = next((name for name, chip in CHIPS.items() if chip == size), None)
     if source is None:

@@ -1,4 +1,4 @@
-"""AEDAT 4, the format of iniVation's DV: packets of many streams, in LZ4 or zstd, each a flatbuffer."""
+"""AEDAT 4, the format of iniVation's DV: packets of many streams, compressed by LZ4 or zstd, each a flatbuffer."""
 
 import re
 import struct
@@ -20,13 +20,13 @@ CUT_SHORT = "the last packet is cut short"
 SENSELESS = "a packet header makes no sense; what follows it is lost"
 NO_HEADER = "its header makes no sense"
 RECORD = np.dtype([("t", "<i8"), ("x", "<i2"), ("y", "<i2"), ("p", "u1"), ("", "V3")])
-PACKET_EVENTS = 8000  # as many as fit the reader's buffer
+PACKET_EVENTS = 8000  # events in a packet that is written, so that it fits the reader's buffer
 NONE, LZ4 = 0, 1
 
 
 @dataclass(frozen=True)
 class Aedat4Header:
-    """Compression (0 none, 1 and 2 LZ4, 3 and 4 zstd), where packets begin and end, the event stream and its sensor."""
+    """Compression (0 none, 1 and 2 LZ4, 3 and 4 zstd), byte range of the packets, event stream and its sensor."""
 
     compression: int
     start: int
@@ -36,7 +36,7 @@ class Aedat4Header:
 
 
 def open_aedat4(path: Path) -> Opened:
-    """An AEDAT 4 file. zstd goes through EventCV, a few megabytes of packets at a time."""
+    """Open an AEDAT 4 file. zstd is read through EventCV, a few megabytes of packets at a time."""
     header = _header(path)
     notes: list[str] = []
     if header.compression not in (0, 1, 2):
@@ -55,7 +55,7 @@ def _header(path: Path) -> Aedat4Header:
 
 
 def header_bytes(prefix: bytes) -> int:
-    """How long the header is that follows its four first bytes. Raises RecordingError."""
+    """Return the length of the header that follows its first four bytes. Raises RecordingError."""
     (length,) = struct.unpack("<I", prefix)
     if length > 1 << 22:
         raise RecordingError(NO_HEADER)
@@ -63,7 +63,7 @@ def header_bytes(prefix: bytes) -> int:
 
 
 def parse_header(table: bytes, start: int = 0, end: int = 0) -> Aedat4Header:
-    """A flatbuffer IOHeader; packets lie from `start` to `end`. Raises RecordingError."""
+    """Parse a flatbuffer IOHeader; packets lie from `start` to `end`. Raises RecordingError."""
     try:
         root = struct.unpack_from("<I", table)[0]
         compression = _field(table, root, 0, "<i", 0)
@@ -78,7 +78,7 @@ def parse_header(table: bytes, start: int = 0, end: int = 0) -> Aedat4Header:
 
 
 def _event_stream(text: str) -> tuple[int, SensorSize | None]:
-    """Number and sensor of the first stream of events in the header's XML; evutils writes its nodes without paths."""
+    """Return number and sensor of the first event stream in the header's XML; evutils writes nodes without paths."""
     for part in re.split(r'<node name="(?=\d+"(?: path="[^"]*outInfo/\d+/"|>))', text)[1:]:
         if re.search(r'key="typeIdentifier"[^>]*>EVTS<', part):
             sides = [re.search(rf'key="size{axis}"[^>]*>(\d+)<', part) for axis in "XY"]
@@ -89,7 +89,7 @@ def _event_stream(text: str) -> tuple[int, SensorSize | None]:
 
 
 def _field_place(table: bytes, root: int, index: int) -> int:
-    """Where a flatbuffer table's field lies, 0 if it is absent."""
+    """Return the offset of a flatbuffer table's field; 0 if it is absent."""
     vtable = root - struct.unpack_from("<i", table, root)[0]
     if vtable < 0 or 4 + 2 * index >= struct.unpack_from("<H", table, vtable)[0]:
         return 0
@@ -110,7 +110,7 @@ def _exactly(file: BinaryIO, n: int) -> bytes:
 
 
 def _packets(path: Path, header: Aedat4Header, notes: list[str]) -> Iterator[bytes]:
-    """The event stream's packets as they lie in the file, without their 8-byte frame."""
+    """Yield the event stream's packets as stored, without their 8-byte frame."""
     with path.open("rb") as file:
         file.seek(header.start)
         while file.tell() < header.end:
@@ -132,11 +132,11 @@ def _packets(path: Path, header: Aedat4Header, notes: list[str]) -> Iterator[byt
 
 
 def _read_compiled(path: Path, header: Aedat4Header, notes: list[str], at_once: int) -> Iterator[Events]:
-    """Through one buffer that stays in the processor's cache; packets of other streams are passed over unread."""
+    """Read through one buffer that stays in the processor's cache; packets of other streams are skipped unread."""
     loops = kernels.compiled("aedat4")
     compressed = header.compression != 0
     buffer, scratch = np.empty(READ_BYTES, np.uint8), np.empty(READ_BYTES, np.uint8)
-    room = at_once // (4 if compressed else 16)  # events: few take fewer bytes
+    room = at_once // (4 if compressed else 16)  # events; few files have fewer bytes per event
     events, n, damaged, at = np.empty(room, EVENTS), 0, 0, header.start
     with path.open("rb", buffering=0) as file:
         while at < header.end:
@@ -166,7 +166,7 @@ def _read_compiled(path: Path, header: Aedat4Header, notes: list[str], at_once: 
 
 
 def _read_foreign(path: Path, header: Aedat4Header, notes: list[str]) -> Iterator[Events]:
-    """Through EventCV: a small file with the same header and some of the packets at a time."""
+    """Read through EventCV: write small files with the same header and some of the packets each."""
     with path.open("rb") as file:
         head = file.read(header.start)
     batch: list[bytes] = []
@@ -201,9 +201,9 @@ def _through_eventcv(head: bytes, batch: list[bytes], notes: list[str]) -> Itera
 
 
 class Aedat4Stream:
-    """The bytes of a running stream, as they come, -> the events of its whole packets.
+    """Decodes the bytes of a running stream as they arrive into events of complete packets.
 
-    After the header a stream and a file are the same. Not for zstd.
+    After the header, a stream equals a file. zstd is not supported.
     """
 
     def __init__(self, header: Aedat4Header) -> None:
@@ -212,7 +212,7 @@ class Aedat4Stream:
         self._scratch = np.empty(READ_BYTES, np.uint8)
 
     def push(self, data: bytes | memoryview) -> Events:
-        """Events of the packets that are whole by now. Raises RecordingError where the bytes make no sense."""
+        """Add bytes; return the events of packets now complete. Raises RecordingError if the bytes make no sense."""
         skipped = min(self._skip, len(data))
         self._skip -= skipped
         self._held += data[skipped:]
@@ -241,7 +241,7 @@ class Aedat4Stream:
 
 
 def header(size: SensorSize, compression: int) -> bytes:
-    """A flatbuffer IOHeader, with its length in front, of one stream of events (number 0); it points to no table."""
+    """Return a flatbuffer IOHeader with length prefix, for one event stream (number 0) and no packet table."""
     names = {NONE: "NONE", LZ4: "LZ4"}
     text = f"""<dv version="2.0">
     <node name="outInfo" path="/outInfo/">
@@ -260,7 +260,7 @@ def header(size: SensorSize, compression: int) -> bytes:
     </node>
 </dv>
 """.encode()
-    vtable = struct.pack("<HHHHH", 10, 24, 4, 12, 8)  # its length, the table's, and where in that the fields are
+    vtable = struct.pack("<HHHHH", 10, 24, 4, 12, 8)  # length of vtable and table, then offsets of fields
     table = struct.pack("<iiIq4x", 10, compression, 16, -1)
     body = struct.pack("<I4s6x", 24, b"IOHE") + vtable + table + struct.pack("<I", len(text)) + text
     body += bytes(4 - len(text) % 4)
@@ -268,7 +268,7 @@ def header(size: SensorSize, compression: int) -> bytes:
 
 
 def packets_of(events: Events) -> Iterator[bytes]:
-    """Events as flatbuffers EventPacket, each with its length in front."""
+    """Yield events as flatbuffers EventPacket with length prefix."""
     for begin in range(0, len(events), PACKET_EVENTS):
         part = events[begin : begin + PACKET_EVENTS]
         records = np.zeros(len(part), RECORD)
@@ -279,12 +279,12 @@ def packets_of(events: Events) -> Iterator[bytes]:
 
 
 def framed(packet: bytes) -> bytes:
-    """A packet of stream 0 as it lies in a file, or travels."""
+    """Return a packet with the 8-byte frame of stream 0, as in a file or connection."""
     return struct.pack("<ii", 0, len(packet)) + packet
 
 
 def write_aedat4(path: Path, parts: Parts, size: SensorSize) -> None:
-    """AEDAT 4 with LZ4, without the table of packets at the end, which readers make themselves."""
+    """Write AEDAT 4 with LZ4, without the packet table at the end, which readers build themselves."""
     import lz4.frame
 
     with path.open("wb") as file:

@@ -21,7 +21,7 @@ OpenFile = Callable[[], BinaryIO]
 
 
 class Array:
-    """One .npy array of numbers or records, [n] or [n, k], read from front to back, whichever way it lies."""
+    """A .npy array of numbers or records, [n] or [n, k], read by rows from front to back, in C or Fortran order."""
 
     def __init__(self, opened: OpenFile, stack: ExitStack) -> None:
         file = stack.enter_context(opened())
@@ -33,14 +33,14 @@ class Array:
         self.n, self.shape = shape[0], shape
         self._width = shape[1] if len(shape) == 2 and not by_columns else 1
         self._files = [file]
-        if len(shape) == 2 and by_columns:  # a column lies behind the other: a file for each
+        if len(shape) == 2 and by_columns:  # Fortran order: one open file for each column
             begin = file.tell()
             self._files += [stack.enter_context(opened()) for _ in range(min(shape[1], 8) - 1)]
             for column, one in enumerate(self._files):
                 one.seek(begin + column * self.n * self.dtype.itemsize)
 
     def read(self, n: int) -> NDArray[np.generic]:
-        """The next n rows. Raises RecordingError where there are fewer."""
+        """Return the next n rows. Raises RecordingError if there are fewer."""
         size = n * self._width * self.dtype.itemsize
         try:
             parts = [file.read(size) for file in self._files]
@@ -52,26 +52,26 @@ class Array:
         return columns[0].reshape(n, *self.shape[1:]) if len(columns) == 1 else np.stack(columns, axis=1)
 
     def pieces(self) -> Iterator[NDArray[np.generic]]:
-        """All rows, at most ROWS at a time."""
+        """Yield all rows, at most ROWS at a time."""
         for begin in range(0, self.n, ROWS):
             yield self.read(min(ROWS, self.n - begin))
 
     @property
     def is_table(self) -> bool:
-        """Does it hold events by itself: records with the fields, or four columns?"""
+        """Whether the array holds events by itself: records with the fields, or four columns."""
         if self.dtype.names:
             return len(self.shape) == 1 and find_columns(self.dtype.names) is not None
         return len(self.shape) == 2 and self.shape[1] == 4 and self.dtype.kind in "iuf"
 
     @property
     def unit(self) -> str | None:
-        """Unit of the times, if a field's name tells."""
+        """Unit of the times if a field's name tells it; None otherwise."""
         found = find_columns(self.dtype.names or ())
         return found.unit if found else None
 
 
 def open_npy(path: Path) -> Opened:
-    """An array of records with fields t, x, y, p, or four columns, whose order their values tell."""
+    """Open an array of records with fields t, x, y, p, or of four columns whose values tell their order."""
     with ExitStack() as stack:
         array = _array(lambda: path.open("rb"), stack)
     if not array.is_table:
@@ -93,7 +93,7 @@ def _array(opened: OpenFile, stack: ExitStack) -> Array:
 
 
 def open_npz(path: Path) -> Opened:
-    """Arrays t, x, y, p of equal length and, if there, width and height; or one array as in a .npy file."""
+    """Open arrays t, x, y, p of equal length and perhaps width and height, or one array as in a .npy file."""
     notes: list[str] = []
     try:
         with ExitStack() as stack:
@@ -119,7 +119,7 @@ def _member(archive: zipfile.ZipFile, name: str, stack: ExitStack) -> Array:
 
 
 def _first(archive: zipfile.ZipFile, name: str, stack: ExitStack) -> object:
-    """The first number of an array, None where it is empty, or a number by itself."""
+    """Return the first number of an array or a scalar; None if the array is empty."""
     try:
         array = _member(archive, name, stack)
     except RecordingError:
@@ -139,9 +139,9 @@ def _column_parts(path: Path, names: dict[str, str]) -> Iterator[Part]:
 
 
 def write_npz(path: Path, parts: Parts, size: SensorSize) -> None:
-    """t int64, x and y uint16, p uint8, width and height: the layout that EventCV writes.
+    """Write t int64, x and y uint16, p uint8, width and height, as EventCV does.
 
-    A header tells how long its array is, so the events wait in temporary files beside the new one.
+    An array's header contains its length, so events are buffered in temporary files beside the new one.
     """
     kinds = {"t": np.int64, "x": np.uint16, "y": np.uint16, "p": np.uint8}
     with ExitStack() as stack:

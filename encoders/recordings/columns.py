@@ -1,7 +1,7 @@
-"""Columns t, x, y and p of any table -> events: which column is which, and what its times count.
+"""Find the columns t, x, y and p of any table, and the unit of times, and convert them to events.
 
-Names decide where there are names. Where there are none, values do: polarities are 0 and 1 or -1 and 1, times do not
-fall. What had to be guessed is noted for people.
+Column names decide if there are any. Otherwise values do: polarities are 0 and 1 or -1 and 1, times do not fall.
+Guesses are noted for the user.
 """
 
 import re
@@ -15,23 +15,23 @@ from numpy.typing import NDArray
 from spikesight.encoders.events import FAR_US, MAX_SIDE, NAMES, Events, SensorSize, make_events
 from spikesight.encoders.recordings.format import RecordingError
 
-ROWS = 1 << 18  # of a table at once
+ROWS = 1 << 18  # rows of a table read at once
 UNITS = {  # microseconds
     "ns": (1e-3, "ns|nsecs?|nanos|nanoseconds"),
     "us": (1.0, "us|µs|usecs?|micros|microseconds"),
     "ms": (1e3, "ms|msecs?|millis|milliseconds"),
     "s": (1e6, "s|secs?|seconds"),
 }
-ORDERS = ("txyp", "xytp", "xypt")  # of columns without names: RPG's and v2e's, MVSEC's, Metavision's
-EPOCH_NS = 10**17  # whole times beyond it are nanoseconds: as microseconds they would be 3,000 years
-SHORTEST, RAREST = 1_000, 0.1  # fractions beyond so many units, so many of them from event to event, are no seconds
+ORDERS = ("txyp", "xytp", "xypt")  # orders of unnamed columns: RPG's and v2e's, MVSEC's, Metavision's
+EPOCH_NS = 10**17  # larger integer times are nanoseconds: as microseconds they would be 3,000 years
+SHORTEST, RAREST = 1_000, 0.1  # fractional times of a longer span and mean step, in their unit, are not seconds
 Part = Mapping[str, NDArray[Any]]
-"""Arrays of one length under the keys t, x, y and p: some rows of a table."""
+"""Some rows of a table: arrays of equal length under the keys t, x, y and p."""
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Where t, x, y and p stand among the names of a table, the unit of t and the sensor, if the names tell."""
+    """Indices of t, x, y and p among a table's columns, and the unit of t and the sensor if the names tell them."""
 
     places: dict[str, int]
     unit: str | None
@@ -39,7 +39,7 @@ class Columns:
 
 
 def find_columns(names: Sequence[str]) -> Columns | None:
-    """None unless all four are there. Faery's `x@640` tells the sensor's width beside."""
+    """Find the four columns by name; None unless all are there. Faery's `x@640` also tells the sensor's width."""
     places: dict[str, int] = {}
     sides: dict[str, int] = {}
     unit = None
@@ -55,7 +55,7 @@ def find_columns(names: Sequence[str]) -> Columns | None:
 
 
 def _unit_of(word: str) -> tuple[str, str | None]:
-    """`timestamp_ns` and `t [ns]` -> the word without its unit, and the unit."""
+    """Split `timestamp_ns` or `t [ns]` into the word and its unit."""
     for unit, (_, words) in UNITS.items():
         if found := re.fullmatch(rf"(.+?)[ _]*(?:[_ ]|\[|\()(?:{words})[\])]?", word):
             return found.group(1), unit
@@ -63,13 +63,13 @@ def _unit_of(word: str) -> tuple[str, str | None]:
 
 
 def sensor(width: Any, height: Any) -> SensorSize | None:
-    """A sensor of two numbers of any kind; None where they are none."""
+    """Return a sensor of two numbers of any type; None if they are missing or out of range."""
     sides = [int(np.asarray(side).ravel()[0]) for side in (width, height) if side is not None and np.size(side)]
     return SensorSize(*sides) if len(sides) == 2 and all(1 <= side <= MAX_SIDE for side in sides) else None
 
 
 def order_of(rows: NDArray[Any]) -> str:
-    """The order of the four columns of [n, 4], told by their values, as one of ORDERS. Raises RecordingError."""
+    """Return which of ORDERS the four columns [n, 4] have, judged by values. Raises RecordingError."""
     for order in ORDERS:
         t, x, y, p = (rows[:, order.index(key)] for key in "txyp")
         off = {float(value) for value in np.unique(p[:4096])} - {1.0}
@@ -80,7 +80,7 @@ def order_of(rows: NDArray[Any]) -> str:
 
 
 def parts_of(tables: Iterable[NDArray[Any]]) -> Iterator[Part]:
-    """Pieces of one array, structured or [n, 4], -> their columns. Raises RecordingError."""
+    """Convert pieces of one array, structured or [n, 4], to columns. Raises RecordingError."""
     order = ""
     for table in tables:
         if table.dtype.names:
@@ -94,13 +94,13 @@ def parts_of(tables: Iterable[NDArray[Any]]) -> Iterator[Part]:
 
 
 def beside(columns: Mapping[str, Iterator[NDArray[Any]]]) -> Iterator[Part]:
-    """Pieces of the columns t, x, y and p, each by itself, as pieces of one table."""
+    """Zip pieces of separate columns t, x, y and p into pieces of one table."""
     for part in zip(*columns.values()):
         yield dict(zip(columns, part))
 
 
 def events_of(parts: Iterable[Part], unit: str | None, notes: list[str], offset_us: int = 0) -> Iterator[Events]:
-    """The events of pieces of one table. Where no name tells the unit, the first piece does. Raises RecordingError."""
+    """Yield the events of pieces of a table; if `unit` is None, the first piece tells it. Raises RecordingError."""
     for part in parts:
         t = part["t"]
         if not len(t):
@@ -115,7 +115,7 @@ def events_of(parts: Iterable[Part], unit: str | None, notes: list[str], offset_
 
 
 def _guessed(t: NDArray[Any], notes: list[str]) -> str:
-    """The unit of times without one. Whole numbers are microseconds, or, too large for that, nanoseconds."""
+    """Guess the unit of times. Integers are microseconds, or nanoseconds if too large for that."""
     largest = int(max(abs(int(t.max())), abs(int(t.min()))))
     whole = t.dtype.kind != "f" or bool((t % 1 == 0).all())
     if whole:

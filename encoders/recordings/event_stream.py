@@ -22,7 +22,7 @@ def _faery() -> Any:
 
 
 def open_es(path: Path) -> Opened:
-    """An Event Stream file, read by faery (extra `es`)."""
+    """Open an Event Stream file through faery (extra `es`)."""
     stream = _faery().events_stream_from_file(path)
     return Opened(sensor(*stream.dimensions()), _chunks(stream))
 
@@ -33,7 +33,7 @@ def _chunks(stream: Any) -> Iterator[Events]:
 
 
 def write_es(path: Path, parts: Parts, size: SensorSize) -> None:
-    """An Event Stream file, written by faery (extra `es`), which wants all events at once."""
+    """Write an Event Stream file through faery (extra `es`), which needs all events at once."""
     faery = _faery()
     events = joined(list(parts))
     if int(events["t"][-1]) > ES_LATEST_US:

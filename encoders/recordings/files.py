@@ -1,4 +1,4 @@
-"""Recordings on disk -> events, and back. The content tells the format; damage is a warning or one RecordingError."""
+"""Read and write recordings. A file's content tells its format; damage causes a warning or one RecordingError."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
@@ -62,17 +62,17 @@ WRITABLE = tuple(name for name, kind in FORMATS.items() if kind.write)
 
 
 def formats() -> dict[str, Format]:
-    """FORMATS, with those of installed packages."""
+    """Return FORMATS, including those of installed packages."""
     extend("formats", {Format: FORMATS})
     return FORMATS
 
 
 def recognised(head: bytes, size: int) -> str | None:
-    """The name in formats() of a file of `size` bytes that begins with `head` (HEAD_BYTES of it); None where none fits.
+    """Return the format of a file of `size` bytes that begins with `head` (HEAD_BYTES of it); None if unknown.
 
-    A mark says more than the content, so all marks come first.
+    A format's mark is more reliable than its `fits`, so all marks are compared first.
     """
-    for kinds in (lambda: FORMATS, formats):  # plug-ins are loaded where ours do not do
+    for kinds in (lambda: FORMATS, formats):  # plug-ins are only loaded if no built-in mark matches
         for name, kind in kinds().items():
             if kind.mark and head.startswith(kind.mark):
                 return name
@@ -81,7 +81,7 @@ def recognised(head: bytes, size: int) -> str | None:
 
 @dataclass(frozen=True)
 class Recording:
-    """All events of a file, sorted and on the sensor; `warnings` are sentences for people."""
+    """All events of a file, sorted and on the sensor; `warnings` are sentences for users."""
 
     events: Events
     size: SensorSize
@@ -90,7 +90,7 @@ class Recording:
 
 
 def detect_format(path: Path | str) -> str:
-    """The name in formats() that the file's content fits. Raises RecordingError where none does."""
+    """Return the name in formats() that the file's content matches. Raises RecordingError if none does."""
     path, _ = topic_of(path_of(path))
     try:
         with path.open("rb") as file:
@@ -107,7 +107,7 @@ def detect_format(path: Path | str) -> str:
 
 @contextmanager
 def _faults_named(path: Path) -> Iterator[None]:
-    """Whatever goes wrong while a file is read becomes one RecordingError that names it."""
+    """Convert any error while a file is read to one RecordingError that names the file."""
     try:
         yield
     except RecordingError as error:
@@ -117,7 +117,7 @@ def _faults_named(path: Path) -> Iterator[None]:
     except Exception as error:  # a foreign reader may raise anything
         raise RecordingError(f"cannot read {path}: it is damaged ({type(error).__name__})") from error
     except BaseException as error:
-        if type(error).__name__ != "PanicException":  # what a fault inside a Rust reader comes as; not an Exception
+        if type(error).__name__ != "PanicException":  # raised by panics in Rust readers; not a subclass of Exception
             raise
         raise RecordingError(f"cannot read {path}: it is damaged") from None
 
@@ -131,10 +131,10 @@ def _open(path: Path) -> tuple[str, Opened]:
 
 
 def read_recording(path: Path | str) -> Recording:
-    """All events of one file. Raises RecordingError: missing, empty, of no known kind, or without a single event."""
+    """Read all events of one file. Raises RecordingError if it is missing, empty, unknown or without events."""
     path = path_of(path)
     name, opened = _open(path)
-    with _faults_named(path):  # also where there is no room for all of it
+    with _faults_named(path):  # also for a MemoryError
         chunks = opened.chunks.whole() if isinstance(opened.chunks, Pieces) else opened.chunks
         parts = [part for part in chunks if len(part)]
         events = joined(parts) if parts else empty_events()
@@ -151,7 +151,7 @@ def read_recording(path: Path | str) -> Recording:
     return Recording(kept, size, name, (*opened.notes, *_remarks(sanitiser.counters, size)))
 
 
-read = read_recording  # as it is called in `spikesight`
+read = read_recording  # its name in `spikesight`
 
 
 def _remarks(counters: Counters, size: SensorSize) -> list[str]:
@@ -167,7 +167,7 @@ def _remarks(counters: Counters, size: SensorSize) -> list[str]:
 
 
 def _smallest_sensor(events: Events, name: str) -> SensorSize | None:
-    """The sensor of a file that names none: N-MNIST's if everything fits, else the smallest that holds all events."""
+    """Return the sensor of a file that names none: N-MNIST's if events fit, else the smallest that holds them."""
     usable = events[(events["x"] >= 0) & (events["y"] >= 0) & (events["x"] < MAX_SIDE) & (events["y"] < MAX_SIDE)]
     if not len(usable):
         return None
@@ -178,7 +178,7 @@ def _smallest_sensor(events: Events, name: str) -> SensorSize | None:
 
 
 class RecordingReader:
-    """A file open for reading in pieces: `size` and `format` are known, `packets` reads it once from front to back."""
+    """A file to be read in packets: `size` and `format` are known; call `packets` once."""
 
     def __init__(self, path: Path | str, size: Size | None = None) -> None:
         self.path = path_of(path)
@@ -187,11 +187,11 @@ class RecordingReader:
         self._sanitiser = Sanitiser(self.size)
 
     def warnings(self) -> tuple[str, ...]:
-        """Sentences about damage met so far: all of them once the packets are through."""
+        """Return sentences about damage found so far; complete once all packets were read."""
         return (*self._opened.notes, *_remarks(self._sanitiser.counters, self.size))
 
     def packets(self, packet_us: int = 10_000) -> Iterator[Events]:
-        """The file's events in order, `packet_us` at a time (see the function `packets`)."""
+        """Yield the file's events in order, `packet_us` at a time (see the function `packets`)."""
         if packet_us < 1:
             raise EventsError(f"a packet must last at least one microsecond, not {packet_us}")
         origin, rest = None, empty_events()
@@ -214,7 +214,7 @@ class RecordingReader:
 
 
 def sensor_of(path: Path | str) -> SensorSize:
-    """The sensor of a file: from its header, or, where that names none, from one pass over its events."""
+    """Return a file's sensor from its header, or, if it names none, by reading all events once."""
     path = path_of(path)
     name, opened = _open(path)
     if opened.size is not None:
@@ -231,7 +231,7 @@ def sensor_of(path: Path | str) -> SensorSize:
 
 
 def packets(path: Path | str, packet_us: int = 10_000, size: Size | None = None) -> Iterator[Events]:
-    """The file's events in order, `packet_us` at a time from the first event; packets without events are left out.
+    """Yield a file's events in order, `packet_us` at a time from the first event; empty packets are left out.
 
     Only a few megabytes of the file are in memory at any time. Raises RecordingError like read_recording.
     """
@@ -239,7 +239,7 @@ def packets(path: Path | str, packet_us: int = 10_000, size: Size | None = None)
 
 
 def format_of(path: Path | str) -> str:
-    """The format that a file's name stands for. Raises RecordingError."""
+    """Return the format that a file's suffix stands for. Raises RecordingError."""
     path = path_of(path)
     suffix = path.suffix.lower()
     name = next((name for name, kind in formats().items() if suffix in kind.suffixes), None)
@@ -257,11 +257,11 @@ def write_recording(
     *,
     warn: Callable[[str], object] = lambda _: None,
 ) -> int:
-    """Write sorted events (`as_events`), an array or pieces in order, in the format of the suffix or in `format`.
+    """Write sorted events (`as_events`), an array or an iterable of arrays, in the suffix's format or `format`.
 
-    Pieces are written as they come, but for npz, AEDAT 4 and ES, which hold all events first. Returns how many were
-    written. `warn` gets a sentence where the format cannot hold the time of the first event. Raises
-    RecordingError; what was at `path` stays until the new file is complete.
+    Arrays are written as they come, except for npz, AEDAT 4 and ES, which need all events first. Returns the number of
+    events. `warn` gets a sentence if the format cannot hold the time of the first event. Raises RecordingError; an
+    older file at `path` stays until the new one is complete.
     """
     path = path_of(path)
     name = format or format_of(path)
@@ -292,7 +292,7 @@ def write_recording(
 
 
 class _Counted:
-    """Pieces on their way to a file: checked, counted, empty ones left out."""
+    """Checks and counts the arrays on their way to a file and leaves out empty ones."""
 
     def __init__(self, parts: Iterable[Events], size: SensorSize) -> None:
         self.parts, self.size, self.n, self.first = parts, size, 0, 0
@@ -317,7 +317,7 @@ DIGEST_BYTES = 1 << 20
 
 
 def digest(recording: Path | bytes) -> str:
-    """A recording's fingerprint, wherever it lies: SHA-256 of its length and first MiB (and topic), 16 hex digits."""
+    """Return a recording's fingerprint: SHA-256 of its length and first MiB (and topic), 16 hex digits."""
     if isinstance(recording, bytes):
         length, head = len(recording), recording[:DIGEST_BYTES]
     else:

@@ -11,44 +11,44 @@ from numpy.typing import NDArray
 
 from spikesight.encoders.events import EVENTS, Events, SensorSize
 
-HEAD_BYTES = 8192  # of a file, by which its format is told; a header is no longer
-CHUNK_BYTES = 4 << 20  # of a long file, what is turned into events at once: up to 2 million of them
-LONGEST_HEADER = 1 << 16  # bytes of text
-READ_BYTES = 1 << 17  # through a buffer of this size, which stays in the processor's cache
-LEAST_ROOM = 64  # events of one record and a little more fit any array that a decoder gets afresh
+HEAD_BYTES = 8192  # first bytes of a file, by which its format is recognised
+CHUNK_BYTES = 4 << 20  # bytes of a long file that are decoded at once: up to 2 million events
+LONGEST_HEADER = 1 << 16  # bytes of a text header
+READ_BYTES = 1 << 17  # size of the read buffer, which stays in the processor's cache
+LEAST_ROOM = 64  # extra events in each array, so that one record always fits
 
 
 class RecordingError(ValueError):
-    """A recording that cannot be read or written; the text is one sentence that names the file or its fault."""
+    """A recording that cannot be read or written; the message is one sentence that names the file or the fault."""
 
 
 class NoEventsKnown(RecordingError):
-    """A whole file with no events in it, or with such as are written in a way that is not known here."""
+    """An intact file without events, or with events in a coding that is not supported."""
 
 
 def path_of(name: object) -> Path:
-    """The path that somebody names. Raises RecordingError for what is none."""
+    """Convert to a Path. Raises RecordingError if `name` is not a path."""
     if not isinstance(name, (str, os.PathLike)) or "\0" in str(name):
         raise RecordingError(f"a file is named by its path, not by {name!r}")
     return Path(name)
 
 
 def shown(text: object) -> str:
-    """A stranger's words in a sentence of ours: a hundred letters, none of them a control character."""
+    """Make foreign text safe for a message: at most 100 characters, none of them a control character."""
     return "".join(letter if letter.isprintable() else "?" for letter in str(text)[:100])
 
 
 def topic_of(path: Path) -> tuple[Path, str]:
-    """`walk.mcap#/left/events` -> the file and the topic that is meant; the topic is empty where none is named."""
+    """Split `walk.mcap#/left/events` into the file and the topic; the topic is empty if none is named."""
     file, mark, topic = str(path).rpartition("#/")
     return (Path(file), f"/{topic}") if mark and not path.exists() else (path, "")
 
 
 class Pieces(Iterator[Events]):
-    """Events of a file in pieces, each of about CHUNK_BYTES of it, or `whole`.
+    """Iterator over a file's events in arrays, each from about CHUNK_BYTES of it, or all at once by `whole`.
 
-    `read` gives them, with room in each array for those of so many bytes; `size` is how many bytes there are. Events
-    that are all wanted at once need no pieces: to join them costs more than to decode them.
+    `read(n)` yields arrays with room for the events of n bytes; `size`: bytes of the file's data. If all events are
+    wanted at once, `whole` is better: joining pieces costs more than decoding.
     """
 
     def __init__(self, read: Callable[[int], Iterator[Events]], size: int) -> None:
@@ -61,15 +61,15 @@ class Pieces(Iterator[Events]):
         return next(self._drawn)
 
     def whole(self) -> Iterator[Events]:
-        """All events, in place of pieces: in one, unless they are more than a file of its size has as a rule."""
+        """Return all events, usually in one array; more only if the file is unusually dense."""
         return self._read(self._size)
 
 
 @dataclass
 class Opened:
-    """A file about to be read: the sensor if the file names it, its events in pieces, and remarks for people.
+    """A file about to be read: its sensor if the file names it, its events in pieces, and remarks for users.
 
-    `chunks` reads as it is drawn from, and may add to `notes` (damage met on the way) until it ends.
+    `chunks` reads the file as it is iterated and may add to `notes` (damage found on the way) until its end.
     """
 
     size: SensorSize | None
@@ -79,12 +79,12 @@ class Opened:
 
 @dataclass(frozen=True)
 class Format:
-    """One kind of file: the suffixes it is known by, how to open it, and how to write it (None: reading only).
+    """A file format: its suffixes, how to open it, and how to write it (None: reading only).
 
-    `clock_bits`: times are kept modulo this power of two; that of the first event may change, none between events.
-    `mark`: the bytes that every such file begins with; empty where there are none. `fits` then tells, from a file's
-    first HEAD_BYTES and its length in bytes, whether it is of this kind. `topics`: whether it holds several recordings,
-    one of which a path may name (`topic_of`).
+    `clock_bits`: times are stored modulo 2 to this power; the time of the first event may change, differences do not.
+    `mark`: the bytes with which every file begins; empty if there are none. Then `fits` decides by a file's first
+    HEAD_BYTES and its length. `topics`: whether a file holds several recordings, of which a path may name one
+    (`topic_of`).
     """
 
     suffixes: tuple[str, ...]
@@ -97,18 +97,18 @@ class Format:
 
 
 Parts = Iterable[Events]
-"""Events to write, in order, in pieces that fit the memory; each piece holds at least one."""
+"""Events to write, in order, in arrays that fit in memory; each has at least one event."""
 
 
 Decode = Callable[[NDArray[np.uint8], Events], tuple[int, int]]
-"""Bytes of whole records -> their events, at the beginning of an array: how many, and how many bytes they took.
+"""A decoder (bytes of whole records, out) -> (events written to the start of out, bytes used).
 
-The rest of the bytes comes again with a fresh array. A decoder keeps what it must from one call to the next.
+It is called again with the remaining bytes and a new array. A decoder keeps its state between calls.
 """
 
 
 def fitted(own: Callable[[NDArray[np.uint8]], Events], record: int) -> Decode:
-    """A Decode by a function that makes its own array, of at most one event a record of so many bytes."""
+    """Return a Decode from a function that makes its own array, with at most one event per record."""
 
     def decode(data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
         data = data[: len(out) * record]
@@ -120,17 +120,17 @@ def fitted(own: Callable[[NDArray[np.uint8]], Events], record: int) -> Decode:
 
 
 def word_chunks(path: Path, start: int, record: int, decode: Decode, notes: list[str]) -> Pieces:
-    """Events of a file of equal records from byte `start` on; bytes left over at the end are noted."""
+    """Return the events of a file of equal records from byte `start` on; leftover bytes at the end are noted."""
 
     def read(at_once: int) -> Iterator[Events]:
         words = ((data, decode) for data in _words(path, start, record, notes))
-        return decoded(words, at_once // max(record, 4))  # records of 2 bytes: the fewest are whole events
+        return decoded(words, at_once // max(record, 4))  # few records of 2 bytes are a whole event
 
     return Pieces(read, path.stat().st_size - start)
 
 
 def decoded(pieces: Iterable[tuple[NDArray[np.uint8], Decode]], room: int) -> Iterator[Events]:
-    """Events of bytes, each with what decodes them, in arrays of `room` events and a few more."""
+    """Decode bytes, given with their decoders, into arrays of `room` events and a few more."""
     room += LEAST_ROOM
     events, n = np.empty(room, EVENTS), 0
     for data, decode in pieces:
@@ -145,7 +145,7 @@ def decoded(pieces: Iterable[tuple[NDArray[np.uint8], Decode]], room: int) -> It
 
 
 def _words(path: Path, start: int, record: int, notes: list[str]) -> Iterator[NDArray[np.uint8]]:
-    """Whole records, through one buffer that stays in the processor's cache."""
+    """Yield whole records, read through one buffer that stays in the processor's cache."""
     buffer = np.empty(READ_BYTES // record * record, np.uint8)
     with path.open("rb", buffering=0) as file:
         file.seek(start)
@@ -156,10 +156,10 @@ def _words(path: Path, start: int, record: int, notes: list[str]) -> Iterator[ND
 
 
 def text_header(file: BinaryIO, mark: str, end: str) -> list[str]:
-    """The lines at the beginning of `file` that start with `mark`; leaves the file at the first byte after them.
+    """Read the lines at the start of `file` that begin with `mark`; leave the file at the first byte after them.
 
-    The line `end` (small letters, no blanks) is the last. Many files have none, and their data may begin with the byte
-    of the mark: a line then counts only if it is text, ended like the first one, and says something.
+    The line `end` (lower case, no blanks) is the last. Many files have none, and their data may begin with the mark's
+    byte: then a line counts only if it is text, ends like the first line, and is longer than the mark.
     """
     begin, marked = file.tell(), mark[:1].encode()
     lines: list[str] = []
@@ -182,7 +182,7 @@ def text_header(file: BinaryIO, mark: str, end: str) -> list[str]:
 
 
 def _text(raw: bytes, ending: bytes) -> str | None:
-    """A line of UTF-8 without control characters other than tabs, None for anything else."""
+    """Return a line of UTF-8 without control characters except tabs; None for anything else."""
     if not raw.endswith(ending):
         return None
     try:

@@ -1,4 +1,4 @@
-"""HDF5: EventCV's and our own files, ESIM's, DSEC's, MVSEC's, v2e's and Metavision's."""
+"""HDF5 files of EventCV, ESIM, DSEC, MVSEC, v2e, Metavision and ourselves."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -19,14 +19,14 @@ ECF = 0x8ECF
 HDF5PLUGIN = {32001: "Blosc", 32004: "LZ4", 32008: "bitshuffle", 32015: "Zstandard", 32026: "Blosc2"}
 
 
-MOST_OBJECTS = 1 << 15  # arrays and groups of one file: twenty minutes of pictures beside the events are less
-MOST_TABLES = 1 << 10  # arrays that are tried, where no names tell which are t, x, y and p
+MOST_OBJECTS = 1 << 15  # arrays and groups in one file: even twenty minutes of frames beside the events are fewer
+MOST_TABLES = 1 << 10  # arrays that are tried if no names tell which are t, x, y and p
 
 
 def open_hdf5(path: Path) -> Opened:
-    """Four arrays t, x, y, p in one group, one array of records with these fields, or one of four columns.
+    """Open four arrays t, x, y, p in one group, an array of records with these fields, or one of four columns.
 
-    DSEC's `t_offset` is added to the times. Packed arrays are read by the filters of hdf5plugin, where that is there.
+    DSEC's `t_offset` is added to the times. Compressed arrays are read by the filters of hdf5plugin, if installed.
     """
     import h5py
 
@@ -43,7 +43,7 @@ def open_hdf5(path: Path) -> Opened:
 
 
 def load_filters() -> None:
-    """Load whatever unpacks arrays, HDF5_PLUGIN_PATH's plug-ins among it: for a process that may open no file later."""
+    """Load all decompression filters, also plug-ins of HDF5_PLUGIN_PATH, for a process that may open no files later."""
     import h5py
 
     with suppress(ImportError):
@@ -53,7 +53,7 @@ def load_filters() -> None:
 
 
 def rows_of(path: Path) -> int:
-    """How many events the file says it holds, before any is read. Raises RecordingError."""
+    """Return how many events the file claims to hold, without reading any. Raises RecordingError."""
     import h5py
 
     with h5py.File(path, "r") as file:
@@ -61,7 +61,7 @@ def rows_of(path: Path) -> int:
 
 
 def _names(file: "h5py.File") -> list[str]:
-    """Its arrays, by links within the file alone. Raises RecordingError for more than MOST_OBJECTS."""
+    """Return the names of the file's own arrays. Raises RecordingError for more than MOST_OBJECTS objects."""
     from h5py import h5o  # pyright: ignore[reportAttributeAccessIssue] - it has no types
 
     names: list[str] = []
@@ -70,7 +70,7 @@ def _names(file: "h5py.File") -> list[str]:
     def look(name: bytes, info: Any) -> bool | None:
         if info.type == h5o.TYPE_DATASET:
             names.append(name.decode(errors="surrogateescape"))
-        return True if next(seen) > MOST_OBJECTS else None  # the visit ends
+        return True if next(seen) > MOST_OBJECTS else None  # True ends the visit
 
     if h5o.visit(file.id, look, info=True):
         raise RecordingError(f"it holds more than {MOST_OBJECTS} arrays")
@@ -78,10 +78,10 @@ def _names(file: "h5py.File") -> list[str]:
 
 
 def _own(file: "h5py.File", name: str) -> "h5py.Dataset":
-    """An array whose numbers lie in the file itself. Raises RecordingError.
+    """Return an array whose data are in the file itself. Raises RecordingError.
 
-    HDF5 can say that they lie in any other file, or in arrays of other HDF5 files. Who sends such a file is shown what
-    whoever opens it may read, so it is asked before anything else of the array is: even its shape may be elsewhere.
+    HDF5 arrays can refer to data in any other file. A hostile file could so show its sender what the reading process
+    may read. This is checked before anything else of the array, since even its shape may come from elsewhere.
     """
     import h5py
 
@@ -91,12 +91,12 @@ def _own(file: "h5py.File", name: str) -> "h5py.Dataset":
     if stored.get_external_count() or stored.get_layout() == h5py.h5d.VIRTUAL:
         raise RecordingError("an array of it lies in another file: only what a file holds itself is read")
     if array.dtype.hasobject:
-        raise RecordingError("an array of it holds no plain numbers")  # but texts, or references to other places
+        raise RecordingError("an array of it holds no plain numbers")  # but strings or references
     return array
 
 
 def _size(file: "h5py.File") -> SensorSize | None:
-    """By attributes: width and height, ESIM's `sensor_resolution` (height, width), Metavision's `geometry`."""
+    """Return the sensor by attributes: width and height, ESIM's `sensor_resolution`, Metavision's `geometry`."""
     attributes = file.attrs
     resolution, geometry = np.ravel(attributes.get("sensor_resolution", ())), attributes.get("geometry")
     if len(resolution) == 2:
@@ -107,7 +107,7 @@ def _size(file: "h5py.File") -> SensorSize | None:
 
 
 def _columns(file: "h5py.File", names: list[str]) -> tuple[dict[str, "h5py.Dataset"], str | None]:
-    """The arrays t, x, y and p, or one table under no name, and the unit of t. Raises RecordingError."""
+    """Return the arrays t, x, y and p, or one table under "", and the unit of t. Raises RecordingError."""
     groups: dict[str, list[str]] = {}
     for name in names:
         groups.setdefault(name.rpartition("/")[0], []).append(name)
@@ -150,12 +150,12 @@ def _pieces(array: "h5py.Dataset") -> Iterator[Any]:
         for begin in range(0, len(array), ROWS):
             yield np.asarray(array[begin : begin + ROWS])
     except (OSError, RuntimeError, KeyError) as error:
-        np.empty((8, *(array.chunks or ())), array.dtype)  # where no room was left to unpack in, HDF5 does not say so
+        np.empty((8, *(array.chunks or ())), array.dtype)  # raises MemoryError, which HDF5 does not report
         raise RecordingError(_packed(array) or "it is damaged") from error
 
 
 def _packed(array: "h5py.Dataset") -> str:
-    """What is needed to unpack an array, nothing if all of it is there."""
+    """Return what must be installed to decompress an array, as a sentence; empty if nothing is missing."""
     import h5py
 
     steps = array.id.get_create_plist()
@@ -170,7 +170,7 @@ def _packed(array: "h5py.Dataset") -> str:
 
 
 def write_hdf5(path: Path, parts: Parts, size: SensorSize) -> None:
-    """Group `events` with t, x, y, p, width and height as attributes: the layout that EventCV writes."""
+    """Write a group `events` with t, x, y, p, and attributes width and height, as EventCV does."""
     import h5py
 
     kinds = {"t": np.int64, "x": np.uint16, "y": np.uint16, "p": np.uint8}

@@ -1,4 +1,4 @@
-"""MATLAB's .mat of ASL-DVS (Bi et al. 2019): arrays ts in microseconds, x, y counted from the bottom, pol."""
+"""MATLAB's .mat files of ASL-DVS (Bi et al. 2019): arrays ts in microseconds, x, y counted from the bottom, pol."""
 
 import io
 import struct
@@ -20,13 +20,13 @@ NAMES = {"t": "ts", "x": "x", "y": "y", "p": "pol"}
 ORDERS = {b"IM": "<", b"MI": ">"}
 TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 MATRIX, COMPRESSED = 14, 15
-NUMBERS = range(6, 16)  # classes of arrays
-IMAGINARY = 0x800  # a flag: pairs of numbers
-HEAD, ORDER_AT, TAG, SMALL, LONGEST = 128, 126, 8, 4, 256  # bytes; no name is longer (63 in MATLAB)
+NUMBERS = range(6, 16)  # classes of numeric arrays
+IMAGINARY = 0x800  # flag of complex numbers
+HEAD, ORDER_AT, TAG, SMALL, LONGEST = 128, 126, 8, 4, 256  # bytes; LONGEST bounds names (63 in MATLAB)
 
 
 class Inflated(io.RawIOBase):
-    """A stream of the next `size` bytes of a file, unpacked by zlib; no more is unpacked than is read."""
+    """A stream that decompresses the next `size` bytes of a file by zlib, no further than it is read."""
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         self._file, self._left, self._zlib, self._packed = file, size, zlib.decompressobj(), b""
@@ -35,7 +35,7 @@ class Inflated(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any, /) -> int:
-        """Unpack into a buffer; how many bytes (see io.RawIOBase)."""
+        """Decompress into a buffer; return the number of bytes (see io.RawIOBase)."""
         out, view = b"", memoryview(buffer)
         while not out and not self._zlib.eof and (self._packed or self._left):
             if not self._packed:
@@ -48,7 +48,7 @@ class Inflated(io.RawIOBase):
 
 
 class Variable:
-    """An array in a file of level 5 (MathWorks, MAT-File Format), read from front to back."""
+    """An array in a level 5 file (MathWorks, MAT-File Format), read from front to back."""
 
     def __init__(self, file: BinaryIO, place: int) -> None:
         file.seek(ORDER_AT)
@@ -63,7 +63,7 @@ class Variable:
         (flags,) = struct.unpack(f"{self._order}I", self._element()[:4].ljust(4, b"\0"))
         self.name = ""
         if kind == MATRIX and flags & 0xFF in NUMBERS and not flags & IMAGINARY:
-            self._element()  # the dimensions: a row or a column, it is all the same here
+            self._element()  # the dimensions, ignored: a row and a column are read alike
             self.name = self._element().decode("latin-1")
             kind, self._size, self._small = self._tag()
             self._dtype = np.dtype(self._order + TYPES.get(kind, "V1"))
@@ -72,7 +72,7 @@ class Variable:
         return self._size // self._dtype.itemsize
 
     def pieces(self) -> Iterator[NDArray[np.generic]]:
-        """All numbers, at most ROWS at a time. Raises RecordingError where there are fewer than it says."""
+        """Yield all numbers, at most ROWS at a time. Raises RecordingError if there are fewer than declared."""
         if self._small:
             yield np.frombuffer(self._small, self._dtype, len(self))
             return
@@ -81,7 +81,7 @@ class Variable:
             yield np.frombuffer(self._bytes(n * self._dtype.itemsize), self._dtype)
 
     def _tag(self) -> tuple[int, int, bytes]:
-        """Type and bytes of the next element and, of a small one, the bytes themselves."""
+        """Read the tag of the next element: type, size, and the content if it is a small element."""
         raw = self._bytes(TAG)
         kind, size = struct.unpack(f"{self._order}II", raw)
         if kind >> 16 > SMALL:
@@ -89,7 +89,7 @@ class Variable:
         return (kind & 0xFFFF, kind >> 16, raw[TAG - SMALL :]) if kind >> 16 else (kind, size, b"")
 
     def _element(self) -> bytes:
-        """The next element, which has to be a short one."""
+        """Read the next element, at most LONGEST bytes."""
         _, size, small = self._tag()
         if size > LONGEST:
             raise RecordingError("it is damaged")
@@ -106,7 +106,7 @@ class Variable:
 
 
 def open_mat(path: Path) -> Opened:
-    """A file of the four arrays; the sensor is the set's."""
+    """Open a file of the four arrays; the sensor is that of the data set."""
     with path.open("rb") as file:
         places = _places(file)
         if not places.keys() >= set(NAMES.values()):
@@ -118,7 +118,7 @@ def open_mat(path: Path) -> Opened:
 
 
 def _places(file: BinaryIO) -> dict[str, int]:
-    """Where each array of numbers begins, until the four are found."""
+    """Return the offsets of numeric arrays by name, until the four are found."""
     end, place, places = file.seek(0, io.SEEK_END), HEAD, {}
     while place < end and not places.keys() >= set(NAMES.values()):
         variable = Variable(file, place)

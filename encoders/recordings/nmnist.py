@@ -1,4 +1,4 @@
-"""N-MNIST's files (Orchard et al. 2015): five bytes an event, big-endian, no header."""
+"""Files of N-MNIST (Orchard et al. 2015): five bytes an event, big-endian, no header."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +12,15 @@ from spikesight.encoders.recordings.format import Opened, Parts, RecordingError,
 
 @dataclass
 class Nmnist:
-    """40-bit events: column, row, polarity (upper bit) and 23 bits of time, big-endian (Orchard et al. 2015).
+    """Decodes 40-bit events: column, row, polarity (highest bit) and 23 bits of time, big-endian.
 
-    A row of 240 is no event: the camera's clock has gone on by 2^13 us.
+    A record with row 240 is not an event: it means that the clock has wrapped and advances by 2^13 us.
     """
 
     ahead: int = 0
 
     def events(self, data: NDArray[np.uint8]) -> Events:
-        """Events of bytes that are complete records."""
+        """Decode bytes that are complete records."""
         records = data.reshape(-1, 5).astype(np.int64)
         t = (records[:, 2] & 0x7F) << 16 | records[:, 3] << 8 | records[:, 4]
         marks = records[:, 1] == 240
@@ -31,17 +31,17 @@ class Nmnist:
         return make_events(t + ahead, records[:, 0], records[:, 1], records[:, 2] >> 7)[~marks]
 
 
-TEXT = bytes((9, 10, 13, *range(32, 127)))  # a file of nothing else is somebody's letter
+TEXT = bytes((9, 10, 13, *range(32, 127)))  # a file of only these bytes is text, not events
 
 
 def open_nmnist(path: Path) -> Opened:
-    """A .bin file of N-MNIST or N-Caltech101; it names no sensor."""
+    """Open a .bin file of N-MNIST or N-Caltech101, which names no sensor."""
     notes: list[str] = []
     return Opened(None, word_chunks(path, 0, 5, fitted(Nmnist().events, 5), notes), notes)
 
 
 def looks_like_nmnist(head: bytes, size: int) -> bool:
-    """There is no mark to go by: whole records, and times that never fall but at the camera's wraps."""
+    """Return whether a file looks like N-MNIST, which has no mark: whole records whose times hardly ever fall."""
     records = np.frombuffer(head[: len(head) // 5 * 5], np.uint8)
     if size < 5 or len(records) < 5 or bool((records == records[0]).all()) or not head.translate(None, TEXT):
         return False
@@ -52,7 +52,7 @@ def looks_like_nmnist(head: bytes, size: int) -> bool:
 
 
 def write_nmnist(path: Path, parts: Parts, size: SensorSize) -> None:
-    """Sensors up to 256 x 240 and times below 2^23 us (8.4 s), all that 40 bits hold."""
+    """Write events of sensors up to 256 x 240 and times below 2^23 us (8.4 s), all that 40 bits hold."""
     if size.width > 256 or size.height > 240:
         raise RecordingError(f".bin files hold sensors up to 256x240, not {size}")
     with path.open("wb") as file:
@@ -61,7 +61,7 @@ def write_nmnist(path: Path, parts: Parts, size: SensorSize) -> None:
 
 
 def nmnist_records(events: Events) -> NDArray[np.uint8]:
-    """Events as [n, 5] bytes."""
+    """Encode events as [n, 5] bytes."""
     t = events["t"]
     if len(t) and int(t[-1]) >= 1 << 23:
         raise RecordingError(".bin files hold times from 0 to 8.4 s only; shift or cut the recording")

@@ -1,4 +1,4 @@
-"""How good a recording is, while it is made: its rate, what was lost, hot pixels, saturation, lamps that flicker."""
+"""Judge a recording while it is made: event rate, losses, hot pixels, saturation, flickering lamps."""
 
 from typing import NamedTuple
 
@@ -8,55 +8,55 @@ from numpy.typing import NDArray
 from spikesight.encoders.events import Events, SensorSize
 from spikesight.encoders.preprocess.filters import hot_pixels
 
-MAINS_HZ = (100, 120)  # lamps on 50 and 60 Hz are brightest twice a period
-AROUND_HZ = slice(60, 160)  # what a peak is compared with
-PEAK = 10.0  # times the middle of the spectrum around it
-DEPTH = 0.2  # share of the rate that swings: a lamp is seen, not the sun beside it
-HOT = 0.02  # share of all events that hot pixels may have
-FULL = 0.5  # events a pixel in 10 ms: sensors of all sizes are near what they can read out
-FULL_TIME = 0.01  # share of the time that it may be so
+MAINS_HZ = (100, 120)  # flicker of lamps on 50 and 60 Hz mains, which peak twice a period
+AROUND_HZ = slice(60, 160)  # part of the spectrum with whose median a peak is compared
+PEAK = 10.0  # least ratio of a peak to the median around it
+DEPTH = 0.2  # least share of the rate that swings with the lamp, when daylight is not stronger
+HOT = 0.02  # largest tolerated share of events from hot pixels
+FULL = 0.5  # events per pixel in 10 ms, near the read-out limit of sensors of all sizes
+FULL_TIME = 0.01  # largest tolerated share of the time near the limit
 
 
 class Fault(NamedTuple):
-    """A fault of a recording: a word for programs, and a sentence that says what to do."""
+    """A fault of a recording: a keyword for programs, and a sentence that says what to do."""
 
     kind: str
     says: str
 
 
 class Quality:
-    """A running verdict on one stream, in memory that does not grow. How the stream is cut does not matter.
+    """A running judgement of one stream in constant memory; how packets cut the stream does not matter.
 
-    Times may not fall. Flicker and saturation are judged on whole seconds from the first event on.
+    Times must not fall. Flicker and saturation are judged on whole seconds from the first event on.
     """
 
     def __init__(self, size: SensorSize) -> None:
         self.n_events = 0
         self._pixels = np.zeros((size.height, size.width), np.int64)
         self._first = self._last = 0  # microseconds
-        self._second = 0  # the one that is open
-        self._all, self._on = np.zeros(1000, np.int64), np.zeros(1000, np.int64)  # events of its milliseconds
-        self._power = np.zeros(501)  # of the ON rate, by Hz, summed over seconds
+        self._second = 0  # number of the open second
+        self._all, self._on = np.zeros(1000, np.int64), np.zeros(1000, np.int64)  # events by ms of the open second
+        self._power = np.zeros(501)  # power spectrum of the ON rate by Hz, summed over seconds
         self._on_events = self._on_squares = 0.0
-        self._busiest = self._full = 0  # most events of 10 ms; so many such windows were full
+        self._busiest = self._full = 0  # most events in 10 ms; number of such windows near the limit
 
     @property
     def seconds(self) -> float:
-        """From the first event to the newest."""
+        """Time from the first event to the newest."""
         return (self._last - self._first) / 1e6
 
     @property
     def rate(self) -> float:
-        """Mean rate in events a second."""
+        """Mean rate in events per second."""
         return self.n_events / self.seconds if self.seconds else 0.0
 
     @property
     def busiest(self) -> int:
-        """The largest number of events in 10 ms."""
+        """Largest number of events in 10 ms."""
         return max(self._busiest, int(self._windows().max()))
 
     def push(self, events: Events) -> None:
-        """Take a packet of events, sorted and on the sensor."""
+        """Add a packet of events, sorted and on the sensor."""
         if not len(events):
             return
         if not self.n_events:
@@ -69,7 +69,7 @@ class Quality:
             self._push_second(part)
 
     def _push_second(self, events: Events) -> None:
-        """Events of one second."""
+        """Add events of one second."""
         second, t = divmod(events["t"] - self._first, 1_000_000)
         if second[0] != self._second:
             self._close()
@@ -88,13 +88,13 @@ class Quality:
         self._all[:] = self._on[:] = 0
 
     def _windows(self) -> NDArray[np.int64]:
-        """Events of the open second by 10 ms."""
+        """Return the events of the open second in windows of 10 ms."""
         return self._all.reshape(100, 10).sum(1)
 
     def flicker(self) -> tuple[int, float] | None:
-        """(Hz, depth) of a lamp on mains: the share of the ON rate that swings with it. None where there is none.
+        """Return (Hz, depth) of a lamp on mains, depth being the share of the ON rate that swings; None without one.
 
-        Of N independent events the periodogram is N plus N^2 depth^2 / 4 (Bartlett 1963).
+        The periodogram of N independent events is N, plus N^2 depth^2 / 4 for the swing (Bartlett 1963).
         """
         near = np.median(self._power[AROUND_HZ])
         for hz in MAINS_HZ:
@@ -105,11 +105,11 @@ class Quality:
         return None
 
     def hot(self) -> NDArray[np.bool_]:
-        """Pixels [H, W] that fire far more than all and than those around them."""
+        """Return the mask [H, W] of pixels that fire far more than all others and than their neighbours."""
         return hot_pixels(self._pixels)
 
     def faults(self, n_dropped: int = 0) -> list[Fault]:
-        """The faults so far; `n_dropped` events came and were lost before they could be written."""
+        """Return the faults so far; `n_dropped` events arrived but were lost before they could be written."""
         if self.seconds < 1:
             return []
         found = []

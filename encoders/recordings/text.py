@@ -19,25 +19,25 @@ BLANK = " "
 
 @dataclass(frozen=True)
 class Layout:
-    """How a file is laid out, by its beginning: where rows begin, what divides cells, and what the cells are."""
+    """The layout of a text file: where rows begin, the delimiter, and what the cells are."""
 
     start: int
     delimiter: str
     cells: int
-    places: dict[str, int] = field(default_factory=dict)  # of t, x, y and p; empty where only values can tell
+    places: dict[str, int] = field(default_factory=dict)  # indices of t, x, y and p; empty if only values tell
     unit: str | None = None
     size: SensorSize | None = None
 
 
 def fits(head: bytes, _size: int) -> bool:
-    """A Format's `fits`: rows of events, also below a comment."""
+    """Return whether a file looks like rows of events, possibly below comments (`Format.fits`)."""
     return layout_of(head) is not None
 
 
 def layout_of(head: bytes) -> Layout | None:
-    """By the first kilobytes of a file; None where they are no rows of events.
+    """Recognise the layout by the first kilobytes of a file; None if they are not rows of events.
 
-    A line of names may stand on top, also as a comment. E2VID's files begin with width and height.
+    A line of names may come first, also as a comment. E2VID's files begin with width and height.
     """
     start, named, size = 3 if head.startswith(BOM) else 0, None, None
     for raw in head[start:].splitlines(keepends=True):
@@ -73,7 +73,7 @@ def _number(cell: str) -> bool:
 
 
 def open_csv(path: Path) -> Opened:
-    """Rows of t, x, y and p, by commas, semicolons, tabs or blanks, in the order that their names or values tell."""
+    """Open rows of t, x, y and p, separated by commas, semicolons, tabs or blanks; names or values tell the order."""
     with path.open("rb") as file:
         layout = layout_of(file.read(HEAD_BYTES))
     if layout is None:
@@ -100,7 +100,7 @@ def _parts(path: Path, layout: Layout, notes: list[str]) -> Iterator[Part]:
 
 
 def _dotted(path: Path, layout: Layout, order: str) -> bool:
-    """Are times written with a point, such as 1000.0?"""
+    """Return whether times are written with a decimal point, such as 1000.0."""
     with path.open("rb") as file:
         file.seek(layout.start)
         line = file.readline(HEAD_BYTES).decode("latin-1")
@@ -109,7 +109,7 @@ def _dotted(path: Path, layout: Layout, order: str) -> bool:
 
 
 def _rows(path: Path, layout: Layout, columns: NDArray[np.int64], notes: list[str]) -> Iterator[NDArray[np.float64]]:
-    """Numbers [n, 4], at most ROWS at a time. A last line without an end may be a part of one."""
+    """Yield numbers [n, 4], at most ROWS at a time. An unterminated last line may be incomplete."""
     loop = kernels.compiled("text").rows
     line, rest, ended = 1, b"", False
     with path.open("rb") as file:
@@ -139,7 +139,7 @@ def _rows(path: Path, layout: Layout, columns: NDArray[np.int64], notes: list[st
 
 
 def write_csv(path: Path, parts: Parts, size: SensorSize) -> None:  # noqa: ARG001
-    """Header t,x,y,p, then a row an event; p is 0 or 1."""
+    """Write the header t,x,y,p, then a row for each event; p is 0 or 1."""
     with path.open("wb") as file:
         file.write(b"t,x,y,p\n")
         for events in parts:

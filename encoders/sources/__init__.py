@@ -1,5 +1,5 @@
-"""Live event sources by one string each: cameras, networks, files.
+"""Live event sources, each addressed by one string: cameras, networks, files.
 
-`source` opens and runs one; `address` its parts; `devices`, `network` and `file` hold the drivers.
-`chunks` are the input of a model: webcams, videos, recordings and the shipped `samples` as well.
+`source` opens and runs a source; `address` parses the string; `devices`, `biases`, `network` and `file` are drivers.
+`chunks` adds webcams, videos, recordings and the shipped `samples` as inputs of a model.
 """

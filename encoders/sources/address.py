@@ -1,4 +1,4 @@
-"""The parts of a source's string, the driver it leads to, and what can go wrong with either."""
+"""The parts of a source's string, the interface of drivers, and their errors."""
 
 import importlib
 from collections.abc import Callable, Mapping
@@ -7,24 +7,24 @@ from typing import Any, Protocol
 
 from spikesight.encoders.events import Events, SensorSize
 
-PACKET_MS = 5  # what one packet of a camera, or of a recording played as one, covers
+PACKET_MS = 5  # length of a packet of a camera, or of a recording played as one
 
 
 class SourceError(ValueError):
-    """A source that cannot be opened or read; the text is one sentence that says what to do."""
+    """A source that cannot be opened or read; the message is one sentence that says what to do."""
 
 
 class SourceLost(Exception):
-    """Raised by a driver whose device or peer has gone; the source may open it anew."""
+    """Raised by a driver whose device or peer has gone; the source may reopen it."""
 
 
 class SourceEnded(Exception):
-    """Raised by a driver that has nothing more to give, such as a file at its end."""
+    """Raised by a driver at its end, for example of a file."""
 
 
 @dataclass(frozen=True)
 class Address:
-    """A source's string in parts: kind, target (host, path, serial, number), port, and options after `?`."""
+    """A parsed source string: kind, target (host, path, serial, number), port, and options after `?`."""
 
     text: str
     kind: str
@@ -33,12 +33,12 @@ class Address:
     options: Mapping[str, str] = field(default_factory=dict)
 
     def size(self) -> SensorSize | None:
-        """The sensor that the option size=WxH names; None without it."""
+        """Return the sensor size of the option size=WxH; None without it."""
         text = self.options.get("size")
         return SensorSize.parse(text) if text else None
 
     def number(self, name: str, default: float, lowest: float = 0.0) -> float:
-        """An option that is a number. Raises SourceError."""
+        """Return a numeric option, at least `lowest`. Raises SourceError."""
         text = self.options.get(name)
         if text is None:
             return default
@@ -52,9 +52,8 @@ class Address:
 
 
 class Driver(Protocol):
-    """An open device. `size` is known once it is open; `read` waits at most `timeout_s`, None is nothing yet.
-
-    One that knows its camera's `settings` (encoders/sources/settings.py) has them as an attribute.
+    """An open device. `size` is known from then on; `read` waits at most `timeout_s` and returns None if nothing came.
+    It may have an attribute `settings`, of its camera (encoders/sources/settings.py).
     """
 
     size: SensorSize
@@ -68,7 +67,7 @@ OpenDriver = Callable[[Address], Driver]
 
 
 def library_of(name: str, what: str, extra: str) -> Any:
-    """A library by name. Raises SourceError that names the extra, or the system's package, that it lacks."""
+    """Import a library. Raises SourceError naming the extra, or the system package, that is missing."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -78,7 +77,7 @@ def library_of(name: str, what: str, extra: str) -> Any:
 
 
 def lacking(error: ImportError) -> str:
-    """Say what to install where a package's own library wants one of the system's.
+    """Return what to install if a package's native library needs one of the system's.
 
     >>> lacking(ImportError("libatomic.so.1: cannot open shared object file: No such file or directory"))
     'it wants libatomic.so.1 of the system: apt install libatomic1'

@@ -1,9 +1,9 @@
-"""USB cameras whose biases are set one by one, through neuromorphic-drivers.
+"""USB cameras whose biases are set individually, through neuromorphic-drivers.
 
-    prophesee?bias.diff_on=30&bias.diff_off=30       by the names that the driver has for this camera
-    usb:00042?biases=indoor.bias&rate=5000000        from a file, as Metavision Studio writes one
+    prophesee?bias.diff_on=30&bias.diff_off=30       by the driver's names for this camera
+    usb:00042?biases=indoor.bias&rate=5000000        from a file in the format of Metavision Studio
 
-No camera was at hand when this was written: it is tested against a stand-in and the library's own configurations.
+No camera was available when this was written: it is tested against a stand-in and the library's own configurations.
 """
 
 import dataclasses
@@ -15,18 +15,18 @@ from spikesight.encoders.events import Events, SensorSize, make_events
 from spikesight.encoders.sources.address import Address, SourceError, SourceLost, library_of
 from spikesight.encoders.sources.devices import NO_CAMERA, choose
 
-LINE = re.compile(r"\s*(-?\d+)\s*%\s*(?:bias_)?(\w+)\s*")  # of a bias file: the value, then the name
-RATE_PERIOD_US = 1000  # over which the chip counts events for its limit
+LINE = re.compile(r"\s*(-?\d+)\s*%\s*(?:bias_)?(\w+)\s*")  # a line of a bias file: value, then name
+RATE_PERIOD_US = 1000  # period over which the chip counts events for its rate limit
 READ_S = 0.1
 
 
 def asks_for_biases(address: Address) -> bool:
-    """Whether a source's string sets any."""
+    """Return whether a source's string sets any bias."""
     return "biases" in address.options or any(name.startswith("bias.") for name in address.options)
 
 
 def wanted(address: Address) -> dict[str, int]:
-    """The biases of a source's string, by name; those in the string win over its file's. Raises SourceError."""
+    """Return the biases of a source's string by name; they override those of its file. Raises SourceError."""
     found = of_file(Path(address.options["biases"])) if "biases" in address.options else {}
     for option, text in address.options.items():
         if option.startswith("bias."):
@@ -37,7 +37,7 @@ def wanted(address: Address) -> dict[str, int]:
 
 
 def of_file(path: Path) -> dict[str, int]:
-    """The biases of a file, as Metavision Studio writes one, by name. Raises SourceError."""
+    """Read a bias file in the format of Metavision Studio, by name. Raises SourceError."""
     try:
         lines = path.read_text().splitlines()
     except (OSError, ValueError):
@@ -49,7 +49,7 @@ def of_file(path: Path) -> dict[str, int]:
 
 
 class BiasedDriver:
-    """A camera on USB with biases of the user's. Options: bias.NAME=VALUE, biases=FILE, rate=EVENTS_A_SECOND."""
+    """A USB camera with biases set by the user. Options: bias.NAME=VALUE, biases=FILE, rate=EVENTS_PER_SECOND."""
 
     def __init__(self, address: Address, library: Any = None) -> None:
         library = library or library_of("neuromorphic_drivers", "setting biases", "cameras")
@@ -84,13 +84,13 @@ class BiasedDriver:
 
 
 def biases_of(configuration: Any) -> dict[str, int]:
-    """All biases that a configuration sets, by name."""
+    """Return all biases that a configuration sets, by name."""
     biases = getattr(configuration, "biases", None)
     return {name: int(value) for name, value in vars(biases).items()} if dataclasses.is_dataclass(biases) else {}
 
 
 def configured(module: Any, address: Address) -> Any:
-    """The configuration of a camera's module with the wanted biases and rate. Raises SourceError."""
+    """Return a configuration of the camera's module with the biases and rate of the address. Raises SourceError."""
     configuration = module.Configuration()
     biases = getattr(configuration, "biases", None)
     names = [field.name for field in dataclasses.fields(biases)] if dataclasses.is_dataclass(biases) else []
@@ -98,7 +98,7 @@ def configured(module: Any, address: Address) -> Any:
         if name not in names:
             has = f"it has {', '.join(names)}" if names else "the driver sets none of its biases"
             raise SourceError(f"this camera has no bias '{name}': {has}")
-        setattr(biases, name, type(getattr(biases, name))(value))  # some are switches
+        setattr(biases, name, type(getattr(biases, name))(value))  # some are booleans
     if "rate" in address.options:
         if not hasattr(module, "RateLimiter"):
             raise SourceError(f"this camera has no limit of its rate: take rate out of '{address.text}'")

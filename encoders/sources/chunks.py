@@ -1,4 +1,4 @@
-"""Live input of a model, as chunks: a webcam, an event camera, a video, a recording or a shipped sample."""
+"""Live input of a model as chunks: from a webcam, an event camera, a video, a recording or a shipped sample."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -18,39 +18,39 @@ from spikesight.encoders.sources.source import Source as Camera
 from spikesight.encoders.sources.source import kinds
 from spikesight.encoders.sources.source import open_source as open_camera
 
-PERIOD_US = 33_333  # of the packets a recording is cut into
-REST_PERIODS = 18  # between two rounds of a sample: 0.6 s
+PERIOD_US = 33_333  # length of the packets into which a recording is cut
+REST_PERIODS = 18  # silent periods between two repetitions of a sample: 0.6 s
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".mjpeg", ".mjpg", ".y4m", ".m4v", ".mpg"})
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """The latest of a source: a frame, or a packet of events."""
+    """One unit of live input: a frame, or a packet of events."""
 
-    t_us: int  # since the source began
+    t_us: int  # time since the source began
     frame: np.ndarray | None = None  # RGB uint8 [H, W, 3]
     packet: np.ndarray | None = None  # EVENTS
 
 
 @dataclass(frozen=True)
 class Source:
-    """Chunks in order of time. `live` ones come when they come; others may be read faster than they happened.
+    """Chunks in order of time. Chunks of `live` sources come in real time; others can be read faster.
 
-    `close` it where its chunks were not drawn to their end.
+    Call `close` if the chunks are not read to the end.
     """
 
     name: str
     chunks: Iterator[Chunk]
     live: bool
-    sensor: SensorSize | None = None  # of packets
+    sensor: SensorSize | None = None  # None for a source of frames
     close: Callable[[], object] = lambda: None
-    settings: Settings = field(default_factory=dict)  # of its camera
+    settings: Settings = field(default_factory=dict)  # of the camera
 
 
 def open_source(text: str, *, loop: bool = False) -> Source:
-    """`0` a webcam, a video, a recording, a shipped sample's name, or a live source. Raises SourceError.
+    """Open a webcam (`0`), a video, a recording, a shipped sample by name, or a live source. Raises SourceError.
 
-    `loop`: a sample, which lasts a third of a second, begins again and again.
+    `loop`: repeat a sample, which lasts a third of a second, for ever.
     """
     if text.isdecimal():
         return _film(int(text), f"camera {text}", live=True)
@@ -83,12 +83,12 @@ def _file(path: Path) -> Source:
 
 
 def of_events(events: np.ndarray, sensor: SensorSize) -> Source:
-    """Events (EVENTS), sorted and on this sensor, as a recording of them would be."""
+    """Return a source of sorted EVENTS from this sensor, like a recording."""
     return Source("events", _packets(events), live=False, sensor=sensor)
 
 
 def _again(events: np.ndarray) -> Iterator[Chunk]:
-    """A recording for ever, with silence between two rounds."""
+    """Repeat a recording for ever, with silence between repetitions."""
     start_us = 0
     while True:
         end_us = 0
@@ -105,7 +105,7 @@ def _again(events: np.ndarray) -> Iterator[Chunk]:
 
 
 def _packets(events: np.ndarray) -> Iterator[Chunk]:
-    """The events in pieces of PERIOD_US, the last one to its end; times begin near 0."""
+    """Cut events into packets of PERIOD_US, the last one up to the end; times start near 0."""
     if not len(events):
         return
     shifted = events.copy()
@@ -119,7 +119,7 @@ def _packets(events: np.ndarray) -> Iterator[Chunk]:
 
 
 def _live(camera: Camera) -> Iterator[Chunk]:
-    """The events of a camera in every PERIOD_US; times begin near 0 and go on by the clock in silence."""
+    """Yield a camera's events of every PERIOD_US; times start near 0 and follow the clock during silence."""
     first_us: int | None = None
     newest_us, heard = 0, time.monotonic()
     with camera:
@@ -141,7 +141,7 @@ def _live(camera: Camera) -> Iterator[Chunk]:
 
 
 def _film(target: int | str, name: str, *, live: bool) -> Source:
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # a fault is reported below, once
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # errors are reported below, once
     capture = cv2.VideoCapture(target)
     if not capture.isOpened():
         hint = "plug one in, or try --source digit-3" if isinstance(target, int) else "is it a video?"
@@ -152,7 +152,7 @@ def _film(target: int | str, name: str, *, live: bool) -> Source:
 
 
 def _frames(capture: cv2.VideoCapture, *, live: bool) -> Iterator[Chunk]:
-    """Frames until the source ends; a camera's times are the clock's, a video's follow from its frame rate."""
+    """Yield frames until the source ends; times are the clock's for a camera, from the frame rate for a video."""
     rate = capture.get(cv2.CAP_PROP_FPS)
     period_us = 1e6 / rate if 1 <= rate <= 1000 else PERIOD_US
     begin = cv2.getTickCount()

@@ -1,6 +1,6 @@
-"""Drivers of what is plugged in: event cameras on USB, a Speck, a webcam.
+"""Drivers of local devices: event cameras on USB, a Speck, a webcam.
 
-No camera was at hand when these were written: they are tested against stand-ins.
+No camera was available when these were written: they are tested against stand-ins.
 """
 
 import importlib
@@ -27,9 +27,9 @@ MAKERS = {"prophesee": ("prophesee", "centuryarks"), "inivation": ("inivation", 
 
 
 def choose(address: Address, cameras: list[tuple[str, str, str]], hint: str = "") -> str:
-    """The serial of the camera meant, of (serial, kind, name) each: the one named, or the first of the maker.
+    """Return the serial of the camera that the address names, of (serial, kind, name) each, or the maker's first.
 
-    Raises SourceError, with the hint where there is none at all.
+    Raises SourceError; `hint` is added if there is no camera at all.
     """
     if not cameras:
         raise SourceError(f"{NO_CAMERA}. {hint}".rstrip(". "))
@@ -41,10 +41,10 @@ def choose(address: Address, cameras: list[tuple[str, str, str]], hint: str = ""
 
 
 class EventcvDriver:
-    """A camera on USB through EventCV: Prophesee EVK3 and EVK4, CenturyArks, DVXplorer, DAVIS346.
+    """A USB camera through EventCV: Prophesee EVK3 and EVK4, CenturyArks, DVXplorer, DAVIS346.
 
-    Options: rate=EVENTS_A_SECOND and roi=LEFT,TOP,WIDTH,HEIGHT on the chip of Prophesee's sensors; bias=adaptive, which
-    keeps the event rate where the scene began (Nair et al. 2024; EVK4 and DAVIS346).
+    Options: rate=EVENTS_PER_SECOND and roi=LEFT,TOP,WIDTH,HEIGHT, applied on the chip of Prophesee's sensors;
+    bias=adaptive, which keeps the initial event rate (Nair et al. 2024; EVK4 and DAVIS346).
     """
 
     def __init__(self, address: Address, library: Any = None) -> None:
@@ -64,7 +64,7 @@ class EventcvDriver:
             options["adaptive_bias"] = True
         try:
             self._camera = library.stream(serial, **options)
-        except Exception as error:  # the library's own texts say nothing ("Other error")
+        except Exception as error:  # the library's own messages are not helpful ("Other error")
             raise SourceLost(f"camera {serial} does not open; is another program using it?") from error
         width, height = self._camera.sensor_size
         self.size = SensorSize(int(width), int(height))
@@ -86,7 +86,7 @@ class EventcvDriver:
 
 
 def region(address: Address) -> tuple[int, int, int, int]:
-    """The option roi: left, top, width and height in pixels. Raises SourceError."""
+    """Parse the option roi: left, top, width and height in pixels. Raises SourceError."""
     parts = address.options["roi"].split(",")
     numbers = [int(part) for part in parts if part.isascii() and part.isdecimal() and len(part) < 6]
     if len(parts) != 4 or len(numbers) != 4 or 0 in numbers[2:]:
@@ -96,7 +96,7 @@ def region(address: Address) -> tuple[int, int, int, int]:
 
 
 class DvCameraDriver:
-    """A camera on USB that dv-processing knows and EventCV does not. Option: roi=LEFT,TOP,WIDTH,HEIGHT on the chip."""
+    """A USB camera that dv-processing supports but EventCV does not. Option: roi=LEFT,TOP,WIDTH,HEIGHT on the chip."""
 
     def __init__(self, address: Address, library: Any) -> None:
         if ignored := {"rate", "bias"} & set(address.options):
@@ -104,7 +104,7 @@ class DvCameraDriver:
         try:
             self._camera: Any = library.io.camera.open()
             width, height = self._camera.getEventResolution()
-        except (RuntimeError, IndexError, TypeError) as error:  # many-line C++ texts
+        except (RuntimeError, IndexError, TypeError) as error:  # with C++ messages of many lines
             raise SourceLost(f"the camera '{address.text}' does not open; is another program using it?") from error
         self.size = SensorSize(int(width), int(height))
         if "roi" in address.options:
@@ -117,7 +117,7 @@ class DvCameraDriver:
         end = time.monotonic() + timeout_s
         while True:
             running = self._camera.isRunning()
-            batch = self._camera.getNextEventBatch()  # asked once more after the end: what it still holds
+            batch = self._camera.getNextEventBatch()  # read once more after the end, for events still buffered
             if batch is not None and len(batch):
                 found = batch.numpy()
                 return make_events(found["timestamp"], found["x"], found["y"], found["polarity"])
@@ -132,7 +132,7 @@ class DvCameraDriver:
 
 
 class SpeckDriver:
-    """SynSense Speck2f through samna, as its maker delivers it. Written after samna's documents, never run on one."""
+    """SynSense Speck2f through samna, its maker's library. Written from samna's documents, never run on a device."""
 
     def __init__(self, address: Address, library: Any = None) -> None:
         samna: Any = self._makerslibrary() if library is None else library
@@ -151,7 +151,7 @@ class SpeckDriver:
 
     @staticmethod
     def _makerslibrary() -> Any:
-        """samna, unless it is the registry's stand-in, whose import would install software by itself."""
+        """Import samna, unless it is the package index's stub, whose import would install software by itself."""
         found = importlib.util.find_spec("samna")
         folder = Path(found.origin).parent if found and found.origin else None
         if folder is None or not any(folder.rglob("*.so")):
@@ -196,7 +196,7 @@ class WebcamDriver:
         )
         self._emulator = Emulator(self.size, params)
 
-    def read(self, timeout_s: float) -> Events | None:  # noqa: ARG002  (a frame comes when the camera has one)
+    def read(self, timeout_s: float) -> Events | None:  # noqa: ARG002  (waits for the camera's next frame)
         good, frame = self._capture.read()
         t_us = self._clock() // 1000
         if not good:

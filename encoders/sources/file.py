@@ -1,4 +1,4 @@
-"""A recording played in real time, as a source."""
+"""A source that plays a recording in real time."""
 
 import math
 import time
@@ -11,7 +11,7 @@ from spikesight.encoders.sources.address import PACKET_MS, Address, SourceEnded
 
 
 def looped(packets: Callable[[], Iterable[Events]], rounds: float, gap_us: int) -> Iterator[Events]:
-    """A recording's packets again and again, time going on from round to round, so long after the last event."""
+    """Repeat a recording's packets `rounds` times; a round starts `gap_us` after the last event of the one before."""
     end = done = 0
     while done < rounds:
         shift: int | None = None
@@ -22,13 +22,13 @@ def looped(packets: Callable[[], Iterable[Events]], rounds: float, gap_us: int) 
             moved["t"] += shift
             end = int(moved["t"][-1])
             yield moved
-        if shift is None:  # no round has anything
+        if shift is None:  # the recording is empty
             return
         done += 1
 
 
 class FileDriver:
-    """A recording in real time. Options: speed (1; 0 is as fast as it can), loop=1, packet_ms."""
+    """Plays a recording in real time. Options: speed (1; 0: as fast as possible), loop=1, packet_ms."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class FileDriver:
         self._packets = looped(lambda: packets(self._path, self._packet_us, self.size), rounds, self._packet_us)
         self._next: Events | None = None
         self._begin_s: float | None = None
-        self._begin_us: int  # of the file's clock, at that time
+        self._begin_us: int  # time of the file's first event
 
     def read(self, timeout_s: float) -> Events | None:
         if self._next is None:

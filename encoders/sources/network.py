@@ -1,4 +1,4 @@
-"""Drivers of event cameras on the network: dv-processing's servers, and datagrams."""
+"""Drivers of event cameras on the network: dv-processing's servers, and UDP datagrams."""
 
 import socket
 import time
@@ -9,18 +9,18 @@ from spikesight.encoders.recordings.aedat4 import Aedat4Header, Aedat4Stream, he
 from spikesight.encoders.recordings.format import RecordingError
 from spikesight.encoders.sources.address import Address, SourceError, SourceLost
 
-ANSWER_S = 5.0  # how long a server may take to say what it sends
-WANTED_BUFFER = 8 << 20  # bytes of UDP receive buffer asked for
+ANSWER_S = 5.0  # how long a server may take to send its header
+WANTED_BUFFER = 8 << 20  # requested UDP receive buffer, bytes
 
 
 class DvDriver:
-    """A camera that dv-processing's or DV's server, or `spikesight play`, puts on the network: AEDAT 4 without a file.
+    """A camera served by dv-processing, DV or `spikesight play`: AEDAT 4 over a connection.
 
-    What has been received before the server closes the connection is read to the end.
+    Everything received before the server closes the connection is read.
     """
 
     def __init__(self, address: Address) -> None:
-        Aedat4Stream(Aedat4Header(0, 0, 0, 0, None)).push(bytes(8))  # loads the compiled loop before anybody sends
+        Aedat4Stream(Aedat4Header(0, 0, 0, 0, None)).push(bytes(8))  # loads the compiled loop before data arrive
         self._socket = _connect(address)
         try:
             header = parse_header(self._exactly(header_bytes(self._exactly(4))))
@@ -73,9 +73,9 @@ def _connect(address: Address) -> socket.socket:
 
 
 class UdpDriver:
-    """Events in datagrams. Options: format, size, endian=big, allow=ADDRESS (others are ignored).
+    """Events in datagrams. Options: format, size, endian=big, allow=ADDRESS (other senders are ignored).
 
-    UDP proves no sender: bind to loopback, or name the one address that may send.
+    UDP does not authenticate senders: bind to loopback, or name the one address that may send.
     """
 
     def __init__(self, address: Address) -> None:
@@ -100,7 +100,7 @@ class UdpDriver:
         self._buffer = bytearray(4 << 20)
 
     def read(self, timeout_s: float) -> Events | None:
-        """Everything that waits, after at most `timeout_s`."""
+        """Return the events of all waiting datagrams, after at most `timeout_s`; None if there are none."""
         view, pieces, place = memoryview(self._buffer), [], 0
         self._socket.settimeout(timeout_s)
         while place < len(view) - 65536 and len(pieces) < 4096:

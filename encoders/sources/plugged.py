@@ -1,4 +1,4 @@
-"""Which cameras are plugged in, as far as the drivers that are installed can tell; none is opened but a webcam."""
+"""List the cameras that are plugged in, as far as the installed drivers can tell, without opening them."""
 
 import warnings
 from collections.abc import Iterator, Mapping
@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 from spikesight.encoders.sources.address import SourceError, library_of
 from spikesight.encoders.sources.devices import NO_CAMERA
 
-VIDEO_DEVICES = "/sys/class/video4linux"  # Linux's list of webcams
+VIDEO_DEVICES = "/sys/class/video4linux"  # where Linux lists webcams
 
 
 class Plugged(NamedTuple):
-    """One camera: the source's string that opens it, its name, and the driver that sees it."""
+    """One camera: the source string that opens it, its name, and the driver that found it."""
 
     source: str
     name: str
@@ -20,7 +20,7 @@ class Plugged(NamedTuple):
 
 
 def plugged_in(libraries: Mapping[str, Any] | None = None) -> tuple[list[Plugged], list[str]]:
-    """Every camera that is seen, and sentences on what could not be asked. `libraries` stand in for the real ones."""
+    """Return all cameras found, and sentences about what could not be checked. `libraries` replace the real ones."""
     found, remarks = list(_webcams(Path(VIDEO_DEVICES))), []
     for name, list_cameras in (("eventcv", _eventcv), ("dv_processing", _dv_processing)):
         try:
@@ -45,7 +45,7 @@ def _eventcv(library: Any) -> Iterator[Plugged]:
 
 
 def _dv_processing(library: Any) -> Iterator[Plugged]:
-    """Names of the form DVXplorer_DXA00080; its driver opens the first one."""
+    """Yield cameras by names such as DVXplorer_DXA00080; the driver opens the first one."""
     for name in map(str, library.io.camera.discover()):
         yield Plugged("inivation", name, "dv-processing")
 

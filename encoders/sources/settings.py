@@ -1,7 +1,7 @@
-"""A camera's settings, beside its recordings: `walk.raw.camera.json` of `walk.raw`, and what differs between two.
+"""A camera's settings, stored beside recordings (`walk.raw.camera.json` for `walk.raw`), and their comparison.
 
-`spikesight record` writes them; `transcode` and `label` hand them on. Of a recording made elsewhere, the biases are
-read that Metavision Studio writes beside it (`walk.bias` of `walk.raw`).
+`spikesight record` writes the file; `transcode` and `label` copy it. For other recordings the biases are read from the
+file that Metavision Studio writes beside them (`walk.bias` for `walk.raw`).
 """
 
 import json
@@ -14,23 +14,23 @@ from spikesight.encoders.sources.address import SourceError
 from spikesight.encoders.sources.biases import of_file
 
 SUFFIX = ".camera.json"
-LARGEST = 1 << 16  # bytes of such a file
+LARGEST = 1 << 16  # most bytes of a settings file that is read
 Settings = Mapping[str, Any]
-"""`camera`, `serial`, `lens` and others, by name; `biases` by theirs."""
+"""`camera`, `serial`, `lens` and others by name; `biases` holds a mapping by bias name."""
 
 
 def beside(recording: Path) -> Path:
-    """Where a recording's settings lie."""
+    """Return the path of a recording's settings."""
     return recording.with_name(recording.name + SUFFIX)
 
 
 def is_beside(path: Path) -> bool:
-    """Whether a file holds a camera's settings, by its name."""
+    """Return whether a file holds a camera's settings, judged by its name."""
     return path.name.endswith(SUFFIX) or path.suffix == ".bias"
 
 
 def write_settings(recording: Path, settings: Settings) -> None:
-    """Write them beside a recording, whole or not at all."""
+    """Write the settings of a recording, all or nothing."""
     path = beside(recording)
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(json.dumps(settings, indent=1) + "\n")
@@ -38,7 +38,7 @@ def write_settings(recording: Path, settings: Settings) -> None:
 
 
 def hand_on(recording: Path, to: Path) -> None:
-    """Write beside `to` what lies beside the recording that it was made of; nothing stays of another one."""
+    """Copy the settings of a recording to those of `to`, which was made from it; old settings of `to` are removed."""
     if known := settings_of(recording):
         write_settings(to, known)
     else:
@@ -46,7 +46,7 @@ def hand_on(recording: Path, to: Path) -> None:
 
 
 def settings_of(recording: Path) -> dict[str, Any]:
-    """What lies beside a recording, or the bag of a topic; nothing where it is missing, or is no such file."""
+    """Return the settings of a recording, or of the bag of a topic; {} if the file is missing or unreadable."""
     try:
         recording, _ = topic_of(recording)
         path, biases = beside(recording), recording.with_suffix(".bias")
@@ -61,12 +61,12 @@ def settings_of(recording: Path) -> dict[str, Any]:
 
 
 def common(recordings: Iterable[Path]) -> dict[str, Any]:
-    """The settings that all recordings share."""
+    """Return the settings that all recordings share."""
     return shared(map(settings_of, recordings))
 
 
 def shared(cameras: Iterable[Settings]) -> dict[str, Any]:
-    """The settings that all cameras share."""
+    """Return the settings that all cameras share."""
     kept: dict[str, Any] | None = None
     for found in cameras:
         kept = dict(found) if kept is None else {name: v for name, v in kept.items() if found.get(name) == v}
@@ -76,8 +76,8 @@ def shared(cameras: Iterable[Settings]) -> dict[str, Any]:
 
 
 def differs(learnt: Settings, seen: Settings) -> str | None:
-    """How a camera is set otherwise than what a model learnt from, in a sentence; None where nothing is known to."""
-    if not (isinstance(learnt, Mapping) and isinstance(seen, Mapping)):  # a card holds what somebody wrote
+    """Say how a camera's settings differ from those a model learnt from; None if no difference is known."""
+    if not (isinstance(learnt, Mapping) and isinstance(seen, Mapping)):  # a card may hold anything
         return None
     parts = [
         f"{name} {seen[name]} in place of {learnt[name]}"

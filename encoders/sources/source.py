@@ -1,14 +1,14 @@
-"""Live event sources by one string each: camera, network, file or webcam -> packets, on a thread of their own.
+"""Live event sources addressed by one string: camera, network, file or webcam -> packets, each on its own thread.
 
-    prophesee | inivation | usb:SERIAL          an event camera on USB (EventCV)
-    dv://host:port | dv+unix:///path            a camera on the network (DV, dv-processing)
-    udp://host:port?format=t64&size=640x480     events in datagrams: t64, t32 or aestream
-    speck                                       SynSense Speck2f (samna, from its maker)
-    webcam:0                                    a webcam through the pixel model
-    file:PATH?speed=1&loop=1                    a recording, in real time
+  prophesee | inivation | usb:SERIAL          an event camera on USB (EventCV)
+  dv://host:port | dv+unix:///path            a camera on the network (DV, dv-processing)
+  udp://host:port?format=t64&size=640x480     events in datagrams: t64, t32 or aestream
+  speck                                       SynSense Speck2f (samna, from its maker)
+  webcam:0                                    a webcam through the pixel model
+  file:PATH?speed=1&loop=1                    a recording, in real time
 
-A source is a thread that reads a driver and puts packets into a bounded queue; when the queue is full the oldest packet
-goes, and is counted. Nothing blocks for ever: read() waits no longer than its timeout, close() ends the thread.
+A source's thread reads a driver and puts packets into a bounded queue; when the queue is full, the oldest packet is
+dropped and counted. Nothing blocks for ever: read() waits no longer than its timeout, close() ends the thread.
 """
 
 import importlib.util
@@ -35,15 +35,15 @@ from spikesight.encoders.sources.devices import DvCameraDriver, EventcvDriver, S
 from spikesight.encoders.sources.file import FileDriver
 from spikesight.encoders.sources.network import DvDriver, UdpDriver
 
-RESTART_US = 100_000  # time that steps back further is a clock restart: it is passed on for the windows to see
-MAX_PACKETS, MAX_EVENTS = 512, 4_000_000  # what a queue holds
-MAX_JOINED = 200_000  # events that are read at once
+RESTART_US = 100_000  # a larger step back in time is a clock restart, which is passed on to the bins
+MAX_PACKETS, MAX_EVENTS = 512, 4_000_000  # bounds of the queue
+MAX_JOINED = 200_000  # events that read_waiting() joins
 BACK_OFF_S = (0.25, 0.5, 1.0, 2.0, 4.0)
-READ_S = 0.1  # how long a driver may keep the thread from looking whether it should stop
+READ_S = 0.1  # longest read of a driver, after which the thread checks whether to stop
 
 
 def parse(text: str) -> Address:
-    """A source's string in parts. Raises SourceError."""
+    """Parse a source's string. Raises SourceError."""
     body, _, query = text.partition("?")
     options = dict(parse_qsl(query, keep_blank_values=True))
     if "://" in body:
@@ -65,18 +65,18 @@ def parse(text: str) -> Address:
 
 
 def kinds() -> Mapping[str, OpenDriver]:
-    """DRIVERS, with those of installed packages."""
+    """Return DRIVERS, including those of installed packages."""
     extend("sources", {Callable: DRIVERS})
     return DRIVERS
 
 
-STEADY_KINDS = {"file"}  # what these lose they do not get back: no second opening
+STEADY_KINDS = {"file"}  # kinds that are not reopened after a failure
 
 
 class Source:
-    """A running source: `read` packets (sorted, on the sensor) while `running`; counters say what was lost.
+    """A running source: `read` packets (sorted, on the sensor) while `running`; counters tell what was lost.
 
-    Use it in a `with` block, or close() it.
+    Use it in a `with` block, or call close().
     """
 
     def __init__(
@@ -91,9 +91,9 @@ class Source:
         self.address, self._open_driver, self._back_off_s = address, open_driver, back_off_s
         self._max_packets, self._max_events = max_packets, max_events
         self.n_events = self.n_dropped = self.n_reopened = 0
-        self.fault: str | None = None  # why it stopped, or is waiting to open again
-        Sanitiser(SensorSize(1, 1)).push(empty_events())  # loads the compiled loop before the first packet is sent
-        self._driver = open_driver(address)  # the first opening fails here, in the caller's hands
+        self.fault: str | None = None  # why it stopped, or waits to reopen
+        Sanitiser(SensorSize(1, 1)).push(empty_events())  # loads the compiled loop before the first packet arrives
+        self._driver = open_driver(address)  # if this first opening fails, the caller gets the exception
         self.size = self._driver.size
         self._sanitiser = Sanitiser(self.size, sort_within_us=RESTART_US, keep_restarts=True)
         self._queue: deque[Events] = deque()
@@ -106,24 +106,24 @@ class Source:
 
     @property
     def running(self) -> bool:
-        """Whether more is to come, or something is left to read."""
+        """Whether packets are still to come, or left to read."""
         with self._ready:
             return bool(self._queue) or not self._ended
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The camera's settings, as far as its driver knows them, and the source's options."""
+        """The camera's settings, as far as the driver knows them, and the source's options."""
         options = {name: value for name, value in self.address.options.items() if not name.startswith("bias")}
         known = {"source": self.address.kind, "sensor": str(self.size), **getattr(self._driver, "settings", {})}
         return known | ({"options": options} if options else {})
 
     @property
     def counters(self) -> Counters:
-        """Events off the sensor, which were dropped, steps back in time, and clock restarts among them."""
+        """Counts of events off the sensor (dropped), steps back in time, and clock restarts among them."""
         return self._sanitiser.counters
 
     def read(self, timeout_s: float = READ_S) -> Events | None:
-        """The oldest packet, or None when none came in time (which is not the end: see `running`)."""
+        """Return the oldest packet; None if none came in time (which is not the end: see `running`)."""
         with self._ready:
             if not self._queue and not self._ended:
                 self._ready.wait(timeout_s)
@@ -134,8 +134,8 @@ class Source:
             return packet
 
     def read_waiting(self, timeout_s: float = READ_S) -> Events | None:
-        """All packets that wait, up to MAX_JOINED events and one packet more, as one: who is late catches up by fewer
-        and larger ones. None as for `read`.
+        """Return all waiting packets as one, up to MAX_JOINED events and one packet more, so that a slow reader catches
+        up. None as for `read`.
         """
         parts, n = [self.read(timeout_s)], 0
         while parts[-1] is not None and (n := n + len(parts[-1])) < MAX_JOINED and self._queue:
@@ -144,12 +144,12 @@ class Source:
         return joined(found) if found else None
 
     def packets(self, timeout_s: float = READ_S) -> Iterator[Events | None]:
-        """read() until the source ends; None whenever nothing came in time."""
+        """Yield the results of read() until the source ends; None whenever no packet came in time."""
         while self.running:
             yield self.read(timeout_s)
 
     def close(self) -> None:
-        """End the thread and release the device. May be called again."""
+        """End the thread and release the device. May be called more than once."""
         self._stop.set()
         with self._ready:
             self._ready.notify_all()
@@ -198,7 +198,7 @@ class Source:
             self._ready.notify()
 
     def _reopen(self) -> bool:
-        """Close the driver and open it again, waiting longer each time; False when asked to stop, or in vain."""
+        """Close the driver and reopen it, waiting longer each time; False if asked to stop, or if it cannot succeed."""
         self._driver.close()
         if self.address.kind in STEADY_KINDS:
             return False
@@ -227,9 +227,9 @@ def open_source(
     wait_s: float = 0.0,
     max_packets: int = MAX_PACKETS,
 ) -> Source:
-    """Open a source by its string. `drivers` stand in for the real ones; `wait_s`: how long to try.
+    """Open a source by its string. `drivers` replace the real ones; `wait_s`: how long to keep trying.
 
-    Raises SourceError: no such kind, no such device, a missing extra, or nobody answers.
+    Raises SourceError: unknown kind, no such device, a missing extra, or no answer.
     """
     address = parse(text)
     open_driver = (drivers or kinds())[address.kind]
@@ -244,7 +244,7 @@ def open_source(
 
 
 def open_usb(address: Address) -> Driver:
-    """neuromorphic-drivers where single biases are set, else EventCV; dv-processing for what only that knows."""
+    """Open a USB camera: neuromorphic-drivers if biases are set, else EventCV, else dv-processing."""
     if asks_for_biases(address):
         return BiasedDriver(address)
     try:

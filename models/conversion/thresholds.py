@@ -27,7 +27,7 @@ Activation = Callable[[Node, Tensor], Tensor]
 
 
 def relu(_: Node, z: Tensor) -> Tensor:
-    """The ANN's activation."""
+    """Return ReLU(z), the ANN's activation."""
     return z.relu()
 
 

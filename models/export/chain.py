@@ -1,4 +1,4 @@
-"""A network of another library as it grows: nodes of ours, their tensors and neurons, what they are called there."""
+"""Build our graph of a network from another library: nodes, tensors and neurons, and the layers they come from."""
 
 import re
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ Tensors = dict[str, Tensor]
 
 @dataclass
 class Chain:
-    """A graph that grows: nodes by names of ours, tensors, neurons, and what each node is called elsewhere."""
+    """A graph under construction: nodes, tensors by our names, and neuron configurations, in order of addition."""
 
     shape: tuple[int, ...]
     nodes: list[Node] = field(default_factory=list)
@@ -24,7 +24,8 @@ class Chain:
     neurons: list[NeuronConfig] = field(default_factory=list)
 
     def add(self, op: str, theirs: str, source: tuple[str, ...], tensors: Tensors | None = None, **options: Any) -> str:
-        """A node by its operation; its name."""
+        """Append a node for the other library's layer `theirs`; return its name. Raises ExportError, naming the layer.
+        """
         name = f"n{len(self.nodes)}_{re.sub(r'[^A-Za-z0-9]', '_', theirs)[:40]}"
         tensors = {f"layers.{name}.{key}": value.detach().float() for key, value in (tensors or {}).items()}
         if f"layers.{name}.weight" in tensors:
@@ -41,7 +42,7 @@ class Chain:
         return self.add("neuron", theirs, (source,), shape=(channels,))
 
     def network(self, classes: int) -> ImportedNetwork:
-        """Raises ExportError where it is no network of ours."""
+        """Return the network. Raises ExportError if the nodes do not make a valid one."""
         try:
             made = ImportedNetwork(ImportedConfig(tuple(self.nodes), tuple(self.neurons), self.shape, classes))
             made.load_state_dict(self.tensors)
@@ -50,12 +51,12 @@ class Chain:
         return made.eval().requires_grad_(False)
 
     def named(self) -> dict[str, str]:
-        """What the neurons' states are called elsewhere."""
+        """Return the other library's layer name for each neuron state key of ours."""
         return {f"layers.{node.name}": node.layer for node in self.nodes if node.op == "neuron"}
 
 
 def config_of(name: str, beta: float, theta: float, **options: Any) -> NeuronConfig:
-    """A neuron's options. Raises ExportError, which names the layer."""
+    """Return a neuron configuration. Raises ExportError, which names the layer."""
     try:
         return NeuronConfig(beta=beta, theta=theta, **options)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""One topic's events of a bag, as a recording."""
+"""Read one topic's events of a bag as a recording."""
 
 import struct
 from collections.abc import Callable, Generator, Iterator
@@ -18,13 +18,13 @@ from spikesight.encoders.recordings.format import (
 )
 
 Container = Callable[[Path, Callable[[Topic], bool], list[str]], Iterator[tuple[Topic, bytes]]]
-"""A file's messages in order, of the topics that are wanted; each topic is asked for once. Damage is noted."""
+"""Reader of a file (path, wanted, notes): yields (topic, message) in order; `wanted` is asked once for each topic."""
 
-MOST_NAMED = 8  # topics in a sentence
+MOST_NAMED = 8  # topics listed in a message
 
 
 def opener(container: Container) -> Callable[[Path], Opened]:
-    """What opens a file of this kind, or the topic of one that is named (`format.topic_of`)."""
+    """Return the `open` function of a kind of bag; its path may name a topic (`format.topic_of`)."""
 
     def open_bag(path: Path) -> Opened:
         file, named = topic_of(path)
@@ -42,7 +42,7 @@ def opener(container: Container) -> Callable[[Path], Opened]:
 
 
 def _packets(container: Container, file: Path, named: str, notes: list[str]) -> Generator[Packet]:
-    """Of the topic that is named, else of the first one. Raises RecordingError where there is none."""
+    """Yield the packets of the named topic, or else of the first. Raises RecordingError if there is none."""
     types: dict[str, str] = {}
     others: dict[str, None] = {}
     taken, decode, damaged = "", None, 0

@@ -1,4 +1,4 @@
-"""MCAP files (https://mcap.dev/spec), through the library `mcap` (extra `ros`): read front to back, and written."""
+"""MCAP files (https://mcap.dev/spec) through the library `mcap` (extra `ros`): read from front to back, and written."""
 
 import importlib
 import io
@@ -16,8 +16,8 @@ from spikesight.encoders.recordings.bags.packed import CUT_SHORT, unpacked
 from spikesight.encoders.recordings.format import NoEventsKnown, Parts, RecordingError
 from spikesight.encoders.recordings.prophesee.writer import EVT3, encoded
 
-PACKET_US = 10_000  # of events in one message that is written
-LAST_US = 1_000_000 << 31  # a ROS 2 time has 31 bits of seconds
+PACKET_US = 10_000  # time span of a message that is written
+LAST_US = 1_000_000 << 31  # first time beyond ROS 2's 31 bits of seconds
 FRAME = b"event_camera\0"
 RULE = "\n" + "=" * 80 + "\n"
 DEFINITION = (
@@ -35,7 +35,7 @@ def _library(module: str) -> Any:
 
 
 def messages(path: Path, wanted: Callable[[Topic], bool], notes: list[str]) -> Iterator[tuple[Topic, bytes]]:
-    """Messages of the topics that are wanted. Raises RecordingError for an unknown codec."""
+    """Yield messages of the wanted topics. Raises RecordingError for an unknown codec."""
     schemas: dict[int, Any] = {}
     topics: dict[int, Topic | None] = {}
     with path.open("rb") as file:
@@ -57,7 +57,7 @@ def _topic(channel: Any, schema: Any) -> Topic:
 
 
 def _records(file: Any, notes: list[str]) -> Iterator[Any]:
-    """Records, those in chunks in the chunk's place, as far as the file goes."""
+    """Yield records, including those inside chunks, as far as the file is intact."""
     reader, exceptions = _library("stream_reader").StreamReader, _library("exceptions")
     try:
         for record in reader(file, emit_chunks=True, record_size_limit=LARGEST_PACKET).records:
@@ -78,7 +78,7 @@ def _records(file: Any, notes: list[str]) -> Iterator[Any]:
 
 
 def write_mcap(path: Path, parts: Parts, size: SensorSize) -> None:
-    """Events as EventPackets of ROS 2 in EVT3, one for each 10 ms, on `/event_camera/events`, in chunks of LZ4."""
+    """Write EventPackets of ROS 2 in EVT3, one for each 10 ms, on `/event_camera/events`, in LZ4 chunks."""
     library = _library("writer")
     with path.open("wb") as file:
         writer = library.Writer(file, compression=library.CompressionType.LZ4)
@@ -98,7 +98,7 @@ def write_mcap(path: Path, parts: Parts, size: SensorSize) -> None:
 
 
 def _message(t: int, size: SensorSize, number: int, data: bytes) -> bytes:
-    """An EventPacket in CDR; EVT3 needs no time base."""
+    """Return an EventPacket in CDR; EVT3 needs no time base."""
     seconds, us = divmod(t, 1_000_000)
     head = seconds, 1000 * us, len(FRAME), FRAME, size.height, size.width, number, 0, 5, b"evt3", False, len(data)
     return b"\0\1\0\0" + struct.pack("<iII13s3xII4xQQI5s?2xI", *head) + data

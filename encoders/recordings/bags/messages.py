@@ -1,4 +1,4 @@
-"""Messages with events, as ROS serialises them: which they are, what their fields say, how their events are coded."""
+"""ROS messages with events: their types, their serialised fields, and the codings of their events."""
 
 import re
 import struct
@@ -22,26 +22,26 @@ ARRAY = ("Header header", "uint32 height", "uint32 width", "Event[] events")
 EVENT = ("uint16 x", "uint16 y", "time ts", "bool polarity")
 TYPES = {
     "event_camera_msgs/EventPacket": PACKET,
-    "event_array_msgs/EventArray": PACKET,  # its name until 2022
+    "event_array_msgs/EventArray": PACKET,  # the former name, until 2022
     "dvs_msgs/EventArray": ARRAY,
     "prophesee_event_msgs/EventArray": ARRAY,
 }
-ZSTD = b"\x28\xb5\x2f\xfd"  # how a packed message begins
+ZSTD = b"\x28\xb5\x2f\xfd"  # first bytes of a compressed message
 
 
 @dataclass(frozen=True)
 class Topic:
-    """A name, the type of its messages as `package/Type`, their definition ("": unknown), and whether they are CDR."""
+    """Name, message type as `package/Type`, message definition ("" if unknown), and whether messages are CDR."""
 
     name: str
     type: str
     definition: str
-    cdr: bool  # of ROS 2; those of ROS 1 have no gaps
+    cdr: bool  # ROS 2's serialisation, with alignment; ROS 1's has no padding
 
 
 @dataclass(frozen=True)
 class Packet:
-    """A message's events as bytes uint8 [n], what decodes them, and the sensor."""
+    """The events of a message: bytes uint8 [n], their decoder, and the sensor."""
 
     size: SensorSize | None
     data: NDArray[np.uint8]
@@ -49,7 +49,7 @@ class Packet:
 
 
 class Fields:
-    """The fields of a message in turn. Raises struct.error where it ends before they do."""
+    """Reads the fields of a message one by one. Raises struct.error if the message is too short."""
 
     def __init__(self, data: bytes, cdr: bool) -> None:
         self.data, self.cdr, self.at = memoryview(data), cdr, 4 if cdr else 0
@@ -59,7 +59,7 @@ class Fields:
             raise NoEventsKnown("its messages are not little-endian CDR")
 
     def number(self, kind: str) -> int:
-        """An integer, by its letter in `struct`; CDR puts it at a multiple of its size."""
+        """Read an integer, given its `struct` letter; CDR aligns it to a multiple of its size."""
         size = struct.calcsize(f"<{kind}")
         self.at += -(self.at - 4) % size if self.cdr else 0
         (value,) = struct.unpack_from(f"<{kind}", self.data, self.at)
@@ -67,7 +67,7 @@ class Fields:
         return value
 
     def take(self, n: int) -> memoryview:
-        """So many bytes."""
+        """Read n bytes."""
         if n > len(self.data) - self.at:
             raise struct.error("the message is cut short")
         self.at += n
@@ -78,7 +78,7 @@ class Fields:
 
 
 class Messages:
-    """The messages of one topic, in order -> packets. Raises NoEventsKnown for other fields than those known."""
+    """Converts the messages of one topic, in order, to packets. Raises NoEventsKnown for unknown fields."""
 
     def __init__(self, topic: Topic) -> None:
         self._topic, self._fields = topic, TYPES[topic.type]
@@ -92,9 +92,9 @@ class Messages:
         }  # fmt: skip
 
     def __call__(self, data: bytes) -> Packet:
-        """Raises struct.error for a message that is cut short."""
+        """Convert a message. Raises struct.error if it is cut short."""
         fields = Fields(data, self._topic.cdr)
-        for kind in "II" if self._topic.cdr else "III":  # of the header: time, and in ROS 1 a number before it
+        for kind in "II" if self._topic.cdr else "III":  # the header: time, in ROS 1 preceded by a sequence number
             fields.number(kind)
         fields.text()
         height, width = fields.number("I"), fields.number("I")
@@ -114,7 +114,7 @@ class Messages:
 
 
 def definitions(text: str) -> dict[str, tuple[str, ...]]:
-    """The fields of a message ("") and of those in it, by name; types and names in small letters, without packages."""
+    """Parse a definition: fields of the message ("") and of nested types by name, without packages."""
     found = {}
     for part in re.split(r"^=+\n", text, flags=re.MULTILINE) if text.strip() else []:
         name = re.match(r"MSG: .*/(\w+)\s", part)
@@ -124,9 +124,9 @@ def definitions(text: str) -> dict[str, tuple[str, ...]]:
 
 
 def stamped(fields: Fields) -> tuple[NDArray[np.uint8], Decode]:
-    """An array of events with a time of seconds and nanoseconds each: 13 bytes in ROS 1, in CDR 16 but for the first.
+    """Read an array of events with seconds and nanoseconds each: 13 bytes in ROS 1; in CDR 16, except the first.
 
-    There the first event's x and y lie two bytes further on, for what follows them begins at a multiple of four.
+    In CDR, x and y of the first event lie two bytes later, since the fields after them are aligned to four bytes.
     """
     n = fields.number("I")
     if not fields.cdr:
@@ -150,14 +150,14 @@ def stamped(fields: Fields) -> tuple[NDArray[np.uint8], Decode]:
 
 
 def put(out: Events, t: NDArray[Any], x: NDArray[Any], y: NDArray[Any], p: NDArray[Any]) -> int:
-    """Events at the beginning of `out`; how many."""
+    """Write events to the start of `out`; return their number."""
     out = out[: len(t)]
     out["t"], out["x"], out["y"], out["p"] = t, x, y, p
     return len(out)
 
 
 class Libcaer:
-    """Two uint32 an event: polarity (1), y (2), x (17); 31 bits of microseconds since `base`, in nanoseconds."""
+    """Decodes two uint32 an event: polarity (1), y (2), x (17); 31 bits of microseconds after `base` (nanoseconds)."""
 
     def __init__(self, base: int) -> None:
         self._base, self._high = base // 1000, -1
@@ -172,7 +172,7 @@ class Libcaer:
 
 
 class Mono:
-    """uint64 events: polarity (63), y (48), x (32), nanoseconds since `base` (0)."""
+    """Decodes uint64 events: polarity (63), y (48), x (32), nanoseconds after `base` (0)."""
 
     def __init__(self, base: int) -> None:
         self._base = base
@@ -185,13 +185,12 @@ class Mono:
 
 
 class Packed:
-    """libcaer_cmp: EVT3 with columns and rows exchanged and other numbers of its kinds of words; `base` in nanoseconds.
-
-    Each packet's times begin at 0; the column goes on from packet to packet.
+    """Decodes libcaer_cmp: EVT3 with columns and rows swapped and other kinds of words; `base` in nanoseconds. Times of
+    each packet start at 0; the column carries over from packet to packet.
     """
 
     KINDS = np.array([8, 6, 0, 2, 3, 5, *[15] * 10], "<u2") << 12
-    """EVT3's kind for each: high and low time, column, row with polarity, base row, eight rows; nothing."""
+    """EVT3's kind for each kind here: high and low time, column, row with polarity, base row, eight rows; none."""
 
     def __init__(self) -> None:
         self._evt3, self._base = Evt3(), 0

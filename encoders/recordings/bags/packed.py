@@ -1,4 +1,4 @@
-"""Chunks of messages, unpacked to the size that they claim and no further."""
+"""Decompress chunks of messages, to no more than the size that they claim."""
 
 import importlib
 import io
@@ -11,7 +11,7 @@ DAMAGED = "a damaged chunk of messages was left out"
 
 
 def unpacked(codec: str, data: bytes, size: int, notes: list[str]) -> bytes:
-    """`size` bytes, or as many as a damaged chunk gives, which is noted. Raises NoEventsKnown for an unknown codec."""
+    """Return `size` bytes; fewer, and a note, for a damaged chunk. Raises NoEventsKnown for an unknown codec."""
     try:
         match codec:
             case "" | "none":
@@ -30,7 +30,7 @@ def unpacked(codec: str, data: bytes, size: int, notes: list[str]) -> bytes:
         raise RecordingError(f"it is packed with {codec}, which this Python lacks ({error})") from error
     except (RecordingError, MemoryError):
         raise
-    except Exception:  # each library has its own
+    except Exception:  # each library raises its own types
         found = b""
     if len(found) < size and DAMAGED not in notes:
         notes.append(DAMAGED)

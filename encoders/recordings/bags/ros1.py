@@ -1,6 +1,6 @@
-"""The messages of a ROS 1 bag, version 2.0 (https://wiki.ros.org/Bags/Format/2.0), from front to back.
+"""Read the messages of a ROS 1 bag, version 2.0 (https://wiki.ros.org/Bags/Format/2.0), from front to back.
 
-So a bag without its index, whose recording was broken off, is read as far as it goes.
+So a bag without its index, from an interrupted recording, can be read as far as it goes.
 """
 
 import io
@@ -21,7 +21,7 @@ Header = dict[bytes, bytes]
 
 
 def messages(path: Path, wanted: Callable[[Topic], bool], notes: list[str]) -> Iterator[tuple[Topic, bytes]]:
-    """Messages of the topics that are wanted. Raises RecordingError for another version, an unknown codec."""
+    """Yield messages of the wanted topics. Raises RecordingError for another version or an unknown codec."""
     topics: dict[bytes, Topic | None] = {}
     with path.open("rb") as file:
         if file.read(len(MARK)) != MARK:
@@ -41,7 +41,7 @@ def _topic(header: Header, more: Header) -> Topic:
 
 
 def _all(file: BinaryIO, notes: list[str]) -> Iterator[tuple[Header, bytes]]:
-    """Records, those in chunks in the chunk's place."""
+    """Yield records, including those inside chunks."""
     for header, data in _records(file, notes):
         if header[b"op"] != CHUNK:
             yield header, data
@@ -52,7 +52,7 @@ def _all(file: BinaryIO, notes: list[str]) -> Iterator[tuple[Header, bytes]]:
 
 
 def _records(file: BinaryIO, notes: list[str]) -> Iterator[tuple[Header, bytes]]:
-    """Records as they lie in a file or a chunk, each a header and data behind their lengths; of chunks, also half."""
+    """Yield records of a file or chunk: header and data, each with length prefix; incomplete ones only of chunks."""
     while prefix := file.read(4):
         length = int.from_bytes(prefix, "little")
         header = file.read(min(length, LONGEST_HEADER))
@@ -71,7 +71,7 @@ def _records(file: BinaryIO, notes: list[str]) -> Iterator[tuple[Header, bytes]]
 
 
 def _fields(data: bytes) -> Header:
-    """`name=value`, each behind its length; as many as there are."""
+    """Parse `name=value` fields with length prefix, as many as there are."""
     found: Header = {}
     at = 0
     while at + 4 <= len(data):

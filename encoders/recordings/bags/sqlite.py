@@ -1,7 +1,7 @@
-"""The messages of a ROS 2 bag of the older kind, a SQLite file with the tables `topics` and `messages`.
+"""Read the messages of an older ROS 2 bag, a SQLite file with the tables `topics` and `messages`.
 
-It may be a stranger's, and SQLite does a lot for who asks it in a schema. So the file is opened for reading alone,
-without its journal; the two must be plain tables; nothing but them is read, no function is called, nothing attached.
+The file may be hostile, and a schema can make SQLite do a lot. So the file is opened read-only and without its journal;
+both must be plain tables; only they are read, no function is called and nothing is attached.
 """
 
 import itertools
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     import sqlite3
 
 READ = {"sqlite_master", "topics", "messages", "message_definitions"}
-STEPS = 1000  # of SQLite's machine between two looks at how far it is
-STEPS_A_BYTE = 4  # of the file: a row takes about 10, and 8 bytes or more
+STEPS = 1000  # SQLite instructions between two checks of progress
+STEPS_A_BYTE = 4  # limit of instructions per byte of the file: a row takes about 10, and 8 bytes or more
 SETTINGS = ("trusted_schema=0", "query_only=1", "cell_size_check=1", "mmap_size=0", "temp_store=2", "writable_schema=1")
-"""The last lets a file that is cut short be read as far as it goes; nothing is written."""
+"""Pragmas; the last lets a truncated file be read as far as it goes, although nothing is written."""
 
 
 def messages(path: Path, wanted: Callable[[Topic], bool], notes: list[str]) -> Iterator[tuple[Topic, bytes]]:
-    """Messages of the topics that are wanted. Raises RecordingError for a SQLite file that is no bag."""
+    """Yield messages of the wanted topics. Raises RecordingError for a SQLite file that is not a bag."""
     import sqlite3
 
     journal = path.with_name(f"{path.name}-wal")
@@ -59,7 +59,7 @@ def messages(path: Path, wanted: Callable[[Topic], bool], notes: list[str]) -> I
 
 
 def _topics(base: "sqlite3.Connection", defined: bool) -> dict[int, Topic]:
-    """Topics by their number, with the definition of their messages where the bag has it."""
+    """Return topics by number, with the definitions of their messages if the bag has them."""
     texts: dict[str, str] = {}
     if defined:
         texts = dict(

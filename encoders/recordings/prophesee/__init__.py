@@ -1,7 +1,7 @@
-"""Reading Prophesee's raw formats, EVT 2.0, 2.1 and 3.0, and DAT: headers and decoders.
+"""Read Prophesee's raw formats, EVT 2.0, 2.1 and 3.0, and DAT: headers and decoders.
 
-Bit layouts after Prophesee's published format descriptions. Time bases wrap (34 bits in EVT2, 24 in EVT3, 32 in DAT)
-and are unwrapped; a smaller step back is left for the sanitiser.
+Bit layouts follow Prophesee's published format descriptions. Time bases wrap (34 bits in EVT2, 24 in EVT3, 32 in DAT)
+and are unwrapped; a smaller step back is left to the sanitiser.
 """
 
 import io
@@ -19,7 +19,7 @@ from spikesight.encoders.events import MAX_SIDE, Events, SensorSize
 from spikesight.encoders.recordings.format import Decode, Opened, RecordingError, text_header, word_chunks
 from spikesight.encoders.recordings.text import layout_of
 
-SENSORS = {  # what a plugin or system name says where the header has no geometry
+SENSORS = {  # by the plugin or system name, for headers without geometry
     "genx320": SensorSize(320, 320),
     "gen31": SensorSize(640, 480),
     "gen3": SensorSize(640, 480),
@@ -28,8 +28,8 @@ SENSORS = {  # what a plugin or system name says where the header has no geometr
     "imx636": SensorSize(1280, 720),
     "imx646": SensorSize(1280, 720),
 }
-SAMPLE_BYTES = 8192  # of the data, to tell their encoding by
-ATIS = SensorSize(304, 240)  # the camera whose files are DAT version 1
+SAMPLE_BYTES = 8192  # bytes of data by which the encoding is recognised
+ATIS = SensorSize(304, 240)  # sensor of DAT version 1 files
 Words = NDArray[np.unsignedinteger]
 
 
@@ -38,7 +38,7 @@ Words = NDArray[np.unsignedinteger]
 
 @dataclass
 class Evt2:
-    """uint32 words: kind (28), low time (22), x (11), y (0); kind 0 OFF, 1 ON, 8 the upper 28 bits of time."""
+    """Decodes uint32 words: kind (28), low time (22), x (11), y (0); kind 0 OFF, 1 ON, 8 the upper 28 bits of time."""
 
     high: int = -1
 
@@ -50,9 +50,9 @@ class Evt2:
 
 @dataclass
 class Evt21:
-    """uint64 words: kind (60), low time (54), base x (43), y (32), one bit for each of 32 pixels (0)."""
+    """Decodes uint64 words: kind (60), low time (54), base x (43), y (32), one bit for each of 32 pixels (0)."""
 
-    swapped: bool = False  # "legacy" files hold the two halves of a word the other way round
+    swapped: bool = False  # "legacy" files hold the two halves of a word in swapped order
     high: int = -1
 
     def __call__(self, data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
@@ -66,7 +66,7 @@ class Evt21:
 
 @dataclass
 class Evt3:
-    """uint16 words that change one thing each: row, time, base column; an event is a column or a bit of a vector."""
+    """Decodes uint16 words, each setting row, time or base column, or giving an event or a vector of events."""
 
     state: NDArray[np.int64] = field(default_factory=lambda: np.array([-1, 0, 0, 0, 0, 0], np.int64))
 
@@ -77,7 +77,7 @@ class Evt3:
 
 @dataclass
 class Dat:
-    """Two uint32 a record: time; x (0), y (14), polarity (28). In version 1: x (0), y (9), polarity (17)."""
+    """Decodes records of two uint32: time; x (0), y (14), polarity (28). Version 1: x (0), y (9), polarity (17)."""
 
     first_version: bool = False
     last: int = -1
@@ -97,7 +97,7 @@ class Dat:
 
 
 def open_raw(path: Path) -> Opened:
-    """An EVT 2.0, 2.1 or 3.0 file; the encoding comes from its header, or, where that has none, from its words."""
+    """Open an EVT 2.0, 2.1 or 3.0 file; the encoding is told by the header or, failing that, by the words."""
     with path.open("rb") as file:
         header = _header(file)
         start = file.tell()
@@ -116,15 +116,15 @@ def open_raw(path: Path) -> Opened:
 
 
 def _header(file: BinaryIO) -> str:
-    """The header in small letters; leaves the file at the first byte after it."""
+    """Return the header in lower case; leave the file at the first byte after it."""
     return "\n".join(text_header(file, "% ", "%end")).lower()
 
 
 def fits(name: str) -> Callable[[bytes, int], bool]:
-    """A Format's `fits` for one of Prophesee's formats: a file of theirs that names none of them is a dat."""
+    """Return `Format.fits` for one of Prophesee's formats; a file of theirs that names no format counts as dat."""
 
     def fitting(head: bytes, _size: int) -> bool:
-        if not head.startswith(b"%") or layout_of(head):  # the latter: rows of text below a comment
+        if not head.startswith(b"%") or layout_of(head):  # a layout means rows of text below a comment
             return False
         return (file_format(head) or "dat") == name
 
@@ -132,7 +132,7 @@ def fits(name: str) -> Callable[[bytes, int], bool]:
 
 
 def file_format(head: bytes) -> str | None:
-    """dat, evt2, evt21 or evt3, by the first kilobytes of a file that begins with %; None for anything else."""
+    """Return dat, evt2, evt21 or evt3, judged by the head of a file that begins with %; None otherwise."""
     file = io.BytesIO(head)
     header = _header(file)
     data = file.read()
@@ -150,7 +150,7 @@ def _encoding(header: str) -> str | None:
 
 
 def _told_by_words(data: bytes) -> str | None:
-    """The encoding in which the time words come again and again, and go on; None where no encoding has such."""
+    """Return the encoding in which time words are frequent and increase steadily; None if there is none."""
     for name, kind, top, bits, step in (("evt2", "<u4", 28, 28, 1 << 14), ("evt3", "<u2", 12, 12, 1)):
         size = np.dtype(kind).itemsize
         words = np.frombuffer(data[: len(data) // size * size], kind).astype(np.int64)
@@ -162,7 +162,7 @@ def _told_by_words(data: bytes) -> str | None:
 
 
 def _geometry(header: str) -> SensorSize | None:
-    """The sensor by `geometry 640x480`, by `width=640;height=480`, by Width and Height lines, or by a sensor's name."""
+    """Return the sensor by `geometry 640x480`, `width=640;height=480`, Width and Height lines, or a sensor's name."""
     width = re.search(r"^% width (\d+)|width=(\d+)", header, re.MULTILINE)
     height = re.search(r"^% height (\d+)|height=(\d+)", header, re.MULTILINE)
     pair = re.search(r"^% geometry (\d+)x(\d+)", header, re.MULTILINE)
@@ -176,7 +176,7 @@ def _geometry(header: str) -> SensorSize | None:
 
 
 def open_dat(path: Path) -> Opened:
-    """A DAT file: text header, two bytes that give kind and size of the records, records of 8 bytes."""
+    """Open a DAT file: text header, two bytes with kind and size of the records, records of 8 bytes."""
     with path.open("rb") as file:
         header = _header(file)
         kind = file.read(2)
@@ -195,7 +195,7 @@ def open_dat(path: Path) -> Opened:
     else:
         first = int(version.group(1)) < 2
     size = _geometry(header) or (ATIS if first else None)
-    begin = re.search(r"^% t0 (\d{1,15})$", header, re.MULTILINE)  # faery's files count from there
+    begin = re.search(r"^% t0 (\d{1,15})$", header, re.MULTILINE)  # the start of times in faery's files
     chunks = word_chunks(path, start, 8, Dat(first), notes)
     return Opened(size, _later(chunks, int(begin.group(1))) if begin else chunks, notes)
 

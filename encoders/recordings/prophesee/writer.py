@@ -1,4 +1,4 @@
-"""Writing Prophesee's raw formats, EVT 2.0, 2.1 and 3.0, and DAT, so that every reader gets the same events."""
+"""Write Prophesee's raw formats, EVT 2.0, 2.1 and 3.0, and DAT, such that all readers get the same events."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from spikesight.encoders.events import Events, SensorSize
 from spikesight.encoders.recordings.format import Parts, RecordingError
 from spikesight.encoders.recordings.prophesee import Words
 
-MOST_WRAPS = 1 << 20  # of a clock without an event: months of EVT3
+MOST_WRAPS = 1 << 20  # most clock wraps without an event: months in EVT3
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """One of the EVT formats: its names, its clock of so many bits, how it writes events and a time by itself."""
+    """One of the EVT formats: its names, bits of its clock, and encoders of events and of a time word."""
 
     version: str
     name: str
@@ -26,7 +26,7 @@ class Encoding:
     kind: str
 
     def write(self, path: Path, parts: Parts, size: SensorSize) -> None:
-        """Header and words."""
+        """Write header and words."""
         header = (
             f"% evt {self.version}\n% format {self.name};height={size.height};width={size.width}\n"
             f"% geometry {size}\n% integrator_name spikesight\n% end\n"
@@ -37,23 +37,23 @@ class Encoding:
 
 
 def evt2_words(events: Events) -> Words:
-    """Events as uint32 words, with a time word wherever the upper bits change (every 64 us at the earliest)."""
+    """Encode events as uint32 words, with a time word wherever the upper bits change (at most every 64 us)."""
     return _with_times(events, events["x"].astype(np.int64) << 11).astype("<u4")
 
 
 def evt21_words(events: Events) -> Words:
-    """Events as uint64 words, one each, their halves the other way round as cameras write them ("legacy").
+    """Encode events as uint64 words, one each, halves swapped as cameras write them ("legacy").
 
-    As the format is described, but few read it so: of three other readers evutils alone (EventCV reads other events,
-    faery refuses).
+    This follows the format's description, but few programs read it so: of three other readers only evutils does
+    (EventCV reads other events, faery refuses).
     """
     x = events["x"].astype(np.int64)
     return _with_times(events, (x & ~31) << 11 | np.int64(1) << (x & 31) + 32).astype("<u8")
 
 
 def _with_times(events: Events, columns: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Words of EVT 2.0, or of 2.1 with their halves swapped: columns, rows, low times and polarities, and time words
-    before the first event and wherever the upper bits differ from those of the event before.
+    """Return words of EVT 2.0, or of 2.1 with halves swapped: columns, rows, low times and polarities, and time words
+    before the first event and wherever the upper bits differ from the event before.
     """
     t, y, p = (events[name].astype(np.int64) for name in "typ")
     changes = np.flatnonzero(np.diff(t >> 6, prepend=-1))
@@ -65,9 +65,9 @@ def _time_word(t: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def evt3_words(events: Events) -> Words:
-    """Events as uint16 words: row and time words where they change, single events and no vectors.
+    """Encode events as uint16 words: row and time words where they change, single events and no vectors.
 
-    Vectors that stand alone are read wrongly by several programs; single events are read by all.
+    Several programs misread vectors that stand alone; all programs read single events.
     """
     t, x, y, p = (events[name].astype(np.int64) for name in "txyp")
     words = np.stack([0x8000 | t >> 12 & 0xFFF, 0x6000 | t & 0xFFF, y, 0x2000 | p << 11 | x], axis=1)
@@ -82,7 +82,7 @@ EVT3 = Encoding("3.0", "EVT3", 24, evt3_words, lambda t: 8 << 12 | t >> 12 & 0xF
 
 
 def write_dat(path: Path, parts: Parts, size: SensorSize) -> None:
-    """Events in 8 bytes each behind a text header: Prophesee's DAT, version 2, times of 32 bits in microseconds."""
+    """Write Prophesee's DAT, version 2: a text header, then 8 bytes an event, times of 32 bits in microseconds."""
     header = f"% Data file containing CD events.\n% Version 2\n% Height {size.height}\n% Width {size.width}\n"
     last = -1
     with path.open("wb") as file:
@@ -96,10 +96,10 @@ def write_dat(path: Path, parts: Parts, size: SensorSize) -> None:
 
 
 def encoded(parts: Iterable[Events], to: Encoding) -> Iterator[tuple[Events, bytes]]:
-    """Pieces in order, cut where the clock begins anew, and the words of each. Raises RecordingError.
+    """Yield pieces in order, cut where the clock wraps, and the words of each. Raises RecordingError.
 
-    Between events, each wrap of the clock shows as its last and its first time word. Readers count wraps by these;
-    several count none but from the very end of the clock to its beginning.
+    Between events, each wrap of the clock is written as its last and first time word. Readers count wraps by these;
+    several only count a step from the very end of the clock to its beginning.
     """
     last = -1
     for part in parts:

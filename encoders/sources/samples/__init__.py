@@ -1,4 +1,4 @@
-"""Shipped recordings to try without a camera: read from this folder by the names in its index."""
+"""Shipped recordings for trying without a camera, read from this folder by the names in its index."""
 
 import json
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ SAMPLES = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Shipped:
-    """One recording: its name, its sensor in pixels, what it shows and how long."""
+    """A shipped recording: name, sensor size in pixels, label and duration."""
 
     name: str
     width: int
@@ -24,7 +24,7 @@ class Shipped:
 
 @lru_cache(maxsize=1)
 def listing() -> tuple[Shipped, ...]:
-    """The shipped samples; none where the folder has no index."""
+    """Return the shipped samples; () if the folder has no index."""
     index = SAMPLES / "index.json"
     if not index.is_file():
         return ()
@@ -32,17 +32,17 @@ def listing() -> tuple[Shipped, ...]:
 
 
 def names() -> tuple[str, ...]:
-    """Names of the samples that `t64_of` and `events_of` take."""
+    """Return the names that `t64_of` and `events_of` accept."""
     return tuple(sample.name for sample in listing())
 
 
 def t64_of(name: str) -> bytes:
-    """One recording's events in the t64 layout, 13 bytes each."""
+    """Return a sample's events in the t64 layout, 13 bytes each. Raises ValueError for an unknown name."""
     if name not in names():
         raise ValueError(f"no recording {name!r} is shipped: there are {', '.join(names())}")
     return (SAMPLES / f"{name}.t64").read_bytes()
 
 
 def events_of(name: str) -> Events:
-    """The EVENTS of a sample."""
+    """Return the EVENTS of a sample."""
     return WireDecoder("t64").decode([t64_of(name)], 0)

@@ -1,4 +1,4 @@
-"""Draws the shipped recordings: digits seen in three saccades and shapes in motion, through our own pixel model.
+"""Draw the shipped recordings: digits filmed in three saccades and moving shapes, through our own pixel model.
 
 `python encoders/sources/samples/draw.py` writes NAME.t64 (13 bytes an event) and index.json beside this file; the same
 code and seeds give the same bytes.
@@ -40,13 +40,13 @@ DIGITS: dict[str, list[list[tuple[float, float]]]] = {
     ],
     "7": [[(0.16, 0.12), (0.84, 0.1)], [(0.84, 0.1), (0.62, 0.46), (0.44, 0.94)]],
 }
-"""Strokes through points (x, y) of the unit square; smooth inside a stroke, sharp where a new one starts."""
+"""Strokes through points (x, y) of the unit square; a stroke is smooth, a new stroke starts with a corner."""
 
 SHAPES: dict[str, tuple[str, int]] = {"circle, to the right": ("circle", 1), "square, to the left": ("square", -1)}
 
 
 def smooth(points: list[tuple[float, float]], n: int = 24) -> np.ndarray:
-    """float64 [m, 2]: a Catmull-Rom curve through the points."""
+    """Return a Catmull-Rom curve through the points, float64 [m, 2]."""
     p = np.array([points[0], *points, points[-1]])
     t = np.linspace(0, 1, n, endpoint=False)[:, None]
     parts = [
@@ -57,7 +57,7 @@ def smooth(points: list[tuple[float, float]], n: int = 24) -> np.ndarray:
 
 
 def digit(name: str) -> np.ndarray:
-    """uint8 [160, 160]: white strokes on black, a little slanted like handwriting."""
+    """Draw a digit, uint8 [160, 160]: white strokes on black, a little slanted like handwriting."""
     image = np.zeros((160, 160), np.uint8)
     for stroke in DIGITS[name]:
         points = smooth(stroke)
@@ -67,7 +67,7 @@ def digit(name: str) -> np.ndarray:
 
 
 def shape_frame(kind: str, x: float, y: float) -> np.ndarray:
-    """uint8 [64, 64]: one bright shape on grey, placed to a fraction of a pixel."""
+    """Draw one bright shape on grey, uint8 [64, 64], placed with subpixel precision."""
     image = np.full((256, 256), 60, np.uint8)
     centre = (round(4 * x), round(4 * y))
     if kind == "circle":
@@ -78,7 +78,7 @@ def shape_frame(kind: str, x: float, y: float) -> np.ndarray:
 
 
 def shape(kind: str, direction: int, seconds: float = 0.8, seed: int = 0) -> np.ndarray:
-    """EVENTS of a shape that crosses the picture."""
+    """Return the EVENTS of a shape that crosses the picture."""
     emulator = Emulator(SHAPE_SENSOR, PixelModel(), seed=seed)
     packets = []
     for n in range(round(seconds * 1e6 / FRAME_US)):
@@ -90,7 +90,7 @@ def shape(kind: str, direction: int, seconds: float = 0.8, seed: int = 0) -> np.
 
 
 def write(name: str, label: str, size: SensorSize, events: np.ndarray) -> dict[str, object]:
-    """One recording and its line of the index; times start at 0."""
+    """Write one recording, with times from 0, and return its entry of the index."""
     events = events[np.argsort(events["t"], kind="stable")].astype(EVENTS)
     events["t"] -= events["t"][0]
     (HERE / f"{name}.t64").write_bytes(pack(events, "t64"))
