@@ -39,7 +39,7 @@ class Separation:
     notes: list[str] = field(default_factory=list)
 
     def of(self, part: Part) -> list[Stretch]:
-        """Return the stretches of one part."""
+        """Return the stretches (spans of recordings) of training, validation or test."""
         return getattr(self, part)
 
 

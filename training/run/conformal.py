@@ -176,7 +176,7 @@ def conformal_of(network: nn.Module, card: Card, takes: Sequence[Take]) -> Confo
 
 
 class Window(NamedTuple):
-    """Result of one window."""
+    """The conformal set, commitment and scores of one window."""
 
     held: bool  # the true label was in the set at every step
     committed: int  # first committed class; -1: none
