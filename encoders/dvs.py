@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from spikesight.encoders import kernels
 from spikesight.encoders.binning import CEILINGS, add_counts, bin_events, check_bins, grid_for
-from spikesight.encoders.events import BACK_US, Events, SensorSize, as_events, backward, on_sensor
+from spikesight.encoders.events import BACK_US, Events, SensorSize, as_events, count_backward, on_sensor
 
 BINS_AT_ONCE = 256  # bounds the memory that one long packet takes
 Times = NDArray[np.int64]  # microseconds
@@ -106,7 +106,7 @@ class StreamBinner:
         if through is None:
             packet, _, n_backward = on_sensor(packet, self.encoder.sensor)
         else:
-            n_backward = backward(packet)
+            n_backward = count_backward(packet)
         if not len(packet):
             return bins
         first, last = int(packet["t"][0]), int(packet["t"][-1])

@@ -254,7 +254,7 @@ class Order:
         """Split a packet into parts in which time never falls; True marks parts that begin with a clock restart."""
         if not len(events):
             return []
-        if not backward(events) and (self.newest is None or events["t"][0] >= self.newest):
+        if not count_backward(events) and (self.newest is None or events["t"][0] >= self.newest):
             self.newest = int(events["t"][-1])
             return [(events, False)]
         t = np.ascontiguousarray(events["t"])
@@ -289,7 +289,7 @@ def on_sensor(events: Events, size: SensorSize) -> tuple[Events, int, int]:
     return events, n_outside, n_backward
 
 
-def backward(events: Events) -> int:
+def count_backward(events: Events) -> int:
     """Return how many times are lower than the time before."""
     return kernels.compiled("readers").faults(events, 0xFFFF, 0xFFFF)[1]
 

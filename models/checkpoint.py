@@ -82,14 +82,14 @@ def save(folder: Path | str, network: nn.Module, card: Card) -> None:
     _check_labels(card, network.config.classes)  # type: ignore[arg-type,union-attr]
     folder = Path(folder)
     document = {"format": FORMAT, "kind": kind, "network": asdict(network.config), "card": asdict(card.facts())}  # type: ignore[call-overload]
-    with in_place_of(folder / WEIGHTS, folder / CONFIG) as (weights, config):
-        save_file(_given(network, card), weights)
+    with replacing(folder / WEIGHTS, folder / CONFIG) as (weights, config):
+        save_file(_stored_tensors(network, card), weights)
         document["sha256"] = sha256_of(weights)
         config.write_text(json.dumps(document, indent=1) + "\n")
 
 
 @contextmanager
-def in_place_of(*paths: Path) -> Iterator[list[Path]]:
+def replacing(*paths: Path) -> Iterator[list[Path]]:
     """Yield temporary files that replace these files of one folder on success, and are removed on failure.
 
     Raises OSError if they cannot be written.
@@ -119,7 +119,7 @@ def _check_labels(card: Card, classes: int) -> None:
         raise CheckpointError(f"{len(card.labels)} labels for {classes} classes")
 
 
-def _given(network: nn.Module, card: Card) -> dict[str, Tensor]:
+def _stored_tensors(network: nn.Module, card: Card) -> dict[str, Tensor]:
     """Return the tensors to be stored: weights, novelty detector and conformal calibration."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     for prefix, judge in ((KNOWN, card.novelty), (CONFORMAL, card.conformal)):
@@ -131,7 +131,7 @@ def _given(network: nn.Module, card: Card) -> dict[str, Tensor]:
 def fingerprint(network: nn.Module, card: Card) -> str:
     """Return the SHA-256 of everything that determines the answers, in hex: the same before and after saving."""
     digest = hashlib.sha256(json.dumps([asdict(card.contract), card.labels]).encode())
-    for name, tensor in sorted(_given(network, card).items()):
+    for name, tensor in sorted(_stored_tensors(network, card).items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
@@ -143,14 +143,14 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _taken(tensors: dict[str, Tensor], prefix: str) -> dict[str, np.ndarray]:
+def _pop_prefixed(tensors: dict[str, Tensor], prefix: str) -> dict[str, np.ndarray]:
     """Remove and return the tensors whose names have this prefix, without the prefix."""
     return {name.removeprefix(prefix): tensors.pop(name).numpy() for name in list(tensors) if name.startswith(prefix)}
 
 
 def _conformal_of(tensors: dict[str, Tensor], contract: Contract) -> Conformal | None:
     """Remove and return the conformal calibration from a checkpoint's tensors. Raises CheckpointError."""
-    state = _taken(tensors, CONFORMAL)
+    state = _pop_prefixed(tensors, CONFORMAL)
     if not state:
         return None
     try:
@@ -165,7 +165,7 @@ def _conformal_of(tensors: dict[str, Tensor], contract: Contract) -> Conformal |
 
 def _known_of(tensors: dict[str, Tensor], contract: Contract) -> NoveltyDetector | None:
     """Remove and return the novelty detector from a checkpoint's tensors. Raises CheckpointError."""
-    state = _taken(tensors, KNOWN)
+    state = _pop_prefixed(tensors, KNOWN)
     if not state:
         return None
     try:

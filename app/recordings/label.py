@@ -15,7 +15,7 @@ from spikesight.app.recordings.transcode import cut
 from spikesight.encoders.events import Events, SensorSize, empty_events
 from spikesight.encoders.recordings.files import RecordingReader, format_of, write_recording
 from spikesight.encoders.recordings.format import RecordingError
-from spikesight.encoders.sources.settings import hand_on
+from spikesight.encoders.sources.settings import copy_settings
 
 DESCRIPTION = """Cut a recording into named pieces, each a recording of its own, without loss.
 
@@ -103,7 +103,7 @@ def write(file: Path, size: SensorSize, marks: Sequence[Mark], to: Path) -> Iter
             raise RecordingError(f"there are no events between {one.begin_s:g} s and {one.end_s:g} s of {file}")
         path.parent.mkdir(parents=True, exist_ok=True)
         count = write_recording(path, chain([head], pieces), size, warn=warn)
-        hand_on(file, path)
+        copy_settings(file, path)
         yield path, count
 
 

@@ -9,7 +9,7 @@ from spikesight.encoders.events import Events, SensorSize
 from spikesight.encoders.preprocess.filters import FILTERS, parse_filters
 from spikesight.encoders.recordings.files import WRITABLE, RecordingReader, format_of, write_recording
 from spikesight.encoders.recordings.format import RecordingError
-from spikesight.encoders.sources.settings import hand_on
+from spikesight.encoders.sources.settings import copy_settings
 
 DESCRIPTION = f"""Convert a recording of events; the formats are told by the file's content and by the new file's name.
 
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     chain = parse_filters(args.filter, reader.size)
     parts = cut(watched(reader.packets(100_000), args.source.name), args.start, args.seconds, zero=args.zero)
     n = write_recording(args.target, chain(parts), reader.size, name, warn=warn)
-    hand_on(args.source, args.target)
+    copy_settings(args.source, args.target)
     if name == "evt21":
         warn("few programs read EVT 2.1 as it is written here (of three tried: evutils); --format evt3 is safer")
     for warning in reader.warnings():

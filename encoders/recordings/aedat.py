@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from spikesight.encoders.events import Events, SensorSize, make_events, unwrap
 from spikesight.encoders.kernels import LARGEST_PACKET
-from spikesight.encoders.recordings.format import Opened, Parts, RecordingError, fitted, text_header, word_chunks
+from spikesight.encoders.recordings.format import Opened, Parts, RecordingError, as_decoder, text_header, word_chunks
 
 CHIPS = {  # sensors by the chip or source name in a header; the longest match counts
     "dvs128": SensorSize(128, 128),
@@ -77,7 +77,7 @@ def open_aedat2(path: Path) -> Opened:
             chip = "davis346"
         notes.append(f"the header names no camera; read as {chip.upper()}")
     decode = Aedat2(CHIPS[chip], davis=chip.startswith("davis"))
-    return Opened(CHIPS[chip], word_chunks(path, start, 8, fitted(decode.events, 8), notes), notes)
+    return Opened(CHIPS[chip], word_chunks(path, start, 8, as_decoder(decode.events, 8), notes), notes)
 
 
 def write_aedat2(path: Path, parts: Parts, size: SensorSize) -> None:

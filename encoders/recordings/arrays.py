@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikesight.encoders.events import SensorSize
-from spikesight.encoders.recordings.columns import ROWS, Part, beside, events_of, find_columns, parts_of, sensor
+from spikesight.encoders.recordings.columns import ROWS, Part, events_of, find_columns, parts_of, sensor, zipped
 from spikesight.encoders.recordings.format import Opened, Parts, RecordingError
 
 MAGIC = b"\x93NUMPY"
@@ -135,7 +135,7 @@ def _table_parts(path: Path, name: str) -> Iterator[Part]:
 def _column_parts(path: Path, names: dict[str, str]) -> Iterator[Part]:
     with ExitStack() as stack:
         archive = stack.enter_context(zipfile.ZipFile(path))
-        yield from beside({key: _member(archive, name, stack).pieces() for key, name in names.items()})
+        yield from zipped({key: _member(archive, name, stack).pieces() for key, name in names.items()})
 
 
 def write_npz(path: Path, parts: Parts, size: SensorSize) -> None:

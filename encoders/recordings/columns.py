@@ -93,7 +93,7 @@ def parts_of(tables: Iterable[NDArray[Any]]) -> Iterator[Part]:
             yield {key: table[:, order.index(key)] for key in "txyp"}
 
 
-def beside(columns: Mapping[str, Iterator[NDArray[Any]]]) -> Iterator[Part]:
+def zipped(columns: Mapping[str, Iterator[NDArray[Any]]]) -> Iterator[Part]:
     """Zip pieces of separate columns t, x, y and p into pieces of one table."""
     for part in zip(*columns.values()):
         yield dict(zip(columns, part))

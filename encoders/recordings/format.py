@@ -107,7 +107,7 @@ It is called again with the remaining bytes and a new array. A decoder keeps its
 """
 
 
-def fitted(own: Callable[[NDArray[np.uint8]], Events], record: int) -> Decode:
+def as_decoder(own: Callable[[NDArray[np.uint8]], Events], record: int) -> Decode:
     """Return a Decode from a function that makes its own array, with at most one event per record."""
 
     def decode(data: NDArray[np.uint8], out: Events) -> tuple[int, int]:

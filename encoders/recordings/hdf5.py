@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from spikesight.encoders.events import Events, SensorSize
-from spikesight.encoders.recordings.columns import ROWS, Part, beside, events_of, find_columns, parts_of, sensor
+from spikesight.encoders.recordings.columns import ROWS, Part, events_of, find_columns, parts_of, sensor, zipped
 from spikesight.encoders.recordings.format import Opened, Parts, RecordingError
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def _events(file: "h5py.File", names: list[str], notes: list[str]) -> Iterator[E
 def _column_parts(columns: "dict[str, h5py.Dataset]") -> Iterator[Part]:
     if len({array.shape for array in columns.values()}) != 1 or columns["t"].ndim != 1:
         raise RecordingError("its arrays t, x, y and p differ in shape")
-    return beside({key: _pieces(array) for key, array in columns.items()})
+    return zipped({key: _pieces(array) for key, array in columns.items()})
 
 
 def _pieces(array: "h5py.Dataset") -> Iterator[Any]:

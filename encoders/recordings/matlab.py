@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikesight.encoders.events import Events, SensorSize
-from spikesight.encoders.recordings.columns import ROWS, Part, beside, events_of
+from spikesight.encoders.recordings.columns import ROWS, Part, events_of, zipped
 from spikesight.encoders.recordings.format import Opened, RecordingError
 
 SENSOR = SensorSize(240, 180)
@@ -129,7 +129,7 @@ def _places(file: BinaryIO) -> dict[str, int]:
 def _parts(path: Path, places: dict[str, int]) -> Iterator[Part]:
     with ExitStack() as stack:
         files = {key: stack.enter_context(path.open("rb")) for key in NAMES}
-        yield from beside({key: Variable(files[key], places[name]).pieces() for key, name in NAMES.items()})
+        yield from zipped({key: Variable(files[key], places[name]).pieces() for key, name in NAMES.items()})
 
 
 def _upright(pieces: Iterator[Events]) -> Iterator[Events]:

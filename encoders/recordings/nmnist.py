@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikesight.encoders.events import Events, SensorSize, make_events
-from spikesight.encoders.recordings.format import Opened, Parts, RecordingError, fitted, word_chunks
+from spikesight.encoders.recordings.format import Opened, Parts, RecordingError, as_decoder, word_chunks
 
 
 @dataclass
@@ -37,7 +37,7 @@ TEXT = bytes((9, 10, 13, *range(32, 127)))  # a file of only these bytes is text
 def open_nmnist(path: Path) -> Opened:
     """Open a .bin file of N-MNIST or N-Caltech101, which names no sensor."""
     notes: list[str] = []
-    return Opened(None, word_chunks(path, 0, 5, fitted(Nmnist().events, 5), notes), notes)
+    return Opened(None, word_chunks(path, 0, 5, as_decoder(Nmnist().events, 5), notes), notes)
 
 
 def looks_like_nmnist(head: bytes, size: int) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 from spikesight.encoders.events import Events, SensorSize, make_events
 from spikesight.encoders.sources.address import Address, SourceError, SourceLost, library_of
-from spikesight.encoders.sources.devices import NO_CAMERA, choose
+from spikesight.encoders.sources.devices import NO_CAMERA, serial_of
 
 LINE = re.compile(r"\s*(-?\d+)\s*%\s*(?:bias_)?(\w+)\s*")  # a line of a bias file: value, then name
 RATE_PERIOD_US = 1000  # period over which the chip counts events for its rate limit
@@ -25,9 +25,9 @@ def asks_for_biases(address: Address) -> bool:
     return "biases" in address.options or any(name.startswith("bias.") for name in address.options)
 
 
-def wanted(address: Address) -> dict[str, int]:
+def biases_wanted(address: Address) -> dict[str, int]:
     """Return the biases of a source's string by name; they override those of its file. Raises SourceError."""
-    found = of_file(Path(address.options["biases"])) if "biases" in address.options else {}
+    found = biases_in(Path(address.options["biases"])) if "biases" in address.options else {}
     for option, text in address.options.items():
         if option.startswith("bias."):
             if not re.fullmatch(r"-?\d{1,5}", text):
@@ -36,7 +36,7 @@ def wanted(address: Address) -> dict[str, int]:
     return found
 
 
-def of_file(path: Path) -> dict[str, int]:
+def biases_in(path: Path) -> dict[str, int]:
     """Read a bias file in the format of Metavision Studio, by name. Raises SourceError."""
     try:
         lines = path.read_text().splitlines()
@@ -59,7 +59,7 @@ class BiasedDriver:
             kinds = {one.serial: one.name for one in library.list_devices() if one.serial is not None}
         except Exception as error:  # a machine without USB: "Other error"
             raise SourceError(f"{NO_CAMERA}. neuromorphic-drivers says: {error}") from None
-        serial = choose(address, [(serial, kind.name.lower(), kind.value) for serial, kind in kinds.items()])
+        serial = serial_of(address, [(serial, kind.name.lower(), kind.value) for serial, kind in kinds.items()])
         configuration = configured(getattr(library, kinds[serial].name.lower()), address)
         try:
             self._camera = library.open(serial=serial, configuration=configuration, iterator_timeout=READ_S)
@@ -94,7 +94,7 @@ def configured(module: Any, address: Address) -> Any:
     configuration = module.Configuration()
     biases = getattr(configuration, "biases", None)
     names = [field.name for field in dataclasses.fields(biases)] if dataclasses.is_dataclass(biases) else []
-    for name, value in wanted(address).items():
+    for name, value in biases_wanted(address).items():
         if name not in names:
             has = f"it has {', '.join(names)}" if names else "the driver sets none of its biases"
             raise SourceError(f"this camera has no bias '{name}': {has}")

@@ -60,7 +60,7 @@ def open_source(text: str, *, loop: bool = False) -> Source:
     if sample := next((sample for sample in samples.listing() if sample.name == text), None):
         events = samples.events_of(text)
         sensor = SensorSize(sample.width, sample.height)
-        return Source(text, _again(events) if loop else _packets(events), live=False, sensor=sensor)
+        return Source(text, _looped(events) if loop else _packets(events), live=False, sensor=sensor)
     if text.partition(":")[0].partition("?")[0] in kinds():
         camera = open_camera(text)
         known = getattr(camera, "settings", {})
@@ -87,7 +87,7 @@ def of_events(events: np.ndarray, sensor: SensorSize) -> Source:
     return Source("events", _packets(events), live=False, sensor=sensor)
 
 
-def _again(events: np.ndarray) -> Iterator[Chunk]:
+def _looped(events: np.ndarray) -> Iterator[Chunk]:
     """Repeat a recording for ever, with silence between repetitions."""
     start_us = 0
     while True:

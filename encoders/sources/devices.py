@@ -26,7 +26,7 @@ NO_CAMERA = (
 MAKERS = {"prophesee": ("prophesee", "centuryarks"), "inivation": ("inivation", "davis", "dvx", "dvs")}
 
 
-def choose(address: Address, cameras: list[tuple[str, str, str]], hint: str = "") -> str:
+def serial_of(address: Address, cameras: list[tuple[str, str, str]], hint: str = "") -> str:
     """Return the serial of the camera that the address names, of (serial, kind, name) each, or the maker's first.
 
     Raises SourceError; `hint` is added if there is no camera at all.
@@ -52,7 +52,7 @@ class EventcvDriver:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             cameras = [(one["serial"], str(one["kind"]), one["name"]) for one in library.list_cameras()]
-        serial = choose(address, cameras, "; ".join(str(warning.message) for warning in caught))
+        serial = serial_of(address, cameras, "; ".join(str(warning.message) for warning in caught))
         options: dict[str, Any] = {"dt_ms": PACKET_MS}
         if address.options.get("rate"):
             options["max_event_rate"] = address.number("rate", 0)

@@ -11,7 +11,7 @@ from typing import Any
 
 from spikesight.encoders.recordings.format import topic_of
 from spikesight.encoders.sources.address import SourceError
-from spikesight.encoders.sources.biases import of_file
+from spikesight.encoders.sources.biases import biases_in
 
 SUFFIX = ".camera.json"
 LARGEST = 1 << 16  # most bytes of a settings file that is read
@@ -19,7 +19,7 @@ Settings = Mapping[str, Any]
 """`camera`, `serial`, `lens` and others by name; `biases` holds a mapping by bias name."""
 
 
-def beside(recording: Path) -> Path:
+def settings_path(recording: Path) -> Path:
     """Return the path of a recording's settings."""
     return recording.with_name(recording.name + SUFFIX)
 
@@ -31,30 +31,30 @@ def is_beside(path: Path) -> bool:
 
 def write_settings(recording: Path, settings: Settings) -> None:
     """Write the settings of a recording, all or nothing."""
-    path = beside(recording)
+    path = settings_path(recording)
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(json.dumps(settings, indent=1) + "\n")
     partial.replace(path)
 
 
-def hand_on(recording: Path, to: Path) -> None:
+def copy_settings(recording: Path, to: Path) -> None:
     """Copy the settings of a recording to those of `to`, which was made from it; old settings of `to` are removed."""
     if known := settings_of(recording):
         write_settings(to, known)
     else:
-        beside(to).unlink(missing_ok=True)
+        settings_path(to).unlink(missing_ok=True)
 
 
 def settings_of(recording: Path) -> dict[str, Any]:
     """Return the settings of a recording, or of the bag of a topic; {} if the file is missing or unreadable."""
     try:
         recording, _ = topic_of(recording)
-        path, biases = beside(recording), recording.with_suffix(".bias")
+        path, biases = settings_path(recording), recording.with_suffix(".bias")
         if path.is_file() and path.stat().st_size <= LARGEST:
             found = json.loads(path.read_text())
             return found if isinstance(found, dict) else {}
         if biases.is_file() and biases.stat().st_size <= LARGEST:
-            return {"biases": of_file(biases)}
+            return {"biases": biases_in(biases)}
     except (OSError, ValueError, RecursionError, SourceError):
         pass
     return {}

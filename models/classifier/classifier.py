@@ -25,7 +25,7 @@ from spikesight.encoders.preprocess.fit import fit_digit, fit_plain
 from spikesight.encoders.sample import Sample
 from spikesight.models.checkpoint import fingerprint, load
 from spikesight.models.classifier.inputs import InputPipeline, sensor_of
-from spikesight.models.classifier.objects import Objects, gathered, outcomes
+from spikesight.models.classifier.objects import Objects, merged_outcome, outcomes
 from spikesight.models.contract import Card, CheckpointError
 from spikesight.models.engine.autotune import calibrated
 from spikesight.models.engine.engine import Engine, why_not
@@ -278,7 +278,7 @@ class Stepper:
     def step(self, given: Input) -> Answer:
         """Run the next input and return its answer. Raises SessionError if the network overflowed."""
         result, took_s = self._run([given])
-        return self.track.read([given], gathered(given, list(outcomes(result, took_s))))
+        return self.track.read([given], merged_outcome(given, list(outcomes(result, took_s))))
 
     def steps(self, inputs: Iterable[Input]) -> Iterator[Answer]:
         """Yield the answers that `step` gives, running up to T inputs in one call.

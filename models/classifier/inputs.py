@@ -42,7 +42,7 @@ def binner_for(contract: Contract, sensor: SensorSize) -> StreamBinner:
 
 
 @dataclass
-class Rest:
+class QuietReset:
     """Resets the membranes when events return after silence: before the first input that follows `steps` quiet inputs.
 
     An input is quiet if fewer than `active` of its values are non-zero.
@@ -53,7 +53,7 @@ class Rest:
     quiet: int = 0  # consecutive quiet inputs so far
 
     @classmethod
-    def of(cls, card: Card) -> "Rest":
+    def of(cls, card: Card) -> "QuietReset":
         """Return the rule for a new stream; it never resets if the model's novelty detector was not calibrated."""
         return cls(0.0 if card.novelty is None else float(card.novelty.active[-1]), card.contract.steps)
 
@@ -83,7 +83,7 @@ class InputPipeline:
         *,
         raw: bool = False,
         fixed: Window | None = None,
-        rest: Rest | None = None,
+        rest: QuietReset | None = None,
         places: int = 0,
         windows: FrameWindows | None = None,
     ) -> None:
@@ -104,7 +104,7 @@ class InputPipeline:
         else:
             self.filter = InputFilter(sensor, small, filter_us, follow, fixed)
         self.windows: FrameWindows | EventWindows | None = windows or self.filter.windows
-        self.rests: dict[int, Rest] = {}  # by the id of what a window follows
+        self.rests: dict[int, QuietReset] = {}  # by the id of what a window follows
         if self.windows is None:
             self.binner = binner_for(contract, self.filter.size)
         else:
@@ -112,7 +112,7 @@ class InputPipeline:
             encoder = DvsEncoder(self.filter.size, grid, contract.bin_us, contract.steps, contract.encoding)
             self.binner = WindowsBinner(self.windows.tracks, encoder, contract.shown_bins)
         self._tracks = self.windows is None and fixed is None and self.filter.windowed
-        self.rest = Rest.of(card) if rest is None else rest
+        self.rest = QuietReset.of(card) if rest is None else rest
         self.watch = Watch(card.profile, contract.steps, contract.trained_us)
         self.kind = CAMERA if self.filter.windowed else RECORDED  # of input, for judging `known`
 
@@ -195,7 +195,7 @@ class InputPipeline:
             missed = 0 if identity else b.n_missed
             kind = WEBCAM if going[place] else self.kind
             given = Input(shown, b.start_us, b.end_us, int(shown.sum()), False, kind, missed)
-            self.rests[identity] = rests.get(identity) or Rest.of(self.card)
+            self.rests[identity] = rests.get(identity) or QuietReset.of(self.card)
             box = tuple(boxes[place].tolist())
             views.append(View(identity, box, self.rests[identity].push(given), float(likeness[place])))
         return views[0].given._replace(reset=b.reset, n_events=b.n_events, n_missed=b.n_missed, views=tuple(views))

@@ -12,9 +12,9 @@ from spikesight.models.steps import Answer, Input, Object, Outcome, Step, Track,
 
 CLEAR = 0.7  # likeness to a drawing from which on `known` is not lowered
 FAMILIAR = 0.7  # least recent familiarity of a window that counts as an object
-LATELY = 0.1  # weight of the newest step in the running mean of a window's familiarity
+NEWEST_WEIGHT = 0.1  # weight of the newest step in the running mean of a window's familiarity
 AHEAD = 0.2  # how much more familiar another object must be to replace the leading one
-INSIDE = 0.5  # overlap, as a share of the smaller box, above which two windows show the same object
+MOST_OVERLAP = 0.5  # overlap, as a share of the smaller box, above which two windows show the same object
 
 
 def outcomes(result: Step, took_s: float, tick: int = 0, *, each_step: bool = False) -> Iterator[Outcome]:
@@ -29,7 +29,7 @@ def outcomes(result: Step, took_s: float, tick: int = 0, *, each_step: bool = Fa
         yield Outcome(logits[:, n], fired, done, took_s * 1e3, tick, bool(finite[n]), rates[:, n])
 
 
-def gathered(given: Input, parts: Sequence[Outcome]) -> Outcome:
+def merged_outcome(given: Input, parts: Sequence[Outcome]) -> Outcome:
     """Merge the outcomes of an input's windows into the outcome of the input."""
     if not given.views:
         return parts[0]
@@ -40,12 +40,12 @@ def gathered(given: Input, parts: Sequence[Outcome]) -> Outcome:
     )
 
 
-class Seen(NamedTuple):
+class WindowAnswer(NamedTuple):
     """One window's answer after a step, and its recent familiarity, 0 to 1."""
 
     view: View
     answer: Answer
-    lately: float
+    familiarity: float
 
     def object(self) -> Object:
         p = self.answer.prediction
@@ -66,33 +66,33 @@ class Objects:
     def __init__(self, labels: tuple[str, ...], make: Callable[[], Track]) -> None:
         self.labels, self.make = labels, make
         self.tracks: dict[int, Track] = {}  # read-outs of the last step's windows, by id
-        self.lately: dict[int, float] = {}
-        self.parted = set[tuple[int, int]]()  # pairs of ids that were once apart: two things, even while they cross
+        self.familiarity: dict[int, float] = {}
+        self.separated = set[tuple[int, int]]()  # pairs of ids that were once apart: two things, even while they cross
         self.leading = self.seen = self.spikes = self.synops = 0
 
     def read(self, inputs: Sequence[Input], outcome: Outcome) -> Answer:
         """Return the answer after one step. Raises SessionError if the network overflowed."""
         (given,) = inputs
         if given.reset:
-            self.tracks, self.lately, self.parted, self.seen, self.spikes, self.synops = {}, {}, set(), 0, 0, 0
+            self.tracks, self.familiarity, self.separated, self.seen, self.spikes, self.synops = {}, {}, set(), 0, 0, 0
         parts = outcome.views or (outcome,)
-        windows = [self._seen(view, made) for view, made in zip(given.windows(), parts, strict=True)]
+        windows = [self._read_window(view, made) for view, made in zip(given.windows(), parts, strict=True)]
         self.tracks = {one.view.id: self.tracks[one.view.id] for one in windows}
-        self.lately = {one.view.id: one.lately for one in windows}
-        self.parted = {pair for pair in self.parted if self.lately.keys() >= {*pair}}
-        self.parted |= {
+        self.familiarity = {one.view.id: one.familiarity for one in windows}
+        self.separated = {pair for pair in self.separated if self.familiarity.keys() >= {*pair}}
+        self.separated |= {
             (one.view.id, other.view.id)
             for one, other in permutations(windows, 2)
-            if not inside(one.view.box, other.view.box)
+            if not overlap(one.view.box, other.view.box)
         }
         self.seen, self.spikes, self.synops = (
             self.seen + 1, self.spikes + sum(outcome.layer_spikes), self.synops + outcome.synops
         )  # fmt: skip
-        shown = self._apart(
-            one for one in windows if one.view.id and one.lately >= FAMILIAR and one.answer.steady in self.labels
+        shown = self._without_overlaps(
+            one for one in windows if one.view.id and one.familiarity >= FAMILIAR and one.answer.steady in self.labels
         )
-        first = self._first(shown)
-        speaks = first or max(windows, key=lambda one: one.lately)
+        first = self._leading(shown)
+        speaks = first or max(windows, key=lambda one: one.familiarity)
         prediction, steady = speaks.answer.prediction, speaks.answer.steady
         if first is None:
             other = UNKNOWN if any(one.view.id for one in windows) else NOTHING
@@ -109,49 +109,49 @@ class Objects:
         )
         return Answer(prediction, steady, outcome.layer_spikes, given.reset, self.spikes, self.synops)
 
-    def _seen(self, view: View, made: Outcome) -> Seen:
+    def _read_window(self, view: View, made: Outcome) -> WindowAnswer:
         """Read out one window and update its recent familiarity."""
         track = self.tracks.setdefault(view.id, self.make())
         track.prior = min(1.0, view.likeness / CLEAR)
         answer = track.read([view.given], made)
         p = answer.prediction
-        familiar, before = (1.0 if p.known is None else p.known) * p.confidence, self.lately.get(view.id, 0.0)
-        lately = (
-            before if p.label == NOTHING else before + LATELY * (familiar - before)
+        familiar, before = (1.0 if p.known is None else p.known) * p.confidence, self.familiarity.get(view.id, 0.0)
+        familiarity = (
+            before if p.label == NOTHING else before + NEWEST_WEIGHT * (familiar - before)
         )  # a thing at rest sends no events: keep its familiarity
-        return Seen(view, answer, lately)
+        return WindowAnswer(view, answer, familiarity)
 
-    def _apart(self, shown: Iterator[Seen]) -> list[Seen]:
+    def _without_overlaps(self, shown: Iterator[WindowAnswer]) -> list[WindowAnswer]:
         """Drop windows that overlap a more familiar one, except where the two were seen apart before."""
-        kept = list[Seen]()
-        for one in sorted(shown, key=lambda one: -one.lately):
+        kept = list[WindowAnswer]()
+        for one in sorted(shown, key=lambda one: -one.familiarity):
             if all(
-                (one.view.id, other.view.id) in self.parted or inside(one.view.box, other.view.box) <= INSIDE
+                (one.view.id, other.view.id) in self.separated or overlap(one.view.box, other.view.box) <= MOST_OVERLAP
                 for other in kept
             ):
                 kept.append(one)
         return kept
 
-    def _first(self, shown: list[Seen]) -> Seen | None:
+    def _leading(self, shown: list[WindowAnswer]) -> WindowAnswer | None:
         """Choose the leading object, whose label the stream shows; None if there are no objects."""
         if not shown:
             return None
-        best = max(shown, key=lambda one: one.lately)
+        best = max(shown, key=lambda one: one.familiarity)
         held = next((one for one in shown if one.view.id == self.leading), best)
-        first = best if best.lately > held.lately + AHEAD else held
+        first = best if best.familiarity > held.familiarity + AHEAD else held
         self.leading = first.view.id
         return first
 
 
-def inside(one: tuple[float, ...], other: tuple[float, ...]) -> float:
+def overlap(one: tuple[float, ...], other: tuple[float, ...]) -> float:
     """Return the overlap of two boxes (left, top, width, height) as a share of the smaller one's area."""
     across, down = (min(one[k] + one[k + 2], other[k] + other[k + 2]) - max(one[k], other[k]) for k in (0, 1))
     return max(across, 0.0) * max(down, 0.0) / max(min(one[2] * one[3], other[2] * other[3]), 1e-9)
 
 
-def in_reading_order(shown: list[Seen]) -> list[Seen]:
+def in_reading_order(shown: list[WindowAnswer]) -> list[WindowAnswer]:
     """Sort windows line by line, each from the left; a line holds those whose middle is within its topmost's height."""
-    left, ordered = sorted(shown, key=lambda one: one.view.box[1]), list[Seen]()
+    left, ordered = sorted(shown, key=lambda one: one.view.box[1]), list[WindowAnswer]()
     while left:
         _, top, _, height = left[0].view.box
         line = [one for one in left if top <= one.view.box[1] + one.view.box[3] / 2 <= top + height]

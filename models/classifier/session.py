@@ -21,7 +21,7 @@ from spikesight.encoders.roi.windows import MOST, FrameWindows
 from spikesight.encoders.sample import Sample
 from spikesight.encoders.sources.chunks import Chunk
 from spikesight.models.classifier.classifier import Classifier
-from spikesight.models.classifier.inputs import InputPipeline, Rest, sensor_of
+from spikesight.models.classifier.inputs import InputPipeline, QuietReset, sensor_of
 from spikesight.models.classifier.objects import Objects
 from spikesight.models.contract import Contract
 from spikesight.models.novelty.conformal import ERROR_RATE
@@ -60,7 +60,7 @@ class Session:
         own = sensor_of(contract) if self.takes_events else SensorSize(contract.width, contract.height)
         self.sensor = sensor or own
         self.track = classifier.readout(objects, *self._answering)
-        self.rest = Rest.of(classifier.card)
+        self.rest = QuietReset.of(classifier.card)
         follows = contract.window == "drawing" and not raw and fixed is None
         self._frames = 0
         self.tracker: FrameTracker | FrameWindows | None = None
@@ -87,11 +87,11 @@ class Session:
             windows=shown,
         )  # fmt: skip
 
-    def move(self, classifier: Classifier) -> None:
+    def switch_network(self, classifier: Classifier) -> None:
         """Switch to another network of the same contract: its read-out starts anew, what is before it stays."""
         self.classifier = classifier
         self.track = classifier.readout(self.objects, *self._answering)
-        self.rest = Rest.of(classifier.card)
+        self.rest = QuietReset.of(classifier.card)
         if self.pipeline is not None:
             self.pipeline.rest = self.rest
 
@@ -107,15 +107,15 @@ class Session:
         if self.pipeline is None:
             raise SessionError("this model takes images, not events")
         self.seen = events
-        return self._marked(self.pipeline.push(events))
+        return self._with_reset(self.pipeline.push(events))
 
     def tick(self, now_us: int) -> list[Input]:
         """Close the bins that end by `now_us` on the events' clock; return their inputs."""
-        return [] if self.pipeline is None else self._marked(self.pipeline.tick(now_us))
+        return [] if self.pipeline is None else self._with_reset(self.pipeline.tick(now_us))
 
     def flush(self) -> list[Input]:
         """End the stream: close the open bin and return its input."""
-        return [] if self.pipeline is None else self._marked(self.pipeline.flush())
+        return [] if self.pipeline is None else self._with_reset(self.pipeline.flush())
 
     def frame(self, image: NDArray[np.uint8], t_us: int) -> list[Input]:
         """Take a camera frame uint8 [H, W, 3] and return inputs: emulated events, or one step of an image model."""
@@ -127,10 +127,10 @@ class Session:
             self.pipeline.kind = WEBCAM
             inputs = self.push(self.tracker.push(image, t_us))
         else:
-            gray = thinned(luma(image))
+            gray = downsampled(luma(image))
             self._resize(SensorSize(gray.shape[1], gray.shape[0]))
             inputs = self.push(self._pixels().push(gray, t_us))
-        return inputs + self._marked(self.pipeline.look(t_us))
+        return inputs + self._with_reset(self.pipeline.look(t_us))
 
     def _pixels(self) -> Emulator:
         """Return the emulated pixels that film the frames, made at the first call."""
@@ -169,7 +169,7 @@ class Session:
             likeness = float(tracks.likeness[place])
             views.append(View(int(tracks.ids[place]), box, Input(x, start, t_us, 0, False), likeness))
         self._frames += 1
-        return self._marked([views[0].given._replace(views=tuple(views))])
+        return self._with_reset([views[0].given._replace(views=tuple(views))])
 
     def reset(self) -> None:
         """Have the next input start from zero state."""
@@ -239,14 +239,14 @@ class Session:
         if len({*ids.tolist()}) != count:
             raise ValueError("a window rests twice")
         for identity, steps in zip(ids.tolist(), quiet.tolist()):
-            pipeline.rests[identity] = Rest.of(self.classifier.card)
+            pipeline.rests[identity] = QuietReset.of(self.classifier.card)
             pipeline.rests[identity].quiet = steps
 
     def read(self, inputs: list[Input], outcome: Outcome) -> Answer:
         """Return the answer to one of this stream's inputs. Call in the order of the inputs."""
         return self.track.read(inputs, outcome)
 
-    def _marked(self, inputs: list[Input]) -> list[Input]:
+    def _with_reset(self, inputs: list[Input]) -> list[Input]:
         """Set the reset that was requested on the first input."""
         if inputs and self._reset:
             inputs[0] = inputs[0]._replace(reset=True)
@@ -306,13 +306,13 @@ def luma(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return (weighted >> 8).astype(np.uint8)
 
 
-def thinned(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def downsampled(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Downsample an image by a whole factor to at most FRAME_SIDE pixels a side."""
     factor = -(-max(gray.shape) // FRAME_SIDE)
     return gray if factor == 1 else np.ascontiguousarray(gray[::factor, ::factor])
 
 
-def pieces(events: NDArray, session: Session, steps: int) -> Iterator[NDArray]:
+def split_packet(events: NDArray, session: Session, steps: int) -> Iterator[NDArray]:
     """Split a packet into parts that close about `steps` bins at most: memory is bounded, bins stay the same."""
     if session.pipeline is None or not len(events):
         yield events

@@ -26,7 +26,7 @@ CALIBRATED_VALUES = 1 << 28  # ... or fewer, so that no layer's spikes are more 
 TOLERANCE = 1e-3  # largest difference between the folded graph's and the ANN's logits, relative to the largest logit
 
 
-def shaped(traced: Traced, sample: Tensor) -> ConvertedConfig:
+def graph_config(traced: Traced, sample: Tensor) -> ConvertedConfig:
     """Return the configuration of the graph, with channel and class counts measured on one sample [1, C, H, W]."""
     rule = SpikeRule()
     loose = [replace(n, shape=(1,)) if n.op == "neuron" else n for n in traced.nodes]
@@ -37,7 +37,7 @@ def shaped(traced: Traced, sample: Tensor) -> ConvertedConfig:
         channels[node.name] = z.shape[1]
         return z
 
-    logits = thresholds.walk(network, sample, note)
+    logits = thresholds.run_as_ann(network, sample, note)
     if logits.ndim != 2:
         raise ConversionError(f"the network's output is {tuple(logits.shape)}: a classifier's is [batch, classes]")
     nodes = [replace(n, shape=(channels[n.name],)) if n.op == "neuron" else n for n in traced.nodes]
@@ -63,7 +63,7 @@ def build_network(
 ) -> tuple[ConvertedNetwork, Traced]:
     """Return the ANN's graph with folded weights and neurons of `rule`, all thresholds 1, and the trace of the ANN."""
     traced = trace(ann)
-    config = replace(shaped(traced, sample[:1]), rule=rule, warmup=warmup)
+    config = replace(graph_config(traced, sample[:1]), rule=rule, warmup=warmup)
     network = ConvertedNetwork(config)
     for name, (weight, bias) in traced.weights.items():
         layer = network.layers[name]
@@ -85,7 +85,7 @@ def check_against(ann: nn.Module, network: ConvertedNetwork, traced: Traced, sam
     was_training = ann.training
     expected = ann.eval()(sample)
     ann.train(was_training)
-    difference = float((thresholds.walk(network, sample) - expected).abs().max())
+    difference = float((thresholds.run_as_ann(network, sample) - expected).abs().max())
     if difference > TOLERANCE * max(1.0, float(expected.abs().max())):
         raise ConversionError(
             f"the traced network's logits differ from the ANN's by {difference:.3g}: an operation works in place on a "
@@ -122,7 +122,7 @@ def images_that_fit(network: ConvertedNetwork, sample: Tensor, steps: int) -> in
         sizes.append(z.numel())
         return z
 
-    thresholds.walk(network, sample, note)
+    thresholds.run_as_ann(network, sample, note)
     return max(1, min(CALIBRATED, CALIBRATED_VALUES // (max(sizes, default=1) * steps)))
 
 

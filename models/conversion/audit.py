@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from spikesight.models.conversion.simulate import BUDGET
-from spikesight.models.conversion.thresholds import by_channel, walk
+from spikesight.models.conversion.thresholds import by_channel, run_as_ann
 from spikesight.models.networks.converted.graph import ConversionError, Node
 from spikesight.models.networks.converted.network import ConvertedNetwork
 from spikesight.models.networks.converted.neurons import SpikeLayer
@@ -116,7 +116,7 @@ def audit(
             layer.amplitude / layer.theta, z
         )  # a network of unit spikes counts activations in units of theta
 
-    walk(original, images, keep)
+    run_as_ann(original, images, keep)
     if network.config.rule.kind == "few":
         steps = network.config.rule.levels
     means, rates = mean_outputs(network, images, steps)

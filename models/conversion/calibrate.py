@@ -9,7 +9,7 @@ light bias    b_c <- b_c + mean(a_c) - mean(phi_c): a the ANN's activations, phi
 
 Means over the steps leave out the first steps where the method says so: until the spikes of all earlier layers arrive
 at their final rates, spikes reflect the network's start and not the image. In differential coding the mean is the sum
-of the corrections, and biases are not part of the currents but are held by `ConvertedNetwork.rest`.
+of the corrections, and biases are not part of the currents but are held by `ConvertedNetwork.resting_values`.
 """
 
 from collections.abc import Callable
@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from spikesight.models.conversion.thresholds import by_channel, walk
+from spikesight.models.conversion.thresholds import by_channel, run_as_ann
 from spikesight.models.networks.converted.differential import corrections
-from spikesight.models.networks.converted.graph import AFFINE, Node, follow, users_of
+from spikesight.models.networks.converted.graph import AFFINE, Node, evaluate_graph, users_of
 from spikesight.models.networks.converted.network import ConvertedNetwork
 from spikesight.models.networks.converted.neurons import AGE, SpikeLayer, merged
 from spikesight.models.neurons.state import State
@@ -79,12 +79,12 @@ def calibrate(
         wanted[node.name] = z
         return z.relu()
 
-    logits = walk(network, images, keep)
+    logits = run_as_ann(network, images, keep)
     read: dict[str, Tensor] = {}  # input spikes of each affine node, until its neuron layer is done
     state: State = {AGE: torch.zeros(len(images))}
 
     def rest(name: str) -> Tensor:
-        return network.rest()[name] if code.differential else images.new_zeros(1)
+        return network.resting_values()[name] if code.differential else images.new_zeros(1)
 
     def value(node: Node, inputs: list[Tensor]) -> Tensor:
         if node.op == "input":
@@ -112,7 +112,7 @@ def calibrate(
         bias = network.layers[source.name].bias if light and source is not None else None
         return corrected(layer, fire, x_seq, z.relu(), code, bias)  # type: ignore[arg-type]
 
-    follow(network.config.nodes, value)
+    evaluate_graph(network.config.nodes, value)
 
 
 def regression(layer: nn.Conv2d | nn.Linear, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor, fx, nn
 
 from spikesight.models.networks.converted.graph import ConversionError, Node
-from spikesight.models.networks.folding import folded, norm_line, numbers
+from spikesight.models.networks.folding import folded, norm_line, weight_and_bias
 
 
 class Reader:
@@ -34,7 +34,7 @@ class Reader:
         return self.alias[node]
 
     def affine(self, fx_node: fx.Node, module: nn.Conv2d | nn.Linear) -> None:
-        weight, bias = numbers(module)
+        weight, bias = weight_and_bias(module)
         if isinstance(module, nn.Linear):
             self.add(fx_node, "linear", shape=tuple(weight.shape))
         else:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from spikesight.models.networks.converted.graph import ConversionError, Node, follow
+from spikesight.models.networks.converted.graph import ConversionError, Node, evaluate_graph
 from spikesight.models.networks.converted.network import ConvertedNetwork
 from spikesight.models.networks.converted.neurons import SpikeLayer
 from spikesight.models.networks.converted.rules import SpikeRule, levels_of
@@ -31,7 +31,7 @@ def relu(_: Node, z: Tensor) -> Tensor:
     return z.relu()
 
 
-def walk(network: ConvertedNetwork, x: Tensor, activation: Activation = relu) -> Tensor:
+def run_as_ann(network: ConvertedNetwork, x: Tensor, activation: Activation = relu) -> Tensor:
     """Run the graph as an ANN, x [N, C, H, W] to logits [N, K]; `activation` maps a neuron layer's z to outputs."""
 
     def value(node: Node, inputs: list[Tensor]) -> Tensor:
@@ -39,7 +39,7 @@ def walk(network: ConvertedNetwork, x: Tensor, activation: Activation = relu) ->
             return x
         return activation(node, inputs[0]) if node.op == "neuron" else network.at_once(node, inputs)
 
-    return follow(network.config.nodes, value)
+    return evaluate_graph(network.config.nodes, value)
 
 
 def by_channel(x: Tensor) -> Tensor:
@@ -47,18 +47,18 @@ def by_channel(x: Tensor) -> Tensor:
     return x.transpose(0, 1).flatten(1)
 
 
-def some(values: Tensor, count: int = SAMPLES) -> Tensor:
+def subsampled(values: Tensor, count: int = SAMPLES) -> Tensor:
     """Pick about `count` evenly spaced values of each row: [C, <= 2 count]."""
     return values[:, :: max(1, values.shape[1] // count)]
 
 
-def enough(values: Tensor) -> Tensor:
+def kept_currents(values: Tensor) -> Tensor:
     """Subsample a batch's currents [C, values] to what is kept in memory."""
-    return some(values, 4 * SAMPLES)
+    return subsampled(values, 4 * SAMPLES)
 
 
 def currents_by_neuron(
-    network: ConvertedNetwork, batches: Sequence[Tensor], take: Callable[[Tensor], Tensor] = enough
+    network: ConvertedNetwork, batches: Sequence[Tensor], take: Callable[[Tensor], Tensor] = kept_currents
 ) -> Iterator[tuple[Node, Tensor]]:
     """Yield each neuron node in order with its ANN currents [C, values], reduced by `take`. One pass over the data."""
     kept: dict[str, list[Tensor]] = {node.name: [] for node in network.neuron_nodes()}
@@ -68,7 +68,7 @@ def currents_by_neuron(
         return z.relu()
 
     for batch in batches:
-        walk(network, batch, keep)
+        run_as_ann(network, batch, keep)
     for node in network.neuron_nodes():
         yield node, torch.cat(kept.pop(node.name), 1)
 
@@ -88,7 +88,7 @@ def percentile(values: Tensor, percent: float) -> Tensor:
 
 def by_percentile(network: ConvertedNetwork, batches: Sequence[Tensor], percent: float, channelwise: bool) -> None:
     """Set theta to the percentile of the non-zero activations, of the whole layer (Rueckauer) or of each channel."""
-    for node, z in currents_by_neuron(network, batches, largest if percent == 100 else enough):
+    for node, z in currents_by_neuron(network, batches, largest if percent == 100 else kept_currents):
         set_threshold(network, node, percentile(z if channelwise else z.flatten()[None], percent))
 
 
@@ -112,7 +112,7 @@ def ltb(network: ConvertedNetwork, batches: Sequence[Tensor], passes: int, eta: 
 
     for _ in range(passes):
         for batch in batches:
-            walk(network, batch, clip)
+            run_as_ann(network, batch, clip)
     for node in network.neuron_nodes():
         set_threshold(network, node, theta[node.name])
 
@@ -138,7 +138,7 @@ def mmse_threshold(a: Tensor, steps: int, rule: SpikeRule) -> Tensor:
 def mmse(network: ConvertedNetwork, batches: Sequence[Tensor], steps: int) -> None:
     """Set each channel's threshold by `mmse_threshold` on the calibration values of all batches."""
     for node, z in currents_by_neuron(network, batches):
-        set_threshold(network, node, mmse_threshold(some(z).relu(), steps, network.config.rule))
+        set_threshold(network, node, mmse_threshold(subsampled(z).relu(), steps, network.config.rule))
 
 
 def gauss_threshold(mean: Tensor, deviation: Tensor, levels: int, rounds: int = 400) -> Tensor:
@@ -184,7 +184,7 @@ def spike_norm(network: ConvertedNetwork, batches: Sequence[Tensor], steps: int,
             return network.neurons()[node.name](inputs[0], {}, steps)
         return network.in_time(node, inputs, state)
 
-    follow(network.config.nodes, value)
+    evaluate_graph(network.config.nodes, value)
 
 
 def poisson(x: Tensor, steps: int, generator: torch.Generator) -> Tensor:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spikesight.models.engine.densities import KINDS, Kind, default, is_known, keep, kept_file
+from spikesight.models.engine.densities import KINDS, Kind, default, is_known, kept_file, save
 from spikesight.models.engine.engine import Engine, rounds_weights
 from spikesight.models.engine.plan import Plan, Writer, has_matrix_unit
 from spikesight.models.native.build import library
@@ -101,7 +101,7 @@ def crossing(events: list[float], dense: float) -> float:
     return float(np.interp(dense, rising, DENSITIES))
 
 
-def judged(runs: list[dict[float | None, float]]) -> float | None:
+def break_even_of(runs: list[dict[float | None, float]]) -> float | None:
     """Return the break-even density from the seconds of all runs; None if the machine was too busy."""
     found: list[float] = []
     for part in (runs[::2], runs[1::2], runs):
@@ -112,7 +112,7 @@ def judged(runs: list[dict[float | None, float]]) -> float | None:
     return MARGIN * found[2] if agree else None
 
 
-def spent(run: Callable[[], object]) -> float:
+def cpu_seconds(run: Callable[[], object]) -> float:
     """Run a function; return the seconds taken on this thread's CPU clock."""
     begin = time.thread_time()
     run()
@@ -131,8 +131,8 @@ def measure(kinds: list[Kind], seconds: float = SECONDS) -> dict[Kind, float]:
             if number == 0:
                 prepared[kind], runs[kind] = prepare(kind), []
             if kind in prepared:
-                runs[kind].append({key: spent(run) for key, run in prepared[kind].items()})
-    judgements = {kind: judged(found) for kind, found in runs.items() if len(found) >= LEAST_RUNS}
+                runs[kind].append({key: cpu_seconds(run) for key, run in prepared[kind].items()})
+    judgements = {kind: break_even_of(found) for kind, found in runs.items() if len(found) >= LEAST_RUNS}
     return {kind: density for kind, density in judgements.items() if density is not None}
 
 
@@ -148,4 +148,4 @@ def calibrated() -> None:
         found = measure(kinds)
         hand_over = kernels.engine_hand_over(HAND_OVERS) if threads() > 1 else 0
         if 2 * len(found) >= len(kinds) and hand_over < BUSY_NS:  # else measure at the next start
-            keep({kind: round(found.get(kind, default(kind)), 4) for kind in kinds}, hand_over)
+            save({kind: round(found.get(kind, default(kind)), 4) for kind in kinds}, hand_over)

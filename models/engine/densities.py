@@ -101,7 +101,7 @@ def read_kept() -> dict[str, float]:
     return {}
 
 
-def keep(densities: dict[Kind, float], hand_over: int) -> None:
+def save(densities: dict[Kind, float], hand_over: int) -> None:
     """Save what was measured unless another process did so first: all processes then choose alike. Raises OSError."""
     path = kept_file()
     table_of = {str(kind): density for kind, density in densities.items()}

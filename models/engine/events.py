@@ -64,16 +64,16 @@ class EventEngine:
         weakref.finalize(self, self._library.events_free, self._handle)
         self._logits = np.empty(engine.classes, np.float32)
         self._reads = self._logits.ctypes.data
-        self.load(self.rest())
+        self.load(self.initial_state())
 
-    def rest(self) -> Moment:
+    def initial_state(self) -> Moment:
         """Return the state before the first event."""
         since = np.full(self._shape, self._shown, np.uint16)
         return Moment(self._engine.initial_state()[MEMBRANES][0].numpy(), since, np.zeros(self._shape, np.uint8))
 
     def load(self, moment: Moment) -> None:
         """Continue from a saved state. Raises ValueError for the state of another network or input size."""
-        expected = self.rest()
+        expected = self.initial_state()
         for name, found, own in zip(Moment._fields, moment, expected):
             if found.shape != own.shape or found.dtype != own.dtype:
                 raise ValueError(f"{name} of this moment is of another network")
@@ -82,7 +82,7 @@ class EventEngine:
 
     def save(self) -> Moment:
         """Return the present state."""
-        moment = self.rest()
+        moment = self.initial_state()
         self._library.events_save(self._handle, *(part.ctypes.data for part in moment))
         return moment
 

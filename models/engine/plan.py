@@ -88,7 +88,7 @@ class Plan:
     names: list[str] = field(default_factory=list)  # of the layers
     states: dict[str, tuple[int, int, int, int]] = field(default_factory=dict)  # by key: offset, channels, H, W
     spike_layers: int = 0
-    keep: list[Tensor] = field(default_factory=list)
+    held: list[Tensor] = field(default_factory=list)
     readout: NativeReadout = field(default_factory=NativeReadout)
     scales: dict[str, Tensor] = field(default_factory=dict)  # by neuron: network units per engine membrane unit, [C]
     shape: tuple[int, int, int] = (0, 0, 0)  # of the input
@@ -101,7 +101,7 @@ class Plan:
     def hold(self, tensor: Tensor) -> int:
         """Keep a tensor alive as long as the plan; return its address."""
         tensor = tensor.contiguous()
-        self.keep.append(tensor)
+        self.held.append(tensor)
         return tensor.data_ptr()
 
 

@@ -47,7 +47,7 @@ class Sum:
     pooled: bool = False  # whether a max-pool follows
 
 
-def need(condition: bool, node: Node) -> None:
+def require(condition: bool, node: Node) -> None:
     if not condition:
         raise UnplannedError(f"{node.title}: {node.op} in a place or form that the engine does not run")
 
@@ -91,52 +91,52 @@ class Planner:
             maps = None if self.writer is None else self.writer.input
             return Spikes(maps, torch.ones(self.network.config.input_shape[0]))
         if node.op == "add":
-            return self.added(node, inputs)
+            return self.add_terms(node, inputs)
         if isinstance(layer, SpikeLayer):
-            need(isinstance(x, Sum), node)
-            maps = None if self.writer is None else self.fires(self.writer, node, layer, cast(Sum, x))
+            require(isinstance(x, Sum), node)
+            maps = None if self.writer is None else self.fire(self.writer, node, layer, cast(Sum, x))
             return Spikes(maps, layer.amplitude * self.unit)
         if node.op == "max_pool":
             stem = isinstance(x, Sum) and len(x.convs) == 1 and not x.shortcuts and not x.pooled
             form = (node.kernel, node.stride, node.padding, node.dilation, node.ceil)
-            need(stem and node.name in self.network.still and form == ((3, 3), (2, 2), (1, 1), (1, 1), False), node)
+            require(stem and node.name in self.network.still and form == ((3, 3), (2, 2), (1, 1), (1, 1), False), node)
             return replace(cast(Sum, x), pooled=True)
-        need(isinstance(x, Spikes), node)
+        require(isinstance(x, Spikes), node)
         spikes = cast(Spikes, x)
         if isinstance(layer, nn.Conv2d):
-            need(plain_conv(layer) and spikes.stride == 1 and not spikes.first and not spikes.pooled, node)
+            require(plain_conv(layer) and spikes.stride == 1 and not spikes.first and not spikes.pooled, node)
             return Sum(convs=((node.name, layer, spikes),))
-        return self.viewed(node, layer, spikes)
+        return self.without_sums(node, layer, spikes)
 
-    def viewed(self, node: Node, layer: nn.Module | None, spikes: Spikes) -> Spikes:
+    def without_sums(self, node: Node, layer: nn.Module | None, spikes: Spikes) -> Spikes:
         """Apply an operation without sums (scale, slice, padding, mean) to the description of spikes."""
         if isinstance(layer, Scale):
             own = layer.factor[spikes.first : spikes.first + len(spikes.amplitude)]
             return replace(spikes, amplitude=spikes.amplitude * own)
         if node.op == "slice":
-            need(node.stride[0] == node.stride[1], node)
+            require(node.stride[0] == node.stride[1], node)
             return replace(spikes, stride=spikes.stride * node.stride[0])
         if node.op == "pad":
-            need(not any(node.padding[:4]), node)
+            require(not any(node.padding[:4]), node)
             return replace(spikes, first=spikes.first + node.padding[4])
         if node.op == "global_pool":
-            need(node.kernel == (1, 1) and spikes.stride == 1 and not spikes.first, node)
+            require(node.kernel == (1, 1) and spikes.stride == 1 and not spikes.first, node)
             return replace(spikes, pooled=True)
-        need(node.op == "flatten" and spikes.pooled, node)
+        require(node.op == "flatten" and spikes.pooled, node)
         return spikes
 
-    def added(self, node: Node, inputs: list[Spikes | Sum]) -> Sum:
+    def add_terms(self, node: Node, inputs: list[Spikes | Sum]) -> Sum:
         total = Sum()
         for x in inputs:
             if isinstance(x, Sum):
-                need(not x.pooled, node)
+                require(not x.pooled, node)
                 total = Sum(total.convs + x.convs, total.shortcuts + x.shortcuts)
             else:
-                need(not x.pooled, node)
+                require(not x.pooled, node)
                 total = replace(total, shortcuts=(*total.shortcuts, x))
         convs = sorted(total.convs, key=lambda term: -term[1].kernel_size[0])
         small = len(convs) < 2 or (convs[1][1].kernel_size[0] == 1 and convs[1][1].padding[0] == 0)
-        need(1 <= len(convs) <= 2 and len(convs) + len(total.shortcuts) <= 2 and small, node)
+        require(1 <= len(convs) <= 2 and len(convs) + len(total.shortcuts) <= 2 and small, node)
         return replace(total, convs=tuple(convs))
 
     def folded(self, conv: nn.Conv2d, spikes: Spikes, theta: Tensor) -> Folded:
@@ -146,7 +146,7 @@ class Planner:
         unit = theta.double()
         return (weight / unit[:, None, None, None]).float(), (bias.double() / unit).float(), conv
 
-    def fires(self, writer: Writer, node: Node, layer: SpikeLayer, current: Sum) -> Maps:
+    def fire(self, writer: Writer, node: Node, layer: SpikeLayer, current: Sum) -> Maps:
         rule, theta = self.network.config.rule, layer.theta.detach()
         terms = [(cast(Maps, spikes.maps), self.folded(conv, spikes, theta)) for _, conv, spikes in current.convs]
         written = writer.sum_layer(current.convs[0][0], *terms[0], terms[1] if len(terms) > 1 else None)

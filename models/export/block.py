@@ -60,7 +60,7 @@ class Block:
 
     def __post_init__(self) -> None:
         self.content = bytearray(ctypes.sizeof(Head))
-        self.held = {tensor.data_ptr(): tensor for tensor in self.plan.keep}
+        self.held = {tensor.data_ptr(): tensor for tensor in self.plan.held}
         self.placed = dict[int, int]()  # offsets of arrays, by their address in this process
 
     def put(self, content: bytes) -> int:

@@ -112,7 +112,7 @@ class Source:
         self.taught = network if isinstance(network, TaughtNetwork) else None
         layers = 0 if card.novelty is None else card.novelty.layers
         self.plan = plan = plan_of(network, card.contract.height, card.contract.width, rates=layers)
-        self.held = {tensor.data_ptr(): tensor for tensor in plan.keep}
+        self.held = {tensor.data_ptr(): tensor for tensor in plan.held}
         self.arrays, self.layers = list[str](), list[str]()
         self.channels = {0: plan.shape[0]}
         self.state = 0

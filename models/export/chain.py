@@ -24,8 +24,7 @@ class Chain:
     neurons: list[NeuronConfig] = field(default_factory=list)
 
     def add(self, op: str, theirs: str, source: tuple[str, ...], tensors: Tensors | None = None, **options: Any) -> str:
-        """Append a node for the other library's layer `theirs`; return its name. Raises ExportError, naming the layer.
-        """
+        """Append a node for the other library's layer `theirs`; return its name. Raises ExportError, naming a layer."""
         name = f"n{len(self.nodes)}_{re.sub(r'[^A-Za-z0-9]', '_', theirs)[:40]}"
         tensors = {f"layers.{name}.{key}": value.detach().float() for key, value in (tensors or {}).items()}
         if f"layers.{name}.weight" in tensors:
@@ -50,7 +49,7 @@ class Chain:
             raise ExportError(f"not imported: {str(error).splitlines()[0]}") from None
         return made.eval().requires_grad_(False)
 
-    def named(self) -> dict[str, str]:
+    def state_names(self) -> dict[str, str]:
         """Return the other library's layer name for each neuron state key of ours."""
         return {f"layers.{node.name}": node.layer for node in self.nodes if node.op == "neuron"}
 

@@ -55,11 +55,11 @@ def import_network(path: Path, contract: Contract, dt: float | None = None) -> t
     if prod(chain.shape) != prod(contract.shape) or (len(chain.shape) == 3 and chain.shape != contract.shape):
         raise ExportError(f"not imported: it takes inputs of {chain.shape}, the contract gives {contract.shape}")
     network = chain.network(classes)
-    ours = {theirs: name for name, theirs in chain.named().items()}
+    ours = {theirs: name for name, theirs in chain.state_names().items()}
     try:
         return network, check_parity(
             network, run, contract,
-            adopt=lambda _, state: {chain.named()[key]: value for key, value in state.items()},
+            adopt=lambda _, state: {chain.state_names()[key]: value for key, value in state.items()},
             view=lambda _, state: potentials(network, {ours[key]: state[key] for key in ours}),
         )  # fmt: skip
     except ExportError as error:

@@ -11,13 +11,13 @@ def fold(conv_bn: nn.Sequential) -> Folded:
     """Return a convolution's weight and bias with the batch norm behind it, if there is one, folded in."""
     conv, norm = conv_bn[0], conv_bn[1]
     assert isinstance(conv, nn.Conv2d)
-    weight, bias = numbers(conv)
+    weight, bias = weight_and_bias(conv)
     if isinstance(norm, nn.BatchNorm2d):
         weight, bias = folded(weight, bias, norm)
     return weight.float(), bias.float(), conv
 
 
-def numbers(layer: nn.Conv2d | nn.Linear) -> tuple[Tensor, Tensor]:
+def weight_and_bias(layer: nn.Conv2d | nn.Linear) -> tuple[Tensor, Tensor]:
     """Return weight and bias in double precision; a missing bias is zero."""
     weight = layer.weight.detach().double()
     return weight, weight.new_zeros(len(weight)) if layer.bias is None else layer.bias.detach().double()

@@ -8,7 +8,7 @@ from math import prod
 
 from torch import Tensor, nn
 
-from spikesight.models.networks.converted.graph import Node, check_shape, follow
+from spikesight.models.networks.converted.graph import Node, check_shape, evaluate_graph
 from spikesight.models.networks.converted.network import build
 from spikesight.models.networks.converted.rules import SpikeRule
 from spikesight.models.networks.resnet import per_step
@@ -57,4 +57,4 @@ class ImportedNetwork(nn.Module):
             layer = self.layers[node.name]
             return layer(inputs[0], after) if node.op == "neuron" else per_step(layer, inputs[0])
 
-        return follow(self.config.nodes, value), after
+        return evaluate_graph(self.config.nodes, value), after

@@ -13,7 +13,7 @@ from spikesight.encoders.kernels.loop import loop
 
 
 @loop
-def show(
+def present(
     rates, weights, threshold, counts, seed, learn, steps, peak, membrane, trace_decay, a_plus, a_minus, total,
     theta, theta_plus, theta_keep,
 ):  # fmt: skip
@@ -134,7 +134,7 @@ class StdpLayer:
         if rates.ndim != 2 or rates.shape[1] != c.inputs:
             raise ValueError(f"rates must be [N, {c.inputs}], not {rates.shape}")
         counts = np.zeros((len(rates), c.neurons), np.int32)
-        show(
+        present(
             np.ascontiguousarray(rates, np.float32), self.weights, self.threshold, counts, self.seed, learn,
             c.steps, c.peak, 1 - 1 / c.tau_membrane, 1 - 1 / c.tau_trace, c.a_plus, c.a_minus, c.total,
             c.theta, c.theta_plus, 1 - c.theta_decay,

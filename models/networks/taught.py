@@ -126,7 +126,7 @@ class TaughtNetwork(nn.Module):
         """Return the head's features after each step, [T, N, F]; `state` gets the new memory."""
         return torch.sqrt(self.memory(self.observed(x_seq, rates), state) + LEAST_RATE)
 
-    def whole(self, x_seq: Tensor, rates: Tensor) -> Tensor:
+    def window_features(self, x_seq: Tensor, rates: Tensor) -> Tensor:
         """Return the features [N, F] after a window of T steps that started from zero state."""
         slices = self.observed(x_seq, rates).unflatten(0, (self.config.slices, -1)).mean(1)
         return torch.sqrt(slices.transpose(0, 1).flatten(1) + LEAST_RATE)

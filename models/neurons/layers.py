@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from spikesight.models.neurons.config import PAPER_LIF, NeuronConfig
 from spikesight.models.neurons.fused import can_fuse, fused_steps
-from spikesight.models.neurons.pace import Span, pace, paced_step, unpaced
+from spikesight.models.neurons.pace import Span, pace, paced_step, why_not_paced
 from spikesight.models.neurons.state import State
 from spikesight.models.neurons.surrogate import spike
 
@@ -217,7 +217,7 @@ def at_pace(network: nn.Module, span: float) -> nn.Module:
     for module in twin.modules():
         module._forward_hooks.clear()  # hooks of the original stay with it
         module._forward_pre_hooks.clear()
-        if isinstance(module, Neuron) and (reason := unpaced(module.config)):
+        if isinstance(module, Neuron) and (reason := why_not_paced(module.config)):
             raise ValueError(reason)
         if hasattr(module, "span"):  # a neuron layer, or a Memory
             cast(Neuron, module).span = span

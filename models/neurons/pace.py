@@ -46,7 +46,7 @@ def paced_step(current: Tensor, w: Tensor, config: NeuronConfig, pace: Pace) -> 
     return spikes, pace.keep * w + (pace.charge * current - pace.back * fired)
 
 
-def unpaced(config: NeuronConfig) -> str:
+def why_not_paced(config: NeuronConfig) -> str:
     """Return why neurons of this kind support no other step length, as a sentence; empty if they do."""
     if config.kind != "lif":
         return f"neurons of kind {config.kind!r} have no memory that a shorter step could leave in part"

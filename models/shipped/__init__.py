@@ -39,7 +39,7 @@ STEPS = ".steps"  # NAME.steps addresses single steps of model NAME in the Open 
 WORDS = ("index", "stats", "ready")  # words in the protocol's paths
 
 
-def unfit(name: str) -> str:
+def why_unfit(name: str) -> str:
     """Return why a model cannot have this name, as half a sentence; empty if it can. The one rule for all names.
 
     Names that differ only in case count as equal, since some file systems do not distinguish them.
@@ -75,7 +75,7 @@ def names(folders: list[Path]) -> list[str]:
     """
     found = [name_of(folder) for folder in folders]
     for name in found:
-        if reason := unfit(name):
+        if reason := why_unfit(name):
             raise CheckpointError(f"the model folder {name!r} needs another name: {reason}")
         if [other.casefold() for other in found].count(name.casefold()) > 1:
             raise CheckpointError(f"two models are called {name!r}: one of their folders needs another name")

@@ -73,7 +73,7 @@ def _half(taught: Taught) -> float | None:
 
 
 def _advice(found: dict[str, Any], taught: Taught) -> list[str]:
-    few = [label for label, count in taught.goes.items() if count < FEW_PIECES]
+    few = [label for label, count in taught.piece_counts.items() if count < FEW_PIECES]
     again = "again, turned, nearer and at another time: so far in fewer than"
     said = [f"show {_listed(few)} {again} {FEW_PIECES} pieces"] if few else []
     if found["accuracy"] is None:

@@ -10,7 +10,7 @@ PACE = 0.2  # standard deviation of the logarithm of the exponent that warps tim
 DROP = 0.4  # largest share of events dropped
 
 
-def varied(events: Events, size: tuple[int, int], length_us: int, random: np.random.Generator) -> Events:
+def augmented(events: Events, size: tuple[int, int], length_us: int, random: np.random.Generator) -> Events:
     """Return a random variation of an aligned example: rotated, scaled, shifted, warped in time and thinned; sorted.
 
     `size` (height, width) and `length_us`: what `events` were aligned to. Events that leave the picture are dropped.

@@ -19,12 +19,12 @@ from spikesight.models.contract import Card, CheckpointError, Contract
 from spikesight.models.engine.engine import Engine, why_not
 from spikesight.models.networks.resnet import SpikingResNet
 from spikesight.models.networks.taught import TaughtConfig, TaughtNetwork
-from spikesight.models.neurons.pace import unpaced
+from spikesight.models.neurons.pace import why_not_paced
 from spikesight.models.neurons.state import State
 from spikesight.models.novelty.profile import Profile, Window, measure
 from spikesight.models.novelty.rates import layers_to_watch
 from spikesight.models.shipped import find
-from spikesight.models.teach.augment import varied
+from spikesight.models.teach.augment import augmented
 from spikesight.models.teach.head import Head, Judged, Regression, balance, judge
 from spikesight.models.teach.unknown import Unknown, fit_unknown
 
@@ -94,7 +94,7 @@ class FewShotLearner:
     def __init__(
         self, backbone: SpikingResNet, sensor: SensorSize, steps: int, bin_us: int, slices: int = 1, copies: int = 0
     ) -> None:
-        paced = not unpaced(backbone.config.neuron)
+        paced = not why_not_paced(backbone.config.neuron)
         self.contract = Contract(
             "events", 2, SIDE, SIDE, steps, "binary", sensor.width, sensor.height, bin_us, frame="object", readout=1,
             shortest_bin_us=min(SHORTEST_BIN_US, bin_us) if paced else 0,
@@ -126,12 +126,12 @@ class FewShotLearner:
             raise ValueError("an example needs at least two events")
         size, steps, bin_us = (SIDE, SIDE), self.contract.steps, self.contract.bin_us
         events, random = aligned(example.events, size, steps * bin_us), np.random.default_rng(len(self.shown))
-        looks = [events, *(varied(events, size, steps * bin_us, random) for _ in range(self.copies))]
+        looks = [events, *(augmented(events, size, steps * bin_us, random) for _ in range(self.copies))]
         x = np.stack([steps_of(look, size, bin_us, steps) for look in looks], 1)
-        self.shown.append(self.seen(example.label, example.piece, x))
+        self.shown.append(self.embed(example.label, example.piece, x))
         return x[:, 0]
 
-    def seen(self, label: str, piece: str, x: NDArray[np.uint8]) -> EmbeddedExample:
+    def embed(self, label: str, piece: str, x: NDArray[np.uint8]) -> EmbeddedExample:
         """Embed a window of network inputs [T, N, 2, H, W], the original and N - 1 copies, without adding it."""
         picture = x[:, 0].sum(0).clip(max=255).astype(np.uint8)
         window = measure(x[:, 0], self.contract.bin_us)
@@ -161,7 +161,7 @@ class FewShotLearner:
         """Return the head's features [N, F] after windows of T steps, [T, N, 2, H, W]."""
         x = torch.from_numpy(np.ascontiguousarray(x_seq))
         rates = self.network.rates(x.float(), {}) if self._engine is None else self._engine.run(x).rates
-        return self.network.whole(x, rates).numpy()
+        return self.network.window_features(x, rates).numpy()
 
     def untaught(self) -> tuple[TaughtNetwork, Card]:
         """Return a network of this contract, and its card, that has learnt nothing: it always answers UNTAUGHT."""
@@ -191,7 +191,7 @@ class FewShotLearner:
             raise ValueError("a head needs at least two classes")
         y = np.array([labels.index(shown.label) for shown in examples])
         pieces = pieces_of(examples)
-        goes = {label: len({one.piece for one in examples if one.label == label}) for label in labels}
+        piece_counts = {label: len({one.piece for one in examples if one.label == label}) for label in labels}
         stacked = np.stack([shown.features for shown in examples])
         profile = Profile.of([shown.window for shown in examples if shown.window is not None])
         of_input, best = self.network.of_input.numpy(), None
@@ -202,7 +202,7 @@ class FewShotLearner:
             judged = judge(regression, y, pieces)
             if best is None or _errors(judged, y) < _errors(best.judged, y):
                 scales = scale if joined else np.ones(x.shape[2], np.float32)
-                best = Taught(self, labels, y, pieces, x, scales, regression, judged, joined, goes, profile)
+                best = Taught(self, labels, y, pieces, x, scales, regression, judged, joined, piece_counts, profile)
         assert best is not None
         return best
 
@@ -249,7 +249,7 @@ class Taught:
     regression: Regression
     judged: Judged
     with_input: bool
-    goes: dict[str, int]  # number of pieces of each class
+    piece_counts: dict[str, int]  # number of pieces of each class
     profile: Profile | None = None
 
     def checkpoint(self, training: dict, metrics: dict) -> tuple[TaughtNetwork, Card]:

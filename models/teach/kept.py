@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from spikesight.encoders.events import SensorSize
-from spikesight.models.checkpoint import in_place_of
+from spikesight.models.checkpoint import replacing
 from spikesight.models.contract import Card, CheckpointError
 from spikesight.models.networks.taught import TaughtNetwork
 from spikesight.models.teach.few_shot import EmbeddedExample, FewShotLearner
@@ -26,7 +26,7 @@ OTHERS = f"{EXAMPLES} does not hold examples of this model: teach it anew with `
 
 
 @contextmanager
-def beside(folder: Path, examples: Sequence[EmbeddedExample]) -> Iterator[None]:
+def saving_beside(folder: Path, examples: Sequence[EmbeddedExample]) -> Iterator[None]:
     """Write the examples beside the checkpoint that the with-block saves, both or neither; without examples, remove an
     older file. Raises OSError.
     """
@@ -36,7 +36,7 @@ def beside(folder: Path, examples: Sequence[EmbeddedExample]) -> Iterator[None]:
         return
     labels = sorted({one.label for one in examples})
     pieces = {piece: number for number, piece in enumerate(dict.fromkeys(one.piece for one in examples))}
-    with in_place_of(folder / EXAMPLES) as (path,):
+    with replacing(folder / EXAMPLES) as (path,):
         tensors = {
             "features": torch.stack([torch.from_numpy(one.features) for one in examples]).half(),
             "labels": torch.tensor([labels.index(one.label) for one in examples]),

@@ -49,14 +49,14 @@ def fit_unknown(
     try:
         distance = ClassDistance.fit(roots, labels, shrink=SPHERE)
         known, other = (
-            np.stack([_far(roots, labels, group), energy(scores / judged.temperature)], 1)
+            np.stack([_log_distances(roots, labels, group), energy(scores / judged.temperature)], 1)
             for group, scores in ((fold, judged.scores), (labels, left_out))
         )
     except ValueError:  # all examples are alike
         return None
     known = known[seen]
     mean, spread, ones = known.mean(0), np.maximum(known.std(0), 1e-6), np.ones(len(known))
-    weights = telling(known, other)
+    weights = separation(known, other)
     strange, stranger = (((scores - mean) / spread) @ weights for scores in (known, other))
     shown, kept = (quantile(strange, ones, share) for share in (SHOWN, KEPT))
     logits = judged.scores[seen] / judged.temperature
@@ -68,7 +68,7 @@ def fit_unknown(
     return Unknown(detector, noticed, interval(noticed * classes, classes))
 
 
-def telling(known: Floats, other: Floats) -> Floats:
+def separation(known: Floats, other: Floats) -> Floats:
     """Return the weight of each score [n, S]: how much better than chance it separates other from known (Somers' D), at
     least LEAST; if no score does, only the first counts. Others should have larger scores.
     """
@@ -76,7 +76,7 @@ def telling(known: Floats, other: Floats) -> Floats:
     return np.maximum(larger if (larger > 0).any() else np.eye(len(larger))[0], LEAST)
 
 
-def _far(roots: Floats, labels: NDArray[np.int64], group: NDArray[np.int64]) -> Floats:
+def _log_distances(roots: Floats, labels: NDArray[np.int64], group: NDArray[np.int64]) -> Floats:
     """Return the log distance of each example to the nearest class, fitted without its group; NaN for group -1."""
     far = np.full(len(labels), np.nan)
     for number in np.unique(group[group >= 0]):

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from spikesight.models.classifier import Classifier
-from spikesight.models.classifier.objects import gathered, outcomes
+from spikesight.models.classifier.objects import merged_outcome, outcomes
 from spikesight.models.neurons.probe import due
 from spikesight.models.neurons.state import State
 from spikesight.models.steps import Outcome, Step
@@ -45,7 +45,7 @@ def split(classifier: Classifier, result: Step, batch: list[Work], took_s: float
     for work in batch:
         given, probe = work.inputs[0], work.probe
         windows = given.windows()
-        made = gathered(given, list(islice(parts, len(windows))))
+        made = merged_outcome(given, list(islice(parts, len(windows))))
         if probe and result.fired.shape[-1]:
             made = made._replace(inside=classifier.inside(windows[0].given.x, result, n, probe))
         yield made

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from spikesight.models.checkpoint import CONFIG, WEIGHTS
-from spikesight.models.shipped import shipped, unfit
+from spikesight.models.shipped import shipped, why_unfit
 from spikesight.service.http.logs import event
 
 
@@ -53,8 +53,8 @@ def reason_left_out(path: Path, taken: set[str]) -> str:
 
 
 def unfit_to_save(name: str) -> str:
-    """Return why a model cannot be saved by this name, or "". Like `unfit`, but "model" is refused, too."""
-    return unfit(name) or ("a folder of that name is called as the one around it" if name == "model" else "")
+    """Return why a model cannot be saved by this name, or "". Like `why_unfit`, but "model" is refused, too."""
+    return why_unfit(name) or ("a folder of that name is called as the one around it" if name == "model" else "")
 
 
 def leave_out(name: str, reason: str | Exception) -> None:

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.roi.window import Window
 from spikesight.models.classifier import Classifier
-from spikesight.models.classifier.session import Session, pieces
+from spikesight.models.classifier.session import Session, split_packet
 from spikesight.models.neurons.probe import Inside, Probe
 from spikesight.models.neurons.state import State
 from spikesight.models.steps import Answer, Input, Outcome, SessionError, StableLabel
@@ -111,7 +111,7 @@ class StreamCore:
         if len(events):
             self._newest = int(events["t"][-1]), self._clock()
         self._keep_picture(ticket, events)
-        parts = list(pieces(events, self.session, self.max_pending))
+        parts = list(split_packet(events, self.session, self.max_pending))
         for number, part in enumerate(parts, 1):
             jump, skipped = self._skip_silence(part)
             inputs = jump + self.session.push(part)
@@ -169,7 +169,7 @@ class StreamCore:
     def move(self, model: Model) -> None:
         """Continue on another model of the same contract; all inputs must have been answered."""
         self.model = model
-        self.session.move(model.classifier)
+        self.session.switch_network(model.classifier)
 
     # Inputs to the network.
 

@@ -98,8 +98,8 @@ def stream_state(session: Session) -> Values:
     if not isinstance(track, Objects):
         return track_state(track) | quiet
     values: Values = quiet | {"ids": np.array(sorted(track.tracks), np.int64)}
-    values |= {"lately": np.array([track.lately[one] for one in sorted(track.tracks)])}
-    values |= {"parted": np.array(sorted(track.parted), np.int64).reshape(-1, 2)}
+    values |= {"lately": np.array([track.familiarity[one] for one in sorted(track.tracks)])}
+    values |= {"parted": np.array(sorted(track.separated), np.int64).reshape(-1, 2)}
     values |= {name: getattr(track, name) for name in COUNTS}
     return values | {
         name: v for one, of in track.tracks.items() for name, v in under(f"{one}", track_state(of)).items()
@@ -151,12 +151,12 @@ def restore_stream(session: Session, values: Values) -> None:
     for one in ids:
         track.tracks[one] = track.make()
         restore_track(track.tracks[one], part(f"{one}", values))
-    track.lately = dict(zip(ids, lately))
+    track.familiarity = dict(zip(ids, lately))
     pairs = values["parted"]
     pairs = array(pairs, (min(len(pairs), MOST**2), 2), np.int64, 0, 2**53)
     if not np.isin(pairs, ids).all():
         raise ValueError
-    track.parted = {(one, other) for one, other in pairs.tolist()}
+    track.separated = {(one, other) for one, other in pairs.tolist()}
     for name in COUNTS:
         setattr(track, name, integer(values[name]))
 

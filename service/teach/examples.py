@@ -79,7 +79,7 @@ class Examples:
         try:
             for x in await self._turns.run(lambda: [frames_of(window) for window in windows()]):
                 if len(added) < self._room(label):
-                    added.append(await self._turns.run(lambda x=x: self._few_shot.seen(label, take, x)))
+                    added.append(await self._turns.run(lambda x=x: self._few_shot.embed(label, take, x)))
         finally:
             self._waiting -= 1
         added = added[: self._room(label)]  # other examples may have been added meanwhile

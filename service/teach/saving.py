@@ -14,7 +14,7 @@ from spikesight.models.contract import Card, CheckpointError
 from spikesight.models.networks.taught import TaughtNetwork
 from spikesight.models.shipped import shipped
 from spikesight.models.teach.few_shot import EmbeddedExample
-from spikesight.models.teach.kept import beside
+from spikesight.models.teach.kept import saving_beside
 from spikesight.service.http.errors import ServiceError
 from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.registry import NotLoaded
@@ -34,7 +34,7 @@ def write(folder: Path, network: TaughtNetwork, card: Card, examples: Sequence[E
     Raises ServiceError 507 if the folder cannot be written.
     """
     try:
-        with beside(folder, examples):
+        with saving_beside(folder, examples):
             save(folder, network, card)
     except OSError:
         raise ServiceError(507, "the model cannot be written: free space where models are saved") from None

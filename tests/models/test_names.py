@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from spikesight.models.contract import CheckpointError
-from spikesight.models.shipped import names, unfit
+from spikesight.models.shipped import names, why_unfit
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ def test_a_name_that_two_share_or_no_url_can_hold_is_refused(folders: list[str])
     "name", ["gestures", "0", "a.b-c_d", "X" * 64, "lesson-3", "console", "steps", "model", "index-2"]
 )
 def test_good_names(name: str) -> None:
-    assert not unfit(name)
+    assert not why_unfit(name)
 
 
 TAKEN = ["index", "stats", "ready", "x.steps", "con", "nul.txt", "com1", "lpt9.a.b", "lesson-" + "0a" * 12]
@@ -30,5 +30,5 @@ TAKEN = ["index", "stats", "ready", "x.steps", "con", "nul.txt", "com1", "lpt9.a
     "name", ["", ".", "..", "-x", "a.", "a/b", "a\\b", "a\0", "a\n", "x" * 65, "\u00e9", "\u212a", *TAKEN]
 )
 def test_names_that_no_model_may_have(name: str) -> None:
-    assert unfit(name)
-    assert unfit(name.upper()), "in no spelling"
+    assert why_unfit(name)
+    assert why_unfit(name.upper()), "in no spelling"

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from spikesight.models.classifier.inputs import Rest
+from spikesight.models.classifier.inputs import QuietReset
 from spikesight.models.classifier.timeline import Segment, Timeline
 from spikesight.models.novelty import NOTHING, UNKNOWN
 from spikesight.models.novelty.alarm import Alarm
@@ -114,15 +114,15 @@ def test_smoothing_keeps_a_share_of_the_old_probabilities() -> None:
 
 
 def test_the_network_begins_anew_behind_a_long_quiet() -> None:
-    rest = Rest(active=3, steps=4)
+    rest = QuietReset(active=3, steps=4)
     counts = [5, 0, 2, 0, 5, 0, 0, 0, 0, 2, 5, 5]
     inputs = [rest.push(Input(np.arange(9) < n, 0, 1, n, False)) for n in counts]
     assert [given.reset for given in inputs] == [False] * 10 + [True, False]
     for quiet, woken in ((3, False), (4, True), (5, True)):
-        rest = Rest(active=3, steps=4)
+        rest = QuietReset(active=3, steps=4)
         pauses = [rest.push(Input(np.arange(9) < n, 0, 1, n, False)) for n in [5] + [2] * quiet + [3, 3]]
         assert [given.reset for given in pauses] == [False] * (quiet + 1) + [woken, False], "with its first input"
-    asleep = Rest(active=0, steps=1)
+    asleep = QuietReset(active=0, steps=1)
     assert not any(asleep.push(Input(np.zeros(9), 0, 1, 0, False)).reset for _ in range(5)), "0: nothing is quiet"
 
 
@@ -130,7 +130,7 @@ def test_the_network_begins_anew_behind_a_long_quiet() -> None:
 def test_a_pause_shorter_than_a_window_is_part_of_it(readout: int) -> None:
     model = tiny(replace(EVENT_CONTRACT, readout=readout))
     contract = model.contract
-    rest = Rest.of(replace(model.card, novelty=some_known(model.network, contract)))
+    rest = QuietReset.of(replace(model.card, novelty=some_known(model.network, contract)))
     for quiet in (contract.steps - 1, contract.steps):
         shown = [np.zeros(contract.shape)] * quiet + [np.ones(contract.shape)]
         woken = [rest.push(Input(x, 0, 1, 0, False)).reset for x in shown]

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from spikesight.models.checkpoint import in_place_of
+from spikesight.models.checkpoint import replacing
 
 
 @dataclass
@@ -52,7 +52,7 @@ def save_progress(
         for group, items in groups.items()
         for name, tensor in items.items()
     }
-    with in_place_of(path) as (partial,):
+    with replacing(path) as (partial,):
         save_file(tensors, partial, {"counters": json.dumps(counters)})
 
 

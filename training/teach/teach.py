@@ -14,7 +14,7 @@ from spikesight.models.checkpoint import save
 from spikesight.models.teach.advice import report
 from spikesight.models.teach.few_shot import FewShotLearner, Taught, backbone
 from spikesight.models.teach.head import folds
-from spikesight.models.teach.kept import beside
+from spikesight.models.teach.kept import saving_beside
 from spikesight.training.progress import with_progress
 from spikesight.training.run.baselines import Pairs, log_counts, predictions
 from spikesight.training.teach.examples import copies_for, plan, read_examples
@@ -71,7 +71,7 @@ def teach(
         "camera": common(dict.fromkeys(item.path for item in found.items)),
     }
     metrics = {key: summary[key] for key in ("accuracy", "correct", "count", "interval", "baselines")}
-    with beside(Path(to), learner.shown if correctable else ()):
+    with saving_beside(Path(to), learner.shown if correctable else ()):
         save(to, *taught.checkpoint(training, metrics))
     end = time.perf_counter()
     return summary | {"model": str(to), "show_s": round(shown - begin, 2), "learn_s": round(end - shown, 2)}

@@ -103,7 +103,7 @@ def users_of(nodes: tuple[Node, ...]) -> dict[str, list[Node]]:
     return users
 
 
-def follow(nodes: tuple[Node, ...], value: Callable[[Node, list[Tensor]], Tensor]) -> Tensor:
+def evaluate_graph(nodes: tuple[Node, ...], value: Callable[[Node, list[Tensor]], Tensor]) -> Tensor:
     """Compute `value(node, inputs)` of every node in order and return the last; each is freed after its last use."""
     last = {name: node.name for node in nodes for name in node.inputs}
     values: dict[str, Tensor] = {}

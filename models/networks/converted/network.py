@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from spikesight.models.networks.converted.differential import corrections, currents, rate_corrections
-from spikesight.models.networks.converted.graph import ConversionError, Node, check_shape, follow
+from spikesight.models.networks.converted.graph import ConversionError, Node, check_shape, evaluate_graph
 from spikesight.models.networks.converted.neurons import AGE, SpikeLayer, merged
 from spikesight.models.networks.converted.rules import SpikeRule
 from spikesight.models.neurons.layers import name_states
@@ -111,7 +111,7 @@ class ConvertedNetwork(nn.Module):
         modules = {node.name: build(node, config.rule) for node in config.nodes}
         self.layers = nn.ModuleDict({name: m for name, m in modules.items() if m is not None})
         self.still = still_nodes(config.nodes)
-        self._rest: dict[tuple[int, ...], dict[str, Tensor]] = {}  # cache of `rest`, by versions of the weights
+        self._rest: dict[tuple[int, ...], dict[str, Tensor]] = {}  # cache, by versions of the weights
         name_states(self)
         self.eval().requires_grad_(False)
         for module in self.layers.values():
@@ -149,7 +149,7 @@ class ConvertedNetwork(nn.Module):
                 return self.layers[node.name](inputs[0], after, steps)
             return x_seq if node.op == "input" else self.in_time(node, inputs, after)
 
-        logits = follow(self.config.nodes, value)
+        logits = evaluate_graph(self.config.nodes, value)
         return logits.expand(steps, *logits.shape[1:]), after
 
     def in_time(self, node: Node, inputs: list[Tensor], state: State) -> Tensor:
@@ -174,7 +174,7 @@ class ConvertedNetwork(nn.Module):
 
     # --- differential coding: values between nodes are corrections, without their bias ---
 
-    def rest(self) -> dict[str, Tensor]:
+    def resting_values(self) -> dict[str, Tensor]:
         """Return every node's value, [1, ...], for a zero input while no neuron fires."""
         key = tuple(p._version for p in self.parameters())
         if key not in self._rest:
@@ -190,14 +190,14 @@ class ConvertedNetwork(nn.Module):
                     )
                 return values[node.name]
 
-            follow(self.config.nodes, value)
+            evaluate_graph(self.config.nodes, value)
             self._rest = {key: values}
         return self._rest[key]
 
     def _differential(self, x_seq: Tensor, state: State, steps: int) -> tuple[Tensor, State]:
         if x_seq.shape[0] != steps:
             x_seq = x_seq.expand(steps, *x_seq.shape[1:])
-        rest = self.rest()
+        rest = self.resting_values()
         state.setdefault(AGE, torch.zeros(x_seq.shape[1], dtype=x_seq.dtype, device=x_seq.device))
 
         def value(node: Node, inputs: list[Tensor]) -> Tensor:
@@ -205,7 +205,7 @@ class ConvertedNetwork(nn.Module):
                 return self.layers[node.name](inputs[0], state, steps, rest[node.inputs[0]])
             return corrections(x_seq, state, "input") if node.op == "input" else self.in_time(node, inputs, state)
 
-        sent = follow(self.config.nodes, value)
+        sent = evaluate_graph(self.config.nodes, value)
         last = self.config.nodes[-1].name
         logits = currents(sent, state, "output") + rest[last]
         state[AGE] = state[AGE] + steps
@@ -213,7 +213,7 @@ class ConvertedNetwork(nn.Module):
 
     def _pool_corrections(self, node: Node, pool: nn.Module, x_seq: Tensor, state: State) -> Tensor:
         """Return corrections of the pooled rate, given corrections of the rate."""
-        rest = self.rest()[node.inputs[0]]
+        rest = self.resting_values()[node.inputs[0]]
         pooled = pool(merged(currents(x_seq, state, f"layers.{node.name}", mean=True) + rest))
         pooled = pooled.unflatten(0, x_seq.shape[:2]) - pool(rest)
         return rate_corrections(pooled, state, f"layers.{node.name}")

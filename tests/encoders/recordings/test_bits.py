@@ -62,9 +62,9 @@ DECODERS = {
     prophesee.Evt21: 8,
     prophesee.Evt3: 2,
     prophesee.Dat: 8,
-    lambda: format.fitted(nmnist.Nmnist().events, 5): 5,
-    lambda: format.fitted(aedat.Aedat2(DVS, davis=False).events, 8): 8,
-    lambda: format.fitted(aedat.Aedat2(DAVIS, davis=True).events, 8): 8,
+    lambda: format.as_decoder(nmnist.Nmnist().events, 5): 5,
+    lambda: format.as_decoder(aedat.Aedat2(DVS, davis=False).events, 8): 8,
+    lambda: format.as_decoder(aedat.Aedat2(DAVIS, davis=True).events, 8): 8,
 }
 
 
@@ -110,17 +110,17 @@ ON = 5 << 22 | 3 << 11 | 4  # time 5, column 3, row 4
             [(5, 511, 255, True), (6, 2, 1, False)],
         ),
         (  # of a DVS128, whose clock wraps; frames and signals are no events
-            lambda: format.fitted(aedat.Aedat2(DVS, davis=False).events, 8),
+            lambda: format.as_decoder(aedat.Aedat2(DVS, davis=False).events, 8),
             np.array([1, 0xFFFFFFF0, 1 << 15, 0xFFFFFFF1, 1 << 31, 0xFFFFFFF2, 0, 5], ">u4"),
             [(0xFFFFFFF0, 127, 127, False), ((1 << 32) + 5, 127, 127, True)],
         ),
         (
-            lambda: format.fitted(aedat.Aedat2(DAVIS, davis=True).events, 8),
+            lambda: format.as_decoder(aedat.Aedat2(DAVIS, davis=True).events, 8),
             np.array([1 << 31, 1, 1 << 10, 2, 1 << 9, 3, 1 << 30, 4], ">u4"),
             [(3, 239, 179, False), (4, 239, 179 - 256, False)],
         ),
         (  # a row of 240 moves the clock on
-            lambda: format.fitted(nmnist.Nmnist().events, 5),
+            lambda: format.as_decoder(nmnist.Nmnist().events, 5),
             np.array([1, 2, 0x80, 0, 3, 0, 240, 0, 0, 0, 4, 239, 1, 2, 3, 0, 240, 0, 0, 0, 5, 6, 0, 0, 7], "u1"),
             [(3, 1, 2, True), (0x010203 + 8192, 4, 239, False), (7 + 2 * 8192, 5, 6, False)],
         ),

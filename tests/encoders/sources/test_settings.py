@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from spikesight.encoders.sources.settings import beside, common, differs, is_beside, settings_of, write_settings
+from spikesight.encoders.sources.settings import common, differs, is_beside, settings_of, settings_path, write_settings
 
 INDOOR = {"camera": "EVK4", "serial": "42", "biases": {"diff_on": 0, "fo": 7}, "lens": "8 mm"}
 
@@ -13,7 +13,7 @@ def test_what_is_written_is_read_and_leaves_nothing_else(tmp_path: Path) -> None
     write_settings(tmp_path / "walk.raw", INDOOR)
     assert settings_of(tmp_path / "walk.raw") == INDOOR
     assert settings_of(tmp_path / "run.raw") == {}
-    assert list(tmp_path.iterdir()) == [beside(tmp_path / "walk.raw")]
+    assert list(tmp_path.iterdir()) == [settings_path(tmp_path / "walk.raw")]
     assert is_beside(tmp_path / "walk.raw.camera.json")
     assert not is_beside(tmp_path / "walk.raw")
 
@@ -25,7 +25,7 @@ def test_biases_of_the_makers_own_program(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "[1]", "{", "[" * 100_000, '{"a": "' + "b" * 100_000 + '"}'])
 def test_what_is_no_such_file_says_nothing(tmp_path: Path, text: str) -> None:
-    beside(tmp_path / "walk.raw").write_text(text)
+    settings_path(tmp_path / "walk.raw").write_text(text)
     assert settings_of(tmp_path / "walk.raw") == {}
     (tmp_path / "run.bias").write_text(text or "no biases")
     assert settings_of(tmp_path / "run.raw") == {}

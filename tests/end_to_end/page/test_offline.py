@@ -17,7 +17,7 @@ from spikesight.app.standalone import write_folder
 from spikesight.encoders.events import SensorSize, make_events
 from spikesight.models.checkpoint import load
 from spikesight.models.classifier import Classifier, Stepper
-from spikesight.models.classifier.inputs import InputPipeline, Rest
+from spikesight.models.classifier.inputs import InputPipeline, QuietReset
 from spikesight.models.classifier.session import Session
 from spikesight.models.contract import Card, Contract
 from spikesight.models.conversion.ann_to_snn import convert
@@ -176,7 +176,7 @@ def test_any_network_steps_to_the_bits_of_the_engine(kind: str, visit: Visitor, 
     x_seq = (generator.random((30, *shape)) < generator.choice([0.02, 0.05, 0.3], (30, 1, 1, 1))).astype(np.uint8)
     if kind == "counts":
         x_seq *= generator.integers(1, 5, x_seq.shape).astype(np.uint8)
-    rest, classifier = Rest.of(card), by_events(network, card)
+    rest, classifier = QuietReset.of(card), by_events(network, card)
     stepper = Stepper(classifier)
     given = [rest.push(Input(x, t, t + 1, int(x.sum()), False)) for t, x in enumerate(x_seq)]
     with static(tmp_path / "site") as origin:

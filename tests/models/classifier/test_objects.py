@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from spikesight.models.classifier.objects import CLEAR, Objects, gathered
+from spikesight.models.classifier.objects import CLEAR, Objects, merged_outcome
 from spikesight.models.novelty.score import Judged
 from spikesight.models.statistics import softmax
 from spikesight.models.steps import Answer, Input, Outcome, Track, View
@@ -25,7 +25,7 @@ def stepped(
     views = tuple(View(identity, box, given, likeness) for identity, (box, _) in shown.items())
     parts = [Outcome(np.array([SURE[label]], np.float32), [1, 2], 3, 0.1) for _, label in shown.values()]
     whole = given._replace(views=views, reset=reset)
-    return objects.read([whole], gathered(whole, parts))
+    return objects.read([whole], merged_outcome(whole, parts))
 
 
 def said(answer: Answer) -> list[tuple[int, str]]:

@@ -12,7 +12,7 @@ from spikesight.encoders.emulator.pixels import Emulator
 from spikesight.encoders.events import SensorSize, empty_events, make_events
 from spikesight.encoders.roi.window import Window
 from spikesight.models.classifier import Classifier, InputPipeline
-from spikesight.models.classifier.session import FRAME_SIDE, Session, luma, pieces, thinned
+from spikesight.models.classifier.session import FRAME_SIDE, Session, downsampled, luma, split_packet
 from spikesight.models.shipped import find
 from spikesight.models.steps import Answer, Input, SessionError, StableLabel, Track
 from spikesight.service.stream.snapshot import SnapshotError, pack, unpack
@@ -122,7 +122,7 @@ def test_pieces_bound_the_bins_and_keep_them() -> None:
     session = Session(CLASSIFIER, SENSOR)
     events = some_events(200, span_us=3_000_000)
     whole = Session(CLASSIFIER, SENSOR).push(events)
-    parts = list(pieces(events, session, 8))
+    parts = list(split_packet(events, session, 8))
     cut = [session.push(part) for part in parts]
     assert max(map(len, cut)) <= 8 + 20  # a piece, and the longest silence before its first event
     together = [given for inputs in cut for given in inputs]
@@ -184,7 +184,7 @@ def test_on_another_network_the_read_out_begins_anew_by_the_streams_own_rules() 
     alone.step(session.push(some_events(300)))
     assert session.track.seen > 3
     opened = session.state()
-    session.move(new)
+    session.switch_network(new)
     fresh = Session(new, SENSOR, StableLabel(0.5, 0.3), error_rate=0.2)
     track, other = session.track, fresh.track
     assert isinstance(track, Track)
@@ -225,6 +225,6 @@ def test_time_goes_on_to_the_last_event_whatever_was_let_through() -> None:
 @pytest.mark.parametrize("axis", [0, 1])
 def test_large_frames_are_thinned_by_whole_factors(longest: int, factor: int, axis: int) -> None:
     grey = (np.arange(longest * 9) % 251).astype(np.uint8).reshape((longest, 9) if axis == 0 else (9, longest))
-    made = thinned(grey)
+    made = downsampled(grey)
     assert np.array_equal(made, grey[::factor, ::factor])
     assert made.flags.c_contiguous

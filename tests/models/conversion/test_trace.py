@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from spikesight.models.conversion.ann_to_snn import convert, graph_of
-from spikesight.models.conversion.thresholds import walk
+from spikesight.models.conversion.thresholds import run_as_ann
 from spikesight.models.conversion.trace import trace
 from spikesight.models.networks.ann import CifarResNet, ResNet, SmallCnn
 from spikesight.models.networks.converted.graph import ConversionError
@@ -92,7 +92,7 @@ def test_the_graph_computes_the_ann(name: str) -> None:
     with torch.no_grad():
         expected = ann(x)
         network = graph_of(ann, x)
-        torch.testing.assert_close(walk(network, x), expected, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(run_as_ann(network, x), expected, rtol=1e-4, atol=1e-4)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
     by_name = {node.name: node for node in network.config.nodes}
     pools = [node for node in network.config.nodes if node.op == "max_pool"]

@@ -32,8 +32,8 @@ def seconds(*events: float, dense: float) -> dict[float | None, float]:
 
 def test_time_taken_by_others_is_left_out_and_a_busy_machine_says_nothing() -> None:
     quiet, disturbed = seconds(1, 2, 4, 9, dense=3), seconds(1, 2, 9, 9, dense=30)
-    assert autotune.judged([quiet, disturbed, disturbed, quiet]) == pytest.approx(0.1 * autotune.MARGIN)
-    assert autotune.judged([quiet, disturbed] * 2) is None  # every second run is another one
+    assert autotune.break_even_of([quiet, disturbed, disturbed, quiet]) == pytest.approx(0.1 * autotune.MARGIN)
+    assert autotune.break_even_of([quiet, disturbed] * 2) is None  # every second run is another one
 
 
 @native
@@ -62,7 +62,7 @@ def test_a_table_is_measured_once_and_the_first_process_wins(cache: Path, monkey
     assert "measured here" in densities.describe()
     monkeypatch.setattr(autotune, "measure", lambda _: pytest.fail("measured again"))
     autotune.calibrated()
-    densities.keep({kind: 0.5}, 1)  # of a process that began at the same time
+    densities.save({kind: 0.5}, 1)  # of a process that began at the same time
     assert densities.table()[kind] == 0.123
     (file,) = cache.glob("*.json")
     assert json.loads(file.read_text())["processor"]
@@ -72,7 +72,7 @@ def test_a_table_is_measured_once_and_the_first_process_wins(cache: Path, monkey
 @pytest.mark.usefixtures("cache")
 def test_a_hand_over_is_kept_and_one_that_is_none_is_not_trusted() -> None:
     usual = densities.hand_over_ns()
-    densities.keep({}, 3 * usual)
+    densities.save({}, 3 * usual)
     assert densities.hand_over_ns() == 3 * usual
     for wrong in (0, -1, "5", None):
         densities.kept_file().write_text(json.dumps({"hand_over_ns": wrong}))

@@ -50,7 +50,7 @@ def test_after_a_window_the_features_are_roots_of_the_slices_means(network: Taug
     features = network.features(x, rates, {})
     assert features.shape == (6, 2, network.head.in_features)
     assert torch.allclose(features[-1], torch.sqrt(slices + LEAST_RATE), atol=1e-5)
-    assert torch.allclose(features[-1], network.whole(x, rates), atol=1e-5)
+    assert torch.allclose(features[-1], network.window_features(x, rates), atol=1e-5)
 
 
 def test_places_are_means_over_parts_and_neighbours_share_a_row_where_they_do_not_divide_a_map() -> None:

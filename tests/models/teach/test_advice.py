@@ -25,8 +25,8 @@ def taught(chosen: list[int], truth: list[int], goes: int = 9, noticed: float | 
     told = dict.fromkeys(labels, goes)
     unknown = None if noticed is None else SimpleNamespace(noticed=noticed, interval=interval(noticed * K, K))
     return SimpleNamespace(
-        judged=Judged(scores, 1.0), truth=np.array(truth), labels=labels, pieces=pieces, features=features, goes=told,
-        unknown=unknown,
+        judged=Judged(scores, 1.0), truth=np.array(truth), labels=labels, pieces=pieces, features=features,
+        piece_counts=told, unknown=unknown,
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from spikesight.models.novelty import KEPT, NoveltyDetector
 from spikesight.models.teach.head import Judged
-from spikesight.models.teach.unknown import fit_unknown, telling
+from spikesight.models.teach.unknown import fit_unknown, separation
 
 K, S = 4, 6
 
@@ -73,6 +73,6 @@ def test_too_few_examples_tell_nothing() -> None:
 def test_scores_count_by_how_much_better_than_chance_they_tell() -> None:
     known = np.array([[1.0, 1, 5], [2, 2, 6]])
     other = np.array([[3.0, 2, 1], [4, 3, 2]])
-    assert telling(known, other)[:2].tolist() == [1.0, 0.75], "larger in four and in three of four pairs, one a tie"
-    assert 0 < telling(known, other)[2] < 0.01, "the wrong way round"
-    assert telling(known, known - 9)[0] == 1.0, "none tells: the distance"
+    assert separation(known, other)[:2].tolist() == [1.0, 0.75], "larger in four and in three of four pairs, one a tie"
+    assert 0 < separation(known, other)[2] < 0.01, "the wrong way round"
+    assert separation(known, known - 9)[0] == 1.0, "none tells: the distance"

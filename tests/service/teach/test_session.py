@@ -50,7 +50,7 @@ class Featureless(FewShotLearner):
 
     numbers = count()
 
-    def seen(self, label: str, piece: str, x: NDArray[np.uint8]) -> EmbeddedExample:
+    def embed(self, label: str, piece: str, x: NDArray[np.uint8]) -> EmbeddedExample:
         return EmbeddedExample(next(self.numbers), label, piece, np.zeros((1, 1), np.float32), x[:, 0].sum(0, np.uint8))
 
 
