@@ -287,7 +287,7 @@ class StreamBinner:
         if self._reset:
             self._since.fill(self.shown)
         x = np.empty_like(self._open)
-        kernels.compiled("binning").turn(self._open.ravel(), self.shown, self._since.ravel(), x.ravel())
+        kernels.compiled("binning").close_bin(self._open.ravel(), self.shown, self._since.ravel(), x.ravel())
         return x
 
     def _blank(self, n: int) -> NDArray[np.uint8]:

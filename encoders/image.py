@@ -84,7 +84,7 @@ class Rate(Code):
 
 @dataclass(frozen=True)
 class Latency(Code):
-    """One spike, earlier for brighter inputs; t0 = `first`, τ = T-1-t0.
+    """Sends one spike, earlier for brighter inputs; t0 = `first`, τ = T-1-t0.
 
     linear  t = t0 + τ·(1-x)                                                        (snnTorch, SpikingJelly)
     log     t = t0 + τ·ln(x/(x-θ)) / ln((θ+ε)/ε), x at least θ+ε, ε = 1e-7: the charging time of an RC membrane, divided
@@ -147,7 +147,7 @@ class FirstSpike(Latency):
 
 @dataclass(frozen=True)
 class WeberFechner(Code):
-    """One spike at t = (T-1)·ln(1/x)/ln(1/x_min), none below x_min: equal ratios of x give equal delays."""
+    """Sends one spike at t = (T-1)·ln(1/x)/ln(1/x_min), none below x_min: equal ratios of x give equal delays."""
 
     lowest: float = 2.0**-8
 

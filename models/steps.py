@@ -303,7 +303,7 @@ class Track:
         self.synops += outcome.synops
 
     def commitment(self, judged: Judged) -> Commitment | None:
-        """Return the conformal set after the last step, committed to no label if unknown, nothing or shifted."""
+        """Return the conformal set after the last step; a stream that is unknown, empty or shifted commits to none."""
         if self.rule is None:
             return None
         found = self.evidence.commitment(self.rule.trials, self.labels, self.rule.error_rate, self.readout.seen)

@@ -83,7 +83,7 @@ def shake(events: Events, sensor: SensorSize, random: Random, pixels: float) -> 
 
 
 def speed(events: Events, sensor: SensorSize, random: Random, times: float) -> Events:  # noqa: ARG001
-    """Play the events `times` as fast."""
+    """Play the recording `times` times as fast."""
     faster, begin = events.copy(), events["t"][:1]
     faster["t"] = begin + ((events["t"] - begin) / times).astype(np.int64)
     return faster

@@ -81,7 +81,7 @@ def open_aedat2(path: Path) -> Opened:
 
 
 def write_aedat2(path: Path, parts: Parts, size: SensorSize) -> None:
-    """Write AEDAT 2.0 like a DVS128 (up to 128 x 128) or DAVIS (240 x 180, 346 x 260); other sensors raise."""
+    """Write AEDAT 2.0 like a DVS128 (up to 128 x 128) or DAVIS (240 x 180, 346 x 260). Raises for other sensors."""
     davis = {CHIPS["davis240"]: "Davis240C", CHIPS["davis346"]: "Davis346B"}.get(size)
     if davis is None and (size.width > 128 or size.height > 128):
         raise RecordingError(f"AEDAT 2 holds only sensors up to 128x128, 240x180 and 346x260, not {size}")

@@ -37,7 +37,7 @@ def biases_wanted(address: Address) -> dict[str, int]:
 
 
 def biases_in(path: Path) -> dict[str, int]:
-    """Read a bias file in the format of Metavision Studio, by name. Raises SourceError."""
+    """Return the biases of a file in the format of Metavision Studio, by name. Raises SourceError."""
     try:
         lines = path.read_text().splitlines()
     except (OSError, ValueError):

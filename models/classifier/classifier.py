@@ -179,7 +179,7 @@ class Classifier:
         return max(EVERY_US, self.contract.bin_us)
 
     def inside(self, x: np.ndarray, result: Step, n: int, probe: Probe) -> Inside:
-        """Return input x [C, H, W], spikes and membranes of stream n; no membranes if `probe` names no neuron."""
+        """Return stream n's input x [C, H, W] as a picture, spikes, and membranes at the place that `probe` names."""
         membranes = None if isinstance(probe, bool) else self._membranes(result.state, n, *probe)
         return Inside(brightness(x), result.fired.numpy()[n], membranes)
 

@@ -39,7 +39,7 @@ class Code(NamedTuple):
     differential: bool = False
 
     def mean(self, x_seq: Tensor) -> Tensor:
-        """Return the value [N, ...]: the mean from step `first` on; for corrections c, r(t) = r(t-1) + c(t) / t."""
+        """Decode a value [N, ...]: the mean from step `first` on, or the sum of differential corrections c(t) / t."""
         if self.differential:
             ages = torch.arange(1, len(x_seq) + 1, dtype=x_seq.dtype)
             return (x_seq / ages.view(-1, *[1] * (x_seq.ndim - 1))).sum(0)

@@ -33,7 +33,7 @@ class _Floor(torch.autograd.Function):
 
 
 class Qcfs(nn.Module):
-    """Quantisation clip-floor-shift (Bu et al., ICLR 2022): lambda clip(floor(z L / lambda + 1/2) / L, 0, 1).
+    """QCFS activation (Bu et al., ICLR 2022): lambda clip(floor(z L / lambda + 1/2) / L, 0, 1), L levels.
 
     An IF neuron with theta = lambda and v(0) = theta/2 that fires at >= returns exactly this after L constant steps.
     """

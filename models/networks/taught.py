@@ -118,7 +118,7 @@ class TaughtNetwork(nn.Module):
         return [state[neuron.key].shape[1] for neuron in self.neurons]
 
     def observed(self, x_seq: Tensor, rates: Tensor) -> Tensor:
-        """Return the values remembered of each step, [T, N, V]: the layers' rates [T, N, R] and perhaps the input's."""
+        """Return each step's values for the memory, [T, N, V]: the rates [T, N, R], and the input's if configured."""
         side = self.config.input_places
         return torch.cat([rates, in_places((x_seq != 0).to(rates.dtype), side)], 2) if side else rates
 

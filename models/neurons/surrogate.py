@@ -23,7 +23,7 @@ class Surrogate(Protocol):
 
 @dataclass(frozen=True)
 class Arctan:
-    """(alpha / 2) / (1 + (pi alpha x / 2)^2); area 1. The seed paper's choice and the project's default."""
+    """Arctan surrogate, (alpha / 2) / (1 + (pi alpha x / 2)^2); area 1. The seed paper's choice and the default."""
 
     slope: float = 2.0
 
@@ -33,7 +33,7 @@ class Arctan:
 
 @dataclass(frozen=True)
 class FastSigmoid:
-    """1 / (1 + k |x|)^2; peak 1, area 2 / k."""
+    """Fast sigmoid surrogate, 1 / (1 + k |x|)^2; peak 1, area 2 / k."""
 
     slope: float = 25.0
 
@@ -43,7 +43,7 @@ class FastSigmoid:
 
 @dataclass(frozen=True)
 class Sigmoid:
-    """k p (1 - p) with p = sigmoid(k x); area 1. As sigmoid(k x) sigmoid(-k x): finite and even for every finite x."""
+    """Sigmoid surrogate, k p (1 - p) with p = sigmoid(k x); area 1. 1 - p is sigmoid(-k x), to be finite and even."""
 
     slope: float = 4.0
 
@@ -53,7 +53,7 @@ class Sigmoid:
 
 @dataclass(frozen=True)
 class Triangular:
-    """max(0, gamma - |x|) / gamma^2; zero for |x| >= gamma, area 1."""
+    """Triangular surrogate, max(0, gamma - |x|) / gamma^2; zero for |x| >= gamma, area 1."""
 
     slope: float = 1.0
 
@@ -63,7 +63,7 @@ class Triangular:
 
 @dataclass(frozen=True)
 class Rectangular:
-    """alpha where |x| < 1 / (2 alpha), else 0; area 1."""
+    """Rectangular surrogate, alpha where |x| < 1 / (2 alpha), else 0; area 1."""
 
     slope: float = 1.0
 

@@ -67,7 +67,7 @@ class SpikeRule:
 
     @property
     def start(self) -> float:
-        """v(0) in thresholds."""
+        """Membrane potential v(0) before the first step, in thresholds."""
         return self.v0 * 2.0 ** (1 - self.levels) if self.kind == "cascade" else self.v0
 
 
