@@ -130,7 +130,7 @@ class StreamBinner:
             segment["t"] = ordered
         return segment
 
-    def look(self, t_us: int) -> list[Bin]:
+    def advance(self, t_us: int) -> list[Bin]:
         """Advance time to `t_us` without an event, as an event would; return the bins that this closes."""
         bins: list[Bin] = []
         self._begin(t_us, bins)

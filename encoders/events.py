@@ -223,7 +223,7 @@ class Sanitiser:
     def _put_in_order(self, events: Events, n_backward: int) -> Events:
         t = np.clip(events["t"], -FAR_US, FAR_US)
         restarts = _restarts(t, None if self._last is None else self._high, self.sort_within_us)
-        starts, anew = restarts if restarts[:1] == [0] else [0, *restarts], frozenset(restarts)  # of noise, thousands
+        starts, anew = restarts if restarts[:1] == [0] else [0, *restarts], frozenset(restarts)  # noise has many
         out = events.copy()
         out["t"] = t
         for begin, end in zip(starts, [*starts[1:], len(t)]):

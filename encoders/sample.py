@@ -90,7 +90,7 @@ def as_pixels(array: np.ndarray) -> np.ndarray:
         hint = ": channels come last" if array.ndim == 3 and array.shape[0] in (1, 3, 4) else ""
         raise ValueError(f"pixels are [H, W], or [H, W, C] with 1, 3 or 4 channels, not {list(array.shape)}{hint}")
     if array.dtype.kind == "f":
-        if not bool(((array >= 0) & (array <= 1)).all()):  # also what is not a number
+        if not bool(((array >= 0) & (array <= 1)).all()):  # rejects NaN as well
             raise ValueError("pixels of real numbers must all lie between 0 and 1")
         array = np.rint(array.astype(np.float32) * 255).astype(np.uint8)
     elif array.dtype.kind == "b":

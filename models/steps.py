@@ -26,7 +26,7 @@ class Input(NamedTuple):
     start_us: int
     end_us: int
     n_events: int
-    reset: bool  # start from zero state
+    reset: bool  # whether to start from zero state
     kind: int = RECORDED  # kind of source, for judging `known`
     n_missed: int = 0  # events in busy places where no window found a drawing to follow
     views: "tuple[View, ...]" = ()  # with several windows: one view each, run separately; x is the first one's

@@ -153,7 +153,7 @@ def evt3(words, state, out):
         low ^= (low ^ (word & 0xFFF)) & -np.int64(kind == 6)
         put_event(out, at, high | low, value, y, word >> 11 & 1)
         at += EVENT & -np.int64(kind == 2)
-        if (np.uint32(word) ^ newest) - np.uint32(1) < np.uint32(0xFFF):  # both begin with 8, and they differ
+        if (np.uint32(word) ^ newest) - np.uint32(1) < np.uint32(0xFFF):  # both are time words, and they differ
             newest = np.uint32(word)
             high = next_high(high, (word & 0xFFF) << 12, 24)
         elif np.uint32(kind) - np.uint32(3) <= np.uint32(2):

@@ -11,7 +11,7 @@ from spikesight.encoders.preprocess.filters import hot_pixels
 MAINS_HZ = (100, 120)  # flicker of lamps on 50 and 60 Hz mains, which peak twice a period
 AROUND_HZ = slice(60, 160)  # part of the spectrum with whose median a peak is compared
 PEAK = 10.0  # least ratio of a peak to the median around it
-DEPTH = 0.2  # least share of the rate that swings with the lamp, when daylight is not stronger
+DEPTH = 0.2  # least share of the rate that must swing for a lamp to be reported, despite other light
 HOT = 0.02  # largest tolerated share of events from hot pixels
 FULL = 0.5  # events per pixel in 10 ms, near the read-out limit of sensors of all sizes
 FULL_TIME = 0.01  # largest tolerated share of the time near the limit

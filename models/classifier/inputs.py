@@ -120,9 +120,9 @@ class InputPipeline:
         """Return the inputs of the bins that a packet of events closes."""
         return self._inputs(bins_of(events, self.filter, self.binner))
 
-    def look(self, t_us: int) -> list[Input]:
+    def advance(self, t_us: int) -> list[Input]:
         """Return the inputs of the bins that end by `t_us`, told that the source had no further events until then."""
-        return self._inputs(self.binner.look(t_us))
+        return self._inputs(self.binner.advance(t_us))
 
     def tick(self, now_us: int) -> list[Input]:
         """Return the inputs of the bins that end by `now_us`, on the events' clock."""

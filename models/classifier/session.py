@@ -130,7 +130,7 @@ class Session:
             gray = downsampled(luma(image))
             self._resize(SensorSize(gray.shape[1], gray.shape[0]))
             inputs = self.push(self._pixels().push(gray, t_us))
-        return inputs + self._with_reset(self.pipeline.look(t_us))
+        return inputs + self._with_reset(self.pipeline.advance(t_us))
 
     def _pixels(self) -> Emulator:
         """Return the emulated pixels that film the frames, made at the first call."""

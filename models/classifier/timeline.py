@@ -9,7 +9,7 @@ from spikesight.models.steps import Answer
 class Segment(NamedTuple):
     """A stretch of a recording over which one label was shown."""
 
-    start_us: int  # from the recording's beginning
+    start_us: int  # since the recording's beginning
     end_us: int
     label: str  # a class, "unknown" or "nothing"
     confidence: float | None  # mean probability of the class over the steps; None for "unknown" and "nothing"

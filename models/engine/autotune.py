@@ -55,7 +55,7 @@ def plan_for(kind: Kind) -> Plan:
     pool = writer.pool_layer("pool", writer.input, "halve")
     spikes = writer.buffer(kind.width, side, side, binary=kind.binary)
     pool.spikes = spikes.number
-    outputs = 48 if kind.product in ("float", "pairs") and has_matrix_unit() else kind.width  # 48: never the unit's
+    outputs = 48 if kind.product in ("float", "pairs") and has_matrix_unit() else kind.width  # 48: not on the unit
     conv = nn.Conv2d(kind.width, outputs, kind.kernel, padding=kind.kernel // 2, bias=False)
     writer.sum_layer("convolution", spikes, (conv.weight.detach(), torch.zeros(outputs), conv))
     writer.write_readout(spikes, torch.zeros(1, kind.width), None)

@@ -45,7 +45,7 @@ class Plain:
 
         Firing neurons are recorded for all streams if any of `probe` is true.
         """
-        states = split_state(state) or [state] * len(x)  # an ANN keeps none
+        states = split_state(state) or [state] * len(x)  # an ANN has no state
         steps = [self._step(x[n : n + 1], one, any(probe)) for n, one in enumerate(states)]
         logits, after, *others = zip(*steps)
         return Step(torch.cat(logits), stack_states(list(after)), *map(torch.cat, others))

@@ -85,7 +85,7 @@ class Plan:
 
     layers: list[NativeLayer] = field(default_factory=list)
     buffers: list[NativeBuffer] = field(default_factory=list)
-    names: list[str] = field(default_factory=list)  # of the layers
+    names: list[str] = field(default_factory=list)  # names of the layers
     states: dict[str, tuple[int, int, int, int]] = field(default_factory=dict)  # by key: offset, channels, H, W
     spike_layers: int = 0
     held: list[Tensor] = field(default_factory=list)

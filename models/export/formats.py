@@ -123,7 +123,7 @@ def traced(
     module = Flat(network, tuple(state), window is not None, card.novelty.layers if card.novelty else 0, spanned).eval()
     dynamic: dict[str, Any] = {"x": {1 if window else 0: batch}}
     span = (torch.tensor(0.5),) if spanned else ()
-    if state:  # an ANN has none
+    if state:  # an ANN has no state
         dynamic["state"] = (*({} for _ in span), *({0: batch} for _ in state))
     try:
         with quiet_tracing(), equations_only(network):

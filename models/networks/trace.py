@@ -82,7 +82,7 @@ class Trace:
         row[0].set_ylabel(title, rotation=0, ha="right", va="center", fontsize=8)
 
     def _membrane(self, axes: "Axes") -> None:
-        if not self.layers:  # an ANN has none
+        if not self.layers:  # an ANN has no membranes
             return
         layer = list(self.layers.values())[-1]
         shape = layer.spikes.shape[1:]

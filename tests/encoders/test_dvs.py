@@ -99,11 +99,11 @@ def test_a_bin_may_show_what_came_in_the_bins_before_it(seed: int, cuts: list[in
 
 def test_a_source_that_is_looked_at_goes_on_without_events() -> None:
     binner = StreamBinner(ENCODER)
-    bins = [b for t_us in range(500, 3_000_000, 500) for b in binner.look(t_us)]
+    bins = [b for t_us in range(500, 3_000_000, 500) for b in binner.advance(t_us)]
     assert [b.start_us for b in bins] == list(range(500, 2_999_000, 1_000))
     assert not any(b.reset or b.n_events or b.x.any() for b in bins)
-    assert binner.look(9_000_000)[-1].end_us == 2_999_500 + 1_000_000, "one gap, as after events"
-    assert binner.look(9_001_000)[0].reset
+    assert binner.advance(9_000_000)[-1].end_us == 2_999_500 + 1_000_000, "one gap, as after events"
+    assert binner.advance(9_001_000)[0].reset
 
 
 def left_half(events: Events) -> tuple[Events, np.ndarray]:
@@ -251,7 +251,7 @@ def test_an_open_bin_is_the_streams_last_and_only_with_events() -> None:
     binner.push(at(0, 10))
     assert told(binner.flush()) == [(0, 2, False)]
     assert binner.flush() == []
-    binner.look(50)
+    binner.advance(50)
     assert binner.flush() == [], "nothing came"
     assert told(binner.push(at(99)) + binner.flush()) == [(99, 1, True)]
 
