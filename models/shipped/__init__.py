@@ -44,7 +44,7 @@ def why_unfit(name: str) -> str:
 
     Names that differ only in case count as equal, since some file systems do not distinguish them.
 
-    >>> [not unfit(name) for name in ("gestures-2", "../x", "nmnist.steps", "CON.1", "end.")]
+    >>> [not why_unfit(name) for name in ("gestures-2", "../x", "nmnist.steps", "CON.1", "end.")]
     [True, False, False, False, False]
     """
     name = name.casefold() if name.isascii() else ""

@@ -115,7 +115,7 @@ def test_what_is_off_the_sensor_is_no_step_back() -> None:
     events = make_events([5, 1, 7, 6, 9], [0, 10, 9, 3, -1], [0, 0, 5, 6, 2], [1] * 5)
     kept, n_outside, n_backward = module.on_sensor(events, SENSOR)
     assert (kept["t"].tolist(), n_outside, n_backward) == ([5, 7], 3, 0)
-    assert module.backward(events) == 2
+    assert module.count_backward(events) == 2
     sanitiser = Sanitiser(SENSOR)
     for _ in range(2):
         sanitiser.push(events)

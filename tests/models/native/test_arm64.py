@@ -51,7 +51,7 @@ def with_offsets(structure: ctypes.Structure, places: dict[int, int]) -> bytes:
 def write_plan(engine: Engine, x_seq: torch.Tensor, path: Path) -> None:
     """The engine's plan and its input as replay.cpp reads them."""
     plan, places, numbers = engine.plan, dict[int, int](), bytearray()
-    for tensor in plan.keep:
+    for tensor in plan.held:
         places[tensor.data_ptr()] = len(numbers)
         data = tensor.view(torch.uint8).numpy().tobytes() if tensor.numel() else b""
         numbers += data + bytes(-len(data) % 64)
