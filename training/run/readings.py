@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from spikesight.encoders.events import Events, SensorSize, empty_events, joined
 from spikesight.encoders.recordings.files import RecordingReader, digest
@@ -15,8 +16,9 @@ from spikesight.encoders.recordings.format import RecordingError
 from spikesight.encoders.sources.settings import common, differs
 from spikesight.models.classifier import Classifier, InputPipeline
 from spikesight.models.novelty.profile import Window, compare, measure, typical
+from spikesight.models.novelty.score import RECORDED
 from spikesight.models.statistics import softmax
-from spikesight.models.steps import Input, Readout
+from spikesight.models.steps import Input, Readout, Step
 from spikesight.training.config import TrainConfig
 from spikesight.training.data.folders import read_folder
 from spikesight.training.data.images import holds_pictures
@@ -261,38 +263,54 @@ class _Answer(NamedTuple):
 def _answers(classifier: Classifier, waiting: Sequence[tuple[_Window, NDArray]], keep: bool) -> list[_Answer]:
     if not waiting:
         return []
-    contract, k = classifier.contract, len(classifier.labels)
+    contract = classifier.contract
     x_seq = torch.zeros(contract.steps, len(waiting), *contract.shape, dtype=torch.uint8)
     for n, (window, _) in enumerate(waiting):
         x_seq[: len(window.inputs), n] = torch.from_numpy(np.stack([given.x for given in window.inputs]))
     done = classifier.run(x_seq, classifier.initial_state(len(waiting)))
-    active = x_seq.flatten(2).count_nonzero(2).float()
-    values = torch.cat([done.logits.float(), done.rates, active[..., None]], 2).double().numpy()
+    values = _values(done, x_seq)
     frames, rows = x_seq.transpose(0, 1).numpy(), []
     counts = log_counts(frames)
     for n, (window, streamed) in enumerate(waiting):
         steps = min(len(window.inputs), contract.horizon)
         mean = values[len(window.inputs) - steps : len(window.inputs), n].mean(0)
-        probabilities, known = softmax(mean[:k]), None
-        if classifier.novelty is not None:
-            probabilities, known, _ = classifier.novelty.judge(mean, k, steps, window.inputs[0].kind)
+        probabilities, known = _judged(classifier, mean, steps, window.inputs[0].kind)
         measured = measure(x_seq[: len(window.inputs), n].numpy(), contract.trained_us)
         answer = window.source, window.begin_us, window.n_events, probabilities, known, streamed, counts[n], measured
         rows.append(_Answer(*answer, frames[n] if keep else None))
     return rows
 
 
+def _values(done: Step, x_seq: Tensor) -> NDArray[np.float64]:
+    """What a detector judges by, of each step and sample: logits, rates and active inputs, [T, N, K + R + 1]."""
+    active = x_seq.flatten(2).count_nonzero(2).float()
+    return torch.cat([done.logits.float(), done.rates, active[..., None]], 2).double().numpy()
+
+
+def _judged(
+    classifier: Classifier, mean: NDArray[np.float64], steps: int, kind: int = RECORDED
+) -> tuple[NDArray[np.float64], float | None]:
+    """Probabilities [K] of so many steps' mean of values, and how familiar it is; None where the model cannot tell."""
+    k = len(classifier.labels)
+    if classifier.novelty is None:
+        return softmax(mean[:k]), None
+    probabilities, known, _ = classifier.novelty.judge(mean, k, steps, kind)
+    return probabilities, known
+
+
 def _read_images(classifier: Classifier, classes: tuple[str, ...], frames: Frames) -> Readings:
     """Run a model on every image, T steps from zero state."""
-    parts, seen = [], []
+    answers, seen, steps = [], [], min(classifier.contract.steps, classifier.contract.horizon)
     for start in with_progress(range(0, len(frames), AT_ONCE), "evaluating"):
         stored = torch.from_numpy(np.array(frames.frames[start : start + AT_ONCE]))
         seen.append(pixels(stored.numpy()))
         x_seq = evaluation_input(stored, classifier.contract).contiguous()
         done = classifier.run(x_seq, classifier.initial_state(x_seq.shape[1]))
-        parts.append(softmax(done.logits[-classifier.contract.horizon :].double().mean(0).numpy()))
+        answers += [_judged(classifier, mean, steps) for mean in _values(done, x_seq)[-steps:].mean(0)]
     rows = np.arange(len(frames))
+    probabilities, known = zip(*answers)
     return Readings(
         labels=classifier.labels, classes=classes, truth=frames.labels, recording=rows, begin_us=np.zeros_like(rows),
-        probabilities=np.concatenate(parts), counts=np.concatenate(seen), notes=(f"{len(frames)} images",),
+        probabilities=np.stack(probabilities), counts=np.concatenate(seen),
+        known=None if classifier.novelty is None else np.array(known, float), notes=(f"{len(frames)} images",),
     )  # fmt: skip

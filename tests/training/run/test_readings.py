@@ -18,7 +18,7 @@ from spikesight.training.data.sets import DataError, Item
 from spikesight.training.run.readings import Readings, Source, read_recordings, read_set
 from spikesight.training.step.batches import evaluation_input
 from tests.support.inputs.data_sets import write_idx, write_nmnist, write_takes
-from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, tiny
+from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, some_known, tiny
 
 NAMES = ["one.npz", "two-1.npz", "two-2.npz"]
 
@@ -166,3 +166,17 @@ def test_pictures_are_read_in_the_models_colours(tmp_path: Path) -> None:
     np.testing.assert_allclose(found.probabilities, softmax(logits.double().mean(0).numpy()), rtol=1e-5)
     assert (found.classes, found.truth.tolist(), found.recording.tolist()) == (("a", "b"), [0, 0, 1, 1], [0, 1, 2, 3])
     assert (found.begin_us.tolist(), found.notes) == ([0] * 4, ("4 images",))
+
+
+def test_pictures_are_judged_as_predict_judges_them(tmp_path: Path) -> None:
+    random, made = np.random.default_rng(0), tiny(IMAGE_CONTRACT)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        cv2.imwrite(str(tmp_path / name / "0.png"), random.integers(0, 256, (16, 16, 3), np.uint8))
+    classifier = Classifier(made.network, replace(made.card, novelty=some_known(made.network, IMAGE_CONTRACT)))
+    found = read_set(classifier, str(tmp_path))
+    assert found.known is not None
+    for n, path in enumerate(sorted(tmp_path.rglob("*.png"))):
+        answer = classifier.predict_image(read_picture(path, 3, 16, 16).transpose(1, 2, 0))[-1]
+        assert found.probabilities[n] == pytest.approx(np.array(answer.probabilities), rel=1e-5)
+        assert found.known[n] == pytest.approx(answer.known, rel=1e-5)
