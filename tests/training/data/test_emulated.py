@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from spikesight.encoders.events import SensorSize
-from spikesight.encoders.roi.window import NEAR, SHARE, Window
+from spikesight.encoders.roi.window import SHARE, Window
 from spikesight.models.contract import Contract
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import emulated
-from spikesight.training.data.emulated import INK, WINDOWS, film_outliers, film_paper_clips, holds_drawing
+from spikesight.training.data.emulated import INK, NEAR, WINDOWS, film_outliers, film_paper_clips, holds_drawing
 from spikesight.training.data.sets import Frames
 from tests.support.inputs.data_sets import idx
 
