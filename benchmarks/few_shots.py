@@ -25,7 +25,7 @@ from spikesight.training.teach.examples import COPIES, copies_for, plan, read_ex
 Asked = tuple[str, Events, SensorSize]
 
 
-def shown_all(folder: Path, features: str) -> FewShotLearner:
+def embedded(folder: Path, features: str) -> FewShotLearner:
     """Return a few-shot learner that has embedded every training recording of a folder."""
     found = plan(folder)
     lesson = FewShotLearner(backbone(features), found.sensor, found.steps, found.bin_us, found.slices, COPIES)
@@ -34,7 +34,7 @@ def shown_all(folder: Path, features: str) -> FewShotLearner:
     return lesson
 
 
-def asked_in(folder: Path) -> Iterator[Asked]:
+def read_test_split(folder: Path) -> Iterator[Asked]:
     """Yield (class, events, sensor size) of every recording in test/."""
     for take in read_folder(folder).takes:
         if take.part == "test":
@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    lesson, asked = shown_all(args.folder, args.features), list(asked_in(args.folder))
+    lesson, asked = embedded(args.folder, args.features), list(read_test_split(args.folder))
     ways = args.ways or len(lesson.labels)
     title = f"Few examples of {args.folder.name}, {ways} classes, features of {args.features}, % right"
     report.table(title, "examples a class", "mean", "worst draw", "best draw", "draws", "asked a draw")

@@ -42,7 +42,7 @@ PARTS = ("neurons", "training", "inference", "epoch", "resume")
 MIB = 2**20
 
 
-def spent(run: Step, device: torch.device) -> float:
+def seconds_of(run: Step, device: torch.device) -> float:
     """Return the seconds that a call takes, including its work on the device."""
     if device.type == "cuda":
         torch.cuda.synchronize()
@@ -79,7 +79,7 @@ def print_timings(
             run = make()
             for _ in range(3):
                 run()
-            seconds, peak = statistics.median(spent(run, device) for _ in range(rounds)), peak_mib(run, device)
+            seconds, peak = statistics.median(seconds_of(run, device) for _ in range(rounds)), peak_mib(run, device)
         except Exception as error:  # another library's kernel or the compiler failed: measure the other rows
             report.row(name, "", "", "", sentence(error))
             print(f"  {name}: {sentence(error)}", flush=True)

@@ -42,7 +42,7 @@ from spikesight.training.data.images import FASHION, find_idx, list_fashionmnist
 from spikesight.training.progress import with_progress
 from spikesight.training.run.assessment import auroc
 from spikesight.training.run.baselines import log_counts, predictions
-from spikesight.training.run.conformal import ROUNDS, Run, Window, run_through, somewhere, windows_of
+from spikesight.training.run.conformal import ROUNDS, Run, Window, random_cut, run_through, windows_of
 from spikesight.training.teach.examples import CLIP_SLICES, CLIP_STEPS, copies_for
 
 PARTS = "recordings", "emulated", "digits", "clothes"
@@ -91,14 +91,14 @@ def runs_of(classifier: Classifier, shown: Shown, fault: corruptions.Fault | Non
     for n, (events, _) in enumerate(shown):
         random = np.random.default_rng([77, n])
         events = events if fault is None else fault(events, NMNIST_SENSOR, random)
-        part = somewhere(events, span_us, contract.trained_us, random)
+        part = random_cut(events, span_us, contract.trained_us, random)
         yield run_through(classifier, NMNIST_SENSOR, [part], ROUNDS * contract.steps)
 
 
 Follow = Callable[[Sequence[int]], list[tuple[int, Window]]]
 
 
-def following(classifier: Classifier, shown: Shown, runs: Sequence[Run], error_rate: float) -> Follow:
+def stream_player(classifier: Classifier, shown: Shown, runs: Sequence[Run], error_rate: float) -> Follow:
     """Return a function that plays recordings, given by number, as a stream: [(class, results)] of each window."""
 
     def follow(numbers: Sequence[int]) -> list[tuple[int, Window]]:
@@ -109,7 +109,7 @@ def following(classifier: Classifier, shown: Shown, runs: Sequence[Run], error_r
     return follow
 
 
-def wrong(windows: Sequence[tuple[int, Window]]) -> int:
+def count_wrong(windows: Sequence[tuple[int, Window]]) -> int:
     """Count the windows that were committed to a wrong class."""
     return sum(w.committed not in (-1, k) for k, w in windows)
 
@@ -117,12 +117,12 @@ def wrong(windows: Sequence[tuple[int, Window]]) -> int:
 def measure_shift(name: str, follow: Follow, count: int) -> None:
     """Measure one shift and add its row to the table."""
     each = [one for n in range(count) for one in follow([n])]
-    held, committed, missed = sum(w.held for _, w in each), sum(w.committed >= 0 for _, w in each), wrong(each)
+    held, committed, missed = sum(w.held for _, w in each), sum(w.committed >= 0 for _, w in each), count_wrong(each)
     random = np.random.default_rng(3)
     streams = [follow(random.integers(count, size=RECORDINGS).tolist()) for _ in range(STREAMS)]
     after = [next((n for n, (_, w) in enumerate(stream, 1) if w.shifted), 0) for stream in streams]
     off = [n for n in after if n]
-    given = sum(map(wrong, streams)) / sum(map(len, streams))
+    given = sum(map(count_wrong, streams)) / sum(map(len, streams))
     share = [100 * side for side in interval(missed, committed)] if committed else ["-", "-"]
     times = [float(median(off)) if off else "-", 100 * len(off) / STREAMS]
     row = [len(each), 100 * held / len(each), committed, missed, *share, *times, 100 * given]
@@ -296,7 +296,7 @@ def main() -> None:
         report.table(f"Prediction sets under shifts: {title}", "shift", *columns)
         for name, fault in SHIFTS.items():
             runs = list(with_progress(runs_of(classifier, shown, fault), name, "recording", len(shown)))
-            follow = following(classifier, shown, runs, args.error_rate)
+            follow = stream_player(classifier, shown, runs, args.error_rate)
             measure_shift(name, follow, len(shown))
             if fault is None:
                 off = false_alarms(classifier, [w for n in range(len(shown)) for _, w in follow([n])])

@@ -85,7 +85,7 @@ def decisions(classifier: Classifier, asked: Readings) -> dict[str, Any]:
     return found
 
 
-def strangers(classifier: Classifier, asked: Readings, root: Path) -> dict[str, float | None]:
+def out_of_distribution(classifier: Classifier, asked: Readings, root: Path) -> dict[str, float | None]:
     """Return the AUROC of out-of-distribution detection, for drawings near digits and for motions, which are far."""
     images = load_images("mnist", root).train
     digits, random = Digits(images.pixels[:200, 0], images.labels[:200]), np.random.default_rng(FIRST_SEED)
@@ -106,7 +106,7 @@ def nmnist(args: argparse.Namespace) -> Rows:
     found = read_recordings(classifier, asked)
     measured = {**meter.microjoules(len(found.truth)), **decisions(classifier, found), **costs_of(classifier, found)}
     if args.bin_ms is None:
-        measured |= strangers(classifier, found, args.root)
+        measured |= out_of_distribution(classifier, found, args.root)
         yield from beside(read_recordings(classifier, learnt), found, split)
     if args.corrupt:
         loss = summary(list(corrupted(classifier, asked, rows("nmnist", str(args.root), asked))))["mean_loss"]

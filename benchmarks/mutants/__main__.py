@@ -29,7 +29,7 @@ import pytest
 import spikesight
 from benchmarks.common import report
 from benchmarks.mutants.make import Mutant, sample
-from benchmarks.mutants.reach import answering, importers
+from benchmarks.mutants.reach import importers, tests_for
 from spikesight.models.statistics import interval
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,7 +60,7 @@ def copied(folder: Path) -> Path:
     return folder
 
 
-def warm(packages: tuple[str, ...]) -> None:
+def preload(packages: tuple[str, ...]) -> None:
     """Import modules that forks then share: third-party ones and all modules of these packages of ours."""
     for point in entry_points(group="pytest11"):
         point.load()
@@ -71,7 +71,7 @@ def warm(packages: tuple[str, ...]) -> None:
             importlib.import_module(name)
 
 
-def forget(copy: Path, kept: tuple[str, ...]) -> None:
+def unload(copy: Path, kept: tuple[str, ...]) -> None:
     """Remove our packages except `kept` from memory, so that they are imported again from the copy."""
     for name in list(sys.modules):
         top, _, rest = name.partition(".")
@@ -92,7 +92,7 @@ def attempt(copy: Path, tests: list[str], kept: tuple[str, ...], budget_s: int) 
     os.environ["PYTHONPATH"] = str(copy)
     os.environ.setdefault("SPIKESIGHT_DATA", str(ROOT.parent / "shared" / "data"))
     sys.dont_write_bytecode = True
-    forget(copy, kept)
+    unload(copy, kept)
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.dup2(null, 2)
@@ -107,7 +107,7 @@ def attempt(copy: Path, tests: list[str], kept: tuple[str, ...], budget_s: int) 
 
 def fate(copy: Path, mutant: Mutant, budget_s: int) -> Fate:
     """Run the tests against one mutant; return whether it was killed, hung or survived."""
-    tests, kept = answering(copy, mutant.path, mutant.line), BELOW.get(mutant.package, ("encoders", "models"))
+    tests, kept = tests_for(copy, mutant.path, mutant.line), BELOW.get(mutant.package, ("encoders", "models"))
     with written(copy, mutant):
         process = multiprocessing.get_context("fork").Process(target=attempt, args=(copy, tests, kept, budget_s))
         process.start()
@@ -180,7 +180,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         copy = copied(Path(folder))
         for package in args.packages:
-            warm(BELOW.get(package, ("encoders", "models")))
+            preload(BELOW.get(package, ("encoders", "models")))
             chosen = sample(copy, package, args.count, args.seed)
             found = list(fates(copy, chosen, args.budget_s))
             controls = list(fates(copy, [unharmed(one) for one in chosen[::CONTROL]], args.budget_s))

@@ -13,7 +13,7 @@ SUITES = (
 PAGES = "tests/contracts/test_docs.py"  # checks generated pages: their sources (flags, tables) have no other test
 
 
-def answering(root: Path, path: str, line: int) -> list[str]:
+def tests_for(root: Path, path: str, line: int) -> list[str]:
     """Return the test files for a line of a source file, the nearest first; all relative to `root`.
 
     The order is: the module's own test (`tests/a/test_b.py` of `a/b.py`), tests that import the module, tests of its
@@ -22,8 +22,8 @@ def answering(root: Path, path: str, line: int) -> list[str]:
     """
     users, names = importers(root, path), names_at((root / path).read_text(), line)
     further = sorted((importers(root, user) for user in users), key=len)
-    kinds = [{own(path)}, users, beside(root, path), {PAGES}, *further]
-    found, home = dict[str, None](), root / Path(own(path)).parent
+    kinds = [{own_tests(path)}, users, sibling_tests(root, path), {PAGES}, *further]
+    found, home = dict[str, None](), root / Path(own_tests(path)).parent
     for kind in kinds:
         there = [
             root / file for file in kind if file.startswith(SUITES) and "/test_" in file and (root / file).exists()
@@ -54,13 +54,13 @@ def words(file: Path) -> frozenset[str]:
     return frozenset(re.findall(r"\w+", file.read_text()))
 
 
-def own(path: str) -> str:
+def own_tests(path: str) -> str:
     """Return the path of a module's own tests."""
     file = Path(path)
     return (Path("tests") / file.parent / f"test_{file.stem}.py").as_posix()
 
 
-def beside(root: Path, path: str) -> set[str]:
+def sibling_tests(root: Path, path: str) -> set[str]:
     """Return the tests of the module's folder."""
     folder = root / "tests" / Path(path).parent
     return {file.relative_to(root).as_posix() for file in folder.glob("test_*.py")}

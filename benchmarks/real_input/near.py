@@ -29,10 +29,10 @@ def pictograms(digits: Digits, random: Random) -> NDArray[np.uint8]:  # noqa: AR
 
 
 def hershey(digits: Digits, random: Random) -> NDArray[np.uint8]:  # noqa: ARG001
-    return put(str(random.choice(list(LATIN))), random)
+    return hershey_character(str(random.choice(list(LATIN))), random)
 
 
-def put(character: str, random: Random) -> NDArray[np.uint8]:
+def hershey_character(character: str, random: Random) -> NDArray[np.uint8]:
     """Draw a character in a font of OpenCV."""
     canvas, font = np.zeros((160, 160), np.uint8), int(random.choice(HERSHEY))
     cv2.putText(canvas, character, (40, 110), font, 3, 255, int(random.integers(3, 16)))
@@ -43,10 +43,10 @@ def print_digits(seed: int) -> tuple[list[NDArray[np.uint8]], list[int]]:
     """Draw 1,000 digits in fonts of OpenCV, uint8 [28, 28]; return them and their labels."""
     random = np.random.default_rng(seed)
     labels = random.integers(0, 10, 1000).tolist()
-    return [put(str(label), random) for label in labels], labels
+    return [hershey_character(str(label), random) for label in labels], labels
 
 
-def three(digits: Digits, random: Random) -> NDArray[np.uint8]:
+def three_digits(digits: Digits, random: Random) -> NDArray[np.uint8]:
     images = [digits.draw(random)[0] for _ in range(3)]
     return fitted(side_by_side(images, int(random.integers(12, 22)), int(random.integers(-3, 4))))
 
@@ -65,7 +65,7 @@ HELD_OUT: dict[str, Callable[[Digits, Random], NDArray[np.uint8]]] = {
     "Greek and Cyrillic letters": greek_cyrillic,
     "letters of OpenCV's fonts": hershey,
     "arrows and pictograms": pictograms,
-    "three digits": three,
+    "three digits": three_digits,
     "digits turned by a quarter": quarter_turned,
     "straight strokes": straight,
 }

@@ -21,7 +21,7 @@ Film = Iterator[tuple[int, Picture]]  # (time in microseconds, uint8 [H, W, 3])
 ROWS = ("blank paper", "empty noisy room", "a flat picture", "a thing held before it", "people signing, and traffic")
 
 
-def times() -> Iterator[tuple[int, float]]:
+def picture_times() -> Iterator[tuple[int, float]]:
     """Return the times of a clip's pictures, in microseconds and in seconds."""
     return ((round((n + 1) / RATE_HZ * 1e6), (n + 1) / RATE_HZ) for n in range(round(SECONDS * RATE_HZ)))
 
@@ -31,7 +31,7 @@ def blank_paper(photos: list[Path], seed: int) -> Film:
     random = np.random.default_rng(seed)
     scene = scene_of(np.zeros((28, 28), np.uint8), photos, "plain", random, seed)
     scene = replace(scene, digit=np.zeros_like(scene.digit))
-    return ((t_us, scene.frame(t_s)) for t_us, t_s in times())
+    return ((t_us, scene.frame(t_s)) for t_us, t_s in picture_times())
 
 
 def grainy(picture: np.ndarray, sigma: float, random: np.random.Generator) -> Picture:
@@ -44,7 +44,7 @@ def room(photos: list[Path], seed: int, *, flat: bool = False) -> Film:
     random = np.random.default_rng(seed)
     photo = np.full((HEIGHT, WIDTH, 3), random.uniform(20, 230)) if flat else photo_of(photos, random)
     sigma = random.uniform(2, 7)
-    return ((t_us, grainy(photo, sigma, random)) for t_us, _ in times())
+    return ((t_us, grainy(photo, sigma, random)) for t_us, _ in picture_times())
 
 
 def thing(photos: list[Path], seed: int) -> Film:
@@ -52,7 +52,7 @@ def thing(photos: list[Path], seed: int) -> Film:
     random = np.random.default_rng(seed)
     photo, sigma, shake = photo_of(photos, random), random.uniform(2, 7), random.uniform(3, 20)
     phase = random.uniform(0, 2 * np.pi, 4)
-    for t_us, t_s in times():
+    for t_us, t_s in picture_times():
         sway = [np.sin(2 * np.pi * f * t_s + p) for f, p in zip((0.7, 0.9, 3.1, 2.7), phase)]
         shift = shake * np.array([sway[0] + 0.4 * sway[2], sway[1] + 0.4 * sway[3]])
         matrix = np.array([[1, 0, shift[0]], [0, 1, shift[1]]], np.float32)

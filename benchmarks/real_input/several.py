@@ -43,7 +43,7 @@ class Truth(NamedTuple):
 Film = Iterator[tuple[int, Picture, list[Truth]]]  # time in microseconds, picture, what is in it
 
 
-def times() -> Iterator[tuple[int, float]]:
+def picture_times() -> Iterator[tuple[int, float]]:
     """Return the times of a film's pictures, in microseconds and in seconds."""
     return ((round((n + 1) / RATE_HZ * 1e6), (n + 1) / RATE_HZ) for n in range(round(SECONDS * RATE_HZ)))
 
@@ -69,12 +69,12 @@ def sheet(digits: Digits, photos: list[Path], seed: int) -> Film:
         x += size
     scene = scene_of(np.zeros((28, 28), np.uint8), photos, "plain", random, seed)
     scene = replace(scene, digit=canvas, half=(250.0, 234.0), shake=8.0)
-    for t_us, t_s in times():
+    for t_us, t_s in picture_times():
         matrix, _ = scene.place(t_s)
-        yield t_us, scene.frame(t_s), [Truth(n, *moved(of, matrix, scene.corner)) for n, of in enumerate(truths, 1)]
+        yield t_us, scene.frame(t_s), [Truth(n, *map_box(of, matrix, scene.corner)) for n, of in enumerate(truths, 1)]
 
 
-def moved(
+def map_box(
     of: tuple[str, tuple[float, ...]], matrix: NDArray[np.float64], corner: NDArray[np.int64]
 ) -> tuple[str, tuple[float, float, float, float]]:
     """Map a digit's box from the sheet to the picture; return (label, box)."""
@@ -108,7 +108,7 @@ def movers(digits: Digits, seed: int) -> Film:
         y, speed = random.uniform(5, HEIGHT - size - 5), random.uniform(40, 90)
         crowd.append(Mover(pen(digits[0][index], size), str(digits[1][index]), x, y, -speed if right else speed))
     paper, ink, noise = random.uniform(190, 240), random.uniform(15, 60), random.uniform(2, 5)
-    for t_us, t_s in times():
+    for t_us, t_s in picture_times():
         cover, truths = np.zeros((HEIGHT, WIDTH), np.float32), list[Truth]()
         for n, one in enumerate(crowd, 1):
             x, y = one.at(t_s)
@@ -189,7 +189,7 @@ def drawn(picture: Picture, truths: list[Truth], objects: tuple[Object, ...]) ->
     return np.asarray(cv2.resize(out, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def spread(films: list[Score], random: np.random.Generator) -> tuple[float, float]:
+def found_interval(films: list[Score], random: np.random.Generator) -> tuple[float, float]:
     """Return the bootstrapped 95 % interval, over films, of the share of digits that is found."""
     counts = np.array([(one.right, one.shown) for one in films])
     again = counts[random.integers(len(films), size=(2000, len(films)))].sum(1)
@@ -215,7 +215,7 @@ def rows(
             failed += [shown[seen] for film, shown in films if film[seen].failed and seen in shown]
             right, shown, said = (sum(getattr(one, what) for one in scores) for what in ("right", "shown", "said"))
             found, wrong = 100 * right / max(1, shown), 100 * (1 - right / max(1, said))
-            low, high = (100 * side for side in spread(scores, np.random.default_rng(seed)))
+            low, high = (100 * side for side in found_interval(scores, np.random.default_rng(seed)))
             identity, exact = float(np.mean([one.idf1() for one in scores])), sum(one.counted for one in scores)
             report.row(name, seen, count, wrong, identity, exact, found, low, high)
             line = f"{wrong:.0f} | {identity:.2f} | {exact} | {found:.0f} ({low:.0f} to {high:.0f})"

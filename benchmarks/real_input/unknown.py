@@ -32,7 +32,7 @@ FRAME = SensorSize(320, 240)  # of emulated films
 Things = Iterator[tuple[list[Input], int]]  # inputs of a sample, and its class; -1: none of the model's
 
 
-def last(classifier: Classifier, things: Things) -> tuple[list[Prediction], NDArray[np.int64]]:
+def final_answers(classifier: Classifier, things: Things) -> tuple[list[Prediction], NDArray[np.int64]]:
     """Return the answer to each sample after the contract's steps, and the true classes."""
     answers, labels = [], []
     for inputs, label in things:
@@ -51,20 +51,20 @@ def class_of(classifier: Classifier, label: str) -> int:
     return classifier.labels.index(label) if label in classifier.labels else -1
 
 
-def moved(classifier: Classifier, pictures: NDArray[np.uint8] | list[NDArray[np.uint8]], seed: int) -> Things:
+def by_saccades(classifier: Classifier, pictures: NDArray[np.uint8] | list[NDArray[np.uint8]], seed: int) -> Things:
     """Yield still pictures moved by saccades before the model's own sensor."""
     contract, label = classifier.contract, class_of(classifier, TRIANGLE)
     sensor = SensorSize(contract.sensor_width, contract.sensor_height)
     for n, picture in enumerate(pictures):
         yield (
             classifier.event_inputs(
-                longer(classifier, saccade_events(picture, sensor, contract.still, seed=seed + n)), sensor
+                repeated(classifier, saccade_events(picture, sensor, contract.still, seed=seed + n)), sensor
             ),
             label,
         )
 
 
-def longer(classifier: Classifier, events: Events) -> Events:
+def repeated(classifier: Classifier, events: Events) -> Events:
     """Repeat a recording until it fills the read-out's horizon."""
     span = classifier.contract.bin_us * classifier.contract.horizon
     if not len(events):
@@ -131,7 +131,7 @@ def photographs(root: Path) -> list[NDArray[np.uint8]]:
     return parts
 
 
-def strangers(classifier: Classifier, root: Path, seed: int) -> dict[str, Things]:
+def out_of_distribution(classifier: Classifier, root: Path, seed: int) -> dict[str, Things]:
     """Return out-of-distribution input by name."""
     filmed = {"people and traffic, filmed": films(classifier, root)}
     if TRIANGLE in classifier.labels:
@@ -149,20 +149,20 @@ def strangers(classifier: Classifier, root: Path, seed: int) -> dict[str, Things
         return {
             "Fashion-MNIST": ((show(picture), -1) for picture in fashion),
             "photographs": ((show(picture), -1) for picture in photographs(root)),
-            "uniform noise": ((raw(classifier, picture), -1) for picture in grains),
-            "inverted digits": ((raw(classifier, 255 - picture), -1) for picture in digits),
+            "uniform noise": ((encode_raw(classifier, picture), -1) for picture in grains),
+            "inverted digits": ((encode_raw(classifier, 255 - picture), -1) for picture in digits),
         }
     return {
-        "Fashion-MNIST by saccades": moved(classifier, fashion, seed),
-        "photographs by saccades": moved(classifier, photographs(root), seed),
+        "Fashion-MNIST by saccades": by_saccades(classifier, fashion, seed),
+        "photographs by saccades": by_saccades(classifier, photographs(root), seed),
         f"noise at {NOISE_HZ:.0f} Hz a pixel": noise(classifier, seed),
-        "uniform noise by saccades": moved(classifier, grains, seed),
+        "uniform noise by saccades": by_saccades(classifier, grains, seed),
         **filmed,
         "drawn motions": motions(classifier, seed),
     }
 
 
-def raw(classifier: Classifier, picture: NDArray[np.uint8]) -> list[Input]:
+def encode_raw(classifier: Classifier, picture: NDArray[np.uint8]) -> list[Input]:
     """Encode a picture of the network's input size as it is, without looking for a drawing in it."""
     contract = classifier.contract
     mean, std = contract.mean or (0.0,), contract.std or (1.0,)
@@ -170,7 +170,7 @@ def raw(classifier: Classifier, picture: NDArray[np.uint8]) -> list[Input]:
     return [Input(x, t, t + 1, 0, False) for t in range(contract.steps)]
 
 
-def familiar(classifier: Classifier, root: Path, seed: int) -> dict[str, Things]:
+def in_distribution(classifier: Classifier, root: Path, seed: int) -> dict[str, Things]:
     """Return in-distribution test data by name."""
     if TRIANGLE in classifier.labels:
         return {"drawn motions, other seeds": motions(classifier, seed, classifier.labels)}
@@ -178,9 +178,9 @@ def familiar(classifier: Classifier, root: Path, seed: int) -> dict[str, Things]
     labels = read_idx(root / "mnist" / "t10k-labels-idx1-ubyte.gz").astype(int)
     order = np.random.default_rng(seed).permutation(len(digits))
     if classifier.contract.kind == "image":
-        return {"MNIST test": ((raw(classifier, digits[i]), int(labels[i])) for i in order)}
+        return {"MNIST test": ((encode_raw(classifier, digits[i]), int(labels[i])) for i in order)}
     recordings = list_nmnist(root).test
-    shown = moved(classifier, digits[order], seed)
+    shown = by_saccades(classifier, digits[order], seed)
     return {
         "N-MNIST test": ((classifier.event_inputs(*read_item(item)), item.label) for item in recordings),
         "MNIST test by saccades": ((inputs, int(labels[i])) for i, (inputs, _) in zip(order, shown)),
@@ -193,8 +193,8 @@ def answered(classifier: Classifier, root: Path, seed: int) -> dict[str, Things]
         return {}
     return {
         f"noise at {NOISE_HZ:.0f} Hz a pixel": noise(classifier, seed),
-        "digits by saccades": moved(classifier, read_idx(root / "mnist" / "t10k-images-idx3-ubyte.gz"), seed),
-        "photographs by saccades": moved(classifier, photographs(root), seed),
+        "digits by saccades": by_saccades(classifier, read_idx(root / "mnist" / "t10k-images-idx3-ubyte.gz"), seed),
+        "photographs by saccades": by_saccades(classifier, photographs(root), seed),
     }
 
 
@@ -202,7 +202,7 @@ OWN = ("input", "count", "labelled, %", "right, %", "calibration error", "of a c
 OTHER = ("input", "against", "count", "AUROC", "let through at 95 % kept, %", "labelled, %")
 
 
-def begin(title: str, columns: tuple[str, ...]) -> None:
+def begin_table(title: str, columns: tuple[str, ...]) -> None:
     """Begin a table: print its head and add it to the report."""
     report.table(title, *columns)
     print(f"\n{title}\n\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
@@ -229,7 +229,7 @@ def with_answers(classifier: Classifier, things: dict[str, Things], count: int) 
     """Add a row for each kind of input with right answers; return the scores `known` by kind."""
     found: dict[str, NDArray] = {}
     for name, some in things.items():
-        answers, labels = last(classifier, islice(some, count))
+        answers, labels = final_answers(classifier, islice(some, count))
         found[name] = np.array([answer.known for answer in answers], float)
         probabilities = np.array([answer.probabilities for answer in answers])
         error = calibration_error(probabilities, labels, np.ones(len(labels)))
@@ -244,24 +244,24 @@ def rows(classifier: Classifier, root: Path, count: int, seed: int) -> None:
     if classifier.novelty is None:
         print(f"\n{classifier.name} is not calibrated: `spikesight calibrate` adds what `known` needs")
         return
-    begin(f"{classifier.name}: what it was trained on", OWN)
-    owns = with_answers(classifier, familiar(classifier, root, seed), count)
+    begin_table(f"{classifier.name}: what it was trained on", OWN)
+    owns = with_answers(classifier, in_distribution(classifier, root, seed), count)
     if others := answered(classifier, root, seed):
-        begin(f"{classifier.name}: what else has a right answer", OWN)
+        begin_table(f"{classifier.name}: what else has a right answer", OWN)
         with_answers(classifier, others, count)
-    begin(f"{classifier.name}: what has none", OTHER)
-    without_answers(classifier, strangers(classifier, root, seed), owns, count)
+    begin_table(f"{classifier.name}: what has none", OTHER)
+    without_answers(classifier, out_of_distribution(classifier, root, seed), owns, count)
 
 
 def rows_of_near(classifier: Classifier, root: Path, count: int, seed: int) -> None:
     """Measure and report the tables of outliers near digits, with up to `count` drawings a row."""
     digits = Digits(*(read_idx(root / "mnist" / f"t10k-{of}-ubyte.gz") for of in ("images-idx3", "labels-idx1")))
-    begin(f"{classifier.name}: digits, written and printed", OWN)
+    begin_table(f"{classifier.name}: digits, written and printed", OWN)
     drawn, labels = print_digits(seed)
-    own = familiar(classifier, root, seed)
+    own = in_distribution(classifier, root, seed)
     print_ = {"OpenCV's fonts, thin to thick": zip((inputs for inputs, _ in shown(classifier, drawn, seed)), labels)}
     owns = with_answers(classifier, {**own, **print_}, count)
-    begin(f"{classifier.name}: what lies near digits and is none", OTHER)
+    begin_table(f"{classifier.name}: what lies near digits and is none", OTHER)
     drawings = near(digits, seed, count, classifier.card.training.get("outliers", ()))
     others = {name: shown(classifier, of, seed) for name, of in drawings.items()}
     without_answers(classifier, others, {name: owns[name] for name in own}, count)
@@ -270,14 +270,14 @@ def rows_of_near(classifier: Classifier, root: Path, count: int, seed: int) -> N
 def shown(classifier: Classifier, pictures: list[NDArray[np.uint8]], seed: int) -> Things:
     """Yield pictures of 28 x 28 pixels as they are for an image model, moved by saccades for an event model."""
     if classifier.contract.kind == "events":
-        return moved(classifier, pictures, seed)
-    return ((raw(classifier, picture), -1) for picture in pictures)
+        return by_saccades(classifier, pictures, seed)
+    return ((encode_raw(classifier, picture), -1) for picture in pictures)
 
 
 def without_answers(classifier: Classifier, others: dict[str, Things], owns: dict[str, NDArray], count: int) -> None:
     """Add a row for each kind of out-of-distribution input, against the scores `known` of each known kind."""
     for name, things in others.items():
-        answers, _ = last(classifier, islice(things, count))
+        answers, _ = final_answers(classifier, islice(things, count))
         if not answers:
             print(f"| {name} | | none at hand |")
             continue

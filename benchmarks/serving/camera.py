@@ -91,11 +91,11 @@ class Seen(NamedTuple):
     step: float
 
 
-def followed(served: Served, seconds: float) -> list[Seen]:
+def collect_timing(served: Served, seconds: float) -> list[Seen]:
     """Collect the timing of answers for `seconds`, starting WARM_S after the first answer."""
     came: list[tuple[float, Seen]] = []
 
-    def told(message: bytes) -> None:
+    def on_message(message: bytes) -> None:
         now = time.monotonic()
         end_us, queue_ms, step_ms = (field(message, name) for name in ("end_us", "queue_ms", "step_ms"))
         if end_us is not None and queue_ms is not None and step_ms is not None:
@@ -103,7 +103,7 @@ def followed(served: Served, seconds: float) -> list[Seen]:
 
     async def run() -> None:
         hello = client_frame(TEXT, json.dumps({"type": "hello", "protocol": 1, "source": "0"}).encode())
-        client = await connected(served, hello, told)
+        client = await connected(served, hello, on_message)
         while not came or came[-1][0] < came[0][0] + WARM_S + seconds:
             await asyncio.sleep(0.1)
         client.transport.close()
@@ -131,7 +131,7 @@ def measure(args: argparse.Namespace) -> tuple[list[Seen], str]:
     command = [sys.executable, "-m", "benchmarks.serving.camera", *words]
     camera = subprocess.Popen(command)
     try:
-        seen = followed(served, args.seconds)
+        seen = collect_timing(served, args.seconds)
         (body,) = Client(f"http://127.0.0.1:{served.port}").cameras()
         said = f"{body.n_events:,} events read, {body.n_dropped:,} dropped, {served.cpu_s():.1f} s of CPU"
     finally:

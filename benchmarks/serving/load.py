@@ -28,7 +28,7 @@ import uvloop
 from benchmarks.common import report
 from benchmarks.serving import work
 from benchmarks.serving.clients import Load, Served, answered, closed_loop, peer, spikesight
-from benchmarks.serving.streams import as_answered, messages, paced
+from benchmarks.serving.streams import messages, send_periodically, send_when_answered
 from benchmarks.serving.work import Bare, bare, bare_steps, head, row
 from spikesight.encoders.events import make_events
 from spikesight.models.classifier import Classifier
@@ -117,7 +117,7 @@ def null(folder: Path, seconds: float) -> None:
         times = np.arange(10) + step_us * np.arange(n)[:, None]
         stream = messages(contract, [make_events(t, t % 4, t % 4, t % 2) for t in times])
         cpu = served.cpu_s()
-        row(name, as_answered(served, [stream], 60, ahead=8), (served.cpu_s() - cpu) * 1e3 / n)
+        row(name, send_when_answered(served, [stream], 60, ahead=8), (served.cpu_s() - cpu) * 1e3 / n)
     served.stop()
 
 
@@ -166,7 +166,7 @@ def streams(model: Path, seconds: float) -> None:
     alone = bare_steps(classifier, STREAMS, 1, seconds / 2)
     batched = bare_steps(classifier, STREAMS, 8, seconds / 2)
     cpu, begin = served.cpu_s(), time.perf_counter()
-    rate = as_answered(served, own, seconds)
+    rate = send_when_answered(served, own, seconds)
     cpu = (served.cpu_s() - cpu) / (time.perf_counter() - begin)
     title = f"{STREAMS} live streams, events on {work.ACTIVE:.0%} of the pixels"
     head(title, "what", "steps/s", "over PyTorch one by one")
@@ -183,7 +183,7 @@ def streams(model: Path, seconds: float) -> None:
 def steady(name: str, served: Served, classifier: Classifier, period_s: float, seconds: float) -> None:
     """Measure the time from the end of a bin to its prediction when every stream sends a bin each `period_s`."""
     all_ms = 1e3 * STREAMS / bare_steps(classifier, STREAMS, 8, 1)
-    ms = paced(served, streams_of(classifier, int(seconds / period_s)), period_s)
+    ms = send_periodically(served, streams_of(classifier, int(seconds / period_s)), period_s)
     columns = (
         "a step of all, ms",
         "load of the model",

@@ -35,11 +35,11 @@ def messages(contract: Contract, events: Sequence[np.ndarray]) -> list[bytes]:
 
 
 class StreamClient(asyncio.Protocol):
-    """WebSocket client of one stream; it calls `told` with each message of the service."""
+    """WebSocket client of one stream; it calls `on_message` with each message of the service."""
 
-    def __init__(self, told: Callable[[bytes], None]) -> None:
+    def __init__(self, on_message: Callable[[bytes], None]) -> None:
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._told, self._data, self._open = told, b"", False
+        self._on_message, self._data, self._open = on_message, b"", False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
@@ -60,7 +60,7 @@ class StreamClient(asyncio.Protocol):
             if len(self._data) < end:
                 break
             message, self._data = self._data[begin:end], self._data[end:]
-            self._told(message)
+            self._on_message(message)
 
 
 def field(message: bytes, name: str) -> float | None:
@@ -72,29 +72,29 @@ def field(message: bytes, name: str) -> float | None:
 def by_seq(answered: Callable[[int], None]) -> Callable[[bytes], None]:
     """Return a message handler that calls `answered` with the sequence number of each answer to a packet."""
 
-    def told(message: bytes) -> None:
+    def on_message(message: bytes) -> None:
         if (seq := field(message, "seq")) is not None:
             answered(int(seq))
 
-    return told
+    return on_message
 
 
-async def connected(served: Served, hello: bytes, told: Callable[[bytes], None]) -> StreamClient:
+async def connected(served: Served, hello: bytes, on_message: Callable[[bytes], None]) -> StreamClient:
     """Open a stream and send the hello message."""
     loop = asyncio.get_running_loop()
-    _, client = await loop.create_connection(lambda: StreamClient(told), "127.0.0.1", served.port)
+    _, client = await loop.create_connection(lambda: StreamClient(on_message), "127.0.0.1", served.port)
     await client.ready
     client.transport.write(hello)
     return client
 
 
-def as_answered(served: Served, streams: Sequence[list[bytes]], seconds: float, ahead: int = AHEAD) -> float:
+def send_when_answered(served: Served, streams: Sequence[list[bytes]], seconds: float, ahead: int = AHEAD) -> float:
     """Send as fast as answers arrive, with `ahead` packets unanswered a stream; return the answers a second."""
 
     async def run() -> float:
         answers, clients = 0, list[StreamClient]()
 
-        def answering(number: int) -> Callable[[int], None]:
+        def on_answer(number: int) -> Callable[[int], None]:
             def answered(seq: int) -> None:
                 nonlocal answers
                 answers += 1
@@ -104,7 +104,7 @@ def as_answered(served: Served, streams: Sequence[list[bytes]], seconds: float, 
             return answered
 
         for number, own in enumerate(streams):
-            clients.append(await connected(served, own[0], by_seq(answering(number))))
+            clients.append(await connected(served, own[0], by_seq(on_answer(number))))
         begin = time.perf_counter()
         for client, own in zip(clients, streams):
             client.transport.writelines(own[1 : ahead + 1])
@@ -118,16 +118,16 @@ def as_answered(served: Served, streams: Sequence[list[bytes]], seconds: float, 
     return uvloop.run(run())
 
 
-def paced(served: Served, streams: Sequence[list[bytes]], period_s: float) -> list[float]:
+def send_periodically(served: Served, streams: Sequence[list[bytes]], period_s: float) -> list[float]:
     """Send one packet a period from every stream, each at a random phase; return ms from sending to each answer."""
 
     async def run() -> list[float]:
         ms, sent = list[float](), [dict[int, float]() for _ in streams]
 
-        def answering(number: int) -> Callable[[int], None]:
+        def on_answer(number: int) -> Callable[[int], None]:
             return lambda seq: ms.append((time.perf_counter() - sent[number][seq]) * 1e3)
 
-        clients = [await connected(served, own[0], by_seq(answering(number))) for number, own in enumerate(streams)]
+        clients = [await connected(served, own[0], by_seq(on_answer(number))) for number, own in enumerate(streams)]
         moments = np.random.default_rng(0).random(len(streams)) * period_s
         order = sorted(
             (moment + seq * period_s, number, seq)

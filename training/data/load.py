@@ -179,7 +179,7 @@ def _load_recordings(listing: Listing, config: TrainConfig) -> Data:
     contract = Contract(
         kind="events", channels=2, height=config.height, width=config.width, steps=config.steps,
         encoding=config.encoding, sensor_width=listing.sensor.width, sensor_height=listing.sensor.height,
-        bin_us=config.bin_us, shortest_bin_us=config.shortest_bin_us, still=_still(listing.labels),
+        bin_us=config.bin_us, shortest_bin_us=config.shortest_bin_us, still=_image_fit(listing.labels),
         filter_us=config.filter_us, window=config.window, frame="object" if config.crop == "object" else "sensor",
         pooled=config.pooled,
     )  # fmt: skip
@@ -221,7 +221,7 @@ def _training_recordings(
         raise DataError("--printed and --outliers join digits that are emulated: give --emulated mnist, too")
     if config.paper_clips and not config.emulated:
         raise DataError("--paper-clips join digits that are emulated: give --emulated mnist, too")
-    if config.emulated and _still(labels) != "digit":
+    if config.emulated and _image_fit(labels) != "digit":
         raise DataError("--emulated mnist needs the ten digits 0 to 9 as classes")
     noise = config if config.noise_hz or config.hot else None
     copies = [bin_items(items, contract, folder, "binning train", noise, n) for n in range(config.repeat)]
@@ -237,7 +237,7 @@ def _training_recordings(
     return join([*copies, emulate_mnist(config, contract, left_out), *prints, *config.repeat * films], folder)
 
 
-def _still(labels: Sequence[str]) -> Literal["digit", "plain"]:
+def _image_fit(labels: Sequence[str]) -> Literal["digit", "plain"]:
     """Return how still images are fitted to the input: those of the ten digits are centred."""
     return "digit" if tuple(labels) == tuple("0123456789") else "plain"
 
@@ -248,7 +248,7 @@ def _load_images(images: ImageSet, config: TrainConfig) -> Data:
     train, val, test = (_rows(images.train, of, folder) for of in rows.values())
     test = test if own is None else _rows(own, np.arange(len(own)), folder)
     mean, std = _moments(train) if config.encoding == "direct" else ((), ())
-    still = "plain" if isinstance(images.train.frames, PictureRows) else _still(images.labels)  # as they were read
+    still = "plain" if isinstance(images.train.frames, PictureRows) else _image_fit(images.labels)  # as they were read
     contract = Contract(
         kind="image", channels=train.frames.shape[2], height=config.height, width=config.width, steps=config.steps,
         encoding=config.encoding, mean=mean, std=std, still=still,
@@ -278,7 +278,7 @@ def _contents(data: Data) -> str:
 
 
 def _image_outliers(written: Frames, labels: Sequence[str], config: TrainConfig) -> Frames:
-    if _still(labels) != "digit" or written.frames.shape[1:] != (1, 1, 28, 28):
+    if _image_fit(labels) != "digit" or written.frames.shape[1:] != (1, 1, 28, 28):
         raise DataError("--outliers join grey images of 28 x 28 pixels, of classes 0 to 9")
     from spikesight.training.data.drawn.near import Digits, outliers  # draws by matplotlib, which takes long to load
 

@@ -68,7 +68,7 @@ def takes_of(config: TrainConfig, val: Sequence[Item], trained: Sequence[str]) -
     return takes
 
 
-def somewhere(events: Events, span_us: int, least_us: int, random: np.random.Generator) -> Events:
+def random_cut(events: Events, span_us: int, least_us: int, random: np.random.Generator) -> Events:
     """Cut `span_us` of a recording, starting at a random time; times begin at 0.
 
     A shorter recording repeats, with a period of at least `least_us`.
@@ -125,9 +125,9 @@ def read_paths(classifier: Classifier, takes: Sequence[Take]) -> Paths:
     for n, take in enumerate(with_progress(takes, f"stepping at {contract.bin_us / 1000:g} ms", "recording")):
         events, sensor = take.read()
         if rounds > 1:
-            begins.append(lasting(run_through(classifier, sensor, [events], steps).logits, steps))
+            begins.append(padded(run_through(classifier, sensor, [events], steps).logits, steps))
             span_us = rounds * steps * contract.bin_us
-            events = somewhere(events, span_us, contract.trained_us, np.random.default_rng([SEED, n]))
+            events = random_cut(events, span_us, contract.trained_us, np.random.default_rng([SEED, n]))
         run = run_through(classifier, sensor, [events], rounds * steps)
         track = Track(classifier.labels, contract.horizon, classifier.novelty)
         for window in range(rounds):
@@ -136,7 +136,7 @@ def read_paths(classifier: Classifier, takes: Sequence[Take]) -> Paths:
                 track.absorb(inputs, outcome)
             if inputs and classifier.novelty is not None:
                 known[n, window] = track.judge().known
-        logits.append(lasting(run.logits, rounds * steps).reshape(rounds, steps, -1))
+        logits.append(padded(run.logits, rounds * steps).reshape(rounds, steps, -1))
     made = np.stack(logits).astype(np.float64)
     return Paths(
         made, np.array([take.label for take in takes]), known,
@@ -144,7 +144,7 @@ def read_paths(classifier: Classifier, takes: Sequence[Take]) -> Paths:
     )  # fmt: skip
 
 
-def lasting(logits: NDArray[np.float32], steps: int) -> NDArray[np.float32]:
+def padded(logits: NDArray[np.float32], steps: int) -> NDArray[np.float32]:
     """Extend logits [k, K] to [steps, K] by repeating the last step."""
     return np.concatenate([logits, np.repeat(logits[-1:], steps - len(logits), 0)])
 

@@ -25,7 +25,7 @@ from spikesight.training.run.baselines import Answers
 from spikesight.training.run.evaluate import evaluate
 from spikesight.training.run.loop import Run
 from spikesight.training.run.novelty import unlike_start
-from spikesight.training.run.read_out import enough
+from spikesight.training.run.read_out import reason_not_to_train
 from spikesight.training.run.report import write_environment, write_report
 
 
@@ -59,7 +59,7 @@ def fit(config: TrainConfig, folder: Path, *, resume: bool = False) -> dict[str,
     data = load_on_all(config, processes)
     if config.baselines and data.contract.kind != "events":
         raise ValueError("--baselines trains ANNs beside a network that takes events, not images")
-    why = None if config.epochs or not data.notes else enough(data)
+    why = None if config.epochs or not data.notes else reason_not_to_train(data)
     run = Run(replace(data, config=replace(data.config, epochs=1)) if why else data, folder, processes)
     if resume:
         run.resume()

@@ -123,8 +123,8 @@ class Run:
         self.progress = Progress(**counters)
         if not self.processes.main:  # the saved sums are over all processes
             self.progress.loss_sum, self.progress.correct = 0.0, 0
-        self.average = _moved(groups.get("average"), self.device) or self.average
-        carried = _moved(groups.get("carry"), self.device)
+        self.average = _to_device(groups.get("average"), self.device) or self.average
+        carried = _to_device(groups.get("carry"), self.device)
         self.last_state = carried and {key: self.processes.share(tensor) for key, tensor in carried.items()}
 
     def card(self, metrics: dict[str, Any]) -> Card:
@@ -325,5 +325,5 @@ class Run:
                 signal.signal(number, handler)
 
 
-def _moved(tensors: dict[str, Tensor] | None, device: torch.device) -> dict[str, Tensor] | None:
+def _to_device(tensors: dict[str, Tensor] | None, device: torch.device) -> dict[str, Tensor] | None:
     return tensors and {key: tensor.to(device) for key, tensor in tensors.items()}

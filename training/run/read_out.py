@@ -52,9 +52,9 @@ def read_out_for(trained: nn.Module, data: Data) -> ReadOut | None:
     if data.contract.encoding != "binary" or not gives_features(trained, data.contract):
         return None
     assert isinstance(trained, SpikingResNet)
-    most, val, recording = _asked(trained, data)
+    most, val, recording = _validation_rows(trained, data)
     own = evaluate(trained, val, len(data.labels), torch.device("cpu"), data.contract).chosen
-    under = {BEGUN: _begun(data), TRAINED: trained}
+    under = {BEGUN: _initial_network(data), TRAINED: trained}
     heads = {name: _head(network, data, val, most) for name, network in under.items() if network is not None}
     answers = {name: chosen for name, (_, chosen) in heads.items()} | {OWN: own}
     name = best_of(answers, val.labels, recording)
@@ -64,13 +64,13 @@ def read_out_for(trained: nn.Module, data: Data) -> ReadOut | None:
     return ReadOut(name, heads[name][0], replace(data.contract, readout=1), right, len(val))
 
 
-def enough(data: Data) -> str | None:
+def reason_not_to_train(data: Data) -> str | None:
     """Return a sentence if a head on the initial network errs in so few validation recordings that no training could be
     shown to be better; else None.
     """
-    if data.contract.encoding != "binary" or data.config.neuron == "relu" or (begun := _begun(data)) is None:
+    if data.contract.encoding != "binary" or data.config.neuron == "relu" or (begun := _initial_network(data)) is None:
         return None
-    most, val, recording = _asked(begun, data)
+    most, val, recording = _validation_rows(begun, data)
     chosen = _head(begun, data, val, most)[1]
     if best_of({BEGUN: chosen, "all right": val.labels}, val.labels, recording) != BEGUN:
         return None
@@ -78,7 +78,7 @@ def enough(data: Data) -> str | None:
     return f"{right}: too few are wrong to tell that training does better, so one epoch will do (--epochs for more)"
 
 
-def _asked(network: SpikingResNet, data: Data) -> tuple[int, Frames, NDArray[np.int64]]:
+def _validation_rows(network: SpikingResNet, data: Data) -> tuple[int, Frames, NDArray[np.int64]]:
     """Return (largest number of windows for a head, the validation windows among them [M], their recordings [M])."""
     most = min(MOST, VALUES // _untaught(network, data).head.in_features)
     asked = data.val.stratified_rows(most // 4)
@@ -96,7 +96,7 @@ def best_of(answers: dict[str, NDArray[np.int64]], labels: NDArray[np.int64], re
     return best
 
 
-def _begun(data: Data) -> SpikingResNet | None:
+def _initial_network(data: Data) -> SpikingResNet | None:
     """Return the model that the run started from; None for random weights or a model that gives no features."""
     with suppress(CheckpointError):
         return backbone(data.config.init_from) if data.config.init_from else None

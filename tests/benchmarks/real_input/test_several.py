@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.real_input.several import Digits, Score, Truth, movers, sheet, spread
+from benchmarks.real_input.several import Digits, Score, Truth, found_interval, movers, sheet
 from spikesight.models.steps import Object
 
 
@@ -66,6 +66,6 @@ def test_a_film_of_which_little_is_found_has_failed_and_films_that_differ_spread
         bad.add((), [truth], 2_000_000 + n)
     assert (good.failed, bad.failed) == (False, True)
     random = np.random.default_rng(1)
-    assert spread([good] * 8, random) == (1, 1)
-    low, high = spread([good, bad] * 4, random)
+    assert found_interval([good] * 8, random) == (1, 1)
+    low, high = found_interval([good, bad] * 4, random)
     assert 0 < low < 0.5 < high < 1

@@ -22,9 +22,9 @@ from spikesight.training.run.conformal import (
     fit_conformal,
     held_out,
     of_calibrations,
+    random_cut,
     read_paths,
     run_through,
-    somewhere,
     windows_of,
 )
 from spikesight.training.run.readings import Source
@@ -76,7 +76,7 @@ def test_a_recording_begins_at_a_moment_of_chance_and_goes_round_where_it_is_sho
     lap = int(events["t"][-1]) - 7_000 + 1
     begins = set()
     for seed in range(20):
-        found = somewhere(events, span_us, 1000, np.random.default_rng(seed))
+        found = random_cut(events, span_us, 1000, np.random.default_rng(seed))
         t = found["t"]
         assert (np.diff(t) >= 0).all()
         assert t[0] >= 0
@@ -88,9 +88,9 @@ def test_a_recording_begins_at_a_moment_of_chance_and_goes_round_where_it_is_sho
 
 
 def test_less_than_a_bin_of_events_comes_once_a_bin_and_nothing_stays_nothing() -> None:
-    found = somewhere(events_of(100), 40_000, 10_000, np.random.default_rng(0))
+    found = random_cut(events_of(100), 40_000, 10_000, np.random.default_rng(0))
     assert np.diff(found["t"]).tolist() == [10_000] * 3
-    assert len(somewhere(events_of(0), 40_000, 10_000, np.random.default_rng(0))) == 0
+    assert len(random_cut(events_of(0), 40_000, 10_000, np.random.default_rng(0))) == 0
 
 
 @pytest.mark.parametrize(("shortest", "bins"), [(1000, [1, 2, 5, 10]), (2000, [2, 5, 10]), (0, [10])])

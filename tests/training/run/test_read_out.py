@@ -17,7 +17,7 @@ from spikesight.training.data import Data, load_data
 from spikesight.training.network import build_network
 from spikesight.training.run.evaluate import evaluate, sliding_mean
 from spikesight.training.run.fit import fit
-from spikesight.training.run.read_out import BEGUN, OWN, TRAINED, best_of, enough, read_out_for
+from spikesight.training.run.read_out import BEGUN, OWN, TRAINED, best_of, read_out_for, reason_not_to_train
 from tests.support.inputs.data_sets import small_config, write_takes
 
 CPU = torch.device("cpu")
@@ -100,13 +100,15 @@ def test_the_head_stands_on_what_had_learnt_elsewhere(data: Data, tmp_path: Path
 def test_a_run_is_as_long_as_could_be_told_from_its_beginning(data: Data, tmp_path: Path) -> None:
     fit(replace(data.config, epochs=1, lr=1e-9), tmp_path / "run")
     begun = replace(data, config=replace(data.config, init_from=str(tmp_path / "run" / "model"), epochs=0))
-    assert "one epoch" in (enough(begun) or "")
-    assert enough(data) is None, "random weights have learnt nothing elsewhere"
-    assert enough(replace(begun, config=replace(begun.config, neuron="relu"))) is None, "an ANN has no head"
+    assert "one epoch" in (reason_not_to_train(begun) or "")
+    assert reason_not_to_train(data) is None, "random weights have learnt nothing elsewhere"
+    assert reason_not_to_train(replace(begun, config=replace(begun.config, neuron="relu"))) is None, (
+        "an ANN has no head"
+    )
     rows = np.resize(np.arange(len(data.val)), 12)
     wrong = replace(data.val, frames=data.val.frames[rows], labels=1 - data.val.labels[rows])
     items = [replace(data.val_items[0], path=Path(f"{n}.npz")) for n in range(12)]
-    assert enough(replace(begun, val=wrong, val_items=items)) is None
+    assert reason_not_to_train(replace(begun, val=wrong, val_items=items)) is None
     metrics = fit(begun.config, tmp_path / "again")
     assert metrics["read_out"]["kept"] == BEGUN
     assert len((tmp_path / "again" / "metrics.csv").read_text().splitlines()) == 2
