@@ -134,7 +134,7 @@ def audit(
                 float((phi - a).norm()) / size,
                 float(drift),
                 rates[node.name],
-                share(((phi == 0) & active).all(0), active.any(0)),
+                share((phi == 0).all(0) & active.any(0), active.any(0)),
                 share((phi >= theta * (1 - 0.5 / steps)) & active, active),
                 bool(active.any()) and rates[node.name] == 0,
             )

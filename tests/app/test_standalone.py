@@ -1,6 +1,5 @@
 """The folder that classifies without a server, as far as it needs no browser."""
 
-import json
 import re
 from dataclasses import replace
 from importlib.util import find_spec
@@ -14,7 +13,6 @@ from spikesight.app.cli import main
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel, log_levels
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.roi.frame_tracker import PIXELS
-from spikesight.encoders.sources import samples
 from spikesight.models.checkpoint import save
 from spikesight.models.contract import Card, Contract
 from spikesight.models.export.parity import ExportError
@@ -50,17 +48,6 @@ def test_nothing_but_own_scripts_may_run(folder: Path) -> None:
     rules = dict(rule.strip().split(" ", 1) for rule in policy.group(1).split(";"))
     wanted = {"default-src": "'none'", "script-src": "'self' 'wasm-unsafe-eval'", "connect-src": "'self'"}
     assert rules.items() >= wanted.items()
-
-
-def test_facts_of_the_network(folder: Path) -> None:
-    facts = json.loads((folder / "model.json").read_text())
-    assert (facts["labels"], facts["contract"]["bin_us"]) == (["0", "1", "3"], DIGITS.contract.bin_us)
-    (known,) = facts["known"]["kinds"]
-    assert len(known["centres"]) == 3
-    assert len(known["lines"]["kept"]) == facts["contract"]["steps"]
-    assert {sample["name"] for sample in facts["samples"]} == {"digit-0", "digit-3"}
-    assert (folder / "samples" / "digit-3.t64").read_bytes() == samples.t64_of("digit-3")
-    assert (facts["pixels"]["width"], facts["pixels"]["silentUs"]) == (34, PIXELS.refractory_us)
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,6 @@ from typing import Any
 import pytest
 import snntorch.spikegen as spikegen
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Generator, Tensor
 
 from spikesight.encoders.image import (
@@ -51,12 +49,6 @@ def test_golden_delta() -> None:
             assert torch.equal(Delta(7, falling=falling, padding=padding).changes(frames), theirs)
 
 
-def test_snntorch_linear_latency() -> None:
-    theirs = spikegen.latency(X, num_steps=10, normalize=True, linear=True)  # pyright: ignore[reportArgumentType]
-    assert theirs is not None
-    assert torch.equal(Latency(10)(X), theirs)
-
-
 MAKERS: dict[str, Any] = {
     "latency log": lambda steps: Latency(steps, "log"),
     "latency grow": lambda steps: Latency(steps, "grow"),
@@ -93,18 +85,6 @@ def test_what_is_no_image_is_refused(name: str) -> None:
     images[1, 0, 2, 3] = float("nan")
     with pytest.raises(ValueError, match="no numbers"):
         encoder(images)
-
-
-@pytest.mark.parametrize("name", ["latency", "latency log", "latency grow", "ttfs", "weber_fechner"])
-@given(st.lists(st.floats(0, 1, width=32), min_size=2, max_size=20), st.integers(1, 40))
-def test_latency_codes(name: str, values: list[float], steps: int) -> None:
-    """At most one spike, never later for a larger input, and the same whatever else is in the batch."""
-    x = torch.tensor(sorted(values))
-    encoder = MAKERS[name](steps)
-    spikes = encoder(x)
-    times = [steps if t is None else t for t in steps_of(spikes)]
-    assert times == sorted(times, reverse=True)
-    assert torch.equal(spikes[:, :1], encoder(x[:1]))
 
 
 def inverse(mapping: str, share: float, span: int) -> float:

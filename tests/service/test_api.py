@@ -116,14 +116,6 @@ def test_what_a_model_does_not_take_is_refused(client: TestClient, query: str, s
     assert refused(client.post(f"/v1/predict?{query}", files=RECORDING)) == (400, sentence)
 
 
-def test_early_exit_stops_when_sure(client: TestClient) -> None:
-    every = client.post("/v1/predict?model=pixels&steps=1", files={"file": picture()}).json()
-    first = every["steps"][0]["confidence"]
-    early = client.post(f"/v1/predict?model=pixels&confidence={first - 1e-6}", files={"file": picture()}).json()
-    assert (early["step"], early["early"]) == (1, True)
-    assert (every["step"], every["early"]) == (IMAGE_CONTRACT.steps, False)
-
-
 def test_a_commitment_stops_a_recording_at_the_rate_that_is_asked_for(client: TestClient) -> None:
     every = client.post("/v1/predict?model=promising&steps=1", files=RECORDING).json()
     first = next(step for step in every["steps"] if "committed" in step)

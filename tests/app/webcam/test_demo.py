@@ -20,7 +20,7 @@ from spikesight.encoders.events import SensorSize, make_events
 from spikesight.encoders.recordings.files import write_recording
 from spikesight.encoders.sources.chunks import Chunk, Source, open_source
 from spikesight.models.classifier import Classifier
-from spikesight.models.shipped import find, shipped
+from spikesight.models.shipped import find
 from spikesight.service.sinks.report import Report
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, ann, kept, tiny
 
@@ -94,14 +94,6 @@ def test_a_recording_ends_after_the_seconds_that_are_asked_for(
     t, ones = np.arange(0, 200_000, 200), np.ones(1000)
     write_recording(tmp_path / "some.aedat4", make_events(t, ones, ones, ones), SensorSize(24, 18))
     assert 5 <= len(lines_of(capsys, tmp_path / "some.aedat4", "--model", model, "--seconds", "0.1")) <= 11
-
-
-@pytest.mark.skipif(len(shipped()) < 2, reason="fewer than two models are shipped")
-@pytest.mark.parametrize(
-    ("source", "label"), [("digit-3", "3"), ("digit-7", "7"), ("circle", "right"), ("square", "left")]
-)
-def test_a_sample_brings_its_model(source: str, label: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert lines_of(capsys, source)[-1].split()[2] == label
 
 
 @pytest.mark.usefixtures("dummy_display")

@@ -1,6 +1,7 @@
 """The pixel model against its definition."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -69,6 +70,21 @@ def test_another_emulator_goes_on_from_what_one_carried() -> None:
     two.restore(one.carried())
     for k, frame in enumerate(frames[5:]):
         assert np.array_equal(one.push(frame, 200_000 + k * 1000), two.push(frame, 200_000 + k * 1000))
+
+
+def test_a_frame_gives_so_many_events_at_most_and_the_next_ones_what_is_over() -> None:
+    frames = [np.full((18, 24), grey, np.uint8) for grey in (50, *[75] * 12)]
+    few, all_ = ([*map(len, play(Emulator(SIZE, replace(EXACT, max_events=most)), frames))] for most in (100, 0))
+    assert max(few) == 100
+    assert sum(few) == all_[1] > 500
+
+
+def test_rows_that_start_anew_have_no_refractory_time() -> None:
+    camera = Emulator(SIZE, replace(EXACT, refractory_us=10**6))
+    dark, light = (np.full((18, 24), grey, np.uint8) for grey in (50, 100))
+    play(camera, [dark, light])
+    camera.restart(np.s_[:9], dark)
+    assert set(camera.push(light, 70_000)["y"].tolist()) == set(range(9))
 
 
 def test_retuning_keeps_the_memory() -> None:

@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spikesight.encoders.events import MAX_SIDE, Events, EventsError, SensorSize, check_events, make_events
+from spikesight.encoders.events import MAX_SIDE, Events, EventsError, SensorSize, make_events
 from spikesight.encoders.recordings import arrays, format, hdf5, text
 from spikesight.encoders.recordings.files import (
-    FORMATS,
     WRITABLE,
     RecordingReader,
     detect_format,
@@ -35,24 +34,6 @@ def test_what_is_written_is_read_back(name: str, tmp_path: Path) -> None:
     assert sensor_of(path) == size
     assert list(tmp_path.iterdir()) == [path]
     assert detect_format(path.rename(tmp_path / "something.bin")) == name, "the content tells"
-
-
-@every_format
-@pytest.mark.parametrize(
-    "first",
-    [pytest.param((0x0A, 0x23, 0x25, 0xFF), id="some"), pytest.param(range(256), id="all", marks=pytest.mark.slow)],
-)
-def test_data_may_begin_with_any_byte(name: str, first: tuple[int, ...], tmp_path: Path) -> None:
-    """Times count 1, 64 or 4096 us in the first bytes of the formats; 0x23 and 0x25 are the marks of headers."""
-    written(tmp_path, name)
-    for k in first:
-        for step_us in (1, 64, 4096):
-            n = np.arange(6)
-            t = k * step_us + np.array([0, 3, 200, 5000, 5000, 70_001])
-            events = make_events(t, (k + n) % 34, (k // 34 + n) % 34, n + k & 1)
-            path = tmp_path / f"a{FORMATS[name].suffixes[0]}"
-            write_recording(path, events, DAVIS if name == "aedat3" else SensorSize(34, 34), name)
-            assert np.array_equal(read_recording(path).events, events), (k, step_us)
 
 
 @every_format
@@ -107,21 +88,6 @@ def test_a_long_file_is_written_and_read_in_pieces(name: str, tmp_path: Path, mo
     tracemalloc.stop()
     assert n == 100 * len(part)
     assert peak < 0.8 * n * part.itemsize
-
-
-@pytest.mark.parametrize("name", [name for name in WRITABLE if name not in ("csv", "es")])
-def test_a_cut_file_gives_what_is_left_or_one_sentence(name: str, tmp_path: Path) -> None:
-    path, events, size = written(tmp_path, name)
-    data = path.read_bytes()
-    for keep in (0.9, 0.5, 0.1, 0.01):
-        path.write_bytes(data[: int(len(data) * keep) | 1])
-        try:
-            recording = read_recording(path)
-        except RecordingError:
-            continue
-        check_events(recording.events, recording.size)
-        assert len(recording.events) < len(events)
-        assert max(recording.size.width, recording.size.height) <= max(size.width, size.height)
 
 
 @pytest.mark.parametrize("name", ["evt2", "evt21", "evt3", "dat", "aedat2", "aedat3", "nmnist"])

@@ -1,9 +1,16 @@
-"""A source by its string: kinds, targets and options, and one sentence for every mistake."""
+"""A source by its string, what is plugged in, and a camera's settings beside its recordings."""
+
+import warnings
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from spikesight.encoders.events import SensorSize
+from spikesight.encoders.sources import plugged
 from spikesight.encoders.sources.address import SourceError
+from spikesight.encoders.sources.plugged import Plugged, plugged_in
+from spikesight.encoders.sources.settings import common, differs, is_beside, settings_of, settings_path, write_settings
 from spikesight.encoders.sources.source import parse
 
 
@@ -44,3 +51,92 @@ def test_options_have_a_lowest_value() -> None:
     ]  # fmt: skip
     with pytest.raises(ValueError, match="WIDTHxHEIGHT"):
         parse("udp://h:1?size=5").size()
+
+
+def eventcv(*serials: str) -> SimpleNamespace:
+    def list_cameras() -> list[dict[str, str]]:
+        if not serials:
+            warnings.warn("udev rules are missing", RuntimeWarning, stacklevel=2)
+        return [{"serial": serial, "name": "EVK4", "kind": "prophesee_evk4"} for serial in serials]
+
+    return SimpleNamespace(list_cameras=list_cameras)
+
+
+def dv(*names: str) -> SimpleNamespace:
+    return SimpleNamespace(io=SimpleNamespace(camera=SimpleNamespace(discover=lambda: list(names))))
+
+
+@pytest.fixture(autouse=True)
+def webcams(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path_factory.mktemp("devices")
+    for number, index in ((0, "0"), (1, "1"), (2, "0")):
+        (folder / f"video{number}").mkdir()
+        (folder / f"video{number}" / "index").write_text(f"{index}\n")
+        (folder / f"video{number}" / "name").write_text(f"Webcam {number}\n")
+    monkeypatch.setattr(plugged, "VIDEO_DEVICES", str(folder))
+
+
+def test_every_driver_is_asked_and_every_string_opens_a_source() -> None:
+    found, remarks = plugged_in({"eventcv": eventcv("7", "9"), "dv_processing": dv("DVXplorer_DXA00080")})
+    assert found == [
+        Plugged("webcam:0", "Webcam 0", "webcam"),
+        Plugged("webcam:2", "Webcam 2", "webcam"),
+        Plugged("usb:7", "EVK4", "EventCV"),
+        Plugged("usb:9", "EVK4", "EventCV"),
+        Plugged("inivation", "DVXplorer_DXA00080", "dv-processing"),
+    ]
+    assert not remarks
+    assert [parse(camera.source).kind for camera in found] == ["webcam", "webcam", "usb", "usb", "inivation"]
+
+
+def test_without_an_event_camera_the_way_out_is_said() -> None:
+    found, remarks = plugged_in({"eventcv": eventcv(), "dv_processing": dv()})
+    assert {camera.driver for camera in found} == {"webcam"}
+    assert remarks[0].startswith("No event camera found. Plugged in?")
+    assert remarks[1] == "udev rules are missing"
+
+
+INDOOR = {"camera": "EVK4", "serial": "42", "biases": {"diff_on": 0, "fo": 7}, "lens": "8 mm"}
+
+
+def test_what_is_written_is_read_and_leaves_nothing_else(tmp_path: Path) -> None:
+    write_settings(tmp_path / "walk.raw", INDOOR)
+    assert settings_of(tmp_path / "walk.raw") == INDOOR
+    assert settings_of(tmp_path / "run.raw") == {}
+    assert list(tmp_path.iterdir()) == [settings_path(tmp_path / "walk.raw")]
+    assert is_beside(tmp_path / "walk.raw.camera.json")
+    assert not is_beside(tmp_path / "walk.raw")
+
+
+def test_biases_of_the_makers_own_program(tmp_path: Path) -> None:
+    (tmp_path / "walk.bias").write_text("12 % bias_diff_on\n-3 % bias_fo\n")
+    assert settings_of(tmp_path / "walk.raw") == {"biases": {"diff_on": 12, "fo": -3}}
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{", "[" * 100_000, '{"a": "' + "b" * 100_000 + '"}'])
+def test_what_is_no_such_file_says_nothing(tmp_path: Path, text: str) -> None:
+    settings_path(tmp_path / "walk.raw").write_text(text)
+    assert settings_of(tmp_path / "walk.raw") == {}
+    (tmp_path / "run.bias").write_text(text or "no biases")
+    assert settings_of(tmp_path / "run.raw") == {}
+
+
+def test_what_all_recordings_share(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("a.raw", "b.raw")]
+    write_settings(paths[0], INDOOR)
+    write_settings(paths[1], INDOOR | {"serial": "43"})
+    assert common(paths) == {name: value for name, value in INDOOR.items() if name != "serial"}
+    assert common([*paths, tmp_path / "c.raw"]) == {}
+    assert common([]) == {}
+
+
+def test_differences_are_named_and_what_is_not_known_is_none() -> None:
+    other = {"serial": "43", "biases": {"diff_on": 30, "fo": 7, "hpf": 1}}
+    assert differs(INDOOR, other) == (
+        "another camera, or other settings, than this model learnt from: serial 43 in place of 42, "
+        "bias diff_on 30 in place of 0"
+    )
+    for same in (INDOOR, {}, {"biases": {"diff_on": 0}}, {"biases": 3}):
+        assert differs(INDOOR, same) is None
+    assert differs({}, INDOOR) is None
+    assert differs([1], INDOOR) is None  # type: ignore[arg-type]

@@ -64,16 +64,16 @@ def in_a_row() -> ConvertedNetwork:
 
 def test_an_audit_counts_the_dead_the_saturated_and_the_silent() -> None:
     network = in_a_row()
-    x = torch.tensor([[0.5, 1.0, 0.05, -1.0], [0.25, 2.0, 0.05, -1.0]])  # for 8 steps: 4, 8, 0, 0; 2, 8, 0, 0 spikes
+    x = torch.tensor([[0.5, 1.0, 0.05, -1.0], [0.05, 2.0, -1.0, -1.0]])  # for 8 steps: 4, 8, 0, 0; 0, 8, 0, 0 spikes
     found = audit(network, x, 8)
     (row,) = found.rows
     assert row.layer == "four"
     assert row.error == pytest.approx(
-        float((x.relu() - torch.tensor([[0.5, 1, 0, 0], [0.25, 1, 0, 0]])).norm()) / float(x.relu().norm())
+        float((x.relu() - torch.tensor([[0.5, 1, 0, 0], [0, 1, 0, 0]])).norm()) / float(x.relu().norm())
     )
-    assert row.bias == pytest.approx((0.5 + 0.05) / 4 / float(x.relu().mean()))
-    assert row.rate == pytest.approx((4 + 8 + 2 + 8) / (8 * 8))
-    assert (row.dead, row.saturated) == (pytest.approx(1 / 3), pytest.approx(2 / 6))
+    assert row.bias == pytest.approx((0.5 + 0.025 + 0.025) / 4 / float(x.relu().mean()))
+    assert row.rate == pytest.approx((4 + 8 + 8) / (8 * 8))
+    assert (row.dead, row.saturated) == (pytest.approx(1 / 3), pytest.approx(2 / 5))
     assert not row.silent
     assert "| four | " in found.table()
     (row,) = audit(network, -x.abs(), 8).rows

@@ -13,7 +13,7 @@ from torch import nn
 
 from spikesight.models.export.formats import export
 from spikesight.models.export.nir_network import LAYERS, NirNetwork, read_nir
-from spikesight.models.export.parity import ExportError, example_inputs
+from spikesight.models.export.parity import ExportError
 from spikesight.models.networks.resnet import ResNetConfig
 from spikesight.models.neurons.config import NeuronConfig
 from tests.support.exporting import CARD, CONTRACT
@@ -87,59 +87,6 @@ def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
     path.write_text("dear network")
     with pytest.raises(ExportError, match=r"letter\.nir is not a NIR graph"):
         read_nir(path)
-
-
-def fill(layer: nn.Module, node: Any) -> None:
-    assert isinstance(layer, nn.Linear)
-    layer.weight.copy_(torch.from_numpy(node.weight))
-    layer.bias.copy_(torch.from_numpy(node.bias))
-
-
-def test_another_runtime_agrees(tmp_path: Path) -> None:
-    """nirtorch wires the graph by itself, circles included; only the neurons' equations are given to it."""
-    nirtorch = pytest.importorskip("nirtorch", reason="nirtorch is not installed")
-    network = lively(ResNetConfig("plain", (1,), (4,), pool="none", classes=3))
-    export(network, CARD, "nir", tmp_path / "model.nir")
-
-    class Euler(nn.Module):
-        def __init__(self, node: object) -> None:
-            super().__init__()
-            self.share = torch.from_numpy(0.01 / node.tau).float()  # type: ignore[attr-defined]
-            self.r = torch.from_numpy(node.r).float()  # type: ignore[attr-defined]
-
-        def forward(self, x: torch.Tensor, state: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-            v = torch.zeros_like(x) if state is None else state
-            v = v + self.share * (self.r * x - v)
-            return v, v
-
-    class Step(nn.Module):
-        def __init__(self, node: object) -> None:
-            super().__init__()
-            self.threshold = torch.from_numpy(node.threshold)  # type: ignore[attr-defined]
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return (x > self.threshold).float()
-
-    class Times(nn.Module):
-        def __init__(self, node: object) -> None:
-            super().__init__()
-            self.factor = torch.from_numpy(node.scale).float()  # type: ignore[attr-defined]
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return x * self.factor
-
-    def affine(node: object) -> nn.Module:
-        return nn.Linear(4, 3).requires_grad_(False).apply(lambda layer: fill(layer, node))
-
-    node_map = {nir.LI: Euler, nir.Threshold: Step, nir.Scale: Times, nir.Affine: affine}
-    node_map[nir.Flatten] = lambda _: nn.Flatten()
-    other = nirtorch.nir_to_torch(nir.read(tmp_path / "model.nir"), node_map)
-    x_seq, state = example_inputs(CONTRACT, 10, 1), None
-    with torch.no_grad():
-        expected, _ = network(x_seq)
-        for x, logits in zip(x_seq, expected):
-            found, state = other(x, state)
-            assert (found - logits).abs().max() < 1e-4
 
 
 def ends(*more: str) -> dict[str, Any]:

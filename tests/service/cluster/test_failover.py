@@ -18,11 +18,10 @@ from spikesight.service.cluster.failover import (
     SNAPSHOT,
     Lost,
     RelayedStream,
-    control_of,
 )
 from spikesight.service.cluster.replicas import Replica, Replicas
 from spikesight.service.http.metrics import ProxyMetrics
-from spikesight.service.stream.messages import Ended, Hello, SnapshotMessage
+from spikesight.service.stream.messages import Ended, Hello
 
 aiohttp = pytest.importorskip("aiohttp", reason="the proxy needs the extra [cluster]")
 ANSWER = '{"type":"prediction","seq":1,"t":2.0,"step":3,"start_us":4,"queue_ms":0.5}'
@@ -94,15 +93,6 @@ def test_a_clients_own_snapshot_goes_to_the_client() -> None:
     assert made.hello.restore is None
     assert made.own_snapshot(snapshot())
     assert not made.own_snapshot(snapshot()), "nobody asked"
-
-
-WISHES = (SNAPSHOT, '{"type":"snapshot"}', '{ "\\u0074ype" : "\\u0073napshot" }')
-NONE = ("", "snapshot", '{"type":"reset"}', '{"type":"snapshot","more":1}', '["snapshot"]')
-
-
-@pytest.mark.parametrize("text", WISHES + NONE)
-def test_wishes_for_a_snapshot(text: str) -> None:
-    assert isinstance(control_of(text), SnapshotMessage) == (text in WISHES)
 
 
 class Upstream:

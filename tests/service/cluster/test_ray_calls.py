@@ -75,17 +75,6 @@ def test_a_start_that_fails_leaves_nothing_behind(ray: MagicMock) -> None:
     assert last_calls(ray) == ["serve.shutdown", "shutdown"]
 
 
-def test_each_reload_is_another_generation(ray: MagicMock) -> None:
-    cluster = Cluster(SETTINGS, 1)
-    with cluster.running():
-        for generation in (1, 2):
-            cluster.reload()
-            for thread in threading.enumerate():
-                if "_deploy" in thread.name:
-                    thread.join(10)
-            assert options(ray)["user_config"] == {"generation": generation}
-
-
 class Health(BaseHTTPRequestHandler):
     """A service that says that it lives."""
 

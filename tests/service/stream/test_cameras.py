@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from http.client import HTTPConnection
-from itertools import count, islice
+from itertools import count, islice, pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,16 +20,15 @@ from spikesight.encoders.events import Events, SensorSize, make_events
 from spikesight.encoders.sources.address import Address, SourceEnded
 from spikesight.encoders.sources.source import Source
 from spikesight.models.classifier import Classifier
-from spikesight.models.steps import Input, Outcome
 from spikesight.service.api import create_app
 from spikesight.service.client import Client, ClientError, Picture, Prediction
-from spikesight.service.settings import Settings, SettingsError
+from spikesight.service.settings import SettingsError
 from spikesight.service.sinks.delivery import Delivery
 from spikesight.service.sinks.disk_queue import DiskQueue
 from spikesight.service.sinks.webhook import Webhook
 from spikesight.service.stream import cameras
 from spikesight.service.stream.cameras import BACKLOG, Viewer
-from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, tiny
+from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, kept, tiny
 from tests.support.serving.http import refused
 from tests.support.serving.receiver import SECRET, Receiver
 from tests.support.serving.servers import running, settings
@@ -246,63 +245,15 @@ async def test_the_newest_is_kept_for_who_is_slow() -> None:
     assert not waiting.pictures
 
 
-class Network:
-    """A model whose scheduler steps what it is given, or never does."""
-
-    def __init__(self, steps: bool) -> None:
-        self.classifier, self.name, self.counted_as, self.scheduler = tiny(), "tiny", "tiny", self
-        self.steps, self.waiting = steps, list[Input]()
-
-    def open(self, receiver: Any, **_: object) -> Any:
-        return receiver
-
-    def close(self, _: object) -> None:
-        pass
-
-    def drop_waiting(self, _: object) -> list[Input]:
-        gone, self.waiting = self.waiting, []
-        return gone
-
-    def submit(self, job: Any, inputs: list[Input], **_: object) -> None:
-        self.waiting += inputs
-        while self.steps and self.waiting:
-            outcome = Outcome(np.zeros((1, 3), np.float32), [1], 2, 0.5)
-            job.outcome([self.waiting.pop(0)], outcome, 0.0)
-
-
-class Packets:
-    """A camera that gives its packets at once."""
-
-    size, address = SensorSize(24, 32), Address("scripted", "udp", "")
-
-    def __init__(self, *packets: Events) -> None:
-        self.packets, self.settings = list(packets), dict[str, object]()
-
-    @property
-    def running(self) -> bool:
-        return bool(self.packets)
-
-    def read_waiting(self, _: float) -> Events:
-        return self.packets.pop(0)
-
-    def close(self) -> None:
-        pass
-
-
-def test_what_a_camera_dropped_is_counted_on_when_models_are_loaded_anew() -> None:
-    bins = np.arange(0, 40 * EVENT_CONTRACT.bin_us, EVENT_CONTRACT.bin_us)
-    packets = [make_events(part, part * 0 + 3, part * 0 + 4, part * 0) for part in np.split(bins, 4)]
-    old, new = Network(steps=False), Network(steps=True)
-    served = iter([old, old, old])  # as it starts and for two packets
-    registry = SimpleNamespace(get=lambda *_: next(served, new))
-    mailbox = SimpleNamespace(post=lambda call: call(), flush=lambda: None)
-    runtime: Any = SimpleNamespace(registry=registry, mailbox=mailbox, settings=Settings(max_pending=4))
-    report: Any = SimpleNamespace(report_step=lambda *_: None)
-    given: Any = Packets(*packets)
-    camera = cameras.Camera("0", given, runtime, report, lambda *_: None)
-    with camera.viewing() as viewer:
-        camera.start()
-        until(lambda: viewer.ended)
-        told = [json.loads(asyncio.run(viewer.next(0)) or "{}") for _ in range(3)]
-    assert told[0]["step"] == 1, "the network that was loaded anew"
-    assert told[0]["dropped"] > 0
+def test_what_a_camera_dropped_is_counted_on_when_models_are_loaded_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, of = list[cameras.Camera](), cameras.Camera
+    monkeypatch.setattr(cameras, "Camera", lambda *given: made.append(of(*given)) or made[-1])
+    app = create_app(settings(models=(str(kept(tmp_path / "tiny")),)), (), (source(100_000),))
+    with running(app) as port, Client(f"http://127.0.0.1:{port}").stream(source="0") as stream:
+        predictions(stream, 2)
+        made[0]._stream.core.dropped = 7000
+        app.state.runtime.registry.load()
+        messages = (one for one in stream.receive(PATIENCE_S) if isinstance(one, Prediction))
+        assert next(later for one, later in pairwise(messages) if later.step <= one.step).dropped >= 7000

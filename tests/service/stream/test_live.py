@@ -84,17 +84,6 @@ def test_pictures_follow_the_answers(client: Client) -> None:
             assert before.seq == one.seq != getattr(after, "seq", 0), "behind the last answer to its message"
 
 
-def test_frames_of_a_camera(client: Client) -> None:
-    with client.stream(picture=True, width=64, height=48) as stream:
-        for number in range(6):
-            stream.send_image(picture(".jpg", (64, 48), number), 1000 + number * 33.3)
-        messages = answered(stream)
-    predictions = [message for message in messages if isinstance(message, Prediction)]
-    assert len(predictions) > 6
-    assert {message.seq for message in messages if isinstance(message, Picture)} == set(range(1, 7))
-    assert predictions[-1].t == pytest.approx(1000 + 5 * 33.3)
-
-
 @pytest.mark.parametrize(
     ("kind", "payload", "says"),
     [

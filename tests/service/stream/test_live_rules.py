@@ -225,27 +225,3 @@ async def test_a_stream_that_does_not_read_ends(message: dict[str, Any]) -> None
         with pytest.raises(Ended) as caught:
             await stream.run()
     assert (caught.value.code, caught.value.reason) == (1008, "the answers are not read")
-
-
-async def test_all_tasks_end_whatever_they_raise_and_a_cancelled_caller_hears_its_own_cancellation() -> None:
-    async def stubborn() -> None:
-        try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            await asyncio.sleep(0)
-            raise ValueError("not now") from None
-
-    tasks = [asyncio.create_task(asyncio.Event().wait()), asyncio.create_task(stubborn())]
-    await asyncio.sleep(0)
-    await end_all(tasks)
-    assert [task.done() for task in tasks] == [True, True]
-    slow = asyncio.create_task(stubborn())
-    await asyncio.sleep(0)
-    caller = asyncio.create_task(end_all([slow]))
-    await asyncio.sleep(0)
-    caller.cancel("by a scope")
-    with pytest.raises(asyncio.CancelledError) as caught:
-        await caller
-    assert caught.value.args == ("by a scope",)
-    await asyncio.wait([slow])
-    assert isinstance(slow.exception(), ValueError)

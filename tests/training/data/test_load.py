@@ -16,7 +16,7 @@ from spikesight.encoders.dvs import DvsEncoder
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.recordings.files import read_recording
 from spikesight.training.config import TrainConfig
-from spikesight.training.data import DataError, list_nmnist, load, load_data, read_item
+from spikesight.training.data import list_nmnist, load, load_data, read_item
 from spikesight.training.data.drawn.printed import printed
 from spikesight.training.data.load import EventWindows, list_data, resolve
 from spikesight.training.data.sets import Frames, ImageSet, Listing, Window
@@ -95,14 +95,6 @@ def test_cropped_recordings_are_fed_as_the_model_will_be_served(root: Path) -> N
         np.testing.assert_array_equal(frames, [given.x for given in fed])
     whole = load_data(small_config(root, height=32, width=32))
     assert not np.array_equal(whole.test.frames, data.test.frames)
-
-
-@pytest.mark.parametrize("content", [b"", b"abc", b"%", bytes(7)])
-def test_a_broken_recording_is_named(root: Path, content: bytes) -> None:
-    (root / "Train" / "1" / "00003.bin").write_bytes(content)
-    with pytest.raises(DataError, match=r"1/00003\.bin"):
-        load_data(small_config(root))
-    assert not list((root / "cache").glob(".*"))
 
 
 def write_mnist(root: Path, count: int = 12) -> None:

@@ -11,7 +11,6 @@ import pytest
 from spikesight.encoders.events import SensorSize
 from spikesight.training.data import DataError, list_nmnist, load_data, read_item
 from spikesight.training.data.recordings import (
-    RECORDED,
     list_asldvs,
     list_cifar10dvs,
     list_dvsgesture,
@@ -84,29 +83,6 @@ def test_cifar10dvs(tmp_path: Path, shared_data: Callable[[str], Path]) -> None:
     data = load_data(config)
     assert data.train.frames.shape[1:] == (10, 2, 48, 48)
     assert data.train.frames[0].any()
-
-
-SETS: dict[str, Callable[[Path], Path]] = {
-    "dvsgesture": write_dvsgesture,
-    "ncaltech101": write_ncaltech101,
-    "asldvs": write_asldvs,
-}
-
-
-@pytest.mark.parametrize("name", SETS)
-def test_every_set_becomes_frames_with_its_own_contract(name: str, tmp_path: Path) -> None:
-    SETS[name](tmp_path)
-    config = replace(small_config(tmp_path), data=name, steps=0, bin_us=0, height=0, width=0)
-    data, window = load_data(config), RECORDED[name](tmp_path).window
-    assert data.train.frames.shape[1:] == (window.steps, 2, window.height, window.width)
-    assert data.train.frames[0].any()
-    assert data.contract.bin_us == window.bin_us
-    assert (data.config.steps, data.config.encoding) == (window.steps, "binary")
-    assert len(data.val) >= len(data.labels)
-    if name != "dvsgesture":
-        other = load_data(replace(config, seed=5))
-        assert other.split["test"] == data.split["test"]  # the test is the same for every seed
-        assert other.split["val"] != data.split["val"]
 
 
 @pytest.mark.parametrize("content", [b"", b"\x93NUMPY broken", b"MATLAB 5.0"])

@@ -47,13 +47,6 @@ def cells(data: bytes) -> np.ndarray:
     return np.histogramdd(np.stack(places, 1), bins=(50, 16, 16, 2), range=((0, 50), (0, 16), (0, 16), (0, 2)))[0]
 
 
-def test_shapes_move_as_their_labels_say() -> None:
-    for name, sign in (("circle", 1), ("square", -1)):
-        events = samples.events_of(name)
-        late = events["t"] > events["t"][-1] // 2
-        assert np.sign(events["x"][late].mean() - events["x"][~late].mean()) == sign
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_a_sample_is_right_from_the_first_label_shown_through_its_loop(name: str) -> None:
     sample = next(sample for sample in samples.listing() if sample.name == name)
