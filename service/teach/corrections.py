@@ -78,7 +78,7 @@ class Correctable:
         if (len(learner.shown) + 1) * (1 + learner.copies) > MOST_ROWS:
             raise ServiceError(409, FULL)
         x = frames_of(moment.inputs).repeat(1 + learner.copies, 1)  # same weight as an example with its copies
-        examples = [*learner.shown, learner.seen(label, f"{moment.time} {moment.number}", x)]
+        examples = [*learner.shown, learner.embed(label, f"{moment.time} {moment.number}", x)]
         taught = learner.learn(network.config.input_places > 0, examples)
         corrections = card.training.get("corrections", 0) + 1
         corrected, fresh = taught.checkpoint(card.training | {"corrections": corrections}, card.metrics | score(taught))

@@ -143,5 +143,5 @@ def _features(taught: TaughtNetwork, parts: Iterable[Frames], data: Data, copies
     augmented, found = augmenting(data), list[torch.Tensor]()
     for stored in (stored for part in parts for stored, _ in batches(part, BATCH)):
         looks = [evaluation_input(stored, data.contract), *(augmented(stored) for _ in range(copies))]
-        found.append(torch.stack([taught.whole(x_seq, taught.rates(x_seq, {})) for x_seq in looks], 1))
+        found.append(torch.stack([taught.window_features(x_seq, taught.rates(x_seq, {})) for x_seq in looks], 1))
     return torch.cat(found).numpy()
