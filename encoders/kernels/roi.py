@@ -20,12 +20,28 @@ def gather(events, begin, span_us, cell, off, counts):
 
 
 @loop
-def share_out(events, kept, cell, windows, scales, across, down, width, height, out):
-    """Map events in windows [N, 2] (left, top) to sensors of width x height: scale by `scales`, then shift by (across,
-    down). Write them to the start of `out`; return their number.
+def crop(events, kept, cell, left, top, scale, across, down, width, height, out):
+    """Map events in `kept` squares through a window at (left, top) to a sensor of width x height: scale by `scale`,
+    then shift by (across, down). Write them to the start of `out`; return their number.
+    """
+    n = 0
+    for index in range(len(events)):
+        event = events[index]
+        if not kept[np.uint16(event["y"]) // cell, np.uint16(event["x"]) // cell]:
+            continue
+        x, y = np.floor((event["x"] - left) * scale) + across, np.floor((event["y"] - top) * scale) + down
+        if x >= 0 and x < width and y >= 0 and y < height:
+            out[n] = event
+            out[n]["x"], out[n]["y"] = x, y
+            n += 1
+    return n
 
-    Each window shows the squares of `cell` pixels that have its bit in `kept`, uint8 [h, w]. The target sensors are
-    stacked vertically: window n is shifted down by n heights.
+
+@loop
+def share_out(events, kept, cell, windows, scales, across, down, width, height, out):
+    """Do as `crop` for several windows [N, 2] (left, top) at once; each has a bit in `kept`, uint8 [H, W].
+
+    The target sensors are stacked vertically: window n is shifted down by n heights.
     """
     n = 0
     for index in range(len(events)):

@@ -15,18 +15,20 @@ SEARCH_SIDE = 320  # larger pictures are searched at this size
 STROKE = 0.2  # of the shorter side: no stroke is wider
 LEVELS = (0.12, 0.24, 0.4)  # how much darker than its ground ink is at least: pencil, print, pen on ruled paper
 SMALLEST, LARGEST = 0.07, 0.98  # length of a drawing by the shorter side
+THICK = 0.27  # half a stroke's width by its drawing's length: thicker is no stroke
 FILLED, BAR = 0.75, 0.3  # of the rectangle around it: more is no drawing, unless its sides are such: a 1
 BEYOND = 0.15, 0.45  # of a bar's length, from its ends: where the edge of a sheet goes on, and a 1 does not
 GOES_ON = 0.8  # of that, at either end
 PART = 0.06  # of the largest part's area: smaller ones do not belong to the drawing
 REACH = 0.7  # of the largest part's length, between middles: parts further away do not belong to it,
-GAP = 0.1  # unless the group's box is within so much of that length: a pen may fail
+GAP = 0.1  # unless, in a picture, the group's box is within so much of that length: a pen may fail
 NEVER = -1.0  # no boxes are so near
 RING = 0.1  # of a drawing's length: the ground around its strokes that is judged
 FRAME = 0.3  # of the shorter side: the frame of a sheet or a screen is at least so long
 EDGE, CORNER = 0.12, 0.1  # of its sides: how near to a rectangle's edge its strokes lie, and to its corners
-LIKELY, LEAST = 0.1, 0.42  # likeness of what may be a drawing, and of what is taken for one in a still picture
-TRIED = 16  # parts of a level that are tried, the largest ones
+ENCLOSING = 0.1  # of likeness: what strokes are ahead of the ground that they enclose
+LEAST = 0.42  # likeness of what is taken for a drawing
+TRIED = 6  # parts of a level that are tried, the largest ones
 OWN = 2  # pixels beside a stroke that are its blur, and not its ground
 
 Picture = NDArray[np.uint8]
@@ -54,10 +56,29 @@ class Drawing:
 
 
 def find_drawing(image: Picture) -> Drawing | None:
-    """The one drawing in uint8 [H, W] or RGB [H, W, 3], None where there is none: likeliest by looks, size, place."""
-    found, scale = in_picture(image)
-    best = max((one.placed() for one in found), key=lambda one: one.likeness, default=None)
-    return None if best is None or best.likeness < LEAST else best.drawing().scaled(scale)
+    """The drawing in uint8 [H, W] or RGB [H, W, 3], or None where there is none.
+
+    Light is evened out by dividing by what the picture would be without ink (a morphological closing, wider than any
+    stroke); ink is what stays dark, by one of the levels, and is looked for in the negative too. Of all groups of
+    parts the one is taken that most looks like strokes (long, thin, of one tone) on an even ground; but strokes before
+    the ground that they enclose, unless that is much likelier: then it is ink, and they are its sheet.
+    """
+    factor = min(1.0, SEARCH_SIDE / max(image.shape[:2]))
+    if min(image.shape[:2]) * factor < 1:  # a strip of less than a pixel, once scaled, shows nothing
+        return None
+    if factor < 1:
+        image = np.asarray(cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), np.uint8)
+    dark, light = (
+        Search(dark_drawing(np.asarray(one, np.uint8), LEVELS, gap=GAP)).result() for one in (image, 255 - image)
+    )
+    if light is not None:
+        light = replace(light, ground=255 - light.ground)
+    if dark is None or light is None:
+        best = dark or light
+    else:
+        ahead = ENCLOSING * (_encloses(dark, light) - _encloses(light, dark))
+        best = dark if dark.likeness + ahead >= light.likeness else light
+    return best and best.scaled(1 / factor)
 
 
 class Search(Generic[T]):
@@ -82,6 +103,12 @@ class Search(Generic[T]):
         while not self._found:
             self.go_on()
         return self._found[0]
+
+
+def _encloses(outer: Drawing, inner: Drawing) -> bool:
+    """Whether a box lies in another's."""
+    across = outer.left <= inner.left and inner.left + inner.width <= outer.left + outer.width
+    return across and outer.top <= inner.top and inner.top + inner.height <= outer.top + outer.height
 
 
 class Parts(NamedTuple):
@@ -112,68 +139,38 @@ class Group(NamedTuple):
         """A part of the picture, 1 on the group's pixels."""
         return self.members[self.labels[cut]]
 
-
-class Candidate(NamedTuple):
-    """Parts of one level, and how much they look like strokes on an even ground."""
-
-    likeness: float  # 0 to 1
-    group: Group
-    ink: Floats  # [H, W], of the picture
-    peak: float
-    ground: float
-
-    def placed(self) -> "Candidate":
-        """As likely as it would be the one drawing that is shown: large, in the middle."""
-        (height, width), (left, top, wide, high) = self.ink.shape, self.group[2:]
-        size = min(1.0, max(wide, high) / (0.3 * min(height, width))) ** 0.5
-        middle = np.hypot((left + wide / 2) / width - 0.5, (top + high / 2) / height - 0.5)
-        return self._replace(likeness=self.likeness * size * (1 - 0.5 * float(middle)))
-
-    def drawing(self) -> Drawing:
-        """Its strokes and their box, in the pixels of the picture that was searched."""
-        box = self.group.around(0)
-        kept = cv2.dilate(self.group.strokes(box), np.ones((3, 3), np.uint8))
-        strokes = ((self.ink[box] / self.peak - 0.15) / 0.7).clip(0, 1) * kept
-        return Drawing(strokes.astype(np.float32), *self.group[2:], self.likeness, 255 * self.ground)
+    def drawing(self, ink: Floats, likeness: float, peak: float, ground: float) -> Drawing:
+        """The group as a drawing, of the picture's ink [H, W] and what `likeness_of` says."""
+        box = self.around(0)
+        kept = cv2.dilate(self.strokes(box), np.ones((3, 3), np.uint8))
+        strokes = ((ink[box] / peak - 0.15) / 0.7).clip(0, 1) * kept
+        return Drawing(strokes.astype(np.float32), *self[2:], likeness, 255 * ground)
 
 
-def in_picture(image: Picture) -> tuple[list[Candidate], float]:
-    """Candidates dark on light and light on dark in uint8 [H, W] or RGB [H, W, 3], searched at a size of SEARCH_SIDE at
-    most, and how many of the picture's pixels one of theirs is long.
+def dark_drawing(
+    image: Picture,
+    levels: Sequence[float],
+    faint: float | None = None,
+    gap: float = NEVER,
+    largest: float = LARGEST,
+) -> Pieces[Drawing | None]:
+    """Find what is most like a drawing in the dark of a picture uint8 [H, W], at its own size; None for nothing.
+
+    A bar beyond whose end ink of the level `faint` goes on is no drawing: it is the strongest part of a sheet's edge.
+    Parts less than `gap` of the largest one's length apart belong together, however long their row. None is longer than
+    `largest` of the picture's shorter side.
     """
-    factor = min(1.0, SEARCH_SIDE / max(image.shape[:2]))
-    if min(image.shape[:2]) * factor < 1:  # a strip of less than a pixel, once scaled, shows nothing
-        return [], 1.0
-    if factor < 1:
-        image = np.asarray(cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), np.uint8)
-    found, negative = (Search(dark(np.asarray(one, np.uint8))).result() for one in (image, 255 - image))
-    return [*found, *(one._replace(ground=1 - one.ground) for one in negative)], 1 / factor
-
-
-def dark(
-    image: Picture, levels: Sequence[float] = LEVELS, largest: float = LARGEST, faint: float | None = None
-) -> Pieces[list[Candidate]]:
-    """All candidates in the dark of a picture uint8 [H, W], at its own size: each part alone, and with those beside it.
-
-    Light is evened out by dividing by what the picture would be without ink (a morphological closing, wider than any
-    stroke); ink is what stays dark, by one of the levels. None is longer than `largest` of the picture's shorter side.
-    A bar beyond whose end ink of the level `faint` goes on is none: it is the strongest part of a sheet's edge.
-    """
-    found = list[Candidate]()
+    best, beaten = None, float(np.nextafter(LEAST, 0))
     ink, ground = ink_of(image)
     beyond = None if faint is None else above(ink, faint)
     for level in levels:
         yield
-        parts = parts_of(ink, level)
-        for joined in (False, True):
-            yield
-            for group in groups_of(parts, largest, joined):
-                if joined and group.members.sum() < 2:
-                    continue
-                likeness, peak, around = likeness_of(group, ink, ground)
-                if likeness > LIKELY and (beyond is None or not goes_on(group, beyond)):
-                    found.append(Candidate(likeness, group, ink, peak, around))
-    return found
+        for group in groups_of(parts_of(ink, level), gap, largest):
+            likeness, peak, around = likeness_of(group, ink, ground, beaten, placed(group, ink.shape))
+            if likeness <= beaten or (beyond is not None and goes_on(group, beyond)):
+                continue
+            best, beaten = group.drawing(ink, likeness, peak, around), likeness
+    return best
 
 
 def ink_of(image: Picture) -> tuple[Floats, Floats]:
@@ -200,22 +197,38 @@ def parts_of(ink: Floats, level: float) -> Parts:
     return Parts(labels, stats, centres, kept)
 
 
-def groups_of(parts: Parts, largest: float, joined: bool) -> Iterator[Group]:
-    """Parts that may be one drawing: each of the largest alone, or `joined` with those near it."""
+def groups_of(parts: Parts, gap: float, largest: float, reach: float = REACH, tried: int = TRIED) -> Iterator[Group]:
+    """Parts that may be one drawing, around each of the `tried` largest. With `reach` and `gap` below 0 each part is
+    one by itself.
+    """
     shorter = min(parts.labels.shape)
-    lengths, near = (SMALLEST * shorter, largest * shorter), (REACH, GAP) if joined else (NEVER, NEVER)
-    members, boxes = _loops().groups(parts.stats, parts.centres, parts.kept, *lengths, TRIED, *near, PART)
+    lengths = SMALLEST * shorter, largest * shorter
+    members, boxes = _loops().groups(parts.stats, parts.centres, parts.kept, *lengths, tried, reach, gap, PART)
     for those, box in zip(members, boxes.tolist()):
         if max(box[2:]) <= lengths[1]:
             yield Group(parts.labels, those, *box)
 
 
-def likeness_of(group: Group, ink: Floats, ground: Floats) -> tuple[float, float, float]:
+def placed(group: Group, shape: tuple[int, ...]) -> float:
+    """How much a group in a picture [H, W] is where the one drawing would be that is shown: large, in the middle."""
+    height, width = shape
+    size = min(1.0, max(group.width, group.height) / (0.3 * min(height, width))) ** 0.5
+    middle = np.hypot((group.left + group.width / 2) / width - 0.5, (group.top + group.height / 2) / height - 0.5)
+    return size * (1 - 0.5 * float(middle))
+
+
+def likeness_of(
+    group: Group, ink: Floats, ground: Floats, beaten: float, prior: float = 1.0
+) -> tuple[float, float, float]:
     """(how much a group looks like strokes on an even ground, the ink's tone, the ground's brightness), 0 to 1 each.
 
-    A likeness of up to LIKELY is given as 0: most groups are judged by the first looks alone.
+    A likeness of up to `beaten` may be given as 0: most groups are judged by the first looks alone. `prior`: the most
+    that it can be.
     """
-    reach = max(3, round(RING * max(group.width, group.height)))
+    none, length = (0.0, 1.0, 0.0), max(group.width, group.height)
+    if prior <= beaten:
+        return none
+    reach = max(3, round(RING * length))
     cut = group.around(reach + 1)
     strokes = group.strokes(cut)
     wide, close = (cv2.dilate(strokes, np.ones((2 * n + 1, 2 * n + 1), np.uint8)) for n in (reach, OWN))
@@ -223,15 +236,22 @@ def likeness_of(group: Group, ink: Floats, ground: Floats) -> tuple[float, float
     clean = max(0.0, 1 - 2.5 * stray / peak)
     even = max(0.0, 1 - 4 * spread / (mean + 0.02))
     one_tone = max(0.0, 1 - 1.5 * uneven / peak)
-    likeness = clean * even * one_tone * min(1.0, peak / 0.5) * min(1.0, 0.4 + mean / 0.5)
-    none = likeness <= LIKELY or _is_solid(strokes) or is_frame(strokes)
-    return (0.0 if none else likeness), peak, mean
+    likeness = prior * clean * even * one_tone * min(1.0, peak / 0.5) * min(1.0, 0.4 + mean / 0.5)
+    if mean < 0 or likeness <= beaten or _is_thick(strokes, length) or _is_solid(strokes) or is_frame(strokes):
+        return none
+    return likeness, peak, mean
 
 
 def _part(labels: NDArray[Any], stats: NDArray[Any], number: int) -> Picture:
     """The mask of one part, uint8 [h, w] of its box."""
     x, y, w, h = stats[number, :4]
     return (labels[y : y + h, x : x + w] == number).astype(np.uint8)
+
+
+def _is_thick(strokes: Picture, length: int) -> bool:
+    """Whether they are thicker somewhere than strokes of a drawing of this length."""
+    bordered = cv2.copyMakeBorder(strokes, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    return bool(cv2.distanceTransform(bordered, cv2.DIST_L2, 3).max() > THICK * length)
 
 
 def _is_solid(strokes: Picture) -> bool:

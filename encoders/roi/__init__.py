@@ -1,5 +1,6 @@
-"""Region of interest: noise is filtered, drawings are found and tracked, each in a window.
+"""Region of interest: noise is filtered, the drawing is found and tracked in a window.
 
-`input_filter` is all before the bins; `frame_tracker` finds in frames, `event_tracker` in events (`event_map`); both
-follow what they find in `tracks`, one alone or several (`candidates`, `window`); `alignment` centres whole recordings.
+`input_filter` is all before the bins; `frame_tracker` tracks in frames, `event_tracker` in events (`event_map`,
+`confirmation`), both with a `window` that is held; `candidates`, `tracks` and `windows` follow several at once;
+`alignment` centres whole recordings.
 """

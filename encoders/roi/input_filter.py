@@ -6,7 +6,8 @@ from spikesight.encoders.preprocess.filters import DRAWING_HZ, FROM_HZ, Backgrou
 from spikesight.encoders.preprocess.pool import Pool, pools
 from spikesight.encoders.preprocess.values import Values, integer, part, time_us, under
 from spikesight.encoders.roi.event_tracker import EventTracker
-from spikesight.encoders.roi.window import FixedWindow, Window
+from spikesight.encoders.roi.window import Window
+from spikesight.encoders.roi.windows import EventWindows
 
 LEAST_SIDE = 64  # sensors with a shorter side show the drawing alone, as those of N-MNIST
 
@@ -24,7 +25,7 @@ class InputFilter:
     Without one it acts where there is noise (`NoiseGate`). `follow`: track the drawing (`EventTracker`) where the
     sensor is large enough to show more than that; on a small one noise is filtered from a lower rate on (DRAWING_HZ).
     `fixed`: keep what lies in a window of the user's. With `places` so many windows are let through in place of one
-    (`Tracks`), their sensors one below the other. Without a window, a sensor of much finer pixels is summed to
+    (`EventWindows`), their sensors one below the other. Without a window, a sensor of much finer pixels is summed to
     those of `small` (`Pool`), in which noise cancels: it needs no filter. Events off the sensor are dropped and counted
     in `n_outside`; `n_events` and `n_kept` count what came on the sensor and what the filter left of it.
     """
@@ -42,11 +43,8 @@ class InputFilter:
         self.n_events = self.n_kept = self.n_outside = 0
         self._counted = 0, 0  # n_events and n_kept at the last `news`
         live = fixed is not None or places > 0 or (follow and shows_more(sensor))
-        self._fixed = fixed and FixedWindow(sensor, small, fixed)
-        self._tracker: EventTracker | None = None
-        if live and fixed is None:
-            self._tracker = EventTracker(sensor, small, places, drawn=follow and places > 0)
-        self.windows = self._tracker if places else None
+        self.windows = EventWindows(sensor, small, places, drawn=follow) if places else None
+        self._tracker = self.windows or (EventTracker(sensor, small, fixed) if live else None)
         self.pool = None if live or not pools(sensor, small) else Pool(sensor, small)
         self.order = Order()  # of what is filtered without a window
         self._filter: BackgroundActivity | NoiseGate | None = None
@@ -54,27 +52,27 @@ class InputFilter:
             from_hz = DRAWING_HZ if follow else FROM_HZ
             self._filter = BackgroundActivity(sensor, filter_us) if live else NoiseGate(sensor, filter_us, from_hz)
         self._hot = HotPixels(sensor) if filter_us and live else None
-        self.size = small if self.windowed or self.pool else sensor
+        self.size = sensor if self._tracker is None and self.pool is None else small
         if self.windows is not None:
             self.size = self.windows.tall
 
     @property
     def window(self) -> Window | None:
         """The window in the sensor's pixels; None for all of it, or where there is no drawing yet."""
-        return self._fixed.window if self._fixed else self._tracker and self._tracker.tracks.window
+        return self._tracker.window if self._tracker else None
 
     @property
     def windowed(self) -> bool:
         """Whether only what lies in a window is let through."""
-        return self._fixed is not None or self._tracker is not None
+        return self._tracker is not None
 
     @property
     def plain(self) -> bool:
         """Whether all events are kept."""
-        return self._filter is None and not self.windowed and self.pool is None
+        return self._filter is None and self._tracker is None and self.pool is None
 
     @property
-    def _parts(self) -> dict[str, BackgroundActivity | NoiseGate | HotPixels | EventTracker | Pool]:
+    def _parts(self) -> dict[str, BackgroundActivity | NoiseGate | HotPixels | EventTracker | EventWindows | Pool]:
         """The parts that carry a state from packet to packet."""
         parts = {"filter": self._filter, "hot": self._hot, "window": self._tracker, "pool": self.pool}
         return {name: one for name, one in parts.items() if one is not None}
@@ -119,8 +117,6 @@ class InputFilter:
         self.n_kept += len(events)
         if self._tracker is not None:
             return self._tracker.kept_and_missed(events)
-        if self._fixed is not None:
-            return self._fixed(events), NO_TIMES
         return events if self.pool is None else self.pool(events), NO_TIMES
 
 

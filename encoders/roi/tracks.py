@@ -1,33 +1,26 @@
-"""Windows in time: candidates of one search after another are linked to tracks, each with an identity.
+"""Several windows at once: candidates of one search after another are linked to tracks, each with an identity.
 
-A track is a drawing that moves at a constant speed. While it is not found, as when another crosses it, it moves on. Its
-window is a small sensor of its own; where there are several, these lie one below the other as one, so that one binner
-cuts all of them into steps.
+A track is a drawing that moves at a constant speed. While it is not found, as when another crosses it, it moves on.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from spikesight.encoders.dvs import Bin, DvsEncoder, StreamBinner
 from spikesight.encoders.preprocess.drawing import Drawing, Floats
 from spikesight.encoders.preprocess.fit import DIGIT_SIZE, centred
 from spikesight.encoders.preprocess.values import Values, array, integer
 from spikesight.encoders.roi.candidates import overlap
-from spikesight.encoders.roi.window import Window, around
+from spikesight.encoders.roi.confirmation import ALIKE, blurred
+from spikesight.encoders.roi.frame_tracker import FRESH
 
-MOST = 8  # windows: a bit each
 LINKED = 0.6  # overlap of a candidate's square with the one that a track expects
-ALIKE = 0.6  # correlation of two forms that are the same
-FRESH = 0.3  # weight of the newest drawing
 FORGOTTEN_US = 1_000_000  # a track that is not found lives on as long as it was followed, and at most so long
 STEADY = 0.4  # weight of the newest size and likeness
 SPEED_US = 500_000  # that a speed is the mean of
-BETTER = 1.5  # by its likeness: a candidate that takes the place of a track, where several are taken
+BETTER = 1.5  # by its likeness: a candidate that takes the place of a track, where all are taken
 CROSSED = 0.2  # overlap with a track's box: what begins there is a part of it, or its meeting with another
 GONE = 0.5  # of its length: what is so far from where it was first is on its way
 FURTHEST = 1e6  # pixels
@@ -67,13 +60,10 @@ class Held(NamedTuple):
 class Tracks:
     """Up to `places` drawings in time. `ids` [places] names what is in each, 0 for nothing; an identity comes once.
 
-    What was where is kept until `at` has asked for it, so that bins that close later see what held in their time. With
-    `least` one window is `alone`: nobody asks what held, and nothing that is less like a drawing begins.
+    What was where is kept until `at` has asked for it, so that bins that close later see what held in their time.
     """
 
-    def __init__(self, places: int, least: float | None = None) -> None:
-        self.alone, self._least = least is not None, least or 0.0
-        self._margin = 1.0 if self.alone else BETTER
+    def __init__(self, places: int) -> None:
         self.ids = np.zeros(places, np.int64)
         self.boxes: Boxes = np.zeros((places, 4))
         self.starts = np.zeros((places, 2))  # where their middles were first
@@ -84,11 +74,6 @@ class Tracks:
         self._issued = 0
         self._log: list[tuple[int, Held]] = []
         self.begin()
-
-    @property
-    def window(self) -> Window | None:
-        """The window that is alone; None where there is no drawing, or where there may be several."""
-        return Window(*around(self.boxes)[0].tolist()) if self.alone and self.ids[0] else None
 
     def update(self, found: Sequence[Seen], t_us: int, since_us: int) -> NDArray[np.int64]:
         """Link what a search at `t_us` found, the likeliest first; for each place the index of what it shows, or -1.
@@ -108,13 +93,11 @@ class Tracks:
         taken = (overlap(boxes, self.boxes[(self.ids > 0) & (followed > FORGOTTEN_US)]) > CROSSED).any(1)
         for index in (int(k) for k in np.setdiff1d(np.flatnonzero(~taken), shown)):
             place = int(self.likeness.argmin())  # a free one, or that of what looks least like anything
-            if found[index].drawing.likeness > max(self._margin * self.likeness[place], self._least):
+            if found[index].drawing.likeness > BETTER * self.likeness[place]:
                 self._begin(place, boxes[index], found[index], t_us)
                 shown[place] = index
         self._t_us = t_us
         self._log.append((since_us, self._held()))
-        if self.alone:
-            self.begin()
         return shown
 
     def begin(self) -> None:
@@ -212,18 +195,6 @@ class Tracks:
         self.going[place] = seen.going
 
 
-class WindowsBinner(StreamBinner):
-    """Bins of the windows' sensors, one below the other, each with what the windows held when it closed."""
-
-    def __init__(self, tracks: Tracks, encoder: DvsEncoder, shown: int) -> None:
-        super().__init__(encoder, shown=shown)
-        self._tracks = tracks
-
-    def _close(self, bins: list[Bin]) -> None:
-        super()._close(bins)
-        bins[-1] = replace(bins[-1], held=self._tracks.at(bins[-1].end_us))
-
-
 def boxes_of(found: Sequence[Seen]) -> Boxes:
     """[N, 4]."""
     boxes = [(one.drawing.left, one.drawing.top, one.drawing.width, one.drawing.height) for one in found]
@@ -232,7 +203,7 @@ def boxes_of(found: Sequence[Seen]) -> Boxes:
 
 def _forms(inks: Sequence[Floats] | Floats) -> Boxes:
     """Ink [N, 28, 28] as forms [N, 784], whose products are their correlations; 0 where there is none."""
-    forms = np.array([cv2.GaussianBlur(ink, (0, 0), 1.0).ravel() for ink in inks], float)  # that show no single pixel
+    forms = np.array([blurred(ink).ravel() for ink in inks], float)
     forms -= forms.mean(1, keepdims=True)
     return forms / np.maximum(np.linalg.norm(forms, axis=1, keepdims=True), 1e-9)
 

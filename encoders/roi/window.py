@@ -1,13 +1,16 @@
-"""The window on a drawing: a square of a sensor or a frame."""
+"""The window on a drawing: a square of a sensor or a frame that is held until the drawing has clearly left it."""
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from spikesight.encoders import kernels
-from spikesight.encoders.events import EVENTS, Events, SensorSize
+from spikesight.encoders.preprocess.drawing import Drawing
+from spikesight.encoders.preprocess.values import Values, array, integer, time_us
 
+NEAR, SHRUNK, GROWN = 0.35, 0.6, 1.6  # by the held drawing's length: what is taken for the same drawing
+PATIENCE = 4  # times that another drawing is seen before the window moves to it
+FORGOTTEN_US = 600_000  # without any drawing
+FURTHEST = 1e6  # pixels, from a picture's corner to any window
 SHARE = 20 / 34  # of the window's side that a drawing takes, as a digit of MNIST of N-MNIST's sensor
 
 
@@ -20,33 +23,61 @@ class Window:
     side: float
 
 
-def around(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Windows [N, 3] (left, top, side) with drawings of these boxes [N, 4] (left, top, width, height) in the middle."""
-    sides = np.maximum(boxes[:, 2:].max(1, keepdims=True), 1.0) / SHARE
-    return np.hstack([boxes[:, :2] + (boxes[:, 2:] - sides) / 2, sides])
+def around(drawing: Drawing) -> Window:
+    """The window with a drawing in its middle."""
+    side = max(drawing.width, drawing.height) / SHARE
+    return Window(drawing.left + (drawing.width - side) / 2, drawing.top + (drawing.height - side) / 2, side)
 
 
-def through(
-    events: Events, windows: NDArray[np.float64], kept: NDArray[np.uint8], cell: int, size: SensorSize
-) -> Events:
-    """What is seen through windows [N, 3], in pixels of sensors of `size` that lie one below the other.
-
-    A window's square lies in the middle of its sensor. It shows the cells of so many pixels whose bit is set in `kept`.
+class Hysteresis:
+    """Holds the `window` around a drawing, None where there is none. It stays while drawings are seen near its place
+    and size, moves after PATIENCE others in a row, and is dropped FORGOTTEN_US after the last drawing that it held.
     """
-    side = min(size.width, size.height)
-    beside = (size.width - side) // 2, (size.height - side) // 2
-    out = np.empty(len(events) * len(windows), EVENTS)
-    scaled = np.ascontiguousarray(windows[:, :2]), side / windows[:, 2]
-    return out[: kernels.compiled("roi").share_out(events, kept, cell, *scaled, *beside, size.width, size.height, out)]
+
+    def __init__(self) -> None:
+        self.window: Window | None = None
+        self._seen_us = 0
+        self._others = 0
+
+    def holds(self, found: Drawing) -> bool:
+        """Whether this is the drawing in the window."""
+        return self.window is not None and _same(around(found), self.window)
+
+    def see(self, found: Drawing, t_us: int) -> bool:
+        """Take a drawing that was found; whether the window is around it now."""
+        if self.window is not None and not self.holds(found):
+            self._others += 1
+            if self._others <= PATIENCE:
+                return False
+        if self.window is None or self._others > PATIENCE:
+            self.window = around(found)
+        self._others, self._seen_us = 0, t_us
+        return True
+
+    def drop_if_silent(self, t_us: int) -> None:
+        """Drop the window if its drawing was last seen more than FORGOTTEN_US before."""
+        if t_us - self._seen_us > FORGOTTEN_US:
+            self.window = None
+
+    def state(self) -> Values:
+        """The state that is carried on, by name."""
+        window = self.window
+        square = None if window is None else np.array([window.left, window.top, window.side])
+        return {"window": square, "seen_us": self._seen_us, "others": self._others}
+
+    def restore(self, values: Values) -> None:
+        """Go on from a state. Raises ValueError."""
+        square = values["window"]
+        seen_us, others = time_us(values["seen_us"]), integer(values["others"], 0, PATIENCE)
+        if square is not None:
+            square = array(square, (3,), np.float64, -FURTHEST, FURTHEST).tolist()
+            if square[2] < 1e-3:
+                raise ValueError("a window has no side")
+        self.window, self._seen_us, self._others = square and Window(*square), seen_us, others
 
 
-class FixedWindow:
-    """Packets of a `sensor` in, events of a sensor of `size` out: all that lies in a window of the user's."""
-
-    def __init__(self, sensor: SensorSize, size: SensorSize, window: Window) -> None:
-        self.window, self.size = window, size
-        self._windows = np.array([[window.left, window.top, window.side]], np.float64)
-        self._cell = max(sensor.width, sensor.height)
-
-    def __call__(self, events: Events) -> Events:
-        return through(events, self._windows, np.ones((1, 1), np.uint8), self._cell, self.size)
+def _same(new: Window, old: Window) -> bool:
+    reach = NEAR * SHARE * old.side
+    across = new.left + new.side / 2 - old.left - old.side / 2
+    down = new.top + new.side / 2 - old.top - old.side / 2
+    return max(abs(across), abs(down)) < reach and SHRUNK < new.side / old.side < GROWN

@@ -66,10 +66,10 @@ def test_nothing_begins_in_the_place_of_what_was_followed_for_long() -> None:
     assert followed(Tracks(8), searches) == [[1, 2, 3, 4]], "before, all are"
 
 
-def test_places_go_to_the_likeliest_and_one_that_is_likelier_takes_a_place() -> None:
+def test_places_go_to_the_likeliest_and_one_that_is_much_likelier_takes_a_place() -> None:
     tracks = Tracks(2)
     two = [thing(50, likeness=0.5), thing(150, likeness=0.2)]
-    assert followed(tracks, [[*two, thing(250, likeness=0.15)]]) == [[1, 2, 0]]
+    assert followed(tracks, [[*two, thing(250, likeness=0.25)]]) == [[1, 2, 0]]
     assert followed(tracks, [[two[0], thing(250, likeness=0.4)]], 1) == [[1, 3]]
 
 
