@@ -113,7 +113,7 @@ def names_needed(learner: FewShotLearner, sets: Sets, seed: int, at_a_time: int,
         pupil.learn(replace(chosen, piece=f"named {names}"))
         if rest := moments.all():
             said = pupil.says([shown(moment) for moment in rest])
-            moments.judged({moment.number: prediction(row) for moment, row in zip(rest, said)})
+            moments.update({moment.number: prediction(row) for moment, row in zip(rest, said)})
     return names
 
 
