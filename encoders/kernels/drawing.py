@@ -1,6 +1,6 @@
-"""Compiled loops for finding a drawing that have no counterpart in cv2.
+"""Compiled loops of the drawing detection (`preprocess.drawing`) that have no counterpart in cv2.
 
-Results equal numpy's on the same pixels: quantiles to the bit, means summed in float64.
+Results equal those of numpy on the same pixels: quantiles bit for bit; means are summed in float64.
 """
 
 import numpy as np
@@ -10,12 +10,12 @@ from spikesight.encoders.kernels.loop import loop
 
 @loop
 def groups(stats, centres, kept, shortest, longest, most, reach, gap, share):
-    """Group parts (connected components) around up to `most` parts of a length from shortest to longest, largest first.
+    """Group parts (connected components) around each of the `most` largest with a length from `shortest` to `longest`.
 
     stats int [n, 5] (left, top, width, height, area), centres [n, 2]; kept bool [n]: parts that may be in a group. A
-    part joins a group if it is not longer than the group's first part, has `share` of the first's area or more, and its
-    centre lies within `reach` of the first's lengths, or its box within `gap` lengths of the group's box: a failing pen
-    leaves strokes in pieces. Returns members, uint8 [k, n], and boxes, int64 [k, 4] (left, top, width, height).
+    part joins if it is not longer than the group's first part, has at least `share` of the first part's area, and lies
+    near: its centre within `reach` lengths of the first part's, or its box within `gap` lengths of the group's box, as
+    a failing pen breaks strokes. Return members, uint8 [k, n], and boxes, int64 [k, 4] (left, top, width, height).
     """
     members, boxes = np.zeros((most, len(stats)), np.uint8), np.zeros((most, 4), np.int64)
     tried = np.zeros(len(stats), np.bool_)
@@ -50,7 +50,7 @@ def groups(stats, centres, kept, shortest, longest, most, reach, gap, share):
 
 @loop
 def outline(mask):
-    """Return int32 [n, 2], x and y of the first and last pixel of every row of a mask [H, W], enough for its hull."""
+    """Return (x, y) of the first and last set pixel in each row of a mask [H, W]: int32 [n, 2], enough for its hull."""
     found, n = np.empty((2 * mask.shape[0], 2), np.int32), 0
     for y in range(mask.shape[0]):
         first = last = -1
@@ -66,8 +66,8 @@ def outline(mask):
 
 @loop
 def along_edges(mask, middle_x, middle_y, width, height, cos, sin, edge, corner):
-    """Return, for a mask's pixels in a rotated rectangle, the share within `edge` of its sides, and the number of its
-    corners that have a pixel within `corner`.
+    """Return the share of a mask's pixels near the edges of a rotated rectangle, and the number of corners with a pixel
+    near. `edge`, `corner`: largest distances that are near, relative to the sides; `cos`, `sin`: of the rotation.
     """
     corners, near, n = 0, 0, 0
     for y in range(mask.shape[0]):
@@ -85,10 +85,10 @@ def along_edges(mask, middle_x, middle_y, width, height, cos, sin, edge, corner)
 
 @loop
 def tones(strokes, wide, close, ink, ground):
-    """Measure strokes [h, w] on float32 ink and ground, and the ring that is in `wide` but not in `close`.
+    """Measure a mask of strokes [h, w] and the ring around them, the pixels set in `wide` but not in `close`.
 
-    Returns the 80 % quantile of the strokes' ink, its standard deviation, the ring's mean ink, and mean and standard
-    deviation of the ring's ground. The means of a ring without pixels are negative.
+    `ink`, `ground`: float32 [h, w]. Return the 80 % quantile and the standard deviation of the strokes' ink, the ring's
+    mean ink, and mean and standard deviation of the ring's `ground`. Without ring pixels, the means are negative.
     """
     inked, around = np.empty(strokes.size, np.float32), np.empty(strokes.size, np.float32)
     n, m, stray = 0, 0, 0.0
@@ -109,7 +109,7 @@ def tones(strokes, wide, close, ink, ground):
 
 @loop
 def moments(values):
-    """Return mean and standard deviation of float32 values."""
+    """Return the mean and the (population) standard deviation of float32 values [n]."""
     total = squares = 0.0
     for value in values:
         total += value
@@ -121,7 +121,7 @@ def moments(values):
 
 @loop
 def quantile(values, share):
-    """Return a quantile of float32 values, interpolated linearly and rounded to float32."""
+    """Return the quantile `share` (0 to 1) of float32 values, interpolated linearly and rounded to float32."""
     at = (len(values) - 1) * share
     low = int(at)
     high = min(low + 1, len(values) - 1)

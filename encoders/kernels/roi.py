@@ -1,4 +1,4 @@
-"""Compiled loops before the bins of a live stream, one pass over a packet each; packet borders do not matter."""
+"""Compiled loops of the region-of-interest stage (`encoders.roi`), each a single pass over a packet of events."""
 
 import numpy as np
 
@@ -7,8 +7,8 @@ from spikesight.encoders.kernels.loop import loop
 
 @loop
 def gather(events, begin, span_us, cell, off, counts):
-    """Count the events from `begin` on in the same interval of `span_us`, in squares of `cell` pixels, OFF events as
-    `off`, into counts int32 [H, W]; return the index of the first event of the next interval.
+    """Add events from index `begin` to the end of its `span_us` interval to `counts`, int32 [H, W], of squares with
+    side `cell` in pixels; an OFF event counts as `off`. Return the index of the first event of the next interval.
     """
     span = events[begin]["t"] // span_us
     for index in range(begin, len(events)):
@@ -21,8 +21,8 @@ def gather(events, begin, span_us, cell, off, counts):
 
 @loop
 def crop(events, kept, cell, left, top, scale, across, down, width, height, out):
-    """Map events in `kept` squares through a window at (left, top) to a sensor of width x height: scale by `scale`,
-    then shift by (across, down). Write them to the start of `out`; return their number.
+    """Map events relative to (left, top) to a sensor of width x height: scale by `scale`, shift by (across, down).
+    Write those on the sensor, from squares (side `cell`) set in `kept`, to the start of `out`; return their number.
     """
     n = 0
     for index in range(len(events)):
@@ -39,9 +39,9 @@ def crop(events, kept, cell, left, top, scale, across, down, width, height, out)
 
 @loop
 def share_out(events, kept, cell, windows, scales, across, down, width, height, out):
-    """Do as `crop` for several windows [N, 2] (left, top) at once; each has a bit in `kept`, uint8 [H, W].
+    """Map events through windows [N, 2] (left, top) to N sensors, as `crop` does for one window.
 
-    The target sensors are stacked vertically: window n is shifted down by n heights.
+    Bit n of `kept`, uint8 [H, W], marks window n's squares. Sensors are stacked: sensor n is shifted down by n heights.
     """
     n = 0
     for index in range(len(events)):

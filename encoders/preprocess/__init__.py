@@ -1,2 +1,2 @@
-"""Before any encoder: noise filters for events, large sensors summed to small ones, drawings found in pictures, images
-brought to a network's size."""
+"""Preprocessing before any encoder: noise filters for events, downsampling of large sensors, detection of drawings in
+pictures, and fitting of images to a network's input size."""

@@ -1,6 +1,6 @@
-"""Filters of event streams: what they keep does not depend on how the stream is cut into packets.
+"""Noise filters for event streams. What they keep does not depend on how the stream is cut into packets.
 
-A filter is an object with state; calling it with a packet (sorted, on the sensor) gives the events it keeps.
+A filter is an object with state. Calling it with a packet (sorted by time, all on the sensor) returns the kept events.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -13,18 +13,18 @@ from spikesight.encoders.events import EVENTS, Events, EventsError, SensorSize, 
 from spikesight.encoders.preprocess.values import Values, array, integer, part, real, time_us, under
 
 NEVER_US = -(2**62)
-GATE_US = 5_000
-GATE_FRESH = 0.15  # weight of the newest interval
-FROM_HZ = 4.0  # lone events a pixel a second from which noise is filtered
-DRAWING_HZ = 2.5  # the same before a small sensor that sees a drawing
-STRICT_HZ = 7.0  # and from which it is filtered strictly
-WIDE, NEEDED = 4, 3  # of the correlation time, and of the pixels around an event: chosen on validation recordings
-MOST_COUNTED = 2**32 - 1  # events of a pixel
-LONELY = 3  # times the events of the pixels around it that a hot pixel has
+GATE_US = 5_000  # interval over which NoiseGate measures the rate of lone events
+GATE_FRESH = 0.15  # weight of the newest interval in the averaged rate
+FROM_HZ = 4.0  # rate of lone events, per pixel, above which NoiseGate filters
+DRAWING_HZ = 2.5  # the same for a small sensor that sees a drawing
+STRICT_HZ = 7.0  # the same for the stricter filter
+WIDE, NEEDED = 4, 3  # strict filter: factor of the correlation time, and active neighbours (chosen by validation)
+MOST_COUNTED = 2**32 - 1  # largest event count of a pixel
+LONELY = 3  # a hot pixel has more than so many times the events of its neighbours
 
 
 class Refractory:
-    """A pixel is silent for `time_us` after an event it passed (either polarity)."""
+    """Drops events of a pixel less than `time_us` after its last kept event of either polarity."""
 
     def __init__(self, size: SensorSize, time_us: int = 1_000) -> None:
         self.time_us = _positive("refractory time", time_us)
@@ -37,9 +37,9 @@ class Refractory:
 
 
 class Recent:
-    """When each pixel of a sensor fired last: int64 [H + 2, W + 2], with one pixel of border, in which nothing fires.
+    """Times of each pixel's last event: `last`, int64 [H + 2, W + 2], with a border of one pixel that never fires.
 
-    Older than `longest_us` is as never. A clock that begins anew knows nothing of the times before.
+    Events older than `longest_us` count as none. If the clock restarts, all earlier events are forgotten.
     """
 
     def __init__(self, size: SensorSize, longest_us: int) -> None:
@@ -48,18 +48,18 @@ class Recent:
         self.newest: int | None = None  # time of the newest event
 
     def go_on(self, events: Events) -> None:
-        """Take the time of a packet of one event at least, before it is filtered."""
+        """Advance to the newest time of a packet, which must not be empty; call it before the packet is filtered."""
         if self.newest is not None and events["t"][0] < self.newest:
             self.last.fill(NEVER_US)
         self.newest = int(events["t"][-1])
 
     def state(self) -> Values:
-        """How long ago each pixel fired, and the newest time."""
+        """Return the age of each pixel's last event and the newest time."""
         ages = np.minimum((self.newest or 0) - self.last[1:-1, 1:-1], self.longest_us + 1)
         return {"newest": self.newest, "ages": ages.astype(self._ages)}
 
     def restore(self, values: Values) -> None:
-        """Go on from a state. Raises ValueError."""
+        """Continue from a state. Raises ValueError if a value is invalid."""
         newest = None if values["newest"] is None else time_us(values["newest"])
         shape, never = (self.last.shape[0] - 2, self.last.shape[1] - 2), self.longest_us + 1
         ages = array(values["ages"], shape, self._ages, never if newest is None else 0, never)
@@ -72,7 +72,7 @@ class Recent:
 
 
 class BackgroundActivity(Recent):
-    """Keep an event only if one of the eight pixels around it had an event at most `time_us` ago (Delbruck 2008)."""
+    """Keeps an event only if one of its eight neighbours had an event at most `time_us` before (Delbruck 2008)."""
 
     def __init__(self, size: SensorSize, time_us: int = 10_000) -> None:
         super().__init__(size, _positive("correlation time", time_us))
@@ -87,15 +87,15 @@ class BackgroundActivity(Recent):
 
 
 class NoiseGate:
-    """A filter where there is noise, and a stricter one where there is much: by the rate of lone events.
+    """A background-activity filter that acts only if the stream is noisy, and more strictly if it is very noisy.
 
-    An event is lone if none of the eight pixels around it had an event at most `time_us` ago. While lone ones come at
-    more than `from_hz` a pixel a second, they are dropped (as by BackgroundActivity); from `strict_hz` on all are that
-    have fewer than NEEDED such pixels with an event at most WIDE times `time_us` ago: noise then meets noise.
+    An event is lone if none of its eight neighbours had an event at most `time_us` before. While the rate of lone
+    events per pixel is above `from_hz`, they are dropped (as by BackgroundActivity). Above `strict_hz`, where noise
+    events have noisy neighbours, those with fewer than NEEDED neighbours active within WIDE * `time_us` are dropped.
 
-    The rate is that of whole intervals of GATE_US of the events' clock, each averaged with what was before. A clean
-    recording of N-MNIST has 2.5 lone events a pixel a second in the median, 3.8 at most in 98 % of the time: from
-    FROM_HZ on it is left as it is after its first interval.
+    The rate is measured over intervals of GATE_US of the events' clock and averaged exponentially. Clean N-MNIST
+    recordings have a median of 2.5 lone events per pixel and second, and at most 3.8 during 98 % of the time: with
+    FROM_HZ they pass unchanged after the first interval.
     """
 
     def __init__(self, size: SensorSize, time_us: int, from_hz: float = FROM_HZ, strict_hz: float = STRICT_HZ) -> None:
@@ -103,7 +103,7 @@ class NoiseGate:
         self.from_hz, self.strict_hz = from_hz, strict_hz
         self._recent = Recent(size, WIDE * self.time_us)
         self._rate_hz: float | None = None
-        self._lone = 0  # in the newest interval
+        self._lone = 0  # lone events in the newest interval
 
     def __call__(self, events: Events) -> Events:
         if not len(events):
@@ -120,11 +120,11 @@ class NoiseGate:
         return chosen(events, keep)
 
     def state(self) -> Values:
-        """The state that is carried from packet to packet."""
+        """Return the state that is carried from packet to packet, by name."""
         return {"rate_hz": self._rate_hz, "lone": self._lone} | under("recent", self._recent.state())
 
     def restore(self, values: Values) -> None:
-        """Go on from the state of a gate of the same sensor. Raises ValueError."""
+        """Continue from the state of a gate of the same sensor. Raises ValueError if a value is invalid."""
         rate_hz = None if values["rate_hz"] is None else real(values["rate_hz"], 0, 1e15)
         lone = integer(values["lone"])
         self._recent.restore(part("recent", values))
@@ -132,10 +132,10 @@ class NoiseGate:
 
 
 class HotPixels:
-    """Learn for `learn_us` which pixels fire far more than all (above mean + `deviations` standard deviations) and than
-    those around them (above LONELY times the third of 3x3: an edge that is never still is no hot pixel).
+    """Learns hot pixels from event counts over the first `learn_us`, while all events pass; then drops their events.
 
-    While it learns everything passes; then the hot pixels are silent. `mask` [H, W] holds them.
+    A hot pixel's count is above the sensor's mean + `deviations` standard deviations, and above LONELY times the third
+    largest count of its 3x3 neighbourhood: an edge that never rests is not hot. `mask` [H, W] is True for hot pixels.
     """
 
     def __init__(self, size: SensorSize, learn_us: int = 1_000_000, deviations: float = 6.0) -> None:
@@ -159,13 +159,13 @@ class HotPixels:
         return joined([learned, self._cool(rest)])
 
     def state(self) -> Values:
-        """The state that is carried from packet to packet: the counts while it learns, the mask afterwards."""
+        """Return the state that is carried from packet to packet: counts while learning, the mask afterwards."""
         learning = self._counts is not None
         counts = None if self._counts is None else np.minimum(self._counts, MOST_COUNTED).astype(np.uint32)
         return {"first": self._first, "counts": counts, "mask": None if learning else self.mask.copy()}
 
     def restore(self, values: Values) -> None:
-        """Go on from the state of one of the same sensor. Raises ValueError."""
+        """Continue from the state of a filter of the same sensor. Raises ValueError if a value is invalid."""
         first = None if values["first"] is None else time_us(values["first"])
         if (values["counts"] is None) == (values["mask"] is None) or (first is None and values["counts"] is None):
             raise ValueError("hot pixels are learnt, or known")
@@ -177,14 +177,14 @@ class HotPixels:
         self._first = first
 
     def _cool(self, events: Events) -> Events:
-        """The events of pixels that are not hot."""
+        """Return the events of pixels that are not hot."""
         keep = np.empty(len(events), bool)
         kernels.compiled("filters").unmasked(events, self.mask, keep)
         return chosen(events, keep)
 
 
 def hot_pixels(counts: NDArray[np.int64], deviations: float = 6.0) -> NDArray[np.bool_]:
-    """Which pixels of an image of event counts [H, W] are hot; see HotPixels."""
+    """Return a mask [H, W] of the hot pixels in event counts [H, W]; for the criterion see HotPixels."""
     limit = counts.mean() + deviations * counts.std()
     rows, columns = np.nonzero(counts > limit)
     down, right = np.divmod(np.arange(9), 3)
@@ -196,7 +196,7 @@ def hot_pixels(counts: NDArray[np.int64], deviations: float = 6.0) -> NDArray[np
 
 
 def chosen(events: Events, keep: NDArray[np.bool_]) -> Events:
-    """`events[keep]`; numpy picks packed records many times more slowly."""
+    """Return `events[keep]`, many times faster than numpy indexes packed records."""
     out = np.empty(len(events), EVENTS)
     return out[: kernels.compiled("filters").chosen(events, keep, out)]
 
@@ -216,11 +216,11 @@ FILTERS: dict[str, Callable[..., Filter]] = {
     "on": lambda *_: lambda events: events[events["p"]],
     "off": lambda *_: lambda events: events[~events["p"]],
 }
-"""Filters by name, made for a sensor, and a time in microseconds if one is given."""
+"""Filter factories by name; arguments are the sensor's size and optionally a time in microseconds."""
 
 
 def parse_filters(names: Iterable[str], size: SensorSize) -> Callable[[Iterable[Events]], Iterator[Events]]:
-    """`["hot", "refractory=2000"]` -> a function that passes packets through all of them. Raises EventsError."""
+    """Return a function that filters packets; `names` are like `["hot", "refractory=2000"]`. Raises EventsError."""
     chain: list[Filter] = []
     for given in names:
         name, equals, text = given.partition("=")

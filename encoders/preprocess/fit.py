@@ -1,4 +1,4 @@
-"""A still image, brought to the size and the appearance that a network was trained on."""
+"""Fitting of a still image to the size and appearance of the images that a network was trained on."""
 
 import cv2
 import numpy as np
@@ -7,14 +7,14 @@ from spikesight.encoders.preprocess.drawing import Drawing, find_drawing
 
 DIGIT_SIZE = 28  # MNIST: a 20-pixel digit, its centre of mass in the middle of 28 x 28
 DIGIT_BOX = 20
-EVEN = 0.15  # of the picture's contrast: what an even border may differ by
-CAMERA_SIDE = 64  # pictures with a shorter side are taken as prepared
-LONG = 2.0  # sides of a picture, longer by shorter: no camera's
-SAME = 0.15  # what the ground around a drawing and an even border may differ by, where the picture is the drawing
-THIN = 0.09  # of a drawing's length: thinner strokes vanish when it is made small
-NARROW, WIDEST = 0.55, 1.3  # width by height: few written digits but a 1 are narrower, none is wider
-TALL = 1.7  # thickness of strokes down by across: more, and a narrow drawing was stretched
-LINE = 1.5  # spread of a 1 by a stroke's thickness
+EVEN = 0.15  # largest brightness range of an even border, by the picture's contrast
+CAMERA_SIDE = 64  # pixels: pictures with a shorter side are assumed to be prepared, not camera pictures
+LONG = 2.0  # longer by shorter side above which a picture is not a camera's
+SAME = 0.15  # largest difference, by full scale, of a drawing's background and its picture's border
+THIN = 0.09  # least stroke thickness by a drawing's length: thinner strokes vanish when scaled down
+NARROW, WIDEST = 0.55, 1.3  # width by height: of written digits, few but a 1 are narrower, none is wider
+TALL = 1.7  # vertical by horizontal stroke thickness above which a narrow drawing was stretched
+LINE = 1.5  # largest spread across a straight stroke, by its thickness
 SOLID = 96  # ink, of 255, that counts as a stroke's inside
 
 
@@ -27,20 +27,20 @@ def checked(image: np.ndarray) -> np.ndarray:
 
 
 def to_grey(image: np.ndarray) -> np.ndarray:
-    """uint8 [H, W] from uint8 [H, W] or RGB [H, W, 3]."""
+    """Return an image, uint8 [H, W] or RGB [H, W, 3], as grey uint8 [H, W]. Raises ValueError for anything else."""
     return image if checked(image).ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
 
 
 def _border(grey: np.ndarray) -> np.ndarray:
-    """The pixels along the four sides."""
+    """Return the pixels along the four sides of an image [H, W]."""
     return np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
 
 
 def fit_digit(image: np.ndarray, height: int, width: int, channels: int = 1) -> np.ndarray:
-    """uint8 [channels, height, width]: the drawing as MNIST prepares a digit (LeCun et al. 1998).
+    """Return the drawing in an image, prepared as an MNIST digit (LeCun et al. 1998): uint8 [channels, height, width].
 
-    Light on dark, cut to its bounding box, its longer side scaled to 20 of 28 pixels, its centre of mass in the middle.
-    In a camera's picture the drawing is found first (`find_drawing`).
+    It is light on dark, cut to its bounding box, scaled to 20 of 28 pixels in its longer side, and centred by its
+    centre of mass. In a camera's picture the drawing is located first (`find_drawing`).
     """
     checked(image)
     camera = min(image.shape[:2]) >= CAMERA_SIDE
@@ -53,9 +53,9 @@ def fit_digit(image: np.ndarray, height: int, width: int, channels: int = 1) -> 
 
 
 def _is_all(image: np.ndarray, found: Drawing) -> bool:
-    """Whether the picture holds no more than the drawing: its border is even, and is the ground of what was found.
+    """Return whether a picture shows only the drawing: its border is even and matches the drawing's background.
 
-    No camera's picture is as long as a stretched one, in which a digit's hole may be found alone.
+    A picture too long for a camera's counts if its border is even: in it a digit's hole alone may be found.
     """
     long = max(image.shape[:2]) > LONG * min(image.shape[:2])
     ground = float(np.median(_border(to_grey(image))))
@@ -63,14 +63,14 @@ def _is_all(image: np.ndarray, found: Drawing) -> bool:
 
 
 def _even(image: np.ndarray) -> bool:
-    """Whether the picture's border is of one brightness, as where somebody drew on a screen or cut a scan."""
+    """Return whether the picture's border has one brightness, as in a drawing made on a screen or a cropped scan."""
     grey = to_grey(image)
     low, high = np.quantile(_border(cv2.blur(grey, (5, 5))).astype(np.float32), (0.02, 0.98))
     return bool(high - low < EVEN * max(float(np.ptp(grey)), 1.0))
 
 
 def _bare(image: np.ndarray) -> np.ndarray:
-    """float32 [h, w], 0 to 255: all that is brighter than the border (darker, as ink on paper), cut to its box."""
+    """Return what is brighter than the border (or darker, like ink on paper) in its box, float32 [h, w], 0 to 255."""
     grey = to_grey(image)
     grey = (255 - grey if np.median(_border(grey)) > grey.mean() else grey).astype(np.float32)
     grey -= np.median(_border(grey))
@@ -82,12 +82,12 @@ def _bare(image: np.ndarray) -> np.ndarray:
 
 
 def centred(drawing: np.ndarray) -> np.ndarray:
-    """uint8 [28, 28] of a hand's drawing, float32 [h, w] from 0 to 255 (ink): legible, of MNIST's size and place."""
+    """Return a drawing, float32 [h, w] (0 to 255 ink), made legible, scaled and centred like MNIST: uint8 [28, 28]."""
     return _in_the_middle(_legible(drawing) if len(drawing) else drawing)
 
 
 def _in_the_middle(box: np.ndarray) -> np.ndarray:
-    """uint8 [28, 28] of a drawing float32 [h, w]: 20 pixels long, its centre of mass in the middle."""
+    """Return a drawing [h, w] as uint8 [28, 28]: scaled to 20 pixels length, centre of mass in the middle."""
     canvas = np.zeros((DIGIT_SIZE, DIGIT_SIZE), np.float32)
     if len(box):
         scale = DIGIT_BOX / max(box.shape)
@@ -103,7 +103,7 @@ def _in_the_middle(box: np.ndarray) -> np.ndarray:
 
 
 def _legible(drawing: np.ndarray) -> np.ndarray:
-    """A drawing float32 [h, w] as a hand would write it: not stretched, no stroke that vanishes at 20 pixels."""
+    """Return a drawing, float32 [h, w], unstretched and with strokes thick enough to survive scaling to 20 pixels."""
     drawing = _unstretched(drawing)
     missing = round(THIN * max(drawing.shape) - _thickness(drawing))
     if missing > 0:
@@ -113,7 +113,7 @@ def _legible(drawing: np.ndarray) -> np.ndarray:
 
 
 def _unstretched(drawing: np.ndarray) -> np.ndarray:
-    """A drawing as wide as a hand writes as it is; any other so wide that its strokes are as thick across as down."""
+    """Return a drawing; if it is stretched, resize its width so that strokes are about as thick across as down."""
     height, width = drawing.shape
     stretched = _thickness_along(drawing, 0) / _thickness_along(drawing, 1)
     wide = width > WIDEST * height
@@ -124,27 +124,27 @@ def _unstretched(drawing: np.ndarray) -> np.ndarray:
 
 
 def _is_line(drawing: np.ndarray) -> bool:
-    """Whether it is one straight stroke, at any slant: its spread across is a stroke's."""
+    """Return whether a drawing is one straight stroke, at any slant: it spreads across no more than a stroke does."""
     spread = np.cov(np.argwhere(drawing > SOLID), rowvar=False)
     return float(np.sqrt(12 * np.linalg.eigvalsh(spread)[0])) < LINE * _thickness(drawing)
 
 
 def _thickness(drawing: np.ndarray) -> float:
-    """The thickness of strokes, in pixels."""
+    """Return the mean thickness of a drawing's strokes, in pixels."""
     solid = cv2.copyMakeBorder((drawing > SOLID).astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
     return 4 * float(cv2.distanceTransform(solid, cv2.DIST_L2, 3)[solid > 0].mean())
 
 
 def _thickness_along(drawing: np.ndarray, axis: int) -> float:
-    """Thickness in pixels, along an axis, of the strokes across it: a tenth of the ink lies in shorter runs."""
-    solid = np.pad((drawing if axis else drawing.T) > SOLID, ((0, 0), (0, 1))).ravel()  # a run ends with its row
+    """Return stroke thickness along an axis, in pixels: the run length below which a tenth of the ink lies."""
+    solid = np.pad((drawing if axis else drawing.T) > SOLID, ((0, 0), (0, 1))).ravel()  # runs end with their row
     ends = np.flatnonzero(solid != np.append(False, solid[:-1]))
     runs = np.sort(ends[1::2] - ends[::2])
     return float(runs[np.searchsorted(np.cumsum(runs), 0.1 * runs.sum())])
 
 
 def fit_plain(image: np.ndarray, height: int, width: int, channels: int = 3) -> np.ndarray:
-    """uint8 [channels, height, width]: the largest centred part of the target's aspect ratio, resized."""
+    """Return the largest centred crop of the target's aspect ratio, resized: uint8 [channels, height, width]."""
     picture = to_grey(image) if channels == 1 else checked(image)
     if channels != 1 and picture.ndim == 2:
         picture = cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB)

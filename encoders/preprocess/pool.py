@@ -1,10 +1,10 @@
-"""A large sensor's events as those of a small one, each of whose pixels covers many of the large one's.
+"""Downsampling of a large sensor's events to a small sensor, each of whose pixels covers many fine pixels.
 
-A large pixel holds the sum of its events' signs; when that reaches its area, all its pixels have changed by one
-threshold in the mean, and it fires once. If a single event lit a whole cell of the network's grid, texture and noise
-would light most of them; so noise cancels, and what is left is what a sensor of large pixels sees. It is the integrator
-of Ghosh et al. ("Insect-inspired spatio-temporal downsampling of event-based input", ICONS 2023) whose threshold is the
-area and whose clock is the events'.
+A coarse pixel sums the signs of its events. When the sum reaches its area in fine pixels, these have changed by one
+threshold on average, and the coarse pixel fires once. Noise cancels in the sums; if each event lit a whole cell of the
+network's grid instead, texture and noise would light most cells. This is the integrator of Ghosh et al.
+("Insect-inspired spatio-temporal downsampling of event-based input", ICONS 2023), with the area as threshold and the
+events' clock as time.
 """
 
 import numpy as np
@@ -14,18 +14,18 @@ from spikesight.encoders.binning import NOWHERE, grid_for
 from spikesight.encoders.events import EVENTS, Events, SensorSize
 from spikesight.encoders.preprocess.values import Values, array
 
-LEAST = 2  # pixels along the side of a large one; between sensors closer in size nothing is summed
+LEAST = 2  # least fine pixels along a coarse pixel's side; sensors closer in size are not summed
 
 
 def pools(sensor: SensorSize, size: SensorSize) -> bool:
-    """Whether a sensor is so much larger than one of `size` that its events are summed."""
+    """Return whether a sensor is so much larger than `size` (by LEAST in both sides) that its events are summed."""
     return min(sensor.width // size.width, sensor.height // size.height) >= LEAST
 
 
 class Pool:
-    """Packets of a `sensor` in, events of a sensor of `size` out; the same however the stream is cut.
+    """Downsamples packets of a `sensor` to events of a sensor of `size`; packet borders do not matter.
 
-    The middle of the sensor with the aspect ratio of `size` is seen. Packets are sorted, and on the sensor.
+    Only the largest centred crop with the aspect ratio of `size` is used. Packets must be sorted and on the sensor.
     """
 
     def __init__(self, sensor: SensorSize, size: SensorSize) -> None:
@@ -36,7 +36,7 @@ class Pool:
         across = np.bincount(grid.columns[grid.columns != NOWHERE], minlength=size.width)
         down = np.bincount(self._rows[seen], minlength=size.height)
         self._area = np.outer(down, across).astype(np.int64)
-        self.level = np.zeros_like(self._area)  # int64 [H, W]; all that is carried from packet to packet
+        self.level = np.zeros_like(self._area)  # int64 [H, W], sums of signs; the only state between packets
 
     def __call__(self, events: Events) -> Events:
         fired = np.empty(len(events), EVENTS)
@@ -44,11 +44,11 @@ class Pool:
         return fired[:n].copy()
 
     def state(self) -> Values:
-        """The state that is carried from packet to packet."""
+        """Return the state that is carried from packet to packet, by name."""
         return {"level": self.level.copy()}
 
     def restore(self, values: Values) -> None:
-        """Go on from the state of a pool of the same sensors. Raises ValueError where no stream leads there."""
+        """Continue from the state of a pool of the same sensors. Raises ValueError if a sum is impossible."""
         most = int(self._area.max())
         level = array(values["level"], self.level.shape, self.level.dtype, -most, most)
         if (abs(level) >= self._area).any():

@@ -1,6 +1,6 @@
-"""Region of interest: noise is filtered, the drawing is found and tracked in a window.
+"""Region of interest: noise filtering, and detection and tracking of drawings in windows.
 
-`input_filter` is all before the bins; `frame_tracker` tracks in frames, `event_tracker` in events (`event_map`,
-`confirmation`), both with a `window` that is held; `candidates`, `tracks` and `windows` follow several at once;
-`alignment` centres whole recordings.
+`input_filter` is the whole stage before binning. `frame_tracker` tracks a drawing in frames, `event_tracker` in events
+(with `event_map`, `confirmation`); both hold a `window`. `candidates`, `tracks` and `windows` follow several drawings
+at once. `alignment` centres and scales recordings and live streams.
 """

@@ -1,6 +1,6 @@
-"""Events centred on the thing they show, scaled to its extent and, for a whole recording, paced by its activity.
+"""Events centred on the object they show, scaled to its extent and, for a whole recording, paced by its activity.
 
-What few examples cannot teach is taken out before: where in the picture the thing is, how large, and how fast it went.
+Few-shot examples cannot teach invariance to an object's position, size and speed, so these are normalised beforehand.
 """
 
 import math
@@ -13,16 +13,16 @@ from spikesight.encoders.dvs import Bin, DvsEncoder, OpenBin, StreamBinner, show
 from spikesight.encoders.events import EVENTS, Events, SensorSize
 from spikesight.encoders.preprocess.values import array
 
-EXTENT = 2.2  # half a side of the crop, by the mean distance of events from their medians
-CELLS = 16  # a side of the grid that events are counted in
-PACE = 0.5  # share of a recording's time that runs by its events in place of the clock
-REMEMBERED = 0.95  # of the counts, from a live step to the next
-PRIOR = 300.0  # events, spread evenly over the sensor, that a live stream begins with
-FINEST = 128  # pixels of the sensor's longer side, of which a live crop is taken
+EXTENT = 2.2  # half the side of the crop, in mean distances of the events from their median position
+CELLS = 16  # rows, and columns, of the grid in which events are counted
+PACE = 0.5  # weight of the event index, against the clock, in the time of an aligned recording
+REMEMBERED = 0.95  # decay factor of the cell counts per live step (`shown` bins)
+PRIOR = 300.0  # events, spread evenly over the sensor, with which the counts of a live stream begin
+FINEST = 128  # longest side, in pixels, of the reduced sensor image that a live crop is cut from
 
 
 def frame_of(x: NDArray[np.number], y: NDArray[np.number]) -> tuple[float, float, float]:
-    """Middle and half side of the square around what events at these places show, in their unit."""
+    """Return the centre (x, y) and half side of the square around the object that events at pixels x, y [N] show."""
     (left, width), (top, height) = ((int(at.min()), (int(at.max()) - int(at.min()) + 1) / CELLS) for at in (x, y))
     column, row = ((x - left) / width).astype(np.int64), ((y - top) / height).astype(np.int64)
     cells = np.bincount(row * CELLS + column, minlength=CELLS**2).reshape(CELLS, CELLS)
@@ -31,8 +31,8 @@ def frame_of(x: NDArray[np.number], y: NDArray[np.number]) -> tuple[float, float
 
 
 def _around(cells: NDArray[np.number], width: float, height: float) -> tuple[float, float, float]:
-    """Middle (x, y) and half side of the square around events counted in cells [R, C] of this width and height. A
-    sensor's noise is spread evenly and a thing is not, so only what a cell has above the mean counts.
+    """Return the centre (x, y) and half side of the square around an object, from the event counts of cells [R, C] of
+    `width` x `height` pixels. Noise is spread evenly, so only what exceeds the mean count is used.
     """
     above = np.maximum(cells - cells.mean(), 0.0)
     if not above.any():
@@ -43,9 +43,9 @@ def _around(cells: NDArray[np.number], width: float, height: float) -> tuple[flo
 
 
 def aligned(events: Events, size: tuple[int, int], length_us: int) -> Events:
-    """A recording as if it filled [0, length_us) and a sensor of this (height, width), sorted; what is outside is lost.
+    """Return a recording stretched to [0, length_us) and a sensor of `size` (height, width), without events outside it.
 
-    `events` are sorted by time. Fewer than two are no recording and give none.
+    `events` must be sorted by time, as is the result. Fewer than two events give an empty result.
     """
     if len(events) < 2:
         return np.empty(0, EVENTS)
@@ -63,20 +63,20 @@ def aligned(events: Events, size: tuple[int, int], length_us: int) -> Events:
 
 
 def aligned_steps(events: Events, size: tuple[int, int], bin_us: int, steps: int, shown: int = 1) -> NDArray[np.uint8]:
-    """A whole recording, aligned, as binary steps [T, 2, H, W], each showing what came in the last `shown` of them."""
+    """Align a whole recording; return binary steps [T, 2, H, W], each 1 where an event fell in the last `shown`."""
     return steps_of(aligned(events, size, steps * bin_us), size, bin_us, steps, shown)
 
 
 def steps_of(events: Events, size: tuple[int, int], bin_us: int, steps: int, shown: int = 1) -> NDArray[np.uint8]:
-    """Aligned events as binary steps [T, 2, H, W], each showing what came in the last `shown` of them."""
+    """Return aligned events as binary steps [T, 2, H, W], each 1 where an event fell in the last `shown` steps."""
     height, width = size
     return shown_in(DvsEncoder(SensorSize(width, height), size, bin_us, steps)(events, 0)[:, 0], shown)
 
 
 class TrackingBinner(StreamBinner):
-    """Bins of a stream that goes on, cropped to `size` (height, width) by the events of the last steps, weighted by
-    their age. A closed bin's x is what came in the last `shown` ones; what was remembered then is what it would be of
-    bins that stand alone and last as long.
+    """A binner for live streams whose bins are cropped to `size` (height, width) around the object in view, located by
+    event counts that decay with age. A closed bin's x is 1 where an event fell in the last `shown` bins; the counts
+    are those that non-overlapping bins of that duration would give.
     """
 
     def __init__(self, sensor: SensorSize, size: tuple[int, int], bin_us: int, steps: int, shown: int = 1) -> None:
@@ -84,18 +84,18 @@ class TrackingBinner(StreamBinner):
         fine = max(1, round(sensor.height * scale)), max(1, round(sensor.width * scale))
         super().__init__(DvsEncoder(sensor, fine, bin_us, steps), shown=shown)
         self._size, self.fine, self.keep = size, fine, REMEMBERED ** (1 / shown)
-        self.share = (1 - self.keep) / (1 - REMEMBERED)  # of a bin that lasts as long as it shows
+        self.share = (1 - self.keep) / (1 - REMEMBERED)  # corrects for events that count in `shown` bins
         self._forget()
 
     def _forget(self) -> None:
         self._cells = np.full((CELLS, CELLS), PRIOR / CELLS**2)
 
     def snapshot(self) -> OpenBin:
-        """All that the binner carries from packet to packet."""
+        """Return the state that the binner carries from packet to packet."""
         return replace(super().snapshot(), cells=self._cells.copy())
 
     def restore(self, carried: OpenBin) -> None:
-        """Go on from a snapshot of such a binner. Raises ValueError where no stream leads there."""
+        """Continue from a snapshot of a binner with the same settings. Raises ValueError if it is inconsistent."""
         cells = array(carried.cells, self._cells.shape, np.float64, 0, 1e15)
         super().restore(replace(carried, cells=None))
         self._cells = cells
@@ -107,7 +107,7 @@ class TrackingBinner(StreamBinner):
         bins[-1] = replace(bins[-1], x=self._crop(bins[-1].x))
 
     def _crop(self, seen: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """One step of the sensor, uint8 [2, h, w], around the thing; binary [2, H, W]."""
+        """Add a step, uint8 [2, h, w], to the cell counts; return its crop around the object, binary [2, H, W]."""
         polarity, row, column = np.nonzero(seen)
         height, width = (-(-side // CELLS) for side in self.fine)
         found = np.bincount(row // height * CELLS + column // width, minlength=CELLS**2).reshape(CELLS, CELLS)
@@ -122,7 +122,7 @@ class TrackingBinner(StreamBinner):
 
 
 def _median(weights: NDArray[np.float64]) -> tuple[float, float]:
-    """Median of the positions 0.5, 1.5, ... with these weights [N], and the mean distance from it."""
+    """Return the weighted median of positions 0.5, 1.5, ... with weights [N], and their mean distance from it."""
     sums = np.cumsum(weights)
     at = int(np.searchsorted(sums, sums[-1] / 2))
     median = at + (sums[-1] / 2 - (sums[at] - weights[at])) / weights[at]

@@ -1,7 +1,7 @@
-"""Where something may be: strokes that hang together, of several levels, in a picture or where events were lately.
+"""Candidate drawings: connected strokes at several ink thresholds, in a picture or in a map of recent events.
 
-Cheap and generous. Nothing here decides what is shown: a candidate becomes a window, and the network says whether it is
-familiar with what is in it.
+The search is cheap and favours recall over precision. A candidate becomes a window, and the network decides whether its
+content is familiar.
 """
 
 from collections.abc import Sequence
@@ -31,27 +31,27 @@ from spikesight.encoders.preprocess.drawing import (
     parts_of,
 )
 
-SAME = 0.6  # of the union of two boxes, that both have: more is one thing, found twice
-MOST = 16  # candidates of a search
-LIKELY = 0.1  # likeness of a candidate
+SAME = 0.6  # intersection over union above which two boxes are one object found twice
+MOST = 16  # candidates that a search returns
+LIKELY = 0.1  # a candidate's likeness to a drawing exceeds this
 
 
 class Candidate(NamedTuple):
-    """Parts of one level, and how much they look like strokes on an even ground."""
+    """A group of connected parts that may be a drawing, and its likeness (0 to 1) to strokes on an even background."""
 
     likeness: float
     group: Group
-    ink: Floats  # [H, W], of the picture
-    peak: float
-    ground: float
+    ink: Floats  # [H, W], of the whole picture: 0 background to 1 ink
+    peak: float  # the strokes' ink, 0 to 1 (80 % quantile)
+    ground: float  # brightness of the background around the strokes, 0 to 1
 
     def drawing(self) -> Drawing:
-        """Its strokes and their box, in the pixels of the picture that was searched."""
+        """Return the candidate as a drawing, with its box in pixels of the picture that was searched."""
         return self.group.drawing(self.ink, self.likeness, self.peak, self.ground)
 
 
 def in_picture(image: Picture) -> list[Drawing]:
-    """Up to MOST candidates of uint8 [H, W] or RGB [H, W, 3], dark on light or light on dark, the likeliest first."""
+    """Return up to MOST drawings, dark or light, in a picture uint8 [H, W] or RGB [H, W, 3], the likeliest first."""
     factor = min(1.0, SEARCH_SIDE / max(image.shape[:2]))
     if min(image.shape[:2]) * factor < 1:
         return []
@@ -64,9 +64,9 @@ def in_picture(image: Picture) -> list[Drawing]:
 def dark(
     image: Picture, levels: Sequence[float] = LEVELS, largest: float = LARGEST, faint: float | None = None
 ) -> Pieces[list[Candidate]]:
-    """All candidates in the dark of a picture, at its own size: each part by itself, and with those beside it.
+    """Search a picture at full size for dark candidates: each part alone, and grouped with its neighbours.
 
-    `faint`: as for `dark_drawing`.
+    `levels`, `largest`, `faint`: as for `dark_drawing`.
     """
     found = list[Candidate]()
     ink, ground = ink_of(image)
@@ -86,13 +86,13 @@ def dark(
 
 
 def distinct(found: Sequence[Candidate], most: int = MOST) -> list[Candidate]:
-    """The likeliest of those that lie in one place, up to `most`, the likeliest first."""
+    """Drop candidates that overlap a likelier one; return up to `most` of the others, the likeliest first."""
     boxes = np.array([one.group[2:] for one in found], float).reshape(-1, 4)
     return [found[n] for n in likeliest(boxes, [one.likeness for one in found], most)]
 
 
 def likeliest(boxes: np.ndarray, likeness: Sequence[float], most: int) -> list[int]:
-    """Which of the boxes [N, 4] in one place are the likeliest, up to `most`, the likeliest first."""
+    """Return indices of up to `most` boxes of [N, 4] that do not overlap a likelier one, the likeliest first."""
     same, kept = overlap(boxes, boxes) > SAME, list[int]()
     for n in np.argsort(-np.asarray(likeness, float), kind="stable").tolist():
         if len(kept) < most and not same[n, kept].any():
@@ -101,7 +101,7 @@ def likeliest(boxes: np.ndarray, likeness: Sequence[float], most: int) -> list[i
 
 
 def overlap(ones: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Intersection over union of boxes (left, top, width, height) [N, 4] and [M, 4]: [N, M]."""
+    """Return the intersection over union [N, M] of boxes (left, top, width, height) [N, 4] and [M, 4]."""
     begin = np.maximum(ones[:, None, :2], others[None, :, :2])
     end = np.minimum(ones[:, None, :2] + ones[:, None, 2:], others[None, :, :2] + others[None, :, 2:])
     shared = (end - begin).clip(0).prod(2)

@@ -1,13 +1,13 @@
-"""An event camera's events as those of a small sensor that shows the drawing: tracked in where events were lately.
+"""Tracking of a drawing in an event camera's stream, and mapping of its events to a small sensor.
 
-A drawing that moves a little fires along its strokes while the sheet around it is silent, so a map of the latest
-events (`EventMap`) shows light strokes on an even dark ground, which `preprocess.drawing` finds like ink on paper. What
-is found again in one form (`FormConfirmation`) is held in a window (`Hysteresis`). Events near its strokes are kept, in
-the small sensor's pixels. While there is no drawing, events of cells where much goes on are missed: a scene that is no
-drawing is not an empty one.
+A drawing that moves a little fires along its strokes while the sheet around it is silent, so a map of recent events
+(`EventMap`) shows light strokes on an even dark background, which `preprocess.drawing` finds like ink on paper. A
+drawing found repeatedly in one form (`FormConfirmation`) is held in a window (`Hysteresis`). Events near its strokes
+are kept, in the small sensor's pixels. While no drawing is held, events in active cells count as missed: a scene
+without a drawing is not an empty scene.
 
-A search takes some milliseconds, for which no event must wait: it goes on a little with each packet, and what it found
-is taken one step of the events' clock later, however far it has come.
+A search takes some milliseconds, and events must not wait for it. So each packet advances the search a little, and the
+result is used a fixed number of steps of the events' clock later; a search not done by then is finished at once.
 """
 
 from typing import Generic, NamedTuple, TypeVar
@@ -24,44 +24,44 @@ from spikesight.encoders.roi.confirmation import FormConfirmation, form_of
 from spikesight.encoders.roi.event_map import EventMap
 from spikesight.encoders.roi.window import Hysteresis, Window
 
-STEP_US = 10_000  # from the beginning of a search until what it found is taken
-SEARCH_STEPS = 5  # between two searches
+STEP_US = 10_000  # a step of the events' clock
+SEARCH_STEPS = 5  # from the start of a search to that of the next
 SEARCH_US = SEARCH_STEPS * STEP_US
-PIECES = 6  # of a search that lasts longer, in each step at least
-LEVELS = (0.24, 0.4, 0.7, 0.9)  # of white, what may be strokes: what they have left is grey, and joins them to others
-FAINT = 0.12  # the edge of a sheet beyond its liveliest part
-LONGEST = 0.75  # of the picture's shorter side: a sheet's outline is longer than what is written on it
-CLOSE = 5  # cells between a stroke's two edges
-LIKELY = 0.6  # likeness of a drawing that is taken up; one that is held may look less like one for a while
+PIECES = 6  # least number of search pieces run per step, if a search may take several steps
+LEVELS = (0.24, 0.4, 0.7, 0.9)  # stroke thresholds, relative to white; at low ones grey trails join strokes
+FAINT = 0.12  # threshold, relative to white, for the continuation of a sheet's edge beyond its most active part
+LONGEST = 0.75  # longest drawing by the picture's shorter side; a sheet's outline is longer
+CLOSE = 5  # cells: gaps up to this width between a stroke's two edges are filled
+LIKELY = 0.6  # least likeness of a new drawing; a drawing that is held may fall below
 
 
 T = TypeVar("T")
 
 
 class Found(NamedTuple):
-    """What a search found: a drawing, in the sensor's pixels, and its form [28, 28]."""
+    """The result of a search: a drawing, in the sensor's pixels, and its form [28, 28]."""
 
     drawing: Drawing
     form: Floats
 
 
 class EventSearch(Generic[T]):
-    """Packets of a `sensor` in, searched for a T in where events were lately, whichever way the stream is cut.
+    """Base of trackers that search maps of recent events; a search's result is a T. Packet borders do not matter.
 
-    Searches begin at whole SEARCH_US of the events' clock, and what they found is taken so many `steps` later.
+    Searches begin at multiples of SEARCH_US of the events' clock; results are used `steps` steps (STEP_US) later.
     """
 
     def __init__(self, sensor: SensorSize, *others: EventMap, steps: int = 1) -> None:
         self.sensor, self._steps = sensor, steps
         self._map = EventMap(sensor)
         self._maps = (self._map, *others)
-        self._step: int | None = None  # of the events' clock
-        self._search: Search[T] | None = None  # under way
-        self._searched: list[Floats] | None = None  # its maps
-        self._search_us = 0  # when it began
+        self._step: int | None = None  # of the newest events, in STEP_US
+        self._search: Search[T] | None = None  # the search in progress
+        self._searched: list[Floats] | None = None  # the maps that it searches
+        self._search_us = 0  # when it began, or the last one did
 
     def kept_and_missed(self, events: Events) -> tuple[Events, Times]:
-        """Of a packet [N] the events in the windows, and the times of those that are missed."""
+        """Return a packet's events in the windows, and times of missed events: in active cells, without a window."""
         kept, missed, begin = list[Events](), [NO_TIMES], 0
         while begin < len(events):
             step = int(events["t"][begin]) // STEP_US
@@ -78,7 +78,7 @@ class EventSearch(Generic[T]):
         return joined(kept) if kept else events, np.concatenate(missed)
 
     def state(self) -> Values:
-        """The state that is carried from packet to packet; of a search under way, the map that is searched."""
+        """Return the state that is carried from packet to packet; for a search in progress, the maps it searches."""
         values: Values = {"search_us": self._search_us, "step": self._step}
         for n, one in enumerate(self._maps):
             searched = None if self._searched is None else self._searched[n].copy()
@@ -86,7 +86,7 @@ class EventSearch(Generic[T]):
         return values
 
     def restore(self, values: Values) -> None:
-        """Go on from the state of a search on the same sensor. Raises ValueError."""
+        """Continue from the state of a search on the same sensor. Raises ValueError if a value is invalid."""
         parts, step = [part(f"map{n}", values) for n in range(len(self._maps))], values["step"]
         for one, carried in zip(self._maps, parts):
             one.restore(carried)
@@ -97,29 +97,29 @@ class EventSearch(Generic[T]):
         self._search_us, self._step = time_us(values["search_us"]), None if step is None else time_us(step)
 
     def find(self, *maps: Floats) -> Pieces[T]:
-        """Search maps [H, W] of events, in pieces."""
+        """Search maps [H, W] of events, yielding between pieces of work; return the result."""
         raise NotImplementedError
 
     def _begun(self, searched: Floats) -> None:
-        """A search of this map begins."""
+        """Called when a search of this map begins."""
 
     def _found(self, found: T, now_us: int) -> None:
-        """Take what a search found."""
+        """Use the result of a search; `now_us`: time of the event at which it is used."""
         raise NotImplementedError
 
     def _empty(self) -> bool:
-        """Whether there is no window."""
+        """Return whether there is no window."""
         raise NotImplementedError
 
     def _cropped(self, events: Events) -> Events:
-        """Of events [N] those in the windows, in the small sensors' pixels."""
+        """Return the events in the windows, mapped to the small sensors' pixels."""
         raise NotImplementedError
 
     def _anew(self) -> None:
-        """The events' clock begins anew."""
+        """Called when the events' clock restarts."""
 
     def _go_on(self, step: int, now: int, now_us: int) -> None:
-        """From one step to a later one: take what a search found; begin another where an interval has ended."""
+        """Move from `step` to step `now`: use a due search's result; begin a search if an interval has ended."""
         if now < step:
             self._anew()
         self._take(now, now_us)
@@ -130,11 +130,11 @@ class EventSearch(Generic[T]):
         self._begun(self._searched[0])
         self._search = Search(self.find(*self._searched))
         for one in self._maps:
-            one.fade(max(1, interval - ended) * SEARCH_US)  # a clock may have begun anew
+            one.fade(max(1, interval - ended) * SEARCH_US)  # negative if the clock restarted
         self._take(now, now_us)
 
     def _take(self, now: int, now_us: int) -> None:
-        """End a search, if it is time, or another clock; else go on with it."""
+        """Finish the search and use its result if it is due or the clock restarted; else run some pieces of it."""
         if self._search is None:
             return
         passed = now - self._search_us // STEP_US
@@ -146,43 +146,43 @@ class EventSearch(Generic[T]):
         self._found(found, now_us)
 
     def _dark(self, events: Floats) -> Picture:
-        """A map as a picture in which strokes are dark."""
+        """Return a map as a picture in which strokes are dark, with gaps between a stroke's edges filled."""
         picture = cv2.morphologyEx(self._map.picture(events), cv2.MORPH_CLOSE, np.ones((CLOSE, CLOSE), np.uint8))
         return np.asarray(255 - picture, np.uint8)
 
 
 class EventTracker(EventSearch["Found | None"]):
-    """Packets of a `sensor` in, events of a sensor of `size` out.
+    """Tracks one drawing in packets of a `sensor`; returns its events, mapped to a sensor of `size`.
 
-    `fixed` is a window of the user's: everything in it is kept.
+    `fixed`: a window that the user set; then all events in it are kept and nothing is searched.
     """
 
     def __init__(self, sensor: SensorSize, size: SensorSize, fixed: Window | None = None) -> None:
         super().__init__(sensor)
         self.size, self.fixed = size, fixed
         self._confirmation, self._held = FormConfirmation(), Hysteresis()
-        self._kept = np.full(self._map.shape, fixed is not None)  # cells near the strokes
+        self._kept = np.full(self._map.shape, fixed is not None)  # cells whose events are kept: near the strokes
         self._moving = 0.0  # events in the map that is searched
 
     @property
     def window(self) -> Window | None:
-        """The window in the sensor's pixels; None where there is no drawing."""
+        """The window in the sensor's pixels; None if no drawing is held."""
         return self.fixed or self._held.window
 
     def __call__(self, events: Events) -> Events:
         return self.kept_and_missed(events)[0]
 
     def kept_and_missed(self, events: Events) -> tuple[Events, Times]:
-        """Of a packet [N] the events in the window, and the times of those that are missed."""
+        """Return a packet's events in the window, and the times of missed events: in active cells, without a window."""
         return (self._cropped(events), NO_TIMES) if self.fixed is not None else super().kept_and_missed(events)
 
     def state(self) -> Values:
-        """The state that is carried from packet to packet."""
+        """Return the state that is carried from packet to packet, by name."""
         values: Values = {"kept": self._kept.copy(), "moving": self._moving}
         return values | super().state() | self._confirmation.state() | under("hold", self._held.state())
 
     def restore(self, values: Values) -> None:
-        """Go on from the state of a tracker of the same sensor. Raises ValueError."""
+        """Continue from the state of a tracker of the same sensor. Raises ValueError if a value is invalid."""
         super().restore(values)
         self._confirmation.restore(values)
         self._held.restore(part("hold", values))
@@ -196,7 +196,7 @@ class EventTracker(EventSearch["Found | None"]):
         self._moving = float(searched.sum())
 
     def _found(self, found: Found | None, now_us: int) -> None:
-        """Take up or hold what a search found, and drop a drawing that is lost or silent."""
+        """Update the window by the drawing that a search found; drop a drawing that is lost or long unseen."""
         self._confirmation.add(found and found.form, self._moving)
         if found is None or not self._may_hold(found.drawing):
             self._held.drop_if_silent(self._search_us)
@@ -210,12 +210,12 @@ class EventTracker(EventSearch["Found | None"]):
         return self._held.holds(drawing) or (self._confirmation.confirmed and drawing.likeness >= LIKELY)
 
     def find(self, *maps: Floats) -> Pieces[Found | None]:
-        """Search a map [H, W] of events for the drawing, in pieces."""
+        """Search a map [H, W] of events for a drawing, yielding between pieces of work."""
         drawing = yield from dark_drawing(self._dark(maps[0]), LEVELS, FAINT, largest=LONGEST)
         return drawing and Found(drawing.scaled(self._map.cell), form_of(drawing))
 
     def _cropped(self, events: Events) -> Events:
-        """The events in the window and near the strokes, in the small sensor's pixels."""
+        """Return the events in the window and near the strokes, mapped to the small sensor's pixels."""
         window = self.window
         if window is None:
             return events[:0]

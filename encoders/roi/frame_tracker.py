@@ -1,8 +1,8 @@
-"""A webcam's frames as events: the drawing is tracked, and moved before a pixel model as by the saccades of an eye.
+"""Conversion of a webcam's frames to events: the drawing is tracked, and moved by saccades in front of a pixel model.
 
-The drawing is found in every frame, brought to one size and place (`preprocess.centred`) and averaged, so that shake,
-light and the camera's noise are gone. Then it is moved before the pixel model along the path of N-MNIST's recordings,
-three saccades in 310 ms, over and over (fixational eye movements; Orchard et al. 2015).
+The drawing is found in every frame, normalised in size and place (`preprocess.fit.centred`) and averaged over frames,
+which removes shake, changes of light and camera noise. It is then moved in front of an event-camera pixel model along
+the path of N-MNIST's recordings, repeating three saccades in 310 ms (fixational eye movements; Orchard et al. 2015).
 """
 
 from dataclasses import replace
@@ -19,10 +19,10 @@ from spikesight.encoders.preprocess.fit import DIGIT_SIZE, centred
 from spikesight.encoders.preprocess.values import Values, array, part, time_us, under
 from spikesight.encoders.roi.window import Hysteresis, Window
 
-STEP_US = 4_000  # between two positions on the path
-LONGEST_US = 500_000  # after a longer pause the pixels begin anew
-FRESH = 0.3  # weight of the newest frame
-CLEAR = 0.5  # likeness of a drawing that is taken up; one that is held may look less like one
+STEP_US = 4_000  # between two positions on the saccade path
+LONGEST_US = 500_000  # after a longer pause between frames the pixels' state is reset
+FRESH = 0.3  # weight of the newest frame in the average
+CLEAR = 0.5  # least likeness of a new drawing; a drawing that is held may fall below
 PIXELS = PixelModel(
     NMNIST.threshold_on, NMNIST.threshold_off, NMNIST.sigma, 20.0, round(NMNIST.refractory_us), 0.0,
     cutoff_hz=NMNIST.cutoff_hz,
@@ -30,7 +30,7 @@ PIXELS = PixelModel(
 
 
 class DrawingEmulator:
-    """Drawings moved by saccades before emulated pixels: of `places` sensors of `size`, one below the other."""
+    """Event-camera emulator that sees drawings moved by saccades, on `places` sensors of `size` stacked vertically."""
 
     def __init__(self, size: SensorSize, places: int = 1) -> None:
         self.size, self.sensor = size, SensorSize(size.width, places * size.height)
@@ -39,7 +39,7 @@ class DrawingEmulator:
         self.pixels = Emulator(self.sensor, PIXELS)
 
     def retune(self, threshold: float | None, noise_hz: float | None) -> None:
-        """Other pixels from the next frame on; a threshold is meant for those of PixelModel, and scaled."""
+        """Change pixel parameters (None: keep) from the next frame on; `threshold` is on the scale of PixelModel."""
         pixels = self.pixels.params
         if threshold is not None:
             scale = threshold / PixelModel().threshold_on
@@ -51,7 +51,7 @@ class DrawingEmulator:
         self.pixels.retune(pixels)
 
     def light(self, drawings: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Drawings [N, 28, 28] of 0 to 255 ink as light [N * H, W]: dark on a bright screen with some stray light, as
+        """Return drawings [N, 28, 28] (0 to 255 ink) as light [N * H, W]: dark on a bright screen with stray light, as
         in N-MNIST's recordings.
         """
         side = round(DIGIT_SIZE * self._unit)
@@ -65,7 +65,7 @@ class DrawingEmulator:
         return light
 
     def view(self, light: NDArray[np.float32], t_us: int) -> NDArray[np.uint8]:
-        """The frame uint8 [N * H, W] before the sensors at a time."""
+        """Return the frame uint8 [N * H, W] that the sensors see at `t_us`: `light` shifted along the saccade path."""
         x, y = self._path[:, t_us // 1000 % self._path.shape[1]]
         x, y = x + (self.size.width - 34 * self._unit) / 2, y + (self.size.height - 34 * self._unit) / 2
         matrix = np.array([[1, 0, x], [0, 1, y]], np.float32)
@@ -74,7 +74,7 @@ class DrawingEmulator:
 
 
 class FrameTracker:
-    """Frames in, events of a sensor of `size` out, of the drawing in the `window`."""
+    """Tracks one drawing in frames; returns emulated events of the drawing, on a sensor of `size`."""
 
     def __init__(self, size: SensorSize) -> None:
         self.size = size
@@ -85,21 +85,21 @@ class FrameTracker:
 
     @property
     def window(self) -> Window | None:
-        """The window around the drawing, in pixels of the frame; None where there is no drawing."""
+        """The window around the drawing, in pixels of the frame; None if no drawing is held."""
         return self._held.window
 
     def retune(self, threshold: float | None, noise_hz: float | None) -> None:
-        """Other pixels from the next frame on (`DrawingEmulator.retune`)."""
+        """Change pixel parameters from the next frame on (`DrawingEmulator.retune`)."""
         self._emulator.retune(threshold, noise_hz)
 
     def state(self) -> Values:
-        """The state that is carried from frame to frame; the pixels' settings apart."""
+        """Return the state that is carried from frame to frame, without the pixel parameters."""
         drawing = None if self._drawing is None else self._drawing.copy()
         values: Values = {"drawing": drawing, "t_us": self._t_us}
         return values | under("hold", self._held.state()) | under("pixels", self._emulator.pixels.carried())
 
     def restore(self, values: Values) -> None:
-        """Go on from the state of a tracker of the same size and pixels. Raises ValueError."""
+        """Continue from the state of a tracker of the same size and pixels. Raises ValueError if a value is invalid."""
         drawing, t_us = values["drawing"], values["t_us"]
         self._drawing = None if drawing is None else array(drawing, (DIGIT_SIZE, DIGIT_SIZE), np.float32, 0, 255)
         self._t_us = None if t_us is None else time_us(t_us)
@@ -107,7 +107,7 @@ class FrameTracker:
         self._emulator.pixels.restore(part("pixels", values))
 
     def push(self, image: NDArray[np.uint8], t_us: int) -> Events:
-        """The events since the frame before this one, uint8 [H, W, 3] or [H, W]; none while there is no drawing."""
+        """Add a frame, uint8 [H, W, 3] or [H, W]; return the events since the last one, none without a drawing."""
         before = self.window
         found = find_drawing(image)
         if found is None or not (self._held.holds(found) or found.likeness >= CLEAR):
@@ -129,6 +129,6 @@ class FrameTracker:
         return joined([empty_events(), *parts])
 
     def _blend(self, new: NDArray[np.float32], anew: bool) -> NDArray[np.float32]:
-        """A drawing [28, 28] averaged with those of the frames before, unless the window is `anew`."""
+        """Return a drawing [28, 28] averaged with earlier frames; if the window is new (`anew`), the drawing alone."""
         held = self._drawing
         return new if anew or held is None else (held + FRESH * (new - held)).astype(np.float32)

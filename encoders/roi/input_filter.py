@@ -1,4 +1,4 @@
-"""Everything in front of the bins of a live stream or a recording: noise is filtered, then the drawing is tracked."""
+"""The stage before the binning of a live stream or a recording: noise filtering, then tracking of the drawing."""
 
 from spikesight.encoders.dvs import NO_TIMES, Bin, StreamBinner, Times
 from spikesight.encoders.events import Events, Order, SensorSize, on_sensor
@@ -9,25 +9,25 @@ from spikesight.encoders.roi.event_tracker import EventTracker
 from spikesight.encoders.roi.window import Window
 from spikesight.encoders.roi.windows import EventWindows
 
-LEAST_SIDE = 64  # sensors with a shorter side show the drawing alone, as those of N-MNIST
+LEAST_SIDE = 64  # pixels: a sensor with a shorter side shows nothing but the drawing, as that of N-MNIST
 
 
 def shows_more(sensor: SensorSize) -> bool:
-    """Whether a sensor is large enough to show more than one thing that fills it."""
+    """Return whether a sensor is large enough to show more than a drawing that fills it."""
     return min(sensor.width, sensor.height) >= LEAST_SIDE
 
 
 class InputFilter:
-    """Packets of a `sensor` in, events of a sensor of `size` out, whichever way the stream is cut.
+    """Filters packets of a `sensor` and maps them to a sensor of `size`; packet borders do not matter.
 
     `small` is the sensor that the network was trained on. `filter_us`: correlation time of the background-activity
-    filter, 0 for none; with a window, pixels that never rest in the first second are silent afterwards (`HotPixels`).
-    Without one it acts where there is noise (`NoiseGate`). `follow`: track the drawing (`EventTracker`) where the
-    sensor is large enough to show more than that; on a small one noise is filtered from a lower rate on (DRAWING_HZ).
-    `fixed`: keep what lies in a window of the user's. With `places` so many windows are let through in place of one
-    (`EventWindows`), their sensors one below the other. Without a window, a sensor of much finer pixels is summed to
-    those of `small` (`Pool`), in which noise cancels: it needs no filter. Events off the sensor are dropped and counted
-    in `n_outside`; `n_events` and `n_kept` count what came on the sensor and what the filter left of it.
+    filter, 0 for none. With a window, pixels that fire far too often in the first second are silenced (`HotPixels`);
+    without a window, the filter acts only where there is noise (`NoiseGate`). `follow`: track the drawing
+    (`EventTracker`) if the sensor shows more than the drawing; on a smaller sensor, filter from a lower noise rate on
+    (DRAWING_HZ). `fixed`: a window of the user's, in place of tracking. `places`: if positive, the number of windows
+    that are tracked at once (`EventWindows`); their sensors are stacked vertically. Without a window, a sensor with
+    much finer pixels is summed to `small` (`Pool`); noise cancels in the sums, so there is no filter. `n_events`,
+    `n_outside` and `n_kept` count events on the sensor, events off it (dropped), and events that passed the filters.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class InputFilter:
         self.windows = EventWindows(sensor, small, places, drawn=follow) if places else None
         self._tracker = self.windows or (EventTracker(sensor, small, fixed) if live else None)
         self.pool = None if live or not pools(sensor, small) else Pool(sensor, small)
-        self.order = Order()  # of what is filtered without a window
+        self.order = Order()  # orders events that are filtered without a window
         self._filter: BackgroundActivity | NoiseGate | None = None
         if filter_us and self.pool is None:
             from_hz = DRAWING_HZ if follow else FROM_HZ
@@ -58,27 +58,27 @@ class InputFilter:
 
     @property
     def window(self) -> Window | None:
-        """The window in the sensor's pixels; None for all of it, or where there is no drawing yet."""
+        """The window in the sensor's pixels; None without a tracker, for several windows, or while none is held."""
         return self._tracker.window if self._tracker else None
 
     @property
     def windowed(self) -> bool:
-        """Whether only what lies in a window is let through."""
+        """Whether only events in a window pass."""
         return self._tracker is not None
 
     @property
     def plain(self) -> bool:
-        """Whether all events are kept."""
+        """Whether all events pass unchanged."""
         return self._filter is None and self._tracker is None and self.pool is None
 
     @property
     def _parts(self) -> dict[str, BackgroundActivity | NoiseGate | HotPixels | EventTracker | EventWindows | Pool]:
-        """The parts that carry a state from packet to packet."""
+        """The parts in use that carry a state from packet to packet, by name."""
         parts = {"filter": self._filter, "hot": self._hot, "window": self._tracker, "pool": self.pool}
         return {name: one for name, one in parts.items() if one is not None}
 
     def state(self) -> Values:
-        """The state that is carried from packet to packet."""
+        """Return the state that is carried from packet to packet, by name."""
         values: Values = {"n_events": self.n_events, "n_kept": self.n_kept, "n_outside": self.n_outside}
         values["newest"] = self.order.newest
         for name, one in self._parts.items():
@@ -86,7 +86,7 @@ class InputFilter:
         return values
 
     def restore(self, values: Values) -> None:
-        """Go on from the state of a filter made like this one. Raises ValueError or KeyError."""
+        """Continue from the state of a filter made with the same arguments. Raises ValueError or KeyError otherwise."""
         self.n_events, self.n_kept, self.n_outside = (integer(values[n]) for n in ("n_events", "n_kept", "n_outside"))
         self._counted = self.n_events, self.n_kept
         self.order.newest = None if values["newest"] is None else time_us(values["newest"])
@@ -94,7 +94,7 @@ class InputFilter:
             one.restore(part(name, values))
 
     def news(self) -> tuple[int, int]:
-        """Events that were kept, and that were filtered out, since the last call."""
+        """Return the numbers of events kept and of events filtered out since the last call."""
         came, kept = self.n_events - self._counted[0], self.n_kept - self._counted[1]
         self._counted = self.n_events, self.n_kept
         return kept, came - kept
@@ -103,7 +103,7 @@ class InputFilter:
         return self.kept_and_missed(events)[0]
 
     def kept_and_missed(self, events: Events) -> tuple[Events, Times]:
-        """Of a packet [N] the events that are kept, and the times of those that a tracker without a drawing misses."""
+        """Return the events of a packet that pass, and the times of active events missed while no drawing is held."""
         if self.plain:
             self.n_events, self.n_kept = self.n_events + len(events), self.n_kept + len(events)
             return events, NO_TIMES
@@ -121,10 +121,10 @@ class InputFilter:
 
 
 def bins_of(events: Events, input_filter: InputFilter, binner: StreamBinner) -> list[Bin]:
-    """The bins that a packet closes, of the events that the filter keeps.
+    """Filter a packet, add it to the binner, and return the bins that it closes.
 
-    With a window time goes by every event, kept or not: a scene without a drawing is steps without events. What is
-    filtered otherwise is put in order before; its bins begin with what is kept, and close with what is not, too.
+    With a window, every event advances time, kept or not: a scene without a drawing gives empty bins. Without one,
+    events are put in order before the filter; only a kept event opens the first bin, and any event closes bins.
     """
     if input_filter.plain:
         return binner.push(input_filter(events))

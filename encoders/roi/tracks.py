@@ -1,6 +1,6 @@
-"""Several windows at once: candidates of one search after another are linked to tracks, each with an identity.
+"""Multi-object tracking: candidates of successive searches are linked to tracks, each with an identity.
 
-A track is a drawing that moves at a constant speed. While it is not found, as when another crosses it, it moves on.
+A track is a drawing with a constant velocity. While no candidate matches, as when drawings cross, it moves on.
 """
 
 from collections.abc import Sequence
@@ -16,17 +16,17 @@ from spikesight.encoders.roi.candidates import overlap
 from spikesight.encoders.roi.confirmation import ALIKE, blurred
 from spikesight.encoders.roi.frame_tracker import FRESH
 
-LINKED = 0.6  # overlap of a candidate's square with the one that a track expects
-FORGOTTEN_US = 1_000_000  # a track that is not found lives on as long as it was followed, and at most so long
-STEADY = 0.4  # weight of the newest size and likeness
-SPEED_US = 500_000  # that a speed is the mean of
-BETTER = 1.5  # by its likeness: a candidate that takes the place of a track, where all are taken
-CROSSED = 0.2  # overlap with a track's box: what begins there is a part of it, or its meeting with another
-GONE = 0.5  # of its length: what is so far from where it was first is on its way
-FURTHEST = 1e6  # pixels
+LINKED = 0.6  # least overlap (IoU) of a candidate's square with a track's expected square to link them
+FORGOTTEN_US = 1_000_000  # a track without candidates survives as long as it was followed, and at most so long
+STEADY = 0.4  # weight of the newest size and likeness in their averages
+SPEED_US = 500_000  # longest time over which a speed is averaged
+BETTER = 1.5  # a candidate replaces a track, if no place is free, at so many times the track's likeness
+CROSSED = 0.2  # overlap (IoU) with an old track above which no track begins: it is a part or a crossing
+GONE = 0.5  # in box lengths: a track that moved so far from its first place is travelling
+FURTHEST = 1e6  # largest coordinate, in pixels
 
 EVER_US = -(2**62)
-BOUNDS = {  # what each array of a state lies in
+BOUNDS = {  # range of each array of a state
     "ids": (0, 2**53), "boxes": (-FURTHEST, FURTHEST), "starts": (-FURTHEST, FURTHEST), "speed": (-1e9, 1e9),
     "drawings": (0, 255), "likeness": (0, 1), "going": (False, True),
     "began_us": (EVER_US, -EVER_US), "seen_us": (EVER_US, -EVER_US),
@@ -36,39 +36,39 @@ Boxes = NDArray[np.float64]  # [N, 4]: left, top, width, height
 
 
 class Seen(NamedTuple):
-    """What a search found, in the sensor's pixels."""
+    """A drawing that a search found, in the sensor's pixels, and its normalised ink."""
 
     drawing: Drawing
-    ink: Floats  # [28, 28], 0 to 255, `centred`
-    going: bool = False  # somewhere, before an event camera
+    ink: Floats  # [28, 28], 0 to 255, from `centred`
+    going: bool = False  # whether the drawing travels across an event camera's view
 
     @classmethod
     def of(cls, drawing: Drawing) -> "Seen":
-        """What a drawing looks like."""
+        """Return the drawing with its normalised ink."""
         return cls(drawing, centred(drawing.ink * 255).astype(np.float32))
 
 
 class Held(NamedTuple):
-    """What the places held for a while."""
+    """The content of the places between two searches."""
 
-    ids: NDArray[np.int64]  # [N]
+    ids: NDArray[np.int64]  # [N], 0 for an empty place
     boxes: Boxes
     likeness: NDArray[np.float64]  # [N], 0 to 1
     going: NDArray[np.bool_]  # [N]
 
 
 class Tracks:
-    """Up to `places` drawings in time. `ids` [places] names what is in each, 0 for nothing; an identity comes once.
+    """Up to `places` tracked drawings. `ids` [places] is the track in each place, 0 for none; ids are never reused.
 
-    What was where is kept until `at` has asked for it, so that bins that close later see what held in their time.
+    A log keeps former contents of the places until `at` has passed them: bins that close later see those of their time.
     """
 
     def __init__(self, places: int) -> None:
         self.ids = np.zeros(places, np.int64)
         self.boxes: Boxes = np.zeros((places, 4))
-        self.starts = np.zeros((places, 2))  # where their middles were first
+        self.starts = np.zeros((places, 2))  # first centres (x, y)
         self.drawings = np.zeros((places, DIGIT_SIZE, DIGIT_SIZE), np.float32)  # 0 to 255 ink
-        self.speed = np.zeros((places, 2))  # pixels a second
+        self.speed = np.zeros((places, 2))  # (x, y), pixels per second
         self.likeness, self.going = np.zeros(places), np.zeros(places, bool)
         self.began_us, self.seen_us, self._t_us = np.zeros(places, np.int64), np.zeros(places, np.int64), 0
         self._issued = 0
@@ -76,9 +76,9 @@ class Tracks:
         self.begin()
 
     def update(self, found: Sequence[Seen], t_us: int, since_us: int) -> NDArray[np.int64]:
-        """Link what a search at `t_us` found, the likeliest first; for each place the index of what it shows, or -1.
+        """Link drawings found by a search at `t_us`, likeliest first; return the index that each place shows, or -1.
 
-        `since_us`: from when on it holds.
+        `since_us`: the time from which on the result holds.
         """
         boxes, expected = boxes_of(found), self._expected(t_us)
         shown = self._linked(expected, boxes, [one.ink for one in found])
@@ -92,7 +92,7 @@ class Tracks:
         self.likeness[self.ids == 0], self.drawings[self.ids == 0] = 0, 0
         taken = (overlap(boxes, self.boxes[(self.ids > 0) & (followed > FORGOTTEN_US)]) > CROSSED).any(1)
         for index in (int(k) for k in np.setdiff1d(np.flatnonzero(~taken), shown)):
-            place = int(self.likeness.argmin())  # a free one, or that of what looks least like anything
+            place = int(self.likeness.argmin())  # a free place, or that of the track least like a drawing
             if found[index].drawing.likeness > BETTER * self.likeness[place]:
                 self._begin(place, boxes[index], found[index], t_us)
                 shown[place] = index
@@ -101,11 +101,11 @@ class Tracks:
         return shown
 
     def begin(self) -> None:
-        """A clock begins: what is in the places holds until the next search."""
+        """Restart the log for a new clock: the present content holds until the next search."""
         self._log = [(EVER_US, self._held())]
 
     def forget(self) -> None:
-        """Nothing is anywhere."""
+        """End all tracks and restart the log."""
         self.ids[:], self.likeness[:], self.drawings[:] = 0, 0, 0
         self.begin()
 
@@ -113,13 +113,13 @@ class Tracks:
         return Held(*(getattr(self, name).copy() for name in Held._fields))
 
     def at(self, end_us: int) -> Held:
-        """What held in the bin that ended at `end_us`, after which nobody asks for an earlier one."""
+        """Return the content of the places in the bin that ended at `end_us`; calls must not go back in time."""
         while len(self._log) > 1 and self._log[1][0] < end_us:
             del self._log[0]
         return self._log[0][1]
 
     def gone(self, t_us: int) -> list[Seen]:
-        """What the last search found and is GONE from where it was first: as it was averaged, where it is expected."""
+        """Return travelling tracks (see GONE) that the last search found: averaged ink, boxes expected at `t_us`."""
         way = np.abs(self.boxes[:, :2] + self.boxes[:, 2:] / 2 - self.starts).max(1)
         far = (self.ids > 0) & (self.seen_us == self._t_us) & (way > GONE * self.boxes[:, 2:].max(1))
         boxes, found = self._expected(t_us).tolist(), list[Seen]()
@@ -131,14 +131,14 @@ class Tracks:
         return found
 
     def state(self) -> Values:
-        """The state that is carried on, by name."""
+        """Return the state that is carried from search to search, by name."""
         values: Values = {name: getattr(self, name).copy() for name in BOUNDS}
         since, held = zip(*self._log)
         values |= {f"log.{name}": np.array(column) for name, column in zip(Held._fields, zip(*held))}
         return values | {"log.since": np.array(since), "t_us": self._t_us, "issued": self._issued}
 
     def restore(self, values: Values) -> None:
-        """Go on from a state. Raises ValueError."""
+        """Continue from a state. Raises ValueError if a value is invalid."""
         issued = integer(values["issued"])
         length = len(values["log.since"]) if isinstance(values["log.since"], np.ndarray) else 0
         if not 1 <= length <= 1024:
@@ -154,13 +154,13 @@ class Tracks:
         self._log = list(zip(since.tolist(), map(Held, *log)))
 
     def _expected(self, t_us: int) -> Boxes:
-        """The boxes where they should be by now."""
+        """Return the boxes, moved at their speeds to `t_us`."""
         boxes = self.boxes.copy()
         boxes[:, :2] += self.speed * (min(max(0, t_us - self._t_us), FORGOTTEN_US) / 1e6)
         return boxes.clip(-FURTHEST, FURTHEST)
 
     def _linked(self, expected: Boxes, boxes: Boxes, inks: list[Floats]) -> NDArray[np.int64]:
-        """For each expected box [N, 4] which of [M, 4] it is, near it and of its form, or -1; the best pair first."""
+        """Return for each expected box [N, 4] the index of its box in [M, 4], near and alike in form, or -1."""
         shown = np.full(len(expected), -1)
         near = overlap(squares(expected), squares(boxes))
         near[(near < LINKED) | (self.ids == 0)[:, None]] = 0
@@ -196,19 +196,19 @@ class Tracks:
 
 
 def boxes_of(found: Sequence[Seen]) -> Boxes:
-    """[N, 4]."""
+    """Return the drawings' boxes (left, top, width, height) as an array [N, 4]."""
     boxes = [(one.drawing.left, one.drawing.top, one.drawing.width, one.drawing.height) for one in found]
     return np.array(boxes, float).reshape(-1, 4)
 
 
 def _forms(inks: Sequence[Floats] | Floats) -> Boxes:
-    """Ink [N, 28, 28] as forms [N, 784], whose products are their correlations; 0 where there is none."""
+    """Return ink [N, 28, 28] as forms [N, 784] whose scalar products are correlations; a form without ink is zero."""
     forms = np.array([blurred(ink).ravel() for ink in inks], float)
     forms -= forms.mean(1, keepdims=True)
     return forms / np.maximum(np.linalg.norm(forms, axis=1, keepdims=True), 1e-9)
 
 
 def squares(boxes: Boxes) -> Boxes:
-    """The squares around the middles of boxes [N, 4], as long as they are: a 1 is too narrow to overlap itself."""
+    """Return boxes [N, 4] widened to squares around their centres: a 1's box hardly overlaps itself once moved."""
     sides = boxes[:, 2:].max(1, keepdims=True, initial=0)
     return np.concatenate([boxes[:, :2] + (boxes[:, 2:] - sides) / 2, sides, sides], 1)

@@ -1,4 +1,4 @@
-"""The window on a drawing: a square of a sensor or a frame that is held until the drawing has clearly left it."""
+"""The window on a drawing: a square of a sensor or frame that is held until the drawing has clearly left it."""
 
 from dataclasses import dataclass
 
@@ -7,11 +7,11 @@ import numpy as np
 from spikesight.encoders.preprocess.drawing import Drawing
 from spikesight.encoders.preprocess.values import Values, array, integer, time_us
 
-NEAR, SHRUNK, GROWN = 0.35, 0.6, 1.6  # by the held drawing's length: what is taken for the same drawing
-PATIENCE = 4  # times that another drawing is seen before the window moves to it
-FORGOTTEN_US = 600_000  # without any drawing
-FURTHEST = 1e6  # pixels, from a picture's corner to any window
-SHARE = 20 / 34  # of the window's side that a drawing takes, as a digit of MNIST of N-MNIST's sensor
+NEAR, SHRUNK, GROWN = 0.35, 0.6, 1.6  # by the held length: limits of shift and size for the same drawing
+PATIENCE = 4  # sightings of another drawing in a row before the window moves
+FORGOTTEN_US = 600_000  # time without a matching drawing after which the window is dropped
+FURTHEST = 1e6  # largest coordinate of a window, in pixels
+SHARE = 20 / 34  # drawing's length by the window's side: as an MNIST digit on N-MNIST's sensor
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,14 @@ class Window:
 
 
 def around(drawing: Drawing) -> Window:
-    """The window with a drawing in its middle."""
+    """Return the window centred on a drawing."""
     side = max(drawing.width, drawing.height) / SHARE
     return Window(drawing.left + (drawing.width - side) / 2, drawing.top + (drawing.height - side) / 2, side)
 
 
 class Hysteresis:
-    """Holds the `window` around a drawing, None where there is none. It stays while drawings are seen near its place
-    and size, moves after PATIENCE others in a row, and is dropped FORGOTTEN_US after the last drawing that it held.
+    """Holds the `window` around a drawing; None if there is no drawing. The window stays while drawings are seen near
+    its place and size, moves after PATIENCE others in a row, and is dropped FORGOTTEN_US after the last match.
     """
 
     def __init__(self) -> None:
@@ -40,11 +40,11 @@ class Hysteresis:
         self._others = 0
 
     def holds(self, found: Drawing) -> bool:
-        """Whether this is the drawing in the window."""
+        """Return whether a drawing matches the place and size of the window."""
         return self.window is not None and _same(around(found), self.window)
 
     def see(self, found: Drawing, t_us: int) -> bool:
-        """Take a drawing that was found; whether the window is around it now."""
+        """Update the window by a drawing seen at `t_us`; return whether the window now holds this drawing."""
         if self.window is not None and not self.holds(found):
             self._others += 1
             if self._others <= PATIENCE:
@@ -55,18 +55,18 @@ class Hysteresis:
         return True
 
     def drop_if_silent(self, t_us: int) -> None:
-        """Drop the window if its drawing was last seen more than FORGOTTEN_US before."""
+        """Drop the window if its drawing was last seen more than FORGOTTEN_US before `t_us`."""
         if t_us - self._seen_us > FORGOTTEN_US:
             self.window = None
 
     def state(self) -> Values:
-        """The state that is carried on, by name."""
+        """Return the state that is carried from sighting to sighting, by name."""
         window = self.window
         square = None if window is None else np.array([window.left, window.top, window.side])
         return {"window": square, "seen_us": self._seen_us, "others": self._others}
 
     def restore(self, values: Values) -> None:
-        """Go on from a state. Raises ValueError."""
+        """Continue from a state. Raises ValueError if a value is invalid."""
         square = values["window"]
         seen_us, others = time_us(values["seen_us"]), integer(values["others"], 0, PATIENCE)
         if square is not None:

@@ -1,7 +1,7 @@
-"""Several windows at once: every track is a small sensor of its own, and these lie one below the other as one.
+"""Several windows at once: each track is seen by a small sensor of its own, and these are stacked vertically into one.
 
-So one binner cuts all of them into steps, and one packet of events holds what is seen through all of them. `ids` names
-the track in each place, 0 for none; a bin has what held when it closed.
+So one binner bins all windows, and one packet holds the events of all. `ids` is the track in each place, 0 for none; a
+bin carries the content of the places at the time it closed.
 """
 
 from dataclasses import replace
@@ -24,14 +24,14 @@ from spikesight.encoders.roi.frame_tracker import LONGEST_US, STEP_US, DrawingEm
 from spikesight.encoders.roi.tracks import CROSSED, Seen, Tracks, boxes_of
 from spikesight.encoders.roi.window import SHARE
 
-MOST = 8  # windows: a bit each; and what goes somewhere, found in a search
-CHANGE_US = 500_000  # time constant with which it is forgotten how light or dark it became
-DARKER = 0.24  # than its ground: what may be strokes of what goes somewhere
-CONTRAST = 0.2  # how much lighter it becomes by an event, in log intensity
+MOST = 8  # windows (one bit each); also travelling drawings that a search returns
+CHANGE_US = 500_000  # time constant with which changes of brightness decay
+DARKER = 0.24  # least contrast with the background of a travelling drawing's strokes
+CONTRAST = 0.2  # change in log intensity per event
 
 
 class WindowsBinner(StreamBinner):
-    """Bins of the windows' sensors, one below the other, each with what the windows held when it closed."""
+    """A binner for the stacked sensors of several windows; each bin carries the places' content when it closed."""
 
     def __init__(self, tracks: Tracks, encoder: DvsEncoder, shown: int) -> None:
         super().__init__(encoder, shown=shown)
@@ -43,7 +43,7 @@ class WindowsBinner(StreamBinner):
 
 
 class FrameWindows:
-    """Frames in, events of `places` sensors of `size` out: each drawing is averaged, and moved as by saccades."""
+    """Tracks up to `places` drawings in frames; returns emulated events of each, averaged and moved by saccades."""
 
     def __init__(self, size: SensorSize, places: int) -> None:
         self.size, self.tracks = size, Tracks(places)
@@ -52,11 +52,11 @@ class FrameWindows:
         self._t_us: int | None = None
 
     def retune(self, threshold: float | None, noise_hz: float | None) -> None:
-        """Other pixels from the next frame on (`DrawingEmulator.retune`)."""
+        """Change pixel parameters from the next frame on (`DrawingEmulator.retune`)."""
         self._emulator.retune(threshold, noise_hz)
 
     def look(self, image: NDArray[np.uint8], t_us: int) -> tuple[NDArray[np.bool_], int]:
-        """Take a frame uint8 [H, W, 3] or [H, W]; whether each place shows something else, and since when."""
+        """Track drawings in a frame uint8 [H, W, 3] or [H, W]; return which places [N] changed, and from when on."""
         start, self._t_us = self._t_us, t_us
         if start is None or not 0 < t_us - start <= LONGEST_US:
             self.tracks.forget()
@@ -66,7 +66,7 @@ class FrameWindows:
         return self.tracks.ids != before, start
 
     def push(self, image: NDArray[np.uint8], t_us: int) -> Events:
-        """The events since the frame before this one; none where nothing is tracked."""
+        """Add a frame; return the events since the frame before it, none while nothing is tracked."""
         changed, start = self.look(image, t_us)
         if not self.tracks.ids.any():
             self._emulator.pixels.state = None
@@ -80,12 +80,12 @@ class FrameWindows:
         return joined(parts)
 
     def state(self) -> Values:
-        """The state that is carried from frame to frame; the pixels' settings apart."""
+        """Return the state that is carried from frame to frame, without the pixel parameters."""
         values: Values = {"t_us": self._t_us}
         return values | under("tracks", self.tracks.state()) | under("pixels", self._emulator.pixels.carried())
 
     def restore(self, values: Values) -> None:
-        """Go on from the state of windows of the same size and pixels. Raises ValueError."""
+        """Continue from the state of windows of the same size and pixels. Raises ValueError if a value is invalid."""
         t_us = values["t_us"]
         self._t_us = None if t_us is None else time_us(t_us)
         self.tracks.restore(part("tracks", values))
@@ -93,19 +93,19 @@ class FrameWindows:
 
 
 class Candidates(NamedTuple):
-    """Of a search, the likeliest first."""
+    """Drawings that a search found, the likeliest first: trembling in one place (`still`), or travelling (`going`)."""
 
     still: list[Seen]
     going: list[Seen]
 
 
 class EventWindows(EventSearch[Candidates]):
-    """Packets of a `sensor` in, events of `places` sensors of `size` out.
+    """Tracks up to `places` drawings in packets of a `sensor`; returns their events on stacked sensors of `size`.
 
-    What trembles is found in where events were lately; those near its strokes are kept. What goes somewhere leaves a
-    trail there, and no events along its way: with `drawn` it is found in how much lighter or darker it became, one of
-    them in each search, and shown as what is drawn in frames. It moves as events come, at the first of each step of
-    its path.
+    A trembling drawing is found in the map of recent events, and events near its strokes are kept. A travelling drawing
+    leaves a trail in that map, and its strokes along the path fire no events. With `drawn`, it is found in a map of
+    brightness changes instead (searches alternate between darker and lighter) and shown like a drawing in frames: moved
+    by saccades, at the first event of each step of the saccade path.
     """
 
     window = None
@@ -113,14 +113,14 @@ class EventWindows(EventSearch[Candidates]):
     def __init__(self, sensor: SensorSize, size: SensorSize, places: int, drawn: bool = True) -> None:
         self._change = EventMap(sensor, SEARCH_SIDE, CHANGE_US, off=-1)
         super().__init__(sensor, *[self._change] * drawn, steps=SEARCH_STEPS if drawn else 1)
-        self._going = Tracks(places), Tracks(places)  # what became darker, and lighter
+        self._going = Tracks(places), Tracks(places)  # travelling drawings: darker, and lighter ones
         self._emulator = DrawingEmulator(size, places)
         self.size, self.tall, self.tracks = size, self._emulator.sensor, Tracks(places)
-        self._kept = np.zeros(self._map.shape, np.uint8)  # cells near the strokes of what trembles, a bit each
-        self._seen, self._light = 0, self._lit()  # the step of the path, and what is moved on it
+        self._kept = np.zeros(self._map.shape, np.uint8)  # bit n: the cell is near place n's strokes
+        self._seen, self._light = 0, self._lit()  # last step of the saccade path, and the light that it moves
 
     def find(self, *maps: Floats) -> Pieces[Candidates]:
-        """Search maps [H, W] of events, and of how much lighter it became, for candidates, in pieces."""
+        """Search maps [H, W] of events, and of brightness changes, for drawings, yielding between pieces of work."""
         still, *changes = maps
         found = yield from dark(self._dark(still), LEVELS, LONGEST, FAINT if changes else None)
         trembling, going = (yield from self._seen_in(found, MOST_STILL, self._map.cell)), list[Seen]()
@@ -132,7 +132,7 @@ class EventWindows(EventSearch[Candidates]):
 
     @staticmethod
     def _seen_in(found: list[Candidate], most: int, cell: int) -> Pieces[list[Seen]]:
-        """What candidates look like, found in cells of so many pixels."""
+        """Return up to `most` distinct candidates, scaled from map cells of `cell` pixels to the sensor's pixels."""
         seen = list[Seen]()
         for one in distinct(found, most):
             yield
@@ -141,7 +141,7 @@ class EventWindows(EventSearch[Candidates]):
 
     @property
     def _turn(self) -> int:
-        """Whether what became darker is searched, or lighter."""
+        """0 if this search looks for travelling drawings in what became darker, 1 for lighter."""
         return self._search_us // SEARCH_US % 2
 
     def _empty(self) -> bool:
@@ -170,7 +170,7 @@ class EventWindows(EventSearch[Candidates]):
             self._emulator.pixels.restart(rows, self._emulator.view(self._light, now_us))
 
     def _drawn(self) -> NDArray[np.bool_]:
-        """Which places show what goes somewhere."""
+        """Return which places [N] show a travelling drawing."""
         return self.tracks.going & (self.tracks.ids > 0)
 
     def _lit(self) -> Floats:
@@ -190,7 +190,7 @@ class EventWindows(EventSearch[Candidates]):
         return joined(parts)
 
     def _shared_out(self, events: Events) -> Events:
-        """What is near the strokes of each window, in its sensor's pixels."""
+        """Return the events near the strokes of each window, mapped to the pixels of the window's sensor."""
         boxes, side = self.tracks.boxes, min(self.size.width, self.size.height)
         sides = np.maximum(boxes[:, 2:].max(1), 1.0) / SHARE
         corners = boxes[:, :2] + (boxes[:, 2:] - sides[:, None]) / 2
@@ -201,14 +201,14 @@ class EventWindows(EventSearch[Candidates]):
         return out[: share_out(events, self._kept, self._map.cell, corners, side / sides, *beside, *size, out)]
 
     def state(self) -> Values:
-        """The state that is carried from packet to packet."""
+        """Return the state that is carried from packet to packet, by name."""
         values: Values = {"kept": self._kept.copy(), "seen": self._seen} | super().state()
         for name, one in self._all.items():
             values |= under(name, one.state())
         return values | under("pixels", self._emulator.pixels.carried())
 
     def restore(self, values: Values) -> None:
-        """Go on from the state of windows of the same sensor. Raises ValueError."""
+        """Continue from the state of windows of the same sensor. Raises ValueError if a value is invalid."""
         super().restore(values)
         for name, one in self._all.items():
             one.restore(part(name, values))

@@ -1,7 +1,7 @@
-"""A network as C: the sources of models/export/c as they are, and its weights and sizes as constants beside them.
+"""Export a network as C source: the fixed files of models/export/c, and its weights and sizes as generated constants.
 
-The layers are those of the engine's plan, so that every sum has the terms, and the order, of the engine's. Only the
-memory is laid out anew: without channels that fill a vector, and each map where no other is while it is needed.
+Layers come from the engine's plan, so that every sum has the same terms in the same order as in the engine. Only the
+memory layout differs: channels are not padded, and feature maps (`maps`) share memory when not needed at the same time.
 """
 
 import shutil
@@ -26,12 +26,12 @@ from spikesight.models.novelty.score import SLOPE, rows_of
 from spikesight.models.steps import label_rules
 
 TEMPLATE = Path(__file__).with_name("c")
-SOURCES = ("network.c", "answer.c", "follow.c", "events.c")  # one after another they are spikesight.c
-BYTE = 127  # the largest weight of a channel, in eight bits
+SOURCES = ("network.c", "answer.c", "follow.c", "events.c")  # concatenated into spikesight.c
+BYTE = 127  # largest magnitude of an 8-bit weight
 
 
 def why_not_c(network: nn.Module) -> str:
-    """Why a network is not exported to C, for a person; empty where it is."""
+    """Return the reason, for messages, why a network cannot be exported to C; empty if it can."""
     network = network.backbone if isinstance(network, TaughtNetwork) else network
     if not isinstance(network, SpikingResNet):
         return f"{type(network).__name__} is no spiking ResNet, which is all that goes to C"
@@ -43,7 +43,7 @@ def why_not_c(network: nn.Module) -> str:
 
 
 def number(value: Any) -> str:
-    """A number as C reads it back to the last bit: int, float64, or float32."""
+    """Return the C literal of an int, float64 or float32, exact to the last bit."""
     single = getattr(value, "dtype", None) == np.float32
     if not single and not isinstance(value, float):
         return str(int(value))
@@ -53,7 +53,7 @@ def number(value: Any) -> str:
 
 
 def text(label: str) -> str:
-    """A string literal, whatever is in it.
+    """Return a C string literal; quotes, backslashes, "?" and all but printable ASCII become octal escapes.
 
     >>> text('a"b?')
     '"a\\\\042b\\\\077"'
@@ -63,7 +63,7 @@ def text(label: str) -> str:
 
 
 def constant(name: str, array: NDArray, row: str = "") -> str:
-    """The definition of an array, with `row` numbers a row where it has rows. Raises ExportError."""
+    """Return an array's C definition; `row`: a 2-D array's row length in C. Raises ExportError for NaN or infinity."""
     if not np.isfinite(array).all():
         raise ExportError("not exported: some of its weights are not finite")
     kind = {"f": "float", "d": "double", "b": "SpikesightWeight"}[array.dtype.char]
@@ -75,7 +75,7 @@ def constant(name: str, array: NDArray, row: str = "") -> str:
 
 
 def as_bytes(weight: NDArray, axes: tuple[int, ...]) -> tuple[NDArray[np.int8], NDArray, NDArray]:
-    """Weights as whole numbers up to BYTE, in one unit for all `axes`; the units; the weights that they stand for."""
+    """Quantise weights to -BYTE to BYTE, with a common unit along `axes`; return int8, units, dequantised weights."""
     unit = np.maximum(np.abs(weight).max(axes, keepdims=True), 1e-30) / BYTE
     near = np.rint(weight / unit)
     return near.astype(np.int8), unit.squeeze(axes), near * unit
@@ -83,7 +83,7 @@ def as_bytes(weight: NDArray, axes: tuple[int, ...]) -> tuple[NDArray[np.int8], 
 
 @dataclass
 class Piece:
-    """A stretch of the scratch memory, floats, and the first and the last layer that needs it."""
+    """A block of the scratch memory: size and offset `at` in floats, and the first and last layer that need it."""
 
     size: int
     first: int
@@ -92,7 +92,7 @@ class Piece:
 
 
 def lay_out(pieces: Iterable[Piece]) -> int:
-    """Give each piece a place, the largest first; how much memory they take."""
+    """Set the pieces' offsets so that no two needed at the same time overlap; return the total size in floats."""
     placed = list[Piece]()
     for piece in sorted(pieces, key=lambda piece: -piece.size):
         beside = [one for one in placed if one.first <= piece.last and piece.first <= one.last]
@@ -105,7 +105,7 @@ def lay_out(pieces: Iterable[Piece]) -> int:
 
 
 class Source:
-    """What is written of one plan: `model_h` and `model_c`."""
+    """A generator of the texts of model.h and model.c for one network; `int8` quantises weights to 8 bits."""
 
     def __init__(self, network: SpikingResNet | TaughtNetwork, card: Card, *, int8: bool) -> None:
         self.card, self.int8 = card, int8
@@ -126,7 +126,7 @@ class Source:
                 self.write_layer(i, layer)
 
     def can_fuse(self, i: int) -> bool:
-        """Whether layer i pools what the convolution before it sums, and nothing else takes that."""
+        """Return whether layer i pools the sums of the convolution before it, which no other layer reads."""
         layers = self.plan.layers
         conv, buffer = layers[i - 1], layers[i].main.buffer
         lone = not (conv.pool or conv.neuron) and conv.side.buffer < 0 and conv.before.buffer < 0
@@ -134,20 +134,20 @@ class Source:
         return bool(layers[i].pool) and lone and conv.current == buffer and takers == 1
 
     def is_float(self, buffer: int) -> bool:
-        """Whether a map holds floats, not bytes."""
+        """Return whether a map holds floats rather than bytes; `buffer`: number in the plan, 0 for the input."""
         return bool(self.plan.buffers[buffer].is_float) or (buffer == 0 and self.card.contract.kind == "image")
 
     def size(self, buffer: int) -> int:
-        """Of a map, in floats."""
+        """Return a map's size in units of a float; four bytes count as one."""
         shape = self.plan.buffers[buffer]
         values = shape.height * shape.width * self.channels[buffer]
         return values if self.is_float(buffer) else -(-values // 4)
 
     def place(self) -> tuple[dict[int, Piece], dict[tuple[int, str], Piece], int]:
-        """The maps that are kept, the sums and rows that layers need for themselves, and the memory for all of them."""
+        """Return the maps' blocks by buffer, temporary blocks by (layer, "sums" or "row"), and the total size."""
         pieces, extra = dict[int, Piece](), dict[tuple[int, str], Piece]()
         for i, layer in enumerate(self.plan.layers):
-            at = i + 1 if i + 1 in self.fused else i  # when it runs
+            at = i + 1 if i + 1 in self.fused else i  # index of the layer with which it runs
             read = [layer.main.buffer, layer.side.buffer, layer.before.buffer, layer.after.buffer]
             written = [layer.current] * (at == i) + [layer.spikes]
             for buffer in (*read, *written):
@@ -160,23 +160,23 @@ class Source:
             if layer.pool:
                 extra[i, "row"] = Piece(self.plan.buffers[layer.main.buffer].width * channels, i, i)
         pieces[0].first = 0
-        pieces[0].last = len(self.plan.layers) if self.taught else pieces[0].last  # the head looks at it
+        pieces[0].last = len(self.plan.layers) if self.taught else pieces[0].last  # the head reads it
         pieces[self.plan.readout.buffer].last = len(self.plan.layers)
         return pieces, extra, lay_out([*pieces.values(), *extra.values()])
 
     def define(self, array: Tensor | NDArray) -> str:
-        """A constant array of layers; its name."""
+        """Add a constant array to model.c; return the array's C name."""
         name = f"array_{len(self.arrays)}"
         self.arrays.append("static " + constant(name, np.asarray(array)))
         return name
 
     def convolution(self, conv: NativeConvolution, then: NDArray | None) -> tuple[str, NDArray | None]:
-        """The initialiser of a convolution, and in eight bits what its sums are in units of, by channel; `then` are the
-        units that they are brought to behind it.
+        """Return a convolution's C initialiser and, for 8-bit weights, its units [Co] (else None): an integer sum times
+        its channel's unit is the real sum. `then`: units to convert the sums to; None: real values.
         """
         if conv.buffer < 0:
             return "{-1, 0, 0, 0, NULL, NULL}", None
-        packed = self.held[conv.by_channel].permute(1, 2, 0, 3).flatten(2)  # [Ci, K K, Co] and padding
+        packed = self.held[conv.by_channel].permute(1, 2, 0, 3).flatten(2)  # [Ci, K K, Co padded]
         weight = packed[: self.channels[conv.buffer], :, : conv.fan_out].contiguous().numpy()
         scale, unit = "NULL", None
         if self.int8:
@@ -186,12 +186,12 @@ class Source:
         return f"{{{place}, {self.define(weight)}, {scale}}}", unit
 
     def map_of(self, buffer: int) -> int:
-        """Of a map, as the C code counts them."""
+        """Return a map's index in C's spikesight_maps; -1 for no buffer."""
         return -1 if buffer < 0 else sorted(self.buffers).index(buffer)
 
     def write_layer(self, i: int, layer: NativeLayer) -> None:
-        """The layer's initialiser and arrays."""
-        source = self.plan.layers[i - 1] if i in self.fused else layer  # of the convolution
+        """Add layer i's C initialiser, and the arrays that it refers to; a fused pool includes its convolution."""
+        source = self.plan.layers[i - 1] if i in self.fused else layer  # the layer with the convolution
         channels = self.channels[layer.main.buffer] if layer.pool else layer.main.fan_out
         fields: dict[str, Any] = {"height": layer.height, "width": layer.width, "channels": channels}
         fields["pool"] = layer.pool
@@ -221,7 +221,7 @@ class Source:
         self.layers.append("    {" + ", ".join(f".{name} = {value}" for name, value in fields.items()) + "},\n")
 
     def model_c(self) -> str:
-        """All constants."""
+        """Return the text of model.c: maps, layers, weights, labels and calibration as constants."""
         card, readout = self.card, self.plan.readout
         last = self.channels[readout.buffer]
         maps = []
@@ -243,7 +243,7 @@ class Source:
             f"const char *const spikesight_labels[] = {{{', '.join(map(text, card.labels))}}};\n",
         ]  # fmt: skip
         if card.novelty is not None:
-            distance, lines = card.novelty.kinds[0]  # recordings, and sensors that show what a recording's shows
+            distance, lines = card.novelty.kinds[0]  # RECORDED, which C uses for all inputs
             whiten = distance.whiten.T
             rows = np.stack(rows_of(lines), 1)[np.minimum(np.arange(card.contract.horizon), card.novelty.longest - 1)]
             parts += [
@@ -259,12 +259,12 @@ class Source:
 
     @property
     def trials(self) -> Trials | None:
-        """What commitments at this bin are judged by."""
+        """The conformal calibration at the contract's bin; None if there is none."""
         conformal = self.card.conformal
         return None if conformal is None else conformal.trials.get(self.card.contract.bin_us)
 
     def model_h(self, name: str, more: Mapping[str, float]) -> str:
-        """All sizes, and `more` numbers by name."""
+        """Return the text of model.h: sizes and parameters as macros, with the numbers of `more` by name."""
         c, known, trials = self.card.contract, self.card.novelty, self.trials
         events = c.kind == "events"
         facts: dict[str, Any] = {
@@ -300,9 +300,8 @@ class Source:
 def write_source(
     folder: Path, network: nn.Module, card: Card, name: str, more: Mapping[str, float], *, int8: bool = False
 ) -> None:
-    """Write everything into a folder that is there; `more` are numbers of what lies before the network, by name.
-
-    Raises ExportError for a network that does not go to C.
+    """Write the C sources, an example and a Makefile into an existing folder. `name`: for model.h's heading; `more`:
+    parameters of the preprocessing by name; `int8`: quantise weights. Raises ExportError if C lacks the network.
     """
     if reason := why_not_c(network):
         raise ExportError(f"not exported: {reason}")

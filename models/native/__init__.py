@@ -1,5 +1,5 @@
-"""C++ sources, their build, and the C allocator.
+"""Native kernels in C++, and control over memory and threads.
 
-`build` compiles them once a machine; `memory` keeps freed tensors from going back to the system; `threads` says how
-many share a call's work.
+`build` compiles and loads the kernels for `targets`, `wasm` compiles the engine for browsers, `memory` configures the C
+allocator and the garbage collector, `threads` says how many threads a kernel call may use.
 """

@@ -1,10 +1,10 @@
-"""The native kernels, loaded with ctypes: those of the wheel for this processor, or compiled once at their first use.
+"""Find or compile the native kernels and load them with ctypes.
 
-A wheel brings a library for each instruction set; a checkout, and systems that no wheel is made for, compile their own
-with the machine's compiler or the package ziglang's and keep it in a per-user folder. Without either everything works
-as well, only slower: `library` then returns None and every caller takes its plain path. `SPIKESIGHT_NATIVE=0` forces
-that, `SPIKESIGHT_NATIVE=compile` compiles in place of what the wheel brings, `SPIKESIGHT_ISA=avx2` takes a narrower
-instruction set, `SPIKESIGHT_CACHE` another folder, `CXX` another compiler.
+A wheel contains a library for each instruction set. A checkout, or a system without a wheel, compiles one at first use
+with the machine's compiler or the package ziglang's, and keeps it in a per-user folder. Without kernels, `library`
+returns None and callers use a slower Python path. Environment: `SPIKESIGHT_NATIVE=0` disables the kernels,
+`SPIKESIGHT_NATIVE=compile` compiles even if the wheel has a library, `SPIKESIGHT_ISA=avx2` chooses an instruction set,
+`SPIKESIGHT_CACHE` the folder, `CXX` the compiler.
 """
 
 import ctypes
@@ -28,21 +28,21 @@ from spikesight.models.native.targets import (
     this_system,
 )
 
-NUMBER, POINTER, REAL = ctypes.c_int64, ctypes.c_void_p, ctypes.c_double  # what the native structures are made of
+NUMBER, POINTER, REAL = ctypes.c_int64, ctypes.c_void_p, ctypes.c_double  # field types of the native structures
 log = logging.getLogger("spikesight")
-_turn = Lock()  # models load in threads; the second to come finds what the first compiled
+_turn = Lock()  # models load in several threads; only the first compiles
 
 
 class Build(NamedTuple):
-    """What came of looking for the kernels."""
+    """The loaded kernels, or the reason why there are none."""
 
     library: ctypes.CDLL | None
-    isa: str
-    reason: str  # why there is no library, or where it is from
+    isa: str  # instruction set, "none" without a library
+    reason: str  # why there is no library, or where it comes from
 
 
 def cache_folder() -> Path:
-    """Where compiled kernels are kept: one folder a user, which nobody else may write to."""
+    """Create and return the user's folder for compiled kernels. Raises OSError if it is another's or not writable."""
     chosen = os.environ.get("SPIKESIGHT_CACHE")
     root = Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spikesight"
     folder = root / "native"
@@ -53,12 +53,12 @@ def cache_folder() -> Path:
 
 
 def compile_kernels(isa: str, compiler: tuple[str, ...]) -> Path:
-    """The path of the compiled library, built if no earlier process has kept it. Raises OSError with the reason."""
+    """Return the path of the library for `isa`, compiled unless the cache has it. Raises OSError with the reason."""
     version = subprocess.run([*compiler, "--version"], capture_output=True, text=True, timeout=60).stdout
     try:
         folder = cache_folder()
     except OSError:
-        from spikesight.encoders.kernels.loop import own_temporary_folder  # late: it brings numba
+        from spikesight.encoders.kernels.loop import own_temporary_folder  # late: it imports numba
 
         folder = own_temporary_folder()
     target = folder / f"kernels-{isa}-{fingerprint(compiler, version, this_system(), isas()[isa])}.so"
@@ -73,7 +73,7 @@ def compile_kernels(isa: str, compiler: tuple[str, ...]) -> Path:
 
 
 def compiled(isa: str) -> Build:
-    """A library of this machine's own. Raises OSError with what every compiler said."""
+    """Load a library compiled on this machine. Raises OSError with the errors of every compiler tried."""
     said = []
     for compiler in find_compilers():
         try:
@@ -85,7 +85,7 @@ def compiled(isa: str) -> Build:
 
 
 def brought(isa: str) -> Build | None:
-    """The library of the wheel, where there is one and it loads."""
+    """Load the wheel's library; None if it is missing, does not load or SPIKESIGHT_NATIVE=compile forbids it."""
     path = PREBUILT / f"{isa}.so"
     if os.environ.get("SPIKESIGHT_NATIVE") == "compile" or not path.is_file():
         return None
@@ -98,7 +98,7 @@ def brought(isa: str) -> Build | None:
 
 @cache
 def build() -> Build:
-    """Find or compile the kernels and load them, once a process; never raises."""
+    """Find or compile the kernels and load them, once a process; a failure is told in the result's `reason`."""
     if os.environ.get("SPIKESIGHT_NATIVE") == "0":
         return Build(None, "none", "switched off by SPIKESIGHT_NATIVE=0")
     have = supported_isas()
@@ -112,7 +112,7 @@ def build() -> Build:
 
 
 def library() -> ctypes.CDLL | None:
-    """The loaded kernels, or None where there are none."""
+    """Return the loaded kernels; None if they are disabled, or could not be found or compiled."""
     return build().library
 
 

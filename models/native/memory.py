@@ -1,10 +1,10 @@
-"""The C allocator and the garbage collector, told what to leave alone.
+"""Settings of the C allocator and the garbage collector that avoid page faults and pauses.
 
-A batch's membranes are megabytes. By default glibc hands such a block back to the system when it is freed, so each step
-pays for its pages anew: 200 page faults and half the time of a step of eight streams, measured with the digit model.
+The membrane potentials of a batch take megabytes. By default glibc returns a freed block of this size to the operating
+system, so each step faults its pages in again: 200 page faults, half the time of a digit model's step of eight streams.
 
-Connections that end leave cycles, and every so often Python's collector looks at all objects for them. A quarter of a
-million belong to the libraries and live as long as the process: 240 ms during which nobody is served.
+Closed connections leave reference cycles, for which Python's collector scans all objects from time to time. A quarter
+of a million objects belong to libraries and are never freed; scanning them blocks the service for 240 ms.
 """
 
 import ctypes
@@ -16,7 +16,7 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # malloc.h
 
 
 def _of_c(name: str) -> Any:
-    """A function of the C library; None where it has none of this name."""
+    """Return a function of the C library; None if there is none of this name."""
     try:
         return getattr(ctypes.CDLL(None), name)
     except (OSError, AttributeError, TypeError):
@@ -24,9 +24,9 @@ def _of_c(name: str) -> Any:
 
 
 def keep_freed(free_bytes: int, block_bytes: int) -> bool:
-    """Have glibc keep up to `free_bytes` that nobody uses, of blocks up to `block_bytes`: whether it agreed.
+    """Have glibc keep up to `free_bytes` of freed memory, in blocks of up to `block_bytes`; return whether it does.
 
-    For the whole process, so for a program's start, not for an import. False where the C library is another one.
+    Affects the whole process: call at a program's start, not on import. Returns False for C libraries without mallopt.
     """
     mallopt = _of_c("mallopt")
     if mallopt is None:
@@ -35,32 +35,32 @@ def keep_freed(free_bytes: int, block_bytes: int) -> bool:
 
 
 def keep_memory(limit_bytes: int = 1 << 30) -> bool:
-    """What a command does at its start: keep freed tensors up to this many bytes; whether the C library agreed.
+    """Have glibc keep up to `limit_bytes` of freed tensors, when a command starts; return whether it does.
 
-    Faulting their pages in anew costs a third of a batched step and a tenth of a training step. Does nothing where the
-    user set MALLOC_ or GLIBC_TUNABLES.
+    Faulting their pages in again would take a third of a batched step and a tenth of a training step. Does nothing,
+    and returns False, if the user set GLIBC_TUNABLES or an environment variable MALLOC_*.
     """
     if any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ):
         return False
     return keep_freed(limit_bytes, limit_bytes)
 
 
-KEPT = 128 * 2**20  # bytes free at the end of the heap before they go back
-MAPPED = 32 * 2**20  # larger blocks are the system's as before (the most that glibc takes)
+KEPT = 128 * 2**20  # free bytes at the heap's end above which they are returned to the system
+MAPPED = 32 * 2**20  # bytes; larger blocks still return to the system when freed (glibc's maximum)
 
 
 def keep_membranes() -> bool:
-    """Set the thresholds of this process; False where the C library has no such knobs. Before threads begin.
+    """Have a serving process keep freed membrane buffers; return whether it does. Call before threads start.
 
-    One heap for all of them: each thread's own would keep as much, and `give_back` does not reach the ends of those.
+    All threads share one heap: separate heaps would each keep up to KEPT, and `give_back` would not trim their ends.
     """
     return keep_freed(KEPT, MAPPED) and bool(ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1))
 
 
 def give_back() -> bool:
-    """Hand what is free back to the system, wherever in the heaps it lies; False where the C library has no such call.
+    """Return all free heap memory to the operating system; False if the C library has no malloc_trim.
 
-    A large recording leaves hundreds of megabytes free below what lives on: the thresholds see only a heap's end.
+    A large recording leaves hundreds of free megabytes below live blocks; the thresholds cover only the heap's end.
     """
     trim = _of_c("malloc_trim")
     if trim is not None:
@@ -69,6 +69,6 @@ def give_back() -> bool:
 
 
 def keep_libraries() -> None:
-    """Have the collector leave alone what is there now. For a process's start: before models, which may be replaced."""
+    """Exclude all present objects from garbage collection. Call at start, before models load: these may be replaced."""
     gc.collect()
     gc.freeze()

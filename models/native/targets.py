@@ -1,6 +1,6 @@
-"""What the kernels are compiled for, and how: systems, instruction sets, and the commands of a compiler.
+"""Compilation targets of the kernels: operating systems, instruction sets and compiler commands.
 
-Standard library only, and nothing of ours: the wheel's build hook reads this file where nothing is installed.
+Imports only the standard library, and no other module of this package: the wheel's build hook loads this file alone.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from typing import NamedTuple
 SOURCES = Path(__file__).parent / "kernels"
 PREBUILT = Path(__file__).parent / "prebuilt"  # in a wheel, not in a checkout
 COMPILERS = ("g++", "clang++", "c++")
-COMPILE_SECONDS = 300  # of CPU: a busy machine gives it less and is no reason to give up
+COMPILE_SECONDS = 300  # limit of CPU time, not of wall time: a busy machine may take longer
 FLAGS = ("-O3", "-std=c++17", "-fPIC", "-pthread", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math")
 AVX2 = ("-mavx2", "-mfma", "-mbmi2", "-mpopcnt")
 AVX512 = (*AVX2, "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq")
@@ -30,19 +30,19 @@ X86: dict[str, tuple[str, ...]] = {  # widest first
     "avx2": AVX2,
     "portable": (),
 }
-NO_MAC_HAS = ("avx512-amx", "avx512-bf16")  # and how a process asks for the matrix unit is Linux's own
-ARM: dict[str, tuple[str, ...]] = {"neon": ()}  # which every 64-bit ARM has
-FEATURES = {"-mavx512bf16": "avx512_bf16", "-mamx-tile": "amx_tile", "-mamx-bf16": "amx_bf16"}  # Linux's names
-# ziglang compiles its C++ library anew for every target, for a minute: our libraries need a handful of functions of it.
+NO_MAC_HAS = ("avx512-amx", "avx512-bf16")  # AMX also needs a system call of Linux's
+ARM: dict[str, tuple[str, ...]] = {"neon": ()}  # every 64-bit ARM processor has NEON
+FEATURES = {"-mavx512bf16": "avx512_bf16", "-mamx-tile": "amx_tile", "-mamx-bf16": "amx_bf16"}  # as in cpuinfo
+# ziglang would compile its C++ library for each target, for a minute; the kernels do without (runtime.cpp).
 NO_RUNTIME = ("-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics", "-DSPIKESIGHT_NO_RUNTIME")
 
 
 class System(NamedTuple):
-    """An operating system on a kind of processor."""
+    """A target platform: an operating system on a processor architecture."""
 
-    target: str  # ziglang's name of it, with the oldest version it runs on
-    tag: str  # of a wheel
-    isas: dict[str, tuple[str, ...]]
+    target: str  # ziglang's target name, with the oldest supported version
+    tag: str  # platform tag of a wheel
+    isas: dict[str, tuple[str, ...]]  # instruction sets to compiler flags, widest first
 
 
 SYSTEMS = {
@@ -58,7 +58,7 @@ SYSTEMS = {
 
 
 def this_system() -> str:
-    """The key in `SYSTEMS` of this machine, or of what it would be called there.
+    """Return this machine's key in `SYSTEMS`, such as "linux-x86_64"; a name of the same form if it has none.
 
     >>> this_system() in SYSTEMS or this_system().startswith("win")
     True
@@ -69,7 +69,7 @@ def this_system() -> str:
 
 
 def isas() -> dict[str, tuple[str, ...]]:
-    """The instruction sets of this kind of processor with their compiler flags, widest first."""
+    """Return the instruction sets of this machine's architecture with their compiler flags, widest first."""
     name = this_system()
     if name in SYSTEMS:
         return SYSTEMS[name].isas
@@ -77,7 +77,7 @@ def isas() -> dict[str, tuple[str, ...]]:
 
 
 def cpu_flags() -> frozenset[str]:
-    """The CPU's features by Linux's names; empty where the system does not say."""
+    """Return the CPU's feature names as the system lists them, in lower case; empty if it lists none."""
     if sys.platform == "darwin":
         names = ("machdep.cpu.features", "machdep.cpu.leaf7_features")
         done = subprocess.run(("sysctl", "-n", *names), capture_output=True, text=True)
@@ -92,7 +92,7 @@ def cpu_flags() -> frozenset[str]:
 
 @cache
 def processor_name() -> str:
-    """The processor with its family and model, as far as the system says."""
+    """Return the processor's name, on Linux with family and model if known."""
     if sys.platform == "darwin":
         done = subprocess.run(("sysctl", "-n", "machdep.cpu.brand_string"), capture_output=True, text=True)
         return done.stdout.strip() or platform.machine()
@@ -103,7 +103,7 @@ def processor_name() -> str:
 
 
 def named_in(cpuinfo: str) -> str:
-    """The processor's name from the text of /proc/cpuinfo.
+    """Return the processor's name from the text of /proc/cpuinfo.
 
     >>> named_in("model name\\t: Fast CPU\\ncpu family\\t: 6\\nmodel\\t\\t: 207\\n")
     'Fast CPU (family 6, model 207)'
@@ -114,14 +114,14 @@ def named_in(cpuinfo: str) -> str:
 
 
 def supported_isas() -> tuple[str, ...]:
-    """The instruction sets this CPU has, widest first; the last one is every such processor's."""
+    """Return the instruction sets that this CPU supports, widest first; the last one needs no special features."""
     have = cpu_flags()
     needs = {isa: {FEATURES.get(flag, flag.removeprefix("-m")) for flag in flags} for isa, flags in isas().items()}
     return tuple(isa for isa, names in needs.items() if names <= have)
 
 
 def find_compilers() -> list[tuple[str, ...]]:
-    """The commands of C++ compilers in the order to try: `CXX` alone, or the system's and the package ziglang's."""
+    """Return C++ compiler commands in the order to try: `CXX` alone if set, else the system's, then ziglang's."""
     if chosen := os.environ.get("CXX"):
         return [(path,)] if (path := shutil.which(chosen)) else []
     found: list[tuple[str, ...]] = [(path,) for name in COMPILERS if (path := shutil.which(name))]
@@ -130,7 +130,7 @@ def find_compilers() -> list[tuple[str, ...]]:
 
 
 def compiler_name(command: tuple[str, ...]) -> str:
-    """What a person calls it.
+    """Return the short name of a compiler command, for messages.
 
     >>> compiler_name(("/usr/bin/g++",)), compiler_name(("/usr/bin/python3", "-m", "ziglang", "c++"))
     ('g++', 'ziglang')
@@ -139,7 +139,7 @@ def compiler_name(command: tuple[str, ...]) -> str:
 
 
 def fingerprint(*more: object) -> str:
-    """A digest of the sources and of whatever else a library depends on, 24 digits."""
+    """Return a digest, 24 hex digits, of the sources, the common flags and `more`, on which a library depends."""
     digest = hashlib.sha256(repr((FLAGS, NO_RUNTIME, more)).encode())
     for path in sorted(SOURCES.rglob("*.*")):
         digest.update(path.read_bytes())
@@ -147,7 +147,7 @@ def fingerprint(*more: object) -> str:
 
 
 def run(command: list[str], compiler: str) -> None:
-    """One command of a compiler. Raises OSError with what it says."""
+    """Run a compiler's command, `compiler` being the name for messages. Raises OSError with the compiler's error."""
     limited = ["sh", "-c", f'ulimit -t {COMPILE_SECONDS}; exec "$@"', "sh", *command]
     done = subprocess.run(limited, capture_output=True, text=True)
     if done.returncode:
@@ -155,7 +155,7 @@ def run(command: list[str], compiler: str) -> None:
 
 
 def complaint(said: str, code: int) -> str:
-    """The line of a compiler's output that says what is wrong, or how it ended.
+    """Return the line of a compiler's output that states the error; without output, how the process ended.
 
     >>> complaint("In file included from a.h:\\na.h:1: fatal error: no such file\\ncompilation terminated.", 1)
     'a.h:1: fatal error: no such file'
@@ -171,9 +171,9 @@ def complaint(said: str, code: int) -> str:
 def compile_library(
     compiler: tuple[str, ...], system: str, isa_flags: tuple[str, ...], target: Path, folder: Path
 ) -> None:
-    """Compile the sources, side by side in `folder`, and link them into `target`. Raises OSError with the reason."""
+    """Compile the sources in parallel, with objects in `folder`; link them into `target`. Raises OSError on errors."""
     name, driver, flags, last = compiler_name(compiler), list(compiler), [*FLAGS, *isa_flags], ["-shared", "-pthread"]
-    if name == "ziglang" and system in SYSTEMS:  # without them it takes this machine and the C++ library
+    if name == "ziglang" and system in SYSTEMS:  # ziglang's defaults: this machine, and its C++ library
         driver[-1] = "cc"
         place = ["-target", SYSTEMS[system].target]
         flags, last = [*flags, *place, *NO_RUNTIME], [*last, *place, "-s"]

@@ -1,6 +1,6 @@
-"""How many threads one call of the kernels may share its work among, and what a control group lets a process have.
+"""The number of threads that a kernel call may use, and the CPU quota of the process's control groups.
 
-Standard library only at import: a command asks before it lets PyTorch read the environment.
+Imports only the standard library: a command calls `granted` before PyTorch is imported and reads the environment.
 """
 
 import math
@@ -16,14 +16,14 @@ _chosen: list[int] = []
 
 
 def use_threads(count: int | None) -> None:
-    """Have every call from now on use up to so many threads; None: what PyTorch uses, as at the start."""
+    """Set the most threads of every later kernel call; None restores the default, PyTorch's number."""
     _chosen[:] = [] if count is None else [count]
 
 
 def threads() -> int:
-    """How many a call may use: what `use_threads` chose, else as many as PyTorch, where the control groups let it.
+    """Return how many threads a kernel call may use: set by `use_threads`, else PyTorch's number up to `allowed()`.
 
-    So OMP_NUM_THREADS and `torch.set_num_threads` hold for the engine too, and a data loader's worker has one.
+    So OMP_NUM_THREADS and `torch.set_num_threads` hold for kernels, too, and a data loader's worker uses one thread.
     """
     if _chosen:
         return _chosen[0]
@@ -33,7 +33,7 @@ def threads() -> int:
 
 
 def granted() -> int:
-    """What this process may use where nobody chose: OMP_NUM_THREADS, else the machine's cores as far as `allowed`."""
+    """Return a process's default number of threads: OMP_NUM_THREADS, else the available cores up to `allowed()`."""
     with suppress(ValueError):
         if (wanted := int(os.environ.get("OMP_NUM_THREADS", "").partition(",")[0])) > 0:
             return wanted
@@ -43,12 +43,12 @@ def granted() -> int:
 
 @cache
 def allowed() -> int:
-    """How many cores the control groups let this process have, a part of one counted whole; asked once."""
+    """Return the control groups' CPU quota in cores, rounded up; `sys.maxsize` if unlimited; read once a process."""
     return math.ceil(min(quota(), sys.maxsize))
 
 
 def quota(own: Path = OWN, mounted: Path = MOUNTED) -> float:
-    """The cores whose time the control groups (v1 and v2) let this process have; infinite where none says."""
+    """Return the least CPU quota of this process's control groups (v1 and v2), in cores; infinite if none is set."""
     found = [math.inf]
     for group in groups("cpu", own, mounted):
         for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
@@ -59,7 +59,7 @@ def quota(own: Path = OWN, mounted: Path = MOUNTED) -> float:
 
 
 def groups(controller: str, own: Path, mounted: Path) -> Iterator[Path]:
-    """The folders of this process's control groups, from its own up; inside a container some are not there."""
+    """Yield the folders of this process's control groups and their parents; in a container some do not exist."""
     for line in lines(own):
         _, controllers, path = line.split(":", 2)
         if controllers and controller not in controllers.split(","):
@@ -70,7 +70,7 @@ def groups(controller: str, own: Path, mounted: Path) -> Iterator[Path]:
 
 
 def lines(path: Path) -> list[str]:
-    """Those of a file; none where it cannot be read."""
+    """Return the lines of a file; none if it cannot be read."""
     try:
         return path.read_text().splitlines()
     except OSError:

@@ -1,7 +1,7 @@
-"""The engine as WebAssembly: `engine.wasm`, kept in the repository, so that whoever exports a page needs no compiler.
+"""Compile the engine to WebAssembly: `engine.wasm`, kept in the repository so that exporting a page needs no compiler.
 
-`python -m spikesight.models.native.wasm` makes it anew after a change of the kernels (`pip install ziglang`). Its last
-section says what it was made of.
+After a change of the kernels, run `python -m spikesight.models.native.wasm` (`pip install ziglang`). The file's last
+section holds a digest of the sources and the compiler's version.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ SECTION = "made of"
 
 
 def made_of() -> str:
-    """A digest of the sources, and of how they are compiled."""
+    """Return the SHA-256 digest of the sources and the compiler flags, in hexadecimal."""
     digest = hashlib.sha256(repr((HOW, LINK)).encode())
     for path in sorted([*UNITS, *SOURCES.rglob("*.h")]):
         digest.update(path.read_bytes())
@@ -31,23 +31,23 @@ def made_of() -> str:
 
 
 def section(said: str) -> bytes:
-    """A section that nothing reads but `said_of`."""
+    """Return a custom WebAssembly section with this text, which engines ignore and `said_of` reads."""
     content = bytes([len(SECTION)]) + SECTION.encode() + said.encode()
     return bytes([0, len(content)]) + content
 
 
 def said_of(module: bytes) -> str:
-    """What a module's last section says; empty where there is none."""
+    """Return the text of the section that `section` added to a WebAssembly module; empty if there is none."""
     return module.rpartition(bytes([len(SECTION)]) + SECTION.encode())[2].decode() if SECTION.encode() in module else ""
 
 
 def compiler() -> str:
-    """Which one is installed. Raises PackageNotFoundError."""
+    """Return the installed compiler's name and version. Raises PackageNotFoundError without ziglang."""
     return f"ziglang {version('ziglang')}"
 
 
 def compile_wasm(target: Path) -> None:
-    """Compile the module. Raises OSError with what the compiler says."""
+    """Compile the engine into the file `target`. Raises OSError with the compiler's error."""
     zig = [sys.executable, "-m", "ziglang"]
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor() as pool:
         objects = [str(Path(folder) / f"{unit.stem}.o") for unit in UNITS]

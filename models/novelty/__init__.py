@@ -1,7 +1,7 @@
-"""How familiar an input is: `known` in [0, 1], the labels "unknown" and "nothing", and calibrated probabilities.
+"""Out-of-distribution detection: `known` in [0, 1], the labels "unknown" and "nothing", and calibrated probabilities.
 
-`score` fits and judges, `bins` at shorter bins; `conformal` gives sets of labels; `rates` reads firing rates off a
-network's first layers; `compiled` holds the loops.
+`score` fits and applies the detector, `bins` adapts it to shorter bins, `conformal` gives conformal sets, `alarm` tests
+for shift, `profile` compares cameras, `rates` reads a network's firing rates, `compiled` holds the compiled loops.
 """
 
 from spikesight.models.novelty.score import KEPT, NOTHING, UNKNOWN, NoveltyDetector, fit_novelty

@@ -1,9 +1,9 @@
-"""`known` at shorter bins than the trained one.
+"""`known` at bins shorter than the trained bin.
 
-An input shows what came in one trained bin at any pace, so a network's rates lie where they lay and its distances hold;
-but a window that has just begun shows little, and has more steps. The lines are therefore read anew off validation
-recordings at a few bins. Between two of those they are taken at the same time since the window's begin, weighted by the
-logarithms of the bins.
+At every bin length an input shows the events of one trained bin, so firing rates and class distances stay valid. But at
+shorter bins a window has more steps, and the first ones show few events. The calibration values (`Lines`) are therefore
+fitted again on validation recordings at a few bin lengths. For a length between two of them, the values at the same
+time since the window's start are interpolated, linearly in the logarithm of the bin length.
 """
 
 from bisect import bisect_left
@@ -16,7 +16,7 @@ from spikesight.models.statistics import Floats
 
 
 def novelty_at(known: NoveltyDetector, bin_us: int, trained_us: int, horizon: int) -> NoveltyDetector | None:
-    """The judgement of windows of up to `horizon` bins of `bin_us`; None where no line was drawn as short as that."""
+    """Return the detector for windows of up to `horizon` bins of `bin_us`; None if all fitted bins are longer."""
     bins: Mapping[int, Sequence[Lines]] = {**known.bins, trained_us: [kind.lines for kind in known.kinds]}
     if bin_us < min(bins):
         return None
@@ -33,7 +33,7 @@ def novelty_at(known: NoveltyDetector, bin_us: int, trained_us: int, horizon: in
 
 
 def rows_at(lines: Lines, bin_us: int, times_us: Floats) -> Floats:
-    """[8, len(times)]: lines at bins of `bin_us`, so long after the window's begin."""
+    """Return the values of `lines`, fitted at bins of `bin_us`, at these times since the window's start: [8, times]."""
     rows = rows_of(lines)
     own = bin_us * np.arange(1, len(rows[0]) + 1)
     return np.stack([np.interp(times_us, own, row) for row in rows])

@@ -1,19 +1,19 @@
-"""The compiled loops of score.py and of the steady label in models/steps.py: microseconds beside a step of the network.
+"""Compiled loops for score.py, and for the read-out and the stable label in models/steps.py; they take microseconds.
 
-Imported where they are first needed, since numba takes its time. Inner loops run over contiguous memory and no sum is
-reordered, so that the compiler uses vectors and every machine gets the same bits.
+Import this module only when needed, since importing numba is slow. Inner loops run over contiguous memory, so that the
+compiler vectorises them; no sum is reordered, so that every machine gets the same bits.
 """
 
 import numpy as np
 
 from spikesight.encoders.kernels.loop import loop
 
-FAR = 60.0  # of a logistic's exponent: beyond it nothing changes
+FAR = 60.0  # bound of the logistic function's exponent, against overflow
 
 
 @loop
 def mean_of(rows, out):
-    """out [V], the mean of rows [n, V], summed one after another as numpy does."""
+    """Write the mean of rows [n, V] into out [V], which holds zeros; rows are summed in order, as numpy does."""
     for row in rows:
         for k in range(len(out)):
             out[k] += row[k]
@@ -23,7 +23,7 @@ def mean_of(rows, out):
 
 @loop
 def softmax(logits, temperature, out):
-    """out [K] from the logits [K]."""
+    """Write softmax(logits / temperature) into out [K]; logits [K]."""
     most, total = logits[0], 0.0
     for k in range(len(out)):
         most = max(most, logits[k])
@@ -36,10 +36,10 @@ def softmax(logits, temperature, out):
 
 @loop
 def strangeness(mean, classes, whiten, placed, line):
-    """The sum of both standardised scores; whiten [from, to] and placed [to, class] lie as they are walked through.
+    """Return the sum of the standardised log distance to the nearest class and energy: the larger, the less familiar.
 
-    mean [V] holds `classes` logits and the rates; line is a row of Lines: temperature, mean and spread of the log
-    distance, mean and spread of the energy, ...
+    mean [V] holds `classes` logits, then R rates. whiten [R, R] is the transposed whitening matrix, placed [R, classes]
+    the whitened class means; both are in the order in which the loops read memory. line [8] is in the order of ROWS.
     """
     width = len(whiten)
     at, distances = np.zeros(width), np.zeros(placed.shape[1])
@@ -61,7 +61,7 @@ def strangeness(mean, classes, whiten, placed, line):
 
 @loop
 def judge(mean, classes, whiten, placed, line, slope, out):
-    """Probabilities into out [classes]; `known`, or -1 where there is nothing. The count of active inputs ends mean."""
+    """Write probabilities into out [classes]; return `known`, or -1 if the active inputs, mean[-1], are too few."""
     softmax(mean, line[0], out)
     if mean[len(mean) - 1] < line[7]:
         return -1.0
@@ -71,10 +71,10 @@ def judge(mean, classes, whiten, placed, line, slope, out):
 
 @loop
 def weigh(probabilities, known, old, before, index, smoothing, margin, inertia, least, lull, mean, evidence):
-    """One step of `StableLabel`: the new mean and evidence [K + 2] of every hypothesis; the one with most evidence.
+    """Advance `StableLabel` a step: fill mean and evidence [K + 2] from old and before; return the best hypothesis.
 
-    known -1 says that there is nothing; index -1 that no label is shown yet. Nothing is no label either: what comes
-    behind it must beat the other hypotheses, "unknown" among them, not only nothing, which anything does.
+    Hypotheses: K classes, "unknown", "nothing". known -1: nothing to see; index: the shown one, -1 for none. After
+    "nothing", as after none, a hypothesis must beat the best other one, "unknown" included: any input beats "nothing".
     """
     classes, best = len(probabilities), 0
     shown = index if index <= classes else -1

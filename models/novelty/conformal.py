@@ -1,16 +1,16 @@
-"""When to commit: sets of labels that hold the true one at every step, but for a share of errors that the caller names.
+"""Conformal sets: labels that include the true one at every step of a window, except at a chosen error rate a.
 
-A label's strangeness at a step is -log of its calibrated probability; what counts is the largest one since the window
-began. Of n recordings that nobody trained on, `Trials` keeps the largest strangeness of the true label over a whole
-window, one that begins at rest and one behind it. A new recording of class y that is exchangeable with the n of its
-class has any rank among them with the same chance, so
+The strangeness (nonconformity) of a label at a step is -log of its calibrated probability; its largest value since the
+window began is compared. `Trials` holds, for n recordings not used in training, the true label's largest strangeness
+over a whole window: one that starts from zero state, and the next one. If a new recording of class y is exchangeable
+with the n calibration recordings of y, all ranks among them are equally likely, so
 
-    p(y) = (1 + number of trials of y with a largest strangeness of at least y's so far) / (n + 1)
+    p(y) = (1 + number of trials of y whose largest strangeness is at least y's so far) / (n + 1)
 
-falls to a for the true y, at whatever step, with a chance of at most a (conformal p-values, Vovk et al. 2005, class by
-class, which is called Mondrian): the largest strangeness only grows, so one look at the window's end covers every step
-before it. A label is possible while p > a. So of all recordings of a class at most the share a is committed to and
-wrong, however the moment was chosen; of those that are committed to it may be more.
+falls to a or below for the true y, at any step, with probability at most a (class-conditional or Mondrian conformal
+p-values, Vovk et al. 2005). One test at the window's end covers every earlier step, as the largest strangeness never
+falls. The set holds the labels with p > a. So at most a share a of all recordings of a class get a wrong committed
+label, whenever the caller commits; among the recordings with a committed label the share may be larger.
 """
 
 from bisect import bisect_left
@@ -23,35 +23,35 @@ from numpy.typing import NDArray
 
 from spikesight.models.statistics import Floats, energy, fit_temperature
 
-ERROR_RATE = 0.05  # that is asked for where nobody says
-OWN = 99  # trials that each class must have to be judged by its own: fewer could not speak of 1 in 100
+ERROR_RATE = 0.05  # default of a
+OWN = 99  # fewest trials a class for class-conditional p-values: with fewer, none is as small as 0.01
 
 
 @dataclass(frozen=True)
 class Trials:
-    """The calibration at one bin: what makes probabilities of the logits of steps 1 to T, and n recordings, each with a
-    window from rest and, where W is 2, with one that follows it.
+    """The conformal calibration at one bin length: temperatures for steps 1 to T of a window, and the scores of n
+    recordings in W windows: the first starts from zero state; the second, if W is 2, follows it.
     """
 
     temperature: Floats  # [T]
-    largest: Floats  # [W, n], class by class, ascending in each: of the true label over a whole window
-    counts: NDArray[np.int64]  # [K]: how many of the n are of each class; [1] where that is not known
-    known: Floats  # [W, n], ascending: at the windows' ends, 0 where nothing was seen; [W, 0]: the model cannot tell
+    largest: Floats  # [W, n], the true label's largest strangeness over a window; grouped by class, ascending in each
+    counts: NDArray[np.int64]  # [K], trials of each class; [1] in old files, which lack the classes
+    known: Floats  # [W, n], ascending: at the window's end, 0 if nothing was seen; [W, 0]: the model has no `known`
 
     @cached_property
     def by_class(self) -> bool:
-        """Whether each class is judged by its own trials; otherwise all are by all."""
+        """Whether p-values are class-conditional; if not, each class is compared with the trials of all classes."""
         return len(self.counts) > 1 and int(self.counts.min()) >= OWN
 
     @cached_property
     def _ranked(self) -> list[list[list[float]]]:
-        """For each of the W windows the trials of each class, or of all, ascending."""
+        """Ascending trials by window and class; a single list a window if not `by_class`."""
         if not self.by_class:
             return [[row] for row in np.sort(self.largest).tolist()]
         return [[own.tolist() for own in np.split(row, np.cumsum(self.counts)[:-1])] for row in self.largest]
 
     def limits(self, error_rate: float, classes: int) -> Floats:
-        """The largest strangeness [W, K] at which a class is possible at this error rate, 1e300 where any is."""
+        """Return the largest strangeness [W, K] at which a class stays in the set at this error rate; 1e300: always."""
         found = np.empty((len(self.largest), classes))
         for row, ranked in zip(found, self._ranked):
             for k in range(classes):
@@ -62,23 +62,23 @@ class Trials:
         return found
 
     def row(self, steps: int) -> int:
-        """Which of the W windows the `steps`-th step since the reset is in; the last one stands for all later ones."""
+        """Return the index, below W, of the window of the `steps`-th step since the reset; W - 1 for later windows."""
         return min((steps - 1) // len(self.temperature), len(self.largest) - 1)
 
     def strangeness(self, logits: NDArray[np.floating], steps: int | NDArray[np.int64]) -> Floats:
-        """The strangeness of every label [..., K], from the logits [..., K] of the `steps`-th step, or steps [...]."""
+        """Return each label's strangeness [..., K] from logits [..., K] of steps [...], counted from 1 since reset."""
         scaled: Floats = logits / self.temperature[np.minimum(steps, len(self.temperature)) - 1, None]
         return -scaled - energy(scaled)[..., None]
 
     def p_values(self, strangest: Floats, steps: int) -> Floats:
-        """The p-values [K] of the labels' largest strangeness [K] by the `steps`-th step, since its window began."""
+        """Return p-values [K] of the labels' largest strangeness [K] in the window of the `steps`-th step so far."""
         ranked = self._ranked[self.row(steps)]
         ranked = ranked if self.by_class else ranked * len(strangest)
         ranks = [(len(own), bisect_left(own, value)) for own, value in zip(ranked, strangest.tolist(), strict=True)]
         return np.array([(1 + n - below) / (n + 1) for n, below in ranks])
 
     def familiarity(self, known: float, steps: int) -> float:
-        """The p-value of `known` at the end of a window, after `steps` steps: the share of trials as strange."""
+        """Return the p-value of `known` at a window's end, `steps` steps after the reset, for `Alarm.push`."""
         own = self.known[self.row(steps)]
         return (1 + int(np.searchsorted(own, known, "right"))) / (len(own) + 1)
 
@@ -86,9 +86,9 @@ class Trials:
 class Commitment(NamedTuple):
     """A conformal prediction set after a step."""
 
-    committed: str | None  # the label that is left, once it is the only one
-    set: tuple[str, ...]  # the labels that are possible, the likeliest first
-    risk: float  # the least error rate at which one label would be left by now
+    committed: str | None  # the set's label, if it has only one; otherwise None
+    set: tuple[str, ...]  # labels with p-values above the error rate, the likeliest first
+    risk: float  # the least error rate at which the set would have one label at most
 
 
 NOTHING_KNOWN = Commitment(None, (), 1.0)
@@ -96,13 +96,13 @@ NOTHING_KNOWN = Commitment(None, (), 1.0)
 
 @dataclass(frozen=True)
 class Evidence:
-    """The largest strangeness of every label in a window of T steps; the next begins where it ends. A value."""
+    """Each label's largest strangeness so far in the current window; a window has T steps. Immutable."""
 
-    steps: int = 0
+    steps: int = 0  # of the current window
     strangest: Floats | None = None  # [K]
 
     def push(self, trials: Trials, logits: NDArray[np.floating], seen: int) -> "Evidence":
-        """After k more steps of one window with their logits [k, K], the last of them the `seen`-th since the reset."""
+        """Return the state after logits [k, K] of k steps in one window, the last the `seen`-th since the reset."""
         k = len(logits)
         strange = trials.strangeness(logits, np.arange(seen - k, seen) + 1).max(0)
         if self.strangest is None or self.steps >= len(trials.temperature):
@@ -110,7 +110,7 @@ class Evidence:
         return Evidence(self.steps + k, np.maximum(self.strangest, strange))
 
     def commitment(self, trials: Trials, labels: tuple[str, ...], error_rate: float, seen: int) -> Commitment:
-        """What may be said at this error rate, `seen` steps after the reset."""
+        """Return the conformal set at this error rate, `seen` steps after the reset."""
         if self.strangest is None:
             return NOTHING_KNOWN
         p = trials.p_values(self.strangest, seen).tolist()
@@ -121,13 +121,13 @@ class Evidence:
 
 
 class Conformal:
-    """The calibrations that a checkpoint carries, by bin in microseconds."""
+    """The conformal calibrations in a checkpoint, keyed by bin length in microseconds."""
 
     def __init__(self, trials: dict[int, Trials]) -> None:
         self.trials = trials
 
     def state(self) -> dict[str, NDArray]:
-        """Everything as arrays, float32: what a checkpoint holds."""
+        """Return float32 arrays for a checkpoint, named `{bin_us}.{part}`."""
         return {
             f"{bin_us}.{part}": getattr(trials, part).astype(np.float32)
             for bin_us, trials in sorted(self.trials.items())
@@ -136,7 +136,7 @@ class Conformal:
 
     @classmethod
     def from_state(cls, state: dict[str, NDArray]) -> "Conformal":
-        """The inverse of `state`. Raises ValueError for arrays that do not fit together or are not finite."""
+        """Restore from the arrays of `state`. Raises ValueError for inconsistent or non-finite arrays."""
         found = dict[str, dict[str, Floats]]()
         for name, array in state.items():
             bin_us, _, part = name.partition(".")
@@ -150,8 +150,8 @@ PARTS = ("temperature", "largest", "counts", "known")
 
 
 def checked(parts: dict[str, Floats]) -> Trials:
-    """The calibration of a bin from its arrays; the first two alone, lists, are of files that tell no classes. Raises
-    ValueError.
+    """Build the trials of a bin from arrays by the names of PARTS; old files have only the first two, as lists.
+    Raises ValueError for missing, inconsistent or non-finite arrays.
     """
     if set(parts) == set(PARTS[:2]) and parts["largest"].ndim == 1:
         count = float(len(parts["largest"]))
@@ -174,11 +174,11 @@ def checked(parts: dict[str, Floats]) -> Trials:
 
 
 def fit_trials(logits: Floats, labels: NDArray[np.int64], known: Floats, begins: Floats) -> Trials:
-    """From n recordings, their labels [n], the logits [n, W, T, K] of W windows of each, one after the other, `known`
-    [n, W] at the windows' ends, NaN where the model cannot tell, and the logits [n, T, K] of the window with which the
-    recording itself begins.
+    """Fit the calibration of one bin length to n recordings: logits [n, W, T, K] of W consecutive windows, the first
+    from zero state at any time of the recording, labels [n], `known` [n, W] at the windows' ends (NaN: the model has
+    none), and `begins` [n, T, K], logits of the window at the recording's start.
 
-    What a window from rest is held against is the stranger one of the two: it may begin with its recording or anywhere.
+    The first window's trials are the larger strangeness of both: a stream may start with a recording or within one.
     """
     n, windows, steps, classes = logits.shape
     ones, smoothing = np.ones(2 * n), 1 / (n + 1)

@@ -1,7 +1,7 @@
-"""What a model was shown while it learnt, in three numbers a window, and whether a camera shows it the like.
+"""Three statistics of a model's training windows, and a check of whether a camera's windows resemble them.
 
-A window is measured as the network is fed it, behind filter, pooling and bins: so a sensor's size does not count, and
-what counts is what the network has not seen. What every scene of a camera shares tells the camera.
+Statistics are of the network's input, after filter, pooling and binning, so they do not depend on the sensor's size. A
+deviation that all windows of a stream share is a property of the camera, not of a scene.
 """
 
 from dataclasses import dataclass
@@ -10,34 +10,34 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-QUIET = 0.05  # of the middle rate: a window below is a still scene, of which nothing follows
-FEWEST = 30  # windows that tell how much a camera's differ
-ENOUGH = 3  # windows by which a stream is judged
+QUIET = 0.05  # share of the median rate; windows below it show a still scene and are skipped
+FEWEST = 30  # windows needed to compute a profile
+ENOUGH = 3  # moving windows after which a stream is judged
 QUANTILES = (0.01, 0.5, 0.99)
 
 
 class Window(NamedTuple):
-    """One window of inputs in numbers."""
+    """Statistics of one window of network inputs."""
 
-    rate: float  # events of an input's pixel a second, at most one of a polarity a step
-    on: float  # share of ON among them
-    uneven: float  # how they lie over the view, noise evenly: standard deviation of the pixels' events by their mean
+    rate: float  # events per pixel and second; at most one of each polarity in a step counts
+    on: float  # share of ON events, 0 to 1
+    uneven: float  # standard deviation of the pixels' activity / its mean: noise is spread evenly, so it is low
 
 
 def measure(x_seq: NDArray, step_us: int) -> Window:
-    """The numbers of a window of inputs, [T, 2, H, W] of steps that show `step_us`."""
+    """Return the statistics of a window [T, 2, H, W] whose steps each show `step_us` microseconds of events."""
     seen = x_seq > 0
     count = int(np.count_nonzero(seen))
     if not count:
         return Window(0.0, 0.5, 0.0)
-    places = seen.any(1).mean(0)  # share of the steps in which each pixel has events
+    places = seen.any(1).mean(0)  # [H, W], share of the steps in which a pixel has events
     share = np.count_nonzero(seen[:, 1]) / count
     return Window(2 * count / seen.size * 1e6 / step_us, share, float(places.std() / places.mean()))
 
 
 @dataclass(frozen=True)
 class Profile:
-    """Of the windows that a model learnt from: the 1st, 50th and 99th percentile of each number."""
+    """The 1st, 50th and 99th percentile of each statistic over a model's training windows."""
 
     rate: tuple[float, ...]
     on: tuple[float, ...]
@@ -50,7 +50,7 @@ class Profile:
 
     @classmethod
     def of(cls, windows: list[Window]) -> "Profile | None":
-        """Of all windows that are no still scene; None of fewer than FEWEST."""
+        """Compute a profile from the windows that show no still scene; None if these are fewer than FEWEST."""
         rate = np.array([window.rate for window in windows])
         kept = rate > QUIET * np.median(rate) if len(rate) else rate > 0
         if np.count_nonzero(kept) < FEWEST:
@@ -60,12 +60,12 @@ class Profile:
 
     @property
     def middle(self) -> Window:
-        """The middle of each number."""
+        """The median of each statistic."""
         return Window(self.rate[1], self.on[1], self.uneven[1])
 
     def far(self, seen: Window) -> dict[str, float]:
-        """How far each number is beyond those learnt from, as a factor: 1 within, 2 for twice the most or half the
-        least. Of what lies less evenly than ever there is no more noise.
+        """Return by name the factor by which each statistic is outside the profile's 1st to 99th percentile: 1 inside,
+        2 at twice the 99th or half the 1st. A large `uneven` counts as inside, since noise only lowers it.
         """
         now = {name: max(value, LEAST) for name, value in seen._asdict().items()}
         less = {name: max(getattr(self, name)[0], LEAST) / value for name, value in now.items()}
@@ -73,18 +73,18 @@ class Profile:
         return {name: max(1.0, less[name], more.get(name, 1.0)) for name in now}
 
 
-LEAST = 0.01  # below it all is the same
-LINE = 1.1  # the factor that is told
+LEAST = 0.01  # smaller values are raised to this, so that factors stay finite
+LINE = 1.1  # smallest factor that `compare` reports
 
 
 def typical(windows: list[Window]) -> Window:
-    """The middle of each number."""
+    """Return the median of each statistic."""
     return Window(*np.median(windows, axis=0).tolist())
 
 
 def compare(profile: Profile, seen: Window) -> str | None:
-    """What a camera does otherwise than those that a model learnt from, and what helps, in a sentence; None where
-    nothing does.
+    """Return a sentence on the statistic in which a camera differs most from the training data, with a remedy; None
+    if every statistic is within a factor of LINE of the profile.
     """
     far = profile.far(seen)
     name = max(far, key=lambda name: far[name])
@@ -106,7 +106,7 @@ def compare(profile: Profile, seen: Window) -> str | None:
 
 
 def _times(ratio: float) -> str:
-    """In words.
+    """Return a ratio in words.
 
     >>> _times(6.8), _times(1.62), _times(0.21), _times(0.6)
     ('7 times', '1.6 times', 'a 5th of', '60 % of')
@@ -117,8 +117,8 @@ def _times(ratio: float) -> str:
 
 
 class Watch:
-    """Looks at the first windows of a stream's inputs; `says` what its camera does otherwise, once it is judged: by
-    ENOUGH windows in which something moves, or by fewer where the stream ends before.
+    """A check of a stream's first windows against the training data's profile. The result of `compare` is in `says`
+    after ENOUGH windows with motion, or at the end of a shorter stream. Without a profile nothing is checked.
     """
 
     def __init__(self, profile: Profile | None, steps: int, step_us: int) -> None:
@@ -129,7 +129,7 @@ class Watch:
         self._windows: list[Window] = []
 
     def push(self, x: NDArray, anew: bool = False) -> None:
-        """The next input [2, H, W]; `anew` where time jumped before it."""
+        """Add the next input [2, H, W]; `anew` starts a new window, since time jumped before this input."""
         if self._judged:
             return
         self._held = [x] if anew else [*self._held, x]
@@ -137,7 +137,7 @@ class Watch:
             self._close(ENOUGH)
 
     def end(self) -> None:
-        """There are no more inputs: what there is must do."""
+        """Judge the stream at its end, by the windows so far and an incomplete last one."""
         if not self._judged:
             self._close(1)
 

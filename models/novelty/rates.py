@@ -1,7 +1,7 @@
-"""Firing rates by channel of the first neuron layers: what `known` is judged by.
+"""Firing rates by channel of the first neuron layers: the features for out-of-distribution detection (`known`).
 
-Early layers see the kind of input (its edges, texture, density), late ones what class it is like; that an input is of
-another kind than the training's shows in the early ones (DECISIONS.md, "known").
+Early layers respond to the kind of input (edges, texture, density), late layers to the most similar class. An input
+unlike the training data is therefore best seen in the early layers (DECISIONS.md, "known").
 """
 
 from functools import partial
@@ -16,14 +16,14 @@ MOST_CHANNELS = 64  # of all layers together
 
 
 def neuron_layers(network: nn.Module) -> list[nn.Module]:
-    """The neuron layers in the network's order."""
+    """Return the network's neuron layers in the order of `modules()`."""
     return [module for module in network.modules() if isinstance(module, Neuron)]
 
 
 class Rates:
-    """Shares of each channel's neurons that fired, by hooks on the first `layers` neuron layers.
+    """A recorder of firing rates: forward hooks on the first `layers` neuron layers of a network.
 
-    `read` gives float32 [T, N, R] of the last forward pass: the channels of those layers one after another.
+    A rate is the share of a channel's neurons that fired in a step. R counts the channels of all recorded layers.
     """
 
     def __init__(self, network: nn.Module, layers: int) -> None:
@@ -38,20 +38,19 @@ class Rates:
         self._seen[number] = fired if fired.ndim == 3 else fired.flatten(3).mean(3)
 
     def read(self) -> Tensor:
-        """The rates of the last forward pass, float32 [T, N, R]."""
+        """Return the rates of the last forward pass, float32 [T, N, R], layer after layer."""
         return torch.cat([self._seen[number] for number in range(len(self._modules))], 2)
 
     def close(self) -> None:
-        """Take the hooks off."""
+        """Remove the hooks."""
         for handle in self._handles:
             handle.remove()
 
 
 @torch.no_grad()
 def layers_to_watch(network: nn.Module, shape: tuple[int, int, int], most: int = MOST_CHANNELS) -> int:
-    """How many of the first neuron layers have at most `most` channels together, but at least one; 0 without any.
-
-    `shape` (C, H, W) is the network's input.
+    """Return how many of the first neuron layers to record: those with at most `most` channels together, but at least
+    one layer; 0 for a network without neurons. `shape`: (C, H, W) of the network's input.
     """
     found = Rates(network, len(neuron_layers(network)))
     was_training = network.training

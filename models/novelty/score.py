@@ -1,13 +1,13 @@
-"""Whether an input is of the kind that a network was trained on: `known` in [0, 1], and calibrated probabilities.
+"""Out-of-distribution detection: `known` in [0, 1] says how familiar an input is; also calibrated probabilities.
 
-Two scores of a window, neither of which has seen what it must reject, standardised on validation data and added:
+`known` is a function of the sum of two scores, standardised on validation data and not fitted on unknown inputs:
 
-* the Mahalanobis distance (Lee et al. 2018) of the square roots of the window's firing rates to the nearest class mean,
-  the covariance shared by the classes. The square root gives counts of any rate the same variance.
+* the log Mahalanobis distance (Lee et al. 2018) of the square roots of the window's firing rates to the nearest class
+  mean, with one covariance for all classes. Square roots give counts of any rate about the same variance.
 * the energy, -log sum exp of the mean logits (Liu et al. 2020).
 
-Both are running means over steps, as the logits are, and every number below is kept for each length of the window and
-each kind of input, which whoever makes the inputs knows: one covariance for all would blur what each of them is like.
+Rates and logits are means over the window's steps so far. Each window length and each kind of input has its own
+calibration; the source of an input determines its kind. One covariance for all kinds would be too wide for each.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,27 +23,27 @@ from numpy.typing import NDArray
 from spikesight.models.statistics import Floats, energy, fit_temperature, moments, quantile
 
 RECORDED, WEBCAM, CAMERA = range(3)
-"""Kinds of input: recordings and stills; a webcam's tracked frames; an event camera's events through a window."""
+"""Kinds of input: recordings and still images; a webcam's tracked frames; a camera's events in a tracked window."""
 UNKNOWN, NOTHING = "unknown", "nothing"
-"""Labels of an input that is none of the classes, and of too few events to say."""
+"""Labels of an input that shows none of the classes, and of an input with too few events to judge."""
 SHOWN, KEPT = 0.9, 0.5
-"""`known` of a window that 95 % and 99 % of the validation windows are at least as familiar as."""
-SLOPE = float(np.log(SHOWN / (1 - SHOWN)))  # of the logistic between the two lines
-AT_BIN = ".lines"  # what the names of a shorter bin's lines end with in a checkpoint
-SHRINK = 1e-3  # of a covariance towards a sphere of the same volume of variance
+"""`known` at the thresholds that 95 % (SHOWN) and 99 % (KEPT) of the validation windows reach or exceed."""
+SLOPE = float(np.log(SHOWN / (1 - SHOWN)))  # of the logistic function through both thresholds
+AT_BIN = ".lines"  # suffix of a checkpoint's array names for the lines of a shorter bin
+SHRINK = 1e-3  # shrinkage of a covariance: this share of the mean variance is added to its diagonal
 
 
 @cache
 def loops() -> ModuleType:
-    """The compiled loops, imported once they are needed."""
+    """Return the module of compiled loops; imported at the first call, since numba is slow to import."""
     return import_module("spikesight.models.novelty.compiled")
 
 
 class ClassDistance:
     """Squared Mahalanobis distance of feature vectors to the nearest class mean, with one covariance for all classes.
 
-    A value of two arrays: `centres` float64 [K, D] and `whiten` float64 [D, D], the inverse covariance being
-    whiten^T whiten. Features should have about the same variance wherever they lie: for rates, their square roots.
+    `centres` float64 [K, D] are the class means; `whiten` float64 [D, D] gives the inverse covariance whiten^T whiten.
+    The variance of features should not depend on their mean: take square roots of rates. Immutable.
     """
 
     def __init__(self, centres: Floats, whiten: Floats) -> None:
@@ -56,10 +56,10 @@ class ClassDistance:
     def fit(
         cls, features: NDArray, labels: NDArray[np.integer], weights: NDArray | None = None, shrink: float = SHRINK
     ) -> "ClassDistance":
-        """From features [M, D] and labels [M]; classes are the labels that occur, in ascending order.
+        """Fit to features [M, D] with labels [M]; the K classes are the labels that occur, in ascending order.
 
-        `weights` [M] say how much each sample counts. `shrink` moves the covariance towards a sphere, so that few
-        samples suffice. Raises ValueError without samples, or where none differs from its class mean.
+        `weights` [M]: of the samples; None: equal. `shrink`: share of the mean variance added to the covariance's
+        diagonal, for few samples. Raises ValueError without samples, or if all of them equal their class mean.
         """
         x, weights = np.asarray(features, np.float64), np.ones(len(features)) if weights is None else weights
         classes, index = np.unique(labels, return_inverse=True)
@@ -75,83 +75,83 @@ class ClassDistance:
         return cls(centres, (vectors / np.sqrt(values)).T)
 
     def scores(self, features: NDArray) -> Floats:
-        """Squared distances of features [..., D] to each class mean, float64 [..., K]."""
+        """Return the squared distances of features [..., D] to each class mean, float64 [..., K]."""
         placed = np.asarray(features, np.float64) @ self.whiten.T
         return ((placed[..., None, :] - self._placed) ** 2).sum(-1)
 
     def score(self, features: NDArray) -> Floats:
-        """Squared distances of features [..., D] to the nearest class mean, float64 [...]."""
+        """Return the squared distances of features [..., D] to the nearest class mean, float64 [...]."""
         return self.scores(features).min(-1)
 
     def state(self) -> dict[str, NDArray]:
-        """The arrays that `from_state` takes, float32."""
+        """Return the float32 arrays that `from_state` takes."""
         return {"centres": self.centres.astype(np.float32), "whiten": self.whiten.astype(np.float32)}
 
     @classmethod
     def from_state(cls, state: dict[str, NDArray]) -> "ClassDistance":
-        """The inverse of `state`. Raises KeyError and ValueError."""
+        """Restore from the arrays of `state`. Raises KeyError for missing arrays, ValueError for wrong shapes."""
         return cls(np.asarray(state["centres"], np.float64), np.asarray(state["whiten"], np.float64))
 
 
 @dataclass(frozen=True)
 class Lines:
-    """What is read off the validation data for each length of the window, 1 to T: float64 [T] each."""
+    """Calibration values fitted on validation windows of 1 to T steps, for one kind of input: float64 [T] each."""
 
     temperature: Floats  # of the softmax
-    distance_mean: Floats  # of the logarithm of the distance
-    distance_spread: Floats
+    distance_mean: Floats  # of the logarithm of the distance to the nearest class
+    distance_spread: Floats  # standard deviation
     energy_mean: Floats
     energy_spread: Floats
-    shown: Floats  # sum of both scores that 95 % of the windows do not exceed; 80 % before a taught model
-    kept: Floats  # 99 %; 95 % before a taught model
-    active: Floats  # input values a step that are not zero: fewer than this are nothing
+    shown: Floats  # 95 % quantile of the sum of both standardised scores (taught models: 80 %): `known` is SHOWN
+    kept: Floats  # 99 % quantile (taught models: 95 %): `known` is KEPT
+    active: Floats  # fewest nonzero input values a step; with fewer the window shows nothing
 
 
 ROWS = (
     "temperature", "distance_mean", "distance_spread", "energy_mean", "energy_spread", "shown", "kept", "active",
 )  # fmt: skip
-"""The order of lines as an array [8, T]: that of the compiled loops, and of files of 0.2.0 and before."""
+"""Order of the fields of `Lines` in arrays [8, T], as in the compiled loops and in files of versions up to 0.2.0."""
 
 
 class Judged(NamedTuple):
-    """What a window is taken for."""
+    """The detector's judgement of a window."""
 
     probabilities: Floats  # [K], with the calibrated temperature
-    known: float
-    nothing: bool
+    known: float  # 0 to 1, 0 if there is nothing
+    nothing: bool  # whether there are too few events to judge
 
 
 class Kind(NamedTuple):
-    """One kind of input that a network knows: where its rates lie, and what is read off its validation data."""
+    """A fitted kind of input (RECORDED, WEBCAM or CAMERA): the distance to its classes, and its calibration values."""
 
     distance: ClassDistance
     lines: Lines
 
 
 class NoveltyDetector:
-    """The judgement that a checkpoint carries: the layers it looks at, and each kind of input that it knows, in the
-    order of RECORDED, WEBCAM, CAMERA. Active inputs are the same in all. `bins` holds the lines of every kind at
-    shorter bins, by their microseconds (models/novelty/bins.py); the distances are the same.
+    """A checkpoint's out-of-distribution detector, which reads the rates of the first `layers` neuron layers. `kinds`
+    are in the order RECORDED, WEBCAM, CAMERA and share `active`. `bins` holds the lines of every kind at shorter bins,
+    keyed by bin length in microseconds (models/novelty/bins.py); the distances hold for all bins.
     """
 
     def __init__(self, layers: int, kinds: Sequence[Kind], bins: Mapping[int, Sequence[Lines]] | None = None) -> None:
         self.layers, self.kinds, self.bins = layers, tuple(kinds), dict(bins or {})
-        self.width = kinds[0].distance.centres.shape[1]  # R
+        self.width = kinds[0].distance.centres.shape[1]  # R, rates a step
         self.longest = len(kinds[0].lines.kept)
-        self._loops = [  # the arrays as the compiled loops walk through them
+        self._loops = [  # arrays in the order in which the compiled loops read memory
             (np.ascontiguousarray(d.whiten.T), (d.centres @ d.whiten.T).T.copy(), np.stack(rows_of(lines), 1))
             for d, lines in kinds
         ]
 
     @property
     def active(self) -> Floats:
-        """Active inputs a step, float64 [T]; fewer are nothing."""
+        """Fewest active inputs a step for windows of 1 to T steps, float64 [T]; with fewer there is nothing to see."""
         return self.kinds[0].lines.active
 
     def judge(self, mean: Floats, classes: int, steps: int, kind: int = RECORDED, missed: float = 0.0) -> Judged:
-        """A window of `steps` steps of one kind of input, or of the last kind that is known: the means a step of its
-        logits [classes], its rates [R] and, at the end, its count of active inputs, one after another. With too few of
-        these it is nothing, unless the network was not shown as many `missed` events a step: then it is unknown.
+        """Judge a window of `steps` steps by `mean`, its means over steps: logits [classes], rates [R], active inputs
+        [1]. A kind without calibration uses the last one. With fewer active inputs than `active` there is nothing; but
+        if `missed`, the events a step withheld from the network, reach `active`, the window is unknown (`known` 0).
         """
         whiten, placed, rows = self._loops[min(kind, len(self._loops) - 1)]
         line, probabilities = rows[min(steps, self.longest) - 1], np.empty(classes)
@@ -159,7 +159,7 @@ class NoveltyDetector:
         return Judged(probabilities, max(known, 0.0), known < 0 and missed < line[-1])
 
     def state(self) -> dict[str, NDArray]:
-        """Everything as arrays by name, float32, a kind a row: what a checkpoint holds."""
+        """Return float32 arrays by name for a checkpoint; except in `layers`, the first axis is the kind of input."""
         states = [kind.distance.state() for kind in self.kinds]
         stacked = {name: np.stack([state[name] for state in states]) for name in states[0]}
         spans = {"lines": [kind.lines for kind in self.kinds], **{f"{n}{AT_BIN}": of for n, of in self.bins.items()}}
@@ -170,7 +170,7 @@ class NoveltyDetector:
         return {name: array.astype(np.float32) for name, array in stacked.items()}
 
     def facts(self) -> dict[str, Any]:
-        """The state as names and lists, for those who judge elsewhere (the page without a server, an export)."""
+        """Return the detector as JSON-ready lists, for implementations elsewhere (the serverless page, exports)."""
         kinds = []
         for distance, lines in self.kinds:
             lists = {f.name: [float(f"{v:.7g}") for v in getattr(lines, f.name)] for f in fields(Lines)}
@@ -180,7 +180,7 @@ class NoveltyDetector:
 
     @classmethod
     def from_state(cls, state: dict[str, NDArray]) -> "NoveltyDetector":
-        """The inverse of `state`. Raises ValueError for arrays that do not fit together or are not finite."""
+        """Restore from the arrays of `state`. Raises ValueError for inconsistent or non-finite arrays."""
         state = gathered(state)
         at_bins = {name: array for name, array in state.items() if name.endswith(AT_BIN)}
         state = {name: array for name, array in state.items() if name not in at_bins}
@@ -189,7 +189,7 @@ class NoveltyDetector:
         if not all(np.isfinite(array).all() for array in (*state.values(), *at_bins.values())):
             raise ValueError("it must be finite")
         layers, parts = state["layers"], {name: array for name, array in state.items() if name != "layers"}
-        if all(array.ndim == 2 for array in parts.values()):  # of one kind, as earlier versions wrote it
+        if all(array.ndim == 2 for array in parts.values()):  # one kind only, as earlier versions wrote it
             parts = {name: array[None] for name, array in parts.items()}
         shapes = {(array.ndim, len(array)) for array in parts.values()}
         if len(shapes) != 1 or min(shapes)[0] != 3 or min(shapes)[1] < 1 or layers.shape != (1,):
@@ -200,8 +200,8 @@ class NoveltyDetector:
 
 
 def gathered(state: dict[str, NDArray]) -> dict[str, NDArray]:
-    """The state with the lines of each span as one array [kinds, 8, T], as files of before have them. Raises
-    ValueError where some are missing.
+    """Return the state with the arrays `{span}.{row}` of each span of lines stacked into one, [kinds, 8, T], the form
+    of older files. Raises ValueError if some rows are missing or differ in shape.
     """
     found, spans = dict[str, NDArray](), dict[str, dict[str, NDArray]]()
     for name, array in state.items():
@@ -218,17 +218,17 @@ def gathered(state: dict[str, NDArray]) -> dict[str, NDArray]:
 
 
 def rows_of(lines: Lines) -> list[Floats]:
-    """The lines in the order of ROWS, float64 [T] each."""
+    """Return the lines in the order of ROWS, float64 [T] each."""
     return [getattr(lines, row) for row in ROWS]
 
 
 def lines_of(rows: Sequence[Floats] | NDArray) -> Lines:
-    """The inverse of `rows_of`."""
+    """Build lines from 8 rows [T] in the order of ROWS, as `rows_of` returns them."""
     return Lines(**dict(zip(ROWS, np.asarray(rows, np.float64), strict=True)))
 
 
 def checked(rows: NDArray) -> Lines:
-    """Lines of an array [8, T]. Raises ValueError."""
+    """Build lines from an array [8, T]. Raises ValueError for a wrong shape or impossible values."""
     if rows.shape[0] != len(ROWS) or not rows.shape[1]:
         raise ValueError("its lines must be [8, T]")
     lines = lines_of(rows)
@@ -240,7 +240,7 @@ def checked(rows: NDArray) -> Lines:
 
 
 def checked_bins(state: dict[str, NDArray], kinds: int) -> dict[int, list[Lines]]:
-    """Lines at shorter bins from their arrays, [kinds, 8, T] each. Raises ValueError."""
+    """Build the lines at shorter bins, by microseconds, from arrays [kinds, 8, T] by name. Raises ValueError."""
     by_bin = {name.removesuffix(AT_BIN): array for name, array in state.items()}
     if not all(n.isdecimal() and len(n) < 10 and a.ndim == 3 and len(a) == kinds for n, a in by_bin.items()):
         raise ValueError("lines at shorter bins must be named by their microseconds and be [kinds, 8, T]")
@@ -249,19 +249,19 @@ def checked_bins(state: dict[str, NDArray], kinds: int) -> dict[int, list[Lines]
 
 @dataclass(frozen=True)
 class Windows:
-    """Running means of samples over the first 1 to T steps; the last axis but one is the window's length."""
+    """Means of M samples over their first 1, 2, ... T steps; the axis T is the window's length."""
 
     logits: Floats  # [M, T, K]
     rates: Floats  # [M, T, R]
-    active: Floats  # [M, T]
+    active: Floats  # [M, T], nonzero input values a step
     labels: NDArray[np.int64]  # [M]
-    weights: Floats  # [M]: how much each sample counts
-    kinds: NDArray[np.int64]  # [M]: of input: RECORDED, ...
+    weights: Floats  # [M], of the samples
+    kinds: NDArray[np.int64]  # [M], kind of input: RECORDED, WEBCAM or CAMERA
 
 
 def fit_novelty(layers: int, training: Windows, validation: Windows, weight: float = 1.0) -> NoveltyDetector:
-    """Distances from the training windows, all else from validation windows, each kind for itself. `weight`: how much
-    the distance counts, the energy counting once. Raises ValueError for too few windows.
+    """Fit a detector: for each kind of input, distances to training windows and calibration on validation windows.
+    `weight`: of the distance relative to the energy. Raises ValueError for too few windows.
     """
     kinds = []
     for number in np.unique(validation.kinds):
@@ -276,7 +276,7 @@ def fit_novelty(layers: int, training: Windows, validation: Windows, weight: flo
 
 
 def fit_lines(kinds: Sequence[ClassDistance], of: Windows, weight: float = 1.0) -> list[Lines]:
-    """What is read off validation windows, for each kind of input in turn."""
+    """Fit the calibration values of each kind of input to validation windows; `kinds` and result by ascending kind."""
     active, found = [fewest_active(of, at) for at in range(of.logits.shape[1])], list[Lines]()
     for distance, number in zip(kinds, np.unique(of.kinds), strict=True):
         rows, valid = [], of.kinds == number
@@ -290,14 +290,14 @@ def fit_lines(kinds: Sequence[ClassDistance], of: Windows, weight: float = 1.0) 
 
 
 def fewest_active(of: Windows, at: int) -> float:
-    """Fewest active inputs a step of windows of at + 1 steps: those of any kind."""
+    """Return the fewest active inputs a step to judge a window of at + 1 steps: half the kinds' lowest 1 % quantile."""
     fewest = min(quantile(of.active[of.kinds == k, at], of.weights[of.kinds == k], 0.01) for k in np.unique(of.kinds))
-    return 0.5 * max(1.0, fewest)  # none at all is nothing, whatever was seen
+    return 0.5 * max(1.0, fewest)  # at least 0.5, so that a window without any shows nothing
 
 
 def kind_lines(distances: Floats, cold: Floats, weights: Floats, weight: float) -> tuple[float, ...]:
-    """Moments of the logarithm of distances [M], those of energies [M], and the lines of 95 and 99 % of their sum. A
-    distance that counts by a `weight` has a spread that is wider by it.
+    """Return mean and spread of the log of distances [M], mean and spread of energies `cold` [M], and the 95 and 99 %
+    quantiles of the sum of both standardised scores. The distance's spread is divided by `weight`, so it counts more.
     """
     far = np.log(np.maximum(distances, 1e-12))
     (far_mean, far_spread), (cold_mean, cold_spread) = moments(far, weights), moments(cold, weights)
