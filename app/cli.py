@@ -7,7 +7,6 @@ from difflib import get_close_matches
 from importlib import import_module
 from types import ModuleType
 
-from spikesight import __version__
 from spikesight.models.native.memory import keep_memory
 
 GROUPS: dict[str, dict[str, tuple[str, str]]] = {
@@ -49,6 +48,8 @@ EXIT_FAILURE, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser that lists all commands; a command's own flags are added by `run_command`."""
+    from spikesight import __version__  # reads the installation's metadata, which no command needs
+
     lines = []
     for group, commands in GROUPS.items():
         lines += [f"{group}:", *(f"  {name:12} {summary}" for name, (_, summary) in commands.items()), ""]

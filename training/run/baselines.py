@@ -43,7 +43,7 @@ def _cell_means(x: Tensor) -> Tensor:
     return adaptive_avg_pool2d(x, (min(SIDE, height), min(SIDE, width)))
 
 
-SEEN: dict[str, tuple[str, str, Callable[[NDArray], NDArray[np.float32]]]] = {
+FEATURES: dict[str, tuple[str, str, Callable[[NDArray], NDArray[np.float32]]]] = {
     "events": ("log counts", "recordings", log_counts),
     "image": ("pixels", "pictures", pixels),
 }
@@ -63,8 +63,8 @@ def predictions(
     train: NDArray[np.float32], labels: NDArray[np.int64], asked: NDArray[np.float32], kind: str = "events"
 ) -> Answers:
     """Train each baseline on features [M, F] and labels [M]; return its classes for `asked` [N, F] by name."""
-    seen, machines = SEEN[kind][0], _machines().items()
-    return {f"{name} on {seen}": np.asarray(one.fit(train, labels).predict(asked)) for name, one in machines}
+    features, machines = FEATURES[kind][0], _machines().items()
+    return {f"{name} on {features}": np.asarray(one.fit(train, labels).predict(asked)) for name, one in machines}
 
 
 def beside_network(
@@ -77,17 +77,17 @@ def beside_network(
 ) -> list[dict[str, Any]]:
     """Return `Pairs.beside` for a run's test samples: baselines trained on its samples, then the answers of `anns`.
 
-    `kind`: a key of SEEN.
+    `kind`: a key of FEATURES.
     """
     parts = [part.take(part.stratified_rows(MOST)) for part in learnt]
-    given, labels = np.concatenate([_seen(part, kind) for part in parts]), np.concatenate([p.labels for p in parts])
-    answers = predictions(given, labels, _seen(test, kind), kind)
+    given, labels = np.concatenate([_features(part, kind) for part in parts]), np.concatenate([p.labels for p in parts])
+    answers = predictions(given, labels, _features(test, kind), kind)
     return Pairs(test.labels, chosen, recording, kind).beside(answers | anns)
 
 
-def _seen(frames: Frames, kind: str) -> NDArray[np.float32]:
-    see = SEEN[kind][2]
-    return np.concatenate([see(frames.frames[n : n + BATCH]) for n in range(0, len(frames), BATCH)])
+def _features(frames: Frames, kind: str) -> NDArray[np.float32]:
+    extract = FEATURES[kind][2]
+    return np.concatenate([extract(frames.frames[n : n + BATCH]) for n in range(0, len(frames), BATCH)])
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Pairs:
     truth: NDArray[np.int64]  # [M]
     chosen: NDArray[np.int64]  # [M], by the network
     recording: NDArray[np.int64]  # [M]; windows of one recording are correlated and count as one pair
-    kind: str = "events"  # a key of SEEN
+    kind: str = "events"  # a key of FEATURES
 
     def beside(self, answers: Answers) -> list[dict[str, Any]]:
         """Return a row for each baseline: `name`, `accuracy`, `correct`, `count` and `interval` of samples; then `won`
@@ -110,8 +110,8 @@ class Pairs:
         right = chosen == self.truth
         ahead = np.bincount(self.recording, (self.chosen == self.truth).astype(float) - right)
         won, lost = int((ahead > 0).sum()), int((ahead < 0).sum())
-        figures = accuracy_of(int(right.sum()), len(right))
-        return {"name": name, **figures, "of": SEEN[self.kind][1], "won": won, "lost": lost, "p": mcnemar(won, lost)}
+        figures, units = accuracy_of(int(right.sum()), len(right)), FEATURES[self.kind][1]
+        return {"name": name, **figures, "of": units, "won": won, "lost": lost, "p": mcnemar(won, lost)}
 
 
 def sentences(rows: list[dict[str, Any]]) -> list[str]:

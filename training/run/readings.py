@@ -282,7 +282,7 @@ def _answers(classifier: Classifier, waiting: Sequence[tuple[_Window, NDArray]],
 
 
 def _values(done: Step, x_seq: Tensor) -> NDArray[np.float64]:
-    """What a detector judges by, of each step and sample: logits, rates and active inputs, [T, N, K + R + 1]."""
+    """Return what a novelty detector judges by, a step and sample: logits, rates, active inputs, [T, N, K + R + 1]."""
     active = x_seq.flatten(2).count_nonzero(2).float()
     return torch.cat([done.logits.float(), done.rates, active[..., None]], 2).double().numpy()
 
@@ -290,7 +290,7 @@ def _values(done: Step, x_seq: Tensor) -> NDArray[np.float64]:
 def _judged(
     classifier: Classifier, mean: NDArray[np.float64], steps: int, kind: int = RECORDED
 ) -> tuple[NDArray[np.float64], float | None]:
-    """Probabilities [K] of so many steps' mean of values, and how familiar it is; None where the model cannot tell."""
+    """Judge the mean of `steps` steps' values: return probabilities [K] and `known` (None without a calibration)."""
     k = len(classifier.labels)
     if classifier.novelty is None:
         return softmax(mean[:k]), None
