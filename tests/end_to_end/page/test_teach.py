@@ -1,8 +1,11 @@
 """Teach: two things shown to a fake camera are recognised in other clips; cards, keys, files, saving, all screens."""
 
+from __future__ import annotations  # playwright's names are there for the types alone
+
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -12,6 +15,9 @@ from spikesight.encoders.recordings.files import write_recording
 from spikesight.models.classifier import Classifier
 from tests.support.chromium import Visit, Visitor, has_models, needs_chromium, nmnist_file, served
 from tests.support.inputs.things import clip
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Route
 
 pytest.importorskip("playwright", reason="playwright is not installed: pip install 'spikesight[dev]'")
 
@@ -123,13 +129,21 @@ def test_cards_are_corrected(pupil: Visit, before_the_camera: Show) -> None:
     first = page.get_by_label("Take example 1 of Class 1 back")
     first.click()
     pupil.until(lambda: first.count() == 0, "it is gone")
+    late: list[Route] = []
+    page.route("**/classes?*", lambda route: late.append(route))
+    page.keyboard.down("1")
     name(pupil, 1, "star")
+    until_shown(pupil, 1, examples(pupil, 1) + 2)  # the server's messages have the old name still
+    page.keyboard.up("1")
+    assert page.get_by_label("Name of class 1").input_value() == "star"
+    late[0].continue_()
     name(pupil, 2, "star")
     assert page.get_by_label("Name of class 2").input_value() == "Class 2", "two cannot have one name"
     crops = page.locator(".card:nth-child(1) .examples canvas")
-    pupil.until(lambda: crops.count() >= 3, "what the camera saw beside the events")
-    pupil.click("Undo")
-    pupil.until(lambda: examples(pupil, 1) == 0, "the showing is taken back whole")
+    pupil.until(lambda: crops.count() >= 5, "what the camera saw beside the events")
+    for left in (3, 0):
+        pupil.click("Undo")
+        pupil.until(lambda left=left: examples(pupil, 1) == left, "the showing is taken back whole")
     pupil.click("Show the background")
     until_shown(pupil, 2, 2)
     assert page.get_by_label("Name of class 2").input_value() == "background"

@@ -61,18 +61,24 @@ export class Teach extends OneStream {
     if (body.id === this.gone || (this.session && body.id !== this.session.id)) return;
     this.session = body;
     if (body.learning && !this.stream.ready) this.settle();
-    const examples = new Map(body.classes.map(({ label, examples }) => [label, examples]));
-    this.count([...examples.values()].flat());
-    for (const card of this.cards) {
-      card.update(examples.get(card.label) ?? [], body.window_ms);
-      examples.delete(card.label);
+    this.count(body.classes.flatMap(({ examples }) => examples));
+    const empty = new Set(this.cards);
+    for (const { label, examples } of body.classes) {
+      const card = this.cardOf(label, examples);
+      card.update(examples, body.window_ms);
+      empty.delete(card);
     }
-    for (const [label, numbers] of examples) {
-      const card = this.cards.find(({ shown }) => !shown.size) ?? this.add();
-      card.call(label);
-      card.update(numbers, body.window_ms);
-    }
+    for (const card of empty) card.update([]);
     this.showScore();
+  }
+
+  /** The card of a class: by its name; by its examples, if the server has not heard of the card's new name; else one without examples. */
+  cardOf(label, examples) {
+    const known = this.cards.find((card) => card.label === label) ?? this.cards.find(({ shown }) => examples.some((number) => shown.has(number)));
+    if (known) return known;
+    const card = this.cards.find(({ shown }) => !shown.size) ?? this.add();
+    card.call(label);
+    return card;
   }
 
   /** Note which examples are new since the last showing began, so that they can be undone together. */
