@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -21,7 +22,7 @@ from spikesight.training.config import TrainConfig
 from spikesight.training.data.recordings import read_item
 from spikesight.training.data.sets import Frames, Item
 from spikesight.training.data.windows import cut_windows
-from spikesight.training.progress import with_progress
+from spikesight.training.progress import say, with_progress
 
 CACHE_VERSION = 1
 
@@ -33,6 +34,8 @@ def cached(
     digest = hashlib.sha256(json.dumps([CACHE_VERSION, key], sort_keys=True).encode()).hexdigest()[:20]
     path = folder / f"{digest}.npy"
     if not path.exists():
+        if not sys.stderr.isatty():  # where no bar shows that it goes on
+            say(f"{what}: {count} samples")
         folder.mkdir(parents=True, exist_ok=True)
         partial = folder / f".{digest}.{os.getpid()}.npy"
         array = np.lib.format.open_memmap(partial, "w+", np.uint8, (count, *shape))
