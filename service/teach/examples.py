@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 from spikesight.models.steps import Input
 from spikesight.models.teach.few_shot import EmbeddedExample, FewShotLearner
@@ -12,6 +13,13 @@ from spikesight.service.teach.windows import frames_of
 MAX_CLASSES = 32
 MAX_WAITING = 16  # examples and uploads whose features are not computed yet
 FULL = "the session is full: take examples back, or save the model and begin another session"
+
+
+@dataclass(eq=False)
+class Waiting:
+    """Examples of a class whose features are being computed; None: the class was removed meanwhile."""
+
+    label: str | None
 
 
 class Examples:
@@ -26,7 +34,8 @@ class Examples:
         self.most = most
         self._few_shot, self._turns, self._changed = few_shot, turns, changed
         self._digests: dict[str, str] = {}  # hashes of uploaded recordings, by the id of their take
-        self._pieces = self._waiting = 0
+        self._pieces = 0
+        self._waiting: list[Waiting] = []
         self._tasks: set[asyncio.Task[list[int]]] = set()
         self._closed = False
 
@@ -54,16 +63,16 @@ class Examples:
 
     def check_room(self, label: str) -> None:
         """Raise ServiceError if no more examples of this class can be added, Overloaded if too many wait."""
-        if self._waiting >= MAX_WAITING:
+        if len(self._waiting) >= MAX_WAITING:
             raise Overloaded
-        if len(self._few_shot.shown) + self._waiting >= self.most:
+        if len(self._few_shot.shown) + len(self._waiting) >= self.most:
             raise ServiceError(409, FULL)
         if len({*self._few_shot.labels, label}) > MAX_CLASSES:
             raise ServiceError(409, f"a session has at most {MAX_CLASSES} classes")
 
     def offer(self, label: str, take: str, window: list[Input]) -> None:
         """Add a window of a stream as an example, unless too many wait already. Raises ServiceError."""
-        if self._waiting < MAX_WAITING:
+        if len(self._waiting) < MAX_WAITING:
             self.check_room(label)
             task = asyncio.create_task(self.add(label, take, lambda: [window]))
             self._tasks.add(task)
@@ -74,23 +83,25 @@ class Examples:
 
         `windows` is called in the teaching thread; between two examples other sessions may use that thread.
         """
-        self._waiting += 1
-        added: list[EmbeddedExample] = []
+        waiting, embedded = Waiting(label), list[EmbeddedExample]()
+        self._waiting.append(waiting)
         try:
             for x in await self._turns.run(lambda: [frames_of(window) for window in windows()]):
-                if len(added) < self._room(label):
-                    added.append(await self._turns.run(lambda x=x: self._few_shot.embed(label, take, x)))
+                if len(embedded) < self._room(waiting.label):
+                    embedded.append(await self._turns.run(lambda x=x: self._few_shot.embed(label, take, x)))
         finally:
-            self._waiting -= 1
-        added = added[: self._room(label)]  # other examples may have been added meanwhile
+            self._waiting.remove(waiting)
+        if (now := waiting.label) is None:
+            return []
+        added = [replace(one, label=now) for one in embedded[: self._room(now)]]  # others may have been added meanwhile
         self._few_shot.shown.extend(added)
         if added:
             self._changed(len(added))
         return [one.number for one in added]
 
-    def _room(self, label: str) -> int:
+    def _room(self, label: str | None) -> int:
         """Return how many examples of this class can be added now."""
-        if self._closed or len({*self._few_shot.labels, label}) > MAX_CLASSES:
+        if label is None or self._closed or len({*self._few_shot.labels, label}) > MAX_CLASSES:
             return 0
         return max(0, self.most - len(self._few_shot.shown))
 
@@ -111,15 +122,22 @@ class Examples:
         """Remove a class with its examples. Raises ServiceError 404."""
         self._check_class(label)
         self._few_shot.forget(label)
+        self._rename_waiting(label, None)
         self._changed(None)
 
     def rename(self, label: str, to: str) -> None:
         """Rename a class. Raises ServiceError 404, and 409 if another class has that name."""
         self._check_class(label)
-        if to != label and to in self._few_shot.labels:
+        if to != label and to in {*self._few_shot.labels, *(waiting.label for waiting in self._waiting)}:
             raise ServiceError(409, "another class has that name: take it back first")
         self._few_shot.rename(label, to)
+        self._rename_waiting(label, to)
         self._changed(None)
+
+    def _rename_waiting(self, label: str, to: str | None) -> None:
+        for waiting in self._waiting:
+            if waiting.label == label:
+                waiting.label = to
 
     def _check_class(self, label: str) -> None:
         if label not in self._few_shot.labels:

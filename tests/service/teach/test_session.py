@@ -147,11 +147,29 @@ async def test_classes_are_so_many_also_when_they_come_at_once() -> None:
     bench.open.clear()
     coming = asyncio.gather(*(bench.give(label) for label in ("class 0", *"abcdefgh")))
     await asyncio.sleep(0)
+    with pytest.raises(ServiceError, match="another class has that name"):
+        bench.examples.rename("class 0", "a")
     bench.examples.rename("class 0", "another")
     bench.open.set()
     taken = await coming
     assert len(bench.few_shot.labels) == MAX_CLASSES
-    assert [len(numbers) for numbers in taken] == [1, 1, *[0] * 7], "first come, first served"
+    assert [len(numbers) for numbers in taken] == [1, 1, 1, *[0] * 6], "first come, first served"
+    await bench.learner.settled()
+
+
+async def test_what_is_on_its_way_goes_with_its_class() -> None:
+    bench = Bench()
+    for label in ("mug", "key"):
+        await bench.give(label)
+    await bench.learner.settled()
+    bench.open.clear()
+    coming = asyncio.gather(*(bench.give(label) for label in ("mug", "key")))
+    await asyncio.sleep(0)
+    bench.examples.rename("mug", "cup")
+    bench.examples.forget("key")
+    bench.open.set()
+    assert [len(numbers) for numbers in await coming] == [1, 0]
+    assert bench.few_shot.counts() == {"cup": 2}
     await bench.learner.settled()
 
 
