@@ -160,11 +160,16 @@ class Queue:
             self.open_streams -= not job.request
 
     def fail(self, job: Job, error: Exception) -> None:
-        """Close a job and tell its receiver why. Call only with the scheduler's `_network` lock held."""
+        """Close a job and tell its receiver why, unless its owner has closed it: that one expects nothing more.
+
+        Call only with the scheduler's `_network` lock held.
+        """
+        given_up = job.closed
         self.close(job)
         job.phase = Phase.CLOSED
         job.release()
-        job.tell_failed(error)
+        if not given_up:
+            job.tell_failed(error)
 
     def pop_undecoded(self) -> list[tuple[Job, Callable[[], list[Input]]]]:
         """Return requests to decode before the next batch: only one while a stream is open, to keep its delay short."""

@@ -118,3 +118,22 @@ def test_what_was_admitted_is_answered_by_a_retired_scheduler() -> None:
         scheduler.finish()
     scheduler._thread.join(PATIENCE_S)
     assert not scheduler._thread.is_alive()
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_who_has_closed_a_job_hears_of_no_failure(waits: bool) -> None:
+    """A camera closes its stream on a model that is replaced: what is left of it there must not end the camera."""
+    classifier = Gated()
+    classifier.poison = 1.0
+    with scheduling(classifier) as scheduler:
+        jobs = [open_with(scheduler, inputs(1))[0]] if waits else []
+        assert not waits or classifier.entered.wait(PATIENCE_S)  # what follows waits behind it
+        job, listener = open_with(scheduler, inputs(2))
+        assert classifier.entered.wait(PATIENCE_S)
+        for one in (*jobs, job):
+            scheduler.close(one)
+        scheduler.retire()
+        classifier.gate.set()
+        scheduler._thread.join(PATIENCE_S)
+        assert not scheduler._thread.is_alive()
+    assert listener.errors == []
