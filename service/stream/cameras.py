@@ -28,7 +28,7 @@ from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.registry import Model, WrongBin
 from spikesight.service.settings import SettingsError
 from spikesight.service.sinks.report import Post, Report
-from spikesight.service.stream.messages import PICTURE_EVENTS, Hello, Ticket
+from spikesight.service.stream.messages import PICTURE_EVENTS, READY_BEGIN, Hello, Ticket
 from spikesight.service.stream.protocol import Batch, StreamCore
 
 T = TypeVar("T")
@@ -96,7 +96,7 @@ class Camera:
             raise SettingsError(str(error)) from None
 
     def ready(self) -> str:
-        """Return the "ready" message that a new viewer gets first."""
+        """Return the "ready" message that a viewer gets first, and again when the camera's model has changed."""
         return str(self._stream.core.ready().data)
 
     def close(self) -> None:
@@ -147,12 +147,15 @@ class Camera:
                 if self.is_wanted("pictures"):
                     self._seen.append(packet[:: max(1, len(packet) // PICTURE_EVENTS)])
                 if self._listeners:
-                    self.mailbox.post(lambda packet=packet: self.forward_events(packet))
+                    self.mailbox.post(lambda packet=packet: self._tell(self._listeners, packet))
                     self.mailbox.flush()
             try:
                 if (model := self.model()) is not stream.model:  # the models were reloaded
                     fresh = CameraStream(self, model, stream.core.dropped)
                     stream.close()
+                    told, self._stream = self.ready(), fresh
+                    if (ready := self.ready()) != told:
+                        self.mailbox.post(lambda ready=ready: self._tell(self._viewers, ready))
                     fresh.resume_from(stream)
                     stream = fresh
                 stream.push(packet)
@@ -187,9 +190,9 @@ class Camera:
         """Return whether any viewer wants this. Callable from any thread."""
         return any(getattr(viewer, what) for viewer in list(self._viewers))
 
-    def forward_events(self, packet: NDArray) -> None:
-        for listener in self._listeners:
-            listener.put(packet)
+    def _tell(self, group: "set[Viewer[T]]", message: T) -> None:
+        for viewer in group:
+            viewer.put(message)
 
     def _end(self) -> None:
         for viewer in (*self._viewers, *self._listeners):
@@ -335,7 +338,7 @@ async def server_sent(camera: Camera, draining: Callable[[], bool]) -> AsyncIter
             message = await viewer.next(0.5)
             if isinstance(message, str):
                 quiet = 0.0
-                yield f"event: prediction\ndata: {message}\n\n"
+                yield f"event: {'ready' if message.startswith(READY_BEGIN) else 'prediction'}\ndata: {message}\n\n"
             elif message is None:
                 if viewer.ended:
                     break

@@ -99,8 +99,8 @@ async def run_stream(
 
 async def relay(socket: WebSocket, camera: Camera, hello: Hello) -> None:
     """Forward a camera's shared predictions to this client until either ends. Raises Ended."""
-    await socket.send_text(camera.ready())
     with camera.viewing(hello.picture, bool(hello.probe)) as viewer:
+        await socket.send_text(camera.ready())
         leaving = asyncio.create_task(socket.receive())  # the client may only close
         try:
             while not leaving.done():

@@ -215,7 +215,7 @@ class PacketDecoder:
         return events
 
 
-SNAPSHOT_BEGIN = '{"type":"snapshot"'
+READY_BEGIN, SNAPSHOT_BEGIN = '{"type":"ready"', '{"type":"snapshot"'
 
 
 @dataclass(eq=False, slots=True)

@@ -19,16 +19,18 @@ from fastapi.testclient import TestClient
 from spikesight.encoders.events import Events, SensorSize, make_events
 from spikesight.encoders.sources.address import Address, SourceEnded
 from spikesight.encoders.sources.source import Source
+from spikesight.models.checkpoint import save
 from spikesight.models.classifier import Classifier
 from spikesight.service.api import create_app
-from spikesight.service.client import Client, ClientError, Picture, Prediction
+from spikesight.service.client import Client, ClientError, Picture, Prediction, Ready
 from spikesight.service.settings import SettingsError
 from spikesight.service.sinks.delivery import Delivery
 from spikesight.service.sinks.disk_queue import DiskQueue
 from spikesight.service.sinks.webhook import Webhook
 from spikesight.service.stream import cameras
 from spikesight.service.stream.cameras import BACKLOG, Viewer
-from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, kept, tiny
+from spikesight.service.stream.messages import text
+from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, LABELS, kept, tiny
 from tests.support.serving.http import refused
 from tests.support.serving.receiver import SECRET, Receiver
 from tests.support.serving.servers import running, settings
@@ -204,11 +206,12 @@ class Told:
         return self.messages.pop(0)
 
 
-HEARD, ANSWER, STILL, END = (
+HEARD, ANSWER, STILL, END, OTHERS = (
     '{"a": 1}',
     'event: prediction\ndata: {"a": 1}\n\n',
     ": still here\n\n",
     "event: end\ndata: {}\n\n",
+    text(type="ready", labels=["a"]),
 )
 
 
@@ -221,6 +224,7 @@ HEARD, ANSWER, STILL, END = (
         ([None] * 31, 99, [STILL, END]),  # silence is broken every fifteen seconds
         ([None] * 62, 99, [STILL, STILL, END]),
         ([*[None] * 20, HEARD, *[None] * 21], 99, [ANSWER, END]),  # whoever hears something needs no more
+        ([OTHERS, HEARD, None], 99, [f"event: ready\ndata: {OTHERS}\n\n", ANSWER, END]),
     ],
 )
 async def test_server_sent_events_end_with_the_camera_or_the_service(
@@ -257,3 +261,19 @@ def test_what_a_camera_dropped_is_counted_on_when_models_are_loaded_anew(
         app.state.runtime.registry.load()
         messages = (one for one in stream.receive(PATIENCE_S) if isinstance(one, Prediction))
         assert next(later for one, later in pairwise(messages) if later.step <= one.step).dropped >= 7000
+
+
+def test_who_follows_a_camera_hears_which_labels_it_has_from_now_on(tmp_path: Path) -> None:
+    folder = kept(tmp_path / "tiny")
+    app = create_app(settings(models=(str(folder),)), (), (source(100_000),))
+    with running(app) as port, Client(f"http://127.0.0.1:{port}").stream(source="0") as stream:
+        assert stream.ready["labels"] == list(LABELS)
+        app.state.runtime.registry.load()  # the same again: nothing to tell
+        changed, names = tiny(), ["one", "two", "three"]
+        save(folder, changed.network, replace(changed.card, labels=tuple(names)))
+        app.state.runtime.registry.load()
+        heard = islice(stream.receive(PATIENCE_S), 2000)
+        assert next(one.labels for one in heard if isinstance(one, Ready)) == names
+        assert {one.label for one in predictions(stream, 3)} <= {*names}
+        with Client(f"http://127.0.0.1:{port}").stream(source="0") as late:
+            assert late.ready["labels"] == names
