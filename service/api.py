@@ -158,9 +158,9 @@ async def predicted(
     bin_ms: float | None = None,
 ) -> Response:
     """Answer POST /v1/predict: read the request's body, classify it, and return the JSON response."""
-    served = runtime.registry.get(model, bin_ms)
-    served.scheduler.check_room()
+    runtime.registry.get(model, bin_ms).scheduler.check_room()
     data, filename = await read_body(request, name)
+    served = runtime.registry.get(model, bin_ms)  # as it is now: the model may have been replaced meanwhile
     body = await predict(runtime, served, data, filename, options, address_of(request))
     return Response(body.model_dump_json(exclude_none=True), media_type="application/json")
 

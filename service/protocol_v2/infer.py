@@ -12,7 +12,7 @@ from spikesight.encoders.sample import Sample
 from spikesight.models.steps import Input
 from spikesight.service.http.shares import address_of
 from spikesight.service.protocol_v2 import tensors
-from spikesight.service.protocol_v2.endpoints import LABEL, STEPS, Endpoint
+from spikesight.service.protocol_v2.endpoints import LABEL, STEPS, Endpoint, endpoint
 from spikesight.service.protocol_v2.sequences import Sequences
 from spikesight.service.protocol_v2.tensors import InferRequest, Output, V2Error
 from spikesight.service.runtime import Runtime
@@ -24,16 +24,18 @@ from spikesight.service.upload.load import inputs_of, load
 INLINE_BYTES = 16384
 
 
-async def infer(runtime: Runtime, sequences: Sequences, found: Endpoint, request: Request) -> Response:
+async def infer(runtime: Runtime, sequences: Sequences, name: str, version: str | None, request: Request) -> Response:
     """Answer one inference request: tensors in, the model's answer as tensors out."""
     begin = time.perf_counter()
-    found.model.scheduler.check_room()
+    endpoint(runtime, name, version).model.scheduler.check_room()
     data = await request.body()
+    found = endpoint(runtime, name, version)  # as it is now: the model may have been replaced meanwhile
     header = request.headers.get("inference-header-content-length")
     try:
         client = address_of(request)
-        asked = await parse_body(runtime, data, header, found, client)
-        results, decoded = await run_request(runtime, sequences, found, asked, client)
+        with runtime.admitted(found.model):  # it runs on until this is answered, also if it is replaced now
+            asked = await parse_body(runtime, data, header, found, client)
+            results, decoded = await run_request(runtime, sequences, found, asked, client)
         outputs = tensors.select(asked, all_outputs(found, results), found.model.classifier.labels)
         body, length = tensors.answer(found.name, outputs, asked.id)
     except Exception:
@@ -73,12 +75,14 @@ async def parse_body(runtime: Runtime, data: bytes, header: str | None, found: E
 async def run_request(
     runtime: Runtime, sequences: Sequences, found: Endpoint, asked: InferRequest, client: str
 ) -> tuple[list[Result], float]:
-    """Decode and step all samples; return a result a sample, and when decoding was done (time.perf_counter())."""
+    """Decode and step all samples, of which one is admitted; return a result a sample, and when decoding was done
+    (time.perf_counter()).
+    """
     deadline = runtime.deadline(timeout_s(asked.parameters))
     sequence = sequence_of(asked.parameters)
     if sequence is not None and not found.sequences:
         raise V2Error(f"sequences are for {found.name}{STEPS}")
-    with runtime.admitted(found.model, sample_count(runtime, asked)):
+    with runtime.admitted(found.model, sample_count(runtime, asked) - 1):
         batch = await batch_of(runtime, found, asked, deadline, client)
         decoded = time.perf_counter()
         if sequence is not None:

@@ -142,10 +142,10 @@ def add_infer(routes: APIRouter, runtime: Runtime, sequences: Sequences) -> None
 
     @routes.post("/v2/models/{name}/infer", summary="Inference", responses=responses, openapi_extra=body)
     async def plain(name: Name, request: Request) -> Response:
-        return await infer(runtime, sequences, endpoint(runtime, name, None), request)
+        return await infer(runtime, sequences, name, None, request)
 
     @routes.post(
         "/v2/models/{name}/versions/{version}/infer", summary="Inference", responses=responses, openapi_extra=body
     )
     async def versioned(name: Name, version: Version, request: Request) -> Response:
-        return await infer(runtime, sequences, endpoint(runtime, name, version), request)
+        return await infer(runtime, sequences, name, version, request)

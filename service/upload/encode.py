@@ -101,9 +101,9 @@ def router(runtime: Runtime) -> APIRouter:
     ) -> EncodeBody:
         if encoding not in CODES:
             raise ServiceError(400, f"there is no code of that name: choose one of {', '.join(CODES)}")
-        served = runtime.registry.get(model)
-        served.scheduler.check_room()
+        runtime.registry.get(model).scheduler.check_room()
         upload = await read_body(request, name)
+        served = runtime.registry.get(model)  # as it is now: the model may have been replaced meanwhile
         return await encode(runtime, served, upload, encoding, steps, address_of(request), probe_of(probe))
 
     return routes
