@@ -236,9 +236,10 @@ class Registry:
         """Add a classifier from memory, replacing any model of the same name. `folder`: where it is saved, if it is."""
         model = Model(classifier, self._settings, self._metrics, self._mailbox)
         model.warm_up()
-        if folder is not None:
-            self._folders[model.name] = folder
-        self._replace(self._models, model)
+        with self._loading:  # or a load under way would leave it out
+            if folder is not None:
+                self._folders[model.name] = folder
+            self._replace(self._models, model)
         return model
 
     def add_unlisted(self, model: Model) -> None:
@@ -253,9 +254,11 @@ class Registry:
             old.retire()
 
     def remove(self, name: str) -> None:
-        """Stop serving a listed model; open streams and requests finish on it."""
-        self._folders.pop(name, None)
-        self._models.pop(name).retire()
+        """Stop serving a listed model, if a load has not left it out; open streams and requests finish on it."""
+        with self._loading:  # or a load under way would bring it back
+            self._folders.pop(name, None)
+            if (model := self._models.pop(name, None)) is not None:
+                model.retire()
 
     def saved_at(self, name: str) -> Path | None:
         """Return a model's folder in the folder of saved models; None for others, or if the settings name the model."""

@@ -2,6 +2,8 @@
 
 import logging
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,9 +15,10 @@ from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
 from spikesight.service.http.errors import Overloaded
 from spikesight.service.http.metrics import Metrics
 from spikesight.service.scheduler.mailbox import Mailbox
-from spikesight.service.scheduler.registry import SLOW, NotLoaded, Registry, UnknownModel
+from spikesight.service.scheduler.registry import SLOW, Model, NotLoaded, Registry, UnknownModel
 from spikesight.service.settings import Settings
 from tests.support.models import kept, tiny
+from tests.support.waiting import PATIENCE_S, until
 
 
 def registry(saved: Path | None, *models: Path) -> Registry:
@@ -64,6 +67,54 @@ def test_a_model_that_is_loaded_again_is_what_lies_there_now(tmp_path: Path) -> 
     assert made.get("one") is fresh
     with made._loading, pytest.raises(Overloaded):
         made.reload("one")
+    made.stop()
+
+
+class Watched:
+    """A lock that counts who wanted it."""
+
+    def __init__(self) -> None:
+        self._lock, self.wanted = threading.Lock(), 0
+
+    def __enter__(self) -> None:
+        self.wanted += 1
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+def test_what_is_saved_and_removed_while_models_are_loaded_again_is_so_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, lock = registry(tmp_path / "saved", kept(tmp_path / "good")), Watched()
+    kept(tmp_path / "saved" / "old")
+    made.load()
+    made._loading = lock  # type: ignore[assignment]
+    loaded, go, from_disk = threading.Event(), threading.Event(), made._from_disk
+
+    def load_slowly(folder: Path, name: str, of: str) -> Model:
+        model = from_disk(folder, name, of)
+        if name == "old":
+            loaded.set()
+            assert go.wait(PATIENCE_S)
+        return model
+
+    def change() -> None:
+        made.remove("old")
+        made.add(tiny(name="new"))
+
+    monkeypatch.setattr(made, "_from_disk", load_slowly)
+    with ThreadPoolExecutor(2) as threads:
+        loading = threads.submit(made.load)
+        assert loaded.wait(PATIENCE_S)
+        changing = threads.submit(change)
+        until(lambda: changing.done() or lock.wanted > 1)
+        go.set()
+        for work in (loading, changing):
+            work.result(PATIENCE_S)
+    assert [model.name for model in made.all()] == ["good", "new"]
+    made.remove("old")  # as if the load had not found its folder any more
     made.stop()
 
 
