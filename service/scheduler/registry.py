@@ -196,7 +196,7 @@ class Registry:
                 model.scheduler.start()
             old, self._models, self._named = self._models, fresh, frozenset(named)
             for model in old.values():
-                model.retire()
+                self._retire(model)
         event("models loaded", models=",".join(fresh))
 
     def reload(self, name: str) -> None:
@@ -258,7 +258,13 @@ class Registry:
         with self._loading:  # or a load under way would bring it back
             self._folders.pop(name, None)
             if (model := self._models.pop(name, None)) is not None:
-                model.retire()
+                self._retire(model)
+
+    def _retire(self, model: Model) -> None:
+        """Stop a listed model after its streams and requests, and forget its queue if none of that name is served."""
+        model.retire()
+        if model.name not in self._models:
+            self._metrics.depth.remove(model.name)
 
     def saved_at(self, name: str) -> Path | None:
         """Return a model's folder in the folder of saved models; None for others, or if the settings name the model."""

@@ -1,8 +1,10 @@
 """Models from disk: loaded, loaded again, and left out where somebody saved a broken one."""
 
+import gc
 import logging
 import os
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -67,6 +69,25 @@ def test_a_model_that_is_loaded_again_is_what_lies_there_now(tmp_path: Path) -> 
     assert made.get("one") is fresh
     with made._loading, pytest.raises(Overloaded):
         made.reload("one")
+    made.stop()
+
+
+@pytest.mark.parametrize("anew", [True, False])
+def test_nothing_holds_a_model_that_is_served_no_more(tmp_path: Path, anew: bool) -> None:
+    made = registry(tmp_path / "saved", kept(tmp_path / "good"))
+    folder = kept(tmp_path / "saved" / "mine")
+    made.load()
+    thread, model = made.get("mine").scheduler._thread, weakref.ref(made.get("mine"))
+    assert b'depth{model="mine"}' in made._metrics.text()
+    if anew:
+        folder.rename(tmp_path / "elsewhere")
+        made.load()
+    else:
+        made.remove("mine")
+    thread.join(PATIENCE_S)
+    gc.collect()
+    assert model() is None
+    assert b'depth{model="mine"}' not in made._metrics.text()
     made.stop()
 
 
