@@ -28,7 +28,6 @@ class TeachingStream(Live):
         self.teaching = teaching
         if camera is not None:
             teaching.cameras[camera.id] = camera.source.settings
-        self.label: str | None = None  # class of the examples being collected
         self._take = ""
         self._cutter = self._new_cutter()
 
@@ -39,6 +38,7 @@ class TeachingStream(Live):
             await super().run()
         finally:
             self.teaching.followers.discard(self.follow)
+            self.teaching.examples.showing.pop(self, None)
             self.teaching.touch()
 
     def send_ready(self) -> None:
@@ -71,13 +71,13 @@ class TeachingStream(Live):
         Raises ServiceError.
         """
         self._cutter = self._new_cutter()
-        self.label = None
+        self.teaching.examples.showing.pop(self, None)
         if label is None:
             self.teaching.changed()
             return
         label = label_of(label)
         self.teaching.examples.check_room(label)
-        self.label, self._take = label, self.teaching.examples.new_take()
+        self.teaching.examples.showing[self], self._take = label, self.teaching.examples.new_take()
 
     async def submit(self, batch: Batch) -> None:
         """Collect inputs as examples, and step the session's newest model with them."""
@@ -102,10 +102,11 @@ class TeachingStream(Live):
     def collect(self, inputs: list[Input]) -> None:
         """Cut consecutive inputs into examples of the class being shown."""
         for given in inputs:
-            if self.label is None:  # no class is shown, or the last example was refused
+            label = self.teaching.examples.showing.get(self)
+            if label is None:  # no class is shown, or the last example was refused
                 return
             if (window := self._cutter.push(given)) is not None:
-                self.example(self.label, window)
+                self.example(label, window)
 
     def example(self, label: str, window: list[Input]) -> None:
         """Offer one example to the session, unless too little moves in it."""
@@ -115,7 +116,7 @@ class TeachingStream(Live):
         try:
             self.teaching.examples.offer(label, self._take, window)
         except ServiceError as error:
-            self.label = None
+            self.teaching.examples.showing.pop(self, None)
             self.send([Outgoing(error_text(0, str(error)))])
 
 

@@ -1,7 +1,8 @@
 """Examples of a teaching session: admitted within limits, embedded in the teaching thread, removed, renamed."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
 from spikesight.models.steps import Input
@@ -17,7 +18,7 @@ FULL = "the session is full: take examples back, or save the model and begin ano
 
 @dataclass(eq=False)
 class Waiting:
-    """Examples of a class whose features are being computed; None: the class was removed meanwhile."""
+    """Examples of a class that are read or whose features are being computed; None: the class was removed meanwhile."""
 
     label: str | None
 
@@ -36,7 +37,8 @@ class Examples:
         self._digests: dict[str, str] = {}  # hashes of uploaded recordings, by the id of their take
         self._pieces = 0
         self._waiting: list[Waiting] = []
-        self._tasks: set[asyncio.Task[list[int]]] = set()
+        self.showing: dict[object, str] = {}  # by stream: the class whose examples it gives now
+        self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
 
     def all(self) -> list[EmbeddedExample]:
@@ -74,23 +76,36 @@ class Examples:
         """Add a window of a stream as an example, unless too many wait already. Raises ServiceError."""
         if len(self._waiting) < MAX_WAITING:
             self.check_room(label)
-            task = asyncio.create_task(self.add(label, take, lambda: [window]))
+            expected = ExitStack()
+            waiting = expected.enter_context(self.expecting(label))
+
+            async def add() -> None:
+                with expected:
+                    await self.add(waiting, take, lambda: [window])
+
+            task = asyncio.create_task(add())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def add(self, label: str, take: str, windows: Callable[[], Iterable[list[Input]]]) -> list[int]:
+    @contextmanager
+    def expecting(self, label: str) -> Iterator[Waiting]:
+        """Expect examples of a class in the `with` block, for `add`: they are renamed and removed with it."""
+        waiting = Waiting(label)
+        self._waiting.append(waiting)
+        try:
+            yield waiting
+        finally:
+            self._waiting.remove(waiting)
+
+    async def add(self, waiting: Waiting, take: str, windows: Callable[[], Iterable[list[Input]]]) -> list[int]:
         """Add windows of STEPS inputs each as examples, as many as there is room for; return their numbers.
 
         `windows` is called in the teaching thread; between two examples other sessions may use that thread.
         """
-        waiting, embedded = Waiting(label), list[EmbeddedExample]()
-        self._waiting.append(waiting)
-        try:
-            for x in await self._turns.run(lambda: [frames_of(window) for window in windows()]):
-                if len(embedded) < self._room(waiting.label):
-                    embedded.append(await self._turns.run(lambda x=x: self._few_shot.embed(label, take, x)))
-        finally:
-            self._waiting.remove(waiting)
+        embedded = list[EmbeddedExample]()
+        for x in await self._turns.run(lambda: [frames_of(window) for window in windows()]):
+            if len(embedded) < self._room(waiting.label):
+                embedded.append(await self._turns.run(lambda x=x: self._few_shot.embed(str(waiting.label), take, x)))
         if (now := waiting.label) is None:
             return []
         added = [replace(one, label=now) for one in embedded[: self._room(now)]]  # others may have been added meanwhile
@@ -128,10 +143,12 @@ class Examples:
     def rename(self, label: str, to: str) -> None:
         """Rename a class. Raises ServiceError 404, and 409 if another class has that name."""
         self._check_class(label)
-        if to != label and to in {*self._few_shot.labels, *(waiting.label for waiting in self._waiting)}:
+        coming = (waiting.label for waiting in self._waiting)
+        if to != label and to in {*self._few_shot.labels, *coming, *self.showing.values()}:
             raise ServiceError(409, "another class has that name: take it back first")
         self._few_shot.rename(label, to)
         self._rename_waiting(label, to)
+        self.showing = {one: to if shown == label else shown for one, shown in self.showing.items()}
         self._changed(None)
 
     def _rename_waiting(self, label: str, to: str | None) -> None:

@@ -186,7 +186,6 @@ async def add_upload(
     """Add the windows of an upload as examples. Raises ServiceError."""
     session.examples.check_room(label)
     runtime, classifier = sessions.runtime, session.learner.model.classifier
-    data, name = await read_body(request, name)
     warnings: list[str] = []
     skipped = 0
 
@@ -198,9 +197,11 @@ async def add_upload(
         skipped = len(cut) - len(moving)
         return moving
 
-    client, deadline = address_of(request), runtime.deadline()
-    windows = await load(runtime, session.learner.model, (data, name), windows_from, client, deadline)
-    taken = await session.examples.add(label, session.examples.new_take(digest(data)), windows)
+    with session.examples.expecting(label) as waiting:
+        data, name = await read_body(request, name)
+        client, deadline = address_of(request), runtime.deadline()
+        windows = await load(runtime, session.learner.model, (data, name), windows_from, client, deadline)
+        taken = await session.examples.add(waiting, session.examples.new_take(digest(data)), windows)
     if not taken:
         session.examples.check_room(label)  # others may have filled it meanwhile
     return TakenBody(taken=taken, skipped=skipped, warnings=warnings, lesson=session.body())

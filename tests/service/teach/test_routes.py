@@ -3,11 +3,13 @@
 import io
 import os
 import zipfile
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from httpx import ASGITransport, AsyncClient
 
 from spikesight.encoders.events import make_events
 from spikesight.encoders.recordings.files import digest, write_recording
@@ -18,9 +20,9 @@ from spikesight.service.settings import Settings
 from spikesight.service.teach.remote import RemoteTeaching
 from tests.service.teach.conftest import SENSOR, Record, taught
 from tests.support.inputs.samples import picture
-from tests.support.models import kept
+from tests.support.models import kept, tiny
 from tests.support.serving.http import refused
-from tests.support.serving.servers import running
+from tests.support.serving.servers import running, settings
 
 
 @pytest.mark.attack("teaching", "ids that are guessed", "24 random hex digits, listed nowhere")
@@ -71,6 +73,28 @@ def test_an_image_is_an_example_too(session: RemoteTeaching) -> None:
     image = np.full((120, 160, 3), 230, np.uint8)
     cv2.rectangle(image, (40, 30), (110, 90), (20, 20, 20), -1)
     assert session.show("box", cv2.imencode(".png", image)[1].tobytes()).taken
+
+
+async def test_an_upload_follows_its_class_while_it_is_sent() -> None:
+    app, data = create_app(settings(), (tiny(),)), picture()
+    async with app.router.lifespan_context(app):
+        client = AsyncClient(transport=ASGITransport(app), base_url="http://testserver")
+        session = f"/v1/teach/{(await client.post('/v1/teach')).json()['id']}"
+
+        async def show_while(method: str, query: str) -> dict[str, int]:
+            """Send an example of a cup, and change its class meanwhile; the number of examples by class."""
+
+            async def sent() -> AsyncIterator[bytes]:
+                yield data[:20]
+                assert (await client.request(method, f"{session}/classes?{query}")).status_code == 200
+                yield data[20:]
+
+            await client.post(f"{session}/examples?class=cup", content=data)
+            body = (await client.post(f"{session}/examples?class=cup", content=sent())).json()
+            return {one["label"]: len(one["examples"]) for one in body["lesson"]["classes"]}
+
+        assert await show_while("PATCH", "class=cup&to=mug") == {"mug": 2}
+        assert await show_while("DELETE", "class=cup") == {"mug": 2}
 
 
 def test_the_archive_is_an_ordinary_model(session: RemoteTeaching, record: Record, tmp_path: Path) -> None:

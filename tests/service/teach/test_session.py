@@ -80,7 +80,8 @@ class Bench:
         return None, MODEL
 
     async def give(self, label: str, count: int = 1) -> list[int]:
-        return await self.examples.add(label, self.examples.new_take(), lambda: [window()] * count)
+        with self.examples.expecting(label) as waiting:
+            return await self.examples.add(waiting, self.examples.new_take(), lambda: [window()] * count)
 
 
 async def test_a_head_is_learnt_anew_after_a_few_examples_or_a_share_of_all() -> None:

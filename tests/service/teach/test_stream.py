@@ -14,7 +14,7 @@ from spikesight.encoders.events import Events
 from spikesight.encoders.sources.address import Address
 from spikesight.encoders.sources.source import Source
 from spikesight.service.api import create_app
-from spikesight.service.client import Bad, Client, ClientError, Message, Picture, Prediction, Ready, Stream
+from spikesight.service.client import Bad, Client, ClientError, Message, Picture, Prediction, Ready, Snapshot, Stream
 from spikesight.service.settings import Settings
 from spikesight.service.teach.bodies import TeachingBody
 from spikesight.service.teach.remote import RemoteTeaching
@@ -84,6 +84,21 @@ def test_what_is_shown_is_learnt_and_answered_at_once(client: Client, session: R
     state = session.state(wait=True)
     assert {one.label: len(one.examples) for one in state.classes} == {"lying": 8, "standing": 8}
     assert state.accuracy == 1.0
+
+
+def test_a_class_that_is_renamed_while_it_is_shown_has_all_that_is_shown(
+    client: Client, session: RemoteTeaching
+) -> None:
+    with client.stream(lesson=session.id, **SIZE) as stream:
+        show(stream, "lying", 0, 0)
+        stream.show("lying")
+        stream.snapshot()  # answered when all before it is handled
+        hear(stream, lambda message: isinstance(message, Snapshot), "that it is shown")
+        session.rename("lying", "flat")
+        for packet in packets("lying", 1, 4, 3_000_000):
+            stream.send_events(packet)
+        lesson = hear(stream, lambda m: count(m, "flat") + count(m, "lying") >= 8, "further examples")
+        assert count(lesson, "lying") == 0
 
 
 def test_a_stream_at_shorter_bins_shows_the_same_examples(client: Client, session: RemoteTeaching) -> None:
