@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 import signal
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -93,7 +94,7 @@ class Runtime:
             except Exception:
                 log.exception("models not reloaded")
 
-        self.decoder.submit(load)
+        threading.Thread(target=load, name="reload").start()  # it may take many seconds: no pool's work waits for it
 
     async def stop(self) -> None:
         self.draining = True

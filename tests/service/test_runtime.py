@@ -2,6 +2,7 @@
 
 import json
 import logging
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 
@@ -65,6 +66,25 @@ def test_models_that_cannot_be_loaded_again_stay(
         runtime.reload()
         until(lambda: "models not reloaded" in caplog.text, "nothing was said")
     assert runtime.registry.get(None) is model
+
+
+def test_streams_and_uploads_go_on_while_models_are_loaded_again(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    def load() -> None:
+        begun.set()
+        assert go.wait(2 * PATIENCE_S)
+
+    monkeypatch.setattr(runtime.registry, "load", load)
+    runtime.reload()
+    assert begun.wait(PATIENCE_S)
+    try:
+        for pool in (runtime.decoder, runtime.heavy):
+            assert pool.submit(int).result(PATIENCE_S) == 0
+    finally:
+        go.set()
 
 
 def replace_model(runtime: Runtime) -> None:
