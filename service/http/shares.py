@@ -105,7 +105,8 @@ class HelloQueue:
                 ((most, _),) = Counter(self._waiting.values()).most_common(1)
                 longest = next(one for one, client in self._waiting.items() if client == most)
                 del self._waiting[longest]
-                longest.reschedule(asyncio.get_running_loop().time())
+                if not longest.expired():  # else it is about to leave by itself
+                    longest.reschedule(asyncio.get_running_loop().time())
             try:
                 yield
             finally:

@@ -99,6 +99,22 @@ async def test_who_has_left_the_lobby_makes_room() -> None:
             await asyncio.Event().wait()
 
 
+async def test_who_comes_as_the_time_of_another_is_up_is_let_in() -> None:
+    hello_queue, entered = HelloQueue(1), list[str]()
+
+    async def wait(client: str, seconds: float) -> None:
+        async with hello_queue.wait(client, seconds):
+            entered.append(client)
+            await asyncio.Event().wait()
+
+    late = asyncio.create_task(wait("late", 0))
+    await asyncio.sleep(0)  # next its time is up, which it notices only after the other has come
+    tasks = [late, asyncio.create_task(wait("next", 3600))]
+    await settled()
+    assert (entered, tasks[1].done()) == (["late", "next"], False)
+    await ended(*tasks)
+
+
 @pytest.mark.attack("load", "one address with many slow uploads", "half of the decoders at most; others go first")
 async def test_one_client_leaves_places_to_others_and_who_had_least_goes_first() -> None:
     clock, went = Clock(), list[str]()
