@@ -156,12 +156,13 @@ class Corrections:
 
     async def _reset(self) -> NoReturn:
         """Forget all moments, as another model is served now. Raises ServiceError 404, or 409 without kept examples."""
-        self.moments.forget()
         try:
             self._correctable = await self._load_correctable()
         except CheckpointError as error:
             self._correctable = None
             raise ServiceError(409, str(error)) from None
+        finally:
+            self.moments.forget()  # those that came meanwhile, too
         raise ServiceError(404, GONE)
 
     def body(self) -> MomentsBody:

@@ -1,9 +1,12 @@
 """A moment in doubt is named once: the model knows it, for good, and so does whoever is sent the camera's label."""
 
 import json
+from dataclasses import replace
 from http.client import HTTPConnection
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import cv2
 import numpy as np
@@ -16,10 +19,11 @@ from spikesight.models.classifier import Classifier
 from spikesight.models.contract import CheckpointError
 from spikesight.models.teach.kept import EXAMPLES
 from spikesight.service.api import create_app
+from spikesight.service.http.errors import ServiceError
 from spikesight.service.settings import Settings, SettingsError
-from spikesight.service.teach.corrections import Correctable
+from spikesight.service.teach.corrections import Correctable, Corrections
 from tests.service.teach.drawn import ASLANT, LYING, before_a_camera, swaying, taught_folder
-from tests.support.models import tiny
+from tests.support.models import PREDICTION, tiny
 from tests.support.serving.broker import Board, Broker, require_broker
 from tests.support.serving.servers import running, settings
 from tests.support.waiting import until
@@ -97,6 +101,25 @@ def test_strangers_correct_nothing(folder: Path) -> None:
         assert asked(port, "POST", f"/{number}?class=lying")[0] == 404
         assert asked(port, "DELETE", f"/{number}")[0] == 404
     assert (folder / "model.safetensors").read_bytes() == weights
+
+
+async def test_moments_that_come_while_another_model_is_read_go_with_those_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    runtime: Any = SimpleNamespace(settings=settings(ask=3), registry=SimpleNamespace(get=lambda _: MagicMock()))
+    corrections = Corrections(runtime, MagicMock())
+    corrections._correctable = Correctable(tiny(), MagicMock())
+    unsure = replace(PREDICTION, probabilities=(0.5, 0.5))
+    corrections.moments.offer("0", [], unsure)
+
+    async def read() -> None:
+        corrections.moments.offer("1", [], unsure)
+        raise CheckpointError("it keeps no examples")
+
+    monkeypatch.setattr(corrections, "_load_correctable", read)
+    with pytest.raises(ServiceError, match="it keeps no examples"):
+        await corrections.correct(corrections.body().moments[0].number, "one")
+    assert corrections.body().moments == []
 
 
 def test_nothing_is_kept_unless_asked(folder: Path) -> None:
