@@ -87,6 +87,11 @@ class Examples:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
+    async def arrived(self) -> None:
+        """Wait until all windows of streams that were offered so far are examples."""
+        if self._tasks:
+            await asyncio.wait({*self._tasks})
+
     @contextmanager
     def expecting(self, label: str) -> Iterator[Waiting]:
         """Expect examples of a class in the `with` block, for `add`: they are renamed and removed with it."""

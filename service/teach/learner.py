@@ -64,7 +64,8 @@ class Learner:
         self._notify()
 
     async def settled(self) -> None:
-        """Learn from all new examples, and wait until the head is served."""
+        """Learn from all new examples, those on their way too, and wait until the head is served."""
+        await self._examples.arrived()
         if self._new:
             self.update()
         while self._task is not None:

@@ -101,6 +101,24 @@ async def test_a_head_is_learnt_anew_after_a_few_examples_or_a_share_of_all() ->
         assert bench.learner.version == len(bench.served) == 3
 
 
+async def test_whoever_waits_has_what_was_shown_before() -> None:
+    bench = Bench()
+    bench.open.clear()
+    for label in "ab":
+        bench.examples.offer(label, bench.examples.new_take(), window())
+    waiting = asyncio.create_task(bench.learner.settled())
+    await asyncio.sleep(0)
+    bench.open.set()
+    await waiting
+    assert bench.learnt == [2]
+    bench.open.clear()
+    bench.examples.offer("a", bench.examples.new_take(), window())
+    waiting = asyncio.create_task(bench.learner.settled())
+    await asyncio.sleep(0)
+    bench.examples.close()
+    await waiting
+
+
 async def test_what_comes_while_a_head_is_learnt_is_learnt_after_it() -> None:
     bench = Bench()
     bench.open.clear()
