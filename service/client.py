@@ -235,7 +235,11 @@ class Stream:
             raise ClientError(0, f"{client.url} does not answer") from error
         self.seq = 0
         self._send(json.dumps({"type": "hello", "protocol": 1, **hello}))
-        self.ready: dict[str, Any] = json.loads(self._receive(client.timeout_s))
+        try:
+            self.ready: dict[str, Any] = json.loads(self._receive(client.timeout_s))
+        except TimeoutError:
+            self.close()
+            raise ClientError(0, f"{client.url} does not answer") from None
 
     def send_events(self, events: NDArray, t_ms: float | None = None) -> int:
         """Send a packet of events (structured array EVENTS); return its sequence number."""

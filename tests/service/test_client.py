@@ -3,7 +3,8 @@
 import base64
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,31 @@ def test_every_wish_of_a_prediction_is_sent(client: Client, tmp_path: Path) -> N
         assert refused(client.predict, picture(), **{name: value})[0] == (404 if name == "model" else 400), name
 
 
+@contextmanager
+def websockets_of(serve: Callable[[ServerConnection], None]) -> Iterator[str]:
+    """A server of which each stream is served by this function; its address."""
+    with websocket_server(serve, "127.0.0.1", 0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.socket.getsockname()[1]}"
+        server.shutdown()
+        thread.join(PATIENCE_S)
+
+
+def test_a_service_that_never_is_ready_is_left() -> None:
+    left = threading.Event()
+
+    def serve(socket: ServerConnection) -> None:
+        for _ in socket:  # the hello is not answered
+            pass
+        left.set()
+
+    with websockets_of(serve) as url:
+        status, said = refused(Client(url, timeout_s=1).stream)
+        assert (status, "does not answer" in said) == (0, True)
+        assert left.wait(PATIENCE_S), "its connection is closed"
+
+
 def test_large_messages_of_a_service_arrive() -> None:
     """A snapshot holds all membranes: megabytes, where a client library's own limit is one."""
     membranes = bytes(2**22)
@@ -86,14 +112,8 @@ def test_large_messages_of_a_service_arrive() -> None:
         socket.send(text(type="ready", model="m", labels=["a"], step_us=1))
         socket.send(snapshot_text("m", membranes))
 
-    with websocket_server(serve, "127.0.0.1", 0) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        port = server.socket.getsockname()[1]
-        with Client(f"http://127.0.0.1:{port}").stream() as stream:
-            snapshot = next(stream.receive(PATIENCE_S))
-        server.shutdown()
-        thread.join(PATIENCE_S)
+    with websockets_of(serve) as url, Client(url).stream() as stream:
+        snapshot = next(stream.receive(PATIENCE_S))
     assert snapshot == Snapshot("m", base64.b64encode(membranes).decode())
 
 
