@@ -70,6 +70,33 @@ def test_only_the_allowed_sender_is_heard(allow: str, heard: bool) -> None:
     driver.close()
 
 
+class Flood:
+    """A socket to which one datagram of this machine comes, and then others' without an end."""
+
+    def __init__(self, datagram: bytes) -> None:
+        self.datagram, self.came = datagram, 0
+
+    def recvfrom_into(self, view: memoryview) -> tuple[int, tuple[str, int]]:
+        view[: len(self.datagram)] = self.datagram
+        self.came += 1
+        assert self.came < 10**6, "the reader does not come back"
+        return len(self.datagram), ("127.0.0.1" if self.came == 1 else "10.9.9.9", 9)
+
+    def settimeout(self, timeout_s: float) -> None:
+        pass
+
+
+def test_a_flood_of_others_does_not_hold_up_the_allowed_sender(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver, (datagram,) = udp(allow="127.0.0.1"), encode(packet(0), "t64")
+    with monkeypatch.context() as flooded:
+        flooded.setattr(driver, "_socket", Flood(datagram))
+        found = driver.read(PATIENCE_S)
+        assert found is not None
+        assert np.array_equal(found, packet(0))
+        assert driver.read(PATIENCE_S) is None
+    driver.close()
+
+
 def test_udp_mistakes_get_one_sentence() -> None:
     driver = udp()
     for text, says in (
