@@ -12,6 +12,7 @@ from spikesight.service.scheduler.registry import Model
 from spikesight.service.scheduler.request import LAST_STEP, RequestReceiver, Result
 
 TOO_MANY = "too many sequences of this address: end one first"
+RUNS = "the sequence has a request running: send one after the other"
 
 
 class Sequence:
@@ -23,6 +24,12 @@ class Sequence:
         self.used = time.monotonic()
         self.receiver: RequestReceiver | None = None  # receiver of the running request
         self.job = model.scheduler.open(self, request=True, merge_steps=True)
+
+    def answers_like(self, model: Model) -> bool:
+        """Return whether the outputs are those of `model`, which may have replaced the sequence's own."""
+        own, new = self.model.classifier, model.classifier
+        same = own.labels == new.labels and own.contract == new.contract
+        return same and (own.novelty is None) == (new.novelty is None)
 
     def outcome(self, inputs: list[Input], outcome: Outcome, queue_ms: float) -> bool:
         """Pass an outcome on to the running request."""
@@ -49,8 +56,10 @@ class Sequences:
         """Begin a sequence, ending one of the same id. Raises Overloaded, and V2Error 429 at the client's limit."""
         self.expire()
         key = (model.name, identity)
-        if key in self._open:
-            self.end(self.resume(model, identity))
+        if (before := self._open.get(key)) is not None:
+            if before.receiver is not None:
+                raise V2Error(RUNS)
+            self.end(before)
         if (reached := self.quota.acquire(client)) is not None:
             raise Overloaded if reached == "total" else V2Error(TOO_MANY, 429)
         sequence = self._open[key] = Sequence(model, identity, client)
@@ -60,10 +69,10 @@ class Sequences:
         """Return an open sequence. Raises V2Error."""
         self.expire()
         sequence = self._open.get((model.name, identity))
-        if sequence is None or sequence.job.closed:
+        if sequence is None or sequence.job.closed or not sequence.answers_like(model):
             raise V2Error("unknown sequence: begin it with sequence_start")
         if sequence.receiver is not None:
-            raise V2Error("the sequence has a request running: send one after the other")
+            raise V2Error(RUNS)
         return sequence
 
     def end(self, sequence: Sequence) -> None:

@@ -4,9 +4,11 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
+from spikesight.models.classifier import Classifier
 from spikesight.service.http.errors import Expired, Overloaded
 from spikesight.service.http.shares import Quota
 from spikesight.service.protocol_v2.sequences import Sequence, Sequences
@@ -42,6 +44,20 @@ async def test_one_that_begins_again_takes_the_place_of_the_first() -> None:
         assert sequences.quota.taken == 1
         sequences.end(second)
         assert sequences.quota.taken == 0
+
+
+async def test_one_whose_model_now_answers_otherwise_is_to_begin_again() -> None:
+    made = tiny()
+    named = Classifier(made.network, replace(made.card, labels=("ant", "bee", "fly")), made.name)
+    async with served() as (sequences, model), serving(tiny(seed=5)) as (alike, _), serving(named) as (other, _):
+        first = sequences.begin(model, "s", "a")
+        assert sequences.resume(alike, "s") is first, "it goes on on the weights that it began with"
+        with pytest.raises(V2Error, match="begin it with sequence_start"):
+            sequences.resume(other, "s")
+        second = sequences.begin(other, "s", "a")
+        assert first.job.closed
+        assert sequences.resume(other, "s") is second
+        assert sequences.quota.taken == 1
 
 
 async def test_places_are_few_and_fewer_for_one_address() -> None:
