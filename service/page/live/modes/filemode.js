@@ -24,6 +24,7 @@ export class FileMode {
   async open(file, models) {
     const round = ++this.round;
     this.walk(false);
+    this.asked = null;
     this.file = file;
     const { model, token } = this.settings();
     const contract = models.find(({ name }) => name === model)?.contract ?? {};
@@ -45,7 +46,7 @@ export class FileMode {
   close() {
     this.round++;
     this.walk(false);
-    this.train = this.result = null;
+    this.train = this.result = this.asked = null;
     $("events-legend").hidden = false;
     $("train-controls").hidden = $("train-note").hidden = true;
   }
@@ -67,14 +68,14 @@ export class FileMode {
 
   /** Load the spike train; again: keep the present step. */
   async load(again = false) {
-    const round = this.round;
+    const asked = (this.asked = {}); // an answer to an earlier choice of code or steps is late and dropped
     const { model, token } = this.settings();
     try {
       const body = await server.encode(this.file, model, $("encoding").value, $("steps").value, this.inside.probe, token);
-      if (round !== this.round) return;
+      if (this.asked !== asked) return;
       this.train = new SpikeTrain(body);
     } catch (error) {
-      this.fail(error);
+      if (this.asked === asked) this.fail(error);
       return;
     }
     const { train } = this;

@@ -56,16 +56,19 @@ export class Stills {
   }
 
   async look(file, first = () => {}) {
+    const visit = (this.visit = {});
     state.setInput(file);
     this.shown();
     pill("reading");
     try {
       if (first) await first();
-      const train = await this.looker().file(file);
-      if (state.source === "file") pill("idle");
+      const train = this.visit === visit ? await this.looker().file(file) : null;
+      if (this.visit !== visit) return null; // another file or source by now
+      pill("idle");
       if ($("pad").hidden) $("stop").focus();
       return train;
     } catch (error) {
+      if (this.visit !== visit) return null;
       if ($("pad").hidden) this.stop();
       pill("idle");
       notice("No prediction for this file.", error.message, error.status === 503 ? { label: "Try again", run: () => this.open(file) } : null);
@@ -74,13 +77,14 @@ export class Stills {
   }
 
   async picture(file, largest = LARGEST) {
-    const image = await createImageBitmap(file).catch(() => null);
-    if (!image) return;
+    const { visit } = this, image = await createImageBitmap(file).catch(() => null);
+    if (!image || this.visit !== visit) return;
     const scale = Math.min(1, largest / Math.max(image.width, image.height));
     this.preview.show(image, Math.round(image.width * scale), Math.round(image.height * scale));
   }
 
   close() {
+    this.visit = null;
     $("pad").hidden = true;
   }
 }
