@@ -174,7 +174,7 @@ dropTarget($("drop"), open);
 // A hidden page must not watch: turn the camera off while hidden, and on again afterwards.
 let resume = null;
 document.addEventListener("visibilitychange", () => {
-  if (document.hidden && (state.source === "camera" || state.intro)) {
+  if (document.hidden && (webcam.camera.visit || state.intro)) {
     resume = state.intro ? introduce : () => webcam.start();
     stop();
   } else if (!document.hidden && resume) {

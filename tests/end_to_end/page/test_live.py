@@ -23,6 +23,25 @@ from playwright.sync_api import Page, Playwright, Route
 pytestmark = needs_chromium
 
 
+LOOPS = """() => {
+  window.loops = 0; // that wait for a video's next frame
+  const ask = HTMLVideoElement.prototype.requestVideoFrameCallback;
+  HTMLVideoElement.prototype.requestVideoFrameCallback = function (call) {
+    loops++;
+    return ask.call(this, (...frame) => { loops--; call(...frame); });
+  };
+}"""
+ASKED = """() => {
+  const media = navigator.mediaDevices, give = media.getUserMedia.bind(media);
+  window.given = [];
+  media.getUserMedia = async (what) => {
+    await new Promise((allow) => { window.allow = allow; });
+    given.push(await give(what));
+    return given.at(-1);
+  };
+}"""
+
+
 def spike_train(seen: Visit) -> None:
     """The answer to a file is there."""
     seen.until(lambda: seen.page.locator("#train-controls").is_visible(), "the spike train")
@@ -157,12 +176,19 @@ def test_a_dropped_image_is_walked_through_in_every_code(visit: Visitor, digit: 
         seen.until(lambda: page.locator("#at").get_attribute("max") == "16", f"{code} has 16 steps")
         seen.until(lambda: page.locator("#train-note").is_visible(), "who reads this code")
         seen.until(lambda: seen.colours("events") > 1 and seen.colours("raster") > 1, "its spikes")
+    held: list[Route] = []
+    page.route("**/v1/encode?*steps=17*", lambda route: held.append(route))
     page.locator("#steps").focus()
     page.keyboard.press("ArrowRight")
-    seen.until(lambda: page.locator("#at").get_attribute("max") == "17", "one step more")
+    seen.until(lambda: held, "one step more is waited for")
+    page.keyboard.press("ArrowRight")
+    seen.until(lambda: page.locator("#at").get_attribute("max") == "18", "two steps more")
+    with page.expect_response("**/v1/encode?*steps=17*"):
+        held[0].continue_()
     seen.click("Play")
     before = page.locator("#at").input_value()
     seen.until(lambda: page.locator("#at").input_value() != before, "it walks")
+    assert page.locator("#at").get_attribute("max") == "18", "what comes late is not shown"
     seen.click("Close")
     assert page.locator("#start").is_visible()
 
@@ -173,7 +199,15 @@ def test_a_dropped_recording_at_its_own_resolution_or_through_a_window(visit: Vi
     seen.page.route("**/v1/predict?*", lambda route: held.append(route), times=1)
     seen.drop(nmnist_file(tmp_path / "three.bin", "digit-3"))
     seen.until(lambda: held and "sending" in seen.text("#upload"), "what is waited for")
-    held[0].continue_()
+    seen.click("Close")
+    seen.click("Play the recording digit 3")
+    seen.until(lambda: len(seen.of("prediction")) > 4, "predictions")
+    with seen.page.expect_response("**/v1/predict?*"):
+        held[0].fulfill(status=400, json={"error": "late"})
+    count = len(seen.of("prediction"))
+    seen.until(lambda: len(seen.of("prediction")) > count + 4, "a file's late answer changes nothing")
+    assert seen.page.locator("#notice").is_hidden()
+    seen.drop(nmnist_file(tmp_path / "three.bin", "digit-3"))
     spike_train(seen)
     seen.until(lambda: not seen.page.locator("#upload").is_visible(), "it is over")
     seen.until(lambda: seen.colours("preview") > 5, "a long exposure")
@@ -199,6 +233,10 @@ def test_a_dropped_video(visit: Visitor, tmp_path: Path) -> None:
     seen.until(lambda: len(seen.of("prediction")) > 10, "predictions")
     seen.until(lambda: seen.colours("preview") > 20, "its picture")
     assert seen.text("#source-title") == "Video"
+    seen.page.evaluate(LOOPS)
+    seen.drop(path)
+    seen.until(lambda: seen.page.evaluate("loops > 0"), "another one")
+    seen.until(lambda: seen.page.evaluate("loops") == 1, "each frame is taken once")
 
 
 def test_a_sample_is_played_stepped_and_answered_from_shorter_steps(visit: Visitor) -> None:
@@ -289,6 +327,28 @@ def test_a_camera_that_is_denied_or_absent(playwright: Playwright, service: str,
         seen.click("Start camera")
         seen.until(lambda: reason in seen.notice(), "the reason")
         assert seen.page.locator("#start").is_enabled()
+
+
+def test_a_camera_that_is_allowed_late_or_unplugged(visit: Visitor) -> None:
+    seen = has_models(visit())
+    page = seen.page
+    page.evaluate(ASKED)
+    seen.click("Start camera")
+    seen.until(lambda: page.evaluate("Boolean(window.allow)"), "the user is asked")
+    seen.click("Play the recording digit 3")
+    seen.until(lambda: seen.of("prediction"), "predictions")
+    page.evaluate("allow()")
+    off = "given.length > 0 && given.every((media) => media.getTracks().every((track) => track.readyState == 'ended'))"
+    seen.until(lambda: page.evaluate(off), "the camera is off again")
+    assert seen.text("#source-title") == "Recording"
+    seen.click("Stop")
+    page.evaluate("document.getElementById('device').replaceChildren(new Option('unplugged', 'unplugged'))")
+    seen.click("Start camera")
+    page.evaluate("allow()")
+    seen.until(lambda: "not there any more" in seen.notice(), "the reason")
+    seen.click("Try again")
+    page.evaluate("allow()")
+    seen.until(lambda: seen.text("#source-title") == "Camera" and seen.of("prediction"), "any other camera")
 
 
 def test_an_address_that_is_not_secure(visit: Visitor, service: str) -> None:

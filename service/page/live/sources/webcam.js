@@ -22,20 +22,23 @@ export class Webcam {
     $("start").disabled = true;
     const again = () => this.start();
     try {
-      await this.camera.start($("device").value, (canvas, captureMs) => this.frame(canvas, captureMs), () => {
+      const runs = await this.camera.start($("device").value, (canvas, captureMs) => this.frame(canvas, captureMs), () => {
         this.stop();
         notice("The camera was disconnected.", "Plug it in and start again.", { label: "Start again", run: again });
       });
+      if (!runs) return; // another source by now
+      $("start").disabled = false;
       this.show("camera", { title: "Camera" });
+      const { media } = this.camera;
       await this.list();
+      if (this.camera.media !== media) return;
       this.looker().open(FRAME);
       $("stop").focus();
     } catch (error) {
-      this.camera.stop();
+      this.close();
+      if (error.name === "OverconstrainedError") $("device").replaceChildren(); // it was unplugged: the next start takes any other
       const { title, text } = explain(error);
       notice(title, text, error.name === "InsecureContext" ? null : { label: "Try again", run: again });
-    } finally {
-      $("start").disabled = false;
     }
   }
 
@@ -67,6 +70,7 @@ export class Webcam {
 
   close() {
     this.camera.stop();
+    $("start").disabled = false;
   }
 }
 
@@ -83,11 +87,11 @@ export class Film extends Webcam {
     try {
       this.show("video", { title: "Video", name: file.name });
       state.setInput(file);
-      await this.camera.open(file, (canvas, captureMs) => this.frame(canvas, captureMs));
+      const runs = await this.camera.open(file, (canvas, captureMs) => this.frame(canvas, captureMs));
+      if (!runs) return; // another source by now
       this.looker().open(FRAME);
       $("stop").focus();
     } catch {
-      if (state.input !== file) return; // another source by now
       this.stop();
       notice("This video cannot be shown.", "Choose one that this browser plays.");
     }

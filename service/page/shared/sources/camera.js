@@ -28,28 +28,47 @@ export class Camera {
     this.canvas = document.createElement("canvas");
     Object.assign(this.canvas, FRAME);
     this.context = this.canvas.getContext("2d", { alpha: false });
-    this.media = null;
+    this.media = this.visit = null; // visit: a new object with each start, null when stopped
   }
 
-  /** onFrame(canvas, captureMs): called for each new frame; onEnd(): called when the device goes away. */
+  /** onFrame(canvas, captureMs): called for each new frame; onEnd(): called when the device goes away. Resolves to false if
+      it was stopped meanwhile, as while the user is asked. */
   async start(deviceId, onFrame, onEnd) {
     if (!window.isSecureContext || !navigator.mediaDevices) throw Object.assign(new Error(), { name: "InsecureContext" });
     this.stop();
+    const visit = (this.visit = {});
     const video = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 } };
     if (deviceId) video.deviceId = { exact: deviceId };
-    const media = await navigator.mediaDevices.getUserMedia({ video, audio: false });
-    this.media = media;
-    media.getVideoTracks()[0].addEventListener("ended", () => this.media === media && onEnd());
-    this.video.srcObject = media;
-    await this.video.play();
+    try {
+      const media = await navigator.mediaDevices.getUserMedia({ video, audio: false });
+      if (this.visit !== visit) {
+        media.getTracks().forEach((track) => track.stop());
+        return false;
+      }
+      this.media = media;
+      media.getVideoTracks()[0].addEventListener("ended", () => this.visit === visit && onEnd());
+      this.video.srcObject = media;
+    } catch (error) {
+      if (this.visit === visit) throw error;
+      return false;
+    }
+    return this.play(onFrame);
+  }
+
+  /** Play, and call onFrame for each frame until stopped; resolves to false if stopped before the first. */
+  async play(onFrame) {
+    const { visit } = this;
+    await this.video.play().catch((error) => { if (this.visit === visit) throw error; });
+    if (this.visit !== visit) return false;
     const next = (callback) => ("requestVideoFrameCallback" in this.video ? this.video.requestVideoFrameCallback(callback) : requestAnimationFrame(callback));
     const tick = () => {
-      if (this.media !== media) return;
+      if (this.visit !== visit) return;
       this.draw();
       onFrame(this.canvas, performance.now());
       next(tick);
     };
     next(tick);
+    return true;
   }
 
   /** The middle of the frame, cut to 4:3. */
@@ -76,7 +95,7 @@ export class Camera {
 
   stop() {
     this.media?.getTracks().forEach((track) => track.stop());
-    this.media = null;
+    this.media = this.visit = null;
     this.video.srcObject = null;
   }
 }

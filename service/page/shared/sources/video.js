@@ -3,19 +3,13 @@
 import { Camera } from "./camera.js";
 
 export class Video extends Camera {
-  async open(file, onFrame) {
+  /** As Camera.start. */
+  open(file, onFrame) {
     this.stop();
+    this.visit = {};
     this.url = URL.createObjectURL(file);
     Object.assign(this.video, { src: this.url, loop: true });
-    await this.video.play();
-    const next = (callback) => ("requestVideoFrameCallback" in this.video ? this.video.requestVideoFrameCallback(callback) : requestAnimationFrame(callback));
-    const tick = () => {
-      if (!this.url) return;
-      this.draw();
-      onFrame(this.canvas, performance.now());
-      next(tick);
-    };
-    tick();
+    return this.play(onFrame);
   }
 
   stop() {
