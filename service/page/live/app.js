@@ -88,7 +88,8 @@ function again() {
   if (state.source === "video") film.start(state.input);
   if (state.source === "sample") playback.start(state.input);
   if (state.source === "server") watchServer(state.input);
-  if (state.source === "file") $("pad").hidden ? stills.open(state.input) : state.input && stills.drawn();
+  if (state.source === "file" && state.teaching) stop(); // no example unless it is given as one
+  else if (state.source === "file") $("pad").hidden ? stills.open(state.input) : state.input && stills.drawn();
 }
 
 /** Switch between one model, a comparison of models, and teaching. */

@@ -69,6 +69,10 @@ def name(seen: Visit, number: int, label: str) -> None:
     box.press("Enter")
 
 
+def names(seen: Visit) -> list[str]:
+    return seen.page.locator(".card-head input").evaluate_all("(boxes) => boxes.map((box) => box.value)")
+
+
 def until_shown(seen: Visit, number: int, count: int) -> None:
     seen.until(lambda: examples(seen, number) >= count, f"{count} examples of class {number}")
 
@@ -112,6 +116,12 @@ def test_a_button_is_held_by_hand_by_key_and_by_click(pupil: Visit, before_the_c
     until_shown(pupil, 2, 4)
     page.keyboard.up("Enter")
     assert hold.get_attribute("aria-pressed") == "false"
+    page.keyboard.down("2")
+    page.keyboard.down("Shift")
+    assert hold.get_attribute("aria-pressed") == "true"
+    page.keyboard.up("Digit2")  # with Shift it has another name
+    page.keyboard.up("Shift")
+    assert hold.get_attribute("aria-pressed") == "false"
     hold.evaluate("(button) => button.click()")  # as a screen reader does
     until_shown(pupil, 2, 6)
     hold.evaluate("(button) => button.click()")
@@ -129,19 +139,22 @@ def test_cards_are_corrected(pupil: Visit, before_the_camera: Show) -> None:
     first = page.get_by_label("Take example 1 of Class 1 back")
     first.click()
     pupil.until(lambda: first.count() == 0, "it is gone")
+    kept = examples(pupil, 1)
     late: list[Route] = []
     page.route("**/classes?*", lambda route: late.append(route))
     page.keyboard.down("1")
     name(pupil, 1, "star")
     until_shown(pupil, 1, examples(pupil, 1) + 2)  # the server's messages have the old name still
+    with page.expect_response("**/classes?*"):
+        late[0].continue_()
+    until_shown(pupil, 1, examples(pupil, 1) + 2)
     page.keyboard.up("1")
-    assert page.get_by_label("Name of class 1").input_value() == "star"
-    late[0].continue_()
+    assert names(pupil) == ["star", "Class 2", "Class 3"]
     name(pupil, 2, "star")
     assert page.get_by_label("Name of class 2").input_value() == "Class 2", "two cannot have one name"
     crops = page.locator(".card:nth-child(1) .examples canvas")
     pupil.until(lambda: crops.count() >= 5, "what the camera saw beside the events")
-    for left in (3, 0):
+    for left in (kept, 0):
         pupil.click("Undo")
         pupil.until(lambda left=left: examples(pupil, 1) == left, "the showing is taken back whole")
     pupil.click("Show the background")
@@ -151,8 +164,13 @@ def test_cards_are_corrected(pupil: Visit, before_the_camera: Show) -> None:
     assert cards.count() == 4
     assert page.evaluate("document.activeElement.value") == "Class 4"
     pupil.click("Take Class 4 back")
+    page.keyboard.down("1")
     pupil.click("Take star back")
     pupil.until(lambda: cards.count() == 2, "two cards")
+    count = len(pupil.of("prediction"))
+    pupil.until(lambda: len(pupil.of("prediction")) > count + 60, "the camera goes on")
+    page.keyboard.up("1")
+    assert names(pupil) == ["background", "Class 3"], "what was shown as it was taken back does not come back"
     pupil.click("Start over")
     pupil.until(lambda: cards.count() == 3, "three new cards")
     assert page.locator(".examples img").count() == 0
@@ -169,6 +187,40 @@ def recording(path: Path, lying: bool) -> Path:
     xs, ys = (48 + x + sway).astype(int), (32 + y + sway / 2).astype(int)
     write_recording(path, make_events(t, xs, ys, t % 2), SensorSize(96, 64), "npz")
     return path
+
+
+def test_slow_uploads_stay_with_their_card_and_undo_takes_one_showing(pupil: Visit, tmp_path: Path) -> None:
+    page = pupil.page
+    late: list[Route] = []
+    lying, standing = recording(tmp_path / "lying.npz", True), recording(tmp_path / "standing.npz", False)
+    page.route("**/examples?*", lambda route: late.append(route))
+    second = page.locator(".card:nth-child(2) input[type=file]")
+    second.set_input_files([lying, standing])
+    pupil.until(lambda: late, "a long upload")
+    with page.expect_response(lambda answer: answer.request.method == "DELETE"):
+        pupil.click("Start over")
+    with page.expect_response("**/examples?*"):
+        late.pop().continue_()
+    second.set_input_files(standing)
+    pupil.until(lambda: late, "another upload")
+    name(pupil, 2, "standing")
+    late.pop().continue_()
+    until_shown(pupil, 2, 6)
+    assert not late, "what was given before the start comes no more"
+    assert names(pupil) == ["Class 1", "standing", "Class 3"]
+    page.unroute("**/examples?*")
+    pupil.drop(lying)
+    until_shown(pupil, 1, 6)
+    with page.expect_response(lambda answer: answer.status == 404):
+        page.locator("#teach-undo").evaluate("(button) => { button.click(); button.click(); }")
+    pupil.until(lambda: examples(pupil, 1) == 0, "the last showing is taken back")
+    assert examples(pupil, 2) >= 6
+    assert page.locator("#notice").is_hidden()
+    pupil.click("Teach")
+    pupil.drop(standing)
+    pupil.until(lambda: page.locator("#train-controls").is_visible(), "it is looked at")
+    pupil.click("Teach")
+    assert page.locator("#start").is_visible(), "a file is no example until it is given as one"
 
 
 def test_recordings_are_shown_saved_and_downloaded_by_all(

@@ -6,13 +6,14 @@ import { hideNotice, notice } from "../../shared/notice.js";
 import * as calls from "../net/teaching.js";
 import { Stream } from "../net/stream.js";
 import { Connection, pill } from "../panel/connection.js";
+import { heldKeys } from "../panel/keys.js";
 import * as state from "../state.js";
+import { crop } from "../views/roi.js";
 import { Card } from "../views/teachcard.js";
 import { OneStream } from "./onestream.js";
 
 const CARDS = 3, MOST = 32, ADVICE = 3;
 const BACKGROUND = "background", BACKGROUND_MS = 6000;
-const CROP = 64; // pixels of a side
 const percent = (share) => `${Math.round(100 * share)} %`;
 
 export class Teach extends OneStream {
@@ -36,8 +37,7 @@ export class Teach extends OneStream {
     $("teach-again").addEventListener("click", () => this.over());
     $("teach-keep").addEventListener("submit", (event) => { event.preventDefault(); this.save(); });
     $("teach-download").addEventListener("click", () => this.download());
-    addEventListener("keydown", (event) => this.key(event, true));
-    addEventListener("keyup", (event) => this.key(event, false));
+    heldKeys((key) => this.press(key), () => this.show(this.card, false));
     addEventListener("pagehide", () => this.session && calls.end(this.session.id, state.token()));
   }
 
@@ -72,9 +72,10 @@ export class Teach extends OneStream {
     this.showScore();
   }
 
-  /** The card of a class: by its name; by its examples, if the server has not heard of the card's new name; else one without examples. */
+  /** The card of a class: by its name; by the name that files were sent with, or by examples, if the server has not heard of
+      the card's new name; else one without examples. */
   cardOf(label, examples) {
-    const known = this.cards.find((card) => card.label === label) ?? this.cards.find(({ shown }) => examples.some((number) => shown.has(number)));
+    const known = this.cards.find((card) => card.label === label) ?? this.cards.find(({ sent }) => sent === label) ?? this.cards.find(({ shown }) => examples.some((number) => shown.has(number)));
     if (known) return known;
     const card = this.cards.find(({ shown }) => !shown.size) ?? this.add();
     card.call(label);
@@ -117,15 +118,18 @@ export class Teach extends OneStream {
     document.body.toggleAttribute("data-taught", Boolean(ready));
   }
 
-  /** Return the result of a call to the session, or null after showing a notice. */
+  /** Return the result of a call to the session, or null if it failed, after showing a notice. */
   async ask(call) {
+    let session = null;
     try {
-      const session = await this.needed();
+      session = await this.needed();
       const body = await call(session.id, state.token());
       if (body?.type === "lesson") this.update(body);
       return body;
     } catch (error) {
-      this.failed(error.message, error.status);
+      // Not worth a notice: what a former session answers, and that something was taken back already, as by a second click.
+      const late = session && (session.id !== this.session?.id || (error.status === 404 && !/teaching session/.test(error.message)));
+      if (!late) this.failed(error.message, error.status);
       return null;
     }
   }
@@ -191,7 +195,7 @@ export class Teach extends OneStream {
       drop: (example) => this.ask((id, token) => calls.drop(id, example, token)),
       files: (card, files) => this.files(files, card),
     };
-    const card = new Card(number, hear, (example) => calls.picture(this.session.id, example, state.token()), () => this.crop());
+    const card = new Card(number, hear, (example) => calls.picture(this.session.id, example, state.token()), () => crop(this.latest?.window));
     this.cards.push(card);
     this.cards.sort((a, b) => a.number - b.number);
     $("teach-cards").replaceChildren(...this.cards.map(({ root }) => root));
@@ -204,28 +208,22 @@ export class Teach extends OneStream {
     const card = this.cards.find(({ label }) => label === BACKGROUND) ?? this.cards.find((one) => !one.shown.size && /^Class \d+$/.test(one.label)) ?? this.add();
     card.call(BACKGROUND);
     this.show(card, true);
-    setTimeout(() => this.show(card, false), BACKGROUND_MS);
-  }
-
-  /** The part of the source's picture that the network looks at now, as a square canvas; null if there is none. */
-  crop() {
-    if (!state.framed()) return null;
-    const { width, height } = $("preview");
-    const side = Math.min(width, height), [left, top, size] = this.latest?.window ?? [(width - side) / 2, (height - side) / 2, side];
-    const canvas = Object.assign(document.createElement("canvas"), { width: CROP, height: CROP });
-    canvas.getContext("2d").drawImage($("preview"), left, top, size, size, 0, 0, CROP, CROP);
-    return canvas;
+    clearTimeout(this.timer);
+    if (this.card === card) this.timer = setTimeout(() => this.show(card, false), BACKGROUND_MS);
   }
 
   async rename(card, to) {
     const before = card.label;
     if (!to || to === before || this.cards.some(({ label }) => label === to)) return card.call(before);
     card.call(to);
-    if (card.shown.size && !(await this.ask((id, token) => calls.rename(id, before, to, token)))) card.call(before);
+    await card.sending; // their answer has the name that they were sent with
+    if (card.shown.size && !(await this.ask((id, token) => calls.rename(id, before, to, token)))) return card.call(before);
+    if (this.card === card) this.stream.command({ type: "show", class: to });
     return undefined;
   }
 
   async forget(card) {
+    this.show(card, false);
     if (card.shown.size && !(await this.ask((id, token) => calls.forget(id, card.label, token)))) return;
     this.cards = this.cards.filter((other) => other !== card);
     card.root.remove();
@@ -240,6 +238,7 @@ export class Teach extends OneStream {
       notice("Nothing is seen yet.", "Start the camera or play a video, then hold the button. Or add recordings to the class.");
       return;
     }
+    clearTimeout(this.timer);
     if (on) hideNotice();
     if (on) this.showings.push([]);
     this.card?.showing(false);
@@ -249,22 +248,29 @@ export class Teach extends OneStream {
     $("teach-live").textContent = on ? `Showing ${card.label}: turn it, bring it nearer.` : `${card.label}: ${card.count.textContent}.`;
   }
 
-  /** Keys 1 to 9 act as the classes' buttons, except while the user types a name. */
-  key(event, on) {
-    if (!state.teaching || event.repeat || event.ctrlKey || event.altKey || event.metaKey || $("settings").open) return;
-    if (on && event.target.matches("input, select, textarea")) return;
-    const card = this.cards.find(({ number }) => String(number) === event.key);
-    if (card) this.show(card, on);
+  /** Keys 1 to 9 act as the classes' buttons. */
+  press(key) {
+    const card = state.teaching && !$("settings").open && this.cards.find(({ number }) => String(number) === key);
+    if (card) this.show(card, true);
+    return Boolean(card);
   }
 
   /** Upload recordings as examples of this class, or of the class they were dropped on. */
-  async files(files, card = this.cards[0], { clientX, clientY } = {}) {
+  files(files, card = this.cards[0] ?? this.add(), { clientX, clientY } = {}) {
     const under = clientX === undefined ? null : document.elementsFromPoint(clientX, clientY).find((element) => element.closest(".card"));
     const to = this.cards.find(({ root }) => root === under?.closest(".card")) ?? card;
+    return (to.sending = this.send(files, to, to.label, to.sending));
+  }
+
+  /** Upload one after another what comes after `earlier` uploads, until the card is gone. */
+  async send(files, to, label, earlier) {
+    await earlier;
+    to.sent = label;
     for (const file of files) {
+      if (!this.cards.includes(to)) return;
       this.showings.push([]);
-      const body = await this.ask((id, token) => calls.show(id, to.label, file, token));
-      if (!body) return;
+      const body = await this.ask((id, token) => calls.show(id, label, file, token));
+      if (!body || !this.cards.includes(to)) return;
       this.update(body.lesson);
       $("teach-live").textContent = `${file.name}: ${body.taken.length} examples of ${to.label}.`;
       if (!body.taken.length) notice("Nothing to learn from.", `Hardly anything moves in ${file.name}, or it is shorter than ${body.lesson.window_ms} ms.`);

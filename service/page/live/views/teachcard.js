@@ -8,7 +8,7 @@ export class Card {
   /** number: its key, from 1. hear: {show(card, on), rename(card, to), forget(card), drop(number), files(card, files)}; picture(number): a promise of a blob; crop(): a
       canvas of what the camera sees now, or null. */
   constructor(number, hear, picture, crop) {
-    Object.assign(this, { number, label: `Class ${number}`, hear, picture, crop, shown: new Map(), on: false });
+    Object.assign(this, { number, label: `Class ${number}`, hear, picture, crop, shown: new Map(), on: false, sent: null, sending: null }); // sent: the name with its latest files; sending: a promise of their answers
     this.root = element("li", "pane card");
     this.root.dataset.tone = String(1 + ((number - 1) % 6));
     this.name = Object.assign(document.createElement("input"), { type: "text", value: this.label, maxLength: 64, autocomplete: "off", spellcheck: false });
