@@ -38,6 +38,7 @@ const inside = new NetworkView($("inside"), (probe) => network && (network.probe
 const trace = new Trace($("trace"), $("trace-legend"), $("trace-what"));
 let facts, network, pixels;
 let eye = null, binner = null, player = null, restart = false; // eye: frames to events
+let visit = null; // a new object with each choice of a source, so that what comes late for an earlier one is known
 
 // ---- the path of events
 
@@ -135,6 +136,7 @@ function stop() {
   video.stop();
   still.stop();
   player = null;
+  visit = {};
   begin("none", "Camera", "");
 }
 
@@ -142,7 +144,8 @@ async function startCamera() {
   stop();
   hideNotice();
   try {
-    await camera.start("", frame, () => { stop(); notice("The camera was disconnected.", "Plug it in and start again.", { label: "Start again", run: startCamera }); });
+    const runs = await camera.start("", frame, () => { stop(); notice("The camera was disconnected.", "Plug it in and start again.", { label: "Start again", run: startCamera }); });
+    if (!runs) return; // another source by now
     begin("camera", "Camera", !facts.tracker && facts.contract.width === facts.contract.height ? "the network sees the square" : "");
     $("stop").focus();
   } catch (error) {
@@ -152,16 +155,17 @@ async function startCamera() {
   }
 }
 
-/** Fetch a recording's t64 events; null if the folder lacks them. */
+/** Fetch a recording's t64 events; null if they are not to be had. */
 async function recording({ name }) {
-  const answered = await fetch(`samples/${name}.t64`);
-  return answered.ok ? new Uint8Array(await answered.arrayBuffer()) : null;
+  const answered = await fetch(`samples/${name}.t64`).catch(() => null);
+  return answered?.ok ? new Uint8Array(await answered.arrayBuffer()) : null;
 }
 
 async function playSample(item) {
   stop();
   hideNotice();
-  const bytes = await recording(item);
+  const here = visit, bytes = await recording(item);
+  if (visit !== here) return undefined; // another source by now
   if (!bytes) return notice("The recording did not load.", `The folder lacks samples/${item.name}.t64.`);
   begin("sample", "Recording", `${item.label} · long exposure`, item);
   state.sample = item;
@@ -175,12 +179,12 @@ async function openFile(file) {
   if (!file || !network) return;
   stop();
   hideNotice();
-  const source = file.type.startsWith("video/") ? video : still;
+  const source = file.type.startsWith("video/") ? video : still, here = visit;
   try {
     begin("file", source === video ? "Video" : "Picture", source === still ? `${file.name} · moved before the emulated camera` : file.name);
-    await source.open(file, frame, facts.contract.still);
-    $("stop").focus();
+    if (await source.open(file, frame, facts.contract.still)) $("stop").focus();
   } catch {
+    if (visit !== here) return; // another source by now
     stop();
     notice("This file cannot be shown.", "Choose a picture or a video that this browser knows.");
   }
@@ -210,7 +214,7 @@ $("reset").addEventListener("click", () => (restart = true));
 $("file").addEventListener("change", () => { openFile($("file").files[0]); $("file").value = ""; });
 $("notice-close").addEventListener("click", hideNotice);
 dropTarget($("drop"), openFile);
-document.addEventListener("visibilitychange", () => document.hidden && state.source === "camera" && stop());
+document.addEventListener("visibilitychange", () => document.hidden && camera.visit && stop());
 
 async function load() {
   try {

@@ -22,18 +22,22 @@ export class Still {
     this.canvas = document.createElement("canvas");
     Object.assign(this.canvas, FRAME);
     this.context = this.canvas.getContext("2d", { alpha: false, willReadFrequently: true });
-    this.timer = null;
+    this.timer = this.visit = null;
   }
 
+  /** Resolves to false if it was stopped meanwhile. */
   async open(file, onFrame, still) {
     this.stop();
-    this.show(await createImageBitmap(file), still);
+    const visit = (this.visit = {}), image = await createImageBitmap(file);
+    if (this.visit !== visit) return false;
+    this.show(image, still);
     let ms = performance.now(); // a clock of its own: a slow machine shows it slowly, with the same steps
     this.timer = setInterval(() => {
       this.draw(ms);
       onFrame(this.canvas, ms);
       ms += EVERY_MS;
     }, EVERY_MS);
+    return true;
   }
 
   show(image, still) {
@@ -56,7 +60,7 @@ export class Still {
 
   stop() {
     clearInterval(this.timer);
-    this.timer = null;
+    this.timer = this.visit = null;
   }
 }
 

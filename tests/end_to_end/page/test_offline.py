@@ -4,7 +4,7 @@ import base64
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -34,6 +34,9 @@ from tests.support.gallery import run
 from tests.support.inputs.things import digit_on_paper
 from tests.support.models import lively, some_known
 from tests.support.serving.static import static
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Route
 
 pytestmark = needs_chromium
 
@@ -236,10 +239,23 @@ def test_camera_recording_and_picture_are_classified(seen: Visit, tmp_path: Path
     seen.until(lambda: page.locator("#classes meter").evaluate_all(total) > 0.99, "the bars of the camera")
     page.locator("#stop").click()
     assert seen.window("preview") is None
+    late: list[Route] = []
+    page.route("**/digit-7.t64", lambda route: late.append(route))
+    seen.click("Play the recording digit 7")
+    seen.until(lambda: late, "a slow network")
     seen.click("Play the recording digit 3")
+    seen.until(lambda: seen.text("#source-note").startswith("digit 3"), "the other recording")
+    with page.expect_response("**/digit-7.t64"):
+        late.pop().continue_()
     seen.until_says("3")
     seen.until(lambda: seen.colours("raster") > 2 and seen.colours("trace") > 2, "raster and trace are drawn")
+    assert seen.text("#source-note").startswith("digit 3"), "the one that was chosen last"
     page.locator("#stop").click()
+    seen.click("Play the recording digit 7")
+    seen.until(lambda: late, "a slow network")
+    late.pop().abort()
+    seen.until(lambda: "did not load" in seen.notice(), "the reason")
+    page.unroute("**/digit-7.t64")
     picture = np.full((90, 90), 250, np.uint8)
     cv2.putText(picture, "0", (22, 72), cv2.FONT_HERSHEY_SIMPLEX, 2.4, 20, 8, cv2.LINE_AA)
     cv2.imwrite(str(tmp_path / "digit.png"), picture)
