@@ -117,7 +117,15 @@ def test_a_webcam_through_pictures_and_events(
 
 
 def test_a_recording_through_event_models(visit: Visitor, tmp_path: Path) -> None:
-    seen = comparing(visit())
+    seen = has_models(visit())
+    seen.page.locator("#model").select_option("motions")
+    seen.click("Play the recording digit 3")
+    seen.until(lambda: seen.of("prediction"), "predictions")
+    assert seen.page.locator("#model").input_value() == "nmnist", "a model that knows it"
+    assert "model=nmnist" in (seen.page.locator("#curl-text").text_content() or "")
+    seen.click("Stop")
+    seen.forget()
+    seen.click("Compare")
     seen.click("Play the recording digit 3")
     seen.until(lambda: {m["model"] for m in seen.of("ready")} == {"nmnist", "motions"}, "every event model, no other")
     seen.until(lambda: len(seen.of("prediction")) > 4 and seen.colours("events") > 2, "predictions and a picture")
@@ -173,10 +181,14 @@ def test_a_model_that_is_gone_says_so_in_its_column_and_the_page_is_for_all(
 
 def test_a_camera_of_the_server_through_two_models(visit: Visitor, tmp_path: Path) -> None:
     path = nmnist_file(tmp_path / "three.bin", "digit-3")
-    with served("nmnist", "motions", cameras=(f"file:{path}?loop=1",)) as url:
+    with served("nmnist", "motions", cameras=(f"file:{path}?loop=1", f"file:{path}?speed=0.1")) as url:
         seen = comparing(visit(url))
-        seen.click("Watch file:three.bin")
+        looped, once = seen.page.get_by_role("button", name="Watch file:three.bin").all()
+        looped.click()
         words = {name: seen.page.get_by_label(f"events: {name}").locator("strong") for name in ("nmnist", "motions")}
         seen.until(lambda: words["nmnist"].inner_text() == "3", "the digit model reads it")
         seen.until(lambda: words["motions"].inner_text() not in ("", "–", "3"), "and the other model says its own word")
         seen.until(lambda: seen.colours("events") > 4, "an event picture")
+        seen.click("Stop")
+        once.click()
+        until_all(seen, "The camera has ended.", TITLES[3:])

@@ -23,10 +23,15 @@ export class Streaming {
 
   state(state, { reason, code, attempt } = {}) {
     const { column } = this;
+    if (code === 1001 && this.stream.hello.source) {
+      this.stream.close();
+      return column.say("The camera has ended.");
+    }
     if (state === "connecting") column.say("connecting…");
     if (state === "busy") column.say("The server has no room for another stream just now; this column keeps trying.");
     if (state === "retrying" && attempt) column.say("The server is gone. Reconnecting as soon as it is back.");
     if (state === "refused") column.say(reason || `The server refused the stream (code ${code}).`);
+    return undefined;
   }
 
   /** Whether the server refused the stream: such a stream must not hold up the others. */

@@ -39,7 +39,7 @@ export class Playback {
       $("events-title").textContent = intro ? `A recording: ${item.label}` : "Events";
       if (!intro) $("stop").focus();
     } catch (error) {
-      if (!intro) notice("The recording did not load.", error.message);
+      if (!intro && this.visit === visit) notice("The recording did not load.", error.message);
     }
   }
 
@@ -75,5 +75,7 @@ export function knows(model, { label }) {
 /** Choose a model that knows the recording's label: the first one, unless the chosen model does. */
 function chooseFor(item) {
   const better = state.models.find((model) => knows(model, item));
-  if (!knows(state.chosenModel(), item) && better) $("model").value = better.name;
+  if (knows(state.chosenModel(), item) || !better) return;
+  $("model").value = better.name;
+  $("model").dispatchEvent(new Event("change")); // its settings, and the code
 }
