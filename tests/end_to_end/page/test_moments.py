@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -10,6 +11,9 @@ from spikesight.service.api import create_app
 from tests.service.teach.drawn import ASLANT, before_a_camera, swaying, taught_folder
 from tests.support.chromium import Visit, Visitor, has_models, needs_chromium
 from tests.support.serving.servers import running, settings
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Route
 
 pytest.importorskip("playwright", reason="playwright is not installed: pip install 'spikesight[dev]'")
 
@@ -27,6 +31,13 @@ def test_a_moment_is_named_by_a_click(visit: Visitor, for_all: Callable[[Visit],
         for_all(seen)
         first = moments.first
         assert first.get_by_role("button").all_inner_texts()[-1] == "✕"
+        late: list[Route] = []
+        seen.page.route("**/v1/moments/*", lambda route: late.append(route), times=1)
+        first.get_by_role("button", name="Let it go").click()
+        seen.until(lambda: late, "a slow network")
+        assert first.evaluate("(moment) => moment.inert"), "a second click asks for no more"
+        late.pop().abort()
+        seen.until(lambda: "does not answer" in seen.notice(), "the reason")
         seen.click("Watch udp://127.0.0.1:3333")
         first.get_by_role("button", name="It was standing").click()
         seen.until_says("standing")

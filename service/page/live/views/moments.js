@@ -47,7 +47,7 @@ export class Moments {
       others.addEventListener("change", () => this.say(number, others.value));
       names.append(others);
     }
-    names.append(this.button("✕", "Let it go", () => this.ask(calls.drop(number, state.token()))));
+    names.append(this.button("✕", "Let it go", () => this.ask(calls.drop(number, state.token()), number)));
     root.append(clip, element("p", { className: "note", textContent: `${at} · ${label}?` }), names);
     const kept = { root, url: "" };
     this.shown.set(number, kept);
