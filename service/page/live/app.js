@@ -176,7 +176,8 @@ dropTarget($("drop"), open);
 let resume = null;
 document.addEventListener("visibilitychange", () => {
   if (document.hidden && (webcam.camera.visit || state.intro)) {
-    resume = state.intro ? introduce : () => webcam.start();
+    const { paused } = state;
+    resume = state.intro ? introduce : () => webcam.start().then(() => paused && state.source === "camera" && togglePause());
     stop();
   } else if (!document.hidden && resume) {
     resume();
@@ -185,7 +186,7 @@ document.addEventListener("visibilitychange", () => {
 });
 
 async function begin() {
-  await load((item) => playback.start(item), watchServer);
+  await load((item) => playback.start(item), watchServer, begin);
   moments.watch();
   compare.offer();
   offerSettings();

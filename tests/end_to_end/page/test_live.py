@@ -31,6 +31,18 @@ LOOPS = """() => {
     return ask.call(this, (...frame) => { loops--; call(...frame); });
   };
 }"""
+HIDE = """(hidden) => {
+  Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
+COMMITTED = """async () => {
+  const { Promised } = await import("/live/views/conformal.js");
+  const line = document.createElement("p"), promised = new Promised(line);
+  promised.begin(10, 0.05);
+  promised.push({ step: 13, start_us: 500000, end_us: 520000, set: ["3"], committed: "3", shifted: false });
+  promised.draw();
+  return line.textContent;
+}"""
 ASKED = """() => {
   const media = navigator.mediaDevices, give = media.getUserMedia.bind(media);
   window.given = [];
@@ -64,6 +76,11 @@ def test_a_recording_plays_before_any_click(visit: Visitor) -> None:
     assert page.evaluate("document.activeElement === document.body"), "it takes no focus"
     drawn = page.evaluate("[...document.querySelectorAll('#samples canvas')].map((c) => c.toDataURL())")
     assert len(set(drawn)) == page.locator("#samples button").count() == len(names())
+    page.route("**/v1/models", lambda route: route.abort(), times=1)
+    page.reload()
+    seen.until(lambda: "does not answer" in seen.notice(), "no models")
+    seen.click("Try again")
+    seen.until(lambda: page.locator("#stop").is_visible(), "a recording plays again")
 
 
 def test_a_camera_gives_predictions_until_it_is_paused_or_stopped(visit: Visitor) -> None:
@@ -81,6 +98,12 @@ def test_a_camera_gives_predictions_until_it_is_paused_or_stopped(visit: Visitor
     seen.until(lambda: seen.text("#live").startswith("Prediction: "), "it is said aloud")
     seen.click("Pause")
     seen.until(seen.hears_nothing, "a paused page sends nothing")
+    seen.page.evaluate(HIDE, True)
+    assert seen.page.locator("#start").is_visible(), "no camera while nobody looks"
+    seen.page.evaluate(HIDE, False)
+    pressed = seen.page.locator("#pause[aria-pressed=true]")
+    seen.until(pressed.is_visible, "the camera is on again, paused as before")
+    seen.until(seen.hears_nothing, "it sends nothing")
     count = len(seen.heard)
     seen.click("Pause")
     seen.until(lambda: len(seen.heard) > count, "it goes on")
@@ -306,6 +329,7 @@ def test_a_camera_of_the_server_from_beginning_to_end(visit: Visitor, tmp_path: 
         seen.until(lambda: len(seen.of("prediction")) > 20, "predictions")
         seen.until(lambda: seen.colours("events") > 4, "an event picture")
         seen.until(lambda: seen.value("latency")[:1].isdigit(), "how long an answer takes")
+        assert seen.page.evaluate(COMMITTED).startswith("committed after 60 ms"), "who comes late knows when it began"
         seen.click("Stop")
         once.click()
         seen.until(lambda: "The camera has ended." in seen.notice(), "its end")

@@ -28,10 +28,10 @@ async function loadModels(again) {
   }
 }
 
-/** Fill the lists; play(item) and watch(item) are called for the user's choice. */
-export async function load(play, watch) {
+/** Fill the lists; play(item) and watch(item) are called for the user's choice, again() to try again. */
+export async function load(play, watch, again) {
   hideNotice();
-  if (!(await loadModels(() => load(play, watch)))) return;
+  if (!(await loadModels(again))) return;
   const [samples, cameras] = await Promise.all([server.samples(state.token()), server.cameras(state.token())]);
   const picture = (item) => server.sample(item.name, state.token()).then((bytes) => thumbnail(bytes, item));
   buttonList($("samples"), samples, (item) => item.label.split(",")[0], (item) => `Play the recording ${item.label}`, play, picture);

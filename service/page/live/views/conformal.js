@@ -22,9 +22,9 @@ export class Promised {
   push({ step, start_us: startUs, end_us: endUs, set, committed, shifted }) {
     if (!set) return this.clear();
     this.shifted = Boolean(shifted);
-    if ((step - 1) % this.steps === 0) [this.beganUs, this.held] = [startUs, null];
-    if (committed === null) this.held = null;
-    else if (this.held?.label !== committed) this.held = { label: committed, ms: (endUs - this.beganUs) / 1000 };
+    const count = ((step - 1) % this.steps) + 1; // of the window, whose first steps may not have been seen here
+    if (count === 1 || committed === null) this.held = null;
+    if (committed !== null && this.held?.label !== committed) this.held = { label: committed, ms: (count * (endUs - startUs)) / 1000 };
     this.possible = set;
     return undefined;
   }
