@@ -81,6 +81,15 @@ def test_a_recording_plays_before_any_click(visit: Visitor) -> None:
     seen.until(lambda: "does not answer" in seen.notice(), "no models")
     seen.click("Try again")
     seen.until(lambda: page.locator("#stop").is_visible(), "a recording plays again")
+    late: list[Route] = []
+    page.route("**/samples/*", lambda route: late.append(route))
+    page.reload()
+    seen.until(lambda: len(late) == len(names()), "a slow network")
+    seen.click("Compare")
+    for route in late:
+        route.continue_()
+    seen.until(lambda: page.locator("#samples canvas").count() == len(names()), "all recordings")
+    assert page.locator("body").get_attribute("data-source") == "none", "none plays by itself in another mode"
 
 
 def test_a_camera_gives_predictions_until_it_is_paused_or_stopped(visit: Visitor) -> None:

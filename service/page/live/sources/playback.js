@@ -28,7 +28,7 @@ export class Playback {
     const visit = (this.visit = {});
     try {
       const bytes = await server.sample(item.name, state.token());
-      if (this.visit !== visit) return; // another source by now
+      if (this.visit !== visit || (intro && (state.comparing || state.teaching))) return; // another source or mode by now
       arrange("sample", intro ? { title: "Start", name: item.name, intro } : { title: "Recording", note: `${item.label} · long exposure`, name: item.name });
       this.looker().clear();
       state.setInput(item);
