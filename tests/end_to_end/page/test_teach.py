@@ -84,6 +84,13 @@ def show(seen: Visit, number: int, count: int = 6) -> None:
     seen.page.keyboard.up(str(number))
 
 
+def settled(seen: Visit) -> None:
+    """Everything that was shown is learnt, and on the page."""
+    wait = "async (id) => (await (await fetch(`v1/teach/${id}?wait=1`)).json()).classes.flatMap((one) => one.examples)"
+    numbers = seen.page.evaluate(wait, seen.of("lesson")[-1]["id"])
+    seen.until(lambda: seen.page.locator(".card .examples img").count() == len(numbers), "all examples")
+
+
 def test_two_things_are_taught_and_recognised_in_another_clip(pupil: Visit, before_the_camera: Show) -> None:
     assert pupil.page.locator(".card").count() == 3
     for number, kind in ((1, "mug"), (2, "key")):
@@ -135,7 +142,7 @@ def test_cards_are_corrected(pupil: Visit, before_the_camera: Show) -> None:
     page, cards = pupil.page, pupil.page.locator(".card")
     watch(pupil, before_the_camera, "star", 0)
     show(pupil, 1, 4)
-    pupil.until(lambda: pupil.text("#teach-score"), "the state")
+    settled(pupil)
     first = page.get_by_label("Take example 1 of Class 1 back")
     first.click()
     pupil.until(lambda: first.count() == 0, "it is gone")
@@ -149,6 +156,7 @@ def test_cards_are_corrected(pupil: Visit, before_the_camera: Show) -> None:
         late[0].continue_()
     until_shown(pupil, 1, examples(pupil, 1) + 2)
     page.keyboard.up("1")
+    settled(pupil)
     assert names(pupil) == ["star", "Class 2", "Class 3"]
     name(pupil, 2, "star")
     assert page.get_by_label("Name of class 2").input_value() == "Class 2", "two cannot have one name"
