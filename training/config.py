@@ -50,7 +50,9 @@ class TrainConfig:
     ] = ""
     emulated_count: Annotated[int, "how many images are emulated"] = 10_000
     repeat: Annotated[int, "copies of each recording and each clip in the training set, beside emulated ones"] = 1
-    paper_clips: Annotated[int, "clips that join, of digits on paper held before a webcam or an event camera"] = 0
+    paper_clips: Annotated[
+        int, "clips that join, of digits on paper before a webcam or an event camera; of images stills before a webcam"
+    ] = 0
     printed: Annotated[int, "digits of fonts that join written ones"] = 0
     outliers: Annotated[int, "drawings near digits that are none (letters, two digits, ...): to be no class"] = 0
     noise_hz: Annotated[float, "added sensor noise: at most, events a pixel a second"] = 0.0

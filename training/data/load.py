@@ -20,6 +20,7 @@ from spikesight.encoders.sources.settings import common
 from spikesight.models.contract import Contract
 from spikesight.training.config import TrainConfig
 from spikesight.training.data.cache import bin_items, cached, file_stamps, join, shown_images
+from spikesight.training.data.drawn.paper import digits_on_paper, paper_stills
 from spikesight.training.data.emulated import emulate_drawings, emulate_mnist, film_paper_clips
 from spikesight.training.data.images import IMAGES, PictureRows, find_imagenet, holds_pictures, list_pictures
 from spikesight.training.data.own import list_own, with_crop
@@ -263,6 +264,8 @@ def _load_images(images: ImageSet, config: TrainConfig) -> Data:
     outliers = _image_outliers(train, images.labels, config) if config.outliers else None
     if config.printed:
         train = _with_print(train, contract, config)
+    if config.paper_clips:
+        train = _with_paper(train, contract, config)
     return Data(
         train=train, outliers=outliers, val=val, test=test, labels=images.labels, contract=contract,
         recorded=len(train), config=config,
@@ -280,10 +283,24 @@ def _contents(data: Data) -> str:
 def _image_outliers(written: Frames, labels: Sequence[str], config: TrainConfig) -> Frames:
     if _image_fit(labels) != "digit" or written.frames.shape[1:] != (1, 1, 28, 28):
         raise DataError("--outliers join grey images of 28 x 28 pixels, of classes 0 to 9")
-    from spikesight.training.data.drawn.near import Digits, outliers  # draws by matplotlib, which takes long to load
+    from spikesight.training.data.drawn.near import BLANK, SHEETS, Digits, outliers  # draws by matplotlib, slow to load
 
-    pictures = outliers(config.outliers, config.seed, Digits(written.frames[:, 0, 0], written.labels))
+    digits = Digits(written.frames[:, 0, 0], written.labels)
+    pictures = outliers(config.outliers, config.seed, digits)
+    if config.paper_clips:
+        sheets = outliers(config.paper_clips // SHEETS, config.seed + 1, digits)
+        sheets[::BLANK] = 0
+        stills = paper_stills(sheets, Path(config.cache), "drawing no digits on paper")
+        pictures = np.concatenate([pictures, stills[stills.any((1, 2))]])
     return Frames(pictures[:, None, None], np.full(len(pictures), len(labels)))
+
+
+def _with_paper(written: Frames, contract: Contract, config: TrainConfig) -> Frames:
+    """Return the images, followed by random ones of them on paper."""
+    if contract.still != "digit" or written.frames.shape[1:] != (1, 1, 28, 28):
+        raise DataError("--paper-clips join digits on paper to grey images of 28 x 28 pixels, of classes 0 to 9")
+    shown = written.take(np.random.default_rng(config.seed).permutation(len(written))[: config.paper_clips])
+    return written.concatenated(digits_on_paper(shown, Path(config.cache)))
 
 
 def _with_print(written: Frames, contract: Contract, config: TrainConfig) -> Frames:

@@ -30,6 +30,7 @@ from spikesight.models.novelty.score import CAMERA, RECORDED, WEBCAM, Lines, Win
 from spikesight.models.statistics import running_mean, softmax
 from spikesight.training.data import Data, Frames, bin_items
 from spikesight.training.data.cache import shown_images
+from spikesight.training.data.drawn.paper import digits_on_paper
 from spikesight.training.data.emulated import emulate_mnist, film_paper_clips
 from spikesight.training.data.start import weights_path
 from spikesight.training.progress import with_progress
@@ -194,10 +195,12 @@ def training_parts(data: Data) -> list[tuple[Frames, int]]:
 
 
 def validation_parts(data: Data, spare: int = SPARE) -> list[tuple[Frames, int]]:
-    """Return (samples, kind of input): the validation split and, if the run trained on such, `spare` new emulations and
-    half as many film clips.
+    """Return (samples, kind of input): the validation split and, if the run trained on such, its digits on paper, or
+    `spare` new emulations and half as many film clips.
     """
     parts, config = [(_spread(data.val, MOST_VALIDATION), RECORDED)], data.config
+    if config.paper_clips and not config.emulated:
+        parts.append((digits_on_paper(parts[0][0], Path(config.cache)), RECORDED))
     if config.emulated:
         validation = shown_images(data.split["val"])
         shown = shown_images(data.split["train"]) | validation

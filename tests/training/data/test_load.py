@@ -20,6 +20,7 @@ from spikesight.training.data import list_nmnist, load, load_data, read_item
 from spikesight.training.data.drawn.printed import printed
 from spikesight.training.data.load import EventWindows, list_data, resolve
 from spikesight.training.data.sets import Frames, ImageSet, Listing, Window
+from spikesight.training.run.novelty import validation_parts
 from tests.support.inputs.data_sets import (
     idx,
     small_config,
@@ -148,6 +149,23 @@ def test_outliers_stand_beside_images_as_none_of_the_classes(tmp_path: Path) -> 
     assert plain.outliers is None
 
 
+def test_digits_and_outliers_join_on_paper_before_a_webcam(tmp_path: Path) -> None:
+    write_mnist(tmp_path, 60)  # ones of one form
+    config = TrainConfig(data="mnist", root=str(tmp_path), cache=str(tmp_path / "cache"), outliers=9)
+    data, plain = load_data(replace(config, paper_clips=20)), load_data(config)
+    assert data.outliers is not None
+    assert plain.outliers is not None
+    stills, strange = data.train.frames[len(plain.train) :], data.outliers.frames[len(plain.outliers) :]
+    assert 10 < len(stills) <= 20, "most are found"
+    assert len(strange) > 0
+    assert all(one.any() for one in (*stills, *strange))
+    wide, high = (stills.max((0, 1, 2, axis)).nonzero()[0] for axis in (3, 4))
+    assert np.ptp(wide) < np.ptp(high), "upright, as they were drawn"
+    assert (data.val.frames.tolist(), data.split["val"]) == (plain.val.frames.tolist(), plain.split["val"])
+    assert len(validation_parts(data)) == 1 + len(validation_parts(plain)), "lines are also those of digits on paper"
+    assert np.array_equal(stills, load_data(replace(config, paper_clips=20)).train.frames[len(plain.train) :])
+
+
 @pytest.mark.parametrize(
     ("classes", "settings", "says"),
     [
@@ -159,6 +177,7 @@ def test_outliers_stand_beside_images_as_none_of_the_classes(tmp_path: Path) -> 
         (0, {"data": "mnist", "crop": "object"}, "--crop object is for binary recordings"),
         (0, {"data": "cifar10", "printed": 4}, "--printed joins digits of fonts to grey images"),
         (0, {"data": "cifar10", "outliers": 4}, "--outliers join grey images"),
+        (0, {"data": "cifar10", "paper_clips": 4}, "--paper-clips join digits on paper to grey images"),
     ],
 )
 def test_what_joins_something_else_is_refused(
