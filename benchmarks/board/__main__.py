@@ -218,7 +218,7 @@ def mnist(args: argparse.Namespace) -> Rows:
         classifier = Classifier.load(find(args.what))
         meter = Joules()
         chosen = read_set(classifier, "mnist", str(args.root)).probabilities.argmax(1)
-        x_seq = evaluation_input(torch.from_numpy(images.test.pixels[:64, None]), classifier.contract)
+        x_seq = evaluation_input(torch.tensor(images.test.pixels[:64, None]), classifier.contract)
         weights = sum(p.numel() for p in classifier.network.parameters())
         if classifier.origin == "ann":
             cost = dense_work(classifier.ann_macs, weights)
