@@ -15,7 +15,7 @@ import numpy as np
 from spikesight.app.webcam.counting import Counting
 from spikesight.app.webcam.overlay import Surface, draw
 from spikesight.app.webcam.window import HINTS, Window
-from spikesight.encoders.roi.windows import MOST
+from spikesight.encoders.roi.tracks import MOST
 from spikesight.encoders.sources import samples
 from spikesight.encoders.sources.chunks import Chunk, Source, open_source
 from spikesight.encoders.sources.settings import differs

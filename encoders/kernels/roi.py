@@ -20,28 +20,12 @@ def gather(events, begin, span_us, cell, off, counts):
 
 
 @loop
-def crop(events, kept, cell, left, top, scale, across, down, width, height, out):
-    """Map events relative to (left, top) to a sensor of width x height: scale by `scale`, shift by (across, down).
-    Write those on the sensor, from squares (side `cell`) set in `kept`, to the start of `out`; return their number.
-    """
-    n = 0
-    for index in range(len(events)):
-        event = events[index]
-        if not kept[np.uint16(event["y"]) // cell, np.uint16(event["x"]) // cell]:
-            continue
-        x, y = np.floor((event["x"] - left) * scale) + across, np.floor((event["y"] - top) * scale) + down
-        if x >= 0 and x < width and y >= 0 and y < height:
-            out[n] = event
-            out[n]["x"], out[n]["y"] = x, y
-            n += 1
-    return n
-
-
-@loop
 def share_out(events, kept, cell, windows, scales, across, down, width, height, out):
-    """Map events through windows [N, 2] (left, top) to N sensors, as `crop` does for one window.
+    """Map events in windows [N, 2] (left, top) to sensors of width x height: scale by `scales`, then shift by (across,
+    down). Write those on a sensor to the start of `out`; return their number.
 
-    Bit n of `kept`, uint8 [H, W], marks window n's squares. Sensors are stacked: sensor n is shifted down by n heights.
+    Bit n of `kept`, uint8 [H, W], marks window n's squares (side `cell`). The sensors are stacked: sensor n is shifted
+    down by n heights.
     """
     n = 0
     for index in range(len(events)):

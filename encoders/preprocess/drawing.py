@@ -15,7 +15,6 @@ SEARCH_SIDE = 320  # larger pictures are searched at this size
 STROKE = 0.2  # widest stroke by the picture's shorter side
 LEVELS = (0.12, 0.24, 0.4)  # ink thresholds, as darkness relative to the background: pencil, print, pen on ruled paper
 SMALLEST, LARGEST = 0.07, 0.98  # length of a drawing by the picture's shorter side
-THICK = 0.27  # largest half width of a stroke by the drawing's length
 FILLED, BAR = 0.75, 0.3  # most filled share of a drawing's rectangle, unless its sides' ratio is below BAR: a 1
 BEYOND = 0.15, 0.45  # in a bar's lengths beyond its ends: where a sheet's edge goes on, and a 1 does not
 GOES_ON = 0.8  # least inked share of that stretch, at either end, for a bar that goes on
@@ -27,8 +26,8 @@ RING = 0.1  # width of the background ring around strokes that is judged, in dra
 FRAME = 0.3  # least length of a sheet's or screen's frame by the picture's shorter side
 EDGE, CORNER = 0.12, 0.1  # largest distance of a frame's strokes from a rectangle's edges and corners, by its sides
 ENCLOSING = 0.1  # likeness that enclosing strokes gain against the background inside them
-LEAST = 0.42  # least likeness of a drawing
-TRIED = 6  # number of parts per threshold, largest first, around which groups are tried
+LIKELY, LEAST = 0.1, 0.42  # likeness that a candidate exceeds, and least likeness of a still picture's drawing
+TRIED = 16  # number of parts per threshold, largest first, around which groups are tried
 OWN = 2  # pixels beside a stroke that belong to its blur, not to the background
 
 Picture = NDArray[np.uint8]
@@ -56,29 +55,10 @@ class Drawing:
 
 
 def find_drawing(image: Picture) -> Drawing | None:
-    """Return the drawing in a picture, uint8 [H, W] or RGB [H, W, 3]; None if there is none.
-
-    Uneven light is removed by dividing by an estimate of the background (a morphological closing, wider than any
-    stroke); ink is what stays darker than a threshold of LEVELS. The negative is searched too. The group of connected
-    parts that looks most like strokes (long, thin, of one tone) on an even background is returned. Strokes win against
-    the background that they enclose unless that is much likelier: then it is the ink, and they are its sheet.
-    """
-    factor = min(1.0, SEARCH_SIDE / max(image.shape[:2]))
-    if min(image.shape[:2]) * factor < 1:  # less than a pixel wide once scaled
-        return None
-    if factor < 1:
-        image = np.asarray(cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), np.uint8)
-    dark, light = (
-        Search(dark_drawing(np.asarray(one, np.uint8), LEVELS, gap=GAP)).result() for one in (image, 255 - image)
-    )
-    if light is not None:
-        light = replace(light, ground=255 - light.ground)
-    if dark is None or light is None:
-        best = dark or light
-    else:
-        ahead = ENCLOSING * (_encloses(dark, light) - _encloses(light, dark))
-        best = dark if dark.likeness + ahead >= light.likeness else light
-    return best and best.scaled(1 / factor)
+    """Return the drawing in a picture, uint8 [H, W] or RGB [H, W, 3]; None if there is none (`as_one`)."""
+    found, scale = in_picture(image)
+    best = max(as_one(found), key=lambda one: one.likeness, default=None)
+    return None if best is None or best.likeness < LEAST else best.drawing().scaled(scale)
 
 
 class Search(Generic[T]):
@@ -103,12 +83,6 @@ class Search(Generic[T]):
         while not self._found:
             self.go_on()
         return self._found[0]
-
-
-def _encloses(outer: Drawing, inner: Drawing) -> bool:
-    """Return whether the box of `inner` lies within that of `outer`."""
-    across = outer.left <= inner.left and inner.left + inner.width <= outer.left + outer.width
-    return across and outer.top <= inner.top and inner.top + inner.height <= outer.top + outer.height
 
 
 class Parts(NamedTuple):
@@ -139,38 +113,82 @@ class Group(NamedTuple):
         """Return the mask of the group in a cut-out of the picture: 1 on the group's pixels."""
         return self.members[self.labels[cut]]
 
-    def drawing(self, ink: Floats, likeness: float, peak: float, ground: float) -> Drawing:
-        """Return the group as a drawing, from the picture's ink [H, W] and the results of `likeness_of`."""
-        box = self.around(0)
-        kept = cv2.dilate(self.strokes(box), np.ones((3, 3), np.uint8))
-        strokes = ((ink[box] / peak - 0.15) / 0.7).clip(0, 1) * kept
-        return Drawing(strokes.astype(np.float32), *self[2:], likeness, 255 * ground)
+
+class Candidate(NamedTuple):
+    """A group of connected parts that may be a drawing, and its likeness (0 to 1) to strokes on an even background."""
+
+    likeness: float
+    group: Group
+    ink: Floats  # [H, W], of the whole picture: 0 background to 1 ink
+    peak: float  # the strokes' ink, 0 to 1 (80 % quantile)
+    ground: float  # brightness of the background around the strokes, 0 to 1
+
+    def placed(self) -> "Candidate":
+        """Return the candidate rated also by size and place: as the only drawing it is large, and in the middle."""
+        (height, width), (left, top, wide, high) = self.ink.shape, self.group[2:]
+        size = min(1.0, max(wide, high) / (0.3 * min(height, width))) ** 0.5
+        middle = np.hypot((left + wide / 2) / width - 0.5, (top + high / 2) / height - 0.5)
+        return self._replace(likeness=self.likeness * size * (1 - 0.5 * float(middle)))
+
+    def encloses(self, other: "Candidate") -> bool:
+        """Return whether the other's box lies within this one's, and one is dark and the other light."""
+        box, inner = np.array(self.group[2:]), np.array(other.group[2:])
+        begin, end = inner[:2] - box[:2], box[:2] + box[2:] - inner[:2] - inner[2:]
+        return other.ink is not self.ink and bool((begin >= 0).all() and (end >= 0).all())
+
+    def drawing(self) -> Drawing:
+        """Return the candidate as a drawing, with its box in pixels of the picture that was searched."""
+        box = self.group.around(0)
+        kept = cv2.dilate(self.group.strokes(box), np.ones((3, 3), np.uint8))
+        strokes = ((self.ink[box] / self.peak - 0.15) / 0.7).clip(0, 1) * kept
+        return Drawing(strokes.astype(np.float32), *self.group[2:], self.likeness, 255 * self.ground)
 
 
-def dark_drawing(
-    image: Picture,
-    levels: Sequence[float],
-    faint: float | None = None,
-    gap: float = NEVER,
-    largest: float = LARGEST,
-) -> Pieces[Drawing | None]:
-    """Search a picture at full size for the dark group most like a drawing; return None if there is none.
-
-    The picture is uint8 [H, W] or RGB [H, W, 3]. `levels`: ink thresholds. `faint`: a lower threshold; a bar beyond
-    whose end ink above it goes on is part of a sheet's edge, no drawing. `gap`: parts closer than this, in lengths of
-    the largest part, belong together. `largest`: longest drawing, by the picture's shorter side.
+def as_one(found: Sequence[Candidate]) -> list[Candidate]:
+    """Return candidates rated as the only drawing shown; those of the other tone that strokes enclose are dropped
+    unless they are much likelier: then they are the ink, and what encloses them is its sheet.
     """
-    best, beaten = None, float(np.nextafter(LEAST, 0))
+    found = [one.placed() for one in found]
+    return [one for one in found if all(one.likeness > by.likeness + ENCLOSING or not by.encloses(one) for by in found)]
+
+
+def in_picture(image: Picture) -> tuple[list[Candidate], float]:
+    """Return candidates, dark or light, in a picture uint8 [H, W] or RGB [H, W, 3], and the length of one of their
+    pixels in the picture's: larger pictures are searched at SEARCH_SIDE.
+    """
+    factor = min(1.0, SEARCH_SIDE / max(image.shape[:2]))
+    if min(image.shape[:2]) * factor < 1:  # less than a pixel wide once scaled
+        return [], 1.0
+    if factor < 1:
+        image = np.asarray(cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), np.uint8)
+    found, negative = (Search(dark(np.asarray(one, np.uint8))).result() for one in (image, 255 - image))
+    return [*found, *(one._replace(ground=1 - one.ground) for one in negative)], 1 / factor
+
+
+def dark(
+    image: Picture, levels: Sequence[float] = LEVELS, largest: float = LARGEST, faint: float | None = None
+) -> Pieces[list[Candidate]]:
+    """Search a picture at full size for dark candidates: each part alone, and grouped with its neighbours.
+
+    Uneven light is removed by dividing by an estimate of the background (a morphological closing, wider than any
+    stroke); ink is what stays darker than a threshold of `levels`. `largest`: longest candidate, by the picture's
+    shorter side. `faint`: a lower threshold; a bar beyond whose end ink above it goes on is part of a sheet's edge.
+    """
+    found = list[Candidate]()
     ink, ground = ink_of(image)
     beyond = None if faint is None else above(ink, faint)
     for level in levels:
         yield
-        for group in groups_of(parts_of(ink, level), gap, largest):
-            likeness, peak, around = likeness_of(group, ink, ground, beaten, placed(group, ink.shape))
-            if likeness <= beaten or (beyond is not None and goes_on(group, beyond)):
-                continue
-            best, beaten = group.drawing(ink, likeness, peak, around), likeness
-    return best
+        parts = parts_of(ink, level)
+        for joined in (False, True):
+            yield
+            for group in groups_of(parts, largest, joined):
+                if joined and group.members.sum() < 2:
+                    continue
+                likeness, peak, around = likeness_of(group, ink, ground)
+                if likeness > LIKELY and (beyond is None or not goes_on(group, beyond)):
+                    found.append(Candidate(likeness, group, ink, peak, around))
+    return found
 
 
 def ink_of(image: Picture) -> tuple[Floats, Floats]:
@@ -197,38 +215,22 @@ def parts_of(ink: Floats, level: float) -> Parts:
     return Parts(labels, stats, centres, kept)
 
 
-def groups_of(parts: Parts, gap: float, largest: float, reach: float = REACH, tried: int = TRIED) -> Iterator[Group]:
-    """Yield groups of parts that may be a drawing, around each of the `tried` largest (see REACH, GAP, LARGEST). If
-    `reach` and `gap` are negative, each part is a group of its own.
-    """
+def groups_of(parts: Parts, largest: float, joined: bool) -> Iterator[Group]:
+    """Yield groups of parts that may be a drawing: each of the TRIED largest alone, or `joined` with those near it."""
     shorter = min(parts.labels.shape)
-    lengths = SMALLEST * shorter, largest * shorter
-    members, boxes = _loops().groups(parts.stats, parts.centres, parts.kept, *lengths, tried, reach, gap, PART)
+    lengths, near = (SMALLEST * shorter, largest * shorter), (REACH, GAP) if joined else (NEVER, NEVER)
+    members, boxes = _loops().groups(parts.stats, parts.centres, parts.kept, *lengths, TRIED, *near, PART)
     for those, box in zip(members, boxes.tolist()):
         if max(box[2:]) <= lengths[1]:
             yield Group(parts.labels, those, *box)
 
 
-def placed(group: Group, shape: tuple[int, ...]) -> float:
-    """Return a score, 0 to 1, of a group's size and place in a picture [H, W]: highest if large and in the middle."""
-    height, width = shape
-    size = min(1.0, max(group.width, group.height) / (0.3 * min(height, width))) ** 0.5
-    middle = np.hypot((group.left + group.width / 2) / width - 0.5, (group.top + group.height / 2) / height - 0.5)
-    return size * (1 - 0.5 * float(middle))
-
-
-def likeness_of(
-    group: Group, ink: Floats, ground: Floats, beaten: float, prior: float = 1.0
-) -> tuple[float, float, float]:
+def likeness_of(group: Group, ink: Floats, ground: Floats) -> tuple[float, float, float]:
     """Return a group's likeness to strokes on an even background, the ink's tone and the background's brightness.
 
-    All are 0 to 1. A likeness of up to `beaten` may be given as 0, so that most groups need only cheap tests. `prior`:
-    a factor of the likeness, hence its upper bound.
+    All are 0 to 1. A likeness of up to LIKELY is given as 0, so that most groups need only cheap tests.
     """
-    none, length = (0.0, 1.0, 0.0), max(group.width, group.height)
-    if prior <= beaten:
-        return none
-    reach = max(3, round(RING * length))
+    reach = max(3, round(RING * max(group.width, group.height)))
     cut = group.around(reach + 1)
     strokes = group.strokes(cut)
     wide, close = (cv2.dilate(strokes, np.ones((2 * n + 1, 2 * n + 1), np.uint8)) for n in (reach, OWN))
@@ -236,22 +238,15 @@ def likeness_of(
     clean = max(0.0, 1 - 2.5 * stray / peak)
     even = max(0.0, 1 - 4 * spread / (mean + 0.02))
     one_tone = max(0.0, 1 - 1.5 * uneven / peak)
-    likeness = prior * clean * even * one_tone * min(1.0, peak / 0.5) * min(1.0, 0.4 + mean / 0.5)
-    if mean < 0 or likeness <= beaten or _is_thick(strokes, length) or _is_solid(strokes) or is_frame(strokes):
-        return none
-    return likeness, peak, mean
+    likeness = clean * even * one_tone * min(1.0, peak / 0.5) * min(1.0, 0.4 + mean / 0.5)
+    none = likeness <= LIKELY or _is_solid(strokes) or is_frame(strokes)
+    return (0.0 if none else likeness), peak, mean
 
 
 def _part(labels: NDArray[Any], stats: NDArray[Any], number: int) -> Picture:
     """Return the mask, uint8 [h, w], of one part within its box."""
     x, y, w, h = stats[number, :4]
     return (labels[y : y + h, x : x + w] == number).astype(np.uint8)
-
-
-def _is_thick(strokes: Picture, length: int) -> bool:
-    """Return whether strokes are thicker anywhere than those of a drawing of `length` pixels."""
-    bordered = cv2.copyMakeBorder(strokes, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
-    return bool(cv2.distanceTransform(bordered, cv2.DIST_L2, 3).max() > THICK * length)
 
 
 def _is_solid(strokes: Picture) -> bool:

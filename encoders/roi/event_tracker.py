@@ -1,28 +1,34 @@
-"""Tracking of a drawing in an event camera's stream, and mapping of its events to a small sensor.
+"""Tracking of drawings in an event camera's stream, and mapping of their events to small sensors.
 
-A drawing that moves a little fires along its strokes while the sheet around it is silent, so a map of recent events
-(`EventMap`) shows light strokes on an even dark background, which `preprocess.drawing` finds like ink on paper. A
-drawing found repeatedly in one form (`FormConfirmation`) is held in a window (`Hysteresis`). Events near its strokes
-are kept, in the small sensor's pixels. While no drawing is held, events in active cells count as missed: a scene
-without a drawing is not an empty scene.
+A drawing that trembles fires along its strokes while the sheet around it is silent, so a map of recent events
+(`EventMap`) shows light strokes on an even dark background, which `preprocess.drawing` finds like ink on paper. What is
+found again in one form near its place is tracked (`Tracks`), and events near its strokes are kept. A travelling drawing
+leaves a trail in that map, and its strokes along the path fire no events: it is found in a map of brightness changes
+(searches alternate between darker and lighter) and shown like a drawing in frames, moved by saccades at the first event
+of each step of the saccade path. While nothing is tracked, events in active cells count as missed: a scene without a
+drawing is not an empty scene.
 
 A search takes some milliseconds, and events must not wait for it. So each packet advances the search a little, and the
 result is used a fixed number of steps of the events' clock later; a search not done by then is finished at once.
 """
 
-from typing import Generic, NamedTuple, TypeVar
+from itertools import compress
+from typing import NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from spikesight.encoders import kernels
 from spikesight.encoders.dvs import NO_TIMES, Times
-from spikesight.encoders.events import EVENTS, Events, SensorSize, joined
-from spikesight.encoders.preprocess.drawing import Drawing, Floats, Picture, Pieces, Search, dark_drawing
-from spikesight.encoders.preprocess.values import Values, array, part, real, time_us, under
-from spikesight.encoders.roi.confirmation import FormConfirmation, form_of
+from spikesight.encoders.events import Events, SensorSize, joined
+from spikesight.encoders.preprocess.drawing import SEARCH_SIDE, Candidate, Floats, Pieces, Search, dark
+from spikesight.encoders.preprocess.values import Values, array, part, time_us, under
+from spikesight.encoders.roi.candidates import distinct, likeliest, overlap
 from spikesight.encoders.roi.event_map import EventMap
-from spikesight.encoders.roi.window import Hysteresis, Window
+from spikesight.encoders.roi.frame_tracker import STEP_US as PATH_US
+from spikesight.encoders.roi.frame_tracker import DrawingEmulator
+from spikesight.encoders.roi.tracks import CROSSED, MOST, Seen, Tracks, boxes_of
+from spikesight.encoders.roi.window import around, through
 
 STEP_US = 10_000  # a step of the events' clock
 SEARCH_STEPS = 5  # from the start of a search to that of the next
@@ -32,33 +38,40 @@ LEVELS = (0.24, 0.4, 0.7, 0.9)  # stroke thresholds, relative to white; at low o
 FAINT = 0.12  # threshold, relative to white, for the continuation of a sheet's edge beyond its most active part
 LONGEST = 0.75  # longest drawing by the picture's shorter side; a sheet's outline is longer
 CLOSE = 5  # cells: gaps up to this width between a stroke's two edges are filled
-LIKELY = 0.6  # least likeness of a new drawing; a drawing that is held may fall below
-
-
-T = TypeVar("T")
+LIKELY = 0.6  # likeness that a single new drawing exceeds; a drawing that is held may fall below
+CHANGE_US = 500_000  # time constant with which changes of brightness decay
+DARKER = 0.24  # least contrast with the background of a travelling drawing's strokes
+CONTRAST = 0.2  # change in log intensity per event
 
 
 class Found(NamedTuple):
-    """The result of a search: a drawing, in the sensor's pixels, and its form [28, 28]."""
+    """Drawings that a search found, the likeliest first: trembling in one place (`still`), or travelling (`going`)."""
 
-    drawing: Drawing
-    form: Floats
+    still: list[Seen]
+    going: list[Seen]
 
 
-class EventSearch(Generic[T]):
-    """Base of trackers that search maps of recent events; a search's result is a T. Packet borders do not matter.
+class EventTracker:
+    """Tracks drawings in packets of a `sensor`; returns their events on `places` sensors of `size` stacked vertically.
 
-    Searches begin at multiples of SEARCH_US of the events' clock; results are used `steps` steps (STEP_US) later.
+    Without `places`, the single likeliest drawing is tracked. `drawn`: search for travelling drawings, too. Searches
+    begin at multiples of SEARCH_US of the events' clock; packet borders do not matter.
     """
 
-    def __init__(self, sensor: SensorSize, *others: EventMap, steps: int = 1) -> None:
-        self.sensor, self._steps = sensor, steps
+    def __init__(self, sensor: SensorSize, size: SensorSize, places: int = 0, *, drawn: bool = False) -> None:
         self._map = EventMap(sensor)
-        self._maps = (self._map, *others)
+        self._maps = (self._map, *[EventMap(sensor, SEARCH_SIDE, CHANGE_US, off=-1)] * drawn)
+        self._steps = SEARCH_STEPS if drawn else 1
         self._step: int | None = None  # of the newest events, in STEP_US
-        self._search: Search[T] | None = None  # the search in progress
+        self._search: Search[Found] | None = None  # the search in progress
         self._searched: list[Floats] | None = None  # the maps that it searches
         self._search_us = 0  # when it began, or the last one did
+        self._emulator = DrawingEmulator(size, places or 1)
+        self.size, self.tall = size, self._emulator.sensor
+        self.tracks = Tracks(places) if places else Tracks(1, LIKELY)
+        self._going = [Tracks(places) for _ in range(2 * drawn)]  # travelling drawings: darker, and lighter ones
+        self._kept = np.zeros(self._map.shape, np.uint8)  # bit n: the cell is near place n's strokes
+        self._seen, self._light = 0, self._lit()  # last step of the saccade path, and the light that it moves
 
     def kept_and_missed(self, events: Events) -> tuple[Events, Times]:
         """Return a packet's events in the windows, and times of missed events: in active cells, without a window."""
@@ -69,65 +82,24 @@ class EventSearch(Generic[T]):
                 self._go_on(self._step, step, int(events["t"][begin]))
             self._step = step
             end = max(one.count(events, begin, STEP_US) for one in self._maps)
-            kept.append(self._cropped(events[begin:end]))
-            if self._empty():
+            if self.tracks.ids.any():
+                kept.append(self._shown(events[begin:end]))
+            else:
                 missed.append(self._map.bright(events[begin:end], LEVELS[0]))
             begin = end
         if self._search is not None and len(events):
             self._search.go_on()
-        return joined(kept) if kept else events, np.concatenate(missed)
-
-    def state(self) -> Values:
-        """Return the state that is carried from packet to packet; for a search in progress, the maps it searches."""
-        values: Values = {"search_us": self._search_us, "step": self._step}
-        for n, one in enumerate(self._maps):
-            searched = None if self._searched is None else self._searched[n].copy()
-            values |= under(f"map{n}", one.state() | {"lately": searched})
-        return values
-
-    def restore(self, values: Values) -> None:
-        """Continue from the state of a search on the same sensor. Raises ValueError if a value is invalid."""
-        parts, step = [part(f"map{n}", values) for n in range(len(self._maps))], values["step"]
-        for one, carried in zip(self._maps, parts):
-            one.restore(carried)
-        self._searched = None
-        if parts[0]["lately"] is not None:
-            self._searched = [one.checked(carried["lately"]) for one, carried in zip(self._maps, parts)]
-        self._search = None if self._searched is None else Search(self.find(*self._searched))
-        self._search_us, self._step = time_us(values["search_us"]), None if step is None else time_us(step)
-
-    def find(self, *maps: Floats) -> Pieces[T]:
-        """Search maps [H, W] of events, yielding between pieces of work; return the result."""
-        raise NotImplementedError
-
-    def _begun(self, searched: Floats) -> None:
-        """Called when a search of this map begins."""
-
-    def _found(self, found: T, now_us: int) -> None:
-        """Use the result of a search; `now_us`: time of the event at which it is used."""
-        raise NotImplementedError
-
-    def _empty(self) -> bool:
-        """Return whether there is no window."""
-        raise NotImplementedError
-
-    def _cropped(self, events: Events) -> Events:
-        """Return the events in the windows, mapped to the small sensors' pixels."""
-        raise NotImplementedError
-
-    def _anew(self) -> None:
-        """Called when the events' clock restarts."""
+        return joined(kept) if kept else events[:0], np.concatenate(missed)
 
     def _go_on(self, step: int, now: int, now_us: int) -> None:
         """Move from `step` to step `now`: use a due search's result; begin a search if an interval has ended."""
         if now < step:
-            self._anew()
+            self.tracks.begin()
         self._take(now, now_us)
         ended, interval = step // SEARCH_STEPS, now // SEARCH_STEPS
         if interval == ended:
             return
         self._searched, self._search_us = [one.update() for one in self._maps], (ended + 1) * SEARCH_US
-        self._begun(self._searched[0])
         self._search = Search(self.find(*self._searched))
         for one in self._maps:
             one.fade(max(1, interval - ended) * SEARCH_US)  # negative if the clock restarted
@@ -143,84 +115,106 @@ class EventSearch(Generic[T]):
                 self._search.go_on()
             return
         found, self._search, self._searched = self._search.result(), None, None
-        self._found(found, now_us)
+        self._follow(found, now_us)
 
-    def _dark(self, events: Floats) -> Picture:
-        """Return a map as a picture in which strokes are dark, with gaps between a stroke's edges filled."""
-        picture = cv2.morphologyEx(self._map.picture(events), cv2.MORPH_CLOSE, np.ones((CLOSE, CLOSE), np.uint8))
-        return np.asarray(255 - picture, np.uint8)
-
-
-class EventTracker(EventSearch["Found | None"]):
-    """Tracks one drawing in packets of a `sensor`; returns its events, mapped to a sensor of `size`.
-
-    `fixed`: a window that the user set; then all events in it are kept and nothing is searched.
-    """
-
-    def __init__(self, sensor: SensorSize, size: SensorSize, fixed: Window | None = None) -> None:
-        super().__init__(sensor)
-        self.size, self.fixed = size, fixed
-        self._confirmation, self._held = FormConfirmation(), Hysteresis()
-        self._kept = np.full(self._map.shape, fixed is not None)  # cells whose events are kept: near the strokes
-        self._moving = 0.0  # events in the map that is searched
+    def find(self, *maps: Floats) -> Pieces[Found]:
+        """Search maps [H, W] of events, and of brightness changes, for drawings, yielding between pieces of work."""
+        still, *changes = maps
+        picture = cv2.morphologyEx(self._map.picture(still), cv2.MORPH_CLOSE, np.ones((CLOSE, CLOSE), np.uint8))
+        found = yield from dark(np.asarray(255 - picture, np.uint8), LEVELS, LONGEST, FAINT)
+        best = distinct(found, alone=self.tracks.alone)
+        trembling, going = (yield from _seen(best, self._map.cell)), list[Seen]()
+        for change in changes:
+            light = np.exp((-1) ** self._turn * CONTRAST / self._maps[1].cell ** 2 * change)
+            found = yield from dark(np.minimum(255 * light, 255).astype(np.uint8), (DARKER,))
+            going = yield from _seen(distinct(found, MOST), self._maps[1].cell)
+        return Found(trembling, going)
 
     @property
-    def window(self) -> Window | None:
-        """The window in the sensor's pixels; None if no drawing is held."""
-        return self.fixed or self._held.window
+    def _turn(self) -> int:
+        """0 if this search looks for travelling drawings in what became darker, 1 for lighter."""
+        return self._search_us // SEARCH_US % 2
 
-    def __call__(self, events: Events) -> Events:
-        return self.kept_and_missed(events)[0]
+    def _follow(self, found: Found, now_us: int) -> None:
+        """Update the tracks by the result of a search; `now_us`: time of the event at which it is used."""
+        if self._going:
+            self._going[self._turn].update(found.going, self._search_us, since_us=now_us)
+            self._going[self._turn].begin()
+        both = [seen for one in self._going for seen in one.gone(self._search_us)]
+        going = [both[n] for n in likeliest(boxes_of(both), [seen.drawing.likeness for seen in both], MOST)]
+        free = overlap(boxes_of(found.still), boxes_of(going)).max(1, initial=0) < CROSSED
+        shown = [*going, *compress(found.still, free)]
+        before = self.tracks.ids.copy(), self._drawn()
+        for place, index in enumerate(self.tracks.update(shown, self._search_us, since_us=now_us).tolist()):
+            bit = np.uint8(1 << place)
+            if index >= 0 or not self.tracks.ids[place]:
+                self._kept &= ~bit
+            if index >= 0 and not shown[index].going:
+                self._kept |= bit * self._map.near(shown[index].drawing)
+        self._light = self._lit()
+        for place in np.flatnonzero((self.tracks.ids != before[0]) | (self._drawn() != before[1])).tolist():
+            self._emulator.restart(place, self._light, now_us)
 
-    def kept_and_missed(self, events: Events) -> tuple[Events, Times]:
-        """Return a packet's events in the window, and the times of missed events: in active cells, without a window."""
-        return (self._cropped(events), NO_TIMES) if self.fixed is not None else super().kept_and_missed(events)
+    def _drawn(self) -> NDArray[np.bool_]:
+        """Return which places [N] show a travelling drawing."""
+        return self.tracks.going & (self.tracks.ids > 0)
+
+    def _lit(self) -> Floats:
+        return self._emulator.light(self.tracks.drawings * self._drawn()[:, None, None])
+
+    def _shown(self, events: Events) -> Events:
+        """Return the events near the strokes of each window, in its sensor's pixels, and those of what is drawn."""
+        kept = through(events, around(self.tracks.boxes), self._kept, self._map.cell, self.size)
+        if not self._going:
+            return kept
+        steps = events["t"] // PATH_US
+        begins = np.flatnonzero(steps != np.append(self._seen, steps[:-1])) if self._drawn().any() else steps[:0]
+        self._seen, times = int(steps[-1]), events["t"][begins]
+        parts = np.split(kept, np.searchsorted(kept["t"], times))
+        for n, t_us in enumerate((times // PATH_US * PATH_US).tolist()):
+            moved = self._emulator.pixels.push(self._emulator.view(self._light, t_us), t_us)
+            moved["t"] = times[n]
+            parts[n] = joined([parts[n], moved])
+        return joined(parts)
 
     def state(self) -> Values:
-        """Return the state that is carried from packet to packet, by name."""
-        values: Values = {"kept": self._kept.copy(), "moving": self._moving}
-        return values | super().state() | self._confirmation.state() | under("hold", self._held.state())
+        """Return the state that is carried from packet to packet; for a search in progress, the maps it searches."""
+        values: Values = {
+            "search_us": self._search_us,
+            "step": self._step,
+            "kept": self._kept.copy(),
+            "seen": self._seen,
+        }
+        for n, one in enumerate(self._maps):
+            searched = None if self._searched is None else self._searched[n].copy()
+            values |= under(f"map{n}", one.state() | {"lately": searched})
+        for n, tracks in enumerate([self.tracks, *self._going]):
+            values |= under(f"tracks{n}", tracks.state())
+        return values | under("pixels", self._emulator.pixels.carried())
 
     def restore(self, values: Values) -> None:
-        """Continue from the state of a tracker of the same sensor. Raises ValueError if a value is invalid."""
-        super().restore(values)
-        self._confirmation.restore(values)
-        self._held.restore(part("hold", values))
-        self._kept = array(values["kept"], self._map.shape, bool)
-        self._moving = real(values["moving"], 0, 1e15)
+        """Continue from the state of a tracker of the same sensors and places. Raises ValueError if one is invalid."""
+        parts, step = [part(f"map{n}", values) for n in range(len(self._maps))], values["step"]
+        for one, carried in zip(self._maps, parts):
+            one.restore(carried)
+        for n, tracks in enumerate([self.tracks, *self._going]):
+            tracks.restore(part(f"tracks{n}", values))
+        self._emulator.pixels.restore(part("pixels", values))
+        kept = array(values["kept"], self._map.shape, np.uint8, 0, 255)
+        if (kept & ~np.uint8(sum(1 << int(place) for place in np.flatnonzero(self.tracks.ids)))).any():
+            raise ValueError("cells are kept for windows that are not there")
+        self._kept, self._seen, self._light = kept, time_us(values["seen"]), self._lit()
+        self._search_us, self._step = time_us(values["search_us"]), None if step is None else time_us(step)
+        self._search = self._searched = None
+        if parts[0]["lately"] is not None:
+            self._searched = [one.checked(carried["lately"]) for one, carried in zip(self._maps, parts)]
+            self._search = Search(self.find(*self._searched))
 
-    def _empty(self) -> bool:
-        return self.window is None
 
-    def _begun(self, searched: Floats) -> None:
-        self._moving = float(searched.sum())
-
-    def _found(self, found: Found | None, now_us: int) -> None:
-        """Update the window by the drawing that a search found; drop a drawing that is lost or long unseen."""
-        self._confirmation.add(found and found.form, self._moving)
-        if found is None or not self._may_hold(found.drawing):
-            self._held.drop_if_silent(self._search_us)
-        elif self._held.see(found.drawing, self._search_us):
-            self._kept = self._map.near(found.drawing)
-        if self._confirmation.lost:
-            self._held.window = None
-        self._held.drop_if_silent(now_us // SEARCH_US * SEARCH_US)
-
-    def _may_hold(self, drawing: Drawing) -> bool:
-        return self._held.holds(drawing) or (self._confirmation.confirmed and drawing.likeness >= LIKELY)
-
-    def find(self, *maps: Floats) -> Pieces[Found | None]:
-        """Search a map [H, W] of events for a drawing, yielding between pieces of work."""
-        drawing = yield from dark_drawing(self._dark(maps[0]), LEVELS, FAINT, largest=LONGEST)
-        return drawing and Found(drawing.scaled(self._map.cell), form_of(drawing))
-
-    def _cropped(self, events: Events) -> Events:
-        """Return the events in the window and near the strokes, mapped to the small sensor's pixels."""
-        window = self.window
-        if window is None:
-            return events[:0]
-        side = min(self.size.width, self.size.height)
-        beside = (self.size.width - side) // 2, (self.size.height - side) // 2
-        scaled = window.left, window.top, side / window.side, *beside
-        out, size = np.empty(len(events), EVENTS), (self.size.width, self.size.height)
-        return out[: kernels.compiled("roi").crop(events, self._kept, self._map.cell, *scaled, *size, out)]
+def _seen(found: list[Candidate], cell: int) -> Pieces[list[Seen]]:
+    """Return candidates as drawings, scaled from map cells of `cell` pixels to the sensor's pixels."""
+    seen = list[Seen]()
+    for one in found:
+        yield
+        seen.append(Seen.of(one.drawing().scaled(cell)))
+    return seen

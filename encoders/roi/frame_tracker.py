@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel
 from spikesight.encoders.emulator.saccades import NMNIST
 from spikesight.encoders.events import Events, SensorSize, empty_events, joined
-from spikesight.encoders.preprocess.drawing import find_drawing
-from spikesight.encoders.preprocess.fit import DIGIT_SIZE, centred
-from spikesight.encoders.preprocess.values import Values, array, part, time_us, under
-from spikesight.encoders.roi.window import Hysteresis, Window
+from spikesight.encoders.preprocess.drawing import in_picture
+from spikesight.encoders.preprocess.fit import DIGIT_SIZE
+from spikesight.encoders.preprocess.values import Values, part, time_us, under
+from spikesight.encoders.roi.candidates import distinct
+from spikesight.encoders.roi.tracks import Seen, Tracks
 
 STEP_US = 4_000  # between two positions on the saccade path
 LONGEST_US = 500_000  # after a longer pause between frames the pixels' state is reset
-FRESH = 0.3  # weight of the newest frame in the average
-CLEAR = 0.5  # least likeness of a new drawing; a drawing that is held may fall below
+CLEAR = 0.5  # likeness that a single new drawing exceeds; a drawing that is held may fall below
 PIXELS = PixelModel(
     NMNIST.threshold_on, NMNIST.threshold_off, NMNIST.sigma, 20.0, round(NMNIST.refractory_us), 0.0,
     cutoff_hz=NMNIST.cutoff_hz,
@@ -50,6 +50,11 @@ class DrawingEmulator:
             pixels = replace(pixels, noise_hz=noise_hz)
         self.pixels.retune(pixels)
 
+    def restart(self, place: int, light: NDArray[np.float32], t_us: int) -> None:
+        """The pixels of a sensor begin anew, before what is there at a time."""
+        rows = slice(place * self.size.height, (place + 1) * self.size.height)
+        self.pixels.restart(rows, self.view(light, t_us))
+
     def light(self, drawings: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return drawings [N, 28, 28] (0 to 255 ink) as light [N * H, W]: dark on a bright screen with stray light, as
         in N-MNIST's recordings.
@@ -74,61 +79,53 @@ class DrawingEmulator:
 
 
 class FrameTracker:
-    """Tracks one drawing in frames; returns emulated events of the drawing, on a sensor of `size`."""
+    """Tracks drawings in frames; returns emulated events of each, averaged and moved by saccades, on `places` sensors
+    of `size` stacked vertically. Without `places`, the single likeliest drawing is tracked.
+    """
 
-    def __init__(self, size: SensorSize) -> None:
-        self.size = size
-        self._emulator = DrawingEmulator(size)
-        self._held = Hysteresis()
-        self._drawing: NDArray[np.float32] | None = None  # [28, 28], 0 to 255 ink
+    def __init__(self, size: SensorSize, places: int = 0) -> None:
+        self.size, self.tracks = size, Tracks(places) if places else Tracks(1, CLEAR)
+        self._emulator = DrawingEmulator(size, places or 1)
+        self.tall = self._emulator.sensor
         self._t_us: int | None = None
-
-    @property
-    def window(self) -> Window | None:
-        """The window around the drawing, in pixels of the frame; None if no drawing is held."""
-        return self._held.window
 
     def retune(self, threshold: float | None, noise_hz: float | None) -> None:
         """Change pixel parameters from the next frame on (`DrawingEmulator.retune`)."""
         self._emulator.retune(threshold, noise_hz)
 
+    def look(self, image: NDArray[np.uint8], t_us: int) -> tuple[NDArray[np.bool_], int]:
+        """Track drawings in a frame uint8 [H, W, 3] or [H, W]; return which places [N] changed, and from when on."""
+        start, self._t_us = self._t_us, t_us
+        if start is None or not 0 < t_us - start <= LONGEST_US:
+            self.tracks.forget()
+            self._emulator.pixels.state, start = None, t_us - STEP_US
+        before = self.tracks.ids.copy()
+        found, scale = in_picture(image)
+        seen = [Seen.of(one.drawing().scaled(scale)) for one in distinct(found, alone=self.tracks.alone)]
+        self.tracks.update(seen, t_us, since_us=start)
+        return self.tracks.ids != before, start
+
+    def push(self, image: NDArray[np.uint8], t_us: int) -> Events:
+        """Add a frame; return the events since the frame before it, none while nothing is tracked."""
+        changed, start = self.look(image, t_us)
+        if not self.tracks.ids.any():
+            self._emulator.pixels.state = None
+            return empty_events()
+        light, parts = self._emulator.light(self.tracks.drawings), [empty_events()]
+        for place in np.flatnonzero(changed).tolist():
+            self._emulator.restart(place, light, start)
+        for t in (np.arange(start // STEP_US + 1, t_us // STEP_US + 1) * STEP_US).tolist():
+            parts.append(self._emulator.pixels.push(self._emulator.view(light, t), t))
+        return joined(parts)
+
     def state(self) -> Values:
         """Return the state that is carried from frame to frame, without the pixel parameters."""
-        drawing = None if self._drawing is None else self._drawing.copy()
-        values: Values = {"drawing": drawing, "t_us": self._t_us}
-        return values | under("hold", self._held.state()) | under("pixels", self._emulator.pixels.carried())
+        values: Values = {"t_us": self._t_us}
+        return values | under("tracks", self.tracks.state()) | under("pixels", self._emulator.pixels.carried())
 
     def restore(self, values: Values) -> None:
         """Continue from the state of a tracker of the same size and pixels. Raises ValueError if a value is invalid."""
-        drawing, t_us = values["drawing"], values["t_us"]
-        self._drawing = None if drawing is None else array(drawing, (DIGIT_SIZE, DIGIT_SIZE), np.float32, 0, 255)
+        t_us = values["t_us"]
         self._t_us = None if t_us is None else time_us(t_us)
-        self._held.restore(part("hold", values))
+        self.tracks.restore(part("tracks", values))
         self._emulator.pixels.restore(part("pixels", values))
-
-    def push(self, image: NDArray[np.uint8], t_us: int) -> Events:
-        """Add a frame, uint8 [H, W, 3] or [H, W]; return the events since the last one, none without a drawing."""
-        before = self.window
-        found = find_drawing(image)
-        if found is None or not (self._held.holds(found) or found.likeness >= CLEAR):
-            self._held.drop_if_silent(t_us)
-        elif self._held.see(found, t_us):
-            self._drawing = self._blend(centred(found.ink * 255).astype(np.float32), anew=before != self.window)
-        if self.window is None:
-            self._drawing = None
-        start, self._t_us = self._t_us, t_us
-        if self._drawing is None:
-            self._emulator.pixels.state = None
-            return empty_events()
-        light = self._emulator.light(self._drawing[None])
-        if before != self.window or start is None or not 0 < t_us - start <= LONGEST_US:
-            self._emulator.pixels.state = None
-            start = t_us - STEP_US
-        times = np.arange(start // STEP_US + 1, t_us // STEP_US + 1) * STEP_US
-        parts = [self._emulator.pixels.push(self._emulator.view(light, int(t)), int(t)) for t in times]
-        return joined([empty_events(), *parts])
-
-    def _blend(self, new: NDArray[np.float32], anew: bool) -> NDArray[np.float32]:
-        """Return a drawing [28, 28] averaged with earlier frames; if the window is new (`anew`), the drawing alone."""
-        held = self._drawing
-        return new if anew or held is None else (held + FRESH * (new - held)).astype(np.float32)

@@ -6,8 +6,7 @@ from spikesight.encoders.preprocess.filters import DRAWING_HZ, FROM_HZ, Backgrou
 from spikesight.encoders.preprocess.pool import Pool, pools
 from spikesight.encoders.preprocess.values import Values, integer, part, time_us, under
 from spikesight.encoders.roi.event_tracker import EventTracker
-from spikesight.encoders.roi.window import Window
-from spikesight.encoders.roi.windows import EventWindows
+from spikesight.encoders.roi.window import FixedWindow, Window
 
 LEAST_SIDE = 64  # pixels: a sensor with a shorter side shows nothing but the drawing, as that of N-MNIST
 
@@ -25,9 +24,9 @@ class InputFilter:
     without a window, the filter acts only where there is noise (`NoiseGate`). `follow`: track the drawing
     (`EventTracker`) if the sensor shows more than the drawing; on a smaller sensor, filter from a lower noise rate on
     (DRAWING_HZ). `fixed`: a window of the user's, in place of tracking. `places`: if positive, the number of windows
-    that are tracked at once (`EventWindows`); their sensors are stacked vertically. Without a window, a sensor with
-    much finer pixels is summed to `small` (`Pool`); noise cancels in the sums, so there is no filter. `n_events`,
-    `n_outside` and `n_kept` count events on the sensor, events off it (dropped), and events that passed the filters.
+    that are tracked at once; their sensors are stacked vertically. Without a window, a sensor with much finer pixels is
+    summed to `small` (`Pool`); noise cancels in the sums, so there is no filter. `n_events`, `n_outside` and `n_kept`
+    count events on the sensor, events off it (dropped), and events that passed the filters.
     """
 
     def __init__(
@@ -43,8 +42,11 @@ class InputFilter:
         self.n_events = self.n_kept = self.n_outside = 0
         self._counted = 0, 0  # n_events and n_kept at the last `news`
         live = fixed is not None or places > 0 or (follow and shows_more(sensor))
-        self.windows = EventWindows(sensor, small, places, drawn=follow) if places else None
-        self._tracker = self.windows or (EventTracker(sensor, small, fixed) if live else None)
+        self._fixed = fixed and FixedWindow(sensor, small, fixed)
+        self._tracker: EventTracker | None = None
+        if live and fixed is None:
+            self._tracker = EventTracker(sensor, small, places, drawn=follow and places > 0)
+        self.windows = self._tracker if places else None
         self.pool = None if live or not pools(sensor, small) else Pool(sensor, small)
         self.order = Order()  # orders events that are filtered without a window
         self._filter: BackgroundActivity | NoiseGate | None = None
@@ -52,27 +54,27 @@ class InputFilter:
             from_hz = DRAWING_HZ if follow else FROM_HZ
             self._filter = BackgroundActivity(sensor, filter_us) if live else NoiseGate(sensor, filter_us, from_hz)
         self._hot = HotPixels(sensor) if filter_us and live else None
-        self.size = sensor if self._tracker is None and self.pool is None else small
+        self.size = small if self.windowed or self.pool else sensor
         if self.windows is not None:
             self.size = self.windows.tall
 
     @property
     def window(self) -> Window | None:
         """The window in the sensor's pixels; None without a tracker, for several windows, or while none is held."""
-        return self._tracker.window if self._tracker else None
+        return self._fixed.window if self._fixed else self._tracker and self._tracker.tracks.window
 
     @property
     def windowed(self) -> bool:
         """Whether only events in a window pass."""
-        return self._tracker is not None
+        return self._fixed is not None or self._tracker is not None
 
     @property
     def plain(self) -> bool:
         """Whether all events pass unchanged."""
-        return self._filter is None and self._tracker is None and self.pool is None
+        return self._filter is None and not self.windowed and self.pool is None
 
     @property
-    def _parts(self) -> dict[str, BackgroundActivity | NoiseGate | HotPixels | EventTracker | EventWindows | Pool]:
+    def _parts(self) -> dict[str, BackgroundActivity | NoiseGate | HotPixels | EventTracker | Pool]:
         """The parts in use that carry a state from packet to packet, by name."""
         parts = {"filter": self._filter, "hot": self._hot, "window": self._tracker, "pool": self.pool}
         return {name: one for name, one in parts.items() if one is not None}
@@ -117,6 +119,8 @@ class InputFilter:
         self.n_kept += len(events)
         if self._tracker is not None:
             return self._tracker.kept_and_missed(events)
+        if self._fixed is not None:
+            return self._fixed(events), NO_TIMES
         return events if self.pool is None else self.pool(events), NO_TIMES
 
 

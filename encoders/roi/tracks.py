@@ -1,26 +1,36 @@
-"""Multi-object tracking: candidates of successive searches are linked to tracks, each with an identity.
+"""Tracking: candidates of successive searches are linked to tracks, each with an identity and a window.
 
-A track is a drawing with a constant velocity. While no candidate matches, as when drawings cross, it moves on.
+A track is a drawing with a constant velocity. While no candidate matches, as when drawings cross, it moves on. Each
+track is seen by a small sensor of its own, and these are stacked vertically into one, so that one binner bins all.
+
+A single drawing is held in a hand and sways: its track stays where it was found last. A track keeps its place until
+PATIENCE searches in a row have found something likelier than they found of it, for a sheet's edge or a hand may look
+more like a drawing for a while; or until it was not found for as long as it was followed.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from spikesight.encoders.preprocess.drawing import Drawing, Floats
+from spikesight.encoders.dvs import Bin, DvsEncoder, StreamBinner
+from spikesight.encoders.preprocess.drawing import LIKELY, Drawing, Floats
 from spikesight.encoders.preprocess.fit import DIGIT_SIZE, centred
 from spikesight.encoders.preprocess.values import Values, array, integer
 from spikesight.encoders.roi.candidates import overlap
-from spikesight.encoders.roi.confirmation import ALIKE, blurred
-from spikesight.encoders.roi.frame_tracker import FRESH
+from spikesight.encoders.roi.window import Window, around
 
+MOST = 8  # windows (one bit each)
 LINKED = 0.6  # least overlap (IoU) of a candidate's square with a track's expected square to link them
+ALIKE = 0.6  # correlation above which two forms are the same
+FRESH = 0.3  # weight of the newest drawing in the average
 FORGOTTEN_US = 1_000_000  # a track without candidates survives as long as it was followed, and at most so long
 STEADY = 0.4  # weight of the newest size and likeness in their averages
 SPEED_US = 500_000  # longest time over which a speed is averaged
-BETTER = 1.5  # a candidate replaces a track, if no place is free, at so many times the track's likeness
+PATIENCE = 8  # searches in a row that find something likelier before a track gives way to it
 CROSSED = 0.2  # overlap (IoU) with an old track above which no track begins: it is a part or a crossing
 GONE = 0.5  # in box lengths: a track that moved so far from its first place is travelling
 FURTHEST = 1e6  # largest coordinate, in pixels
@@ -29,7 +39,7 @@ EVER_US = -(2**62)
 BOUNDS = {  # range of each array of a state
     "ids": (0, 2**53), "boxes": (-FURTHEST, FURTHEST), "starts": (-FURTHEST, FURTHEST), "speed": (-1e9, 1e9),
     "drawings": (0, 255), "likeness": (0, 1), "going": (False, True),
-    "began_us": (EVER_US, -EVER_US), "seen_us": (EVER_US, -EVER_US),
+    "began_us": (EVER_US, -EVER_US), "seen_us": (EVER_US, -EVER_US), "beaten": (0, PATIENCE),
 }  # fmt: skip
 
 Boxes = NDArray[np.float64]  # [N, 4]: left, top, width, height
@@ -61,9 +71,11 @@ class Tracks:
     """Up to `places` tracked drawings. `ids` [places] is the track in each place, 0 for none; ids are never reused.
 
     A log keeps former contents of the places until `at` has passed them: bins that close later see those of their time.
+    With `least`, one drawing is tracked `alone`: there is no log, and a track begins only above this likeness.
     """
 
-    def __init__(self, places: int) -> None:
+    def __init__(self, places: int, least: float | None = None) -> None:
+        self.alone, self._least = least is not None, least or 0.0
         self.ids = np.zeros(places, np.int64)
         self.boxes: Boxes = np.zeros((places, 4))
         self.starts = np.zeros((places, 2))  # first centres (x, y)
@@ -71,9 +83,15 @@ class Tracks:
         self.speed = np.zeros((places, 2))  # (x, y), pixels per second
         self.likeness, self.going = np.zeros(places), np.zeros(places, bool)
         self.began_us, self.seen_us, self._t_us = np.zeros(places, np.int64), np.zeros(places, np.int64), 0
+        self.beaten = np.zeros(places, np.int64)  # searches in a row that found something likelier
         self._issued = 0
         self._log: list[tuple[int, Held]] = []
         self.begin()
+
+    @property
+    def window(self) -> Window | None:
+        """The window of a drawing that is tracked alone; None if there is none, or if there may be several."""
+        return Window(*around(self.boxes)[0].tolist()) if self.alone and self.ids[0] else None
 
     def update(self, found: Sequence[Seen], t_us: int, since_us: int) -> NDArray[np.int64]:
         """Link drawings found by a search at `t_us`, likeliest first; return the index that each place shows, or -1.
@@ -90,14 +108,23 @@ class Tracks:
         followed = np.abs(self.seen_us - self.began_us)
         self.ids[lost & (np.abs(t_us - self.seen_us) > np.minimum(followed, FORGOTTEN_US))] = 0
         self.likeness[self.ids == 0], self.drawings[self.ids == 0] = 0, 0
-        taken = (overlap(boxes, self.boxes[(self.ids > 0) & (followed > FORGOTTEN_US)]) > CROSSED).any(1)
-        for index in (int(k) for k in np.setdiff1d(np.flatnonzero(~taken), shown)):
-            place = int(self.likeness.argmin())  # a free place, or that of the track least like a drawing
-            if found[index].drawing.likeness > BETTER * self.likeness[place]:
+        crossed = (overlap(boxes, self.boxes) > CROSSED) & (self.ids > 0) & (followed > FORGOTTEN_US)
+        held = np.where(lost & (self.ids > 0), LIKELY, self.likeness)  # what is not found is the least candidate
+        beaten = np.zeros(len(self.ids), bool)
+        for index in np.setdiff1d(np.arange(len(found)), shown).tolist():
+            place = int(held.argmin())  # a free place, or that of the track least like a drawing
+            likelier = found[index].drawing.likeness > max(held[place], self._least)
+            if not likelier or np.delete(crossed[index], place).any():
+                continue
+            beaten[place] = self.ids[place] and self.beaten[place] < PATIENCE
+            if not beaten[place]:
                 self._begin(place, boxes[index], found[index], t_us)
-                shown[place] = index
+                shown[place], held[place] = index, self.likeness[place]
+        self.beaten = (self.beaten + 1) * beaten
         self._t_us = t_us
         self._log.append((since_us, self._held()))
+        if self.alone:
+            self.begin()
         return shown
 
     def begin(self) -> None:
@@ -176,7 +203,7 @@ class Tracks:
 
     def _see(self, place: int, box: Boxes, seen: Seen, t_us: int) -> None:
         before, passed_us = self.boxes[place], t_us - self._t_us
-        if self.seen_us[place] == self._t_us and passed_us > 0:
+        if self.seen_us[place] == self._t_us and passed_us > 0 and not self.alone:
             moved = box[:2] + box[2:] / 2 - before[:2] - before[2:] / 2
             weight = passed_us / max(passed_us, min(t_us - self.began_us[place], SPEED_US))
             self.speed[place] += weight * (moved * (1e6 / passed_us) - self.speed[place])
@@ -195,6 +222,18 @@ class Tracks:
         self.going[place] = seen.going
 
 
+class WindowsBinner(StreamBinner):
+    """A binner for the stacked sensors of several windows; each bin carries the places' content when it closed."""
+
+    def __init__(self, tracks: Tracks, encoder: DvsEncoder, shown: int) -> None:
+        super().__init__(encoder, shown=shown)
+        self._tracks = tracks
+
+    def _close(self, bins: list[Bin]) -> None:
+        super()._close(bins)
+        bins[-1] = replace(bins[-1], held=self._tracks.at(bins[-1].end_us))
+
+
 def boxes_of(found: Sequence[Seen]) -> Boxes:
     """Return the drawings' boxes (left, top, width, height) as an array [N, 4]."""
     boxes = [(one.drawing.left, one.drawing.top, one.drawing.width, one.drawing.height) for one in found]
@@ -203,7 +242,7 @@ def boxes_of(found: Sequence[Seen]) -> Boxes:
 
 def _forms(inks: Sequence[Floats] | Floats) -> Boxes:
     """Return ink [N, 28, 28] as forms [N, 784] whose scalar products are correlations; a form without ink is zero."""
-    forms = np.array([blurred(ink).ravel() for ink in inks], float)
+    forms = np.array([cv2.GaussianBlur(ink, (0, 0), 1.0).ravel() for ink in inks], float)  # no single-pixel detail
     forms -= forms.mean(1, keepdims=True)
     return forms / np.maximum(np.linalg.norm(forms, axis=1, keepdims=True), 1e-9)
 

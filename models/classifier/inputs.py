@@ -9,9 +9,11 @@ import numpy as np
 from spikesight.encoders.dvs import Bin, DvsEncoder, StreamBinner, beginning
 from spikesight.encoders.events import Events, SensorSize, empty_events, joined
 from spikesight.encoders.roi.alignment import TrackingBinner, aligned_steps
+from spikesight.encoders.roi.event_tracker import EventTracker
+from spikesight.encoders.roi.frame_tracker import FrameTracker
 from spikesight.encoders.roi.input_filter import InputFilter, bins_of, shows_more
+from spikesight.encoders.roi.tracks import WindowsBinner
 from spikesight.encoders.roi.window import Window
-from spikesight.encoders.roi.windows import EventWindows, FrameWindows, WindowsBinner
 from spikesight.models.contract import Card, Contract
 from spikesight.models.novelty.profile import Watch
 from spikesight.models.novelty.score import CAMERA, RECORDED, WEBCAM
@@ -85,7 +87,7 @@ class InputPipeline:
         fixed: Window | None = None,
         rest: QuietReset | None = None,
         places: int = 0,
-        windows: FrameWindows | None = None,
+        windows: FrameTracker | None = None,
     ) -> None:
         contract, small = card.contract, sensor_of(card.contract)
         if contract.frame == "object" and fixed is None:
@@ -103,7 +105,7 @@ class InputPipeline:
             self.filter = InputFilter(sensor, own, filter_us, follow, places=places)
         else:
             self.filter = InputFilter(sensor, small, filter_us, follow, fixed)
-        self.windows: FrameWindows | EventWindows | None = windows or self.filter.windows
+        self.windows: FrameTracker | EventTracker | None = windows or self.filter.windows
         self.rests: dict[int, QuietReset] = {}  # by the id of what a window follows
         if self.windows is None:
             self.binner = binner_for(contract, self.filter.size)

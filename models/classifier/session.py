@@ -16,8 +16,8 @@ from spikesight.encoders.emulator.pixels import Emulator, PixelModel
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.preprocess.values import Values, array, flag, integer, part, real, time_us, under
 from spikesight.encoders.roi.frame_tracker import FrameTracker
+from spikesight.encoders.roi.tracks import MOST
 from spikesight.encoders.roi.window import Window
-from spikesight.encoders.roi.windows import MOST, FrameWindows
 from spikesight.encoders.sample import Sample
 from spikesight.encoders.sources.chunks import Chunk
 from spikesight.models.classifier.classifier import Classifier
@@ -63,11 +63,8 @@ class Session:
         self.rest = QuietReset.of(classifier.card)
         follows = contract.window == "drawing" and not raw and fixed is None
         self._frames = 0
-        self.tracker: FrameTracker | FrameWindows | None = None
-        if objects and contract.frame == "sensor":
-            self.tracker = FrameWindows(own, objects)
-        elif follows:
-            self.tracker = FrameTracker(own)
+        several = objects > 0 and contract.frame == "sensor"
+        self.tracker = FrameTracker(own, objects if several else 0) if several or follows else None
         self.pipeline = self._pipeline() if self.takes_events else None
         self.pixels = PixelModel()
         self.seen: NDArray = np.zeros(0, [("x", "<i2"), ("y", "<i2"), ("p", "?")])  # events of the last push or frame
@@ -81,7 +78,7 @@ class Session:
         return sorted(self.track.tracks) if isinstance(self.track, Objects) and self.track.tracks else [0]
 
     def _pipeline(self) -> InputPipeline:
-        shown = self.tracker if self._frames and isinstance(self.tracker, FrameWindows) else None
+        shown = self.tracker if self._frames and self.tracker and not self.tracker.tracks.alone else None
         return InputPipeline(
             self.classifier.card, self.sensor, raw=self.raw, fixed=self.fixed, rest=self.rest, places=self.objects,
             windows=shown,
@@ -98,8 +95,8 @@ class Session:
     @property
     def window(self) -> Window | None:
         """Part of the frame or sensor that the network sees, in pixels; None for all of it, or not found yet."""
-        if isinstance(self.tracker, FrameTracker) and self._frames:
-            return self.tracker.window
+        if self.tracker is not None and self._frames:
+            return self.tracker.tracks.window
         return self.pipeline.filter.window if self.pipeline is not None else None
 
     def push(self, events: NDArray) -> list[Input]:
@@ -123,7 +120,7 @@ class Session:
             return self._encoded(image, t_us)
         self._frames += 1
         if self.tracker is not None:
-            self._resize(self.tracker.tall if isinstance(self.tracker, FrameWindows) else self.tracker.size)
+            self._resize(self.tracker.tall)
             self.pipeline.kind = WEBCAM
             inputs = self.push(self.tracker.push(image, t_us))
         else:
@@ -146,7 +143,7 @@ class Session:
 
     def _encoded(self, image: NDArray[np.uint8], t_us: int) -> list[Input]:
         """Return an image model's inputs for a frame: one step, or T where the code spreads values over time."""
-        if isinstance(self.tracker, FrameWindows):
+        if self.tracker is not None and not self.tracker.tracks.alone:
             return self._encoded_windows(image, t_us, self.tracker)
         x_seq = self.classifier.encode_image(image, seed=self._frames).numpy()[:, 0]
         whole = self.classifier.contract.encoding not in PER_FRAME
@@ -158,7 +155,7 @@ class Session:
         steps = x_seq if whole else x_seq[:1]
         return [Input(x, start, t_us, 0, reset and n == 0 and self._frames > 1) for n, x in enumerate(steps)]
 
-    def _encoded_windows(self, image: NDArray[np.uint8], t_us: int, windows: FrameWindows) -> list[Input]:
+    def _encoded_windows(self, image: NDArray[np.uint8], t_us: int, windows: FrameTracker) -> list[Input]:
         """Return an image model's input with one view for each drawing in a frame; an empty view if none."""
         _, start = windows.look(image, t_us)
         tracks, views = windows.tracks, list[View]()
@@ -210,7 +207,7 @@ class Session:
         sensor = SensorSize(integer(values["width"]), integer(values["height"]))
         self._frames = frames
         if sensor != self.sensor:  # frames had set it
-            own = isinstance(self.tracker, FrameWindows) and sensor == self.tracker.tall
+            own = self.tracker is not None and sensor == self.tracker.tall
             if not (frames and self.takes_events and (own or max(sensor.width, sensor.height) <= FRAME_SIDE)):
                 raise ValueError("the state is of another sensor")
             self._resize(sensor)

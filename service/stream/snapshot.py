@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from spikesight.encoders.preprocess.values import Values, array, flag, integer, part, real, under
-from spikesight.encoders.roi.windows import MOST
+from spikesight.encoders.roi.tracks import MOST
 from spikesight.models.classifier.objects import Objects
 from spikesight.models.classifier.session import Session
 from spikesight.models.neurons.state import State

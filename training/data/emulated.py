@@ -16,7 +16,7 @@ from spikesight.encoders.emulator.saccades import NMNIST, Saccades, saccade_even
 from spikesight.encoders.events import NMNIST_SENSOR, Events, SensorSize
 from spikesight.encoders.roi.frame_tracker import FrameTracker
 from spikesight.encoders.roi.input_filter import InputFilter
-from spikesight.encoders.roi.window import NEAR, SHARE, Window
+from spikesight.encoders.roi.window import SHARE, Window
 from spikesight.models.classifier.inputs import encoder_for, sensor_of
 from spikesight.models.contract import Contract
 from spikesight.training.config import TrainConfig
@@ -29,7 +29,7 @@ CAMERAS = (SensorSize(640, 480), SensorSize(320, 240), SensorSize(320, 240))  # 
 FOUND_US = 400_000  # time in which the tracker finds a clip's drawing
 SIDES, HOT = (28, 39), 0.005  # range of a small camera's side, pixels; largest share of hot pixels
 WINDOWS = 3  # samples of a clip
-FILM_VERSION = 3  # part of the cache key: raise it when a tracker's output for the same clip changes
+FILM_VERSION = 4  # part of the cache key: raise it when a tracker's output for the same clip changes
 OTHER = {
     "threshold_on": (0.85, 1.15), "threshold_off": (0.85, 1.15), "sigma": (0.5, 2.0), "blur_px": (0.8, 1.2),
     "cutoff_hz": (0.8, 1.5), "refractory_us": (0.7, 1.4), "noise_hz": (0.25, 2.0),
@@ -37,6 +37,7 @@ OTHER = {
 """Ranges of another camera's settings, as multiples of N-MNIST's."""
 PARTS = 10  # a sample is divided into so many parts; most must hold events
 SET_ASIDE = range(40_000, 42_000)  # MNIST training images never trained on as emulations: they calibrate conformal sets
+NEAR = 0.35  # largest distance of a window that holds a sheet's drawing from its middle, as a share of the sheet's size
 INK = 20 / 28  # a digit's share of the side of an MNIST image
 
 
@@ -183,7 +184,7 @@ def _filmed(digit: Grey, contract: Contract, seed: int, *, anywhere: bool = Fals
     sheet, parts, astray = draw_sheet(digit, camera, random), list[Events](), list[int]()
     for t_us, frame in frames(sheet, (FOUND_US + WINDOWS * span_us) / 1e6, random):
         parts.append(front(source.push(frame, t_us)))
-        window = source.window if isinstance(source, FrameTracker) else front.window
+        window = source.tracks.window if isinstance(source, FrameTracker) else front.window
         if not anywhere and not holds_drawing(window, sheet):
             astray.append(t_us)
     events, out = np.concatenate(parts), np.zeros((WINDOWS, *sample_shape(contract)), np.uint8)

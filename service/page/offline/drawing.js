@@ -1,42 +1,57 @@
 // Find the drawing in a camera's picture, as encoders/preprocess/drawing.py does, with the same names: strokes of one
 // tone on an even ground.
 
-import { boxAround, components, dilated, distances, round } from "./pictures.js";
+import { boxAround, components, dilated, round } from "./pictures.js";
 
-const STROKE = 0.2, LEVELS = [0.12, 0.24, 0.4], SMALLEST = 0.07, LARGEST = 0.98, THICK = 0.27, FILLED = 0.75, BAR = 0.3;
-const PART = 0.06, REACH = 0.7, GAP = 0.1, RING = 0.1, FRAME = 0.3, EDGE = 0.12, CORNER = 0.1, ENCLOSING = 0.1, LEAST = 0.42;
-const TRIED = 6, OWN = 2, SMALL_AREA = 8;
+const STROKE = 0.2, LEVELS = [0.12, 0.24, 0.4], SMALLEST = 0.07, LARGEST = 0.98, FILLED = 0.75, BAR = 0.3;
+const PART = 0.06, REACH = 0.7, GAP = 0.1, RING = 0.1, FRAME = 0.3, EDGE = 0.12, CORNER = 0.1, ENCLOSING = 0.1, LIKELY = 0.1, MOST = 16, SAME = 0.6;
+const TRIED = 16, OWN = 2, SMALL_AREA = 8;
 const f32 = Math.fround;
 
-/** The drawing in a picture of RGBA pixels, {ink Float32Array [height width] 0 to 1, left, top, width, height, likeness}; or null. */
-export function findDrawing(rgba, width, height, inks) {
-  const [dark, light] = inks.of(rgba, width, height, round(Math.min(width, height) * STROKE) | 1).map(darkDrawing);
-  if (!dark || !light) return dark ?? light;
-  const ahead = ENCLOSING * (encloses(dark, light) - encloses(light, dark));
-  return dark.likeness + ahead >= light.likeness ? dark : light;
+/** What may be a drawing in a picture of RGBA pixels, the likeliest first: {ink Float32Array [height width] 0 to 1, left, top,
+ * width, height, likeness, which is also by size and place}. */
+export function candidatesIn(rgba, width, height, inks) {
+  const found = inks.of(rgba, width, height, round(Math.min(width, height) * STROKE) | 1).flatMap(dark);
+  return distinct(asOne(found)).map(({ group, picture, peak, likeness }) => {
+    const { left, top, width, height } = group, box = cut(group, picture, 0), kept = dilated(box.strokes, box.width, box.height, 3);
+    const ink = box.of(picture.ink).map((value, i) => f32(Math.min(Math.max(f32(f32(f32(value / f32(peak)) - f32(0.15)) / f32(0.7)), 0), 1) * kept[i]));
+    return { ink, left, top, width, height, likeness };
+  });
 }
 
-function encloses(outer, inner) {
-  const across = outer.left <= inner.left && inner.left + inner.width <= outer.left + outer.width;
-  return across && outer.top <= inner.top && inner.top + inner.height <= outer.top + outer.height;
+/** All candidates in the dark of a picture: each part alone, and with those beside it. */
+function dark(picture) {
+  return LEVELS.flatMap((level) => groupsOf(picture, level)).map((group) => ({ group, picture, ...judge(group, picture) }))
+    .filter(({ likeness }) => likeness > LIKELY).map((one) => ({ ...one, likeness: one.likeness * placed(one.group, picture) }));
 }
 
-function darkDrawing(picture) {
-  let best = null, beaten = LEAST - Number.EPSILON / 4;
-  for (const level of LEVELS) {
-    for (const group of groupsOf(picture, level)) {
-      const { likeness, peak } = judge(group, picture, beaten);
-      if (likeness <= beaten) continue;
-      const box = cut(group, picture, 0), kept = dilated(box.strokes, box.width, box.height, 3);
-      const ink = box.of(picture.ink).map((value, i) => f32(Math.min(Math.max(f32(f32(f32(value / f32(peak)) - f32(0.15)) / f32(0.7)), 0), 1) * kept[i]));
-      const { left, top } = group;
-      [best, beaten] = [{ ink, left, top, width: group.width, height: group.height, likeness }, likeness];
-    }
+/** All but what strokes of the other tone enclose, unless that is much likelier: then it is ink, and they are its sheet. */
+function asOne(found) {
+  return found.filter((one) => found.every((by) => one.likeness > by.likeness + ENCLOSING || !encloses(by, one)));
+}
+
+function encloses({ group: outer, picture }, { group: inner, ...other }) {
+  const within = (at, length) => outer[at] <= inner[at] && inner[at] + inner[length] <= outer[at] + outer[length];
+  return picture !== other.picture && within("left", "width") && within("top", "height");
+}
+
+/** The likeliest of those that lie in one place. */
+function distinct(found) {
+  const kept = [];
+  for (const one of found.sort((a, b) => b.likeness - a.likeness)) {
+    if (kept.length < MOST && kept.every(({ group }) => overlap(one.group, group) <= SAME)) kept.push(one);
   }
-  return best;
+  return kept;
 }
 
-/** Connected parts above a level that may be one drawing, by the part they begin with, largest first. */
+/** Intersection over union of two boxes. */
+export function overlap(one, other) {
+  const shared = (at, length) => Math.max(0, Math.min(one[at] + one[length], other[at] + other[length]) - Math.max(one[at], other[at]));
+  const both = shared("left", "width") * shared("top", "height");
+  return both / (one.width * one.height + other.width * other.height - both);
+}
+
+/** Parts above a level that may be one drawing: each of the largest alone, and with those near it. */
 function groupsOf({ width, height, ink }, level) {
   const { labels, parts } = components(above(ink, f32(level)), width, height);
   const shorter = Math.min(width, height), [shortest, longest] = [SMALLEST * shorter, LARGEST * shorter];
@@ -47,8 +62,9 @@ function groupsOf({ width, height, ink }, level) {
   });
   const heads = parts.map((_, n) => n).filter((n) => kept[n] && long[n] >= shortest && long[n] <= longest);
   heads.sort((a, b) => parts[b].area - parts[a].area || a - b);
-  return heads.slice(0, TRIED).map((head) => grown(head, parts, kept, long)).filter((group) => Math.max(group.width, group.height) <= longest)
-    .map((group) => ({ ...group, labels }));
+  const alone = heads.slice(0, TRIED).map((head) => ({ ...parts[head], members: new Set([head]) }));
+  const joined = heads.slice(0, TRIED).map((head) => grown(head, parts, kept, long)).filter(({ members }) => members.size > 1);
+  return [...alone, ...joined].filter((group) => Math.max(group.width, group.height) <= longest).map((group) => ({ ...group, labels }));
 }
 
 function above(values, level) {
@@ -94,20 +110,21 @@ function cut({ labels, members, ...group }, { width, height }, margin) {
   return { ...box, strokes: maskOf(labels, width, box, (label) => members.has(label)), of };
 }
 
-/** How much a group looks like strokes on an even ground (0 if not above `beaten`), and the tone of the ink. */
-function judge(group, picture, beaten) {
-  const none = { likeness: 0, peak: 1 }, { width, height } = picture, length = Math.max(group.width, group.height);
-  const size = Math.min(1, length / (0.3 * Math.min(height, width))) ** 0.5;
-  const middle = Math.hypot((group.left + group.width / 2) / width - 0.5, (group.top + group.height / 2) / height - 0.5);
-  const placed = size * (1 - 0.5 * middle);
-  if (placed <= beaten) return none;
-  const reach = Math.max(3, round(RING * length)), box = cut(group, picture, reach + 1);
+/** How much a group is where the one drawing would be that is shown: large, in the middle. */
+function placed({ left, top, width, height }, picture) {
+  const size = Math.min(1, Math.max(width, height) / (0.3 * Math.min(picture.height, picture.width))) ** 0.5;
+  return size * (1 - 0.5 * Math.hypot((left + width / 2) / picture.width - 0.5, (top + height / 2) / picture.height - 0.5));
+}
+
+/** How much a group looks like strokes on an even ground, 0 where that is not above LIKELY; and the ink's tone. */
+function judge(group, picture) {
+  const reach = Math.max(3, round(RING * Math.max(group.width, group.height))), box = cut(group, picture, reach + 1);
   const { peak, uneven, stray, mean, spread } = tones(box, reach, picture);
   const clean = Math.max(0, 1 - (2.5 * stray) / peak), even = Math.max(0, 1 - (4 * spread) / (mean + 0.02));
   const oneTone = Math.max(0, 1 - (1.5 * uneven) / peak);
-  const likeness = placed * clean * even * oneTone * Math.min(1, peak / 0.5) * Math.min(1, 0.4 + mean / 0.5);
-  if (mean < 0 || likeness <= beaten || isThick(box, length) || isSolid(box) || isFrame(box.strokes, box)) return none;
-  return { likeness, peak };
+  const likeness = clean * even * oneTone * Math.min(1, peak / 0.5) * Math.min(1, 0.4 + mean / 0.5);
+  const none = likeness <= LIKELY || isSolid(box) || isFrame(box.strokes, box);
+  return { likeness: none ? 0 : likeness, peak };
 }
 
 /** Statistics of strokes and the ring around them: 80 % quantile and deviation of the ink, the ring's ink and ground. */
@@ -134,10 +151,6 @@ function moments(values) {
   const mean = total / values.length;
   for (let i = 0; i < values.length; i++) squares += (values[i] - mean) ** 2;
   return [mean, Math.sqrt(squares / values.length)];
-}
-
-function isThick({ strokes, width, height }, length) {
-  return distances(strokes, width, height).some((far) => far > THICK * length);
 }
 
 function isSolid({ strokes, width, height }) {

@@ -1,12 +1,13 @@
 // Turn a camera's frames into events of a small sensor that follows the drawing: encoders/roi/frame_tracker.py, with the same
 // names. The drawing is found in every frame, scaled and centred, averaged, and moved before a pixel model.
 
-import { findDrawing } from "./drawing.js";
+import { candidatesIn, overlap } from "./drawing.js";
 import { Emulator, emptyEvents } from "./emulator.js";
 import { distances, Inks, resized, round } from "./pictures.js";
 
-const STEP_US = 4000, LONGEST_US = 500_000, FRESH = 0.3, CLEAR = 0.5;
-const NEAR = 0.35, SHRUNK = 0.6, GROWN = 1.6, PATIENCE = 4, FORGOTTEN_US = 600_000, SHARE = 20 / 34; // roi/window.py
+const STEP_US = 4000, LONGEST_US = 500_000, CLEAR = 0.5, SHARE = 20 / 34;
+const LINKED = 0.6, ALIKE = 0.6, FRESH = 0.3, FORGOTTEN_US = 1_000_000, STEADY = 0.4, PATIENCE = 8; // roi/tracks.py
+const BELL = Array.from({ length: 9 }, (_, i) => Math.exp(-((i - 4) ** 2) / 2)), FORM_TAPS = BELL.map((value) => value / BELL.reduce((a, b) => a + b));
 const SIDE = 28, BOX = 20, THIN = 0.09, NARROW = 0.55, WIDEST = 1.3, TALL = 1.7, LINE = 1.5, SOLID = 96; // preprocess/fit.py
 const f32 = Math.fround;
 
@@ -17,42 +18,39 @@ export class FrameTracker {
     this.emulator = new Emulator(pixels);
     this.inks = new Inks(engine);
     this.unit = Math.min(pixels.width, pixels.height) / 34;
-    this.held = new Hysteresis();
-    this.drawing = this.tUs = null;
+    this.track = new Track();
+    this.tUs = null;
   }
 
   /** The window around the drawing, {left, top, side} in pixels of the frame; null if there is none. */
   get window() {
-    return this.held.window;
+    const { box } = this.track;
+    if (!box) return null;
+    const side = Math.max(box.width, box.height, 1) / SHARE;
+    return { left: box.left + (box.width - side) / 2, top: box.top + (box.height - side) / 2, side };
   }
 
   /** The events between the previous frame and this one (RGBA pixels); none without a drawing. */
   push(rgba, width, height, tUs) {
-    const before = this.window, found = findDrawing(rgba, width, height, this.inks);
-    if (!found || !(this.held.holds(found) || found.likeness >= CLEAR)) this.held.dropIfSilent(tUs);
-    else if (this.held.see(found, tUs)) this.blend(centred(found), before !== this.window);
-    if (!this.window) this.drawing = null;
-    const last = this.tUs;
+    const { track, emulator, tUs: last } = this, goesOn = last !== null && tUs > last && tUs - last <= LONGEST_US;
+    const start = goesOn ? last : tUs - STEP_US;
     this.tUs = tUs;
-    if (!this.drawing) {
-      this.emulator.forget();
+    if (!goesOn) track.forget(), emulator.forget();
+    track.anew = false;
+    track.update(candidatesIn(rgba, width, height, this.inks).map((one) => ({ ...one, small: centred(one) })), tUs);
+    if (!track.box) {
+      emulator.forget();
       return emptyEvents();
     }
-    const anew = before !== this.window || last === null || !(tUs > last && tUs - last <= LONGEST_US), start = anew ? tUs - STEP_US : last;
-    if (anew) this.emulator.forget();
     const light = this.light(), parts = [];
-    for (let t = (Math.floor(start / STEP_US) + 1) * STEP_US; t <= tUs; t += STEP_US) parts.push(this.emulator.push(this.view(light, t), t));
+    if (track.anew && emulator.tUs !== null) emulator.begin(this.view(light, start), emulator.tUs);
+    for (let t = (Math.floor(start / STEP_US) + 1) * STEP_US; t <= tUs; t += STEP_US) parts.push(emulator.push(this.view(light, t), t));
     return joined(parts);
-  }
-
-  blend(drawing, anew) {
-    const { drawing: held } = this;
-    this.drawing = Float32Array.from(drawing, (value, i) => (anew || !held ? value : held[i] + f32(f32(FRESH) * f32(value - held[i]))));
   }
 
   /** Draw dark ink on a bright screen with some stray light, seen through the lens. */
   light() {
-    const bright = this.drawing.map((ink) => f32(f32(255 - ink) + this.floor) * f32(255 / (255 + this.floor)));
+    const bright = this.track.ink.map((ink) => f32(f32(255 - ink) + this.floor) * f32(255 / (255 + this.floor)));
     const side = round(SIDE * this.unit), sized = side === SIDE ? bright : resized(bright, SIDE, SIDE, side, side, side < SIDE);
     const across = blur(sized, side, this.taps, 1, side);
     return { side, data: blur(across, side, this.taps, side, 1) };
@@ -92,39 +90,69 @@ function joined(parts) {
   return all;
 }
 
-/** Keeps the window around a drawing, as long as drawings are seen near its place and size. */
-class Hysteresis {
-  window = null;
-  seenUs = 0;
-  others = 0;
+/** The drawing in time: it stays where it was found last (roi/tracks.py, of one place). */
+class Track {
+  box = null; // {left, top, width, height}; null where there is no drawing
+  beaten = 0; // frames in a row in which something was likelier
 
-  holds(found) {
-    return this.window !== null && same(around(found), this.window);
+  forget() {
+    this.box = null;
   }
 
-  /** Update with a drawing that was found; return whether the window is around it now. */
-  see(found, tUs) {
-    if (this.window && !this.holds(found) && ++this.others <= PATIENCE) return false;
-    if (!this.window || this.others > PATIENCE) this.window = around(found);
-    this.others = 0;
+  /** Take what is in a frame, the likeliest first. */
+  update(found, tUs) {
+    const own = this.box && this.linked(found);
+    if (own) this.see(own, tUs);
+    else if (this.box && Math.abs(tUs - this.seenUs) > Math.min(Math.abs(this.seenUs - this.beganUs), FORGOTTEN_US)) this.forget();
+    const other = found.find((one) => one !== own && one.likeness > Math.max(own ? this.likeness : 0, CLEAR));
+    const waits = other && this.box && this.beaten < PATIENCE;
+    this.beaten = waits ? this.beaten + 1 : 0;
+    if (other && !waits) this.begin(other, tUs);
+  }
+
+  /** What is found near the drawing, and of its form. */
+  linked(found) {
+    const form = formOf(this.ink), near = found.map((one) => {
+      const shared = overlap(square(this.box), square(one)), alike = shared < LINKED ? 0 : correlation(form, formOf(one.small));
+      return alike > ALIKE ? shared * alike : 0;
+    });
+    const best = Math.max(0, ...near);
+    return best ? found[near.indexOf(best)] : null;
+  }
+
+  see(one, tUs) {
+    const [width, height] = ["width", "height"].map((side) => this.box[side] + STEADY * (one[side] - this.box[side]));
+    this.box = { left: one.left + (one.width - width) / 2, top: one.top + (one.height - height) / 2, width, height };
+    this.likeness += STEADY * (one.likeness - this.likeness);
+    this.ink = this.ink.map((held, i) => held + f32(f32(FRESH) * f32(one.small[i] - held)));
     this.seenUs = tUs;
-    return true;
   }
 
-  dropIfSilent(tUs) {
-    if (tUs - this.seenUs > FORGOTTEN_US) this.window = null;
+  begin(one, tUs) {
+    const { left, top, width, height, likeness } = one;
+    Object.assign(this, { box: { left, top, width, height }, likeness, ink: Float32Array.from(one.small) });
+    [this.beganUs, this.seenUs, this.anew] = [tUs, tUs, true];
   }
 }
 
-function around({ left, top, width, height }) {
-  const side = Math.max(width, height) / SHARE;
-  return { left: left + (width - side) / 2, top: top + (height - side) / 2, side };
+/** The square around a box's middle, as long as it is. */
+function square({ left, top, width, height }) {
+  const side = Math.max(width, height);
+  return { left: left + (width - side) / 2, top: top + (height - side) / 2, width: side, height: side };
 }
 
-function same(fresh, held) {
-  const reach = NEAR * SHARE * held.side, scale = fresh.side / held.side;
-  const across = fresh.left + fresh.side / 2 - held.left - held.side / 2, down = fresh.top + fresh.side / 2 - held.top - held.side / 2;
-  return Math.max(Math.abs(across), Math.abs(down)) < reach && scale > SHRUNK && scale < GROWN;
+/** Ink that shows no single pixel. */
+function formOf(ink) {
+  return blur(blur(Float32Array.from(ink), SIDE, FORM_TAPS, 1, SIDE), SIDE, FORM_TAPS, SIDE, 1);
+}
+
+function correlation(one, other) {
+  const [a, b] = [one, other].map((form) => {
+    const mean = form.reduce((sum, value) => sum + value, 0) / form.length;
+    return form.map((value) => value - mean);
+  });
+  const product = (u, v) => u.reduce((sum, value, i) => sum + value * v[i], 0);
+  return product(a, b) / Math.max(Math.sqrt(product(a, a) * product(b, b)), 1e-9);
 }
 
 /** Normalise a drawing to bytes [28, 28], 0 to 255: legible, 20 pixels long, centre of mass in the middle. */

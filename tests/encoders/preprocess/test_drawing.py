@@ -6,7 +6,17 @@ import cv2
 import numpy as np
 import pytest
 
-from spikesight.encoders.preprocess.drawing import Drawing, Search, dark_drawing, find_drawing, is_frame
+from spikesight.encoders.preprocess.drawing import (
+    LEAST,
+    Candidate,
+    Drawing,
+    Group,
+    Search,
+    as_one,
+    dark,
+    find_drawing,
+    is_frame,
+)
 
 SHAPE = (120, 160)
 
@@ -62,6 +72,21 @@ def test_its_parts_belong_to_it_and_specks_do_not() -> None:
     assert both.left == alone.left
 
 
+def likely(image: Any, levels: tuple[float, ...], **how: float) -> list[Candidate]:
+    """What looks much like a drawing."""
+    return [one for one in Search(dark(image, levels, **how)).result() if one.placed().likeness >= LEAST]
+
+
+@pytest.mark.parametrize(("likeness", "seen"), [(0.62, False), (0.8, True)])
+def test_ground_that_strokes_enclose_is_a_drawing_only_if_it_is_much_likelier(likeness: float, seen: bool) -> None:
+    dark_ink, light_ink = np.zeros((2, *SHAPE), np.float32)
+    alone = np.ones(1, np.uint8)
+    strokes = Candidate(0.6, Group(np.zeros(SHAPE), alone, 40, 20, 80, 80), dark_ink, 1.0, 1.0)
+    hole = Candidate(likeness, Group(np.zeros(SHAPE), alone, 60, 40, 40, 40), light_ink, 1.0, 1.0)
+    assert as_one([strokes, hole]) == [strokes, hole][: 1 + seen]
+    assert len(as_one([strokes, hole._replace(ink=dark_ink)])) == 2, "a part of one tone is judged by itself"
+
+
 NONE: dict[str, Any] = {
     "nothing": page(),
     "a gradient": np.tile(np.linspace(60, 220, SHAPE[1]).astype(np.uint8), (SHAPE[0], 1)),
@@ -98,14 +123,14 @@ def test_a_bar_that_goes_on_faintly_is_an_edge(ends: tuple[int, int], sure: bool
     cv2.line(image, at(ends[0]), at(ends[1]), 150, 5)
     cv2.line(image, at(40), at(80), 30, 5)
     levels = (0.4, 0.6)
-    assert (Search(dark_drawing(image, levels, 0.12)).result() is not None) == sure
-    assert Search(dark_drawing(image, levels)).result() is not None
+    assert bool(likely(image, levels, faint=0.12)) == sure
+    assert likely(image, levels)
 
 
 @pytest.mark.parametrize(("length", "largest", "seen"), [(80, 0.75, True), (96, 0.75, False), (96, 0.9, True)])
 def test_nothing_longer_is_a_drawing(length: int, largest: float, seen: bool) -> None:
     image = hook(page(), left=80 - length // 2, top=60 - length // 2, length=length, width=7)
-    assert (Search(dark_drawing(image, (0.24,), largest=largest)).result() is not None) == seen
+    assert bool(likely(image, (0.24,), largest=largest)) == seen
 
 
 def test_a_bar_that_fills_the_picture_is_no_edge_in_a_photograph() -> None:

@@ -9,10 +9,10 @@ import pytest
 
 from spikesight.encoders.events import Events, SensorSize, make_events
 from spikesight.encoders.preprocess.drawing import Drawing, Floats, Pieces
-from spikesight.encoders.roi.confirmation import CONFIRMING, MISSES, form_of
 from spikesight.encoders.roi.event_map import MEMORY_US, EventMap
 from spikesight.encoders.roi.event_tracker import LIKELY, SEARCH_US, STEP_US, EventTracker, Found
-from spikesight.encoders.roi.window import FORGOTTEN_US, Window, around
+from spikesight.encoders.roi.tracks import Seen
+from spikesight.encoders.roi.window import FixedWindow, Window
 
 CAMERA, SMALL = SensorSize(320, 240), SensorSize(34, 34)
 CELLS = EventMap(CAMERA)
@@ -35,17 +35,20 @@ class Scripted(EventTracker):
         super().__init__(CAMERA, SMALL)
         self.script, self.searched = found, list[Floats]()
 
-    def find(self, *maps: Floats) -> Pieces[Found | None]:
+    def find(self, *maps: Floats) -> Pieces[Found]:
         self.searched.append(maps[0])
         yield
         drawing = next(self.script)
-        return drawing and Found(drawing, form_of(drawing))
+        return Found([Seen.of(drawing)] if drawing else [], [])
+
+    def see(self, events: Events) -> Events:
+        return self.kept_and_missed(events)[0]
 
     def play(self, interval: int, events: int = 1) -> bool:
         """Some events in an interval, from a copy of its state on; whether there is a window after the search of it."""
         self.restore(self.state())
-        self(some(interval * SEARCH_US + STEP_US, 10, 10, events))
-        return self.window is not None
+        self.see(some(interval * SEARCH_US + STEP_US, 10, 10, events))
+        return self.tracks.window is not None
 
 
 def some(t: int, x: int, y: int, count: int = 1) -> Events:
@@ -57,56 +60,57 @@ def test_the_map_fades_with_the_time_between_searches(cut: bool) -> None:
     tracker = Scripted(repeat(None))
     events = make_events([0, 1.2 * SEARCH_US, 4.2 * SEARCH_US, 5 * SEARCH_US], [0, 2, 4, 6], [0] * 4, [1] * 4)
     for packet in np.array_split(events, 4 if cut else 1):
-        tracker(packet)
+        tracker.see(packet)
     faded = math.exp(-SEARCH_US / MEMORY_US)
     assert [list(one[0, :4]) for one in tracker.searched] == [
         pytest.approx(row) for row in ([1, 0, 0, 0], [faded, 1, 0, 0], [faded**4, faded**3, 1, 0])
     ]
 
 
-@pytest.mark.parametrize(("likeness", "taken"), [(LIKELY, True), (LIKELY - 1e-6, False)])
-def test_a_likely_drawing_is_taken_up_once_its_form_is_confirmed(likeness: float, taken: bool) -> None:
+@pytest.mark.parametrize(("likeness", "taken"), [(LIKELY + 1e-6, True), (LIKELY, False)])
+def test_a_likely_drawing_is_taken_up(likeness: float, taken: bool) -> None:
     tracker = Scripted(repeat(drawn("bar", likeness)))
-    assert [tracker.play(n) for n in range(CONFIRMING + 2)] == [False] * CONFIRMING + [taken] * 2
+    assert [tracker.play(n) for n in range(3)] == [False, taken, taken]
     if taken:
-        assert tracker.window == around(drawn("bar"))
+        assert tracker.tracks.window == Window(110 - 34, 100 - 34, 68)
 
 
-@pytest.mark.parametrize(("moved", "lost"), [(30, True), (2, False)])
-def test_a_drawing_that_is_lost_is_dropped(moved: int, lost: bool) -> None:
-    tracker = Scripted(iter([*[drawn("bar")] * 5, *[None] * (MISSES + 1)]))
-    held = [tracker.play(n, events) for n, events in enumerate([20] * 5 + [moved] * (MISSES + 2))]
-    assert held == [False] * 3 + [True] * (MISSES + 2) + [not lost] * 2
-
-
-@pytest.mark.parametrize(("later", "held"), [(FORGOTTEN_US, True), (FORGOTTEN_US + SEARCH_US, False)])
-def test_a_drawing_is_dropped_after_a_silence(later: int, held: bool) -> None:
-    tracker = Scripted(iter([*[drawn("bar")] * 4, None]))
-    for n in range(4):
+def test_a_drawing_that_changes_is_dropped_and_another_is_taken_up() -> None:
+    tracker = Scripted(iter([*[drawn("bar")] * 5, *[drawn("corner")] * 12]))
+    for n in range(5):
         tracker.play(n)
-    assert tracker.play(4 + later // SEARCH_US) == held  # it was found at the end of interval 3
+    first = tracker.tracks.ids[0]
+    assert first
+    for n in range(5, 16):
+        tracker.play(n)
+    assert tracker.tracks.ids[0] == first + 1
+
+
+def test_a_drawing_is_held_as_long_as_it_was_followed() -> None:
+    tracker = Scripted(iter([*[drawn("bar")] * 5, *[None] * 9]))
+    held = [tracker.play(n) for n in range(14)]
+    assert held == [False] + [True] * 9 + [False] * 4
 
 
 @pytest.mark.parametrize(("late_us", "taken"), [(STEP_US - 1, False), (STEP_US, True), (SEARCH_US, True)])
 def test_what_a_search_found_is_taken_one_step_later(late_us: int, taken: bool) -> None:
     tracker = Scripted(repeat(drawn("bar")))
-    for n in range(CONFIRMING + 1):
-        tracker(some(n * SEARCH_US, 10, 10))
-    assert tracker.window is None
-    tracker(some(CONFIRMING * SEARCH_US + late_us, 10, 10))
-    assert (tracker.window is not None) == taken
+    tracker.see(some(0, 10, 10))
+    tracker.see(some(SEARCH_US, 10, 10))
+    assert tracker.tracks.window is None
+    tracker.see(some(SEARCH_US + late_us, 10, 10))
+    assert (tracker.tracks.window is not None) == taken
 
 
 def test_only_events_near_the_strokes_and_in_the_window_are_kept() -> None:
     tracker = Scripted(repeat(drawn("bar")))
-    for n in range(CONFIRMING + 1):
+    for n in range(2):
         tracker.play(n)
-    t = CONFIRMING * SEARCH_US + 1
     near = CELLS.near(drawn("bar"))  # pixels 106 to 113 across, 78 to 121 down
     x, y = [105, 106, 113, 114, 110, 110, 110, 110], [100, 100, 100, 100, 77, 78, 121, 122]
-    seen = tracker(make_events([t] * 8, x, y, [1] * 8))
+    seen = tracker.see(make_events([SEARCH_US + 2 * STEP_US] * 8, x, y, [1] * 8))
     kept = [n for n in range(8) if near[y[n] // CELLS.cell, x[n] // CELLS.cell]]
-    window = tracker.window
+    window = tracker.tracks.window
     assert window is not None
     assert kept == [1, 2, 5, 6]
     assert seen["x"].tolist() == [math.floor((x[n] - window.left) * 34 / window.side) for n in kept]
@@ -116,11 +120,12 @@ def test_only_events_near_the_strokes_and_in_the_window_are_kept() -> None:
 @pytest.mark.parametrize(("size", "shift"), [((60, 34), (13, 0)), ((34, 51), (0, 8)), ((34, 34), (0, 0))])
 def test_a_fixed_window_lies_in_the_middle_of_the_small_sensor(size: tuple[int, int], shift: tuple[int, int]) -> None:
     small = SensorSize(*size)
-    tracker = EventTracker(CAMERA, small, Window(100, 60, 68))
+    window = FixedWindow(CAMERA, small, Window(100, 60, 68))
     x, y = (grid.ravel() for grid in np.meshgrid(np.arange(320), np.arange(240)))
-    seen = tracker(make_events(np.zeros(x.size), x, y, np.ones(x.size)))
+    seen = window(make_events(np.zeros(x.size), x, y, np.ones(x.size)))
     assert set(zip(seen["x"].tolist(), seen["y"].tolist())) == set(np.ndindex(small.width, small.height))
     assert len(seen) == 4 * small.width * small.height
     left, top = 100 - 2 * shift[0], 60 - 2 * shift[1]
-    first = tracker(make_events([0] * 4, [left, left + 1, left - 1, left], [top, top + 1, top, top - 1], [1] * 4))
+    x, y = np.array([left, left + 1, left - 1, left]), np.array([top, top + 1, top, top - 1])
+    first = window(make_events([0] * 4, x, y, [1] * 4))
     assert (first["x"].tolist(), first["y"].tolist()) == ([0, 0], [0, 0])

@@ -7,7 +7,7 @@ import pytest
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.preprocess.drawing import find_drawing
 from spikesight.encoders.roi.frame_tracker import CLEAR, LONGEST_US, STEP_US, FrameTracker
-from spikesight.encoders.roi.window import FORGOTTEN_US
+from spikesight.encoders.roi.tracks import FORGOTTEN_US
 
 SMALL = SensorSize(34, 34)
 PAGE = np.full((120, 160), 210, np.uint8)
@@ -40,14 +40,14 @@ def test_a_pause_that_is_too_long_begins_anew(pause_us: int, anew: bool) -> None
         assert events["t"].min() < last + pause_us // 2
 
 
-def test_a_drawing_that_is_gone_is_dropped() -> None:
+def test_a_drawing_that_is_gone_is_held_as_long_as_it_was_followed() -> None:
     tracker = FrameTracker(SMALL)
-    events_of(tracker)
-    held = tracker.window
-    assert len(tracker.push(PAGE, 400_000)) > 0, "for a while it is held"
-    assert tracker.window == held
-    assert not len(tracker.push(PAGE, 363_000 + FORGOTTEN_US + 1))
-    assert tracker.window is None
+    events_of(tracker, 13)
+    held = tracker.tracks.window
+    assert len(tracker.push(PAGE, 12 * FRAME_US + 390_000)) > 0, "for a while it is held"
+    assert tracker.tracks.window == held
+    assert not len(tracker.push(PAGE, 24 * FRAME_US + 1))
+    assert tracker.tracks.window is None
 
 
 def test_what_barely_looks_like_a_drawing_is_held_but_not_taken_up() -> None:
@@ -59,10 +59,10 @@ def test_what_barely_looks_like_a_drawing_is_held_but_not_taken_up() -> None:
     frames = round(2 * FORGOTTEN_US / FRAME_US)
     for n in range(frames):
         assert not len(tracker.push(faint, n * FRAME_US))
-    assert tracker.window is None
+    assert tracker.tracks.window is None
     tracker.push(INK, frames * FRAME_US)
-    held = tracker.window
-    assert held is not None
-    for n in range(frames + 1, 2 * frames):
+    tracker.push(INK, (frames + 1) * FRAME_US)
+    held = tracker.tracks.ids[0]
+    for n in range(frames + 2, 2 * frames):
         tracker.push(faint, n * FRAME_US)
-    assert tracker.window == held
+    assert tracker.tracks.ids[0] == held > 0

@@ -53,7 +53,7 @@ def test_the_window_finds_what_is_drawn_in_frames_and_in_events() -> None:
         for t_us, frame in film(seed):
             frames_of.push(frame, t_us)
         events_of(recorded(seed))
-        found["frames"] += on_the_drawing(frames_of.window)
+        found["frames"] += on_the_drawing(frames_of.tracks.window)
         found["events"] += on_the_drawing(events_of.window)
     assert min(found.values()) >= 5, found
 
@@ -90,8 +90,14 @@ def strokes(seed: int) -> np.ndarray:
     return page
 
 
+def cloth(seed: int) -> np.ndarray:
+    """A texture, uint8 [240, 320], in which nothing is drawn."""
+    page = cv2.GaussianBlur(np.random.default_rng(seed).normal(0, 1, (240, 320)), (0, 0), 4)
+    return np.clip(100 + 60 * page / page.std(), 0, 255).astype(np.uint8)
+
+
 def test_what_moves_without_a_drawing_is_missed_and_noise_is_not() -> None:
-    events = moving([strokes(seed) for seed in range(5, 11)])  # no form stays
+    events = moving([cloth(seed) for seed in range(5, 11)])
     noise = with_noise(events[[0, -1]], CAMERA, 2.0, random=np.random.default_rng(0))
     filters = [InputFilter(CAMERA, SMALL, 2_000, follow=True) for _ in range(3)]
     (_, whole), (_, none) = (tracked.kept_and_missed(given) for tracked, given in zip(filters, (events, noise)))

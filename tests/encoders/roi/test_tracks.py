@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from spikesight.encoders.preprocess.drawing import Drawing
-from spikesight.encoders.roi.tracks import FORGOTTEN_US, Seen, Tracks
+from spikesight.encoders.roi.tracks import FORGOTTEN_US, PATIENCE, Seen, Tracks
 
 FRAME_US = 33_333
 INK = np.ones((4, 4), np.float32)
@@ -66,11 +66,27 @@ def test_nothing_begins_in_the_place_of_what_was_followed_for_long() -> None:
     assert followed(Tracks(8), searches) == [[1, 2, 3, 4]], "before, all are"
 
 
-def test_places_go_to_the_likeliest_and_one_that_is_much_likelier_takes_a_place() -> None:
+def test_places_go_to_the_likeliest_and_one_that_is_likelier_takes_a_place() -> None:
     tracks = Tracks(2)
     two = [thing(50, likeness=0.5), thing(150, likeness=0.2)]
-    assert followed(tracks, [[*two, thing(250, likeness=0.25)]]) == [[1, 2, 0]]
+    assert followed(tracks, [[*two, thing(250, likeness=0.15)]]) == [[1, 2, 0]]
     assert followed(tracks, [[two[0], thing(250, likeness=0.4)]], 1) == [[1, 3]]
+
+
+def test_a_drawing_gives_way_to_what_is_likelier_in_many_searches_in_a_row() -> None:
+    tracks, both = Tracks(1, 0.3), [thing(250, likeness=0.6), thing(100)]
+    assert followed(tracks, [[thing(100)]] * LONG)[-1] == [1]
+    assert followed(tracks, ([both] * PATIENCE + [both[1:]]) * 3, LONG)[-1] == [1]
+    assert followed(tracks, [both] * (PATIENCE + 1), 2 * LONG)[-2:] == [[0, 1], [2, 0]]
+
+
+def test_a_drawing_that_is_not_found_stays_and_gives_way_to_any_other() -> None:
+    tracks, other = Tracks(1, 0.3), [thing(250, likeness=0.4)]
+    followed(tracks, [[thing(100 + 3 * n)] for n in range(LONG)])
+    window = tracks.window
+    assert followed(tracks, [other] * PATIENCE, LONG)[-1] == [0]
+    assert tracks.window == window
+    assert followed(tracks, [other], LONG + PATIENCE)[-1] == [2]
 
 
 def test_a_bin_is_told_what_held_in_its_time() -> None:

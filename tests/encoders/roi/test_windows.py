@@ -8,7 +8,8 @@ import pytest
 
 from spikesight.encoders.emulator.pixels import Emulator
 from spikesight.encoders.events import Events, SensorSize, joined
-from spikesight.encoders.roi.windows import EventWindows, FrameWindows
+from spikesight.encoders.roi.event_tracker import EventTracker
+from spikesight.encoders.roi.frame_tracker import FrameTracker
 
 CAMERA, SMALL = SensorSize(320, 240), SensorSize(34, 34)
 FRAME_US = 33_000
@@ -34,7 +35,7 @@ def film(frames: int) -> Events:
 MIDDLES = [(80, 95), (225, 100), (150, 190)]  # of what is drawn
 
 
-def near(windows: FrameWindows | EventWindows) -> set[int]:
+def near(windows: FrameTracker | EventTracker) -> set[int]:
     """Which of the drawings are followed; -1 for anything else."""
     boxes = windows.tracks.boxes[windows.tracks.ids > 0]
     apart = np.abs((boxes[:, :2] + boxes[:, 2:] / 2)[:, None] - np.array(MIDDLES)).max(2)
@@ -43,7 +44,7 @@ def near(windows: FrameWindows | EventWindows) -> set[int]:
 
 @pytest.mark.parametrize("light", [False, True])
 def test_drawings_in_frames_are_followed_each_in_its_place(light: bool) -> None:
-    windows = FrameWindows(SMALL, PLACES)
+    windows = FrameTracker(SMALL, PLACES)
     events = joined([windows.push(scene(n, light), n * FRAME_US) for n in range(30)])
     assert near(windows) == {0, 1, 2}
     shown = {int(place) for place in np.flatnonzero(windows.tracks.ids)}
@@ -55,7 +56,7 @@ def test_drawings_in_frames_are_followed_each_in_its_place(light: bool) -> None:
 
 
 def test_drawings_before_an_event_camera_are_followed_each_in_its_place() -> None:
-    windows = EventWindows(CAMERA, SMALL, PLACES)
+    windows = EventTracker(CAMERA, SMALL, PLACES, drawn=True)
     seen, _ = windows.kept_and_missed(film(40))
     assert {0, 1} <= near(windows)
     assert len(seen)
@@ -73,7 +74,7 @@ def going(n: int) -> tuple[np.ndarray, list[tuple[int, int]]]:
 
 
 def test_what_goes_past_an_event_camera_is_followed_without_its_trail() -> None:
-    windows, eye = EventWindows(CAMERA, SMALL, PLACES), Emulator(CAMERA)
+    windows, eye = EventTracker(CAMERA, SMALL, PLACES, drawn=True), Emulator(CAMERA)
     followed = set[tuple[int, ...]]()
     for n in range(70):
         paper, middles = going(n)
@@ -94,40 +95,40 @@ def cuts(events: Events) -> list[tuple[str, list[Events]]]:
 
 def test_any_cutting_of_events_gives_the_same() -> None:
     events = film(24)
-    whole = EventWindows(CAMERA, SMALL, PLACES)
+    whole = EventTracker(CAMERA, SMALL, PLACES, drawn=True)
     kept, missed = whole.kept_and_missed(events)
     for name, packets in cuts(events):
-        other = EventWindows(CAMERA, SMALL, PLACES)
+        other = EventTracker(CAMERA, SMALL, PLACES, drawn=True)
         parts = [other.kept_and_missed(packet) for packet in packets]
         np.testing.assert_array_equal(joined([part for part, _ in parts]), kept, name)
         np.testing.assert_array_equal(np.concatenate([times for _, times in parts]), missed, name)
         same(other, whole)
 
 
-def same(one: FrameWindows | EventWindows, other: FrameWindows | EventWindows) -> None:
+def same(one: FrameTracker | EventTracker, other: FrameTracker | EventTracker) -> None:
     ones, others = one.state(), other.state()
     assert ones.keys() == others.keys()
     for name, value in ones.items():
         np.testing.assert_array_equal(value, others[name], name)
 
 
-MAKE: list[Callable[[], FrameWindows | EventWindows]] = [
-    lambda: FrameWindows(SMALL, PLACES),
-    lambda: EventWindows(CAMERA, SMALL, PLACES),
+MAKE: list[Callable[[], FrameTracker | EventTracker]] = [
+    lambda: FrameTracker(SMALL, PLACES),
+    lambda: EventTracker(CAMERA, SMALL, PLACES, drawn=True),
 ]
 
 
 @pytest.mark.parametrize("make", MAKE)
-def test_a_state_goes_on_as_the_windows_would(make: Callable[[], FrameWindows | EventWindows]) -> None:
+def test_a_state_goes_on_as_the_windows_would(make: Callable[[], FrameTracker | EventTracker]) -> None:
     whole, first, second = make(), make(), make()
     packets = np.array_split(film(24), 60)
 
-    def step(windows: FrameWindows | EventWindows, n: int) -> Events:
-        if isinstance(windows, FrameWindows):
+    def step(windows: FrameTracker | EventTracker, n: int) -> Events:
+        if isinstance(windows, FrameTracker):
             return windows.push(scene(n), n * FRAME_US)
         return windows.kept_and_missed(packets[n])[0]
 
-    count = 24 if isinstance(whole, FrameWindows) else 60
+    count = 24 if isinstance(whole, FrameTracker) else 60
     expected = [step(whole, n) for n in range(count)]
     for n in range(count // 2):
         step(first, n)
@@ -138,6 +139,6 @@ def test_a_state_goes_on_as_the_windows_would(make: Callable[[], FrameWindows | 
 
 
 def test_cells_that_no_window_keeps_are_refused() -> None:
-    state = EventWindows(CAMERA, SMALL, PLACES).state()
+    state = EventTracker(CAMERA, SMALL, PLACES, drawn=True).state()
     with pytest.raises(ValueError, match="not there"):
-        EventWindows(CAMERA, SMALL, PLACES).restore({**state, "kept": np.ones_like(state["kept"])})
+        EventTracker(CAMERA, SMALL, PLACES, drawn=True).restore({**state, "kept": np.ones_like(state["kept"])})

@@ -12,14 +12,14 @@ import pytest
 
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.recordings.files import write_recording
-from spikesight.encoders.roi.window import NEAR, SHARE, Window
+from spikesight.encoders.roi.window import SHARE, Window
 from spikesight.models.classifier import InputPipeline
 from spikesight.models.contract import Card, Contract
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import emulated
 from spikesight.training.data.cache import bin_items, binned, cached, contract_key, noisy, sample_shape
 from spikesight.training.data.drawn.near import KINDS, MIRRORED, Digits
-from spikesight.training.data.emulated import INK, WINDOWS, film_outliers, film_paper_clips, holds_drawing
+from spikesight.training.data.emulated import INK, NEAR, WINDOWS, film_outliers, film_paper_clips, holds_drawing
 from spikesight.training.data.sets import Frames, Item
 from tests.support.inputs.data_sets import idx
 from tests.support.inputs.samples import random_events
