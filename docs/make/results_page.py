@@ -320,7 +320,9 @@ def images() -> Iterator[str]:
     made = [recipe(name, f"--init-from runs/{of}/model" if of else "") for name, of in stages]
     made.append(recipe("mnist_near", "--init-from runs/mnist-printed/model --teacher runs/mnist-printed/model"))
     paper = "--teacher runs/mnist-near/model --init-from runs/mnist"
-    made.append(recipe("mnist_paper", f"{paper}-near/model --paper-clips 14500 --epochs 4 --lr 0.002 --name mnist-half"))
+    made.append(
+        recipe("mnist_paper", f"{paper}-near/model --paper-clips 14500 --epochs 4 --lr 0.002 --name mnist-half")
+    )
     made.append(recipe("mnist_paper", f"{paper}-half/model"))
     yield of_runs("`mnist-direct`, shipped", "mnist-direct", ", then ".join(made))
     yield of_runs("`mnist-ann`, shipped: an ANN", "mnist-ann", recipe("mnist_ann"))
