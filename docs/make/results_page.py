@@ -62,15 +62,15 @@ error stands the error that a perfectly calibrated model with these probabilitie
 
 Goals that `nmnist` misses: clips as events, with 50 of 60 plain ones right, and 35 of 60 on other things (53 of 60 harder ones; the
 weights before its fifth stage had 50 and 53); photographs by saccades, of which 36 % get a label and 8 to
-16 % are let through (11 and 2 % with the weights before its fifth stage); one of twenty rooms and one of twenty photographs
-held before an event camera, which have a label most of the time (before a webcam none has); and calibration errors of 0.027 and
+16 % are let through (11 and 2 % with the weights before its fifth stage); two of twenty blank sheets and one of twenty photographs
+held before an event camera, which have a label at times (before a webcam none has); and calibration errors of 0.027 and
 0.018, as large as a calibrated model's on so few samples. For `motions`, noise is `still`, and objects moved by saccades travel on a triangle: these inputs have
 right answers, though its confidence on noise is too low; people and traffic, which move, get a motion's label.
 [Trials](trials.md) has experiments on clips as events and on print for the event digit model. With the weights of the latter,
 one more seed (1009) was read; its blank paper before an event camera had a label 11 % of the time.
 Fashion-MNIST was not available; 250 of its pictures by saccades had an AUROC of 0.995 against
 recordings with an earlier seed, and 1.2 % were let through. One of the ten videos of people and traffic was looked at
-while the window was developed. One table still shows `nmnist`'s weights before its fifth stage: "what is no digit".
+while the window was developed.
 
 Outliers near digits have their own tables (`--only near`). Goals: an AUROC of at least 0.97, at most 10 %
 labelled. Rows marked "learnt" are kinds that trained the model as outliers (`train-dvs --outliers`), the others are not
