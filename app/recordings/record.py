@@ -50,12 +50,15 @@ def run(args: argparse.Namespace) -> int:
         raise RecordingError(f"{args.target} exists; add --force to write over it")
     name = args.format or format_of(args.target)
     opened = open_source(args.source, wait_s=args.wait, max_packets=NEVER_FULL)
-    with _terminable(), opened as source:
+    with _signals() as stopped, opened as source:
         print(f"recording {args.source}, {source.size} pixels; Ctrl-C ends it", file=sys.stderr)
         quality = Quality(source.size)
-        packets = with_warnings(steady_packets(source, args.seconds), quality, lambda: source.n_dropped)
-        n = write_recording(args.target, packets, source.size, name, warn=warn)
+        steady = steady_packets(source, args.seconds, stopped=lambda: bool(stopped))
+        packets = with_warnings(steady, quality, lambda: source.n_dropped)
+        n = write_recording(args.target, packets, source.size, name, warn=warn, keep=True)
         write_settings(args.target, source.settings | ({"lens": args.lens} if args.lens else {}))
+    if stopped:
+        print("stopped", file=sys.stderr)
     for label, count in (("dropped", source.n_dropped), ("off the sensor", source.counters.n_outside)):
         if count:
             warn(f"{count:,} events {label}")
@@ -82,33 +85,47 @@ def with_warnings(packets: Iterator[Events], quality: Quality, n_dropped: Callab
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM end a recording as Ctrl-C does, so that the events so far are in the file."""
+def _signals() -> Iterator[list[int]]:
+    """Yield a list to which the first Ctrl-C or SIGTERM is added, so that no packet is lost on its way to the file.
+
+    A second signal interrupts.
+    """
+    came: list[int] = []
     if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
-        yield
+        yield came
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+    def handle(number: int, _: object) -> None:
+        came.append(number)
+        signal.signal(number, signal.default_int_handler)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield came
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-def steady_packets(source: Source, seconds: float, clock: Callable[[], float] = time.monotonic) -> Iterator[Events]:
-    """Yield packets for `seconds` or until the source ends; times are shifted after a clock reset, so never fall."""
+def steady_packets(
+    source: Source,
+    seconds: float,
+    clock: Callable[[], float] = time.monotonic,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Iterator[Events]:
+    """Yield packets for `seconds`, until `stopped`, or until the source ends; times are shifted after a clock reset, so
+    never fall.
+    """
     end = clock() + seconds
     newest = shift = 0
-    try:
-        for packet in source.packets():
-            if clock() >= end:
-                return
-            if packet is None:
-                continue
-            for part in np.split(packet, np.flatnonzero(np.diff(packet["t"]) < 0) + 1):  # where time steps back
-                shift = max(shift, newest - int(part["t"][0]))
-                moved = part.copy()
-                moved["t"] += shift
-                newest = int(moved["t"][-1])
-                yield moved
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+    for packet in source.packets():
+        if stopped() or clock() >= end:
+            return
+        if packet is None:
+            continue
+        for part in np.split(packet, np.flatnonzero(np.diff(packet["t"]) < 0) + 1):  # where time steps back
+            shift = max(shift, newest - int(part["t"][0]))
+            moved = part.copy()
+            moved["t"] += shift
+            newest = int(moved["t"][-1])
+            yield moved

@@ -256,12 +256,13 @@ def write_recording(
     format: str | None = None,
     *,
     warn: Callable[[str], object] = lambda _: None,
+    keep: bool = False,
 ) -> int:
     """Write sorted events (`as_events`), an array or an iterable of arrays, in the suffix's format or `format`.
 
     Arrays are written as they come, except for npz, AEDAT 4 and ES, which need all events first. Returns the number of
     events. `warn` gets a sentence if the format cannot hold the time of the first event. Raises RecordingError; an
-    older file at `path` stays until the new one is complete.
+    older file at `path` stays until the new one is complete; `keep`: or until a fault or Ctrl-C, then with what was written.
     """
     path = path_of(path)
     name = format or format_of(path)
@@ -270,6 +271,8 @@ def write_recording(
     write = FORMATS[name].write
     if write is None:
         raise RecordingError(f"{name} files can be read but not written")
+    if path.exists() and not path.is_file():
+        raise RecordingError(f"cannot write {path}: it is no file")
     pieces = events if not isinstance(events, np.ndarray) and isinstance(events, Iterable) else [events]
     sensor = SensorSize.of(size)
     counted = _Counted(pieces, sensor)
@@ -277,12 +280,14 @@ def write_recording(
     try:
         write(unfinished, counted, sensor)
         unfinished.replace(path)
-    except (RecordingError, EventsError) as error:
-        raise RecordingError(f"cannot write {path}: {error}") from error
-    except OSError as error:
-        raise RecordingError(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from error
+    except (RecordingError, EventsError, OSError) as error:
+        why = (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error)
+        kept = "; what came before is kept" if keep and counted.n and unfinished.exists() else ""
+        raise RecordingError(f"cannot write {path}: {why}{kept}") from error
     finally:
         with suppress(OSError):
+            if keep and counted.n:
+                unfinished.replace(path)
             unfinished.unlink(missing_ok=True)
     bits = FORMATS[name].clock_bits
     if bits is not None and counted.first >> bits:

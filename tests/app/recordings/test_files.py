@@ -1,6 +1,7 @@
 """`spikesight info`, `transcode` and `record`: what is in a file, cut out of it, and written from a source."""
 
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from spikesight.app.recordings.transcode import cut
 from spikesight.encoders.events import Counters, Events, SensorSize, make_events
 from spikesight.encoders.packets import pack
 from spikesight.encoders.recordings.files import read_recording, write_recording
+from spikesight.encoders.recordings.quality import Quality
 from spikesight.encoders.sources.settings import settings_of
 from tests.support.inputs.samples import at
 from tests.support.processes import ROOT
@@ -131,7 +133,8 @@ class Unplugged:
     def packets(self) -> Iterator[Events | None]:
         yield from self.parts
         if self.stopped:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
+            yield at(30_100)
 
 
 @pytest.mark.parametrize("stopped", [False, True])
@@ -150,6 +153,33 @@ def test_what_was_lost_and_why_it_ended_are_said(
         "the source ended: the device has gone",
     ]
     assert out.splitlines() == [f"{target}: 5 events, npz", "250 events/s, in the busiest 10 ms 300"]
+
+
+def test_a_packet_on_its_way_to_the_file_outlives_ctrl_c(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted(Quality):
+        def push(self, events: Events) -> None:
+            signal.raise_signal(signal.SIGINT)
+            super().push(events)
+
+    source, target = Unplugged(at(100, 200), at(300)), tmp_path / "a.npz"
+    monkeypatch.setattr(record, "open_source", lambda *_, **__: source)
+    monkeypatch.setattr(record, "Quality", Interrupted)
+    assert main(["record", "usb:", str(target)]) == 0
+    assert read_recording(target).events["t"].tolist() == [100, 200]
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)  # is handled as before
+
+
+@pytest.mark.parametrize("suffix", [".bin", ".aedat"])
+def test_what_a_format_cannot_hold_costs_nothing_of_what_came_before(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, target = Unplugged(at(100, 200), at(300), at(1 << 32)), tmp_path / f"a{suffix}"
+    monkeypatch.setattr(record, "open_source", lambda *_, **__: source)
+    assert main(["record", "usb:", str(target)]) == 2
+    assert "what came before is kept" in capsys.readouterr().err
+    assert read_recording(target).events["t"].tolist() == [100, 200, 300]
+    assert [file.name for file in tmp_path.iterdir()] == [target.name]
 
 
 def test_the_cameras_settings_lie_beside_a_recording(tmp_path: Path) -> None:
