@@ -262,7 +262,7 @@ def write_recording(
 
     Arrays are written as they come, except for npz, AEDAT 4 and ES, which need all events first. Returns the number of
     events. `warn` gets a sentence if the format cannot hold the time of the first event. Raises RecordingError; an
-    older file at `path` stays until the new one is complete; `keep`: or until a fault or Ctrl-C, then with what was written.
+    older file at `path` stays until the new one is complete, or, with `keep`, broken off after some events.
     """
     path = path_of(path)
     name = format or format_of(path)

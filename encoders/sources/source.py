@@ -16,6 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -179,7 +180,7 @@ class Source:
         except Exception as error:
             self.fault = f"{self.address.text} failed: {type(error).__name__}: {error}"
         finally:
-            self._driver.close()
+            self._close_driver()
             with self._ready:
                 self._ended = True
                 self._ready.notify_all()
@@ -197,9 +198,13 @@ class Source:
                 self.n_dropped += len(oldest)
             self._ready.notify()
 
+    def _close_driver(self) -> None:
+        with suppress(Exception):  # a foreign library may raise anything about a device that has gone
+            self._driver.close()
+
     def _reopen(self) -> bool:
         """Close the driver and reopen it, waiting longer each time; False if asked to stop, or if it cannot succeed."""
-        self._driver.close()
+        self._close_driver()
         if self.address.kind in STEADY_KINDS:
             return False
         attempt = 0

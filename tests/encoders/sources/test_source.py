@@ -95,6 +95,18 @@ def test_a_lost_device_is_opened_again_until_it_is_there() -> None:
     assert first.closed
 
 
+def test_a_driver_that_fails_to_close_is_opened_again_and_ends() -> None:
+    class Stuck(Script):
+        def close(self) -> None:
+            raise RuntimeError("no such device")
+
+    scripts = Stuck([packet(0), SourceLost("unplugged")]), Stuck([packet(50)])
+    source = Source(Address("udp", "udp"), opener(*scripts), back_off_s=(0.001,))
+    assert firsts(source.read(PATIENCE_S) for _ in scripts) == [0, 50]
+    until(lambda: not source.running)
+    assert (source.n_reopened, source.fault) == (1, None)
+
+
 def test_waits_between_two_openings_grow_and_then_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
     wait = threading.Event.wait
