@@ -18,7 +18,7 @@ from spikesight.encoders.emulator.saccades import MOVEMENTS, saccades
 from spikesight.encoders.emulator.sensors import CAMERAS, Camera, random_camera
 from spikesight.encoders.events import NMNIST_SENSOR, Events, EventsError, SensorSize
 from spikesight.encoders.recordings.files import FORMATS, WRITABLE, format_of, write_recording
-from spikesight.encoders.sample import IMAGE_SUFFIXES
+from spikesight.encoders.sample import IMAGE_SUFFIXES, read_pixels
 
 DESCRIPTION = """Turn images into recordings of events, or a video into one recording.
 
@@ -53,7 +53,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("target", type=Path, metavar="OUT", help="folder, or for a video a file")
     add("--size", type=SensorSize.parse, metavar="WxH", help="sensor (default: 34x34; a video's own)")
     add("--sensor", choices=(*CAMERAS, "random"), help="a camera's size, thresholds, bandwidth, noise and hot pixels")
-    add("--format", default="nmnist", choices=WRITABLE, help="of the recordings (default: nmnist)")
+    kinds = "of the recordings (default: nmnist; of motions npz; of a video by the file's name)"
+    add("--format", choices=WRITABLE, help=kinds)
     add("--movement", default="saccades", choices=list(MOVEMENTS))
     add("--count", type=int, default=0, help="only so many images, the same number of each class")
     add("--light", action="store_true", help="light on dark stays so (N-MNIST has it the other way)")
@@ -73,8 +74,7 @@ def run(args: argparse.Namespace) -> int:
         return _video(args)
     if not args.source.is_dir():
         raise EventsError(f"there is no {args.source}")
-    movement = MOVEMENTS[args.movement](inverted=not args.light)
-    suffix = FORMATS[args.format].suffixes[0]
+    movement, name = MOVEMENTS[args.movement](inverted=not args.light), args.format or "nmnist"
     done, n, sizes = 0, 0, set[SensorSize]()
     for index, picture in enumerate(balanced(pictures(args.source), args.count)):
         camera, seed = _camera(args, args.seed + index), args.seed + index
@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
         if not len(events):
             warn(f"{picture.label}/{picture.name} gives no events")
             continue
-        _write(args.target / picture.label / f"{picture.name}{suffix}", events, sensor, args.format)
+        _write(args.target / picture.label / picture.name, events, sensor, name)
         done, n = done + 1, n + len(events)
         sizes.add(sensor)
     if not done:
@@ -105,9 +105,9 @@ def _pixels(args: argparse.Namespace, camera: Camera | None) -> dict[str, Any]:
     return (camera.pixels() if camera else {}) | {name: value for name, value in given.items() if value is not None}
 
 
-def _write(path: Path, events: Events, sensor: SensorSize, name: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_recording(path, events, sensor, name)
+def _write(stem: Path, events: Events, sensor: SensorSize, name: str) -> None:
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    write_recording(stem.with_name(stem.name + FORMATS[name].suffixes[0]), events, sensor, name)
 
 
 def _motions(args: argparse.Namespace) -> int:
@@ -120,7 +120,7 @@ def _motions(args: argparse.Namespace) -> int:
         for seed in range(args.seed, args.seed + count):
             events = recording(motion, sensor, seed=seed)
             if len(events):  # a still scene may give none
-                _write(args.target / motion / f"{prefix}{seed:05d}.npz", events, sensor, "npz")
+                _write(args.target / motion / f"{prefix}{seed:05d}", events, sensor, args.format or "npz")
                 done += 1
     print(f"{args.target}: {done} recordings of {len(MOTIONS)} motions, {sensor} pixels")
     return 0
@@ -128,8 +128,9 @@ def _motions(args: argparse.Namespace) -> int:
 
 def pictures(folder: Path) -> Iterator[Picture]:
     """Yield the images of `<class>/<image>` files, or of MNIST's IDX files (gzipped or not), training images first."""
-    sets = sorted(folder.glob("*-images-idx3-ubyte*"), key=lambda path: not path.name.startswith("train"))
-    for path in sets:
+    found = {path.name.removesuffix(".gz"): path for path in sorted(folder.glob("*-images-idx3-ubyte*"), reverse=True)}
+    sets = sorted(found.values(), key=lambda path: not path.name.startswith("train"))
+    for path in sets:  # one of each: torchvision leaves the gzipped files beside the others
         from spikesight.training.data.images import read_idx  # imports PyTorch, which nothing else here needs
 
         images = read_idx(path)
@@ -141,11 +142,11 @@ def pictures(folder: Path) -> Iterator[Picture]:
         return
     for path in sorted(folder.glob("*/*")):
         if path.suffix.lower() in IMAGE_SUFFIXES:
-            grey = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_GRAYSCALE)
-            if grey is None:
+            pixels = read_pixels(path.read_bytes())
+            if pixels is None:
                 warn(f"{path} is no image")
                 continue
-            yield Picture(np.asarray(grey, np.uint8), path.parent.name, path.stem)
+            yield Picture(np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8), path.parent.name, path.stem)
 
 
 def balanced(all_pictures: Iterator[Picture], count: int) -> Iterator[Picture]:
@@ -169,11 +170,12 @@ def _video(args: argparse.Namespace) -> int:
     if not capture.isOpened():
         raise EventsError(f"{args.source} is no video that can be opened, and no folder of images")
     rate = capture.get(cv2.CAP_PROP_FPS) or 30.0
-    frame = SensorSize(int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)))
+    frame = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
     camera = _camera(args, args.seed)
-    size = camera.size if camera else args.size or frame
+    size = camera.size if camera else args.size or SensorSize(*frame)
     params = PixelModel(steady=args.steady, **_pixels(args, camera))
-    name, events = format_of(args.target), video_events(capture, Emulator(size, params, args.seed), rate)
+    name = args.format or format_of(args.target)
+    events = video_events(capture, Emulator(size, params, args.seed), rate)
     n = write_recording(args.target, events, size, name)
     print(f"{args.target}: {n:,} events of {size} pixels, {name}")
     return 0

@@ -1,5 +1,6 @@
 """`spikesight emulate`: which images are taken, by which names, and a video's frames in their time."""
 
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +42,13 @@ def test_pictures_in_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         for k in range(3):
             cv2.imwrite(str(tmp_path / "in" / label / f"{k}.png"), rng.integers(0, 256, (20, 30, 3)).astype(np.uint8))
     (tmp_path / "in" / "dog" / "broken.png").write_bytes(b"no")
+    (tmp_path / "in" / "dog" / "empty.png").touch()
     assert main(["emulate", str(tmp_path / "in"), str(out), "--size", "64x48", "--format", "npz", "--count", "4"]) == 0
     assert list(written(out)) == ["cat/0.npz", "cat/1.npz", "dog/0.npz", "dog/1.npz"]
     assert read_recording(out / "cat" / "0.npz").size == SensorSize(64, 48)
     said = capsys.readouterr()
     assert "broken.png is no image" in said.err
+    assert "empty.png is no image" in said.err
     assert "4 recordings of 64x48 pixels" in said.out
 
 
@@ -63,6 +66,9 @@ def test_training_images_come_first_and_two_sets_do_not_share_names(tmp_path: Pa
     mnist(tmp_path, "train", [5])
     found = [(one.label, one.name) for one in pictures(tmp_path)]
     assert found == [("5", "train-00001"), ("3", "t10k-00001"), ("4", "t10k-00002")]
+    for path in list(tmp_path.iterdir()):
+        path.with_name(path.name + ".gz").write_bytes(gzip.compress(path.read_bytes()))
+    assert [(one.label, one.name) for one in pictures(tmp_path)] == found, "each once"
 
 
 @pytest.mark.parametrize("movement", ["saccades", "smooth"])
@@ -110,14 +116,27 @@ def test_recordings_of_motions_are_numbered_from_their_seed(
     assert said == f"{tmp_path / 'out'}: {len(files)} recordings of {len(MOTIONS)} motions, 16x12 pixels\n"
 
 
-def test_a_video_keeps_its_size_and_takes_its_flags(tmp_path: Path) -> None:
-    path = tmp_path / "v.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, (64, 48))
+def video(path: Path, width: int, height: int) -> Path:
+    """Six frames of a bar on its way from the left, 25 a second."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, (width, height))
     for k in range(6):
-        frame = np.full((48, 64, 3), 40, np.uint8)
+        frame = np.full((height, width, 3), 40, np.uint8)
         frame[:, 8 * k : 8 * k + 12] = 220
         writer.write(frame)
     writer.release()
+    return path
+
+
+def test_a_video_larger_than_any_sensor_becomes_events_of_a_smaller_one(tmp_path: Path) -> None:
+    path, to = video(tmp_path / "4k.avi", 2160, 16), tmp_path / "4k.raw"
+    assert main(["emulate", str(path), str(to)]) == 2
+    assert main(["emulate", str(path), str(to), "--size", "540x8", "--format", "evt3"]) == 0
+    found = read_recording(to)
+    assert (found.size, found.format) == (SensorSize(540, 8), "evt3")
+
+
+def test_a_video_keeps_its_size_and_takes_its_flags(tmp_path: Path) -> None:
+    path = video(tmp_path / "v.avi", 64, 48)
     made = {}
     flags = {"plain": [], "dull": ["--threshold", "0.6"], "noisy": ["--noise", "50"], "small": ["--size", "32x24"]}
     for name, words in flags.items():
