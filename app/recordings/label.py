@@ -13,7 +13,7 @@ from spikesight.app.recordings.play import picture
 from spikesight.app.recordings.progress import warn
 from spikesight.app.recordings.transcode import cut
 from spikesight.encoders.events import Events, SensorSize, empty_events
-from spikesight.encoders.recordings.files import RecordingReader, format_of, write_recording
+from spikesight.encoders.recordings.files import FORMATS, WRITABLE, RecordingReader, write_recording
 from spikesight.encoders.recordings.format import RecordingError
 from spikesight.encoders.sources.settings import copy_settings
 
@@ -87,24 +87,25 @@ def interval_events(file: Path, size: SensorSize, begin_s: float, end_s: float) 
 
 
 def write(file: Path, size: SensorSize, marks: Sequence[Mark], to: Path) -> Iterator[tuple[Path, int]]:
-    """Write each mark to <to>/<class>/<name>-<from>-<to>, in the file's own format if it is writable, else AEDAT 4.
+    """Write each mark to <to>/<class>/<name>-<from>-<to>, in the format of the file's name if writable, else AEDAT 4.
 
-    Yields each path and its number of events.
+    Yields each path and its number of events. Raises RecordingError for marks without events, after the others.
     """
-    try:
-        format_of(file)
-        suffix = file.suffix.lower()
-    except RecordingError:  # a format that can only be read
+    suffix, empty = file.suffix.lower(), []
+    if not any(suffix in FORMATS[name].suffixes for name in WRITABLE):
         suffix = ".aedat4"
     for one in marks:
         path = to / one.label / f"{file.stem}-{one.begin_s:g}-{one.end_s:g}{suffix}"
         pieces = interval_events(file, size, one.begin_s, one.end_s)
         if (head := next(pieces, None)) is None:
-            raise RecordingError(f"there are no events between {one.begin_s:g} s and {one.end_s:g} s of {file}")
+            empty.append(str(one))
+            continue
         path.parent.mkdir(parents=True, exist_ok=True)
         count = write_recording(path, chain([head], pieces), size, warn=warn)
         copy_settings(file, path)
         yield path, count
+    if empty:
+        raise RecordingError(f"there are no events of {file} in {', '.join(empty)}")
 
 
 def ask_marks(file: Path, size: SensorSize) -> list[Mark]:

@@ -64,7 +64,7 @@ MISTAKES = {
     "emulate in to --sensor speck --size 9x9": "leave --size out",
     **{f"label take.npz --to to --mark={mark}": f"'{mark.partition('=')[0]}" for mark in (
         "1-2", "wave", "2-1=wave", "2-2=x", "-1=x", "1e9=x", "1-x=x", "1-2=../x", "1-2=", "nan-2=x", "1-2=.x")},
-    "label take.npz --to to --mark 4.2-5.2=wave": "no events between 4.2 s and 5.2 s",
+    "label take.npz --to to --mark 4.2-5.2=wave": "no events of take.npz in 4.2-5.2=wave",
 }  # fmt: skip
 
 

@@ -41,10 +41,24 @@ def test_marks_become_recordings_of_a_folder_to_train_on(
     assert read_folder(to).labels == ("big clap", "wave")
 
 
-def test_of_a_file_whose_name_says_no_format_the_pieces_are_aedat_4(walk: Path, tmp_path: Path) -> None:
-    shutil.copy(walk, tmp_path / "nameless")
-    assert main(["label", str(tmp_path / "nameless"), "--mark", "1-2=a", "--to", str(tmp_path / "to")]) == 0
-    np.testing.assert_array_equal(read_recording(tmp_path / "to/a/nameless-1-2.aedat4").events, between(walk, 1, 2))
+@pytest.mark.parametrize("name", ["nameless", "only_read.npy"])
+def test_of_a_file_whose_name_says_no_format_to_write_the_pieces_are_aedat_4(
+    name: str, walk: Path, tmp_path: Path
+) -> None:
+    if name.endswith(".npy"):
+        np.save(tmp_path / name, read_recording(walk).events)
+    else:
+        shutil.copy(walk, tmp_path / name)
+    assert main(["label", str(tmp_path / name), "--mark", "1-2=a", "--to", str(tmp_path / "to")]) == 0
+    piece = tmp_path / f"to/a/{name.removesuffix('.npy')}-1-2.aedat4"
+    np.testing.assert_array_equal(read_recording(piece).events, between(walk, 1, 2))
+
+
+def test_a_mark_without_events_costs_no_other(walk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--mark", "6.1-6.2=a", "--mark", "1-2=b", "--mark", "90-91=b", "--to", str(tmp_path)]
+    assert main(["label", str(walk), *words]) == 2
+    assert f"no events of {walk} in 6.1-6.2=a, 90-91=b" in capsys.readouterr().err
+    np.testing.assert_array_equal(read_recording(tmp_path / "b/walk-1-2.raw").events, between(walk, 1, 2))
 
 
 @pytest.mark.parametrize(
