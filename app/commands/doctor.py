@@ -89,8 +89,11 @@ def check_cameras() -> Iterator[Finding]:
     """Check for event cameras on USB."""
     import warnings
 
-    import eventcv
-
+    try:
+        eventcv = library_of("eventcv", "a USB event camera", "cameras")
+    except SourceError as error:
+        yield Finding("FIX", "cameras", str(error))
+        return
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         cameras = eventcv.list_cameras()

@@ -124,6 +124,8 @@ def run(args: argparse.Namespace) -> int:
     for path in map(Path, args.files):
         try:
             _show(path, _answers(classifier, path, args.error_rate), args, classifier)
+        except BrokenPipeError:  # of the output, not of this file
+            raise
         except (ValueError, OSError) as error:
             print(error if str(path) in str(error) else f"{path}: {error}", file=sys.stderr)
             failed = True

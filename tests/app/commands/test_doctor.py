@@ -2,6 +2,7 @@
 
 import shutil
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,13 @@ def test_every_check_says_something_and_the_last_line_counts_what_is_to_mend(
     monkeypatch.setattr(doctor, "CHECKS", (lambda: iter([doctor.Finding("FIX", "a", "x")] * 2),))
     assert main(["doctor"]) == 1
     assert capsys.readouterr().out.splitlines()[-1] == "2 to mend"
+
+
+def test_a_library_of_cameras_that_does_not_load_is_to_mend(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "eventcv", None)
+    (finding,) = doctor.check_cameras()
+    assert finding.state == "FIX"
+    assert "needs eventcv" in finding.text
 
 
 def test_data_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

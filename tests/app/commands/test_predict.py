@@ -1,5 +1,6 @@
 """`spikesight predict`: one line a file, broken files told apart, JSON for programs."""
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -49,6 +50,20 @@ def test_one_line_a_file_and_every_step_on_request(model: str, take: str, pictur
     assert lines[1].startswith(f"{take}: ")
     assert main(["predict", "--model", model, "--steps", picture]) == 0
     assert len(capsys.readouterr().out.splitlines()) >= 10
+
+
+def test_nothing_more_is_read_once_nobody_reads_the_answers(
+    model: str, picture: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Gone(io.StringIO):
+        def write(self, _: str) -> int:
+            raise BrokenPipeError
+
+    monkeypatch.setattr("sys.stdout", Gone())
+    monkeypatch.setattr("sys.stderr", said := io.StringIO())
+    monkeypatch.setattr(said, "close", lambda: None)
+    assert main(["predict", "--model", model, picture, picture]) == 1
+    assert said.getvalue() == ""
 
 
 def test_broken_files_do_not_stop_the_others(model: str, picture: str, tmp_path: Path, capsys: Captured) -> None:
