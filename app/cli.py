@@ -73,12 +73,11 @@ def module_of(name: str) -> ModuleType:
 def run_command(name: str, arguments: Sequence[str], prog: str) -> int:
     """Run one command; return its exit code. An error of the user's is one sentence and code 2; Ctrl-C is 130."""
     keep_memory()
-    module, form = module_of(name), argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(prog=prog, description=module.DESCRIPTION, formatter_class=form)
-    module.configure(parser)
-    args = parser.parse_args(arguments)
     try:
-        return module.run(args)
+        module, form = module_of(name), argparse.RawDescriptionHelpFormatter
+        parser = argparse.ArgumentParser(prog=prog, description=module.DESCRIPTION, formatter_class=form)
+        module.configure(parser)
+        return module.run(parser.parse_args(arguments))
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         return EXIT_INTERRUPTED

@@ -118,9 +118,13 @@ def steady_packets(
     """
     end = clock() + seconds
     newest = shift = 0
+    waiting = False
     for packet in source.packets():
         if stopped() or clock() >= end:
             return
+        if packet is None and source.fault and not waiting:
+            print(f"waiting for the source: {source.fault}", file=sys.stderr)
+        waiting = packet is None and bool(source.fault)
         if packet is None:
             continue
         for part in np.split(packet, np.flatnonzero(np.diff(packet["t"]) < 0) + 1):  # where time steps back

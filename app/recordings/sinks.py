@@ -90,7 +90,8 @@ class DvSink:
             if not path:
                 family = socket.AF_INET6 if ":" in host else socket.AF_INET
                 return socket.create_server((host, port), family=family)
-            Path(path).unlink(missing_ok=True)  # left behind by an earlier server
+            if Path(path).is_socket():
+                Path(path).unlink()  # left behind by an earlier server
             return socket.create_server(path, family=socket.AF_UNIX)
         except OSError as error:
             why = "the address is taken, or not of this machine"

@@ -49,6 +49,17 @@ def test_errors_become_exit_codes(error: BaseException, code: int, said: str, mo
     assert closed == ([""] if code == 1 else [])
 
 
+def test_ctrl_c_while_a_command_is_loaded_is_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def loading(_: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "module_of", loading)
+    assert cli.main(["info", "a.raw"]) == 130
+    assert capsys.readouterr().err.strip() == "stopped"
+
+
 def test_the_package_is_a_program(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "argv", ["spikesight", "info", "nowhere.raw"])
     with pytest.raises(SystemExit) as stop:

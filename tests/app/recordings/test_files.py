@@ -147,6 +147,7 @@ def test_what_was_lost_and_why_it_ended_are_said(
     out, err = capsys.readouterr()
     assert err.splitlines() == [
         "recording usb:, 40x30 pixels; Ctrl-C ends it",
+        "waiting for the source: the device has gone",
         *(["stopped"] if stopped else []),
         "warning: 1,234 events dropped",
         "warning: 5 events off the sensor",

@@ -141,6 +141,14 @@ def test_a_socket_that_an_ended_server_left_is_taken_over(tmp_path: Path) -> Non
         sink.close()
 
 
+def test_a_file_at_a_sockets_place_stays(tmp_path: Path) -> None:
+    path = tmp_path / "walk.raw"
+    path.write_bytes(b"precious")
+    with pytest.raises(CameraError, match="cannot serve"):
+        open_sink(f"dv+unix://{path}", SENSOR)
+    assert path.read_bytes() == b"precious"
+
+
 def test_a_reader_that_leaves_is_missed_and_what_nobody_receives_is_counted() -> None:
     sink = DvSink(SENSOR, "127.0.0.1", port := free_port())
     with socket.create_connection(("127.0.0.1", port)):
