@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from spikesight.encoders.events import SensorSize, empty_events
+from spikesight.encoders.events import BACK_US, SensorSize, empty_events
 from spikesight.encoders.recordings.files import read_recording
 from spikesight.encoders.recordings.format import RecordingError, topic_of
 from spikesight.encoders.sources import samples
@@ -119,9 +119,12 @@ def _packets(events: np.ndarray) -> Iterator[Chunk]:
 
 
 def _live(camera: Camera) -> Iterator[Chunk]:
-    """Yield a camera's events of every PERIOD_US; times start near 0 and follow the clock during silence."""
+    """Yield a camera's events of every PERIOD_US; times start near 0, follow the clock during silence, and go on where
+    the camera's clock starts again.
+    """
     first_us: int | None = None
-    newest_us, heard = 0, time.monotonic()
+    newest_us = shown_us = 0
+    heard = time.monotonic()
     with camera:
         while camera.running:
             until = time.monotonic() + PERIOD_US / 1e6
@@ -131,13 +134,16 @@ def _live(camera: Camera) -> Iterator[Chunk]:
                 packets += [] if packet is None else [packet]
             if packets:
                 events = np.concatenate(packets)
-                first_us = int(events["t"][0]) if first_us is None else first_us
+                if first_us is None or events["t"][0] < first_us + newest_us - BACK_US:
+                    first_us = int(events["t"][0]) - shown_us
                 events["t"] -= first_us
                 newest_us, heard = int(events["t"][-1]), time.monotonic()
-                yield Chunk(newest_us, packet=events)
+                shown_us = newest_us
+                yield Chunk(shown_us, packet=events)
             elif first_us is not None:
                 silent_us = round((time.monotonic() - heard) * 1e6) - PERIOD_US
-                yield Chunk(newest_us + max(0, silent_us), packet=empty_events())
+                shown_us = newest_us + max(0, silent_us)
+                yield Chunk(shown_us, packet=empty_events())
 
 
 def _film(target: int | str, name: str, *, live: bool) -> Source:

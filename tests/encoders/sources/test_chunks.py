@@ -108,17 +108,17 @@ def test_a_webcams_frames_have_the_clocks_time(monkeypatch: pytest.MonkeyPatch) 
 def test_an_event_camera_is_looked_at_period_by_period_and_time_goes_on_in_silence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    now, reads = [50.0], [None, at(7_000_000, 7_000_900), at(7_001_000), None, None, at(7_400_000)]
+    now, reads = [50.0], [None, at(7_000_000, 7_000_900), at(7_001_000), None, None, at(7_400_000), at(30, 50)]
 
     class Camera:
-        """Its clock begins at 7 s; the second read comes at once, the others take as long as they may."""
+        """Its clock begins at 7 s, then at 0; the second read comes at once, the others take as long as they may."""
 
         size, closed = SENSOR, False
         running = property(lambda _: bool(reads))
 
         def read(self, left: float) -> Any:
             assert 0 < left <= PERIOD_US / 1e6
-            now[0] += 0.001 if len(reads) == 5 else left
+            now[0] += 0.001 if len(reads) == 6 else left
             return reads.pop(0)
 
         def close(self) -> None:
@@ -135,8 +135,8 @@ def test_an_event_camera_is_looked_at_period_by_period_and_time_goes_on_in_silen
     assert (source.name, source.live, source.sensor) == ("usb:7", True, SENSOR)
     found = list(source.chunks)
     assert Camera.closed
-    assert [times(chunk) for chunk in found] == [[0, 900, 1000], [], [], [400_000]]
-    assert [chunk.t_us for chunk in found] == pytest.approx([1000, 1000, 1000 + PERIOD_US, 400_000], abs=2)
+    assert [times(chunk) for chunk in found] == [[0, 900, 1000], [], [], [400_000], [400_000, 400_020]]
+    assert [chunk.t_us for chunk in found] == pytest.approx([1000, 1000, 1000 + PERIOD_US, 400_000, 400_020], abs=2)
 
 
 @pytest.mark.parametrize(
