@@ -26,19 +26,20 @@ NONE, LZ4 = 0, 1
 
 @dataclass(frozen=True)
 class Aedat4Header:
-    """Compression (0 none, 1 and 2 LZ4, 3 and 4 zstd), byte range of the packets, event stream and its sensor."""
+    """Compression (0 none, 1 and 2 LZ4, 3 and 4 zstd), byte range of the packets, first event stream and its sensor."""
 
     compression: int
     start: int
     end: int
     stream: int
     size: SensorSize | None
+    others: int = 0  # number of further event streams
 
 
 def open_aedat4(path: Path) -> Opened:
     """Open an AEDAT 4 file. zstd is read through EventCV, a few megabytes of packets at a time."""
     header = _header(path)
-    notes: list[str] = []
+    notes = [f"it holds {header.others + 1} streams of events; the first is read"] if header.others else []
     if header.compression not in (0, 1, 2):
         return Opened(header.size, _read_foreign(path, header, notes), notes)
     pieces = Pieces(lambda at_once: _read_compiled(path, header, notes, at_once), header.end - header.start)
@@ -73,19 +74,23 @@ def parse_header(table: bytes, start: int = 0, end: int = 0) -> Aedat4Header:
         text = table[text_at + 4 : text_at + 4 + struct.unpack_from("<I", table, text_at)[0]].decode("latin-1")
     except (struct.error, IndexError) as error:
         raise RecordingError(NO_HEADER) from error
-    stream, size = _event_stream(text)
-    return Aedat4Header(compression, start, table_at if start <= table_at <= end else end, stream, size)
+    return Aedat4Header(compression, start, table_at if start <= table_at <= end else end, *_event_stream(text))
 
 
-def _event_stream(text: str) -> tuple[int, SensorSize | None]:
-    """Return number and sensor of the first event stream in the header's XML; evutils writes nodes without paths."""
-    for part in re.split(r'<node name="(?=\d+"(?: path="[^"]*outInfo/\d+/"|>))', text)[1:]:
-        if re.search(r'key="typeIdentifier"[^>]*>EVTS<', part):
-            sides = [re.search(rf'key="size{axis}"[^>]*>(\d+)<', part) for axis in "XY"]
-            found = [int(side.group(1)) for side in sides if side]
-            size = SensorSize(*found) if len(found) == 2 and all(1 <= side <= MAX_SIDE for side in found) else None
-            return int(part[: part.index('"')]), size
-    raise RecordingError("it holds no stream of events")
+def _event_stream(text: str) -> tuple[int, SensorSize | None, int]:
+    """Return number and sensor of the first event stream in the header's XML, and how many others there are.
+
+    evutils writes nodes without paths.
+    """
+    nodes = re.split(r'<node name="(?=\d+"(?: path="[^"]*outInfo/\d+/"|>))', text)[1:]
+    streams = [node for node in nodes if re.search(r'key="typeIdentifier"[^>]*>EVTS<', node)]
+    if not streams:
+        raise RecordingError("it holds no stream of events")
+    first = streams[0]
+    sides = [re.search(rf'key="size{axis}"[^>]*>(\d+)<', first) for axis in "XY"]
+    found = [int(side.group(1)) for side in sides if side]
+    size = SensorSize(*found) if len(found) == 2 and all(1 <= side <= MAX_SIDE for side in found) else None
+    return int(first[: first.index('"')]), size, len(streams) - 1
 
 
 def _field_place(table: bytes, root: int, index: int) -> int:

@@ -43,6 +43,17 @@ def test_packets_of_all_sizes_between_those_of_other_streams(tmp_path: Path, mon
     assert sum(map(len, packets(path))) == 3000
 
 
+def test_of_several_streams_of_events_the_first_is_read_and_that_is_told(tmp_path: Path) -> None:
+    first, second = random_events(50, DAVIS), random_events(20, DAVIS)
+    path = written(tmp_path, [*of_stream_0(first), *((1, packet) for packet in packets_of(second))])
+    filler = b'<attr key="source" type="string">spikesight</attr>'
+    other = b'<node name="1"><a key="typeIdentifier">EVTS<'.ljust(len(filler))
+    path.write_bytes(path.read_bytes().replace(filler, other))
+    recording = read_recording(path)
+    assert np.array_equal(recording.events, first)
+    assert recording.warnings == ("it holds 2 streams of events; the first is read",)
+
+
 @pytest.mark.parametrize(
     ("tail", "words"),
     [
