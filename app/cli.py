@@ -1,6 +1,7 @@
 """The `spikesight` command. Each subcommand is a module with `configure(parser)` and `run(args)`."""
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -73,6 +74,8 @@ def module_of(name: str) -> ModuleType:
 def run_command(name: str, arguments: Sequence[str], prog: str) -> int:
     """Run one command; return its exit code. An error of the user's is one sentence and code 2; Ctrl-C is 130."""
     keep_memory()
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be of another encoding
     try:
         module, form = module_of(name), argparse.RawDescriptionHelpFormatter
         parser = argparse.ArgumentParser(prog=prog, description=module.DESCRIPTION, formatter_class=form)

@@ -140,13 +140,16 @@ def pictures(folder: Path) -> Iterator[Picture]:
             yield Picture(image, str(int(label)), f"{part}{index + 1:05d}")
     if sets:
         return
+    taken = set[Path]()
     for path in sorted(folder.glob("*/*")):
         if path.suffix.lower() in IMAGE_SUFFIXES:
             pixels = read_pixels(path.read_bytes())
             if pixels is None:
                 warn(f"{path} is no image")
                 continue
-            yield Picture(np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8), path.parent.name, path.stem)
+            name = path.name if path.with_suffix("") in taken else path.stem  # 1.jpg may lie beside 1.png
+            taken.add(path.with_suffix(""))
+            yield Picture(np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8), path.parent.name, name)
 
 
 def balanced(all_pictures: Iterator[Picture], count: int) -> Iterator[Picture]:

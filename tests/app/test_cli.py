@@ -4,6 +4,7 @@ import argparse
 import io
 import runpy
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -47,6 +48,17 @@ def test_errors_become_exit_codes(error: BaseException, code: int, said: str, mo
     assert cli.main(["broken"]) == code
     assert said in errors.getvalue()
     assert closed == ([""] if code == 1 else [])
+
+
+@pytest.mark.parametrize(("name", "encoding"), [("caf\udce9.csv", "utf-8"), ("\u30b0.csv", "latin-1")])
+def test_a_name_that_the_terminal_cannot_show_is_no_error(
+    name: str, encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / name).write_text("t,x,y,p\n1,2,3,1\n")
+    monkeypatch.setattr(sys, "stdout", said := io.TextIOWrapper(io.BytesIO(), encoding))
+    assert cli.main(["info", str(tmp_path / name)]) == 0
+    said.seek(0)
+    assert said.read().startswith(f"{tmp_path}/{name}".encode("ascii", "backslashreplace").decode())
 
 
 def test_ctrl_c_while_a_command_is_loaded_is_130(

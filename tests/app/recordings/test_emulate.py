@@ -52,6 +52,13 @@ def test_pictures_in_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "4 recordings of 64x48 pixels" in said.out
 
 
+def test_pictures_of_one_name_are_two_recordings(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    for name in ("1.bmp", "1.png"):
+        cv2.imwrite(str(tmp_path / "a" / name), np.full((4, 4), 9, np.uint8))
+    assert [picture.name for picture in pictures(tmp_path)] == ["1", "1.png"]
+
+
 def mnist(folder: Path, part: str, labels: list[int], blank: int = 0) -> None:
     images = np.zeros((len(labels), 28, 28), np.uint8)
     images[: len(labels) - blank, 8:20, 10:14] = 250
