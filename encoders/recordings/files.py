@@ -282,11 +282,11 @@ def write_recording(
         unfinished.replace(path)
     except (RecordingError, EventsError, OSError) as error:
         why = (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error)
-        kept = "; what came before is kept" if keep and counted.n and unfinished.exists() else ""
+        kept = "; what came before is kept" if keep and _has_events(unfinished, sensor) else ""
         raise RecordingError(f"cannot write {path}: {why}{kept}") from error
     finally:
         with suppress(OSError):
-            if keep and counted.n:
+            if keep and _has_events(unfinished, sensor):
                 unfinished.replace(path)
             unfinished.unlink(missing_ok=True)
     bits = FORMATS[name].clock_bits
@@ -294,6 +294,13 @@ def write_recording(
         begin = counted.first % (1 << bits)
         warn(f"{name} times have {bits} bits: the file begins at {begin:,} us, not at {counted.first:,} us")
     return counted.n
+
+
+def _has_events(path: Path, size: SensorSize) -> bool:
+    """Return whether a file that was perhaps broken off can be read."""
+    with suppress(RecordingError):
+        return next(packets(path, size=size), None) is not None
+    return False
 
 
 class _Counted:

@@ -290,3 +290,17 @@ def test_only_files_are_written_over(tmp_path: Path) -> None:
         with pytest.raises(RecordingError, match="it is no file"):
             write_recording(path, at(1, 2), DAVIS, "csv")
     assert not (tmp_path / "device").is_file()
+
+
+@pytest.mark.parametrize("name", ["evt2", "dat", "aedat4", "hdf5", "csv", "npz"])
+def test_what_is_broken_off_is_kept_if_it_can_be_read(name: str, tmp_path: Path) -> None:
+    def parts() -> Iterator[Events]:
+        yield at(1, 2)
+        raise KeyboardInterrupt
+
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+    with pytest.raises(KeyboardInterrupt):
+        write_recording(path, parts(), DAVIS, name, keep=True)
+    assert path.read_bytes() == b"old" if name == "npz" else read_recording(path).events["t"].tolist() == [1, 2]
+    assert list(tmp_path.iterdir()) == [path]
