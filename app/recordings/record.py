@@ -31,6 +31,7 @@ It warns meanwhile of lost events, hot pixels, a sensor near its limit, lamps th
 Sources: prophesee, inivation, usb:SERIAL, dv://host:port, dv+unix:///path, udp://host:port?format=..&size=WxH, speck,
 webcam:0, file:PATH.
 """
+ENDING = signal.SIGINT, signal.SIGTERM, signal.SIGHUP  # the last: the terminal, or the connection to it, has gone
 NEVER_FULL = 1 << 20  # packets: a recording should not drop old packets for new ones; events are limited anyway
 
 
@@ -86,9 +87,9 @@ def with_warnings(packets: Iterator[Events], quality: Quality, n_dropped: Callab
 
 @contextmanager
 def _signals() -> Iterator[list[int]]:
-    """Yield a list to which the first Ctrl-C or SIGTERM is added, so that no packet is lost on its way to the file.
+    """Yield a list to which the first of ENDING is added, so that no packet is lost on its way to the file.
 
-    A second signal interrupts.
+    A second signal interrupts; those that are ignored (nohup) stay so.
     """
     came: list[int] = []
     if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
@@ -99,7 +100,8 @@ def _signals() -> Iterator[list[int]]:
         came.append(number)
         signal.signal(number, signal.default_int_handler)
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    heeded = [number for number in ENDING if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, handle) for number in heeded}
     try:
         yield came
     finally:

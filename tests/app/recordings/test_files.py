@@ -156,10 +156,13 @@ def test_what_was_lost_and_why_it_ended_are_said(
     assert out.splitlines() == [f"{target}: 5 events, npz", "250 events/s, in the busiest 10 ms 300"]
 
 
-def test_a_packet_on_its_way_to_the_file_outlives_ctrl_c(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_packet_on_its_way_to_the_file_outlives_a_signal(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Interrupted(Quality):
         def push(self, events: Events) -> None:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
             super().push(events)
 
     source, target = Unplugged(at(100, 200), at(300)), tmp_path / "a.npz"
@@ -169,6 +172,17 @@ def test_a_packet_on_its_way_to_the_file_outlives_ctrl_c(tmp_path: Path, monkeyp
     assert read_recording(target).events["t"].tolist() == [100, 200]
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)  # is handled as before
+
+
+def test_a_signal_that_is_ignored_ends_no_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, target = Unplugged(at(100), stopped=True), tmp_path / "a.npz"
+    monkeypatch.setattr(record, "open_source", lambda *_, **__: source)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert main(["record", "usb:", str(target)]) == 0
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert read_recording(target).events["t"].tolist() == [100, 30_100]
 
 
 @pytest.mark.parametrize("suffix", [".bin", ".aedat"])
