@@ -62,6 +62,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--noise", type=float, help="noise events of a pixel a second")
     add("--steady", action="store_true", help="video: take out what all pixels share (lamp flicker)")
     add("--seed", type=int, default=0)
+    add("--force", action="store_true", help="video: write over a file that exists")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -169,6 +170,8 @@ def balanced(all_pictures: Iterator[Picture], count: int) -> Iterator[Picture]:
 
 
 def _video(args: argparse.Namespace) -> int:
+    if args.target.exists() and not args.force:
+        raise EventsError(f"{args.target} exists; add --force to write over it")
     capture = cv2.VideoCapture(str(args.source))
     if not capture.isOpened():
         raise EventsError(f"{args.source} is no video that can be opened, and no folder of images")

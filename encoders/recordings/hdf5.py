@@ -131,12 +131,22 @@ def _columns(file: "h5py.File", names: list[str]) -> tuple[dict[str, "h5py.Datas
 def _events(file: "h5py.File", names: list[str], notes: list[str]) -> Iterator[Events]:
     with file:
         columns, unit = _columns(file, names)
+        notes += _other_cameras(names, columns)
         offset = _own(file, "t_offset") if "t_offset" in names else None
         offset_us = int(np.ravel(offset[()])[0]) if offset is not None and offset.size == 1 else 0
         if "" in columns:
             yield from events_of(parts_of(_pieces(columns[""])), unit, notes, offset_us)
         else:
             yield from events_of(_column_parts(columns), unit, notes, offset_us)
+
+
+def _other_cameras(names: list[str], columns: "dict[str, h5py.Dataset]") -> list[str]:
+    """Return a note if a file holds more events under the same name in other groups, as MVSEC's of two cameras do."""
+    read = str(next(iter(columns.values())).name).strip("/")
+    place = read if "" in columns else read.rpartition("/")[0]
+    others = {name if "" in columns else name.rpartition("/")[0] for name in names} - {place}
+    same = sorted(other for other in others if other.rpartition("/")[2] == place.rpartition("/")[2])
+    return [f"its events at {place} are read, not those at {', '.join(same)}"] if same else []
 
 
 def _column_parts(columns: "dict[str, h5py.Dataset]") -> Iterator[Part]:

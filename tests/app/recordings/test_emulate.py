@@ -149,6 +149,8 @@ def test_a_video_keeps_its_size_and_takes_its_flags(tmp_path: Path) -> None:
     for name, words in flags.items():
         assert main(["emulate", str(path), str(tmp_path / f"{name}.npz"), *words]) == 0
         made[name] = read_recording(tmp_path / f"{name}.npz")
+    assert main(["emulate", str(path), str(tmp_path / "plain.npz")]) == 2, "nothing is written over unasked"
+    assert main(["emulate", str(path), str(tmp_path / "plain.npz"), "--force"]) == 0
     assert len(made["dull"].events) < 0.6 * len(made["plain"].events) < 0.6 * len(made["noisy"].events)
     assert (made["plain"].size, made["small"].size) == (SensorSize(64, 48), SensorSize(32, 24))
     t = made["plain"].events["t"]

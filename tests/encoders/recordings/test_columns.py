@@ -233,6 +233,9 @@ def test_esim_s_and_mvsec_s_seconds(tmp_path: Path) -> None:
     table = np.stack([TABLE[:, 1], TABLE[:, 2], 1.5e9 + TABLE[:, 0] / 1e6, 2 * TABLE[:, 3] - 1], axis=1)
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["davis/left/events"], file["davis/left/image_raw_ts"] = table, np.zeros(4)
-    found = read_recording(tmp_path / "a.h5").events
+        file["davis/right/events"] = table[:9]
+    recording = read_recording(tmp_path / "a.h5")
+    found = recording.events
+    assert any("davis/right/events" in warning for warning in recording.warnings), "it is told which camera's are read"
     assert np.abs(found["t"] - 1_500_000_000_000_000 - EVENTS["t"]).max() <= 1
     assert np.array_equal(found["p"], EVENTS["p"])
