@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Collection
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -99,8 +100,8 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         print(f"one batch went through; loss {dry_run(config):.4f}")
         return 0
-    folder = folder or run_folder(config)
     first = os.environ.get("RANK", "0") == "0"  # whether this is the first process under torchrun
+    folder = folder or (run_folder(config) if first else Path(config.output))  # the other processes write nothing
     try:
         metrics = fit(config, folder, resume=bool(args.resume))
     except KeyboardInterrupt:
@@ -110,6 +111,9 @@ def run(args: argparse.Namespace) -> int:
     except TrainingError as error:
         print(f"train-dvs: {error}", file=sys.stderr)
         return 1
+    finally:
+        with suppress(OSError):
+            folder.rmdir()  # if nothing was written to it
     if not metrics:  # not the first of several processes
         return 0
     test, (low, high) = metrics["test"], metrics["test"]["interval"]

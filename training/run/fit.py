@@ -5,6 +5,7 @@ If baselines are requested, ANNs of the same shape are trained by the same loop 
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,12 +31,15 @@ from spikesight.training.run.report import write_environment, write_report
 
 
 def run_folder(config: TrainConfig) -> Path:
-    """Return the path of a new run folder, runs/<name>[-N]."""
+    """Make a new run folder, runs/<name>[-N], so that a run started meanwhile takes another; return its path."""
     name = config.name or f"{Path(config.data).resolve().name}-{network_name(config)}"
     folder, number = Path(config.output) / name, 2
-    while folder.exists():
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        with suppress(FileExistsError):
+            folder.mkdir()
+            return folder
         folder, number = Path(config.output) / f"{name}-{number}", number + 1
-    return folder
 
 
 def load_on_all(config: TrainConfig, processes: Processes) -> Data:

@@ -100,6 +100,7 @@ def test_how_a_run_may_end(
     said = "".join(capsys.readouterr())
     assert words in said
     assert ("stopped" in said) == words.startswith("stopped")
+    assert not (root / "runs" / f"ended-{code}-{rank}").exists(), "a run that wrote nothing leaves no folder"
 
 
 def test_from_recordings_to_a_model_in_one_command(root: Path) -> None:

@@ -82,11 +82,10 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(root: Path) -
     assert len({dry_run(small_config(root, seed=seed)) for seed in (0, 0, 1)}) == 2
 
 
-def test_a_new_run_has_a_new_folder_of_its_name(tmp_path: Path) -> None:
+def test_a_new_run_has_a_new_folder_of_its_name_also_before_another_has_written(tmp_path: Path) -> None:
     config = small_config(tmp_path, data="some/nmnist")
     for name in ("nmnist-event-small", "nmnist-event-small-2", "nmnist-event-small-3"):
         assert run_folder(config) == tmp_path / "runs" / name
-        run_folder(config).mkdir(parents=True)
     assert run_folder(replace(config, name="mine")) == tmp_path / "runs" / "mine"
 
 
