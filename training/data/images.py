@@ -9,20 +9,21 @@ import pickle
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 
-from spikesight.encoders.preprocess.fit import fit_plain
-from spikesight.encoders.sample import IMAGE_SUFFIXES
+from spikesight.encoders.preprocess.fit import fit_digit, fit_plain
+from spikesight.encoders.sample import IMAGE_SUFFIXES, read_pixels
 from spikesight.training.data.recordings import CIFAR10, class_folders, held_items, items_of
 from spikesight.training.data.sets import DataError, Frames, ImageSet, Item, MissingDataError
 
 PICTURES = tuple(sorted(IMAGE_SUFFIXES))
+Still = Literal["plain", "digit"]
 
 
 def read_idx(path: Path) -> np.ndarray:
@@ -196,6 +197,7 @@ class PictureRows:
     channels: int
     height: int
     width: int
+    still: Still = "plain"  # how a picture is brought to this size
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -209,20 +211,20 @@ class PictureRows:
         return out if np.ndim(chosen) else out[0]
 
     def _read(self, row: int) -> np.ndarray:
-        return read_picture(self.paths[row], self.channels, self.height, self.width)[None]
+        return read_picture(self.paths[row], self.channels, self.height, self.width, self.still)[None]
 
     def only(self, rows: np.ndarray) -> "PictureRows":
         """Return a subset of the pictures, without decoding any."""
-        return PictureRows(tuple(self.paths[i] for i in rows), self.channels, self.height, self.width)
+        return replace(self, paths=tuple(self.paths[i] for i in rows))
 
 
-def read_picture(path: Path, channels: int, height: int, width: int) -> np.ndarray:
-    """Read a picture, crop it centrally and resize it: uint8 [channels, height, width]. Raises DataError."""
-    data = np.fromfile(path, np.uint8)
-    picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+def read_picture(path: Path, channels: int, height: int, width: int, still: Still = "plain") -> np.ndarray:
+    """Read a picture; crop it centrally, or to its digit, and resize it: uint8 [channels, height, width]."""
+    picture = read_pixels(path.read_bytes())
     if picture is None:
         raise DataError(f"{path.parent.name}/{path.name} is not a picture that can be decoded")
-    return fit_plain(np.ascontiguousarray(picture[..., ::-1]), height, width, channels)
+    fit = fit_digit if still == "digit" else fit_plain
+    return fit(picture, height, width, channels)
 
 
 def holds_pictures(path: Path) -> bool:

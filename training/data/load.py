@@ -319,7 +319,7 @@ def _rows(frames: Frames, rows: np.ndarray, folder: Path) -> Frames:
     shape = pictures.shape[1:]
     if not len(rows) or len(rows) * int(np.prod(shape)) > KEEP_DECODED_BYTES:
         return Frames(pictures, labels)
-    key = {"pictures": file_stamps(pictures.paths), "shape": shape}
+    key = {"pictures": file_stamps(pictures.paths), "shape": shape, "transparent": "on white"}
     samples = (pictures[n] for n in range(len(rows)))
     return Frames(cached(folder, key, len(rows), shape, samples, "decoding pictures"), labels)
 

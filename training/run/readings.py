@@ -21,7 +21,7 @@ from spikesight.models.statistics import softmax
 from spikesight.models.steps import Input, Readout, Step
 from spikesight.training.config import TrainConfig
 from spikesight.training.data.folders import read_folder
-from spikesight.training.data.images import holds_pictures
+from spikesight.training.data.images import PictureRows, holds_pictures
 from spikesight.training.data.load import DATA_NAMES, list_data
 from spikesight.training.data.own import SPARSE
 from spikesight.training.data.recordings import read_item, recorded
@@ -94,9 +94,12 @@ def read_set(
         size = {"height": contract.height, "width": contract.width, "channels": contract.channels}
         images = list_data(replace(TrainConfig(data=data, root=root), **size))
         assert isinstance(images, ImageSet)
+        chosen = images.train if part == "train" else images.test or images.train
+        if isinstance(chosen.frames, PictureRows):  # brought to the input's size as `predict` does
+            chosen = replace(chosen, frames=replace(chosen.frames, still=contract.still))
         if part == "train":
-            return _read_images(classifier, images.labels, images.train.take(images.train.stratified_rows(MOST)))
-        return _read_images(classifier, images.labels, images.test or images.train)
+            chosen = chosen.take(chosen.stratified_rows(MOST))
+        return _read_images(classifier, images.labels, chosen)
     folder = read_folder(data, layout, classifier.labels)
     takes = [take for take in folder.takes if take.part == part] or list(folder.takes)
     notes = [f"layout {folder.layout}: {len(takes)} recordings"]

@@ -11,7 +11,9 @@ import torch
 from spikesight.encoders.events import SensorSize, make_events
 from spikesight.encoders.recordings.files import digest, read_recording, write_recording
 from spikesight.encoders.roi.alignment import aligned_steps
+from spikesight.model import Model
 from spikesight.models.classifier import Classifier, Stepper
+from spikesight.models.contract import Contract
 from spikesight.models.statistics import softmax
 from spikesight.training.data.images import read_picture
 from spikesight.training.data.sets import DataError, Item
@@ -168,15 +170,24 @@ def test_pictures_are_read_in_the_models_colours(tmp_path: Path) -> None:
     assert (found.begin_us.tolist(), found.notes) == ([0] * 4, ("4 images",))
 
 
-def test_pictures_are_judged_as_predict_judges_them(tmp_path: Path) -> None:
-    random, made = np.random.default_rng(0), tiny(IMAGE_CONTRACT)
-    for name in ("a", "b"):
+DIGITS = replace(IMAGE_CONTRACT, channels=1, mean=(0.5,), std=(0.25,), height=28, width=28, still="digit")
+
+
+@pytest.mark.parametrize("contract", [IMAGE_CONTRACT, DIGITS])
+def test_pictures_are_judged_as_predict_judges_them(tmp_path: Path, contract: Contract) -> None:
+    random, made = np.random.default_rng(0), tiny(contract)
+    ink = np.full((30, 30, 4), 255, np.uint8)
+    ink[4:20, 6:12, :3] = 0  # dark on light, where digits are learnt light on dark
+    clear = np.zeros((30, 30, 4), np.uint8)
+    clear[5:9, 4:25, 3] = 255  # black ink on nothing, which is shown on white
+    for name, picture in (("a", random.integers(0, 256, (16, 16, 3), np.uint8)), ("b", ink), ("c", clear)):
         (tmp_path / name).mkdir()
-        cv2.imwrite(str(tmp_path / name / "0.png"), random.integers(0, 256, (16, 16, 3), np.uint8))
-    classifier = Classifier(made.network, replace(made.card, novelty=some_known(made.network, IMAGE_CONTRACT)))
-    found = read_set(classifier, str(tmp_path))
+        cv2.imwrite(str(tmp_path / name / "0.png"), picture)
+    classifier = Classifier(made.network, replace(made.card, novelty=some_known(made.network, contract)))
+    found, learnt = read_set(classifier, str(tmp_path)), read_set(classifier, str(tmp_path), part="train")
     assert found.known is not None
     for n, path in enumerate(sorted(tmp_path.rglob("*.png"))):
-        answer = classifier.predict_image(read_picture(path, 3, 16, 16).transpose(1, 2, 0))[-1]
+        answer = Model(classifier).predict(path)
         assert found.probabilities[n] == pytest.approx(np.array(answer.probabilities), rel=1e-5)
         assert found.known[n] == pytest.approx(answer.known, rel=1e-5)
+    assert np.array_equal(found.counts, learnt.counts), "also what baselines learn from"
