@@ -9,7 +9,7 @@ held-out training images, and everything else uses its last epoch.
 import hashlib
 import json
 from dataclasses import asdict, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ from spikesight.training.compare.results import (
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import load_data
 from spikesight.training.data.check import count_named_read
-from spikesight.training.data.images import Images, Pictures, load_images
+from spikesight.training.data.images import IMAGES, Images, Pictures, load_images
 from spikesight.training.flags import former_settings
 from spikesight.training.run.loop import Run
 from spikesight.training.run.report import write_whole
@@ -80,12 +80,19 @@ class Comparison:
         self.test = self.data.test.shuffled(config.seed)
         self.converted = cache(self._converted)
 
+    @cached_property
+    def pictures_hash(self) -> str:
+        """Hash of all pictures and labels: another folder may have this one's name and size."""
+        parts = [part for of in (self.data.train, self.data.test) for part in (of.pixels, of.labels)]
+        return hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()
+
     def prepared(self, images: Images) -> Tensor:
         return prepare(images.pixels, self.data.mean, self.data.std)
 
     def data_key(self) -> dict[str, Any]:
         sizes = [len(self.train), len(self.held), len(self.test)]
-        return {"data": self.data.name, "sizes": sizes, "seed": self.config.seed}
+        key = {"data": self.data.name, "sizes": sizes, "seed": self.config.seed}
+        return key if self.config.data in IMAGES else {**key, "pictures": self.pictures_hash}
 
     # --- the ANN ---
 

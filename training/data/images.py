@@ -20,7 +20,8 @@ import numpy as np
 from spikesight.encoders.preprocess.fit import fit_digit, fit_plain
 from spikesight.encoders.sample import IMAGE_SUFFIXES, read_pixels
 from spikesight.training.data.recordings import CIFAR10, class_folders, held_items, items_of
-from spikesight.training.data.sets import DataError, Frames, ImageSet, Item, MissingDataError
+from spikesight.training.data.separate import TEST_FRACTION
+from spikesight.training.data.sets import DataError, Frames, ImageSet, Item, MissingDataError, split_by_name
 
 PICTURES = tuple(sorted(IMAGE_SUFFIXES))
 Still = Literal["plain", "digit"]
@@ -324,7 +325,7 @@ def _images(frames: Frames) -> Images:
 def load_images(data: str, root: Path, size: tuple[int, int, int] = (3, 32, 32)) -> Pictures:
     """Read a set by its name, or a folder of pictures <class>/<file> resized to `size` (C, H, W). Raises DataError.
 
-    If there is no test split, every seventh picture is the test.
+    If there is no test split, the test pictures are those that a training sets aside.
     """
     if data in IMAGES:
         found = IMAGES[data](root)
@@ -334,9 +335,10 @@ def load_images(data: str, root: Path, size: tuple[int, int, int] = (3, 32, 32))
         raise DataError(f"{data!r} is neither a folder of pictures nor one of {', '.join(IMAGES)}")
     train = _images(found.train)
     mean, std = SCALES.get(data, tuple((value,) * train.pixels.shape[1] for value in (0.5, 0.25)))
-    held = np.arange(len(train)) % 7 == 6
-    train, test = (train, _images(found.test)) if found.test is not None else (train[~held], train[held])
-    return Pictures(found.name, found.labels, mean, std, train, test)
+    if found.test is not None:
+        return Pictures(found.name, found.labels, mean, std, train, _images(found.test))
+    rest, held = split_by_name(found.names, train.labels, TEST_FRACTION)
+    return Pictures(found.name, found.labels, mean, std, train[rest], train[held])
 
 
 def pictures_below(folder: Path, count: int, size: tuple[int, int, int]) -> np.ndarray:

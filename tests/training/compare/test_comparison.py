@@ -107,6 +107,14 @@ def test_other_weights_of_the_same_name_are_another_comparison(pictures: Path, t
     assert keys[1] == keys[2], "the same weights elsewhere"
 
 
+def test_other_pictures_in_a_folder_of_the_same_name_are_another_comparison(tmp_path: Path) -> None:
+    first, same, other = (write_stripes(tmp_path / place / "mine") for place in "abc")
+    picture = next((other / "test").rglob("*.png"))
+    picture.write_bytes(next((other / "train").rglob("*.png")).read_bytes())
+    keys = [small(folder, tmp_path / "out").data_key() for folder in (first, same, other)]
+    assert keys[0] == keys[1] != keys[2]
+
+
 def test_stdp_names_its_neurons_by_training_images_and_reads_test_images(tmp_path: Path) -> None:
     write_idx(tmp_path)
     config = CompareConfig(

@@ -6,8 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
+from spikesight.training.config import TrainConfig
+from spikesight.training.data import load_data
 from spikesight.training.data.drawn.printed import printed
-from spikesight.training.data.images import Images, load_images, pictures_below, read_picture
+from spikesight.training.data.images import Images, load_images, pictures_below
 from spikesight.training.data.sets import DataError
 from tests.support.inputs.data_sets import write_idx, write_pictures
 
@@ -42,16 +44,18 @@ def test_a_set_by_its_name_has_its_own_scale(tmp_path: Path) -> None:
         load_images("nowhere", tmp_path)
 
 
-def test_a_folder_without_a_test_split_has_every_seventh_picture_set_aside(tmp_path: Path) -> None:
-    write_pictures(tmp_path / "mine", 8, ("",))
-    found = load_images(str(tmp_path / "mine"), tmp_path, (3, 6, 5))
+def test_a_folder_without_a_test_split_has_the_pictures_set_aside_that_no_training_sees(tmp_path: Path) -> None:
+    folder = write_pictures(tmp_path / "mine", 8, ("",))
+    for number, path in enumerate(sorted(folder.rglob("*.JPEG"))):  # of one shade each, to be told apart
+        assert cv2.imwrite(str(path), np.full((6, 5, 3), 10 * number + 20, np.uint8))
+    found = load_images(str(folder), tmp_path, (3, 6, 5))
     assert (found.name, found.classes, len(found.mean), len(found.std)) == ("mine", ("n01", "n02"), 3, 3)
-    expected = np.stack([read_picture(path, 3, 6, 5) for path in sorted((tmp_path / "mine").rglob("*.JPEG"))])
-    aside = [6, 13]
-    assert np.array_equal(found.test.pixels, expected[aside])
+    config = TrainConfig(data=str(folder), cache=str(tmp_path / "cache"), height=6, width=5, network="cifar-resnet8")
+    trained = load_data(config)
+    shades = [sorted(part.frames[:, 0, 0, 0, 0].tolist()) for part in (trained.train, trained.val, trained.test)]
+    assert shades[2] == sorted(found.test.pixels[:, 0, 0, 0].tolist())
+    assert sorted(shades[0] + shades[1]) == sorted(found.train.pixels[:, 0, 0, 0].tolist())
     assert found.test.labels.tolist() == [0, 1]
-    assert np.array_equal(found.train.pixels, np.delete(expected, aside, 0))
-    assert found.train.labels.tolist() == [0] * 7 + [1] * 7
     write_pictures(tmp_path / "both", 2)
     both = load_images(str(tmp_path / "both"), tmp_path)
     assert (len(both.train), len(both.test), both.train.pixels.shape[1:]) == (4, 4, (3, 32, 32))
