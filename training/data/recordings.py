@@ -14,6 +14,7 @@ from spikesight.encoders.kernels.readers import decode
 from spikesight.encoders.plugins import extend
 from spikesight.encoders.recordings.files import read_recording
 from spikesight.encoders.recordings.format import RecordingError
+from spikesight.training.data.folders import PARTS
 from spikesight.training.data.sets import DataError, Item, Listing, MissingDataError, Window
 from spikesight.training.data.windows import cut_windows
 
@@ -42,12 +43,15 @@ def held_items(path: Path | None, labels: Sequence[str], **how: str) -> tuple[It
 
 
 def class_folders(path: Path) -> tuple[Path, Path | None, tuple[str, ...]]:
-    """Return (training folder, test folder or None, class names) of a folder laid out <class>/ or train/<class>/."""
+    """Return (training folder, test folder or None, class names) of a folder laid out <class>/ or train/<class>/; beside
+    train/ all names of PARTS are known, else a class may be called valid.
+    """
     if not path.is_dir():
         raise MissingDataError(f"no folder {path}: give a folder laid out <class>/<file>, or a data set's name")
     named = {p.name.lower(): p for p in _folders(path)}
-    train, test = named.get("train"), named.get("test") or named.get("val")
-    base = train or path
+    parts = {part: named[name] for name, part in reversed(PARTS.items()) if name in named}
+    train, parts = parts.get("train"), parts if "train" in parts else named
+    base, test = train or path, parts.get("test") or parts.get("val")
     return base, test, tuple(p.name for p in _folders(base) if p != test)
 
 

@@ -132,6 +132,16 @@ def test_imagenet_and_any_folder_of_pictures(tmp_path: Path) -> None:
     assert len(folder.split["test"]) == 2
 
 
+@pytest.mark.parametrize("splits", [("training", "testing"), ("train", "valid"), ("Train", "Validation")])
+def test_pictures_of_each_part_lie_in_folders_of_its_usual_names(tmp_path: Path, splits: tuple[str, ...]) -> None:
+    data = load_data(image_config(tmp_path, str(write_pictures(tmp_path / "mine", splits=splits))))
+    assert data.labels == ("n01", "n02")
+    assert (len(data.train) + len(data.val), len(data.test)) == (16, 16)
+    write_pictures(tmp_path / "notes" / "valid")
+    write_pictures(tmp_path / "notes" / "invalid")
+    assert load_data(image_config(tmp_path, str(tmp_path / "notes"))).labels == ("invalid", "valid")
+
+
 def test_many_pictures_stay_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_pictures(tmp_path / "imagenet")
     config = image_config(tmp_path, "imagenet", height=16, width=16)
