@@ -252,7 +252,7 @@ def load(folder: Path | str) -> tuple[nn.Module, Card]:
     kind, config, card = _read_document(document)
     tensors = _tensors(Path(folder) / WEIGHTS, document.get("sha256"))
     try:
-        network = NETWORK_KINDS[kind][1](config)
+        network = NETWORK_KINDS[kind][1](config).float()  # also where the caller's new tensors are float64
     except ValueError as error:
         raise CheckpointError(f"the network cannot be made: {error}") from None
     known, conformal = _known_of(tensors, card.contract), _conformal_of(tensors, card.contract)

@@ -256,7 +256,7 @@ class Classifier:
         fit = fit_digit if contract.still == "digit" else fit_plain
         pixels = torch.from_numpy(fit(image, contract.height, contract.width, contract.channels)).float() / 255
         if contract.mean and contract.encoding == "direct":
-            mean, std = (torch.tensor(v).view(-1, 1, 1) for v in (contract.mean, contract.std))
+            mean, std = (pixels.new_tensor(v).view(-1, 1, 1) for v in (contract.mean, contract.std))
             pixels = (pixels - mean) / std
         encoder = IMAGE_ENCODERS[contract.encoding](steps or contract.steps)
         return encoder(pixels[None], generator=torch.Generator().manual_seed(seed))

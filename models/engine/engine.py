@@ -181,7 +181,7 @@ class Engine:
 
     def initial_state(self, n: int = 1) -> State:
         """Return the state of n streams before their first step."""
-        membranes = {MEMBRANES: torch.zeros(n, self.state_size)}
+        membranes = {MEMBRANES: torch.zeros(n, self.state_size, dtype=torch.float32)}
         return membranes if self._head is None else membranes | self._head.state(n)
 
     def run(self, x_seq: Tensor, state: State | None = None, probe: Sequence[bool] = ()) -> Step:
@@ -242,7 +242,7 @@ class Engine:
         for name, (first, channels, height, width) in self.plan.states.items():
             size = height * width * padded(channels)
             maps = flat[:, first : first + size].unflatten(1, (height, width, padded(channels)))
-            unit = self.plan.scales.get(name, torch.ones(1)).view(-1, 1, 1)
+            unit = self.plan.scales.get(name, flat.new_ones(1)).view(-1, 1, 1)
             parts[name] = maps[..., :channels].permute(0, 3, 1, 2) * unit
         return parts
 

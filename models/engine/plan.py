@@ -60,7 +60,7 @@ def pack(weight: Tensor, inputs: int, chunk: int, parts: int) -> tuple[Tensor, T
     `parts` the latter are bfloat16 with channel pairs side by side, [parts][chunk][K K][Ci / 2][CH][2].
     """
     outputs, channels, kernel, _ = weight.shape
-    full = torch.zeros(padded(outputs), inputs, kernel * kernel)
+    full = torch.zeros(padded(outputs), inputs, kernel * kernel, dtype=torch.float32)
     full[:outputs, :channels] = weight.flatten(2)
     chunks = full.unflatten(0, (-1, chunk))
     by_tap = chunks.permute(0, 3, 2, 1)
@@ -230,7 +230,8 @@ class Writer:
     def write_readout(self, spikes: Maps, weight: Tensor, bias: Tensor | None) -> None:
         """Set the linear read-out, weight [K, C], of the spikes' mean over the image."""
         classes, wide = weight.shape[0], padded(weight.shape[0])
-        full, offsets = torch.zeros(padded(spikes.channels), wide), torch.zeros(wide)
+        full = torch.zeros(padded(spikes.channels), wide, dtype=torch.float32)
+        offsets = full.new_zeros(wide)
         full[: spikes.channels, :classes] = weight.detach().T
         if bias is not None:
             offsets[:classes] = bias.detach()

@@ -89,7 +89,7 @@ class Planner:
         layer, x = self.network.layer(node.name), inputs[0] if inputs else None
         if node.op == "input":
             maps = None if self.writer is None else self.writer.input
-            return Spikes(maps, torch.ones(self.network.config.input_shape[0]))
+            return Spikes(maps, torch.ones(self.network.config.input_shape[0], dtype=torch.float32))
         if node.op == "add":
             return self.add_terms(node, inputs)
         if isinstance(layer, SpikeLayer):
@@ -142,7 +142,7 @@ class Planner:
     def folded(self, conv: nn.Conv2d, spikes: Spikes, theta: Tensor) -> Folded:
         """Return weight and bias in units of the source's spikes and of the neuron's threshold."""
         weight = conv.weight.detach().double() * spikes.amplitude.double()[None, :, None, None]
-        bias = torch.zeros(conv.out_channels) if conv.bias is None else conv.bias.detach()
+        bias = conv.weight.new_zeros(conv.out_channels) if conv.bias is None else conv.bias.detach()
         unit = theta.double()
         return (weight / unit[:, None, None, None]).float(), (bias.double() / unit).float(), conv
 
@@ -168,7 +168,7 @@ class Planner:
 
     def shortcut(self, plan: Plan, spikes: Spikes, theta: Tensor, layer: NativeLayer) -> NativeShortcut:
         maps = cast(Maps, spikes.maps)
-        scale, own = torch.zeros(padded(len(theta))), slice(spikes.first, spikes.first + maps.channels)
+        scale, own = theta.new_zeros(padded(len(theta))), slice(spikes.first, spikes.first + maps.channels)
         scale[own] = spikes.amplitude / theta[own]
         same = spikes.stride == 1 and spikes.first == 0 and padded(maps.channels) == layer.channels
         channels = padded(maps.channels) if same else maps.channels

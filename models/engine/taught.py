@@ -54,8 +54,8 @@ class TaughtHead:
 
     def state(self, n: int) -> State:
         """Return the state of n streams before their first step."""
-        sums = torch.zeros(n, self.slices + 1, self.weight.shape[1] // self.slices)
-        return {SLICES: sums, STEPS: torch.zeros(n, 1)}
+        sums = torch.zeros(n, self.slices + 1, self.weight.shape[1] // self.slices, dtype=torch.float32)
+        return {SLICES: sums, STEPS: torch.zeros(n, 1, dtype=torch.float32)}
 
     def run(self, x: NDArray[np.uint8], rates: NDArray[np.float32], state: State) -> HeadResult:
         """Run T steps of N streams one by one, so that batching changes no bit: input x [T, N, C, H, W] ([1, ...] if it

@@ -80,7 +80,7 @@ def gives_features(network: nn.Module, contract: Contract) -> bool:
 def places_of(backbone: SpikingResNet) -> int:
     """Return into how many parts per side the maps of all layers can be divided, up to PLACES."""
     maps = State()
-    backbone.features(torch.zeros(1, 1, 2, SIDE, SIDE), maps)
+    backbone.features(torch.zeros(1, 1, 2, SIDE, SIDE, dtype=torch.float32), maps)
     sides = {side for state in maps.values() for side in state.shape[2:]}
     return max(places for places in range(1, PLACES + 1) if not any(side % places for side in sides))
 
@@ -101,7 +101,7 @@ class FewShotLearner:
         )  # fmt: skip
         self._config = TaughtConfig(backbone.config, 1, steps, slices, places_of(backbone), INPUT_PLACES, SIDE, SIDE)
         self.copies = copies
-        self.network = TaughtNetwork(self._config).eval()
+        self.network = TaughtNetwork(self._config).float().eval()
         self.network.backbone.load_state_dict(backbone.state_dict())
         self._engine = (
             None
@@ -172,7 +172,7 @@ class FewShotLearner:
     def with_head(self, head: Head, with_input: bool) -> TaughtNetwork:
         """Return the backbone with this head; `with_input`: the head also reads the input."""
         places = INPUT_PLACES if with_input else 0
-        network = TaughtNetwork(replace(self._config, classes=len(head.bias), input_places=places)).eval()
+        network = TaughtNetwork(replace(self._config, classes=len(head.bias), input_places=places)).float().eval()
         network.backbone.load_state_dict(self.network.backbone.state_dict())
         with torch.no_grad():
             network.head.weight.copy_(torch.from_numpy(head.weight))

@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 import spikesight
@@ -74,6 +75,17 @@ def test_an_image_is_predicted_alike_as_a_file_and_as_pixels(model: spikesight.M
     for one in (model, spikesight.load("mnist-direct")):
         assert one.predict(path).logits == one.predict(np.repeat(seven()[..., None], 3, axis=2)).logits
         assert one.predict(path).label == one.predict(seven()).label == "7"
+
+
+@pytest.mark.parametrize("name", ["nmnist", "mnist-ann", "mnist-converted"])
+def test_a_caller_who_computes_in_float64_gets_the_same_answers(name: str) -> None:
+    answer, ours = spikesight.load(name).predict(seven()), torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        again = spikesight.load(name).predict(seven())
+    finally:
+        torch.set_default_dtype(ours)
+    assert (again.logits, again.probabilities) == (answer.logits, answer.probabilities)
 
 
 def test_steps_end_with_what_predict_says_and_every_call_begins_at_rest(model: spikesight.Model) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from spikesight.encoders.events import make_events
 from spikesight.encoders.recordings.files import digest, write_recording
@@ -57,3 +58,18 @@ def test_shots_are_drawn_by_their_seed(features: str, tmp_path: Path) -> None:
         assert told["examples"] == {"cup": 2, "phone": 2}
         cards.append(load(tmp_path / "model")[1].training["recordings"])
     assert cards[0] == cards[1] != cards[2]
+
+
+def test_a_caller_who_computes_in_float64_teaches_the_same_model(features: str, tmp_path: Path) -> None:
+    for number, label in enumerate(("cup", "phone")):
+        for n in range(5):
+            record(tmp_path / "things" / label / f"{n}.npz", 0.64, rate=500 + 300 * number + n)
+    ours, made = torch.get_default_dtype(), []
+    for dtype in (torch.float64, ours):
+        torch.set_default_dtype(dtype)
+        try:
+            teach(tmp_path / "things", tmp_path / "model", features=features)
+        finally:
+            torch.set_default_dtype(ours)
+        made.append(load(tmp_path / "model")[0].state_dict())
+    assert all(torch.equal(made[0][name], tensor) for name, tensor in made[1].items())
