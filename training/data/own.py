@@ -67,11 +67,16 @@ def window_for(config: TrainConfig, takes: Sequence[Take], scans: Sequence[Scan]
         steps = max(1, config.window_ms * 1000 // bin_us)
     elif config.window_ms and not bin_us:
         bin_us = max(1, config.window_ms * 1000 // steps)
-    elif config.window_ms and steps * bin_us != config.window_ms * 1000:
+    elif config.window_ms and not _rounds(steps, bin_us, config.window_ms * 1000):
         raise ValueError(
             f"--window-ms {config.window_ms} is not --steps {steps} times --bin-us {bin_us}: leave one out"
         )
     return replace(with_crop(window, config), steps=steps, bin_us=bin_us or window.bin_us)
+
+
+def _rounds(steps: int, bin_us: int, window_us: int) -> bool:
+    """Return whether one of the two follows from the other, as in the settings of a run that goes on."""
+    return bin_us == max(1, window_us // steps) or steps == max(1, window_us // bin_us)
 
 
 def with_crop(window: Window, config: TrainConfig) -> Window:

@@ -36,9 +36,13 @@ def test_what_was_asked_for_and_the_rest_as_suits() -> None:
         ({"window_ms": 300, "steps": 6}, (6, 50_000)),
         ({"window_ms": 300, "bin_us": 50_000}, (6, 50_000)),
         ({"window_ms": 10, "bin_us": 50_000}, (1, 50_000)),
+        ({"window_ms": 500, "steps": 12}, (12, 41_666)),
+        ({"window_ms": 300, "bin_us": 31_000}, (9, 31_000)),
         ({"window_ms": 300, "steps": 6, "bin_us": 50_000}, (6, 50_000)),
     ):
         assert window(**settings) == expected
+        kept = {**settings, "steps": expected[0], "bin_us": expected[1]}
+        assert window(**kept) == expected, "also where a run goes on, or its model is calibrated"
     with pytest.raises(ValueError, match="--window-ms 300 is not --steps 6 times --bin-us 40000: leave one out"):
         window(window_ms=300, steps=6, bin_us=40_000)
     for crop, side in (("object", CROP_SIDE), ("none", 34)):
