@@ -38,8 +38,9 @@ def cached(
             say(f"{what}: {count} samples")
         folder.mkdir(parents=True, exist_ok=True)
         partial = folder / f".{digest}.{os.getpid()}.npy"
-        array = np.lib.format.open_memmap(partial, "w+", np.uint8, (count, *shape))
         try:
+            array = np.lib.format.open_memmap(partial, "w+", np.uint8, (count, *shape))
+            _reserve(partial)
             for index, sample in enumerate(with_progress(samples, what, "sample", count)):
                 array[index] = sample
             array.flush()
@@ -47,6 +48,13 @@ def cached(
         finally:
             partial.unlink(missing_ok=True)
     return np.load(path, mmap_mode="r")
+
+
+def _reserve(path: Path) -> None:
+    """Take a file's room on the disk. Raises OSError; a mapped file that finds none later ends the process."""
+    if hasattr(os, "posix_fallocate"):  # not on every system
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 def sample_shape(contract: Contract) -> tuple[int, ...]:

@@ -43,8 +43,9 @@ def held_items(path: Path | None, labels: Sequence[str], **how: str) -> tuple[It
 
 
 def class_folders(path: Path) -> tuple[Path, Path | None, tuple[str, ...]]:
-    """Return (training folder, test folder or None, class names) of a folder laid out <class>/ or train/<class>/; beside
-    train/ all names of PARTS are known, else a class may be called valid.
+    """Return (training folder, test folder or None, class names) of a folder laid out <class>/ or train/<class>/.
+
+    Beside train/ all names of PARTS are known; else a class may be called valid.
     """
     if not path.is_dir():
         raise MissingDataError(f"no folder {path}: give a folder laid out <class>/<file>, or a data set's name")

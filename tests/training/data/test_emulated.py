@@ -1,5 +1,7 @@
 """Digits on paper before a camera as samples, drawings near them, and what is kept of samples on disk."""
 
+import errno
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -186,6 +188,19 @@ def test_what_breaks_off_leaves_nothing(tmp_path: Path) -> None:
         cached(tmp_path, {}, 3, (2, 2), broken(), "binning")
     assert not list(tmp_path.iterdir())
     assert len(cached(tmp_path, {}, 3, (2, 2), samples(), "binning")) == 3
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system does not take room beforehand")
+def test_a_full_disk_is_an_error_before_anything_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int, begin: int, count: int) -> None:
+        assert begin == 0
+        assert count >= 3 * 4
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match="No space left"):
+        cached(tmp_path, {}, 3, (2, 2), never(), "binning")
+    assert not list(tmp_path.iterdir())
 
 
 def test_whatever_changes_the_frames_is_in_the_key() -> None:
