@@ -31,7 +31,7 @@ from spikesight.models.statistics import running_mean, softmax
 from spikesight.training.data import Data, Frames, bin_items
 from spikesight.training.data.cache import shown_images
 from spikesight.training.data.drawn.paper import digits_on_paper
-from spikesight.training.data.emulated import emulate_mnist, film_paper_clips
+from spikesight.training.data.emulated import SET_ASIDE, emulate_mnist, film_paper_clips
 from spikesight.training.data.start import weights_path
 from spikesight.training.progress import with_progress
 from spikesight.training.run.conformal import BINS_MS, evenly
@@ -204,7 +204,8 @@ def validation_parts(data: Data, spare: int = SPARE) -> list[tuple[Frames, int]]
     if config.emulated:
         validation = shown_images(data.split["val"])
         shown = shown_images(data.split["train"]) | validation
-        used = frozenset(range(config.emulated_count + len(shown)))
+        most = config.emulated_count + len(shown)
+        used = frozenset(range(most if most <= SET_ASIDE.start else most + len(SET_ASIDE)))  # training leaves these out
         fresh = replace(config, emulated_count=spare)
         parts.append((emulate_mnist(fresh, data.contract, used | shown), RECORDED))
         if config.paper_clips:

@@ -19,6 +19,7 @@ from spikesight.models.novelty import KEPT
 from spikesight.models.novelty.score import CAMERA, RECORDED, WEBCAM
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import Data, Frames, bin_items, load_data, read_item
+from spikesight.training.data.emulated import SET_ASIDE
 from spikesight.training.run import novelty
 from spikesight.training.run.fit import fit
 from spikesight.training.run.novelty import (
@@ -175,6 +176,10 @@ def test_recordings_emulations_and_films_are_parts_of_their_own(emulations: list
     assert emulations.pop() == (range(6), "c", {1})
     assert drawn(validation_parts(data, 9)) == [([0, 1, 2, 3, 4], RECORDED), ([0, 1], RECORDED), films[0]]
     assert emulations == [(9, "c", {0, 1, 2, 3, 4, 5, 6}), (range(6, 10), "c", {1})]
+    many = range(45_000)
+    validation_parts(some_data(emulated="mnist", emulated_count=len(many)), 9)
+    trained = [image for image in range(60_000) if image != 1 and image not in SET_ASIDE][: len(many)]
+    assert emulations.pop()[2].issuperset(trained), "no emulation is both trained on and calibrated on"
     plain = some_data()
     assert drawn(training_parts(plain)) == [(list(range(15)), RECORDED)]
     assert drawn(validation_parts(plain)) == [(list(range(5)), RECORDED)]
