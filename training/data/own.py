@@ -17,6 +17,7 @@ from spikesight.training.progress import with_progress
 CROP_SIDE = 32  # pixels
 SPARSE_BIN = 0.01  # warn if a smaller share of a bin's cells holds an event
 WARN_BELOW = 0.85  # warn if a smaller share of the events is used
+FILLED = 0.5  # warn if the median recording fills less of a window: right were 5 of 37 at 0.4, 76 of 81 at 0.5 to 0.7
 SPARSE = 0.05  # windows with fewer events than this share of the median are left out
 
 
@@ -140,6 +141,12 @@ def _summary(
         lines.append(
             f"  {label}: {len(mine)} recordings, {length / 1e6:.0f} s, {rate * length_ms:.0f} events a window; windows "
             f"for training {counts[0]}, validation {counts[1]}, test {counts[2]}"
+        )
+    shown_ms = float(np.median([s.length_us for s in scans])) / 1000
+    if shown_ms < FILLED * length_ms:
+        lines.append(
+            f"WARNING: recordings last {shown_ms:g} ms, much less than a window: what reads a whole window here will "
+            f"answer at a recording's end, and often be wrong (--window-ms {shown_ms:g} suits them)"
         )
     fill = median_slot_events(scans) * window.bin_us / SLOT_US / (2 * window.height * window.width)
     if fill < SPARSE_BIN:

@@ -76,6 +76,13 @@ def used(listing_items: list[Item], path: Path) -> float:
     return float(inside.mean())
 
 
+@pytest.mark.parametrize(("seconds", "warned"), [(0.2, True), (0.7, False)])
+def test_recordings_much_shorter_than_a_window_are_warned_of(seconds: float, warned: bool, tmp_path: Path) -> None:
+    write_takes(tmp_path, [f"{name}-{n}.npz" for name in ("cup", "phone") for n in range(1, 5)], seconds)
+    notes = list_own(TrainConfig(window_ms=800), tmp_path).notes
+    assert any("much less than a window" in note and "--window-ms" in note for note in notes) == warned
+
+
 def test_quiet_windows_are_left_out_and_the_share_that_is_used_is_said(tmp_path: Path) -> None:
     write_takes(tmp_path, PARTED, 10)
     cup = tmp_path / "train" / "cup.npz"
