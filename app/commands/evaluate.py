@@ -166,7 +166,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"{readings.quiet} windows with next to no events are left out", file=sys.stderr)
     if readings.shared:
         names = ", ".join(readings.shared[:3]) + (", ..." if len(readings.shared) > 3 else "")
-        shared = f"{len(readings.shared)} of these recordings were trained on or chose the model ({names})"
+        shared = f"{len(readings.shared)} of these files were trained on or chose the model ({names})"
         print(f"WARNING: {shared}: this says nothing of others", file=sys.stderr)
     if not found["count"] and "unknown" in found:
         print(f"{classifier.name} has none of these classes; it has {', '.join(classifier.labels)}", file=sys.stderr)

@@ -4,7 +4,7 @@ The validation split is drawn from the training samples, stratified and seeded. 
 is the same for every seed. Both are recorded in the run's folder.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -42,7 +42,7 @@ from spikesight.training.flags import from_mapping
 
 IMAGE_STEPS = 4
 STREAM_CARRY = 0.3  # chance to start from another sample's state: in a stream, membranes are never at rest
-MOST_DIGESTS = 10_000  # recordings of larger sets are not listed in the card
+MOST_DIGESTS = 10_000  # recordings or pictures of larger sets are not listed in the card
 FOLDER_SIDE, IMAGENET_SIDE = 64, 224
 MEASURED = 5000  # training images from which mean and standard deviation are computed
 KEEP_DECODED_BYTES = 4 << 30  # larger sets of pictures are decoded as they are read
@@ -170,8 +170,8 @@ def divided(listing: Listing, config: TrainConfig) -> dict[str, Sequence[Item]]:
     return {**chosen, "test": listing.test or chosen["test"]}
 
 
-def _digests(items: Sequence[Item]) -> tuple[str, ...]:
-    paths = sorted({item.path for item in items})
+def _digests(files: Iterable[Path]) -> tuple[str, ...]:
+    paths = sorted(set(files))
     return tuple(digest(path) for path in paths) if len(paths) <= MOST_DIGESTS else ()
 
 
@@ -205,7 +205,7 @@ def _load_recordings(listing: Listing, config: TrainConfig) -> Data:
         recorded=len(chosen["train"]),
         config=config,
         notes=listing.notes,
-        digests=_digests([*chosen["train"], *chosen["val"]]),
+        digests=_digests(item.path for item in (*chosen["train"], *chosen["val"])),
         camera=common(dict.fromkeys(item.path for item in chosen["train"])),
     )
 
@@ -261,6 +261,7 @@ def _load_images(images: ImageSet, config: TrainConfig) -> Data:
         parts["train"] = f"the other {len(train)} training images"
     if own is not None:
         parts["test"] = f"all {len(test)} of the set's own"
+    files = images.train.frames.paths if isinstance(images.train.frames, PictureRows) else ()
     outliers = _image_outliers(train, images.labels, config) if config.outliers else None
     if config.printed:
         train = _with_print(train, contract, config)
@@ -269,6 +270,7 @@ def _load_images(images: ImageSet, config: TrainConfig) -> Data:
     return Data(
         train=train, outliers=outliers, val=val, test=test, labels=images.labels, contract=contract,
         recorded=len(train), config=config,
+        digests=_digests(files[n] for n in (*rows["train"], *rows["val"])) if files else (),
         split={"data": images.name, "seed": config.seed, "official_test": own is not None, **parts},
     )  # fmt: skip
 

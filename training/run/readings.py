@@ -1,6 +1,6 @@
 """Run a model on every window of a set of recordings, each from zero state and in one continuous stream."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -95,11 +95,13 @@ def read_set(
         images = list_data(replace(TrainConfig(data=data, root=root), **size))
         assert isinstance(images, ImageSet)
         chosen = images.train if part == "train" else images.test or images.train
+        files = chosen.frames.paths if isinstance(chosen.frames, PictureRows) else ()
         if isinstance(chosen.frames, PictureRows):  # brought to the input's size as `predict` does
             chosen = replace(chosen, frames=replace(chosen.frames, still=contract.still))
         if part == "train":
             chosen = chosen.take(chosen.stratified_rows(MOST))
-        return _read_images(classifier, images.labels, chosen)
+        found = _read_images(classifier, images.labels, chosen)
+        return replace(found, shared=_shared(classifier, files))
     folder = read_folder(data, layout, classifier.labels)
     takes = [take for take in folder.takes if take.part == part] or list(folder.takes)
     notes = [f"layout {folder.layout}: {len(takes)} recordings"]
@@ -154,8 +156,6 @@ def read_recordings(
         raise DataError("no window of these recordings holds events enough to be classified")
     classes = tuple(sorted({source.label for source in sources}))
     by_label = {label: n for n, label in enumerate(classes)}
-    trained = set(classifier.card.training.get("recordings", ()))
-    shared = [s.item.name for s in sources if trained and digest(s.item.path) in trained]
     recording, begin, _, probabilities, known, streamed, counts, measured, frames = zip(*kept)
     settings = common(dict.fromkeys(source.item.path for source in sources))
     other = differs(classifier.card.training.get("camera", {}), settings)
@@ -172,10 +172,16 @@ def read_recordings(
         streamed=np.stack(streamed),
         known=None if classifier.novelty is None else np.array(known, float),
         quiet=len(rows) - len(kept),
-        shared=tuple(shared),
+        shared=_shared(classifier, [source.item.path for source in sources]),
         notes=tuple(filter(None, other)),
         sources=tuple(sources),
     )
+
+
+def _shared(classifier: Classifier, files: Iterable[Path]) -> tuple[str, ...]:
+    """Return the names of the files that the model was trained on or chosen by."""
+    trained = set(classifier.card.training.get("recordings", ()))
+    return tuple(Item(path, 0).name for path in files if trained and digest(path) in trained)
 
 
 def packets_of(item: Item) -> tuple[SensorSize, Iterator[Events]]:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from spikesight.encoders.recordings.files import digest
 from spikesight.models.classifier import Classifier
 from spikesight.models.networks.resnet import SpikingResNet
 from spikesight.training.config import TrainConfig
@@ -130,6 +131,8 @@ def test_imagenet_and_any_folder_of_pictures(tmp_path: Path) -> None:
     folder = load_data(image_config(tmp_path, str(write_pictures(tmp_path / "mine", splits=("",))), channels=1))
     assert folder.train.frames.shape[1:] == (1, 1, 64, 64)
     assert len(folder.split["test"]) == 2
+    seen = {digest(tmp_path / "mine" / name) for part in ("train", "val") for name in folder.split[part]}
+    assert set(folder.digests) == seen, "by which pictures of the training are known again"
 
 
 @pytest.mark.parametrize("splits", [("training", "testing"), ("train", "valid"), ("Train", "Validation")])

@@ -191,3 +191,5 @@ def test_pictures_are_judged_as_predict_judges_them(tmp_path: Path, contract: Co
         assert found.probabilities[n] == pytest.approx(np.array(answer.probabilities), rel=1e-5)
         assert found.known[n] == pytest.approx(answer.known, rel=1e-5)
     assert np.array_equal(found.counts, learnt.counts), "also what baselines learn from"
+    taught = replace(classifier.card, training={"recordings": [digest(tmp_path / "b" / "0.png")]})
+    assert read_set(Classifier(classifier.network, taught), str(tmp_path)).shared == ("b/0.png",)
