@@ -19,7 +19,8 @@ DESCRIPTION = """Calibrate a model: afterwards every prediction carries `known` 
 
 Training does this by itself at its end; this command is for models trained before, converted ones, and other data.
 The distance is fitted on the training samples, every threshold and the temperature on the validation samples of the
-same split that the training made: never on a test sample, and on nothing that is to be rejected. Prediction sets are
+same split that the training made: never on a test sample, and on nothing that is to be rejected. The head of a run on
+your own recordings has learnt from its validation samples: calibrate that with --data of others. Prediction sets are
 calibrated on windows of the validation recordings, which begin with them and anywhere in them, and, where the model
 learnt from emulated digits, on 1,100 more, of images that no training sees, before other cameras. Guaranteed is: of all
 recordings like these, of each class, at most the error rate is committed to and wrong. Of those that are committed to

@@ -188,6 +188,8 @@ def _choose(where: str, files: Names, known: Sequence[str] = ()) -> Layout:
     named = [label for label in shared if label and not _is_session(label)]
     if not named:
         return "classes"
+    if max(map(len, tops)) < 3 and max(map(len, inner.values())) == 1 == max(shared.values()):
+        return "classes"  # A/runA-1, B/runB-1: letters or digits as classes, told twice
     if all(map(_is_session, tops)) or (len(tops) == 1 and len(named) > 1):
         return "sessions"
     if min(map(len, inner.values())) > 1 and all(count > 1 for count in shared.values()):

@@ -138,5 +138,5 @@ def dry_run(config: TrainConfig) -> float:
     if config.threads:
         torch.set_num_threads(config.threads)
     run = Run(load_data(config), Path(config.output))
-    rows = np.arange(min(config.batch_size, len(run.data.train)))
+    rows = np.arange(min(run.config.batch_size, len(run.data.train)))
     return run.train_batch(rows)[0] / len(rows)

@@ -4,12 +4,15 @@ The network's own read-out sees only the last layer's mean rates. With few recor
 and the input on a finer grid (models/networks/taught) are better features: nothing that plain event counts can tell is
 lost. A trained network separates the windows it was trained on better than others, so a head fitted to the
 same windows would trust it too much. Therefore the head is fitted on the initial network, if that is a trained model,
-unless validation shows that another read-out is significantly better.
+unless validation shows that another read-out is significantly better. The head also learns from the validation windows;
+they calibrate the same head without them.
 """
 
 from collections.abc import Iterable
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -42,6 +45,7 @@ class ReadOut:
 
     name: str  # BEGUN, TRAINED or OWN
     network: nn.Module
+    judged: nn.Module  # the same, fitted to training windows only: what validation windows calibrate
     contract: Contract
     right: dict[str, int]  # correct validation windows of each read-out, fitted to training windows only
     count: int  # validation windows
@@ -56,12 +60,13 @@ def read_out_for(trained: nn.Module, data: Data) -> ReadOut | None:
     own = evaluate(trained, val, len(data.labels), torch.device("cpu"), data.contract).chosen
     under = {BEGUN: _initial_network(data), TRAINED: trained}
     heads = {name: _head(network, data, val, most) for name, network in under.items() if network is not None}
-    answers = {name: chosen for name, (_, chosen) in heads.items()} | {OWN: own}
+    answers = {name: head.answers for name, head in heads.items()} | {OWN: own}
     name = best_of(answers, val.labels, recording)
     right = {each: int((chosen == val.labels).sum()) for each, chosen in answers.items()}
     if name == OWN:
-        return ReadOut(name, trained, data.contract, right, len(val))
-    return ReadOut(name, heads[name][0], replace(data.contract, readout=1), right, len(val))
+        return ReadOut(name, trained, trained, data.contract, right, len(val))
+    head = heads[name]
+    return ReadOut(name, head.network, head.judged, replace(data.contract, readout=1), right, len(val))
 
 
 def reason_not_to_train(data: Data) -> str | None:
@@ -71,7 +76,7 @@ def reason_not_to_train(data: Data) -> str | None:
     if data.contract.encoding != "binary" or data.config.neuron == "relu" or (begun := _initial_network(data)) is None:
         return None
     most, val, recording = _validation_rows(begun, data)
-    chosen = _head(begun, data, val, most)[1]
+    chosen = _head(begun, data, val, most).answers
     if best_of({BEGUN: chosen, "all right": val.labels}, val.labels, recording) != BEGUN:
         return None
     right = f"{int((chosen == val.labels).sum())} of {len(val)} validation windows are right by {BEGUN}"
@@ -103,10 +108,14 @@ def _initial_network(data: Data) -> SpikingResNet | None:
     return None
 
 
-def _head(network: SpikingResNet, data: Data, val: Frames, most: int) -> tuple[TaughtNetwork, NDArray[np.int64]]:
-    """Fit a head to at most `most` training and validation windows; return it with the answers [M] to `val` of a head
-    fitted to the training windows only.
-    """
+class _Head(NamedTuple):
+    network: TaughtNetwork  # with a head fitted to training and validation windows
+    judged: TaughtNetwork  # with a head fitted to training windows only
+    answers: NDArray[np.int64]  # of that one to validation windows [M]
+
+
+def _head(network: SpikingResNet, data: Data, val: Frames, most: int) -> _Head:
+    """Fit heads to at most `most` windows."""
     taught, classes = _untaught(network, data), len(data.labels)
     train = data.train.take(data.train.stratified_rows(most - len(val)))
     copies = min(COPIES, most // (len(train) + len(val)) - 1)
@@ -115,11 +124,14 @@ def _head(network: SpikingResNet, data: Data, val: Frames, most: int) -> tuple[T
     features *= scale
     regression = Regression(features, labels, classes)
     scores = regression.without(np.repeat([-1, 0], [len(train), len(val)]))[len(train) :, 0]
-    head = regression.head(fit_temperature(scores, val.labels, np.ones(len(val))))
-    with torch.no_grad():
-        taught.head.weight.copy_(torch.from_numpy(head.weight * scale))
-        taught.head.bias.copy_(torch.from_numpy(head.bias))
-    return taught, scores.argmax(1)
+    temperature, judged = fit_temperature(scores, val.labels, np.ones(len(val))), deepcopy(taught)
+    of_training = Regression(features[: len(train)], train.labels, classes)
+    for under, fitted in ((taught, regression), (judged, of_training)):
+        head = fitted.head(temperature)
+        with torch.no_grad():
+            under.head.weight.copy_(torch.from_numpy(head.weight * scale))
+            under.head.bias.copy_(torch.from_numpy(head.bias))
+    return _Head(taught, judged, scores.argmax(1))
 
 
 def _untaught(network: SpikingResNet, data: Data) -> TaughtNetwork:

@@ -234,15 +234,15 @@ def write_report(folder: Path, data: Data, progress: Progress, device: torch.dev
         of = [str(item.path) for item in data.test_items] or range(test.count)
         recording = np.unique(of, return_inverse=True)[1]
         metrics["baselines"] = beside_network(learnt, data.test, test.chosen, recording, anns, data.contract.kind)
-    known = None
+    known, judged = None, read_out.judged if read_out is not None else network
     try:
-        known, metrics["known"] = calibrate_novelty(network, data)
-        known = known if data.contract.readout else with_bins(network, data, known)
+        known, metrics["known"] = calibrate_novelty(judged, data)
+        known = known if data.contract.readout else with_bins(judged, data, known)
     except ValueError as error:
         say(f"not calibrated, so `known` will be null: {error}")
     card = replace(card, contract=data.contract, metrics=metrics, novelty=known, profile=profile_of(data))
     takes = takes_of(data.config, data.val_items, data.split["train"]) if data.val_items else []
-    conformal = conformal_of(network, card, takes)
+    conformal = conformal_of(judged, card, takes)
     save(model, network, card)
     metrics["stream"] = stream_accuracy(model, data) if data.test_items else None
     metrics["ann_macs"] = Classifier.load(model).ann_macs

@@ -24,6 +24,8 @@ def lay(root: Path, *names: str) -> Path:
         (("3-0001.bin", "4-0001.bin"), "flat", ["3", "4"]),
         (("cup/a.raw", "cup/b.raw", "phone/a.raw"), "classes", ["cup", "cup", "phone"]),
         (("0/00001.bin", "1/00001.bin"), "classes", ["0", "1"]),
+        (("A/runA-1.npz", "A/runA-2.npz", "B/runB-1.npz"), "classes", ["A", "A", "B"]),
+        (("a/cup.raw", "b/cup.raw", "b/pen.raw"), "sessions", ["cup", "cup", "pen"]),
         (("cup/day1/a.raw", "phone/day1/a.raw"), "classes", ["cup", "phone"]),
         (("session1/cup.raw", "session1/mug.raw", "session2/cup.raw"), "sessions", ["cup", "mug", "cup"]),
         (("monday/cup/x.raw", "monday/phone/x.raw"), "sessions", ["cup", "phone"]),

@@ -52,6 +52,8 @@ def test_the_head_is_judged_by_what_it_has_not_learnt_from(data: Data) -> None:
     found = read_out_for(build_network(data.config, len(data.labels)), wrong)
     assert found is not None
     assert found.right[TRAINED] == 0, "it learns from these only after they have judged it"
+    assert evaluate(found.judged, wrong.val, 2, CPU, found.contract).accuracy == 0, "nor does what they calibrate"
+    assert evaluate(found.network, wrong.val, 2, CPU, found.contract).accuracy > 0
 
 
 def test_no_head_for_inputs_that_are_no_plain_events(data: Data) -> None:
