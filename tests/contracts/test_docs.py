@@ -23,6 +23,7 @@ from spikesight.encoders.image import IMAGE_ENCODERS
 from spikesight.encoders.sources import samples as shipped_samples
 from spikesight.encoders.sources.source import kinds, parse
 from spikesight.models.neurons.surrogate import SURROGATES
+from spikesight.models.shipped import index, shipped
 from spikesight.training.data.load import DATA_NAMES
 from spikesight.training.flags import recipe_path
 from spikesight.training.step.losses import LOSSES
@@ -182,6 +183,13 @@ def test_our_command_lines_parse(page: Path, capsys: pytest.CaptureFixture[str])
 def test_generated_pages_are_up_to_date(name: str) -> None:
     made, kept = MAKE.PAGES[name](), (ROOT / "docs" / name).read_text()
     assert kept == made, f"docs/{name} is out of date: run python docs/make/make_docs.py"
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_shipped_cards_state_the_accuracy_of_their_weights(name: str) -> None:
+    folder = shipped()[name]
+    accuracy = index.describe(folder)["accuracy"]
+    assert f"| {accuracy:.4f} (" in (folder / "README.md").read_text(), f"{name}'s card is of other weights"
 
 
 @pytest.mark.parametrize("name", NAMED)
