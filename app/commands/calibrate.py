@@ -35,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("model", help="a shipped model or a checkpoint folder; its file of weights is written anew")
     add("--data", help="what it was trained on: a name or a folder, as for train-dvs (default: by its card)")
     add("--root", help="where named data sets lie (default data)")
-    clips = "clips of digits on paper, filmed, that count as in distribution, too"
+    clips = "clips of digits on paper (of images stills) that count as in distribution, too"
     add("--paper-clips", "--sheets", type=int, help=clips)
     add("--cache", help="where binned recordings are kept (as for train-dvs)")
     add("--only-sets", action="store_true", help="prediction sets and their alarm anew, `known` as it is")

@@ -55,13 +55,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--sensor", choices=(*CAMERAS, "random"), help="a camera's size, thresholds, bandwidth, noise and hot pixels")
     kinds = "of the recordings (default: nmnist; of motions npz; of a video by the file's name)"
     add("--format", choices=WRITABLE, help=kinds)
-    add("--movement", default="saccades", choices=list(MOVEMENTS))
-    add("--count", type=int, default=0, help="only so many images, the same number of each class")
-    add("--light", action="store_true", help="light on dark stays so (N-MNIST has it the other way)")
+    add("--movement", default="saccades", choices=list(MOVEMENTS), help="of images: three saccades, or an ellipse")
+    add("--count", type=int, default=0, help="only so many images, as many of each class; of motions: of each (100)")
+    add("--light", action="store_true", help="images: light on dark stays so (N-MNIST has it the other way)")
     add("--threshold", type=float, help="contrast of one event, in log intensity")
     add("--noise", type=float, help="noise events of a pixel a second")
     add("--steady", action="store_true", help="video: take out what all pixels share (lamp flicker)")
-    add("--seed", type=int, default=0)
+    add("--seed", type=int, default=0, help="of cameras, noise and motions")
     add("--force", action="store_true", help="video: write over a file that exists")
 
 

@@ -67,7 +67,7 @@ def mark(text: str) -> Mark:
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, metavar="FILE")
+    parser.add_argument("file", type=Path, metavar="FILE", help="a recording in any format")
     parser.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="pieces go to FOLDER/<class>/")
     parser.add_argument("--mark", type=mark, action="append", default=[], metavar="FROM-TO=CLASS")
 

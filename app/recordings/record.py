@@ -19,10 +19,11 @@ from spikesight.encoders.recordings.quality import Quality
 from spikesight.encoders.sources.settings import write_settings
 from spikesight.encoders.sources.source import Source, open_source
 
-DESCRIPTION = """Record a live source of events into a file, until Ctrl-C, SIGTERM or --seconds.
+DESCRIPTION = """Record a live source of events into a file, until Ctrl-C, SIGTERM, the terminal's end or --seconds.
 
-It warns meanwhile of lost events, hot pixels, a sensor near its limit, lamps that flicker. The camera's settings
-(biases, serial, --lens) are written beside the file: FILE.camera.json.
+It warns meanwhile of lost events, hot pixels, a sensor near its limit, lamps that flicker. A full disk ends it; what
+came before is kept, except in .npz and .h5. The camera's settings (biases, serial, --lens) are written beside the
+file: FILE.camera.json.
 
   spikesight record prophesee walk.raw
   spikesight record "udp://127.0.0.1:3333?format=aestream&size=640x480" walk.aedat4 --seconds 10
@@ -36,8 +37,8 @@ NEVER_FULL = 1 << 20  # packets: a recording should not drop old packets for new
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", metavar="SOURCE")
-    parser.add_argument("target", type=Path, metavar="FILE")
+    parser.add_argument("source", metavar="SOURCE", help="one of the sources above")
+    parser.add_argument("target", type=Path, metavar="FILE", help="its suffix names the format")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so long")
     parser.add_argument("--format", choices=WRITABLE, help="the file's format, if its name does not tell")
     parser.add_argument("--wait", type=float, default=0.0, metavar="S", help="wait so long for the source to appear")

@@ -260,7 +260,7 @@ def write_recording(
 ) -> int:
     """Write sorted events (`as_events`), an array or an iterable of arrays, in the suffix's format or `format`.
 
-    Arrays are written as they come, except for npz, AEDAT 4 and ES, which need all events first. Returns the number of
+    Arrays are written as they come, except for npz and ES, which need all events first. Returns the number of
     events. `warn` gets a sentence if the format cannot hold the time of the first event. Raises RecordingError; an
     older file at `path` stays until the new one is complete, or, with `keep`, broken off after some events.
     """
