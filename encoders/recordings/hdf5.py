@@ -180,21 +180,35 @@ def _packed(array: "h5py.Dataset") -> str:
 
 
 def write_hdf5(path: Path, parts: Parts, size: SensorSize) -> None:
-    """Write a group `events` with t, x, y, p, and attributes width and height, as EventCV does."""
+    """Write a group `events` with t, x, y, p, and attributes width and height, as EventCV does.
+
+    Raises RecordingError, leaving no file, if it cannot be completed: without its end nothing in it can be read.
+    """
     import h5py
 
+    file = h5py.File(path, "w")
+    try:
+        _fill(file, parts, size)
+    finally:
+        try:
+            file.close()
+        except RuntimeError:  # h5py's, as on a full disk
+            path.unlink(missing_ok=True)
+            raise RecordingError("the file cannot be completed: is the disk full?") from None
+
+
+def _fill(file: "h5py.File", parts: Parts, size: SensorSize) -> None:
     kinds = {"t": np.int64, "x": np.uint16, "y": np.uint16, "p": np.uint8}
-    with h5py.File(path, "w") as file:
-        columns = {
-            name: file.create_dataset(
-                f"events/{name}", (0,), kind, maxshape=(None,), chunks=(1 << 16,), compression=1, shuffle=True
-            )
-            for name, kind in kinds.items()
-        }
-        for events in parts:
-            for name, column in columns.items():
-                begin = len(column)
-                column.resize((begin + len(events),))
-                column[begin:] = events[name]
-        file.attrs.update({"width": np.uint64(size.width), "height": np.uint64(size.height)})
-        file.attrs["timestamp_scale_ms"] = 0.001
+    columns = {
+        name: file.create_dataset(
+            f"events/{name}", (0,), kind, maxshape=(None,), chunks=(1 << 16,), compression=1, shuffle=True
+        )
+        for name, kind in kinds.items()
+    }
+    for events in parts:
+        for name, column in columns.items():
+            begin = len(column)
+            column.resize((begin + len(events),))
+            column[begin:] = events[name]
+    file.attrs.update({"width": np.uint64(size.width), "height": np.uint64(size.height)})
+    file.attrs["timestamp_scale_ms"] = 0.001
