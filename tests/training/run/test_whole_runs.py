@@ -80,6 +80,7 @@ def test_it_learns(root: Path) -> None:
 
 def test_the_same_seed_gives_the_same_run_and_another_seed_another(root: Path) -> None:
     assert len({dry_run(small_config(root, seed=seed)) for seed in (0, 0, 1)}) == 2
+    assert dry_run(small_config(root, batch_size=0)) > 0  # as without the flag
 
 
 def test_a_new_run_has_a_new_folder_of_its_name_also_before_another_has_written(tmp_path: Path) -> None:
