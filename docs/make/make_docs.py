@@ -110,7 +110,7 @@ def recipes() -> Iterator[tuple[str, str]]:
     for path in sorted((ROOT / "training" / "recipes").rglob("*.yaml")):
         comment = []
         for line in path.read_text().splitlines():
-            if not line.startswith("# "):
+            if not line.startswith("# ") or line.startswith("#   "):  # an indented line is a command
                 break
             comment.append(line[2:].strip())
         yield path.relative_to(ROOT).as_posix(), _sentence(" ".join(comment))

@@ -124,7 +124,7 @@ def test_our_commands_and_flags_exist(page: Path) -> None:
 
 
 def test_the_recipes_name_commands_that_exist() -> None:
-    for recipe in sorted((ROOT / "training" / "recipes").glob("*.yaml")):
+    for recipe in sorted((ROOT / "training" / "recipes").rglob("*.yaml")):
         comments = [line[1:] for line in recipe.read_text().splitlines() if line.startswith("#")]
         check_commands(recipe.name, comments)
 
