@@ -17,7 +17,8 @@ from spikesight.encoders.recordings.files import FORMATS, WRITABLE, RecordingRea
 from spikesight.encoders.recordings.format import RecordingError
 from spikesight.encoders.sources.settings import copy_settings
 
-DESCRIPTION = """Cut a recording into named pieces, each a recording of its own, without loss.
+DESCRIPTION = """Cut a recording into named pieces, each a recording of its own, without loss: in the same format, or in
+AEDAT 4 where that can only be read.
 
   spikesight label walk.raw --mark 1.2-3.4=wave --mark 5-8=clap --to gestures
                                               gestures/wave/walk-1.2-3.4.raw, gestures/clap/walk-5-8.raw
