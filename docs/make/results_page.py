@@ -268,7 +268,7 @@ Other cameras, emulated from published data: `python -m benchmarks.shifts --root
 with each camera. "Right" is the best class, "labelled" gets a class's name, "warned" is told that the camera differs; AUROC says how well the input statistic furthest
 outside the training range separates this camera from the first. The goals: 90 % of the first camera's accuracy without examples, 95 % with five examples, an AUROC of 0.95.
 
-Digits, by `nmnist` as shipped, lose next to nothing, and none is warned of. A short recording is now used whole if no drawing is found in it. This
+Digits, by `nmnist` as shipped, lose little (97 % of 250 right, 99 with the tracker before), and none is warned of. A short recording is now used whole if no drawing is found in it. This
 was added with these digits in view: before, 10 % were right with each of the five cameras; 30 others of seed 11 are 100, 100, 97 and 97 % right (DVS128,
 DAVIS346, GenX320, Speck). Of 350 short recordings of noise alone (0.1 to 0.5 s, 2 to 20 Hz a pixel,
 105 of them with hot pixels, sensors of 32 x 32 to 346 x 260; seed 2031) 5 get a label; with the weights before the fifth stage none of as many
