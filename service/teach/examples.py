@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from spikesight.models.steps import Input
@@ -38,7 +38,7 @@ class Examples:
         self._pieces = 0
         self._waiting: list[Waiting] = []
         self.showing: dict[object, str] = {}  # by stream: the class whose examples it gives now
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[list[int]]] = set()
         self._closed = False
 
     def all(self) -> list[EmbeddedExample]:
@@ -76,16 +76,12 @@ class Examples:
         """Add a window of a stream as an example, unless too many wait already. Raises ServiceError."""
         if len(self._waiting) < MAX_WAITING:
             self.check_room(label)
-            expected = ExitStack()
-            waiting = expected.enter_context(self.expecting(label))
-
-            async def add() -> None:
-                with expected:
-                    await self.add(waiting, take, lambda: [window])
-
-            task = asyncio.create_task(add())
+            waiting = Waiting(label)
+            self._waiting.append(waiting)
+            task = asyncio.create_task(self.add(waiting, take, lambda: [window]))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(lambda _: self._waiting.remove(waiting))
 
     async def arrived(self) -> None:
         """Wait until all windows of streams that were offered so far are examples."""

@@ -282,9 +282,14 @@ def _contents(data: Data) -> str:
     return f"{len(data.labels)} classes, pictures as {side}: {train} for training, {val} validation, {test} test"
 
 
+def _check_digits(written: Frames, still: str, joins: str) -> None:
+    """Raise DataError, which says what `joins` what, unless these are images as MNIST's."""
+    if still != "digit" or written.frames.shape[1:] != (1, 1, 28, 28):
+        raise DataError(f"{joins} grey images of 28 x 28 pixels, of classes 0 to 9")
+
+
 def _image_outliers(written: Frames, labels: Sequence[str], config: TrainConfig) -> Frames:
-    if _image_fit(labels) != "digit" or written.frames.shape[1:] != (1, 1, 28, 28):
-        raise DataError("--outliers join grey images of 28 x 28 pixels, of classes 0 to 9")
+    _check_digits(written, _image_fit(labels), "--outliers join")
     from spikesight.training.data.drawn.near import BLANK, SHEETS, Digits, outliers  # draws by matplotlib, slow to load
 
     digits = Digits(written.frames[:, 0, 0], written.labels)
@@ -299,15 +304,13 @@ def _image_outliers(written: Frames, labels: Sequence[str], config: TrainConfig)
 
 def _with_paper(written: Frames, contract: Contract, config: TrainConfig) -> Frames:
     """Return the images, followed by random ones of them on paper."""
-    if contract.still != "digit" or written.frames.shape[1:] != (1, 1, 28, 28):
-        raise DataError("--paper-clips join digits on paper to grey images of 28 x 28 pixels, of classes 0 to 9")
+    _check_digits(written, contract.still, "--paper-clips join digits on paper to")
     shown = written.take(np.random.default_rng(config.seed).permutation(len(written))[: config.paper_clips])
     return written.concatenated(digits_on_paper(shown, Path(config.cache)))
 
 
 def _with_print(written: Frames, contract: Contract, config: TrainConfig) -> Frames:
-    if contract.still != "digit" or written.frames.shape[1:] != (1, 1, 28, 28):
-        raise DataError("--printed joins digits of fonts to grey images of 28 x 28 pixels, of classes 0 to 9")
+    _check_digits(written, contract.still, "--printed joins digits of fonts to")
     from spikesight.training.data.drawn.printed import printed  # draws by matplotlib, which takes long to load
 
     return written.concatenated(printed(config.printed, config.seed))

@@ -45,7 +45,7 @@ class ReadOut:
 
     name: str  # BEGUN, TRAINED or OWN
     network: nn.Module
-    judged: nn.Module  # the same, fitted to training windows only: what validation windows calibrate
+    judged: nn.Module  # the same read-out fitted to training windows only, which validation windows calibrate
     contract: Contract
     right: dict[str, int]  # correct validation windows of each read-out, fitted to training windows only
     count: int  # validation windows
