@@ -8,7 +8,7 @@ code 1012: if too many messages came since the snapshot, or if no other replica 
 
 import asyncio
 import json
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -84,7 +84,8 @@ class RelayedStream:
         self.kept: deque[tuple[int, str | bytes]] = deque()  # numbered messages since the last snapshot
         self.kept_bytes = 0
         self.start = 0  # number of the first message after the last snapshot
-        self.heard: set[str | bytes] = set()  # answers sent to the client since the last snapshot
+        self.heard = Counter[str | bytes]()  # answers sent to the client since the last snapshot
+        self.given = Counter[str | bytes]()  # answers of the present replica since the last snapshot
         self.owners: deque[int | None] = deque()  # pending snapshots: a message number (the proxy's), None (client's)
         self.asked = 0
         self.moves = 0
@@ -192,6 +193,7 @@ class RelayedStream:
         from aiohttp import WSMsgType
 
         ready = False
+        self.given.clear()
         while True:
             message = await upstream.receive()
             if message.type == WSMsgType.BINARY:
@@ -216,10 +218,14 @@ class RelayedStream:
                 raise Lost
 
     def is_new(self, answer: str | bytes) -> bool:
-        """Return whether the client has not had this answer: a prediction's identity or a picture's header."""
-        if answer in self.heard:
+        """Return whether the client has not had this answer: a prediction's identity or a picture's header.
+
+        A replica may give equal answers, as to two snapshots; one that repeats messages gives them again as often.
+        """
+        self.given[answer] += 1
+        if self.given[answer] <= self.heard[answer]:
             return False
-        self.heard.add(answer)
+        self.heard[answer] += 1
         return True
 
     def own_snapshot(self, text: str) -> bool:
@@ -232,6 +238,7 @@ class RelayedStream:
         while self.kept and self.kept[0][0] < owner:
             self.kept_bytes -= len(self.kept.popleft()[1])
         self.heard.clear()
+        self.given.clear()
         self.moves = 0
         return True
 

@@ -39,7 +39,8 @@ ATTEMPTS = 3  # replicas tried for one request: a request that crashes a replica
 POLL_S = 0.5
 GRACE_S = 1.0  # seconds after the deadline in which a replica's own timeout answer may still arrive
 FORWARDED = (b"content-type", b"inference-header-content-length", b"range", b"if-none-match", b"accept")
-RETURNED = ("content-type", "inference-header-content-length", "retry-after", "allow", "etag", "content-range")
+RETURNED = ("content-type", "inference-header-content-length", "retry-after", "allow")
+RETURNED += ("cache-control", "etag", "content-range")
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "OPTIONS"]
 BUSY = {"Retry-After": "1"}
 NOBODY = "no replica of the service is there: try again in a moment"
@@ -136,6 +137,8 @@ class Proxy:
         """Forward any request that the proxy does not answer itself. Raises ServiceError."""
         if request.scope["path"].startswith("/v1/teach"):  # a session lives in one process
             return refuse(501, "teaching sessions are for one service: start it without --cluster")
+        if request.scope["path"].startswith("/v1/models/"):  # the other replicas would serve it on, by its old name
+            return refuse(501, "saved models are changed by one service: start it without --cluster")
         body = await request.body()
         fields = [(name, value) for name, value in request.scope["headers"] if name in FORWARDED]
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in fields}
@@ -309,6 +312,7 @@ def create_proxy(proxy: Proxy, reload: Callable[[], None] | None = None) -> Star
             Route("/v2/repository/models/{name}/load", proxy.load, methods=["POST"]),
             Route("/v2/models/stats", proxy.statistics),
             Route("/v2/models/{name}/stats", proxy.statistics),
+            Route("/v2/models/{name}/versions/{version}/stats", proxy.statistics),
             WebSocketRoute("/v1/stream", proxy.stream),
             Route("/{path:path}", proxy.forward, methods=METHODS),
         ],

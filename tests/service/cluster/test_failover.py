@@ -77,7 +77,6 @@ def test_a_snapshot_of_the_proxys_own_takes_the_place_of_what_came_before() -> N
         made.prepare_move()
     made.owners.append(3)
     assert made.is_new("answer")
-    assert not made.is_new("answer")
     assert made.own_snapshot(snapshot("bmV3"))
     assert made.hello.restore == "bmV3"
     assert ([number for number, _ in made.kept], made.kept_bytes) == ([3, 4], 1 + 2)
@@ -213,7 +212,18 @@ def test_the_first_text_of_every_replica_is_its_greeting_and_each_answer_is_pass
     made.greeted = False
     later, other = ANSWER.replace("0.5", "0.7"), ANSWER.replace('"step":3', '"step":4')
     answers = [("TEXT", ANSWER), ("BINARY", b"12345678a")]
-    heard, _ = told(made, ("TEXT", "ready"), *answers, ("TEXT", later), *answers, ("TEXT", other), ("CLOSED", None))
-    assert heard == ["ready", ANSWER, b"12345678a", other]
-    heard, _ = told(made, ("TEXT", "ready again"), *answers, ("TEXT", other), ("CLOSED", None))
-    assert heard == [], "the client has had them"
+    heard, _ = told(made, ("TEXT", "ready"), *answers, ("CLOSED", None))
+    assert heard == ["ready", ANSWER, b"12345678a"]
+    again = [("TEXT", later), ("BINARY", b"12345678b")]
+    heard, _ = told(made, ("TEXT", "ready again"), *again, ("TEXT", other), ("CLOSED", None))
+    assert heard == [other], "the client has had the rest"
+
+
+def test_a_client_that_asks_twice_hears_the_same_answer_twice() -> None:
+    made, ack = stream(), '{"type":"ack","seq":0,"t":0.0,"dropped":0}'
+    twice = [("TEXT", snapshot()), ("TEXT", ack)] * 2
+    made.owners.extend([None, None])
+    heard, _ = told(made, ("TEXT", "ready again"), *twice, ("CLOSED", None))
+    assert heard == [snapshot(), ack] * 2
+    heard, _ = told(made, ("TEXT", "ready again"), *twice, ("TEXT", ack), ("CLOSED", None))
+    assert heard == [ack], "repeated for another replica"

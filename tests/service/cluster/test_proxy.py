@@ -1,7 +1,9 @@
 """The one address of a cluster: requests and sequences outlive the replica they were given to, or hear that it went."""
 
+import json
 import threading
 from pathlib import Path
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -29,10 +31,22 @@ def test_requests_are_forwarded_as_they_are() -> None:
             (lambda: client.predict(b""), 400),
             (lambda: client.predict(b"GIF89a"), 415),
             (client.lesson, 501),
+            (lambda: client.remove("tiny"), 501),  # it would be removed from one replica of many
             (stranger.models, 401),
             (lambda: Client(client.url).stream(**STREAM), 1008),
         ):
             assert refused(ask)[0] == status
+
+
+def test_a_page_is_not_kept_for_long_and_counts_are_sums_whatever_the_path() -> None:
+    both = Behind(), Behind()
+    with proxied(*both) as (client, _):
+        for one in both:
+            Client(one.url, INNER).predict(picture())
+        for path in ("/v2/models/stats", "/v2/models/tiny/stats", "/v2/models/tiny/versions/1/stats"):
+            assert json.loads(client._ask("GET", path))["model_stats"][0]["inference_count"] == 2
+        with urlopen(client.url) as page, urlopen(both[0].url) as own:
+            assert page.headers["cache-control"] == own.headers["cache-control"]
 
 
 def test_no_accepted_image_is_lost_with_its_replica() -> None:
