@@ -54,7 +54,7 @@ class Counting:
             if went:
                 self.counts[one.label, went] += 1
                 records.append(
-                    {"t_us": t_us, "id": one.id, "label": one.label, "crossed": went}
+                    {"t_us": t_us, "object": one.id, "label": one.label, "crossed": went}
                     | {"count": self.counts[one.label, went], "box": [round(value, 1) for value in one.box]}
                 )
         return records

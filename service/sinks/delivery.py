@@ -180,7 +180,8 @@ def open_delivery(address: str, name: str = "") -> Outlet:
 
 
 def open_deliveries(addresses: Sequence[str]) -> tuple[Outlet, ...]:
-    """Open all sinks of a service, numbering equal names. Raises SinkError, with all of them closed again."""
+    """Open all sinks of a service, each once; equal names are numbered. Raises SinkError, with all closed again."""
+    addresses = tuple(dict.fromkeys(addresses))
     names = [public_name(address) for address in addresses]
     made: list[Outlet] = []
     with ExitStack() as opened:

@@ -22,9 +22,10 @@ FOLDER = "SPIKESIGHT_QUEUES"  # environment variable: folder of the queues; defa
 
 def queue_path(address: str) -> Path:
     """Return the path of the queue file for a sink's address."""
-    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "spikesight"
-    name = hashlib.sha256(address.encode()).hexdigest()[:16]
-    return Path(os.environ.get(FOLDER) or state) / f"{name}.sqlite3"
+    name = f"{hashlib.sha256(address.encode()).hexdigest()[:16]}.sqlite3"
+    if folder := os.environ.get(FOLDER):
+        return Path(folder) / name
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "spikesight" / name
 
 
 class DiskQueue:

@@ -40,6 +40,8 @@ class HomeAssistant(Mqtt):
     def send(self, message: Message) -> None:
         """Publish the changed topics, if the label has changed."""
         told = retained_of(self._prefix, self._topic, message)
+        if not told:
+            return
         state = next(iter(told))
         if self._client is not None and told[state] == self._retained.get(state):
             return
@@ -72,9 +74,14 @@ class HomeAssistant(Mqtt):
 
 
 def retained_of(prefix: str, topic: str, message: Message) -> dict[str, bytes]:
-    """Return the bodies of a message's three topics: state first, then attributes, then the sensor's discovery."""
+    """Return the bodies of a message's three topics: state first, then attributes, then the sensor's discovery.
+
+    What crossed a line is no state of a sensor: there are none for it.
+    """
     text = json.dumps(json.loads(message.body), ensure_ascii=False)
     record = json.loads(text.encode(errors="replace"))  # file names may contain invalid UTF-8
+    if "crossed" in record:
+        return {}
     model, source = record["model"], record["source"]
     place = f"{topic}/{quote(model, safe='')}/{quote(source, safe='')}"
     sensor: dict[str, Any] = {

@@ -12,10 +12,11 @@ import http.client
 import io
 import os
 import socket
+import string
 import time
 from time import monotonic
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from spikesight.service.sinks.messages import Message, SinkError, SinkLost, SinkRefused
 
@@ -72,7 +73,8 @@ class Webhook:
         if not parts.hostname or parts.username is not None:
             raise SinkError("a webhook is https://host/path, without a user: its messages are signed")
         self._secure = parts.scheme == "https"
-        self._path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        self._path = quote(path, safe=string.punctuation)  # spaces and what is not ASCII; the rest is as it was written
         self._secret = key_of(secret or os.environ.get(SECRET, ""))
         self._connection: http.client.HTTPConnection | None = None
 

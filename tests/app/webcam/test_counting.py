@@ -15,7 +15,7 @@ def at(identity: int, x: float, y: float = 50, label: str = "3") -> Object:
 def crossed(counting: Counting, *steps: list[Object]) -> list[tuple[int, str, int]]:
     records = [record for t_us, objects in enumerate(steps) for record in counting.push(objects, t_us)]
     assert json.loads(json.dumps(records)) == records
-    return [(record["id"], record["crossed"], record["count"]) for record in records]
+    return [(record["object"], record["crossed"], record["count"]) for record in records]
 
 
 def test_a_line_is_crossed_both_ways_and_each_time() -> None:

@@ -21,6 +21,7 @@ from spikesight.encoders.recordings.files import write_recording
 from spikesight.encoders.sources.chunks import Chunk, Source, open_source
 from spikesight.models.classifier import Classifier
 from spikesight.models.shipped import find
+from spikesight.service.sinks.delivery import message_of
 from spikesight.service.sinks.report import Report
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, ann, kept, tiny
 
@@ -278,7 +279,10 @@ def test_what_crosses_is_counted_and_sent(capsys: pytest.CaptureFixture[str]) ->
     (line,) = capsys.readouterr().out.splitlines()
     record = json.loads(line)
     assert (record["label"], record["crossed"], record["count"]) == ("7", "forward", 1)
-    assert [{"source": "clip", "model": "nmnist", **record}.items() <= one.items() for one in sent].count(True) == 1
+    told = [one for one in sent if {"source": "clip", "model": "nmnist", **record}.items() <= one.items()]
+    assert len(told) == 1
+    for message in map(message_of, sent):
+        assert json.loads(message.body)["id"] == message.id, "by which receivers know a second copy"
     shown = [one["objects"] for one in sent if one.get("objects")]
     assert {one["label"] for objects in shown for one in objects} == {"7"}
     assert demo.picture().shape[2] == 3

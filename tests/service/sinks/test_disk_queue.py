@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from spikesight.service.sinks.disk_queue import DiskQueue
+from spikesight.service.sinks.disk_queue import FOLDER, DiskQueue, queue_path
 from spikesight.service.sinks.messages import Message, SinkError
 
 
@@ -37,6 +37,15 @@ def test_what_counts_as_on_disk_is_there(tmp_path: Path) -> None:
     assert counted["COMMIT"] == 0, "a process that is killed before loses them"
     assert len(queue) == 2
     queue.close()
+
+
+def test_a_user_without_a_home_names_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", nowhere)
+    monkeypatch.setenv(FOLDER, str(tmp_path))
+    assert queue_path("file:a").parent == tmp_path
 
 
 @pytest.mark.attack("sinks", "a queue that was damaged", "one sentence")

@@ -148,3 +148,9 @@ def test_an_unfit_address_among_good_ones_leaves_no_queue_open(tmp_path: Path, m
     with pytest.raises(ValueError, match="no place to send to"):
         open_deliveries([good, "nowhere:"])
     open_delivery(good).close()
+
+
+def test_an_address_given_twice_is_one_sink(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(FOLDER, str(tmp_path))
+    (only,) = open_deliveries([f"file:{tmp_path}/seen.jsonl"] * 2)
+    only.close()

@@ -73,6 +73,10 @@ def test_discovery_is_as_home_assistant_documents_it(model: str, source: str) ->
     assert json.loads(told[sensor["json_attributes_topic"]]) == {"confidence": 0.5, "known": 0.75, "committed": None}
 
 
+def test_what_crossed_a_line_is_not_what_a_camera_shows() -> None:
+    assert not retained_of("homeassistant", "house/door", message(label="3", crossed="forward", count=1))
+
+
 def test_a_model_is_one_device_and_each_source_its_own_sensor() -> None:
     told = [retained_of("p", "t", message(model, source)) for model, source in NAMES]
     sensors = [json.loads(one[topic]) for one in told for topic in one if topic.endswith("/config")]

@@ -20,7 +20,9 @@ TAKEN = b"HTTP/1.1 204 No Content\r\n\r\n"
 
 
 @contextmanager
-def answering(*connections: list[bytes], pace_s: float = 0.0) -> Iterator[tuple[Webhook, list[bytes]]]:
+def answering(
+    *connections: list[bytes], pace_s: float = 0.0, path: str = "/a/b?c=d"
+) -> Iterator[tuple[Webhook, list[bytes]]]:
     """A webhook, and what its receiver was sent, which sends these bytes, one answer a request or, at a pace, all to
     one, and closes each connection after the last.
     """
@@ -46,7 +48,7 @@ def answering(*connections: list[bytes], pace_s: float = 0.0) -> Iterator[tuple[
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
-        url = f"http://127.0.0.1:{listening.getsockname()[1]}/a/b?c=d"
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}{path}"
         with closing(Webhook(url, KEY)) as sink:
             yield sink, requests
     thread.join(PATIENCE_S)
@@ -69,6 +71,16 @@ def test_what_a_receiver_is_sent() -> None:
     content = f"{MESSAGE.id}.{headers['webhook-timestamp']}.".encode() + body
     good = base64.b64encode(hmac.digest(KEY.encode(), content, "sha256")).decode()
     assert headers["webhook-signature"] == f"v1,{good}"
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [("/a%20b?c=%2F+d", "/a%20b?c=%2F+d"), ("/a b", "/a%20b"), ("/größe?t=ä", "/gr%C3%B6%C3%9Fe?t=%C3%A4")],
+)
+def test_a_path_may_be_written_as_people_write_it(path: str, asked: str) -> None:
+    with answering([status(200)], path=path) as (sink, requests):
+        sink.send(MESSAGE)
+    assert requests[0].decode().startswith(f"POST {asked} HTTP/1.1")
 
 
 @pytest.mark.parametrize("code", [202, 299, 400, 413, 415, 422])
