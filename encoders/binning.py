@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikesight.encoders import kernels
-from spikesight.encoders.events import Events, EventsError, SensorSize, as_events
+from spikesight.encoders.events import UNSORTED, Events, EventsError, SensorSize, as_events, count_backward
 
 NOWHERE = 1 << 30  # table entry of a column or row that is cropped away; the sum of two still fits uint32
 CEILINGS = {"binary": 1, "count": 255}
@@ -83,11 +83,14 @@ def bin_events(
     """
     check_bins(bin_us, steps, mode)
     events, grid = as_events(events), grid_for(sensor, size)
+    if count_backward(events):  # a search by time would pass over some
+        raise EventsError(UNSORTED)
     shape = (steps, 2, grid.height, grid.width)
     if out is None:
         out = np.empty(shape, np.uint8)
     elif out.shape != shape or not out.flags.c_contiguous or out.dtype not in (np.uint8, np.float32):
-        raise EventsError(f"the buffer must be a contiguous uint8 or float32 array of shape {shape}, not {out.shape}")
+        what = f"{out.dtype} {out.shape}"
+        raise EventsError(f"the buffer must be a contiguous uint8 or float32 array of shape {shape}, not {what}")
     add_counts(events, start_us, bin_us, grid, mode, out, clear=True)
     return out
 
@@ -112,5 +115,5 @@ def add_counts(
     if fault == loops.OUTSIDE:
         raise EventsError(f"some events lie outside the {len(grid.columns)}x{len(grid.rows)} sensor")
     if fault:
-        raise EventsError("the events are not sorted by time; sort them, or pass them through sanitise()")
+        raise EventsError(UNSORTED)
     return totals

@@ -38,6 +38,9 @@ NAMES = {
 """Names of the event fields in this and other libraries, as regular expressions."""
 
 
+UNSORTED = "the events are not sorted by time; sort them, or pass them through sanitise()"
+
+
 class EventsError(ValueError):
     """Events, or a sensor size, that break the rules above."""
 
@@ -65,7 +68,7 @@ class SensorSize:
     def parse(cls, text: str) -> "SensorSize":
         """Parse `640x480`. Raises EventsError."""
         width, times, height = text.lower().partition("x")
-        if not (times and width.strip().isdigit() and height.strip().isdigit()):
+        if not (times and width.strip().isdecimal() and height.strip().isdecimal()):
             raise EventsError(f"'{text}' is not a sensor size; write it as WIDTHxHEIGHT, for example 640x480")
         return cls(int(width), int(height))
 
@@ -180,7 +183,7 @@ def check_events(events: Events, size: SensorSize | None = None) -> Events:
     width, height = (0xFFFF, 0xFFFF) if size is None else (size.width, size.height)
     n_outside, n_backward = kernels.compiled("readers").faults(events, width, height)
     if n_backward:
-        raise EventsError("the events are not sorted by time; sort them, or pass them through sanitise()")
+        raise EventsError(UNSORTED)
     if len(events) and not -4 * FAR_US <= events["t"][0] <= events["t"][-1] <= 4 * FAR_US:
         raise EventsError("some times lie further from zero than 2^62 microseconds, where sums of them overflow")
     if size is not None and n_outside:

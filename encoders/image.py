@@ -74,7 +74,8 @@ class Rate(Code):
 
     def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:
         p = (self.gain * _real(images) + self.offset).clamp(0, 1)
-        drawn = torch.rand((self.steps, *images.shape), generator=generator, dtype=images.dtype, device=images.device)
+        dtype = torch.promote_types(images.dtype, torch.float32)  # in half precision small p would fire too often
+        drawn = torch.rand((self.steps, *images.shape), generator=generator, dtype=dtype, device=images.device)
         return (drawn < p).to(images.dtype)
 
     def decode(self, x_seq: Tensor) -> Tensor:
@@ -115,7 +116,8 @@ class Latency(Code):
         if self.mapping == "linear":
             return self.first + (1 - x) * span
         if self.mapping == "grow":
-            return self.first - torch.log(x * -math.expm1(-span) + math.exp(-span))  # rearranged to avoid overflow
+            t = -torch.log(x * -math.expm1(-span) + math.exp(-span))  # rearranged to avoid overflow
+            return self.first + t.clamp(max=span)  # of many steps exp(-span) is 0
         x = x.clamp(min=self.threshold + EPSILON)
         longest = math.log((self.threshold + EPSILON) / EPSILON)
         return self.first + torch.log(x / (x - self.threshold)) / longest * span

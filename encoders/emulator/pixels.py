@@ -28,7 +28,7 @@ class PixelModel:
     threshold_off: float = 0.2
     sigma: float = 0.03  # standard deviation of the thresholds over pixels
     linear_below: float = 20.0  # the response is linear up to this grey value, logarithmic above
-    refractory_us: int = 0  # a pixel is silent this long after an event
+    refractory_us: int = 0  # a pixel is silent this long after an event, but for noise
     leak_hz: float = 0.1  # leak rate: ON events per second of a pixel under constant light
     noise_hz: float = 0.0  # shot noise events per second of a dark pixel; bright pixels have a quarter
     cutoff_hz: float = 0.0  # bandwidth of the photoreceptor; 0: none

@@ -90,9 +90,10 @@ def test_an_event_off_the_sensor_is_refused(x: int, y: int) -> None:
         bin_events(make_events([1], [x], [y], [1]), 0, 10, 1, SENSOR)
 
 
-def test_unsorted_events_are_refused() -> None:
+@pytest.mark.parametrize("times", [[5, 25, 6, 30], [30, 0, 0, 0], [10, 50, 60, 5]])
+def test_unsorted_events_are_refused(times: list[int]) -> None:
     with pytest.raises(EventsError, match="not sorted"):
-        bin_events(make_events([5, 25, 6, 30], [0] * 4, [0] * 4, [1] * 4), 0, 10, 4, SENSOR)
+        bin_events(make_events(times, [0] * 4, [0] * 4, [1] * 4), 10, 10, 4, SENSOR)
 
 
 def test_wrong_arguments() -> None:
@@ -103,6 +104,8 @@ def test_wrong_arguments() -> None:
         bin_events(events, 0, 0, 1, SENSOR)
     with pytest.raises(EventsError, match="buffer"):
         bin_events(events, 0, 10, 1, SENSOR, out=np.zeros((1, 2, 9, 18), np.uint8))
+    with pytest.raises(EventsError, match="float64"):
+        bin_events(events, 0, 10, 1, SENSOR, out=np.zeros((1, 2, 9, 17)))
 
 
 def test_cells_are_those_that_bins_light() -> None:

@@ -143,6 +143,8 @@ def test_a_step_back_of_more_than_half_the_clock_is_a_wrap(
 def test_sizes_at_their_limits() -> None:
     assert SensorSize.parse(" 1 X 2048") == SensorSize(1, 2048)
     assert SensorSize.parse(str(SensorSize(34, 30))) == SensorSize(34, 30)
+    with pytest.raises(EventsError, match="WIDTHxHEIGHT"):
+        SensorSize.parse("²x3")  # a digit, and no number
     for width, height in ((0, 1), (1, -1), (2049, 1), (1, 2049)):
         with pytest.raises(EventsError, match="within 1x1 to 2048x2048"):
             SensorSize(width, height)

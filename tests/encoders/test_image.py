@@ -148,6 +148,18 @@ def test_trains_by_hand(encoder: Any, x: list[float], trains: list[str]) -> None
     ]
 
 
+@pytest.mark.parametrize("mapping", ["linear", "log", "grow"])
+def test_the_darkest_input_is_last_however_many_steps_there_are(mapping: str) -> None:
+    assert Latency(1000, mapping)(torch.zeros(1)).squeeze().nonzero().tolist() == [[999]]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_rare_spikes_are_as_rare_in_half_precision(dtype: torch.dtype) -> None:
+    p, n = 2.0**-10, 2**18
+    spikes = Rate(n)(torch.tensor([p], dtype=dtype), Generator().manual_seed(0))
+    assert float(spikes.float().mean()) == pytest.approx(p, abs=4 * (p / n) ** 0.5)
+
+
 def test_rate_is_right_in_the_mean() -> None:
     x = torch.tensor([0.0, 0.1, 0.5, 0.93, 1.0])
     n = 20_000
