@@ -128,21 +128,25 @@ def read_pixels(data: bytes) -> np.ndarray | None:
     file = np.frombuffer(data, np.uint8)
     try:
         pixels = cv2.imdecode(file, cv2.IMREAD_COLOR_RGB)
-        given = cv2.imdecode(file, cv2.IMREAD_UNCHANGED) if may_be_transparent(data) else None
+        if pixels is None or not may_be_transparent(data):
+            return pixels
+        given, kinds, metadata = cv2.imdecodeWithMetadata(file, flags=cv2.IMREAD_UNCHANGED)
+        if given is None or given.ndim != 3 or given.shape[2] != 4:
+            return pixels
+        alpha = np.ascontiguousarray(given[..., 3])
+        if len(kinds):  # OpenCV turns by EXIF, but no image that it reads unchanged
+            png = cv2.imencodeWithMetadata(".png", alpha, kinds, metadata)[1]
+            alpha = np.asarray(cv2.imdecode(png, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH))
     except cv2.error:
         return None
-    if pixels is None or given is None or given.ndim != 3 or given.shape[2] != 4:
-        return pixels
-    if given.shape[:2] != pixels.shape[:2]:  # EXIF rotated `pixels` but not `given`
-        return pixels
-    full = 65535 if given.dtype == np.uint16 else 255
-    return _on_white(pixels, given[..., 3:].astype(np.float32) / full)
+    full = 65535 if alpha.dtype == np.uint16 else 255
+    return _on_white(pixels, alpha[..., None].astype(np.float32) / full)
 
 
 def may_be_transparent(data: bytes) -> bool:
-    """Return whether the header allows transparency: PNG of colour type 4 or 6 or with tRNS, WebP with alpha."""
+    """Return whether the header allows transparency: PNG of colour type 4 or 6 or with tRNS, WebP with alpha, TIFF."""
     if data[:8] == b"\x89PNG\r\n\x1a\n":
         return data[25:26] in (b"\4", b"\6") or b"tRNS" in data[: data.find(b"IDAT")]
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return data[12:16] == b"VP8L" or (data[12:16] == b"VP8X" and bool(data[20:21] and data[20] & 0x10))
-    return False
+    return data[:4] in (b"II*\0", b"MM\0*")

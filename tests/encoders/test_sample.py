@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from spikesight.encoders.sample import IMAGE_SUFFIXES, read_pixels, read_sample
 from tests.support.inputs.samples import written
@@ -37,7 +37,7 @@ def test_what_is_no_image_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("depth", [np.uint8, np.uint16])
-@pytest.mark.parametrize("suffix", [".png", ".webp"])
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".tiff"])
 def test_ink_on_a_transparent_ground_is_laid_on_white(suffix: str, depth: type) -> None:
     if suffix == ".webp" and depth is np.uint16:
         pytest.skip("WebP has eight bits")
@@ -51,6 +51,22 @@ def test_ink_on_a_transparent_ground_is_laid_on_white(suffix: str, depth: type) 
     assert pixels[0, 0].tolist() == [255, 255, 255]
     assert pixels[3, 4].tolist() == [255, 0, 0]
     assert abs(int(pixels[3, 7, 0]) - 128) <= 1
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+@pytest.mark.parametrize(("kind", "shape"), [("PNG", (5, 5)), ("PNG", (5, 7)), ("WEBP", (5, 5))])
+def test_a_photograph_held_upright_has_its_transparency_where_it_was(
+    kind: str, shape: tuple[int, int], turn: int
+) -> None:
+    ink = np.zeros((*shape, 4), np.uint8)  # black, seen where it is opaque
+    ink[:2, 1:, 3] = 255
+    exif, file = Image.Exif(), io.BytesIO()
+    exif[0x0112] = turn
+    Image.fromarray(ink).save(file, kind, exif=exif, lossless=True)
+    shown = ImageOps.exif_transpose(Image.open(file))
+    pixels = read_pixels(file.getvalue())
+    assert pixels is not None
+    assert np.array_equal(pixels[..., 0], 255 - np.asarray(shown)[..., 3])
 
 
 def test_a_palette_may_be_transparent_and_cut_files_are_none() -> None:
