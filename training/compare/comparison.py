@@ -8,6 +8,7 @@ held-out training images, and everything else uses its last epoch.
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -18,6 +19,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from spikesight.encoders.image import IMAGE_ENCODERS
 from spikesight.models.checkpoint import load
 from spikesight.models.conversion.ann_to_snn import convert
 from spikesight.models.conversion.methods import METHODS
@@ -27,6 +29,7 @@ from spikesight.models.networks.converted.network import ConvertedNetwork
 from spikesight.models.networks.metering import dense_macs, measure
 from spikesight.models.networks.resnet import NETWORKS
 from spikesight.models.networks.stdp import StdpConfig, StdpLayer, rates_of
+from spikesight.models.neurons.surrogate import SURROGATES
 from spikesight.training.compare.ann import accuracy, ann_settings, fit_ann, hits, prepare, set_levels
 from spikesight.training.compare.config import CompareConfig
 from spikesight.training.compare.costs import Stepwise, activations, cost_of, costs
@@ -71,6 +74,9 @@ class Comparison:
             raise ValueError(f"no file {config.weights}: --weights names the ANN's state dictionary")
         if unknown := [m for m in (*config.methods, *config.multi, *config.long) if m not in METHODS]:
             raise ValueError(f"unknown method {unknown[0]!r}; known: {', '.join(METHODS)}")
+        direct = f"({'|'.join(IMAGE_ENCODERS)})/({'|'.join(SURROGATES)})/[1-9][0-9]*"
+        if wrong := [spec for spec in config.direct if not re.fullmatch(direct, spec)]:
+            raise ValueError(f"--direct is encoding/surrogate/T, such as direct/arctan/4, not {wrong[0]}")
         self.config, self.folder = config, Path(config.output)
         self.weights_hash = hashlib.sha256(Path(config.weights).read_bytes()).hexdigest() if config.weights else ""
         self.store = Store(self.folder, report)

@@ -34,6 +34,14 @@ def small(pictures: Path, output: Path, **changes: Any) -> Comparison:
     return Comparison(replace(config, **changes), lambda _: None)
 
 
+@pytest.mark.parametrize(
+    "spec", ["direct/arctan", "direct/arctan/0", "direct/arc/4", "morse/arctan/4", "rate/arctan/4/1"]
+)
+def test_what_is_no_direct_training_is_said_before_any_training(spec: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"encoding/surrogate/T.*not {spec}"):
+        small(tmp_path / "nothing", tmp_path, direct=("direct/arctan/4", spec))
+
+
 def saved_ann(path: Path, seed: int = 0) -> nn.Module:
     torch.manual_seed(seed)
     ann = ANNS["cifar-resnet8"].build(3, 2)
