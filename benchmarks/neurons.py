@@ -220,9 +220,10 @@ def main() -> None:
         return run
 
     base = next((name for name in layers if name.startswith("SpikingJelly m")), "plain loop (ours)")
+    pages = ", huge pages" if "GLIBC_TUNABLES" in os.environ else ""
     for title, mode in (("forward", infer), ("forward + backward", train)):
         timings = paired({name: mode(layer) for name, layer in layers.items()}, base, args.rounds)
-        print_table(f"{list(shape)} float32, {title}", timings, base)
+        print_table(f"{list(shape)} float32, {title}{pages}", timings, base)
     report.write("neurons", args.json)
 
 

@@ -156,7 +156,8 @@ def tell(seen: list[Seen], front: Floats, bin_ms: float, rate_hz: float, packet_
         "network sockets, JSON, threads": rest,
         "event to decision": whole,
     }
-    report.table("network camera", "an event waits for", "bin, ms", "Mev/s", "mean, ms", "p50, ms", "p95, ms")
+    title = f"network camera, bins of {bin_ms:g} ms, {rate_hz / 1e6:g} Mev/s"
+    report.table(title, "an event waits for", "bin, ms", "Mev/s", "mean, ms", "p50, ms", "p95, ms")
     print(f"{len(seen)} answers at bins of {bin_ms:g} ms, {rate_hz / 1e6:g} Mev/s, packets of {packet_ms:g} ms")
     for name, values in parts.items():
         mean, half, most = float(values.mean()), *(float(np.quantile(values, q)) for q in (0.5, 0.95))

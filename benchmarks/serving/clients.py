@@ -1,6 +1,7 @@
 """Servers to measure, in processes of their own, and the clients that load them."""
 
 import asyncio
+import atexit
 import itertools
 import os
 import re
@@ -27,6 +28,7 @@ class Served:
         self.process = subprocess.Popen(
             command, stdout=self.log, stderr=self.log, env={**os.environ, **environment}, start_new_session=True
         )
+        atexit.register(self.stop)  # a session of its own hears no Ctrl-C
         self.port = port
         end = time.monotonic() + START_S
         while not self.listens():
@@ -70,6 +72,7 @@ class Served:
 
     def stop(self) -> None:
         """Terminate the server; after 20 s kill the remaining processes."""
+        atexit.unregister(self.stop)
         self.process.send_signal(signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(20)
