@@ -183,7 +183,7 @@ def timeout_s(parameters: dict[str, Any]) -> float | None:
     value = parameters.get("timeout")
     if value is None or value == 0:
         return None
-    if type(value) is not int or value < 0:
+    if type(value) is not int or not 0 <= value < 2**64:
         raise V2Error("timeout must be a number of microseconds")
     return value / 1e6
 

@@ -20,7 +20,7 @@ from spikesight.service.upload.decode import INLINE_BYTES, Kind, kind_of
 from spikesight.service.upload.load import inputs_of, load
 from spikesight.service.upload.multipart import file_of
 
-RAW_TYPES = ("application/octet-stream", "image/jpeg", "image/png", "image/webp", "image/bmp", "image/x-ms-bmp", "")
+RAW_TYPES = ("application/octet-stream", "")
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ async def read_body(request: Request, name: str = "") -> tuple[bytes, str]:
         if len(body) <= INLINE_BYTES:
             return file_of(content_type, body)
         return await asyncio.to_thread(file_of, content_type, body)
-    if kind not in RAW_TYPES:
+    if kind not in RAW_TYPES and not kind.startswith("image/"):
         raise ServiceError(415, "send multipart/form-data with a field 'file', or raw bytes as image/* or octet-stream")
     return await request.body(), name
 

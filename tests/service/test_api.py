@@ -56,7 +56,11 @@ def test_image_upload(client: TestClient, suffix: str, model: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "data", "kind"),
-    [("a.png", picture(), "image/png"), ("a.bin", RECORDING["file"][1], "application/octet-stream")],
+    [
+        ("a.png", picture(), "image/png"),
+        ("a.png", picture(), "image/jpg"),  # no registered type, and often sent
+        ("a.bin", RECORDING["file"][1], "application/octet-stream"),
+    ],
 )
 def test_raw_body_equals_form(client: TestClient, name: str, data: bytes, kind: str) -> None:
     form = client.post("/v1/predict?logits=1&steps=1", files={"file": (name, data)}).json()
