@@ -19,6 +19,7 @@ from spikesight.encoders.events import EVENTS, Events, SensorSize
 
 Random = np.random.Generator
 Fault = Callable[[Events, SensorSize, Random], Events]
+NO_PLACES = np.empty(0, np.intp)
 SIDE = 34  # pixels: movements are for a sensor with this shorter side, and are scaled for others
 
 
@@ -62,7 +63,8 @@ def flicker(events: Events, sensor: SensorSize, random: Random, hz: float, share
         return events
     pixels = sensor.width * sensor.height
     turns = np.arange(float(events["t"][0]), float(events["t"][-1]), 1e6 / (4 * hz))  # rise, fall, rise, fall
-    number, place = np.nonzero(random.random((len(turns), pixels)) < share)
+    places = [np.flatnonzero(random.random(pixels) < share) for _ in turns]  # all at once would take gigabytes
+    number, place = np.repeat(np.arange(len(turns)), [*map(len, places)]), np.concatenate([NO_PLACES, *places])
     t = turns[number] + random.uniform(0, 1000, len(number))
     return with_more(events, t.astype(np.int64), place, number % 2 == 0, sensor)
 

@@ -1,5 +1,6 @@
 """Each fault does what its name says, by the number that its strength names."""
 
+import tracemalloc
 from collections.abc import Callable
 from functools import partial
 
@@ -60,6 +61,15 @@ def test_flicker_beats_at_twice_the_mains(hz: int) -> None:
     assert abs(len(added) / (0.5 * SENSOR.width * SENSOR.height * 2 * turns) - 1) < 0.02, "as often on as off"
     phase = (on["t"] - long["t"][0]) * turns * 1e-6 % 1
     assert np.mean(phase < 1000e-6 * turns) > 0.99, "within a millisecond of the rise"
+
+
+def test_flicker_of_a_large_sensor_needs_no_more_memory_than_its_events() -> None:
+    sensor = SensorSize(640, 480)
+    tracemalloc.start()
+    made = corruptions.flicker(EVENTS, sensor, np.random.default_rng(1), hz=50, share=0.02)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20 * made.nbytes
 
 
 def test_packets_are_lost_whole() -> None:
