@@ -83,7 +83,9 @@ def bin_events(
     """
     check_bins(bin_us, steps, mode)
     events, grid = as_events(events), grid_for(sensor, size)
-    if count_backward(events):  # a search by time would pass over some
+    find = kernels.compiled("binning").first_at_or_after
+    first, last = find(events, start_us), find(events, start_us + steps * bin_us)
+    if count_backward(events[:first]) or count_backward(events[last:]):  # some may belong in between
         raise EventsError(UNSORTED)
     shape = (steps, 2, grid.height, grid.width)
     if out is None:
