@@ -84,9 +84,10 @@ def print_timings(
             report.row(name, "", "", "", sentence(error))
             print(f"  {name}: {sentence(error)}", flush=True)
             continue
-        first = first or seconds
-        report.row(name, seconds * 1e3, first / seconds, peak, "")
-        print(f"  {name}: {seconds * 1e3:.3f} ms, {first / seconds:.2f} times {base}, {peak:.0f} MiB", flush=True)
+        first = seconds if name == base else first
+        report.row(name, seconds * 1e3, first / seconds or "", peak, "")  # no ratio where the base failed
+        ratio = f", {first / seconds:.2f} times {base}" if first else ""
+        print(f"  {name}: {seconds * 1e3:.3f} ms{ratio}, {peak:.0f} MiB", flush=True)
         del run
         gc.collect()
 
@@ -169,7 +170,8 @@ def compare_inference(device: torch.device, size: int, batch: int, steps: int, r
 
     runs: dict[str, Step] = {"ours, float32": lambda: best(x_seq), "ours, bfloat16": half}
     if find_spec("spikingjelly"):
-        runs = {"SpikingJelly multi-step": lambda: spikingjelly_resnet(network)(x_seq), **runs}
+        theirs = spikingjelly_resnet(network)
+        runs = {"SpikingJelly multi-step": lambda: theirs(x_seq), **runs}
     variants = {name: lambda run=run: torch.inference_mode()(run) for name, run in runs.items()}
     title = f"inference on the GPU, SEW ResNet-18, T = {steps}, {batch} x 3 x {size} x {size}"
     print_timings(title, variants, next(iter(variants)), device, rounds)
