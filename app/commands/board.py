@@ -34,7 +34,8 @@ def _line(row: dict[str, Any]) -> str:
     if not figures:
         return f"{row['name']:34} not run   {row['command']}"
     low, high = figures["interval"]
-    return f"{row['name']:34} {figures['accuracy']:7.2%}   {low:.2%} to {high:.2%}   {figures['count']:6}   {row['by']}"
+    right, by = f"{figures['accuracy']:7.2%}   {low:.2%} to {high:.2%}", row.get("by", "")
+    return f"{row['name']:34} {right}   {figures['count']:6}   {by}"
 
 
 def run(args: argparse.Namespace) -> int:
@@ -47,6 +48,8 @@ def run(args: argparse.Namespace) -> int:
     rows = chosen(board, args.rows) if args.action != "list" or args.rows else board["rows"]
     if args.action == "check" and not (rows := [row for row in rows if row["figures"]]):
         raise ValueError("nothing to compare with: no figures are printed of these rows")
+    if not rows and args.action == "run":
+        raise ValueError("no row has figures yet: name those to run")
     if args.action == "list":
         if args.json:
             print(json.dumps(rows))
@@ -60,6 +63,9 @@ def run(args: argparse.Namespace) -> int:
         found = measure(command, args.root)
         if args.action == "run":
             say("\n".join(map(_line, keep(file, found))))
+            absent = [row["name"] for row in rows if row["command"] == command and row["name"] not in found]
+            if absent:
+                raise ValueError(f"{command} prints no figures of {absent[0]!r}, but of {', '.join(found) or 'no row'}")
             continue
         for row in (row for row in rows if row["command"] == command):
             why = difference(row["figures"], found[row["name"]]) if row["name"] in found else "not measured"

@@ -28,13 +28,13 @@ def read_board(file: Path) -> dict[str, Any]:
     """Read a board: `sets`, each with a description, and `rows`. Raises ValueError for another file, and OSError."""
     try:
         found = json.loads(file.read_text())
-        known = {row["name"]: (shlex.split(row["command"]), row["figures"]) for row in found["rows"]}
+        known = {row["name"]: (shlex.split(row["command"])[0], row["figures"]) for row in found["rows"]}
         if len(known) < len(found["rows"]) or not isinstance(found["sets"], dict):
             raise KeyError
         for _, figures in known.values():
             if figures is not None:
                 check(figures, file.name)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, LookupError, TypeError, AttributeError):
         raise ValueError(f"{file} is no board: it needs sets, and rows with a name, a command and figures") from None
     return found
 

@@ -74,6 +74,19 @@ def test_a_set_is_all_of_its_rows_and_figures_are_needed_to_compare(board: Path,
     assert capsys.readouterr().out.count("within") == 2
 
 
+def test_a_row_of_ones_own_is_a_name_and_a_command(tmp_path: Path, capsys: Captured) -> None:
+    command = printing(tmp_path, {"mine": figures({"3": 1})})
+    file = tmp_path / "mine.json"
+    file.write_text(json.dumps({"sets": {}, "rows": [{"name": "mine", "command": command, "figures": None}]}))
+    assert ask(file, "run") == 2
+    assert "name those to run" in capsys.readouterr().err
+    assert ask(file, "run", "mine") == 0
+    assert "99.00%" in capsys.readouterr().out
+    file.write_text(file.read_text().replace('"name": "mine"', '"name": "my"'))
+    assert ask(file, "run", "my") == 2
+    assert "prints no figures of 'my', but of mine" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("now", "said"),
     [(figures({"3": 7}), "outside the interval"), (figures({"3": 1}, "there"), "other data"), (None, "not measured")],
@@ -89,7 +102,12 @@ def test_what_does_not_stand_ends_with_one(
     assert board.read_text() == before
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"sets": {}, "rows": [{"name": "a"}]}', '{"sets": 3, "rows": []}'])
+NO_COMMAND = '{"sets": {}, "rows": [{"name": "a", "command": "", "figures": null}]}'
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"sets": {}, "rows": [{"name": "a"}]}', '{"sets": 3, "rows": []}', NO_COMMAND]
+)
 def test_a_file_that_is_no_board_is_refused(tmp_path: Path, capsys: Captured, text: str) -> None:
     (tmp_path / "mine.json").write_text(text)
     assert ask(tmp_path / "mine.json") == 2
