@@ -111,8 +111,10 @@ def encode(
 
 
 def pack(events: Events, layout: str, *, big_endian: bool = False) -> bytes:
-    """Encode all events as one block of bytes. Raises ValueError for an unknown layout."""
+    """Encode all events as one block of bytes. Raises ValueError for an unknown layout, or a negative time in t64."""
     if layout == "t64":
+        if len(events) and events["t"].min() < 0:
+            raise ValueError("the layout t64 has no times below 0: shift them")
         raw = np.empty(len(events), T64)
         raw["t"], raw["x"], raw["y"], raw["on"] = (events[name] for name in "txyp")
     elif layout == "t32":

@@ -26,6 +26,7 @@ from pydantic import ConfigDict
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from spikesight.encoders.events import as_events
 from spikesight.encoders.packets import pack
 from spikesight.service.http.bodies import CameraBody, ModelsBody, PredictBody, SampleBody, StepBody
 from spikesight.service.http.person import error_sentence
@@ -242,8 +243,11 @@ class Stream:
             raise ClientError(0, f"{client.url} does not answer") from None
 
     def send_events(self, events: NDArray, t_ms: float | None = None) -> int:
-        """Send a packet of events (structured array EVENTS); return its sequence number."""
-        return self._frame(EVENTS_T64, pack(events, "t64"), t_ms)
+        """Send a packet of events, of this or another library (`as_events`); return its sequence number.
+
+        Raises ValueError for times below 0 and for what are no events.
+        """
+        return self._frame(EVENTS_T64, pack(as_events(events), "t64"), t_ms)
 
     def send_image(self, data: bytes, t_ms: float | None = None) -> int:
         """Send a frame as JPEG, PNG or WebP bytes, captured at `t_ms` (None: now); return its sequence number."""

@@ -59,6 +59,11 @@ def test_32_bit_clocks_wrap(layout: str) -> None:
     assert int(lower["t"][0]) > 0
 
 
+def test_a_time_before_zero_is_refused_where_it_would_become_another() -> None:
+    with pytest.raises(ValueError, match="no times below 0"):
+        pack(make_events([-1, 0], [0, 0], [0, 0], [1, 1]), "t64")
+
+
 def test_odd_lengths_cost_their_tail_only() -> None:
     good = next(encode(events(A, B), "t64"))
     decoder = WireDecoder("t64")

@@ -16,11 +16,12 @@ from spikesight.models.neurons.probe import Inside
 from spikesight.models.steps import Outcome
 from spikesight.service.client import Client, ClientError, Prediction, Snapshot, parse
 from spikesight.service.stream.messages import Ticket, prediction_text, snapshot_text, text
-from tests.support.inputs.samples import picture
+from tests.support.inputs.samples import picture, some_events
 from tests.support.models import tiny
 from tests.support.serving.http import TOKEN, refused
 from tests.support.serving.scheduling import inputs
 from tests.support.serving.servers import running
+from tests.support.serving.streams import STREAM, finished
 from tests.support.waiting import PATIENCE_S, until
 
 
@@ -124,6 +125,19 @@ def test_a_stream_that_the_service_closes(client: Client) -> None:
         assert (status, "threshold" in said) == (1003, True)
         with pytest.raises(ClientError):
             stream.reset()
+
+
+def test_events_of_another_library_mean_the_same(client: Client) -> None:
+    events, told = some_events(2000), []
+    others = np.empty(len(events), [("x", "i4"), ("y", "i4"), ("timestamp", "f8"), ("polarity", "i1")])
+    others["x"], others["y"], others["timestamp"] = events["x"], events["y"], events["t"]
+    others["polarity"] = np.where(events["p"], 1, -1)
+    for given in (events, others):
+        with client.stream(**STREAM) as stream:
+            stream.send_events(given)
+            told.append([one.logits for one in finished(stream)])
+    assert told[0]
+    assert told[0] == told[1]
 
 
 def test_a_prediction_arrives_as_it_was_made() -> None:
