@@ -1,4 +1,4 @@
-"""A small typed client of the HTTP service: predictions for files and arrays, and live streams.
+"""A small typed client of the HTTP service: predictions for files, and live streams.
 
     client = Client("http://127.0.0.1:8000")
     client.predict(Path("seven.png")).label
@@ -165,7 +165,7 @@ class Client:
 
     def predict(
         self,
-        sample: Path | bytes,
+        sample: Path | str | bytes,
         *,
         model: str | None = None,
         name: str = "",
@@ -176,9 +176,9 @@ class Client:
         bin_ms: float | None = None,
         objects: int = 0,
     ) -> PredictBody:
-        """Classify an image or a recording: a file, or its bytes. `name` marks the bytes of an N-MNIST .bin file."""
-        if isinstance(sample, Path):
-            sample, name = sample.read_bytes(), sample.name
+        """Classify an image or a recording: a file's path, or its bytes. `name` marks bytes of an N-MNIST .bin file."""
+        if isinstance(sample, str | Path):
+            sample, name = Path(sample).read_bytes(), Path(sample).name
         wanted = query(
             model=model, name=name or None, confidence=confidence, error_rate=error_rate, bin_ms=bin_ms,
             logits="1" if logits else None, steps="1" if steps else None, objects=objects or None,

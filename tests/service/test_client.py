@@ -69,6 +69,7 @@ def test_every_wish_of_a_prediction_is_sent(client: Client, tmp_path: Path) -> N
     for name in ("probabilities", "step", "spikes", "synops"):
         assert getattr(plain, name) == getattr(full, name), name
     assert (plain.logits, plain.steps) == (None, None)
+    assert client.predict(str(tmp_path / "p.png")).probabilities == plain.probabilities
     assert full.logits is not None
     assert full.steps is not None
     assert len(full.steps) == full.step
