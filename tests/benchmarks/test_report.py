@@ -1,6 +1,9 @@
 """What a benchmark measured is kept as JSON that names the processor, the command and no path of the machine."""
 
 import json
+import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -24,6 +27,22 @@ def test_a_repeated_table_replaces_its_own_and_keeps_the_others(
     assert kept["benchmark"] == "engine"
     assert kept["processor"]
     assert {"date", "command", "threads", "load", "versions"} <= kept["tables"][0].keys()
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_make_bench_runs_what_needs_no_word_and_goes_on_after_a_failure(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\necho "ran $2"\ntest "$2" != benchmarks.bags\n')
+    python.chmod(0o755)
+    words = ["make", "--old-file=.venv/.dev", "bench", f"BIN={tmp_path}"]
+    done = subprocess.run(words, cwd=report.ROOT, capture_output=True, text=True)
+    ran = [line.removeprefix("ran benchmarks.") for line in done.stdout.splitlines() if line.startswith("ran ")]
+    assert {"bags", "engine", "serving.load"} <= {*ran}
+    assert (done.returncode != 0, "failed: bags" in done.stdout) == (True, True)
+    for name in ran:
+        source = (report.ROOT / "benchmarks" / f"{name.replace('.', '/')}.py").read_text()
+        assert "required=True" not in source, name
+        assert not re.search(r'add_argument\("[a-z]+", type', source), name
 
 
 def test_every_result_in_the_repository_is_readable_and_names_no_machine() -> None:
