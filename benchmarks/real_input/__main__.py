@@ -72,7 +72,8 @@ def pictures(classifiers: Sequence[Classifier], digits: Digits, photos: list[Pat
         shown = [(drawing(style, digits[0][i], random), int(digits[1][i])) for i in chosen]
         rows[f"drawing, {style}"] = shown
     report.table("digits on paper", "input", "model", *RIGHT)
-    print(f"| input, {count} pictures, seed {seed} | {' | '.join(MODELS)} |\n|---|---|---|")
+    names = [classifier.name for classifier in classifiers]
+    print(f"| input, {count} pictures, seed {seed} | {' | '.join(names)} |\n{'|---' * (1 + len(names))}|")
     for name, row in rows.items():
         cells = []
         for classifier in classifiers:
@@ -153,7 +154,8 @@ def main() -> None:
             videos(moving, args.root / "videos")
     if args.only in (None, "cost"):
         rows_of_cost(classifiers[0], list_nmnist(args.root).test[:20])
-    report.write("real_input", args.json)
+    if args.json or not args.tuning:  # in the place of what is reported belongs nothing else
+        report.write("real_input", args.json)
 
 
 if __name__ == "__main__":
