@@ -28,7 +28,9 @@ def packets(events: np.ndarray, n: int) -> list[Act]:
 FINE = replace(EVENT_CONTRACT, shortest_bin_us=1000)
 WINDOW = {"width": LARGE.width, "height": LARGE.height, "logits": True, "bin_ms": 10.0}
 FILM = [partial(Stream.send_image, data=picture(seed=n), t_ms=n * 40.0) for n in range(60)]
-NOISY, PLAIN = packets(trembling(LARGE, 300_000), 90), packets(some_events(3000, span_us=1_000_000), 100)
+TREMBLING = trembling(LARGE, 300_000)
+TREMBLING["t"] -= TREMBLING["t"].min()  # what is sent has no times below 0
+NOISY, PLAIN = packets(TREMBLING, 90), packets(some_events(3000, span_us=1_000_000), 100)
 STREAMS: dict[str, tuple[Callable[[], Classifier], dict[str, Any], Sequence[Act]]] = {
     "plain": (tiny, STREAM, PLAIN),
     "at its bin, with what it has ruled out": (
