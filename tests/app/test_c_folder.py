@@ -234,12 +234,12 @@ def test_a_stream_is_answered_as_in_python(contract: Contract, sensor: SensorSiz
     assert sensor.width > contract.sensor_width or len({held for _, held in seen}) > 1
 
 
-@pytest.mark.parametrize("span_ms", [10, 4], ids=["its own bin", "a shorter one"])
-def test_a_taught_network_follows_what_moves(span_ms: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("span_ms", "places", "of_input"), [(10, 2, 4), (4, 2, 4), (10, 3, 5), (10, 2, 0)])
+def test_a_taught_network_follows_what_moves(span_ms: int, places: int, of_input: int, tmp_path: Path) -> None:
     contract = Contract("events", 2, 16, 16, 6, "binary", 45, 38, 10_000, frame="object", readout=1, filter_us=2000)
     backbone = replace(CONFIG, widths=(4, 8))
     network = TaughtNetwork(
-        TaughtConfig(backbone, 3, 6, slices=3, places=2, input_places=4, height=16, width=16)
+        TaughtConfig(backbone, 3, 6, slices=3, places=places, input_places=of_input, height=16, width=16)
     ).eval()
     network.backbone.load_state_dict(lively(backbone).state_dict())
     nn.init.normal_(network.head.weight, generator=torch.Generator().manual_seed(1))

@@ -207,17 +207,22 @@ static void fire(Spikesight *s, const Layer *l, const float *sums, uint8_t *out)
     }
 }
 
+/* Where a part of so many lines begins, and where it ends; neighbours share a line where `parts` do not divide them. */
+static int begin_of(int part, int lines, int parts) { return part * lines / parts; }
+static int end_of(int part, int lines, int parts) { return ((part + 1) * lines + parts - 1) / parts; }
+
 /* The share of each channel's neurons that fired in each place. */
 static void note_rates(Spikesight *s, const Layer *l, const uint8_t *spikes) {
-    const int side = l->places, rows = l->height / side, columns = l->width / side;
+    const int side = l->places;
     float *to = s->noted + l->rates;
     for (int c = 0; c < l->channels; ++c)
         for (int place = 0; place < side * side; ++place) {
+            const int top = begin_of(place / side, l->height, side), bottom = end_of(place / side, l->height, side);
+            const int left = begin_of(place % side, l->width, side), right = end_of(place % side, l->width, side);
             int fired = 0;
-            for (int y = place / side * rows; y < place / side * rows + rows; ++y)
-                for (int x = place % side * columns; x < place % side * columns + columns; ++x)
-                    fired += spikes[(y * l->width + x) * l->channels + c] != 0;
-            *to++ = (float)fired / (float)(rows * columns);
+            for (int y = top; y < bottom; ++y)
+                for (int x = left; x < right; ++x) fired += spikes[(y * l->width + x) * l->channels + c] != 0;
+            *to++ = (float)fired / (float)((bottom - top) * (right - left));
         }
 }
 
@@ -245,17 +250,20 @@ static void run_layer(Spikesight *s, const Layer *l) {
  * of all layers in places, and the input's. While a slice is filled the older ones are interpolated. */
 static void read_out(Spikesight *s) {
     enum { SLICES = SPIKESIGHT_SLICES, LENGTH = SPIKESIGHT_LENGTH, INPUT = SPIKESIGHT_INPUT_PLACES, PLACES = SPIKESIGHT_PLACES };
-    const Map *in = &spikesight_maps[0];
     float *filling = s->observed[SLICES], watched[SPIKESIGHT_RATES + 1] = {0};
     for (int v = 0; v < SPIKESIGHT_NOTED; ++v) filling[v] += s->noted[v];
+#if SPIKESIGHT_INPUT_PLACES
+    const Map *in = &spikesight_maps[0];
     for (int at = 0; at < in->channels * INPUT * INPUT; ++at) {
-        const int rows = in->height / INPUT, columns = in->width / INPUT, c = at / (INPUT * INPUT);
+        const int row = at / INPUT % INPUT, top = begin_of(row, in->height, INPUT), bottom = end_of(row, in->height, INPUT);
+        const int left = begin_of(at % INPUT, in->width, INPUT), right = end_of(at % INPUT, in->width, INPUT);
         int count = 0;
-        for (int y = at / INPUT % INPUT * rows, end = y + rows; y < end; ++y)
-            for (int x = at % INPUT * columns, stop = x + columns; x < stop; ++x)
-                count += value_of(s, in, (y * in->width + x) * in->channels + c) != 0.0f;
-        filling[SPIKESIGHT_NOTED + at] += (float)count / (float)(rows * columns);
+        for (int y = top; y < bottom; ++y)
+            for (int x = left; x < right; ++x)
+                count += value_of(s, in, (y * in->width + x) * in->channels + at / (INPUT * INPUT)) != 0.0f;
+        filling[SPIKESIGHT_NOTED + at] += (float)count / (float)((bottom - top) * (right - left));
     }
+#endif
     const uint32_t filled = s->remembered % LENGTH + 1;
     const float part = (float)filled / (float)LENGTH, scale = 1.0f / (float)least((int)++s->remembered, LENGTH);
     memcpy(s->logits, spikesight_readout_bias, sizeof s->logits);
