@@ -34,8 +34,8 @@ def empty_like(tensor: Tensor) -> Tensor:
 
 
 def _new_block(size: int) -> Tensor:
-    """Request memory from the system, uint8 [size]."""
-    pages = mmap.mmap(-1, size)
+    """Request memory from the system, uint8 [size]; a forked process gets a copy of it, as of all other memory."""
+    pages = mmap.mmap(-1, size, mmap.MAP_PRIVATE)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         with suppress(OSError):  # a kernel without huge pages
             pages.madvise(mmap.MADV_HUGEPAGE)

@@ -12,6 +12,7 @@ from spikesight.models.neurons.fused import can_fuse, fused_steps
 from spikesight.models.neurons.layers import make_neuron
 from spikesight.models.neurons.surrogate import SURROGATES
 from tests.support.networks import leaves, plain_passes, plain_steps
+from tests.support.processes import in_fresh_process
 
 pytestmark = pytest.mark.skipif(library() is None, reason=engine_status())
 
@@ -114,6 +115,26 @@ def test_large_outputs_lie_in_memory_that_is_kept(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(fused_memory, "KEPT_BYTES", 3 * size)
     run()
     assert fused_memory.kept_bytes() <= 3 * size
+
+
+FORKED = """
+import os, torch
+from spikesight.models.neurons.fused_memory import empty_like
+held, large = [], torch.empty(1 << 21)
+held.append(empty_like(large).fill_(1))
+free = empty_like(large)
+del free
+child = os.fork()
+if not child:
+    held[0].fill_(2), empty_like(large).fill_(2)
+    os._exit(0)
+os.waitpid(child, 0)
+print(held[0].unique().tolist(), 2 in empty_like(large))
+"""
+
+
+def test_a_forked_process_writes_to_memory_of_its_own() -> None:
+    assert in_fresh_process(FORKED, PYTHONWARNINGS="ignore") == "[1.0] False"  # of forks in a process with threads
 
 
 class Flat:
