@@ -46,7 +46,7 @@ class Chain:
             made = ImportedNetwork(ImportedConfig(tuple(self.nodes), tuple(self.neurons), self.shape, classes))
             made.load_state_dict(self.tensors)
         except (ValueError, RuntimeError) as error:
-            raise ExportError(f"not imported: {str(error).splitlines()[0]}") from None
+            raise ExportError(f"not imported: {str(error).splitlines()[-1].strip()}") from None
         return made.eval().requires_grad_(False)
 
     def state_names(self) -> dict[str, str]:

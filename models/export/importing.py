@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from spikesight.models.contract import Contract
 from spikesight.models.export.chain import Chain, Tensors, config_of
 from spikesight.models.export.jelly import Architecture, jelly_runner, of_jelly
-from spikesight.models.export.nir_network import NirNetwork, read_nir
+from spikesight.models.export.nir_network import NirNetwork, faults_named, read_nir
 from spikesight.models.export.parity import ExportError, Parity, check_parity, potentials
 from spikesight.models.networks.ann import read_state
 from spikesight.models.networks.imported import ImportedNetwork
@@ -79,14 +79,15 @@ def of_nir(theirs: NirNetwork) -> tuple[Chain, int]:
     chain = Chain(theirs.input_shape)
     found = {start: chain.add("input", start, ())}
     with torch.no_grad():
-        values = {start: torch.zeros(1, *chain.shape)}
+        with faults_named(start):
+            values = {start: torch.zeros(1, *chain.shape)}
         for name in theirs.order[1:]:
-            sources = [found[source] for source in theirs.sources[name]]
-            source, x = sources[0], sum(values[source] for source in theirs.sources[name])
+            sources, layer = [found[source] for source in theirs.sources[name]], theirs.module(name)
+            with faults_named(name):
+                source, x = sources[0], sum(values[source] for source in theirs.sources[name])
+                y = layer(x, None)[0] if hasattr(layer, "fires") or hasattr(layer, "steps") else layer(x)
             for number, other in enumerate(sources[1:]):
                 source = chain.add("add", f"{name}.sum{number}", (source, other))
-            layer = theirs.module(name)
-            y = layer(x, None)[0] if hasattr(layer, "fires") or hasattr(layer, "steps") else layer(x)
             found[name], values[name] = _nir_node(chain, name, layer, source, x), y
     if found[theirs.end] != chain.nodes[-1].name:
         raise ExportError(f"not imported: layer {chain.nodes[-1].layer} leads nowhere")
@@ -143,8 +144,8 @@ def pair(value: Any) -> tuple[int, ...]:
 
 
 def _one(value: Tensor, name: str, what: str) -> float:
-    """Return the number that all neurons of a layer share. Raises ExportError if they differ."""
-    if value.numel() != 1 and bool((value != value.flatten()[0]).any()):
+    """Return the number that all neurons of a layer share. Raises ExportError if they differ, or there is none."""
+    if value.numel() != 1 and (not value.numel() or bool((value != value.flatten()[0]).any())):
         raise ExportError(f"not imported: layer {name}: its neurons differ in {what}")
     return float(value.flatten()[0])
 
@@ -167,7 +168,7 @@ def of_snntorch(state: dict[str, Tensor], *, ordered: bool) -> tuple[Chain, int]
             "not imported: a safetensors file has forgotten the order of layers with names: torch.save it"
         )
     names = list(layers) if ordered else sorted(layers, key=int)
-    if all(name.isdecimal() for name in names):  # a Sequential: a missing number may be a pool or a neuron
+    if names and all(name.isdecimal() for name in names):  # a Sequential: a missing number may be a pool or a neuron
         gaps = {*range(int(names[0]), int(names[-1]))} - {*map(int, names)}
         if gaps:
             raise ExportError(f"not imported: layer {min(gaps)} has nothing in the dictionary: {ADVICE}")
@@ -181,7 +182,7 @@ def of_snntorch(state: dict[str, Tensor], *, ordered: bool) -> tuple[Chain, int]
     source = chain.add("input", "input", ())
     for name in names:
         parts = layers[name]
-        if set(parts) <= {"weight", "bias"} and parts["weight"].ndim == 2:
+        if set(parts) | {"bias"} == {"weight", "bias"} and parts["weight"].ndim == 2:
             if parts["weight"].shape[1] != width:
                 raise ExportError(f"not imported: layer {name} takes {parts['weight'].shape[1]} inputs, not {width}")
             width = parts["weight"].shape[0]

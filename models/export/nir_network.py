@@ -4,7 +4,8 @@ Neurons make forward Euler steps of dt; an edge that closes a cycle carries the 
 is zero before the first step. Several edges into a node are summed. The caller keeps the state, as for every network.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -209,6 +210,17 @@ def walk(nodes: list[str], edges: list[tuple[str, str]], start: str) -> tuple[li
     return order[::-1], back
 
 
+@contextmanager
+def faults_named(name: str) -> Iterator[None]:
+    """Convert what PyTorch and NumPy say of a node that is no layer, or fits no other, to an ExportError naming it."""
+    try:
+        yield
+    except (RuntimeError, ValueError, TypeError, IndexError, ArithmeticError) as error:
+        if isinstance(error, ExportError):
+            raise
+        raise ExportError(f"NIR node {name} does not fit: {str(error).splitlines()[0][:200]}") from None
+
+
 class NirNetwork(nn.Module):
     """A NIR graph that runs x_seq [T, N, C, H, W]: (x_seq, state) to (outputs [T, N, K], state)."""
 
@@ -225,14 +237,18 @@ class NirNetwork(nn.Module):
         if any(name not in kinds for edge in edges for name in edge):
             raise ExportError("an edge of the NIR graph leads to no node")
         (start,), (self.end,) = ([n for n, kind in kinds.items() if kind == end] for end in ("Input", "Output"))
-        self.input_shape = tuple(int(n) for n in np.asarray(nodes[start].input_type["input"]).reshape(-1))
+        with faults_named(start):
+            self.input_shape = tuple(int(n) for n in np.asarray(nodes[start].input_type["input"]).reshape(-1))
         self.order, back = walk(list(nodes), edges, start)
         if self.end not in self.order:
             raise ExportError("the output of the NIR graph is not reached from its input")
         self.sources = {n: [a for a, b in edges if b == n and (a, b) not in back and a in self.order] for n in nodes}
         self.carried = {n: [a for a, b in back if b == n] for n in nodes}
         self.looped = sorted({a for a, _ in back})
-        self.layers = nn.ModuleList(LAYERS[kinds[name]](nodes[name], dt) for name in self.order)
+        self.layers = nn.ModuleList()
+        for name in self.order:
+            with faults_named(name):
+                self.layers.append(LAYERS[kinds[name]](nodes[name], dt))
         self.eval().requires_grad_(False)
 
     def module(self, name: str) -> Any:
@@ -271,7 +287,7 @@ def read_nir(path: Path | str, dt: float | None = None) -> NirNetwork:
         edges = [(text(a), text(b)) for a, b in data["edges"]]
         nodes = {name: node_of(nir, name, fields) for name, fields in data["nodes"].items()}
         dt = float(data.get("metadata", {}).get("dt", 0)) if dt is None else dt
-    except (OSError, KeyError, TypeError, ValueError, AssertionError, AttributeError) as error:
+    except (OSError, KeyError, TypeError, ValueError, AssertionError, AttributeError, ArithmeticError) as error:
         if isinstance(error, ExportError):
             raise
         raise ExportError(f"{Path(path).name} is not a NIR graph that can be read: {error}") from None

@@ -158,6 +158,42 @@ def test_a_state_dictionary_that_does_not_say_all(make: Callable[[], nn.Module],
         import_network(tmp_path / "net.pt", EVENTS)
 
 
+LEAKY = {f"1.{key}": value for key, value in snn.Leaky(beta=0.9).state_dict().items()}
+WEIGHT = {"0.weight": torch.ones(4, 60)}
+
+
+@pytest.mark.parametrize(
+    ("tensors", "words"),
+    [
+        ({}, "no neuron has anything"),
+        (LEAKY | {"0.bias": torch.zeros(4)}, r"layer 0 \(bias\)"),
+        (LEAKY | WEIGHT | {"1.beta": torch.zeros(0)}, "layer 1: its neurons differ in beta"),
+        (LEAKY | WEIGHT | {"0.bias": torch.zeros(5)}, r"size mismatch for layers\.n1_0\.bias"),
+    ],
+)
+def test_tensors_that_make_no_network(tensors: dict[str, Tensor], words: str, tmp_path: Path) -> None:
+    save_file(tensors, tmp_path / "net.safetensors")
+    with pytest.raises(ExportError, match=words):
+        import_network(tmp_path / "net.safetensors", EVENTS)
+
+
+@pytest.mark.parametrize(
+    ("name", "node"),
+    [
+        ("out", nir.Affine(np.ones((3, 25)), np.ones(3))),
+        ("out", nir.Affine(np.ones((3, 24)), np.ones(4))),
+        ("flat", nir.Flatten({"input": np.array([4, 3, 2])}, 7, -1)),
+        ("conv", nir.Conv2d((6, 5), np.ones((4, 2, 3, 3)), 1, 1, 1, 3, np.ones(4))),
+        ("input", nir.Input(np.array([-2, 6, 5]))),
+    ],
+)
+def test_a_nir_graph_whose_nodes_do_not_fit(name: str, node: Any, tmp_path: Path) -> None:
+    whole = residual()
+    nir.write(tmp_path / "net.nir", nir.NIRGraph({**whole.nodes, name: node}, whole.edges, type_check=False))
+    with pytest.raises(ExportError, match=f"NIR node {name} does not fit"):
+        import_network(tmp_path / "net.nir", EVENTS, dt=0.001)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -1,5 +1,7 @@
 """Two sides step by step: how far apart they may be, and how often."""
 
+import math
+
 import pytest
 from torch import Tensor
 
@@ -33,6 +35,13 @@ def test_a_thousandth_is_no_difference() -> None:
     assert logits == pytest.approx(0.9e-3, rel=0.01)
     with pytest.raises(ExportError, match="by step 1 the logits of the read-out differ by"):
         compared(1.1e-3, 0.0)
+
+
+def test_what_is_no_number_is_a_difference() -> None:
+    with pytest.raises(ExportError, match="the logits of the read-out differ by nan"):
+        compared(math.nan, 0.0)
+    with pytest.raises(ExportError, match=r"neurons of blocks\.0\.neuron1 differ"):
+        compared(0.0, math.nan)
 
 
 def test_one_neuron_of_a_small_layer_may_differ() -> None:
