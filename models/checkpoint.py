@@ -144,8 +144,11 @@ def sha256_of(path: Path) -> str:
 
 
 def _pop_prefixed(tensors: dict[str, Tensor], prefix: str) -> dict[str, np.ndarray]:
-    """Remove and return the tensors whose names have this prefix, without the prefix."""
-    return {name.removeprefix(prefix): tensors.pop(name).numpy() for name in list(tensors) if name.startswith(prefix)}
+    """Remove and return the tensors whose names have this prefix, without the prefix. Raises CheckpointError."""
+    found = {name.removeprefix(prefix): tensors.pop(name) for name in list(tensors) if name.startswith(prefix)}
+    if any(tensor.dtype != torch.float32 for tensor in found.values()):
+        raise CheckpointError(f"{WEIGHTS}: a tensor {prefix}* is not float32")
+    return {name: tensor.numpy() for name, tensor in found.items()}
 
 
 def _conformal_of(tensors: dict[str, Tensor], contract: Contract) -> Conformal | None:
@@ -200,12 +203,14 @@ def _document(folder: Path | str) -> dict[str, Any]:
             raise CheckpointError(f"{CONFIG} is no file")
         if found.st_size > MAX_CONFIG_BYTES:
             raise CheckpointError(f"{CONFIG} is larger than {MAX_CONFIG_BYTES} bytes")
-        document = json.loads(path.read_text())
+        content = path.read_bytes()
     except FileNotFoundError:
         raise CheckpointError(f"no {CONFIG} in {Path(folder).name}: a checkpoint is a folder that has one") from None
     except OSError as error:
         raise CheckpointError(f"{CONFIG} cannot be read: {(error.strerror or str(error)).lower()}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError):  # ValueError: a number of thousands of digits, too
         raise CheckpointError(f"{CONFIG} is not JSON") from None
     if not isinstance(document, dict) or set(document) - {"sha256"} != {"format", "kind", "network", "card"}:
         raise CheckpointError(f"{CONFIG} must have exactly format, kind, network and card, and sha256 of its weights")
@@ -216,15 +221,15 @@ def _document(folder: Path | str) -> dict[str, Any]:
 
 def _read_document(document: dict[str, Any]) -> tuple[str, Any, Card]:
     """Return the three parts of config.json, each checked."""
-    if document["kind"] not in NETWORK_KINDS:
+    kind, network = str(document["kind"]), document["network"]
+    if kind not in NETWORK_KINDS:
         load_plugins()
-    if document["kind"] not in NETWORK_KINDS:
+    if kind not in NETWORK_KINDS:
         raise CheckpointError(f"unknown kind of network; known: {', '.join(NETWORK_KINDS)}")
-    network = document["network"]
     if isinstance(network, dict):
         network = {FORMER_NAMES.get(key, key): value for key, value in network.items()}
-    config = from_json(NETWORK_KINDS[document["kind"]][0], network, "network")
-    return document["kind"], config, Card(**vars(from_json(Facts, document["card"], "card")))
+    config = from_json(NETWORK_KINDS[kind][0], network, "network")
+    return kind, config, Card(**vars(from_json(Facts, document["card"], "card")))
 
 
 def _tensors(path: Path, sha256: str | None) -> dict[str, Tensor]:
@@ -253,8 +258,8 @@ def load(folder: Path | str) -> tuple[nn.Module, Card]:
     tensors = _tensors(Path(folder) / WEIGHTS, document.get("sha256"))
     try:
         network = NETWORK_KINDS[kind][1](config).float()  # also where the caller's new tensors are float64
-    except ValueError as error:
-        raise CheckpointError(f"the network cannot be made: {error}") from None
+    except (ValueError, KeyError, RuntimeError) as error:  # RuntimeError: PyTorch has no memory for it, too
+        raise CheckpointError(f"the network cannot be made: {str(error).splitlines()[0][:200]}") from None
     known, conformal = _known_of(tensors, card.contract), _conformal_of(tensors, card.contract)
     expected = network.state_dict()
     if set(tensors) != set(expected):

@@ -1,5 +1,6 @@
 """The event contract (what a network must be fed) and the card that is stored with its weights."""
 
+import math
 from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import Any, Literal
@@ -49,8 +50,9 @@ class Contract:
             self.channels != 2 or min(self.sensor_width, self.sensor_height, self.bin_us) < 1
         ):
             raise ValueError("an event contract needs 2 channels, a sensor size and bin_us")
-        if len(self.mean) != len(self.std) or len(self.mean) not in (0, self.channels) or any(s <= 0 for s in self.std):
-            raise ValueError("mean and std need one entry a channel, std positive")
+        finite = all(math.isfinite(m) and 0 < s < math.inf for m, s in zip(self.mean, self.std))
+        if len(self.mean) != len(self.std) or len(self.mean) not in (0, self.channels) or not finite:
+            raise ValueError("mean and std need one entry a channel, all finite, std positive")
         if self.frame not in ("sensor", "object") or (self.frame == "object" and self.kind != "events"):
             raise ValueError("frame must be 'sensor', or 'object' of events")
         if self.pooled and (self.kind != "events" or self.frame == "object" or self.window):
@@ -63,6 +65,8 @@ class Contract:
             raise ValueError("shortest_bin_us is for binary events")
         if not 0 <= self.shortest_bin_us <= self.bin_us or not (self.input_us == 0 or self.bin_us < self.input_us):
             raise ValueError("shortest_bin_us must lie between 0 and bin_us, input_us be 0 or longer than bin_us")
+        if self.shown_bins > 10_000:
+            raise ValueError("an input shows the events of up to 10000 bins")
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -19,6 +19,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from spikesight.models.networks.converted.graph import MAX_WEIGHTS
 from spikesight.models.neurons.config import NeuronConfig
 from spikesight.models.neurons.layers import Neuron, make_neuron, name_states
 from spikesight.models.neurons.state import State
@@ -51,6 +52,10 @@ class ResNetConfig:
             raise ValueError("depths, widths, in_channels and classes must be positive")
         if sum(self.depths) > 256 or max(*self.widths, self.in_channels) > 8192 or self.classes > 100_000:
             raise ValueError("at most 256 blocks, 8192 channels and 100000 classes")
+        stages = zip((self.widths[0], *self.widths), self.widths, self.depths)
+        pairs = sum(width * (before + (2 * depth - 1) * width) for before, width, depth in stages)
+        if pairs * (0.5 if self.bottleneck else 9) > MAX_WEIGHTS:  # of the blocks' convolutions
+            raise ValueError(f"at most {MAX_WEIGHTS} weights")
         if self.bottleneck and any(width % 4 for width in self.widths):
             raise ValueError("the widths of bottleneck blocks must be multiples of 4")
         for name, value, known in (

@@ -37,6 +37,8 @@ class TaughtConfig:
             raise ValueError("classes must be positive, and slices divide the window of at most 10000 steps")
         if not 1 <= self.places <= self.height or not 0 <= self.input_places <= min(self.height, self.width):
             raise ValueError("places must be positive, input_places not negative, and neither more than pixels")
+        if max(self.height, self.width) > 2048:
+            raise ValueError("height and width up to 2048")
 
 
 def in_places(maps: Tensor, side: int) -> Tensor:

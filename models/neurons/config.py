@@ -1,5 +1,6 @@
 """The options of a neuron layer, and presets named in the literature."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,7 +27,7 @@ class NeuronConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.beta <= 1:
             raise ValueError(f"beta must lie in [0, 1], not {self.beta}")
-        if self.theta <= 0:
+        if not 0 < self.theta < math.inf:
             raise ValueError(f"theta must be positive, not {self.theta}")
         if self.reset not in ("subtract", "zero"):
             raise ValueError(f"reset must be 'subtract' or 'zero', not {self.reset!r}")

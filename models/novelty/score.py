@@ -191,7 +191,7 @@ class NoveltyDetector:
         layers, parts = state["layers"], {name: array for name, array in state.items() if name != "layers"}
         if all(array.ndim == 2 for array in parts.values()):  # one kind only, as earlier versions wrote it
             parts = {name: array[None] for name, array in parts.items()}
-        shapes = {(array.ndim, len(array)) for array in parts.values()}
+        shapes = {(array.ndim, *array.shape[:1]) for array in parts.values()}
         if len(shapes) != 1 or min(shapes)[0] != 3 or min(shapes)[1] < 1 or layers.shape != (1,):
             raise ValueError("its arrays must have three axes, the first of them its kinds, and layers must be [1]")
         kinds = [{name: array[number] for name, array in parts.items()} for number in range(min(shapes)[1])]

@@ -1,6 +1,7 @@
 """Checkpoints: what is saved is loaded, and everything else is refused in one sentence."""
 
 import json
+import math
 import os
 import shutil
 from dataclasses import replace
@@ -36,6 +37,13 @@ def edit(folder: Path, change: Any) -> None:
     (folder / CONFIG).write_text(json.dumps(document))
 
 
+def taught(document: dict[str, Any], **more: int) -> dict[str, Any]:
+    """Make it a taught network on this one, whose configuration is returned."""
+    backbone = document["network"]
+    document.update(kind="taught", network={"backbone": backbone, "height": 8, "width": 9, **more})
+    return backbone
+
+
 def unseal(folder: Path) -> None:
     """As checkpoints were saved before they held the SHA-256 of their weights."""
     edit(folder, lambda d: d.pop("sha256"))
@@ -65,15 +73,22 @@ def test_labels_that_are_not_one_a_class_are_not_saved(tmp_path: Path, labels: t
     [
         (lambda d: d.update(format=2), "format"),
         (lambda d: d.update(kind="os.system"), "kind of network"),
+        (lambda d: d.update(kind=["spiking-resnet"]), "kind of network"),
         (lambda d: d.update(extra=1), "exactly"),
         (lambda d: d["network"].update(code="import os"), "network.code: Unexpected"),
         (lambda d: d["network"].update(block="../../x"), "network.block: Input should be"),
         (lambda d: d["network"]["neuron"].update(kind="gru"), "unknown kind of neuron"),
+        (lambda d: d["network"]["neuron"].update(theta=math.nan), "theta must be positive"),
+        (lambda d: d["network"]["neuron"].update(theta=1e300), "cannot be made"),
+        (lambda d: d["network"].update(widths=[8192, 8192]), "at most 1073741824 weights"),
+        (lambda d: taught(d, height=10**9), "up to 2048"),
+        (lambda d: taught(d)["neuron"].update(kind="relu"), "cannot be made"),
         (lambda d: d["network"].update(widths=[10**9, 1]), "8192 channels"),
         (lambda d: d["network"].pop("block") and d["network"].update(depths="no"), "network.depths"),
         (lambda d: d["card"]["contract"].pop("steps"), "contract.steps: Field required"),
         (lambda d: d["card"]["contract"].update(steps="4"), "contract.steps: Input should be a valid integer"),
         (lambda d: d["card"]["contract"].update(height=10**9), "up to 2048"),
+        (lambda d: d["card"]["contract"].update(input_us=10**18), "up to 10000 bins"),
         (lambda d: d["card"].update(labels=["a"]), "1 labels for 2 classes"),
         (lambda d: d["card"].update(labels=["a", "b", "c"]), "3 labels for 2 classes"),
     ],
@@ -126,9 +141,10 @@ def test_missing_and_broken_files_are_refused(folder: Path, tmp_path: Path) -> N
     with pytest.raises(CheckpointError, match=r"no config\.json"):
         load(tmp_path / "nothing")
     whole = (folder / CONFIG).read_bytes()
-    (folder / CONFIG).write_text("[" * 100_000)
-    with pytest.raises(CheckpointError, match="not JSON"):
-        load(folder)
+    for text in ("[" * 100_000, "1" * 5000):
+        (folder / CONFIG).write_text(text)
+        with pytest.raises(CheckpointError, match="not JSON"):
+            load(folder)
     (folder / CONFIG).write_bytes(whole.ljust(2**20))  # a mebibyte is read
     load(folder)
     (folder / CONFIG).write_bytes(whole.ljust(2**20 + 1))
@@ -160,6 +176,8 @@ def test_what_known_is_judged_by_lies_beside_the_weights(folder: Path) -> None:
         ({"known.centres": tensors["known.centres"][:, :, :2].clone()}, "must be"),
         ({"known.more": torch.zeros(1)}, "must have"),
         ({"known.whiten": tensors["known.whiten"] * torch.nan}, "finite"),
+        ({"known.whiten": tensors["known.whiten"].bfloat16()}, "not float32"),
+        ({"known.whiten": torch.tensor(1.0)}, "three axes"),
     ):
         save_file(tensors | change, folder / WEIGHTS)
         with pytest.raises(CheckpointError, match=message):

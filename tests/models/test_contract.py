@@ -45,6 +45,8 @@ def test_each_number_has_its_bounds(contract: Contract, name: str, least: int, m
         (IMAGE, {"mean": (0.5, 0.5), "std": (1.0, 1.0)}, "one entry a channel"),
         (IMAGE, {"std": (0.25, 0.25, 0.0)}, "std positive"),
         (IMAGE, {"std": (0.25, -1.0, 0.5)}, "std positive"),
+        (IMAGE, {"std": (0.25, math.nan, 0.5)}, "std positive"),
+        (IMAGE, {"mean": (0.25, math.inf, 0.5)}, "all finite"),
         (IMAGE, {"frame": "object"}, "object' of events"),
         (EVENTS, {"frame": "camera"}, "frame must be"),
         (IMAGE, {"pooled": True}, "pooled is for events"),

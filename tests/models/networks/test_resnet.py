@@ -115,6 +115,7 @@ def test_asking_for_a_zero_state_changes_nothing_of_a_network(training: bool) ->
         ({"classes": 1}, {"classes": 0}),
         ({"depths": (128, 128)}, {"depths": (128, 129)}),
         ({"widths": (1, 8192)}, {"widths": (8193, 1)}),
+        ({"widths": (4096, 4096)}, {"widths": (8192, 8192)}),
         ({"in_channels": 8192}, {"in_channels": 8193}),
         ({"classes": 100_000}, {"classes": 100_001}),
         ({"bottleneck": True, "widths": (4, 8)}, {"bottleneck": True, "widths": (6, 8)}),
