@@ -196,7 +196,7 @@ class Writer:
         """Append a pooling of currents or spikes with stride 2."""
         height, width = ((size + 1) // 2 for size in (source.height, source.width))
         layer = self.layer(name, source.channels, height, width, None)
-        layer.pool, layer.main.buffer = POOLS[kind], source.number
+        layer.pool, layer.main.buffer, layer.main.fan_out = POOLS[kind], source.number, source.channels
         return layer
 
     def keep_current(self, layer: NativeLayer, channels: int) -> Maps:

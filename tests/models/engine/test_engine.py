@@ -4,6 +4,7 @@ import copy
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
+from typing import Literal
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ from spikesight.models.networks.converted.unit_spikes import unit_spikes
 from spikesight.models.networks.folding import fold
 from spikesight.models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
 from spikesight.models.neurons.config import CLIF, IF, PLIF, RECTIFIER, SLIDING_PSN, NeuronConfig
-from spikesight.models.neurons.layers import at_pace
+from spikesight.models.neurons.layers import SlidingNeuron, at_pace
 from spikesight.models.neurons.state import State
 from tests.support.models import lively, warmed
 from tests.support.networks import EVENT, assert_equal_to_network, assert_no_bit_changes, assert_same, inputs
@@ -74,6 +75,16 @@ def test_equals_the_network(config: ResNetConfig) -> None:
     assert why_not(network) == ""
     assert_equal_to_network(network, inputs(4, 2, config.in_channels, size=(37, 29) if config.depths[2:] else (17, 13)))
     assert_equal_to_network(network, inputs(1, 2, config.in_channels, size=(17, 13)))
+
+
+@native
+@pytest.mark.parametrize("pool", ["none", "max"])
+def test_no_neurons_are_counted_but_the_networks_where_they_fire_at_rest(pool: Literal["none", "max"]) -> None:
+    network = lively(replace(EVENT, pool=pool, widths=(10, 20), neuron=SLIDING_PSN))
+    for module in network.modules():
+        if isinstance(module, SlidingNeuron):
+            nn.init.constant_(module.bias, 0.1)
+    assert_equal_to_network(network, inputs(4, 2))
 
 
 @native

@@ -86,6 +86,10 @@ KNOWN: dict[str, ConvertedNetwork] = {
         replace(ADD, inputs=("c2", "c1")), neuron("n1", "s"),
     ),
     "signed": graph(*STEM, conv("c1", "n0"), ADD, neuron("n1", "s"), rule=SpikeRule("signed", v0=0.5, inclusive=True)),
+    "multi that fire at rest": graph(
+        conv("stem", "x", 6, 3), pool("m", "stem"), neuron("n0", "m"), conv("c1", "n0"), neuron("n1", "c1"),
+        rule=SpikeRule("multi", 4, v0=0.5),
+    ),
     "multi": graph(*STEM, conv("c1", "n0"), ADD, neuron("n1", "s"), rule=SpikeRule("multi", 7, v0=0.0)),
     "bounded": graph(*STEM, conv("c1", "n0"), ADD, neuron("n1", "s"), rule=replace(IF, bounds=(-0.5, 1.0))),
 }  # fmt: skip

@@ -25,7 +25,7 @@ struct Convolution {
     int64_t parts, part;      // bfloat16 numbers that sum to a weight: 1, or 3 for a float; pairs from one to the next
     int64_t matrix;           // multiplied by the matrix unit
     const int32_t* reach;     // [H W]: outputs that each input pixel feeds
-    int64_t fan_out;          // true output channels
+    int64_t fan_out;          // true output channels, also of a pool
     double density;           // scatter below this effective density
 };
 

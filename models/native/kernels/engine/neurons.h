@@ -89,9 +89,18 @@ int64_t fire_clif(const Layer& layer, const float* sums, const float* before, fl
     return total(count);
 }
 
+// Which lanes are of so many channels: those of the padding stay silent, also where neurons may fire at 0.
+inline Ints within(int64_t channels) {
+    Ints lane{};
+#pragma GCC unroll 16
+    for (int i = 0; i < LANES; ++i) lane[i] = i;
+    return lane < int32_t(channels);
+}
+
 // Sliding PSN: a filter of the last inputs; the state holds those before this one, the newest first.
 int64_t fire_psn(const Layer& layer, const float* sums, const float* before, float* after, uint8_t* out, int64_t pixels, int64_t first) {
     const int64_t chunk = layer.chunk, channels = layer.channels, part = layer.height * layer.width * channels, taps = layer.taps;
+    const int64_t left = layer.main.fan_out - first;  // of the network's channels
     Ints count{};
     for (int64_t p = 0; p < pixels; ++p)
         for (int64_t c = 0; c < chunk; c += LANES) {
@@ -101,7 +110,7 @@ int64_t fire_psn(const Layer& layer, const float* sums, const float* before, flo
             for (int64_t i = 1; i < taps; ++i) y += layer.weight[i] * load(before + (i - 1) * part + at);
             for (int64_t i = taps - 2; i > 0; --i) store(after + i * part + at, load(before + (i - 1) * part + at));
             store(after + at, x);
-            const Ints spike = y >= Floats{};
+            const Ints spike = (y >= Floats{}) & within(left - c);
             store_bytes(out + at, spike & 1);
             count -= spike;
         }
@@ -114,6 +123,7 @@ template <bool MULTI, bool INCLUSIVE>
 int64_t fire_signed(const Layer& layer, const float* sums, const float* before, float* after, uint8_t* out, int64_t pixels, int64_t first) {
     constexpr float SHARE = 0.75f, TOLERANCE = 1 - 1e-3f;  // those of models/networks/converted/rules.py
     const int64_t chunk = layer.chunk, channels = layer.channels, part = layer.height * layer.width * channels;
+    const int64_t left = layer.main.fan_out - first;  // of the network's channels
     const float unit = 1.0f / float(int64_t(1) << (layer.taps - 1)), start = float(layer.theta - layer.limit);
     Ints count{};
     for (int64_t p = 0; p < pixels; ++p)
@@ -132,6 +142,7 @@ int64_t fire_signed(const Layer& layer, const float* sums, const float* before, 
                 const Floats limit = all(float(layer.limit));
                 q = ((u + start < Floats{}) & (sent >= all(TOLERANCE))) - (INCLUSIVE ? u >= limit : u > limit);
             }
+            q &= within(left - c);
             const Floats value = __builtin_convertvector(q, Floats) * unit;
             store(after + at, u - value);
             store(after + part + at, sent + value);
