@@ -53,6 +53,8 @@ def check_images(batches: Sequence[Tensor]) -> None:
             raise ConversionError(
                 f"calibration images must be float [N, C, H, W], not {batch.dtype} {tuple(batch.shape)}"
             )
+        if batch.shape[1:] != batches[0].shape[1:]:
+            raise ConversionError(f"calibration images differ in size: {batches[0].shape[1:]} and {batch.shape[1:]}")
         if not batch.isfinite().all():
             raise ConversionError("the calibration images have values that are not finite")
 
@@ -83,8 +85,12 @@ def check_against(ann: nn.Module, network: ConvertedNetwork, traced: Traced, sam
     if traced.levels:  # a QCFS network's own activation is not a ReLU
         return
     was_training = ann.training
-    expected = ann.eval()(sample)
-    ann.train(was_training)
+    try:
+        expected = ann.eval()(sample)
+    except RuntimeError as error:
+        raise ConversionError(f"the ANN does not take these images: {str(error).splitlines()[0]}") from None
+    finally:
+        ann.train(was_training)
     difference = float((thresholds.run_as_ann(network, sample) - expected).abs().max())
     if difference > TOLERANCE * max(1.0, float(expected.abs().max())):
         raise ConversionError(
@@ -144,6 +150,7 @@ def convert(
     if steps < 1:
         raise ConversionError("steps must be positive")
     check_images(batches)
+    batches = [batch for batch in batches if len(batch)]
     network, traced = build_network(ann, batches[0], method.rule, method.warmup)
     if traced.levels and method.threshold != "qcfs":
         raise ConversionError("an ANN with QCFS activations is converted by method qcfs")

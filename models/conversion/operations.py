@@ -25,7 +25,10 @@ class Reader:
         sources = (only(fx_node),) if sources is None else sources
         inputs = tuple(self.source(s, fx_node) for s in sources)
         layer = str(fx_node.target) if fx_node.op == "call_module" else fx_node.name
-        self.nodes.append(Node(fx_node.name, op, inputs, layer, **fields))
+        try:
+            self.nodes.append(Node(fx_node.name, op, inputs, layer, **fields))
+        except ValueError as error:
+            raise ConversionError(f"layer {layer} cannot be converted: {error}") from None
         self.alias[fx_node] = fx_node.name
 
     def source(self, node: Any, reader: fx.Node) -> str:
@@ -122,7 +125,7 @@ class Reader:
             raise ConversionError(
                 f"{fx_node.name} takes a mean over {dims}: only the mean over height and width is known"
             )
-        name = self.source(fx_node.args[0], fx_node)
+        name = self.source(only(fx_node), fx_node)
         pooled = f"{fx_node.name}_pool"
         self.nodes.append(Node(pooled, "global_pool", (name,), fx_node.name, kernel=(1, 1)))
         self.nodes.append(Node(fx_node.name, "flatten", (pooled,), fx_node.name))
@@ -166,7 +169,7 @@ class Reader:
         self.add(fx_node, "add", (first, second))
 
     def same(self, fx_node: fx.Node) -> None:
-        self.alias[fx_node] = self.source(fx_node.args[0], fx_node)
+        self.alias[fx_node] = self.source(only(fx_node), fx_node)
 
     def shape(self, _: fx.Node) -> None:
         """Add nothing: a size is not a value of the data path."""

@@ -26,6 +26,8 @@ def test_broken_input_is_refused(resnet: nn.Module, images: Tensor) -> None:
         (resnet, [images], {"steps": 0}, "steps must be positive"),
         (resnet, [images / 0], {}, "not finite"),
         (resnet, [images.to(torch.uint8)], {}, "float"),
+        (resnet, [images, images[..., :8]], {}, "differ in size"),
+        (copy.deepcopy(resnet).double(), [images], {}, "the ANN does not take these images"),
         (resnet, [images.flatten(2)], {}, r"float \[N, C, H, W\], not torch.float32 \(16, 3, 144\)"),
         (resnet, [images], {"method": "magic"}, "unknown method"),
         (resnet, [images], {"method": "qcfs"}, "QCFS"),
@@ -43,7 +45,7 @@ def test_where_no_method_is_named_the_steps_decide(one_layer: nn.Module, small_i
 
 def test_one_step_and_rows_of_features_will_do() -> None:
     ann = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3)).eval()
-    network = convert(ann, [torch.randn(9, 5)], "ours", steps=1)
+    network = convert(ann, [torch.empty(0, 5), torch.randn(9, 5)], "ours", steps=1)
     assert network(torch.randn(1, 2, 5), None, 1)[0].shape == (1, 2, 3)
 
 
