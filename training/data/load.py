@@ -201,6 +201,7 @@ def _load_recordings(listing: Listing, config: TrainConfig) -> Data:
         contract=contract,
         split={"data": listing.name, "seed": config.seed, "official_test": official, **names},
         test_items=tuple(chosen["test"]),
+        train_items=tuple(chosen["train"]),
         val_items=tuple(chosen["val"]),
         recorded=len(chosen["train"]),
         config=config,

@@ -123,6 +123,7 @@ class Data:
     recorded: int  # number of distinct recordings or images among the training samples
     config: TrainConfig = field(default_factory=TrainConfig)  # of the run, with bins and input size filled in
     notes: tuple[str, ...] = ()  # how a folder was divided, in sentences
+    train_items: tuple[Item, ...] = ()  # the recordings of `train`, which begins with them; empty for images
     val_items: tuple[Item, ...] = ()  # the recordings of `val`; empty for images
     outliers: Frames | None = None  # training samples of none of the classes, labelled len(labels)
     digests: tuple[str, ...] = ()  # hashes of the training and validation recordings, if they are not too many

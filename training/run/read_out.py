@@ -4,11 +4,13 @@ The network's own read-out sees only the last layer's mean rates. With few recor
 and the input on a finer grid (models/networks/taught) are better features: nothing that plain event counts can tell is
 lost. A trained network separates the windows it was trained on better than others, so a head fitted to the
 same windows would trust it too much. Therefore the head is fitted on the initial network, if that is a trained model,
-unless validation shows that another read-out is significantly better. The head also learns from the validation windows;
-they calibrate the same head without them.
+unless another read-out is right in more validation recordings, by over one standard error, than the head is in all
+recordings by cross-validation: few recordings validate, and many learn. The head also learns from the validation
+windows; they calibrate the same head without them.
 """
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -24,8 +26,8 @@ from spikesight.models.networks.resnet import SpikingResNet
 from spikesight.models.networks.taught import TaughtConfig, TaughtNetwork
 from spikesight.models.statistics import fit_temperature
 from spikesight.models.teach.few_shot import backbone, gives_features
-from spikesight.models.teach.head import Regression, balance
-from spikesight.training.data import Data, Frames
+from spikesight.models.teach.head import Regression, balance, folds
+from spikesight.training.data import Data, Frames, Item
 from spikesight.training.run.baselines import CHANCE, Pairs
 from spikesight.training.run.evaluate import batches, evaluate
 from spikesight.training.run.novelty import augmenting
@@ -56,12 +58,15 @@ def read_out_for(trained: nn.Module, data: Data) -> ReadOut | None:
     if data.contract.encoding != "binary" or not gives_features(trained, data.contract):
         return None
     assert isinstance(trained, SpikingResNet)
-    most, val, recording = _validation_rows(trained, data)
+    most, val, paths = _validation_rows(trained, data)
+    recording = np.unique(paths, return_inverse=True)[1]
     own = evaluate(trained, val, len(data.labels), torch.device("cpu"), data.contract).chosen
     under = {BEGUN: _initial_network(data), TRAINED: trained}
-    heads = {name: _head(network, data, val, most) for name, network in under.items() if network is not None}
+    heads = {name: _head(under_it, data, val, paths, most) for name, under_it in under.items() if under_it is not None}
     answers = {name: head.answers for name, head in heads.items()} | {OWN: own}
-    name = best_of(answers, val.labels, recording)
+    name = best_of({each: answers[each] for each in (TRAINED, OWN)}, val.labels, recording)
+    if BEGUN in heads and not better(answers[name] == val.labels, recording, heads[BEGUN].share):
+        name = BEGUN
     right = {each: int((chosen == val.labels).sum()) for each, chosen in answers.items()}
     if name == OWN:
         return ReadOut(name, trained, trained, data.contract, right, len(val))
@@ -70,25 +75,28 @@ def read_out_for(trained: nn.Module, data: Data) -> ReadOut | None:
 
 
 def reason_not_to_train(data: Data) -> str | None:
-    """Return a sentence if a head on the initial network errs in so few validation recordings that no training could be
-    shown to be better; else None.
+    """Return a sentence if a head on the initial network errs so rarely that no training could be shown to be better on
+    the validation recordings; else None.
     """
     if data.contract.encoding != "binary" or data.config.neuron == "relu" or (begun := _initial_network(data)) is None:
         return None
-    most, val, recording = _validation_rows(begun, data)
-    chosen = _head(begun, data, val, most).answers
-    if best_of({BEGUN: chosen, "all right": val.labels}, val.labels, recording) != BEGUN:
+    most, val, paths = _validation_rows(begun, data)
+    share = _head(begun, data, val, paths, most).share
+    if better(np.full(len(val), True), np.unique(paths, return_inverse=True)[1], share):
         return None
-    right = f"{int((chosen == val.labels).sum())} of {len(val)} validation windows are right by {BEGUN}"
+    right = f"{share:.0%} of all recordings are right by {BEGUN}, cross-validated"
     return f"{right}: too few are wrong to tell that training does better, so one epoch will do (--epochs for more)"
 
 
-def _validation_rows(network: SpikingResNet, data: Data) -> tuple[int, Frames, NDArray[np.int64]]:
+def _validation_rows(network: SpikingResNet, data: Data) -> tuple[int, Frames, NDArray[np.str_]]:
     """Return (largest number of windows for a head, the validation windows among them [M], their recordings [M])."""
     most = min(MOST, VALUES // _untaught(network, data).head.in_features)
     asked = data.val.stratified_rows(most // 4)
-    recording = np.unique([str(item.path) for item in data.val_items], return_inverse=True)[1][asked]
-    return most, data.val.take(asked), recording
+    return most, data.val.take(asked), _paths(data.val_items)[asked]
+
+
+def _paths(items: Sequence[Item]) -> NDArray[np.str_]:
+    return np.array([str(item.path) for item in items])
 
 
 def best_of(answers: dict[str, NDArray[np.int64]], labels: NDArray[np.int64], recording: NDArray[np.int64]) -> str:
@@ -99,6 +107,20 @@ def best_of(answers: dict[str, NDArray[np.int64]], labels: NDArray[np.int64], re
         if row["p"] <= CHANCE and row["won"] > row["lost"]:
             best = name
     return best
+
+
+def better(right: NDArray[np.bool_], recording: NDArray[np.int64], share: float) -> bool:
+    """Return whether answers to windows [M] of recordings [M] are `right` for more than a `share`, by over one standard
+    error (the rule of Breiman et al. 1984).
+    """
+    shares = _by_recording(right, recording)
+    return bool(shares.mean() > share + math.sqrt(share * (1 - share) / len(shares)))
+
+
+def _by_recording(right: NDArray[np.bool_], recording: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the share of each recording's windows that are right; they are correlated, and count as one."""
+    number = np.unique(recording, return_inverse=True)[1]
+    return np.bincount(number, right) / np.bincount(number)
 
 
 def _initial_network(data: Data) -> SpikingResNet | None:
@@ -112,12 +134,14 @@ class _Head(NamedTuple):
     network: TaughtNetwork  # with a head fitted to training and validation windows
     judged: TaughtNetwork  # with a head fitted to training windows only
     answers: NDArray[np.int64]  # of that one to validation windows [M]
+    share: float  # of all recordings, right by heads fitted without them
 
 
-def _head(network: SpikingResNet, data: Data, val: Frames, most: int) -> _Head:
-    """Fit heads to at most `most` windows."""
+def _head(network: SpikingResNet, data: Data, val: Frames, paths: NDArray[np.str_], most: int) -> _Head:
+    """Fit heads to at most `most` windows; `paths` [M] are the recordings of the windows `val`."""
     taught, classes = _untaught(network, data), len(data.labels)
-    train = data.train.take(data.train.stratified_rows(most - len(val)))
+    rows = data.train.stratified_rows(most - len(val))
+    train = data.train.take(rows)
     copies = min(COPIES, most // (len(train) + len(val)) - 1)
     features, labels = _features(taught, (train, val), data, copies), np.concatenate([train.labels, val.labels])
     scale = balance(features[: len(train)], taught.of_input.numpy())
@@ -131,7 +155,12 @@ def _head(network: SpikingResNet, data: Data, val: Frames, most: int) -> _Head:
         with torch.no_grad():
             under.head.weight.copy_(torch.from_numpy(head.weight * scale))
             under.head.bias.copy_(torch.from_numpy(head.bias))
-    return _Head(taught, judged, scores.argmax(1))
+    learnt = np.resize(_paths(data.train_items), len(data.train))[rows]  # repeated ones follow each other
+    recording = np.unique(np.concatenate([learnt, paths]), return_inverse=True)[1]
+    asked = regression.without(folds(labels, recording))[:, 0]
+    told = ~np.isnan(asked[:, 0])
+    share = _by_recording((asked.argmax(1) == labels)[told], recording[told]).mean() if told.any() else 0.0
+    return _Head(taught, judged, scores.argmax(1), float(share))
 
 
 def _untaught(network: SpikingResNet, data: Data) -> TaughtNetwork:

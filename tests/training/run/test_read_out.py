@@ -17,7 +17,7 @@ from spikesight.training.data import Data, load_data
 from spikesight.training.network import build_network
 from spikesight.training.run.evaluate import evaluate, sliding_mean
 from spikesight.training.run.fit import fit
-from spikesight.training.run.read_out import BEGUN, OWN, TRAINED, best_of, read_out_for, reason_not_to_train
+from spikesight.training.run.read_out import BEGUN, OWN, TRAINED, best_of, better, read_out_for, reason_not_to_train
 from tests.support.inputs.data_sets import small_config, write_takes
 
 CPU = torch.device("cpu")
@@ -123,3 +123,11 @@ def test_a_later_read_out_has_to_be_better_beyond_chance(ahead: int, best: str) 
     first[:ahead] = 1
     assert best_of({"first": first, "second": second}, truth, recording) == best
     assert best_of({"second": second, "first": first}, truth, recording) == "second"
+
+
+def test_more_recordings_prove_more_and_more_windows_do_not() -> None:
+    right, share = np.full(100, True), 0.8
+    assert better(right, np.arange(100), share)
+    assert not better(right, np.zeros(100, np.int64), share)
+    assert not better(right, np.arange(100), 1.0), "nothing is better than all right"
+    assert not better(~right, np.arange(100), share)
