@@ -145,7 +145,7 @@ class InputPipeline:
     def recording(self, packets: Iterable[Events]) -> Iterator[Input]:
         """Yield the inputs of a recording as `sample` or `stream` gives them; one empty input if it has no events.
 
-        If the recording ends before a drawing is found in it, the inputs show the whole sensor.
+        If a short recording ends without a drawing in the window, the inputs show the whole sensor.
         """
         packets, head = iter(packets), list[Events]()
         if self.windows is None and (self.contract.frame == "object" or self._tracks):
@@ -155,7 +155,7 @@ class InputPipeline:
                 return
         if self._tracks and head and head[-1]["t"][-1] - head[0]["t"][0] <= self._longest_us:
             inputs = list(self.stream(head))
-            if not any(given.x.any() for given in inputs):
+            if self.filter.window is None:
                 whole = InputPipeline(self.card, self.filter.sensor, raw=True)
                 if seen := list(whole.stream(head)):  # empty if only noise is left, which cancels out
                     self.filter, self.watch, inputs = whole.filter, whole.watch, seen

@@ -78,16 +78,24 @@ def test_steps_that_are_made_at_once_are_those_made_one_by_one() -> None:
     assert replace(last.last(inputs).prediction, latency_ms=0) == replace(answers[-1].prediction, latency_ms=0)
 
 
-@pytest.mark.parametrize(("slower", "whole"), [(1, True), (3, False)])
-def test_a_recording_that_ends_before_its_drawing_is_found_is_seen_whole(slower: int, whole: bool) -> None:
+@pytest.mark.parametrize(("slower", "lost", "whole"), [(1, False, True), (3, False, False), (1, True, True)])
+def test_a_recording_at_whose_end_there_is_no_drawing_is_seen_whole(slower: int, lost: bool, whole: bool) -> None:
+    """A spot is no drawing; `lost`: a ring is found at first, and the spot covers it."""
     random, large = np.random.default_rng(0), SensorSize(128, 128)
     x, y = random.integers(40, 80, (2, 20_000))
     t = np.sort(random.integers(0, 70_000, 20_000)) * slower
-    card = Card(replace(CONTRACT, sensor_width=34, sensor_height=34, window="drawing"), ("a", "b", "c"))
-    shown = list(InputPipeline(card, large).recording([make_events(t, x, y, x > 0)]))
-    same = list(InputPipeline(card, large, raw=whole).stream([make_events(t, x, y, x > 0)]))
+    if lost:
+        angles, half = random.uniform(0, 2 * np.pi, 5500), random.uniform(28, 32, 5500)
+        x = np.append(60 + 0.7 * half * np.cos(angles), x).astype(int)
+        y = np.append(60 + half * np.sin(angles), y).astype(int)
+        t = np.append(np.arange(5500) * 10, t + 55_000)
+    card = Card(replace(CONTRACT, steps=8, sensor_width=34, sensor_height=34, window="drawing"), ("a", "b", "c"))
+    events = make_events(t, x, y, x > 0)
+    shown = list(InputPipeline(card, large).recording([events]))
+    same = list(InputPipeline(card, large, raw=whole).stream([events]))
     assert any(one.x.any() for one in shown) == whole
     assert [one.x.tolist() for one in shown] == [one.x.tolist() for one in same]
+    assert lost == any(one.x.any() for one in InputPipeline(card, large).stream([events]))
 
 
 @pytest.mark.parametrize("side", [32, 64, 128, 320])  # in the sums of the largest all noise cancels
