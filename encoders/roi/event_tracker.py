@@ -2,11 +2,12 @@
 
 A drawing that trembles fires along its strokes while the sheet around it is silent, so a map of recent events
 (`EventMap`) shows light strokes on an even dark background, which `preprocess.drawing` finds like ink on paper. What is
-found again in one form near its place is tracked (`Tracks`), and events near its strokes are kept. A travelling drawing
-leaves a trail in that map, and its strokes along the path fire no events: it is found in a map of brightness changes
-(searches alternate between darker and lighter) and shown like a drawing in frames, moved by saccades at the first event
-of each step of the saccade path. While nothing is tracked, events in active cells count as missed: a scene without a
-drawing is not an empty scene.
+found again in one form near its place is tracked (`Tracks`), and events near its strokes are kept. A stroke darkens as
+many pixels as it leaves, a sheet's edge darkens or lightens all that it passes: the more ON and OFF events of a
+candidate are apart, the less it is like a drawing. A travelling drawing leaves a trail in that map, and its strokes
+along the path fire no events: it is found in a map of brightness changes (searches alternate between darker and
+lighter) and shown like a drawing in frames, moved by saccades at the first event of each step of the saccade path.
+While nothing is tracked, events in active cells count as missed: a scene without a drawing is not an empty scene.
 
 A search takes some milliseconds, and events must not wait for it. So each packet advances the search a little, and the
 result is used a fixed number of steps of the events' clock later; a search not done by then is finished at once.
@@ -60,7 +61,8 @@ class EventTracker:
 
     def __init__(self, sensor: SensorSize, size: SensorSize, places: int = 0, *, drawn: bool = False) -> None:
         self._map = EventMap(sensor)
-        self._maps = (self._map, *[EventMap(sensor, SEARCH_SIDE, CHANGE_US, off=-1)] * drawn)
+        changes = [EventMap(sensor, SEARCH_SIDE, CHANGE_US, off=-1)] * drawn
+        self._maps = (self._map, EventMap(sensor, off=-1), *changes)
         self._steps = SEARCH_STEPS if drawn else 1
         self._step: int | None = None  # of the newest events, in STEP_US
         self._search: Search[Found] | None = None  # the search in progress
@@ -119,15 +121,15 @@ class EventTracker:
 
     def find(self, *maps: Floats) -> Pieces[Found]:
         """Search maps [H, W] of events, and of brightness changes, for drawings, yielding between pieces of work."""
-        still, *changes = maps
+        still, signed, *changes = maps
         picture = cv2.morphologyEx(self._map.picture(still), cv2.MORPH_CLOSE, np.ones((CLOSE, CLOSE), np.uint8))
         found = yield from dark(np.asarray(255 - picture, np.uint8), LEVELS, LONGEST, FAINT)
-        best = distinct(found, alone=self.tracks.alone)
+        best = yield from _balanced(distinct(found, alone=self.tracks.alone), still, signed)
         trembling, going = (yield from _seen(best, self._map.cell)), list[Seen]()
         for change in changes:
-            light = np.exp((-1) ** self._turn * CONTRAST / self._maps[1].cell ** 2 * change)
+            light = np.exp((-1) ** self._turn * CONTRAST / self._maps[-1].cell ** 2 * change)
             found = yield from dark(np.minimum(255 * light, 255).astype(np.uint8), (DARKER,))
-            going = yield from _seen(distinct(found, MOST), self._maps[1].cell)
+            going = yield from _seen(distinct(found, MOST), self._maps[-1].cell)
         return Found(trembling, going)
 
     @property
@@ -209,6 +211,18 @@ class EventTracker:
         if parts[0]["lately"] is not None:
             self._searched = [one.checked(carried["lately"]) for one, carried in zip(self._maps, parts)]
             self._search = Search(self.find(*self._searched))
+
+
+def _balanced(found: list[Candidate], events: Floats, signed: Floats) -> Pieces[list[Candidate]]:
+    """Return candidates rated also by how much of their `events` [H, W] cancels where OFF counts -1 (`signed`)."""
+    rated, tilt = list[Candidate](), signed.sum() / max(1.0, events.sum())  # of the camera, or of its light
+    for one in found:
+        yield
+        box = one.group.around(0)
+        strokes = one.group.strokes(box) > 0
+        rest = abs((signed[box] - tilt * events[box])[strokes].sum()) / max(1.0, events[box][strokes].sum())
+        rated.append(one._replace(likeness=one.likeness * max(0.0, 1 - float(rest))))
+    return sorted(rated, key=lambda one: -one.likeness)
 
 
 def _seen(found: list[Candidate], cell: int) -> Pieces[list[Seen]]:

@@ -129,3 +129,17 @@ def test_a_fixed_window_lies_in_the_middle_of_the_small_sensor(size: tuple[int, 
     x, y = np.array([left, left + 1, left - 1, left]), np.array([top, top + 1, top, top - 1])
     first = window(make_events([0] * 4, x, y, [1] * 4))
     assert (first["x"].tolist(), first["y"].tolist()) == ([0, 0], [0, 0])
+
+
+@pytest.mark.parametrize(("ring", "around", "found"), [(0.5, 0.5, True), (1.0, 0.5, False), (1.0, 1.0, True)])
+def test_a_drawing_takes_its_light_along_by_what_is_around_it(ring: float, around: float, found: bool) -> None:
+    """`ring`, `around`: share of ON events along a ring's stroke and on the rest of the sensor, as of a weak pixel."""
+    random, tracker, count = np.random.default_rng(5), EventTracker(CAMERA, SMALL), 30_000
+    angles, half = random.uniform(0, 2 * np.pi, count), random.uniform(38, 42, count)
+    x, y = 160 + 0.7 * half * np.cos(angles), 120 + half * np.sin(angles)
+    x, y = (np.append(one, random.integers(0, side, count)) for one, side in ((x, 320), (y, 240)))
+    polarity = random.random(2 * count) < np.repeat([ring, around], count)
+    order = random.permutation(2 * count)
+    times = np.linspace(0, 2 * SEARCH_US, 2 * count)
+    tracker.kept_and_missed(make_events(times, x[order].astype(int), y[order].astype(int), polarity[order]))
+    assert (tracker.tracks.window is not None) == found
