@@ -19,7 +19,7 @@ RANGES: tuple[tuple[str, str, Callable[[float], bool]], ...] = (
         lambda value: value >= 0,
     ),
     ("val_fraction", "lie between 0 and 1", lambda value: 0 < value < 1),
-    ("hot zoom", "lie in [0, 1]", lambda value: 0 <= value <= 1),
+    ("hot zoom plain", "lie in [0, 1]", lambda value: 0 <= value <= 1),
     ("speed", "be 1 or more", lambda value: value >= 1),
     ("ema label_smoothing drop noise scale", "lie in [0, 1)", lambda value: 0 <= value < 1),
     ("carry", "lie in [0, 1] or be -1", lambda value: value == -1 or 0 <= value <= 1),
@@ -126,6 +126,7 @@ class TrainConfig:
     turn: Annotated[bool, "recordings of directions: quarter turns and mirror images, labels with them"] = False
     drop: Annotated[float, "recordings: highest share of events dropped from a window"] = 0.2
     noise: Annotated[float, "recordings: highest share of a window's cells that get a stray event"] = 0.0
+    plain: Annotated[float, "recordings: share of the samples that are only shifted, mirrored and swapped"] = 0.0
     baselines: Annotated[bool, Section("the run"), "recordings: train ANNs of the same shape beside it, too"] = False
     seed: Annotated[int, "seed of splits, weights and batches"] = 0
     output: Annotated[str, "folder of run folders"] = "runs"

@@ -5,6 +5,7 @@ Recordings of directions may be turned and mirrored; their labels change accordi
 """
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -13,11 +14,22 @@ from torch.nn.functional import affine_grid, grid_sample
 from spikesight.training.config import TrainConfig
 
 QUARTER = {"right": "up", "up": "left", "left": "down", "down": "right"}  # counter-clockwise on the picture
+MILD = {"rotate": 0.0, "shear": 0.0, "scale": 0.0, "speed": 1.0, "drop": 0.0, "noise": 0.0}
 MIRROR = {"left": "right", "right": "left", "clockwise": "counter-clockwise", "counter-clockwise": "clockwise"}
 
 
 def augment(frames: Tensor, config: TrainConfig, generator: torch.Generator) -> Tensor:
-    """Augment event frames, float [N, T, C, H, W], as the settings say: geometry, speed, polarity, EventDrop, noise."""
+    """Augment event frames, float [N, T, C, H, W], as the settings say: geometry, speed, polarity, EventDrop, noise.
+
+    A share `plain` of the samples is only shifted, mirrored and swapped.
+    """
+    if config.plain:
+        plain = torch.rand(len(frames), generator=generator) < config.plain
+        mild, out = replace(config, plain=0.0, **MILD), torch.empty_like(frames)
+        for rows, how in ((plain, mild), (~plain, replace(config, plain=0.0))):
+            if rows.any():
+                out[rows] = augment(frames[rows], how, generator)
+        return out
     if config.rotate or config.shift or config.flip or config.shear or config.scale:
         n, t, c, h, w = frames.shape
         matrix = motions(n, (h, w), (h, w), config, generator, scale=config.scale)

@@ -30,6 +30,7 @@ CASES = {
     "drop": replace(PLAIN, drop=0.9),
     "noise": replace(PLAIN, noise=0.3),
     "speed": replace(PLAIN, speed=2.0),
+    "plain": TrainConfig(shift=2, rotate=10.0, drop=0.5, plain=0.5),
     "all": TrainConfig(shift=2, rotate=10.0, drop=0.5, flip=True),
 }
 EVERY = pytest.mark.parametrize("config", CASES.values(), ids=list(CASES))
@@ -52,6 +53,14 @@ def test_binary_shape_and_input_kept(config: TrainConfig) -> None:
     assert set(y.unique().tolist()) <= {0.0, 1.0}
     assert torch.equal(x, before)
     assert torch.equal(y, augment(x, config, generator()))
+
+
+def test_a_share_of_the_samples_stays_plain() -> None:
+    x, config = frames(n=200), replace(PLAIN, rotate=90.0, speed=3.0, drop=0.9, noise=0.3, scale=0.5)
+    kept = [(augment(x, replace(config, plain=share), generator()) == x).flatten(1).all(1) for share in (0.0, 0.5, 1.0)]
+    assert not kept[0].any()
+    assert 60 < kept[1].sum() < 140
+    assert kept[2].all()
 
 
 def test_a_shift_moves_by_whole_pixels_and_brings_in_nothing() -> None:

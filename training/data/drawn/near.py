@@ -1,8 +1,8 @@
 """Draw outliers near digits, from which a digit network learns to answer "none of the classes".
 
-Letters, symbols, mirrored and upside-down digits, two digits, halves, scribbles, edges, figures; light on dark as in
-MNIST. Characters that look like digits (O, I, l, S, ...) are left out, as are the kinds reserved for the benchmark
-(benchmarks/real_input/near.py).
+Letters, symbols, mirrored and upside-down digits, two digits, halves, scribbles, edges, figures, textures; light on
+dark as in MNIST. Characters that look like digits (O, I, l, S, ...) are left out, as are the kinds reserved for the
+benchmark (benchmarks/real_input/near.py).
 """
 
 from collections.abc import Callable
@@ -12,6 +12,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from spikesight.encoders.emulator.filmed import dead_leaves
 from spikesight.encoders.preprocess.fit import DIGIT_SIZE, centred
 from spikesight.models.contract import Contract
 from spikesight.training.config import TrainConfig
@@ -155,6 +156,13 @@ def figure(digits: Digits, random: Random) -> np.ndarray:  # noqa: ARG001
     return fitted(canvas.astype(np.float32))
 
 
+def texture(digits: Digits, random: Random) -> np.ndarray:  # noqa: ARG001
+    """Draw dead leaves, whose edges and spectrum are a photograph's."""
+    side = DIGIT_SIZE * int(random.integers(1, 5))
+    picture = dead_leaves(side, side, random)
+    return cv2.resize(picture, (DIGIT_SIZE, DIGIT_SIZE), interpolation=cv2.INTER_AREA).astype(np.uint8)
+
+
 KINDS: dict[str, Callable[[Digits, Random], np.ndarray]] = {
     "letters": lambda _, random: centred(glyph(str(random.choice(list(LETTERS))), random)),
     "symbols": lambda _, random: centred(glyph(str(random.choice(list(SYMBOLS))), random)),
@@ -165,5 +173,6 @@ KINDS: dict[str, Callable[[Digits, Random], np.ndarray]] = {
     "edges": edges,
     "upside-down digits": lambda digits, random: digits.draw(random, OVERTURNED)[0][::-1, ::-1],
     "figures": figure,
+    "textures": texture,
 }
 """Kinds of outliers: each function draws one, uint8 [28, 28]."""
