@@ -109,8 +109,7 @@ pictures, for digits N-MNIST's test split (the network has learnt from its train
 `davis346` has other pixels. Two real things are few, and `p` shows no difference; they have no licence, and
 nothing is learnt from them. `train-dvs` ran 30 epochs for clothes, which changed no answer: the head on the initial
 network was kept. It errs in 4 of 30 validation recordings of clothes, in none of digits and in at most 2 of real
-things. So no training could be shown to be better (that takes six recordings). Such runs now end by themselves
-after an epoch; for digits and real things one step was run, which gives the same head. With `davis346`'s pixels ridge on
+things. Runs of digits and real things end by themselves after an epoch; one step was run, which gives the same head. With `davis346`'s pixels ridge on
 counts is better than that head of clothes; the head before the last change, which learnt from no augmented copies, had
 76 and 74 % right instead of 73 and 68. Learnt from day 2, 46 windows, `train-dvs` is behind `teach` and the RBF kernel
 on real things. The reason was not measured, nor were motions and things before an emulated camera. Goals for
