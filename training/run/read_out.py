@@ -62,7 +62,7 @@ def read_out_for(trained: nn.Module, data: Data) -> ReadOut | None:
     recording = np.unique(paths, return_inverse=True)[1]
     own = evaluate(trained, val, len(data.labels), torch.device("cpu"), data.contract).chosen
     under = {BEGUN: _initial_network(data), TRAINED: trained}
-    heads = {name: _head(under_it, data, val, paths, most) for name, under_it in under.items() if under_it is not None}
+    heads = {name: _head(one, data, val, paths, most) for name, one in under.items() if one is not None}
     answers = {name: head.answers for name, head in heads.items()} | {OWN: own}
     name = best_of({each: answers[each] for each in (TRAINED, OWN)}, val.labels, recording)
     if BEGUN in heads and not better(answers[name] == val.labels, recording, heads[BEGUN].share):
@@ -158,8 +158,10 @@ def _head(network: SpikingResNet, data: Data, val: Frames, paths: NDArray[np.str
     learnt = np.resize(_paths(data.train_items), len(data.train))[rows]  # repeated ones follow each other
     recording = np.unique(np.concatenate([learnt, paths]), return_inverse=True)[1]
     asked = regression.without(folds(labels, recording))[:, 0]
+    alone = np.isnan(asked[len(train) :])  # of classes with one recording, which validation windows judge
+    asked[len(train) :][alone] = scores[alone]
     told = ~np.isnan(asked[:, 0])
-    share = _by_recording((asked.argmax(1) == labels)[told], recording[told]).mean() if told.any() else 0.0
+    share = _by_recording((asked.argmax(1) == labels)[told], recording[told]).mean()
     return _Head(taught, judged, scores.argmax(1), float(share))
 
 

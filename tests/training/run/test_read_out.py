@@ -111,6 +111,11 @@ def test_a_run_is_as_long_as_could_be_told_from_its_beginning(data: Data, tmp_pa
     wrong = replace(data.val, frames=data.val.frames[rows], labels=1 - data.val.labels[rows])
     items = [replace(data.val_items[0], path=Path(f"{n}.npz")) for n in range(12)]
     assert reason_not_to_train(replace(begun, val=wrong, val_items=items)) is None
+    one_each = {
+        name: [replace(item, path=Path(f"{item.label}.npz")) for item in getattr(data, name)]
+        for name in ("train_items", "val_items")
+    }
+    assert reason_not_to_train(replace(begun, **one_each)) is not None, "one recording a class has validation windows"
     metrics = fit(begun.config, tmp_path / "again")
     assert metrics["read_out"]["kept"] == BEGUN
     assert len((tmp_path / "again" / "metrics.csv").read_text().splitlines()) == 2
