@@ -59,13 +59,12 @@ def read_out_for(trained: nn.Module, data: Data) -> ReadOut | None:
         return None
     assert isinstance(trained, SpikingResNet)
     most, val, paths = _validation_rows(trained, data)
-    recording = np.unique(paths, return_inverse=True)[1]
     own = evaluate(trained, val, len(data.labels), torch.device("cpu"), data.contract).chosen
     under = {BEGUN: _initial_network(data), TRAINED: trained}
     heads = {name: _head(one, data, val, paths, most) for name, one in under.items() if one is not None}
     answers = {name: head.answers for name, head in heads.items()} | {OWN: own}
-    name = best_of({each: answers[each] for each in (TRAINED, OWN)}, val.labels, recording)
-    if BEGUN in heads and not better(answers[name] == val.labels, recording, heads[BEGUN].share):
+    name = best_of({each: answers[each] for each in (TRAINED, OWN)}, val.labels, _numbers(paths))
+    if BEGUN in heads and not better(answers[name] == val.labels, paths, heads[BEGUN].share):
         name = BEGUN
     right = {each: int((chosen == val.labels).sum()) for each, chosen in answers.items()}
     if name == OWN:
@@ -82,9 +81,9 @@ def reason_not_to_train(data: Data) -> str | None:
         return None
     most, val, paths = _validation_rows(begun, data)
     share = _head(begun, data, val, paths, most).share
-    if better(np.full(len(val), True), np.unique(paths, return_inverse=True)[1], share):
+    if better(np.full(len(val), True), paths, share):
         return None
-    right = f"{share:.0%} of all recordings are right by {BEGUN}, cross-validated"
+    right = f"{BEGUN} is right in {share:.0%} of what it has not learnt from"
     return f"{right}: too few are wrong to tell that training does better, so one epoch will do (--epochs for more)"
 
 
@@ -99,6 +98,11 @@ def _paths(items: Sequence[Item]) -> NDArray[np.str_]:
     return np.array([str(item.path) for item in items])
 
 
+def _numbers(values: NDArray) -> NDArray[np.int64]:
+    """Return each value's number among the different ones."""
+    return np.unique(values, return_inverse=True)[1]
+
+
 def best_of(answers: dict[str, NDArray[np.int64]], labels: NDArray[np.int64], recording: NDArray[np.int64]) -> str:
     """Return the name of the first answers, or of later ones that are significantly better on validation."""
     best, *others = answers
@@ -109,7 +113,7 @@ def best_of(answers: dict[str, NDArray[np.int64]], labels: NDArray[np.int64], re
     return best
 
 
-def better(right: NDArray[np.bool_], recording: NDArray[np.int64], share: float) -> bool:
+def better(right: NDArray[np.bool_], recording: NDArray, share: float) -> bool:
     """Return whether answers to windows [M] of recordings [M] are `right` for more than a `share`, by over one standard
     error (the rule of Breiman et al. 1984).
     """
@@ -117,9 +121,9 @@ def better(right: NDArray[np.bool_], recording: NDArray[np.int64], share: float)
     return bool(shares.mean() > share + math.sqrt(share * (1 - share) / len(shares)))
 
 
-def _by_recording(right: NDArray[np.bool_], recording: NDArray[np.int64]) -> NDArray[np.float64]:
+def _by_recording(right: NDArray[np.bool_], recording: NDArray) -> NDArray[np.float64]:
     """Return the share of each recording's windows that are right; they are correlated, and count as one."""
-    number = np.unique(recording, return_inverse=True)[1]
+    number = _numbers(recording)
     return np.bincount(number, right) / np.bincount(number)
 
 
@@ -156,7 +160,7 @@ def _head(network: SpikingResNet, data: Data, val: Frames, paths: NDArray[np.str
             under.head.weight.copy_(torch.from_numpy(head.weight * scale))
             under.head.bias.copy_(torch.from_numpy(head.bias))
     learnt = np.resize(_paths(data.train_items), len(data.train))[rows]  # repeated ones follow each other
-    recording = np.unique(np.concatenate([learnt, paths]), return_inverse=True)[1]
+    recording = _numbers(np.concatenate([learnt, paths]))
     asked = regression.without(folds(labels, recording))[:, 0]
     alone = np.isnan(asked[len(train) :])  # of classes with one recording, which validation windows judge
     asked[len(train) :][alone] = scores[alone]

@@ -13,8 +13,9 @@ from torch.nn.functional import affine_grid, grid_sample
 
 from spikesight.training.config import TrainConfig
 
+PLAIN = {"rotate": 0.0, "shear": 0.0, "scale": 0.0, "speed": 1.0, "drop": 0.0, "noise": 0.0, "plain": 0.0}
+"""Settings of samples that stay plain."""
 QUARTER = {"right": "up", "up": "left", "left": "down", "down": "right"}  # counter-clockwise on the picture
-MILD = {"rotate": 0.0, "shear": 0.0, "scale": 0.0, "speed": 1.0, "drop": 0.0, "noise": 0.0}
 MIRROR = {"left": "right", "right": "left", "clockwise": "counter-clockwise", "counter-clockwise": "clockwise"}
 
 
@@ -25,7 +26,7 @@ def augment(frames: Tensor, config: TrainConfig, generator: torch.Generator) -> 
     """
     if config.plain:
         plain = torch.rand(len(frames), generator=generator) < config.plain
-        mild, out = replace(config, plain=0.0, **MILD), torch.empty_like(frames)
+        mild, out = replace(config, **PLAIN), torch.empty_like(frames)
         for rows, how in ((plain, mild), (~plain, replace(config, plain=0.0))):
             if rows.any():
                 out[rows] = augment(frames[rows], how, generator)
