@@ -63,10 +63,13 @@ def read_out_for(trained: nn.Module, data: Data) -> ReadOut | None:
     under = {BEGUN: _initial_network(data), TRAINED: trained}
     heads = {name: _head(one, data, val, paths, most) for name, one in under.items() if one is not None}
     answers = {name: head.answers for name, head in heads.items()} | {OWN: own}
-    name = best_of({each: answers[each] for each in (TRAINED, OWN)}, val.labels, _numbers(paths))
-    if BEGUN in heads and not better(answers[name] == val.labels, paths, heads[BEGUN].share):
-        name = BEGUN
     right = {each: int((chosen == val.labels).sum()) for each, chosen in answers.items()}
+    if BEGUN in heads:
+        share = heads[BEGUN].share
+        ahead = [each for each in (TRAINED, OWN) if better(answers[each] == val.labels, paths, share)]
+        name = max(ahead, key=lambda each: right[each], default=BEGUN)
+    else:
+        name = best_of(answers, val.labels, _numbers(paths))
     if name == OWN:
         return ReadOut(name, trained, trained, data.contract, right, len(val))
     head = heads[name]
