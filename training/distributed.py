@@ -4,6 +4,7 @@ Batch norms use the statistics of the whole batch over all processes, so that se
 """
 
 import os
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -11,6 +12,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from spikesight.training.config import TrainConfig
+
+PATIENCE = timedelta(days=7)  # for the main process, which caches the data and writes the report alone
 
 
 def choose_device(name: str) -> torch.device:
@@ -63,10 +66,13 @@ class ManyProcesses(Processes):
     """A run in several processes started by torchrun (WORLD_SIZE > 1), connected by NCCL or, on CPUs, Gloo."""
 
     def __init__(self, config: TrainConfig, device: torch.device) -> None:
-        from accelerate import Accelerator, DistributedDataParallelKwargs
+        from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 
-        kwargs = DistributedDataParallelKwargs(broadcast_buffers=False)  # all processes compute the same statistics
-        self._accelerator = Accelerator(cpu=device.type == "cpu", kwargs_handlers=[kwargs], mixed_precision="no")
+        kwargs = [
+            DistributedDataParallelKwargs(broadcast_buffers=False),  # all processes compute the same statistics
+            InitProcessGroupKwargs(timeout=PATIENCE),
+        ]
+        self._accelerator = Accelerator(cpu=device.type == "cpu", kwargs_handlers=kwargs, mixed_precision="no")
         super().__init__(self._accelerator.device)
         self.rank, self.world = self._accelerator.process_index, self._accelerator.num_processes
         batch = config.batch_size or 16  # a batch size chosen from the data is a multiple of 16
@@ -90,6 +96,7 @@ class ManyProcesses(Processes):
         self._accelerator.wait_for_everyone()
 
     def close(self) -> None:
+        self.wait()  # one that left during the report could end while its last operation is being cleaned up
         self._accelerator.end_training()
 
 
