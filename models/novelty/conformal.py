@@ -116,7 +116,7 @@ class Evidence:
         p = trials.p_values(self.strangest, seen).tolist()
         order = np.argsort(self.strangest, kind="stable").tolist()
         left = tuple([labels[k] for k in order if p[k] > error_rate])
-        risk = p[order[1]] if len(order) > 1 else 0.0
+        risk = sorted(p)[-2] if len(p) > 1 else 0.0
         return Commitment(left[0] if len(left) == 1 else None, left, risk)
 
 

@@ -69,6 +69,18 @@ def test_the_set_shrinks_within_a_window_and_begins_anew_with_the_next() -> None
     assert all((committed is None) == (len(possible) != 1) for committed, possible, _ in said)
 
 
+def test_the_risk_is_the_least_rate_with_one_label_also_where_classes_differ() -> None:
+    """Each class has its own trials, so of two labels the likelier one may be the less possible."""
+    random = np.random.default_rng(0)
+    largest = np.concatenate([np.sort(random.exponential(scale, 99)) for scale in (3.0, 0.2, 3.0)])
+    trials = Trials(np.ones(1), largest[None], np.full(3, 99), np.zeros((1, 0)))
+    for logits in random.normal(0, 1.5, (50, 3)):
+        evidence = Evidence().push(trials, logits[None], 1)
+        risk = evidence.commitment(trials, LABELS, 0.05, 1).risk
+        assert len(evidence.commitment(trials, LABELS, risk, 1).set) <= 1
+        assert len(evidence.commitment(trials, LABELS, risk - 1e-9, 1).set) > 1
+
+
 def test_with_few_trials_nothing_is_promised_that_they_cannot_show() -> None:
     trials = fitted(*walks(20, 0))
     sure = np.array([[50.0, 0, 0]] * 20)
