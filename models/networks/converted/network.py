@@ -5,6 +5,7 @@ amplitude: theta (weights as in the ANN, sums of branches exact), or 1 once `uni
 layers' weights. Bias currents flow every step. The caller's dictionary holds all state; zeros are the start.
 """
 
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -111,7 +112,7 @@ class ConvertedNetwork(nn.Module):
         modules = {node.name: build(node, config.rule) for node in config.nodes}
         self.layers = nn.ModuleDict({name: m for name, m in modules.items() if m is not None})
         self.still = still_nodes(config.nodes)
-        self._rest: dict[tuple[int, ...], dict[str, Tensor]] = {}  # cache, by versions of the weights
+        self._rest: dict[tuple[object, ...], dict[str, Tensor]] = {}  # cache, by weights and their versions
         name_states(self)
         self.eval().requires_grad_(False)
         for module in self.layers.values():
@@ -136,7 +137,7 @@ class ConvertedNetwork(nn.Module):
 
         x_seq [1, N, ...] with `steps` is the same input for all steps: what depends on it alone is computed once.
         """
-        if tuple(x_seq.shape[2:]) != self.config.input_shape or (steps and steps > 1 and x_seq.shape[0] != 1):
+        if tuple(x_seq.shape[2:]) != self.config.input_shape or (steps and x_seq.shape[0] != 1):
             raise ValueError(f"x_seq must be [T, N, {', '.join(map(str, self.config.input_shape))}]")
         steps = steps or x_seq.shape[0]
         after = dict(state or {})
@@ -176,7 +177,7 @@ class ConvertedNetwork(nn.Module):
 
     def resting_values(self) -> dict[str, Tensor]:
         """Return every node's value, [1, ...], for a zero input while no neuron fires."""
-        key = tuple(p._version for p in self.parameters())
+        key = tuple((id(p), p._version, p.device, p.dtype) for p in self.parameters())  # a copy holds other weights
         if key not in self._rest:
             values: dict[str, Tensor] = {}
             zero = next(self.parameters()).new_zeros(1, *self.config.input_shape)
@@ -220,15 +221,14 @@ class ConvertedNetwork(nn.Module):
 
 
 def without_bias(module: nn.Module, x: Tensor) -> Tensor:
-    """Apply a conv or linear module without its bias. It calls the module, so that meters' hooks run."""
-    if not isinstance(module, (nn.Conv2d, nn.Linear)) or module.bias is None:
+    """Apply a conv or linear module without its bias: a twin that shares the weight and meters' hooks, since other
+    threads may use the module.
+    """
+    if not isinstance(module, (nn.Conv2d, nn.Linear)):
         return module(x)
-    bias = module._parameters["bias"]
-    module._parameters["bias"] = None
-    try:
-        return module(x)
-    finally:
-        module._parameters["bias"] = bias
+    twin = copy.copy(module)
+    twin._parameters = {**module._parameters, "bias": None}
+    return twin(x)
 
 
 def accumulated_pool(pool: nn.Module, x_seq: Tensor, state: State, key: str) -> Tensor:

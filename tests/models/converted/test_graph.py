@@ -107,8 +107,8 @@ def test_a_still_input_may_be_given_once_for_many_steps_and_nothing_else() -> No
     assert state.keys() == again.keys()
     assert all(torch.equal(state[key], again[key]) for key in state)
     assert torch.equal(network(x, None, 1)[0], whole[:1])
-    network(x.expand(3, *x.shape[1:]), None, 1)
-    for bad, steps in ((x.expand(3, *x.shape[1:]), 3), (x[..., :7], None), (x[0], None)):
+    three = x.expand(3, *x.shape[1:])
+    for bad, steps in ((three, 3), (three, 1), (x[..., :7], None), (x[0], None)):
         with pytest.raises(ValueError, match="x_seq must be"):
             network(bad, None, steps)
 

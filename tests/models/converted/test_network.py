@@ -1,5 +1,8 @@
 """Converted networks through time: chunks against whole runs, batches, windows, checkpoints."""
 
+import copy
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,6 +51,30 @@ def test_pool_behind_spikes_keeps_the_mean(images: Tensor) -> None:
         method = replace(METHODS[name], threshold="percentile", percent=100.0)
         found = predictions(convert(ann, [images], method), images, 500)
         assert float((found - expected).abs().max()) < 0.02 * float(expected.abs().max()) + 0.01
+
+
+def test_a_copy_with_other_weights_forgets_what_the_network_rests_at(images: Tensor) -> None:
+    torch.manual_seed(0)
+    network, other = (convert(SmallCnn(3, 4, 4).eval(), [images], "multi-diff", steps=8) for _ in range(2))
+    network(images[None], None, 4)
+    for times in range(1, 5):  # that the copy's weights are written
+        copied = copy.deepcopy(network)
+        for _ in range(times):
+            copied.load_state_dict(other.state_dict())
+        assert torch.equal(copied(images[None], None, 4)[0], other(images[None], None, 4)[0])
+
+
+def test_threads_run_one_network_with_differential_coding(images: Tensor) -> None:
+    network = convert(SmallCnn(3, 4, 4).eval(), [images], "multi-diff", steps=8)
+    expected, _ = network(images[None], None, 8)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            found = list(threads.map(lambda _: network(images[None], None, 8)[0], range(200)))
+    finally:
+        sys.setswitchinterval(interval)
+    assert all(torch.equal(one, expected) for one in found)
 
 
 def test_batches_do_not_disturb_each_other(resnet: nn.Module, images: Tensor) -> None:
