@@ -49,11 +49,11 @@ class Qcfs(nn.Module):
 
 def with_qcfs(ann: nn.Module, levels: int = 4, level: float = 8.0) -> nn.Module:
     """Replace every ReLU module of `ann` in place by a QCFS activation; a ReLU used twice becomes a QCFS used twice."""
-    for name, child in ann.named_children():
-        if isinstance(child, nn.ReLU):
-            setattr(ann, name, Qcfs(levels, level))
-        else:
-            with_qcfs(child, levels, level)
+    made: dict[nn.Module, Qcfs] = {}
+    for parent in list(ann.modules()):
+        for name, child in list(parent._modules.items()):  # named_children leaves out a module's second name
+            if isinstance(child, nn.ReLU):
+                setattr(parent, name, made.setdefault(child, Qcfs(levels, level)))
     return ann
 
 

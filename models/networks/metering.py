@@ -224,8 +224,8 @@ def layer_operations(layer: nn.Conv2d | nn.Linear, x: Tensor, *, dense: bool = F
 def measure(network: nn.Module, x_seq: Tensor, *, still: bool = False, steps: int | None = None) -> Report:
     """Measure the cost of running `network` on x_seq [T, N, C, H, W].
 
-    `still`: the input is constant, x_seq is [1, N, ...] and `steps` is T; what depends on the input alone is counted
-    once (a converted network) or T times (any other). For an ANN, called on [N, C, H, W], see `measure_ann`.
+    `still` (a converted network): the input is constant, x_seq is [1, N, ...] and `steps` is T; what depends on the
+    input alone is counted once.
     """
     layers: dict[str, list[float]] = {}
     accumulate: dict[str, bool] = {}

@@ -47,6 +47,11 @@ def test_qcfs_is_what_an_if_neuron_counts() -> None:
     network = with_qcfs(CifarResNet(1), 8, 2.0)
     assert not any(isinstance(m, nn.ReLU) for m in network.modules())
     assert [m.levels for m in network.modules() if isinstance(m, Qcfs)] == [8] * 7
+    relu = nn.ReLU()
+    shared = nn.Sequential(nn.Linear(2, 2), relu, nn.Linear(2, 2), relu)
+    with_qcfs(shared)
+    assert isinstance(shared[1], Qcfs)
+    assert shared[1] is shared[3]
 
 
 def test_an_ann_of_blocks_is_its_twin_step_by_step() -> None:
