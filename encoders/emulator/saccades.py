@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Literal
 
 import numpy as np
@@ -93,10 +93,9 @@ def saccades(
     start = generator.uniform(-0.5, 0.5, shape).astype(np.float32) * np.minimum(on, off)
     padded, columns, rows, weights = _views(_log_image(image, movement), x, y, shape)
     noise = _noise(movement, shape, generator)
-    room = 40 * on.size + len(noise[0])
-    offsets, words = np.empty(room, np.uint32), np.empty(room, np.uint32)
     alpha = 1 - math.exp(-2e-6 * math.pi * movement.cutoff_hz * movement.step_us) if movement.cutoff_hz else 1.0
-    n = kernels.compiled("emulator").moving_image(
+    film = partial(
+        kernels.compiled("emulator").moving_image,
         padded,
         columns,
         rows,
@@ -107,14 +106,14 @@ def saccades(
         start,
         np.float32(alpha),
         np.float32(movement.refractory_us),
-        offsets[: 40 * on.size],
-        words[: 40 * on.size],
     )
-    total = n + len(noise[0])
-    offsets[n:total], words[n:total] = noise
-    events = np.empty(total, EVENTS)
+    offsets, words = np.empty((2, 40 * on.size), np.uint32)
+    while (n := film(offsets, words)) == len(words):  # full, so some may be missing
+        offsets, words = np.empty((2, 2 * len(words)), np.uint32)
+    offsets, words = (np.append(signal[:n], more) for signal, more in zip((offsets, words), noise))
+    events = np.empty(len(words), EVENTS)
     kernels.compiled("emulator").sorted_events(
-        offsets, words, total, 0, round(movement.total_ms * 1000) + movement.step_us, events
+        offsets, words, len(words), 0, round(movement.total_ms * 1000) + movement.step_us, events
     )
     return events
 

@@ -2,13 +2,15 @@
 
 import gzip
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from spikesight.encoders.emulator.saccades import saccades
+from spikesight.encoders.emulator.saccades import NMNIST, saccades
 from spikesight.encoders.events import Events
 from spikesight.encoders.recordings.files import read_recording
 
@@ -17,6 +19,15 @@ def frames_of(events: Events) -> NDArray[np.float64]:
     out = np.zeros((32, 2, 34, 34))
     np.add.at(out, (np.minimum(events["t"] // 10_000, 31), events["p"].astype(int), events["y"], events["x"]), 1)
     return out
+
+
+def test_a_more_sensitive_camera_sends_more_from_everywhere() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (28, 28)).astype(np.uint8)
+    rows = [
+        np.bincount(saccades(image, movement=replace(NMNIST, threshold_on=at, threshold_off=at))["y"], minlength=34)
+        for at in (0.2, 0.1, 0.05)
+    ]
+    assert all((more > fewer).all() for fewer, more in pairwise(row[4:30] for row in rows))
 
 
 def test_saccades_resemble_the_recordings(shared_data: Callable[[str], Path]) -> None:
