@@ -128,7 +128,7 @@ class Latency(Code):
 
     def decode(self, x_seq: Tensor) -> Tensor:
         """Return x from the step of the spike, 0 without a spike; exact to half a step of time."""
-        t = (first_spike(x_seq) - self.first).to(x_seq.dtype)
+        t = (first_spike(x_seq) - self.first).double()
         span = max(self.steps - 1 - self.first, 1)
         if self.mapping == "linear":
             x = 1 - t / span
@@ -168,7 +168,7 @@ class WeberFechner(Code):
 
     def decode(self, x_seq: Tensor) -> Tensor:
         """Return x from the step of the spike, 0 without a spike."""
-        t = first_spike(x_seq).to(x_seq.dtype)
+        t = first_spike(x_seq).double()
         return torch.where((x_seq > 0).any(0), self.lowest ** (t / max(self.steps - 1, 1)), 0.0).to(x_seq.dtype)
 
 

@@ -117,3 +117,6 @@ def test_cells_are_those_that_bins_light() -> None:
     lit[cells] = 1
     np.testing.assert_array_equal(lit.reshape(2, 6, 8), bin_events(events, 0, 60, 1, sensor, size)[0])
     assert 0 < len(cells) < 60, "some lie beside what the network sees"
+    events["x"][:20], events["y"][20:40] = [-1, 34] * 10, [-1, 13] * 10
+    found, expected = (cells_of(some, grid_for(sensor, size)) for some in (events, events[40:]))
+    np.testing.assert_array_equal(found, expected)

@@ -109,6 +109,13 @@ def test_a_spikes_time_is_read_back_by_the_inverse(mapping: str, steps: int, fir
     assert encoder.times(torch.tensor(x, dtype=torch.float64)).tolist() == pytest.approx(list(times), abs=0.006)
 
 
+@pytest.mark.parametrize("encoder", [*(Latency(50, name) for name in ("linear", "log", "grow")), WeberFechner(50)])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_code_in_half_precision_is_read_back_as_exactly(encoder: Any, dtype: torch.dtype) -> None:
+    x_seq = encoder(torch.linspace(0, 1, 101))
+    assert torch.equal(encoder.decode(x_seq.to(dtype)), encoder.decode(x_seq.double()).to(dtype))
+
+
 def test_other_codes_are_read_back_to_the_digit() -> None:
     eye = torch.eye(5, dtype=torch.float64)
     assert FirstSpike(5).decode(eye).tolist() == [1, 0.75, 0.5, 0.25, 0]
