@@ -281,11 +281,14 @@ def inputs_of(session: Session, chunk: Chunk) -> list[Input]:
 
 
 def inputs_of_several(classifier: Classifier, sample: Sample, objects: int) -> list[Input]:
-    """Return the inputs of a recording or still image with up to `objects` windows. Raises SessionError."""
+    """Return the inputs of a recording or still image with up to `objects` windows; one empty input if there are none.
+    Raises SessionError.
+    """
     session, contract = Session(classifier, sample.size, objects=objects), classifier.contract
     if sample.pixels is None:
         assert sample.events is not None
-        return [*session.push(sample.events), *session.flush()]
+        inputs = [*session.push(sample.events), *session.flush()]
+        return inputs or classifier.inputs(replace(sample, events=sample.events[:0]))
     step_us = contract.bin_us if session.takes_events else FRAME_US
     frames = -(-(contract.steps + 1) * step_us // FRAME_US)
     return [given for n in range(frames) for given in session.frame(sample.pixels, n * FRAME_US)]

@@ -33,6 +33,8 @@ class NeuronConfig:
             raise ValueError(f"reset must be 'subtract' or 'zero', not {self.reset!r}")
         if self.surrogate not in SURROGATES:
             raise ValueError(f"unknown surrogate {self.surrogate!r}; known: {', '.join(SURROGATES)}")
+        if self.slope is not None and not 0 < self.slope < math.inf:
+            raise ValueError(f"slope must be positive, not {self.slope}")
         if self.learn_beta and not 0 < self.beta < 1:
             raise ValueError("a learnable beta must start strictly between 0 and 1")
         if self.kind == "clif" and (self.delay or self.reset != "subtract"):

@@ -172,6 +172,7 @@ def test_equals_spikingjelly_sliding_psn() -> None:
         ({"taps": 0}, "taps must lie"),
         ({"taps": 65}, "taps must lie"),
         ({"kind": "gru"}, "unknown kind of neuron"),
+        ({"slope": -1.0}, "slope must be positive"),
     ],
 )
 def test_what_is_no_neuron_is_refused(wrong: dict[str, Any], says: str) -> None:
