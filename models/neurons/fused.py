@@ -44,7 +44,7 @@ SURROGATES = ("arctan", "fast_sigmoid", "sigmoid", "triangular", "rectangular")
 
 def can_fuse(x_seq: Tensor, config: "NeuronConfig") -> bool:
     """Return whether a fused pass supports these neurons and this input: a supported surrogate, float32 or bfloat16, no
-    tracing or vmap, and kernels for the device.
+    compilation and no subclass of Tensor, and kernels for the device.
     """
     return (
         config.surrogate in SURROGATES

@@ -44,7 +44,7 @@ def _new_block(size: int) -> Tensor:
 
 def kept_bytes() -> int:
     """Return the bytes of unused memory in the pool."""
-    return sum(size * len(blocks) for size, blocks in _free.items())
+    return sum(size * len(blocks) for size, blocks in list(_free.items()))  # a copy: other threads may add sizes
 
 
 def _give_back(block: Tensor) -> None:

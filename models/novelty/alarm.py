@@ -11,6 +11,10 @@ the mean of k p^(k - 1) over k in (0, 1); under the hypothesis the expected e-va
 on the j-th window, and its returns on every later window. Under the hypothesis, the wealth ever reaches 1 / a with
 probability at most a (a conformal test martingale; Ville's inequality). Late shifts are found, too, as a part of the
 wealth is always unstaked. A raised alarm ends, and the test restarts, once the staked wealth falls below 1.
+
+All windows share one calibration, so the bound holds given a calibration for which the mean e-value is at most 1. On
+average it is 0.75, 0.82 and 0.87 for n = 20, 121 and 1,221, as ranks are discrete, and at most 0.3 % of 2,000 simulated
+calibrations each gave more than 1.
 """
 
 from dataclasses import dataclass
