@@ -30,7 +30,7 @@ class PixelModel:
     linear_below: float = 20.0  # the response is linear up to this grey value, logarithmic above
     refractory_us: int = 0  # a pixel is silent this long after an event, but for noise
     leak_hz: float = 0.1  # leak rate: ON events per second of a pixel under constant light
-    noise_hz: float = 0.0  # shot noise events per second of a dark pixel; bright pixels have a quarter
+    noise_hz: float = 0.0  # shot noise events per second of a dark pixel, at most one a frame; bright ones: a quarter
     cutoff_hz: float = 0.0  # bandwidth of the photoreceptor; 0: none
     steady: bool = False  # remove changes common to all pixels: auto-exposure and lamp flicker
     max_events: int = 0  # events of one frame; the rest comes with the next frame. 0: four per pixel
