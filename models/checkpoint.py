@@ -29,6 +29,7 @@ from spikesight.models.networks.converted.network import ConvertedConfig, Conver
 from spikesight.models.networks.imported import ImportedConfig, ImportedNetwork
 from spikesight.models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
 from spikesight.models.networks.taught import TaughtConfig, TaughtNetwork
+from spikesight.models.neurons.layers import Neuron
 from spikesight.models.novelty import NoveltyDetector
 from spikesight.models.novelty.conformal import Conformal
 
@@ -75,10 +76,13 @@ def from_json(kind: type[T], data: Any, where: str = "config") -> T:
 def save(folder: Path | str, network: nn.Module, card: Card) -> None:
     """Write a checkpoint. Both files are written under temporary names and then renamed: all or nothing.
 
-    Raises CheckpointError for a network of unknown kind, or if there is not one label for each class; OSError if the
-    folder cannot be written.
+    Raises CheckpointError for a network of unknown kind, if there is not one label for each class, or if neuron layers
+    share a state; OSError if the folder cannot be written.
     """
     kind = _kind_of(network)
+    keys = [module.key for module in network.modules() if isinstance(module, Neuron)]
+    if len(keys) > len({*keys}):
+        raise CheckpointError("neuron layers share a state: call name_states(self) at the end of __init__")
     _check_labels(card, network.config.classes)  # type: ignore[arg-type,union-attr]
     folder = Path(folder)
     document = {"format": FORMAT, "kind": kind, "network": asdict(network.config), "card": asdict(card.facts())}  # type: ignore[call-overload]

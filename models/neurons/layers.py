@@ -1,6 +1,6 @@
 """Spiking neurons as pure steps and thin modules.
 
-One update rule with five options covers the seed paper's LIF and IF and those of snnTorch, SpikingJelly and Norse:
+One update rule with five options covers the LIF and IF of the seed paper, snnTorch, SpikingJelly and Norse (LIFBox):
 
   delayed reset      U[t] = beta U[t-1] + g X[t] - theta S[t-1]          (subtract; Eq. 1 of the seed paper)
                      U[t] = beta (1 - S[t-1]) U[t-1] + g X[t]            (zero)

@@ -17,6 +17,7 @@ from spikesight.models.checkpoint import CONFIG, WEIGHTS, load, read_config, sav
 from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Card, CheckpointError, Contract
 from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
+from spikesight.models.neurons.layers import Neuron
 from spikesight.models.shipped import find
 from tests.support.models import some_known
 from tests.support.processes import in_fresh_process
@@ -47,6 +48,15 @@ def taught(document: dict[str, Any], **more: int) -> dict[str, Any]:
 def unseal(folder: Path) -> None:
     """As checkpoints were saved before they held the SHA-256 of their weights."""
     edit(folder, lambda d: d.pop("sha256"))
+
+
+def test_a_network_whose_layers_share_a_state_is_not_saved(folder: Path) -> None:
+    network, card = load(folder)
+    for module in network.modules():
+        if isinstance(module, Neuron):
+            module.key = ""  # as layers are that nobody named
+    with pytest.raises(CheckpointError, match="name_states"):
+        save(folder.parent / "unnamed", network, card)
 
 
 def test_saved_and_loaded_are_identical(folder: Path) -> None:

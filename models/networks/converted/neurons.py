@@ -25,7 +25,7 @@ class SpikeLayer(Neuron):
     """A layer of converted neurons: currents [T or 1, N, C, ...] to spikes [T, N, C, ...]."""
 
     def __init__(self, rule: SpikeRule, channels: int) -> None:
-        super().__init__(NeuronConfig(beta=1.0, delay=False, inclusive=rule.inclusive, reset=rule.reset))
+        super().__init__(NeuronConfig(1.0, delay=False, inclusive=rule.inclusive, reset=rule.reset, kind="converted"))
         self.rule = rule
         self.theta: Tensor
         self.amplitude: Tensor

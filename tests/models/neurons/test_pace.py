@@ -4,9 +4,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from spikesight.models.networks.converted.neurons import SpikeLayer
+from spikesight.models.networks.converted.rules import SpikeRule
 from spikesight.models.networks.resnet import NETWORKS, SpikingResNet
 from spikesight.models.neurons.config import PAPER_LIF, PLIF, SLIDING_PSN, NeuronConfig
-from spikesight.models.neurons.layers import at_pace, make_neuron
+from spikesight.models.neurons.layers import Neuron, at_pace, make_neuron
 from spikesight.models.neurons.pace import pace, paced_step
 
 IMMEDIATE = NeuronConfig(beta=0.75, theta=0.75, delay=False)
@@ -61,7 +63,7 @@ def test_the_twin_has_the_same_weights_and_watches_for_nobody() -> None:
     assert len(seen) == 2
 
 
-@pytest.mark.parametrize("config", [PLIF, SLIDING_PSN])
-def test_neurons_without_another_pace_say_why(config: NeuronConfig) -> None:
+@pytest.mark.parametrize("layer", [make_neuron(PLIF), make_neuron(SLIDING_PSN), SpikeLayer(SpikeRule(), 1)])
+def test_neurons_without_another_pace_say_why(layer: Neuron) -> None:
     with pytest.raises(ValueError, match=r"reset to zero|no memory"):
-        at_pace(make_neuron(config), 0.5)
+        at_pace(layer, 0.5)
