@@ -20,6 +20,7 @@ from spikesight.models.conversion.trace import Traced, trace
 from spikesight.models.networks.converted.graph import ConversionError, Node
 from spikesight.models.networks.converted.network import ConvertedConfig, ConvertedNetwork
 from spikesight.models.networks.converted.rules import SpikeRule
+from spikesight.models.neurons.state import evaluating
 
 CALIBRATED = 128  # most images that calibration with real spikes uses, ...
 CALIBRATED_VALUES = 1 << 28  # ... or fewer, so that no layer's spikes are more values than this (1 GB)
@@ -84,13 +85,11 @@ def check_against(ann: nn.Module, network: ConvertedNetwork, traced: Traced, sam
     """Raise ConversionError if the folded graph's logits differ from the ANN's (by a hidden in-place change, say)."""
     if traced.levels:  # a QCFS network's own activation is not a ReLU
         return
-    was_training = ann.training
     try:
-        expected = ann.eval()(sample)
+        with evaluating(ann):
+            expected = ann(sample)
     except RuntimeError as error:
         raise ConversionError(f"the ANN does not take these images: {str(error).splitlines()[0]}") from None
-    finally:
-        ann.train(was_training)
     difference = float((thresholds.run_as_ann(network, sample) - expected).abs().max())
     if difference > TOLERANCE * max(1.0, float(expected.abs().max())):
         raise ConversionError(

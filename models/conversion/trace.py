@@ -14,6 +14,7 @@ from torch.fx.proxy import TraceError
 from spikesight.models.conversion.operations import Reader, argument, settings
 from spikesight.models.networks.ann import Qcfs
 from spikesight.models.networks.converted.graph import ConversionError, Node, check_nodes, users_of
+from spikesight.models.neurons.state import evaluating
 
 
 class Traced(NamedTuple):
@@ -137,14 +138,11 @@ def trace(ann: nn.Module) -> Traced:
     for name, tensor in ann.state_dict().items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise ConversionError(f"{name} has values that are not finite")
-    was_training = ann.training
-    ann.eval()
     try:
-        graph = Tracer().trace(ann)
+        with evaluating(ann):
+            graph = Tracer().trace(ann)
     except (TraceError, TypeError) as error:
         raise ConversionError(f"the network cannot be traced, its flow depends on its data: {error}") from None
-    finally:
-        ann.train(was_training)
     reader = Reader(ann, graph)
     for node in graph.nodes:
         read(reader, node)

@@ -13,7 +13,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
 from spikesight.models.neurons.layers import Neuron, watching
-from spikesight.models.neurons.state import State
+from spikesight.models.neurons.state import State, evaluating
 
 SLICES, STEPS = "memory.slices", "memory.steps"
 LEAST_RATE = 1e-3  # added under the square root
@@ -113,10 +113,8 @@ class TaughtNetwork(nn.Module):
         """Return the channels of each neuron layer."""
         config, state = self.config, State()
         x = torch.zeros(1, 1, config.backbone.in_channels, config.height, config.width)
-        with torch.no_grad():
-            was_training = self.backbone.training
-            self.backbone.eval().features(x, state)
-            self.backbone.train(was_training)
+        with torch.no_grad(), evaluating(self.backbone):
+            self.backbone.features(x, state)
         return [state[neuron.key].shape[1] for neuron in self.neurons]
 
     def observed(self, x_seq: Tensor, rates: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from spikesight.models.neurons.layers import Neuron
+from spikesight.models.neurons.state import evaluating
 
 MOST_CHANNELS = 64  # of all layers together
 
@@ -53,10 +54,8 @@ def layers_to_watch(network: nn.Module, shape: tuple[int, int, int], most: int =
     one layer; 0 for a network without neurons. `shape`: (C, H, W) of the network's input.
     """
     found = Rates(network, len(neuron_layers(network)))
-    was_training = network.training
-    network.eval()
-    network(torch.zeros(1, 1, *shape), None)
-    network.train(was_training)
+    with evaluating(network):
+        network(torch.zeros(1, 1, *shape), None)
     found.close()
     widths = [found._seen[number].shape[2] for number in range(len(found._seen))]
     count, total = 0, 0

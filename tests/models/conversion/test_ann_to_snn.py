@@ -37,6 +37,14 @@ def test_broken_input_is_refused(resnet: nn.Module, images: Tensor) -> None:
             convert(ann, batches, **options)  # type: ignore[arg-type]
 
 
+def test_every_layer_of_the_ann_stays_in_its_mode(images: Tensor) -> None:
+    ann = CifarResNet(1).train()
+    ann.bn1.eval()  # frozen, as in fine-tuning
+    modes = [module.training for module in ann.modules()]
+    convert(ann, [images], steps=4)
+    assert [module.training for module in ann.modules()] == modes
+
+
 def test_where_no_method_is_named_the_steps_decide(one_layer: nn.Module, small_images: Tensor) -> None:
     for steps in (4, 32):
         made = convert(one_layer, [small_images], steps=steps)
