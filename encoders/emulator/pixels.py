@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from spikesight.encoders import kernels
 from spikesight.encoders.events import EVENTS, Events, EventsError, SensorSize, empty_events
-from spikesight.encoders.preprocess.values import Values, array, integer, real, time_us
+from spikesight.encoders.preprocess.values import TIME, Values, array, integer, number
 
 Floats = NDArray[np.float32]
 NEVER_US = -(2**62)
@@ -109,10 +109,10 @@ class Emulator:
         if values["t_us"] is None:
             self.state = None
             return
-        shape, t_us = (self.size.height, self.size.width), time_us(values["t_us"])
+        shape, t_us = (self.size.height, self.size.width), number(values["t_us"], *TIME)
         reference, last = (array(values[name], shape, np.float32, -1e6, 1e6) for name in ("reference", "last"))
         tired = array(values["tired_us"], shape, np.uint32, 0, max(self.params.refractory_us, 0))
-        draw, shift = integer(values["draw"]), real(values["shift"], -1e6, 1e6)
+        draw, shift = integer(values["draw"]), number(values["shift"], -1e6, 1e6)
         self.state = PixelState(reference, last, t_us + tired.astype(np.int64), t_us, draw, shift)
 
     def restart(self, rows: slice, grey: NDArray[np.uint8]) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from spikesight.encoders import kernels
 from spikesight.encoders.events import EVENTS, Events, EventsError, SensorSize, joined
-from spikesight.encoders.preprocess.values import Values, array, integer, part, real, time_us, under
+from spikesight.encoders.preprocess.values import COUNT, TIME, Part, Values, array, number
 
 NEVER_US = -(2**62)
 GATE_US = 5_000  # interval over which NoiseGate measures the rate of lone events
@@ -36,39 +36,33 @@ class Refractory:
         return chosen(events, keep)
 
 
-class Recent:
+class Recent(Part, newest=TIME):
     """Times of each pixel's last event: `last`, int64 [H + 2, W + 2], with a border of one pixel that never fires.
 
-    Events older than `longest_us` count as none. If the clock restarts, all earlier events are forgotten.
+    Events older than `longest_us` count as none. If the clock restarts, all earlier events are forgotten. The state
+    holds the age of each pixel's last event, in as few bytes as hold `longest_us`.
     """
 
     def __init__(self, size: SensorSize, longest_us: int) -> None:
-        self.longest_us = longest_us
+        self.longest_us, self._ages = longest_us, np.dtype(np.uint16 if longest_us < 0xFFFF else np.uint32)
         self.last = np.full((size.height + 2, size.width + 2), NEVER_US, np.int64)
-        self.newest: int | None = None  # time of the newest event
+        self.newest = TIME[0]  # time of the newest event
 
     def go_on(self, events: Events) -> None:
         """Advance to the newest time of a packet, which must not be empty; call it before the packet is filtered."""
-        if self.newest is not None and events["t"][0] < self.newest:
+        if events["t"][0] < self.newest:
             self.last.fill(NEVER_US)
         self.newest = int(events["t"][-1])
 
     def state(self) -> Values:
-        """Return the age of each pixel's last event and the newest time."""
-        ages = np.minimum((self.newest or 0) - self.last[1:-1, 1:-1], self.longest_us + 1)
-        return {"newest": self.newest, "ages": ages.astype(self._ages)}
+        ages = np.minimum(self.newest - self.last[1:-1, 1:-1], self.longest_us + 1)
+        return super().state() | {"ages": ages.astype(self._ages)}
 
     def restore(self, values: Values) -> None:
-        """Continue from a state. Raises ValueError if a value is invalid."""
-        newest = None if values["newest"] is None else time_us(values["newest"])
-        shape, never = (self.last.shape[0] - 2, self.last.shape[1] - 2), self.longest_us + 1
-        ages = array(values["ages"], shape, self._ages, never if newest is None else 0, never)
-        self.newest = newest
-        self.last[1:-1, 1:-1] = np.where(ages > self.longest_us, NEVER_US, (newest or 0) - ages.astype(np.int64))
-
-    @property
-    def _ages(self) -> np.dtype:
-        return np.dtype(np.uint16 if self.longest_us < 0xFFFF else np.uint32)
+        super().restore(values)
+        last = self.last[1:-1, 1:-1]
+        ages = array(values["ages"], last.shape, self._ages, 0, self.longest_us + 1)
+        last[:] = np.where(ages > self.longest_us, NEVER_US, self.newest - ages.astype(np.int64))
 
 
 class BackgroundActivity(Recent):
@@ -86,7 +80,7 @@ class BackgroundActivity(Recent):
         return chosen(events, keep)
 
 
-class NoiseGate:
+class NoiseGate(Recent, rate_hz=(0.0, 1e15, None), lone=COUNT):
     """A background-activity filter that acts only if the stream is noisy, and more strictly if it is very noisy.
 
     An event is lone if none of its eight neighbours had an event at most `time_us` before. While the rate of lone
@@ -99,39 +93,26 @@ class NoiseGate:
     """
 
     def __init__(self, size: SensorSize, time_us: int, from_hz: float = FROM_HZ, strict_hz: float = STRICT_HZ) -> None:
-        self.size, self.time_us = size, _positive("correlation time", time_us)
-        self.from_hz, self.strict_hz = from_hz, strict_hz
-        self._recent = Recent(size, WIDE * self.time_us)
-        self._rate_hz: float | None = None
-        self._lone = 0  # lone events in the newest interval
+        super().__init__(size, WIDE * _positive("correlation time", time_us))
+        self.size, self._rule = size, (time_us, self.longest_us, NEEDED, from_hz, strict_hz)
+        self.rate_hz: float | None = None
+        self.lone = 0  # lone events in the newest interval
 
     def __call__(self, events: Events) -> Events:
         if not len(events):
             return events
-        newest = int(events["t"][0]) if self._recent.newest is None else self._recent.newest
-        self._recent.go_on(events)
-        rate_hz, keep = -1.0 if self._rate_hz is None else self._rate_hz, np.zeros(len(events), bool)
-        rule = self.time_us, WIDE * self.time_us, NEEDED, self.from_hz, self.strict_hz
+        newest = int(events["t"][0]) if self.newest == TIME[0] else self.newest
+        self.go_on(events)
+        rate_hz, keep = -1.0 if self.rate_hz is None else self.rate_hz, np.zeros(len(events), bool)
         interval = GATE_US, self.size.width * self.size.height * GATE_US * 1e-6, GATE_FRESH
-        rate_hz, self._lone = kernels.compiled("filters").gate(
-            events, self._recent.last, newest, rule, interval, rate_hz, self._lone, keep
+        rate_hz, self.lone = kernels.compiled("filters").gate(
+            events, self.last, newest, self._rule, interval, rate_hz, self.lone, keep
         )
-        self._rate_hz = None if rate_hz < 0 else rate_hz
+        self.rate_hz = None if rate_hz < 0 else rate_hz
         return chosen(events, keep)
 
-    def state(self) -> Values:
-        """Return the state that is carried from packet to packet, by name."""
-        return {"rate_hz": self._rate_hz, "lone": self._lone} | under("recent", self._recent.state())
 
-    def restore(self, values: Values) -> None:
-        """Continue from the state of a gate of the same sensor. Raises ValueError if a value is invalid."""
-        rate_hz = None if values["rate_hz"] is None else real(values["rate_hz"], 0, 1e15)
-        lone = integer(values["lone"])
-        self._recent.restore(part("recent", values))
-        self._rate_hz, self._lone = rate_hz, lone
-
-
-class HotPixels:
+class HotPixels(Part):
     """Learns hot pixels from event counts over the first `learn_us`, while all events pass; then drops their events.
 
     A hot pixel's count is above the sensor's mean + `deviations` standard deviations, and above LONELY times the third
@@ -165,16 +146,14 @@ class HotPixels:
         return {"first": self._first, "counts": counts, "mask": None if learning else self.mask.copy()}
 
     def restore(self, values: Values) -> None:
-        """Continue from the state of a filter of the same sensor. Raises ValueError if a value is invalid."""
-        first = None if values["first"] is None else time_us(values["first"])
-        if (values["counts"] is None) == (values["mask"] is None) or (first is None and values["counts"] is None):
+        self._first = number(values["first"], *TIME, None)
+        counts, mask, most = values["counts"], values["mask"], 0 if self._first is None else MOST_COUNTED
+        if (counts is None) == (mask is None) or (self._first is None and counts is None):
             raise ValueError("hot pixels are learnt, or known")
-        if values["counts"] is None:
-            self.mask, self._counts = array(values["mask"], self.mask.shape, bool), None
+        if mask is None:
+            self._counts = array(counts, self.mask.shape, np.uint32, 0, most).astype(np.int64)
         else:
-            most = 0 if first is None else MOST_COUNTED
-            self._counts = array(values["counts"], self.mask.shape, np.uint32, 0, most).astype(np.int64)
-        self._first = first
+            self.mask, self._counts = array(mask, self.mask.shape, bool), None
 
     def _cool(self, events: Events) -> Events:
         """Return the events of pixels that are not hot."""

@@ -12,7 +12,7 @@ import numpy as np
 from spikesight.encoders import kernels
 from spikesight.encoders.binning import NOWHERE, grid_for
 from spikesight.encoders.events import EVENTS, Events, SensorSize
-from spikesight.encoders.preprocess.values import Values, array
+from spikesight.encoders.preprocess.values import COUNT, Part, Values
 
 LEAST = 2  # least fine pixels along a coarse pixel's side; sensors closer in size are not summed
 
@@ -22,7 +22,7 @@ def pools(sensor: SensorSize, size: SensorSize) -> bool:
     return min(sensor.width // size.width, sensor.height // size.height) >= LEAST
 
 
-class Pool:
+class Pool(Part, level=(-COUNT[1], COUNT[1])):
     """Downsamples packets of a `sensor` to events of a sensor of `size`; packet borders do not matter.
 
     Only the largest centred crop with the aspect ratio of `size` is used. Packets must be sorted and on the sensor.
@@ -43,14 +43,7 @@ class Pool:
         n = kernels.compiled("filters").pool(events, self._columns, self._rows, NOWHERE, self._area, self.level, fired)
         return fired[:n].copy()
 
-    def state(self) -> Values:
-        """Return the state that is carried from packet to packet, by name."""
-        return {"level": self.level.copy()}
-
     def restore(self, values: Values) -> None:
-        """Continue from the state of a pool of the same sensors. Raises ValueError if a sum is impossible."""
-        most = int(self._area.max())
-        level = array(values["level"], self.level.shape, self.level.dtype, -most, most)
-        if (abs(level) >= self._area).any():
+        super().restore(values)
+        if (abs(self.level) >= self._area).any():
             raise ValueError("the sums are not those of large pixels that have not fired")
-        self.level = level

@@ -3,7 +3,9 @@
 A state that is restored may come from anyone, so each part checks type, shape, dtype and range; NaN is always rejected.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from copy import copy
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +13,40 @@ from numpy.typing import NDArray
 Values = dict[str, Any]
 """A state: arrays, numbers and None by name."""
 
-FAR_US = 1 << 61  # largest absolute time that a state may hold
+TIME = -(1 << 61), 1 << 61  # the range of a time, in microseconds
+COUNT = 0, 1 << 53
+
+
+class Part:
+    """A part of a stream that carries a state from packet to packet: attributes, and `parts` of its own.
+
+    The attributes are keywords of the class, with the least and the largest value, and None if they may be None. Arrays
+    keep their shape and dtype; a number has the type of its bounds.
+    """
+
+    bounds: ClassVar[dict[str, tuple[Any, ...]]] = {}
+    parts: Mapping[str, "Part"] = {}
+
+    def __init_subclass__(cls, **bounds: tuple[Any, ...]) -> None:
+        cls.bounds = cls.bounds | bounds
+
+    def state(self) -> Values:
+        """Return the state that is carried from packet to packet, by name."""
+        values: Values = {name: copy(getattr(self, name)) for name in self.bounds}
+        for name, one in self.parts.items():
+            values |= under(name, one.state())
+        return values
+
+    def restore(self, values: Values) -> None:
+        """Continue from the state of a part made with the same arguments. Raises ValueError or KeyError otherwise."""
+        for name, bounds in self.bounds.items():
+            now, value = getattr(self, name), values[name]
+            if isinstance(now, np.ndarray):
+                setattr(self, name, array(value, now.shape, now.dtype, *bounds))
+            else:
+                setattr(self, name, number(value, *bounds))
+        for name, one in self.parts.items():
+            one.restore(part(name, values))
 
 
 def under(name: str, values: Values) -> Values:
@@ -25,30 +60,16 @@ def part(name: str, values: Values) -> Values:
     return {key.removeprefix(begin): value for key, value in values.items() if key.startswith(begin)}
 
 
-def integer(value: Any, low: int = 0, high: int = 2**53) -> int:
+def number(value: Any, low: Any, high: Any, *others: None) -> Any:
+    """Return `value`, a number of its bounds' type in [low, high], or one of `others`. Raises ValueError otherwise."""
+    if (type(value) is not type(low) or not low <= value <= high) and not (value is None and others):
+        raise ValueError("a number of the stream is none, or out of range")
+    return value
+
+
+def integer(value: Any, low: int = COUNT[0], high: int = COUNT[1]) -> int:
     """Return `value`, an int in [low, high]. Raises ValueError for anything else, including a bool."""
-    if type(value) is not int or not low <= value <= high:
-        raise ValueError("a number of the stream is none, or out of range")
-    return value
-
-
-def time_us(value: Any) -> int:
-    """Return `value`, a time in microseconds as an int within FAR_US of zero. Raises ValueError for anything else."""
-    return integer(value, -FAR_US, FAR_US)
-
-
-def real(value: Any, low: float, high: float) -> float:
-    """Return `value`, a float in [low, high]. Raises ValueError for anything else, including an int."""
-    if type(value) is not float or not low <= value <= high:
-        raise ValueError("a number of the stream is none, or out of range")
-    return value
-
-
-def flag(value: Any) -> bool:
-    """Return `value`, a bool. Raises ValueError for anything else."""
-    if type(value) is not bool:
-        raise ValueError("a yes or no of the stream is neither")
-    return value
+    return number(value, low, high)
 
 
 def array(value: Any, shape: tuple[int, ...], dtype: Any, low: float = 0, high: float = 1) -> NDArray[Any]:

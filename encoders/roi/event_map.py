@@ -8,7 +8,7 @@ from spikesight.encoders import kernels
 from spikesight.encoders.dvs import Times
 from spikesight.encoders.events import Events, SensorSize
 from spikesight.encoders.preprocess.drawing import Drawing, Floats
-from spikesight.encoders.preprocess.values import Values, array
+from spikesight.encoders.preprocess.values import Part
 
 MEMORY_US = 150_000  # time constant with which event counts decay
 MAP_SIDE = 160  # most cells along the sensor's longer side
@@ -17,9 +17,9 @@ MOST = 2**31 - 1  # largest event count of a cell
 BESIDE = 0.05  # in drawing lengths: cells up to this distance from a stroke are near it
 
 
-class EventMap:
+class EventMap(Part, events=(-MOST, MOST), fresh=(-MOST, MOST)):
     """Event counts in a sensor's cells [H, W] of `cell` x `cell` pixels; an OFF event counts as `off`. `events` holds
-    the counts up to the last update, with decay time `memory_us`; newer events join at the next update.
+    the counts at the last update, with decay time `memory_us`; newer events are `fresh` and join at the next update.
     """
 
     def __init__(self, sensor: SensorSize, side: int = MAP_SIDE, memory_us: int = MEMORY_US, off: int = 1) -> None:
@@ -28,25 +28,25 @@ class EventMap:
         self.shape = (-(-sensor.height // self.cell), -(-sensor.width // self.cell))
         self.white = WHITE_HZ * (memory_us / 1e6) * self.cell**2  # decayed event count of a white cell
         self.events = np.zeros(self.shape, np.float32)
-        self._fresh = np.zeros(self.shape, np.int32)
+        self.fresh = np.zeros(self.shape, np.int32)
 
     def count(self, events: Events, begin: int, span_us: int) -> int:
         """Count events from index `begin` to the end of its `span_us` interval; return the index of the next event."""
-        return kernels.compiled("roi").gather(events, begin, span_us, self.cell, self.off, self._fresh)
+        return kernels.compiled("roi").gather(events, begin, span_us, self.cell, self.off, self.fresh)
 
-    def update(self) -> Floats:
-        """Add the events since the last update to the map; return a copy of the map."""
-        self.events += self._fresh
-        self._fresh[:] = 0
-        return self.events.copy()
+    def update(self, passed_us: int) -> Floats:
+        """Let the map decay by the time since the last update, add the newer events, and return it."""
+        self.events = (self.events * self._left(passed_us) + self.fresh).astype(np.float32)
+        self.fresh[:] = 0
+        return self.events
 
-    def fade(self, passed_us: int) -> None:
-        """Decay the map by `passed_us` microseconds."""
-        self.events *= np.float32(np.exp(-passed_us / self.memory_us))
+    def _left(self, passed_us: int) -> np.float32:
+        return np.float32(np.exp(-passed_us / self.memory_us))
 
-    def bright(self, events: Events, level: float) -> Times:
-        """Return times [N] of events in cells that were above `level` (a share of white) at the last update."""
-        return events["t"][np.abs(self.events[events["y"] // self.cell, events["x"] // self.cell]) > level * self.white]
+    def bright(self, events: Events, level: float, passed_us: int) -> Times:
+        """Return times [N] of events in cells above `level` (a share of white), `passed_us` after the last update."""
+        cells = self.events[events["y"] // self.cell, events["x"] // self.cell] * self._left(passed_us)
+        return events["t"][np.abs(cells) > level * self.white]
 
     def picture(self, events: Floats) -> NDArray[np.uint8]:
         """Return a map as a grey picture uint8 [H, W], white where the event rate reaches WHITE_HZ."""
@@ -61,16 +61,3 @@ class EventMap:
         part[:] = drawing.ink[: part.shape[0], : part.shape[1]] > 0
         reach = max(1, round(BESIDE * max(height, width)))
         return cv2.dilate(strokes, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)) > 0
-
-    def state(self) -> Values:
-        """Return the state that is carried from packet to packet, by name."""
-        return {"map": self.events.copy(), "fresh": self._fresh.copy()}
-
-    def restore(self, values: Values) -> None:
-        """Continue from the state of a map of the same sensor. Raises ValueError if a value is invalid."""
-        fresh = array(values["fresh"], self.shape, np.int32, -MOST, MOST)
-        self.events, self._fresh = self.checked(values["map"]), fresh
-
-    def checked(self, events: object) -> Floats:
-        """Return a copy of a map of this sensor. Raises ValueError for anything else."""
-        return array(events, self.shape, np.float32, -MOST, MOST)

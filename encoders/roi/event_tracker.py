@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from spikesight.encoders.dvs import NO_TIMES, Times
 from spikesight.encoders.events import Events, SensorSize, joined
 from spikesight.encoders.preprocess.drawing import SEARCH_SIDE, Candidate, Floats, Pieces, Search, dark
-from spikesight.encoders.preprocess.values import Values, array, part, time_us, under
+from spikesight.encoders.preprocess.values import TIME, Part, Values, number
 from spikesight.encoders.roi.candidates import distinct, likeliest, overlap
 from spikesight.encoders.roi.event_map import EventMap
 from spikesight.encoders.roi.frame_tracker import STEP_US as PATH_US
@@ -52,7 +52,7 @@ class Found(NamedTuple):
     going: list[Seen]
 
 
-class EventTracker:
+class EventTracker(Part, step=(*TIME, None), search_us=TIME, kept=(0, 255), seen=TIME):
     """Tracks drawings in packets of a `sensor`; returns their events on `places` sensors of `size` stacked vertically.
 
     Without `places`, the single likeliest drawing is tracked. `drawn`: search for travelling drawings, too. Searches
@@ -64,30 +64,31 @@ class EventTracker:
         changes = [EventMap(sensor, SEARCH_SIDE, CHANGE_US, off=-1)] * drawn
         self._maps = (self._map, EventMap(sensor, off=-1), *changes)
         self._steps = SEARCH_STEPS if drawn else 1
-        self._step: int | None = None  # of the newest events, in STEP_US
+        self.step: int | None = None  # of the newest events, in STEP_US
         self._search: Search[Found] | None = None  # the search in progress
-        self._searched: list[Floats] | None = None  # the maps that it searches
-        self._search_us = 0  # when it began, or the last one did
+        self.search_us = 0  # when it began, or the last one did
         self._emulator = DrawingEmulator(size, places or 1)
         self.size, self.tall = size, self._emulator.sensor
         self.tracks = Tracks(places) if places else Tracks(1, LIKELY)
         self._going = [Tracks(places) for _ in range(2 * drawn)]  # travelling drawings: darker, and lighter ones
-        self._kept = np.zeros(self._map.shape, np.uint8)  # bit n: the cell is near place n's strokes
-        self._seen, self._light = 0, self._lit()  # last step of the saccade path, and the light that it moves
+        self.kept = np.zeros(self._map.shape, np.uint8)  # bit n: the cell is near place n's strokes
+        self.seen, self._light = 0, self._lit()  # last step of the saccade path, and the light that it moves
+        self.parts = {f"map{n}": one for n, one in enumerate(self._maps)} | {"pixels": self._emulator}
+        self.parts |= {f"tracks{n}": one for n, one in enumerate([self.tracks, *self._going])}
 
     def kept_and_missed(self, events: Events) -> tuple[Events, Times]:
         """Return a packet's events in the windows, and times of missed events: in active cells, without a window."""
         kept, missed, begin = list[Events](), [NO_TIMES], 0
         while begin < len(events):
             step = int(events["t"][begin]) // STEP_US
-            if self._step is not None and step != self._step:
-                self._go_on(self._step, step, int(events["t"][begin]))
-            self._step = step
+            if self.step is not None and step != self.step:
+                self._go_on(self.step, step, int(events["t"][begin]))
+            self.step = step
             end = max(one.count(events, begin, STEP_US) for one in self._maps)
             if self.tracks.ids.any():
                 kept.append(self._shown(events[begin:end]))
             else:
-                missed.append(self._map.bright(events[begin:end], LEVELS[0]))
+                missed.append(self._map.bright(events[begin:end], LEVELS[0], self._passed_us(step)))
             begin = end
         if self._search is not None and len(events):
             self._search.go_on()
@@ -101,22 +102,24 @@ class EventTracker:
         ended, interval = step // SEARCH_STEPS, now // SEARCH_STEPS
         if interval == ended:
             return
-        self._searched, self._search_us = [one.update() for one in self._maps], (ended + 1) * SEARCH_US
-        self._search = Search(self.find(*self._searched))
-        for one in self._maps:
-            one.fade(max(1, interval - ended) * SEARCH_US)  # negative if the clock restarted
+        passed_us, self.search_us = self._passed_us(step), (ended + 1) * SEARCH_US
+        self._search = Search(self.find(*(one.update(passed_us) for one in self._maps)))
         self._take(now, now_us)
+
+    def _passed_us(self, step: int) -> int:
+        """Return the time, in whole intervals, by which the maps decay from the last search to the one after `step`."""
+        return max(1, step // SEARCH_STEPS + 1 - self.search_us // SEARCH_US) * SEARCH_US  # else the clock restarted
 
     def _take(self, now: int, now_us: int) -> None:
         """Finish the search and use its result if it is due or the clock restarted; else run some pieces of it."""
         if self._search is None:
             return
-        passed = now - self._search_us // STEP_US
+        passed = now - self.search_us // STEP_US
         if 0 <= passed < self._steps:
             while self._search.done < PIECES * passed:
                 self._search.go_on()
             return
-        found, self._search, self._searched = self._search.result(), None, None
+        found, self._search = self._search.result(), None
         self._follow(found, now_us)
 
     def find(self, *maps: Floats) -> Pieces[Found]:
@@ -135,24 +138,24 @@ class EventTracker:
     @property
     def _turn(self) -> int:
         """0 if this search looks for travelling drawings in what became darker, 1 for lighter."""
-        return self._search_us // SEARCH_US % 2
+        return self.search_us // SEARCH_US % 2
 
     def _follow(self, found: Found, now_us: int) -> None:
         """Update the tracks by the result of a search; `now_us`: time of the event at which it is used."""
         if self._going:
-            self._going[self._turn].update(found.going, self._search_us, since_us=now_us)
+            self._going[self._turn].update(found.going, self.search_us, since_us=now_us)
             self._going[self._turn].begin()
-        both = [seen for one in self._going for seen in one.gone(self._search_us)]
+        both = [seen for one in self._going for seen in one.gone(self.search_us)]
         going = [both[n] for n in likeliest(boxes_of(both), [seen.drawing.likeness for seen in both], MOST)]
         free = overlap(boxes_of(found.still), boxes_of(going)).max(1, initial=0) < CROSSED
         shown = [*going, *compress(found.still, free)]
         before = self.tracks.ids.copy(), self._drawn()
-        for place, index in enumerate(self.tracks.update(shown, self._search_us, since_us=now_us).tolist()):
+        for place, index in enumerate(self.tracks.update(shown, self.search_us, since_us=now_us).tolist()):
             bit = np.uint8(1 << place)
             if index >= 0 or not self.tracks.ids[place]:
-                self._kept &= ~bit
+                self.kept &= ~bit
             if index >= 0 and not shown[index].going:
-                self._kept |= bit * self._map.near(shown[index].drawing)
+                self.kept |= bit * self._map.near(shown[index].drawing)
         self._light = self._lit()
         for place in np.flatnonzero((self.tracks.ids != before[0]) | (self._drawn() != before[1])).tolist():
             self._emulator.restart(place, self._light, now_us)
@@ -166,12 +169,12 @@ class EventTracker:
 
     def _shown(self, events: Events) -> Events:
         """Return the events near the strokes of each window, in its sensor's pixels, and those of what is drawn."""
-        kept = through(events, around(self.tracks.boxes), self._kept, self._map.cell, self.size)
+        kept = through(events, around(self.tracks.boxes), self.kept, self._map.cell, self.size)
         if not self._going:
             return kept
         steps = events["t"] // PATH_US
-        begins = np.flatnonzero(steps != np.append(self._seen, steps[:-1])) if self._drawn().any() else steps[:0]
-        self._seen, times = int(steps[-1]), events["t"][begins]
+        begins = np.flatnonzero(steps != np.append(self.seen, steps[:-1])) if self._drawn().any() else steps[:0]
+        self.seen, times = int(steps[-1]), events["t"][begins]
         parts = np.split(kept, np.searchsorted(kept["t"], times))
         for n, t_us in enumerate((times // PATH_US * PATH_US).tolist()):
             moved = self._emulator.pixels.push(self._emulator.view(self._light, t_us), t_us)
@@ -180,37 +183,15 @@ class EventTracker:
         return joined(parts)
 
     def state(self) -> Values:
-        """Return the state that is carried from packet to packet; for a search in progress, the maps it searches."""
-        values: Values = {
-            "search_us": self._search_us,
-            "step": self._step,
-            "kept": self._kept.copy(),
-            "seen": self._seen,
-        }
-        for n, one in enumerate(self._maps):
-            searched = None if self._searched is None else self._searched[n].copy()
-            values |= under(f"map{n}", one.state() | {"lately": searched})
-        for n, tracks in enumerate([self.tracks, *self._going]):
-            values |= under(f"tracks{n}", tracks.state())
-        return values | under("pixels", self._emulator.pixels.carried())
+        """Return the state that is carried from packet to packet, and whether a search is in progress."""
+        return super().state() | {"searching": self._search is not None}
 
     def restore(self, values: Values) -> None:
-        """Continue from the state of a tracker of the same sensors and places. Raises ValueError if one is invalid."""
-        parts, step = [part(f"map{n}", values) for n in range(len(self._maps))], values["step"]
-        for one, carried in zip(self._maps, parts):
-            one.restore(carried)
-        for n, tracks in enumerate([self.tracks, *self._going]):
-            tracks.restore(part(f"tracks{n}", values))
-        self._emulator.pixels.restore(part("pixels", values))
-        kept = array(values["kept"], self._map.shape, np.uint8, 0, 255)
-        if (kept & ~np.uint8(sum(1 << int(place) for place in np.flatnonzero(self.tracks.ids)))).any():
+        super().restore(values)
+        if (self.kept & ~np.uint8(sum(1 << int(place) for place in np.flatnonzero(self.tracks.ids)))).any():
             raise ValueError("cells are kept for windows that are not there")
-        self._kept, self._seen, self._light = kept, time_us(values["seen"]), self._lit()
-        self._search_us, self._step = time_us(values["search_us"]), None if step is None else time_us(step)
-        self._search = self._searched = None
-        if parts[0]["lately"] is not None:
-            self._searched = [one.checked(carried["lately"]) for one, carried in zip(self._maps, parts)]
-            self._search = Search(self.find(*self._searched))
+        searching, self._light = number(values["searching"], False, True), self._lit()
+        self._search = Search(self.find(*(one.events for one in self._maps))) if searching else None
 
 
 def _balanced(found: list[Candidate], events: Floats, signed: Floats) -> Pieces[list[Candidate]]:

@@ -16,7 +16,7 @@ from spikesight.encoders.emulator.saccades import NMNIST
 from spikesight.encoders.events import Events, SensorSize, empty_events, joined
 from spikesight.encoders.preprocess.drawing import in_picture
 from spikesight.encoders.preprocess.fit import DIGIT_SIZE
-from spikesight.encoders.preprocess.values import Values, part, time_us, under
+from spikesight.encoders.preprocess.values import TIME, Part, Values
 from spikesight.encoders.roi.candidates import distinct
 from spikesight.encoders.roi.tracks import Seen, Tracks
 
@@ -29,7 +29,7 @@ PIXELS = PixelModel(
 )  # fmt: skip
 
 
-class DrawingEmulator:
+class DrawingEmulator(Part):
     """Event-camera emulator that sees drawings moved by saccades, on `places` sensors of `size` stacked vertically."""
 
     def __init__(self, size: SensorSize, places: int = 1) -> None:
@@ -77,17 +77,25 @@ class DrawingEmulator:
         view = cv2.warpAffine(light, matrix, light.shape[::-1], borderMode=cv2.BORDER_CONSTANT, borderValue=255)
         return view.astype(np.uint8)
 
+    def state(self) -> Values:
+        return self.pixels.carried()
 
-class FrameTracker:
+    def restore(self, values: Values) -> None:
+        self.pixels.restore(values)
+
+
+class FrameTracker(Part, t_us=(*TIME, None)):
     """Tracks drawings in frames; returns emulated events of each, averaged and moved by saccades, on `places` sensors
-    of `size` stacked vertically. Without `places`, the single likeliest drawing is tracked.
+    of `size` stacked vertically. Without `places`, the single likeliest drawing is tracked. The pixels' parameters are
+    no part of the state.
     """
 
     def __init__(self, size: SensorSize, places: int = 0) -> None:
         self.size, self.tracks = size, Tracks(places) if places else Tracks(1, CLEAR)
         self._emulator = DrawingEmulator(size, places or 1)
         self.tall = self._emulator.sensor
-        self._t_us: int | None = None
+        self.t_us: int | None = None
+        self.parts = {"tracks": self.tracks, "pixels": self._emulator}
 
     def retune(self, threshold: float | None, noise_hz: float | None) -> None:
         """Change pixel parameters from the next frame on (`DrawingEmulator.retune`)."""
@@ -95,7 +103,7 @@ class FrameTracker:
 
     def look(self, image: NDArray[np.uint8], t_us: int) -> tuple[NDArray[np.bool_], int]:
         """Track drawings in a frame uint8 [H, W, 3] or [H, W]; return which places [N] changed, and from when on."""
-        start, self._t_us = self._t_us, t_us
+        start, self.t_us = self.t_us, t_us
         if start is None or not 0 < t_us - start <= LONGEST_US:
             self.tracks.forget()
             self._emulator.pixels.state, start = None, t_us - STEP_US
@@ -117,15 +125,3 @@ class FrameTracker:
         for t in (np.arange(start // STEP_US + 1, t_us // STEP_US + 1) * STEP_US).tolist():
             parts.append(self._emulator.pixels.push(self._emulator.view(light, t), t))
         return joined(parts)
-
-    def state(self) -> Values:
-        """Return the state that is carried from frame to frame, without the pixel parameters."""
-        values: Values = {"t_us": self._t_us}
-        return values | under("tracks", self.tracks.state()) | under("pixels", self._emulator.pixels.carried())
-
-    def restore(self, values: Values) -> None:
-        """Continue from the state of a tracker of the same size and pixels. Raises ValueError if a value is invalid."""
-        t_us = values["t_us"]
-        self._t_us = None if t_us is None else time_us(t_us)
-        self.tracks.restore(part("tracks", values))
-        self._emulator.pixels.restore(part("pixels", values))

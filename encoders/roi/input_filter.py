@@ -4,7 +4,7 @@ from spikesight.encoders.dvs import NO_TIMES, Bin, StreamBinner, Times
 from spikesight.encoders.events import Events, Order, SensorSize, on_sensor
 from spikesight.encoders.preprocess.filters import DRAWING_HZ, FROM_HZ, BackgroundActivity, HotPixels, NoiseGate
 from spikesight.encoders.preprocess.pool import Pool, pools
-from spikesight.encoders.preprocess.values import Values, integer, part, time_us, under
+from spikesight.encoders.preprocess.values import COUNT, TIME, Part, Values, number
 from spikesight.encoders.roi.event_tracker import EventTracker
 from spikesight.encoders.roi.window import FixedWindow, Window
 
@@ -16,7 +16,7 @@ def shows_more(sensor: SensorSize) -> bool:
     return min(sensor.width, sensor.height) >= LEAST_SIDE
 
 
-class InputFilter:
+class InputFilter(Part, n_events=COUNT, n_kept=COUNT, n_outside=COUNT):
     """Filters packets of a `sensor` and maps them to a sensor of `size`; packet borders do not matter.
 
     `small` is the sensor that the network was trained on. `filter_us`: correlation time of the background-activity
@@ -57,6 +57,8 @@ class InputFilter:
         self.size = small if self.windowed or self.pool else sensor
         if self.windows is not None:
             self.size = self.windows.tall
+        parts = {"filter": self._filter, "hot": self._hot, "window": self._tracker, "pool": self.pool}
+        self.parts = {name: one for name, one in parts.items() if one is not None}
 
     @property
     def window(self) -> Window | None:
@@ -73,27 +75,13 @@ class InputFilter:
         """Whether all events pass unchanged."""
         return self._filter is None and not self.windowed and self.pool is None
 
-    @property
-    def _parts(self) -> dict[str, BackgroundActivity | NoiseGate | HotPixels | EventTracker | Pool]:
-        """The parts in use that carry a state from packet to packet, by name."""
-        parts = {"filter": self._filter, "hot": self._hot, "window": self._tracker, "pool": self.pool}
-        return {name: one for name, one in parts.items() if one is not None}
-
     def state(self) -> Values:
         """Return the state that is carried from packet to packet, by name."""
-        values: Values = {"n_events": self.n_events, "n_kept": self.n_kept, "n_outside": self.n_outside}
-        values["newest"] = self.order.newest
-        for name, one in self._parts.items():
-            values |= under(name, one.state())
-        return values
+        return super().state() | {"newest": self.order.newest}
 
     def restore(self, values: Values) -> None:
-        """Continue from the state of a filter made with the same arguments. Raises ValueError or KeyError otherwise."""
-        self.n_events, self.n_kept, self.n_outside = (integer(values[n]) for n in ("n_events", "n_kept", "n_outside"))
-        self._counted = self.n_events, self.n_kept
-        self.order.newest = None if values["newest"] is None else time_us(values["newest"])
-        for name, one in self._parts.items():
-            one.restore(part(name, values))
+        super().restore(values)
+        self._counted, self.order.newest = (self.n_events, self.n_kept), number(values["newest"], *TIME, None)
 
     def news(self) -> tuple[int, int]:
         """Return the numbers of events kept and of events filtered out since the last call."""

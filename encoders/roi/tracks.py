@@ -10,7 +10,7 @@ more like a drawing for a while; or until it was not found for as long as it was
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from spikesight.encoders.dvs import Bin, DvsEncoder, StreamBinner
 from spikesight.encoders.preprocess.drawing import LIKELY, Drawing, Floats
 from spikesight.encoders.preprocess.fit import DIGIT_SIZE, centred
-from spikesight.encoders.preprocess.values import Values, array, integer
+from spikesight.encoders.preprocess.values import COUNT, TIME, Part, Values, array
 from spikesight.encoders.roi.candidates import overlap
 from spikesight.encoders.roi.window import Window, around
 
@@ -33,16 +33,13 @@ SPEED_US = 500_000  # longest time over which a speed is averaged
 PATIENCE = 8  # searches in a row that find something likelier before a track gives way to it
 CROSSED = 0.2  # overlap (IoU) with an old track above which no track begins: it is a part or a crossing
 GONE = 0.5  # in box lengths: a track that moved so far from its first place is travelling
-FURTHEST = 1e6  # largest coordinate, in pixels
+FAR = -1e6, 1e6  # range of a coordinate, in pixels
 
-EVER_US = -(2**62)
-BOUNDS = {  # range of each array of a state
-    "ids": (0, 2**53), "boxes": (-FURTHEST, FURTHEST), "starts": (-FURTHEST, FURTHEST), "speed": (-1e9, 1e9),
-    "drawings": (0, 255), "likeness": (0, 1), "going": (False, True),
-    "began_us": (EVER_US, -EVER_US), "seen_us": (EVER_US, -EVER_US), "beaten": (0, PATIENCE),
-}  # fmt: skip
+EVER_US = TIME[0]
+HELD = "ids", "boxes", "likeness", "going"  # the content of the places between two searches: [N], [N, 4], [N], [N]
 
 Boxes = NDArray[np.float64]  # [N, 4]: left, top, width, height
+Held = tuple[NDArray[Any], ...]
 
 
 class Seen(NamedTuple):
@@ -58,16 +55,10 @@ class Seen(NamedTuple):
         return cls(drawing, centred(drawing.ink * 255).astype(np.float32))
 
 
-class Held(NamedTuple):
-    """The content of the places between two searches."""
-
-    ids: NDArray[np.int64]  # [N], 0 for an empty place
-    boxes: Boxes
-    likeness: NDArray[np.float64]  # [N], 0 to 1
-    going: NDArray[np.bool_]  # [N]
-
-
-class Tracks:
+class Tracks(
+    Part, ids=COUNT, boxes=FAR, starts=FAR, speed=(-1e9, 1e9), drawings=(0, 255), likeness=(0, 1), going=(False, True),
+    began_us=TIME, seen_us=TIME, beaten=(0, PATIENCE), t_us=TIME, issued=COUNT,
+):  # fmt: skip
     """Up to `places` tracked drawings. `ids` [places] is the track in each place, 0 for none; ids are never reused.
 
     A log keeps former contents of the places until `at` has passed them: bins that close later see those of their time.
@@ -82,10 +73,9 @@ class Tracks:
         self.drawings = np.zeros((places, DIGIT_SIZE, DIGIT_SIZE), np.float32)  # 0 to 255 ink
         self.speed = np.zeros((places, 2))  # (x, y), pixels per second
         self.likeness, self.going = np.zeros(places), np.zeros(places, bool)
-        self.began_us, self.seen_us, self._t_us = np.zeros(places, np.int64), np.zeros(places, np.int64), 0
+        self.began_us, self.seen_us, self.t_us = np.zeros(places, np.int64), np.zeros(places, np.int64), 0
         self.beaten = np.zeros(places, np.int64)  # searches in a row that found something likelier
-        self._issued = 0
-        self._log: list[tuple[int, Held]] = []
+        self.issued = 0
         self.begin()
 
     @property
@@ -121,7 +111,7 @@ class Tracks:
                 self._begin(place, boxes[index], found[index], t_us)
                 shown[place], held[place] = index, self.likeness[place]
         self.beaten = (self.beaten + 1) * beaten
-        self._t_us = t_us
+        self.t_us = t_us
         self._log.append((since_us, self._held()))
         if self.alone:
             self.begin()
@@ -129,7 +119,7 @@ class Tracks:
 
     def begin(self) -> None:
         """Restart the log for a new clock: the present content holds until the next search."""
-        self._log = [(EVER_US, self._held())]
+        self._log: list[tuple[int, Held]] = [(EVER_US, self._held())]
 
     def forget(self) -> None:
         """End all tracks and restart the log."""
@@ -137,7 +127,7 @@ class Tracks:
         self.begin()
 
     def _held(self) -> Held:
-        return Held(*(getattr(self, name).copy() for name in Held._fields))
+        return tuple(getattr(self, name).copy() for name in HELD)
 
     def at(self, end_us: int) -> Held:
         """Return the content of the places in the bin that ended at `end_us`; calls must not go back in time."""
@@ -148,7 +138,7 @@ class Tracks:
     def gone(self, t_us: int) -> list[Seen]:
         """Return travelling tracks (see GONE) that the last search found: averaged ink, boxes expected at `t_us`."""
         way = np.abs(self.boxes[:, :2] + self.boxes[:, 2:] / 2 - self.starts).max(1)
-        far = (self.ids > 0) & (self.seen_us == self._t_us) & (way > GONE * self.boxes[:, 2:].max(1))
+        far = (self.ids > 0) & (self.seen_us == self.t_us) & (way > GONE * self.boxes[:, 2:].max(1))
         boxes, found = self._expected(t_us).tolist(), list[Seen]()
         for place in np.flatnonzero(far):
             ink, (left, top, width, height) = self.drawings[place].copy(), boxes[place]
@@ -158,33 +148,28 @@ class Tracks:
         return found
 
     def state(self) -> Values:
-        """Return the state that is carried from search to search, by name."""
-        values: Values = {name: getattr(self, name).copy() for name in BOUNDS}
+        """Return the state that is carried from search to search, with the log's columns."""
         since, held = zip(*self._log)
-        values |= {f"log.{name}": np.array(column) for name, column in zip(Held._fields, zip(*held))}
-        return values | {"log.since": np.array(since), "t_us": self._t_us, "issued": self._issued}
+        log = {f"log.{name}": np.array(column) for name, column in zip(HELD, zip(*held))}
+        return super().state() | log | {"log.since": np.array(since)}
 
     def restore(self, values: Values) -> None:
-        """Continue from a state. Raises ValueError if a value is invalid."""
-        issued = integer(values["issued"])
-        length = len(values["log.since"]) if isinstance(values["log.since"], np.ndarray) else 0
+        super().restore(values)
+        length = np.size(values["log.since"])
         if not 1 <= length <= 1024:
             raise ValueError("what the windows showed is no history")
-        since = array(values["log.since"], (length,), np.int64, EVER_US, -EVER_US)
-        likes = {name: getattr(self, name) for name in BOUNDS}
-        log = [array(values[f"log.{n}"], (length, *likes[n].shape), likes[n].dtype, *BOUNDS[n]) for n in Held._fields]
-        fresh = {name: array(values[name], like.shape, like.dtype, *BOUNDS[name]) for name, like in likes.items()}
-        if max(int(fresh["ids"].max()), int(log[0].max())) > issued:
+        since = array(values["log.since"], (length,), np.int64, *TIME)
+        now = [getattr(self, name) for name in HELD]
+        log = [array(values[f"log.{n}"], (length, *of.shape), of.dtype, *self.bounds[n]) for n, of in zip(HELD, now)]
+        if max(self.ids.max(), log[0].max()) > self.issued:
             raise ValueError("a window of the stream is none that was opened")
-        vars(self).update(fresh)
-        self._t_us, self._issued = integer(values["t_us"], -(2**61), 2**61), issued
-        self._log = list(zip(since.tolist(), map(Held, *log)))
+        self._log = list(zip(since.tolist(), zip(*log)))
 
     def _expected(self, t_us: int) -> Boxes:
         """Return the boxes, moved at their speeds to `t_us`."""
         boxes = self.boxes.copy()
-        boxes[:, :2] += self.speed * (min(max(0, t_us - self._t_us), FORGOTTEN_US) / 1e6)
-        return boxes.clip(-FURTHEST, FURTHEST)
+        boxes[:, :2] += self.speed * (min(max(0, t_us - self.t_us), FORGOTTEN_US) / 1e6)
+        return boxes.clip(*FAR)
 
     def _linked(self, expected: Boxes, boxes: Boxes, inks: list[Floats]) -> NDArray[np.int64]:
         """Return for each expected box [N, 4] the index of its box in [M, 4], near and alike in form, or -1."""
@@ -202,8 +187,8 @@ class Tracks:
         return shown
 
     def _see(self, place: int, box: Boxes, seen: Seen, t_us: int) -> None:
-        before, passed_us = self.boxes[place], t_us - self._t_us
-        if self.seen_us[place] == self._t_us and passed_us > 0 and not self.alone:
+        before, passed_us = self.boxes[place], t_us - self.t_us
+        if self.seen_us[place] == self.t_us and passed_us > 0 and not self.alone:
             moved = box[:2] + box[2:] / 2 - before[:2] - before[2:] / 2
             weight = passed_us / max(passed_us, min(t_us - self.began_us[place], SPEED_US))
             self.speed[place] += weight * (moved * (1e6 / passed_us) - self.speed[place])
@@ -214,8 +199,8 @@ class Tracks:
         self.seen_us[place], self.going[place] = t_us, seen.going
 
     def _begin(self, place: int, box: Boxes, seen: Seen, t_us: int) -> None:
-        self._issued += 1
-        self.ids[place], self.boxes[place], self.speed[place] = self._issued, box, 0.0
+        self.issued += 1
+        self.ids[place], self.boxes[place], self.speed[place] = self.issued, box, 0.0
         self.drawings[place], self.likeness[place] = seen.ink, seen.drawing.likeness
         self.starts[place] = box[:2] + box[2:] / 2
         self.began_us[place] = self.seen_us[place] = t_us

@@ -14,7 +14,7 @@ from spikesight.encoders import kernels
 from spikesight.encoders.dvs import OpenBin, progress_us
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel
 from spikesight.encoders.events import SensorSize
-from spikesight.encoders.preprocess.values import Values, array, flag, integer, part, real, time_us, under
+from spikesight.encoders.preprocess.values import TIME, Values, array, integer, number, part, under
 from spikesight.encoders.roi.frame_tracker import FrameTracker
 from spikesight.encoders.roi.tracks import MOST
 from spikesight.encoders.roi.window import Window
@@ -203,7 +203,7 @@ class Session:
 
     def restore(self, values: Values) -> None:
         """Continue from another session's `state`, made with equal arguments. Raises ValueError or KeyError."""
-        frames, frame_us = integer(values["frames"]), values["frame_us"]
+        frames = integer(values["frames"])
         sensor = SensorSize(integer(values["width"]), integer(values["height"]))
         self._frames = frames
         if sensor != self.sensor:  # frames had set it
@@ -211,7 +211,7 @@ class Session:
             if not (frames and self.takes_events and (own or max(sensor.width, sensor.height) <= FRAME_SIDE)):
                 raise ValueError("the state is of another sensor")
             self._resize(sensor)
-        self.settings(real(values["threshold"], 0.01, 100), real(values["noise_hz"], 0, 1e6))
+        self.settings(number(values["threshold"], 0.01, 100.0), number(values["noise_hz"], 0.0, 1e6))
         if self.pipeline is not None:
             self.pipeline.binner.restore(open_bin(part("binner", values)))
             self.pipeline.filter.restore(part("filter", values))
@@ -223,8 +223,8 @@ class Session:
                 self._pixels().restore(part("pixels", values))
         if self.tracker is not None:
             self.tracker.restore(part("tracker", values))
-        self._frame_us = None if frame_us is None else time_us(frame_us)
-        self._reset, self._begun = flag(values["reset"]), flag(values["begun"])
+        self._frame_us = number(values["frame_us"], *TIME, None)
+        self._reset, self._begun = (number(values[name], False, True) for name in ("reset", "begun"))
         if self.state().keys() != values.keys():
             raise ValueError("the state has other parts")
 
@@ -265,11 +265,12 @@ def check_objects(contract: Contract, objects: int, alone: bool) -> None:
 
 def open_bin(values: Values) -> OpenBin:
     """Return a binner's saved state with its numbers checked. Raises ValueError; TypeError for unknown fields."""
-    origin, last, reset = values["origin"], time_us(values["last"]), flag(values["reset"])
-    n_open, n_missed = integer(values["n_open"]), integer(values["n_missed"])
-    origin = None if origin is None else time_us(origin)
-    numbers = {"origin": origin, "last": last, "reset": reset, "n_open": n_open, "n_missed": n_missed}
-    return OpenBin(**{**values, **numbers})  # type: ignore[arg-type] - a binner checks its arrays
+    number(values["origin"], *TIME, None)
+    number(values["last"], *TIME)
+    number(values["reset"], False, True)
+    integer(values["n_open"])
+    integer(values["n_missed"])
+    return OpenBin(**values)  # a binner checks its arrays
 
 
 def inputs_of(session: Session, chunk: Chunk) -> list[Input]:

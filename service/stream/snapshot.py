@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from spikesight.encoders.preprocess.values import Values, array, flag, integer, part, real, under
+from spikesight.encoders.preprocess.values import Values, array, integer, number, part, under
 from spikesight.encoders.roi.tracks import MOST
 from spikesight.models.classifier.objects import Objects
 from spikesight.models.classifier.session import Session
@@ -25,7 +25,7 @@ from spikesight.models.novelty.conformal import Evidence
 from spikesight.models.steps import OTHER, Readout, Track
 
 MAX_BYTES = 64 * 2**20
-FORMAT = 12
+FORMAT = 13
 SIGNATURE_BYTES = 32
 COUNTS = ("leading", "seen", "spikes", "synops")  # attributes of Objects that count over all windows
 LARGEST_LOGIT = float(np.finfo(np.float32).max)
@@ -185,6 +185,6 @@ def restore_track(track: Track, values: Values) -> None:
     track.steady = replace(track.steady, mean=mean, evidence=evidence, index=index)
     track.evidence = Evidence(steps, strangest)
     told = part("alarm", values)
-    track.alarm = Alarm(integer(told["windows"]), real(told["won"], 0, 1 / RATE), flag(told["on"]))
+    track.alarm = Alarm(integer(told["windows"]), number(told["won"], 0.0, 1 / RATE), number(told["on"], False, True))
     if track.alarm != Alarm() and not (track.watched and track.alarm.windows):
         raise ValueError
