@@ -1,7 +1,7 @@
 """Detection of the drawing in a camera's picture: strokes of one tone on an even background, on any sheet or desk."""
 
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -21,7 +21,7 @@ GOES_ON = 0.8  # least inked share of that stretch, at either end, for a bar tha
 PART = 0.06  # least area of a drawing's part by that of its largest part
 REACH = 0.7  # in lengths of the largest part, between centres: parts further away do not belong to it,
 GAP = 0.1  # unless they are within so many lengths of the group's box: a pen may fail
-NEVER = -1.0  # a distance that no two parts or boxes are within
+NEAR, NEVER = (REACH, GAP), (-1.0, -1.0)  # no two parts are within the latter
 RING = 0.1  # width of the background ring around strokes that is judged, in drawing lengths
 FRAME = 0.3  # least length of a sheet's or screen's frame by the picture's shorter side
 EDGE, CORNER = 0.12, 0.1  # largest distance of a frame's strokes from a rectangle's edges and corners, by its sides
@@ -48,17 +48,12 @@ class Drawing:
     likeness: float  # to strokes on an even background, 0 to 1
     ground: float  # brightness around the strokes, 0 to 255
 
-    def scaled(self, factor: float) -> "Drawing":
-        """Return the drawing with its box multiplied by `factor`; the ink stays."""
-        left, top, width, height = (factor * v for v in (self.left, self.top, self.width, self.height))
-        return replace(self, left=left, top=top, width=width, height=height)
-
 
 def find_drawing(image: Picture) -> Drawing | None:
     """Return the drawing in a picture, uint8 [H, W] or RGB [H, W, 3]; None if there is none (`as_one`)."""
     found, scale = in_picture(image)
     best = max(as_one(found), key=lambda one: one.likeness, default=None)
-    return None if best is None or best.likeness < LEAST else best.drawing().scaled(scale)
+    return None if best is None or best.likeness < LEAST else best.drawing(scale)
 
 
 class Search(Generic[T]):
@@ -85,63 +80,46 @@ class Search(Generic[T]):
         return self._found[0]
 
 
-class Parts(NamedTuple):
-    """Connected parts of ink above a threshold, as given by `cv2.connectedComponentsWithStats`."""
-
-    labels: NDArray[Any]  # [H, W], the number of each pixel's part; 0 for the background
-    stats: NDArray[Any]  # [N, 5]: left, top, width, height, area
-    centres: NDArray[Any]  # [N, 2], x and y
-    kept: NDArray[np.bool_]  # [N], parts that may belong to a drawing
-
-
-class Group(NamedTuple):
-    """Parts that may be one drawing, and the box around them in the picture's pixels."""
-
-    labels: NDArray[Any]  # [H, W], the number of each pixel's part; 0 for the background
-    members: NDArray[np.uint8]  # [N], 1 for the group's parts
-    left: int
-    top: int
-    width: int
-    height: int
-
-    def around(self, margin: int) -> tuple[slice, slice]:
-        """Return slices (rows, columns) of the picture that cut out the box and `margin` pixels around it."""
-        rows = slice(max(0, self.top - margin), self.top + self.height + margin)
-        return rows, slice(max(0, self.left - margin), self.left + self.width + margin)
-
-    def strokes(self, cut: tuple[slice, slice]) -> Picture:
-        """Return the mask of the group in a cut-out of the picture: 1 on the group's pixels."""
-        return self.members[self.labels[cut]]
-
-
 class Candidate(NamedTuple):
-    """A group of connected parts that may be a drawing, and its likeness (0 to 1) to strokes on an even background."""
+    """Connected parts of ink that may be one drawing, in pixels of the picture that was searched."""
 
-    likeness: float
-    group: Group
+    box: tuple[int, ...]  # left, top, width, height
+    labels: NDArray[Any]  # [H, W], the number of each pixel's part; 0 for the background
+    members: NDArray[np.uint8]  # [N], 1 for the candidate's parts
     ink: Floats  # [H, W], of the whole picture: 0 background to 1 ink
-    peak: float  # the strokes' ink, 0 to 1 (80 % quantile)
-    ground: float  # brightness of the background around the strokes, 0 to 1
+    likeness: float = 0.0  # to strokes on an even background, 0 to 1
+    peak: float = 1.0  # the strokes' ink, 0 to 1 (80 % quantile)
+    ground: float = 1.0  # brightness of the background around the strokes, 0 to 1
+
+    def around(self, margin: int = 0) -> tuple[slice, slice]:
+        """Return slices (rows, columns) of the picture that cut out the box and `margin` pixels around it."""
+        left, top, width, height = self.box
+        rows = slice(max(0, top - margin), top + height + margin)
+        return rows, slice(max(0, left - margin), left + width + margin)
+
+    def strokes(self, margin: int = 0) -> Picture:
+        """Return the mask of the candidate in the cut-out `around` it: 1 on its pixels."""
+        return self.members[self.labels[self.around(margin)]]
 
     def placed(self) -> "Candidate":
         """Return the candidate rated also by size and place: as the only drawing it is large, and in the middle."""
-        (height, width), (left, top, wide, high) = self.ink.shape, self.group[2:]
+        (height, width), (left, top, wide, high) = self.ink.shape, self.box
         size = min(1.0, max(wide, high) / (0.3 * min(height, width))) ** 0.5
         middle = np.hypot((left + wide / 2) / width - 0.5, (top + high / 2) / height - 0.5)
         return self._replace(likeness=self.likeness * size * (1 - 0.5 * float(middle)))
 
     def encloses(self, other: "Candidate") -> bool:
         """Return whether the other's box lies within this one's, and one is dark and the other light."""
-        box, inner = np.array(self.group[2:]), np.array(other.group[2:])
+        box, inner = np.array(self.box), np.array(other.box)
         begin, end = inner[:2] - box[:2], box[:2] + box[2:] - inner[:2] - inner[2:]
         return other.ink is not self.ink and bool((begin >= 0).all() and (end >= 0).all())
 
-    def drawing(self) -> Drawing:
-        """Return the candidate as a drawing, with its box in pixels of the picture that was searched."""
-        box = self.group.around(0)
-        kept = cv2.dilate(self.group.strokes(box), np.ones((3, 3), np.uint8))
-        strokes = ((self.ink[box] / self.peak - 0.15) / 0.7).clip(0, 1) * kept
-        return Drawing(strokes.astype(np.float32), *self.group[2:], self.likeness, 255 * self.ground)
+    def drawing(self, scale: float) -> Drawing:
+        """Return the candidate as a drawing, in a picture whose pixels are `scale` times as many a side."""
+        kept = cv2.dilate(self.strokes(), np.ones((3, 3), np.uint8))
+        strokes = ((self.ink[self.around()] / self.peak - 0.15) / 0.7).clip(0, 1) * kept
+        left, top, width, height = (scale * side for side in self.box)
+        return Drawing(strokes.astype(np.float32), left, top, width, height, self.likeness, 255 * self.ground)
 
 
 def as_one(found: Sequence[Candidate]) -> list[Candidate]:
@@ -176,18 +154,20 @@ def dark(
     """
     found = list[Candidate]()
     ink, ground = ink_of(image)
-    beyond = None if faint is None else above(ink, faint)
+    beyond = None if faint is None else cv2.dilate((ink > faint).astype(np.uint8), np.ones((3, 3), np.uint8))
+    shortest, longest = SMALLEST * min(ink.shape), largest * min(ink.shape)
     for level in levels:
         yield
-        parts = parts_of(ink, level)
-        for joined in (False, True):
+        labels, *parts = parts_of(ink, level)
+        for near in (NEVER, NEAR):
             yield
-            for group in groups_of(parts, largest, joined):
-                if joined and group.members.sum() < 2:
+            members, boxes = _loops().groups(*parts, shortest, longest, TRIED, *near, PART)
+            for those, box in zip(members, boxes.tolist()):
+                if max(box[2:]) > longest or (near is NEAR and those.sum() < 2):
                     continue
-                likeness, peak, around = likeness_of(group, ink, ground)
-                if likeness > LIKELY and (beyond is None or not goes_on(group, beyond)):
-                    found.append(Candidate(likeness, group, ink, peak, around))
+                one = rated(Candidate(box, labels, those, ink), ground)
+                if one.likeness > LIKELY and (beyond is None or not goes_on(one, beyond)):
+                    found.append(one)
     return found
 
 
@@ -203,50 +183,37 @@ def ink_of(image: Picture) -> tuple[Floats, Floats]:
     return ink.max(2).astype(np.float32), (ground.mean(2) / 255).astype(np.float32)
 
 
-def parts_of(ink: Floats, level: float) -> Parts:
-    """Return the connected parts of ink [H, W] above `level`; drop those that are tiny, frames, or at the border."""
+def parts_of(ink: Floats, level: float) -> tuple[NDArray[Any], ...]:
+    """Return the connected parts of ink [H, W] above `level`, as `cv2.connectedComponentsWithStats` does: labels
+    [H, W], stats [N, 5], centres [N, 2]; and which may belong to a drawing, bool [N]: not if tiny, a frame, or at the
+    border.
+    """
     height, width = ink.shape
     _, labels, stats, centres = cv2.connectedComponentsWithStats((ink > level).astype(np.uint8))
     x, y, w, h, area = (stats[:, k] for k in range(5))
     kept = (x > 1) & (y > 1) & (x + w < width - 1) & (y + h < height - 1) & (area > 8)
     kept[0] = False  # the background
     for n in np.flatnonzero(kept & (np.maximum(w, h) >= FRAME * min(height, width))):
-        kept[n] = not is_frame(_part(labels, stats, int(n)))
-    return Parts(labels, stats, centres, kept)
+        box = labels[y[n] : y[n] + h[n], x[n] : x[n] + w[n]]
+        kept[n] = not is_frame((box == n).astype(np.uint8))
+    return labels, stats, centres, kept
 
 
-def groups_of(parts: Parts, largest: float, joined: bool) -> Iterator[Group]:
-    """Yield groups of parts that may be a drawing: each of the TRIED largest alone, or `joined` with those near it."""
-    shorter = min(parts.labels.shape)
-    lengths, near = (SMALLEST * shorter, largest * shorter), (REACH, GAP) if joined else (NEVER, NEVER)
-    members, boxes = _loops().groups(parts.stats, parts.centres, parts.kept, *lengths, TRIED, *near, PART)
-    for those, box in zip(members, boxes.tolist()):
-        if max(box[2:]) <= lengths[1]:
-            yield Group(parts.labels, those, *box)
+def rated(one: Candidate, ground: Floats) -> Candidate:
+    """Return a candidate with its likeness to strokes on an even background, peak and ground, from `ground` [H, W].
 
-
-def likeness_of(group: Group, ink: Floats, ground: Floats) -> tuple[float, float, float]:
-    """Return a group's likeness to strokes on an even background, the ink's tone and the background's brightness.
-
-    All are 0 to 1. A likeness of up to LIKELY is given as 0, so that most groups need only cheap tests.
+    A likeness of up to LIKELY is given as 0, so that most candidates need only cheap tests.
     """
-    reach = max(3, round(RING * max(group.width, group.height)))
-    cut = group.around(reach + 1)
-    strokes = group.strokes(cut)
+    reach = max(3, round(RING * max(one.box[2:])))
+    cut, strokes = one.around(reach + 1), one.strokes(reach + 1)
     wide, close = (cv2.dilate(strokes, np.ones((2 * n + 1, 2 * n + 1), np.uint8)) for n in (reach, OWN))
-    peak, uneven, stray, mean, spread = _loops().tones(strokes, wide, close, ink[cut], ground[cut])
+    peak, uneven, stray, mean, spread = _loops().tones(strokes, wide, close, one.ink[cut], ground[cut])
     clean = max(0.0, 1 - 2.5 * stray / peak)
     even = max(0.0, 1 - 4 * spread / (mean + 0.02))
     one_tone = max(0.0, 1 - 1.5 * uneven / peak)
     likeness = clean * even * one_tone * min(1.0, peak / 0.5) * min(1.0, 0.4 + mean / 0.5)
     none = likeness <= LIKELY or _is_solid(strokes) or is_frame(strokes)
-    return (0.0 if none else likeness), peak, mean
-
-
-def _part(labels: NDArray[Any], stats: NDArray[Any], number: int) -> Picture:
-    """Return the mask, uint8 [h, w], of one part within its box."""
-    x, y, w, h = stats[number, :4]
-    return (labels[y : y + h, x : x + w] == number).astype(np.uint8)
+    return one._replace(likeness=0.0 if none else likeness, peak=peak, ground=mean)
 
 
 def _is_solid(strokes: Picture) -> bool:
@@ -255,21 +222,16 @@ def _is_solid(strokes: Picture) -> bool:
     return across > BAR * along and cv2.countNonZero(strokes) > FILLED * across * along
 
 
-def above(ink: Floats, level: float) -> Picture:
-    """Return a mask: 1 on and next to pixels with ink above `level`."""
-    return np.asarray(cv2.dilate((ink > level).astype(np.uint8), np.ones((3, 3), np.uint8)), np.uint8)
-
-
-def goes_on(group: Group, faint: Picture) -> bool:
-    """Return whether a group is a bar that goes on beyond an end, in the mask `faint` [H, W] of fainter ink."""
-    middle, sides, degrees = cv2.minAreaRect(_loops().outline(group.strokes(group.around(0))))
+def goes_on(one: Candidate, faint: NDArray[Any]) -> bool:
+    """Return whether a candidate is a bar that goes on beyond an end, in the mask `faint` [H, W] of fainter ink."""
+    middle, sides, degrees = cv2.minAreaRect(_loops().outline(one.strokes()))
     across, along = sorted(sides)
     if across > BAR * along:
         return False
     angle = np.deg2rad(degrees if sides[0] == along else degrees + 90)
     reach = along * (0.5 + np.linspace(*BEYOND, 8)) * np.array([[1], [-1]])
-    x = np.rint(group.left + middle[0] + reach * np.cos(angle)).astype(int)
-    y = np.rint(group.top + middle[1] + reach * np.sin(angle)).astype(int)
+    x = np.rint(one.box[0] + middle[0] + reach * np.cos(angle)).astype(int)
+    y = np.rint(one.box[1] + middle[1] + reach * np.sin(angle)).astype(int)
     inside = (x >= 0) & (y >= 0) & (x < faint.shape[1]) & (y < faint.shape[0])
     lit = (faint[y * inside, x * inside] > 0) | ~inside  # a sheet's edge may leave the picture
     return bool(lit.mean(1).max() > GOES_ON)

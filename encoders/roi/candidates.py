@@ -20,7 +20,7 @@ def distinct(found: Sequence[Candidate], most: int = MOST, *, alone: bool = Fals
     `alone`: rate them as the only drawing shown (`as_one`).
     """
     found = as_one(found) if alone else found
-    boxes = np.array([one.group[2:] for one in found], float).reshape(-1, 4)
+    boxes = np.array([one.box for one in found], float).reshape(-1, 4)
     return [found[n] for n in likeliest(boxes, [one.likeness for one in found], most)]
 
 

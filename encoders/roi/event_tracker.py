@@ -14,7 +14,6 @@ result is used a fixed number of steps of the events' clock later; a search not 
 """
 
 from itertools import compress
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -44,12 +43,7 @@ CHANGE_US = 500_000  # time constant with which changes of brightness decay
 DARKER = 0.24  # least contrast with the background of a travelling drawing's strokes
 CONTRAST = 0.2  # change in log intensity per event
 
-
-class Found(NamedTuple):
-    """Drawings that a search found, the likeliest first: trembling in one place (`still`), or travelling (`going`)."""
-
-    still: list[Seen]
-    going: list[Seen]
+Found = tuple[list[Seen], list[Seen]]  # drawings, the likeliest first: trembling in one place, and travelling
 
 
 class EventTracker(Part, step=(*TIME, None), search_us=TIME, kept=(0, 255), seen=TIME):
@@ -133,7 +127,7 @@ class EventTracker(Part, step=(*TIME, None), search_us=TIME, kept=(0, 255), seen
             light = np.exp((-1) ** self._turn * CONTRAST / self._maps[-1].cell ** 2 * change)
             found = yield from dark(np.minimum(255 * light, 255).astype(np.uint8), (DARKER,))
             going = yield from _seen(distinct(found, MOST), self._maps[-1].cell)
-        return Found(trembling, going)
+        return trembling, going
 
     @property
     def _turn(self) -> int:
@@ -142,13 +136,14 @@ class EventTracker(Part, step=(*TIME, None), search_us=TIME, kept=(0, 255), seen
 
     def _follow(self, found: Found, now_us: int) -> None:
         """Update the tracks by the result of a search; `now_us`: time of the event at which it is used."""
+        still, travelling = found
         if self._going:
-            self._going[self._turn].update(found.going, self.search_us, since_us=now_us)
+            self._going[self._turn].update(travelling, self.search_us, since_us=now_us)
             self._going[self._turn].begin()
         both = [seen for one in self._going for seen in one.gone(self.search_us)]
         going = [both[n] for n in likeliest(boxes_of(both), [seen.drawing.likeness for seen in both], MOST)]
-        free = overlap(boxes_of(found.still), boxes_of(going)).max(1, initial=0) < CROSSED
-        shown = [*going, *compress(found.still, free)]
+        free = overlap(boxes_of(still), boxes_of(going)).max(1, initial=0) < CROSSED
+        shown = [*going, *compress(still, free)]
         before = self.tracks.ids.copy(), self._drawn()
         for place, index in enumerate(self.tracks.update(shown, self.search_us, since_us=now_us).tolist()):
             bit = np.uint8(1 << place)
@@ -199,8 +194,7 @@ def _balanced(found: list[Candidate], events: Floats, signed: Floats) -> Pieces[
     rated, tilt = list[Candidate](), signed.sum() / max(1.0, events.sum())  # of the camera, or of its light
     for one in found:
         yield
-        box = one.group.around(0)
-        strokes = one.group.strokes(box) > 0
+        box, strokes = one.around(), one.strokes() > 0
         rest = abs((signed[box] - tilt * events[box])[strokes].sum()) / max(1.0, events[box][strokes].sum())
         rated.append(one._replace(likeness=one.likeness * max(0.0, 1 - float(rest))))
     return sorted(rated, key=lambda one: -one.likeness)
@@ -211,5 +205,5 @@ def _seen(found: list[Candidate], cell: int) -> Pieces[list[Seen]]:
     seen = list[Seen]()
     for one in found:
         yield
-        seen.append(Seen.of(one.drawing().scaled(cell)))
+        seen.append(Seen.of(one.drawing(cell)))
     return seen

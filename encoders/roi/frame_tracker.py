@@ -109,7 +109,7 @@ class FrameTracker(Part, t_us=(*TIME, None)):
             self._emulator.pixels.state, start = None, t_us - STEP_US
         before = self.tracks.ids.copy()
         found, scale = in_picture(image)
-        seen = [Seen.of(one.drawing().scaled(scale)) for one in distinct(found, alone=self.tracks.alone)]
+        seen = [Seen.of(one.drawing(scale)) for one in distinct(found, alone=self.tracks.alone)]
         self.tracks.update(seen, t_us, since_us=start)
         return self.tracks.ids != before, start
 

@@ -10,7 +10,6 @@ from spikesight.encoders.preprocess.drawing import (
     LEAST,
     Candidate,
     Drawing,
-    Group,
     Search,
     as_one,
     dark,
@@ -81,8 +80,8 @@ def likely(image: Any, levels: tuple[float, ...], **how: float) -> list[Candidat
 def test_ground_that_strokes_enclose_is_a_drawing_only_if_it_is_much_likelier(likeness: float, seen: bool) -> None:
     dark_ink, light_ink = np.zeros((2, *SHAPE), np.float32)
     alone = np.ones(1, np.uint8)
-    strokes = Candidate(0.6, Group(np.zeros(SHAPE), alone, 40, 20, 80, 80), dark_ink, 1.0, 1.0)
-    hole = Candidate(likeness, Group(np.zeros(SHAPE), alone, 60, 40, 40, 40), light_ink, 1.0, 1.0)
+    strokes = Candidate((40, 20, 80, 80), np.zeros(SHAPE), alone, dark_ink, 0.6)
+    hole = Candidate((60, 40, 40, 40), np.zeros(SHAPE), alone, light_ink, likeness)
     assert as_one([strokes, hole]) == [strokes, hole][: 1 + seen]
     assert len(as_one([strokes, hole._replace(ink=dark_ink)])) == 2, "a part of one tone is judged by itself"
 

@@ -39,7 +39,7 @@ class Scripted(EventTracker):
         self.searched.append(maps[0])
         yield
         drawing = next(self.script)
-        return Found([Seen.of(drawing)] if drawing else [], [])
+        return [Seen.of(drawing)] if drawing else [], []
 
     def see(self, events: Events) -> Events:
         return self.kept_and_missed(events)[0]
