@@ -4,6 +4,7 @@ A filter is an object with state. Calling it with a packet (sorted by time, all 
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,56 +32,46 @@ class Refractory:
         self._last = np.full((size.height, size.width), NEVER_US, np.int64)
 
     def __call__(self, events: Events) -> Events:
-        keep = np.zeros(len(events), bool)
-        kernels.compiled("filters").refractory(events, self._last, self.time_us, keep)
-        return chosen(events, keep)
+        return marked("refractory", events, self._last, self.time_us)
 
 
-class Recent(Part, newest=TIME):
-    """Times of each pixel's last event: `last`, int64 [H + 2, W + 2], with a border of one pixel that never fires.
+class BackgroundActivity(Part, newest=TIME):
+    """Keeps an event only if one of its eight neighbours had an event at most `time_us` before (Delbruck 2008).
 
-    Events older than `longest_us` count as none. If the clock restarts, all earlier events are forgotten. The state
-    holds the age of each pixel's last event, in as few bytes as hold `longest_us`.
+    `last`, int64 [H + 2, W + 2], holds times of the pixels' last events, with a border of one pixel that never fires.
+    If the clock restarts, all earlier events are forgotten. The state holds how long ago pixels fired, in as few bytes
+    as hold `time_us`; what is older is as never.
     """
 
-    def __init__(self, size: SensorSize, longest_us: int) -> None:
-        self.longest_us, self._ages = longest_us, np.dtype(np.uint16 if longest_us < 0xFFFF else np.uint32)
+    def __init__(self, size: SensorSize, time_us: int = 10_000) -> None:
+        self.time_us = _positive("correlation time", time_us)
+        self._ages = np.dtype(np.uint16 if time_us < 0xFFFF else np.uint32)
         self.last = np.full((size.height + 2, size.width + 2), NEVER_US, np.int64)
         self.newest = TIME[0]  # time of the newest event
 
-    def go_on(self, events: Events) -> None:
-        """Advance to the newest time of a packet, which must not be empty; call it before the packet is filtered."""
-        if events["t"][0] < self.newest:
-            self.last.fill(NEVER_US)
-        self.newest = int(events["t"][-1])
+    def __call__(self, events: Events) -> Events:
+        self._go_on(events)
+        return marked("background", events, self.last, self.time_us)
+
+    def _go_on(self, events: Events) -> None:
+        """Advance to the newest time of a packet; call it before the packet is filtered."""
+        if len(events):
+            if events["t"][0] < self.newest:
+                self.last.fill(NEVER_US)
+            self.newest = int(events["t"][-1])
 
     def state(self) -> Values:
-        ages = np.minimum(self.newest - self.last[1:-1, 1:-1], self.longest_us + 1)
+        ages = np.minimum(self.newest - self.last[1:-1, 1:-1], self.time_us + 1)
         return super().state() | {"ages": ages.astype(self._ages)}
 
     def restore(self, values: Values) -> None:
         super().restore(values)
         last = self.last[1:-1, 1:-1]
-        ages = array(values["ages"], last.shape, self._ages, 0, self.longest_us + 1)
-        last[:] = np.where(ages > self.longest_us, NEVER_US, self.newest - ages.astype(np.int64))
+        ages = array(values["ages"], last.shape, self._ages, 0, self.time_us + 1)
+        last[:] = np.where(ages > self.time_us, NEVER_US, self.newest - ages.astype(np.int64))
 
 
-class BackgroundActivity(Recent):
-    """Keeps an event only if one of its eight neighbours had an event at most `time_us` before (Delbruck 2008)."""
-
-    def __init__(self, size: SensorSize, time_us: int = 10_000) -> None:
-        super().__init__(size, _positive("correlation time", time_us))
-
-    def __call__(self, events: Events) -> Events:
-        if not len(events):
-            return events
-        self.go_on(events)
-        keep = np.zeros(len(events), bool)
-        kernels.compiled("filters").background(events, self.last, self.longest_us, keep)
-        return chosen(events, keep)
-
-
-class NoiseGate(Recent, rate_hz=(0.0, 1e15, None), lone=COUNT):
+class NoiseGate(BackgroundActivity, rate_hz=(0.0, 1e15, None), lone=COUNT):
     """A background-activity filter that acts only if the stream is noisy, and more strictly if it is very noisy.
 
     An event is lone if none of its eight neighbours had an event at most `time_us` before. While the rate of lone
@@ -94,7 +85,8 @@ class NoiseGate(Recent, rate_hz=(0.0, 1e15, None), lone=COUNT):
 
     def __init__(self, size: SensorSize, time_us: int, from_hz: float = FROM_HZ, strict_hz: float = STRICT_HZ) -> None:
         super().__init__(size, WIDE * _positive("correlation time", time_us))
-        self.size, self._rule = size, (time_us, self.longest_us, NEEDED, from_hz, strict_hz)
+        self._rule = time_us, self.time_us, NEEDED, from_hz, strict_hz
+        self._interval = GATE_US, size.width * size.height * GATE_US * 1e-6, GATE_FRESH
         self.rate_hz: float | None = None
         self.lone = 0  # lone events in the newest interval
 
@@ -102,11 +94,10 @@ class NoiseGate(Recent, rate_hz=(0.0, 1e15, None), lone=COUNT):
         if not len(events):
             return events
         newest = int(events["t"][0]) if self.newest == TIME[0] else self.newest
-        self.go_on(events)
+        self._go_on(events)
         rate_hz, keep = -1.0 if self.rate_hz is None else self.rate_hz, np.zeros(len(events), bool)
-        interval = GATE_US, self.size.width * self.size.height * GATE_US * 1e-6, GATE_FRESH
         rate_hz, self.lone = kernels.compiled("filters").gate(
-            events, self.last, newest, self._rule, interval, rate_hz, self.lone, keep
+            events, self.last, newest, self._rule, self._interval, rate_hz, self.lone, keep
         )
         self.rate_hz = None if rate_hz < 0 else rate_hz
         return chosen(events, keep)
@@ -130,14 +121,14 @@ class HotPixels(Part):
             return events
         self._first = int(events["t"][0]) if self._first is None else self._first
         if self._counts is None:
-            return self._cool(events)
+            return marked("unmasked", events, self.mask)
         end = int(np.searchsorted(events["t"], self._first + self.learn_us))
         learned, rest = events[:end], events[end:]
         np.add.at(self._counts, (learned["y"], learned["x"]), 1)
         if not len(rest):
             return events
         self.mask, self._counts = hot_pixels(self._counts, self.deviations), None
-        return joined([learned, self._cool(rest)])
+        return joined([learned, marked("unmasked", rest, self.mask)])
 
     def state(self) -> Values:
         """Return the state that is carried from packet to packet: counts while learning, the mask afterwards."""
@@ -154,12 +145,6 @@ class HotPixels(Part):
             self._counts = array(counts, self.mask.shape, np.uint32, 0, most).astype(np.int64)
         else:
             self.mask, self._counts = array(mask, self.mask.shape, bool), None
-
-    def _cool(self, events: Events) -> Events:
-        """Return the events of pixels that are not hot."""
-        keep = np.empty(len(events), bool)
-        kernels.compiled("filters").unmasked(events, self.mask, keep)
-        return chosen(events, keep)
 
 
 def hot_pixels(counts: NDArray[np.int64], deviations: float = 6.0) -> NDArray[np.bool_]:
@@ -178,6 +163,13 @@ def chosen(events: Events, keep: NDArray[np.bool_]) -> Events:
     """Return `events[keep]`, many times faster than numpy indexes packed records."""
     out = np.empty(len(events), EVENTS)
     return out[: kernels.compiled("filters").chosen(events, keep, out)]
+
+
+def marked(loop: str, events: Events, *given: object) -> Events:
+    """Return the events that a loop of `kernels.filters` marks, `given` its other arguments."""
+    keep = np.zeros(len(events), bool)
+    getattr(kernels.compiled("filters"), loop)(events, *given, keep)
+    return chosen(events, keep)
 
 
 def _positive(what: str, value: int) -> int:
@@ -208,12 +200,4 @@ def parse_filters(names: Iterable[str], size: SensorSize) -> Callable[[Iterable[
                 f"'{given}' is no filter; choose from {', '.join(FILTERS)}, with =MICROSECONDS if you like"
             )
         chain.append(FILTERS[name](size, *([int(text)] if equals else [])))
-
-    def passed(parts: Iterable[Events]) -> Iterator[Events]:
-        for events in parts:
-            kept = events
-            for one in chain:
-                kept = one(kept)
-            yield kept
-
-    return passed
+    return lambda parts: (reduce(lambda kept, one: one(kept), chain, events) for events in parts)
