@@ -164,7 +164,7 @@ class EventTracker(Part, step=(*TIME, None), search_us=TIME, kept=(0, 255), seen
 
     def _shown(self, events: Events) -> Events:
         """Return the events near the strokes of each window, in its sensor's pixels, and those of what is drawn."""
-        kept = through(events, around(self.tracks.boxes), self.kept, self._map.cell, self.size)
+        kept = through(events, around(self.tracks.boxes), self.size, self.kept, self._map.cell)
         if not self._going:
             return kept
         steps = events["t"] // PATH_US

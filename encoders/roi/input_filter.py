@@ -1,12 +1,14 @@
 """The stage before the binning of a live stream or a recording: noise filtering, then tracking of the drawing."""
 
+import numpy as np
+
 from spikesight.encoders.dvs import NO_TIMES, Bin, StreamBinner, Times
 from spikesight.encoders.events import Events, Order, SensorSize, on_sensor
 from spikesight.encoders.preprocess.filters import DRAWING_HZ, FROM_HZ, BackgroundActivity, HotPixels, NoiseGate
 from spikesight.encoders.preprocess.pool import Pool, pools
 from spikesight.encoders.preprocess.values import COUNT, TIME, Part, Values, number
 from spikesight.encoders.roi.event_tracker import EventTracker
-from spikesight.encoders.roi.window import FixedWindow, Window
+from spikesight.encoders.roi.window import Window, through
 
 LEAST_SIDE = 64  # pixels: a sensor with a shorter side shows nothing but the drawing, as that of N-MNIST
 
@@ -38,42 +40,35 @@ class InputFilter(Part, n_events=COUNT, n_kept=COUNT, n_outside=COUNT):
         fixed: Window | None = None,
         places: int = 0,
     ) -> None:
-        self.sensor = sensor
+        self.sensor, self.fixed = sensor, fixed
         self.n_events = self.n_kept = self.n_outside = 0
         self._counted = 0, 0  # n_events and n_kept at the last `news`
-        live = fixed is not None or places > 0 or (follow and shows_more(sensor))
-        self._fixed = fixed and FixedWindow(sensor, small, fixed)
-        self._tracker: EventTracker | None = None
-        if live and fixed is None:
-            self._tracker = EventTracker(sensor, small, places, drawn=follow and places > 0)
-        self.windows = self._tracker if places else None
-        self.pool = None if live or not pools(sensor, small) else Pool(sensor, small)
         self.order = Order()  # orders events that are filtered without a window
-        self._filter: BackgroundActivity | NoiseGate | None = None
-        if filter_us and self.pool is None:
-            from_hz = DRAWING_HZ if follow else FROM_HZ
-            self._filter = BackgroundActivity(sensor, filter_us) if live else NoiseGate(sensor, filter_us, from_hz)
-        self._hot = HotPixels(sensor) if filter_us and live else None
-        self.size = small if self.windowed or self.pool else sensor
-        if self.windows is not None:
-            self.size = self.windows.tall
+        # Only what is in a window passes:
+        self.windowed = fixed is not None or places > 0 or (follow and shows_more(sensor))
+        self._tracker = self.pool = self._hot = self._filter = None
+        if self.windowed and fixed is None:
+            self._tracker = EventTracker(sensor, small, places, drawn=follow and places > 0)
+        elif not self.windowed and pools(sensor, small):
+            self.pool = Pool(sensor, small)
+        if filter_us and self.windowed:
+            self._hot, self._filter = HotPixels(sensor), BackgroundActivity(sensor, filter_us)
+        elif filter_us and not self.pool:
+            self._filter = NoiseGate(sensor, filter_us, DRAWING_HZ if follow else FROM_HZ)
+        self.windows = self._tracker if places else None
+        self.size = self.windows.tall if self.windows else small if self.windowed or self.pool else sensor
         parts = {"filter": self._filter, "hot": self._hot, "window": self._tracker, "pool": self.pool}
         self.parts = {name: one for name, one in parts.items() if one is not None}
 
     @property
     def window(self) -> Window | None:
         """The window in the sensor's pixels; None without a tracker, for several windows, or while none is held."""
-        return self._fixed.window if self._fixed else self._tracker and self._tracker.tracks.window
-
-    @property
-    def windowed(self) -> bool:
-        """Whether only events in a window pass."""
-        return self._fixed is not None or self._tracker is not None
+        return self._tracker.tracks.window if self._tracker else self.fixed
 
     @property
     def plain(self) -> bool:
         """Whether all events pass unchanged."""
-        return self._filter is None and not self.windowed and self.pool is None
+        return not self.parts and not self.windowed
 
     def state(self) -> Values:
         """Return the state that is carried from packet to packet, by name."""
@@ -100,15 +95,14 @@ class InputFilter(Part, n_events=COUNT, n_kept=COUNT, n_outside=COUNT):
         events, n_outside, _ = on_sensor(events, self.sensor)
         self.n_outside += n_outside
         self.n_events += len(events)
-        if self._hot is not None:
-            events = self._hot(events)
-        if self._filter is not None:
-            events = self._filter(events)
+        events = self._hot(events) if self._hot else events
+        events = self._filter(events) if self._filter else events
         self.n_kept += len(events)
         if self._tracker is not None:
             return self._tracker.kept_and_missed(events)
-        if self._fixed is not None:
-            return self._fixed(events), NO_TIMES
+        if self.fixed is not None:
+            window = np.array([[self.fixed.left, self.fixed.top, self.fixed.side]], float)
+            return through(events, window, self.size), NO_TIMES
         return events if self.pool is None else self.pool(events), NO_TIMES
 
 

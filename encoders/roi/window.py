@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikesight.encoders import kernels
-from spikesight.encoders.events import EVENTS, Events, SensorSize
+from spikesight.encoders.events import EVENTS, MAX_SIDE, Events, SensorSize
 
+ALL = np.ones((1, 1), np.uint8)  # one cell, which window 0 shows
 SHARE = 20 / 34  # drawing's length by the window's side: as an MNIST digit on N-MNIST's sensor
 
 
@@ -27,7 +28,7 @@ def around(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def through(
-    events: Events, windows: NDArray[np.float64], kept: NDArray[np.uint8], cell: int, size: SensorSize
+    events: Events, windows: NDArray[np.float64], size: SensorSize, kept: NDArray[np.uint8] = ALL, cell: int = MAX_SIDE
 ) -> Events:
     """Return the events in windows [N, 3], mapped to N sensors of `size` stacked vertically.
 
@@ -38,15 +39,3 @@ def through(
     out = np.empty(len(events) * len(windows), EVENTS)
     scaled = np.ascontiguousarray(windows[:, :2]), side / windows[:, 2]
     return out[: kernels.compiled("roi").share_out(events, kept, cell, *scaled, *beside, size.width, size.height, out)]
-
-
-class FixedWindow:
-    """Maps all events of a `sensor` that lie in a window of the user's to a sensor of `size`."""
-
-    def __init__(self, sensor: SensorSize, size: SensorSize, window: Window) -> None:
-        self.window, self.size = window, size
-        self._windows = np.array([[window.left, window.top, window.side]], np.float64)
-        self._cell = max(sensor.width, sensor.height)
-
-    def __call__(self, events: Events) -> Events:
-        return through(events, self._windows, np.ones((1, 1), np.uint8), self._cell, self.size)

@@ -11,8 +11,9 @@ from spikesight.encoders.events import Events, SensorSize, make_events
 from spikesight.encoders.preprocess.drawing import Drawing, Floats, Pieces
 from spikesight.encoders.roi.event_map import MEMORY_US, EventMap
 from spikesight.encoders.roi.event_tracker import LIKELY, SEARCH_US, STEP_US, EventTracker, Found
+from spikesight.encoders.roi.input_filter import InputFilter
 from spikesight.encoders.roi.tracks import Seen
-from spikesight.encoders.roi.window import FixedWindow, Window
+from spikesight.encoders.roi.window import Window
 
 CAMERA, SMALL = SensorSize(320, 240), SensorSize(34, 34)
 CELLS = EventMap(CAMERA)
@@ -120,7 +121,7 @@ def test_only_events_near_the_strokes_and_in_the_window_are_kept() -> None:
 @pytest.mark.parametrize(("size", "shift"), [((60, 34), (13, 0)), ((34, 51), (0, 8)), ((34, 34), (0, 0))])
 def test_a_fixed_window_lies_in_the_middle_of_the_small_sensor(size: tuple[int, int], shift: tuple[int, int]) -> None:
     small = SensorSize(*size)
-    window = FixedWindow(CAMERA, small, Window(100, 60, 68))
+    window = InputFilter(CAMERA, small, fixed=Window(100, 60, 68))
     x, y = (grid.ravel() for grid in np.meshgrid(np.arange(320), np.arange(240)))
     seen = window(make_events(np.zeros(x.size), x, y, np.ones(x.size)))
     assert set(zip(seen["x"].tolist(), seen["y"].tolist())) == set(np.ndindex(small.width, small.height))
