@@ -42,36 +42,30 @@ def fit_digit(image: np.ndarray, height: int, width: int, channels: int = 1) -> 
     It is light on dark, cut to its bounding box, scaled to 20 of 28 pixels in its longer side, and centred by its
     centre of mass. In a camera's picture the drawing is located first (`find_drawing`).
     """
-    checked(image)
-    camera = min(image.shape[:2]) >= CAMERA_SIDE
+    grey = to_grey(image)
+    camera = min(grey.shape) >= CAMERA_SIDE
     found = find_drawing(image) if camera else None
-    drawing = _bare(image) if found is None or _is_all(image, found) else found.ink * 255
+    drawing = _bare(grey) if found is None or _is_all(grey, found) else found.ink * 255
     digit = centred(drawing) if camera else _in_the_middle(drawing)
     if (height, width) != digit.shape:
         digit = cv2.resize(digit, (width, height), interpolation=cv2.INTER_AREA)
     return np.repeat(digit[None], channels, 0)
 
 
-def _is_all(image: np.ndarray, found: Drawing) -> bool:
-    """Return whether a picture shows only the drawing: its border is even and matches the drawing's background.
+def _is_all(grey: np.ndarray, found: Drawing) -> bool:
+    """Return whether a picture shows only the drawing: its border has one brightness, as in a drawing made on a screen
+    or a cropped scan, and matches the drawing's background.
 
     A picture too long for a camera's counts if its border is even: in it a digit's hole alone may be found.
     """
-    long = max(image.shape[:2]) > LONG * min(image.shape[:2])
-    ground = float(np.median(_border(to_grey(image))))
-    return _even(image) and (long or abs(ground - found.ground) < SAME * 255)
-
-
-def _even(image: np.ndarray) -> bool:
-    """Return whether the picture's border has one brightness, as in a drawing made on a screen or a cropped scan."""
-    grey = to_grey(image)
     low, high = np.quantile(_border(cv2.blur(grey, (5, 5))).astype(np.float32), (0.02, 0.98))
-    return bool(high - low < EVEN * max(float(np.ptp(grey)), 1.0))
+    even = high - low < EVEN * max(float(np.ptp(grey)), 1.0)
+    long = max(grey.shape) > LONG * min(grey.shape)
+    return bool(even and (long or abs(float(np.median(_border(grey))) - found.ground) < SAME * 255))
 
 
-def _bare(image: np.ndarray) -> np.ndarray:
+def _bare(grey: np.ndarray) -> np.ndarray:
     """Return what is brighter than the border (or darker, like ink on paper) in its box, float32 [h, w], 0 to 255."""
-    grey = to_grey(image)
     grey = (255 - grey if np.median(_border(grey)) > grey.mean() else grey).astype(np.float32)
     grey -= np.median(_border(grey))
     grey = grey.clip(0) * (255 / max(float(grey.max()), 1.0))

@@ -38,18 +38,6 @@ class DrawingEmulator(Part):
         self._path = NMNIST.corner(self._unit)
         self.pixels = Emulator(self.sensor, PIXELS)
 
-    def retune(self, threshold: float | None, noise_hz: float | None) -> None:
-        """Change pixel parameters (None: keep) from the next frame on; `threshold` is on the scale of PixelModel."""
-        pixels = self.pixels.params
-        if threshold is not None:
-            scale = threshold / PixelModel().threshold_on
-            pixels = replace(
-                pixels, threshold_on=PIXELS.threshold_on * scale, threshold_off=PIXELS.threshold_off * scale
-            )
-        if noise_hz is not None:
-            pixels = replace(pixels, noise_hz=noise_hz)
-        self.pixels.retune(pixels)
-
     def restart(self, place: int, light: NDArray[np.float32], t_us: int) -> None:
         """The pixels of a sensor begin anew, before what is there at a time."""
         rows = slice(place * self.size.height, (place + 1) * self.size.height)
@@ -98,8 +86,13 @@ class FrameTracker(Part, t_us=(*TIME, None)):
         self.parts = {"tracks": self.tracks, "pixels": self._emulator}
 
     def retune(self, threshold: float | None, noise_hz: float | None) -> None:
-        """Change pixel parameters from the next frame on (`DrawingEmulator.retune`)."""
-        self._emulator.retune(threshold, noise_hz)
+        """Change pixel parameters (None: keep) from the next frame on; `threshold` is on the scale of PixelModel."""
+        pixels = self._emulator.pixels
+        changed = {} if noise_hz is None else {"noise_hz": noise_hz}
+        if threshold is not None:
+            scale = threshold / PixelModel().threshold_on
+            changed |= {name: getattr(PIXELS, name) * scale for name in ("threshold_on", "threshold_off")}
+        pixels.retune(replace(pixels.params, **changed))
 
     def look(self, image: NDArray[np.uint8], t_us: int) -> tuple[NDArray[np.bool_], int]:
         """Track drawings in a frame uint8 [H, W, 3] or [H, W]; return which places [N] changed, and from when on."""
