@@ -4,6 +4,7 @@ A filter is an object with state. Calling it with a packet (sorted by time, all 
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from copy import copy
 from functools import reduce
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from spikesight.encoders import kernels
 from spikesight.encoders.events import EVENTS, Events, EventsError, SensorSize, joined
-from spikesight.encoders.preprocess.values import COUNT, TIME, Part, Values, array, number
+from spikesight.encoders.preprocess.values import COUNT, TIME, Part, Values, array
 
 NEVER_US = -(2**62)
 GATE_US = 5_000  # interval over which NoiseGate measures the rate of lone events
@@ -103,7 +104,7 @@ class NoiseGate(BackgroundActivity, rate_hz=(0.0, 1e15, None), lone=COUNT):
         return chosen(events, keep)
 
 
-class HotPixels(Part):
+class HotPixels(Part, first=(*TIME, None)):
     """Learns hot pixels from event counts over the first `learn_us`, while all events pass; then drops their events.
 
     A hot pixel's count is above the sensor's mean + `deviations` standard deviations, and above LONELY times the third
@@ -113,16 +114,16 @@ class HotPixels(Part):
     def __init__(self, size: SensorSize, learn_us: int = 1_000_000, deviations: float = 6.0) -> None:
         self.learn_us, self.deviations = _positive("learning time", learn_us), deviations
         self.mask = np.zeros((size.height, size.width), bool)
-        self._counts: NDArray[np.int64] | None = np.zeros(self.mask.shape, np.int64)
-        self._first: int | None = None
+        self._counts: NDArray[np.uint32] | None = np.zeros(self.mask.shape, np.uint32)
+        self.first: int | None = None
 
     def __call__(self, events: Events) -> Events:
         if not len(events):
             return events
-        self._first = int(events["t"][0]) if self._first is None else self._first
+        self.first = int(events["t"][0]) if self.first is None else self.first
         if self._counts is None:
             return marked("unmasked", events, self.mask)
-        end = int(np.searchsorted(events["t"], self._first + self.learn_us))
+        end = int(np.searchsorted(events["t"], self.first + self.learn_us))
         learned, rest = events[:end], events[end:]
         np.add.at(self._counts, (learned["y"], learned["x"]), 1)
         if not len(rest):
@@ -132,22 +133,21 @@ class HotPixels(Part):
 
     def state(self) -> Values:
         """Return the state that is carried from packet to packet: counts while learning, the mask afterwards."""
-        learning = self._counts is not None
-        counts = None if self._counts is None else np.minimum(self._counts, MOST_COUNTED).astype(np.uint32)
-        return {"first": self._first, "counts": counts, "mask": None if learning else self.mask.copy()}
+        known = self._counts is None
+        return super().state() | {"counts": copy(self._counts), "mask": self.mask.copy() if known else None}
 
     def restore(self, values: Values) -> None:
-        self._first = number(values["first"], *TIME, None)
-        counts, mask, most = values["counts"], values["mask"], 0 if self._first is None else MOST_COUNTED
-        if (counts is None) == (mask is None) or (self._first is None and counts is None):
+        super().restore(values)
+        counts, mask, begun = values["counts"], values["mask"], self.first is not None
+        if (counts is None) == (mask is None) or (counts is None and not begun):
             raise ValueError("hot pixels are learnt, or known")
         if mask is None:
-            self._counts = array(counts, self.mask.shape, np.uint32, 0, most).astype(np.int64)
+            self._counts = array(counts, self.mask.shape, np.uint32, 0, MOST_COUNTED * begun)
         else:
             self.mask, self._counts = array(mask, self.mask.shape, bool), None
 
 
-def hot_pixels(counts: NDArray[np.int64], deviations: float = 6.0) -> NDArray[np.bool_]:
+def hot_pixels(counts: NDArray[np.integer], deviations: float = 6.0) -> NDArray[np.bool_]:
     """Return a mask [H, W] of the hot pixels in event counts [H, W]; for the criterion see HotPixels."""
     limit = counts.mean() + deviations * counts.std()
     rows, columns = np.nonzero(counts > limit)

@@ -76,8 +76,16 @@ def _bare(grey: np.ndarray) -> np.ndarray:
 
 
 def centred(drawing: np.ndarray) -> np.ndarray:
-    """Return a drawing, float32 [h, w] (0 to 255 ink), made legible, scaled and centred like MNIST: uint8 [28, 28]."""
-    return _in_the_middle(_legible(drawing) if len(drawing) else drawing)
+    """Return a drawing, float32 [h, w] (0 to 255 ink), scaled and centred like MNIST: uint8 [28, 28]. It is unstretched
+    first, and its strokes are made thick enough to survive the scaling.
+    """
+    if len(drawing):
+        drawing = _unstretched(drawing)
+        missing = round(THIN * max(drawing.shape) - _thickness(drawing))
+        if missing > 0:
+            kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (missing + 1, missing + 1))
+            drawing = cv2.dilate(np.pad(drawing, missing), kernel)
+    return _in_the_middle(drawing)
 
 
 def _in_the_middle(box: np.ndarray) -> np.ndarray:
@@ -94,16 +102,6 @@ def _in_the_middle(box: np.ndarray) -> np.ndarray:
         top, left = (int(np.clip(v, 0, DIGIT_SIZE - n)) for v, n in zip((top, left), small.shape))
         canvas[top : top + small.shape[0], left : left + small.shape[1]] = small
     return canvas.clip(0, 255).astype(np.uint8)
-
-
-def _legible(drawing: np.ndarray) -> np.ndarray:
-    """Return a drawing, float32 [h, w], unstretched and with strokes thick enough to survive scaling to 20 pixels."""
-    drawing = _unstretched(drawing)
-    missing = round(THIN * max(drawing.shape) - _thickness(drawing))
-    if missing > 0:
-        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (missing + 1, missing + 1))
-        drawing = cv2.dilate(np.pad(drawing, missing), kernel)
-    return drawing
 
 
 def _unstretched(drawing: np.ndarray) -> np.ndarray:

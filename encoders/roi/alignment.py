@@ -17,7 +17,7 @@ EXTENT = 2.2  # half the side of the crop, in mean distances of the events from 
 CELLS = 16  # rows, and columns, of the grid in which events are counted
 PACE = 0.5  # weight of the event index, against the clock, in the time of an aligned recording
 REMEMBERED = 0.95  # decay factor of the cell counts per live step (`shown` bins)
-PRIOR = 300.0  # events, spread evenly over the sensor, with which the counts of a live stream begin
+PRIOR = np.full((CELLS, CELLS), 300 / CELLS**2)  # counts with which a live stream begins: 300 events, spread evenly
 FINEST = 128  # longest side, in pixels, of the reduced sensor image that a live crop is cut from
 
 
@@ -85,10 +85,7 @@ class TrackingBinner(StreamBinner):
         super().__init__(DvsEncoder(sensor, fine, bin_us, steps), shown=shown)
         self._size, self.fine, self.keep = size, fine, REMEMBERED ** (1 / shown)
         self.share = (1 - self.keep) / (1 - REMEMBERED)  # corrects for events that count in `shown` bins
-        self._forget()
-
-    def _forget(self) -> None:
-        self._cells = np.full((CELLS, CELLS), PRIOR / CELLS**2)
+        self._cells = PRIOR
 
     def snapshot(self) -> OpenBin:
         """Return the state that the binner carries from packet to packet."""
@@ -96,14 +93,13 @@ class TrackingBinner(StreamBinner):
 
     def restore(self, carried: OpenBin) -> None:
         """Continue from a snapshot of a binner with the same settings. Raises ValueError if it is inconsistent."""
-        cells = array(carried.cells, self._cells.shape, np.float64, 0, 1e15)
+        self._cells = array(carried.cells, PRIOR.shape, PRIOR.dtype, 0, 1e15)
         super().restore(replace(carried, cells=None))
-        self._cells = cells
 
     def _close(self, bins: list[Bin]) -> None:
         super()._close(bins)
         if bins[-1].reset:
-            self._forget()
+            self._cells = PRIOR
         bins[-1] = replace(bins[-1], x=self._crop(bins[-1].x))
 
     def _crop(self, seen: NDArray[np.uint8]) -> NDArray[np.uint8]:

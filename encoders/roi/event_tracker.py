@@ -144,7 +144,7 @@ class EventTracker(Part, step=(*TIME, None), search_us=TIME, kept=(0, 255), seen
         going = [both[n] for n in likeliest(boxes_of(both), [seen.drawing.likeness for seen in both], MOST)]
         free = overlap(boxes_of(still), boxes_of(going)).max(1, initial=0) < CROSSED
         shown = [*going, *compress(still, free)]
-        before = self.tracks.ids.copy(), self._drawn()
+        ids, drawn = self.tracks.ids.copy(), self._drawn()
         for place, index in enumerate(self.tracks.update(shown, self.search_us, since_us=now_us).tolist()):
             bit = np.uint8(1 << place)
             if index >= 0 or not self.tracks.ids[place]:
@@ -152,8 +152,7 @@ class EventTracker(Part, step=(*TIME, None), search_us=TIME, kept=(0, 255), seen
             if index >= 0 and not shown[index].going:
                 self.kept |= bit * self._map.near(shown[index].drawing)
         self._light = self._lit()
-        for place in np.flatnonzero((self.tracks.ids != before[0]) | (self._drawn() != before[1])).tolist():
-            self._emulator.restart(place, self._light, now_us)
+        self._emulator.restart((self.tracks.ids != ids) | (self._drawn() != drawn), self._light, now_us)
 
     def _drawn(self) -> NDArray[np.bool_]:
         """Return which places [N] show a travelling drawing."""

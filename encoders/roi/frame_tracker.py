@@ -38,10 +38,11 @@ class DrawingEmulator(Part):
         self._path = NMNIST.corner(self._unit)
         self.pixels = Emulator(self.sensor, PIXELS)
 
-    def restart(self, place: int, light: NDArray[np.float32], t_us: int) -> None:
-        """The pixels of a sensor begin anew, before what is there at a time."""
-        rows = slice(place * self.size.height, (place + 1) * self.size.height)
-        self.pixels.restart(rows, self.view(light, t_us))
+    def restart(self, places: NDArray[np.bool_], light: NDArray[np.float32], t_us: int) -> None:
+        """The pixels of these sensors [N] begin anew, before what is there at a time."""
+        for place in np.flatnonzero(places).tolist():
+            rows = slice(place * self.size.height, (place + 1) * self.size.height)
+            self.pixels.restart(rows, self.view(light, t_us))
 
     def light(self, drawings: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return drawings [N, 28, 28] (0 to 255 ink) as light [N * H, W]: dark on a bright screen with stray light, as
@@ -113,8 +114,7 @@ class FrameTracker(Part, t_us=(*TIME, None)):
             self._emulator.pixels.state = None
             return empty_events()
         light, parts = self._emulator.light(self.tracks.drawings), [empty_events()]
-        for place in np.flatnonzero(changed).tolist():
-            self._emulator.restart(place, light, start)
+        self._emulator.restart(changed, light, start)
         for t in (np.arange(start // STEP_US + 1, t_us // STEP_US + 1) * STEP_US).tolist():
             parts.append(self._emulator.pixels.push(self._emulator.view(light, t), t))
         return joined(parts)
