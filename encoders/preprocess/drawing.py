@@ -68,9 +68,8 @@ class Search(Generic[T]):
         """Run one more piece of the search, unless it is finished."""
         self.done += 1
         try:
-            if not self._found:
-                next(self._pieces)
-        except StopIteration as end:
+            next(self._pieces)
+        except StopIteration as end:  # without a value once it is finished
             self._found.append(end.value)
 
     def result(self) -> T:
@@ -118,8 +117,8 @@ class Candidate(NamedTuple):
         """Return the candidate as a drawing, in a picture whose pixels are `scale` times as many a side."""
         kept = cv2.dilate(self.strokes(), np.ones((3, 3), np.uint8))
         strokes = ((self.ink[self.around()] / self.peak - 0.15) / 0.7).clip(0, 1) * kept
-        left, top, width, height = (scale * side for side in self.box)
-        return Drawing(strokes.astype(np.float32), left, top, width, height, self.likeness, 255 * self.ground)
+        box = (scale * side for side in self.box)
+        return Drawing(strokes.astype(np.float32), *box, likeness=self.likeness, ground=255 * self.ground)
 
 
 def as_one(found: Sequence[Candidate]) -> list[Candidate]:

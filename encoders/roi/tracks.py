@@ -139,13 +139,11 @@ class Tracks(
         """Return travelling tracks (see GONE) that the last search found: averaged ink, boxes expected at `t_us`."""
         way = np.abs(self.boxes[:, :2] + self.boxes[:, 2:] / 2 - self.starts).max(1)
         far = (self.ids > 0) & (self.seen_us == self.t_us) & (way > GONE * self.boxes[:, 2:].max(1))
-        boxes, found = self._expected(t_us).tolist(), list[Seen]()
-        for place in np.flatnonzero(far):
-            ink, (left, top, width, height) = self.drawings[place].copy(), boxes[place]
-            found.append(
-                Seen(Drawing(ink, left, top, width, height, float(self.likeness[place]), 0.0), ink, going=True)
-            )
-        return found
+        inks, boxes, likeness = self.drawings.copy(), self._expected(t_us).tolist(), self.likeness.tolist()
+        return [
+            Seen(Drawing(inks[n], *boxes[n], likeness=likeness[n], ground=0.0), inks[n], going=True)
+            for n in np.flatnonzero(far)
+        ]
 
     def state(self) -> Values:
         """Return the state that is carried from search to search, with the log's columns."""
