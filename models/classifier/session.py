@@ -158,6 +158,7 @@ class Session:
     def _encoded_windows(self, image: NDArray[np.uint8], t_us: int, windows: FrameTracker) -> list[Input]:
         """Return an image model's input with one view for each drawing in a frame; an empty view if none."""
         _, start = windows.look(image, t_us)
+        windows.tracks.begin()  # no bin will ask what was there before
         tracks, views = windows.tracks, list[View]()
         for place in np.flatnonzero(tracks.ids).tolist() or [0]:
             pixels = tracks.drawings[place].astype(np.uint8)

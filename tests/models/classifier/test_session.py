@@ -228,3 +228,11 @@ def test_large_frames_are_thinned_by_whole_factors(longest: int, factor: int, ax
     made = downsampled(grey)
     assert np.array_equal(made, grey[::factor, ::factor])
     assert made.flags.c_contiguous
+
+
+def test_a_long_stream_of_pictures_carries_no_more_than_a_short_one() -> None:
+    session, sizes = Session(tiny(replace(IMAGE_CONTRACT, still="digit")), objects=2), list[int]()
+    for n in range(6):
+        session.frame(digit_on_paper(n / 15), n * 33_333)
+        sizes.append(sum(np.size(value) for value in session.state().values()))
+    assert sizes[-1] == sizes[2]
