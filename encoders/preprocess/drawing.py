@@ -82,7 +82,7 @@ class Search(Generic[T]):
 class Candidate(NamedTuple):
     """Connected parts of ink that may be one drawing, in pixels of the picture that was searched."""
 
-    box: tuple[int, ...]  # left, top, width, height
+    box: Sequence[int]  # left, top, width, height
     labels: NDArray[Any]  # [H, W], the number of each pixel's part; 0 for the background
     members: NDArray[np.uint8]  # [N], 1 for the candidate's parts
     ink: Floats  # [H, W], of the whole picture: 0 background to 1 ink
@@ -96,9 +96,9 @@ class Candidate(NamedTuple):
         rows = slice(max(0, top - margin), top + height + margin)
         return rows, slice(max(0, left - margin), left + width + margin)
 
-    def strokes(self, margin: int = 0) -> Picture:
-        """Return the mask of the candidate in the cut-out `around` it: 1 on its pixels."""
-        return self.members[self.labels[self.around(margin)]]
+    def strokes(self, cut: tuple[slice, slice]) -> Picture:
+        """Return the mask of the candidate in a cut-out of the picture: 1 on its pixels."""
+        return self.members[self.labels[cut]]
 
     def placed(self) -> "Candidate":
         """Return the candidate rated also by size and place: as the only drawing it is large, and in the middle."""
@@ -115,8 +115,9 @@ class Candidate(NamedTuple):
 
     def drawing(self, scale: float) -> Drawing:
         """Return the candidate as a drawing, in a picture whose pixels are `scale` times as many a side."""
-        kept = cv2.dilate(self.strokes(), np.ones((3, 3), np.uint8))
-        strokes = ((self.ink[self.around()] / self.peak - 0.15) / 0.7).clip(0, 1) * kept
+        cut = self.around()
+        kept = cv2.dilate(self.strokes(cut), np.ones((3, 3), np.uint8))
+        strokes = ((self.ink[cut] / self.peak - 0.15) / 0.7).clip(0, 1) * kept
         box = (scale * side for side in self.box)
         return Drawing(strokes.astype(np.float32), *box, likeness=self.likeness, ground=255 * self.ground)
 
@@ -201,18 +202,20 @@ def parts_of(ink: Floats, level: float) -> tuple[NDArray[Any], ...]:
 def rated(one: Candidate, ground: Floats) -> Candidate:
     """Return a candidate with its likeness to strokes on an even background, peak and ground, from `ground` [H, W].
 
-    A likeness of up to LIKELY is given as 0, so that most candidates need only cheap tests.
+    One of up to LIKELY is given as it was, with 0, so that most candidates need only cheap tests.
     """
     reach = max(3, round(RING * max(one.box[2:])))
-    cut, strokes = one.around(reach + 1), one.strokes(reach + 1)
+    cut = one.around(reach + 1)
+    strokes = one.strokes(cut)
     wide, close = (cv2.dilate(strokes, np.ones((2 * n + 1, 2 * n + 1), np.uint8)) for n in (reach, OWN))
     peak, uneven, stray, mean, spread = _loops().tones(strokes, wide, close, one.ink[cut], ground[cut])
     clean = max(0.0, 1 - 2.5 * stray / peak)
     even = max(0.0, 1 - 4 * spread / (mean + 0.02))
     one_tone = max(0.0, 1 - 1.5 * uneven / peak)
     likeness = clean * even * one_tone * min(1.0, peak / 0.5) * min(1.0, 0.4 + mean / 0.5)
-    none = likeness <= LIKELY or _is_solid(strokes) or is_frame(strokes)
-    return one._replace(likeness=0.0 if none else likeness, peak=peak, ground=mean)
+    if likeness <= LIKELY or _is_solid(strokes) or is_frame(strokes):
+        return one
+    return one._replace(likeness=likeness, peak=peak, ground=mean)
 
 
 def _is_solid(strokes: Picture) -> bool:
@@ -223,7 +226,7 @@ def _is_solid(strokes: Picture) -> bool:
 
 def goes_on(one: Candidate, faint: NDArray[Any]) -> bool:
     """Return whether a candidate is a bar that goes on beyond an end, in the mask `faint` [H, W] of fainter ink."""
-    middle, sides, degrees = cv2.minAreaRect(_loops().outline(one.strokes()))
+    middle, sides, degrees = cv2.minAreaRect(_loops().outline(one.strokes(one.around())))
     across, along = sorted(sides)
     if across > BAR * along:
         return False

@@ -125,7 +125,7 @@ class HotPixels(Part, first=(*TIME, None)):
             return marked("unmasked", events, self.mask)
         end = int(np.searchsorted(events["t"], self.first + self.learn_us))
         learned, rest = events[:end], events[end:]
-        np.add.at(self._counts, (learned["y"], learned["x"]), 1)
+        np.add.at(self._counts, (learned["y"], learned["x"]), np.uint32(1))  # quick if of one type
         if not len(rest):
             return events
         self.mask, self._counts = hot_pixels(self._counts, self.deviations), None

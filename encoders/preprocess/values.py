@@ -74,8 +74,7 @@ def integer(value: Any, low: int = COUNT[0], high: int = COUNT[1]) -> int:
 
 def array(value: Any, shape: tuple[int, ...], dtype: Any, low: float = 0, high: float = 1) -> NDArray[Any]:
     """Return a copy of an array of this shape and dtype with elements in [low, high]. Raises ValueError otherwise."""
-    if not isinstance(value, np.ndarray) or value.shape != shape or value.dtype != np.dtype(dtype):
-        raise ValueError("an array of the stream is none, or of another size")
-    if not ((low <= value) & (value <= high)).all():
-        raise ValueError("an array of the stream is out of range")
+    fits = isinstance(value, np.ndarray) and value.shape == shape and value.dtype == np.dtype(dtype)
+    if not (fits and ((low <= value) & (value <= high)).all()):
+        raise ValueError("an array of the stream is none, of another size, or out of range")
     return value.copy()

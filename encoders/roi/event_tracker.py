@@ -193,7 +193,8 @@ def _balanced(found: list[Candidate], events: Floats, signed: Floats) -> Pieces[
     rated, tilt = list[Candidate](), signed.sum() / max(1.0, events.sum())  # of the camera, or of its light
     for one in found:
         yield
-        box, strokes = one.around(), one.strokes() > 0
+        box = one.around()
+        strokes = one.strokes(box) > 0
         rest = abs((signed[box] - tilt * events[box])[strokes].sum()) / max(1.0, events[box][strokes].sum())
         rated.append(one._replace(likeness=one.likeness * max(0.0, 1 - float(rest))))
     return sorted(rated, key=lambda one: -one.likeness)

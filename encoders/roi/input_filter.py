@@ -26,9 +26,10 @@ class InputFilter(Part, n_events=COUNT, n_kept=COUNT, n_outside=COUNT):
     without a window, the filter acts only where there is noise (`NoiseGate`). `follow`: track the drawing
     (`EventTracker`) if the sensor shows more than the drawing; on a smaller sensor, filter from a lower noise rate on
     (DRAWING_HZ). `fixed`: a window of the user's, in place of tracking. `places`: if positive, the number of windows
-    that are tracked at once; their sensors are stacked vertically. Without a window, a sensor with much finer pixels is
-    summed to `small` (`Pool`); noise cancels in the sums, so there is no filter. `n_events`, `n_outside` and `n_kept`
-    count events on the sensor, events off it (dropped), and events that passed the filters.
+    that are tracked at once; their sensors are stacked vertically. `windowed`: whether only events in a window pass.
+    Without one, a sensor with much finer pixels is summed to `small` (`Pool`); noise cancels in the sums, so there is
+    no filter. `n_events`, `n_outside` and `n_kept` count events on the sensor, events off it (dropped), and events that
+    passed the filters.
     """
 
     def __init__(
@@ -44,7 +45,6 @@ class InputFilter(Part, n_events=COUNT, n_kept=COUNT, n_outside=COUNT):
         self.n_events = self.n_kept = self.n_outside = 0
         self._counted = 0, 0  # n_events and n_kept at the last `news`
         self.order = Order()  # orders events that are filtered without a window
-        # Only what is in a window passes:
         self.windowed = fixed is not None or places > 0 or (follow and shows_more(sensor))
         self._tracker = self.pool = self._hot = self._filter = None
         if self.windowed and fixed is None:
