@@ -1,7 +1,7 @@
 """Emulate events of MNIST digits, moved by saccades or held on paper before a camera, to train beside recordings."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from spikesight.encoders.emulator.handheld import Grey, Sheet, draw_sheet, frames
+from spikesight.encoders.emulator.filmed import dead_leaves
+from spikesight.encoders.emulator.handheld import RATE_HZ, Grey, Sheet, draw_sheet, frames
 from spikesight.encoders.emulator.noise import with_noise
 from spikesight.encoders.emulator.pixels import Emulator
 from spikesight.encoders.emulator.saccades import NMNIST, Saccades, saccade_events, saccades
@@ -29,6 +30,7 @@ CAMERAS = (SensorSize(640, 480), SensorSize(320, 240), SensorSize(320, 240))  # 
 FOUND_US = 400_000  # time in which the tracker finds a clip's drawing
 SIDES, HOT = (28, 39), 0.005  # range of a small camera's side, pixels; largest share of hot pixels
 WINDOWS = 3  # samples of a clip
+ROOM_US, ROOM_NOISE = 1_000_000, (2.0, 7.0)  # time before a room's samples; its frames' noise, grey values
 FILM_VERSION = 4  # part of the cache key: raise it when a tracker's output for the same clip changes
 OTHER = {
     "threshold_on": (0.85, 1.15), "threshold_off": (0.85, 1.15), "sigma": (0.5, 2.0), "blur_px": (0.8, 1.2),
@@ -160,11 +162,40 @@ def _by_webcam(image: Any) -> Any:
 
 def film_outliers(pictures: np.ndarray, config: TrainConfig, contract: Contract) -> np.ndarray:
     """Film sheets with pictures, uint8 [N, 28, 28], as uint8 [M, T, 2, H, W]; the window may look anywhere."""
-    key = {"sheets of outliers": hashlib.sha256(pictures.tobytes()).hexdigest(), "contract": contract_key(contract)}
+    key = {"sheets of outliers": hashlib.sha256(pictures.tobytes()).hexdigest()}
     films = (_filmed(picture, contract, seed, anywhere=True) for seed, picture in enumerate(pictures))
+    return _kept_films(key, len(pictures), films, config, contract, "filming no digits")
+
+
+def film_rooms(count: int, config: TrainConfig, contract: Contract) -> np.ndarray:
+    """Film rooms in which nothing moves with a noisy event camera, as uint8 [M, T, 2, H, W]."""
+    films = (_room(contract, seed) for seed in range(count))
+    return _kept_films({"rooms": [count, ROOM_US]}, count, films, config, contract, "filming empty rooms")
+
+
+def _kept_films(
+    key: dict[str, Any], count: int, films: Iterator[np.ndarray], config: TrainConfig, contract: Contract, what: str
+) -> np.ndarray:
+    """Return the well-filled samples of `count` films, through the cache."""
     shape = (WINDOWS, *sample_shape(contract))
-    films = cached(Path(config.cache), {**key, "gaze": FILM_VERSION}, len(pictures), shape, films, "filming no digits")
-    return films.reshape(-1, *shape[1:])[_well_filled(films.reshape(-1, *shape[1:]))]
+    key = {**key, "contract": contract_key(contract), "gaze": FILM_VERSION}
+    samples = cached(Path(config.cache), key, count, shape, films, what).reshape(-1, *shape[1:])
+    return samples[_well_filled(samples)]
+
+
+def _room(contract: Contract, seed: int) -> np.ndarray:
+    """Film a noisy room through the tracker, as uint8 [WINDOWS, T, 2, H, W]: what the network is shown of it."""
+    random, sensor = np.random.default_rng(seed), sensor_of(contract)
+    camera = CAMERAS[int(random.integers(len(CAMERAS)))]
+    room, noise = dead_leaves(camera.height, camera.width, random), random.uniform(*ROOM_NOISE)
+    black = np.quantile(room, random.uniform(0, 0.3))  # a camera's noise shows where a room is dark
+    room = (room - black).clip(0) * 255 / (255 - black)
+    emulator, front = Emulator(camera, seed=seed), InputFilter(camera, sensor, contract.filter_us, follow=True)
+    parts = list[Events]()
+    for n in range(round((ROOM_US + WINDOWS * contract.steps * contract.bin_us) * RATE_HZ / 1e6)):
+        picture = room + noise * random.standard_normal(room.shape, np.float32)
+        parts.append(front(emulator.push(picture.clip(0, 255).astype(np.uint8), round((n + 1) * 1e6 / RATE_HZ))))
+    return _cut(np.concatenate(parts), contract, ROOM_US)
 
 
 def _well_filled(binned: np.ndarray) -> np.ndarray:
@@ -187,9 +218,14 @@ def _filmed(digit: Grey, contract: Contract, seed: int, *, anywhere: bool = Fals
         window = source.tracks.window if isinstance(source, FrameTracker) else front.window
         if not anywhere and not holds_drawing(window, sheet):
             astray.append(t_us)
-    events, out = np.concatenate(parts), np.zeros((WINDOWS, *sample_shape(contract)), np.uint8)
-    for window in range(WINDOWS):
-        start = FOUND_US + window * span_us
+    return _cut(np.concatenate(parts), contract, FOUND_US, astray)
+
+
+def _cut(events: Events, contract: Contract, start_us: int, astray: Sequence[int] = ()) -> np.ndarray:
+    """Return consecutive samples from a time on, uint8 [WINDOWS, T, 2, H, W]; those with a time `astray` are blank."""
+    span_us, sensor = contract.steps * contract.bin_us, sensor_of(contract)
+    out = np.zeros((WINDOWS, *sample_shape(contract)), np.uint8)
+    for window, start in enumerate(range(start_us, start_us + WINDOWS * span_us, span_us)):
         if not any(start <= t_us < start + span_us for t_us in astray):
             begin, end = np.searchsorted(events["t"], [start, start + span_us])
             out[window] = encoder_for(contract, sensor)(events[begin:end], start)[:, 0]

@@ -17,7 +17,7 @@ from spikesight.encoders.preprocess.fit import DIGIT_SIZE, centred
 from spikesight.models.contract import Contract
 from spikesight.training.config import TrainConfig
 from spikesight.training.data.drawn.printed import glyph
-from spikesight.training.data.emulated import SET_ASIDE, emulate_drawings, film_outliers, training_digits
+from spikesight.training.data.emulated import SET_ASIDE, emulate_drawings, film_outliers, film_rooms, training_digits
 from spikesight.training.data.sets import Frames
 
 LETTERS = "ACEFHKLMNPRTUVWXYacdefhkmnprtuvwxyԱԲԳԵԿՀՁՃՄՆՊՋՎՏՓՔաբգեթժխծկհձղճմնպջվտփֆ"  # Latin, Armenian
@@ -51,7 +51,7 @@ def outliers(count: int, seed: int, digits: Digits) -> np.ndarray:
 
 
 def event_outliers(config: TrainConfig, contract: Contract, train: Frames) -> Frames:
-    """Emulate outliers as events: drawings that move, drawings on sheets of paper, and altered training samples."""
+    """Emulate outliers as events: drawings that move, drawings on paper, empty rooms, and altered training samples."""
     images, labels, _ = training_digits(Path(config.root))
     free = ~np.isin(np.arange(len(labels)), np.array(SET_ASIDE))
     digits = Digits(images[free], labels[free])
@@ -60,7 +60,7 @@ def event_outliers(config: TrainConfig, contract: Contract, train: Frames) -> Fr
     if config.paper_clips:
         sheets = outliers(config.paper_clips // SHEETS, config.seed + 1, digits)
         sheets[::BLANK] = 0
-        parts.append(film_outliers(sheets, config, contract))
+        parts += [film_outliers(sheets, config, contract), film_rooms(config.paper_clips, config, contract)]
     made = np.concatenate(parts)
     return Frames(made, np.full(len(made), int(digits.labels.max()) + 1))
 
