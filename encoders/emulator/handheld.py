@@ -1,16 +1,17 @@
-"""Draw digits on sheets of paper that a never quite still hand holds before an event camera.
+"""Draw digits on sheets of paper, and rooms, that a never quite still hand holds before an event camera.
 
 Sheet, desk, light from one side, flicker, printed lines, fingers, pens of any width, light on dark, and frame noise:
 grey frames for the pixel model (`pixels`).
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from spikesight.encoders.emulator.filmed import dead_leaves
 from spikesight.encoders.events import SensorSize
 
 RATE_HZ = 30
@@ -24,7 +25,7 @@ class Sheet:
     page: Grey  # [H, W], the sheet with the drawing in the middle
     size: int  # pixels a side that the drawing was scaled to
     desk: Grey  # background, of the sensor's size
-    shake: float  # amplitude of the hand's sway
+    shake: float  # amplitude of the hand's sway; 0: nothing moves
     angle: float  # degrees
     tilt: float  # perspective, 0 for none
     fall: tuple[float, float]  # loss of light to the right and downwards
@@ -70,6 +71,19 @@ def draw_sheet(digit: Grey, sensor: SensorSize, random: np.random.Generator) -> 
     )
 
 
+def draw_room(sensor: SensorSize, random: np.random.Generator) -> Sheet:
+    """Return a textured scene without a drawing as a sheet that fills the view, still or held; its darkest parts are
+    black, where a camera's noise shows.
+    """
+    room = cv2.resize(dead_leaves(sensor.height, sensor.width, random), None, fx=(near := random.uniform(1, 2.5)), fy=near)
+    black = np.quantile(room, random.uniform(0, 0.3))
+    room = ((room - black).clip(0) * (255 / (255 - black))).astype(np.uint8)
+    beyond = sensor.height // 4, sensor.height // 4, sensor.width // 4, sensor.width // 4
+    page = np.asarray(cv2.copyMakeBorder(room, *beyond, cv2.BORDER_REFLECT), np.uint8)
+    sheet = draw_sheet(np.zeros((28, 28), np.uint8), sensor, random)
+    return replace(sheet, page=page, shake=sheet.shake * int(random.integers(2)), fingers=0)
+
+
 def frames(sheet: Sheet, seconds: float, random: np.random.Generator) -> Iterator[tuple[int, Grey]]:
     """Yield (time in microseconds, uint8 [H, W]) at RATE_HZ."""
     height, width = sheet.desk.shape
@@ -83,7 +97,7 @@ def frames(sheet: Sheet, seconds: float, random: np.random.Generator) -> Iterato
         t_s = (n + 1) / RATE_HZ
         sway = [np.sin(2 * np.pi * f * t_s + p) for f, p in zip((0.7, 0.9, 3.1, 2.7, 0.5), sheet.phase)]
         shift = np.array([sway[0] + 0.4 * sway[2], sway[1] + 0.4 * sway[3]]) * sheet.shake * height
-        turn = np.deg2rad(sheet.angle + 2 * sway[4])
+        turn = np.deg2rad(sheet.angle + 2 * sway[4] * (sheet.shake > 0))
         middle = (corners - extent / 2) @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
         middle[:, 0] *= 1 - sheet.tilt * middle[:, 1] / height
         target = (middle + np.array([width / 2, height / 2]) + shift).astype(np.float32)

@@ -1,7 +1,7 @@
 """Emulate events of MNIST digits, moved by saccades or held on paper before a camera, to train beside recordings."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from spikesight.encoders.emulator.filmed import dead_leaves
-from spikesight.encoders.emulator.handheld import RATE_HZ, Grey, Sheet, draw_sheet, frames
+from spikesight.encoders.emulator.handheld import Sheet, draw_room, draw_sheet, frames
 from spikesight.encoders.emulator.noise import with_noise
 from spikesight.encoders.emulator.pixels import Emulator
 from spikesight.encoders.emulator.saccades import NMNIST, Saccades, saccade_events, saccades
@@ -26,11 +25,12 @@ from spikesight.training.data.images import find_idx, read_idx
 from spikesight.training.data.recordings import Read
 from spikesight.training.data.sets import Frames
 
+Draw = Callable[[SensorSize, np.random.Generator], Sheet]
 CAMERAS = (SensorSize(640, 480), SensorSize(320, 240), SensorSize(320, 240))  # that film paper, equally likely
 FOUND_US = 400_000  # time in which the tracker finds a clip's drawing
+ROOM_US = 1_000_000  # time in which it may take noise in a room for one
 SIDES, HOT = (28, 39), 0.005  # range of a small camera's side, pixels; largest share of hot pixels
 WINDOWS = 3  # samples of a clip
-ROOM_US, ROOM_NOISE = 1_000_000, (2.0, 7.0)  # time before a room's samples; its frames' noise, grey values
 FILM_VERSION = 4  # part of the cache key: raise it when a tracker's output for the same clip changes
 OTHER = {
     "threshold_on": (0.85, 1.15), "threshold_off": (0.85, 1.15), "sigma": (0.5, 2.0), "blur_px": (0.8, 1.2),
@@ -142,7 +142,7 @@ def film_paper_clips(config: TrainConfig, contract: Contract, left_out: frozense
     chosen = [index for index in reversed(range(len(images))) if index not in left_out][clips.start : clips.stop]
     key = {"sheets": [size, chosen], "sensor": str(sensor_of(contract)), "contract": contract_key(contract)}
     key["gaze"] = FILM_VERSION
-    films = (_filmed(images[index], contract, index) for index in chosen)
+    films = (_filmed(partial(draw_sheet, images[index]), contract, index) for index in chosen)
     shape = (WINDOWS, *sample_shape(contract))
     binned = cached(folder, key, len(chosen), shape, films, "filming digits on paper").reshape(-1, *shape[1:])
     full = _well_filled(binned)
@@ -163,14 +163,15 @@ def _by_webcam(image: Any) -> Any:
 def film_outliers(pictures: np.ndarray, config: TrainConfig, contract: Contract) -> np.ndarray:
     """Film sheets with pictures, uint8 [N, 28, 28], as uint8 [M, T, 2, H, W]; the window may look anywhere."""
     key = {"sheets of outliers": hashlib.sha256(pictures.tobytes()).hexdigest()}
-    films = (_filmed(picture, contract, seed, anywhere=True) for seed, picture in enumerate(pictures))
+    films = (_filmed(partial(draw_sheet, one), contract, seed, anywhere=True) for seed, one in enumerate(pictures))
     return _kept_films(key, len(pictures), films, config, contract, "filming no digits")
 
 
 def film_rooms(count: int, config: TrainConfig, contract: Contract) -> np.ndarray:
-    """Film rooms in which nothing moves with a noisy event camera, as uint8 [M, T, 2, H, W]."""
-    films = (_room(contract, seed) for seed in range(count))
-    return _kept_films({"rooms": [count, ROOM_US]}, count, films, config, contract, "filming empty rooms")
+    """Film `count` textured scenes without a drawing, as uint8 [M, T, 2, H, W]: what the tracker shows of them."""
+    even = range(0, 2 * count, 2)  # event cameras: nothing is found in a webcam's rooms
+    rooms = (_filmed(draw_room, contract, seed, ROOM_US, anywhere=True) for seed in even)
+    return _kept_films({"rooms": count}, count, rooms, config, contract, "filming empty rooms")
 
 
 def _kept_films(
@@ -183,49 +184,31 @@ def _kept_films(
     return samples[_well_filled(samples)]
 
 
-def _room(contract: Contract, seed: int) -> np.ndarray:
-    """Film a noisy room through the tracker, as uint8 [WINDOWS, T, 2, H, W]: what the network is shown of it."""
-    random, sensor = np.random.default_rng(seed), sensor_of(contract)
-    camera = CAMERAS[int(random.integers(len(CAMERAS)))]
-    room, noise = dead_leaves(camera.height, camera.width, random), random.uniform(*ROOM_NOISE)
-    black = np.quantile(room, random.uniform(0, 0.3))  # a camera's noise shows where a room is dark
-    room = (room - black).clip(0) * 255 / (255 - black)
-    emulator, front = Emulator(camera, seed=seed), InputFilter(camera, sensor, contract.filter_us, follow=True)
-    parts = list[Events]()
-    for n in range(round((ROOM_US + WINDOWS * contract.steps * contract.bin_us) * RATE_HZ / 1e6)):
-        picture = room + noise * random.standard_normal(room.shape, np.float32)
-        parts.append(front(emulator.push(picture.clip(0, 255).astype(np.uint8), round((n + 1) * 1e6 / RATE_HZ))))
-    return _cut(np.concatenate(parts), contract, ROOM_US)
-
-
 def _well_filled(binned: np.ndarray) -> np.ndarray:
     """Return which samples, uint8 [M, T, 2, H, W], hold events in most of their PARTS; bool [M]."""
     parts = np.array_split(binned.reshape(*binned.shape[:2], -1).any(2), min(PARTS, binned.shape[1]), 1)
     return np.stack([part.any(1) for part in parts]).sum(0) > len(parts) // 2
 
 
-def _filmed(digit: Grey, contract: Contract, seed: int, *, anywhere: bool = False) -> np.ndarray:
-    """Film one clip of a digit, uint8 [28, 28], as uint8 [WINDOWS, T, 2, H, W]; samples during which the tracked window
-    lost the digit are blank, unless it may be `anywhere`.
+def _filmed(
+    draw: Draw, contract: Contract, seed: int, begin_us: int = FOUND_US, *, anywhere: bool = False
+) -> np.ndarray:
+    """Film one clip of a sheet as uint8 [WINDOWS, T, 2, H, W], from a time on; samples during which the tracked window
+    lost its digit are blank, unless it may be `anywhere`.
     """
     random, span_us, sensor = np.random.default_rng(seed), contract.steps * contract.bin_us, sensor_of(contract)
     camera = CAMERAS[int(random.integers(len(CAMERAS)))]
     source = FrameTracker(sensor) if _by_webcam(seed) else Emulator(camera, seed=seed)
     front = InputFilter(camera if isinstance(source, Emulator) else sensor, sensor, contract.filter_us, follow=True)
-    sheet, parts, astray = draw_sheet(digit, camera, random), list[Events](), list[int]()
-    for t_us, frame in frames(sheet, (FOUND_US + WINDOWS * span_us) / 1e6, random):
+    sheet, parts, astray = draw(camera, random), list[Events](), list[int]()
+    for t_us, frame in frames(sheet, (begin_us + WINDOWS * span_us) / 1e6, random):
         parts.append(front(source.push(frame, t_us)))
         window = source.tracks.window if isinstance(source, FrameTracker) else front.window
         if not anywhere and not holds_drawing(window, sheet):
             astray.append(t_us)
-    return _cut(np.concatenate(parts), contract, FOUND_US, astray)
-
-
-def _cut(events: Events, contract: Contract, start_us: int, astray: Sequence[int] = ()) -> np.ndarray:
-    """Return consecutive samples from a time on, uint8 [WINDOWS, T, 2, H, W]; those with a time `astray` are blank."""
-    span_us, sensor = contract.steps * contract.bin_us, sensor_of(contract)
-    out = np.zeros((WINDOWS, *sample_shape(contract)), np.uint8)
-    for window, start in enumerate(range(start_us, start_us + WINDOWS * span_us, span_us)):
+    events, out = np.concatenate(parts), np.zeros((WINDOWS, *sample_shape(contract)), np.uint8)
+    for window in range(WINDOWS):
+        start = begin_us + window * span_us
         if not any(start <= t_us < start + span_us for t_us in astray):
             begin, end = np.searchsorted(events["t"], [start, start + span_us])
             out[window] = encoder_for(contract, sensor)(events[begin:end], start)[:, 0]

@@ -25,6 +25,7 @@ SYMBOLS = "#%@?+=×÷∑√∞≠±¶†€¥~^<>{}"
 MIRRORED, HALVED = (2, 3, 4, 5, 6, 7, 9), (2, 3, 5)  # digits that are no digits when mirrored, when halved
 OVERTURNED = (3, 4, 7)  # the same upside down, where 2 and 5 look as before and 6 is 9
 BLANK, SHEETS = 5, 2  # one of 5 sheets is blank; one sheet of an outlier for 2 clips of digits
+ROOMS = 3  # films of rooms for a clip of a digit: in most of them nothing is taken for a drawing
 SIDE = 112  # of a canvas for strokes, pixels
 Random = np.random.Generator
 
@@ -60,7 +61,7 @@ def event_outliers(config: TrainConfig, contract: Contract, train: Frames) -> Fr
     if config.paper_clips:
         sheets = outliers(config.paper_clips // SHEETS, config.seed + 1, digits)
         sheets[::BLANK] = 0
-        parts += [film_outliers(sheets, config, contract), film_rooms(config.paper_clips, config, contract)]
+        parts += [film_outliers(sheets, config, contract), film_rooms(ROOMS * config.paper_clips, config, contract)]
     made = np.concatenate(parts)
     return Frames(made, np.full(len(made), int(digits.labels.max()) + 1))
 
