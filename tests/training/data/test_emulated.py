@@ -27,7 +27,6 @@ from spikesight.training.data.emulated import (
     WINDOWS,
     film_outliers,
     film_paper_clips,
-    film_rooms,
     holds_drawing,
 )  # fmt: skip
 from spikesight.training.data.sets import Frames, Item
@@ -139,14 +138,6 @@ def test_sheets_without_digits_are_filmed_wherever_the_window_looks(config: Trai
     cv2.line(frame[0], (4, 4), (24, 24), 255, 3)
     made = film_outliers(frame, config, CONTRACT)
     assert 0 < len(made) <= 3 * WINDOWS
-    assert made.shape[1:] == (10, 2, 34, 34)
-    assert (made.reshape(len(made), 10, -1).any(2).sum(1) > 5).all(), "windows that show something"
-
-
-def test_noisy_rooms_are_samples_where_the_tracker_takes_noise_for_a_drawing(config: TrainConfig) -> None:
-    rooms = 2
-    made = film_rooms(rooms, config, CONTRACT)
-    assert 0 < len(made) < rooms * WINDOWS, "in some rooms"
     assert made.shape[1:] == (10, 2, 34, 34)
     assert (made.reshape(len(made), 10, -1).any(2).sum(1) > 5).all(), "windows that show something"
 
