@@ -81,7 +81,7 @@ def draw_room(sensor: SensorSize, random: np.random.Generator) -> Sheet:
     beyond = sensor.height // 4, sensor.height // 4, sensor.width // 4, sensor.width // 4
     page = np.asarray(cv2.copyMakeBorder(room, *beyond, cv2.BORDER_REFLECT), np.uint8)
     sheet = draw_sheet(np.zeros((28, 28), np.uint8), sensor, random)
-    return replace(sheet, page=page, shake=sheet.shake * int(random.integers(2)), fingers=0)
+    return replace(sheet, page=page, shake=sheet.shake * int(random.integers(2)), tilt=0.0, fingers=0)
 
 
 def frames(sheet: Sheet, seconds: float, random: np.random.Generator) -> Iterator[tuple[int, Grey]]:

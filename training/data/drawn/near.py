@@ -25,7 +25,7 @@ SYMBOLS = "#%@?+=×÷∑√∞≠±¶†€¥~^<>{}"
 MIRRORED, HALVED = (2, 3, 4, 5, 6, 7, 9), (2, 3, 5)  # digits that are no digits when mirrored, when halved
 OVERTURNED = (3, 4, 7)  # the same upside down, where 2 and 5 look as before and 6 is 9
 BLANK, SHEETS = 5, 2  # one of 5 sheets is blank; one sheet of an outlier for 2 clips of digits
-ROOMS = 3  # films of rooms for a clip of a digit: in most of them nothing is taken for a drawing
+ROOMS = 2  # films of rooms for a clip of a digit: in most of them nothing is taken for a drawing
 SIDE = 112  # of a canvas for strokes, pixels
 Random = np.random.Generator
 
