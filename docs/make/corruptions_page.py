@@ -22,8 +22,8 @@ Wilson's at 95 %.
 
 Goals: a mean loss of at most 3 points and no row below 90 % for `nmnist`, a mean loss of at most 8 for `motions`.
 A rotation by 30 degrees misses it; training rotates digits by up to 25. Most mirrored digits are no digits, so they count in
-no mean: they should be unknown, and four of ten are not. Correctly classified digits are often called unknown with noise of
-20 Hz a pixel, much of which passes the filter, and when most of the light changes at once.
+no mean: they should be unknown, and three of ten are not. Correctly classified digits are often called unknown with noise of
+20 Hz a pixel, much of which passes the filter, when most of the light changes at once, and at four times the speed.
 """
 
 
