@@ -75,7 +75,8 @@ def draw_room(sensor: SensorSize, random: np.random.Generator) -> Sheet:
     """Return a textured scene without a drawing as a sheet that fills the view, still or held; its darkest parts are
     black, where a camera's noise shows.
     """
-    room = cv2.resize(dead_leaves(sensor.height, sensor.width, random), None, fx=(near := random.uniform(1, 2.5)), fy=near)
+    room, near = dead_leaves(sensor.height, sensor.width, random), random.uniform(1, 2.5)
+    room = cv2.resize(room, None, fx=near, fy=near)
     black = np.quantile(room, random.uniform(0, 0.3))
     room = ((room - black).clip(0) * (255 / (255 - black))).astype(np.uint8)
     beyond = sensor.height // 4, sensor.height // 4, sensor.width // 4, sensor.width // 4
