@@ -1,4 +1,4 @@
-"""Draw digits on sheets of paper, and rooms, that a never quite still hand holds before an event camera.
+"""Draw digits on sheets of paper that a never quite still hand holds before an event camera, and rooms, still or held.
 
 Sheet, desk, light from one side, flicker, printed lines, fingers, pens of any width, light on dark, and frame noise:
 grey frames for the pixel model (`pixels`).

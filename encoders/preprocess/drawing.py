@@ -68,8 +68,9 @@ class Search(Generic[T]):
         """Run one more piece of the search, unless it is finished."""
         self.done += 1
         try:
-            next(self._pieces)
-        except StopIteration as end:  # without a value once it is finished
+            if not self._found:
+                next(self._pieces)
+        except StopIteration as end:
             self._found.append(end.value)
 
     def result(self) -> T:

@@ -45,8 +45,8 @@ class EventMap(Part, events=(-MOST, MOST), fresh=(-MOST, MOST)):
 
     def bright(self, events: Events, level: float, passed_us: int) -> Times:
         """Return times [N] of events in cells above `level` (a share of white), `passed_us` after the last update."""
-        bright = np.abs(self.events * self._left(passed_us)) > level * self.white
-        return events["t"][bright[events["y"] // self.cell, events["x"] // self.cell]]
+        counts = self.events[events["y"] // self.cell, events["x"] // self.cell] * self._left(passed_us)
+        return events["t"][np.abs(counts) > level * self.white]
 
     def picture(self, events: Floats) -> NDArray[np.uint8]:
         """Return a map as a grey picture uint8 [H, W], white where the event rate reaches WHITE_HZ."""

@@ -21,14 +21,7 @@ from spikesight.training.config import TrainConfig
 from spikesight.training.data import emulated
 from spikesight.training.data.cache import bin_items, binned, cached, contract_key, noisy, sample_shape
 from spikesight.training.data.drawn.near import KINDS, MIRRORED, Digits
-from spikesight.training.data.emulated import (
-    INK,
-    NEAR,
-    WINDOWS,
-    film_outliers,
-    film_paper_clips,
-    holds_drawing,
-)  # fmt: skip
+from spikesight.training.data.emulated import INK, NEAR, WINDOWS, film_outliers, film_paper_clips, holds_drawing
 from spikesight.training.data.sets import Frames, Item
 from tests.support.inputs.data_sets import idx
 from tests.support.inputs.samples import random_events
