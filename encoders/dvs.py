@@ -1,6 +1,6 @@
 """Encode events as x_seq, a whole window or a stream; how packets cut the stream does not change the bins."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from spikesight.encoders import kernels
 from spikesight.encoders.binning import CEILINGS, add_counts, bin_events, check_bins, grid_for
 from spikesight.encoders.events import BACK_US, Events, SensorSize, as_events, count_backward, on_sensor
+from spikesight.encoders.preprocess.values import COUNT, TIME, Part, Values
 
 BINS_AT_ONCE = 256  # bounds the memory that one long packet takes
 Times = NDArray[np.int64]  # microseconds
 NO_TIMES: Times = np.empty(0, np.int64)
-Through = Callable[[Events], tuple[Events, Times]]
-"""A filter: events of one sensor -> (events kept, on another sensor; times of events that a window missed)."""
+Stretch = tuple[Events, Times, int]
+"""What a filter gives for a stretch of a packet: events on another sensor, times of events missed, its last time."""
 
 
 @dataclass(frozen=True)
@@ -58,21 +59,10 @@ class Bin:
     held: tuple[NDArray[Any], ...] | None = None  # the windows' positions, if several (encoders/roi/tracks.py)
 
 
-@dataclass(frozen=True)
-class OpenBin:
-    """The state that a StreamBinner carries from packet to packet. Times are in microseconds."""
-
-    origin: int | None  # start of the open bin; None before the first event and while idle
-    last: int  # time of the newest event
-    reset: bool  # the next bin to close is the first after a jump in time
-    n_open: int  # events in the open bin
-    open: NDArray[np.uint8]  # [2, H, W]
-    since: NDArray[np.uint16] | None = None  # [2, H, W]: bins since each cell's last event; None if `shown` is 1
-    n_missed: int = 0  # events in the open bin that no window followed
-    cells: NDArray[np.float64] | None = None  # [16, 16], event counts of a binner that follows an object
-
-
-class StreamBinner:
+class StreamBinner(
+    Part, origin=(*TIME, None), last=TIME, reset=(False, True), open=(0, 255), n_open=COUNT, n_missed=COUNT,
+    since=(0, 2**16 - 1),
+):  # fmt: skip
     """Cuts a stream of packets into bins. It has no clock, thread or network state, only the open bin.
 
     Bins follow each other from the first event. They depend on the events alone, not on how packets cut the stream, and
@@ -89,17 +79,18 @@ class StreamBinner:
     def __init__(self, encoder: DvsEncoder, *, gap_us: int = 1_000_000, back_us: int = BACK_US, shown: int = 1) -> None:
         self.encoder, self.gap_us, self.back_us, self.shown = encoder, gap_us, back_us, shown
         self._grid = grid_for(encoder.sensor, encoder.size)
-        self._origin: int | None = None  # start of the open bin; None before the first event and while idle
-        self._last = 0  # time of the newest event
-        self._reset = False  # the next bin to close is the first after a jump in time
-        self._open = self._blank(1)[0]
-        self._n_open = self._n_missed = 0
-        self._since = None if shown == 1 else np.full(self._open.shape, shown, np.uint16)
+        self.origin: int | None = None  # start of the open bin; None before the first event and while idle
+        self.last = 0  # time of the newest event
+        self.reset = False  # the next bin to close is the first after a jump in time
+        self.open = self._blank(1)[0]
+        self.n_open = self.n_missed = 0  # events in the open bin, and events that no window followed
+        self.since = np.full(self.open.shape if shown > 1 else 0, shown, np.uint16)  # bins since a cell's last event
 
-    def push(self, packet: Events, through: Through | None = None) -> list[Bin]:
+    def push(self, packet: Events, through: Callable[[Events], Iterable[Stretch]] | None = None) -> list[Bin]:
         """Add events in order of arrival; return the bins that they close.
 
-        `through` filters the events and maps them to another sensor; dropped events still advance and order time.
+        `through` filters the events and maps them to another sensor, stretch by stretch; dropped events still advance
+        and order time.
         """
         bins: list[Bin] = []
         packet = as_events(packet)
@@ -117,8 +108,8 @@ class StreamBinner:
             self._begin(int(segment["t"][0]), bins)
             if not in_order or first < self._floor():
                 segment = self._in_order(segment)
-            newest = int(segment["t"][-1])
-            self._add(*((segment, NO_TIMES) if through is None else through(segment)), newest, bins)
+            for stretch in [(segment, NO_TIMES, int(segment["t"][-1]))] if through is None else through(segment):
+                self._add(*stretch, bins)
         return bins
 
     def _in_order(self, segment: Events) -> Events:
@@ -134,16 +125,16 @@ class StreamBinner:
         """Advance time to `t_us` without an event, as an event would; return the bins that this closes."""
         bins: list[Bin] = []
         self._begin(t_us, bins)
-        self._last = max(self._last, t_us)
+        self.last = max(self.last, t_us)
         self._close_until(t_us, bins)
         return bins
 
     def tick(self, now_us: int) -> list[Bin]:
         """Close and return bins that end by `now_us` (events' clock), at most `gap_us` after the newest event."""
         bins: list[Bin] = []
-        if self._origin is None:
+        if self.origin is None:
             return bins
-        limit = self._last + self.gap_us
+        limit = self.last + self.gap_us
         self._close_until(min(now_us, limit), bins)
         if now_us > limit:
             self._stop(bins)
@@ -152,61 +143,38 @@ class StreamBinner:
     def flush(self) -> list[Bin]:
         """End the stream; return the open bin if it holds events. A later event starts anew with `reset` set."""
         bins: list[Bin] = []
-        if self._origin is not None:
+        if self.origin is not None:
             self._stop(bins)
         return bins
 
     def closes(self, t_us: int) -> int:
         """Return how many bins an event at `t_us` would close."""
-        if self._origin is None:
+        if self.origin is None:
             return 0
-        end_us = min(t_us, self._last + self.gap_us, self._horizon())
-        return max(0, (end_us - self._origin) // self.encoder.bin_us)
+        end_us = min(t_us, self.last + self.gap_us, self._horizon())
+        return max(0, (end_us - self.origin) // self.encoder.bin_us)
 
-    def snapshot(self) -> OpenBin:
-        """Return the state that the binner carries from packet to packet."""
-        since = None if self._since is None else self._since.copy()
-        return OpenBin(self._origin, self._last, self._reset, self._n_open, self._open.copy(), since, self._n_missed)
-
-    def restore(self, carried: OpenBin) -> None:
-        """Continue from a snapshot of a binner with the same encoder. Raises ValueError if it is inconsistent."""
-        self._check(carried)
-        self._origin, self._last, self._reset = carried.origin, carried.last, carried.reset
-        self._n_open, self._open, self._n_missed = carried.n_open, carried.open.copy(), carried.n_missed
-        self._since = None if carried.since is None else carried.since.copy()
-
-    def _check(self, carried: OpenBin) -> None:
-        """Raise ValueError unless the snapshot is consistent and fits this binner."""
-        origin, last, n_open, opened = carried.origin, carried.last, carried.n_open, carried.open
-        if opened.shape != self._open.shape or opened.dtype != self._open.dtype:
-            raise ValueError("the open bin is of another size")
-        if int(opened.max(initial=0)) > CEILINGS[self.encoder.mode] or int(opened.sum()) > n_open:
-            raise ValueError("the open bin holds more than its events")
-        if (n_open > 0) != bool(opened.any()):
+    def restore(self, values: Values) -> None:
+        super().restore(values)
+        origin, held = self.origin, self.n_open or self.n_missed
+        ceiling, count = CEILINGS[self.encoder.mode], int(self.open.sum())
+        if self.open.max(initial=0) > ceiling or count > self.n_open or (count > 0) != (self.n_open > 0):
             raise ValueError("the open bin does not hold its events")
-        if carried.cells is not None or (carried.since is None) != (self.shown == 1):
-            raise ValueError("the bins show another stretch of time, or follow a thing")
-        if carried.since is not None:
-            if carried.since.shape != opened.shape or carried.since.dtype != np.uint16:
-                raise ValueError("what the last bins held is of another size")
-            if int(carried.since.max(initial=0)) > self.shown:
-                raise ValueError("what the last bins held is older than what they show")
-        if origin is None:
-            if n_open or carried.n_missed or not (carried.reset or last == 0):
-                raise ValueError("there are events, but no open bin")
-        elif not origin - self.gap_us <= last < origin + self.encoder.bin_us or (
-            (n_open or carried.n_missed) and last < origin
-        ):
+        if self.since.max(initial=0) > self.shown:
+            raise ValueError("what the last bins held is older than what they show")
+        if origin is None and (held or not (self.reset or self.last == 0)):
+            raise ValueError("there are events, but no open bin")
+        if origin is not None and not origin - self.gap_us * (not held) <= self.last < origin + self.encoder.bin_us:
             raise ValueError("the open bin is not that of the newest event")
 
     def _floor(self) -> int:
         """Return the newest time so far: of an event, or of a bin that tick() closed."""
-        return self._last if self._origin is None else max(self._last, self._origin)
+        return self.last if self.origin is None else max(self.last, self.origin)
 
     def _cuts(self, times: NDArray[np.int64]) -> list[int]:
         """Return index 0 and those where time jumps in a packet; between them, steps back are small."""
         first, high = int(times[0]), self._floor()
-        if self._origin is None or self._jumps(first, self._last, high):
+        if self.origin is None or self._jumps(first, self.last, high):
             high = first
         highest = np.maximum.accumulate(np.maximum(times, high))
         back, ahead = times[1:] < highest[:-1] - self.back_us, times[1:] - highest[:-1] > self.gap_us
@@ -225,37 +193,37 @@ class StreamBinner:
 
     def _begin(self, t: int, bins: list[Bin]) -> None:
         """Prepare for an event at `t`: continue, or start anew there after a gap or a clock restart."""
-        if self._origin is not None and (self._jumps(t, self._last, self._floor()) or t > self._horizon()):
-            if t > self._last:
-                self._close_until(self._last + self.gap_us, bins)
+        if self.origin is not None and (self._jumps(t, self.last, self._floor()) or t > self._horizon()):
+            if t > self.last:
+                self._close_until(self.last + self.gap_us, bins)
             self._stop(bins)
-        if self._origin is None:
-            self._origin = self._last = t
+        if self.origin is None:
+            self.origin = self.last = t
 
     def _stop(self, bins: list[Bin]) -> None:
         """Close the open bin and wait for an event to start anew."""
-        if self._n_open or self._n_missed:
+        if self.n_open or self.n_missed:
             self._close(bins)
-        self._origin, self._reset = None, True
+        self.origin, self.reset = None, True
 
     def _add(self, events: Events, missed: Times, last: int, bins: list[Bin]) -> None:
         """Bin events in order of time, none before the open bin; close all bins before the one that holds `last`."""
-        assert self._origin is not None
-        self._last = max(self._last, last)
+        assert self.origin is not None
+        self.last = max(self.last, last)
         encoder = self.encoder
         while True:
-            n = min((last - self._origin) // encoder.bin_us + 1, BINS_AT_ONCE)
-            x = self._open[np.newaxis] if n == 1 else self._blank(n)
-            x[0] = self._open
-            counts = add_counts(events, self._origin, encoder.bin_us, self._grid, encoder.mode, x)
-            counts[0] += self._n_open
+            n = min((last - self.origin) // encoder.bin_us + 1, BINS_AT_ONCE)
+            x = self.open[np.newaxis] if n == 1 else self._blank(n)
+            x[0] = self.open
+            counts = add_counts(events, self.origin, encoder.bin_us, self._grid, encoder.mode, x)
+            counts[0] += self.n_open
             left = np.zeros(n, np.int64)
             if len(missed):
-                left = np.diff(np.searchsorted(missed, self._origin + encoder.bin_us * np.arange(n + 1)))
-            left[0] += self._n_missed
+                left = np.diff(np.searchsorted(missed, self.origin + encoder.bin_us * np.arange(n + 1)))
+            left[0] += self.n_missed
             for step in range(n):
-                self._open, self._n_open, self._n_missed = x[step], int(counts[step]), int(left[step])
-                if self._origin + encoder.bin_us > last:
+                self.open, self.n_open, self.n_missed = x[step], int(counts[step]), int(left[step])
+                if self.origin + encoder.bin_us > last:
                     return
                 self._close(bins)
 
@@ -264,30 +232,30 @@ class StreamBinner:
 
         So whatever the state, one event closes no more bins than fit in a gap.
         """
-        assert self._origin is not None
-        return self._origin + self.encoder.bin_us + self.gap_us
+        assert self.origin is not None
+        return self.origin + self.encoder.bin_us + self.gap_us
 
     def _close_until(self, end_us: int, bins: list[Bin]) -> None:
-        if self._origin is not None:
+        if self.origin is not None:
             end_us = min(end_us, self._horizon())
-        while self._origin is not None and self._origin + self.encoder.bin_us <= end_us:
+        while self.origin is not None and self.origin + self.encoder.bin_us <= end_us:
             self._close(bins)
 
     def _close(self, bins: list[Bin]) -> None:
-        assert self._origin is not None
-        end = self._origin + self.encoder.bin_us
-        bins.append(Bin(self._seen(), self._origin, end, self._n_open, self._reset, self._n_missed))
-        self._origin, self._reset = end, False
-        self._open, self._n_open, self._n_missed = self._blank(1)[0], 0, 0
+        assert self.origin is not None
+        end = self.origin + self.encoder.bin_us
+        bins.append(Bin(self._seen(), self.origin, end, self.n_open, self.reset, self.n_missed))
+        self.origin, self.reset = end, False
+        self.open, self.n_open, self.n_missed = self._blank(1)[0], 0, 0
 
     def _seen(self) -> NDArray[np.uint8]:
         """Return x of the closing bin, [2, H, W]: with `shown` > 1, cells with an event in that many last bins."""
-        if self._since is None:
-            return self._open
-        if self._reset:
-            self._since.fill(self.shown)
-        x = np.empty_like(self._open)
-        kernels.compiled("binning").close_bin(self._open.ravel(), self.shown, self._since.ravel(), x.ravel())
+        if self.shown == 1:
+            return self.open
+        if self.reset:
+            self.since.fill(self.shown)
+        x = np.empty_like(self.open)
+        kernels.compiled("binning").close_bin(self.open.ravel(), self.shown, self.since.ravel(), x.ravel())
         return x
 
     def _blank(self, n: int) -> NDArray[np.uint8]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from spikesight.encoders import kernels
 from spikesight.encoders.events import EVENTS, Events, EventsError, SensorSize, empty_events
-from spikesight.encoders.preprocess.values import TIME, Values, array, integer, number
+from spikesight.encoders.preprocess.values import COUNT, TIME, Part, Values, array, number
 
 Floats = NDArray[np.float32]
 NEVER_US = -(2**62)
@@ -71,15 +71,15 @@ class PixelState:
     shift: float  # log intensity removed as common to all pixels (`steady`)
 
 
-class Emulator:
+class Emulator(Part):
     """Converts a stream of grey frames to events. Equal seeds and frames give equal events, wherever the stream is cut.
 
-    `state` is None before the first frame.
+    `now` holds the pixels' state; None before the first frame.
     """
 
     def __init__(self, size: SensorSize, params: PixelModel | None = None, seed: int = 0) -> None:
         self.size, self.seed = size, seed
-        self.state: PixelState | None = None
+        self.now: PixelState | None = None
         self.retune(params or PixelModel())
 
     def retune(self, params: PixelModel) -> None:
@@ -95,9 +95,9 @@ class Emulator:
         room = self._limit + shape[0] * shape[1]  # plus at most one noise event per pixel
         self._offsets, self._words = np.empty(room, np.uint32), np.empty(room, np.uint32)
 
-    def carried(self) -> Values:
-        """Return `state` as plain values, all None before the first frame; refractory times are relative."""
-        state = self.state
+    def state(self) -> Values:
+        """Return `now` as plain values, all None before the first frame; refractory times are relative."""
+        state = self.now
         if state is None:
             return dict.fromkeys(("reference", "last", "tired_us", "t_us", "draw", "shift"))
         tired = np.maximum(state.free_us - state.t_us, 0).astype(np.uint32)
@@ -105,22 +105,22 @@ class Emulator:
         return arrays | {"t_us": state.t_us, "draw": state.draw, "shift": state.shift}
 
     def restore(self, values: Values) -> None:
-        """Continue from the `carried` values of an emulator of the same size and seed. Raises ValueError."""
+        """Continue from the `state` of an emulator of the same size and seed. Raises ValueError."""
         if values["t_us"] is None:
-            self.state = None
+            self.now = None
             return
         shape, t_us = (self.size.height, self.size.width), number(values["t_us"], *TIME)
         reference, last = (array(values[name], shape, np.float32, -1e6, 1e6) for name in ("reference", "last"))
         tired = array(values["tired_us"], shape, np.uint32, 0, max(self.params.refractory_us, 0))
-        draw, shift = integer(values["draw"]), number(values["shift"], -1e6, 1e6)
-        self.state = PixelState(reference, last, t_us + tired.astype(np.int64), t_us, draw, shift)
+        draw, shift = number(values["draw"], *COUNT), number(values["shift"], -1e6, 1e6)
+        self.now = PixelState(reference, last, t_us + tired.astype(np.int64), t_us, draw, shift)
 
     def restart(self, rows: slice, grey: NDArray[np.uint8]) -> None:
         """Restart the pixels of these rows from a frame [H, W], as all pixels start from the first frame."""
-        if self.state is not None:
-            self.state.last[rows] = self._levels[grey[rows]]
-            self.state.reference[rows] = self.state.last[rows] + self._start[rows]
-            self.state.free_us[rows] = NEVER_US
+        if self.now is not None:
+            self.now.last[rows] = self._levels[grey[rows]]
+            self.now.reference[rows] = self.now.last[rows] + self._start[rows]
+            self.now.free_us[rows] = NEVER_US
 
     def push(self, grey: NDArray[np.uint8], t_us: int) -> Events:
         """Return the sorted events between the previous frame and this one (uint8 [H, W], captured at `t_us`).
@@ -130,7 +130,7 @@ class Emulator:
         """
         if grey.shape != (self.size.height, self.size.width) or grey.dtype != np.uint8:
             raise EventsError(f"expected a uint8 frame of {self.size}, got {grey.dtype} {grey.shape[::-1]}")
-        state = self.state
+        state = self.now
         if state is None or not 0 < t_us - state.t_us <= LONGEST_INTERVAL_US:
             self._begin(grey, t_us)
             return empty_events()
@@ -169,5 +169,5 @@ class Emulator:
 
     def _begin(self, grey: NDArray[np.uint8], t_us: int) -> None:
         last = self._levels[grey]
-        draw = self.state.draw if self.state else 0
-        self.state = PixelState(last + self._start, last, np.full(grey.shape, NEVER_US, np.int64), t_us, draw, 0.0)
+        draw = self.now.draw if self.now else 0
+        self.now = PixelState(last + self._start, last, np.full(grey.shape, NEVER_US, np.int64), t_us, draw, 0.0)

@@ -49,41 +49,6 @@ def groups(stats, centres, kept, shortest, longest, most, reach, gap, share):
 
 
 @loop
-def outline(mask):
-    """Return (x, y) of the first and last set pixel in each row of a mask [H, W]: int32 [n, 2], enough for its hull."""
-    found, n = np.empty((2 * mask.shape[0], 2), np.int32), 0
-    for y in range(mask.shape[0]):
-        first = last = -1
-        for x in range(mask.shape[1]):
-            if mask[y, x]:
-                first, last = x if first < 0 else first, x
-        if first >= 0:
-            found[n, 0], found[n, 1] = first, y
-            found[n + 1, 0], found[n + 1, 1] = last, y
-            n += 2
-    return found[:n]
-
-
-@loop
-def along_edges(mask, middle_x, middle_y, width, height, cos, sin, edge, corner):
-    """Return the share of a mask's pixels near the edges of a rotated rectangle, and the number of corners with a pixel
-    near. `edge`, `corner`: largest distances that are near, relative to the sides; `cos`, `sin`: of the rotation.
-    """
-    corners, near, n = 0, 0, 0
-    for y in range(mask.shape[0]):
-        for x in range(mask.shape[1]):
-            if not mask[y, x]:
-                continue
-            u = ((x - middle_x) * cos + (y - middle_y) * sin) / width
-            v = ((y - middle_y) * cos - (x - middle_x) * sin) / height
-            near += 0.5 - max(abs(u), abs(v)) < edge
-            if 0.5 - min(abs(u), abs(v)) < corner:
-                corners |= 1 << (2 * (u > 0) + (v > 0))
-            n += 1
-    return near / n, (corners & 1) + (corners >> 1 & 1) + (corners >> 2 & 1) + (corners >> 3)
-
-
-@loop
 def tones(strokes, wide, close, ink, ground):
     """Measure a mask of strokes [h, w] and the ring around them, the pixels set in `wide` but not in `close`.
 

@@ -4,7 +4,6 @@ A filter is an object with state. Calling it with a packet (sorted by time, all 
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from copy import copy
 from functools import reduce
 
 import numpy as np
@@ -21,7 +20,6 @@ FROM_HZ = 4.0  # rate of lone events, per pixel, above which NoiseGate filters
 DRAWING_HZ = 2.5  # the same for a small sensor that sees a drawing
 STRICT_HZ = 7.0  # the same for the stricter filter
 WIDE, NEEDED = 4, 3  # strict filter: factor of the correlation time, and active neighbours (chosen by validation)
-MOST_COUNTED = 2**32 - 1  # largest event count of a pixel
 LONELY = 3  # a hot pixel has more than so many times the events of its neighbours
 
 
@@ -104,7 +102,7 @@ class NoiseGate(BackgroundActivity, rate_hz=(0.0, 1e15, None), lone=COUNT):
         return chosen(events, keep)
 
 
-class HotPixels(Part, first=(*TIME, None)):
+class HotPixels(Part, first=(*TIME, None), learning=(False, True), counts=(0, 2**32 - 1), mask=(False, True)):
     """Learns hot pixels from event counts over the first `learn_us`, while all events pass; then drops their events.
 
     A hot pixel's count is above the sensor's mean + `deviations` standard deviations, and above LONELY times the third
@@ -114,37 +112,23 @@ class HotPixels(Part, first=(*TIME, None)):
     def __init__(self, size: SensorSize, learn_us: int = 1_000_000, deviations: float = 6.0) -> None:
         self.learn_us, self.deviations = _positive("learning time", learn_us), deviations
         self.mask = np.zeros((size.height, size.width), bool)
-        self._counts: NDArray[np.uint32] | None = np.zeros(self.mask.shape, np.uint32)
-        self.first: int | None = None
+        self.counts = np.zeros(self.mask.shape, np.uint32)  # zero once hot pixels are known
+        self.first, self.learning = None, True
 
     def __call__(self, events: Events) -> Events:
         if not len(events):
             return events
         self.first = int(events["t"][0]) if self.first is None else self.first
-        if self._counts is None:
+        if not self.learning:
             return marked("unmasked", events, self.mask)
         end = int(np.searchsorted(events["t"], self.first + self.learn_us))
         learned, rest = events[:end], events[end:]
-        np.add.at(self._counts, (learned["y"], learned["x"]), np.uint32(1))  # quick if of one type
+        np.add.at(self.counts, (learned["y"], learned["x"]), np.uint32(1))  # quick if of one type
         if not len(rest):
             return events
-        self.mask, self._counts = hot_pixels(self._counts, self.deviations), None
+        self.mask, self.learning = hot_pixels(self.counts, self.deviations), False
+        self.counts[:] = 0
         return joined([learned, marked("unmasked", rest, self.mask)])
-
-    def state(self) -> Values:
-        """Return the state that is carried from packet to packet: counts while learning, the mask afterwards."""
-        known = self._counts is None
-        return super().state() | {"counts": copy(self._counts), "mask": self.mask.copy() if known else None}
-
-    def restore(self, values: Values) -> None:
-        super().restore(values)
-        counts, mask, begun = values["counts"], values["mask"], self.first is not None
-        if (counts is None) == (mask is None) or (counts is None and not begun):
-            raise ValueError("hot pixels are learnt, or known")
-        if mask is None:
-            self._counts = array(counts, self.mask.shape, np.uint32, 0, MOST_COUNTED * begun)
-        else:
-            self.mask, self._counts = array(mask, self.mask.shape, bool), None
 
 
 def hot_pixels(counts: NDArray[np.integer], deviations: float = 6.0) -> NDArray[np.bool_]:

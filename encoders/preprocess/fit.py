@@ -12,8 +12,7 @@ CAMERA_SIDE = 64  # pixels: pictures with a shorter side are assumed to be prepa
 LONG = 2.0  # longer by shorter side above which a picture is not a camera's
 SAME = 0.15  # largest difference, by full scale, of a drawing's background and its picture's border
 THIN = 0.09  # least stroke thickness by a drawing's length: thinner strokes vanish when scaled down
-NARROW, WIDEST = 0.55, 1.3  # width by height: of written digits, few but a 1 are narrower, none is wider
-TALL = 1.7  # vertical by horizontal stroke thickness above which a narrow drawing was stretched
+NARROW, USUAL, WIDEST = 0.4, 0.75, 1.3  # width by height: of written digits, hardly any but a 1 is narrower or wider
 LINE = 1.5  # largest spread across a straight stroke, by its thickness
 SOLID = 96  # ink, of 255, that counts as a stroke's inside
 
@@ -46,7 +45,7 @@ def fit_digit(image: np.ndarray, height: int, width: int, channels: int = 1) -> 
     camera = min(grey.shape) >= CAMERA_SIDE
     found = find_drawing(image) if camera else None
     drawing = _bare(grey) if found is None or _is_all(grey, found) else found.ink * 255
-    digit = centred(drawing) if camera else _in_the_middle(drawing)
+    digit = centred(_unstretched(drawing)) if camera else _in_the_middle(drawing)
     if (height, width) != digit.shape:
         digit = cv2.resize(digit, (width, height), interpolation=cv2.INTER_AREA)
     return np.repeat(digit[None], channels, 0)
@@ -76,11 +75,10 @@ def _bare(grey: np.ndarray) -> np.ndarray:
 
 
 def centred(drawing: np.ndarray) -> np.ndarray:
-    """Return a drawing, float32 [h, w] (0 to 255 ink), scaled and centred like MNIST: uint8 [28, 28]. It is unstretched
-    first, and its strokes are made thick enough to survive the scaling.
+    """Return a drawing, float32 [h, w] (0 to 255 ink), scaled and centred like MNIST: uint8 [28, 28]. Its strokes are
+    made thick enough to survive the scaling.
     """
     if len(drawing):
-        drawing = _unstretched(drawing)
         missing = round(THIN * max(drawing.shape) - _thickness(drawing))
         if missing > 0:
             kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (missing + 1, missing + 1))
@@ -95,24 +93,20 @@ def _in_the_middle(box: np.ndarray) -> np.ndarray:
         scale = DIGIT_BOX / max(box.shape)
         size = (max(1, round(box.shape[1] * scale)), max(1, round(box.shape[0] * scale)))
         small = cv2.resize(box, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-        ys, xs = np.indices(small.shape)
-        mass = max(float(small.sum()), 1.0)
-        top = round((DIGIT_SIZE - 1) / 2 - float((ys * small).sum()) / mass)
-        left = round((DIGIT_SIZE - 1) / 2 - float((xs * small).sum()) / mass)
+        moments, mass = cv2.moments(small.astype(float)), max(float(small.sum()), 1.0)
+        top, left = (round((DIGIT_SIZE - 1) / 2 - moments[name] / mass) for name in ("m01", "m10"))
         top, left = (int(np.clip(v, 0, DIGIT_SIZE - n)) for v, n in zip((top, left), small.shape))
         canvas[top : top + small.shape[0], left : left + small.shape[1]] = small
     return canvas.clip(0, 255).astype(np.uint8)
 
 
 def _unstretched(drawing: np.ndarray) -> np.ndarray:
-    """Return a drawing; if it is stretched, resize its width so that strokes are about as thick across as down."""
+    """Return a drawing; one wider than any digit, or narrower and no straight line, is given a digit's usual width."""
     height, width = drawing.shape
-    stretched = _thickness_along(drawing, 0) / _thickness_along(drawing, 1)
-    wide = width > WIDEST * height
-    if not wide and (width > NARROW * height or stretched < TALL or _is_line(drawing)):
+    if not height or NARROW * height < width < WIDEST * height or (width < height and _is_line(drawing)):
         return drawing
-    target = max(1, round(min(width * stretched, WIDEST * height)))
-    return cv2.resize(drawing, (target, height), interpolation=cv2.INTER_AREA if wide else cv2.INTER_LINEAR)
+    method = cv2.INTER_AREA if width > height else cv2.INTER_LINEAR
+    return cv2.resize(drawing, (max(1, round(USUAL * height)), height), interpolation=method)
 
 
 def _is_line(drawing: np.ndarray) -> bool:
@@ -125,14 +119,6 @@ def _thickness(drawing: np.ndarray) -> float:
     """Return the mean thickness of a drawing's strokes, in pixels."""
     solid = cv2.copyMakeBorder((drawing > SOLID).astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
     return 4 * float(cv2.distanceTransform(solid, cv2.DIST_L2, 3)[solid > 0].mean())
-
-
-def _thickness_along(drawing: np.ndarray, axis: int) -> float:
-    """Return stroke thickness along an axis, in pixels: the run length below which a tenth of the ink lies."""
-    solid = np.pad((drawing if axis else drawing.T) > SOLID, ((0, 0), (0, 1))).ravel()  # runs end with their row
-    ends = np.flatnonzero(solid != np.append(False, solid[:-1]))
-    runs = np.sort(ends[1::2] - ends[::2])
-    return float(runs[np.searchsorted(np.cumsum(runs), 0.1 * runs.sum())])
 
 
 def fit_plain(image: np.ndarray, height: int, width: int, channels: int = 3) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 from spikesight.encoders import kernels
 from spikesight.encoders.binning import NOWHERE, grid_for
 from spikesight.encoders.events import EVENTS, Events, SensorSize
-from spikesight.encoders.preprocess.values import COUNT, Part, Values
+from spikesight.encoders.preprocess.values import COUNT, Part
 
 LEAST = 2  # least fine pixels along a coarse pixel's side; sensors closer in size are not summed
 
@@ -42,8 +42,3 @@ class Pool(Part, level=(-COUNT[1], COUNT[1])):
         fired = np.empty(len(events), EVENTS)
         n = kernels.compiled("filters").pool(events, self._columns, self._rows, NOWHERE, self._area, self.level, fired)
         return fired[:n].copy()
-
-    def restore(self, values: Values) -> None:
-        super().restore(values)
-        if (abs(self.level) >= self._area).any():
-            raise ValueError("the sums are not those of large pixels that have not fired")

@@ -67,11 +67,6 @@ def number(value: Any, low: Any, high: Any, *others: None) -> Any:
     return value
 
 
-def integer(value: Any, low: int = COUNT[0], high: int = COUNT[1]) -> int:
-    """Return `value`, an int in [low, high]. Raises ValueError for anything else, including a bool."""
-    return number(value, low, high)
-
-
 def array(value: Any, shape: tuple[int, ...], dtype: Any, low: float = 0, high: float = 1) -> NDArray[Any]:
     """Return a copy of an array of this shape and dtype with elements in [low, high]. Raises ValueError otherwise."""
     fits = isinstance(value, np.ndarray) and value.shape == shape and value.dtype == np.dtype(dtype)

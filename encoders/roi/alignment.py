@@ -9,9 +9,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from spikesight.encoders.dvs import Bin, DvsEncoder, OpenBin, StreamBinner, shown_in
+from spikesight.encoders.dvs import Bin, DvsEncoder, StreamBinner, shown_in
 from spikesight.encoders.events import EVENTS, Events, SensorSize
-from spikesight.encoders.preprocess.values import array
 
 EXTENT = 2.2  # half the side of the crop, in mean distances of the events from their median position
 CELLS = 16  # rows, and columns, of the grid in which events are counted
@@ -73,7 +72,7 @@ def steps_of(events: Events, size: tuple[int, int], bin_us: int, steps: int, sho
     return shown_in(DvsEncoder(SensorSize(width, height), size, bin_us, steps)(events, 0)[:, 0], shown)
 
 
-class TrackingBinner(StreamBinner):
+class TrackingBinner(StreamBinner, cells=(0, 1e15)):
     """A binner for live streams whose bins are cropped to `size` (height, width) around the object in view, located by
     event counts that decay with age. A closed bin's x is 1 where an event fell in the last `shown` bins; the counts
     are those that non-overlapping bins of that duration would give.
@@ -85,21 +84,12 @@ class TrackingBinner(StreamBinner):
         super().__init__(DvsEncoder(sensor, fine, bin_us, steps), shown=shown)
         self._size, self.fine, self.keep = size, fine, REMEMBERED ** (1 / shown)
         self.share = (1 - self.keep) / (1 - REMEMBERED)  # corrects for events that count in `shown` bins
-        self._cells = PRIOR
-
-    def snapshot(self) -> OpenBin:
-        """Return the state that the binner carries from packet to packet."""
-        return replace(super().snapshot(), cells=self._cells.copy())
-
-    def restore(self, carried: OpenBin) -> None:
-        """Continue from a snapshot of a binner with the same settings. Raises ValueError if it is inconsistent."""
-        self._cells = array(carried.cells, PRIOR.shape, PRIOR.dtype, 0, 1e15)
-        super().restore(replace(carried, cells=None))
+        self.cells = PRIOR
 
     def _close(self, bins: list[Bin]) -> None:
         super()._close(bins)
         if bins[-1].reset:
-            self._cells = PRIOR
+            self.cells = PRIOR
         bins[-1] = replace(bins[-1], x=self._crop(bins[-1].x))
 
     def _crop(self, seen: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -107,8 +97,8 @@ class TrackingBinner(StreamBinner):
         polarity, row, column = np.nonzero(seen)
         height, width = (-(-side // CELLS) for side in self.fine)
         found = np.bincount(row // height * CELLS + column // width, minlength=CELLS**2).reshape(CELLS, CELLS)
-        self._cells = self._cells * self.keep + self.share * found
-        x, y, half = _around(self._cells, width, height)
+        self.cells = self.cells * self.keep + self.share * found
+        x, y, half = _around(self.cells, width, height)
         u = np.floor(((column + 0.5 - x) / half + 1) / 2 * self._size[1]).astype(np.int64)
         v = np.floor(((row + 0.5 - y) / half + 1) / 2 * self._size[0]).astype(np.int64)
         inside = (u >= 0) & (u < self._size[1]) & (v >= 0) & (v < self._size[0])

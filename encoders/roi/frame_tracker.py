@@ -16,7 +16,7 @@ from spikesight.encoders.emulator.saccades import NMNIST
 from spikesight.encoders.events import Events, SensorSize, empty_events, joined
 from spikesight.encoders.preprocess.drawing import in_picture
 from spikesight.encoders.preprocess.fit import DIGIT_SIZE
-from spikesight.encoders.preprocess.values import TIME, Part, Values
+from spikesight.encoders.preprocess.values import TIME, Part
 from spikesight.encoders.roi.candidates import distinct
 from spikesight.encoders.roi.tracks import Seen, Tracks
 
@@ -29,7 +29,7 @@ PIXELS = PixelModel(
 )  # fmt: skip
 
 
-class DrawingEmulator(Part):
+class DrawingEmulator:
     """Event-camera emulator that sees drawings moved by saccades, on `places` sensors of `size` stacked vertically."""
 
     def __init__(self, size: SensorSize, places: int = 1) -> None:
@@ -66,12 +66,6 @@ class DrawingEmulator(Part):
         view = cv2.warpAffine(light, matrix, light.shape[::-1], borderMode=cv2.BORDER_CONSTANT, borderValue=255)
         return view.astype(np.uint8)
 
-    def state(self) -> Values:
-        return self.pixels.carried()
-
-    def restore(self, values: Values) -> None:
-        self.pixels.restore(values)
-
 
 class FrameTracker(Part, t_us=(*TIME, None)):
     """Tracks drawings in frames; returns emulated events of each, averaged and moved by saccades, on `places` sensors
@@ -84,7 +78,7 @@ class FrameTracker(Part, t_us=(*TIME, None)):
         self._emulator = DrawingEmulator(size, places or 1)
         self.tall = self._emulator.sensor
         self.t_us: int | None = None
-        self.parts = {"tracks": self.tracks, "pixels": self._emulator}
+        self.parts = {"tracks": self.tracks, "pixels": self._emulator.pixels}
 
     def retune(self, threshold: float | None, noise_hz: float | None) -> None:
         """Change pixel parameters (None: keep) from the next frame on; `threshold` is on the scale of PixelModel."""
@@ -95,23 +89,28 @@ class FrameTracker(Part, t_us=(*TIME, None)):
             changed |= {name: getattr(PIXELS, name) * scale for name in ("threshold_on", "threshold_off")}
         pixels.retune(replace(pixels.params, **changed))
 
+    def resume(self, t_us: int) -> int:
+        """Return the time of the frame before one at `t_us`. After a pause, or if the clock restarted, forget what was
+        there; that time is then shortly before `t_us`.
+        """
+        if self.t_us is not None and 0 < t_us - self.t_us <= LONGEST_US:
+            return self.t_us
+        self.tracks.ids[:], self._emulator.pixels.now = 0, None
+        return t_us - STEP_US
+
     def look(self, image: NDArray[np.uint8], t_us: int) -> tuple[NDArray[np.bool_], int]:
         """Track drawings in a frame uint8 [H, W, 3] or [H, W]; return which places [N] changed, and from when on."""
-        start, self.t_us = self.t_us, t_us
-        if start is None or not 0 < t_us - start <= LONGEST_US:
-            self.tracks.forget()
-            self._emulator.pixels.state, start = None, t_us - STEP_US
+        start, self.t_us = self.resume(t_us), t_us
         before = self.tracks.ids.copy()
         found, scale = in_picture(image)
-        seen = [Seen.of(one.drawing(scale)) for one in distinct(found, alone=self.tracks.alone)]
-        self.tracks.update(seen, t_us, since_us=start)
+        self.tracks.update([Seen(one.drawing(scale)) for one in distinct(found, alone=self.tracks.alone)], t_us)
         return self.tracks.ids != before, start
 
     def push(self, image: NDArray[np.uint8], t_us: int) -> Events:
         """Add a frame; return the events since the frame before it, none while nothing is tracked."""
         changed, start = self.look(image, t_us)
         if not self.tracks.ids.any():
-            self._emulator.pixels.state = None
+            self._emulator.pixels.now = None
             return empty_events()
         light, parts = self._emulator.light(self.tracks.drawings), [empty_events()]
         self._emulator.restart(changed, light, start)

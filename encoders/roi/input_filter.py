@@ -1,9 +1,11 @@
 """The stage before the binning of a live stream or a recording: noise filtering, then tracking of the drawing."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
-from spikesight.encoders.dvs import NO_TIMES, Bin, StreamBinner, Times
-from spikesight.encoders.events import Events, Order, SensorSize, on_sensor
+from spikesight.encoders.dvs import NO_TIMES, Bin, StreamBinner, Stretch
+from spikesight.encoders.events import Events, Order, SensorSize, joined, on_sensor
 from spikesight.encoders.preprocess.filters import DRAWING_HZ, FROM_HZ, BackgroundActivity, HotPixels, NoiseGate
 from spikesight.encoders.preprocess.pool import Pool, pools
 from spikesight.encoders.preprocess.values import COUNT, TIME, Part, Values, number
@@ -68,10 +70,9 @@ class InputFilter(Part, n_events=COUNT, n_kept=COUNT, n_outside=COUNT):
     @property
     def plain(self) -> bool:
         """Whether all events pass unchanged."""
-        return not self.parts and not self.windowed
+        return not (self.windowed or self._filter or self.pool)
 
     def state(self) -> Values:
-        """Return the state that is carried from packet to packet, by name."""
         return super().state() | {"newest": self.order.newest}
 
     def restore(self, values: Values) -> None:
@@ -85,25 +86,30 @@ class InputFilter(Part, n_events=COUNT, n_kept=COUNT, n_outside=COUNT):
         return kept, came - kept
 
     def __call__(self, events: Events) -> Events:
-        return self.kept_and_missed(events)[0]
+        """Return the events of a packet that pass."""
+        return joined([kept for kept, _, _ in self.stretches(events)])
 
-    def kept_and_missed(self, events: Events) -> tuple[Events, Times]:
-        """Return the events of a packet that pass, and the times of active events missed while no drawing is held."""
-        if self.plain:
-            self.n_events, self.n_kept = self.n_events + len(events), self.n_kept + len(events)
-            return events, NO_TIMES
-        events, n_outside, _ = on_sensor(events, self.sensor)
-        self.n_outside += n_outside
+    def stretches(self, events: Events) -> Iterator[Stretch]:
+        """Yield for each stretch of a packet the events that pass, times of active events that were missed while no
+        drawing is held, and its last time.
+        """
+        newest = int(events["t"][-1]) if len(events) else 0
+        if not self.plain:
+            events, n_outside, _ = on_sensor(events, self.sensor)
+            self.n_outside += n_outside
         self.n_events += len(events)
         events = self._hot(events) if self._hot else events
         events = self._filter(events) if self._filter else events
         self.n_kept += len(events)
         if self._tracker is not None:
-            return self._tracker.kept_and_missed(events)
-        if self.fixed is not None:
+            yield from self._tracker.stretches(events)
+            events = events[:0]
+        elif self.fixed is not None:
             window = np.array([[self.fixed.left, self.fixed.top, self.fixed.side]], float)
-            return through(events, window, self.size), NO_TIMES
-        return events if self.pool is None else self.pool(events), NO_TIMES
+            events = through(events, window, self.size)
+        elif self.pool is not None:
+            events = self.pool(events)
+        yield events, NO_TIMES, newest
 
 
 def bins_of(events: Events, input_filter: InputFilter, binner: StreamBinner) -> list[Bin]:
@@ -115,7 +121,7 @@ def bins_of(events: Events, input_filter: InputFilter, binner: StreamBinner) -> 
     if input_filter.plain:
         return binner.push(input_filter(events))
     if input_filter.windowed:
-        return binner.push(events, input_filter.kept_and_missed)
+        return binner.push(events, input_filter.stretches)
     bins = list[Bin]()
     for ordered, anew in input_filter.order(events):
         bins += binner.flush() if anew else []

@@ -3,23 +3,21 @@
 A track is a drawing with a constant velocity. While no candidate matches, as when drawings cross, it moves on. Each
 track is seen by a small sensor of its own, and these are stacked vertically into one, so that one binner bins all.
 
-A single drawing is held in a hand and sways: its track stays where it was found last. A track keeps its place until
-PATIENCE searches in a row have found something likelier than they found of it, for a sheet's edge or a hand may look
-more like a drawing for a while; or until it was not found for as long as it was followed.
+A single drawing is held in a hand and sways: its track stays where it was found last.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from spikesight.encoders.dvs import Bin, DvsEncoder, StreamBinner
-from spikesight.encoders.preprocess.drawing import LIKELY, Drawing, Floats
+from spikesight.encoders.preprocess.drawing import Drawing, Floats
 from spikesight.encoders.preprocess.fit import DIGIT_SIZE, centred
-from spikesight.encoders.preprocess.values import COUNT, TIME, Part, Values, array
+from spikesight.encoders.preprocess.values import COUNT, TIME, Part, Values
 from spikesight.encoders.roi.candidates import overlap
 from spikesight.encoders.roi.window import Window, around
 
@@ -28,41 +26,36 @@ LINKED = 0.6  # least overlap (IoU) of a candidate's square with a track's expec
 ALIKE = 0.6  # correlation above which two forms are the same
 FRESH = 0.3  # weight of the newest drawing in the average
 FORGOTTEN_US = 1_000_000  # a track without candidates survives as long as it was followed, and at most so long
-STEADY = 0.4  # weight of the newest size and likeness in their averages
+STEADY = 0.4  # weight of the newest size in the average
+LASTING = 0.1  # the same of the likeness: for a while a sheet or a hand may look more like a drawing than a digit
 SPEED_US = 500_000  # longest time over which a speed is averaged
-PATIENCE = 8  # searches in a row that find something likelier before a track gives way to it
 CROSSED = 0.2  # overlap (IoU) with an old track above which no track begins: it is a part or a crossing
 GONE = 0.5  # in box lengths: a track that moved so far from its first place is travelling
 FAR = -1e6, 1e6  # range of a coordinate, in pixels
 
-EVER_US = TIME[0]
-HELD = "ids", "boxes", "likeness", "going"  # the content of the places between two searches: [N], [N, 4], [N], [N]
-
 Boxes = NDArray[np.float64]  # [N, 4]: left, top, width, height
-Held = tuple[NDArray[Any], ...]
 
 
-class Seen(NamedTuple):
-    """A drawing that a search found, in the sensor's pixels, and its normalised ink."""
+@dataclass
+class Seen:
+    """A drawing that a search found, in the sensor's pixels."""
 
     drawing: Drawing
-    ink: Floats  # [28, 28], 0 to 255, from `centred`
-    going: bool = False  # whether the drawing travels across an event camera's view
+    going: bool = False  # whether it travels across an event camera's view; then its ink is a track's, normalised
 
-    @classmethod
-    def of(cls, drawing: Drawing) -> "Seen":
-        """Return the drawing with its normalised ink."""
-        return cls(drawing, centred(drawing.ink * 255).astype(np.float32))
+    @cached_property
+    def ink(self) -> Floats:
+        """The normalised ink, float32 [28, 28], 0 to 255, from `centred`; computed for few that are found."""
+        return self.drawing.ink if self.going else centred(self.drawing.ink * 255).astype(np.float32)
 
 
 class Tracks(
     Part, ids=COUNT, boxes=FAR, starts=FAR, speed=(-1e9, 1e9), drawings=(0, 255), likeness=(0, 1), going=(False, True),
-    began_us=TIME, seen_us=TIME, beaten=(0, PATIENCE), t_us=TIME, issued=COUNT,
+    began_us=TIME, seen_us=TIME, t_us=TIME, issued=COUNT,
 ):  # fmt: skip
     """Up to `places` tracked drawings. `ids` [places] is the track in each place, 0 for none; ids are never reused.
 
-    A log keeps former contents of the places until `at` has passed them: bins that close later see those of their time.
-    With `least`, one drawing is tracked `alone`: there is no log, and a track begins only above this likeness.
+    With `least`, one drawing is tracked `alone`, and a track begins only above this likeness.
     """
 
     def __init__(self, places: int, least: float | None = None) -> None:
@@ -74,22 +67,17 @@ class Tracks(
         self.speed = np.zeros((places, 2))  # (x, y), pixels per second
         self.likeness, self.going = np.zeros(places), np.zeros(places, bool)
         self.began_us, self.seen_us, self.t_us = np.zeros(places, np.int64), np.zeros(places, np.int64), 0
-        self.beaten = np.zeros(places, np.int64)  # searches in a row that found something likelier
         self.issued = 0
-        self.begin()
 
     @property
     def window(self) -> Window | None:
         """The window of a drawing that is tracked alone; None if there is none, or if there may be several."""
         return Window(*around(self.boxes)[0].tolist()) if self.alone and self.ids[0] else None
 
-    def update(self, found: Sequence[Seen], t_us: int, since_us: int) -> NDArray[np.int64]:
-        """Link drawings found by a search at `t_us`, likeliest first; return the index that each place shows, or -1.
-
-        `since_us`: the time from which on the result holds.
-        """
+    def update(self, found: Sequence[Seen], t_us: int) -> NDArray[np.int64]:
+        """Link drawings found by a search at `t_us`, likeliest first; return the index that each place shows, or -1."""
         boxes, expected = boxes_of(found), self._expected(t_us)
-        shown = self._linked(expected, boxes, [one.ink for one in found])
+        shown = self._linked(expected, boxes, found)
         for place in np.flatnonzero(shown >= 0):
             index = int(shown[place])
             self._see(int(place), boxes[index], found[index], t_us)
@@ -99,41 +87,14 @@ class Tracks(
         self.ids[lost & (np.abs(t_us - self.seen_us) > np.minimum(followed, FORGOTTEN_US))] = 0
         self.likeness[self.ids == 0], self.drawings[self.ids == 0] = 0, 0
         crossed = (overlap(boxes, self.boxes) > CROSSED) & (self.ids > 0) & (followed > FORGOTTEN_US)
-        held = np.where(lost & (self.ids > 0), LIKELY, self.likeness)  # what is not found is the least candidate
-        beaten = np.zeros(len(self.ids), bool)
         for index in np.setdiff1d(np.arange(len(found)), shown).tolist():
-            place = int(held.argmin())  # a free place, or that of the track least like a drawing
-            likelier = found[index].drawing.likeness > max(held[place], self._least)
-            if not likelier or np.delete(crossed[index], place).any():
-                continue
-            beaten[place] = self.ids[place] and self.beaten[place] < PATIENCE
-            if not beaten[place]:
+            place = int(self.likeness.argmin())  # a free place, or that of the track least like a drawing
+            likelier = found[index].drawing.likeness > max(self.likeness[place], self._least)
+            if likelier and not np.delete(crossed[index], place).any():
                 self._begin(place, boxes[index], found[index], t_us)
-                shown[place], held[place] = index, self.likeness[place]
-        self.beaten = (self.beaten + 1) * beaten
+                shown[place] = index
         self.t_us = t_us
-        self._log.append((since_us, self._held()))
-        if self.alone:
-            self.begin()
         return shown
-
-    def begin(self) -> None:
-        """Restart the log for a new clock: the present content holds until the next search."""
-        self._log: list[tuple[int, Held]] = [(EVER_US, self._held())]
-
-    def forget(self) -> None:
-        """End all tracks and restart the log."""
-        self.ids[:], self.likeness[:], self.drawings[:] = 0, 0, 0
-        self.begin()
-
-    def _held(self) -> Held:
-        return tuple(getattr(self, name).copy() for name in HELD)
-
-    def at(self, end_us: int) -> Held:
-        """Return the content of the places in the bin that ended at `end_us`; calls must not go back in time."""
-        while len(self._log) > 1 and self._log[1][0] < end_us:
-            del self._log[0]
-        return self._log[0][1]
 
     def gone(self, t_us: int) -> list[Seen]:
         """Return travelling tracks (see GONE) that the last search found: averaged ink, boxes expected at `t_us`."""
@@ -141,27 +102,13 @@ class Tracks(
         far = (self.ids > 0) & (self.seen_us == self.t_us) & (way > GONE * self.boxes[:, 2:].max(1))
         inks, boxes, likeness = self.drawings.copy(), self._expected(t_us).tolist(), self.likeness.tolist()
         return [
-            Seen(Drawing(inks[n], *boxes[n], likeness=likeness[n], ground=0.0), inks[n], going=True)
-            for n in np.flatnonzero(far)
+            Seen(Drawing(inks[n], *boxes[n], likeness=likeness[n], ground=0.0), going=True) for n in np.flatnonzero(far)
         ]
-
-    def state(self) -> Values:
-        """Return the state that is carried from search to search, with the log's columns."""
-        since, held = zip(*self._log)
-        log = {f"log.{name}": np.array(column) for name, column in zip(HELD, zip(*held))}
-        return super().state() | log | {"log.since": np.array(since)}
 
     def restore(self, values: Values) -> None:
         super().restore(values)
-        length = np.size(values["log.since"])
-        if not 1 <= length <= 1024:
-            raise ValueError("what the windows showed is no history")
-        since = array(values["log.since"], (length,), np.int64, *TIME)
-        now = [getattr(self, name) for name in HELD]
-        log = [array(values[f"log.{n}"], (length, *of.shape), of.dtype, *self.bounds[n]) for n, of in zip(HELD, now)]
-        if max(self.ids.max(), log[0].max()) > self.issued:
+        if self.ids.max() > self.issued:
             raise ValueError("a window of the stream is none that was opened")
-        self._log = list(zip(since.tolist(), zip(*log)))
 
     def _expected(self, t_us: int) -> Boxes:
         """Return the boxes, moved at their speeds to `t_us`."""
@@ -169,14 +116,14 @@ class Tracks(
         boxes[:, :2] += self.speed * (min(max(0, t_us - self.t_us), FORGOTTEN_US) / 1e6)
         return boxes.clip(*FAR)
 
-    def _linked(self, expected: Boxes, boxes: Boxes, inks: list[Floats]) -> NDArray[np.int64]:
+    def _linked(self, expected: Boxes, boxes: Boxes, found: Sequence[Seen]) -> NDArray[np.int64]:
         """Return for each expected box [N, 4] the index of its box in [M, 4], near and alike in form, or -1."""
         shown = np.full(len(expected), -1)
         near = overlap(squares(expected), squares(boxes))
         near[(near < LINKED) | (self.ids == 0)[:, None]] = 0
         places, indices = (np.flatnonzero(near.any(axis)) for axis in (1, 0))
         if len(places):
-            alike = _forms(self.drawings[places]) @ _forms([inks[index] for index in indices]).T
+            alike = _forms(self.drawings[places]) @ _forms([found[index].ink for index in indices]).T
             near[np.ix_(places, indices)] *= np.where(alike > ALIKE, alike, 0)
         while (best := int(near.argmax()) if near.size else 0) < near.size and near.flat[best] > 0:
             place, index = divmod(best, len(boxes))
@@ -192,7 +139,7 @@ class Tracks(
             self.speed[place] += weight * (moved * (1e6 / passed_us) - self.speed[place])
         size = before[2:] + STEADY * (box[2:] - before[2:])
         self.boxes[place] = [*(box[:2] + (box[2:] - size) / 2), *size]
-        self.likeness[place] += STEADY * (seen.drawing.likeness - self.likeness[place])
+        self.likeness[place] += LASTING * (seen.drawing.likeness - self.likeness[place])
         self.drawings[place] += FRESH * (seen.ink - self.drawings[place])
         self.seen_us[place], self.going[place] = t_us, seen.going
 
@@ -214,7 +161,8 @@ class WindowsBinner(StreamBinner):
 
     def _close(self, bins: list[Bin]) -> None:
         super()._close(bins)
-        bins[-1] = replace(bins[-1], held=self._tracks.at(bins[-1].end_us))
+        now = self._tracks
+        bins[-1] = replace(bins[-1], held=(now.ids.copy(), now.boxes.copy(), now.likeness.copy(), now.going.copy()))
 
 
 def boxes_of(found: Sequence[Seen]) -> Boxes:

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikesight.encoders import kernels
-from spikesight.encoders.dvs import OpenBin, progress_us
+from spikesight.encoders.dvs import progress_us
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel
 from spikesight.encoders.events import SensorSize
-from spikesight.encoders.preprocess.values import TIME, Values, array, integer, number, part, under
+from spikesight.encoders.preprocess.values import COUNT, TIME, Values, array, number, part, under
 from spikesight.encoders.roi.frame_tracker import FrameTracker
 from spikesight.encoders.roi.tracks import MOST
 from spikesight.encoders.roi.window import Window
@@ -122,7 +122,8 @@ class Session:
         if self.tracker is not None:
             self._resize(self.tracker.tall)
             self.pipeline.kind = WEBCAM
-            inputs = self.push(self.tracker.push(image, t_us))
+            inputs = self.tick(self.tracker.resume(t_us))  # the bins of a pause show nothing
+            inputs += self.push(self.tracker.push(image, t_us))
         else:
             gray = downsampled(luma(image))
             self._resize(SensorSize(gray.shape[1], gray.shape[0]))
@@ -158,7 +159,6 @@ class Session:
     def _encoded_windows(self, image: NDArray[np.uint8], t_us: int, windows: FrameTracker) -> list[Input]:
         """Return an image model's input with one view for each drawing in a frame; an empty view if none."""
         _, start = windows.look(image, t_us)
-        windows.tracks.begin()  # no bin will ask what was there before
         tracks, views = windows.tracks, list[View]()
         for place in np.flatnonzero(tracks.ids).tolist() or [0]:
             pixels = tracks.drawings[place].astype(np.uint8)
@@ -190,7 +190,7 @@ class Session:
         values |= {"frames": self._frames, "frame_us": self._frame_us, "reset": self._reset, "begun": self._begun}
         values |= {"threshold": self.pixels.threshold_on, "noise_hz": float(self.pixels.noise_hz)}
         if self.pipeline is not None:
-            values |= under("binner", vars(self.pipeline.binner.snapshot()))
+            values |= under("binner", self.pipeline.binner.state())
             values |= under("filter", self.pipeline.filter.state())
             if self.objects:
                 rests = self.pipeline.rests
@@ -199,13 +199,13 @@ class Session:
         if self.tracker is not None:
             values |= under("tracker", self.tracker.state())
         elif self._emulator is not None:
-            values |= under("pixels", self._emulator.carried())
+            values |= under("pixels", self._emulator.state())
         return values
 
     def restore(self, values: Values) -> None:
         """Continue from another session's `state`, made with equal arguments. Raises ValueError or KeyError."""
-        frames = integer(values["frames"])
-        sensor = SensorSize(integer(values["width"]), integer(values["height"]))
+        frames = number(values["frames"], *COUNT)
+        sensor = SensorSize(number(values["width"], *COUNT), number(values["height"], *COUNT))
         self._frames = frames
         if sensor != self.sensor:  # frames had set it
             own = self.tracker is not None and sensor == self.tracker.tall
@@ -214,7 +214,7 @@ class Session:
             self._resize(sensor)
         self.settings(number(values["threshold"], 0.01, 100.0), number(values["noise_hz"], 0.0, 1e6))
         if self.pipeline is not None:
-            self.pipeline.binner.restore(open_bin(part("binner", values)))
+            self.pipeline.binner.restore(part("binner", values))
             self.pipeline.filter.restore(part("filter", values))
             if self.objects:
                 self._restore_rests(self.pipeline, values)
@@ -262,16 +262,6 @@ def check_objects(contract: Contract, objects: int, alone: bool) -> None:
         raise SessionError(f"objects must lie between 1 and {MOST}")
     if not alone:
         raise SessionError("objects are looked for everywhere: not with raw, and not with a fixed window")
-
-
-def open_bin(values: Values) -> OpenBin:
-    """Return a binner's saved state with its numbers checked. Raises ValueError; TypeError for unknown fields."""
-    number(values["origin"], *TIME, None)
-    number(values["last"], *TIME)
-    number(values["reset"], False, True)
-    integer(values["n_open"])
-    integer(values["n_missed"])
-    return OpenBin(**values)  # a binner checks its arrays
 
 
 def inputs_of(session: Session, chunk: Chunk) -> list[Input]:

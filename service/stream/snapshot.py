@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from spikesight.encoders.preprocess.values import Values, array, integer, number, part, under
+from spikesight.encoders.preprocess.values import COUNT, Values, array, number, part, under
 from spikesight.encoders.roi.tracks import MOST
 from spikesight.models.classifier.objects import Objects
 from spikesight.models.classifier.session import Session
@@ -25,7 +25,7 @@ from spikesight.models.novelty.conformal import Evidence
 from spikesight.models.steps import OTHER, Readout, Track
 
 MAX_BYTES = 64 * 2**20
-FORMAT = 13
+FORMAT = 14
 SIGNATURE_BYTES = 32
 COUNTS = ("leading", "seen", "spikes", "synops")  # attributes of Objects that count over all windows
 LARGEST_LOGIT = float(np.finfo(np.float32).max)
@@ -138,7 +138,7 @@ def apply(session: Session, values: Values) -> None:
 
 def restore_stream(session: Session, values: Values) -> None:
     """Restore the state of the read-out. Raises ValueError for a state that no stream can reach."""
-    session.rest.quiet = integer(values["quiet"])
+    session.rest.quiet = number(values["quiet"], *COUNT)
     track = session.track
     if not isinstance(track, Objects):
         restore_track(track, values)
@@ -158,13 +158,13 @@ def restore_stream(session: Session, values: Values) -> None:
         raise ValueError
     track.separated = {(one, other) for one, other in pairs.tolist()}
     for name in COUNTS:
-        setattr(track, name, integer(values[name]))
+        setattr(track, name, number(values[name], *COUNT))
 
 
 def restore_track(track: Track, values: Values) -> None:
     """Restore one window's read-out. Raises ValueError for a state that no stream can reach."""
     classes = len(track.labels)
-    seen, index, steps = integer(values["seen"]), values["steady"], integer(values["window"])
+    seen, index, steps = number(values["seen"], *COUNT), values["steady"], number(values["window"], *COUNT)
     readout, mean, evidence = stored = [values[name] for name in ("readout", "mean", "evidence")]
     if seen:
         shape = min(seen, track.readout.steps), track.width
@@ -179,12 +179,14 @@ def restore_track(track: Track, values: Values) -> None:
     if strangest is not None:
         strangest = array(strangest, (classes,), np.float64, 0, LARGEST_LOGIT)
     if index is not None:
-        integer(index, 0, classes + 1)
-    track.spikes, track.synops = integer(values["spikes"]), integer(values["synops"])
+        number(index, 0, classes + 1)
+    track.spikes, track.synops = number(values["spikes"], *COUNT), number(values["synops"], *COUNT)
     track.readout = Readout(track.readout.steps, readout, seen)
     track.steady = replace(track.steady, mean=mean, evidence=evidence, index=index)
     track.evidence = Evidence(steps, strangest)
     told = part("alarm", values)
-    track.alarm = Alarm(integer(told["windows"]), number(told["won"], 0.0, 1 / RATE), number(told["on"], False, True))
+    track.alarm = Alarm(
+        number(told["windows"], *COUNT), number(told["won"], 0.0, 1 / RATE), number(told["on"], False, True)
+    )
     if track.alarm != Alarm() and not (track.watched and track.alarm.windows):
         raise ValueError

@@ -60,8 +60,8 @@ def test_pixels_are_those_of_the_emulator(size: SensorSize, pixels: PixelModel, 
     on, off, start = np.fromfile(tmp_path / "pixels.f32", "<f4").reshape(3, *shape)
     emulator = Emulator(size, pixels)
     emulator.push(np.zeros(shape, np.uint8), 0)
-    assert emulator.state is not None
-    assert np.array_equal(emulator.state.reference, start)  # ln I of black is 0
+    assert emulator.now is not None
+    assert np.array_equal(emulator.now.reference, start)  # ln I of black is 0
     assert np.array_equal(emulator._on, on)
     assert np.array_equal(emulator._off, off)
 

@@ -3,8 +3,8 @@
 
 import { boxAround, components, dilated, round } from "./pictures.js";
 
-const STROKE = 0.2, LEVELS = [0.12, 0.24, 0.4], SMALLEST = 0.07, LARGEST = 0.98, FILLED = 0.75, BAR = 0.3;
-const PART = 0.06, REACH = 0.7, GAP = 0.1, RING = 0.1, FRAME = 0.3, EDGE = 0.12, CORNER = 0.1, ENCLOSING = 0.1, LIKELY = 0.1, MOST = 16, SAME = 0.6;
+const STROKE = 0.2, LEVELS = [0.12, 0.24, 0.4], SMALLEST = 0.07, LARGEST = 0.98, BAR = 0.3, FILLED = 0.8, SIDES = 0.35, FULL = 0.9;
+const PART = 0.06, REACH = 0.7, GAP = 0.1, RING = 0.1, ENCLOSING = 0.3, LIKELY = 0.1, MOST = 16, SAME = 0.6;
 const TRIED = 16, OWN = 2, SMALL_AREA = 8;
 const f32 = Math.fround;
 
@@ -58,7 +58,7 @@ function groupsOf({ width, height, ink }, level) {
   const long = parts.map((part) => Math.max(part.width, part.height));
   const kept = parts.map((part, n) => {
     const inside = n > 0 && part.left > 1 && part.top > 1 && part.left + part.width < width - 1 && part.top + part.height < height - 1;
-    return inside && part.area > SMALL_AREA && !(long[n] >= FRAME * shorter && isFrame(maskOf(labels, width, part, (label) => label === n), part));
+    return inside && part.area > SMALL_AREA;
   });
   const heads = parts.map((_, n) => n).filter((n) => kept[n] && long[n] >= shortest && long[n] <= longest);
   heads.sort((a, b) => parts[b].area - parts[a].area || a - b);
@@ -123,7 +123,7 @@ function judge(group, picture) {
   const clean = Math.max(0, 1 - (2.5 * stray) / peak), even = Math.max(0, 1 - (4 * spread) / (mean + 0.02));
   const oneTone = Math.max(0, 1 - (1.5 * uneven) / peak);
   const likeness = clean * even * oneTone * Math.min(1, peak / 0.5) * Math.min(1, 0.4 + mean / 0.5);
-  const none = likeness <= LIKELY || isSolid(box) || isFrame(box.strokes, box);
+  const none = likeness <= LIKELY || isSheet(box);
   return { likeness: none ? 0 : likeness, peak };
 }
 
@@ -153,24 +153,10 @@ function moments(values) {
   return [mean, Math.sqrt(squares / values.length)];
 }
 
-function isSolid({ strokes, width, height }) {
-  const box = boxAround(strokes, width, height), [across, along] = [box.width, box.height].sort((a, b) => a - b);
-  return across > BAR * along && strokes.reduce((sum, on) => sum + on, 0) > FILLED * across * along;
-}
-
-/** Whether strokes are the sides of a rectangle, such as the edge of a sheet or a screen. */
-function isFrame(strokes, { width, height }) {
-  const box = boxAround(strokes, width, height);
-  if (Math.min(box.width, box.height) < 0.4 * Math.max(box.width, box.height)) return false;
-  const cos = Math.cos(box.angle), sin = Math.sin(box.angle), corners = new Set();
-  let near = 0, count = 0;
-  strokes.forEach((on, i) => {
-    if (!on) return;
-    const x = (i % width) - box.x, y = Math.floor(i / width) - box.y;
-    const u = (x * cos + y * sin) / box.width, v = (y * cos - x * sin) / box.height;
-    near += 0.5 - Math.max(Math.abs(u), Math.abs(v)) < EDGE;
-    if (0.5 - Math.min(Math.abs(u), Math.abs(v)) < CORNER) corners.add(2 * (u > 0) + (v > 0));
-    count++;
-  });
-  return corners.size === 4 && near > 0.9 * count;
+/** Whether strokes fill the rectangle around them, at any angle, or are its sides: a thing, or a frame. */
+function isSheet({ strokes, width, height }) {
+  const box = boxAround(strokes, width, height), [across, along] = [box.width + 1, box.height + 1].sort((a, b) => a - b);
+  const { labels, parts } = components(strokes.map((on) => !on), width, height), surrounded = strokes.length - parts[labels[0]].area;
+  const filled = strokes.reduce((sum, on) => sum + on, 0), rectangle = across * along;
+  return across > BAR * along && (filled > FILLED * rectangle || (surrounded > FULL * rectangle && filled < SIDES * surrounded));
 }

@@ -84,7 +84,7 @@ export function components(mask, width, height) {
   return { labels, parts };
 }
 
-/** The smallest rotated rectangle around a mask: {x, y, width, height, angle}. */
+/** The smallest rotated rectangle around a mask: {area, width, height}. */
 export function boxAround(mask, width, height) {
   const hull = hullOf(mask, width, height), best = { area: Infinity };
   hull.forEach(([x, y], i) => {
@@ -92,9 +92,8 @@ export function boxAround(mask, width, height) {
     const cos = (u - x) / length, sin = (v - y) / length;
     const along = hull.map(([a, b]) => a * cos + b * sin), across = hull.map(([a, b]) => b * cos - a * sin);
     const [left, right, top, bottom] = [Math.min(...along), Math.max(...along), Math.min(...across), Math.max(...across)];
-    const area = (right - left) * (bottom - top), a = (left + right) / 2, b = (top + bottom) / 2;
-    if (area >= best.area) return;
-    Object.assign(best, { area, x: a * cos - b * sin, y: a * sin + b * cos, width: right - left, height: bottom - top, angle: Math.atan2(sin, cos) });
+    const area = (right - left) * (bottom - top);
+    if (area < best.area) Object.assign(best, { area, width: right - left, height: bottom - top });
   });
   return best;
 }

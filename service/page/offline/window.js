@@ -6,9 +6,9 @@ import { Emulator, emptyEvents } from "./emulator.js";
 import { distances, Inks, resized, round } from "./pictures.js";
 
 const STEP_US = 4000, LONGEST_US = 500_000, CLEAR = 0.5, SHARE = 20 / 34;
-const LINKED = 0.6, ALIKE = 0.6, FRESH = 0.3, FORGOTTEN_US = 1_000_000, STEADY = 0.4, PATIENCE = 8; // roi/tracks.py
+const LINKED = 0.6, ALIKE = 0.6, FRESH = 0.3, FORGOTTEN_US = 1_000_000, STEADY = 0.4, LASTING = 0.1; // roi/tracks.py
 const BELL = Array.from({ length: 9 }, (_, i) => Math.exp(-((i - 4) ** 2) / 2)), FORM_TAPS = BELL.map((value) => value / BELL.reduce((a, b) => a + b));
-const SIDE = 28, BOX = 20, THIN = 0.09, NARROW = 0.55, WIDEST = 1.3, TALL = 1.7, LINE = 1.5, SOLID = 96; // preprocess/fit.py
+const SIDE = 28, BOX = 20, THIN = 0.09, SOLID = 96; // preprocess/fit.py
 const f32 = Math.fround;
 
 export class FrameTracker {
@@ -93,7 +93,6 @@ function joined(parts) {
 /** The drawing in time: it stays where it was found last (roi/tracks.py, of one place). */
 class Track {
   box = null; // {left, top, width, height}; null where there is no drawing
-  beaten = 0; // frames in a row in which something was likelier
 
   forget() {
     this.box = null;
@@ -104,10 +103,8 @@ class Track {
     const own = this.box && this.linked(found);
     if (own) this.see(own, tUs);
     else if (this.box && Math.abs(tUs - this.seenUs) > Math.min(Math.abs(this.seenUs - this.beganUs), FORGOTTEN_US)) this.forget();
-    const other = found.find((one) => one !== own && one.likeness > Math.max(own ? this.likeness : 0, CLEAR));
-    const waits = other && this.box && this.beaten < PATIENCE;
-    this.beaten = waits ? this.beaten + 1 : 0;
-    if (other && !waits) this.begin(other, tUs);
+    const other = found.find((one) => one !== own && one.likeness > Math.max(this.box ? this.likeness : 0, CLEAR));
+    if (other) this.begin(other, tUs);
   }
 
   /** What is found near the drawing, and of its form. */
@@ -123,7 +120,7 @@ class Track {
   see(one, tUs) {
     const [width, height] = ["width", "height"].map((side) => this.box[side] + STEADY * (one[side] - this.box[side]));
     this.box = { left: one.left + (one.width - width) / 2, top: one.top + (one.height - height) / 2, width, height };
-    this.likeness += STEADY * (one.likeness - this.likeness);
+    this.likeness += LASTING * (one.likeness - this.likeness);
     this.ink = this.ink.map((held, i) => held + f32(f32(FRESH) * f32(one.small[i] - held)));
     this.seenUs = tUs;
   }
@@ -170,17 +167,10 @@ export function centred({ ink, width, height }) {
   return out;
 }
 
-/** Make a drawing look handwritten: not stretched, no stroke so thin that it vanishes when scaled down. */
+/** Make strokes so thick that none vanishes when scaled down. */
 function legible(drawing) {
-  const even = unstretched(drawing), missing = round(THIN * Math.max(even.width, even.height) - thickness(even));
-  return missing > 0 ? thickened(even, missing) : even;
-}
-
-function unstretched(drawing) {
-  const { data, width, height } = drawing, stretched = across(drawing, true) / across(drawing, false), isWide = width > WIDEST * height;
-  if (!isWide && (width > NARROW * height || stretched < TALL || isLine(drawing))) return drawing;
-  const target = Math.max(1, round(Math.min(width * stretched, WIDEST * height)));
-  return { data: resized(data, width, height, target, height, isWide), width: target, height };
+  const missing = round(THIN * Math.max(drawing.width, drawing.height) - thickness(drawing));
+  return missing > 0 ? thickened(drawing, missing) : drawing;
 }
 
 /** Dilate a drawing by an ellipse, with a border added. */
@@ -203,30 +193,4 @@ function thickness({ data, width, height }) {
   const solid = Uint8Array.from(data, (value) => value > SOLID);
   const far = distances(solid, width, height).filter((_, i) => solid[i]);
   return (4 * far.reduce((sum, value) => sum + value, 0)) / far.length;
-}
-
-/** The thickness of strokes along columns (down) or rows: the run length below which a tenth of the ink lies. */
-function across({ data, width, height }, down) {
-  const [lines, length] = down ? [width, height] : [height, width], runs = [];
-  for (let line = 0; line < lines; line++) {
-    for (let i = 0, run = 0; i <= length; i++) {
-      const on = i < length && data[down ? i * width + line : line * width + i] > SOLID;
-      if (on) run++;
-      else if (run) runs.push(run), (run = 0);
-    }
-  }
-  runs.sort((a, b) => a - b);
-  const all = runs.reduce((sum, run) => sum + run, 0);
-  let sum = 0;
-  return runs.find((run) => (sum += run) >= 0.1 * all);
-}
-
-/** Whether the drawing is one straight stroke, at any slant. */
-function isLine(drawing) {
-  const { data, width } = drawing, places = [];
-  data.forEach((value, i) => value > SOLID && places.push([i % width, Math.floor(i / width)]));
-  const [x, y] = [0, 1].map((axis) => places.reduce((sum, place) => sum + place[axis], 0) / places.length);
-  const [xx, xy, yy] = [[0, 0], [0, 1], [1, 1]].map(([a, b]) => places.reduce((sum, place) => sum + (place[a] - [x, y][a]) * (place[b] - [x, y][b]), 0) / (places.length - 1));
-  const least = (xx + yy) / 2 - Math.hypot((xx - yy) / 2, xy);
-  return Math.sqrt(12 * least) < LINE * thickness(drawing);
 }

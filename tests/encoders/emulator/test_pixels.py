@@ -34,8 +34,8 @@ def play(camera: Emulator, frames: list[NDArray[np.uint8]], interval_us: int = 3
 def test_a_ramp_gives_one_event_a_threshold() -> None:
     camera = Emulator(SIZE, EXACT)
     camera.push(np.full((18, 24), 50, np.uint8), 0)
-    assert camera.state is not None
-    camera.state.reference[:] = camera.state.last  # without the random start
+    assert camera.now is not None
+    camera.now.reference[:] = camera.now.last  # without the random start
     ramp = np.linspace(50, 250, 101)[1:]
     counts = np.zeros((18, 24), int)
     for k, grey in enumerate(ramp):
@@ -67,7 +67,7 @@ def test_another_emulator_goes_on_from_what_one_carried() -> None:
     frames = video(10)
     one, two = (Emulator(SIZE, EVERYTHING, seed=1) for _ in range(2))
     play(one, frames[:5])
-    two.restore(one.carried())
+    two.restore(one.state())
     for k, frame in enumerate(frames[5:]):
         assert np.array_equal(one.push(frame, 200_000 + k * 1000), two.push(frame, 200_000 + k * 1000))
 
@@ -121,6 +121,6 @@ def test_a_slow_photoreceptor_follows_as_a_low_pass_does() -> None:
     camera = Emulator(SIZE, PixelModel(leak_hz=0, cutoff_hz=10.0))
     camera.push(np.full((18, 24), 50, np.uint8), 0)
     camera.push(np.full((18, 24), 200, np.uint8), 10_000)
-    assert camera.state is not None
+    assert camera.now is not None
     low, high = math.log(50), math.log(200)
-    assert float(camera.state.last[0, 0]) == pytest.approx(high - (high - low) * math.exp(-2 * math.pi * 0.1), rel=1e-5)
+    assert float(camera.now.last[0, 0]) == pytest.approx(high - (high - low) * math.exp(-2 * math.pi * 0.1), rel=1e-5)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from spikesight.encoders.kernels import drawing as loops
-from spikesight.encoders.preprocess.drawing import CORNER, EDGE, PART, REACH
+from spikesight.encoders.preprocess.drawing import PART, REACH
 
 
 def blobs(seed: int) -> Any:
@@ -16,29 +16,6 @@ def blobs(seed: int) -> Any:
     mask = np.zeros((60, 80), np.uint8)
     cv2.polylines(mask, [random.integers((5, 5), (75, 55), (4, 2)).astype(np.int32)], seed % 2 == 0, 1, 2)
     return np.asarray(mask | (random.random(mask.shape) < 0.01), np.uint8)
-
-
-def test_the_outline_has_the_rectangle_of_all_pixels() -> None:
-    for seed in range(20):
-        mask = blobs(seed)
-        y, x = np.nonzero(mask)
-        everything = cv2.minAreaRect(np.stack([x, y], 1).astype(np.int32))
-        assert cv2.minAreaRect(loops.outline(mask)) == everything
-
-
-def test_pixels_along_the_sides_of_a_turned_rectangle() -> None:
-    for seed in range(10):
-        mask = blobs(seed)
-        (middle_x, middle_y), (width, height), degrees = cv2.minAreaRect(loops.outline(mask))
-        cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
-        y, x = np.nonzero(mask)
-        u = ((x - middle_x) * cos + (y - middle_y) * sin) / width
-        v = ((y - middle_y) * cos - (x - middle_x) * sin) / height
-        corner = 0.5 - np.minimum(abs(u), abs(v)) < CORNER
-        corners = {(bool(a > 0), bool(b > 0)) for a, b in zip(u[corner], v[corner])}
-        share = float((0.5 - np.maximum(abs(u), abs(v)) < EDGE).mean())
-        found = loops.along_edges(mask, middle_x, middle_y, width, height, cos, sin, EDGE, CORNER)
-        assert found == (share, len(corners))
 
 
 def test_tones_of_strokes_and_of_the_ground_around_them() -> None:

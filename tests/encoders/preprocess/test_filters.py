@@ -117,9 +117,9 @@ def test_a_clock_that_begins_anew_knows_no_company_of_before() -> None:
         ("gate", {"rate_hz": float("nan")}),
         ("gate", {"rate_hz": -1.0}),
         ("gate", {"lone": -1}),
-        ("hot", {"first": None}),
+        ("hot", {"learning": 1}),
         ("hot", {"mask": None}),
-        ("hot", {"counts": np.zeros((16, 24), np.uint32)}),
+        ("hot", {"counts": np.zeros((16, 24), np.int64)}),
         ("hot", {"mask": np.zeros((16, 24), np.uint8)}),
     ],
 )
@@ -127,7 +127,7 @@ def test_a_state_that_no_stream_leads_to_is_refused(name: str, change: dict) -> 
     one = MAKERS[name]()
     one(random_events(1500, 2, 60_000))
     one.restore(one.state())
-    with pytest.raises(ValueError, match=r"of the stream|learnt"):
+    with pytest.raises(ValueError, match="of the stream"):
         one.restore(one.state() | change)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from spikesight.encoders.preprocess.drawing import find_drawing
-from spikesight.encoders.preprocess.fit import fit_digit, fit_plain
+from spikesight.encoders.preprocess.fit import centred, fit_digit, fit_plain
 from tests.support.inputs.samples import drawing
 
 
@@ -86,6 +86,13 @@ def test_a_one_stays_narrow(slant: int) -> None:
     (one,) = fit_digit(page, 28, 28)
     assert np.ptp(np.nonzero(one > 64)[0]) >= 17
     assert np.ptp(np.nonzero(one > 64)[1]) <= 3 + 20 * slant / 280
+
+
+@pytest.mark.parametrize("width", [1, 4, 6, 9])
+def test_an_upright_bar_lies_in_the_middle(width: int) -> None:
+    rows, columns = (np.flatnonzero(centred(np.full((60, width), 255, np.float32)).any(axis)) for axis in (1, 0))
+    assert (rows[0], rows[-1]) == (4, 23)
+    assert columns[0] + columns[-1] == pytest.approx(27, abs=1)
 
 
 def test_a_digit_is_found_and_not_its_hole_nor_the_frame_around_it() -> None:

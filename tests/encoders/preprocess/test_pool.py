@@ -61,6 +61,6 @@ def test_sums_go_on_in_another_pool() -> None:
     begun = left(first)
     right.restore(left.state())
     assert np.array_equal(np.concatenate([begun, right(second)]), wanted)
-    for sums in (left.level[1:], left.level.astype(np.int32), np.full_like(left.level, 16)):
-        with pytest.raises(ValueError, match=r"large pixels|another size"):
+    for sums in (left.level[1:], left.level.astype(np.int32)):
+        with pytest.raises(ValueError, match="another size"):
             right.restore({"level": sums})

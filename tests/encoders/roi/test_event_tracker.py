@@ -6,17 +6,22 @@ from itertools import repeat
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from spikesight.encoders.dvs import Bin, DvsEncoder
 from spikesight.encoders.events import Events, SensorSize, make_events
-from spikesight.encoders.preprocess.drawing import Drawing, Floats, Pieces
+from spikesight.encoders.preprocess.drawing import Drawing, Floats
 from spikesight.encoders.roi.event_map import MEMORY_US, EventMap
-from spikesight.encoders.roi.event_tracker import LIKELY, SEARCH_US, STEP_US, EventTracker, Found
-from spikesight.encoders.roi.input_filter import InputFilter
-from spikesight.encoders.roi.tracks import Seen
+from spikesight.encoders.roi.event_tracker import LIKELY, SEARCH_US, EventTracker, Found
+from spikesight.encoders.roi.input_filter import InputFilter, bins_of
+from spikesight.encoders.roi.tracks import Seen, WindowsBinner
 from spikesight.encoders.roi.window import Window
+from tests.support.inputs.filtered import kept_and_missed
 
 CAMERA, SMALL = SensorSize(320, 240), SensorSize(34, 34)
 CELLS = EventMap(CAMERA)
+P_STEPS = [0.1, 0.3, 0.3, 0.26, 0.01, 0.01, 0.01, 0.01]
 
 
 def drawn(shape: str, likeness: float = 0.7, left: float = 100, top: float = 80) -> Drawing:
@@ -30,25 +35,24 @@ def drawn(shape: str, likeness: float = 0.7, left: float = 100, top: float = 80)
 
 
 class Scripted(EventTracker):
-    """Finds what the script says; every interval between two searches has the events of `play`, in its second step."""
+    """Finds what the script says; every interval between two searches has the events of `play`."""
 
     def __init__(self, found: Iterator[Drawing | None]) -> None:
         super().__init__(CAMERA, SMALL)
         self.script, self.searched = found, list[Floats]()
 
-    def find(self, *maps: Floats) -> Pieces[Found]:
+    def find(self, *maps: Floats) -> Found:
         self.searched.append(maps[0])
-        yield
         drawing = next(self.script)
-        return [Seen.of(drawing)] if drawing else [], []
+        return [Seen(drawing)] if drawing else [], []
 
     def see(self, events: Events) -> Events:
-        return self.kept_and_missed(events)[0]
+        return kept_and_missed(self, events)[0]
 
     def play(self, interval: int, events: int = 1) -> bool:
         """Some events in an interval, from a copy of its state on; whether there is a window after the search of it."""
         self.restore(self.state())
-        self.see(some(interval * SEARCH_US + STEP_US, 10, 10, events))
+        self.see(some(interval * SEARCH_US, 10, 10, events))
         return self.tracks.window is not None
 
 
@@ -93,12 +97,10 @@ def test_a_drawing_is_held_as_long_as_it_was_followed() -> None:
     assert held == [False] + [True] * 9 + [False] * 4
 
 
-@pytest.mark.parametrize(("late_us", "taken"), [(STEP_US - 1, False), (STEP_US, True), (SEARCH_US, True)])
-def test_what_a_search_found_is_taken_one_step_later(late_us: int, taken: bool) -> None:
+@pytest.mark.parametrize(("late_us", "taken"), [(-1, False), (0, True), (3 * SEARCH_US, True)])
+def test_what_a_search_finds_is_taken_by_the_first_event_of_the_next_interval(late_us: int, taken: bool) -> None:
     tracker = Scripted(repeat(drawn("bar")))
     tracker.see(some(0, 10, 10))
-    tracker.see(some(SEARCH_US, 10, 10))
-    assert tracker.tracks.window is None
     tracker.see(some(SEARCH_US + late_us, 10, 10))
     assert (tracker.tracks.window is not None) == taken
 
@@ -109,7 +111,7 @@ def test_only_events_near_the_strokes_and_in_the_window_are_kept() -> None:
         tracker.play(n)
     near = CELLS.near(drawn("bar"))  # pixels 106 to 113 across, 78 to 121 down
     x, y = [105, 106, 113, 114, 110, 110, 110, 110], [100, 100, 100, 100, 77, 78, 121, 122]
-    seen = tracker.see(make_events([SEARCH_US + 2 * STEP_US] * 8, x, y, [1] * 8))
+    seen = tracker.see(make_events([SEARCH_US + 1] * 8, x, y, [1] * 8))
     kept = [n for n in range(8) if near[y[n] // CELLS.cell, x[n] // CELLS.cell]]
     window = tracker.tracks.window
     assert window is not None
@@ -142,5 +144,52 @@ def test_a_drawing_takes_its_light_along_by_what_is_around_it(ring: float, aroun
     polarity = random.random(2 * count) < np.repeat([ring, around], count)
     order = random.permutation(2 * count)
     times = np.linspace(0, 2 * SEARCH_US, 2 * count)
-    tracker.kept_and_missed(make_events(times, x[order].astype(int), y[order].astype(int), polarity[order]))
+    kept_and_missed(tracker, make_events(times, x[order].astype(int), y[order].astype(int), polarity[order]))
     assert (tracker.tracks.window is not None) == found
+
+
+@pytest.mark.parametrize("interval", [2**61, -(2**61), 2**61 // SEARCH_US, 1.0])
+def test_an_interval_beyond_all_times_is_refused(interval: float) -> None:
+    tracker = Scripted(repeat(None))
+    tracker.see(some(0, 10, 10))
+    with pytest.raises(ValueError, match="number of the stream"):
+        tracker.restore(tracker.state() | {"interval": interval})
+
+
+def jumping() -> tuple[InputFilter, WindowsBinner]:
+    """A filter whose tracker finds two drawings somewhere else at each search, by what the events were."""
+    front = InputFilter(CAMERA, SMALL, 3_000, follow=True, places=3)
+    tracker = front.windows
+    assert tracker is not None
+
+    def find(*maps: Floats) -> Found:
+        at = tracker.search_us // SEARCH_US + int(np.abs(maps[0]).sum() * 10)
+        return [Seen(drawn("bar", 0.9, 20 + 60 * (at % 5))), Seen(drawn("corner", 0.7, 30 + 50 * (at % 3)))], []
+
+    tracker.find = find
+    return front, WindowsBinner(tracker.tracks, DvsEncoder(front.size, (3 * 34, 34), 10_000, 5), 1)
+
+
+def told(bins: list[Bin]) -> list[tuple[object, ...]]:
+    held = [[part.tolist() for part in one.held or ()] for one in bins]
+    return [(b.start_us, b.n_events, b.n_missed, b.reset, b.x.tobytes(), *of) for b, of in zip(bins, held)]
+
+
+@given(seed=st.integers(0, 2**32 - 1), cuts=st.lists(st.integers(0, 900), max_size=20))
+def test_a_bin_shows_the_tracks_of_its_time_however_events_are_cut(seed: int, cuts: list[int]) -> None:
+    random = np.random.default_rng(seed)
+    t = np.cumsum(random.choice([0, 90, 900, 20_000, 700_000, 1_200_000, -20_000, -500_000], 900, p=P_STEPS))
+    alone = random.random(900) < 0.3  # these are filtered out, and time goes by them, too
+    x, y = (np.where(alone, random.integers(0, side, 900), random.integers(50, 60, 900)) for side in (340, 240))
+    events = make_events(t, x, y, random.integers(0, 2, 900))
+    front, binner = jumping()
+    expected = told(bins_of(events, front, binner) + binner.flush())
+    front, binner = jumping()
+    bins = list[Bin]()
+    for part in np.split(events, sorted(cuts)):
+        bins += bins_of(part, front, binner)
+        carried = front.state(), binner.state()
+        front, binner = jumping()
+        front.restore(carried[0])
+        binner.restore(carried[1])
+    assert told(bins + binner.flush()) == expected

@@ -14,6 +14,7 @@ from spikesight.encoders.preprocess.filters import DRAWING_HZ, FROM_HZ, GATE_US
 from spikesight.encoders.roi.frame_tracker import FrameTracker
 from spikesight.encoders.roi.input_filter import InputFilter
 from spikesight.encoders.roi.window import Window
+from tests.support.inputs.filtered import kept_and_missed
 
 CAMERA, SMALL = SensorSize(320, 240), SensorSize(34, 34)
 
@@ -100,8 +101,8 @@ def test_what_moves_without_a_drawing_is_missed_and_noise_is_not() -> None:
     events = moving([cloth(seed) for seed in range(5, 11)])
     noise = with_noise(events[[0, -1]], CAMERA, 2.0, random=np.random.default_rng(0))
     filters = [InputFilter(CAMERA, SMALL, 2_000, follow=True) for _ in range(3)]
-    (_, whole), (_, none) = (tracked.kept_and_missed(given) for tracked, given in zip(filters, (events, noise)))
-    parts = [filters[2].kept_and_missed(part)[1] for part in np.array_split(events, 23)]
+    (_, whole), (_, none) = (kept_and_missed(tracked, given) for tracked, given in zip(filters, (events, noise)))
+    parts = [kept_and_missed(filters[2], part)[1] for part in np.array_split(events, 23)]
     assert np.array_equal(np.concatenate(parts), whole)
     assert len(whole) > 0.5 * filters[0].n_kept
     assert not len(none)
@@ -109,13 +110,14 @@ def test_what_moves_without_a_drawing_is_missed_and_noise_is_not() -> None:
 
 def test_nothing_is_missed_beside_a_drawing_that_is_tracked() -> None:
     tracked, missed = InputFilter(CAMERA, SMALL, 2_000, follow=True), 0
-    for part in np.array_split(one_drawing(), 60):
-        before, (_, times) = tracked.window, tracked.kept_and_missed(part)
+    for part in np.array_split(moving([cloth(5), cloth(6), *[strokes(4)] * 16]), 60):
+        before, (_, times) = tracked.window, kept_and_missed(tracked, part)
         missed += len(times)
         assert before is None or tracked.window is None or not len(times)
     assert missed > 0, "before it was found"
+    assert tracked.window is not None
     fixed = InputFilter(CAMERA, SMALL, fixed=Window(0, 0, 34))
-    assert not len(fixed.kept_and_missed(recorded(1))[1]), "the user does not want to see it"
+    assert not len(kept_and_missed(fixed, recorded(1))[1]), "the user does not want to see it"
 
 
 def test_small_sensors_are_kept_whole_and_events_off_the_sensor_are_counted() -> None:

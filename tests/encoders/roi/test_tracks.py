@@ -1,10 +1,14 @@
-"""Tracks: identities that stay through crossings and gaps, and what held when a bin closed."""
+"""Tracks: identities that stay through crossings and gaps."""
+
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
+from spikesight.encoders.dvs import NO_TIMES, DvsEncoder, Stretch
+from spikesight.encoders.events import Events, SensorSize, make_events
 from spikesight.encoders.preprocess.drawing import Drawing
-from spikesight.encoders.roi.tracks import FORGOTTEN_US, PATIENCE, Seen, Tracks
+from spikesight.encoders.roi.tracks import FORGOTTEN_US, Seen, Tracks, WindowsBinner
 
 FRAME_US = 33_333
 INK = np.ones((4, 4), np.float32)
@@ -12,14 +16,14 @@ INK = np.ones((4, 4), np.float32)
 
 def thing(x: float, y: float = 100, side: float = 40, likeness: float = 0.5) -> Seen:
     """What a search found around a middle."""
-    return Seen.of(Drawing(INK, x - side / 2, y - side / 2, side, side, likeness, 200.0))
+    return Seen(Drawing(INK, x - side / 2, y - side / 2, side, side, likeness, 200.0))
 
 
 def followed(tracks: Tracks, searches: list[list[Seen]], begin: int = 0) -> list[list[int]]:
     """The identity that each thing of each search has."""
     found = []
     for n, things in enumerate(searches, begin):
-        shown = tracks.update(things, n * FRAME_US, (n - 1) * FRAME_US)
+        shown = tracks.update(things, n * FRAME_US)
         where = {int(index): int(tracks.ids[place]) for place, index in enumerate(shown) if index >= 0}
         found.append([where.get(index, 0) for index in range(len(things))])
     return found
@@ -73,27 +77,34 @@ def test_places_go_to_the_likeliest_and_one_that_is_likelier_takes_a_place() -> 
     assert followed(tracks, [[two[0], thing(250, likeness=0.4)]], 1) == [[1, 3]]
 
 
-def test_a_drawing_gives_way_to_what_is_likelier_in_many_searches_in_a_row() -> None:
-    tracks, both = Tracks(1, 0.3), [thing(250, likeness=0.6), thing(100)]
-    assert followed(tracks, [[thing(100)]] * LONG)[-1] == [1]
-    assert followed(tracks, ([both] * PATIENCE + [both[1:]]) * 3, LONG)[-1] == [1]
-    assert followed(tracks, [both] * (PATIENCE + 1), 2 * LONG)[-2:] == [[0, 1], [2, 0]]
-
-
-def test_a_drawing_that_is_not_found_stays_and_gives_way_to_any_other() -> None:
-    tracks, other = Tracks(1, 0.3), [thing(250, likeness=0.4)]
+def test_a_drawing_stays_where_it_was_found_and_gives_way_to_what_is_likelier() -> None:
+    tracks, fainter, likelier = Tracks(1, 0.3), thing(250, likeness=0.4), thing(400, likeness=0.6)
     followed(tracks, [[thing(100 + 3 * n)] for n in range(LONG)])
     window = tracks.window
-    assert followed(tracks, [other] * PATIENCE, LONG)[-1] == [0]
+    assert followed(tracks, [[], [fainter]], LONG) == [[], [0]]
     assert tracks.window == window
-    assert followed(tracks, [other], LONG + PATIENCE)[-1] == [2]
+    assert followed(tracks, [[thing(100 + 3 * LONG), likelier]], LONG + 2) == [[0, 2]]
+    assert followed(tracks, [[fainter]] * LONG, LONG + 3)[-1] == [3], "what is not found is forgotten"
 
 
-def test_a_bin_is_told_what_held_in_its_time() -> None:
-    tracks = Tracks(1)
-    tracks.update([thing(100)], 30_000, 0)
-    tracks.update([], 60_000, 60_000)
-    assert [int(tracks.at(end)[0][0]) for end in (0, 31_000, 60_000, 60_001)] == [0, 1, 1, 0]
+def test_what_looks_more_like_a_drawing_for_a_moment_takes_no_place() -> None:
+    tracks, blurred, sheet = Tracks(1, 0.3), thing(100, likeness=0.5), thing(250, likeness=0.6)
+    followed(tracks, [[thing(100, likeness=0.9)]] * LONG)
+    found = followed(tracks, [[sheet, blurred]] * LONG, LONG)
+    assert found[:4] == [[0, 1]] * 4
+    assert found[-1] == [2, 0]
+
+
+def test_a_bin_is_told_what_was_in_the_places_when_it_ended() -> None:
+    tracks, eye = Tracks(1), DvsEncoder(SensorSize(8, 8), (8, 8), bin_us=1000, steps=5)
+
+    def through(events: Events) -> Iterator[Stretch]:
+        yield events[:1], NO_TIMES, 2_500
+        tracks.update([thing(100)], 2_500)
+        yield events[1:], NO_TIMES, 5_000
+
+    bins = WindowsBinner(tracks, eye, 1).push(make_events([0, 5_000], [0, 0], [0, 0], [1, 1]), through)
+    assert [int(held[0][0]) for one in bins if (held := one.held)] == [0, 0, 1, 1, 1]
 
 
 @pytest.mark.parametrize("cut", [0, 7, 20, 31])
@@ -107,12 +118,3 @@ def test_a_state_goes_on_as_the_tracks_would(cut: int) -> None:
     assert followed(second, searches[cut:], cut) == all_of_it[cut:]
     for name, value in whole.state().items():
         np.testing.assert_array_equal(value, second.state()[name])
-
-
-def test_when_a_clock_begins_anew_what_was_in_the_places_holds_until_a_search() -> None:
-    tracks = Tracks(1)
-    tracks.update([thing(100)], 5_000_000, 4_900_000)
-    tracks.begin()
-    assert tracks.at(10_000)[0].tolist() == [1]
-    tracks.update([], 200_000 + FORGOTTEN_US, 200_000)
-    assert [tracks.at(end)[0].tolist() for end in (150_000, 250_000)] == [[1], [0]]

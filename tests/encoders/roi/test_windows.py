@@ -10,6 +10,7 @@ from spikesight.encoders.emulator.pixels import Emulator
 from spikesight.encoders.events import Events, SensorSize, joined
 from spikesight.encoders.roi.event_tracker import EventTracker
 from spikesight.encoders.roi.frame_tracker import FrameTracker
+from tests.support.inputs.filtered import kept_and_missed
 
 CAMERA, SMALL = SensorSize(320, 240), SensorSize(34, 34)
 FRAME_US = 33_000
@@ -57,7 +58,7 @@ def test_drawings_in_frames_are_followed_each_in_its_place(light: bool) -> None:
 
 def test_drawings_before_an_event_camera_are_followed_each_in_its_place() -> None:
     windows = EventTracker(CAMERA, SMALL, PLACES, drawn=True)
-    seen, _ = windows.kept_and_missed(film(40))
+    seen, _ = kept_and_missed(windows, film(40))
     assert {0, 1} <= near(windows)
     assert len(seen)
     assert seen["y"].max() < PLACES * SMALL.height
@@ -78,7 +79,7 @@ def test_what_goes_past_an_event_camera_is_followed_without_its_trail() -> None:
     followed = set[tuple[int, ...]]()
     for n in range(70):
         paper, middles = going(n)
-        windows.kept_and_missed(eye.push(paper, n * FRAME_US))
+        kept_and_missed(windows, eye.push(paper, n * FRAME_US))
         if n >= 40:
             boxes = windows.tracks.boxes
             apart = np.abs(boxes[:, None, :2] + boxes[:, None, 2:] / 2 - middles).max(2)
@@ -96,10 +97,10 @@ def cuts(events: Events) -> list[tuple[str, list[Events]]]:
 def test_any_cutting_of_events_gives_the_same() -> None:
     events = film(24)
     whole = EventTracker(CAMERA, SMALL, PLACES, drawn=True)
-    kept, missed = whole.kept_and_missed(events)
+    kept, missed = kept_and_missed(whole, events)
     for name, packets in cuts(events):
         other = EventTracker(CAMERA, SMALL, PLACES, drawn=True)
-        parts = [other.kept_and_missed(packet) for packet in packets]
+        parts = [kept_and_missed(other, packet) for packet in packets]
         np.testing.assert_array_equal(joined([part for part, _ in parts]), kept, name)
         np.testing.assert_array_equal(np.concatenate([times for _, times in parts]), missed, name)
         same(other, whole)
@@ -126,7 +127,7 @@ def test_a_state_goes_on_as_the_windows_would(make: Callable[[], FrameTracker | 
     def step(windows: FrameTracker | EventTracker, n: int) -> Events:
         if isinstance(windows, FrameTracker):
             return windows.push(scene(n), n * FRAME_US)
-        return windows.kept_and_missed(packets[n])[0]
+        return kept_and_missed(windows, packets[n])[0]
 
     count = 24 if isinstance(whole, FrameTracker) else 60
     expected = [step(whole, n) for n in range(count)]

@@ -230,9 +230,13 @@ def test_large_frames_are_thinned_by_whole_factors(longest: int, factor: int, ax
     assert made.flags.c_contiguous
 
 
-def test_a_long_stream_of_pictures_carries_no_more_than_a_short_one() -> None:
-    session, sizes = Session(tiny(replace(IMAGE_CONTRACT, still="digit")), objects=2), list[int]()
-    for n in range(6):
-        session.frame(digit_on_paper(n / 15), n * 33_333)
-        sizes.append(sum(np.size(value) for value in session.state().values()))
-    assert sizes[-1] == sizes[2]
+@pytest.mark.parametrize("pause_us", [700_000, 1_500_000])
+def test_a_pause_between_frames_shows_nothing_of_what_is_found_after_it(pause_us: int) -> None:
+    session, late = Session(tiny(replace(EVENT_CONTRACT, window="drawing")), objects=2), 20 * 33_333
+    for n in range(20):
+        session.frame(digit_on_paper(0.1), n * 33_333)
+    inputs = session.frame(digit_on_paper(0.1), late + pause_us)
+    shown = [(given.end_us, view.id) for given in inputs for view in given.views]
+    assert {identity for end_us, identity in shown if end_us < late + pause_us - 10_000} == {0}
+    inputs = session.frame(digit_on_paper(0.1), late + pause_us + 33_333)
+    assert {view.id for given in inputs for view in given.views} == {2}
