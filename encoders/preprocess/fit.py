@@ -93,6 +93,7 @@ def _in_the_middle(box: np.ndarray) -> np.ndarray:
         scale = DIGIT_BOX / max(box.shape)
         size = (max(1, round(box.shape[1] * scale)), max(1, round(box.shape[0] * scale)))
         small = cv2.resize(box, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+        # in float64: OpenCV takes float32 of two columns for a contour's points
         moments, mass = cv2.moments(small.astype(float)), max(float(small.sum()), 1.0)
         top, left = (round((DIGIT_SIZE - 1) / 2 - moments[name] / mass) for name in ("m01", "m10"))
         top, left = (int(np.clip(v, 0, DIGIT_SIZE - n)) for v, n in zip((top, left), small.shape))

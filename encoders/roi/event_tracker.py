@@ -29,7 +29,7 @@ from spikesight.encoders.roi.tracks import CROSSED, MOST, Seen, Tracks, boxes_of
 from spikesight.encoders.roi.window import around, through
 
 SEARCH_US = 50_000  # from a search to the next, by the events' clock
-INTERVALS = TIME[0] // SEARCH_US, TIME[1] // SEARCH_US - 1
+INTERVALS = TIME[0] // SEARCH_US, TIME[1] // SEARCH_US - 1  # so that the time of a search after one is a time, too
 LEVELS = (0.24, 0.4, 0.7, 0.9)  # stroke thresholds, relative to white; at low ones grey trails join strokes
 LONGEST = 0.75  # longest drawing by the picture's shorter side; a sheet's outline is longer
 CLOSE = 5  # cells: gaps up to this width between a stroke's two edges are filled
