@@ -154,7 +154,7 @@ def main() -> None:
     parser.add_argument("--dev", action="store_true", help="the tests' tools as well")
     parser.add_argument("--torch", choices=("", "cpu"), default="", help="PyTorch's small build, without CUDA")
     args = parser.parse_args()
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - this file is what an older Python gets to read
         fail("Spikesight needs Python 3.11 or newer: make PYTHON=python3.13 serve")
     make_environment()
     announce(args.torch)
