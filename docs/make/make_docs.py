@@ -82,7 +82,8 @@ SPEED = (
 )  # fmt: skip
 MACHINES = ("AMD EPYC (family 25, model 17)", "Intel(R) Xeon(R) Processor (family 6, model 207)")
 UNKNOWN = (
-    ("nmnist", "noise at 12 Hz a pixel"), ("nmnist", "people and traffic, filmed"), ("nmnist", "photographs by saccades"),
+    ("nmnist", "noise at 12 Hz a pixel"), ("nmnist", "people and traffic, filmed"),
+    ("nmnist", "photographs by saccades"),
     ("nmnist", "Fashion-MNIST by saccades"), ("nmnist", "letters (learnt)"), ("nmnist", "two digits (learnt)"),
     ("nmnist", "half digits (learnt)"), ("nmnist", "Greek and Cyrillic letters"),
     ("mnist-direct", "photographs"), ("mnist-direct", "letters (learnt)"), ("mnist-direct", "two digits (learnt)"),
