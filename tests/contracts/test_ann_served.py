@@ -14,11 +14,9 @@ from spikesight.app.cli import main
 from spikesight.models.checkpoint import save
 from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Card, Contract
-from spikesight.models.export.formats import export
 from spikesight.models.networks.ann import as_ann
 from spikesight.service.api import create_app
 from spikesight.service.stream.messages import Frame
-from tests.support.exporting import require_onnx
 from tests.support.inputs.samples import picture
 from tests.support.models import ann
 from tests.support.serving.servers import settings
@@ -52,13 +50,6 @@ def test_it_has_no_state_alone_and_in_company(classifier: Classifier) -> None:
         assert torch.equal(classifier.step(x[n : n + 1], {}).logits[0], together.logits[n])
 
 
-def test_it_is_exported(tmp_path: Path) -> None:
-    require_onnx()
-    parity = export(ann(), CARD, "onnx", tmp_path / "ann.onnx")
-    assert parity.membranes == 0
-    assert parity.logits < 1e-3
-
-
 def test_it_is_converted_from_its_own_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     network, pictures = ann(), tmp_path / "pictures"
     save(tmp_path / "ann", network, CARD)
@@ -85,9 +76,6 @@ def test_the_service_runs_it(classifier: Classifier) -> None:
         (body,) = client.get("/v1/models").json()["models"]
         assert body["origin"] == "ann"
         assert body["layers"] == []
-        refused = client.post("/v1/predict?name=a.bin", content=bytes(50))
-        assert refused.status_code == 400
-        assert "takes images" in refused.json()["error"]
         with client.websocket_connect("/v1/stream") as socket:
             socket.send_text(json.dumps({"type": "hello", "protocol": 1, "width": 40, "height": 30, "probe": True}))
             assert socket.receive_json()["maps"] == []

@@ -19,7 +19,7 @@ def words_of(use: str) -> list[str]:
     """Its command."""
     section = (ROOT / "docs" / "quickstart.md").read_text().partition("\n## Uses\n")[2]
     commands = re.findall(r"^```sh\n(.*?)\n```", section, re.MULTILINE | re.DOTALL)[0].splitlines()
-    return shlex.split(dict(zip(NAMES, commands, strict=True))[use])
+    return shlex.split(commands[NAMES.index(use)])
 
 
 def run(use: str, *more: str, **instead: str) -> None:
