@@ -179,7 +179,7 @@ def test_what_is_generated_is_up_to_date(name: str) -> None:
 
 
 def figures(text: str) -> set[str]:
-    return set(re.findall(r"\d+\.\d\d", re.sub(r"(?<=\d),(?=\d{3}\b)", "", text)))
+    return set(re.findall(r"\d+\.\d\d|\d+ of \d+", re.sub(r"(?<=\d),(?=\d{3}\b)", "", text)))
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/paper.md"])
