@@ -123,6 +123,9 @@ def test_commands_flags_targets_and_scripts_exist(page: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for line in spans(page):
         check_commands(page.name, line)
+        if line.startswith("--"):
+            flag = re.split("[ =]", line)[0]
+            assert any(flag in flags_of(command) for command in COMMANDS), f"{page.name}: no command has {flag}"
         name, *words = line.split(" #")[0].removeprefix("$ ").split() or [""]
         if name == "make" and words[:1] != ["-C"]:
             assert all("=" in word or word in targets for word in words), f"{page.name}: no such target: {line}"
