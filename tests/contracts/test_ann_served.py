@@ -1,17 +1,12 @@
-"""An ANN goes wherever a spiking network goes: commands, service, streams, export; it says that it does not spike."""
+"""An ANN goes wherever a spiking network goes: steps, the service, streams; it says that it does not spike."""
 
 import json
-from dataclasses import replace
-from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
 from fastapi.testclient import TestClient
 
-from spikesight.app.cli import main
-from spikesight.models.checkpoint import save
 from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Card, Contract
 from spikesight.models.networks.ann import as_ann
@@ -48,23 +43,6 @@ def test_it_has_no_state_alone_and_in_company(classifier: Classifier) -> None:
     assert together.synops.tolist() == [classifier.ann_macs] * 3
     for n in range(3):
         assert torch.equal(classifier.step(x[n : n + 1], {}).logits[0], together.logits[n])
-
-
-def test_it_is_converted_from_its_own_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    network, pictures = ann(), tmp_path / "pictures"
-    save(tmp_path / "ann", network, CARD)
-    pictures.mkdir()
-    for n in range(6):
-        cv2.imwrite(str(pictures / f"{n}.png"), np.random.default_rng(n).integers(0, 256, (12, 12), np.uint8))
-    words = ["convert", str(tmp_path / "ann"), "--to", str(tmp_path / "out"), "--data", str(pictures)]
-    assert main([*words, "--steps", "6"]) == 0
-    made = Classifier.load(tmp_path / "out")
-    assert made.origin == "converted"
-    assert made.contract == replace(CONTRACT, steps=6, readout=6)
-    assert made.labels == CARD.labels
-    assert made.ann_macs == Classifier(network, CARD).ann_macs
-    assert main([*words, "--steps", "0"]) == 2
-    assert "labelled pictures" in capsys.readouterr().err
 
 
 def test_the_service_runs_it(classifier: Classifier) -> None:
