@@ -77,8 +77,6 @@ SPEED = (
     Speed("a million events into bins, over Tonic", "events", "bin 1 M events into 10x2x128x128",
           "tonic to_frame_numpy (safe form)", "ours over it"),
     Speed("reading EVT 3, over `evt3`", "events", "read 3 M events, evt3", "evt3", "ours over it"),
-    Speed("reading AEDAT 4, over dv-processing", "events", "read 3 M events, aedat4", "dv-processing",
-          "ours over it"),
 )  # fmt: skip
 MACHINES = ("AMD EPYC (family 25, model 17)", "Intel(R) Xeon(R) Processor (family 6, model 207)")
 UNKNOWN = (
