@@ -1,6 +1,6 @@
 """Results of a benchmark as JSON, beside its printed output: benchmarks/results/<name>-<processor>.json.
 
-`table` begins a table, `row` adds to it, `write` saves all tables; docs/results/performance.md is generated from them.
+`table` begins a table, `row` adds to it, `write` saves all tables; docs/results/results.md has rows of them.
 Tables that a run did not measure stay in the file, so that a single table can be repeated.
 """
 

@@ -1,4 +1,4 @@
-"""Draw docs/pictures/encodings.png and encodings-trains.png: a digit in all encodings.
+"""Draw docs/pictures/encodings.png: a digit in all encodings.
 
 python docs/make/draw_encodings.py
 """
@@ -21,9 +21,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
 PICTURES = Path(__file__).resolve().parent.parent / "pictures"
-SIDE, ROW = 28, 16  # side of the digit; the row of pixels whose spike trains are drawn
-SHOWN, LONG = 10, 32  # steps of the two pictures
-EXTENT = (0.5, LONG + 0.5, SIDE - 0.5, -0.5)  # steps are counted from 1, pixels from 0
+SIDE, SHOWN = 28, 10  # side of the digit; steps of the picture
 SENSOR = SensorSize(34, 34)
 OFF, ON = (0.90, 0.62, 0.0), (0.0, 0.45, 0.70)  # colour-blind safe (Okabe and Ito)
 BACK = (0.97, 0.97, 0.97)
@@ -87,41 +85,8 @@ def draw_frames() -> None:
         axes.set_title(f"step {step}", fontsize=7, pad=2)
     grid[0][0].set_title("image", fontsize=7, pad=2)
     figure.subplots_adjust(0.085, 0.01, 0.995, 0.97, 0.05, 0.05)
-    save(figure, "encodings.png")
-
-
-def draw_trains() -> None:
-    """Draw the spike trains of one row of pixels over 32 steps, one panel an encoding."""
-    made = codes(LONG)
-    panels = {name: x_seq[:, ROW] for name, x_seq in made.items()}
-    columns = 5
-    lines = -(-(len(panels) + 1) // columns)
-    figure, grid = plt.subplots(lines, columns, figsize=(8.6, 1.9 * lines), squeeze=False, sharey=True)
-    for axes, (name, trains) in zip(grid.flat, panels.items()):
-        axes.imshow(trains.T, cmap="gray_r", vmin=0, vmax=1, aspect="auto", interpolation="nearest", extent=EXTENT)
-        axes.set_title(name, fontsize=8, pad=3)
-    last = grid.flat[len(panels)]
-    seen = events(LONG)[:, :, ROW + 3, 3 : 3 + SIDE]
-    last.imshow(polarity_picture(seen.transpose(1, 2, 0)), aspect="auto", interpolation="nearest", extent=EXTENT)
-    last.set_title("DVS events", fontsize=8, pad=3)
-    for axes in list(grid.flat)[len(panels) + 1 :]:
-        axes.set_visible(False)
-    for axes in grid.flat:
-        axes.tick_params(labelsize=6, length=2)
-        axes.set_xlabel("step", fontsize=7, labelpad=1)
-    for line in grid:
-        line[0].set_ylabel(f"pixel of row {ROW}", fontsize=7)
-    figure.tight_layout(pad=0.6)
-    save(figure, "encodings-trains.png")
-
-
-def save(figure: plt.Figure, name: str) -> None:
-    """Save a small PNG whose bytes do not depend on the date."""
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    figure.savefig(PICTURES / name, dpi=100, metadata={"Software": None}, facecolor="white")
-    print(f"wrote docs/pictures/{name}")
+    figure.savefig(PICTURES / "encodings.png", dpi=100, metadata={"Software": None}, facecolor="white")
 
 
 if __name__ == "__main__":
     draw_frames()
-    draw_trains()

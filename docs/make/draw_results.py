@@ -1,4 +1,4 @@
-"""Draw the pictures of results.md, performance.md and sparsity.md from training/results/ and benchmarks/results/:
+"""Draw the pictures of docs/results/results.md from training/results/ and benchmarks/results/:
 accuracy against operations, and time against the firing rate for several programs.
 
 python docs/make/draw_results.py
@@ -36,10 +36,6 @@ PROGRAMS = {
     "engine bf16": ("Spikesight bfloat16", "--"),
 }
 PROGRAM_COLOURS = ("#999999", "#cc79a7", "#56b4e9", "#56b4e9", "#d55e00", "#d55e00")
-SPARSITY_COLOURS = {
-    "engine": "#d55e00", "PyTorch": "#cc79a7", "SpikingJelly": "#999999", "ONNX Runtime": "#009e73",
-    "OpenVINO": "#56b4e9",
-}  # fmt: skip
 FIRING = re.compile(r"resnet18, T = 4, 3x224x224, neurons fire at (\d+)%")
 
 
@@ -82,12 +78,6 @@ def _tables(path: Path) -> Iterator[tuple[int, dict[str, float]]]:
             yield int(fires[1]), {row[0]: row[1] for row in table["rows"]}
 
 
-def sparsity_tables() -> list[dict[str, Any]]:
-    """Return the tables of `python -m benchmarks.sparsity`, machine by machine."""
-    files = sorted((ROOT / "benchmarks" / "results").glob("sparsity-*.json"))
-    return [table for file in files for table in json.loads(file.read_text())["tables"]]
-
-
 def digest(numbers: object) -> str:
     """Return a hash of the numbers in a picture."""
     return hashlib.sha256(json.dumps(numbers).encode()).hexdigest()
@@ -120,21 +110,6 @@ def draw_times(axes: Any, machine: str) -> None:
     axes.grid(alpha=0.3)
 
 
-def draw_sparsity(axes: Any, table: dict[str, Any]) -> None:
-    """Plot milliseconds against the share of neurons that fire, on logarithmic axes, including int8."""
-    rates = [float(rate) for rate in table["columns"][1:]]
-    for name, *ms in table["rows"]:
-        program, _, precision = name.rpartition(" ")
-        line = {"float32": "-", "f32": "-", "bfloat16": "--", "bf16": "--", "int8": ":"}[precision]
-        axes.plot(rates, ms, line, color=SPARSITY_COLOURS[program], marker=".", label=name)
-    axes.set(xscale="log", yscale="log", title=table["title"].split(", ")[-1].split(":")[0])
-    axes.set_xlabel("neurons that fire in a step, %")
-    axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
-    axes.set_yticks(ticks := (10, 20, 50, 100, 200), [str(tick) for tick in ticks])
-    axes.minorticks_off()
-    axes.grid(alpha=0.3)
-
-
 def main() -> None:
     import matplotlib as mpl
 
@@ -150,14 +125,6 @@ def main() -> None:
     both[0].set_ylabel("ResNet-18, T = 4, 224 x 224: ms, one thread")
     figure.legend(*both[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     figure.savefig(PICTURES / "speed.png", dpi=100, metadata={"Numbers": digest(times())})
-    tables = sparsity_tables()
-    size = (3.5 + 4 * len(tables), 4)
-    figure, several = plt.subplots(1, len(tables), figsize=size, layout="constrained", squeeze=False)
-    for axes, table in zip(several[0], tables, strict=True):
-        draw_sparsity(axes, table)
-    several[0, 0].set_ylabel("ResNet-18, T = 4, 224 x 224: ms")
-    figure.legend(*several[0, 0].get_legend_handles_labels(), loc="outside right center", frameon=False)
-    figure.savefig(PICTURES / "sparsity.png", dpi=100, metadata={"Numbers": digest(tables)})
 
 
 if __name__ == "__main__":

@@ -1,219 +1,324 @@
-"""Write the generated pages:
+"""Write what is generated in the documents, each from one place:
 
-docs/commands.md                                      code: commands and flags, recipes, conversion methods, benchmarks
-docs/models/shipped.md                                the shipped models' folders
-docs/results/results.md, corruptions.md, model cards  training/results/
-docs/results/board.html, results.csv                  training/results/board.json
-docs/results/performance.md, sparsity.md              benchmarks/results/
-docs/paper.md                                         docs/make/paper.md, with figures from the pages above
-docs/python.ipynb, docs/notebooks/                    docs/python.md, docs/make/notebooks/
-docs/service/security.md (its table)                  the tests
+docs/results/results.csv            training/results/board.json
+docs/python.ipynb, docs/notebooks/  docs/python.md, docs/make/notebooks/
+tables in pages                     training/results/, benchmarks/results/, models/shipped/, the marks of tests
 
-With --check, only check whether they are up to date. Help texts are formatted here, since argparse's layout differs
-between versions of Python.
+A table stands between `<!-- table NAME -->` and `<!-- end -->`. With --check, only say what is out of date.
 """
 
 import argparse
 import ast
+import csv
+import io
+import json
+import re
 import sys
-import textwrap
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # this folder is no package
-import board_page
-import corruptions_page
-import mutants_table
 import notebook
-import paper_page
-import performance_page
-import results_page
-import security_page
-import sparsity_page
+
+from spikesight.models.shipped import index, shipped
+from spikesight.models.statistics import interval
+from spikesight.training.compare.board import BOARD, pairs, read_board
 
 ROOT = Path(__file__).resolve().parents[2]
-COLUMNS, INDENT = 110, 34
-RULE = "|---|---|"  # second line of a table of two columns
-HEAD = """# Commands, recipes, conversion methods, benchmarks
-
-Written by `docs/make/make_docs.py` from the code; a test fails when this page is out of date. `spikesight COMMAND
---help` says the same. Exit codes: 0 success, 1 failure, 2 wrong usage or input, 130 stopped by Ctrl-C.
-"""
-
-
-def parser_of(name: str) -> argparse.ArgumentParser:
-    """Build the argument parser of one command, as `spikesight` does."""
-    from spikesight.app.cli import module_of
-
-    module = module_of(name)
-    parser = argparse.ArgumentParser(prog=f"spikesight {name}", description=module.DESCRIPTION)
-    getattr(module, "configure_all", module.configure)(parser)
-    return parser
-
-
-def flags_of(parser: argparse.ArgumentParser) -> set[str]:
-    """Return all flags of a command."""
-    return {flag for action in parser._actions for flag in action.option_strings}  # no public way
+PAGES = ("README.md", "docs/paper.md", "docs/results/results.md", "docs/service/security.md")
+MARKED = re.compile(r"(<!-- table ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+RUNS = (
+    ("N-MNIST, a shorter training, seeds 0 to 2", "nmnist-short", "nmnist"),
+    ("MNIST, T = 4, seeds 0 to 2", "mnist-four", "mnist_four"),
+    ("Fashion-MNIST, T = 4", "fashion-direct", "fashion_direct"),
+    ("the same network as an ANN", "fashion-ann", "fashion_ann"),
+    ("CIFAR-10 in JPEG, T = 4", "cifar-direct", "cifar_direct"),
+    ("the same network as an ANN", "cifar-ann", "cifar_ann"),
+)
+"""Rows of trainings that are not shipped: what, folder of training/results/, recipe."""
+DIGITS = (
+    ("an ANN of the same shape on one frame, from 800 recordings", "nmnist-ann-frame"),
+    ("the same on ten frames", "nmnist-ann-frames"),
+    ("**a real other camera**: DVS128, 20 recordings of MNIST-DVS", "nmnist-dvs128"),
+    ("the same as one stream, never reset", "nmnist-dvs128-stream"),
+)
+"""Rows of recorded.json about the digit model: what, and name there."""
 
 
-def _value(action: argparse.Action) -> str:
-    """Return how an action's value is written: its metavar, or nothing for a flag without a value."""
-    if action.nargs == 0:
-        return ""
-    metavar = action.metavar if isinstance(action.metavar, str) else None
-    if metavar is None:
-        metavar = action.dest if not action.option_strings else action.dest.upper()
-    return f"{metavar} ..." if action.nargs in ("+", "*") else metavar
+class Speed(NamedTuple):
+    """A row of the table of speed: what, the benchmark, its table, the row of it, and the ratio's column."""
+
+    what: str
+    benchmark: str
+    table: str
+    row: str
+    column: str
 
 
-def _entry(action: argparse.Action, prog: str) -> str:
-    """Format one flag: its name, its value and its help, in one or more lines."""
-    left = ", ".join(action.option_strings)
-    left = f"  {left} {_value(action)}".rstrip() if left else f"  {_value(action)}"
-    text = (action.help or "") % {**vars(action), "prog": prog}
-    if action.choices:
-        text = f"{text}; one of {', '.join(str(choice) for choice in action.choices if choice != '')}"
-    text = " ".join(text.split())
-    lines = textwrap.wrap(text, COLUMNS - INDENT, break_on_hyphens=False, break_long_words=False)
-    if len(left) < INDENT - 1 and lines:
-        return "\n".join([left.ljust(INDENT) + lines[0], *(" " * INDENT + line for line in lines[1:])])
-    return "\n".join([left, *(" " * INDENT + line for line in lines)])
+SWEEP, JELLY = "resnet18, T = 4, 3x224x224, neurons fire at {}%", "times SpikingJelly multi-step"
+SPEED = (
+    *(
+        Speed(f"ResNet-18 at {rate} % firing, {name}, over SpikingJelly", "engine", SWEEP.format(rate), row, JELLY)
+        for rate in (7, 30)
+        for name, row in (("our engine", "engine"), ("OpenVINO in int8", "OpenVINO int8"))
+    ),
+    Speed("a step of 1 stream of `nmnist`, over PyTorch", "engine", "nmnist: one step of 1 stream(s)", "engine",
+          "times network (torch)"),
+    Speed("a step of 32 streams, over PyTorch", "engine", "nmnist: one step of 32 stream(s)", "engine",
+          "times network (torch)"),
+    Speed("a LIF layer, forward and backward, over SpikingJelly", "neurons",
+          "[16, 32, 64, 32, 32] float32, forward + backward", "fused (ours)", JELLY),
+    Speed("a training step of SEW ResNet-18, over its ANN's", "training",
+          "training step, SEW ResNet-18, T = 4, 8 x 3 x 32 x 32", "ours", "times ANN on the same images"),
+    Speed("a million events into bins, over Tonic", "events", "bin 1 M events into 10x2x128x128",
+          "tonic to_frame_numpy (safe form)", "ours over it"),
+    Speed("reading EVT 3, over `evt3`", "events", "read 3 M events, evt3", "evt3", "ours over it"),
+)  # fmt: skip
+MACHINES = ("AMD EPYC (family 25, model 17)", "Intel(R) Xeon(R) Processor (family 6, model 207)")
+UNKNOWN = (
+    ("nmnist", "noise at 12 Hz a pixel"), ("nmnist", "people and traffic, filmed"),
+    ("nmnist", "photographs by saccades"),
+    ("nmnist", "Fashion-MNIST by saccades"), ("nmnist", "letters (learnt)"), ("nmnist", "two digits (learnt)"),
+    ("nmnist", "half digits (learnt)"), ("nmnist", "Greek and Cyrillic letters"),
+    ("mnist-direct", "photographs"), ("mnist-direct", "letters (learnt)"), ("mnist-direct", "two digits (learnt)"),
+    ("mnist-direct", "arrows and pictograms"), ("motions", "people and traffic, filmed"),
+)  # fmt: skip
+"""Rows of the table of inputs that have no right answer: model, input."""
 
 
-def shown_actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
-    """Return the flags that a command's help lists, without --help and suppressed ones."""
-    return [a for a in parser._actions if not isinstance(a, argparse._HelpAction) and a.help != argparse.SUPPRESS]
+def results(name: str) -> Any:
+    """Read a JSON file of training/results/."""
+    return json.loads((ROOT / "training" / "results" / name).read_text())
 
 
-def usage(parser: argparse.ArgumentParser) -> str:
-    """Return the usage line: the command with its positional arguments and required flags."""
-    words = [parser.prog]
-    for action in parser._actions:
-        if action.option_strings and action.required:
-            words.append(f"{action.option_strings[0]} {_value(action)}")
-    words.append("[options]")
-    words += [_value(a) for a in shown_actions(parser) if not a.option_strings]
-    return " ".join(words)
+def measured(benchmark: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (processor, table) of all that a benchmark stored."""
+    for path in sorted((ROOT / "benchmarks" / "results").glob(f"{benchmark}-*.json")):
+        found = json.loads(path.read_text())
+        yield from ((found["processor"], table) for table in found["tables"])
 
 
-def section(parser: argparse.ArgumentParser) -> Iterator[str]:
-    """Yield a command's section of the page."""
-    yield f"## {parser.prog}\n"
-    yield f"```text\n{(parser.description or '').strip()}\n```\n"
-    entries = [usage(parser), *(_entry(action, parser.prog) for action in shown_actions(parser))]
-    yield "```text\n" + "\n".join(entries) + "\n```\n"
+def line(*cells: object) -> str:
+    return f"| {' | '.join(map(str, cells))} |"
 
 
-def recipes() -> Iterator[tuple[str, str]]:
-    """Yield (file, first sentence of its comment) of every recipe."""
-    for path in sorted((ROOT / "training" / "recipes").rglob("*.yaml")):
-        comment = []
-        for line in path.read_text().splitlines():
-            if not line.startswith("# ") or line.startswith("#   "):  # an indented line is a command
-                break
-            comment.append(line[2:].strip())
-        yield path.relative_to(ROOT).as_posix(), _sentence(" ".join(comment))
+def head(*titles: str) -> list[str]:
+    return [line(*titles), "|---" * len(titles) + "|"]
 
 
-def benchmarks() -> Iterator[tuple[str, str]]:
-    """Yield (file, first sentence of its docstring) of every benchmark that can be run."""
-    for path in sorted((ROOT / "benchmarks").rglob("*.py")):
-        source = path.read_text()
-        if "__name__ ==" in source:  # the others are parts of these
-            yield path.relative_to(ROOT).as_posix(), _sentence(ast.get_docstring(ast.parse(source)) or "")
+def percent(correct: int, count: int) -> str:
+    """A share with Wilson's interval: in per cent beyond a thousand samples, else as a count."""
+    low, high = (f"{100 * side:.1f}" for side in interval(correct, count))
+    share = f"{100 * correct / count:.2f} %" if count > 1000 else f"{correct} of {count}"
+    return f"{share} ({low} to {high})"
 
 
-def _sentence(text: str) -> str:
-    words = " ".join(text.split("\n\n")[0].split())
-    return words.split(". ")[0].rstrip(".:")
+def models() -> Iterator[str]:
+    """The shipped models."""
+    yield from head("model", "classifies", "test: best guess right, 95 %")
+    for folder in shipped().values():
+        one = index.describe(folder)
+        right = percent(round(one["accuracy"] * one["tested"]), one["tested"])
+        many = f" of {one['tested']:,}" if one["tested"] > 1000 else ""
+        link = f"[`{one['name']}`](models/shipped/{one['name']}/README.md)"
+        yield line(link, one["task"], right.replace(" %", f" %{many}"))
 
 
-def page() -> str:
-    """Return docs/commands.md."""
-    from spikesight.app.cli import COMMANDS
-    from spikesight.models.conversion.methods import METHODS
-
-    parts = [HEAD, "| command | what it does |", RULE]
-    parts += [f"| [`spikesight {name}`](#spikesight-{name}) | {summary} |" for name, (_, summary) in COMMANDS.items()]
-    parts.append("\n`train-dvs` is `spikesight train`.\n")
-    for name in COMMANDS:
-        parts += section(parser_of(name))
-    parts += ["## Recipes\n", "Settings for `train-dvs --config`; flags override them.\n"]
-    parts += ["| file | what it trains |", RULE]
-    parts += [f"| [`{name}`](../{name}) | {text} |" for name, text in recipes()]
-    parts += ["\n## Conversion methods\n", "For `spikesight convert --method` and `spikesight compare --methods`.\n"]
-    parts += ["| name | what it is |", RULE]
-    parts += [f"| `{name}` | {method.source} |" for name, method in METHODS.items()]
-    parts += ["\n## Benchmarks\n", "How to read them: [measuring](results/measuring.md).\n"]
-    parts += ["| file | what it measures |", RULE]
-    parts += [f"| [`{name}`](../{name}) | {text} |" for name, text in benchmarks()]
-    return "\n".join(parts) + "\n"
+def digits() -> Iterator[str]:
+    """The shipped digit model on real recordings, on other cameras, and beside its baselines."""
+    yield from head("what", "best guess right, 95 % interval")
+    for row in read_board(BOARD)["rows"]:
+        if row["figures"] and row["name"].startswith("nmnist:"):
+            yield line(row["name"].removeprefix("nmnist: "), percent(*counts(row["figures"])))
+    stream, recorded = results("nmnist/result.json")["stream"], results("recorded.json")
+    carried = round(stream["carried"] * stream["count"])
+    yield line("nmnist, all recordings as one stream that is never reset", percent(carried, stream["count"]))
+    yield line("five *emulated* other cameras, 50 recordings each", percent(*emulated()))
+    for what, name in DIGITS:
+        yield line(what, percent(recorded[name]["correct"][0], recorded[name]["images"]))
 
 
-SHIPPED_HEAD = """# Shipped models
-
-Written by `docs/make/make_docs.py` from the models' folders; a test fails when this page is out of date. `spikesight
-models --json` says the same of what is installed. A model is `model.safetensors`, `config.json` and its card; loading
-refuses weights whose SHA-256 is not the one in `config.json`, and never runs anything out of a file.
-"""
+def counts(figures: dict[str, Any]) -> tuple[int, int]:
+    """Right answers and windows of a row of the board."""
+    return round(figures["accuracy"] * figures["count"]), figures["count"]
 
 
-def shipped_page() -> str:
-    """Return docs/models/shipped.md."""
-    from spikesight.models.shipped import index, shipped
+def emulated() -> tuple[int, int]:
+    """Right answers and recordings before emulated other cameras."""
+    table = next(table for _, table in measured("shifts") if table["title"] == "Other cameras: digits, as shipped")
+    rows = [row for row in table["rows"] if row[0] in ("dvs128", "davis346", "genx320", "imx636", "speck")]
+    count = sum(row[1] for row in rows)
+    return round(sum(row[1] * row[2] for row in rows) / 100), round(count)
 
-    parts = [
-        SHIPPED_HEAD,
-        '| model | input | steps | test accuracy | says "unknown" | bytes | licence |',
-        "|---" * 7 + "|",
-    ]
-    rows = [index.describe(folder) for folder in shipped().values()]
+
+def runs() -> Iterator[str]:
+    """Trainings that are not shipped, their seeds side by side."""
+    yield from head("what", "T", "right, seeds 0, 1, 2", "firing, %", "recipe")
+    for what, folder, recipe in RUNS:
+        names = ("result.json", "result-seed-1.json", "result-seed-2.json")
+        tests = [results(f"{folder}/{name}")["test"] for name in names]
+        rates = [100 * np.mean(list(test["firing_rates"].values())) for test in tests]
+        firing = "" if folder.endswith("-ann") else ", ".join(f"{rate:.1f}" for rate in rates)
+        right = "; ".join(percent(test["correct"], test["count"]) for test in tests)
+        yield line(what, len(tests[0]["accuracy_by_step"]), right, firing, f"`{recipe}`")
+
+
+def conversion() -> Iterator[str]:
+    """Published ResNets, fine-tuned and converted."""
+    kept = results("recorded.json")["cifar10-converted"]
+    yield from head("network", "ANN", f"binary spikes, T = {kept['steps']['binary']}", "points lost", "method")
+    for name, n in kept["networks"].items():
+        lost = 100 * (n["ann"] - n["binary"]) / kept["images"]
+        both = (percent(n[key], kept["images"]) for key in ("ann", "binary"))
+        yield line(name, *both, f"{lost:.2f}", f"`{n['method']}`")
+
+
+def commitments() -> Iterator[str]:
+    """Conformal commitments of both event models."""
+    yield from head("model", "bin, ms", "error rate", "true label always possible", "committed", "wrong", "half by, ms")
+    for model in ("nmnist", "motions"):
+        kept = results("recorded.json")[f"{model}-commitments"]
+        for bin_ms, rates in kept["bins"].items():
+            for rate, (held, committed, wrong, median) in rates.items() if bin_ms in ("31", "5", "1", "33") else ():
+                share = percent(held, kept["recordings"])
+                yield line(f"`{model}`", bin_ms, f"{float(rate):.0%}", share, committed, wrong, median or "")
+
+
+def unknown() -> Iterator[str]:
+    """Inputs without a right answer: how well they are told from what was learnt, and how many get a label."""
+    yield from head("model", "input", "count", "AUROC", "labelled, %")
+    rows: dict[tuple[str, str], list[Any]] = {}
+    for _, table in measured("real_input"):
+        model, _, rest = table["title"].partition(": ")
+        if rest in ("what has none", "what lies near digits and is none"):
+            for row in table["rows"]:
+                rows.setdefault((model, row[0]), row)
+    for model, what in UNKNOWN:
+        _, _, count, auroc, _, labelled = rows[model, what]
+        yield line(f"`{model}`", what, count, f"{auroc:.3f}", f"{labelled:.0f}")
+
+
+def speed() -> Iterator[str]:
+    """Ratios of time, each from one run; above 1 the first is faster."""
+    yield from head("times as fast", *MACHINES)
+    for one in SPEED:
+        found = {}
+        for machine, table in measured(one.benchmark):
+            at = table["columns"].index(one.column) if one.column in table["columns"] else 0
+            for row in table["rows"] if table["title"] == one.table and at else ():
+                if row[0] == one.row and len(row) > at + 2:
+                    found[machine] = f"{row[at]:.2f} ({row[at + 1]:.2f} to {row[at + 2]:.2f})"
+        yield line(one.what, *(found.get(machine, "") for machine in MACHINES))
+
+
+def right(row: dict[str, Any]) -> str:
+    figures = row["figures"]
+    low, high = (f"{100 * side:.1f}" for side in figures["interval"])
+    return f"{100 * figures['accuracy']:.2f} ({low} to {high})"
+
+
+def board(*sets: str) -> Iterator[str]:
+    """Rows of the board, by the names of their sets."""
+    yield from head("row", "what", "right, % (95 %)", "windows", "uJ, counted")
+    for row in read_board(BOARD)["rows"]:
+        if row["figures"] and row["name"].partition(":")[0] in sets:
+            joules = row["figures"].get("microjoules")
+            cost = "" if joules is None else f"{joules:.3g}"
+            yield line(row["name"], row["about"], right(row), row["figures"]["count"], cost)
+
+
+def differences() -> Iterator[str]:
+    """What the board's paired tests tell between rows that matter."""
+    asked = (
+        ("parts: head", "parts: rbf"), ("parts: spiking-fast", "parts: rbf"),
+        ("parts: spiking-fast", "parts: ann-frame-fast"), ("parts: spiking-fast", "parts: snntorch"),
+        ("nmnist: nmnist", "nmnist: RBF kernel"), ("motions: motions", "motions: RBF kernel"),
+        ("signs: head", "signs: RBF kernel"),
+    )  # fmt: skip
+    for pair in pairs(read_board(BOARD)["rows"]):
+        if (pair.first, pair.second) in asked or (pair.second, pair.first) in asked:
+            yield f"- {pair.sentence()}"
+
+
+def attacks() -> Iterator[str]:
+    """A line for each group of attacks, from the marks `@pytest.mark.attack(group, what, answer)` of tests."""
+    groups: dict[str, list[str]] = {}
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            for mark in node.decorator_list if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else ():
+                if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.attack":
+                    group, what, _answer = map(ast.literal_eval, mark.args)
+                    groups.setdefault(group, []).append(what)
+    for group, found in sorted(groups.items()):
+        yield f"- **{group}**: {'; '.join(found)}."
+
+
+TABLES: dict[str, Callable[[], Iterator[str]]] = {
+    "models": models,
+    "digits": digits,
+    "runs": runs,
+    "conversion": conversion,
+    "commitments": commitments,
+    "unknown": unknown,
+    "speed": speed,
+    "parts": partial(board, "parts"),
+    "others": partial(board, "motions", "signs", "emulated-days", "mnist"),
+    "differences": differences,
+    "attacks": attacks,
+}
+
+
+def page(name: str) -> str:
+    """A page with its tables written anew."""
+
+    def made(found: re.Match[str]) -> str:
+        return found[1] + "\n".join(TABLES[found[2]]()) + "\n" + found[3]
+
+    return MARKED.sub(made, (ROOT / name).read_text())
+
+
+def table() -> str:
+    """Return docs/results/results.csv: every row of the board, with all figures that its command printed."""
+    rows = read_board(BOARD)["rows"]
+    skipped = ("wrong", "interval")
+    keys = dict.fromkeys(key for row in rows for key in row["figures"] or {} if key not in skipped)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["row", "whose code", "what", "low", "high", *keys, "command", "date", "processor"])
     for row in rows:
-        card = f"[`{row['name']}`](../../models/shipped/{row['name']}/README.md)"
-        measured = f"{row['accuracy']:.2%} of {row['tested']:,}"
-        unknown = "yes" if row["known"] else "no"
-        values = (card, row["input"], row["steps"], measured, unknown, f"{row['bytes']:,}", row["licence"])
-        parts.append(f"| {' | '.join(values)} |")
-    parts += ["\n| model | SHA-256 of its weights |", RULE]
-    parts += [f"| `{row['name']}` | `{row['sha256']}` |" for row in rows]
-    return "\n".join(parts) + "\n"
+        figures, when = row["figures"] or {}, row["measured"] or {}
+        low, high = figures.get("interval", ("", ""))
+        cells = [figures.get(key, "") for key in keys]
+        where = row["command"].replace("{root}", "DATA"), when.get("date", ""), when.get("processor", "")
+        writer.writerow([row["name"], row["by"], row["about"], low, high, *cells, *where])
+    return text.getvalue()
 
 
-PAGES: dict[str, Callable[[], str]] = {
-    "commands.md": page,
-    "models/shipped.md": shipped_page,
-    "results/results.md": results_page.page,
-    "results/corruptions.md": corruptions_page.page,
-    **{f"../models/shipped/{name}/README.md": partial(corruptions_page.card, name) for name in corruptions_page.MODELS},
-    "results/measuring.md": mutants_table.page,
-    "results/performance.md": performance_page.page,
-    "results/sparsity.md": sparsity_page.page,
-    "results/board.html": board_page.page,
-    "results/results.csv": board_page.table,
-    "paper.md": paper_page.page,
-    **{name: partial(notebook.page, name) for name in notebook.SOURCES},
-    "service/security.md": security_page.page,
+GENERATED: dict[str, Callable[[], str]] = {
+    "docs/results/results.csv": table,
+    **{name: partial(page, name) for name in PAGES},
+    **{f"docs/{name}": partial(notebook.page, name) for name in notebook.SOURCES},
 }
 
 
 def main() -> int:
-    """Write the pages, or check them; return the exit status: 1 if --check finds one out of date."""
+    """Write the files, or check them; return 1 if --check finds one out of date."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="only say whether the pages are up to date")
-    args = parser.parse_args()
-    stale = 0
-    for name, made in PAGES.items():
-        path, text = ROOT / "docs" / name, made()
+    parser.add_argument("--check", action="store_true", help="only say whether the files are up to date")
+    check, stale = parser.parse_args().check, 0
+    for name, made in GENERATED.items():
+        path, text = ROOT / name, made()
         if path.is_file() and path.read_text() == text:
-            print(f"docs/{name} is up to date")
-        elif args.check:
-            print(f"docs/{name} is out of date: run python docs/make/make_docs.py", file=sys.stderr)
-            stale = 1
-        else:
+            continue
+        stale = 1
+        print(f"{name} is out of date" if check else f"wrote {name}")
+        if not check:
             path.write_text(text)
-            print(f"wrote docs/{name}")
-    return stale
+    return stale if check else 0
 
 
 if __name__ == "__main__":

@@ -1,5 +1,4 @@
-"""Takes the pictures of the documents: the page while it classifies (animated), in light, dark and phone size, a file's
-spike train, models compared side by side, two things taught, the desktop demo.
+"""Takes the pictures of the documents: the page while it classifies (animated), models compared, two things taught.
 
 `python docs/pictures/take.py [--only WORD]` writes files beside this one, and none in which an answer is not the true
 one, or less than 95 % sure, or late; shown.json says of each what it shows, what is answered, and of which page.
@@ -21,45 +20,26 @@ from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
-import cv2
-import numpy as np
 import uvicorn
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from spikesight.app.webcam.demo import Demo, default_model
-from spikesight.encoders.sources.chunks import open_source
+from spikesight.app.webcam.demo import default_model
 from spikesight.models.classifier import Classifier
 from spikesight.models.shipped import find, shipped
 from spikesight.service.api import create_app
 from spikesight.service.settings import Settings
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent.parent / "encoders" / "sources" / "samples"), str(HERE.parent.parent)]
-from draw import digit  # noqa: E402
-
+sys.path.insert(0, str(HERE.parent.parent))
 from tests.support.chromium import FAKE_CAMERA  # noqa: E402
 from tests.support.inputs.things import clip, mjpeg  # noqa: E402
 
-WIDE, PHONE = (1320, 890), (390, 844)
-PLAYED_S = 14  # ten rounds of a shipped recording of 0.3 s at a quarter of its speed: most of the time axis
 ANIMATED_S, A_PICTURE_S = 4.5, 0.12  # two rounds, and the time from one picture to the next
 HOLD_MS = 1500  # the last picture of the animation
 LARGEST = 1 << 20  # bytes of the animation
 COLOURS = 256  # of a picture's palette: small files, no visible loss
 SURE = 95  # per cent, from which an answer may stand in a picture
-
-
-def scene(turn: float, name: str = "3") -> np.ndarray:
-    """A hand-drawn digit on paper that sways before the camera, BGR uint8 [480, 640, 3]."""
-    y, x = np.mgrid[:480, :640]
-    paper = np.stack([196 + x / 40 + y / 60, 204 + x / 36 + y / 60, 210 + x / 34 + y / 60], 2)
-    angle = np.deg2rad(2 * np.sin(turn))
-    turned = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    middle = np.array([320 + 32 * np.cos(turn), 240 + 20 * np.sin(2 * turn)]) - turned @ np.array([190, 190])
-    mask = cv2.warpAffine(cv2.resize(digit(name), (380, 380)), np.column_stack([turned, middle]), (640, 480))
-    ink = mask.astype(np.float32)[..., None] / 255
-    return cv2.GaussianBlur((paper * (1 - ink) + np.array([72, 50, 38]) * ink).astype(np.uint8), (0, 0), 0.8)
 
 
 @contextmanager
@@ -102,22 +82,8 @@ def page_version() -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
 
 
-def stale() -> list[str]:
-    """The pictures of an older page, the gallery's among them."""
-    notes = {str(path.parent): json.loads(path.read_text()) for path in HERE.rglob("shown.json")}
-    return [
-        str(Path(folder).relative_to(HERE) / name)
-        for folder, pictures in notes.items()
-        for name, one in pictures.items()
-        if name.startswith("page") and one.get("page") != page_version()
-    ]
-
-
-def visit(browser: Browser, url: str, scheme: str, size: tuple[int, int]) -> Page:
-    context = browser.new_context(
-        color_scheme=scheme,  # type: ignore[arg-type]
-        viewport={"width": size[0], "height": size[1]},
-    )
+def visit(browser: Browser, url: str) -> Page:
+    context = browser.new_context(color_scheme="light", viewport={"width": 1320, "height": 890})
     page = context.new_page()
     page.goto(url)
     page.wait_for_timeout(1500)
@@ -145,7 +111,7 @@ def wait_for(page: Page, true: Callable[[], bool], seconds: float) -> None:
         page.wait_for_timeout(40)
 
 
-def recording(page: Page, label: str, played_s: float = PLAYED_S) -> Iterator[tuple[float, bytes, bool]]:
+def recording(page: Page, label: str, played_s: float) -> Iterator[tuple[float, bytes, bool]]:
     """Screenshots (seconds, PNG, `sure`) while the page plays a shipped recording, from its first label on."""
     page.get_by_role("button", name=f"digit {label}").click()
     wait_for(page, lambda: page.locator("#label").inner_text() != "–", 60)
@@ -157,17 +123,9 @@ def recording(page: Page, label: str, played_s: float = PLAYED_S) -> Iterator[tu
         yield now, picture, sure(page)
 
 
-def fullest(pictures: Iterator[tuple[float, bytes, bool]]) -> bytes:
-    """The one with most in it of the later half's sure ones."""
-    late = [png for seconds, png, good in pictures if good and seconds > PLAYED_S / 2]
-    if not late:
-        raise SystemExit("no picture: no answer is sure enough")
-    return max(late, key=len)
-
-
 def animate(browser: Browser, url: str, label: str = "3") -> None:
     """page.webp: the page while it classifies a shipped recording, as fast as it was seen."""
-    page = visit(browser, url, "light", WIDE)
+    page = visit(browser, url)
     kept = list[tuple[float, bytes, bool]]()
     for taken in recording(page, label, ANIMATED_S):
         if not kept or taken[0] - kept[-1][0] >= A_PICTURE_S:
@@ -188,59 +146,26 @@ def animate(browser: Browser, url: str, label: str = "3") -> None:
 
 
 @contextmanager
-def chromium() -> Iterator[tuple[Browser, Path]]:
-    """A browser, and a picture of a seven to show it."""
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        picture = Path(folder) / "seven.png"
-        cv2.imwrite(str(picture), digit("7"))
+def chromium() -> Iterator[Browser]:
+    """A browser."""
+    with sync_playwright() as playwright:
         flags = ["--no-sandbox", "--disable-gpu"]
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
-        yield browser, picture
+        yield browser
         browser.close()
 
 
-def of_the_page(browser: Browser, url: str, picture: Path) -> None:
-    """The start; light, dark and phone with a shipped recording; a file."""
-    for name, scheme, size, label in (
-        ("light", "light", WIDE, "3"),
-        ("dark", "dark", WIDE, "7"),
-        ("phone", "light", PHONE, "5"),
-    ):
-        page = visit(browser, url, scheme, size)
-        if name == "light":
-            wait_for(page, lambda page=page: page.locator("#label").inner_text() == "0" and sure(page), 60)
-            says = insist(page, "0")
-            save("page-start", page.screenshot(), "digit-0", says)
-        save(f"page-{name}", fullest(recording(page, label)), f"digit-{label}", label)
-        page.context.close()
-    page = visit(browser, url, "light", WIDE)
-    page.locator("#file").set_input_files(picture)
-    wait_for(page, lambda: page.locator("#train-controls").is_visible() and sure(page), 60)
-    says = insist(page, "7")
-    save("page-file", page.screenshot(), "drawn-7", says)
+def of_comparisons(browser: Browser, url: str) -> None:
+    """A drawing through all models of digits."""
+    page = visit(browser, url)
+    page.get_by_role("button", name="Compare").click()
+    page.locator("#draw").click()
+    page.get_by_role("button", name="Write a 3").click()
+    answers = page.locator(".column strong")
+    wait_for(page, lambda: set(answers.all_inner_texts()) == {"3"}, 120)
+    page.wait_for_timeout(1000)  # the bars grow
+    save("page-compare", page.screenshot(), "drawn-3", insist(page, "3", ".column strong"))
     page.context.close()
-
-
-def of_comparisons(browser: Browser, url: str, picture: Path) -> None:
-    """A file and drawings through all models of digits."""
-    for name, scheme, size, truth in (
-        ("compare", "light", WIDE, "3"),
-        ("compare-dark", "dark", WIDE, "7"),
-        ("compare-phone", "light", PHONE, "5"),
-    ):
-        page = visit(browser, url, scheme, size)
-        page.get_by_role("button", name="Compare").click()
-        if name == "compare-dark":
-            page.locator("#file").set_input_files(picture)
-        else:
-            page.locator("#draw").click()
-            page.get_by_role("button", name=f"Write a {truth}").click()
-        answers = page.locator(".column strong")
-        wait_for(page, lambda answers=answers, truth=truth: set(answers.all_inner_texts()) == {truth}, 120)
-        page.wait_for_timeout(1000)  # the bars grow
-        says = insist(page, truth, ".column strong")
-        save(f"page-{name}", page.screenshot(full_page=size == PHONE), f"drawn-{truth}", says)
-        page.context.close()
 
 
 def of_teaching(url: str) -> None:
@@ -249,7 +174,7 @@ def of_teaching(url: str) -> None:
         film = Path(folder) / "camera.mjpeg"
         flags = ["--no-sandbox", "--disable-gpu", *FAKE_CAMERA, f"--use-file-for-fake-video-capture={film}"]
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
-        page = visit(browser, url, "light", WIDE)
+        page = visit(browser, url)
         page.get_by_role("button", name="Teach", exact=True).click()
         for number, label in ((1, "mug"), (2, "key"), (3, "nothing")):
             page.get_by_label(f"Name of class {number}").fill(label)
@@ -273,42 +198,20 @@ def of_teaching(url: str) -> None:
         browser.close()
 
 
-def of_the_desktop(classifier: Classifier) -> None:
-    """The window of `spikesight webcam`, fed with the same scene."""
-    with tempfile.TemporaryDirectory() as folder:
-        video = Path(folder) / "camera.mjpeg"
-        frames = [cv2.imencode(".jpg", scene(2 * np.pi * n / 30))[1].tobytes() for n in range(75)]
-        video.write_bytes(b"".join(frames))
-        demo = Demo(classifier, open_source(str(video)))
-        for chunk in demo.source.chunks:
-            demo.process(chunk)
-        if demo.answer is None or demo.answer.steady != "3" or max(demo.answer.prediction.probabilities) < SURE / 100:
-            raise SystemExit("no picture: the demo does not see the 3, or is not sure")
-        save("desktop", cv2.imencode(".png", demo.picture()[..., ::-1])[1].tobytes(), "drawn-3", demo.answer.steady)
-
-
 def main() -> None:
     """Take all of them, or some."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=("animation", "page", "compare", "teach", "desktop"), help="take these alone")
-    parser.add_argument("--check", action="store_true", help="name the pictures of an older page, and take none")
-    args = parser.parse_args()
-    if args.check:
-        raise SystemExit("of an older page: " + ", ".join(found) if (found := stale()) else 0)
-    if args.only in (None, "desktop"):
-        of_the_desktop(Classifier.load(find(default_model())))
-    if args.only in (None, "teach"):
+    parser.add_argument("--only", choices=("animation", "compare", "teach"), help="take this alone")
+    only = parser.parse_args().only
+    if only in (None, "teach"):
         with serving((Classifier.load(find(default_model())),)) as url:
             of_teaching(url)
-    if args.only in ("desktop", "teach"):
-        return
-    with serving(tuple(Classifier.load(find(name)) for name in shipped())) as url, chromium() as (browser, picture):
-        if args.only in (None, "animation"):
-            animate(browser, url)
-        if args.only in (None, "page"):
-            of_the_page(browser, url, picture)
-        if args.only in (None, "compare"):
-            of_comparisons(browser, url, picture)
+    if only != "teach":
+        with serving(tuple(Classifier.load(find(name)) for name in shipped())) as url, chromium() as browser:
+            if only in (None, "animation"):
+                animate(browser, url)
+            if only in (None, "compare"):
+                of_comparisons(browser, url)
 
 
 if __name__ == "__main__":

@@ -1,24 +1,17 @@
-"""An ANN goes wherever a spiking network goes: commands, service, streams, export; it says that it does not spike."""
+"""An ANN goes wherever a spiking network goes: steps, the service, streams; it says that it does not spike."""
 
 import json
-from dataclasses import replace
-from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
 from fastapi.testclient import TestClient
 
-from spikesight.app.cli import main
-from spikesight.models.checkpoint import save
 from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Card, Contract
-from spikesight.models.export.formats import export
 from spikesight.models.networks.ann import as_ann
 from spikesight.service.api import create_app
 from spikesight.service.stream.messages import Frame
-from tests.support.exporting import require_onnx
 from tests.support.inputs.samples import picture
 from tests.support.models import ann
 from tests.support.serving.servers import settings
@@ -52,32 +45,6 @@ def test_it_has_no_state_alone_and_in_company(classifier: Classifier) -> None:
         assert torch.equal(classifier.step(x[n : n + 1], {}).logits[0], together.logits[n])
 
 
-@pytest.mark.parametrize("kind", ["onnx", "torch"])
-def test_it_is_exported(kind: str, tmp_path: Path) -> None:
-    if kind == "onnx":
-        require_onnx()
-    parity = export(ann(), CARD, kind, tmp_path / f"ann{'.onnx' if kind == 'onnx' else '.pt2'}")
-    assert parity.membranes == 0
-    assert parity.logits < 1e-3
-
-
-def test_it_is_converted_from_its_own_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    network, pictures = ann(), tmp_path / "pictures"
-    save(tmp_path / "ann", network, CARD)
-    pictures.mkdir()
-    for n in range(6):
-        cv2.imwrite(str(pictures / f"{n}.png"), np.random.default_rng(n).integers(0, 256, (12, 12), np.uint8))
-    words = ["convert", str(tmp_path / "ann"), "--to", str(tmp_path / "out"), "--data", str(pictures)]
-    assert main([*words, "--steps", "6"]) == 0
-    made = Classifier.load(tmp_path / "out")
-    assert made.origin == "converted"
-    assert made.contract == replace(CONTRACT, steps=6, readout=6)
-    assert made.labels == CARD.labels
-    assert made.ann_macs == Classifier(network, CARD).ann_macs
-    assert main([*words, "--steps", "0"]) == 2
-    assert "labelled pictures" in capsys.readouterr().err
-
-
 def test_the_service_runs_it(classifier: Classifier) -> None:
     with TestClient(create_app(settings(), (classifier,))) as client:
         answer = client.post("/v1/predict?steps=1", content=picture()).json()
@@ -85,16 +52,8 @@ def test_the_service_runs_it(classifier: Classifier) -> None:
         assert answer["synops"] == classifier.ann_macs
         assert len(answer["steps"]) == 1
         (body,) = client.get("/v1/models").json()["models"]
-        assert body["origin"] == body["road"] == "ann"
+        assert body["origin"] == "ann"
         assert body["layers"] == []
-        (tensor,) = client.get("/v2/models/relu.steps").json()["inputs"]
-        shape = [1, 1, 1, 12, 12][-len(tensor["shape"]) :]
-        given = {"name": tensor["name"], "shape": shape, "datatype": "FP32", "data": [0.5] * 144}
-        answer = client.post("/v2/models/relu.steps/infer", json={"inputs": [given]})
-        assert answer.status_code == 200, answer.text
-        refused = client.post("/v1/predict?name=a.bin", content=bytes(50))
-        assert refused.status_code == 400
-        assert "takes images" in refused.json()["error"]
         with client.websocket_connect("/v1/stream") as socket:
             socket.send_text(json.dumps({"type": "hello", "protocol": 1, "width": 40, "height": 30, "probe": True}))
             assert socket.receive_json()["maps"] == []

@@ -1,15 +1,79 @@
-"""What a wheel and an image are made of: nothing is left out, pinned to an index, or fetched unchecked."""
+"""An installation, a wheel, an image, a release: nothing is left out, pinned to an index, or fetched unchecked."""
 
 import re
 import tomllib
+import zipfile
+from pathlib import Path
 
+import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.support.processes import ROOT
+from spikesight.models.native.targets import SYSTEMS
+from tests.support.processes import ROOT, script
 
+INSTALL = script(".ci/install.py")
+RELEASE = script(".ci/release.py")
+NUMBER = RELEASE.version()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("ERROR: Could not find a version\nERROR: No matching distribution found for abc>=1.0 (from x)\n",
+         "abc>=1.0 has no wheel"),
+        ("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device\n",
+         "the disk is full"),
+        ("WARNING: slow\nERROR: something else\n", "pip could not install it: something else"),
+        ("", "no reason was given"),
+    ],
+)  # fmt: skip
+def test_a_failed_installation_is_one_sentence(said: str, words: str) -> None:
+    sentence = INSTALL.reason(said)
+    assert words in sentence
+    assert "\n" not in sentence
+
+
+def test_one_version_everywhere() -> None:
+    newest = next(line for line in (ROOT / "CHANGELOG.md").read_text().splitlines() if line.startswith("## "))
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert newest.split()[1] == NUMBER == str(citation["version"])
+    assert {"cff-version", "message", "title", "authors", "license"} <= set(citation)
+
+
+def wheel_of(folder: Path, head: str = "7f454c46", stray: str = "") -> Path:
+    """A file that a wheel of this checkout for Linux on ARM must look like, its libraries 20 bytes long."""
+    system = SYSTEMS["linux-arm64"]
+    path = folder / f"spikesight-{NUMBER}-py3-none-{system.tag}.whl"
+    with zipfile.ZipFile(path, "w") as wheel:
+        for isa in system.isas:
+            library = bytes.fromhex(head).ljust(18, b"\0") + b"\xb7\0"
+            wheel.writestr(f"spikesight/models/native/prebuilt/{isa}.so", library)
+        wheel.writestr(f"spikesight-{NUMBER}.dist-info/METADATA", f"Name: spikesight\nVersion: {NUMBER}\n")
+        for config in ROOT.glob("models/shipped/*/config.json"):
+            for file in config.parent.glob("*.*"):
+                wheel.write(file, "spikesight" / file.relative_to(ROOT))
+        if stray:
+            wheel.writestr(stray, "")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("fault", "system"),
+    [
+        ({"head": "cffaedfe0c000001"}, "linux-arm64"),
+        ({"stray": "tests/test_x.py"}, "linux-arm64"),
+        ({"stray": "models/steps.py"}, "linux-arm64"),
+        ({"stray": "spikesight/models/__pycache__/x.pyc"}, "linux-arm64"),
+        ({}, "linux-x86_64"),
+    ],
+)
+def test_a_wheel_is_compared_with_what_it_promises(fault: dict[str, str], system: str, tmp_path: Path) -> None:
+    RELEASE.check_wheel(wheel_of(tmp_path), "linux-arm64", NUMBER)
+    with pytest.raises(AssertionError):
+        RELEASE.check_wheel(wheel_of(tmp_path, **fault), system, NUMBER)
 
 
 def test_nothing_is_pinned_to_a_build_or_an_index() -> None:
@@ -57,11 +121,3 @@ def test_the_lists_say_nothing_of_where_files_are_from() -> None:
     for path in LOCKED.iterdir():
         assert not re.search(r"://|--(extra-)?index|--find-links|-i ", path.read_text()), path.name
         assert path.name in (LOCKED.parent / "Dockerfile").read_text() or path.name == "cluster.txt"
-
-
-def test_the_image_takes_nothing_without_its_hash_but_our_wheel_and_the_small_torch() -> None:
-    lines = (LOCKED.parent / "Dockerfile").read_text().replace("\\\n", " ")
-    installs = re.findall(r"(?:pip install|\$install)[^;&\n]*", lines)
-    free = [line for line in installs if "--require-hashes" not in line and not line.endswith(':all:"')]
-    assert len(installs) > len(free) > 0
-    assert all("/dist/*.whl" in line or "--torch-backend=cpu" in line for line in free)

@@ -1,4 +1,4 @@
-"""The gallery: every command of docs/gallery.md is run, on a clip, a service or a broker of the test's.
+"""The uses in docs/quickstart.md: each command is run, on a clip, a service or a broker of the test's.
 
 The page with no server, which takes a browser, is run in page/test_offline.py.
 """
@@ -18,23 +18,15 @@ from spikesight.encoders.sources.samples import events_of
 from spikesight.models.classifier import Classifier
 from spikesight.models.shipped import find
 from tests.support.gallery import run, words_of
-from tests.support.inputs.data_sets import write_stripes
 from tests.support.inputs.things import digit_on_paper, passing
 from tests.support.serving.broker import Broker, Subscriber, require_broker
 from tests.support.serving.servers import running
 from tests.support.waiting import until
 
-SMALL = {
-    "methods": "rueckauer", "multi": "none", "long": "none", "direct": "direct/arctan/2", "direct-epochs": 1,
-    "train-images": 90, "ann-epochs": 1, "steps": 4, "aim": 4, "aims": "none", "images": 8, "chosen-images": 8,
-    "held": 6, "calibration": 8, "stdp-neurons": 0,
-}  # fmt: skip
-
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SPIKESIGHT_QUEUES", str(tmp_path / "queues"))
 
 
 def test_the_door_counts_who_comes_and_who_goes() -> None:
@@ -69,16 +61,6 @@ def test_the_reader_reads_a_digit() -> None:
         words = [word.replace(":8000", f":{port}") for word in words_of("A reader of digits by REST")]
         answer = subprocess.run([*words, "--silent"], capture_output=True, text=True, check=True).stdout
     assert json.loads(answer)["label"] == "3"
-
-
-def test_conversion_and_direct_training_are_compared(tmp_path: Path) -> None:
-    write_stripes(tmp_path / "pictures")
-    run(
-        "Conversion and direct training compared in ten minutes",
-        *(f"--{name}={value}" for name, value in SMALL.items()),
-        mnist="pictures",
-    )
-    assert "direct training" in Path("runs/compare/report.md").read_text()
 
 
 @pytest.mark.skipif(not (c_compiler() and shutil.which("make")), reason="needs make and a C compiler")

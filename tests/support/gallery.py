@@ -1,4 +1,4 @@
-"""The gallery's commands, as docs/gallery.md has them."""
+"""The commands of the uses that docs/quickstart.md lists, by name."""
 
 import re
 import shlex
@@ -6,15 +6,20 @@ import shlex
 from spikesight.app.cli import main
 from tests.support.processes import ROOT
 
-GALLERY = ROOT / "docs" / "gallery.md"
-_OURS = GALLERY.read_text().partition("\n## At home in other programs\n")[0]
-USES = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", _OURS, re.MULTILINE | re.DOTALL))
+NAMES = (
+    "A door counter with a webcam",
+    "A switch for gestures, over MQTT",
+    "A reader of digits by REST",
+    "A page with no server",
+    "A reader on a microcontroller",
+)
 
 
 def words_of(use: str) -> list[str]:
     """Its command."""
-    (command,) = re.findall(r"^```sh\n(.*?)\n```", USES[use], re.MULTILINE | re.DOTALL)
-    return shlex.split(command)
+    section = (ROOT / "docs" / "quickstart.md").read_text().partition("\n## Uses\n")[2]
+    commands = re.findall(r"^```sh\n(.*?)\n```", section, re.MULTILINE | re.DOTALL)[0].splitlines()
+    return shlex.split(commands[NAMES.index(use)])
 
 
 def run(use: str, *more: str, **instead: str) -> None:
