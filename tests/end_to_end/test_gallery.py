@@ -25,7 +25,7 @@ from tests.support.serving.servers import running
 from tests.support.waiting import until
 
 SMALL = {
-    "methods": "rueckauer", "multi": "none", "long": "none", "direct": "direct/arctan/2", "direct-epochs": 1,
+    "methods": "rueckauer", "long": "none", "direct": "direct/arctan/2", "direct-epochs": 1,
     "train-images": 90, "ann-epochs": 1, "steps": 4, "aim": 4, "aims": "none", "images": 8, "chosen-images": 8,
     "held": 6, "calibration": 8, "stdp-neurons": 0,
 }  # fmt: skip

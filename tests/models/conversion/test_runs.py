@@ -1,11 +1,14 @@
 """Runs of a converted network, what is read off them, and audits: against what they are by their words."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from spikesight.models.conversion.ann_to_snn import convert, graph_of
+from spikesight.models.conversion.ann_to_snn import build_network, convert
 from spikesight.models.conversion.audit import audit
+from spikesight.models.conversion.methods import METHODS
 from spikesight.models.conversion.simulate import chunks, curve, predictions
 from spikesight.models.networks.converted.graph import ConversionError, Node
 from spikesight.models.networks.converted.network import ConvertedConfig, ConvertedNetwork
@@ -18,7 +21,7 @@ STEPS = 11
 def test_every_image_stops_at_its_first_sure_step(
     chunk: int | None, one_layer: nn.Module, small_images: Tensor
 ) -> None:
-    network = convert(one_layer, [small_images], "half", steps=8)
+    network = convert(one_layer, [small_images], "rueckauer", steps=8)
     labels = torch.arange(len(small_images)) % 3
     answers = torch.cat([torch.cat(list(chunks(network, part, STEPS, chunk)), 0) for part in small_images.split(9)], 1)
     sure, right = answers.softmax(2).amax(2), answers.argmax(2) == labels
@@ -37,7 +40,7 @@ def test_every_image_stops_at_its_first_sure_step(
 
 
 @pytest.mark.parametrize("chunk", [None, 1, 5])
-@pytest.mark.parametrize("name", ["ours", "multi", "multi-diff", "settled"])
+@pytest.mark.parametrize("name", ["ours", "bounded"])
 def test_an_answer_is_the_mean_of_the_steps_that_count(
     name: str, chunk: int | None, resnet: nn.Module, images: Tensor
 ) -> None:
@@ -48,7 +51,7 @@ def test_an_answer_is_the_mean_of_the_steps_that_count(
     assert all(len(part) <= (chunk or 12) for part in parts)
     found = torch.cat(parts)
     for t in range(1, 13):
-        expected = logits[(t // 2 if name == "settled" else 0) : t].mean(0)
+        expected = logits[(t // 2 if name == "bounded" else 0) : t].mean(0)
         assert int(((found[t - 1] - expected).abs().amax(1) > 1e-3).sum()) <= 4  # rounding at a threshold
     torch.testing.assert_close(found[-1], predictions(network, images, 12))
 
@@ -56,7 +59,7 @@ def test_an_answer_is_the_mean_of_the_steps_that_count(
 def in_a_row() -> ConvertedNetwork:
     """Four neurons that are fed four numbers."""
     nodes = (Node("x", "input"), Node("l", "linear", ("x",), shape=(4, 4)), Node("n", "neuron", ("l",), "four", (4,)))
-    network = ConvertedNetwork(ConvertedConfig(nodes, SpikeRule("if", v0=0.0, inclusive=True), (4,), 4))
+    network = ConvertedNetwork(ConvertedConfig(nodes, SpikeRule(v0=0.0, inclusive=True), (4,), 4))
     network.layers["l"].weight.copy_(torch.eye(4))  # type: ignore[operator, union-attr]
     network.layers["l"].bias.zero_()  # type: ignore[operator, union-attr]
     return network
@@ -89,12 +92,10 @@ def test_an_audit_counts_the_dead_the_saturated_and_the_silent() -> None:
             audit(network, inputs, 12).raise_if_bad()
 
 
-@pytest.mark.parametrize(("calibrated", "plain"), [("mmse-light", "mmse"), ("multi-repaired", "multi-diff")])
-def test_calibrated_biases_bring_the_means_together(
-    calibrated: str, plain: str, resnet: nn.Module, images: Tensor
-) -> None:
-    def gap(name: str) -> float:
-        network = convert(resnet, [images], name, steps=8)
-        return sum(row.bias for row in audit(network, images, 8, graph_of(resnet, images)).rows)
+def test_calibrated_biases_bring_the_means_together(resnet: nn.Module, images: Tensor) -> None:
+    def gap(light: bool) -> float:
+        network = convert(resnet, [images], replace(METHODS["ours"], repair=False, search=False, light=light), steps=8)
+        reference = build_network(resnet, images, network.config.rule)
+        return sum(row.bias for row in audit(network, images, 8, reference).rows)
 
-    assert gap(calibrated) < gap(plain) / 2
+    assert gap(light=True) < gap(light=False) / 2

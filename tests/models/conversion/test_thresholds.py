@@ -9,18 +9,7 @@ from torch import Tensor, nn
 
 from spikesight.models.conversion.ann_to_snn import convert
 from spikesight.models.conversion.methods import METHODS
-from spikesight.models.conversion.thresholds import gauss_threshold, mmse_threshold, poisson, quantise
-from spikesight.models.networks.ann import Qcfs, SmallCnn, with_qcfs
-from spikesight.models.networks.converted.rules import SpikeRule
-
-
-@pytest.mark.parametrize(
-    ("mean", "deviation", "levels", "theta"),
-    [(0, 1, 1, 1.22401), (0, 1, 4, 2.13529), (0, 1, 8, 2.55123), (0.5, 1, 8, 2.90149), (-1, 1, 8, 1.97695)],
-)
-def test_gaussian_threshold(mean: float, deviation: float, levels: int, theta: float) -> None:
-    found = gauss_threshold(torch.tensor([mean]).double(), torch.tensor([deviation]).double(), levels)
-    assert float(found) == pytest.approx(theta, abs=1e-4)
+from spikesight.models.conversion.thresholds import poisson
 
 
 def test_random_spikes_have_the_mean_of_their_pixel() -> None:
@@ -47,7 +36,7 @@ def test_percentiles_of_layer_and_channel(one_layer: nn.Module, small_images: Te
     positive = z[z > 0].sort().values
     rank = -(-len(positive) * 999 // 1000) - 1
     torch.testing.assert_close(thetas(one_layer, small_images, "rueckauer"), positive[rank].expand(4))
-    half = thetas(one_layer, small_images, "half", channelwise=True, percent=50.0)
+    half = thetas(one_layer, small_images, "ours", repair=False, search=False, light=False, percent=50.0)
     for theta, row in zip(half, z):
         above = row[row > 0].sort().values
         assert float(theta) == pytest.approx(float(above[-(-len(above) // 2) - 1]))
@@ -61,22 +50,6 @@ def test_a_maximum_is_that_of_all_images() -> None:
         x[1] = 9
     (layer,) = convert(ann, [x], "rueckauer-max").neurons().values()
     assert float(layer.theta) == 18
-
-
-def quantised_relu(z: Tensor, theta: Tensor, steps: int) -> Tensor:
-    """The mean output of an "if" neuron with v(0) = theta/2 and soft reset, of a constant current."""
-    return theta / steps * (z * steps / theta + 0.5).floor().clamp(0, steps)
-
-
-def test_mmse_is_the_best_of_its_candidates(one_layer: nn.Module, small_images: Tensor) -> None:
-    a, rule = currents(one_layer, small_images).relu(), SpikeRule("if", v0=0.5, inclusive=True)
-    found = mmse_threshold(a, 8, rule)
-    for theta, row in zip(found, a):
-        candidates = [row.max() * (1 - 0.01 * i) for i in range(95)]
-        errors = [float((quantised_relu(row, c, 8) - row).square().mean()) for c in candidates]
-        own = float((quantised_relu(row, theta, 8) - row).square().mean())
-        assert own == pytest.approx(min(errors), rel=1e-4)
-    assert (thetas(one_layer, small_images, "mmse") < a.amax(1)).all()
 
 
 def test_one_pass_of_ltb(one_layer: nn.Module, small_images: Tensor) -> None:
@@ -93,29 +66,11 @@ def test_spike_norm_takes_the_largest_current_of_a_step(one_layer: nn.Module, sm
     torch.testing.assert_close(thetas(one_layer, small_images, "sengupta"), largest.expand(4))
 
 
-def test_qcfs_thresholds_are_as_trained(small_images: Tensor) -> None:
-    ann = with_qcfs(SmallCnn(3), 4)
-    levels = [m for m in ann.modules() if isinstance(m, Qcfs)]
-    with torch.no_grad():
-        for number, module in enumerate(levels):
-            module.level.fill_(1.5 + number)
-    network = convert(ann.eval(), [small_images], "qcfs")
-    assert [float(layer.theta[0]) for layer in network.neurons().values()] == [1.5, 2.5, 3.5]
-    assert all(layer.rule.v0 == 0.5 and layer.rule.inclusive for layer in network.neurons().values())
-
-
 def test_a_dead_channel_gets_a_tiny_threshold(one_layer: nn.Module, small_images: Tensor) -> None:
     ann = copy.deepcopy(one_layer)
     with torch.no_grad():
         ann[0].weight[2] = 0  # type: ignore[index]
         ann[0].bias[2] = -1  # type: ignore[index]
-    theta = thetas(ann, small_images, "half", channelwise=True)
+    theta = thetas(ann, small_images, "ours", search=False)
     assert float(theta[2]) == pytest.approx(1e-6)
     assert (theta[[0, 1, 3]] > 0.1).all()
-
-
-def test_several_thresholds_round_to_their_smallest_level() -> None:
-    a = torch.tensor([[-1.0, 0.0, 0.06, 0.07, 0.5, 0.94, 2.0]])
-    found = quantise(a, torch.ones(1, 1), 2, SpikeRule("multi", 3, v0=0.0))
-    assert found.tolist() == [[0, 0, 0, 1 / 8, 0.5, 1, 1]]
-    assert quantise(a, torch.ones(1, 1), 2, SpikeRule("if", v0=0.0)).tolist() == [[0, 0, 0, 0, 0.5, 0.5, 1]]

@@ -14,7 +14,7 @@ from spikesight.models.networks.converted.neurons import SpikeLayer
 from spikesight.models.networks.converted.rules import SpikeRule
 from tests.support.networks import assert_equal_to_network
 
-IF = SpikeRule("if", v0=0.5)
+IF = SpikeRule()
 native = pytest.mark.skipif(library() is None, reason=engine_status())
 
 
@@ -85,12 +85,7 @@ KNOWN: dict[str, ConvertedNetwork] = {
         *STEM, conv("c1", "n0", stride=(2, 2)), conv("c2", "n0", kernel=1, stride=(2, 2)),
         replace(ADD, inputs=("c2", "c1")), neuron("n1", "s"),
     ),
-    "signed": graph(*STEM, conv("c1", "n0"), ADD, neuron("n1", "s"), rule=SpikeRule("signed", v0=0.5, inclusive=True)),
-    "multi that fire at rest": graph(
-        conv("stem", "x", 6, 3), pool("m", "stem"), neuron("n0", "m"), conv("c1", "n0"), neuron("n1", "c1"),
-        rule=SpikeRule("multi", 4, v0=0.5),
-    ),
-    "multi": graph(*STEM, conv("c1", "n0"), ADD, neuron("n1", "s"), rule=SpikeRule("multi", 7, v0=0.0)),
+    "inclusive": graph(*STEM, conv("c1", "n0"), ADD, neuron("n1", "s"), rule=SpikeRule(0.0, inclusive=True)),
     "bounded": graph(*STEM, conv("c1", "n0"), ADD, neuron("n1", "s"), rule=replace(IF, bounds=(-0.5, 1.0))),
 }  # fmt: skip
 
@@ -110,10 +105,7 @@ def behind(*body: Node, last: str = "n1", **named: object) -> ConvertedNetwork:
 
 WIDE = Node("w", "conv", ("n0",), shape=(6, 6, 3, 1), stride=(1, 1), padding=(1, 0))
 UNKNOWN: dict[str, ConvertedNetwork] = {
-    "converted neurons of kind 'cascade'": graph(*STEM, last="n0", rule=SpikeRule("cascade", 4)),
-    "reset 'zero'": graph(*STEM, last="n0", rule=SpikeRule("if", reset="zero")),
-    "8 levels": graph(*STEM, last="n0", rule=SpikeRule("multi", 8, v0=0.0)),
-    "differential coding": graph(*STEM, last="n0", rule=SpikeRule("multi", 4, v0=0.0, differential=True)),
+    "reset to zero": graph(*STEM, last="n0", rule=SpikeRule(reset="zero")),
     "inputs that are no images": made(
         (Node("x", "input"), Node("c", "linear", ("x",), shape=(6, 4)), neuron("n0", "c"),
          Node("l", "linear", ("n0",), shape=(5, 6))), shape=(4,),

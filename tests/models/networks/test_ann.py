@@ -1,4 +1,4 @@
-"""ANN twins: their sizes, the QCFS activation, and state dictionaries by name."""
+"""ANN twins: their sizes, and state dictionaries by name."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,17 +12,14 @@ from spikesight.models.contract import CheckpointError
 from spikesight.models.networks.ann import (
     ANNS,
     CifarResNet,
-    Qcfs,
     as_ann,
     build_for,
     fits,
     guess_name,
     read_state,
-    with_qcfs,
 )
 from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
-from spikesight.models.neurons.config import IF, RECTIFIER, NeuronConfig
-from spikesight.models.neurons.layers import step
+from spikesight.models.neurons.config import IF, RECTIFIER
 
 
 @pytest.mark.parametrize(
@@ -32,26 +29,6 @@ from spikesight.models.neurons.layers import step
 def test_parameter_counts_are_the_published_ones(name: str, millions: float) -> None:
     network = ANNS[name].build(3, 1000 if name == "resnet18" else 10)
     assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(millions, abs=0.01)
-
-
-def test_qcfs_is_what_an_if_neuron_counts() -> None:
-    z = torch.linspace(-1, 2.5, 200)[None].repeat(4, 1)
-    neuron = NeuronConfig(beta=1.0, delay=False, inclusive=True)
-    state = torch.full((200,), 0.5)
-    spikes = []
-    for x in z:
-        spike, state = step(x, state, neuron)
-        spikes.append(spike)
-    assert torch.equal(torch.stack(spikes).mean(0), Qcfs(4, 1.0)(z[0]).detach())
-    assert torch.equal(8 * torch.stack(spikes).mean(0), Qcfs(4, 8.0)(8 * z[0]).detach())
-    network = with_qcfs(CifarResNet(1), 8, 2.0)
-    assert not any(isinstance(m, nn.ReLU) for m in network.modules())
-    assert [m.levels for m in network.modules() if isinstance(m, Qcfs)] == [8] * 7
-    relu = nn.ReLU()
-    shared = nn.Sequential(nn.Linear(2, 2), relu, nn.Linear(2, 2), relu)
-    with_qcfs(shared)
-    assert isinstance(shared[1], Qcfs)
-    assert shared[1] is shared[3]
 
 
 def test_an_ann_of_blocks_is_its_twin_step_by_step() -> None:

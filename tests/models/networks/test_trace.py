@@ -32,7 +32,7 @@ def test_spikes_are_those_that_predictions_count_and_membranes_those_between_ste
 
 
 def test_a_converted_neuron_fires_at_its_threshold_in_the_unit_of_its_membranes() -> None:
-    for rule in (SpikeRule(v0=0.5), SpikeRule(v0=0.0), SpikeRule("signed", v0=0.25)):
+    for rule in (SpikeRule(v0=0.5), SpikeRule(v0=0.0)):
         layer = SpikeLayer(rule, 2)
         layer.theta.copy_(torch.tensor([1.0, 4.0]))
         at = torch.from_numpy(threshold_of(layer))[None, None]
