@@ -107,32 +107,6 @@ class Graph:
         """Append a multiplication."""
         return self.add(name, self.nir.Scale(self.full(factor, signal)), signal)
 
-    def fire(
-        self,
-        name: str,
-        signal: Signal,
-        beta: float,
-        gain: float,
-        theta: Number,
-        *,
-        to: Number | None,
-        back: Number = 0.0,
-    ) -> Signal:
-        """Append neurons that fire above theta, with a reset to `to`, or (None) with `back` times each spike added to
-        the input of the next step.
-        """
-        shares = (self.dt / (1 - beta), gain / (1 - beta), 0.0) if beta < 1 else (gain / self.dt,)
-        parts = [self.full(value, signal) for value in shares]
-        limit = self.full(theta, signal).astype(np.float32)
-        if to is not None:
-            kind = self.nir.LIF if beta < 1 else self.nir.IF
-            return self.add(name, kind(*parts, limit, self.full(to, signal)), signal)
-        membrane = self.add(name, (self.nir.LI if beta < 1 else self.nir.I)(*parts), signal)
-        spikes = self.add(f"{name}.spikes", self.nir.Threshold(limit), membrane)
-        (reset,) = self.scale(f"{name}.reset", spikes, back)
-        self.edges.append((reset, membrane[0]))
-        return spikes
-
 
 def pair(value: Any) -> tuple[int, int]:
     """Return one size or two as [vertical, horizontal]."""
@@ -148,22 +122,34 @@ def strict(theta: Number, inclusive: bool) -> Tensor:
 
 def neuron(graph: Graph, layer: Neuron, x: Signal) -> Signal:
     """Append a neuron layer and return its spikes. Raises ExportError if NIR cannot express it."""
-    config, name = layer.config, layer.key
+    config, name, nir = layer.config, layer.key, graph.nir
     if isinstance(layer, SpikeLayer):
-        theta, start = layer.theta, layer.rule.v0 * layer.theta
-        to, limit = (-start if config.reset == "zero" else None), strict(theta - start, layer.rule.inclusive)
-        return graph.scale(f"{name}.size", graph.fire(name, x, 1.0, 1.0, limit, to=to, back=-theta), layer.amplitude)
-    if type(layer) is not Neuron:
+        if layer.rule.bounds is not None:
+            raise ExportError("not exported: NIR cannot say neurons whose membrane has bounds")
+        beta, gain, theta, start = 1.0, 1.0, layer.theta, layer.rule.v0 * layer.theta
+    elif type(layer) is not Neuron:
         raise ExportError(f"not exported: NIR cannot say neurons of the kind {config.kind!r}, such as {name}")
-    if layer.span != 1:
-        raise ExportError("not exported: NIR has no neurons that step at another pace; leave --bin-ms away")
-    beta = float(torch.as_tensor(layer.beta()).detach())
-    gain = 1 - beta if config.scale_input else 1.0
-    if gain == 0:
-        raise ExportError(f"not exported: {name} scales its input by 1 - beta, which is 0")
-    back = -config.theta * (1 if config.delay else beta) / gain
-    to = 0.0 if config.reset == "zero" else None
-    return graph.fire(name, x, beta, gain, strict(config.theta, config.inclusive), to=to, back=back)
+    else:
+        beta, theta, start = (
+            float(torch.as_tensor(layer.beta()).detach()),
+            torch.tensor(config.theta),
+            torch.tensor(0.0),
+        )
+        gain = 1 - beta if config.scale_input else 1.0
+    if layer.span != 1 or gain == 0:
+        why = "steps at another pace: leave --bin-ms away" if gain else "scales its input by 1 - beta, which is 0"
+        raise ExportError(f"not exported: {name} {why}")
+    limit = graph.full(strict(theta - start, config.inclusive), x).astype(np.float32)
+    shares = (graph.dt / (1 - beta), gain / (1 - beta), 0.0) if beta < 1 else (gain / graph.dt,)
+    parts = [graph.full(value, x) for value in shares]
+    if config.reset == "zero":
+        spikes = graph.add(name, (nir.LIF if beta < 1 else nir.IF)(*parts, limit, graph.full(-start, x)), x)
+    else:
+        membrane = graph.add(name, (nir.LI if beta < 1 else nir.I)(*parts), x)
+        spikes = graph.add(f"{name}.spikes", nir.Threshold(limit), membrane)
+        (reset,) = graph.scale(f"{name}.reset", spikes, -theta * (1 if config.delay else beta) / gain)
+        graph.edges.append((reset, membrane[0]))
+    return graph.scale(f"{name}.size", spikes, layer.amplitude) if isinstance(layer, SpikeLayer) else spikes
 
 
 def widened(graph: Graph, name: str, x: Signal, stride: int, before: int, behind: int) -> Signal:
@@ -232,8 +218,6 @@ def of_node(graph: Graph, node: Node, layer: Any, read: list[Signal]) -> Signal:
     if node.op == "add":  # a node in both counts twice
         return (*x, *(graph.scale(name, read[1], 1.0) if {*x} & {*read[1]} else read[1]))
     if isinstance(layer, Neuron):
-        if isinstance(layer, SpikeLayer) and layer.rule.bounds is not None:
-            raise ExportError("not exported: NIR cannot say neurons whose membrane has bounds")
         return neuron(graph, layer, x)
     if node.op == "conv":
         return graph.conv(name, x, layer.weight.detach(), layer.bias.detach(), layer)
@@ -292,8 +276,7 @@ class Membrane(nn.Module):
         share = dt / node.tau if leaks else dt * np.ones_like(node.r)  # step length in time constants, or in seconds
         parts = {"decay": 1 - share * leaks, "drive": share * node.r, "rest": share * (node.v_leak if leaks else 0)}
         self.fires = hasattr(node, "v_threshold")
-        if self.fires:
-            parts |= {"threshold": node.v_threshold, "v_reset": node.v_reset}
+        parts |= {"threshold": node.v_threshold, "v_reset": node.v_reset} if self.fires else {"threshold": np.inf}
         for name, value in parts.items():
             self.register_buffer(name, torch.as_tensor(np.asarray(value, np.float64)).float())
 
@@ -343,8 +326,7 @@ def layers(dt: float) -> dict[type, Callable[[Any], nn.Module]]:
         return filled(nn.Linear(*node.weight.shape[::-1]), node)
 
     def average(node: Any) -> nn.Module:
-        sizes = (pair(size) for size in (node.kernel_size, node.stride, node.padding))
-        return nn.AvgPool2d(*sizes, divisor_override=1 if isinstance(node, nir.SumPool2d) else None)
+        return nn.AvgPool2d(pair(node.kernel_size), pair(node.stride), pair(node.padding))
 
     def flatten(node: Any) -> nn.Module:  # NIR counts dimensions without the batch
         return nn.Flatten(*(int(d) + 1 if d >= 0 else int(d) for d in (node.start_dim, node.end_dim)))
@@ -353,7 +335,7 @@ def layers(dt: float) -> dict[type, Callable[[Any], nn.Module]]:
         **dict.fromkeys((nir.Input, nir.Output), lambda _: nn.Identity()),
         **dict.fromkeys((nir.LI, nir.I, nir.LIF, nir.IF), lambda node: Membrane(node, dt)),
         **dict.fromkeys((nir.Affine, nir.Linear), linear),
-        **dict.fromkeys((nir.AvgPool2d, nir.SumPool2d), average),
+        nir.AvgPool2d: average,
         nir.Conv2d: conv,
         nir.Flatten: flatten,
         nir.Scale: lambda node: Elementwise(node.scale, above=False),
@@ -371,9 +353,6 @@ def read_nir(path: Path, dt: float | None = None) -> tuple[Any, float]:
         raise ExportError(f"{path.name} is not a NIR graph that can be read: {error}") from None
     if not dt > 0:
         raise ExportError(f"{path.name} does not say how long a step is: give dt, in seconds")
-    for name, node in graph.nodes.items():
-        if type(node) not in layers(dt):
-            raise ExportError(f"NIR node {name} is of the kind {type(node).__name__}, which is none of our layers")
     return graph, dt
 
 
@@ -432,92 +411,87 @@ def import_network(path: Path, contract: Contract, dt: float | None = None) -> t
 
 def of_graph(graph: Any, dt: float) -> ImportedNetwork:
     """Translate a NIR graph. Raises ExportError, which names a layer without a counterpart."""
-    kinds, sources = layers(dt), {name: [a for a, b in graph.edges if b == name] for name in graph.nodes}
+    sources = {name: [a for a, b in graph.edges if b == name] for name in graph.nodes}
+    translation, name = Translation(), ""
     try:
-        order = list(TopologicalSorter(sources).static_order())
+        for name in TopologicalSorter(sources).static_order():
+            node = graph.nodes[name]
+            translation.append(name, layers(dt)[type(node)](node), sources[name], node)
+        return translation.network()
     except CycleError as error:
-        raise ExportError(
-            f"not imported: layer {error.args[1][0]} leads back, and imported networks have no circles"
-        ) from None
-    nodes: list[Node] = []
-    tensors: dict[str, Tensor] = {}
-    neurons: list[NeuronConfig] = []
-    found: dict[str, str] = {}
-    values: dict[str, Tensor] = {}
+        raise ExportError(f"not imported: layer {error.args[1][0]} leads back: there are no circles here") from None
+    except (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError) as error:
+        if isinstance(error, ExportError):
+            raise
+        raise ExportError(f"NIR node {name} does not fit: {str(error).splitlines()[-1].strip()[:200]}") from None
 
-    def add(op: str, theirs: str, read: tuple[str, ...], held: dict[str, Tensor] | None = None, **options: Any) -> str:
-        name = f"n{len(nodes)}_{re.sub(r'[^A-Za-z0-9]', '_', theirs)[:40]}"
+
+class Translation:
+    """A NIR graph as our nodes, in order: by its names, the node that gives each value, and an example of the value."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+        self.neurons: list[NeuronConfig] = []
+        self.tensors: State = {}
+        self.found: dict[str, str] = {}
+        self.values: State = {}
+
+    def add(self, op: str, theirs: str, read: tuple[str, ...], held: State | None = None, **options: Any) -> str:
+        """Append a node for their layer `theirs` with these tensors; return its name."""
+        name = f"n{len(self.nodes)}_{re.sub(r'[^A-Za-z0-9]', '_', theirs)[:40]}"
         for key, value in (held or {}).items():
-            tensors[f"layers.{name}.{key}"] = value.detach()
+            self.tensors[f"layers.{name}.{key}"] = value.detach()
             options.setdefault("shape", tuple(value.shape))
-        nodes.append(Node(name, op, read, layer=theirs, **options))
+        self.nodes.append(Node(name, op, read, layer=theirs, **options))
         return name
 
-    for name in order:
-        node = graph.nodes[name]
-        try:
-            layer = kinds[type(node)](node)
-            if not sources[name]:
-                shape = tuple(int(n) for n in np.asarray(node.input_type["input"]).reshape(-1))
-                found[name], values[name] = add("input", name, ()), torch.zeros(1, *shape)
-                continue
-            x = sum(values[source] for source in sources[name])
-            assert isinstance(x, Tensor)
-            read = found[sources[name][0]]
-            for number, other in enumerate(sources[name][1:]):
-                read = add("add", f"{name}.sum{number}", (read, found[other]))
-            found[name] = (
-                read if isinstance(layer, nn.Identity) else of_layer(add, neurons, name, layer, read, x.shape[1])
-            )
-            values[name] = layer(x)[0] if isinstance(layer, Membrane) else layer(x)
-        except (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError) as error:
-            if isinstance(error, ExportError):
-                raise
-            raise ExportError(f"NIR node {name} does not fit: {str(error).splitlines()[0][:200]}") from None
-    end = values[order[-1]]
-    if end.ndim != 2 or found[order[-1]] != nodes[-1].name:
-        raise ExportError(f"not imported: its output is {tuple(end.shape[1:])}, not one number a class")
-    try:
-        made = ImportedNetwork(
-            ImportedConfig(tuple(nodes), tuple(neurons), tuple(values[order[0]].shape[1:]), end.shape[1])
-        )
-        made.load_state_dict(tensors)
-    except (ValueError, RuntimeError) as error:
-        raise ExportError(f"not imported: {str(error).splitlines()[-1].strip()}") from None
-    return made.eval().requires_grad_(False)
+    def append(self, name: str, layer: nn.Module, sources: list[str], node: Any) -> None:
+        """Append the counterpart of a layer that reads the sum of `sources`. Raises ExportError."""
+        if not sources:
+            shape = tuple(int(n) for n in np.asarray(node.input_type["input"]).reshape(-1))
+            self.found[name], self.values[name] = self.add("input", name, ()), torch.zeros(1, *shape)
+            return
+        read, x = self.found[sources[0]], self.values[sources[0]]
+        for number, other in enumerate(sources[1:]):
+            read, x = self.add("add", f"{name}.sum{number}", (read, self.found[other])), x + self.values[other]
+        self.found[name] = self.counterpart(name, layer, read, int(x.shape[1]))
+        self.values[name] = layer(x)[0] if isinstance(layer, Membrane) else layer(x)
 
+    def counterpart(self, name: str, layer: nn.Module, read: str, channels: int) -> str:
+        """Append the node of a layer that reads the node `read`; return its name. Raises ExportError."""
+        if isinstance(layer, nn.Identity):
+            return read
+        if isinstance(layer, nn.Linear):
+            return self.add("linear", name, (read,), {"weight": layer.weight, "bias": layer.bias})
+        if isinstance(layer, nn.Conv2d):
+            options: Any = {key: getattr(layer, key) for key in ("stride", "padding", "dilation", "groups")}
+            return self.add("conv", name, (read,), {"weight": layer.weight, "bias": layer.bias}, **options)
+        if isinstance(layer, nn.AvgPool2d):
+            sizes: Any = {"kernel": layer.kernel_size, "stride": layer.stride, "padding": layer.padding}
+            return self.add("avg_pool", name, (read,), **sizes)
+        if isinstance(layer, nn.Flatten) and (layer.start_dim, layer.end_dim) == (1, -1):
+            return self.add("flatten", name, (read,))
+        if not isinstance(layer, Membrane) or not layer.fires:
+            raise ExportError(f"not imported: layer {name} ({type(layer).__name__}) has no counterpart")
+        numbers = {key: float(value.flatten()[0]) for key, value in layer.named_buffers()}
+        for key, value in layer.named_buffers():
+            if (value != numbers[key]).any():
+                raise ExportError(f"not imported: layer {name}: its neurons differ in {key}")
+            if key in ("rest", "v_reset") and numbers[key]:
+                raise ExportError(f"not imported: layer {name}: its {key} is not 0")
+        beta, gain = numbers["decay"], numbers["drive"]
+        scaled = abs(gain - (1 - beta)) < 1e-7
+        if not scaled and gain != 1:
+            read = self.add("scale", f"{name}.gain", (read,), {"factor": torch.full((channels,), gain)})
+        self.neurons.append(NeuronConfig(beta, numbers["threshold"], scale_input=scaled, reset="zero", delay=False))
+        return self.add("neuron", name, (read,), shape=(channels,))
 
-def of_layer(
-    add: Callable[..., str], neurons: list[NeuronConfig], name: str, layer: nn.Module, read: str, channels: int
-) -> str:
-    """Append the counterpart of a layer that reads the node `read`; return its name. Raises ExportError."""
-    if isinstance(layer, nn.Conv2d | nn.Linear):
-        options = {
-            key: getattr(layer, key) for key in ("stride", "padding", "dilation", "groups") if hasattr(layer, key)
-        }
-        op = "conv" if options else "linear"
-        return add(op, name, (read,), {"weight": layer.weight, "bias": layer.bias}, **options)
-    if isinstance(layer, nn.AvgPool2d) and layer.divisor_override is None:
-        sizes = {
-            key: getattr(layer, of)
-            for key, of in (("kernel", "kernel_size"), ("stride", "stride"), ("padding", "padding"))
-        }
-        return add("avg_pool", name, (read,), **sizes)
-    if isinstance(layer, nn.Flatten) and (layer.start_dim, layer.end_dim) == (1, -1):
-        return add("flatten", name, (read,))
-    if not isinstance(layer, Membrane) or not layer.fires:
-        raise ExportError(f"not imported: layer {name} ({type(layer).__name__}) has no counterpart")
-    numbers: dict[str, float] = {}
-    for key, value in layer.named_buffers():
-        if len(value.unique()) != 1:
-            raise ExportError(f"not imported: layer {name}: its neurons differ in {key}")
-        numbers[key] = float(value.flatten()[0])
-    for key in ("rest", "v_reset"):
-        if numbers[key]:
-            raise ExportError(f"not imported: layer {name}: its {key} is not 0")
-    beta, gain = numbers["decay"], numbers["drive"]
-    scaled = abs(gain - (1 - beta)) < 1e-7
-    if not scaled and gain != 1:
-        read = add("scale", f"{name}.gain", (read,), {"factor": torch.full((channels,), gain)})
-    neurons.append(NeuronConfig(beta, numbers["threshold"], scale_input=scaled, reset="zero", delay=False))
-    return add("neuron", name, (read,), shape=(channels,))
+    def network(self) -> ImportedNetwork:
+        """Return the network. Raises ExportError for an output that is not one number a class, ValueError."""
+        first, last = next(iter(self.values.values())), list(self.values.values())[-1]
+        if last.ndim != 2 or list(self.found.values())[-1] != self.nodes[-1].name:
+            raise ExportError(f"not imported: its output is {tuple(last.shape[1:])}, not one number a class")
+        config = ImportedConfig(tuple(self.nodes), tuple(self.neurons), tuple(first.shape[1:]), last.shape[1])
+        made = ImportedNetwork(config)
+        made.load_state_dict(self.tensors)
+        return made.eval().requires_grad_(False)

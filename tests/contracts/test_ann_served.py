@@ -52,13 +52,9 @@ def test_it_has_no_state_alone_and_in_company(classifier: Classifier) -> None:
         assert torch.equal(classifier.step(x[n : n + 1], {}).logits[0], together.logits[n])
 
 
-@pytest.mark.parametrize("kind", ["onnx", "torch"])
-def test_it_is_exported(kind: str, tmp_path: Path) -> None:
-    if kind == "onnx":
-        require_onnx()
-    parity = export(ann(), CARD, kind, tmp_path / f"ann{'.onnx' if kind == 'onnx' else '.pt2'}")
-    assert parity.membranes == 0
-    assert parity.logits < 1e-3
+def test_it_is_exported(tmp_path: Path) -> None:
+    require_onnx()
+    assert "0 of 0 membranes" in export(ann(), CARD, tmp_path / "ann.onnx")
 
 
 def test_it_is_converted_from_its_own_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

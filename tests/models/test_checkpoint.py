@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from spikesight.models.checkpoint import CONFIG, WEIGHTS, load, read_config, save
+from spikesight.models.checkpoint import CONFIG, WEIGHTS, load, save, sha256_of
 from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Card, CheckpointError, Contract
 from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
 from spikesight.models.neurons.layers import Neuron
-from spikesight.models.shipped import find
 from tests.support.models import some_known
 from tests.support.processes import in_fresh_process
 
@@ -45,9 +43,9 @@ def taught(document: dict[str, Any], **more: int) -> dict[str, Any]:
     return backbone
 
 
-def unseal(folder: Path) -> None:
-    """As checkpoints were saved before they held the SHA-256 of their weights."""
-    edit(folder, lambda d: d.pop("sha256"))
+def seal(folder: Path) -> None:
+    """Write the hash of the weights as they are now."""
+    edit(folder, lambda d: d.update(sha256=sha256_of(folder / WEIGHTS)))
 
 
 def test_a_network_whose_layers_share_a_state_is_not_saved(folder: Path) -> None:
@@ -110,7 +108,6 @@ def test_bad_configurations_are_refused_by_name(folder: Path, change: Any, messa
 
 
 def test_weights_that_do_not_fit_are_refused(folder: Path) -> None:
-    unseal(folder)
     tensors = load_file(folder / WEIGHTS)
     name = "readout.weight"
     for bad, message in [
@@ -120,14 +117,15 @@ def test_weights_that_do_not_fit_are_refused(folder: Path) -> None:
         ({**tensors, name: torch.full_like(tensors[name], float("nan"))}, "not finite"),
     ]:
         save_file(bad, folder / WEIGHTS)
+        seal(folder)
         with pytest.raises(CheckpointError, match=message):
             load(folder)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x04pickle", b"\xff" * 100, (1 << 62).to_bytes(8, "little") + b"{}"])
 def test_files_that_are_not_safetensors_are_refused(folder: Path, content: bytes) -> None:
-    unseal(folder)
     (folder / WEIGHTS).write_bytes(content)
+    seal(folder)
     with pytest.raises(CheckpointError, match="not a safetensors file"):
         load(folder)
 
@@ -162,13 +160,6 @@ def test_missing_and_broken_files_are_refused(folder: Path, tmp_path: Path) -> N
         load(folder)
 
 
-def test_settings_are_known_by_their_former_names(tmp_path: Path) -> None:
-    folder = tmp_path / "converted"
-    shutil.copytree(find("mnist-converted"), folder)
-    edit(folder, lambda d: d["network"].update(settle=0.5))
-    assert read_config(folder)[1].warmup == 0.5
-
-
 def test_what_known_is_judged_by_lies_beside_the_weights(folder: Path) -> None:
     network, card = load(folder)
     assert card.novelty is None, "saved without"
@@ -178,7 +169,6 @@ def test_what_known_is_judged_by_lies_beside_the_weights(folder: Path) -> None:
     assert again is not None
     for name, array in known.state().items():
         np.testing.assert_array_equal(again.state()[name], array)
-    unseal(folder)
     tensors = load_file(folder / WEIGHTS)
     shorter = {name: tensor[:, :3].clone() for name, tensor in tensors.items() if name.startswith("known.lines.")}
     for change, message in (
@@ -190,6 +180,7 @@ def test_what_known_is_judged_by_lies_beside_the_weights(folder: Path) -> None:
         ({"known.whiten": torch.tensor(1.0)}, "three axes"),
     ):
         save_file(tensors | change, folder / WEIGHTS)
+        seal(folder)
         with pytest.raises(CheckpointError, match=message):
             load(folder)
 
@@ -238,3 +229,24 @@ def test_what_is_no_file_is_refused(folder: Path) -> None:
         (folder / name).rmdir() if (folder / name).is_dir() else (folder / name).unlink()
         (folder / name).write_bytes(kept)
     load(folder)
+
+
+def test_files_are_on_the_disk_before_one_replaces_another(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A power cut between the two leaves files of one save each, not half of one."""
+    done: list[tuple[str, int]] = []
+    flush, move = os.fsync, Path.replace
+
+    def flushed(handle: int) -> None:
+        done.append(("flush", os.fstat(handle).st_ino))
+        flush(handle)
+
+    def moved(path: Path, to: Path) -> Path:
+        done.append(("move", path.stat().st_ino))
+        return move(path, to)
+
+    monkeypatch.setattr(os, "fsync", flushed)
+    monkeypatch.setattr(Path, "replace", moved)
+    save(folder, *load(folder))
+    files = [(folder / name).stat().st_ino for name in (WEIGHTS, CONFIG)]
+    assert done == [("flush", files[0]), ("flush", files[1]), ("move", files[0]), ("move", files[1]),
+                    ("flush", folder.stat().st_ino)]  # fmt: skip
