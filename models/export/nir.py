@@ -18,7 +18,7 @@ executed.
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from graphlib import CycleError, TopologicalSorter
 from math import prod
@@ -78,7 +78,7 @@ class Graph:
     def conv(self, name: str, signal: Signal, weight: Tensor, bias: Tensor | None, like: nn.Conv2d) -> Signal:
         """Append a convolution with these weights and the stride, padding, dilation and groups of `like`."""
         shape = self.shapes[signal[0]]
-        options = like.stride, like.padding, like.dilation, like.groups
+        options: Any = like.stride, like.padding, like.dilation, like.groups
         out = nn.functional.conv2d(torch.empty(shape, device="meta"), weight.to("meta"), None, *options)
         bias = weight.new_zeros(len(weight)) if bias is None else bias
         node = self.nir.Conv2d(shape[1:], weight.contiguous().numpy(), *options, bias.numpy())
@@ -436,10 +436,11 @@ class Translation:
         self.found: dict[str, str] = {}
         self.values: State = {}
 
-    def add(self, op: str, theirs: str, read: tuple[str, ...], held: State | None = None, **options: Any) -> str:
+    def add(self, op: str, theirs: str, read: tuple[str, ...], held: Mapping[str, Tensor | None] | None = None, **options: Any) -> str:
         """Append a node for their layer `theirs` with these tensors; return its name."""
         name = f"n{len(self.nodes)}_{re.sub(r'[^A-Za-z0-9]', '_', theirs)[:40]}"
         for key, value in (held or {}).items():
+            assert value is not None
             self.tensors[f"layers.{name}.{key}"] = value.detach()
             options.setdefault("shape", tuple(value.shape))
         self.nodes.append(Node(name, op, read, layer=theirs, **options))

@@ -95,7 +95,7 @@ def test_what_is_not_exported_is_said_and_not_begun(tmp_path: Path) -> None:
         (lively(SMALLEST), CARD, "m.nir", {"window": 3}, "no steps"),
     ):
         with pytest.raises(ExportError, match=words):
-            export(network, card, tmp_path / name, **options)
+            export(network, card, tmp_path / name, **options)  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
 
 

@@ -273,6 +273,4 @@ void engine_statistics(void* engine, int64_t* out) { static_cast<Engine*>(engine
 
 // Whether the library multiplies by a matrix unit, and the system lets it.
 int64_t engine_has_matrix_unit() { return has_matrix_unit(); }
-
-int64_t engine_lanes() { return LANES; }
 }
