@@ -436,7 +436,14 @@ class Translation:
         self.found: dict[str, str] = {}
         self.values: State = {}
 
-    def add(self, op: str, theirs: str, read: tuple[str, ...], held: Mapping[str, Tensor | None] | None = None, **options: Any) -> str:
+    def add(
+        self,
+        op: str,
+        theirs: str,
+        read: tuple[str, ...],
+        held: Mapping[str, Tensor | None] | None = None,
+        **options: Any,
+    ) -> str:
         """Append a node for their layer `theirs` with these tensors; return its name."""
         name = f"n{len(self.nodes)}_{re.sub(r'[^A-Za-z0-9]', '_', theirs)[:40]}"
         for key, value in (held or {}).items():
