@@ -18,7 +18,7 @@ executed.
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from graphlib import CycleError, TopologicalSorter
 from math import prod
@@ -252,8 +252,8 @@ def write_nir(network: nn.Module, card: Card, path: Path) -> str:
     else:
         raise ExportError(f"not exported: {type(network).__name__} has no NIR form")
     graph.add("output", graph.nir.Output(None), logits)
-    facts = {"dt": graph.dt, "integration": INTEGRATION, "spikesight_labels": json.dumps(card.labels)}
-    facts["spikesight_contract"] = json.dumps(asdict(contract))
+    ours = {"spikesight_contract": json.dumps(asdict(contract)), "spikesight_labels": json.dumps(card.labels)}
+    facts = {"dt": graph.dt, "integration": INTEGRATION, **ours}
     graph.nir.write(path, graph.nir.NIRGraph(graph.nodes, graph.edges, facts))
     return compared(network, runner(*read_nir(path)), contract)
 
@@ -289,17 +289,22 @@ class Membrane(nn.Module):
 
 
 class Elementwise(nn.Module):
-    """Scale, and Threshold: 1 above it, else 0."""
+    """Scale and Threshold: a function of the input and a number for each element."""
 
     value: Tensor
 
-    def __init__(self, value: Any, above: bool) -> None:
+    def __init__(self, function: Callable[[Tensor, Tensor], Tensor], value: Any) -> None:
         super().__init__()
-        self.above = above
+        self.function = function
         self.register_buffer("value", torch.as_tensor(np.array(value)).float())
 
     def forward(self, x: Tensor) -> Tensor:
-        return (x > self.value).to(x.dtype) if self.above else x * self.value
+        return self.function(x, self.value)
+
+
+def above(x: Tensor, threshold: Tensor) -> Tensor:
+    """Return 1 above the threshold, else 0."""
+    return (x > threshold).to(x.dtype)
 
 
 def conv(node: Any) -> nn.Module:
@@ -322,24 +327,18 @@ def layers(dt: float) -> dict[type, Callable[[Any], nn.Module]]:
     """Return the constructor of the layer that runs a node, by NIR's class of its kind."""
     nir = import_extra("nir")
 
-    def linear(node: Any) -> nn.Module:
-        return filled(nn.Linear(*node.weight.shape[::-1]), node)
-
-    def average(node: Any) -> nn.Module:
-        return nn.AvgPool2d(pair(node.kernel_size), pair(node.stride), pair(node.padding))
-
     def flatten(node: Any) -> nn.Module:  # NIR counts dimensions without the batch
         return nn.Flatten(*(int(d) + 1 if d >= 0 else int(d) for d in (node.start_dim, node.end_dim)))
 
     return {
         **dict.fromkeys((nir.Input, nir.Output), lambda _: nn.Identity()),
         **dict.fromkeys((nir.LI, nir.I, nir.LIF, nir.IF), lambda node: Membrane(node, dt)),
-        **dict.fromkeys((nir.Affine, nir.Linear), linear),
-        nir.AvgPool2d: average,
+        **dict.fromkeys((nir.Affine, nir.Linear), lambda node: filled(nn.Linear(*node.weight.shape[::-1]), node)),
+        nir.AvgPool2d: lambda node: nn.AvgPool2d(pair(node.kernel_size), pair(node.stride), pair(node.padding)),
         nir.Conv2d: conv,
         nir.Flatten: flatten,
-        nir.Scale: lambda node: Elementwise(node.scale, above=False),
-        nir.Threshold: lambda node: Elementwise(node.threshold, above=True),
+        nir.Scale: lambda node: Elementwise(torch.mul, node.scale),
+        nir.Threshold: lambda node: Elementwise(above, node.threshold),
     }
 
 
@@ -436,18 +435,10 @@ class Translation:
         self.found: dict[str, str] = {}
         self.values: State = {}
 
-    def add(
-        self,
-        op: str,
-        theirs: str,
-        read: tuple[str, ...],
-        held: Mapping[str, Tensor | None] | None = None,
-        **options: Any,
-    ) -> str:
+    def add(self, op: str, theirs: str, read: tuple[str, ...], held: State | None = None, **options: Any) -> str:
         """Append a node for their layer `theirs` with these tensors; return its name."""
         name = f"n{len(self.nodes)}_{re.sub(r'[^A-Za-z0-9]', '_', theirs)[:40]}"
         for key, value in (held or {}).items():
-            assert value is not None
             self.tensors[f"layers.{name}.{key}"] = value.detach()
             options.setdefault("shape", tuple(value.shape))
         self.nodes.append(Node(name, op, read, layer=theirs, **options))
@@ -470,10 +461,10 @@ class Translation:
         if isinstance(layer, nn.Identity):
             return read
         if isinstance(layer, nn.Linear):
-            return self.add("linear", name, (read,), {"weight": layer.weight, "bias": layer.bias})
+            return self.add("linear", name, (read,), layer.state_dict())
         if isinstance(layer, nn.Conv2d):
             options: Any = {key: getattr(layer, key) for key in ("stride", "padding", "dilation", "groups")}
-            return self.add("conv", name, (read,), {"weight": layer.weight, "bias": layer.bias}, **options)
+            return self.add("conv", name, (read,), layer.state_dict(), **options)
         if isinstance(layer, nn.AvgPool2d):
             sizes: Any = {"kernel": layer.kernel_size, "stride": layer.stride, "padding": layer.padding}
             return self.add("avg_pool", name, (read,), **sizes)
