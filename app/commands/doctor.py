@@ -69,18 +69,12 @@ def check_compute() -> Iterator[Finding]:
     """Check threads, the native engine and the GPU."""
     import torch
 
-    from spikesight.models.engine.autotune import calibrated
-    from spikesight.models.engine.densities import describe
     from spikesight.models.engine.engine import engine_status
-    from spikesight.models.native.build import library
     from spikesight.models.native.threads import threads
 
     yield Finding("ok", "threads", f"{torch.get_num_threads()} for training, {threads()} for a step (--threads)")
     status = engine_status()
     yield Finding("note" if "none" in status else "ok", "engine", status)
-    if library() is not None:
-        calibrated()
-        yield Finding("ok", "engine", describe())
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none; training and serving run on the CPU"
     yield Finding("ok", "gpu", gpu)
 

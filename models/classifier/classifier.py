@@ -27,7 +27,6 @@ from spikesight.models.checkpoint import fingerprint, load
 from spikesight.models.classifier.inputs import InputPipeline, sensor_of
 from spikesight.models.classifier.objects import Objects, merged_outcome, outcomes
 from spikesight.models.contract import Card, CheckpointError
-from spikesight.models.engine.autotune import calibrated
 from spikesight.models.engine.engine import Engine, why_not
 from spikesight.models.engine.plain import Plain
 from spikesight.models.networks.metering import dense_macs
@@ -61,7 +60,6 @@ class Classifier:
         reason = why_not(self.network)
         self.runs_on = f"PyTorch ({reason})" if reason else "the engine"
         if engine is None and not reason:
-            calibrated()
             engine = Engine(self.network, *shape[1:], rates=layers)
         self._engine = engine
         self._zero = zero_state(self.network, *shape) if self._engine is None else self._engine.initial_state()

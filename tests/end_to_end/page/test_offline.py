@@ -163,7 +163,7 @@ def converted() -> tuple[nn.Module, Contract]:
     """An ANN's twin."""
     torch.manual_seed(0)
     images = (torch.rand(16, 2, 17, 13) < 0.2).float()
-    return convert(CifarResNet(1, 2, 3).eval(), [images], "multi", steps=8), replace(CONTRACT, encoding="binary")
+    return convert(CifarResNet(1, 2, 3).eval(), [images], "ours", steps=8), replace(CONTRACT, encoding="binary")
 
 
 @pytest.mark.parametrize("kind", ["motions", "taught", "converted", "counts"])

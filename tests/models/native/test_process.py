@@ -1,12 +1,17 @@
-"""How many threads a call may use: the environment, PyTorch, control groups."""
+"""What a process may use: threads, by the environment, PyTorch and control groups; memory that stays with it."""
 
 import math
+import platform
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from spikesight.models.native.memory import give_back, keep_membranes
 from spikesight.models.native.threads import granted, quota, threads, use_threads
+from tests.support.processes import in_fresh_process
+from tests.support.serving.servers import resident
 
 
 @pytest.mark.parametrize(
@@ -53,3 +58,22 @@ def test_a_call_uses_as_many_as_pytorch_unless_told() -> None:
     finally:
         use_threads(None)
         torch.set_num_threads(before)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library: its allocator is left as it is")
+def test_what_is_free_below_what_lives_on_goes_back() -> None:
+    assert keep_membranes()
+    blocks = [np.ones(2**18, np.float32) for _ in range(40)]
+    last = np.ones(2**18, np.float32)
+    before = resident()
+    blocks.clear()
+    held = resident()
+    assert give_back()
+    assert resident() < min(before, held) - 20 * 2**20
+    assert last.all()
+
+
+def test_keeping_memory_respects_the_user() -> None:
+    code = "from spikesight.models.native.memory import keep_memory; print(keep_memory())"
+    assert in_fresh_process(code, MALLOC_ARENA_MAX="2") == "False"
+    assert in_fresh_process(code) in ("True", "False")
