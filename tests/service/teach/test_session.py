@@ -17,9 +17,8 @@ from spikesight.service.http.metrics import Metrics
 from spikesight.service.scheduler.mailbox import Mailbox
 from spikesight.service.scheduler.registry import Model
 from spikesight.service.settings import Settings
-from spikesight.service.teach.examples import MAX_CLASSES, MAX_WAITING, Examples
-from spikesight.service.teach.learner import FEW, SHARE, Learner
-from spikesight.service.teach.windows import BIN_US, SENSOR, STEPS, WindowCutter
+from spikesight.service.teach.examples import BIN_US, MAX_CLASSES, MAX_WAITING, SENSOR, STEPS, Examples, WindowCutter
+from spikesight.service.teach.sessions import FEW, SHARE, Learner
 from tests.support.models import tiny
 
 
