@@ -146,9 +146,10 @@ class Examples:
         self._changed(None)
 
     def forget(self, label: str) -> None:
-        """Remove a class with its examples. Raises ServiceError 404."""
+        """Remove a class with its examples; streams that show it stop. Raises ServiceError 404."""
         self._check_class(label)
         self._few_shot.forget(label)
+        self.showing = {one: shown for one, shown in self.showing.items() if shown != label}
         self._rename_waiting(label, None)
         self._changed(None)
 

@@ -126,16 +126,6 @@ def test_a_real_drawing_is_followed_the_same_however_it_is_cut(
     assert played(make, events, random.integers(0, len(events), 12).tolist()) == whole
 
 
-def test_a_late_event_does_not_hold_time_back() -> None:
-    events = make_events([10_300, 11_201, 14_212, 14_172], [11, 12, 11, 12], [13, 12, 10, 12], [1, 1, 1, 0])
-    make = partial(Session, Classifier.load(find("nmnist")).at(1), SensorSize(34, 34))
-    counts = []
-    for cuts in ([], [1, 2, 3], [3]):
-        session = make()
-        counts.append(sum(len(session.push(part)) for part in np.split(events, cuts)))
-    assert counts == [3, 3, 3]
-
-
 def test_a_filtered_clock_that_begins_anew_begins_the_bins_anew() -> None:
     pair = make_events([500_000, 500_100, 511_000], [30, 31, 5], [30, 30, 60], [1, 1, 1])
     again = make_events([100_000, 100_100, 111_000], [30, 31, 5], [30, 30, 60], [1, 1, 1])

@@ -183,8 +183,10 @@ async def test_what_is_on_its_way_goes_with_its_class() -> None:
     bench.open.clear()
     coming = asyncio.gather(*(bench.give(label) for label in ("mug", "key")))
     await asyncio.sleep(0)
+    bench.examples.showing.update(one="mug", other="key")
     bench.examples.rename("mug", "cup")
     bench.examples.forget("key")
+    assert bench.examples.showing == {"one": "cup"}, "what is shown does not bring it back"
     bench.open.set()
     assert [len(numbers) for numbers in await coming] == [1, 0]
     assert bench.few_shot.counts() == {"cup": 2}
