@@ -144,15 +144,6 @@ def _stored_tensors(network: nn.Module, card: Card) -> dict[str, Tensor]:
     return tensors
 
 
-def fingerprint(network: nn.Module, card: Card) -> str:
-    """Return the SHA-256 of everything that determines the answers, in hex: the same before and after saving."""
-    digest = hashlib.sha256(json.dumps([asdict(card.contract), card.labels]).encode())
-    for name, tensor in sorted(_stored_tensors(network, card).items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
 def sha256_of(path: Path) -> str:
     """Return a file's SHA-256, 64 hexadecimal digits."""
     with path.open("rb") as file:

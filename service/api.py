@@ -12,7 +12,6 @@ from fastapi.responses import JSONResponse
 from spikesight.encoders.sources import samples
 from spikesight.encoders.sources.source import Source, open_source
 from spikesight.models.classifier import Classifier
-from spikesight.models.steps import Answer, Input
 from spikesight.service.http import errors, openapi
 from spikesight.service.http.bodies import (
     REFUSALS,
@@ -40,9 +39,7 @@ from spikesight.service.sinks.delivery import Deliveries, Outlet, open_deliverie
 from spikesight.service.stream import cameras as camera_routes
 from spikesight.service.stream.cameras import Cameras
 from spikesight.service.stream.endpoint import stream
-from spikesight.service.teach import corrections as moments
 from spikesight.service.teach import routes as teach
-from spikesight.service.teach.corrections import Corrections
 from spikesight.service.teach.sessions import TeachingSessions
 from spikesight.service.upload import encode
 from spikesight.service.upload.predict import Options, predict, read_body
@@ -67,19 +64,13 @@ def create_app(
     settings = settings or Settings()
     runtime = Runtime(settings, classifiers)
     cameras, sessions, deliveries = Cameras(), TeachingSessions(runtime), Deliveries()
-    corrections = Corrections(runtime, sessions.account())
-
-    def on_step(camera: str, classifier: Classifier, inputs: list[Input], answer: Answer) -> None:
-        corrections.on_step(camera, classifier, inputs, answer)
-        deliveries.on_step(camera, classifier, inputs, answer)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await runtime.start()
-        await corrections.start()
         opened = sources or tuple(open_source(text) for text in settings.cameras)
         deliveries.start(sinks or open_deliveries(settings.sinks))
-        cameras.start(opened, runtime, deliveries.post, on_step)
+        cameras.start(opened, runtime, deliveries.post, deliveries.on_step)
         yield
         runtime.draining = True
         await asyncio.to_thread(cameras.close)
@@ -110,7 +101,6 @@ def create_app(
         encode.router(runtime),
         camera_routes.router(cameras, lambda: runtime.draining),
         teach.router(sessions),
-        moments.router(corrections),
         v2_routes.router(runtime),
         page.router(),
     ):

@@ -1,7 +1,6 @@
 """The state shared by all parts of a running service: models, worker pools, limits, and whether it is shutting down."""
 
 import asyncio
-import secrets
 import signal
 import threading
 import time
@@ -51,8 +50,6 @@ class Runtime:
         self.turns, self.decoder_turns = Turns(), Turns(time.perf_counter)  # streams' work in the loop, in `decoder`
         self.hello_queue = HelloQueue(settings.max_greetings)
         self.streams = Quota(settings.max_sessions, settings.max_sessions_per_client)
-        key = settings.snapshot_key
-        self.snapshot_key = secrets.token_bytes(32) if key is None else key.get_secret_value().encode()
         self.version = __version__
         self._classifiers = classifiers
 

@@ -56,9 +56,6 @@ class Settings(BaseSettings):
     max_lessons: int = Field(default=16, ge=1, description="teaching sessions, each of which learns classes live")
     max_lessons_per_client: int = Field(default=4, ge=1, description="teaching sessions of one address")
     max_examples: int = Field(default=500, ge=1, description="examples of one teaching session, about 30 kB each")
-    ask: int = Field(
-        default=0, ge=0, le=64, description="moments in doubt of the cameras, that wait in memory to be named"
-    )
     save_to: Path | None = Field(default=None, description="folder that taught models are saved to and served from")
     requests_per_s: float = Field(default=0, ge=0, description="requests a second of one client; 0 sets no limit")
     messages_per_s: float = Field(default=1000, gt=0, description="WebSocket messages a second of one stream")

@@ -32,8 +32,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--camera", dest="cameras", action="append", metavar="SOURCE", help="an event source it opens; repeat")
     add("--bin-ms", dest="camera_bin_ms", type=float, metavar="B", help="length of a step of the cameras' streams")
     add("--save-to", metavar="FOLDER", help="where models taught on the page are saved to, and served from")
-    ask = "keep up to N moments in which the cameras' model was in doubt, for a person to name on the page"
-    add("--ask", type=int, metavar="N", help=ask)
     sinks = "send cameras' predictions: https://, mqtt://, file:, rerun:; repeat"
     add("--to", dest="sinks", action="append", metavar="SINK", help=sinks)
     every = "send every step, not only changes of the steady label"

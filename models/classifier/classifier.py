@@ -23,7 +23,7 @@ from spikesight.encoders.events import SensorSize
 from spikesight.encoders.image import IMAGE_ENCODERS
 from spikesight.encoders.preprocess.fit import fit_digit, fit_plain
 from spikesight.encoders.sample import Sample
-from spikesight.models.checkpoint import fingerprint, load
+from spikesight.models.checkpoint import load
 from spikesight.models.classifier.inputs import InputPipeline, sensor_of
 from spikesight.models.classifier.objects import Objects, merged_outcome, outcomes
 from spikesight.models.contract import Card, CheckpointError
@@ -114,11 +114,6 @@ class Classifier:
         found = cls(network, card, name_of(Path(folder)))
         found.folder = Path(folder).resolve()
         return found
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Hash of weights, contract and labels, not of the name; saved stream states belong to one fingerprint."""
-        return fingerprint(self.network, self.card)
 
     def initial_state(self, n: int = 1) -> State:
         """Return the state of n streams before their first step. No step writes into the state that it is given."""

@@ -83,4 +83,3 @@ class ProxyMetrics:
         missing = "replicas that are not in these sums: they did not answer"
         self.missing = gauge("spikesight_front_replicas_missing", missing)
         self.retried = counter("spikesight_front_retried_total", "requests given to a further replica")
-        self.moved = counter("spikesight_front_moved_total", "streams moved to another replica")

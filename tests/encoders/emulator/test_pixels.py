@@ -63,15 +63,6 @@ def test_a_steady_camera_ignores_the_lamp() -> None:
     assert steady < plain / 20
 
 
-def test_another_emulator_goes_on_from_what_one_carried() -> None:
-    frames = video(10)
-    one, two = (Emulator(SIZE, EVERYTHING, seed=1) for _ in range(2))
-    play(one, frames[:5])
-    two.restore(one.state())
-    for k, frame in enumerate(frames[5:]):
-        assert np.array_equal(one.push(frame, 200_000 + k * 1000), two.push(frame, 200_000 + k * 1000))
-
-
 def test_a_frame_gives_so_many_events_at_most_and_the_next_ones_what_is_over() -> None:
     frames = [np.full((18, 24), grey, np.uint8) for grey in (50, *[75] * 12)]
     few, all_ = ([*map(len, play(Emulator(SIZE, replace(EXACT, max_events=most)), frames))] for most in (100, 0))

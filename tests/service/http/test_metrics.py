@@ -31,7 +31,7 @@ def test_streams_and_uploads_are_counted_as_their_clients_saw_them() -> None:
             counted(client, f'events_total{{filter="{name}",model="tiny"}}') for name in ("kept", "dropped")
         )
         assert (kept, dropped) == (400, 0)
-        with client.stream(mode="freshest", **SENSOR) as stream:
+        with client.stream(mode="freshest", picture=True, **SENSOR) as stream:
             for part in np.array_split(some_events(900, span_us=900_000), 6):
                 stream.send_events(part)
             told = [message.dropped for message in answered(stream) if isinstance(message, Ack | Prediction)]
