@@ -12,7 +12,6 @@ from fastapi.responses import JSONResponse
 from spikesight.encoders.sources import samples
 from spikesight.encoders.sources.source import Source, open_source
 from spikesight.models.classifier import Classifier
-from spikesight.models.steps import Answer, Input
 from spikesight.service.http import errors, openapi
 from spikesight.service.http.bodies import (
     REFUSALS,
@@ -36,7 +35,7 @@ from spikesight.service.protocol_v2 import routes as v2_routes
 from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.request import AnswerSpec
 from spikesight.service.settings import Settings
-from spikesight.service.sinks.delivery import Deliveries, Outlet, open_deliveries
+from spikesight.service.sinks.delivery import Deliveries, Delivery, open_deliveries
 from spikesight.service.stream import cameras as camera_routes
 from spikesight.service.stream.cameras import Cameras
 from spikesight.service.stream.endpoint import stream
@@ -61,7 +60,7 @@ def create_app(
     settings: Settings | None = None,
     classifiers: tuple[Classifier, ...] = (),
     sources: tuple[Source, ...] = (),
-    sinks: tuple[Outlet, ...] = (),
+    sinks: tuple[Delivery, ...] = (),
 ) -> FastAPI:
     """Return the application. Models, cameras and sinks are opened from `settings` at startup, unless given here."""
     settings = settings or Settings()
@@ -69,17 +68,13 @@ def create_app(
     cameras, sessions, deliveries = Cameras(), TeachingSessions(runtime), Deliveries()
     corrections = Corrections(runtime, sessions.account())
 
-    def on_step(camera: str, classifier: Classifier, inputs: list[Input], answer: Answer) -> None:
-        corrections.on_step(camera, classifier, inputs, answer)
-        deliveries.on_step(camera, classifier, inputs, answer)
-
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await runtime.start()
         await corrections.start()
         opened = sources or tuple(open_source(text) for text in settings.cameras)
         deliveries.start(sinks or open_deliveries(settings.sinks))
-        cameras.start(opened, runtime, deliveries.post, on_step)
+        cameras.start(opened, runtime, deliveries.post, corrections.on_step)
         yield
         runtime.draining = True
         await asyncio.to_thread(cameras.close)

@@ -34,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--save-to", metavar="FOLDER", help="where models taught on the page are saved to, and served from")
     ask = "keep up to N moments in which the cameras' model was in doubt, for a person to name on the page"
     add("--ask", type=int, metavar="N", help=ask)
-    sinks = "send cameras' predictions: https://, mqtt://, file:, rerun:; repeat"
+    sinks = "send cameras' predictions: https://, mqtt://, file:; repeat"
     add("--to", dest="sinks", action="append", metavar="SINK", help=sinks)
     every = "send every step, not only changes of the steady label"
     add("--every-step", dest="sinks_every_step", action="store_true", help=every)

@@ -34,7 +34,6 @@ SMALL = {
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SPIKESIGHT_QUEUES", str(tmp_path / "queues"))
 
 
 def test_the_door_counts_who_comes_and_who_goes() -> None:
