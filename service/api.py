@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from spikesight.encoders.sources import samples
 from spikesight.encoders.sources.source import Source, open_source
 from spikesight.models.classifier import Classifier
+from spikesight.service import protocol_v2
 from spikesight.service.http import errors, openapi
 from spikesight.service.http.bodies import (
     REFUSALS,
@@ -31,7 +32,6 @@ from spikesight.service.http.logs import Observer
 from spikesight.service.http.metrics import CONTENT_TYPE
 from spikesight.service.http.shares import address_of
 from spikesight.service.page import routes as page
-from spikesight.service.protocol_v2 import routes as v2_routes
 from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.request import AnswerSpec
 from spikesight.service.settings import Settings
@@ -106,7 +106,7 @@ def create_app(
         camera_routes.router(cameras, lambda: runtime.draining),
         teach.router(sessions),
         moments.router(corrections),
-        v2_routes.router(runtime),
+        protocol_v2.router(runtime),
         page.router(),
     ):
         app.include_router(routes)

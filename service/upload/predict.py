@@ -87,7 +87,6 @@ async def predict(
     warnings.extend(pipeline.watch.says for pipeline in pipelines if pipeline.watch.says is not None)
     body = answer_body(model, kind_of(data, name), result, options, warnings, input_filter)
     runtime.metrics.decode_s.labels(model.counted_as).observe(decoded - begin)
-    model.statistics.success([result], begin, decoded)
     return body
 
 

@@ -87,11 +87,6 @@ def test_the_service_runs_it(classifier: Classifier) -> None:
         (body,) = client.get("/v1/models").json()["models"]
         assert body["origin"] == body["road"] == "ann"
         assert body["layers"] == []
-        (tensor,) = client.get("/v2/models/relu.steps").json()["inputs"]
-        shape = [1, 1, 1, 12, 12][-len(tensor["shape"]) :]
-        given = {"name": tensor["name"], "shape": shape, "datatype": "FP32", "data": [0.5] * 144}
-        answer = client.post("/v2/models/relu.steps/infer", json={"inputs": [given]})
-        assert answer.status_code == 200, answer.text
         refused = client.post("/v1/predict?name=a.bin", content=bytes(50))
         assert refused.status_code == 400
         assert "takes images" in refused.json()["error"]
