@@ -1,6 +1,7 @@
 """`spikesight serve` as people start it: models loaded again, logs, and an orderly end."""
 
 import json
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,11 +62,17 @@ def test_reload_logs_and_an_orderly_end(served: Served, folder: Path) -> None:
     assert {"time", "level", "method", "route", "status", "ms", "client"} <= set(request)
 
 
-def test_ctrl_c_leaves_no_child(served: Served) -> None:
-    with pytest.raises(ClientError):
-        served.client.predict(b"% evt 3.0\n% end\n" + bytes(4), name="x.raw")  # decoded in a process of its own
-    children = served.children()
-    served.process.send_signal(signal.SIGINT)
-    served.finish()
+@pytest.mark.parametrize("early", [True, False])
+def test_ctrl_c_leaves_no_child_and_no_traceback(served: Served, early: bool) -> None:
+    """The terminal sends it to all processes, perhaps while the decoders' imports are not over."""
+    until(served.children, "the fork server has begun")
+    if not early:
+        with pytest.raises(ClientError):
+            served.client.predict(b"% evt 3.0\n% end\n" + bytes(4), name="x.raw")  # decoded in a process of its own
+    children = [served.process.pid, *map(int, served.children())]
+    for child in reversed(children):
+        os.kill(child, signal.SIGINT)
+    logs = served.finish()
     assert served.process.returncode == 0
     assert not [child for child in children if Path(f"/proc/{child}").exists()]
+    assert "Traceback" not in logs
