@@ -39,34 +39,34 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
+@pytest.mark.parametrize("rounds", range(5))
 @pytest.mark.parametrize("made", [decoders, loop_turns])
-async def test_who_gives_up_holds_nobody_up(made: Callable[[], tuple[Enter, int]]) -> None:
+async def test_who_gives_up_holds_nobody_up(made: Callable[[], tuple[Enter, int]], rounds: int) -> None:
+    """One gives up as it waits, and one so many rounds of the loop after a place has become free for it."""
     enter, places = made()
-    inside, go = list[str](), {f"first{n}": asyncio.Event() for n in range(places)}
+    inside, go = list[str](), [asyncio.Event() for _ in range(places)]
 
-    async def one(name: str) -> None:
+    async def one(name: str, until: asyncio.Event | None = None) -> None:
         async with enter(name):
             inside.append(name)
-            if name in go:
-                await go[name].wait()
+            if until is not None:
+                await until.wait()
 
-    tasks = [asyncio.create_task(one(name)) for name in go]
+    tasks = [asyncio.create_task(one(str(n), event)) for n, event in enumerate(go)]
     await settled()
-    assert inside == list(go)
+    assert len(inside) == places
     waits, granted = (asyncio.create_task(one(name)) for name in ("waits", "granted"))
     await settled()
     waits.cancel()
     await settled()
-    assert waits.cancelled()
-    go["first0"].set()
-    await tasks[0]
-    asyncio.get_running_loop().call_soon(granted.cancel)  # in the round in which its turn comes, or before
+    go[0].set()
+    for _ in range(rounds):
+        await asyncio.sleep(0)
+    granted.cancel()
     await settled()
-    assert granted.done()
     last = asyncio.create_task(one("last"))
     await settled()
-    assert last.done()
-    assert inside[-1] == "last"
-    for event in go.values():
+    assert (waits.cancelled(), granted.done(), last.done(), inside[-1]) == (True, True, True, "last")
+    for event in go:
         event.set()
     await asyncio.gather(*tasks)
