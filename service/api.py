@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from spikesight.encoders.sources import samples
 from spikesight.encoders.sources.source import Source, open_source
 from spikesight.models.classifier import Classifier
+from spikesight.service import protocol_v2
 from spikesight.service.http import errors, openapi
 from spikesight.service.http.bodies import (
     REFUSALS,
@@ -31,11 +32,10 @@ from spikesight.service.http.logs import Observer
 from spikesight.service.http.metrics import CONTENT_TYPE
 from spikesight.service.http.shares import address_of
 from spikesight.service.page import routes as page
-from spikesight.service.protocol_v2 import routes as v2_routes
 from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.request import AnswerSpec
 from spikesight.service.settings import Settings
-from spikesight.service.sinks.delivery import Deliveries, Outlet, open_deliveries
+from spikesight.service.sinks.delivery import Deliveries, Delivery, open_deliveries
 from spikesight.service.stream import cameras as camera_routes
 from spikesight.service.stream.cameras import Cameras
 from spikesight.service.stream.endpoint import stream
@@ -58,7 +58,7 @@ def create_app(
     settings: Settings | None = None,
     classifiers: tuple[Classifier, ...] = (),
     sources: tuple[Source, ...] = (),
-    sinks: tuple[Outlet, ...] = (),
+    sinks: tuple[Delivery, ...] = (),
 ) -> FastAPI:
     """Return the application. Models, cameras and sinks are opened from `settings` at startup, unless given here."""
     settings = settings or Settings()
@@ -101,7 +101,7 @@ def create_app(
         encode.router(runtime),
         camera_routes.router(cameras, lambda: runtime.draining),
         teach.router(sessions),
-        v2_routes.router(runtime),
+        protocol_v2.router(runtime),
         page.router(),
     ):
         app.include_router(routes)

@@ -44,7 +44,7 @@ class Runtime:
         self.decoder = ThreadPoolExecutor(1, "decode")  # short work that would block the event loop, in order
         self.heavy = ThreadPoolExecutor(1, "heavy")  # work that may take a second: `decoder` never waits for it
         self.decoder_queue = FairQueue(CALLS, max(1, CALLS // 2))
-        self.processes = Processes("spikesight.service.upload.decode", "spikesight.service.protocol_v2.tensors")
+        self.processes = Processes()
         self.draining = False
         self._loaded = False
         self.turns, self.decoder_turns = Turns(), Turns(time.perf_counter)  # streams' work in the loop, in `decoder`

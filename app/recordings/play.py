@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +23,6 @@ DESCRIPTION = """Play a recording of events in its own time.
   spikesight play FILE                                    in the terminal
   spikesight play FILE --to dv://127.0.0.1:7777           as a network camera (TCP, for DV and dv-processing too)
   spikesight play FILE --to udp://127.0.0.1:3333?format=aestream --loop 0
-  spikesight play FILE --to rerun:seen.rrd?model=motions  through a model (nmnist), for Rerun's viewer: at once
 
 Faults, to see how a receiver takes them (seconds of the recording):
   --burst 10 --jitter 20 --gap 1:0.5 --disconnect 2:1 --clock-reset 3
@@ -37,7 +35,7 @@ SHADES = "  .:-=+*#%@"
 def configure(parser: argparse.ArgumentParser) -> None:
     add, spans = parser.add_argument, {"type": interval, "action": "append", "default": [], "metavar": "FROM:LENGTH"}
     add("file", metavar="FILE")
-    add("--to", metavar="ADDRESS", help="dv://host:port, dv+unix:///path, udp://host:port?format=t64, rerun:FILE.rrd")
+    add("--to", metavar="ADDRESS", help="dv://host:port, dv+unix:///path, udp://host:port?format=t64")
     add("--speed", type=float, default=1.0, help="2 is twice as fast (default: 1)")
     add("--loop", type=int, default=1, metavar="N", help="play N times; 0 is for ever (default: 1)")
     add("--packet", type=float, default=5.0, metavar="MS", help="length of a packet (default: 5)")
@@ -71,12 +69,6 @@ def run(args: argparse.Namespace) -> int:
     rounds = args.loop if args.loop > 0 else float("inf")
     faults = Faults(args.burst, args.jitter, tuple(args.gap), tuple(args.disconnect), args.clock_reset)
     deliveries = schedule(looped(packets, rounds, GAP_US), faults, speed=args.speed, seed=args.seed)
-    if (args.to or "").startswith("rerun:"):
-        from spikesight.app.recordings.explained import explain  # torch takes seconds to load
-
-        seen = (delivery.events for delivery in deliveries if delivery.events is not None)
-        print(f"{explain(Path(args.file).name, seen, size, args.to):,} steps written")
-        return 0
     if args.to:
         return _send(args, size, deliveries)
     return _show(deliveries, size)

@@ -5,10 +5,8 @@ sequence goes to the replica that holds its membranes. Streams are forwarded by 
 """
 
 import asyncio
-import json
 import signal
 import time
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -22,14 +20,12 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from spikesight.service.cluster.failover import Cluster, relay
-from spikesight.service.cluster.replicas import ALIVE_S, Replica, Replicas, summed, summed_metrics
-from spikesight.service.cluster.routing import sequence_wish, target
+from spikesight.service.cluster.replicas import ALIVE_S, Replica, Replicas, summed_metrics
 from spikesight.service.http.errors import HANDLERS, Expired, refuse
 from spikesight.service.http.gate import TOO_MANY_STREAMS, Gate, refuse_handshake
 from spikesight.service.http.logs import Observer, event
 from spikesight.service.http.metrics import CONTENT_TYPE, ProxyMetrics
 from spikesight.service.http.shares import HelloQueue, Quota, address_of
-from spikesight.service.protocol_v2.infer import SequenceWish
 from spikesight.service.settings import Settings
 
 if TYPE_CHECKING:
@@ -56,7 +52,6 @@ class Proxy:
         self.streams = Quota(settings.max_sessions, settings.max_sessions_per_client)
         self._token = token
         self._client: aiohttp.ClientSession | None = None
-        self._holders: OrderedDict[tuple[str, int | str], str] = OrderedDict()  # (model, sequence) -> replica identity
 
     @property
     def client(self) -> "aiohttp.ClientSession":
@@ -143,9 +138,6 @@ class Proxy:
         fields = [(name, value) for name, value in request.scope["headers"] if name in FORWARDED]
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in fields}
         path = target(request.scope)
-        sequence = await sequence_wish(request.scope["path"], body, headers)
-        if sequence is not None:
-            return await self.in_sequence(*sequence, request.method, path, headers, body)
         return await self.ask(request.method, path, headers, body)
 
     async def ask(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Response:
@@ -201,35 +193,6 @@ class Proxy:
         finally:
             replica.running -= 1
 
-    async def in_sequence(
-        self, model: str, wish: SequenceWish, method: str, path: str, headers: dict[str, str], body: bytes
-    ) -> Response:
-        """Forward a request of a sequence to the replica with its membranes, never to another one."""
-        key = (model, wish.identity)
-        if wish.start:
-            replica = self.replicas.choose(set(), lambda r: r.running)
-        else:
-            replica = self.replicas.get(self._holders.get(key, ""))
-        if replica is None:
-            self._holders.pop(key, None)
-            if wish.start:
-                return refuse(503, NOBODY, BUSY)
-            return refuse(400, "unknown sequence: begin it with sequence_start")
-        self._holders[key] = replica.identity
-        self._holders.move_to_end(key)
-        while len(self._holders) > self.settings.max_sequences * max(1, len(self.replicas)):
-            self._holders.popitem(last=False)
-        try:
-            async with replica.call(self.settings.deadline_s + GRACE_S):
-                answer = await self.ask_one(replica, method, path, headers, body)
-        except (ConnectionError, TimeoutError):
-            self.replicas.lost(replica)
-            self._holders.pop(key, None)
-            return refuse(503, "the sequence is lost with its replica: begin it again with sequence_start", BUSY)
-        if wish.end or answer.status_code != 200:
-            self._holders.pop(key, None)
-        return answer
-
     # The proxy's own answers.
 
     async def live(self, _: Request) -> Response:
@@ -273,13 +236,6 @@ class Proxy:
         text = generate_latest(self.metrics.registry) + summed_metrics(bodies)
         return Response(text, media_type=CONTENT_TYPE)
 
-    async def statistics(self, request: Request) -> Response:
-        """Answer with the statistics of the Open Inference Protocol, summed over the replicas."""
-        bodies = [json.loads(body) for body in await self.bodies(target(request.scope))]
-        if not bodies:
-            return await self.forward(request)
-        return JSONResponse(summed(bodies))
-
     async def stream(self, socket: WebSocket) -> None:
         client = address_of(socket)
         if (reached := self.streams.reached(client)) is not None:
@@ -287,6 +243,13 @@ class Proxy:
             return
         cluster = Cluster(self.settings, self.client, self.replicas, self.metrics, lambda: self.draining)
         await relay(socket, cluster, self.hello_queue, self.streams)
+
+
+def target(scope: Any) -> str:
+    """Return the request's path and query as they were sent."""
+    path = (scope.get("raw_path") or scope["path"].encode()).decode("ascii", "replace")
+    query = scope.get("query_string", b"").decode("latin-1")
+    return f"/{path.lstrip('/')}" + (f"?{query}" if query else "")
 
 
 def create_proxy(proxy: Proxy, reload: Callable[[], None] | None = None) -> Starlette:
@@ -310,9 +273,6 @@ def create_proxy(proxy: Proxy, reload: Callable[[], None] | None = None) -> Star
             Route("/v2/health/ready", proxy.ready),
             Route("/metrics", proxy.all_metrics),
             Route("/v2/repository/models/{name}/load", proxy.load, methods=["POST"]),
-            Route("/v2/models/stats", proxy.statistics),
-            Route("/v2/models/{name}/stats", proxy.statistics),
-            Route("/v2/models/{name}/versions/{version}/stats", proxy.statistics),
             WebSocketRoute("/v1/stream", proxy.stream),
             Route("/{path:path}", proxy.forward, methods=METHODS),
         ],

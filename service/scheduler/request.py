@@ -43,7 +43,6 @@ class Result:
     infer_ms: float
     early: bool
     decoded_s: float  # time.perf_counter() when the inputs had been decoded
-    tick: int  # number of the scheduler's step that finished the request
     inside: list[Inside] = field(default_factory=list)  # activity inside the network in every step, if probed
 
 
@@ -89,10 +88,10 @@ class RequestReceiver:
             last |= aim is not None and max(answer.prediction.probabilities) > aim
             last |= self._wanted.error_rate is not None and answer.prediction.committed is not None
         if last:
-            self._finish(outcome.tick)
+            self._finish()
         return last
 
-    def _finish(self, tick: int) -> None:
+    def _finish(self) -> None:
         mean = self._track.logits
         result = Result(
             answers=self._answers if self._wanted.every else self._answers[-1:],
@@ -105,7 +104,6 @@ class RequestReceiver:
             infer_ms=(time.perf_counter() - self._begun) * 1e3,
             early=self._done < self._steps,
             decoded_s=self.begun,
-            tick=tick,
             inside=self._inside,
         )
         self._mailbox.resolve(self.future, result)

@@ -65,10 +65,7 @@ def test_a_video_is_predicted_and_recorded(
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) >= 15
 
 
-def test_predictions_are_sent(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("SPIKESIGHT_QUEUES", str(tmp_path / "queues"))
+def test_predictions_are_sent(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     every, changes = tmp_path / "every.jsonl", tmp_path / "changes.jsonl"
     lines_of(capsys, "digit-3", "--model", model, "--to", f"file:{every}", "--every-step")
     lines_of(capsys, "digit-3", "--model", model, "--to", f"file:{changes}")

@@ -1,7 +1,6 @@
 """What the proxy does with its replicas' answers, without a port: who is asked, and what the client hears."""
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any
@@ -10,11 +9,9 @@ import pytest
 from starlette.responses import Response
 
 from spikesight.service.cluster import proxy as module
-from spikesight.service.cluster.proxy import Proxy
+from spikesight.service.cluster.proxy import Proxy, target
 from spikesight.service.cluster.replicas import Replica, Replicas
-from spikesight.service.cluster.routing import target
 from spikesight.service.http.shares import Quota
-from spikesight.service.protocol_v2.infer import SequenceWish
 from spikesight.service.settings import Settings
 
 Said = int | tuple[int, bytes] | None  # a status, with a body or without; None: the connection breaks
@@ -30,7 +27,7 @@ class Scripted(Proxy):
         async def known() -> dict[str, str]:
             return dict(self.there)
 
-        super().__init__(Settings(deadline_s=5, max_sequences=2), "", Replicas(known))
+        super().__init__(Settings(deadline_s=5), "", Replicas(known))
 
     async def ask_one(self, replica: Replica, method: str, path: str, headers: dict[str, str], body: bytes) -> Response:  # noqa: ARG002
         self.asked += replica.identity
@@ -75,42 +72,6 @@ def test_an_answer_is_passed_on_whatever_it_is_but_busy(
     assert proxy.asked == asked
 
 
-def in_turn(proxy: Scripted, *wishes: SequenceWish) -> list[tuple[int, bytes]]:
-    """The answers to requests of sequences."""
-    return run(proxy, *[lambda wish=wish: proxy.in_sequence("m.steps", wish, "POST", "/i", {}, b"") for wish in wishes])
-
-
-START, ON, END = (SequenceWish(1, start=n == 0, end=n == 2) for n in range(3))
-
-
-@pytest.mark.parametrize("said", [400, 500, 503])
-def test_a_sequence_that_is_refused_is_over(said: int) -> None:
-    proxy = Scripted(a=[200, said, 200])
-    assert [status for status, _ in in_turn(proxy, START, ON, ON)] == [200, said, 400]
-
-
-def test_a_sequence_ends_when_it_is_told_to_or_when_others_are_newer() -> None:
-    proxy = Scripted(a=[200])
-    assert [status for status, _ in in_turn(proxy, START, ON, END, ON)] == [200, 200, 200, 400]
-    others = [SequenceWish(n, start=True, end=False) for n in (2, 3)]
-    assert [status for status, _ in in_turn(proxy, START, *others, ON)] == [200, 200, 200, 400]
-
-
-def test_a_sequence_is_lost_with_its_replica_and_may_begin_again() -> None:
-    proxy = Scripted(a=[200, None, 200], b=[200])
-    answers = in_turn(proxy, START, ON, ON, START, ON)
-    assert [status for status, _ in answers] == [200, 503, 400, 200, 200]
-    assert b"lost with its replica" in answers[1][1]
-    assert answers[3][1] == b"b"
-    assert proxy.asked == "aabb"
-    del proxy.there["b"]
-    ((status, body),) = in_turn(proxy, ON)
-    assert (status, b"unknown sequence: begin it with sequence_start" in body) == (400, True)
-    proxy.there.clear()
-    ((status, body),) = in_turn(proxy, START)
-    assert (status, b"no replica" in body) == (503, True)
-
-
 @pytest.mark.parametrize("replicas", [3, 0])
 def test_there_are_as_many_places_as_replicas_give(replicas: int) -> None:
     there: dict[str, list[Said]] = {name: [200] for name in "abc"[:replicas]}
@@ -133,14 +94,6 @@ def test_the_first_replica_that_cannot_load_a_model_is_the_answer(said: dict[str
     ((found, _),) = run(proxy, lambda: proxy.load(request("/v2/repository/models/x/load", body=b"{}")))
     assert found == status
     assert proxy.paths <= {("POST", "/v2/repository/models/x/load")}
-
-
-def test_statistics_are_the_sum_of_those_that_answer() -> None:
-    body = json.dumps({"model_stats": [{"count": 2, "last_ms": 5}]}).encode()
-    proxy = Scripted(a=[(200, body)], b=[(200, body)], c=[500], d=[None])
-    ((_, summed),) = run(proxy, lambda: proxy.statistics(request("/v2/models/stats", "a=1")))
-    assert json.loads(summed) == {"model_stats": [{"count": 4, "last_ms": 5}]}
-    assert proxy.paths == {("GET", "/v2/models/stats?a=1")}
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ def test_a_sessions_id_is_told_to_nobody(
         with client.stream(**hello, **SIZE) as stream:
             stream.send_events(moving("lying", 0, 1))
             next(message for message in stream.receive(60) if isinstance(message, Prediction))
-    asked = [get("/metrics"), get("/v1/models"), get("/v2/models/stats"), post("/v2/repository/index", b"")]
+    asked = [get("/metrics"), get("/v1/models"), get("/v2/models/tiny")]
     told = [body.decode() for body in (talk(port, request) for request in asked)]
     assert all("tiny" in body for body in told)
     told += [str(vars(logged)) for logged in caplog.records]

@@ -1,7 +1,6 @@
 """Uploads over HTTP: recordings of every kind, what is refused before it is decoded; codes for people to see."""
 
 import base64
-import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -103,7 +102,6 @@ def test_whatever_is_decoded_elsewhere_waits_for_its_clients_turn() -> None:
             large = picture(".png", (1024, 768))
             assert client.post(path, files={"file": large}).status_code == 504, path
         assert client.post("/v1/predict", files={"file": b"t,x,y,p\n1,2,3,1\n"}).status_code == 504
-        assert client.post("/v2/models/tiny/infer", content=b" " * 100_000).status_code == 504
 
 
 @pytest.mark.parametrize(("error", "sentence"), [(Stopped, str(Stopped())), (OutOfMemory, str(OutOfMemory()))])
@@ -114,10 +112,8 @@ def test_calls_that_end_through_no_fault_of_the_file_are_503(
         raise error
 
     monkeypatch.setattr(Processes, "run", run)
-    sample = client.post("/v1/predict", files={"file": b"t,x,y,p\n1,2,3,1\n"})
-    tensors = client.post("/v2/models/tiny/infer", content=b" " * 100_000)
-    for answer in (sample, tensors):
-        assert (answer.status_code, answer.json()) == (503, {"error": sentence})
+    answer = client.post("/v1/predict", files={"file": b"t,x,y,p\n1,2,3,1\n"})
+    assert (answer.status_code, answer.json()) == (503, {"error": sentence})
 
 
 @pytest.mark.attack("recordings", "a small recording that claims 10^9 events", "413 by its header")
@@ -141,17 +137,6 @@ def test_no_recording_is_parsed_in_the_service(client: TestClient, monkeypatch: 
     monkeypatch.setattr(decoding, "read_recording", lambda _: pytest.fail("it was read here"))
     data = b"t,x,y,p\n" + b"1,2,3,1\n" * 1000
     assert client.post("/v1/predict", files={"file": ("x.bin", data)}).status_code == 200
-
-
-def test_large_json_is_parsed_in_a_process(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    shape = [1, 2, *tiny().contract.shape]
-    x = {"name": "x", "datatype": "FP32", "shape": shape, "data": np.zeros(shape).tolist()}
-    body = json.dumps({"inputs": [x]}).encode() + b" " * 100_000
-    here = "spikesight.service.protocol_v2.tensors.document_of"
-    monkeypatch.setattr(here, lambda _: pytest.fail("it was parsed here"))
-    assert client.post("/v2/models/tiny.steps/infer", content=body).status_code == 200
-    broken = client.post("/v2/models/tiny.steps/infer", content=body + b"}")
-    assert (broken.status_code, broken.json()) == (400, {"error": "the body is not JSON"})
 
 
 def test_no_temporary_folder_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
