@@ -29,7 +29,6 @@ from websockets.sync.client import ClientConnection, connect
 from spikesight.encoders.events import as_events
 from spikesight.encoders.packets import pack
 from spikesight.service.http.bodies import CameraBody, ModelsBody, PredictBody, SampleBody, StepBody
-from spikesight.service.http.person import error_sentence
 from spikesight.service.stream.messages import EVENTS_T64, IMAGE, PICTURE, Frame
 from spikesight.service.teach.bodies import TeachingBody
 from spikesight.service.teach.remote import RemoteTeaching, query
@@ -312,6 +311,14 @@ class Stream:
             return self._socket.recv(timeout_s)
         except ConnectionClosed as error:
             raise closed(error) from None
+
+
+def error_sentence(body: bytes) -> str | None:
+    """Return the sentence of a refusal's body; None if the body is something else."""
+    try:
+        return json.loads(body)["error"]
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def closed(error: ConnectionClosed) -> ClientError:

@@ -1,22 +1,22 @@
 """Access control: who may send requests, how large and how often. One ASGI layer in front of all routes.
 
-Checks in order: host, origin, size of the request, token, rate, shutdown. Decisions use `scope["path"]`, never
-`request.url`, which a forged Host header can alter.
+Checks in order: host, origin, size of the request, token, rate, shutdown. Without the token only the page's files and
+the health routes are open, by their exact path: whatever else a path may mean behind a proxy is denied. Decisions use
+`scope["path"]`, never `request.url`, which a forged Host header can alter.
 """
 
+import asyncio
 import hmac
 import ipaddress
-import time
-from collections import OrderedDict
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from spikesight.service.http.errors import Overloaded, ServiceError
-from spikesight.service.http.person import ErrorPages, wants_page
-from spikesight.service.http.shares import Proxies, client_key
+from spikesight.service.http.door import MAX_HEAD, Connection, Door
+from spikesight.service.http.errors import Overloaded, ServiceError, wants_page
+from spikesight.service.http.shares import RateLimit, client_key
 from spikesight.service.settings import Settings
 
 PAGE_HEADERS: tuple[tuple[bytes, bytes], ...] = (
@@ -30,63 +30,15 @@ PAGE_HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"permissions-policy", b"camera=(self), microphone=()"),
     (b"cross-origin-opener-policy", b"same-origin"),
 )
-OPEN_PREFIXES = ("/health/", "/v2/health/")  # answered without a token
-# Needs the token, if there is one. Other paths are the web page's files.
-GUARDED_PREFIXES = ("/v1/", "/v2", "/metrics", "/openapi.json", "/docs", "/samples")
+HEALTH = ("/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready")  # answered without a token, always
 FOR_OPERATORS = "/v2/repository/models/"  # changes the models of all clients: only with a token
 WORK_SUFFIXES = ("/predict", "/infer", "/encode")  # routes that wait in a model's queue
 MAX_PATH = 4096  # bytes
-MAX_CLIENTS = 4096  # addresses whose request rate is tracked
-
 
 TOO_MANY_STREAMS = {
     "total": ServiceError(503, "too many streams: try again later", {"retry-after": "5"}),
     "own": ServiceError(429, "too many streams of this address: close one first", {"retry-after": "5"}),
 }
-
-
-@dataclass
-class TokenBucket:
-    """A rate limit: `rate` events a second on average, with bursts of up to `burst`."""
-
-    rate: float
-    burst: float
-    level: float
-    at: float
-
-    @classmethod
-    def full(cls, rate: float, now: float, burst: float | None = None) -> "TokenBucket":
-        """Return a full bucket; `burst` defaults to one second's worth, at least 1."""
-        burst = max(1.0, rate) if burst is None else burst
-        return cls(rate, burst, burst, now)
-
-    def take(self, now: float) -> bool:
-        """Consume one event if allowed at time `now` (seconds, any monotonic clock); return whether it was."""
-        self.level = min(self.burst, self.level + (now - self.at) * self.rate)
-        self.at = now
-        if self.level < 1:
-            return False
-        self.level -= 1
-        return True
-
-
-class RateLimit:
-    """A token bucket for each client; the least recently seen client is forgotten first."""
-
-    def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self.rate, self._clock = rate, clock
-        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
-
-    def allows(self, client: str) -> bool:
-        """Count a request of this client; return whether it is within the rate."""
-        if not self.rate:
-            return True
-        now = self._clock()
-        bucket = self._buckets.pop(client, None) or TokenBucket.full(self.rate, now)
-        self._buckets[client] = bucket
-        if len(self._buckets) > MAX_CLIENTS:
-            self._buckets.popitem(last=False)
-        return bucket.take(now)
 
 
 def same_secret(given: str, expected: str) -> bool:
@@ -145,66 +97,77 @@ class Gate:
     """The ASGI layer. At every request it calls `draining` (shutting down?) and `full` (are all queues full?)."""
 
     def __init__(
-        self, app: ASGIApp, settings: Settings, draining: Callable[[], bool], full: Callable[[], bool]
+        self,
+        app: ASGIApp,
+        door: Door,
+        open_paths: frozenset[str],
+        draining: Callable[[], bool],
+        full: Callable[[], bool],
     ) -> None:
-        self.app, self.settings, self.draining, self.full = app, settings, draining, full
-        self.hosts = Hosts(settings)
-        self.proxies = Proxies(settings.trusted_proxies)
-        self.rate = RateLimit(settings.requests_per_s)
-        self.token = None if settings.token is None else settings.token.get_secret_value()
+        self.app, self.door, self.settings, self.draining, self.full = app, door, door.settings, draining, full
+        self.open_paths = open_paths
+        self.hosts = Hosts(self.settings)
+        self.rate = RateLimit(self.settings.requests_per_s)
+        self.token = None if self.settings.token is None else self.settings.token.get_secret_value()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        self.proxies.set_client(scope)
-        refusal = self.refusal(scope, headers)
-        if scope["type"] == "websocket":
-            if refusal is None:
-                await self.app(scope, receive, send)
+        with self.door.calling(scope) as connection:
+            self.door.proxies.set_client(scope)
+            headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+            refusal = self.refusal(scope, headers)
+            if scope["type"] == "http":
+                await self.answer(scope, headers, refusal, Exchange(receive, send, self.settings, connection))
+            elif refusal is None:
+                await self.app(scope, greeted(receive, connection), send)
             else:
                 await refuse_handshake(WebSocket(scope, receive, send), refusal)
-            return
-        origin = headers.get("origin")
-        shared = origin is not None and origin in self.settings.allowed_origins
-        if wants_page(headers):
-            send = ErrorPages(send)
-        limited = LimitedExchange(receive, send, self.settings.max_body, cors(origin) if shared else ())
-        length = headers.get("content-length", "")
-        if refusal is None and length.isascii() and length.isdigit() and int(length[:18]) > self.settings.max_body:
-            refusal = self.too_large()
-        try:
-            await (self.app if refusal is None else refusal.response())(scope, limited.receive, limited.send)
-        except TooLarge:
-            if not limited.started:
-                await self.too_large().response()(scope, receive, limited.send)
 
-    def too_large(self) -> ServiceError:
-        return ServiceError(413, f"the request is larger than {self.settings.max_body} bytes", {"connection": "close"})
+    async def answer(
+        self, scope: Scope, headers: dict[str, str], refusal: ServiceError | None, exchange: "Exchange"
+    ) -> None:
+        """Answer a request: with its refusal, if there is one, or what becomes one while its body arrives."""
+        origin, length = headers.get("origin"), headers.get("content-length", "0")
+        if origin is not None and origin in self.settings.allowed_origins:
+            exchange.headers += cors(origin)
+        chunked = "transfer-encoding" in headers
+        exchange.left = int(length[:18]) if length.isascii() and length.isdigit() and not chunked else int(chunked)
+        page = wants_page(headers)
+        try:
+            if refusal is None and exchange.left > self.settings.max_body:
+                raise exchange.too_large()
+            app = self.app if refusal is None else refusal.response(page)
+            await app(scope, exchange.receive, exchange.send)
+        except ServiceError as error:  # of a body; those that arrive at a route are answered by the application
+            if not exchange.started:
+                await error.response(page)(scope, exchange.receive, exchange.send)
+        finally:
+            exchange.end()
 
     def refusal(self, scope: Scope, headers: dict[str, str]) -> ServiceError | None:
         """Return why a request or WebSocket is refused; None if it is let in."""
         path: str = scope["path"]
-        if not self.hosts.allow(headers.get("host", "")):
+        hosts = [value for name, value in scope["headers"] if name == b"host"]
+        if len(hosts) != 1 or not self.hosts.allow(headers["host"]):
             return ServiceError(400, "this service does not answer to that host name: add it with --allow-host")
         if len(path) > MAX_PATH:
             return ServiceError(414, "the path is too long")
+        if sum(len(name) + len(value) + 4 for name, value in scope["headers"]) > MAX_HEAD:
+            return ServiceError(431, "the headers are too large")
         if scope["type"] == "websocket" and not self.origin_allowed(headers):
             return ServiceError(403, "streams are open to this service's own page and to allowed origins only")
-        if scope["type"] == "http":
-            refusal = self.http_refusal(scope, headers)
-            if refusal is not None:
-                return refusal
-        open_path = path.startswith(OPEN_PREFIXES)
-        if not open_path and path.startswith(GUARDED_PREFIXES) and not self.token_valid(scope, headers):
+        if scope["type"] == "http" and (refusal := self.http_refusal(scope, headers)) is not None:
+            return refusal
+        if path not in self.open_paths and not self.token_valid(scope, headers):
             return ServiceError(
                 401, "a valid token is needed: send Authorization: Bearer TOKEN", {"www-authenticate": "Bearer"}
             )
         client = client_key(scope["client"][0]) if scope.get("client") else ""
-        if not open_path and not self.rate.allows(client):
+        if path not in HEALTH and not self.rate.allows(client):
             return ServiceError(429, "too many requests: slow down", {"retry-after": "1"})
-        if not open_path and self.draining():
+        if path not in HEALTH and self.draining():
             return ServiceError(503, "the service is shutting down", {"retry-after": "5", "connection": "close"})
         if path.endswith(WORK_SUFFIXES) and self.full():  # refuse before the body is read
             return Overloaded()
@@ -252,39 +215,68 @@ class Gate:
         return scheme in ("http", "https") and host.lower() == headers.get("host", "").lower()
 
 
-class TooLarge(Exception):
-    """The body exceeded the limit while it was read."""
+class Exchange:
+    """`receive` and `send` of one request: limits of the body's size and time, and security headers on the answer."""
 
-
-class LimitedExchange:
-    """Wrapped `receive` and `send` of a request: limits the size of the body, adds security headers to the answer."""
-
-    def __init__(self, receive: Receive, send: Send, limit: int, extra: tuple[tuple[bytes, bytes], ...]) -> None:
-        self._receive, self._send, self._limit = receive, send, limit
-        self._extra = (*PAGE_HEADERS, *extra)
-        self._size = 0
+    def __init__(self, receive: Receive, send: Send, settings: Settings, connection: Connection | None) -> None:
+        self._receive, self._send, self._settings, self._connection = receive, send, settings, connection
+        self._size, self._until = 0, asyncio.get_running_loop().time() + settings.receive_s
+        self.headers = PAGE_HEADERS
+        self.left = 0  # bytes of the body that have not arrived; of a chunked one 1 until its end
         self.started = False
 
+    def too_large(self) -> ServiceError:
+        return ServiceError(413, f"the request is larger than {self._settings.max_body} bytes", {"connection": "close"})
+
     async def receive(self) -> Message:
-        """Receive the next part of the body. Raises TooLarge."""
-        message = await self._receive()
+        """Receive the next part of the body. Raises ServiceError."""
+        if not self.left:
+            return await self._receive()
+        try:
+            async with asyncio.timeout_at(self._until):
+                message = await self._receive()
+        except TimeoutError:
+            raise ServiceError(408, "the request took too long to arrive", {"connection": "close"}) from None
         if message["type"] == "http.request":
             self._size += len(message.get("body", b""))
-            if self._size > self._limit:
-                raise TooLarge
+            if self._size > self._settings.max_body:
+                raise self.too_large()
+            if not message.get("more_body"):
+                self.left = 0
         return message
 
     async def send(self, message: Message) -> None:
-        """Send a message of the answer, with the security headers added."""
+        """Send a message of the answer; cut off a client that does not read on."""
         if message["type"] == "http.response.start":
             self.started = True
-            message["headers"] = [*message.get("headers", ()), *self._extra]
-        await self._send(message)
+            message["headers"] = [*message.get("headers", ()), *self.headers]
+        try:
+            async with asyncio.timeout(self._settings.receive_s):
+                await self._send(message)
+        except TimeoutError:
+            if self._connection is not None:
+                self._connection.transport.abort()
+
+    def end(self) -> None:
+        """Let the rest of a body that was refused unread arrive: it is no part of a next request's head."""
+        if self._connection is not None and self.left:
+            self._connection.unseen = -self._settings.max_body
 
 
-def cors(origin: str | None) -> tuple[tuple[bytes, bytes], ...]:
+def greeted(receive: Receive, connection: Connection | None) -> Receive:
+    """Return a WebSocket's `receive` that makes its connection busy, with no deadline, from the first message on."""
+
+    async def first() -> Message:
+        message = await receive()
+        if connection is not None and message["type"] == "websocket.receive":
+            connection.busy, connection.until = 1, math.inf
+        return message
+
+    return first
+
+
+def cors(origin: str) -> tuple[tuple[bytes, bytes], ...]:
     """Return the CORS headers that let pages of one origin read an answer; never `*`, never credentials."""
-    assert origin is not None
     return (
         (b"access-control-allow-origin", origin.encode("latin-1")),
         (b"access-control-allow-headers", b"authorization, content-type, inference-header-content-length"),

@@ -7,9 +7,9 @@ if (refusal := streams.acquire(client)) is None: ...; streams.release(client)
 import asyncio
 import ipaddress
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Literal
 
 from starlette.requests import HTTPConnection
@@ -86,31 +86,9 @@ class Proxies:
             scope["client"] = self.client(scope["client"][0], ",".join(values)), scope["client"][1]
 
 
-class HelloQueue:
-    """Limit of open streams that have not sent their hello yet; they are not counted as live streams.
-
-    At most `places` wait. When another one comes, the client with most of them loses the one that has waited longest.
-    """
-
-    def __init__(self, places: int) -> None:
-        self.places = places
-        self._waiting: dict[asyncio.Timeout, str] = {}
-
-    @asynccontextmanager
-    async def wait(self, client: str, seconds: float) -> AsyncIterator[None]:
-        """Count a stream as waiting in the `async with` block. Raises TimeoutError after `seconds`, or if displaced."""
-        async with asyncio.timeout(seconds) as limit:
-            self._waiting[limit] = client
-            if len(self._waiting) > self.places:
-                ((most, _),) = Counter(self._waiting.values()).most_common(1)
-                longest = next(one for one, client in self._waiting.items() if client == most)
-                del self._waiting[longest]
-                if not longest.expired():  # else it is about to leave by itself
-                    longest.reschedule(asyncio.get_running_loop().time())
-            try:
-                yield
-            finally:
-                self._waiting.pop(limit, None)
+def share(places: int, part: float) -> int:
+    """Return how many of all places one address may hold: this part of them, at least one."""
+    return max(1, int(places * part))
 
 
 class Quota:
@@ -195,3 +173,52 @@ class FairQueue:
         for client, turn in sorted(self._waiting, key=lambda one: self.had(one[0])):
             if not turn.done() and self._places.acquire(client) is None:
                 turn.set_result(None)
+
+
+MAX_CLIENTS = 4096  # addresses whose rate is tracked
+
+
+@dataclass
+class TokenBucket:
+    """A rate limit: `rate` events a second on average, with bursts of up to `burst`."""
+
+    rate: float
+    burst: float
+    level: float
+    at: float
+
+    @classmethod
+    def full(cls, rate: float, now: float, burst: float | None = None) -> "TokenBucket":
+        """Return a full bucket; `burst` defaults to one second's worth, at least 1."""
+        burst = max(1.0, rate) if burst is None else burst
+        return cls(rate, burst, burst, now)
+
+    def take(self, now: float, n: float = 1) -> bool:
+        """Consume n events if allowed at time `now` (seconds, any monotonic clock); return whether they were."""
+        self.level = min(self.burst, self.level + (now - self.at) * self.rate)
+        self.at = now
+        if self.level < n:
+            return False
+        self.level -= n
+        return True
+
+
+class RateLimit:
+    """A token bucket for each client, the least recently seen client is forgotten first; None: no limit."""
+
+    def __init__(
+        self, rate: float | None, burst: float | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.rate, self.burst, self._clock = rate, burst, clock
+        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
+
+    def allows(self, client: str, n: float = 1) -> bool:
+        """Count n events of this client; return whether they are within the rate."""
+        if self.rate is None:
+            return True
+        now = self._clock()
+        bucket = self._buckets.pop(client, None) or TokenBucket.full(self.rate, now, self.burst)
+        self._buckets[client] = bucket
+        if len(self._buckets) > MAX_CLIENTS:
+            self._buckets.popitem(last=False)
+        return bucket.take(now, n)

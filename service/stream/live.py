@@ -11,7 +11,7 @@ from fastapi import WebSocket
 from spikesight.models.neurons.state import State
 from spikesight.models.steps import Input, Outcome, SessionError
 from spikesight.service.http.errors import ServiceError, Stopped
-from spikesight.service.http.gate import TokenBucket
+from spikesight.service.http.shares import TokenBucket
 from spikesight.service.http.turns import ThreadAccount
 from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.queue import Job
