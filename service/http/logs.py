@@ -14,7 +14,7 @@ from typing import Any
 from prometheus_client import Counter, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from spikesight.service.http.metrics import Metrics, ProxyMetrics
+from spikesight.service.http.metrics import Metrics
 
 log = logging.getLogger("spikesight")
 
@@ -47,10 +47,14 @@ class TextLines(logging.Formatter):
         return text
 
 
+NOT_COMPLETED = "ASGI callable returned without completing handshake."  # uvicorn's error for each handshake we refuse
+
+
 def configure(kind: str) -> None:
     """Send the logs of the service and of uvicorn to standard error; `kind` is "json" or "text"."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if kind == "json" else TextLines())
+    handler.addFilter(lambda record: record.msg != NOT_COMPLETED)
     for name, level in (("spikesight", logging.INFO), ("uvicorn.error", logging.WARNING)):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
@@ -76,7 +80,7 @@ QUIET = ("/health/", "/v2/health/", "/metrics")  # polled every few seconds: not
 
 
 class Observer:
-    def __init__(self, app: ASGIApp, metrics: Metrics | ProxyMetrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self.app, self.metrics = app, metrics
         self._seen: dict[tuple[str, int], tuple[Counter, Histogram]] = {}  # by route and status, so bounded
 
