@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request, Response, WebSocket
 from fastapi.responses import JSONResponse
+from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
 from spikesight.encoders.sources import samples
@@ -97,9 +98,15 @@ def create_app(
     runtime.metrics.registry.register(deliveries)
     files = page.router()
     open_paths = frozenset({*HEALTH, *(route.path for route in files.routes if isinstance(route, Route))})
-    app.add_middleware(
-        Gate, door=runtime.door, open_paths=open_paths, draining=lambda: runtime.draining, full=runtime.full
-    )
+    app.add_middleware(Gate, runtime=runtime, open_paths=open_paths)
+    if settings.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.allowed_origins,
+            allow_methods=("GET", "POST", "PATCH", "DELETE"),
+            allow_headers=("authorization", "content-type", "inference-header-content-length"),
+            expose_headers=("inference-header-content-length", "retry-after"),
+        )
     app.add_middleware(Observer, metrics=runtime.metrics)
     for routes in (
         one_process() if replica else teach.router(sessions),

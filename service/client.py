@@ -244,14 +244,14 @@ class Stream:
         """Connect and say hello; return the connection and the service's first message. Raises ClientError."""
         client = self._client
         try:
-            opened = connect(
+            opened: ClientConnection = connect(
                 "ws" + client.url.removeprefix("http") + "/v1/stream",
                 additional_headers=client.authorization,
                 compression=None,
                 open_timeout=client.timeout_s,
                 max_size=64 * 2**20,
                 proxy=None,
-            )
+            ).__enter__()
         except InvalidStatus as error:
             status, said = error.response.status_code, error_sentence(bytes(error.response.body or b""))
             raise ClientError(status, said or f"the service answered {status}") from None

@@ -115,11 +115,10 @@ class Runtime:
                 await self.decoder_queue.acquire(client)
         except TimeoutError:
             raise Expired from None
-        begin = time.monotonic()
         try:
             yield
         finally:
-            self.decoder_queue.release(client, time.monotonic() - begin)
+            self.decoder_queue.release(client)
 
     async def in_heavy_thread(self, work: Callable[[], T], deadline: float) -> T:
         """Run slow work in the thread reserved for it. Raises Expired, and whatever `work` raises."""

@@ -39,7 +39,7 @@ class Connection:
         self.transport, self.key, self.client, self.until = transport, key, client, until
         self.busy = self.calls = 0
         self.unseen = 0  # bytes since the application was last busy; below 0 while the rest of a refused body may come
-        self.ending = self.half_closed = self.websocket = False
+        self.ending = self.websocket = False
 
     def end(self, last: bytes) -> None:
         """Send the last bytes and close; cut off whoever still does not read, or has left an earlier answer unread."""
@@ -54,10 +54,6 @@ class Connection:
         """Refuse, unless the application is at work on it or has been called since the count of calls was `calls`."""
         if self.calls == calls and not self.busy and not self.transport.is_closing():
             self.end(refusal_bytes(status))
-
-    def close_if_done(self) -> None:
-        if self.half_closed and not self.busy:
-            self.transport.close()
 
 
 class Door:
@@ -125,9 +121,7 @@ class Door:
         finally:
             connection.busy = 0 if connection.websocket else connection.busy - 1
             if not connection.busy:
-                wait_s = LAST_S if connection.websocket else self.settings.receive_s
-                connection.until = time.monotonic() + wait_s
-                asyncio.get_running_loop().call_soon(connection.close_if_done)  # after a pipelined request has begun
+                connection.until = time.monotonic() + (LAST_S if connection.websocket else self.settings.receive_s)
 
 
 def key_of(peer: Any, own: Any) -> Key:
@@ -152,7 +146,7 @@ class Counted(asyncio.Protocol):
 
 
 class CountedRequests(Counted):
-    """For uvicorn's HTTP protocol: heads have a limit, and a client that sends no more still gets its answer."""
+    """For uvicorn's HTTP protocol: heads have a limit."""
 
     def data_received(self, data: bytes) -> None:
         mine, calls = self.connection, self.connection.calls
@@ -162,10 +156,6 @@ class CountedRequests(Counted):
         super().data_received(data)
         if mine.unseen > MAX_HEAD:
             asyncio.get_running_loop().call_soon(mine.expect, 431, calls)  # after the application has been called
-
-    def eof_received(self) -> bool:
-        self.connection.half_closed = self.connection.busy > 0
-        return self.connection.half_closed
 
 
 class CountedFrames(Counted):

@@ -9,14 +9,17 @@ import asyncio
 import hmac
 import ipaddress
 import math
-from collections.abc import Callable
+import re
+from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from spikesight.service.http.door import MAX_HEAD, Connection, Door
+from spikesight.service.http.door import MAX_HEAD, Connection
 from spikesight.service.http.errors import Overloaded, ServiceError, wants_page
 from spikesight.service.http.shares import RateLimit, client_key
+from spikesight.service.runtime import Runtime
 from spikesight.service.settings import Settings
 
 PAGE_HEADERS: tuple[tuple[bytes, bytes], ...] = (
@@ -31,7 +34,6 @@ PAGE_HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"cross-origin-opener-policy", b"same-origin"),
 )
 HEALTH = ("/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready")  # answered without a token, always
-FOR_OPERATORS = "/v2/repository/models/"  # changes the models of all clients: only with a token
 WORK_SUFFIXES = ("/predict", "/infer", "/encode")  # routes that wait in a model's queue
 MAX_PATH = 4096  # bytes
 
@@ -43,6 +45,9 @@ TOO_MANY_STREAMS = {
 
 def same_secret(given: str, expected: str) -> bool:
     return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), expected.encode())
+
+
+HOST = re.compile(r"(\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(:[0-9]+)?", re.ASCII)
 
 
 class Hosts:
@@ -57,34 +62,14 @@ class Hosts:
 
     def allow(self, host: str) -> bool:
         """Return whether a Host header, with or without a port, is allowed."""
-        name = host_name(host)
-        if name is None:
+        found = HOST.fullmatch(host.lower())
+        if found is None:
             return False
         try:
-            ipaddress.ip_address(name)
+            ipaddress.ip_address(found[2] or found[3])
         except ValueError:
-            return name in self.names
+            return found[3] in self.names
         return True
-
-
-def host_name(host: str) -> str | None:
-    """Return the host name of a Host header in lower case, without the port; None if it is malformed.
-
-    >>> host_name("LocalHost:8000"), host_name("[::1]:80"), host_name("x/?"), host_name("a:b")
-    ('localhost', '::1', None, None)
-    """
-    name, port = host.lower(), ""
-    if host.startswith("["):
-        name, bracket, port = name[1:].partition("]")
-        if not bracket or (port and not port.startswith(":")):
-            return None
-        port = port[1:]
-    elif ":" in host:
-        name, _, port = name.partition(":")
-    if (port and not port.isascii()) or (port and not port.isdigit()):
-        return None
-    good = name and all(c.isascii() and (c.isalnum() or c in "-._:") for c in name)
-    return name if good else None
 
 
 def bearer_token(headers: dict[str, str]) -> str | None:
@@ -94,57 +79,41 @@ def bearer_token(headers: dict[str, str]) -> str | None:
 
 
 class Gate:
-    """The ASGI layer. At every request it calls `draining` (shutting down?) and `full` (are all queues full?)."""
+    """The ASGI layer in front of a runtime's application; `open_paths` need no token."""
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        door: Door,
-        open_paths: frozenset[str],
-        draining: Callable[[], bool],
-        full: Callable[[], bool],
-    ) -> None:
-        self.app, self.door, self.settings, self.draining, self.full = app, door, door.settings, draining, full
-        self.open_paths = open_paths
+    def __init__(self, app: ASGIApp, runtime: Runtime, open_paths: frozenset[str]) -> None:
+        self.app, self.runtime, self.settings, self.open_paths = app, runtime, runtime.settings, open_paths
         self.hosts = Hosts(self.settings)
         self.rate = RateLimit(self.settings.requests_per_s)
         self.token = None if self.settings.token is None else self.settings.token.get_secret_value()
+        trusted = list(self.settings.trusted_proxies)
+        self.behind_proxies: Any = ProxyHeadersMiddleware(self.check, trusted)  # type: ignore[arg-type]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        with self.door.calling(scope) as connection:
-            self.door.proxies.set_client(scope)
-            headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-            refusal = self.refusal(scope, headers)
-            if scope["type"] == "http":
-                await self.answer(scope, headers, refusal, Exchange(receive, send, self.settings, connection))
-            elif refusal is None:
-                await self.app(scope, greeted(receive, connection), send)
+        with self.runtime.door.calling(scope) as connection:
+            if scope["type"] == "websocket":
+                receive = greeted(receive, connection)
             else:
-                await refuse_handshake(WebSocket(scope, receive, send), refusal)
+                exchange = Exchange(scope, receive, send, self.settings, connection)
+                receive, send = exchange.receive, exchange.send
+            await self.behind_proxies(scope, receive, send)
 
-    async def answer(
-        self, scope: Scope, headers: dict[str, str], refusal: ServiceError | None, exchange: "Exchange"
-    ) -> None:
-        """Answer a request: with its refusal, if there is one, or what becomes one while its body arrives."""
-        origin, length = headers.get("origin"), headers.get("content-length", "0")
-        if origin is not None and origin in self.settings.allowed_origins:
-            exchange.headers += cors(origin)
-        chunked = "transfer-encoding" in headers
-        exchange.left = int(length[:18]) if length.isascii() and length.isdigit() and not chunked else int(chunked)
-        page = wants_page(headers)
+    async def check(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse the request or WebSocket, or pass it on."""
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        refusal = self.refusal(scope, headers)
         try:
-            if refusal is None and exchange.left > self.settings.max_body:
-                raise exchange.too_large()
-            app = self.app if refusal is None else refusal.response(page)
-            await app(scope, exchange.receive, exchange.send)
-        except ServiceError as error:  # of a body; those that arrive at a route are answered by the application
-            if not exchange.started:
-                await error.response(page)(scope, exchange.receive, exchange.send)
-        finally:
-            exchange.end()
+            if refusal is not None:
+                raise refusal
+            await self.app(scope, receive, send)
+        except ServiceError as error:  # of the body too, where no route takes it
+            if scope["type"] == "websocket":
+                await refuse_handshake(WebSocket(scope, receive, send), error)
+            else:
+                await error.response(wants_page(headers))(scope, receive, send)
 
     def refusal(self, scope: Scope, headers: dict[str, str]) -> ServiceError | None:
         """Return why a request or WebSocket is refused; None if it is let in."""
@@ -167,25 +136,20 @@ class Gate:
         client = client_key(scope["client"][0]) if scope.get("client") else ""
         if path not in HEALTH and not self.rate.allows(client):
             return ServiceError(429, "too many requests: slow down", {"retry-after": "1"})
-        if path not in HEALTH and self.draining():
+        if path not in HEALTH and self.runtime.draining:
             return ServiceError(503, "the service is shutting down", {"retry-after": "5", "connection": "close"})
-        if path.endswith(WORK_SUFFIXES) and self.full():  # refuse before the body is read
+        if path.endswith(WORK_SUFFIXES) and self.runtime.full():  # refuse before the body is read
             return Overloaded()
+        length = headers.get("content-length", "")
+        if length.isascii() and length.isdigit() and int(length[:18]) > self.settings.max_body:
+            return too_large(self.settings)
         return None
 
     def http_refusal(self, scope: Scope, headers: dict[str, str]) -> ServiceError | None:
-        """Answer a CORS preflight, or return why a request is refused: foreign page, missing token, compressed body."""
-        if scope["method"] == "OPTIONS":
-            if "access-control-request-method" in headers and headers.get("origin") in self.settings.allowed_origins:
-                return ServiceError(204, "", {"access-control-max-age": "600"})
-            return ServiceError(400, "requests from other origins are not allowed")
+        """Return why a request is refused: a foreign page, a compressed body."""
         if scope["method"] not in ("GET", "HEAD") and not self.from_allowed_page(headers):
             return ServiceError(
                 403, "this service takes requests of its own page and of allowed origins only: --allow-origin"
-            )
-        if scope["method"] == "POST" and scope["path"].startswith(FOR_OPERATORS) and self.token is None:
-            return ServiceError(
-                403, "models are loaded again only by who has the service's token: set SPIKESIGHT_TOKEN"
             )
         if headers.get("content-encoding", "identity").lower() != "identity":
             return ServiceError(415, "compressed bodies are not accepted: send the body as it is")
@@ -215,51 +179,46 @@ class Gate:
         return scheme in ("http", "https") and host.lower() == headers.get("host", "").lower()
 
 
+def too_large(settings: Settings) -> ServiceError:
+    return ServiceError(413, f"the request is larger than {settings.max_body} bytes", {"connection": "close"})
+
+
 class Exchange:
     """`receive` and `send` of one request: limits of the body's size and time, and security headers on the answer."""
 
-    def __init__(self, receive: Receive, send: Send, settings: Settings, connection: Connection | None) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, settings: Settings, connection: Connection | None
+    ) -> None:
         self._receive, self._send, self._settings, self._connection = receive, send, settings, connection
         self._size, self._until = 0, asyncio.get_running_loop().time() + settings.receive_s
-        self.headers = PAGE_HEADERS
-        self.left = 0  # bytes of the body that have not arrived; of a chunked one 1 until its end
-        self.started = False
-
-    def too_large(self) -> ServiceError:
-        return ServiceError(413, f"the request is larger than {self._settings.max_body} bytes", {"connection": "close"})
+        self._complete = scope["method"] in ("GET", "HEAD")
 
     async def receive(self) -> Message:
         """Receive the next part of the body. Raises ServiceError."""
-        if not self.left:
+        if self._complete:
             return await self._receive()
         try:
             async with asyncio.timeout_at(self._until):
                 message = await self._receive()
         except TimeoutError:
             raise ServiceError(408, "the request took too long to arrive", {"connection": "close"}) from None
-        if message["type"] == "http.request":
-            self._size += len(message.get("body", b""))
-            if self._size > self._settings.max_body:
-                raise self.too_large()
-            if not message.get("more_body"):
-                self.left = 0
+        self._size += len(message.get("body", b""))
+        self._complete = not message.get("more_body")
+        if self._size > self._settings.max_body:
+            raise too_large(self._settings)
         return message
 
     async def send(self, message: Message) -> None:
         """Send a message of the answer; cut off a client that does not read on."""
         if message["type"] == "http.response.start":
-            self.started = True
-            message["headers"] = [*message.get("headers", ()), *self.headers]
+            message["headers"] = [*message.get("headers", ()), *PAGE_HEADERS]
         try:
             async with asyncio.timeout(self._settings.receive_s):
                 await self._send(message)
         except TimeoutError:
             if self._connection is not None:
                 self._connection.transport.abort()
-
-    def end(self) -> None:
-        """Let the rest of a body that was refused unread arrive: it is no part of a next request's head."""
-        if self._connection is not None and self.left:
+        if self._connection is not None and not self._complete:  # the rest of the body is no next request's head
             self._connection.unseen = -self._settings.max_body
 
 
@@ -273,17 +232,6 @@ def greeted(receive: Receive, connection: Connection | None) -> Receive:
         return message
 
     return first
-
-
-def cors(origin: str) -> tuple[tuple[bytes, bytes], ...]:
-    """Return the CORS headers that let pages of one origin read an answer; never `*`, never credentials."""
-    return (
-        (b"access-control-allow-origin", origin.encode("latin-1")),
-        (b"access-control-allow-headers", b"authorization, content-type, inference-header-content-length"),
-        (b"access-control-allow-methods", b"GET, POST, PATCH, DELETE"),
-        (b"access-control-expose-headers", b"inference-header-content-length, retry-after"),
-        (b"vary", b"origin"),
-    )
 
 
 async def refuse_handshake(socket: WebSocket, refusal: ServiceError) -> None:
