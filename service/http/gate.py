@@ -19,7 +19,6 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from spikesight.service.http.door import MAX_HEAD, Connection
 from spikesight.service.http.errors import Overloaded, ServiceError, wants_page
 from spikesight.service.http.shares import RateLimit, client_key
-from spikesight.service.runtime import Runtime
 from spikesight.service.settings import Settings
 
 PAGE_HEADERS: tuple[tuple[bytes, bytes], ...] = (
@@ -79,9 +78,9 @@ def bearer_token(headers: dict[str, str]) -> str | None:
 
 
 class Gate:
-    """The ASGI layer in front of a runtime's application; `open_paths` need no token."""
+    """The ASGI layer in front of the application of a Runtime; `open_paths` need no token."""
 
-    def __init__(self, app: ASGIApp, runtime: Runtime, open_paths: frozenset[str]) -> None:
+    def __init__(self, app: ASGIApp, runtime: Any, open_paths: frozenset[str]) -> None:
         self.app, self.runtime, self.settings, self.open_paths = app, runtime, runtime.settings, open_paths
         self.hosts = Hosts(self.settings)
         self.rate = RateLimit(self.settings.requests_per_s)

@@ -46,7 +46,6 @@ class Metrics:
         self.dropped = counter("spikesight_dropped_steps_total", "inputs of streams that were skipped", by_model)
         events = "events of streams, kept or dropped by the filter"
         self.events = counter("spikesight_events_total", events, ["model", "filter"])
-        self.refused = counter("spikesight_refused_total", "requests refused", ["reason"])
 
     def ticker(self, model: str) -> Callable[[Tick], None]:
         """Return a function that counts ticks of one model; it looks up the metrics' labels only once."""
