@@ -20,6 +20,7 @@ from spikesight.service.http.shares import Proxies, Quota, RateLimit, share
 from spikesight.service.settings import Settings
 
 MAX_HEAD = 16 * 1024  # bytes until a request's headers are complete
+KEEP_ALIVE_S = 30.0  # seconds until the first byte of a connection's next request
 LAST_S = 2.0  # seconds in which a closing connection's client may read the last bytes
 SLICE = 4096  # bytes given to the parser at once: about 700 of the smallest WebSocket frames
 PARSING = 0.5  # share of a core for parsing one address's bytes, in bursts of 0.1 s: honest streams need a tenth of it
@@ -40,6 +41,12 @@ class Connection:
         self.busy = self.calls = 0
         self.unseen = 0  # bytes since the application was last busy; below 0 while the rest of a refused body may come
         self.ending = self.websocket = False
+        self.sending = True  # or is between two requests
+
+    def begin(self, seconds: float) -> None:
+        """Note the first bytes of a next request: all of its head must come within these seconds."""
+        if not self.sending:
+            self.sending, self.until = True, time.monotonic() + seconds
 
     def end(self, last: bytes) -> None:
         """Send the last bytes and close; cut off whoever still does not read, or has left an earlier answer unread."""
@@ -121,7 +128,8 @@ class Door:
         finally:
             connection.busy = 0 if connection.websocket else connection.busy - 1
             if not connection.busy:
-                connection.until = time.monotonic() + (LAST_S if connection.websocket else self.settings.receive_s)
+                connection.sending = False
+                connection.until = time.monotonic() + LAST_S + (0 if connection.websocket else KEEP_ALIVE_S)
 
 
 def key_of(peer: Any, own: Any) -> Key:
@@ -152,7 +160,9 @@ class CountedRequests(Counted):
         mine, calls = self.connection, self.connection.calls
         if mine.ending:
             return
-        mine.unseen += 0 if mine.busy else len(data)
+        if not mine.busy:
+            mine.unseen += len(data)
+            mine.begin(self.door.settings.receive_s)
         super().data_received(data)
         if mine.unseen > MAX_HEAD:
             asyncio.get_running_loop().call_soon(mine.expect, 431, calls)  # after the application has been called

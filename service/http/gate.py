@@ -10,6 +10,7 @@ import hmac
 import ipaddress
 import math
 import re
+from contextlib import suppress
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -190,7 +191,7 @@ class Exchange:
     ) -> None:
         self._receive, self._send, self._settings, self._connection = receive, send, settings, connection
         self._size, self._until = 0, asyncio.get_running_loop().time() + settings.receive_s
-        self._complete = scope["method"] in ("GET", "HEAD")
+        self._complete, self._cut_off = scope["method"] in ("GET", "HEAD"), False
 
     async def receive(self) -> Message:
         """Receive the next part of the body. Raises ServiceError."""
@@ -211,12 +212,18 @@ class Exchange:
         """Send a message of the answer; cut off a client that does not read on."""
         if message["type"] == "http.response.start":
             message["headers"] = [*message.get("headers", ()), *PAGE_HEADERS]
+        if self._cut_off:
+            return
         try:
             async with asyncio.timeout(self._settings.receive_s):
                 await self._send(message)
         except TimeoutError:
+            self._cut_off = True
             if self._connection is not None:
                 self._connection.transport.abort()
+            if message["type"] == "http.response.start":
+                with suppress(RuntimeError):  # uvicorn does not notice where this is one of a pipeline: it must begin
+                    await self._send(message)
         if self._connection is not None and not self._complete:  # the rest of the body is no next request's head
             self._connection.unseen = -self._settings.max_body
 

@@ -47,14 +47,10 @@ class TextLines(logging.Formatter):
         return text
 
 
-NOT_COMPLETED = "ASGI callable returned without completing handshake."  # uvicorn's error for each handshake we refuse
-
-
 def configure(kind: str) -> None:
     """Send the logs of the service and of uvicorn to standard error; `kind` is "json" or "text"."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if kind == "json" else TextLines())
-    handler.addFilter(lambda record: record.msg != NOT_COMPLETED)
     for name, level in (("spikesight", logging.INFO), ("uvicorn.error", logging.WARNING)):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False

@@ -1,5 +1,6 @@
 """The HTTP server: uvicorn with an account of its connections and a graceful shutdown."""
 
+import logging
 import signal
 import socket
 import time
@@ -11,7 +12,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from spikesight.models.native.memory import keep_libraries
-from spikesight.service.http.door import CountedFrames, CountedRequests
+from spikesight.service.http.door import KEEP_ALIVE_S, CountedFrames, CountedRequests
 from spikesight.service.settings import Settings
 
 UNREAD_BYTES = 128 * 1024  # send buffer of a connection in the kernel: unread bytes beyond it are noticed
@@ -51,8 +52,14 @@ class Server(uvicorn.Server):
         return ended or (self._exit_at is not None and time.monotonic() >= self._exit_at)
 
 
+def of_interest(record: logging.LogRecord) -> bool:
+    """Return whether to log uvicorn's record: not for handshakes that we refuse and clients that we cut off."""
+    return not str(record.msg).startswith("ASGI callable returned without")
+
+
 def server(app: Starlette, settings: Settings, greeting: str = "") -> Server:
     """Return the server of an app; `serve` runs it."""
+    logging.getLogger("uvicorn.error").addFilter(of_interest)
     door = {"door": app.state.runtime.door}
     config = uvicorn.Config(
         app,
@@ -63,7 +70,7 @@ def server(app: Starlette, settings: Settings, greeting: str = "") -> Server:
         ws_ping_interval=20,
         ws_ping_timeout=20,
         timeout_graceful_shutdown=int(settings.drain_s),
-        timeout_keep_alive=int(settings.receive_s) or 1,
+        timeout_keep_alive=int(KEEP_ALIVE_S),
         access_log=False,
         log_config=None,
         server_header=False,
