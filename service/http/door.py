@@ -38,9 +38,10 @@ class Connection:
 
     def __init__(self, transport: asyncio.Transport, key: Key, client: str, until: float) -> None:
         self.transport, self.key, self.client, self.until = transport, key, client, until
-        self.busy = self.calls = 0
+        self.busy = self.calls = self.waits = 0  # waits: for its client to send a body, or to read
         self.unseen = 0  # bytes since the application was last busy; below 0 while the rest of a refused body may come
         self.ending = self.websocket = False
+        self.pipelined = False  # its present request had come before the last one was answered
         self.sending = True  # or is between two requests
 
     def begin(self, seconds: float) -> None:
@@ -88,8 +89,8 @@ class Door:
         return made
 
     def make_room(self, client: str) -> None:
-        """Cut off an idle connection of the address with most, if it has clearly more than `client`."""
-        idle = (one for one in self.open.values() if not one.busy)
+        """Cut off a connection that waits for its client, of the address with most, if that has clearly more."""
+        idle = (one for one in self.open.values() if one.waits or not one.busy)
         most = max(idle, key=lambda one: self.places.held(one.client), default=None)
         if most is not None and self.places.held(most.client) > self.places.held(client) + 1:
             self.leave(most)
@@ -117,6 +118,7 @@ class Door:
         if connection is None:
             yield None
             return
+        connection.pipelined = connection.calls > 0 and not connection.sending
         connection.calls, connection.unseen = connection.calls + 1, 0
         connection.websocket = scope["type"] == "websocket"
         if connection.websocket:  # it is busy from its first message on

@@ -10,7 +10,8 @@ import hmac
 import ipaddress
 import math
 import re
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -20,6 +21,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from spikesight.service.http.door import MAX_HEAD, Connection
 from spikesight.service.http.errors import Overloaded, ServiceError, wants_page
 from spikesight.service.http.shares import RateLimit, client_key
+from spikesight.service.http.turns import Turns
 from spikesight.service.settings import Settings
 
 PAGE_HEADERS: tuple[tuple[bytes, bytes], ...] = (
@@ -83,7 +85,7 @@ class Gate:
 
     def __init__(self, app: ASGIApp, runtime: Any, open_paths: frozenset[str]) -> None:
         self.app, self.runtime, self.settings, self.open_paths = app, runtime, runtime.settings, open_paths
-        self.hosts = Hosts(self.settings)
+        self.hosts, self.pipelines = Hosts(self.settings), Turns()
         self.rate = RateLimit(self.settings.requests_per_s)
         self.token = None if self.settings.token is None else self.settings.token.get_secret_value()
         trusted = list(self.settings.trusted_proxies)
@@ -94,6 +96,9 @@ class Gate:
             await self.app(scope, receive, send)
             return
         with self.runtime.door.calling(scope) as connection:
+            if connection is not None and connection.pipelined:
+                async with self.pipelines.account():  # one a round of the event loop, whoever has sent hundreds
+                    pass
             if scope["type"] == "websocket":
                 receive = greeted(receive, connection)
             else:
@@ -193,13 +198,26 @@ class Exchange:
         self._size, self._until = 0, asyncio.get_running_loop().time() + settings.receive_s
         self._complete, self._cut_off = scope["method"] in ("GET", "HEAD"), False
 
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Note that the connection waits for its client."""
+        if self._connection is None:
+            yield
+            return
+        self._connection.waits += 1
+        try:
+            yield
+        finally:
+            self._connection.waits -= 1
+
     async def receive(self) -> Message:
         """Receive the next part of the body. Raises ServiceError."""
         if self._complete:
             return await self._receive()
         try:
             async with asyncio.timeout_at(self._until):
-                message = await self._receive()
+                with self.waiting():
+                    message = await self._receive()
         except TimeoutError:
             raise ServiceError(408, "the request took too long to arrive", {"connection": "close"}) from None
         self._size += len(message.get("body", b""))
@@ -216,7 +234,8 @@ class Exchange:
             return
         try:
             async with asyncio.timeout(self._settings.receive_s):
-                await self._send(message)
+                with self.waiting():
+                    await self._send(message)
         except TimeoutError:
             self._cut_off = True
             if self._connection is not None:

@@ -132,14 +132,22 @@ def test_who_never_reads_holds_no_connection(n: int, caplog: pytest.LogCaptureFi
 @pytest.mark.attack(
     "connections", "a few addresses that hold every place", "another gets in: the greediest loses an idle one"
 )
-@pytest.mark.parametrize("said", [b"", get("/v1/stream", UPGRADE).replace(b": close", b": Upgrade")])
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"",
+        get("/v1/stream", UPGRADE).replace(b": close", b": Upgrade"),
+        get("/v1/predict", "Content-Length: 9", method="POST"),
+    ],
+    ids=["nothing", "a stream without hello", "half a request"],
+)
 def test_few_addresses_do_not_keep_others_out(said: bytes) -> None:
     with running(max_connections=8) as port, ExitStack() as stack:
         for address in ("127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5"):
             for _ in range(2):
                 peer = stack.enter_context(socket.create_connection(("127.0.0.1", port), 9, (address, 0)))
                 peer.sendall(said)
-                assert not said or peer.recv(12) == b"HTTP/1.1 101"
+                assert b"Upgrade" not in said or peer.recv(12) == b"HTTP/1.1 101"
         assert alive(port)
 
 
