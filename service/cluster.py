@@ -9,10 +9,10 @@ import os
 import secrets
 import signal
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from fastapi import FastAPI
@@ -91,7 +91,7 @@ class Cluster:
             ray.shutdown()
 
     def deploy(self) -> None:
-        """Start the replicas, or make those that run load their models again."""
+        """Start the replicas; called again, make them load their models from disk again."""
         from ray import serve
 
         threads = self.settings.threads or 1
@@ -106,11 +106,7 @@ class Cluster:
             ray_actor_options={"num_cpus": threads, "runtime_env": {"env_vars": {"OMP_NUM_THREADS": str(threads)}}},
         )
         serve.run(made.bind(), name=NAME, route_prefix="/")
-
-    def reload(self) -> None:
-        """Make every replica load its models from disk again."""
         self.generation += 1
-        threading.Thread(target=self.deploy, daemon=True).start()
 
 
 def builder(settings: Settings) -> Any:
@@ -148,13 +144,14 @@ def serve_cluster(settings: Settings, replicas: int, sock: socket.socket, greeti
 
     The socket only reserves the address until Ray's proxy takes it.
     """
-    cluster, ended = Cluster(settings, replicas), threading.Event()
+    cluster, signals = Cluster(settings, replicas), SimpleQueue[int]()
     host, port = sock.getsockname()[:2]
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
+        signal.signal(number, lambda number, _: signals.put(number))
     sock.close()
     with cluster.running(host, port):
-        signal.signal(signal.SIGHUP, lambda *_: cluster.reload())
+        signal.signal(signal.SIGHUP, lambda number, _: signals.put(number))
         print(greeting, flush=True)
-        ended.wait()
+        while signals.get() == signal.SIGHUP:
+            cluster.deploy()
     return 0

@@ -64,6 +64,13 @@ class Connection:
             self.end(refusal_bytes(status))
 
 
+class Elsewhere(asyncio.Transport):
+    """Stands for the transport of a connection that another server holds, as Ray's proxy does."""
+
+    def abort(self) -> None:
+        """Do nothing."""
+
+
 class Door:
     """All open connections of one server: `max_connections` in all, of one address a quarter."""
 
@@ -112,12 +119,10 @@ class Door:
                 connection.end(refusal_bytes(408))
 
     @contextmanager
-    def calling(self, scope: Scope) -> Iterator[Connection | None]:
-        """Note that the application is called with this scope; None where the connection is another server's."""
-        connection = self.open.get(key_of(scope.get("client"), scope.get("server")))
-        if connection is None:
-            yield None
-            return
+    def calling(self, scope: Scope) -> Iterator[Connection]:
+        """Note that the application is called with this scope."""
+        key = key_of(scope.get("client"), scope.get("server"))
+        connection = self.open.get(key) or Connection(Elsewhere(), key, "", math.inf)
         connection.pipelined = connection.calls > 0 and not connection.sending
         connection.calls, connection.unseen = connection.calls + 1, 0
         connection.websocket = scope["type"] == "websocket"

@@ -96,7 +96,7 @@ class Gate:
             await self.app(scope, receive, send)
             return
         with self.runtime.door.calling(scope) as connection:
-            if connection is not None and connection.pipelined:
+            if connection.pipelined:
                 async with self.pipelines.account():  # one a round of the event loop, whoever has sent hundreds
                     pass
             if scope["type"] == "websocket":
@@ -152,7 +152,8 @@ class Gate:
 
     def http_refusal(self, scope: Scope, headers: dict[str, str]) -> ServiceError | None:
         """Return why a request is refused: a foreign page, a compressed body."""
-        if scope["method"] not in ("GET", "HEAD") and not self.from_allowed_page(headers):
+        form = headers.get("origin") is None and headers.get("sec-fetch-site") == "cross-site"  # may lack the Origin
+        if scope["method"] not in ("GET", "HEAD") and (form or not self.origin_allowed(headers)):
             return ServiceError(
                 403, "this service takes requests of its own page and of allowed origins only: --allow-origin"
             )
@@ -168,12 +169,6 @@ class Gate:
         if given is None:
             return scope["type"] == "websocket" and "authorization" not in headers
         return same_secret(given, self.token)
-
-    def from_allowed_page(self, headers: dict[str, str]) -> bool:
-        """Return whether a changing request may come from its page; a cross-site form may lack the Origin header."""
-        if headers.get("origin") is None and headers.get("sec-fetch-site") == "cross-site":
-            return False
-        return self.origin_allowed(headers)
 
     def origin_allowed(self, headers: dict[str, str]) -> bool:
         """Return whether Origin is missing (not a browser), the service's own page, or allowed by the settings."""
@@ -191,9 +186,7 @@ def too_large(settings: Settings) -> ServiceError:
 class Exchange:
     """`receive` and `send` of one request: limits of the body's size and time, and security headers on the answer."""
 
-    def __init__(
-        self, scope: Scope, receive: Receive, send: Send, settings: Settings, connection: Connection | None
-    ) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, settings: Settings, connection: Connection) -> None:
         self._receive, self._send, self._settings, self._connection = receive, send, settings, connection
         self._size, self._until = 0, asyncio.get_running_loop().time() + settings.receive_s
         self._complete, self._cut_off = scope["method"] in ("GET", "HEAD"), False
@@ -201,9 +194,6 @@ class Exchange:
     @contextmanager
     def waiting(self) -> Iterator[None]:
         """Note that the connection waits for its client."""
-        if self._connection is None:
-            yield
-            return
         self._connection.waits += 1
         try:
             yield
@@ -238,21 +228,20 @@ class Exchange:
                     await self._send(message)
         except TimeoutError:
             self._cut_off = True
-            if self._connection is not None:
-                self._connection.transport.abort()
+            self._connection.transport.abort()
             if message["type"] == "http.response.start":
                 with suppress(RuntimeError):  # uvicorn does not notice where this is one of a pipeline: it must begin
                     await self._send(message)
-        if self._connection is not None and not self._complete:  # the rest of the body is no next request's head
+        if not self._complete:  # the rest of the body is no next request's head
             self._connection.unseen = -self._settings.max_body
 
 
-def greeted(receive: Receive, connection: Connection | None) -> Receive:
+def greeted(receive: Receive, connection: Connection) -> Receive:
     """Return a WebSocket's `receive` that makes its connection busy, with no deadline, from the first message on."""
 
     async def first() -> Message:
         message = await receive()
-        if connection is not None and message["type"] == "websocket.receive":
+        if message["type"] == "websocket.receive":
             connection.busy, connection.until = 1, math.inf
         return message
 
