@@ -133,10 +133,10 @@ def _guessed(t: NDArray[Any], notes: list[str]) -> str:
 def _microseconds(t: NDArray[Any], unit: str) -> NDArray[np.int64]:
     if t.dtype.kind == "f":
         return np.rint(np.clip(t.astype(np.float64) * UNITS[unit][0], -FAR_US, FAR_US)).astype(np.int64)
+    if unit == "ns":
+        t = t // 1000  # before unsigned times are cut: FAR_US as nanoseconds is a day of 2006
     if t.dtype.kind == "u":
         t = np.minimum(t, np.array(FAR_US if t.dtype.itemsize == 8 else np.iinfo(t.dtype).max, t.dtype))
     t = t.astype(np.int64)
-    if unit == "ns":
-        return t // 1000
-    factor = int(UNITS[unit][0])
+    factor = max(1, int(UNITS[unit][0]))
     return np.clip(t, -FAR_US // factor, FAR_US // factor) * factor

@@ -17,7 +17,7 @@ import torch
 from spikesight.app.c_folder import STRICT, compile_c, export_c, logits_in_python, run_steps
 from spikesight.encoders.emulator.saccades import saccade_events
 from spikesight.encoders.events import SensorSize
-from spikesight.encoders.recordings.nmnist import nmnist_records
+from tests.support.inputs.formats import nmnist_records
 from spikesight.models.checkpoint import load
 from spikesight.models.classifier.inputs import InputPipeline
 from spikesight.models.export.parity import example_inputs

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from spikesight.encoders.sample import IMAGE_SUFFIXES, read_pixels, read_sample
-from tests.support.inputs.samples import written
+from tests.support.inputs.formats import written
 
 
 @pytest.mark.parametrize("suffix", sorted(IMAGE_SUFFIXES))

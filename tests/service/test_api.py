@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from spikesight.encoders.events import SensorSize
-from spikesight.encoders.recordings.nmnist import nmnist_records
+from tests.support.inputs.formats import nmnist_records
 from spikesight.models.steps import Prediction
 from spikesight.service.api import create_app
 from spikesight.service.upload.decode import decode_image

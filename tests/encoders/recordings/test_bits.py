@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from spikesight.encoders.events import EVENTS, Events, SensorSize
 from spikesight.encoders.kernels import LARGEST_PACKET
 from spikesight.encoders.recordings import aedat, format, nmnist, prophesee
-from spikesight.encoders.recordings.files import read_recording, write_recording
-from tests.support.inputs.samples import DAVIS, one, random_events, written
+from spikesight.encoders.recordings.files import read_recording
+from tests.support.inputs.formats import write, written
+from tests.support.inputs.samples import DAVIS, one, random_events
 
 DVS, DAVIS346, ATIS = SensorSize(128, 128), SensorSize(346, 260), SensorSize(304, 240)
 LATE = (5 << 12) + 67  # us
@@ -20,6 +21,7 @@ LATE = (5 << 12) + 67  # us
 @pytest.mark.parametrize(
     ("name", "size", "event", "data"),
     [
+        ("aedat1", DVS, (7, 0, 0, 0), struct.pack(">HI", 127 << 8 | 127 << 1 | 1, 7)),
         ("aedat2", DVS, (7, 0, 0, 0), struct.pack(">II", 127 << 8 | 127 << 1 | 1, 7)),
         ("aedat2", DVS, (0xFFFFFFFF, 127, 126, 1), struct.pack(">II", 1 << 8, 0xFFFFFFFF)),
         ("aedat2", DAVIS, (7, 239, 0, 1), struct.pack(">II", 179 << 22 | 1 << 11, 7)),
@@ -41,9 +43,9 @@ LATE = (5 << 12) + 67  # us
 def test_words_by_hand(
     name: str, size: SensorSize, event: tuple[int, int, int, int], data: bytes, tmp_path: Path
 ) -> None:
-    write_recording(tmp_path / "a", one(*event), size, name)
-    assert (tmp_path / "a").read_bytes().endswith(data)
-    assert read_recording(tmp_path / "a").events.tolist() == [(*event[:3], event[3] > 0)]
+    path = write(tmp_path / "a", one(*event), size, name)
+    assert path.read_bytes().endswith(data)
+    assert read_recording(path).events.tolist() == [(*event[:3], event[3] > 0)]
 
 
 def decoded(decode: format.Decode, data: NDArray[np.uint8], room: int = 64) -> Events:
@@ -177,7 +179,7 @@ def test_evt21_with_halves_in_order(tmp_path: Path) -> None:
     path, events, _ = written(tmp_path, "evt21", n=300)
     header, _, body = path.read_bytes().partition(b"% end\n")
     words = np.frombuffer(body, "<u4").reshape(-1, 2)[:, ::-1]
-    path.write_bytes(header.replace(b"endianness=legacy;", b"") + b"% end\n" + words.tobytes())
+    path.write_bytes(header.replace(b";endianness=legacy", b"") + b"% end\n" + words.tobytes())
     assert np.array_equal(read_recording(path).events, events)
 
 
@@ -258,13 +260,28 @@ def test_versions_of_dat(header: bytes, word: int, size: SensorSize | None, t: i
 @pytest.mark.parametrize("size", [DVS, DAVIS, DAVIS346])
 def test_aedat2_without_a_camera_name_goes_by_the_addresses(size: SensorSize, tmp_path: Path) -> None:
     events, path = random_events(2000, size), tmp_path / "some.aedat"
-    write_recording(path, events, size, "aedat2")
+    write(path, events, size, "aedat2")
     lines = [line for line in path.read_bytes().split(b"\r\n", 3) if not line.startswith(b"# AEChip")]
     path.write_bytes(b"\r\n".join(lines))
     recording = read_recording(path)
     assert recording.size == size
     assert np.array_equal(recording.events, events)
     assert "names no camera" in recording.warnings[0]
+
+
+@pytest.mark.parametrize("size", [DVS, DAVIS346])
+@pytest.mark.parametrize("other", ["DAVIS240C", "Davis346blue", "DVXplorer_Lite"])
+def test_preferences_in_a_header_may_be_long_and_name_other_cameras(
+    size: SensorSize, other: str, tmp_path: Path
+) -> None:
+    """As jAER writes them, behind the line of the camera and before the end."""
+    events, path = random_events(500, size), tmp_path / "a.aedat"
+    more = f'#  <node name="{other}"/>\r\n#  <entry key="AEChip.{other}" value="true"/>\r\n' * 3000
+    end = b"# End of ASCII Header\r\n"
+    path.write_bytes(write(path, events, size, "aedat2").read_bytes().replace(end, more.encode() + end))
+    recording = read_recording(path)
+    assert (recording.size, recording.warnings) == (size, ())
+    assert np.array_equal(recording.events, events)
 
 
 def packet(number: int, size: int = 8, overflows: int = 0, kind: int = 1, given: int | None = None) -> bytes:
@@ -284,7 +301,7 @@ FOUND = [((1 << 31) + 7, 9, 5, True), ((1 << 32) - 1, 0, 0, False)]
         (packet(1) + GOOD, 2, []),
         (packet(3, kind=2) + GOOD, 2, []),
         (packet(0, overflows=(1 << 30) - 1) + GOOD, 2, []),
-        (packet(LARGEST_PACKET // 8, kind=2, given=0), 0, []),
+        (packet(LARGEST_PACKET // 8, kind=2, given=0), 0, SHORT),
         (packet(LARGEST_PACKET // 8 + 1, kind=2, given=0) + GOOD, 0, LOST),
         (packet(0, overflows=1 << 30) + GOOD, 0, LOST),
         (packet(0, overflows=-1) + GOOD, 0, LOST),

@@ -14,8 +14,8 @@ from fastapi.testclient import TestClient
 
 from spikesight.encoders.events import SensorSize, make_events
 from spikesight.encoders.image import IMAGE_ENCODERS
-from spikesight.encoders.recordings.files import read_recording, write_recording
-from spikesight.encoders.recordings.nmnist import nmnist_records
+from spikesight.encoders.recordings.files import read_recording
+from tests.support.inputs.formats import nmnist_records, write
 from spikesight.encoders.sample import Sample
 from spikesight.encoders.sources import samples
 from spikesight.service import runtime
@@ -39,8 +39,7 @@ SENSOR = SensorSize(34, 34)
 def recording(folder: Path, name: str, size: SensorSize = SENSOR) -> Path:
     """Random events in a format."""
     path = folder / ("made.es" if name == "es" else "made")  # faery goes by names
-    write_recording(path, some_events(size=(24, 32)), size, name)
-    return path
+    return write(path, some_events(size=(24, 32)), size, name)
 
 
 @pytest.mark.parametrize(
