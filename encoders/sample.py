@@ -38,8 +38,8 @@ class Sample:
 def sample_of(what: SampleLike, size: Size | None = None) -> Sample:
     """Convert a path or a Python object to a Sample.
 
-    what   the path of a recording (or a shipped sample's name) or an image; pixels (`as_pixels`), a Pillow image or a torch tensor, channels first;
-           or events (`as_events`), sorted by time, from a sensor of `size`
+    what   the path of a recording or an image, or a shipped sample's name; pixels (`as_pixels`), a Pillow image or a
+           torch tensor, channels first; or events (`as_events`), sorted by time, from a sensor of `size`
     size   of the sensor: required for events; for a recording it must equal the file's; an image has none
 
     Raises ValueError (EventsError, RecordingError) or OSError.

@@ -265,7 +265,7 @@ def packets(path: Path | str, packet_us: int = 10_000, size: Size | None = None)
 
 
 def fault_of(path: Path | str) -> str:
-    """Return why a file should not be learnt from, as one sentence: it cannot be read, holds no events, or is cut short.
+    """Return why not to learn from a file, as one sentence: it cannot be read, holds no events, or is cut short.
 
     Empty if nothing is wrong. The file is read once, in pieces.
     """

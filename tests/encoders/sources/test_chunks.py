@@ -130,9 +130,9 @@ def test_an_event_camera_is_looked_at_period_by_period_and_time_goes_on_in_silen
             self.close()
 
     monkeypatch.setattr(sources, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    monkeypatch.setattr(sources, "open_camera", {"usb:7": Camera()}.get)
-    source = open_source("usb:7")
-    assert (source.name, source.live, source.sensor) == ("usb:7", True, SENSOR)
+    monkeypatch.setattr(sources, "open_camera", {"prophesee:7": Camera()}.get)
+    source = open_source("prophesee:7")
+    assert (source.name, source.live, source.sensor) == ("prophesee:7", True, SENSOR)
     found = list(source.chunks)
     assert Camera.closed
     assert [times(chunk) for chunk in found] == [[0, 900, 1000], [], [], [400_000], [400_000, 400_020]]

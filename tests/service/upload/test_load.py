@@ -15,7 +15,6 @@ from fastapi.testclient import TestClient
 from spikesight.encoders.events import SensorSize, make_events
 from spikesight.encoders.image import IMAGE_ENCODERS
 from spikesight.encoders.recordings.files import read_recording
-from tests.support.inputs.formats import nmnist_records, write
 from spikesight.encoders.sample import Sample
 from spikesight.encoders.sources import samples
 from spikesight.service import runtime
@@ -26,6 +25,7 @@ from spikesight.service.scheduler.processes import Processes
 from spikesight.service.upload import decode as decoding
 from spikesight.service.upload.decode import decode
 from spikesight.service.upload.encode import MAX_BINS, MAX_STEPS, SIDE, encode_sample, exposure, shrink
+from tests.support.inputs.formats import nmnist_records, write
 from tests.support.inputs.samples import picture, some_events
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, tiny
 from tests.support.processes import in_fresh_process
