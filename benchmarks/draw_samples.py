@@ -1,7 +1,7 @@
 """Draw the shipped recordings: digits filmed in three saccades and moving shapes, through our own pixel model.
 
-`python benchmarks/draw_samples.py` writes NAME.raw (EVT 3.0) and index.json to encoders/sources/samples; the same code and
-seeds give the same bytes.
+`python benchmarks/draw_samples.py` writes NAME.raw (EVT 3.0) and index.json to encoders/sources/samples; the same code
+and seeds give the same bytes.
 """
 
 import json

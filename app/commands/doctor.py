@@ -17,6 +17,7 @@ Each line is 'ok', 'note' (works, could be better) or 'FIX' (broken, and what to
 
 CORE = ("torch", "numpy", "numba", "opencv-python-headless", "fastapi", "starlette", "uvicorn")
 EXTRAS = {
+    "webcam": ("pygame-ce", "the window of `spikesight webcam`"),
     "cameras": ("dv-processing", "event cameras on USB"),
     "es": ("faery", ".es recordings"),
     "datasets": ("tonic", "public data sets by name; then pip install --no-deps tonic"),

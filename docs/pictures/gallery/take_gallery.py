@@ -34,13 +34,13 @@ from spikesight.app.standalone import write_folder  # noqa: E402
 from spikesight.app.webcam.demo import Demo  # noqa: E402
 from spikesight.encoders.events import SensorSize  # noqa: E402
 from spikesight.encoders.recordings.files import write_recording  # noqa: E402
-from tests.support.inputs.formats import nmnist_records  # noqa: E402
 from spikesight.encoders.sources import samples  # noqa: E402
 from spikesight.encoders.sources.chunks import open_source  # noqa: E402
 from spikesight.models.checkpoint import load  # noqa: E402
 from spikesight.models.classifier import Classifier  # noqa: E402
 from spikesight.models.shipped import find  # noqa: E402
 from spikesight.service.client import Client  # noqa: E402
+from tests.support.inputs.formats import nmnist_records  # noqa: E402
 from tests.support.inputs.things import passing  # noqa: E402
 from tests.support.serving.static import static  # noqa: E402
 

@@ -63,8 +63,7 @@ def test_others_read_what_our_tests_take_for_their_formats(
 
 @pytest.mark.parametrize("suffix", ["txt", "npz", "h5", "aedat4", "dat", "raw"])
 def test_we_read_what_eventcv_writes(suffix: str, tmp_path: Path) -> None:
-    import eventcv
-
+    eventcv = pytest.importorskip("eventcv")
     events, path = random_events(3000, DAVIS), tmp_path / f"theirs.{suffix}"
     table = np.stack([events["x"], events["y"], events["t"], events["p"]], axis=1).astype(np.int64)
     eventcv.save(eventcv.from_numpy(table, sensor_size=(240, 180), time_unit="us"), str(path))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 
 from spikesight.encoders.emulator.handheld import texture
 from spikesight.encoders.events import Events, SensorSize, make_events
@@ -74,7 +75,7 @@ def with_silence(path: Path, size: SensorSize, span_us: tuple[int, int], silence
 
 def from_eventcv(path: Path) -> Events:
     """What EventCV reads in a recording."""
-    import eventcv
+    eventcv = pytest.importorskip("eventcv")
 
     table = eventcv.load(str(path), time_unit="us").numpy()
     return make_events(table[:, 2].astype(np.int64), table[:, 0], table[:, 1], table[:, 3])
