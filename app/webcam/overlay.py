@@ -1,7 +1,7 @@
 """Draw the desktop demo's picture: events, prediction and meters, from arrays to one array.
 
-The event picture obeys WCAG 2.3.1 (at most three flashes in any second) by its colours: they are dim, all within 0.09
-relative luminance of the ground, and a flash is a change of 0.1 or more.
+Whatever an event camera sees, its picture must not flash (WCAG 2.3.1: at most three flashes in any second). It has the
+web page's dim colours, of which no two differ so much in relative luminance that their change is a flash.
 """
 
 from collections.abc import Sequence
@@ -22,10 +22,10 @@ Picture = np.ndarray  # uint8 [H, W, 3], RGB
 GROUND, BACK, PANEL, LINE, BAR, INK, INK_2 = (
     COLOURS[name] for name in ("event-ground", "window", "window-panel", "window-line", "window-bar", "ink", "ink-2")
 )
-DIM_ON, DIM_OFF = COLOURS["event-on-dim"], COLOURS["event-off-dim"]
+ON, OFF = COLOURS["event-on-dim"], COLOURS["event-off-dim"]  # within 0.09 relative luminance of the ground
 TONES = tuple(COLOURS[f"p{number}"] for number in range(1, 6))
 
-DECAY_US = 600_000  # time constant of fading; never below 300 ms
+DECAY_US = 600_000  # time constant of fading
 LEVELS = 64
 
 WIDTH, MARGIN, STRIP, FOOT = 1120, 16, 176, 58  # pixels
@@ -45,11 +45,13 @@ class Surface:
 
     def seen(self, events: np.ndarray, now_us: int) -> "Surface":
         """Return the surface after these EVENTS, faded to `now_us`; events off the picture are ignored."""
+        elapsed = max(0, now_us - self.now_us)
         height, width = self.levels.shape
-        levels = self.levels * np.float32(np.exp(-max(0, now_us - self.now_us) / DECAY_US))
+        levels = self.levels * np.float32(np.exp(-elapsed / DECAY_US))
         x, y = events["x"].astype(np.intp), events["y"].astype(np.intp)
         inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-        levels[y[inside], x[inside]] = np.where(events["p"][inside], np.float32(1), np.float32(-1))
+        x, y, p = x[inside], y[inside], events["p"][inside]
+        levels[y, x] = np.where(p, np.float32(1), np.float32(-1))
         return Surface(levels, now_us)
 
 
@@ -64,17 +66,18 @@ def luminance(picture: np.ndarray) -> np.ndarray:
     return linear(picture) @ np.array([0.2126, 0.7152, 0.0722])
 
 
-def _palette() -> np.ndarray:
+def palette() -> np.ndarray:
     """Return the colours of levels -1 to 1, uint8 [2 * LEVELS + 1, 3], mixed in linear light."""
-    ground, share = linear(np.array(GROUND)), np.linspace(0, 1, LEVELS + 1)[:, None]
+    ground = linear(np.array(GROUND))
+    share = np.linspace(0, 1, LEVELS + 1)[:, None]
     sides = []
-    for colour in (DIM_OFF, DIM_ON):
-        light = ground + (linear(np.array(colour)) - ground) * share
+    for full in (OFF, ON):
+        light = ground + (linear(np.array(full)) - ground) * share
         sides.append(np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055))
     return np.round(255 * np.concatenate([sides[0][:0:-1], sides[1]])).astype(np.uint8)
 
 
-PALETTE = _palette()
+PALETTE = palette()
 
 
 def paint(surface: Surface) -> Picture:

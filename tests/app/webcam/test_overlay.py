@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from spikesight.app.webcam.overlay import DECAY_US, GROUND, Surface, draw, luminance, paint
+from spikesight.app.webcam.overlay import DECAY_US, GROUND, PALETTE, Surface, draw, luminance, paint
 from spikesight.encoders.events import SensorSize, empty_events, make_events
 from spikesight.models.steps import Prediction
 from tests.support.models import PREDICTION
@@ -43,13 +43,11 @@ def test_events_off_the_picture_are_left_out() -> None:
     assert not Surface.blank(SIZE).seen(events, 10).levels.any()
 
 
-def test_no_change_of_events_is_a_flash() -> None:
-    """WCAG 2.3.1: a flash is a pair of changes of at least 0.1 in relative luminance, or of a saturated red."""
-    shown = [Surface.blank(SIZE).seen(field(on, 1), 1) for on in (True, False)]
-    light = [luminance(paint(surface)) for surface in (Surface.blank(SIZE), *shown)]
+def test_no_change_of_the_events_picture_is_a_flash() -> None:
+    """Of a flash, relative luminance changes by a tenth at least, or a saturated red comes or goes (WCAG 2.3.1)."""
+    light, (red, _, _) = luminance(PALETTE), (PALETTE.T / 255.0) ** 2.2
     assert np.ptp(light) < 0.1
-    pixels = paint(shown[1]) / 255.0
-    assert (pixels[..., 0] ** 2.2 < 0.8 * (pixels**2.2).sum(-1)).all(), "no saturated red"
+    assert (red < 0.8 * ((PALETTE / 255.0) ** 2.2).sum(-1)).all()
 
 
 @pytest.mark.parametrize("camera", [None, (480, 640), (34, 34), (1, 400)])
