@@ -67,15 +67,3 @@ def test_a_photograph_held_upright_has_its_transparency_where_it_was(
     pixels = read_pixels(file.getvalue())
     assert pixels is not None
     assert np.array_equal(pixels[..., 0], 255 - np.asarray(shown)[..., 3])
-
-
-def test_a_palette_may_be_transparent_and_cut_files_are_none() -> None:
-    picture = Image.new("P", (3, 2), 1)
-    picture.putpalette([0, 0, 0, 200, 0, 0])
-    file = io.BytesIO()
-    picture.save(file, "PNG", transparency=1)
-    pixels = read_pixels(file.getvalue())
-    assert pixels is not None
-    assert (pixels == 255).all()
-    for cut in (0, 8, 25, 26):
-        assert read_pixels(file.getvalue()[:cut]) is None

@@ -83,13 +83,6 @@ def test_what_surrounds_a_picture_continues_it(grey: int, size: list[str], tmp_p
         assert len(found.events) < 0.3 * found.size.width * found.size.height, "noise, and hot pixels"
 
 
-def test_pictures_of_one_name_are_two_recordings(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    for name in ("1.bmp", "1.png"):
-        cv2.imwrite(str(tmp_path / "a" / name), np.full((4, 4), 9, np.uint8))
-    assert [picture.name for picture in pictures(tmp_path)] == ["1", "1.png"]
-
-
 def mnist(folder: Path, part: str, labels: list[int], blank: int = 0) -> None:
     images = np.zeros((len(labels), 28, 28), np.uint8)
     images[: len(labels) - blank, 8:20, 10:14] = 250
@@ -163,14 +156,6 @@ def video(path: Path, width: int, height: int) -> Path:
         writer.write(frame)
     writer.release()
     return path
-
-
-def test_a_video_larger_than_any_sensor_becomes_events_of_a_smaller_one(tmp_path: Path) -> None:
-    path, to = video(tmp_path / "4k.avi", 2160, 16), tmp_path / "4k.raw"
-    assert main(["emulate", str(path), str(to)]) == 2
-    assert main(["emulate", str(path), str(to), "--size", "540x8", "--format", "evt3"]) == 0
-    found = read_recording(to)
-    assert (found.size, found.format) == (SensorSize(540, 8), "evt3")
 
 
 def test_a_video_keeps_its_size_and_takes_its_flags(tmp_path: Path) -> None:

@@ -95,15 +95,6 @@ def test_from_the_first_event_on_and_the_end_is_left_out(pieces: int) -> None:
     assert part["t"].tolist() == TIMES, "what is given is not changed"
 
 
-def test_an_old_file_stays_until_the_new_one_is_whole(recording: tuple[Path, Events]) -> None:
-    path, _ = recording
-    target = path.with_suffix(".npz")
-    target.write_bytes(b"precious")
-    assert main(["transcode", str(path), str(target), "--force", "--start", "9"]) == 2
-    assert target.read_bytes() == b"precious"
-    assert sorted(p.name for p in path.parent.iterdir()) == ["a.npz", "a.raw"]
-
-
 @pytest.mark.parametrize("command", ["record", "transcode"])
 def test_a_file_that_is_there_stays_unless_it_is_forced(command: str, tmp_path: Path) -> None:
     old, new = tmp_path / "old.npz", tmp_path / "new.aedat4"
@@ -195,17 +186,6 @@ def test_a_packet_on_its_way_to_the_file_outlives_a_signal(
         signal.raise_signal(signal.SIGINT)  # is handled as before
 
 
-def test_a_signal_that_is_ignored_ends_no_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source, target = Unplugged(at(100), stopped=True), tmp_path / "a.npz"
-    monkeypatch.setattr(record, "open_source", lambda *_, **__: source)
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        assert main(["record", "prophesee", str(target)]) == 0
-    finally:
-        signal.signal(signal.SIGINT, before)
-    assert read_recording(target).events["t"].tolist() == [100, 30_100]
-
-
 def test_what_a_format_cannot_hold_costs_nothing_of_what_came_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -250,11 +230,6 @@ def test_a_clock_that_restarts_goes_on_in_the_file() -> None:
     assert recorded(at(50, 5)) == [50, 50]
     assert recorded(at(1, 5, 5, 2, 3, 0)) == [1, 5, 5, 5, 6, 6]
     assert recorded(at(-5, 10)) == [0, 15]
-
-
-def test_a_recording_ends_when_its_time_is_over() -> None:
-    parts = [at(n) for n in range(5)]
-    assert recorded(*parts, seconds=2.0, now=[10.0, 10.5, 11.999, 12.0, 13.0]) == [0, 1]
 
 
 def test_a_terminated_recording_keeps_what_has_come(tmp_path: Path) -> None:

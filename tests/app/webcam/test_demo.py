@@ -14,16 +14,14 @@ import pytest
 from spikesight.app import cli
 from spikesight.app.webcam import demo as webcam
 from spikesight.app.webcam.counting import Counting
-from spikesight.app.webcam.demo import Demo, Recorder, line_of
+from spikesight.app.webcam.demo import Demo, line_of
 from spikesight.app.webcam.window import Window
-from spikesight.encoders.events import SensorSize, make_events
-from spikesight.encoders.recordings.files import write_recording
 from spikesight.encoders.sources.chunks import Chunk, Source, open_source
 from spikesight.models.classifier import Classifier
 from spikesight.models.shipped import find
 from spikesight.service.sinks.delivery import message_of
 from spikesight.service.sinks.report import Report
-from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, ann, kept, tiny
+from tests.support.models import IMAGE_CONTRACT, kept, tiny
 
 
 @pytest.fixture
@@ -89,14 +87,6 @@ def test_a_sample_gives_the_classifiers_own_steps(model: Path, capsys: pytest.Ca
         assert line.rsplit("spikes", 1)[0] == line_of(prediction).rsplit("spikes", 1)[0]
 
 
-def test_a_recording_ends_after_the_seconds_that_are_asked_for(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    t, ones = np.arange(0, 200_000, 200), np.ones(1000)
-    write_recording(tmp_path / "some.aedat4", make_events(t, ones, ones, ones), SensorSize(24, 18))
-    assert 5 <= len(lines_of(capsys, tmp_path / "some.aedat4", "--model", model, "--seconds", "0.1")) <= 11
-
-
 @pytest.mark.usefixtures("dummy_display")
 def test_a_window_shows_pictures_until_the_source_ends(
     model: Path, video: Path, monkeypatch: pytest.MonkeyPatch
@@ -154,23 +144,6 @@ def test_a_mirror_turns_the_cameras_picture_alone(video: Path) -> None:
     tall, half = 400, plain.shape[1] // 2
     assert np.array_equal(plain[:tall, half:], turned[:tall, half:]), "the events"
     assert np.abs(plain[16:tall, 16:half].astype(int) - turned[16:tall, 16:half]).mean() > 1
-
-
-@pytest.mark.parametrize("spikes", [True, False])
-def test_meters_are_of_the_last_step_and_the_last_second(spikes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch)
-    classifier = tiny() if spikes else Classifier(ann(channels=2), tiny().card)
-    demo, counts = Demo(classifier, open_source("digit-3")), list[int]()
-    for chunk in itertools.islice(demo.source.chunks, 40):
-        counts.append(sum(p.n_events for p in demo.process(chunk)))
-        clock.now += 0.1
-    assert demo.answer is not None
-    events, spoken, operations, *_ = (value for _, value in demo.meters())
-    assert events.split(" ")[0] == f"{sum(counts[-10:]):,}"
-    last = demo.answer.prediction
-    assert spoken == (f"{last.spikes:,} a step" if spikes else "none: an ANN")
-    assert operations.startswith(f"{last.synops / 1e6:.2f} M")
-    assert classifier.contract == EVENT_CONTRACT
 
 
 class Clock:
@@ -231,30 +204,6 @@ def test_pictures_are_skipped_when_late_and_predictions_never(monkeypatch: pytes
     clock = Clock(monkeypatch, picture_s=0.3)
     watched(clock, *times)
     assert len(clock.shown) == len(times), "what is live is never late"
-
-
-def test_a_pause_moves_the_sources_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch)
-    monkeypatch.setattr(webcam, "LAST_S", 0.0)
-    assert watched(clock, 30, 90, live=False, keys=(["pause"], [], [], ["pause"]))[0] == [30, 90]
-    pause_s = 3 * webcam.PICTURE_S
-    assert clock.shown[-2:] == pytest.approx([pause_s, pause_s + 0.03])
-    for keys in ((["quit"],), (["pause"], ["quit"])):
-        assert watched(clock, 30, 90, keys=keys)[0] == []
-
-
-def test_a_video_lasts_as_long_as_its_source_and_keeps_its_colours(tmp_path: Path) -> None:
-    recorder, picture = Recorder(tmp_path / "out.mp4"), np.zeros((49, 65, 3), np.uint8)
-    picture[..., 0] = 200
-    for t_us in (0, 33_000, 100_000, 99_000, 1_000_000):
-        recorder.add(picture, t_us)
-    recorder.close()
-    video = cv2.VideoCapture(str(tmp_path / "out.mp4"))
-    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == pytest.approx(video.get(cv2.CAP_PROP_FPS), abs=1.1)
-    good, frame = video.read()
-    assert good
-    assert frame.shape == (48, 64, 3), "even sides"
-    assert frame[20, 20].argmax() == 2, "red, which OpenCV reads last"
 
 
 def crossing(frames: int) -> Iterator[Chunk]:

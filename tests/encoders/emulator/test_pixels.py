@@ -79,21 +79,6 @@ def test_a_frame_gives_so_many_events_at_most_and_the_next_ones_what_is_over() -
     assert sum(few) == all_[1] > 500
 
 
-def test_rows_that_start_anew_have_no_refractory_time() -> None:
-    camera = Emulator(SIZE, replace(EXACT, refractory_us=10**6))
-    dark, light = (np.full((18, 24), grey, np.uint8) for grey in (50, 100))
-    play(camera, [dark, light])
-    camera.restart(np.s_[:9], dark)
-    assert set(camera.push(light, 70_000)["y"].tolist()) == set(range(9))
-
-
-def test_retuning_keeps_the_memory() -> None:
-    camera = Emulator(SIZE, CLEAN)
-    camera.push(np.full((18, 24), 50, np.uint8), 0)
-    camera.retune(PixelModel(threshold_on=1.0, threshold_off=1.0))
-    assert len(camera.push(np.full((18, 24), 60, np.uint8), 1000)) == 0
-
-
 def test_the_smallest_pixels_there_are() -> None:
     PixelModel(threshold_on=0.01, threshold_off=0.01, sigma=0, linear_below=1, leak_hz=0)
     limits = {"threshold_on": 0.0099, "threshold_off": 0.0099, "linear_below": 0.99}

@@ -9,13 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spikesight.app.cli import main
 from spikesight.encoders.events import Events
 from spikesight.encoders.recordings import bags
 from spikesight.encoders.recordings.files import RecordingReader, digest, packets, read_recording
 from spikesight.encoders.recordings.format import RecordingError
-from spikesight.encoders.sources.chunks import open_source as open_chunks
-from spikesight.encoders.sources.source import open_source
 from spikesight.service.http.errors import ServiceError
 from spikesight.service.upload.decode import decode
 from tests.support.inputs.bags import Of, bag
@@ -50,23 +47,10 @@ def test_every_encoding_is_read_from_every_container(kind: str, encoding: str, t
     assert np.array_equal(decode(path.read_bytes(), "upload").events, recording.events)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("package", ["event_array_msgs", "prophesee_event_msgs"])
-def test_other_packages_of_messages(package: str, tmp_path: Path) -> None:
-    encoding = "mono" if package == "event_array_msgs" else ""
-    path = bag(tmp_path / "a.db3", {"/events": Of(PARTS, encoding, package=package)})
-    assert np.array_equal(read_recording(path).events, EVENTS)
-
-
 def test_a_clock_of_31_bits_begins_anew_within_a_packet(tmp_path: Path) -> None:
     events = at((1 << 31) - 2, (1 << 31) - 1, 1 << 31, (1 << 31) + 5)
     path = bag(tmp_path / "a.bag", {"/events": Of([events], "libcaer")})
     assert np.array_equal(read_recording(path).events, events)
-
-
-@pytest.mark.parametrize("pack", ["bz2", "lz4"])
-def test_packed_bags(pack: str, tmp_path: Path) -> None:
-    path = bag(tmp_path / "a.bag", {"/events": Of(PARTS)}, pack=pack)
-    assert np.array_equal(read_recording(path).events, EVENTS)
 
 
 def mcap(path: Path, pack: str, change: Callable[[bytes], list[bytes]] = lambda data: [data]) -> Path:
@@ -111,17 +95,6 @@ def test_one_of_several_topics(kind: str, tmp_path: Path) -> None:
     assert digest(named) != digest(path)
     with pytest.raises(RecordingError, match="holds no events of /up, but of /left/events, /right/events"):
         read_recording(f"{path}#/up")
-
-
-def test_a_topic_is_named_wherever_a_recording_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = bag(tmp_path / "a.mcap", {"/left": Of([EVENTS[:200]]), "/right": Of([EVENTS[200:]])})
-    with open_source(f"file:{path}#/right?speed=0") as source:
-        assert sum(len(packet) for packet in source.packets() if packet is not None) == 400
-    chunks = open_chunks(f"{path}#/right").chunks
-    assert sum(len(chunk.packet) for chunk in chunks if chunk.packet is not None) == 400
-    assert main(["info", f"{path}#/right"]) == main(["transcode", f"{path}#/right", str(tmp_path / "a.csv")]) == 0
-    assert "400" in capsys.readouterr().out
-    assert np.array_equal(read_recording(tmp_path / "a.csv").events, EVENTS[200:])
 
 
 def test_what_has_no_topics(tmp_path: Path) -> None:
@@ -176,22 +149,6 @@ def test_messages_that_make_no_sense_are_counted(tmp_path: Path) -> None:
     n = 40
     assert np.array_equal(recording.events, whole.events)
     assert recording.warnings == (f"{3 * n} messages that make no sense were left out",)
-
-
-@every_kind
-def test_a_clock_that_runs_backward_goes_on(kind: str, tmp_path: Path) -> None:
-    first, again = at(2_000_000, 3_000_000), at(10, 1_000_010)
-    path = bag(tmp_path / f"a.{kind}", {"/events": Of([first, again], "mono")})
-    recording = read_recording(path)
-    assert recording.events["t"].tolist() == [2_000_000, 3_000_000, 3_000_000, 4_000_000]
-    assert "1 clock restarts" in recording.warnings[0]
-
-
-def test_messages_that_are_packed_or_of_another_serialisation(tmp_path: Path) -> None:
-    for head, words in ((b"\x28\xb5\x2f\xfd", "packed one by one"), (b"\0\0\0\0", "little-endian CDR")):
-        path = mcap(tmp_path / "b.mcap", "none", lambda _, head=head: [head + bytes(90)])
-        with pytest.raises(RecordingError, match=words):
-            read_recording(path)
 
 
 def test_a_chunk_unpacks_to_what_it_claims() -> None:

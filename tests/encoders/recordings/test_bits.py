@@ -12,40 +12,10 @@ from spikesight.encoders.kernels import LARGEST_PACKET
 from spikesight.encoders.recordings import aedat, format, nmnist, prophesee
 from spikesight.encoders.recordings.files import read_recording
 from tests.support.inputs.formats import write, written
-from tests.support.inputs.samples import DAVIS, one, random_events
+from tests.support.inputs.samples import DAVIS, random_events
 
 DVS, DAVIS346, ATIS = SensorSize(128, 128), SensorSize(346, 260), SensorSize(304, 240)
 LATE = (5 << 12) + 67  # us
-
-
-@pytest.mark.parametrize(
-    ("name", "size", "event", "data"),
-    [
-        ("aedat1", DVS, (7, 0, 0, 0), struct.pack(">HI", 127 << 8 | 127 << 1 | 1, 7)),
-        ("aedat2", DVS, (7, 0, 0, 0), struct.pack(">II", 127 << 8 | 127 << 1 | 1, 7)),
-        ("aedat2", DVS, (0xFFFFFFFF, 127, 126, 1), struct.pack(">II", 1 << 8, 0xFFFFFFFF)),
-        ("aedat2", DAVIS, (7, 239, 0, 1), struct.pack(">II", 179 << 22 | 1 << 11, 7)),
-        ("aedat2", DAVIS346, (7, 0, 259, 0), struct.pack(">II", 345 << 12, 7)),
-        ("aedat3", DAVIS, ((1 << 31) + 7, 9, 5, 1), struct.pack("<iiiiII", 1, 1, 1, 1, 9 << 17 | 5 << 2 | 3, 7)),
-        ("evt2", DAVIS, (LATE, 9, 7, 1), struct.pack("<II", 8 << 28 | LATE >> 6, 1 << 28 | 3 << 22 | 9 << 11 | 7)),
-        (
-            "evt21",
-            DAVIS,
-            (LATE, 40, 7, 1),
-            struct.pack("<4I", 8 << 28 | LATE >> 6, 0, 1 << 28 | 3 << 22 | 1 << 16 | 7, 256),
-        ),
-        ("evt3", DAVIS, (LATE, 9, 7, 1), struct.pack("<4H", 0x8005, 0x6043, 0x0007, 0x2809)),
-        ("dat", DAVIS, (LATE, 9, 7, 1), struct.pack("<II", LATE, 1 << 28 | 7 << 14 | 9)),
-        ("nmnist", SensorSize(256, 240), ((1 << 23) - 1, 33, 30, 1), bytes([33, 30, 0xFF, 0xFF, 0xFF])),
-        ("nmnist", SensorSize(256, 240), (0x010203, 3, 4, 0), bytes([3, 4, 1, 2, 3])),
-    ],
-)
-def test_words_by_hand(
-    name: str, size: SensorSize, event: tuple[int, int, int, int], data: bytes, tmp_path: Path
-) -> None:
-    path = write(tmp_path / "a", one(*event), size, name)
-    assert path.read_bytes().endswith(data)
-    assert read_recording(path).events.tolist() == [(*event[:3], event[3] > 0)]
 
 
 def decoded(decode: format.Decode, data: NDArray[np.uint8], room: int = 64) -> Events:
@@ -57,27 +27,6 @@ def decoded(decode: format.Decode, data: NDArray[np.uint8], room: int = 64) -> E
         parts.append(out[:n])
         data = data[used:]
     return np.concatenate(parts)
-
-
-DECODERS = {
-    prophesee.Evt2: 4,
-    prophesee.Evt21: 8,
-    prophesee.Evt3: 2,
-    prophesee.Dat: 8,
-    lambda: format.as_decoder(nmnist.Nmnist().events, 5): 5,
-    lambda: format.as_decoder(aedat.Aedat2(DVS, davis=False).events, 8): 8,
-    lambda: format.as_decoder(aedat.Aedat2(DAVIS, davis=True).events, 8): 8,
-}
-
-
-@pytest.mark.parametrize(("decoder", "record"), DECODERS.items())
-def test_noise_is_decoded_alike_however_it_is_cut(decoder: type, record: int) -> None:
-    rng = np.random.default_rng(1)
-    for _ in range(25):
-        data = rng.integers(0, 256, record * int(rng.integers(0, 2000))).astype(np.uint8)
-        one, cut = decoder(), record * int(rng.integers(0, len(data) // record + 1))
-        pieces = np.concatenate([decoded(one, data[:cut]), decoded(one, data[cut:])])
-        assert np.array_equal(pieces, decoded(decoder(), data, 100_000))
 
 
 ON = 5 << 22 | 3 << 11 | 4  # time 5, column 3, row 4
@@ -155,14 +104,6 @@ def test_data_behind_a_header_may_begin_with_any_byte(name: str, end: bytes, tmp
         recording = read_recording(path)
         assert recording.events.tolist() == [(t, 5, 7, True)], first
         assert (recording.size, recording.warnings) == (SensorSize(640, 480), ())
-
-
-def test_an_end_line_ends_a_header_whatever_follows(tmp_path: Path) -> None:
-    """What follows here would be a line of a header, too; an empty line before the end is none of its ends."""
-    data = np.array([0x8000, 0x0007, 0x2805], "<u2").tobytes()
-    (tmp_path / "a").write_bytes(b"% evt 3.0\n%\n% geometry 640x480\n% end\n" + b"% date 2024\n" + data)
-    recording = read_recording(tmp_path / "a")
-    assert ([event[1:] for event in recording.events.tolist()], recording.size.width) == ([(5, 7, True)], 640)
 
 
 @pytest.mark.parametrize("end", [b"", b"# End of ASCII Header\r\n", b"#End Of ASCII Header\r\n"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spikesight.encoders.events import MAX_SIDE, Events, EventsError, SensorSize, make_events
+from spikesight.encoders.events import MAX_SIDE, Events, SensorSize, make_events
 from spikesight.encoders.recordings import arrays, format, hdf5, text
 from spikesight.encoders.recordings.files import (
     FORMATS,
@@ -49,25 +49,6 @@ def test_packets_are_the_recording_in_pieces(name: str, tmp_path: Path, monkeypa
     numbers = [(int(part["t"][0]) - int(events["t"][0])) // 7_000 for part in parts]
     assert numbers == sorted(set(numbers))
     assert all((part["t"][-1] - events["t"][0]) // 7_000 == number for part, number in zip(parts, numbers))
-
-
-@pytest.mark.parametrize(
-    ("packet_us", "found"),
-    [(1, [[7], [9], [16], [17], [36, 36]]), (10, [[7, 9, 16], [17], [36, 36]]), (29, [[7, 9, 16, 17], [36, 36]])],
-)
-def test_packets_are_of_so_many_microseconds_from_the_first_event(
-    packet_us: int, found: list[list[int]], tmp_path: Path
-) -> None:
-    write_recording(tmp_path / "a.csv", at(7, 9, 16, 17, 36, 36), DAVIS)
-    reader = RecordingReader(tmp_path / "a.csv")
-    assert [packet["t"].tolist() for packet in reader.packets(packet_us)] == found
-    assert (reader.size, reader.format, reader.warnings()) == (SensorSize(2, 3), "csv", ())
-    with pytest.raises(EventsError, match="at least one microsecond, not 0"):
-        next(reader.packets(0))
-    small = RecordingReader(tmp_path / "a.csv", SensorSize(1, 1))
-    with pytest.raises(RecordingError, match="there are no events"):
-        list(small.packets(packet_us))
-    assert small.warnings() == ("6 events outside the 1x1 sensor were dropped",)
 
 
 @pytest.mark.parametrize("name", ["aedat4", "npz", "hdf5", "evt3"])

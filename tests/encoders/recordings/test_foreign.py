@@ -24,15 +24,6 @@ def by_faery(path: Path) -> Events:
     return columns(np.concatenate(parts), "t", "x", "y", "on")
 
 
-def by_expelliarmus(path: Path) -> Events:
-    return columns(pytest.importorskip("expelliarmus").Wizard(encoding="evt2").read(str(path)), *"txyp")
-
-
-def by_evutils(path: Path) -> Events:
-    with pytest.importorskip("evutils.io").EventReader(str(path)) as chunks:
-        return np.concatenate([columns(chunk, *"txyp") for chunk in chunks])
-
-
 def by_evt3(path: Path) -> Events:
     found = pytest.importorskip("evt3").decode_file(str(path))
     return columns(found, "timestamp", "x", "y", "polarity")
@@ -49,16 +40,6 @@ def by_evt3(path: Path) -> Events:
 def test_others_read_what_we_write(name: str, read: Callable[[Path], Events], tmp_path: Path) -> None:
     path, events, _ = written(tmp_path, name)
     assert np.array_equal(read(path), events)
-
-
-@pytest.mark.parametrize(
-    ("name", "read"), [("evt2", by_expelliarmus), ("evt2", by_faery), ("evt21", by_evutils), ("dat", by_faery)]
-)
-def test_others_read_what_our_tests_take_for_their_formats(
-    name: str, read: Callable[[Path], Events], tmp_path: Path
-) -> None:
-    path, events, _ = written(tmp_path, name)
-    assert np.array_equal(read(path.rename(path.with_suffix(".raw" if "evt" in name else ".dat"))), events)
 
 
 @pytest.mark.parametrize("suffix", ["txt", "npz", "h5", "aedat4", "dat", "raw"])

@@ -71,17 +71,6 @@ def test_the_oldest_go_when_nobody_reads(
     assert not source.running
 
 
-def test_who_is_late_reads_all_that_waits_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_JOINED", 45)
-    source = queued([10] * 8)
-    first, second, none = (source.read_waiting(0) for _ in range(3))
-    assert first is not None
-    assert second is not None
-    assert (len(first), len(second), none) == (50, 30, None), "no more than asked for, and a packet"
-    assert first["t"].tolist() == sorted(first["t"])
-    assert int(second["t"][0]) == 5000
-
-
 def test_bad_events_and_restarts_are_counted() -> None:
     source, found = run(Script([packet(1_000_000), packet(999_995), packet(5), packet(20, x=99)]))
     assert firsts(found) == [1_000_000, 1_000_009, 5]
@@ -93,28 +82,6 @@ def test_a_lost_device_is_opened_again_until_it_is_there() -> None:
     source, found = run(first, SourceLost("a"), ValueError("b"), OSError("c"), second)
     assert (len(found), source.n_reopened, source.fault) == (3, 1, None)
     assert first.closed
-
-
-def test_a_driver_that_fails_to_close_is_opened_again_and_ends() -> None:
-    class Stuck(Script):
-        def close(self) -> None:
-            raise RuntimeError("no such device")
-
-    scripts = Stuck([packet(0), SourceLost("unplugged")]), Stuck([packet(50)])
-    source = Source(Address("udp", "udp"), opener(*scripts), back_off_s=(0.001,))
-    assert firsts(source.read(PATIENCE_S) for _ in scripts) == [0, 50]
-    until(lambda: not source.running)
-    assert (source.n_reopened, source.fault) == (1, None)
-
-
-def test_waits_between_two_openings_grow_and_then_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    waits: list[float] = []
-    wait = threading.Event.wait
-    monkeypatch.setattr(
-        threading.Event, "wait", lambda self, s=None: waits.append(s) if s in (0.1, 0.2, 0.4) else wait(self, s)
-    )
-    run(Script([SourceLost("x")]), *[SourceLost("y")] * 4, Script([]), back_off_s=(0.1, 0.2, 0.4))
-    assert waits == [0.1, 0.2, 0.4, 0.4, 0.4]
 
 
 def test_close_interrupts_the_wait_to_reconnect() -> None:
