@@ -9,14 +9,16 @@ from typing import BinaryIO
 
 import numpy as np
 
-from spikesight.encoders.events import EVENTS, MAX_SIDE, Events, SensorSize, empty_events, joined
+from spikesight.encoders.events import Events, SensorSize, empty_events, joined, make_events
 from spikesight.encoders.kernels import LARGEST_PACKET
+from spikesight.encoders.recordings.columns import sensor
 from spikesight.encoders.recordings.format import (
     CutShort,
     Opened,
     Parts,
     Pieces,
     RecordingError,
+    batched,
     unpacked,
     zstd_reader,
 )
@@ -29,7 +31,6 @@ RECORD = np.dtype([("t", "<i8"), ("x", "<i2"), ("y", "<i2"), ("p", "u1"), ("", "
 PACKET_EVENTS = 8000  # events in a packet that is written
 NONE, LZ4 = 0, 1
 CODECS = {NONE: "", LZ4: "lz4", 2: "lz4", 3: "zstd", 4: "zstd"}
-EXPANSION = 8  # most bytes of events that a stored byte stands for in a usual file
 NODE = re.compile(  # one token of the header's XML; bounded repetitions, so that it takes time linear in the length
     r'<node name="(\d{1,9})"(?: path="[^"<>]{0,200}outInfo/\d{1,9}/"|>)'
     r'|key="(typeIdentifier|sizeX|sizeY)"[^<>]{0,200}>(\w{0,9})<'
@@ -57,7 +58,7 @@ def open_aedat4(path: Path) -> Opened:
         start = file.tell()
         header = parse_header(table, start, file.seek(0, 2))
     notes = [f"it holds {header.others + 1} streams of events; the first is read"] if header.others else []
-    pieces = Pieces(lambda at_once: _read(path, header, notes, at_once), header.end - start)
+    pieces = Pieces(lambda at_once: batched(_read(path, header, notes), at_once // 4), header.end - start)
     return Opened(header.size, pieces, notes)
 
 
@@ -101,9 +102,8 @@ def _event_stream(text: str) -> tuple[int, SensorSize | None, int]:
     if not streams:
         raise RecordingError("it holds no stream of events")
     number, found = streams[0]
-    sides = [int(side) for axis in "XY" if (side := found.get(f"size{axis}", "")).isdecimal()]
-    size = SensorSize(*sides) if len(sides) == 2 and all(1 <= side <= MAX_SIDE for side in sides) else None
-    return number, size, len(streams) - 1
+    width, height = (side if (side := found.get(f"size{axis}", "")).isdecimal() else None for axis in "XY")
+    return number, sensor(width, height), len(streams) - 1
 
 
 def _field(table: bytes, root: int, index: int) -> int:
@@ -132,30 +132,20 @@ def events_in(packet: bytes) -> Events:
         return empty_events()
     place += struct.unpack_from("<I", table, place)[0]
     records = np.frombuffer(table, RECORD, struct.unpack_from("<I", table, place)[0], place + 4)
-    events = np.empty(len(records), EVENTS)
-    for name in "txy":
-        events[name] = records[name]
-    events["p"] = records["p"] != 0
-    return events
+    return make_events(records["t"], records["x"], records["y"], records["p"] != 0)
 
 
-def _read(path: Path, header: Aedat4Header, notes: list[str], at_once: int) -> Iterator[Events]:
-    """Yield the events of about `at_once` bytes at a time; packets of other streams are skipped."""
-    parts, held, filled, damaged = list[Events](), 0, 0, 0
+def _read(path: Path, header: Aedat4Header, notes: list[str]) -> Iterator[Events]:
+    """Yield the events of each packet; packets of other streams are skipped."""
+    damaged = 0
     if header.lost:
         notes.append(CutShort("the file ends before the table of its packets: it is cut short"))
     for packet in _packets(path, header, notes):
         events = _events_or_none(packet, header.codec)
         if events is None:
             damaged += 1
-            continue
-        parts.append(events)
-        held, filled = held + len(packet), filled + events.nbytes
-        if held > at_once or filled > EXPANSION * at_once:
-            yield joined(parts)
-            parts, held, filled = [], 0, 0
-    if parts:
-        yield joined(parts)
+        else:
+            yield events
     if damaged:
         notes.append(f"{damaged} damaged packets were left out")
 

@@ -8,21 +8,21 @@ import struct
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spikesight.encoders.events import Events, SensorSize, unwrap
+from spikesight.encoders.events import Events, SensorSize, empty_events, joined, make_events, unwrap
 from spikesight.encoders.kernels import LARGEST_PACKET
 from spikesight.encoders.recordings.columns import sensor
 from spikesight.encoders.recordings.format import (
     CutShort,
-    Decode,
     NoEventsKnown,
     Opened,
     Pieces,
     RecordingError,
+    batched,
     decoded,
     shown,
     topic_of,
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 PACKETS = ("event_camera_msgs/EventPacket", "event_array_msgs/EventArray")  # the second: the former name, until 2022
 ARRAYS = ("dvs_msgs/EventArray", "prophesee_event_msgs/EventArray")
 TYPES = (*PACKETS, *ARRAYS)
+KINDS = np.array([8, 6, 0, 2, 3, 5, *[15] * 10], "<u2") << 12
+"""EVT3's kind by that of libcaer_cmp: high and low time, column, row with polarity, base row, eight rows; none."""
+
 ZSTD = b"\x28\xb5\x2f\xfd"  # first bytes of a compressed message
 LONGEST_HEADER = 1 << 16  # bytes of a record's header in ROS 1
 MOST_NAMED = 8  # topics listed in a message
@@ -52,8 +55,9 @@ class Topic(NamedTuple):
     cdr: bool  # ROS 2's serialisation, with alignment; ROS 1's has no padding
 
 
-Packet = tuple[SensorSize | None, NDArray[np.uint8], Decode]
-"""The events of a message: the sensor, bytes uint8 [n], and their decoder."""
+Words = NDArray[np.uint8]
+Packet = tuple[SensorSize | None, Events]
+"""The sensor and the events of a message."""
 
 Container = Callable[[Path, list[Topic], list[str]], Iterator[tuple[Topic, bytes]]]
 """Reader of a file (path, topics, notes): yields the messages of TYPES in order, and adds all topics to `topics`.
@@ -72,8 +76,7 @@ def opener(container: Container) -> Callable[[Path], Opened]:
         notes: list[str] = []
 
         def read(at_once: int) -> Iterator[Events]:
-            found = ((data, decode) for _, data, decode in _packets(container, file, named, notes))
-            return decoded(found, at_once // 4)
+            return batched((events for _, events in _packets(container, file, named, notes)), at_once // 4)
 
         return Opened(first[0] if first else None, Pieces(read, file.stat().st_size), notes)
 
@@ -331,17 +334,15 @@ class Fields:
 
 
 class Messages:
-    """Converts the messages of one topic, in order, to packets. Raises NoEventsKnown for other codings."""
+    """Converts the messages of one topic, in order, to events. Raises NoEventsKnown for other codings."""
+
+    CODINGS = ("evt3", "libcaer", "libcaer_cmp", "mono")
 
     def __init__(self, topic: Topic) -> None:
-        self._topic = topic
-        evt3, packed = Evt3(), Packed()
-        self._codecs: dict[str, tuple[int, Callable[[int], Decode]]] = {
-            "evt3": (2, lambda _: evt3), "libcaer": (8, Libcaer), "libcaer_cmp": (2, packed.anew), "mono": (8, Mono)
-        }  # fmt: skip
+        self._topic, self._decode = topic, Evt3()
 
     def __call__(self, data: bytes) -> Packet:
-        """Convert a message. Raises struct.error if it is cut short."""
+        """Return a message's sensor and events. Raises struct.error if it is cut short."""
         fields = Fields(data, self._topic.cdr)
         for kind in "II" if self._topic.cdr else "III":  # the header: time, in ROS 1 preceded by a sequence number
             fields.number(kind)
@@ -349,20 +350,44 @@ class Messages:
         height, width = fields.number("I"), fields.number("I")
         size = sensor(width, height)
         if self._topic.type in ARRAYS:
-            return size, *stamped(fields)
+            return size, stamped(fields)
         fields.number("Q")
-        base, encoding = fields.number("Q"), fields.text()
-        if encoding not in self._codecs:
-            known = ", ".join(self._codecs)
-            raise NoEventsKnown(f"its events are coded as '{shown(encoding)}', which is not known here ({known} are)")
+        base, coding = fields.number("Q"), fields.text()
+        if coding not in self.CODINGS:
+            known = ", ".join(self.CODINGS)
+            raise NoEventsKnown(f"its events are coded as '{shown(coding)}', which is not known here ({known} are)")
         if fields.number("B"):
             raise NoEventsKnown("its events are big-endian")
-        events = np.frombuffer(fields.take(fields.number("I")), np.uint8)
-        record, decoder = self._codecs[encoding]
-        return size, events[: len(events) // record * record], decoder(base)
+        words = np.frombuffer(fields.take(fields.number("I")), np.uint8)
+        record = 2 if coding in ("evt3", "libcaer_cmp") else 8
+        return size, getattr(self, f"_{coding}")(words[: len(words) // record * record], base)
+
+    def _evt3(self, words: Words, _: int) -> Events:
+        return joined([empty_events(), *decoded([(words, self._decode)], len(words))])
+
+    def _libcaer(self, words: Words, base: int) -> Events:
+        """Decode two uint32 an event: polarity (1), y (2), x (17); 31 bits of microseconds after `base`, in ns."""
+        word, low = words.view("<u4").reshape(-1, 2).T
+        t = unwrap((low & 0x7FFFFFFF).astype(np.int64), 31, -1)
+        return make_events(t + base // 1000, word >> 17, word >> 2 & 0x7FFF, word >> 1 & 1)
+
+    def _mono(self, words: Words, base: int) -> Events:
+        """Decode uint64 events: polarity (63), y (48), x (32), nanoseconds after `base`."""
+        ns, word = words.view("<u4").reshape(-1, 2).T
+        t = (ns.astype(np.int64) + base) // 1000
+        return make_events(t, word & 0xFFFF, word >> 16 & 0x7FFF, word >> 31)
+
+    def _libcaer_cmp(self, words: Words, base: int) -> Events:
+        """Decode EVT3 with columns and rows swapped and other kinds of words. Times of each message start at 0; the
+        column carries over from message to message.
+        """
+        self._decode.state[[0, 1, 5]] = 0, 0, 1
+        coded = words.view("<u2")
+        events = self._evt3((KINDS[coded >> 12] | coded & 0xFFF).view(np.uint8), 0)
+        return make_events(events["t"] + base // 1000, events["y"], events["x"], events["p"])
 
 
-def stamped(fields: Fields) -> tuple[NDArray[np.uint8], Decode]:
+def stamped(fields: Fields) -> Events:
     """Read an array of events with seconds and nanoseconds each: 13 bytes in ROS 1; in CDR 16, except the first.
 
     In CDR, x and y of the first event lie two bytes later, since the fields after them are aligned to four bytes.
@@ -379,70 +404,6 @@ def stamped(fields: Fields) -> tuple[NDArray[np.uint8], Decode]:
         data[:4] = data[2:6]
     names, kinds = ["x", "y", "s", "ns", "p"], ["<u2", "<u2", "<i4", "<u4", "u1"]
     record = np.dtype({"names": names, "formats": kinds, "offsets": offsets, "itemsize": length})  # type: ignore[call-overload]
-
-    def decode(data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
-        table = data[: length * len(out)].view(record)
-        t = table["s"] * np.int64(1_000_000) + table["ns"] // 1000
-        return put(out, t, table["x"], table["y"], table["p"]), length * len(table)
-
-    return data, decode
-
-
-def put(out: Events, t: NDArray[Any], x: NDArray[Any], y: NDArray[Any], p: NDArray[Any]) -> int:
-    """Write events to the start of `out`; return their number."""
-    out = out[: len(t)]
-    out["t"], out["x"], out["y"], out["p"] = t, x, y, p
-    return len(out)
-
-
-class Libcaer:
-    """Decodes two uint32 an event: polarity (1), y (2), x (17); 31 bits of microseconds after `base` (nanoseconds)."""
-
-    def __init__(self, base: int) -> None:
-        self._base, self._high = base // 1000, -1
-
-    def __call__(self, data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
-        words = data[: 8 * len(out)].view("<u4")
-        word, low = words[::2], words[1::2]
-        t = unwrap((low & 0x7FFFFFFF).astype(np.int64), 31, self._high)
-        self._high = int(t[-1]) if len(t) else self._high
-        n = put(out, t + np.int64(self._base), word >> 17, word >> 2 & 0x7FFF, word >> 1 & 1)
-        return n, 8 * n
-
-
-class Mono:
-    """Decodes uint64 events: polarity (63), y (48), x (32), nanoseconds after `base` (0)."""
-
-    def __init__(self, base: int) -> None:
-        self._base = base
-
-    def __call__(self, data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
-        words = data[: 8 * len(out)].view("<u4")
-        ns, word = words[::2].astype(np.uint64) + np.uint64(self._base), words[1::2]
-        n = put(out, ns // 1000, word & 0xFFFF, word >> 16 & 0x7FFF, word >> 31)
-        return n, 8 * n
-
-
-class Packed:
-    """Decodes libcaer_cmp: EVT3 with columns and rows swapped and other kinds of words; `base` in nanoseconds. Times of
-    each packet start at 0; the column carries over from packet to packet.
-    """
-
-    KINDS = np.array([8, 6, 0, 2, 3, 5, *[15] * 10], "<u2") << 12
-    """EVT3's kind for each kind here: high and low time, column, row with polarity, base row, eight rows; none."""
-
-    def __init__(self) -> None:
-        self._evt3, self._base = Evt3(), 0
-
-    def anew(self, base: int) -> Decode:
-        self._base = base // 1000
-        self._evt3.state[[0, 1, 5]] = 0, 0, 1
-        return self
-
-    def __call__(self, data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
-        words = data.view("<u2")
-        n, used = self._evt3((self.KINDS[words >> 12] | words & 0xFFF).view(np.uint8), out)
-        x = out["x"][:n].copy()
-        out["x"][:n], out["y"][:n] = out["y"][:n], x
-        out["t"][:n] += np.int64(self._base)
-        return n, used
+    table = data.view(record)
+    t = table["s"] * np.int64(1_000_000) + table["ns"] // 1000
+    return make_events(t, table["x"], table["y"], table["p"])

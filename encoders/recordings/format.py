@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from spikesight.encoders.events import EVENTS, Events, SensorSize
+from spikesight.encoders.events import EVENTS, Events, SensorSize, joined
 
 HEAD_BYTES = 8192  # first bytes of a file, by which its format is recognised
 CHUNK_BYTES = 4 << 20  # bytes of a long file that are decoded at once: up to 2 million events
@@ -156,6 +156,19 @@ def decoded(pieces: Iterable[tuple[NDArray[np.uint8], Decode]], room: int) -> It
                 events, n = np.empty(room, EVENTS), 0
     if n:
         yield events[:n]
+
+
+def batched(parts: Iterable[Events], room: int) -> Iterator[Events]:
+    """Join small arrays of events into ones of about `room` events."""
+    held, n = list[Events](), 0
+    for events in parts:
+        held.append(events)
+        n += len(events)
+        if n > room:
+            yield joined(held)
+            held, n = [], 0
+    if n:
+        yield joined(held)
 
 
 def _words(path: Path, start: int, record: int, notes: list[str]) -> Iterator[NDArray[np.uint8]]:
