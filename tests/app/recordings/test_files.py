@@ -1,13 +1,11 @@
 """`spikesight info`, `transcode` and `record`: what is in a file, cut out of it, and written from a source."""
 
 import json
-import resource
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -258,17 +256,3 @@ def test_what_is_wrong_is_said_once_while_it_is_recorded(tmp_path: Path, capsys:
     said = capsys.readouterr()
     assert "after 1 s: 1 hot pixels give 20% of the events" in said.err
     assert said.err.count("hot pixels") == 1
-
-
-def test_a_full_disk_leaves_the_older_hdf5_file(tmp_path: Path) -> None:
-    random, n, source, target = np.random.default_rng(0), 1_000_000, tmp_path / "b.npz", tmp_path / "a.h5"
-    events = make_events(np.arange(n), random.integers(0, 40, n), random.integers(0, 30, n), random.integers(0, 2, n))
-    write_recording(source, events, SENSOR)
-    write_recording(target, at(1, 2, 3), SENSOR)
-    command = [sys.executable, "-m", "spikesight", "record", f"file:{source}?speed=0", str(target), "--force"]
-    limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (2**20, 2**20))
-    ended = subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, preexec_fn=limit, check=False)
-    assert ended.returncode != 0  # h5py may crash at the very end
-    assert f"cannot write {target}" in ended.stderr.splitlines()[-1]
-    assert read_recording(target).events["t"].tolist() == [1, 2, 3]
-    assert set(tmp_path.iterdir()) == {source, target}

@@ -33,21 +33,6 @@ def test_more_events_are_darker_and_the_majority_gives_the_colour() -> None:
     assert picture(at([0] * 50, [0] * 50, [1] * 50), four, 4, 2).startswith(f"{GREEN}@{END}")
 
 
-@pytest.mark.parametrize(
-    ("room", "size", "columns", "lines"),
-    [
-        ((40, 15), SENSOR, 40, 15),
-        ((20, 100), SENSOR, 20, 7),
-        ((200, 6), SENSOR, 16, 6),
-        ((0, 0), SENSOR, 2, 1),
-        ((80, 24), SensorSize(640, 480), 64, 24),
-    ],
-)
-def test_a_picture_fits_the_room(room: tuple[int, int], size: SensorSize, columns: int, lines: int) -> None:
-    rows = picture(at([], [], []), size, *room).split("\n")
-    assert (len(rows), {len(row) for row in rows}) == (lines, {columns})
-
-
 @pytest.fixture
 def recording(tmp_path: Path) -> tuple[Path, Events]:
     path, n = tmp_path / "a.npz", 2100

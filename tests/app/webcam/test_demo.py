@@ -119,22 +119,6 @@ def test_a_window_scales_its_picture_names_its_keys_and_is_closed() -> None:
     assert not pygame.display.get_init()
 
 
-def test_actions(model: Path) -> None:
-    demo = Demo(Classifier.load(model), open_source("digit-3"))
-    assert demo.meters() == []
-    demo.perform("less events")
-    assert demo.threshold > Demo.threshold
-    for _ in range(200):
-        demo.perform("more events")
-    assert demo.threshold == min(webcam.THRESHOLD)
-    demo.perform("pause")
-    assert demo.paused
-    chunks = list(demo.source.chunks)
-    before = [p for chunk in chunks[:3] for p in demo.process(chunk)]
-    demo.perform("reset")
-    assert before[-1].step > demo.process(chunks[3])[0].step == 1
-
-
 def test_a_mirror_turns_the_cameras_picture_alone(video: Path) -> None:
     demo = Demo(tiny(IMAGE_CONTRACT, "pixels"), open_source(str(video)))
     assert [p for chunk in demo.source.chunks for p in demo.process(chunk)], "a model of images sees frames"
@@ -194,16 +178,6 @@ def test_a_window_shows_a_source_in_its_time_and_then_its_last_picture(monkeypat
     clock = Clock(monkeypatch)
     watched(clock, 100, live=False, keys=([], [], ["mirror"]))
     assert len(clock.shown) == 2, "a key ends it"
-
-
-def test_pictures_are_skipped_when_late_and_predictions_never(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, times = Clock(monkeypatch, picture_s=0.3), [0, 50, 100, 250, 900]
-    monkeypatch.setattr(webcam, "LAST_S", 0.0)
-    assert watched(clock, *times, live=False) == (times, times)
-    assert clock.shown == pytest.approx([0.0, 0.3, 0.6])
-    clock = Clock(monkeypatch, picture_s=0.3)
-    watched(clock, *times)
-    assert len(clock.shown) == len(times), "what is live is never late"
 
 
 def crossing(frames: int) -> Iterator[Chunk]:

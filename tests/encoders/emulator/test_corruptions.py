@@ -62,26 +62,6 @@ def test_flicker_beats_at_twice_the_mains(hz: int) -> None:
     assert np.mean(phase < 1000e-6 * turns) > 0.99, "within a millisecond of the rise"
 
 
-def test_packets_are_lost_whole() -> None:
-    left = run(partial(corruptions.dropped, share=0.3))
-    count = np.bincount((left["t"] - EVENTS["t"][0]) // 5000, minlength=60)
-    whole = np.bincount((EVENTS["t"] - EVENTS["t"][0]) // 5000, minlength=60)
-    assert ((count == 0) | (count == whole)).all()
-    assert 8 <= (count == 0).sum() <= 28
-
-
-def spread(events: Events) -> tuple[float, float]:
-    return float(events["x"].std()), float(events["y"].std())
-
-
-@pytest.mark.parametrize("times", [0.8, 1.2])
-def test_scale_keeps_the_middle_and_the_density(times: float) -> None:
-    made = run(partial(corruptions.turned, times=times))
-    assert spread(made) == pytest.approx([times * s for s in spread(EVENTS)], rel=0.05)
-    assert made["x"].mean() == pytest.approx(EVENTS["x"].mean(), abs=0.3)
-    assert len(made) / len(EVENTS) == pytest.approx(times**2, rel=0.05)
-
-
 def test_rotation_turns_about_the_middle() -> None:
     line = make_events(np.arange(100), np.full(100, 30), np.full(100, 16), np.ones(100))
     made = run(partial(corruptions.turned, degrees=20))
@@ -90,14 +70,6 @@ def test_rotation_turns_about_the_middle() -> None:
     x, y = moved["x"].mean() - 19.5, moved["y"].mean() - 16.5
     assert abs(np.degrees(np.arctan2(y, x))) == pytest.approx(20, abs=4)
     assert np.hypot(x, y) == pytest.approx(10.5, abs=0.5)
-
-
-def test_a_square_is_covered_all_the_time() -> None:
-    full = make_events(np.arange(1360), np.arange(1360) % SENSOR.width, np.arange(1360) // SENSOR.width, np.ones(1360))
-    left = run(partial(corruptions.covered, pixels=10), full)
-    missing = np.setdiff1d(full["t"], left["t"])
-    assert len(missing) == 100
-    assert np.ptp(missing % SENSOR.width) == np.ptp(missing // SENSOR.width) == 9
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,7 @@ def test_packed_packets_of_files_and_streams(codec: int, tmp_path: Path) -> None
     assert recording.warnings == ("1 damaged packets were left out",)
     start = len(AEDAT4_MARK) + 4 + header_bytes(bytes(data[len(AEDAT4_MARK) :][:4]))
     stream = Aedat4Stream(parse_header(bytes(data[len(AEDAT4_MARK) + 4 : start])))
-    pieces = [stream.push(data[at : at + 999]) for at in range(start, len(data), 999)]
+    pieces = [stream.push(bytes(data[at : at + 999])) for at in range(start, len(data), 999)]
     assert np.array_equal(np.concatenate(pieces), events)
 
 

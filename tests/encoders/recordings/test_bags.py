@@ -97,14 +97,6 @@ def test_one_of_several_topics(kind: str, tmp_path: Path) -> None:
         read_recording(f"{path}#/up")
 
 
-def test_what_has_no_topics(tmp_path: Path) -> None:
-    path, events, _ = written(tmp_path, "evt3")
-    with pytest.raises(RecordingError, match="has no topics: it is evt3, and one recording"):
-        read_recording(f"{path}#/events")
-    (tmp_path / "odd#").mkdir()
-    assert len(read_recording(path.rename(tmp_path / "odd#" / "a.raw")).events) == len(events), "a file called so"
-
-
 @every_kind
 @pytest.mark.parametrize(
     ("of", "words"),
@@ -241,11 +233,3 @@ def test_a_sqlite_bag_is_not_read_for_longer_than_it_is(tmp_path: Path) -> None:
     recording = read_recording(path)
     assert 8 * len(recording.events) <= len(data)
     assert any("longer than the file" in warning for warning in recording.warnings)
-
-
-def test_a_journal_beside_a_sqlite_bag_is_told(tmp_path: Path) -> None:
-    path = bag(tmp_path / "a.db3", {"/events": Of(PARTS)})
-    (tmp_path / "a.db3-wal").write_bytes(b"rows that a recorder had not yet put into the file")
-    recording = read_recording(path)
-    assert len(recording.events) == len(EVENTS)
-    assert "a.db3-wal is not read" in recording.warnings[0]

@@ -1,6 +1,5 @@
 """Recordings of every format: written and read back, told apart, read in pieces, cut, damaged and refused."""
 
-import os
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -260,15 +259,6 @@ def test_a_digest_is_of_the_length_and_the_first_mebibyte(tmp_path: Path) -> Non
     others = [data[:-1], data + b".", data[: 1 << 20], b"x" + data[1:], data[: (1 << 20) - 1] + b"x" + data[1 << 20 :]]
     assert len({digest(one) for one in (data, *others)}) == 6
     assert digest(data[: 1 << 20] + b"another") == digest(data), "what lies behind is not read"
-
-
-def test_only_files_are_written_over(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "device")
-    (tmp_path / "folder").mkdir()
-    for path in (tmp_path / "device", tmp_path / "folder"):
-        with pytest.raises(RecordingError, match="it is no file"):
-            write_recording(path, at(1, 2), DAVIS, "csv")
-    assert not (tmp_path / "device").is_file()
 
 
 @pytest.mark.parametrize("name", ["evt3", "aedat4", "hdf5", "csv", "npz"])

@@ -1,6 +1,5 @@
 """One source of whatever kind: its queue, restarts, losses and reconnection, with a scripted driver."""
 
-import threading
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ from spikesight.encoders.sources import source as module
 from spikesight.encoders.sources.address import Address, SourceError, SourceLost
 from spikesight.encoders.sources.source import Source, open_source
 from tests.support.inputs.sources import SENSOR, Script, packet
-from tests.support.waiting import PATIENCE_S, until
+from tests.support.waiting import until
 
 
 def opener(*answers: Script | Exception) -> module.OpenDriver:
@@ -91,15 +90,6 @@ def test_close_interrupts_the_wait_to_reconnect() -> None:
     source.close()
     source.close()
     until(lambda: not source.running)
-
-
-def test_reading_and_closing_from_two_threads() -> None:
-    source = Source(Address("udp", "udp"), opener(Script([None] * 100_000)))
-    reader = threading.Thread(target=lambda: list(source.packets(PATIENCE_S)))
-    reader.start()
-    source.close()
-    reader.join(PATIENCE_S)
-    assert not reader.is_alive()
 
 
 def test_a_source_is_waited_for_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
