@@ -154,8 +154,8 @@ def ros1(path: Path, topics: list[Topic], notes: list[str]) -> Iterator[tuple[To
                 yield known[number], data
 
 
-def _ros1_records(file: BinaryIO, notes: list[str]) -> Iterator[tuple[dict[bytes, bytes], bytes]]:
-    """Yield header and data of records, each with length prefix, also of those inside chunks."""
+def _ros1_records(file: BinaryIO, notes: list[str], inside: bool = False) -> Iterator[tuple[dict[bytes, bytes], bytes]]:
+    """Yield header and data of records, each with length prefix, also of those inside chunks, which hold no chunks."""
     while prefix := file.read(4):
         length = int.from_bytes(prefix, "little")
         header = file.read(min(length, LONGEST_HEADER))
@@ -169,10 +169,10 @@ def _ros1_records(file: BinaryIO, notes: list[str]) -> Iterator[tuple[dict[bytes
         cut = len(size) < 4 or len(data) < n
         if cut:
             _note(notes, CUT_SHORT)
-        if fields.get(b"op") == b"\x05":
+        if fields.get(b"op") == b"\x05" and not inside:
             whole = int.from_bytes(fields.get(b"size", b"")[:4], "little")
             codec = fields.get(b"compression", b"none").decode("latin-1")
-            yield from _ros1_records(_chunk(codec, data, whole, notes), notes)
+            yield from _ros1_records(_chunk(codec, data, whole, notes), notes, inside=True)
         elif not cut:
             yield fields, data
         if cut:
@@ -221,7 +221,7 @@ def _mcap_records(file: BinaryIO, notes: list[str], inside: bool = False) -> Ite
         cut = not op or len(data) < n
         if cut:
             _note(notes, CUT_SHORT)
-        if op == 6 and len(data) > 40:
+        if op == 6 and not inside and len(data) > 40:
             fields = Fields(data)
             fields.take(16)
             size, _, codec = fields.number("Q"), fields.number("I"), fields.text()

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from spikesight.encoders.sample import IMAGE_SUFFIXES, read_pixels, read_sample
+from spikesight.encoders.sample import IMAGE_SUFFIXES, read_pixels, read_sample, sample_of
+from spikesight.encoders.sources.samples import events_of
 from tests.support.inputs.formats import written
 
 
@@ -27,6 +28,12 @@ def test_recordings_come_with_their_sensor(tmp_path: Path) -> None:
     assert sample.size == size
     assert sample.events is not None
     assert len(sample.events) == len(events)
+
+
+def test_a_shipped_sample_is_a_sample_by_its_name() -> None:
+    sample = sample_of("digit-3")
+    assert sample.events is not None
+    assert (len(sample.events), str(sample.size)) == (len(events_of("digit-3")), "34x34")
 
 
 def test_what_is_no_image_is_said(tmp_path: Path) -> None:

@@ -233,3 +233,18 @@ def test_a_sqlite_bag_is_not_read_for_longer_than_it_is(tmp_path: Path) -> None:
     recording = read_recording(path)
     assert 8 * len(recording.events) <= len(data)
     assert any("longer than the file" in warning for warning in recording.warnings)
+
+
+@pytest.mark.attack("recordings", "bags whose chunks hold chunks that hold chunks", "one level is unpacked")
+def test_chunks_hold_no_chunks(tmp_path: Path) -> None:
+    ros = b"op=\x05", b"compression=none", b"size=" + struct.pack("<I", 1 << 20)
+    head = b"".join(struct.pack("<I", len(field)) + field for field in ros)
+    data = ros_1 = b""
+    for _ in range(2000):
+        data = struct.pack("<BQQQQII", 6, 40 + len(data), 0, 0, len(data), 0, 0) + struct.pack("<Q", len(data)) + data
+        ros_1 = struct.pack("<I", len(head)) + head + struct.pack("<I", len(ros_1)) + ros_1
+    (tmp_path / "a.mcap").write_bytes(b"\x89MCAP0\r\n" + data)
+    (tmp_path / "a.bag").write_bytes(b"#ROSBAG V2.0\n" + ros_1)
+    for name in ("a.mcap", "a.bag"):
+        with pytest.raises(RecordingError, match="holds no messages with events"):
+            read_recording(tmp_path / name)

@@ -282,6 +282,12 @@ def test_a_unit_that_nobody_names_is_guessed_by_size_and_span(t: np.ndarray, uni
     assert word in "".join(notes)
 
 
+@pytest.mark.parametrize(("kind", "said"), [("f4", ["float32"]), ("f8", [])])
+def test_times_of_too_few_digits_are_told(kind: str, said: list[str]) -> None:
+    _, notes = times((1.7e9 + np.arange(5)).astype(kind), "s")
+    assert [word in note for word, note in zip(said, notes)] == [True] * len(said) == [True] * len(notes)
+
+
 @pytest.mark.parametrize(
     ("names", "places", "unit"),
     [
