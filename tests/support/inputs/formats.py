@@ -108,7 +108,8 @@ def write(path: Path, events: Events, size: SensorSize, name: str) -> Path:
         table["t"], table["x"], table["y"], table["on"] = (events[key] for key in "txyp")
         faery.events_stream_from_array(table, (size.width, size.height)).to_file(path, zero_t0=False)
     elif name in ("mcap", "bag", "db3"):
-        bag(path, {"/events": Of(np.array_split(events, 40))}, size=size)
+        made = bag(path.with_name(f"{path.stem}.{name}"), {"/events": Of(np.array_split(events, 40))}, size=size)
+        made.replace(path)
     elif name == "npy":
         np.save(path, events)
     elif name == "mat":
