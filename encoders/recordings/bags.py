@@ -358,7 +358,9 @@ class Messages:
             raise NoEventsKnown(f"its events are coded as '{shown(coding)}', which is not known here ({known} are)")
         if fields.number("B"):
             raise NoEventsKnown("its events are big-endian")
-        words = np.frombuffer(fields.take(fields.number("I")), np.uint8)
+        words = np.frombuffer(
+            bytearray(fields.take(fields.number("I"))), np.uint8
+        )  # writable, as compiled loops know it
         record = 2 if coding in ("evt3", "libcaer_cmp") else 8
         return size, getattr(self, f"_{coding}")(words[: len(words) // record * record], base)
 
