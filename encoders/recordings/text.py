@@ -15,7 +15,7 @@ from spikesight.encoders.recordings.format import HEAD_BYTES, CutShort, Opened, 
 
 READ_BYTES = 4 << 20
 BOM = b"\xef\xbb\xbf"
-BLANK, NEWLINE = " ", b"\n"
+BLANK = " "
 TRUTH = {"true": 1.0, "false": 0.0}
 
 
@@ -131,12 +131,11 @@ def _rows(path: Path, layout: Layout, notes: list[str]) -> Iterator[NDArray[np.f
             except ValueError:
                 good = _good_lines(block, layout)
                 if not ended or b"\n" in block[len(good) :]:
-                    raise RecordingError(
-                        f"line {line + good.count(NEWLINE)} is no row of {layout.cells} numbers"
-                    ) from None
+                    where = line + good.count(b"\n")
+                    raise RecordingError(f"line {where} is no row of {layout.cells} numbers") from None
                 notes.append(CutShort("the last line is cut short"))
                 rows = _numbers(good, layout)
-            line += block.count(NEWLINE)
+            line += block.count(b"\n")
             if len(rows):
                 yield rows
 
@@ -167,14 +166,11 @@ def _good_lines(block: bytes, layout: Layout) -> bytes:
     at = 0
     for line in block.splitlines(keepends=True):
         cells = _cells(line, layout)
-        if cells and (len(cells) < layout.cells or (layout.cells == 4 < len(cells)) or not _all_numbers(cells, layout)):
+        wrong = len(cells) < layout.cells or layout.cells == 4 < len(cells)
+        if cells and (wrong or not all(_number(cells[layout.places.get(key, n)]) for n, key in enumerate("txyp"))):
             break
         at += len(line)
     return block[:at]
-
-
-def _all_numbers(cells: list[str], layout: Layout) -> bool:
-    return all(_number(cells[layout.places.get(key, column)]) for column, key in enumerate("txyp"))
 
 
 def write_csv(path: Path, parts: Parts, size: SensorSize) -> None:  # noqa: ARG001
