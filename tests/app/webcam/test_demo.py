@@ -4,7 +4,6 @@ import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -128,56 +127,6 @@ def test_a_mirror_turns_the_cameras_picture_alone(video: Path) -> None:
     tall, half = 400, plain.shape[1] // 2
     assert np.array_equal(plain[:tall, half:], turned[:tall, half:]), "the events"
     assert np.abs(plain[16:tall, 16:half].astype(int) - turned[16:tall, 16:half]).mean() > 1
-
-
-class Clock:
-    """Seconds that pass where somebody sleeps, and so many for each picture that is shown."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, picture_s: float = 0.0) -> None:
-        self.now, self.shown, self.picture_s = 10.0, list[float](), picture_s
-        monkeypatch.setattr(webcam, "time", self)
-
-    def perf_counter(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        assert seconds >= 0
-        self.now += seconds
-
-    def show(self, _: np.ndarray) -> None:
-        self.shown.append(self.now - 10.0)
-        self.now += self.picture_s
-
-    def window(self, *pressed: list[str]) -> Any:
-        keys = iter(pressed)
-        return SimpleNamespace(show=self.show, actions=lambda: next(keys, []))
-
-
-def watched(clock: Clock, *times_ms: int, live: bool = True, keys: tuple[list[str], ...] = (), **words: Any) -> Any:
-    """The times of the chunks that were seen and of the pictures that were kept, of chunks at these times."""
-    seen, kept = list[int](), list[int]()
-
-    def perform(action: str) -> None:
-        demo.paused = action == "pause" and not demo.paused
-
-    source = SimpleNamespace(chunks=[SimpleNamespace(t_us=1000 * t) for t in times_ms], live=live)
-    demo: Any = SimpleNamespace(source=source, paused=False, picture=lambda: np.zeros(1), perform=perform)
-    demo.process = lambda chunk: seen.append(chunk.t_us // 1000)
-    recorder: Any = SimpleNamespace(add=lambda _, t_us: kept.append(t_us // 1000))
-    webcam.run_in_window(demo, clock.window(*keys), words.get("seconds", 9), recorder)
-    return seen, kept
-
-
-def test_a_window_shows_a_source_in_its_time_and_then_its_last_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch)
-    assert watched(clock, 100, 400, 500, live=False, seconds=0.45) == ([100, 400], [100, 400])
-    assert clock.shown == pytest.approx([0.0, 0.1])
-    clock = Clock(monkeypatch)
-    watched(clock, 100, live=False)
-    assert clock.now == pytest.approx(10.1 + webcam.LAST_S, abs=2 * webcam.PICTURE_S)
-    clock = Clock(monkeypatch)
-    watched(clock, 100, live=False, keys=([], [], ["mirror"]))
-    assert len(clock.shown) == 2, "a key ends it"
 
 
 def crossing(frames: int) -> Iterator[Chunk]:

@@ -115,14 +115,6 @@ def test_a_damaged_packet_is_an_error_or_events(changes: list[tuple[int, int]], 
         assert len(events_in(bytes(packet[:end]))) <= 2
 
 
-@pytest.mark.parametrize("place", [14, 18])
-def test_a_packet_without_events_is_no_damage(place: int) -> None:
-    """Its vtable is too short for the field of the records, or has no place for it."""
-    packet = bytearray(PACKET)
-    packet[place] &= 5 if place == 14 else 0
-    assert len(events_in(bytes(packet))) == 0
-
-
 @pytest.mark.parametrize("codec", [1, 2, 3, 4])
 def test_packed_packets_of_files_and_streams(codec: int, tmp_path: Path) -> None:
     events = random_events(3000, DAVIS)

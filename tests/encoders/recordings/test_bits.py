@@ -106,16 +106,6 @@ def test_data_behind_a_header_may_begin_with_any_byte(name: str, end: bytes, tmp
         assert (recording.size, recording.warnings) == (SensorSize(640, 480), ())
 
 
-@pytest.mark.parametrize("end", [b"", b"# End of ASCII Header\r\n", b"#End Of ASCII Header\r\n"])
-def test_aedat2_data_may_begin_with_any_byte(end: bytes, tmp_path: Path) -> None:
-    path = tmp_path / "a.aedat"
-    header = b"#!AER-DAT2.0\r\n# This is a raw AE data file\r\n# AEChip: eu.seebetter.ini.chips.davis.Davis346B\r\n"
-    for first in range(0x40):  # rows above are off the sensor
-        address = first << 24 | 0x05 << 16 | 0x0A << 8  # 0x0A: the end of a line
-        path.write_bytes(header + end + struct.pack(">IiIi", address, 9, 1 << 22, 11))
-        assert read_recording(path).events["t"].tolist() == [9, 11], first
-
-
 def test_evt21_with_halves_in_order(tmp_path: Path) -> None:
     path, events, _ = written(tmp_path, "evt21", n=300)
     header, _, body = path.read_bytes().partition(b"% end\n")

@@ -6,9 +6,9 @@ import pytest
 
 from spikesight.encoders.events import Counters, Events
 from spikesight.encoders.sources import source as module
-from spikesight.encoders.sources.address import Address, SourceError, SourceLost
-from spikesight.encoders.sources.source import Source, open_source
-from tests.support.inputs.sources import SENSOR, Script, packet
+from spikesight.encoders.sources.address import Address, SourceLost
+from spikesight.encoders.sources.source import Source
+from tests.support.inputs.sources import Script, packet
 from tests.support.waiting import until
 
 
@@ -90,20 +90,3 @@ def test_close_interrupts_the_wait_to_reconnect() -> None:
     source.close()
     source.close()
     until(lambda: not source.running)
-
-
-def test_a_source_is_waited_for_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    now, tries = [0.0], []
-    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(module.time, "sleep", lambda seconds: now.__setitem__(0, round(now[0] + seconds, 6)))
-
-    def nobody(_: Address) -> Script:
-        tries.append(now[0])
-        raise SourceLost("nobody there")
-
-    for wait_s in (1.0, 0.0):
-        with pytest.raises(SourceError, match="nobody there"):
-            open_source("webcam:0", drivers={"webcam": nobody}, wait_s=wait_s)
-    assert tries == [0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.0]
-    with open_source("webcam:0", drivers={"webcam": opener(Script([packet(0)]))}) as source:
-        assert source.size == SENSOR
