@@ -25,7 +25,9 @@ class DvDriver:
             header = parse_header(self._exactly(header_bytes(self._exactly(4))))
         except (RecordingError, OSError) as error:
             self._socket.close()
-            raise SourceLost(f"what answers at {address.text} is no camera's server") from error
+            raise SourceLost(
+                f"what answers at {address.text} is no camera's server that can be read: {error}"
+            ) from error
         if header.size is None:
             self._socket.close()
             raise SourceError(f"{address.text} names no sensor")
