@@ -138,6 +138,26 @@ def test_arrays_are_counted(many: int, good: bool, tmp_path: Path, monkeypatch: 
             read_recording(tmp_path / "a.h5")
 
 
+@pytest.mark.parametrize(("free", "said"), [(True, "damaged"), (False, "more memory than there is")])
+def test_no_room_to_unpack_in_is_told_from_damage(
+    free: bool, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HDF5 itself says of both that a filter failed."""
+    write_recording(tmp_path / "a.h5", EVENTS, SensorSize(34, 34))
+
+    def read(*_: object) -> None:
+        raise OSError("Can't synchronously read data (filter returned failure during read)")
+
+    def taken(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(h5py.Dataset, "__getitem__", read)
+    if not free:
+        monkeypatch.setattr(hdf5.np, "empty", taken)
+    with pytest.raises(RecordingError, match=said):
+        read_recording(tmp_path / "a.h5")
+
+
 class Touching:
     """Whoever unpickles it makes a file."""
 
