@@ -23,7 +23,9 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from spikesight.encoders.events import SensorSize, make_events
 from spikesight.encoders.recordings.files import (
+    EXAMPLES,
     FORMATS,
+    LIBRARIES,
     Recording,
     detect_format,
     formats,
@@ -158,11 +160,12 @@ def warm_up() -> None:
     for name, kind in formats().items():
         with suppress(Exception), tempfile.TemporaryDirectory() as folder:  # a plug-in may raise anything
             path = Path(folder) / f"warm{kind.suffixes[0]}"
+            path.write_bytes(EXAMPLES.get(name, b""))
             if kind.write:
                 write_recording(path, events, size, name)
             read_recording(path)
     load_filters()
-    for library in ("eventcv", "sqlite3", "bz2", "lz4.frame", "zstandard"):  # needed by some AEDAT 4 files and bags
+    for library in LIBRARIES:
         with suppress(ImportError):
             importlib.import_module(library)
 

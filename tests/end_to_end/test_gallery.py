@@ -13,7 +13,6 @@ import cv2
 import pytest
 
 from spikesight.app.c_folder import c_compiler
-from spikesight.encoders.recordings.nmnist import nmnist_records
 from spikesight.encoders.sources.samples import events_of
 from spikesight.models.classifier import Classifier
 from spikesight.models.shipped import find

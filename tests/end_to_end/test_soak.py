@@ -133,7 +133,7 @@ def slow_reader(port: int) -> None:
 def recorded() -> bytes:
     """A recording as a camera's software writes it."""
     with TemporaryDirectory() as folder:
-        write_recording(path := Path(folder) / "a.raw", some_events(2000), SensorSize(24, 32), "evt2")
+        write_recording(path := Path(folder) / "a.raw", some_events(2000), SensorSize(24, 32))
         return path.read_bytes()
 
 

@@ -13,8 +13,7 @@ from fastapi.testclient import TestClient
 
 from spikesight.encoders.events import SensorSize, make_events
 from spikesight.encoders.image import IMAGE_ENCODERS
-from spikesight.encoders.recordings.files import read_recording, write_recording
-from spikesight.encoders.recordings.nmnist import nmnist_records
+from spikesight.encoders.recordings.files import read_recording
 from spikesight.encoders.sample import Sample
 from spikesight.encoders.sources import samples
 from spikesight.service import runtime
@@ -25,6 +24,7 @@ from spikesight.service.scheduler.processes import Processes
 from spikesight.service.upload import decode as decoding
 from spikesight.service.upload.decode import decode
 from spikesight.service.upload.encode import MAX_BINS, MAX_STEPS, SIDE, encode_sample, exposure, shrink
+from tests.support.inputs.formats import nmnist_records, write
 from tests.support.inputs.samples import picture, some_events
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, tiny
 from tests.support.processes import in_fresh_process
@@ -38,8 +38,7 @@ SENSOR = SensorSize(34, 34)
 def recording(folder: Path, name: str, size: SensorSize = SENSOR) -> Path:
     """Random events in a format."""
     path = folder / ("made.es" if name == "es" else "made")  # faery goes by names
-    write_recording(path, some_events(size=(24, 32)), size, name)
-    return path
+    return write(path, some_events(size=(24, 32)), size, name)
 
 
 @pytest.mark.parametrize(

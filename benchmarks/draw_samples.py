@@ -1,11 +1,14 @@
 """Draw the shipped recordings: digits filmed in three saccades and moving shapes, through our own pixel model.
 
-`python encoders/sources/samples/draw.py` writes NAME.t64 (13 bytes an event) and index.json beside this file; the same
-code and seeds give the same bytes.
+`python benchmarks/draw_samples.py` writes NAME.raw (EVT 3.0) and index.json to encoders/sources/samples; the same code
+and seeds give the same bytes.
 """
 
 import json
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import cv2
 import numpy as np
@@ -13,9 +16,9 @@ import numpy as np
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel
 from spikesight.encoders.emulator.saccades import saccade_events
 from spikesight.encoders.events import EVENTS, SensorSize
-from spikesight.encoders.packets import pack
+from spikesight.encoders.recordings.files import write_recording
+from spikesight.encoders.recordings.format import SAMPLES
 
-HERE = Path(__file__).resolve().parent
 DIGIT_SENSOR = SensorSize(34, 34)
 SHAPE_SENSOR = SensorSize(64, 64)
 FRAME_US = 4_000
@@ -93,7 +96,7 @@ def write(name: str, label: str, size: SensorSize, events: np.ndarray) -> dict[s
     """Write one recording, with times from 0, and return its entry of the index."""
     events = events[np.argsort(events["t"], kind="stable")].astype(EVENTS)
     events["t"] -= events["t"][0]
-    (HERE / f"{name}.t64").write_bytes(pack(events, "t64"))
+    write_recording(SAMPLES / f"{name}.raw", events, size)
     duration_us = int(events["t"][-1]) + 1
     return {"name": name, "width": size.width, "height": size.height, "label": label, "duration_us": duration_us}
 
@@ -108,7 +111,7 @@ def main() -> None:
     ]
     for label, (kind, direction) in SHAPES.items():
         index.append(write(f"{kind}", label, SHAPE_SENSOR, shape(kind, direction)))
-    (HERE / "index.json").write_text(json.dumps(index, indent=1) + "\n")
+    (SAMPLES / "index.json").write_text(json.dumps(index, indent=1) + "\n")
 
 
 if __name__ == "__main__":

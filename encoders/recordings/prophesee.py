@@ -1,4 +1,4 @@
-"""Read Prophesee's raw formats, EVT 2.0, 2.1 and 3.0, and DAT: headers and decoders.
+"""Prophesee's raw formats, EVT 2.0, 2.1 and 3.0, and DAT: headers and decoders; EVT 3.0 is also written.
 
 Bit layouts follow Prophesee's published format descriptions. Time bases wrap (34 bits in EVT2, 24 in EVT3, 32 in DAT)
 and are unwrapped; a smaller step back is left to the sanitiser.
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from spikesight.encoders import kernels
 from spikesight.encoders.events import MAX_SIDE, Events, SensorSize
-from spikesight.encoders.recordings.format import Decode, Opened, RecordingError, text_header, word_chunks
+from spikesight.encoders.recordings.format import Decode, Opened, Parts, RecordingError, text_header, word_chunks
 from spikesight.encoders.recordings.text import layout_of
 
 SENSORS = {  # by the plugin or system name, for headers without geometry
@@ -28,6 +28,7 @@ SENSORS = {  # by the plugin or system name, for headers without geometry
     "imx636": SensorSize(1280, 720),
     "imx646": SensorSize(1280, 720),
 }
+MOST_WRAPS = 1 << 20  # most wraps of EVT3's clock without an event: months
 SAMPLE_BYTES = 8192  # bytes of data by which the encoding is recognised
 ATIS = SensorSize(304, 240)  # sensor of DAT version 1 files
 Words = NDArray[np.unsignedinteger]
@@ -204,3 +205,42 @@ def _later(chunks: Iterator[Events], us: int) -> Iterator[Events]:
     for events in chunks:
         events["t"] += us
         yield events
+
+
+# ------------------------------------------------------------------------------------------------------------ writing
+
+
+def evt3_words(events: Events) -> Words:
+    """Encode events as uint16 words: row and time words where they change, single events and no vectors.
+
+    Several programs misread vectors that stand alone; all programs read single events.
+    """
+    t, x, y, p = (events[name].astype(np.int64) for name in "txyp")
+    words = np.stack([0x8000 | t >> 12 & 0xFFF, 0x6000 | t & 0xFFF, y, 0x2000 | p << 11 | x], axis=1)
+    wanted = np.ones(words.shape, bool)
+    wanted[1:, :3] = np.diff(np.stack([t >> 12, t, y], axis=1), axis=0) != 0
+    return words[wanted].astype("<u2")
+
+
+def write_evt3(path: Path, parts: Parts, size: SensorSize) -> None:
+    """Write EVT 3.0 such that all readers get the same events. Raises RecordingError for a gap of months.
+
+    Between events, each wrap of the clock is written as its last and first time word. Readers count wraps by these;
+    several only count a step from the very end of the clock to its beginning.
+    """
+    header = (
+        f"% evt 3.0\n% format EVT3;height={size.height};width={size.width}\n"
+        f"% geometry {size}\n% integrator_name spikesight\n% end\n"
+    )
+    last = -1
+    with path.open("wb") as file:
+        file.write(header.encode())
+        for part in parts:
+            for events in np.split(part, np.flatnonzero(np.diff(part["t"] >> 24)) + 1):
+                first = int(events["t"][0])
+                wraps = (first >> 24) - (last >> 24) if last >= 0 else 0
+                if wraps > MOST_WRAPS:
+                    raise RecordingError(f"EVT 3.0 cannot hold a gap of {(first - last) / 8.64e10:.0f} days")
+                file.write(np.tile(np.array([0x8FFF, 0x8000], "<u2"), wraps).tobytes())
+                file.write(evt3_words(events).tobytes())
+                last = int(events["t"][-1])

@@ -1,4 +1,4 @@
-"""Tables of many makers in text, NumPy's files and HDF5: what is read in them, and what are no events."""
+"""Tables of many makers in text, NumPy's, HDF5's and MATLAB's files: columns, units, and what are no events."""
 
 from pathlib import Path
 from typing import Any
@@ -6,9 +6,11 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from scipy.io import savemat
 
-from spikesight.encoders.events import SensorSize
+from spikesight.encoders.events import FAR_US, SensorSize
 from spikesight.encoders.recordings import arrays, hdf5, text
+from spikesight.encoders.recordings.columns import EPOCH_NS, events_of, find_columns
 from spikesight.encoders.recordings.files import read_recording
 from spikesight.encoders.recordings.format import RecordingError
 from tests.support.inputs.samples import DAVIS, random_events
@@ -71,22 +73,6 @@ def test_every_row_is_checked(wrong: str, tmp_path: Path) -> None:
     good = lines().splitlines()
     (tmp_path / "a.csv").write_text("\n".join(["t,x,y,p", *good[:1000], wrong, *good[1000:], ""]))
     with pytest.raises(RecordingError, match="line 1002 is no row of 4 numbers"):
-        read_recording(tmp_path / "a.csv")
-
-
-@pytest.mark.parametrize("head", ["", "t,x,y,p\n", "# one\n# two\n# t,x,y,p\n", "\ufefft,x,y,p\n", "t,x,y,p\r\n"])
-@pytest.mark.parametrize("place", [3, 64, 65, 200])
-def test_the_line_that_is_wrong_is_named_wherever_the_reader_stopped_for_breath(
-    head: str, place: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Rows come 64 at a time, of pieces of 500 bytes."""
-    monkeypatch.setattr(text, "ROWS", 64)
-    monkeypatch.setattr(text, "READ_BYTES", 500)
-    end = "\r\n" if head.endswith("\r\n") else "\n"
-    rows = [f"{n},1,2,1" for n in range(300)]
-    rows[place:place] = ["", "1,2,three,1"]
-    (tmp_path / "a.csv").write_bytes((head + end.join([*rows, ""])).encode())
-    with pytest.raises(RecordingError, match=f"line {head.count(chr(10)) + place + 2} is no row of 4 numbers"):
         read_recording(tmp_path / "a.csv")
 
 
@@ -161,13 +147,6 @@ def test_arrays_that_are_none(case: str, kind: str, tmp_path: Path) -> None:
         read_recording(stored(tmp_path, WRONG[case], kind))
 
 
-def test_an_array_that_is_cut(tmp_path: Path) -> None:
-    path = stored(tmp_path, RECORDS, "npy")
-    path.write_bytes(path.read_bytes()[:-5])
-    with pytest.raises(RecordingError, match="ends too early"):
-        read_recording(path)
-
-
 @pytest.mark.parametrize(
     ("more", "size", "says"),
     [
@@ -239,3 +218,120 @@ def test_esim_s_and_mvsec_s_seconds(tmp_path: Path) -> None:
     assert any("davis/right/events" in warning for warning in recording.warnings), "it is told which camera's are read"
     assert np.abs(found["t"] - 1_500_000_000_000_000 - EVENTS["t"]).max() <= 1
     assert np.array_equal(found["p"], EVENTS["p"])
+
+
+def times(t: Any, unit: str | None = None) -> tuple[list[int], list[str]]:
+    array, notes = np.asarray(t), list[str]()
+    zeros = np.zeros(len(array), np.int64)
+    (found,) = events_of([{"t": array, "x": zeros, "y": zeros, "p": zeros}], unit, notes)
+    return found["t"].tolist(), notes
+
+
+@pytest.mark.parametrize(
+    ("t", "unit", "expected"),
+    [
+        ([0, 1999, 2000], "ns", [0, 1, 2]),
+        ([0.0, 1499.0, 1501.0], "ns", [0, 1, 2]),
+        ([3, 4], "ms", [3000, 4000]),
+        ([0.0015, 2.5], "ms", [2, 2500]),
+        ([0.25, 1.0000014], "s", [250_000, 1_000_001]),
+        ([2**62], "s", [FAR_US // 1_000_000 * 1_000_000]),
+        ([-(2**62)], "us", [-FAR_US]),
+        ([1e300, -1e300], "s", [FAR_US, -FAR_US]),
+        (np.array([2**64 - 1], np.uint64), "us", [FAR_US]),
+    ],
+)
+def test_units(t: Any, unit: str, expected: list[int]) -> None:
+    assert times(t, unit) == (expected, [])
+
+
+@pytest.mark.parametrize("kind", ["<i8", "<u8", ">u8"])
+@pytest.mark.parametrize("suffix", ["npz", "npy", "h5"])
+def test_nanoseconds_of_a_date_of_today(kind: str, suffix: str, tmp_path: Path) -> None:
+    later_us = 1_700_000_000_000_000
+    t = ((EVENTS["t"] + later_us) * 1000).astype(kind)
+    path = tmp_path / f"a.{suffix}"
+    if suffix == "npz":
+        np.savez(path, **(COLUMNS | {"t": t}))  # type: ignore[arg-type]
+    elif suffix == "npy":
+        records = np.zeros(len(t), [("t", kind), ("x", "<i4"), ("y", "<i4"), ("p", "?")])
+        for key, values in (COLUMNS | {"t": t}).items():
+            records[key] = values
+        np.save(path, records)
+    else:
+        with h5py.File(path, "w") as file:
+            for key, values in (COLUMNS | {"t": t}).items():
+                file[f"events/{key}"] = values
+    same(path, later_us=later_us, note="as nanoseconds")
+
+
+@pytest.mark.parametrize(
+    ("t", "unit", "word"),
+    [
+        (np.array([0, EPOCH_NS]), "us", ""),
+        (np.array([0, EPOCH_NS + 1]), "ns", "size"),
+        (np.array([0.0, 5.0]), "us", "size"),
+        (np.array([0.5, 1000.5]), "s", "fractions"),
+        (np.array([0.5, 1000.75]), "us", "fractions"),
+    ],
+)
+def test_a_unit_that_nobody_names_is_guessed_by_size_and_span(t: np.ndarray, unit: str, word: str) -> None:
+    found, notes = times(t)
+    assert found == times(t, unit)[0]
+    assert len(notes) == bool(word)
+    assert word in "".join(notes)
+
+
+@pytest.mark.parametrize(("kind", "said"), [("f4", ["float32"]), ("f8", [])])
+def test_times_of_too_few_digits_are_told(kind: str, said: list[str]) -> None:
+    _, notes = times((1.7e9 + np.arange(5)).astype(kind), "s")
+    assert [word in note for word, note in zip(said, notes)] == [True] * len(said) == [True] * len(notes)
+
+
+@pytest.mark.parametrize(
+    ("names", "places", "unit"),
+    [
+        ("events/ps events/ys events/xs events/ts", "pyxt", None),
+        ("time_[us] col row sign", "txyp", "us"),
+        ("Timestamp_(ns) u v ON", "txyp", "ns"),
+        ("t_millis x_coordinate y_coordinates polarities", "txyp", "ms"),
+        ("t_µs x y p", "txyp", "us"),
+        ("'t' \"x\" y P", "txyp", None),
+        ("n t t x y p x", "-t-xyp", None),
+        ("tt x y p", None, None),
+        ("t_hours x y p", None, None),
+    ],
+)
+def test_names_of_columns(names: str, places: str | None, unit: str | None) -> None:
+    found = find_columns(names.split())
+    assert (found and (found.places, found.unit)) == (places and ({k: places.index(k) for k in "txyp"}, unit))
+
+
+MATLAB = {name: COLUMNS[key][np.newaxis] for name, key in {"ts": "t", "x": "x", "y": "y", "pol": "p"}.items()}
+MATLAB["y"] = 179 - MATLAB["y"]  # it counts from the bottom
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("kind", [np.float64, np.float32, np.int64, np.uint32, np.int32])
+def test_matlab_s_files(packed: bool, kind: type, tmp_path: Path) -> None:
+    rows = {name: values.astype(kind) for name, values in MATLAB.items()}
+    savemat(tmp_path / "a.mat", {"who": "somebody", "notes": {"a": 1}, **rows, "last": 3j}, do_compression=packed)
+    same(tmp_path / "a.mat", note="as microseconds" if np.dtype(kind).kind == "f" else "")
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ({"ts": MATLAB["ts"]}, "holds no arrays ts, x, y and pol"),
+        (MATLAB | {"pol": MATLAB["pol"][:, 1:]}, "differ in length"),
+        (MATLAB | {"pol": 1j * MATLAB["pol"]}, "no flat arrays of numbers"),
+        (MATLAB | {name: np.array(["a"] * 2000, object) for name in ("x",)}, "no flat arrays of numbers"),
+    ],
+)
+def test_matlab_s_files_of_other_things(rows: dict[str, Any], says: str, tmp_path: Path) -> None:
+    savemat(tmp_path / "a.mat", rows)
+    with pytest.raises(RecordingError, match=says):
+        read_recording(tmp_path / "a.mat")
+    (tmp_path / "a.mat").write_bytes((tmp_path / "a.mat").read_bytes()[:-9])
+    with pytest.raises(RecordingError):
+        read_recording(tmp_path / "a.mat")
