@@ -1,6 +1,6 @@
 """Values that flow through a stream: inputs, outcomes of the network, the read-out over them, and answers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -230,6 +230,12 @@ class Outcome(NamedTuple):
     rates: NDArray[np.float32] = NO_RATES  # [k, S]
     views: "tuple[Outcome, ...]" = ()  # one for each view of an input; the counts here are then sums over the views
     inside: Inside | None = None  # input, spikes and membranes of the first view, if a client probes
+
+    def each(self, inputs: Sequence[Input]) -> "Iterator[tuple[list[Input], Outcome]]":
+        """Yield each of the k inputs with its outcome; the first has the counts of all."""
+        for n, given in enumerate(inputs):
+            counts = (self.layer_spikes, self.synops, self.step_ms) if not n else ([0] * len(self.layer_spikes), 0, 0.0)
+            yield [given], Outcome(self.logits[n : n + 1], *counts, self.tick, self.finite, self.rates[n : n + 1])
 
 
 class Answer(NamedTuple):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from spikesight.encoders.events import SensorSize, make_events
+from spikesight.model import Model
 from spikesight.models.classifier import Classifier, InputPipeline, Stepper
 from spikesight.models.contract import Card, Contract
 from spikesight.models.engine.engine import why_not
@@ -19,7 +20,6 @@ from spikesight.models.native.build import library
 from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
 from spikesight.models.novelty import NOTHING
 from spikesight.models.shipped import find
-from spikesight.model import Model
 from tests.support.inputs.samples import some_events
 from tests.support.models import EVENT_CONTRACT, tiny
 

@@ -77,7 +77,9 @@ def test_figures_are_those_of_the_last_step_that_says_the_label_and_counts_are_s
 
 
 def test_a_commitment_of_an_earlier_step_is_none_of_a_recording_that_ends_otherwise() -> None:
-    found = verdict(*(step(n, "a", "a", set=("a",), committed="a") for n in range(4)), step(4, "b", "b", set=("a", "b")))
+    found = verdict(
+        *(step(n, "a", "a", set=("a",), committed="a") for n in range(4)), step(4, "b", "b", set=("a", "b"))
+    )
     assert (found.label, found.prediction.committed) == ("b", None)
     never = verdict(*(step(n, "a", UNKNOWN, set=("a",)) for n in range(5)))
     assert (never.label, never.prediction.label, never.prediction.committed) == (UNKNOWN, UNKNOWN, None)
