@@ -134,17 +134,17 @@ def _plot(folder: Path, rows: list[dict[str, Any]], test: Evaluation, labels: tu
 
 
 def draw_confusion(axes: Any, confusion: np.ndarray, labels: Sequence[str], title: str) -> None:
-    """Draw a confusion matrix [K, K] (row: truth) on matplotlib axes."""
+    """Draw a confusion matrix [K, K'] on matplotlib axes: K true classes, K' labels, of which these are the first."""
     image = axes.imshow(confusion, cmap="Blues")
     axes.set(xlabel="predicted", ylabel="truth", title=title)
     ticks = range(len(labels)) if len(labels) <= 40 else []
     axes.set_xticks(ticks, [labels[n] for n in ticks], rotation=90)
-    axes.set_yticks(ticks, [labels[n] for n in ticks])
+    axes.set_yticks(ticks[: len(confusion)], [labels[n] for n in ticks[: len(confusion)]])
     axes.figure.colorbar(image, ax=axes)
 
 
 def write_confusion(path: Path, confusion: np.ndarray, labels: Sequence[str]) -> None:
-    """Write a confusion matrix [K, K] (row: truth) as CSV."""
+    """Write a confusion matrix [K, K'] as CSV: K true classes, K' labels, of which these are the first."""
     table = io.StringIO()
     rows = ([label, *row] for label, row in zip(labels, confusion.tolist()))
     csv.writer(table, lineterminator="\n").writerows([["truth", *labels], *rows])
