@@ -96,7 +96,7 @@ def read_set(
             chosen = replace(chosen, frames=replace(chosen.frames, still=contract.still))
         if part == "train":
             chosen = chosen.take(chosen.stratified_rows(MOST))
-        found = _read_images(classifier, images.labels, chosen)
+        found = read_images(classifier, images.labels, chosen)
         return replace(found, shared=_shared(classifier, files))
     folder = read_folder(data, layout, classifier.labels)
     takes = [take for take in folder.takes if take.part == part] or list(folder.takes)
@@ -209,7 +209,7 @@ def packets_of(item: Item) -> tuple[SensorSize, Iterator[Events]]:
     return reader.size, packets()
 
 
-def _read_images(classifier: Classifier, classes: tuple[str, ...], frames: Frames) -> Readings:
+def read_images(classifier: Classifier, classes: tuple[str, ...], frames: Frames) -> Readings:
     """Run a model on every image, T steps from zero state."""
     answers, seen = list[Prediction](), list[NDArray[np.float32]]()
     for start in with_progress(range(0, len(frames), AT_ONCE), "evaluating"):
