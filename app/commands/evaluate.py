@@ -131,7 +131,7 @@ def run(args: argparse.Namespace) -> int:
     if args.anns and classifier.contract.kind == "image":
         raise ValueError("--anns stand beside models of events, not of images")
     readings = read_set(classifier, args.data, args.root, args.layout, keep=args.anns)
-    found = assess(readings) | {"reads": count_named_read(Path(args.root), args.data, classifier.name)}
+    found: dict[str, Any] = assess(readings) | {"reads": count_named_read(Path(args.root), args.data, classifier.name)}
     if tables := held_out(classifier, readings.sources):
         found["commitments"] = tables
     if args.baselines:

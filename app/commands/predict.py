@@ -78,7 +78,7 @@ def _show(path: Path, answers: "Iterable[Answer]", args: argparse.Namespace, cla
     whole = verdict.prediction
     segments = verdict.segments if path.suffix.lower() not in IMAGE_SUFFIXES else []
     if args.json:
-        found: dict[str, object] = {"file": str(path)} | {name: getattr(whole, name) for name in FIELDS}
+        found: dict[str, object] = {"file": str(path), **{name: getattr(whole, name) for name in FIELDS}}
         found["best_guess"] = classifier.labels[whole.index]
         found["probabilities"] = dict(zip(classifier.labels, whole.probabilities))
         found["segments"] = [segment._asdict() for segment in segments]

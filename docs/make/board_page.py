@@ -10,9 +10,9 @@ import corruptions_page
 import numpy as np
 import performance_page
 
+from benchmarks.board.rows import BOARD, SIGNIFICANT, pairs, read_board
 from spikesight.encoders.emulator.sensors import CAMERAS
 from spikesight.models.networks.energy import PICOJOULES
-from spikesight.training.compare.board import BOARD, SIGNIFICANT, pairs, read_board
 
 COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "right, %": ("accuracy", lambda value: f"{100 * value:.2f}"),

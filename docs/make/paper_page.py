@@ -14,7 +14,7 @@ import performance_page
 import results_page
 import sparsity_page
 
-from spikesight.training.compare.board import BOARD, pairs, read_board
+from benchmarks.board.rows import BOARD, pairs, read_board
 
 ROOT = Path(__file__).resolve().parents[2]
 ASK = re.compile(r"\{([a-z]+)(?: ([^{}]*))?\}")

@@ -11,7 +11,7 @@ from spikesight.encoders.sample import Sample
 from spikesight.models.classifier import InputPipeline
 from spikesight.models.classifier.session import check_objects, inputs_of_several
 from spikesight.models.steps import Answer, Input, SessionError, rounded
-from spikesight.service.http.bodies import PredictBody, StepBody
+from spikesight.service.http.bodies import PredictBody, SegmentBody, StepBody
 from spikesight.service.http.errors import ServiceError
 from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.registry import Model
@@ -97,13 +97,14 @@ def answer_body(
     """Return the JSON body: the sample's one answer (models/classifier/verdict.py)."""
     answer = result.verdict.prediction
     window = input_filter.window if input_filter else None
-    fields = answer.fields() | {"probabilities": dict(zip(model.classifier.labels, map(rounded, answer.probabilities)))}
-    del fields["start_us"], fields["end_us"]
+    fields = answer.fields()
+    del fields["start_us"], fields["end_us"], fields["probabilities"]
     return PredictBody(
         **fields,
         model=model.name,
         kind=kind,
-        segments=[one._asdict() for one in result.verdict.segments] if kind == "recording" else None,
+        probabilities=dict(zip(model.classifier.labels, map(rounded, answer.probabilities))),
+        segments=[SegmentBody(**one._asdict()) for one in result.verdict.segments] if kind == "recording" else None,
         steps=[step_body(answer, options.logits) for answer in result.answers] if options.wanted.every else None,
         logits=result.logits if options.logits else None,
         early=result.early,

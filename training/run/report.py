@@ -18,7 +18,6 @@ import torch
 
 from spikesight.models.checkpoint import load, save
 from spikesight.models.classifier import Classifier, Stepper
-from spikesight.models.statistics import accuracy_of
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import Data, read_item
 from spikesight.training.data.check import count_named_read
@@ -150,8 +149,8 @@ def write_confusion(path: Path, confusion: np.ndarray, labels: Sequence[str]) ->
 
 def _card_text(name: str, data: Data, metrics: dict[str, Any]) -> str:
     t, s = metrics["test"], metrics["samples"]
-    right, guess = (f"{100 * c['accuracy']:.2f} % of {c['count']}" for c in (t["right"], t["best_guess"]))
-    low, high = (100 * side for side in t["right"]["interval"])
+    right, guess = (f"{100 * c['accuracy']:.2f} % of {c['count']}" for c in (t, t["best_guess"]))
+    low, high = (100 * side for side in t["interval"])
     rates = "\n".join(f"| {name} | {rate:.4f} |" for name, rate in t["firing_rates"].items())
     c = data.contract
     if c.kind == "events":
@@ -216,7 +215,6 @@ def write_report(folder: Path, data: Data, progress: Progress, device: torch.dev
         "val_accuracy": progress.best_val,
         "best_epoch": progress.best_epoch + 1,
         "test": {
-            **accuracy_of(int(np.trace(test.confusion)), test.count),
             "accuracy_by_step": test.accuracy_by_step,
             "synops": test.synops,
             "firing_rates": test.firing_rates,
@@ -242,7 +240,8 @@ def write_report(folder: Path, data: Data, progress: Progress, device: torch.dev
     conformal = conformal_of(judged, card, takes)
     save(model, network, card)
     made = Classifier.load(model)
-    metrics["test"] |= test_columns(made, data)
+    columns = test_columns(made, data)
+    metrics["test"] |= {**columns["right"], "best_guess": columns["best_guess"]}
     metrics["ann_macs"] = made.ann_macs
     save(model, network, replace(card, conformal=conformal))
     write_confusion(folder / "confusion.csv", test.confusion, data.labels)
