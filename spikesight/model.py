@@ -119,7 +119,8 @@ class Model:
         live source (`0`, `prophesee`, `dv://host:port`, `udp://host:port?...`); or an array of events from a sensor of
         `size`, as in `predict`. The source is open when this returns. `bin_ms`: length of a step for models of events,
         from the shortest to the longest in `bins_ms`; None: as trained. `error_rate` in (0, 1): the share of all
-        recordings of each class that may be `committed` to a wrong label. `objects`: as in `predict`. Raises
+        recordings of each class that may be `committed` to a wrong label, as far as the stream shows one thing from
+        zero state on (models/novelty/conformal.py). `objects`: as in `predict`. Raises
         SourceError if the source cannot be opened; ValueError if the model takes images but events come, or does not
         run at `bin_ms`.
         """
