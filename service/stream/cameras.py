@@ -166,7 +166,7 @@ class Camera:
 
     # Called in the event loop.
 
-    def publish(self, core: StreamCore, inputs: list[Input], outcome: Outcome, answer: Answer, queue_ms: float) -> None:
+    def publish(self, core: StreamCore, outcome: Outcome, answer: Answer, queue_ms: float) -> None:
         """Send the prediction after a step to every viewer, with a picture of the events since the last step."""
         self._seq += 1
         core.sent(1)
@@ -249,7 +249,7 @@ class CameraStream:
 
     def outcome(self, inputs: list[Input], outcome: Outcome, queue_ms: float) -> bool:
         _, answer = self.core.read(inputs, outcome)
-        self.camera.mailbox.post(lambda: self.camera.publish(self.core, inputs, outcome, answer, queue_ms))
+        self.camera.mailbox.post(lambda: self.camera.publish(self.core, outcome, answer, queue_ms))
         return False
 
     def failed(self, error: Exception) -> None:

@@ -17,6 +17,7 @@ from spikesight.encoders.sources.samples import events_of
 from spikesight.models.classifier import Classifier
 from spikesight.models.shipped import find
 from tests.support.gallery import run, words_of
+from tests.support.inputs.formats import nmnist_records
 from tests.support.inputs.things import digit_on_paper, passing
 from tests.support.serving.broker import Broker, Subscriber, require_broker
 from tests.support.serving.servers import running
