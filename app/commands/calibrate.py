@@ -26,7 +26,7 @@ learnt from emulated digits, on 1,100 more, of images that no training sees, bef
 recordings like these, of each class, at most the error rate is committed to and wrong. Of those that are committed to
 it may be more."""
 
-CONTRACT = ("steps", "bin_us", "height", "width", "encoding", "filter_us", "window", "pooled")
+CONTRACT = ("steps", "bin_us", "height", "width", "encoding", "filter_us", "window")
 """Training settings that the model's contract fixes."""
 
 
@@ -48,10 +48,10 @@ def settings(card: "Card", **given: str | int | None) -> "TrainConfig":
     Raises ValueError if neither names the data.
     """
     from spikesight.training.config import TrainConfig
-    from spikesight.training.flags import RENAMED, SETTINGS, from_mapping
+    from spikesight.training.flags import SETTINGS, from_mapping
 
     given = {name: value for name, value in given.items() if value is not None}
-    recipe = {name: v for name, v in card.training.get("recipe", {}).items() if name in SETTINGS.keys() | RENAMED}
+    recipe = {name: v for name, v in card.training.get("recipe", {}).items() if name in SETTINGS}
     if "data" not in recipe.keys() | given:
         raise ValueError("the model's card does not say what it was trained on: give --data")
     own = {name: getattr(card.contract, name) for name in CONTRACT}

@@ -24,8 +24,8 @@ Train a spiking classifier on event recordings or images and report its accuracy
 
 Several GPUs: torchrun --nproc-per-node 4 $(which train-dvs) ...
 
-A folder of your own starts from the shipped nmnist (--from-scratch: from random weights; --init-from: from another
-model, whose network and input come along), and an epoch is as many passes over it as make 50 steps.
+A folder of your own starts from the shipped nmnist (--network event-medium: from random weights; --init-from: from
+another model, whose network and input come along), and an epoch is as many passes over it as make 50 steps.
 
 The model is chosen on a validation split of the training recordings; the test split is read once, at the end.
 Everything lands in runs/<name>/: settings, split, metrics, checkpoints, and model/, which `spikesight serve --model`
@@ -33,7 +33,7 @@ takes. Ctrl-C saves a checkpoint first."""
 
 
 COMMON = (
-    "data", "root", "network", "init_from", "from_scratch", "steps", "bin_us", "epochs", "batch_size", "lr", "loss",
+    "data", "root", "network", "init_from", "skip_bad", "steps", "bin_us", "epochs", "batch_size", "lr", "loss",
     "flip", "seed", "device", "output", "name",
 )  # fmt: skip
 """The settings that --help lists; --help-all lists every one."""

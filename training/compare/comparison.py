@@ -51,7 +51,6 @@ from spikesight.training.config import TrainConfig
 from spikesight.training.data import load_data
 from spikesight.training.data.check import count_named_read
 from spikesight.training.data.images import IMAGES, Images, Pictures, load_images
-from spikesight.training.flags import former_settings
 from spikesight.training.run.loop import Run
 from spikesight.training.run.report import write_whole
 from spikesight.training.step.batches import evaluation_input
@@ -234,10 +233,10 @@ class Comparison:
             data=c.data, root=c.root, network=c.network, encoding=encoding, surrogate=surrogate, steps=int(steps),
             height=height, width=width, channels=channels,
             epochs=c.direct_epochs, batch_size=128, lr=4e-3, warmup_epochs=0.3, ema=0.995, loss="tet",
-            seed=c.seed, device="cpu", rotate=0.0, drop=0.0, flip=channels == 3, channels_last=True,
+            seed=c.seed, device="cpu", rotate=0.0, drop=0.0, flip=channels == 3,
             cache=str(self.folder / "cache"), output=str(self.folder),
         )  # fmt: skip
-        decisive = former_settings(replace(settings, root="", cache="", output=""))
+        decisive = vars(replace(settings, root="", cache="", output=""))
         training = {**self.data_key(), "settings": decisive, "images": c.train_images}
 
         def job() -> Curve:

@@ -35,7 +35,7 @@ def list_own(config: TrainConfig, path: Path) -> Listing:
     window = window_for(config, takes, scans)
     length_us = window.steps * window.bin_us
     divided = separate(takes, scans, length_us, config.val_fraction, config.seed)
-    hop_us = config.hop_ms * 1000 or -(-length_us // 2)
+    hop_us = -(-length_us // 2)
     apart_us = max(hop_us, length_us)  # windows that are counted must not overlap
     hops: dict[Part, int] = {"train": hop_us, "val": apart_us, "test": apart_us}
     typical = _typical(divided.train, scans, length_us)
@@ -84,7 +84,7 @@ def with_crop(window: Window, config: TrainConfig) -> Window:
     """Return `window` with its crop as the settings say: "object", a square around what moves, or "none", the whole
     sensor. If they leave it open, the window's own crop is kept where the other settings allow it.
     """
-    whole = config.window or config.pooled or config.encoding not in ("", "binary") or config.emulated
+    whole = config.window or config.encoding not in (None, "binary") or config.emulated
     crop = config.crop or ("none" if whole else window.crop)
     size = {"height": CROP_SIDE, "width": CROP_SIDE} if crop == "object" else {}
     return replace(window, crop=crop, **size)
@@ -130,7 +130,7 @@ def _summary(
         f"layout {folder.layout}: {len(labels)} classes, {len(takes)} recordings, {seconds:.0f} s, "
         f"{millions:.2f} M events",
         f"windows of {length_ms:g} ms ({window.steps} bins of {window.bin_us / 1000:g} ms), every "
-        f"{hop_us / 1000:g} ms in training (--window-ms, --hop-ms)"
+        f"{hop_us / 1000:g} ms in training (--window-ms)"
         + (", cropped to what moves (--crop none: where its place tells)" if window.crop == "object" else ""),
     ]
     for number, label in enumerate(labels):

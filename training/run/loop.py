@@ -17,21 +17,22 @@ from tqdm import tqdm
 
 from spikesight.models.checkpoint import save
 from spikesight.models.contract import Card
-from spikesight.models.networks.event_convolution import use_event_convolutions
 from spikesight.models.neurons.state import State
 from spikesight.training.data import Data
 from spikesight.training.data.start import weights_path
 from spikesight.training.distributed import Processes, choose_device
-from spikesight.training.network import build_network, freeze, freeze_batch_norms, load_teacher, start_from
+from spikesight.training.network import build_network, load_teacher, start_from
 from spikesight.training.progress import say
 from spikesight.training.run.evaluate import Evaluation, evaluate
-from spikesight.training.run.report import MetricsLog
+from spikesight.training.run.report import write_metrics
 from spikesight.training.run.resume import Progress, load_progress, save_progress
 from spikesight.training.run.revive import revive
 from spikesight.training.step.batches import Batches, carried_state, evaluation_input, seeded
 from spikesight.training.step.forward import Trainee
 from spikesight.training.step.losses import class_weights, total_loss
 from spikesight.training.step.optimiser import learning_rate, make_optimiser, update_average
+
+SAVE_S = 120.0  # a checkpoint at least this often, and at every epoch's end
 
 
 class TrainingError(RuntimeError):
@@ -54,14 +55,9 @@ class Run:
         self.network = network or build_network(config, len(data.labels), data.contract.channels)
         if config.init_from:
             start_from(self.network, weights_path(config.init_from), data.labels)
-        if config.freeze:
-            freeze(self.network)
         self.weights = self._class_weights()
         self.network.to(self.device)
-        if config.channels_last:
-            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if config.sparse_convs:
-            use_event_convolutions(self.network)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.trainee = self.processes.wrap(Trainee(self.network, config, self.device))
         teacher = config.teacher
         self.teacher = load_teacher(weights_path(teacher), data.contract, self.device) if teacher else None
@@ -72,25 +68,19 @@ class Run:
         self.steps_an_epoch = config.epoch_steps or max(1, len(data.train) // config.batch_size)
         self.stop_asked = False
         self.batches = Batches(data, self.processes)
-        self.log = MetricsLog(folder, config.log_to) if self.processes.main else None
 
     def _class_weights(self) -> Tensor | None:
-        wish, own = self.config.class_weights, bool(self.data.notes)
-        if wish == "off" or (wish == "auto" and not own):
+        """Return weights by which rare classes count more, in a user's own folder."""
+        if not self.data.notes:
             return None
         weights = class_weights(torch.from_numpy(self.data.train.labels), len(self.data.labels))
         return weights if weights is None else weights.to(self.device)
-
-    def _set_to_train(self, network: nn.Module) -> None:
-        network.train()
-        if self.config.freeze:
-            freeze_batch_norms(network)
 
     def minutes(self) -> float:
         """Estimate the minutes that all epochs take, from one step of a copy."""
         config = self.config
         copy = deepcopy(self.network)
-        self._set_to_train(copy)
+        copy.train()
         trainee = Trainee(copy, config, self.device)
         rows = np.arange(min(config.batch_size, len(self.data.train)))
         took = math.inf
@@ -129,11 +119,9 @@ class Run:
 
     def card(self, metrics: dict[str, Any]) -> Card:
         """Return the model card of a checkpoint: contract, labels, recipe and metrics."""
-        settings = vars(self.config)
-        recipe = {k: v for k, v in settings.items() if k not in ("root", "cache", "output", "threads")}
+        recipe = {k: v for k, v in vars(self.config).items() if k not in ("root", "cache", "output")}
         recipe["data"] = self.data.split["data"]
-        for name in ("init_from", "teacher"):
-            recipe[name] = Path(settings[name]).name
+        recipe |= {name: Path(recipe[name]).name for name in ("init_from", "teacher") if recipe[name]}
         counts = {"train": len(self.data.train), "val": len(self.data.val), "test": len(self.data.test)}
         made = {"recipe": recipe, "samples": counts, "recordings": list(self.data.digests), "camera": self.data.camera}
         if self.data.outliers is not None:
@@ -153,42 +141,28 @@ class Run:
             group["lr"] = learning_rate(config, step, self.steps_an_epoch)
         self.optimiser.zero_grad()
         state = carried_state({}, self.last_state, config.carry, generator)
-        value, logits, state = self.forward_backward(x_seq, targets, state)
-        if not math.isfinite(value):
-            raise TrainingError(
-                f"the loss became {value} at step {step}: lower --lr or set --clip-norm; "
-                f"the last checkpoint is {self.progress_path}"
-            )
-        if config.clip_norm:
-            nn.utils.clip_grad_norm_(self.network.parameters(), config.clip_norm)
-        self.optimiser.step()
-        if config.carry > 0:
-            self.last_state = {key: tensor.detach() for key, tensor in state.items()}
-        if self.average is not None:
-            update_average(self.average, self.network, config.ema, step)
-        digits = int((targets < logits.shape[2]).sum())
-        return value * digits, int((logits.mean(0).argmax(1) == targets).sum())
-
-    def forward_backward(self, x_seq: Tensor, targets: Tensor, state: State) -> tuple[float, Tensor, State]:
-        """Compute gradients, unless the loss is not finite; return (loss, logits [T, n, K], final state)."""
         teacher_logits = None
         if self.teacher is not None:
             with torch.inference_mode():
                 teacher_logits = self.teacher(x_seq)
             teacher_logits = teacher_logits.clone()  # an inference tensor cannot be saved for a backward pass
-        total, parts = 0.0, []
-        for piece in x_seq.split(self.config.truncate or len(x_seq)):
-            out = self.trainee(piece, state)
-            loss = total_loss(out.logits, targets, self.config, teacher_logits, out.firing_rate, self.weights)
-            loss = loss * (len(piece) / len(x_seq))
-            value = float(loss.detach())
-            total += value
-            parts.append(out.logits.detach())
-            if not math.isfinite(value):
-                break
-            self.processes.backward(loss)
-            state = {key: tensor.detach() for key, tensor in out.state.items()}
-        return total, torch.cat(parts), state
+        out = self.trainee(x_seq, state)
+        loss = total_loss(out.logits, targets, config, teacher_logits, out.firing_rate, self.weights)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"the loss became {value} at step {step}: lower --lr or set --clip-norm; "
+                f"the last checkpoint is {self.progress_path}"
+            )
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), config.clip_norm)
+        self.optimiser.step()
+        if config.carry > 0:
+            self.last_state = {key: tensor.detach() for key, tensor in out.state.items()}
+        if self.average is not None:
+            update_average(self.average, self.network, config.ema, step)
+        digits = int((targets < out.logits.shape[2]).sum())
+        return value * digits, int((out.logits.detach().mean(0).argmax(1) == targets).sum())
 
     def shipped_network(self) -> nn.Module:
         """Return the network to evaluate and save: the moving average of the weights, if there is one."""
@@ -198,11 +172,11 @@ class Run:
         network.load_state_dict(self.average)
         return network
 
-    def train_epoch(self) -> None:
-        """Train the rest of the current epoch."""
+    def train_epoch(self, *, keep: bool = True) -> None:
+        """Train the rest of the current epoch; `keep`: write a checkpoint every SAVE_S."""
         p, config = self.progress, self.config
         order = self._order()
-        self._set_to_train(self.network)
+        self.network.train()
         saved = time.monotonic()
         bar = tqdm(
             total=self.steps_an_epoch, initial=p.batch, desc=f"epoch {p.epoch + 1}/{config.epochs}", leave=False,
@@ -216,7 +190,7 @@ class Run:
                 p.batch, p.step = p.batch + 1, p.step + 1
                 bar.update()
                 bar.set_postfix(loss=f"{p.loss_sum / p.seen:.4f}", accuracy=f"{p.correct / p.seen:.4f}", refresh=False)
-                due = time.monotonic() - saved > config.save_minutes * 60
+                due = keep and time.monotonic() - saved > SAVE_S
                 stop, due = self._agreed(self.stop_asked), self._agreed(due)
                 if stop or due:
                     self._sum_progress()
@@ -228,7 +202,7 @@ class Run:
     def train_alone(self) -> Iterator[float]:
         """Train all remaining epochs without validation and without writing; yield the mean loss of each."""
         while self.progress.epoch < self.config.epochs:
-            self.train_epoch()
+            self.train_epoch(keep=False)
             yield self.progress.loss_sum / self.progress.seen
             self.progress.next_epoch()
 
@@ -260,8 +234,8 @@ class Run:
             if self.processes.main:
                 save(self.folder / "checkpoints" / "best", network, self.card({"val_accuracy": val.accuracy}))
         p.next_epoch()
-        if self.log is not None:
-            self.log.write(p.rows)
+        if self.processes.main:
+            write_metrics(self.folder, p.rows)
         revived = self._revive(val)
         self.save()
         if self.processes.main:
@@ -278,12 +252,7 @@ class Run:
     def _revive(self, val: Evaluation) -> list[str]:
         """Revive layers that are mostly dead, in the first half of the run; return their names."""
         dead = any(layer.dead > 0.5 for layer in val.layers.values())
-        if (
-            not dead
-            or self.config.freeze
-            or self.config.neuron == "relu"
-            or 2 * self.progress.epoch > self.config.epochs
-        ):
+        if not dead or self.config.neuron == "relu" or 2 * self.progress.epoch > self.config.epochs:
             return []
         stored = torch.from_numpy(np.array(self.data.train.frames[: self.config.batch_size])).to(self.device)
         return revive(self.network, evaluation_input(stored, self.data.contract))

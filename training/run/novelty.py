@@ -105,7 +105,7 @@ def unlike_start(data: Data) -> str | None:
     """Return a sentence on how these recordings' camera differs from the training data of the initial model; None if it
     does not differ, or if the network's input is made differently.
     """
-    path, seen = weights_path(data.config.init_from), profile_of(data)
+    path, seen = weights_path(data.config.init_from or ""), profile_of(data)
     if not (data.config.init_from and path.is_dir() and seen is not None):
         return None
     card = read_config(path)[2]
@@ -151,7 +151,7 @@ def augmenting(data: Data) -> Prepare:
 
     It adds no stray events: the filter removes them, and with them anything scattered would be in distribution.
     """
-    config, generator = replace(data.config, noise=0.0, plain=0.0), seeded(data.config.seed, 3)
+    config, generator = replace(data.config, noise=0.0), seeded(data.config.seed, 3)
     return partial(training_input, config=config, contract=data.contract, generator=generator)
 
 

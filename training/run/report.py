@@ -9,7 +9,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -40,31 +39,14 @@ def write_whole(path: Path, text: str) -> None:
     partial.replace(path)
 
 
-class MetricsLog:
-    """Writer of metrics.csv and metrics.jsonl, one row an epoch, and of TensorBoard's log if requested."""
-
-    def __init__(self, folder: Path, log_to: str) -> None:
-        self._folder, self._wants_board, self._board = folder, log_to == "tensorboard", None
-        if self._wants_board and find_spec("tensorboard") is None:
-            raise ValueError("--log-to tensorboard needs the extra: pip install 'spikesight[logging]'")
-
-    def write(self, rows: list[dict[str, Any]]) -> None:
-        """Write all rows to the files and the newest to TensorBoard."""
-        table = io.StringIO()
-        writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_whole(self._folder / "metrics.csv", table.getvalue())
-        write_whole(self._folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-        if not self._wants_board:
-            return
-        from torch.utils.tensorboard import SummaryWriter
-
-        if self._board is None:
-            self._board = SummaryWriter(str(self._folder / "tensorboard"))
-        for name, value in rows[-1].items():
-            self._board.add_scalar(name, value, rows[-1]["epoch"])
-        self._board.flush()
+def write_metrics(folder: Path, rows: list[dict[str, Any]]) -> None:
+    """Write metrics.csv and metrics.jsonl, one row an epoch."""
+    table = io.StringIO()
+    writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(folder / "metrics.csv", table.getvalue())
+    write_whole(folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def _git_commit() -> str:

@@ -68,9 +68,9 @@ def test_a_run_goes_on_in_its_own_folder_with_its_own_settings(
     fitted: list, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["--resume", str(run_at(tmp_path / "some", 100, small_config(root, epochs=9)))]
-    assert train_dvs([*words, "--threads", "2"]) == 0
+    assert train_dvs([*words, "--device", "cpu"]) == 0
     ((config, folder, resume),) = fitted
-    assert (config.threads, config.epochs, folder, resume) == (2, 9, tmp_path / "some", True)
+    assert (config.device, config.epochs, folder, resume) == ("cpu", 9, tmp_path / "some", True)
     assert train_dvs([*words, "--epochs", "3"]) == 2
     assert "--epochs cannot change when a run goes on" in capsys.readouterr().err
     assert train_dvs([*words, "--dry-run"]) == 0

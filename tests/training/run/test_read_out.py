@@ -29,7 +29,12 @@ pytestmark = pytest.mark.usefixtures("no_curves")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Data:
     root = tmp_path_factory.mktemp("read-out")
     write_takes(root / "mine", TAKES, 0.4, rate=2000)
-    config = small_config(root, data=str(root / "mine"), crop="none", height=32, width=32, epochs=1, widen=False)
+    config = small_config(
+        root,
+        data=str(root / "mine"),
+        **{"crop": "none", "height": 32, "width": 32, "epochs": 1},
+        **{"shift": 2, "rotate": 10.0, "scale": 0.0, "drop": 0.2},
+    )
     return load_data(config)
 
 
@@ -101,7 +106,7 @@ def test_the_head_stands_on_what_had_learnt_elsewhere(data: Data, tmp_path: Path
 
 def test_a_run_is_as_long_as_could_be_told_from_its_beginning(data: Data, tmp_path: Path) -> None:
     fit(replace(data.config, epochs=1, lr=1e-9), tmp_path / "run")
-    begun = replace(data, config=replace(data.config, init_from=str(tmp_path / "run" / "model"), epochs=0))
+    begun = replace(data, config=replace(data.config, init_from=str(tmp_path / "run" / "model"), epochs=None))
     assert "one epoch" in (reason_not_to_train(begun) or "")
     assert reason_not_to_train(data) is None, "random weights have learnt nothing elsewhere"
     assert reason_not_to_train(replace(begun, config=replace(begun.config, neuron="relu"))) is None, (
