@@ -48,10 +48,8 @@ def bench(title: str, network: SpikingResNet, x_seq: Tensor, rounds: int) -> Non
     use_event_convolutions(sparse)
     variants = {}
     for name, options in VARIANTS.items():
-        variants[name] = our_step(copy.deepcopy(network), x_seq, labels, channels_last=True, **options)
-        variants[f"{name}, event convolutions"] = our_step(
-            copy.deepcopy(sparse), x_seq, labels, channels_last=True, **options
-        )
+        variants[name] = our_step(copy.deepcopy(network), x_seq, labels, **options)
+        variants[f"{name}, event convolutions"] = our_step(copy.deepcopy(sparse), x_seq, labels, **options)
     print_table(title, paired(variants, BASE, rounds), BASE)
     print_densities(network, x_seq)
 

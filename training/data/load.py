@@ -207,6 +207,7 @@ def _load_recordings(listing: Listing, config: TrainConfig) -> Data:
         recorded=len(chosen["train"]),
         config=config,
         notes=listing.notes,
+        left_out=listing.left_out,
         digests=_digests(item.path for item in (*chosen["train"], *chosen["val"])),
         camera=common(dict.fromkeys(item.path for item in chosen["train"])),
     )

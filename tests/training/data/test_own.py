@@ -1,5 +1,6 @@
 """A folder of one's own: which windows, how long, what share of the events; nothing lies on two sides."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from spikesight.training.data.folders import Take
 from spikesight.training.data.own import CROP_SIDE, list_own, window_for
 from spikesight.training.data.sets import DataError, Item
 from spikesight.training.data.windows import CLIPS, Scan
+from spikesight.training.run.loop import Run
 from tests.support.inputs.data_sets import small_config, write_takes
 
 TAKES = [Take(Path("d") / name, label, "", "train") for name, label in (("a", "cat"), ("b", "cat"), ("c", "dog"))]
@@ -148,3 +150,44 @@ def test_folders_that_cannot_be_learnt_say_why(tmp_path: Path) -> None:
     write_takes(tmp_path / "few", ["pen-1.npz", "pen-2.npz", "pen-3.npz"], 4, rate=20)
     with pytest.raises(DataError, match="class 'pen' has no window to train on: its recordings hold next to no events"):
         list_own(TrainConfig(), tmp_path / "few")
+
+
+CUPS = [f"{label}/{n}.npz" for label in ("cup", "phone") for n in range(1, 5)]
+
+
+def test_every_bad_file_is_told_at_once_and_left_out_where_asked(tmp_path: Path) -> None:
+    write_takes(tmp_path, CUPS, 0.5)
+    (tmp_path / "cup" / "empty one.raw").write_bytes(b"")
+    (tmp_path / "phone" / "broken.npz").write_bytes(b"PK\3\4")
+    with pytest.raises(DataError, match=r"2 faults .* --skip-bad") as refused:
+        list_own(TrainConfig(), tmp_path)
+    lines = str(refused.value).splitlines()[1:]
+    assert ["empty one.raw" in lines[0], "broken.npz" in lines[1]] == [True, True]
+    assert all("cannot be read: " in line for line in lines), "each with its reason"
+    listing = list_own(TrainConfig(skip_bad=True), tmp_path)
+    assert len(listing.left_out) == 2
+    assert any("2 files are left out" in note and "broken.npz" in note for note in listing.notes)
+    run = Run(load_data(small_config(tmp_path, data=str(tmp_path), skip_bad=True)), tmp_path / "runs" / "x")
+    assert run.card({}).training["left_out"] == list(listing.left_out)
+
+
+@pytest.mark.parametrize("skip_bad", [False, True])
+def test_one_file_in_two_classes_is_an_error_and_copies_in_one_are_used_once(skip_bad: bool, tmp_path: Path) -> None:
+    write_takes(tmp_path, CUPS, 0.5)
+    shutil.copy(tmp_path / "cup" / "1.npz", tmp_path / "cup" / "copy.npz")
+    listing = list_own(TrainConfig(skip_bad=skip_bad), tmp_path)
+    paths = {item.path.name for item in (*listing.train, *(listing.val or ()), *listing.test) if item.label == 0}
+    assert len(paths & {"1.npz", "copy.npz"}) == 1
+    assert any("copies of other files are used once" in note for note in listing.notes)
+    shutil.copy(tmp_path / "cup" / "2.npz", tmp_path / "phone" / "other.npz")
+    with pytest.raises(DataError, match=r"cup/2\.npz and phone/other\.npz are one file in two classes"):
+        list_own(TrainConfig(skip_bad=skip_bad), tmp_path)
+
+
+def test_a_remark_on_damage_is_made_once_for_all_files(tmp_path: Path) -> None:
+    write_takes(tmp_path, [name.replace("npz", "dat") for name in CUPS], 0.5)
+    for path in tmp_path.rglob("*.dat"):
+        path.write_bytes(path.read_bytes()[:-3])
+    remarks = [note for note in list_own(TrainConfig(), tmp_path).notes if note.startswith("WARNING: the")]
+    assert len(remarks) == 1
+    assert "cup/1.dat, cup/2.dat, cup/3.dat and 5 more" in remarks[0]
