@@ -29,7 +29,7 @@ another model, whose network and input come along), and an epoch is as many pass
 
 The model is chosen on a validation split of the training recordings; the test split is read once, at the end.
 Everything lands in runs/<name>/: settings, split, metrics, checkpoints, and model/, which `spikesight serve --model`
-takes. Ctrl-C saves a checkpoint first."""
+takes. Ctrl-C saves a checkpoint and the best model so far."""
 
 
 COMMON = (
@@ -80,6 +80,16 @@ def _resumed(args: argparse.Namespace, output: str) -> Path:
     return found[-1].parent.parent
 
 
+def _stopped(folder: Path) -> str:
+    """Return what a stopped run has left, and the commands that go on with it."""
+    if not (folder / "checkpoints" / "last.safetensors").is_file():
+        return "stopped before the first step: nothing is left"
+    lines = [f"stopped; go on with: train-dvs --resume {folder}"]
+    if (folder / "model" / "config.json").is_file():
+        lines.append(f"the best so far, not tested: spikesight serve --model {folder / 'model'}")
+    return "\n".join(lines)
+
+
 def run(args: argparse.Namespace) -> int:
     """Train, resume, or only show what would be done; return the exit code."""
     from spikesight.training.flags import resolve, resumed, to_yaml
@@ -106,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
         metrics = fit(config, folder, resume=bool(args.resume))
     except KeyboardInterrupt:
         if first:
-            say(f"stopped; go on with: train-dvs --resume {folder}")
+            say(_stopped(folder))
         return 128 + signal.SIGINT
     except TrainingError as error:
         print(f"train-dvs: {error}", file=sys.stderr)
@@ -116,6 +126,7 @@ def run(args: argparse.Namespace) -> int:
             folder.rmdir()  # if nothing was written to it
     if not metrics:  # not the first of several processes
         return 0
+    print(f"model: {metrics['made']}")
     test, (low, high) = metrics["test"], metrics["test"]["interval"]
     print(
         f"test accuracy {test['accuracy']:.4f} ({test['correct']} of {test['count']}, "

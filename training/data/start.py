@@ -29,6 +29,13 @@ def weights_path(text: str) -> Path:
     return shipped().get(text, Path(text))
 
 
+def name_of_start(config: TrainConfig) -> str:
+    """Return in words whose weights a run starts from."""
+    if not config.init_from:
+        return "random weights"
+    return f"the shipped {config.init_from}" if config.init_from in shipped() else Path(config.init_from).name
+
+
 def network_name(config: TrainConfig) -> str:
     """Return the network that the settings name, else that of the model they start from."""
     return config.network or _recipe(config).get("network", NETWORK)

@@ -25,7 +25,7 @@ from spikesight.training.run.evaluate import evaluate
 from spikesight.training.run.loop import Run
 from spikesight.training.run.novelty import unlike_start
 from spikesight.training.run.read_out import reason_not_to_train
-from spikesight.training.run.report import write_environment, write_report
+from spikesight.training.run.report import write_environment, write_model_so_far, write_report
 
 
 def run_folder(config: TrainConfig) -> Path:
@@ -53,14 +53,17 @@ def load_on_all(config: TrainConfig, processes: Processes) -> Data:
 def fit(config: TrainConfig, folder: Path, *, resume: bool = False) -> dict[str, Any]:
     """Train in `folder` and write the report; return the final metrics (empty except in the main process).
 
-    `resume` continues from the last checkpoint. Raises ValueError and TrainingError.
+    `resume` continues from the last checkpoint. Raises ValueError and TrainingError; KeyboardInterrupt after a Ctrl-C,
+    when a checkpoint and the best model so far, in model/, are written.
     """
     processes = join_processes(config, choose_device(config.device))
     data = load_on_all(config, processes)
     if config.baselines and data.contract.kind != "events":
         raise ValueError("--baselines trains ANNs beside a network that takes events, not images")
-    why = None if config.epochs or not data.notes else reason_not_to_train(data)
-    run = Run(replace(data, config=replace(data.config, epochs=1)) if why else data, folder, processes)
+    why = None if config.epochs is not None or not data.notes else reason_not_to_train(data)
+    if why:
+        data = replace(data, config=replace(data.config, epochs=0))
+    run = Run(data, folder, processes)
     if resume:
         run.resume()
     if processes.main:
@@ -69,13 +72,16 @@ def fit(config: TrainConfig, folder: Path, *, resume: bool = False) -> dict[str,
         for line in (*run.data.notes, *filter(None, [unlike_start(run.data), why])):
             say(line)
         if run.data.notes and processes.world == 1:
-            start, epochs, steps = run.config.init_from or "random weights", run.config.epochs, run.steps_an_epoch
-            say(
-                f"from {start}: {epochs} epochs of {steps} steps of {run.config.batch_size} samples, about "
-                f"{max(1, round(run.minutes()))} min; Ctrl-C saves"
-            )
+            say(run.plan())
         say(f"run folder: {folder}")
-    run.train()
+    try:
+        run.train()
+    except KeyboardInterrupt:
+        run.keep_first()
+        if processes.main:
+            write_model_so_far(folder, data, run.progress)
+        raise
+    run.keep_first()  # of a run without epochs
     metrics: dict[str, Any] = {}
     if processes.main:
         anns = ann_answers(run.data) if config.baselines else {}

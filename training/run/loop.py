@@ -19,7 +19,7 @@ from spikesight.models.checkpoint import save
 from spikesight.models.contract import Card
 from spikesight.models.neurons.state import State
 from spikesight.training.data import Data
-from spikesight.training.data.start import weights_path
+from spikesight.training.data.start import name_of_start, weights_path
 from spikesight.training.distributed import Processes, choose_device
 from spikesight.training.network import build_network, load_teacher, start_from
 from spikesight.training.progress import say
@@ -32,6 +32,7 @@ from spikesight.training.step.forward import Trainee
 from spikesight.training.step.losses import class_weights, total_loss
 from spikesight.training.step.optimiser import learning_rate, make_optimiser, update_average
 
+TIMED = 4  # steps that are timed before a run, the first of which warms up
 SAVE_S = 120.0  # a checkpoint at least this often, and at every epoch's end
 
 
@@ -76,22 +77,32 @@ class Run:
         weights = class_weights(torch.from_numpy(self.data.train.labels), len(self.data.labels))
         return weights if weights is None else weights.to(self.device)
 
-    def minutes(self) -> float:
-        """Estimate the minutes that all epochs take, from one step of a copy."""
-        config = self.config
-        copy = deepcopy(self.network)
-        copy.train()
-        trainee = Trainee(copy, config, self.device)
-        rows = np.arange(min(config.batch_size, len(self.data.train)))
-        took = math.inf
-        for _ in range(2):  # the first warms up
+    def plan(self) -> str:
+        """Return a sentence on what the run will do; the time that it takes follows from steps of a copy."""
+        config, start = self.config, name_of_start(self.config)
+        if not config.epochs:
+            return f"head only: {start}'s network stays as it is, and a read-out is fitted on it"
+        seconds = self._seconds_a_step()
+        validation = len(self.data.val) / config.batch_size / 3  # a pass without gradients
+        minutes = config.epochs * (self.steps_an_epoch + validation) * seconds / 60
+        return (
+            f"from {start}: {config.epochs} epochs of {self.steps_an_epoch} steps of {config.batch_size} samples, "
+            f"about {max(1, round(minutes))} min at {seconds:.2g} s a step, as measured now; Ctrl-C keeps the best"
+        )
+
+    def _seconds_a_step(self) -> float:
+        """Return the median time of optimiser steps of a copy, after one to warm up."""
+        copy = deepcopy(self.network).train()
+        trainee, took = Trainee(copy, self.config, self.device), list[float]()
+        optimiser = make_optimiser(copy, self.config)
+        rows = np.arange(min(self.config.batch_size, len(self.data.train)))
+        for _ in range(TIMED):
             begin = time.monotonic()
             batch = self.batches.make(rows, 0)
-            logits = trainee(batch.x_seq, {}).logits
-            total_loss(logits, batch.targets, config, weights=self.weights).backward()
-            took = min(took, time.monotonic() - begin)
-        validation = len(self.data.val) / max(1, len(rows)) / 3  # a pass without gradients
-        return config.epochs * (self.steps_an_epoch + validation) * took / 60
+            total_loss(trainee(batch.x_seq, {}).logits, batch.targets, self.config, weights=self.weights).backward()
+            optimiser.step()
+            took.append(time.monotonic() - begin)
+        return float(np.median(took[1:]))
 
     @property
     def progress_path(self) -> Path:
@@ -224,8 +235,16 @@ class Run:
         sums = self.processes.sum(torch.tensor([p.loss_sum, p.correct], dtype=torch.float64)).tolist()
         p.loss_sum, p.correct = (sums[0], int(sums[1])) if self.processes.main else (0.0, 0)
 
-    def finish_epoch(self, seconds: float) -> None:
-        """Validate, save the model if it is the best so far, write metrics and the checkpoint."""
+    def keep_first(self) -> None:
+        """Save the present network as the best one, unless an epoch has done so."""
+        if self.progress.best_epoch < 0 and self.processes.main:
+            save(self.folder / "checkpoints" / "best", self.shipped_network(), self.card({}))
+
+    def finish_epoch(self, begin: float) -> None:
+        """Validate, save the model if it is the best so far, write metrics and the checkpoint; `begin`: when the epoch
+        began, by the monotonic clock.
+        """
+        seconds = time.monotonic() - begin
         p, network = self.progress, self.shipped_network()
         self._sum_progress()
         val = evaluate(network, self.data.val, len(self.data.labels), self.device, self.data.contract, self.processes)
@@ -246,9 +265,11 @@ class Run:
                 words += f"; revived: {', '.join(revived)}"
             elif "silent" in words:
                 words += " (longer windows, --theta 0.5 or --init-from wake them)"
+            spent, epochs = time.monotonic() - begin, self.config.epochs - p.epoch
+            left = f", about {max(1, round(epochs * spent / 60))} min left" if epochs else ""
             say(
                 f"epoch {row['epoch']}/{self.config.epochs}  loss {row['train_loss']:.4f}  "
-                f"train {row['train_accuracy']:.4f}  val {val.accuracy:.4f}  ({seconds:.0f} s){words}"
+                f"train {row['train_accuracy']:.4f}  val {val.accuracy:.4f}  ({spent:.0f} s{left}){words}"
             )
 
     def _revive(self, val: Evaluation) -> list[str]:
@@ -281,7 +302,7 @@ class Run:
             while self.progress.epoch < self.config.epochs:
                 begin = time.monotonic()
                 self.train_epoch()
-                self.finish_epoch(time.monotonic() - begin)
+                self.finish_epoch(begin)
 
     @contextmanager
     def _stop_on_signals(self) -> Iterator[None]:

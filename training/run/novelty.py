@@ -27,7 +27,7 @@ from spikesight.models.novelty import NoveltyDetector, fit_novelty
 from spikesight.models.novelty.profile import Profile, compare, measure
 from spikesight.models.novelty.rates import Rates, layers_to_watch
 from spikesight.models.novelty.score import CAMERA, RECORDED, WEBCAM, Lines, Windows, fit_lines
-from spikesight.models.statistics import running_mean, softmax
+from spikesight.models.statistics import calibration_error, running_mean, softmax
 from spikesight.training.data import Data, Frames, bin_items
 from spikesight.training.data.cache import shown_images
 from spikesight.training.data.drawn.paper import digits_on_paper
@@ -213,14 +213,6 @@ def validation_parts(data: Data, spare: int = SPARE) -> list[tuple[Frames, int]]
             films = film_paper_clips(config, data.contract, validation, clips)
             parts += zip(films, (WEBCAM, CAMERA))
     return [(part, kind) for part, kind in parts if len(part)]
-
-
-def calibration_error(probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray, bins: int = 15) -> float:
-    """Return the expected calibration error (Naeini et al. 2015) of probabilities [M, K] with sample weights [M]."""
-    sure, right = probabilities.max(1), probabilities.argmax(1) == labels
-    at = np.minimum((sure * bins).astype(int), bins - 1)
-    share = weights / weights.sum()
-    return float(sum(abs((share * (sure - right))[at == b].sum()) for b in range(bins)))
 
 
 def _measured(known: NoveltyDetector, training: Windows, validation: Windows) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from spikesight.models.classifier import Classifier
 from spikesight.training.data import load_data
 from spikesight.training.distributed import Processes
 from spikesight.training.run.fit import dry_run, fit, run_folder
@@ -69,6 +70,17 @@ def test_killed_in_mid_epoch_and_resumed_equals_never_stopped(root: Path) -> Non
     for row in (*rows, *expected):
         del row["seconds"]
     assert rows == expected
+
+
+def test_ctrl_c_in_the_first_epoch_leaves_a_model_that_can_be_served(root: Path) -> None:
+    result = child(root, 1, signal.SIGINT, name="stopped")
+    assert "KeyboardInterrupt" in result.stderr
+    folder = root / "runs" / "stopped"
+    assert (folder / "checkpoints" / "last.safetensors").is_file()
+    assert Classifier.load(folder / "model").labels == ("0", "1")
+    assert "stopped in epoch 1 of 2; not tested" in (folder / "model" / "README.md").read_text()
+    metrics = fit(small_config(root, name="stopped"), folder, resume=True)
+    assert metrics["test"]["count"] == 6, "and it goes on"
 
 
 def test_it_learns(root: Path) -> None:
