@@ -3,6 +3,7 @@
 import argparse
 import json
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 DESCRIPTION = """\
@@ -70,5 +71,5 @@ def _sentences(result: dict[str, Any]) -> str:
             lines.append(ANOTHER_DAY.format(result["another_day"]))
     lines.append(NOTICED.format(*result["noticed"]) if result["noticed"] else NOT_TOLD)
     lines += [*sentences(result["baselines"]), *result["advice"]]
-    lines.append(f"{result['model']}: try it with spikesight serve --model {result['model']}")
+    lines.append(f"{result['model']}: try it with spikesight serve --model {quote(result['model'])}")
     return "\n".join(lines)

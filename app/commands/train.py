@@ -9,6 +9,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from shlex import quote
 
 from spikesight.training.progress import say
 
@@ -84,9 +85,9 @@ def _stopped(folder: Path) -> str:
     """Return what a stopped run has left, and the commands that go on with it."""
     if not (folder / "checkpoints" / "last.safetensors").is_file():
         return "stopped before the first step: nothing is left"
-    lines = [f"stopped; go on with: train-dvs --resume {folder}"]
+    lines = [f"stopped; go on with: train-dvs --resume {quote(str(folder))}"]
     if (folder / "model" / "config.json").is_file():
-        lines.append(f"the best so far, not tested: spikesight serve --model {folder / 'model'}")
+        lines.append(f"the best so far, not tested: spikesight serve --model {quote(str(folder / 'model'))}")
     return "\n".join(lines)
 
 
@@ -134,7 +135,7 @@ def run(args: argparse.Namespace) -> int:
     )
     for line in sentences(metrics.get("baselines", [])):
         print(line)
-    print(f"serve it with: spikesight serve --model {folder / 'model'}")
+    print(f"serve it with: spikesight serve --model {quote(str(folder / 'model'))}")
     if args.json:
         print(json.dumps({"run": os.fspath(folder), **metrics}))
     return 0

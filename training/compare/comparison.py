@@ -24,21 +24,18 @@ from spikesight.models.checkpoint import load
 from spikesight.models.conversion.ann_to_snn import convert
 from spikesight.models.conversion.methods import METHODS
 from spikesight.models.conversion.simulate import curve
-from spikesight.models.networks.ann import ANNS, build_for, read_state, with_qcfs
+from spikesight.models.networks.ann import ANNS, build_for, read_state
 from spikesight.models.networks.converted.network import ConvertedNetwork
 from spikesight.models.networks.metering import dense_macs, measure
 from spikesight.models.networks.resnet import NETWORKS
 from spikesight.models.networks.stdp import StdpConfig, StdpLayer, rates_of
 from spikesight.models.neurons.surrogate import SURROGATES
-from spikesight.training.compare.ann import accuracy, ann_settings, fit_ann, hits, prepare, set_levels
+from spikesight.training.compare.ann import accuracy, ann_settings, fit_ann, hits, prepare
 from spikesight.training.compare.config import CompareConfig
 from spikesight.training.compare.costs import Stepwise, activations, cost_of, costs
 from spikesight.training.compare.results import (
     AnnResult,
-    Cost,
-    Costs,
     Curve,
-    CurvePiece,
     Results,
     Say,
     StdpResult,
@@ -55,10 +52,8 @@ from spikesight.training.run.loop import Run
 from spikesight.training.run.report import write_whole
 from spikesight.training.step.batches import evaluation_input
 
-EXITS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.99)  # confidences of the early-exit curve
 METERED = 16  # images to count operations on
-BLOCK = 1000  # most test images of one stored part of a curve
-BLOCK_STEPS = 100_000  # most image-steps (images x T) of such a part
+LONG = 500  # no operations are counted in runs of more steps
 
 
 class Comparison:
@@ -71,7 +66,7 @@ class Comparison:
             raise ValueError(f"{config.network} has no spiking network to train directly: --direct none leaves it out")
         if config.weights and not Path(config.weights).is_file():
             raise ValueError(f"no file {config.weights}: --weights names the ANN's state dictionary")
-        if unknown := [m for m in (*config.methods, *config.multi, *config.long) if m not in METHODS]:
+        if unknown := [m for m in (*config.methods, *config.long) if m not in METHODS]:
             raise ValueError(f"unknown method {unknown[0]!r}; known: {', '.join(METHODS)}")
         direct = f"({'|'.join(IMAGE_ENCODERS)})/({'|'.join(SURROGATES)})/[1-9][0-9]*"
         if wrong := [spec for spec in config.direct if not re.fullmatch(direct, spec)]:
@@ -104,9 +99,7 @@ class Comparison:
     def ann_key(self) -> dict[str, Any]:
         c = self.config
         key: dict[str, Any] = {**self.data_key(), "network": c.network, "weights": self.weights_hash}
-        if c.weights:
-            return {**key, "tune": [c.tune_epochs, c.tune_images] if c.tune_epochs else 0}
-        return {**key, "epochs": c.ann_epochs, "images": c.train_images}
+        return key if c.weights else {**key, "epochs": c.ann_epochs, "images": c.train_images}
 
     def ann(self) -> tuple[nn.Module, AnnResult]:
         """Return the trained ANN and its result."""
@@ -135,92 +128,52 @@ class Comparison:
 
     def _train_ann(self) -> nn.Module:
         c, data = self.config, self.data
+        if c.weights:
+            return build_for(c.network, read_state(Path(c.weights)))
         torch.manual_seed(c.seed)
         flip = self.train.pixels.shape[1] == 3
-        shift = 4 if flip else 2
-        if c.weights:
-            network = build_for(c.network, read_state(Path(c.weights)))
-            if not c.tune_epochs:
-                return network
-            chosen = self.train.subset(c.tune_images, c.seed)
-            settings = ann_settings(c.tune_epochs, lr=0.02, shift=shift, flip=flip, seed=c.seed)
-        else:
-            network = ANNS[c.network].build(self.train.pixels.shape[1], len(data.classes))
-            chosen = self.train.subset(c.train_images, c.seed)
-            settings = ann_settings(c.ann_epochs, shift=shift, flip=flip, seed=c.seed)
-        return fit_ann(network, chosen, data.mean, data.std, settings, self.store.say)
+        network = ANNS[c.network].build(self.train.pixels.shape[1], len(data.classes))
+        settings = ann_settings(c.ann_epochs, shift=4 if flip else 2, flip=flip, seed=c.seed)
+        return fit_ann(
+            network, self.train.subset(c.train_images, c.seed), data.mean, data.std, settings, self.store.say
+        )
 
     # --- conversion ---
 
-    def _converted(self, ann: nn.Module, method: str, aim: int) -> ConvertedNetwork:
-        return convert(ann, list(self.calibration.split(64)), method, steps=aim, seed=self.config.seed)
+    def _converted(self, ann: nn.Module, method: str) -> ConvertedNetwork:
+        return convert(ann, list(self.calibration.split(64)), method, steps=self.config.aim, seed=self.config.seed)
 
-    def conversion_key(self, method: str, aim: int) -> dict[str, Any]:
-        return {**self.ann_key(), "method": repr(METHODS[method]), "aim": aim, "calibration": self.config.calibration}
+    def conversion_key(self, method: str) -> dict[str, Any]:
+        c = self.config
+        return {**self.ann_key(), "method": repr(METHODS[method]), "aim": c.aim, "calibration": c.calibration}
 
-    def trial(self, ann: nn.Module, method: str, aim: int) -> Trial:
+    def trial(self, ann: nn.Module, method: str) -> Trial:
         """Test a method, converted for T = aim, on held-out training images."""
+        aim = self.config.aim
 
         def job() -> Trial:
             x, y = self.prepared(self.held), torch.from_numpy(self.held.labels)
-            steps = METHODS[method].rule.levels if METHODS[method].rule.kind == "few" else aim
-            right = int(curve(self.converted(ann, method, aim), x, y, steps).correct[-1])
-            return Trial(method=method, steps=steps, right=right, images=len(y))
+            right = int(curve(self.converted(ann, method), x, y, aim).correct[-1])
+            return Trial(method=method, steps=aim, right=right, images=len(y))
 
-        return self.store.get(Trial, f"trial/{method}", self.conversion_key(method, aim), job)
+        return self.store.get(Trial, f"trial/{method}", self.conversion_key(method), job)
 
-    def conversion(self, ann: nn.Module, method: str, steps: int, aim: int, count: int) -> Curve:
-        """Measure accuracy at every T of one run over `count` test images, early exit, and operations at a few T."""
-        few = METHODS[method].rule.kind == "few"
-        steps, count = METHODS[method].rule.levels if few else steps, min(count, len(self.test))
-        key, size = {**self.conversion_key(method, aim), "steps": steps}, min(BLOCK, max(10, BLOCK_STEPS // steps))
-
-        def piece(first: int) -> CurvePiece:
-            part = self.test[first : min(first + size, count)]
-
-            def job() -> CurvePiece:
-                x, y = self.prepared(part), torch.from_numpy(part.labels)
-                found = curve(self.converted(ann, method, aim), x, y, steps, confidences=EXITS)
-                exits = {str(e): (int(found.exit_steps[e].sum()), int(found.exit_right[e].sum())) for e in EXITS}
-                right = int(hits(ann, x, part.labels).sum())
-                return CurvePiece(correct=found.correct.tolist(), images=len(part), ann=right, exits=exits)
-
-            name = f"convert/{method}/{steps}/{first}"
-            return self.store.get(CurvePiece, name, {**key, "to": first + len(part)}, job)
-
-        return joined([piece(first) for first in range(0, count, size)], method, self.work(ann, method, aim, steps))
-
-    def work(self, ann: nn.Module, method: str, aim: int, steps: int) -> dict[str, Cost]:
-        """Count operations at a few T; none for the long runs."""
-        if steps > 500:
-            return {}
-        key = {**self.conversion_key(method, aim), "steps": steps}
-        x = self.prepared(self.test[:METERED])
-
-        def job() -> Costs:
-            return Costs(work=costs(self.converted(ann, method, aim), x, steps))
-
-        return self.store.get(Costs, f"work/{method}/{steps}", key, job).work
-
-    def qcfs(self, ann: nn.Module) -> Curve:
-        """Fine-tune a QCFS network from the ANN (L = 8) and convert it."""
-        c, test = self.config, self.test[: self.config.images]
+    def conversion(self, ann: nn.Module, method: str, steps: int, count: int) -> Curve:
+        """Measure accuracy at every T of one run over `count` test images, and operations at a few T of short runs."""
+        test = self.test[:count]
 
         def job() -> Curve:
-            network = with_qcfs(build_for(c.network, ann.state_dict()), 8)
-            set_levels(network, ann, self.calibration[:128])
-            chosen = self.train.subset(c.tune_images if c.weights else c.train_images, c.seed)
-            settings = ann_settings(c.qcfs_epochs, lr=0.02, flip=chosen.pixels.shape[1] == 3, seed=c.seed)
-            fit_ann(network, chosen, self.data.mean, self.data.std, settings, self.store.say)
-            x, y = self.prepared(test), torch.from_numpy(test.labels)
-            top, converted = accuracy(network, x, test.labels), convert(network, [x[:8]], "qcfs")
-            found = curve(converted, x, y, c.steps)
-            work = costs(converted, x[:METERED], c.steps)
-            correct = found.correct.tolist()
-            return Curve(method="qcfs", correct=correct, images=found.images, ann_accuracy=top, work=work)
+            x, network = self.prepared(test), self.converted(ann, method)
+            return Curve(
+                method=method,
+                correct=curve(network, x, torch.from_numpy(test.labels), steps).correct.tolist(),
+                images=len(test),
+                ann_accuracy=accuracy(ann, x, test.labels),
+                work={} if steps > LONG else costs(network, x[:METERED], steps),
+            )
 
-        key = {**self.ann_key(), "qcfs": c.qcfs_epochs, "steps": c.steps, "images": c.images}
-        return self.store.get(Curve, "convert/qcfs", key, job)
+        key = {**self.conversion_key(method), "steps": steps, "images": len(test)}
+        return self.store.get(Curve, f"convert/{method}/{steps}", key, job)
 
     # --- direct training ---
 
@@ -284,44 +237,15 @@ class Comparison:
         count_named_read(Path(c.root), c.data, "compare")
         ann, top = self.ann()
         results = Results(config=c, data=self.data.name, classes=len(self.data.classes), ann=top)
-        kinds = (
-            ("binary", c.methods, c.steps, c.aim, results.binary),
-            ("multi", c.multi, c.multi_steps, c.multi_aim, results.multi),
-        )
-        for kind, methods, _, aim, _ in kinds:
-            trials = [self.trial(ann, m, aim) for m in methods] if c.held else []
-            results.trials.extend(replace(t, coding=kind) for t in trials)
-            if trials and c.chosen_images:
-                best = max(trials, key=lambda t: t.right).method
-                results.chosen.append(self.conversion(ann, best, aim, aim, c.chosen_images))
-                for t in c.aims if kind == "binary" else ():
-                    made = self.conversion(ann, best, t, t, c.images)
-                    results.aimed.append(replace(made, method=f"{best} made for T = {t}"))
-        for _, methods, steps, aim, curves in kinds:
-            curves.extend(self.conversion(ann, m, steps, aim, c.images) for m in methods)
-        if c.qcfs_epochs:
-            results.binary.append(self.qcfs(ann))
+        if c.held:
+            results.trials.extend(self.trial(ann, method) for method in c.methods)
+        if results.trials and c.chosen_images:
+            best = max(results.trials, key=lambda t: t.right).method
+            results.chosen.append(self.conversion(ann, best, c.aim, c.chosen_images))
+        results.converted.extend(self.conversion(ann, method, c.steps, c.images) for method in c.methods)
         results.direct.extend(self.direct(spec) for spec in c.direct)
         if self.data.train.pixels.shape[1] == 1 and c.stdp_neurons:  # STDP reads grey images
             results.stdp.extend(self.stdp(seed) for seed in c.stdp_seeds)
-        results.long.extend(self.conversion(ann, m, c.long_steps, c.aim, c.long_images) for m in c.long)
+        results.long.extend(self.conversion(ann, m, c.long_steps, c.long_images) for m in c.long)
         write_whole(self.folder / "results.json", json.dumps(asdict(results)) + "\n")
         return results
-
-
-def joined(pieces: list[CurvePiece], method: str, work: dict[str, Cost]) -> Curve:
-    """Merge the parts of a curve, weighted by their images."""
-    images = sum(p.images for p in pieces)
-    exits = {
-        e: (sum(p.exits[e][0] for p in pieces) / images, 100 * sum(p.exits[e][1] for p in pieces) / images)
-        for e in map(str, EXITS)
-    }
-    return Curve(
-        method=method,
-        correct=np.sum([p.correct for p in pieces], 0).tolist(),
-        images=images,
-        ann_accuracy=100 * sum(p.ann for p in pieces) / images,
-        exits=exits,
-        work=work,
-        seconds=round(sum(p.seconds for p in pieces), 1),
-    )

@@ -1,4 +1,4 @@
-"""Results of a comparison, stored as JSON so that no job runs twice; unknown keys are ignored."""
+"""Results of a comparison, stored as JSON so that no job runs twice."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from spikesight.training.compare.config import CompareConfig
 from spikesight.training.run.report import write_whole
 
-VERSION = 2  # of the results on disk
+VERSION = 3  # of the results on disk
 Say = Callable[[str], None]
 
 
@@ -82,25 +82,10 @@ class Trial(Counted):
     """Result of a conversion method on held-out training images, at the T that it is made for."""
 
     steps: int
-    coding: str = ""  # "binary" spikes or "multi": more than one bit a spike
 
     @property
     def summary(self) -> str:
         return f"{super().summary} at T = {self.steps} on held-out training images"
-
-
-@dataclass(frozen=True, kw_only=True)
-class CurvePiece(Result):
-    """Part of a curve: counts over some test images."""
-
-    correct: list[int]  # images right at T = 1, 2, ...
-    images: int
-    ann: int  # images right by the ANN
-    exits: dict[str, tuple[int, int]]  # by confidence: (steps of all images, images right) with early exit
-
-    @property
-    def summary(self) -> str:
-        return f"{100 * self.correct[-1] / self.images:.2f} % (ANN {100 * self.ann / self.images:.2f} %)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +96,6 @@ class Curve(Result):
     correct: list[int]  # images right at T = 1, 2, ...
     images: int
     ann_accuracy: float | None = None  # per cent, of the ANN on these images
-    exits: dict[str, tuple[float, float]] = field(default_factory=dict)  # by confidence: (mean steps, per cent right)
     work: dict[str, Cost] = field(default_factory=dict)  # by T
 
     @property
@@ -127,13 +111,6 @@ class Curve(Result):
     def at(self, steps: int) -> float:
         """Per cent right at T = steps, from 1."""
         return 100 * self.correct[steps - 1] / self.images
-
-
-@dataclass(frozen=True, kw_only=True)
-class Costs(Result):
-    """Operations of one image at a few T."""
-
-    work: dict[str, Cost]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,10 +130,8 @@ class Results:
     classes: int
     ann: AnnResult
     trials: list[Trial] = field(default_factory=list)
-    chosen: list[Curve] = field(default_factory=list)  # the best method of each kind of spikes, on more images
-    aimed: list[Curve] = field(default_factory=list)  # the best binary method, converted for other T
-    binary: list[Curve] = field(default_factory=list)
-    multi: list[Curve] = field(default_factory=list)  # more than one bit a spike
+    chosen: list[Curve] = field(default_factory=list)  # the best method, on more images
+    converted: list[Curve] = field(default_factory=list)
     direct: list[Curve] = field(default_factory=list)
     stdp: list[StdpResult] = field(default_factory=list)
     long: list[Curve] = field(default_factory=list)
