@@ -35,8 +35,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--layout", default="auto", choices=("auto", "classes", "sessions", "flat"), help="of the folder's names")
     add("--window-ms", type=int, default=0, help="length of an example; without, as suits the recordings")
     add("--skip-bad", action="store_true", help="go on without files that cannot be read; the card names them")
-    keep = "keep what the head was learnt from beside it (no events), so that `serve --ask` can correct it"
-    add("--correctable", action="store_true", help=keep)
     add("--json", action="store_true", help="one line of JSON in place of sentences")
 
 
@@ -46,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     if min(args.shots, args.window_ms, args.seed) < 0:
         raise ValueError("--shots, --seed and --window-ms cannot be negative")
     options = {"features": args.features, "shots": args.shots, "seed": args.seed, "layout": args.layout}
-    options |= {"window_ms": args.window_ms, "correctable": args.correctable, "skip_bad": args.skip_bad}
+    options |= {"window_ms": args.window_ms, "skip_bad": args.skip_bad}
     result = teach(args.data, args.to, **options)
     print(json.dumps(result) if args.json else _sentences(result))
     return 0

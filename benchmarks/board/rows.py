@@ -1,32 +1,39 @@
-"""`spikesight board`: compare networks and other methods on the same windows, one row each with its command."""
+"""Compare networks and other methods on the same windows, one row each with its command: see DESCRIPTION."""
 
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from spikesight.training.compare.board import BOARD, chosen, difference, keep, measure, pairs, read_board
+from spikesight.training.progress import say
 
 DESCRIPTION = """\
 What networks and other methods get right on the same windows: a row each, with the command that measures it.
 
-  spikesight board                                      the rows
-  spikesight board check --root data                    run every row's command again: within the printed intervals?
-  spikesight board check "parts: ridge" --root data     the same of one row, or several
-  spikesight board check motions emulated-days          the same of all rows of these sets: ten, in three minutes
-  spikesight board run "parts: ridge" --root data       run it, and keep its figures in the file
-  spikesight board --file mine.json                     rows of one's own
+  python -m benchmarks.board.rows                                      the rows
+  python -m benchmarks.board.rows check --root data                    run every row again: within the printed intervals?
+  python -m benchmarks.board.rows check "parts: ridge" --root data     the same of one row, or several
+  python -m benchmarks.board.rows check motions emulated-days          the same of all rows of these sets
+  python -m benchmarks.board.rows run "parts: ridge" --root data       run it, and keep its figures in the file
+  python -m benchmarks.board.rows --file mine.json                     rows of one's own
 
 A row's command is run from here; most are of the repository, which has to be the working directory. `check` ends with 1
 where a row is outside its interval or was asked other windows than the printed ones."""
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def parsed(words: Sequence[str] | None) -> argparse.Namespace:
+    shape = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=DESCRIPTION, formatter_class=shape)
     add = parser.add_argument
     add("action", nargs="?", default="list", choices=("list", "run", "check"), help="what to do (default list)")
     add("rows", nargs="*", metavar="ROW", help="names of rows, or of sets (default all that have figures)")
     add("--root", default="data", metavar="FOLDER", help="where data sets lie (default data)")
     add("--file", type=Path, metavar="FILE", help="the board (default the one of this version)")
     add("--json", action="store_true", help="rows as one line of JSON")
+    return parser.parse_args(words)
 
 
 def _line(row: dict[str, Any]) -> str:
@@ -40,9 +47,6 @@ def _line(row: dict[str, Any]) -> str:
 
 def run(args: argparse.Namespace) -> int:
     """List, measure or check the rows; return 1 if a row falls outside its interval."""
-    from spikesight.training.compare.board import BOARD, chosen, difference, keep, measure, pairs, read_board
-    from spikesight.training.progress import say
-
     file = args.file or BOARD
     board = read_board(file)
     rows = chosen(board, args.rows) if args.action != "list" or args.rows else board["rows"]
@@ -73,3 +77,16 @@ def run(args: argparse.Namespace) -> int:
             now = "" if row["name"] not in found else f"{found[row['name']]['accuracy']:.2%} now, "
             say(f"{_line(row)}: {now}{why or 'within'}", file=sys.stderr if why else sys.stdout)
     return int(failed > 0)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code, 2 for an error."""
+    try:
+        return run(parsed(words))
+    except (ValueError, OSError) as error:
+        print(f"board: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

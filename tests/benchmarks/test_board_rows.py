@@ -1,4 +1,4 @@
-"""`spikesight board`: rows are run by their own commands, kept, and compared with what is printed."""
+"""The board's rows: they are run by their own commands, kept, and compared with what is printed."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from spikesight.app.cli import main
+from benchmarks.board.rows import main
 
 Captured = pytest.CaptureFixture[str]
 
@@ -44,7 +44,7 @@ def board(tmp_path: Path) -> Path:
 
 
 def ask(file: Path, *words: str) -> int:
-    return main(["board", *words, "--file", str(file), "--root", "here"])
+    return main([*words, "--file", str(file), "--root", "here"])
 
 
 def test_a_run_keeps_what_its_command_prints_and_a_check_compares(board: Path, capsys: Captured) -> None:
