@@ -4,7 +4,7 @@
 
 A step is forward, cross-entropy, backward and SGD with momentum. The ANN has the same convolutions and norms, with ReLU
 in place of the neurons. SpikingJelly runs its own sew_resnet18 with a 3 x 3 stem, multi-step, with the same dynamics.
-`--options` adds options of train-dvs: bf16, channels last, gradient checkpointing and truncation in time.
+`--options` adds options of train-dvs: bf16 and gradient checkpointing.
 """
 
 import logging

@@ -36,7 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--data", help="what it was trained on: a name or a folder, as for train-dvs (default: by its card)")
     add("--root", help="where named data sets lie (default data)")
     clips = "clips of digits on paper (of images stills) that count as in distribution, too"
-    add("--paper-clips", "--sheets", type=int, help=clips)
+    add("--paper-clips", type=int, help=clips)
     add("--cache", help="where binned recordings are kept (as for train-dvs)")
     add("--only-sets", action="store_true", help="prediction sets and their alarm anew, `known` as it is")
     add("--to", type=Path, help="write the calibrated model to this folder and leave the other alone")

@@ -14,7 +14,7 @@ DESCRIPTION = """\
 What networks and other methods get right on the same windows: a row each, with the command that measures it.
 
   python -m benchmarks.board.rows                                      the rows
-  python -m benchmarks.board.rows check --root data                    run every row again: within the printed intervals?
+  python -m benchmarks.board.rows check --root data                    run each row again: within the printed intervals?
   python -m benchmarks.board.rows check "parts: ridge" --root data     the same of one row, or several
   python -m benchmarks.board.rows check motions emulated-days          the same of all rows of these sets
   python -m benchmarks.board.rows run "parts: ridge" --root data       run it, and keep its figures in the file
