@@ -2,7 +2,8 @@
 
     python -m benchmarks.board SET [WHAT] --root FOLDER
 
-`python -m benchmarks.board.rows run ROW` runs these commands and stores their output. Rows of one set and split share their windows.
+`python -m benchmarks.board.rows run ROW` runs these commands and stores their output. Rows of one set and split share
+their windows.
 """
 
 import argparse
