@@ -135,8 +135,6 @@ def compare_neurons(device: torch.device, shape: tuple[int, ...], rounds: int) -
 STEPS: dict[str, dict[str, object]] = {
     "ours, float32": {},
     "ours, bfloat16": {"precision": "bf16"},
-    "ours, bfloat16, channels last": {"precision": "bf16", "channels_last": True},
-    "ours, bfloat16, channels last, compiled": {"precision": "bf16", "channels_last": True, "compile": True},
 }
 
 

@@ -85,3 +85,11 @@ def mcnemar(won: int, lost: int) -> float:
     from scipy.stats import binomtest  # takes half a second to import and is rarely needed
 
     return float(binomtest(won, won + lost).pvalue) if won + lost else 1.0
+
+
+def calibration_error(probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray, bins: int = 15) -> float:
+    """Return the expected calibration error (Naeini et al. 2015) of probabilities [M, K] with sample weights [M]."""
+    sure, right = probabilities.max(1), probabilities.argmax(1) == labels
+    at = np.minimum((sure * bins).astype(int), bins - 1)
+    share = weights / weights.sum()
+    return float(sum(abs((share * (sure - right))[at == b].sum()) for b in range(bins)))

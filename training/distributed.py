@@ -1,4 +1,4 @@
-"""One interface for training in one process or in several: torchrun starts them, Accelerate connects them.
+"""One interface for training in one process or in several, which torchrun starts.
 
 Batch norms use the statistics of the whole batch over all processes, so that several processes compute the same as one.
 """
@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from spikesight.training.config import TrainConfig
 
@@ -24,12 +25,13 @@ def choose_device(name: str) -> torch.device:
 
 
 class Processes:
-    """A run in a single process: collective operations return their argument unchanged."""
+    """The processes of a run, and what they do together: one alone, unless torchrun started several.
 
-    rank, world = 0, 1
+    In several, tensors travel by NCCL between GPUs and by Gloo between CPUs.
+    """
 
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
+    def __init__(self, device: torch.device, rank: int = 0, world: int = 1) -> None:
+        self.device, self.rank, self.world = device, rank, world
 
     @property
     def main(self) -> bool:
@@ -38,10 +40,10 @@ class Processes:
 
     def wrap(self, module: nn.Module) -> nn.Module:
         """Return `module` wrapped so that its gradients are averaged over all processes."""
-        return module
-
-    def backward(self, loss: Tensor) -> None:
-        loss.backward()
+        if self.world == 1:
+            return module
+        synchronise_norms(module)
+        return DistributedDataParallel(module, broadcast_buffers=False)  # all processes compute the same statistics
 
     def share(self, batch: Tensor, dim: int = 0) -> Tensor:
         """Return this process's part of `batch`, which is divided evenly along `dim`."""
@@ -49,62 +51,46 @@ class Processes:
 
     def sum(self, tensor: Tensor) -> Tensor:
         """Return the sum of `tensor` over all processes."""
-        return tensor
+        if self.world == 1:
+            return tensor
+        total = tensor.to(self.device, copy=True)
+        dist.all_reduce(total)
+        return total
 
     def gather(self, tensor: Tensor) -> Tensor:
         """Return the tensors of all processes, concatenated along the first axis."""
-        return tensor
+        if self.world == 1:
+            return tensor
+        tensor = tensor.contiguous()
+        parts = [torch.empty_like(tensor) for _ in range(self.world)]
+        dist.all_gather(parts, tensor)
+        return torch.cat(parts)
 
     def wait(self) -> None:
         """Block until every process has called this."""
+        if self.world > 1:
+            dist.barrier()
 
     def close(self) -> None:
         """Leave the process group, at the end of the run."""
-
-
-class ManyProcesses(Processes):
-    """A run in several processes started by torchrun (WORLD_SIZE > 1), connected by NCCL or, on CPUs, Gloo."""
-
-    def __init__(self, config: TrainConfig, device: torch.device) -> None:
-        from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
-
-        kwargs = [
-            DistributedDataParallelKwargs(broadcast_buffers=False),  # all processes compute the same statistics
-            InitProcessGroupKwargs(timeout=PATIENCE),
-        ]
-        self._accelerator = Accelerator(cpu=device.type == "cpu", kwargs_handlers=kwargs, mixed_precision="no")
-        super().__init__(self._accelerator.device)
-        self.rank, self.world = self._accelerator.process_index, self._accelerator.num_processes
-        batch = config.batch_size or 16  # a batch size chosen from the data is a multiple of 16
-        if batch % self.world:
-            raise ValueError(f"--batch-size {batch} must be a multiple of the {self.world} processes")
-
-    def wrap(self, module: nn.Module) -> nn.Module:
-        synchronise_norms(module)
-        return self._accelerator.prepare_model(module)
-
-    def backward(self, loss: Tensor) -> None:
-        self._accelerator.backward(loss)
-
-    def sum(self, tensor: Tensor) -> Tensor:
-        return self._accelerator.reduce(tensor.to(self.device), "sum")  # type: ignore[return-value]
-
-    def gather(self, tensor: Tensor) -> Tensor:
-        return self._accelerator.gather(tensor.contiguous())  # type: ignore[return-value]
-
-    def wait(self) -> None:
-        self._accelerator.wait_for_everyone()
-
-    def close(self) -> None:
-        self.wait()  # one that left during the report could end while its last operation is being cleaned up
-        self._accelerator.end_training()
+        if self.world > 1:
+            self.wait()  # one that left during the report could end while its last operation is being cleaned up
+            dist.destroy_process_group()
 
 
 def join_processes(config: TrainConfig, device: torch.device) -> Processes:
-    """Return the process group of this run: one process, unless torchrun started several."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        return ManyProcesses(config, device)
-    return Processes(device)
+    """Return the processes of this run: this one, unless torchrun started several. Raises ValueError."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world == 1:
+        return Processes(device)
+    batch = config.batch_size or 16  # a batch size chosen from the data is a multiple of 16
+    if batch % world:
+        raise ValueError(f"--batch-size {batch} must be a multiple of the {world} processes")
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    return Processes(device, dist.get_rank(), world)
 
 
 class SyncNorm(nn.BatchNorm2d):

@@ -12,23 +12,6 @@ import yaml
 
 from spikesight.training.config import TrainConfig
 
-RETIRED: dict[str, Any] = {
-    "test_fraction": 0.15,
-    "emulated_root": "",
-    "reset": "subtract",
-    "tdbn": False,
-    "teacher_temperature": 2.0,
-    "keep_steps": 0,
-    "event_mix": 0.0,
-    "mixup": 0.0,
-    "sparse_convs": False,
-}
-"""Settings of earlier versions that no longer exist, with the only value that is still accepted for each."""
-
-RENAMED = {"sheets": "paper_clips"}
-FORMER = {new: old for old, new in RENAMED.items()}
-"""Renamed settings: former name -> present name, and present name -> former name."""
-
 
 @dataclass(frozen=True)
 class Setting:
@@ -69,15 +52,17 @@ def add_settings(parser: argparse.ArgumentParser, common: Collection[str] | None
         title = setting.section if common is None else "settings (--help-all lists all)"
         if title not in groups:
             groups[title] = parser.add_argument_group(title)
-        flags = ["--" + flag.replace("_", "-") for flag in (name, FORMER.get(name)) if flag]
         choices = _choices(setting.hint)
         options: dict[str, Any] = {"action": argparse.BooleanOptionalAction}
         if setting.hint is not bool:
-            metavar = "|".join(filter(None, choices)) if choices else name.upper()
+            metavar = "|".join(choices) if choices else name.upper()
             options = {"type": _plain_type(setting.hint), "choices": choices or None, "metavar": metavar}
-        text = f"{setting.help} (default {setting.default!r})".replace("%", "%%")
+        default = "" if setting.default is None else f" (default {setting.default!r})"
+        text = f"{setting.help}{default}".replace("%", "%%")
         listed = common is None or name in common
-        groups[title].add_argument(*flags, default=None, help=text if listed else argparse.SUPPRESS, **options)
+        groups[title].add_argument(
+            "--" + name.replace("_", "-"), default=None, help=text if listed else argparse.SUPPRESS, **options
+        )
 
 
 SETTINGS = read_settings(TrainConfig)
@@ -90,22 +75,20 @@ def from_mapping(config: TrainConfig, values: Mapping[str, Any], where: str) -> 
     Raises ValueError for an unknown name (suggesting the nearest known one), a wrong type and a value out of range.
     """
     clean: dict[str, Any] = {}
-    for given, value in values.items():
-        name = RENAMED.get(given, given)
-        if name in RETIRED:
-            if value != RETIRED[name]:
-                raise ValueError(f"{where}: {name} is no longer a setting; what happens is {name} = {RETIRED[name]!r}")
-            continue
+    for name, value in values.items():
         if name not in SETTINGS:
             near = difflib.get_close_matches(str(name), SETTINGS, 1)
             raise ValueError(f"{where}: unknown setting {name!r}" + (f"; did you mean {near[0]}?" if near else ""))
         wanted = _plain_type(SETTINGS[name].hint)
+        if value is None and SETTINGS[name].default is None:
+            clean[name] = value
+            continue
         if wanted is float and type(value) is int:
             value = float(value)
         if type(value) is not wanted:
             raise ValueError(f"{where}: {name} must be of type {wanted.__name__}, not {value!r}")
         if (choices := _choices(SETTINGS[name].hint)) and value not in choices:
-            raise ValueError(f"{where}: {name} must be one of {', '.join(filter(None, choices))}, not {value!r}")
+            raise ValueError(f"{where}: {name} must be one of {', '.join(choices)}, not {value!r}")
         clean[name] = value
     return replace(config, **clean)
 
@@ -148,7 +131,7 @@ def resolve(args: argparse.Namespace) -> TrainConfig:
     return from_mapping(config, given_flags(args), "flags")
 
 
-ON_RESUME = ("root", "cache", "device", "threads", "output", "save_minutes", "log_to")
+ON_RESUME = ("root", "cache", "device", "output")
 """Settings that may change when a run is resumed: paths and execution, which do not change the result."""
 
 
@@ -164,9 +147,3 @@ def resumed(folder: Path, args: argparse.Namespace) -> TrainConfig:
 def to_yaml(config: TrainConfig) -> str:
     """Return the settings as YAML, in the order of the fields."""
     return yaml.safe_dump(dict(vars(config)), sort_keys=False)
-
-
-def former_settings(config: TrainConfig) -> dict[str, Any]:
-    """Return the settings as earlier versions wrote them; stored results are looked up by this form."""
-    former = RETIRED | {FORMER.get(name, name): value for name, value in vars(config).items()}
-    return former | {"crop": config.crop or "none"}

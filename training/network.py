@@ -21,7 +21,7 @@ from spikesight.training.data.start import network_name
 def neuron_config(config: TrainConfig) -> NeuronConfig:
     """Return the neuron model that the settings ask for."""
     start = PRESETS.get(config.neuron) or NeuronConfig(kind=config.neuron)
-    options = {"surrogate": config.surrogate, "slope": config.slope or None, "theta": config.theta}
+    options = {"surrogate": config.surrogate, "slope": config.slope, "theta": config.theta}
     if config.neuron not in ("if", "psn", "relu"):
         options["beta"] = config.beta
     if config.learn_beta:
@@ -81,19 +81,6 @@ def network_names(folder: Path) -> list[str]:
     own = {"in_channels": config.in_channels, "classes": config.classes, "neuron": config.neuron}
     own["spiking_readout"] = config.spiking_readout
     return [name for name, shape in NETWORKS.items() if replace(shape, **own) == config]
-
-
-def freeze(network: nn.Module) -> None:
-    """Freeze all parameters but the last layer's. `freeze_batch_norms` must follow each call of network.train()."""
-    for name, parameter in network.named_parameters():
-        parameter.requires_grad_(name.startswith("readout"))
-
-
-def freeze_batch_norms(network: nn.Module) -> None:
-    """Set batch norms to evaluation mode, so that their running statistics stay as they are."""
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.eval()
 
 
 KINDS = (nn.Conv2d, nn.BatchNorm2d, nn.Linear)

@@ -27,7 +27,7 @@ these, of each class, at most the error rate is expected to be committed to and 
 state or the next one. Of those that are committed to it may be more, and nothing is said of a stream after what it shows
 has changed."""
 
-CONTRACT = ("steps", "bin_us", "height", "width", "encoding", "filter_us", "window", "pooled")
+CONTRACT = ("steps", "bin_us", "height", "width", "encoding", "filter_us", "window")
 """Training settings that the model's contract fixes."""
 
 
@@ -37,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--data", help="what it was trained on: a name or a folder, as for train-dvs (default: by its card)")
     add("--root", help="where named data sets lie (default data)")
     clips = "clips of digits on paper (of images stills) that count as in distribution, too"
-    add("--paper-clips", "--sheets", type=int, help=clips)
+    add("--paper-clips", type=int, help=clips)
     add("--cache", help="where binned recordings are kept (as for train-dvs)")
     add("--only-sets", action="store_true", help="prediction sets and their alarm anew, `known` as it is")
     add("--to", type=Path, help="write the calibrated model to this folder and leave the other alone")
@@ -49,10 +49,10 @@ def settings(card: "Card", **given: str | int | None) -> "TrainConfig":
     Raises ValueError if neither names the data.
     """
     from spikesight.training.config import TrainConfig
-    from spikesight.training.flags import RENAMED, SETTINGS, from_mapping
+    from spikesight.training.flags import SETTINGS, from_mapping
 
     given = {name: value for name, value in given.items() if value is not None}
-    recipe = {name: v for name, v in card.training.get("recipe", {}).items() if name in SETTINGS.keys() | RENAMED}
+    recipe = {name: v for name, v in card.training.get("recipe", {}).items() if name in SETTINGS}
     if "data" not in recipe.keys() | given:
         raise ValueError("the model's card does not say what it was trained on: give --data")
     own = {name: getattr(card.contract, name) for name in CONTRACT}

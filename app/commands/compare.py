@@ -9,7 +9,7 @@ from spikesight.training.compare.report import write_report
 from spikesight.training.flags import read_settings
 
 DESCRIPTION = """Train an ANN and a spiking network of the same shape, convert the ANN in every way, train an STDP
-layer, and write one report (report.html, report.md). An interrupted comparison goes on where it stopped.
+layer, and write one report (report.html). An interrupted comparison goes on where it stopped.
 
   spikesight compare --data mnist --root DATA --quick
   spikesight compare --data cifar10 --root DATA --network cifar-resnet20 --weights resnet20.th --direct none"""
@@ -43,6 +43,5 @@ def run(args: argparse.Namespace) -> int:
     """Train, convert and report, continuing an interrupted comparison; return the exit code."""
     given = {name: value for name, value in vars(args).items() if name != "quick"}
     comparison = Comparison(CompareConfig(**{**(QUICK if args.quick else {}), **given}))
-    markdown, page = write_report(comparison.run(), comparison.folder)
-    print(f"report: {page} and {markdown}")
+    print(f"report: {write_report(comparison.run(), comparison.folder)}")
     return 0

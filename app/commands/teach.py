@@ -3,6 +3,7 @@
 import argparse
 import json
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 DESCRIPTION = """\
@@ -33,6 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--features", default="nmnist", metavar="MODEL", help="the frozen network: a name or folder (default nmnist)")
     add("--layout", default="auto", choices=("auto", "classes", "sessions", "flat"), help="of the folder's names")
     add("--window-ms", type=int, default=0, help="length of an example; without, as suits the recordings")
+    add("--skip-bad", action="store_true", help="go on without files that cannot be read; the card names them")
     add("--json", action="store_true", help="one line of JSON in place of sentences")
 
 
@@ -42,7 +44,8 @@ def run(args: argparse.Namespace) -> int:
     if min(args.shots, args.window_ms, args.seed) < 0:
         raise ValueError("--shots, --seed and --window-ms cannot be negative")
     options = {"features": args.features, "shots": args.shots, "seed": args.seed, "layout": args.layout}
-    result = teach(args.data, args.to, **options, window_ms=args.window_ms)
+    options |= {"window_ms": args.window_ms, "skip_bad": args.skip_bad}
+    result = teach(args.data, args.to, **options)
     print(json.dumps(result) if args.json else _sentences(result))
     return 0
 
@@ -51,6 +54,7 @@ def _sentences(result: dict[str, Any]) -> str:
     from spikesight.training.run.baselines import sentences
 
     lines = [
+        *result["notes"],
         f"examples: {', '.join(f'{count} of {label}' for label, count in result['examples'].items())}",
         f"the head looks at the rates of {result['features']}" + " and of its input" * result["input"],
     ]
@@ -65,5 +69,5 @@ def _sentences(result: dict[str, Any]) -> str:
             lines.append(ANOTHER_DAY.format(result["another_day"]))
     lines.append(NOTICED.format(*result["noticed"]) if result["noticed"] else NOT_TOLD)
     lines += [*sentences(result["baselines"]), *result["advice"]]
-    lines.append(f"{result['model']}: try it with spikesight serve --model {result['model']}")
+    lines.append(f"{result['model']}: try it with spikesight serve --model {quote(result['model'])}")
     return "\n".join(lines)

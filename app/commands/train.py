@@ -9,6 +9,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from shlex import quote
 
 from spikesight.training.progress import say
 
@@ -24,16 +25,16 @@ Train a spiking classifier on event recordings or images and report its accuracy
 
 Several GPUs: torchrun --nproc-per-node 4 $(which train-dvs) ...
 
-A folder of your own starts from the shipped nmnist (--from-scratch: from random weights; --init-from: from another
-model, whose network and input come along), and an epoch is as many passes over it as make 50 steps.
+A folder of your own starts from the shipped nmnist (--network event-medium: from random weights; --init-from: from
+another model, whose network and input come along), and an epoch is as many passes over it as make 50 steps.
 
 The model is chosen on a validation split of the training recordings; the test split is read once, at the end.
 Everything lands in runs/<name>/: settings, split, metrics, checkpoints, and model/, which `spikesight serve --model`
-takes. Ctrl-C saves a checkpoint first."""
+takes. Ctrl-C saves a checkpoint and the best model so far."""
 
 
 COMMON = (
-    "data", "root", "network", "init_from", "from_scratch", "steps", "bin_us", "epochs", "batch_size", "lr", "loss",
+    "data", "root", "network", "init_from", "skip_bad", "steps", "bin_us", "epochs", "batch_size", "lr", "loss",
     "flip", "seed", "device", "output", "name",
 )  # fmt: skip
 """The settings that --help lists; --help-all lists every one."""
@@ -80,6 +81,16 @@ def _resumed(args: argparse.Namespace, output: str) -> Path:
     return found[-1].parent.parent
 
 
+def _stopped(folder: Path) -> str:
+    """Return what a stopped run has left, and the commands that go on with it."""
+    if not (folder / "checkpoints" / "last.safetensors").is_file():
+        return "stopped before the first step: nothing is left"
+    lines = [f"stopped; go on with: train-dvs --resume {quote(str(folder))}"]
+    if (folder / "model" / "config.json").is_file():
+        lines.append(f"the best so far, not tested: spikesight serve --model {quote(str(folder / 'model'))}")
+    return "\n".join(lines)
+
+
 def run(args: argparse.Namespace) -> int:
     """Train, resume, or only show what would be done; return the exit code."""
     from spikesight.training.flags import resolve, resumed, to_yaml
@@ -106,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
         metrics = fit(config, folder, resume=bool(args.resume))
     except KeyboardInterrupt:
         if first:
-            say(f"stopped; go on with: train-dvs --resume {folder}")
+            say(_stopped(folder))
         return 128 + signal.SIGINT
     except TrainingError as error:
         print(f"train-dvs: {error}", file=sys.stderr)
@@ -116,6 +127,7 @@ def run(args: argparse.Namespace) -> int:
             folder.rmdir()  # if nothing was written to it
     if not metrics:  # not the first of several processes
         return 0
+    print(f"model: {metrics['made']}")
     test, (low, high) = metrics["test"], metrics["test"]["interval"]
     print(
         f"test accuracy {test['accuracy']:.4f} ({test['correct']} of {test['count']}, "
@@ -123,7 +135,7 @@ def run(args: argparse.Namespace) -> int:
     )
     for line in sentences(metrics.get("baselines", [])):
         print(line)
-    print(f"serve it with: spikesight serve --model {folder / 'model'}")
+    print(f"serve it with: spikesight serve --model {quote(str(folder / 'model'))}")
     if args.json:
         print(json.dumps({"run": os.fspath(folder), **metrics}))
     return 0

@@ -1,1 +1,1 @@
-"""Commands that measure rows of the leaderboard (`spikesight board`); the last line that each prints holds figures."""
+"""Commands that measure rows of the board (see `rows`); the last line that each prints holds figures."""

@@ -10,7 +10,6 @@ of ours use the earlier rate, a tenth of it.
 
 from collections.abc import Callable
 from dataclasses import replace
-from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +57,8 @@ def ours(neuron: str, learnt: Frames, asked: Frames, seed: int, *, one_frame: bo
     torch.manual_seed(seed)
     config = TrainConfig(
         steps=contract.steps, bin_us=contract.bin_us, height=17, width=17, encoding=contract.encoding, neuron=neuron,
-        epochs=EPOCHS, batch_size=BATCH, lr=lr, carry=0.0, shift=1, seed=seed, device="cpu", save_minutes=inf,
+        epochs=EPOCHS, batch_size=BATCH, lr=lr, carry=0.0, shift=1, rotate=10.0, scale=0.0, drop=0.2, seed=seed,
+        device="cpu",
     )  # fmt: skip
     data = Data(
         train=learnt, val=asked, test=asked, labels=LABELS, contract=contract, split={}, recorded=len(learnt),

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spikesight.models.statistics import Floats, energy, fit_temperature, moments, quantile
+from spikesight.models.statistics import Floats, calibration_error, energy, fit_temperature, moments, quantile, softmax
 
 RECORDED, WEBCAM, CAMERA = range(3)
 """Kinds of input: recordings and still images; a webcam's tracked frames; a camera's events in a tracked window."""
@@ -284,6 +284,8 @@ def fit_lines(kinds: Sequence[ClassDistance], of: Windows, weight: float = 1.0) 
         for at, fewest in enumerate(active):
             far = distance.score(np.sqrt(of.rates[valid, at]))
             temperature = fit_temperature(logits[:, at], labels, weights, 1 / (len(labels) + 1))
+            before, after = (calibration_error(softmax(logits[:, at] / t), labels, weights) for t in (1.0, temperature))
+            temperature = temperature if after < before else 1.0  # what does not help is not kept
             rows.append((temperature, *kind_lines(far, energy(logits[:, at]), weights, weight), fewest))
         found.append(lines_of(np.array(rows, np.float64).T))
     return found

@@ -45,19 +45,15 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     "fashionmnist": lambda root: write_idx(root / "fashion-mnist"),
     "cifar10": data_sets.write_cifar10,
     "cifar100": data_sets.write_cifar100,
-    "cifar10-jpeg": data_sets.write_cifar_jpeg,
     "imagenet": lambda root: write_pictures(root / "imagenet"),
     "folder": lambda root: write_pictures(root / "mine"),
 }
 
 
 def config_of(name: str, root: Path, **options: object) -> TrainConfig:
-    data = {"cifar10-jpeg": "cifar10", "folder": str(root / "mine")}.get(name, name)
-    own_size = name in ("mnist", "fashionmnist", "cifar10", "cifar100", "cifar10-jpeg")
-    side, resize = 0 if own_size else 12, 16 if name in ("imagenet", "folder") else 0
-    return small_config(
-        root, data=data, steps=2, bin_us=0, height=side, width=side, resize=resize, epochs=1, name=name, **options
-    )
+    data = str(root / "mine") if name == "folder" else name
+    side = None if name in ("mnist", "fashionmnist", "cifar10", "cifar100") else 14
+    return small_config(root, data=data, steps=2, bin_us=None, height=side, width=side, epochs=1, name=name, **options)
 
 
 def train(name: str, root: Path, **options: object) -> Path:
@@ -67,7 +63,8 @@ def train(name: str, root: Path, **options: object) -> Path:
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_a_batch_of_every_set_is_trained_on(name: str, tmp_path: Path) -> None:
+def test_a_batch_of_every_set_is_trained_on(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data_sets.take_any_cifar(monkeypatch)
     assert set(DATA_NAMES) <= {*WRITERS, "cifar10dvs"}, "a set by name is left out here"
     WRITERS[name](tmp_path)
     assert dry_run(config_of(name, tmp_path)) > 0
@@ -76,7 +73,9 @@ def test_a_batch_of_every_set_is_trained_on(name: str, tmp_path: Path) -> None:
 def test_a_spiking_network_starts_from_its_ann_twin(tmp_path: Path) -> None:
     write_idx(tmp_path / "mnist")
     ann = train("mnist", tmp_path, neuron="relu")
-    config = small_config(tmp_path, data="mnist", neuron="if", init_from=str(ann), teacher=str(ann), steps=2, bin_us=0)
-    fit(replace(config, height=0, width=0, epochs=1), tmp_path / "runs" / "spiking")
+    config = small_config(
+        tmp_path, data="mnist", neuron="if", init_from=str(ann), teacher=str(ann), steps=2, bin_us=None
+    )
+    fit(replace(config, height=None, width=None, epochs=1), tmp_path / "runs" / "spiking")
     assert not spikes_at_all(Classifier.load(ann).network)
     assert spikes_at_all(Classifier.load(tmp_path / "runs" / "spiking" / "model").network)

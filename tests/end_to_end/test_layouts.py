@@ -88,7 +88,6 @@ def test_one_command_trains_on_a_folder_and_knows_it_again(
         "epoch-steps": 6,
         "crop": "object",
         "window-ms": 200,
-        "hop-ms": 200,
     }
     run, out = said(capsys, "train", "--data", "things", *(f"--{name}={value}" for name, value in settings.items()))
     assert f"layout {kind}: 2 classes, {count} recordings" in out

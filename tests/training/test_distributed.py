@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,13 +12,13 @@ from safetensors.torch import load_file
 from torch import nn
 
 from spikesight.training.config import TrainConfig
-from spikesight.training.distributed import SyncNorm, join_processes, synchronise_norms
+from spikesight.training.distributed import Processes, SyncNorm, join_processes, synchronise_norms
 from spikesight.training.flags import to_yaml
 from spikesight.training.run.fit import fit
 from tests.support.inputs.data_sets import small_config, write_nmnist
 
 PATIENCE_S = 1200  # two processes that import PyTorch and train, on a machine that is busy with other tests
-OURS_ALONE = ("ACCELERATE_", "GLOO_", "GROUP_", "LOCAL_", "MASTER_", "OMP_", "RANK", "ROLE_", "TORCHELASTIC_", "WORLD_")
+OURS_ALONE = ("GLOO_", "GROUP_", "LOCAL_", "MASTER_", "OMP_", "RANK", "ROLE_", "TORCHELASTIC_", "WORLD_")
 
 
 def trained_by_two(root: Path, config: TrainConfig) -> str:
@@ -56,17 +55,16 @@ def test_synchronised_norms_keep_names_tensors_and_single_process_results() -> N
 
 
 def test_each_process_has_its_share_of_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    second = SimpleNamespace(device=torch.device("cpu"), process_index=1, num_processes=2)
-    monkeypatch.setattr("accelerate.Accelerator", lambda **_: second)
+    cpu, x = torch.device("cpu"), torch.arange(8.0).view(2, 4)
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ValueError, match="--batch-size 5 must be a multiple of the 2 processes"):
-        join_processes(TrainConfig(batch_size=5), second.device)
-    processes, x = join_processes(TrainConfig(batch_size=4), second.device), torch.arange(8.0).view(2, 4)
-    assert (processes.rank, processes.world, processes.main) == (1, 2, False)
+        join_processes(TrainConfig(batch_size=5), cpu)
+    processes = Processes(cpu, 1, 2)
+    assert not processes.main
     assert processes.share(x).tolist() == [[4, 5, 6, 7]]
     assert processes.share(x, 1).tolist() == [[2, 3], [6, 7]]
     monkeypatch.setenv("WORLD_SIZE", "1")
-    alone = join_processes(TrainConfig(batch_size=5), second.device)
+    alone = join_processes(TrainConfig(batch_size=5), cpu)
     assert alone.main
     assert torch.equal(alone.share(x), x)
 

@@ -10,7 +10,7 @@ import yaml
 from spikesight.models.networks.resnet import NETWORKS
 from spikesight.training.config import TrainConfig
 from spikesight.training.data.start import network_name
-from spikesight.training.flags import RECIPES, RETIRED, add_settings, from_mapping, resolve, resumed, to_yaml
+from spikesight.training.flags import RECIPES, SETTINGS, add_settings, from_mapping, resolve, resumed, to_yaml
 from spikesight.training.step.optimiser import learning_rate
 
 
@@ -29,16 +29,13 @@ def from_file(tmp_path: Path, text: str, *words: str) -> TrainConfig:
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ({"truncate": 5, "teacher": "x"}, "--truncate needs"),
-        ({"truncate": 5, "loss": "mean"}, "--truncate needs"),
-        ({"truncate": 5, "checkpoint_steps": 2}, "--truncate already"),
-        ({"freeze": True}, "--init-from"),
         ({"crop": "object", "encoding": "count"}, "--crop object is for binary recordings"),
-        ({"crop": "object", "pooled": True}, "--pooled is for all of a sensor"),
-        ({"window": "drawing", "pooled": True}, "--pooled is for all of a sensor"),
+        ({"crop": "object", "window": "drawing"}, "--crop object is for binary recordings"),
+        ({"epochs": -1}, "epochs must not be negative"),
+        ({"batch_size": 0}, "batch_size must be positive"),
     ],
 )
-def test_settings_that_exclude_each_other(values: dict[str, Any], says: str) -> None:
+def test_settings_that_are_refused(values: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         TrainConfig(**values)
 
@@ -46,11 +43,6 @@ def test_settings_that_exclude_each_other(values: dict[str, Any], says: str) -> 
 def test_flags_beat_the_file_and_the_file_beats_the_defaults(tmp_path: Path) -> None:
     config = from_file(tmp_path, "lr: 0.5\nepochs: 7\nflip: true\n", "--epochs", "9", "--no-flip")
     assert config == TrainConfig(lr=0.5, epochs=9, flip=False)
-
-
-def test_a_former_name_still_serves(tmp_path: Path) -> None:
-    assert from_file(tmp_path, "sheets: 7\n").paper_clips == 7
-    assert resolve(parse("--sheets", "8")).paper_clips == 8
 
 
 @pytest.mark.parametrize(
@@ -101,15 +93,19 @@ def test_the_papers_recipe_is_the_papers() -> None:
 
 def test_going_on_keeps_what_is_computed(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(to_yaml(TrainConfig(lr=0.25)))
-    assert resumed(tmp_path, parse("--threads", "2")) == TrainConfig(lr=0.25, threads=2)
+    assert resumed(tmp_path, parse("--device", "cpu")) == TrainConfig(lr=0.25, device="cpu")
     with pytest.raises(ValueError, match="--batch-size cannot change"):
         resumed(tmp_path, parse("--batch-size", "8"))
 
 
-def test_a_run_of_an_earlier_version_goes_on_unless_it_used_what_is_gone(tmp_path: Path) -> None:
-    old = {**vars(TrainConfig(lr=0.25)), **RETIRED}
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(old))
-    assert resumed(tmp_path, parse()) == TrainConfig(lr=0.25)
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump({**old, "mixup": 0.4}))
-    with pytest.raises(ValueError, match=r"config\.yaml: mixup is no longer a setting"):
-        resumed(tmp_path, parse())
+def test_what_is_unset_is_none_and_its_help_says_what_happens() -> None:
+    parser = argparse.ArgumentParser()
+    add_settings(parser)
+    said = parser.format_help()
+    assert "(default None)" not in said
+    for name, setting in SETTINGS.items():
+        if setting.default is None:
+            assert from_mapping(TrainConfig(), {name: None}, "here") == TrainConfig()
+        else:
+            with pytest.raises(ValueError, match=f"{name} must be of type"):
+                from_mapping(TrainConfig(), {name: None}, "here")

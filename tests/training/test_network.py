@@ -13,10 +13,10 @@ from spikesight.models.networks.ann import ANNS
 from spikesight.models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
 from spikesight.models.networks.taught import TaughtConfig, TaughtNetwork
 from spikesight.models.neurons.config import RECTIFIER
-from spikesight.models.shipped import shipped
+from spikesight.models.shipped import find, shipped
 from spikesight.models.teach.few_shot import backbone
 from spikesight.training.config import TrainConfig
-from spikesight.training.data.start import weights_path
+from spikesight.training.data.start import weights_path, with_network
 from spikesight.training.network import build_network, load_teacher, neuron_config, start_from
 from spikesight.training.run.fit import dry_run
 from tests.support.inputs.data_sets import small_config
@@ -80,7 +80,7 @@ def test_weights_of_an_ann_by_order(tmp_path: Path) -> None:
 def test_a_run_learns_from_an_ann(tmp_path: Path, root: Path) -> None:
     torch.save(ANNS["small-cnn"].build(2, 2).state_dict(), tmp_path / "ann.pt")
     plain, taught = (small_config(root, epochs=1, name=name, teacher=path) for name, path in (
-        ("plain", ""), ("taught", str(tmp_path / "ann.pt")),
+        ("plain", None), ("taught", str(tmp_path / "ann.pt")),
     ))  # fmt: skip
     assert dry_run(taught) != dry_run(plain)
 
@@ -101,13 +101,18 @@ def test_a_model_teacher_answers_by_its_mean_logits_and_one_of_one_step_sees_the
         torch.testing.assert_close(answer, network(fed)[0].mean(0))
 
 
-def test_weights_are_named_by_a_path_or_by_a_shipped_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert [weights_path(name) for name in shipped()] == list(shipped().values())
+def test_a_shipped_name_means_the_shipped_model_whatever_lies_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `export --format c` and the data set of that name make a folder "nmnist"."""
     assert weights_path("nowhere") == Path("nowhere")
     monkeypatch.chdir(tmp_path)
-    name = next(iter(shipped()))
-    Path(name).touch()
-    assert weights_path(name) == Path(name), "what lies here comes first"
+    Path("nmnist").mkdir()
+    for name, folder in shipped().items():
+        assert weights_path(name) == find(name) == folder
+    Path("motions").mkdir()
+    assert with_network(TrainConfig(), own=True, images=False).network == "event-medium"
+    assert weights_path("./nmnist") == Path("nmnist"), "what lies here is given as a path"
 
 
 def test_an_ann_teacher_is_shown_images_in_its_own_scale(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """The ANN of a comparison: trained by the loop of `train-dvs` with one step, SGD and no model selection."""
 
 from collections.abc import Callable
-from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +19,8 @@ def ann_settings(epochs: int, *, lr: float = 0.05, shift: int = 2, flip: bool = 
     """Return settings for SGD with warm-up over a tenth of the run and cosine to zero; `shift` in pixels each way."""
     return TrainConfig(
         steps=1, encoding="direct", neuron="relu", loss="mean", epochs=epochs, batch_size=128, optimiser="sgd", lr=lr,
-        warmup_epochs=0.1 * epochs, weight_decay=5e-4, clip_norm=5.0, shift=shift, flip=flip, rotate=0.0, drop=0.0,
-        seed=seed, device="cpu", channels_last=True, save_minutes=inf,
+        warmup_epochs=0.1 * epochs, weight_decay=5e-4, shift=shift, flip=flip, rotate=0.0, drop=0.0,
+        seed=seed, device="cpu", scale=0.0, clip_norm=5.0, carry=0.0,
     )  # fmt: skip
 
 

@@ -35,10 +35,7 @@ from spikesight.training.compare.config import CompareConfig
 from spikesight.training.compare.costs import Stepwise, activations, cost_of, costs
 from spikesight.training.compare.results import (
     AnnResult,
-    Cost,
-    Costs,
     Curve,
-    CurvePiece,
     Results,
     Say,
     StdpResult,
@@ -51,15 +48,12 @@ from spikesight.training.config import TrainConfig
 from spikesight.training.data import load_data
 from spikesight.training.data.check import count_named_read
 from spikesight.training.data.images import IMAGES, Images, Pictures, load_images
-from spikesight.training.flags import former_settings
 from spikesight.training.run.loop import Run
 from spikesight.training.run.report import write_whole
 from spikesight.training.step.batches import evaluation_input
 
-EXITS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.99)  # confidences of the early-exit curve
 METERED = 16  # images to count operations on
-BLOCK = 1000  # most test images of one stored part of a curve
-BLOCK_STEPS = 100_000  # most image-steps (images x T) of such a part
+LONG = 500  # no operations are counted in runs of more steps
 
 
 class Comparison:
@@ -105,9 +99,7 @@ class Comparison:
     def ann_key(self) -> dict[str, Any]:
         c = self.config
         key: dict[str, Any] = {**self.data_key(), "network": c.network, "weights": self.weights_hash}
-        if c.weights:
-            return {**key, "tune": [c.tune_epochs, c.tune_images] if c.tune_epochs else 0}
-        return {**key, "epochs": c.ann_epochs, "images": c.train_images}
+        return key if c.weights else {**key, "epochs": c.ann_epochs, "images": c.train_images}
 
     def ann(self) -> tuple[nn.Module, AnnResult]:
         """Return the trained ANN and its result."""
@@ -136,70 +128,52 @@ class Comparison:
 
     def _train_ann(self) -> nn.Module:
         c, data = self.config, self.data
+        if c.weights:
+            return build_for(c.network, read_state(Path(c.weights)))
         torch.manual_seed(c.seed)
         flip = self.train.pixels.shape[1] == 3
-        shift = 4 if flip else 2
-        if c.weights:
-            network = build_for(c.network, read_state(Path(c.weights)))
-            if not c.tune_epochs:
-                return network
-            chosen = self.train.subset(c.tune_images, c.seed)
-            settings = ann_settings(c.tune_epochs, lr=0.02, shift=shift, flip=flip, seed=c.seed)
-        else:
-            network = ANNS[c.network].build(self.train.pixels.shape[1], len(data.classes))
-            chosen = self.train.subset(c.train_images, c.seed)
-            settings = ann_settings(c.ann_epochs, shift=shift, flip=flip, seed=c.seed)
-        return fit_ann(network, chosen, data.mean, data.std, settings, self.store.say)
+        network = ANNS[c.network].build(self.train.pixels.shape[1], len(data.classes))
+        settings = ann_settings(c.ann_epochs, shift=4 if flip else 2, flip=flip, seed=c.seed)
+        return fit_ann(
+            network, self.train.subset(c.train_images, c.seed), data.mean, data.std, settings, self.store.say
+        )
 
     # --- conversion ---
 
-    def _converted(self, ann: nn.Module, method: str, aim: int) -> ConvertedNetwork:
-        return convert(ann, list(self.calibration.split(64)), method, steps=aim, seed=self.config.seed)
+    def _converted(self, ann: nn.Module, method: str) -> ConvertedNetwork:
+        return convert(ann, list(self.calibration.split(64)), method, steps=self.config.aim, seed=self.config.seed)
 
-    def conversion_key(self, method: str, aim: int) -> dict[str, Any]:
-        return {**self.ann_key(), "method": repr(METHODS[method]), "aim": aim, "calibration": self.config.calibration}
+    def conversion_key(self, method: str) -> dict[str, Any]:
+        c = self.config
+        return {**self.ann_key(), "method": repr(METHODS[method]), "aim": c.aim, "calibration": c.calibration}
 
-    def trial(self, ann: nn.Module, method: str, aim: int) -> Trial:
+    def trial(self, ann: nn.Module, method: str) -> Trial:
         """Test a method, converted for T = aim, on held-out training images."""
+        aim = self.config.aim
 
         def job() -> Trial:
             x, y = self.prepared(self.held), torch.from_numpy(self.held.labels)
-            right = int(curve(self.converted(ann, method, aim), x, y, aim).correct[-1])
+            right = int(curve(self.converted(ann, method), x, y, aim).correct[-1])
             return Trial(method=method, steps=aim, right=right, images=len(y))
 
-        return self.store.get(Trial, f"trial/{method}", self.conversion_key(method, aim), job)
+        return self.store.get(Trial, f"trial/{method}", self.conversion_key(method), job)
 
-    def conversion(self, ann: nn.Module, method: str, steps: int, aim: int, count: int) -> Curve:
-        """Measure accuracy at every T of one run over `count` test images, early exit, and operations at a few T."""
-        count = min(count, len(self.test))
-        key, size = {**self.conversion_key(method, aim), "steps": steps}, min(BLOCK, max(10, BLOCK_STEPS // steps))
+    def conversion(self, ann: nn.Module, method: str, steps: int, count: int) -> Curve:
+        """Measure accuracy at every T of one run over `count` test images, and operations at a few T of short runs."""
+        test = self.test[:count]
 
-        def piece(first: int) -> CurvePiece:
-            part = self.test[first : min(first + size, count)]
+        def job() -> Curve:
+            x, network = self.prepared(test), self.converted(ann, method)
+            return Curve(
+                method=method,
+                correct=curve(network, x, torch.from_numpy(test.labels), steps).correct.tolist(),
+                images=len(test),
+                ann_accuracy=accuracy(ann, x, test.labels),
+                work={} if steps > LONG else costs(network, x[:METERED], steps),
+            )
 
-            def job() -> CurvePiece:
-                x, y = self.prepared(part), torch.from_numpy(part.labels)
-                found = curve(self.converted(ann, method, aim), x, y, steps, confidences=EXITS)
-                exits = {str(e): (int(found.exit_steps[e].sum()), int(found.exit_right[e].sum())) for e in EXITS}
-                right = int(hits(ann, x, part.labels).sum())
-                return CurvePiece(correct=found.correct.tolist(), images=len(part), ann=right, exits=exits)
-
-            name = f"convert/{method}/{steps}/{first}"
-            return self.store.get(CurvePiece, name, {**key, "to": first + len(part)}, job)
-
-        return joined([piece(first) for first in range(0, count, size)], method, self.work(ann, method, aim, steps))
-
-    def work(self, ann: nn.Module, method: str, aim: int, steps: int) -> dict[str, Cost]:
-        """Count operations at a few T; none for the long runs."""
-        if steps > 500:
-            return {}
-        key = {**self.conversion_key(method, aim), "steps": steps}
-        x = self.prepared(self.test[:METERED])
-
-        def job() -> Costs:
-            return Costs(work=costs(self.converted(ann, method, aim), x, steps))
-
-        return self.store.get(Costs, f"work/{method}/{steps}", key, job).work
+        key = {**self.conversion_key(method), "steps": steps, "images": len(test)}
+        return self.store.get(Curve, f"convert/{method}/{steps}", key, job)
 
     # --- direct training ---
 
@@ -212,10 +186,10 @@ class Comparison:
             data=c.data, root=c.root, network=c.network, encoding=encoding, surrogate=surrogate, steps=int(steps),
             height=height, width=width, channels=channels,
             epochs=c.direct_epochs, batch_size=128, lr=4e-3, warmup_epochs=0.3, ema=0.995, loss="tet",
-            seed=c.seed, device="cpu", rotate=0.0, drop=0.0, flip=channels == 3, channels_last=True,
+            seed=c.seed, device="cpu", rotate=0.0, drop=0.0, flip=channels == 3,
             cache=str(self.folder / "cache"), output=str(self.folder),
         )  # fmt: skip
-        decisive = former_settings(replace(settings, root="", cache="", output=""))
+        decisive = vars(replace(settings, root="", cache="", output=""))
         training = {**self.data_key(), "settings": decisive, "images": c.train_images}
 
         def job() -> Curve:
@@ -263,35 +237,15 @@ class Comparison:
         count_named_read(Path(c.root), c.data, "compare")
         ann, top = self.ann()
         results = Results(config=c, data=self.data.name, classes=len(self.data.classes), ann=top)
-        results.trials.extend(self.trial(ann, m, c.aim) for m in c.methods if c.held)
+        if c.held:
+            results.trials.extend(self.trial(ann, method) for method in c.methods)
         if results.trials and c.chosen_images:
             best = max(results.trials, key=lambda t: t.right).method
-            results.chosen.append(self.conversion(ann, best, c.aim, c.aim, c.chosen_images))
-            for t in c.aims:
-                made = self.conversion(ann, best, t, t, c.images)
-                results.aimed.append(replace(made, method=f"{best} made for T = {t}"))
-        results.binary.extend(self.conversion(ann, m, c.steps, c.aim, c.images) for m in c.methods)
+            results.chosen.append(self.conversion(ann, best, c.aim, c.chosen_images))
+        results.converted.extend(self.conversion(ann, method, c.steps, c.images) for method in c.methods)
         results.direct.extend(self.direct(spec) for spec in c.direct)
         if self.data.train.pixels.shape[1] == 1 and c.stdp_neurons:  # STDP reads grey images
             results.stdp.extend(self.stdp(seed) for seed in c.stdp_seeds)
-        results.long.extend(self.conversion(ann, m, c.long_steps, c.aim, c.long_images) for m in c.long)
+        results.long.extend(self.conversion(ann, m, c.long_steps, c.long_images) for m in c.long)
         write_whole(self.folder / "results.json", json.dumps(asdict(results)) + "\n")
         return results
-
-
-def joined(pieces: list[CurvePiece], method: str, work: dict[str, Cost]) -> Curve:
-    """Merge the parts of a curve, weighted by their images."""
-    images = sum(p.images for p in pieces)
-    exits = {
-        e: (sum(p.exits[e][0] for p in pieces) / images, 100 * sum(p.exits[e][1] for p in pieces) / images)
-        for e in map(str, EXITS)
-    }
-    return Curve(
-        method=method,
-        correct=np.sum([p.correct for p in pieces], 0).tolist(),
-        images=images,
-        ann_accuracy=100 * sum(p.ann for p in pieces) / images,
-        exits=exits,
-        work=work,
-        seconds=round(sum(p.seconds for p in pieces), 1),
-    )

@@ -15,15 +15,16 @@ from spikesight.training.compare.ann import accuracy
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import load_data
 from spikesight.training.data.images import Images, Pictures
-from spikesight.training.flags import from_mapping
+from spikesight.training.flags import SETTINGS, from_mapping
 
 AIMS = (4, 8, 16, 32, 64)  # T to try; the first good one is chosen
 
 
 def splits_of(card: Card, root: Path) -> tuple[Pictures, Images]:
     """Return (training and test pictures, validation pictures) of the run that made a checkpoint. Raises DataError."""
-    recipe = dict(card.training["recipe"])
-    data = load_data(from_mapping(TrainConfig(), {**recipe, "root": str(root), "init_from": "", "teacher": ""}, "card"))
+    recipe = {name: value for name, value in card.training["recipe"].items() if name in SETTINGS}
+    recipe |= {"root": str(root), "init_from": None, "teacher": None}
+    data = load_data(from_mapping(TrainConfig(), recipe, "card"))
     train, held, test = (Images(part.frames[:][:, 0], part.labels) for part in (data.train, data.val, data.test))
     contract = card.contract
     return Pictures(recipe["data"], card.labels, contract.mean, contract.std, train, test), held

@@ -1,4 +1,4 @@
-"""Write the comparison's report with tables and pictures, as markdown and as one HTML file with embedded pictures."""
+"""Write the comparison's report: one HTML file with tables and embedded pictures."""
 
 import base64
 import html
@@ -32,24 +32,6 @@ class Block(NamedTuple):
 
     kind: str
     content: Any
-
-
-def to_markdown(parts: Sequence[Block], pictures: str) -> str:
-    """Return blocks as markdown; `pictures` is the folder of the pictures, relative to the file."""
-    lines: list[str] = []
-    for kind, content in parts:
-        if kind == "h2":
-            lines += [f"{'#' if not lines else '##'} {content}", ""]
-        elif kind == "p":
-            lines += [content, ""]
-        elif kind == "list":
-            lines += [*(f"- {item}" for item in content), ""]
-        elif kind == "picture":
-            lines += [f"![{content[1]}]({pictures}/{content[0]})", ""]
-        else:
-            head, *rows = content
-            lines += [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}", *(f"| {' | '.join(r)} |" for r in rows), ""]
-    return "\n".join(lines)
 
 
 STYLE = (
@@ -114,8 +96,8 @@ def opening(results: Results) -> str:
         f"Network {config.network}. ANN: {ann.accuracy:.2f} % on {ann.images} test images, "
         f"{ann.accuracy_here:.2f} % on the {ann.images_here} of the curves. Conversion: {config.calibration} "
         f"unlabelled training images; thresholds and weights are made for T = {config.aim}; "
-        f"seed {config.seed}. Direct networks have its shape and are chosen by a validation split. Nothing is chosen "
-        "by test images. Intervals are Wilson's at 95 %."
+        f"seed {config.seed}. Direct networks have its shape and are chosen by a validation "
+        "split. Nothing is chosen by test images. Intervals are Wilson's at 95 %."
     )
 
 
@@ -155,7 +137,7 @@ def blocks(results: Results, pictures: Path) -> list[Block]:
         Block("h2", "Accuracy (the paper's Table 1)"),
         Block("table", first_table(results)),
         *section(results, "long", results.long, "Long runs (the paper's Figure 2)", pictures),
-        *section(results, "binary", results.binary, "Binary spikes", pictures),
+        *section(results, "converted", results.converted, "Conversions", pictures),
         Block("h2", "Latency"),
         Block("table", latency_table(results)),
         Block("h2", "Operations and energy of an image (estimate)"),
@@ -172,10 +154,8 @@ def blocks(results: Results, pictures: Path) -> list[Block]:
     return [*parts, Block("h2", "The paper's claims here"), Block("table", claims(results))]
 
 
-def write_report(results: Results, folder: Path) -> tuple[Path, Path]:
-    """Write report.md, report.html and pictures/ in `folder`; return the two files."""
-    parts = blocks(results, folder / "pictures")
-    markdown, page = folder / "report.md", folder / "report.html"
-    write_whole(markdown, to_markdown(parts, "pictures"))
-    write_whole(page, to_html(parts, folder / "pictures"))
-    return markdown, page
+def write_report(results: Results, folder: Path) -> Path:
+    """Write report.html in `folder`, and its pictures to pictures/; return the file."""
+    page = folder / "report.html"
+    write_whole(page, to_html(blocks(results, folder / "pictures"), folder / "pictures"))
+    return page

@@ -1,4 +1,4 @@
-"""Results of a comparison, stored as JSON so that no job runs twice; unknown keys are ignored."""
+"""Results of a comparison, stored as JSON so that no job runs twice."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from spikesight.training.compare.config import CompareConfig
 from spikesight.training.run.report import write_whole
 
-VERSION = 2  # of the results on disk
+VERSION = 3  # of the results on disk
 Say = Callable[[str], None]
 
 
@@ -89,20 +89,6 @@ class Trial(Counted):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CurvePiece(Result):
-    """Part of a curve: counts over some test images."""
-
-    correct: list[int]  # images right at T = 1, 2, ...
-    images: int
-    ann: int  # images right by the ANN
-    exits: dict[str, tuple[int, int]]  # by confidence: (steps of all images, images right) with early exit
-
-    @property
-    def summary(self) -> str:
-        return f"{100 * self.correct[-1] / self.images:.2f} % (ANN {100 * self.ann / self.images:.2f} %)"
-
-
-@dataclass(frozen=True, kw_only=True)
 class Curve(Result):
     """Accuracy of a spiking network at every T of one run over test images."""
 
@@ -110,7 +96,6 @@ class Curve(Result):
     correct: list[int]  # images right at T = 1, 2, ...
     images: int
     ann_accuracy: float | None = None  # per cent, of the ANN on these images
-    exits: dict[str, tuple[float, float]] = field(default_factory=dict)  # by confidence: (mean steps, per cent right)
     work: dict[str, Cost] = field(default_factory=dict)  # by T
 
     @property
@@ -126,13 +111,6 @@ class Curve(Result):
     def at(self, steps: int) -> float:
         """Per cent right at T = steps, from 1."""
         return 100 * self.correct[steps - 1] / self.images
-
-
-@dataclass(frozen=True, kw_only=True)
-class Costs(Result):
-    """Operations of one image at a few T."""
-
-    work: dict[str, Cost]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,8 +131,7 @@ class Results:
     ann: AnnResult
     trials: list[Trial] = field(default_factory=list)
     chosen: list[Curve] = field(default_factory=list)  # the best method, on more images
-    aimed: list[Curve] = field(default_factory=list)  # the best method, converted for other T
-    binary: list[Curve] = field(default_factory=list)
+    converted: list[Curve] = field(default_factory=list)
     direct: list[Curve] = field(default_factory=list)
     stdp: list[StdpResult] = field(default_factory=list)
     long: list[Curve] = field(default_factory=list)

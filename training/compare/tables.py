@@ -51,7 +51,7 @@ def first_table(results: Results) -> Table:
     for r in results.chosen:
         training = f"conversion ({r.method}, chosen)"
         add("SNN", training, r.steps, r.correct[-1], r.images, r.ann_accuracy)
-    for r in (*results.aimed, *results.binary, *results.long):
+    for r in (*results.converted, *results.long):
         training = f"conversion ({r.method})"
         add("SNN", training, r.steps, r.correct[-1], r.images, r.ann_accuracy)
     for r in results.stdp:
@@ -70,20 +70,11 @@ def trial_table(results: Results) -> Table:
 
 
 def latency_table(results: Results) -> Table:
-    """Return the table of steps until the accuracy stays within one point of the ANN's, and with early exit."""
-    top = results.ann.accuracy_here
-    rows = [["method", "T within 1 point of the ANN", "early exit at 0.9: mean steps", "accuracy there, %"]]
-    for r in results.binary:
-        need = steps_to(r, top - 1)
-        mean, right = r.exits.get("0.9", (None, None))
-        rows.append(
-            [
-                r.method,
-                str(need) if need else f"not by {len(r.correct)}",
-                f"{mean:.1f}" if mean else "",
-                f"{right:.2f}" if right else "",
-            ]
-        )
+    """Return the table of steps from which on the accuracy stays within one point of the ANN's."""
+    rows = [["method", "T within 1 point of the ANN"]]
+    for r in results.converted:
+        need = steps_to(r, results.ann.accuracy_here - 1)
+        rows.append([r.method, str(need) if need else f"not by {r.steps}"])
     return rows
 
 
@@ -98,7 +89,7 @@ def energy_table(results: Results) -> Table:
         right = f"{results.ann.accuracy_here:.2f}" if bits == 32 else "not measured"
         cost = [f"{macs / 1e6:.2f}", "0", f"{e.compute:.2f}", f"{e.with_memory:.2f}"]
         rows.append([f"ANN, {bits} bits", "-", str(bits), "-", *cost, right])
-    for r in (*results.direct, *results.aimed, *results.binary):
+    for r in (*results.direct, *results.converted):
         for step, work in r.work.items():
             e = spiking_energy(Work(work.macs, work.acs, 0.0, work.updates))
             cost = [f"{work.macs / 1e6:.2f}", f"{work.acs / 1e6:.2f}", f"{e.compute:.2f}", f"{e.with_memory:.2f}"]
@@ -113,7 +104,7 @@ def equal_work(results: Results) -> Table:
     Each conversion uses the largest T within that budget; nothing is chosen by accuracy.
     """
     chosen = {r.method for r in results.chosen}
-    conversions = [r for r in results.binary if not chosen or r.method in chosen]
+    conversions = [r for r in results.converted if not chosen or r.method in chosen]
     rows = [["network", "T", "operations of an image, M", "accuracy, % (95 %)", "images"]]
 
     def add(name: str, r: Curve, steps: str) -> None:
@@ -123,7 +114,7 @@ def equal_work(results: Results) -> Table:
     for d in results.direct:
         steps = next(iter(d.work))
         add(d.method, d, steps)
-        for r in (*results.aimed, *conversions):
+        for r in conversions:
             within = [t for t, work in r.work.items() if work.operations <= d.work[steps].operations]
             if within:
                 add(f"... {r.method}", r, max(within, key=int))
@@ -156,7 +147,7 @@ def claims(results: Results) -> list[list[str]]:
         rows.append([claim, "not tested" if holds is None else "holds" if holds else "does not hold", evidence])
 
     near = results.ann.accuracy_here - 1
-    by_name = {r.method: r for r in results.binary}
+    by_name = {r.method: r for r in results.converted}
     base = {r.method: r for r in results.long}.get("rueckauer") or by_name.get("rueckauer")
     ends = sorted((d.steps, d.at(d.steps)) for d in results.direct)
     if len({t for t, _ in ends}) > 1:

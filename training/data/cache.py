@@ -97,16 +97,15 @@ def make_input_filter(sensor: SensorSize, contract: Contract) -> InputFilter:
 
 def noise_key(config: TrainConfig) -> list[float]:
     """Return the settings that determine the added noise, for a cache key."""
-    return [config.noise_hz, config.hot]
+    return [config.noise_hz, 0.0]
 
 
 def noisy(events: Events, sensor: SensorSize, config: TrainConfig, seed: int) -> Events:
-    """Add sensor noise of a random amount up to `config.noise_hz` and `config.hot`; half of the seeds add none."""
+    """Add sensor noise of a random amount up to `config.noise_hz`; half of the seeds add none."""
     random = np.random.default_rng(seed)
     if random.random() < 0.5:
         return events
-    rate, hot = random.uniform(0, config.noise_hz), random.uniform(0, config.hot)
-    return with_noise(events, sensor, rate, hot, random=random)
+    return with_noise(events, sensor, random.uniform(0, config.noise_hz), 0.0, random=random)
 
 
 def file_stamps(paths: Iterable[Path]) -> list[tuple[str, int, int]]:

@@ -25,7 +25,7 @@ EXPECTED: dict[str, tuple[int, int]] = {
     "mnist": (60_000, 10_000),
     "fashionmnist": (60_000, 10_000),
     "cifar10": (50_000, 10_000),
-    "cifar10-jpeg": (50_000, 10_000),
+    "cifar10-pictures": (50_000, 10_000),
     "cifar100": (50_000, 10_000),
     "imagenet": (1_281_167, 50_000),
 }

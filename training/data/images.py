@@ -1,25 +1,22 @@
-"""Sets of still images: MNIST and Fashion-MNIST (IDX), CIFAR (Python and JPEG forms), folders of pictures.
+"""Sets of still images: MNIST and Fashion-MNIST (IDX), CIFAR, folders of pictures.
 
 All are read as uint8 [M, 1, C, H, W]; an encoder makes T steps of them, batch by batch.
 """
 
 import gzip
-import io
-import pickle
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 
 from spikesight.encoders.preprocess.fit import fit_digit, fit_plain
 from spikesight.encoders.sample import IMAGE_SUFFIXES, read_pixels
-from spikesight.training.data.recordings import CIFAR10, class_folders, held_items, items_of
+from spikesight.training.data.recordings import class_folders, held_items, items_of
 from spikesight.training.data.separate import TEST_FRACTION
 from spikesight.training.data.sets import DataError, Frames, ImageSet, Item, MissingDataError, split_by_name
 
@@ -46,28 +43,21 @@ def read_idx(path: Path) -> np.ndarray:
 
 IDX_FOLDERS = {
     "mnist": ("mnist", "MNIST/raw", "MNIST", ""),
-    "fashionmnist": (
-        "fashion-mnist", "fashionmnist", "fashion_mnist", "FashionMNIST/raw", "FashionMNIST", "",
-        "usr/share/datasets/fashion-mnist",
-    ),
-}  # fmt: skip
-"""Folders below the root where IDX files may lie: plain, as torchvision unpacks them, and as Debian installs them."""
+    "fashionmnist": ("fashion-mnist", "fashionmnist", "FashionMNIST/raw", "FashionMNIST", ""),
+}
+"""Folders below the root where IDX files may lie, plain or as torchvision unpacks them."""
 DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")  # of the package dataset-fashion-mnist
 
 
 def find_idx(root: Path, name: str, stem: str) -> Path:
     """Return the path of the IDX file `stem`, gzipped or not, of the set `name`. Raises MissingDataError."""
     folders = [root / folder for folder in IDX_FOLDERS[name]]
-    if name == "fashionmnist":
-        folders.append(DEBIAN_FASHION)
-    for folder in folders:
-        for file in (f"{stem}.gz", stem, stem.replace("-idx", ".idx")):
-            if (folder / file).is_file():
-                return folder / file
-    title, kind = ("MNIST", "MNIST") if name == "mnist" else ("Fashion-MNIST", "FashionMNIST")
-    also = ", or install Debian's dataset-fashion-mnist" if name == "fashionmnist" else ""
-    needed = f"no {stem}(.gz) in {root} or {root / IDX_FOLDERS[name][0]}: {title}'s four IDX files are needed"
-    raise _missing(needed, kind, root, also)
+    folders += [DEBIAN_FASHION] if name == "fashionmnist" else []
+    for path in (folder / file for folder in folders for file in (f"{stem}.gz", stem)):
+        if path.is_file():
+            return path
+    kind, also = ("MNIST", "") if name == "mnist" else ("FashionMNIST", ", or by apt install dataset-fashion-mnist")
+    raise _missing(f"no {stem}(.gz) in {root} or {folders[0]}: {kind}'s four IDX files are needed", kind, root, also)
 
 
 def _missing(needed: str, kind: str, root: Path, also: str = "") -> MissingDataError:
@@ -100,92 +90,31 @@ def list_fashionmnist(root: Path) -> ImageSet:
     return _list_idx(root, "fashionmnist", FASHION)
 
 
-class _Restricted(pickle.Unpickler):
-    """Unpickler for CIFAR files: it loads NumPy arrays and refuses any other global name, which could run code."""
+def _list_cifar(root: Path, kind: str) -> ImageSet:
+    """Read CIFAR by torchvision, which unpickles only the published files, by their MD5 sums; or unpacked to pictures,
+    `kind`/train/<class>/<file> and `kind`/test/... Raises DataError.
+    """
+    from torchvision import datasets  # takes a second to load
 
-    ALLOWED = frozenset({"numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct"})
-
-    def find_class(self, module_name: str, global_name: str, /) -> Any:
-        full = f"{module_name}.{global_name}"
-        if full in self.ALLOWED:
-            return np._core.multiarray._reconstruct  # type: ignore[attr-defined]
-        if full in ("numpy.ndarray", "numpy.dtype"):
-            return getattr(np, global_name)
-        if full == "_codecs.encode":
-            import codecs
-
-            return codecs.encode
-        raise DataError(f"a CIFAR file asks for {full}: it is not the published file")
-
-
-def _read_cifar_pickle(path: Path) -> dict[str, Any]:
+    name, cifar = kind.lower(), getattr(datasets, kind)
+    if (root / name / "train").is_dir():
+        return list_pictures(root / name, f"{name}-pictures", 32, 32, 3)
+    folder = next((f for f in (root, root / name) if (f / cifar.base_folder).is_dir()), None)
+    if folder is None:
+        raise _missing(f"{kind} is not in {root}: it needs {cifar.base_folder}/", kind, root)
     try:
-        values = _Restricted(io.BytesIO(path.read_bytes()), encoding="bytes").load()
-        return {k.decode() if isinstance(k, bytes) else str(k): v for k, v in values.items()}
-    except (pickle.UnpicklingError, EOFError, AttributeError, IndexError, KeyError, ValueError, TypeError) as error:
-        raise DataError(f"{path.name} is damaged: {error}; download it again") from None
-
-
-def _cifar_python(folder: Path, files: Sequence[str], field: str) -> Frames:
-    """Read batches of CIFAR in the Python form (cifar-10-batches-py, cifar-100-python); `field` holds the labels."""
-    batches = []
-    for name in files:
-        if not (folder / name).is_file():
-            raise DataError(f"{folder.name} lacks {name}: the download is partial; fetch it again")
-        batches.append(_read_cifar_pickle(folder / name))
-    try:
-        labels = np.concatenate([np.asarray(b[field], np.int64) for b in batches])
-        images = np.concatenate([np.asarray(b["data"], np.uint8) for b in batches]).reshape(len(labels), 1, 3, 32, 32)
-    except (KeyError, ValueError) as error:
-        raise DataError(f"{folder.name} is not CIFAR as published: {error}") from None
-    return Frames(images, labels)
-
-
-def _cifar_jpeg(path: Path) -> tuple[Frames, tuple[str, ...]]:
-    """Read a .npz of concatenated JPEG files: arrays jpeg (bytes), offsets [M + 1], label [M], classes [K]."""
-    with np.load(path, allow_pickle=False) as file:
-        data, offsets, labels, classes = (file[name] for name in ("jpeg", "offsets", "label", "classes"))
-    images = []
-    for begin, end in pairwise(offsets.tolist()):
-        image = cv2.imdecode(data[begin:end], cv2.IMREAD_COLOR)
-        if image is None or image.shape != (32, 32, 3):
-            raise DataError(f"{path.name} holds pictures that cannot be decoded")
-        images.append(image)
-    frames = np.stack(images)[..., ::-1].transpose(0, 3, 1, 2)[:, None]
-    return Frames(np.ascontiguousarray(frames), labels.astype(np.int64)), tuple(map(str, classes))
-
-
-def list_cifar10(root: Path) -> ImageSet:
-    """Read CIFAR-10 (Krizhevsky 2009): 50000 training and 10000 test images, 32 x 32, in the Python or JPEG form."""
-    for folder in (root, root / "cifar10_jpeg"):
-        if (folder / "cifar10_jpeg_train.npz").is_file():
-            train, labels = _cifar_jpeg(folder / "cifar10_jpeg_train.npz")
-            return ImageSet("cifar10-jpeg", labels, train, _cifar_jpeg(folder / "cifar10_jpeg_test.npz")[0])
-    for folder in (root, root / "cifar-10-batches-py", root / "cifar10" / "cifar-10-batches-py"):
-        if (folder / "data_batch_1").is_file():
-            train = _cifar_python(folder, [f"data_batch_{n}" for n in range(1, 6)], "labels")
-            return ImageSet("cifar10", CIFAR10, train, _cifar_python(folder, ["test_batch"], "labels"))
-    raise _missing(f"CIFAR-10 is not in {root}: it needs cifar-10-batches-py/", "CIFAR10", root)
-
-
-def list_cifar100(root: Path) -> ImageSet:
-    """Read CIFAR-100 (Krizhevsky 2009): 50000 training and 10000 test images, 32 x 32, with the 100 fine labels."""
-    for folder in (root, root / "cifar-100-python", root / "cifar100" / "cifar-100-python"):
-        if (folder / "train").is_file():
-            train, test = (_cifar_python(folder, [name], "fine_labels") for name in ("train", "test"))
-            labels = tuple(str(n) for n in range(100))
-            if (folder / "meta").is_file():
-                names = _read_cifar_pickle(folder / "meta")["fine_label_names"]
-                labels = tuple(n.decode() if isinstance(n, bytes) else str(n) for n in names)
-            return ImageSet("cifar100", labels, train, test)
-    raise _missing(f"CIFAR-100 is not in {root}: it needs cifar-100-python/", "CIFAR100", root)
+        train, test = (cifar(str(folder), train=part) for part in (True, False))
+    except RuntimeError:
+        raise DataError(f"{cifar.base_folder} in {folder} is partial or damaged: fetch it again") from None
+    frames = [Frames(of.data.transpose(0, 3, 1, 2)[:, None], np.array(of.targets, np.int64)) for of in (train, test)]
+    return ImageSet(name, tuple(train.classes), frames[0], frames[1])
 
 
 IMAGES: dict[str, Callable[[Path], ImageSet]] = {
     "mnist": list_mnist,
     "fashionmnist": list_fashionmnist,
-    "cifar10": list_cifar10,
-    "cifar100": list_cifar100,
+    "cifar10": partial(_list_cifar, kind="CIFAR10"),
+    "cifar100": partial(_list_cifar, kind="CIFAR100"),
 }
 """Functions that read sets of images, by name; `imagenet` and folders of pictures are handled separately."""
 

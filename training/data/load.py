@@ -64,10 +64,8 @@ def list_data(config: TrainConfig) -> Listing | ImageSet:
         if not holds_pictures(path):
             return list_own(config, path)
     size = kept = config.height or side, config.width or side
-    if config.resize:  # kept larger, cropped when used
-        kept = config.resize * size[0] // min(size), config.resize * size[1] // min(size)
-    if min(kept) < min(size):
-        raise ValueError(f"--resize {config.resize} is smaller than the network's input, {size}")
+    if config.data == "imagenet":  # kept larger, cropped when used
+        kept = size[0] * 8 // 7, size[1] * 8 // 7
     return replace(list_pictures(path, name, *kept, config.channels or 3), input_size=size)
 
 
@@ -80,18 +78,22 @@ def resolve(config: TrainConfig, listing: Listing | ImageSet) -> TrainConfig:
     encoding = config.encoding or next(iter(ENCODINGS[kind]))
     if encoding not in ENCODINGS[kind]:
         raise ValueError(f"--encoding for {listing.name} must be one of {', '.join(ENCODINGS[kind])}, not {encoding!r}")
-    suits = encoding == "binary" and config.neuron in ("lif", "if") and config.bin_us in (0, window.bin_us)
     return replace(
         config,
         steps=config.steps or window.steps,
-        bin_us=config.bin_us or window.bin_us,
-        shortest_bin_us=config.shortest_bin_us or (window.shortest_bin_us if suits else 0),
+        bin_us=config.bin_us or window.bin_us or None,
         height=config.height or window.height,
         width=config.width or window.width,
         crop=config.crop or window.crop,
         encoding=encoding,
-        carry=config.carry if config.carry >= 0 else carry,
+        carry=carry if config.carry is None else config.carry,
     )
+
+
+def _shortest_bin(config: TrainConfig, window: Window) -> int:
+    """Return the shortest bin, microseconds, of the same weights: a leak in time runs at any pace; 0: only its own."""
+    suits = config.encoding == "binary" and config.neuron in ("lif", "if") and config.bin_us == window.bin_us
+    return window.shortest_bin_us if suits else 0
 
 
 def load_data(config: TrainConfig) -> Data:
@@ -180,9 +182,8 @@ def _load_recordings(listing: Listing, config: TrainConfig) -> Data:
     contract = Contract(
         kind="events", channels=2, height=config.height, width=config.width, steps=config.steps,
         encoding=config.encoding, sensor_width=listing.sensor.width, sensor_height=listing.sensor.height,
-        bin_us=config.bin_us, shortest_bin_us=config.shortest_bin_us, still=_image_fit(listing.labels),
-        filter_us=config.filter_us, window=config.window, frame="object" if config.crop == "object" else "sensor",
-        pooled=config.pooled,
+        bin_us=config.bin_us, shortest_bin_us=_shortest_bin(config, listing.window), still=_image_fit(listing.labels),
+        filter_us=config.filter_us, window=config.window or "", frame="object" if config.crop == "object" else "sensor",
     )  # fmt: skip
     names = {part: [item.name for item in items] for part, items in chosen.items()}
     official = listing.val is None and bool(listing.test)
@@ -206,6 +207,7 @@ def _load_recordings(listing: Listing, config: TrainConfig) -> Data:
         recorded=len(chosen["train"]),
         config=config,
         notes=listing.notes,
+        left_out=listing.left_out,
         digests=_digests(item.path for item in (*chosen["train"], *chosen["val"])),
         camera=common(dict.fromkeys(item.path for item in chosen["train"])),
     )
@@ -225,7 +227,7 @@ def _training_recordings(
         raise DataError("--paper-clips join digits that are emulated: give --emulated mnist, too")
     if config.emulated and _image_fit(labels) != "digit":
         raise DataError("--emulated mnist needs the ten digits 0 to 9 as classes")
-    noise = config if config.noise_hz or config.hot else None
+    noise = config if config.noise_hz else None
     copies = [bin_items(items, contract, folder, "binning train", noise, n) for n in range(config.repeat)]
     if not config.emulated:
         return copies[0]

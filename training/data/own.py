@@ -4,9 +4,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
+from spikesight.models.checkpoint import sha256_of
 from spikesight.training.config import TrainConfig
 from spikesight.training.data.folders import Folder, Part, Take, read_folder
 from spikesight.training.data.separate import Stretch, separate
@@ -23,7 +25,7 @@ SPARSE = 0.05  # windows with fewer events than this share of the median are lef
 
 def list_own(config: TrainConfig, path: Path) -> Listing:
     """List all windows of a folder's recordings, divided into training, validation and test. Raises DataError."""
-    folder = read_folder(path, config.layout)
+    folder, scans, found, left_out = usable(read_folder(path, config.layout), skip_bad=config.skip_bad)
     labels = folder.labels
     if len(labels) < 2:
         raise DataError(
@@ -31,11 +33,10 @@ def list_own(config: TrainConfig, path: Path) -> Listing:
             "needs two. Record something else or an empty scene as the second, or read the names by another --layout"
         )
     takes = folder.takes
-    scans = scan_all([take.path for take in takes])
     window = window_for(config, takes, scans)
     length_us = window.steps * window.bin_us
     divided = separate(takes, scans, length_us, config.val_fraction, config.seed)
-    hop_us = config.hop_ms * 1000 or -(-length_us // 2)
+    hop_us = -(-length_us // 2)
     apart_us = max(hop_us, length_us)  # windows that are counted must not overlap
     hops: dict[Part, int] = {"train": hop_us, "val": apart_us, "test": apart_us}
     typical = _typical(divided.train, scans, length_us)
@@ -48,15 +49,69 @@ def list_own(config: TrainConfig, path: Path) -> Listing:
     notes = (
         *_summary(folder, scans, window, hop_us, parts),
         *divided.notes,
+        *found,
         *_coverage(folder, scans, [item for items in parts.values() for item in items]),
     )
     train, val, test = (tuple(parts[part]) for part in parts)
-    return Listing(path.resolve().name, labels, train, test, scans[0].sensor, window, val, notes)
+    return Listing(path.resolve().name, labels, train, test, scans[0].sensor, window, val, notes, left_out)
 
 
-def scan_all(paths: Sequence[Path]) -> list[Scan]:
-    """Scan every recording, with a progress bar."""
-    return [scan(path) for path in with_progress(paths, "reading", "file")]
+class Usable(NamedTuple):
+    """What can be used of a folder."""
+
+    folder: Folder
+    scans: list[Scan]  # of its takes
+    notes: tuple[str, ...]  # on damaged files and copies, in sentences
+    left_out: tuple[str, ...]  # files that cannot be read, each with its reason
+
+
+def usable(folder: Folder, *, skip_bad: bool) -> Usable:
+    """Scan a folder's recordings; leave out copies of a file and, with `skip_bad`, what cannot be read.
+
+    Raises DataError that lists every file that cannot be read, unless they are skipped, and every file that is in two
+    classes.
+    """
+
+    def named(take: Take) -> str:
+        return str(take.path.relative_to(folder.path))
+
+    scans, bad = dict[Path, Scan](), list[str]()
+    for take in with_progress(folder.takes, "reading", "file"):
+        try:
+            scans[take.path] = scan(take.path)
+        except DataError as error:
+            bad.append(str(error))
+    first, copies, in_two = dict[tuple[int, str], Take](), set[Path](), list[str]()
+    sizes = Counter(path.stat().st_size for path in scans)
+    for take in folder.takes:
+        if take.path in scans and sizes[size := take.path.stat().st_size] > 1:
+            other = first.setdefault((size, sha256_of(take.path)), take)
+            if other.label != take.label:
+                in_two.append(f"{named(other)} and {named(take)} are one file in two classes")
+            elif other is not take:
+                copies.add(take.path)
+    problems = [*in_two, *([] if skip_bad else bad)]
+    if problems:
+        advice = "mend or remove them" + ("" if in_two else ", or go on without them by --skip-bad")
+        raise DataError("\n  ".join([f"{len(problems)} faults in {folder.path.name}; {advice}:", *problems]))
+    takes = tuple(take for take in folder.takes if take.path in scans and take.path not in copies)
+    if not any(take.part == "train" for take in takes):
+        raise DataError(f"none of the recordings in {folder.path} can be read: {bad[0]}")
+    remarks: dict[str, list[str]] = {}
+    for take in takes:
+        for remark in scans[take.path].remarks:
+            remarks.setdefault(remark, []).append(named(take))
+    notes = [f"WARNING: {remark} ({_few(names)})" for remark, names in remarks.items()]
+    if bad:
+        notes.insert(0, f"WARNING: {len(bad)} files are left out: {'; '.join(bad)}")
+    if copies:
+        twice = _few([named(take) for take in folder.takes if take.path in copies])
+        notes.append(f"copies of other files are used once: {twice}")
+    return Usable(replace(folder, takes=takes), [scans[take.path] for take in takes], tuple(notes), tuple(bad))
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def window_for(config: TrainConfig, takes: Sequence[Take], scans: Sequence[Scan]) -> Window:
@@ -84,7 +139,7 @@ def with_crop(window: Window, config: TrainConfig) -> Window:
     """Return `window` with its crop as the settings say: "object", a square around what moves, or "none", the whole
     sensor. If they leave it open, the window's own crop is kept where the other settings allow it.
     """
-    whole = config.window or config.pooled or config.encoding not in ("", "binary") or config.emulated
+    whole = config.window or config.encoding not in (None, "binary") or config.emulated
     crop = config.crop or ("none" if whole else window.crop)
     size = {"height": CROP_SIDE, "width": CROP_SIDE} if crop == "object" else {}
     return replace(window, crop=crop, **size)
@@ -130,7 +185,7 @@ def _summary(
         f"layout {folder.layout}: {len(labels)} classes, {len(takes)} recordings, {seconds:.0f} s, "
         f"{millions:.2f} M events",
         f"windows of {length_ms:g} ms ({window.steps} bins of {window.bin_us / 1000:g} ms), every "
-        f"{hop_us / 1000:g} ms in training (--window-ms, --hop-ms)"
+        f"{hop_us / 1000:g} ms in training (--window-ms)"
         + (", cropped to what moves (--crop none: where its place tells)" if window.crop == "object" else ""),
     ]
     for number, label in enumerate(labels):
@@ -170,7 +225,6 @@ def _coverage(folder: Folder, scans: Sequence[Scan], items: Sequence[Item]) -> l
     why = "" if share > 0.99 else "; the rest lies in gaps, in windows with next to no events or between windows"
     lines = [f"{'' if share > WARN_BELOW else 'WARNING: '}{share:.0%} of the events are used{why}"]
     if folder.left_out:
-        names = ", ".join(str(file.relative_to(folder.path)) for file in folder.left_out[:3])
-        more = f" and {len(folder.left_out) - 3} more" if len(folder.left_out) > 3 else ""
-        lines.append(f"not read, being no recordings in this layout: {names}{more}")
+        names = _few([str(file.relative_to(folder.path)) for file in folder.left_out])
+        lines.append(f"not read, being no recordings in this layout: {names}")
     return lines

@@ -14,6 +14,7 @@ from spikesight.training.data.sets import DataError, split_by_name, split_indice
 from spikesight.training.data.windows import Scan
 
 LEAST_GAP_US, GAP_SHARE = 1_000_000, 0.05  # gap between stretches of one recording: the longer of 1 s and this share
+LEAST_WINDOW_MS = 50  # that is advised
 TEST_FRACTION = 0.15  # share that is held out for the test if a set has no test split
 
 
@@ -37,6 +38,7 @@ class Separation:
     val: list[Stretch] = field(default_factory=list)
     test: list[Stretch] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    short: list[tuple[Take, float]] = field(default_factory=list)  # too short to be divided; microseconds of a piece
 
     def of(self, part: Part) -> list[Stretch]:
         """Return the stretches (spans of recordings) of training, validation or test."""
@@ -62,10 +64,15 @@ def separate(
     if not needed:
         found.train += [whole[index] for index in pool]
         found.notes.append("validation and test: the folder's own val/ and test/")
+    elif len(sessions) > len(needed):
+        pool = _by_session(found, takes, whole, pool, sessions, needed, fraction)
+        found.train += [whole[index] for index in pool]
     elif len(sessions) > 1:
-        _by_session(found, takes, whole, pool, sessions, needed, fraction, window_us)
+        _by_two_sessions(found, takes, whole, pool, sessions[-1], fraction, seed, window_us)
     else:
         _by_class(found, takes, whole, pool, needed, fraction, seed, window_us)
+    if found.short:
+        raise DataError(_too_short(found.short, window_us))
     if found.test and "test" not in needed and needed:
         found.notes.append("test: the folder's own test split")
     return found
@@ -73,30 +80,59 @@ def separate(
 
 def _by_session(
     found: Separation, takes: Sequence[Take], whole: Sequence[Stretch], pool: Sequence[int], sessions: list[str],
-    needed: list[Part], fraction: float, window_us: int,
-) -> None:  # fmt: skip
-    """Hold out the last sessions for the parts needed; of two sessions the second is divided in time."""
+    needed: list[Part], fraction: float,
+) -> list[int]:  # fmt: skip
+    """Hold out the last sessions for the parts needed; return the recordings of the others."""
     rest, held = sessions, dict[str, Part]()
-    if len(sessions) > len(needed):
-        for n, part in enumerate(needed):
-            share = TEST_FRACTION if part == "test" else fraction
-            count = min(max(1, round(share * len(sessions))), len(rest) - len(needed) + n)
-            rest, chosen = rest[:-count], rest[-count:]
-            held |= dict.fromkeys(chosen, part)
-            found.notes.insert(0, f"{NAMES[part]}: session {', '.join(chosen)}, of which training sees nothing")
-    else:
-        found.notes.append(f"validation and test: session {rest[-1]}, of which training sees nothing, divided in time")
+    for n, part in enumerate(needed):
+        share = TEST_FRACTION if part == "test" else fraction
+        count = min(max(1, round(share * len(sessions))), len(rest) - len(needed) + n)
+        rest, chosen = rest[:-count], rest[-count:]
+        held |= dict.fromkeys(chosen, part)
+        found.notes.insert(0, f"{NAMES[part]}: session {', '.join(chosen)}, of which training sees nothing")
     for index in pool:
-        session = takes[index].session
-        if not held and session == sessions[-1]:
-            _halve(found, takes[index], whole[index], window_us)
+        if part := held.get(takes[index].session):
+            found.of(part).append(whole[index])
+    return [index for index in pool if takes[index].session not in held]
+
+
+def _by_two_sessions(
+    found: Separation, takes: Sequence[Take], whole: Sequence[Stretch], pool: Sequence[int], last: str, fraction: float,
+    seed: int, window_us: int,
+) -> None:  # fmt: skip
+    """Divide the last of two sessions into validation and test: each class by whole recordings, or its only recording
+    in time. If one is too short for that, all of the session is the test, and the first is divided for validation.
+    """
+    of_last = [index for index in pool if takes[index].session == last]
+    divided, halved = Separation(), list[str]()
+    for label, mine in _by_label(takes, of_last):
+        if len(mine) > 1:
+            val, test = _hashed(takes, mine, 0.5)
+            divided.val += [whole[mine[n]] for n in val]
+            divided.test += [whole[mine[n]] for n in test]
         else:
-            found.of(held.get(session, "train")).append(whole[index])
+            halved.append(label)
+            _halve(divided, takes[mine[0]], whole[mine[0]], window_us)
+    rest = [index for index in pool if takes[index].session != last]
+    if divided.short:
+        found.test += [whole[index] for index in of_last]
+        found.notes.append(f"test: session {last}, of which training sees nothing")
+        _by_class(found, takes, whole, rest, ["val"], fraction, seed, window_us)
+        return
+    found.val, found.test = divided.val, divided.test
+    found.train += [whole[index] for index in rest]
+    how = f"; its only recording divided in time ({_list(halved)})" if halved else ", by whole recordings"
+    found.notes.append(f"validation and test: session {last}, of which training sees nothing{how}")
+
+
+def _by_label(takes: Sequence[Take], pool: Sequence[int]) -> list[tuple[str, list[int]]]:
+    labels = sorted({takes[index].label for index in pool})
+    return [(label, [index for index in pool if takes[index].label == label]) for label in labels]
 
 
 def _halve(found: Separation, take: Take, whole: Stretch, window_us: int) -> None:
     """Add the first half of a recording to validation and the second, after a gap, to the test."""
-    val, test = _divided(take, whole, (1.0, 1.0), window_us)
+    val, test = _divided(found, take, whole, (1.0, 1.0), window_us)
     found.val.append(val)
     found.test.append(test)
 
@@ -108,12 +144,11 @@ def _by_class(
     """Divide each class by whole recordings if it has enough of them, else one of its recordings in time."""
     what = " and ".join(NAMES[part] for part in reversed(needed))
     by_recording, shared, alone = [], [], []
-    for label in sorted({takes[index].label for index in pool}):
-        mine = [index for index in pool if takes[index].label == label]
+    for label, mine in _by_label(takes, pool):
         if len(mine) == 1:
             alone.append(label)
             shares = (0.8, 0.2) if len(needed) == 1 else (0.7, 0.15, 0.15)
-            parts = _divided(takes[mine[0]], whole[mine[0]], shares, window_us)
+            parts = _divided(found, takes[mine[0]], whole[mine[0]], shares, window_us)
             found.train.append(parts[0])
             for part, stretch in zip(reversed(needed), parts[1:]):
                 found.of(part).append(stretch)
@@ -148,12 +183,12 @@ def _hashed(takes: Sequence[Take], mine: Sequence[int], fraction: float) -> tupl
     return split_by_name(names, np.zeros(len(mine), int), fraction)
 
 
-def _list(labels: Sequence[str]) -> str:
-    return ", ".join(labels[:6]) + (f" and {len(labels) - 6} more classes" if len(labels) > 6 else "")
+def _list(names: Sequence[str], what: str = "classes") -> str:
+    return ", ".join(names[:6]) + (f" and {len(names) - 6} more {what}" if len(names) > 6 else "")
 
 
-def _divided(take: Take, whole: Stretch, shares: tuple[float, ...], window_us: int) -> list[Stretch]:
-    """Divide a recording by `shares`, with gaps between. Raises DataError if a stretch is shorter than a window."""
+def _divided(found: Separation, take: Take, whole: Stretch, shares: tuple[float, ...], window_us: int) -> list[Stretch]:
+    """Divide a recording by `shares`, with gaps between; note it as `short` if a piece is shorter than a window."""
     length = whole.end_us
     gap = round(max(window_us, LEAST_GAP_US, GAP_SHARE * length))
     room = length - gap * (len(shares) - 1)
@@ -162,10 +197,21 @@ def _divided(take: Take, whole: Stretch, shares: tuple[float, ...], window_us: i
         end = begin + room * share / sum(shares)
         pieces.append(Stretch(whole.take, round(begin), round(end)))
         begin = end + gap
-    if min(piece.end_us - piece.begin_us for piece in pieces) < window_us:
-        raise DataError(
-            f"{take.path.name}, with {length / 1e6:.1f} s, is too short to validate class {take.label!r} apart from "
-            f"training in windows of {window_us / 1000:g} ms: record it longer or again, or take --window-ms "
-            f"{max(50, round(room * min(shares) / sum(shares) / 4000))}"
-        )
+    least = min(piece.end_us - piece.begin_us for piece in pieces)
+    if least < window_us:
+        gap = round(max(LEAST_GAP_US, GAP_SHARE * length))  # as it is with shorter windows
+        found.short.append((take, (length - gap * (len(shares) - 1)) * min(shares) / sum(shares)))
     return pieces
+
+
+def _too_short(short: Sequence[tuple[Take, float]], window_us: int) -> str:
+    """Return the error for recordings that are too short to be divided, with what will do."""
+    names = _list([f"{take.path.parent.name}/{take.path.name}" for take, _ in short], "recordings")
+    fits_ms = int(min(piece for _, piece in short) / 1000)
+    fits_ms = fits_ms // 4 if fits_ms >= 4 * LEAST_WINDOW_MS else fits_ms  # several windows are better than one
+    return (
+        f"too short to validate their classes apart from training in windows of {window_us / 1000:g} ms: {names}. Give "
+        "every class three recordings, which are then divided whole"
+        + (f"; or take --window-ms {fits_ms}" if fits_ms >= LEAST_WINDOW_MS else "")
+        + "; or use spikesight teach, which holds out each recording in turn"
+    )

@@ -65,6 +65,7 @@ class Listing:
     window: Window
     val: tuple[Item, ...] | None = None
     notes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()  # files that cannot be read, each with its reason
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,7 @@ class Data:
     recorded: int  # number of distinct recordings or images among the training samples
     config: TrainConfig = field(default_factory=TrainConfig)  # of the run, with bins and input size filled in
     notes: tuple[str, ...] = ()  # how a folder was divided, in sentences
+    left_out: tuple[str, ...] = ()  # files of it that cannot be read, each with its reason
     train_items: tuple[Item, ...] = ()  # the recordings of `train`, which begins with them; empty for images
     val_items: tuple[Item, ...] = ()  # the recordings of `val`; empty for images
     outliers: Frames | None = None  # training samples of none of the classes, labelled len(labels)

@@ -12,18 +12,28 @@ from spikesight.training.flags import from_mapping
 NETWORK, BACKBONE = "event-medium", "nmnist"
 BATCH = 64
 NEURONS = ("neuron", "beta", "theta", "surrogate", "slope", "learn_beta")
-INPUT = ("steps", "bin_us", "height", "width", "encoding", "filter_us", "crop", "pooled")
+INPUT = ("steps", "bin_us", "height", "width", "encoding", "filter_us", "crop")
 
 EPOCHS = 30
 EPOCH_STEPS, LEAST_BATCH = 50, 16  # of a user's own folder
-WIDE, WIDE_SHIFT = {"rotate": 15.0, "shear": 8.0, "scale": 0.15, "drop": 0.3}, 0.08  # of the input's shorter side
+USUAL = {"shift": 2, "rotate": 10.0, "scale": 0.0, "drop": 0.2}
+WIDE, WIDE_SHIFT = {"rotate": 15.0, "scale": 0.15, "drop": 0.3}, 0.08  # in own folders; of the input's shorter side
 LR, SCRATCH_LR = 2e-3, 2e-2  # when starting from a model or on a named set of images; otherwise
 
 
 def weights_path(text: str) -> Path:
-    """Return the path of the weights that a setting names: a file, a model's folder or a shipped model's name."""
-    path = Path(text)
-    return path if path.exists() else shipped().get(text, path)
+    """Return the path of the weights that a setting names: a shipped model's name, else a file or a model's folder.
+
+    As everywhere a shipped name comes first: what lies here under that name is given as a path, ./nmnist.
+    """
+    return shipped().get(text, Path(text))
+
+
+def name_of_start(config: TrainConfig) -> str:
+    """Return in words whose weights a run starts from."""
+    if not config.init_from:
+        return "random weights"
+    return f"the shipped {config.init_from}" if config.init_from in shipped() else Path(config.init_from).name
 
 
 def network_name(config: TrainConfig) -> str:
@@ -38,13 +48,13 @@ def with_network(config: TrainConfig, *, own: bool, images: bool) -> TrainConfig
     their defaults stay. A user's `own` recordings start from the shipped BACKBONE, unless the settings choose a
     network, neurons or a loss.
     """
-    if own and not (config.init_from or config.from_scratch or _changed(config, "network", "loss", *NEURONS)):
+    if own and not (config.init_from or _changed(config, "network", "loss", *NEURONS)):
         config = replace(config, init_from=BACKBONE)
         return replace(config, network=network_name(config))
     recipe = _recipe(config)
     if config.network or recipe.get("neuron") == "relu":  # an ANN gives its shape alone
         return replace(config, network=network_name(config))
-    kept = {"height", "width"} if config.crop not in ("", recipe.get("crop", "none")) else set[str]()
+    kept = {"height", "width"} if config.crop not in (None, recipe.get("crop", "none")) else set[str]()
     kept |= {"steps"} if config.window_ms else set()
     names = [name for name in (*NEURONS, *(() if images else INPUT)) if name in recipe and name not in kept]
     brought = {name: recipe[name] for name in names if not _changed(config, name)}
@@ -55,17 +65,19 @@ def with_schedule(config: TrainConfig, samples: int, side: int, *, own: bool, im
     """Return the settings with epochs, batch size, steps an epoch and augmentation that suit the number of `samples`.
 
     A network needs a certain number of steps: an epoch of a user's small `own` folder is several passes in small
-    batches. Augmentation that differs from its default stays. `side`: the input's shorter side, pixels.
+    batches, with wider augmentation. What is given stays. `side`: the input's shorter side, pixels.
     """
-    rate = config.lr or (LR if config.init_from or (images and not own) else SCRATCH_LR)
-    config = replace(config, epochs=config.epochs or EPOCHS, lr=rate)
-    if not own:
-        return replace(config, batch_size=config.batch_size or BATCH)
-    batch = config.batch_size or suited_batch(samples)
-    steps = config.epoch_steps or max(EPOCH_STEPS, samples // batch)
-    wide = {**WIDE, "shift": round(WIDE_SHIFT * side)} if config.widen else {}
-    wide = {name: value for name, value in wide.items() if not _changed(config, name)}
-    return replace(config, batch_size=batch, epoch_steps=steps, channels_last=True, **wide)
+    suits = {
+        "epochs": EPOCHS,
+        "lr": LR if config.init_from or (images and not own) else SCRATCH_LR,
+        "batch_size": suited_batch(samples) if own else BATCH,
+        **USUAL,
+    }
+    if own:
+        batch = config.batch_size or suits["batch_size"]
+        suits |= {"epoch_steps": max(EPOCH_STEPS, samples // batch), **WIDE, "shift": round(WIDE_SHIFT * side)}
+        suits |= {"scale": 0.0} if images else {}
+    return replace(config, **{name: value for name, value in suits.items() if getattr(config, name) is None})
 
 
 def suited_batch(samples: int) -> int:
@@ -79,8 +91,8 @@ def suited_batch(samples: int) -> int:
 
 def _recipe(config: TrainConfig) -> dict[str, Any]:
     """Return the training settings of the model to start from; empty if it is not the folder of a trained model."""
-    path = weights_path(config.init_from)
-    recipe = read_config(path)[2].training.get("recipe") if config.init_from and path.is_dir() else None
+    path = weights_path(config.init_from) if config.init_from else None
+    recipe = read_config(path)[2].training.get("recipe") if path and path.is_dir() else None
     return recipe if isinstance(recipe, dict) else {}
 
 

@@ -30,6 +30,7 @@ class Scan:
     sensor: SensorSize
     first_us: int
     counts: np.ndarray
+    remarks: tuple[str, ...] = ()  # of its reader, about damage
 
     @property
     def length_us(self) -> int:
@@ -63,7 +64,7 @@ def scan(path: Path) -> Scan:
             found = np.bincount((packet["t"] - first) // SLOT_US, minlength=len(counts))
             found[: len(counts)] += counts
             counts = found
-    return Scan(reader.size, first, counts)
+    return Scan(reader.size, first, counts, reader.warnings())
 
 
 def median_slot_events(scans: Sequence[Scan]) -> float:

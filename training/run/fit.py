@@ -3,7 +3,6 @@
 If baselines are requested, ANNs of the same shape are trained by the same loop on the same windows.
 """
 
-import math
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -11,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from spikesight.models.contract import Contract
 from spikesight.models.neurons.state import State
-from spikesight.training.config import TrainConfig
+from spikesight.training.config import UNSET, TrainConfig
 from spikesight.training.data import Data, Frames, load_data
 from spikesight.training.data.start import EPOCHS, SCRATCH_LR, network_name, with_schedule
 from spikesight.training.distributed import Processes, choose_device, join_processes
@@ -27,7 +25,7 @@ from spikesight.training.run.evaluate import evaluate
 from spikesight.training.run.loop import Run
 from spikesight.training.run.novelty import unlike_start
 from spikesight.training.run.read_out import reason_not_to_train
-from spikesight.training.run.report import write_environment, write_report
+from spikesight.training.run.report import write_environment, write_model_so_far, write_report
 
 
 def run_folder(config: TrainConfig) -> Path:
@@ -55,16 +53,17 @@ def load_on_all(config: TrainConfig, processes: Processes) -> Data:
 def fit(config: TrainConfig, folder: Path, *, resume: bool = False) -> dict[str, Any]:
     """Train in `folder` and write the report; return the final metrics (empty except in the main process).
 
-    `resume` continues from the last checkpoint. Raises ValueError and TrainingError.
+    `resume` continues from the last checkpoint. Raises ValueError and TrainingError; KeyboardInterrupt after a Ctrl-C,
+    when a checkpoint and the best model so far, in model/, are written.
     """
-    if config.threads:
-        torch.set_num_threads(config.threads)
     processes = join_processes(config, choose_device(config.device))
     data = load_on_all(config, processes)
     if config.baselines and data.contract.kind != "events":
         raise ValueError("--baselines trains ANNs beside a network that takes events, not images")
-    why = None if config.epochs or not data.notes else reason_not_to_train(data)
-    run = Run(replace(data, config=replace(data.config, epochs=1)) if why else data, folder, processes)
+    why = None if config.epochs is not None or not data.notes else reason_not_to_train(data)
+    if why:
+        data = replace(data, config=replace(data.config, epochs=0))
+    run = Run(data, folder, processes)
     if resume:
         run.resume()
     if processes.main:
@@ -73,13 +72,16 @@ def fit(config: TrainConfig, folder: Path, *, resume: bool = False) -> dict[str,
         for line in (*run.data.notes, *filter(None, [unlike_start(run.data), why])):
             say(line)
         if run.data.notes and processes.world == 1:
-            start, epochs, steps = run.config.init_from or "random weights", run.config.epochs, run.steps_an_epoch
-            say(
-                f"from {start}: {epochs} epochs of {steps} steps of {run.config.batch_size} samples, about "
-                f"{max(1, round(run.minutes()))} min; Ctrl-C saves"
-            )
+            say(run.plan())
         say(f"run folder: {folder}")
-    run.train()
+    try:
+        run.train()
+    except KeyboardInterrupt:
+        run.keep_first()
+        if processes.main:
+            write_model_so_far(folder, data, run.progress)
+        raise
+    run.keep_first()  # of a run without epochs
     metrics: dict[str, Any] = {}
     if processes.main:
         anns = ann_answers(run.data) if config.baselines else {}
@@ -109,9 +111,8 @@ def ann_answers(data: Data) -> Answers:
     They learn from random weights for EPOCHS, without model selection, and so also from the validation windows.
     """
     config = replace(
-        data.config, neuron="relu", learn_beta=False, init_from="", freeze=False, teacher="",
-        loss="mean", epochs=EPOCHS, carry=0.0, ema=0.0, truncate=0, random_steps=0, spike_penalty=0.0,
-        checkpoint_steps=0, compile=False, lr=SCRATCH_LR, save_minutes=math.inf,
+        data.config, neuron="relu", learn_beta=False, init_from=None, teacher=None, loss="mean", epochs=EPOCHS,
+        carry=0.0, ema=0.0, spike_penalty=0.0, checkpoint_steps=None, lr=SCRATCH_LR,
     )  # fmt: skip
     both = replace(data, train=data.train.concatenated(data.val), config=config)
     steps, answers = data.contract.steps, {}
@@ -125,7 +126,9 @@ def ann_answers(data: Data) -> Answers:
 
 def anns_on(learnt: Frames, asked: Frames, labels: Sequence[str], contract: Contract, network: str = "") -> Answers:
     """Train ANNs of a `network`'s shape on windows, as on a user's own folder; return their answers to `asked`."""
-    config = with_schedule(TrainConfig(network=network), len(learnt), min(contract.height, contract.width), own=True)
+    config = with_schedule(
+        TrainConfig(network=network or UNSET), len(learnt), min(contract.height, contract.width), own=True
+    )
     data = Data(
         train=learnt, val=learnt.take(np.arange(0)), test=asked, labels=tuple(labels), contract=contract, split={},
         recorded=len(learnt), config=config, notes=("windows of recordings",),
@@ -135,8 +138,6 @@ def anns_on(learnt: Frames, asked: Frames, labels: Sequence[str], contract: Cont
 
 def dry_run(config: TrainConfig) -> float:
     """Train on one batch without writing anything except the cache; return its mean loss."""
-    if config.threads:
-        torch.set_num_threads(config.threads)
     run = Run(load_data(config), Path(config.output))
     rows = np.arange(min(run.config.batch_size, len(run.data.train)))
     return run.train_batch(rows)[0] / len(rows)

@@ -19,18 +19,21 @@ from spikesight.models.checkpoint import save
 from spikesight.models.contract import Card
 from spikesight.models.neurons.state import State
 from spikesight.training.data import Data
-from spikesight.training.data.start import weights_path
+from spikesight.training.data.start import name_of_start, weights_path
 from spikesight.training.distributed import Processes, choose_device
-from spikesight.training.network import build_network, freeze, freeze_batch_norms, load_teacher, start_from
+from spikesight.training.network import build_network, load_teacher, start_from
 from spikesight.training.progress import say
 from spikesight.training.run.evaluate import Evaluation, evaluate
-from spikesight.training.run.report import MetricsLog
+from spikesight.training.run.report import write_metrics
 from spikesight.training.run.resume import Progress, load_progress, save_progress
 from spikesight.training.run.revive import revive
 from spikesight.training.step.batches import Batches, carried_state, evaluation_input, seeded
 from spikesight.training.step.forward import Trainee
 from spikesight.training.step.losses import class_weights, total_loss
 from spikesight.training.step.optimiser import learning_rate, make_optimiser, update_average
+
+TIMED = 4  # steps that are timed before a run, the first of which warms up
+SAVE_S = 120.0  # a checkpoint at least this often, and at every epoch's end
 
 
 class TrainingError(RuntimeError):
@@ -53,12 +56,9 @@ class Run:
         self.network = network or build_network(config, len(data.labels), data.contract.channels)
         if config.init_from:
             start_from(self.network, weights_path(config.init_from), data.labels)
-        if config.freeze:
-            freeze(self.network)
         self.weights = self._class_weights()
         self.network.to(self.device)
-        if config.channels_last:
-            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.trainee = self.processes.wrap(Trainee(self.network, config, self.device))
         teacher = config.teacher
         self.teacher = load_teacher(weights_path(teacher), data.contract, self.device) if teacher else None
@@ -69,36 +69,40 @@ class Run:
         self.steps_an_epoch = config.epoch_steps or max(1, len(data.train) // config.batch_size)
         self.stop_asked = False
         self.batches = Batches(data, self.processes)
-        self.log = MetricsLog(folder, config.log_to) if self.processes.main else None
 
     def _class_weights(self) -> Tensor | None:
-        wish, own = self.config.class_weights, bool(self.data.notes)
-        if wish == "off" or (wish == "auto" and not own):
+        """Return weights by which rare classes count more, in a user's own folder."""
+        if not self.data.notes:
             return None
         weights = class_weights(torch.from_numpy(self.data.train.labels), len(self.data.labels))
         return weights if weights is None else weights.to(self.device)
 
-    def _set_to_train(self, network: nn.Module) -> None:
-        network.train()
-        if self.config.freeze:
-            freeze_batch_norms(network)
+    def plan(self) -> str:
+        """Return a sentence on what the run will do; the time that it takes follows from steps of a copy."""
+        config, start = self.config, name_of_start(self.config)
+        if not config.epochs:
+            return f"head only: {start}'s network stays as it is, and a read-out is fitted on it"
+        seconds = self._seconds_a_step()
+        validation = len(self.data.val) / config.batch_size / 3  # a pass without gradients
+        minutes = config.epochs * (self.steps_an_epoch + validation) * seconds / 60
+        return (
+            f"from {start}: {config.epochs} epochs of {self.steps_an_epoch} steps of {config.batch_size} samples, "
+            f"about {max(1, round(minutes))} min at {seconds:.2g} s a step, as measured now; Ctrl-C keeps the best"
+        )
 
-    def minutes(self) -> float:
-        """Estimate the minutes that all epochs take, from one step of a copy."""
-        config = self.config
-        copy = deepcopy(self.network)
-        self._set_to_train(copy)
-        trainee = Trainee(copy, config, self.device)
-        rows = np.arange(min(config.batch_size, len(self.data.train)))
-        took = math.inf
-        for _ in range(2):  # the first warms up
+    def _seconds_a_step(self) -> float:
+        """Return the median time of optimiser steps of a copy, after one to warm up."""
+        copy = deepcopy(self.network).train()
+        trainee, took = Trainee(copy, self.config, self.device), list[float]()
+        optimiser = make_optimiser(copy, self.config)
+        rows = np.arange(min(self.config.batch_size, len(self.data.train)))
+        for _ in range(TIMED):
             begin = time.monotonic()
             batch = self.batches.make(rows, 0)
-            logits = trainee(batch.x_seq, {}).logits
-            total_loss(logits, batch.targets, config, weights=self.weights).backward()
-            took = min(took, time.monotonic() - begin)
-        validation = len(self.data.val) / max(1, len(rows)) / 3  # a pass without gradients
-        return config.epochs * (self.steps_an_epoch + validation) * took / 60
+            total_loss(trainee(batch.x_seq, {}).logits, batch.targets, self.config, weights=self.weights).backward()
+            optimiser.step()
+            took.append(time.monotonic() - begin)
+        return float(np.median(took[1:]))
 
     @property
     def progress_path(self) -> Path:
@@ -126,13 +130,13 @@ class Run:
 
     def card(self, metrics: dict[str, Any]) -> Card:
         """Return the model card of a checkpoint: contract, labels, recipe and metrics."""
-        settings = vars(self.config)
-        recipe = {k: v for k, v in settings.items() if k not in ("root", "cache", "output", "threads")}
+        recipe = {k: v for k, v in vars(self.config).items() if k not in ("root", "cache", "output")}
         recipe["data"] = self.data.split["data"]
-        for name in ("init_from", "teacher"):
-            recipe[name] = Path(settings[name]).name
+        recipe |= {name: Path(recipe[name]).name for name in ("init_from", "teacher") if recipe[name]}
         counts = {"train": len(self.data.train), "val": len(self.data.val), "test": len(self.data.test)}
         made = {"recipe": recipe, "samples": counts, "recordings": list(self.data.digests), "camera": self.data.camera}
+        if self.data.left_out:
+            made["left_out"] = list(self.data.left_out)
         if self.data.outliers is not None:
             from spikesight.training.data.drawn.near import KINDS  # later versions may draw further kinds
 
@@ -150,42 +154,28 @@ class Run:
             group["lr"] = learning_rate(config, step, self.steps_an_epoch)
         self.optimiser.zero_grad()
         state = carried_state({}, self.last_state, config.carry, generator)
-        value, logits, state = self.forward_backward(x_seq, targets, state)
-        if not math.isfinite(value):
-            raise TrainingError(
-                f"the loss became {value} at step {step}: lower --lr or set --clip-norm; "
-                f"the last checkpoint is {self.progress_path}"
-            )
-        if config.clip_norm:
-            nn.utils.clip_grad_norm_(self.network.parameters(), config.clip_norm)
-        self.optimiser.step()
-        if config.carry > 0:
-            self.last_state = {key: tensor.detach() for key, tensor in state.items()}
-        if self.average is not None:
-            update_average(self.average, self.network, config.ema, step)
-        digits = int((targets < logits.shape[2]).sum())
-        return value * digits, int((logits.mean(0).argmax(1) == targets).sum())
-
-    def forward_backward(self, x_seq: Tensor, targets: Tensor, state: State) -> tuple[float, Tensor, State]:
-        """Compute gradients, unless the loss is not finite; return (loss, logits [T, n, K], final state)."""
         teacher_logits = None
         if self.teacher is not None:
             with torch.inference_mode():
                 teacher_logits = self.teacher(x_seq)
             teacher_logits = teacher_logits.clone()  # an inference tensor cannot be saved for a backward pass
-        total, parts = 0.0, []
-        for piece in x_seq.split(self.config.truncate or len(x_seq)):
-            out = self.trainee(piece, state)
-            loss = total_loss(out.logits, targets, self.config, teacher_logits, out.firing_rate, self.weights)
-            loss = loss * (len(piece) / len(x_seq))
-            value = float(loss.detach())
-            total += value
-            parts.append(out.logits.detach())
-            if not math.isfinite(value):
-                break
-            self.processes.backward(loss)
-            state = {key: tensor.detach() for key, tensor in out.state.items()}
-        return total, torch.cat(parts), state
+        out = self.trainee(x_seq, state)
+        loss = total_loss(out.logits, targets, config, teacher_logits, out.firing_rate, self.weights)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"the loss became {value} at step {step}: lower --lr or set --clip-norm; "
+                f"the last checkpoint is {self.progress_path}"
+            )
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), config.clip_norm)
+        self.optimiser.step()
+        if config.carry > 0:
+            self.last_state = {key: tensor.detach() for key, tensor in out.state.items()}
+        if self.average is not None:
+            update_average(self.average, self.network, config.ema, step)
+        digits = int((targets < out.logits.shape[2]).sum())
+        return value * digits, int((out.logits.detach().mean(0).argmax(1) == targets).sum())
 
     def shipped_network(self) -> nn.Module:
         """Return the network to evaluate and save: the moving average of the weights, if there is one."""
@@ -195,11 +185,11 @@ class Run:
         network.load_state_dict(self.average)
         return network
 
-    def train_epoch(self) -> None:
-        """Train the rest of the current epoch."""
+    def train_epoch(self, *, keep: bool = True) -> None:
+        """Train the rest of the current epoch; `keep`: write a checkpoint every SAVE_S."""
         p, config = self.progress, self.config
         order = self._order()
-        self._set_to_train(self.network)
+        self.network.train()
         saved = time.monotonic()
         bar = tqdm(
             total=self.steps_an_epoch, initial=p.batch, desc=f"epoch {p.epoch + 1}/{config.epochs}", leave=False,
@@ -213,7 +203,7 @@ class Run:
                 p.batch, p.step = p.batch + 1, p.step + 1
                 bar.update()
                 bar.set_postfix(loss=f"{p.loss_sum / p.seen:.4f}", accuracy=f"{p.correct / p.seen:.4f}", refresh=False)
-                due = time.monotonic() - saved > config.save_minutes * 60
+                due = keep and time.monotonic() - saved > SAVE_S
                 stop, due = self._agreed(self.stop_asked), self._agreed(due)
                 if stop or due:
                     self._sum_progress()
@@ -225,7 +215,7 @@ class Run:
     def train_alone(self) -> Iterator[float]:
         """Train all remaining epochs without validation and without writing; yield the mean loss of each."""
         while self.progress.epoch < self.config.epochs:
-            self.train_epoch()
+            self.train_epoch(keep=False)
             yield self.progress.loss_sum / self.progress.seen
             self.progress.next_epoch()
 
@@ -245,8 +235,16 @@ class Run:
         sums = self.processes.sum(torch.tensor([p.loss_sum, p.correct], dtype=torch.float64)).tolist()
         p.loss_sum, p.correct = (sums[0], int(sums[1])) if self.processes.main else (0.0, 0)
 
-    def finish_epoch(self, seconds: float) -> None:
-        """Validate, save the model if it is the best so far, write metrics and the checkpoint."""
+    def keep_first(self) -> None:
+        """Save the present network as the best one, unless an epoch has done so."""
+        if self.progress.best_epoch < 0 and self.processes.main:
+            save(self.folder / "checkpoints" / "best", self.shipped_network(), self.card({}))
+
+    def finish_epoch(self, begin: float) -> None:
+        """Validate, save the model if it is the best so far, write metrics and the checkpoint; `begin`: when the epoch
+        began, by the monotonic clock.
+        """
+        seconds = time.monotonic() - begin
         p, network = self.progress, self.shipped_network()
         self._sum_progress()
         val = evaluate(network, self.data.val, len(self.data.labels), self.device, self.data.contract, self.processes)
@@ -257,8 +255,8 @@ class Run:
             if self.processes.main:
                 save(self.folder / "checkpoints" / "best", network, self.card({"val_accuracy": val.accuracy}))
         p.next_epoch()
-        if self.log is not None:
-            self.log.write(p.rows)
+        if self.processes.main:
+            write_metrics(self.folder, p.rows)
         revived = self._revive(val)
         self.save()
         if self.processes.main:
@@ -267,20 +265,17 @@ class Run:
                 words += f"; revived: {', '.join(revived)}"
             elif "silent" in words:
                 words += " (longer windows, --theta 0.5 or --init-from wake them)"
+            spent, epochs = time.monotonic() - begin, self.config.epochs - p.epoch
+            left = f", about {max(1, round(epochs * spent / 60))} min left" if epochs else ""
             say(
                 f"epoch {row['epoch']}/{self.config.epochs}  loss {row['train_loss']:.4f}  "
-                f"train {row['train_accuracy']:.4f}  val {val.accuracy:.4f}  ({seconds:.0f} s){words}"
+                f"train {row['train_accuracy']:.4f}  val {val.accuracy:.4f}  ({spent:.0f} s{left}){words}"
             )
 
     def _revive(self, val: Evaluation) -> list[str]:
         """Revive layers that are mostly dead, in the first half of the run; return their names."""
         dead = any(layer.dead > 0.5 for layer in val.layers.values())
-        if (
-            not dead
-            or self.config.freeze
-            or self.config.neuron == "relu"
-            or 2 * self.progress.epoch > self.config.epochs
-        ):
+        if not dead or self.config.neuron == "relu" or 2 * self.progress.epoch > self.config.epochs:
             return []
         stored = torch.from_numpy(np.array(self.data.train.frames[: self.config.batch_size])).to(self.device)
         return revive(self.network, evaluation_input(stored, self.data.contract))
@@ -307,7 +302,7 @@ class Run:
             while self.progress.epoch < self.config.epochs:
                 begin = time.monotonic()
                 self.train_epoch()
-                self.finish_epoch(time.monotonic() - begin)
+                self.finish_epoch(begin)
 
     @contextmanager
     def _stop_on_signals(self) -> Iterator[None]:

@@ -27,7 +27,7 @@ from spikesight.models.novelty import NoveltyDetector, fit_novelty
 from spikesight.models.novelty.profile import Profile, compare, measure
 from spikesight.models.novelty.rates import Rates, layers_to_watch
 from spikesight.models.novelty.score import CAMERA, RECORDED, WEBCAM, Lines, Windows, fit_lines
-from spikesight.models.statistics import running_mean, softmax
+from spikesight.models.statistics import calibration_error, running_mean, softmax
 from spikesight.training.data import Data, Frames, bin_items
 from spikesight.training.data.cache import shown_images
 from spikesight.training.data.drawn.paper import digits_on_paper
@@ -105,7 +105,7 @@ def unlike_start(data: Data) -> str | None:
     """Return a sentence on how these recordings' camera differs from the training data of the initial model; None if it
     does not differ, or if the network's input is made differently.
     """
-    path, seen = weights_path(data.config.init_from), profile_of(data)
+    path, seen = weights_path(data.config.init_from or ""), profile_of(data)
     if not (data.config.init_from and path.is_dir() and seen is not None):
         return None
     card = read_config(path)[2]
@@ -151,7 +151,7 @@ def augmenting(data: Data) -> Prepare:
 
     It adds no stray events: the filter removes them, and with them anything scattered would be in distribution.
     """
-    config, generator = replace(data.config, noise=0.0, plain=0.0), seeded(data.config.seed, 3)
+    config, generator = replace(data.config, noise=0.0), seeded(data.config.seed, 3)
     return partial(training_input, config=config, contract=data.contract, generator=generator)
 
 
@@ -213,14 +213,6 @@ def validation_parts(data: Data, spare: int = SPARE) -> list[tuple[Frames, int]]
             films = film_paper_clips(config, data.contract, validation, clips)
             parts += zip(films, (WEBCAM, CAMERA))
     return [(part, kind) for part, kind in parts if len(part)]
-
-
-def calibration_error(probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray, bins: int = 15) -> float:
-    """Return the expected calibration error (Naeini et al. 2015) of probabilities [M, K] with sample weights [M]."""
-    sure, right = probabilities.max(1), probabilities.argmax(1) == labels
-    at = np.minimum((sure * bins).astype(int), bins - 1)
-    share = weights / weights.sum()
-    return float(sum(abs((share * (sure - right))[at == b].sum()) for b in range(bins)))
 
 
 def _measured(known: NoveltyDetector, training: Windows, validation: Windows) -> dict[str, Any]:

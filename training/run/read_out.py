@@ -28,6 +28,7 @@ from spikesight.models.statistics import fit_temperature
 from spikesight.models.teach.few_shot import backbone, gives_features
 from spikesight.models.teach.head import Regression, balance, folds
 from spikesight.training.data import Data, Frames, Item
+from spikesight.training.data.start import name_of_start
 from spikesight.training.run.baselines import CHANCE, Pairs
 from spikesight.training.run.evaluate import batches, evaluate
 from spikesight.training.run.novelty import augmenting
@@ -54,19 +55,25 @@ class ReadOut:
 
 
 def read_out_for(trained: nn.Module, data: Data) -> ReadOut | None:
-    """Choose the read-out of a run's network; None if no head can be made for the network or its input."""
+    """Choose the read-out of a run's network; None if no head can be made for the network or its input.
+
+    After a run without epochs it is the head on the network that the run began with.
+    """
     if data.contract.encoding != "binary" or not gives_features(trained, data.contract):
         return None
     assert isinstance(trained, SpikingResNet)
     most, val, paths = _validation_rows(trained, data)
-    own = evaluate(trained, val, len(data.labels), torch.device("cpu"), data.contract).chosen
-    under = {BEGUN: _initial_network(data), TRAINED: trained}
+    begun = _initial_network(data)
+    alone = begun is not None and not data.config.epochs
+    under = {BEGUN: begun} if alone else {BEGUN: begun, TRAINED: trained}
     heads = {name: _head(one, data, val, paths, most) for name, one in under.items() if one is not None}
-    answers = {name: head.answers for name, head in heads.items()} | {OWN: own}
+    answers = {name: head.answers for name, head in heads.items()}
+    if not alone:
+        answers[OWN] = evaluate(trained, val, len(data.labels), torch.device("cpu"), data.contract).chosen
     right = {each: int((chosen == val.labels).sum()) for each, chosen in answers.items()}
     if BEGUN in heads:
         share = heads[BEGUN].share
-        ahead = [each for each in (TRAINED, OWN) if better(answers[each] == val.labels, paths, share)]
+        ahead = [each for each in answers if each != BEGUN and better(answers[each] == val.labels, paths, share)]
         name = max(ahead, key=lambda each: right[each], default=BEGUN)
     else:
         name = best_of(answers, val.labels, _numbers(paths))
@@ -86,8 +93,33 @@ def reason_not_to_train(data: Data) -> str | None:
     share = _head(begun, data, val, paths, most).share
     if better(np.full(len(val), True), paths, share):
         return None
-    right = f"{BEGUN} is right in {share:.0%} of what it has not learnt from"
-    return f"{right}: too few are wrong to tell that training does better, so one epoch will do (--epochs for more)"
+    return (
+        f"{BEGUN} is right in {share:.0%} of what it has not learnt from: too few are wrong to tell that training does "
+        "better, so none is done (--epochs trains all the same)"
+    )
+
+
+def origin(network: nn.Module, data: Data, read_out: ReadOut | None) -> str:
+    """Return in words what a run's model is: whose weights, what was trained on what, and what reads them."""
+    start, count = name_of_start(data.config), _count(data, with_val=False)
+    if read_out is None or read_out.name == OWN:
+        return f"`{data.config.network}` trained from {start} on {count}, read by its own last layer"
+    head = f"with a ridge read-out from {_count(data, with_val=True)}"
+    if read_out.name == TRAINED:
+        return f"`{data.config.network}` trained from {start} on {count}, {head}"
+    begun = _initial_network(data)
+    assert begun is not None
+    assert isinstance(network, TaughtNetwork)
+    given, kept = begun.state_dict(), network.backbone.state_dict()
+    same = sum(torch.equal(given[name], tensor) for name, tensor in kept.items())
+    return f"{start}'s network, not trained further ({same} of {len(kept)} tensors are its own), {head}"
+
+
+def _count(data: Data, *, with_val: bool) -> str:
+    """Return in words how many recordings or images the training, and perhaps the validation, has."""
+    items = (*data.train_items, *(data.val_items if with_val else ()))
+    paths = {item.path for item in items}
+    return f"{len(paths)} recordings" if paths else f"{data.recorded} images"
 
 
 def _validation_rows(network: SpikingResNet, data: Data) -> tuple[int, Frames, NDArray[np.str_]]:

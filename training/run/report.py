@@ -7,17 +7,18 @@ import platform
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from spikesight.models.checkpoint import load, save
 from spikesight.models.classifier import Classifier, Stepper
+from spikesight.models.contract import Card
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import Data, read_item
 from spikesight.training.data.check import count_named_read
@@ -29,7 +30,7 @@ from spikesight.training.run.baselines import Answers, beside_network, sentences
 from spikesight.training.run.conformal import conformal_of, evenly, takes_of
 from spikesight.training.run.evaluate import Evaluation, evaluate
 from spikesight.training.run.novelty import calibrate_novelty, profile_of, with_bins
-from spikesight.training.run.read_out import OWN, read_out_for
+from spikesight.training.run.read_out import BEGUN, OWN, TRAINED, ReadOut, origin, read_out_for
 from spikesight.training.run.readings import read_images
 from spikesight.training.run.resume import Progress
 
@@ -41,31 +42,14 @@ def write_whole(path: Path, text: str) -> None:
     partial.replace(path)
 
 
-class MetricsLog:
-    """Writer of metrics.csv and metrics.jsonl, one row an epoch, and of TensorBoard's log if requested."""
-
-    def __init__(self, folder: Path, log_to: str) -> None:
-        self._folder, self._wants_board, self._board = folder, log_to == "tensorboard", None
-        if self._wants_board and find_spec("tensorboard") is None:
-            raise ValueError("--log-to tensorboard needs the extra: pip install 'spikesight[logging]'")
-
-    def write(self, rows: list[dict[str, Any]]) -> None:
-        """Write all rows to the files and the newest to TensorBoard."""
-        table = io.StringIO()
-        writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_whole(self._folder / "metrics.csv", table.getvalue())
-        write_whole(self._folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-        if not self._wants_board:
-            return
-        from torch.utils.tensorboard import SummaryWriter
-
-        if self._board is None:
-            self._board = SummaryWriter(str(self._folder / "tensorboard"))
-        for name, value in rows[-1].items():
-            self._board.add_scalar(name, value, rows[-1]["epoch"])
-        self._board.flush()
+def write_metrics(folder: Path, rows: list[dict[str, Any]]) -> None:
+    """Write metrics.csv and metrics.jsonl, one row an epoch."""
+    table = io.StringIO()
+    writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(folder / "metrics.csv", table.getvalue())
+    write_whole(folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def _git_commit() -> str:
@@ -159,10 +143,11 @@ def _card_text(name: str, data: Data, metrics: dict[str, Any]) -> str:
     else:
         shown = f"{c.steps} steps, {c.encoding} encoding"
         ann_sees, macs = "on the image, once", metrics["ann_macs"]
-    what, active = "Spiking network", "Firing rates (spikes a neuron a step, on the test split)"
+    what, active = "Spiking classifier", "Firing rates (spikes a neuron a step, on the test split)"
     if data.config.neuron == "relu":
         what, active = "ANN", "Shares of activations that are not zero (on the test split)"
     beside = "\n".join(f"- {line}" for line in sentences(metrics.get("baselines", [])))
+    left_out = "".join(f"\nLeft out, since it cannot be read: {line}\n" for line in data.left_out)
     own = "the data set's own test split" if data.split["official_test"] else "a seeded split set aside"
     reads = f"; by this program {t['reads']} times so far" if t["reads"] else ""
     return f"""---
@@ -172,14 +157,14 @@ metrics: [accuracy]
 ---
 # {name}
 
-{what} `{data.config.network}` trained by `train-dvs` on {data.split["data"]}.
+{what} of {data.split["data"]}, by `train-dvs`: {metrics["made"]}.
 
 | | |
 |---|---|
 | right on test data, as shown | {right} (95 % interval {low:.1f} to {high:.1f}) |
 | best guess right, known or not | {guess} |
 | test data | {own}, read once by this run{reads} |
-| validation accuracy | {metrics["val_accuracy"]:.4f} (chose epoch {metrics["best_epoch"]} of {data.config.epochs}) |
+| validation accuracy | {metrics["val_accuracy"]:.4f} ({_chosen(data, metrics)}) |
 | samples (train / val / test) | {s["train"]} / {s["val"]} / {s["test"]} |
 | different recordings or images among the training samples | {metrics["recorded"]} |
 | T | {shown} |
@@ -187,7 +172,7 @@ metrics: [accuracy]
 | synaptic operations a sample | {t["synops"]:.0f} |
 | multiply-adds of the same ANN {ann_sees} | {macs} |
 | seed | {data.config.seed} |
-
+{left_out}
 {beside}
 
 {active}:
@@ -198,21 +183,63 @@ metrics: [accuracy]
 """
 
 
+def _chosen(data: Data, metrics: dict[str, Any]) -> str:
+    """Return in words which epoch the model is of, and what judged it."""
+    if not data.config.epochs:
+        return "head only, fitted without these"
+    epoch = f"epoch {metrics['best_epoch']} of {data.config.epochs}"
+    kept = metrics["read_out"] and metrics["read_out"]["kept"]
+    if kept == BEGUN:
+        return f"by the read-out fitted without these; {epoch} was no better and is not kept"
+    return f"by the read-out fitted without these, on {epoch}" if kept == TRAINED else epoch
+
+
+@dataclass(frozen=True)
+class Made:
+    """The model that a run has made so far."""
+
+    network: nn.Module
+    card: Card
+    data: Data  # with the contract of the model
+    read_out: ReadOut | None
+    origin: str  # what it is, in words
+
+
+def _make(folder: Path, data: Data, progress: Progress) -> Made:
+    """Load the best network of a run and choose its read-out; say which."""
+    network, card = load(folder / "checkpoints" / "best")
+    read_out = read_out_for(network, data) if data.notes else None
+    if read_out is not None:
+        right = ", ".join(f"{right} by {name}" for name, right in read_out.right.items())
+        say(f"answers are read by {read_out.name}; of {read_out.count} validation windows are right: {right}")
+        network, data = read_out.network, replace(data, contract=read_out.contract)
+    if not data.config.epochs and (read_out is None or read_out.name != BEGUN):
+        raise ValueError("--epochs 0 fits a read-out alone: on a model to start from, to binary recordings of your own")
+    made = origin(network, data, read_out)
+    training = {**card.training, "made": made, "epochs": progress.epoch}
+    return Made(network, replace(card, contract=data.contract, training=training), data, read_out, made)
+
+
+def write_model_so_far(folder: Path, data: Data, progress: Progress) -> None:
+    """Write model/ of a run that was stopped: not tested, and calibrated to nothing."""
+    made = _make(folder, data, progress)
+    save(folder / "model", made.network, replace(made.card, profile=profile_of(data)))
+    stopped = f"stopped in epoch {progress.epoch + 1} of {data.config.epochs}; not tested"
+    write_whole(folder / "model" / "README.md", f"# {folder.name}\n\n{made.origin}; {stopped}.\n")
+
+
 def write_report(folder: Path, data: Data, progress: Progress, device: torch.device, anns: Answers) -> dict[str, Any]:
     """Evaluate the best model once on the test split; write model/, confusion.csv, report.png and result.json; return
     the metrics. `anns`: the test answers of ANNs, as further baselines.
     """
-    network, card = load(folder / "checkpoints" / "best")
-    learnt, read_out = [data.train], read_out_for(network, data) if data.notes else None
-    if read_out is not None:
-        right = ", ".join(f"{right} by {name}" for name, right in read_out.right.items())
-        say(f"answers are read by {read_out.name}; of {read_out.count} validation windows are right: {right}")
-        learnt += [data.val] if read_out.name != OWN else []  # heads learn from both
-        network, data = read_out.network, replace(data, contract=read_out.contract)
+    made = _make(folder, data, progress)
+    network, card, data, read_out = made.network, made.card, made.data, made.read_out
+    learnt = [data.train, data.val] if read_out is not None and read_out.name != OWN else [data.train]
     test = evaluate(network.to(device), data.test, len(data.labels), device, data.contract)
     model = folder / "model"
     metrics: dict[str, Any] = {
-        "val_accuracy": progress.best_val,
+        "made": made.origin,
+        "val_accuracy": read_out.right[read_out.name] / read_out.count if read_out is not None else progress.best_val,
         "best_epoch": progress.best_epoch + 1,
         "test": {
             "accuracy_by_step": test.accuracy_by_step,
@@ -235,7 +262,7 @@ def write_report(folder: Path, data: Data, progress: Progress, device: torch.dev
         known = known if data.contract.readout else with_bins(judged, data, known)
     except ValueError as error:
         say(f"not calibrated, so `known` will be null: {error}")
-    card = replace(card, contract=data.contract, metrics=metrics, novelty=known, profile=profile_of(data))
+    card = replace(card, metrics=metrics, novelty=known, profile=profile_of(data))
     takes = takes_of(data.config, data.val_items, data.split["train"]) if data.val_items else []
     conformal = conformal_of(judged, card, takes)
     save(model, network, card)

@@ -1,11 +1,9 @@
 """Augmentation of training samples: random parameters are drawn once a sample and hold for all its time steps.
 
 Event frames are resampled by nearest neighbour, so that binary frames stay binary; images by bilinear interpolation.
-Recordings of directions may be turned and mirrored; their labels change accordingly.
 """
 
 import math
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -13,27 +11,12 @@ from torch.nn.functional import affine_grid, grid_sample
 
 from spikesight.training.config import TrainConfig
 
-PLAIN = {"rotate": 0.0, "shear": 0.0, "scale": 0.0, "speed": 1.0, "drop": 0.0, "noise": 0.0, "plain": 0.0}
-"""Settings of samples that stay plain."""
-QUARTER = {"right": "up", "up": "left", "left": "down", "down": "right"}  # counter-clockwise on the picture
-MIRROR = {"left": "right", "right": "left", "clockwise": "counter-clockwise", "counter-clockwise": "clockwise"}
-
 
 def augment(frames: Tensor, config: TrainConfig, generator: torch.Generator) -> Tensor:
-    """Augment event frames, float [N, T, C, H, W], as the settings say: geometry, speed, polarity, EventDrop, noise.
-
-    A share `plain` of the samples is only shifted, mirrored and swapped.
-    """
-    if config.plain:
-        plain = torch.rand(len(frames), generator=generator) < config.plain
-        mild, out = replace(config, **PLAIN), torch.empty_like(frames)
-        for rows, how in ((plain, mild), (~plain, replace(config, plain=0.0))):
-            if rows.any():
-                out[rows] = augment(frames[rows], how, generator)
-        return out
-    if config.rotate or config.shift or config.flip or config.shear or config.scale:
+    """Augment event frames, float [N, T, C, H, W], as the settings say: geometry, speed, polarity, EventDrop, noise."""
+    if config.rotate or config.shift or config.flip or config.scale:
         n, t, c, h, w = frames.shape
-        matrix = motions(n, (h, w), (h, w), config, generator, scale=config.scale)
+        matrix = motions(n, (h, w), (h, w), config, generator)
         moved = sample(frames.flatten(1, 2), matrix, (h, w), "nearest")
         frames = moved.view(n, t, c, h, w)
     if config.speed > 1:
@@ -75,9 +58,9 @@ def move_images(images: Tensor, config: TrainConfig, size: tuple[int, int], gene
     """Augment images [N, C, R, R'] in [0, 1] and, where they are larger than `size`, crop at random to [N, C, H, W]."""
     n, _, *kept = images.shape
     larger = tuple(kept) != size
-    if not (config.rotate or config.shift or config.flip or config.shear or config.zoom or larger):
+    if not (config.rotate or config.shift or config.flip or config.scale or larger):
         return images
-    matrix = motions(n, (kept[0], kept[1]), size, config, generator, zoom=config.zoom, anywhere=larger)
+    matrix = motions(n, (kept[0], kept[1]), size, config, generator, anywhere=larger)
     return sample(images, matrix, size, "bilinear")
 
 
@@ -104,43 +87,34 @@ def motions(
     config: TrainConfig,
     generator: torch.Generator,
     *,
-    zoom: float = 0.0,
-    scale: float = 0.0,
     anywhere: bool = False,
 ) -> Tensor:
-    """Draw n affine maps [n, 2, 3] from pictures of size `kept` to crops of `size`: rotation and shear about the
-    centre, mirror image, whole-pixel shift.
+    """Draw n affine maps [n, 2, 3] from pictures of size `kept` to crops of `size`: rotation about the centre, mirror
+    image, whole-pixel shift, and a size changed by up to the share `config.scale` either way.
 
-    `anywhere`: place the crop anywhere in the picture. `zoom`: crop at least this share of the area, with an aspect
-    ratio between 3/4 and 4/3. `scale`: change the size by up to this share, either way.
+    `anywhere`: place the crop, at most the whole, anywhere in the picture.
     """
     r, c = kept
     h, w = size
     angle = _uniform(n, -config.rotate, config.rotate, generator) * math.pi / 180
-    shear = torch.zeros(n)
-    if config.shear:
-        shear = (_uniform(n, -config.shear, config.shear, generator) * math.pi / 180).tan()
     dx, dy = (torch.randint(-config.shift, config.shift + 1, (n,), generator=generator).float() for _ in range(2))
     mirror = torch.ones(n)
     if config.flip:
         mirror = 1 - 2 * torch.randint(0, 2, (n,), generator=generator).float()
     cut_h, cut_w = torch.full((n,), float(h)), torch.full((n,), float(w))
-    if zoom:
-        area = _uniform(n, zoom, 1.0, generator) * r * c
-        ratio = _uniform(n, math.log(3 / 4), math.log(4 / 3), generator).exp()
-        cut_h, cut_w = (area / ratio).sqrt().clamp(max=r), (area * ratio).sqrt().clamp(max=c)
-    if scale:
-        size_ratio = _uniform(n, -scale, scale, generator).exp()
-        cut_h, cut_w = cut_h * size_ratio, cut_w * size_ratio
-    if zoom or anywhere:
+    if config.scale:
+        ratio = _uniform(n, -config.scale, config.scale, generator).exp()
+        cut_h, cut_w = cut_h * ratio, cut_w * ratio
+    if anywhere:
+        cut_h, cut_w = cut_h.clamp(max=r), cut_w.clamp(max=c)
         for cut, side, offset in ((cut_h, r, dy), (cut_w, c, dx)):
             start = _uniform(n, 0.0, 1.0, generator) * (side - cut)
-            offset += (start if zoom else start.round()) - (side - cut) / 2  # whole pixels keep an unscaled crop exact
+            offset += (start if config.scale else start.round()) - (side - cut) / 2  # whole pixels keep a crop exact
     cos, sin = angle.cos(), angle.sin()
     half_h, half_w = cut_h / 2, cut_w / 2  # pixels of the picture that one unit of the output spans
     rows = (
-        torch.stack([mirror * cos * half_w, (shear * cos - sin) * half_h, dx], 1) * 2 / c,
-        torch.stack([mirror * sin * half_w, (shear * sin + cos) * half_h, dy], 1) * 2 / r,
+        torch.stack([mirror * cos * half_w, -sin * half_h, dx], 1) * 2 / c,
+        torch.stack([mirror * sin * half_w, cos * half_h, dy], 1) * 2 / r,
     )
     return torch.stack(rows, 1)
 
@@ -166,44 +140,3 @@ def drop_events(frames: Tensor, highest: float, generator: torch.Generator) -> T
             left = int(torch.randint(0, w - columns + 1, (1,), generator=generator))
             keep[i, :, :, top : top + rows, left : left + columns] = False
     return frames * keep.to(frames.device)
-
-
-def fewer_steps(x_seq: Tensor, least: int, generator: torch.Generator) -> Tensor:
-    """Cut x_seq [T, ...] to a random number of first steps, `least` or more; 0 keeps all."""
-    if not 0 < least < len(x_seq):
-        return x_seq
-    return x_seq[: int(torch.randint(least, len(x_seq) + 1, (1,), generator=generator))]
-
-
-def turned_classes(labels: tuple[str, ...], quarters: int, mirrored: bool) -> Tensor:
-    """Return for each class the class it becomes when turned and then mirrored, int64 [K]. Raises ValueError.
-
-    >>> turned_classes(("down", "left", "right", "still", "up"), 1, False).tolist()
-    [2, 0, 4, 3, 1]
-    """
-    names = list(labels)
-    for _ in range(quarters):
-        names = [QUARTER.get(name, name) for name in names]
-    if mirrored:
-        names = [MIRROR.get(name, name) for name in names]
-    if missing := set(names) - set(labels):
-        raise ValueError(f"turned recordings need the classes {', '.join(sorted(missing))} too")
-    return torch.tensor([labels.index(name) for name in names])
-
-
-def turn(frames: Tensor, targets: Tensor, labels: tuple[str, ...], generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Apply a random one of the square's eight symmetries to each sample of frames [N, T, C, H, H] and its class [N].
-
-    Raises ValueError if frames are not square, or if a direction that results is not among the classes.
-    """
-    if frames.shape[-1] != frames.shape[-2]:
-        raise ValueError(f"turned recordings must be square, not {frames.shape[-1]} x {frames.shape[-2]}")
-    kind = torch.randint(0, 8, (len(frames),), generator=generator).to(frames.device)
-    frames, targets = frames.clone(), targets.clone()
-    for quarters in range(4):
-        for mirrored in (False, True):
-            rows = kind == quarters * 2 + mirrored
-            seen = torch.rot90(frames[rows], quarters, (3, 4))
-            frames[rows] = seen.flip(4) if mirrored else seen
-            targets[rows] = turned_classes(labels, quarters, mirrored).to(targets.device)[targets[rows]]
-    return frames, targets

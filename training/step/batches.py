@@ -16,7 +16,7 @@ from spikesight.models.neurons.state import State
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import Data, Frames
 from spikesight.training.distributed import Processes
-from spikesight.training.step.augment import augment, crop_middle, fewer_steps, move_images, turn
+from spikesight.training.step.augment import augment, crop_middle, move_images
 
 
 class Batch(NamedTuple):
@@ -48,10 +48,7 @@ class Batches:
             chosen = chosen.concatenated(outliers.take(drawn.numpy()))
         stored = torch.from_numpy(chosen.frames).to(device)
         targets = torch.from_numpy(chosen.labels).to(device)
-        if config.turn:
-            stored, targets = turn(stored, targets, self._data.labels, generator)
         x_seq = training_input(stored, config, self._data.contract, generator)
-        x_seq = fewer_steps(x_seq, config.random_steps, generator)
         return Batch(step, self._processes.share(x_seq, 1), self._processes.share(targets), generator)
 
     def take(self, rows: np.ndarray, step: int, next_rows: np.ndarray | None = None) -> Batch:

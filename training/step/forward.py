@@ -32,7 +32,6 @@ class Trainee(nn.Module):
             for module in network.modules():
                 if isinstance(module, Neuron):
                     module.register_forward_hook(self._collect)
-        self._run: Any = torch.compile(network, dynamic=False) if config.compile else network
 
     def _collect(self, _: nn.Module, __: Any, spikes: Tensor) -> None:
         self._rates.append(spikes.float().mean())
@@ -54,7 +53,7 @@ class Trainee(nn.Module):
         self._rates = []
         autocast = self.config.precision == "bf16"
         with torch.autocast(self.device_type, torch.bfloat16) if autocast else nullcontext():
-            logits, after = self._run(x_seq, state)
+            logits, after = self.network(x_seq, state)
         return Pass(logits, after, torch.stack(self._rates).mean() if self._rates else logits.new_zeros(()))
 
     def _recompute_contexts(self) -> tuple[Any, Any]:

@@ -10,8 +10,10 @@ from spikesight.training.config import TrainConfig
 
 RIGHT_RATE, WRONG_RATE = 0.8, 0.2
 """Target firing rates, in spikes a step, of `mse_count_loss` for the right class and for the others."""
-TEMPERATURE = 2.0
-"""Temperature of both softmaxes of a distillation."""
+PULL = 1e-3
+"""Weight of TET's pull of all logits towards 1."""
+TEMPERATURE, TEACHER_WEIGHT = 2.0, 0.5
+"""Temperature of both softmaxes of a distillation, and its weight in the loss."""
 
 
 def mean_loss(logits: Tensor, targets: Tensor, config: TrainConfig, weights: Tensor | None) -> Tensor:
@@ -24,7 +26,7 @@ def tet_loss(logits: Tensor, targets: Tensor, config: TrainConfig, weights: Tens
 
     It makes the read-out valid at every step, which a stream needs.
     """
-    repeated, pull = targets.repeat(len(logits)), config.tet_weight
+    repeated, pull = targets.repeat(len(logits)), PULL
     every_step = cross_entropy(logits.flatten(0, 1), repeated, weights, label_smoothing=config.label_smoothing)
     return (1 - pull) * every_step + pull * (logits - 1).square().mean()
 
@@ -98,7 +100,7 @@ def total_loss(
         with_none, weights = pad(logits, (0, 1)), weights if weights is None else pad(weights, (0, 1), value=1.0)
     loss = LOSSES[config.loss](with_none, targets, config, weights)
     if teacher_logits is not None:
-        weight = config.teacher_weight
+        weight = TEACHER_WEIGHT
         loss = (1 - weight) * loss + weight * distillation(logits, targets, teacher_logits)
     if firing_rate is not None and config.spike_penalty:
         loss = loss + config.spike_penalty * firing_rate.float()

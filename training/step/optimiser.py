@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from spikesight.training.config import TrainConfig
 
+STEP_EPOCHS = 30  # of the schedule "step", as ImageNet's recipes have it
+
 
 def make_optimiser(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     """Make the optimiser; weight decay applies to weights, not to biases, batch norms and neuron parameters."""
@@ -19,14 +21,14 @@ def make_optimiser(network: nn.Module, config: TrainConfig) -> torch.optim.Optim
 
 
 def learning_rate(config: TrainConfig, step: int, steps_an_epoch: int) -> float:
-    """Return a step's learning rate: linear warm-up, then cosine to 0, times 0.1 each `step_epochs`, or constant."""
+    """Return a step's learning rate: linear warm-up, then cosine to 0, times 0.1 each STEP_EPOCHS, or constant."""
     warmup, total = config.warmup_epochs * steps_an_epoch, config.epochs * steps_an_epoch
     if step < warmup:
         return config.lr * (step + 1) / warmup
     if config.schedule == "constant":
         return config.lr
     if config.schedule == "step":
-        return config.lr * 0.1 ** (step // (config.step_epochs * steps_an_epoch))
+        return config.lr * 0.1 ** (step // (STEP_EPOCHS * steps_an_epoch))
     return config.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1.0, total - warmup)))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from spikesight.encoders.events import SensorSize
 from spikesight.models.teach.few_shot import Example
 from spikesight.training.data.folders import has_complete_sessions, read_folder
-from spikesight.training.data.own import SPARSE, scan_all
+from spikesight.training.data.own import SPARSE, usable
 from spikesight.training.data.recordings import read_item
 from spikesight.training.data.sets import DataError, Item
 from spikesight.training.data.windows import CLIPS, LONGEST_CLIP_US, cut_windows, suitable_window, window_starts
@@ -33,6 +33,8 @@ class Plan:
     slices: int
     bin_us: int
     sessions: dict[Path, str]  # session of each file; empty unless every session holds every class
+    notes: tuple[str, ...] = ()  # on damaged files and copies
+    left_out: tuple[str, ...] = ()  # files that cannot be read, each with its reason
 
 
 def copies_for(count: int) -> int:
@@ -44,14 +46,16 @@ def copies_for(count: int) -> int:
     return max(0, min(COPIES, MOST_WITH_COPIES // count - 1))
 
 
-def plan(path: Path | str, layout: str = "auto", shots: int = 0, seed: int = 0, window_ms: int = 0) -> Plan:
+def plan(
+    path: Path | str, layout: str = "auto", shots: int = 0, seed: int = 0, window_ms: int = 0, *, skip_bad: bool = False
+) -> Plan:
     """Choose the examples of a folder: all, or `shots` random ones of each class. Raises DataError."""
     folder = read_folder(path, layout)
-    takes = [take for take in folder.takes if take.part == "train"]
-    labels = folder.labels
+    folder = replace(folder, takes=tuple(take for take in folder.takes if take.part == "train"))
+    folder, scans, notes, left_out = usable(folder, skip_bad=skip_bad)
+    takes, labels = folder.takes, folder.labels
     if len(labels) < 2:
         raise DataError(f"{path} holds one class, {', '.join(labels)!r}: a second is needed, if only of an empty scene")
-    scans = scan_all([take.path for take in takes])
     fewest = min(Counter(take.label for take in takes).values())
     length = float(np.median([scan.length_us for scan in scans]))
     if not window_ms and fewest >= CLIPS and length <= LONGEST_CLIP_US:
@@ -74,7 +78,7 @@ def plan(path: Path | str, layout: str = "auto", shots: int = 0, seed: int = 0, 
     chosen = {item.path for item in items}
     used = [take for take in takes if take.path in chosen]
     sessions = {take.path: take.session for take in used} if has_complete_sessions(used) else {}
-    return Plan(labels, tuple(items), scans[0].sensor, steps, slices, bin_us, sessions)
+    return Plan(labels, tuple(items), scans[0].sensor, steps, slices, bin_us, sessions, notes, left_out)
 
 
 def _chosen(items: list[Item], labels: tuple[str, ...], shots: int, seed: int, most: int) -> list[Item]:

@@ -28,17 +28,19 @@ def teach(
     seed: int = 0,
     layout: str = "auto",
     window_ms: int = 0,
+    skip_bad: bool = False,
 ) -> dict[str, Any]:
     """Learn a head from the folder `data`, save the model to `to` and return a summary that JSON can hold.
 
     `features` names the frozen network. `shots` examples of each class are drawn at random (0: all are used). A folder
-    of at least five short recordings a class is learnt by whole recordings, any other by windows.
+    of at least five short recordings a class is learnt by whole recordings, any other by windows. `skip_bad` goes
+    on without files that cannot be read.
     Raises DataError, CheckpointError, RecordingError and OSError.
     """
     for path in (data, to):
         path_of(path)  # reject a bad path before learning
     begin = time.perf_counter()
-    network, found = backbone(features), plan(data, layout, shots, seed, window_ms)
+    network, found = backbone(features), plan(data, layout, shots, seed, window_ms, skip_bad=skip_bad)
     learner = FewShotLearner(
         network, found.sensor, found.steps, found.bin_us, found.slices, copies_for(len(found.items))
     )
@@ -51,6 +53,7 @@ def teach(
     taught = learner.learn()
     summary: dict[str, Any] = {
         "labels": list(taught.labels),
+        "notes": list(found.notes),
         "examples": learner.counts(),
         "window_ms": found.steps * found.bin_us / 1000,
         "features": features,
@@ -66,6 +69,7 @@ def teach(
         "seed": seed,
         "features": features,
         "recordings": stamps,
+        **({"left_out": list(found.left_out)} if found.left_out else {}),
         "camera": common(dict.fromkeys(item.path for item in found.items)),
     }
     metrics = {key: summary[key] for key in ("accuracy", "correct", "count", "interval", "baselines")}

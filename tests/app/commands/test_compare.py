@@ -15,8 +15,20 @@ from spikesight.training.compare.config import QUICK, CompareConfig
         ([], {}),
         (["--quick"], QUICK),
         (
-            ["--quick", "--images", "7", "--direct", "none", "--aims", "4, 6", "--data", "cifar10", "--multi", "a,b,"],
-            {**QUICK, "images": 7, "direct": (), "aims": (4, 6), "data": "cifar10", "multi": ("a", "b")},
+            [
+                "--quick",
+                "--images",
+                "7",
+                "--direct",
+                "none",
+                "--stdp-seeds",
+                "4, 6",
+                "--data",
+                "cifar10",
+                "--long",
+                "a,b,",
+            ],
+            {**QUICK, "images": 7, "direct": (), "stdp_seeds": (4, 6), "data": "cifar10", "long": ("a", "b")},
         ),
     ],
 )

@@ -68,9 +68,9 @@ def test_a_run_goes_on_in_its_own_folder_with_its_own_settings(
     fitted: list, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["--resume", str(run_at(tmp_path / "some", 100, small_config(root, epochs=9)))]
-    assert train_dvs([*words, "--threads", "2"]) == 0
+    assert train_dvs([*words, "--device", "cpu"]) == 0
     ((config, folder, resume),) = fitted
-    assert (config.threads, config.epochs, folder, resume) == (2, 9, tmp_path / "some", True)
+    assert (config.device, config.epochs, folder, resume) == ("cpu", 9, tmp_path / "some", True)
     assert train_dvs([*words, "--epochs", "3"]) == 2
     assert "--epochs cannot change when a run goes on" in capsys.readouterr().err
     assert train_dvs([*words, "--dry-run"]) == 0
@@ -81,7 +81,7 @@ def test_a_run_goes_on_in_its_own_folder_with_its_own_settings(
 @pytest.mark.parametrize(
     ("error", "rank", "code", "words"),
     [
-        (KeyboardInterrupt(), "0", 130, "stopped; go on with: train-dvs --resume"),
+        (KeyboardInterrupt(), "0", 130, "stopped before the first step: nothing is left"),
         (KeyboardInterrupt(), "1", 130, ""),  # the first process speaks for all
         (TrainingError("the loss"), "0", 1, "the loss"),
     ],
@@ -119,3 +119,19 @@ def test_from_recordings_to_a_model_in_one_command(root: Path) -> None:
     assert {f"run folder: {where}", f"serve it with: spikesight serve --model {where}/model"} <= {*lines}
     assert (root / where / "model" / "config.json").is_file()
     assert "\r" not in result.stderr
+
+
+def test_a_stopped_run_says_how_to_go_on_and_to_serve_what_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fit(_: TrainConfig, folder: Path, **__: object) -> dict:
+        for name in ("checkpoints/last.safetensors", "model/config.json"):
+            (folder / name).parent.mkdir(parents=True)
+            (folder / name).touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("spikesight.training.run.fit.fit", fit)
+    assert train_dvs(["--data", "x", "--output", str(tmp_path), "--name", "my run"]) == 130
+    said = capsys.readouterr().out
+    assert f"train-dvs --resume '{tmp_path / 'my run'}'" in said
+    assert f"spikesight serve --model '{tmp_path / 'my run' / 'model'}'" in said

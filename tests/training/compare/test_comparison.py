@@ -1,6 +1,5 @@
 """The jobs of a comparison: the ANN and how it learns, STDP, pieces of a curve, stored results."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from spikesight.training.compare import comparison
 from spikesight.training.compare.ann import accuracy, ann_settings, fit_ann, prepare
 from spikesight.training.compare.comparison import Comparison
 from spikesight.training.compare.config import CompareConfig
-from spikesight.training.compare.results import Cost, Curve, Store
 from spikesight.training.data.images import Images
 from tests.support.inputs.data_sets import write_idx, write_stripes
 
@@ -28,8 +26,8 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def small(pictures: Path, output: Path, **changes: Any) -> Comparison:
     config = CompareConfig(
-        data=str(pictures), output=str(output), held=6, images=8, calibration=8, steps=4, seed=5,
-        train_images=50, ann_epochs=7, tune_images=40,
+        data=str(pictures), output=str(output), held=6, images=8, calibration=8, steps=4, aim=4, seed=5,
+        train_images=50, ann_epochs=7,
     )  # fmt: skip
     return Comparison(replace(config, **changes), lambda _: None)
 
@@ -54,10 +52,10 @@ def alike(a: nn.Module, b: nn.Module) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("weights", "tune", "count", "epochs"), [(False, 0, 50, 7), (True, 2, 40, 2), (True, 0, 0, 0)]
+    ("weights", "count", "epochs"), [(False, 50, 7), (True, 0, 0)]
 )  # fmt: skip
-def test_an_ann_is_trained_tuned_or_taken_as_it_is(
-    weights: bool, tune: int, count: int, epochs: int, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_ann_is_trained_or_taken_as_it_is(
+    weights: bool, count: int, epochs: int, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[int, int]] = []
 
@@ -67,7 +65,7 @@ def test_an_ann_is_trained_tuned_or_taken_as_it_is(
 
     monkeypatch.setattr(comparison, "fit_ann", fit)
     given = saved_ann(tmp_path / "ann.pt", seed=3 if weights else 5)
-    words: dict[str, Any] = {"weights": str(tmp_path / "ann.pt") if weights else "", "tune_epochs": tune}
+    words: dict[str, Any] = {"weights": str(tmp_path / "ann.pt") if weights else ""}
     compared = small(pictures, tmp_path, **words)
     network, result = compared.ann()
     assert asked == ([(count, epochs)] if epochs else [])
@@ -128,28 +126,9 @@ def test_stdp_names_its_neurons_by_training_images_and_reads_test_images(tmp_pat
     assert (found.right, found.images, found.seed, found.train_images) == (right, 5, 2, 15)
 
 
-def test_pieces_of_a_curve_are_the_whole(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_curve_has_every_step_of_one_run_and_is_kept(pictures: Path, tmp_path: Path) -> None:
     ann = saved_ann(tmp_path / "ann.pt").eval()
-    whole = small(pictures, tmp_path / "whole").conversion(ann, "ours", 6, 4, 24)
-    monkeypatch.setattr(comparison, "BLOCK", 7)
-    found = small(pictures, tmp_path / "pieces").conversion(ann, "ours", 6, 4, 24)
-    assert len(list((tmp_path / "pieces" / "results").glob("convert-*.json"))) == 4
-    assert (found.correct, found.images, found.work) == (whole.correct, 24, whole.work)
-    assert found.ann_accuracy == pytest.approx(whole.ann_accuracy)
-    for confidence, pair in whole.exits.items():
-        assert found.exits[confidence] == pytest.approx(pair)
-
-
-def test_results_stored_by_earlier_versions_are_read(tmp_path: Path) -> None:
-    cost = {"macs": 2.0, "acs": 3.0, "rate": 0.1, "spikes": 4.0, "updates": 5.0}
-    old = {
-        "name": "convert/ours", "method": "ours", "correct": [1, 2], "images": 4, "ann_accuracy": 75.0, "gone": 1,
-        "exits": {"0.9": [1.5, 50.0]}, "work": {"2": cost}, "summary": "words", "seconds": 1.2,
-    }  # fmt: skip
-    store = Store(tmp_path, lambda _: None)
-    store.get(Curve, "convert/ours", {}, lambda: Curve(method="ours", correct=[1], images=1))
-    (path,) = store.folder.iterdir()
-    assert json.loads(path.read_text()).keys() == old.keys() - {"gone"}
-    path.write_text(json.dumps(old))
-    curve = store.get(Curve, "convert/ours", {}, lambda: pytest.fail("it is kept"))
-    assert (curve.correct, curve.exits["0.9"], curve.work["2"]) == ([1, 2], (1.5, 50.0), Cost(**cost))
+    found = small(pictures, tmp_path).conversion(ann, "ours", 6, 24)
+    assert (len(found.correct), found.images, list(found.work)) == (6, 24, ["2", "4", "6"])
+    assert small(pictures, tmp_path).conversion(ann, "ours", 6, 24) == found
+    assert small(pictures, tmp_path).conversion(ann, "ours", 6, 9).images == 9

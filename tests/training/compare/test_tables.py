@@ -20,12 +20,12 @@ RESULTS = Results(
     ann=AnnResult(accuracy=91.5, images=200, accuracy_here=90.0, images_here=100, macs=7e6, activations=40_000),
     trials=[
         Trial(method="ours", steps=32, right=70, images=80),
+        Trial(method="rueckauer", steps=32, right=60, images=80),
     ],
     chosen=[curve("ours", [700, 880], 1000, ann_accuracy=90.5)],
-    aimed=[curve("ours made for T = 4", [20, 60, 80, 86], work=WORK)],
-    binary=[
-        curve("rueckauer", [10, 40, 70, 88, 90, 91], exits={"0.9": (4.25, 87.5)}, work=WORK),
-        curve("ours", [50, 80, 89, 90], exits={"0.8": (1.0, 2.0)}, work=WORK),
+    converted=[
+        curve("rueckauer", [10, 40, 70, 88, 90, 91], work=WORK),
+        curve("ours", [50, 80, 89, 90], work=WORK),
     ],
     direct=[
         curve("direct/arctan/2", [60, 85], work={"2": WORK["2"]}),
@@ -59,10 +59,10 @@ def test_claims_turn_where_the_numbers_do() -> None:
     latency = "conversion's latency is two orders of magnitude higher at equal accuracy"
     assert told()[latency] == "does not hold"
     slow = [curve("ours", [10] * 399 + [99])]
-    assert told(binary=slow)[latency] == "holds"
-    assert told(binary=[curve("ours", [10] * 398 + [99, 99])])[latency] == "does not hold"
-    assert "any conversion needs hundreds of steps" not in told(binary=[])
-    assert "conversion (Rueckauer) needs hundreds of steps" not in told(binary=slow, long=[])
+    assert told(converted=slow)[latency] == "holds"
+    assert told(converted=[curve("ours", [10] * 398 + [99, 99])])[latency] == "does not hold"
+    assert "any conversion needs hundreds of steps" not in told(converted=[])
+    assert "conversion (Rueckauer) needs hundreds of steps" not in told(converted=slow, long=[])
 
 
 def test_equal_work_reads_each_conversion_at_the_largest_step_that_fits() -> None:
@@ -73,13 +73,11 @@ def test_equal_work_reads_each_conversion_at_the_largest_step_that_fits() -> Non
         RESULTS,
         direct=[run("direct/arctan/2", [50, 80], {"2": 3e6})],
         chosen=[curve("ours", [1])],
-        aimed=[run("ours made for T = 4", [1, 2, 3, 70], {"4": 9e6})],
-        binary=[run("ours", [10, 90, 20, 95], {"2": 2e6, "3": 3e6, "4": 4e6}), run("ltb", [9], {"1": 1e6})],
+        converted=[run("ours", [10, 90, 20, 95], {"2": 2e6, "3": 3e6, "4": 4e6}), run("half", [9], {"1": 1e6})],
     )
     rows = [row[:4] for row in equal_work(results)[1:]]
     assert [row[:3] for row in rows] == [
         ["direct/arctan/2", "2", "3.00"],
-        ["... ours made for T = 4", "none fits", ""],
         ["... ours", "3", "3.00"],
     ]
-    assert rows[2][3].startswith("20.00")
+    assert rows[1][3].startswith("20.00")

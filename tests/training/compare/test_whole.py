@@ -23,30 +23,25 @@ def test_comparison_runs_resumes_and_reports(pictures: Path, tmp_path: Path) -> 
         direct=("direct/arctan/2",),
         methods=("rueckauer", "ours"), steps=12, aim=8, images=20,
         long=("rueckauer",), long_steps=20, long_images=8, calibration=32, held=6, chosen_images=24,
-        aims=(4,),
     )  # fmt: skip
     results = Comparison(config, said.append).run()
     sizes = {
         name: [(curve.method, curve.steps, curve.images) for curve in getattr(results, name)]
-        for name in ("chosen", "aimed", "binary", "direct", "long")
+        for name in ("chosen", "converted", "direct", "long")
     }
     best = max(results.trials, key=lambda t: t.right).method
     assert sizes == {
         "chosen": [(best, 8, 24)],
-        "aimed": [(f"{best} made for T = 4", 4, 20)],
-        "binary": [("rueckauer", 12, 20), ("ours", 12, 20)],
+        "converted": [("rueckauer", 12, 20), ("ours", 12, 20)],
         "direct": [("direct/arctan/2", 2, 20)],
         "long": [("rueckauer", 20, 8)],
     }
     assert [(t.method, t.steps) for t in results.trials] == [("rueckauer", 8), ("ours", 8)]
     assert (results.ann.images, results.stdp) == (24, []), "STDP reads grey images"
     assert results.direct[0].work["2"].macs > 0
-    assert results.binary[1].work["8"].acs > 0
-    markdown, page = write_report(results, tmp_path)
-    text = markdown.read_text()
-    assert all(words in text for words in ("# Two ways to a spiking network", "| ours |", "45 nm"))
-    assert (tmp_path / "pictures").is_dir()
-    assert "data:image/png;base64," in page.read_text()
+    assert results.converted[1].work["8"].acs > 0
+    text = write_report(results, tmp_path).read_text()
+    assert all(words in text for words in ("Two ways to a spiking network", "<td>ours</td>", "45 nm", "data:image"))
     said.clear()
     assert Comparison(config, said.append).run() == results
     assert all("kept" in line for line in said)

@@ -229,7 +229,7 @@ def test_a_finer_sensors_events_are_summed_in_training_as_before_the_model() -> 
 
 
 def test_copies_windows_noise_and_changed_files_are_kept_apart(tmp_path: Path) -> None:
-    path, noise = tmp_path / "a.npz", TrainConfig(noise_hz=2000.0, hot=0.25)
+    path, noise = tmp_path / "a.npz", TrainConfig(noise_hz=2000.0)
     write_recording(path, random_events(2000, SENSOR), SENSOR)
     whole, part = Item(path, 0), Item(path, 1, begin_us=500, length_us=3000)
 
@@ -242,7 +242,7 @@ def test_copies_windows_noise_and_changed_files_are_kept_apart(tmp_path: Path) -
 
     made = [kept([whole]), kept([part]), kept([replace(part, begin_us=4000)])]
     made += [kept([whole] * 4, noise, copy) for copy in (0, 1)]
-    made += [kept([whole] * 4, replace(noise, hot=0.5), 1)]
+    made += [kept([whole] * 4, replace(noise, noise_hz=500.0), 1)]
     write_recording(path, random_events(2001, SENSOR), SENSOR)
     made.append(kept([whole]))
     assert len({frames.tobytes() for frames in made}) == len(made)

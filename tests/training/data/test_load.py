@@ -18,16 +18,15 @@ from spikesight.encoders.recordings.files import read_recording
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import list_nmnist, load, load_data, read_item
 from spikesight.training.data.drawn.printed import printed
-from spikesight.training.data.load import EventWindows, list_data, resolve
+from spikesight.training.data.load import EventWindows, resolve
 from spikesight.training.data.sets import Frames, ImageSet, Listing, Window
 from spikesight.training.run.novelty import validation_parts
 from tests.support.inputs.data_sets import (
     idx,
     small_config,
-    write_cifar10,
+    write_idx,
     write_nmnist,
     write_nmnist_file,
-    write_pictures,
     write_takes,
 )
 from tests.support.models import tiny
@@ -41,7 +40,7 @@ def root(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(("classes", "still"), [(10, "digit"), (3, "plain")])
 def test_the_contract_is_that_of_the_recordings(classes: int, still: str, tmp_path: Path) -> None:
     write_nmnist(tmp_path, classes, train=2, test=1)
-    config = small_config(tmp_path, filter_us=2000, window="drawing", shortest_bin_us=1000)
+    config = small_config(tmp_path, filter_us=2000, window="drawing", bin_us=31_000)
     data = load_data(config)
     contract = data.contract
     assert (contract.kind, contract.channels, contract.still, contract.frame) == ("events", 2, still, "sensor")
@@ -61,20 +60,25 @@ def test_what_was_not_asked_for_is_the_sets_own_and_what_was_stays() -> None:
 
     def found(of: Listing | ImageSet, **wishes: Any) -> tuple[Any, ...]:
         made = resolve(TrainConfig(**wishes), of)
-        return made.steps, made.bin_us, made.shortest_bin_us, made.height, made.width, made.encoding, made.carry
+        return made.steps, made.bin_us, made.height, made.width, made.encoding, made.carry
 
     *own, carry = found(listing)
-    assert own == [7, 31_000, 2000, 20, 24, "binary"]
+    assert own == [7, 31_000, 20, 24, "binary"]
     assert 0 < carry < 1, "a stream's membranes are never at rest"
-    assert found(listing, bin_us=31_000)[2] == 2000
-    for wishes in ({"bin_us": 30_000}, {"encoding": "count"}, {"neuron": "plif"}):
-        assert found(listing, **wishes)[2] == 0, "only what runs at any pace has shorter bins"
-    mine = {"steps": 3, "bin_us": 5000, "shortest_bin_us": 1000, "height": 8, "width": 9, "encoding": "count"}
+    mine = {"steps": 3, "bin_us": 5000, "height": 8, "width": 9, "encoding": "count"}
     assert found(listing, **mine, carry=0.0) == (*mine.values(), 0.0)
-    assert found(images)[1:] == (0, 0, 10, 12, "direct", 0.0)
-    assert found(images, carry=0.5, steps=9)[::6] == (9, 0.5)
+    assert found(images)[1:] == (None, 10, 12, "direct", 0.0)
+    assert found(images, carry=0.5, steps=9)[::5] == (9, 0.5)
     with pytest.raises(ValueError, match=r"--encoding for pixels must be one of direct, rate, .*, not 'binary'"):
         found(images, encoding="binary")
+
+
+@pytest.mark.parametrize(
+    ("wishes", "shortest"), [({}, 1000), ({"bin_us": 30_000}, 0), ({"encoding": "count"}, 0), ({"neuron": "plif"}, 0)]
+)
+def test_only_what_runs_at_any_pace_has_shorter_bins(wishes: dict[str, Any], shortest: int, root: Path) -> None:
+    config = small_config(root, **{"bin_us": 31_000, **wishes})
+    assert load_data(config).contract.shortest_bin_us == shortest
 
 
 def test_frames_equal_the_encoder_and_labels_the_folders(root: Path) -> None:
@@ -87,7 +91,7 @@ def test_frames_equal_the_encoder_and_labels_the_folders(root: Path) -> None:
 
 
 def test_cropped_recordings_are_fed_as_the_model_will_be_served(root: Path) -> None:
-    data = load_data(small_config(root, crop="object", filter_us=2000, height=0, width=0))
+    data = load_data(small_config(root, crop="object", filter_us=2000, height=None, width=None))
     contract = data.contract
     assert (contract.frame, contract.filter_us, contract.shape) == ("object", 2000, (2, 32, 32))
     classifier = tiny(contract)
@@ -110,7 +114,7 @@ def test_emulated_images_join_only_the_training_set(tmp_path: Path) -> None:
     write_nmnist(tmp_path, classes=10, train=3, test=1)
     write_mnist(tmp_path)
     config = small_config(tmp_path, emulated="mnist", emulated_count=5)
-    data, plain = load_data(config), load_data(replace(config, emulated=""))
+    data, plain = load_data(config), load_data(replace(config, emulated=None))
     shown = {int(Path(name).stem) - 1 for name in data.split["val"]}  # recording 00001 shows image 0
     expected = [index % 10 for index in range(12) if index not in shown][:5]
     assert data.train.labels.tolist() == [*plain.train.labels, *expected]
@@ -120,7 +124,7 @@ def test_emulated_images_join_only_the_training_set(tmp_path: Path) -> None:
 
 
 def test_each_copy_of_the_training_set_has_noise_of_its_own(root: Path) -> None:
-    config = small_config(root, repeat=2, emulated="")
+    config = small_config(root, repeat=2, emulated=None)
     plain = load_data(config)
     noisy = load_data(replace(config, noise_hz=200.0))
     again = load_data(replace(config, noise_hz=200.0, cache=str(root / "other")))
@@ -175,20 +179,20 @@ def test_digits_and_outliers_join_on_paper_before_a_webcam(tmp_path: Path) -> No
         (2, {"emulated": "mnist"}, "ten digits"),
         (0, {"data": "mnist", "emulated": "mnist"}, "--emulated joins emulated events to recordings"),
         (0, {"data": "mnist", "crop": "object"}, "--crop object is for binary recordings"),
-        (0, {"data": "cifar10", "printed": 4}, "--printed joins digits of fonts to grey images"),
-        (0, {"data": "cifar10", "outliers": 4}, "--outliers join grey images"),
-        (0, {"data": "cifar10", "paper_clips": 4}, "--paper-clips join digits on paper to grey images"),
+        (0, {"data": "fashionmnist", "printed": 4}, "--printed joins digits of fonts to grey images"),
+        (0, {"data": "fashionmnist", "outliers": 4}, "--outliers join grey images"),
+        (0, {"data": "fashionmnist", "paper_clips": 4}, "--paper-clips join digits on paper to grey images"),
     ],
 )
 def test_what_joins_something_else_is_refused(
     classes: int, settings: dict[str, Any], says: str, tmp_path: Path
 ) -> None:
     write_mnist(tmp_path)
-    write_cifar10(tmp_path)
+    write_idx(tmp_path / "fashion-mnist")
     if classes:
         write_nmnist(tmp_path, classes=classes, train=3, test=1)
     with pytest.raises(ValueError, match=says):
-        load_data(small_config(tmp_path, **{"steps": 0, "bin_us": 0, "height": 0, "width": 0, **settings}))
+        load_data(small_config(tmp_path, **{"steps": None, "bin_us": None, "height": None, "width": None, **settings}))
 
 
 def test_the_quick_reader_reads_what_the_careful_one_does(root: Path) -> None:
@@ -205,8 +209,8 @@ def test_the_quick_reader_reads_what_the_careful_one_does(root: Path) -> None:
 def test_the_moments_of_images_are_those_of_a_channel_over_some_spread_evenly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_cifar10(tmp_path)
-    config = TrainConfig(data="cifar10", root=str(tmp_path))
+    write_idx(tmp_path / "fashion-mnist")
+    config = TrainConfig(data="fashionmnist", root=str(tmp_path))
     data = load_data(config)
     values = data.train.frames / 255
     assert data.contract.mean == tuple(values.mean((0, 1, 3, 4)).round(4).tolist())
@@ -214,25 +218,6 @@ def test_the_moments_of_images_are_those_of_a_channel_over_some_spread_evenly(
     monkeypatch.setattr(load, "MEASURED", 2)
     few = values[[0, -1]]
     assert load_data(config).contract.mean == tuple(few.mean((0, 1, 3, 4)).round(4).tolist())
-
-
-@pytest.mark.parametrize(
-    ("settings", "kept", "size"),
-    [
-        ({"height": 16, "width": 24, "resize": 20, "channels": 1}, (1, 20, 30), (16, 24)),
-        ({"height": 30, "width": 20, "resize": 20}, (3, 30, 20), (30, 20)),
-        ({}, (3, 64, 64), (64, 64)),
-    ],
-)
-def test_pictures_are_kept_larger_where_they_are_cropped(
-    settings: dict[str, Any], kept: tuple[int, ...], size: tuple[int, int], tmp_path: Path
-) -> None:
-    write_pictures(tmp_path / "mine", 2)
-    listing = list_data(TrainConfig(data=str(tmp_path / "mine"), **settings))
-    assert isinstance(listing, ImageSet)
-    assert (listing.train.frames.shape[2:], listing.size) == (kept, size)
-    with pytest.raises(ValueError, match="--resize 19 is smaller"):
-        list_data(TrainConfig(data=str(tmp_path / "mine"), height=30, width=20, resize=19))
 
 
 def test_a_picture_that_was_changed_is_decoded_anew(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A folder of one's own: which windows, how long, what share of the events; nothing lies on two sides."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from spikesight.training.data.folders import Take
 from spikesight.training.data.own import CROP_SIDE, list_own, window_for
 from spikesight.training.data.sets import DataError, Item
 from spikesight.training.data.windows import CLIPS, Scan
+from spikesight.training.run.loop import Run
 from tests.support.inputs.data_sets import small_config, write_takes
 
 TAKES = [Take(Path("d") / name, label, "", "train") for name, label in (("a", "cat"), ("b", "cat"), ("c", "dog"))]
@@ -54,13 +56,12 @@ def test_what_was_asked_for_and_the_rest_as_suits() -> None:
     assert window_for(TrainConfig(), TAKES * CLIPS, SCANS * CLIPS).crop == "none", "short and many: seen as they are"
 
 
-@pytest.mark.parametrize(("hop_ms", "hop_us"), [(0, 150_000), (100, 100_000)])
-def test_windows_overlap_in_training_alone(hop_ms: int, hop_us: int, tmp_path: Path) -> None:
+def test_windows_overlap_by_half_in_training_alone(tmp_path: Path) -> None:
     day = write_takes(tmp_path, ["cat.npz", "dog.npz"], 12.0)
-    listing = list_own(TrainConfig(window_ms=300, val_fraction=0.3, hop_ms=hop_ms), day)
+    listing = list_own(TrainConfig(window_ms=300, val_fraction=0.3), day)
     assert listing.val is not None
-    assert f"every {hop_us / 1000:g} ms in training" in listing.notes[1]
-    for items, apart_us in ((listing.train, hop_us), (listing.val, 300_000)):
+    assert "every 150 ms in training" in listing.notes[1]
+    for items, apart_us in ((listing.train, 150_000), (listing.val, 300_000)):
         begins = [item.begin_us for item in items if item.label == 0]
         assert float(min(np.diff(begins))) == pytest.approx(apart_us, rel=0.02)  # spread evenly over a recording
         assert {item.length_us for item in items} == {300_000 // listing.window.steps * listing.window.steps}
@@ -88,16 +89,16 @@ def test_quiet_windows_are_left_out_and_the_share_that_is_used_is_said(tmp_path:
     cup = tmp_path / "train" / "cup.npz"
     events = read_recording(cup).events
     write_recording(cup, events[(events["t"] < 3_000_000) | (events["t"] > 6_000_000)], SensorSize(34, 34))
-    listing = list_own(TrainConfig(window_ms=300, hop_ms=100), tmp_path)
+    listing = list_own(TrainConfig(window_ms=300), tmp_path)
     cups, phones = (sum(item.label == label for item in listing.train) for label in (0, 1))
-    assert 68 <= phones <= 73
-    assert 36 <= cups < phones - 20
+    assert 45 <= phones <= 50
+    assert 24 <= cups < phones - 12
     assert not [i for i in listing.train if i.path == cup and 3_000_000 <= i.begin_us < 5_700_000]
     every = [*listing.train, *(listing.val or ()), *listing.test]
     shares = [used([i for i in every if i.path == path], path) for path in {item.path for item in every}]
     (line,) = (note for note in listing.notes if "of the events are used" in note)
     assert float(line.removeprefix("WARNING: ").partition("%")[0]) == pytest.approx(100 * np.mean(shares), abs=2.5)
-    data = load_data(small_config(tmp_path, data=str(tmp_path), window_ms=300, hop_ms=100, steps=0, bin_us=0))
+    data = load_data(small_config(tmp_path, data=str(tmp_path), window_ms=300, steps=None, bin_us=None))
     assert np.asarray(data.train.frames[:]).any((1, 2, 3, 4)).all()
     assert len(data.train) == len(set(data.split["train"])) == len(listing.train)
 
@@ -149,3 +150,44 @@ def test_folders_that_cannot_be_learnt_say_why(tmp_path: Path) -> None:
     write_takes(tmp_path / "few", ["pen-1.npz", "pen-2.npz", "pen-3.npz"], 4, rate=20)
     with pytest.raises(DataError, match="class 'pen' has no window to train on: its recordings hold next to no events"):
         list_own(TrainConfig(), tmp_path / "few")
+
+
+CUPS = [f"{label}/{n}.npz" for label in ("cup", "phone") for n in range(1, 5)]
+
+
+def test_every_bad_file_is_told_at_once_and_left_out_where_asked(tmp_path: Path) -> None:
+    write_takes(tmp_path, CUPS, 0.5)
+    (tmp_path / "cup" / "empty one.raw").write_bytes(b"")
+    (tmp_path / "phone" / "broken.npz").write_bytes(b"PK\3\4")
+    with pytest.raises(DataError, match=r"2 faults .* --skip-bad") as refused:
+        list_own(TrainConfig(), tmp_path)
+    lines = str(refused.value).splitlines()[1:]
+    assert ["empty one.raw" in lines[0], "broken.npz" in lines[1]] == [True, True]
+    assert all("cannot be read: " in line for line in lines), "each with its reason"
+    listing = list_own(TrainConfig(skip_bad=True), tmp_path)
+    assert len(listing.left_out) == 2
+    assert any("2 files are left out" in note and "broken.npz" in note for note in listing.notes)
+    run = Run(load_data(small_config(tmp_path, data=str(tmp_path), skip_bad=True)), tmp_path / "runs" / "x")
+    assert run.card({}).training["left_out"] == list(listing.left_out)
+
+
+@pytest.mark.parametrize("skip_bad", [False, True])
+def test_one_file_in_two_classes_is_an_error_and_copies_in_one_are_used_once(skip_bad: bool, tmp_path: Path) -> None:
+    write_takes(tmp_path, CUPS, 0.5)
+    shutil.copy(tmp_path / "cup" / "1.npz", tmp_path / "cup" / "copy.npz")
+    listing = list_own(TrainConfig(skip_bad=skip_bad), tmp_path)
+    paths = {item.path.name for item in (*listing.train, *(listing.val or ()), *listing.test) if item.label == 0}
+    assert len(paths & {"1.npz", "copy.npz"}) == 1
+    assert any("copies of other files are used once" in note for note in listing.notes)
+    shutil.copy(tmp_path / "cup" / "2.npz", tmp_path / "phone" / "other.npz")
+    with pytest.raises(DataError, match=r"cup/2\.npz and phone/other\.npz are one file in two classes"):
+        list_own(TrainConfig(skip_bad=skip_bad), tmp_path)
+
+
+def test_a_remark_on_damage_is_made_once_for_all_files(tmp_path: Path) -> None:
+    write_takes(tmp_path, [name.replace("npz", "dat") for name in CUPS], 0.5)
+    for path in tmp_path.rglob("*.dat"):
+        path.write_bytes(path.read_bytes()[:-3])
+    remarks = [note for note in list_own(TrainConfig(), tmp_path).notes if note.startswith("WARNING: the")]
+    assert len(remarks) == 1
+    assert "cup/1.dat, cup/2.dat, cup/3.dat and 5 more" in remarks[0]

@@ -9,30 +9,9 @@ import pytest
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import load_data
 from spikesight.training.data.drawn.printed import printed
-from spikesight.training.data.images import Images, load_images, pictures_below
+from spikesight.training.data.images import load_images, pictures_below
 from spikesight.training.data.sets import DataError
 from tests.support.inputs.data_sets import write_idx, write_pictures
-
-TEN = Images(np.arange(10, dtype=np.uint8).reshape(10, 1, 1, 1), np.arange(10))
-
-
-def test_some_are_the_first_of_an_order_that_the_seed_decides() -> None:
-    shuffled = TEN.shuffled(3)
-    assert sorted(shuffled.labels.tolist()) == list(range(10)) != shuffled.labels.tolist()
-    assert shuffled.pixels.ravel().tolist() == shuffled.labels.tolist()
-    assert TEN.subset(9, 3).labels.tolist() == shuffled.labels[:9].tolist() != TEN.subset(9, 4).labels.tolist()
-    assert TEN.subset(10, 3) is TEN
-
-
-@pytest.mark.parametrize(("count", "aside"), [(0, 0), (3, 3), (5, 5), (6, 5)])
-def test_at_most_half_are_set_aside_in_their_order(count: int, aside: int) -> None:
-    rest, held = TEN.split(count)
-    assert len(held) == aside
-    assert held.labels.tolist() == sorted(held.labels.tolist())
-    assert rest.labels.tolist() == sorted(set(range(10)) - set(held.labels.tolist()))
-    for part in (rest, held):
-        assert part.pixels.ravel().tolist() == part.labels.tolist()
-    assert aside in (0, TEN.split(count, 1)[1].labels.size)
 
 
 def test_a_set_by_its_name_has_its_own_scale(tmp_path: Path) -> None:

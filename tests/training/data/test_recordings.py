@@ -79,7 +79,7 @@ def test_cifar10dvs(tmp_path: Path, shared_data: Callable[[str], Path]) -> None:
     listing = list_cifar10dvs(tmp_path)
     assert listing.labels == ("airplane", "cat")
     assert [i.label for i in listing.train] == [0, 0, 0, 1, 1, 1]
-    config = replace(small_config(tmp_path), data="cifar10dvs", steps=0, bin_us=0, height=0, width=0)
+    config = replace(small_config(tmp_path), data="cifar10dvs", steps=None, bin_us=None, height=None, width=None)
     data = load_data(config)
     assert data.train.frames.shape[1:] == (10, 2, 48, 48)
     assert data.train.frames[0].any()

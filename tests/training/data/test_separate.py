@@ -1,5 +1,6 @@
 """What is trained on and what is held out: to the recording and to the microsecond."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -77,8 +78,20 @@ def test_the_last_sessions_are_held_out() -> None:
     assert test == {"17", "18", "19"}
     assert val == {"13", "14", "15", "16"}
     assert len(train) == 13
-    takes = sessions("mon", "tue")
-    assert held(separated(takes), takes) == ({"mon"}, {"tue"}, {"tue"}), "the second is divided in time"
+
+
+def test_of_two_sessions_whole_recordings_of_the_second_are_divided_before_any_is_halved() -> None:
+    twice = [take(f"{day}/{label}{n}", label, day) for day in ("mon", "tue") for label in ("cat", "dog") for n in "12"]
+    found = separated(twice, 1.0)
+    assert held(found, twice) == ({"mon"}, {"tue"}, {"tue"})
+    assert {s.take for s in found.val}.isdisjoint({s.take for s in found.test})
+    assert all(s.end_us == S and s.begin_us == 0 for s in (*found.val, *found.test)), "all are whole"
+    assert {twice[s.take].label for s in found.val} == {twice[s.take].label for s in found.test} == {"cat", "dog"}
+    once = sessions("mon", "tue")
+    assert held(separated(once), once) == ({"mon"}, {"tue"}, {"tue"}), "an only recording is divided in time"
+    assert held(separated(once, 3.0, fraction=0.3), once)[1:] == ({"tue"}, {"tue"})
+    mixed = [*sessions("mon", "tue"), take("mon/cat2", "cat", "mon"), take("mon/dog2", "dog", "mon")]
+    assert held(separated(mixed, 1.2), mixed) == ({"mon"}, {"mon"}, {"tue"}), "too short for that: whole days first"
 
 
 def test_a_session_without_a_class_or_without_a_name_is_none() -> None:
@@ -89,11 +102,27 @@ def test_a_session_without_a_class_or_without_a_name_is_none() -> None:
 
 
 @pytest.mark.parametrize(("seconds", "enough"), [(3.99, False), (4.0, True)])
-def test_what_is_too_short_is_said_with_a_window_that_would_do(seconds: float, enough: bool) -> None:
+def test_what_is_too_short_is_said_once_with_what_will_do(seconds: float, enough: bool) -> None:
     takes = [take("a", "cat"), take("b", "dog")]
     if enough:
         found = separated(takes, seconds)
         assert min(s.end_us - s.begin_us for s in found.val) == WINDOW_US
         return
-    with pytest.raises(DataError, match=r"a, with 4.0 s, is too short to validate class 'cat'.+--window-ms 75"):
+    with pytest.raises(DataError, match="apart from training in windows of 300 ms: folder/a, folder/b") as refused:
         separated(takes, seconds)
+    (advised,) = re.findall(r"--window-ms (\d+)", str(refused.value))
+    assert separate(takes, [lasting(seconds)] * 2, int(advised) * 1000).val
+
+
+@pytest.mark.parametrize("seconds", [0.6, 1.0, 1.5])
+def test_many_classes_of_two_recordings_each_are_divided_or_get_advice_that_works(seconds: float) -> None:
+    takes = [take(f"{n}-{label}", f"{label:02}") for label in range(36) for n in (1, 2)]
+    with pytest.raises(DataError, match="Give every class three recordings") as refused:
+        separated(takes, seconds)
+    assert len(str(refused.value)) < 500
+    thrice = [*takes, *(take(f"3-{label}", f"{label:02}") for label in range(36))]
+    found = separated(thrice, seconds)
+    assert [len(part) for part in (found.train, found.val, found.test)] == [36] * 3
+    for window_ms in map(int, re.findall(r"--window-ms (\d+)", str(refused.value))):
+        divided = separate(takes, [lasting(seconds)] * 72, window_ms * 1000)
+        assert len(divided.val) == len(divided.test) == 36

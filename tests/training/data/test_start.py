@@ -11,7 +11,7 @@ import torch
 
 from spikesight.models.checkpoint import load
 from spikesight.models.shipped import shipped
-from spikesight.training.config import TrainConfig
+from spikesight.training.config import UNSET, TrainConfig
 from spikesight.training.data import load_data
 from spikesight.training.data.start import with_network, with_schedule
 from spikesight.training.network import build_network
@@ -45,28 +45,28 @@ def test_what_was_asked_for_stays_when_a_model_is_brought() -> None:
     asked = with_network(TrainConfig(init_from="motions", beta=0.7, steps=5, window_ms=200), own=True, images=False)
     assert (asked.beta, asked.steps, asked.network) == (0.7, 5, plain.network)
     cropped = with_network(TrainConfig(init_from="motions", crop="object"), own=True, images=False)
-    assert cropped.height == cropped.width == 0, "a crop has its own size"
+    assert cropped.height is cropped.width is None, "a crop has its own size"
     named = with_network(TrainConfig(init_from="motions", network="event-small"), own=True, images=False)
     assert named == TrainConfig(init_from="motions", network="event-small")
     pictures = with_network(TrainConfig(init_from="motions"), own=False, images=True)
-    assert (pictures.bin_us, pictures.encoding, pictures.network) == (0, "", plain.network)
+    assert (pictures.bin_us, pictures.encoding, pictures.network) == (None, None, plain.network)
 
 
 def test_own_recordings_start_from_a_shipped_network_unless_said_otherwise(folder: Path) -> None:
     start = load_data(own(folder)).config.init_from
     assert start in shipped()
-    for settings in ({"from_scratch": True}, {"network": "event-small"}, {"beta": 0.9}, {"loss": "mse_rate"}):
-        assert with_network(own(folder, **settings), own=True, images=False).init_from == "", settings
+    for settings in ({"network": "event-medium"}, {"beta": 0.9}, {"loss": "mse_rate"}):
+        assert with_network(own(folder, **settings), own=True, images=False).init_from is None, settings
     assert with_network(own(folder, init_from="motions"), own=True, images=False).init_from == "motions"
-    assert with_network(TrainConfig(), own=False, images=False).init_from == "", "a data set by name"
+    assert with_network(TrainConfig(), own=False, images=False).init_from is None, "a data set by name"
 
 
 def test_few_samples_get_as_many_steps_as_more_and_each_as_often(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     few, more, many = (with_schedule(TrainConfig(), count, 34, own=True) for count in (20, 200, 200_000))
     assert few.epochs * few.epoch_steps == more.epochs * more.epoch_steps > 10 * 200 / more.batch_size
     assert many.epoch_steps == 200_000 // many.batch_size, "one pass"
-    assert with_schedule(TrainConfig(), 20, 34, own=False).epoch_steps == 0
-    run, seen = Run(load_data(own(folder, from_scratch=True)), folder / "runs"), Counter[int]()
+    assert with_schedule(TrainConfig(), 20, 34, own=False).epoch_steps is None
+    run, seen = Run(load_data(own(folder, network="event-medium")), folder / "runs"), Counter[int]()
     monkeypatch.setattr(run, "train_batch", lambda rows, _: (seen.update(rows.tolist()), (0.0, 0))[1])
     run.train_epoch()
     assert run.progress.seen == run.steps_an_epoch * run.config.batch_size > 2 * len(run.data.train)
@@ -81,7 +81,7 @@ def test_a_folder_of_pictures_gets_as_many_steps_as_one_of_recordings(tmp_path: 
 
 def test_from_random_weights_the_rate_is_higher_but_for_named_images_unless_one_is_given() -> None:
     for own, images in ((True, False), (False, False), (True, True)):
-        configs = (TrainConfig(init_from=model) for model in ("", "nmnist"))
+        configs = (TrainConfig(init_from=model) for model in (UNSET, "nmnist"))
         scratch, start = (with_schedule(config, 500, 34, own=own, images=images).lr for config in configs)
         assert scratch > start == with_schedule(TrainConfig(), 500, 34, own=False, images=True).lr > 0
         assert with_schedule(TrainConfig(lr=0.1), 500, 34, own=own, images=images).lr == 0.1

@@ -13,7 +13,6 @@ import torch
 from spikesight.training.data import load_data
 from spikesight.training.data.drawn.near import KINDS
 from spikesight.training.run.evaluate import Evaluation
-from spikesight.training.run.fit import fit
 from spikesight.training.run.loop import Run, TrainingError
 from spikesight.training.run.resume import load_progress
 from spikesight.training.step.optimiser import learning_rate
@@ -30,7 +29,7 @@ def weights(run: Run) -> dict[str, torch.Tensor]:
     return {name: parameter.detach().clone() for name, parameter in run.network.named_parameters()}
 
 
-@pytest.mark.parametrize("clip", [0.0, 0.01])
+@pytest.mark.parametrize("clip", [1e9, 0.01])
 def test_a_step_goes_by_its_rate_and_no_further_than_the_clipped_gradient(root: Path, clip: float) -> None:
     run = made(root, optimiser="sgd", lr=0.5, weight_decay=0.0, clip_norm=clip, epochs=4)
     run.progress.step = 3
@@ -38,7 +37,7 @@ def test_a_step_goes_by_its_rate_and_no_further_than_the_clipped_gradient(root: 
     run.train_batch(ROWS)
     went = float(torch.stack([(p - before[n]).norm() for n, p in weights(run).items()]).norm())
     longest = learning_rate(run.config, 3, run.steps_an_epoch) * 0.01
-    assert (went == pytest.approx(longest, rel=1e-3)) if clip else (went > 2 * longest)
+    assert (went == pytest.approx(longest, rel=1e-3)) if clip < 1 else (went > 2 * longest)
 
 
 @pytest.mark.parametrize("carry", [0.0, 0.25])
@@ -71,7 +70,7 @@ def test_every_epoch_has_an_order_of_its_own(root: Path, monkeypatch: pytest.Mon
 
 
 def test_ctrl_c_saves_and_stops(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = made(root, "stopped", save_minutes=99.0)
+    run = made(root, "stopped")
     step = run.train_batch
 
     def interrupted(*rows: Any) -> tuple[float, int]:
@@ -103,24 +102,13 @@ def test_of_equal_accuracies_the_lower_loss_is_kept(root: Path, monkeypatch: pyt
 
 
 def test_the_card_has_the_recipe_without_the_places_it_ran_at(root: Path) -> None:
-    run = made(root, threads=3, lr=0.5)
+    run = made(root, lr=0.5)
     card = run.card({"accuracy": 0.5})
     recipe, data = card.training["recipe"], run.data
-    assert recipe == {k: v for k, v in vars(run.config).items() if k not in ("root", "cache", "output", "threads")}
+    assert recipe == {k: v for k, v in vars(run.config).items() if k not in ("root", "cache", "output")}
     assert card.training["samples"] == {"train": len(data.train), "val": len(data.val), "test": len(data.test)}
     assert card.training["recordings"] == list(data.digests)
     assert "outliers" not in card.training
     run.data = replace(data, outliers=data.val)
     assert card.training | {"outliers": list(KINDS)} == run.card({}).training
     assert (card.labels, card.contract, card.metrics) == (data.labels, data.contract, {"accuracy": 0.5})
-
-
-def test_a_frozen_network_learns_its_last_layer_alone(root: Path) -> None:
-    fit(small_config(root, name="first", epochs=1), root / "runs" / "first")
-    run = made(root, "frozen", freeze=True, init_from=str(root / "runs" / "first" / "model"))
-    assert run.card({}).training["recipe"]["init_from"] == "model"
-    start = {name: tensor.clone() for name, tensor in run.network.state_dict().items()}
-    run.train_epoch()
-    changed = {name for name, tensor in run.network.state_dict().items() if not torch.equal(tensor, start[name])}
-    assert changed
-    assert all(name.startswith("readout") for name in changed)

@@ -42,9 +42,11 @@ from tests.support.inputs.data_sets import small_config, write_nmnist
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Data, Path]:
     """(the data, folder of the trained model), which runs at 5 to 30 ms."""
     root = write_nmnist(tmp_path_factory.mktemp("known"), train=48)
-    config = small_config(root, name="r", val_fraction=0.35, shift=1, rotate=0.0, shortest_bin_us=5000)
-    fit(config, root / "runs" / "r")
-    return load_data(config), root / "runs" / "r" / "model"
+    config = small_config(root, name="r", val_fraction=0.35, shift=1, rotate=0.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("spikesight.training.data.load._shortest_bin", lambda *_: 5000)
+        fit(config, root / "runs" / "r")
+        return load_data(config), root / "runs" / "r" / "model"
 
 
 def test_after_outliers_lines_are_those_of_samples_as_they_are(finished: tuple[Data, Path]) -> None:

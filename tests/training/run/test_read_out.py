@@ -1,6 +1,7 @@
 """The head that a run on own recordings ends with: what it sees, what it is worth, when it is kept."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,7 +30,12 @@ pytestmark = pytest.mark.usefixtures("no_curves")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Data:
     root = tmp_path_factory.mktemp("read-out")
     write_takes(root / "mine", TAKES, 0.4, rate=2000)
-    config = small_config(root, data=str(root / "mine"), crop="none", height=32, width=32, epochs=1, widen=False)
+    config = small_config(
+        root,
+        data=str(root / "mine"),
+        **{"crop": "none", "height": 32, "width": 32, "epochs": 1},
+        **{"shift": 2, "rotate": 10.0, "scale": 0.0, "drop": 0.2},
+    )
     return load_data(config)
 
 
@@ -100,8 +106,8 @@ def test_the_head_stands_on_what_had_learnt_elsewhere(data: Data, tmp_path: Path
 
 def test_a_run_is_as_long_as_could_be_told_from_its_beginning(data: Data, tmp_path: Path) -> None:
     fit(replace(data.config, epochs=1, lr=1e-9), tmp_path / "run")
-    begun = replace(data, config=replace(data.config, init_from=str(tmp_path / "run" / "model"), epochs=0))
-    assert "one epoch" in (reason_not_to_train(begun) or "")
+    begun = replace(data, config=replace(data.config, init_from=str(tmp_path / "run" / "model"), epochs=None))
+    assert "none is done" in (reason_not_to_train(begun) or "")
     assert reason_not_to_train(data) is None, "random weights have learnt nothing elsewhere"
     assert reason_not_to_train(replace(begun, config=replace(begun.config, neuron="relu"))) is None, (
         "an ANN has no head"
@@ -115,9 +121,23 @@ def test_a_run_is_as_long_as_could_be_told_from_its_beginning(data: Data, tmp_pa
         for name in ("train_items", "val_items")
     }
     assert reason_not_to_train(replace(begun, **one_each)) is not None, "one recording a class has validation windows"
-    metrics = fit(begun.config, tmp_path / "again")
+
+
+def test_a_head_alone_says_whose_network_it_reads(
+    data: Data, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = replace(data.config, init_from="nmnist", network="event-medium", epochs=0)
+    metrics = fit(config, tmp_path / "run")
+    said, card = capsys.readouterr().out, (tmp_path / "run" / "model" / "README.md").read_text()
+    assert "head only: the shipped nmnist's network stays as it is" in said
     assert metrics["read_out"]["kept"] == BEGUN
-    assert len((tmp_path / "again" / "metrics.csv").read_text().splitlines()) == 2
+    assert re.search(r"the shipped nmnist's network, not trained further \((\d+) of \1 tensors are its own\)", card)
+    assert "with a ridge read-out from 12 recordings" in card, "of training and validation"
+    assert "head only" in card
+    assert "epoch 1 of" not in card
+    assert load(tmp_path / "run" / "model")[1].training["made"] == metrics["made"]
+    with pytest.raises(ValueError, match="--epochs 0 fits a read-out alone"):
+        fit(replace(config, init_from=None), tmp_path / "other")
 
 
 @pytest.mark.parametrize(("ahead", "best"), [(5, "first"), (6, "second")])

@@ -33,7 +33,7 @@ class OnDisk:
 def data(slow: bool = False, **settings: Any) -> Any:
     frames = np.random.default_rng(0).integers(0, 2, (8, 3, 2, 5, 6)).astype(np.uint8)
     train = Frames(OnDisk(frames) if slow else frames, np.arange(8))
-    config = TrainConfig(shift=1, **settings)
+    config = TrainConfig(**{"shift": 1, "rotate": 10.0, "scale": 0.0, "drop": 0.2, **settings})
     return SimpleNamespace(train=train, outliers=None, config=config, contract=EVENTS, labels=tuple("abcdefgh"))
 
 
@@ -77,7 +77,7 @@ def test_events_keep_their_numbers_and_time_comes_first() -> None:
     stored = torch.arange(2 * 3 * 2 * 5 * 6).reshape(2, 3, 2, 5, 6).to(torch.uint8)
     x_seq = evaluation_input(stored, EVENTS)
     assert torch.equal(x_seq, stored.float().transpose(0, 1))
-    config = TrainConfig(shift=0, rotate=0.0, drop=0.0)
+    config = TrainConfig(shift=0, rotate=0.0, scale=0.0, drop=0.0)
     assert torch.equal(training_input(stored, config, EVENTS, seeded(0)), x_seq)
 
 

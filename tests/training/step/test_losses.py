@@ -28,7 +28,9 @@ def loss(
     name: str, values: Tensor = LOGITS, labels: Tensor = LABELS, weights: Tensor | None = None, **s: Any
 ) -> Tensor:
     """The loss without TET's pull."""
-    return total_loss(values, labels, TrainConfig(**{"loss": name, "tet_weight": 0.0, **s}), weights=weights)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("spikesight.training.step.losses.PULL", s.pop("pull", 0.0))
+        return total_loss(values, labels, TrainConfig(**{"loss": name, **s}), weights=weights)
 
 
 @pytest.mark.parametrize("name", ["mean", "tet"])
@@ -48,7 +50,7 @@ def test_every_loss_by_hand() -> None:
     rates = WRONG_RATE + (RIGHT_RATE - WRONG_RATE) * wanted
     for found, expected in (
         (loss("mean"), cross_entropy(LOGITS.mean(0), LABELS)),
-        (loss("tet", tet_weight=0.05), 0.95 * by_step + 0.05 * pull),
+        (loss("tet", pull=0.05), 0.95 * by_step + 0.05 * pull),
         (loss("mse_rate", SPIKES), ((SPIKES.mean(0) - wanted) ** 2).mean()),
         (loss("ce_count", SPIKES), cross_entropy(counts, LABELS)),
         (loss("mse_count", SPIKES), ((counts - 5 * rates) ** 2).mean() / 5),
@@ -84,8 +86,8 @@ def test_gradients_are_finite_and_logits_of_less_precision_are_judged_in_float32
 
 def test_the_total_weighs_its_parts() -> None:
     teacher, rate = torch.randn(3, 5, generator=torch.Generator().manual_seed(4)), torch.tensor(0.25)
-    config = TrainConfig(loss="mean", teacher="x", teacher_weight=0.25, spike_penalty=2.0)
-    expected = 0.75 * loss("mean") + 0.25 * distillation(LOGITS, LABELS, teacher) + 0.5
+    config = TrainConfig(loss="mean", teacher="x", spike_penalty=2.0)
+    expected = (loss("mean") + distillation(LOGITS, LABELS, teacher)) / 2 + 0.5
     torch.testing.assert_close(total_loss(LOGITS, LABELS, config, teacher, rate), expected)
 
 

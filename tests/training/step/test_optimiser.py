@@ -30,13 +30,6 @@ def test_a_cosine_falls_to_nothing_at_the_end() -> None:
     assert rates(10, epochs=1, warmup_epochs=1.0) == [0.4], "nothing is left to fall in"
 
 
-def test_steps_are_tenths() -> None:
-    found = rates(10, 19, 20, 39, 40, 49, schedule="step", step_epochs=2)
-    assert found == pytest.approx([0.4, 0.4, 0.04, 0.04, 0.004, 0.004])
-    assert rates(5, schedule="step", step_epochs=2) == pytest.approx([0.24]), "the warm-up comes first"
-    assert rates(49, schedule="constant") == [0.4]
-
-
 def network() -> nn.Module:
     return nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Linear(4, 3))
 

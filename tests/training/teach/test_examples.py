@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -19,7 +20,8 @@ def record(path: Path, seconds: float, rate: int = 2000, quiet: tuple[float, flo
     t = np.arange(0, round(seconds * 1e6), round(1e6 / rate))
     t = t[(t < quiet[0] * 1e6) | (t >= quiet[1] * 1e6)]
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_recording(path, make_events(t, t % 20, t % 16, t % 2), SENSOR, "npz")
+    x = np.random.default_rng(crc32(bytes(path))).integers(0, 20, len(t))  # no two files are alike
+    write_recording(path, make_events(t, x, t % 16, t % 2), SENSOR, "npz")
     return path
 
 
