@@ -16,7 +16,7 @@ from spikesight.encoders.recordings.format import HEAD_BYTES, CutShort, Opened, 
 READ_BYTES = 4 << 20
 BOM = b"\xef\xbb\xbf"
 BLANK = " "
-TRUTH = {"true": 1.0, "false": 0.0}
+TRUTH = {"true": "1", "false": "0"}
 
 
 @dataclass(frozen=True)
