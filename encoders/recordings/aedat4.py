@@ -2,26 +2,17 @@
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
-from spikesight.encoders.events import Events, SensorSize, empty_events, joined, make_events
+from spikesight.encoders.events import Events, SensorSize, make_events
 from spikesight.encoders.kernels import LARGEST_PACKET
 from spikesight.encoders.recordings.columns import sensor
-from spikesight.encoders.recordings.format import (
-    CutShort,
-    Opened,
-    Parts,
-    Pieces,
-    RecordingError,
-    batched,
-    unpacked,
-    zstd_reader,
-)
+from spikesight.encoders.recordings.format import CutShort, Opened, Parts, Pieces, RecordingError, batched, unpacked
 
 AEDAT4_MARK = b"#!AER-DAT4.0\r\n"
 CUT_SHORT = CutShort("the last packet is cut short")
@@ -58,7 +49,7 @@ def open_aedat4(path: Path) -> Opened:
         start = file.tell()
         header = parse_header(table, start, file.seek(0, 2))
     notes = [f"it holds {header.others + 1} streams of events; the first is read"] if header.others else []
-    pieces = Pieces(lambda at_once: batched(_read(path, header, notes), at_once // 4), header.end - start)
+    pieces = Pieces(lambda at_once: batched(_read(path, header, notes), 4 * at_once, events_of), header.end - start)
     return Opened(header.size, pieces, notes)
 
 
@@ -81,8 +72,7 @@ def parse_header(table: bytes, start: int = 0, end: int = 0) -> Aedat4Header:
         text = table[text_at + 4 : text_at + 4 + struct.unpack_from("<I", table, text_at)[0]].decode("latin-1")
     except (struct.error, KeyError) as error:
         raise RecordingError(NO_HEADER) from error
-    if codec == "zstd":
-        zstd_reader()
+    unpacked(codec, b"", 0)  # raises RecordingError without the codec's library
     inside = start <= table_at <= end
     return Aedat4Header(codec, start, table_at if inside else end, *_event_stream(text), table_at > end > 0)
 
@@ -124,36 +114,47 @@ def _exactly(file: BinaryIO, n: int) -> bytes:
     return data
 
 
-def events_in(packet: bytes) -> Events:
-    """Decode a flatbuffer EventPacket with length prefix. Raises struct.error or ValueError if it is damaged."""
+def records_in(packet: bytes) -> memoryview:
+    """Return the bytes of the RECORDs in a flatbuffer EventPacket with length prefix.
+
+    Raises struct.error or ValueError if it is damaged.
+    """
     table = packet[4:]
     place = _field(table, struct.unpack_from("<I", table)[0], 0)
     if not place:
-        return empty_events()
+        return memoryview(b"")
     place += struct.unpack_from("<I", table, place)[0]
-    records = np.frombuffer(table, RECORD, struct.unpack_from("<I", table, place)[0], place + 4)
+    end = place + 4 + RECORD.itemsize * struct.unpack_from("<I", table, place)[0]
+    if end > len(table):
+        raise ValueError("its records are cut short")
+    return memoryview(table)[place + 4 : end]
+
+
+def events_of(parts: Sequence[memoryview]) -> Events:
+    """Return the events of RECORDs: all at once, since each packet has few."""
+    records = np.frombuffer(b"".join(parts), RECORD)
     return make_events(records["t"], records["x"], records["y"], records["p"] != 0)
 
 
-def _read(path: Path, header: Aedat4Header, notes: list[str]) -> Iterator[Events]:
-    """Yield the events of each packet; packets of other streams are skipped."""
+def _read(path: Path, header: Aedat4Header, notes: list[str]) -> Iterator[memoryview]:
+    """Yield the RECORDs of each packet; packets of other streams are skipped."""
     damaged = 0
     if header.lost:
         notes.append(CutShort("the file ends before the table of its packets: it is cut short"))
     for packet in _packets(path, header, notes):
-        events = _events_or_none(packet, header.codec)
-        if events is None:
+        records = _records_or_none(packet, header.codec)
+        if records is None:
             damaged += 1
         else:
-            yield events
+            yield records
     if damaged:
         notes.append(f"{damaged} damaged packets were left out")
 
 
-def _events_or_none(packet: bytes, codec: str) -> Events | None:
-    """Return the events of a stored packet; None if it is damaged."""
+def _records_or_none(packet: bytes, codec: str) -> memoryview | None:
+    """Return the RECORDs of a stored packet; None if it is damaged."""
     try:
-        return events_in(unpacked(codec, packet, LARGEST_PACKET))
+        return records_in(unpacked(codec, packet, LARGEST_PACKET))
     except MemoryError:
         raise
     except Exception:  # each library raises its own types
@@ -197,7 +198,7 @@ class Aedat4Stream:
         skipped = min(self._skip, len(data))
         self._skip -= skipped
         self._held += data[skipped:]
-        parts, at = [empty_events()], 0
+        parts, at = list[memoryview](), 0
         while len(self._held) >= at + 8:
             stream, length = struct.unpack_from("<ii", self._held, at)
             end = at + 8 + length
@@ -206,12 +207,12 @@ class Aedat4Stream:
             if stream == self._header.stream:
                 if len(self._held) < end:
                     break
-                events = _events_or_none(bytes(self._held[at + 8 : end]), self._header.codec)
-                parts += [] if events is None else [events]
+                records = _records_or_none(bytes(self._held[at + 8 : end]), self._header.codec)
+                parts += [] if records is None else [records]
             at = end
         self._skip += max(0, at - len(self._held))
         del self._held[:at]
-        return joined(parts)
+        return events_of(parts)
 
 
 def header(size: SensorSize, compression: int) -> bytes:

@@ -148,7 +148,8 @@ def ros1(path: Path, topics: list[Topic], notes: list[str]) -> Iterator[tuple[To
             number = header.get(b"conn", b"")
             if header[b"op"] == b"\x07" and number not in known:
                 found = header | _ros1_fields(data)
-                known[number] = Topic(*(found.get(key, b"").decode("latin-1") for key in (b"topic", b"type")), False)
+                name, kind = (found.get(key, b"").decode("latin-1") for key in (b"topic", b"type"))
+                known[number] = Topic(name, kind, cdr=False)
                 topics.append(known[number])
             elif header[b"op"] == b"\x02" and number in known and known[number].type in TYPES:
                 yield known[number], data

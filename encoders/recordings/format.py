@@ -158,17 +158,17 @@ def decoded(pieces: Iterable[tuple[NDArray[np.uint8], Decode]], room: int) -> It
         yield events[:n]
 
 
-def batched(parts: Iterable[Events], room: int) -> Iterator[Events]:
-    """Join small arrays of events into ones of about `room` events."""
-    held, n = list[Events](), 0
-    for events in parts:
-        held.append(events)
-        n += len(events)
+def batched(parts: Iterable[Any], room: int, join: Callable[[list[Any]], Events] = joined) -> Iterator[Events]:
+    """Join small arrays of events, or what `join` makes events of, whenever their lengths sum up to `room`."""
+    held, n = list[Any](), 0
+    for part in parts:
+        held.append(part)
+        n += len(part)
         if n > room:
-            yield joined(held)
+            yield join(held)
             held, n = [], 0
     if n:
-        yield joined(held)
+        yield join(held)
 
 
 def _words(path: Path, start: int, record: int, notes: list[str]) -> Iterator[NDArray[np.uint8]]:

@@ -16,7 +16,7 @@ from spikesight.encoders.recordings.format import HEAD_BYTES, CutShort, Opened, 
 READ_BYTES = 4 << 20
 BOM = b"\xef\xbb\xbf"
 BLANK = " "
-TRUTH = {"true": 1.0, "false": 0.0}
+TRUTH = {"true": "1", "false": "0"}
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def _numbers(block: bytes, layout: Layout) -> NDArray[np.float64]:
     if first is None:
         return np.empty((0, 4))
     places = [layout.places.get(key, column) for column, key in enumerate("txyp")]
-    words = {place: lambda cell: float(TRUTH.get(cell.strip().lower(), cell)) for place in places[3:]}
+    words = dict.fromkeys(places[3:], _word)
     rows = np.loadtxt(
         io.StringIO(block.decode("latin-1")),
         delimiter=None if layout.delimiter == BLANK else layout.delimiter,
@@ -159,6 +159,11 @@ def _numbers(block: bytes, layout: Layout) -> NDArray[np.float64]:
     if not bool(np.isfinite(rows).all()) or rows.shape[1] != 4:
         raise ValueError("a number is not finite")
     return rows if layout.cells > 4 else rows[:, places]
+
+
+def _word(cell: str) -> float:
+    """Return the number that a cell, or its True or False, stands for."""
+    return float(TRUTH.get(cell.strip().lower(), cell))
 
 
 def _good_lines(block: bytes, layout: Layout) -> bytes:

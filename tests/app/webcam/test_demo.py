@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from spikesight.app import cli
 from spikesight.app.webcam import demo as webcam
 from spikesight.app.webcam.counting import Counting
 from spikesight.app.webcam.demo import Demo, line_of
-from spikesight.app.webcam.window import Window
+from spikesight.app.webcam.window import NoDisplay, Window
 from spikesight.encoders.sources.chunks import Chunk, Source, open_source
 from spikesight.models.classifier import Classifier
 from spikesight.models.shipped import find
@@ -113,6 +114,12 @@ def test_a_window_scales_its_picture_names_its_keys_and_is_closed() -> None:
         window.show(np.full((60, 80, 3), (200, 0, 5), np.uint8))
         assert smaller.get_at((20, 15))[:3] == (200, 0, 5)
     assert not pygame.display.get_init()
+
+
+def test_a_window_without_its_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pygame", None)
+    with pytest.raises(NoDisplay, match=r"pip install 'spikesight\[webcam\]'"):
+        Window("Spikesight")
 
 
 def test_a_mirror_turns_the_cameras_picture_alone(video: Path) -> None:
