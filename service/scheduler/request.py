@@ -10,7 +10,7 @@ from spikesight.models.classifier.verdict import Verdict
 from spikesight.models.neurons.probe import Inside, Probe
 from spikesight.models.novelty.conformal import ERROR_RATE
 from spikesight.models.steps import Answer, Input, Outcome, Track
-from spikesight.service.http.errors import Expired
+from spikesight.service.http.errors import Expired, ServiceError
 from spikesight.service.scheduler.mailbox import Mailbox
 from spikesight.service.scheduler.queue import Job
 from spikesight.service.scheduler.registry import Model
@@ -63,7 +63,9 @@ class RequestReceiver:
         self.future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
 
     def begin(self, steps: int) -> None:
-        """Record the number of steps, and the time, when the inputs have been decoded."""
+        """Record the number of steps, and the time, when the inputs have been decoded. Raises ServiceError for none."""
+        if not steps:  # nothing would ever be stepped, nor answered
+            raise ServiceError(400, "there is nothing in this sample to answer")
         self._steps, self.begun = steps, time.perf_counter()
 
     @property

@@ -9,7 +9,7 @@ import pytest
 
 from spikesight.models.classifier import Classifier
 from spikesight.models.steps import Input, Outcome
-from spikesight.service.http.errors import Expired
+from spikesight.service.http.errors import Expired, ServiceError
 from spikesight.service.scheduler.mailbox import Mailbox
 from spikesight.service.scheduler.request import (
     EVERY_STEP,
@@ -60,6 +60,7 @@ async def test_stopping_at_the_first_step_that_is_surer() -> None:
 async def test_decoding_is_done_by_the_models_thread_or_elsewhere_while_a_stream_is_open(elsewhere: bool) -> None:
     works: list[Callable[[], None]] = []
     decoded: list[int] = []
+    far = time.monotonic() + 3600  # what holds nothing is answered at once, not at the deadline
 
     def decode(good: bool) -> list[Input]:
         decoded.append(1)
@@ -79,6 +80,13 @@ async def test_decoding_is_done_by_the_models_thread_or_elsewhere_while_a_stream
         assert (result.steps, result.early, len(works)) == (3, False, elsewhere)
         with pytest.raises(ValueError, match="no picture"):
             await run(False, lambda work: work())
+        for nothing in (
+            run_undecoded(model, list, mailbox, deadline=far, offload=lambda work: work()),
+            run_inputs(model, [], mailbox, deadline=far),
+        ):
+            with pytest.raises(ServiceError, match="nothing in this sample") as refused:
+                await asyncio.wait_for(nothing, PATIENCE_S)
+            assert refused.value.status == 400
         decoded.clear()
         with pytest.raises(Expired):
             await run(True, works.append, seconds=-1)
