@@ -23,7 +23,6 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "convert": ("commands.convert", "turn a trained ANN into a spiking network"),
         "import": ("commands.import_network", "make a checkpoint of a NIR graph or of snnTorch's weights"),
         "compare": ("commands.compare", "direct training, conversion and STDP side by side: one report"),
-        "board": ("commands.board", "what networks and other methods get right on the same windows"),
         "calibrate": ("commands.calibrate", "let a model say when it does not know, and how sure it is"),
         "export": ("commands.export", "write a checkpoint for other runtimes, or as a page without a server"),
         "models": ("commands.models", "the networks that training knows, with their parameter counts"),

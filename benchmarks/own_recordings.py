@@ -30,7 +30,7 @@ from spikesight.training.data.images import list_fashionmnist
 
 PARTS = {"learnt": 20, "asked": 30}  # recordings a class
 OTHERS = ("davis346",)  # further cameras that clothes are tested with
-COLUMNS = ("recordings", "windows", "right", "low", "high", "ridge", "RBF", "p", "minutes")
+COLUMNS = ("recordings", "asked", "right", "low", "high", "best guess", "ridge", "RBF", "p", "minutes")
 
 
 def keep(file: Path, events: Events, sensor: SensorSize) -> None:
@@ -112,11 +112,14 @@ def measured(place: Path, root: Path, flags: list[str], *, taught: bool) -> None
     recordings = sum(file.is_file() for file in learnt.rglob("*"))
     for asked in sorted(place.glob("asked*")):
         found = json.loads(two_days.command("evaluate", model, str(asked), "--baselines", str(learnt), "--json"))
-        right, low, high = (100 * share for share in (found["accuracy"], *found["interval"]))
+        right, low, high = (100 * share for share in (found["right"]["accuracy"], *found["right"]["interval"]))
+        guess = 100 * found["windows"]["accuracy"]  # baselines answer the same windows, and refuse none
         baselines = [100 * row["accuracy"] for row in found["baselines"]]
         p = max(found["baselines"], key=lambda row: row["accuracy"])["p"]
         name = ("teach" if taught else "train-dvs") + asked.name.removeprefix("asked").replace(" before", ", before")
-        report.row(name, float(recordings), float(found["count"]), right, low, high, *baselines, p, minutes)
+        report.row(
+            name, float(recordings), float(found["right"]["count"]), right, low, high, guess, *baselines, p, minutes
+        )
         print(f"{place.name} by {name}: {right:.1f} ({low:.1f} to {high:.1f}), {baselines}, p {p:.2g}", flush=True)
 
 

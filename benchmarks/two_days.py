@@ -96,10 +96,10 @@ def measured(root: Path, name: str, train: Path, test: Path, flags: list[str] | 
     model = str(root / "taught") if flags is None else made["run"] + "/model"
     found = json.loads(command("evaluate", model, str(test), "--json"))
     own = [100 * made["accuracy"]] if flags is None else [100 * made["val_accuracy"], 100 * made["test"]["accuracy"]]
-    other, second = 100 * found["accuracy"], 100 * found["seconds"]["accuracy"]
-    low, high = found["interval"]
-    report.row(name, *own, other, second, float(found["count"]), 100 * low, 100 * high, minutes)
-    print(f"{name:40} held out {own[0]:.1f}  other day {other:.1f} / {second:.1f}  {minutes:.1f} min", flush=True)
+    right, guess = (100 * found[column]["accuracy"] for column in ("right", "best_guess"))
+    low, high = found["right"]["interval"]
+    report.row(name, *own, right, guess, float(found["right"]["count"]), 100 * low, 100 * high, minutes)
+    print(f"{name:40} held out {own[0]:.1f}  right {right:.1f}  best guess {guess:.1f}  {minutes:.1f} min", flush=True)
 
 
 def main() -> None:
@@ -113,8 +113,8 @@ def main() -> None:
     parser.add_argument("--teach", action="store_true", help="spikesight teach in place of train-dvs")
     args = parser.parse_args()
     things = pictures(args.pictures, args.seed)
-    title = "Things between two days: validation windows and windows of another day, % (train-dvs)"
-    columns = ["validation", "test", "other day", "its seconds", "windows", "low", "high", "minutes"]
+    title = "Things between two days: validation windows and recordings of another day, % (train-dvs)"
+    columns = ["validation", "test", "right", "best guess right", "recordings", "low", "high", "minutes"]
     if args.teach:
         title, columns = title.replace("train-dvs", "teach"), [one for one in columns if one != "test"]
     report.table(title, "folder", *columns)

@@ -1,6 +1,6 @@
 """Values that flow through a stream: inputs, outcomes of the network, the read-out over them, and answers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -105,11 +105,13 @@ class Prediction:
     step: int  # 1, 2, ... since the last reset
     start_us: int
     end_us: int
-    label: str  # the best class; "unknown" where known < 0.5, "nothing" where too few events came
+    label: str  # the best class; "unknown" where known < 0.5, "nothing" where too few events came; of a whole
+    # recording, by models/classifier/verdict.py
     index: int  # of the best class, whatever the label
     probabilities: tuple[float, ...]  # of the classes, given that the input shows one of them
     known: float | None = None  # in [0, 1]: how familiar the input is (models/novelty); None: the model cannot tell
-    committed: str | None = None  # the last label left in the window's conformal set (models/novelty/conformal.py)
+    committed: str | None = None  # the last label left in the window's conformal set (models/novelty/conformal.py), if
+    # neither `label` nor the label to show contradicts it
     set: tuple[str, ...] | None = None  # conformal set of labels, the likeliest first; None: not calibrated at this bin
     risk: float | None = None  # least error rate at which the conformal set has one label
     shifted: bool | None = None  # data differ from the calibration's (models/novelty/alarm.py): nothing is committed
@@ -229,6 +231,12 @@ class Outcome(NamedTuple):
     views: "tuple[Outcome, ...]" = ()  # one for each view of an input; the counts here are then sums over the views
     inside: Inside | None = None  # input, spikes and membranes of the first view, if a client probes
 
+    def each(self, inputs: Sequence[Input]) -> "Iterator[tuple[list[Input], Outcome]]":
+        """Yield each of the k inputs with its outcome; the first has the counts of all."""
+        for n, given in enumerate(inputs):
+            counts = (self.layer_spikes, self.synops, self.step_ms) if not n else ([0] * len(self.layer_spikes), 0, 0.0)
+            yield [given], Outcome(self.logits[n : n + 1], *counts, self.tick, self.finite, self.rates[n : n + 1])
+
 
 class Answer(NamedTuple):
     """A prediction, and what a viewer shows beside it."""
@@ -260,8 +268,8 @@ class Track:
         rule: ConformalRule | None = None,
     ) -> None:
         self.labels, self.novelty = labels, novelty
-        self.readout = Readout(horizon)  # of logits; with a novelty detector also rates, active inputs, missed events
-        self.width = len(labels) + (0 if novelty is None else novelty.width + 2)
+        self.readout = Readout(horizon)  # of logits, rates (with a novelty detector), active inputs, missed events
+        self.width = len(labels) + (0 if novelty is None else novelty.width) + 2
         self.steady = replace(steady or StableLabel(), inertia=max(horizon, LEAST_INERTIA))
         self.rule, self.evidence, self.alarm = rule, Evidence(), Alarm()
         self.watched = rule is not None and novelty is not None and rule.trials.known.size > 0  # whether the alarm runs
@@ -287,10 +295,9 @@ class Track:
         if inputs[0].reset:
             self.readout, self.steady = Readout(self.readout.steps), self.steady.restarted()
             self.spikes, self.synops, self.evidence = 0, 0, Evidence()
-        values = outcome.logits
-        if self.novelty is not None:
-            seen = np.array([(np.count_nonzero(given.x), given.n_missed) for given in inputs], np.float32)
-            values = np.concatenate([values, outcome.rates, seen], 1)
+        seen = np.array([(np.count_nonzero(given.x), given.n_missed) for given in inputs], np.float32)
+        rates = () if self.novelty is None else (outcome.rates,)
+        values = np.concatenate([outcome.logits, *rates, seen], 1)
         k, trials = len(inputs), None if self.rule is None else self.rule.trials
         window = k if trials is None else len(trials.temperature)  # steps after which the alarm gets the familiarity
         for begin, end in pairwise((0, *range(window - self.evidence.steps % window, k, window), k)):
@@ -302,49 +309,52 @@ class Track:
         self.spikes += sum(outcome.layer_spikes)
         self.synops += outcome.synops
 
-    def commitment(self, judged: Judged) -> Commitment | None:
-        """Return the conformal set after the last step; a stream that is unknown, empty or shifted commits to none."""
+    def commitment(self, label: str) -> Commitment | None:
+        """Return the conformal set after the last step, whose label is `label`. A stream commits to nothing while it
+        is shifted, or while the step or the label to show says otherwise.
+        """
         if self.rule is None:
             return None
         found = self.evidence.commitment(self.rule.trials, self.labels, self.rule.error_rate, self.readout.seen)
-        silent = judged.nothing or judged.known < KEPT or self.alarm.on
-        return found._replace(committed=None) if silent else found
+        said = {label, self.steady.label(self.labels)} - {""}
+        return found._replace(committed=None) if self.alarm.on or said != {found.committed} else found
 
     def judge(self) -> Judged:
         """Return probabilities, familiarity and whether there is nothing to see; needs at least one step."""
         mean, classes = self.readout.mean, len(self.labels)
         assert mean is not None
-        if self.novelty is None:
-            return Judged(softmax(mean), 1.0, False)
+        if self.novelty is None:  # no line to judge by: nothing is what has no event at all
+            return Judged(softmax(mean[:classes]), 1.0, not mean[-2:].any())
         steps = min(self.readout.seen, self.readout.steps)
         judged = self.novelty.judge(mean[:-1], classes, steps, self.kind, float(mean[-1]))
         return judged if self.prior == 1 else judged._replace(known=self.prior * judged.known)
 
-    def answer(self, given: Input, outcome: Outcome) -> Answer:
-        """Return the answer after the step added last, whose input is `given`."""
+    def answer(self, inputs: Sequence[Input], outcome: Outcome) -> Answer:
+        """Return the answer after the steps added last, whose inputs are `inputs`."""
         judged = self.judge()
         self.steady = self.steady.push(judged)
         index = int(judged.probabilities.argmax())
+        label = NOTHING if judged.nothing else UNKNOWN if judged.known < KEPT else self.labels[index]
         prediction = Prediction(
             step=self.readout.seen,
-            start_us=given.start_us,
-            end_us=given.end_us,
-            label=NOTHING if judged.nothing else UNKNOWN if judged.known < KEPT else self.labels[index],
+            start_us=inputs[0].start_us,
+            end_us=inputs[-1].end_us,
+            label=label,
             index=index,
             probabilities=tuple(judged.probabilities.tolist()),
             known=None if self.novelty is None else judged.known,
-            n_events=given.n_events,
+            n_events=sum(given.n_events for given in inputs),
             spikes=sum(outcome.layer_spikes),
             synops=outcome.synops,
             logits=tuple(outcome.logits[-1].tolist()),
             latency_ms=outcome.step_ms,
             shifted=self.alarm.on if self.watched else None,
-            **commitment._asdict() if (commitment := self.commitment(judged)) else {},
+            **commitment._asdict() if (commitment := self.commitment(label)) else {},
         )
         shown = self.steady.label(self.labels)
-        return Answer(prediction, shown, outcome.layer_spikes, given.reset, self.spikes, self.synops)
+        return Answer(prediction, shown, outcome.layer_spikes, inputs[-1].reset, self.spikes, self.synops)
 
     def read(self, inputs: Sequence[Input], outcome: Outcome) -> Answer:
         """Add k steps and return the answer after the last of them."""
         self.absorb(inputs, outcome)
-        return self.answer(inputs[-1], outcome)
+        return self.answer(inputs, outcome)

@@ -12,12 +12,12 @@ from spikesight.encoders.sample import SampleLike, sample_of
 from spikesight.encoders.sources.chunks import of_events, open_source
 from spikesight.models.classifier import Classifier, Stepper
 from spikesight.models.classifier.session import Session, inputs_of, inputs_of_several
-from spikesight.models.classifier.timeline import Segment, Timeline
+from spikesight.models.classifier.verdict import Segment, Verdict
 from spikesight.models.networks.trace import Trace, trace_layers
 from spikesight.models.novelty.conformal import ERROR_RATE
 from spikesight.models.shipped import DEFAULT_MODEL, find, shipped
 from spikesight.models.shipped.hub import push
-from spikesight.models.steps import Prediction
+from spikesight.models.steps import Input, Prediction
 
 
 def list_models() -> tuple[str, ...]:
@@ -64,7 +64,7 @@ class Model:
         return f"<spikesight.Model {self.name}: {', '.join(self.labels)}>"
 
     def predict(self, what: SampleLike, size: Size | None = None, *, objects: int = 0) -> Prediction:
-        """Return the answer after the last step.
+        """Return the one answer to a recording or image (models/classifier/verdict.py has the rule).
 
         `what` is the path of a recording or an image; pixels [H, W], or [H, W, C] with 1, 3 (RGB) or 4 channels, uint8
         or real numbers from 0 to 1; a Pillow image, or a torch tensor [C, H, W]; or events from a sensor of `size`
@@ -74,23 +74,25 @@ class Model:
         lists the familiar and stable ones in reading order. Raises ValueError if it cannot be read (RecordingError) or
         does not suit this model, and OSError.
         """
-        if objects:
-            return self.steps(what, size, objects=objects)[-1]
-        return Stepper(self.classifier).last(self.classifier.inputs(sample_of(what, size))).prediction
+        return self._verdict(what, size, objects).prediction
 
     def steps(self, what: SampleLike, size: Size | None = None, *, objects: int = 0) -> list[Prediction]:
-        """Return the answer after every step of what `predict` takes."""
-        sample, classifier = sample_of(what, size), self.classifier
-        given = inputs_of_several(classifier, sample, objects) if objects else classifier.inputs(sample)
-        stepper = Stepper(classifier, classifier.readout(objects))
+        """Return the answer after every step of what `predict` takes, as a live stream would give them."""
+        stepper, given = self._opened(what, size, objects)
         return [answer.prediction for answer in stepper.steps(given)]
 
     def segments(self, what: SampleLike, size: Size | None = None) -> list[Segment]:
-        """Return the segments of what `predict` takes: consecutive steps with the same stable label, merged."""
-        stepper, timeline = Stepper(self.classifier), Timeline(self.labels)
-        for answer in stepper.steps(self.classifier.inputs(sample_of(what, size))):
-            timeline.push(answer)
-        return timeline.segments
+        """Return what was shown when in what `predict` takes; the last segment has the label that `predict` gives."""
+        return self._verdict(what, size).segments
+
+    def _verdict(self, what: SampleLike, size: Size | None, objects: int = 0) -> Verdict:
+        stepper, given = self._opened(what, size, objects)
+        return stepper.verdict(given)
+
+    def _opened(self, what: SampleLike, size: Size | None, objects: int) -> tuple[Stepper, list[Input]]:
+        sample, classifier = sample_of(what, size), self.classifier
+        given = inputs_of_several(classifier, sample, objects) if objects else classifier.inputs(sample)
+        return Stepper(classifier, classifier.readout(objects)), given
 
     def trace(self, what: SampleLike, size: Size | None = None) -> Trace:
         """Record spikes and membranes of every neuron in each step of what `predict` takes; `figure()` draws them."""
@@ -117,7 +119,8 @@ class Model:
         live source (`0`, `prophesee`, `dv://host:port`, `udp://host:port?...`); or an array of events from a sensor of
         `size`, as in `predict`. The source is open when this returns. `bin_ms`: length of a step for models of events,
         from the shortest to the longest in `bins_ms`; None: as trained. `error_rate` in (0, 1): the share of all
-        recordings of each class that may be `committed` to a wrong label. `objects`: as in `predict`. Raises
+        recordings of each class that may be `committed` to a wrong label, as far as the stream shows one thing from
+        zero state on (models/novelty/conformal.py). `objects`: as in `predict`. Raises
         SourceError if the source cannot be opened; ValueError if the model takes images but events come, or does not
         run at `bin_ms`.
         """

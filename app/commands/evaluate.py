@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from spikesight.models.classifier import Classifier
     from spikesight.training.data import Frames
     from spikesight.training.run.baselines import Answers
-    from spikesight.training.run.readings import Readings
 
 DESCRIPTION = """\
 How often a model is right on a folder of recordings, or on a named set's test split.
@@ -22,14 +21,11 @@ How often a model is right on a folder of recordings, or on a named set's test s
   spikesight evaluate nmnist nmnist --root data          a shipped model on a named set
   spikesight evaluate nmnist nmnist --root data --bin-ms 2         the same weights at steps of 2 ms
   spikesight evaluate nmnist nmnist --root data --baselines nmnist  and ridge and RBF on counts, learnt from its Train
-  spikesight evaluate nmnist nmnist --root data --corrupt          what is left when a camera shakes, flickers, ...
   spikesight evaluate runs/mine/model another_day/ --to report    confusion.csv, confusion.png, evaluation.json
 
-Every window of the model's own length counts by itself, from zero state; then the mean over a second, one answer for
-each recording, and the answers within a stream of all recordings that is never reset. Neighbouring windows are alike:
-the interval of the recordings is the one to trust. Classes that the model does not have are counted as unknown."""
-
-ROWS = {"windows": "", "one second": "seconds", "recordings": "recordings", "as a stream": "stream"}
+Every recording is answered once, as `spikesight predict` answers it. It is right if that label is its class: "unknown"
+and "nothing" are not right. The best guess is the likeliest class, whatever the label. Recordings of classes that the
+model does not have are counted apart."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -45,27 +41,26 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="beside ridge and an RBF kernel on log counts or pixels, learnt from this set or folder",
     )
     add("--anns", action="store_true", help="with --baselines, of events: and two ANNs of its shape, in minutes")
-    add("--corrupt", action="store_true", help="whole recordings, and again under each of a suite of corruptions")
     add("--to", type=Path, metavar="FOLDER", help="write confusion.csv, confusion.png, evaluation.json")
     add("--json", action="store_true", help="one line of JSON in place of the table")
 
 
-def _line(name: str, figures: dict[str, Any], width: int = 20) -> str:
-    low, high = figures["interval"]
-    right = f"{figures['correct']} of {figures['count']}"
-    return f"{name:{width}} {figures['accuracy']:8.2%}   {low:.2%} to {high:.2%}   {right}"
+def _line(name: str, figures: dict[str, Any]) -> str:
+    """Return a row of the table: `right` with its interval, then `best_guess`."""
+    right, guess = figures["right"], figures["best_guess"]
+    (low, high), of = right["interval"], f"{right['correct']} of {right['count']}"
+    return f"{name:20} {right['accuracy']:8.2%}   {low:.2%} to {high:.2%}   {of:14} {guess['accuracy']:8.2%}"
 
 
 def _print(found: dict[str, Any]) -> None:
     from spikesight.training.run.baselines import sentences
 
-    rows = {name: found[key] if key else found for name, key in ROWS.items() if not key or key in found}
-    if found["count"]:
-        print(f"{'':20} {'accuracy':>8}   95 % interval      right")
-        for name, figures in rows.items():
-            print(_line(name, figures))
+    if found["right"]["count"]:
+        print(f"{'':20} {'right':>8}   95 % interval      {'':14} best guess right")
+        print(_line("all", found))
         for label, figures in found["per_class"].items():
             print(_line(f"  {label}", figures))
+    if "calibration_error" in found:
         print(f"calibration error    {found['calibration_error']:8.2%}")
     for p in found.get("commitments", ()):
         share = "{:.2%} ({:.2%} to {:.2%})".format(p["coverage"], *p["interval"])
@@ -78,52 +73,34 @@ def _print(found: dict[str, Any]) -> None:
             f"in {least:.1%} of {label}, the least; 95 of 100 such calibrations give {usual}\n"
             f"  {p['committed']} were committed to{soon}, {p['wrong']} wrong{doubt}"
         )
+    if "baselines" in found:
+        print(f"best guess at the ends of windows: {found['windows']['correct']} of {found['windows']['count']} right")
     for line in sentences(found.get("baselines", [])):
         print(line)
     if found["reads"]:
         print(f"read {found['reads']} times by this program: the more often a test split is read, the less it says")
     if "unknown" in found:
         u = found["unknown"]
-        taken = ", ".join(f"{label} {count}" for label, count in u["taken_for"].items())
+        shown = ", ".join(f"{label} {count}" for label, count in u["shown"].items())
         separated = "" if u["auroc"] is None else f"; told apart by {u['score']} with AUROC {u['auroc']:.3f}"
-        print(f"unknown: {u['count']} windows of {', '.join(u['classes'])}, taken for {taken}{separated}")
-
-
-def _corrupt(classifier: "Classifier", args: argparse.Namespace, readings: "Readings") -> dict[str, Any]:
-    """Measure the accuracy under each corruption of the suite, printing rows as they are measured."""
-    from spikesight.training.progress import say
-    from spikesight.training.run.corruptions import corrupted, rows, summary
-
-    own = [source for source in readings.sources if source.label in classifier.labels]
-    if not own:
-        raise ValueError("--corrupt is for recordings of events of the model's classes; there are none")
-    measured: list[dict[str, Any]] = []
-    for row in corrupted(classifier, own, rows(args.data, args.root, own)):
-        measured.append(row)
-        if not args.json:
-            refused = "" if row["refused"] is None else f"   {row['refused']:.1%} unknown"
-            say(_line(f"{row['name']} {row['strength']}", row, 36) + refused)
-    found = summary(measured)
-    if not args.json:
-        lost, worst = found["mean_loss"], found["worst"]
-        print(f"lost by a corruption, mean: {lost:.1f} points; most by {worst['name']} {worst['strength']}")
-    return {"corruptions": measured, **found}
+        print(f"not a class: {u['count']} of {', '.join(u['classes'])}, shown as {shown}{separated}")
 
 
 def _write(folder: Path, found: dict[str, Any]) -> None:
     import numpy as np
     from matplotlib.figure import Figure
 
+    from spikesight.models.novelty import NOTHING, UNKNOWN
     from spikesight.training.run.report import draw_confusion, write_confusion
 
     folder.mkdir(parents=True, exist_ok=True)
-    labels, confusion = found["labels"], np.array(found["confusion"])
+    labels, confusion = [*found["labels"], UNKNOWN, NOTHING], np.array(found["confusion"])
     write_confusion(folder / "confusion.csv", confusion, labels)
     (folder / "evaluation.json").write_text(json.dumps(found, indent=1) + "\n")
     side = 2.5 + 0.4 * min(len(labels), 40)
     figure = Figure(figsize=(side + 1, side), layout="constrained")
     axes = figure.subplots()
-    draw_confusion(axes, confusion, labels, f"{found['correct']} of {found['count']} windows")
+    draw_confusion(axes, confusion, labels, f"{found['right']['correct']} of {found['right']['count']} right")
     for y, x in zip(*confusion.nonzero()) if len(labels) <= 20 else ():
         colour = "w" if 2 * confusion[y, x] > confusion.max() else "k"
         axes.text(x, y, str(confusion[y, x]), ha="center", va="center", color=colour)
@@ -154,7 +131,7 @@ def run(args: argparse.Namespace) -> int:
     if args.anns and classifier.contract.kind == "image":
         raise ValueError("--anns stand beside models of events, not of images")
     readings = read_set(classifier, args.data, args.root, args.layout, keep=args.anns)
-    found = assess(readings) | {"reads": count_named_read(Path(args.root), args.data, classifier.name)}
+    found: dict[str, Any] = assess(readings) | {"reads": count_named_read(Path(args.root), args.data, classifier.name)}
     if tables := held_out(classifier, readings.sources):
         found["commitments"] = tables
     if args.baselines:
@@ -168,12 +145,10 @@ def run(args: argparse.Namespace) -> int:
         names = ", ".join(readings.shared[:3]) + (", ..." if len(readings.shared) > 3 else "")
         shared = f"{len(readings.shared)} of these files were trained on or chose the model ({names})"
         print(f"WARNING: {shared}: this says nothing of others", file=sys.stderr)
-    if not found["count"] and "unknown" in found:
+    if not found["right"]["count"] and "unknown" in found:
         print(f"{classifier.name} has none of these classes; it has {', '.join(classifier.labels)}", file=sys.stderr)
     if not args.json:
         _print(found)
-    if args.corrupt:
-        found |= _corrupt(classifier, args, readings)
     if args.to:
         _write(args.to, found)
     if args.json:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from spikesight.models.steps import Answer, Prediction
 
 DESCRIPTION = """\
-Classify images and recordings; one line a file, and what happened when in a recording of more than two windows.
+Classify images and recordings; one line a file, and what happened when where the label changed.
 
   spikesight predict digit.png recording.aedat4
   spikesight predict --model runs/mine/model --json *.raw
@@ -24,6 +24,9 @@ An event model sees a still image as a camera that moves in three saccades would
 readable; the others are classified all the same."""
 
 
+FIELDS = ("label", "known", "committed", "set", "risk", "shifted", "step", "spikes", "synops")
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("files", nargs="+", metavar="FILE", help="images (JPEG, PNG, WebP, BMP, TIFF) and recordings")
@@ -31,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--bin-ms", type=float, metavar="B", help="length of a step, in the model's range")
     rate = "stop once committed; of all recordings like the calibration's at most this share is committed to and wrong"
     add("--error-rate", type=float, metavar="E", help=rate)
-    add("--steps", action="store_true", help="one line a step, not only the last")
+    add("--steps", action="store_true", help="one line a step, not one for all")
     add("--json", action="store_true", help="one line of JSON a file")
 
 
@@ -62,51 +65,44 @@ def _answers(classifier: "Classifier", path: Path, error_rate: float | None) -> 
 
 def _show(path: Path, answers: "Iterable[Answer]", args: argparse.Namespace, classifier: "Classifier") -> None:
     from spikesight.encoders.sample import IMAGE_SUFFIXES
-    from spikesight.models.classifier import LONGEST_SAMPLE
-    from spikesight.models.classifier.timeline import Timeline
+    from spikesight.models.classifier.verdict import Verdict
 
-    spikes = synops = count = 0
-    steps: list[dict[str, object]] = []
-    timeline, last = Timeline(classifier.labels), None
+    steps, verdict = list[dict[str, object]](), Verdict(classifier.labels, classifier.contract.steps)
     for answer in answers:
-        last, count = answer.prediction, count + 1
-        spikes, synops = spikes + last.spikes, synops + last.synops
-        timeline.push(answer)
+        verdict.push(answer)
+        now = answer.prediction
         if args.steps and args.json:
-            steps.append({"step": last.step, "label": last.label, "confidence": last.confidence})
+            steps.append({"step": now.step, "label": now.label, "confidence": now.confidence})
         elif args.steps:
-            print(_line(path, last, classifier))
-    if last is None:
-        return
-    segments = timeline.segments if path.suffix.lower() not in IMAGE_SUFFIXES else []
+            print(_line(path, now, classifier))
+    whole = verdict.prediction
+    segments = verdict.segments if path.suffix.lower() not in IMAGE_SUFFIXES else []
     if args.json:
-        found: dict[str, object] = {"file": str(path), "spikes": spikes, "synops": synops}
-        found |= {
-            name: getattr(last, name) for name in ("label", "known", "committed", "set", "risk", "shifted", "step")
-        }
-        found["probabilities"] = dict(zip(classifier.labels, last.probabilities))
+        found: dict[str, object] = {"file": str(path), **{name: getattr(whole, name) for name in FIELDS}}
+        found["best_guess"] = classifier.labels[whole.index]
+        found["probabilities"] = dict(zip(classifier.labels, whole.probabilities))
         found["segments"] = [segment._asdict() for segment in segments]
         print(json.dumps(found | ({"steps": steps} if args.steps else {})))
     elif not args.steps:
-        print(_line(path, last, classifier))
-        for segment in segments if count > LONGEST_SAMPLE * classifier.contract.steps else []:
+        print(_line(path, whole, classifier))
+        for segment in segments if len(segments) > 1 else []:
             sure = "" if segment.confidence is None else f" ({segment.confidence:.1%})"
             print(f"  {segment.start_us / 1e6:.2f} to {segment.end_us / 1e6:.2f} s: {segment.label}{sure}")
 
 
 def _line(path: Path, p: "Prediction", classifier: "Classifier") -> str:
-    """Return a step as a line of text: the label, its probability or the nearest class, and the cost."""
-    label, nearest = p.label, classifier.labels[p.index]
-    if label == nearest:
-        label += f" ({max(p.probabilities):.1%})"
+    """Return an answer as a line of text: the label, its probability or the best guess, and the cost."""
+    label, guess = p.label, classifier.labels[p.index]
+    if label == guess:
+        label += f" ({p.confidence:.1%})"
     elif classifier.contract.window == "drawing" and (label == "nothing" or not p.n_events):
-        label += " (no drawing is in view)"  # the network got no event in this step
+        label += " (no drawing is in view)"  # the network got no event
     elif label != "nothing":
-        label += f" (nearest: {nearest})"
+        label += f" (best guess: {guess})"
     committed = f", committed to {p.committed}" if p.committed is not None else ""
     committed += ", not what was calibrated" if p.shifted else ""
-    ann = f"{p.synops / 1e6:.2f} M multiply-adds in it, no spikes"
-    cost = ann if classifier.origin == "ann" else f"{p.spikes} spikes in it"
+    ann = f"{p.synops / 1e6:.2f} M multiply-adds, no spikes"
+    cost = ann if classifier.origin == "ann" else f"{p.spikes} spikes"
     return f"{path}: {label} after step {p.step}{committed}, {cost}"
 
 

@@ -2,7 +2,8 @@
 
     python -m benchmarks.board SET [WHAT] --root FOLDER
 
-`spikesight board run ROW` runs these commands and stores their output. Rows of one set and split share their windows.
+`python -m benchmarks.board.rows run ROW` runs these commands and stores their output. Rows of one set and split share
+their windows.
 """
 
 import argparse
@@ -17,7 +18,8 @@ import torch
 
 from benchmarks import two_days
 from benchmarks.board import recordings
-from benchmarks.board.figures import Answers, Joules, dense_work, p95_ms, work
+from benchmarks.board.figures import METERED, Answers, Joules, dense_work, p95_ms, work
+from benchmarks.corruptions import corrupted, rows, summary
 from benchmarks.real_input.near import HELD_OUT
 from spikesight.encoders.emulator.motions import MOTIONS, SENSOR, motion_recording
 from spikesight.encoders.recordings.files import digest, write_recording
@@ -29,10 +31,9 @@ from spikesight.training.compare.costs import costs
 from spikesight.training.data.check import count_read
 from spikesight.training.data.drawn.near import Digits
 from spikesight.training.data.images import Pictures, load_images
-from spikesight.training.run.assessment import auroc, truth_of
+from spikesight.training.run.assessment import assess, auroc, truth_of
 from spikesight.training.run.baselines import predictions
-from spikesight.training.run.conformal import held_out
-from spikesight.training.run.corruptions import corrupted, rows, summary
+from spikesight.training.run.conformal import evenly, held_out
 from spikesight.training.run.readings import Readings, Source, packets_of, read_recordings, read_set
 from spikesight.training.step.batches import evaluation_input
 from spikesight.training.teach.teach import teach
@@ -44,11 +45,22 @@ FIRST_SEED = 40_000_000  # of drawn motions: seeds from here on were never used 
 
 
 def row(readings: Readings, chosen: np.ndarray, split: str) -> dict[str, Any]:
-    """Return the figures of the answers `chosen` to windows; a recording without an answered window counts as wrong."""
+    """Return the figures of the answers `chosen` to windows; a recording whose windows hold hardly any events counts as
+    wrong.
+    """
     found, right = Answers(split), chosen == truth_of(readings)
     silent = np.setdiff1d(np.arange(len(readings.sources)), readings.recording)
     found.add(np.append(readings.recording, silent), np.append(right, np.zeros(len(silent), bool)))
     return found.figures()
+
+
+def shown(readings: Readings, split: str) -> dict[str, Any]:
+    """Return the figures of a model's best guesses at windows' ends, which methods that refuse none are compared with,
+    and the shares of recordings that are `right` as shown and `guessed` right.
+    """
+    columns = assess(readings)
+    shares = {"right": columns["right"]["accuracy"], "guessed": columns["best_guess"]["accuracy"]}
+    return {**row(readings, readings.probabilities.argmax(1), split), **shares}
 
 
 def beside(learnt: Readings, asked: Readings, split: str) -> Rows:
@@ -64,9 +76,9 @@ def split_of(*readings: Readings) -> str:
 
 
 def costs_of(classifier: Classifier, asked: Readings) -> dict[str, Any]:
-    """Measure operations, bytes of weights and the time of a step of one stream, on the first recordings."""
+    """Measure operations, bytes of weights and the time of a step of one stream, on recordings of all classes."""
     contract, inputs = classifier.contract, []
-    for source in asked.sources[:8]:
+    for source in evenly(asked.sources, METERED):  # which are in the order of their classes
         sensor, packets = packets_of(source.item)
         inputs.append([one.x for one in classifier.packet_inputs(packets, sensor)][: contract.steps])
     steps = min(map(len, inputs))
@@ -93,8 +105,8 @@ def out_of_distribution(classifier: Classifier, asked: Readings, root: Path) -> 
     near = [classifier.predict(classifier.image_inputs(picture, seed=n))[-1].known for n, picture in enumerate(drawn)]
     moving = (motion_recording(motion, SENSOR, seed=FIRST_SEED + n) for n in range(5) for motion in MOTIONS)
     far = [classifier.predict_events(events, SENSOR)[-1].known for events in moving]
-    assert asked.known is not None
-    return {"near_auroc": auroc(asked.known, np.array(near)), "far_auroc": auroc(asked.known, np.array(far))}
+    own = np.array([answer.known for answer in asked.answers], float)
+    return {"near_auroc": auroc(own, np.array(near)), "far_auroc": auroc(own, np.array(far))}
 
 
 def nmnist(args: argparse.Namespace) -> Rows:
@@ -112,7 +124,7 @@ def nmnist(args: argparse.Namespace) -> Rows:
         loss = summary(list(corrupted(classifier, asked, rows("nmnist", str(args.root), asked))))["mean_loss"]
         measured["corruption_loss"] = loss
     name = "nmnist" if args.bin_ms is None else f"nmnist at {args.bin_ms:g} ms"
-    yield name, {**row(found, found.probabilities.argmax(1), split), **measured}
+    yield name, {**shown(found, split), **measured}
 
 
 def parts(args: argparse.Namespace) -> Rows:
@@ -152,7 +164,7 @@ def taught(learn: Path, ask: Path, features: str, **how: Any) -> Rows:
         asked, learnt = read_set(classifier, str(ask)), read_set(classifier, str(learn), part="train")
         split = split_of(learnt, asked)
         yield from beside(learnt, asked, split)
-        yield "head", {**row(asked, asked.probabilities.argmax(1), split), **costs_of(classifier, asked)}
+        yield "head", {**shown(asked, split), **costs_of(classifier, asked)}
 
 
 def motions(args: argparse.Namespace) -> Rows:
@@ -169,7 +181,7 @@ def motions(args: argparse.Namespace) -> Rows:
         asked, learnt = read_set(classifier, str(ask)), read_set(classifier, str(learn), part="train")
         split = split_of(learnt, asked)
         measured = {**decisions(classifier, asked), **costs_of(classifier, asked)}
-        yield "motions", {**row(asked, asked.probabilities.argmax(1), split), **measured}
+        yield "motions", {**shown(asked, split), **measured}
         yield from beside(learnt, asked, split)
         yield from ((name, found) for name, found in taught(learn, ask, "nmnist") if name == "head")
 
@@ -217,7 +229,7 @@ def mnist(args: argparse.Namespace) -> Rows:
     else:
         classifier = Classifier.load(find(args.what))
         meter = Joules()
-        chosen = read_set(classifier, "mnist", str(args.root)).probabilities.argmax(1)
+        found = read_set(classifier, "mnist", str(args.root))
         x_seq = evaluation_input(torch.tensor(images.test.pixels[:64, None]), classifier.contract)
         weights = sum(p.numel() for p in classifier.network.parameters())
         if classifier.origin == "ann":
@@ -231,7 +243,7 @@ def mnist(args: argparse.Namespace) -> Rows:
             cost = work(classifier.network, x_seq)
         state = classifier.initial_state()
         cost["p95_step_ms"] = p95_ms(lambda: classifier.step(x_seq[0, :1], state))
-        yield args.what, {**figures(chosen), **cost, **meter.microjoules(len(numbers))}
+        yield args.what, {**shown(found, split), **cost, **meter.microjoules(len(numbers))}
 
 
 def int8(images: Pictures) -> Iterator[tuple[str, np.ndarray, dict[str, Any]]]:

@@ -1,7 +1,7 @@
 """Classify events or a still image step by step: event encoder, network and labels behind one interface.
 
 `classifier` holds the network; `inputs` turns events into network inputs; `session` is one live stream; `objects` reads
-out several windows of a stream; `timeline` merges answers into segments.
+out several windows of a stream; `verdict` answers a whole recording.
 """
 
 from spikesight.models.classifier.classifier import Classifier, Stepper

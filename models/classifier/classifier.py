@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import chain, islice
 from pathlib import Path
 from typing import cast
 
@@ -26,6 +27,7 @@ from spikesight.encoders.sample import Sample
 from spikesight.models.checkpoint import fingerprint, load
 from spikesight.models.classifier.inputs import InputPipeline, sensor_of
 from spikesight.models.classifier.objects import Objects, merged_outcome, outcomes
+from spikesight.models.classifier.verdict import Verdict
 from spikesight.models.contract import Card, CheckpointError
 from spikesight.models.engine.autotune import calibrated
 from spikesight.models.engine.engine import Engine, why_not
@@ -293,18 +295,19 @@ class Stepper:
             for given, outcome in zip(part, outcomes(result, took_s / len(part), each_step=True)):
                 yield self.track.read([given], outcome)
 
-    def last(self, inputs: Sequence[Input]) -> Answer:
-        """Return the last answer of `steps` for a stream with one window, without making the answers before it."""
-        assert isinstance(self.track, Track)
-        newest = None
-        for part in _runs(inputs, self.classifier.contract.steps):
+    def verdict(self, inputs: Iterable[Input]) -> Verdict:
+        """Run a whole recording or image and return its answer; what fits one window needs no answers in between."""
+        inputs, verdict = iter(inputs), Verdict(self.classifier.labels, self.classifier.contract.steps)
+        head = list(islice(inputs, self.classifier.contract.steps + 1))
+        if len(head) > self.classifier.contract.steps or isinstance(self.track, Objects):
+            for answer in self.steps(chain(head, inputs)):
+                verdict.push(answer)
+            return verdict
+        for part in _runs(head, len(head)):
             result, took_s = self._run(part)
             (whole,) = outcomes(result, took_s)
-            self.track.absorb(part, whole)
-            spikes, synops = (counts.numpy()[-1, 0].tolist() for counts in (result.layer_spikes, result.synops))
-            newest = whole._replace(layer_spikes=spikes, synops=synops, step_ms=whole.step_ms / len(part))
-        assert newest is not None
-        return self.track.answer(inputs[-1], newest)
+            verdict.push(self.track.read(part, whole), len(part))
+        return verdict
 
     def _run(self, part: list[Input]) -> tuple[Step, float]:
         """Run one input, or several of a single window; return the results and the seconds taken."""

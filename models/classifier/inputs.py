@@ -147,7 +147,15 @@ class InputPipeline:
 
         If a short recording ends without a drawing in the window, the inputs show the whole sensor.
         """
-        packets, head = iter(packets), list[Events]()
+        first = None
+        for first in self._recording(iter(packets)):
+            yield first
+        if first is None:
+            yield Input(np.zeros(self.contract.shape, np.uint8), 0, self.contract.bin_us, 0, False)
+
+    def _recording(self, packets: Iterator[Events]) -> Iterator[Input]:
+        """Yield the inputs of a recording; none if no bin closes, because nothing is left of its events."""
+        head = list[Events]()
         if self.windows is None and (self.contract.frame == "object" or self._tracks):
             head = beginning(packets, self._longest_us)
             if (sample := self.sample(joined([empty_events(), *head]))) is not None:
@@ -161,11 +169,7 @@ class InputPipeline:
                     self.filter, self.watch, inputs = whole.filter, whole.watch, seen
             yield from inputs
             return
-        first = None
-        for first in self.stream(chain(head, packets)):
-            yield first
-        if first is None:
-            yield Input(np.zeros(self.contract.shape, np.uint8), 0, self.contract.bin_us, 0, False)
+        yield from self.stream(chain(head, packets))
 
     def sample(self, events: Events) -> list[Input] | None:
         """Return the T inputs of a recording short enough to be one sample of aligned events; None otherwise.

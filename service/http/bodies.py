@@ -44,7 +44,8 @@ class AnswerBody(Body):
     """A prediction after one step or a whole sample; the fields are those of `models.steps.Prediction.fields`."""
 
     label: str = Field(
-        description='the best class; "unknown" where `known` is below 0.5, "nothing" where too few events came',
+        description='the best class; "unknown" where `known` is below 0.5, "nothing" where too few events came; of a '
+        "longer recording what is shown at its end, as the last of its segments",
         examples=["7"],
     )
     index: int = Field(description="of the best class, whatever the label", examples=[7])
@@ -58,9 +59,10 @@ class AnswerBody(Body):
     )
     committed: str | None = Field(
         default=None,
-        description="the label that is left. Guaranteed: of all recordings like the calibration's, of each class, at "
-        "most the error rate is committed to and wrong; of those that are committed to it may be more. null: more than "
-        "one is left, or the input is unknown, nothing or shifted",
+        description="the label that is left, if it is the one shown. Of all recordings like the calibration's, of each "
+        "class, at most the error rate is expected to be committed to and wrong; of those that are committed to it may "
+        "be more, and so it may be where a stream changes to another thing. null: more than one is left, or the input "
+        "is shifted or shown to be something else, unknown or nothing",
     )
     set: tuple[str, ...] | None = Field(
         default=None, description="labels that are possible, the likeliest first; null: not calibrated at this bin"
@@ -89,6 +91,16 @@ class StepBody(AnswerBody):
     logits: list[float] | None = None
 
 
+class SegmentBody(Body):
+    """A stretch of a recording over which one label was shown."""
+
+    start_us: int = Field(description="since the recording's beginning")
+    end_us: int
+    label: str
+    confidence: float | None = Field(default=None, description="mean probability of the class")
+    steps: int
+
+
 class PredictBody(AnswerBody):
     """The answer to one image or recording."""
 
@@ -96,6 +108,9 @@ class PredictBody(AnswerBody):
     kind: Literal["image", "recording"]
     probabilities: dict[str, float]
     step: int = Field(description="steps the answer took")
+    segments: list[SegmentBody] | None = Field(
+        default=None, description="of a recording: what was shown when; the last has the recording's label"
+    )
     steps: list[StepBody] | None = Field(default=None, description="every step, with ?steps=1")
     logits: list[float] | None = Field(default=None, description="mean logits of the read-out, with ?logits=1")
     spikes: int = Field(description="spikes of all layers in all steps; an ANN has none")

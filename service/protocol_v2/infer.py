@@ -200,15 +200,15 @@ def confidence_of(parameters: dict[str, Any]) -> float | None:
 
 def all_outputs(found: Endpoint, results: list[Result]) -> dict[str, Output]:
     """Return all outputs of the answer by name."""
-    last = [result.answers[-1].prediction for result in results]
+    last = [result.verdict.prediction for result in results]
     values: dict[str, np.ndarray | list[bytes]] = {
         LABEL: [prediction.label.encode() for prediction in last],
         "probabilities": np.asarray([prediction.probabilities for prediction in last], np.float32),
         "known": np.asarray([prediction.known for prediction in last], np.float32),
         "logits": np.asarray([result.logits for result in results], np.float32),
         "steps": np.asarray([result.steps for result in results], np.int64),
-        "spikes": np.asarray([result.spikes for result in results], np.int64),
-        "synops": np.asarray([result.synops for result in results], np.int64),
+        "spikes": np.asarray([prediction.spikes for prediction in last], np.int64),
+        "synops": np.asarray([prediction.synops for prediction in last], np.int64),
     }
     shapes = {spec.name: (len(results), *spec.shape[1:]) for spec in found.outputs}
     return {spec.name: Output(spec.name, spec.datatype, shapes[spec.name], values[spec.name]) for spec in found.outputs}

@@ -92,7 +92,7 @@ class Sequences:
 
     async def run(self, sequence: Sequence, inputs: list[Input], deadline: float) -> Result:
         """Step one request's inputs. If it fails or misses its deadline the sequence ends, as its state is unknown."""
-        receiver = RequestReceiver(sequence.track, self.mailbox, LAST_STEP)
+        receiver = RequestReceiver(sequence.track, 0, self.mailbox, LAST_STEP)
         receiver.begin(len(inputs))
         sequence.receiver, sequence.job.deadline = receiver, deadline
         try:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from spikesight.models.classifier.objects import Objects
+from spikesight.models.classifier.verdict import Verdict
 from spikesight.models.neurons.probe import Inside, Probe
 from spikesight.models.novelty.conformal import ERROR_RATE
 from spikesight.models.steps import Answer, Input, Outcome, Track
@@ -31,13 +32,10 @@ EVERY_STEP, LAST_STEP = AnswerSpec(), AnswerSpec(every=False)
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """The answers of a request (one for every step, or only the last), with counts and times."""
+    """The answer of a request, with times."""
 
-    answers: list[Answer]
-    steps: int
-    spikes: int
-    synops: int
-    n_events: int
+    verdict: Verdict
+    answers: list[Answer]  # to every step; empty if the request does not want them
     logits: list[float]  # mean logits of the read-out after the last step
     queue_ms: float
     infer_ms: float
@@ -46,15 +44,20 @@ class Result:
     tick: int  # number of the scheduler's step that finished the request
     inside: list[Inside] = field(default_factory=list)  # activity inside the network in every step, if probed
 
+    @property
+    def steps(self) -> int:
+        """Number of steps made."""
+        return self.verdict.steps
+
 
 class RequestReceiver:
     """Collects the outcomes of a request's steps into a Result."""
 
-    def __init__(self, track: Track | Objects, mailbox: Mailbox, wanted: AnswerSpec = EVERY_STEP) -> None:
-        self._track, self._mailbox, self._wanted = track, mailbox, wanted
+    def __init__(self, track: Track | Objects, window: int, mailbox: Mailbox, wanted: AnswerSpec = EVERY_STEP) -> None:
+        self._track, self._mailbox, self._wanted, self._window = track, mailbox, wanted, window
         self._answers: list[Answer] = []
         self._inside: list[Inside] = []
-        self._done = self._spikes = self._synops = self._n_events = 0
+        self._verdict = Verdict(track.labels, window)
         self._queue_ms = self._begun = 0.0
         self._steps: int
         self.begun: float  # time.perf_counter() when the inputs had been decoded
@@ -71,23 +74,20 @@ class RequestReceiver:
 
     def outcome(self, inputs: list[Input], outcome: Outcome, queue_ms: float) -> bool:
         """Handle the outcome of these inputs; return True if the request is finished."""
-        if not self._done:
+        if not self._verdict.steps:
             self._queue_ms, self._begun = queue_ms, time.perf_counter() - outcome.step_ms / 1e3
-        self._done += len(inputs)
-        self._spikes += sum(outcome.layer_spikes)
-        self._synops += outcome.synops
-        self._n_events += sum(given.n_events for given in inputs)
         if outcome.inside is not None:
             self._inside.append(outcome.inside)
-        last = self._done == self._steps
-        if isinstance(self._track, Track) and self.merge_steps and not last:
-            self._track.absorb(inputs, outcome)
-        else:
-            answer = self._track.read(inputs, outcome)
-            self._answers.append(answer)
+        merged = len(inputs) == 1 or self._steps <= self._window  # within a window only the last answer counts
+        last = False
+        for part, made in [(inputs, outcome)] if merged else outcome.each(inputs):
+            answer = self._track.read(part, made)
+            self._verdict.push(answer, len(part))
+            self._answers += [answer] if self._wanted.every else []
             aim = self._wanted.confidence
             last |= aim is not None and max(answer.prediction.probabilities) > aim
             last |= self._wanted.error_rate is not None and answer.prediction.committed is not None
+        last |= self._verdict.steps == self._steps
         if last:
             self._finish(outcome.tick)
         return last
@@ -95,15 +95,12 @@ class RequestReceiver:
     def _finish(self, tick: int) -> None:
         mean = self._track.logits
         result = Result(
-            answers=self._answers if self._wanted.every else self._answers[-1:],
-            steps=self._done,
-            spikes=self._spikes,
-            synops=self._synops,
-            n_events=self._n_events,
+            verdict=self._verdict,
+            answers=self._answers,
             logits=[] if mean is None else mean.tolist(),
             queue_ms=self._queue_ms,
             infer_ms=(time.perf_counter() - self._begun) * 1e3,
-            early=self._done < self._steps,
+            early=self._verdict.steps < self._steps,
             decoded_s=self.begun,
             tick=tick,
             inside=self._inside,
@@ -175,7 +172,8 @@ async def _answered(
     model: Model, submit: Callable[[Job, RequestReceiver], None], mailbox: Mailbox, deadline: float, wanted: AnswerSpec
 ) -> Result:
     error_rate = ERROR_RATE if wanted.error_rate is None else wanted.error_rate
-    receiver = RequestReceiver(model.classifier.readout(wanted.objects, error_rate=error_rate), mailbox, wanted)
+    track = model.classifier.readout(wanted.objects, error_rate=error_rate)
+    receiver = RequestReceiver(track, model.classifier.contract.steps, mailbox, wanted)
     job = model.scheduler.open(receiver, request=True, deadline=deadline, merge_steps=receiver.merge_steps)
     job.probe = wanted.probe
     try:

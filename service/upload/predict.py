@@ -11,7 +11,7 @@ from spikesight.encoders.sample import Sample
 from spikesight.models.classifier import InputPipeline
 from spikesight.models.classifier.session import check_objects, inputs_of_several
 from spikesight.models.steps import Answer, Input, SessionError, rounded
-from spikesight.service.http.bodies import PredictBody, StepBody
+from spikesight.service.http.bodies import PredictBody, SegmentBody, StepBody
 from spikesight.service.http.errors import ServiceError
 from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.registry import Model
@@ -94,21 +94,17 @@ async def predict(
 def answer_body(
     model: Model, kind: Kind, result: Result, options: Options, warnings: list[str], input_filter: InputFilter | None
 ) -> PredictBody:
-    """Return the JSON body: the last step's prediction, with counts summed over all steps."""
-    last = result.answers[-1].prediction
+    """Return the JSON body: the sample's one answer (models/classifier/verdict.py)."""
+    answer = result.verdict.prediction
     window = input_filter.window if input_filter else None
-    fields = last.fields() | {
-        "probabilities": dict(zip(model.classifier.labels, map(rounded, last.probabilities))),
-        "step": result.steps,
-        "spikes": result.spikes,
-        "synops": result.synops,
-        "n_events": result.n_events,
-    }
-    del fields["start_us"], fields["end_us"]
+    fields = answer.fields()
+    del fields["start_us"], fields["end_us"], fields["probabilities"]
     return PredictBody(
         **fields,
         model=model.name,
         kind=kind,
+        probabilities=dict(zip(model.classifier.labels, map(rounded, answer.probabilities))),
+        segments=[SegmentBody(**one._asdict()) for one in result.verdict.segments] if kind == "recording" else None,
         steps=[step_body(answer, options.logits) for answer in result.answers] if options.wanted.every else None,
         logits=result.logits if options.logits else None,
         early=result.early,

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from spikesight.models.classifier.inputs import QuietReset
-from spikesight.models.classifier.timeline import Segment, Timeline
 from spikesight.models.novelty import NOTHING, UNKNOWN
 from spikesight.models.novelty.alarm import Alarm
 from spikesight.models.novelty.conformal import Evidence
@@ -141,7 +140,7 @@ def test_what_is_read_out_is_as_wide_as_what_is_taken() -> None:
     network = lively(CONFIG)
     known = some_known(network, CARD.contract)
     track = Track(CARD.labels, CARD.contract.horizon, known)
-    assert Track(CARD.labels, 4).width == len(CARD.labels)
+    assert Track(CARD.labels, 4).width == len(CARD.labels) + 2
     given = Input(np.ones(CARD.contract.shape, np.uint8), 0, 10_000, 3, False)
     logits, rates = np.arange(3, dtype=np.float32)[None], np.zeros((1, known.width), np.float32)
     track.absorb([given], Outcome(logits, [4], 5, 0.1, rates=rates))
@@ -184,7 +183,7 @@ def test_an_answer_says_what_was_seen_and_counted() -> None:
     track = Track(LABELS, 2)
     answer = answered(track, [[9.0, 9.0], [0.0, 2.0]])
     prediction = answer.prediction
-    assert (prediction.start_us, prediction.end_us, prediction.step, prediction.n_events) == (1, 2, 2, 3)
+    assert (prediction.start_us, prediction.end_us, prediction.step, prediction.n_events) == (0, 2, 2, 6)
     assert (prediction.label, prediction.index, prediction.known) == ("b", 1, None)
     assert prediction.probabilities == pytest.approx((1 / (1 + np.e), np.e / (1 + np.e)))
     assert (prediction.logits, prediction.spikes, prediction.synops) == ((0.0, 2.0), 9, 6)
@@ -206,15 +205,17 @@ def test_a_stream_that_promises_commits_step_by_step() -> None:
     assert (prediction.committed, prediction.set, prediction.risk) == evidence.commitment(calibration, LABELS, 0.1, 2)
     assert prediction.shifted is None, "nothing to compare the stream with"
     assert answered(track, [[0.0, 9.0]], reset=True).prediction.committed == "b"
-    unknown = Judged(np.array([0.5, 0.5]), 0.49, False)
-    for judged, committed in (
-        (unknown, None),
-        (unknown._replace(known=0.5), "b"),
-        (unknown._replace(known=0.9, nothing=True), None),
-    ):
-        found = track.commitment(judged)
+    for label, shown, committed in (("b", None, "b"), ("b", 1, "b"), ("a", None, None), ("b", 0, None), ("b", 2, None)):
+        track.steady = StableLabel(index=shown)
+        found = track.commitment(label)
         assert found is not None
-        assert (found.committed, found.set) == (committed, ("b",))
+        assert (found.committed, found.set) == (committed, ("b",)), "neither the step nor the label to show contradicts"
+
+
+def test_without_a_calibration_an_input_without_any_event_is_nothing() -> None:
+    track, empty = Track(LABELS, 2), np.zeros((1, 2, 2), np.uint8)
+    labels = [answered(track, [[0.0, 9.0]], x=x).prediction.label for x in (empty, empty + 1, empty, empty)]
+    assert labels == [NOTHING, "b", "b", NOTHING], "an event counts for as long as it is read out"
 
 
 def test_a_reset_within_a_window_ends_its_evidence_and_that_of_another_label() -> None:
@@ -225,37 +226,10 @@ def test_a_reset_within_a_window_ends_its_evidence_and_that_of_another_label() -
     before = [answered(track, [logits]).steady for logits in [[9.0, 0.0]] * 6 + [[0.0, 9.0]] * 5]
     again, first = answered(track, [[0.0, 9.0]], reset=True), answered(fresh, [[0.0, 9.0]], reset=True)
     assert (before[-1], again.steady) == ("a", "a"), "one step is no evidence of a change"
-    assert [getattr(again.prediction, name) for name in ("committed", "set", "risk")] == [
-        getattr(first.prediction, name) for name in ("committed", "set", "risk")
-    ]
+    assert [again.prediction.set, again.prediction.risk] == [first.prediction.set, first.prediction.risk]
     assert first.prediction.committed == "b"
+    assert again.prediction.committed is None, "it would contradict the label that is still shown"
     assert [answered(track, [[0.0, 9.0]]).steady for _ in range(9)][-1] == "b"
-
-
-def timeline(*steps: tuple[int, int, str, float]) -> list[Segment]:
-    """Of steps (start, end, the label to show, probability of "a")."""
-    made, answer = Timeline(LABELS), answered(Track(LABELS, 2), [[0.0, 0.0]])
-    for start, end, label, a in steps:
-        said = replace(answer.prediction, start_us=start, end_us=end, probabilities=(a, 1 - a))
-        made.push(answer._replace(prediction=said, steady=label))
-    return made.segments
-
-
-def test_steps_with_one_label_to_show_are_one_segment_in_the_recordings_time() -> None:
-    labels, sure = ["", "a", "a", "a", "b", UNKNOWN, UNKNOWN, "a"], [0.5, 0.75, 0.25, 0.875, 0.25, 0.5, 0.5, 0.5]
-    found = timeline(*((500 + 10 * n, 510 + 10 * n, *one) for n, one in enumerate(zip(labels, sure))))
-    assert found == [
-        Segment(10, 40, "a", 0.625, 3),
-        Segment(40, 50, "b", 0.75, 1),
-        Segment(50, 70, UNKNOWN, None, 2),
-        Segment(70, 80, "a", 0.5, 1),
-    ]
-
-
-def test_a_segment_ends_where_no_step_follows() -> None:
-    found = timeline((0, 10, "a", 0.5), (10, 20, "a", 0.5), (5000, 5010, "a", 0.5))
-    assert [(s.start_us, s.end_us) for s in found] == [(0, 20), (5000, 5010)]
-    assert timeline((0, 10, "", 0.5)) == timeline() == []
 
 
 def test_each_step_is_judged_by_the_steps_that_were_seen() -> None:

@@ -1,54 +1,58 @@
-"""Compute a model's accuracy with intervals from its answers: by window, second, recording and in a stream."""
+"""Compute a model's accuracy with intervals from its answers to recordings or images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spikesight.models.novelty import KEPT
+from spikesight.models.novelty import NOTHING, UNKNOWN
 from spikesight.models.statistics import accuracy_of
+from spikesight.models.steps import Prediction
 from spikesight.training.data import Frames
 from spikesight.training.run.baselines import MOST, Answers, Pairs, predictions
 from spikesight.training.run.novelty import calibration_error
 from spikesight.training.run.readings import Readings
 
-SECOND_US = 1_000_000
+
+def two_columns(labels: Sequence[str], truth: Sequence[int], answers: Sequence[Prediction]) -> dict[str, Any]:
+    """Return `right`, answers whose label is the true class (a number among `labels`), and `best_guess`, answers whose
+    best class is; each as `accuracy_of` gives it.
+    """
+    both = [(answer.label == labels[k], answer.index == k) for k, answer in zip(truth, answers, strict=True)]
+    right, guess = (sum(column) for column in zip(*both)) if both else (0, 0)
+    return {"right": accuracy_of(right, len(both)), "best_guess": accuracy_of(guess, len(both))}
 
 
 def assess(readings: Readings) -> dict[str, Any]:
     """Return all figures as values that JSON can hold.
 
-    `accuracy`, `correct`, `count` and `interval` are for single windows, each from zero state; `seconds` for the mean
-    probabilities of the windows that begin in one second; `recordings` for those of a whole recording; `stream` for the
-    answers at the ends of windows when all recordings run through one network that is never reset. Windows of classes
-    that the model does not have count only under `unknown`.
+    `right` and `best_guess` (`two_columns`) are of recordings or images, also by class; `confusion` [K, K + 2] counts
+    their labels, the last two "unknown" and "nothing"; `windows` counts the best guesses at the ends of windows. Of
+    classes that the model does not have only `unknown` tells.
     """
-    r = readings
-    truth = truth_of(r)
-    own = truth >= 0
-    found: dict[str, Any] = {"labels": list(r.labels), **_right(truth, r.probabilities)}
-    if r.streamed is not None:
-        seconds = np.unique(np.stack([r.recording, r.begin_us // SECOND_US]), axis=1, return_inverse=True)[1].ravel()
-        found["seconds"] = _right(*_means(truth, r.probabilities, seconds))
-        found["recordings"] = _right(*_means(truth, r.probabilities, r.recording))
-        found["stream"] = _right(truth, r.streamed)
-    chosen = r.probabilities.argmax(1)
-    confusion = np.zeros((len(r.labels), len(r.labels)), np.int64)
-    np.add.at(confusion, (truth[own], chosen[own]), 1)
-    found["per_class"] = {
-        label: accuracy_of(int(confusion[n, n]), int(confusion[n].sum()))
-        for n, label in enumerate(r.labels)
-        if confusion[n].sum()
-    }
+    r, truth = readings, own_truth(readings)
+    own, shown = truth >= 0, (*r.labels, UNKNOWN, NOTHING)
+    told = np.array([shown.index(answer.label) for answer in r.answers])
+    confusion = np.zeros((len(r.labels), len(shown)), np.int64)
+    np.add.at(confusion, (truth[own], told[own]), 1)
+    at = truth_of(r)
+    chosen, known = r.probabilities.argmax(1), at >= 0
+
+    def columns(rows: NDArray[np.bool_]) -> dict[str, Any]:
+        return two_columns(r.labels, truth[rows].tolist(), [r.answers[n] for n in np.flatnonzero(rows)])
+
+    found: dict[str, Any] = {"labels": list(r.labels), **columns(own)}
+    found["windows"] = accuracy_of(int((chosen == at)[known].sum()), int(known.sum()))
+    found["per_class"] = {label: columns(truth == n) for n, label in enumerate(r.labels) if confusion[n].sum()}
     found["confusion"] = confusion.tolist()
-    if own.any():
-        error = calibration_error(r.probabilities[own], truth[own], np.ones(int(own.sum())))
-        found["calibration_error"] = round(error, 4)
+    if known.any():
+        found["calibration_error"] = round(
+            calibration_error(r.probabilities[known], at[known], np.ones(int(known.sum()))), 4
+        )
     if not own.all():
         found["unknown"] = _unknown(r, own)
-    found |= {"quiet": r.quiet, "shared": list(r.shared)}
-    return found
+    return found | {"quiet": r.quiet, "shared": list(r.shared)}
 
 
 def beside_model(
@@ -70,46 +74,35 @@ def beside_model(
     return Pairs(truth[own], asked.probabilities[own].argmax(1), asked.recording[own], asked.kind).beside(answers)
 
 
-def truth_of(readings: Readings) -> NDArray[np.int64]:
-    """Return the model's class number of each window [M]; -1 for a class that the model does not have."""
+def own_truth(readings: Readings) -> NDArray[np.int64]:
+    """Return the model's class number of each recording [R]; -1 for a class that the model does not have."""
     place = {label: n for n, label in enumerate(readings.labels)}
     return np.array([place.get(label, -1) for label in readings.classes])[readings.truth]
 
 
-def _right(truth: NDArray[np.int64], probabilities: NDArray[np.float64]) -> dict[str, Any]:
-    own = truth >= 0
-    return accuracy_of(int((probabilities.argmax(1) == truth)[own].sum()), int(own.sum()))
-
-
-def _means(
-    truth: NDArray[np.int64], probabilities: NDArray[np.float64], group: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the truth [G] and the summed probabilities [G, K] of groups of windows; a group has one truth."""
-    names, first, group = np.unique(group, return_index=True, return_inverse=True)
-    sums = np.zeros((len(names), probabilities.shape[1]))
-    np.add.at(sums, group.ravel(), probabilities)
-    return truth[first], sums
+def truth_of(readings: Readings) -> NDArray[np.int64]:
+    """Return the model's class number of each window [M]; -1 for a class that the model does not have."""
+    return own_truth(readings)[readings.recording]
 
 
 def _unknown(r: Readings, own: NDArray[np.bool_]) -> dict[str, Any]:
-    """Describe the windows of classes that the model does not have: its answers, and how well it detects them.
+    """Describe the recordings of classes that the model does not have: the labels that it shows, and how well it tells
+    them apart.
 
-    `auroc` is the probability that such a window has a lower score than a window of the model's classes. The score is
+    `auroc` is the probability that such a recording has a lower score than one of the model's classes. The score is
     `known` if the model has it, else the highest probability.
     """
-    familiar = r.probabilities.max(1) if r.known is None else r.known
-    labels, counts = np.unique(r.probabilities[~own].argmax(1), return_counts=True)
-    found: dict[str, Any] = {
+    scores = [answer.confidence if answer.known is None else answer.known for answer in r.answers]
+    judged = any(answer.known is not None for answer in r.answers)
+    familiar = np.array(scores)
+    labels, counts = np.unique([r.answers[n].label for n in np.flatnonzero(~own)], return_counts=True)
+    return {
         "classes": sorted({r.classes[n] for n in r.truth[~own]}),
         "count": int((~own).sum()),
-        "score": "highest probability" if r.known is None else "known",
+        "score": "known" if judged else "highest probability",
         "auroc": auroc(familiar[own], familiar[~own]),
-        "taken_for": {r.labels[n]: int(count) for n, count in zip(labels, counts)},
+        "shown": dict(zip(labels.tolist(), counts.tolist())),
     }
-    if r.known is not None:
-        found["refused"] = accuracy_of(int((familiar[~own] < KEPT).sum()), int((~own).sum()))
-        found["refused_of_own"] = accuracy_of(int((familiar[own] < KEPT).sum()), int(own.sum()))
-    return found
 
 
 def auroc(higher: NDArray[np.float64], lower: NDArray[np.float64]) -> float | None:

@@ -18,18 +18,19 @@ import torch
 
 from spikesight.models.checkpoint import load, save
 from spikesight.models.classifier import Classifier, Stepper
-from spikesight.models.statistics import accuracy_of
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import Data, read_item
 from spikesight.training.data.check import count_named_read
 from spikesight.training.data.images import PictureRows
 from spikesight.training.flags import to_yaml
 from spikesight.training.progress import say
+from spikesight.training.run.assessment import two_columns
 from spikesight.training.run.baselines import Answers, beside_network, sentences
-from spikesight.training.run.conformal import conformal_of, takes_of
+from spikesight.training.run.conformal import conformal_of, evenly, takes_of
 from spikesight.training.run.evaluate import Evaluation, evaluate
 from spikesight.training.run.novelty import calibrate_novelty, profile_of, with_bins
 from spikesight.training.run.read_out import OWN, read_out_for
+from spikesight.training.run.readings import read_images
 from spikesight.training.run.resume import Progress
 
 
@@ -98,25 +99,20 @@ def write_environment(folder: Path, config: TrainConfig, data: Data) -> None:
     write_whole(folder / "env.json", json.dumps(environment, indent=1) + "\n")
 
 
-STREAMED = 500  # most test recordings that are also evaluated as a stream
+MOST_SLOW = 2000  # images to ask a network that the engine does not run
 
 
-def stream_accuracy(model: Path, data: Data) -> dict[str, float]:
-    """Return the accuracy on test recordings separately and as one stream; the answer at each recording's end counts.
-
-    `fresh` starts every recording from zero state, as an upload does; `carried` is the stream, in which membranes and
-    read-out are never reset. Up to 500 recordings, in a seeded order.
+def test_columns(classifier: Classifier, data: Data) -> dict[str, Any]:
+    """Return `right` and `best_guess` (`two_columns`) of the test samples, each answered as `predict` answers it: whole
+    recordings, windows of longer ones, or images (some, if they take long).
     """
-    classifier = Classifier.load(model)
-    endless = Stepper(classifier)
-    order = np.random.default_rng(0).permutation(len(data.test_items))[:STREAMED]
-    fresh = carried = 0
-    for item in (data.test_items[index] for index in order):
-        inputs = classifier.event_inputs(*read_item(item))
-        answers = [endless.step(given._replace(reset=False)) for given in inputs]
-        fresh += classifier.predict(inputs)[-1].index == item.label
-        carried += answers[-1].prediction.index == item.label
-    return {"fresh": fresh / len(order), "carried": carried / len(order), "count": len(order)}
+    if not data.test_items:
+        some = evenly(range(len(data.test)), MOST_SLOW if classifier.slow else len(data.test))
+        read = read_images(classifier, data.labels, data.test.take(np.array(some)))
+        return two_columns(data.labels, read.truth.tolist(), read.answers)
+    made = (classifier.event_inputs(*read_item(item)) for item in data.test_items)
+    answers = [Stepper(classifier).verdict(inputs).prediction for inputs in made]
+    return two_columns(data.labels, [item.label for item in data.test_items], answers)
 
 
 def _plot(folder: Path, rows: list[dict[str, Any]], test: Evaluation, labels: tuple[str, ...]) -> None:
@@ -134,17 +130,17 @@ def _plot(folder: Path, rows: list[dict[str, Any]], test: Evaluation, labels: tu
 
 
 def draw_confusion(axes: Any, confusion: np.ndarray, labels: Sequence[str], title: str) -> None:
-    """Draw a confusion matrix [K, K] (row: truth) on matplotlib axes."""
+    """Draw a confusion matrix [K, K'] on matplotlib axes: K true classes, K' labels, of which these are the first."""
     image = axes.imshow(confusion, cmap="Blues")
     axes.set(xlabel="predicted", ylabel="truth", title=title)
     ticks = range(len(labels)) if len(labels) <= 40 else []
     axes.set_xticks(ticks, [labels[n] for n in ticks], rotation=90)
-    axes.set_yticks(ticks, [labels[n] for n in ticks])
+    axes.set_yticks(ticks[: len(confusion)], [labels[n] for n in ticks[: len(confusion)]])
     axes.figure.colorbar(image, ax=axes)
 
 
 def write_confusion(path: Path, confusion: np.ndarray, labels: Sequence[str]) -> None:
-    """Write a confusion matrix [K, K] (row: truth) as CSV."""
+    """Write a confusion matrix [K, K'] as CSV: K true classes, K' labels, of which these are the first."""
     table = io.StringIO()
     rows = ([label, *row] for label, row in zip(labels, confusion.tolist()))
     csv.writer(table, lineterminator="\n").writerows([["truth", *labels], *rows])
@@ -153,15 +149,15 @@ def write_confusion(path: Path, confusion: np.ndarray, labels: Sequence[str]) ->
 
 def _card_text(name: str, data: Data, metrics: dict[str, Any]) -> str:
     t, s = metrics["test"], metrics["samples"]
-    low, high = t["interval"]
+    right, guess = (f"{100 * c['accuracy']:.2f} % of {c['count']}" for c in (t, t["best_guess"]))
+    low, high = (100 * side for side in t["interval"])
     rates = "\n".join(f"| {name} | {rate:.4f} |" for name, rate in t["firing_rates"].items())
-    c, stream = data.contract, metrics["stream"]
+    c = data.contract
     if c.kind == "events":
         shown = f"{c.steps} steps of {c.bin_us} us"
         ann_sees, macs = f"on all {c.steps} bins", metrics["ann_macs"] * c.steps
-        streamed = f"{stream['fresh']:.4f} / {stream['carried']:.4f} ({stream['count']} recordings)"
     else:
-        shown, streamed = f"{c.steps} steps, {c.encoding} encoding", "does not apply to images"
+        shown = f"{c.steps} steps, {c.encoding} encoding"
         ann_sees, macs = "on the image, once", metrics["ann_macs"]
     what, active = "Spiking network", "Firing rates (spikes a neuron a step, on the test split)"
     if data.config.neuron == "relu":
@@ -180,10 +176,10 @@ metrics: [accuracy]
 
 | | |
 |---|---|
-| test accuracy | {t["accuracy"]:.4f} ({t["correct"]} of {t["count"]}; 95 % interval {low:.4f} to {high:.4f}) |
+| right on test data, as shown | {right} (95 % interval {low:.1f} to {high:.1f}) |
+| best guess right, known or not | {guess} |
 | test data | {own}, read once by this run{reads} |
 | validation accuracy | {metrics["val_accuracy"]:.4f} (chose epoch {metrics["best_epoch"]} of {data.config.epochs}) |
-| streamed, zero state / membranes carried over | {streamed} |
 | samples (train / val / test) | {s["train"]} / {s["val"]} / {s["test"]} |
 | different recordings or images among the training samples | {metrics["recorded"]} |
 | T | {shown} |
@@ -219,7 +215,6 @@ def write_report(folder: Path, data: Data, progress: Progress, device: torch.dev
         "val_accuracy": progress.best_val,
         "best_epoch": progress.best_epoch + 1,
         "test": {
-            **accuracy_of(int(np.trace(test.confusion)), test.count),
             "accuracy_by_step": test.accuracy_by_step,
             "synops": test.synops,
             "firing_rates": test.firing_rates,
@@ -244,8 +239,10 @@ def write_report(folder: Path, data: Data, progress: Progress, device: torch.dev
     takes = takes_of(data.config, data.val_items, data.split["train"]) if data.val_items else []
     conformal = conformal_of(judged, card, takes)
     save(model, network, card)
-    metrics["stream"] = stream_accuracy(model, data) if data.test_items else None
-    metrics["ann_macs"] = Classifier.load(model).ann_macs
+    made = Classifier.load(model)
+    columns = test_columns(made, data)
+    metrics["test"] |= {**columns["right"], "best_guess": columns["best_guess"]}
+    metrics["ann_macs"] = made.ann_macs
     save(model, network, replace(card, conformal=conformal))
     write_confusion(folder / "confusion.csv", test.confusion, data.labels)
     _plot(folder, progress.rows, test, data.labels)

@@ -58,6 +58,8 @@ static double judge(Spikesight *s, const double *mean) {
         const double exponent = SPIKESIGHT_SLOPE * (far + cold - (double)line[6]) / ((double)line[6] - (double)line[5]);
         known = 1.0 / (1.0 + exp(exponent < -60.0 ? -60.0 : exponent > 60.0 ? 60.0 : exponent));
     }
+#else
+    if (mean[VALUES - 1] <= 0.0) known = -1.0; /* no line to judge by: nothing is what has no event at all */
 #endif
     const double all = log_sum(mean, temperature);
     for (int k = 0; k < CLASSES; ++k) s->probabilities[k] = exp(mean[k] / temperature - all);
@@ -155,7 +157,7 @@ static void answer(Spikesight *s, const SpikesightInput *x, bool reset, Spikesig
     a->known = known < 0.0 ? 0.0 : known;
     a->label = known < 0.0 ? SPIKESIGHT_NOTHING : known < SPIKESIGHT_LABEL_KEPT ? SPIKESIGHT_UNKNOWN : a->best;
     a->steady = s->steady < CLASSES ? s->steady : s->steady == CLASSES ? SPIKESIGHT_UNKNOWN : SPIKESIGHT_NOTHING;
-    a->committed = a->label < 0 ? SPIKESIGHT_NONE : left;
+    a->committed = left == a->label && (s->steady < 0 || s->steady == left) ? left : SPIKESIGHT_NONE;
     a->probabilities = s->probabilities;
     a->logits = s->logits;
     if (s->show) s->show(s->yours, a);

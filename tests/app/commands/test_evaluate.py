@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from spikesight.app.cli import main
-from spikesight.encoders.emulator.corruptions import SUITE
 from spikesight.models.classifier import Classifier
 from spikesight.training.data import start
 from spikesight.training.run import fit
@@ -32,22 +31,34 @@ def test_a_folder_in_json_files_and_a_table(model: str, day: str, tmp_path: Path
     assert main(["evaluate", model, day, "--json", "--to", str(tmp_path)]) == 0
     out, said = capsys.readouterr()
     found = json.loads(out)
-    assert {"accuracy", "correct", "count", "interval"} == set(found["seconds"]) == set(found["recordings"])
+    assert {"accuracy", "correct", "count", "interval"} == set(found["right"]) == set(found["best_guess"])
     assert set(found["per_class"]) == {"one", "two"}
     assert found["unknown"]["classes"] == ["stranger"]
-    assert found["recordings"]["count"] == 2
+    assert found["right"]["count"] == 2
     assert "layout flat" in said
     head, *rows = csv.reader((tmp_path / "confusion.csv").read_text().splitlines())
-    assert head == ["truth", "zero", "one", "two"]
+    assert head == ["truth", "zero", "one", "two", "unknown", "nothing"]
     assert [[int(v) for v in row[1:]] for row in rows] == found["confusion"]
-    assert sum(map(sum, found["confusion"])) == found["count"]
+    assert sum(map(sum, found["confusion"])) == found["right"]["count"]
     assert (tmp_path / "confusion.png").read_bytes().startswith(b"\x89PNG")
-    assert json.loads((tmp_path / "evaluation.json").read_text())["count"] == found["count"]
+    assert json.loads((tmp_path / "evaluation.json").read_text())["right"] == found["right"]
     assert main(["evaluate", model, day]) == 0
     out = capsys.readouterr().out
-    for words in ("windows", "one second", "recordings", "as a stream", "  one", "calibration error", "of stranger"):
+    for words in ("best guess right", "all  ", "  one", "calibration error", "not a class: 1 of stranger"):
         assert words in out
-    assert f"{found['correct']} of {found['count']}" in out
+    assert f"{found['right']['correct']} of {found['right']['count']}" in out
+
+
+def test_right_is_what_predict_shows(model: str, day: str, capsys: Captured) -> None:
+    assert main(["evaluate", model, day, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    files = [str(path) for path in Path(day).glob("*.npz") if path.stem[:3] in ("one", "two")]
+    assert main(["predict", "--model", model, "--json", *files]) == 0
+    shown = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    for column, name in (("right", "label"), ("best_guess", "best_guess")):
+        expected = sum(one[name] == Path(one["file"]).stem[:3] for one in shown)
+        assert found[column]["correct"] == expected
+    assert all(one["segments"][-1]["label"] == one["label"] for one in shown)
 
 
 def test_baselines_are_asked_the_same_windows(
@@ -57,14 +68,14 @@ def test_baselines_are_asked_the_same_windows(
     command = ["evaluate", model, str(tmp_path), "--baselines", str(tmp_path)]
     assert main([*command, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["recordings"]["count"] == 2
-    assert [row["count"] for row in found["baselines"]] == [found["count"]] * 2
+    assert found["right"]["count"] == 2
+    assert [row["count"] for row in found["baselines"]] == [found["windows"]["count"]] * 2
     monkeypatch.setattr(fit, "EPOCHS", 1)
     monkeypatch.setattr(start, "EPOCH_STEPS", 1)
     assert main([*command, "--anns"]) == 0
     out = capsys.readouterr().out
     assert "RBF kernel on log counts" in out
-    assert out.count(f"of {found['count']} right") >= 4
+    assert out.count(f"of {found['windows']['count']} right") >= 5
     assert "ANN of one frame" in out
     assert main(["evaluate", model, str(tmp_path), "--anns"]) == 2
     assert "--baselines" in capsys.readouterr().err
@@ -82,19 +93,6 @@ def test_baselines_of_pictures_learn_from_the_training_ones(tmp_path: Path, caps
     assert [(row["correct"], row["count"]) for row in rows] == [(6, 6)] * 2
     assert main([*command, "--anns"]) == 2
     assert "models of events" in capsys.readouterr().err
-
-
-def test_every_corruption_has_a_row(model: str, day: str, capsys: Captured) -> None:
-    assert main(["evaluate", model, day, "--corrupt", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    clean, *rows = found["corruptions"]
-    assert (clean["name"], clean["count"]) == ("none", 2)
-    assert [(row["name"], row["strength"]) for row in rows] == [(one.name, one.strength) for one in SUITE]
-    assert found["worst"]["accuracy"] == min(row["accuracy"] for row in rows)
-    assert main(["evaluate", model, day, "--corrupt"]) == 0
-    out = capsys.readouterr().out
-    assert "flicker 60 Hz" in out
-    assert f"lost by a corruption, mean: {found['mean_loss']:.1f} points" in out
 
 
 def test_reads_of_a_named_sets_test_split_are_counted(model: str, tmp_path: Path, capsys: Captured) -> None:

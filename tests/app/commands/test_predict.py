@@ -104,7 +104,7 @@ def test_costs_are_those_of_all_steps(model: str, take: str, capsys: Captured) -
     steps = spikesight.load(model).steps(take)
     assert answer["spikes"] == sum(step.spikes for step in steps)
     assert answer["synops"] == sum(step.synops for step in steps)
-    names = "file label known committed set risk shifted probabilities step spikes synops segments"
+    names = "file label best_guess known committed set risk shifted probabilities step spikes synops segments"
     assert sorted(answer) == sorted(names.split())
 
 
@@ -152,8 +152,8 @@ def test_a_recording_of_one_sample_and_a_picture_are_one_line(picture: str, tmp_
 @pytest.mark.parametrize(
     ("changes", "window", "words"),
     [
-        ({"label": "one", "committed": "two"}, "none", "one (75.0%) after step 4, committed to two, 120 spikes in it"),
-        ({"label": "unknown"}, "drawing", "unknown (nearest: one) after"),
+        ({"label": "one", "committed": "two"}, "none", "one (75.0%) after step 4, committed to two, 120 spikes"),
+        ({"label": "unknown"}, "drawing", "unknown (best guess: one) after"),
         ({"label": "unknown", "n_events": 0}, "drawing", "unknown (no drawing is in view) after"),
         ({"label": "nothing"}, "none", "nothing after"),
     ],

@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 from spikesight.encoders.events import SensorSize, make_events
+from spikesight.model import Model
 from spikesight.models.classifier import Classifier, InputPipeline, Stepper
 from spikesight.models.contract import Card, Contract
 from spikesight.models.engine.engine import why_not
 from spikesight.models.native.build import library
 from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
+from spikesight.models.novelty import NOTHING
 from spikesight.models.shipped import find
 from tests.support.inputs.samples import some_events
 from tests.support.models import EVENT_CONTRACT, tiny
@@ -65,7 +67,7 @@ def test_a_recording_in_pieces_gives_the_same_inputs_one_at_a_time() -> None:
 def test_steps_that_are_made_at_once_are_those_made_one_by_one() -> None:
     inputs = CLASSIFIER.event_inputs(recording(), SENSOR)
     inputs[6] = inputs[6]._replace(reset=True)
-    together, single, last = (Stepper(CLASSIFIER) for _ in range(3))
+    together, single = Stepper(CLASSIFIER), Stepper(CLASSIFIER)
     answers = list(together.steps(inputs))
     for ours, other in zip(answers, map(single.step, inputs), strict=True):
         assert replace(ours.prediction, latency_ms=0) == replace(other.prediction, latency_ms=0)
@@ -75,7 +77,6 @@ def test_steps_that_are_made_at_once_are_those_made_one_by_one() -> None:
             other.total_synops,
         )
     assert len(answers) > CONTRACT.steps
-    assert replace(last.last(inputs).prediction, latency_ms=0) == replace(answers[-1].prediction, latency_ms=0)
 
 
 @pytest.mark.parametrize(("slower", "lost", "whole"), [(1, False, True), (3, False, False), (1, True, True)])
@@ -96,6 +97,21 @@ def test_a_recording_at_whose_end_there_is_no_drawing_is_seen_whole(slower: int,
     assert any(one.x.any() for one in shown) == whole
     assert [one.x.tolist() for one in shown] == [one.x.tolist() for one in same]
     assert lost == any(one.x.any() for one in InputPipeline(card, large).stream([events]))
+
+
+@pytest.mark.parametrize("size", [(34, 34), (128, 128), (346, 260), (640, 480)])
+@pytest.mark.parametrize("count", [0, 1, 9])
+@pytest.mark.parametrize("name", ["nmnist", "motions"])
+def test_a_recording_of_which_no_event_is_left_is_nothing(name: str, size: tuple[int, int], count: int) -> None:
+    """One event is filtered as noise, and so are nine at places and times far from each other."""
+    model, n = Model(Classifier.load(find(name))), np.arange(count)
+    events = make_events(100_000 * n, n * 3, n * 3, n >= 0)
+    assert model.predict(events, size).label == NOTHING
+    assert [step.label for step in model.steps(events, size)][-1] == NOTHING
+    assert [segment.label for segment in model.segments(events, size)] == [NOTHING]
+    assert len(model.trace(events, size).probabilities) == len(model.steps(events, size))
+    bare = Classifier(model.classifier.network, replace(model.classifier.card, novelty=None, conformal=None))
+    assert Model(bare).predict(events[:1], size).label == NOTHING, "without a calibration, too"
 
 
 @pytest.mark.parametrize("side", [32, 64, 128, 320])  # in the sums of the largest all noise cancels

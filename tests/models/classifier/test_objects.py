@@ -21,7 +21,7 @@ def stepped(
     objects: Objects, shown: dict[int, tuple[Box, str]], likeness: float = 1.0, *, reset: bool = False
 ) -> Answer:
     """A step in which each window says so."""
-    given = Input(np.zeros((1, 1, 1), np.uint8), 0, 10, 1, False)
+    given = Input(np.ones((1, 1, 1), np.uint8), 0, 10, 1, False)
     views = tuple(View(identity, box, given, likeness) for identity, (box, _) in shown.items())
     parts = [Outcome(np.array([SURE[label]], np.float32), [1, 2], 3, 0.1) for _, label in shown.values()]
     whole = given._replace(views=views, reset=reset)

@@ -36,7 +36,7 @@ async def test_times_are_from_the_first_steps_begin_to_the_answer(monkeypatch: p
     made = Outcome(np.ones((1, 3), np.float32), [1], 2, 40.0, tick=7)
     mailbox = Mailbox()
     mailbox.attach(asyncio.get_running_loop())
-    receiver = RequestReceiver(tiny().track(), mailbox, AnswerSpec(every=False))
+    receiver = RequestReceiver(tiny().track(), 4, mailbox, AnswerSpec(every=False))
     receiver.begin(2)
     for later, queue_ms in ((0.25, 3.0), (0.5, 9.0)):
         now[0] += later

@@ -1,4 +1,4 @@
-"""Readings: the answers of the service's own path, window by window and in a stream."""
+"""Readings: recordings are answered as `predict` answers them, and windows are counted beside."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,16 +10,18 @@ import torch
 
 from spikesight.encoders.events import SensorSize, make_events
 from spikesight.encoders.recordings.files import digest, read_recording, write_recording
-from spikesight.encoders.roi.alignment import aligned_steps
 from spikesight.model import Model
-from spikesight.models.classifier import Classifier, Stepper
+from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Contract
+from spikesight.models.shipped import find
 from spikesight.models.statistics import softmax
 from spikesight.training.data.images import read_picture
 from spikesight.training.data.sets import DataError, Item
+from spikesight.training.run.assessment import assess
 from spikesight.training.run.readings import Readings, Source, read_recordings, read_set
 from spikesight.training.step.batches import evaluation_input
 from tests.support.inputs.data_sets import write_idx, write_nmnist, write_takes
+from tests.support.inputs.samples import some_events
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, some_known, tiny
 
 NAMES = ["one.npz", "two-1.npz", "two-2.npz"]
@@ -40,26 +42,36 @@ def readings(folder: Path, classifier: Classifier) -> Readings:
     return read_set(classifier, str(folder))
 
 
-def test_windows_are_answered_as_predict_does_and_the_stream_is_never_reset(
+def test_recordings_and_windows_are_answered_as_predict_answers(
     folder: Path, classifier: Classifier, readings: Readings
 ) -> None:
-    answers, begins, streamed, endless = [], [], [], Stepper(classifier)
-    for name in NAMES:
-        recording = read_recording(folder / name)
-        inputs = classifier.event_inputs(recording.events, recording.size)
-        for start in range(0, len(inputs), 4):
-            window = inputs[start : start + 4]
-            if len(window) >= 2:  # half a window
-                answers.append(classifier.predict(window)[-1].probabilities)
-                begins.append(window[0].start_us - inputs[0].start_us)
-                made = [endless.step(given._replace(reset=False)) for given in window]
-                streamed.append(made[-1].prediction.probabilities)
-    np.testing.assert_allclose(readings.probabilities, answers, rtol=1e-5)
-    assert readings.streamed is not None
-    np.testing.assert_allclose(readings.streamed, streamed, rtol=1e-5)
+    model, ends, begins = Model(classifier), list[tuple[float, ...]](), list[int]()
+    for n, name in enumerate(NAMES):
+        steps = model.steps(folder / name)
+        rest = [len(steps)] if len(steps) % 4 >= 2 else []  # half a window
+        for end in [*range(4, len(steps) + 1, 4), *rest]:
+            ends.append(steps[end - 1].probabilities)
+            begins.append(steps[(end - 1) // 4 * 4].start_us - steps[0].start_us)
+        answer = replace(model.predict(folder / name), latency_ms=0.0)
+        assert replace(readings.answers[n], latency_ms=0.0) == answer
+    assert readings.probabilities.tolist() == [list(end) for end in ends]
     assert readings.begin_us.tolist() == begins
     assert readings.recording.tolist() == sorted(readings.recording.tolist())
-    assert [readings.classes[n] for n in readings.truth[[0, -1]]] == ["one", "two"]
+    assert [readings.classes[n] for n in readings.truth] == ["one", "two", "two"]
+
+
+def test_a_recording_of_which_no_event_is_left_is_nothing(tmp_path: Path) -> None:
+    """One in a folder ends nothing; and where there is no other, either."""
+    classifier, one = Classifier.load(find("nmnist")), make_events([5], [0], [0], [1])
+    for name, folder in (("1", "both"), ("1", "alone")):
+        (tmp_path / folder / name).mkdir(parents=True)
+        write_recording(tmp_path / folder / name / "one.npz", one, SensorSize(346, 260))
+    (tmp_path / "both" / "2").mkdir()
+    write_recording(tmp_path / "both" / "2" / "more.npz", some_events(900, size=(34, 34)), SensorSize(34, 34))
+    for folder, count in (("both", 2), ("alone", 1)):
+        found = read_set(classifier, str(tmp_path / folder))
+        assert (found.answers[0].label, len(found.answers)) == ("nothing", count)
+        assert assess(found)["right"]["count"] == count
 
 
 def test_windows_go_through_the_models_filter(tmp_path: Path) -> None:
@@ -93,8 +105,7 @@ def test_images_and_events_are_not_mixed_up(tmp_path: Path, folder: Path, classi
     write_idx(tmp_path)
     images = tiny(replace(IMAGE_CONTRACT, channels=1, mean=(0.5,), std=(0.25,), height=28, width=28))
     found = read_set(images, "mnist", str(tmp_path))
-    assert found.streamed is None
-    assert found.probabilities.shape == (6, 3)
+    assert (found.kind, found.probabilities.shape) == ("image", (6, 3))
     with pytest.raises(ValueError, match="takes images"):
         read_set(images, str(folder))
     with pytest.raises(DataError, match="no folder"):
@@ -109,27 +120,22 @@ def test_images_and_events_are_not_mixed_up(tmp_path: Path, folder: Path, classi
 def test_a_named_set_is_read_by_its_test_split(tmp_path: Path, classifier: Classifier) -> None:
     write_nmnist(tmp_path, train=1, test=2)
     found = read_set(classifier, "nmnist", str(tmp_path))
-    assert (found.classes, found.truth.tolist()) == (("0", "1"), [0] * 4 + [1] * 4)
+    assert (found.classes, found.truth.tolist()) == (("0", "1"), [0, 0, 1, 1])
     assert [source.item.name for source in found.sources] == [f"{n}/0000{m}.bin" for n in (0, 1) for m in (0, 1)]
     assert found.quiet == 0
-    assert found.known is None
 
 
-@pytest.mark.parametrize(
-    ("length_us", "begins"), [(80_000, [0]), (80_001, [0, 40_002]), (100_000, [0, 30_000, 60_001])]
-)
+@pytest.mark.parametrize(("length_us", "begins"), [(80_000, [0]), (80_001, [0, 40_000])])
 def test_aligned_recordings_are_read_whole_or_in_windows(tmp_path: Path, length_us: int, begins: list[int]) -> None:
     classifier = tiny(replace(EVENT_CONTRACT, frame="object", height=12, width=12))
     t = np.sort(np.random.default_rng(0).integers(1, length_us, 400))
     t[[0, -1]] = 0, length_us
-    events = make_events(t + 777, t % 20, t % 31, t % 2 == 0)
-    write_recording(tmp_path / "one.npz", events, SensorSize(24, 32))
+    write_recording(tmp_path / "one.npz", make_events(t + 777, t % 20, t % 31, t % 2 == 0), SensorSize(24, 32))
     found = read_recordings(classifier, [Source(Item(tmp_path / "one.npz", 0), "one")])
     assert found.begin_us.tolist() == begins
-    cut = [events[(t >= begin) & (t < begin + 40_000)] if len(begins) > 1 else events for begin in begins]
-    x_seq = torch.from_numpy(np.stack([aligned_steps(part, (12, 12), 10_000, 4) for part in cut], 1))
-    logits = classifier.run(x_seq, classifier.initial_state(len(cut))).logits
-    np.testing.assert_allclose(found.probabilities, softmax(logits.double().mean(0).numpy()), rtol=1e-5)
+    assert replace(found.answers[0], latency_ms=0.0) == replace(
+        Model(classifier).predict(tmp_path / "one.npz"), latency_ms=0.0
+    )
 
 
 @pytest.mark.parametrize(
@@ -185,11 +191,10 @@ def test_pictures_are_judged_as_predict_judges_them(tmp_path: Path, contract: Co
         cv2.imwrite(str(tmp_path / name / "0.png"), picture)
     classifier = Classifier(made.network, replace(made.card, novelty=some_known(made.network, contract)))
     found, learnt = read_set(classifier, str(tmp_path)), read_set(classifier, str(tmp_path), part="train")
-    assert found.known is not None
     for n, path in enumerate(sorted(tmp_path.rglob("*.png"))):
         answer = Model(classifier).predict(path)
         assert found.probabilities[n] == pytest.approx(np.array(answer.probabilities), rel=1e-5)
-        assert found.known[n] == pytest.approx(answer.known, rel=1e-5)
+        assert (found.answers[n].label, found.answers[n].known) == (answer.label, pytest.approx(answer.known, rel=1e-5))
     assert np.array_equal(found.counts, learnt.counts), "also what baselines learn from"
     taught = replace(classifier.card, training={"recordings": [digest(tmp_path / "b" / "0.png")]})
     assert read_set(Classifier(classifier.network, taught), str(tmp_path)).shared == ("b/0.png",)

@@ -1,4 +1,4 @@
-"""`spikesight board`: rows are run by their own commands, kept, and compared with what is printed."""
+"""The board: rows are run by their own commands, kept, and compared with what is printed."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from spikesight.app.cli import main
+from benchmarks.board.rows import main, pairs
+from spikesight.models.statistics import mcnemar
 
 Captured = pytest.CaptureFixture[str]
 
@@ -44,7 +45,7 @@ def board(tmp_path: Path) -> Path:
 
 
 def ask(file: Path, *words: str) -> int:
-    return main(["board", *words, "--file", str(file), "--root", "here"])
+    return main([*words, "--file", str(file), "--root", "here"])
 
 
 def test_a_run_keeps_what_its_command_prints_and_a_check_compares(board: Path, capsys: Captured) -> None:
@@ -112,3 +113,30 @@ def test_a_file_that_is_no_board_is_refused(tmp_path: Path, capsys: Captured, te
     (tmp_path / "mine.json").write_text(text)
     assert ask(tmp_path / "mine.json") == 2
     assert "is no board" in capsys.readouterr().err
+
+
+def row(name: str, wrong: dict[str, int], split: str = "a") -> dict[str, Any]:
+    return {"name": name, "figures": {"split": split, "count": 60, "wrong": wrong}}
+
+
+def test_recordings_count_and_not_their_windows() -> None:
+    one, two = row("one", {"0": 1, "7": 2}), row("two", {"0": 3, "1": 1, "7": 2})
+    (pair,) = pairs([one, two])
+    assert (pair.first, pair.second, pair.better, pair.worse) == ("one", "two", 2, 0)
+    assert pair.p == mcnemar(2, 0)
+    assert "no difference can be told" in pair.sentence()
+
+
+def test_rows_of_other_windows_and_rows_that_were_not_run_are_not_compared() -> None:
+    assert not pairs([row("one", {}), row("two", {}, "b"), {"name": "three", "figures": None}])
+
+
+def test_many_comparisons_ask_more_of_each() -> None:
+    worse = {str(n): 1 for n in range(7)}
+    rows = [row("best", {}), row("worse", worse), row("another", {"30": 1}), row("a third", {"31": 1})]
+    found = {(pair.first, pair.second): pair for pair in pairs(rows)}
+    alone = mcnemar(7, 0)
+    assert found["best", "worse"].p == 6 * alone
+    assert "is better than" in pairs(rows[:2])[0].sentence()
+    assert "no difference" in found["best", "worse"].sentence()
+    assert all(alone <= pair.p <= 1 for pair in found.values())

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.corruptions import Row, corrupted, rows, summary, unchanged
 from spikesight.encoders.emulator.corruptions import SUITE
 from spikesight.encoders.emulator.saccades import NMNIST, saccades
 from spikesight.encoders.events import NMNIST_SENSOR, empty_events
 from spikesight.models.classifier import Classifier
 from spikesight.training.data.images import find_idx, read_idx
 from spikesight.training.data.sets import Item
-from spikesight.training.run.corruptions import Row, corrupted, rows, unchanged
 from spikesight.training.run.readings import Source
 from tests.support.inputs.data_sets import write_idx, write_takes
 from tests.support.models import tiny
@@ -28,9 +28,18 @@ def test_the_first_row_is_the_recordings_as_they_are_and_every_fault_has_one(sou
     classifier: Classifier = tiny()
     suite = [Row("nothing at all", "", unchanged), *rows("a folder", "nowhere", sources)[:2]]
     clean, same, *others = corrupted(classifier, sources, suite)
-    assert (clean["name"], clean["count"]) == ("none", 3)
+    assert (clean["name"], clean["right"]["count"], clean["best_guess"]["count"]) == ("none", 3, 3)
     assert {**same, "name": "none"} == clean
     assert [row["strength"] for row in others] == [fault.strength for fault in SUITE[:2]]
+
+
+def test_what_a_corruption_costs_is_counted_in_both_columns() -> None:
+    def row(name: str, right: float, guess: float) -> dict:
+        return {"name": name, "strength": "", "right": {"accuracy": right}, "best_guess": {"accuracy": guess}}
+
+    figures = [row("none", 0.9, 1.0), row("noise", 0.1, 0.9), row("shake", 0.5, 0.7), row("mirrored", 0.0, 0.0)]
+    worst = {"name": "noise", "strength": "", "accuracy": 0.1}
+    assert summary(figures) == {"mean_loss": 60.0, "guess_loss": 20.0, "worst": worst}
 
 
 def test_digits_are_emulated_anew_where_their_images_are(tmp_path: Path) -> None:
