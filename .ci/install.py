@@ -28,6 +28,7 @@ TEST_PACKAGES = {  # Debian's
     "xvfb": "the display that it wants",
     "xauth": "the display that it wants",
     "mosquitto": "the test of predictions sent to a broker",
+    "caddy": "the tests of the proxy before the service",
     "libatomic1": "the tests of dv-processing",
 }
 ALONE = ("tonic>=1.6", "neurobench>=2.3")  # without expelliarmus, which they name, do not use, and has too few wheels

@@ -8,11 +8,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request, Response, WebSocket
 from fastapi.responses import JSONResponse
+from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Route
 
 from spikesight.encoders.sources import samples
 from spikesight.encoders.sources.source import Source, open_source
 from spikesight.models.classifier import Classifier
-from spikesight.models.steps import Answer, Input
 from spikesight.service.http import errors, openapi
 from spikesight.service.http.bodies import (
     REFUSALS,
@@ -26,8 +27,7 @@ from spikesight.service.http.bodies import (
     SampleBody,
     content,
 )
-from spikesight.service.http.fast_path import FastPath
-from spikesight.service.http.gate import Gate
+from spikesight.service.http.gate import HEALTH, Gate
 from spikesight.service.http.logs import Observer
 from spikesight.service.http.metrics import CONTENT_TYPE
 from spikesight.service.http.shares import address_of
@@ -40,9 +40,7 @@ from spikesight.service.sinks.delivery import Deliveries, Outlet, open_deliverie
 from spikesight.service.stream import cameras as camera_routes
 from spikesight.service.stream.cameras import Cameras
 from spikesight.service.stream.endpoint import stream
-from spikesight.service.teach import corrections as moments
 from spikesight.service.teach import routes as teach
-from spikesight.service.teach.corrections import Corrections
 from spikesight.service.teach.sessions import TeachingSessions
 from spikesight.service.upload import encode
 from spikesight.service.upload.predict import Options, predict, read_body
@@ -51,7 +49,6 @@ DESCRIPTION = """Spiking classifiers for event cameras, recordings and images.
 
 Every refusal is `{"error": "one sentence"}`. Live streams: WebSocket `/v1/stream`, see docs/service/http.md."""
 
-DEFAULTS = Options()
 ERROR_RATE_HELP = (
     "stop once committed; of all recordings like the calibration's at most this share is committed to and wrong"
 )
@@ -62,24 +59,22 @@ def create_app(
     classifiers: tuple[Classifier, ...] = (),
     sources: tuple[Source, ...] = (),
     sinks: tuple[Outlet, ...] = (),
+    replica: bool = False,
 ) -> FastAPI:
-    """Return the application. Models, cameras and sinks are opened from `settings` at startup, unless given here."""
+    """Return the application. Models, cameras and sinks are opened from `settings` at startup, unless given here.
+
+    `replica`: it is one of several, so that what lives in one process alone is refused.
+    """
     settings = settings or Settings()
     runtime = Runtime(settings, classifiers)
     cameras, sessions, deliveries = Cameras(), TeachingSessions(runtime), Deliveries()
-    corrections = Corrections(runtime, sessions.account())
-
-    def on_step(camera: str, classifier: Classifier, inputs: list[Input], answer: Answer) -> None:
-        corrections.on_step(camera, classifier, inputs, answer)
-        deliveries.on_step(camera, classifier, inputs, answer)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await runtime.start()
-        await corrections.start()
         opened = sources or tuple(open_source(text) for text in settings.cameras)
         deliveries.start(sinks or open_deliveries(settings.sinks))
-        cameras.start(opened, runtime, deliveries.post, on_step)
+        cameras.start(opened, runtime, deliveries.post, deliveries.on_step)
         yield
         runtime.draining = True
         await asyncio.to_thread(cameras.close)
@@ -101,22 +96,43 @@ def create_app(
     app.state.runtime = runtime
     runtime.metrics.registry.register(cameras)
     runtime.metrics.registry.register(deliveries)
-    app.add_middleware(FastPath, routes={"/v1/predict": lambda request: predicted(runtime, request)})
-    app.add_middleware(Gate, settings=settings, draining=lambda: runtime.draining, full=runtime.registry.full)
+    files = page.router()
+    open_paths = frozenset({*HEALTH, *(route.path for route in files.routes if isinstance(route, Route))})
+    app.add_middleware(Gate, runtime=runtime, open_paths=open_paths)
+    if settings.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.allowed_origins,
+            allow_methods=("GET", "POST", "PATCH", "DELETE"),
+            allow_headers=("authorization", "content-type", "inference-header-content-length"),
+            expose_headers=("inference-header-content-length", "retry-after"),
+        )
     app.add_middleware(Observer, metrics=runtime.metrics)
     for routes in (
+        one_process() if replica else teach.router(sessions),
         health(runtime),
         v1(runtime, cameras, sessions),
         encode.router(runtime),
         camera_routes.router(cameras, lambda: runtime.draining),
-        teach.router(sessions),
-        moments.router(corrections),
         v2_routes.router(runtime),
-        page.router(),
+        files,
     ):
         app.include_router(routes)
     openapi.describe(app, token=settings.token is not None)
     return app
+
+
+def one_process() -> APIRouter:
+    """Return the routes of teaching and of saved models in a replica, which refuses them."""
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.api_route("/v1/teach{_:path}", methods=["GET", "POST", "PATCH", "DELETE"])
+    @routes.api_route("/v1/models/{_}", methods=["PATCH", "DELETE"])
+    @routes.api_route("/v2/repository/models/{_:path}", methods=["POST"])
+    async def refuse() -> None:
+        raise errors.ServiceError(501, "this is for one service: start it without --cluster")
+
+    return routes
 
 
 def health(runtime: Runtime) -> APIRouter:
@@ -148,23 +164,6 @@ def health(runtime: Runtime) -> APIRouter:
     return routes
 
 
-async def predicted(
-    runtime: Runtime,
-    request: Request,
-    *,
-    model: str | None = None,
-    name: str = "",
-    options: Options = DEFAULTS,
-    bin_ms: float | None = None,
-) -> Response:
-    """Answer POST /v1/predict: read the request's body, classify it, and return the JSON response."""
-    runtime.registry.get(model, bin_ms).scheduler.check_room()
-    data, filename = await read_body(request, name)
-    served = runtime.registry.get(model, bin_ms)  # as it is now: the model may have been replaced meanwhile
-    body = await predict(runtime, served, data, filename, options, address_of(request))
-    return Response(body.model_dump_json(exclude_none=True), media_type="application/json")
-
-
 def model_body(classifier: Classifier, saved: bool) -> ModelBody:
     """Describe a model for GET /v1/models; `saved` says whether it was taught and saved on this service."""
     card = classifier.card
@@ -175,7 +174,6 @@ def model_body(classifier: Classifier, saved: bool) -> ModelBody:
         metrics=dict(card.metrics),
         layers=list(classifier.layer_names),
         origin=classifier.origin,
-        road=classifier.origin,
         ann_macs=classifier.ann_macs,
         saved=saved,
     )
@@ -207,8 +205,12 @@ def v1(runtime: Runtime, cameras: Cameras, sessions: TeachingSessions) -> APIRou
         name: Annotated[str, Query(description="the file's name, for raw bodies of N-MNIST .bin", max_length=255)] = "",
     ) -> Response:
         wanted = AnswerSpec(every=steps, confidence=confidence, error_rate=error_rate, objects=objects)
+        runtime.registry.get(model, bin_ms).scheduler.check_room()
+        data, filename = await read_body(request, name)
+        served = runtime.registry.get(model, bin_ms)  # as it is now: the model may have been replaced meanwhile
         options = Options(logits, raw, wanted)
-        return await predicted(runtime, request, model=model, name=name, options=options, bin_ms=bin_ms)
+        body = await predict(runtime, served, data, filename, options, address_of(request))
+        return Response(body.model_dump_json(exclude_none=True), media_type="application/json")
 
     @routes.get(
         "/v1/models", tags=["models"], summary="The models and what they must be fed", response_model=ModelsBody

@@ -14,22 +14,23 @@ import base64
 import json
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
+from threading import Lock
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from spikesight.encoders.events import as_events
 from spikesight.encoders.packets import pack
 from spikesight.service.http.bodies import CameraBody, ModelsBody, PredictBody, SampleBody, StepBody
-from spikesight.service.http.person import error_sentence
 from spikesight.service.stream.messages import EVENTS_T64, IMAGE, PICTURE, Frame
 from spikesight.service.teach.bodies import TeachingBody
 from spikesight.service.teach.remote import RemoteTeaching, query
@@ -190,57 +191,93 @@ class Client:
         """Begin a teaching session; pass its `id` to `stream(lesson=...)`."""
         return RemoteTeaching(self._ask, features)
 
-    lesson = teach  # former name of `teach`
-
     def stream(self, **hello: Any) -> "Stream":
         """Open a live stream; the keywords are the fields of `spikesight.service.stream.messages.Hello`."""
         return Stream(self, hello)
 
     def _ask(self, method: str, path: str, body: bytes | None = None, kind: str = "") -> bytes:
+        """Return the answer's body. A prediction that is lost on its way, as with a replica, is asked for once more."""
         headers = {"Content-Type": kind} if kind else {}
+        status, data = self._ask_once(method, path, body, headers)
+        if path.startswith("/v1/predict") and (status == 0 or (status >= 500 and error_sentence(data) is None)):
+            status, data = self._ask_once(method, path, body, headers)  # a refusal of the service has its sentence
+        if status == 0:
+            raise ClientError(0, f"{self.url} does not answer")
+        if status not in (200, 204):
+            raise ClientError(status, error_sentence(data) or f"the service answered {status}")
+        return data
+
+    def _ask_once(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> tuple[int, bytes]:
+        """Return status and body; 0 where the connection is lost. Raises ClientError at a timeout."""
         secure = self._parts.scheme == "https"
         connection = (HTTPSConnection if secure else HTTPConnection)(
             self._parts.hostname or "", self._parts.port, timeout=self.timeout_s
         )
-        try:
-            connection.request(method, path, body, headers | self.authorization)
-            answer = connection.getresponse()
-            data = answer.read()
-        except (OSError, HTTPException) as error:
-            raise ClientError(0, f"{self.url} does not answer") from error
-        finally:
-            connection.close()
-        if answer.status not in (200, 204):
-            raise ClientError(answer.status, error_sentence(data) or f"the service answered {answer.status}")
-        return data
+        with closing(connection):
+            try:
+                connection.request(method, path, body, headers | self.authorization)
+                answer = connection.getresponse()
+                return answer.status, answer.read()
+            except TimeoutError as error:
+                raise ClientError(0, f"{self.url} does not answer") from error
+            except (OSError, HTTPException):
+                return 0, b""
+
+
+LOST = (1006, 1011, 1012)  # close codes of a stream whose replica or service has gone: another may take it
+AGAIN_S = 5.0  # seconds in which a lost stream tries to connect again
 
 
 class Stream:
-    """A live stream: sends frames and event packets, receives messages. Used as a context manager."""
+    """A live stream: sends frames and event packets, receives messages. Used as a context manager.
+
+    A stream that is lost with its replica connects again, for AGAIN_S at most, and goes on: with an untouched network,
+    and without answers to what was on its way. `reconnects` counts how often.
+    """
 
     def __init__(self, client: Client, hello: dict[str, Any]) -> None:
+        self._client, self._hello, self._lock, self._closed = client, hello, Lock(), False
+        self.seq = self.reconnects = 0
+        self._socket, self.ready = self._open()
+
+    def _open(self) -> tuple[ClientConnection, dict[str, Any]]:
+        """Connect and say hello; return the connection and the service's first message. Raises ClientError."""
+        client = self._client
         try:
-            opened = connect(
+            opened: ClientConnection = connect(
                 "ws" + client.url.removeprefix("http") + "/v1/stream",
                 additional_headers=client.authorization,
                 compression=None,
                 open_timeout=client.timeout_s,
                 max_size=64 * 2**20,
                 proxy=None,
-            )
-            self._socket: ClientConnection = opened.__enter__()
+            ).__enter__()
         except InvalidStatus as error:
             status, said = error.response.status_code, error_sentence(bytes(error.response.body or b""))
             raise ClientError(status, said or f"the service answered {status}") from None
-        except OSError as error:
+        except (OSError, InvalidMessage) as error:
             raise ClientError(0, f"{client.url} does not answer") from error
-        self.seq = 0
-        self._send(json.dumps({"type": "hello", "protocol": 1, **hello}))
         try:
-            self.ready: dict[str, Any] = json.loads(self._receive(client.timeout_s))
+            opened.send(json.dumps({"type": "hello", "protocol": 1, **self._hello}))
+            return opened, json.loads(opened.recv(client.timeout_s))
+        except ConnectionClosed as error:
+            raise closed(error) from None
         except TimeoutError:
-            self.close()
+            opened.close()
             raise ClientError(0, f"{client.url} does not answer") from None
+
+    def _open_again(self, lost: ClientConnection, error: ConnectionClosed) -> None:
+        """Connect again, unless another thread has. Raises ClientError: why the stream was closed."""
+        why, end = closed(error), time.monotonic() + AGAIN_S
+        with self._lock:
+            while self._socket is lost:
+                if self._closed or why.status not in LOST or time.monotonic() > end:
+                    raise why
+                try:
+                    self._socket, self.ready = self._open()
+                    self.reconnects += 1
+                except ClientError:
+                    time.sleep(0.1)
 
     def send_events(self, events: NDArray, t_ms: float | None = None) -> int:
         """Send a packet of events, of this or another library (`as_events`); return its sequence number.
@@ -287,6 +324,7 @@ class Stream:
             yield parse(data)
 
     def close(self) -> None:
+        self._closed = True
         self._socket.close()
 
     def __enter__(self) -> "Stream":
@@ -302,16 +340,28 @@ class Stream:
         return self.seq
 
     def _send(self, message: str | bytes) -> None:
-        try:
-            self._socket.send(message)
-        except ConnectionClosed as error:
-            raise closed(error) from None
+        while True:
+            socket = self._socket
+            try:
+                return socket.send(message)
+            except ConnectionClosed as error:
+                self._open_again(socket, error)
 
     def _receive(self, timeout_s: float | None) -> str | bytes:
-        try:
-            return self._socket.recv(timeout_s)
-        except ConnectionClosed as error:
-            raise closed(error) from None
+        while True:
+            socket = self._socket
+            try:
+                return socket.recv(timeout_s)
+            except ConnectionClosed as error:
+                self._open_again(socket, error)
+
+
+def error_sentence(body: bytes) -> str | None:
+    """Return the sentence of a refusal's body; None if the body is something else."""
+    try:
+        return json.loads(body)["error"]
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def closed(error: ConnectionClosed) -> ClientError:

@@ -5,6 +5,7 @@ import secrets
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -18,10 +19,11 @@ from spikesight.models.classifier import Classifier
 from spikesight.models.contract import CheckpointError
 from spikesight.models.native.memory import keep_membranes
 from spikesight.models.native.threads import threads, use_threads
-from spikesight.service.http.errors import Expired
+from spikesight.service.http.door import Door
+from spikesight.service.http.errors import Expired, Overloaded
 from spikesight.service.http.logs import event, log
 from spikesight.service.http.metrics import Metrics
-from spikesight.service.http.shares import FairQueue, HelloQueue, Quota
+from spikesight.service.http.shares import FairQueue, Quota, share
 from spikesight.service.http.turns import Turns
 from spikesight.service.scheduler import sandbox
 from spikesight.service.scheduler.mailbox import Mailbox
@@ -46,13 +48,13 @@ class Runtime:
         self.heavy = ThreadPoolExecutor(1, "heavy")  # work that may take a second: `decoder` never waits for it
         self.decoder_queue = FairQueue(CALLS, max(1, CALLS // 2))
         self.processes = Processes("spikesight.service.upload.decode", "spikesight.service.protocol_v2.tensors")
+        self.held = Counter[str]()  # places in the models' queues, by model and client
         self.draining = False
         self._loaded = False
         self.turns, self.decoder_turns = Turns(), Turns(time.perf_counter)  # streams' work in the loop, in `decoder`
-        self.hello_queue = HelloQueue(settings.max_greetings)
-        self.streams = Quota(settings.max_sessions, settings.max_sessions_per_client)
-        key = settings.snapshot_key
-        self.snapshot_key = secrets.token_bytes(32) if key is None else key.get_secret_value().encode()
+        self.door = Door(settings)
+        self.streams = Quota(settings.max_sessions, share(settings.max_sessions, 3 / 4))
+        self.snapshot_key = secrets.token_bytes(32)
         self.version = __version__
         self._classifiers = classifiers
 
@@ -113,11 +115,10 @@ class Runtime:
                 await self.decoder_queue.acquire(client)
         except TimeoutError:
             raise Expired from None
-        begin = time.monotonic()
         try:
             yield
         finally:
-            self.decoder_queue.release(client, time.monotonic() - begin)
+            self.decoder_queue.release(client)
 
     async def in_heavy_thread(self, work: Callable[[], T], deadline: float) -> T:
         """Run slow work in the thread reserved for it. Raises Expired, and whatever `work` raises."""
@@ -133,17 +134,23 @@ class Runtime:
         return time.monotonic() + (limit if wanted_s is None else min(limit, wanted_s))
 
     @contextmanager
-    def admitted(self, model: Model, n: int = 1) -> Iterator[None]:
-        """Occupy n places in a model's request queue while the `with` block runs. Raises Overloaded."""
+    def admitted(self, model: Model, n: int = 1, client: str = "") -> Iterator[None]:
+        """Occupy n places in a model's request queue while the `with` block runs; one address gets three quarters.
+
+        Raises Overloaded.
+        """
+        holder = f"{model.name} {client}"
+        if self.held[holder] + n > share(self.settings.max_queue, 3 / 4) and self.held[holder]:
+            raise Overloaded
         model.scheduler.admit(n)
+        self.held[holder] += n
         try:
             yield
         finally:
             model.scheduler.finish(n)
+            self.held[holder] -= n
+            if not self.held[holder]:
+                del self.held[holder]
 
     def full(self) -> bool:
         return self.registry.full()
-
-    def count_turned_away(self) -> None:
-        """Count a request that was refused before it was read."""
-        self.metrics.refused.labels("busy").inc()

@@ -32,8 +32,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--camera", dest="cameras", action="append", metavar="SOURCE", help="an event source it opens; repeat")
     add("--bin-ms", dest="camera_bin_ms", type=float, metavar="B", help="length of a step of the cameras' streams")
     add("--save-to", metavar="FOLDER", help="where models taught on the page are saved to, and served from")
-    ask = "keep up to N moments in which the cameras' model was in doubt, for a person to name on the page"
-    add("--ask", type=int, metavar="N", help=ask)
     sinks = "send cameras' predictions: https://, mqtt://, file:, rerun:; repeat"
     add("--to", dest="sinks", action="append", metavar="SINK", help=sinks)
     every = "send every step, not only changes of the steady label"
@@ -44,8 +42,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--cluster", action="store_true", default=False, help="serve from several processes, on Ray Serve ([cluster])")
     add("--replicas", type=int, default=2, metavar="N", help="processes of --cluster (2)")
     add("--log-format", choices=("text", "json"), help="how logs are written (text)")
-    add("--ssl-certfile", default=None, help="certificate, for https")
-    add("--ssl-keyfile", default=None, help="its key")
 
 
 def settings_from(args: argparse.Namespace) -> "Settings":
@@ -77,10 +73,10 @@ def listen(host: str, port: int) -> socket.socket:
     return sock
 
 
-def address(host: str, port: int, secure: bool) -> str:
+def address(host: str, port: int) -> str:
     """Return the address to open in a browser."""
     name = "localhost" if host in ("0.0.0.0", "::", "127.0.0.1") else f"[{host}]" if ":" in host else host
-    return f"http{'s' * secure}://{'127.0.0.1' if host == '127.0.0.1' else name}:{port}"
+    return f"http://{'127.0.0.1' if host == '127.0.0.1' else name}:{port}"
 
 
 def run(args: argparse.Namespace) -> int:
@@ -115,12 +111,12 @@ def serve_on(sock: socket.socket, settings: "Settings", args: argparse.Namespace
     for folder in folders:  # reports a damaged model before anything starts
         load(folder)
     sys.setswitchinterval(0.001)  # the event loop, the decoder and the model take turns quickly
-    url = address(settings.host, sock.getsockname()[1], args.ssl_certfile is not None)
+    url = address(settings.host, sock.getsockname()[1])
     greeting = f"Spikesight: open {url}  (Ctrl-C stops)"
     if args.cluster:
-        from spikesight.service.cluster.ray_serve import serve_cluster
+        from spikesight.service.cluster import serve_cluster
 
-        return serve_cluster(settings, args.replicas, sock, args.ssl_certfile, args.ssl_keyfile, greeting)
+        return serve_cluster(settings, args.replicas, sock, greeting)
     sinks = open_deliveries(settings.sinks)
     app = create_app(settings, sources=tuple(map(open_source, settings.cameras)), sinks=sinks)
-    return serve(app, sock, settings, args.ssl_certfile, args.ssl_keyfile, greeting)
+    return serve(app, sock, settings, greeting)

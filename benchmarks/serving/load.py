@@ -51,7 +51,7 @@ def middle(before: Bare, after: Bare) -> Bare:
 def images(title: str, model: Path, body: bytes, seconds: float, python: str | None = None) -> None:
     """Measure single requests and saturation, against the bare model and (`python` given) other servers."""
     classifier = Classifier.load(model)
-    served = spikesight(model)
+    served = spikesight(model, "--max-queue", "48")  # of one address three quarters: 36
     beside = "/ loop", "/ two threads"
     goals = "at 8 and 32 rate >= 0.90, CPU <= 1.10 of the loop; at 1 p50 <= loop's + 2 ms"
     head(title, "clients", "img/s", *beside, "CPU ms", *beside, "p50 ms", "loop's p50", "p99 ms", goals=goals)
@@ -159,7 +159,7 @@ def overload(model: Path, seconds: float) -> None:
 def streams(model: Path, seconds: float) -> None:
     """Measure continuous batching of streams against one by one, at full speed and then at 70 % of it."""
     classifier = Classifier.load(model)
-    served = spikesight(model)
+    served = spikesight(model, "--max-queue", "48")  # of one address three quarters: 36
     own = streams_of(classifier, int(seconds * 400))
     plain = bare_steps(classifier, STREAMS, 1, seconds / 2, plain=True)
     plain_batch = bare_steps(classifier, STREAMS, 8, seconds / 2, plain=True)

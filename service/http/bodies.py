@@ -137,7 +137,6 @@ class ModelBody(Body):
     origin: Literal["direct", "converted", "ann"] = Field(
         description="trained with its spikes, converted from an ANN, or an ANN itself, which has no spikes"
     )
-    road: str = Field(description="`origin` by its former name, for older clients")
     ann_macs: int = Field(description="multiply-adds of one step if nothing were sparse: an ANN of the same shape")
     saved: bool = Field(default=False, description="taught and saved here: it may be renamed and removed")
 

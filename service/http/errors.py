@@ -1,12 +1,14 @@
 """Errors as `{"error": "one sentence"}`. No text of an exception, no path and no memory address leaves the service."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
+from html import escape
+from http import HTTPStatus
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from spikesight.models.steps import SessionError
 
@@ -30,11 +32,11 @@ class ServiceError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:  # a subclass unpickles as a plain ServiceError
         return ServiceError, (self.status, str(self), self.headers)
 
-    def response(self) -> Response:
+    def response(self, page: bool = False) -> Response:
         """Return the HTTP response, also for a refused WebSocket; a 204 (answer to a preflight) has no body."""
         if self.status == 204:
             return Response(status_code=204, headers=self.headers)
-        return refuse(self.status, str(self), self.headers)
+        return refuse(self.status, str(self), self.headers, page)
 
 
 class Overloaded(ServiceError):
@@ -74,22 +76,53 @@ class Broken(ServiceError):
         self.reason = reason
 
 
-def refuse(status: int, sentence: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    """Return a JSON response with an error sentence."""
-    return JSONResponse({"error": sentence}, status, headers)
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>{title} - Spikesight</title>
+<link rel="stylesheet" href="/shared/style.css">
+</head>
+<body>
+<main>
+<h1>{title}</h1>
+<p>{sentence}.</p>
+<p><a href="/">Open Spikesight</a></p>
+</main>
+</body>
+</html>
+"""
 
 
-async def http_error(_: Request, error: HTTPException) -> Response:
+def wants_page(headers: Mapping[str, str]) -> bool:
+    """Return whether the request comes from a browser's address bar: programs do not accept text/html by name."""
+    return "text/html" in headers.get("accept", "")
+
+
+def refuse(status: int, sentence: str, headers: dict[str, str] | None = None, page: bool = False) -> Response:
+    """Return a response with an error sentence: JSON for programs, a page for a person.
+
+    >>> b"<p>There is nothing at this path.</p>" in refuse(404, "there is nothing at this path", page=True).body
+    True
+    """
+    if not page:
+        return JSONResponse({"error": sentence}, status, headers)
+    said = escape(sentence[:1].upper() + sentence[1:])
+    return HTMLResponse(PAGE.format(title=HTTPStatus(status).phrase, sentence=said), status, headers)
+
+
+async def http_error(request: Request, error: HTTPException) -> Response:
     """Answer errors of routing and of forms; the framework's own text is not sent."""
-    return refuse(
-        error.status_code, SENTENCES.get(error.status_code, "the request is refused"), dict(error.headers or {})
-    )
+    sentence = SENTENCES.get(error.status_code, "the request is refused")
+    return refuse(error.status_code, sentence, dict(error.headers or {}), wants_page(request.headers))
 
 
-async def invalid_parameters(_: Request, error: RequestValidationError) -> Response:
+async def invalid_parameters(request: Request, error: RequestValidationError) -> Response:
     """Answer parameters of a wrong type with 400 and their names, but without their values."""
     names = sorted({str(part) for item in error.errors() for part in item["loc"][1:2]})
-    return refuse(400, f"these parameters are malformed: {', '.join(names)[:200]}" if names else SENTENCES[400])
+    sentence = f"these parameters are malformed: {', '.join(names)[:200]}" if names else SENTENCES[400]
+    return refuse(400, sentence, page=wants_page(request.headers))
 
 
 async def refuse_unknown_parameters(asked: HTTPConnection) -> None:
@@ -101,11 +134,11 @@ async def refuse_unknown_parameters(asked: HTTPConnection) -> None:
         raise ServiceError(400, f"unknown parameter: this path takes {', '.join(sorted(taken)) or 'none'}")
 
 
-async def service_error(_: Request, error: ServiceError | SessionError) -> Response:
+async def service_error(request: Request, error: ServiceError | SessionError) -> Response:
     """Answer an expected error with its own response, or 400 if the input overflows the model."""
     if isinstance(error, SessionError):
-        return refuse(400, str(error))
-    return error.response()
+        error = ServiceError(400, str(error))
+    return error.response(wants_page(request.headers))
 
 
 async def disconnected(_: Request, __: ClientDisconnect) -> Response:
@@ -113,9 +146,9 @@ async def disconnected(_: Request, __: ClientDisconnect) -> Response:
     return Response(status_code=400)
 
 
-async def unexpected(_: Request, __: Exception) -> Response:
+async def unexpected(request: Request, _: Exception) -> Response:
     """Answer an unexpected error with 500; the details are only in the log."""
-    return refuse(500, "the service failed on this request")
+    return refuse(500, "the service failed on this request", page=wants_page(request.headers))
 
 
 HANDLERS: dict[int | type[Exception], Handler] = {
@@ -129,17 +162,11 @@ HANDLERS: dict[int | type[Exception], Handler] = {
 
 
 CUT_OFF = {  # refusals sent by the connection, before there is a request
-    400: (b"Bad Request", b'{"error": "this is not HTTP"}'),
+    400: (b"Bad Request", b'{"error": "this is no handshake of a WebSocket"}'),
     408: (b"Request Timeout", b'{"error": "the request took too long to arrive"}'),
-    429: (b"Too Many Requests", b'{"error": "too many requests at once on this connection: read the answers first"}'),
     431: (b"Request Header Fields Too Large", b'{"error": "the headers are too large"}'),
     503: (b"Service Unavailable", b'{"error": "too many connections: try again later"}'),
 }
-BUSY = b'{"error": "the service is busy: try again in a moment"}'
-TURNED_AWAY = (
-    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: %d\r\nretry-after: 1\r\n"
-    b"x-content-type-options: nosniff\r\n" % len(BUSY)
-)
 
 
 def refusal_bytes(status: int) -> bytes:

@@ -14,7 +14,7 @@ from typing import Any
 from prometheus_client import Counter, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from spikesight.service.http.metrics import Metrics, ProxyMetrics
+from spikesight.service.http.metrics import Metrics
 
 log = logging.getLogger("spikesight")
 
@@ -76,7 +76,7 @@ QUIET = ("/health/", "/v2/health/", "/metrics")  # polled every few seconds: not
 
 
 class Observer:
-    def __init__(self, app: ASGIApp, metrics: Metrics | ProxyMetrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self.app, self.metrics = app, metrics
         self._seen: dict[tuple[str, int], tuple[Counter, Histogram]] = {}  # by route and status, so bounded
 

@@ -46,7 +46,6 @@ class Metrics:
         self.dropped = counter("spikesight_dropped_steps_total", "inputs of streams that were skipped", by_model)
         events = "events of streams, kept or dropped by the filter"
         self.events = counter("spikesight_events_total", events, ["model", "filter"])
-        self.refused = counter("spikesight_refused_total", "requests refused", ["reason"])
 
     def ticker(self, model: str) -> Callable[[Tick], None]:
         """Return a function that counts ticks of one model; it looks up the metrics' labels only once."""
@@ -67,20 +66,3 @@ class Metrics:
     def text(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
         return generate_latest(self.registry)
-
-
-class ProxyMetrics:
-    """Metrics of the proxy itself; the replicas count the rest."""
-
-    def __init__(self) -> None:
-        self.registry = registry = CollectorRegistry()
-        counter, gauge = partial(Counter, registry=registry), partial(Gauge, registry=registry)
-        self.requests = counter("spikesight_front_requests_total", "HTTP requests", ["route", "status"])
-        self.request_s = Histogram(
-            "spikesight_front_request_seconds", "request to answer", ["route"], registry=registry, buckets=SECONDS
-        )
-        self.replicas = gauge("spikesight_front_replicas", "replicas that answer")
-        missing = "replicas that are not in these sums: they did not answer"
-        self.missing = gauge("spikesight_front_replicas_missing", missing)
-        self.retried = counter("spikesight_front_retried_total", "requests given to a further replica")
-        self.moved = counter("spikesight_front_moved_total", "streams moved to another replica")

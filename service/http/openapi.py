@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from spikesight.service.http.gate import GUARDED_PREFIXES, OPEN_PREFIXES
+from spikesight.service.http.gate import HEALTH
 
 ANYWHERE = {
     400: "not HTTP, a host name that is not the service's, or a parameter that is malformed or unknown",
@@ -53,9 +53,8 @@ def document_of(app: FastAPI, token: bool) -> dict[str, Any]:
 def refusals(path: str, method: str) -> dict[int, str]:
     """Return the refusals that the gate may send for this path and method, by status."""
     found = dict(ANYWHERE)
-    if not path.startswith(OPEN_PREFIXES):
-        found |= COUNTED
-        found |= GUARDED if path.startswith(GUARDED_PREFIXES) else {}
+    if path not in HEALTH:
+        found |= COUNTED | GUARDED
     return found | ({} if method == "get" else FOREIGN)
 
 

@@ -6,14 +6,14 @@ if (refusal := streams.acquire(client)) is None: ...; streams.release(client)
 
 import asyncio
 import ipaddress
+import math
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Literal
 
 from starlette.requests import HTTPConnection
-from starlette.types import Scope
 
 from spikesight.service.http.errors import Overloaded
 
@@ -43,74 +43,23 @@ def address_of(connection: HTTPConnection) -> str:
 
 
 class Proxies:
-    """Trusted proxies, whose X-Forwarded-For is believed: addresses or networks (`10.0.0.0/8`). Raises ValueError."""
+    """Trusted proxies, whose X-Forwarded-For uvicorn believes: addresses or networks (`10.0.0.0/8`)."""
 
     def __init__(self, addresses: Iterable[str]) -> None:
         self._networks = [ipaddress.ip_network(address, strict=False) for address in addresses]
 
-    def __contains__(self, host: str) -> bool:
-        try:
-            address = ipaddress.ip_address(host)
-        except ValueError:
-            return False
-        return any(address in network for network in self._networks)
-
-    def holder(self, client: tuple[str, int] | None) -> str:
+    def holder(self, client: tuple[str, int]) -> str:
         """Return the key to count a connection by: its client, or for a trusted proxy the connection itself."""
-        if not client:
-            return ""
         host, port = client
-        return f"{host} {port}" if host in self else client_key(host)
-
-    def client(self, host: str, forwarded: str) -> str:
-        """Return the client's address: `host`, or if that is a trusted proxy, the last untrusted of X-Forwarded-For.
-
-        Entries before it were written by the client itself and are ignored.
-
-        >>> Proxies(["10.0.0.0/8"]).client("10.0.0.1", "192.0.2.1, 192.0.2.7, 10.0.0.2")
-        '192.0.2.7'
-        """
-        for address in reversed(forwarded.split(",")):
-            if host not in self:
-                break
-            try:
-                host = str(ipaddress.ip_address(address.strip()))
-            except ValueError:
-                break
-        return host
-
-    def set_client(self, scope: Scope) -> None:
-        """Replace a trusted proxy's address in a request's scope by the client's."""
-        if scope.get("client") and scope["client"][0] in self:
-            values = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
-            scope["client"] = self.client(scope["client"][0], ",".join(values)), scope["client"][1]
+        with suppress(ValueError):
+            if any(ipaddress.ip_address(host) in network for network in self._networks):
+                return f"{host} {port}"
+        return client_key(host)
 
 
-class HelloQueue:
-    """Limit of open streams that have not sent their hello yet; they are not counted as live streams.
-
-    At most `places` wait. When another one comes, the client with most of them loses the one that has waited longest.
-    """
-
-    def __init__(self, places: int) -> None:
-        self.places = places
-        self._waiting: dict[asyncio.Timeout, str] = {}
-
-    @asynccontextmanager
-    async def wait(self, client: str, seconds: float) -> AsyncIterator[None]:
-        """Count a stream as waiting in the `async with` block. Raises TimeoutError after `seconds`, or if displaced."""
-        async with asyncio.timeout(seconds) as limit:
-            self._waiting[limit] = client
-            if len(self._waiting) > self.places:
-                ((most, _),) = Counter(self._waiting.values()).most_common(1)
-                longest = next(one for one, client in self._waiting.items() if client == most)
-                del self._waiting[longest]
-                if not longest.expired():  # else it is about to leave by itself
-                    longest.reschedule(asyncio.get_running_loop().time())
-            try:
-                yield
-            finally:
-                self._waiting.pop(limit, None)
+def share(places: int, part: float) -> int:
+    """Return how many of all places one address may hold: this part of them, rounded up."""
+    return math.ceil(places * part)
 
 
 class Quota:
@@ -138,9 +87,9 @@ class Quota:
 
     def reached(self, client: str) -> Literal["total", "own"] | None:
         """Return which limit refuses this client a place now; None if it may have one."""
-        if self.held(client) >= self.own:
-            return "own"
-        return "total" if self.taken >= self.total else None
+        if self.taken >= self.total:
+            return "total"
+        return "own" if self.held(client) >= self.own else None
 
     def release(self, client: str) -> None:
         self._held[client] -= 1
@@ -148,20 +97,18 @@ class Quota:
             del self._held[client]
 
 
-HALF_S = 10.0  # half-life of past use, seconds
 MOST_WAITING = 8  # waiting calls of one client
 
 
 class FairQueue:
-    """A fair queue for `total` places, of which one client may hold `own`; the client with least recent use goes first.
+    """A queue for `total` places, of which one client may hold `own`; the client that holds fewest goes first.
 
     To be used in one event loop.
     """
 
-    def __init__(self, total: int, own: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._places, self._clock = Quota(total, own), clock
+    def __init__(self, total: int, own: int) -> None:
+        self._places = Quota(total, own)
         self._waiting: list[tuple[str, asyncio.Future[None]]] = []  # in order of arrival
-        self._had: dict[str, tuple[float, float]] = {}  # by client: seconds of use, decayed until a time
 
     async def acquire(self, client: str) -> None:
         """Wait for a place. Raises Overloaded if MOST_WAITING calls of this client wait already."""
@@ -174,24 +121,56 @@ class FairQueue:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self.release(client, 0)
+                self.release(client)
             raise
         finally:
             self._waiting = [one for one in self._waiting if one[1] is not turn]
 
-    def release(self, client: str, seconds: float) -> None:
-        """Free a place that was held for `seconds`."""
+    def release(self, client: str) -> None:
+        """Free a place."""
         self._places.release(client)
-        self._had[client] = self.had(client) + seconds, self._clock()
-        self._had = {one: kept for one, kept in self._had.items() if self.had(one) > 1e-3}
         self._next()
 
-    def had(self, client: str) -> float:
-        """Return how long this client held places, in seconds, decayed with a half-life of HALF_S."""
-        seconds, then = self._had.get(client, (0.0, 0.0))
-        return seconds * 0.5 ** ((self._clock() - then) / HALF_S)
-
     def _next(self) -> None:
-        for client, turn in sorted(self._waiting, key=lambda one: self.had(one[0])):
+        for client, turn in sorted(self._waiting, key=lambda one: self._places.held(one[0])):
             if not turn.done() and self._places.acquire(client) is None:
                 turn.set_result(None)
+
+
+MAX_CLIENTS = 4096  # addresses whose rate is tracked
+
+
+class TokenBucket:
+    """A rate limit: `rate` events a second on average, with bursts of up to `burst`: a second's worth, at least 1."""
+
+    def __init__(self, rate: float, now: float, burst: float | None = None) -> None:
+        self.rate, self.burst, self.at = rate, max(1.0, rate) if burst is None else burst, now
+        self.level = self.burst
+
+    def take(self, now: float, n: float = 1) -> bool:
+        """Consume n events if allowed at time `now` (seconds, any monotonic clock); return whether they were."""
+        self.level, self.at = min(self.burst, self.level + (now - self.at) * self.rate), now
+        allowed = self.level >= n
+        self.level -= n if allowed else 0
+        return allowed
+
+
+class RateLimit:
+    """A token bucket for each client, the least recently seen client is forgotten first; None: no limit."""
+
+    def __init__(
+        self, rate: float | None, burst: float | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.rate, self.burst, self._clock = rate, burst, clock
+        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
+
+    def allows(self, client: str, n: float = 1) -> bool:
+        """Count n events of this client; return whether they are within the rate."""
+        if self.rate is None:
+            return True
+        now = self._clock()
+        bucket = self._buckets.pop(client, None) or TokenBucket(self.rate, now, self.burst)
+        self._buckets[client] = bucket
+        if len(self._buckets) > MAX_CLIENTS:
+            self._buckets.popitem(last=False)
+        return bucket.take(now, n)

@@ -45,7 +45,7 @@ def router(runtime: Runtime) -> APIRouter:
     add_repository(routes, runtime)
     add_models(routes, runtime)
     settings = runtime.settings
-    quota = Quota(settings.max_sequences, settings.max_sequences_per_client)
+    quota = Quota(64, 48)
     add_infer(routes, runtime, Sequences(quota, settings.idle_s, runtime.mailbox))
     return routes
 

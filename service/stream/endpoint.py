@@ -12,7 +12,7 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 from spikesight.service.http.errors import ServiceError
 from spikesight.service.http.gate import TOO_MANY_STREAMS, bearer_token, refuse_handshake, same_secret
 from spikesight.service.http.logs import event, log
-from spikesight.service.http.shares import HelloQueue, Quota, address_of
+from spikesight.service.http.shares import Quota, address_of
 from spikesight.service.runtime import Runtime
 from spikesight.service.settings import Settings
 from spikesight.service.stream.cameras import Camera, Cameras
@@ -32,7 +32,7 @@ async def stream(socket: WebSocket, runtime: Runtime, cameras: Cameras, sessions
         return
     await socket.accept()
     try:
-        async with admitted(socket, runtime.settings, runtime.hello_queue, runtime.streams) as hello:
+        async with admitted(socket, runtime.settings, runtime.streams) as hello:
             await run_stream(socket, hello, runtime, cameras, sessions)
     except Ended as end:
         await close(socket, end)
@@ -46,13 +46,13 @@ async def stream(socket: WebSocket, runtime: Runtime, cameras: Cameras, sessions
 
 
 @asynccontextmanager
-async def admitted(socket: WebSocket, settings: Settings, queue: HelloQueue, quota: Quota) -> AsyncIterator[Hello]:
+async def admitted(socket: WebSocket, settings: Settings, quota: Quota) -> AsyncIterator[Hello]:
     """Wait for the client's hello, and hold a place among the live streams until the `async with` block ends.
 
     Raises Ended 1008 for a bad hello, 1013 if there is no place.
     """
     client = address_of(socket)
-    hello = await receive_hello(socket, settings, queue)
+    hello = await receive_hello(socket, settings)
     if (reached := quota.acquire(client)) is not None:
         raise Ended(1013, str(TOO_MANY_STREAMS[reached]))
     try:
@@ -117,10 +117,10 @@ async def relay(socket: WebSocket, camera: Camera, hello: Hello) -> None:
             leaving.cancel()
 
 
-async def receive_hello(socket: WebSocket, settings: Settings, queue: HelloQueue) -> Hello:
+async def receive_hello(socket: WebSocket, settings: Settings) -> Hello:
     """Receive and check the client's hello. Raises Ended 1008."""
     try:
-        async with queue.wait(address_of(socket), settings.hello_s):
+        async with asyncio.timeout(settings.hello_s):
             message = await socket.receive()
     except TimeoutError:
         raise Ended(1008, "no hello in time") from None

@@ -11,7 +11,7 @@ from fastapi import WebSocket
 from spikesight.models.neurons.state import State
 from spikesight.models.steps import Input, Outcome, SessionError
 from spikesight.service.http.errors import ServiceError, Stopped
-from spikesight.service.http.gate import TokenBucket
+from spikesight.service.http.shares import TokenBucket
 from spikesight.service.http.turns import ThreadAccount
 from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.queue import Job
@@ -39,7 +39,7 @@ class Live:
             size = camera.source.size
             hello = hello.model_copy(update={"width": size.width, "height": size.height})
         self.core = StreamCore(model, hello, self.settings.max_pending, self.settings.max_pixels)
-        self.bucket = TokenBucket.full(self.settings.messages_per_s, time.monotonic())
+        self.bucket = TokenBucket(self.settings.messages_per_s, time.monotonic())
         self.outbox = Outbox(socket, self.core.sent, self.settings.max_unread)
         self.turn = asyncio.Lock()  # messages and clock ticks are handled one at a time
         self.work, self.slow_work = runtime.turns.account(), ThreadAccount(runtime.decoder_turns, runtime.decoder)

@@ -58,7 +58,7 @@ class SavedModels:
 
     def __init__(self, runtime: Runtime) -> None:
         self._registry, self._save_to = runtime.registry, runtime.settings.save_to
-        self._correctable = runtime.settings.ask > 0
+        self._correctable = False
 
     def folder(self) -> Path:
         """Return the folder of saved models. Raises ServiceError 403 if the service saves none."""

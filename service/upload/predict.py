@@ -73,7 +73,7 @@ async def predict(
         most = runtime.settings.max_recording_steps
         return inputs_of(model.classifier, loaded, most, pipelines[0] if pipelines else None)
 
-    with runtime.admitted(model):
+    with runtime.admitted(model, client=client):
         result = await run_undecoded(
             model,
             await load(runtime, model, (data, name), inputs_from, client, deadline),

@@ -14,7 +14,7 @@ from websockets.sync.server import serve as websocket_server
 
 from spikesight.models.neurons.probe import Inside
 from spikesight.models.steps import Outcome
-from spikesight.service.client import Client, ClientError, Prediction, Snapshot, parse
+from spikesight.service.client import Bad, Client, ClientError, Prediction, Snapshot, parse
 from spikesight.service.stream.messages import Ticket, prediction_text, snapshot_text, text
 from tests.support.inputs.samples import picture, some_events
 from tests.support.models import tiny
@@ -117,6 +117,61 @@ def test_large_messages_of_a_service_arrive() -> None:
     with websockets_of(serve) as url, Client(url).stream() as stream:
         snapshot = next(stream.receive(PATIENCE_S))
     assert snapshot == Snapshot("m", base64.b64encode(membranes).decode())
+
+
+def test_a_lost_stream_connects_again_and_goes_on() -> None:
+    heard, lost = list[str](), threading.Event()
+
+    def serve(socket: ServerConnection) -> None:
+        heard.append(str(socket.recv()))
+        socket.send(text(type="ready", model="m", labels=["a"], step_us=1))
+        heard.append(str(socket.recv()))
+        if len(heard) == 2:
+            socket.close(1012)
+            lost.set()
+        else:
+            socket.send(text(type="error", seq=7, error="here"))
+            heard.append(str(socket.recv()))
+
+    with websockets_of(serve) as url, Client(url).stream(width=3, height=2) as stream:
+        stream.reset()
+        assert lost.wait(PATIENCE_S)
+        answer = stream.receive(PATIENCE_S)
+        threading.Timer(0.1, stream.reset).start()  # from another thread, as streams are used
+        assert next(answer) == Bad(7, "here")
+        stream.show("b")
+        until(lambda: len(heard) == 5)
+        assert (stream.reconnects, heard[0], heard[1]) == (1, heard[2], heard[3])
+
+
+@pytest.mark.parametrize(
+    ("answers", "status"),
+    [((b"", b"200"), 200), ((b"500", b"200"), 200), ((b"", b""), 0), ((b"503 busy", b"200"), 503), ((b"404",), 404)],
+)
+def test_a_prediction_that_is_lost_is_asked_for_once_more(
+    answers: tuple[bytes, ...], status: int, client: Client
+) -> None:
+    good, left = client._ask("POST", "/v1/predict", picture(), "image/png"), list(answers)
+
+    def serve(listening: socket.socket) -> None:
+        for answer in answers:
+            peer, _ = listening.accept()
+            peer.recv(65536)
+            left.pop()
+            body = good if answer == b"200" else b'{"error": "busy"}' if b"busy" in answer else b"Internal Server Error"
+            head = b"HTTP/1.1 %s x\r\nContent-Length: %d\r\n\r\n" % (answer[:3], len(body))
+            peer.sendall(head + body if answer else b"")
+            peer.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        serving = threading.Thread(target=serve, args=(listening,), daemon=True)
+        serving.start()
+        other = Client(f"http://127.0.0.1:{listening.getsockname()[1]}")
+        if status == 200:
+            assert other.predict(b"x").model == "tiny"
+        else:
+            assert refused(other.predict, b"x")[0] == status
+        assert len(left) == (1 if status == 503 else 0), "a refusal of the service is final"
 
 
 def test_a_stream_that_the_service_closes(client: Client) -> None:

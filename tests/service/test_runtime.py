@@ -5,6 +5,7 @@ import logging
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from tests.support.waiting import PATIENCE_S, until
 
 @pytest.fixture
 def runtime() -> Iterator[Runtime]:
-    made = Runtime(settings(max_queue=3, deadline_s=20), (tiny(),))
+    made = Runtime(settings(max_queue=4, deadline_s=20), (tiny(),))
     made._load()
     yield made
     made.registry.stop()
@@ -41,7 +42,7 @@ def test_places_are_given_back_whatever_happens(runtime: Runtime) -> None:
     model = runtime.registry.get(None)
 
     def broken() -> None:
-        with runtime.admitted(model, 3):
+        with runtime.admitted(model, 4):
             assert runtime.full()
             with pytest.raises(Overloaded), runtime.admitted(model):
                 pass
@@ -51,6 +52,20 @@ def test_places_are_given_back_whatever_happens(runtime: Runtime) -> None:
         broken()
     assert not runtime.full()
     assert model.depth() == 0
+
+
+@pytest.mark.attack("load", "one address that fills a model's queue", "503 above three quarters; others are answered")
+def test_one_address_leaves_places_in_the_queue(runtime: Runtime) -> None:
+    model = runtime.registry.get(None)
+    with ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(runtime.admitted(model, client="192.0.2.1"))
+        with pytest.raises(Overloaded), runtime.admitted(model, client="192.0.2.1"):
+            pass
+        with runtime.admitted(model, client="192.0.2.2"), pytest.raises(Overloaded), runtime.admitted(model):
+            pass
+    with runtime.admitted(model, client="192.0.2.1"):
+        assert not runtime.full()
 
 
 @pytest.mark.parametrize("error", [CheckpointError("weights are cut"), RuntimeError("a defect")])

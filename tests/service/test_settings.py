@@ -18,11 +18,16 @@ def test_the_defaults_contradict_nothing_and_let_nobody_else_in() -> None:
     assert is_loopback(Settings().host)
 
 
-@pytest.mark.parametrize("name", ["token", "snapshot_key"])
-def test_secrets_have_sixteen_characters(name: str) -> None:
-    Settings(**{name: "x" * 16}).check()  # type: ignore[arg-type]
+def test_a_token_has_sixteen_characters() -> None:
+    Settings(token="x" * 16).check()  # type: ignore[arg-type]
     with pytest.raises(SettingsError, match="shorter than 16 characters"):
-        Settings(**{name: "x" * 15}).check()  # type: ignore[arg-type]
+        Settings(token="x" * 15).check()  # type: ignore[arg-type]
+
+
+def test_what_is_unset_is_none_and_its_help_says_what_happens() -> None:
+    for name, field in Settings.model_fields.items():
+        assert field.description, name
+        assert ("without, " in field.description) >= (field.default is None), name
 
 
 @pytest.mark.attack("host, token, origins", "settings beyond loopback without token or `insecure`", "refused")

@@ -11,5 +11,5 @@ from tests.support.serving.servers import running
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    with running(classifiers=(tiny(),), receive_s=RECEIVE_S, max_body=200_000, max_connections_per_client=40) as port:
+    with running(classifiers=(tiny(),), receive_s=RECEIVE_S, max_body=200_000, max_connections=160) as port:
         yield port

@@ -48,9 +48,6 @@ def test_a_full_queue_gets_503_and_keeps_its_connections() -> None:
 
         statuses = [status for own in together([client] * 8) for status in own]
         assert set(statuses) == {200, 503}
-        text = talk(port, get("/metrics")).decode()
-    refused = next(line for line in text.splitlines() if line.startswith("spikesight_refused_total"))
-    assert 0 < float(refused.split()[-1]) <= statuses.count(503)
 
 
 @pytest.mark.attack("load", "deadline", "504")

@@ -5,11 +5,17 @@ import json
 import logging
 from typing import Any
 
+import numpy as np
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
+from spikesight.service.client import Ack, Client, Prediction
 from spikesight.service.http.logs import Observer, configure, event, log
 from spikesight.service.http.metrics import Metrics, Tick
+from tests.support.inputs.samples import picture, some_events
+from tests.support.models import tiny
+from tests.support.serving.servers import running
+from tests.support.serving.streams import SENSOR, STREAM, answered, finished
 
 
 @pytest.mark.parametrize("kind", ["json", "text"])
@@ -77,3 +83,31 @@ def test_a_tick_is_counted_by_streams_and_by_steps() -> None:
     assert (value("batch_size_sum"), value("batch_size_count")) == (3, 1)
     assert (value("step_seconds_sum"), value("queue_seconds_sum")) == (pytest.approx(0.2), pytest.approx(0.6))
     assert b"spikesight_steps_total" in metrics.text()
+
+
+def told(client: Client, name: str) -> float:
+    """A sample's value; 0 where nothing was counted yet."""
+    lines = client._ask("GET", "/metrics").decode().splitlines()
+    return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"spikesight_{name} ")), 0.0)
+
+
+def test_streams_and_uploads_are_counted_as_their_clients_saw_them() -> None:
+    with running(classifiers=(tiny(),), max_pending=4) as port:
+        client = Client(f"http://127.0.0.1:{port}")
+        for _ in range(2):
+            client.predict(picture())
+        assert told(client, 'decode_seconds_count{model="tiny"}') == 2
+        steps = told(client, 'steps_total{model="tiny"}')
+        with client.stream(**STREAM) as stream:
+            stream.send_events(some_events(400))
+            seen = finished(stream)
+            assert told(client, 'sessions{model="tiny"}') == 1
+        assert told(client, 'steps_total{model="tiny"}') - steps == len(seen) > 5
+        kept, dropped = (told(client, f'events_total{{filter="{name}",model="tiny"}}') for name in ("kept", "dropped"))
+        assert (kept, dropped) == (400, 0)
+        with client.stream(mode="freshest", **SENSOR) as stream:
+            for part in np.array_split(some_events(900, span_us=900_000), 6):
+                stream.send_events(part)
+            skipped = [message.dropped for message in answered(stream) if isinstance(message, Ack | Prediction)]
+        assert told(client, 'dropped_steps_total{model="tiny"}') == max(skipped) > 0
+        assert told(client, 'queue_depth{model="tiny"}') == 0

@@ -1,48 +1,26 @@
-"""The server's orderly end: whoever has connected gets an answer, not a reset."""
+"""The server's orderly end, and the health check that a container asks."""
 
 import asyncio
 import signal
 import socket
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 
 from spikesight.service.api import create_app
 from spikesight.service.http import server as module
+from spikesight.service.http.health import lives
 from spikesight.service.http.server import Server, serve, server
 from spikesight.service.settings import Settings
 from tests.support.models import tiny
-from tests.support.serving.http import get, status_of
-
-REQUEST = get("/v1/models").replace(b"Connection: close\r\n", b"")
-
-
-async def test_requests_that_arrive_as_the_port_closes_are_answered() -> None:
-    settings, listening = Settings(), socket.socket()
-    listening.bind(("127.0.0.1", 0))
-    address = listening.getsockname()
-    served = server(create_app(settings, (tiny(),)), settings)
-    served.config.load()
-    served.lifespan = served.config.lifespan_class(served.config)
-    await served.startup([listening])
-    reader, writer = await asyncio.open_connection(*address)
-    writer.write(REQUEST)
-    assert b" 200 " in await reader.readline()
-    served.handle_exit(signal.SIGTERM, None)
-    with socket.create_connection(address) as waiting:  # the loop does not run meanwhile: nobody accepts it
-        waiting.sendall(REQUEST)
-        writer.write(REQUEST)
-        await served.shutdown([listening])
-        rest = await reader.read()
-        waiting.settimeout(5)
-        writer.close()
-        answers = rest[rest.index(b"HTTP/1.1") :], waiting.recv(65536)
-    assert [status_of(answer) for answer in answers] == [503, 503]
+from tests.support.serving.servers import limited, running
 
 
 def made(grace_s: float = 0.5) -> tuple[Server, Any]:
     """A server that does not run, and its runtime."""
-    settings = Settings(grace_s=grace_s)
+    settings = limited(grace_s=grace_s)
     app = create_app(settings, (tiny(),))
     return server(app, settings), app.state.runtime
 
@@ -76,4 +54,14 @@ def test_a_service_that_never_began_ends_with_1(started: bool, monkeypatch: pyte
     monkeypatch.setattr(Server, "run", lambda self, sockets: setattr(self, "started", started))  # noqa: ARG005
     settings = Settings()
     with socket.socket() as listening:
-        assert serve(create_app(settings, (tiny(),)), listening, settings, None, None, "") == (0 if started else 1)
+        assert serve(create_app(settings, (tiny(),)), listening, settings, "") == (0 if started else 1)
+
+
+def test_a_service_that_lives_and_one_that_is_not_there() -> None:
+    with running(classifiers=(tiny(),)) as port:
+        assert lives(port)
+        command = [sys.executable, "-m", "spikesight.service.http.health", str(port)]
+        assert subprocess.run(command, check=False).returncode == 0
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        assert not lives(nobody.getsockname()[1])

@@ -1,14 +1,27 @@
-"""Quota: no address takes every place, and what is given back can be taken again."""
+"""Shares: no address takes every place, rates have a limit, and whoever has had least goes first."""
 
 import asyncio
 import weakref
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from starlette.requests import HTTPConnection
 
 from spikesight.service.http.errors import Overloaded
-from spikesight.service.http.shares import MOST_WAITING, FairQueue, HelloQueue, Quota, address_of, client_key
+from spikesight.service.http.shares import (
+    MAX_CLIENTS,
+    MOST_WAITING,
+    FairQueue,
+    Quota,
+    RateLimit,
+    TokenBucket,
+    address_of,
+    client_key,
+)
+from spikesight.service.http.turns import Account, ThreadAccount, Turns
 from tests.support.waiting import Clock
 
 
@@ -69,56 +82,9 @@ async def ended(*tasks: asyncio.Task[Any]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def test_in_a_full_lobby_the_client_with_most_loses_the_one_that_waited_longest() -> None:
-    hello_queue, left = HelloQueue(3), list[str]()
-
-    async def wait(client: str, number: int) -> None:
-        try:
-            async with hello_queue.wait(client, 3600):
-                await asyncio.Event().wait()
-        except TimeoutError:
-            left.append(f"{client}{number}")
-
-    tasks: list[asyncio.Task[None]] = []
-    for number, client in enumerate("abbbcc"):
-        tasks.append(asyncio.create_task(wait(client, number)))
-        await settled()
-    while len(left) < 3:
-        await asyncio.sleep(0)
-    await ended(*tasks)
-    assert left == ["b1", "b2", "c4"]
-
-
-async def test_who_has_left_the_lobby_makes_room() -> None:
-    hello_queue = HelloQueue(1)
-    for client in "ab":
-        async with hello_queue.wait(client, 3600):
-            await asyncio.sleep(0)
-    with pytest.raises(TimeoutError):
-        async with hello_queue.wait("c", 0):
-            await asyncio.Event().wait()
-
-
-async def test_who_comes_as_the_time_of_another_is_up_is_let_in() -> None:
-    hello_queue, entered = HelloQueue(1), list[str]()
-
-    async def wait(client: str, seconds: float) -> None:
-        async with hello_queue.wait(client, seconds):
-            entered.append(client)
-            await asyncio.Event().wait()
-
-    late = asyncio.create_task(wait("late", 0))
-    await asyncio.sleep(0)  # next its time is up, which it notices only after the other has come
-    tasks = [late, asyncio.create_task(wait("next", 3600))]
-    await settled()
-    assert (entered, tasks[1].done()) == (["late", "next"], False)
-    await ended(*tasks)
-
-
 @pytest.mark.attack("load", "one address with many slow uploads", "half of the decoders at most; others go first")
-async def test_one_client_leaves_places_to_others_and_who_had_least_goes_first() -> None:
-    clock, went = Clock(), list[str]()
-    line = FairQueue(4, 2, clock)
+async def test_one_client_leaves_places_to_others_and_who_holds_fewest_goes_first() -> None:
+    went, line = list[str](), FairQueue(4, 2)
 
     async def one(name: str, client: str) -> None:
         await line.acquire(client)
@@ -130,31 +96,13 @@ async def test_one_client_leaves_places_to_others_and_who_had_least_goes_first()
     waiting += [asyncio.create_task(one(f"other{n}", f"other{n}")) for n in range(3)]
     await settled()
     assert went[2:] == ["other0", "other1"]
-    clock.now += 5
-    line.release("greedy", 5)
+    line.release("greedy")
     await settled()
-    assert went[4:] == ["other2"], "it came last, and had nothing yet"
-    line.release("other0", 1)
+    assert went[4:] == ["other2"], "it came last, and holds nothing"
+    line.release("other0")
     await settled()
     assert went[5:] == ["greedy2"], "the others are served"
-    waiting.append(asyncio.create_task(one("again", "other0")))
-    await settled()
-    line.release("greedy", 1)
-    await settled()
-    assert went[6:] == ["again"], "a second, where the greedy one had six"
     await ended(*waiting)
-
-
-async def test_what_was_had_is_forgotten() -> None:
-    clock = Clock()
-    line = FairQueue(1, 1, clock)
-    for client, seconds in (("a", 8.0), ("b", 1.0)):
-        await line.acquire(client)
-        line.release(client, seconds)
-    assert line.had("a") == 8
-    clock.now += 30
-    assert line.had("a") == pytest.approx(1)
-    assert line.had("nobody") == 0
 
 
 async def test_who_leaves_the_line_takes_no_place() -> None:
@@ -164,7 +112,7 @@ async def test_who_leaves_the_line_takes_no_place() -> None:
     await settled()
     gone.cancel()
     await settled()
-    line.release("a", 1)
+    line.release("a")
     given.cancel()  # in the moment in which it is its turn
     await settled()
     await line.acquire("d")
@@ -180,3 +128,101 @@ async def test_a_client_may_have_so_many_waiting() -> None:
     await settled()
     assert not tasks[-1].done()
     await ended(*tasks)
+
+
+def test_the_least_recent_address_is_forgotten_first() -> None:
+    rate = RateLimit(1.0, clock=lambda: 0.0)
+    assert all(rate.allows(str(n)) for n in range(MAX_CLIENTS))
+    assert not rate.allows("0"), "it is remembered, and the most recent now"
+    assert rate.allows("one more")
+    assert not rate.allows("0")
+    assert rate.allows("1"), "it was the least recent"
+    assert all(RateLimit(None).allows("any") for _ in range(5))
+
+
+@pytest.mark.parametrize(
+    ("rate", "asked", "taken"),
+    [
+        (2.0, [0, 0, 0, 0.5, 0.5], [True, True, False, True, False]),
+        (2.0, [0, 1000, 1000, 1000], [True, True, True, False]),  # a long silence saves up one second's worth
+        (0.1, [0, 9, 10.1, 1000, 1001], [True, False, True, True, False]),  # a slow bucket still holds one
+    ],
+)
+def test_buckets_refill(rate: float, asked: list[float], taken: list[bool]) -> None:
+    bucket = TokenBucket(rate, 0.0)
+    assert [bucket.take(now) for now in asked] == taken
+
+
+class Bench:
+    """Turns whose pieces of work are written down."""
+
+    def __init__(self) -> None:
+        self.clock, self.log = Clock(), list[str]()
+        self.turns = Turns(self.clock)
+
+    async def work(self, account: Account, name: str, seconds: float = 1.0, n: int = 1) -> None:
+        for _ in range(n):
+            async with account:
+                self.clock.now += seconds
+                self.log.append(name)
+
+
+async def test_who_has_had_least_goes_first() -> None:
+    bench = Bench()
+    greedy, modest = bench.turns.account(), bench.turns.account()
+    await asyncio.gather(bench.work(greedy, "greedy", 5.0, 3), bench.work(modest, "modest", 1.0, 6))
+    assert bench.log == ["greedy", *["modest"] * 5, "greedy", "modest", "greedy"]
+
+
+async def test_a_new_account_has_no_more_saved_up_than_who_works() -> None:
+    bench = Bench()
+    old, new = bench.turns.account(), bench.turns.account()
+    await bench.work(old, "old", n=50)
+    bench.log.clear()
+    await asyncio.gather(bench.work(new, "new", n=4), bench.work(old, "old", n=4))
+    assert "old" in bench.log[:3], "fifty seconds are not made up for"
+
+
+async def test_the_loop_goes_round_between_two_pieces() -> None:
+    bench = Bench()
+    working = asyncio.create_task(bench.work(bench.turns.account(), "piece", n=5))
+    while not working.done():
+        bench.log.append("other")
+        await asyncio.sleep(0)
+    assert "piece piece" not in " ".join(bench.log)
+
+
+async def test_who_leaves_while_it_waits_or_has_just_got_its_turn_holds_nobody_up() -> None:
+    bench = Bench()
+    holds = bench.turns.account()
+    await holds.__aenter__()
+    waits, granted, last = (
+        asyncio.create_task(bench.work(bench.turns.account(), name)) for name in ("waits", "granted", "last")
+    )
+    await asyncio.sleep(0)
+    waits.cancel()
+    await holds.__aexit__()
+    asyncio.get_running_loop().call_soon(granted.cancel)  # in the same round in which it is woken
+    for task in (waits, granted):
+        with suppress(asyncio.CancelledError):
+            await task
+    await last
+    assert bench.log == ["last"]
+
+
+async def test_in_a_thread_each_has_its_pieces_in_order_and_who_has_had_least_goes_first() -> None:
+    bench = Bench()
+    thread = ThreadPoolExecutor(1)
+    greedy, modest = (ThreadAccount(bench.turns, thread) for _ in range(2))
+
+    def piece(name: str, seconds: float) -> Callable[[], str]:
+        def work() -> str:
+            bench.clock.now += seconds
+            bench.log.append(name)
+            return name
+
+        return work
+
+    asked = [greedy.run(piece(name, 5.0)) for name in "ABC"] + [modest.run(piece(name, 1.0)) for name in "abcdef"]
+    assert "".join(await asyncio.gather(*asked)) == "ABCabcdef"
+    assert "".join(bench.log) == "AabcdeBfC"

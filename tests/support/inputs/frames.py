@@ -3,7 +3,7 @@
 import json
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from websockets.client import ClientProtocol
 from websockets.frames import Close, Frame, Opcode
@@ -37,6 +37,12 @@ class Peer:
         """The next frame of the server: its opcode and payload."""
         frame = next(self._frames)
         return frame.opcode, bytes(frame.data)
+
+    def drain(self) -> None:
+        """Read until the connection ends, whatever comes."""
+        with suppress(OSError):
+            while self.socket.recv(65536):
+                pass
 
     def closed(self) -> tuple[int, str]:
         """Read on until the server closes; its code and reason."""

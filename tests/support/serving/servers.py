@@ -28,9 +28,17 @@ START_S = 180  # native kernels may have to be compiled first
 PATIENT = {"max_batch": 8, "deadline_s": 60.0}  # a busy machine may take long to warm its decoder processes
 
 
+def limited(**changes: object) -> Settings:
+    """Settings with these changes, which may also name a constant of the class."""
+    constants = {name: changes.pop(name) for name in list(changes) if name not in Settings.model_fields}
+    assert constants.keys() <= Settings.__class_vars__, constants
+    kind = type("Limited", (Settings,), {"__module__": __name__, **constants})
+    return kind(**{**PATIENT, **changes})
+
+
 def settings(**changes: object) -> Settings:
     """Settings for a test client, whose Host is `testserver`."""
-    return Settings(**{"allowed_hosts": ("testserver",), **PATIENT, **changes})  # type: ignore[arg-type]
+    return limited(**{"allowed_hosts": ("testserver",), **changes})
 
 
 def free_port() -> int:
@@ -45,7 +53,7 @@ def running(
     app: Starlette | None = None, classifiers: tuple[Classifier, ...] = (), *, port: int = 0, **changes: object
 ) -> Iterator[int]:
     """A real server in a thread, on a free port or this one; its port."""
-    wanted = Settings(**{**PATIENT, **changes})  # type: ignore[arg-type]
+    wanted = limited(**changes)
     app = app or create_app(wanted, classifiers or (tiny(),))
     listening = socket.socket()
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, True)
