@@ -119,13 +119,13 @@ def percent(correct: int, count: int) -> str:
     return f"{share} ({low} to {high})"
 
 
-def models() -> Iterator[str]:
-    """The shipped models, by their own cards."""
+def models(root: str) -> Iterator[str]:
+    """The shipped models, by their own cards; `root` leads from the page to the project."""
     yield from head("model", "classifies", "right on test data, 95 %", "best guess right")
     for name, folder in shipped().items():
         test = read_config(folder)[2].metrics["test"]
         both = (percent(one["correct"], one["count"]) if one else "" for one in (test, test.get("best_guess")))
-        yield line(f"[`{name}`](models/shipped/{name}/README.md)", index.describe(folder)["task"], *both)
+        yield line(f"[`{name}`]({root}models/shipped/{name}/README.md)", index.describe(folder)["task"], *both)
 
 
 def digits() -> Iterator[str]:
@@ -263,7 +263,8 @@ def attacks() -> Iterator[str]:
 
 
 TABLES: dict[str, Callable[[], Iterator[str]]] = {
-    "models": models,
+    "models": partial(models, ""),
+    "shipped": partial(models, "../../"),
     "digits": digits,
     "runs": runs,
     "conversion": conversion,
