@@ -19,7 +19,6 @@ PLAN = (
     "engine --tables sweep --networks resnet18 --sizes 224 --rates 2 7 15 30 50",
     "engine --tables streams",
     "threads",
-    "single_events --root {root}",
     "data --root {root}",
     "neurons --rounds 3",
     "training --rounds 3",

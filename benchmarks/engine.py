@@ -44,6 +44,7 @@ from spikesight.models.checkpoint import load
 from spikesight.models.classifier import encoder_for
 from spikesight.models.contract import Card
 from spikesight.models.conversion.ann_to_snn import convert
+from spikesight.models.conversion.methods import IF_NEAREST, METHODS
 from spikesight.models.engine.engine import Engine, engine_status, rounds_weights
 from spikesight.models.networks.ann import build_for, guess_name, read_state, stage
 from spikesight.models.networks.metering import Meter
@@ -52,6 +53,7 @@ from spikesight.models.neurons.config import NeuronConfig
 from spikesight.models.shipped import shipped
 
 ZERO_RESET = NeuronConfig(reset="zero", delay=False, inclusive=True, scale_input=True)
+NEAREST = "rueckauer, v(0) = theta/2"
 TABLES = ("streams", "converted", "sweep")
 SIZES = {224: (4, 3), 128: (10, 2)}  # image size: steps, channels
 EXACT = (
@@ -170,7 +172,8 @@ def random_ann(images: Tensor) -> nn.Module:
 
 def bench_converted(title: str, ann: nn.Module, images: Tensor, method: str, rounds: int, steps: int = 32) -> None:
     """Time a converted network on one image, T steps."""
-    network = convert(ann, [images], method, steps=steps)
+    chosen = replace(METHODS["rueckauer"], rule=IF_NEAREST) if method == NEAREST else method
+    network = convert(ann, [images], chosen, steps=steps)
     x_seq = images[:1].expand(steps, -1, -1, -1, -1)
     engine = Engine(network, *images.shape[2:])
     state = engine.initial_state()
@@ -188,7 +191,7 @@ def bench_converted(title: str, ann: nn.Module, images: Tensor, method: str, rou
         "engine, step by step": stepwise,
         "engine, T at once": lambda: engine.run(x_seq),
     }
-    if method == "half" and installed("spikingjelly"):  # the only method of its converter
+    if method == NEAREST and installed("spikingjelly"):  # the only method of its converter
         try:
             variants = {**spikingjelly_converted(ann, images, x_seq), **variants}
             base = "SpikingJelly step loop"
@@ -215,12 +218,12 @@ def read_pictures(path: Path, count: int = 64) -> Tensor:
 
 
 def bench_trained_ann(file: Path, pictures: Path, rounds: int) -> None:
-    """Time a trained CIFAR ResNet on real pictures, converted to binary, signed and multi-valued spikes."""
+    """Time a trained CIFAR ResNet on real pictures, converted in three ways."""
     weights = read_state(file)
     name = guess_name(weights)
     ann, images = build_for(name, weights), read_pictures(pictures)
     ann.load_state_dict(weights)
-    for method in ("half", "signed", "multi"):
+    for method in (NEAREST, "ours", "bounded"):
         bench_converted(f"{name}, trained", ann.eval(), images, method, rounds)
 
 
@@ -314,7 +317,7 @@ def main() -> None:
         bench_shipped(args.recordings, args.rounds)
     if "converted" in args.tables:
         images = torch.randn(16, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-        bench_converted("CIFAR ResNet-18, random weights", random_ann(images), images, "half", args.rounds)
+        bench_converted("CIFAR ResNet-18, random weights", random_ann(images), images, NEAREST, args.rounds)
         if args.ann is not None and args.pictures is not None:
             bench_trained_ann(args.ann, args.pictures, args.rounds)
     for name, size, rate in itertools.product(args.networks, args.sizes, args.rates) if "sweep" in args.tables else ():

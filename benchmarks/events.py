@@ -1,6 +1,6 @@
 """Event input: reading, binning, filters, emulation and network transport, against other libraries.
 
-    python benchmarks/events.py [reading binning filters emulator udp tcp] [--rounds 7]
+    python benchmarks/events.py [reading bags binning filters emulator udp tcp] [--rounds 7]
 
 One thread. Reading, binning, filters and emulation are timed by the process's CPU clock, the network by the wall clock.
 Variants alternate within a round; a ratio is the median of the rounds' ratios, with their range beside it. v2e's
@@ -27,7 +27,7 @@ from spikesight.encoders.emulator.pixels import CLEAN, Emulator, PixelModel
 from spikesight.encoders.emulator.saccades import saccades
 from spikesight.encoders.events import Events, SensorSize, make_events
 from spikesight.encoders.preprocess.filters import BackgroundActivity, HotPixels, Refractory
-from spikesight.encoders.recordings.files import read_recording, write_recording
+from spikesight.encoders.recordings.files import format_of, read_recording, write_recording
 
 Variant = tuple[str, Callable[[], object]]
 DATA = Path(os.environ.get("SPIKESIGHT_DATA", Path(__file__).resolve().parent.parent.parent / "shared" / "data"))
@@ -66,21 +66,50 @@ def reading(rounds: int) -> None:
     size = SensorSize(1280, 720)
     with tempfile.TemporaryDirectory() as folder:
         events = some_events(3_000_000, size, 3_000_000)
-        for name, suffix in (("evt2", ".raw"), ("evt3", ".raw"), ("dat", ".dat"), ("aedat4", ".aedat4")):
-            path = Path(folder) / f"{name}{suffix}"
-            write_recording(path, events, size, name)
-            peers = readers(path, name, size)
-            compare(f"read 3 M events, {name}", "Mev/s", 3, [ours(path), *peers], rounds, ">= 0.9 of the fastest")
-        davis = Path(folder) / "davis.aedat"
-        write_recording(davis, some_events(3_000_000, SensorSize(346, 260)), SensorSize(346, 260), "aedat2")
-        compare("read 3 M events, aedat2", "Mev/s", 3, [ours(davis), *readers(davis, "aedat2", size)], rounds, ">= 20")
-    for name in ("evt2.raw", "evt3.raw", "gen4.dat", "davis346.aedat4"):
-        path = DATA / "recordings" / name
+        for suffix in (".raw", ".aedat4", ".csv"):
+            path = Path(folder) / f"made{suffix}"
+            write_recording(path, events, size)
+            variants = [ours(path), *(readers(path, format_of(path), size) if suffix != ".csv" else [numpy_rows(path)])]
+            compare(f"read 3 M events, {suffix}", "Mev/s", 3, variants, rounds)
+    for name in ("recordings/evt2.raw", "recordings/evt3.raw", "recordings/gen4.dat", "recordings/davis346.aedat4",
+                 "foreign/demo-01.aedat4", "foreign/IMU_translBoxes.aedat"):  # fmt: skip
+        path = DATA / name
         if path.exists():
             recording = read_recording(path)
             peers = readers(path, recording.format, recording.size)
             millions = len(recording.events) / 1e6
-            compare(f"read {name}, {len(recording.events):,} events", "Mev/s", millions, [ours(path), *peers], rounds)
+            compare(
+                f"read {path.name}, {len(recording.events):,} events", "Mev/s", millions, [ours(path), *peers], rounds
+            )
+
+
+def numpy_rows(path: Path) -> Variant:
+    return "numpy loadtxt", lambda: np.loadtxt(path, delimiter=",", skiprows=1)
+
+
+def bags(rounds: int) -> None:
+    """Read robots' bags, against only extracting the packets without decoding events."""
+    for name in ("ros2_evt3_640x480.db3", "ros2_libcaer_640x480.db3", "ros2_evt3.mcap"):
+        path = DATA / "bags" / name
+        packets = mcap_packets if path.suffix == ".mcap" else sqlite_packets
+        alone: Variant = ("packets alone", lambda path=path, packets=packets: packets(path))
+        count = len(read_recording(path).events)
+        compare(f"read {name}, {count:,} events", "Mev/s", count / 1e6, [ours(path), alone], rounds)
+
+
+def sqlite_packets(path: Path) -> list[Any]:
+    import sqlite3
+    from contextlib import closing
+
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute("SELECT data FROM messages").fetchall()
+
+
+def mcap_packets(path: Path) -> list[bytes]:
+    from mcap.reader import make_reader
+
+    with path.open("rb") as file:
+        return [message.data for _, _, message in make_reader(file).iter_messages()]
 
 
 def ours(path: Path) -> Variant:
@@ -229,7 +258,7 @@ def udp(_: int) -> None:
 
     print("\nUDP loopback, 180 events a datagram, 5 ms batches   goal: 4 Mev/s without loss, p95 <= 35 ms")
     report.table("UDP on loopback", "layout", "Mev/s", "received, %", "p50 ms", "p95 ms")
-    for layout, rate in (("t64", 1e6), ("t64", 4e6), ("t32", 4e6), ("aestream", 4e6)):
+    for layout, rate in (("t64", 1e6), ("t64", 4e6), ("aestream", 4e6)):
         opened: list[UdpDriver] = []
 
         def open_driver(address: Address, opened: list[UdpDriver] = opened) -> UdpDriver:
@@ -324,7 +353,15 @@ def tcp(_: int) -> None:
     report.row(1.0, 100 * received / (k * 1000), float(p50), float(p95))
 
 
-PARTS = {"reading": reading, "binning": binning, "filters": filters, "emulator": emulator, "udp": udp, "tcp": tcp}
+PARTS = {
+    "reading": reading,
+    "bags": bags,
+    "binning": binning,
+    "filters": filters,
+    "emulator": emulator,
+    "udp": udp,
+    "tcp": tcp,
+}
 
 
 def main() -> None:

@@ -26,8 +26,7 @@ from benchmarks.common.networks import Variants, folded, inference
 from benchmarks.common.timing import begin, paired, print_table
 from benchmarks.engine import at_firing_rate, peers
 from spikesight.encoders.emulator.saccades import saccades
-from spikesight.models.engine.densities import hand_over_ns
-from spikesight.models.engine.engine import Engine, engine_status, rounds_weights
+from spikesight.models.engine.engine import HAND_OVER_NS, Engine, engine_status, rounds_weights
 from spikesight.models.engine.structs import NativeLayer
 from spikesight.models.native.threads import use_threads
 from spikesight.models.networks.resnet import SpikingResNet
@@ -90,7 +89,7 @@ def bench_paper(name: str, network: SpikingResNet, x_seq: Tensor, rounds: int) -
     for count in (1, 2, 4, 8, 16):
         cut = np.array([jobs(layer, count) for layer in layers])
         shares = np.ceil(cut / count) / cut
-        late = len(layers) * hand_over_ns() / 1e9 * (count > 1)
+        late = len(layers) * HAND_OVER_NS / 1e9 * (count > 1)
         seconds = whole - spent.sum() + float((spent * shares).sum()) + late
         report.row(str(count), seconds * 1e3, whole / seconds)
         print(f"| {count} | {seconds * 1e3:.1f} | {whole / seconds:.1f} |")

@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikesight.encoders import kernels
-from spikesight.encoders.binning import CEILINGS, add_counts, bin_events, check_bins, grid_for
+from spikesight.encoders.binning import add_counts, bin_events, check_bins, grid_for
 from spikesight.encoders.events import BACK_US, Events, SensorSize, as_events, count_backward, on_sensor
-from spikesight.encoders.preprocess.values import COUNT, TIME, Part, Values
 
 BINS_AT_ONCE = 256  # bounds the memory that one long packet takes
 Times = NDArray[np.int64]  # microseconds
@@ -59,10 +58,7 @@ class Bin:
     held: tuple[NDArray[Any], ...] | None = None  # the windows' positions, if several (encoders/roi/tracks.py)
 
 
-class StreamBinner(
-    Part, origin=(*TIME, None), last=TIME, reset=(False, True), open=(0, 255), n_open=COUNT, n_missed=COUNT,
-    since=(0, 2**16 - 1),
-):  # fmt: skip
+class StreamBinner:
     """Cuts a stream of packets into bins. It has no clock, thread or network state, only the open bin.
 
     Bins follow each other from the first event. They depend on the events alone, not on how packets cut the stream, and
@@ -153,19 +149,6 @@ class StreamBinner(
             return 0
         end_us = min(t_us, self.last + self.gap_us, self._horizon())
         return max(0, (end_us - self.origin) // self.encoder.bin_us)
-
-    def restore(self, values: Values) -> None:
-        super().restore(values)
-        origin, held = self.origin, self.n_open or self.n_missed
-        ceiling, count = CEILINGS[self.encoder.mode], int(self.open.sum())
-        if self.open.max(initial=0) > ceiling or count > self.n_open or (count > 0) != (self.n_open > 0):
-            raise ValueError("the open bin does not hold its events")
-        if self.since.max(initial=0) > self.shown:
-            raise ValueError("what the last bins held is older than what they show")
-        if origin is None and (held or not (self.reset or self.last == 0)):
-            raise ValueError("there are events, but no open bin")
-        if origin is not None and not origin - self.gap_us * (not held) <= self.last < origin + self.encoder.bin_us:
-            raise ValueError("the open bin is not that of the newest event")
 
     def _floor(self) -> int:
         """Return the newest time so far: of an event, or of a bin that tick() closed."""

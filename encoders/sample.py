@@ -9,7 +9,7 @@ import numpy as np
 
 from spikesight.encoders.events import Events, EventsError, SensorSize, Size, as_events
 from spikesight.encoders.recordings.files import read_recording
-from spikesight.encoders.recordings.format import path_of
+from spikesight.encoders.recordings.format import to_read
 
 if TYPE_CHECKING:  # not imported at run time: a caller who passes such an object has done so
     from PIL.Image import Image
@@ -38,8 +38,8 @@ class Sample:
 def sample_of(what: SampleLike, size: Size | None = None) -> Sample:
     """Convert a path or a Python object to a Sample.
 
-    what   the path of a recording or an image; pixels (`as_pixels`), a Pillow image or a torch tensor, channels first;
-           or events (`as_events`), sorted by time, from a sensor of `size`
+    what   the path of a recording or an image, or a shipped sample's name; pixels (`as_pixels`), a Pillow image or a
+           torch tensor, channels first; or events (`as_events`), sorted by time, from a sensor of `size`
     size   of the sensor: required for events; for a recording it must equal the file's; an image has none
 
     Raises ValueError (EventsError, RecordingError) or OSError.
@@ -109,7 +109,7 @@ def _on_white(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 def read_sample(path: Path | str) -> Sample:
     """Read an image (IMAGE_SUFFIXES) or a recording of any format. Raises ValueError (RecordingError) or OSError."""
-    path = path_of(path)
+    path = to_read(path)
     if path.suffix.lower() not in IMAGE_SUFFIXES:
         recording = read_recording(path)
         return Sample(events=recording.events, size=recording.size, warnings=recording.warnings)

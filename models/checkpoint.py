@@ -40,7 +40,6 @@ KNOWN, CONFORMAL = "known.", "conformal."  # prefixes of the tensors of novelty 
 T = TypeVar("T")
 
 
-FORMER_NAMES = {"settle": "warmup"}  # former names of settings, in older checkpoints
 NETWORK_KINDS: dict[str, tuple[type, Callable[[Any], nn.Module]]] = {
     "spiking-resnet": (ResNetConfig, SpikingResNet),
     "converted": (ConvertedConfig, ConvertedNetwork),
@@ -96,7 +95,8 @@ def save(folder: Path | str, network: nn.Module, card: Card) -> None:
 def replacing(*paths: Path) -> Iterator[list[Path]]:
     """Yield temporary files that replace these files of one folder on success, and are removed on failure.
 
-    Raises OSError if they cannot be written.
+    They are on the disk before the first one replaces another, so that a power cut leaves none half written. Raises
+    OSError if they cannot be written.
     """
     folder = paths[0].parent
     made = not folder.exists()
@@ -104,8 +104,11 @@ def replacing(*paths: Path) -> Iterator[list[Path]]:
     partial = [path.with_name(f".{path.name}.{os.getpid()}") for path in paths]
     try:
         yield partial
+        for written in partial:
+            _flush(written)
         for written, path in zip(partial, paths):
             written.replace(path)
+        _flush(folder)
     except BaseException as error:
         for path in partial:
             path.unlink(missing_ok=True)
@@ -115,6 +118,15 @@ def replacing(*paths: Path) -> Iterator[list[Path]]:
         if isinstance(error, SafetensorError):  # raised by safetensors when the disk is full
             raise OSError(f"{folder} cannot be written: {error}") from error
         raise
+
+
+def _flush(path: Path) -> None:
+    """Wait until a file's content, or a folder's names, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _check_labels(card: Card, classes: int) -> None:
@@ -130,15 +142,6 @@ def _stored_tensors(network: nn.Module, card: Card) -> dict[str, Tensor]:
         if judge is not None:
             tensors |= {prefix + n: torch.from_numpy(np.ascontiguousarray(a)) for n, a in judge.state().items()}
     return tensors
-
-
-def fingerprint(network: nn.Module, card: Card) -> str:
-    """Return the SHA-256 of everything that determines the answers, in hex: the same before and after saving."""
-    digest = hashlib.sha256(json.dumps([asdict(card.contract), card.labels]).encode())
-    for name, tensor in sorted(_stored_tensors(network, card).items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def sha256_of(path: Path) -> str:
@@ -188,14 +191,9 @@ def _known_of(tensors: dict[str, Tensor], contract: Contract) -> NoveltyDetector
     return known
 
 
-def read_config(folder: Path | str, *, signed: bool = False) -> tuple[str, Any, Card]:
-    """Return kind of network, configuration and card without reading weights; `signed`: require their hash."""
-    document = _document(folder)
-    if signed and not document.get("sha256"):
-        raise CheckpointError(
-            f"{CONFIG} does not say the SHA-256 of its weights: save the model anew with this version"
-        )
-    return _read_document(document)
+def read_config(folder: Path | str) -> tuple[str, Any, Card]:
+    """Return kind of network, configuration and card without reading weights. Raises CheckpointError."""
+    return _read_document(_document(folder))
 
 
 def _document(folder: Path | str) -> dict[str, Any]:
@@ -216,8 +214,8 @@ def _document(folder: Path | str) -> dict[str, Any]:
         document = json.loads(content)
     except (ValueError, RecursionError):  # ValueError: a number of thousands of digits, too
         raise CheckpointError(f"{CONFIG} is not JSON") from None
-    if not isinstance(document, dict) or set(document) - {"sha256"} != {"format", "kind", "network", "card"}:
-        raise CheckpointError(f"{CONFIG} must have exactly format, kind, network and card, and sha256 of its weights")
+    if not isinstance(document, dict) or set(document) != {"format", "kind", "network", "card", "sha256"}:
+        raise CheckpointError(f"{CONFIG} must have exactly format, kind, network, card and sha256, of its weights")
     if document["format"] != FORMAT:
         raise CheckpointError(f"{CONFIG} has format {document['format']!r}; this version reads {FORMAT}")
     return document
@@ -230,18 +228,16 @@ def _read_document(document: dict[str, Any]) -> tuple[str, Any, Card]:
         load_plugins()
     if kind not in NETWORK_KINDS:
         raise CheckpointError(f"unknown kind of network; known: {', '.join(NETWORK_KINDS)}")
-    if isinstance(network, dict):
-        network = {FORMER_NAMES.get(key, key): value for key, value in network.items()}
     config = from_json(NETWORK_KINDS[kind][0], network, "network")
     return kind, config, Card(**vars(from_json(Facts, document["card"], "card")))
 
 
-def _tensors(path: Path, sha256: str | None) -> dict[str, Tensor]:
-    """Read the weights' file and check its SHA-256 (None in older checkpoints). Raises CheckpointError."""
+def _tensors(path: Path, sha256: str) -> dict[str, Tensor]:
+    """Read the weights' file and check its SHA-256. Raises CheckpointError."""
     try:
         if not path.is_file():
             raise CheckpointError(f"no {WEIGHTS} in {path.parent.name}: only safetensors weights are read")
-        differs = sha256 is not None and sha256_of(path) != sha256
+        differs = sha256_of(path) != sha256
     except OSError as error:
         raise CheckpointError(f"{WEIGHTS} cannot be read: {(error.strerror or str(error)).lower()}") from None
     if differs:
@@ -259,7 +255,7 @@ def load(folder: Path | str) -> tuple[nn.Module, Card]:
     """Load the network (in evaluation mode) and its card from safetensors, never a pickle. Raises CheckpointError."""
     document = _document(folder)
     kind, config, card = _read_document(document)
-    tensors = _tensors(Path(folder) / WEIGHTS, document.get("sha256"))
+    tensors = _tensors(Path(folder) / WEIGHTS, document["sha256"])
     try:
         network = NETWORK_KINDS[kind][1](config).float()  # also where the caller's new tensors are float64
     except (ValueError, KeyError, RuntimeError) as error:  # RuntimeError: PyTorch has no memory for it, too

@@ -14,6 +14,7 @@ from starlette.routing import Route
 from spikesight.encoders.sources import samples
 from spikesight.encoders.sources.source import Source, open_source
 from spikesight.models.classifier import Classifier
+from spikesight.service import protocol_v2
 from spikesight.service.http import errors, openapi
 from spikesight.service.http.bodies import (
     REFUSALS,
@@ -32,11 +33,10 @@ from spikesight.service.http.logs import Observer
 from spikesight.service.http.metrics import CONTENT_TYPE
 from spikesight.service.http.shares import address_of
 from spikesight.service.page import routes as page
-from spikesight.service.protocol_v2 import routes as v2_routes
 from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.request import AnswerSpec
 from spikesight.service.settings import Settings
-from spikesight.service.sinks.delivery import Deliveries, Outlet, open_deliveries
+from spikesight.service.sinks.delivery import Deliveries, Delivery, open_deliveries
 from spikesight.service.stream import cameras as camera_routes
 from spikesight.service.stream.cameras import Cameras
 from spikesight.service.stream.endpoint import stream
@@ -58,7 +58,7 @@ def create_app(
     settings: Settings | None = None,
     classifiers: tuple[Classifier, ...] = (),
     sources: tuple[Source, ...] = (),
-    sinks: tuple[Outlet, ...] = (),
+    sinks: tuple[Delivery, ...] = (),
     replica: bool = False,
 ) -> FastAPI:
     """Return the application. Models, cameras and sinks are opened from `settings` at startup, unless given here.
@@ -74,7 +74,7 @@ def create_app(
         await runtime.start()
         opened = sources or tuple(open_source(text) for text in settings.cameras)
         deliveries.start(sinks or open_deliveries(settings.sinks))
-        cameras.start(opened, runtime, deliveries.post, deliveries.on_step)
+        cameras.start(opened, runtime, deliveries.post)
         yield
         runtime.draining = True
         await asyncio.to_thread(cameras.close)
@@ -114,7 +114,7 @@ def create_app(
         v1(runtime, cameras, sessions),
         encode.router(runtime),
         camera_routes.router(cameras, lambda: runtime.draining),
-        v2_routes.router(runtime),
+        protocol_v2.router(runtime),
         files,
     ):
         app.include_router(routes)

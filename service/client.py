@@ -106,14 +106,6 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Snapshot:
-    """The saved state of a stream; another stream continues from it with `restore=snapshot.state`."""
-
-    model: str
-    state: str
-
-
-@dataclass(frozen=True)
 class Ready:
     """Notice that a teaching session's stream now uses a newer model with these labels."""
 
@@ -121,9 +113,9 @@ class Ready:
     labels: list[str]
 
 
-Message = Prediction | Ack | Bad | Picture | Snapshot | TeachingBody | Ready
-KINDS: dict[str, type[Prediction | Ack | Bad | Snapshot | TeachingBody | Ready]] = {
-    "prediction": Prediction, "ack": Ack, "error": Bad, "snapshot": Snapshot, "lesson": TeachingBody, "ready": Ready,
+Message = Prediction | Ack | Bad | Picture | TeachingBody | Ready
+KINDS: dict[str, type[Prediction | Ack | Bad | TeachingBody | Ready]] = {
+    "prediction": Prediction, "ack": Ack, "error": Bad, "lesson": TeachingBody, "ready": Ready,
 }  # fmt: skip
 
 
@@ -309,10 +301,6 @@ class Stream:
     def show(self, label: str | None) -> None:
         """In a teaching session's stream, label all following steps as examples of this class; None stops labelling."""
         self._send(json.dumps({"type": "show", "class": label}))
-
-    def snapshot(self) -> None:
-        """Ask for a Snapshot; it arrives in `receive` after the answers to everything sent before."""
-        self._send('{"type": "snapshot"}')
 
     def receive(self, timeout_s: float | None = None) -> Iterator[Message]:
         """Yield messages until none comes for `timeout_s`. Raises ClientError when the stream is closed."""

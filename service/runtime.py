@@ -1,7 +1,6 @@
 """The state shared by all parts of a running service: models, worker pools, limits, and whether it is shutting down."""
 
 import asyncio
-import secrets
 import signal
 import threading
 import time
@@ -47,14 +46,13 @@ class Runtime:
         self.decoder = ThreadPoolExecutor(1, "decode")  # short work that would block the event loop, in order
         self.heavy = ThreadPoolExecutor(1, "heavy")  # work that may take a second: `decoder` never waits for it
         self.decoder_queue = FairQueue(CALLS, max(1, CALLS // 2))
-        self.processes = Processes("spikesight.service.upload.decode", "spikesight.service.protocol_v2.tensors")
+        self.processes = Processes()
         self.held = Counter[str]()  # places in the models' queues, by model and client
         self.draining = False
         self._loaded = False
         self.turns, self.decoder_turns = Turns(), Turns(time.perf_counter)  # streams' work in the loop, in `decoder`
         self.door = Door(settings)
         self.streams = Quota(settings.max_sessions, share(settings.max_sessions, 3 / 4))
-        self.snapshot_key = secrets.token_bytes(32)
         self.version = __version__
         self._classifiers = classifiers
 

@@ -50,14 +50,12 @@ def shared_data() -> Callable[[str], Path]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def shared_decoders() -> Iterator[None]:
-    """Services of the tests share one process that decodes files; nothing where no service was imported."""
-    if "spikesight.service.runtime" not in sys.modules:
-        yield
-        return
-    from tests.support.serving.decoders import shared
-
-    with shared():
+def known_to_decoders() -> Iterator[None]:
+    """Processes that decode files have imported what tests call in them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]))
+        if "spikesight.service.scheduler.processes" in sys.modules:
+            patch.setattr("spikesight.service.scheduler.processes.PRELOAD", "tests.support.serving.warm")
         yield
 
 

@@ -140,7 +140,6 @@ class TrainConfig:
     ] = "auto"
     precision: Annotated[Literal["fp32", "bf16"], "bf16: autocast, membranes stay float32"] = "fp32"
     channels_last: Annotated[bool, "NHWC memory layout of the convolutions"] = False
-    sparse_convs: Annotated[bool, "CPU: event-driven 3x3 convolutions where spikes are few; exact"] = False
     compile: Annotated[bool, "torch.compile"] = False
     checkpoint_steps: Annotated[int, "gradient checkpointing: steps a piece; 0 is off"] = 0
     threads: Annotated[int, "torch threads; 0 leaves torch's choice"] = 0

@@ -21,6 +21,7 @@ RETIRED: dict[str, Any] = {
     "keep_steps": 0,
     "event_mix": 0.0,
     "mixup": 0.0,
+    "sparse_convs": False,
 }
 """Settings of earlier versions that no longer exist, with the only value that is still accepted for each."""
 

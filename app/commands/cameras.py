@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from spikesight.encoders.sources.plugged import plugged_in
+from spikesight.encoders.sources.devices import plugged_in
 
 DESCRIPTION = """List event cameras on USB and webcams, each with the source's string for --camera, webcam --source and
 record. Cameras on the network are not looked for. Exit code 1 where there is none."""

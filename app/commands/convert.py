@@ -3,6 +3,8 @@
 import argparse
 import sys
 from dataclasses import dataclass, replace
+from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
 from statistics import fmean
 
@@ -11,13 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from spikesight.models.checkpoint import load, save
-from spikesight.models.contract import Card, Contract
-from spikesight.models.conversion.ann_to_snn import convert, graph_of
+from spikesight.models.contract import Card, CheckpointError, Contract
+from spikesight.models.conversion.ann_to_snn import build_network, convert
 from spikesight.models.conversion.audit import audit
 from spikesight.models.conversion.methods import METHODS, PATIENT, usual
-from spikesight.models.conversion.simulate import curve, shown_steps
-from spikesight.models.networks.ann import ANNS, as_ann, build_for, guess_name, read_state
-from spikesight.models.networks.converted.network import ConvertedNetwork
+from spikesight.models.conversion.simulate import Curve, curve, shown_steps
+from spikesight.models.conversion.trace import left_alone
+from spikesight.models.networks.ann import ANNS, IMAGENET, as_ann, build_for, guess_name, read_state
+from spikesight.models.networks.converted.graph import ConversionError
 from spikesight.models.shipped import name_of
 from spikesight.models.statistics import interval
 from spikesight.training.compare.ann import accuracy, prepare
@@ -25,16 +28,20 @@ from spikesight.training.compare.conversion import AIMS, choose_steps, splits_of
 from spikesight.training.data.check import count_named_read
 from spikesight.training.data.images import IMAGES, Images, load_images, pictures_below
 
-DESCRIPTION = """Convert a trained ANN to a spiking network: a state dictionary (.safetensors, .pt, .pth, .th), or a
-model folder that train-dvs --neuron relu --steps 1 made.
+DESCRIPTION = """Convert a trained ANN to a spiking network: a state dictionary (.safetensors, .pt, .pth, .th) of a
+network known here or of any torch module of your own, or a model folder that train-dvs --neuron relu --steps 1 made.
 
   spikesight convert resnet20.th --to models/cifar --data cifar10 --root DATA
   spikesight convert resnet18.pth --to models/imagenet --data PICTURES --labels names.txt
+  spikesight convert mine.pt --network nets:Mine --size 64 --to models/mine --data PICTURES
   spikesight convert runs/mnist-ann/model --to models/mnist --data mnist --root DATA --steps 0
 
-Only unlabelled pictures are needed; with labelled ones the accuracy is measured too."""
+--network nets:Mine calls the class (or function) Mine of nets.py in this folder, or of an installed package, without
+arguments. It may have convolutions, linear layers, batch norms, ReLU, pools, sums and dropout; what has no part in the
+spiking network is listed, and what cannot be converted is named. Only unlabelled pictures are needed; with a labelled
+set the accuracy before and after is printed, else how often both networks give the same answer."""
 
-CALIBRATION, BATCH, AUDITED, HELD = 512, 64, 32, 5000
+CALIBRATION, BATCH, AUDITED, HELD, TEST = 512, 64, 32, 5000, 1000
 
 
 @dataclass(frozen=True)
@@ -44,8 +51,7 @@ class Source:
     ann: nn.Module
     name: str
     contract: Contract  # the ANN's input: one step
-    labels: tuple[str, ...]  # () for a file of weights
-    classes: int
+    labels: tuple[str, ...] = ()  # () for a file of weights
     card: Card | None = None  # None for a file of weights
 
 
@@ -65,9 +71,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("source", type=Path, help="the ANN's weights, or its model folder")
     add("--to", type=Path, required=True, help="folder of the new checkpoint")
-    add("--network", choices=list(ANNS), help="what the weights belong to (default: found by their names)")
+    networks = (
+        f"what the weights belong to: {', '.join(ANNS)}, or package.module:function (default: found by their names)"
+    )
+    add("--network", help=networks)
+    add("--size", type=int, help="pixels, height and width of the input of a network of your own (default: the set's)")
     method = f"way of conversion (default {usual(1)}, from T = {PATIENT} on {usual(PATIENT)})"
-    add("--method", choices=[name for name, method in METHODS.items() if method.streams], help=method)
+    add("--method", choices=list(METHODS), help=method)
     steps = (
         f"T the network is made for (default 32); 0: the fewest of {', '.join(map(str, AIMS))} that held-out training "
         "pictures do not tell from the ANN"
@@ -77,7 +87,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--root", type=Path, default=Path("data"), help="where named data sets lie (default data)")
     add("--calibration", type=int, default=CALIBRATION, help=f"how many (default {CALIBRATION})")
     add("--labels", help="class names: a file with one a line, or a,b,c (default: the data set's)")
-    add("--test", type=int, default=0, help="measure on this many test pictures of a labelled set")
+    add(
+        "--test",
+        type=int,
+        default=TEST,
+        help=f"test pictures of a labelled set to measure on (default {TEST}; 0: none)",
+    )
     add("--force", action="store_true", help="write the checkpoint although the audit finds a fault")
 
 
@@ -92,24 +107,51 @@ def read_labels(text: str | None, classes: int, own: tuple[str, ...]) -> tuple[s
     return names
 
 
-def read_source(folder: Path, network: str | None) -> Source:
-    """Read the ANN from a file of weights or a model folder. Raises CheckpointError."""
+def read_source(folder: Path, network: str | None, size: int | None = None) -> Source:
+    """Read the ANN from a file of weights or a model folder. Raises CheckpointError, and ValueError for `network`."""
     if folder.is_dir():
         trained, card = load(folder)
-        return Source(as_ann(trained), name_of(folder), card.contract, card.labels, len(card.labels), card)
+        return Source(as_ann(trained), name_of(folder), card.contract, card.labels, card)
     state = read_state(folder)
     name = network or guess_name(state)
-    ann, entry = build_for(name, state), ANNS[name]
-    channels = next(t for t in state.values() if t.ndim == 4).shape[1]
-    mean, std = (scale if len(scale) == channels else (fmean(scale),) * channels for scale in (entry.mean, entry.std))
-    contract = Contract("image", channels, entry.size, entry.size, 1, "direct", mean=mean, std=std)
-    return Source(ann, name, contract, (), state[entry.head].shape[0])
+    if ":" not in name and name not in ANNS:
+        raise ValueError(f"--network {name}: known are {', '.join(ANNS)}, and package.module:function")
+    ann = own_network(name, state) if ":" in name else build_for(name, state)
+    (mean, std), side = (IMAGENET, size) if ":" in name else ((ANNS[name].mean, ANNS[name].std), ANNS[name].size)
+    channels = next((t for t in state.values() if t.ndim == 4), torch.empty(0, 1)).shape[1]
+    mean, std = (scale if len(scale) == channels else (fmean(scale),) * channels for scale in (mean, std))
+    return Source(ann, name, Contract("image", channels, side or 1, side or 1, 1, "direct", mean=mean, std=std))
+
+
+def own_network(name: str, state: dict[str, Tensor]) -> nn.Module:
+    """Return the network that `package.module:function` makes, with these weights.
+
+    Raises ValueError and CheckpointError.
+    """
+    module, _, function = name.partition(":")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        ann = attrgetter(function)(import_module(module))
+        ann = ann if isinstance(ann, nn.Module) else ann()
+    except (ImportError, AttributeError, TypeError) as error:
+        raise ValueError(f"--network {name} is not made: {error}") from None
+    finally:
+        sys.path.pop(0)
+    if not isinstance(ann, nn.Module):
+        raise ValueError(f"--network {name} makes a {type(ann).__name__}, which is no torch module")
+    try:
+        ann.load_state_dict(state)
+    except RuntimeError as error:
+        raise CheckpointError(f"these weights do not fit {name}: {str(error).splitlines()[1].strip()[:200]}") from None
+    return ann.eval()
 
 
 def read_pictures(args: argparse.Namespace, source: Source) -> Given:
     """Read the pictures for calibration; from a labelled set also those to choose T and to measure accuracy."""
     contract, count = source.contract, args.calibration
     if args.data not in IMAGES:
+        if contract.height == 1:
+            raise ValueError("--size says how large the pictures of a folder are made for a network of your own")
         return Given(pictures_below(Path(args.data), count, (contract.channels, contract.height, contract.width)))
     if source.card is not None and source.card.training.get("recipe", {}).get("data") == args.data:
         data, held = splits_of(source.card, args.root)
@@ -123,20 +165,30 @@ def read_pictures(args: argparse.Namespace, source: Source) -> Given:
     return Given(chosen.pixels[:count], held if len(held) else None, data.test, data.classes, scale)
 
 
-def measure(network: ConvertedNetwork, ann: nn.Module, test: Images, x: Tensor, steps: int) -> dict[str, object]:
-    """Return the test accuracy of the ANN, and of the network at powers of two up to T, with counts and intervals."""
-    found = curve(network, x, torch.from_numpy(test.labels), steps)
+def by_steps(found: Curve, steps: int) -> dict[str, float]:
+    """Return the accuracy in per cent at powers of two up to T, and at T."""
+    return {str(t): round(found.accuracy(t), 2) for t in shown_steps(steps)}
+
+
+def shown(shares: dict[str, float]) -> str:
+    """Return per cent by T as words."""
+    return ", ".join(f"T = {t}: {share:.2f} %" for t, share in shares.items())
+
+
+def measure(found: Curve, top: float, steps: int) -> dict[str, object]:
+    """Print the accuracy of the ANN (`top`, per cent) and of the network; return them with counts and interval."""
     correct = int(found.correct[-1])
-    low, high = interval(correct, len(test))
-    top = accuracy(ann, x, test.labels)
-    print(f"test: ANN {top:.2f} %, T = {steps}: {found.accuracy(steps):.2f} % ({low:.1%} to {high:.1%})")
+    low, high = interval(correct, found.images)
+    after = by_steps(found, steps)
+    print(f"before: the ANN is right on {top:.2f} % of {found.images} test pictures")
+    print(f"after: {shown(after)} ({low:.1%} to {high:.1%})")
     return {
-        "test_images": len(test),
+        "test_images": found.images,
         "correct": correct,
         "ann_accuracy": round(top, 2),
         "accuracy": round(found.accuracy(steps), 2),
         "interval_95": [round(low, 2), round(high, 2)],
-        "accuracy_at": {str(t): round(found.accuracy(t), 2) for t in shown_steps(steps)},
+        "accuracy_at": after,
     }
 
 
@@ -144,11 +196,16 @@ def run(args: argparse.Namespace) -> int:
     """Convert, measure against the ANN, write the checkpoint and its card; return the exit code."""
     if args.steps < 0 or args.calibration < 1 or args.test < 0:
         raise ValueError("--calibration must be positive, --steps and --test not negative")
-    source = read_source(args.source, args.network)
+    source = read_source(args.source, args.network, args.size)
     given = read_pictures(args, source)
-    labels = read_labels(args.labels, source.classes, source.labels or given.labels)
     mean, std = given.scale or (source.contract.mean, source.contract.std)
     x = prepare(given.calibration, mean, std)
+    try:
+        with torch.no_grad():
+            answers = torch.cat([source.ann(part) for part in x.split(BATCH)])
+    except RuntimeError as error:
+        raise ConversionError(f"the ANN does not take these images: {str(error).splitlines()[0]}") from None
+    labels = read_labels(args.labels, answers.shape[-1], source.labels or given.labels)
     metrics: dict[str, object] = {}
     if args.steps:
         steps = args.steps
@@ -161,7 +218,9 @@ def run(args: argparse.Namespace) -> int:
         metrics["val_accuracy"] = tried
     method = args.method or usual(steps)
     print(f"{source.name}: {method} on {len(x)} pictures")
-    report = audit(network, x[:AUDITED], max(64, steps), graph_of(source.ann, x[:1]))
+    if left := left_alone(source.ann):
+        print(f"left alone: {', '.join(left)}")
+    report = audit(network, x[:AUDITED], max(64, steps), build_network(source.ann, x[:1], METHODS[method].rule))
     print(report.table())
     for problem in report.problems:
         print(f"audit: {problem}", file=sys.stderr)
@@ -170,7 +229,11 @@ def run(args: argparse.Namespace) -> int:
     if given.test is not None and args.test:
         chosen = given.test.subset(args.test)
         count_named_read(Path(args.root), args.data, "convert")
-        metrics |= measure(network, source.ann, chosen, prepare(chosen.pixels, mean, std), steps)
+        test, known = prepare(chosen.pixels, mean, std), torch.from_numpy(chosen.labels)
+        metrics |= measure(curve(network, test, known, steps), accuracy(source.ann, test, chosen.labels), steps)
+    else:
+        same = by_steps(curve(network, x, answers.argmax(1), steps), steps)
+        print(f"the ANN's answer on {len(x)} calibration pictures: {shown(same)}")
     height, width = given.calibration.shape[2:]
     still = "digit" if args.data == "mnist" else source.contract.still
     contract = replace(
@@ -187,5 +250,5 @@ def run(args: argparse.Namespace) -> int:
         "steps": steps,
     }
     save(args.to, network, Card(contract, labels, training, metrics))
-    print(f"wrote {args.to}")
+    print(f"wrote {args.to}; serve it with: spikesight serve --model {args.to}")
     return 0

@@ -1,7 +1,6 @@
 """`spikesight doctor`: report what this installation has and lacks, and how to fix it."""
 
 import argparse
-import importlib.util
 import platform
 import socket
 import sys
@@ -9,20 +8,20 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal, NamedTuple
 
-from spikesight.encoders.sources.address import SourceError, library_of
+from spikesight.encoders.sources.devices import plugged_in
 
 DESCRIPTION = """\
 Look at the environment and say what works, what is missing and how to mend it.
 
 Each line is 'ok', 'note' (works, could be better) or 'FIX' (broken, and what to do). Exit code 1 for any FIX."""
 
-CORE = ("torch", "numpy", "numba", "eventcv", "opencv-python-headless", "fastapi", "starlette", "uvicorn")
+CORE = ("torch", "numpy", "numba", "opencv-python-headless", "fastapi", "starlette", "uvicorn")
 EXTRAS = {
-    "cameras": ("dv-processing", "further iniVation devices"),
+    "webcam": ("pygame-ce", "the window of `spikesight webcam`"),
+    "cameras": ("dv-processing", "event cameras on USB"),
     "es": ("faery", ".es recordings"),
     "datasets": ("tonic", "public data sets by name; then pip install --no-deps tonic"),
     "export": ("onnx", "export to ONNX and NIR"),
-    "ros": ("mcap", "MCAP recordings"),
     "cluster": ("ray", "the service on several machines"),
 }
 SERVICE_PORT = 8000
@@ -39,8 +38,8 @@ class Finding(NamedTuple):
 
 def check_python() -> Iterator[Finding]:
     """Check Python's version."""
-    good = (3, 11) <= sys.version_info < (3, 14)
-    hint = "" if good else "; install Python 3.11 to 3.13"
+    good = sys.version_info >= (3, 11)
+    hint = "" if good else "; install Python 3.11 or newer"
     yield Finding("ok" if good else "FIX", "python", f"{platform.python_version()} on {platform.machine()}{hint}")
 
 
@@ -58,51 +57,31 @@ def check_packages() -> Iterator[Finding]:
             yield Finding("ok", f"[{extra}]", f"{name} {version(name)}: {purpose}")
         except PackageNotFoundError:
             yield Finding("note", f"[{extra}]", f"not installed ({purpose}): pip install 'spikesight[{extra}]'")
-    if importlib.util.find_spec("dv_processing"):
-        try:
-            library_of("dv_processing", "a camera that EventCV does not know", "cameras")
-        except SourceError as error:
-            yield Finding("FIX", "[cameras]", str(error))
 
 
 def check_compute() -> Iterator[Finding]:
     """Check threads, the native engine and the GPU."""
     import torch
 
-    from spikesight.models.engine.autotune import calibrated
-    from spikesight.models.engine.densities import describe
     from spikesight.models.engine.engine import engine_status
-    from spikesight.models.native.build import library
     from spikesight.models.native.threads import threads
 
     yield Finding("ok", "threads", f"{torch.get_num_threads()} for training, {threads()} for a step (--threads)")
     status = engine_status()
     yield Finding("note" if "none" in status else "ok", "engine", status)
-    if library() is not None:
-        calibrated()
-        yield Finding("ok", "engine", describe())
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none; training and serving run on the CPU"
     yield Finding("ok", "gpu", gpu)
 
 
 def check_cameras() -> Iterator[Finding]:
     """Check for event cameras on USB."""
-    import warnings
-
-    try:
-        eventcv = library_of("eventcv", "a USB event camera", "cameras")
-    except SourceError as error:
-        yield Finding("FIX", "cameras", str(error))
-        return
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        cameras = eventcv.list_cameras()
-    for warning in caught:
-        yield Finding("FIX", "cameras", str(warning.message).splitlines()[0])
-    if cameras:
-        yield Finding("ok", "cameras", ", ".join(map(str, cameras)))
-    elif not caught:
-        yield Finding("ok", "cameras", "no event camera on USB; webcams, recordings and network cameras need none")
+    found, remarks = plugged_in()
+    names = [camera.name for camera in found if camera.driver != "webcam"]
+    yield Finding(
+        "ok", "cameras", ", ".join(names) or "none on USB; webcams, recordings and the network need no driver"
+    )
+    for remark in remarks[0 if names else 1 :]:
+        yield Finding("note", "cameras", remark)
 
 
 def check_port() -> Iterator[Finding]:

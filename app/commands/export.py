@@ -4,29 +4,29 @@ import argparse
 from pathlib import Path
 
 from spikesight.models.checkpoint import load
-from spikesight.models.export.formats import FORMATS, export
+from spikesight.models.export.formats import export
 from spikesight.models.neurons.layers import at_pace
 from spikesight.models.shipped import find, name_of
 
 DESCRIPTION = """Write a checkpoint for another runtime.
 
-onnx and torch hold one step: inputs x and the membranes (state.NAME, zeros before the first step), outputs the logits
-and the membranes after it (after.NAME); with --window T, that many steps at once. nir is a graph in the neuromorphic
+onnx holds one step: inputs x and the membranes (state.NAME, zeros before the first step), outputs the logits and the
+membranes after it (after.NAME); with --window T, that many steps at once. nir is a graph in the neuromorphic
 intermediate representation. c is a folder of C99 without a dependency, from events to labels, for a Raspberry Pi or a
 microcontroller. --web writes a folder that classifies in the browser, with no server but a static one.
 Before a file appears it is read again and runs 50 steps beside the network, carrying its own membranes; where the two
-differ, nothing is written. onnx, torch and nir need the extra: pip install 'spikesight[export]'.
+differ, nothing is written. onnx and nir need the extra: pip install 'spikesight[export]'.
 """
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("checkpoint", help="the folder of a checkpoint, or the name of a shipped model (see `spikesight models`)")
-    add("--format", choices=sorted([*FORMATS, "c"]), default="onnx", help="of the file (default onnx)")
+    add("--format", choices=("c", "nir", "onnx"), default="onnx", help="of the file (default onnx)")
     add("--out", type=Path, help="the file, or for c the new folder (default: the model's name, in this folder)")
     add("--int8", action="store_true", help="c: weights of eight bits, by channel, in a quarter of the memory")
-    add("--window", type=int, help="onnx, torch: a form of that many steps at once instead of one step")
-    length = "steps of that length, in the model's range; any (onnx, torch): a further input, span, says it"
+    add("--window", type=int, help="onnx: a form of that many steps at once instead of one step")
+    length = "steps of that length, in the model's range; any (onnx): a further input, span, says it"
     add("--bin-ms", type=bin_ms, metavar="B|any", help=length)
     add("--web", type=Path, metavar="DIR", help="write a new folder with a page and all it needs instead of one file")
 
@@ -72,9 +72,11 @@ def run(args: argparse.Namespace) -> int:
         print(f"{out}: {export_c(network, card, name, out, int8=args.int8)}")
         print(f"try it: make -C {out} && {out}/example")
         return 0
-    out = args.out or Path(name + FORMATS[args.format].ending)
-    parity = export(network, card, args.format, out, window=args.window, any_bin=args.bin_ms == "any")
-    print(f"{out}: {size_of(out):.1f} MB; {parity}")
+    out = args.out or Path(f"{name}.{args.format}")
+    if out.suffix != f".{args.format}":
+        raise ValueError(f"--out of --format {args.format} must end in .{args.format}")
+    said = export(network, card, out, window=args.window, any_bin=args.bin_ms == "any")
+    print(f"{out}: {size_of(out):.1f} MB; {said}")
     return 0
 
 

@@ -32,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--camera", dest="cameras", action="append", metavar="SOURCE", help="an event source it opens; repeat")
     add("--bin-ms", dest="camera_bin_ms", type=float, metavar="B", help="length of a step of the cameras' streams")
     add("--save-to", metavar="FOLDER", help="where models taught on the page are saved to, and served from")
-    sinks = "send cameras' predictions: https://, mqtt://, file:, rerun:; repeat"
+    sinks = "send cameras' predictions: https://, mqtt://, file:; repeat"
     add("--to", dest="sinks", action="append", metavar="SINK", help=sinks)
     every = "send every step, not only changes of the steady label"
     add("--every-step", dest="sinks_every_step", action="store_true", help=every)

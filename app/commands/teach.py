@@ -33,8 +33,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--features", default="nmnist", metavar="MODEL", help="the frozen network: a name or folder (default nmnist)")
     add("--layout", default="auto", choices=("auto", "classes", "sessions", "flat"), help="of the folder's names")
     add("--window-ms", type=int, default=0, help="length of an example; without, as suits the recordings")
-    keep = "keep what the head was learnt from beside it (no events), so that `serve --ask` can correct it"
-    add("--correctable", action="store_true", help=keep)
     add("--json", action="store_true", help="one line of JSON in place of sentences")
 
 
@@ -44,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     if min(args.shots, args.window_ms, args.seed) < 0:
         raise ValueError("--shots, --seed and --window-ms cannot be negative")
     options = {"features": args.features, "shots": args.shots, "seed": args.seed, "layout": args.layout}
-    result = teach(args.data, args.to, **options, window_ms=args.window_ms, correctable=args.correctable)
+    result = teach(args.data, args.to, **options, window_ms=args.window_ms)
     print(json.dumps(result) if args.json else _sentences(result))
     return 0
 

@@ -1,5 +1,4 @@
 """Commands of `spikesight` about recordings, one module each.
 
-`info`, `label`, `transcode`, `play`, `record`, `emulate`. `virtual_camera` plays a recording as a camera would, into
-`sinks`; `explained` runs it through a model.
+`info`, `label`, `transcode`, `play`, `record`, `emulate`. `sinks` are the network's ends of `play`.
 """

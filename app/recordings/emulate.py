@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +14,29 @@ from spikesight.app.recordings.progress import warn
 from spikesight.encoders.emulator.filmed import filmed_recording
 from spikesight.encoders.emulator.motions import MOTIONS, SENSOR, motion_recording
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel
-from spikesight.encoders.emulator.saccades import MOVEMENTS, saccades
+from spikesight.encoders.emulator.saccades import MOVEMENTS, ground, light_on_dark, saccades
 from spikesight.encoders.emulator.sensors import CAMERAS, Camera, random_camera
 from spikesight.encoders.events import NMNIST_SENSOR, Events, EventsError, SensorSize
+from spikesight.encoders.preprocess.fit import DIGIT_BOX, DIGIT_SIZE
 from spikesight.encoders.recordings.files import FORMATS, WRITABLE, format_of, write_recording
 from spikesight.encoders.sample import IMAGE_SUFFIXES, read_pixels
 
 DESCRIPTION = """Turn images into recordings of events, or a video into one recording.
 
-  spikesight emulate photos/ events/ --size 128x128      <class>/<image> becomes <class>/<image>.bin
+  spikesight emulate photos/ events/ --size 128x128      <class>/<image> becomes <class>/<image>.npz
   spikesight emulate mnist/ events/ --count 1000         MNIST's IDX files, N-MNIST-like by default
-  spikesight emulate photos/ events/ --sensor davis346 --format npz
+  spikesight emulate photos/ events/ --sensor davis346 --format aedat4
   spikesight emulate clip.mp4 clip.aedat4 --threshold 0.15
   spikesight emulate motions events/ --count 100         drawn objects in nine motions, 100 recordings of each
   spikesight emulate filmed-motions events/              the same as a webcam films them: texture, noise, shake
 
 Images are moved before an emulated camera as for N-MNIST: three saccades in 0.3 s (--movement smooth: an ellipse).
+Of a drawing, whose border is even, the drawn part is shown as large as an upload's; light on dark as dark on light,
+as N-MNIST has it. Photographs are shown as they are.
 --sensor random is another camera for every image: a model of many learns what does not hang on one.
 """
 
+DRAWN = 0.25  # least difference from the ground, by the largest, of what is drawn
 MOTION_SETS = {"motions": ("", motion_recording), "filmed-motions": ("filmed-", filmed_recording)}
 """Synthetic sets: the prefix of their files' names, so that a folder can hold both, and the function that draws one."""
 
@@ -44,6 +48,7 @@ class Picture:
     grey: NDArray[np.uint8]
     label: str
     name: str
+    inverted: bool = False  # to be shown as dark on light
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -53,11 +58,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("target", type=Path, metavar="OUT", help="folder, or for a video a file")
     add("--size", type=SensorSize.parse, metavar="WxH", help="sensor (default: 34x34; a video's own)")
     add("--sensor", choices=(*CAMERAS, "random"), help="a camera's size, thresholds, bandwidth, noise and hot pixels")
-    kinds = "of the recordings (default: nmnist; of motions npz; of a video by the file's name)"
+    kinds = "of the recordings (default: npz; of a video by the file's name)"
     add("--format", choices=WRITABLE, help=kinds)
     add("--movement", default="saccades", choices=list(MOVEMENTS), help="of images: three saccades, or an ellipse")
     add("--count", type=int, default=0, help="only so many images, as many of each class; of motions: of each (100)")
-    add("--light", action="store_true", help="images: light on dark stays so (N-MNIST has it the other way)")
+    add("--light", action="store_true", help="images: drawings of light on dark stay so")
     add("--threshold", type=float, help="contrast of one event, in log intensity")
     add("--noise", type=float, help="noise events of a pixel a second")
     add("--steady", action="store_true", help="video: take out what all pixels share (lamp flicker)")
@@ -75,12 +80,13 @@ def run(args: argparse.Namespace) -> int:
         return _video(args)
     if not args.source.is_dir():
         raise EventsError(f"there is no {args.source}")
-    movement, name = MOVEMENTS[args.movement](inverted=not args.light), args.format or "nmnist"
+    name = args.format or "npz"
     done, n, sizes = 0, 0, set[SensorSize]()
     for index, picture in enumerate(balanced(pictures(args.source), args.count)):
         camera, seed = _camera(args, args.seed + index), args.seed + index
         sensor = camera.size if camera else args.size or NMNIST_SENSOR
-        events = saccades(picture.grey, sensor, movement=replace(movement, **_pixels(args, camera)), seed=seed)
+        movement = MOVEMENTS[args.movement](inverted=picture.inverted and not args.light, **_pixels(args, camera))
+        events = saccades(picture.grey, sensor, movement=movement, seed=seed)
         events = camera.heated(events, args.seed) if camera else events
         if not len(events):
             warn(f"{picture.label}/{picture.name} gives no events")
@@ -138,7 +144,7 @@ def pictures(folder: Path) -> Iterator[Picture]:
         labels = read_idx(path.with_name(path.name.replace("images-idx3", "labels-idx1")))
         part = "" if len(sets) == 1 else path.name.split("-")[0] + "-"
         for index, (image, label) in enumerate(zip(images, labels)):
-            yield Picture(image, str(int(label)), f"{part}{index + 1:05d}")
+            yield Picture(image, str(int(label)), f"{part}{index + 1:05d}", inverted=True)
     if sets:
         return
     taken = set[Path]()
@@ -150,7 +156,26 @@ def pictures(folder: Path) -> Iterator[Picture]:
                 continue
             name = path.name if path.with_suffix("") in taken else path.stem  # 1.jpg may lie beside 1.png
             taken.add(path.with_suffix(""))
-            yield Picture(np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8), path.parent.name, name)
+            grey = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8)
+            yield Picture(framed(grey), path.parent.name, name, light_on_dark(grey))
+
+
+def framed(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the drawing in a picture of an even border, framed as MNIST's: 20 of 28 pixels, its mass in the middle.
+
+    Any other picture, also one of nothing, is returned as it is.
+    """
+    paper = ground(grey)
+    ink = np.abs(grey.astype(np.float64) - (paper or 0))
+    rows, columns = np.nonzero(ink > DRAWN * max(ink.max(), 1.0))
+    if paper is None or not len(rows):
+        return grey
+    box = ink[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    side = max(4, round(max(box.shape) * DIGIT_SIZE / DIGIT_BOX))
+    down, across = (np.arange(n) @ box.sum(1 - axis) / box.sum() for axis, n in enumerate(box.shape))
+    top, left = round(rows.min() + down - (side - 1) / 2), round(columns.min() + across - (side - 1) / 2)
+    around = np.pad(grey, side, constant_values=paper)
+    return around[top + side : top + 2 * side, left + side : left + 2 * side]
 
 
 def balanced(all_pictures: Iterator[Picture], count: int) -> Iterator[Picture]:

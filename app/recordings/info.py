@@ -32,6 +32,7 @@ class Summary:
     last_us: int
     on: int
     busiest_per_s: float  # events a second in the busiest 10 ms
+    truncated: bool  # the file ends before its recording did, as far as its format can tell
     warnings: tuple[str, ...]
 
     def text(self) -> str:
@@ -60,8 +61,8 @@ def summarise(path: Path) -> Summary:
         busiest = max(busiest, len(packet))
     if first is None:
         raise RecordingError(f"there are no events in {path}")
-    where = str(path), opened.format, topic_of(path)[0].stat().st_size, opened.size.width, opened.size.height
-    return Summary(*where, n, first, last, on, busiest * 100.0, opened.warnings())
+    where = str(path), opened.format, topic_of(opened.path)[0].stat().st_size, opened.size.width, opened.size.height
+    return Summary(*where, n, first, last, on, busiest * 100.0, opened.truncated, opened.warnings())
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

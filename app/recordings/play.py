@@ -6,13 +6,11 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spikesight.app.recordings.sinks import DvSink, open_sink, wait_until
-from spikesight.app.recordings.virtual_camera import Delivery, Faults, play, schedule
 from spikesight.encoders.binning import cells_of, grid_for
 from spikesight.encoders.events import Events, SensorSize
 from spikesight.encoders.recordings.files import RecordingReader
@@ -24,10 +22,6 @@ DESCRIPTION = """Play a recording of events in its own time.
   spikesight play FILE                                    in the terminal
   spikesight play FILE --to dv://127.0.0.1:7777           as a network camera (TCP, for DV and dv-processing too)
   spikesight play FILE --to udp://127.0.0.1:3333?format=aestream --loop 0
-  spikesight play FILE --to rerun:seen.rrd?model=motions  through a model (nmnist), for Rerun's viewer: at once
-
-Faults, to see how a receiver takes them (seconds of the recording):
-  --burst 10 --jitter 20 --gap 1:0.5 --disconnect 2:1 --clock-reset 3
 """
 FRAME_MS = 40
 GAP_US = 10_000  # pause between two rounds of a loop
@@ -35,82 +29,67 @@ SHADES = "  .:-=+*#%@"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    add, spans = parser.add_argument, {"type": interval, "action": "append", "default": [], "metavar": "FROM:LENGTH"}
+    add = parser.add_argument
     add("file", metavar="FILE")
-    add("--to", metavar="ADDRESS", help="dv://host:port, dv+unix:///path, udp://host:port?format=t64, rerun:FILE.rrd")
+    add("--to", metavar="ADDRESS", help="dv://host:port, dv+unix:///path, udp://host:port?format=t64")
     add("--speed", type=float, default=1.0, help="2 is twice as fast (default: 1)")
     add("--loop", type=int, default=1, metavar="N", help="play N times; 0 is for ever (default: 1)")
     add("--packet", type=float, default=5.0, metavar="MS", help="length of a packet (default: 5)")
     add("--wait", type=float, default=30.0, metavar="S", help="wait for a receiver over TCP (default: 30)")
-    add("--burst", type=int, default=1, metavar="N", help="hold back N packets and send them together")
-    add("--jitter", type=float, default=0.0, metavar="MS", help="packets are late by up to this")
-    add("--gap", **spans, help="send nothing")
-    add("--disconnect", **spans, help="close the connection")
-    add("--clock-reset", type=float, default=0.0, metavar="S", help="the clock begins again at 0")
-    add("--seed", type=int, default=0, help="of the jitter")
-
-
-def interval(text: str) -> tuple[float, float]:
-    """Parse an interval: `1:0.5` -> (1.0, 0.5), begin and length in seconds."""
-    begin, _, length = text.partition(":")
-    try:
-        return float(begin), float(length)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is no interval; write FROM:LENGTH in seconds") from None
 
 
 def run(args: argparse.Namespace) -> int:
     """Play until the recording ends; return the exit code."""
-    if args.speed <= 0 or args.packet <= 0 or args.burst < 1:
-        raise ValueError("--speed and --packet must be above 0, and --burst at least 1")
+    if args.speed <= 0 or args.packet <= 0:
+        raise ValueError("--speed and --packet must be above 0")
     size = RecordingReader(args.file).size
 
     def packets() -> Iterator[Events]:
         return RecordingReader(args.file, size).packets(round(args.packet * 1000))
 
     rounds = args.loop if args.loop > 0 else float("inf")
-    faults = Faults(args.burst, args.jitter, tuple(args.gap), tuple(args.disconnect), args.clock_reset)
-    deliveries = schedule(looped(packets, rounds, GAP_US), faults, speed=args.speed, seed=args.seed)
-    if (args.to or "").startswith("rerun:"):
-        from spikesight.app.recordings.explained import explain  # torch takes seconds to load
-
-        seen = (delivery.events for delivery in deliveries if delivery.events is not None)
-        print(f"{explain(Path(args.file).name, seen, size, args.to):,} steps written")
-        return 0
-    if args.to:
-        return _send(args, size, deliveries)
-    return _show(deliveries, size)
+    due = timed(looped(packets, rounds, GAP_US), args.speed)
+    return _send(args, size, due) if args.to else _show(due, size)
 
 
-def _send(args: argparse.Namespace, size: SensorSize, deliveries: Iterable[Delivery]) -> int:
+def timed(packets: Iterable[Events], speed: float = 1.0) -> Iterator[tuple[float, Events]]:
+    """Yield each packet with the time at which it is due, that of its last event: seconds from the first event on."""
+    first_us: int | None = None
+    for packet in packets:
+        first_us = int(packet["t"][0]) if first_us is None else first_us
+        yield (int(packet["t"][-1]) - first_us) / 1e6 / speed, packet
+
+
+def _send(args: argparse.Namespace, size: SensorSize, due: Iterable[tuple[float, Events]]) -> int:
     sink = open_sink(args.to, size)
     with closing(sink):
         say(f"{args.file}, {size} pixels, to {args.to}")
         if isinstance(sink, DvSink) and not wait_until(lambda: sink.n_clients > 0, args.wait):
             print(f"nobody connected within {args.wait:g} s", file=sys.stderr)
             return 1
-        play(sink, deliveries)
+        begin = time.monotonic()
+        for at_s, events in due:
+            time.sleep(max(0.0, begin + at_s - time.monotonic()))
+            sink.send(events)
     missed = f", {sink.n_missed:,} while nobody was connected" if sink.n_missed else ""
     print(f"{sink.n_sent:,} events sent, {sink.n_dropped:,} dropped for a slow receiver{missed}")
     return 0
 
 
-def _show(deliveries: Iterable[Delivery], size: SensorSize) -> int:
+def _show(due: Iterable[tuple[float, Events]], size: SensorSize) -> int:
     """Draw a frame every FRAME_MS in the terminal; without a terminal print a line a second."""
     begin, drawn_s, n, waiting = time.monotonic(), 0.0, 0, []
     lively = sys.stdout.isatty()
-    for delivery in deliveries:
-        if delivery.events is None:
+    for at_s, events in due:
+        waiting.append(events)
+        n += len(events)
+        if at_s - drawn_s < (FRAME_MS / 1000 if lively else 1.0):
             continue
-        waiting.append(delivery.events)
-        n += len(delivery.events)
-        if delivery.at_s - drawn_s < (FRAME_MS / 1000 if lively else 1.0):
-            continue
-        time.sleep(max(0.0, begin + delivery.at_s - time.monotonic()))
-        drawn_s = delivery.at_s
+        time.sleep(max(0.0, begin + at_s - time.monotonic()))
+        drawn_s = at_s
         if lively:
             say("\x1b[H\x1b[J" + picture(np.concatenate(waiting), size, *_terminal_size()))
-        say(f"{delivery.at_s:8.2f} s  {n:,} events")
+        say(f"{at_s:8.2f} s  {n:,} events")
         waiting = []
     if waiting and lively:
         print(picture(np.concatenate(waiting), size, *_terminal_size()))

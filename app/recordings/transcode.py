@@ -42,8 +42,6 @@ def run(args: argparse.Namespace) -> int:
     parts = cut(watched(reader.packets(100_000), args.source.name), args.start, args.seconds, zero=args.zero)
     n = write_recording(args.target, chain(parts), reader.size, name, warn=warn)
     copy_settings(args.source, args.target)
-    if name == "evt21":
-        warn("few programs read EVT 2.1 as it is written here (of three tried: evutils); --format evt3 is safer")
     for warning in reader.warnings():
         warn(warning)
     print(f"{args.target}: {n:,} events, {name}, {args.target.stat().st_size:,} bytes")

@@ -10,6 +10,7 @@ from spikesight.models.steps import Object
 
 Point = tuple[float, float]
 REMEMBERED = 64  # most objects whose last position is kept
+NEAR = 0.25  # of an object's shorter side: so near a line or border it is on neither side, and may dither there
 
 
 @dataclass
@@ -18,14 +19,14 @@ class Counting:
 
     An object's position is the centre of its box. It crosses a line between the line's ends: `forward` from left to
     right, as seen from `begin` towards `end`, else `backward`; and a region's border `in` (also when first seen inside)
-    or `out`.
+    or `out`. It counts once the object is clear of the line or border (NEAR).
     """
 
     line: bool
     begin: Point
     end: Point
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)  # by label and direction
-    _before: dict[int, Point] = field(default_factory=dict)  # last position by object id
+    _before: dict[int, Point] = field(default_factory=dict)  # by object id: last position clear of the border
 
     @classmethod
     def of(cls, text: str) -> "Counting":
@@ -47,6 +48,8 @@ class Counting:
         for one in objects:
             left, top, width, height = one.box
             here = left + width / 2, top + height / 2
+            if self._distance(here) < NEAR * min(width, height):
+                continue
             went = self._crossing(self._before.pop(one.id, None), here)
             self._before[one.id] = here
             if len(self._before) > REMEMBERED:
@@ -69,6 +72,18 @@ class Counting:
         one, other = _side(self.begin, self.end, before), _side(self.begin, self.end, here)
         between = (_side(before, here, self.begin) > 0) != (_side(before, here, self.end) > 0)
         return "" if (one > 0) == (other > 0) or not between else "forward" if other > 0 else "backward"
+
+    def _distance(self, at: Point) -> float:
+        """Return the distance from the line, or from the region's border."""
+        (x1, y1), (x2, y2), (x, y) = self.begin, self.end, at
+        if self.line:
+            along = ((x - x1) * (x2 - x1) + (y - y1) * (y2 - y1)) / math.dist(self.begin, self.end) ** 2
+            share = min(max(along, 0.0), 1.0)
+            return math.hypot(x - x1 - share * (x2 - x1), y - y1 - share * (y2 - y1))
+        beyond, within = (x1 - x, x - x2), (y1 - y, y - y2)
+        if self._inside(at):
+            return -max(*beyond, *within)
+        return math.hypot(max(0.0, *beyond), max(0.0, *within))
 
     def _inside(self, at: Point) -> bool:
         return self.begin[0] <= at[0] <= self.end[0] and self.begin[1] <= at[1] <= self.end[1]

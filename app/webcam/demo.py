@@ -5,7 +5,6 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from spikesight.models.checkpoint import read_config
 from spikesight.models.classifier import Classifier, Stepper
 from spikesight.models.classifier.session import Session, inputs_of
 from spikesight.models.shipped import find, shipped
-from spikesight.models.steps import Answer, Input, Prediction
+from spikesight.models.steps import Answer, Prediction
 from spikesight.service.sinks.delivery import Deliveries, open_deliveries
 from spikesight.service.sinks.report import Report
 
@@ -59,7 +58,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     crossing = "count objects that cross line:X1,Y1,X2,Y2 or enter region:X1,Y1,X2,Y2 (pixels), as lines of JSON"
     parser.add_argument("--count", metavar="WHERE", help=crossing)
     parser.add_argument("--mirror", action="store_true", help="show the camera's picture like a mirror")
-    where = "send predictions: https://, mqtt://, file:, rerun:; repeat for several"
+    where = "send predictions: https://, mqtt://, file:; repeat for several"
     parser.add_argument("--to", action="append", default=[], metavar="SINK", help=where)
     parser.add_argument("--every-step", action="store_true", help="send every step, not only changes of the label")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so much of the source")
@@ -82,7 +81,6 @@ def run(args: argparse.Namespace) -> int:
         report=report,
         objects=args.objects or (MOST if args.count else 0),
         counting=Counting.of(args.count) if args.count else None,
-        on_step=lambda inputs, answer: sinks.on_step(source.name, classifier, inputs, answer),
     )
     recorder = Recorder(args.record) if args.record else None
     try:
@@ -121,7 +119,6 @@ class Demo:
     report: Report | None = None
     objects: int = 0
     counting: Counting | None = None
-    on_step: Callable[[list[Input], Answer], None] = lambda *_: None
     paused: bool = False
     answer: Answer | None = None
     warned: str | None = None  # last warning about the camera
@@ -156,7 +153,6 @@ class Demo:
             predictions.append(self.answer.prediction)
             if self.report is not None:
                 self.report.report_step(self.classifier.name, self.answer)
-            self.on_step([given], self.answer)
             self._count(self.answer.prediction)
         now = time.perf_counter()
         self.history = [*self.history, *(p.probabilities for p in predictions)][-HISTORY:]

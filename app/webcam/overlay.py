@@ -1,12 +1,11 @@
 """Draw the desktop demo's picture: events, prediction and meters, from arrays to one array.
 
-The event picture obeys WCAG 2.3.1 (at most three flashes in any second) as the web page does: levels fade slowly; if
-many watched pixels have swung up and down lately, colours move close to the ground and new events are averaged in
-instead of set, so that flicker settles to a constant tone.
+Whatever an event camera sees, its picture must not flash (WCAG 2.3.1: at most three flashes in any second). It has the
+web page's dim colours, of which no two differ so much in relative luminance that their change is a flash.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import cv2
@@ -23,65 +22,13 @@ Picture = np.ndarray  # uint8 [H, W, 3], RGB
 GROUND, BACK, PANEL, LINE, BAR, INK, INK_2 = (
     COLOURS[name] for name in ("event-ground", "window", "window-panel", "window-line", "window-bar", "ink", "ink-2")
 )
-VIVID_ON, VIVID_OFF, DIM_ON, DIM_OFF = (
-    COLOURS[f"event-{name}"] for name in ("on", "off", "on-dim", "off-dim")
-)  # the dim colours are within 0.09 relative luminance of the ground
+ON, OFF = COLOURS["event-on-dim"], COLOURS["event-off-dim"]  # within 0.09 relative luminance of the ground
 TONES = tuple(COLOURS[f"p{number}"] for number in range(1, 6))
 
-DECAY_US = 600_000  # time constant of fading; never below 300 ms
-RELEASE_US = 2_500_000
-SAMPLES = (24, 32)  # most rows and columns of watched pixels
-DIM_SHARE = 0.22  # strength of the dim colours relative to the vivid ones
-SWING = 0.23  # change of a level that counts as a swing: about 0.09 in relative luminance
-SWINGS = 5  # swings in a second from which a pixel is flashing; three flashes are six swings
-AREA_FREE, AREA_FULL = 0.08, 0.2  # share of flashing pixels in a window; WCAG counts from 0.25 on
-AVERAGED = 0.15  # weight of a new event where the picture is dim
-NEVER_US = -(2**60)
+DECAY_US = 600_000  # time constant of fading
 LEVELS = 64
 
 WIDTH, MARGIN, STRIP, FOOT = 1120, 16, 176, 58  # pixels
-
-
-@dataclass(frozen=True)
-class FlashWatch:
-    """A grid of pixels that is watched for swings up and down. Immutable."""
-
-    rows: np.ndarray  # intp [R, 1], rows of the watched pixels
-    columns: np.ndarray  # intp [1, C]
-    extreme: np.ndarray  # float32 [R, C]: furthest level since the last turning point
-    rising: np.ndarray  # float32 [R, C]: 1 or -1
-    swings: np.ndarray  # int64 [SWINGS, R, C]: times of the latest swings, oldest first
-
-    @classmethod
-    def of(cls, height: int, width: int) -> "FlashWatch":
-        """Return the grid for pictures of this size, before the first picture."""
-        n_rows, n_columns = min(SAMPLES[0], height), min(SAMPLES[1], width)
-        rows = ((np.arange(n_rows) + 0.5) * height / n_rows).astype(np.intp)[:, None]
-        columns = ((np.arange(n_columns) + 0.5) * width / n_columns).astype(np.intp)[None]
-        shape = (n_rows, n_columns)
-        swings = np.full((SWINGS, *shape), NEVER_US, np.int64)
-        return cls(rows, columns, np.zeros(shape, np.float32), np.ones(shape, np.float32), swings)
-
-    def seen(self, levels: np.ndarray, strength: float, now_us: int) -> "FlashWatch":
-        """Return the grid after a picture of these levels, shown at this strength."""
-        change = levels[self.rows, self.columns] * np.float32(strength) - self.extreme
-        on = change * self.rising > 0
-        turned = ~on & (np.abs(change) >= SWING)
-        later = np.concatenate([self.swings[1:], np.full((1, *turned.shape), now_us, np.int64)])
-        return replace(
-            self,
-            extreme=np.where(on | turned, self.extreme + change, self.extreme),
-            rising=np.where(turned, -self.rising, self.rising),
-            swings=np.where(turned, later, self.swings),
-        )
-
-    def flashing(self, now_us: int) -> float:
-        """Return the largest share of flashing pixels in any window of half the width and height, 0 to 1."""
-        bad = now_us - self.swings[0] < 1_000_000
-        high, wide = (bad.shape[0] + 1) // 2, (bad.shape[1] + 1) // 2
-        tops = (0, (bad.shape[0] - high) // 2, bad.shape[0] - high)
-        lefts = (0, (bad.shape[1] - wide) // 2, bad.shape[1] - wide)
-        return max(float(bad[y : y + high, x : x + wide].mean()) for y in tops for x in lefts)
 
 
 @dataclass(frozen=True)
@@ -90,13 +37,11 @@ class Surface:
 
     levels: np.ndarray  # float32 [H, W] in [-1, 1]; above 0 brighter, below darker
     now_us: int
-    watch: FlashWatch
-    gain: float = 1.0  # 1 vivid, 0 dim
 
     @classmethod
     def blank(cls, size: SensorSize, now_us: int = 0) -> "Surface":
         """Return a dark surface of the sensor's size."""
-        return cls(np.zeros((size.height, size.width), np.float32), now_us, FlashWatch.of(size.height, size.width))
+        return cls(np.zeros((size.height, size.width), np.float32), now_us)
 
     def seen(self, events: np.ndarray, now_us: int) -> "Surface":
         """Return the surface after these EVENTS, faded to `now_us`; events off the picture are ignored."""
@@ -106,15 +51,8 @@ class Surface:
         x, y = events["x"].astype(np.intp), events["y"].astype(np.intp)
         inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
         x, y, p = x[inside], y[inside], events["p"][inside]
-        latest = np.zeros_like(levels)
-        latest[y, x] = np.where(p, np.float32(1), np.float32(-1))
-        weight = np.abs(latest) * np.float32(AVERAGED + (1 - AVERAGED) * self.gain)
-        levels = levels + weight * (latest - levels)
-        watch = self.watch.seen(levels, DIM_SHARE + (1 - DIM_SHARE) * self.gain, now_us)
-        area = watch.flashing(now_us)
-        target = 1 - float(np.clip((area - AREA_FREE) / (AREA_FULL - AREA_FREE), 0, 1))
-        gain = target if target < self.gain else min(target, self.gain + elapsed / RELEASE_US)
-        return Surface(levels, now_us, watch, gain)
+        levels[y, x] = np.where(p, np.float32(1), np.float32(-1))
+        return Surface(levels, now_us)
 
 
 def linear(values: np.ndarray) -> np.ndarray:
@@ -128,21 +66,23 @@ def luminance(picture: np.ndarray) -> np.ndarray:
     return linear(picture) @ np.array([0.2126, 0.7152, 0.0722])
 
 
-def palette(gain: float) -> np.ndarray:
+def palette() -> np.ndarray:
     """Return the colours of levels -1 to 1, uint8 [2 * LEVELS + 1, 3], mixed in linear light."""
     ground = linear(np.array(GROUND))
     share = np.linspace(0, 1, LEVELS + 1)[:, None]
     sides = []
-    for dim, vivid in ((DIM_OFF, VIVID_OFF), (DIM_ON, VIVID_ON)):
-        full = linear(np.array(dim)) * (1 - gain) + linear(np.array(vivid)) * gain
-        light = ground + (full - ground) * share
+    for full in (OFF, ON):
+        light = ground + (linear(np.array(full)) - ground) * share
         sides.append(np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055))
     return np.round(255 * np.concatenate([sides[0][:0:-1], sides[1]])).astype(np.uint8)
 
 
+PALETTE = palette()
+
+
 def paint(surface: Surface) -> Picture:
     """Draw the event picture, uint8 [H, W, 3]."""
-    return palette(surface.gain)[(surface.levels * LEVELS).astype(np.intp) + LEVELS]
+    return PALETTE[(surface.levels * LEVELS).astype(np.intp) + LEVELS]
 
 
 class Box(NamedTuple):

@@ -19,8 +19,11 @@ class Window:
 
     def __init__(self, title: str) -> None:
         os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
-        import pygame  # only a window needs it
-
+        try:
+            import pygame
+        except ImportError as error:
+            needs = "a window needs pygame-ce: pip install 'spikesight[webcam]', or use --no-window"
+            raise NoDisplay(needs) from error
         self.pygame = pygame
         with suppress(pygame.error):
             pygame.display.init()

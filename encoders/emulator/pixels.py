@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from spikesight.encoders import kernels
 from spikesight.encoders.events import EVENTS, Events, EventsError, SensorSize, empty_events
-from spikesight.encoders.preprocess.values import COUNT, TIME, Part, Values, array, number
 
 Floats = NDArray[np.float32]
 NEVER_US = -(2**62)
@@ -71,7 +70,7 @@ class PixelState:
     shift: float  # log intensity removed as common to all pixels (`steady`)
 
 
-class Emulator(Part):
+class Emulator:
     """Converts a stream of grey frames to events. Equal seeds and frames give equal events, wherever the stream is cut.
 
     `now` holds the pixels' state; None before the first frame.
@@ -94,26 +93,6 @@ class Emulator(Part):
         self._limit = params.max_events or 4 * shape[0] * shape[1]
         room = self._limit + shape[0] * shape[1]  # plus at most one noise event per pixel
         self._offsets, self._words = np.empty(room, np.uint32), np.empty(room, np.uint32)
-
-    def state(self) -> Values:
-        """Return `now` as plain values, all None before the first frame; refractory times are relative."""
-        state = self.now
-        if state is None:
-            return dict.fromkeys(("reference", "last", "tired_us", "t_us", "draw", "shift"))
-        tired = np.maximum(state.free_us - state.t_us, 0).astype(np.uint32)
-        arrays: Values = {"reference": state.reference.copy(), "last": state.last.copy(), "tired_us": tired}
-        return arrays | {"t_us": state.t_us, "draw": state.draw, "shift": state.shift}
-
-    def restore(self, values: Values) -> None:
-        """Continue from the `state` of an emulator of the same size and seed. Raises ValueError."""
-        if values["t_us"] is None:
-            self.now = None
-            return
-        shape, t_us = (self.size.height, self.size.width), number(values["t_us"], *TIME)
-        reference, last = (array(values[name], shape, np.float32, -1e6, 1e6) for name in ("reference", "last"))
-        tired = array(values["tired_us"], shape, np.uint32, 0, max(self.params.refractory_us, 0))
-        draw, shift = number(values["draw"], *COUNT), number(values["shift"], -1e6, 1e6)
-        self.now = PixelState(reference, last, t_us + tired.astype(np.int64), t_us, draw, shift)
 
     def restart(self, rows: slice, grey: NDArray[np.uint8]) -> None:
         """Restart the pixels of these rows from a frame [H, W], as all pixels start from the first frame."""

@@ -1,7 +1,7 @@
 """Film a still image with a moving emulated camera: saccades and smooth paths through the pixel model, as events."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Literal
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from spikesight.encoders import kernels
 from spikesight.encoders.emulator.pixels import Floats, thresholds
 from spikesight.encoders.events import EVENTS, NMNIST_SENSOR, Events, EventsError, SensorSize
-from spikesight.encoders.preprocess.fit import DIGIT_SIZE, fit_digit, fit_plain
+from spikesight.encoders.preprocess.fit import DIGIT_SIZE, EVEN, fit_digit, fit_plain
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,8 @@ class Saccades:
     They were fitted to N-MNIST recordings and the MNIST images behind them (Orchard et al. 2015 only give the idea:
     three eye movements along a triangle, 100 ms each). `path_px`: where the top left corner of a 28 x 28 image lies on
     the 34 x 34 sensor at the corners of the triangle; larger sensors scale it. A movement has the speed profile 1 -
-    cos. `inverted`: the recordings look as if the digits had been dark on a bright screen.
+    cos. `inverted`: the recordings look as if the digits, which are light on dark in MNIST, had been dark on a bright
+    screen; other pictures are shown as they are (`light_on_dark`).
     """
 
     path_px: tuple[tuple[float, float], ...] = ((-0.30, 1.54), (2.15, 7.54), (5.85, 1.09), (0.42, 1.03))
@@ -77,7 +78,8 @@ def saccades(
     """Return the events of a camera moving before a still grey image (uint8 [H, W]): three saccades, about 0.3 s.
 
     The image is scaled so that its longer side takes 28/34 of the sensor's shorter one (an MNIST image on 34 x 34 is
-    unchanged). Equal seeds give equal pixels and noise. Raises EventsError for a wrong image.
+    unchanged). What surrounds it continues it: the ground of its border, or its edge where the border is not even.
+    Equal seeds give equal pixels and noise. Raises EventsError for a wrong image.
     """
     if image.ndim != 2 or image.dtype != np.uint8 or 0 in image.shape:
         raise EventsError(f"expected a grey uint8 image [H, W], got {image.dtype} {image.shape}")
@@ -91,12 +93,12 @@ def saccades(
     on = thresholds(movement.threshold_on, movement.sigma, shape, generator)
     off = thresholds(movement.threshold_off, movement.sigma, shape, generator)
     start = generator.uniform(-0.5, 0.5, shape).astype(np.float32) * np.minimum(on, off)
-    padded, columns, rows, weights = _views(_log_image(image, movement), x, y, shape)
+    canvas, columns, rows, weights = _views(image, x, y, shape)
     noise = _noise(movement, shape, generator)
     alpha = 1 - math.exp(-2e-6 * math.pi * movement.cutoff_hz * movement.step_us) if movement.cutoff_hz else 1.0
     film = partial(
         kernels.compiled("emulator").moving_image,
-        padded,
+        _log_image(canvas, movement),
         columns,
         rows,
         weights,
@@ -136,31 +138,48 @@ def _path(movement: Saccades, unit: float) -> NDArray[np.float64]:
     return movement.corner(unit)
 
 
-def _log_image(image: NDArray[np.uint8], movement: Saccades) -> Floats:
-    """Return the log intensity of the image behind the lens, with a border of three pixels for the blur."""
-    light = np.pad(image.astype(np.float32), 3)
+def ground(image: NDArray[np.uint8]) -> int | None:
+    """Return the grey value of an even border, as around a drawing; None if the border is not even, as a photograph's.
+
+    A few strokes may touch it.
+    """
+    border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
+    low, middle, high = np.quantile(border, (0.1, 0.5, 0.9))
+    return round(middle) if high - low < EVEN * max(float(np.ptp(image)), 1.0) else None
+
+
+def light_on_dark(image: NDArray[np.uint8]) -> bool:
+    """Return whether a picture is a drawing of light on dark, as MNIST's, and not ink on paper or a photograph."""
+    return (value := ground(image)) is not None and value < image.mean()
+
+
+def _log_image(light: NDArray[np.uint8], movement: Saccades) -> Floats:
+    """Return the log intensity of a picture behind the lens."""
+    blurred = light.astype(np.float32)
     if movement.blur_px > 0:
         taps = np.exp(-0.5 * (np.arange(-2, 3) / movement.blur_px) ** 2)
         taps = (taps / taps.sum()).astype(np.float32)
         for _ in range(2):  # rows, then columns
-            wide = np.pad(light, ((0, 0), (2, 2)))
-            light = sum((tap * wide[:, k : k + light.shape[1]] for k, tap in enumerate(taps)), np.zeros_like(light)).T
-    return np.log((255 - light if movement.inverted else light) + np.float32(movement.floor)).astype(np.float32)
+            wide, n = np.pad(blurred, ((0, 0), (2, 2)), mode="edge"), blurred.shape[1]
+            blurred = sum((tap * wide[:, k : k + n] for k, tap in enumerate(taps)), np.zeros_like(blurred)).T
+    return np.log((255 - blurred if movement.inverted else blurred) + np.float32(movement.floor)).astype(np.float32)
 
 
 def _views(
-    light: Floats, x: NDArray[np.float64], y: NDArray[np.float64], shape: tuple[int, int]
-) -> tuple[Floats, NDArray[np.int64], NDArray[np.int64], Floats]:
-    """Return a canvas around the image, and the sensor's position on it at each step: column, row, bilinear weights."""
+    image: NDArray[np.uint8], x: NDArray[np.float64], y: NDArray[np.float64], shape: tuple[int, int]
+) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64], Floats]:
+    """Return a canvas that continues the image, and the sensor's position on it at each step: column, row, bilinear
+    weights.
+    """
     left, top = math.ceil(x.max()) + 4, math.ceil(y.max()) + 4  # the sensor's corner on the canvas if x = y = 0
     u, v = left - x, top - y
     columns, rows = np.floor(u).astype(np.int64), np.floor(v).astype(np.int64)
-    height = max(shape[0] + int(rows.max()) + 2, top + light.shape[0])
-    width = max(shape[1] + int(columns.max()) + 2, left + light.shape[1])
-    canvas = np.full((height, width), light[0, 0], np.float32)
-    canvas[top - 3 : top - 3 + light.shape[0], left - 3 : left - 3 + light.shape[1]] = light
-    right, below = (u - columns).astype(np.float32), (v - rows).astype(np.float32)
-    weights = [(1 - right) * (1 - below), right * (1 - below), (1 - right) * below, right * below]
+    below = max(shape[0] + int(rows.max()) + 2 - top - image.shape[0], 3)
+    right = max(shape[1] + int(columns.max()) + 2 - left - image.shape[1], 3)
+    sides, even = ((top, below), (left, right)), ground(image)
+    canvas = np.pad(image, sides, mode="edge") if even is None else np.pad(image, sides, constant_values=even)
+    across, down = (u - columns).astype(np.float32), (v - rows).astype(np.float32)
+    weights = [(1 - across) * (1 - down), across * (1 - down), (1 - across) * down, across * down]
     return canvas, columns, rows, np.stack(weights, axis=1)
 
 
@@ -181,4 +200,5 @@ def saccade_events(
     """Return EVENTS of a camera with this sensor before the image, moved in three saccades (Orchard et al. 2015)."""
     if still == "digit":
         return saccades(fit_digit(image, DIGIT_SIZE, DIGIT_SIZE)[0], sensor, seed=seed)
-    return saccades(fit_plain(image, sensor.height, sensor.width, 1)[0], sensor, seed=seed)
+    picture = fit_plain(image, sensor.height, sensor.width, 1)[0]
+    return saccades(picture, sensor, movement=replace(NMNIST, inverted=light_on_dark(picture)), seed=seed)

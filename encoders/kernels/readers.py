@@ -4,12 +4,34 @@ Events are written to `out` as 13 bytes each, in two writes of 8; the next event
 room for one event more than are written.
 """
 
+from typing import Any
+
 import numpy as np
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
 
 from spikesight.encoders.kernels.loop import loop
-from spikesight.encoders.kernels.unaligned import put_8
 
 EVENT = np.int64(13)
+
+
+def _put_8(_: Any, target: Any, at: Any, value: Any) -> Any:
+    """Write an int64 as 8 bytes of a uint8 array, unaligned and unchecked.
+
+    A processor needs one instruction; a loop over bytes, or over the fields of a packed record, several times as long.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        place = builder.bitcast(builder.gep(data, [args[1]]), ir.IntType(64).as_pointer())
+        builder.store(args[2], place).align = 1
+        return context.get_dummy_value()
+
+    return types.void(target, at, value), generate
+
+
+put_8: Any = intrinsic(_put_8)
 
 
 @loop

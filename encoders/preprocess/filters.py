@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from spikesight.encoders import kernels
 from spikesight.encoders.events import EVENTS, Events, EventsError, SensorSize, joined
-from spikesight.encoders.preprocess.values import COUNT, TIME, Part, Values, array
 
 NEVER_US = -(2**62)
 GATE_US = 5_000  # interval over which NoiseGate measures the rate of lone events
@@ -34,19 +33,17 @@ class Refractory:
         return marked("refractory", events, self._last, self.time_us)
 
 
-class BackgroundActivity(Part, newest=TIME):
+class BackgroundActivity:
     """Keeps an event only if one of its eight neighbours had an event at most `time_us` before (Delbruck 2008).
 
     `last`, int64 [H + 2, W + 2], holds times of the pixels' last events, with a border of one pixel that never fires.
-    If the clock restarts, all earlier events are forgotten. The state holds how long ago pixels fired, in as few bytes
-    as hold `time_us`; what is older is as never.
+    If the clock restarts, all earlier events are forgotten.
     """
 
     def __init__(self, size: SensorSize, time_us: int = 10_000) -> None:
         self.time_us = _positive("correlation time", time_us)
-        self._ages = np.dtype(np.uint16 if time_us < 0xFFFF else np.uint32)
         self.last = np.full((size.height + 2, size.width + 2), NEVER_US, np.int64)
-        self.newest = TIME[0]  # time of the newest event
+        self.newest = NEVER_US  # time of the newest event
 
     def __call__(self, events: Events) -> Events:
         self._go_on(events)
@@ -59,18 +56,8 @@ class BackgroundActivity(Part, newest=TIME):
                 self.last.fill(NEVER_US)
             self.newest = int(events["t"][-1])
 
-    def state(self) -> Values:
-        ages = np.minimum(self.newest - self.last[1:-1, 1:-1], self.time_us + 1)
-        return super().state() | {"ages": ages.astype(self._ages)}
 
-    def restore(self, values: Values) -> None:
-        super().restore(values)
-        last = self.last[1:-1, 1:-1]
-        ages = array(values["ages"], last.shape, self._ages, 0, self.time_us + 1)
-        last[:] = np.where(ages > self.time_us, NEVER_US, self.newest - ages.astype(np.int64))
-
-
-class NoiseGate(BackgroundActivity, rate_hz=(0.0, 1e15, None), lone=COUNT):
+class NoiseGate(BackgroundActivity):
     """A background-activity filter that acts only if the stream is noisy, and more strictly if it is very noisy.
 
     An event is lone if none of its eight neighbours had an event at most `time_us` before. While the rate of lone
@@ -92,7 +79,7 @@ class NoiseGate(BackgroundActivity, rate_hz=(0.0, 1e15, None), lone=COUNT):
     def __call__(self, events: Events) -> Events:
         if not len(events):
             return events
-        newest = int(events["t"][0]) if self.newest == TIME[0] else self.newest
+        newest = int(events["t"][0]) if self.newest == NEVER_US else self.newest
         self._go_on(events)
         rate_hz, keep = -1.0 if self.rate_hz is None else self.rate_hz, np.zeros(len(events), bool)
         rate_hz, self.lone = kernels.compiled("filters").gate(
@@ -102,7 +89,7 @@ class NoiseGate(BackgroundActivity, rate_hz=(0.0, 1e15, None), lone=COUNT):
         return chosen(events, keep)
 
 
-class HotPixels(Part, first=(*TIME, None), learning=(False, True), counts=(0, 2**32 - 1), mask=(False, True)):
+class HotPixels:
     """Learns hot pixels from event counts over the first `learn_us`, while all events pass; then drops their events.
 
     A hot pixel's count is above the sensor's mean + `deviations` standard deviations, and above LONELY times the third

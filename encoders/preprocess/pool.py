@@ -12,7 +12,6 @@ import numpy as np
 from spikesight.encoders import kernels
 from spikesight.encoders.binning import NOWHERE, grid_for
 from spikesight.encoders.events import EVENTS, Events, SensorSize
-from spikesight.encoders.preprocess.values import COUNT, Part
 
 LEAST = 2  # least fine pixels along a coarse pixel's side; sensors closer in size are not summed
 
@@ -22,7 +21,7 @@ def pools(sensor: SensorSize, size: SensorSize) -> bool:
     return min(sensor.width // size.width, sensor.height // size.height) >= LEAST
 
 
-class Pool(Part, level=(-COUNT[1], COUNT[1])):
+class Pool:
     """Downsamples packets of a `sensor` to events of a sensor of `size`; packet borders do not matter.
 
     Only the largest centred crop with the aspect ratio of `size` is used. Packets must be sorted and on the sensor.

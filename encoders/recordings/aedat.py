@@ -1,9 +1,9 @@
-"""iniVation's older formats: AEDAT 2.0 (jAER) and AEDAT 3.1 (cAER, DVS Gesture)."""
+"""iniVation's older formats: AEDAT 1.0 and 2.0 (jAER), and AEDAT 3.1 (cAER, DVS Gesture)."""
 
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from spikesight.encoders.events import Events, SensorSize, make_events, unwrap
 from spikesight.encoders.kernels import LARGEST_PACKET
-from spikesight.encoders.recordings.format import Opened, Parts, RecordingError, as_decoder, text_header, word_chunks
+from spikesight.encoders.recordings.format import CutShort, Opened, as_decoder, text_header, word_chunks
 
-CHIPS = {  # sensors by the chip or source name in a header; the longest match counts
+CHIPS = {  # sensors by a part of the chip's name; the longest match counts
     "dvs128": SensorSize(128, 128),
     "davis240": SensorSize(240, 180),
     "davis128": SensorSize(128, 128),
@@ -24,12 +24,13 @@ CHIPS = {  # sensors by the chip or source name in a header; the longest match c
     "dvxplorer_lite": SensorSize(320, 240),
     "dvs132s": SensorSize(132, 104),
 }
-DVS128 = CHIPS["dvs128"]
+NAMED = re.compile(r"#\s*(?:aechip|source \d+):\s*(\S+)", re.IGNORECASE)  # a header's line about the camera
 
 
 def _chip(lines: list[str]) -> str | None:
-    text = "\n".join(lines).lower()
-    return max((name for name in CHIPS if name in text), key=len, default=None)
+    """Return the chip of the first line that names the camera. jAER's preferences, further down, name others too."""
+    named = next((found[1].lower() for line in lines if (found := NAMED.match(line))), "")
+    return max((name for name in CHIPS if name in named), key=len, default=None)
 
 
 # ----------------------------------------------------------------------------------------------------------- AEDAT 2.0
@@ -41,15 +42,18 @@ class Aedat2:
 
     DVS128: ON is bit 0 clear, column 127 - bits 1 to 7, row (from below) bits 8 to 14. DAVIS: bit 31 marks frames and
     IMU samples, bit 10 external signals; ON is bit 11, column W - 1 - bits 12 to 21, row (from below) bits 22 to 30.
+    AEDAT 1.0 (`first_version`), of the DVS128 alone, has addresses of 16 bits.
     """
 
     size: SensorSize
     davis: bool
+    first_version: bool = False
     last: int = -1
 
     def events(self, data: NDArray[np.uint8]) -> Events:
         """Decode bytes that are complete records."""
-        address, t = data.view(">u4").reshape(-1, 2).astype(np.int64).T
+        record = np.dtype([("address", ">u2" if self.first_version else ">u4"), ("t", ">u4")])
+        address, t = (data.view(record)[name].astype(np.int64) for name in ("address", "t"))
         if self.davis:
             kept = address & (1 << 31 | 1 << 10) == 0
             x, y, p = address >> 12 & 0x3FF, address >> 22 & 0x1FF, address >> 11 & 1
@@ -63,40 +67,22 @@ class Aedat2:
 
 
 def open_aedat2(path: Path) -> Opened:
-    """Open an AEDAT 2.0 file. The header names the chip, or the addresses tell it: a DVS128's have 15 bits."""
+    """Open an AEDAT 1.0 or 2.0 file. The header names the chip, or the addresses tell it: a DVS128's have 15 bits."""
     with path.open("rb") as file:
         lines = text_header(file, "#", "#endofasciiheader")
         start = file.tell()
         sample = np.frombuffer(file.read(8 * 4096), np.uint8)
     notes: list[str] = []
-    chip = _chip(lines)
+    first = lines[:1] == ["#!AER-DAT1.0"]
+    chip = "dvs128" if first else _chip(lines)
     if chip is None:
         addresses = sample[: len(sample) // 8 * 8].view(">u4")[::2]
         chip = "dvs128" if bool((addresses < 1 << 15).all()) else "davis240"
         if chip == "davis240" and bool(((addresses >> 12 & 0x3FF)[addresses >> 31 == 0] >= 240).any()):
             chip = "davis346"
-        notes.append(f"the header names no camera; read as {chip.upper()}")
-    decode = Aedat2(CHIPS[chip], davis=chip.startswith("davis"))
-    return Opened(CHIPS[chip], word_chunks(path, start, 8, as_decoder(decode.events, 8), notes), notes)
-
-
-def write_aedat2(path: Path, parts: Parts, size: SensorSize) -> None:
-    """Write AEDAT 2.0 like a DVS128 (up to 128 x 128) or DAVIS (240 x 180, 346 x 260). Raises for other sensors."""
-    davis = {CHIPS["davis240"]: "Davis240C", CHIPS["davis346"]: "Davis346B"}.get(size)
-    if davis is None and (size.width > 128 or size.height > 128):
-        raise RecordingError(f"AEDAT 2 holds only sensors up to 128x128, 240x180 and 346x260, not {size}")
-    name = f"eu.seebetter.ini.chips.davis.{davis}" if davis else "ch.unizh.ini.jaer.chip.retina.DVS128"
-    chip = size if davis else DVS128
-    with path.open("wb") as file:
-        lines = ("#!AER-DAT2.0", "# This is a raw AE data file", f"# AEChip: {name}", "# End of ASCII Header", "")
-        file.write("\r\n".join(lines).encode())
-        for events in parts:
-            if int(events["t"][-1]) >= 1 << 32:
-                raise RecordingError("AEDAT 2 holds times below 2^32 us only; let the recording begin at 0 (--zero)")
-            t, x, y, p = (events[name].astype(np.int64) for name in "txyp")
-            x, y = chip.width - 1 - x, chip.height - 1 - y
-            address = y << 22 | x << 12 | p << 11 if davis else y << 8 | x << 1 | p ^ 1
-            file.write(np.stack([address, t], axis=1).astype(">u4").tobytes())
+        notes.append(f"the header names no camera known here; read as {chip.upper()}")
+    decode, record = Aedat2(CHIPS[chip], chip.startswith("davis"), first), 6 if first else 8
+    return Opened(CHIPS[chip], word_chunks(path, start, record, as_decoder(decode.events, record), notes), notes)
 
 
 # ----------------------------------------------------------------------------------------------------------- AEDAT 3.1
@@ -116,22 +102,22 @@ def open_aedat3(path: Path) -> Opened:
 
 def _aedat3_chunks(path: Path, start: int, notes: list[str]) -> Iterator[Events]:
     with path.open("rb") as file:
+        end = file.seek(0, 2)
         file.seek(start)
         while header := file.read(PACKET_HEADER.size):
             if len(header) < PACKET_HEADER.size:
-                notes.append("the last packet is cut short")
+                notes.append(CutShort("the last packet is cut short"))
                 return
             kind, _, size, _, overflows, _, number, _ = PACKET_HEADER.unpack(header)
             if size < 8 or number < 0 or not 0 <= overflows < 1 << 30 or size * number > LARGEST_PACKET:
-                notes.append("a packet header makes no sense; what follows it is lost")
+                notes.append(CutShort("a packet header makes no sense; what follows it is lost"))
                 return
-            if kind != 1:
+            if file.tell() + size * number > end:
+                notes.append(CutShort("the last packet is cut short"))
+            if kind == 1:
+                yield _aedat3_events(file.read(size * number), size, overflows)
+            else:
                 file.seek(size * number, 1)
-                continue
-            data = file.read(size * number)
-            if len(data) < size * number:
-                notes.append("the last packet is cut short")
-            yield _aedat3_events(data, size, overflows)
 
 
 def _aedat3_events(data: bytes, size: int, overflows: int) -> Events:
@@ -141,22 +127,3 @@ def _aedat3_events(data: bytes, size: int, overflows: int) -> Events:
     word, t = words.astype(np.int64).T
     t = (t & 0x7FFFFFFF) + (overflows << 31)
     return make_events(t, word >> 17, word >> 2 & 0x7FFF, word >> 1 & 1)[word & 1 == 1]
-
-
-def write_aedat3(path: Path, parts: Parts, size: SensorSize) -> None:
-    """Write AEDAT 3.1 in packets of at most 4096 events, none across an overflow of the clock. The header names the
-    camera, so only sizes of iniVation's sensors are possible.
-    """
-    source = next((name for name, chip in CHIPS.items() if chip == size), None)
-    if source is None:
-        raise RecordingError(f"AEDAT 3.1 names a camera in place of a size, and none there has {size} pixels")
-    with path.open("wb") as file:
-        file.write(f"#!AER-DAT3.1\r\n#Format: RAW\r\n#Source 0: {source.upper()}\r\n#!END-HEADER\r\n".encode())
-        for events in parts:
-            t, x, y, p = (events[name].astype(np.int64) for name in "txyp")
-            pairs = np.stack([x << 17 | y << 2 | p << 1 | 1, t & 0x7FFFFFFF], axis=1).astype("<u4")
-            overflow = t >> 31
-            cuts = {0, len(t), *range(0, len(t), 4096), *(np.flatnonzero(np.diff(overflow)) + 1).tolist()}
-            for begin, end in pairwise(sorted(cuts)):
-                n = end - begin
-                file.write(PACKET_HEADER.pack(1, 0, 8, 4, int(overflow[begin]), n, n, n) + pairs[begin:end].tobytes())

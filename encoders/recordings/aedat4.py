@@ -2,7 +2,6 @@
 
 import re
 import struct
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,49 +9,57 @@ from typing import BinaryIO
 
 import numpy as np
 
-from spikesight.encoders import kernels
-from spikesight.encoders.events import EVENTS, MAX_SIDE, Events, SensorSize, joined, make_events
+from spikesight.encoders.events import Events, SensorSize, empty_events, joined, make_events
 from spikesight.encoders.kernels import LARGEST_PACKET
-from spikesight.encoders.recordings.format import CHUNK_BYTES, READ_BYTES, Opened, Parts, Pieces, RecordingError
+from spikesight.encoders.recordings.columns import sensor
+from spikesight.encoders.recordings.format import (
+    CutShort,
+    Opened,
+    Parts,
+    Pieces,
+    RecordingError,
+    batched,
+    unpacked,
+    zstd_reader,
+)
 
 AEDAT4_MARK = b"#!AER-DAT4.0\r\n"
-CUT_SHORT = "the last packet is cut short"
-SENSELESS = "a packet header makes no sense; what follows it is lost"
+CUT_SHORT = CutShort("the last packet is cut short")
+SENSELESS = CutShort("a packet header makes no sense; what follows it is lost")
 NO_HEADER = "its header makes no sense"
 RECORD = np.dtype([("t", "<i8"), ("x", "<i2"), ("y", "<i2"), ("p", "u1"), ("", "V3")])
-PACKET_EVENTS = 8000  # events in a packet that is written, so that it fits the reader's buffer
+PACKET_EVENTS = 8000  # events in a packet that is written
 NONE, LZ4 = 0, 1
+CODECS = {NONE: "", LZ4: "lz4", 2: "lz4", 3: "zstd", 4: "zstd"}
+NODE = re.compile(  # one token of the header's XML; bounded repetitions, so that it takes time linear in the length
+    r'<node name="(\d{1,9})"(?: path="[^"<>]{0,200}outInfo/\d{1,9}/"|>)'
+    r'|key="(typeIdentifier|sizeX|sizeY)"[^<>]{0,200}>(\w{0,9})<'
+)
 
 
 @dataclass(frozen=True)
 class Aedat4Header:
-    """Compression (0 none, 1 and 2 LZ4, 3 and 4 zstd), byte range of the packets, first event stream and its sensor."""
+    """Codec of the packets (`format.unpacked`), their byte range, the first event stream and its sensor."""
 
-    compression: int
+    codec: str
     start: int
     end: int
     stream: int
     size: SensorSize | None
     others: int = 0  # number of further event streams
+    lost: bool = False  # the file ends before the table of its packets begins
 
 
 def open_aedat4(path: Path) -> Opened:
-    """Open an AEDAT 4 file. zstd is read through EventCV, a few megabytes of packets at a time."""
-    header = _header(path)
-    notes = [f"it holds {header.others + 1} streams of events; the first is read"] if header.others else []
-    if header.compression not in (0, 1, 2):
-        return Opened(header.size, _read_foreign(path, header, notes), notes)
-    pieces = Pieces(lambda at_once: _read_compiled(path, header, notes, at_once), header.end - header.start)
-    return Opened(header.size, pieces, notes)
-
-
-def _header(path: Path) -> Aedat4Header:
+    """Open an AEDAT 4 file."""
     with path.open("rb") as file:
         file.seek(len(AEDAT4_MARK))
         table = _exactly(file, header_bytes(_exactly(file, 4)))
         start = file.tell()
-        end = file.seek(0, 2)
-    return parse_header(table, start, end)
+        header = parse_header(table, start, file.seek(0, 2))
+    notes = [f"it holds {header.others + 1} streams of events; the first is read"] if header.others else []
+    pieces = Pieces(lambda at_once: batched(_read(path, header, notes), at_once // 4), header.end - start)
+    return Opened(header.size, pieces, notes)
 
 
 def header_bytes(prefix: bytes) -> int:
@@ -67,14 +74,17 @@ def parse_header(table: bytes, start: int = 0, end: int = 0) -> Aedat4Header:
     """Parse a flatbuffer IOHeader; packets lie from `start` to `end`. Raises RecordingError."""
     try:
         root = struct.unpack_from("<I", table)[0]
-        compression = _field(table, root, 0, "<i", 0)
-        table_at = _field(table, root, 1, "<q", -1)
-        text_at = _field_place(table, root, 2)
-        text_at += struct.unpack_from("<I", table, text_at)[0]
+        places = [_field(table, root, index) for index in range(3)]
+        codec = CODECS[struct.unpack_from("<i", table, places[0])[0] if places[0] else NONE]
+        table_at = struct.unpack_from("<q", table, places[1])[0] if places[1] else -1
+        text_at = places[2] + struct.unpack_from("<I", table, places[2])[0]
         text = table[text_at + 4 : text_at + 4 + struct.unpack_from("<I", table, text_at)[0]].decode("latin-1")
-    except (struct.error, IndexError) as error:
+    except (struct.error, KeyError) as error:
         raise RecordingError(NO_HEADER) from error
-    return Aedat4Header(compression, start, table_at if start <= table_at <= end else end, *_event_stream(text))
+    if codec == "zstd":
+        zstd_reader()
+    inside = start <= table_at <= end
+    return Aedat4Header(codec, start, table_at if inside else end, *_event_stream(text), table_at > end > 0)
 
 
 def _event_stream(text: str) -> tuple[int, SensorSize | None, int]:
@@ -82,29 +92,29 @@ def _event_stream(text: str) -> tuple[int, SensorSize | None, int]:
 
     evutils writes nodes without paths.
     """
-    nodes = re.split(r'<node name="(?=\d+"(?: path="[^"]*outInfo/\d+/"|>))', text)[1:]
-    streams = [node for node in nodes if re.search(r'key="typeIdentifier"[^>]*>EVTS<', node)]
+    nodes: list[tuple[int, dict[str, str]]] = []
+    for token in NODE.finditer(text):
+        if token[1]:
+            nodes.append((int(token[1]), {}))
+        elif nodes:
+            nodes[-1][1].setdefault(token[2], token[3])
+    streams = [(number, found) for number, found in nodes if found.get("typeIdentifier") == "EVTS"]
     if not streams:
         raise RecordingError("it holds no stream of events")
-    first = streams[0]
-    sides = [re.search(rf'key="size{axis}"[^>]*>(\d+)<', first) for axis in "XY"]
-    found = [int(side.group(1)) for side in sides if side]
-    size = SensorSize(*found) if len(found) == 2 and all(1 <= side <= MAX_SIDE for side in found) else None
-    return int(first[: first.index('"')]), size, len(streams) - 1
+    number, found = streams[0]
+    width, height = (side if (side := found.get(f"size{axis}", "")).isdecimal() else None for axis in "XY")
+    return number, sensor(width, height), len(streams) - 1
 
 
-def _field_place(table: bytes, root: int, index: int) -> int:
-    """Return the offset of a flatbuffer table's field; 0 if it is absent."""
+def _field(table: bytes, root: int, index: int) -> int:
+    """Return the offset of a flatbuffer table's field, 0 if it is absent. Raises struct.error."""
     vtable = root - struct.unpack_from("<i", table, root)[0]
-    if vtable < 0 or 4 + 2 * index >= struct.unpack_from("<H", table, vtable)[0]:
+    if vtable < 0:
+        raise struct.error("it lies before the table")
+    if 4 + 2 * index >= struct.unpack_from("<H", table, vtable)[0]:
         return 0
     offset = struct.unpack_from("<H", table, vtable + 4 + 2 * index)[0]
     return root + offset if offset else 0
-
-
-def _field(table: bytes, root: int, index: int, kind: str, default: int) -> int:
-    place = _field_place(table, root, index)
-    return struct.unpack_from(kind, table, place)[0] if place else default
 
 
 def _exactly(file: BinaryIO, n: int) -> bytes:
@@ -114,144 +124,102 @@ def _exactly(file: BinaryIO, n: int) -> bytes:
     return data
 
 
+def events_in(packet: bytes) -> Events:
+    """Decode a flatbuffer EventPacket with length prefix. Raises struct.error or ValueError if it is damaged."""
+    table = packet[4:]
+    place = _field(table, struct.unpack_from("<I", table)[0], 0)
+    if not place:
+        return empty_events()
+    place += struct.unpack_from("<I", table, place)[0]
+    records = np.frombuffer(table, RECORD, struct.unpack_from("<I", table, place)[0], place + 4)
+    return make_events(records["t"], records["x"], records["y"], records["p"] != 0)
+
+
+def _read(path: Path, header: Aedat4Header, notes: list[str]) -> Iterator[Events]:
+    """Yield the events of each packet; packets of other streams are skipped."""
+    damaged = 0
+    if header.lost:
+        notes.append(CutShort("the file ends before the table of its packets: it is cut short"))
+    for packet in _packets(path, header, notes):
+        events = _events_or_none(packet, header.codec)
+        if events is None:
+            damaged += 1
+        else:
+            yield events
+    if damaged:
+        notes.append(f"{damaged} damaged packets were left out")
+
+
+def _events_or_none(packet: bytes, codec: str) -> Events | None:
+    """Return the events of a stored packet; None if it is damaged."""
+    try:
+        return events_in(unpacked(codec, packet, LARGEST_PACKET))
+    except MemoryError:
+        raise
+    except Exception:  # each library raises its own types
+        return None
+
+
 def _packets(path: Path, header: Aedat4Header, notes: list[str]) -> Iterator[bytes]:
     """Yield the event stream's packets as stored, without their 8-byte frame."""
     with path.open("rb") as file:
-        file.seek(header.start)
-        while file.tell() < header.end:
+        at = file.seek(header.start)
+        while at < header.end:
             frame = file.read(8)
-            if len(frame) < 8:
-                notes.append(CUT_SHORT)
-                return
-            stream, length = struct.unpack("<ii", frame)
+            stream, length = struct.unpack("<ii", frame) if len(frame) == 8 else (0, LARGEST_PACKET)
             if not 0 <= length <= LARGEST_PACKET:
                 notes.append(SENSELESS)
                 return
-            if file.tell() + length > header.end:
+            at += 8 + length
+            if at > header.end:
                 notes.append(CUT_SHORT)
                 return
             if stream == header.stream:
                 yield file.read(length)
             else:
-                file.seek(length, 1)
-
-
-def _read_compiled(path: Path, header: Aedat4Header, notes: list[str], at_once: int) -> Iterator[Events]:
-    """Read through one buffer that stays in the processor's cache; packets of other streams are skipped unread."""
-    loops = kernels.compiled("aedat4")
-    compressed = header.compression != 0
-    buffer, scratch = np.empty(READ_BYTES, np.uint8), np.empty(READ_BYTES, np.uint8)
-    room = at_once // (4 if compressed else 16)  # events; few files have fewer bytes per event
-    events, n, damaged, at = np.empty(room, EVENTS), 0, 0, header.start
-    with path.open("rb", buffering=0) as file:
-        while at < header.end:
-            file.seek(at)
-            held = file.readinto(buffer.data[: header.end - at])
-            why, done, n, bad, need = loops.packets(
-                buffer[:held], header.stream, compressed, scratch, events.view(np.uint8), n
-            )
-            at, damaged = at + done, damaged + bad
-            if why == loops.SENSELESS:
-                notes.append(SENSELESS)
-                break
-            if why == loops.ROOM:
-                yield events[:n]
-                events, n = np.empty(max(room, need), EVENTS), 0
-            elif why == loops.SCRATCH:
-                scratch = np.empty(need, np.uint8)
-            elif at > header.end or (not done and (need <= len(buffer) or need > header.end - at)):
-                notes.append(CUT_SHORT)
-                break
-            elif need > len(buffer):
-                buffer = np.empty(need, np.uint8)
-    if n:
-        yield events[:n]
-    if damaged:
-        notes.append(f"{damaged} damaged packets were left out")
-
-
-def _read_foreign(path: Path, header: Aedat4Header, notes: list[str]) -> Iterator[Events]:
-    """Read through EventCV: write small files with the same header and some of the packets each."""
-    with path.open("rb") as file:
-        head = file.read(header.start)
-    batch: list[bytes] = []
-    for packet in _packets(path, header, notes):
-        batch.append(struct.pack("<ii", header.stream, len(packet)) + packet)
-        if sum(map(len, batch)) > CHUNK_BYTES // 4:
-            yield from _through_eventcv(head, batch, notes)
-            batch = []
-    if batch:
-        yield from _through_eventcv(head, batch, notes)
-
-
-def _through_eventcv(head: bytes, batch: list[bytes], notes: list[str]) -> Iterator[Events]:
-    import eventcv
-
-    with tempfile.TemporaryDirectory() as folder:
-        part = Path(folder) / "part.aedat4"
-        part.write_bytes(head + b"".join(batch))
-        try:
-            table = eventcv.load(str(part), time_unit="us").numpy()
-        except (ValueError, OSError, RuntimeError):
-            if len(batch) > 1:  # find the damaged packets
-                for packet in batch:
-                    yield from _through_eventcv(head, [packet], notes)
-            else:
-                notes.append("a damaged packet was left out")
-            return
-        yield make_events(table[:, 2].astype(np.int64), table[:, 0], table[:, 1], table[:, 3])
+                file.seek(at)
 
 
 # -------------------------------------------------------------------------------------------------- streams and writing
 
 
 class Aedat4Stream:
-    """Decodes the bytes of a running stream as they arrive into events of complete packets.
+    """Decodes the bytes of a running stream as they arrive into events of complete packets; damaged ones are left out.
 
-    After the header, a stream equals a file. zstd is not supported.
+    After the header, a stream equals a file.
     """
 
     def __init__(self, header: Aedat4Header) -> None:
-        self._stream, self._compressed = header.stream, header.compression != NONE
-        self._held, self._need, self._skip = bytearray(), 8, 0
-        self._scratch = np.empty(READ_BYTES, np.uint8)
+        self._header, self._held, self._skip = header, bytearray(), 0
 
     def push(self, data: bytes | memoryview) -> Events:
         """Add bytes; return the events of packets now complete. Raises RecordingError if the bytes make no sense."""
         skipped = min(self._skip, len(data))
         self._skip -= skipped
         self._held += data[skipped:]
-        if len(self._held) < self._need:
-            return np.empty(0, EVENTS)
-        loops = kernels.compiled("aedat4")
-        parts: list[Events] = []
-        held, at, room = np.frombuffer(bytearray(self._held), np.uint8), 0, len(self._held) // 4
-        while len(held) - at >= self._need:
-            out = np.empty(room, EVENTS)
-            why, done, n, _, need = loops.packets(
-                held[at:], self._stream, self._compressed, self._scratch, out.view(np.uint8), 0
-            )
-            if why == loops.SENSELESS:
+        parts, at = [empty_events()], 0
+        while len(self._held) >= at + 8:
+            stream, length = struct.unpack_from("<ii", self._held, at)
+            end = at + 8 + length
+            if not 0 <= length <= LARGEST_PACKET:
                 raise RecordingError(SENSELESS)
-            parts.append(out[:n])
-            at += done
-            self._need = need if why == loops.MORE else 8
-            if why == loops.ROOM:
-                room = max(room, need)
-            elif why == loops.SCRATCH:
-                self._scratch = np.empty(need, np.uint8)
-        self._skip = max(0, at - len(held))
+            if stream == self._header.stream:
+                if len(self._held) < end:
+                    break
+                events = _events_or_none(bytes(self._held[at + 8 : end]), self._header.codec)
+                parts += [] if events is None else [events]
+            at = end
+        self._skip += max(0, at - len(self._held))
         del self._held[:at]
         return joined(parts)
 
 
 def header(size: SensorSize, compression: int) -> bytes:
     """Return a flatbuffer IOHeader with length prefix, for one event stream (number 0) and no packet table."""
-    names = {NONE: "NONE", LZ4: "LZ4"}
     text = f"""<dv version="2.0">
     <node name="outInfo" path="/outInfo/">
         <node name="0" path="/outInfo/0/">
-            <attr key="compression" type="string">{names[compression]}</attr>
+            <attr key="compression" type="string">{CODECS[compression].upper() or "NONE"}</attr>
             <attr key="originalModuleName" type="string">spikesight</attr>
             <attr key="originalOutputName" type="string">events</attr>
             <attr key="typeDescription" type="string">Array of events (polarity ON/OFF).</attr>

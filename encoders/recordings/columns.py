@@ -25,6 +25,7 @@ UNITS = {  # microseconds
 ORDERS = ("txyp", "xytp", "xypt")  # orders of unnamed columns: RPG's and v2e's, MVSEC's, Metavision's
 EPOCH_NS = 10**17  # larger integer times are nanoseconds: as microseconds they would be 3,000 years
 SHORTEST, RAREST = 1_000, 0.1  # fractional times of a longer span and mean step, in their unit, are not seconds
+COARSE_US = 100  # least step of times, stored as real numbers of few digits, that is told
 Part = Mapping[str, NDArray[Any]]
 """Some rows of a table: arrays of equal length under the keys t, x, y and p."""
 
@@ -101,6 +102,7 @@ def zipped(columns: Mapping[str, Iterator[NDArray[Any]]]) -> Iterator[Part]:
 
 def events_of(parts: Iterable[Part], unit: str | None, notes: list[str], offset_us: int = 0) -> Iterator[Events]:
     """Yield the events of pieces of a table; if `unit` is None, the first piece tells it. Raises RecordingError."""
+    coarse = False
     for part in parts:
         t = part["t"]
         if not len(t):
@@ -109,7 +111,12 @@ def events_of(parts: Iterable[Part], unit: str | None, notes: list[str], offset_
             raise RecordingError("its columns t, x, y and p are no flat arrays of numbers")
         if not all(column.dtype.kind != "f" or bool(np.isfinite(column).all()) for column in part.values()):
             raise RecordingError("a number of it is not finite")
-        unit = unit or _guessed(t, notes)
+        if unit is None:
+            unit = _guessed(t, notes)
+        step = float(np.spacing(np.abs(t).max())) * UNITS[unit][0] if t.dtype in ("f2", "f4") else 0.0
+        if step > COARSE_US and not coarse:
+            coarse = True
+            notes.append(f"its times are {t.dtype} and so large that they are known to {step:,.0f} us only")
         x, y = (np.clip(part[key], -1, 1 << 14) if part[key].dtype.kind != "b" else part[key] for key in "xy")
         yield make_events(_microseconds(t, unit) + offset_us, x, y, part["p"])
 
@@ -133,10 +140,10 @@ def _guessed(t: NDArray[Any], notes: list[str]) -> str:
 def _microseconds(t: NDArray[Any], unit: str) -> NDArray[np.int64]:
     if t.dtype.kind == "f":
         return np.rint(np.clip(t.astype(np.float64) * UNITS[unit][0], -FAR_US, FAR_US)).astype(np.int64)
+    if unit == "ns":
+        t = t // 1000  # before unsigned times are cut: FAR_US as nanoseconds is a day of 2006
     if t.dtype.kind == "u":
         t = np.minimum(t, np.array(FAR_US if t.dtype.itemsize == 8 else np.iinfo(t.dtype).max, t.dtype))
     t = t.astype(np.int64)
-    if unit == "ns":
-        return t // 1000
-    factor = int(UNITS[unit][0])
+    factor = max(1, int(UNITS[unit][0]))
     return np.clip(t, -FAR_US // factor, FAR_US // factor) * factor

@@ -28,36 +28,51 @@ from spikesight.encoders.recordings import (
     aedat,
     aedat4,
     arrays,
-    event_stream,
+    bags,
+    foreign,
     hdf5,
-    matlab,
     nmnist,
     prophesee,
     text,
 )
-from spikesight.encoders.recordings.bags import bag, mcap, ros1, sqlite
-from spikesight.encoders.recordings.format import HEAD_BYTES, Format, Opened, Pieces, RecordingError, path_of, topic_of
-from spikesight.encoders.recordings.prophesee import writer
+from spikesight.encoders.recordings.format import (
+    HEAD_BYTES,
+    CutShort,
+    Format,
+    Opened,
+    Pieces,
+    RecordingError,
+    path_of,
+    to_read,
+    topic_of,
+)
 
 FORMATS: dict[str, Format] = {
-    "aedat2": Format((".aedat", ".aedat2"), aedat.open_aedat2, aedat.write_aedat2, mark=b"#!AER-DAT2"),
-    "aedat3": Format((".aedat3", ".aedat31", ".aedat"), aedat.open_aedat3, aedat.write_aedat3, mark=b"#!AER-DAT3"),
+    "aedat1": Format((".aedat",), aedat.open_aedat2, mark=b"#!AER-DAT1"),
+    "aedat2": Format((".aedat", ".aedat2"), aedat.open_aedat2, mark=b"#!AER-DAT2"),
+    "aedat3": Format((".aedat3", ".aedat31", ".aedat"), aedat.open_aedat3, mark=b"#!AER-DAT3"),
     "aedat4": Format((".aedat4",), aedat4.open_aedat4, aedat4.write_aedat4, mark=aedat4.AEDAT4_MARK[:10]),
-    "evt2": Format((".raw", ".evt2"), prophesee.open_raw, writer.EVT2.write, 34, fits=prophesee.fits("evt2")),
-    "evt21": Format((".evt21", ".raw"), prophesee.open_raw, writer.EVT21.write, 34, fits=prophesee.fits("evt21")),
-    "evt3": Format((".evt3", ".raw"), prophesee.open_raw, writer.EVT3.write, 24, fits=prophesee.fits("evt3")),
-    "dat": Format((".dat",), prophesee.open_dat, writer.write_dat, 32, fits=prophesee.fits("dat")),
+    "evt2": Format((".evt2", ".raw"), prophesee.open_raw, fits=prophesee.fits("evt2")),
+    "evt21": Format((".evt21", ".raw"), prophesee.open_raw, fits=prophesee.fits("evt21")),
+    "evt3": Format((".raw", ".evt3"), prophesee.open_raw, prophesee.write_evt3, 24, fits=prophesee.fits("evt3")),
+    "dat": Format((".dat",), prophesee.open_dat, fits=prophesee.fits("dat")),
     "hdf5": Format((".h5", ".hdf5"), hdf5.open_hdf5, hdf5.write_hdf5, mark=b"\x89HDF\r\n\x1a\n"),
     "npz": Format((".npz",), arrays.open_npz, arrays.write_npz, mark=b"PK\x03\x04"),
     "csv": Format((".csv", ".txt"), text.open_csv, text.write_csv, fits=text.fits),
-    "nmnist": Format((".bin",), nmnist.open_nmnist, nmnist.write_nmnist, fits=nmnist.looks_like_nmnist),
-    "es": Format((".es",), event_stream.open_es, event_stream.write_es, mark=b"Event Stream"),
-    "mcap": Format((".mcap",), bag.opener(mcap.messages), mcap.write_mcap, 24, mark=b"\x89MCAP0\r\n", topics=True),
-    "bag": Format((".bag",), bag.opener(ros1.messages), mark=b"#ROSBAG V", topics=True),
-    "db3": Format((".db3",), bag.opener(sqlite.messages), mark=b"SQLite format 3\0", topics=True),
+    "nmnist": Format((".bin",), nmnist.open_nmnist, fits=nmnist.looks_like_nmnist),
+    "es": Format((".es",), foreign.open_es, mark=b"Event Stream"),
+    "mcap": Format((".mcap",), bags.opener(bags.mcap), mark=b"\x89MCAP0\r\n", topics=True),
+    "bag": Format((".bag",), bags.opener(bags.ros1), mark=b"#ROSBAG V", topics=True),
+    "db3": Format((".db3",), bags.opener(bags.sqlite), mark=b"SQLite format 3\0", topics=True),
     "npy": Format((".npy",), arrays.open_npy, mark=arrays.MAGIC),
-    "mat": Format((".mat",), matlab.open_mat, mark=b"MATLAB 5.0 MAT-file"),
+    "mat": Format((".mat",), foreign.open_mat, mark=b"MATLAB 5.0 MAT-file"),
 }
+EXAMPLES = {  # a few events in each format that compiled loops read and that is not written
+    "evt2": b"% evt 2.0\n% end\n" + bytes(3) + b"\x80" + bytes(4),
+    "evt21": b"% evt 2.1\n% end\n" + bytes(7) + b"\x80\1" + bytes(7),
+    "dat": b"% version 2\n\x0c\x08" + bytes(16),
+}
+LIBRARIES = ("scipy.io", "sqlite3", "bz2", "lz4.frame", "zstandard", "compression.zstd", "faery")  # of some readers
 WRITABLE = tuple(name for name, kind in FORMATS.items() if kind.write)
 
 
@@ -88,10 +103,15 @@ class Recording:
     format: str
     warnings: tuple[str, ...] = ()
 
+    @property
+    def truncated(self) -> bool:
+        """Whether the file ends before its recording did, as far as its format can tell."""
+        return any(isinstance(warning, CutShort) for warning in self.warnings)
+
 
 def detect_format(path: Path | str) -> str:
     """Return the name in formats() that the file's content matches. Raises RecordingError if none does."""
-    path, _ = topic_of(path_of(path))
+    path, _ = topic_of(to_read(path))
     try:
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
@@ -132,7 +152,7 @@ def _open(path: Path) -> tuple[str, Opened]:
 
 def read_recording(path: Path | str) -> Recording:
     """Read all events of one file. Raises RecordingError if it is missing, empty, unknown or without events."""
-    path = path_of(path)
+    path = to_read(path)
     name, opened = _open(path)
     with _faults_named(path):  # also for a MemoryError
         chunks = opened.chunks.whole() if isinstance(opened.chunks, Pieces) else opened.chunks
@@ -181,7 +201,7 @@ class RecordingReader:
     """A file to be read in packets: `size` and `format` are known; call `packets` once."""
 
     def __init__(self, path: Path | str, size: Size | None = None) -> None:
-        self.path = path_of(path)
+        self.path = to_read(path)
         self.size = sensor_of(self.path) if size is None else SensorSize.of(size)
         self.format, self._opened = _open(self.path)
         self._sanitiser = Sanitiser(self.size)
@@ -189,6 +209,11 @@ class RecordingReader:
     def warnings(self) -> tuple[str, ...]:
         """Return sentences about damage found so far; complete once all packets were read."""
         return (*self._opened.notes, *_remarks(self._sanitiser.counters, self.size))
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the file ends before its recording did; known once all packets were read."""
+        return any(isinstance(note, CutShort) for note in self._opened.notes)
 
     def packets(self, packet_us: int = 10_000) -> Iterator[Events]:
         """Yield the file's events in order, `packet_us` at a time (see the function `packets`)."""
@@ -215,7 +240,7 @@ class RecordingReader:
 
 def sensor_of(path: Path | str) -> SensorSize:
     """Return a file's sensor from its header, or, if it names none, by reading all events once."""
-    path = path_of(path)
+    path = to_read(path)
     name, opened = _open(path)
     if opened.size is not None:
         return opened.size
@@ -238,11 +263,26 @@ def packets(path: Path | str, packet_us: int = 10_000, size: Size | None = None)
     yield from RecordingReader(path, size).packets(packet_us)
 
 
+def fault_of(path: Path | str) -> str:
+    """Return why not to learn from a file, as one sentence: it cannot be read, holds no events, or is cut short.
+
+    Empty if nothing is wrong. The file is read once, in pieces.
+    """
+    try:
+        reader = RecordingReader(path)
+        for _ in reader.packets(1_000_000):
+            pass
+    except RecordingError as error:
+        return str(error)
+    return next((f"{reader.path}: {note}" for note in reader.warnings() if isinstance(note, CutShort)), "")
+
+
 def format_of(path: Path | str) -> str:
     """Return the format that a file's suffix stands for. Raises RecordingError."""
     path = path_of(path)
     suffix = path.suffix.lower()
-    name = next((name for name, kind in formats().items() if suffix in kind.suffixes), None)
+    found = [name for name, kind in formats().items() if suffix in kind.suffixes]
+    name = next((name for name in found if FORMATS[name].write), found[0] if found else None)
     if name is None:
         suffixes = sorted(FORMATS[name].suffixes[0] for name in WRITABLE)
         raise RecordingError(f"cannot tell a format from '{path.name}'; end it in one of {', '.join(suffixes)}")
@@ -260,7 +300,7 @@ def write_recording(
 ) -> int:
     """Write sorted events (`as_events`), an array or an iterable of arrays, in the suffix's format or `format`.
 
-    Arrays are written as they come, except for npz and ES, which need all events first. Returns the number of
+    Arrays are written as they come, except for npz, which needs all events first. Returns the number of
     events. `warn` gets a sentence if the format cannot hold the time of the first event. Raises RecordingError; an
     older file at `path` stays until the new one is complete, or, with `keep`, broken off after some events.
     """

@@ -1,19 +1,22 @@
 """The interface of file formats: a header, and events in pieces of bounded size."""
 
+import importlib
+import io
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spikesight.encoders.events import EVENTS, Events, SensorSize
+from spikesight.encoders.events import EVENTS, Events, SensorSize, joined
 
 HEAD_BYTES = 8192  # first bytes of a file, by which its format is recognised
 CHUNK_BYTES = 4 << 20  # bytes of a long file that are decoded at once: up to 2 million events
-LONGEST_HEADER = 1 << 16  # bytes of a text header
+LONGEST_HEADER = 1 << 20  # bytes of a text header: jAER writes its preferences there
+SAMPLES = Path(__file__).parents[1] / "sources" / "samples"  # shipped recordings
 READ_BYTES = 1 << 17  # size of the read buffer, which stays in the processor's cache
 LEAST_ROOM = 64  # extra events in each array, so that one record always fits
 
@@ -26,11 +29,22 @@ class NoEventsKnown(RecordingError):
     """An intact file without events, or with events in a coding that is not supported."""
 
 
+class CutShort(str):
+    """A remark for users that a file ends, or makes no sense any more, before its recording ended: events are lost."""
+
+
 def path_of(name: object) -> Path:
     """Convert to a Path. Raises RecordingError if `name` is not a path."""
     if not isinstance(name, (str, os.PathLike)) or "\0" in str(name):
         raise RecordingError(f"a file is named by its path, not by {name!r}")
     return Path(name)
+
+
+def to_read(name: object) -> Path:
+    """Return the path of a recording to be read: `name`, or where no such file is, the shipped sample of that name."""
+    path = path_of(name)
+    shipped = SAMPLES / f"{path.name}.raw"
+    return shipped if path.name == str(name) and shipped.is_file() and not path.exists() else path
 
 
 def shown(text: object) -> str:
@@ -144,6 +158,19 @@ def decoded(pieces: Iterable[tuple[NDArray[np.uint8], Decode]], room: int) -> It
         yield events[:n]
 
 
+def batched(parts: Iterable[Events], room: int) -> Iterator[Events]:
+    """Join small arrays of events into ones of about `room` events."""
+    held, n = list[Events](), 0
+    for events in parts:
+        held.append(events)
+        n += len(events)
+        if n > room:
+            yield joined(held)
+            held, n = [], 0
+    if n:
+        yield joined(held)
+
+
 def _words(path: Path, start: int, record: int, notes: list[str]) -> Iterator[NDArray[np.uint8]]:
     """Yield whole records, read through one buffer that stays in the processor's cache."""
     buffer = np.empty(READ_BYTES // record * record, np.uint8)
@@ -152,7 +179,7 @@ def _words(path: Path, start: int, record: int, notes: list[str]) -> Iterator[ND
         while held := file.readinto(buffer.data):
             yield buffer[: held // record * record]
             if held % record:
-                notes.append(f"the last {held % record} bytes are no whole record: the file is cut short")
+                notes.append(CutShort(f"the last {held % record} bytes are no whole record: the file is cut short"))
 
 
 def text_header(file: BinaryIO, mark: str, end: str) -> list[str]:
@@ -190,3 +217,45 @@ def _text(raw: bytes, ending: bytes) -> str | None:
     except UnicodeDecodeError:
         return None
     return line if line.replace("\t", "").isprintable() else None
+
+
+# -------------------------------------------------------------------------------------------------------- decompression
+
+READ_AT_ONCE = 1 << 20
+EXPANDS = 255  # most bytes that LZ4 makes of one
+
+
+def unpacked(codec: str, data: bytes, most: int) -> bytes:
+    """Decompress bz2, lz4 or zstd (or nothing: "") to `most` bytes at most; further ones are lost.
+
+    Raises NoEventsKnown for an unknown codec, RecordingError if a library is missing, and an error of the codec's
+    library for damage.
+    """
+    if codec in ("", "none"):
+        return data
+    if codec == "bz2":
+        return importlib.import_module("bz2").BZ2Decompressor().decompress(data, most)
+    if codec == "lz4":
+        frame = importlib.import_module("lz4.frame").LZ4FrameDecompressor()
+        return frame.decompress(data, min(most, EXPANDS * len(data)))  # it takes the memory before it begins
+    if codec != "zstd":
+        raise NoEventsKnown(f"it is packed with '{shown(codec)}', which is not known here")
+    parts, left, reader = list[bytes](), most, zstd_reader()(io.BytesIO(data))
+    while left and (part := reader.read(min(left, READ_AT_ONCE))):
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
+
+
+def zstd_reader() -> Callable[[BinaryIO], Any]:
+    """Return what reads zstd: Python's own from 3.14 on, else zstandard. Raises RecordingError without either."""
+    try:
+        return importlib.import_module("compression.zstd").ZstdFile
+    except ImportError:
+        pass
+    try:
+        return importlib.import_module("zstandard").ZstdDecompressor().stream_reader
+    except ImportError as error:
+        raise RecordingError(
+            "it is packed with zstd, which needs zstandard: pip install 'spikesight[formats]'"
+        ) from error

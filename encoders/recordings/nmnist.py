@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spikesight.encoders.events import Events, SensorSize, make_events
-from spikesight.encoders.recordings.format import Opened, Parts, RecordingError, as_decoder, word_chunks
+from spikesight.encoders.events import Events, make_events
+from spikesight.encoders.recordings.format import Opened, as_decoder, word_chunks
 
 
 @dataclass
@@ -49,21 +49,3 @@ def looks_like_nmnist(head: bytes, size: int) -> bool:
         return False
     t = Nmnist().events(records)["t"]
     return size % 5 == 0 if len(t) < 2 else bool((np.diff(t) >= 0).mean() > 0.99)
-
-
-def write_nmnist(path: Path, parts: Parts, size: SensorSize) -> None:
-    """Write events of sensors up to 256 x 240 and times below 2^23 us (8.4 s), all that 40 bits hold."""
-    if size.width > 256 or size.height > 240:
-        raise RecordingError(f".bin files hold sensors up to 256x240, not {size}")
-    with path.open("wb") as file:
-        for events in parts:
-            file.write(nmnist_records(events).tobytes())
-
-
-def nmnist_records(events: Events) -> NDArray[np.uint8]:
-    """Encode events as [n, 5] bytes."""
-    t = events["t"]
-    if len(t) and int(t[-1]) >= 1 << 23:
-        raise RecordingError(".bin files hold times from 0 to 8.4 s only; shift or cut the recording")
-    x, y, p = (events[name].astype(np.int64) for name in "xyp")
-    return np.stack([x, y, p << 7 | t >> 16, t >> 8 & 0xFF, t & 0xFF], axis=1).astype(np.uint8)

@@ -1,5 +1,7 @@
 """Rows of text: csv, and the .txt files of v2e, E2VID and the RPG data sets."""
 
+import io
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,14 +9,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spikesight.encoders import kernels
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.recordings.columns import ROWS, Part, events_of, find_columns, order_of, sensor
-from spikesight.encoders.recordings.format import HEAD_BYTES, Opened, Parts, RecordingError
+from spikesight.encoders.recordings.format import HEAD_BYTES, CutShort, Opened, Parts, RecordingError
 
 READ_BYTES = 4 << 20
 BOM = b"\xef\xbb\xbf"
 BLANK = " "
+TRUTH = {"true": 1.0, "false": 0.0}
 
 
 @dataclass(frozen=True)
@@ -66,10 +68,9 @@ def layout_of(head: bytes) -> Layout | None:
 
 def _number(cell: str) -> bool:
     try:
-        float(cell)
+        return "_" not in cell and math.isfinite(float(cell))
     except ValueError:
-        return cell.lower() in ("true", "false")
-    return True
+        return cell.lower() in TRUTH
 
 
 def open_csv(path: Path) -> Opened:
@@ -85,12 +86,9 @@ def open_csv(path: Path) -> Opened:
 
 
 def _parts(path: Path, layout: Layout, notes: list[str]) -> Iterator[Part]:
-    columns = np.full(layout.cells, -1, np.int64)
-    for column, key in enumerate("txyp"):
-        columns[layout.places.get(key, column)] = column
     order = "txyp" if layout.places else ""
     whole = False
-    for rows in _rows(path, layout, columns, notes):
+    for rows in _rows(path, layout, notes):
         if not order:
             order = order_of(rows)
         t, *others = (rows[:, order.index(key)] for key in "txyp")
@@ -103,14 +101,20 @@ def _dotted(path: Path, layout: Layout, order: str) -> bool:
     """Return whether times are written with a decimal point, such as 1000.0."""
     with path.open("rb") as file:
         file.seek(layout.start)
-        line = file.readline(HEAD_BYTES).decode("latin-1")
-    cells = line.split(None if layout.delimiter == BLANK else layout.delimiter)
+        cells = _cells(file.readline(HEAD_BYTES), layout)
     return "." in cells[layout.places.get("t", order.index("t"))]
 
 
-def _rows(path: Path, layout: Layout, columns: NDArray[np.int64], notes: list[str]) -> Iterator[NDArray[np.float64]]:
-    """Yield numbers [n, 4], at most ROWS at a time. An unterminated last line may be incomplete."""
-    loop = kernels.compiled("text").rows
+def _cells(line: bytes, layout: Layout) -> list[str]:
+    """Split a line; no cells if it is empty or a comment."""
+    text = line.decode("latin-1").strip()
+    if not text or text[0] in "#%":
+        return []
+    return [cell.strip().strip('"') for cell in text.split(None if layout.delimiter == BLANK else layout.delimiter)]
+
+
+def _rows(path: Path, layout: Layout, notes: list[str]) -> Iterator[NDArray[np.float64]]:
+    """Yield numbers [n, 4] of about READ_BYTES at a time. An unterminated last line may be incomplete."""
     line, rest, ended = 1, b"", False
     with path.open("rb") as file:
         line += file.read(layout.start).count(b"\n")
@@ -118,24 +122,55 @@ def _rows(path: Path, layout: Layout, columns: NDArray[np.int64], notes: list[st
             piece = file.read(READ_BYTES)
             ended = not piece
             held = rest + piece
-            cut = held.rfind(b"\n") + 1
-            if ended and held:
-                held, cut = held + b"\n", len(held) + 1
-            elif len(held) - cut > READ_BYTES:
+            cut = len(held) if ended else held.rfind(b"\n") + 1
+            if len(held) - cut > READ_BYTES:
                 raise RecordingError("a line of it has no end")
-            data, rest = np.frombuffer(bytearray(held[:cut]), np.uint8), held[cut:]
-            while len(data):
-                out = np.empty((ROWS, 4))
-                n, used, wrong = loop(data, ord(layout.delimiter), columns, out)
-                line += int(np.count_nonzero(data[:used] == 10))
-                data = data[used:]
-                if n:
-                    yield out[:n]
-                if wrong and ended:
-                    notes.append("the last line is cut short")
-                    return
-                if wrong:
-                    raise RecordingError(f"line {line} is no row of {layout.cells} numbers")
+            block, rest = held[:cut], held[cut:]
+            try:
+                rows = _numbers(block, layout)
+            except ValueError:
+                good = _good_lines(block, layout)
+                if not ended or b"\n" in block[len(good) :]:
+                    where = line + good.count(b"\n")
+                    raise RecordingError(f"line {where} is no row of {layout.cells} numbers") from None
+                notes.append(CutShort("the last line is cut short"))
+                rows = _numbers(good, layout)
+            line += block.count(b"\n")
+            if len(rows):
+                yield rows
+
+
+def _numbers(block: bytes, layout: Layout) -> NDArray[np.float64]:
+    """Parse whole lines, float64 [n, 4]. Raises ValueError if one is no row of numbers."""
+    first = next((cells for line in io.BytesIO(block) if (cells := _cells(line, layout))), None)
+    if first is None:
+        return np.empty((0, 4))
+    places = [layout.places.get(key, column) for column, key in enumerate("txyp")]
+    words = {place: lambda cell: float(TRUTH.get(cell.strip().lower(), cell)) for place in places[3:]}
+    rows = np.loadtxt(
+        io.StringIO(block.decode("latin-1")),
+        delimiter=None if layout.delimiter == BLANK else layout.delimiter,
+        comments="%" if b"%" in block else "#",
+        converters=words if first[places[3] :][:1] and first[places[3]].lower() in TRUTH else None,  # type: ignore[arg-type]
+        usecols=places if layout.cells > 4 else None,
+        quotechar='"',
+        ndmin=2,
+    )
+    if not bool(np.isfinite(rows).all()) or rows.shape[1] != 4:
+        raise ValueError("a number is not finite")
+    return rows if layout.cells > 4 else rows[:, places]
+
+
+def _good_lines(block: bytes, layout: Layout) -> bytes:
+    """Return the lines before the first that is no row of numbers."""
+    at = 0
+    for line in block.splitlines(keepends=True):
+        cells = _cells(line, layout)
+        wrong = len(cells) < layout.cells or layout.cells == 4 < len(cells)
+        if cells and (wrong or not all(_number(cells[layout.places.get(key, n)]) for n, key in enumerate("txyp"))):
+            break
+        at += len(line)
+    return block[:at]
 
 
 def write_csv(path: Path, parts: Parts, size: SensorSize) -> None:  # noqa: ARG001

@@ -72,7 +72,7 @@ def steps_of(events: Events, size: tuple[int, int], bin_us: int, steps: int, sho
     return shown_in(DvsEncoder(SensorSize(width, height), size, bin_us, steps)(events, 0)[:, 0], shown)
 
 
-class TrackingBinner(StreamBinner, cells=(0, 1e15)):
+class TrackingBinner(StreamBinner):
     """A binner for live streams whose bins are cropped to `size` (height, width) around the object in view, located by
     event counts that decay with age. A closed bin's x is 1 where an event fell in the last `shown` bins; the counts
     are those that non-overlapping bins of that duration would give.

@@ -8,16 +8,14 @@ from spikesight.encoders import kernels
 from spikesight.encoders.dvs import Times
 from spikesight.encoders.events import Events, SensorSize
 from spikesight.encoders.preprocess.drawing import Drawing, Floats
-from spikesight.encoders.preprocess.values import Part
 
 MEMORY_US = 150_000  # time constant with which event counts decay
 MAP_SIDE = 160  # most cells along the sensor's longer side
 WHITE_HZ = 15.0  # event rate, per pixel, of a cell that is white in the picture
-MOST = 2**31 - 1  # largest event count of a cell
 BESIDE = 0.05  # in drawing lengths: cells up to this distance from a stroke are near it
 
 
-class EventMap(Part, events=(-MOST, MOST), fresh=(-MOST, MOST)):
+class EventMap:
     """Event counts in a sensor's cells [H, W] of `cell` x `cell` pixels; an OFF event counts as `off`. `events` holds
     the counts at the last update, with decay time `memory_us`; newer events are `fresh` and join at the next update.
     """

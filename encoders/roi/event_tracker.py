@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from spikesight.encoders.dvs import NO_TIMES, Stretch
 from spikesight.encoders.events import Events, SensorSize, joined
 from spikesight.encoders.preprocess.drawing import SEARCH_SIDE, Candidate, Floats, dark
-from spikesight.encoders.preprocess.values import TIME, Part, Values
 from spikesight.encoders.roi.candidates import distinct, likeliest, overlap
 from spikesight.encoders.roi.event_map import EventMap
 from spikesight.encoders.roi.frame_tracker import STEP_US as PATH_US
@@ -29,7 +28,6 @@ from spikesight.encoders.roi.tracks import CROSSED, MOST, Seen, Tracks, boxes_of
 from spikesight.encoders.roi.window import around, through
 
 SEARCH_US = 50_000  # from a search to the next, by the events' clock
-INTERVALS = TIME[0] // SEARCH_US, TIME[1] // SEARCH_US - 1  # so that the time of a search after one is a time, too
 LEVELS = (0.24, 0.4, 0.7, 0.9)  # stroke thresholds, relative to white; at low ones grey trails join strokes
 LONGEST = 0.75  # longest drawing by the picture's shorter side; a sheet's outline is longer
 CLOSE = 5  # cells: gaps up to this width between a stroke's two edges are filled
@@ -41,7 +39,7 @@ CONTRAST = 0.2  # change in log intensity per event
 Found = tuple[list[Seen], list[Seen]]  # drawings, the likeliest first: trembling in one place, and travelling
 
 
-class EventTracker(Part, interval=(*INTERVALS, None), search_us=TIME, kept=(0, 255), seen=TIME):
+class EventTracker:
     """Tracks drawings in packets of a `sensor`; returns their events on `places` sensors of `size` stacked vertically.
 
     Without `places`, the single likeliest drawing is tracked. `drawn`: search for travelling drawings, too. A search
@@ -60,8 +58,6 @@ class EventTracker(Part, interval=(*INTERVALS, None), search_us=TIME, kept=(0, 2
         self._going = [Tracks(places) for _ in range(2 * drawn)]  # travelling drawings: darker, and lighter ones
         self.kept = np.zeros(self._map.shape, np.uint8)  # bit n: the cell is near place n's strokes
         self.seen, self._light = 0, self._lit()  # last step of the saccade path, and the light that it moves
-        self.parts = {f"map{n}": one for n, one in enumerate(self._maps)} | {"pixels": self._emulator.pixels}
-        self.parts |= {f"tracks{n}": one for n, one in enumerate([self.tracks, *self._going])}
 
     def stretches(self, events: Events) -> Iterator[Stretch]:
         """Yield for each stretch of a packet its events in the windows, times of missed events (in active cells while
@@ -148,12 +144,6 @@ class EventTracker(Part, interval=(*INTERVALS, None), search_us=TIME, kept=(0, 2
             moved["t"] = times[n]
             parts[n] = joined([parts[n], moved])
         return joined(parts)
-
-    def restore(self, values: Values) -> None:
-        super().restore(values)
-        if (self.kept & ~np.uint8(sum(1 << int(place) for place in np.flatnonzero(self.tracks.ids)))).any():
-            raise ValueError("cells are kept for windows that are not there")
-        self._light = self._lit()
 
 
 def _balanced(found: list[Candidate], events: Floats, signed: Floats) -> list[Candidate]:

@@ -16,7 +16,6 @@ from spikesight.encoders.emulator.saccades import NMNIST
 from spikesight.encoders.events import Events, SensorSize, empty_events, joined
 from spikesight.encoders.preprocess.drawing import in_picture
 from spikesight.encoders.preprocess.fit import DIGIT_SIZE
-from spikesight.encoders.preprocess.values import TIME, Part
 from spikesight.encoders.roi.candidates import distinct
 from spikesight.encoders.roi.tracks import Seen, Tracks
 
@@ -67,10 +66,9 @@ class DrawingEmulator:
         return view.astype(np.uint8)
 
 
-class FrameTracker(Part, t_us=(*TIME, None)):
+class FrameTracker:
     """Tracks drawings in frames; returns emulated events of each, averaged and moved by saccades, on `places` sensors
-    of `size` stacked vertically. Without `places`, the single likeliest drawing is tracked. The pixels' parameters are
-    no part of the state.
+    of `size` stacked vertically. Without `places`, the single likeliest drawing is tracked.
     """
 
     def __init__(self, size: SensorSize, places: int = 0) -> None:
@@ -78,7 +76,6 @@ class FrameTracker(Part, t_us=(*TIME, None)):
         self._emulator = DrawingEmulator(size, places or 1)
         self.tall = self._emulator.sensor
         self.t_us: int | None = None
-        self.parts = {"tracks": self.tracks, "pixels": self._emulator.pixels}
 
     def retune(self, threshold: float | None, noise_hz: float | None) -> None:
         """Change pixel parameters (None: keep) from the next frame on; `threshold` is on the scale of PixelModel."""

@@ -8,7 +8,6 @@ from spikesight.encoders.dvs import NO_TIMES, Bin, StreamBinner, Stretch
 from spikesight.encoders.events import Events, Order, SensorSize, joined, on_sensor
 from spikesight.encoders.preprocess.filters import DRAWING_HZ, FROM_HZ, BackgroundActivity, HotPixels, NoiseGate
 from spikesight.encoders.preprocess.pool import Pool, pools
-from spikesight.encoders.preprocess.values import COUNT, TIME, Part, Values, number
 from spikesight.encoders.roi.event_tracker import EventTracker
 from spikesight.encoders.roi.window import Window, through
 
@@ -20,7 +19,7 @@ def shows_more(sensor: SensorSize) -> bool:
     return min(sensor.width, sensor.height) >= LEAST_SIDE
 
 
-class InputFilter(Part, n_events=COUNT, n_kept=COUNT, n_outside=COUNT):
+class InputFilter:
     """Filters packets of a `sensor` and maps them to a sensor of `size`; packet borders do not matter.
 
     `small` is the sensor that the network was trained on. `filter_us`: correlation time of the background-activity
@@ -59,8 +58,6 @@ class InputFilter(Part, n_events=COUNT, n_kept=COUNT, n_outside=COUNT):
             self._filter = NoiseGate(sensor, filter_us, DRAWING_HZ if follow else FROM_HZ)
         self.windows = self._tracker if places else None
         self.size = self.windows.tall if self.windows else small if self.windowed or self.pool else sensor
-        parts = {"filter": self._filter, "hot": self._hot, "window": self._tracker, "pool": self.pool}
-        self.parts = {name: one for name, one in parts.items() if one is not None}
 
     @property
     def window(self) -> Window | None:
@@ -71,13 +68,6 @@ class InputFilter(Part, n_events=COUNT, n_kept=COUNT, n_outside=COUNT):
     def plain(self) -> bool:
         """Whether all events pass unchanged."""
         return not (self.windowed or self._filter or self.pool)
-
-    def state(self) -> Values:
-        return super().state() | {"newest": self.order.newest}
-
-    def restore(self, values: Values) -> None:
-        super().restore(values)
-        self._counted, self.order.newest = (self.n_events, self.n_kept), number(values["newest"], *TIME, None)
 
     def news(self) -> tuple[int, int]:
         """Return the numbers of events kept and of events filtered out since the last call."""

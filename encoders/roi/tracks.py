@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from spikesight.encoders.dvs import Bin, DvsEncoder, StreamBinner
 from spikesight.encoders.preprocess.drawing import Drawing, Floats
 from spikesight.encoders.preprocess.fit import DIGIT_SIZE, centred
-from spikesight.encoders.preprocess.values import COUNT, TIME, Part, Values
 from spikesight.encoders.roi.candidates import overlap
 from spikesight.encoders.roi.window import Window, around
 
@@ -49,10 +48,7 @@ class Seen:
         return self.drawing.ink if self.going else centred(self.drawing.ink * 255).astype(np.float32)
 
 
-class Tracks(
-    Part, ids=COUNT, boxes=FAR, starts=FAR, speed=(-1e9, 1e9), drawings=(0, 255), likeness=(0, 1), going=(False, True),
-    began_us=TIME, seen_us=TIME, t_us=TIME, issued=COUNT,
-):  # fmt: skip
+class Tracks:
     """Up to `places` tracked drawings. `ids` [places] is the track in each place, 0 for none; ids are never reused.
 
     With `least`, one drawing is tracked `alone`, and a track begins only above this likeness.
@@ -102,13 +98,9 @@ class Tracks(
         far = (self.ids > 0) & (self.seen_us == self.t_us) & (way > GONE * self.boxes[:, 2:].max(1))
         inks, boxes, likeness = self.drawings.copy(), self._expected(t_us).tolist(), self.likeness.tolist()
         return [
-            Seen(Drawing(inks[n], *boxes[n], likeness=likeness[n], ground=0.0), going=True) for n in np.flatnonzero(far)
+            Seen(Drawing(inks[n], *boxes[n], likeness=likeness[n], ground=0.0), going=True)
+            for n in np.flatnonzero(far).tolist()
         ]
-
-    def restore(self, values: Values) -> None:
-        super().restore(values)
-        if self.ids.max() > self.issued:
-            raise ValueError("a window of the stream is none that was opened")
 
     def _expected(self, t_us: int) -> Boxes:
         """Return the boxes, moved at their speeds to `t_us`."""

@@ -1,112 +1,135 @@
-"""Drivers of local devices: event cameras on USB, a Speck, a webcam.
+"""Drivers of local devices: Prophesee's and iniVation's cameras on USB, each by one library, and webcams.
 
-No camera was available when these were written: they are tested against stand-ins.
+No event camera was available when these were written: they are tested against stand-ins.
 """
 
-import importlib
-import importlib.util
+import dataclasses
 import time
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel
 from spikesight.encoders.events import Events, SensorSize, make_events
-from spikesight.encoders.sources.address import PACKET_MS, Address, SourceError, SourceLost, library_of
+from spikesight.encoders.sources.address import Address, SourceError, SourceLost, library_of
+from spikesight.encoders.sources.settings import biases_in
 
 NO_CAMERA = (
     "No event camera found. Plugged in? On Linux install the udev rules (neuromorphic-drivers brings an installer: "
     "neuromorphic-drivers-install-udev-rules), then plug the camera in again"
 )
+RATE_PERIOD_US = 1000  # period over which a chip counts events for its rate limit
+READ_S = 0.1
+VIDEO_DEVICES = "/sys/class/video4linux"  # where Linux lists webcams
 
 
-MAKERS = {"prophesee": ("prophesee", "centuryarks"), "inivation": ("inivation", "davis", "dvx", "dvs")}
+class Plugged(NamedTuple):
+    """One camera: the source string that opens it, its name, and the driver that found it."""
+
+    source: str
+    name: str
+    driver: str
 
 
-def serial_of(address: Address, cameras: list[tuple[str, str, str]], hint: str = "") -> str:
-    """Return the serial of the camera that the address names, of (serial, kind, name) each, or the maker's first.
-
-    Raises SourceError; `hint` is added if there is no camera at all.
-    """
-    if not cameras:
-        raise SourceError(f"{NO_CAMERA}. {hint}".rstrip(". "))
-    for serial, kind, _ in cameras:
-        if serial == address.target if address.kind == "usb" else kind.startswith(MAKERS[address.kind]):
-            return serial
-    others = ", ".join(f"{name} (usb:{serial})" for serial, _, name in cameras)
-    raise SourceError(f"there is no camera '{address.text}' here; plugged in: {others}")
+def chosen(address: Address, serials: list[str]) -> str:
+    """Return the camera of the address, by its serial or the first. Raises SourceError if there is none."""
+    if not serials:
+        raise SourceError(NO_CAMERA)
+    if address.target and address.target not in serials:
+        others = ", ".join(f"{address.kind}:{serial}" for serial in serials)
+        raise SourceError(f"there is no camera '{address.text}' here; plugged in: {others}")
+    return address.target or serials[0]
 
 
-class EventcvDriver:
-    """A USB camera through EventCV: Prophesee EVK3 and EVK4, CenturyArks, DVXplorer, DAVIS346.
+def _refuse(address: Address, *known: str) -> None:
+    if unknown := sorted(address.options.keys() - {*known}):
+        raise SourceError(f"there is no option {unknown[0]} of this camera: take it out of '{address.text}'")
 
-    Options: rate=EVENTS_PER_SECOND and roi=LEFT,TOP,WIDTH,HEIGHT, applied on the chip of Prophesee's sensors;
-    bias=adaptive, which keeps the initial event rate (Nair et al. 2024; EVK4 and DAVIS346).
+
+# ----------------------------------------------------------------------------------------------------------- Prophesee
+
+
+def prophesees(library: Any) -> dict[str, Any]:
+    """Return the plugged-in cameras with Prophesee's sensors, kind by serial; `library` is neuromorphic_drivers."""
+    listed = ((one.serial, one.name) for one in library.list_devices() if one.serial is not None)
+    return {serial: kind for serial, kind in listed if kind.name.lower().startswith(("prophesee", "centuryarks"))}
+
+
+class PropheseeDriver:
+    """A camera with a sensor of Prophesee's, through neuromorphic-drivers.
+
+    Options: biases=FILE, in the format of Metavision Studio; rate=EVENTS_PER_SECOND, a limit on the chip.
     """
 
     def __init__(self, address: Address, library: Any = None) -> None:
-        library = library or library_of("eventcv", "a USB event camera", "cameras")
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            cameras = [(one["serial"], str(one["kind"]), one["name"]) for one in library.list_cameras()]
-        serial = serial_of(address, cameras, "; ".join(str(warning.message) for warning in caught))
-        options: dict[str, Any] = {"dt_ms": PACKET_MS}
-        if address.options.get("rate"):
-            options["max_event_rate"] = address.number("rate", 0)
-        if "roi" in address.options:
-            options["roi"] = region(address)
-        if "bias" in address.options:
-            if address.options["bias"] != "adaptive":
-                raise SourceError(f"bias in '{address.text}' can be adaptive, nothing else")
-            options["adaptive_bias"] = True
+        library = library or library_of("neuromorphic_drivers", "a Prophesee camera", "cameras")
+        _refuse(address, "biases", "rate")
         try:
-            self._camera = library.stream(serial, **options)
-        except Exception as error:  # the library's own messages are not helpful ("Other error")
-            raise SourceLost(f"camera {serial} does not open; is another program using it?") from error
-        width, height = self._camera.sensor_size
-        self.size = SensorSize(int(width), int(height))
-        name = next(name for number, _, name in cameras if number == serial)
-        self.settings = {"camera": str(name), "serial": str(serial)}
+            kinds = prophesees(library)
+        except Exception as error:  # a machine without USB: "Other error"
+            raise SourceError(f"{NO_CAMERA}. neuromorphic-drivers says: {error}") from None
+        serial = chosen(address, list(kinds))
+        configuration = configured(getattr(library, kinds[serial].name.lower()), address)
+        try:
+            self._camera = library.open(serial=serial, configuration=configuration, iterator_timeout=READ_S)
+            found = self._camera.properties()
+        except Exception as error:  # the library raises plain ones
+            raise SourceLost(f"camera {serial} does not open; is another program using it? ({error})") from error
+        self.size = SensorSize(int(found.width), int(found.height))
+        self.settings = {"camera": kinds[serial].value, "serial": serial, "biases": biases_of(configuration)}
 
-    def read(self, timeout_s: float) -> Events | None:
+    def read(self, timeout_s: float) -> Events | None:  # noqa: ARG002  (the wait is set when it is opened)
         try:
-            stream = self._camera.read(timeout_ms=max(1, int(timeout_s * 1000)))
-        except Exception as error:
+            _, packet = next(self._camera)
+        except (StopIteration, RuntimeError) as error:
             raise SourceLost("the camera has stopped answering") from error
-        if stream is None:
-            return None
-        table = stream.numpy()
-        return make_events(table[:, 2].astype(np.int64), table[:, 0], table[:, 1], table[:, 3])
+        events = None if packet is None else packet.polarity_events
+        return None if events is None else make_events(events["t"], events["x"], events["y"], events["on"])
 
     def close(self) -> None:
-        self._camera.close()
+        self._camera.__exit__(None, None, None)
 
 
-def region(address: Address) -> tuple[int, int, int, int]:
-    """Parse the option roi: left, top, width and height in pixels. Raises SourceError."""
-    parts = address.options["roi"].split(",")
-    numbers = [int(part) for part in parts if part.isascii() and part.isdecimal() and len(part) < 6]
-    if len(parts) != 4 or len(numbers) != 4 or 0 in numbers[2:]:
-        raise SourceError(f"roi in '{address.text}' is LEFT,TOP,WIDTH,HEIGHT in pixels")
-    left, top, width, height = numbers
-    return left, top, width, height
+def biases_of(configuration: Any) -> dict[str, int]:
+    """Return all biases that a configuration sets, by name."""
+    biases = getattr(configuration, "biases", None)
+    return {name: int(value) for name, value in vars(biases).items()} if dataclasses.is_dataclass(biases) else {}
 
 
-class DvCameraDriver:
-    """A USB camera that dv-processing supports but EventCV does not. Option: roi=LEFT,TOP,WIDTH,HEIGHT on the chip."""
+def configured(module: Any, address: Address) -> Any:
+    """Return a configuration of the camera's module with the biases and rate of the address. Raises SourceError."""
+    configuration = module.Configuration()
+    has = biases_of(configuration)
+    for name, value in (biases_in(Path(address.options["biases"])) if "biases" in address.options else {}).items():
+        if name not in has:
+            raise SourceError(f"this camera has no bias '{name}': it has {', '.join(has) or 'none that can be set'}")
+        setattr(configuration.biases, name, type(getattr(configuration.biases, name))(value))  # some are booleans
+    if "rate" in address.options:
+        if not hasattr(module, "RateLimiter"):
+            raise SourceError(f"this camera has no limit of its rate: take rate out of '{address.text}'")
+        most = round(address.number("rate", 0, 1000) * RATE_PERIOD_US / 1e6)
+        configuration.rate_limiter = module.RateLimiter(RATE_PERIOD_US, most)
+    return configuration
 
-    def __init__(self, address: Address, library: Any) -> None:
-        if ignored := {"rate", "bias"} & set(address.options):
-            raise SourceError(f"dv-processing sets no {ignored.pop()}: take it out of '{address.text}'")
+
+# ----------------------------------------------------------------------------------------------------------- iniVation
+
+
+class InivationDriver:
+    """A camera of iniVation's, through dv-processing. Option: roi=LEFT,TOP,WIDTH,HEIGHT on the chip."""
+
+    def __init__(self, address: Address, library: Any = None) -> None:
+        library = library or library_of("dv_processing", "an iniVation camera", "cameras")
+        _refuse(address, "roi")
+        name = chosen(address, list(map(str, library.io.camera.discover())))
         try:
-            self._camera: Any = library.io.camera.open()
+            self._camera: Any = library.io.camera.open(name)
             width, height = self._camera.getEventResolution()
         except (RuntimeError, IndexError, TypeError) as error:  # with C++ messages of many lines
-            raise SourceLost(f"the camera '{address.text}' does not open; is another program using it?") from error
-        self.size = SensorSize(int(width), int(height))
+            raise SourceLost(f"the camera '{name}' does not open; is another program using it?") from error
+        self.size, self.settings = SensorSize(int(width), int(height)), {"camera": name}
         if "roi" in address.options:
             try:
                 self._camera.setCropArea(region(address))
@@ -131,48 +154,14 @@ class DvCameraDriver:
         self._camera = None  # released with its last reference
 
 
-class SpeckDriver:
-    """SynSense Speck2f through samna, its maker's library. Written from samna's documents, never run on a device."""
-
-    def __init__(self, address: Address, library: Any = None) -> None:
-        samna: Any = self._makerslibrary() if library is None else library
-        devices: list[Any] = samna.device.get_unopened_devices()
-        speck = [device for device in devices if "speck" in str(device.device_type_name).lower()]
-        if not speck:
-            raise SourceError("No Speck found. Plugged in?")
-        self._samna, self._device = samna, samna.device.open_device(speck[0])
-        model = self._device.get_model()
-        self._graph = samna.graph.EventFilterGraph()
-        self._sink = samna.graph.sink_from(model.get_source_node())
-        configuration = samna.speck2f.configuration.SpeckConfiguration()
-        configuration.dvs_layer.monitor_enable = True
-        model.apply_configuration(configuration)
-        self.size = address.size() or SensorSize(128, 128)
-
-    @staticmethod
-    def _makerslibrary() -> Any:
-        """Import samna, unless it is the package index's stub, whose import would install software by itself."""
-        found = importlib.util.find_spec("samna")
-        folder = Path(found.origin).parent if found and found.origin else None
-        if folder is None or not any(folder.rglob("*.so")):
-            raise SourceError(
-                "a Speck needs samna from its maker, SynSense; the package of that name elsewhere is a stub"
-            )
-        return importlib.import_module("samna")
-
-    def read(self, timeout_s: float) -> Events | None:
-        end = time.monotonic() + timeout_s
-        while not (found := self._sink.get_events()):
-            if time.monotonic() >= end:
-                return None
-            time.sleep(0.001)
-        spikes = [event for event in found if hasattr(event, "timestamp")]
-        columns = ([getattr(spike, name) for spike in spikes] for name in ("timestamp", "x", "y", "p"))
-        t, x, y, p = columns
-        return make_events(t, x, y, p)
-
-    def close(self) -> None:
-        self._samna.device.close_device(self._device)
+def region(address: Address) -> tuple[int, int, int, int]:
+    """Parse the option roi: left, top, width and height in pixels. Raises SourceError."""
+    parts = address.options["roi"].split(",")
+    numbers = [int(part) for part in parts if part.isascii() and part.isdecimal() and len(part) < 6]
+    if len(parts) != 4 or len(numbers) != 4 or 0 in numbers[2:]:
+        raise SourceError(f"roi in '{address.text}' is LEFT,TOP,WIDTH,HEIGHT in pixels")
+    left, top, width, height = numbers
+    return left, top, width, height
 
 
 class WebcamDriver:
@@ -208,3 +197,42 @@ class WebcamDriver:
 
     def close(self) -> None:
         self._capture.release()
+
+
+# ---------------------------------------------------------------------------------------------------------- plugged in
+
+
+def plugged_in(libraries: Mapping[str, Any] | None = None) -> tuple[list[Plugged], list[str]]:
+    """Return all cameras found, without opening them, and sentences about what could not be checked.
+
+    `libraries` replace the real ones.
+    """
+    found, remarks = list(_webcams(Path(VIDEO_DEVICES))), []
+    for name, listed in (("neuromorphic_drivers", _prophesee), ("dv_processing", _inivation)):
+        try:
+            found += listed((libraries or {}).get(name) or library_of(name, "a USB camera", "cameras"))
+        except SourceError as error:
+            remarks.append(str(error))
+        except Exception as error:  # a foreign library may raise anything
+            remarks.append(f"{name} could not be asked: {type(error).__name__}: {error}")
+    if not any(camera.driver != "webcam" for camera in found):
+        remarks.insert(0, NO_CAMERA)
+    return found, remarks
+
+
+def _prophesee(library: Any) -> Iterator[Plugged]:
+    for serial, kind in prophesees(library).items():
+        yield Plugged(f"prophesee:{serial}", str(kind.value), "neuromorphic-drivers")
+
+
+def _inivation(library: Any) -> Iterator[Plugged]:
+    for name in map(str, library.io.camera.discover()):
+        yield Plugged(f"inivation:{name}", name, "dv-processing")
+
+
+def _webcams(folder: Path) -> Iterator[Plugged]:
+    for device in sorted(folder.glob("video[0-9]*")):
+        name = device / "name"
+        if (device / "index").is_file() and (device / "index").read_text().strip() != "0":
+            continue  # a second node of the same webcam, for metadata
+        yield Plugged(f"webcam:{device.name[5:]}", name.read_text().strip() if name.is_file() else "", "webcam")

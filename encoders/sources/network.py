@@ -5,7 +5,7 @@ import time
 
 from spikesight.encoders.events import Events
 from spikesight.encoders.packets import WireDecoder
-from spikesight.encoders.recordings.aedat4 import Aedat4Header, Aedat4Stream, header_bytes, parse_header
+from spikesight.encoders.recordings.aedat4 import Aedat4Stream, header_bytes, parse_header
 from spikesight.encoders.recordings.format import RecordingError
 from spikesight.encoders.sources.address import Address, SourceError, SourceLost
 
@@ -20,16 +20,17 @@ class DvDriver:
     """
 
     def __init__(self, address: Address) -> None:
-        Aedat4Stream(Aedat4Header(0, 0, 0, 0, None)).push(bytes(8))  # loads the compiled loop before data arrive
         self._socket = _connect(address)
         try:
             header = parse_header(self._exactly(header_bytes(self._exactly(4))))
         except (RecordingError, OSError) as error:
             self._socket.close()
-            raise SourceLost(f"what answers at {address.text} is no camera's server") from error
-        if header.size is None or header.compression not in (0, 1, 2):
+            raise SourceLost(
+                f"what answers at {address.text} is no camera's server that can be read: {error}"
+            ) from error
+        if header.size is None:
             self._socket.close()
-            raise SourceError(f"{address.text} names no sensor, or packs its events with zstd")
+            raise SourceError(f"{address.text} names no sensor")
         self.size = header.size
         self._stream = Aedat4Stream(header)
         self._buffer = memoryview(bytearray(1 << 18))
@@ -80,10 +81,9 @@ class UdpDriver:
 
     def __init__(self, address: Address) -> None:
         layout = address.options.get("format", "t64")
-        try:
-            self.decoder = WireDecoder(layout, big_endian=address.options.get("endian") == "big")
-        except ValueError as error:
-            raise SourceError(f"{error} in '{address.text}'") from None
+        if layout not in ("t64", "aestream"):
+            raise SourceError(f"there is no layout '{layout}' in '{address.text}'; choose t64 or aestream")
+        self.decoder = WireDecoder(layout, big_endian=address.options.get("endian") == "big")
         size = address.size()
         if size is None:
             raise SourceError(f"datagrams do not tell the sensor: add size=WIDTHxHEIGHT to '{address.text}'")

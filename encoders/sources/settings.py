@@ -5,15 +5,16 @@ file that Metavision Studio writes beside them (`walk.bias` for `walk.raw`).
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from spikesight.encoders.recordings.format import topic_of
 from spikesight.encoders.sources.address import SourceError
-from spikesight.encoders.sources.biases import biases_in
 
 SUFFIX = ".camera.json"
+LINE = re.compile(r"\s*(-?\d{1,9})\s*%\s*(?:bias_)?(\w+)\s*")  # a line of a bias file: value, then name
 LARGEST = 1 << 16  # most bytes of a settings file that is read
 Settings = Mapping[str, Any]
 """`camera`, `serial`, `lens` and others by name; `biases` holds a mapping by bias name."""
@@ -27,6 +28,18 @@ def settings_path(recording: Path) -> Path:
 def is_beside(path: Path) -> bool:
     """Return whether a file holds a camera's settings, judged by its name."""
     return path.name.endswith(SUFFIX) or path.suffix == ".bias"
+
+
+def biases_in(path: Path) -> dict[str, int]:
+    """Return the biases of a file in the format of Metavision Studio, by name. Raises SourceError."""
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, ValueError):
+        raise SourceError(f"the biases' file {path} cannot be read") from None
+    matches = [LINE.fullmatch(line) for line in lines if line.strip()]
+    if not all(matches):
+        raise SourceError(f"{path} is no file of biases: its lines are VALUE % bias_NAME")
+    return {match[2]: int(match[1]) for match in matches if match}
 
 
 def write_settings(recording: Path, settings: Settings) -> None:

@@ -1,17 +1,15 @@
 """Live event sources addressed by one string: camera, network, file or webcam -> packets, each on its own thread.
 
-  prophesee | inivation | usb:SERIAL          an event camera on USB (EventCV)
+  prophesee[:SERIAL] | inivation[:NAME]       an event camera on USB (neuromorphic-drivers, dv-processing)
   dv://host:port | dv+unix:///path            a camera on the network (DV, dv-processing)
-  udp://host:port?format=t64&size=640x480     events in datagrams: t64, t32 or aestream
-  speck                                       SynSense Speck2f (samna, from its maker)
+  udp://host:port?format=t64&size=640x480     events in datagrams: t64 or aestream
   webcam:0                                    a webcam through the pixel model
-  file:PATH?speed=1&loop=1                    a recording, in real time
+  file:PATH?speed=1&loop=1                    a recording, in real time; a shipped sample by its name alone
 
 A source's thread reads a driver and puts packets into a bounded queue; when the queue is full, the oldest packet is
 dropped and counted. Nothing blocks for ever: read() waits no longer than its timeout, close() ends the thread.
 """
 
-import importlib.util
 import threading
 import time
 from collections import deque
@@ -22,17 +20,9 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from spikesight.encoders.events import Counters, Events, Sanitiser, SensorSize, empty_events, joined
 from spikesight.encoders.plugins import extend
-from spikesight.encoders.sources.address import (
-    Address,
-    Driver,
-    OpenDriver,
-    SourceEnded,
-    SourceError,
-    SourceLost,
-    library_of,
-)
-from spikesight.encoders.sources.biases import BiasedDriver, asks_for_biases
-from spikesight.encoders.sources.devices import DvCameraDriver, EventcvDriver, SpeckDriver, WebcamDriver
+from spikesight.encoders.recordings.format import SAMPLES
+from spikesight.encoders.sources.address import Address, OpenDriver, SourceEnded, SourceError, SourceLost
+from spikesight.encoders.sources.devices import InivationDriver, PropheseeDriver, WebcamDriver
 from spikesight.encoders.sources.file import FileDriver
 from spikesight.encoders.sources.network import DvDriver, UdpDriver
 
@@ -58,9 +48,11 @@ def parse(text: str) -> Address:
         if parts.scheme not in ("dv", "udp") or not parts.hostname or not port:
             raise SourceError(f"'{text}' is no source; the network ones are dv://host:port and udp://host:port")
         return Address(text, parts.scheme, parts.hostname, port, options)
+    if "/" not in body and body and (SAMPLES / f"{body}.raw").is_file():
+        return Address(text, "file", body, 0, options)
     kind, _, target = body.partition(":")
     known = kinds()
-    if kind not in known or (kind in ("usb", "file") and not target):
+    if kind not in known or (kind == "file" and not target):
         raise SourceError(f"'{text}' is no source; choose from {', '.join(sorted(known))}")
     return Address(text, kind, target, 0, options)
 
@@ -248,32 +240,12 @@ def open_source(
             time.sleep(0.2)
 
 
-def open_usb(address: Address) -> Driver:
-    """Open a USB camera: neuromorphic-drivers if biases are set, else EventCV, else dv-processing."""
-    if asks_for_biases(address):
-        return BiasedDriver(address)
-    try:
-        return EventcvDriver(address)
-    except SourceError as none:
-        if address.kind != "inivation" or importlib.util.find_spec("dv_processing") is None:
-            raise
-        try:
-            library = library_of("dv_processing", "a camera that EventCV does not know", "cameras")
-        except SourceError as broken:
-            raise SourceError(f"{none}. {broken}") from None
-        if not library.io.camera.discover():
-            raise
-        return DvCameraDriver(address, library)
-
-
 DRIVERS: dict[str, OpenDriver] = {
-    "prophesee": open_usb,
-    "inivation": open_usb,
-    "usb": open_usb,
+    "prophesee": PropheseeDriver,
+    "inivation": InivationDriver,
     "dv": DvDriver,
     "dv+unix": DvDriver,
     "udp": UdpDriver,
-    "speck": SpeckDriver,
     "webcam": WebcamDriver,
     "file": FileDriver,
 }

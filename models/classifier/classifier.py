@@ -24,12 +24,11 @@ from spikesight.encoders.events import SensorSize
 from spikesight.encoders.image import IMAGE_ENCODERS
 from spikesight.encoders.preprocess.fit import fit_digit, fit_plain
 from spikesight.encoders.sample import Sample
-from spikesight.models.checkpoint import fingerprint, load
+from spikesight.models.checkpoint import load
 from spikesight.models.classifier.inputs import InputPipeline, sensor_of
 from spikesight.models.classifier.objects import Objects, merged_outcome, outcomes
 from spikesight.models.classifier.verdict import Verdict
 from spikesight.models.contract import Card, CheckpointError
-from spikesight.models.engine.autotune import calibrated
 from spikesight.models.engine.engine import Engine, why_not
 from spikesight.models.engine.plain import Plain
 from spikesight.models.networks.metering import dense_macs
@@ -63,7 +62,6 @@ class Classifier:
         reason = why_not(self.network)
         self.runs_on = f"PyTorch ({reason})" if reason else "the engine"
         if engine is None and not reason:
-            calibrated()
             engine = Engine(self.network, *shape[1:], rates=layers)
         self._engine = engine
         self._zero = zero_state(self.network, *shape) if self._engine is None else self._engine.initial_state()
@@ -118,11 +116,6 @@ class Classifier:
         found = cls(network, card, name_of(Path(folder)))
         found.folder = Path(folder).resolve()
         return found
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Hash of weights, contract and labels, not of the name; saved stream states belong to one fingerprint."""
-        return fingerprint(self.network, self.card)
 
     def initial_state(self, n: int = 1) -> State:
         """Return the state of n streams before their first step. No step writes into the state that it is given."""

@@ -14,7 +14,6 @@ from spikesight.encoders import kernels
 from spikesight.encoders.dvs import progress_us
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel
 from spikesight.encoders.events import SensorSize
-from spikesight.encoders.preprocess.values import COUNT, TIME, Values, array, number, part, under
 from spikesight.encoders.roi.frame_tracker import FrameTracker
 from spikesight.encoders.roi.tracks import MOST
 from spikesight.encoders.roi.window import Window
@@ -22,7 +21,6 @@ from spikesight.encoders.sample import Sample
 from spikesight.encoders.sources.chunks import Chunk
 from spikesight.models.classifier.classifier import Classifier
 from spikesight.models.classifier.inputs import InputPipeline, QuietReset, sensor_of
-from spikesight.models.classifier.objects import Objects
 from spikesight.models.contract import Contract
 from spikesight.models.novelty.conformal import ERROR_RATE
 from spikesight.models.novelty.score import WEBCAM
@@ -72,10 +70,6 @@ class Session:
         self._frame_us: int | None = None  # time of the last frame
         self._reset = False
         self._begun = False  # whether any input was returned
-
-    def windows(self) -> list[int]:
-        """Return the ids of the windows whose membranes the next step needs; [0] for a stream without windows."""
-        return sorted(self.track.tracks) if isinstance(self.track, Objects) and self.track.tracks else [0]
 
     def _pipeline(self) -> InputPipeline:
         shown = self.tracker if self._frames and self.tracker and not self.tracker.tracks.alone else None
@@ -183,62 +177,6 @@ class Session:
             self._emulator.retune(self.pixels)
         if self.tracker is not None:
             self.tracker.retune(threshold, noise_hz)
-
-    def state(self) -> Values:
-        """Return the state of all before the network, for `restore`; `track` and `rest` have the read-out's."""
-        values: Values = {"width": self.sensor.width, "height": self.sensor.height}
-        values |= {"frames": self._frames, "frame_us": self._frame_us, "reset": self._reset, "begun": self._begun}
-        values |= {"threshold": self.pixels.threshold_on, "noise_hz": float(self.pixels.noise_hz)}
-        if self.pipeline is not None:
-            values |= under("binner", self.pipeline.binner.state())
-            values |= under("filter", self.pipeline.filter.state())
-            if self.objects:
-                rests = self.pipeline.rests
-                values |= {"rests.ids": np.array([*rests], np.int64)}
-                values |= {"rests.quiet": np.array([rest.quiet for rest in rests.values()], np.int64)}
-        if self.tracker is not None:
-            values |= under("tracker", self.tracker.state())
-        elif self._emulator is not None:
-            values |= under("pixels", self._emulator.state())
-        return values
-
-    def restore(self, values: Values) -> None:
-        """Continue from another session's `state`, made with equal arguments. Raises ValueError or KeyError."""
-        frames = number(values["frames"], *COUNT)
-        sensor = SensorSize(number(values["width"], *COUNT), number(values["height"], *COUNT))
-        self._frames = frames
-        if sensor != self.sensor:  # frames had set it
-            own = self.tracker is not None and sensor == self.tracker.tall
-            if not (frames and self.takes_events and (own or max(sensor.width, sensor.height) <= FRAME_SIDE)):
-                raise ValueError("the state is of another sensor")
-            self._resize(sensor)
-        self.settings(number(values["threshold"], 0.01, 100.0), number(values["noise_hz"], 0.0, 1e6))
-        if self.pipeline is not None:
-            self.pipeline.binner.restore(part("binner", values))
-            self.pipeline.filter.restore(part("filter", values))
-            if self.objects:
-                self._restore_rests(self.pipeline, values)
-            if self.tracker is not None:
-                self.pipeline.kind = WEBCAM if frames else self.pipeline.kind
-            elif frames:
-                self._pixels().restore(part("pixels", values))
-        if self.tracker is not None:
-            self.tracker.restore(part("tracker", values))
-        self._frame_us = number(values["frame_us"], *TIME, None)
-        self._reset, self._begun = (number(values[name], False, True) for name in ("reset", "begun"))
-        if self.state().keys() != values.keys():
-            raise ValueError("the state has other parts")
-
-    def _restore_rests(self, pipeline: InputPipeline, values: Values) -> None:
-        """Restore how long each window has been quiet. Raises ValueError."""
-        ids, quiet = values["rests.ids"], values["rests.quiet"]
-        count = len(ids) if isinstance(ids, np.ndarray) and len(ids) <= MOST else 0
-        ids, quiet = (array(one, (count,), np.int64, 0, 2**53) for one in (ids, quiet))
-        if len({*ids.tolist()}) != count:
-            raise ValueError("a window rests twice")
-        for identity, steps in zip(ids.tolist(), quiet.tolist()):
-            pipeline.rests[identity] = QuietReset.of(self.classifier.card)
-            pipeline.rests[identity].quiet = steps
 
     def read(self, inputs: list[Input], outcome: Outcome) -> Answer:
         """Return the answer to one of this stream's inputs. Call in the order of the inputs."""

@@ -4,7 +4,7 @@
     logits, state = network(images[None], None, steps=32)
 
 METHODS holds the published methods, each described by a record; `convert` runs any of them. Only unlabelled calibration
-images are needed (for QCFS also an ANN trained with the QCFS activation).
+images are needed.
 """
 
 from collections.abc import Sequence
@@ -61,10 +61,11 @@ def check_images(batches: Sequence[Tensor]) -> None:
 
 
 @torch.no_grad()
-def build_network(
-    ann: nn.Module, sample: Tensor, rule: SpikeRule, warmup: float = 0.0
-) -> tuple[ConvertedNetwork, Traced]:
-    """Return the ANN's graph with folded weights and neurons of `rule`, all thresholds 1, and the trace of the ANN."""
+def build_network(ann: nn.Module, sample: Tensor, rule: SpikeRule, warmup: float = 0.0) -> ConvertedNetwork:
+    """Return the ANN's graph with folded weights and neurons of `rule`, all thresholds 1. sample [N, C, H, W].
+
+    With any rule it is the ANN, uncalibrated: the reference of an audit.
+    """
     traced = trace(ann)
     config = replace(graph_config(traced, sample[:1]), rule=rule, warmup=warmup)
     network = ConvertedNetwork(config)
@@ -72,19 +73,12 @@ def build_network(
         layer = network.layers[name]
         layer.weight.copy_(weight)  # type: ignore[operator, union-attr]
         layer.bias.copy_(bias)  # type: ignore[operator, union-attr]
-    return network, traced
-
-
-def graph_of(ann: nn.Module, sample: Tensor) -> ConvertedNetwork:
-    """Return the ANN as an uncalibrated graph, the reference of an audit. sample [N, C, H, W]."""
-    return build_network(ann, sample, SpikeRule())[0]
+    return network
 
 
 @torch.no_grad()
-def check_against(ann: nn.Module, network: ConvertedNetwork, traced: Traced, sample: Tensor) -> None:
+def check_against(ann: nn.Module, network: ConvertedNetwork, sample: Tensor) -> None:
     """Raise ConversionError if the folded graph's logits differ from the ANN's (by a hidden in-place change, say)."""
-    if traced.levels:  # a QCFS network's own activation is not a ReLU
-        return
     try:
         with evaluating(ann):
             expected = ann(sample)
@@ -98,25 +92,14 @@ def check_against(ann: nn.Module, network: ConvertedNetwork, traced: Traced, sam
         )
 
 
-def set_thresholds(
-    network: ConvertedNetwork, method: Method, batches: Sequence[Tensor], steps: int, traced: Traced, seed: int
-) -> None:
+def set_thresholds(network: ConvertedNetwork, method: Method, batches: Sequence[Tensor], steps: int, seed: int) -> None:
     """Set all thresholds by the method's rule."""
     if method.threshold == "percentile":
         thresholds.by_percentile(network, batches, method.percent, method.channelwise)
     elif method.threshold == "ltb":
         thresholds.ltb(network, batches, method.passes)
-    elif method.threshold == "mmse":
-        thresholds.mmse(network, batches, steps)
-    elif method.threshold == "gauss":
-        thresholds.gauss(network, batches, thresholds.effective_levels(method.rule))
-    elif method.threshold == "spike-norm":
-        thresholds.spike_norm(network, batches, min(steps, 32), torch.Generator().manual_seed(seed))
     else:
-        for node in network.neuron_nodes():
-            if node.name not in traced.levels:
-                raise ConversionError(f"layer {node.title} is not a QCFS activation: train the ANN with QCFS first")
-            thresholds.set_threshold(network, node, traced.levels[node.name])
+        thresholds.spike_norm(network, batches, min(steps, 32), torch.Generator().manual_seed(seed))
 
 
 def images_that_fit(network: ConvertedNetwork, sample: Tensor, steps: int) -> int:
@@ -150,11 +133,9 @@ def convert(
         raise ConversionError("steps must be positive")
     check_images(batches)
     batches = [batch for batch in batches if len(batch)]
-    network, traced = build_network(ann, batches[0], method.rule, method.warmup)
-    if traced.levels and method.threshold != "qcfs":
-        raise ConversionError("an ANN with QCFS activations is converted by method qcfs")
-    check_against(ann, network, traced, batches[0][:8])
-    set_thresholds(network, method, batches, steps, traced, seed)
+    network = build_network(ann, batches[0], method.rule, method.warmup)
+    check_against(ann, network, batches[0][:8])
+    set_thresholds(network, method, batches, steps, seed)
     if method.repair or method.search or method.light:
         chosen = torch.cat(list(batches))[: images_that_fit(network, batches[0][:1], steps)]
         calibrate(network, chosen, steps, repair=method.repair, search=method.search, light=method.light)

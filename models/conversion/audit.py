@@ -70,7 +70,7 @@ class Audit:
 
 @torch.no_grad()
 def mean_outputs(network: ConvertedNetwork, images: Tensor, steps: int) -> tuple[dict[str, Tensor], dict[str, float]]:
-    """Return each neuron layer's mean output in the ANN's units [N, C, ...], and its spikes per neuron and step.
+    """Return each neuron layer's mean output [N, C, ...], and its spikes per neuron and step.
 
     The mean is over the steps that count for the network's answer at T = steps.
     """
@@ -79,23 +79,21 @@ def mean_outputs(network: ConvertedNetwork, images: Tensor, steps: int) -> tuple
     counts: dict[str, int] = {}
     done = 0
 
-    def add(path: str, layer: SpikeLayer, _: Tensor, spikes: Tensor) -> None:
+    def add(path: str, _: SpikeLayer, __: Tensor, spikes: Tensor) -> None:
         name = path.removeprefix("layers.")
         ages = torch.arange(done + 1, done + len(spikes) + 1, dtype=spikes.dtype)
-        share = 1 / ages if layer.rule.differential else (ages > first) / (steps - first)
+        share = (ages > first) / (steps - first)
         part = (spikes * share.view(-1, *[1] * (spikes.ndim - 1))).sum(0)
         sums[name] = sums[name] + part if name in sums else part
         counts[name] = counts.get(name, 0) + int(spikes.count_nonzero())
 
     state: State | None = None
-    chunk = steps if network.config.rule.kind == "few" else max(1, BUDGET // len(images))
+    chunk = max(1, BUDGET // len(images))
     with watching(network, SpikeLayer, add):
         for start in range(0, steps, chunk):
             _, state = network(images[None], state, min(chunk, steps - start))
             done += min(chunk, steps - start)
-    layers = network.neurons()
-    means = {name: sums[name] * layer.row(layer.theta / layer.amplitude, sums[name]) for name, layer in layers.items()}
-    return means, {name: counts[name] / (steps * sums[name].numel()) for name in sums}
+    return sums, {name: counts[name] / (steps * sums[name].numel()) for name in sums}
 
 
 @torch.no_grad()
@@ -104,21 +102,15 @@ def audit(
 ) -> Audit:
     """Compare spike rates with the ANN's activations for images [N, C, H, W].
 
-    The ANN is the graph itself, or the graph of `reference`: the network before its weights were changed (unit_spikes).
+    The ANN is the graph itself, or the graph of `reference`: the network before its weights were repaired.
     """
-    original = network if reference is None else reference
     activations: dict[str, Tensor] = {}
 
     def keep(node: Node, z: Tensor) -> Tensor:
-        layer = original.neurons()[node.name]
         activations[node.name] = z.relu()
-        return activations[node.name] * layer.row(
-            layer.amplitude / layer.theta, z
-        )  # a network of unit spikes counts activations in units of theta
+        return activations[node.name]
 
-    run_as_ann(original, images, keep)
-    if network.config.rule.kind == "few":
-        steps = network.config.rule.levels
+    run_as_ann(reference or network, images, keep)
     means, rates = mean_outputs(network, images, steps)
     rows = []
     for node in network.neuron_nodes():

@@ -8,22 +8,19 @@ light bias    b_c <- b_c + mean(a_c) - mean(phi_c): a the ANN's activations, phi
               over T steps behind the layers already corrected (Li et al., ICML 2021, LCP)
 
 Means over the steps leave out the first steps where the method says so: until the spikes of all earlier layers arrive
-at their final rates, spikes reflect the network's start and not the image. In differential coding the mean is the sum
-of the corrections, and biases are not part of the currents but are held by `ConvertedNetwork.resting_values`.
+at their final rates, spikes reflect the network's start and not the image.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from spikesight.models.conversion.thresholds import by_channel, run_as_ann
-from spikesight.models.networks.converted.differential import corrections
 from spikesight.models.networks.converted.graph import AFFINE, Node, evaluate_graph, users_of
 from spikesight.models.networks.converted.network import ConvertedNetwork
-from spikesight.models.networks.converted.neurons import AGE, SpikeLayer, merged
+from spikesight.models.networks.converted.neurons import SpikeLayer, merged
 from spikesight.models.neurons.state import State
 
 CANDIDATES = (0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 1.0, 1.2)  # multiples of the channel's threshold
@@ -32,18 +29,9 @@ ROUNDS = 2  # corrections a layer: the first one moves some neurons out of satur
 RIDGE = 0.1  # penalty for leaving the ANN's weights, relative to the mean square of a layer's input
 
 
-class Code(NamedTuple):
-    """How a spike train [T, N, ...] encodes a value: as a mean rate, or as differential corrections."""
-
-    first: int = 0  # the first step that counts
-    differential: bool = False
-
-    def mean(self, x_seq: Tensor) -> Tensor:
-        """Decode a value [N, ...]: the mean from step `first` on, or the sum of differential corrections c(t) / t."""
-        if self.differential:
-            ages = torch.arange(1, len(x_seq) + 1, dtype=x_seq.dtype)
-            return (x_seq / ages.view(-1, *[1] * (x_seq.ndim - 1))).sum(0)
-        return x_seq[self.first if len(x_seq) > 1 else 0 :].mean(0)
+def decoded(x_seq: Tensor, first: int) -> Tensor:
+    """Return the value [N, ...] that a train [T, N, ...] encodes: its mean from step `first` on."""
+    return x_seq[first if len(x_seq) > 1 else 0 :].mean(0)
 
 
 def bias_source(network: ConvertedNetwork, node: Node) -> Node | None:
@@ -72,7 +60,7 @@ def calibrate(
 
     images [N, C, H, W], no labels. Means are over the steps that count for the network's answer.
     """
-    code = Code(network.config.first_step(steps), network.config.rule.differential)
+    first = network.config.first_step(steps)
     wanted: dict[str, Tensor] = {}  # currents of the ANN, by neuron
 
     def keep(node: Node, z: Tensor) -> Tensor:
@@ -81,36 +69,32 @@ def calibrate(
 
     logits = run_as_ann(network, images, keep)
     read: dict[str, Tensor] = {}  # input spikes of each affine node, until its neuron layer is done
-    state: State = {AGE: torch.zeros(len(images))}
-
-    def rest(name: str) -> Tensor:
-        return network.resting_values()[name] if code.differential else images.new_zeros(1)
+    state: State = {}
 
     def value(node: Node, inputs: list[Tensor]) -> Tensor:
         if node.op == "input":
-            x_seq = images[None]
-            return corrections(x_seq.expand(steps, *images.shape), state, "input") if code.differential else x_seq
+            return images[None]
         if node.op in AFFINE:
             read[node.name] = inputs[0]
         if node.op != "neuron":
             currents = network.in_time(node, inputs, state)
             last = node is network.config.nodes[-1] and node.op == "linear"
             if repair and last:
-                repaired(network.layers[node.name], inputs[0], currents, logits, code, rest(node.name))
+                repaired(network.layers[node.name], inputs[0], currents, logits, first)
             return currents
         x_seq, z, layer = inputs[0], wanted.pop(node.name), network.neurons()[node.name]
 
         def fire(x_seq: Tensor) -> Tensor:
-            return layer(x_seq, {AGE: torch.zeros(x_seq.shape[1])}, steps, rest(node.inputs[0]))
+            return layer(x_seq, {}, steps)
 
         source = bias_source(network, node)
         spikes = None if source is None else read.pop(source.name)
         if repair and source is not None and spikes is not None and source.name not in network.still:
-            x_seq = repaired(network.layers[source.name], spikes, x_seq, z, code, rest(node.inputs[0]))
+            x_seq = repaired(network.layers[source.name], spikes, x_seq, z, first)
         if search:
-            search_threshold(layer, fire, x_seq[:, :SEARCHED], z[:SEARCHED].relu(), code)
+            search_threshold(layer, fire, x_seq[:, :SEARCHED], z[:SEARCHED].relu(), first)
         bias = network.layers[source.name].bias if light and source is not None else None
-        return corrected(layer, fire, x_seq, z.relu(), code, bias)  # type: ignore[arg-type]
+        return corrected(layer, fire, x_seq, z.relu(), first, bias)  # type: ignore[arg-type]
 
     evaluate_graph(network.config.nodes, value)
 
@@ -144,29 +128,26 @@ def affine(layer: nn.Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> 
     return F.linear(x, weight, bias)
 
 
-def repaired(
-    layer: nn.Module, spikes: Tensor, x_seq: Tensor, target: Tensor, code: Code, rest: Tensor | float = 0.0
-) -> Tensor:
+def repaired(layer: nn.Module, spikes: Tensor, x_seq: Tensor, target: Tensor, first: int) -> Tensor:
     """Fit the layer's weight and bias to the target in place; return the currents x_seq [T, N, ...] after it.
 
-    spikes [T, N, ...]: the layer's input; target [N, ...]: the ANN's current; `rest` [1, ...]: currents missing in
-    x_seq.
+    spikes [T, N, ...]: the layer's input; target [N, ...]: the ANN's current.
     """
     assert isinstance(layer, nn.Conv2d | nn.Linear)
-    heard = code.mean(spikes)
+    heard = decoded(spikes, first)
     own = layer.forward(heard)
     if own.shape != target.shape or getattr(layer, "groups", 1) > 1:  # a max-pool stands between
         return x_seq
-    weight, bias = regression(layer, heard, target - (code.mean(x_seq) + rest - own))
+    weight, bias = regression(layer, heard, target - (decoded(x_seq, first) - own))
     layer.weight.add_(weight)
     assert layer.bias is not None
     layer.bias.add_(bias)
-    change = affine(layer, merged(spikes), weight, None if code.differential else bias)
+    change = affine(layer, merged(spikes), weight, bias)
     return x_seq + change.unflatten(0, x_seq.shape[:2])
 
 
 def search_threshold(
-    layer: SpikeLayer, fire: Callable[[Tensor], Tensor], x_seq: Tensor, target: Tensor, code: Code
+    layer: SpikeLayer, fire: Callable[[Tensor], Tensor], x_seq: Tensor, target: Tensor, first: int
 ) -> None:
     """Set each channel's threshold to the candidate whose mean output over T is nearest to the ANN's activation.
 
@@ -178,7 +159,7 @@ def search_threshold(
         theta = base * share
         layer.theta.copy_(theta)
         layer.amplitude.copy_(theta)
-        error = by_channel((code.mean(fire(x_seq)) - target).square()).mean(1)
+        error = by_channel((decoded(fire(x_seq), first) - target).square()).mean(1)
         best, least = torch.where(error < least, theta, best), torch.minimum(error, least)
     layer.theta.copy_(best)
     layer.amplitude.copy_(best)
@@ -189,17 +170,16 @@ def corrected(
     fire: Callable[[Tensor], Tensor],
     x_seq: Tensor,
     target: Tensor,
-    code: Code,
+    first: int,
     bias: Tensor | None,
 ) -> Tensor:
     """Correct the layer's bias in place (None: it has none) and return the layer's spikes."""
     spikes = fire(x_seq)
     wanted = by_channel(target).mean(1)
     for _ in range(0 if bias is None else ROUNDS):
-        shift = wanted - by_channel(code.mean(spikes)).mean(1)
+        shift = wanted - by_channel(decoded(spikes, first)).mean(1)
         assert bias is not None
         bias.add_(shift)
-        if not code.differential:
-            x_seq = x_seq + layer.row(shift, x_seq[0])
+        x_seq = x_seq + layer.row(shift, x_seq[0])
         spikes = fire(x_seq)
     return spikes

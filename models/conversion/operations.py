@@ -15,7 +15,6 @@ class Reader:
         self.modules = dict(ann.named_modules())
         self.nodes: list[Node] = []
         self.weights: dict[str, tuple[Tensor, Tensor]] = {}
-        self.levels: dict[str, Tensor] = {}
         self.alias: dict[fx.Node, str] = {}  # the node that holds an fx node's value
         self.uses = {node: len(node.users) for node in graph.nodes}
         self.output = ""
@@ -77,10 +76,8 @@ class Reader:
         self.add(fx_node, "conv", (before,), shape=shape, stride=(1, 1), padding=(0, 0), groups=len(gain))
         self.weights[fx_node.name] = (gain.view(shape), shift)
 
-    def neuron(self, fx_node: fx.Node, level: Tensor | None = None) -> None:
+    def neuron(self, fx_node: fx.Node) -> None:
         self.add(fx_node, "neuron", shape=(1,))  # the channel count is measured on a sample later
-        if level is not None:
-            self.levels[fx_node.name] = level.detach().double().reshape(-1)
 
     def max_pool(self, fx_node: fx.Node, module: Any) -> None:
         stride = module.stride if module.stride is not None else module.kernel_size

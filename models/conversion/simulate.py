@@ -45,8 +45,6 @@ def chunks(
     `run`: the network's `runner`, to be passed by callers that call this often.
     """
     run = run or runner(network)
-    if network.config.rule.kind == "few":
-        chunk = steps
     if chunk is None:
         chunk = ENGINE_STEPS if can_run(network) else max(1, BUDGET // max(1, len(images)))
     state: State | None = None

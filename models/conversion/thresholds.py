@@ -2,10 +2,7 @@
 
 max, percentile   lambda of a layer's non-zero activations          Rueckauer et al. 2017
 ltb               theta += 2 eta mean((z - theta) H(z - theta))     Bu et al., CVPR 2025; forward passes only
-mmse              argmin over theta of the T-step quantiser's error  Li et al., ICML 2021
-gauss             the fixed point for Gaussian currents, n levels   DCGS, ICML 2025
 spike-norm        largest instantaneous current under spikes        Sengupta et al. 2019
-qcfs              lambda as trained                                 Bu et al., ICLR 2022
 """
 
 import math
@@ -17,11 +14,10 @@ from torch import Tensor
 from spikesight.models.networks.converted.graph import ConversionError, Node, evaluate_graph
 from spikesight.models.networks.converted.network import ConvertedNetwork
 from spikesight.models.networks.converted.neurons import SpikeLayer
-from spikesight.models.networks.converted.rules import SpikeRule, levels_of
 from spikesight.models.neurons.state import State
 
 FLOOR = 1e-6  # smallest threshold, given to channels that are never active
-SAMPLES = 4096  # values of a channel that a threshold search uses
+SAMPLES = 16384  # values of a channel that a percentile is taken of, from each batch
 
 Activation = Callable[[Node, Tensor], Tensor]
 
@@ -47,14 +43,9 @@ def by_channel(x: Tensor) -> Tensor:
     return x.transpose(0, 1).flatten(1)
 
 
-def subsampled(values: Tensor, count: int = SAMPLES) -> Tensor:
-    """Pick about `count` evenly spaced values of each row: [C, <= 2 count]."""
-    return values[:, :: max(1, values.shape[1] // count)]
-
-
 def kept_currents(values: Tensor) -> Tensor:
-    """Subsample a batch's currents [C, values] to what is kept in memory."""
-    return subsampled(values, 4 * SAMPLES)
+    """Pick about SAMPLES evenly spaced values of each row, to be kept in memory: [C, values] -> [C, <= 2 SAMPLES]."""
+    return values[:, :: max(1, values.shape[1] // SAMPLES)]
 
 
 def currents_by_neuron(
@@ -117,56 +108,6 @@ def ltb(network: ConvertedNetwork, batches: Sequence[Tensor], passes: int, eta: 
         set_threshold(network, node, theta[node.name])
 
 
-def quantise(a: Tensor, theta: Tensor, steps: int, rule: SpikeRule) -> Tensor:
-    """Return a neuron's mean output after `steps` steps of constant current a, up to the fine structure of its rule."""
-    levels = steps * 2 ** (rule.levels - 1) if rule.kind in ("multi", "cascade") else steps
-    shift = 0.5 if rule.kind in ("multi", "cascade") else rule.v0
-    return theta / levels * (a * (levels / theta) + shift).floor().clamp(0, levels)
-
-
-def mmse_threshold(a: Tensor, steps: int, rule: SpikeRule) -> Tensor:
-    """Return theta [C] that minimises the quantiser's squared error on activations a [C, values], of 95 candidates."""
-    peak = a.amax(1, keepdim=True)
-    best, least = peak.clone(), torch.full_like(peak, torch.inf)
-    for i in range(95):
-        theta = (peak * (1 - 0.01 * i)).clamp_min(FLOOR)
-        error = (quantise(a, theta, steps, rule) - a).square().mean(1, keepdim=True)
-        best, least = torch.where(error < least, theta, best), torch.minimum(error, least)
-    return best[:, 0]
-
-
-def mmse(network: ConvertedNetwork, batches: Sequence[Tensor], steps: int) -> None:
-    """Set each channel's threshold by `mmse_threshold` on the calibration values of all batches."""
-    for node, z in currents_by_neuron(network, batches):
-        set_threshold(network, node, mmse_threshold(subsampled(z).relu(), steps, network.config.rule))
-
-
-def gauss_threshold(mean: Tensor, deviation: Tensor, levels: int, rounds: int = 400) -> Tensor:
-    """Return the fixed point theta = E[z q] / E[q^2] for z ~ N(mean, deviation^2), n even levels (DCGS, ICML 2025).
-
-    >>> round(float(gauss_threshold(torch.zeros(1).double(), torch.ones(1).double(), 4)), 4)
-    2.1353
-    """
-    odd = torch.arange(1, 2 * levels, 2, dtype=mean.dtype, device=mean.device)[:, None]
-    theta = mean.abs() + deviation * 3
-    for _ in range(rounds):
-        centres = odd * theta / (2 * levels)
-        e = torch.erf((centres - mean) / (math.sqrt(2) * deviation))
-        bell = (-(centres - mean).square() / (2 * deviation.square())).exp().mean(0)
-        above = mean * (1 - e.mean(0)) + math.sqrt(2 / math.pi) * deviation * bell
-        new = above / (1 - (odd * e).sum(0) / levels**2)
-        theta = torch.where(new.isfinite() & (new > 0), new, theta)
-    return theta
-
-
-def gauss(network: ConvertedNetwork, batches: Sequence[Tensor], levels: int) -> None:
-    """Set each channel's threshold by `gauss_threshold` from the mean and deviation of its current."""
-    for node, z in currents_by_neuron(network, batches):
-        values = z.double()
-        deviation = values.std(1).clamp_min(FLOOR)
-        set_threshold(network, node, gauss_threshold(values.mean(1), deviation, levels).to(torch.float32))
-
-
 def spike_norm(network: ConvertedNetwork, batches: Sequence[Tensor], steps: int, generator: torch.Generator) -> None:
     """Set thresholds layer by layer under Poisson input to the largest current of any step (Sengupta et al. 2019).
 
@@ -201,8 +142,3 @@ def set_threshold(network: ConvertedNetwork, node: Node, theta: Tensor) -> None:
         raise ConversionError(f"the calibration data give layer {node.title} a threshold that is not finite")
     layer.theta.copy_(theta.to(layer.theta).clamp_min(FLOOR).expand_as(layer.theta))
     layer.amplitude.copy_(layer.theta)
-
-
-def effective_levels(rule: SpikeRule) -> int:
-    """Return the level count for the Gaussian rule: n powers of two resolve as finely as 2^(n-1) even levels."""
-    return round(1 / levels_of(rule)[-1]) if rule.kind in ("multi", "cascade") else 8

@@ -12,7 +12,6 @@ from torch import Tensor, fx, nn
 from torch.fx.proxy import TraceError
 
 from spikesight.models.conversion.operations import Reader, argument, settings
-from spikesight.models.networks.ann import Qcfs
 from spikesight.models.networks.converted.graph import ConversionError, Node, check_nodes, users_of
 from spikesight.models.neurons.state import evaluating
 
@@ -22,27 +21,23 @@ class Traced(NamedTuple):
 
     nodes: tuple[Node, ...]
     weights: dict[str, tuple[Tensor, Tensor]]
-    levels: dict[str, Tensor]  # lambda of the QCFS activations, by neuron node
 
 
 def pools_first(traced: Traced) -> Traced:
     """Move each max-pool that follows a neuron in front of it; a second neuron serves other readers of the neuron."""
-    nodes, levels = list(traced.nodes), dict(traced.levels)
+    nodes = list(traced.nodes)
     while True:
         by_name, users = {n.name: n for n in nodes}, users_of(tuple(nodes))
         pool = next((n for n in nodes if n.op == "max_pool" and by_name[n.inputs[0]].op == "neuron"), None)
         if pool is None:
-            return Traced(tuple(nodes), traced.weights, levels)
+            return Traced(tuple(nodes), traced.weights)
         neuron = by_name[pool.inputs[0]]
         before = Node(**{**vars(pool), "name": f"{pool.name}_before", "inputs": neuron.inputs})
         after = Node(**{**vars(neuron), "name": pool.name, "inputs": (before.name,)})
-        if neuron.name in levels:
-            levels[after.name] = levels[neuron.name]
         place = nodes.index(pool)
         nodes[place : place + 1] = [before, after]
         if len(users[neuron.name]) == 1:
             nodes.remove(neuron)
-            levels.pop(neuron.name, None)
 
 
 def check_pools(nodes: tuple[Node, ...]) -> None:
@@ -54,13 +49,6 @@ def check_pools(nodes: tuple[Node, ...]) -> None:
                 f"max-pool {node.title} is neither behind nor before a ReLU, so its output would not be spikes: put it "
                 "next to a ReLU, or use an average pool"
             )
-
-
-class Tracer(fx.Tracer):
-    """A torch.fx tracer that does not trace into QCFS activations."""
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, Qcfs) or super().is_leaf_module(m, module_qualified_name)
 
 
 MAX_POOL = {"kernel_size": 1, "stride": None, "padding": 0, "dilation": 1, "ceil_mode": False, "return_indices": False}
@@ -79,7 +67,6 @@ MODULES: dict[type, Callable[[Reader, fx.Node, Any], None]] = {
     nn.BatchNorm2d: Reader.norm,
     nn.BatchNorm1d: Reader.norm,
     nn.ReLU: lambda r, n, _: r.neuron(n),
-    Qcfs: lambda r, n, m: r.neuron(n, m.level),
     nn.MaxPool2d: Reader.max_pool,
     nn.AvgPool2d: Reader.avg_pool,
     nn.AdaptiveAvgPool2d: lambda r, n, m: r.global_pool(n, m.output_size),
@@ -140,9 +127,10 @@ def trace(ann: nn.Module) -> Traced:
             raise ConversionError(f"{name} has values that are not finite")
     try:
         with evaluating(ann):
-            graph = Tracer().trace(ann)
-    except (TraceError, TypeError) as error:
-        raise ConversionError(f"the network cannot be traced, its flow depends on its data: {error}") from None
+            graph = fx.Tracer().trace(ann)
+    except (TraceError, TypeError, ValueError, RuntimeError, AttributeError, LookupError) as error:
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ConversionError(f"torch.fx cannot trace the network, its flow depends on its data: {said}") from None
     reader = Reader(ann, graph)
     for node in graph.nodes:
         read(reader, node)
@@ -150,10 +138,22 @@ def trace(ann: nn.Module) -> Traced:
     if not any(node.op == "neuron" for node in nodes):
         raise ConversionError("the network has no ReLU: there is nothing to turn into spikes")
     weights = {node.name: reader.weights[node.name] for node in nodes if node.name in reader.weights}
-    traced = pools_first(Traced(nodes, weights, reader.levels))
+    traced = pools_first(Traced(nodes, weights))
     check_nodes(traced.nodes)
     check_pools(traced.nodes)
     return traced
+
+
+def left_alone(ann: nn.Module) -> list[str]:
+    """Return the layers of an ANN, with their types, that have no part in its graph: dropout, identities, and those
+    that the output does not depend on. Batch norms are part of the layer before them. Raises ConversionError.
+    """
+    used = {node.layer for node in trace(ann).nodes}
+    return [
+        f"{name} ({type(module).__name__})"
+        for name, module in ann.named_modules()
+        if name not in used and not any(module.children()) and not isinstance(module, nn.modules.batchnorm._BatchNorm)
+    ]
 
 
 def trimmed(nodes: list[Node], output: str) -> tuple[Node, ...]:

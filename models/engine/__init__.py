@@ -1,8 +1,7 @@
 """Event-driven inference on the CPU: a network is planned once, then the native library runs it step by step.
 
-`engine` runs a network, `plain` is its replacement in PyTorch; `events` runs it event by event; `taught` is the head of
-a taught network; `plan`, `plan_resnet` and `plan_converted` make native layers; `structs` are shared with C++;
-`densities` choose between kernels, and `autotune` measures them.
+`engine` runs a network, `plain` is its replacement in PyTorch; `taught` is the head of a taught network; `plan`,
+`plan_resnet` and `plan_converted` make native layers; `structs` are shared with C++.
 """
 
 import lazy_loader

@@ -19,7 +19,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from spikesight.models.engine.densities import hand_over_ns
 from spikesight.models.engine.plan import KINDS, Plan, padded, set_pace
 from spikesight.models.engine.plan_converted import make_converted_plan, unplanned
 from spikesight.models.engine.plan_resnet import make_plan
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
 MEMBRANES = "membranes"
 PRECISIONS = ("fp32", "bf16")
 CHOICES = {"auto": 0, "events": 1, "dense": 2}
+HAND_OVER_NS = 30_000  # until a sleeping thread helps, as on idle processors of all kinds: work of twice that is shared
 
 EngineResult = Step
 """The result of a run: a Step whose tensors, except the state, have T in front."""
@@ -145,18 +145,11 @@ class Engine:
             raise ValueError(f"this network takes {plan.shape[1]}x{plan.shape[2]} inputs, not {height}x{width}")
         self._open(plan, choice, head)
 
-    @classmethod
-    def of(cls, plan: Plan, choice: str, threads: int | None = None) -> "Engine":
-        """Return an engine for layers planned by hand. The native kernels must be available."""
-        engine = cls.__new__(cls)
-        engine._open(plan, choice, threads=threads)
-        return engine
-
-    def _open(self, plan: Plan, choice: str, head: "TaughtHead | None" = None, threads: int | None = None) -> None:
+    def _open(self, plan: Plan, choice: str, head: "TaughtHead | None") -> None:
         """Pass a plan to the native library and keep its handle."""
         lib = library()
         assert lib is not None
-        self.plan, self._choice, self.library, self._head, self._threads = plan, choice, lib, head, threads
+        self.plan, self._choice, self.library, self._head = plan, choice, lib, head
         self.shape, self.classes, self.state_size = plan.shape, plan.classes, plan.state_size
         layers = (NativeLayer * len(plan.layers))(*plan.layers)
         buffers = (NativeBuffer * len(plan.buffers))(*plan.buffers)
@@ -210,7 +203,7 @@ class Engine:
         rates = _empty((steps, streams, width))
         call = NativeRun(steps, streams, x_is_float=x.dtype != torch.uint8, state_size=self.state_size, frozen=frozen)
         call.spike_layers, call.fired_size, call.rates_size = layers, bits, width
-        call.force, call.threads, call.hand_over = CHOICES[self._choice], self._threads or threads(), hand_over_ns()
+        call.force, call.threads, call.hand_over = CHOICES[self._choice], threads(), HAND_OVER_NS
         pointers = {"x": x, "before": before, "after": after, "logits": logits}
         pointers |= {"layer_spikes": layer_spikes, "synops": synops, "rates": rates}
         pointers |= {"fired": fired, "probed": probed}

@@ -5,12 +5,11 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 
-from spikesight.models.engine.densities import Product, break_even
 from spikesight.models.engine.structs import (
     NO_SHORTCUT,
     NativeBuffer,
@@ -26,7 +25,32 @@ from spikesight.models.neurons.layers import Neuron
 from spikesight.models.neurons.pace import pace
 
 POOLS = {"max": 1, "avg": 2, "halve": 3}  # max and avg: 3x3 with padding 1; halve: 2x2 with ceil_mode
-KINDS = {"lif": 0, "clif": 1, "psn": 2, "signed": 3, "multi": 4, "paced": 5}  # neuron models
+KINDS = {"lif": 0, "clif": 1, "psn": 2, "paced": 3}  # neuron models
+
+
+Product = Literal["float", "pairs", "matrix", "matrix in three"]
+"""How dense frames are multiplied: floats; pairs of bfloat16; a matrix unit with one or three bfloat16 a weight."""
+
+
+def break_even(channels: int, kernel: int, *, binary: bool, product: Product) -> float:
+    """Return the share of a convolution's multiply-adds that meet an event below which visiting events is faster.
+
+    The product follows from the instruction set. Those without a matrix unit were measured on a Zen 5 core with
+    AVX-512, those with one on a Xeon with AMX (family 6, model 143), 64 to 512 channels, rounded down so that a near
+    tie is dense. On another Xeon with AMX (model 167) single layers broke even at twice these shares, but whole
+    networks were no faster by them.
+    """
+    if product == "matrix":
+        return 0.04 if channels < 128 else 0.03
+    if product == "matrix in three":  # in wide layers the matrix unit waits for weights
+        return 0.2 if channels >= 512 else 0.11 if channels >= 256 else 0.1 if channels >= 128 else 0.13
+    if product == "pairs":
+        return 0.2 if kernel > 1 else 0.08
+    if kernel == 1:
+        return 0.4 if binary else 0.2
+    if channels >= 128:
+        return 0.36
+    return 0.5 if binary else 0.42
 
 
 def has_matrix_unit() -> bool:
@@ -123,12 +147,11 @@ class Writer:
         *,
         is_float: bool = False,
         binary: bool = True,
-        is_signed: bool = False,
         laid_out: bool = True,
     ) -> Maps:
         """Append a buffer of the scratch memory; layers refer to it by its number."""
         shape = (height, width, padded(channels) if laid_out else channels)
-        self.plan.buffers.append(NativeBuffer(int(is_float), *shape, int(binary), int(is_signed)))
+        self.plan.buffers.append(NativeBuffer(int(is_float), *shape, int(binary)))
         return Maps(len(self.plan.buffers) - 1, channels, height, width)
 
     def convolution(self, source: Maps, weight: Tensor, conv: nn.Conv2d, chunk: int) -> NativeConvolution:
@@ -213,13 +236,12 @@ class Writer:
         *,
         parts: Iterable[str] = ("",),
         binary: bool = True,
-        is_signed: bool = False,
     ) -> Maps:
         """Append the neuron layer `name` driven by `layer`'s currents and return its spikes. The state has one entry
         for each of `parts`, a suffix of its key. The caller sets the neuron model.
         """
         plan = self.plan
-        out = self.buffer(channels, layer.height, layer.width, binary=binary, is_signed=is_signed)
+        out = self.buffer(channels, layer.height, layer.width, binary=binary)
         layer.spikes, layer.neuron = out.number, self.slots.index(name) + 1
         layer.state = plan.state_size
         for part in parts:

@@ -1,9 +1,8 @@
 """Translate a converted network (models/networks/converted/network.py) into native layers.
 
 Thresholds are folded into the weights before them and amplitudes into the weights after them, so every neuron has
-threshold 1 and sends spikes of 1 (signed: 1 and -1; multi-threshold: whole multiples of the smallest level). A sum may
-have two convolutions (the second one 1x1), or one convolution and an identity, possibly strided, padded and scaled; a
-max-pool may stand between the stem and its neurons.
+threshold 1 and sends spikes of 1. A sum may have two convolutions (the second one 1x1), or one convolution and an
+identity, possibly strided, padded and scaled; a max-pool may stand between the stem and its neurons.
 """
 
 from dataclasses import dataclass, replace
@@ -18,9 +17,6 @@ from spikesight.models.networks.converted.graph import Node
 from spikesight.models.networks.converted.network import ConvertedNetwork, Scale
 from spikesight.models.networks.converted.neurons import SpikeLayer
 from spikesight.models.networks.folding import Folded
-
-KINDS_OF_RULES = {"if": "lif", "signed": "signed", "multi": "multi"}
-MOST_LEVELS = 7  # spikes up to 2^6 fit in a signed byte
 
 
 class UnplannedError(ValueError):
@@ -67,11 +63,10 @@ class Planner:
         self.network = network
         self.writer: Writer | None = None
         rule = network.config.rule
-        if rule.kind not in KINDS_OF_RULES or rule.reset != "subtract" or rule.levels > MOST_LEVELS:
-            raise UnplannedError(f"converted neurons of kind {rule.kind!r}, reset {rule.reset!r}, {rule.levels} levels")
-        if rule.differential or len(network.config.input_shape) != 3:
-            raise UnplannedError("differential coding" if rule.differential else "inputs that are no images")
-        self.unit = 2.0 ** (1 - rule.levels)  # size of the engine's unit spike, relative to the amplitude
+        if rule.reset != "subtract":
+            raise UnplannedError("converted neurons that reset to zero")
+        if len(network.config.input_shape) != 3:
+            raise UnplannedError("inputs that are no images")
 
     def walk(self) -> None:
         """Follow all nodes. Raise UnplannedError at the first node that the engine cannot run."""
@@ -95,7 +90,7 @@ class Planner:
         if isinstance(layer, SpikeLayer):
             require(isinstance(x, Sum), node)
             maps = None if self.writer is None else self.fire(self.writer, node, layer, cast(Sum, x))
-            return Spikes(maps, layer.amplitude * self.unit)
+            return Spikes(maps, layer.amplitude)
         if node.op == "max_pool":
             stem = isinstance(x, Sum) and len(x.convs) == 1 and not x.shortcuts and not x.pooled
             form = (node.kernel, node.stride, node.padding, node.dilation, node.ceil)
@@ -156,15 +151,13 @@ class Planner:
         for added in current.shortcuts:
             written.before = self.shortcut(writer.plan, added, theta, written)
         written.beta = written.gain = written.theta = 1.0
-        written.limit, written.inclusive = 1.0 - rule.start, rule.inclusive
+        written.limit, written.inclusive = 1.0 - rule.v0, rule.inclusive
         if rule.room is not None:
             written.bounded, (written.low, written.high) = True, rule.room
         name = writer.names[id(layer)]
-        written.kind, written.taps = KINDS[KINDS_OF_RULES[rule.kind]], rule.levels
-        parts = ["", ".sent"] if rule.remembers else [""]
-        for part in parts:
-            writer.plan.scales[name + part] = theta
-        return writer.attach(written, name, channels, parts=parts, binary=not rule.remembers, is_signed=rule.remembers)
+        written.kind = KINDS["lif"]
+        writer.plan.scales[name] = theta
+        return writer.attach(written, name, channels)
 
     def shortcut(self, plan: Plan, spikes: Spikes, theta: Tensor, layer: NativeLayer) -> NativeShortcut:
         maps = cast(Maps, spikes.maps)

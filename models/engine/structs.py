@@ -6,7 +6,7 @@ from spikesight.models.native.build import NUMBER, POINTER, REAL
 
 
 class NativeBuffer(ctypes.Structure):
-    _fields_ = [(n, NUMBER) for n in ("is_float", "height", "width", "channels", "binary", "is_signed")]
+    _fields_ = [(n, NUMBER) for n in ("is_float", "height", "width", "channels", "binary")]
 
 
 class NativeShortcut(ctypes.Structure):

@@ -64,11 +64,6 @@ def start_state(network: nn.Module, contract: Contract, streams: int = STREAMS) 
     return zero_state(network, contract.channels, contract.height, contract.width, streams)
 
 
-def as_it_is(_: nn.Module, state: State) -> State:
-    """Return the state unchanged."""
-    return state
-
-
 def potentials(network: nn.Module, state: State) -> State:
     """Return the state with every membrane as after its reset, so that this step's spikes show in their own layer."""
     after = dict(state)
@@ -81,32 +76,20 @@ def potentials(network: nn.Module, state: State) -> State:
 
 
 @torch.no_grad()
-def check_parity(
-    network: nn.Module,
-    run: Runner,
-    contract: Contract,
-    window: int = 1,
-    *,
-    adopt: Callable[[nn.Module, State], State] = as_it_is,
-    view: Callable[[nn.Module, State], State] = potentials,
-) -> Parity:
+def check_parity(network: nn.Module, run: Runner, contract: Contract, window: int = 1) -> Parity:
     """Compare over 50 steps, `window` at a time, each side with its own state.
-
-    adopt   converts the network's state to the other side's
-    view    converts the other side's state to the network's, membranes after their reset
 
     A potential within rounding of its threshold may fire on one side only. Such a tie changes all later layers, so only
     the first layer in which a stream differs is judged; after a tie, the stream continues from our state. Raises
     ExportError, which names the first layer whose membranes differ by more than a few ties.
     """
-    ours = start_state(network, contract)
-    theirs = adopt(network, ours)
+    ours = theirs = start_state(network, contract)
     chunks = example_inputs(contract, -(-PARITY_STEPS // window) * window).split(window)
     gap, ties, membranes = 0.0, 0, 0
     for number, x_seq in enumerate(chunks, 1):
         logits, ours = network(x_seq, ours)
         other, theirs = run(x_seq, theirs)
-        shown = view(network, theirs)
+        shown = potentials(network, theirs)
         tied = torch.zeros(STREAMS, dtype=torch.bool)
         for key, expected in potentials(network, ours).items():
             near = (expected - shown[key]).abs() <= TOLERANCE  # NaN is not
@@ -122,7 +105,7 @@ def check_parity(
         gap = max(float(gaps.max()), gap)
         if not gap <= TOLERANCE:
             raise ExportError(f"not exported: by step {number * window} the logits of the read-out differ by {gap:.1e}")
-        theirs = joined(tied, adopt(network, ours), theirs)
+        theirs = joined(tied, ours, theirs)
     return Parity(len(chunks) * window, gap, ties, membranes)
 
 

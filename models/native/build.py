@@ -121,17 +121,7 @@ def _declare(lib: ctypes.CDLL) -> ctypes.CDLL:
     lib.engine_free.argtypes, lib.engine_free.restype = [POINTER], None
     lib.engine_run.argtypes, lib.engine_run.restype = [POINTER, POINTER], NUMBER
     lib.engine_has_matrix_unit.argtypes, lib.engine_has_matrix_unit.restype = [], NUMBER
-    lib.engine_hand_over.argtypes, lib.engine_hand_over.restype = [NUMBER], NUMBER
     lib.engine_statistics.argtypes, lib.engine_statistics.restype = [POINTER, POINTER], None
-    lib.events_plan.argtypes, lib.events_plan.restype = [POINTER, NUMBER] * 2 + [POINTER, NUMBER, NUMBER], POINTER
-    lib.events_push.argtypes, lib.events_push.restype = [POINTER, POINTER, NUMBER, POINTER], NUMBER
-    arrays = {"free": 0, "step": 0, "read": 1, "load": 3, "save": 3}
-    for name, count in arrays.items():
-        function = getattr(lib, f"events_{name}")
-        function.argtypes, function.restype = [POINTER] * (1 + count), None
-    for name in ("event_convolution_forward", "event_convolution_backward"):
-        function = getattr(lib, name)
-        function.argtypes, function.restype = [POINTER], None
     lib.neurons_forward.argtypes, lib.neurons_forward.restype = [POINTER] * 5, None
     lib.neurons_backward.argtypes, lib.neurons_backward.restype = [POINTER] * 7, REAL
     return lib

@@ -20,43 +20,6 @@ from spikesight.models.networks.resnet import PadShortcut, PlainBlock, SpikingRe
 from spikesight.models.neurons.layers import spikes_at_all
 
 
-class _Floor(torch.autograd.Function):
-    """floor() with a straight-through gradient."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ARG004
-        return x.floor()
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:  # noqa: ARG004
-        return gradients[0]
-
-
-class Qcfs(nn.Module):
-    """QCFS activation (Bu et al., ICLR 2022): lambda clip(floor(z L / lambda + 1/2) / L, 0, 1), L levels.
-
-    An IF neuron with theta = lambda and v(0) = theta/2 that fires at >= returns exactly this after L constant steps.
-    """
-
-    def __init__(self, levels: int = 4, level: float = 8.0) -> None:
-        super().__init__()
-        self.levels = levels  # L
-        self.level = nn.Parameter(torch.tensor(float(level)))  # lambda, learnt
-
-    def forward(self, z: Tensor) -> Tensor:
-        return self.level * (_Floor.apply(z * (self.levels / self.level) + 0.5) / self.levels).clamp(0, 1)  # type: ignore[operator]
-
-
-def with_qcfs(ann: nn.Module, levels: int = 4, level: float = 8.0) -> nn.Module:
-    """Replace every ReLU module of `ann` in place by a QCFS activation; a ReLU used twice becomes a QCFS used twice."""
-    made: dict[nn.Module, Qcfs] = {}
-    for parent in list(ann.modules()):
-        for name, child in list(parent._modules.items()):  # named_children leaves out a module's second name
-            if isinstance(child, nn.ReLU):
-                setattr(parent, name, made.setdefault(child, Qcfs(levels, level)))
-    return ann
-
-
 class BasicBlock(nn.Module):
     """relu(bn(conv(relu(bn(conv x)))) + shortcut(x)); the shortcut has its published name `downsample`."""
 

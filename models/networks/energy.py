@@ -16,7 +16,7 @@ CAVEATS = (
     "Bias currents are excluded; membrane updates are in the second estimate, with their traffic.",
     "A spiking network beats a quantised one of the same bit budget, data movement included, only at low spike rates: "
     "below about 5.7 % at T = 5 (Yan et al. 2409.08290v4).",
-    "Layers that see anything but -1, 0 and 1 are charged as multiply-accumulates.",
+    "Layers that see anything but spikes of one size a channel are charged as multiply-accumulates.",
 )
 
 

@@ -174,8 +174,8 @@ def dense_macs(network: nn.Module, channels: int, height: int, width: int) -> in
 class Work(NamedTuple):
     """Operations of one sample over a whole run by NeuroBench's definition (synaptic operations, bias ignored)."""
 
-    effective_macs: float  # in layers with other inputs than -1, 0 and 1
-    effective_acs: float  # in layers whose inputs are only -1, 0 and 1
+    effective_macs: float  # in layers with other inputs than spikes
+    effective_acs: float  # in layers whose inputs are spikes: of each channel all of one size
     dense: float  # in all these layers, if zeros counted as well
     neuron_updates: float  # membrane updates, which NeuroBench counts separately
 
@@ -220,6 +220,17 @@ def layer_operations(layer: nn.Conv2d | nn.Linear, x: Tensor, *, dense: bool = F
     return float(result.double().sum())
 
 
+def are_spikes(x: Tensor) -> bool:
+    """Return whether each channel of a batch [M, C, ...] holds zeros and values of one size alone, which weights can
+    include.
+
+    >>> are_spikes(torch.tensor([[0.5, 2.0], [0.0, 2.0]])), are_spikes(torch.tensor([[0.5], [0.25]]))
+    (True, False)
+    """
+    size = x.abs().transpose(0, 1).flatten(1).amax(1).view(1, -1, *[1] * (x.ndim - 2))
+    return bool(((x == 0) | (x.abs() == size)).all())
+
+
 @torch.no_grad()
 def measure(network: nn.Module, x_seq: Tensor, *, still: bool = False, steps: int | None = None) -> Report:
     """Measure the cost of running `network` on x_seq [T, N, C, H, W].
@@ -239,7 +250,7 @@ def measure(network: nn.Module, x_seq: Tensor, *, still: bool = False, steps: in
         x = x.flatten(0, -2) if isinstance(module, nn.Linear) else x
         layers.setdefault(name, []).append(layer_operations(module, x))
         dense += layer_operations(module, x[:1], dense=True) * len(x)
-        accumulate[name] = accumulate.get(name, True) and bool(((x == 0) | (x.abs() == 1)).all())
+        accumulate[name] = accumulate.get(name, True) and are_spikes(x)
 
     with watching(network, (nn.Conv2d, nn.Linear, Neuron), count):
         network(x_seq, None, *([steps] if still else []))

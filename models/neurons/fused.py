@@ -15,7 +15,6 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from spikesight.models.native.build import NUMBER, REAL, library
-from spikesight.models.neurons import fused_memory
 
 if TYPE_CHECKING:
     from spikesight.models.neurons.config import NeuronConfig
@@ -99,7 +98,7 @@ class _Native:
     ) -> tuple[Tensor, Tensor]:
         lib, call = library(), _describe(config, beta, x_seq)
         assert lib is not None
-        spikes, after = fused_memory.empty_like(x_seq), torch.empty_like(x_seq[0])
+        spikes, after = torch.empty_like(x_seq), torch.empty_like(x_seq[0])
         lib.neurons_forward(ctypes.addressof(call), *map(_address, (x_seq, before, spikes, after)))
         return spikes, after
 
@@ -114,7 +113,7 @@ class _Native:
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         lib, call = library(), _describe(config, beta, x_seq)
         assert lib is not None
-        dx = fused_memory.empty_like(x_seq)
+        dx = torch.empty_like(x_seq)
         dbefore = None if before is None else torch.empty_like(before)
         tensors = x_seq, before, dspikes, dafter, dx, dbefore
         dbeta = lib.neurons_backward(ctypes.addressof(call), *map(_address, tensors))

@@ -54,7 +54,7 @@ def brightness(x: NDArray[np.float32] | NDArray[np.uint8]) -> NDArray[np.uint8]:
 def threshold_of(neuron: Neuron) -> NDArray[np.float32]:
     """Return a layer's thresholds, [C], or [] if all channels share one. The state of converted neurons is v - v(0)."""
     theta = torch.as_tensor(getattr(neuron, "theta", neuron.config.theta)).detach().cpu().numpy()
-    return theta if (rule := getattr(neuron, "rule", None)) is None else theta * np.float32(1 - rule.start)
+    return theta if (rule := getattr(neuron, "rule", None)) is None else theta * np.float32(1 - rule.v0)
 
 
 def thresholds_of(neuron: Neuron, channels: int) -> list[float]:

@@ -35,8 +35,6 @@ def find(wanted: str) -> Path:
 FORM = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}(?<!\.)\Z")  # valid in a URL and as a folder on every system
 DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?\Z")  # names reserved by Windows, with any suffix
 LESSON = re.compile(r"lesson-[0-9a-f]{24}\Z")  # ids of teaching sessions, which address their models
-STEPS = ".steps"  # NAME.steps addresses single steps of model NAME in the Open Inference Protocol
-WORDS = ("index", "stats", "ready")  # words in the protocol's paths
 
 
 def why_unfit(name: str) -> str:
@@ -44,15 +42,13 @@ def why_unfit(name: str) -> str:
 
     Names that differ only in case count as equal, since some file systems do not distinguish them.
 
-    >>> [not why_unfit(name) for name in ("gestures-2", "../x", "nmnist.steps", "CON.1", "end.")]
-    [True, False, False, False, False]
+    >>> [not why_unfit(name) for name in ("gestures-2", "../x", "CON.1", "end.")]
+    [True, False, False, False]
     """
     name = name.casefold() if name.isascii() else ""
     if not FORM.match(name):
         return "names are letters, digits, '.', '_' and '-', at most 64, with no '.' at an end"
-    if name.endswith(STEPS):
-        return f"'{STEPS}' is kept for the steps of the model of that name"
-    if name in WORDS or DEVICES.match(name) or LESSON.match(name):
+    if DEVICES.match(name) or LESSON.match(name):
         return "it is kept for something else"
     return ""
 

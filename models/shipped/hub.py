@@ -4,11 +4,9 @@ The two files of a checkpoint are fetched into the client's cache and read from 
 (HF_HUB_OFFLINE=1 never uses the network). Nothing in the files is executed.
 """
 
+import json
 import re
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from spikesight.models.checkpoint import CONFIG, WEIGHTS, load, read_config
 from spikesight.models.contract import Card, CheckpointError
@@ -28,15 +26,9 @@ def fetch(address: str) -> Path:
 
         folder = snapshot_download(found[1], revision=found[2], allow_patterns=[CONFIG, WEIGHTS])
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{address} cannot be fetched: {_reason(error)}") from None
-    read_config(folder, signed=True)
+        raise CheckpointError(f"{address} cannot be fetched: {str(error).splitlines()[0][:200]}") from None
+    read_config(folder)
     return Path(folder)
-
-
-def _reason(error: Exception) -> str:
-    """Return the first sentence of the client's message; advice and the server's response follow it."""
-    words = " ".join(line for line in str(error).splitlines() if line.strip())
-    return words.partition(". ")[0][:200] or type(error).__name__
 
 
 def name_in(folder: Path) -> str:
@@ -50,7 +42,7 @@ def name_in(folder: Path) -> str:
 
 
 def push(folder: Path, repository: str, *, private: bool = False) -> str:
-    """Upload a checkpoint and a model card to `owner/name`; return the address with the revision.
+    """Upload a checkpoint to `owner/name`, with its README.md or a short card; return the address with the revision.
 
     The Hub's client handles login (`hf auth login`, or HF_TOKEN). Raises CheckpointError.
     """
@@ -59,49 +51,24 @@ def push(folder: Path, repository: str, *, private: bool = False) -> str:
     _, card = load(folder)  # raises unless the checkpoint is whole and the weights' hash is right
     from huggingface_hub import CommitOperationAdd, HfApi
 
-    with tempfile.TemporaryDirectory() as folder_of_card:
-        readme = Path(folder_of_card) / "README.md"
-        readme.write_text(model_card(card, repository))
-        files = {CONFIG: folder / CONFIG, WEIGHTS: folder / WEIGHTS, readme.name: readme}
-        try:
-            api = HfApi()
-            api.create_repo(repository, private=private, exist_ok=True)
-            added = [CommitOperationAdd(name, path) for name, path in files.items()]
-            made = api.create_commit(repository, added, commit_message="A model of Spikesight")
-            return f"{SCHEME}{repository}@{made.oid}"
-        except (OSError, ValueError) as error:
-            raise CheckpointError(f"{repository} cannot be written: {_reason(error)}") from None
+    readme = folder / "README.md"
+    text = readme.read_bytes() if readme.is_file() else model_card(card, repository).encode()
+    files = {CONFIG: folder / CONFIG, WEIGHTS: folder / WEIGHTS, readme.name: text}
+    try:
+        api = HfApi()
+        api.create_repo(repository, private=private, exist_ok=True)
+        added = [CommitOperationAdd(name, content) for name, content in files.items()]
+        made = api.create_commit(repository, added, commit_message="A model of Spikesight")
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{repository} cannot be written: {str(error).splitlines()[0][:200]}") from None
+    return f"{SCHEME}{repository}@{made.oid}"
 
 
 def model_card(card: Card, repository: str) -> str:
-    """Return the card in the Hub's format: the network's input, its classes, and every measured figure."""
-    from huggingface_hub import ModelCardData
-
-    tags = ["spiking-neural-network", *(["event-camera"] if card.contract.kind == "events" else [])]
-    task = "image-classification" if card.contract.kind == "image" else None
-    head = ModelCardData(library_name="spikesight", tags=tags, pipeline_tag=task).to_yaml()
-    rows = "\n".join(f"| {name} | {value} |" for name, value in _figures(card.metrics)) or "| none | |"
-    contract = card.contract
-    takes = (
-        f"events of a {contract.sensor_width}x{contract.sensor_height} sensor in bins of {contract.bin_us / 1000:g} ms"
-        if contract.kind == "events"
-        else f"images of {contract.width}x{contract.height}"
-    )
+    """Return a card in the Hub's format: how to load the network, its classes, and what was measured."""
     return (
-        f"---\n{head}\n---\n\n# {repository.rpartition('/')[2]}\n\nA spiking classifier: {takes}, {len(card.labels)} "
-        f"classes ({', '.join(card.labels)[:2000]}).\n\n```python\nimport spikesight\n\n"
-        f'model = spikesight.load("{SCHEME}{repository}")\n```\n\n| measured | |\n|---|---|\n{rows}\n'
+        "---\nlibrary_name: spikesight\ntags: [spiking-neural-network]\n---\n\n"
+        f"# {repository}\n\nA spiking classifier of {card.contract.kind}, {len(card.labels)} classes "
+        f'({", ".join(card.labels)[:2000]}): `spikesight.load("{SCHEME}{repository}")`.\n\n'
+        f"```json\n{json.dumps(card.metrics, indent=1)}\n```\n"
     )
-
-
-def _figures(metrics: Any, name: str = "") -> Iterator[tuple[str, float | int | str]]:
-    """Yield (name, value) of figures in nested dictionaries and lists of dictionaries; the name joins the keys."""
-    if isinstance(metrics, dict):
-        for key, value in metrics.items():
-            yield from _figures(value, f"{name} {key}".strip())
-    elif isinstance(metrics, list):
-        for part in metrics:
-            if isinstance(part, dict):
-                yield from _figures(part, f"{name} {part.get('name', '')}".strip())
-    elif isinstance(metrics, (int, float, str)):
-        yield name, metrics

@@ -1,53 +1,89 @@
-"""Run untrusted work, such as decoding uploads, in forks of one small process that has imported everything it needs.
+"""Run untrusted work, such as decoding uploads, in processes of its own, forked from one that has imported everything.
 
-    processes = Processes("package.module")          # imported in the warm process, in the background
+    processes = Processes()
     await processes.run(function, *arguments, deadline=time.monotonic() + 10)
 
-Functions and arguments are pickled; results and exceptions come back by `scheduler.answer`. A call may use `MEMORY`
-more bytes and `CPU_S` seconds, and is killed at its deadline; then another fork takes its place. The temporary files
-of a call are deleted after it, and with Landlock it opens no others (`sandbox`). It gets no secret of the service.
-
-The service itself cannot fork, because it has threads. This module imports nothing heavy, because the small process
-runs it.
+The standard library's fork server makes the processes, as the service itself cannot fork: it has threads. Functions and
+arguments are pickled; results and exceptions come back by `scheduler.answer`. A call may use `MEMORY` more bytes and
+`CPU_S` seconds, and is killed at its deadline; after a call that failed, another process takes its place. The temporary
+files of a call are deleted after it; with Landlock it opens no others (`sandbox`), and it gets none of our secrets.
 """
 
 import asyncio
-import gc
-import importlib
+import atexit
 import math
+import multiprocessing
 import os
 import pickle
 import resource
-import secrets
 import shutil
 import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import threading
 import time
+import types
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from spikesight.models.native.memory import give_back
+from spikesight.models.native.threads import MOUNTED, OWN, groups, lines
 from spikesight.service.http.errors import Expired, OutOfMemory, Stopped
 from spikesight.service.scheduler.answer import receive, send
-from spikesight.service.scheduler.memory import call_limits, memory_limit, oom_kills
-from spikesight.service.scheduler.sandbox import confine, environment, lower_priority
+from spikesight.service.scheduler.sandbox import bare_environment, confine
 
 T = TypeVar("T")
 
-CALLS, MEMORY = call_limits(memory_limit())  # calls at once; bytes of address space that a call may add
+MIB = 2**20
+SERVICE = 448 * MIB  # used by the service and the fork server, with the shipped models
+LEAST, MOST = 64 * MIB, 1024 * MIB  # bounds of one call's memory
+MANY, FEW = 4, 2  # calls at once (two slow ones leave room for others), and with little memory
+ENOUGH = 256 * MIB  # memory that each call must get before MANY rather than FEW run at once
+FILES = ("memory.max", "memory.limit_in_bytes")
+TOTAL = Path("/proc/meminfo")
+
+PRELOAD = "spikesight.service.upload.warm"  # module with all that calls need, which the fork server imports
+STARTING = threading.Lock()  # held while what new processes inherit is changed
+
 CPU_S = 5
-FRESH_S = 3600  # an unused fork is replaced after this: a cleaner of /tmp may have deleted its folder
 OVER_S = 1.0  # so long after a call's deadline nobody holds its answer any more
-WARM = b"w"  # sent by the warm process when it has imported everything
-OVER = 3  # exit code of a fork that found the service gone
+ENDS_S = 5.0  # in which the system tells how a process ended
+AGAIN_S = 0.2  # until a process is started again where that failed
+
+
+def memory_limit(own: Path = OWN, mounted: Path = MOUNTED, total: Path = TOTAL) -> int | None:
+    """Return the bytes that this process and its children may use: the least of the machine's memory and the limits of
+    the process's control groups (v1 and v2), in which all calls must fit; None if the system does not say.
+    """
+    found = [int(line.split()[1]) * 1024 for line in lines(total) if line.startswith("MemTotal:")]
+    for group in groups("memory", own, mounted):
+        for name in FILES:
+            found += [int(text) for text in lines(group / name) if text.isdecimal()]
+    return min(found, default=None)
+
+
+def call_limits(limit: int | None) -> tuple[int, int]:
+    """Return how many calls may run at once, and the bytes that each may use.
+
+    A call's result can be as large as the memory that the call used, and stays in the service until it is consumed:
+    twice the bytes for each call, and twice more for the call whose events are being binned.
+
+    >>> [(calls, size // MIB) for calls, size in map(call_limits, (512 * MIB, 2**30, 2**31, 2**32, 2**34, None))]
+    [(2, 64), (2, 96), (2, 266), (4, 364), (4, 1024), (4, 1024)]
+    """
+    if limit is None:
+        return MANY, MOST
+    sizes = {calls: (limit - SERVICE) // (2 * calls + 2) for calls in (MANY, FEW)}
+    calls = MANY if sizes[MANY] >= ENOUGH else FEW
+    return calls, max(LEAST, min(MOST, sizes[calls]))
+
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CALLS, MEMORY = call_limits(memory_limit())  # calls at once; bytes of address space that a call may add
 
 
 class Killed(Exception):
@@ -58,39 +94,80 @@ class Killed(Exception):
         self.spent = spent
 
 
-class Processes:
-    """A pool of forked worker processes. Used from one event loop; started and stopped with the service."""
+class Worker:
+    """A process that waits for calls, the line to it, and the only folder that it reaches; None on a full disk."""
 
-    def __init__(self, *modules: str, oom_kills: Callable[[], int] = oom_kills) -> None:
-        self._modules, self._oom_kills = modules, oom_kills
-        self._lock = threading.Lock()
-        self._warm: tuple[subprocess.Popen[bytes], socket.socket] | None = None
-        self._folders = ""
+    def __init__(self) -> None:
+        """Start the process, once the fork server is warm. Raises OSError, EOFError if that has ended."""
+        self.folder, self._talking = None, threading.Lock()
+        with suppress(OSError):  # most calls need no file
+            self.folder = tempfile.mkdtemp(prefix="spikesight-")
+        self.line, theirs = CONTEXT.Pipe()
+        self.process = CONTEXT.Process(target=serve, args=(theirs, self.folder), daemon=True)
+        try:
+            with alone(), theirs:
+                self.process.start()
+        except BaseException:
+            self._tidy()
+            raise
+
+    def call(self, deadline: float, work: tuple[Any, ...]) -> tuple[bool, Any]:
+        """Make a call and return its result: it ends with the process at the latest."""
+        with self._talking:
+            self.line.send(deadline)
+            self.line.send(work)
+            return receive(self.line, MEMORY)
+
+    def exit_code(self) -> int | None:
+        """Return the exit code of a process that has ended, negative for a signal; None if it has not."""
+        self.process.join(ENDS_S)
+        return self.process.exitcode
+
+    def end(self) -> None:
+        """Kill the process with whatever a call left behind."""
+        self.process.kill()
+        self.process.join()
+        self._tidy()
+
+    def _tidy(self) -> None:
+        with self._talking:  # the end of the process has ended the call, too
+            self.line.close()
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Processes:
+    """A pool of worker processes, for one event loop; started and stopped with the service."""
+
+    def __init__(self) -> None:
+        self._workers: set[Worker] = set()
+        self._n = 1  # workers there are, or will be in a moment; further ones are started once they are needed
+        self._waiting: asyncio.Queue[Worker | None]  # those that have no call; None when the service has stopped
+        self._loop: asyncio.AbstractEventLoop
         self._threads: ThreadPoolExecutor | None = None
         self._giving_back: asyncio.TimerHandle | None = None
-        self.ready = False  # whether the first warm process has finished its imports
+        self.ready = False  # whether the first process has been warm
 
     def start(self) -> None:
-        """Start the warm process in the background; return at once."""
-        self._threads = ThreadPoolExecutor(CALLS, "processes")
-        self._threads.submit(self._begin)
+        """Start the first process in the background; return at once."""
+        CONTEXT.set_forkserver_preload([PRELOAD])
+        self._waiting, self._loop = asyncio.Queue(), asyncio.get_running_loop()
+        self._threads = ThreadPoolExecutor(2 * CALLS, "processes")
+        atexit.register(self.stop)  # also where the service fails to start
+        self._threads.submit(self._add)
 
     def stop(self) -> None:
-        """Kill all processes; calls under way raise Stopped."""
-        with self._lock:
-            threads, self._threads = self._threads, None
-            self._end()
+        """Kill all processes; calls under way raise Stopped. Callable from any thread."""
+        atexit.unregister(self.stop)
+        threads, self._threads = self._threads, None
+        for worker in list(self._workers):
+            worker.process.kill()
         if threads is not None:
-            threads.shutdown(wait=False, cancel_futures=True)
-
-    def _begin(self) -> None:
-        self._renew()
-        with self._lock:
-            warm = self._warm
-        if warm is not None:
-            with suppress(OSError):
-                warm[1].recv(len(WARM))  # or end of file if it died: then the first call starts another
-            self.ready = True
+            self._tell(self._waiting.put_nowait, None)
+            threads.shutdown(cancel_futures=True)
+        for worker in self._workers:
+            worker.end()
+        self._workers.clear()
 
     async def run(self, function: Callable[..., T], *arguments: Any, deadline: float) -> T:
         """Call `function` in a worker process; return or raise what it does. `deadline` is on time.monotonic().
@@ -100,171 +177,141 @@ class Processes:
         """
         if self._threads is None:
             raise Stopped
-        self._give_back_after(deadline)
-        work = function, arguments
-        loop, left = asyncio.get_running_loop(), max(0.0, deadline - time.monotonic())
-        called = loop.run_in_executor(self._threads, self._call, work, deadline)
+        if (left := deadline - time.monotonic()) <= 0:
+            raise Expired
+        self._give_back_after(left)
+        worker, good, result = None, False, None
         try:
-            good, result = await asyncio.wait_for(called, left)
+            async with asyncio.timeout(left):
+                worker = await self._idle()
+                good, result = await self._in_thread(worker.call, deadline, (function, arguments))
         except TimeoutError:
             raise Expired from None
-        except asyncio.CancelledError:
-            if called.cancelled() and self._threads is None:  # it had not begun when the service stopped
+        except (EOFError, OSError, pickle.UnpicklingError) as error:
+            if isinstance(error, EOFError | ConnectionError) and worker is not None:
+                result = await self._why(worker)
+            else:
+                result = Killed(spent=False)
+        finally:
+            if good:
+                self._waiting.put_nowait(worker)
+            elif worker is not None:
+                worker.process.kill()  # which ends its thread, too
+                self._after(self._replace, worker)
+        if good:
+            return cast(T, result)
+        try:
+            raise cast(Exception, result)
+        finally:  # breaks the cycle of this frame and the error, which would keep the arguments in memory
+            del result
+
+    async def _idle(self) -> Worker:
+        """Return a process that waits for a call. Raises Stopped."""
+        if self._waiting.empty() and self._n < CALLS:
+            self._n += 1
+            self._after(self._add)
+        while (worker := await self._waiting.get()) is not None:
+            if worker.process.is_alive():
+                return worker
+            self._after(self._replace, worker)
+        self._waiting.put_nowait(None)  # for the next that waits
+        raise Stopped
+
+    async def _why(self, worker: Worker) -> Exception:
+        """Return the error that says why a process has ended. Raises Expired, Stopped."""
+        code = await self._in_thread(worker.exit_code)
+        if code == -signal.SIGALRM:
+            return Expired()
+        if code == -signal.SIGKILL:  # by the kernel: nobody else has done so
+            return OutOfMemory()
+        return Killed(spent=code == -signal.SIGXCPU)
+
+    async def _in_thread(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        """Do this in a thread; a call that the end of the service ends raises Stopped."""
+        try:
+            return await self._loop.run_in_executor(self._threads, work, *arguments)
+        except (EOFError, OSError, RuntimeError, asyncio.CancelledError):
+            if self._threads is None:
                 raise Stopped from None
             raise
-        if good:
-            return result
-        try:
-            raise result
-        finally:  # breaks the cycle of this frame and the error, which would keep the arguments in memory
-            del result, called
 
-    def _give_back_after(self, deadline: float) -> None:
-        """Return freed memory to the system soon after `deadline`, at most once for all calls until then."""
+    def _give_back_after(self, seconds: float) -> None:
+        """Return freed memory to the system soon after so many seconds, once for all calls until then."""
         if self._giving_back is None:
-            left = max(0.0, deadline - time.monotonic()) + OVER_S
-            self._giving_back = asyncio.get_running_loop().call_later(left, self._give_back)
+            self._giving_back = self._loop.call_later(seconds + OVER_S, self._give_back)
 
     def _give_back(self) -> None:
         self._giving_back = None
-        if self._threads is not None:
-            self._threads.submit(give_back)
+        self._after(give_back)
 
-    def _call(self, work: tuple[Any, ...], deadline: float) -> tuple[bool, Any]:
-        begin, oom_kills = time.monotonic(), self._oom_kills()
-        if begin >= deadline:
-            raise TimeoutError
-        ours, theirs = socket.socketpair()
+    def _after(self, work: Callable[..., object], *arguments: Any) -> None:
+        """Do this in a thread, if the service goes on."""
+        threads = self._threads
+        if threads is not None:
+            with suppress(RuntimeError):  # it stops at this moment
+                threads.submit(work, *arguments)
+
+    def _tell(self, call: Callable[..., object], *arguments: Any) -> None:
+        """Do this in the event loop. Callable from any thread."""
+        with suppress(RuntimeError):  # it has been closed
+            self._loop.call_soon_threadsafe(call, *arguments)
+
+    # In the threads.
+
+    def _add(self) -> None:
+        """Start a process; where that fails, try again soon."""
         try:
-            with closing(Connection(ours.detach())) as connection:
-                with theirs:
-                    self._hand_over(theirs)
-                connection.send(deadline)
-                connection.send(work)
-                if not connection.poll(max(0.0, deadline - time.monotonic())):
-                    raise TimeoutError
-                return receive(connection, MEMORY)
-        except (EOFError, OSError, pickle.UnpicklingError):
-            if time.monotonic() >= deadline:
-                raise TimeoutError from None
-            if self._threads is None:
-                raise Stopped from None
-            if self._oom_kills() > oom_kills:
-                raise OutOfMemory from None
-            raise Killed(time.monotonic() - begin >= CPU_S) from None
+            worker = Worker()
+        except (OSError, EOFError):  # the fork server was ended; the next try starts another
+            self._tell(self._loop.call_later, AGAIN_S, self._after, self._add)
+        else:
+            self._workers.add(worker)
+            self._tell(self._waiting.put_nowait, worker)
+        self.ready = True
 
-    def _hand_over(self, theirs: socket.socket) -> None:
-        """Send a call's socket to the warm process; start a new warm process if the present one has died."""
-        for _ in range(2):
-            with self._lock:
-                warm = self._warm
-                with suppress(OSError):
-                    if warm is not None:
-                        socket.send_fds(warm[1], [b"c"], [theirs.fileno()])
-                        return
-            self._renew(warm)
-        raise ConnectionError
-
-    def _renew(self, dead: tuple[subprocess.Popen[bytes], socket.socket] | None = None) -> None:
-        """Replace the dead warm process, unless another call has done so already or the service is stopping."""
-        with self._lock:
-            if self._warm is not dead or self._threads is None:
-                return
-            self._end()
-            ours, theirs = socket.socketpair()
-            self._folders = folder_prefix()
-            with theirs:
-                process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", __name__, str(theirs.fileno()), self._folders, *self._modules],
-                    env=environment(),
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                    pass_fds=[theirs.fileno()],
-                    start_new_session=True,  # own process group: Ctrl-C does not reach it, one signal kills all of it
-                )
-            self._warm = process, ours
-
-    def _end(self) -> None:
-        if self._warm is not None:
-            process, ours = self._warm
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            ours.close()
-            self._warm = None
-            for left in Path(self._folders).parent.glob(f"{Path(self._folders).name}*"):
-                shutil.rmtree(left, ignore_errors=True)
+    def _replace(self, worker: Worker) -> None:
+        worker.end()
+        self._workers.discard(worker)
+        self._add()
 
 
-def folder_prefix() -> str:
-    """Return a random path prefix for the temporary folders of the forks."""
-    with suppress(OSError):
-        return str(Path(tempfile.gettempdir(), f"spikesight-{secrets.token_hex(8)}-"))
-    return str(Path(os.devnull, "none"))
+@contextmanager
+def alone() -> Iterator[None]:
+    """Let what is started meanwhile inherit neither the service's environment nor the script that started the service,
+    which it would run again.
+    """
+    with STARTING, bare_environment():
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = main
 
 
-def make_folder(begin: str) -> str | None:
-    """Make a folder for a fork's temporary files; return None where the disk is full, as most calls need no file."""
-    try:
-        return tempfile.mkdtemp(dir=Path(begin).parent, prefix=Path(begin).name)
-    except OSError:
-        return None
+# ---------------------------------------------------------------------------------------------------- in the processes
 
 
-# ---------------------------------------------------------------------------------------------------- the warm process
-
-
-def main() -> None:
-    """Import the modules, then keep CALLS forks waiting for calls, until the service closes the control socket."""
-    control, begin = socket.socket(fileno=int(sys.argv[1])), sys.argv[2]
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # may be sent to all processes: running calls are still answered
-    lower_priority()
-    modules = [importlib.import_module(name) for name in sys.argv[3:]]
-    for hook in ("warm_up", "before_confinement"):  # the second when no file can be opened any more
-        for module in modules:
-            getattr(module, hook, lambda: None)()
-    control.send(WARM)
-    control.settimeout(FRESH_S)
-    gc.freeze()  # keeps pages shared with the forks: the collector would write to them
-    forks: dict[int, str | None] = {}
-    while True:
-        if len(forks) == CALLS:
-            ended, status = os.wait()
-            if (left := forks.pop(ended)) is not None:
-                shutil.rmtree(left, ignore_errors=True)
-            if os.waitstatus_to_exitcode(status) == OVER:
-                os.killpg(0, signal.SIGKILL)
-        folder = make_folder(begin)
-        if (fork := os.fork()) == 0:
-            with suppress(BaseException):
-                serve(control, folder)
-            os._exit(0)
-        forks[fork] = folder
-
-
-def serve(control: socket.socket, folder: str | None) -> None:
-    """Answer one call after another until one fails; then the fork ends, with anything that the call left behind."""
+def serve(line: Connection, folder: str | None) -> None:
+    """Answer one call after another until one fails, or the service has gone."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for stream in range(3):  # libraries write there whatever a file makes them say
+        os.dup2(null, stream)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if (statm := Path("/proc/self/statm")).exists():
         most = int(statm.read_text().split()[0]) * resource.getpagesize() + MEMORY
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
     confine(folder)
-    good = True
-    while good:
-        _, lines, _, _ = socket.recv_fds(control, 1, 1)
-        if not lines:
-            os._exit(OVER)
-        with Connection(lines[0]) as line:
-            good = answer(line, folder)
+    with suppress(EOFError, OSError):
+        while answer(line, folder):
+            pass
+    os._exit(0)
 
 
 def answer(line: Connection, folder: str | None) -> bool:
     """Answer one call within its time and CPU limits; return whether it succeeded."""
     left = line.recv() - time.monotonic()  # the clock is the same in all processes
-    if left <= 0:
-        return True
-    signal.setitimer(signal.ITIMER_REAL, left)  # SIGALRM kills the process, as does SIGXCPU of the CPU limit
+    signal.setitimer(signal.ITIMER_REAL, max(left, 1e-6))  # SIGALRM kills the process, as does SIGXCPU of the CPU limit
     resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(time.process_time()) + CPU_S, resource.RLIM_INFINITY))
     function, arguments = line.recv()
     with temporary(folder) as tempfile.tempdir:
@@ -287,7 +334,3 @@ def temporary(folder: str | None) -> Iterator[str]:
         return
     with own as path:
         yield path
-
-
-if __name__ == "__main__":
-    main()

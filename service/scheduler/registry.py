@@ -14,13 +14,12 @@ from spikesight.encoders.roi.frame_tracker import FrameTracker
 from spikesight.models.classifier import Classifier, InputPipeline, sensor_of
 from spikesight.models.contract import CheckpointError
 from spikesight.models.shipped import find, names, shipped
-from spikesight.service.http.errors import Overloaded, ServiceError, Stopped
+from spikesight.service.http.errors import ServiceError, Stopped
 from spikesight.service.http.logs import event
 from spikesight.service.http.metrics import Metrics, Tick
 from spikesight.service.scheduler.mailbox import Mailbox
 from spikesight.service.scheduler.saved import leave_out, servable
 from spikesight.service.scheduler.scheduler import Scheduler
-from spikesight.service.scheduler.statistics import Statistics
 from spikesight.service.settings import Settings
 
 TAUGHT_BINS = 3  # other bin lengths at which a teaching session's model runs; each needs a network and a thread
@@ -80,7 +79,6 @@ class Model:
         """
         self.classifier, self.name = classifier, classifier.name
         self.counted_as = counted_as or self.name
-        self.statistics, self.steps_statistics = Statistics(), Statistics()
         self._made_from = settings, metrics, mailbox, counted_as, on_step
         self._most_bins = TAUGHT_BINS if counted_as else None
         self._at: dict[int, Model] = {}  # by bin length, us: whole milliseconds in the contract's range, so few
@@ -198,25 +196,6 @@ class Registry:
             for model in old.values():
                 self._retire(model)
         event("models loaded", models=",".join(fresh))
-
-    def reload(self, name: str) -> None:
-        """Reload a listed model from its folder; open streams and requests finish on the old one.
-
-        Slow. Raises UnknownModel; NotLoaded, leaving everything as it was; Overloaded while models are being loaded.
-        """
-        if not self._loading.acquire(blocking=False):
-            raise Overloaded
-        try:
-            if name not in self._models:
-                raise UnknownModel
-            if name not in self._folders:
-                raise CheckpointError("it was never on disk")
-            self._replace(self._models, self._from_disk(self._folders[name], name))
-        except CheckpointError as error:
-            event("model not loaded again", logging.WARNING, model=name, reason=str(error))
-            raise NotLoaded from None
-        finally:
-            self._loading.release()
 
     def _from_disk(self, folder: Path, name: str, of: str = "1/1") -> Model:
         """Load a model and warm it up; `of` is its number in the log. Raises CheckpointError."""

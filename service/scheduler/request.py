@@ -41,7 +41,6 @@ class Result:
     infer_ms: float
     early: bool
     decoded_s: float  # time.perf_counter() when the inputs had been decoded
-    tick: int  # number of the scheduler's step that finished the request
     inside: list[Inside] = field(default_factory=list)  # activity inside the network in every step, if probed
 
     @property
@@ -89,10 +88,10 @@ class RequestReceiver:
             last |= self._wanted.error_rate is not None and answer.prediction.committed is not None
         last |= self._verdict.steps == self._steps
         if last:
-            self._finish(outcome.tick)
+            self._finish()
         return last
 
-    def _finish(self, tick: int) -> None:
+    def _finish(self) -> None:
         mean = self._track.logits
         result = Result(
             verdict=self._verdict,
@@ -102,7 +101,6 @@ class RequestReceiver:
             infer_ms=(time.perf_counter() - self._begun) * 1e3,
             early=self._verdict.steps < self._steps,
             decoded_s=self.begun,
-            tick=tick,
             inside=self._inside,
         )
         self._mailbox.resolve(self.future, result)

@@ -2,14 +2,15 @@
 
 Landlock (Linux 5.13 and later) enforces it: no other file can be opened, nor /proc with the service's environment;
 from ABI version 4 on no TCP, from 6 on no signals to other processes. Open files stay open, so everything is imported
-and compiled before. This module imports nothing heavy, because the small process of `processes` runs it.
+and compiled before.
 """
 
 import ctypes
 import os
 import struct
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446  # system calls, the same on all architectures
@@ -28,9 +29,21 @@ KEPT = (
 """Environment variables passed on: those by which Python and its libraries find their files and limits."""
 
 
-def environment() -> dict[str, str]:
-    """Return the environment for a confined process: the service's own without tokens and keys."""
-    return {name: os.environ[name] for name in KEPT if name in os.environ}
+@contextmanager
+def bare_environment() -> Iterator[None]:
+    """Let programs that are started meanwhile inherit only KEPT, and import nothing from the current folder.
+
+    It changes the pointer alone from which they inherit, as other threads may be reading the variables.
+    """
+    kept = [f"{name}={os.environ[name]}" for name in KEPT if name in os.environ]
+    texts = [*map(os.fsencode, kept), b"PYTHONSAFEPATH=1", None]
+    block = (ctypes.c_char_p * len(texts))(*texts)
+    environ = ctypes.c_void_p.in_dll(ctypes.CDLL(None), "environ")
+    before, environ.value = environ.value, ctypes.addressof(block)
+    try:
+        yield
+    finally:
+        environ.value = before
 
 
 def version() -> int:

@@ -10,18 +10,17 @@ that arrive meanwhile.
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import torch
 
 from spikesight.models.classifier import Classifier
-from spikesight.models.neurons.state import State, split_state, stack_states
+from spikesight.models.neurons.state import State
 from spikesight.models.steps import Input, Step
 from spikesight.service.http.errors import Broken, Expired, Overloaded, Stopped
 from spikesight.service.http.logs import logged
 from spikesight.service.http.metrics import Tick
 from spikesight.service.scheduler.batch import deliver, split, step_batch, store_membranes
-from spikesight.service.scheduler.membranes import membranes_of
 from spikesight.service.scheduler.queue import Job, Phase, Queue, Receiver, Work, check
 
 RUN_S = 0.004  # longest run of consecutive steps of requests before the queue is looked at again
@@ -178,27 +177,6 @@ class Scheduler:
             self._notify_if_retiring()
             if job.phase is Phase.CLOSED:
                 self._call_with_membranes(job.release)
-
-    def snapshot(self, job: Job, take: Callable[[State], None]) -> None:
-        """Call `take` in the model's thread with a copy of an idle job's membranes, its windows ordered by id."""
-
-        def copy() -> None:
-            states = [one.state() for _, one in sorted(job.membranes.items())]
-            take({key: tensor.clone() for key, tensor in stack_states(states or [self._zero]).items()})
-
-        with self._changed:
-            self._call_with_membranes(copy)
-
-    def restore(self, job: Job, state: State, windows: Sequence[int] = (0,)) -> None:
-        """Give a new job the membranes of a snapshot with these window ids. Raises ValueError if they do not fit."""
-        if state.keys() != self._zero.keys() or any(
-            state[key].shape != (len(windows), *tensor.shape[1:])
-            or state[key].dtype != tensor.dtype
-            or not state[key].isfinite().all()
-            for key, tensor in self._zero.items()
-        ):
-            raise ValueError("the snapshot is not of this model")
-        job.membranes = dict(zip(sorted(windows), map(membranes_of, split_state(state))))
 
     # Called with `_changed` held.
 

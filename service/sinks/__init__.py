@@ -1,4 +1,4 @@
-"""Sinks for predictions: a webhook, an MQTT broker, a file of JSON lines; each behind a queue on disk.
+"""Sinks of predictions: a webhook, an MQTT broker, a file, or one of a plug-in.
 
-`report` turns a stream's answers into records; `delivery` keeps them in `disk_queue` until a `sink` has taken them.
+`report` turns a stream's answers into records; `delivery` keeps them in memory until a `sink` has taken them.
 """

@@ -19,8 +19,8 @@ class Mqtt:
     def __init__(self, address: str) -> None:
         parts = urlsplit(address)
         self._topic = unquote(parts.path.lstrip("/"))
-        if not parts.hostname or not self._topic or NO_NAME & set(self._topic) or "#" in address:
-            raise SinkError("a broker is mqtt://host:port/topic, and + and # have no place in a topic")
+        if not parts.hostname or not self._topic or NO_NAME & set(self._topic) or "#" in address or parts.query:
+            raise SinkError("a broker is mqtt://host:port/topic, and +, # and ? have no place in a topic")
         try:
             self._host, self._port = parts.hostname, parts.port or PORTS[parts.scheme]
         except ValueError:
@@ -34,13 +34,10 @@ class Mqtt:
         self._acknowledged: SimpleQueue[int] = SimpleQueue()  # numbers of acknowledged messages, or DISCONNECTED
 
     def send(self, message: Message) -> None:
-        self._publish(self._topic, message.body)
-
-    def _publish(self, topic: str, body: bytes, *, retain: bool = False) -> None:
         """Publish and wait until the broker has acknowledged. Raises SinkLost."""
         try:
             self._client = self._client or self._connected()
-            number = self._client.publish(topic, body, qos=1, retain=retain).mid
+            number = self._client.publish(self._topic, message.body, qos=1).mid
             while (acknowledged := self._acknowledged.get(timeout=TIMEOUT_S)) not in (number, DISCONNECTED):
                 pass
         except (OSError, Empty) as error:
@@ -51,12 +48,9 @@ class Mqtt:
             self.close()
             raise SinkLost(f"the broker {self._host} {reason}")
 
-    def _made(self) -> Any:
-        return self._library.Client(self._library.CallbackAPIVersion.VERSION2, reconnect_on_failure=False)
-
     def _connected(self) -> Any:
         acknowledged = self._acknowledged = SimpleQueue()  # a new queue, for this client only
-        client = self._made()
+        client = self._library.Client(self._library.CallbackAPIVersion.VERSION2, reconnect_on_failure=False)
         if self._user is not None:
             client.username_pw_set(unquote(self._user), unquote(self._password or ""))
         if self._secure:

@@ -2,9 +2,7 @@
 
     https://host/path       a webhook: one signed POST a message (http:// likewise)
     mqtt://host:port/topic  a broker, QoS 1; mqtts:// over TLS; user:password@ before the host;
-                            ?discovery=homeassistant after the topic creates sensors of Home Assistant
     file:PATH               JSON lines, appended
-    rerun:FILE.rrd          every step for Rerun's viewer; no queue, see rerun_file
 
 Installed packages may add others (entry points `spikesight.sinks`): a name, with which an address begins, and a
 function from an address to a sink.
@@ -18,8 +16,8 @@ from pathlib import Path
 from typing import Protocol
 
 from spikesight.encoders.plugins import extend
-from spikesight.service.sinks.home_assistant import open_mqtt
 from spikesight.service.sinks.messages import Message, SinkError, SinkLost
+from spikesight.service.sinks.mqtt import Mqtt
 from spikesight.service.sinks.webhook import Webhook
 
 
@@ -70,8 +68,8 @@ OpenSink = Callable[[str], Sink]
 SINKS: dict[str, OpenSink] = {
     "http": Webhook,
     "https": Webhook,
-    "mqtt": open_mqtt,
-    "mqtts": open_mqtt,
+    "mqtt": Mqtt,
+    "mqtts": Mqtt,
     "file": JsonLinesFile,
 }
 
@@ -83,6 +81,6 @@ def open_sink(address: str) -> Sink:
         extend("sinks", {Callable: SINKS})
     if not colon or kind not in SINKS:
         raise SinkError(
-            f"'{kind}{colon}' is no place to send to; choose from {', '.join(f'{name}:' for name in (*SINKS, 'rerun'))}"
+            f"'{kind}{colon}' is no place to send to; choose from {', '.join(f'{name}:' for name in SINKS)}"
         )
     return SINKS[kind](address)

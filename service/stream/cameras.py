@@ -19,7 +19,6 @@ from prometheus_client.registry import Collector
 from spikesight.encoders.events import joined
 from spikesight.encoders.sources.settings import differs
 from spikesight.encoders.sources.source import Source
-from spikesight.models.classifier import Classifier
 from spikesight.models.steps import Answer, Input, Outcome
 from spikesight.service.http.bodies import CameraBody, ErrorBody, content
 from spikesight.service.http.errors import ServiceError, Stopped
@@ -32,7 +31,6 @@ from spikesight.service.stream.messages import PICTURE_EVENTS, READY_BEGIN, Hell
 from spikesight.service.stream.protocol import Batch, StreamCore
 
 T = TypeVar("T")
-OnStep = Callable[[str, Classifier, list[Input], Answer], None]  # camera id, model, inputs, answer after them
 
 BACKLOG = 64  # messages queued for a slow viewer; the oldest are dropped
 KEEP_ALIVE_S = 15.0
@@ -69,9 +67,9 @@ class Viewer(Generic[T]):
 class Camera:
     """A source, its stream on the default model, and its viewers."""
 
-    def __init__(self, identity: str, source: Source, runtime: Runtime, report: Report, on_step: OnStep) -> None:
+    def __init__(self, identity: str, source: Source, runtime: Runtime, report: Report) -> None:
         self.id, self.source, self.max_pending = identity, source, runtime.settings.max_pending
-        self._report, self._on_step, self._bin_ms = report, on_step, runtime.settings.camera_bin_ms
+        self._report, self._bin_ms = report, runtime.settings.camera_bin_ms
         self._registry, self.mailbox = runtime.registry, runtime.mailbox
         self._viewers: set[Viewer[str | bytes]] = set()
         self._listeners: set[Viewer[NDArray]] = set()
@@ -168,12 +166,11 @@ class Camera:
 
     # Called in the event loop.
 
-    def publish(self, core: StreamCore, inputs: list[Input], outcome: Outcome, answer: Answer, queue_ms: float) -> None:
+    def publish(self, core: StreamCore, outcome: Outcome, answer: Answer, queue_ms: float) -> None:
         """Send the prediction after a step to every viewer, with a picture of the events since the last step."""
         self._seq += 1
         core.sent(1)
         self._report.report_step(core.model.name, answer)
-        self._on_step(self.id, core.model.classifier, inputs, answer)
         seen = [self._seen.popleft() for _ in range(len(self._seen))]
         if not self._viewers:
             return
@@ -252,7 +249,7 @@ class CameraStream:
 
     def outcome(self, inputs: list[Input], outcome: Outcome, queue_ms: float) -> bool:
         _, answer = self.core.read(inputs, outcome)
-        self.camera.mailbox.post(lambda: self.camera.publish(self.core, inputs, outcome, answer, queue_ms))
+        self.camera.mailbox.post(lambda: self.camera.publish(self.core, outcome, answer, queue_ms))
         return False
 
     def failed(self, error: Exception) -> None:
@@ -267,14 +264,11 @@ class Cameras(Collector):
     def __init__(self) -> None:
         self._by_id: dict[str, Camera] = {}
 
-    def start(self, sources: tuple[Source, ...], runtime: Runtime, post: Post, on_step: OnStep) -> None:
-        """Start a camera for each source. `post` sends records to the sinks; `on_step` gets a step's inputs and answer.
-
-        Raises SettingsError.
-        """
+    def start(self, sources: tuple[Source, ...], runtime: Runtime, post: Post) -> None:
+        """Start a camera for each source. `post` sends records to the sinks. Raises SettingsError."""
         for number, source in enumerate(sources):
             report = Report(post, name_of(source), every_step=runtime.settings.sinks_every_step)
-            camera = Camera(str(number), source, runtime, report, on_step)
+            camera = Camera(str(number), source, runtime, report)
             camera.start()
             self._by_id[camera.id] = camera
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from fastapi import WebSocket
 
-from spikesight.models.neurons.state import State
 from spikesight.models.steps import Input, Outcome, SessionError
 from spikesight.service.http.errors import ServiceError, Stopped
 from spikesight.service.http.shares import TokenBucket
@@ -55,7 +54,6 @@ class Live:
 
     async def run(self) -> None:
         """Run the stream until the client leaves or breaks a rule. Raises Ended."""
-        self.restore()
         self.send_ready()
         tasks = [asyncio.create_task(end) for end in self.tasks()]
         try:
@@ -79,15 +77,6 @@ class Live:
         if self.core.hello.live and self.core.session.pipeline is not None:
             tasks.append(self.tick(self.core.session.pipeline.contract.bin_us / 1e6))
         return tasks
-
-    def restore(self) -> None:
-        """Continue from the snapshot in the hello, if any. Raises Ended 1008 if it does not fit this model."""
-        state = self.core.restore(self.runtime.snapshot_key)
-        if state is not None:
-            try:
-                self.model.scheduler.restore(self.job, state, self.core.session.windows())
-            except ValueError:
-                raise Ended(1008, "the snapshot is not of this model and sensor") from None
 
     async def read_all(self) -> None:
         """Handle all messages of the client, in order."""
@@ -121,10 +110,8 @@ class Live:
 
     async def control(self, text: str) -> None:
         async with self.work:
-            wanted = self.core.control(text)
+            self.core.control(text)
         self.job.probe = self.core.probe
-        if wanted:
-            await self.snapshot()
 
     async def handle_frame(self, frame: Frame) -> None:
         """Submit the inputs of one frame or packet, or send why it is refused. Raises Ended 1003."""
@@ -175,15 +162,6 @@ class Live:
         """Wait until at most so many inputs have unsent answers."""
         while self.core.unsent > at_most:
             await self.outbox.progress()
-
-    async def snapshot(self) -> None:
-        """Send the stream's state, once every submitted step has been answered."""
-        await self.wait_unsent(0)
-        future: asyncio.Future[State] = asyncio.get_running_loop().create_future()
-        self.model.scheduler.snapshot(self.job, lambda state: self.runtime.mailbox.resolve(future, state))
-        state = await future
-        key = self.runtime.snapshot_key
-        self.send([await self.slow_work.run(lambda: self.core.snapshot(state, key))])  # slow for a large sensor
 
     async def tick(self, every_s: float) -> None:
         """Submit the steps of live sources while no events come."""

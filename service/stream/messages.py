@@ -1,6 +1,5 @@
-"""Messages of a stream. In: hello, control messages, event frames. Out: predictions, pictures, snapshots."""
+"""Messages of a stream. In: hello, control messages, event frames. Out: predictions, pictures, acks, errors."""
 
-import base64
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -78,7 +77,6 @@ class Hello(Body):
     objects: int = Field(
         default=0, ge=0, le=8, description="look for up to so many things at once, each in a window of its own"
     )
-    restore: str | None = Field(default=None, description="a session's snapshot, base64")
     probe: Probe = Field(
         default=False, description="add what happens inside the network; [layer, row, column]: membranes there, too"
     )
@@ -115,12 +113,6 @@ class ProbeMessage(Body):
     probe: Probe
 
 
-class SnapshotMessage(Body):
-    """Ask for the stream's state."""
-
-    type: Literal["snapshot"]
-
-
 class ShowMessage(Body):
     """In a teaching session's stream: label the following inputs as examples of this class; null: stop labelling."""
 
@@ -139,11 +131,11 @@ def fault(what: str, error: ValidationError) -> str:
         field = "a field"  # the client chose the name: not repeated
     says = first["msg"].removeprefix("Value error, ")
     if first["type"].startswith("union_tag"):
-        says = "its type must be reset, settings, probe or snapshot"
+        says = "its type must be reset, settings or probe"
     return f"{what}{f', {field}' if field else ''}: {says}".encode()[:REASON_BYTES].decode("utf-8", "ignore")
 
 
-ControlMessage = ResetMessage | SettingsMessage | ProbeMessage | SnapshotMessage
+ControlMessage = ResetMessage | SettingsMessage | ProbeMessage
 CONTROL: TypeAdapter[ControlMessage] = TypeAdapter(Annotated[ControlMessage, Field(discriminator="type")])
 
 IMAGE, EVENTS_T64, EVENTS_T32, EVENTS_AER = 0, 1, 2, 3
@@ -215,7 +207,7 @@ class PacketDecoder:
         return events
 
 
-READY_BEGIN, SNAPSHOT_BEGIN = '{"type":"ready"', '{"type":"snapshot"'
+READY_BEGIN = '{"type":"ready"'
 
 
 @dataclass(eq=False, slots=True)
@@ -283,11 +275,6 @@ def prediction_text(
     )
 
 
-def identity(answer: str) -> str:
-    """Return the part of an answer that identifies it in its stream, whichever replica computes it: up to the step."""
-    return answer.partition(',"start_us"')[0]
-
-
 def ack_text(ticket: Ticket, dropped: int) -> str:
     """Return the confirmation of a message that closed no bin, or whose last answer was skipped."""
     return text(type="ack", seq=ticket.seq, t=ticket.t_ms, dropped=dropped)
@@ -296,7 +283,3 @@ def ack_text(ticket: Ticket, dropped: int) -> str:
 def error_text(seq: int, error: str) -> str:
     """Return the report of a message that could not be used."""
     return text(type="error", seq=seq, error=error)
-
-
-def snapshot_text(model: str, state: bytes) -> str:
-    return text(type="snapshot", model=model, state=base64.b64encode(state).decode())

@@ -7,7 +7,6 @@ Two threads may use it: one that passes in messages and clock ticks and sends th
 the network, which calls only `read`.
 """
 
-import base64
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -22,7 +21,6 @@ from spikesight.encoders.roi.window import Window
 from spikesight.models.classifier import Classifier
 from spikesight.models.classifier.session import Session, split_packet
 from spikesight.models.neurons.probe import Inside, Probe
-from spikesight.models.neurons.state import State
 from spikesight.models.steps import Answer, Input, Outcome, SessionError, StableLabel
 from spikesight.service.scheduler.registry import Model
 from spikesight.service.stream.messages import (
@@ -32,7 +30,6 @@ from spikesight.service.stream.messages import (
     Frame,
     Hello,
     PacketDecoder,
-    ProbeMessage,
     ResetMessage,
     SettingsMessage,
     Ticket,
@@ -41,9 +38,7 @@ from spikesight.service.stream.messages import (
     pack_picture,
     prediction_text,
     ready_text,
-    snapshot_text,
 )
-from spikesight.service.stream.snapshot import SnapshotError, pack, unpack
 from spikesight.service.upload.decode import INLINE_BYTES, decode_image
 
 LATE_BINS = 2  # bins by which the clock lags behind the newest event, so that late packets are still in time
@@ -140,8 +135,8 @@ class StreamCore:
             ticket.camera = pipeline.watch.says
         return ticket
 
-    def control(self, text: str) -> bool:
-        """Handle a text message; return True if it asks for a snapshot. Raises Ended 1003 for an invalid message."""
+    def control(self, text: str) -> None:
+        """Handle a text message. Raises Ended 1003 for an invalid one."""
         try:
             message = CONTROL.validate_json(text)
         except ValidationError as error:
@@ -150,11 +145,8 @@ class StreamCore:
             self.session.reset()
         elif isinstance(message, SettingsMessage):
             self.session.settings(message.threshold, message.noise_hz)
-        elif isinstance(message, ProbeMessage):
-            self.probe = message.probe
         else:
-            return True
-        return False
+            self.probe = message.probe
 
     def tick(self) -> Batch | None:
         """Return the inputs of bins that end by the clock while no events come; None if there are none."""
@@ -217,25 +209,8 @@ class StreamCore:
     def sent(self, settles: int) -> None:
         self._sent += settles
 
-    # Snapshots.
-
     def ready(self) -> Outgoing:
         return Outgoing(ready_text(self.model, self.hello.error_rate))
-
-    def snapshot(self, state: State, key: bytes) -> Outgoing:
-        """Return a signed snapshot with these membranes (batch size 1); all inputs must have been answered."""
-        return Outgoing(snapshot_text(self.model.name, pack(self.session, state, key)))
-
-    def restore(self, key: bytes) -> State | None:
-        """Restore the snapshot in the hello and return its membranes; None without one. Raises Ended 1008."""
-        if self.hello.restore is None:
-            return None
-        try:
-            return unpack(self.session, base64.b64decode(self.hello.restore, validate=True), key)
-        except SnapshotError as error:
-            raise Ended(1008, str(error)) from None
-        except ValueError:
-            raise Ended(1008, "the snapshot is not base64") from None
 
     def _keep_picture(self, ticket: Ticket, seen: NDArray) -> None:
         if self.hello.picture:

@@ -12,9 +12,9 @@ from spikesight.service.stream.live import Live
 from spikesight.service.stream.messages import Ended, Hello, ShowMessage, error_text
 from spikesight.service.stream.protocol import Batch, Outgoing
 from spikesight.service.teach.bodies import TeachingBody
+from spikesight.service.teach.examples import WindowCutter, moves
 from spikesight.service.teach.routes import label_of
-from spikesight.service.teach.session import TeachingSession
-from spikesight.service.teach.windows import WindowCutter, moves
+from spikesight.service.teach.sessions import TeachingSession
 
 
 class TeachingStream(Live):

@@ -14,10 +14,9 @@ from spikesight.service.http.bodies import REFUSALS, SAMPLE_BODY, ErrorBody, con
 from spikesight.service.http.errors import ServiceError
 from spikesight.service.http.shares import address_of
 from spikesight.service.teach.bodies import LABEL, TakenBody, TeachingBody
+from spikesight.service.teach.examples import moves, picture_of, windows_of
 from spikesight.service.teach.saving import archive, check_name
-from spikesight.service.teach.session import TeachingSession
-from spikesight.service.teach.sessions import TeachingSessions
-from spikesight.service.teach.windows import moves, picture_of, windows_of
+from spikesight.service.teach.sessions import TeachingSession, TeachingSessions
 from spikesight.service.upload.load import inputs_of, load
 from spikesight.service.upload.predict import read_body
 
@@ -34,7 +33,7 @@ def refusals(*codes: int) -> dict[int | str, dict[str, Any]]:
     texts = {
         400: "a name or parameter is malformed",
         403: "this service keeps no models",
-        404: "no such session, class, example, moment or model",
+        404: "no such session, class, example or model",
         409: "the session, or the model, cannot do this as it stands",
         429: "too many sessions of this address",
         503: "too many sessions, or the service is shutting down",

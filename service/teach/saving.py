@@ -5,21 +5,19 @@ import secrets
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from spikesight.models.checkpoint import save
 from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Card, CheckpointError
 from spikesight.models.networks.taught import TaughtNetwork
 from spikesight.models.shipped import shipped
-from spikesight.models.teach.few_shot import EmbeddedExample
-from spikesight.models.teach.kept import saving_beside
 from spikesight.service.http.errors import ServiceError
 from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.registry import NotLoaded
 from spikesight.service.scheduler.saved import entries, unfit_to_save
-from spikesight.service.teach.learner import Head
 from spikesight.service.upload.decode import NO_ROOM
 
 MAX_SAVED = 32
@@ -28,14 +26,19 @@ NOT_SAVED = "only models that were taught and saved here can be renamed or remov
 NO_CHANGE = "the folder of saved models cannot be changed"
 
 
-def write(folder: Path, network: TaughtNetwork, card: Card, examples: Sequence[EmbeddedExample] = ()) -> None:
-    """Write a model and the examples needed to correct it into a folder, atomically.
+@dataclass(frozen=True)
+class Head:
+    """A network with a learnt head, its card, and its quality (see `models.teach.advice.report`)."""
 
-    Raises ServiceError 507 if the folder cannot be written.
-    """
+    network: TaughtNetwork
+    card: Card
+    report: dict[str, Any]
+
+
+def write(folder: Path, network: TaughtNetwork, card: Card) -> None:
+    """Write a model into a folder, atomically. Raises ServiceError 507 if the folder cannot be written."""
     try:
-        with saving_beside(folder, examples):
-            save(folder, network, card)
+        save(folder, network, card)
     except OSError:
         raise ServiceError(507, "the model cannot be written: free space where models are saved") from None
 
@@ -58,7 +61,6 @@ class SavedModels:
 
     def __init__(self, runtime: Runtime) -> None:
         self._registry, self._save_to = runtime.registry, runtime.settings.save_to
-        self._correctable = False
 
     def folder(self) -> Path:
         """Return the folder of saved models. Raises ServiceError 403 if the service saves none."""
@@ -74,7 +76,7 @@ class SavedModels:
         there = entries(folder)
         if folder / name not in there and len(there) >= MAX_SAVED:
             raise ServiceError(409, f"{MAX_SAVED} models are saved already: remove one first")
-        write(folder / name, head.network, head.card, head.examples if self._correctable else ())
+        write(folder / name, head.network, head.card)
         self._registry.add(Classifier.load(folder / name), folder / name)
 
     def rename(self, name: str, to: str) -> None:

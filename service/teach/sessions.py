@@ -1,23 +1,191 @@
-"""All teaching sessions of a service: begun within limits, found by their secret ids, ended when unused for long."""
+"""Teaching sessions: begun within limits, found by their secret ids, ended when unused for long; their newest heads."""
 
 import asyncio
 import secrets
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from spikesight.models.teach.few_shot import gives_features
+from spikesight.encoders.sources.settings import Settings, shared
+from spikesight.models.classifier import Classifier
+from spikesight.models.contract import Card
+from spikesight.models.networks.resnet import SpikingResNet
+from spikesight.models.networks.taught import TaughtNetwork
+from spikesight.models.teach.advice import report
+from spikesight.models.teach.few_shot import EmbeddedExample, FewShotLearner, gives_features
 from spikesight.service.http.errors import Overloaded, ServiceError
+from spikesight.service.http.logs import log
 from spikesight.service.http.shares import Quota
 from spikesight.service.http.turns import ThreadAccount, Turns
 from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.registry import Model
-from spikesight.service.teach.saving import SavedModels
-from spikesight.service.teach.session import TeachingSession
+from spikesight.service.teach.bodies import TaughtClass, TeachingBody
+from spikesight.service.teach.examples import BIN_US, SENSOR, STEPS, Examples
+from spikesight.service.teach.saving import Head, SavedModels
 
+FEW, SHARE = 3, 20  # a new head is learnt after FEW new examples, or 1 / SHARE of all if that is more
+NOT_READY = "the session has no model yet: show examples of at least two classes"
+NOT_YET = {"accuracy": None, "advice": ["show examples of at least two classes"]}
+REPORTED = ("accuracy", "correct", "count", "interval", "confused", "advice")
 NONE_FITS = "no model here can give features: start the service with one of events, such as nmnist"
 UNFIT = "that model cannot give features: name a spiking network that takes events"
 TOO_MANY = "too many teaching sessions of this address: end one first"
 UNKNOWN = "no teaching session of that id: begin one with POST /v1/teach; they end when they are not used for long"
+
+
+class Learner:
+    """Learns heads from `examples` in the teaching thread, one after another.
+
+    `make` returns a head (None for fewer than two classes) and its model. `serve` is called with each new model,
+    `notify` when examples change and when a head is ready.
+    """
+
+    def __init__(
+        self,
+        examples: Examples,
+        make: Callable[[list[EmbeddedExample], list[str]], tuple[Head | None, Model]],
+        turns: ThreadAccount,
+        serve: Callable[[Model], None],
+        notify: Callable[[], None],
+    ) -> None:
+        self._examples, self._make, self._turns, self._serve, self._notify = examples, make, turns, serve, notify
+        self.version = 0
+        self.head, self.model = make([], [])
+        self._new = 0  # examples added since the last head was begun
+        self._due = self._closed = False
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def learning(self) -> bool:
+        """Whether a new head is being learnt."""
+        return self._task is not None
+
+    def update(self, added: int | None = None) -> None:
+        """Learn a new head if enough examples were added, or at once if they changed otherwise (`added` is None)."""
+        self._new += added or 0
+        self._due |= added is None or self._new >= max(FEW, len(self._examples.all()) // SHARE)
+        if self._due and self._task is None and not self._closed:
+            self._task = asyncio.create_task(self._learn())
+        self._notify()
+
+    async def settled(self) -> None:
+        """Learn from all new examples, those on their way too, and wait until the head is served."""
+        await self._examples.arrived()
+        if self._new:
+            self.update()
+        while self._task is not None:
+            await asyncio.wait([self._task])
+
+    async def _learn(self) -> None:
+        try:
+            while self._due and not self._closed:
+                self._due, self._new = False, 0
+                examples = self._examples.all()
+                recordings = self._examples.recordings(examples)
+                head, model = await self._turns.run(lambda given=(examples, recordings): self._make(*given))
+                if not self._closed:
+                    self.head, self.model, self.version = head, model, self.version + 1
+                    self._serve(model)
+        except Exception:
+            log.exception("a head was not learnt")
+        finally:
+            self._task = None
+            self._notify()
+
+    def ready(self) -> Head:
+        """Return the newest head. Raises ServiceError 409 before there is one."""
+        if self.head is None:
+            raise ServiceError(409, NOT_READY)
+        return self.head
+
+    def close(self) -> None:
+        self._closed = True
+
+
+class TeachingSession:
+    """A client's teaching session with `features` as feature network. Created in the teaching thread, used in the loop.
+
+    `used`: when it was last taught, asked for or stepped, on time.monotonic(). `followers` are called with the state at
+    every change, and with None at the end.
+    """
+
+    def __init__(self, identity: str, features: Model, runtime: Runtime, turns: ThreadAccount) -> None:
+        network = features.classifier.network
+        assert isinstance(network, SpikingResNet)
+        self.id, self.features, self.used = identity, features.name, time.monotonic()
+        self.followers: set[Callable[[TeachingBody | None], None]] = set()
+        self.saved: str | None = None
+        self.turns = turns
+        self._runtime, self._few_shot = runtime, FewShotLearner(network, SENSOR, STEPS, BIN_US)
+        self._frozen_macs = 0  # multiply-adds a step of all layers but the head; counted once
+        self.examples = Examples(self._few_shot, self.turns, runtime.settings.max_examples, self.changed)
+        self.cameras: dict[str, Settings] = {}  # settings of the service's cameras that gave examples
+        self.learner = Learner(self.examples, self._make, self.turns, runtime.registry.add_unlisted, self.notify)
+
+    def _make(self, examples: list[EmbeddedExample], recordings: list[str]) -> tuple[Head | None, Model]:
+        """Return the head learnt from these examples, and its model; None and an untaught model for under two classes.
+
+        Called in the teaching thread. `recordings`: hashes of the recordings they come from.
+        """
+        if len({one.label for one in examples}) < 2:
+            return None, self._model(*self._few_shot.untaught())
+        taught = self._few_shot.learn(shown=examples)
+        found = report(taught)
+        training = {
+            "data": "taught live",
+            "features": self.features,
+            "examples": len(examples),
+            "recordings": recordings,
+            "camera": shared(self.cameras.values()),
+        }
+        metrics = {key: found[key] for key in ("accuracy", "correct", "count", "interval")}
+        network, card = taught.checkpoint(training, metrics)
+        return Head(network, card, found), self._model(network, card)
+
+    def _model(self, network: TaughtNetwork, card: Card) -> Model:
+        runtime, own = self._runtime, network.head.weight.numel()
+        classifier = Classifier(network, card, self.id, ann_macs=self._frozen_macs and self._frozen_macs + own)
+        self._frozen_macs = classifier.ann_macs - own
+        return Model(classifier, runtime.settings, runtime.metrics, runtime.mailbox, "lesson", self.touch)
+
+    def touch(self) -> None:
+        """Mark the session as used now. Callable from any thread."""
+        self.used = time.monotonic()
+
+    def changed(self, added: int | None = None) -> None:
+        """Learn from `added` new examples; None: examples were removed or renamed, or no more come for now."""
+        self.touch()
+        self.learner.update(added)
+
+    def notify(self) -> None:
+        if self.followers:
+            body = self.body()
+            for follower in list(self.followers):
+                follower(body)
+
+    def body(self) -> TeachingBody:
+        head = self.learner.head
+        said = NOT_YET if head is None else head.report
+        return TeachingBody(
+            id=self.id,
+            features=self.features,
+            window_ms=STEPS * BIN_US / 1000,
+            classes=[TaughtClass(label=label, examples=numbers) for label, numbers in self.examples.numbers().items()],
+            ready=head is not None,
+            learning=self.learner.learning,
+            version=self.learner.version,
+            max_examples=self.examples.most,
+            can_save=self._runtime.settings.save_to is not None,
+            saved=self.saved,
+            **{key: said[key] for key in REPORTED if key in said},
+        )
+
+    def close(self) -> None:
+        """End the session; nothing of it is kept."""
+        self.learner.close()
+        self.examples.close()
+        for follower in list(self.followers):
+            follower(None)
 
 
 class TeachingSessions:

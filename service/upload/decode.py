@@ -9,17 +9,23 @@ import re
 import struct
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.WebPImagePlugin import WebPImageFile
 
 from spikesight.encoders.events import SensorSize, make_events
 from spikesight.encoders.recordings.files import (
+    EXAMPLES,
     FORMATS,
+    LIBRARIES,
     Recording,
     detect_format,
     formats,
@@ -43,7 +49,7 @@ UNMARKED = "nmnist"  # the format without magic bytes: recognised by its suffix 
 MAX_EVENTS = 2**23  # events of one upload; 16 MiB of EVT2 hold half as many
 MAX_SCANS = 64  # scans of a JPEG; encoders write about ten
 MAX_SCANNED = 2**28  # pixels times scans
-MAX_MARKERS = 4096  # before a JPEG's first scan, fill bytes among them
+MAX_READS = 512  # pieces of a head; a JPEG of a camera has about 100
 CHEAP_BYTES, CHEAP_PIXELS, CHEAP_SCANS = 2**16, 2**18, 4  # see `decodes_fast`
 
 DAMAGED = "the recording is damaged or cut off: send it again"
@@ -154,20 +160,14 @@ def warm_up() -> None:
     for name, kind in formats().items():
         with suppress(Exception), tempfile.TemporaryDirectory() as folder:  # a plug-in may raise anything
             path = Path(folder) / f"warm{kind.suffixes[0]}"
+            path.write_bytes(EXAMPLES.get(name, b""))
             if kind.write:
                 write_recording(path, events, size, name)
             read_recording(path)
     load_filters()
-    for library in ("eventcv", "sqlite3", "bz2", "lz4.frame", "zstandard"):  # needed by some AEDAT 4 files and bags
+    for library in LIBRARIES:
         with suppress(ImportError):
             importlib.import_module(library)
-
-
-def before_confinement() -> None:
-    """Prepare for running without access to files: compiled loops stop using their cache on disk."""
-    from spikesight.encoders.kernels.loop import leave_disk
-
-    leave_disk()
 
 
 def image_format(data: bytes) -> str | None:
@@ -178,7 +178,7 @@ def image_format(data: bytes) -> str | None:
         return "png"
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "webp"
-    if data[:2] == b"BM" and data[6:10] == b"\0\0\0\0" and data[14:18] in BMP_HEADERS:
+    if data[:2] == b"BM" and data[6:10] == b"\0\0\0\0":
         return "bmp"
     return None
 
@@ -192,7 +192,7 @@ def decodes_fast(data: bytes) -> bool:
     kind = image_format(data)
     if len(data) > CHEAP_BYTES or kind not in ("jpeg", "png") or scans(kind, data) > CHEAP_SCANS:
         return False
-    width, height = largest_size(kind, data)
+    width, height = size_of(kind, data)
     return width * height <= CHEAP_PIXELS
 
 
@@ -220,7 +220,7 @@ def decode_image(data: bytes, max_pixels: int, *, formats: frozenset[str] = WEB_
 
 def check_size(kind: str, data: bytes, max_pixels: int) -> None:
     """Raise ServiceError if the header promises no pixels, more than `max_pixels`, or too many scans of them."""
-    width, height = largest_size(kind, data)
+    width, height = size_of(kind, data)
     if width < 1 or height < 1:
         raise ServiceError(400, f"the {kind.upper()} image is damaged or cut off: send it again")
     if width * height > max_pixels:
@@ -230,83 +230,26 @@ def check_size(kind: str, data: bytes, max_pixels: int) -> None:
         raise ServiceError(413, f"the JPEG has {n} scans of {width} x {height} pixels: save it as baseline")
 
 
-def largest_size(kind: str, data: bytes) -> Size:
-    """Return the largest (width, height) that the headers promise; (0, 0) if any is invalid or there is none."""
+class Head(BytesIO):
+    """The bytes of an image, of which MAX_READS pieces may be read: some heads are a hundred thousand pieces long."""
+
+    reads = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        self.reads += 1
+        return super().read(size if self.reads <= MAX_READS else 0)
+
+
+def size_of(kind: str, data: bytes) -> Size:
+    """Return the (width, height) that an image's head promises, without decoding any of it; (0, 0) if it is damaged."""
     try:
-        sizes = list(SIZES[kind](data))
-    except (struct.error, IndexError):
+        if kind == "png":  # at a fixed place; Pillow would first unpack the texts before the pixels
+            return struct.unpack_from(">II", data, 16) if data[12:16] == b"IHDR" else (0, 0)
+        with HEADS[kind](Head(data)) as image:
+            packed = image.info.get("compression") not in (None, 0, 3)  # run lengths in a BMP
+            return (0, 0) if packed else image.size
+    except Exception:  # the libraries raise anything
         return 0, 0
-    if any(width < 1 or height < 1 for width, height in sizes):
-        return 0, 0
-    return max(sizes, key=lambda size: size[0] * size[1], default=(0, 0))
 
 
-def jpeg_sizes(data: bytes) -> Iterator[Size]:
-    """Yield the size in every frame header before the first scan (SOF0 to SOF15, ITU T.81 B.2.2)."""
-    at = 2
-    for _ in range(MAX_MARKERS):
-        if at + 4 > len(data) or data[at] != 0xFF:
-            return
-        marker = data[at + 1]
-        if marker == 0xFF:  # fill byte
-            at += 1
-            continue
-        if marker == 0xDA or marker == 0xD9:  # start of scan, end of image
-            return
-        if marker == 0x01 or 0xD0 <= marker <= 0xD8:  # markers without a length
-            at += 2
-            continue
-        (length,) = struct.unpack_from(">H", data, at + 2)
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack_from(">HH", data, at + 5)
-            yield width, height
-        at += 2 + length
-
-
-def png_sizes(data: bytes) -> Iterator[Size]:
-    """Yield the size in the IHDR chunk, which must come first."""
-    if data[12:16] == b"IHDR":
-        yield struct.unpack_from(">II", data, 16)
-
-
-def webp_sizes(data: bytes) -> Iterator[Size]:
-    """Yield the size of the canvas (VP8X), and of each picture chunk (VP8 or VP8L)."""
-    at = 12
-    while at + 8 <= len(data):
-        name = data[at : at + 4]
-        (length,) = struct.unpack_from("<I", data, at + 4)
-        body = at + 8
-        if name == b"VP8X":
-            yield (
-                1 + int.from_bytes(data[body + 4 : body + 7], "little"),
-                1 + int.from_bytes(data[body + 7 : body + 10], "little"),
-            )
-        elif name == b"VP8 ":
-            width, height = struct.unpack_from("<HH", data, body + 6)
-            yield width & 0x3FFF, height & 0x3FFF
-        elif name == b"VP8L":
-            (bits,) = struct.unpack_from("<I", data, body + 1)
-            yield 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
-        at = body + length + (length & 1)
-
-
-BMP_HEADERS = tuple(struct.pack("<I", size) for size in (12, 40, 52, 56, 108, 124))
-
-
-def bmp_sizes(data: bytes) -> Iterator[Size]:
-    """Yield the size in the OS/2 core header or the Windows header, where a negative height means top row first."""
-    if data[14:18] == BMP_HEADERS[0]:
-        yield struct.unpack_from("<HH", data, 18)
-        return
-    width, height = struct.unpack_from("<ii", data, 18)
-    (compression,) = struct.unpack_from("<I", data, 30)
-    if compression in (0, 3):  # plain or bit fields; run lengths are refused
-        yield width, abs(height)
-
-
-SIZES: dict[str, Callable[[bytes], Iterator[Size]]] = {
-    "jpeg": jpeg_sizes,
-    "png": png_sizes,
-    "webp": webp_sizes,
-    "bmp": bmp_sizes,
-}
+HEADS = {"jpeg": JpegImageFile, "webp": WebPImageFile, "bmp": BmpImageFile}

@@ -1,7 +1,11 @@
-"""Load an upload for a network: bytes -> sample -> inputs, each part where it delays nobody else."""
+"""Load an upload for a network: form -> bytes -> sample -> inputs, each part where it delays nobody else."""
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import TypeVar
+
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
 
 from spikesight.encoders.dvs import progress_us
 from spikesight.encoders.sample import Sample
@@ -14,6 +18,41 @@ from spikesight.service.scheduler.registry import Model
 from spikesight.service.upload.decode import IMAGES, Kind, decode, decodes_fast, kind_of
 
 T = TypeVar("T")
+
+NO_FORM = "the form is malformed: send multipart/form-data with one file in the field 'file'"
+
+
+class Form(MultiPartParser):
+    """A form that stays in memory, as the size of requests is limited."""
+
+    spool_max_size = 2**40
+    complete = False
+
+    def on_end(self) -> None:
+        self.complete = True
+
+
+async def file_of(request: Request) -> tuple[bytes, str]:
+    """Return the bytes and the name, as the client wrote it, of a form's only file. Raises ServiceError 400."""
+
+    async def whole() -> AsyncGenerator[bytes, None]:
+        async for chunk in request.stream():
+            yield chunk
+        if not parser.complete:
+            raise MultiPartException("the form is cut off")
+
+    parser = Form(request.headers, whole(), max_files=1, max_fields=0)
+    try:
+        form = await parser.parse()
+    except MultiPartException:
+        raise ServiceError(400, NO_FORM) from None
+    try:
+        file = form.get("file")
+        if not isinstance(file, UploadFile):
+            raise ServiceError(400, NO_FORM)
+        return await file.read(), file.filename or ""
+    finally:
+        await form.close()
 
 
 async def load(

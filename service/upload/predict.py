@@ -1,6 +1,5 @@
 """Classify one image or recording: the work behind POST /v1/predict."""
 
-import asyncio
 import time
 from dataclasses import dataclass
 
@@ -16,9 +15,8 @@ from spikesight.service.http.errors import ServiceError
 from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.registry import Model
 from spikesight.service.scheduler.request import LAST_STEP, AnswerSpec, Result, run_undecoded
-from spikesight.service.upload.decode import INLINE_BYTES, Kind, kind_of
-from spikesight.service.upload.load import inputs_of, load
-from spikesight.service.upload.multipart import file_of
+from spikesight.service.upload.decode import Kind, kind_of
+from spikesight.service.upload.load import file_of, inputs_of, load
 
 RAW_TYPES = ("application/octet-stream", "")
 
@@ -40,10 +38,7 @@ async def read_body(request: Request, name: str = "") -> tuple[bytes, str]:
     content_type = request.headers.get("content-type", "")
     kind = content_type.partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        body = await request.body()
-        if len(body) <= INLINE_BYTES:
-            return file_of(content_type, body)
-        return await asyncio.to_thread(file_of, content_type, body)
+        return await file_of(request)
     if kind not in RAW_TYPES and not kind.startswith("image/"):
         raise ServiceError(415, "send multipart/form-data with a field 'file', or raw bytes as image/* or octet-stream")
     return await request.body(), name
@@ -87,7 +82,6 @@ async def predict(
     warnings.extend(pipeline.watch.says for pipeline in pipelines if pipeline.watch.says is not None)
     body = answer_body(model, kind_of(data, name), result, options, warnings, input_filter)
     runtime.metrics.decode_s.labels(model.counted_as).observe(decoded - begin)
-    model.statistics.success([result], begin, decoded)
     return body
 
 

@@ -17,12 +17,12 @@ import torch
 from spikesight.app.c_folder import STRICT, compile_c, export_c, logits_in_python, run_steps
 from spikesight.encoders.emulator.saccades import saccade_events
 from spikesight.encoders.events import SensorSize
-from spikesight.encoders.recordings.nmnist import nmnist_records
 from spikesight.models.checkpoint import load
 from spikesight.models.classifier.inputs import InputPipeline
 from spikesight.models.export.parity import example_inputs
 from spikesight.models.native.build import build
 from spikesight.models.shipped import find
+from tests.support.inputs.formats import nmnist_records
 
 DRIVER = Path(__file__).with_name("cortex_m7.c")
 HEADERS = {  # of the C library, which there is none of without an operating system

@@ -32,13 +32,13 @@ def test_a_repeated_table_replaces_its_own_and_keeps_the_others(
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 def test_make_bench_runs_what_needs_no_word_and_goes_on_after_a_failure(tmp_path: Path) -> None:
     python = tmp_path / "python"
-    python.write_text('#!/bin/sh\necho "ran $2"\ntest "$2" != benchmarks.bags\n')
+    python.write_text('#!/bin/sh\necho "ran $2"\ntest "$2" != benchmarks.events\n')
     python.chmod(0o755)
     words = ["make", "--old-file=.venv/.dev", "bench", f"BIN={tmp_path}"]
     done = subprocess.run(words, cwd=report.ROOT, capture_output=True, text=True)
     ran = [line.removeprefix("ran benchmarks.") for line in done.stdout.splitlines() if line.startswith("ran ")]
-    assert {"bags", "engine", "serving.load"} <= {*ran}
-    assert (done.returncode != 0, "failed: bags" in done.stdout) == (True, True)
+    assert {"events", "engine", "serving.load"} <= {*ran}
+    assert (done.returncode != 0, "failed: events" in done.stdout) == (True, True)
     for name in ran:
         source = (report.ROOT / "benchmarks" / f"{name.replace('.', '/')}.py").read_text()
         assert "required=True" not in source, name

@@ -54,6 +54,9 @@ def test_the_service_runs_it(classifier: Classifier) -> None:
         (body,) = client.get("/v1/models").json()["models"]
         assert body["origin"] == "ann"
         assert body["layers"] == []
+        refused = client.post("/v1/predict?name=a.bin", content=bytes(50))
+        assert refused.status_code == 400
+        assert "takes images" in refused.json()["error"]
         with client.websocket_connect("/v1/stream") as socket:
             socket.send_text(json.dumps({"type": "hello", "protocol": 1, "width": 40, "height": 30, "probe": True}))
             assert socket.receive_json()["maps"] == []

@@ -59,8 +59,8 @@ from blinking_lights import Mlp, MlpConfig
 contract = Contract("events", 2, 16, 16, 4, "binary", 16, 16, 5_000)
 torch.manual_seed(0)
 save("mlp", Mlp(MlpConfig(512)), Card(contract, ("left", "right")))
-from spikesight.service.sinks.delivery import open_delivery
-delivery = open_delivery("bell:rung")
+from spikesight.service.sinks.delivery import open_deliveries
+(delivery,) = open_deliveries(["bell:rung"])
 delivery.post({"label": "left"})
 delivery.close()
 assert Path("rung").read_text() == "."
@@ -84,7 +84,7 @@ assert (refused.status_code, "lights" in refused.json()["error"]) == (415, True)
 
 def test_a_foreign_package_adds_one_of_each_without_a_fork(path: str, tmp_path: Path) -> None:
     def run(code: str) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "PYTHONPATH": path, "SPIKESIGHT_QUEUES": str(tmp_path)}
+        environment = {**os.environ, "PYTHONPATH": path}
         return subprocess.run(
             [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True
         )

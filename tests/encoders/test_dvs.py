@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import pytest
@@ -85,9 +84,6 @@ def test_a_bin_may_show_what_came_in_the_bins_before_it(seed: int, cuts: list[in
     bins: list[Bin] = []
     for a, b in pairwise(sorted({0, 400, *cuts})):
         bins += binner.push(events[a:b])
-        carried = binner.state()
-        binner = StreamBinner(SHOWING, gap_us=20_000, back_us=3_000, shown=4)
-        binner.restore(carried)
     bins += binner.flush()
     begin = next(n for n, b in enumerate(alone) if b.reset)
     for n, b in enumerate(bins):
@@ -135,64 +131,6 @@ def test_events_off_the_sensor_are_counted_and_dropped() -> None:
     binner.push(make_events([0, 1, 2], [0, 13, -1], [0, 0, 0], [1, 1, 1]))
     assert binner.flush()[0].n_events == 1
     assert binner.push(empty_events()) == []
-
-
-@pytest.mark.attack("WebSocket", "a state that no stream leads to", "an event closes no more bins than a gap has")
-@pytest.mark.parametrize(("origin", "last"), [(0, 2**53), (0, 10**9), (2**53, 0), (10**9, 5)])
-@pytest.mark.parametrize("t", [0, 7, 10**9 - 1, 10**9 + 999_999, 2**53 - 1, 2**53])
-def test_no_state_makes_an_event_close_more_bins_than_a_gap_has(origin: int, last: int, t: int) -> None:
-    """Even a state that restore() refuses."""
-    for close in (lambda binner: binner.push(make_events([t], [1], [1], [1])), lambda binner: binner.tick(t)):
-        binner = StreamBinner(ENCODER, gap_us=20_000)
-        binner.origin, binner.last = origin, last
-        assert len(close(binner)) <= 20 + 2
-
-
-BLANK = np.zeros((2, 7, 13), np.uint8)
-
-
-@pytest.mark.parametrize(
-    ("change", "good"),
-    [
-        ({}, True),
-        ({"n_open": 3}, True),
-        ({"n_open": 0, "open": BLANK, "last": 30_000}, True),
-        ({"n_open": 0, "open": BLANK, "last": 29_999}, False),
-        ({"n_open": 0, "open": BLANK, "last": 50_999}, True),
-        ({"n_open": 0, "open": BLANK, "last": 51_000}, False),
-        ({"last": 49_999}, False),
-        ({"origin": 0}, False),
-        ({"origin": None}, False),
-        ({"n_open": 0}, False),
-        ({"n_open": 1}, False),
-        ({"open": BLANK}, False),
-        ({"open": BLANK[:1]}, False),
-        ({"open": BLANK.astype(np.int8)}, False),
-        ({"since": np.zeros((2, 7, 13), np.uint16)}, False),
-        ({"origin": None, "n_open": 0, "open": BLANK, "reset": True}, True),
-        ({"origin": None, "n_open": 0, "open": BLANK, "reset": True, "n_missed": 1}, False),
-    ],
-)
-def test_only_states_of_a_stream_are_restored(change: dict[str, Any], good: bool) -> None:
-    one, two = (StreamBinner(ENCODER, gap_us=20_000) for _ in range(2))
-    one.push(at(50_000, 50_001))
-    state = one.state() | change
-    if good:
-        two.restore(state)
-        assert two.state()["last"] == state["last"]
-        assert change or same(two.tick(53_000), one.tick(53_000))
-    else:
-        with pytest.raises(ValueError, match=r"open bin|an array of the stream"):
-            two.restore(state)
-
-
-def test_a_state_shows_no_longer_than_its_binner() -> None:
-    binner = StreamBinner(SHOWING, shown=4)
-    carried = binner.state()
-    with pytest.raises(ValueError, match="another size"):
-        StreamBinner(SHOWING).restore(carried)
-    with pytest.raises(ValueError, match="what the last bins held"):
-        binner.restore(carried | {"since": (carried["since"] + 1).astype(np.uint16)})
 
 
 def told(bins: list[Bin]) -> list[tuple[int, int, bool]]:

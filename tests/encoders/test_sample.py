@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from spikesight.encoders.sample import IMAGE_SUFFIXES, read_pixels, read_sample
-from tests.support.inputs.samples import written
+from spikesight.encoders.sample import IMAGE_SUFFIXES, read_pixels, read_sample, sample_of
+from spikesight.encoders.sources.samples import events_of
+from tests.support.inputs.formats import written
 
 
 @pytest.mark.parametrize("suffix", sorted(IMAGE_SUFFIXES))
@@ -27,6 +28,12 @@ def test_recordings_come_with_their_sensor(tmp_path: Path) -> None:
     assert sample.size == size
     assert sample.events is not None
     assert len(sample.events) == len(events)
+
+
+def test_a_shipped_sample_is_a_sample_by_its_name() -> None:
+    sample = sample_of("digit-3")
+    assert sample.events is not None
+    assert (len(sample.events), str(sample.size)) == (len(events_of("digit-3")), "34x34")
 
 
 def test_what_is_no_image_is_said(tmp_path: Path) -> None:
@@ -67,15 +74,3 @@ def test_a_photograph_held_upright_has_its_transparency_where_it_was(
     pixels = read_pixels(file.getvalue())
     assert pixels is not None
     assert np.array_equal(pixels[..., 0], 255 - np.asarray(shown)[..., 3])
-
-
-def test_a_palette_may_be_transparent_and_cut_files_are_none() -> None:
-    picture = Image.new("P", (3, 2), 1)
-    picture.putpalette([0, 0, 0, 200, 0, 0])
-    file = io.BytesIO()
-    picture.save(file, "PNG", transparency=1)
-    pixels = read_pixels(file.getvalue())
-    assert pixels is not None
-    assert (pixels == 255).all()
-    for cut in (0, 8, 25, 26):
-        assert read_pixels(file.getvalue()[:cut]) is None

@@ -13,11 +13,11 @@ import cv2
 import pytest
 
 from spikesight.app.c_folder import c_compiler
-from spikesight.encoders.recordings.nmnist import nmnist_records
 from spikesight.encoders.sources.samples import events_of
 from spikesight.models.classifier import Classifier
 from spikesight.models.shipped import find
 from tests.support.gallery import run, words_of
+from tests.support.inputs.formats import nmnist_records
 from tests.support.inputs.things import digit_on_paper, passing
 from tests.support.serving.broker import Broker, Subscriber, require_broker
 from tests.support.serving.servers import running

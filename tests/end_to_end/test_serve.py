@@ -1,20 +1,18 @@
 """`spikesight serve` as people start it: models loaded again, logs, and an orderly end."""
 
 import json
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from spikesight.encoders.events import SensorSize
-from spikesight.service.api import create_app
-from spikesight.service.client import Client, ClientError
-from tests.support.inputs.samples import picture, some_events
-from tests.support.models import EVENT_CONTRACT, kept, tiny
+from spikesight.service.client import ClientError
+from tests.support.inputs.samples import picture
+from tests.support.models import kept, tiny
 from tests.support.serving.http import TOKEN, refused
-from tests.support.serving.servers import Served, running, settings
-from tests.support.serving.streams import SENSOR, STREAM, finished
+from tests.support.serving.servers import Served
 from tests.support.threads import together
 from tests.support.waiting import PATIENCE_S, until
 
@@ -64,49 +62,17 @@ def test_reload_logs_and_an_orderly_end(served: Served, folder: Path) -> None:
     assert {"time", "level", "method", "route", "status", "ms", "client"} <= set(request)
 
 
-def test_triton_s_client_loads_a_model_while_streams_go_on(folder: Path) -> None:
-    http = pytest.importorskip("tritonclient.http", reason="needs tritonclient: pip install 'spikesight[dev]'")
-    from tritonclient.utils import InferenceServerException
-
-    sensor = SensorSize(EVENT_CONTRACT.sensor_width, EVENT_CONTRACT.sensor_height)
-    events = some_events(4000, span_us=1_000_000)
-    mine = {"headers": {"Authorization": f"Bearer {TOKEN}"}}
-
-    def are_of(found: list, seed: int) -> bool:
-        expected = [step.logits for step in tiny(seed=seed).predict_events(events, sensor)]
-        return [tuple(step.logits) for step in found] == expected[: len(found)] and len(found) >= len(expected) - 1
-
-    with running(create_app(settings(models=(str(folder),), token=TOKEN))) as port:
-        triton, client = http.InferenceServerClient(f"127.0.0.1:{port}"), Client(f"http://127.0.0.1:{port}", TOKEN)
-        kept(folder, tiny(seed=5))
-        triton.load_model("tiny", **mine)
-        with client.stream(**STREAM) as old:
-            old.send_events(events[:2000])
-            got = finished(old)
-            kept(folder, tiny(seed=6))
-            triton.load_model("tiny.steps", **mine)  # either name of the protocol means the one model
-            with client.stream(**STREAM) as fresh:
-                fresh.send_events(events)
-                assert are_of(finished(fresh), 6)
-            old.send_events(events[2000:])
-            assert are_of(got + finished(old), 5)
-
-        (folder / "config.json").write_text("{")
-        with pytest.raises(InferenceServerException, match="stays as it was"):
-            triton.load_model("tiny", **mine)
-        for name, options in (("none", mine), ("tiny", {"config": "{}", **mine}), ("tiny", {})):
-            with pytest.raises(InferenceServerException, match=r"GET /v1/models|no parameters|a valid token"):
-                triton.load_model(name, **options)
-        with client.stream(**SENSOR) as still:
-            assert still.ready["model"] == "tiny"
-        triton.close()
-
-
-def test_ctrl_c_leaves_no_child(served: Served) -> None:
-    with pytest.raises(ClientError):
-        served.client.predict(b"% evt 3.0\n% end\n" + bytes(4), name="x.raw")  # decoded in a process of its own
-    children = served.children()
-    served.process.send_signal(signal.SIGINT)
-    served.finish()
+@pytest.mark.parametrize("early", [True, False])
+def test_ctrl_c_leaves_no_child_and_no_traceback(served: Served, early: bool) -> None:
+    """The terminal sends it to all processes, perhaps while the decoders' imports are not over."""
+    until(served.children, "the fork server has begun")
+    if not early:
+        with pytest.raises(ClientError):
+            served.client.predict(b"% evt 3.0\n% end\n" + bytes(4), name="x.raw")  # decoded in a process of its own
+    children = [served.process.pid, *map(int, served.children())]
+    for child in reversed(children):
+        os.kill(child, signal.SIGINT)
+    logs = served.finish()
     assert served.process.returncode == 0
     assert not [child for child in children if Path(f"/proc/{child}").exists()]
+    assert "Traceback" not in logs

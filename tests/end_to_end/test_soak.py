@@ -4,7 +4,6 @@ The service runs in a process of its own, so that its memory is its own. Memory 
 quarter's samples is at most GROWTH above that of the second quarter: by then every kind of request has come often.
 """
 
-import base64
 import os
 import random
 import signal
@@ -123,30 +122,23 @@ def flood(port: int) -> None:
             assert peer.closed() == (1008, "too many frames")
 
 
-def forgery(port: int) -> None:
-    """A snapshot that no service signed."""
-    with pytest.raises(ClientError), client(port).stream(restore=base64.b64encode(random.randbytes(500)).decode()):
-        pass
-
-
 def slow_reader(port: int) -> None:
-    """Asks for pictures and for its state again and again, and reads none of it."""
+    """Asks for pictures again and again, and reads none of it."""
     with suppress(ClientError), client(port).stream(width=24, height=32, picture=True) as opened:
         for _ in range(100):
             opened.send_events(some_events(500, span_us=20_000))
-            opened.snapshot()
 
 
 @cache
 def recorded() -> bytes:
     """A recording as a camera's software writes it."""
     with TemporaryDirectory() as folder:
-        write_recording(path := Path(folder) / "a.raw", some_events(2000), SensorSize(24, 32), "evt2")
+        write_recording(path := Path(folder) / "a.raw", some_events(2000), SensorSize(24, 32))
         return path.read_bytes()
 
 
 HONEST = (image, image, recording, stream, health)
-ATTACKS = (bomb, form, garbage, other_page, leaver, silence, flood, forgery, slow_reader)
+ATTACKS = (bomb, form, garbage, other_page, leaver, silence, flood, slow_reader)
 SCANS = with_scans(512, 500)
 
 

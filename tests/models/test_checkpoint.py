@@ -1,9 +1,8 @@
-"""Checkpoints: what is saved is loaded, and everything else is refused in one sentence."""
+"""Checkpoints and contracts: what is saved is loaded, and everything else is refused in one sentence."""
 
 import json
 import math
 import os
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from spikesight.models.checkpoint import CONFIG, WEIGHTS, load, read_config, save
+from spikesight.models.checkpoint import CONFIG, WEIGHTS, load, save, sha256_of
 from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Card, CheckpointError, Contract
 from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
 from spikesight.models.neurons.layers import Neuron
-from spikesight.models.shipped import find
 from tests.support.models import some_known
 from tests.support.processes import in_fresh_process
 
@@ -45,9 +43,9 @@ def taught(document: dict[str, Any], **more: int) -> dict[str, Any]:
     return backbone
 
 
-def unseal(folder: Path) -> None:
-    """As checkpoints were saved before they held the SHA-256 of their weights."""
-    edit(folder, lambda d: d.pop("sha256"))
+def seal(folder: Path) -> None:
+    """Write the hash of the weights as they are now."""
+    edit(folder, lambda d: d.update(sha256=sha256_of(folder / WEIGHTS)))
 
 
 def test_a_network_whose_layers_share_a_state_is_not_saved(folder: Path) -> None:
@@ -110,7 +108,6 @@ def test_bad_configurations_are_refused_by_name(folder: Path, change: Any, messa
 
 
 def test_weights_that_do_not_fit_are_refused(folder: Path) -> None:
-    unseal(folder)
     tensors = load_file(folder / WEIGHTS)
     name = "readout.weight"
     for bad, message in [
@@ -120,14 +117,15 @@ def test_weights_that_do_not_fit_are_refused(folder: Path) -> None:
         ({**tensors, name: torch.full_like(tensors[name], float("nan"))}, "not finite"),
     ]:
         save_file(bad, folder / WEIGHTS)
+        seal(folder)
         with pytest.raises(CheckpointError, match=message):
             load(folder)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x04pickle", b"\xff" * 100, (1 << 62).to_bytes(8, "little") + b"{}"])
 def test_files_that_are_not_safetensors_are_refused(folder: Path, content: bytes) -> None:
-    unseal(folder)
     (folder / WEIGHTS).write_bytes(content)
+    seal(folder)
     with pytest.raises(CheckpointError, match="not a safetensors file"):
         load(folder)
 
@@ -162,13 +160,6 @@ def test_missing_and_broken_files_are_refused(folder: Path, tmp_path: Path) -> N
         load(folder)
 
 
-def test_settings_are_known_by_their_former_names(tmp_path: Path) -> None:
-    folder = tmp_path / "converted"
-    shutil.copytree(find("mnist-converted"), folder)
-    edit(folder, lambda d: d["network"].update(settle=0.5))
-    assert read_config(folder)[1].warmup == 0.5
-
-
 def test_what_known_is_judged_by_lies_beside_the_weights(folder: Path) -> None:
     network, card = load(folder)
     assert card.novelty is None, "saved without"
@@ -178,7 +169,6 @@ def test_what_known_is_judged_by_lies_beside_the_weights(folder: Path) -> None:
     assert again is not None
     for name, array in known.state().items():
         np.testing.assert_array_equal(again.state()[name], array)
-    unseal(folder)
     tensors = load_file(folder / WEIGHTS)
     shorter = {name: tensor[:, :3].clone() for name, tensor in tensors.items() if name.startswith("known.lines.")}
     for change, message in (
@@ -190,6 +180,7 @@ def test_what_known_is_judged_by_lies_beside_the_weights(folder: Path) -> None:
         ({"known.whiten": torch.tensor(1.0)}, "three axes"),
     ):
         save_file(tensors | change, folder / WEIGHTS)
+        seal(folder)
         with pytest.raises(CheckpointError, match=message):
             load(folder)
 
@@ -238,3 +229,104 @@ def test_what_is_no_file_is_refused(folder: Path) -> None:
         (folder / name).rmdir() if (folder / name).is_dir() else (folder / name).unlink()
         (folder / name).write_bytes(kept)
     load(folder)
+
+
+def test_files_are_on_the_disk_before_one_replaces_another(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A power cut between the two leaves files of one save each, not half of one."""
+    done: list[tuple[str, int]] = []
+    flush, move = os.fsync, Path.replace
+
+    def flushed(handle: int) -> None:
+        done.append(("flush", os.fstat(handle).st_ino))
+        flush(handle)
+
+    def moved(path: Path, to: Path) -> Path:
+        done.append(("move", path.stat().st_ino))
+        return move(path, to)
+
+    monkeypatch.setattr(os, "fsync", flushed)
+    monkeypatch.setattr(Path, "replace", moved)
+    save(folder, *load(folder))
+    files = [(folder / name).stat().st_ino for name in (WEIGHTS, CONFIG)]
+    assert done == [("flush", files[0]), ("flush", files[1]), ("move", files[0]), ("move", files[1]),
+                    ("flush", folder.stat().st_ino)]  # fmt: skip
+
+
+EVENTS = Contract("events", 2, 16, 12, 4, "binary", sensor_width=24, sensor_height=32, bin_us=10_000)
+IMAGE = Contract("image", 3, 16, 16, 3, "direct", mean=(0.5,) * 3, std=(0.25,) * 3)
+FINE = replace(EVENTS, shortest_bin_us=1_000, readout=2)
+
+
+@pytest.mark.parametrize(
+    ("contract", "name", "least", "most"),
+    [
+        (EVENTS, "height", 1, 2048),
+        (EVENTS, "width", 1, 2048),
+        (EVENTS, "steps", 1, 10_000),
+        (replace(IMAGE, mean=(), std=()), "channels", 1, 64),
+        (EVENTS, "sensor_width", 1, None),
+        (EVENTS, "sensor_height", 1, None),
+        (EVENTS, "bin_us", 1, None),
+        (EVENTS, "filter_us", 0, 1_000_000),
+        (EVENTS, "readout", 0, EVENTS.steps),
+        (EVENTS, "shortest_bin_us", 0, EVENTS.bin_us),
+    ],
+)
+def test_each_number_has_its_bounds(contract: Contract, name: str, least: int, most: int | None) -> None:
+    for good, bad in ((least, least - 1), *([(most, most + 1)] if most else [])):
+        assert getattr(replace(contract, **{name: good}), name) == good
+        with pytest.raises(ValueError, match=r"must be positive|needs 2 channels|up to|must lie between"):
+            replace(contract, **{name: bad})
+
+
+@pytest.mark.parametrize(
+    ("contract", "wrong", "says"),
+    [
+        (EVENTS, {"kind": "video"}, "kind must be"),
+        (EVENTS, {"channels": 3}, "needs 2 channels"),
+        (EVENTS, {"channels": 1}, "needs 2 channels"),
+        (IMAGE, {"mean": (0.5,)}, "one entry a channel"),
+        (IMAGE, {"mean": (0.5, 0.5), "std": (1.0, 1.0)}, "one entry a channel"),
+        (IMAGE, {"std": (0.25, 0.25, 0.0)}, "std positive"),
+        (IMAGE, {"std": (0.25, -1.0, 0.5)}, "std positive"),
+        (IMAGE, {"std": (0.25, math.nan, 0.5)}, "std positive"),
+        (IMAGE, {"mean": (0.25, math.inf, 0.5)}, "all finite"),
+        (IMAGE, {"frame": "object"}, "object' of events"),
+        (EVENTS, {"frame": "camera"}, "frame must be"),
+        (IMAGE, {"pooled": True}, "pooled is for events"),
+        (EVENTS, {"pooled": True, "frame": "object"}, "pooled is for events"),
+        (EVENTS, {"pooled": True, "window": "drawing"}, "pooled is for events"),
+        (EVENTS, {"shortest_bin_us": 5, "encoding": "count"}, "binary events"),
+        (IMAGE, {"shortest_bin_us": 5}, "binary events"),
+        (EVENTS, {"input_us": 10_000}, "input_us"),
+        (EVENTS, {"input_us": 9_999}, "input_us"),
+        (EVENTS, {"input_us": -1}, "input_us"),
+    ],
+)
+def test_what_contradicts_itself_is_refused(contract: Contract, wrong: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        replace(contract, **wrong)
+
+
+def test_a_shorter_bin_is_as_long_a_window_in_more_steps() -> None:
+    fine = FINE.at(1)
+    assert (fine.bin_us, fine.steps, fine.readout, fine.input_us, fine.shown_bins) == (1_000, 40, 20, 10_000, 10)
+    assert (fine.horizon, FINE.horizon, EVENTS.horizon) == (20, 2, EVENTS.steps)
+    assert fine.trained_us == 10_000
+    assert fine.bins_us == (1_000, 10_000)
+    assert fine.at(10) == FINE, "and back"
+    assert FINE.at(4).steps == 10
+    assert FINE.at(10) is FINE
+    assert EVENTS.at(10.0) is EVENTS
+    odd = replace(FINE, bin_us=10_500)
+    assert odd.at(1).at(10.5) == odd, "the trained bin is no whole millisecond"
+
+
+@pytest.mark.parametrize("bin_ms", [0, -1, 0.5, 0.999, 2.5, 11, 1e9, 1e300, math.inf, math.nan])
+def test_bins_that_the_weights_do_not_run_at(bin_ms: float) -> None:
+    with pytest.raises(ValueError, match="bin_ms must be whole milliseconds from 1 to 10 for this model"):
+        FINE.at(bin_ms)
+    with pytest.raises(ValueError, match="bin_ms must be 10 for this model"):
+        EVENTS.at(bin_ms)
+    with pytest.raises(ValueError, match="takes images"):
+        IMAGE.at(bin_ms)

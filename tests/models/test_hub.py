@@ -13,7 +13,7 @@ import pytest
 from huggingface_hub import CommitOperationAdd, HfApi
 
 import spikesight
-from spikesight.models.checkpoint import CONFIG, WEIGHTS, read_config, save
+from spikesight.models.checkpoint import CONFIG, WEIGHTS, save
 from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Card, CheckpointError
 from spikesight.models.shipped import find, names, why_unfit
@@ -37,7 +37,8 @@ class Hub:
         return commits[-1][0]
 
     def create_commit(self, repository: str, added: list[CommitOperationAdd], **_: str) -> Any:
-        files = {one.path_in_repo: Path(str(one.path_or_fileobj)).read_bytes() for one in added}
+        given = {one.path_in_repo: one.path_or_fileobj for one in added}
+        files = {name: one if isinstance(one, bytes) else Path(str(one)).read_bytes() for name, one in given.items()}
         return SimpleNamespace(oid=self.commit(repository, files))
 
     def download(self, repository: str, revision: str | None, allow_patterns: list[str]) -> str:
@@ -66,11 +67,7 @@ def test_a_model_goes_there_and_back(there: Hub) -> None:
     there.client.create_repo.assert_called_once_with("me/digits", private=True, exist_ok=True)
     assert address == f"hf://me/digits@{revision}"
     assert files[WEIGHTS] == (find("nmnist") / WEIGHTS).read_bytes()
-    card = files["README.md"].decode()
-    assert card.startswith("---\nlibrary_name: spikesight\n")
-    assert "event-camera" in card
-    metrics = read_config(find("nmnist"))[2].metrics
-    assert all(f"| {name}" in card for name, measured in metrics.items() if measured is not None)
+    assert files["README.md"] == (find("nmnist") / "README.md").read_bytes()
     there.commit("me/digits", {"evil.py": b"raise SystemExit", "extra.safetensors": b"1" * 100})
     model = spikesight.load("hf://me/digits")
     assert [answer.label for answer in model.stream("digit-3")][-1] == "3"
@@ -104,7 +101,7 @@ def test_weights_are_those_of_the_hash_in_the_configuration(there: Hub) -> None:
     document = json.loads(config)
     del document["sha256"]
     there.commit("me/unsigned", {CONFIG: json.dumps(document).encode(), WEIGHTS: weights})
-    with pytest.raises(CheckpointError, match="does not say the SHA-256"):
+    with pytest.raises(CheckpointError, match="must have exactly format, kind, network, card and sha256"):
         spikesight.load("hf://me/unsigned")
     there.commit("me/half", {WEIGHTS: weights})
     with pytest.raises(CheckpointError, match="no config"):
@@ -118,6 +115,11 @@ def test_only_whole_models_go_there(there: Hub, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="must have exactly"):
         spikesight.push_to_hub(tmp_path, "me/digits")
     assert not there.repositories
+    save(tmp_path / "mine", tiny().network, Card(EVENT_CONTRACT, LABELS, metrics={"found": 0.5}))
+    spikesight.push_to_hub(tmp_path / "mine", "me/mine")
+    card = there.repositories["me/mine"][0][1]["README.md"].decode()
+    assert card.startswith("---\nlibrary_name: spikesight\n")
+    assert all(word in card for word in (*LABELS, '"found": 0.5', 'spikesight.load("hf://me/mine")'))
 
 
 ORIGINS = {"mnist-direct": "direct", "mnist-converted": "converted", "mnist-ann": "ann"}

@@ -9,10 +9,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from spikesight.encoders.events import SensorSize
-from spikesight.encoders.recordings.nmnist import nmnist_records
 from spikesight.models.steps import Prediction
 from spikesight.service.api import create_app
 from spikesight.service.upload.decode import decode_image
+from tests.support.inputs.formats import nmnist_records
 from tests.support.inputs.samples import picture, some_events
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, LABELS, kept, promising, tiny
 from tests.support.serving.servers import settings

@@ -1,6 +1,5 @@
 """The client of the service: every kind of message, every refusal in the service's own sentence."""
 
-import base64
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -14,8 +13,8 @@ from websockets.sync.server import serve as websocket_server
 
 from spikesight.models.neurons.probe import Inside
 from spikesight.models.steps import Outcome
-from spikesight.service.client import Bad, Client, ClientError, Prediction, Snapshot, parse
-from spikesight.service.stream.messages import Ticket, prediction_text, snapshot_text, text
+from spikesight.service.client import Bad, Client, ClientError, Prediction, parse
+from spikesight.service.stream.messages import Ticket, error_text, prediction_text, text
 from tests.support.inputs.samples import picture, some_events
 from tests.support.models import tiny
 from tests.support.serving.http import TOKEN, refused
@@ -106,17 +105,16 @@ def test_a_service_that_never_is_ready_is_left() -> None:
 
 
 def test_large_messages_of_a_service_arrive() -> None:
-    """A snapshot holds all membranes: megabytes, where a client library's own limit is one."""
-    membranes = bytes(2**22)
+    """A probed network's spikes may be megabytes, where a client library's own limit is one."""
+    long = "x" * 2**22
 
     def serve(socket: ServerConnection) -> None:
         socket.recv()
         socket.send(text(type="ready", model="m", labels=["a"], step_us=1))
-        socket.send(snapshot_text("m", membranes))
+        socket.send(error_text(1, long))
 
     with websockets_of(serve) as url, Client(url).stream() as stream:
-        snapshot = next(stream.receive(PATIENCE_S))
-    assert snapshot == Snapshot("m", base64.b64encode(membranes).decode())
+        assert next(stream.receive(PATIENCE_S)) == Bad(1, long)
 
 
 def test_a_lost_stream_connects_again_and_goes_on() -> None:

@@ -1,23 +1,20 @@
 """What a running service holds: deadlines, places in queues, and models that are loaded again or stay."""
 
-import json
 import logging
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 
-import numpy as np
 import pytest
 from httpx import ASGITransport, AsyncClient
 
 from spikesight.models.contract import CheckpointError
 from spikesight.service.api import create_app
 from spikesight.service.http.errors import Overloaded
-from spikesight.service.protocol_v2 import infer
 from spikesight.service.runtime import Runtime
 from tests.support.inputs.samples import picture
-from tests.support.models import EVENT_CONTRACT, tiny
+from tests.support.models import tiny
 from tests.support.serving.servers import settings
 from tests.support.waiting import PATIENCE_S, until
 
@@ -125,20 +122,4 @@ async def test_a_model_may_be_replaced_while_a_sample_is_sent_to_it(path: str) -
     async with app.router.lifespan_context(app):
         client = AsyncClient(transport=ASGITransport(app), base_url="http://testserver")
         answer = await client.post(path, content=sent(), headers={"inference-header-content-length": "0"})
-        assert answer.status_code == 200, answer.text
-
-
-async def test_a_model_may_be_replaced_while_a_document_for_it_is_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
-    app, parse = create_app(settings(), (tiny(),)), infer.parse_body
-
-    async def slowly(runtime: Runtime, *given: object) -> object:
-        replace_model(runtime)
-        return await parse(runtime, *given)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(infer, "parse_body", slowly)
-    x = np.zeros((2, 3, *EVENT_CONTRACT.shape), np.float32)
-    document = {"inputs": [{"name": "x", "datatype": "FP32", "shape": x.shape, "data": x.ravel().tolist()}]}
-    async with app.router.lifespan_context(app):
-        client = AsyncClient(transport=ASGITransport(app), base_url="http://testserver")
-        answer = await client.post("/v2/models/tiny.steps/infer", content=json.dumps(document))
         assert answer.status_code == 200, answer.text

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from spikesight.encoders.events import NMNIST_SENSOR
-from spikesight.encoders.recordings.files import write_recording
 from spikesight.encoders.sources.samples import events_of
 from spikesight.models.classifier import Classifier
 from spikesight.models.shipped import find
+from tests.support.inputs.formats import write
 from tests.support.serving.servers import running
 from tests.support.waiting import until
 
@@ -180,5 +180,4 @@ def has_models(seen: Visit) -> Visit:
 
 def nmnist_file(path: Path, name: str) -> Path:
     """A shipped sample as an N-MNIST file."""
-    write_recording(path, events_of(name), NMNIST_SENSOR, "nmnist")
-    return path
+    return write(path, events_of(name), NMNIST_SENSOR, "nmnist")

@@ -2,7 +2,6 @@
 
 import importlib.util
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -31,12 +30,6 @@ def script(path: str) -> ModuleType:
     return module
 
 
-def endless(*_: object) -> None:
-    """Never returns; here, and not in a test, so that a process with little memory can import it."""
-    while True:
-        signal.pause()
-
-
 def in_fresh_process(code: str, **environment: str) -> str:
     """What Python code prints, run from the project's folder with more environment variables."""
     done = subprocess.run(
@@ -62,9 +55,9 @@ class Caller:
 
 
 @contextmanager
-def calling(module: str, **options: Any) -> Iterator[Caller]:
-    """What calls this module's functions, in processes that are stopped afterwards."""
-    processes = Processes(module, **options)
+def calling() -> Iterator[Caller]:
+    """What calls functions of `serving.calls` in processes that are stopped afterwards; for an event loop."""
+    processes = Processes()
     processes.start()
     try:
         yield Caller(processes)

@@ -9,8 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from spikesight.models.contract import Contract
-from spikesight.models.networks.ann import Qcfs
-from spikesight.models.neurons.layers import watching
 from spikesight.training.compare.costs import Stepwise
 from spikesight.training.config import TrainConfig
 from spikesight.training.data.images import Images
@@ -57,22 +55,6 @@ def prepare(images: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...])
     """Normalise uint8 images [N, C, H, W] to float32 of the same shape."""
     shape = (1, -1, 1, 1)
     return (torch.tensor(images).float() / 255 - torch.tensor(mean).view(shape)) / torch.tensor(std).view(shape)
-
-
-@torch.no_grad()
-def set_levels(network: nn.Module, ann: nn.Module, x: Tensor, share: float = 0.995) -> None:
-    """Set each QCFS lambda of `network` to the quantile `share` of the ReLU of `ann` that it replaces, on images x."""
-    peaks: dict[str, float] = {}
-
-    def keep(name: str, _: nn.Module, __: Tensor, y: Tensor) -> None:
-        flat = y.flatten()
-        peaks[name] = float(torch.quantile(flat[:: max(1, len(flat) // 1_000_000)], share))
-
-    with watching(ann, nn.ReLU, keep):
-        ann(x)
-    for name, module in network.named_modules():
-        if isinstance(module, Qcfs):
-            module.level.fill_(max(peaks[name], 1e-3))
 
 
 @torch.no_grad()

@@ -24,13 +24,13 @@ from spikesight.models.checkpoint import load
 from spikesight.models.conversion.ann_to_snn import convert
 from spikesight.models.conversion.methods import METHODS
 from spikesight.models.conversion.simulate import curve
-from spikesight.models.networks.ann import ANNS, build_for, read_state, with_qcfs
+from spikesight.models.networks.ann import ANNS, build_for, read_state
 from spikesight.models.networks.converted.network import ConvertedNetwork
 from spikesight.models.networks.metering import dense_macs, measure
 from spikesight.models.networks.resnet import NETWORKS
 from spikesight.models.networks.stdp import StdpConfig, StdpLayer, rates_of
 from spikesight.models.neurons.surrogate import SURROGATES
-from spikesight.training.compare.ann import accuracy, ann_settings, fit_ann, hits, prepare, set_levels
+from spikesight.training.compare.ann import accuracy, ann_settings, fit_ann, hits, prepare
 from spikesight.training.compare.config import CompareConfig
 from spikesight.training.compare.costs import Stepwise, activations, cost_of, costs
 from spikesight.training.compare.results import (
@@ -72,7 +72,7 @@ class Comparison:
             raise ValueError(f"{config.network} has no spiking network to train directly: --direct none leaves it out")
         if config.weights and not Path(config.weights).is_file():
             raise ValueError(f"no file {config.weights}: --weights names the ANN's state dictionary")
-        if unknown := [m for m in (*config.methods, *config.multi, *config.long) if m not in METHODS]:
+        if unknown := [m for m in (*config.methods, *config.long) if m not in METHODS]:
             raise ValueError(f"unknown method {unknown[0]!r}; known: {', '.join(METHODS)}")
         direct = f"({'|'.join(IMAGE_ENCODERS)})/({'|'.join(SURROGATES)})/[1-9][0-9]*"
         if wrong := [spec for spec in config.direct if not re.fullmatch(direct, spec)]:
@@ -164,16 +164,14 @@ class Comparison:
 
         def job() -> Trial:
             x, y = self.prepared(self.held), torch.from_numpy(self.held.labels)
-            steps = METHODS[method].rule.levels if METHODS[method].rule.kind == "few" else aim
-            right = int(curve(self.converted(ann, method, aim), x, y, steps).correct[-1])
-            return Trial(method=method, steps=steps, right=right, images=len(y))
+            right = int(curve(self.converted(ann, method, aim), x, y, aim).correct[-1])
+            return Trial(method=method, steps=aim, right=right, images=len(y))
 
         return self.store.get(Trial, f"trial/{method}", self.conversion_key(method, aim), job)
 
     def conversion(self, ann: nn.Module, method: str, steps: int, aim: int, count: int) -> Curve:
         """Measure accuracy at every T of one run over `count` test images, early exit, and operations at a few T."""
-        few = METHODS[method].rule.kind == "few"
-        steps, count = METHODS[method].rule.levels if few else steps, min(count, len(self.test))
+        count = min(count, len(self.test))
         key, size = {**self.conversion_key(method, aim), "steps": steps}, min(BLOCK, max(10, BLOCK_STEPS // steps))
 
         def piece(first: int) -> CurvePiece:
@@ -202,26 +200,6 @@ class Comparison:
             return Costs(work=costs(self.converted(ann, method, aim), x, steps))
 
         return self.store.get(Costs, f"work/{method}/{steps}", key, job).work
-
-    def qcfs(self, ann: nn.Module) -> Curve:
-        """Fine-tune a QCFS network from the ANN (L = 8) and convert it."""
-        c, test = self.config, self.test[: self.config.images]
-
-        def job() -> Curve:
-            network = with_qcfs(build_for(c.network, ann.state_dict()), 8)
-            set_levels(network, ann, self.calibration[:128])
-            chosen = self.train.subset(c.tune_images if c.weights else c.train_images, c.seed)
-            settings = ann_settings(c.qcfs_epochs, lr=0.02, flip=chosen.pixels.shape[1] == 3, seed=c.seed)
-            fit_ann(network, chosen, self.data.mean, self.data.std, settings, self.store.say)
-            x, y = self.prepared(test), torch.from_numpy(test.labels)
-            top, converted = accuracy(network, x, test.labels), convert(network, [x[:8]], "qcfs")
-            found = curve(converted, x, y, c.steps)
-            work = costs(converted, x[:METERED], c.steps)
-            correct = found.correct.tolist()
-            return Curve(method="qcfs", correct=correct, images=found.images, ann_accuracy=top, work=work)
-
-        key = {**self.ann_key(), "qcfs": c.qcfs_epochs, "steps": c.steps, "images": c.images}
-        return self.store.get(Curve, "convert/qcfs", key, job)
 
     # --- direct training ---
 
@@ -285,23 +263,14 @@ class Comparison:
         count_named_read(Path(c.root), c.data, "compare")
         ann, top = self.ann()
         results = Results(config=c, data=self.data.name, classes=len(self.data.classes), ann=top)
-        kinds = (
-            ("binary", c.methods, c.steps, c.aim, results.binary),
-            ("multi", c.multi, c.multi_steps, c.multi_aim, results.multi),
-        )
-        for kind, methods, _, aim, _ in kinds:
-            trials = [self.trial(ann, m, aim) for m in methods] if c.held else []
-            results.trials.extend(replace(t, coding=kind) for t in trials)
-            if trials and c.chosen_images:
-                best = max(trials, key=lambda t: t.right).method
-                results.chosen.append(self.conversion(ann, best, aim, aim, c.chosen_images))
-                for t in c.aims if kind == "binary" else ():
-                    made = self.conversion(ann, best, t, t, c.images)
-                    results.aimed.append(replace(made, method=f"{best} made for T = {t}"))
-        for _, methods, steps, aim, curves in kinds:
-            curves.extend(self.conversion(ann, m, steps, aim, c.images) for m in methods)
-        if c.qcfs_epochs:
-            results.binary.append(self.qcfs(ann))
+        results.trials.extend(self.trial(ann, m, c.aim) for m in c.methods if c.held)
+        if results.trials and c.chosen_images:
+            best = max(results.trials, key=lambda t: t.right).method
+            results.chosen.append(self.conversion(ann, best, c.aim, c.aim, c.chosen_images))
+            for t in c.aims:
+                made = self.conversion(ann, best, t, t, c.images)
+                results.aimed.append(replace(made, method=f"{best} made for T = {t}"))
+        results.binary.extend(self.conversion(ann, m, c.steps, c.aim, c.images) for m in c.methods)
         results.direct.extend(self.direct(spec) for spec in c.direct)
         if self.data.train.pixels.shape[1] == 1 and c.stdp_neurons:  # STDP reads grey images
             results.stdp.extend(self.stdp(seed) for seed in c.stdp_seeds)

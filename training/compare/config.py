@@ -23,26 +23,17 @@ class CompareConfig:
         "direct/arctan/10",
     )
     methods: Annotated[tuple[str, ...], "conversion methods"] = (
-        "rueckauer-max", "rueckauer", "hard-reset", "half", "ltb", "mmse-light", "ours", "settled", "bounded",
+        "rueckauer-max", "rueckauer", "hard-reset", "sengupta", "ltb", "ours", "bounded",
     )  # fmt: skip
-    multi: Annotated[tuple[str, ...], "conversions with several bits a spike"] = (
-        "signed",
-        "multi",
-        "multi8",
-        "multi-diff",
-    )
-    held: Annotated[int, "training images that no network learns from: the best methods are chosen on them"] = 1000
+    held: Annotated[int, "training images that no network learns from: the best method is chosen on them"] = 1000
     steps: Annotated[int, "T of every conversion curve"] = 64
     aim: Annotated[int, "T that thresholds and calibration are made for, and that a method is chosen at"] = 32
-    aims: Annotated[tuple[int, ...], "further T that the chosen binary method is made for"] = (4, 8, 16)
-    multi_steps: Annotated[int, "T of the curves of `multi`"] = 16
-    multi_aim: Annotated[int, "T that `multi` is made for"] = 8
+    aims: Annotated[tuple[int, ...], "further T that the chosen method is made for"] = (4, 8, 16)
     images: Annotated[int, "test images of a curve, the first of a seeded order"] = 2000
-    chosen_images: Annotated[int, "test images that the chosen methods are read on, up to their aim"] = 10_000
+    chosen_images: Annotated[int, "test images that the chosen method is read on, up to `aim`"] = 10_000
     long: Annotated[tuple[str, ...], "methods followed to `long_steps`"] = ("rueckauer", "ours")
     long_steps: Annotated[int, "T of the long curves"] = 2500
     long_images: Annotated[int, "test images of a long curve"] = 200
-    qcfs_epochs: Annotated[int, "epochs of QCFS fine-tuning; 0 leaves it out"] = 0
     calibration: Annotated[int, "unlabelled training images that conversions are calibrated on"] = 512
     stdp_neurons: Annotated[int, "neurons of the STDP layer (grey images only); 0 leaves it out"] = 100
     stdp_images: Annotated[int, "training images of STDP"] = 20_000
@@ -53,8 +44,7 @@ class CompareConfig:
 QUICK = {
     "train_images": 6000,
     "direct": ("direct/arctan/4",),
-    "methods": ("rueckauer", "half", "ours"),
-    "multi": ("multi",),
+    "methods": ("rueckauer", "ltb", "ours"),
     "held": 500,
     "steps": 32,
     "aims": (8,),

@@ -4,7 +4,6 @@ import torch
 from torch import Tensor, nn
 
 from spikesight.models.networks.converted.network import ConvertedNetwork
-from spikesight.models.networks.converted.unit_spikes import unit_spikes
 from spikesight.models.networks.metering import Report, measure
 from spikesight.models.neurons.layers import watching
 from spikesight.training.compare.results import Cost
@@ -42,6 +41,6 @@ def cost_of(report: Report) -> Cost:
 
 
 def costs(network: ConvertedNetwork, x: Tensor, steps: int) -> dict[str, Cost]:
-    """Count operations of an image at a few T up to `steps`, with unit spikes; x [N, C, H, W]."""
-    units, counted = unit_spikes(network), sorted({t for t in (2, 4, 8, 16, 32) if t < steps} | {steps})
-    return {str(t): cost_of(measure(units, x[None], still=True, steps=t)) for t in counted}
+    """Count operations of an image at a few T up to `steps`; x [N, C, H, W]."""
+    counted = sorted({t for t in (2, 4, 8, 16, 32) if t < steps} | {steps})
+    return {str(t): cost_of(measure(network, x[None], still=True, steps=t)) for t in counted}

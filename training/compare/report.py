@@ -113,9 +113,9 @@ def opening(results: Results) -> str:
     return (
         f"Network {config.network}. ANN: {ann.accuracy:.2f} % on {ann.images} test images, "
         f"{ann.accuracy_here:.2f} % on the {ann.images_here} of the curves. Conversion: {config.calibration} "
-        f"unlabelled training images; thresholds and weights are made for T = {config.aim} (multi-threshold: "
-        f"{config.multi_aim}); seed {config.seed}. Direct networks have its shape and are chosen by a validation "
-        "split. Nothing is chosen by test images. Intervals are Wilson's at 95 %."
+        f"unlabelled training images; thresholds and weights are made for T = {config.aim}; "
+        f"seed {config.seed}. Direct networks have its shape and are chosen by a validation split. Nothing is chosen "
+        "by test images. Intervals are Wilson's at 95 %."
     )
 
 
@@ -146,7 +146,7 @@ def blocks(results: Results, pictures: Path) -> list[Block]:
     mac, ac = PICOJOULES["fp32"]
     notes = (
         f"fp32: {mac} pJ a MAC, {ac} pJ an AC. A converted network's first layer is computed once, a direct one's at "
-        "every step. Multi-threshold spikes are charged as multiply-accumulates.",
+        "every step.",
     )
     parts = [
         Block("h2", f"Two ways to a spiking network on {results.data}"),
@@ -156,7 +156,6 @@ def blocks(results: Results, pictures: Path) -> list[Block]:
         Block("table", first_table(results)),
         *section(results, "long", results.long, "Long runs (the paper's Figure 2)", pictures),
         *section(results, "binary", results.binary, "Binary spikes", pictures),
-        *section(results, "multi", results.multi, "Signed multi-threshold spikes: more than one bit each", pictures),
         Block("h2", "Latency"),
         Block("table", latency_table(results)),
         Block("h2", "Operations and energy of an image (estimate)"),

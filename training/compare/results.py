@@ -82,7 +82,6 @@ class Trial(Counted):
     """Result of a conversion method on held-out training images, at the T that it is made for."""
 
     steps: int
-    coding: str = ""  # "binary" spikes or "multi": more than one bit a spike
 
     @property
     def summary(self) -> str:
@@ -153,10 +152,9 @@ class Results:
     classes: int
     ann: AnnResult
     trials: list[Trial] = field(default_factory=list)
-    chosen: list[Curve] = field(default_factory=list)  # the best method of each kind of spikes, on more images
-    aimed: list[Curve] = field(default_factory=list)  # the best binary method, converted for other T
+    chosen: list[Curve] = field(default_factory=list)  # the best method, on more images
+    aimed: list[Curve] = field(default_factory=list)  # the best method, converted for other T
     binary: list[Curve] = field(default_factory=list)
-    multi: list[Curve] = field(default_factory=list)  # more than one bit a spike
     direct: list[Curve] = field(default_factory=list)
     stdp: list[StdpResult] = field(default_factory=list)
     long: list[Curve] = field(default_factory=list)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from spikesight.models.conversion.methods import METHODS
 from spikesight.models.conversion.simulate import shown_steps
 from spikesight.models.networks.energy import ann_energy, bit_budget, quantised_energy, spiking_energy
 from spikesight.models.networks.metering import Work
@@ -52,7 +51,7 @@ def first_table(results: Results) -> Table:
     for r in results.chosen:
         training = f"conversion ({r.method}, chosen)"
         add("SNN", training, r.steps, r.correct[-1], r.images, r.ann_accuracy)
-    for r in (*results.aimed, *results.binary, *results.multi, *results.long):
+    for r in (*results.aimed, *results.binary, *results.long):
         training = f"conversion ({r.method})"
         add("SNN", training, r.steps, r.correct[-1], r.images, r.ann_accuracy)
     for r in results.stdp:
@@ -61,13 +60,12 @@ def first_table(results: Results) -> Table:
 
 
 def trial_table(results: Results) -> Table:
-    """Return the table of methods on held-out training images; the best of each kind of spikes is marked as chosen."""
-    rows = [["method", "spikes", "T", "held-out images right, % (95 %)", ""]]
+    """Return the table of methods on held-out training images; the best is marked as chosen."""
+    rows = [["method", "T", "held-out images right, % (95 %)", ""]]
     chosen = {r.method for r in results.chosen}
     for t in results.trials:
-        kind = "binary" if t.coding == "binary" else "more than one bit"
         mark = "chosen" if t.method in chosen else ""
-        rows.append([t.method, kind, str(t.steps), with_interval(t.right, t.images), mark])
+        rows.append([t.method, str(t.steps), with_interval(t.right, t.images), mark])
     return rows
 
 
@@ -75,7 +73,7 @@ def latency_table(results: Results) -> Table:
     """Return the table of steps until the accuracy stays within one point of the ANN's, and with early exit."""
     top = results.ann.accuracy_here
     rows = [["method", "T within 1 point of the ANN", "early exit at 0.9: mean steps", "accuracy there, %"]]
-    for r in (*results.binary, *results.multi):
+    for r in results.binary:
         need = steps_to(r, top - 1)
         mean, right = r.exits.get("0.9", (None, None))
         rows.append(
@@ -100,13 +98,11 @@ def energy_table(results: Results) -> Table:
         right = f"{results.ann.accuracy_here:.2f}" if bits == 32 else "not measured"
         cost = [f"{macs / 1e6:.2f}", "0", f"{e.compute:.2f}", f"{e.with_memory:.2f}"]
         rows.append([f"ANN, {bits} bits", "-", str(bits), "-", *cost, right])
-    for r in (*results.direct, *results.aimed, *results.binary, *results.multi):
+    for r in (*results.direct, *results.aimed, *results.binary):
         for step, work in r.work.items():
             e = spiking_energy(Work(work.macs, work.acs, 0.0, work.updates))
             cost = [f"{work.macs / 1e6:.2f}", f"{work.acs / 1e6:.2f}", f"{e.compute:.2f}", f"{e.with_memory:.2f}"]
-            levels = METHODS[r.method].rule.levels if r.method in METHODS else 1
-            bits = bit_budget(int(step) * 2 ** (levels - 1))  # a spike of n levels is worth 2^(n-1) of one
-            facts = [r.method, step, str(bits), f"{work.rate:.2%}"]
+            facts = [r.method, step, str(bit_budget(int(step))), f"{work.rate:.2%}"]
             rows.append([*facts, *cost, f"{r.at(int(step)):.2f}"])
     return rows
 
@@ -117,7 +113,7 @@ def equal_work(results: Results) -> Table:
     Each conversion uses the largest T within that budget; nothing is chosen by accuracy.
     """
     chosen = {r.method for r in results.chosen}
-    conversions = [r for r in (*results.binary, *results.multi) if not chosen or r.method in chosen]
+    conversions = [r for r in results.binary if not chosen or r.method in chosen]
     rows = [["network", "T", "operations of an image, M", "accuracy, % (95 %)", "images"]]
 
     def add(name: str, r: Curve, steps: str) -> None:
@@ -160,7 +156,7 @@ def claims(results: Results) -> list[list[str]]:
         rows.append([claim, "not tested" if holds is None else "holds" if holds else "does not hold", evidence])
 
     near = results.ann.accuracy_here - 1
-    by_name = {r.method: r for r in (*results.binary, *results.multi)}
+    by_name = {r.method: r for r in results.binary}
     base = {r.method: r for r in results.long}.get("rueckauer") or by_name.get("rueckauer")
     ends = sorted((d.steps, d.at(d.steps)) for d in results.direct)
     if len({t for t, _ in ends}) > 1:

@@ -111,7 +111,7 @@ def ann_answers(data: Data) -> Answers:
     config = replace(
         data.config, neuron="relu", learn_beta=False, init_from="", freeze=False, teacher="",
         loss="mean", epochs=EPOCHS, carry=0.0, ema=0.0, truncate=0, random_steps=0, spike_penalty=0.0,
-        checkpoint_steps=0, compile=False, sparse_convs=False, lr=SCRATCH_LR, save_minutes=math.inf,
+        checkpoint_steps=0, compile=False, lr=SCRATCH_LR, save_minutes=math.inf,
     )  # fmt: skip
     both = replace(data, train=data.train.concatenated(data.val), config=config)
     steps, answers = data.contract.steps, {}

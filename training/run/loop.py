@@ -17,7 +17,6 @@ from tqdm import tqdm
 
 from spikesight.models.checkpoint import save
 from spikesight.models.contract import Card
-from spikesight.models.networks.event_convolution import use_event_convolutions
 from spikesight.models.neurons.state import State
 from spikesight.training.data import Data
 from spikesight.training.data.start import weights_path
@@ -60,8 +59,6 @@ class Run:
         self.network.to(self.device)
         if config.channels_last:
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if config.sparse_convs:
-            use_event_convolutions(self.network)
         self.trainee = self.processes.wrap(Trainee(self.network, config, self.device))
         teacher = config.teacher
         self.teacher = load_teacher(weights_path(teacher), data.contract, self.device) if teacher else None

@@ -14,7 +14,6 @@ from spikesight.models.checkpoint import save
 from spikesight.models.teach.advice import report
 from spikesight.models.teach.few_shot import FewShotLearner, Taught, backbone
 from spikesight.models.teach.head import folds
-from spikesight.models.teach.kept import saving_beside
 from spikesight.training.progress import with_progress
 from spikesight.training.run.baselines import Pairs, log_counts, predictions
 from spikesight.training.teach.examples import copies_for, plan, read_examples
@@ -29,13 +28,12 @@ def teach(
     seed: int = 0,
     layout: str = "auto",
     window_ms: int = 0,
-    correctable: bool = False,
 ) -> dict[str, Any]:
     """Learn a head from the folder `data`, save the model to `to` and return a summary that JSON can hold.
 
     `features` names the frozen network. `shots` examples of each class are drawn at random (0: all are used). A folder
-    of at least five short recordings a class is learnt by whole recordings, any other by windows. `correctable` keeps
-    the examples with the model (models/teach/kept.py). Raises DataError, CheckpointError, RecordingError and OSError.
+    of at least five short recordings a class is learnt by whole recordings, any other by windows.
+    Raises DataError, CheckpointError, RecordingError and OSError.
     """
     for path in (data, to):
         path_of(path)  # reject a bad path before learning
@@ -71,8 +69,7 @@ def teach(
         "camera": common(dict.fromkeys(item.path for item in found.items)),
     }
     metrics = {key: summary[key] for key in ("accuracy", "correct", "count", "interval", "baselines")}
-    with saving_beside(Path(to), learner.shown if correctable else ()):
-        save(to, *taught.checkpoint(training, metrics))
+    save(to, *taught.checkpoint(training, metrics))
     end = time.perf_counter()
     return summary | {"model": str(to), "show_s": round(shown - begin, 2), "learn_s": round(end - shown, 2)}
 

@@ -1,14 +1,16 @@
-"""Shipped recordings for trying without a camera, read from this folder by the names in its index."""
+"""Shipped recordings for trying without a camera, EVT 3.0 files in this folder, by the names in its index.
+
+Wherever a recording is read, one of these names stands for its file (`recordings.format.path_of`).
+"""
 
 import json
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 from spikesight.encoders.events import Events
-from spikesight.encoders.packets import WireDecoder
-
-SAMPLES = Path(__file__).parent
+from spikesight.encoders.packets import pack
+from spikesight.encoders.recordings.files import read_recording
+from spikesight.encoders.recordings.format import SAMPLES
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,11 @@ def names() -> tuple[str, ...]:
 
 def t64_of(name: str) -> bytes:
     """Return a sample's events in the t64 layout, 13 bytes each. Raises ValueError for an unknown name."""
-    if name not in names():
-        raise ValueError(f"no recording {name!r} is shipped: there are {', '.join(names())}")
-    return (SAMPLES / f"{name}.t64").read_bytes()
+    return pack(events_of(name), "t64")
 
 
 def events_of(name: str) -> Events:
-    """Return the EVENTS of a sample."""
-    return WireDecoder("t64").decode([t64_of(name)], 0)
+    """Return the EVENTS of a sample. Raises ValueError for an unknown name."""
+    if name not in names():
+        raise ValueError(f"no recording {name!r} is shipped: there are {', '.join(names())}")
+    return read_recording(SAMPLES / f"{name}.raw").events

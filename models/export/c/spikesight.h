@@ -149,7 +149,7 @@ typedef struct { /* without weights: output channel first + c takes input channe
 } SpikesightShortcut;
 
 enum { SPIKESIGHT_MAX = 1, SPIKESIGHT_AVERAGE, SPIKESIGHT_HALVE };                /* pools: 3x3, 3x3, 2x2; stride 2 */
-enum { SPIKESIGHT_LIF, SPIKESIGHT_CLIF, SPIKESIGHT_PSN, SPIKESIGHT_PACED = 5, SPIKESIGHT_QUIET = 9 }; /* neurons */
+enum { SPIKESIGHT_LIF, SPIKESIGHT_CLIF, SPIKESIGHT_PSN, SPIKESIGHT_PACED, SPIKESIGHT_QUIET = 9 }; /* neurons */
 
 typedef struct {
     uint16_t height, width, channels; /* of the output */

@@ -15,8 +15,6 @@
 namespace spikesight {
 
 inline int64_t nanoseconds() { return 0; }
-template <typename Condition>
-bool soon(int64_t, const Condition& condition) { return condition(); }
 
 struct Crew {
     static constexpr int64_t threads = 1;

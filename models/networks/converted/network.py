@@ -1,26 +1,24 @@
 """The spiking network that conversion returns: a graph of convolutions, sums and neurons, stepped over x_seq.
 
-It maps x_seq [T, N, C, H, W] to logits [T, N, K], whose mean over T is the answer. Neurons emit multiples of their
-amplitude: theta (weights as in the ANN, sums of branches exact), or 1 once `unit_spikes` has folded theta into the next
-layers' weights. Bias currents flow every step. The caller's dictionary holds all state; zeros are the start.
+It maps x_seq [T, N, C, H, W] to logits [T, N, K], whose mean over T is the answer. Neurons emit spikes of their
+amplitude, theta, so that weights are as in the ANN and sums of branches exact. Bias currents flow every step. The
+caller's dictionary holds all state; zeros are the start.
 """
 
-import copy
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from spikesight.models.networks.converted.differential import corrections, currents, rate_corrections
 from spikesight.models.networks.converted.graph import ConversionError, Node, check_shape, evaluate_graph
-from spikesight.models.networks.converted.neurons import AGE, SpikeLayer, merged
+from spikesight.models.networks.converted.neurons import SpikeLayer, merged
 from spikesight.models.networks.converted.rules import SpikeRule
 from spikesight.models.neurons.layers import name_states
 from spikesight.models.neurons.state import State
 
 
 class Scale(nn.Module):
-    """A factor for each channel: what an identity branch needs once spikes have size 1."""
+    """A factor for each channel, such as the input gain of an imported neuron."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -112,7 +110,6 @@ class ConvertedNetwork(nn.Module):
         modules = {node.name: build(node, config.rule) for node in config.nodes}
         self.layers = nn.ModuleDict({name: m for name, m in modules.items() if m is not None})
         self.still = still_nodes(config.nodes)
-        self._rest: dict[tuple[object, ...], dict[str, Tensor]] = {}  # cache, by weights and their versions
         name_states(self)
         self.eval().requires_grad_(False)
         for module in self.layers.values():
@@ -142,8 +139,6 @@ class ConvertedNetwork(nn.Module):
         steps = steps or x_seq.shape[0]
         after = dict(state or {})
         x_seq = x_seq.to(next(self.parameters()).dtype)
-        if self.config.rule.differential:
-            return self._differential(x_seq, after, steps)
 
         def value(node: Node, inputs: list[Tensor]) -> Tensor:
             if node.op == "neuron":
@@ -154,14 +149,10 @@ class ConvertedNetwork(nn.Module):
         return logits.expand(steps, *logits.shape[1:]), after
 
     def in_time(self, node: Node, inputs: list[Tensor], state: State) -> Tensor:
-        """Return a node's values [T, N, ...], or corrections; for nodes other than the input and neurons."""
+        """Return a node's values [T, N, ...]; for nodes other than the input and neurons."""
         if node.op == "add":
             return inputs[0] + inputs[1]
         module = self.layers[node.name]
-        if self.config.rule.differential:
-            if node.op == "max_pool":
-                return self._pool_corrections(node, module, inputs[0], state)
-            return without_bias(module, merged(inputs[0])).unflatten(0, inputs[0].shape[:2])
         if node.op == "max_pool" and node.name not in self.still:
             return accumulated_pool(module, inputs[0], state, f"layers.{node.name}")
         return module(merged(inputs[0])).unflatten(0, inputs[0].shape[:2])
@@ -172,63 +163,6 @@ class ConvertedNetwork(nn.Module):
             return inputs[0] + inputs[1] if node.op == "add" else self.layers[node.name].forward(inputs[0])
         except RuntimeError as error:
             raise ConversionError(f"layer {node.title} does not take this input: {str(error)[:160]}") from None
-
-    # --- differential coding: values between nodes are corrections, without their bias ---
-
-    def resting_values(self) -> dict[str, Tensor]:
-        """Return every node's value, [1, ...], for a zero input while no neuron fires."""
-        key = tuple((id(p), p._version, p.device, p.dtype) for p in self.parameters())  # a copy holds other weights
-        if key not in self._rest:
-            values: dict[str, Tensor] = {}
-            zero = next(self.parameters()).new_zeros(1, *self.config.input_shape)
-
-            def value(node: Node, inputs: list[Tensor]) -> Tensor:
-                if node.op == "input":
-                    values[node.name] = zero
-                else:
-                    values[node.name] = (
-                        torch.zeros_like(inputs[0]) if node.op == "neuron" else self.at_once(node, inputs)
-                    )
-                return values[node.name]
-
-            evaluate_graph(self.config.nodes, value)
-            self._rest = {key: values}
-        return self._rest[key]
-
-    def _differential(self, x_seq: Tensor, state: State, steps: int) -> tuple[Tensor, State]:
-        if x_seq.shape[0] != steps:
-            x_seq = x_seq.expand(steps, *x_seq.shape[1:])
-        rest = self.resting_values()
-        state.setdefault(AGE, torch.zeros(x_seq.shape[1], dtype=x_seq.dtype, device=x_seq.device))
-
-        def value(node: Node, inputs: list[Tensor]) -> Tensor:
-            if node.op == "neuron":
-                return self.layers[node.name](inputs[0], state, steps, rest[node.inputs[0]])
-            return corrections(x_seq, state, "input") if node.op == "input" else self.in_time(node, inputs, state)
-
-        sent = evaluate_graph(self.config.nodes, value)
-        last = self.config.nodes[-1].name
-        logits = currents(sent, state, "output") + rest[last]
-        state[AGE] = state[AGE] + steps
-        return logits, state
-
-    def _pool_corrections(self, node: Node, pool: nn.Module, x_seq: Tensor, state: State) -> Tensor:
-        """Return corrections of the pooled rate, given corrections of the rate."""
-        rest = self.resting_values()[node.inputs[0]]
-        pooled = pool(merged(currents(x_seq, state, f"layers.{node.name}", mean=True) + rest))
-        pooled = pooled.unflatten(0, x_seq.shape[:2]) - pool(rest)
-        return rate_corrections(pooled, state, f"layers.{node.name}")
-
-
-def without_bias(module: nn.Module, x: Tensor) -> Tensor:
-    """Apply a conv or linear module without its bias: a twin that shares the weight and meters' hooks, since other
-    threads may use the module.
-    """
-    if not isinstance(module, (nn.Conv2d, nn.Linear)):
-        return module(x)
-    twin = copy.copy(module)
-    twin._parameters = {**module._parameters, "bias": None}
-    return twin(x)
 
 
 def accumulated_pool(pool: nn.Module, x_seq: Tensor, state: State, key: str) -> Tensor:

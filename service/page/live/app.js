@@ -11,13 +11,12 @@ import { Compare } from "./modes/compare.js";
 import { Single } from "./modes/single.js";
 import { Teach } from "./modes/teach.js";
 import * as server from "./net/server.js";
-import { copy, load, offerSettings, settings, snippets } from "./panel/controls.js";
+import { load, offerSettings, settings } from "./panel/controls.js";
 import { arrange, mirror, togglePause } from "./panel/layout.js";
 import { knows, Playback } from "./sources/playback.js";
 import { Stills } from "./sources/stills.js";
 import { Film, STILL_MS, Webcam } from "./sources/webcam.js";
 import * as state from "./state.js";
-import { Moments } from "./views/moments.js";
 
 const PAINT_EVERY_MS = 30;
 
@@ -30,12 +29,11 @@ const teach = new Teach(events, stop, sendSettings, async (name) => {
   $("model").value = name;
   offerSettings();
 });
-const moments = new Moments();
 const looker = () => (state.teaching ? teach : state.comparing ? compare : single);
 const webcam = new Webcam(preview, looker, stop);
 const film = new Film(preview, looker, stop);
 const playback = new Playback(preview, looker, stop);
-const stills = new Stills(preview, looker, stop, updateCode);
+const stills = new Stills(preview, looker, stop);
 
 // ---- sources
 
@@ -50,7 +48,7 @@ function stop() {
 function watchServer(item) {
   stop();
   hideNotice();
-  arrange("server", { name: item.source });
+  arrange("server");
   looker().clear();
   $("events-title").textContent = item.source;
   state.setInput(item);
@@ -80,7 +78,7 @@ function restart() {
   if (!state.intro) again();
   else if (state.comparing || state.teaching) stop();
   else introduce();
-  updateCode();
+  hint();
 }
 
 function again() {
@@ -110,13 +108,8 @@ function sendSettings() {
   if (state.framed()) looker().command({ type: "settings", threshold: Number($("threshold").value), noise_hz: Number($("noise").value) });
 }
 
-/** Show what the chosen model is for, and the same call as code. */
-function updateCode() {
-  $("hint").textContent = taskOf(state.chosenModel()?.labels).hint;
-  const { curl, python } = snippets(location.origin, $("model").value, state.name || "digit.png");
-  $("curl-text").textContent = curl;
-  $("python-text").textContent = python;
-}
+/** Show what the chosen model is for. */
+const hint = () => ($("hint").textContent = taskOf(state.chosenModel()?.labels).hint);
 
 /** Rename the chosen model, which was taught and saved here, or without a name remove it. */
 async function change(to) {
@@ -168,8 +161,7 @@ on("kept-rename", "click", () => $("kept-name").value.trim() && change($("kept-n
 on("kept-remove", "click", () => change(""));
 on("token", "change", begin);
 addEventListener("resize", () => looker().resized());
-for (const button of document.querySelectorAll("[data-copy]")) button.addEventListener("click", () => copy(button, $(button.dataset.copy).textContent));
-settings({ decay: (ms) => (events.decayMs = ms), emulator: sendSettings });
+settings(sendSettings);
 dropTarget($("drop"), open);
 
 // A hidden page must not watch: turn the camera off while hidden, and on again afterwards.
@@ -187,10 +179,9 @@ document.addEventListener("visibilitychange", () => {
 
 async function begin() {
   await load((item) => playback.start(item), watchServer, begin);
-  moments.watch();
   compare.offer();
   offerSettings();
-  updateCode();
+  hint();
   if (state.source === "none") introduce();
 }
 

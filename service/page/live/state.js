@@ -3,7 +3,6 @@
 import { $ } from "../shared/dom.js";
 
 export let source = "none"; // none, camera, video, sample, server or file
-export let name = ""; // of what is shown, for the code
 export let input = null; // the sample, camera of the server or file that is shown
 export let paused = false;
 export let intro = false; // a recording plays by itself, on the start page
@@ -13,8 +12,8 @@ export let models = []; // as GET /v1/models has them
 export let samples = []; // as GET /samples has them
 
 /** Switch to another source, unpaused. */
-export function setSource(kind, called, byItself = false) {
-  [source, name, paused, intro] = [kind, called, false, byItself];
+export function setSource(kind, byItself = false) {
+  [source, paused, intro] = [kind, false, byItself];
 }
 
 export const setInput = (shown) => (input = shown);

@@ -6,7 +6,6 @@ import { Camera, explain, FRAME } from "../shared/sources/camera.js";
 import { $ } from "../shared/dom.js";
 import { dropTarget } from "../shared/drop.js";
 import { EventView } from "../shared/pictures/eventview.js";
-import { drawExposure } from "../shared/pictures/longexposure.js";
 import { hideNotice, notice } from "../shared/notice.js";
 import { Player } from "../shared/sources/player.js";
 import { NetworkView } from "../shared/pictures/network.js";
@@ -35,7 +34,7 @@ const events = new EventView($("events"));
 const roi = new RoiBox();
 const answer = new Answer({ root: $("answer"), age: $("answer-age"), label: $("label"), confidence: $("confidence"), classes: $("classes"), live: $("live") });
 const inside = new NetworkView($("inside"), (probe) => network && (network.probe = probe));
-const trace = new Trace($("trace"), $("trace-legend"), $("trace-what"));
+const trace = new Trace($("trace"), $("trace-legend"));
 let facts, network, pixels;
 let eye = null, binner = null, player = null, restart = false; // eye: frames to events
 let visit = null; // a new object with each choice of a source, so that what comes late for an earlier one is known
@@ -122,7 +121,7 @@ function begin(source, title, note, sensor = null) {
   $("guide").classList.toggle("shown", source === "camera" && !facts.tracker && facts.contract.width === facts.contract.height);
   answer.clear();
   inside.clear();
-  trace.setLabels(facts.labels, network.horizon, facts.contract.bin_us);
+  trace.setLabels(facts.labels, facts.contract.bin_us);
   $("tip").textContent = source === "camera" ? taskOf(facts.labels).hint : "";
   $("tip").hidden = source !== "camera";
   events.clear();
@@ -169,7 +168,7 @@ async function playSample(item) {
   if (!bytes) return notice("The recording did not load.", `The folder lacks samples/${item.name}.t64.`);
   begin("sample", "Recording", `${item.label} · long exposure`, item);
   state.sample = item;
-  drawExposure(preview, bytes, item);
+  preview.show(thumbnail(bytes, item), item.width, item.height);
   playedMs = performance.now();
   player = new Player(bytes, item.duration_us);
   return $("stop").focus();

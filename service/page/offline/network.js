@@ -57,7 +57,7 @@ export class Network {
     this.head = facts.taught && new Head(facts, (name) => this.view(Float32Array, name).slice());
     this.known = facts.known && new Known(facts.known);
     this.horizon = facts.contract.readout || facts.contract.steps;
-    this.probe = false; // inside: false, true, or [layer, row, column], at whose membranes too
+    this.probe = false; // whether answers tell which neurons fired
     this.begin();
   }
 
@@ -106,14 +106,7 @@ export class Network {
     x.forEach((value, at) => (sums[at % sums.length] += value));
     const least = Math.min(...sums), most = Math.max(...sums);
     const input = Uint8Array.from(sums, (value) => ((value - least) * 255) / Math.max(most - least, 1e-9));
-    return { input, fired: this.view(Uint8Array, "fired").slice(), membranes: this.membranes() };
-  }
-
-  membranes() {
-    if (this.probe === true) return null;
-    const [number, row, column] = this.probe, { at, channels, width, units } = this.facts.layers[number];
-    const first = at + (row * width + column) * 16 * Math.ceil(channels / 16);
-    return Array.from(this.view(Float32Array, "state").subarray(first, first + channels), (value, c) => value * units[c]);
+    return { input, fired: this.view(Uint8Array, "fired").slice() };
   }
 
   /** Whether this step is the first after a long silence: membranes are reset then. */

@@ -6,10 +6,12 @@ import pytest
 
 from spikesight.app.cli import main
 from spikesight.app.commands import cameras
-from spikesight.encoders.sources.plugged import Plugged
+from spikesight.encoders.sources.devices import Plugged
 
 
-@pytest.mark.parametrize("found", [[], [Plugged("usb:7", "EVK4", "EventCV"), Plugged("webcam:0", "Lid", "webcam")]])
+@pytest.mark.parametrize(
+    "found", [[], [Plugged("prophesee:7", "EVK4", "neuromorphic-drivers"), Plugged("webcam:0", "Lid", "webcam")]]
+)
 def test_what_is_plugged_in_and_what_could_not_be_asked(
     found: list[Plugged], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

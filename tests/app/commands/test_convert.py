@@ -2,6 +2,7 @@
 
 import argparse
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import nn
 from spikesight.app.cli import main
 from spikesight.app.commands import convert
 from spikesight.app.commands.convert import Source, configure, read_pictures, read_source
+from spikesight.models.checkpoint import load
 from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Card, Contract
 from spikesight.models.conversion.audit import Audit
@@ -50,16 +52,18 @@ def pictures(tmp_path: Path) -> Path:
 def test_state_dictionary_to_a_served_checkpoint(weights: Path, pictures: Path, tmp_path: Path, capsys) -> None:
     names = "a,b,c,d,e,f,g,h,i,j"
     words = ["convert", str(weights), "--to", str(tmp_path / "out"), "--data", str(pictures)]
-    code = main([*words, "--steps", "4", "--labels", names, "--method", "multi"])
+    code = main([*words, "--steps", "4", "--labels", names, "--method", "ltb", "--force"])
     assert code == 0
-    first, *table, last = capsys.readouterr().out.splitlines()
-    assert (first, last) == ("cifar-resnet20: multi on 6 pictures", f"wrote {tmp_path / 'out'}")
+    first, *table, same, last = capsys.readouterr().out.splitlines()
+    assert first == "cifar-resnet20: ltb on 6 pictures"
+    assert same.startswith("the ANN's answer on 6 calibration pictures: T = 1: ")
+    assert last.endswith(f"serve it with: spikesight serve --model {tmp_path / 'out'}")
     assert any("layer1.0.relu1" in line for line in table)
     classifier = Classifier.load(tmp_path / "out")
     assert classifier.labels == tuple(names.split(","))
     assert classifier.card.training == {
-        "origin": "conversion", "ann": "cifar-resnet20", "weights": "resnet20.th", "method": "multi",
-        "source": METHODS["multi"].source, "calibration": {"data": "pictures", "images": 6}, "steps": 4,
+        "origin": "conversion", "ann": "cifar-resnet20", "weights": "resnet20.th", "method": "ltb",
+        "source": METHODS["ltb"].source, "calibration": {"data": "pictures", "images": 6}, "steps": 4,
     }  # fmt: skip
     picture = cv2.imread(str(pictures / "0.png"))
     assert picture is not None
@@ -80,6 +84,11 @@ def test_mistakes_are_one_sentence(weights: Path, pictures: Path, tmp_path: Path
     assert "labels for 10 classes" in said(str(weights), *data, "--labels", "a,b")
     assert "--steps 0 chooses T on labelled pictures" in said(str(weights), *data, "--steps", "0")
     assert "needs convolutions" in said(str(weights), *data, "--network", "resnet18")
+    assert "known are cifar-resnet8, " in said(str(weights), *data, "--network", "resnet9000")
+    assert "--network no.such:thing is not made" in said(str(weights), *data, "--network", "no.such:thing")
+    assert "makes a dict" in said(str(weights), *data, "--network", "builtins:dict")
+    own = ("--network", "tests.support.models:Functional")
+    assert "do not fit" in said(str(weights), *data, *own)
     assert "no pictures" in said(str(weights), "--data", str(tmp_path / "nowhere"))
     empty = tmp_path / "empty"
     empty.mkdir()
@@ -127,7 +136,7 @@ def test_a_models_own_set_is_split_as_its_training_did(
     monkeypatch.setattr(convert, "load_images", lambda *_: found)
     contract = Contract("image", 3, 32, 32, 1, "direct")
     card = Card(contract, found.classes, {"recipe": {"data": data}})
-    source = Source(SmallCnn(), "own", contract, card.labels, 10, card)
+    source = Source(SmallCnn(), "own", contract, card.labels, card)
     given = read_pictures(arguments(tmp_path, "--calibration", "30"), source)
     assert (given.held is held) == (data == "cifar10")
     assert (len(given.calibration), given.scale) == (30, None), "a model folder knows its own scale"
@@ -180,4 +189,55 @@ def test_a_named_set_calibrates_is_tested_on_and_gives_the_card_its_scale(
     assert list(measured["accuracy_at"]) == ["1", "2", "4", "6"]
     low, high = (round(bound, 2) for bound in interval(spiking, 9))
     assert measured["interval_95"] == [low, high]
-    assert f"T = 6: {measured['accuracy']:.2f} % (" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"before: the ANN is right on {measured['ann_accuracy']:.2f} % of 9 test pictures" in said
+    assert f"T = 6: {measured['accuracy']:.2f} % (" in said
+
+
+NETS = """
+import torch
+from torch import nn
+
+class Mine(nn.Module):
+    def __init__(self, branches=False):
+        super().__init__()
+        self.conv, self.norm, self.relu, self.drop = nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Dropout()
+        self.head, self.auxiliary, self.branches = nn.Linear(6, 4), nn.Linear(6, 2), branches
+
+    def forward(self, x):
+        if self.branches and x.sum() > 0:
+            return x
+        return self.head(self.drop(self.relu(self.norm(self.conv(x)))).mean((2, 3)))
+
+def branching():
+    return Mine(branches=True)
+"""
+
+
+def test_any_module_of_ones_own(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "own_nets.py").write_text(NETS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    torch.manual_seed(0)
+    ann = import_module("own_nets").Mine().train()
+    ann.norm.momentum = None
+    with torch.no_grad():
+        ann(torch.randn(8, 3, 12, 12))
+    torch.save(ann.eval().state_dict(), tmp_path / "mine.pt")
+    words = ["convert", "mine.pt", "--to", "out", "--data", str(pictures), "--steps", "8"]
+    assert main([*words, "--network", "own_nets:Mine"]) == 2
+    assert "--size says how large" in capsys.readouterr().err
+    assert main([*words, "--network", "own_nets:Mine", "--size", "12"]) == 0
+    assert "left alone: drop (Dropout), auxiliary (Linear)" in capsys.readouterr().out
+    network, card = load(tmp_path / "out")
+    assert (card.contract.shape, card.labels) == ((3, 12, 12), ("0", "1", "2", "3"))
+    assert card.training["ann"] == "own_nets:Mine"
+    images = torch.rand(5, 3, 12, 12, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = ann(images)
+    found = network(images[None], None, 200)[0].mean(0)
+    assert (found - expected).abs().max() < 0.2 * expected.abs().max()
+    assert main([*words, "--network", "own_nets:branching", "--size", "12"]) == 2
+    assert "torch.fx cannot trace the network, its flow depends on its data" in capsys.readouterr().err

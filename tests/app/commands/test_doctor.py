@@ -26,11 +26,9 @@ def test_every_check_says_something_and_the_last_line_counts_what_is_to_mend(
     assert capsys.readouterr().out.splitlines()[-1] == "2 to mend"
 
 
-def test_a_library_of_cameras_that_does_not_load_is_to_mend(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "eventcv", None)
-    (finding,) = doctor.check_cameras()
-    assert finding.state == "FIX"
-    assert "needs eventcv" in finding.text
+def test_a_library_of_cameras_that_does_not_load_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "neuromorphic_drivers", None)
+    assert any(one.state == "note" and "needs neuromorphic_drivers" in one.text for one in doctor.check_cameras())
 
 
 def test_data_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

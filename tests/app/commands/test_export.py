@@ -8,7 +8,6 @@ import pytest
 
 from spikesight.app.cli import main
 from spikesight.models.checkpoint import save
-from spikesight.models.export.parity import Parity
 from tests.support.exporting import CARD, CONFIG
 from tests.support.models import lively
 
@@ -33,15 +32,17 @@ def test_flags_reach_the_export(
     words: str, bin_us: int, options: dict, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[object] = []
-    forms = [("onnx", tmp_path / "f"), ("torch", Path("m.pt2"))]  # else the file has the model's name
 
-    def export(network: Any, card: Any, form: str, out: Path, **given: Any) -> Parity:
+    def export(network: Any, card: Any, out: Path, **given: Any) -> str:
         spans = {neuron.span for neuron in network.modules() if hasattr(neuron, "span")} or {1.0}
-        asked.append((card.contract.bin_us, spans, form, out, given))
-        return Parity(50, 0.0, 0, 7)
+        asked.append((card.contract.bin_us, spans, out, given))
+        out.touch()
+        return "alike"
 
     monkeypatch.setattr("spikesight.app.commands.export.export", export)
-    assert main(["export", str(model), "--out", str(tmp_path / "f"), *words.split()]) == 0
-    assert main(["export", str(model), "--format", "torch", *words.split()]) == 0
-    spans = {bin_us / 10_000}
-    assert asked == [(bin_us, spans, form, out, options) for form, out in forms]
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", str(model), "--out", str(tmp_path / "f.onnx"), *words.split()]) == 0
+    assert main(["export", str(model), "--format", "nir", *words.split()]) == 0
+    assert main(["export", str(model), "--format", "nir", "--out", "f.onnx", *words.split()]) == 2
+    outs = tmp_path / "f.onnx", Path("m.nir")  # else the file has the model's name
+    assert asked == [(bin_us, {bin_us / 10_000}, out, options) for out in outs]

@@ -26,6 +26,12 @@ def test_a_line_is_crossed_both_ways_and_each_time() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(("place", "way"), [("line:100,0,100,100", "backward"), ("region:100,0,300,100", "in")])
+def test_what_dithers_on_a_line_or_border_is_counted_once_it_is_clear_of_it(place: str, way: str) -> None:
+    steps = [[at(1, x)] for x in (80, 98, 102, 99, 101, 98, 102, 110, 120, 101, 99, 102, 130)]
+    assert crossed(Counting.of(place), *steps) == [(1, way, 1)]
+
+
 def test_what_passes_beyond_a_lines_ends_does_not_cross_it() -> None:
     assert crossed(Counting.of("line:100,0,100,100"), [at(1, 90, 150)], [at(1, 110, 150)]) == []
 

@@ -4,7 +4,6 @@ import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -14,16 +13,14 @@ import pytest
 from spikesight.app import cli
 from spikesight.app.webcam import demo as webcam
 from spikesight.app.webcam.counting import Counting
-from spikesight.app.webcam.demo import Demo, Recorder, line_of
+from spikesight.app.webcam.demo import Demo, line_of
 from spikesight.app.webcam.window import Window
-from spikesight.encoders.events import SensorSize, make_events
-from spikesight.encoders.recordings.files import write_recording
 from spikesight.encoders.sources.chunks import Chunk, Source, open_source
 from spikesight.models.classifier import Classifier
 from spikesight.models.shipped import find
 from spikesight.service.sinks.delivery import message_of
 from spikesight.service.sinks.report import Report
-from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, ann, kept, tiny
+from tests.support.models import IMAGE_CONTRACT, kept, tiny
 
 
 @pytest.fixture
@@ -65,10 +62,7 @@ def test_a_video_is_predicted_and_recorded(
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) >= 15
 
 
-def test_predictions_are_sent(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("SPIKESIGHT_QUEUES", str(tmp_path / "queues"))
+def test_predictions_are_sent(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     every, changes = tmp_path / "every.jsonl", tmp_path / "changes.jsonl"
     lines_of(capsys, "digit-3", "--model", model, "--to", f"file:{every}", "--every-step")
     lines_of(capsys, "digit-3", "--model", model, "--to", f"file:{changes}")
@@ -87,14 +81,6 @@ def test_a_sample_gives_the_classifiers_own_steps(model: Path, capsys: pytest.Ca
     assert min(len(own), len(lines)) >= 30
     for line, prediction in zip(lines, own):
         assert line.rsplit("spikes", 1)[0] == line_of(prediction).rsplit("spikes", 1)[0]
-
-
-def test_a_recording_ends_after_the_seconds_that_are_asked_for(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    t, ones = np.arange(0, 200_000, 200), np.ones(1000)
-    write_recording(tmp_path / "some.aedat4", make_events(t, ones, ones, ones), SensorSize(24, 18))
-    assert 5 <= len(lines_of(capsys, tmp_path / "some.aedat4", "--model", model, "--seconds", "0.1")) <= 11
 
 
 @pytest.mark.usefixtures("dummy_display")
@@ -129,22 +115,6 @@ def test_a_window_scales_its_picture_names_its_keys_and_is_closed() -> None:
     assert not pygame.display.get_init()
 
 
-def test_actions(model: Path) -> None:
-    demo = Demo(Classifier.load(model), open_source("digit-3"))
-    assert demo.meters() == []
-    demo.perform("less events")
-    assert demo.threshold > Demo.threshold
-    for _ in range(200):
-        demo.perform("more events")
-    assert demo.threshold == min(webcam.THRESHOLD)
-    demo.perform("pause")
-    assert demo.paused
-    chunks = list(demo.source.chunks)
-    before = [p for chunk in chunks[:3] for p in demo.process(chunk)]
-    demo.perform("reset")
-    assert before[-1].step > demo.process(chunks[3])[0].step == 1
-
-
 def test_a_mirror_turns_the_cameras_picture_alone(video: Path) -> None:
     demo = Demo(tiny(IMAGE_CONTRACT, "pixels"), open_source(str(video)))
     assert [p for chunk in demo.source.chunks for p in demo.process(chunk)], "a model of images sees frames"
@@ -154,107 +124,6 @@ def test_a_mirror_turns_the_cameras_picture_alone(video: Path) -> None:
     tall, half = 400, plain.shape[1] // 2
     assert np.array_equal(plain[:tall, half:], turned[:tall, half:]), "the events"
     assert np.abs(plain[16:tall, 16:half].astype(int) - turned[16:tall, 16:half]).mean() > 1
-
-
-@pytest.mark.parametrize("spikes", [True, False])
-def test_meters_are_of_the_last_step_and_the_last_second(spikes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch)
-    classifier = tiny() if spikes else Classifier(ann(channels=2), tiny().card)
-    demo, counts = Demo(classifier, open_source("digit-3")), list[int]()
-    for chunk in itertools.islice(demo.source.chunks, 40):
-        counts.append(sum(p.n_events for p in demo.process(chunk)))
-        clock.now += 0.1
-    assert demo.answer is not None
-    events, spoken, operations, *_ = (value for _, value in demo.meters())
-    assert events.split(" ")[0] == f"{sum(counts[-10:]):,}"
-    last = demo.answer.prediction
-    assert spoken == (f"{last.spikes:,} a step" if spikes else "none: an ANN")
-    assert operations.startswith(f"{last.synops / 1e6:.2f} M")
-    assert classifier.contract == EVENT_CONTRACT
-
-
-class Clock:
-    """Seconds that pass where somebody sleeps, and so many for each picture that is shown."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, picture_s: float = 0.0) -> None:
-        self.now, self.shown, self.picture_s = 10.0, list[float](), picture_s
-        monkeypatch.setattr(webcam, "time", self)
-
-    def perf_counter(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        assert seconds >= 0
-        self.now += seconds
-
-    def show(self, _: np.ndarray) -> None:
-        self.shown.append(self.now - 10.0)
-        self.now += self.picture_s
-
-    def window(self, *pressed: list[str]) -> Any:
-        keys = iter(pressed)
-        return SimpleNamespace(show=self.show, actions=lambda: next(keys, []))
-
-
-def watched(clock: Clock, *times_ms: int, live: bool = True, keys: tuple[list[str], ...] = (), **words: Any) -> Any:
-    """The times of the chunks that were seen and of the pictures that were kept, of chunks at these times."""
-    seen, kept = list[int](), list[int]()
-
-    def perform(action: str) -> None:
-        demo.paused = action == "pause" and not demo.paused
-
-    source = SimpleNamespace(chunks=[SimpleNamespace(t_us=1000 * t) for t in times_ms], live=live)
-    demo: Any = SimpleNamespace(source=source, paused=False, picture=lambda: np.zeros(1), perform=perform)
-    demo.process = lambda chunk: seen.append(chunk.t_us // 1000)
-    recorder: Any = SimpleNamespace(add=lambda _, t_us: kept.append(t_us // 1000))
-    webcam.run_in_window(demo, clock.window(*keys), words.get("seconds", 9), recorder)
-    return seen, kept
-
-
-def test_a_window_shows_a_source_in_its_time_and_then_its_last_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch)
-    assert watched(clock, 100, 400, 500, live=False, seconds=0.45) == ([100, 400], [100, 400])
-    assert clock.shown == pytest.approx([0.0, 0.1])
-    clock = Clock(monkeypatch)
-    watched(clock, 100, live=False)
-    assert clock.now == pytest.approx(10.1 + webcam.LAST_S, abs=2 * webcam.PICTURE_S)
-    clock = Clock(monkeypatch)
-    watched(clock, 100, live=False, keys=([], [], ["mirror"]))
-    assert len(clock.shown) == 2, "a key ends it"
-
-
-def test_pictures_are_skipped_when_late_and_predictions_never(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, times = Clock(monkeypatch, picture_s=0.3), [0, 50, 100, 250, 900]
-    monkeypatch.setattr(webcam, "LAST_S", 0.0)
-    assert watched(clock, *times, live=False) == (times, times)
-    assert clock.shown == pytest.approx([0.0, 0.3, 0.6])
-    clock = Clock(monkeypatch, picture_s=0.3)
-    watched(clock, *times)
-    assert len(clock.shown) == len(times), "what is live is never late"
-
-
-def test_a_pause_moves_the_sources_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch)
-    monkeypatch.setattr(webcam, "LAST_S", 0.0)
-    assert watched(clock, 30, 90, live=False, keys=(["pause"], [], [], ["pause"]))[0] == [30, 90]
-    pause_s = 3 * webcam.PICTURE_S
-    assert clock.shown[-2:] == pytest.approx([pause_s, pause_s + 0.03])
-    for keys in ((["quit"],), (["pause"], ["quit"])):
-        assert watched(clock, 30, 90, keys=keys)[0] == []
-
-
-def test_a_video_lasts_as_long_as_its_source_and_keeps_its_colours(tmp_path: Path) -> None:
-    recorder, picture = Recorder(tmp_path / "out.mp4"), np.zeros((49, 65, 3), np.uint8)
-    picture[..., 0] = 200
-    for t_us in (0, 33_000, 100_000, 99_000, 1_000_000):
-        recorder.add(picture, t_us)
-    recorder.close()
-    video = cv2.VideoCapture(str(tmp_path / "out.mp4"))
-    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == pytest.approx(video.get(cv2.CAP_PROP_FPS), abs=1.1)
-    good, frame = video.read()
-    assert good
-    assert frame.shape == (48, 64, 3), "even sides"
-    assert frame[20, 20].argmax() == 2, "red, which OpenCV reads last"
 
 
 def crossing(frames: int) -> Iterator[Chunk]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from spikesight.encoders.emulator.pixels import CLEAN, Emulator, PixelModel, thresholds
+from spikesight.encoders.emulator.pixels import CLEAN, Emulator, PixelModel
 from spikesight.encoders.events import Events, EventsError, SensorSize, check_events
 
 SIZE = SensorSize(24, 18)
@@ -63,46 +63,11 @@ def test_a_steady_camera_ignores_the_lamp() -> None:
     assert steady < plain / 20
 
 
-def test_another_emulator_goes_on_from_what_one_carried() -> None:
-    frames = video(10)
-    one, two = (Emulator(SIZE, EVERYTHING, seed=1) for _ in range(2))
-    play(one, frames[:5])
-    two.restore(one.state())
-    for k, frame in enumerate(frames[5:]):
-        assert np.array_equal(one.push(frame, 200_000 + k * 1000), two.push(frame, 200_000 + k * 1000))
-
-
 def test_a_frame_gives_so_many_events_at_most_and_the_next_ones_what_is_over() -> None:
     frames = [np.full((18, 24), grey, np.uint8) for grey in (50, *[75] * 12)]
     few, all_ = ([*map(len, play(Emulator(SIZE, replace(EXACT, max_events=most)), frames))] for most in (100, 0))
     assert max(few) == 100
     assert sum(few) == all_[1] > 500
-
-
-def test_rows_that_start_anew_have_no_refractory_time() -> None:
-    camera = Emulator(SIZE, replace(EXACT, refractory_us=10**6))
-    dark, light = (np.full((18, 24), grey, np.uint8) for grey in (50, 100))
-    play(camera, [dark, light])
-    camera.restart(np.s_[:9], dark)
-    assert set(camera.push(light, 70_000)["y"].tolist()) == set(range(9))
-
-
-def test_retuning_keeps_the_memory() -> None:
-    camera = Emulator(SIZE, CLEAN)
-    camera.push(np.full((18, 24), 50, np.uint8), 0)
-    camera.retune(PixelModel(threshold_on=1.0, threshold_off=1.0))
-    assert len(camera.push(np.full((18, 24), 60, np.uint8), 1000)) == 0
-
-
-def test_the_smallest_pixels_there_are() -> None:
-    PixelModel(threshold_on=0.01, threshold_off=0.01, sigma=0, linear_below=1, leak_hz=0)
-    limits = {"threshold_on": 0.0099, "threshold_off": 0.0099, "linear_below": 0.99}
-    for wrong in ({name: limits.get(name, -1)} for name in (*limits, "max_events", "noise_hz", "refractory_us")):
-        with pytest.raises(EventsError):
-            PixelModel(**wrong)  # pyright: ignore[reportArgumentType]
-    drawn = thresholds(0.01, 0.05, (50, 50), np.random.default_rng(0))
-    assert drawn.min() == np.float32(0.01)
-    assert thresholds(0.3, 0.02, (90, 90), np.random.default_rng(0)).std() == pytest.approx(0.02, rel=0.05)
 
 
 @pytest.mark.parametrize(("apart_us", "some"), [(10**7, True), (10**7 + 1, False), (1, True), (0, False), (-5, False)])

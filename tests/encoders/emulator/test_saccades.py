@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from spikesight.encoders.emulator.saccades import NMNIST, saccades
-from spikesight.encoders.events import Events
+from spikesight.encoders.emulator.handheld import texture
+from spikesight.encoders.emulator.saccades import NMNIST, saccade_events, saccades
+from spikesight.encoders.events import Events, SensorSize
 from spikesight.encoders.recordings.files import read_recording
 
 
@@ -47,3 +48,13 @@ def test_saccades_resemble_the_recordings(shared_data: Callable[[str], Path]) ->
     assert np.std(ratios) < 0.1
     assert np.mean(maps) > 0.93
     assert np.mean(films) > 0.5
+
+
+def test_light_on_dark_is_seen_as_ink_on_paper_and_a_photograph_as_it_is() -> None:
+    drawn, photograph = np.full((64, 64), 240, np.uint8), texture((64, 64), np.random.default_rng(3))
+    drawn[20:44, 30:36] = 10
+    ink, light = (saccade_events(picture, SensorSize(64, 64), "plain") for picture in (drawn, 255 - drawn))
+    assert len(ink) == len(light)
+    assert (ink["x"] == light["x"]).mean() > 0.99, "but for the rounding of real numbers"
+    seen = saccade_events(photograph, SensorSize(64, 64), "plain")
+    assert np.array_equal(seen, saccades(photograph, SensorSize(64, 64), movement=replace(NMNIST, inverted=False)))

@@ -77,58 +77,11 @@ def test_cutting_changes_nothing(name: str, cuts: list[int]) -> None:
     assert np.array_equal(np.concatenate(parts), whole(events))
 
 
-@pytest.mark.parametrize("name", ["gate", "background", "hot"])
-@given(cut=st.integers(0, 1500))
-def test_taken_up_by_another_changes_nothing(name: str, cut: int) -> None:
-    events = random_events(1500, 2)
-    one, two, whole = (MAKERS[name]() for _ in range(3))
-    first = one(events[:cut])
-    two.restore(one.state())
-    assert np.array_equal(np.concatenate([first, two(events[cut:])]), whole(events))
-    assert two.state().keys() == one.state().keys()
-
-
-@pytest.mark.parametrize("longest_us", [2_000, 100_000])
-def test_how_long_ago_a_pixel_fired_is_kept_to_the_microsecond(longest_us: int) -> None:
-    """In two bytes a pixel or four; what is older than the correlation time is as never."""
-    for age, kept in ((longest_us, 1), (longest_us + 1, 0)):
-        one, two = (BackgroundActivity(SIZE, longest_us) for _ in range(2))
-        one(make_events([-50], [3], [3], [1]))
-        two.restore(one.state())
-        assert len(two(make_events([age - 50], [4], [3], [1]))) == kept
-
-
 def test_a_clock_that_begins_anew_knows_no_company_of_before() -> None:
     company = BackgroundActivity(SIZE, 2_000)
     assert len(company(make_events([900_000, 900_100], [3, 4], [3, 3], [1, 1]))) == 1
     assert len(company(make_events([100, 101], [3, 9], [4, 9], [1, 1]))) == 0
     assert len(company(make_events([200], [4], [4], [1]))) == 1
-
-
-@pytest.mark.parametrize(
-    ("name", "change"),
-    [
-        ("background", {"ages": np.full((16, 24), 2_002, np.uint16)}),
-        ("background", {"ages": np.zeros((16, 24), np.uint32)}),
-        ("background", {"ages": np.zeros((16, 23), np.uint16)}),
-        ("background", {"newest": None}),
-        ("background", {"newest": 2.0}),
-        ("background", {"newest": 2**62}),
-        ("gate", {"rate_hz": float("nan")}),
-        ("gate", {"rate_hz": -1.0}),
-        ("gate", {"lone": -1}),
-        ("hot", {"learning": 1}),
-        ("hot", {"mask": None}),
-        ("hot", {"counts": np.zeros((16, 24), np.int64)}),
-        ("hot", {"mask": np.zeros((16, 24), np.uint8)}),
-    ],
-)
-def test_a_state_that_no_stream_leads_to_is_refused(name: str, change: dict) -> None:
-    one = MAKERS[name]()
-    one(random_events(1500, 2, 60_000))
-    one.restore(one.state())
-    with pytest.raises(ValueError, match="of the stream"):
-        one.restore(one.state() | change)
 
 
 def test_where_there_is_much_noise_an_event_needs_three_others_around_it_lately() -> None:

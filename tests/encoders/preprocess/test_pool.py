@@ -52,15 +52,3 @@ def test_noise_cancels() -> None:
 def test_a_sensor_of_about_the_same_size_is_left_alone() -> None:
     assert pools(SensorSize(128, 128), SensorSize(64, 64))
     assert not pools(SensorSize(346, 120), SensorSize(64, 64))
-
-
-def test_sums_go_on_in_another_pool() -> None:
-    first, second = np.array_split(random_events(9_000, 4), 2)
-    whole, left, right = (Pool(CAMERA, SMALL) for _ in range(3))
-    wanted = np.concatenate([whole(first), whole(second)])
-    begun = left(first)
-    right.restore(left.state())
-    assert np.array_equal(np.concatenate([begun, right(second)]), wanted)
-    for sums in (left.level[1:], left.level.astype(np.int32)):
-        with pytest.raises(ValueError, match="another size"):
-            right.restore({"level": sums})

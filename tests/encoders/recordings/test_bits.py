@@ -10,40 +10,12 @@ from numpy.typing import NDArray
 from spikesight.encoders.events import EVENTS, Events, SensorSize
 from spikesight.encoders.kernels import LARGEST_PACKET
 from spikesight.encoders.recordings import aedat, format, nmnist, prophesee
-from spikesight.encoders.recordings.files import read_recording, write_recording
-from tests.support.inputs.samples import DAVIS, one, random_events, written
+from spikesight.encoders.recordings.files import read_recording
+from tests.support.inputs.formats import write, written
+from tests.support.inputs.samples import DAVIS, random_events
 
 DVS, DAVIS346, ATIS = SensorSize(128, 128), SensorSize(346, 260), SensorSize(304, 240)
 LATE = (5 << 12) + 67  # us
-
-
-@pytest.mark.parametrize(
-    ("name", "size", "event", "data"),
-    [
-        ("aedat2", DVS, (7, 0, 0, 0), struct.pack(">II", 127 << 8 | 127 << 1 | 1, 7)),
-        ("aedat2", DVS, (0xFFFFFFFF, 127, 126, 1), struct.pack(">II", 1 << 8, 0xFFFFFFFF)),
-        ("aedat2", DAVIS, (7, 239, 0, 1), struct.pack(">II", 179 << 22 | 1 << 11, 7)),
-        ("aedat2", DAVIS346, (7, 0, 259, 0), struct.pack(">II", 345 << 12, 7)),
-        ("aedat3", DAVIS, ((1 << 31) + 7, 9, 5, 1), struct.pack("<iiiiII", 1, 1, 1, 1, 9 << 17 | 5 << 2 | 3, 7)),
-        ("evt2", DAVIS, (LATE, 9, 7, 1), struct.pack("<II", 8 << 28 | LATE >> 6, 1 << 28 | 3 << 22 | 9 << 11 | 7)),
-        (
-            "evt21",
-            DAVIS,
-            (LATE, 40, 7, 1),
-            struct.pack("<4I", 8 << 28 | LATE >> 6, 0, 1 << 28 | 3 << 22 | 1 << 16 | 7, 256),
-        ),
-        ("evt3", DAVIS, (LATE, 9, 7, 1), struct.pack("<4H", 0x8005, 0x6043, 0x0007, 0x2809)),
-        ("dat", DAVIS, (LATE, 9, 7, 1), struct.pack("<II", LATE, 1 << 28 | 7 << 14 | 9)),
-        ("nmnist", SensorSize(256, 240), ((1 << 23) - 1, 33, 30, 1), bytes([33, 30, 0xFF, 0xFF, 0xFF])),
-        ("nmnist", SensorSize(256, 240), (0x010203, 3, 4, 0), bytes([3, 4, 1, 2, 3])),
-    ],
-)
-def test_words_by_hand(
-    name: str, size: SensorSize, event: tuple[int, int, int, int], data: bytes, tmp_path: Path
-) -> None:
-    write_recording(tmp_path / "a", one(*event), size, name)
-    assert (tmp_path / "a").read_bytes().endswith(data)
-    assert read_recording(tmp_path / "a").events.tolist() == [(*event[:3], event[3] > 0)]
 
 
 def decoded(decode: format.Decode, data: NDArray[np.uint8], room: int = 64) -> Events:
@@ -55,27 +27,6 @@ def decoded(decode: format.Decode, data: NDArray[np.uint8], room: int = 64) -> E
         parts.append(out[:n])
         data = data[used:]
     return np.concatenate(parts)
-
-
-DECODERS = {
-    prophesee.Evt2: 4,
-    prophesee.Evt21: 8,
-    prophesee.Evt3: 2,
-    prophesee.Dat: 8,
-    lambda: format.as_decoder(nmnist.Nmnist().events, 5): 5,
-    lambda: format.as_decoder(aedat.Aedat2(DVS, davis=False).events, 8): 8,
-    lambda: format.as_decoder(aedat.Aedat2(DAVIS, davis=True).events, 8): 8,
-}
-
-
-@pytest.mark.parametrize(("decoder", "record"), DECODERS.items())
-def test_noise_is_decoded_alike_however_it_is_cut(decoder: type, record: int) -> None:
-    rng = np.random.default_rng(1)
-    for _ in range(25):
-        data = rng.integers(0, 256, record * int(rng.integers(0, 2000))).astype(np.uint8)
-        one, cut = decoder(), record * int(rng.integers(0, len(data) // record + 1))
-        pieces = np.concatenate([decoded(one, data[:cut]), decoded(one, data[cut:])])
-        assert np.array_equal(pieces, decoded(decoder(), data, 100_000))
 
 
 ON = 5 << 22 | 3 << 11 | 4  # time 5, column 3, row 4
@@ -155,29 +106,11 @@ def test_data_behind_a_header_may_begin_with_any_byte(name: str, end: bytes, tmp
         assert (recording.size, recording.warnings) == (SensorSize(640, 480), ())
 
 
-def test_an_end_line_ends_a_header_whatever_follows(tmp_path: Path) -> None:
-    """What follows here would be a line of a header, too; an empty line before the end is none of its ends."""
-    data = np.array([0x8000, 0x0007, 0x2805], "<u2").tobytes()
-    (tmp_path / "a").write_bytes(b"% evt 3.0\n%\n% geometry 640x480\n% end\n" + b"% date 2024\n" + data)
-    recording = read_recording(tmp_path / "a")
-    assert ([event[1:] for event in recording.events.tolist()], recording.size.width) == ([(5, 7, True)], 640)
-
-
-@pytest.mark.parametrize("end", [b"", b"# End of ASCII Header\r\n", b"#End Of ASCII Header\r\n"])
-def test_aedat2_data_may_begin_with_any_byte(end: bytes, tmp_path: Path) -> None:
-    path = tmp_path / "a.aedat"
-    header = b"#!AER-DAT2.0\r\n# This is a raw AE data file\r\n# AEChip: eu.seebetter.ini.chips.davis.Davis346B\r\n"
-    for first in range(0x40):  # rows above are off the sensor
-        address = first << 24 | 0x05 << 16 | 0x0A << 8  # 0x0A: the end of a line
-        path.write_bytes(header + end + struct.pack(">IiIi", address, 9, 1 << 22, 11))
-        assert read_recording(path).events["t"].tolist() == [9, 11], first
-
-
 def test_evt21_with_halves_in_order(tmp_path: Path) -> None:
     path, events, _ = written(tmp_path, "evt21", n=300)
     header, _, body = path.read_bytes().partition(b"% end\n")
     words = np.frombuffer(body, "<u4").reshape(-1, 2)[:, ::-1]
-    path.write_bytes(header.replace(b"endianness=legacy;", b"") + b"% end\n" + words.tobytes())
+    path.write_bytes(header.replace(b";endianness=legacy", b"") + b"% end\n" + words.tobytes())
     assert np.array_equal(read_recording(path).events, events)
 
 
@@ -258,13 +191,28 @@ def test_versions_of_dat(header: bytes, word: int, size: SensorSize | None, t: i
 @pytest.mark.parametrize("size", [DVS, DAVIS, DAVIS346])
 def test_aedat2_without_a_camera_name_goes_by_the_addresses(size: SensorSize, tmp_path: Path) -> None:
     events, path = random_events(2000, size), tmp_path / "some.aedat"
-    write_recording(path, events, size, "aedat2")
+    write(path, events, size, "aedat2")
     lines = [line for line in path.read_bytes().split(b"\r\n", 3) if not line.startswith(b"# AEChip")]
     path.write_bytes(b"\r\n".join(lines))
     recording = read_recording(path)
     assert recording.size == size
     assert np.array_equal(recording.events, events)
     assert "names no camera" in recording.warnings[0]
+
+
+@pytest.mark.parametrize("size", [DVS, DAVIS346])
+@pytest.mark.parametrize("other", ["DAVIS240C", "Davis346blue", "DVXplorer_Lite"])
+def test_preferences_in_a_header_may_be_long_and_name_other_cameras(
+    size: SensorSize, other: str, tmp_path: Path
+) -> None:
+    """As jAER writes them, behind the line of the camera and before the end."""
+    events, path = random_events(500, size), tmp_path / "a.aedat"
+    more = f'#  <node name="{other}"/>\r\n#  <entry key="AEChip.{other}" value="true"/>\r\n' * 3000
+    end = b"# End of ASCII Header\r\n"
+    path.write_bytes(write(path, events, size, "aedat2").read_bytes().replace(end, more.encode() + end))
+    recording = read_recording(path)
+    assert (recording.size, recording.warnings) == (size, ())
+    assert np.array_equal(recording.events, events)
 
 
 def packet(number: int, size: int = 8, overflows: int = 0, kind: int = 1, given: int | None = None) -> bytes:
@@ -284,7 +232,7 @@ FOUND = [((1 << 31) + 7, 9, 5, True), ((1 << 32) - 1, 0, 0, False)]
         (packet(1) + GOOD, 2, []),
         (packet(3, kind=2) + GOOD, 2, []),
         (packet(0, overflows=(1 << 30) - 1) + GOOD, 2, []),
-        (packet(LARGEST_PACKET // 8, kind=2, given=0), 0, []),
+        (packet(LARGEST_PACKET // 8, kind=2, given=0), 0, SHORT),
         (packet(LARGEST_PACKET // 8 + 1, kind=2, given=0) + GOOD, 0, LOST),
         (packet(0, overflows=1 << 30) + GOOD, 0, LOST),
         (packet(0, overflows=-1) + GOOD, 0, LOST),

@@ -11,11 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spikesight.encoders.events import SensorSize, check_events
-from spikesight.encoders.recordings.files import FORMATS, WRITABLE, read_recording
+from spikesight.encoders.events import check_events
+from spikesight.encoders.recordings.files import FORMATS, read_recording
 from spikesight.encoders.recordings.format import RecordingError
-from tests.support.inputs.bags import Of, bag
-from tests.support.inputs.samples import random_events, written
+from tests.support.inputs.formats import written
 
 CASES = int(os.environ.get("SPIKESIGHT_FUZZ", "10000"))
 MEMORY_BYTES = 1 << 30  # how much a damaged file of a few kilobytes may add to the process
@@ -23,17 +22,7 @@ MEMORY_BYTES = 1 << 30  # how much a damaged file of a few kilobytes may add to 
 
 def original(folder: Path, name: str) -> bytes:
     """A small file of this format."""
-    if name in WRITABLE:
-        return written(folder, name, n=400)[0].read_bytes()
-    events, path = random_events(400, SensorSize(240, 180)), folder / f"o{FORMATS[name].suffixes[0]}"
-    if name in ("bag", "db3"):
-        bag(path, {"/events": Of([events[:200], events[200:]], "mono" if name == "bag" else "")})
-    elif name == "npy":
-        np.save(path, events)
-    else:
-        keys = {"ts": "t", "x": "x", "y": "y", "pol": "p"}
-        pytest.importorskip("scipy.io").savemat(path, {key: events[own].astype(int) for key, own in keys.items()})
-    return path.read_bytes()
+    return written(folder, name, n=400)[0].read_bytes()
 
 
 def damaged(data: bytes, other: bytes, rng: np.random.Generator) -> bytes:

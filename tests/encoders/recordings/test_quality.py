@@ -63,11 +63,6 @@ def test_a_lamp_on_mains_is_named(hz: float, seed: int) -> None:
     assert f"{hz:.0f} Hz" in quality.faults()[0].says
 
 
-def test_a_fan_is_no_lamp() -> None:
-    for hz in (23, 87, 110, 150):
-        assert judged(merged(scene(1), lamp(hz, 1.0, 1))).flicker() is None
-
-
 def test_hot_pixels_are_counted_as_the_filter_finds_them() -> None:
     random = np.random.default_rng(0)
     t = 7_654_321 + np.sort(random.integers(0, 3_000_000, 9000))
@@ -78,13 +73,3 @@ def test_hot_pixels_are_counted_as_the_filter_finds_them() -> None:
     assert np.argwhere(quality.hot()).tolist() == np.argwhere(learnt.mask).tolist() == [[40, 3], [40, 50]]
     (fault,) = quality.faults()
     assert fault.says.startswith("2 hot pixels give 1")
-
-
-def test_a_sensor_near_its_limit_and_lost_events() -> None:
-    random = np.random.default_rng(0)
-    t = 7_654_321 + np.sort(random.integers(1_000_000, 1_300_000, 100_000))
-    flood = make_events(t, random.integers(0, 64, 100_000), random.integers(0, 48, 100_000), np.arange(100_000) % 2)
-    events = merged(scene(0), flood)
-    faults = judged(events).faults(n_dropped=len(events))
-    assert [fault.kind for fault in faults] == ["drops", "saturation"]
-    assert faults[0].says.startswith("50.0%")

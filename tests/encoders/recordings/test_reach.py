@@ -123,14 +123,6 @@ def test_what_lies_in_other_files_is_not_read(
         read_recording(tmp_path / "a.h5")
 
 
-def test_what_nobody_reads_may_lie_elsewhere(private: Path, tmp_path: Path) -> None:
-    with h5py.File(tmp_path / "a.h5", "w") as file:
-        raw(file, "a_picture", "u1", private / "t", (10, 4))
-        raw(file, "pictures", "u1", private / "t")
-        file["table"] = TABLE
-    assert len(read_recording(tmp_path / "a.h5").events) == len(EVENTS)
-
-
 @pytest.mark.attack("recordings", "HDF5 of tens of thousands of arrays", "400 after a bounded look")
 @pytest.mark.parametrize(("many", "good"), [(4, True), (5, True), (6, False)])
 def test_arrays_are_counted(many: int, good: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,20 +136,6 @@ def test_arrays_are_counted(many: int, good: bool, tmp_path: Path, monkeypatch: 
     else:
         with pytest.raises(RecordingError, match="more than 10 arrays"):
             read_recording(tmp_path / "a.h5")
-
-
-def test_tables_are_looked_for_among_so_many_arrays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hdf5, "MOST_TABLES", 3)
-    for many, good in ((2, True), (3, False)):
-        with h5py.File(tmp_path / "a.h5", "w") as file:
-            for n in range(many):
-                file[f"picture{n}"] = [n]
-            file["table"] = TABLE
-        if good:
-            assert len(read_recording(tmp_path / "a.h5").events) == len(EVENTS)
-        else:
-            with pytest.raises(RecordingError, match="no table"):
-                read_recording(tmp_path / "a.h5")
 
 
 @pytest.mark.parametrize(("free", "said"), [(True, "damaged"), (False, "more memory than there is")])

@@ -50,8 +50,7 @@ class Scripted(EventTracker):
         return kept_and_missed(self, events)[0]
 
     def play(self, interval: int, events: int = 1) -> bool:
-        """Some events in an interval, from a copy of its state on; whether there is a window after the search of it."""
-        self.restore(self.state())
+        """Some events in an interval; whether there is a window after the search of it."""
         self.see(some(interval * SEARCH_US, 10, 10, events))
         return self.tracks.window is not None
 
@@ -148,14 +147,6 @@ def test_a_drawing_takes_its_light_along_by_what_is_around_it(ring: float, aroun
     assert (tracker.tracks.window is not None) == found
 
 
-@pytest.mark.parametrize("interval", [2**61, -(2**61), 2**61 // SEARCH_US, 1.0])
-def test_an_interval_beyond_all_times_is_refused(interval: float) -> None:
-    tracker = Scripted(repeat(None))
-    tracker.see(some(0, 10, 10))
-    with pytest.raises(ValueError, match="number of the stream"):
-        tracker.restore(tracker.state() | {"interval": interval})
-
-
 def jumping() -> tuple[InputFilter, WindowsBinner]:
     """A filter whose tracker finds two drawings somewhere else at each search, by what the events were."""
     front = InputFilter(CAMERA, SMALL, 3_000, follow=True, places=3)
@@ -188,8 +179,4 @@ def test_a_bin_shows_the_tracks_of_its_time_however_events_are_cut(seed: int, cu
     bins = list[Bin]()
     for part in np.split(events, sorted(cuts)):
         bins += bins_of(part, front, binner)
-        carried = front.state(), binner.state()
-        front, binner = jumping()
-        front.restore(carried[0])
-        binner.restore(carried[1])
     assert told(bins + binner.flush()) == expected

@@ -59,28 +59,12 @@ def test_the_window_finds_what_is_drawn_in_frames_and_in_events() -> None:
     assert min(found.values()) >= 5, found
 
 
-@pytest.mark.parametrize("pieces", [2, 7, 40])
-def test_what_is_kept_does_not_depend_on_how_a_stream_is_cut(pieces: int) -> None:
-    events = recorded(1)
-    whole = InputFilter(CAMERA, SMALL, 2_000, follow=True)(events)
-    tracked = InputFilter(CAMERA, SMALL, 2_000, follow=True)
-    parts = [tracked(part) for part in np.array_split(events, pieces)]
-    assert len(whole)
-    assert np.array_equal(np.concatenate(parts), whole)
-
-
 def moving(forms: list[np.ndarray]) -> Events:
     """What an event camera sees of drawings, uint8 [240, 320], each for 50 ms, that tremble."""
     camera, parts = Emulator(CAMERA), []
     for n, page in enumerate(np.repeat(np.stack(forms), 5, 0)):
         parts.append(camera.push(np.roll(255 - page, n % 2 * 3, 1), (n + 1) * 10_000))
     return np.concatenate(parts)
-
-
-@cache
-def one_drawing() -> Events:
-    """One that stays for 0.6 s."""
-    return moving([strokes(4)] * 12)
 
 
 def strokes(seed: int) -> np.ndarray:

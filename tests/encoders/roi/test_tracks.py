@@ -1,4 +1,4 @@
-"""Tracks: identities that stay through crossings and gaps."""
+"""Tracks: identities that stay through crossings and gaps, and the window around each."""
 
 from collections.abc import Iterator
 
@@ -9,6 +9,7 @@ from spikesight.encoders.dvs import NO_TIMES, DvsEncoder, Stretch
 from spikesight.encoders.events import Events, SensorSize, make_events
 from spikesight.encoders.preprocess.drawing import Drawing
 from spikesight.encoders.roi.tracks import FORGOTTEN_US, Seen, Tracks, WindowsBinner
+from spikesight.encoders.roi.window import SHARE, around
 
 FRAME_US = 33_333
 INK = np.ones((4, 4), np.float32)
@@ -107,14 +108,8 @@ def test_a_bin_is_told_what_was_in_the_places_when_it_ended() -> None:
     assert [int(held[0][0]) for one in bins if (held := one.held)] == [0, 0, 1, 1, 1]
 
 
-@pytest.mark.parametrize("cut", [0, 7, 20, 31])
-def test_a_state_goes_on_as_the_tracks_would(cut: int) -> None:
-    random = np.random.default_rng(3)
-    searches = [[thing(x + 3 * n, likeness=0.4) for x in random.permutation([50, 150, 250])] for n in range(40)]
-    whole, first, second = Tracks(3), Tracks(3), Tracks(3)
-    all_of_it = followed(whole, searches)
-    followed(first, searches[:cut])
-    second.restore(first.state())
-    assert followed(second, searches[cut:], cut) == all_of_it[cut:]
-    for name, value in whole.state().items():
-        np.testing.assert_array_equal(value, second.state()[name])
+def test_a_drawing_takes_its_share_of_the_window_in_its_middle() -> None:
+    wide, high = around(np.array([[80.0, 50, 40, 20], [90, 40, 20, 40]]))
+    assert wide.tolist() == [100 - 34, 60 - 34, 68]
+    assert high.tolist() == wide.tolist(), "the longer side counts"
+    assert 40 / wide[2] == pytest.approx(SHARE)

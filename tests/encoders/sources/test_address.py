@@ -1,15 +1,11 @@
-"""A source by its string, what is plugged in, and a camera's settings beside its recordings."""
+"""A source by its string, and a camera's settings beside its recordings."""
 
-import warnings
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from spikesight.encoders.events import SensorSize
-from spikesight.encoders.sources import plugged
 from spikesight.encoders.sources.address import SourceError
-from spikesight.encoders.sources.plugged import Plugged, plugged_in
 from spikesight.encoders.sources.settings import common, differs, is_beside, settings_of, settings_path, write_settings
 from spikesight.encoders.sources.source import parse
 
@@ -18,10 +14,12 @@ from spikesight.encoders.sources.source import parse
     ("text", "kind", "target", "port"),
     [
         ("prophesee", "prophesee", "", 0),
-        ("usb:00050567", "usb", "00050567", 0),
+        ("prophesee:00050567", "prophesee", "00050567", 0),
+        ("digit-3", "file", "digit-3", 0),
+        ("digit-3?loop=1", "file", "digit-3", 0),
         ("dv://10.0.0.2:7777", "dv", "10.0.0.2", 7777),
         ("dv+unix:///tmp/a%20b.sock", "dv+unix", "/tmp/a b.sock", 0),
-        ("udp://[::1]:3333?format=t32&size=64x48", "udp", "::1", 3333),
+        ("udp://[::1]:3333?format=t64&size=64x48", "udp", "::1", 3333),
         ("file:/a/b.raw?speed=2&loop=1", "file", "/a/b.raw", 0),
     ],
 )
@@ -31,7 +29,8 @@ def test_addresses(text: str, kind: str, target: str, port: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "camera", "usb:", "file:", "udp://1.2.3.4", "dv://h:99999", "http://a:80", "udp://"]
+    "text",
+    ["", "camera", "speck", "usb:7", "digit-9", "file:", "udp://1.2.3.4", "dv://h:99999", "http://a:80", "udp://"],
 )
 def test_wrong_addresses_get_one_sentence(text: str) -> None:
     with pytest.raises(SourceError, match="is no source"):
@@ -51,49 +50,6 @@ def test_options_have_a_lowest_value() -> None:
     ]  # fmt: skip
     with pytest.raises(ValueError, match="WIDTHxHEIGHT"):
         parse("udp://h:1?size=5").size()
-
-
-def eventcv(*serials: str) -> SimpleNamespace:
-    def list_cameras() -> list[dict[str, str]]:
-        if not serials:
-            warnings.warn("udev rules are missing", RuntimeWarning, stacklevel=2)
-        return [{"serial": serial, "name": "EVK4", "kind": "prophesee_evk4"} for serial in serials]
-
-    return SimpleNamespace(list_cameras=list_cameras)
-
-
-def dv(*names: str) -> SimpleNamespace:
-    return SimpleNamespace(io=SimpleNamespace(camera=SimpleNamespace(discover=lambda: list(names))))
-
-
-@pytest.fixture(autouse=True)
-def webcams(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path_factory.mktemp("devices")
-    for number, index in ((0, "0"), (1, "1"), (2, "0")):
-        (folder / f"video{number}").mkdir()
-        (folder / f"video{number}" / "index").write_text(f"{index}\n")
-        (folder / f"video{number}" / "name").write_text(f"Webcam {number}\n")
-    monkeypatch.setattr(plugged, "VIDEO_DEVICES", str(folder))
-
-
-def test_every_driver_is_asked_and_every_string_opens_a_source() -> None:
-    found, remarks = plugged_in({"eventcv": eventcv("7", "9"), "dv_processing": dv("DVXplorer_DXA00080")})
-    assert found == [
-        Plugged("webcam:0", "Webcam 0", "webcam"),
-        Plugged("webcam:2", "Webcam 2", "webcam"),
-        Plugged("usb:7", "EVK4", "EventCV"),
-        Plugged("usb:9", "EVK4", "EventCV"),
-        Plugged("inivation", "DVXplorer_DXA00080", "dv-processing"),
-    ]
-    assert not remarks
-    assert [parse(camera.source).kind for camera in found] == ["webcam", "webcam", "usb", "usb", "inivation"]
-
-
-def test_without_an_event_camera_the_way_out_is_said() -> None:
-    found, remarks = plugged_in({"eventcv": eventcv(), "dv_processing": dv()})
-    assert {camera.driver for camera in found} == {"webcam"}
-    assert remarks[0].startswith("No event camera found. Plugged in?")
-    assert remarks[1] == "udev rules are missing"
 
 
 INDOOR = {"camera": "EVK4", "serial": "42", "biases": {"diff_on": 0, "fo": 7}, "lens": "8 mm"}

@@ -13,9 +13,7 @@ from spikesight.encoders.events import SensorSize
 from spikesight.encoders.sources import chunks as sources
 from spikesight.encoders.sources.address import SourceError
 from spikesight.encoders.sources.chunks import PERIOD_US, REST_PERIODS, Chunk, of_events, open_source
-from spikesight.models.classifier.session import Session, inputs_of
 from tests.support.inputs.samples import at
-from tests.support.models import tiny
 
 SENSOR = SensorSize(9, 8)
 
@@ -46,12 +44,6 @@ def test_a_sample_rests_between_its_rounds() -> None:
     assert not any(times(chunk) for chunk in found[len(first) : whole])
     again = [[t + whole * PERIOD_US for t in times(chunk)] for chunk in first]
     assert [times(chunk) for chunk in found[whole : whole + len(first)]] == again
-
-
-def test_a_chunk_closes_the_bins_before_it() -> None:
-    session = Session(tiny(), SensorSize(24, 32))
-    assert [given.n_events for given in inputs_of(session, Chunk(35_000, packet=at(0, 1, 12_000)))] == [2, 1, 0]
-    assert inputs_of(Session(tiny()), Chunk(10_000, frame=np.zeros((32, 24, 3), np.uint8))) == []
 
 
 class Capture:
@@ -95,16 +87,6 @@ def test_a_videos_frames_come_in_its_time_and_colours(
     assert capture.released == 1
 
 
-def test_a_webcams_frames_have_the_clocks_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    ticks = iter([5000, 5000, 5025, 5100])
-    monkeypatch.setattr(sources.cv2, "getTickCount", lambda: next(ticks))
-    monkeypatch.setattr(sources.cv2, "getTickFrequency", lambda: 1000.0)
-    monkeypatch.setattr(sources.cv2, "VideoCapture", {0: Capture()}.get)
-    source = open_source("0")
-    assert (source.name, source.live, source.sensor) == ("camera 0", True, None)
-    assert [chunk.t_us for chunk in source.chunks] == [0, 25_000, 100_000]
-
-
 def test_an_event_camera_is_looked_at_period_by_period_and_time_goes_on_in_silence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -130,9 +112,9 @@ def test_an_event_camera_is_looked_at_period_by_period_and_time_goes_on_in_silen
             self.close()
 
     monkeypatch.setattr(sources, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    monkeypatch.setattr(sources, "open_camera", {"usb:7": Camera()}.get)
-    source = open_source("usb:7")
-    assert (source.name, source.live, source.sensor) == ("usb:7", True, SENSOR)
+    monkeypatch.setattr(sources, "open_camera", {"prophesee:7": Camera()}.get)
+    source = open_source("prophesee:7")
+    assert (source.name, source.live, source.sensor) == ("prophesee:7", True, SENSOR)
     found = list(source.chunks)
     assert Camera.closed
     assert [times(chunk) for chunk in found] == [[0, 900, 1000], [], [], [400_000], [400_000, 400_020]]

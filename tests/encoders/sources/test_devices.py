@@ -1,6 +1,9 @@
-"""Cameras on this machine: USB, Speck and webcam, with stand-in libraries."""
+"""Cameras on this machine, on USB and webcams, with stand-in libraries, and the real ones' interfaces."""
 
+import dataclasses
+import inspect
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,105 +12,118 @@ import pytest
 
 from spikesight.encoders.sources import devices
 from spikesight.encoders.sources.address import SourceError, SourceLost
+from spikesight.encoders.sources.devices import InivationDriver, Plugged, PropheseeDriver, configured, plugged_in
 from spikesight.encoders.sources.source import open_source, parse
 from tests.support.inputs.sources import SENSOR
 
 
-def eventcv_stand_in(windows: list[Any], **flaws: Any) -> SimpleNamespace:
-    """EventCV with one camera whose reads give `windows`."""
-    cameras = [{"kind": "prophesee_evk4", "name": "EVK4", "serial": "42", "bus": 1, "address": 2, "speed": "super"}]
+@dataclasses.dataclass
+class Biases:
+    diff_on: int = 0
+    diff_off: int = 0
+    fo: int = 7
+
+
+@dataclasses.dataclass
+class Configuration:
+    biases: Biases = dataclasses.field(default_factory=Biases)
+    rate_limiter: Any = None
+
+
+EVK4 = SimpleNamespace(Configuration=Configuration, RateLimiter=lambda period, most: (period, most))
+EVENTS = np.array([(5, 1, 2, True), (6, 3, 4, False)], [("t", "<u8"), ("x", "<u2"), ("y", "<u2"), ("on", "?")])
+
+
+def neuromorphic(packets: list[Any], **flaws: Any) -> SimpleNamespace:
+    """neuromorphic-drivers with one camera of Prophesee's that gives these packets, and one of another maker."""
     asked: dict[str, Any] = {}
 
-    def read(timeout_ms: int) -> Any:
-        assert timeout_ms >= 1
-        window = windows.pop(0) if windows else None
-        if isinstance(window, Exception):
-            raise window
-        return window
+    class Camera:
+        def properties(self) -> Any:
+            return SENSOR
 
-    camera = SimpleNamespace(sensor_size=(34, 30), read=read, close=lambda: asked.update(closed=True))
+        def __next__(self) -> Any:
+            if not packets:
+                raise RuntimeError("gone")
+            return "status", packets.pop(0)
 
-    def stream(serial: str, **options: Any) -> Any:
-        asked.update(serial=serial, **options)
+        def __exit__(self, *_: object) -> None:
+            asked["closed"] = True
+
+    def opened(**options: Any) -> Camera:
+        asked.update(options)
         if "open" in flaws:
-            raise RuntimeError("Other error")
-        return camera
+            raise RuntimeError("busy")
+        return Camera()
 
-    return SimpleNamespace(list_cameras=lambda: flaws.get("cameras", cameras), stream=stream, asked=asked)
+    name = SimpleNamespace(name="PROPHESEE_EVK4", value="Prophesee EVK4")
+    other = SimpleNamespace(name="INIVATION_DAVIS346", value="iniVation DAVIS346")
+    cameras = [(other, "7"), (name, None), (name, "42")]
+    listed = [SimpleNamespace(name=kind, serial=serial) for kind, serial in flaws.get("cameras", cameras)]
+    return SimpleNamespace(list_devices=lambda: listed, open=opened, prophesee_evk4=EVK4, asked=asked)
 
 
-def window(first_us: int) -> SimpleNamespace:
-    table = np.array([[1, 2, first_us, 1], [3, 4, first_us + 1, 0]], np.uint64)
-    return SimpleNamespace(numpy=lambda: table)
-
-
-@pytest.mark.parametrize("text", ["prophesee", "usb:42", "prophesee?rate=5000000"])
-def test_a_usb_camera(text: str) -> None:
-    library = eventcv_stand_in([window(5), None, RuntimeError("gone")])
-    driver = devices.EventcvDriver(parse(text), library)
+@pytest.mark.parametrize("text", ["prophesee", "prophesee:42", "prophesee?rate=5000000"])
+def test_a_camera_of_prophesee_s(text: str) -> None:
+    library = neuromorphic([SimpleNamespace(polarity_events=one) for one in (EVENTS, None)] + [None])
+    driver = PropheseeDriver(parse(text), library)
+    rate = (1000, 5000) if "rate" in text else None
+    assert library.asked["configuration"] == Configuration(Biases(0, 0, 7), rate)
     assert driver.size == SENSOR
+    assert driver.settings == {
+        "camera": "Prophesee EVK4", "serial": "42", "biases": {"diff_on": 0, "diff_off": 0, "fo": 7}
+    }  # fmt: skip
     found = driver.read(0.1)
     assert found is not None
     assert found.tolist() == [(5, 1, 2, True), (6, 3, 4, False)]
+    assert driver.read(0.1) is None
     assert driver.read(0.1) is None
     with pytest.raises(SourceLost):
         driver.read(0.1)
     driver.close()
     assert library.asked["closed"]
-    assert library.asked["serial"] == "42"
-    assert library.asked.get("max_event_rate") == (5e6 if "rate" in text else None)
 
 
-def test_what_is_set_on_the_camera() -> None:
-    library = eventcv_stand_in([])
-    devices.EventcvDriver(parse("prophesee?roi=320,180,640,360&bias=adaptive"), library)
-    assert library.asked["roi"] == (320, 180, 640, 360)
-    assert library.asked["adaptive_bias"] is True
-    for text in ("roi=1,2,3", "roi=1,2,0,4", "roi=1,2,3,-4", "roi=1,2,3,x", "roi=", "bias=low"):
-        with pytest.raises(SourceError, match=text.partition("=")[0]):
-            devices.EventcvDriver(parse(f"prophesee?{text}"), library)
+def test_a_file_of_biases(tmp_path: Path) -> None:
+    path = tmp_path / "indoor.bias"
+    path.write_text("-10  % bias_diff_on\n12 % bias_diff_off\n\n")
+    library = neuromorphic([])
+    PropheseeDriver(parse(f"prophesee?biases={path}"), library)
+    assert library.asked["configuration"].biases == Biases(-10, 12, 7)
+    for text, says in (
+        ("bias_diff_on = 3", "VALUE % bias_NAME"),
+        ("3 % speed", "no bias 'speed': it has diff_on, diff_off, fo"),
+    ):
+        path.write_text(text)
+        with pytest.raises(SourceError, match=says):
+            PropheseeDriver(parse(f"prophesee?biases={path}"), library)
+    with pytest.raises(SourceError, match="cannot be read"):
+        PropheseeDriver(parse("prophesee?biases=none.bias"), library)
 
 
 @pytest.mark.parametrize(
     ("text", "flaw", "says"),
     [
         ("prophesee", {"cameras": []}, r"No event camera found. Plugged in\? On Linux install the udev rules"),
-        ("usb:7", {}, r"there is no camera 'usb:7' here; plugged in: EVK4 \(usb:42\)"),
-        ("inivation", {}, "no camera 'inivation'"),
-        ("usb:42", {"open": True}, "another program"),
+        ("prophesee:7", {}, r"there is no camera 'prophesee:7' here; plugged in: prophesee:42"),
+        ("prophesee?roi=0,0,9,9", {}, "there is no option roi of this camera"),
+        ("prophesee:42", {"open": True}, "another program"),
     ],
 )
 def test_no_camera_says_what_to_do(text: str, flaw: dict[str, Any], says: str) -> None:
     with pytest.raises((SourceError, SourceLost), match=says):
-        devices.EventcvDriver(parse(text), eventcv_stand_in([], **flaw))
+        PropheseeDriver(parse(text), neuromorphic([], **flaw))
 
 
-def test_a_speck() -> None:
-    with pytest.raises(SourceError, match="from its maker"):
-        open_source("speck")
-    spike = SimpleNamespace(timestamp=5, x=1, y=2, p=1)
-    sink = SimpleNamespace(get_events=lambda: [spike, SimpleNamespace()])
-    model = SimpleNamespace(get_source_node=lambda: None, apply_configuration=lambda _: None)
-    device = SimpleNamespace(get_model=lambda: model)
-    library = SimpleNamespace(
-        device=SimpleNamespace(
-            get_unopened_devices=lambda: [SimpleNamespace(device_type_name="Speck2fDevKit")],
-            open_device=lambda _: device,
-            close_device=lambda _: None,
-        ),
-        graph=SimpleNamespace(EventFilterGraph=lambda: None, sink_from=lambda _: sink),
-        speck2f=SimpleNamespace(
-            configuration=SimpleNamespace(SpeckConfiguration=lambda: SimpleNamespace(dvs_layer=SimpleNamespace()))
-        ),
-    )
-    driver = devices.SpeckDriver(parse("speck"), library)
-    found = driver.read(0.1)
-    assert found is not None
-    assert (found.tolist(), driver.size.width) == ([(5, 1, 2, True)], 128)
-    driver.close()
-    library.device.get_unopened_devices = lambda: [SimpleNamespace(device_type_name="dynapcnn")]
-    with pytest.raises(SourceError, match="No Speck found"):
-        devices.SpeckDriver(parse("speck"), library)
+def test_the_real_library_takes_what_is_set(tmp_path: Path) -> None:
+    library = pytest.importorskip("neuromorphic_drivers", reason="needs neuromorphic-drivers: spikesight[cameras]")
+    (tmp_path / "a.bias").write_text("30 % bias_diff_on\n")
+    made = configured(library.prophesee_evk4, parse(f"prophesee?biases={tmp_path / 'a.bias'}&rate=5000000"))
+    assert (made.biases.diff_on, made.rate_limiter.maximum_events_per_period) == (30, 5000)
+    assert len(made.serialize()) == len(library.prophesee_evk4.Configuration().serialize()) + 6
+    assert {"serial", "configuration", "iterator_timeout"} <= set(inspect.signature(library.open).parameters)
+    with pytest.raises(SourceError, match=r"No event camera found|no camera 'prophesee:nobody"):
+        open_source("prophesee:nobody")
 
 
 def test_a_webcam_goes_through_the_pixel_model() -> None:
@@ -162,20 +178,54 @@ class Batch(list[tuple[int, int, int, int]]):
         return np.array(self, [("timestamp", "<i8"), ("x", "<i2"), ("y", "<i2"), ("polarity", "i1")])
 
 
-def dv_stand_in(camera: DvCamera) -> SimpleNamespace:
-    return SimpleNamespace(io=SimpleNamespace(camera=SimpleNamespace(open=lambda: camera)))
+def dv(camera: DvCamera, *names: str) -> SimpleNamespace:
+    """dv-processing with this camera under each of these names."""
+    return SimpleNamespace(io=SimpleNamespace(camera=SimpleNamespace(open=lambda _: camera, discover=lambda: names)))
 
 
-def test_a_camera_that_only_dv_processing_knows() -> None:
+def test_a_camera_of_inivation_s() -> None:
     camera = DvCamera([Batch([(5, 1, 2, 1), (6, 3, 4, 0)]), None])
-    driver = devices.DvCameraDriver(parse("inivation?roi=4,5,20,10"), dv_stand_in(camera))
-    assert (driver.size, camera.area) == (SENSOR, (4, 5, 20, 10))
+    driver = InivationDriver(parse("inivation?roi=4,5,20,10"), dv(camera, "DVXplorer_1"))
+    assert (driver.size, camera.area, driver.settings) == (SENSOR, (4, 5, 20, 10), {"camera": "DVXplorer_1"})
     found = driver.read(0.1)
     assert found is not None
     assert found.tolist() == [(5, 1, 2, True), (6, 3, 4, False)]
     assert driver.read(0) is None
     with pytest.raises(SourceLost, match="stopped answering"):
         driver.read(0.1)
-    for option, says in (("rate=1e6", "sets no rate"), ("bias=adaptive", "sets no bias"), ("roi=30,0,9,9", "34x30")):
+    for text, says in (
+        *((f"inivation?roi={roi}", "roi") for roi in ("1,2,3", "1,2,0,4", "1,2,3,-4", "1,2,3,x", "")),
+        ("inivation?roi=30,0,9,9", "34x30"),
+        ("inivation?rate=1e6", "no option rate"),
+        ("inivation:none", "plugged in: inivation:DVXplorer_1"),
+    ):
         with pytest.raises(SourceError, match=says):
-            devices.DvCameraDriver(parse(f"inivation?{option}"), dv_stand_in(DvCamera([])))
+            InivationDriver(parse(text), dv(DvCamera([]), "DVXplorer_1"))
+
+
+@pytest.fixture
+def webcams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number, index in ((0, "0"), (1, "1"), (2, "0")):
+        (tmp_path / f"video{number}").mkdir()
+        (tmp_path / f"video{number}" / "index").write_text(f"{index}\n")
+        (tmp_path / f"video{number}" / "name").write_text(f"Webcam {number}\n")
+    monkeypatch.setattr(devices, "VIDEO_DEVICES", str(tmp_path))
+
+
+@pytest.mark.usefixtures("webcams")
+def test_every_driver_is_asked_and_every_string_opens_a_source() -> None:
+    two = dv(DvCamera([]), "DVXplorer_DXA00080")
+    found, remarks = plugged_in({"neuromorphic_drivers": neuromorphic([]), "dv_processing": two})
+    assert found == [
+        Plugged("webcam:0", "Webcam 0", "webcam"),
+        Plugged("webcam:2", "Webcam 2", "webcam"),
+        Plugged("prophesee:42", "Prophesee EVK4", "neuromorphic-drivers"),
+        Plugged("inivation:DVXplorer_DXA00080", "DVXplorer_DXA00080", "dv-processing"),
+    ]
+    assert not remarks
+    assert [parse(camera.source).kind for camera in found] == ["webcam", "webcam", "prophesee", "inivation"]
+    none = neuromorphic([], cameras=[])
+    found, remarks = plugged_in({"neuromorphic_drivers": none, "dv_processing": SimpleNamespace()})
+    assert {camera.driver for camera in found} == {"webcam"}
+    assert remarks[0].startswith("No event camera found. Plugged in?")
+    assert remarks[1].startswith("dv_processing could not be asked: AttributeError")

@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.recordings.files import write_recording
-from spikesight.encoders.sources.address import SourceEnded, SourceError
-from spikesight.encoders.sources.file import FileDriver, looped
+from spikesight.encoders.sources.address import SourceEnded
+from spikesight.encoders.sources.file import FileDriver
 from spikesight.encoders.sources.source import parse
 from tests.support.inputs.samples import at
 
@@ -68,16 +67,3 @@ def test_a_round_goes_on_a_packet_after_the_one_before(tmp_path: Path) -> None:
     made.close()
     with pytest.raises(SourceEnded):
         made.read(1.0)
-
-
-def test_packets_have_a_shortest(tmp_path: Path) -> None:
-    assert rest(driver(tmp_path, "?speed=0&packet_ms=0.1", 0, 99, 100)[0]) == [[0, 99], [100]]
-    with pytest.raises(SourceError, match="packet_ms"):
-        driver(tmp_path, "?packet_ms=0.09", 0)
-
-
-def test_each_round_begins_ten_milliseconds_after_the_one_before() -> None:
-    found = np.concatenate(list(looped(lambda: [at(7, 8), at(20)], 3, 10_000)))["t"].tolist()
-    assert found == [7, 8, 20, 10_020, 10_021, 10_033, 20_033, 20_034, 20_046]
-    assert list(looped(lambda: [at(7)], 0, 10_000)) == []
-    assert list(looped(list, float("inf"), 10_000)) == [], "of an empty recording every round is"

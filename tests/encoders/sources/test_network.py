@@ -41,7 +41,7 @@ def read_to(n: int, read: Callable[[float], Events | None]) -> Events:
     return np.concatenate(found)
 
 
-@pytest.mark.parametrize(("layout", "big"), [("t64", False), ("t32", False), ("aestream", False), ("aestream", True)])
+@pytest.mark.parametrize(("layout", "big"), [("t64", False), ("aestream", False), ("aestream", True)])
 def test_datagrams_arrive(layout: str, big: bool) -> None:
     sent, driver = packet(1000, n=3000), udp(format=layout, endian="big" if big else "little")
     send(driver.port, list(encode(sent, layout, big_endian=big)))
@@ -160,5 +160,8 @@ def test_a_cameras_server_is_read_as_its_bytes_come_and_to_the_end() -> None:
 
 @pytest.mark.parametrize("sent", [b"HTTP/1.1 400 Bad Request\r\n\r\n", header(SENSOR, LZ4)[:20], b""])
 def test_what_is_no_cameras_server_is_left(sent: bytes) -> None:
-    with server(sent) as address, pytest.raises(SourceLost, match="what answers at dv://there:1 is no camera's server"):
+    with (
+        server(sent) as address,
+        pytest.raises(SourceLost, match="what answers at dv://there:1 is no camera's server that can be read"),
+    ):
         DvDriver(address)

@@ -1,16 +1,15 @@
 """One source of whatever kind: its queue, restarts, losses and reconnection, with a scripted driver."""
 
-import threading
 from typing import Any
 
 import pytest
 
 from spikesight.encoders.events import Counters, Events
 from spikesight.encoders.sources import source as module
-from spikesight.encoders.sources.address import Address, SourceError, SourceLost
-from spikesight.encoders.sources.source import Source, open_source
-from tests.support.inputs.sources import SENSOR, Script, packet
-from tests.support.waiting import PATIENCE_S, until
+from spikesight.encoders.sources.address import Address, SourceLost
+from spikesight.encoders.sources.source import Source
+from tests.support.inputs.sources import Script, packet
+from tests.support.waiting import until
 
 
 def opener(*answers: Script | Exception) -> module.OpenDriver:
@@ -71,17 +70,6 @@ def test_the_oldest_go_when_nobody_reads(
     assert not source.running
 
 
-def test_who_is_late_reads_all_that_waits_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_JOINED", 45)
-    source = queued([10] * 8)
-    first, second, none = (source.read_waiting(0) for _ in range(3))
-    assert first is not None
-    assert second is not None
-    assert (len(first), len(second), none) == (50, 30, None), "no more than asked for, and a packet"
-    assert first["t"].tolist() == sorted(first["t"])
-    assert int(second["t"][0]) == 5000
-
-
 def test_bad_events_and_restarts_are_counted() -> None:
     source, found = run(Script([packet(1_000_000), packet(999_995), packet(5), packet(20, x=99)]))
     assert firsts(found) == [1_000_000, 1_000_009, 5]
@@ -95,28 +83,6 @@ def test_a_lost_device_is_opened_again_until_it_is_there() -> None:
     assert first.closed
 
 
-def test_a_driver_that_fails_to_close_is_opened_again_and_ends() -> None:
-    class Stuck(Script):
-        def close(self) -> None:
-            raise RuntimeError("no such device")
-
-    scripts = Stuck([packet(0), SourceLost("unplugged")]), Stuck([packet(50)])
-    source = Source(Address("udp", "udp"), opener(*scripts), back_off_s=(0.001,))
-    assert firsts(source.read(PATIENCE_S) for _ in scripts) == [0, 50]
-    until(lambda: not source.running)
-    assert (source.n_reopened, source.fault) == (1, None)
-
-
-def test_waits_between_two_openings_grow_and_then_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    waits: list[float] = []
-    wait = threading.Event.wait
-    monkeypatch.setattr(
-        threading.Event, "wait", lambda self, s=None: waits.append(s) if s in (0.1, 0.2, 0.4) else wait(self, s)
-    )
-    run(Script([SourceLost("x")]), *[SourceLost("y")] * 4, Script([]), back_off_s=(0.1, 0.2, 0.4))
-    assert waits == [0.1, 0.2, 0.4, 0.4, 0.4]
-
-
 def test_close_interrupts_the_wait_to_reconnect() -> None:
     script = Script([SourceLost("gone")])
     source = Source(Address("udp", "udp"), opener(script), back_off_s=(600.0,))
@@ -124,29 +90,3 @@ def test_close_interrupts_the_wait_to_reconnect() -> None:
     source.close()
     source.close()
     until(lambda: not source.running)
-
-
-def test_reading_and_closing_from_two_threads() -> None:
-    source = Source(Address("udp", "udp"), opener(Script([None] * 100_000)))
-    reader = threading.Thread(target=lambda: list(source.packets(PATIENCE_S)))
-    reader.start()
-    source.close()
-    reader.join(PATIENCE_S)
-    assert not reader.is_alive()
-
-
-def test_a_source_is_waited_for_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    now, tries = [0.0], []
-    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(module.time, "sleep", lambda seconds: now.__setitem__(0, round(now[0] + seconds, 6)))
-
-    def nobody(_: Address) -> Script:
-        tries.append(now[0])
-        raise SourceLost("nobody there")
-
-    for wait_s in (1.0, 0.0):
-        with pytest.raises(SourceError, match="nobody there"):
-            open_source("webcam:0", drivers={"webcam": nobody}, wait_s=wait_s)
-    assert tries == [0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.0]
-    with open_source("webcam:0", drivers={"webcam": opener(Script([packet(0)]))}) as source:
-        assert source.size == SENSOR

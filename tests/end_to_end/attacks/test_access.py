@@ -15,7 +15,7 @@ from tests.support.serving.servers import running
     "name", ["none", "..%2f", "..%2f..%2fetc%2fpasswd", "%00", "%2e%2e", "a" * 10_000, "tiny%0d%0aX:y"]
 )
 def test_unknown_names_get_404(port: int, name: str) -> None:
-    asked = (f"/v2/models/{name}/infer", "POST"), (f"/v2/models/{name}/config", "GET"), (f"/samples/{name}", "GET")
+    asked = (f"/v2/models/{name}/infer", "POST"), (f"/v2/models/{name}/ready", "GET"), (f"/samples/{name}", "GET")
     for path, method in asked:
         status = status_of(talk(port, get(path, "Content-Length: 0", method=method)))
         assert status in (404, 414) or (status == 400 and path.startswith("/samples/aaa"))

@@ -146,7 +146,6 @@ def test_cards_are_corrected(pupil: Visit, before_the_camera: Show) -> None:
     first = page.get_by_label("Take example 1 of Class 1 back")
     first.click()
     pupil.until(lambda: first.count() == 0, "it is gone")
-    kept = examples(pupil, 1)
     late: list[Route] = []
     page.route("**/classes?*", lambda route: late.append(route))
     page.keyboard.down("1")
@@ -154,17 +153,13 @@ def test_cards_are_corrected(pupil: Visit, before_the_camera: Show) -> None:
     until_shown(pupil, 1, examples(pupil, 1) + 2)  # the server's messages have the old name still
     with page.expect_response("**/classes?*"):
         late[0].continue_()
+    page.unroute("**/classes?*")
     until_shown(pupil, 1, examples(pupil, 1) + 2)
     page.keyboard.up("1")
     settled(pupil)
     assert names(pupil) == ["star", "Class 2", "Class 3"]
     name(pupil, 2, "star")
     assert page.get_by_label("Name of class 2").input_value() == "Class 2", "two cannot have one name"
-    crops = page.locator(".card:nth-child(1) .examples canvas")
-    pupil.until(lambda: crops.count() >= 5, "what the camera saw beside the events")
-    for left in (kept, 0):
-        pupil.click("Undo")
-        pupil.until(lambda left=left: examples(pupil, 1) == left, "the showing is taken back whole")
     pupil.click("Show the background")
     until_shown(pupil, 2, 2)
     assert page.get_by_label("Name of class 2").input_value() == "background"
@@ -172,6 +167,7 @@ def test_cards_are_corrected(pupil: Visit, before_the_camera: Show) -> None:
     assert cards.count() == 4
     assert page.evaluate("document.activeElement.value") == "Class 4"
     pupil.click("Take Class 4 back")
+    page.evaluate("document.activeElement.blur()")  # a digit in a name is no key
     page.keyboard.down("1")
     pupil.click("Take star back")
     pupil.until(lambda: cards.count() == 2, "two cards")
@@ -197,7 +193,7 @@ def recording(path: Path, lying: bool) -> Path:
     return path
 
 
-def test_slow_uploads_stay_with_their_card_and_undo_takes_one_showing(pupil: Visit, tmp_path: Path) -> None:
+def test_slow_uploads_stay_with_their_card(pupil: Visit, tmp_path: Path) -> None:
     page = pupil.page
     late: list[Route] = []
     lying, standing = recording(tmp_path / "lying.npz", True), recording(tmp_path / "standing.npz", False)
@@ -220,9 +216,8 @@ def test_slow_uploads_stay_with_their_card_and_undo_takes_one_showing(pupil: Vis
     pupil.drop(lying)
     until_shown(pupil, 1, 6)
     with page.expect_response(lambda answer: answer.status == 404):
-        page.locator("#teach-undo").evaluate("(button) => { button.click(); button.click(); }")
-    pupil.until(lambda: examples(pupil, 1) == 0, "the last showing is taken back")
-    assert examples(pupil, 2) >= 6
+        twice = "(button) => { button.click(); button.click(); }"
+        page.get_by_role("button", name="Take example").first.evaluate(twice)
     assert page.locator("#notice").is_hidden()
     pupil.click("Teach")
     pupil.drop(standing)

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from spikesight.models.conversion.ann_to_snn import convert, graph_of
+from spikesight.models.conversion.ann_to_snn import build_network, convert
 from spikesight.models.conversion.thresholds import run_as_ann
 from spikesight.models.conversion.trace import trace
 from spikesight.models.networks.ann import CifarResNet, ResNet, SmallCnn
 from spikesight.models.networks.converted.graph import ConversionError
+from spikesight.models.networks.converted.rules import SpikeRule
 from tests.support.models import Functional, warmed
 
 X = torch.randn(4, 3, 9, 8, generator=torch.Generator().manual_seed(5))
@@ -92,7 +93,7 @@ def test_the_graph_computes_the_ann(name: str) -> None:
     ann, x = warmed(ANNS[name], X), X[..., :8] if name == "functions" else X  # one of its pools must be square
     with torch.no_grad():
         expected = ann(x)
-        network = graph_of(ann, x)
+        network = build_network(ann, x, SpikeRule())
         torch.testing.assert_close(run_as_ann(network, x), expected, rtol=1e-4, atol=1e-4)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
     by_name = {node.name: node for node in network.config.nodes}

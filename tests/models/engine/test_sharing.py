@@ -27,7 +27,7 @@ COUNTS = (2, 3, 5)
 def _shared(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Work is handed over however little it is, and where a hand-over costs no more than it brings."""
     if request.param == "always":
-        monkeypatch.setattr("spikesight.models.engine.engine.hand_over_ns", lambda: 0)
+        monkeypatch.setattr("spikesight.models.engine.engine.HAND_OVER_NS", 0)
     yield
     use_threads(None)
 
@@ -73,9 +73,8 @@ def test_every_block_and_kernel(block: str, choice: str) -> None:
     assert_no_number_of_threads_changes_a_bit(engine, inputs(4, 3, size=(37, 29)))
 
 
-@pytest.mark.parametrize("method", ["half", "multi"])
-def test_a_converted_network(method: str, resnet: nn.Module, images: Tensor) -> None:
-    network = convert(resnet, [images], method, steps=4)
+def test_a_converted_network(resnet: nn.Module, images: Tensor) -> None:
+    network = convert(resnet, [images], "ours", steps=4)
     x_seq = images[:3].expand(4, -1, -1, -1, -1)
     assert_no_number_of_threads_changes_a_bit(Engine(network, *images.shape[2:]), x_seq)
 
@@ -101,7 +100,7 @@ from spikesight.models.native.threads import use_threads
 from spikesight.models.steps import Step
 from tests.support.models import lively
 from tests.support.networks import EVENT, assert_same, inputs
-module.hand_over_ns = lambda: 0
+module.HAND_OVER_NS = 0
 engine, x_seq = module.Engine(lively(EVENT), 17, 13), inputs(3, 1)
 def threads(): return len(os.listdir("/proc/self/task"))
 use_threads(1)

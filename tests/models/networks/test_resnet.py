@@ -1,21 +1,42 @@
-"""Spiking ResNets: parameter counts, binary inputs, chunking, gradients, equality with the ANN's arithmetic."""
+"""Spiking ResNets, their ANN twins, STDP, and recordings of what neurons do."""
 
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
+import spikesight
+from spikesight.encoders.events import make_events
+from spikesight.models.classifier import Classifier
+from spikesight.models.contract import CheckpointError
+from spikesight.models.networks.ann import (
+    ANNS,
+    CifarResNet,
+    as_ann,
+    build_for,
+    fits,
+    guess_name,
+    read_state,
+)
+from spikesight.models.networks.converted.neurons import SpikeLayer
+from spikesight.models.networks.converted.rules import SpikeRule
 from spikesight.models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
-from spikesight.models.neurons.config import CLIF, PLIF, SLIDING_PSN
+from spikesight.models.networks.stdp import StdpConfig, StdpLayer, rates_of
+from spikesight.models.neurons.config import CLIF, IF, PLIF, RECTIFIER, SLIDING_PSN
 from spikesight.models.neurons.layers import Neuron
+from spikesight.models.neurons.probe import threshold_of
 from spikesight.models.neurons.state import State, zero_state
+from tests.support.models import tiny
 
 TINY = ResNetConfig("ms", (1, 1), (4, 8), pool="max", in_channels=2, classes=3)
 BLOCKS = pytest.mark.parametrize("block", ["plain", "sew", "ms"])
 
 
-def tiny(block: str = "ms", **options: object) -> SpikingResNet:
+def small_resnet(block: str = "ms", **options: object) -> SpikingResNet:
     """A small network with weights large enough to fire."""
     torch.manual_seed(0)
     network = SpikingResNet(replace(TINY, block=block, **options))  # type: ignore[arg-type]
@@ -59,7 +80,7 @@ OPTIONS: list[dict[str, object]] = [
 @BLOCKS
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_steps_with_carried_state_equal_the_whole_sequence(block: str, options: dict[str, object]) -> None:
-    network, x, parts = tiny(block, **options), events(height=17, width=22), []
+    network, x, parts = small_resnet(block, **options), events(height=17, width=22), []
     state: State | None = None
     with torch.no_grad():
         whole, whole_state = network(x)
@@ -88,7 +109,7 @@ def test_tdbn_starts_summed_branches_lower() -> None:
 
 
 def test_the_network_keeps_no_state() -> None:
-    network, x = tiny(), events()
+    network, x = small_resnet(), events()
     with torch.no_grad():
         first, state = network(x)
         before = {k: v.clone() for k, v in state.items()}
@@ -100,7 +121,7 @@ def test_the_network_keeps_no_state() -> None:
 
 @pytest.mark.parametrize("training", [True, False])
 def test_asking_for_a_zero_state_changes_nothing_of_a_network(training: bool) -> None:
-    network = tiny().train(training)
+    network = small_resnet().train(training)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     zero_state(network, 2, 12, 15)
     assert {module.training for module in network.modules()} == {training}
@@ -131,4 +152,147 @@ def test_each_number_of_a_shape_has_its_bounds(good: dict[str, object], bad: dic
 
 def test_input_of_the_wrong_shape_is_refused() -> None:
     with pytest.raises(ValueError, match="x_seq must be"):
-        tiny()(torch.zeros(1, 3, 8, 8))
+        small_resnet()(torch.zeros(1, 3, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"),
+    [("cifar-resnet20", 0.27), ("cifar-resnet32", 0.46), ("cifar-resnet56", 0.85), ("resnet18", 11.69)],
+)
+def test_parameter_counts_are_the_published_ones(name: str, millions: float) -> None:
+    network = ANNS[name].build(3, 1000 if name == "resnet18" else 10)
+    assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(millions, abs=0.01)
+
+
+def test_an_ann_of_blocks_is_its_twin_step_by_step() -> None:
+    torch.manual_seed(0)
+    config = ResNetConfig("plain", (2, 1), (4, 8), pool="max", in_channels=3, classes=5, neuron=RECTIFIER)
+    for options in ({}, {"bottleneck": True}, {"downsample": "max"}, {"shortcut": "pad"}):
+        network = SpikingResNet(replace(config, **options)).eval()
+        x = torch.randn(2, 3, 17, 20)
+        with torch.no_grad():
+            torch.testing.assert_close(as_ann(network)(x), network(x[None])[0][0])
+    for other, says in ((replace(config, neuron=IF), "only an ANN"), (replace(config, block="sew"), "sew blocks")):
+        with pytest.raises(CheckpointError, match=says):
+            as_ann(SpikingResNet(other))
+    with pytest.raises(CheckpointError, match="only an ANN"):
+        as_ann(nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize("name", ["a.th", "a.safetensors"])
+def test_files_that_are_no_weights(tmp_path: Path, name: str) -> None:
+    with pytest.raises(CheckpointError, match=f"no file {name}"):
+        read_state(tmp_path / name)
+    (tmp_path / name).write_bytes(b"garbage")
+    with pytest.raises(CheckpointError, match=r"not a state dictionary|is not read"):
+        read_state(tmp_path / name)
+    for held in ({}, {"a": 1}, [torch.zeros(1)], {"state_dict": {"a": "b"}}):
+        torch.save(held, tmp_path / "b.pt")
+        with pytest.raises(CheckpointError, match="not a state dictionary of tensors"):
+            read_state(tmp_path / "b.pt")
+    torch.save(nn.Linear(1, 1), tmp_path / "b.pt")  # a whole module: needs its classes to be run
+    with pytest.raises(CheckpointError, match="more than tensors"):
+        read_state(tmp_path / "b.pt")
+
+
+def test_weights_are_read_by_either_file(tmp_path: Path) -> None:
+    tensors = {"module.conv.weight": torch.rand(2, 3, 1, 1), "fc.bias": torch.rand(4)}
+    save_file(tensors, tmp_path / "a.safetensors")
+    torch.save({"model": tensors}, tmp_path / "a.pt")
+    torch.save(tensors, tmp_path / "b.pt")
+    assert set(read_state(tmp_path / "a.safetensors")) == set(tensors)
+    for file in ("a.pt", "b.pt"):
+        assert set(read_state(tmp_path / file)) == {"conv.weight", "fc.bias"}
+
+
+def test_weights_of_another_network_are_refused() -> None:
+    state = CifarResNet(1).state_dict()
+    with pytest.raises(CheckpointError, match="not a small-cnn"):
+        build_for("small-cnn", state)
+    with pytest.raises(CheckpointError, match="do not fit cifar-resnet20"):
+        build_for("cifar-resnet20", state)
+    counters = {name: tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
+    assert fits(CifarResNet(1), counters)
+    assert not fits(CifarResNet(1, 1), state)
+
+
+def test_names_are_found_by_shapes(tmp_path: Path) -> None:
+    network = CifarResNet(1, 1, 7)
+    torch.save({"state_dict": {f"module.{k}": v for k, v in network.state_dict().items()}}, tmp_path / "a.th")
+    state = read_state(tmp_path / "a.th")
+    assert guess_name(state) == "cifar-resnet8"
+    x = torch.randn(2, 1, 8, 8)
+    assert torch.equal(build_for("cifar-resnet8", state)(x), network.eval()(x))
+    with pytest.raises(CheckpointError, match="fit none"):
+        guess_name({"w": torch.zeros(1)})
+
+
+def stripes(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures 12 x 12 of one bright bar, its place the class, with noise."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 4, n)
+    pixels = random.integers(0, 60, (n, 12, 12)).astype(np.uint8) * (random.random((n, 12, 12)) < 0.2)
+    for picture, label in zip(pixels, labels):
+        picture[3 * label : 3 * label + 3] = random.integers(150, 256, (3, 12))
+    return pixels, labels
+
+
+def small(seed: int) -> StdpLayer:
+    return StdpLayer(StdpConfig(inputs=144, neurons=12, total=20.0, theta=4.0, a_plus=1e-2), seed)
+
+
+def test_layer_learns_without_labels() -> None:
+    pixels, labels = stripes(300)
+    layer = small(0)
+    with pytest.raises(ValueError, match="no names"):
+        layer.predict(rates_of(pixels))
+    with pytest.raises(ValueError, match="rates must be"):
+        layer.learn(rates_of(pixels)[:, :5])
+    before = layer.weights.copy()
+    layer.learn(rates_of(pixels))
+    assert np.abs(layer.weights.sum(0) - 20).max() < 0.5
+    assert (layer.weights >= 0).all()
+    assert (layer.weights <= 1.01).all()
+    assert np.abs(layer.weights - before).mean() > 0.01
+    assert (layer.threshold > 0).sum() >= 8  # homeostasis brings most neurons into play
+    learnt = layer.weights.copy()
+    layer.name(rates_of(pixels), labels, 4)
+    assert np.array_equal(layer.weights, learnt), "naming teaches nothing"
+    test, expected = stripes(200, seed=1)
+    assert (layer.predict(rates_of(test)) == expected).mean() > 0.9
+
+
+SIZE = (24, 32)
+EVENTS = make_events(np.arange(0, 60_000, 40), np.arange(1500) % 24, np.arange(1500) // 7 % 32, np.arange(1500) % 2)
+
+
+def model(classifier: Classifier) -> spikesight.Model:
+    return spikesight.Model(classifier)
+
+
+def test_spikes_are_those_that_predictions_count_and_membranes_those_between_steps() -> None:
+    network = model(tiny())
+    steps, trace = network.steps(EVENTS, SIZE), network.trace(EVENTS, SIZE)
+    assert len(steps) > 2
+    fired = sum(np.count_nonzero(layer.spikes.reshape(len(steps), -1), 1) for layer in trace.layers.values())
+    assert np.array_equal(fired, [step.spikes for step in steps])
+    assert np.allclose(trace.probabilities, [step.probabilities for step in steps])
+    assert trace.inputs.shape == (len(steps), *network.classifier.contract.shape)
+    assert all(layer.membranes.shape == layer.spikes.shape for layer in trace.layers.values())
+    assert list(trace.layers) == list(network.classifier.layer_names)
+
+
+def test_a_converted_neuron_fires_at_its_threshold_in_the_unit_of_its_membranes() -> None:
+    for rule in (SpikeRule(v0=0.5), SpikeRule(v0=0.0)):
+        layer = SpikeLayer(rule, 2)
+        layer.theta.copy_(torch.tensor([1.0, 4.0]))
+        at = torch.from_numpy(threshold_of(layer))[None, None]
+        assert [layer(share * at, {}).count_nonzero() for share in (0.99, 1.01)] == [0, 2]
+
+
+def test_a_traced_network_goes_on_as_before() -> None:
+    network = model(tiny())
+    before = network.predict(EVENTS, SIZE)
+    network.trace(EVENTS, SIZE)
+    after = network.predict(EVENTS, SIZE)
+    assert (after.logits, after.spikes) == (before.logits, before.spikes)

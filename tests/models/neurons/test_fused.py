@@ -6,13 +6,11 @@ from torch import Tensor
 
 from spikesight.models.engine.engine import engine_status
 from spikesight.models.native.build import library
-from spikesight.models.neurons import fused_memory
 from spikesight.models.neurons.config import PAPER_LIF, NeuronConfig
 from spikesight.models.neurons.fused import can_fuse, fused_steps
 from spikesight.models.neurons.layers import make_neuron
 from spikesight.models.neurons.surrogate import SURROGATES
 from tests.support.networks import leaves, plain_passes, plain_steps
-from tests.support.processes import in_fresh_process
 
 pytestmark = pytest.mark.skipif(library() is None, reason=engine_status())
 
@@ -84,57 +82,6 @@ def test_what_it_does_not_take() -> None:
     assert not can_fuse(torch.zeros(2, 0), PAPER_LIF)
     assert not can_fuse(torch.zeros(2, 3, device="meta"), PAPER_LIF)
     assert can_fuse(torch.zeros(2, 3), PAPER_LIF)
-
-
-def test_large_outputs_lie_in_memory_that_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fused_memory, "_free", fused_memory.defaultdict(list))
-    x_seq = torch.randn(4, 1 << 18, requires_grad=True)
-    size = 4 * x_seq.numel()
-
-    def run() -> tuple[torch.Tensor, torch.Tensor]:
-        spikes, _ = fused_steps(x_seq, None, NeuronConfig())
-        (gradient,) = torch.autograd.grad(spikes.sum(), x_seq)
-        return spikes.detach(), gradient
-
-    first = run()
-    row, expected = first[0][1], first[0][1].clone()
-    second = run()
-    assert all(torch.equal(a, b) for a, b in zip(first, second))
-    assert not {a.data_ptr() for a in first} & {b.data_ptr() for b in second}  # nothing in use is lent again
-    places = {a.data_ptr() for a in second}
-    del second
-    assert fused_memory.kept_bytes() == 2 * size
-    third = run()
-    assert {a.data_ptr() for a in third} == places
-    del first, third
-    assert fused_memory.kept_bytes() == 3 * size  # a view of the first spikes is still there
-    run()
-    assert torch.equal(row, expected)
-    del row
-    assert fused_memory.kept_bytes() == 4 * size
-    monkeypatch.setattr(fused_memory, "KEPT_BYTES", 3 * size)
-    run()
-    assert fused_memory.kept_bytes() <= 3 * size
-
-
-FORKED = """
-import os, torch
-from spikesight.models.neurons.fused_memory import empty_like
-held, large = [], torch.empty(1 << 21)
-held.append(empty_like(large).fill_(1))
-free = empty_like(large)
-del free
-child = os.fork()
-if not child:
-    held[0].fill_(2), empty_like(large).fill_(2)
-    os._exit(0)
-os.waitpid(child, 0)
-print(held[0].unique().tolist(), 2 in empty_like(large))
-"""
-
-
-def test_a_forked_process_writes_to_memory_of_its_own() -> None:
-    assert in_fresh_process(FORKED, PYTHONWARNINGS="ignore") == "[1.0] False"  # of forks in a process with threads
 
 
 class Flat:

@@ -39,14 +39,6 @@ def test_an_observer_that_raises(monkeypatch: pytest.MonkeyPatch, observer: str,
         assert answers_still(scheduler)
 
 
-def test_who_takes_a_snapshot_and_raises() -> None:
-    with scheduling(tiny()) as scheduler:
-        job, listener = open_with(scheduler, inputs(2))
-        listener.wait()
-        scheduler.snapshot(job, raising)
-        assert answers_still(scheduler)
-
-
 class Deaf(Listener):
     """Raises whatever it is told, once it has been seen."""
 

@@ -1,103 +1,62 @@
-"""Calls in processes of their own: results and errors come back, and whatever a call does ends with it."""
+"""Calls in processes of their own: results and errors come back, whatever a call does ends with it, and it reaches
+nothing else of the machine.
+"""
 
 import asyncio
 import gc
-import mmap
 import os
+import pickle
 import select
 import signal
+import socket
 import tempfile
+import threading
 import weakref
-from contextlib import AbstractContextManager, nullcontext, suppress
-from itertools import count
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 
-from spikesight.encoders.events import EVENTS, SensorSize
-from spikesight.encoders.sample import Sample
+from spikesight.encoders.events import EVENTS
 from spikesight.service.http.errors import Expired, OutOfMemory, Stopped
-from spikesight.service.scheduler.answer import LARGE
-from spikesight.service.scheduler.processes import CALLS, MEMORY, Killed
-from tests.support.processes import Caller, calling, endless
+from spikesight.service.scheduler import processes as module
+from spikesight.service.scheduler import sandbox
+from spikesight.service.scheduler.answer import LARGE, MOST_ARRAYS, receive, receive_arrays, send, unpickle
+from spikesight.service.scheduler.processes import CALLS, MEMORY, MIB, Killed, call_limits, memory_limit
+from tests.support.processes import calling, in_fresh_process
+from tests.support.serving import calls
+from tests.support.serving.calls import doubled, endless, failing
 from tests.support.waiting import PATIENCE_S, until
 
-
-def doubled(n: int) -> int:
-    return 2 * n
-
-
-def failing(*_: object) -> None:
-    raise LookupError("nothing there")
-
-
-def mapped(size: int) -> int:
-    """Address space alone: no page is touched."""
-    with mmap.mmap(-1, size) as memory:
-        return len(memory)
-
-
-def ended() -> None:
-    os._exit(0)
-
-
-def littered() -> None:
-    Path(tempfile.mkdtemp(), "left").touch()
-    os._exit(0)
-
-
-def marked() -> None:
-    """In the folder of its process, where it stays until that ends."""
-    Path(tempfile.gettempdir()).with_name("begun").touch()
-
-
-def slowly() -> int:
-    """Until somebody takes away the file that says it has begun."""
-    begun = Path(tempfile.gettempdir(), "begun")
-    begun.touch()
-    while begun.exists():
-        os.sched_yield()
-    return 5
-
-
-def warm_up() -> None:
-    """What the processes of these tests do first: they wait while a file lies in their temporary folder."""
-    while "TMPDIR" in os.environ and Path(os.environ["TMPDIR"], "gate").exists():
-        os.sched_yield()
-
-
-def processes(**options: Any) -> AbstractContextManager[Caller]:
-    return calling(__name__, **options)
+GIB = 2**30
+SECRET = "a-token-that-nobody-else-may-know"
+landlock = pytest.mark.skipif(not sandbox.version(), reason="this kernel has no Landlock")
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The temporary folder, for this test alone."""
+    """The temporary folder, for this test alone, with a private file beside those of the processes."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "private").write_text(SECRET)
     return tmp_path
 
 
-@pytest.fixture
-def gate(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file behind which processes warm up."""
-    monkeypatch.setenv("TMPDIR", str(folder))
-    (folder / "gate").touch()
-    return folder / "gate"
-
-
 async def test_results_and_errors_come_back() -> None:
-    with processes() as call:
+    with calling() as call:
         with pytest.raises(LookupError, match="nothing there"):
             await call(failing)
         assert await asyncio.gather(*(call(doubled, n) for n in range(20))) == [2 * n for n in range(20)]
+        assert len(call.processes._workers) <= CALLS
 
 
 async def test_a_refused_call_holds_nothing() -> None:
     gc.disable()
     try:
-        with processes() as call:
+        with calling() as call:
             large = np.zeros(9)
             watched = weakref.ref(large)
             with suppress(LookupError):
@@ -108,28 +67,287 @@ async def test_a_refused_call_holds_nothing() -> None:
         gc.enable()
 
 
-def large(n: int) -> Sample:
-    return Sample(np.arange(n, dtype=np.uint8), np.full(n, 7, EVENTS), SensorSize(3, 4), ("odd",))
-
-
 async def test_large_arrays_come_beside_the_rest_and_may_be_written_to() -> None:
-    with processes() as call:
+    with calling() as call:
         for size in (3, LARGE - 1, LARGE, 5):
-            found, expected = await call(large, size), large(size)
+            found, expected = await call(calls.sample, size), calls.sample(size)
             assert (found.size, found.warnings) == (expected.size, expected.warnings)
             assert np.array_equal(found.pixels, expected.pixels)  # type: ignore[arg-type]
             assert np.array_equal(found.events, expected.events)  # type: ignore[arg-type]
             assert found.events.flags.writeable  # type: ignore[union-attr]
 
 
-class Forged:
-    """What a fork whose decoder was taken over might answer: reading it would make a folder."""
+# ---------------------------------------------------------------------------------------------------- ends
 
-    def __init__(self, path: str) -> None:
-        self.path = path
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (self.path,)
+@pytest.mark.attack("recordings", "a decoder that does not end", "killed at the deadline; others go on")
+@pytest.mark.parametrize("function", [endless, calls.dribbling])
+async def test_a_call_that_does_not_end_is_killed_at_its_deadline_and_holds_nobody_up(
+    function: Callable[[], None],
+) -> None:
+    with calling() as call:
+        await call(doubled, 1)
+        stuck = [asyncio.create_task(call(function)) for _ in range(CALLS - 1)]
+        assert await call(doubled, 2) == 4
+        for task in stuck:
+            task.cancel()
+        for _ in range(2 * CALLS):
+            with pytest.raises(Expired):
+                await call(function, seconds=0.2)
+        assert await call(doubled, 3) == 6
+
+
+async def test_a_cancelled_call_leaves_its_place_whether_it_waits_or_runs() -> None:
+    with calling() as call:
+        given_up = [asyncio.create_task(call(endless)) for _ in range(2 * CALLS)]
+        await asyncio.to_thread(until, lambda: len(call.processes._workers) == CALLS, "all places are taken")
+        for task in reversed(given_up):
+            task.cancel()
+        ended = await asyncio.gather(*given_up, return_exceptions=True)
+        assert {type(one) for one in ended} == {asyncio.CancelledError}
+        assert await asyncio.gather(*(call(doubled, n) for n in range(CALLS))) == [2 * n for n in range(CALLS)]
+
+
+@pytest.mark.parametrize("late", [True, False])
+async def test_what_has_expired_in_the_queue_is_not_begun(folder: Path, late: bool) -> None:
+    with calling() as call:
+        await call(doubled, 1)
+        held = [asyncio.create_task(call(endless, seconds=1)) for _ in range(CALLS)]
+        await asyncio.sleep(0)  # they are in the queue first
+        with pytest.raises(Expired) if late else nullcontext():
+            await call(calls.marked, seconds=0.1 if late else PATIENCE_S)
+        await asyncio.gather(*held, return_exceptions=True)
+        with pytest.raises(Expired):
+            await call(calls.marked, seconds=0)
+        await call(doubled, 1)
+        assert len(list(folder.glob("*/begun"))) == (0 if late else 1)
+
+
+@pytest.mark.attack("load", "files for which a container has no memory left, when the kernel ends their decoder", "503")
+@pytest.mark.parametrize(
+    ("number", "error", "spent"),
+    [(signal.SIGKILL, OutOfMemory, None), (signal.SIGSEGV, Killed, False), (signal.SIGXCPU, Killed, True)],
+)
+async def test_what_ended_a_process_is_told(number: signal.Signals, error: type[Exception], spent: bool | None) -> None:
+    with calling() as call:
+        with pytest.raises(error) as caught:
+            await call(calls.killed, number)
+        assert getattr(caught.value, "spent", None) == spent
+        assert await call(doubled, 3) == 6
+
+
+async def test_a_process_that_ends_is_replaced_and_leaves_no_file(folder: Path) -> None:
+    with calling() as call:
+        for _ in range(2 * CALLS):
+            with pytest.raises(Killed):
+                await call(calls.littered)
+        assert await call(doubled, 3) == 6
+    assert [path.name for path in folder.iterdir()] == ["private"]
+
+
+async def test_one_that_was_killed_as_it_waited_harms_no_call() -> None:
+    with calling() as call:
+        pid = await call(os.getpid)
+        os.kill(pid, signal.SIGKILL)
+        (worker,) = (one for one in call.processes._workers if one.process.pid == pid)
+        worker.process.join(PATIENCE_S)
+        assert await call(doubled, 3) == 6
+
+
+async def test_a_fork_server_that_was_killed_is_started_anew() -> None:
+    with calling() as call:
+        server, own = await call(os.getppid), await call(os.getpid)
+        os.kill(server, signal.SIGKILL)
+        os.kill(own, signal.SIGKILL)
+        workers = list(call.processes._workers)
+        await asyncio.to_thread(until, lambda: not any(one.process.is_alive() for one in workers))
+        assert await call(doubled, 3) == 6
+        assert await call(os.getppid) != server
+
+
+@pytest.mark.attack("recordings", "SIGTERM for the service and its decoders while a file is decoded", "it is answered")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_call_outlives_signals_for_the_service(folder: Path, number: signal.Signals) -> None:
+    with calling() as call:
+        own, server = await call(os.getpid), await call(os.getppid)
+        running = asyncio.create_task(call(calls.slowly))
+        await asyncio.to_thread(until, lambda: list(folder.glob("*/*/begun")), "it runs")
+        for pid in (own, server):
+            os.kill(pid, number)
+        for begun in folder.glob("*/*/begun"):
+            begun.unlink()
+        assert (await running, await call(doubled, 3)) == (5, 6)
+
+
+async def test_calls_that_the_service_ends_are_told_from_calls_that_fail(folder: Path) -> None:
+    with calling() as call:
+        running = [asyncio.create_task(call(calls.slowly)) for _ in range(CALLS + 2)]
+        await asyncio.to_thread(until, lambda: len(list(folder.glob("*/*/begun"))) == CALLS, "some run, two wait")
+        await asyncio.to_thread(call.processes.stop)
+        results = await asyncio.gather(*running, return_exceptions=True)
+        assert [type(result) for result in results] == [Stopped] * (CALLS + 2)
+        call.processes.stop()  # finds nothing to kill
+        with pytest.raises(Stopped):
+            await call(doubled, 1)
+
+
+async def test_no_process_outlives_the_service() -> None:
+    with calling() as call:
+        handle = os.pidfd_open(await call(os.getpid))
+    ended, _, _ = select.select([handle], [], [], PATIENCE_S)
+    os.close(handle)
+    assert ended
+
+
+SCRIPT = """
+import asyncio, math, time
+from spikesight.service.scheduler.processes import Processes
+async def main():
+    processes = Processes()
+    processes.start()
+    print(await processes.run(math.sqrt, 4.0, deadline=time.monotonic() + 60))
+    raise SystemExit("without stopping them")
+try:
+    asyncio.run(main())
+except SystemExit as error:
+    print(error)
+"""
+
+
+def test_a_script_needs_no_guard_and_ends_though_it_stops_nothing(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT)
+    run = f"import os, runpy; os.chdir({str(tmp_path)!r}); runpy.run_path('script.py', run_name='__main__')"
+    assert in_fresh_process(run).splitlines() == ["2.0", "without stopping them"]
+
+
+# ---------------------------------------------------------------------------------------------------- limits
+
+
+async def test_memory_is_limited() -> None:
+    with calling() as call:
+        assert await call(calls.mapped, MEMORY - 2**27) == MEMORY - 2**27
+        with pytest.raises(OSError, match="allocate"):
+            await call(calls.mapped, MEMORY + 1)
+        with pytest.raises(MemoryError):
+            await call(bytearray, 2**40)
+
+
+async def test_memory_is_handed_back_while_calls_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    handed, loop = asyncio.Event(), asyncio.get_running_loop()
+    monkeypatch.setattr(module, "give_back", lambda: loop.call_soon_threadsafe(handed.set))
+    with calling() as call:
+        async with asyncio.timeout(PATIENCE_S):
+            while not handed.is_set():
+                with suppress(Expired):
+                    await call(doubled, 1, seconds=1)
+
+
+def tree(folder: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("own", "files", "expected"),
+    [
+        ("0::/\n", {"memory.max": f"{GIB}\n"}, GIB),
+        ("0::/\n", {"memory.max": "max\n"}, 8 * GIB),
+        ("0::/a/b\n", {"a/memory.max": f"{GIB}\n", "a/b/memory.max": f"{3 * GIB}\n"}, GIB),
+        ("0::/a/b\n", {"a/memory.max": "max\n", "a/b/memory.max": f"{3 * GIB}\n"}, 3 * GIB),
+        ("0::/host/path/of/it\n", {"memory.max": f"{2 * GIB}\n"}, 2 * GIB),
+        ("4:cpu,memory:/x\n0::/\n", {"memory/x/memory.limit_in_bytes": f"{GIB}\n"}, GIB),
+        ("4:memory:/docker/x\n", {"memory/memory.limit_in_bytes": f"{GIB}\n"}, GIB),
+        ("4:memory:/x\n", {"memory/x/memory.limit_in_bytes": "9223372036854771712\n"}, 8 * GIB),
+        ("4:cpu:/x\n", {"memory/x/memory.limit_in_bytes": f"{GIB}\n"}, 8 * GIB),
+        ("0::/\n", {"memory.max": f"{99 * GIB}\n"}, 8 * GIB),
+        ("", {}, 8 * GIB),
+    ],
+)
+def test_the_least_limit_counts(own: str, files: dict[str, str], expected: int, tmp_path: Path) -> None:
+    tree(tmp_path, {"cgroup": own, "meminfo": f"MemTotal: {8 * GIB // 1024} kB\nMemFree: 1 kB\n"})
+    tree(tmp_path / "mounted", files)
+    assert memory_limit(tmp_path / "cgroup", tmp_path / "mounted", tmp_path / "meminfo") == expected
+
+
+def test_a_system_that_says_nothing_has_no_limit(tmp_path: Path) -> None:
+    assert memory_limit(tmp_path / "none", tmp_path, tmp_path / "none") is None
+
+
+@pytest.mark.attack(
+    "load",
+    "recordings that unpack to more than a container has, from many connections",
+    "decoders share what the container's limit leaves beside the service; 413",
+)
+@pytest.mark.parametrize("size", [GIB, 2 * GIB, 3 * GIB, 4 * GIB, 16 * GIB])
+def test_all_decoders_at_their_limits_and_their_answers_fit_beside_the_service(size: int) -> None:
+    most, each = call_limits(size)
+    assert most >= 2, "one slow recording holds nobody up"
+    assert each >= 64 * MIB
+    assert 400 * MIB + 2 * most * each <= size
+
+
+# ---------------------------------------------------------------------------------------------------- answers
+
+
+class Numbers(NamedTuple):
+    """A class, but no record that any call answers with."""
+
+    n: int
+
+
+@pytest.mark.parametrize(
+    "answer", [np.ones(6, EVENTS), np.float32(2.5), calls.sample(3), {"a": [1, (2.5, "b"), None], "c": {True}}]
+)
+def test_arrays_and_records_come_back_as_they_are(answer: object) -> None:
+    good, found = unpickle(pickle.dumps((True, answer)))
+    assert (good, type(found), repr(found)) == (True, type(answer), repr(answer))
+
+
+@pytest.fixture
+def ends() -> tuple[Connection, Connection]:
+    """Both ends of a line."""
+    ours, theirs = socket.socketpair()
+    return Connection(ours.detach()), Connection(theirs.detach())
+
+
+def test_so_many_arrays_come_beside_the_rest(ends: tuple[Connection, Connection]) -> None:
+    ours, theirs = ends
+    arrays = [np.full(LARGE, n, np.uint8) for n in range(MOST_ARRAYS + 2)]
+    sender = threading.Thread(target=send, args=(theirs, (True, [*arrays, np.zeros(LARGE - 1, np.uint8)])))
+    sender.start()
+    sizes = np.frombuffer(ours.recv_bytes(), np.uint64).tolist()
+    assert sizes == [LARGE] * MOST_ARRAYS
+    good, found = unpickle(ours.recv_bytes(), receive_arrays(ours, sizes, 2**30))
+    sender.join()
+    assert good
+    assert all(np.array_equal(one, made) for one, made in zip(found, arrays))
+
+
+def test_an_answer_that_is_too_large_cut_or_oddly_begun_is_none(ends: tuple[Connection, Connection]) -> None:
+    ours, theirs = ends
+    with pytest.raises(pickle.UnpicklingError):
+        receive_arrays(ours, [99, 1], 99)
+    theirs.send_bytes(b"odd")
+    theirs.send_bytes(pickle.dumps((True, 1)))
+    with pytest.raises(pickle.UnpicklingError):
+        receive(ours, 99)
+    theirs._send(b"cut")  # type: ignore[attr-defined]
+    theirs.close()
+    with pytest.raises(EOFError):
+        receive_arrays(ours, [4], 99)
+
+
+@pytest.mark.attack("recordings", "a decoder's answer that is none", "refused")
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\x80", b"garbage", pickle.dumps(1), pickle.dumps((False, "no error")), pickle.dumps((2, 3))]
+    + [pickle.dumps((True, other)) for other in (os.getcwd, eval, Numbers(1), Path("/"), os.path.join, type)],
+)
+def test_what_is_no_answer_is_refused(data: bytes) -> None:
+    with pytest.raises(pickle.UnpicklingError):
+        unpickle(data)
 
 
 @pytest.mark.attack(
@@ -138,140 +356,92 @@ class Forged:
     "400; only arrays, records and errors are built from it",
 )
 async def test_a_forged_answer_runs_nothing(folder: Path) -> None:
-    with processes() as call:
+    with calling() as call:
         with pytest.raises(Killed):
-            await call(Forged, str(folder / "made"))
+            await call(calls.Forged, str(folder / "made"))
         assert await call(doubled, 3) == 6
     assert not (folder / "made").exists()
 
 
-@pytest.mark.attack("recordings", "a decoder that does not end", "killed at the deadline; others go on")
-async def test_a_call_that_does_not_end_is_killed_at_its_deadline_and_holds_nobody_up() -> None:
-    with processes() as call:
-        await call(doubled, 1)
-        stuck = [asyncio.create_task(call(endless)) for _ in range(CALLS - 1)]
-        assert await call(doubled, 2) == 4
-        for task in stuck:
-            task.cancel()
-        for _ in range(2 * CALLS):
-            with pytest.raises(Expired):
-                await call(endless, seconds=0.2)
+# ---------------------------------------------------------------------------------------------------- confinement
 
 
-@pytest.mark.parametrize("late", [True, False])
-async def test_what_has_expired_in_the_queue_is_not_begun(folder: Path, late: bool) -> None:
-    with processes() as call:
-        await call(doubled, 1)
-        held = [asyncio.create_task(call(endless, seconds=1)) for _ in range(CALLS)]
-        await asyncio.sleep(0)  # they are in the queue first
-        with pytest.raises(Expired) if late else nullcontext():
-            await call(marked, seconds=0.1 if late else PATIENCE_S)
-        await asyncio.gather(*held, return_exceptions=True)
-        await call(doubled, 1)
-        assert len(list(folder.glob("*/begun"))) == (0 if late else 1)
+@pytest.mark.attack(
+    "recordings",
+    "a decoder that a file took over looks for secrets in its environment",
+    "there are none: no token, no key, nothing but where libraries lie",
+)
+async def test_the_environment_holds_no_secrets(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) -> None:
+    with calling() as call:  # the next fork server gets the environment of this moment
+        os.kill(await call(os.getppid), signal.SIGKILL)
+    for name in ("SPIKESIGHT_TOKEN", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, SECRET)
+    monkeypatch.setenv("HDF5_PLUGIN_PATH", "/somewhere")
+    with calling() as call:
+        found, server, own = await call(calls.variables), await call(os.getppid), await call(os.getpid)
+        assert await call(calls.noisy)
+        assert found["HDF5_PLUGIN_PATH"] == "/somewhere"
+        assert SECRET not in found.values()
+        for pid in (server, own):
+            assert SECRET.encode() not in calls.read(f"/proc/{pid}/environ")
+    assert os.environ["SPIKESIGHT_TOKEN"] == SECRET
+    assert capfd.readouterr() == ("", ""), "what libraries say is for nobody"
 
 
-async def test_memory_is_handed_back_while_calls_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    handed = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    monkeypatch.setattr(
-        "spikesight.service.scheduler.processes.give_back", lambda: loop.call_soon_threadsafe(handed.set)
-    )
-    with processes() as call:
-        async with asyncio.timeout(PATIENCE_S):
-            while not handed.is_set():
-                with suppress(Expired):
-                    await call(doubled, 1, seconds=1)
+@landlock
+@pytest.mark.attack(
+    "recordings",
+    "a decoder that a file took over reads, lists, writes, links or removes files, reads /proc, calls out, signals",
+    "nothing beyond its own folder (Landlock; a line in the log says where the kernel has none)",
+)
+async def test_nothing_else_is_reached(folder: Path) -> None:
+    before, private, own = sorted(folder.iterdir()), str(folder / "private"), f"/proc/{os.getpid()}"
+    files = [private, __file__, "/etc/passwd", "/proc/self/environ", "/proc/self/maps"]
+    files += [f"{own}/environ", f"{own}/cmdline", f"{own}/mem", f"{tempfile.gettempdir()}/../{folder.name}/private"]
+    with socket.create_server(("127.0.0.1", 0)) as server, calling() as call:
+        tries: list[tuple[Callable[..., object], str | int]] = [
+            *((calls.read, path) for path in files),
+            (os.listdir, "/"),
+            (os.listdir, str(folder)),
+            (calls.written, private),
+            (calls.written, str(folder / "new")),
+            (calls.linked, private),
+            (os.unlink, private),
+            (calls.connected, server.getsockname()[1]),
+            (calls.signalled, os.getpid()),
+        ]
+        reached: list[object] = []
+        for function, what in tries:
+            if sandbox.version() >= {calls.connected: 4, calls.signalled: 6}.get(function, 1):
+                with suppress(PermissionError):
+                    await call(function, what)
+                    reached.append((function.__name__, what))
+    assert reached == []
+    assert sorted(folder.iterdir()) == before
+    assert (folder / "private").read_text() == SECRET
 
 
-async def test_memory_is_limited() -> None:
-    with processes() as call:
-        assert await call(mapped, MEMORY - 2**27) == MEMORY - 2**27
-        with pytest.raises(OSError, match="allocate"):
-            await call(mapped, MEMORY + 1)
-        with pytest.raises(MemoryError):
-            await call(bytearray, 2**40)
+async def test_its_own_folder_is_its_own_for_one_call(folder: Path) -> None:
+    with calling() as call:
+        for _ in range(6):
+            assert await call(calls.kept, 100) == ["folder", "other"]
+    assert [path.name for path in folder.iterdir()] == ["private"]
 
 
-@pytest.mark.attack("load", "files for which a container has no memory left, when the kernel ends their decoder", "503")
-async def test_a_decoder_that_the_kernel_ends_for_want_of_memory_is_no_damaged_file() -> None:
-    kills = count()  # one more whenever it is asked
-    with processes(oom_kills=lambda: next(kills)) as call:
-        with pytest.raises(OutOfMemory) as caught:
-            await call(ended)
-        assert (caught.value.status, caught.value.headers) == (503, {"retry-after": "5"})
+async def test_without_room_on_the_disk_calls_that_need_no_file_are_made(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(folder / "missing"))
+    with calling() as call:
         assert await call(doubled, 3) == 6
+        with pytest.raises(OSError, match=r"Not a directory|No usable"):
+            await call(calls.kept, 100)
 
 
-async def test_a_process_that_ends_is_replaced_and_leaves_no_file(folder: Path) -> None:
-    with processes() as call:
-        for function in (ended, littered) * CALLS:
-            with pytest.raises(Killed):
-                await call(function)
-        assert await call(doubled, 3) == 6
-    assert not list(folder.iterdir())
-
-
-async def test_a_warm_process_that_was_killed_is_started_anew() -> None:
-    with processes() as call:
-        os.killpg(os.getpgid(await call(os.getpid)), signal.SIGKILL)
-        for _ in range(2 * CALLS):  # those that the system has not seen to yet
-            with suppress(Killed):
-                await call(doubled, 1)
-        assert await call(doubled, 3) == 6
-
-
-@pytest.mark.attack("recordings", "SIGTERM for the service and its decoders while a file is decoded", "it is answered")
-async def test_a_call_outlives_sigterm(folder: Path) -> None:
-    with processes() as call:
-        fork = await call(os.getpid)
-        running = asyncio.create_task(call(slowly))
-        await asyncio.to_thread(until, lambda: list(folder.glob("*/*/begun")), "it runs")
-        os.killpg(os.getpgid(fork), signal.SIGTERM)
-        for begun in folder.glob("*/*/begun"):
-            begun.unlink()
-        assert (await running, await call(doubled, 3)) == (5, 6)
-
-
-async def test_calls_that_the_service_ends_are_told_from_calls_that_fail(folder: Path) -> None:
-    with processes() as call:
-        calls = [asyncio.create_task(call(slowly)) for _ in range(CALLS + 2)]
-        await asyncio.to_thread(until, lambda: len(list(folder.glob("*/*/begun"))) == CALLS, "some run, two wait")
-        await asyncio.to_thread(call.processes.stop)
-        results = await asyncio.gather(*calls, return_exceptions=True)
-    assert [type(result) for result in results] == [Stopped] * (CALLS + 2)
-
-
-@pytest.mark.parametrize("dies", [False, True])
-async def test_it_is_ready_when_its_process_is_warm_and_another_begins_where_that_dies(gate: Path, dies: bool) -> None:
-    with processes() as call:
-        assert not call.processes.ready
-        until(lambda: call.processes._warm, "it has begun")
-        assert call.processes._warm is not None
-        gate.unlink()
-        if dies:
-            call.processes._warm[0].kill()
-        until(lambda: call.processes.ready, "nothing is waited for")
-        assert await call(doubled, 3) == 6
-
-
-async def test_what_was_stopped_stays_stopped() -> None:
-    with processes() as call:
-        until(lambda: call.processes._warm, "it has begun")
-        for _ in range(2):  # the second finds nothing to kill
-            call.processes.stop()
-            assert call.processes._warm is None
-        with pytest.raises(Stopped):
-            await call(doubled, 1)
-
-
-async def test_no_process_outlives_the_service() -> None:
-    with processes() as call:
-        fork = await call(os.getpid)
-    try:
-        handle = os.pidfd_open(fork)
-    except ProcessLookupError:
-        return  # gone already
-    ended, _, _ = select.select([handle], [], [], PATIENCE_S)
-    os.close(handle)
-    assert ended
+@pytest.mark.skipif(not Path("/proc/self/oom_score_adj").exists(), reason="this system has no such score")
+async def test_it_is_the_first_to_go_when_memory_runs_out() -> None:
+    with calling() as call:
+        own = await call(os.getpid)
+        assert int(calls.read(f"/proc/{own}/oom_score_adj")) > int(calls.read("/proc/self/oom_score_adj"))
+        nice = await call(os.getpriority, os.PRIO_PROCESS, 0)
+        assert nice > os.getpriority(os.PRIO_PROCESS, 0), "and it waits where processors are few"

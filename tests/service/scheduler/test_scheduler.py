@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from spikesight.models.classifier import Classifier
-from spikesight.models.neurons.state import State
 from spikesight.models.steps import Input
 from spikesight.service.http.errors import Broken, Expired, Overloaded, Stopped
 from spikesight.service.http.metrics import Tick
@@ -220,25 +219,3 @@ async def test_a_retired_scheduler_ends_after_a_stream_of_the_loop(monkeypatch: 
         await asyncio.sleep(0)
         scheduler.close(job)  # while it waits for its next turn
         await until(lambda: not scheduler._thread.is_alive())
-
-
-def test_snapshot_and_restore() -> None:
-    given, kept, taken = inputs(6), list[State](), threading.Event()
-    with scheduling(tiny()) as scheduler:
-        job, listener = open_with(scheduler, given[:3])
-        listener.wait()
-        scheduler.snapshot(job, lambda state: kept.append(state) or taken.set())
-        assert taken.wait(PATIENCE_S)
-        own = {tensor.untyped_storage().data_ptr() for tensor in job.membranes[0].state().values()}
-        assert not any(tensor.untyped_storage().data_ptr() in own for tensor in kept[0].values()), "it is a copy"
-        second = Listener(3)
-        other = scheduler.open(second, request=False)
-        for name, tensor in kept[0].items():
-            for wrong in (tensor[:, :1], tensor.double(), tensor + np.nan):
-                with pytest.raises(ValueError, match="snapshot"):
-                    scheduler.restore(other, {**kept[0], name: wrong})
-        with pytest.raises(ValueError, match="snapshot"):
-            scheduler.restore(other, {})
-        scheduler.restore(other, kept[0])
-        scheduler.submit(other, given[3:])
-        assert np.array_equal(second.wait().logits, alone(given)[3:])

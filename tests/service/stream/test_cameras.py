@@ -25,7 +25,6 @@ from spikesight.service.api import create_app
 from spikesight.service.client import Client, ClientError, Picture, Prediction, Ready
 from spikesight.service.settings import SettingsError
 from spikesight.service.sinks.delivery import Delivery
-from spikesight.service.sinks.disk_queue import DiskQueue
 from spikesight.service.sinks.webhook import Webhook
 from spikesight.service.stream import cameras
 from spikesight.service.stream.cameras import BACKLOG, Viewer
@@ -89,10 +88,10 @@ def port() -> Iterator[int]:
         yield port
 
 
-def test_predictions_of_a_camera_are_sent_at_every_step(tmp_path: Path) -> None:
+def test_predictions_of_a_camera_are_sent_at_every_step() -> None:
     receiver = Receiver()
     receiver.start()
-    delivery = Delivery("hook", Webhook(receiver.url, SECRET), DiskQueue(tmp_path / "q.sqlite3"))
+    delivery = Delivery("hook", Webhook(receiver.url, SECRET))
     app = create_app(settings(sinks_every_step=True), (tiny(),), (source(200, pause_after=200),), (delivery,))
     with running(app):
         receiver.wait_for(30)

@@ -1,20 +1,25 @@
 """However a stream is cut into packets, its inputs are the same: late events, clocks that begin anew, pauses, noise."""
 
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import cache, partial
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spikesight.encoders.emulator.noise import with_noise
+from spikesight.encoders.emulator.pixels import Emulator
 from spikesight.encoders.events import Events, SensorSize, make_events
 from spikesight.encoders.roi.window import Window
 from spikesight.models.classifier import Classifier
 from spikesight.models.classifier.session import Session
 from spikesight.models.shipped import find
+from spikesight.models.steps import Input
 from tests.support.models import EVENT_CONTRACT, tiny
-from tests.support.serving.resumed import packets, played
 
 SIDE = 70
 SENSOR = SensorSize(SIDE, SIDE)
@@ -40,6 +45,22 @@ FRONTS = {
     "an object, windowed": lambda: Session(at(5, frame="object", window="drawing"), SENSOR),
 }
 BACK_US = 100_000
+
+
+def flat(given: Input) -> tuple[Any, ...]:
+    """All of an input that the network is fed or a client sees."""
+    views = [(one.id, one.box, flat(one.given)) for one in given.views]
+    return (given.x.tobytes(), *given._replace(views=())[1:], views)
+
+
+def played(make: Callable[[], Session], events: Events, cuts: Collection[int]) -> tuple[Any, ...]:
+    """The inputs of a recording cut at these events, and where and what the session saw at its end."""
+    session = make()
+    inputs = [given for part in np.split(events, sorted(cuts)) for given in session.push(part)] + session.flush()
+    assert session.pipeline is not None
+    seen = session.pipeline.filter
+    return [flat(given) for given in inputs], session.window, seen.n_events, seen.n_kept, seen.n_outside
+
 
 steps_us = st.one_of(
     st.integers(-50, 3_000),
@@ -67,20 +88,42 @@ def streams(draw: st.DrawFn) -> tuple[Events, list[int]]:
 @given(stream=streams(), every=st.booleans())
 def test_any_cutting_gives_the_same_inputs(front: str, stream: tuple[Events, list[int]], every: bool) -> None:
     events, cuts = stream
-    whole = played(FRONTS[front], packets(events, []), step=False)
-    parts = played(FRONTS[front], packets(events, range(1, len(events)) if every else cuts), step=False)
-    assert [one for inputs, *_ in parts for one in inputs] == [one for inputs, *_ in whole for one in inputs]
-    assert parts[-1][2:] == whole[-1][2:]
+    parts = played(FRONTS[front], events, range(1, len(events)) if every else cuts)
+    assert parts == played(FRONTS[front], events, [])
 
 
-def test_a_late_event_does_not_hold_time_back() -> None:
-    events = make_events([10_300, 11_201, 14_212, 14_172], [11, 12, 11, 12], [13, 12, 10, 12], [1, 1, 1, 0])
-    make = partial(Session, Classifier.load(find("nmnist")).at(1), SensorSize(34, 34))
-    counts = []
-    for cuts in ([], [1, 2, 3], [3]):
-        session = make()
-        counts.append(sum(len(session.push(part)) for part in np.split(events, cuts)))
-    assert counts == [3, 3, 3]
+@cache
+def trembling(size: SensorSize) -> Events:
+    """A seven that trembles on paper, before a sensor with noise and pixels that never rest; a clock that begins anew,
+    and late events.
+    """
+    camera, parts = Emulator(size), list[Events]()
+    for t_us in range(0, 400_000, 10_000):
+        image, turn = np.full((240, 320), 230, np.uint8), t_us / 30_000
+        x, y = round(110 + 3 * np.sin(turn)), round(60 + 3 * np.cos(turn / 0.7))
+        cv2.polylines(image, [np.array([[x, y], [x + 80, y], [x + 30, y + 120]])], False, 30, 14)
+        parts.append(camera.push(np.asarray(cv2.resize(image, (size.width, size.height)), np.uint8), t_us))
+    events = with_noise(np.concatenate(parts), size, 8.0, 0.001, random=np.random.default_rng(7))
+    late = np.random.default_rng(8).integers(0, len(events), len(events) // 50)
+    events["t"][late] -= 5_000
+    return np.concatenate([events, events[: len(events) // 4]])
+
+
+@pytest.mark.parametrize(
+    ("name", "bin_ms", "width", "objects"),
+    [("nmnist", 31, 34, 0), ("nmnist", 10, 320, 0), ("nmnist", 5, 320, 8), ("motions", None, 320, 0)],
+)
+def test_a_real_drawing_is_followed_the_same_however_it_is_cut(
+    name: str, bin_ms: float | None, width: int, objects: int
+) -> None:
+    size = SensorSize(width, width * 3 // 4)
+    events, random = trembling(size), np.random.default_rng(width)
+    make = partial(Session, Classifier.load(find(name)).at(bin_ms), size, objects=objects)
+    inputs, window, *_ = whole = played(make, events, [])
+    assert len(inputs) >= 12
+    if name == "nmnist" and width == 320:
+        assert window or any(view[0] for given in inputs for view in given[-1]), "it is found"
+    assert played(make, events, random.integers(0, len(events), 12).tolist()) == whole
 
 
 def test_a_filtered_clock_that_begins_anew_begins_the_bins_anew() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import spikesight
-from spikesight.encoders.events import SensorSize, make_events
+from spikesight.encoders.events import SensorSize
 from spikesight.service.client import Ack, Bad, Client, ClientError, Picture, Prediction
 from spikesight.service.stream.messages import EVENTS_AER, EVENTS_T64
 from tests.support.inputs.samples import picture, some_events
@@ -103,38 +103,11 @@ def test_bad_frames_get_a_sentence_and_the_stream_goes_on(client: Client, kind: 
         assert finished(stream)
 
 
-def test_time_going_back_or_the_clients_wish_begins_anew_and_says_so(client: Client) -> None:
-    first, second, third = some_events(200), some_events(200, seed=1), some_events(200, seed=2)
-    first["t"] += 50_000_000
-    third["t"] += second["t"][-1]
-    resets: list[list[int]] = []
-    with client.stream(**STREAM) as stream:
-        for events in (first, second, third):
-            if events is third:
-                stream.reset()
-            stream.send_events(events)
-            got = finished(stream)
-            resets.append([p.step for p in got if p.reset])
-            if events is second:
-                assert tuple(got[-1].logits or ()) == tiny().predict_events(second, SensorSize(**SENSOR))[-2].logits
-    assert resets == [[], [1], [1]]
-
-
 def test_a_live_stream_goes_on_in_silence(client: Client) -> None:
     with client.stream(live=True, **SENSOR) as stream:
         stream.send_events(some_events(50, span_us=5_000))
         got = predictions(stream, 5)
     assert [p.n_events for p in got][1:] == [0] * (len(got) - 1)
-
-
-@pytest.mark.attack("WebSocket", "a message that spans hours", "taken in pieces: memory stays bounded")
-def test_a_message_of_hours_is_taken_in_pieces(client: Client) -> None:
-    t = np.arange(60) * 900_000
-    events = make_events(t, t % 7, t % 5, t % 2)
-    with client.stream(**STREAM) as stream:
-        stream.send_events(events)
-        got = finished(stream)
-    assert len(got) == t[-1] // EVENT_CONTRACT.bin_us
 
 
 def test_a_stream_at_another_bin_has_the_classifiers_own_answers() -> None:

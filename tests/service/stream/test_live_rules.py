@@ -1,7 +1,6 @@
 """A stream's rules on a scripted client: silence, bursts, who does not read, and how each end is told."""
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import pairwise
@@ -12,7 +11,6 @@ import pytest
 
 from spikesight.encoders.events import make_events
 from spikesight.encoders.packets import pack
-from spikesight.models.neurons.state import State
 from spikesight.service.http.errors import Broken, Stopped
 from spikesight.service.runtime import Runtime
 from spikesight.service.settings import Settings
@@ -146,27 +144,6 @@ async def test_others_are_served_between_the_messages_of_a_burst(monkeypatch: py
         assert "another" in log[log.index(before) : log.index(after)]
 
 
-async def test_a_snapshot_is_of_all_that_was_submitted(monkeypatch: pytest.MonkeyPatch) -> None:
-    left: list[int] = []
-
-    def packed(core: StreamCore, state: State, key: bytes) -> Outgoing:
-        assert threading.current_thread() is not threading.main_thread(), "a large sensor's takes a while"
-        assert state
-        left.append(core.unsent)
-        return Outgoing(f"signed with {key!r}")
-
-    monkeypatch.setattr(StreamCore, "snapshot", packed)
-    client = Client(*map(packet, range(9)), {"text": '{"type": "snapshot"}'}, stays=True)
-
-    async with live(client, snapshot_key="a key of sixteen letters") as stream:
-        running = asyncio.create_task(stream.run())
-        while "signed" not in str(client.log[-1:]):
-            await asyncio.sleep(0.001)
-        await end_all([running])
-    assert left == [0]
-    assert client.log[-1] == "signed with b'a key of sixteen letters'"
-
-
 async def test_the_clock_closes_no_bins_while_a_message_is_worked_off(monkeypatch: pytest.MonkeyPatch) -> None:
     log: list[str] = []
     of_the_clock: Any = "of the clock"
@@ -216,8 +193,8 @@ async def test_what_is_not_read_is_bounded_in_bytes(message: str | bytes) -> Non
 @pytest.mark.attack("WebSocket", "a client that does not read", "1008 once 8 MiB wait for it")
 @pytest.mark.parametrize(
     "message",
-    [{"bytes": bytes(12) + b"\1\0\0\0"}, {"bytes": bytes(12) + b"\1\0\0\0x"}, {"text": '{"type":"snapshot"}'}],
-    ids=["acks", "errors", "snapshots"],
+    [{"bytes": bytes(12) + b"\1\0\0\0"}, {"bytes": bytes(12) + b"\1\0\0\0x"}],
+    ids=["acks", "errors"],
 )
 async def test_a_stream_that_does_not_read_ends(message: dict[str, Any]) -> None:
     client = Client(message, reads=False, forever=True)

@@ -1,4 +1,4 @@
-"""Streams that look for several things at once: over a socket as alone, from a snapshot on, in one answer to a file."""
+"""Streams that look for several things at once: over a socket as alone, in one answer to a file."""
 
 import json
 from collections.abc import Iterator
@@ -13,15 +13,15 @@ from spikesight.encoders.emulator.pixels import Emulator
 from spikesight.encoders.events import Events, SensorSize, joined
 from spikesight.models.classifier.inputs import InputPipeline
 from spikesight.models.classifier.session import Session
-from spikesight.service.client import Client, ClientError, Prediction, Snapshot
+from spikesight.service.client import Client, ClientError, Prediction
 from tests.support.models import EVENT_CONTRACT, tiny
 from tests.support.serving.servers import running
-from tests.support.serving.streams import Alone, answered
+from tests.support.serving.streams import Alone, finished
 from tests.support.waiting import PATIENCE_S
 
 DRAWING = tiny(replace(EVENT_CONTRACT, window="drawing"), "drawn")
 SIZE = SensorSize(160, 120)
-HELLO = {"width": SIZE.width, "height": SIZE.height, "objects": 4, "logits": True}
+HELLO = {"width": SIZE.width, "height": SIZE.height, "objects": 4, "logits": True, "picture": True}
 
 
 @pytest.fixture(scope="module")
@@ -58,25 +58,18 @@ def alone(events: Events) -> list[tuple[object, ...]]:
     return [(steady, *(fields[name] for name in NAMES)) for steady, fields in answers]
 
 
-def test_a_stream_answers_as_it_would_alone_and_where_it_is_taken_up(client: Client) -> None:
+def test_a_stream_answers_as_it_would_alone(client: Client) -> None:
     events = film()
-    packets = np.array_split(events, 12)
     with client.stream(**HELLO) as stream:
-        for part in packets[:7]:
+        for part in np.array_split(events, 12):
             stream.send_events(part)
-        first = answered(stream)
-    (snapshot,) = (one for one in first if isinstance(one, Snapshot))
-    with client.stream(**HELLO, restore=snapshot.state) as stream:
-        for part in packets[7:]:
-            stream.send_events(part)
-        rest = answered(stream)
-    assert heard([one for one in first + rest if isinstance(one, Prediction)]) == alone(events)
+        assert heard(finished(stream)) == alone(events)
 
 
 def test_a_stream_with_one_window_has_no_objects(client: Client) -> None:
-    with client.stream(width=24, height=32) as stream:
+    with client.stream(width=24, height=32, picture=True) as stream:
         stream.send_events(film(8))
-        assert all(one.objects is None for one in answered(stream) if isinstance(one, Prediction))
+        assert all(one.objects is None for one in finished(stream))
 
 
 @pytest.mark.parametrize(

@@ -1,29 +1,42 @@
 """What the tests of sessions share: a service with a network to learn on, and recordings of two things."""
 
+import math
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from spikesight.encoders.events import Events
+from spikesight.encoders.events import Events, SensorSize, make_events
 from spikesight.encoders.recordings.files import write_recording
 from spikesight.service.client import Client
 from spikesight.service.runtime import Runtime
+from spikesight.service.teach.examples import BIN_US, STEPS
 from spikesight.service.teach.remote import RemoteTeaching
 from spikesight.service.teach.sessions import TeachingSessions
-from tests.service.teach.drawn import LYING, SENSOR, STANDING, swaying
 from tests.support.models import IMAGE_CONTRACT, tiny
 from tests.support.serving.servers import running, settings
 
+SENSOR = SensorSize(64, 48)
 SIZE = {"width": SENSOR.width, "height": SENSOR.height}
 Record = Callable[[str, int], Path]
 
 
+def swaying(angle: float, seed: int, windows: int, more_us: int = 0) -> Events:
+    """Events of a line at an angle, for so many windows."""
+    random, count = np.random.default_rng([seed, windows]), 2000 * windows
+    t = np.sort(random.integers(0, windows * STEPS * BIN_US + more_us, count))
+    along, thin, sway = random.uniform(-12, 12, count), random.normal(0, 0.8, count), 6 * np.sin(t / 2e5 + seed)
+    x = 32 + math.cos(angle) * along - math.sin(angle) * thin + sway
+    y = 24 + math.sin(angle) * along + math.cos(angle) * thin + sway / 2
+    return make_events(t, x.astype(int), y.astype(int), random.random(count) < 0.5)
+
+
 def moving(label: str, seed: int, windows: int = 4) -> Events:
     """Events of a line that lies or stands and sways, for so many examples' time."""
-    return swaying(LYING if label == "lying" else STANDING, seed, windows, 40_000)
+    return swaying(0.0 if label == "lying" else math.pi / 2, seed, windows, 40_000)
 
 
 def taught(session: RemoteTeaching, record: Record) -> RemoteTeaching:

@@ -17,9 +17,8 @@ from spikesight.service.http.metrics import Metrics
 from spikesight.service.scheduler.mailbox import Mailbox
 from spikesight.service.scheduler.registry import Model
 from spikesight.service.settings import Settings
-from spikesight.service.teach.examples import MAX_CLASSES, MAX_WAITING, Examples
-from spikesight.service.teach.learner import FEW, SHARE, Learner
-from spikesight.service.teach.windows import BIN_US, SENSOR, STEPS, WindowCutter
+from spikesight.service.teach.examples import BIN_US, MAX_CLASSES, MAX_WAITING, SENSOR, STEPS, Examples, WindowCutter
+from spikesight.service.teach.sessions import FEW, SHARE, Learner
 from tests.support.models import tiny
 
 
@@ -184,8 +183,10 @@ async def test_what_is_on_its_way_goes_with_its_class() -> None:
     bench.open.clear()
     coming = asyncio.gather(*(bench.give(label) for label in ("mug", "key")))
     await asyncio.sleep(0)
+    bench.examples.showing.update(one="mug", other="key")
     bench.examples.rename("mug", "cup")
     bench.examples.forget("key")
+    assert bench.examples.showing == {"one": "cup"}, "what is shown does not bring it back"
     bench.open.set()
     assert [len(numbers) for numbers in await coming] == [1, 0]
     assert bench.few_shot.counts() == {"cup": 2}

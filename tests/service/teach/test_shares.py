@@ -16,7 +16,7 @@ from spikesight.service.scheduler.registry import UnknownModel, WrongBin
 from spikesight.service.scheduler.scheduler import Scheduler
 from spikesight.service.teach import routes
 from spikesight.service.teach import sessions as module
-from spikesight.service.teach.session import TeachingSession
+from spikesight.service.teach.sessions import TeachingSession
 from tests.service.teach.conftest import teaching
 from tests.support.waiting import PATIENCE_S, until
 

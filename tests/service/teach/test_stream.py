@@ -10,11 +10,11 @@ from zipfile import ZipFile
 import numpy as np
 import pytest
 
-from spikesight.encoders.events import Events
+from spikesight.encoders.events import Events, empty_events
 from spikesight.encoders.sources.address import Address
 from spikesight.encoders.sources.source import Source
 from spikesight.service.api import create_app
-from spikesight.service.client import Bad, Client, ClientError, Message, Picture, Prediction, Ready, Snapshot, Stream
+from spikesight.service.client import Ack, Bad, Client, ClientError, Message, Picture, Prediction, Ready, Stream
 from spikesight.service.settings import Settings
 from spikesight.service.teach.bodies import TeachingBody
 from spikesight.service.teach.remote import RemoteTeaching
@@ -92,8 +92,8 @@ def test_a_class_that_is_renamed_while_it_is_shown_has_all_that_is_shown(
     with client.stream(lesson=session.id, **SIZE) as stream:
         show(stream, "lying", 0, 0)
         stream.show("lying")
-        stream.snapshot()  # answered when all before it is handled
-        hear(stream, lambda message: isinstance(message, Snapshot), "that it is shown")
+        stream.send_events(empty_events())  # answered when all before it is handled
+        hear(stream, lambda message: isinstance(message, Ack) and message.seq == stream.seq, "that it is shown")
         session.rename("lying", "flat")
         for packet in packets("lying", 1, 4, 3_000_000):
             stream.send_events(packet)

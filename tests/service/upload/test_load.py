@@ -1,7 +1,6 @@
 """Uploads over HTTP: recordings of every kind, what is refused before it is decoded; codes for people to see."""
 
 import base64
-import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +13,7 @@ from fastapi.testclient import TestClient
 
 from spikesight.encoders.events import SensorSize, make_events
 from spikesight.encoders.image import IMAGE_ENCODERS
-from spikesight.encoders.recordings.files import read_recording, write_recording
-from spikesight.encoders.recordings.nmnist import nmnist_records
+from spikesight.encoders.recordings.files import read_recording
 from spikesight.encoders.sample import Sample
 from spikesight.encoders.sources import samples
 from spikesight.service import runtime
@@ -26,6 +24,7 @@ from spikesight.service.scheduler.processes import Processes
 from spikesight.service.upload import decode as decoding
 from spikesight.service.upload.decode import decode
 from spikesight.service.upload.encode import MAX_BINS, MAX_STEPS, SIDE, encode_sample, exposure, shrink
+from tests.support.inputs.formats import nmnist_records, write
 from tests.support.inputs.samples import picture, some_events
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, tiny
 from tests.support.processes import in_fresh_process
@@ -39,8 +38,7 @@ SENSOR = SensorSize(34, 34)
 def recording(folder: Path, name: str, size: SensorSize = SENSOR) -> Path:
     """Random events in a format."""
     path = folder / ("made.es" if name == "es" else "made")  # faery goes by names
-    write_recording(path, some_events(size=(24, 32)), size, name)
-    return path
+    return write(path, some_events(size=(24, 32)), size, name)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +101,6 @@ def test_whatever_is_decoded_elsewhere_waits_for_its_clients_turn() -> None:
             large = picture(".png", (1024, 768))
             assert client.post(path, files={"file": large}).status_code == 504, path
         assert client.post("/v1/predict", files={"file": b"t,x,y,p\n1,2,3,1\n"}).status_code == 504
-        assert client.post("/v2/models/tiny/infer", content=b" " * 100_000).status_code == 504
 
 
 @pytest.mark.parametrize(("error", "sentence"), [(Stopped, str(Stopped())), (OutOfMemory, str(OutOfMemory()))])
@@ -114,10 +111,8 @@ def test_calls_that_end_through_no_fault_of_the_file_are_503(
         raise error
 
     monkeypatch.setattr(Processes, "run", run)
-    sample = client.post("/v1/predict", files={"file": b"t,x,y,p\n1,2,3,1\n"})
-    tensors = client.post("/v2/models/tiny/infer", content=b" " * 100_000)
-    for answer in (sample, tensors):
-        assert (answer.status_code, answer.json()) == (503, {"error": sentence})
+    answer = client.post("/v1/predict", files={"file": b"t,x,y,p\n1,2,3,1\n"})
+    assert (answer.status_code, answer.json()) == (503, {"error": sentence})
 
 
 @pytest.mark.attack("recordings", "a small recording that claims 10^9 events", "413 by its header")
@@ -141,17 +136,6 @@ def test_no_recording_is_parsed_in_the_service(client: TestClient, monkeypatch: 
     monkeypatch.setattr(decoding, "read_recording", lambda _: pytest.fail("it was read here"))
     data = b"t,x,y,p\n" + b"1,2,3,1\n" * 1000
     assert client.post("/v1/predict", files={"file": ("x.bin", data)}).status_code == 200
-
-
-def test_large_json_is_parsed_in_a_process(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    shape = [1, 2, *tiny().contract.shape]
-    x = {"name": "x", "datatype": "FP32", "shape": shape, "data": np.zeros(shape).tolist()}
-    body = json.dumps({"inputs": [x]}).encode() + b" " * 100_000
-    here = "spikesight.service.protocol_v2.tensors.document_of"
-    monkeypatch.setattr(here, lambda _: pytest.fail("it was parsed here"))
-    assert client.post("/v2/models/tiny.steps/infer", content=body).status_code == 200
-    broken = client.post("/v2/models/tiny.steps/infer", content=body + b"}")
-    assert (broken.status_code, broken.json()) == (400, {"error": "the body is not JSON"})
 
 
 def test_no_temporary_folder_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

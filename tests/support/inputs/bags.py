@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from spikesight.encoders.events import Events, SensorSize
-from spikesight.encoders.recordings.prophesee.writer import evt3_words
+from spikesight.encoders.recordings.prophesee import evt3_words
 from tests.support.inputs.samples import DAVIS
 
 PACKET = """std_msgs/Header header
@@ -40,7 +40,6 @@ class Of:
     package: str = ""  # in place of the usual one
     texts: int = 0  # messages of std_msgs/String
     big: bool = False
-    definition: str = PACKET
 
 
 def bag(path: Path, topics: dict[str, Of], *, size: SensorSize = DAVIS, pack: str = "") -> Path:
@@ -51,13 +50,13 @@ def bag(path: Path, topics: dict[str, Of], *, size: SensorSize = DAVIS, pack: st
     ros = 1 if path.suffix == ".bag" else 2
     store = get_typestore(Stores.ROS1_NOETIC if ros == 1 else Stores.ROS2_HUMBLE)
     of_arrays = {of.package or "dvs_msgs" for of in topics.values() if not of.encoding}
-    of_packets = {of.package or "event_camera_msgs": of for of in topics.values() if of.encoding}
+    of_packets = {of.package or "event_camera_msgs" for of in topics.values() if of.encoding}
     for name in of_arrays:
         store.register(get_types_from_msg(EVENT[ros], f"{name}/msg/Event"))
         store.register(get_types_from_msg(ARRAY.replace("Event[]", f"{name}/Event[]"), f"{name}/msg/EventArray"))
-    for name, of in of_packets.items():
+    for name in of_packets:
         kind = "EventArray" if name == "event_array_msgs" else "EventPacket"
-        store.register(get_types_from_msg(of.definition, f"{name}/msg/{kind}"))
+        store.register(get_types_from_msg(PACKET, f"{name}/msg/{kind}"))
     writer, folder = _writer(path, ros, pack)
     writer.open()
     serialize = store.serialize_ros1 if ros == 1 else store.serialize_cdr

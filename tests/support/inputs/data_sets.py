@@ -11,8 +11,8 @@ import numpy as np
 
 from spikesight.encoders.events import SensorSize, make_events
 from spikesight.encoders.recordings.files import write_recording
-from spikesight.encoders.recordings.nmnist import nmnist_records
 from spikesight.training.config import TrainConfig
+from tests.support.inputs.formats import nmnist_records
 
 SIDE = 34
 

@@ -8,7 +8,7 @@ import pytest
 
 from spikesight.encoders.emulator.handheld import texture
 from spikesight.encoders.events import Events, SensorSize, make_events
-from spikesight.encoders.recordings.files import FORMATS, write_recording
+from spikesight.encoders.recordings.files import write_recording
 
 DESK = cv2.cvtColor(texture((480, 640), np.random.default_rng(5)), cv2.COLOR_GRAY2RGB)
 
@@ -42,7 +42,6 @@ def drawing(height: int, width: int, top: int, left: int, scale: int = 1) -> np.
 
 
 DAVIS = SensorSize(240, 180)
-SIZES = {"nmnist": SensorSize(34, 34), "csv": DAVIS}
 
 
 def random_events(n: int, size: SensorSize, span_us: int = 400_000, seed: int = 0, first_us: int = 0) -> Events:
@@ -52,17 +51,6 @@ def random_events(n: int, size: SensorSize, span_us: int = 400_000, seed: int = 
     events = make_events(t, rng.integers(0, size.width, n), rng.integers(0, size.height, n), rng.integers(0, 2, n))
     events["x"][-1], events["y"][-1] = size.width - 1, size.height - 1  # formats without a header show the size
     return events
-
-
-def written(folder: Path, name: str, n: int = 3000, **options: int) -> tuple[Path, Events, SensorSize]:
-    """A recording of random events in the format `name`: its path, its events and its sensor."""
-    if name == "es":
-        pytest.importorskip("faery")
-    size = SIZES.get(name, DAVIS)
-    events = random_events(n, size, **options)
-    path = folder / f"recording{FORMATS[name].suffixes[0]}"
-    write_recording(path, events, size, name)
-    return path, events, size
 
 
 def at(*t: int) -> Events:
@@ -87,7 +75,7 @@ def with_silence(path: Path, size: SensorSize, span_us: tuple[int, int], silence
 
 def from_eventcv(path: Path) -> Events:
     """What EventCV reads in a recording."""
-    import eventcv
+    eventcv = pytest.importorskip("eventcv")
 
     table = eventcv.load(str(path), time_unit="us").numpy()
     return make_events(table[:, 2].astype(np.int64), table[:, 0], table[:, 1], table[:, 3])

@@ -112,8 +112,8 @@ class Served(AbstractContextManager["Served"]):
 
     def children(self) -> list[str]:
         """Process ids of its children; empty where there is no /proc."""
-        task = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return task.read_text().split() if task.exists() else []
+        tasks = Path(f"/proc/{self.process.pid}/task").glob("*/children")
+        return [child for task in tasks for child in task.read_text().split()]
 
 
 def resident() -> int:

@@ -2,29 +2,27 @@
 
 from spikesight.models.classifier import Stepper
 from spikesight.models.classifier.session import Session
-from spikesight.models.neurons.state import State, split_state, stack_states
 from spikesight.models.steps import Answer, Input
-from spikesight.service.client import Message, Prediction, Snapshot, Stream
+from spikesight.service.client import Bad, Message, Picture, Prediction, Stream
 from tests.support.models import EVENT_CONTRACT
 from tests.support.waiting import PATIENCE_S
 
 SENSOR = {"width": EVENT_CONTRACT.sensor_width, "height": EVENT_CONTRACT.sensor_height}
-STREAM = {"logits": True, **SENSOR}
+STREAM = {"logits": True, "picture": True, **SENSOR}
 
 
 def answered(stream: Stream) -> list[Message]:
-    """All messages until all that was sent is answered: the last is the stream's snapshot, which comes behind them."""
-    stream.snapshot()
+    """All messages until the newest that was sent is answered: by its picture, which comes last, or an error."""
     found: list[Message] = []
     for message in stream.receive(PATIENCE_S):
         found.append(message)
-        if isinstance(message, Snapshot):
+        if isinstance(message, Picture | Bad) and message.seq == stream.seq:
             return found
-    raise AssertionError("no snapshot")
+    raise AssertionError("no answer")
 
 
 def finished(stream: Stream) -> list[Prediction]:
-    """All predictions of what was sent."""
+    """All predictions of what was sent, on a stream with pictures."""
     return [message for message in answered(stream) if isinstance(message, Prediction)]
 
 
@@ -45,19 +43,5 @@ class Alone:
     def __init__(self, session: Session) -> None:
         self.session, self.stepper = session, Stepper(session.classifier, session.track)
 
-    @property
-    def state(self) -> State:
-        """The membranes of all windows, as the scheduler hands them out."""
-        states = [state for _, state in sorted(self.stepper.states.items())]
-        return stack_states(states or [self.session.classifier.initial_state()])
-
-    def go_on(self, state: State) -> None:
-        """From a snapshot that the session was set to."""
-        self.stepper = Stepper(self.session.classifier, self.session.track)
-        self.stepper.states = dict(zip(self.session.windows(), split_state(state), strict=True))
-
     def step(self, inputs: list[Input]) -> list[Answer]:
-        return [self.one(given) for given in inputs]
-
-    def one(self, given: Input) -> Answer:
-        return self.stepper.step(given)
+        return [self.stepper.step(given) for given in inputs]

@@ -1,4 +1,4 @@
-"""Reading an ANN on still images, and where the levels of QCFS begin."""
+"""Reading an ANN on still images."""
 
 import numpy as np
 import pytest

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from spikesight.models.networks.ann import ANNS, Qcfs, SmallCnn
+from spikesight.models.networks.ann import ANNS, SmallCnn
 from spikesight.models.networks.stdp import StdpConfig, StdpLayer, rates_of
 from spikesight.training.compare import comparison
 from spikesight.training.compare.ann import accuracy, ann_settings, fit_ann, prepare
@@ -28,7 +28,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def small(pictures: Path, output: Path, **changes: Any) -> Comparison:
     config = CompareConfig(
-        data=str(pictures), output=str(output), held=6, images=8, calibration=8, steps=4, qcfs_epochs=3, seed=5,
+        data=str(pictures), output=str(output), held=6, images=8, calibration=8, steps=4, seed=5,
         train_images=50, ann_epochs=7, tune_images=40,
     )  # fmt: skip
     return Comparison(replace(config, **changes), lambda _: None)
@@ -78,17 +78,6 @@ def test_an_ann_is_trained_tuned_or_taken_as_it_is(
     again, other = small(pictures, tmp_path, images=9, **words).ann()
     assert alike(again, network), "trained before, and read on other images"
     assert (len(asked), other.images_here) == (bool(epochs), 9)
-    curve = compared.qcfs(network)
-    assert asked[-1] == (40 if weights else 50, 3)
-    assert (curve.method, curve.images, len(curve.correct), list(curve.work)) == ("qcfs", 8, 4, ["2", "4"])
-
-
-def test_qcfs_levels_start_from_the_ann(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[nn.Module] = []
-    monkeypatch.setattr(comparison, "fit_ann", lambda network, *_: made.append(network) or network.eval())
-    small(pictures, tmp_path).qcfs(saved_ann(tmp_path / "ann.pt").eval())
-    levels = {float(module.level.detach()) for module in made[0].modules() if isinstance(module, Qcfs)}
-    assert len(levels) > 1
 
 
 def test_the_anns_recipe_learns() -> None:
@@ -154,13 +143,13 @@ def test_pieces_of_a_curve_are_the_whole(pictures: Path, tmp_path: Path, monkeyp
 def test_results_stored_by_earlier_versions_are_read(tmp_path: Path) -> None:
     cost = {"macs": 2.0, "acs": 3.0, "rate": 0.1, "spikes": 4.0, "updates": 5.0}
     old = {
-        "name": "convert/qcfs", "method": "qcfs", "correct": [1, 2], "images": 4, "ann_accuracy": 75.0, "gone": 1,
+        "name": "convert/ours", "method": "ours", "correct": [1, 2], "images": 4, "ann_accuracy": 75.0, "gone": 1,
         "exits": {"0.9": [1.5, 50.0]}, "work": {"2": cost}, "summary": "words", "seconds": 1.2,
     }  # fmt: skip
     store = Store(tmp_path, lambda _: None)
-    store.get(Curve, "convert/qcfs", {}, lambda: Curve(method="qcfs", correct=[1], images=1))
+    store.get(Curve, "convert/ours", {}, lambda: Curve(method="ours", correct=[1], images=1))
     (path,) = store.folder.iterdir()
     assert json.loads(path.read_text()).keys() == old.keys() - {"gone"}
     path.write_text(json.dumps(old))
-    curve = store.get(Curve, "convert/qcfs", {}, lambda: pytest.fail("it is kept"))
+    curve = store.get(Curve, "convert/ours", {}, lambda: pytest.fail("it is kept"))
     assert (curve.correct, curve.exits["0.9"], curve.work["2"]) == ([1, 2], (1.5, 50.0), Cost(**cost))

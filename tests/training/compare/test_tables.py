@@ -19,8 +19,7 @@ RESULTS = Results(
     classes=10,
     ann=AnnResult(accuracy=91.5, images=200, accuracy_here=90.0, images_here=100, macs=7e6, activations=40_000),
     trials=[
-        Trial(method="ours", steps=32, right=70, images=80, coding="binary"),
-        Trial(method="multi", steps=8, right=75, images=80, coding="multi"),
+        Trial(method="ours", steps=32, right=70, images=80),
     ],
     chosen=[curve("ours", [700, 880], 1000, ann_accuracy=90.5)],
     aimed=[curve("ours made for T = 4", [20, 60, 80, 86], work=WORK)],
@@ -28,7 +27,6 @@ RESULTS = Results(
         curve("rueckauer", [10, 40, 70, 88, 90, 91], exits={"0.9": (4.25, 87.5)}, work=WORK),
         curve("ours", [50, 80, 89, 90], exits={"0.8": (1.0, 2.0)}, work=WORK),
     ],
-    multi=[curve("multi", [80, 90], work={"2": WORK["2"]})],
     direct=[
         curve("direct/arctan/2", [60, 85], work={"2": WORK["2"]}),
         curve("direct/arctan/4", [60, 80, 84, 87], work={"4": WORK["4"]}),
@@ -61,10 +59,10 @@ def test_claims_turn_where_the_numbers_do() -> None:
     latency = "conversion's latency is two orders of magnitude higher at equal accuracy"
     assert told()[latency] == "does not hold"
     slow = [curve("ours", [10] * 399 + [99])]
-    assert told(binary=slow, multi=[])[latency] == "holds"
-    assert told(binary=[curve("ours", [10] * 398 + [99, 99])], multi=[])[latency] == "does not hold"
-    assert "any conversion needs hundreds of steps" not in told(binary=[], multi=[])
-    assert "conversion (Rueckauer) needs hundreds of steps" not in told(binary=slow, multi=[], long=[])
+    assert told(binary=slow)[latency] == "holds"
+    assert told(binary=[curve("ours", [10] * 398 + [99, 99])])[latency] == "does not hold"
+    assert "any conversion needs hundreds of steps" not in told(binary=[])
+    assert "conversion (Rueckauer) needs hundreds of steps" not in told(binary=slow, long=[])
 
 
 def test_equal_work_reads_each_conversion_at_the_largest_step_that_fits() -> None:
@@ -76,7 +74,7 @@ def test_equal_work_reads_each_conversion_at_the_largest_step_that_fits() -> Non
         direct=[run("direct/arctan/2", [50, 80], {"2": 3e6})],
         chosen=[curve("ours", [1])],
         aimed=[run("ours made for T = 4", [1, 2, 3, 70], {"4": 9e6})],
-        binary=[run("ours", [10, 90, 20, 95], {"2": 2e6, "3": 3e6, "4": 4e6}), run("half", [9], {"1": 1e6})],
+        binary=[run("ours", [10, 90, 20, 95], {"2": 2e6, "3": 3e6, "4": 4e6}), run("ltb", [9], {"1": 1e6})],
     )
     rows = [row[:4] for row in equal_work(results)[1:]]
     assert [row[:3] for row in rows] == [

@@ -21,27 +21,24 @@ def test_comparison_runs_resumes_and_reports(pictures: Path, tmp_path: Path) -> 
     config = CompareConfig(
         data=str(pictures), output=str(tmp_path), train_images=90, ann_epochs=3, direct_epochs=1,
         direct=("direct/arctan/2",),
-        methods=("rueckauer", "ours"), multi=("multi",), steps=12, aim=8, multi_steps=4, multi_aim=3, images=20,
-        long=("rueckauer",), long_steps=20, long_images=8, calibration=32, qcfs_epochs=1, held=6, chosen_images=24,
+        methods=("rueckauer", "ours"), steps=12, aim=8, images=20,
+        long=("rueckauer",), long_steps=20, long_images=8, calibration=32, held=6, chosen_images=24,
         aims=(4,),
     )  # fmt: skip
     results = Comparison(config, said.append).run()
     sizes = {
         name: [(curve.method, curve.steps, curve.images) for curve in getattr(results, name)]
-        for name in ("chosen", "aimed", "binary", "multi", "direct", "long")
+        for name in ("chosen", "aimed", "binary", "direct", "long")
     }
-    best = max((t for t in results.trials if t.coding == "binary"), key=lambda t: t.right).method
+    best = max(results.trials, key=lambda t: t.right).method
     assert sizes == {
-        "chosen": [(best, 8, 24), ("multi", 3, 24)],
+        "chosen": [(best, 8, 24)],
         "aimed": [(f"{best} made for T = 4", 4, 20)],
-        "binary": [("rueckauer", 12, 20), ("ours", 12, 20), ("qcfs", 12, 20)],
-        "multi": [("multi", 4, 20)],
+        "binary": [("rueckauer", 12, 20), ("ours", 12, 20)],
         "direct": [("direct/arctan/2", 2, 20)],
         "long": [("rueckauer", 20, 8)],
     }
-    assert [(t.method, t.steps, t.coding) for t in results.trials] == [
-        ("rueckauer", 8, "binary"), ("ours", 8, "binary"), ("multi", 3, "multi"),
-    ]  # fmt: skip
+    assert [(t.method, t.steps) for t in results.trials] == [("rueckauer", 8), ("ours", 8)]
     assert (results.ann.images, results.stdp) == (24, []), "STDP reads grey images"
     assert results.direct[0].work["2"].macs > 0
     assert results.binary[1].work["8"].acs > 0

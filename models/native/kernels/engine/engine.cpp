@@ -52,7 +52,7 @@ void fill_fused(Workspace& work, const Layer& conv, const Layer& layer, int64_t 
     auto* sums = reinterpret_cast<float*>(scratch.get((last - first) * row * 4));
     begin_sums(conv.bias + number * chunk, chunk, (last - first) * conv.width, sums);
     convolve(work.mains[group_frame], work.buffers[conv.main.buffer], conv.main, number, chunk, Band{first, last, conv.width, sums});
-    const Buffer rows{1, conv.height, conv.width, chunk, 0, 0};
+    const Buffer rows{1, conv.height, conv.width, chunk, 0};
     pool(sums - first * row, rows, layer.pool, 0, chunk, band);
 }
 
@@ -271,28 +271,6 @@ int64_t engine_run(void* engine, const Run* run) {
 // As `Engine::look` has it.
 void engine_statistics(void* engine, int64_t* out) { static_cast<Engine*>(engine)->look(out); }
 
-// Nanoseconds until a thread that sleeps has come to help and both are done, the least of some tries; 0 where there is none.
-int64_t engine_hand_over(int64_t tries) {
-    constexpr int64_t ASLEEP = 200'000, AT_MOST = 5'000'000;
-    int64_t least = 0;
-    Crew crew(2);
-    for (int64_t i = 0; i < tries && crew.threads == 2; ++i) {
-        const timespec pause{0, ASLEEP};
-        nanosleep(&pause, nullptr);
-        std::atomic<int> here{0};
-        const int64_t begin = nanoseconds();
-        crew.share(2, [&](int64_t, int64_t) {
-            ++here;
-            spikesight::soon(AT_MOST, [&] { return here.load() == 2; });
-        });
-        const int64_t took = nanoseconds() - begin;
-        least = i ? std::min(least, took) : took;
-    }
-    return least;
-}
-
 // Whether the library multiplies by a matrix unit, and the system lets it.
 int64_t engine_has_matrix_unit() { return has_matrix_unit(); }
-
-int64_t engine_lanes() { return LANES; }
 }

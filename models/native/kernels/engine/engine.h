@@ -7,7 +7,6 @@ extern "C" {
 struct Buffer {
     int64_t is_float, height, width, channels;  // channels as laid out
     int64_t binary;                             // bytes known to be 0 or 1
-    int64_t is_signed;                          // bytes of -128 to 127
 };
 
 struct Shortcut {  // without weights
@@ -36,14 +35,14 @@ struct Layer {
     const float* bias;                       // [channels], or null
     Shortcut before, after;                  // added to the current; added to the spikes
     int64_t current, spikes;                 // buffers written, -1: not kept
-    int64_t neuron, kind;                    // neuron 0: none; kind: LIF, CLIF, PSN, SIGNED, MULTI, PACED
+    int64_t neuron, kind;                    // neuron 0: none; kind: LIF, CLIF, PSN, PACED
     int64_t delay, zero, inclusive, bounded;
     double beta, theta, gain;                // theta: what a reset subtracts
     double limit;                            // the threshold compared with: theta, less a start that the state leaves out
     double low, high;                        // of the membrane after a step, where bounded
     double charge;                           // PACED: of the current, what stays in the memory; beta and theta likewise
     int64_t state;  // offset of the membranes in a stream's state; further parts follow, each of the layer's size
-    int64_t taps;           // PSN: inputs a spike depends on; MULTI: levels
+    int64_t taps;           // PSN: inputs a spike depends on
     const float* weight;    // PSN: [taps + 1], the newest input's first, the bias last
     int64_t fired;  // where its bits begin among those of a stream
     int64_t rate_channels, rate_first;  // its channels whose rates are noted, and where: 0: none

@@ -42,7 +42,6 @@ struct Input {  // one frame, ready for one of the kernels
 template <typename F>
 auto typed(const Buffer& b, const char* data, const F& f) {
     if (b.is_float) return f(reinterpret_cast<const float*>(data));
-    if (b.is_signed) return f(reinterpret_cast<const int8_t*>(data));
     return f(reinterpret_cast<const uint8_t*>(data));
 }
 
@@ -57,7 +56,6 @@ inline float as_float(uint16_t bfloat16) {
 
 inline Floats load_as_floats(const float* p) { return load(p); }
 inline Floats load_as_floats(const uint8_t* p) { return load_bytes(p); }
-inline Floats load_as_floats(const int8_t* p) { return load_signed_bytes(p); }
 
 int64_t count_bytes(const uint8_t* p, int64_t n) {
     int64_t count = 0;

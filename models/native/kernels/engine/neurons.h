@@ -5,7 +5,7 @@
 
 namespace {
 
-enum Kind { LIF, CLIF, PSN, SIGNED, MULTI, PACED };
+enum Kind { LIF, CLIF, PSN, PACED };
 
 // BOUNDED keeps the membrane after a step in [low, high].
 template <bool DELAY, bool ZERO, bool INCLUSIVE, bool BOUNDED = false>
@@ -117,48 +117,11 @@ int64_t fire_psn(const Layer& layer, const float* sums, const float* before, flo
     return total(count);
 }
 
-// Converted neurons that send signed multiples, thresholds in units of theta; the second part of the state is the sum M
-// that was sent. One level: 1 and -1. More: the largest +-2^-k within reach, as a whole number of the smallest.
-template <bool MULTI, bool INCLUSIVE>
-int64_t fire_signed(const Layer& layer, const float* sums, const float* before, float* after, uint8_t* out, int64_t pixels, int64_t first) {
-    constexpr float SHARE = 0.75f, TOLERANCE = 1 - 1e-3f;  // those of models/networks/converted/rules.py
-    const int64_t chunk = layer.chunk, channels = layer.channels, part = layer.height * layer.width * channels;
-    const int64_t left = layer.main.fan_out - first;  // of the network's channels
-    const float unit = 1.0f / float(int64_t(1) << (layer.taps - 1)), start = float(layer.theta - layer.limit);
-    Ints count{};
-    for (int64_t p = 0; p < pixels; ++p)
-        for (int64_t c = 0; c < chunk; c += LANES) {
-            const int64_t at = p * channels + first + c;
-            const Floats u = load(before + at) + load(sums + p * chunk + c), sent = load(before + part + at);
-            Ints q{};
-            if constexpr (MULTI) {
-                for (float size = unit; size <= 1; size *= 2) {
-                    const Ints up = u + start >= all(SHARE * size);
-                    const Ints down = (u + start <= all(-SHARE * size)) & (sent >= all(TOLERANCE * size));
-                    const Ints level = Ints{} + int32_t(size / unit);
-                    q = up ? level : down ? -level : q;
-                }
-            } else {
-                const Floats limit = all(float(layer.limit));
-                q = ((u + start < Floats{}) & (sent >= all(TOLERANCE))) - (INCLUSIVE ? u >= limit : u > limit);
-            }
-            q &= within(left - c);
-            const Floats value = __builtin_convertvector(q, Floats) * unit;
-            store(after + at, u - value);
-            store(after + part + at, sent + value);
-            store_bytes(out + at, q);
-            count -= q != 0;
-        }
-    return total(count);
-}
-
 using Fire = int64_t (*)(const Layer&, const float*, const float*, float*, uint8_t*, int64_t, int64_t);
 Fire firing(const Layer& n) {
     if (n.kind == CLIF) return n.inclusive ? fire_clif<true> : fire_clif<false>;
     if (n.kind == PSN) return fire_psn;
     if (n.kind == PACED) return n.inclusive ? fire_paced<true> : fire_paced<false>;
-    if (n.kind == MULTI) return fire_signed<true, true>;
-    if (n.kind == SIGNED) return n.inclusive ? fire_signed<false, true> : fire_signed<false, false>;
     if (n.bounded) return n.inclusive ? fire<false, false, true, true> : fire<false, false, false, true>;
     static const Fire kinds[8] = {fire<false, false, false>, fire<false, false, true>, fire<false, true, false>, fire<false, true, true>,
                                   fire<true, false, false>,  fire<true, false, true>,  fire<true, true, false>,  fire<true, true, true>};
@@ -168,7 +131,7 @@ Fire firing(const Layer& n) {
 // Membranes at rest: those of some pixels' channels from `first` on, all parts of the state.
 void rest(const Layer& layer, float* membranes, int64_t pixels, int64_t first) {
     const int64_t size = layer.height * layer.width * layer.channels, kind = layer.kind;
-    const int64_t parts = kind == PSN ? layer.taps - 1 : kind == CLIF || kind == SIGNED || kind == MULTI ? 2 : 1;
+    const int64_t parts = kind == PSN ? layer.taps - 1 : kind == CLIF ? 2 : 1;
     for (int64_t part = 0; part < parts; ++part)
         for (int64_t p = 0; p < pixels; ++p) memset(membranes + part * size + p * layer.channels + first, 0, layer.chunk * 4);
 }

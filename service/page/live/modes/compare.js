@@ -10,7 +10,6 @@ import { showRoi } from "../views/roi.js";
 import { SpikeTrain } from "../views/spiketrain.js";
 import { ask, Rounds, Streaming } from "./broadcast.js";
 
-const WALK_MS = 400; // a step of "Play": 2.5 a second
 const DRAW_MS = 200; // words that change faster cannot be read
 const SPEAK_MS = 2000;
 const ORDER = ["direct", "converted", "ann"];
@@ -30,13 +29,11 @@ export class Compare {
     this.rounds = null;
     this.picked = null; // names, once somebody has picked
     this.round = 0; // answers to an earlier input are late and dropped
-    this.timer = null;
     this.fed = null; // the spike train of a recording
     this.drawnMs = 0;
     this.spokenMs = -SPEAK_MS;
     this.spoken = "";
     $("compare-at").addEventListener("input", () => { this.follow = $("compare-at").value === $("compare-at").max; this.show(); });
-    $("compare-walk").addEventListener("click", () => this.walk(!this.timer));
   }
 
   // ---- which models
@@ -97,7 +94,6 @@ export class Compare {
 
   close() {
     this.round++;
-    this.walk(false);
     clearTimeout(this.later);
     for (const { stream } of this.streams) stream.close();
     if (this.rounds) this.rounds.closed = true;
@@ -165,7 +161,6 @@ export class Compare {
     const round = ++this.round;
     this.fed = null;
     this.again = () => this.file(file);
-    this.walk(false);
     await ask(this.columns, file, state.token(), () => { this.show(); return round !== this.round; });
     this.show();
     const train = file.type.startsWith("image/") ? null : await this.train(file);
@@ -189,20 +184,6 @@ export class Compare {
 
   get longest() {
     return Math.max(1, ...this.columns.map(({ length }) => length));
-  }
-
-  walk(on) {
-    clearInterval(this.timer);
-    this.timer = on ? setInterval(() => this.go(), WALK_MS) : null;
-    $("compare-walk").setAttribute("aria-pressed", String(on));
-    $("compare-walk").textContent = on ? "Pause" : "Play";
-  }
-
-  go() {
-    const at = $("compare-at");
-    at.value = String((Number(at.value) % Number(at.max)) + 1);
-    this.follow = false;
-    this.show();
   }
 
   draw(nowMs) {

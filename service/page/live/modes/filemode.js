@@ -6,24 +6,20 @@ import { opened } from "../../shared/pictures/spikes.js";
 import { short } from "../views/meters.js";
 import { SpikeTrain } from "../views/spiketrain.js";
 
-const WALK_MS = 400; // a step of "Play": 2.5 a second, so that no code can flash
 
 export class FileMode {
   /** views: {answer, trace, inside, meters}; settings(): {model, token}; fail(error). */
   constructor(views, settings, fail) {
     Object.assign(this, views, { settings, fail });
     this.round = 0; // answers to questions of an earlier round are late and dropped
-    this.timer = null;
     $("encoding").addEventListener("change", () => this.load());
     $("steps").addEventListener("input", () => ($("steps-value").textContent = $("steps").value));
     $("steps").addEventListener("change", () => this.load());
     $("at").addEventListener("input", () => this.show(Number($("at").value) - 1));
-    $("walk").addEventListener("click", () => this.walk(!this.timer));
   }
 
   async open(file, models) {
     const round = ++this.round;
-    this.walk(false);
     this.asked = null;
     this.file = file;
     const { model, token } = this.settings();
@@ -45,7 +41,6 @@ export class FileMode {
 
   close() {
     this.round++;
-    this.walk(false);
     this.train = this.result = this.asked = null;
     $("events-legend").hidden = false;
     $("train-controls").hidden = $("train-note").hidden = true;
@@ -61,7 +56,7 @@ export class FileMode {
     const labels = Object.keys(result.probabilities);
     answer.setLabels(labels);
     answer.show(labels.map((label) => result.probabilities[label]), result.label, performance.now(), result.set);
-    trace.setLabels(labels, this.contract.steps);
+    trace.setLabels(labels);
     trace.show(result.steps);
     meters.file(result);
   }
@@ -112,12 +107,5 @@ export class FileMode {
     train.draw($("events"), step);
     if (train.inside) this.inside.point(step);
     else train.drawRaster($("raster"), step);
-  }
-
-  walk(on) {
-    clearInterval(this.timer);
-    this.timer = on ? setInterval(() => this.show((this.step + 1) % this.train.steps), WALK_MS) : null;
-    $("walk").setAttribute("aria-pressed", String(on));
-    $("walk").textContent = on ? "Pause" : "Play";
   }
 }

@@ -13,7 +13,6 @@ import { Promised } from "../views/conformal.js";
 import { NetworkView } from "../../shared/pictures/network.js";
 import { Trace } from "../../shared/pictures/plots.js";
 import { opened } from "../../shared/pictures/spikes.js";
-import { Recording } from "../views/record.js";
 import { FileMode } from "./filemode.js";
 import { OneStream } from "./onestream.js";
 
@@ -25,11 +24,10 @@ export class Single extends OneStream {
   constructor(events, stop, opened) {
     super();
     Object.assign(this, { events, opened });
-    this.trace = new Trace($("trace"), $("trace-legend"), $("trace-what"));
+    this.trace = new Trace($("trace"), $("trace-legend"));
     this.meters = new Meters($("meters"));
     this.answer = new Answer({ root: $("answer"), age: $("answer-age"), label: $("label"), confidence: $("confidence"), classes: $("classes"), live: $("live") });
     this.promised = new Promised($("committed"));
-    this.recording = new Recording($("record"), $("record-kind"), $("preview"), $("events"));
     this.connection = new Connection(stop);
     this.stream = new Stream({
       state: (status, detail) => this.connection.changed(status, detail),
@@ -56,7 +54,6 @@ export class Single extends OneStream {
   close() {
     showRoi(null);
     showObjects(null);
-    this.recording.stop();
     this.files.close();
     this.stream.close();
     pill("idle");
@@ -72,18 +69,16 @@ export class Single extends OneStream {
     const several = state.several();
     const shared = source && !binMs && !several && state.chosenModel() === state.models[0];
     const { probe } = this.inside;
-    this.stream.open({ model: shared ? null : $("model").value || null, probe, logits: true, token: state.token() || undefined, width, height, picture: true, ...(binMs && { bin_ms: binMs }), ...(several && { objects: 8 }), ...(source && { source, live: true }) });
+    this.stream.open({ model: shared ? null : $("model").value || null, probe, token: state.token() || undefined, width, height, picture: true, ...(binMs && { bin_ms: binMs }), ...(several && { objects: 8 }), ...(source && { source, live: true }) });
   }
 
-  /** Set what to probe inside the network from now on. */
+  /** Set whether to probe the network from now on. */
   probe(probe) {
     const { stream } = this;
     if (state.source === "file" && this.files.train) this.files.load(true);
     if (!stream.hello) return;
-    const model = Array.isArray(probe) ? $("model").value : stream.hello.model; // who probes a neuron shares no stream
-    const again = state.source === "server" && (model !== stream.hello.model || !model);
-    Object.assign(stream.hello, { probe, model });
-    if (again) stream.open(stream.hello);
+    stream.hello.probe = probe;
+    if (state.source === "server" && !stream.hello.model) stream.open(stream.hello); // that all share takes no messages
     else stream.command({ type: "probe", probe });
   }
 
@@ -91,10 +86,10 @@ export class Single extends OneStream {
     this.latest = null;
     this.answer.setLabels(message.labels);
     this.promised.begin(message.steps, message.error_rate);
-    this.trace.setLabels(message.labels, message.steps, message.step_us);
+    this.trace.setLabels(message.labels, message.step_us);
     this.inside.setMaps(message.maps, state.chosenModel().contract, message.probe_us);
-    if (String(this.inside.probe) !== String(this.stream.hello.probe)) this.probe(this.inside.probe); // changed meanwhile
-    $("inside-note").textContent = message.maps.length ? "click a layer to see its channels and one neuron" : "an ANN: its neurons do not spike";
+    if (this.inside.probe !== this.stream.hello.probe) this.probe(this.inside.probe); // changed meanwhile
+    $("inside-note").textContent = message.maps.length ? "" : "an ANN: its neurons do not spike";
     this.meters.clear();
     this.meters.annMacs = message.ann_macs;
     this.meters.silent = !message.layers.length;
@@ -108,7 +103,6 @@ export class Single extends OneStream {
     if (message.inside) this.inside.push(opened(message.inside), message.reset);
     this.trace.push(message);
     this.promised.push(message);
-    this.recording.prediction(message, this.answer.labels);
     if (message.camera && message.camera !== this.latest?.camera) notice("Another camera.", message.camera);
     this.latest = message;
     this.latestMs = performance.now();
@@ -124,7 +118,7 @@ export class Single extends OneStream {
   // ---- pictures
 
   draw(nowMs) {
-    const { events, trace, inside, recording, answer, promised, meters, latest } = this;
+    const { events, trace, inside, answer, meters, latest } = this;
     if (!state.paused && state.source !== "file") events.draw(nowMs);
     else events.lastMs = nowMs;
     trace.draw();
@@ -132,9 +126,7 @@ export class Single extends OneStream {
     showObjects(state.source === "file" ? null : latest?.objects);
     inside.draw(nowMs, state.paused, state.source === "sample" ? Number($("speed").value) : 1);
     if (state.source === "file") return;
-    recording.draw();
     if (latest) answer.show(latest.probabilities, latest.steady, nowMs, latest.set);
-    if (latest) promised.draw();
     if (latest) answer.fade(!this.stream.ready || (!state.paused && nowMs - this.latestMs > SILENT_MS));
     meters.draw(nowMs);
     // An overloaded server answers late: the connection's status says so.

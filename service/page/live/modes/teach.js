@@ -6,9 +6,7 @@ import { hideNotice, notice } from "../../shared/notice.js";
 import * as calls from "../net/teaching.js";
 import { Stream } from "../net/stream.js";
 import { Connection, pill } from "../panel/connection.js";
-import { heldKeys } from "../panel/keys.js";
 import * as state from "../state.js";
-import { crop } from "../views/roi.js";
 import { Card } from "../views/teachcard.js";
 import { OneStream } from "./onestream.js";
 
@@ -20,7 +18,7 @@ export class Teach extends OneStream {
   /** events: the EventView; stop(): ends the source; opened(): called when a stream is ready; saved(name): when a model is saved. */
   constructor(events, stop, opened, saved) {
     super();
-    Object.assign(this, { events, opened, saved, session: null, cards: [], card: null, latest: null, showings: [] });
+    Object.assign(this, { events, opened, saved, session: null, cards: [], card: null, latest: null });
     this.answer = new Answer({ root: $("answer"), age: $("answer-age"), label: $("label"), confidence: $("confidence"), classes: $("classes"), live: $("live") });
     this.connection = new Connection(stop);
     this.stream = new Stream({
@@ -33,7 +31,6 @@ export class Teach extends OneStream {
     });
     $("teach-add").addEventListener("click", () => this.add().name.select());
     $("teach-background").addEventListener("click", () => this.background());
-    $("teach-undo").addEventListener("click", () => this.undo());
     $("teach-again").addEventListener("click", () => this.over());
     $("teach-keep").addEventListener("submit", (event) => { event.preventDefault(); this.save(); });
     $("teach-download").addEventListener("click", () => this.download());
@@ -61,7 +58,6 @@ export class Teach extends OneStream {
     if (body.id === this.gone || (this.session && body.id !== this.session.id)) return;
     this.session = body;
     if (body.learning && !this.stream.ready) this.settle();
-    this.count(body.classes.flatMap(({ examples }) => examples));
     const empty = new Set(this.cards);
     for (const { label, examples } of body.classes) {
       const card = this.cardOf(label, examples);
@@ -80,21 +76,6 @@ export class Teach extends OneStream {
     const card = this.cards.find(({ shown }) => !shown.size) ?? this.add();
     card.call(label);
     return card;
-  }
-
-  /** Note which examples are new since the last showing began, so that they can be undone together. */
-  count(numbers) {
-    const before = new Set(this.showings.flat()), there = new Set(numbers);
-    const fresh = numbers.filter((number) => !before.has(number));
-    this.showings = this.showings.map((showing) => showing.filter((number) => there.has(number)));
-    if (fresh.length) this.showings.push([...(this.showings.pop() ?? []), ...fresh]);
-    $("teach-undo").disabled = !numbers.length;
-  }
-
-  /** Undo: remove the examples of the last showing. */
-  async undo() {
-    const last = this.showings.findLast((showing) => showing.length) ?? [];
-    for (const number of last) await this.ask((id, token) => calls.drop(id, number, token));
   }
 
   /** Wait for the end of learning, if there is no stream that reports it. */
@@ -144,8 +125,6 @@ export class Teach extends OneStream {
   forgotten() {
     this.gone = this.session?.id;
     this.session = this.asked = null;
-    this.showings = [];
-    $("teach-undo").disabled = true;
     for (const card of this.cards) card.update([]);
     this.showScore();
   }
@@ -195,7 +174,7 @@ export class Teach extends OneStream {
       drop: (example) => this.ask((id, token) => calls.drop(id, example, token)),
       files: (card, files) => this.files(files, card),
     };
-    const card = new Card(number, hear, (example) => calls.picture(this.session.id, example, state.token()), () => crop(this.latest?.window));
+    const card = new Card(number, hear, (example) => calls.picture(this.session.id, example, state.token()));
     this.cards.push(card);
     this.cards.sort((a, b) => a.number - b.number);
     $("teach-cards").replaceChildren(...this.cards.map(({ root }) => root));
@@ -240,7 +219,6 @@ export class Teach extends OneStream {
     }
     clearTimeout(this.timer);
     if (on) hideNotice();
-    if (on) this.showings.push([]);
     this.card?.showing(false);
     this.card = on ? card : null;
     this.stream.command({ type: "show", class: on ? card.label : null });
@@ -268,7 +246,6 @@ export class Teach extends OneStream {
     to.sent = label;
     for (const file of files) {
       if (!this.cards.includes(to)) return;
-      this.showings.push([]);
       const body = await this.ask((id, token) => calls.show(id, label, file, token));
       if (!body || !this.cards.includes(to)) return;
       this.update(body.lesson);
@@ -347,4 +324,19 @@ export class Teach extends OneStream {
   }
 
   resized() {}
+}
+
+/** Keys that act as long as they are held. begin(key): called for a key while nothing is typed, returns whether it means something; end(): called when that key is let go. */
+function heldKeys(begin, end) {
+  let held = null; // its place on the keyboard: with Shift pressed or let go meanwhile it has another name
+  addEventListener("keydown", (event) => {
+    if (event.repeat || event.ctrlKey || event.altKey || event.metaKey || event.target.matches("input, select, textarea")) return;
+    if (begin(event.key)) held = event.code;
+  });
+  const release = () => {
+    held = null;
+    end();
+  };
+  addEventListener("keyup", ({ code }) => code === held && release());
+  addEventListener("blur", () => held && release()); // it is let go in another window
 }

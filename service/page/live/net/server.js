@@ -2,7 +2,7 @@
 
 const failure = (status, sentence) => Object.assign(new Error(sentence), { status });
 const unreachable = () => failure(0, "The server does not answer. Is it still running?");
-const refused = (status, { error } = {}) => failure(status, typeof error === "string" ? error : `The server answered ${status}.`);
+const refused = (status, { error } = {}) => failure(status, typeof error === "string" ? error.charAt(0).toUpperCase() + error.slice(1) : `The server answered ${status}.`);
 const authorised = (token) => (token ? { Authorization: `Bearer ${token}` } : {});
 
 /** Fetch a path; `more`: further options of fetch. */
@@ -35,32 +35,16 @@ export function sample(name, token) {
   return fetched.get(name);
 }
 
-let heard = () => {};
-
-/** Set the listener for uploads: listener(share) with the share sent, 0 to 1, and with null when answered. */
-export const watchUploads = (listener) => (heard = listener);
-
-/** Send a file and return the JSON answer; by XMLHttpRequest, as fetch reports no upload progress. */
-export function upload(path, file, query, token) {
+/** Send a file and return the JSON answer. */
+export async function upload(path, file, query, token) {
   const body = new FormData();
   body.append("file", file, file.name);
-  return new Promise((resolve, reject) => {
-    const request = new XMLHttpRequest();
-    request.open("POST", `${path}?${new URLSearchParams(query)}`);
-    for (const [name, value] of Object.entries(authorised(token))) request.setRequestHeader(name, value);
-    request.responseType = "json";
-    request.upload.onprogress = ({ loaded, total }) => heard(loaded / total);
-    request.onloadend = () => heard(null);
-    request.onerror = () => reject(unreachable());
-    request.onload = () => (request.status < 300 ? resolve(request.response) : reject(refused(request.status, request.response ?? {})));
-    heard(0);
-    request.send(body);
-  });
+  return (await call(`${path}?${new URLSearchParams(query)}`, token, "POST", { body })).json();
 }
 
-export const predict = (file, model, token) => upload("v1/predict", file, { steps: "1", logits: "1", ...(model && { model }) }, token);
+export const predict = (file, model, token) => upload("v1/predict", file, { steps: "1", ...(model && { model }) }, token);
 
 /** Fetch the input of every step for a sample in one of the encodings. */
-export const encode = (file, model, encoding, steps, probe, token) => upload("v1/encode", file, { encoding, steps, ...(model && { model }), ...(probe && { probe: probe === true ? "1" : probe.join() }) }, token);
+export const encode = (file, model, encoding, steps, probe, token) => upload("v1/encode", file, { encoding, steps, ...(model && { model }), ...(probe && { probe: "1" }) }, token);
 
 export const encodings = async (token) => (await call("v1/encodings", token)).json();

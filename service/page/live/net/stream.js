@@ -25,7 +25,7 @@ export const KIND = Object.freeze({ image: 0, t64: 1 });
  *   of the latest n events: pairs of x and y, the polarity in y's top bit
  * @typedef {{ model?: string | null, token?: string, width?: number, height?: number, bin_ms?: number, picture?: boolean,
  *   logits?: boolean, smoothing?: number, margin?: number, error_rate?: number, mode?: "complete" | "freshest",
- *   live?: boolean, source?: string, raw?: boolean, window?: [number, number, number] | null, restore?: string,
+ *   live?: boolean, source?: string, raw?: boolean, window?: [number, number, number] | null,
  *   lesson?: string, objects?: number, probe?: Probe }} Hello
  *   width and height are those of the frames or of the sensor; source is a camera of the service, which needs neither
  * @typedef {"connecting" | "live" | "busy" | "retrying" | "refused"} State

@@ -1,4 +1,4 @@
-// The user's controls: lists of models, recordings and cameras, settings, and the same call as code.
+// The user's controls: lists of models, recordings and cameras, and settings.
 
 import { buttonList } from "../../shared/buttonlist.js";
 import { $ } from "../../shared/dom.js";
@@ -8,7 +8,7 @@ import { thumbnail } from "../../shared/pictures/thumbnail.js";
 import * as server from "../net/server.js";
 import * as state from "../state.js";
 
-const FORMATS = { threshold: (v) => v.toFixed(2), noise: (v) => `${v} Hz`, decay: (v) => `${(v / 1000).toFixed(1)} s` };
+const FORMATS = { threshold: (v) => v.toFixed(2), noise: (v) => `${v} Hz` };
 
 // ---- lists
 
@@ -54,44 +54,15 @@ export function offerSettings() {
   $("network-settings").hidden = !shorter.length;
 }
 
-/** Watch the settings; decay(ms) and emulator() are called on changes. */
-export function settings({ decay, emulator }) {
+/** Watch the settings; emulator() is called on changes. */
+export function settings(emulator) {
   for (const [id, format] of Object.entries(FORMATS)) {
     $(id).addEventListener("input", () => {
-      const value = Number($(id).value);
-      $(`${id}-value`).textContent = format(value);
-      if (id === "decay") decay(value);
-      else emulator();
+      $(`${id}-value`).textContent = format(Number($(id).value));
+      emulator();
     });
   }
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
   $("still").checked = calm.matches;
   calm.addEventListener("change", () => ($("still").checked = calm.matches));
-}
-
-// ---- code
-
-/** Show the same call for a shell and for Python, with this server's address and the chosen model. */
-export function snippets(origin, model, path) {
-  const query = model ? `?model=${encodeURIComponent(model)}&steps=1` : "?steps=1";
-  const curl = `curl -F file=@${path} '${origin}/v1/predict${query}'`;
-  const python = `import json
-from urllib.request import Request, urlopen
-
-body = open("${path}", "rb").read()
-request = Request("${origin}/v1/predict${query}", data=body,
-                  headers={"Content-Type": "application/octet-stream"})
-answer = json.load(urlopen(request))
-print(answer["label"], answer["confidence"])`;
-  return { curl, python };
-}
-
-export async function copy(button, text) {
-  try {
-    await navigator.clipboard.writeText(text);
-    button.textContent = "Copied";
-  } catch {
-    button.textContent = "Press Ctrl+C";
-  }
-  setTimeout(() => (button.textContent = "Copy"), 1500);
 }

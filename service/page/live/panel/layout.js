@@ -5,10 +5,10 @@ import * as state from "../state.js";
 
 const LIVE = ["camera", "sample", "server", "video"];
 
-/** Show `source`, unpaused; details: {title, note, name}. intro: beside the start page's choices. */
-export function arrange(source, { title = "Camera", note = "", name = "", intro = false } = {}) {
+/** Show `source`, unpaused; details: {title, note}. intro: beside the start page's choices. */
+export function arrange(source, { title = "Camera", note = "", intro = false } = {}) {
   const live = LIVE.includes(source);
-  state.setSource(source, name, intro);
+  state.setSource(source, intro);
   document.body.dataset.source = source;
   document.body.toggleAttribute("data-intro", intro);
   $("source-title").textContent = title;
@@ -20,7 +20,6 @@ export function arrange(source, { title = "Camera", note = "", name = "", intro 
   $("step").hidden = true;
   $("reset").hidden = !live || intro || source === "server"; // what all viewers share, no viewer resets
   $("flip").hidden = source !== "camera";
-  $("record").hidden = !live || intro || state.comparing || state.teaching;
   $("speed-field").hidden = source !== "sample" || intro;
   $("pad-controls").hidden = true;
   $("device-field").hidden = $("device-field").hidden || source !== "camera";

@@ -1,7 +1,7 @@
 // A shipped recording as a source: played in a loop at the chosen speed, step by step while paused.
 
 import { $ } from "../../shared/dom.js";
-import { drawExposure } from "../../shared/pictures/longexposure.js";
+import { thumbnail } from "../../shared/pictures/thumbnail.js";
 import { hideNotice, notice } from "../../shared/notice.js";
 import { Player } from "../../shared/sources/player.js";
 import * as server from "../net/server.js";
@@ -29,12 +29,12 @@ export class Playback {
     try {
       const bytes = await server.sample(item.name, state.token());
       if (this.visit !== visit || (intro && (state.comparing || state.teaching))) return; // another source or mode by now
-      arrange("sample", intro ? { title: "Start", name: item.name, intro } : { title: "Recording", note: `${item.label} · long exposure`, name: item.name });
+      arrange("sample", intro ? { title: "Start", intro } : { title: "Recording", note: `${item.label} · long exposure` });
       this.looker().clear();
       state.setInput(item);
       this.player = new Player(bytes, item.duration_us);
       $("speed").value = item.duration_us < 500_000 ? "0.25" : "0.5";
-      drawExposure(this.preview, bytes, item);
+      this.preview.show(thumbnail(bytes, item), item.width, item.height);
       this.looker().open(item);
       $("events-title").textContent = intro ? `A recording: ${item.label}` : "Events";
       if (!intro) $("stop").focus();

@@ -2,7 +2,6 @@
 
 import { $ } from "../../shared/dom.js";
 import { hideNotice, notice } from "../../shared/notice.js";
-import * as server from "../net/server.js";
 import { pill } from "../panel/connection.js";
 import { arrange } from "../panel/layout.js";
 import * as state from "../state.js";
@@ -11,11 +10,10 @@ import { Sketchpad } from "./sketchpad.js";
 const LARGEST = 640; // pixels of a shown picture's side
 
 export class Stills {
-  /** preview: a CalmPicture; looker(): the mode that takes files now; stop(): ends the present source; shown(): called with a new name. */
-  constructor(preview, looker, stop, shown) {
-    Object.assign(this, { preview, looker, stop, shown });
+  /** preview: a CalmPicture; looker(): the mode that takes files now; stop(): ends the present source. */
+  constructor(preview, looker, stop) {
+    Object.assign(this, { preview, looker, stop });
     this.pad = new Sketchpad($("pad"), () => this.drawn());
-    server.watchUploads(progress);
     $("pad-clear").addEventListener("click", () => this.draw());
     $("pad-digits").replaceChildren(...Array.from({ length: 10 }, (_, digit) => {
       const button = Object.assign(document.createElement("button"), { type: "button", textContent: String(digit) });
@@ -30,7 +28,7 @@ export class Stills {
     this.stop();
     hideNotice();
     state.setInput(file);
-    arrange("file", { title: "File", note: file.name, name: file.name });
+    arrange("file", { title: "File", note: file.name });
     this.looker().clear();
     const image = file.type.startsWith("image/");
     const train = await this.look(file, image && (() => this.picture(file)));
@@ -42,12 +40,11 @@ export class Stills {
     this.stop();
     hideNotice();
     state.setInput(null);
-    arrange("file", { title: "Drawing", note: "draw, or let a digit be written", name: "drawing.png" });
+    arrange("file", { title: "Drawing", note: "draw, or let a digit be written" });
     this.looker().clear();
     this.pad.clear();
     $("pad").hidden = $("pad-controls").hidden = false;
     $("pad-digits").firstElementChild.focus({ preventScroll: true });
-    this.shown();
   }
 
   async drawn() {
@@ -58,7 +55,6 @@ export class Stills {
   async look(file, first = () => {}) {
     const visit = (this.visit = {});
     state.setInput(file);
-    this.shown();
     pill("reading");
     try {
       if (first) await first();
@@ -87,14 +83,4 @@ export class Stills {
     this.visit = null;
     $("pad").hidden = true;
   }
-}
-
-/** Show upload progress; share: the part of a file that is sent, null once it is answered. Frames and drawings are too small for it. */
-function progress(share) {
-  const line = $("upload"), [bar, words] = line.children;
-  line.hidden = share === null || state.framed() || !$("pad").hidden;
-  if (share === null) return;
-  if (share < 1) bar.value = share;
-  else bar.removeAttribute("value");
-  words.textContent = share < 1 ? `sending, ${Math.round(100 * share)} %` : "sent; the server decodes it…";
 }

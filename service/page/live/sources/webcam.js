@@ -42,7 +42,7 @@ export class Webcam {
     }
   }
 
-  /** details: title and name of the source that is shown. */
+  /** details: title and note of the source that is shown. */
   show(source, details) {
     const { width, height, window } = state.chosenModel()?.contract ?? {};
     const square = width === height && !window; // a window is drawn where it lies
@@ -85,7 +85,7 @@ export class Film extends Webcam {
     this.stop();
     hideNotice();
     try {
-      this.show("video", { title: "Video", name: file.name });
+      this.show("video", { title: "Video", note: file.name });
       state.setInput(file);
       const runs = await this.camera.open(file, (canvas, captureMs) => this.frame(canvas, captureMs));
       if (!runs) return; // another source by now

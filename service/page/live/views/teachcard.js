@@ -5,10 +5,9 @@ const element = (tag, className = "", text = "") => Object.assign(document.creat
 const cross = '<svg viewBox="0 0 24 24" aria-hidden="true"><path d="M6 6l12 12M18 6L6 18"/></svg>';
 
 export class Card {
-  /** number: its key, from 1. hear: {show(card, on), rename(card, to), forget(card), drop(number), files(card, files)}; picture(number): a promise of a blob; crop(): a
-      canvas of what the camera sees now, or null. */
-  constructor(number, hear, picture, crop) {
-    Object.assign(this, { number, label: `Class ${number}`, hear, picture, crop, shown: new Map(), on: false, sent: null, sending: null }); // sent: the name with its latest files; sending: a promise of their answers
+  /** number: its key, from 1. hear: {show(card, on), rename(card, to), forget(card), drop(number), files(card, files)}; picture(number): a promise of a blob. */
+  constructor(number, hear, picture) {
+    Object.assign(this, { number, label: `Class ${number}`, hear, picture, shown: new Map(), on: false, sent: null, sending: null }); // sent: the name with its latest files; sending: a promise of their answers
     this.root = element("li", "pane card");
     this.root.dataset.tone = String(1 + ((number - 1) % 6));
     this.name = Object.assign(document.createElement("input"), { type: "text", value: this.label, maxLength: 64, autocomplete: "off", spellcheck: false });
@@ -67,7 +66,6 @@ export class Card {
 
   /** Mark whether the class is being shown. */
   showing(on) {
-    this.left = this.on && !on ? this.crop() : null; // for the example that is on its way
     this.on = on;
     this.hold.setAttribute("aria-pressed", String(on));
     const words = on ? "Showing…" : "Hold to show";
@@ -103,9 +101,6 @@ export class Card {
     const kept = { item, button, url: "" };
     button.setAttribute("aria-label", nameOf(number, this.label));
     button.addEventListener("click", () => this.hear.drop(number));
-    const crop = this.on ? this.crop() : this.left;
-    this.left = null;
-    if (crop) button.append(crop);
     item.append(button);
     this.pictures.prepend(item);
     this.shown.set(number, kept);

@@ -1,7 +1,6 @@
 // Inside the network: every layer as a map whose neurons light up as they fire, and all layers over time.
 
 import { cssVariable, rgb } from "../dom.js";
-import { Enlarged } from "./enlarged.js";
 import { EventView } from "./eventview.js";
 import { fit, historyOf } from "./plots.js";
 import { Layer } from "./spikes.js";
@@ -12,26 +11,21 @@ const TONES = 6;
 const SECOND_US = 1_000_000;
 
 export class NetworkView {
-  /** root: a <details> with only a summary; ask(probe): called with what to probe from now on. */
+  /** root: a <details> with only a summary; ask(on): called with whether to probe from now on. */
   constructor(root, ask) {
     root.insertAdjacentHTML("beforeend", `
       <ol class="maps"></ol>
-      <div class="enlarged"></div>
       <div class="plot"><div class="layers" aria-hidden="true"></div><canvas id="raster" role="img" aria-label="Spikes over time, a band a layer: brighter where more of its neurons fire"></canvas></div>`);
-    const [list, panel, names, raster] = [".maps", ".enlarged", ".layers", "#raster"].map((selector) => root.querySelector(selector));
+    const [list, names, raster] = [".maps", ".layers", "#raster"].map((selector) => root.querySelector(selector));
     Object.assign(this, { root, list, names, raster });
-    this.ask = () => ask(this.probe);
     this.bitmap = document.createElement("canvas"); // a pixel a step and row
-    this.enlarged = new Enlarged(panel, { chosen: () => this.neuronChosen(), closed: () => this.enlarge(null) });
-    root.addEventListener("toggle", this.ask);
+    root.addEventListener("toggle", () => ask(root.open));
     this.setMaps([], { width: 1, height: 1 }, 1);
   }
 
-  /** What to probe: nothing, which neurons fire, or also the membranes at [layer, row, column]. */
+  /** Whether to probe which neurons fire. */
   get probe() {
-    const { neuron, layer } = this.enlarged;
-    if (!this.root.open) return false;
-    return neuron ? [this.layers.indexOf(layer), neuron.row, neuron.column] : true;
+    return this.root.open;
   }
 
   /** Set the network's layers and input size; stepUs: length of a step, 1 if it has none. */
@@ -47,38 +41,29 @@ export class NetworkView {
         return layer;
       });
       this.bytes = first;
-      this.views = maps.length ? [{ title: "input", width, height }, ...this.layers].map((map, i) => this.mapOf(map, i)) : [];
+      this.views = maps.length ? [{ title: "input", width, height }, ...this.layers].map((map) => this.mapOf(map)) : [];
       this.list.replaceChildren(...this.views.map(({ item }) => item));
       this.names.replaceChildren(...maps.map(({ title }, i) => {
         const name = Object.assign(document.createElement("span"), { textContent: title, title });
         name.dataset.tone = String((i % TONES) + 1);
         return name;
       }));
-      this.enlarged.close();
     }
     this.clear();
   }
 
-  /** Add a map with a name and a count of firing neurons: a button for a layer, a picture for the input (i = 0). */
-  mapOf(map, i) {
-    const item = document.createElement("li"), outer = document.createElement(i ? "button" : "div");
+  /** Add a map with a name and a count of firing neurons. */
+  mapOf(map) {
+    const item = document.createElement("li"), outer = document.createElement("div");
     const canvas = Object.assign(document.createElement("canvas"), { width: map.width, height: map.height });
     const name = Object.assign(document.createElement("span"), { textContent: map.title }), count = document.createElement("small");
-    if (i) {
-      outer.type = "button";
-      outer.setAttribute("aria-pressed", "false");
-      outer.title = `Enlarge ${map.title}`;
-      outer.addEventListener("click", () => this.enlarge(this.enlarged.layer === map ? null : map));
-    }
     outer.append(canvas, name, count);
     item.append(outer);
-    const view = new EventView(canvas);
-    return { item, outer, count, view };
+    return { item, count, view: new EventView(canvas) };
   }
 
   clear() {
     this.last = this.insides = this.pointed = null; // insides: of a recording, every step
-    this.enlarged.history = [];
     this.resize(historyOf(this.stepUs));
     for (const { view, count } of this.views) {
       view.clear();
@@ -93,19 +78,6 @@ export class NetworkView {
     this.changed = true;
   }
 
-  enlarge(layer) {
-    if (layer) this.enlarged.open(layer, this.last?.fired);
-    else this.enlarged.close();
-    this.views.forEach(({ outer }, i) => i && outer.setAttribute("aria-pressed", String(this.layers[i - 1] === layer)));
-    if (!layer) this.ask();
-  }
-
-  neuronChosen() {
-    this.ask();
-    if (this.insides) this.point(this.pointed);
-    this.changed = true;
-  }
-
   // ---- steps
 
   /** Show one step of a stream. */
@@ -117,7 +89,6 @@ export class NetworkView {
     context.globalCompositeOperation = "source-over";
     this.column(inside, this.kept - 1, reset);
     this.light(inside, "light");
-    if (this.enlarged.layer) this.enlarged.remember(inside, Enlarged.second(this.stepUs));
   }
 
   /** Show all steps of a recording. */
@@ -125,10 +96,7 @@ export class NetworkView {
     this.clear();
     this.insides = insides;
     this.resize(insides.length);
-    insides.forEach((inside, step) => {
-      this.column(inside, step, false);
-      if (this.enlarged.layer) this.enlarged.remember(inside, insides.length);
-    });
+    insides.forEach((inside, step) => this.column(inside, step, false));
   }
 
   /** Show one step of the recording. */
@@ -157,7 +125,6 @@ export class NetworkView {
     this.last = inside;
     this.views[0].view[how](Float32Array.from(inside.input, (value) => value / 255));
     this.layers.forEach((layer, i) => this.views[i + 1].view[how](layer.levels));
-    if (this.enlarged.layer) this.enlarged.view[how](this.enlarged.levels(inside.fired));
     this.changed = true;
   }
 
@@ -166,12 +133,11 @@ export class NetworkView {
   /** Paint at nowMs; still: nothing fades; speed: of a recording's time, by which it fades. */
   draw(nowMs, still = false, speed = 1) {
     if (!this.root.open || !this.layers.length) return;
-    for (const { view } of [...this.views, ...(this.enlarged.layer ? [this.enlarged] : [])]) {
+    for (const { view } of this.views) {
       view.decayMs = FADE_MS / speed;
       if (still || this.insides) view.lastMs = nowMs;
       view.draw(nowMs);
     }
-    if (this.enlarged.layer) this.enlarged.draw(this.insides ? this.kept : Enlarged.second(this.stepUs), this.insides && this.pointed);
     if (!fit(this.raster) && !this.changed) return;
     this.changed = false;
     if (this.last) this.layers.forEach(({ all }, i) => (this.views[i + 1].count.textContent = String(all)));

@@ -17,14 +17,12 @@ export function fit(canvas) {
   return true;
 }
 
-/** Evidence over steps, as probabilities or read-out membranes: scrolling while live, the whole run for a file. */
+/** The classes' probabilities over steps: scrolling while live, the whole run for a file. */
 export class Trace {
-  constructor(canvas, legend, what) {
+  constructor(canvas, legend) {
     this.canvas = canvas;
     this.legend = legend;
-    this.what = what; // the <select> of what is shown
     this.context = canvas.getContext("2d");
-    what.addEventListener("change", () => (this.changed = true));
     this.clear();
   }
 
@@ -32,7 +30,6 @@ export class Trace {
     this.history = [];
     this.labels = [];
     this.pointed = null;
-    this.readout = null;
     this.tones = new Map(); // class -> one of six tones, kept as long as the class leads
     this.span = 2;
     this.changed = true;
@@ -40,33 +37,22 @@ export class Trace {
     this.legend.dataset.key = "";
   }
 
-  /** horizon: number of steps that the read-out's mean is taken over. */
-  setLabels(labels, horizon, stepUs) {
+  setLabels(labels, stepUs) {
     this.clear();
     this.kept = historyOf(stepUs);
     this.labels = labels;
-    this.horizon = horizon;
   }
 
-  push(step) {
-    this.history.push(this.row(step));
+  push({ probabilities }) {
+    this.history.push(probabilities);
     if (this.history.length > this.kept) this.history.shift();
     this.span = this.kept;
     this.changed = true;
   }
 
-  /** r <- r + (o - r) / min(t, T): the read-out's membranes are the running mean of the logits. */
-  row({ step, reset, probabilities, logits }) {
-    if (!logits) return { probability: probabilities, membrane: null };
-    if (reset || step === 1 || !this.readout) this.readout = logits;
-    else this.readout = this.readout.map((mean, k) => mean + (logits[k] - mean) / Math.min(step, this.horizon));
-    return { probability: probabilities, membrane: this.readout };
-  }
-
   /** Show all steps at once. */
   show(steps) {
-    this.readout = null;
-    this.history = steps.map((step) => this.row(step));
+    this.history = steps.map(({ probabilities }) => probabilities);
     this.span = Math.max(2, steps.length);
     this.changed = true;
   }
@@ -79,19 +65,8 @@ export class Trace {
 
   leaders() {
     const recent = this.history.slice(-60);
-    const mean = this.labels.map((_, k) => recent.reduce((sum, row) => sum + row.probability[k], 0));
+    const mean = this.labels.map((_, k) => recent.reduce((sum, row) => sum + row[k], 0));
     return mean.map((value, k) => [value, k]).sort((a, b) => b[0] - a[0]).slice(0, LEADERS).map(([, k]) => k);
-  }
-
-  /** The plotted rows of values, their range, and the ticks with labels. */
-  chosen(leaders) {
-    const membrane = this.what.value === "membrane" && this.history.every((row) => row.membrane);
-    const rows = this.history.map((row) => (membrane ? row.membrane : row.probability));
-    if (!membrane || !rows.length) return { rows, low: 0, high: 1, ticks: [[0, "0 %"], [0.5, "50 %"], [1, "100 %"]] };
-    const values = rows.flatMap((row) => leaders.map((k) => row[k]));
-    const [least, most] = [Math.min(0, ...values), Math.max(0, ...values)];
-    const step = 10 ** Math.floor(Math.log10(Math.max(1e-3, most - least))), low = Math.floor(least / step) * step, high = Math.max(low + step, Math.ceil(most / step) * step);
-    return { rows, low, high, ticks: [...new Set([low, 0, high])].map((value) => [value, String(Number(value.toPrecision(2)))]) };
   }
 
   colour(leaders) {
@@ -107,22 +82,21 @@ export class Trace {
     const { context, canvas, history } = this;
     const { width, height } = canvas;
     const leaders = this.leaders();
-    const { rows, low, high, ticks } = this.chosen(leaders);
     const ratio = window.devicePixelRatio || 1;
     const top = 8 * ratio, bottom = height - 16 * ratio, left = 44 * ratio;
     context.clearRect(0, 0, width, height);
     context.font = `${11 * ratio}px ${getComputedStyle(document.body).fontFamily}`;
     context.textBaseline = "middle";
     context.lineWidth = ratio;
-    const y = (value) => bottom - ((bottom - top) * (value - low)) / (high - low);
-    for (const [value, words] of ticks) {
+    const y = (value) => bottom - (bottom - top) * value;
+    for (const value of [0, 0.5, 1]) {
       context.strokeStyle = cssVariable("--line");
       context.beginPath();
       context.moveTo(left, y(value));
       context.lineTo(width, y(value));
       context.stroke();
       context.fillStyle = cssVariable("--ink-2");
-      context.fillText(words, 0, y(value));
+      context.fillText(`${100 * value} %`, 0, y(value));
     }
     if (!history.length) return;
     const x = (i) => left + ((width - left - 2 * ratio) * (this.span - history.length + i)) / (this.span - 1);
@@ -136,7 +110,7 @@ export class Trace {
     for (const k of [...leaders].reverse()) {
       context.strokeStyle = cssVariable(`--p${this.tones.get(k)}`);
       context.beginPath();
-      rows.forEach((row, i) => context.lineTo(x(i), y(row[k])));
+      history.forEach((row, i) => context.lineTo(x(i), y(row[k])));
       context.stroke();
     }
     const key = leaders.join();

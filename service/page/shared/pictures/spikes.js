@@ -6,8 +6,8 @@ const FORGOTTEN = 0.995; // of the most spikes that a layer showed, a step
 /** Decode base64 to bytes. */
 export const bytesOf = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 
-/** Decode `inside` of an answer: {input: bytes [H W], fired: bits, membranes: of the neurons at the probed place}. */
-export const opened = ({ input, fired, membranes }) => ({ input: bytesOf(input), fired: bytesOf(fired), membranes });
+/** Decode `inside` of an answer: {input: bytes [H W], fired: bits}. */
+export const opened = ({ input, fired }) => ({ input: bytesOf(input), fired: bytesOf(fired) });
 
 /** One layer's spikes [H, W, C] among the bits of all layers, with counts by pixel and by row. */
 export class Layer {
@@ -29,10 +29,6 @@ export class Layer {
         if (byte & 128) each(channel, Math.floor(at / this.wide));
       }
     }
-  }
-
-  fires(fired, { channel, pixel }) {
-    return ((fired[this.first + pixel * this.wide + (channel >> 3)] << (channel & 7)) & 128) > 0;
   }
 
   count(fired) {

@@ -1,4 +1,5 @@
-// A recording as a small picture for a button: where its first events got brighter (blue) or darker (orange).
+// A recording as a still picture, like a photograph with a long exposure: where its first events got brighter (blue) or
+// darker (orange).
 
 import { rgb } from "../dom.js";
 import { T64_BYTES } from "../sources/t64.js";

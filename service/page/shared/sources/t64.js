@@ -19,15 +19,3 @@ export function shiftT64(bytes, offsetUs) {
   for (let at = 0; at + T64_BYTES <= copy.byteLength; at += T64_BYTES) view.setBigUint64(at, view.getBigUint64(at, true) + offset, true);
   return copy;
 }
-
-/** Count the events of each pixel; `most`: what all but the busiest 2 % of lit pixels stay below. */
-export function exposure(bytes, width, height) {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const counts = new Uint32Array(width * height);
-  for (let at = 0; at + T64_BYTES <= bytes.byteLength; at += T64_BYTES) {
-    const x = view.getUint16(at + 8, true), y = view.getUint16(at + 10, true);
-    if (x < width && y < height) counts[y * width + x]++;
-  }
-  const lit = counts.filter((count) => count > 0).sort();
-  return { counts, most: Math.max(1, lit[Math.floor(0.98 * (lit.length - 1))] ?? 1) };
-}

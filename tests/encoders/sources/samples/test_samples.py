@@ -1,6 +1,5 @@
 """The shipped recordings: small, whole, and made by the committed script."""
 
-import importlib.util
 import json
 import re
 from pathlib import Path
@@ -8,41 +7,34 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spikesight.encoders.events import SensorSize
+from benchmarks import draw_samples
+from spikesight.encoders.events import Events, SensorSize
+from spikesight.encoders.recordings.files import read_recording
+from spikesight.encoders.recordings.format import SAMPLES
 from spikesight.encoders.sources import samples
 from spikesight.models.classifier import Classifier, Stepper
 from spikesight.models.classifier.session import Session
 from spikesight.models.shipped import find
-from spikesight.service.stream.messages import EVENTS_T64, PacketDecoder
 
-FOLDER = samples.SAMPLES
 CLASSIFIERS = tuple(Classifier.load(find(name)) for name in ("nmnist", "motions"))
 NAMES = [sample.name for sample in samples.listing()]
 
 
 def test_script_makes_them_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = importlib.util.spec_from_file_location("draw", FOLDER / "draw.py")
-    assert spec is not None
-    assert spec.loader is not None
-    draw = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(draw)
-    monkeypatch.setattr(draw, "HERE", tmp_path)
-    draw.main()
-    assert {path.name for path in tmp_path.iterdir()} == {
-        path.name for path in FOLDER.iterdir() if path.suffix in (".t64", ".json")
-    }
+    monkeypatch.setattr(draw_samples, "SAMPLES", tmp_path)
+    draw_samples.main()
+    assert {path.name for path in tmp_path.iterdir()} == {f"{name}.raw" for name in NAMES} | {"index.json"}
     for name in NAMES:
-        made, shipped = (cells((folder / f"{name}.t64").read_bytes()) for folder in (tmp_path, FOLDER))
-        assert np.abs(made - shipped).sum() < 0.02 * shipped.sum(), "run draw.py again"
-    made, shipped = (json.loads((folder / "index.json").read_text()) for folder in (tmp_path, FOLDER))
+        made, shipped = (cells(read_recording(folder / f"{name}.raw").events) for folder in (tmp_path, SAMPLES))
+        assert np.abs(made - shipped).sum() < 0.02 * shipped.sum(), "run draw_samples.py again"
+    made, shipped = (json.loads((folder / "index.json").read_text()) for folder in (tmp_path, SAMPLES))
     for line in (*made, *shipped):
         line["duration_us"] = pytest.approx(line["duration_us"], abs=2_000)
     assert made == shipped
 
 
-def cells(data: bytes) -> np.ndarray:
+def cells(events: Events) -> np.ndarray:
     """How many events lie in each 20 ms, 4 x 4 pixels and polarity."""
-    events = PacketDecoder().decode(EVENTS_T64, data, 0)
     places = [events["t"] // 20_000, events["x"] // 4, events["y"] // 4, events["p"].astype(int)]
     return np.histogramdd(np.stack(places, 1), bins=(50, 16, 16, 2), range=((0, 50), (0, 16), (0, 16), (0, 2)))[0]
 

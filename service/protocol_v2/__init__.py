@@ -1,4 +1,0 @@
-"""The Open Inference Protocol, version 2, over HTTP.
-
-`routes`, `endpoints`, `infer`, `sequences`, `tensors`.
-"""

@@ -1,0 +1,17 @@
+"""Imported once by the server that forks decoder processes: all of them have at hand what files are read with."""
+# ruff: noqa: E402
+
+import gc
+import signal
+
+for number in (signal.SIGINT, signal.SIGTERM):  # may be sent to all processes: running calls are still answered
+    signal.signal(number, signal.SIG_IGN)
+
+from spikesight.encoders.kernels.loop import leave_disk
+from spikesight.service.scheduler.sandbox import lower_priority
+from spikesight.service.upload.decode import warm_up
+
+lower_priority()
+warm_up()
+leave_disk()  # compiled loops stop using their cache on disk, as no file can be opened later
+gc.freeze()  # keeps pages shared with the forks: the collector would write to them

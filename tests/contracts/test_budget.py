@@ -1,0 +1,26 @@
+"""The size of the project is bounded, and the bounds only fall: a new capability names what it replaces."""
+
+import pytest
+
+from tests.support.sizes import settings, sizes
+
+BUDGET = {
+    "product": 32_512,
+    "page, C, C++": 10_382,
+    "tests": 30_300,
+    "words": 119_200,
+}
+"""Lines that hold code (product, tests), raw lines, and words of Markdown. Lower a row when you delete."""
+
+MOST_SETTINGS = {"training": 84, "service": 45}
+
+
+@pytest.mark.parametrize("name", BUDGET)
+def test_the_project_keeps_its_budget(name: str) -> None:
+    size = sizes()[name]
+    assert size <= BUDGET[name], f"{name}: {size - BUDGET[name]} more than the budget: delete first"
+    assert size > 0.97 * BUDGET[name], f"{name} shrank to {size}: lower its row, so that it only falls"
+
+
+def test_settings_are_what_somebody_turns() -> None:
+    assert settings() == MOST_SETTINGS, "a new setting names the one that it replaces; one that went lowers the bound"

@@ -1,0 +1,285 @@
+"""Converted networks: what their graph may say, the firing rule, and runs through time."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from fractions import Fraction
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from spikesight.models.checkpoint import load, save
+from spikesight.models.classifier import Classifier
+from spikesight.models.contract import CheckpointError
+from spikesight.models.conversion.ann_to_snn import convert
+from spikesight.models.conversion.methods import METHODS
+from spikesight.models.conversion.simulate import predictions
+from spikesight.models.export.formats import equations_only
+from spikesight.models.networks.ann import SmallCnn
+from spikesight.models.networks.converted.graph import MAX_NODES, MAX_WEIGHTS, Node, check_nodes
+from spikesight.models.networks.converted.kernels import BLOCK
+from spikesight.models.networks.converted.network import ConvertedConfig, ConvertedNetwork
+from spikesight.models.networks.converted.neurons import SpikeLayer
+from spikesight.models.networks.converted.rules import SpikeRule, rule_step
+from tests.support.models import card, warmed
+
+INPUT = Node("x", "input")
+CONV = Node("c", "conv", ("x",), shape=(4, 3, 3, 3), stride=(1, 1), padding=(1, 1))
+MAX = Node("m", "max_pool", ("x",), kernel=(2, 2), stride=(2, 2), padding=(0, 0))
+AVG = Node("a", "avg_pool", ("x",), kernel=(2, 2), stride=(2, 2), padding=(0, 0))
+PAD = Node("p", "pad", ("x",), padding=(0, 0, 0, 0, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("node", "change", "words"),
+    [
+        (CONV, {"op": "convolve"}, "unknown operation"),
+        (CONV, {"name": "c.1"}, "identifier"),
+        (CONV, {"inputs": ()}, "takes 1 inputs"),
+        (Node("s", "add", ("x", "y")), {"inputs": ("x",)}, "takes 2 inputs"),
+        (CONV, {"shape": (4, 3, 3)}, "4 positive sizes"),
+        (CONV, {"shape": ((1 << 20) + 1, 1, 1, 1)}, "4 positive sizes"),
+        (Node("n", "neuron", ("x",), shape=(2,)), {"shape": (2, 2)}, "1 positive sizes"),
+        (CONV, {"stride": (0, 1)}, "stride must be two numbers of at least 1"),
+        (CONV, {"stride": (1, 4097)}, "stride"),
+        (CONV, {"padding": (-1, 0)}, "padding must be two numbers of at least 0"),
+        (CONV, {"dilation": (1, 0)}, "dilation"),
+        (CONV, {"groups": 3}, "groups"),
+        (MAX, {"groups": 0}, "groups"),
+        (MAX, {"dilation": (0, 1)}, "dilation"),
+        (AVG, {"padding": (-1, 0)}, "padding"),
+        (Node("g", "global_pool", ("x",), kernel=(1, 1)), {"kernel": (1, 0)}, "kernel"),
+        (Node("t", "slice", ("x",), stride=(2, 2)), {"stride": (2, 0)}, "stride"),
+        (PAD, {"padding": (1, 1, 1, 1)}, "six sizes"),
+        (PAD, {"padding": (0, 0, 0, 0, 0, 8193)}, "six sizes"),
+    ],
+)
+def test_nodes_refuse_what_lies_beyond(node: Node, change: dict[str, object], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        replace(node, **change)  # type: ignore[arg-type]
+
+
+def chain(count: int) -> tuple[Node, ...]:
+    return INPUT, *(Node(f"f{n}", "flatten", ("x" if n == 1 else f"f{n - 1}",)) for n in range(1, count))
+
+
+def test_graphs_at_their_limits() -> None:
+    check_nodes(chain(2))
+    check_nodes(chain(MAX_NODES))
+    for count in (1, MAX_NODES + 1):
+        with pytest.raises(ValueError, match=f"2 to {MAX_NODES} nodes"):
+            check_nodes(chain(count))
+    large = Node("l", "linear", ("x",), shape=(1 << 15, 1 << 14))
+    check_nodes((INPUT, large, replace(large, name="k")))
+    with pytest.raises(ValueError, match="weights"):
+        check_nodes((INPUT, large, replace(large, name="k"), replace(large, name="j", shape=(1, 1))))
+    assert 2 * prod(large.shape) == MAX_WEIGHTS
+    for nodes, words in (
+        ((INPUT, CONV, CONV), "two nodes are called c"),
+        ((CONV, replace(INPUT, name="y")), "first node"),
+        ((INPUT, replace(INPUT, name="y")), "first node"),
+        ((INPUT, replace(CONV, inputs=("c",))), "not an earlier node"),
+        ((INPUT, replace(CONV, inputs=("m",)), MAX), "c reads m"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            check_nodes(nodes)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"input_shape": (3, 4097, 8)},
+        {"input_shape": (3, 8)},
+        {"classes": 0},
+        {"classes": 1_000_001},
+        {"warmup": 1.0},
+        {"nodes": (INPUT, Node("n", "neuron", ("x",), shape=(3,)))},
+    ],
+)
+def test_configurations_refuse_nonsense(change: dict[str, object]) -> None:
+    good = ConvertedConfig((INPUT, CONV), SpikeRule(), (3, 4096, 1), 1, 0.0)
+    replace(good, input_shape=(4096,), classes=1_000_000, warmup=0.99)
+    with pytest.raises(ValueError, match=r"input_shape|classes|warmup|weights"):
+        replace(good, **change)  # type: ignore[arg-type]
+
+
+def test_a_still_input_may_be_given_once_for_many_steps_and_nothing_else() -> None:
+    nodes = (INPUT, CONV, Node("n", "neuron", ("c",), shape=(4,)), Node("g", "global_pool", ("n",), kernel=(1, 1)),
+             Node("f", "flatten", ("g",)))  # fmt: skip
+    network = ConvertedNetwork(ConvertedConfig(nodes, SpikeRule(inclusive=True), (3, 8, 8), 4))
+    x = torch.randn(1, 2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    whole, state = network(x, None, 3)
+    parts, again = network(x.expand(3, *x.shape[1:]), None)
+    assert torch.equal(whole, parts)
+    assert whole.shape == (3, 2, 4)
+    assert state.keys() == again.keys()
+    assert all(torch.equal(state[key], again[key]) for key in state)
+    assert torch.equal(network(x, None, 1)[0], whole[:1])
+    three = x.expand(3, *x.shape[1:])
+    for bad, steps in ((three, 3), (three, 1), (x[..., :7], None), (x[0], None)):
+        with pytest.raises(ValueError, match="x_seq must be"):
+            network(bad, None, steps)
+
+
+def test_untrusted_graphs_are_refused(tmp_path: Path) -> None:
+    config = ConvertedConfig((INPUT, CONV, Node("g", "flatten", ("c",))), SpikeRule(), (3, 12, 12), 10)
+    save(tmp_path, ConvertedNetwork(config), card())
+    load(tmp_path)
+    document = json.loads((tmp_path / "config.json").read_text())
+    for change in ({"op": "import os"}, {"inputs": ["later"]}, {"shape": [1 << 20, 1 << 20, 3, 3]}, {"more": 1}):
+        broken = json.loads(json.dumps(document))
+        broken["network"]["nodes"][1] |= change
+        (tmp_path / "config.json").write_text(json.dumps(broken))
+        with pytest.raises(CheckpointError):
+            load(tmp_path)
+
+
+def run_rule(rule: SpikeRule, inputs: Sequence[float], theta: float = 1.0) -> tuple[list[float], float]:
+    """(q theta of each step, final membrane) of one neuron."""
+    limit, v = torch.tensor([theta]).double(), torch.zeros(1).double()
+    train = []
+    for x in inputs:
+        q, v = rule_step(torch.tensor([x]).double(), v, limit, rule)
+        train.append(float(q) * theta)
+    return train, float(v) + rule.v0 * theta
+
+
+def test_bounds_forget_old_debts_and_dues() -> None:
+    rule = SpikeRule(inclusive=True)
+    assert run_rule(rule, [1.25, -0.75, -1.25, 0.5, 0.25, -0.5]) == ([1, 0, 0, 0, 0, 0], -1.0)
+    bounded = replace(rule, bounds=(-0.5, 1.0))
+    assert run_rule(bounded, [-9.0, 0.75, 0.75]) == ([0, 0, 1], 0)
+    assert run_rule(bounded, [9.0, 0.0, 0.0]) == ([1, 1, 0], 0)
+
+
+@given(
+    z=st.fractions(-2, 2, max_denominator=64),
+    theta=st.sampled_from([Fraction(1, 2), Fraction(1), Fraction(3, 2)]),
+    half=st.booleans(),
+    inclusive=st.booleans(),
+)
+@settings(max_examples=60)
+def test_it_is_the_quantised_relu_at_every_step(z: Fraction, theta: Fraction, half: bool, inclusive: bool) -> None:
+    z = Fraction(round(z * 64), 64)  # exact in binary: no rounding in the simulation
+    spikes, _ = run_rule(SpikeRule(0.5 if half else 0.0, inclusive), [float(z)] * 16, float(theta))
+    for steps in range(1, 17):
+        ratio = (z * steps + (theta / 2 if half else 0)) / theta
+        count = ratio.__floor__() if inclusive else ratio.__ceil__() - 1
+        assert sum(spikes[:steps]) == float(theta * min(max(count, 0), steps))
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        ({"v0": 0.0}, {"v0": -0.01}),
+        ({"v0": 0.99}, {"v0": 1.0}),
+        ({"reset": "zero"}, {"reset": "none"}),
+        ({"bounds": (-0.5, 1.0)}, {"bounds": (-0.5, 1.0), "reset": "zero"}),
+        ({"bounds": (-1e6, 0.5)}, {"bounds": (-1.1e6, 0.5)}),
+        ({"bounds": (0.5, 1e6)}, {"bounds": (0.5, 1.1e6)}),
+        ({"bounds": (0.5, 0.5)}, {"bounds": (0.4, 0.49)}),
+    ],
+)
+def test_each_number_of_a_rule_has_its_bounds(good: dict[str, Any], bad: dict[str, Any]) -> None:
+    made = SpikeRule(**good)
+    assert {name: getattr(made, name) for name in good} == good
+    with pytest.raises(ValueError, match=r"v0|reset|bounds"):
+        SpikeRule(**bad)
+
+
+RULES = [METHODS[name].rule for name in ("rueckauer", "hard-reset", "ours", "bounded")]
+RANDOM = torch.Generator().manual_seed(0)
+
+
+def eighths(*shape: int) -> Tensor:
+    return torch.randint(-12, 13, shape, generator=RANDOM) / 8
+
+
+WIDE = torch.randn(1, 2, 2, BLOCK // 2 + 300, generator=RANDOM)
+CASES: dict[str, tuple[tuple[float, ...], Tensor, Tensor, int]] = {  # thresholds, currents, states, steps
+    "random currents": ((0.5, 1.0, 1.5), torch.randn(7, 2, 3, 5, 4, generator=RANDOM), torch.zeros(2, 3, 5, 4), 7),
+    "potentials at a limit": ((0.5, 1.0, 2.0), eighths(9, 2, 3, 6, 5), eighths(2, 3, 6, 5), 9),
+    "a current that stays, of more neurons than a block": ((0.5, 1.5), WIDE, torch.zeros(WIDE.shape[1:]), 5),
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_compiled_rules_equal_the_equations(rule: SpikeRule, case: str, channels_last: bool) -> None:
+    theta, x_seq, held, steps = CASES[case]
+    if channels_last and x_seq.ndim == 5:
+        x_seq = x_seq.flatten(0, 1).contiguous(memory_format=torch.channels_last).unflatten(0, x_seq.shape[:2])
+    layer = SpikeLayer(rule, len(theta))
+    layer.key = "n"
+    layer.theta.copy_(torch.tensor(theta))
+    layer.amplitude.copy_(layer.theta)
+    fast, slow = {"n": held.clone()}, {"n": held.clone()}
+    spikes = layer(x_seq, fast, steps)
+    with equations_only(layer):
+        assert torch.equal(layer(x_seq, slow, steps), spikes)
+    assert spikes.shape == (steps, *x_seq.shape[1:])
+    assert all(spikes[:, n, c].flatten(1)[:, -300:].any() for n in range(2) for c in range(len(theta)))
+    torch.testing.assert_close(fast, slow, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_chunks_and_single_steps_equal_the_whole_run(name: str, resnet: nn.Module, images: Tensor) -> None:
+    network = convert(resnet, [images], name, steps=8).double()
+    x = images[:3].double()
+    whole, _ = network(x[None], None, 9)
+    state, parts = None, []
+    for size in (1, 3, 5):
+        logits, state = network(x[None], state, size)
+        parts.append(logits)
+    torch.testing.assert_close(torch.cat(parts), whole, rtol=0, atol=1e-9)
+    state, parts = None, []
+    for _ in range(9):  # as the service does: the image again at each step
+        logits, state = network(x[None], state)
+        parts.append(logits)
+    torch.testing.assert_close(torch.cat(parts), whole, rtol=0, atol=1e-9)
+    assert state is not None
+    assert all(len(v) == 3 for v in state.values())
+
+
+def test_pool_behind_spikes_keeps_the_mean(images: Tensor) -> None:
+    """The accumulated max-pool: the ANN's value, where a pool of each step's currents would give more."""
+    ann = warmed(SmallCnn(3, 4, 4), images)
+    expected = ann(images).detach()
+    found = predictions(convert(ann, [images], "rueckauer-max"), images, 500)
+    assert float((found - expected).abs().max()) < 0.02 * float(expected.abs().max()) + 0.01
+
+
+def test_batches_do_not_disturb_each_other(resnet: nn.Module, images: Tensor) -> None:
+    network = convert(resnet, [images], "ours", steps=8).double()
+    together, state = network(images[:2, :].double()[None], None, 6)
+    alone, _ = network(images[1:2].double()[None], None, 6)
+    torch.testing.assert_close(together[:, 1:], alone, rtol=0, atol=1e-9)
+    with pytest.raises(ValueError, match="state of"):
+        network(images[:3].double()[None], state, 1)
+    with pytest.raises(ValueError, match="x_seq must be"):
+        network(images[None, :, :2], None, 1)
+
+
+def test_checkpoint_round_trip_and_prediction(resnet: nn.Module, images: Tensor, tmp_path: Path) -> None:
+    network = convert(resnet, [images], "bounded", steps=8)
+    save(tmp_path / "model", network, card())
+    again, _ = load(tmp_path / "model")
+    assert isinstance(again, ConvertedNetwork)
+    assert again.config == network.config
+    assert torch.equal(again(images[None], None, 8)[0], network(images[None], None, 8)[0])
+    classifier = Classifier.load(tmp_path / "model")
+    picture = np.random.default_rng(0).integers(0, 256, (12, 12, 3), np.uint8)
+    answers = classifier.predict_image(picture)
+    assert len(answers) == 8
+    assert all(a.synops > 0 for a in answers[:1])
+    x = classifier.encode_image(picture)
+    direct, _ = network(x[:1], None, 8)
+    np.testing.assert_allclose(np.array([a.logits for a in answers]).mean(0), direct[:, 0].mean(0), atol=2e-2)
