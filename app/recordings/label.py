@@ -70,7 +70,8 @@ def mark(text: str) -> Mark:
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, metavar="FILE", help="a recording in any format")
     parser.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="pieces go to FOLDER/<class>/")
-    parser.add_argument("--mark", type=mark, action="append", default=[], metavar="FROM-TO=CLASS")
+    help = "seconds and name of a piece; repeat (without: asked for)"
+    parser.add_argument("--mark", type=mark, action="append", default=[], metavar="FROM-TO=CLASS", help=help)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -21,12 +21,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # this folder is no package
+sys.path.insert(0, str(Path(__file__).resolve().parents[0]))  # this folder is no package
+sys.path.insert(1, str(Path(__file__).resolve().parents[2]))
 import notebook
 
+from benchmarks.board.rows import BOARD, pairs, read_board
+from spikesight.models.checkpoint import read_config
 from spikesight.models.shipped import index, shipped
 from spikesight.models.statistics import interval
-from spikesight.training.compare.board import BOARD, pairs, read_board
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("README.md", "docs/paper.md", "docs/results/results.md", "docs/service/security.md")
@@ -117,29 +119,30 @@ def percent(correct: int, count: int) -> str:
     return f"{share} ({low} to {high})"
 
 
-def models() -> Iterator[str]:
-    """The shipped models."""
-    yield from head("model", "classifies", "test: best guess right, 95 %")
-    for folder in shipped().values():
-        one = index.describe(folder)
-        right = percent(round(one["accuracy"] * one["tested"]), one["tested"])
-        many = f" of {one['tested']:,}" if one["tested"] > 1000 else ""
-        link = f"[`{one['name']}`](models/shipped/{one['name']}/README.md)"
-        yield line(link, one["task"], right.replace(" %", f" %{many}"))
+def models(root: str) -> Iterator[str]:
+    """The shipped models, by their own cards; `root` leads from the page to the project."""
+    yield from head("model", "classifies", "right on test data, 95 %", "best guess right")
+    for name, folder in shipped().items():
+        test = read_config(folder)[2].metrics["test"]
+        both = (percent(one["correct"], one["count"]) if one else "" for one in (test, test.get("best_guess")))
+        yield line(f"[`{name}`]({root}models/shipped/{name}/README.md)", index.describe(folder)["task"], *both)
 
 
 def digits() -> Iterator[str]:
     """The shipped digit model on real recordings, on other cameras, and beside its baselines."""
-    yield from head("what", "best guess right, 95 % interval")
+    yield from head("what", "right", "best guess right, 95 % interval")
     for row in read_board(BOARD)["rows"]:
-        if row["figures"] and row["name"].startswith("nmnist:"):
-            yield line(row["name"].removeprefix("nmnist: "), percent(*counts(row["figures"])))
+        figures = row["figures"]
+        if figures and row["name"].startswith("nmnist:"):
+            right = round(figures["right"] * figures["count"]) if "right" in figures else ""
+            yield line(row["name"].removeprefix("nmnist: "), right, percent(*counts(figures)))
     stream, recorded = results("nmnist/result.json")["stream"], results("recorded.json")
     carried = round(stream["carried"] * stream["count"])
-    yield line("nmnist, all recordings as one stream that is never reset", percent(carried, stream["count"]))
-    yield line("five *emulated* other cameras, 50 recordings each", percent(*emulated()))
+    yield line("nmnist, all recordings as one stream that is never reset", "", percent(carried, stream["count"]))
+    yield line("five *emulated* other cameras, 50 recordings each", "", percent(*emulated()))
     for what, name in DIGITS:
-        yield line(what, percent(recorded[name]["correct"][0], recorded[name]["images"]))
+        kept = recorded[name]
+        yield line(what, kept.get("right", ""), percent(kept["correct"][0], kept["images"]))
 
 
 def counts(figures: dict[str, Any]) -> tuple[int, int]:
@@ -157,7 +160,7 @@ def emulated() -> tuple[int, int]:
 
 def runs() -> Iterator[str]:
     """Trainings that are not shipped, their seeds side by side."""
-    yield from head("what", "T", "right, seeds 0, 1, 2", "firing, %", "recipe")
+    yield from head("what", "T", "best guess right, seeds 0, 1, 2", "firing, %", "recipe")
     for what, folder, recipe in RUNS:
         names = ("result.json", "result-seed-1.json", "result-seed-2.json")
         tests = [results(f"{folder}/{name}")["test"] for name in names]
@@ -170,7 +173,9 @@ def runs() -> Iterator[str]:
 def conversion() -> Iterator[str]:
     """Published ResNets, fine-tuned and converted."""
     kept = results("recorded.json")["cifar10-converted"]
-    yield from head("network", "ANN", f"binary spikes, T = {kept['steps']['binary']}", "points lost", "method")
+    yield from head(
+        "network", "ANN, best guess right", f"binary spikes, T = {kept['steps']['binary']}", "points lost", "method"
+    )
     for name, n in kept["networks"].items():
         lost = 100 * (n["ann"] - n["binary"]) / kept["images"]
         both = (percent(n[key], kept["images"]) for key in ("ann", "binary"))
@@ -223,7 +228,7 @@ def right(row: dict[str, Any]) -> str:
 
 def board(*sets: str) -> Iterator[str]:
     """Rows of the board, by the names of their sets."""
-    yield from head("row", "what", "right, % (95 %)", "windows", "uJ, counted")
+    yield from head("row", "what", "best guess right, %", "windows", "uJ, counted")
     for row in read_board(BOARD)["rows"]:
         if row["figures"] and row["name"].partition(":")[0] in sets:
             joules = row["figures"].get("microjoules")
@@ -258,7 +263,8 @@ def attacks() -> Iterator[str]:
 
 
 TABLES: dict[str, Callable[[], Iterator[str]]] = {
-    "models": models,
+    "models": partial(models, ""),
+    "shipped": partial(models, "../../"),
     "digits": digits,
     "runs": runs,
     "conversion": conversion,

@@ -1,6 +1,6 @@
 // A live stream of the service: this one file is its client for browsers, with types and without imports.
 //
-// Hello, at most one message in flight, newest wins, reconnects by itself. docs/service/http.md has the protocol.
+// Hello, at most one message in flight, newest wins, reconnects by itself. docs/service/streams.md has the protocol.
 
 /** What a message holds: an encoded picture (JPEG, PNG, WebP), or t64 events. */
 export const KIND = Object.freeze({ image: 0, t64: 1 });
@@ -16,7 +16,7 @@ export const KIND = Object.freeze({ image: 0, t64: 1 });
  *   dropped: number, reset: boolean, logits?: number[], window?: [number, number, number] | null,
  *   camera?: string | null, objects?: Thing[], inside?: Inside }} Prediction
  * @typedef {{ input: string, fired: string, membranes: number[] | null }} Inside  with `probe` in hello: base64 of the input's
- *   bytes and of a bit a neuron (docs/service/http.md), and the membranes at the place that is probed
+ *   bytes and of a bit a neuron (docs/service/streams.md), and the membranes at the place that is probed
  * @typedef {boolean | [number, number, number]} Probe  [layer, row, column]: at the membranes of the neurons there, too
  * @typedef {{ id: number, box: [number, number, number, number], label: string, confidence: number, known: number | null,
  *   committed: string | null }} Thing  with `objects` in hello, as they are read; box: left, top, width, height in pixels
