@@ -51,16 +51,16 @@ def test_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize(
-    ("host", "secure", "url"),
+    ("host", "url"),
     [
-        ("127.0.0.1", False, "http://127.0.0.1:80"),
-        ("0.0.0.0", False, "http://localhost:80"),
-        ("::1", True, "https://[::1]:80"),
-        ("box", True, "https://box:80"),
+        ("127.0.0.1", "http://127.0.0.1:80"),
+        ("0.0.0.0", "http://localhost:80"),
+        ("::1", "http://[::1]:80"),
+        ("box", "http://box:80"),
     ],
 )
-def test_address(host: str, secure: bool, url: str) -> None:
-    assert serve.address(host, 80, secure) == url
+def test_address(host: str, url: str) -> None:
+    assert serve.address(host, 80) == url
 
 
 @pytest.mark.parametrize("fault", ["config", "weights", "cut"])

@@ -23,7 +23,7 @@ SHAPE = [EVENT_CONTRACT.channels, EVENT_CONTRACT.height, EVENT_CONTRACT.width]
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[TestClient]:
-    with TestClient(create_app(settings(max_batch=4, max_sequences=3), (tiny(),))) as client:
+    with TestClient(create_app(settings(max_batch=4), (tiny(),))) as client:
         yield client
 
 
