@@ -186,6 +186,12 @@ def motions(args: argparse.Namespace) -> Rows:
         yield from ((name, found) for name, found in taught(learn, ask, "nmnist") if name == "head")
 
 
+def another_camera(args: argparse.Namespace) -> Rows:
+    """Twenty real recordings of another camera (MNIST-DVS, a DVS128): measured only, never chosen on."""
+    found = read_set(Classifier.load(find("nmnist")), str(args.root / "mnist_dvs"), layout="classes")
+    yield "nmnist", shown(found, split_of(found))
+
+
 def signs(args: argparse.Namespace) -> Rows:
     """Seven words of sign language; nothing is tuned on this set."""
     yield from taught(args.root / "sign", args.root / "sign", "nmnist")
@@ -273,6 +279,7 @@ def int8(images: Pictures) -> Iterator[tuple[str, np.ndarray, dict[str, Any]]]:
 READS = {"nmnist": "nmnist", "signs": "sign", "mnist": "mnist"}  # data sets whose test split a command reads
 MEASURED: dict[str, Callable[[argparse.Namespace], Rows]] = {
     "nmnist": nmnist, "parts": parts, "motions": motions, "signs": signs, "emulated-days": days, "mnist": mnist,
+    "mnist-dvs": another_camera,
 }  # fmt: skip
 
 

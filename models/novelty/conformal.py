@@ -9,10 +9,10 @@ with the n calibration recordings of y, all ranks among them are equally likely,
 
 falls to a or below for the true y, at any step, with probability at most a, on average over calibrations
 (class-conditional or Mondrian conformal p-values, Vovk et al. 2005). One test at the window's end covers every earlier
-step, as the largest strangeness never falls. The set holds the labels with p > a. So of all such recordings of a class at
-most a share a is expected to get a wrong committed label, whenever the caller commits; among those with a committed label
-the share may be larger. This holds for what was calibrated: a window from zero state, and the next window of the same
-recording. It says nothing of a stream after what it shows has changed, until its network and its window begin anew.
+step, as the largest strangeness never falls. The set holds the labels with p > a. So of all such recordings of a class
+at most a share a is expected to get a wrong committed label, whenever the caller commits; among those with a committed
+label the share may be larger. This holds for what was calibrated: a window from zero state, and the next window of the
+same recording. It says nothing of a stream after what it shows has changed.
 """
 
 from bisect import bisect_left
