@@ -27,7 +27,7 @@ import notebook
 
 from benchmarks.board.rows import BOARD, pairs, read_board
 from spikesight.models.checkpoint import read_config
-from spikesight.models.shipped import index, shipped
+from spikesight.models.shipped import shipped
 from spikesight.models.statistics import interval
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -119,11 +119,11 @@ def percent(correct: int, count: int) -> str:
 
 def models(root: str) -> Iterator[str]:
     """The shipped models, by their own cards; `root` leads from the page to the project."""
-    yield from head("model", "classifies", "right on test data, 95 %", "best guess right")
+    yield from head("model", "right on test data, 95 %", "best guess right")
     for name, folder in shipped().items():
         test = read_config(folder)[2].metrics["test"]
         both = (percent(one["correct"], one["count"]) if one else "" for one in (test, test.get("best_guess")))
-        yield line(f"[`{name}`]({root}models/shipped/{name}/README.md)", index.describe(folder)["task"], *both)
+        yield line(f"[`{name}`]({root}models/shipped/{name}/README.md)", *both)
 
 
 def digits() -> Iterator[str]:
