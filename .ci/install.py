@@ -161,7 +161,7 @@ def main() -> None:
     announce(args.torch)
     if args.torch == "cpu":
         install_small_torch()
-    install("-e", ".[dev,export,datasets,formats,logging]" if args.dev else ".")
+    install("-e", ".[dev,export,datasets,formats]" if args.dev else ".")
     if args.dev:
         install("--no-deps", *ALONE)
         install_test_packages()

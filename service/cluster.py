@@ -146,11 +146,10 @@ def serve_cluster(settings: Settings, replicas: int, sock: socket.socket, greeti
     """
     cluster, signals = Cluster(settings, replicas), SimpleQueue[int]()
     host, port = sock.getsockname()[:2]
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, _: signals.put(number))
     sock.close()
     with cluster.running(host, port):
-        signal.signal(signal.SIGHUP, lambda number, _: signals.put(number))
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # Ray has put its own in their place
+            signal.signal(number, lambda number, _: signals.put(number))
         print(greeting, flush=True)
         while signals.get() == signal.SIGHUP:
             cluster.deploy()

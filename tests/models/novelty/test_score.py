@@ -147,10 +147,12 @@ def test_the_temperature_of_each_kind_makes_its_probabilities_those_of_being_rig
 
 def test_a_few_samples_that_are_all_right_do_not_ask_for_boundless_certainty() -> None:
     of = windows(20, 2)
-    sure = replace(of, logits=np.repeat(10 * np.eye(CLASSES)[of.labels][:, None], STEPS, 1))
-    (kind,) = fit_novelty(1, windows(600, 1), sure).kinds
-    wrong = 1 - softmax(10 * np.eye(CLASSES)[0] / kind.lines.temperature[-1])[0]
+    right = np.repeat(np.eye(CLASSES)[of.labels][:, None], STEPS, 1)
+    (kind,) = fit_novelty(1, windows(600, 1), replace(of, logits=right)).kinds
+    wrong = 1 - softmax(np.eye(CLASSES)[0] / kind.lines.temperature[-1])[0]
     assert 0.01 < wrong < 1 / 20, "less than one in twenty, and not much less"
+    (kind,) = fit_novelty(1, windows(600, 1), replace(of, logits=10 * right)).kinds
+    assert kind.lines.temperature[-1] == 1, "what is right at 10 is not made less sure"
 
 
 def test_the_distance_is_mahalanobis_of_the_nearest_class() -> None:

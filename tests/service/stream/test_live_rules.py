@@ -13,13 +13,13 @@ from spikesight.encoders.events import make_events
 from spikesight.encoders.packets import pack
 from spikesight.service.http.errors import Broken, Stopped
 from spikesight.service.runtime import Runtime
-from spikesight.service.settings import Settings
 from spikesight.service.stream import live as module
 from spikesight.service.stream.live import Live
 from spikesight.service.stream.messages import EVENTS_T64, Ended, Frame, Hello
 from spikesight.service.stream.outbox import Outbox, end_all
 from spikesight.service.stream.protocol import Batch, Outgoing, StreamCore
 from tests.support.models import EVENT_CONTRACT, tiny
+from tests.support.serving.servers import limited
 from tests.support.serving.streams import SENSOR
 from tests.support.waiting import until
 
@@ -61,7 +61,7 @@ class Client:
 
 @asynccontextmanager
 async def live(client: Client, **changes: Any) -> AsyncIterator[Live]:
-    runtime = Runtime(Settings(**changes), (tiny(),))
+    runtime = Runtime(limited(**changes), (tiny(),))
     await runtime.start()
     socket: Any = client
     hello = Hello.model_validate({"type": "hello", "protocol": 1, **SENSOR})
