@@ -88,7 +88,7 @@ class TrainConfig:
     learn_beta: Annotated[bool, "PLIF: the leak is learnt, one a layer"] = False
     init_from: Annotated[
         str,
-        "start from a model (folder or shipped name), or an ANN's weights file; unset: recordings of your own from the "
+        "start from a model (folder or shipped name); unset: recordings of your own from the "
         "shipped nmnist, unless --network, a neuron or a loss is named; all else from random weights",
     ] = UNSET
     epochs: Annotated[
@@ -117,7 +117,7 @@ class TrainConfig:
         "loss; see training/step/losses.py",
     ] = "tet"
     label_smoothing: Annotated[float, "label smoothing of cross-entropies"] = 0.0
-    teacher: Annotated[str, "distil from this model (folder or shipped name) or ANN weights file"] = UNSET
+    teacher: Annotated[str, "distil from this model (folder or shipped name)"] = UNSET
     spike_penalty: Annotated[float, "weight of the mean firing rate in the loss"] = 0.0
     shift: Annotated[
         int,
@@ -131,8 +131,7 @@ class TrainConfig:
     swap: Annotated[bool, "exchange ON and OFF events in half of the windows"] = False
     drop: Annotated[float, "recordings: highest share of events dropped from a window; unset: 0.2, or 0.3"] = UNSET
     noise: Annotated[float, "recordings: highest share of a window's cells that get a stray event"] = 0.0
-    baselines: Annotated[bool, Section("the run"), "recordings: train ANNs of the same shape beside it, too"] = False
-    seed: Annotated[int, "seed of splits, weights and batches"] = 0
+    seed: Annotated[int, Section("the run"), "seed of splits, weights and batches"] = 0
     output: Annotated[str, "folder of run folders"] = "runs"
     name: Annotated[str, "the run's folder; unset: data and network"] = UNSET
     device: Annotated[

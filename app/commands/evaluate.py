@@ -3,16 +3,8 @@
 import argparse
 import json
 import sys
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from spikesight.models.classifier import Classifier
-    from spikesight.training.data import Frames
-    from spikesight.training.run.baselines import Answers
+from typing import Any
 
 DESCRIPTION = """\
 How often a model is right on a folder of recordings, or on a named set's test split.
@@ -40,7 +32,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="TRAIN",
         help="beside ridge and an RBF kernel on log counts or pixels, learnt from this set or folder",
     )
-    add("--anns", action="store_true", help="with --baselines, of events: and two ANNs of its shape, in minutes")
     add("--to", type=Path, metavar="FOLDER", help="write confusion.csv, confusion.png, evaluation.json")
     add("--json", action="store_true", help="one line of JSON in place of the table")
 
@@ -107,15 +98,6 @@ def _write(folder: Path, found: dict[str, Any]) -> None:
     figure.savefig(folder / "confusion.png", dpi=110)
 
 
-def _anns(classifier: "Classifier", folder: Path) -> "Callable[[Frames, Frames], Answers]":
-    """Return a function that trains ANNs of the model's shape as baselines."""
-    from spikesight.training.network import network_names
-    from spikesight.training.run.fit import anns_on
-
-    shape = next(iter(network_names(folder)), "")
-    return partial(anns_on, labels=classifier.labels, contract=classifier.contract, network=shape)
-
-
 def run(args: argparse.Namespace) -> int:
     """Evaluate the model, warn about doubtful data, print the figures; return the exit code."""
     from spikesight.models.classifier import Classifier
@@ -125,18 +107,14 @@ def run(args: argparse.Namespace) -> int:
     from spikesight.training.run.conformal import held_out
     from spikesight.training.run.readings import read_set
 
-    if args.anns and not args.baselines:
-        raise ValueError("--anns learn from what --baselines names")
     classifier = Classifier.load(find(args.model)).at(args.bin_ms)
-    if args.anns and classifier.contract.kind == "image":
-        raise ValueError("--anns stand beside models of events, not of images")
-    readings = read_set(classifier, args.data, args.root, args.layout, keep=args.anns)
+    readings = read_set(classifier, args.data, args.root, args.layout)
     found: dict[str, Any] = assess(readings) | {"reads": count_named_read(Path(args.root), args.data, classifier.name)}
     if tables := held_out(classifier, readings.sources):
         found["commitments"] = tables
     if args.baselines:
-        learnt = read_set(classifier, args.baselines, args.root, args.layout, "train", args.anns)
-        found["baselines"] = beside_model(learnt, readings, _anns(classifier, find(args.model)) if args.anns else None)
+        learnt = read_set(classifier, args.baselines, args.root, args.layout, "train")
+        found["baselines"] = beside_model(learnt, readings)
     for line in readings.notes:
         print(line, file=sys.stderr)
     if readings.quiet:

@@ -1,4 +1,4 @@
-"""The start of a network: its neurons, weights of another run or of an ANN, and its teacher."""
+"""The start of a network: its neurons, weights of another run, and its teacher."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,8 +9,7 @@ from torch import Tensor
 
 from spikesight.models.checkpoint import save
 from spikesight.models.contract import Card, Contract
-from spikesight.models.networks.ann import ANNS
-from spikesight.models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
+from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
 from spikesight.models.networks.taught import TaughtConfig, TaughtNetwork
 from spikesight.models.neurons.config import RECTIFIER
 from spikesight.models.shipped import find, shipped
@@ -18,8 +17,6 @@ from spikesight.models.teach.few_shot import backbone
 from spikesight.training.config import TrainConfig
 from spikesight.training.data.start import weights_path, with_network
 from spikesight.training.network import build_network, load_teacher, neuron_config, start_from
-from spikesight.training.run.fit import dry_run
-from tests.support.inputs.data_sets import small_config
 
 CPU = torch.device("cpu")
 
@@ -63,28 +60,6 @@ def test_a_model_with_a_head_gives_its_backbone(tmp_path: Path) -> None:
         start_from(build_network(replace(config, network="event-medium"), 5), tmp_path / "m")
 
 
-def test_weights_of_an_ann_by_order(tmp_path: Path) -> None:
-    torch.manual_seed(5)
-    ann = ANNS["cifar-resnet20"].build(3, 10)
-    torch.save(ann.state_dict(), tmp_path / "ann.pt")
-    spiking = SpikingResNet(NETWORKS["cifar-resnet20"])
-    assert start_from(spiking, tmp_path / "ann.pt") == []
-    convolutions = [[m.weight for m in net.modules() if isinstance(m, torch.nn.Conv2d)] for net in (ann, spiking)]
-    assert all(torch.equal(a, b) for a, b in zip(*convolutions))
-    hundred = SpikingResNet(replace(NETWORKS["cifar-resnet20"], classes=100))
-    assert start_from(hundred, tmp_path / "ann.pt") == ["readout"]
-    with pytest.raises(ValueError, match="no ANN of this network's shape"):
-        start_from(SpikingResNet(NETWORKS["cifar-resnet32"]), tmp_path / "ann.pt")
-
-
-def test_a_run_learns_from_an_ann(tmp_path: Path, root: Path) -> None:
-    torch.save(ANNS["small-cnn"].build(2, 2).state_dict(), tmp_path / "ann.pt")
-    plain, taught = (small_config(root, epochs=1, name=name, teacher=path) for name, path in (
-        ("plain", None), ("taught", str(tmp_path / "ann.pt")),
-    ))  # fmt: skip
-    assert dry_run(taught) != dry_run(plain)
-
-
 @pytest.mark.parametrize("steps", [1, 6])
 def test_a_model_teacher_answers_by_its_mean_logits_and_one_of_one_step_sees_the_mean(
     steps: int, tmp_path: Path
@@ -113,23 +88,3 @@ def test_a_shipped_name_means_the_shipped_model_whatever_lies_here(
     Path("motions").mkdir()
     assert with_network(TrainConfig(), own=True, images=False).network == "event-medium"
     assert weights_path("./nmnist") == Path("nmnist"), "what lies here is given as a path"
-
-
-def test_an_ann_teacher_is_shown_images_in_its_own_scale(tmp_path: Path) -> None:
-    torch.manual_seed(4)
-    ann = ANNS["cifar-resnet8"].build(3, 10).eval()
-    torch.save(ann.state_dict(), tmp_path / "ann.pt")
-    x_seq = torch.rand(2, 2, 3, 12, 12)
-    entry, mean, std = ANNS["cifar-resnet8"], (0.1, 0.2, 0.3), (0.5, 0.6, 0.7)
-    contract = Contract("image", 3, 12, 12, 2, "direct", mean=mean, std=std)
-
-    def by_channel(values: tuple[float, ...]) -> Tensor:
-        return torch.tensor(values).view(3, 1, 1)
-
-    with torch.no_grad():
-        pixels = x_seq.mean(0) * by_channel(std) + by_channel(mean)
-        expected = ann((pixels - by_channel(entry.mean)) / by_channel(entry.std))
-        told = load_teacher(tmp_path / "ann.pt", contract, CPU)
-        torch.testing.assert_close(told(x_seq), expected)
-        plain = load_teacher(tmp_path / "ann.pt", replace(contract, encoding="rate", mean=(), std=()), CPU)
-        torch.testing.assert_close(plain(x_seq), ann(x_seq.mean(0)))

@@ -26,8 +26,7 @@ from spikesight.training.progress import say
 from spikesight.training.run.evaluate import Evaluation, evaluate
 from spikesight.training.run.report import write_metrics
 from spikesight.training.run.resume import Progress, load_progress, save_progress
-from spikesight.training.run.revive import revive
-from spikesight.training.step.batches import Batches, carried_state, evaluation_input, seeded
+from spikesight.training.step.batches import Batches, carried_state, seeded
 from spikesight.training.step.forward import Trainee
 from spikesight.training.step.losses import class_weights, total_loss
 from spikesight.training.step.optimiser import learning_rate, make_optimiser, update_average
@@ -257,13 +256,10 @@ class Run:
         p.next_epoch()
         if self.processes.main:
             write_metrics(self.folder, p.rows)
-        revived = self._revive(val)
         self.save()
         if self.processes.main:
             words = "".join(f"  WARNING: {warning}" for warning in val.warnings())
-            if revived:
-                words += f"; revived: {', '.join(revived)}"
-            elif "silent" in words:
+            if "silent" in words:
                 words += " (longer windows, --theta 0.5 or --init-from wake them)"
             spent, epochs = time.monotonic() - begin, self.config.epochs - p.epoch
             left = f", about {max(1, round(epochs * spent / 60))} min left" if epochs else ""
@@ -271,14 +267,6 @@ class Run:
                 f"epoch {row['epoch']}/{self.config.epochs}  loss {row['train_loss']:.4f}  "
                 f"train {row['train_accuracy']:.4f}  val {val.accuracy:.4f}  ({spent:.0f} s{left}){words}"
             )
-
-    def _revive(self, val: Evaluation) -> list[str]:
-        """Revive layers that are mostly dead, in the first half of the run; return their names."""
-        dead = any(layer.dead > 0.5 for layer in val.layers.values())
-        if not dead or self.config.neuron == "relu" or 2 * self.progress.epoch > self.config.epochs:
-            return []
-        stored = torch.from_numpy(np.array(self.data.train.frames[: self.config.batch_size])).to(self.device)
-        return revive(self.network, evaluation_input(stored, self.data.contract))
 
     def _row(self, val: Evaluation, seconds: float) -> dict[str, Any]:
         p = self.progress

@@ -1,15 +1,13 @@
 """Baselines on log counts and on pixels, and how a network stands beside them."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from spikesight.training.data import Frames, load_data
 from spikesight.training.run.baselines import Pairs, log_counts, pixels, sentences
-from spikesight.training.run.fit import ann_answers, fit
-from tests.support.inputs.data_sets import small_config, write_idx, write_stripes
+from spikesight.training.run.fit import fit
+from tests.support.inputs.data_sets import small_config, write_stripes
 
 
 def test_counts_lose_no_event_and_know_place_polarity_and_order() -> None:
@@ -42,26 +40,6 @@ def test_pictures_have_baselines_that_learn_the_training_ones(tmp_path: Path) ->
     assert rows[1]["correct"] == 24, "stripes are told by a kernel machine"
     assert all("on pixels" in line and "pictures better" in line for line in sentences(rows))
     assert "on pixels" in (tmp_path / "run" / "model" / "README.md").read_text()
-
-
-def test_an_ann_of_all_steps_sees_their_order_and_one_of_a_frame_does_not(root: Path) -> None:
-    loaded, labels = load_data(small_config(root, steps=2, batch_size=16, rotate=0.0)), np.arange(48) % 2
-    frames = np.zeros((48, 2, 2, 17, 17), np.uint8)
-    frames[labels == 0, 0, :, 2:7] = frames[labels == 0, 1, :, 10:15] = 1  # downwards
-    frames[labels == 1, 1, :, 2:7] = frames[labels == 1, 0, :, 10:15] = 1
-    windows = Frames(frames, labels)
-    one, two = ann_answers(replace(loaded, train=windows, val=windows, test=windows, labels=("down", "up"))).values()
-    assert (two == labels).all()
-    assert len(np.unique(one)) == 1
-
-
-def test_anns_stand_beside_networks_of_events_alone(root: Path, tmp_path: Path) -> None:
-    metrics = fit(small_config(root, epochs=1, baselines=True), tmp_path / "run")
-    assert [row["name"] for row in metrics["baselines"]][2:] == ["ANN of one frame", "ANN of 3 frames"]
-    assert {row["count"] for row in metrics["baselines"]} == {metrics["test"]["count"]}
-    write_idx(tmp_path / "mnist")
-    with pytest.raises(ValueError, match="--baselines"):
-        fit(small_config(tmp_path, data="mnist", network="image-small", baselines=True), tmp_path / "none")
 
 
 def test_pairs_count_recordings_and_not_their_windows() -> None:
