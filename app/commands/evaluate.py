@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate the model, warn about doubtful data, print the figures; return the exit code."""
     from spikesight.models.classifier import Classifier
     from spikesight.models.shipped import find
-    from spikesight.training.data.check import count_named_read
+    from spikesight.training.data.load import count_named_read
     from spikesight.training.run.assessment import assess, beside_model
     from spikesight.training.run.conformal import held_out
     from spikesight.training.run.readings import read_set

@@ -37,8 +37,8 @@ from spikesight.models.neurons.surrogate import SURROGATES
 from spikesight.training.compare.ann import Stepwise, ann_settings, fit_ann, hits, prepare
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import load_data
-from spikesight.training.data.check import count_named_read
 from spikesight.training.data.images import IMAGES, Images, Pictures, load_images
+from spikesight.training.data.load import count_named_read
 from spikesight.training.run.loop import Run
 from spikesight.training.run.report import write_whole
 from spikesight.training.step.batches import evaluation_input

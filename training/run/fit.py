@@ -78,7 +78,9 @@ def fit(config: TrainConfig, folder: Path, *, resume: bool = False) -> dict[str,
 
 
 def dry_run(config: TrainConfig) -> float:
-    """Train on one batch without writing anything except the cache; return its mean loss."""
+    """Say what the data are and train on one batch; write nothing except the cache; return the batch's mean loss."""
     run = Run(load_data(config), Path(config.output))
+    for line in run.data.notes:
+        say(line)
     rows = np.arange(min(run.config.batch_size, len(run.data.train)))
     return run.train_batch(rows)[0] / len(rows)

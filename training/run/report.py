@@ -21,8 +21,8 @@ from spikesight.models.classifier import Classifier, Stepper
 from spikesight.models.contract import Card
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import Data, read_item
-from spikesight.training.data.check import count_named_read
 from spikesight.training.data.images import PictureRows
+from spikesight.training.data.load import count_named_read
 from spikesight.training.flags import to_yaml
 from spikesight.training.progress import say
 from spikesight.training.run.assessment import two_columns

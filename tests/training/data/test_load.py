@@ -18,7 +18,7 @@ from spikesight.encoders.recordings.files import read_recording
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import list_nmnist, load, load_data, read_item
 from spikesight.training.data.drawn.printed import printed
-from spikesight.training.data.load import EventWindows, resolve
+from spikesight.training.data.load import READS, EventWindows, count_named_read, resolve
 from spikesight.training.data.sets import Frames, ImageSet, Listing, Window
 from spikesight.training.run.novelty import validation_parts
 from tests.support.inputs.data_sets import (
@@ -261,3 +261,11 @@ def test_event_windows_go_through_transforms_and_a_loaders_processes(root: Path)
     np.testing.assert_array_equal(torch.cat([x for x, _ in loaded]), -torch.stack([x for x, _ in samples(plain)]))
     assert [label for _, labels in loaded for label in labels] == [str(label) for _, label in samples(plain)]
     assert len(pickle.dumps(plain)) < 34 * 34 * len(plain), "the frames do not travel"
+
+
+def test_reads_of_a_test_split_are_counted_by_set(tmp_path: Path) -> None:
+    assert [count_named_read(tmp_path, "nmnist", "a model") for _ in range(3)] == [1, 2, 3]
+    assert count_named_read(tmp_path, "mnist", "a model") == 1
+    with (tmp_path / READS).open("a") as file:
+        file.write("somebody's note\n[]\n{}\n")
+    assert count_named_read(tmp_path, "nmnist", "another model") == 4
