@@ -89,7 +89,6 @@ def spikingjelly_step(x_seq: Tensor, labels: Tensor) -> Step:
 
 OPTIONS: dict[str, dict[str, object]] = {
     "ours, bf16": {"precision": "bf16"},
-    "ours, recomputed a step at a time": {"checkpoint_steps": 1},
 }
 
 

@@ -14,8 +14,7 @@ UNSET: Any = None
 
 RANGES: tuple[tuple[str, str, Callable[[float], bool]], ...] = (
     (
-        "emulated_count repeat window_ms steps bin_us height width slope lr batch_size epoch_steps clip_norm "
-        "checkpoint_steps",
+        "emulated_count repeat window_ms steps bin_us height width slope lr batch_size epoch_steps clip_norm",
         "be positive",
         lambda value: value > 0,
     ),
@@ -140,7 +139,6 @@ class TrainConfig:
         "where it trains; auto: the GPU when there is one",
     ] = "auto"
     precision: Annotated[Literal["fp32", "bf16"], "bf16: autocast, membranes stay float32"] = "fp32"
-    checkpoint_steps: Annotated[int, "gradient checkpointing: steps a piece; unset: the whole at once"] = UNSET
 
     def __post_init__(self) -> None:
         for names, rule, holds in RANGES:

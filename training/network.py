@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from spikesight.models.checkpoint import load, load_plugins, read_config
+from spikesight.models.checkpoint import load, load_plugins
 from spikesight.models.contract import Contract
 from spikesight.models.engine.engine import Engine, can_run
-from spikesight.models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
-from spikesight.models.networks.taught import TaughtConfig, TaughtNetwork
+from spikesight.models.networks.resnet import NETWORKS, SpikingResNet
+from spikesight.models.networks.taught import TaughtNetwork
 from spikesight.models.neurons.config import PRESETS, NeuronConfig
 from spikesight.training.config import TrainConfig
 from spikesight.training.data.start import network_name
@@ -61,21 +61,9 @@ def start_from(network: nn.Module, path: Path, labels: Sequence[str] = ()) -> li
         fitting = {k: v for k, v in fitting.items() if not k.startswith("readout.")}
     fresh = [k for k in own if k not in fitting]
     if not fitting or any(not k.startswith(("readout", "stem")) for k in fresh):
-        hint = "".join(f": --network {name}" for name in network_names(path)[:1])
-        raise ValueError(f"{path.name} holds another network than the one to train{hint}")
+        raise ValueError(f"{path.name} holds another network than the one to train: leave --network out")
     network.load_state_dict(fitting, strict=False)
     return fresh
-
-
-def network_names(folder: Path) -> list[str]:
-    """Return the names in NETWORKS of a model's architecture; its inputs, classes and neurons may differ."""
-    config = read_config(folder)[1]
-    config = config.backbone if isinstance(config, TaughtConfig) else config
-    if not isinstance(config, ResNetConfig):
-        return []
-    own = {"in_channels": config.in_channels, "classes": config.classes, "neuron": config.neuron}
-    own["spiking_readout"] = config.spiking_readout
-    return [name for name, shape in NETWORKS.items() if replace(shape, **own) == config]
 
 
 Teacher = Callable[[Tensor], Tensor]

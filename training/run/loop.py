@@ -5,7 +5,6 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,6 @@ from spikesight.training.step.forward import Trainee
 from spikesight.training.step.losses import class_weights, total_loss
 from spikesight.training.step.optimiser import learning_rate, make_optimiser, update_average
 
-TIMED = 4  # steps that are timed before a run, the first of which warms up
 SAVE_S = 120.0  # a checkpoint at least this often, and at every epoch's end
 
 
@@ -77,31 +75,12 @@ class Run:
         return weights if weights is None else weights.to(self.device)
 
     def plan(self) -> str:
-        """Return a sentence on what the run will do; the time that it takes follows from steps of a copy."""
+        """Return a sentence on what the run will do."""
         config, start = self.config, name_of_start(self.config)
         if not config.epochs:
             return f"head only: {start}'s network stays as it is, and a read-out is fitted on it"
-        seconds = self._seconds_a_step()
-        validation = len(self.data.val) / config.batch_size / 3  # a pass without gradients
-        minutes = config.epochs * (self.steps_an_epoch + validation) * seconds / 60
-        return (
-            f"from {start}: {config.epochs} epochs of {self.steps_an_epoch} steps of {config.batch_size} samples, "
-            f"about {max(1, round(minutes))} min at {seconds:.2g} s a step, as measured now; Ctrl-C keeps the best"
-        )
-
-    def _seconds_a_step(self) -> float:
-        """Return the median time of optimiser steps of a copy, after one to warm up."""
-        copy = deepcopy(self.network).train()
-        trainee, took = Trainee(copy, self.config, self.device), list[float]()
-        optimiser = make_optimiser(copy, self.config)
-        rows = np.arange(min(self.config.batch_size, len(self.data.train)))
-        for _ in range(TIMED):
-            begin = time.monotonic()
-            batch = self.batches.make(rows, 0)
-            total_loss(trainee(batch.x_seq, {}).logits, batch.targets, self.config, weights=self.weights).backward()
-            optimiser.step()
-            took.append(time.monotonic() - begin)
-        return float(np.median(took[1:]))
+        steps = f"{self.steps_an_epoch} steps of {config.batch_size} samples"
+        return f"from {start}: {config.epochs} epochs of {steps}; Ctrl-C keeps the best"
 
     @property
     def progress_path(self) -> Path:

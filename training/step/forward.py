@@ -1,12 +1,10 @@
-"""The training forward pass: autocast, gradient checkpointing over time, and the firing rate for the spike penalty."""
+"""The training forward pass: autocast, and the firing rate for the spike penalty."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from spikesight.models.neurons.layers import Neuron
 from spikesight.models.neurons.state import State
@@ -38,36 +36,8 @@ class Trainee(nn.Module):
 
     def forward(self, x_seq: Tensor, state: State) -> Pass:
         """Run x_seq [T, N, C, H, W] from `state`, the neurons' state before the first step."""
-        if not self.config.checkpoint_steps:
-            return self._piece(x_seq, state)
-        logits, rate = [], x_seq.new_zeros(())
-        for piece in x_seq.split(self.config.checkpoint_steps):
-            out: Any = checkpoint(
-                self._piece, piece, state, use_reentrant=False, context_fn=self._recompute_contexts
-            )  # fmt: skip
-            logits.append(out.logits)
-            rate, state = rate + out.firing_rate * (len(piece) / len(x_seq)), out.state
-        return Pass(torch.cat(logits), state, rate)
-
-    def _piece(self, x_seq: Tensor, state: State) -> Pass:
         self._rates = []
         autocast = self.config.precision == "bf16"
         with torch.autocast(self.device_type, torch.bfloat16) if autocast else nullcontext():
             logits, after = self.network(x_seq, state)
         return Pass(logits, after, torch.stack(self._rates).mean() if self._rates else logits.new_zeros(()))
-
-    def _recompute_contexts(self) -> tuple[Any, Any]:
-        return nullcontext(), _frozen_statistics(self.network)
-
-
-@contextmanager
-def _frozen_statistics(network: nn.Module) -> Iterator[None]:
-    """Keep the running statistics of batch norms: a recomputed pass must not update them a second time."""
-    momenta = {m: m.momentum for m in network.modules() if isinstance(m, nn.BatchNorm2d)}
-    for norm in momenta:
-        norm.momentum = 0.0
-    try:
-        yield
-    finally:
-        for norm, momentum in momenta.items():
-            norm.momentum = momentum

@@ -1,4 +1,4 @@
-"""A training pass: checkpointing in time, the firing rate, every option."""
+"""A training pass: the firing rate, every option."""
 
 from pathlib import Path
 
@@ -26,39 +26,6 @@ def events(steps: int = 6) -> Tensor:
     return (torch.rand(steps, 4, 2, 9, 9, generator=torch.Generator().manual_seed(1)) < 0.4).float()
 
 
-def gradients(config: TrainConfig, *, frozen: bool = True) -> tuple[Tensor, list[Tensor], SpikingResNet]:
-    """Logits and gradients of one pass; with frozen norms, pieces in time compute what the whole does."""
-    net = network()
-    net.train()
-    if frozen:
-        for module in net.modules():
-            if isinstance(module, torch.nn.BatchNorm2d):
-                module.eval()
-    out = Trainee(net, config, CPU)(events(), {})
-    (out.logits.square().mean() + 0.1 * out.firing_rate).backward()
-    return out.logits.detach(), [p.grad for p in net.parameters() if p.grad is not None], net
-
-
-@pytest.mark.parametrize("steps", [1, 4, 9])
-@pytest.mark.parametrize("penalty", [0.0, 0.1])
-def test_checkpointing_over_time_computes_the_same(steps: int, penalty: float) -> None:
-    logits, expected, _ = gradients(TrainConfig(spike_penalty=penalty))
-    again, got, _ = gradients(TrainConfig(checkpoint_steps=steps, spike_penalty=penalty))
-    torch.testing.assert_close(again, logits)
-    assert len(got) == len(expected)
-    for a, b in zip(got, expected):
-        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
-
-
-def test_a_recomputed_pass_counts_once_in_running_statistics() -> None:
-    _, _, plain = gradients(TrainConfig(), frozen=False)
-    _, _, recomputed = gradients(TrainConfig(checkpoint_steps=6), frozen=False)
-    for name, tensor in plain.named_buffers():
-        if "running" in name:
-            torch.testing.assert_close(dict(recomputed.named_buffers())[name], tensor)
-    assert all(m.momentum for m in recomputed.modules() if isinstance(m, torch.nn.BatchNorm2d)), "thawed again"
-
-
 def test_the_firing_rate_is_the_mean_of_the_layers() -> None:
     net, seen = network().eval(), []
     for module in net.modules():
@@ -71,7 +38,7 @@ def test_the_firing_rate_is_the_mean_of_the_layers() -> None:
 
 OPTIONS = {
     "smooth": {"label_smoothing": 0.1},
-    "checkpointed": {"checkpoint_steps": 2, "loss": "ce_count"},
+    "counts": {"loss": "ce_count"},
     "bf16": {"precision": "bf16"},
     "plif": {"carry": 0.5, "loss": "mse_count", "neuron": "plif"},
     "sgd-step": {"optimiser": "sgd", "schedule": "step", "lr": 0.05, "loss": "mse_rate", "neuron": "if"},
