@@ -26,6 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("data", metavar="DATA", help="a folder, or a data set's name")
     add("--root", default="data", metavar="FOLDER", help="where named data sets lie (default data)")
     add("--layout", default="auto", choices=("auto", "classes", "sessions", "flat"), help="of a folder's names")
+    add("--skip-bad", action="store_true", help="go on without files that cannot be read")
     add("--bin-ms", type=float, metavar="B", help="length of a step, in the model's range")
     add(
         "--baselines",
@@ -108,12 +109,12 @@ def run(args: argparse.Namespace) -> int:
     from spikesight.training.run.readings import read_set
 
     classifier = Classifier.load(find(args.model)).at(args.bin_ms)
-    readings = read_set(classifier, args.data, args.root, args.layout)
+    readings = read_set(classifier, args.data, args.root, args.layout, skip_bad=args.skip_bad)
     found: dict[str, Any] = assess(readings) | {"reads": count_named_read(Path(args.root), args.data, classifier.name)}
     if tables := held_out(classifier, readings.sources):
         found["commitments"] = tables
     if args.baselines:
-        learnt = read_set(classifier, args.baselines, args.root, args.layout, "train")
+        learnt = read_set(classifier, args.baselines, args.root, args.layout, "train", skip_bad=args.skip_bad)
         found["baselines"] = beside_model(learnt, readings)
     for line in readings.notes:
         print(line, file=sys.stderr)

@@ -22,7 +22,7 @@ from spikesight.training.config import TrainConfig
 from spikesight.training.data.folders import read_folder
 from spikesight.training.data.images import PictureRows, holds_pictures
 from spikesight.training.data.load import DATA_NAMES, list_data
-from spikesight.training.data.own import SPARSE
+from spikesight.training.data.own import SPARSE, usable
 from spikesight.training.data.recordings import read_item, recorded
 from spikesight.training.data.sets import DataError, Frames, ImageSet, Item, MissingDataError
 from spikesight.training.data.windows import PACKET_US
@@ -68,9 +68,11 @@ def read_set(
     root: str = "data",
     layout: str = "auto",
     part: Literal["test", "train"] = "test",
+    *,
+    skip_bad: bool = False,
 ) -> Readings:
     """Run a model on a split of a named set below `root`, or of a folder; on everything if there is no such split. Of
-    images to learn from, MOST are read at most, spread evenly.
+    images to learn from, MOST are read at most, spread evenly. `skip_bad`: go on without files that cannot be read.
 
     Raises DataError, and ValueError for images with an event model or events with an image model.
     """
@@ -100,8 +102,10 @@ def read_set(
     notes = [f"layout {folder.layout}: {len(takes)} recordings"]
     if len(takes) < len(folder.takes):
         notes[0] += f" of {part}/, {len(folder.takes) - len(takes)} others left alone"
-    found = read_recordings(classifier, [Source(Item(take.path, 0), take.label) for take in takes])
-    return replace(found, notes=(*notes, *found.notes))
+    asked = replace(folder, takes=tuple(replace(take, part="train") for take in takes))
+    read = usable(asked, skip_bad=skip_bad)
+    found = read_recordings(classifier, [Source(Item(take.path, 0), take.label) for take in read.folder.takes])
+    return replace(found, notes=(*notes, *read.notes, *found.notes))
 
 
 class _Window(NamedTuple):

@@ -47,6 +47,19 @@ def test_a_folder_in_json_files_and_a_table(model: str, day: str, tmp_path: Path
     assert f"{found['right']['correct']} of {found['right']['count']}" in out
 
 
+def test_every_bad_file_is_listed_and_may_be_left_out(model: str, tmp_path: Path, capsys: Captured) -> None:
+    write_takes(tmp_path, ["one-1.npz", "one-2.npz", "two-1.npz", "two-2.npz"], 0.4)
+    (tmp_path / "one-2.npz").write_bytes(b"")
+    (tmp_path / "two-2.npz").write_bytes(b"PK not a zip")
+    assert main(["evaluate", model, str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert all(words in said for words in ("2 faults", "one-2.npz", "two-2.npz", "--skip-bad"))
+    assert main(["evaluate", model, str(tmp_path), "--json", "--skip-bad"]) == 0
+    out, said = capsys.readouterr()
+    assert json.loads(out)["right"]["count"] == 2
+    assert "2 files are left out" in said
+
+
 def test_right_is_what_predict_shows(model: str, day: str, capsys: Captured) -> None:
     assert main(["evaluate", model, day, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
