@@ -57,12 +57,11 @@ def _print(found: dict[str, Any]) -> None:
     for p in found.get("commitments", ()):
         share = "{:.2%} ({:.2%} to {:.2%})".format(p["coverage"], *p["interval"])
         label, least = min(p["by_class"].items(), key=lambda one: one[1])
-        usual = "{:.1%} to {:.1%}".format(*p["of_calibrations"])
         soon = "" if p["median_ms"] is None else f", half of all within {p['median_ms']:g} ms"
         doubt = " ({:.2%} to {:.2%} of them)".format(*p["wrong_of_committed"]) if p["committed"] else ""
         print(
             f"error rate {p['error_rate']:.0%}: the true label stayed possible in {share} of {p['count']} recordings, "
-            f"in {least:.1%} of {label}, the least; 95 of 100 such calibrations give {usual}\n"
+            f"in {least:.1%} of {label}, the least\n"
             f"  {p['committed']} were committed to{soon}, {p['wrong']} wrong{doubt}"
         )
     if "baselines" in found:

@@ -1,1 +1,1 @@
-"""One optimiser step: `batches` of samples, `augment`, `forward` through the network, `losses`, `optimiser`."""
+"""One optimiser step: `batches` of samples, `augment`, `forward` through the network, `losses`."""
