@@ -111,7 +111,7 @@ class TrainConfig:
     clip_norm: Annotated[float, "largest gradient norm"] = 1.0
     ema: Annotated[float, "decay of the moving average of weights that the model gets"] = 0.0
     loss: Annotated[
-        Literal["mean", "tet", "mse_rate", "ce_count", "mse_count"],
+        Literal["mean", "tet"],
         Section("what is minimised"),
         "loss; see training/step/losses.py",
     ] = "tet"
@@ -147,8 +147,3 @@ class TrainConfig:
                 raise ValueError(f"{wrong[0]} must {rule}")
         if self.crop == "object" and (self.window or self.encoding not in (None, "binary") or self.emulated):
             raise ValueError("--crop object is for binary recordings, with neither --window nor --emulated")
-
-    @property
-    def spiking_readout(self) -> bool:
-        """Whether the loss reads the spikes of an output neuron layer instead of logits."""
-        return self.loss in ("mse_rate", "ce_count", "mse_count")

@@ -43,7 +43,6 @@ def build_network(config: TrainConfig, classes: int, channels: int = 2) -> Spiki
             in_channels=channels,
             classes=classes,
             neuron=neuron_config(config),
-            spiking_readout=config.spiking_readout,
         )
     )
 

@@ -132,7 +132,7 @@ def test_what_was_asked_for_stays_when_a_model_is_brought() -> None:
 def test_own_recordings_start_from_a_shipped_network_unless_said_otherwise(folder: Path) -> None:
     start = load_data(own(folder)).config.init_from
     assert start in shipped()
-    for settings in ({"network": "event-medium"}, {"beta": 0.9}, {"loss": "mse_rate"}):
+    for settings in ({"network": "event-medium"}, {"beta": 0.9}, {"loss": "mean"}):
         assert with_network(own(folder, **settings), own=True, images=False).init_from is None, settings
     assert with_network(own(folder, init_from="motions"), own=True, images=False).init_from == "motions"
     assert with_network(TrainConfig(), own=False, images=False).init_from is None, "a data set by name"

@@ -4,10 +4,10 @@ import math
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from spikesight.models.checkpoint import save
 from spikesight.models.contract import Card
+from spikesight.models.neurons.layers import Neuron
 from spikesight.models.neurons.state import State
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import Data
@@ -27,7 +28,6 @@ from spikesight.training.run.evaluate import Evaluation, evaluate
 from spikesight.training.run.report import write_metrics
 from spikesight.training.run.resume import Progress, load_progress, save_progress
 from spikesight.training.step.batches import Batches, carried_state, seeded
-from spikesight.training.step.forward import Trainee
 from spikesight.training.step.losses import class_weights, total_loss
 
 STEP_EPOCHS = 30  # of the schedule "step", as ImageNet's recipes have it
@@ -36,6 +36,38 @@ SAVE_S = 120.0  # a checkpoint at least this often, and at every epoch's end
 
 class TrainingError(RuntimeError):
     """Error for a run that cannot continue; it says why."""
+
+
+class Pass(NamedTuple):
+    """The result of one training forward pass over T steps of N samples."""
+
+    logits: Tensor  # [T, N, K]
+    state: State
+    firing_rate: Tensor  # scalar, mean over layers of spikes a neuron a step; 0 without a spike penalty
+
+
+class Trainee(nn.Module):
+    """A network wrapped for training; it shares the network's weights."""
+
+    def __init__(self, network: nn.Module, config: TrainConfig, device: torch.device) -> None:
+        super().__init__()
+        self.network, self.config, self.device_type = network, config, device.type
+        self._rates: list[Tensor] = []
+        if config.spike_penalty:
+            for module in network.modules():
+                if isinstance(module, Neuron):
+                    module.register_forward_hook(self._collect)
+
+    def _collect(self, _: nn.Module, __: Any, spikes: Tensor) -> None:
+        self._rates.append(spikes.float().mean())
+
+    def forward(self, x_seq: Tensor, state: State) -> Pass:
+        """Run x_seq [T, N, C, H, W] from `state`, the neurons' state before the first step."""
+        self._rates = []
+        autocast = self.config.precision == "bf16"
+        with torch.autocast(self.device_type, torch.bfloat16) if autocast else nullcontext():
+            logits, after = self.network(x_seq, state)
+        return Pass(logits, after, torch.stack(self._rates).mean() if self._rates else logits.new_zeros(()))
 
 
 class Run:

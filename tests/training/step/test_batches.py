@@ -17,8 +17,8 @@ from spikesight.training.config import TrainConfig
 from spikesight.training.data.sets import Frames
 from spikesight.training.distributed import Processes
 from spikesight.training.run.fit import fit
+from spikesight.training.run.loop import Trainee
 from spikesight.training.step.batches import Batches, carried_state, evaluation_input, seeded
-from spikesight.training.step.forward import Trainee
 from tests.support.inputs.data_sets import small_config
 
 EVENTS = Contract("events", 2, 5, 6, 3, "binary", 6, 5, 1000)
@@ -132,10 +132,9 @@ def test_the_firing_rate_is_the_mean_of_the_layers() -> None:
 
 OPTIONS = {
     "smooth": {"label_smoothing": 0.1},
-    "counts": {"loss": "ce_count"},
     "bf16": {"precision": "bf16"},
-    "plif": {"carry": 0.5, "loss": "mse_count", "neuron": "plif"},
-    "sgd-step": {"optimiser": "sgd", "schedule": "step", "lr": 0.05, "loss": "mse_rate", "neuron": "if"},
+    "plif": {"carry": 0.5, "neuron": "plif"},
+    "sgd-step": {"optimiser": "sgd", "schedule": "step", "lr": 0.05, "neuron": "if"},
     "clif": {"neuron": "clif", "scale": 0.3, "flip": True},
     "psn": {"neuron": "psn", "loss": "mean", "carry": 0.5},
 }
