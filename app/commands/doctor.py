@@ -117,31 +117,15 @@ def check_models() -> Iterator[Finding]:
         yield Finding("ok", "models", f"{name}: {words}")
 
 
-def check_data_sets(wanted: str, root: str) -> Iterator[Finding]:
-    """Check a data set by name or folder, or `all` named ones below `root`; missing ones are then only a note."""
-    from spikesight.training.data.check import EXPECTED, check_data
-
-    for name in EXPECTED if wanted == "all" else [wanted]:
-        report = check_data(name, root)
-        absent = report.state == "missing" and wanted == "all"
-        state = "note" if absent or report.state == "partial" else "ok" if report.usable else "FIX"
-        for line in report.lines[:1] if absent else report.lines:
-            yield Finding("FIX" if "WARNING" in line else state, "data", line)
-
-
 CHECKS = check_python, check_packages, check_compute, check_cameras, check_port, check_models
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    data = "also look at a data set; 'all': the named ones in --root"
-    parser.add_argument("--data", metavar="NAME|FOLDER", help=data)
-    parser.add_argument("--root", default="data", metavar="FOLDER", help="where named data sets lie (default data)")
+    """Add no flags."""
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:  # noqa: ARG001
     findings = [finding for check in CHECKS for finding in check()]
-    if args.data:
-        findings += check_data_sets(args.data, args.root)
     for f in findings:
         print(f"{f.state:4}  {f.topic:10} {f.text}")
     broken = sum(f.state == "FIX" for f in findings)

@@ -9,7 +9,6 @@ import pytest
 
 from spikesight.app.cli import main
 from spikesight.app.commands import doctor
-from tests.support.inputs.data_sets import write_takes
 from tests.support.models import kept
 
 
@@ -29,24 +28,6 @@ def test_every_check_says_something_and_the_last_line_counts_what_is_to_mend(
 def test_a_library_of_cameras_that_does_not_load_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "neuromorphic_drivers", None)
     assert any(one.state == "note" and "needs neuromorphic_drivers" in one.text for one in doctor.check_cameras())
-
-
-def test_data_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(doctor, "CHECKS", ())
-    monkeypatch.setattr("spikesight.training.data.images.DEBIAN_FASHION", tmp_path / "none")
-    write_takes(tmp_path / "short", ["cup.npz", "phone.npz"], 8)  # gaps of a second each
-    write_takes(tmp_path / "long", [f"{name}-{n}.npz" for name in ("cup", "phone") for n in range(3)], 4)
-    for data, code, states, words in (
-        ("nmnist", 1, {"FIX"}, "nmnist"),
-        ("all", 0, {"note"}, "nmnist"),
-        (str(tmp_path / "short"), 1, {"FIX", "ok"}, "of the events are used"),
-        (str(tmp_path / "long"), 0, {"ok"}, ""),
-    ):
-        assert main(["doctor", "--data", data, "--root", str(tmp_path)]) == code
-        *lines, _ = capsys.readouterr().out.splitlines()
-        assert {line.split()[0] for line in lines} <= states
-        assert words in "".join(lines)
-        assert sum(line.startswith("FIX") for line in lines) <= 1 or data == "nmnist"
 
 
 def test_shipped_models_none_one_without_an_engine_and_a_broken_one(
