@@ -126,10 +126,9 @@ class Runtime:
         except TimeoutError:
             raise Expired from None
 
-    def deadline(self, wanted_s: float | None = None) -> float:
-        """Return a new request's deadline on time.monotonic(); `wanted_s` (seconds) can only shorten the limit."""
-        limit = self.settings.deadline_s
-        return time.monotonic() + (limit if wanted_s is None else min(limit, wanted_s))
+    def deadline(self) -> float:
+        """Return a new request's deadline on time.monotonic()."""
+        return time.monotonic() + self.settings.deadline_s
 
     @contextmanager
     def admitted(self, model: Model, n: int = 1, client: str = "") -> Iterator[None]:

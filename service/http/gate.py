@@ -19,7 +19,7 @@ from starlette.websockets import WebSocket
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from spikesight.service.http.door import MAX_HEAD, Connection
-from spikesight.service.http.errors import Overloaded, ServiceError, wants_page
+from spikesight.service.http.errors import Overloaded, ServiceError
 from spikesight.service.http.shares import RateLimit, client_key
 from spikesight.service.http.turns import Turns
 from spikesight.service.settings import Settings
@@ -118,7 +118,7 @@ class Gate:
             if scope["type"] == "websocket":
                 await refuse_handshake(WebSocket(scope, receive, send), error)
             else:
-                await error.response(wants_page(headers))(scope, receive, send)
+                await error.response()(scope, receive, send)
 
     def refusal(self, scope: Scope, headers: dict[str, str]) -> ServiceError | None:
         """Return why a request or WebSocket is refused; None if it is let in."""

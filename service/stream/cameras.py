@@ -5,13 +5,12 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import PurePath
-from typing import Annotated, Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeVar
 
-from fastapi import APIRouter, Path
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter
 from numpy.typing import NDArray
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
@@ -20,20 +19,19 @@ from spikesight.encoders.events import joined
 from spikesight.encoders.sources.settings import differs
 from spikesight.encoders.sources.source import Source
 from spikesight.models.steps import Answer, Input, Outcome
-from spikesight.service.http.bodies import CameraBody, ErrorBody, content
+from spikesight.service.http.bodies import CameraBody
 from spikesight.service.http.errors import ServiceError, Stopped
 from spikesight.service.http.logs import event
 from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.registry import Model, WrongBin
 from spikesight.service.settings import SettingsError
 from spikesight.service.sinks.report import Post, Report
-from spikesight.service.stream.messages import PICTURE_EVENTS, READY_BEGIN, Hello, Ticket
+from spikesight.service.stream.messages import PICTURE_EVENTS, Hello, Ticket
 from spikesight.service.stream.protocol import Batch, StreamCore
 
 T = TypeVar("T")
 
 BACKLOG = 64  # messages queued for a slow viewer; the oldest are dropped
-KEEP_ALIVE_S = 15.0
 
 
 class Viewer(Generic[T]):
@@ -154,7 +152,6 @@ class Camera:
                     told, self._stream = self.ready(), fresh
                     if (ready := self.ready()) != told:
                         self.mailbox.post(lambda ready=ready: self._tell(self._viewers, ready))
-                    fresh.resume_from(stream)
                     stream = fresh
                 stream.push(packet)
             except (Stopped, SettingsError):
@@ -213,8 +210,6 @@ class CameraStream:
         self.camera, self.model = camera, model
         self.core = StreamCore(model, hello, camera.max_pending, max_pixels=0)
         self.core.dropped = dropped
-        window = model.classifier.contract.steps
-        self._moved: deque[Input] = deque(maxlen=2 * window)  # last inputs with events: two windows, for `resume_from`
         self.job = model.scheduler.open(self, request=False)
 
     def push(self, packet: NDArray | None) -> None:
@@ -225,17 +220,8 @@ class CameraStream:
         elif (batch := self.core.tick()) is not None:
             self._submit(batch)
 
-    def resume_from(self, before: "CameraStream") -> None:
-        """Submit the last inputs of the previous stream again, so that there is an answer even if nothing moves now.
-
-        Does nothing if the two models have different contracts. Raises Stopped.
-        """
-        if before.model.classifier.contract == self.model.classifier.contract:
-            self._submit(Batch(Ticket(0, 0.0), list(before._moved)))
-
     def _submit(self, batch: Batch) -> None:
         """Submit a batch; if too many inputs would wait, drop those that wait already."""
-        self._moved.extend(given for given in batch.inputs if given.n_events)
         if batch.inputs and self.core.unsent + len(batch.inputs) > self.core.max_pending:
             self.core.drop_last(len(self.model.scheduler.drop_waiting(self.job)))
         inputs, _ = self.core.admit(batch)
@@ -296,48 +282,12 @@ class Cameras(Collector):
             camera.close()
 
 
-def router(cameras: Cameras, draining: Callable[[], bool]) -> APIRouter:
-    """Return the routes GET /v1/cameras and GET /v1/cameras/{id}/events."""
-    routes = APIRouter(prefix="/v1/cameras", tags=["cameras"])
+def router(cameras: Cameras) -> APIRouter:
+    """Return the route GET /v1/cameras."""
+    routes = APIRouter(tags=["cameras"])
 
-    @routes.get("", summary="The cameras this service opened")
+    @routes.get("/v1/cameras", summary="The cameras this service opened")
     async def get_cameras() -> list[CameraBody]:
         return cameras.bodies()
 
-    @routes.get(
-        "/{identity}/events",
-        summary="A camera's predictions as server-sent events",
-        response_class=StreamingResponse,
-        responses={
-            200: content("text/event-stream"),
-            404: {"model": ErrorBody, "description": "no such camera"},
-        },
-    )
-    async def get_events(
-        identity: Annotated[str, Path(max_length=256, description="its id, or its source")],
-    ) -> StreamingResponse:
-        camera = cameras.get(identity)
-        return StreamingResponse(
-            server_sent(camera, draining), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
-        )
-
     return routes
-
-
-async def server_sent(camera: Camera, draining: Callable[[], bool]) -> AsyncIterator[str]:
-    """Yield a camera's predictions as server-sent events, until the camera or the service ends."""
-    with camera.viewing() as viewer:
-        quiet = 0.0
-        while not draining():
-            message = await viewer.next(0.5)
-            if isinstance(message, str):
-                quiet = 0.0
-                yield f"event: {'ready' if message.startswith(READY_BEGIN) else 'prediction'}\ndata: {message}\n\n"
-            elif message is None:
-                if viewer.ended:
-                    break
-                quiet += 0.5
-                if quiet >= KEEP_ALIVE_S:
-                    quiet = 0.0
-                    yield ": still here\n\n"
-        yield "event: end\ndata: {}\n\n"

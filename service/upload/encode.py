@@ -20,7 +20,7 @@ from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Contract
 from spikesight.models.neurons.probe import Probe
 from spikesight.models.steps import Input
-from spikesight.service.http.bodies import REFUSALS, SAMPLE_BODY, Body, StepBody
+from spikesight.service.http.bodies import SAMPLE_BODY, Body, StepBody
 from spikesight.service.http.errors import ServiceError
 from spikesight.service.http.shares import address_of
 from spikesight.service.runtime import Runtime
@@ -88,7 +88,6 @@ def router(runtime: Runtime) -> APIRouter:
         "/v1/encode",
         summary="See how a sample becomes spikes, step by step",
         response_model_exclude_none=True,
-        responses=REFUSALS,
         openapi_extra=SAMPLE_BODY,
     )
     async def post_encode(

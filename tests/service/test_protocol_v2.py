@@ -69,9 +69,8 @@ def outputs_of(answer) -> dict[str, Any]:
     return {output["name"]: output["data"] for output in answer.json()["outputs"]}
 
 
-@pytest.mark.parametrize("version", ["", "/versions/1"])
-def test_model_metadata(client: TestClient, version: str) -> None:
-    body = client.get(f"/v2/models/tiny{version}").json()
+def test_model_metadata(client: TestClient) -> None:
+    body = client.get("/v2/models/tiny").json()
     assert (body["name"], body["versions"]) == ("tiny", ["1"])
     assert body["inputs"] == [{"name": "sample", "datatype": "BYTES", "shape": [-1]}]
     assert body["outputs"] == [
@@ -79,15 +78,15 @@ def test_model_metadata(client: TestClient, version: str) -> None:
         *({"name": name, "datatype": "FP32", "shape": [-1, 3]} for name in ("probabilities", "logits")),
         *({"name": name, "datatype": "INT64", "shape": [-1]} for name in ("steps", "spikes", "synops")),
     ]
-    assert client.get(f"/v2/models/tiny{version}/ready").json() == {"name": "tiny", "ready": True}
+    assert client.get("/v2/models/tiny/ready").json() == {"name": "tiny", "ready": True}
 
 
-@pytest.mark.parametrize("path", ["none", "none/ready", "tiny/versions/2", "tiny/versions/2/ready", "%00", "a" * 5000])
+@pytest.mark.parametrize("path", ["none", "none/ready", "%00", "a" * 5000])
 def test_unknown_models_get_404(client: TestClient, path: str) -> None:
     answer = client.get(f"/v2/models/{path}")
     assert answer.status_code in (404, 414)
     assert list(answer.json()) == ["error"]
-    assert infer(client, document(b"x"), path="tiny/versions/2").status_code == 404
+    assert infer(client, document(b"x"), path="none").status_code == 404
 
 
 def test_the_answers_are_those_of_predict_in_every_form(client: TestClient, files: list[bytes]) -> None:
@@ -223,7 +222,6 @@ def test_triton_s_own_client(files: list[bytes]) -> None:
         assert triton.is_server_live()
         until(triton.is_server_ready, "models and decoders are warm")
         assert triton.is_model_ready("tiny")
-        assert triton.is_model_ready("tiny", "1")
         assert not triton.is_model_ready("none")
         assert triton.get_server_metadata()["extensions"] == ["binary_tensor_data"]
         assert triton.get_model_metadata("tiny")["inputs"][0]["datatype"] == "BYTES"

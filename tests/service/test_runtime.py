@@ -2,7 +2,6 @@
 
 import logging
 import threading
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 
@@ -26,13 +25,6 @@ def runtime() -> Iterator[Runtime]:
     yield made
     made.registry.stop()
     made.decoder.shutdown()
-
-
-@pytest.mark.parametrize(("wanted", "given"), [(None, 20), (5.0, 5), (99.0, 20)])
-def test_a_client_can_only_shorten_its_deadline(runtime: Runtime, wanted: float | None, given: float) -> None:
-    before = time.monotonic()
-    deadline = runtime.deadline(wanted)
-    assert before + given <= deadline <= time.monotonic() + given
 
 
 def test_places_are_given_back_whatever_happens(runtime: Runtime) -> None:

@@ -1,16 +1,11 @@
-"""Cameras of the service: listed, followed by server-sent events and by streams, gone without harm."""
+"""Cameras of the service: listed, followed by streams, gone without harm."""
 
 import asyncio
-import json
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import replace
-from http.client import HTTPConnection
-from itertools import count, islice, pairwise
+from itertools import islice, pairwise
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +23,6 @@ from spikesight.service.sinks.delivery import Delivery
 from spikesight.service.sinks.webhook import Webhook
 from spikesight.service.stream import cameras
 from spikesight.service.stream.cameras import BACKLOG, Viewer
-from spikesight.service.stream.messages import text
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, LABELS, kept, tiny
 from tests.support.serving.http import refused
 from tests.support.serving.receiver import SECRET, Receiver
@@ -65,22 +59,6 @@ def source(packets: int, pause_after: int = 1_000_000, text: str = "udp://127.0.
     return Source(Address(text, text.partition(":")[0], text), lambda _: Waving(packets, pause_after))
 
 
-def server_sent(port: int, n: int) -> list[dict]:
-    connection = HTTPConnection("127.0.0.1", port, timeout=20)
-    connection.request("GET", "/v1/cameras/0/events")
-    answer = connection.getresponse()
-    assert answer.getheader("content-type", "").startswith("text/event-stream")
-    found: list[dict] = []
-    while len(found) < n:
-        line = answer.readline().decode()
-        if line.startswith("event: end") or not line:
-            break
-        if line.startswith("data: "):
-            found.append(json.loads(line.removeprefix("data: ")))
-    connection.close()
-    return found
-
-
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
     app = create_app(settings(), (tiny(),), (source(100_000),))
@@ -113,11 +91,11 @@ def test_events_off_the_sensor_are_counted() -> None:
 def test_steps_of_a_camera_may_be_shorter() -> None:
     fine = tiny(replace(EVENT_CONTRACT, shortest_bin_us=1000))
     with running(create_app(settings(camera_bin_ms=2), (fine,), (source(100_000),))) as port:
-        found = server_sent(port, 5)
-        assert [one["step"] - found[0]["step"] for one in found] == list(range(5))
-        assert {(one["type"], one["end_us"] - one["start_us"]) for one in found} == {("prediction", 2000)}
         with Client(f"http://127.0.0.1:{port}").stream(source="0") as stream:
             assert stream.ready["step_us"] == 2000
+            found = predictions(stream, 5)
+        assert [one.step - found[0].step for one in found] == list(range(5))
+        assert {one.end_us - one.start_us for one in found} == {2000}
 
 
 @pytest.mark.parametrize(
@@ -158,17 +136,12 @@ def test_other_sources_are_not_opened(port: int) -> None:
     client = Client(f"http://127.0.0.1:{port}")
     for name in ("udp://127.0.0.1:4444", "file:/etc/passwd", "webcam:0", "1"):
         assert refused(client.stream, source=name)[0] == 1008
-    connection = HTTPConnection("127.0.0.1", port, timeout=10)
-    connection.request("GET", "/v1/cameras/7/events")
-    assert connection.getresponse().status == 404
-    connection.close()
 
 
 def test_silence_is_a_still_scene_and_the_end_is_told() -> None:
     app = create_app(settings(), (tiny(),), (source(100_000, pause_after=10),))
-    with running(app) as port:
-        found = server_sent(port, 12)
-        assert sum(one["n_events"] == 0 for one in found) >= 5
+    with running(app) as port, Client(f"http://127.0.0.1:{port}").stream(source="0") as stream:
+        assert sum(one.n_events == 0 for one in predictions(stream, 12)) >= 5
     app = create_app(settings(), (tiny(),), (source(30, text="file:/secret/place/a.bin"),))
     with running(app) as port:
         client = Client(f"http://127.0.0.1:{port}")
@@ -176,7 +149,8 @@ def test_silence_is_a_still_scene_and_the_end_is_told() -> None:
         (camera,) = client.cameras()
         assert (camera.id, camera.source, camera.width, camera.height) == ("0", "file:a.bin", 24, 32)
         assert camera.n_events == 600
-        assert len(server_sent(port, 1000)) <= 1
+        with client.stream(source="0") as stream:
+            assert refused(predictions, stream, 1000) == (1001, "the camera has ended")
 
 
 def test_who_follows_a_camera_is_told_of_its_end_and_nothing_goes_on_after_it() -> None:
@@ -189,49 +163,6 @@ def test_who_follows_a_camera_is_told_of_its_end_and_nothing_goes_on_after_it() 
             with pytest.raises(ClientError, match="the camera has ended") as caught:
                 predictions(stream, 500)
         assert caught.value.status == 1001
-
-
-class Told:
-    """A viewer of what it is given; None: nothing in time."""
-
-    def __init__(self, *messages: str | bytes | None) -> None:
-        self.messages = list(messages)
-
-    @property
-    def ended(self) -> bool:
-        return not self.messages
-
-    async def next(self, timeout_s: float) -> str | bytes | None:  # noqa: ARG002
-        return self.messages.pop(0)
-
-
-HEARD, ANSWER, STILL, END, OTHERS = (
-    '{"a": 1}',
-    'event: prediction\ndata: {"a": 1}\n\n',
-    ": still here\n\n",
-    "event: end\ndata: {}\n\n",
-    text(type="ready", labels=["a"]),
-)
-
-
-@pytest.mark.parametrize(
-    ("messages", "drains_after", "sent"),
-    [
-        ([HEARD, None, b"a picture", HEARD, None], 99, [ANSWER, ANSWER, END]),
-        ([HEARD, HEARD, None], 1, [ANSWER, END]),
-        ([None] * 30, 99, [END]),  # the thirtieth is the camera's end
-        ([None] * 31, 99, [STILL, END]),  # silence is broken every fifteen seconds
-        ([None] * 62, 99, [STILL, STILL, END]),
-        ([*[None] * 20, HEARD, *[None] * 21], 99, [ANSWER, END]),  # whoever hears something needs no more
-        ([OTHERS, HEARD, None], 99, [f"event: ready\ndata: {OTHERS}\n\n", ANSWER, END]),
-    ],
-)
-async def test_server_sent_events_end_with_the_camera_or_the_service(
-    messages: list[str | bytes | None], drains_after: int, sent: list[str]
-) -> None:
-    camera: Any = SimpleNamespace(viewing=lambda: nullcontext(Told(*messages)))
-    asked = count()
-    assert [part async for part in cameras.server_sent(camera, lambda: next(asked) >= drains_after)] == sent
 
 
 async def test_the_newest_is_kept_for_who_is_slow() -> None:
