@@ -145,8 +145,7 @@ def one_process() -> APIRouter:
     routes = APIRouter(include_in_schema=False)
 
     @routes.api_route("/v1/teach{_:path}", methods=["GET", "POST", "PATCH", "DELETE"])
-    @routes.api_route("/v1/models/{_}", methods=["PATCH", "DELETE"])
-    @routes.api_route("/v2/repository/models/{_:path}", methods=["POST"])
+    @routes.api_route("/v1/models/{_}", methods=["DELETE"])
     async def refuse() -> None:
         raise errors.ServiceError(501, "this is for one service: start it without --cluster")
 

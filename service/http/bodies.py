@@ -138,7 +138,7 @@ class ModelBody(Body):
         description="trained with its spikes, converted from an ANN, or an ANN itself, which has no spikes"
     )
     ann_macs: int = Field(description="multiply-adds of one step if nothing were sparse: an ANN of the same shape")
-    saved: bool = Field(default=False, description="taught and saved here: it may be renamed and removed")
+    saved: bool = Field(default=False, description="taught and saved here: it may be removed")
 
 
 class ModelsBody(Body):

@@ -143,21 +143,13 @@ def add_model(routes: APIRouter, sessions: TeachingSessions) -> None:
 
 def add_kept(routes: APIRouter, sessions: TeachingSessions) -> None:
 
-    @routes.patch(
-        "/v1/models/{name}",
-        summary="Rename a model that was taught and saved",
-        status_code=204,
-    )
-    async def patch_model(name: ModelName, to: Annotated[str, Query(description="its new name")]) -> None:
-        await sessions.change(name, to)
-
     @routes.delete(
         "/v1/models/{name}",
         summary="Remove a model that was taught and saved, its folder too",
         status_code=204,
     )
     async def delete_model(name: ModelName) -> None:
-        await sessions.change(name, None)
+        await sessions.remove_saved(name)
 
 
 async def add_upload(

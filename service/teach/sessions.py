@@ -251,13 +251,12 @@ class TeachingSessions:
         session.close()
         self.runtime.registry.remove_unlisted(identity)
 
-    async def change(self, name: str, to: str | None) -> None:
-        """Rename a saved model to `to`, or remove it if `to` is None. Raises ServiceError."""
-        saved = self.saved_models
-        await self.account().run(lambda: saved.remove(name) if to is None else saved.rename(name, to))
+    async def remove_saved(self, name: str) -> None:
+        """Remove a saved model. Raises ServiceError."""
+        await self.account().run(lambda: self.saved_models.remove(name))
         for session, _ in self._open.values():
             if session.saved == name:
-                session.saved = to
+                session.saved = None
                 session.notify()
 
     def expire(self) -> None:

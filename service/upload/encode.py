@@ -18,7 +18,6 @@ from spikesight.encoders.preprocess.fit import fit_digit, fit_plain
 from spikesight.encoders.sample import Sample
 from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Contract
-from spikesight.models.neurons.probe import Probe
 from spikesight.models.steps import Input
 from spikesight.service.http.bodies import SAMPLE_BODY, Body, StepBody
 from spikesight.service.http.errors import ServiceError
@@ -34,7 +33,6 @@ CODES = ("dvs", *IMAGE_ENCODERS)
 MAX_STEPS = 64  # steps of an encoded image
 MAX_BINS = 300  # steps of a recording
 SIDE = 64  # pixels of a frame's side, at most
-PROBE = r"^(1|\d{1,4},\d{1,4},\d{1,4})$"
 BIN_US, BINS = 10_000, 30  # binning of an emulated camera's saccades (300 ms), shown for image models
 
 
@@ -96,24 +94,16 @@ def router(runtime: Runtime) -> APIRouter:
         steps: Annotated[int, Query(ge=1, le=MAX_STEPS, description="of an image's code")] = 16,
         model: Annotated[str | None, Query(description="its name; the default model without")] = None,
         name: Annotated[str, Query(description="the file's name, for raw bodies of N-MNIST .bin", max_length=255)] = "",
-        probe: Annotated[str | None, Query(pattern=PROBE, description="1: add what happens inside the network")] = None,
+        probe: Annotated[bool, Query(description="add what happens inside the network")] = False,
     ) -> EncodeBody:
         if encoding not in CODES:
             raise ServiceError(400, f"there is no code of that name: choose one of {', '.join(CODES)}")
         runtime.registry.get(model).scheduler.check_room()
         upload = await read_body(request, name)
         served = runtime.registry.get(model)  # as it is now: the model may have been replaced meanwhile
-        return await encode(runtime, served, upload, encoding, steps, address_of(request), probe_of(probe))
+        return await encode(runtime, served, upload, encoding, steps, address_of(request), probe)
 
     return routes
-
-
-def probe_of(text: str | None) -> Probe:
-    """Parse the query parameter `probe`: "1", or "layer,row,column" of the membranes to add; None: no probe."""
-    if text is None or "," not in text:
-        return text is not None
-    layer, row, column = map(int, text.split(","))
-    return layer, row, column
 
 
 async def encode(
@@ -123,7 +113,7 @@ async def encode(
     encoding: str,
     steps: int,
     client: str,
-    probe: Probe = False,
+    probe: bool = False,
 ) -> EncodeBody:
     """Decode and encode a sample, and step the model if it reads this encoding.
 

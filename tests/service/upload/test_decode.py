@@ -2,7 +2,6 @@
 
 import contextlib
 import struct
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,9 +13,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from spikesight.encoders.events import SensorSize, make_events
 from spikesight.encoders.recordings import files
-from spikesight.encoders.recordings.files import FORMATS, Recording
+from spikesight.encoders.recordings.files import FORMATS
 from spikesight.encoders.recordings.hdf5 import rows_of
 from spikesight.service.http.errors import ServiceError
 from spikesight.service.upload import decode as module
@@ -33,7 +31,6 @@ from spikesight.service.upload.decode import (
     image_format,
     kind_of,
     size_of,
-    small_sensor_warning,
     suffix_of,
 )
 from tests.support.inputs.samples import picture
@@ -230,14 +227,6 @@ def test_so_many_events_are_taken_and_no_more(tmp_path: Path, monkeypatch: pytes
     path.write_text("t,x,y,p\n" + "1,2,3,1\n" * 6)
     with pytest.raises(ServiceError, match="has 6 events; this service takes at most 5"):
         module.read_limited(path)
-
-
-@pytest.mark.parametrize(("x", "y", "told"), [(63, 63, True), (64, 63, False), (63, 64, False), (0, 0, True)])
-def test_a_corner_of_a_large_sensor_is_told(x: int, y: int, told: bool) -> None:
-    recording = Recording(make_events([0], [x], [y], [1]), SensorSize(128, 128), "aedat2")
-    said = "".join(small_sensor_warning(recording))
-    assert (f"within {x + 1}x{y + 1} of a sensor of 128x128" in said) == bool(said) == told
-    assert small_sensor_warning(replace(recording, format="aedat3")) == ()
 
 
 @pytest.mark.attack("recordings", "vectors that unpack to more events than a process has memory for", "413")
