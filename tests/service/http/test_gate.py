@@ -99,6 +99,7 @@ def test_who_is_leaving_and_who_is_full() -> None:
         assert Asked().status(path=path, method="POST") == 200
 
 
+@pytest.mark.attack("load", "rate limit", "429 + Retry-After")
 def test_rates_are_of_addresses_and_not_of_health() -> None:
     asked = Asked(requests_per_s=1)
     assert [asked.status() for _ in range(2)] == [200, 429]
@@ -132,6 +133,10 @@ def test_trusted_proxies_say_who_asks(peer: str, forwarded: list[str], client: s
     assert asked.clients == [client]
 
 
+@pytest.mark.attack("host, token, origins", "two Hosts", "400")
+@pytest.mark.attack(
+    "host, token, origins", "POST of another page's form: foreign Origin, `Sec-Fetch-Site: cross-site`", "403"
+)
 @pytest.mark.parametrize(
     ("of", "expected"),
     [
@@ -163,11 +168,13 @@ def test_whose_page_asks_for_what(of: dict[str, Any], expected: int) -> None:
     assert Asked(allowed_origins=("https://app.example",)).status(**of) == expected
 
 
+@pytest.mark.attack("host, token, origins", "wrong Host; Host `x/?`", "400 JSON, no bypass")
+@pytest.mark.attack("host, token, origins", "DNS rebinding (Origin = Host = evil)", "400 through the host allow-list")
 @pytest.mark.parametrize(
     ("good", "hosts"),
     [
         (True, "localhost LOCALHOST:8000 127.0.0.1:80 [::1] [::1]:80 192.168.0.7:9000 10.1.2.3:99 box.local:65535"),
-        (False, "evil.example box.local.evil.example 127.0.0.1.evil.example a/b x@localhost localhost:80:80 [::1"),
+        (False, "evil.example box.local.evil.example 127.0.0.1.evil.example a/b x/? x@localhost localhost:80:80 [::1"),
         (False, "[::1]evil [::1]80 [] :80 localhost:8o localhost:٣ ä"),
     ],
 )

@@ -33,7 +33,6 @@ from spikesight.service.stream.messages import (
     parse_frame,
 )
 from spikesight.service.stream.protocol import Batch, Outgoing, StreamCore
-from tests.support.inputs.samples import some_events
 from tests.support.models import EVENT_CONTRACT, tiny
 from tests.support.serving.streams import SENSOR
 from tests.support.waiting import Clock
@@ -194,19 +193,6 @@ def test_control_messages() -> None:
 
 
 SIZES = {EVENTS_T64: 13, EVENTS_T32: 8, EVENTS_AER: 4}
-
-
-def test_times_of_each_layout() -> None:
-    events = some_events(100)
-    assert np.array_equal(PacketDecoder().decode(EVENTS_T64, pack(events, "t64"), 0), events)
-    word = struct.pack("<I", 1 << 31 | 10 << 16 | 1 << 15 | 20)
-    (event,) = PacketDecoder().decode(EVENTS_AER, word, 555)
-    assert (event["t"], event["x"], event["y"], event["p"]) == (555, 10, 20, True), "without a time, its arrival"
-    decoder, timed = PacketDecoder(), struct.pack("<I", 10 << 16 | 20)
-    assert decoder.decode(EVENTS_AER, timed + struct.pack("<I", 99), 5)["t"].tolist() == [99]
-    with pytest.raises(PacketError, match="the last event's time is missing"):
-        decoder.decode(EVENTS_AER, timed, 5)
-    assert decoder.decode(EVENTS_AER, timed + struct.pack("<I", 101), 5)["t"].tolist() == [101]
 
 
 def test_what_is_no_packet() -> None:

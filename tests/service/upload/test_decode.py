@@ -31,10 +31,9 @@ from spikesight.service.upload.decode import (
     image_format,
     kind_of,
     size_of,
-    suffix_of,
 )
 from tests.support.inputs.samples import picture
-from tests.support.serving.hostile import png, webp_with_size, with_scans
+from tests.support.serving.hostile import png, with_scans
 from tests.support.serving.http import refused
 
 SUFFIXES = {".jpg": "jpeg", ".png": "png", ".webp": "webp", ".bmp": "bmp"}
@@ -48,15 +47,6 @@ def test_sizes_are_read_from_headers(suffix: str, kind: str, size: tuple[int, in
     assert image_format(data) == kind
     assert size_of(kind, data) == size
     assert decode_image(data, 10_000, formats=ALL).shape == (size[1], size[0], 3)
-
-
-def test_progressive_lossless_and_layered_sizes() -> None:
-    pixels = np.zeros((30, 40, 3), np.uint8)
-    progressive = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
-    lossless = cv2.imencode(".webp", pixels, [cv2.IMWRITE_WEBP_QUALITY, 101])[1].tobytes()
-    assert size_of("jpeg", progressive) == size_of("webp", lossless) == (40, 30)
-    for canvas in ((300, 1000), (20, 20)):
-        assert size_of("webp", webp_with_size(*canvas)) == (0, 0), "its only frame is 40 x 30"
 
 
 def test_pixels_are_eight_bit_rgb() -> None:
@@ -187,21 +177,6 @@ SIDE = round(CHEAP_PIXELS**0.5)
 )
 def test_only_small_plain_images_stay_in_the_service(data: bytes, is_cheap: bool) -> None:
     assert decodes_fast(data) == is_cheap
-
-
-@pytest.mark.parametrize(
-    ("name", "suffix"),
-    [
-        ("a.bin", ".bin"),
-        ("A.NPZ", ".npz"),
-        ("a.b c", ""),
-        ("a.123456789", ""),
-        ("../../etc/passwd", ""),
-        ("a.bin\n", ""),
-    ],
-)
-def test_of_a_name_the_suffix_counts(name: str, suffix: str) -> None:
-    assert suffix_of(name) == suffix
 
 
 def test_what_an_upload_is() -> None:

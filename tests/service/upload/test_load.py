@@ -14,16 +14,15 @@ from fastapi.testclient import TestClient
 from spikesight.encoders.events import SensorSize, make_events
 from spikesight.encoders.image import IMAGE_ENCODERS
 from spikesight.encoders.recordings.files import read_recording
-from spikesight.encoders.sample import Sample
 from spikesight.encoders.sources import samples
 from spikesight.service import runtime
 from spikesight.service.api import create_app
-from spikesight.service.http.errors import OutOfMemory, ServiceError, Stopped
+from spikesight.service.http.errors import OutOfMemory, Stopped
 from spikesight.service.http.shares import FairQueue
 from spikesight.service.scheduler.processes import Processes
 from spikesight.service.upload import decode as decoding
 from spikesight.service.upload.decode import decode
-from spikesight.service.upload.encode import MAX_BINS, MAX_STEPS, SIDE, encode_sample, exposure, shrink
+from spikesight.service.upload.encode import MAX_STEPS, SIDE, exposure, shrink
 from tests.support.inputs.formats import nmnist_records, write
 from tests.support.inputs.samples import picture, some_events
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, tiny
@@ -265,17 +264,3 @@ def test_large_frames_are_shown_by_cells_and_no_event_is_lost(side: int, shown: 
     assert made.shape[1] == shown
     assert (made.max(), np.count_nonzero(made)) == (3, 1)
     assert made.dtype == np.uint8
-
-
-@pytest.mark.parametrize(("bins", "shown"), [(MAX_BINS, True), (MAX_BINS + 1, False)])
-def test_recordings_are_shown_up_to_a_limit(bins: int, shown: bool) -> None:
-    last = (bins - 1) * EVENT_CONTRACT.bin_us
-    events, size = make_events([0, last], [3, 4], [5, 6], [1, 1]), SensorSize(24, 32)
-    for begin in range(0, last, 500_000):  # no silence long enough for a reset
-        events = np.concatenate([events, make_events([begin], [3], [5], [1])])
-    sample = Sample(events=np.sort(events, order="t"), size=size)
-    if shown:
-        assert len(encode_sample(tiny(), sample, "dvs", 9).frames) == bins
-    else:
-        with pytest.raises(ServiceError, match=f"{bins} steps; this service takes at most {MAX_BINS}"):
-            encode_sample(tiny(), sample, "dvs", 9)
