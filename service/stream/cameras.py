@@ -226,7 +226,7 @@ class CameraStream:
             self.core.drop_last(len(self.model.scheduler.drop_waiting(self.job)))
         inputs, _ = self.core.admit(batch)
         self.job.probe = self.camera.is_wanted("probe")
-        self.model.scheduler.submit(self.job, inputs, inline=True)
+        self.model.scheduler.submit(self.job, inputs)
 
     def close(self) -> None:
         self.model.scheduler.close(self.job)

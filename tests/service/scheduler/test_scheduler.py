@@ -107,29 +107,16 @@ async def test_the_event_loop_makes_short_steps(monkeypatch: pytest.MonkeyPatch,
         assert listener.threads == {threading.get_ident() if short else thread}
 
 
-@pytest.mark.parametrize("short", [True, False])
-def test_a_thread_that_lends_itself_makes_short_steps(monkeypatch: pytest.MonkeyPatch, short: bool) -> None:
-    monkeypatch.setattr(module, "INLINE_S", 1e9 if short else 0.0)
-    with scheduling(tiny(), max_batch=2) as scheduler:
-        listener = Listener(3)
-        scheduler.submit(scheduler.open(listener, request=False), inputs(3), inline=True)
-        assert not short or listener.done.is_set(), "before anything else is done"
-        assert equal(listener, inputs(3))
-        assert listener.threads == {threading.get_ident() if short else scheduler._thread.ident}
-
-
-@pytest.mark.parametrize("inline", [True, False])
 async def test_whoever_has_the_network_takes_what_comes_meanwhile(
-    monkeypatch: pytest.MonkeyPatch, inline: bool
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for name in ("HAND_OVER_S", "INLINE_S"):
-        monkeypatch.setattr(module, name, 1e9)
+    monkeypatch.setattr(module, "HAND_OVER_S", 1e9)
     classifier = Gated()
     async with lent_the_loop(classifier) as scheduler:
         request = open_with(scheduler, inputs(1), request=True)[1]
         await until(scheduler._network.locked)
         stream = Listener(3)
-        scheduler.submit(scheduler.open(stream, request=False), inputs(3), inline=inline)
+        scheduler.submit(scheduler.open(stream, request=False), inputs(3))
         await asyncio.sleep(0)  # the loop's turn
         assert not stream.outcomes
         classifier.gate.set()

@@ -97,9 +97,7 @@ async def test_a_stream_waits_while_as_many_answers_as_may_wait_are_not_read() -
         await end_all([running])
 
 
-@pytest.mark.attack(
-    "WebSocket", "thousands of messages in one burst", "others are served between any two of them, who had least first"
-)
+@pytest.mark.attack("WebSocket", "thousands of messages in one burst", "others are served between any two of them")
 async def test_others_are_served_between_the_messages_of_a_burst(monkeypatch: pytest.MonkeyPatch) -> None:
     log: list[str] = []
     monkeypatch.setattr(StreamCore, "control", lambda _, text: log.append(text))

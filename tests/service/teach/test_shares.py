@@ -98,7 +98,6 @@ async def test_who_asks_for_much_waits_for_itself(monkeypatch: pytest.MonkeyPatc
         for session in (greedy, other):
             monkeypatch.setattr(session.learner, "settled", settled)
             monkeypatch.setattr(session.learner, "ready", lambda: SimpleNamespace(network=None, card=None))
-        greedy.turns.had = other.turns.had  # whatever their beginnings took
         asked = [routes.download(greedy, "greedy") for _ in range(40)]
         await asyncio.gather(*asked, routes.download(other, "other"))
         assert packed.index("other") <= 1
