@@ -36,7 +36,7 @@ class Live:
             if model.classifier.contract.kind != "events":
                 raise Ended(1008, "this model takes images, and a camera of the service gives events")
             size = camera.source.size
-            hello = hello.model_copy(update={"width": size.width, "height": size.height})
+            hello = hello.model_copy(update={"width": size.width, "height": size.height, "live": True})
         self.core = StreamCore(model, hello, self.settings.max_pending, self.settings.max_pixels)
         self.bucket = TokenBucket(self.settings.messages_per_s, time.monotonic())
         self.outbox = Outbox(socket, self.core.sent, self.settings.max_unread)

@@ -16,7 +16,7 @@ from spikesight.encoders.sources.address import Address
 from spikesight.encoders.sources.source import Source
 from spikesight.service.api import create_app
 from spikesight.service.client import Client
-from spikesight.service.stream import cameras
+from spikesight.service.stream import live
 from spikesight.service.stream.protocol import StreamCore
 from tests.support.models import EVENT_CONTRACT, tiny
 from tests.support.serving.servers import free_port, running, settings
@@ -52,7 +52,7 @@ def camera_and_source(kind: str) -> tuple[Sink, Source]:
 def test_live_predictions_are_the_offline_ones(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """However slowly the packets are passed on: the clock, which closes bins in silence, stands still so long."""
     now = count()
-    monkeypatch.setattr(cameras, "StreamCore", partial(StreamCore, clock=lambda: next(now) if all_came() else 0))
+    monkeypatch.setattr(live, "StreamCore", partial(StreamCore, clock=lambda: next(now) if all_came() else 0))
     events = recording()
     expected = tiny(CONTRACT).predict_events(events, SENSOR)
     packets = np.array_split(events, 40)

@@ -1,10 +1,11 @@
 """Cameras of the service: listed, followed by streams, gone without harm."""
 
 import asyncio
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import islice, pairwise
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +18,12 @@ from spikesight.encoders.sources.source import Source
 from spikesight.models.checkpoint import save
 from spikesight.models.classifier import Classifier
 from spikesight.service.api import create_app
-from spikesight.service.client import Client, ClientError, Picture, Prediction, Ready
+from spikesight.service.client import Ack, Client, ClientError, Picture, Prediction
 from spikesight.service.settings import SettingsError
 from spikesight.service.sinks.delivery import Delivery
+from spikesight.service.sinks.messages import Message
 from spikesight.service.sinks.webhook import Webhook
-from spikesight.service.stream import cameras
-from spikesight.service.stream.cameras import BACKLOG, Viewer
+from spikesight.service.stream.cameras import BACKLOG, Listener
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, LABELS, kept, tiny
 from tests.support.serving.http import refused
 from tests.support.serving.receiver import SECRET, Receiver
@@ -111,8 +112,8 @@ def test_a_camera_needs_a_model_of_events_at_its_bin(model: Classifier, bin_ms: 
 def test_streams_may_follow_a_camera_with_its_pictures_or_without(port: int, name: str) -> None:
     client = Client(f"http://127.0.0.1:{port}")
     with client.stream(source=name, picture=True) as shown, client.stream(source=name) as plain:
-        assert {type(message) for message in islice(shown.receive(PATIENCE_S), 8)} == {Prediction, Picture}
-        assert {type(message) for message in islice(plain.receive(PATIENCE_S), 8)} == {Prediction}
+        assert {type(message) for message in islice(shown.receive(PATIENCE_S), 20)} == {Ack, Prediction, Picture}
+        assert {type(message) for message in islice(plain.receive(PATIENCE_S), 20)} == {Ack, Prediction}
 
 
 def test_a_camera_is_read_by_any_model_on_a_stream_of_its_own() -> None:
@@ -166,44 +167,38 @@ def test_who_follows_a_camera_is_told_of_its_end_and_nothing_goes_on_after_it() 
 
 
 async def test_the_newest_is_kept_for_who_is_slow() -> None:
-    viewer: Viewer[str] = Viewer()
-    for n in range(BACKLOG + 2):
-        viewer.put(str(n))
-    viewer.end()
-    assert [await viewer.next(9) for _ in range(BACKLOG)] == [str(n) for n in range(2, BACKLOG + 2)]
-    assert await viewer.next(9) is None, "and nobody waits for more"
-    waiting: Viewer[str] = Viewer()
+    listener, packets = Listener(), [make_events([n], [0], [0], [1]) for n in range(BACKLOG + 2)]
+    for packet in packets:
+        listener.put(packet)
+    listener.end()
+    assert [await listener.next(9) for _ in range(BACKLOG)] == packets[2:]
+    assert await listener.next(9) is None, "and nobody waits for more"
+    waiting = Listener()
     assert await waiting.next(0) is None
-    asyncio.get_running_loop().call_soon(waiting.put, "late")
-    assert await waiting.next(PATIENCE_S) == "late"
-    assert not waiting.pictures
+    asyncio.get_running_loop().call_soon(waiting.put, packets[0])
+    assert await waiting.next(PATIENCE_S) is packets[0]
 
 
-def test_what_a_camera_dropped_is_counted_on_when_models_are_loaded_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made, of = list[cameras.Camera](), cameras.Camera
-    monkeypatch.setattr(cameras, "Camera", lambda *given: made.append(of(*given)) or made[-1])
-    app = create_app(settings(models=(str(kept(tmp_path / "tiny")),)), (), (source(100_000),))
-    with running(app) as port, Client(f"http://127.0.0.1:{port}").stream(source="0") as stream:
-        predictions(stream, 2)
-        made[0]._stream.core.dropped = 7000
-        app.state.runtime.registry.load()
-        messages = (one for one in stream.receive(PATIENCE_S) if isinstance(one, Prediction))
-        assert next(later for one, later in pairwise(messages) if later.step <= one.step).dropped >= 7000
-
-
-def test_who_follows_a_camera_hears_which_labels_it_has_from_now_on(tmp_path: Path) -> None:
-    folder = kept(tmp_path / "tiny")
-    app = create_app(settings(models=(str(folder),)), (), (source(100_000),))
-    with running(app) as port, Client(f"http://127.0.0.1:{port}").stream(source="0") as stream:
-        assert stream.ready["labels"] == list(LABELS)
-        app.state.runtime.registry.load()  # the same again: nothing to tell
+def test_the_sinks_hear_of_the_model_that_was_loaded_anew(tmp_path: Path) -> None:
+    folder, told = kept(tmp_path / "tiny"), Told()
+    settings_ = settings(models=(str(folder),), sinks_every_step=True)
+    app = create_app(settings_, (), (source(100_000),), (Delivery("told", told),))
+    with running(app):
+        until(lambda: {one["step_label"] for one in told.records} & {*LABELS, "unknown"})
         changed, names = tiny(), ["one", "two", "three"]
         save(folder, changed.network, replace(changed.card, labels=tuple(names)))
         app.state.runtime.registry.load()
-        heard = islice(stream.receive(PATIENCE_S), 2000)
-        assert next(one.labels for one in heard if isinstance(one, Ready)) == names
-        assert {one.label for one in predictions(stream, 3)} <= {*names}
-        with Client(f"http://127.0.0.1:{port}").stream(source="0") as late:
-            assert late.ready["labels"] == names
+        until(lambda: told.records[-1]["step_label"] in names)
+
+
+class Told:
+    """A sink that remembers."""
+
+    def __init__(self) -> None:
+        self.records = list[dict]()
+
+    def send(self, message: Message) -> None:
+        self.records.append(json.loads(message.body))
+
+    def close(self) -> None:
+        pass
