@@ -31,9 +31,7 @@ class ServiceError(Exception):
         return ServiceError, (self.status, str(self), self.headers)
 
     def response(self) -> Response:
-        """Return the HTTP response, also for a refused WebSocket; a 204 (answer to a preflight) has no body."""
-        if self.status == 204:
-            return Response(status_code=204, headers=self.headers)
+        """Return the HTTP response, also for a refused WebSocket."""
         return refuse(self.status, str(self), self.headers)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from spikesight.models.classifier import Classifier
 from spikesight.models.steps import Input
-from spikesight.service.http.errors import Broken, Expired, Overloaded, Stopped
+from spikesight.service.http.errors import Broken, Expired, Stopped
 from spikesight.service.http.metrics import Tick
 from spikesight.service.scheduler import scheduler as module
 from spikesight.service.scheduler.mailbox import Mailbox
@@ -122,18 +122,6 @@ async def test_whoever_has_the_network_takes_what_comes_meanwhile(
         classifier.gate.set()
         await until(lambda: request.done.is_set() and stream.done.is_set())
         assert stream.threads == {scheduler._thread.ident}
-
-
-def test_what_waits_is_bounded() -> None:
-    with scheduling(tiny(), max_queue=3) as scheduler:
-        scheduler.admit()
-        scheduler.admit(2)
-        for ask in (scheduler.admit, scheduler.check_room):
-            with pytest.raises(Overloaded):
-                ask()
-        scheduler.finish(2)
-        scheduler.admit(2)
-        assert scheduler.depth == 3
 
 
 def test_what_nobody_waits_for_is_never_computed_and_who_waits_hears_how_long() -> None:

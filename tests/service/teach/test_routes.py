@@ -69,12 +69,6 @@ def test_examples_can_be_seen_and_taken_back(session: RemoteTeaching, record: Re
     assert not session.state(wait=True).ready, "one class is none to choose from"
 
 
-def test_an_image_is_an_example_too(session: RemoteTeaching) -> None:
-    image = np.full((120, 160, 3), 230, np.uint8)
-    cv2.rectangle(image, (40, 30), (110, 90), (20, 20, 20), -1)
-    assert session.show("box", cv2.imencode(".png", image)[1].tobytes()).taken
-
-
 async def test_an_upload_follows_its_class_while_it_is_sent() -> None:
     app, data = create_app(settings(), (tiny(),)), picture()
     async with app.router.lifespan_context(app):

@@ -22,7 +22,7 @@ from spikesight.service.http.shares import FairQueue
 from spikesight.service.scheduler.processes import Processes
 from spikesight.service.upload import decode as decoding
 from spikesight.service.upload.decode import decode
-from spikesight.service.upload.encode import MAX_STEPS, SIDE, exposure, shrink
+from spikesight.service.upload.encode import MAX_STEPS, SIDE, exposure
 from tests.support.inputs.formats import nmnist_records, write
 from tests.support.inputs.samples import picture, some_events
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, tiny
@@ -208,12 +208,6 @@ def test_what_happens_inside_is_told_where_it_is_asked_for(client: TestClient) -
         assert client.post(f"/v1/encode?probe={wrong}", files={"file": picture()}).status_code == 400
 
 
-def test_answers_equal_those_of_predict(client: TestClient) -> None:
-    encoded = client.post("/v1/encode?encoding=dvs&model=tiny", files={"file": picture()}).json()
-    predicted = client.post("/v1/predict?steps=1&model=tiny", files={"file": picture()}).json()
-    assert [step["probabilities"] for step in encoded["answers"]] == [s["probabilities"] for s in predicted["steps"]]
-
-
 def test_recording(client: TestClient) -> None:
     events = samples.events_of(samples.listing()[0].name)
     data = nmnist_records(events).tobytes()
@@ -254,13 +248,3 @@ def test_an_exposure_is_brighter_where_more_came_and_flat_where_nothing_did() ->
     assert none < one < fifty == hundred, "the brightest two hundredths are alike"
     assert (below == none).all()
     assert not exposure(events[:0], size).std()
-
-
-@pytest.mark.parametrize(("side", "shown"), [(SIDE, SIDE), (SIDE + 1, 32), (2 * SIDE, SIDE), (2 * SIDE + 1, 43)])
-def test_large_frames_are_shown_by_cells_and_no_event_is_lost(side: int, shown: int) -> None:
-    x = np.zeros((2, side, 10), np.uint8)
-    x[0, -1 if side == SIDE else 2, 0] = 3
-    made = shrink(x)
-    assert made.shape[1] == shown
-    assert (made.max(), np.count_nonzero(made)) == (3, 1)
-    assert made.dtype == np.uint8
