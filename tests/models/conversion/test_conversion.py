@@ -1,5 +1,5 @@
 """Conversion: every method comes to its ANN, in the published order; thresholds and calibration against their
-equations; runs of the network, and audits."""
+equations; and runs of the network."""
 
 import copy
 from contextlib import nullcontext
@@ -12,15 +12,14 @@ from torch.nn import functional as F
 
 from spikesight.models.conversion import calibrate
 from spikesight.models.conversion.ann_to_snn import TOLERANCE, build_network, check_against, convert
-from spikesight.models.conversion.audit import audit
 from spikesight.models.conversion.calibrate import decoded, regression, repaired
 from spikesight.models.conversion.methods import METHODS, Method, usual
 from spikesight.models.conversion.simulate import chunks, curve, predictions
-from spikesight.models.conversion.thresholds import poisson
+from spikesight.models.conversion.thresholds import by_channel, poisson, run_as_ann
 from spikesight.models.networks.ann import CifarResNet, stage
 from spikesight.models.networks.converted.graph import ConversionError, Node
-from spikesight.models.networks.converted.network import ConvertedConfig, ConvertedNetwork
-from spikesight.models.networks.converted.rules import SpikeRule
+from spikesight.models.networks.converted.neurons import SpikeLayer
+from spikesight.models.neurons.layers import watching
 from tests.support.models import warmed
 
 
@@ -331,25 +330,16 @@ STEPS = 11
 
 
 @pytest.mark.parametrize("chunk", [1, 4, None])
-def test_every_image_stops_at_its_first_sure_step(
+def test_a_curve_counts_what_is_right_at_every_step(
     chunk: int | None, one_layer: nn.Module, small_images: Tensor
 ) -> None:
     network = convert(one_layer, [small_images], "rueckauer", steps=8)
     labels = torch.arange(len(small_images)) % 3
     answers = torch.cat([torch.cat(list(chunks(network, part, STEPS, chunk)), 0) for part in small_images.split(9)], 1)
-    sure, right = answers.softmax(2).amax(2), answers.argmax(2) == labels
-    confidences = [float(sure.quantile(q)) for q in (0.1, 0.5, 0.9)]
-    found = curve(network, small_images, labels, STEPS, batch=9, chunk=chunk, confidences=confidences)
-    assert found.correct.tolist() == right.sum(1).tolist()
-    assert found.images == 24
-    assert found.accuracy(STEPS) == pytest.approx(100 * int(right[-1].sum()) / 24)
-    later = 0
-    for confidence in confidences:
-        first = [next((t for t in range(STEPS) if sure[t, n] > confidence), STEPS - 1) for n in range(24)]
-        assert found.exit_steps[confidence].tolist() == [t + 1 for t in first]
-        assert found.exit_right[confidence].tolist() == [bool(right[t, n]) for n, t in enumerate(first)]
-        later += sum(first)
-    assert 0 < later < 3 * 24 * (STEPS - 1)
+    found = curve(network, small_images, labels, STEPS, batch=9, chunk=chunk)
+    right = (answers.argmax(2) == labels).sum(1)
+    assert found.correct.tolist() == right.tolist()
+    assert found.accuracy(STEPS) == pytest.approx(100 * int(right[-1]) / 24)
 
 
 @pytest.mark.parametrize("chunk", [None, 1, 5])
@@ -369,46 +359,21 @@ def test_an_answer_is_the_mean_of_the_steps_that_count(
     torch.testing.assert_close(found[-1], predictions(network, images, 12))
 
 
-def in_a_row() -> ConvertedNetwork:
-    """Four neurons that are fed four numbers."""
-    nodes = (Node("x", "input"), Node("l", "linear", ("x",), shape=(4, 4)), Node("n", "neuron", ("l",), "four", (4,)))
-    network = ConvertedNetwork(ConvertedConfig(nodes, SpikeRule(v0=0.0, inclusive=True), (4,), 4))
-    network.layers["l"].weight.copy_(torch.eye(4))  # type: ignore[operator, union-attr]
-    network.layers["l"].bias.zero_()  # type: ignore[operator, union-attr]
-    return network
-
-
-def test_an_audit_counts_the_dead_the_saturated_and_the_silent() -> None:
-    network = in_a_row()
-    x = torch.tensor([[0.5, 1.0, 0.05, -1.0], [0.05, 2.0, -1.0, -1.0]])  # for 8 steps: 4, 8, 0, 0; 0, 8, 0, 0 spikes
-    found = audit(network, x, 8)
-    (row,) = found.rows
-    assert row.layer == "four"
-    assert row.error == pytest.approx(
-        float((x.relu() - torch.tensor([[0.5, 1, 0, 0], [0, 1, 0, 0]])).norm()) / float(x.relu().norm())
-    )
-    assert row.bias == pytest.approx((0.5 + 0.025 + 0.025) / 4 / float(x.relu().mean()))
-    assert row.rate == pytest.approx((4 + 8 + 8) / (8 * 8))
-    assert (row.dead, row.saturated) == (pytest.approx(1 / 3), pytest.approx(2 / 5))
-    assert not row.silent
-    assert "| four | " in found.table()
-    (row,) = audit(network, -x.abs(), 8).rows
-    assert (row.dead, row.saturated, row.silent) == (0, 0, False)
-    (row,) = audit(network, torch.tensor([[7 / 8, 7 / 8, 7 / 8, 0.0]]), 8).rows
-    assert row.saturated == 0, "each of them pauses once"
-    for inputs, words in (
-        (x / 1000, "silent"),
-        (x * 9, "saturated"),
-        (torch.tensor([[0.08, 0.08, 0.08, 0.1]]), "differ"),
-    ):
-        with pytest.raises(ConversionError, match=f"four: .*{words}"):
-            audit(network, inputs, 12).raise_if_bad()
-
-
 def test_calibrated_biases_bring_the_means_together(resnet: nn.Module, images: Tensor) -> None:
     def gap(light: bool) -> float:
         network = convert(resnet, [images], replace(METHODS["ours"], repair=False, search=False, light=light), steps=8)
-        reference = build_network(resnet, images, network.config.rule)
-        return sum(row.bias for row in audit(network, images, 8, reference).rows)
+        wanted, found = list[Tensor](), list[Tensor]()
+
+        def keep(_: Node, z: Tensor) -> Tensor:
+            wanted.append(by_channel(z.relu()).mean(1))
+            return z.relu()
+
+        def see(_: str, __: SpikeLayer, ___: Tensor, spikes: Tensor) -> None:
+            found.append(by_channel(spikes.mean(0)).mean(1))
+
+        run_as_ann(build_network(resnet, images, network.config.rule), images, keep)
+        with watching(network, SpikeLayer, see):
+            network(images[None], None, 8)
+        return sum(float((a - b).abs().mean() / a.mean()) for a, b in zip(wanted, found, strict=True))
 
     assert gap(light=True) < gap(light=False) / 2
