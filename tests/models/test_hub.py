@@ -17,7 +17,7 @@ from spikesight.models.checkpoint import CONFIG, WEIGHTS, save
 from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Card, CheckpointError
 from spikesight.models.shipped import find, names, why_unfit
-from spikesight.models.shipped.index import describe, licence_of
+from spikesight.models.shipped.index import describe
 from spikesight.training.data.images import read_idx
 from tests.support.models import EVENT_CONTRACT, LABELS, tiny
 from tests.support.processes import ROOT
@@ -177,27 +177,11 @@ def test_a_record_of_events_that_was_never_tested(tmp_path: Path) -> None:
     found = describe(tmp_path / "mine")
     assert (found["task"], found["origin"]) == ("3 classes from events", "direct")
     assert found["input"] == "events of a 24x32 sensor as 2x16x12"
-    assert (found["steps"], found["accuracy"], found["tested"], found["licence"]) == ("4 of 10 ms", None, None, "")
+    assert (found["steps"], found["accuracy"], found["tested"]) == ("4 of 10 ms", None, None)
     assert found["known"] == {"a": 1}
 
 
-@pytest.mark.parametrize(
-    ("text", "licence"),
-    [
-        ("---\nlicense: mit\n---\n# a", "mit"),
-        ("# a\n---\nlicense: mit\n---\n", ""),
-        ("---\nlicense: mit\n---\na\n---\nb", "mit"),
-    ],
-)
-def test_a_licence_stands_in_the_head_of_the_card(tmp_path: Path, text: str, licence: str) -> None:
-    assert licence_of(tmp_path) == ""
-    (tmp_path / "README.md").write_text(text)
-    assert licence_of(tmp_path) == licence
-
-
-@pytest.mark.parametrize(
-    "folders", [["a/x", "b/x"], ["runs/x/model", "X"], ["with space"], [".hidden"], ["x.steps"]], ids=str
-)
+@pytest.mark.parametrize("folders", [["a/x", "b/x"], ["runs/x/model", "X"], ["with space"], [".hidden"]], ids=str)
 def test_a_name_that_two_share_or_no_url_can_hold_is_refused(folders: list[str]) -> None:
     with pytest.raises(CheckpointError, match="needs another name"):
         names([Path(folder) for folder in folders])
@@ -210,7 +194,7 @@ def test_good_names(name: str) -> None:
     assert not why_unfit(name)
 
 
-TAKEN = ["index", "stats", "ready", "x.steps", "con", "nul.txt", "com1", "lpt9.a.b", "lesson-" + "0a" * 12]
+TAKEN = ["con", "nul.txt", "com1", "lpt9.a.b", "lesson-" + "0a" * 12]
 
 
 @pytest.mark.parametrize(

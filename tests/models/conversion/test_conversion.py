@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from spikesight.models.conversion import calibrate
 from spikesight.models.conversion.ann_to_snn import TOLERANCE, build_network, check_against, convert
 from spikesight.models.conversion.calibrate import decoded, regression, repaired
-from spikesight.models.conversion.methods import METHODS, Method, usual
+from spikesight.models.conversion.methods import METHODS, Method
 from spikesight.models.conversion.simulate import chunks, curve, predictions
 from spikesight.models.conversion.thresholds import by_channel, poisson, run_as_ann
 from spikesight.models.networks.ann import CifarResNet, stage
@@ -54,20 +54,6 @@ def test_broken_input_is_refused(resnet: nn.Module, images: Tensor) -> None:
     ):
         with pytest.raises(ConversionError, match=words):
             convert(ann, batches, **options)  # type: ignore[arg-type]
-
-
-def test_every_layer_of_the_ann_stays_in_its_mode(images: Tensor) -> None:
-    ann = CifarResNet(1).train()
-    ann.bn1.eval()  # frozen, as in fine-tuning
-    modes = [module.training for module in ann.modules()]
-    convert(ann, [images], steps=4)
-    assert [module.training for module in ann.modules()] == modes
-
-
-def test_where_no_method_is_named_the_steps_decide(one_layer: nn.Module, small_images: Tensor) -> None:
-    for steps in (4, 32):
-        made = convert(one_layer, [small_images], steps=steps)
-        assert made.config.rule == METHODS[usual(steps)].rule
 
 
 def test_one_step_and_rows_of_features_will_do() -> None:
@@ -194,12 +180,6 @@ def test_accuracy_has_the_published_order(trained: tuple[nn.Module, Tensor, Tens
     assert found["sengupta"] < found["rueckauer"]
     assert found["rueckauer"] > top - 5
     assert min(found[name] for name in ("ltb", "ours", "bounded")) > top - 2
-
-
-def test_random_spikes_have_the_mean_of_their_pixel() -> None:
-    spikes = poisson(torch.tensor([1.0, -0.5, 0.0]), 4000, torch.Generator().manual_seed(0))
-    assert set(spikes.unique().tolist()) == {-1.0, 0.0, 1.0}
-    torch.testing.assert_close(spikes.mean(0), torch.tensor([1.0, -0.5, 0.0]), rtol=0, atol=0.05)
 
 
 def thetas(ann: nn.Module, images: Tensor, method: str, **changes: object) -> Tensor:

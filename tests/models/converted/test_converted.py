@@ -6,7 +6,6 @@ from dataclasses import replace
 from fractions import Fraction
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -170,25 +169,6 @@ def test_it_is_the_quantised_relu_at_every_step(z: Fraction, theta: Fraction, ha
         ratio = (z * steps + (theta / 2 if half else 0)) / theta
         count = ratio.__floor__() if inclusive else ratio.__ceil__() - 1
         assert sum(spikes[:steps]) == float(theta * min(max(count, 0), steps))
-
-
-@pytest.mark.parametrize(
-    ("good", "bad"),
-    [
-        ({"v0": 0.0}, {"v0": -0.01}),
-        ({"v0": 0.99}, {"v0": 1.0}),
-        ({"reset": "zero"}, {"reset": "none"}),
-        ({"bounds": (-0.5, 1.0)}, {"bounds": (-0.5, 1.0), "reset": "zero"}),
-        ({"bounds": (-1e6, 0.5)}, {"bounds": (-1.1e6, 0.5)}),
-        ({"bounds": (0.5, 1e6)}, {"bounds": (0.5, 1.1e6)}),
-        ({"bounds": (0.5, 0.5)}, {"bounds": (0.4, 0.49)}),
-    ],
-)
-def test_each_number_of_a_rule_has_its_bounds(good: dict[str, Any], bad: dict[str, Any]) -> None:
-    made = SpikeRule(**good)
-    assert {name: getattr(made, name) for name in good} == good
-    with pytest.raises(ValueError, match=r"v0|reset|bounds"):
-        SpikeRule(**bad)
 
 
 @pytest.mark.parametrize("name", METHODS)

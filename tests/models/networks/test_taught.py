@@ -117,19 +117,3 @@ def test_a_checkpoint_brings_it_back(network: TaughtNetwork, tmp_path: Path) -> 
     assert read.config == CONFIG
     assert card.contract == CONTRACT
     assert torch.equal(read(spikes(6).float())[0], network(spikes(6).float())[0])
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"classes": 0}, "classes must be positive"),
-        ({"slices": 0}, "slices divide the window"),
-        ({"window": 10_002}, "at most 10000 steps"),
-        ({"input_places": -1}, "input_places not negative"),
-        ({"places": 17}, "neither more than pixels"),
-        ({"input_places": 17}, "neither more than pixels"),
-    ],
-)
-def test_each_number_of_a_head_has_its_bounds(changes: dict[str, int], words: str) -> None:
-    with pytest.raises(ValueError, match=words):
-        replace(CONFIG, **changes)

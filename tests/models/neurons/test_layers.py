@@ -119,17 +119,6 @@ def test_every_kind_spikes_learns_and_keeps_its_input(config: NeuronConfig) -> N
     assert torch.equal(x.detach(), before)
 
 
-@pytest.mark.parametrize("config", [PAPER_LIF, CLIF, SLIDING_PSN], ids=["lif", "clif", "psn"])
-def test_bfloat16_currents_keep_float32_membranes(config: NeuronConfig) -> None:
-    x, state = torch.rand(5, 2, 8, generator=torch.Generator().manual_seed(8)) * 2, {}
-    x = x.bfloat16()
-    spikes = make_neuron(config)(x, state)
-    assert spikes.dtype == torch.bfloat16
-    if config.kind != "psn":
-        assert all(v.dtype == torch.float32 for v in state.values())
-    assert torch.equal(spikes.float(), make_neuron(config)(x.float(), {}))
-
-
 def test_clif_by_hand() -> None:
     """Equations of the paper, written once more in plain numbers."""
     v = m = 0.0

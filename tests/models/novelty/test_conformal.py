@@ -110,17 +110,6 @@ def test_state_goes_round_and_broken_ones_are_refused() -> None:
             Conformal.from_state({**state, name: wrong})
 
 
-def test_a_calibration_that_tells_no_classes_judges_all_by_all() -> None:
-    state = Conformal({5000: fitted(*walks(30, 0))}).state()
-    bare = Conformal.from_state(
-        {"5000.temperature": state["5000.temperature"], "5000.largest": np.sort(state["5000.largest"][0])}
-    ).trials[5000]
-    means = walks(1, 7)[0][0]
-    assert run(bare, means, 0.1) == run(fitted(*walks(30, 0)), means, 0.1)
-    with pytest.raises(ValueError, match="each bin must have"):
-        Conformal.from_state({name: state[name] for name in state if name != "5000.known"})
-
-
 def uneven(n: int, seed: int) -> tuple[Floats, np.ndarray]:
     """Walks of which those of class 2 are twice as sure, of what is wrong as well."""
     means, labels = walks(n, seed)

@@ -16,7 +16,6 @@ from spikesight.models.novelty.score import (
     Windows,
     fewest_active,
     fit_novelty,
-    gathered,
     rows_of,
 )
 from spikesight.models.statistics import energy, quantile, softmax
@@ -109,15 +108,6 @@ def test_each_kind_of_input_is_known_by_itself() -> None:
     np.testing.assert_array_equal(judged(both, of, 2, 2), judged(both, of, 2, 1), "where only two kinds are known")
     with pytest.raises(ValueError, match="20 at least"):
         fit_novelty(2, of_kinds(windows(60, 1), windows(60, 1)), of_kinds(windows(60, 2), windows(19, 2)))
-
-
-def test_what_earlier_versions_wrote_is_of_one_kind() -> None:
-    """Lines as one array [8, T], by the order of their rows."""
-    state = gathered(KNOWN.state())
-    assert set(state) == {"centres", "whiten", "lines", "layers"}
-    of = windows(50, 9)
-    for old in (state, {name: array if name == "layers" else array[0] for name, array in state.items()}):
-        np.testing.assert_allclose(judged(NoveltyDetector.from_state(old), of, 2), judged(KNOWN, of, 2), atol=1e-4)
 
 
 def test_too_few_active_inputs_are_nothing() -> None:
