@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks.common.engines import uses
 from spikesight.models.conversion.ann_to_snn import convert
 from spikesight.models.engine import plan
 from spikesight.models.engine.engine import MEMBRANES, Engine, can_run, engine_status, rounds_weights, why_not
@@ -243,7 +244,7 @@ def test_dense_frames_are_the_networks(block: str, size: tuple[int, int]) -> Non
         logits = network(x_seq.float())[0]
     assert logits.abs().max() > 0
     assert (engine.run(x_seq).logits - logits).abs().max() < 1e-4
-    assert not any(use.event_driven for use in engine.uses())
+    assert not any(use.event_driven for use in uses(engine))
 
 
 @native
@@ -256,7 +257,7 @@ def test_company_and_cutting_change_no_bit_whatever_the_break_even(
     monkeypatch.setattr(plan, "break_even", lambda *_, **__: density)
     engine = Engine(lively(WIDE), 34, 34, precision=precision)
     engine.run(inputs(4, 3, size=(34, 34)))
-    assert any(use.event_driven < 1 for use in engine.uses()), "some frames were multiplied"
+    assert any(use.event_driven < 1 for use in uses(engine)), "some frames were multiplied"
     assert_no_bit_changes(engine, inputs(4, 3, size=(34, 34)))
 
 

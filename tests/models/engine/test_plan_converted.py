@@ -108,21 +108,13 @@ UNKNOWN: dict[str, ConvertedNetwork] = {
     "h: conv": behind(Node("t", "slice", ("n0",), stride=(2, 2)), conv("h", "t"), neuron("n1", "h")),
     "m1: max_pool": behind(pool("m1", "n0"), conv("c1", "m1"), neuron("n1", "c1")),
     "m2: max_pool": behind(conv("c1", "n0"), pool("m2", "c1"), neuron("n1", "m2")),
-    "m5: max_pool": graph(conv("stem", "x", 6, 3), pool("m", "stem"), pool("m5", "m"), neuron("n1", "m5")),
     "g: global_pool": behind(Node("t", "slice", ("n0",), stride=(2, 2)), last="t"),
     "v: avg_pool": behind(
         Node("v", "avg_pool", ("n0",), kernel=(2, 2), stride=(2, 2), padding=(0, 0)), conv("c1", "v"),
         neuron("n1", "c1"),
     ),
-    "s1: add": behind(
-        conv("c1", "n0"), conv("c2", "n0"), Node("s1", "add", ("c1", "c2")), neuron("n1", "s1")
-    ),
     "s3: add": behind(conv("c1", "n0"), ADD, Node("s3", "add", ("s", "n0")), neuron("n1", "s3")),
     "s4: add": behind(Node("s4", "add", ("n0", "n0")), neuron("n1", "s4")),
-    "s5: add": behind(
-        conv("c1", "n0"), conv("c2", "n0", kernel=1), Node("s", "add", ("c1", "c2")), Node("s5", "add", ("s", "n0")),
-        neuron("n1", "s5"),
-    ),
 }  # fmt: skip
 
 

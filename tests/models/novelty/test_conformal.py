@@ -158,13 +158,6 @@ def test_windows_from_rest_and_those_behind_them_are_judged_by_their_own() -> No
 FEW = trials(np.array([1.0, 2.0]), np.array([1.0, 2.0, 2.0, 3.0]))
 
 
-def test_strangeness_is_minus_the_logarithm_of_the_cooled_probability() -> None:
-    mean = np.array([[2.0, 1.0, -1.0], [0.0, 0.0, 4.0]])
-    for steps, temperature in ((1, 1.0), (2, 2.0), (3, 2.0)):
-        expected = np.log(np.exp(mean / temperature).sum(1, keepdims=True)) - mean / temperature
-        np.testing.assert_allclose(FEW.strangeness(mean, steps), expected)
-
-
 def test_labels_are_possible_above_the_error_rate_the_likeliest_first() -> None:
     found = Evidence(1, np.array([2.5, 0.5, 1.5]))
     assert found.commitment(FEW, LABELS, 0.3, 1) == (None, ("b", "c", "a"), 0.8)

@@ -8,7 +8,6 @@ from spikesight.encoders.events import SensorSize, make_events
 from spikesight.models.classifier import Classifier
 from spikesight.models.networks.resnet import ResNetConfig
 from spikesight.models.teach.few_shot import EmbeddedExample, Example, FewShotLearner, pieces_of
-from spikesight.models.teach.unknown import fit_unknown
 from tests.support.models import lively
 
 SENSOR = SensorSize(64, 64)
@@ -103,22 +102,6 @@ def test_the_only_piece_of_a_class_is_divided_into_five_of_time() -> None:
     assert pieces_of([shown("a", "x") for _ in range(3)]).tolist() == [0, 1, 2]
     mixed = [shown("a", "x"), shown("b", "z"), shown("a", "y"), shown("b", "z"), shown("a", "x")]
     assert pieces_of(mixed).tolist() == [0, 2, 1, 3, 0], "b's two showings are two pieces, a's three are two"
-
-
-def test_the_unknown_is_told_by_heads_that_did_not_see_it() -> None:
-    """The distance in roots of early rates and the energy, both of what was held out; other classes by leaving out."""
-    taught = lesson(("lying", "standing", "a ring"), count=12).learn()
-    network, card = taught.checkpoint({}, {})
-    assert card.novelty is not None, "enough to draw a line by"
-    assert taught.unknown is not None
-    features = torch.from_numpy(taught.features[:, 0])
-    roots = np.sqrt(network.watched(features[None], card.novelty.layers)[0].double().numpy())
-    layers = card.novelty.layers
-    found = fit_unknown(layers, roots, taught.truth, taught.pieces, taught.regression, taught.judged)
-    assert found is not None
-    assert (found.noticed, found.interval) == (taught.unknown.noticed, taught.unknown.interval)
-    for name, array in found.detector.state().items():
-        np.testing.assert_array_equal(array, card.novelty.state()[name])
 
 
 @pytest.mark.parametrize("telling", ["the layers", "the input"])

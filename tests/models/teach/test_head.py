@@ -1,10 +1,9 @@
 """The head: right where classes can be told, judged by pieces it has not seen."""
 
 import numpy as np
-import pytest
 
 from spikesight.models.statistics import fit_temperature
-from spikesight.models.teach.head import FOLDS, UNJUDGED_TEMPERATURE, Regression, folds, judge
+from spikesight.models.teach.head import FOLDS, Regression, folds, judge
 
 
 def clouds(count: int, pieces: int, spread: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -45,16 +44,6 @@ def test_each_fold_is_judged_by_the_head_of_all_others() -> None:
     seen = fold >= 0
     assert np.isnan(told.scores).all(1).tolist() == (~seen).tolist() == (labels == 2).tolist()
     assert told.temperature == fit_temperature(told.scores[seen], labels[seen], np.ones(int(seen.sum())))
-
-
-@pytest.mark.parametrize(("count", "judged"), [(5, False), (6, True)])
-def test_a_temperature_is_fitted_on_two_judged_examples_a_class_or_more(count: int, judged: bool) -> None:
-    random = np.random.default_rng(0)
-    labels = np.array([0, 0, 0, 1, 1, 1])[:count]
-    labels, pieces = np.r_[labels, 2], np.arange(count + 1)
-    told = judge(Regression(random.normal(size=(count + 1, 1, 4)).astype(np.float32), labels, 3), labels, pieces)
-    assert (~np.isnan(told.scores[:, 0])).sum() == count
-    assert (told.temperature != UNJUDGED_TEMPERATURE) == judged
 
 
 def test_pieces_of_a_class_take_turns_in_the_folds() -> None:

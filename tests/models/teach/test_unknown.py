@@ -8,7 +8,7 @@ import pytest
 
 from spikesight.models.novelty import KEPT, NoveltyDetector
 from spikesight.models.teach.head import Judged
-from spikesight.models.teach.unknown import fit_unknown, separation
+from spikesight.models.teach.unknown import fit_unknown
 
 K, S = 4, 6
 
@@ -68,11 +68,3 @@ def test_too_few_examples_tell_nothing() -> None:
     few = slice(0, 19)
     assert fitted(roots[few], labels[few], np.arange(19), given[0][few], given[1][few]) is None
     assert fitted(0 * roots, labels, np.arange(200), *given) is None, "all alike"
-
-
-def test_scores_count_by_how_much_better_than_chance_they_tell() -> None:
-    known = np.array([[1.0, 1, 5], [2, 2, 6]])
-    other = np.array([[3.0, 2, 1], [4, 3, 2]])
-    assert separation(known, other)[:2].tolist() == [1.0, 0.75], "larger in four and in three of four pairs, one a tie"
-    assert 0 < separation(known, other)[2] < 0.01, "the wrong way round"
-    assert separation(known, known - 9)[0] == 1.0, "none tells: the distance"
