@@ -56,6 +56,14 @@ def test_broken_input_is_refused(resnet: nn.Module, images: Tensor) -> None:
             convert(ann, batches, **options)  # type: ignore[arg-type]
 
 
+def test_every_layer_of_the_ann_stays_in_its_mode(images: Tensor) -> None:
+    ann = CifarResNet(1).train()
+    ann.bn1.eval()  # frozen, as in fine-tuning
+    modes = [module.training for module in ann.modules()]
+    convert(ann, [images], steps=4)
+    assert [module.training for module in ann.modules()] == modes
+
+
 def test_one_step_and_rows_of_features_will_do() -> None:
     ann = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3)).eval()
     network = convert(ann, [torch.empty(0, 5), torch.randn(9, 5)], "ours", steps=1)
