@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.common import report
+from benchmarks.common.engines import network_state, uses
 from benchmarks.common.networks import (
     Variants,
     exported,
@@ -69,7 +70,7 @@ HALF = ("the same, bfloat16", "OpenVINO bf16", "engine bf16, dense alone")  # in
 
 def print_uses(engine: Engine) -> None:
     """Print the density of multiply-adds, layer by layer; a star marks layers run by the dense kernel."""
-    words = [f"{use.name} {use.density:.3f}{'' if use.event_driven else '*'}" for use in engine.uses()]
+    words = [f"{use.name} {use.density:.3f}{'' if use.event_driven else '*'}" for use in uses(engine)]
     print("density a layer (* dense kernel): " + ", ".join(words))
 
 
@@ -119,7 +120,7 @@ def bench_streams(name: str, network: SpikingResNet, recorded: Tensor, rounds: i
         inputs = recorded[:, :streams]
         engine = Engine(network, *inputs.shape[3:])
         state = engine.run(inputs).state  # the first step would be silent
-        plain = engine.to_network_state(state)
+        plain = network_state(engine, state)
         one, floats = inputs[-1:], inputs[-1:].float()
 
         def loop(engine: Engine = engine, one: Tensor = one, state: Any = state) -> None:
@@ -133,7 +134,7 @@ def bench_streams(name: str, network: SpikingResNet, recorded: Tensor, rounds: i
 
         timings = paired({"network (torch)": torch_loop, "engine": loop}, "network (torch)", rounds)
         print_table(f"{name}: one step of {streams} stream(s)", timings, "network (torch)", per=20)
-    engine.uses()
+    uses(engine)
     print_parity(network, engine, inputs.float())
     print_uses(engine)
 
@@ -199,7 +200,7 @@ def bench_converted(title: str, ann: nn.Module, images: Tensor, method: str, rou
             print(f"(no rows of SpikingJelly: {error})")
     timings = paired(variants, base, rounds)
     print_table(f"{title} ({method}), T = {steps}, a step of one image", timings, base, per=steps)
-    engine.uses()
+    uses(engine)
     print_parity(network, engine, x_seq)
     print_uses(engine)
 
@@ -286,7 +287,7 @@ def bench_sweep(name: str, size: int, rate: float, rounds: int, compiled: bool) 
     print_table(title, timings, base)
     print_against_dense(timings, "engine", EXACT)
     print_against_dense(timings, "engine bf16", HALF)
-    engine.uses()
+    uses(engine)
     print_parity(network, engine, x_seq)
     print_uses(engine)
 

@@ -22,6 +22,7 @@ from torch import Tensor
 
 import spikesight
 from benchmarks.common import report
+from benchmarks.common.engines import uses
 from benchmarks.common.networks import Variants, folded, inference
 from benchmarks.common.timing import begin, paired, print_table
 from benchmarks.engine import at_firing_rate, peers
@@ -81,7 +82,7 @@ def bench_paper(name: str, network: SpikingResNet, x_seq: Tensor, rounds: int) -
     for _ in range(rounds):
         start = time.perf_counter()
         engine.run(x_seq)
-        took, found = time.perf_counter() - start, [use.seconds for use in engine.uses() if use.seconds]
+        took, found = time.perf_counter() - start, [use.seconds for use in uses(engine) if use.seconds]
         if took < whole:
             whole, spent = took, np.array(found)
     report.table(f"{name}: on paper", "threads", "ms", "times 1 thread")

@@ -80,12 +80,6 @@ class Readout:
         loops().mean_of(self.recent, mean)
         return mean
 
-    def probabilities(self) -> np.ndarray:
-        """Return the softmax of the mean, if values are logits: [K]. Raises ValueError before the first step."""
-        if self.mean is None:
-            raise ValueError("no step was read yet")
-        return softmax(self.mean)
-
 
 class Object(NamedTuple):
     """A thing found in a stream with several windows."""

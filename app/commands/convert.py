@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from spikesight.models.checkpoint import load, save
 from spikesight.models.contract import Card, CheckpointError, Contract
-from spikesight.models.conversion.ann_to_snn import build_network, convert
-from spikesight.models.conversion.audit import audit
+from spikesight.models.conversion.ann_to_snn import convert
 from spikesight.models.conversion.methods import METHODS, PATIENT, usual
 from spikesight.models.conversion.simulate import Curve, curve, shown_steps
 from spikesight.models.conversion.trace import left_alone
@@ -41,7 +40,7 @@ arguments. It may have convolutions, linear layers, batch norms, ReLU, pools, su
 spiking network is listed, and what cannot be converted is named. Only unlabelled pictures are needed; with a labelled
 set the accuracy before and after is printed, else how often both networks give the same answer."""
 
-CALIBRATION, BATCH, AUDITED, HELD, TEST = 512, 64, 32, 5000, 1000
+CALIBRATION, BATCH, HELD, TEST = 512, 64, 5000, 1000
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=TEST,
         help=f"test pictures of a labelled set to measure on (default {TEST}; 0: none)",
     )
-    add("--force", action="store_true", help="write the checkpoint although the audit finds a fault")
 
 
 def read_labels(text: str | None, classes: int, own: tuple[str, ...]) -> tuple[str, ...]:
@@ -220,12 +218,6 @@ def run(args: argparse.Namespace) -> int:
     print(f"{source.name}: {method} on {len(x)} pictures")
     if left := left_alone(source.ann):
         print(f"left alone: {', '.join(left)}")
-    report = audit(network, x[:AUDITED], max(64, steps), build_network(source.ann, x[:1], METHODS[method].rule))
-    print(report.table())
-    for problem in report.problems:
-        print(f"audit: {problem}", file=sys.stderr)
-    if not args.force:
-        report.raise_if_bad()
     if given.test is not None and args.test:
         chosen = given.test.subset(args.test)
         count_named_read(Path(args.root), args.data, "convert")

@@ -11,9 +11,9 @@ from spikesight.models.shipped import find, name_of
 DESCRIPTION = """Write a checkpoint for another runtime.
 
 onnx holds one step: inputs x and the membranes (state.NAME, zeros before the first step), outputs the logits and the
-membranes after it (after.NAME); with --window T, that many steps at once. nir is a graph in the neuromorphic
-intermediate representation. c is a folder of C99 without a dependency, from events to labels, for a Raspberry Pi or a
-microcontroller. --web writes a folder that classifies in the browser, with no server but a static one.
+membranes after it (after.NAME). nir is a graph in the neuromorphic intermediate representation. c is a folder of C99
+without a dependency, from events to labels, for a Raspberry Pi or a microcontroller. --web writes a folder that
+classifies in the browser, with no server but a static one.
 Before a file appears it is read again and runs 50 steps beside the network, carrying its own membranes; where the two
 differ, nothing is written. onnx and nir need the extra: pip install 'spikesight[export]'.
 """
@@ -25,34 +25,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--format", choices=("c", "nir", "onnx"), default="onnx", help="of the file (default onnx)")
     add("--out", type=Path, help="the file, or for c the new folder (default: the model's name, in this folder)")
     add("--int8", action="store_true", help="c: weights of eight bits, by channel, in a quarter of the memory")
-    add("--window", type=int, help="onnx: a form of that many steps at once instead of one step")
-    length = "steps of that length, in the model's range; any (onnx): a further input, span, says it"
-    add("--bin-ms", type=bin_ms, metavar="B|any", help=length)
+    add("--bin-ms", type=float, metavar="B", help="length of a step, in the model's range")
     add("--web", type=Path, metavar="DIR", help="write a new folder with a page and all it needs instead of one file")
 
 
-def bin_ms(text: str) -> float | str:
-    """Parse `any`, or milliseconds."""
-    if text == "any":
-        return text
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is no number of milliseconds, and not any") from None
-
-
 def run(args: argparse.Namespace) -> int:
-    if args.window is not None and not 1 <= args.window <= 1000:
-        raise ValueError("--window must lie in 1 to 1000")
-    others = args.window is not None or args.out is not None or args.bin_ms == "any"
-    if args.web is not None and (others or args.format != "onnx"):
-        raise ValueError("--web goes without --format, --out, --window and --bin-ms any: it takes one step at a time")
+    if args.web is not None and (args.out is not None or args.format != "onnx"):
+        raise ValueError("--web goes without --format and --out")
     if args.int8 and (args.format != "c" or args.web is not None):
         raise ValueError("--int8 is for --format c")
     folder = find(args.checkpoint)
     network, card = load(folder)
     name = name_of(folder)
-    if isinstance(args.bin_ms, float):
+    if args.bin_ms is not None:
         card = card.at(args.bin_ms)
         if card.contract.span < 1:
             network = at_pace(network, card.contract.span)
@@ -64,8 +49,6 @@ def run(args: argparse.Namespace) -> int:
         print(f"try it: python -m http.server --directory {args.web} 8080, then open http://localhost:8080")
         return 0
     if args.format == "c":
-        if args.window is not None or args.bin_ms == "any":
-            raise ValueError("a folder of C takes one step at a time, at one bin: leave --window and --bin-ms any away")
         from spikesight.app.c_folder import export_c
 
         out = args.out or Path(name)
@@ -75,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     out = args.out or Path(f"{name}.{args.format}")
     if out.suffix != f".{args.format}":
         raise ValueError(f"--out of --format {args.format} must end in .{args.format}")
-    said = export(network, card, out, window=args.window, any_bin=args.bin_ms == "any")
+    said = export(network, card, out)
     print(f"{out}: {size_of(out):.1f} MB; {said}")
     return 0
 

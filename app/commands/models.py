@@ -8,7 +8,7 @@ DESCRIPTION = """Two tables: networks to train, and trained models of this insta
 
 `train-dvs --network NAME` takes any of the networks; input channels, classes and neurons follow from the data and the
 flags. The trained models are known by name to --model (serve, predict, webcam), to export, and to --init-from and
---teacher (train-dvs); --json has all that is known of them: labels, accuracy, licence, the SHA-256 of their weights."""
+--teacher (train-dvs); --json has all that is known of them: labels, accuracy, the SHA-256 of their weights."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +38,7 @@ def describe(name: str) -> dict[str, object]:
     }
 
 
-COLUMNS = ("accuracy", "tested", "says_unknown", "licence", "sha256")
+COLUMNS = ("accuracy", "tested", "says_unknown", "sha256")
 
 
 def readable(row: dict[str, Any]) -> dict[str, object]:

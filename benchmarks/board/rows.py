@@ -16,7 +16,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from spikesight.models.native.targets import processor_name
+from benchmarks.common.report import processor_name
 from spikesight.models.statistics import mcnemar
 from spikesight.training.progress import say
 

@@ -10,16 +10,18 @@ import os
 import platform
 import re
 import shlex
+import subprocess
 import sys
 from contextlib import suppress
 from datetime import date
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from spikesight.models.native.targets import cpu_flags, processor_name
+from spikesight.models.native.targets import cpu_flags
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -107,3 +109,26 @@ def write(name: str, file: Path | None = None, processor: str | None = None) -> 
     _tables.clear()
     print(f"\nwrote {path.name}")
     return path
+
+
+@cache
+def processor_name() -> str:
+    """Return the processor's name, on Linux with family and model if known."""
+    if sys.platform == "darwin":
+        done = subprocess.run(("sysctl", "-n", "machdep.cpu.brand_string"), capture_output=True, text=True)
+        return done.stdout.strip() or platform.machine()
+    try:
+        return named_in(Path("/proc/cpuinfo").read_text())
+    except OSError:
+        return platform.processor() or platform.machine()
+
+
+def named_in(cpuinfo: str) -> str:
+    """Return the processor's name from the text of /proc/cpuinfo.
+
+    >>> named_in("model name\\t: Fast CPU\\ncpu family\\t: 6\\nmodel\\t\\t: 207\\n")
+    'Fast CPU (family 6, model 207)'
+    """
+    facts = dict(re.findall(r"^([^\t:\n]+?)\s*:\s*(.*)$", cpuinfo.split("\n\n")[0], re.MULTILINE))
+    name = facts.get("model name") or platform.processor() or platform.machine()
+    return f"{name} (family {facts['cpu family']}, model {facts['model']})" if "cpu family" in facts else name

@@ -21,7 +21,7 @@ import torch
 from fastapi import UploadFile
 
 from spikesight.models.classifier import Classifier
-from spikesight.models.steps import Readout
+from spikesight.models.statistics import softmax
 from spikesight.service.upload.decode import decode
 
 Base: Any = object
@@ -56,7 +56,7 @@ class Bare:
             logits.append(result.logits.numpy())
         answers = []
         for own in np.stack(logits, 1):
-            probabilities = Readout(len(own)).push(own).probabilities()
+            probabilities = softmax(own.mean(0, dtype=np.float64))
             index = int(probabilities.argmax())
             answers.append({"label": classifier.labels[index], "index": index, "probabilities": probabilities.tolist()})
         return answers

@@ -1,6 +1,6 @@
 """Conversion of a trained ANN into a spiking network: `ann_to_snn` runs one of the `methods`.
 
-`trace` and `operations` read the ANN; `thresholds`, `calibrate` choose numbers; `audit` checks, `simulate` runs it.
+`trace` and `operations` read the ANN; `thresholds`, `calibrate` choose numbers; `simulate` runs it.
 """
 
 import lazy_loader

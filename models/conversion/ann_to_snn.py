@@ -64,7 +64,7 @@ def check_images(batches: Sequence[Tensor]) -> None:
 def build_network(ann: nn.Module, sample: Tensor, rule: SpikeRule, warmup: float = 0.0) -> ConvertedNetwork:
     """Return the ANN's graph with folded weights and neurons of `rule`, all thresholds 1. sample [N, C, H, W].
 
-    With any rule it is the ANN, uncalibrated: the reference of an audit.
+    With any rule it is the ANN, uncalibrated.
     """
     traced = trace(ann)
     config = replace(graph_config(traced, sample[:1]), rule=rule, warmup=warmup)

@@ -7,7 +7,7 @@ event-driven engine runs the networks that it supports; it sums in another order
 threshold may fire a step earlier or later.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -40,7 +40,7 @@ def runner(network: ConvertedNetwork) -> Run:
 def chunks(
     network: ConvertedNetwork, images: Tensor, steps: int, chunk: int | None = None, run: Run | None = None
 ) -> Iterator[Tensor]:
-    """Yield the answers (mean logits) [t, N, K] at every T of each chunk of steps; stop iterating to exit early.
+    """Yield the answers (mean logits) [t, N, K] at every T of each chunk of steps.
 
     `run`: the network's `runner`, to be passed by callers that call this often.
     """
@@ -64,12 +64,10 @@ def shown_steps(longest: int) -> list[int]:
 
 
 class Curve(NamedTuple):
-    """Accuracy at every T of one run, and early exits."""
+    """Accuracy at every T of one run."""
 
     correct: np.ndarray  # int64 [T]: number of images classified correctly after t + 1 steps
     images: int
-    exit_steps: dict[float, np.ndarray]  # by confidence: int64 [N], the step at which each image exits
-    exit_right: dict[float, np.ndarray]  # by confidence: bool [N], whether the answer at exit is correct
 
     def accuracy(self, steps: int) -> float:
         """Return the accuracy in per cent at T = steps."""
@@ -85,34 +83,17 @@ def curve(
     *,
     batch: int = 32,
     chunk: int | None = None,
-    confidences: Sequence[float] = (),
 ) -> Curve:
-    """Measure accuracy at T = 1 ... steps on images [N, C, H, W] with labels [N], and early exit at each confidence.
-
-    An image exits at the first step whose softmax of the mean logits exceeds the confidence, or else at T (SEENN-I, on
-    the mean so that the bound does not depend on T).
-    """
+    """Measure accuracy at T = 1 ... steps on images [N, C, H, W] with labels [N]."""
     correct = np.zeros(steps, np.int64)
-    stops = {c: np.full(len(images), steps, np.int64) for c in confidences}
-    right = {c: np.zeros(len(images), bool) for c in confidences}
     run = runner(network)
     for begin in range(0, len(images), batch):
         x, y = images[begin : begin + batch], labels[begin : begin + batch]
-        done, where = 0, slice(begin, begin + len(x))
-        open_ = {c: np.ones(len(x), bool) for c in confidences}
+        done = 0
         for answers in chunks(network, x, steps, chunk, run):
-            hit = answers.argmax(2) == y
-            correct[done : done + len(answers)] += hit.sum(1).numpy()
-            if confidences:
-                sure = answers.softmax(2).amax(2).numpy()
-                for c in confidences:
-                    for t in range(len(answers)):
-                        leaving = open_[c] & ((sure[t] > c) | (done + t + 1 == steps))
-                        stops[c][where][leaving] = done + t + 1
-                        right[c][where][leaving] = hit[t].numpy()[leaving]
-                        open_[c] &= ~leaving
+            correct[done : done + len(answers)] += (answers.argmax(2) == y).sum(1).numpy()
             done += len(answers)
-    return Curve(correct, len(images), stops, right)
+    return Curve(correct, len(images))
 
 
 def predictions(network: ConvertedNetwork, images: Tensor, steps: int, batch: int = 32) -> Tensor:

@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -41,15 +41,6 @@ HAND_OVER_NS = 30_000  # until a sleeping thread helps, as on idle processors of
 
 EngineResult = Step
 """The result of a run: a Step whose tensors, except the state, have T in front."""
-
-
-class LayerUse(NamedTuple):
-    """How a convolution was run since statistics were last read."""
-
-    name: str
-    density: float  # share of its multiply-adds that met a non-zero input
-    event_driven: float  # share of the frames that were event-driven
-    seconds: float  # of the whole layer with its shortcut; 0 in the row of the shortcut itself
 
 
 def engine_status() -> str:
@@ -217,34 +208,12 @@ class Engine:
         made = self._head.run(shown[None] if frozen else shown, rates.numpy(), state or {})
         return Step(made.logits, {MEMBRANES: after} | made.state, layer_spikes, synops, fired, made.rates)
 
-    def uses(self) -> list[LayerUse]:
-        """Return density and kernel of each convolution since the last call of this method."""
-        names = self.plan.names
-        counts = np.zeros((len(names), 2, 5), dtype=np.int64)
-        self.library.engine_statistics(self._handle, counts.ctypes.data)
-        uses: list[LayerUse] = []
-        for name, by_input in zip(names, counts):
-            for (reached, possible, scattered, frames, spent), suffix in zip(by_input.tolist(), ("", " shortcut")):
-                if frames:
-                    uses.append(LayerUse(name + suffix, reached / possible, scattered / frames, spent / 1e9))
-        return uses
-
-    def to_network_state(self, state: State) -> State:
-        """Return the engine's state as the PyTorch network's: a float32 [N, C, H, W] for each neuron layer."""
-        flat, parts = state[MEMBRANES], State()
-        for name, (first, channels, height, width) in self.plan.states.items():
-            size = height * width * padded(channels)
-            maps = flat[:, first : first + size].unflatten(1, (height, width, padded(channels)))
-            unit = self.plan.scales.get(name, flat.new_ones(1)).view(-1, 1, 1)
-            parts[name] = maps[..., :channels].permute(0, 3, 1, 2) * unit
-        return parts
-
     def size(self, layer: int) -> tuple[int, int, int]:
         """Return channels, rows and columns of a neuron layer."""
         return self.plan.states[self.plan.neurons[layer]][1:]
 
     def membranes(self, state: State, n: int, layer: int, row: int, column: int) -> NDArray[np.float32]:
-        """Return stream n's membrane potentials [C] at one place of a layer, in the units of `to_network_state`."""
+        """Return stream n's membrane potentials [C] at one place of a layer, in the network's units."""
         name = self.plan.neurons[layer]
         first, channels, _, width = self.plan.states[name]
         first += (row * width + column) * padded(channels)

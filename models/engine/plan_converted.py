@@ -2,7 +2,7 @@
 
 Thresholds are folded into the weights before them and amplitudes into the weights after them, so every neuron has
 threshold 1 and sends spikes of 1. A sum may have two convolutions (the second one 1x1), or one convolution and an
-identity, possibly strided, padded and scaled; a max-pool may stand between the stem and its neurons.
+identity, possibly strided and padded; a max-pool may stand between the stem and its neurons.
 """
 
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from spikesight.models.engine.plan import KINDS, Maps, Plan, Writer, padded
 from spikesight.models.engine.structs import NO_SHORTCUT, NativeLayer, NativeShortcut
 from spikesight.models.networks.converted.graph import Node
-from spikesight.models.networks.converted.network import ConvertedNetwork, Scale
+from spikesight.models.networks.converted.network import ConvertedNetwork
 from spikesight.models.networks.converted.neurons import SpikeLayer
 from spikesight.models.networks.folding import Folded
 
@@ -101,13 +101,10 @@ class Planner:
         if isinstance(layer, nn.Conv2d):
             require(plain_conv(layer) and spikes.stride == 1 and not spikes.first and not spikes.pooled, node)
             return Sum(convs=((node.name, layer, spikes),))
-        return self.without_sums(node, layer, spikes)
+        return self.without_sums(node, spikes)
 
-    def without_sums(self, node: Node, layer: nn.Module | None, spikes: Spikes) -> Spikes:
-        """Apply an operation without sums (scale, slice, padding, mean) to the description of spikes."""
-        if isinstance(layer, Scale):
-            own = layer.factor[spikes.first : spikes.first + len(spikes.amplitude)]
-            return replace(spikes, amplitude=spikes.amplitude * own)
+    def without_sums(self, node: Node, spikes: Spikes) -> Spikes:
+        """Apply an operation without sums (slice, padding, mean) to the description of spikes."""
         if node.op == "slice":
             require(node.stride[0] == node.stride[1], node)
             return replace(spikes, stride=spikes.stride * node.stride[0])

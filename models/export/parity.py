@@ -76,17 +76,16 @@ def potentials(network: nn.Module, state: State) -> State:
 
 
 @torch.no_grad()
-def check_parity(network: nn.Module, run: Runner, contract: Contract, window: int = 1) -> Parity:
-    """Compare over 50 steps, `window` at a time, each side with its own state.
+def check_parity(network: nn.Module, run: Runner, contract: Contract) -> Parity:
+    """Compare over 50 steps, each side with its own state.
 
     A potential within rounding of its threshold may fire on one side only. Such a tie changes all later layers, so only
     the first layer in which a stream differs is judged; after a tie, the stream continues from our state. Raises
     ExportError, which names the first layer whose membranes differ by more than a few ties.
     """
     ours = theirs = start_state(network, contract)
-    chunks = example_inputs(contract, -(-PARITY_STEPS // window) * window).split(window)
     gap, ties, membranes = 0.0, 0, 0
-    for number, x_seq in enumerate(chunks, 1):
+    for number, x_seq in enumerate(example_inputs(contract, PARITY_STEPS).split(1), 1):
         logits, ours = network(x_seq, ours)
         other, theirs = run(x_seq, theirs)
         shown = potentials(network, theirs)
@@ -96,17 +95,15 @@ def check_parity(network: nn.Module, run: Runner, contract: Contract, window: in
             different = (~near).reshape(STREAMS, -1).sum(1)
             judged = different * ~tied
             if int(judged.max()) > 1 + TIES * expected[0].numel():
-                raise ExportError(
-                    f"not exported: after step {number * window}, {int(judged.max())} neurons of {key} differ"
-                )
+                raise ExportError(f"not exported: after step {number}, {int(judged.max())} neurons of {key} differ")
             ties, membranes = ties + int(judged.sum()), membranes + expected.numel()
             tied |= different > 0
         gaps = (logits - other).abs().amax((0, 2)).masked_fill(tied, 0)
         gap = max(float(gaps.max()), gap)
         if not gap <= TOLERANCE:
-            raise ExportError(f"not exported: by step {number * window} the logits of the read-out differ by {gap:.1e}")
+            raise ExportError(f"not exported: by step {number} the logits of the read-out differ by {gap:.1e}")
         theirs = joined(tied, ours, theirs)
-    return Parity(len(chunks) * window, gap, ties, membranes)
+    return Parity(PARITY_STEPS, gap, ties, membranes)
 
 
 def joined(mask: Tensor, left: State, right: State) -> State:

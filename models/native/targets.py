@@ -6,12 +6,10 @@ Imports only the standard library, and no other module of this package: the whee
 import hashlib
 import os
 import platform
-import re
 import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -88,29 +86,6 @@ def cpu_flags() -> frozenset[str]:
         return frozenset()
     line = next((line for line in text.splitlines() if line.startswith("flags")), "")
     return frozenset(line.partition(":")[2].split())
-
-
-@cache
-def processor_name() -> str:
-    """Return the processor's name, on Linux with family and model if known."""
-    if sys.platform == "darwin":
-        done = subprocess.run(("sysctl", "-n", "machdep.cpu.brand_string"), capture_output=True, text=True)
-        return done.stdout.strip() or platform.machine()
-    try:
-        return named_in(Path("/proc/cpuinfo").read_text())
-    except OSError:
-        return platform.processor() or platform.machine()
-
-
-def named_in(cpuinfo: str) -> str:
-    """Return the processor's name from the text of /proc/cpuinfo.
-
-    >>> named_in("model name\\t: Fast CPU\\ncpu family\\t: 6\\nmodel\\t\\t: 207\\n")
-    'Fast CPU (family 6, model 207)'
-    """
-    facts = dict(re.findall(r"^([^\t:\n]+?)\s*:\s*(.*)$", cpuinfo.split("\n\n")[0], re.MULTILINE))
-    name = facts.get("model name") or platform.processor() or platform.machine()
-    return f"{name} (family {facts['cpu family']}, model {facts['model']})" if "cpu family" in facts else name
 
 
 def supported_isas() -> tuple[str, ...]:

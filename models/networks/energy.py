@@ -6,7 +6,6 @@ from spikesight.models.networks.metering import Work
 
 PICOJOULES = {  # multiply-accumulate, accumulate; 45 nm (Horowitz, ISSCC 2014, as usually quoted)
     "fp32": (4.6, 0.9),
-    "fp16": (1.5, 0.4),
     "int8": (0.23, 0.03),
 }
 PICOJOULES_A_BYTE = 24.96  # 3.12 pJ a bit, moved between memory and the unit that computes
@@ -27,25 +26,22 @@ class Energy(NamedTuple):
     with_memory: float  # operations, and moving every operand from and to memory
 
 
-BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
-
-
 def energy(picojoules: float, moved_bytes: float) -> Energy:
     """Return the energy of operations and of moving this many bytes."""
     return Energy(picojoules * 1e-6, (picojoules + PICOJOULES_A_BYTE * moved_bytes) * 1e-6)
 
 
-def spiking_energy(work: Work, precision: str = "fp32") -> Energy:
+def spiking_energy(work: Work) -> Energy:
     """Return E_MAC MACs + E_AC ACs; memory: a weight and a partial sum read and written each, and every membrane."""
-    mac, ac = PICOJOULES[precision]
+    mac, ac = PICOJOULES["fp32"]
     moved = 3 * (work.effective_macs + work.effective_acs) + 2 * work.neuron_updates
     compute = mac * work.effective_macs + ac * (work.effective_acs + work.neuron_updates)
-    return energy(compute, BYTES[precision] * moved)
+    return energy(compute, 4 * moved)
 
 
-def ann_energy(macs: float, activations: float, precision: str = "fp32") -> Energy:
+def ann_energy(macs: float, activations: float) -> Energy:
     """Return the energy of an ANN: for each MAC a weight read and a partial sum read and written, and activations."""
-    return energy(PICOJOULES[precision][0] * macs, BYTES[precision] * (3 * macs + 2 * activations))
+    return energy(PICOJOULES["fp32"][0] * macs, 4 * (3 * macs + 2 * activations))
 
 
 def quantised_energy(macs: float, activations: float, bits: int) -> Energy:

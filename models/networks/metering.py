@@ -183,27 +183,10 @@ class Work(NamedTuple):
 class Report(NamedTuple):
     """The cost of a network, averaged over samples."""
 
-    steps: int
-    footprint_bytes: int  # parameters and buffers
-    parameters: int
-    connection_sparsity: float  # share of zero weights
-    activation_sparsity: float  # share of zeros among the outputs of neuron layers
     spike_rate: float  # spikes a neuron and step
     spikes: float
     work: Work
     by_layer: dict[str, tuple[float, bool]]  # synaptic operations, and whether they are accumulate-only
-
-
-def footprint(network: nn.Module) -> int:
-    """Return the bytes of parameters and buffers."""
-    return sum(t.numel() * t.element_size() for t in (*network.parameters(), *network.buffers()))
-
-
-def connection_sparsity(network: nn.Module) -> float:
-    """Return the share of zero weights in convolutions and linear layers."""
-    weights = [m.weight for m in network.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
-    total = sum(w.numel() for w in weights)
-    return 1 - sum(int(w.count_nonzero()) for w in weights) / max(1, total)
 
 
 def layer_operations(layer: nn.Conv2d | nn.Linear, x: Tensor, *, dense: bool = False) -> float:
@@ -254,19 +237,9 @@ def measure(network: nn.Module, x_seq: Tensor, *, still: bool = False, steps: in
 
     with watching(network, (nn.Conv2d, nn.Linear, Neuron), count):
         network(x_seq, None, *([steps] if still else []))
-    batch, length = x_seq.shape[1], steps or x_seq.shape[0]
+    batch = x_seq.shape[1]
     by_layer = {name: (sum(counts) / batch, accumulate[name]) for name, counts in layers.items()}
     acs = sum(count for count, only in by_layer.values() if only)
     macs = sum(count for count, only in by_layer.values() if not only)
-    share = outputs / batch
-    return Report(
-        length,
-        footprint(network),
-        sum(p.numel() for p in network.parameters()),
-        connection_sparsity(network),
-        (outputs - spikes) / max(1.0, outputs),
-        spikes / max(1.0, outputs),
-        spikes / batch,
-        Work(macs, acs, dense / batch, share),
-        by_layer,
-    )
+    work = Work(macs, acs, dense / batch, outputs / batch)
+    return Report(spikes / max(1.0, outputs), spikes / batch, work, by_layer)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from spikesight.models.neurons.config import PAPER_LIF, NeuronConfig
 from spikesight.models.neurons.fused import can_fuse, fused_steps
-from spikesight.models.neurons.pace import Span, pace, paced_step, why_not_paced
+from spikesight.models.neurons.pace import pace, paced_step, why_not_paced
 from spikesight.models.neurons.state import State
 from spikesight.models.neurons.surrogate import spike
 
@@ -65,7 +65,7 @@ class Neuron(nn.Module):
         super().__init__()
         self.config = config = config or PAPER_LIF
         self.key = ""  # key of the layer's state, set by the network
-        self.span: Span = 1.0  # step length relative to training (models/neurons/pace.py); the state is W below 1
+        self.span = 1.0  # step length relative to training (models/neurons/pace.py); the state is W below 1
         if config.learn_beta:
             self.w = nn.Parameter(torch.tensor(math.log((1 - config.beta) / config.beta)))
 
@@ -84,7 +84,7 @@ class Neuron(nn.Module):
         return state[key]
 
     def forward(self, x_seq: Tensor, state: State) -> Tensor:
-        if isinstance(self.span, Tensor) or self.span != 1:
+        if self.span != 1:
             return self.paced(x_seq, state)
         if can_fuse(x_seq, self.config):
             before = self.read(state, x_seq) if self.key in state else None

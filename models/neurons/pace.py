@@ -20,19 +20,16 @@ from torch import Tensor
 from spikesight.models.neurons.config import NeuronConfig
 from spikesight.models.neurons.surrogate import spike
 
-Span = float | Tensor
-"""Step length relative to the trained one; a tensor [] in exported files that take it as an input."""
-
 
 class Pace(NamedTuple):
     """The constants of a step's memory update: W <- keep W + (charge X - back S)."""
 
-    keep: Span
-    charge: Span
-    back: Span
+    keep: float
+    charge: float
+    back: float
 
 
-def pace(beta: float, theta: float, span: Span, *, delay: bool) -> Pace:
+def pace(beta: float, theta: float, span: float, *, delay: bool) -> Pace:
     """Return the constants of a step of relative length `span`; a spike subtracts `theta`, delayed or not."""
     keep = beta**span
     share = span if beta == 1 else (1 - keep) / (1 - beta)

@@ -37,7 +37,7 @@ class Trials:
 
     temperature: Floats  # [T]
     largest: Floats  # [W, n], the true label's largest strangeness over a window; grouped by class, ascending in each
-    counts: NDArray[np.int64]  # [K], trials of each class; [1] in old files, which lack the classes
+    counts: NDArray[np.int64]  # [K], trials of each class; [1] where classes are not told apart
     known: Floats  # [W, n], ascending: at the window's end, 0 if nothing was seen; [W, 0]: the model has no `known`
 
     @cached_property
@@ -152,12 +152,9 @@ PARTS = ("temperature", "largest", "counts", "known")
 
 
 def checked(parts: dict[str, Floats]) -> Trials:
-    """Build the trials of a bin from arrays by the names of PARTS; old files have only the first two, as lists.
-    Raises ValueError for missing, inconsistent or non-finite arrays.
+    """Build the trials of a bin from arrays by the names of PARTS. Raises ValueError for missing, inconsistent or
+    non-finite arrays.
     """
-    if set(parts) == set(PARTS[:2]) and parts["largest"].ndim == 1:
-        count = float(len(parts["largest"]))
-        parts = {**parts, "largest": parts["largest"][None], "counts": np.array([count]), "known": np.zeros((1, 0))}
     if set(parts) != set(PARTS):
         raise ValueError(f"each bin must have {', '.join(PARTS)}")
     temperature, largest, counts, known = (parts[name] for name in PARTS)

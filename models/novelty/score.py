@@ -110,7 +110,7 @@ class Lines:
 ROWS = (
     "temperature", "distance_mean", "distance_spread", "energy_mean", "energy_spread", "shown", "kept", "active",
 )  # fmt: skip
-"""Order of the fields of `Lines` in arrays [8, T], as in the compiled loops and in files of versions up to 0.2.0."""
+"""Order of the fields of `Lines` in arrays [8, T], as in the compiled loops."""
 
 
 class Judged(NamedTuple):
@@ -189,8 +189,6 @@ class NoveltyDetector:
         if not all(np.isfinite(array).all() for array in (*state.values(), *at_bins.values())):
             raise ValueError("it must be finite")
         layers, parts = state["layers"], {name: array for name, array in state.items() if name != "layers"}
-        if all(array.ndim == 2 for array in parts.values()):  # one kind only, as earlier versions wrote it
-            parts = {name: array[None] for name, array in parts.items()}
         shapes = {(array.ndim, *array.shape[:1]) for array in parts.values()}
         if len(shapes) != 1 or min(shapes)[0] != 3 or min(shapes)[1] < 1 or layers.shape != (1,):
             raise ValueError("its arrays must have three axes, the first of them its kinds, and layers must be [1]")
@@ -200,8 +198,8 @@ class NoveltyDetector:
 
 
 def gathered(state: dict[str, NDArray]) -> dict[str, NDArray]:
-    """Return the state with the arrays `{span}.{row}` of each span of lines stacked into one, [kinds, 8, T], the form
-    of older files. Raises ValueError if some rows are missing or differ in shape.
+    """Return the state with the arrays `{span}.{row}` of each span of lines stacked into one, [kinds, 8, T]. Raises
+    ValueError if some rows are missing or differ in shape.
     """
     found, spans = dict[str, NDArray](), dict[str, dict[str, NDArray]]()
     for name, array in state.items():

@@ -3,15 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from spikesight.models.checkpoint import WEIGHTS, read_config, sha256_of
 from spikesight.models.contract import Card
 from spikesight.models.shipped import name_of
 
 
 def describe(folder: Path) -> dict[str, Any]:
-    """Return a checkpoint's record for JSON: task, sensor, steps, size, accuracy, calibration of "unknown", licence.
+    """Return a checkpoint's record for JSON: task, sensor, steps, size, accuracy, calibration of "unknown".
 
     `bytes` and `sha256` are of the weights' file; `accuracy` in [0, 1] on `tested` samples, None if the card has none;
     `known`: what the calibration of "unknown" measured, None if not calibrated. Raises CheckpointError.
@@ -32,7 +30,6 @@ def describe(folder: Path) -> dict[str, Any]:
         "accuracy": accuracy,
         "tested": tested,
         "known": card.metrics.get("known"),
-        "licence": licence_of(folder),
         "sha256": sha256_of(folder / WEIGHTS),
         "labels": list(card.labels),
     }
@@ -45,11 +42,3 @@ def _accuracy(card: Card) -> tuple[float | None, int | None]:
     if "test_images" in card.metrics:
         return card.metrics["correct"] / card.metrics["test_images"], card.metrics["test_images"]
     return None, None
-
-
-def licence_of(folder: Path) -> str:
-    """Return the SPDX name in the header of README.md, in Hugging Face's format; "" if there is none."""
-    card = folder / "README.md"
-    parts = card.read_text().split("---\n", 2) if card.is_file() else []
-    head = yaml.safe_load(parts[1]) if len(parts) == 3 and not parts[0] else None
-    return str(head.get("license", "")) if isinstance(head, dict) else ""

@@ -6,12 +6,10 @@ import numpy as np
 
 from spikesight.models.statistics import accuracy_of
 from spikesight.models.teach.few_shot import Taught
-from spikesight.models.teach.head import Regression, judge
 
 ENOUGH = 0.95  # judged accuracy
 FEW_PIECES = 3  # a class of fewer pieces does not tell how it looks another time
 CONFUSED = 0.05  # share of two classes' examples taken for each other from which on the pair is reported
-WORTH = 0.02  # gain in accuracy by half as many examples again from which on more are advised
 NOTICED = 0.5  # if a smaller share of other things is called unknown, a class for other things is advised
 ANOTHER_DAY = 0.4  # share of the accuracy above chance that remains on most other days (docs/teach.md)
 DONE = "it is enough for this light, ground and distance; show some of another day, or evaluate on it: that may be less"
@@ -22,8 +20,8 @@ def report(taught: Taught) -> dict[str, Any]:
 
     `accuracy`, `correct`, `count`, `interval`: of examples, by heads that did not learn from their piece (None without
     any); `another_day`: a lower bound of the accuracy on most other days; `confused`: class pairs with the share of
-    examples taken for each other; `half`: accuracy with half of the pieces; `noticed`: share of left-out classes called
-    unknown, with interval (None for two classes or too few examples); `advice`: sentences.
+    examples taken for each other; `noticed`: share of left-out classes called unknown, with interval (None for two
+    classes or too few examples); `advice`: sentences.
     """
     scores, truth, labels = taught.judged.scores, taught.truth, taught.labels
     seen, found, chance = ~np.isnan(scores[:, 0]), score(taught), 1 / len(labels)
@@ -33,7 +31,6 @@ def report(taught: Taught) -> dict[str, Any]:
         "another_day": chance + ANOTHER_DAY * max(0.0, around[0] - chance) if around else None,
         "noticed": [known.noticed, *known.interval] if known else None,
         "confused": _confused(scores[seen].argmax(1), truth[seen], labels),
-        "half": _half(taught),
     }
     return found | {"advice": _advice(found, taught)}
 
@@ -57,21 +54,6 @@ def _confused(chosen: np.ndarray, own: np.ndarray, labels: tuple[str, ...]) -> l
     return sorted(pairs, key=lambda pair: -pair[2])
 
 
-def _half(taught: Taught) -> float | None:
-    """Return the accuracy with every second piece of each class; None if a class has fewer than four pieces."""
-    kept = np.zeros(len(taught.truth), bool)
-    for label in range(len(taught.labels)):
-        mine = np.unique(taught.pieces[taught.truth == label])
-        if len(mine) < 4:
-            return None
-        kept |= (taught.truth == label) & np.isin(taught.pieces, mine[::2])
-    truth = taught.truth[kept]
-    regression = Regression(taught.features[kept], truth, len(taught.labels))
-    scores = judge(regression, truth, taught.pieces[kept]).scores
-    seen = ~np.isnan(scores[:, 0])
-    return float((scores[seen].argmax(1) == truth[seen]).mean())
-
-
 def _advice(found: dict[str, Any], taught: Taught) -> list[str]:
     few = [label for label, count in taught.piece_counts.items() if count < FEW_PIECES]
     again = "again, turned, nearer and at another time: so far in fewer than"
@@ -85,10 +67,8 @@ def _advice(found: dict[str, Any], taught: Taught) -> list[str]:
     if found["noticed"] and found["noticed"][0] < NOTICED:
         told = f"{found['noticed'][0]:.0%} of other things are called unknown"
         said.append(f"show what else comes before the camera as a class of its own: {told}")
-    if found["half"] is not None and found["accuracy"] < ENOUGH:
-        gain = found["accuracy"] - found["half"]
-        more = "half as much again should add about" if gain / 2 >= WORTH else "more of the same would add little:"
-        said.append(f"twice the pieces brought {gain:+.1%}; {more} {max(0.0, gain / 2):.1%}")
+    if not said and found["accuracy"] < ENOUGH:
+        said.append("show more pieces of every class")
     return said or [DONE]
 
 

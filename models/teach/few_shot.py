@@ -137,10 +137,6 @@ class FewShotLearner:
         window = measure(x[:, 0], self.contract.bin_us)
         return EmbeddedExample(next(self._numbers), label, piece, self.features(x), picture, window)
 
-    def undo(self) -> str:
-        """Remove the last example and return its class. Raises IndexError if there is none."""
-        return self.shown.pop().label
-
     def drop(self, number: int) -> None:
         """Remove the example with this number. Raises KeyError if there is none."""
         kept = [shown for shown in self.shown if shown.number != number]

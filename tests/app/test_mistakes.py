@@ -40,11 +40,9 @@ MISTAKES = {
     "compare --stdp-seeds 4,many": "invalid whole_numbers value",
     **{f"convert w.pt --to to --data mnist {wrong}": "--calibration must be positive, --steps and --test not negative"
        for wrong in ("--steps -1", "--calibration 0", "--test -1")},
-    **{f"export model --window {n}": "--window must lie in 1 to 1000" for n in (0, 1001)},
-    **{f"export model --web to {other}": "--web goes without"
-       for other in ("--window 1", "--out f", "--format nir", "--bin-ms any")},
+    **{f"export model --web to {other}": "--web goes without" for other in ("--out f", "--format nir")},
     **{f"export model --bin-ms {n}": "bin_ms must be whole milliseconds from 1 to 10" for n in ("nan", 0, 11)},
-    "export model --bin-ms some": "'some' is no number of milliseconds, and not any",
+    "export model --bin-ms some": "invalid float value",
     "export images --web to": "takes events",
     "export model --web takes": "is not an empty folder",
     "webcam --no-window --source nothing-of-that-name": "no source 'nothing-of-that-name'",

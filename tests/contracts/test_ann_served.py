@@ -35,16 +35,6 @@ def test_one_pass_every_multiply_add_no_spike(classifier: Classifier) -> None:
     torch.testing.assert_close(torch.tensor(only.logits), expected[0])
 
 
-def test_it_has_no_state_alone_and_in_company(classifier: Classifier) -> None:
-    x = torch.randn(3, 1, 12, 12)
-    together = classifier.step(x, classifier.initial_state(3))
-    assert classifier.initial_state(3) == together.state == {}
-    assert together.layer_spikes.shape == (3, 0)
-    assert together.synops.tolist() == [classifier.ann_macs] * 3
-    for n in range(3):
-        assert torch.equal(classifier.step(x[n : n + 1], {}).logits[0], together.logits[n])
-
-
 def test_the_service_runs_it(classifier: Classifier) -> None:
     with TestClient(create_app(settings(), (classifier,))) as client:
         answer = client.post("/v1/predict?steps=1", content=picture()).json()

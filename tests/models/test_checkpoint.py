@@ -258,28 +258,6 @@ FINE = replace(EVENTS, shortest_bin_us=1_000, readout=2)
 
 
 @pytest.mark.parametrize(
-    ("contract", "name", "least", "most"),
-    [
-        (EVENTS, "height", 1, 2048),
-        (EVENTS, "width", 1, 2048),
-        (EVENTS, "steps", 1, 10_000),
-        (replace(IMAGE, mean=(), std=()), "channels", 1, 64),
-        (EVENTS, "sensor_width", 1, None),
-        (EVENTS, "sensor_height", 1, None),
-        (EVENTS, "bin_us", 1, None),
-        (EVENTS, "filter_us", 0, 1_000_000),
-        (EVENTS, "readout", 0, EVENTS.steps),
-        (EVENTS, "shortest_bin_us", 0, EVENTS.bin_us),
-    ],
-)
-def test_each_number_has_its_bounds(contract: Contract, name: str, least: int, most: int | None) -> None:
-    for good, bad in ((least, least - 1), *([(most, most + 1)] if most else [])):
-        assert getattr(replace(contract, **{name: good}), name) == good
-        with pytest.raises(ValueError, match=r"must be positive|needs 2 channels|up to|must lie between"):
-            replace(contract, **{name: bad})
-
-
-@pytest.mark.parametrize(
     ("contract", "wrong", "says"),
     [
         (EVENTS, {"kind": "video"}, "kind must be"),

@@ -4,9 +4,7 @@ import copy
 import pickle
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -88,14 +86,6 @@ def test_a_shipped_model_in_threads(name: str) -> None:
     assert_alike_in_threads(jobs)
 
 
-def test_a_model_and_its_twins_at_other_bins_in_threads() -> None:
-    made = spikesight.load("nmnist").classifier
-    fine = made.at(10)
-    picture = digit(4)
-    jobs = [*recordings(made, 2), *recordings(fine, 2), lambda: made.at(5).predict_image(picture)]
-    assert_alike_in_threads(jobs)
-
-
 def residual(block: str, *, spiking_readout: bool) -> SpikingResNet:
     return lively(ResNetConfig(block, (1, 1), (8, 16), in_channels=2, classes=3, spiking_readout=spiking_readout))  # type: ignore[arg-type]
 
@@ -131,10 +121,6 @@ def test_eight_threads_may_load_at_once_in_a_fresh_process() -> None:
     assert in_fresh_process(LOADED_TOGETHER) == "1 True"
 
 
-def in_another_process(model: spikesight.Model) -> tuple[str, tuple[float, ...]]:
-    return model.name, model.predict(digit(7)).logits
-
-
 def test_a_model_is_pickled_by_where_it_was_loaded_from(tmp_path: Path) -> None:
     for name in ("nmnist", "mnist-direct"):
         model = spikesight.load(name)
@@ -150,12 +136,6 @@ def test_a_model_is_pickled_by_where_it_was_loaded_from(tmp_path: Path) -> None:
         assert (again.name, again.contract) == (one.name, one.contract)
     twin = spikesight.load("nmnist").classifier.at(5)
     assert pickle.loads(pickle.dumps(twin)).contract == twin.contract
-
-
-def test_a_model_is_sent_to_a_spawned_process() -> None:
-    model = spikesight.load("nmnist")
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as workers:
-        assert workers.submit(in_another_process, model).result(timeout=300) == in_another_process(model)
 
 
 def test_a_model_that_lies_in_no_folder_is_not_pickled_but_copied() -> None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from benchmarks.common.engines import network_state
 from spikesight.models.engine.engine import Engine
 from spikesight.models.networks.metering import Meter
 from spikesight.models.networks.resnet import NETWORKS
@@ -115,6 +116,6 @@ def assert_equal_to_network(network: nn.Module, x_seq: Tensor) -> None:
     assert torch.equal(result.layer_spikes.sum(0), counts.layer_spikes)
     assert torch.equal(result.synops.sum(0), counts.synops)
     assert torch.equal(result.fired[-1], counts.fired)
-    state = engine.to_network_state(result.state)
+    state = network_state(engine, result.state)
     assert state.keys() == after.keys()
     assert all((state[key] - after[key]).abs().max() < 1e-3 for key in after)

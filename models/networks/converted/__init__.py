@@ -1,4 +1,4 @@
 """The spiking network that conversion returns: a graph of nodes that JSON can hold.
 
-`graph`, `rules` of firing, `neurons`, `network`, compiled `kernels`.
+`graph`, `rules` of firing, `neurons`, `network`.
 """

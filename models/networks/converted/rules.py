@@ -51,8 +51,8 @@ def rule_step(x: Tensor, v: Tensor, theta: Tensor, rule: SpikeRule) -> tuple[Ten
     '01000100'
     """
     start = rule.v0 * theta
-    u = v + x
-    fired = u + start >= theta if rule.inclusive else u + start > theta
+    u, limit = v + x, theta - start
+    fired = u >= limit if rule.inclusive else u > limit
     q = fired.to(v.dtype)
     if rule.reset == "zero":
         return q, torch.where(fired, -start, u)

@@ -19,23 +19,15 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize(
-    ("words", "bin_us", "options"),
-    [
-        ("", 10_000, {"window": None, "any_bin": False}),
-        ("--bin-ms 5", 5_000, {"window": None, "any_bin": False}),
-        ("--bin-ms any", 10_000, {"window": None, "any_bin": True}),
-        ("--window 1000", 10_000, {"window": 1000, "any_bin": False}),
-    ],
-)
+@pytest.mark.parametrize(("words", "bin_us"), [("", 10_000), ("--bin-ms 5", 5_000)])
 def test_flags_reach_the_export(
-    words: str, bin_us: int, options: dict, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    words: str, bin_us: int, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[object] = []
 
-    def export(network: Any, card: Any, out: Path, **given: Any) -> str:
+    def export(network: Any, card: Any, out: Path) -> str:
         spans = {neuron.span for neuron in network.modules() if hasattr(neuron, "span")} or {1.0}
-        asked.append((card.contract.bin_us, spans, out, given))
+        asked.append((card.contract.bin_us, spans, out))
         out.touch()
         return "alike"
 
@@ -45,4 +37,4 @@ def test_flags_reach_the_export(
     assert main(["export", str(model), "--format", "nir", *words.split()]) == 0
     assert main(["export", str(model), "--format", "nir", "--out", "f.onnx", *words.split()]) == 2
     outs = tmp_path / "f.onnx", Path("m.nir")  # else the file has the model's name
-    assert asked == [(bin_us, {bin_us / 10_000}, out, options) for out in outs]
+    assert asked == [(bin_us, {bin_us / 10_000}, out) for out in outs]

@@ -25,5 +25,4 @@ def test_what_programs_read(capsys: pytest.CaptureFixture[str]) -> None:
         assert (row["known"] is None) == (classifier.card.novelty is None)
         digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
         assert row["sha256"] == digest == json.loads((folder / "config.json").read_text()).get("sha256")
-        assert row["licence"] == "apache-2.0"
         assert 0.9 < row["accuracy"] <= 1

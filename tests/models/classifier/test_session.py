@@ -12,7 +12,7 @@ from spikesight.encoders.emulator.pixels import Emulator
 from spikesight.encoders.events import SensorSize, empty_events, make_events
 from spikesight.encoders.roi.window import Window
 from spikesight.models.classifier import Classifier, InputPipeline
-from spikesight.models.classifier.session import FRAME_SIDE, Session, downsampled, luma, split_packet
+from spikesight.models.classifier.session import Session, luma, split_packet
 from spikesight.models.shipped import find
 from spikesight.models.steps import Answer, Input, SessionError, StableLabel, Track
 from tests.support.inputs.samples import some_events
@@ -206,15 +206,6 @@ def test_time_goes_on_to_the_last_event_whatever_was_let_through() -> None:
     assert session.push(pair) == []
     assert [given.n_events for given in session.push(lone)] == [2, 0, 0]
     assert session.push(lone[:0]) == []
-
-
-@pytest.mark.parametrize(("longest", "factor"), [(FRAME_SIDE, 1), (FRAME_SIDE + 1, 2), (2 * FRAME_SIDE + 1, 3)])
-@pytest.mark.parametrize("axis", [0, 1])
-def test_large_frames_are_thinned_by_whole_factors(longest: int, factor: int, axis: int) -> None:
-    grey = (np.arange(longest * 9) % 251).astype(np.uint8).reshape((longest, 9) if axis == 0 else (9, longest))
-    made = downsampled(grey)
-    assert np.array_equal(made, grey[::factor, ::factor])
-    assert made.flags.c_contiguous
 
 
 @pytest.mark.parametrize("pause_us", [700_000, 1_500_000])

@@ -1,5 +1,5 @@
 """Conversion: every method comes to its ANN, in the published order; thresholds and calibration against their
-equations; runs of the network, and audits."""
+equations; and runs of the network."""
 
 import copy
 from contextlib import nullcontext
@@ -12,15 +12,14 @@ from torch.nn import functional as F
 
 from spikesight.models.conversion import calibrate
 from spikesight.models.conversion.ann_to_snn import TOLERANCE, build_network, check_against, convert
-from spikesight.models.conversion.audit import audit
 from spikesight.models.conversion.calibrate import decoded, regression, repaired
-from spikesight.models.conversion.methods import METHODS, Method, usual
+from spikesight.models.conversion.methods import METHODS, Method
 from spikesight.models.conversion.simulate import chunks, curve, predictions
-from spikesight.models.conversion.thresholds import poisson
+from spikesight.models.conversion.thresholds import by_channel, poisson, run_as_ann
 from spikesight.models.networks.ann import CifarResNet, stage
 from spikesight.models.networks.converted.graph import ConversionError, Node
-from spikesight.models.networks.converted.network import ConvertedConfig, ConvertedNetwork
-from spikesight.models.networks.converted.rules import SpikeRule
+from spikesight.models.networks.converted.neurons import SpikeLayer
+from spikesight.models.neurons.layers import watching
 from tests.support.models import warmed
 
 
@@ -63,12 +62,6 @@ def test_every_layer_of_the_ann_stays_in_its_mode(images: Tensor) -> None:
     modes = [module.training for module in ann.modules()]
     convert(ann, [images], steps=4)
     assert [module.training for module in ann.modules()] == modes
-
-
-def test_where_no_method_is_named_the_steps_decide(one_layer: nn.Module, small_images: Tensor) -> None:
-    for steps in (4, 32):
-        made = convert(one_layer, [small_images], steps=steps)
-        assert made.config.rule == METHODS[usual(steps)].rule
 
 
 def test_one_step_and_rows_of_features_will_do() -> None:
@@ -197,12 +190,6 @@ def test_accuracy_has_the_published_order(trained: tuple[nn.Module, Tensor, Tens
     assert min(found[name] for name in ("ltb", "ours", "bounded")) > top - 2
 
 
-def test_random_spikes_have_the_mean_of_their_pixel() -> None:
-    spikes = poisson(torch.tensor([1.0, -0.5, 0.0]), 4000, torch.Generator().manual_seed(0))
-    assert set(spikes.unique().tolist()) == {-1.0, 0.0, 1.0}
-    torch.testing.assert_close(spikes.mean(0), torch.tensor([1.0, -0.5, 0.0]), rtol=0, atol=0.05)
-
-
 def thetas(ann: nn.Module, images: Tensor, method: str, **changes: object) -> Tensor:
     network = convert(ann, list(images.split(8)), replace(METHODS[method], **changes), steps=8)  # type: ignore[arg-type]
     (layer,) = network.neurons().values()
@@ -300,24 +287,6 @@ def test_repaired_currents_are_those_of_the_new_weights(first: int) -> None:
     assert error(after) < missed
 
 
-def test_what_cannot_be_fitted_is_left_alone() -> None:
-    generator = torch.Generator().manual_seed(0)
-    plain, grouped = (nn.Conv2d(4, 4, 3, padding=1, groups=groups).requires_grad_(False) for groups in (1, 2))
-    linear = nn.Linear(4, 4).requires_grad_(False)
-    square, row = torch.rand(5, 6, 4, 4, 4, generator=generator), torch.rand(5, 6, 4, generator=generator)
-    for layer, spikes, target, fits in (
-        (plain, square, square[0], True),
-        (grouped, square, square[0], False),
-        (plain, square, square[0][..., ::2, ::2], False),  # a max-pool stands between
-        (linear, row, row[0], True),
-    ):
-        before = layer.weight.clone()
-        currents = target.expand(5, *target.shape)
-        after = repaired(layer, spikes, currents, target + 1, 0)
-        assert torch.equal(layer.weight, before) != fits
-        assert torch.equal(after, currents) != fits
-
-
 def test_the_read_out_is_repaired_and_what_reads_the_image_is_not(one_layer: nn.Module, small_images: Tensor) -> None:
     network = convert(one_layer, [small_images], "rueckauer", steps=4)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
@@ -331,25 +300,16 @@ STEPS = 11
 
 
 @pytest.mark.parametrize("chunk", [1, 4, None])
-def test_every_image_stops_at_its_first_sure_step(
+def test_a_curve_counts_what_is_right_at_every_step(
     chunk: int | None, one_layer: nn.Module, small_images: Tensor
 ) -> None:
     network = convert(one_layer, [small_images], "rueckauer", steps=8)
     labels = torch.arange(len(small_images)) % 3
     answers = torch.cat([torch.cat(list(chunks(network, part, STEPS, chunk)), 0) for part in small_images.split(9)], 1)
-    sure, right = answers.softmax(2).amax(2), answers.argmax(2) == labels
-    confidences = [float(sure.quantile(q)) for q in (0.1, 0.5, 0.9)]
-    found = curve(network, small_images, labels, STEPS, batch=9, chunk=chunk, confidences=confidences)
-    assert found.correct.tolist() == right.sum(1).tolist()
-    assert found.images == 24
-    assert found.accuracy(STEPS) == pytest.approx(100 * int(right[-1].sum()) / 24)
-    later = 0
-    for confidence in confidences:
-        first = [next((t for t in range(STEPS) if sure[t, n] > confidence), STEPS - 1) for n in range(24)]
-        assert found.exit_steps[confidence].tolist() == [t + 1 for t in first]
-        assert found.exit_right[confidence].tolist() == [bool(right[t, n]) for n, t in enumerate(first)]
-        later += sum(first)
-    assert 0 < later < 3 * 24 * (STEPS - 1)
+    found = curve(network, small_images, labels, STEPS, batch=9, chunk=chunk)
+    right = (answers.argmax(2) == labels).sum(1)
+    assert found.correct.tolist() == right.tolist()
+    assert found.accuracy(STEPS) == pytest.approx(100 * int(right[-1]) / 24)
 
 
 @pytest.mark.parametrize("chunk", [None, 1, 5])
@@ -369,46 +329,21 @@ def test_an_answer_is_the_mean_of_the_steps_that_count(
     torch.testing.assert_close(found[-1], predictions(network, images, 12))
 
 
-def in_a_row() -> ConvertedNetwork:
-    """Four neurons that are fed four numbers."""
-    nodes = (Node("x", "input"), Node("l", "linear", ("x",), shape=(4, 4)), Node("n", "neuron", ("l",), "four", (4,)))
-    network = ConvertedNetwork(ConvertedConfig(nodes, SpikeRule(v0=0.0, inclusive=True), (4,), 4))
-    network.layers["l"].weight.copy_(torch.eye(4))  # type: ignore[operator, union-attr]
-    network.layers["l"].bias.zero_()  # type: ignore[operator, union-attr]
-    return network
-
-
-def test_an_audit_counts_the_dead_the_saturated_and_the_silent() -> None:
-    network = in_a_row()
-    x = torch.tensor([[0.5, 1.0, 0.05, -1.0], [0.05, 2.0, -1.0, -1.0]])  # for 8 steps: 4, 8, 0, 0; 0, 8, 0, 0 spikes
-    found = audit(network, x, 8)
-    (row,) = found.rows
-    assert row.layer == "four"
-    assert row.error == pytest.approx(
-        float((x.relu() - torch.tensor([[0.5, 1, 0, 0], [0, 1, 0, 0]])).norm()) / float(x.relu().norm())
-    )
-    assert row.bias == pytest.approx((0.5 + 0.025 + 0.025) / 4 / float(x.relu().mean()))
-    assert row.rate == pytest.approx((4 + 8 + 8) / (8 * 8))
-    assert (row.dead, row.saturated) == (pytest.approx(1 / 3), pytest.approx(2 / 5))
-    assert not row.silent
-    assert "| four | " in found.table()
-    (row,) = audit(network, -x.abs(), 8).rows
-    assert (row.dead, row.saturated, row.silent) == (0, 0, False)
-    (row,) = audit(network, torch.tensor([[7 / 8, 7 / 8, 7 / 8, 0.0]]), 8).rows
-    assert row.saturated == 0, "each of them pauses once"
-    for inputs, words in (
-        (x / 1000, "silent"),
-        (x * 9, "saturated"),
-        (torch.tensor([[0.08, 0.08, 0.08, 0.1]]), "differ"),
-    ):
-        with pytest.raises(ConversionError, match=f"four: .*{words}"):
-            audit(network, inputs, 12).raise_if_bad()
-
-
 def test_calibrated_biases_bring_the_means_together(resnet: nn.Module, images: Tensor) -> None:
     def gap(light: bool) -> float:
         network = convert(resnet, [images], replace(METHODS["ours"], repair=False, search=False, light=light), steps=8)
-        reference = build_network(resnet, images, network.config.rule)
-        return sum(row.bias for row in audit(network, images, 8, reference).rows)
+        wanted, found = list[Tensor](), list[Tensor]()
+
+        def keep(_: Node, z: Tensor) -> Tensor:
+            wanted.append(by_channel(z.relu()).mean(1))
+            return z.relu()
+
+        def see(_: str, __: SpikeLayer, ___: Tensor, spikes: Tensor) -> None:
+            found.append(by_channel(spikes.mean(0)).mean(1))
+
+        run_as_ann(build_network(resnet, images, network.config.rule), images, keep)
+        with watching(network, SpikeLayer, see):
+            network(images[None], None, 8)
+        return sum(float((a - b).abs().mean() / a.mean()) for a, b in zip(wanted, found, strict=True))
 
     assert gap(light=True) < gap(light=False) / 2

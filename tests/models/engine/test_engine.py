@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks.common.engines import uses
 from spikesight.models.conversion.ann_to_snn import convert
 from spikesight.models.engine import plan
 from spikesight.models.engine.engine import MEMBRANES, Engine, can_run, engine_status, rounds_weights, why_not
-from spikesight.models.engine.plan import has_matrix_unit, split
+from spikesight.models.engine.plan import has_matrix_unit
 from spikesight.models.native.build import library
 from spikesight.models.networks.ann import CifarResNet, ResNet
 from spikesight.models.networks.folding import fold
@@ -24,7 +25,6 @@ from spikesight.models.neurons.state import State
 from tests.support.models import lively, warmed
 from tests.support.networks import EVENT, assert_equal_to_network, assert_no_bit_changes, assert_same, inputs
 from tests.support.processes import in_fresh_process
-from tests.support.threads import together
 
 native = pytest.mark.skipif(library() is None, reason=engine_status())
 
@@ -186,29 +186,6 @@ def test_precisions_are_chosen_by_the_environment_and_unknown_ones_refused(monke
 
 
 @native
-def test_uses_tell_density_and_kernel() -> None:
-    engine = Engine(lively(EVENT), 17, 13)
-    engine.run(inputs(2, 2))
-    by_name = {use.name: use for use in engine.uses()}
-    assert 0 < by_name["stem"].density < 0.2
-    assert by_name["stem"].event_driven == 1
-    assert by_name["blocks.1.conv2 shortcut"].event_driven == 0  # currents: nearly all non-zero
-    assert engine.uses() == []
-
-
-@native
-def test_what_many_threads_use_is_counted_once_and_whole() -> None:
-    engine = Engine(lively(EVENT), 17, 13)
-    shown = [inputs(2, 2, seed=seed) for seed in range(8)]
-    for x_seq in shown:
-        engine.run(x_seq)
-    alone = [use._replace(seconds=0) for use in engine.uses()]
-    together([lambda x_seq=x_seq: [engine.run(x_seq) for _ in range(20)] for x_seq in shown])
-    assert [use._replace(seconds=0) for use in engine.uses()] == alone
-    assert engine.uses() == []
-
-
-@native
 def test_wrong_shapes_are_refused() -> None:
     engine = Engine(lively(EVENT), 17, 13)
     with pytest.raises(ValueError, match="x_seq must be"):
@@ -245,12 +222,6 @@ def test_it_can_be_switched_off_and_company_still_changes_nothing() -> None:
     assert "SPIKESIGHT_NATIVE=0" in in_fresh_process(ALONE + STATUS, SPIKESIGHT_NATIVE="0")
 
 
-def test_no_compiler_is_one_clear_line(tmp_path: object) -> None:
-    line = in_fresh_process(STATUS, SPIKESIGHT_NATIVE="1", CXX="no-such-compiler", SPIKESIGHT_CACHE=str(tmp_path))
-    assert "no C++ compiler" in line
-    assert "\n" not in line
-
-
 def test_only_what_the_engine_knows_is_taken() -> None:
     assert not can_run(nn.Linear(2, 2))
     assert why_not(SpikingResNet(replace(EVENT, spiking_readout=True))) != ""
@@ -260,13 +231,6 @@ def test_only_what_the_engine_knows_is_taken() -> None:
 
 needs_it = pytest.mark.skipif(not has_matrix_unit(), reason="this CPU has no matrix unit")
 WIDE = replace(NETWORKS["event-medium"], depths=(1, 1, 1), widths=(32, 64, 96))  # all multiples of a block
-
-
-def test_three_parts_are_the_weight_itself() -> None:
-    weight = torch.randn(1000, generator=torch.Generator().manual_seed(0))
-    high, middle, low = split(weight, 3)
-    assert torch.equal(high.double() + middle.double() + low.double(), weight.double())
-    assert torch.equal(split(weight, 1)[0], weight.bfloat16())
 
 
 @needs_it
@@ -280,7 +244,7 @@ def test_dense_frames_are_the_networks(block: str, size: tuple[int, int]) -> Non
         logits = network(x_seq.float())[0]
     assert logits.abs().max() > 0
     assert (engine.run(x_seq).logits - logits).abs().max() < 1e-4
-    assert not any(use.event_driven for use in engine.uses())
+    assert not any(use.event_driven for use in uses(engine))
 
 
 @native
@@ -293,7 +257,7 @@ def test_company_and_cutting_change_no_bit_whatever_the_break_even(
     monkeypatch.setattr(plan, "break_even", lambda *_, **__: density)
     engine = Engine(lively(WIDE), 34, 34, precision=precision)
     engine.run(inputs(4, 3, size=(34, 34)))
-    assert any(use.event_driven < 1 for use in engine.uses()), "some frames were multiplied"
+    assert any(use.event_driven < 1 for use in uses(engine)), "some frames were multiplied"
     assert_no_bit_changes(engine, inputs(4, 3, size=(34, 34)))
 
 

@@ -79,20 +79,6 @@ def test_a_converted_network(resnet: nn.Module, images: Tensor) -> None:
     assert_no_number_of_threads_changes_a_bit(Engine(network, *images.shape[2:]), x_seq)
 
 
-def test_how_the_smallest_numbers_are_rounded_is_the_callers_choice() -> None:
-    engine, x_seq = Engine(lively(EVENT), 17, 13), inputs(2, 1)
-    if not torch.set_flush_denormal(True):
-        pytest.skip("this processor knows no such choice")
-    try:
-        tiny = {"membranes": torch.full((1, engine.state_size), 1e-39)}
-        use_threads(1)
-        alone = engine.run(x_seq[:1] * 0, tiny)
-        use_threads(3)
-        assert_same(engine.run(x_seq[:1] * 0, tiny), alone)
-    finally:
-        torch.set_flush_denormal(False)
-
-
 KEPT = """
 import os, torch
 from spikesight.models.engine import engine as module

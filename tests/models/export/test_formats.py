@@ -18,7 +18,7 @@ from spikesight.models.export import formats
 from spikesight.models.export.formats import export, read_onnx
 from spikesight.models.export.parity import ExportError, Runner, check_parity, example_inputs, start_state
 from spikesight.models.neurons.config import CLIF, PLIF, SLIDING_PSN, NeuronConfig
-from spikesight.models.neurons.layers import Neuron, at_pace
+from spikesight.models.neurons.layers import at_pace
 from spikesight.models.neurons.state import State
 from spikesight.models.novelty.rates import Rates
 from tests.support.exporting import CARD, CONFIG, CONTRACT, require_onnx
@@ -48,19 +48,6 @@ def test_every_kind_of_neuron(neuron: NeuronConfig, tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["model.onnx"]
 
 
-def test_a_file_for_any_bin_is_told_how_long_each_step_is(tmp_path: Path) -> None:
-    require_onnx()
-    network, contract = lively(SMALLEST), replace(CONTRACT, shortest_bin_us=1000)
-    path = tmp_path / "model.onnx"
-    export(network, replace(CARD, contract=contract), path, any_bin=True)
-    assert {layer.span for layer in network.modules() if isinstance(layer, Neuron)} == {1.0}
-    for span in (0.3, 0.9):
-        run = read_onnx(path, None, span)
-        assert check_parity(at_pace(network, span), run, contract).logits < 1e-4
-    with pytest.raises(ExportError):
-        check_parity(at_pace(network, 0.5), run, contract)
-
-
 def test_a_pace_that_a_format_or_a_model_has_not_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save(
         tmp_path / "m",
@@ -70,7 +57,6 @@ def test_a_pace_that_a_format_or_a_model_has_not_is_refused(tmp_path: Path, caps
     save(tmp_path / "one", lively(CONFIG), CARD)
     for words, sentence in (
         ([str(tmp_path / "m"), "--format", "nir", "--bin-ms", "2"], "--bin-ms away"),
-        ([str(tmp_path / "m"), "--format", "nir", "--bin-ms", "any"], "--bin-ms away"),
         ([str(tmp_path / "one"), "--bin-ms", "2"], "bin_ms must be 10 for this model"),
     ):
         assert main(["export", *words, "--out", str(tmp_path / "m.nir")]) == 2
@@ -78,24 +64,23 @@ def test_a_pace_that_a_format_or_a_model_has_not_is_refused(tmp_path: Path, caps
     assert not (tmp_path / "m.nir").exists()
 
 
-def test_a_network_in_training_is_exported_as_it_answers_and_in_a_window(tmp_path: Path) -> None:
+def test_a_network_in_training_is_exported_as_it_answers_at_its_pace(tmp_path: Path) -> None:
     require_onnx()
     path = tmp_path / "a" / "folder" / "model.onnx"
-    assert "51 steps" in export(lively(SMALLEST).train(), CARD, path, window=3)
-    assert check_parity(lively(SMALLEST), read_onnx(path, 3), CONTRACT, 3).logits < 1e-4
+    network = at_pace(lively(SMALLEST), 0.5)
+    export(network.train(), CARD, path)
+    assert check_parity(network.eval(), read_onnx(path), CONTRACT).logits < 1e-4
+    with pytest.raises(ExportError):
+        check_parity(lively(SMALLEST), read_onnx(path), CONTRACT)
 
 
 def test_what_is_not_exported_is_said_and_not_begun(tmp_path: Path) -> None:
-    other = replace(CARD, contract=replace(CONTRACT, shortest_bin_us=1000, input_us=20_000))
-    for network, card, name, options, words in (
-        (lively(SMALLEST).to("meta"), CARD, "m.onnx", {}, "only a network on the CPU"),
-        (lively(SMALLEST), CARD, "m.pt2", {}, r"must end in \.onnx or \.nir"),
-        (lively(SMALLEST), CARD, "m.onnx", {"any_bin": True}, "its own bin alone"),
-        (lively(SMALLEST), other, "m.onnx", {"any_bin": True}, "its own bin alone"),
-        (lively(SMALLEST), CARD, "m.nir", {"window": 3}, "no steps"),
+    for network, name, words in (
+        (lively(SMALLEST).to("meta"), "m.onnx", "only a network on the CPU"),
+        (lively(SMALLEST), "m.pt2", r"must end in \.onnx or \.nir"),
     ):
         with pytest.raises(ExportError, match=words):
-            export(network, card, tmp_path / name, **options)  # type: ignore[arg-type]
+            export(network, CARD, tmp_path / name)
     assert not list(tmp_path.iterdir())
 
 
@@ -159,9 +144,7 @@ def test_converted_networks(tmp_path: Path) -> None:
     images = torch.rand(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     layers = [nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(128, 3)]
     card = Card(Contract("image", 3, 8, 8, 4, "direct"), ("a", "b", "c"))
-    network = convert(nn.Sequential(*layers).eval(), [images], "ours")
-    export(network, card, tmp_path / "model.onnx")
-    assert network(images[None])[0].shape == (1, 8, 3), "the network takes its compiled loops again"
+    assert "50 steps" in export(convert(nn.Sequential(*layers).eval(), [images], "ours"), card, tmp_path / "model.onnx")
 
 
 def test_a_tie_is_not_a_difference() -> None:

@@ -60,23 +60,6 @@ def test_the_graph_behaves_as_the_network_and_goes_on_from_its_state(name: str, 
         assert (again(x_seq)[0] - expected).abs().max() < 1e-4
 
 
-def test_continuous_time_parameters(tmp_path: Path) -> None:
-    neuron = NeuronConfig(0.75, theta=0.5, scale_input=True)
-    export(lively(replace(CONFIG, block="plain", neuron=neuron)), CARD, tmp_path / "model.nir")
-    graph = nir.read(tmp_path / "model.nir")  # NIR's own reader, which checks every shape
-    assert graph.metadata["dt"] == pytest.approx(0.01)
-    assert "Euler" in graph.metadata["integration"]
-    layer = graph.nodes["neuron"]
-    assert isinstance(layer, nir.LI)
-    assert layer.tau.flat[0] == pytest.approx(0.01 / 0.25)
-    assert layer.r.flat[0] == pytest.approx(1)  # dt / tau R = 1 - beta
-    assert layer.v_leak.max() == 0
-    assert graph.nodes["neuron.spikes"].threshold.flat[0] == 0.5
-    assert graph.nodes["neuron.reset"].scale.flat[0] == pytest.approx(-0.5 / 0.25)
-    assert ("neuron.reset", "neuron") in graph.edges
-    assert tuple(graph.nodes["output"].input_type["input"]) == (3,)
-
-
 @pytest.mark.parametrize(
     ("network", "words"),
     [

@@ -101,13 +101,6 @@ def test_steps_with_carried_state_equal_the_whole_sequence(block: str, options: 
     assert gradient.abs().sum() > 0
 
 
-def test_tdbn_starts_summed_branches_lower() -> None:
-    torch.manual_seed(0)
-    state = SpikingResNet(replace(TINY, block="sew", tdbn=True)).state_dict()
-    weights = [float(state[f"blocks.1.{name}.1.weight"][0]) for name in ("conv1", "conv2", "shortcut")]
-    assert weights == pytest.approx([1, 0.5**0.5, 0.5**0.5])
-
-
 def test_the_network_keeps_no_state() -> None:
     network, x = small_resnet(), events()
     with torch.no_grad():
@@ -117,37 +110,6 @@ def test_the_network_keeps_no_state() -> None:
         network(x, state)
     assert torch.equal(first, again)
     assert all(torch.equal(before[k], state[k]) for k in state)
-
-
-@pytest.mark.parametrize("training", [True, False])
-def test_asking_for_a_zero_state_changes_nothing_of_a_network(training: bool) -> None:
-    network = small_resnet().train(training)
-    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    zero_state(network, 2, 12, 15)
-    assert {module.training for module in network.modules()} == {training}
-    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
-
-
-@pytest.mark.parametrize(
-    ("good", "bad"),
-    [
-        ({"depths": (1, 1)}, {"depths": (1, 0)}),
-        ({"in_channels": 1}, {"in_channels": 0}),
-        ({"classes": 1}, {"classes": 0}),
-        ({"depths": (128, 128)}, {"depths": (128, 129)}),
-        ({"widths": (1, 8192)}, {"widths": (8193, 1)}),
-        ({"widths": (4096, 4096)}, {"widths": (8192, 8192)}),
-        ({"in_channels": 8192}, {"in_channels": 8193}),
-        ({"classes": 100_000}, {"classes": 100_001}),
-        ({"bottleneck": True, "widths": (4, 8)}, {"bottleneck": True, "widths": (6, 8)}),
-        ({"bottleneck": False, "widths": (6, 9)}, {"depths": (), "widths": ()}),
-    ],
-)
-def test_each_number_of_a_shape_has_its_bounds(good: dict[str, object], bad: dict[str, object]) -> None:
-    made = replace(TINY, **good)  # type: ignore[arg-type]
-    assert {name: getattr(made, name) for name in good} == good
-    with pytest.raises(ValueError, match=r"positive|at most|multiples of 4|one entry a stage"):
-        replace(TINY, **bad)  # type: ignore[arg-type]
 
 
 def test_input_of_the_wrong_shape_is_refused() -> None:

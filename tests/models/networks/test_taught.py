@@ -1,13 +1,11 @@
 """A taught head on a frozen network: what its memory holds, the engine beside it, its checkpoint and exports."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 
-from spikesight.models.checkpoint import load, save
-from spikesight.models.contract import Card, Contract
+from spikesight.models.contract import Contract
 from spikesight.models.engine.engine import Engine, engine_status
 from spikesight.models.native.build import library
 from spikesight.models.networks.resnet import ResNetConfig
@@ -107,29 +105,3 @@ def test_the_engine_gives_the_same_and_company_changes_no_bit(
     assert_no_bit_changes(engine, x)
     still = x[:1].expand(5, -1, -1, -1, -1)
     assert torch.equal(engine.run(still).logits, engine.run(still.contiguous()).logits)
-
-
-@torch.no_grad()
-def test_a_checkpoint_brings_it_back(network: TaughtNetwork, tmp_path: Path) -> None:
-    save(tmp_path, network, Card(CONTRACT, ("a", "b", "c")))
-    read, card = load(tmp_path)
-    assert isinstance(read, TaughtNetwork)
-    assert read.config == CONFIG
-    assert card.contract == CONTRACT
-    assert torch.equal(read(spikes(6).float())[0], network(spikes(6).float())[0])
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"classes": 0}, "classes must be positive"),
-        ({"slices": 0}, "slices divide the window"),
-        ({"window": 10_002}, "at most 10000 steps"),
-        ({"input_places": -1}, "input_places not negative"),
-        ({"places": 17}, "neither more than pixels"),
-        ({"input_places": 17}, "neither more than pixels"),
-    ],
-)
-def test_each_number_of_a_head_has_its_bounds(changes: dict[str, int], words: str) -> None:
-    with pytest.raises(ValueError, match=words):
-        replace(CONFIG, **changes)

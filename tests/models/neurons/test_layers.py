@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from spikesight.models.networks.converted.neurons import SpikeLayer
 from spikesight.models.networks.converted.rules import SpikeRule
 from spikesight.models.networks.resnet import NETWORKS, SpikingResNet
-from spikesight.models.neurons.config import CLIF, IF, PAPER_LIF, PLIF, RECTIFIER, SLIDING_PSN, NeuronConfig
+from spikesight.models.neurons.config import CLIF, IF, PAPER_LIF, PLIF, SLIDING_PSN, NeuronConfig
 from spikesight.models.neurons.layers import Neuron, at_pace, make_neuron
 from spikesight.models.neurons.pace import pace, paced_step
 from spikesight.models.neurons.surrogate import SURROGATES, spike
@@ -119,17 +119,6 @@ def test_every_kind_spikes_learns_and_keeps_its_input(config: NeuronConfig) -> N
     assert torch.equal(x.detach(), before)
 
 
-@pytest.mark.parametrize("config", [PAPER_LIF, CLIF, SLIDING_PSN], ids=["lif", "clif", "psn"])
-def test_bfloat16_currents_keep_float32_membranes(config: NeuronConfig) -> None:
-    x, state = torch.rand(5, 2, 8, generator=torch.Generator().manual_seed(8)) * 2, {}
-    x = x.bfloat16()
-    spikes = make_neuron(config)(x, state)
-    assert spikes.dtype == torch.bfloat16
-    if config.kind != "psn":
-        assert all(v.dtype == torch.float32 for v in state.values())
-    assert torch.equal(spikes.float(), make_neuron(config)(x.float(), {}))
-
-
 def test_clif_by_hand() -> None:
     """Equations of the paper, written once more in plain numbers."""
     v = m = 0.0
@@ -142,13 +131,6 @@ def test_clif_by_hand() -> None:
         expected.append(s)
     assert make_neuron(CLIF)(torch.tensor(currents).view(-1, 1), {}).flatten().tolist() == expected
     assert 0 < sum(expected) < len(expected)
-
-
-def test_the_rectifier_keeps_no_state() -> None:
-    state: dict[str, torch.Tensor] = {}
-    x = torch.tensor([[[-1.0, 0.5]], [[2.0, 0.0]]])
-    assert torch.equal(make_neuron(RECTIFIER)(x, state), torch.tensor([[[0.0, 0.5]], [[2.0, 0.0]]]))
-    assert not state
 
 
 def test_equals_spikingjelly_sliding_psn() -> None:
@@ -211,15 +193,6 @@ def test_current_membrane_and_rate_belong_together_at_every_pace(config: NeuronC
     assert float(rate[-1]) > 0.5
 
 
-def test_what_is_left_of_a_membrane_after_a_trained_step_does_not_depend_on_the_pace() -> None:
-    w = torch.tensor([0.5], dtype=torch.float64)
-    for span in (1.0, 0.5, 0.1):
-        rest, own = w, pace(0.5, 1.0, span, delay=True)
-        for _ in range(round(1 / span)):
-            _, rest = paced_step(torch.zeros_like(w), rest, PAPER_LIF, own)
-        assert rest.item() == pytest.approx(0.25)
-
-
 def test_the_twin_has_the_same_weights_and_watches_for_nobody() -> None:
     network = SpikingResNet(NETWORKS["event-small"])
     seen: list[object] = []
@@ -246,18 +219,6 @@ def test_neurons_without_another_pace_say_why(layer: Neuron) -> None:
 
 AREAS = {"fast_sigmoid": lambda slope: 2 / slope}  # of the others it is 1
 ALL = pytest.mark.parametrize("name", SURROGATES)
-
-
-@ALL
-def test_even_finite_and_highest_at_the_threshold(name: str) -> None:
-    surrogate = SURROGATES[name]()
-    for dtype in (torch.float32, torch.float16, torch.bfloat16):
-        x = torch.linspace(-100, 100, 4001).to(dtype)
-        d = surrogate.derivative(x)
-        assert d.dtype == dtype
-        assert d.isfinite().all()
-        assert torch.equal(d, surrogate.derivative(-x))
-        assert d.max() <= surrogate.derivative(torch.zeros(1, dtype=dtype))
 
 
 @ALL

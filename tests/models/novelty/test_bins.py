@@ -69,7 +69,7 @@ def test_its_arrays_hold_all_of_it() -> None:
 
 
 STATE = KNOWN.state()
-OLD = gathered(STATE)  # as earlier versions wrote it: the lines of each span as one array [kinds, 8, T]
+OLD = gathered(STATE)  # the lines of each span as one array [kinds, 8, T]
 
 
 def set_row(row: int, value: float) -> dict[str, Any]:

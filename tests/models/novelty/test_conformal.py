@@ -1,11 +1,14 @@
-"""Commitments: the true label stays possible as often as asked, whatever the moment of stopping."""
+"""Commitments: the true label stays possible as often as asked, whenever one stops; and the alarm, quiet on what was
+calibrated however long it lasts, and soon where something else comes."""
 
 from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
+from scipy.integrate import quad
 
+from spikesight.models.novelty.alarm import RATE, Alarm, bet
 from spikesight.models.novelty.conformal import Conformal, Evidence, Trials, fit_trials
 from spikesight.models.statistics import Floats
 from tests.support.models import trials
@@ -110,17 +113,6 @@ def test_state_goes_round_and_broken_ones_are_refused() -> None:
             Conformal.from_state({**state, name: wrong})
 
 
-def test_a_calibration_that_tells_no_classes_judges_all_by_all() -> None:
-    state = Conformal({5000: fitted(*walks(30, 0))}).state()
-    bare = Conformal.from_state(
-        {"5000.temperature": state["5000.temperature"], "5000.largest": np.sort(state["5000.largest"][0])}
-    ).trials[5000]
-    means = walks(1, 7)[0][0]
-    assert run(bare, means, 0.1) == run(fitted(*walks(30, 0)), means, 0.1)
-    with pytest.raises(ValueError, match="each bin must have"):
-        Conformal.from_state({name: state[name] for name in state if name != "5000.known"})
-
-
 def uneven(n: int, seed: int) -> tuple[Floats, np.ndarray]:
     """Walks of which those of class 2 are twice as sure, of what is wrong as well."""
     means, labels = walks(n, seed)
@@ -169,13 +161,6 @@ def test_windows_from_rest_and_those_behind_them_are_judged_by_their_own() -> No
 FEW = trials(np.array([1.0, 2.0]), np.array([1.0, 2.0, 2.0, 3.0]))
 
 
-def test_strangeness_is_minus_the_logarithm_of_the_cooled_probability() -> None:
-    mean = np.array([[2.0, 1.0, -1.0], [0.0, 0.0, 4.0]])
-    for steps, temperature in ((1, 1.0), (2, 2.0), (3, 2.0)):
-        expected = np.log(np.exp(mean / temperature).sum(1, keepdims=True)) - mean / temperature
-        np.testing.assert_allclose(FEW.strangeness(mean, steps), expected)
-
-
 def test_labels_are_possible_above_the_error_rate_the_likeliest_first() -> None:
     found = Evidence(1, np.array([2.5, 0.5, 1.5]))
     assert found.commitment(FEW, LABELS, 0.3, 1) == (None, ("b", "c", "a"), 0.8)
@@ -194,3 +179,52 @@ def test_limits_are_where_p_values_fall_to_the_error_rate() -> None:
             strange = np.array([limit - 1e-9, limit, limit + 1e-9])
             possible = [judge.p_values(np.full(3, one), 1)[k] > rate for one in strange]
             assert possible == ([True, True, False] if abs(limit) < 1e300 else [limit > 0] * 3)
+
+
+def after(p_values: np.ndarray, alarm: Alarm | None = None) -> list[Alarm]:
+    """The alarm after each window of these p-values."""
+    found, alarm = [], alarm or Alarm()
+    for p in p_values.tolist():
+        alarm = alarm.push(p)
+        found.append(alarm)
+    return found
+
+
+def first(alarms: list[Alarm]) -> int:
+    """How many windows it took; one more than there are where it stayed quiet."""
+    return next((n for n, alarm in enumerate(alarms, 1) if alarm.on), len(alarms) + 1)
+
+
+def test_a_bet_wins_nothing_in_the_mean() -> None:
+    mean = sum(quad(bet, low, 10 * low)[0] for low in np.logspace(-300, -1, 300))
+    assert mean < 1
+    assert mean + 1 / np.log(1e300) == pytest.approx(1, abs=1e-3)  # the part below 1e-300 is 1 / -ln of it
+    p = np.linspace(0.001, 1, 200)
+    assert (np.diff([bet(one) for one in p]) < 0).all(), "the stranger a window, the more it brings"
+    assert bet(1.0) == pytest.approx(bet(1 - 1e-6), abs=1e-5)
+
+
+def test_streams_of_what_was_calibrated_seldom_set_it_off() -> None:
+    random, streams = np.random.default_rng(0), 1000
+    off = sum(first(after(random.random(500))) <= 500 for _ in range(streams))
+    assert 0 < off < streams * RATE + 3 * (streams * RATE) ** 0.5
+
+
+def test_what_is_stranger_than_nearly_all_sets_it_off_in_few_windows_at_any_time() -> None:
+    random = np.random.default_rng(1)
+    strange = np.full(20, 1 / 1201)
+    assert first(after(strange)) == 2
+    for before in (10, 100, 1000):
+        calm = after(random.random(before))[-1]
+        assert not calm.on
+        assert 2 <= first(after(strange, calm)) <= 7
+
+
+def test_it_ends_some_windows_after_the_strange_ones_and_forgets_them() -> None:
+    random = np.random.default_rng(2)
+    strange = after(np.full(500, 0.001))[-1]
+    calm = after(random.uniform(0.2, 1, 40), strange)
+    assert strange.on
+    assert calm[2].on, "not at once"
+    assert not calm[-1].on
+    assert Alarm() in calm

@@ -14,9 +14,7 @@ from spikesight.models.novelty.score import (
     Lines,
     NoveltyDetector,
     Windows,
-    fewest_active,
     fit_novelty,
-    gathered,
     rows_of,
 )
 from spikesight.models.statistics import energy, quantile, softmax
@@ -111,15 +109,6 @@ def test_each_kind_of_input_is_known_by_itself() -> None:
         fit_novelty(2, of_kinds(windows(60, 1), windows(60, 1)), of_kinds(windows(60, 2), windows(19, 2)))
 
 
-def test_what_earlier_versions_wrote_is_of_one_kind() -> None:
-    """Lines as one array [8, T], by the order of their rows."""
-    state = gathered(KNOWN.state())
-    assert set(state) == {"centres", "whiten", "lines", "layers"}
-    of = windows(50, 9)
-    for old in (state, {name: array if name == "layers" else array[0] for name, array in state.items()}):
-        np.testing.assert_allclose(judged(NoveltyDetector.from_state(old), of, 2), judged(KNOWN, of, 2), atol=1e-4)
-
-
 def test_too_few_active_inputs_are_nothing() -> None:
     of = windows(1, 7)
     floor = KNOWN.active[-1]
@@ -189,24 +178,3 @@ def test_too_little_is_refused() -> None:
         ClassDistance.fit(np.zeros((0, 3)), np.zeros(0, int))
     with pytest.raises(ValueError, match="equals its class mean"):
         ClassDistance.fit(np.ones((9, 3)), np.zeros(9, int))
-
-
-def test_the_fewest_active_inputs_are_half_of_what_nearly_all_windows_of_some_kind_have() -> None:
-    of = windows(400, 1)
-    active = np.stack([np.arange(400.0)] * STEPS, 1)
-    active[:, 1] = 0.5
-    both = replace(of, active=active, kinds=np.repeat([0, 1], 200))
-    assert fewest_active(both, 0) == 0.5 * max(1, 1)
-    assert fewest_active(both, 1) == 0.5, "none at all is nothing"
-    assert fewest_active(replace(both, active=active + 10), 0) == 0.5 * 11
-    assert fewest_active(replace(both, active=active[::-1] + 10), 0) == 0.5 * 11
-
-
-def test_a_covariance_is_shrunk_towards_a_sphere() -> None:
-    features = np.array([[3.0, 0.0], [-3.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
-    found = ClassDistance.fit(features, np.zeros(4, int), shrink=0.5)
-    spread = (4.5 + 0.5) / 2
-    expected = [9 / (4.5 + 0.5 * spread), 1 / (0.5 + 0.5 * spread)]
-    np.testing.assert_allclose(found.score(np.array([[3.0, 0.0], [0.0, 1.0]])), expected)
-    usual = ClassDistance.fit(features, np.zeros(4, int))
-    np.testing.assert_allclose(usual.score(np.array([3.0, 0.0])), 9 / (4.5 + 1e-3 * spread))

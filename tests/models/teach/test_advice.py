@@ -14,18 +14,16 @@ K = 3
 
 
 def taught(chosen: list[int], truth: list[int], goes: int = 9, noticed: float | None = None) -> Any:
-    """Examples that a head took for `chosen` (-1: judged by none), three features each, every one a piece."""
+    """Examples that a head took for `chosen` (-1: judged by none)."""
     scores = np.full((len(truth), K), np.nan)
     for row, label in enumerate(chosen):
         if label >= 0:
             scores[row] = np.eye(K)[label]
     labels = ("cup", "key", "pen")
-    pieces = np.arange(len(truth))
-    features = (np.eye(K)[truth] + 0.01 * pieces[:, None])[:, None].astype(np.float32)
     told = dict.fromkeys(labels, goes)
     unknown = None if noticed is None else SimpleNamespace(noticed=noticed, interval=interval(noticed * K, K))
     return SimpleNamespace(
-        judged=Judged(scores, 1.0), truth=np.array(truth), labels=labels, pieces=pieces, features=features,
+        judged=Judged(scores, 1.0), truth=np.array(truth), labels=labels,
         piece_counts=told, unknown=unknown,
     )  # fmt: skip
 

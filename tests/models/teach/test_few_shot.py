@@ -45,8 +45,6 @@ def test_a_class_that_comes_later_leaves_the_others() -> None:
     assert all(np.array_equal(a, b.features) for a, b in zip(before, made.shown))
     taught = made.learn()
     assert (taught.judged.scores.argmax(1) == taught.truth).mean() > 0.9
-    assert made.undo() == "a ring"
-    assert made.counts()["a ring"] == 5
     made.forget("a ring")
     assert made.labels == ("lying", "standing")
 
