@@ -12,6 +12,8 @@ from spikesight.encoders.sources.source import open_source
 from tests.support.serving.servers import free_port
 
 SENSOR = SensorSize(40, 30)
+
+
 @pytest.fixture
 def recording(tmp_path: Path) -> tuple[Path, Events]:
     path, n = tmp_path / "a.npz", 2100
