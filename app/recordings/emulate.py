@@ -14,7 +14,7 @@ from spikesight.app.recordings.progress import warn
 from spikesight.encoders.emulator.filmed import filmed_recording
 from spikesight.encoders.emulator.motions import MOTIONS, SENSOR, motion_recording
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel
-from spikesight.encoders.emulator.saccades import MOVEMENTS, ground, light_on_dark, saccades
+from spikesight.encoders.emulator.saccades import Saccades, ground, light_on_dark, saccades
 from spikesight.encoders.emulator.sensors import CAMERAS, Camera, random_camera
 from spikesight.encoders.events import NMNIST_SENSOR, Events, EventsError, SensorSize
 from spikesight.encoders.preprocess.fit import DIGIT_BOX, DIGIT_SIZE
@@ -30,7 +30,7 @@ DESCRIPTION = """Turn images into recordings of events, or a video into one reco
   spikesight emulate motions events/ --count 100         drawn objects in nine motions, 100 recordings of each
   spikesight emulate filmed-motions events/              the same as a webcam films them: texture, noise, shake
 
-Images are moved before an emulated camera as for N-MNIST: three saccades in 0.3 s (--movement smooth: an ellipse).
+Images are moved before an emulated camera as for N-MNIST: three saccades in 0.3 s.
 Of a drawing, whose border is even, the drawn part is shown as large as an upload's; light on dark as dark on light,
 as N-MNIST has it. Photographs are shown as they are.
 --sensor random is another camera for every image: a model of many learns what does not hang on one.
@@ -60,7 +60,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--sensor", choices=(*CAMERAS, "random"), help="a camera's size, thresholds, bandwidth, noise and hot pixels")
     kinds = "of the recordings (default: npz; of a video by the file's name)"
     add("--format", choices=WRITABLE, help=kinds)
-    add("--movement", default="saccades", choices=list(MOVEMENTS), help="of images: three saccades, or an ellipse")
     add("--count", type=int, default=0, help="only so many images, as many of each class; of motions: of each (100)")
     add("--light", action="store_true", help="images: drawings of light on dark stay so")
     add("--threshold", type=float, help="contrast of one event, in log intensity")
@@ -85,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     for index, picture in enumerate(balanced(pictures(args.source), args.count)):
         camera, seed = _camera(args, args.seed + index), args.seed + index
         sensor = camera.size if camera else args.size or NMNIST_SENSOR
-        movement = MOVEMENTS[args.movement](inverted=picture.inverted and not args.light, **_pixels(args, camera))
+        movement = Saccades(inverted=picture.inverted and not args.light, **_pixels(args, camera))
         events = saccades(picture.grey, sensor, movement=movement, seed=seed)
         events = camera.heated(events, args.seed) if camera else events
         if not len(events):

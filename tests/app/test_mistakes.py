@@ -50,7 +50,6 @@ MISTAKES = {
     "webcam --no-window --source nothing-of-that-name": "no source 'nothing-of-that-name'",
     "webcam --no-window --source small.yaml": "small.yaml",
     "webcam --no-window --source digit-3 --model nobody": "no model 'nobody'",
-    "webcam --no-window --source digit-3 --record nowhere/out.mp4": "cannot be written",
     "webcam --no-window --source digit-3 --count line:1": "line:X1,Y1,X2,Y2",
     "transcode take.npz to.dat --filter blur": "blur",
     "record nothing to.dat": "is no source",

@@ -102,10 +102,9 @@ def test_training_images_come_first_and_two_sets_do_not_share_names(tmp_path: Pa
     assert [(one.label, one.name) for one in pictures(tmp_path)] == found, "each once"
 
 
-@pytest.mark.parametrize("movement", ["saccades", "smooth"])
-def test_mnists_files_become_n_mnists(tmp_path: Path, movement: str) -> None:
+def test_mnists_files_become_n_mnists(tmp_path: Path) -> None:
     mnist(tmp_path / "in", "train", [1, 7, 1])
-    assert main(["emulate", str(tmp_path / "in"), str(tmp_path / "out"), "--movement", movement]) == 0
+    assert main(["emulate", str(tmp_path / "in"), str(tmp_path / "out")]) == 0
     files = written(tmp_path / "out")
     assert list(files) == ["1/00001.npz", "1/00003.npz", "7/00002.npz"]
     found = read_recording(files["1/00001.npz"])

@@ -9,7 +9,7 @@ import pytest
 from spikesight.encoders.emulator import filmed, handheld
 from spikesight.encoders.emulator.handheld import draw_room, frames
 from spikesight.encoders.emulator.noise import HOT_HZ, with_noise
-from spikesight.encoders.emulator.saccades import MOVEMENTS, NMNIST, saccade_events, saccades
+from spikesight.encoders.emulator.saccades import NMNIST, saccade_events, saccades
 from spikesight.encoders.emulator.sensors import ASPECTS, CAMERAS, SIDES, Camera, random_camera
 from spikesight.encoders.events import Events, SensorSize, make_events
 from tests.support.inputs.samples import drawing, seven
@@ -28,7 +28,6 @@ MADE: dict[str, Callable[[int], np.ndarray]] = {
     "digit": lambda seed: saccade_events(DIGIT, SMALL, "digit", seed=seed),
     "sheet": sheet,
     "leaves": lambda seed: filmed.dead_leaves(60, 80, np.random.default_rng(seed)),
-    **{name: lambda seed, kind=kind: saccades(DIGIT, movement=kind(), seed=seed) for name, kind in MOVEMENTS.items()},
 }
 
 

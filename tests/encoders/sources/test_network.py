@@ -116,9 +116,9 @@ def test_a_network_camera_that_dies_and_comes_back() -> None:
         assert source.size == SENSOR
         sink.send(packet(1_000_000))
         first = read_to(10, source.read)
-        sink.connect(connected=False)
+        sink.stop()
         until(lambda: source.fault is not None)
-        sink.connect(connected=True)
+        sink = DvSink(SENSOR, "127.0.0.1", port)
         until(lambda: source.n_reopened and sink.n_clients)
         sink.send(packet(50))
         second = read_to(10, source.read)
