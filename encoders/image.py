@@ -93,7 +93,7 @@ class Latency(Code):
             time in the batch)
     grow    t = T-1 - ln(α·x + 1), α = e^(T-1) - 1                                  (SpikingJelly `log`)
 
-    `clip`: an input below θ never fires. The three logarithmic codes here and in WeberFechner are different functions.
+    `clip`: an input below θ never fires.
     """
 
     mapping: str = "linear"
@@ -147,125 +147,9 @@ class FirstSpike(Latency):
     clip: bool = True
 
 
-@dataclass(frozen=True)
-class WeberFechner(Code):
-    """Sends one spike at t = (T-1)·ln(1/x)/ln(1/x_min), none below x_min: equal ratios of x give equal delays."""
-
-    lowest: float = 2.0**-8
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 < self.lowest < 1:
-            raise ValueError(f"the lowest value must lie between 0 and 1, not {self.lowest}")
-
-    def times(self, images: Tensor) -> Tensor:
-        """Return the spike time of every input in steps, real; above T-1 if the input is below the lowest value."""
-        return -torch.log(images.double().clamp(0, 1)) / -math.log(self.lowest) * (self.steps - 1)
-
-    def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:  # noqa: ARG002
-        spikes = one_spike_at(self.times(_real(images)).round(), self.steps, images.dtype)
-        return spikes * (images >= self.lowest)
-
-    def decode(self, x_seq: Tensor) -> Tensor:
-        """Return x from the step of the spike, 0 without a spike."""
-        t = first_spike(x_seq).double()
-        return torch.where((x_seq > 0).any(0), self.lowest ** (t / max(self.steps - 1, 1)), 0.0).to(x_seq.dtype)
-
-
-@dataclass(frozen=True)
-class Phase(Code):
-    """Sends the bits of x, most significant first: spike k of K weighs 2^-k; x at most 1 - 2^-K; period K.
-
-    This is SpikingJelly's `WeightedPhaseEncoder`.
-    """
-
-    bits: int = 8
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 1 <= self.bits <= 24:
-            raise ValueError(f"a phase code has 1 to 24 bits, not {self.bits}")
-
-    def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:  # noqa: ARG002
-        whole = (_real(images).double() * 2**self.bits).floor().clamp(0, 2**self.bits - 1).long()
-        shift = self.bits - 1 - torch.arange(self.steps, device=images.device) % self.bits
-        return (whole.unsqueeze(0) >> shift.view(-1, *[1] * images.dim()) & 1).to(images.dtype)
-
-    def decode(self, x_seq: Tensor) -> Tensor:
-        """Return Σ 2^-k·s_k over the first period: ⌊x·2^K⌋/2^K if a whole period was sent."""
-        first = x_seq[: self.bits]
-        weights = 0.5 ** torch.arange(1, len(first) + 1, dtype=x_seq.dtype, device=x_seq.device)
-        return (first * weights.view(-1, *[1] * (x_seq.dim() - 1))).sum(0)
-
-
-@dataclass(frozen=True)
-class Burst(Code):
-    """Sends ⌈N_max·x⌉ spikes, ⌊T_max - (T_max - T_min)·x⌋ steps apart: brighter is more and closer; none after T."""
-
-    most: int = 5
-    closest: int = 1
-    widest: int = 0  # steps between spikes of the darkest input; 0: the widest at which `most` spikes fit
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _at_least("most", self.most, 1)
-        _at_least("closest", self.closest, 1)
-        if self.widest and self.widest < self.closest:
-            raise ValueError(f"the widest interval must be at least the closest, {self.closest}, not {self.widest}")
-
-    def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:  # noqa: ARG002
-        x = _real(images).double().clamp(0, 1)
-        widest = self.widest or max(self.closest, (self.steps - 1) // max(self.most - 1, 1))
-        number = torch.ceil(self.most * x)
-        interval = torch.floor(widest - (widest - self.closest) * x)
-        clock = torch.arange(self.steps, device=images.device).view(-1, *[1] * images.dim())
-        return ((clock % interval == 0) & (clock < number * interval)).to(images.dtype)
-
-    def decode(self, x_seq: Tensor) -> Tensor:
-        """Return the largest x with this number of spikes: number / N_max."""
-        return x_seq.sum(0) / self.most
-
-
-@dataclass(frozen=True)
-class Delta(Code):
-    """+1 where a sequence rises by at least `threshold` from one step to the next, -1 (if `falling`) where it falls.
-
-    It takes a sequence [T, N, C, H, W], or images [N, C, H, W], which stay constant for all steps. The first step is
-    compared with 0, or with itself if `padding` (snnTorch `delta`).
-    """
-
-    threshold: float = 0.1
-    falling: bool = True
-    padding: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.threshold > 0:
-            raise ValueError(f"the threshold must be above 0, not {self.threshold}")
-
-    def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:  # noqa: ARG002
-        sequence = images if images.dim() == 5 else images.unsqueeze(0).expand(self.steps, *images.shape)
-        return self.changes(_real(sequence))
-
-    def changes(self, sequence: Tensor) -> Tensor:
-        """Return spikes [T, ...] where a sequence [T, ...] changes by at least the threshold between steps."""
-        before = sequence[:1] if self.padding else torch.zeros_like(sequence[:1])
-        change = sequence - torch.cat([before, sequence[:-1]])
-        rises = (change >= self.threshold).to(sequence.dtype)
-        return rises - (change <= -self.threshold).to(sequence.dtype) if self.falling else rises
-
-    def decode(self, x_seq: Tensor) -> Tensor:
-        """Return the sum of the changes, each counted as one threshold, as an integrator would."""
-        return x_seq.sum(0) * self.threshold
-
-
 IMAGE_ENCODERS: dict[str, type] = {
     "direct": Direct,
     "rate": Rate,
     "latency": Latency,
     "ttfs": FirstSpike,
-    "weber_fechner": WeberFechner,
-    "phase": Phase,
-    "burst": Burst,
-    "delta": Delta,
 }

@@ -35,15 +35,15 @@ def wait_until(done: Callable[[], bool], seconds: float) -> bool:
 class UdpSink:
     """Datagrams to one address."""
 
-    def __init__(self, host: str, port: int, layout: str = "t64", *, big_endian: bool = False) -> None:
+    def __init__(self, host: str, port: int, layout: str = "t64") -> None:
         if layout not in RECORD_BYTES:
             raise CameraError(f"there is no layout '{layout}'; choose one of {', '.join(RECORD_BYTES)}")
-        self._target, self._layout, self._big_endian = (host, port), layout, big_endian
+        self._target, self._layout = (host, port), layout
         self._socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
         self.n_sent = self.n_dropped = self.n_missed = 0
 
     def send(self, events: Events) -> None:
-        for datagram in encode(events, self._layout, big_endian=self._big_endian):
+        for datagram in encode(events, self._layout):
             self._socket.sendto(datagram, self._target)
         self.n_sent += len(events)
 
@@ -215,4 +215,4 @@ def open_sink(text: str, size: SensorSize) -> Sink:
         raise CameraError(f"cannot send to '{text}'; write dv://host:port, dv+unix:///path or udp://host:port")
     if parts.scheme == "dv":
         return DvSink(size, host, port)
-    return UdpSink(host, port, options.get("format", "t64"), big_endian=options.get("endian") == "big")
+    return UdpSink(host, port, options.get("format", "t64"))

@@ -15,12 +15,10 @@ import numpy as np
 
 from benchmarks.common import report
 from benchmarks.motions import videos
-from benchmarks.real_input.cost import rows as rows_of_cost
 from benchmarks.real_input.judge import noisy_right, watch
 from benchmarks.real_input.motions import rows as rows_of_motions
 from benchmarks.real_input.nothing import rows as rows_of_nothing
 from benchmarks.real_input.scenes import HARDER, THINGS, Kind, clips, pen
-from benchmarks.real_input.several import rows as rows_of_several
 from benchmarks.real_input.unknown import rows as rows_of_unknown
 from benchmarks.real_input.unknown import rows_of_near
 from spikesight.models.classifier import Classifier
@@ -30,7 +28,7 @@ from spikesight.training.data.images import read_idx
 from spikesight.training.data.recordings import list_nmnist, read_item
 
 MODELS = ("nmnist", "mnist-direct")
-TABLES = ("pictures", "clips", "noise", "nothing", "unknown", "near", "motions", "cost", "several")
+TABLES = ("pictures", "clips", "noise", "nothing", "unknown", "near", "motions")
 STYLES = ("thin pen", "uneven light", "stretched wide", "stretched tall", "noisy")
 KINDS: tuple[Kind, ...] = ("plain", "harder", "things", "tidy")
 NAMES = {"plain": "digit on paper, plain", "harder": f"the same: {', '.join(HARDER)}", "tidy": "as the tip asks"}
@@ -122,7 +120,6 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=5, help="clips of each motion")
     parser.add_argument("--only", choices=TABLES, help="one table")
     parser.add_argument("--objects", type=int, default=0, help="clips and nothing: looking for so many things at once")
-    parser.add_argument("--failed", type=Path, metavar="FILE", help="of several digits: pictures of films that failed")
     parser.add_argument("--tuning", action="store_true", help="what things are tried on, not what is reported")
     parser.add_argument("--model", help="in place of the shipped ones: a name or a folder; of motions with --only")
     args = parser.parse_args()
@@ -135,8 +132,6 @@ def main() -> None:
         pictures(classifiers, digits, photos, args.seed, args.count)
     if args.only in (None, "clips"):
         films(classifiers[0], digits, photos, args.seed, args.count, args.objects)
-    if args.only in (None, "several"):
-        rows_of_several(classifiers[0], digits, photos, args.seed, args.count, args.failed)
     if args.only in (None, "noise"):
         noise(classifiers[0], args.root, tuning=args.tuning)
     if args.only in (None, "nothing"):
@@ -152,8 +147,6 @@ def main() -> None:
         rows_of_motions(moving, photos, args.clips, args.seed)
         if (args.root / "videos").is_dir() and not args.tuning:
             videos(moving, args.root / "videos")
-    if args.only in (None, "cost"):
-        rows_of_cost(classifiers[0], list_nmnist(args.root).test[:20])
     if args.json or not args.tuning:  # in the place of what is reported belongs nothing else
         report.write("real_input", args.json)
 

@@ -58,7 +58,6 @@ MISTAKES = {
     "emulate none to": "there is no none",
     "emulate takes to": "there are no images in takes",
     "emulate small.yaml to.h5": "is no video",
-    "emulate motions to --sensor speck": "leave --sensor out",
     "emulate in to --sensor speck --size 9x9": "leave --size out",
 }  # fmt: skip
 

@@ -2,7 +2,6 @@
 
 import gzip
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -11,8 +10,7 @@ import pytest
 import spikesight
 from benchmarks import draw_samples
 from spikesight.app.cli import main
-from spikesight.app.recordings.emulate import MOTION_SETS, Picture, balanced, pictures
-from spikesight.encoders.emulator.motions import MOTIONS
+from spikesight.app.recordings.emulate import Picture, balanced, pictures
 from spikesight.encoders.emulator.saccades import Saccades, saccades
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.recordings.files import read_recording
@@ -130,20 +128,6 @@ def test_flags_are_those_of_the_camera_and_what_gives_no_events_is_named(
         found = recordings[f"{picture.label}/{picture.name}.npz"]
         assert found.size == SensorSize(40, 36)
         assert np.array_equal(found.events, expected)
-
-
-@pytest.mark.parametrize("kind", MOTION_SETS)
-def test_recordings_of_motions_are_numbered_from_their_seed(
-    kind: str, tmp_path: Path, monkeypatch: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
-    prefix, maker = MOTION_SETS[kind]
-    monkeypatch.setitem(MOTION_SETS, kind, (prefix, lambda *a, **k: maker(*a, **k, duration_ms=60)))
-    assert main(["emulate", kind, str(tmp_path / "out"), "--count", "2", "--seed", "3", "--size", "16x12"]) == 0
-    files = written(tmp_path / "out")
-    assert {name.split("/")[0] for name in files} <= set(MOTIONS)
-    assert {f"left/{prefix}00003.npz", f"left/{prefix}00004.npz"} <= set(files)
-    said = capsys.readouterr().out
-    assert said == f"{tmp_path / 'out'}: {len(files)} recordings of {len(MOTIONS)} motions, 16x12 pixels\n"
 
 
 def video(path: Path, width: int, height: int) -> Path:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from spikesight.encoders.emulator import filmed, handheld
+from spikesight.encoders.emulator import handheld
 from spikesight.encoders.emulator.handheld import draw_room, frames
 from spikesight.encoders.emulator.noise import HOT_HZ, with_noise
 from spikesight.encoders.emulator.saccades import NMNIST, saccade_events, saccades
@@ -27,7 +27,7 @@ def sheet(seed: int) -> np.ndarray:
 MADE: dict[str, Callable[[int], np.ndarray]] = {
     "digit": lambda seed: saccade_events(DIGIT, SMALL, "digit", seed=seed),
     "sheet": sheet,
-    "leaves": lambda seed: filmed.dead_leaves(60, 80, np.random.default_rng(seed)),
+    "leaves": lambda seed: handheld.dead_leaves(60, 80, np.random.default_rng(seed)),
 }
 
 

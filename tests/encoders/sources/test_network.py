@@ -41,10 +41,10 @@ def read_to(n: int, read: Callable[[float], Events | None]) -> Events:
     return np.concatenate(found)
 
 
-@pytest.mark.parametrize(("layout", "big"), [("t64", False), ("aestream", False), ("aestream", True)])
-def test_datagrams_arrive(layout: str, big: bool) -> None:
-    sent, driver = packet(1000, n=3000), udp(format=layout, endian="big" if big else "little")
-    send(driver.port, list(encode(sent, layout, big_endian=big)))
+@pytest.mark.parametrize("layout", ["t64", "aestream"])
+def test_datagrams_arrive(layout: str) -> None:
+    sent, driver = packet(1000, n=3000), udp(format=layout)
+    send(driver.port, list(encode(sent, layout)))
     assert np.array_equal(read_to(3000, driver.read), sent)
     assert driver.read(0.01) is None
     driver.close()
