@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from spikesight.app.recordings.progress import warn
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel
 from spikesight.encoders.emulator.saccades import Saccades, ground, light_on_dark, saccades
-from spikesight.encoders.emulator.sensors import CAMERAS, Camera, random_camera
+from spikesight.encoders.emulator.sensors import CAMERAS, Camera
 from spikesight.encoders.events import NMNIST_SENSOR, Events, EventsError, SensorSize
 from spikesight.encoders.preprocess.fit import DIGIT_BOX, DIGIT_SIZE
 from spikesight.encoders.recordings.files import FORMATS, WRITABLE, format_of, write_recording
@@ -29,7 +29,6 @@ DESCRIPTION = """Turn images into recordings of events, or a video into one reco
 Images are moved before an emulated camera as for N-MNIST: three saccades in 0.3 s.
 Of a drawing, whose border is even, the drawn part is shown as large as an upload's; light on dark as dark on light,
 as N-MNIST has it. Photographs are shown as they are.
---sensor random is another camera for every image: a model of many learns what does not hang on one.
 """
 
 DRAWN = 0.25  # least difference from the ground, by the largest, of what is drawn
@@ -50,7 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("source", type=Path, metavar="IN", help="folder of images or of MNIST files, or a video")
     add("target", type=Path, metavar="OUT", help="folder, or for a video a file")
     add("--size", type=SensorSize.parse, metavar="WxH", help="sensor (default: 34x34; a video's own)")
-    add("--sensor", choices=(*CAMERAS, "random"), help="a camera's size, thresholds, bandwidth, noise and hot pixels")
+    add("--sensor", choices=tuple(CAMERAS), help="a camera's size, thresholds, bandwidth, noise and hot pixels")
     kinds = "of the recordings (default: npz; of a video by the file's name)"
     add("--format", choices=WRITABLE, help=kinds)
     add("--count", type=int, default=0, help="only so many images, as many of each class")
@@ -58,7 +57,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--threshold", type=float, help="contrast of one event, in log intensity")
     add("--noise", type=float, help="noise events of a pixel a second")
     add("--steady", action="store_true", help="video: take out what all pixels share (lamp flicker)")
-    add("--seed", type=int, default=0, help="of cameras and noise")
+    add("--seed", type=int, default=0, help="of pixels and noise")
     add("--force", action="store_true", help="video: write over a file that exists")
 
 
@@ -71,10 +70,11 @@ def run(args: argparse.Namespace) -> int:
     if not args.source.is_dir():
         raise EventsError(f"there is no {args.source}")
     name = args.format or "npz"
-    done, n, sizes = 0, 0, set[SensorSize]()
+    camera = CAMERAS.get(args.sensor)
+    sensor = camera.size if camera else args.size or NMNIST_SENSOR
+    done = n = 0
     for index, picture in enumerate(balanced(pictures(args.source), args.count)):
-        camera, seed = _camera(args, args.seed + index), args.seed + index
-        sensor = camera.size if camera else args.size or NMNIST_SENSOR
+        seed = args.seed + index
         movement = Saccades(inverted=picture.inverted and not args.light, **_pixels(args, camera))
         events = saccades(picture.grey, sensor, movement=movement, seed=seed)
         events = camera.heated(events, args.seed) if camera else events
@@ -83,17 +83,10 @@ def run(args: argparse.Namespace) -> int:
             continue
         _write(args.target / picture.label / picture.name, events, sensor, name)
         done, n = done + 1, n + len(events)
-        sizes.add(sensor)
     if not done:
         raise EventsError(f"there are no images in {args.source}: neither <class>/<image> files nor MNIST's IDX files")
-    of = f"{sizes.pop()} pixels" if len(sizes) == 1 else f"{len(sizes)} sizes"
-    print(f"{args.target}: {done:,} recordings of {of}, {n / done:,.0f} events each")
+    print(f"{args.target}: {done:,} recordings of {sensor} pixels, {n / done:,.0f} events each")
     return 0
-
-
-def _camera(args: argparse.Namespace, seed: int) -> Camera | None:
-    """Return the camera that --sensor names, or a random one drawn from the seed; None without --sensor."""
-    return random_camera(np.random.default_rng(seed)) if args.sensor == "random" else CAMERAS.get(args.sensor)
 
 
 def _pixels(args: argparse.Namespace, camera: Camera | None) -> dict[str, Any]:
@@ -176,7 +169,7 @@ def _video(args: argparse.Namespace) -> int:
         raise EventsError(f"{args.source} is no video that can be opened, and no folder of images")
     rate = capture.get(cv2.CAP_PROP_FPS) or 30.0
     frame = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
-    camera = _camera(args, args.seed)
+    camera = CAMERAS.get(args.sensor)
     size = camera.size if camera else args.size or SensorSize(*frame)
     params = PixelModel(steady=args.steady, **_pixels(args, camera))
     name = args.format or format_of(args.target)
