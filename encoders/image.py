@@ -27,11 +27,6 @@ def first_spike(x_seq: Tensor) -> Tensor:
     return torch.where(fired.any(0), fired.to(torch.uint8).argmax(0), len(x_seq))
 
 
-def _at_least(name: str, value: float, lowest: float) -> None:
-    if not value >= lowest:
-        raise ValueError(f"{name} must be at least {lowest:g}, not {value}")
-
-
 def _real(images: Tensor) -> Tensor:
     """Return the images unchanged. Raises ValueError for integers, whose spikes would wrap, and for NaN."""
     if not images.is_floating_point():
@@ -49,7 +44,8 @@ class Code:
     steps: int
 
     def __post_init__(self) -> None:
-        _at_least("steps", self.steps, 1)
+        if self.steps < 1:
+            raise ValueError(f"steps must be at least 1, not {self.steps}")
 
 
 @dataclass(frozen=True)
@@ -66,32 +62,29 @@ class Direct(Code):
 
 @dataclass(frozen=True)
 class Rate(Code):
-    """Draws a Bernoulli spike each step with p = clamp(gain·x + offset, 0, 1) (snnTorch `rate`)."""
+    """Draws a Bernoulli spike each step with p = clamp(x, 0, 1) (snnTorch `rate`)."""
 
     random: ClassVar[bool] = True
-    gain: float = 1.0
-    offset: float = 0.0
 
     def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:
-        p = (self.gain * _real(images) + self.offset).clamp(0, 1)
+        p = _real(images).clamp(0, 1)
         dtype = torch.promote_types(images.dtype, torch.float32)  # in half precision small p would fire too often
         drawn = torch.rand((self.steps, *images.shape), generator=generator, dtype=dtype, device=images.device)
         return (drawn < p).to(images.dtype)
 
     def decode(self, x_seq: Tensor) -> Tensor:
-        """Estimate x as (mean over time - offset) / gain, unbiased unless p was clamped."""
-        return (x_seq.mean(0) - self.offset) / self.gain
+        """Estimate x as the mean over time, unbiased unless p was clamped."""
+        return x_seq.mean(0)
 
 
 @dataclass(frozen=True)
 class Latency(Code):
-    """Sends one spike, earlier for brighter inputs; t0 = `first`, τ = T-1-t0.
+    """Sends one spike, earlier for brighter inputs.
 
-    linear  t = t0 + τ·(1-x)                                                        (snnTorch, SpikingJelly)
-    log     t = t0 + τ·ln(x/(x-θ)) / ln((θ+ε)/ε), x at least θ+ε, ε = 1e-7: the charging time of an RC membrane, divided
+    linear  t = (T-1)·(1-x)                                                         (snnTorch, SpikingJelly)
+    log     t = (T-1)·ln(x/(x-θ)) / ln((θ+ε)/ε), x at least θ+ε, ε = 1e-7: the charging time of an RC membrane, divided
             by its analytic maximum, so that a sample's code never depends on its batch (snnTorch divides by the largest
             time in the batch)
-    grow    t = T-1 - ln(α·x + 1), α = e^(T-1) - 1                                  (SpikingJelly `log`)
 
     `clip`: an input below θ never fires.
     """
@@ -99,28 +92,22 @@ class Latency(Code):
     mapping: str = "linear"
     threshold: float = 0.01
     clip: bool = False
-    first: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.mapping not in ("linear", "log", "grow"):
-            raise ValueError(f"there is no latency mapping '{self.mapping}'; choose linear, log or grow")
-        if not 0 <= self.first < self.steps:
-            raise ValueError(f"the first step must be one of 0 to {self.steps - 1}, not {self.first}")
+        if self.mapping not in ("linear", "log"):
+            raise ValueError(f"there is no latency mapping '{self.mapping}'; choose linear or log")
         if not 0 < self.threshold < 1:
             raise ValueError(f"the threshold must lie between 0 and 1, not {self.threshold}")
 
     def times(self, images: Tensor) -> Tensor:
-        """Return the spike time of every input in steps, real, in [first, T-1]."""
-        x, span = images.double().clamp(0, 1), self.steps - 1 - self.first
+        """Return the spike time of every input in steps, real, in [0, T-1]."""
+        x, span = images.double().clamp(0, 1), self.steps - 1
         if self.mapping == "linear":
-            return self.first + (1 - x) * span
-        if self.mapping == "grow":
-            t = -torch.log(x * -math.expm1(-span) + math.exp(-span))  # rearranged to avoid overflow
-            return self.first + t.clamp(max=span)  # of many steps exp(-span) is 0
+            return (1 - x) * span
         x = x.clamp(min=self.threshold + EPSILON)
         longest = math.log((self.threshold + EPSILON) / EPSILON)
-        return self.first + torch.log(x / (x - self.threshold)) / longest * span
+        return torch.log(x / (x - self.threshold)) / longest * span
 
     def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:  # noqa: ARG002
         spikes = one_spike_at(self.times(_real(images)).round(), self.steps, images.dtype)
@@ -128,12 +115,10 @@ class Latency(Code):
 
     def decode(self, x_seq: Tensor) -> Tensor:
         """Return x from the step of the spike, 0 without a spike; exact to half a step of time."""
-        t = (first_spike(x_seq) - self.first).double()
-        span = max(self.steps - 1 - self.first, 1)
+        t = first_spike(x_seq).double()
+        span = max(self.steps - 1, 1)
         if self.mapping == "linear":
             x = 1 - t / span
-        elif self.mapping == "grow":
-            x = (torch.exp(-t) - math.exp(-span)) / -math.expm1(-span)
         else:
             grown = torch.exp(t / span * math.log((self.threshold + EPSILON) / EPSILON))
             x = torch.where(grown > 1, self.threshold * grown / (grown - 1).clamp(min=EPSILON), 1.0)
