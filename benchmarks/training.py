@@ -25,7 +25,7 @@ from spikesight.models.neurons.config import NeuronConfig
 from spikesight.models.neurons.layers import Neuron
 from spikesight.models.neurons.state import State
 from spikesight.training.config import TrainConfig
-from spikesight.training.step.forward import Trainee
+from spikesight.training.run.loop import Trainee
 
 LIF = NeuronConfig(reset="zero", delay=False, inclusive=True, scale_input=True)
 Step = Callable[[], object]
@@ -89,7 +89,6 @@ def spikingjelly_step(x_seq: Tensor, labels: Tensor) -> Step:
 
 OPTIONS: dict[str, dict[str, object]] = {
     "ours, bf16": {"precision": "bf16"},
-    "ours, recomputed a step at a time": {"checkpoint_steps": 1},
 }
 
 

@@ -16,9 +16,8 @@ from spikesight.encoders.sources import samples
 from spikesight.encoders.sources.source import Source, open_source
 from spikesight.models.classifier import Classifier
 from spikesight.service import protocol_v2
-from spikesight.service.http import errors, openapi
+from spikesight.service.http import errors
 from spikesight.service.http.bodies import (
-    REFUSALS,
     SAMPLE_BODY,
     ErrorBody,
     LiveBody,
@@ -93,6 +92,7 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
         dependencies=[Depends(errors.refuse_unknown_parameters)],
+        responses={"default": {"model": ErrorBody, "description": "a refusal: why, in one sentence"}},
         exception_handlers=errors.HANDLERS,
     )
     app.state.runtime = runtime
@@ -120,13 +120,24 @@ def create_app(
         health(runtime),
         v1(runtime, cameras, sessions),
         encode.router(runtime),
-        camera_routes.router(cameras, lambda: runtime.draining),
+        camera_routes.router(cameras),
         protocol_v2.router(runtime),
         files,
     ):
         app.include_router(routes)
-    openapi.describe(app, token=settings.token is not None)
+    if settings.token is not None:
+        describe_token(app)
     return app
+
+
+def describe_token(app: FastAPI) -> None:
+    """Say in the OpenAPI document which operations ask for the token: all but the health routes."""
+    document = app.openapi()
+    scheme = {"type": "http", "scheme": "bearer"}
+    document.setdefault("components", {})["securitySchemes"] = {"token": scheme}
+    document["security"] = [{"token": []}]
+    for path in HEALTH:
+        document["paths"][path]["get"]["security"] = []
 
 
 def one_process() -> APIRouter:
@@ -134,8 +145,7 @@ def one_process() -> APIRouter:
     routes = APIRouter(include_in_schema=False)
 
     @routes.api_route("/v1/teach{_:path}", methods=["GET", "POST", "PATCH", "DELETE"])
-    @routes.api_route("/v1/models/{_}", methods=["PATCH", "DELETE"])
-    @routes.api_route("/v2/repository/models/{_:path}", methods=["POST"])
+    @routes.api_route("/v1/models/{_}", methods=["DELETE"])
     async def refuse() -> None:
         raise errors.ServiceError(501, "this is for one service: start it without --cluster")
 
@@ -227,7 +237,6 @@ def v1(runtime: Runtime, cameras: Cameras, sessions: TeachingSessions) -> APIRou
         summary="Classify one image or recording",
         response_model=PredictBody,
         response_model_exclude_none=True,
-        responses=REFUSALS,
         openapi_extra=SAMPLE_BODY,
     )
     async def post_predict(
@@ -263,10 +272,7 @@ def v1(runtime: Runtime, cameras: Cameras, sessions: TeachingSessions) -> APIRou
         tags=["samples"],
         summary="One recording's events, 13 bytes each: t u64, x u16, y u16, on u8, little-endian",
         response_class=Response,
-        responses={
-            200: content("application/octet-stream"),
-            404: {"model": ErrorBody, "description": "no such recording"},
-        },
+        responses={200: content("application/octet-stream")},
     )
     async def get_sample(name: Annotated[str, Path(max_length=64, description="one of GET /samples")]) -> Response:
         if name not in samples.names():

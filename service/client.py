@@ -133,10 +133,6 @@ class Client:
         """Return the service's models, with labels and input contract."""
         return ModelsBody.model_validate_json(self._ask("GET", "/v1/models"))
 
-    def rename(self, model: str, to: str) -> None:
-        """Rename a model that was taught and saved on the service."""
-        self._ask("PATCH", f"/v1/models/{quote(model, safe='')}{query(to=to)}")
-
     def remove(self, model: str) -> None:
         """Remove a model that was taught and saved on the service, with its folder."""
         self._ask("DELETE", f"/v1/models/{quote(model, safe='')}")
@@ -281,10 +277,6 @@ class Stream:
     def send_image(self, data: bytes, t_ms: float | None = None) -> int:
         """Send a frame as JPEG, PNG or WebP bytes, captured at `t_ms` (None: now); return its sequence number."""
         return self._frame(IMAGE, data, t_ms)
-
-    def send_payload(self, kind: int, payload: bytes, t_ms: float | None = None) -> int:
-        """Send a payload of one of the documented kinds; return its sequence number."""
-        return self._frame(kind, payload, t_ms)
 
     def reset(self) -> None:
         """Reset the membrane potentials of this stream."""

@@ -14,7 +14,7 @@ from operator import attrgetter
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 from pydantic import Field, ValidationError
 
 from spikesight.models.classifier import Classifier
@@ -39,7 +39,6 @@ VALUES: dict[str, Callable[[PredictBody], Any]] = {
 
 
 Name = Annotated[str, Path(description="of the model")]
-Handler = Callable[..., Any]
 
 
 class ServerBody(Body):
@@ -136,30 +135,6 @@ class Document(Body):
     outputs: list[WantedTensor] | None = Field(default=None, max_length=16)
 
 
-TEXT, PARAMETERS = {"type": "string"}, {"type": "object"}
-TENSOR = {
-    "name": {"enum": ["sample"]},
-    "datatype": {"enum": ["BYTES"]},
-    "shape": {"type": "array", "items": {"type": "integer"}},
-    "parameters": PARAMETERS,
-    "data": {"type": "array", "items": TEXT, "description": "base64; absent where it follows in binary"},
-}
-WANTED = {"type": "object", "required": ["name"], "properties": {"name": TEXT, "parameters": PARAMETERS}}
-INFER_REQUEST = {
-    "type": "object",
-    "required": ["inputs"],
-    "properties": {
-        "id": TEXT,
-        "parameters": PARAMETERS,
-        "inputs": {
-            "type": "array",
-            "items": {"type": "object", "required": ["name", "shape", "datatype"], "properties": TENSOR},
-        },
-        "outputs": {"type": "array", "items": WANTED},
-    },
-}
-
-
 @dataclass(frozen=True)
 class Asked:
     """A parsed request: the files, and whether each output, by its name, is wanted in binary; none: all of them."""
@@ -179,42 +154,20 @@ def router(runtime: Runtime) -> APIRouter:
     async def server() -> ServerBody:
         return ServerBody(name="spikesight", version=runtime.version, extensions=["binary_tensor_data"])
 
-    sentences = {
-        400: "malformed",
-        404: "no such model or version",
-        413: "the body, the batch or a sample is too large",
-        415: "neither an image nor a recording, or a compressed body",
-        503: "the queue is full, or the service is shutting down: try again after Retry-After seconds",
-        504: "not answered before the deadline",
-        507: "no room for a temporary file",
-    }
-    refusals: dict[int | str, dict[str, Any]] = {code: {"description": text} for code, text in sentences.items()}
     binary = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
-    answers = {200: {"model": InferBody, "content": binary}, **refusals}
-    kinds = {"application/json": {"schema": INFER_REQUEST}, **binary}
+    answers: dict[int | str, dict[str, Any]] = {200: {"model": InferBody, "content": binary}}
+    kinds = {"application/json": {"schema": {"type": "object"}}, **binary}
     body = {"requestBody": {"required": True, "content": kinds}}
 
-    def both(suffix: str, **options: Any) -> Callable[[Handler], Handler]:
-        """Add a route with and without a version."""
-
-        def add(handler: Handler) -> Handler:
-            for version, needs in (("", []), ("/versions/{version}", [Depends(check_version)])):
-                routes.add_api_route(f"/v2/models/{{name}}{version}{suffix}", handler, dependencies=needs, **options)
-            return handler
-
-        return add
-
-    unknown: dict[int | str, dict[str, Any]] = {404: {"description": sentences[404]}}
-
-    @both("", summary="Model metadata", methods=["GET"], responses=unknown)
+    @routes.get("/v2/models/{name}", summary="Model metadata")
     async def metadata(name: Name) -> MetadataBody:
         return described(model_of(runtime, name).classifier)
 
-    @both("/ready", summary="The model takes requests", methods=["GET"], responses=unknown)
+    @routes.get("/v2/models/{name}/ready", summary="The model takes requests")
     async def ready(name: Name) -> ModelReadyBody:
         return ModelReadyBody(name=model_of(runtime, name).name, ready=True)
 
-    @both("/infer", summary="Inference", methods=["POST"], responses=answers, openapi_extra=body)
+    @routes.post("/v2/models/{name}/infer", summary="Inference", responses=answers, openapi_extra=body)
     async def infer(name: Name, request: Request) -> Response:
         model_of(runtime, name).scheduler.check_room()
         data = await request.body()
@@ -232,12 +185,6 @@ def router(runtime: Runtime) -> APIRouter:
         return written(model.classifier, found, wanted, asked.id)
 
     return routes
-
-
-def check_version(version: Annotated[str, Path(description=f"of the model; there is {VERSION} only")]) -> None:
-    """Raise UnknownModel for any other version."""
-    if version != VERSION:
-        raise UnknownModel
 
 
 def model_of(runtime: Runtime, name: str) -> Model:

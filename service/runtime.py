@@ -23,7 +23,6 @@ from spikesight.service.http.errors import Expired, Overloaded
 from spikesight.service.http.logs import event, log
 from spikesight.service.http.metrics import Metrics
 from spikesight.service.http.shares import FairQueue, Quota, share
-from spikesight.service.http.turns import Turns
 from spikesight.service.scheduler import sandbox
 from spikesight.service.scheduler.mailbox import Mailbox
 from spikesight.service.scheduler.processes import CALLS, Processes
@@ -50,7 +49,7 @@ class Runtime:
         self.held = Counter[str]()  # places in the models' queues, by model and client
         self.draining = False
         self._loaded = False
-        self.turns, self.decoder_turns = Turns(), Turns(time.perf_counter)  # streams' work in the loop, in `decoder`
+        self.turn = asyncio.Lock()  # held by the stream that works in the event loop: they take turns
         self.door = Door(settings)
         self.streams = Quota(settings.max_sessions, share(settings.max_sessions, 3 / 4))
         self.version = __version__
@@ -126,10 +125,9 @@ class Runtime:
         except TimeoutError:
             raise Expired from None
 
-    def deadline(self, wanted_s: float | None = None) -> float:
-        """Return a new request's deadline on time.monotonic(); `wanted_s` (seconds) can only shorten the limit."""
-        limit = self.settings.deadline_s
-        return time.monotonic() + (limit if wanted_s is None else min(limit, wanted_s))
+    def deadline(self) -> float:
+        """Return a new request's deadline on time.monotonic()."""
+        return time.monotonic() + self.settings.deadline_s
 
     @contextmanager
     def admitted(self, model: Model, n: int = 1, client: str = "") -> Iterator[None]:

@@ -14,8 +14,7 @@ UNSET: Any = None
 
 RANGES: tuple[tuple[str, str, Callable[[float], bool]], ...] = (
     (
-        "emulated_count repeat window_ms steps bin_us height width slope lr batch_size epoch_steps clip_norm "
-        "checkpoint_steps",
+        "emulated_count repeat window_ms steps bin_us height width slope lr batch_size epoch_steps clip_norm",
         "be positive",
         lambda value: value > 0,
     ),
@@ -88,7 +87,7 @@ class TrainConfig:
     learn_beta: Annotated[bool, "PLIF: the leak is learnt, one a layer"] = False
     init_from: Annotated[
         str,
-        "start from a model (folder or shipped name), or an ANN's weights file; unset: recordings of your own from the "
+        "start from a model (folder or shipped name); unset: recordings of your own from the "
         "shipped nmnist, unless --network, a neuron or a loss is named; all else from random weights",
     ] = UNSET
     epochs: Annotated[
@@ -112,12 +111,12 @@ class TrainConfig:
     clip_norm: Annotated[float, "largest gradient norm"] = 1.0
     ema: Annotated[float, "decay of the moving average of weights that the model gets"] = 0.0
     loss: Annotated[
-        Literal["mean", "tet", "mse_rate", "ce_count", "mse_count"],
+        Literal["mean", "tet"],
         Section("what is minimised"),
         "loss; see training/step/losses.py",
     ] = "tet"
     label_smoothing: Annotated[float, "label smoothing of cross-entropies"] = 0.0
-    teacher: Annotated[str, "distil from this model (folder or shipped name) or ANN weights file"] = UNSET
+    teacher: Annotated[str, "distil from this model (folder or shipped name)"] = UNSET
     spike_penalty: Annotated[float, "weight of the mean firing rate in the loss"] = 0.0
     shift: Annotated[
         int,
@@ -131,8 +130,7 @@ class TrainConfig:
     swap: Annotated[bool, "exchange ON and OFF events in half of the windows"] = False
     drop: Annotated[float, "recordings: highest share of events dropped from a window; unset: 0.2, or 0.3"] = UNSET
     noise: Annotated[float, "recordings: highest share of a window's cells that get a stray event"] = 0.0
-    baselines: Annotated[bool, Section("the run"), "recordings: train ANNs of the same shape beside it, too"] = False
-    seed: Annotated[int, "seed of splits, weights and batches"] = 0
+    seed: Annotated[int, Section("the run"), "seed of splits, weights and batches"] = 0
     output: Annotated[str, "folder of run folders"] = "runs"
     name: Annotated[str, "the run's folder; unset: data and network"] = UNSET
     device: Annotated[
@@ -141,7 +139,6 @@ class TrainConfig:
         "where it trains; auto: the GPU when there is one",
     ] = "auto"
     precision: Annotated[Literal["fp32", "bf16"], "bf16: autocast, membranes stay float32"] = "fp32"
-    checkpoint_steps: Annotated[int, "gradient checkpointing: steps a piece; unset: the whole at once"] = UNSET
 
     def __post_init__(self) -> None:
         for names, rule, holds in RANGES:
@@ -150,8 +147,3 @@ class TrainConfig:
                 raise ValueError(f"{wrong[0]} must {rule}")
         if self.crop == "object" and (self.window or self.encoding not in (None, "binary") or self.emulated):
             raise ValueError("--crop object is for binary recordings, with neither --window nor --emulated")
-
-    @property
-    def spiking_readout(self) -> bool:
-        """Whether the loss reads the spikes of an output neuron layer instead of logits."""
-        return self.loss in ("mse_rate", "ce_count", "mse_count")

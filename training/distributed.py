@@ -5,11 +5,11 @@ Batch norms use the statistics of the whole batch over all processes, so that se
 
 import os
 from datetime import timedelta
-from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce  # its gradients are summed, too
 from torch.nn.parallel import DistributedDataParallel
 
 from spikesight.training.config import TrainConfig
@@ -100,10 +100,10 @@ class SyncNorm(nn.BatchNorm2d):
         if not self.training or not dist.is_initialized():
             return super().forward(input)
         x = input.float()
-        count = _all_sum(x.new_tensor([x.numel() / x.shape[1]]))
-        mean = _all_sum(x.sum((0, 2, 3))) / count
+        count = all_reduce(x.new_tensor([x.numel() / x.shape[1]]))
+        mean = all_reduce(x.sum((0, 2, 3))) / count
         centred = x - mean.view(1, -1, 1, 1)
-        variance = _all_sum(centred.square().sum((0, 2, 3))) / count
+        variance = all_reduce(centred.square().sum((0, 2, 3))) / count
         self._update(mean.detach(), variance.detach(), float(count))
         scale = self.weight * (variance + self.eps).rsqrt()
         return (centred * scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)).to(input.dtype)
@@ -117,26 +117,6 @@ class SyncNorm(nn.BatchNorm2d):
         momentum = self.momentum if self.momentum is not None else 1 / float(self.num_batches_tracked)
         self.running_mean.lerp_(mean, momentum)
         self.running_var.lerp_(variance * count / max(count - 1, 1), momentum)
-
-
-class _AllSum(torch.autograd.Function):
-    """Differentiable sum over all processes; the backward pass sums the gradients of all processes."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ARG004
-        out = x.clone()
-        dist.all_reduce(out)
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:  # noqa: ARG004
-        out = gradients[0].clone()
-        dist.all_reduce(out)
-        return out
-
-
-def _all_sum(x: Tensor) -> Tensor:
-    return _AllSum.apply(x)  # type: ignore[return-value]
 
 
 def synchronise_norms(network: nn.Module) -> None:

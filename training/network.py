@@ -1,4 +1,4 @@
-"""Build the network of a run, from a name, another model's weights or an ANN of the same shape; load its teacher."""
+"""Build the network of a run, from a name or another model's weights; load its teacher."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -7,12 +7,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from spikesight.models.checkpoint import load, load_plugins, read_config
+from spikesight.models.checkpoint import load, load_plugins
 from spikesight.models.contract import Contract
 from spikesight.models.engine.engine import Engine, can_run
-from spikesight.models.networks.ann import ANNS, build_for, guess_name, read_state
-from spikesight.models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
-from spikesight.models.networks.taught import TaughtConfig, TaughtNetwork
+from spikesight.models.networks.resnet import NETWORKS, SpikingResNet
+from spikesight.models.networks.taught import TaughtNetwork
 from spikesight.models.neurons.config import PRESETS, NeuronConfig
 from spikesight.training.config import TrainConfig
 from spikesight.training.data.start import network_name
@@ -44,64 +43,25 @@ def build_network(config: TrainConfig, classes: int, channels: int = 2) -> Spiki
             in_channels=channels,
             classes=classes,
             neuron=neuron_config(config),
-            spiking_readout=config.spiking_readout,
         )
     )
 
 
 def start_from(network: nn.Module, path: Path, labels: Sequence[str] = ()) -> list[str]:
-    """Copy weights from a model folder or an ANN's file into `network`; return the names left at random weights.
+    """Copy weights of a model folder into `network` by name; return the names left at random weights.
 
-    Weights of a model folder are matched by name; its read-out is copied only if its classes are `labels`. Layers of
-    an ANN are matched by order, which is the same in a spiking ResNet of its shape. Raises ValueError.
+    Its read-out is copied only if its classes are `labels`. Raises ValueError.
     """
-    if path.is_dir():
-        source, card = load(path)
-        given = (source.backbone if isinstance(source, TaughtNetwork) else source).state_dict()
-        own = network.state_dict()
-        fitting = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
-        if labels and tuple(labels) != card.labels:
-            fitting = {k: v for k, v in fitting.items() if not k.startswith("readout.")}
-        fresh = [k for k in own if k not in fitting]
-        if not fitting or any(not k.startswith(("readout", "stem")) for k in fresh):
-            hint = "".join(f": --network {name}" for name in network_names(path)[:1])
-            raise ValueError(f"{path.name} holds another network than the one to train{hint}")
-        network.load_state_dict(fitting, strict=False)
-        return fresh
-    state = read_state(path)
-    return _copy_in_order(network, build_for(guess_name(state), state), path.name)
-
-
-def network_names(folder: Path) -> list[str]:
-    """Return the names in NETWORKS of a model's architecture; its inputs, classes and neurons may differ."""
-    config = read_config(folder)[1]
-    config = config.backbone if isinstance(config, TaughtConfig) else config
-    if not isinstance(config, ResNetConfig):
-        return []
-    own = {"in_channels": config.in_channels, "classes": config.classes, "neuron": config.neuron}
-    own["spiking_readout"] = config.spiking_readout
-    return [name for name, shape in NETWORKS.items() if replace(shape, **own) == config]
-
-
-KINDS = (nn.Conv2d, nn.BatchNorm2d, nn.Linear)
-
-
-def _copy_in_order(network: nn.Module, ann: nn.Module, name: str) -> list[str]:
-    ours = [(n, m) for n, m in network.named_modules() if isinstance(m, KINDS)]
-    theirs = [m for m in ann.modules() if isinstance(m, KINDS)]
-    fresh: list[str] = []
-    fits = len(ours) == len(theirs) and all(type(m) is type(t) for (_, m), t in zip(ours, theirs))
-    if not fits:
-        raise ValueError(f"{name} is no ANN of this network's shape: {len(theirs)} layers for {len(ours)}")
-    for number, ((layer, module), source) in enumerate(zip(ours, theirs)):
-        state = source.state_dict()
-        shapes = {k: v.shape for k, v in module.state_dict().items()}
-        if shapes == {k: v.shape for k, v in state.items()}:
-            module.load_state_dict(state)
-        elif number in (0, len(ours) - 1):  # other input channels or other classes
-            fresh.append(layer)
-        else:
-            raise ValueError(f"{name} is no ANN of this network's shape: {layer} differs")
+    source, card = load(path)
+    given = (source.backbone if isinstance(source, TaughtNetwork) else source).state_dict()
+    own = network.state_dict()
+    fitting = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
+    if labels and tuple(labels) != card.labels:
+        fitting = {k: v for k, v in fitting.items() if not k.startswith("readout.")}
+    fresh = [k for k in own if k not in fitting]
+    if not fitting or any(not k.startswith(("readout", "stem")) for k in fresh):
+        raise ValueError(f"{path.name} holds another network than the one to train: leave --network out")
+    network.load_state_dict(fitting, strict=False)
     return fresh
 
 
@@ -110,20 +70,12 @@ Teacher = Callable[[Tensor], Tensor]
 
 
 def load_teacher(path: Path, contract: Contract, device: torch.device) -> Teacher:
-    """Load a teacher for distillation: a model folder (mean logits) or an ANN's weights file (fed the steps' mean)."""
-    if path.is_dir():
-        taught, card = load(path)
-        network, once = taught.to(device).eval(), card.contract.steps == 1
-        if device.type == "cpu" and can_run(network):  # the same logits, in a fraction of the time
-            engine = Engine(network, contract.height, contract.width)
-            return lambda x_seq: engine.run(x_seq.mean(0, keepdim=True) if once else x_seq).logits.mean(0)
-        return lambda x_seq: network(x_seq.mean(0, keepdim=True) if once else x_seq)[0].mean(0)
-    state = read_state(path)
-    name = guess_name(state)
-    ann, entry = build_for(name, state).to(device).eval(), ANNS[name]
-    if contract.kind == "events" or not contract.mean or len(entry.mean) != contract.channels:
-        return lambda x_seq: ann(x_seq.mean(0))
-    mean, std, their_mean, their_std = (
-        torch.tensor(v, device=device).view(-1, 1, 1) for v in (contract.mean, contract.std, entry.mean, entry.std)
-    )
-    return lambda x_seq: ann((x_seq.mean(0) * std + mean - their_mean) / their_std)
+    """Load a model folder as a teacher for distillation, which answers by its mean logits; one of a single step sees
+    the steps' mean.
+    """
+    taught, card = load(path)
+    network, once = taught.to(device).eval(), card.contract.steps == 1
+    if device.type == "cpu" and can_run(network):  # the same logits, in a fraction of the time
+        engine = Engine(network, contract.height, contract.width)
+        return lambda x_seq: engine.run(x_seq.mean(0, keepdim=True) if once else x_seq).logits.mean(0)
+    return lambda x_seq: network(x_seq.mean(0, keepdim=True) if once else x_seq)[0].mean(0)

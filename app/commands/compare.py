@@ -3,8 +3,7 @@
 import argparse
 from typing import get_args
 
-from spikesight.training.compare.comparison import Comparison
-from spikesight.training.compare.config import QUICK, CompareConfig
+from spikesight.training.compare.comparison import QUICK, CompareConfig, Comparison
 from spikesight.training.compare.report import write_report
 from spikesight.training.flags import read_settings
 

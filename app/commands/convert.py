@@ -25,8 +25,8 @@ from spikesight.models.shipped import name_of
 from spikesight.models.statistics import interval
 from spikesight.training.compare.ann import accuracy, prepare
 from spikesight.training.compare.conversion import AIMS, choose_steps, splits_of
-from spikesight.training.data.check import count_named_read
 from spikesight.training.data.images import IMAGES, Images, load_images, pictures_below
+from spikesight.training.data.load import count_named_read
 
 DESCRIPTION = """Convert a trained ANN to a spiking network: a state dictionary (.safetensors, .pt, .pth, .th) of a
 network known here or of any torch module of your own, or a model folder that train-dvs --neuron relu --steps 1 made.

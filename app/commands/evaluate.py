@@ -3,16 +3,8 @@
 import argparse
 import json
 import sys
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from spikesight.models.classifier import Classifier
-    from spikesight.training.data import Frames
-    from spikesight.training.run.baselines import Answers
+from typing import Any
 
 DESCRIPTION = """\
 How often a model is right on a folder of recordings, or on a named set's test split.
@@ -34,13 +26,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("data", metavar="DATA", help="a folder, or a data set's name")
     add("--root", default="data", metavar="FOLDER", help="where named data sets lie (default data)")
     add("--layout", default="auto", choices=("auto", "classes", "sessions", "flat"), help="of a folder's names")
+    add("--skip-bad", action="store_true", help="go on without files that cannot be read")
     add("--bin-ms", type=float, metavar="B", help="length of a step, in the model's range")
     add(
         "--baselines",
         metavar="TRAIN",
         help="beside ridge and an RBF kernel on log counts or pixels, learnt from this set or folder",
     )
-    add("--anns", action="store_true", help="with --baselines, of events: and two ANNs of its shape, in minutes")
     add("--to", type=Path, metavar="FOLDER", help="write confusion.csv, confusion.png, evaluation.json")
     add("--json", action="store_true", help="one line of JSON in place of the table")
 
@@ -65,12 +57,11 @@ def _print(found: dict[str, Any]) -> None:
     for p in found.get("commitments", ()):
         share = "{:.2%} ({:.2%} to {:.2%})".format(p["coverage"], *p["interval"])
         label, least = min(p["by_class"].items(), key=lambda one: one[1])
-        usual = "{:.1%} to {:.1%}".format(*p["of_calibrations"])
         soon = "" if p["median_ms"] is None else f", half of all within {p['median_ms']:g} ms"
         doubt = " ({:.2%} to {:.2%} of them)".format(*p["wrong_of_committed"]) if p["committed"] else ""
         print(
             f"error rate {p['error_rate']:.0%}: the true label stayed possible in {share} of {p['count']} recordings, "
-            f"in {least:.1%} of {label}, the least; 95 of 100 such calibrations give {usual}\n"
+            f"in {least:.1%} of {label}, the least\n"
             f"  {p['committed']} were committed to{soon}, {p['wrong']} wrong{doubt}"
         )
     if "baselines" in found:
@@ -107,36 +98,23 @@ def _write(folder: Path, found: dict[str, Any]) -> None:
     figure.savefig(folder / "confusion.png", dpi=110)
 
 
-def _anns(classifier: "Classifier", folder: Path) -> "Callable[[Frames, Frames], Answers]":
-    """Return a function that trains ANNs of the model's shape as baselines."""
-    from spikesight.training.network import network_names
-    from spikesight.training.run.fit import anns_on
-
-    shape = next(iter(network_names(folder)), "")
-    return partial(anns_on, labels=classifier.labels, contract=classifier.contract, network=shape)
-
-
 def run(args: argparse.Namespace) -> int:
     """Evaluate the model, warn about doubtful data, print the figures; return the exit code."""
     from spikesight.models.classifier import Classifier
     from spikesight.models.shipped import find
-    from spikesight.training.data.check import count_named_read
+    from spikesight.training.data.load import count_named_read
     from spikesight.training.run.assessment import assess, beside_model
     from spikesight.training.run.conformal import held_out
     from spikesight.training.run.readings import read_set
 
-    if args.anns and not args.baselines:
-        raise ValueError("--anns learn from what --baselines names")
     classifier = Classifier.load(find(args.model)).at(args.bin_ms)
-    if args.anns and classifier.contract.kind == "image":
-        raise ValueError("--anns stand beside models of events, not of images")
-    readings = read_set(classifier, args.data, args.root, args.layout, keep=args.anns)
+    readings = read_set(classifier, args.data, args.root, args.layout, skip_bad=args.skip_bad)
     found: dict[str, Any] = assess(readings) | {"reads": count_named_read(Path(args.root), args.data, classifier.name)}
     if tables := held_out(classifier, readings.sources):
         found["commitments"] = tables
     if args.baselines:
-        learnt = read_set(classifier, args.baselines, args.root, args.layout, "train", args.anns)
-        found["baselines"] = beside_model(learnt, readings, _anns(classifier, find(args.model)) if args.anns else None)
+        learnt = read_set(classifier, args.baselines, args.root, args.layout, "train", skip_bad=args.skip_bad)
+        found["baselines"] = beside_model(learnt, readings)
     for line in readings.notes:
         print(line, file=sys.stderr)
     if readings.quiet:

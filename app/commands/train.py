@@ -53,7 +53,7 @@ def configure(parser: argparse.ArgumentParser, common: Collection[str] | None = 
     add("--config", metavar="FILE.yaml", help="settings to start from, a file or a recipe's name; flags win")
     add("--resume", metavar="RUN", help="go on with the run in this folder ('auto': the newest)")
     add("--print-config", action="store_true", help="print the resolved settings and stop")
-    add("--dry-run", action="store_true", help="one batch through the whole path, then stop")
+    add("--dry-run", action="store_true", help="tell what the data are, train on one batch, then stop")
     add("--json", action="store_true", help="one line of JSON with the result at the end")
     add_settings(parser, common)
 

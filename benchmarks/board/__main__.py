@@ -27,10 +27,10 @@ from spikesight.models.classifier import Classifier
 from spikesight.models.networks.energy import PICOJOULES
 from spikesight.models.networks.stdp import StdpConfig, StdpLayer, rates_of
 from spikesight.models.shipped import find
-from spikesight.training.compare.costs import costs
-from spikesight.training.data.check import count_read
+from spikesight.training.compare.comparison import costs
 from spikesight.training.data.drawn.near import Digits
 from spikesight.training.data.images import Pictures, load_images
+from spikesight.training.data.load import count_read
 from spikesight.training.run.assessment import assess, auroc, truth_of
 from spikesight.training.run.baselines import predictions
 from spikesight.training.run.conformal import evenly, held_out

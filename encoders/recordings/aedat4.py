@@ -265,3 +265,4 @@ def write_aedat4(path: Path, parts: Parts, size: SensorSize) -> None:
         file.write(AEDAT4_MARK + header(size, LZ4))
         for events in parts:
             file.writelines(framed(lz4.frame.compress(packet)) for packet in packets_of(events))
+            file.flush()  # what has come is kept, whatever ends the process

@@ -134,6 +134,8 @@ def _faults_named(path: Path) -> Iterator[None]:
         raise RecordingError(f"cannot read {path}: {error}") from error
     except MemoryError as error:
         raise RecordingError(f"cannot read {path}: it asks for more memory than there is") from error
+    except ModuleNotFoundError as error:  # not every package has a wheel for the newest Python
+        raise RecordingError(f"cannot read {path}: that needs {error.name}: pip install {error.name}") from error
     except Exception as error:  # a foreign reader may raise anything
         raise RecordingError(f"cannot read {path}: it is damaged ({type(error).__name__})") from error
     except BaseException as error:
@@ -306,7 +308,7 @@ def write_recording(
     try:
         write(unfinished, counted, sensor)
         unfinished.replace(path)
-    except (RecordingError, EventsError, OSError) as error:
+    except (RecordingError, EventsError, OSError, ModuleNotFoundError) as error:
         why = (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error)
         kept = "; what came before is kept" if keep and _has_events(unfinished, sensor) else ""
         raise RecordingError(f"cannot write {path}: {why}{kept}") from error

@@ -244,3 +244,4 @@ def write_evt3(path: Path, parts: Parts, size: SensorSize) -> None:
                 file.write(np.tile(np.array([0x8FFF, 0x8000], "<u2"), wraps).tobytes())
                 file.write(evt3_words(events).tobytes())
                 last = int(events["t"][-1])
+            file.flush()  # what has come is kept, whatever ends the process

@@ -186,3 +186,4 @@ def write_csv(path: Path, parts: Parts, size: SensorSize) -> None:  # noqa: ARG0
             for begin in range(0, len(events), ROWS):
                 table = np.stack([events[name][begin : begin + ROWS] for name in "txyp"], axis=1).tolist()
                 file.write("".join(f"{t},{x},{y},{p}\n" for t, x, y, p in table).encode())
+            file.flush()  # what has come is kept, whatever ends the process

@@ -52,12 +52,3 @@ def quantised_energy(macs: float, activations: float, bits: int) -> Energy:
     """Return the energy of an n-bit ANN: int8's figure times (n / 8)^2 for products and n / 8 for memory traffic."""
     share = bits / 8
     return energy(PICOJOULES["int8"][0] * share**2 * macs, share * (3 * macs + 2 * activations))
-
-
-def bit_budget(steps: int) -> int:
-    """Return the bits of a quantised activation equivalent to T steps of a binary neuron: ceil(log2(T + 1)).
-
-    >>> [bit_budget(t) for t in (1, 3, 4, 32)]
-    [1, 2, 3, 6]
-    """
-    return steps.bit_length()

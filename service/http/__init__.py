@@ -1,4 +1,4 @@
 """The HTTP layer that every request passes: server, connections, access checks, logs, metrics, errors and bodies.
 
-`server`, `connection`, `gate`, `fast_path`, `logs`, `metrics`, `errors`, `bodies`.
+`server`, `door` (open connections), `gate`, `shares`, `logs`, `metrics`, `errors`, `bodies`.
 """

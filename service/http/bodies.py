@@ -138,7 +138,7 @@ class ModelBody(Body):
         description="trained with its spikes, converted from an ANN, or an ANN itself, which has no spikes"
     )
     ann_macs: int = Field(description="multiply-adds of one step if nothing were sparse: an ANN of the same shape")
-    saved: bool = Field(default=False, description="taught and saved here: it may be renamed and removed")
+    saved: bool = Field(default=False, description="taught and saved here: it may be removed")
 
 
 class ModelsBody(Body):
@@ -177,20 +177,6 @@ def content(kind: str) -> dict[str, Any]:
     return {"content": {kind: {"schema": schema}}}
 
 
-REFUSALS: dict[int | str, dict[str, Any]] = {
-    code: {"model": ErrorBody, "description": text}
-    for code, text in {
-        400: "the sample is empty, damaged or not what the model takes",
-        401: "the token is missing or wrong",
-        404: "no such model",
-        413: "too large",
-        415: "not an image or a recording",
-        429: "too many requests",
-        503: "the queue is full, or the service is shutting down: try again after Retry-After seconds",
-        504: "not answered before the deadline",
-        507: "no room for the temporary file that a recording needs",
-    }.items()
-}
 SAMPLE_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,

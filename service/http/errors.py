@@ -1,14 +1,12 @@
 """Errors as `{"error": "one sentence"}`. No text of an exception, no path and no memory address leaves the service."""
 
-from collections.abc import Callable, Coroutine, Mapping
-from html import escape
-from http import HTTPStatus
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 
 from spikesight.models.steps import SessionError
 
@@ -32,11 +30,9 @@ class ServiceError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:  # a subclass unpickles as a plain ServiceError
         return ServiceError, (self.status, str(self), self.headers)
 
-    def response(self, page: bool = False) -> Response:
-        """Return the HTTP response, also for a refused WebSocket; a 204 (answer to a preflight) has no body."""
-        if self.status == 204:
-            return Response(status_code=204, headers=self.headers)
-        return refuse(self.status, str(self), self.headers, page)
+    def response(self) -> Response:
+        """Return the HTTP response, also for a refused WebSocket."""
+        return refuse(self.status, str(self), self.headers)
 
 
 class Overloaded(ServiceError):
@@ -76,53 +72,22 @@ class Broken(ServiceError):
         self.reason = reason
 
 
-PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>{title} - Spikesight</title>
-<link rel="stylesheet" href="/shared/style.css">
-</head>
-<body>
-<main>
-<h1>{title}</h1>
-<p>{sentence}.</p>
-<p><a href="/">Open Spikesight</a></p>
-</main>
-</body>
-</html>
-"""
+def refuse(status: int, sentence: str, headers: dict[str, str] | None = None) -> Response:
+    """Return a response with an error sentence."""
+    return JSONResponse({"error": sentence}, status, headers)
 
 
-def wants_page(headers: Mapping[str, str]) -> bool:
-    """Return whether the request comes from a browser's address bar: programs do not accept text/html by name."""
-    return "text/html" in headers.get("accept", "")
-
-
-def refuse(status: int, sentence: str, headers: dict[str, str] | None = None, page: bool = False) -> Response:
-    """Return a response with an error sentence: JSON for programs, a page for a person.
-
-    >>> b"<p>There is nothing at this path.</p>" in refuse(404, "there is nothing at this path", page=True).body
-    True
-    """
-    if not page:
-        return JSONResponse({"error": sentence}, status, headers)
-    said = escape(sentence[:1].upper() + sentence[1:])
-    return HTMLResponse(PAGE.format(title=HTTPStatus(status).phrase, sentence=said), status, headers)
-
-
-async def http_error(request: Request, error: HTTPException) -> Response:
+async def http_error(_: Request, error: HTTPException) -> Response:
     """Answer errors of routing and of forms; the framework's own text is not sent."""
     sentence = SENTENCES.get(error.status_code, "the request is refused")
-    return refuse(error.status_code, sentence, dict(error.headers or {}), wants_page(request.headers))
+    return refuse(error.status_code, sentence, dict(error.headers or {}))
 
 
-async def invalid_parameters(request: Request, error: RequestValidationError) -> Response:
+async def invalid_parameters(_: Request, error: RequestValidationError) -> Response:
     """Answer parameters of a wrong type with 400 and their names, but without their values."""
     names = sorted({str(part) for item in error.errors() for part in item["loc"][1:2]})
     sentence = f"these parameters are malformed: {', '.join(names)[:200]}" if names else SENTENCES[400]
-    return refuse(400, sentence, page=wants_page(request.headers))
+    return refuse(400, sentence)
 
 
 async def refuse_unknown_parameters(asked: HTTPConnection) -> None:
@@ -134,11 +99,11 @@ async def refuse_unknown_parameters(asked: HTTPConnection) -> None:
         raise ServiceError(400, f"unknown parameter: this path takes {', '.join(sorted(taken)) or 'none'}")
 
 
-async def service_error(request: Request, error: ServiceError | SessionError) -> Response:
+async def service_error(_: Request, error: ServiceError | SessionError) -> Response:
     """Answer an expected error with its own response, or 400 if the input overflows the model."""
     if isinstance(error, SessionError):
         error = ServiceError(400, str(error))
-    return error.response(wants_page(request.headers))
+    return error.response()
 
 
 async def disconnected(_: Request, __: ClientDisconnect) -> Response:
@@ -146,9 +111,9 @@ async def disconnected(_: Request, __: ClientDisconnect) -> Response:
     return Response(status_code=400)
 
 
-async def unexpected(request: Request, _: Exception) -> Response:
+async def unexpected(_: Request, __: Exception) -> Response:
     """Answer an unexpected error with 500; the details are only in the log."""
-    return refuse(500, "the service failed on this request", page=wants_page(request.headers))
+    return refuse(500, "the service failed on this request")
 
 
 HANDLERS: dict[int | type[Exception], Handler] = {

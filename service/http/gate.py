@@ -19,9 +19,8 @@ from starlette.websockets import WebSocket
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from spikesight.service.http.door import MAX_HEAD, Connection
-from spikesight.service.http.errors import Overloaded, ServiceError, wants_page
+from spikesight.service.http.errors import Overloaded, ServiceError
 from spikesight.service.http.shares import RateLimit, client_key
-from spikesight.service.http.turns import Turns
 from spikesight.service.settings import Settings
 
 PAGE_HEADERS: tuple[tuple[bytes, bytes], ...] = (
@@ -85,7 +84,7 @@ class Gate:
 
     def __init__(self, app: ASGIApp, runtime: Any, open_paths: frozenset[str]) -> None:
         self.app, self.runtime, self.settings, self.open_paths = app, runtime, runtime.settings, open_paths
-        self.hosts, self.pipelines = Hosts(self.settings), Turns()
+        self.hosts, self.pipelines = Hosts(self.settings), asyncio.Lock()
         self.rate = RateLimit(self.settings.requests_per_s)
         self.token = None if self.settings.token is None else self.settings.token.get_secret_value()
         trusted = list(self.settings.trusted_proxies)
@@ -97,8 +96,8 @@ class Gate:
             return
         with self.runtime.door.calling(scope) as connection:
             if connection.pipelined:
-                async with self.pipelines.account():  # one a round of the event loop, whoever has sent hundreds
-                    pass
+                async with self.pipelines:  # one a round of the event loop, whoever has sent hundreds
+                    await asyncio.sleep(0)
             if scope["type"] == "websocket":
                 receive = greeted(receive, connection)
             else:
@@ -118,7 +117,7 @@ class Gate:
             if scope["type"] == "websocket":
                 await refuse_handshake(WebSocket(scope, receive, send), error)
             else:
-                await error.response(wants_page(headers))(scope, receive, send)
+                await error.response()(scope, receive, send)
 
     def refusal(self, scope: Scope, headers: dict[str, str]) -> ServiceError | None:
         """Return why a request or WebSocket is refused; None if it is let in."""

@@ -10,12 +10,15 @@ import math
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
 from contextlib import suppress
-from typing import Literal
+from typing import Literal, TypeVar
 
 from starlette.requests import HTTPConnection
 
 from spikesight.service.http.errors import Overloaded
+
+T = TypeVar("T")
 
 NETWORK_BITS = 64  # of an IPv6 address: a client usually owns all addresses with the same first 64 bits
 
@@ -135,6 +138,18 @@ class FairQueue:
         for client, turn in sorted(self._waiting, key=lambda one: self._places.held(one[0])):
             if not turn.done() and self._places.acquire(client) is None:
                 turn.set_result(None)
+
+
+class OneByOne:
+    """One user's work in a thread that many share: one piece of it at a time is there, so that users take turns."""
+
+    def __init__(self, thread: Executor) -> None:
+        self._thread, self._lock = thread, asyncio.Lock()
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Run `work` in the thread after all earlier work of this user; return or raise what it does."""
+        async with self._lock:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
 
 MAX_CLIENTS = 4096  # addresses whose rate is tracked

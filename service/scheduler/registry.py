@@ -54,13 +54,6 @@ class WrongBin(ServiceError):
     """The model cannot run with bins of the requested length."""
 
 
-class NotLoaded(ServiceError):
-    """The model could not be loaded again from disk; the one being served stays."""
-
-    def __init__(self) -> None:
-        super().__init__(409, "the model could not be loaded again and stays as it was: the service's log says why")
-
-
 class Model:
     """A served model: a classifier and the thread that steps it. Each further bin length has a thread of its own."""
 

@@ -12,7 +12,6 @@ from spikesight.models.novelty.conformal import ERROR_RATE
 from spikesight.models.steps import Answer, Input, Outcome, Track
 from spikesight.service.http.errors import Expired, ServiceError
 from spikesight.service.scheduler.mailbox import Mailbox
-from spikesight.service.scheduler.queue import Job
 from spikesight.service.scheduler.registry import Model
 
 
@@ -119,21 +118,6 @@ class RequestReceiver:
             raise Expired from None
 
 
-async def run_inputs(
-    model: Model, inputs: list[Input], mailbox: Mailbox, *, deadline: float, wanted: AnswerSpec = EVERY_STEP
-) -> Result:
-    """Step the inputs of one request, batched with all other jobs. `deadline` is on time.monotonic().
-
-    Raises Expired, Broken, Stopped, and SessionError when the values overflow the network.
-    """
-
-    def submit(job: Job, receiver: RequestReceiver) -> None:
-        receiver.begin(len(inputs))
-        model.scheduler.submit(job, inputs)
-
-    return await _answered(model, submit, mailbox, deadline, wanted)
-
-
 async def run_undecoded(
     model: Model,
     decode: Callable[[], list[Input]],
@@ -143,41 +127,33 @@ async def run_undecoded(
     wanted: AnswerSpec = EVERY_STEP,
     offload: Callable[[Callable[[], None]], object],
 ) -> Result:
-    """Decode and step one request. `decode` runs in the model's thread, or through `offload` while streams are open.
+    """Decode and step one request, batched with all other jobs. `deadline` is on time.monotonic().
 
-    Raises what run_inputs and `decode` raise.
+    `decode` runs in the model's thread, or through `offload` while streams are open. Raises Expired, Broken, Stopped,
+    SessionError when the values overflow the network, and what `decode` raises.
     """
-
-    def submit(job: Job, receiver: RequestReceiver) -> None:
-        def counted() -> list[Input]:
-            inputs = decode()
-            receiver.begin(len(inputs))
-            return inputs
-
-        def elsewhere() -> None:
-            try:
-                if not job.closed:
-                    model.scheduler.submit(job, counted())
-            except Exception as error:
-                receiver.failed(error)
-                mailbox.flush()
-
-        if not model.scheduler.submit_undecoded(job, counted):
-            offload(elsewhere)
-
-    return await _answered(model, submit, mailbox, deadline, wanted)
-
-
-async def _answered(
-    model: Model, submit: Callable[[Job, RequestReceiver], None], mailbox: Mailbox, deadline: float, wanted: AnswerSpec
-) -> Result:
     error_rate = ERROR_RATE if wanted.error_rate is None else wanted.error_rate
     track = model.classifier.readout(wanted.objects, error_rate=error_rate)
     receiver = RequestReceiver(track, model.classifier.contract.steps, mailbox, wanted)
     job = model.scheduler.open(receiver, request=True, deadline=deadline, merge_steps=receiver.merge_steps)
     job.probe = wanted.probe
+
+    def counted() -> list[Input]:
+        inputs = decode()
+        receiver.begin(len(inputs))
+        return inputs
+
+    def elsewhere() -> None:
+        try:
+            if not job.closed:
+                model.scheduler.submit(job, counted())
+        except Exception as error:
+            receiver.failed(error)
+            mailbox.flush()
+
     try:
-        submit(job, receiver)
+        if not model.scheduler.submit_undecoded(job, counted):
+            offload(elsewhere)
         return await receiver.result(deadline)
     finally:
         model.scheduler.close(job)

@@ -25,7 +25,6 @@ from spikesight.service.scheduler.queue import Job, Phase, Queue, Receiver, Work
 
 RUN_S = 0.004  # longest run of consecutive steps of requests before the queue is looked at again
 HAND_OVER_S = 0.00015  # CPU time that waking another thread costs both threads together
-INLINE_S = 0.001  # a step of more CPU time is left to the model's thread, so that the caller can read on
 
 CallSoon = Callable[[Callable[[], None]], bool]
 """Schedules a call in the event loop's next iteration; returns False when this is not the loop's thread."""
@@ -135,21 +134,15 @@ class Scheduler:
             self._check_running()
             return self._queue.open(receiver, request, deadline, merge_steps)
 
-    def submit(self, job: Job, inputs: Iterable[Input], *, inline: bool = False) -> None:
-        """Append inputs to a job, in order. Raises Stopped, and ValueError for a shape the network does not take.
-
-        `inline`: the caller, a stream, may make short steps itself, which saves a hand-over between threads.
-        """
+    def submit(self, job: Job, inputs: Iterable[Input]) -> None:
+        """Append inputs to a job, in order. Raises Stopped, and ValueError for a shape the network does not take."""
         now = time.perf_counter()
         if not (arrived := [(check(given, self._shape), now) for given in inputs]):
             return
         with self._changed:
             self._check_running()
-            here = inline and self._job_step_s < INLINE_S
-            if self._queue.push(job, arrived) and not here:
+            if self._queue.push(job, arrived):
                 self._wake_for(job)
-        if here:
-            self._tick_streams(len(arrived))
 
     def submit_undecoded(self, job: Job, decode: Callable[[], list[Input]]) -> bool:
         """Let the model's thread decode a request just before it is stepped. Raises Stopped.
@@ -210,23 +203,18 @@ class Scheduler:
         streams = queue.streams and not self._loop_ticks_next
         return bool(queue.requests or streams or queue.undecoded or self._membrane_calls or self._finished())
 
-    # Called in the event loop, or in the thread of a stream that submits with `inline`.
+    # Called in the event loop.
 
     def _tick_in_loop(self) -> None:
-        """Make the tick that was scheduled by `call_soon`."""
+        """Make the tick that was scheduled by `call_soon`; if another thread holds the network, leave it to that."""
         with self._changed:
             self._loop_ticks_next = False
-        self._tick_streams(1)
-
-    def _tick_streams(self, ticks: int) -> None:
-        """Step the waiting streams `ticks` times; if another thread holds the network, leave them to it."""
         if self._stopping or not self._network.acquire(blocking=False):
             return
         try:
-            for _ in range(ticks):
-                with self._changed:
-                    batch = self._queue.stream_batch()
-                self._tick(batch)
+            with self._changed:
+                batch = self._queue.stream_batch()
+            self._tick(batch)
         finally:
             self._network.release()
         with self._changed:

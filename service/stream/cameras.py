@@ -1,82 +1,72 @@
-"""Cameras that the service itself opens: each is one stream, whose predictions any number of viewers receive."""
+"""Cameras that the service itself opens: any number of streams listen to one, and the sinks hear what it shows."""
 
 import asyncio
 import logging
 import threading
-import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import PurePath
-from typing import Annotated, Generic, Literal, TypeVar
 
-from fastapi import APIRouter, Path
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter
 from numpy.typing import NDArray
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
-from spikesight.encoders.events import joined
 from spikesight.encoders.sources.settings import differs
 from spikesight.encoders.sources.source import Source
 from spikesight.models.steps import Answer, Input, Outcome
-from spikesight.service.http.bodies import CameraBody, ErrorBody, content
+from spikesight.service.http.bodies import CameraBody
 from spikesight.service.http.errors import ServiceError, Stopped
 from spikesight.service.http.logs import event
 from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.registry import Model, WrongBin
 from spikesight.service.settings import SettingsError
 from spikesight.service.sinks.report import Post, Report
-from spikesight.service.stream.messages import PICTURE_EVENTS, READY_BEGIN, Hello, Ticket
+from spikesight.service.stream.messages import Hello, Ticket
 from spikesight.service.stream.protocol import Batch, StreamCore
 
-T = TypeVar("T")
-
-BACKLOG = 64  # messages queued for a slow viewer; the oldest are dropped
-KEEP_ALIVE_S = 15.0
+BACKLOG = 64  # packets queued for a slow stream; the oldest are dropped
 
 
-class Viewer(Generic[T]):
-    """A viewer's queue of the newest messages: JSON text and pictures, or packets of events."""
+class Listener:
+    """A stream's queue of the newest packets of events of a camera."""
 
-    def __init__(self, pictures: bool = False, probe: bool = False) -> None:
-        self.pictures, self.probe = pictures, probe
-        self._messages: deque[T] = deque(maxlen=BACKLOG)
+    def __init__(self) -> None:
+        self._packets: deque[NDArray] = deque(maxlen=BACKLOG)
         self._wake = asyncio.Event()
         self.ended = False
 
-    def put(self, message: T) -> None:
-        """Append a message. Called in the event loop."""
-        self._messages.append(message)
+    def put(self, packet: NDArray) -> None:
+        """Append a packet. Called in the event loop."""
+        self._packets.append(packet)
         self._wake.set()
 
     def end(self) -> None:
         self.ended = True
         self._wake.set()
 
-    async def next(self, timeout_s: float) -> T | None:
-        """Return the oldest message; None if none came within `timeout_s` or the camera has ended."""
-        if not self._messages and not self.ended:
+    async def next(self, timeout_s: float) -> NDArray | None:
+        """Return the oldest packet; None if none came within `timeout_s` or the camera has ended."""
+        if not self._packets and not self.ended:
             self._wake.clear()
             with suppress(TimeoutError):
-                async with asyncio.timeout(timeout_s):  # wait_for would create a task for every message
+                async with asyncio.timeout(timeout_s):  # wait_for would create a task for every packet
                     await self._wake.wait()
-        return self._messages.popleft() if self._messages else None
+        return self._packets.popleft() if self._packets else None
 
 
 class Camera:
-    """A source, its stream on the default model, and its viewers."""
+    """A source, the streams that listen to it, and its own on the default model, whose answers the sinks get."""
 
     def __init__(self, identity: str, source: Source, runtime: Runtime, report: Report) -> None:
         self.id, self.source, self.max_pending = identity, source, runtime.settings.max_pending
         self._report, self._bin_ms = report, runtime.settings.camera_bin_ms
         self._registry, self.mailbox = runtime.registry, runtime.mailbox
-        self._viewers: set[Viewer[str | bytes]] = set()
-        self._listeners: set[Viewer[NDArray]] = set()
+        self._listeners: set[Listener] = set()
+        self._newest: NDArray | None = None  # packet of events
         self.stopping = threading.Event()  # set to end the thread at its next step
         self._stream: CameraStream
-        self._seq = 0
-        self._seen: deque[NDArray] = deque()  # events since the last picture, if a viewer wants pictures
         self._thread = threading.Thread(target=self._watch, name=f"camera {identity}", daemon=True)
 
     def start(self) -> None:
@@ -93,12 +83,8 @@ class Camera:
         except WrongBin as error:
             raise SettingsError(str(error)) from None
 
-    def ready(self) -> str:
-        """Return the "ready" message that a viewer gets first, and again when the camera's model has changed."""
-        return str(self._stream.core.ready().data)
-
     def close(self) -> None:
-        """Stop the thread, the source and the viewers' streams."""
+        """Stop the thread, the source and the streams that listen to it."""
         self.stopping.set()
         self.source.close()
         if self._thread.is_alive():
@@ -119,43 +105,32 @@ class Camera:
             n_outside=self.source.counters.n_outside,
         )
 
-    def viewing(self, pictures: bool = False, probe: bool = False) -> "AbstractContextManager[Viewer[str | bytes]]":
-        """Receive the camera's predictions in a `with` block, with pictures and network activity if wanted."""
-        return self._following(self._viewers, Viewer(pictures, probe))
-
-    def listening(self) -> "AbstractContextManager[Viewer[NDArray]]":
-        """Receive the camera's events in a `with` block."""
-        return self._following(self._listeners, Viewer())
-
     @contextmanager
-    def _following(self, group: "set[Viewer[T]]", viewer: "Viewer[T]") -> "Iterator[Viewer[T]]":
-        group.add(viewer)
+    def listening(self) -> Iterator[Listener]:
+        """Receive the camera's events in a `with` block, from the newest packet on: silence is a still scene."""
+        listener = Listener()
+        if self._newest is not None:
+            listener.put(self._newest)
+        self._listeners.add(listener)
         if not self.source.running:
-            viewer.end()
+            listener.end()
         try:
-            yield viewer
+            yield listener
         finally:
-            group.discard(viewer)
+            self._listeners.discard(listener)
 
     def _watch(self) -> None:
         stream = self._stream
         while not self.stopping.is_set() and self.source.running:
             packet = self.source.read_waiting(stream.model.classifier.contract.bin_us / 1e6)
             if packet is not None and len(packet):
-                if self.is_wanted("pictures"):
-                    self._seen.append(packet[:: max(1, len(packet) // PICTURE_EVENTS)])
-                if self._listeners:
-                    self.mailbox.post(lambda packet=packet: self._tell(self._listeners, packet))
-                    self.mailbox.flush()
+                self.mailbox.post(lambda packet=packet: self._tell(packet))
+                self.mailbox.flush()
             try:
                 if (model := self.model()) is not stream.model:  # the models were reloaded
-                    fresh = CameraStream(self, model, stream.core.dropped)
+                    fresh = CameraStream(self, model)
                     stream.close()
-                    told, self._stream = self.ready(), fresh
-                    if (ready := self.ready()) != told:
-                        self.mailbox.post(lambda ready=ready: self._tell(self._viewers, ready))
-                    fresh.resume_from(stream)
-                    stream = fresh
+                    self._stream = stream = fresh
                 stream.push(packet)
             except (Stopped, SettingsError):
                 break
@@ -166,34 +141,19 @@ class Camera:
 
     # Called in the event loop.
 
-    def publish(self, core: StreamCore, outcome: Outcome, answer: Answer, queue_ms: float) -> None:
-        """Send the prediction after a step to every viewer, with a picture of the events since the last step."""
-        self._seq += 1
+    def report(self, core: StreamCore, answer: Answer) -> None:
+        """Tell the sinks of the answer to a step."""
         core.sent(1)
         self._report.report_step(core.model.name, answer)
-        seen = [self._seen.popleft() for _ in range(len(self._seen))]
-        if not self._viewers:
-            return
-        picture = joined(seen) if seen else core.session.seen[:0], self.source.size
-        ticket = Ticket(self._seq, time.time() * 1e3, True, picture if self.is_wanted("pictures") else None)
-        core.annotate(ticket)
-        for probe in {viewer.probe for viewer in self._viewers}:
-            for message in core.answer(ticket, answer, queue_ms, outcome.inside if probe else None):
-                for viewer in self._viewers:
-                    if viewer.probe == probe and (viewer.pictures or isinstance(message.data, str)):
-                        viewer.put(message.data)
 
-    def is_wanted(self, what: Literal["pictures", "probe"]) -> bool:
-        """Return whether any viewer wants this. Callable from any thread."""
-        return any(getattr(viewer, what) for viewer in list(self._viewers))
-
-    def _tell(self, group: "set[Viewer[T]]", message: T) -> None:
-        for viewer in group:
-            viewer.put(message)
+    def _tell(self, packet: NDArray) -> None:
+        self._newest = packet
+        for listener in self._listeners:
+            listener.put(packet)
 
     def _end(self) -> None:
-        for viewer in (*self._viewers, *self._listeners):
-            viewer.end()
+        for listener in self._listeners:
+            listener.end()
 
 
 def name_of(source: Source) -> str:
@@ -205,16 +165,13 @@ def name_of(source: Source) -> str:
 class CameraStream:
     """A camera's stream on one model; replaced when models are reloaded. Raises SettingsError for an image model."""
 
-    def __init__(self, camera: Camera, model: Model, dropped: int = 0) -> None:
+    def __init__(self, camera: Camera, model: Model) -> None:
         if model.classifier.contract.kind != "events":
             raise SettingsError(f"the model {model.name} takes images: a camera needs a model of events first in line")
         size = camera.source.size
         hello = Hello(type="hello", protocol=1, width=size.width, height=size.height, margin=0)
         self.camera, self.model = camera, model
         self.core = StreamCore(model, hello, camera.max_pending, max_pixels=0)
-        self.core.dropped = dropped
-        window = model.classifier.contract.steps
-        self._moved: deque[Input] = deque(maxlen=2 * window)  # last inputs with events: two windows, for `resume_from`
         self.job = model.scheduler.open(self, request=False)
 
     def push(self, packet: NDArray | None) -> None:
@@ -225,31 +182,21 @@ class CameraStream:
         elif (batch := self.core.tick()) is not None:
             self._submit(batch)
 
-    def resume_from(self, before: "CameraStream") -> None:
-        """Submit the last inputs of the previous stream again, so that there is an answer even if nothing moves now.
-
-        Does nothing if the two models have different contracts. Raises Stopped.
-        """
-        if before.model.classifier.contract == self.model.classifier.contract:
-            self._submit(Batch(Ticket(0, 0.0), list(before._moved)))
-
     def _submit(self, batch: Batch) -> None:
         """Submit a batch; if too many inputs would wait, drop those that wait already."""
-        self._moved.extend(given for given in batch.inputs if given.n_events)
         if batch.inputs and self.core.unsent + len(batch.inputs) > self.core.max_pending:
             self.core.drop_last(len(self.model.scheduler.drop_waiting(self.job)))
         inputs, _ = self.core.admit(batch)
-        self.job.probe = self.camera.is_wanted("probe")
-        self.model.scheduler.submit(self.job, inputs, inline=True)
+        self.model.scheduler.submit(self.job, inputs)
 
     def close(self) -> None:
         self.model.scheduler.close(self.job)
 
     # Called by the thread that steps the network.
 
-    def outcome(self, inputs: list[Input], outcome: Outcome, queue_ms: float) -> bool:
+    def outcome(self, inputs: list[Input], outcome: Outcome, queue_ms: float) -> bool:  # noqa: ARG002
         _, answer = self.core.read(inputs, outcome)
-        self.camera.mailbox.post(lambda: self.camera.publish(self.core, outcome, answer, queue_ms))
+        self.camera.mailbox.post(lambda: self.camera.report(self.core, answer))
         return False
 
     def failed(self, error: Exception) -> None:
@@ -296,48 +243,12 @@ class Cameras(Collector):
             camera.close()
 
 
-def router(cameras: Cameras, draining: Callable[[], bool]) -> APIRouter:
-    """Return the routes GET /v1/cameras and GET /v1/cameras/{id}/events."""
-    routes = APIRouter(prefix="/v1/cameras", tags=["cameras"])
+def router(cameras: Cameras) -> APIRouter:
+    """Return the route GET /v1/cameras."""
+    routes = APIRouter(tags=["cameras"])
 
-    @routes.get("", summary="The cameras this service opened")
+    @routes.get("/v1/cameras", summary="The cameras this service opened")
     async def get_cameras() -> list[CameraBody]:
         return cameras.bodies()
 
-    @routes.get(
-        "/{identity}/events",
-        summary="A camera's predictions as server-sent events",
-        response_class=StreamingResponse,
-        responses={
-            200: content("text/event-stream"),
-            404: {"model": ErrorBody, "description": "no such camera"},
-        },
-    )
-    async def get_events(
-        identity: Annotated[str, Path(max_length=256, description="its id, or its source")],
-    ) -> StreamingResponse:
-        camera = cameras.get(identity)
-        return StreamingResponse(
-            server_sent(camera, draining), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
-        )
-
     return routes
-
-
-async def server_sent(camera: Camera, draining: Callable[[], bool]) -> AsyncIterator[str]:
-    """Yield a camera's predictions as server-sent events, until the camera or the service ends."""
-    with camera.viewing() as viewer:
-        quiet = 0.0
-        while not draining():
-            message = await viewer.next(0.5)
-            if isinstance(message, str):
-                quiet = 0.0
-                yield f"event: {'ready' if message.startswith(READY_BEGIN) else 'prediction'}\ndata: {message}\n\n"
-            elif message is None:
-                if viewer.ended:
-                    break
-                quiet += 0.5
-                if quiet >= KEEP_ALIVE_S:
-                    quiet = 0.0
-                    yield ": still here\n\n"
-        yield "event: end\ndata: {}\n\n"

@@ -15,7 +15,7 @@ from spikesight.service.http.logs import event, log
 from spikesight.service.http.shares import Quota, address_of
 from spikesight.service.runtime import Runtime
 from spikesight.service.settings import Settings
-from spikesight.service.stream.cameras import Camera, Cameras
+from spikesight.service.stream.cameras import Cameras
 from spikesight.service.stream.live import Live
 from spikesight.service.stream.messages import Ended, Hello, fault
 from spikesight.service.stream.teaching import TeachingStream
@@ -75,14 +75,12 @@ async def run_stream(
     try:
         teaching = None if hello.lesson is None else sessions.get(hello.lesson)
         camera = None if hello.source is None else cameras.get(hello.source)
-        model = teaching.learner.model if teaching else runtime.registry.get(hello.model, hello.bin_ms)
+        own_ms = runtime.settings.camera_bin_ms if camera and hello.model is None else None
+        model = teaching.learner.model if teaching else runtime.registry.get(hello.model, hello.bin_ms or own_ms)
     except ServiceError as error:
         raise Ended(1008, str(error)) from None
     if teaching is not None:
         live = TeachingStream(socket, runtime, teaching, hello, camera)
-    elif camera is not None and hello.model is None and hello.bin_ms is None:
-        await relay(socket, camera, hello)
-        return
     else:
         live = Live(socket, runtime, model, hello, camera)
     name, begin = live.model.counted_as, time.monotonic()
@@ -95,26 +93,6 @@ async def run_stream(
         gauge.dec()
         live.model.scheduler.close(live.job)
         event("stream closed", model=name, steps=live.job.steps, seconds=round(time.monotonic() - begin, 1))
-
-
-async def relay(socket: WebSocket, camera: Camera, hello: Hello) -> None:
-    """Forward a camera's shared predictions to this client until either ends. Raises Ended."""
-    with camera.viewing(hello.picture, bool(hello.probe)) as viewer:
-        await socket.send_text(camera.ready())
-        leaving = asyncio.create_task(socket.receive())  # the client may only close
-        try:
-            while not leaving.done():
-                message = await viewer.next(0.5)
-                if isinstance(message, str):
-                    await socket.send_text(message)
-                elif message is not None:
-                    await socket.send_bytes(message)
-                elif viewer.ended:
-                    raise Ended(1001, "the camera has ended")
-            if leaving.result()["type"] == "websocket.receive":
-                raise Ended(1003, "a camera's stream takes no messages")
-        finally:
-            leaving.cancel()
 
 
 async def receive_hello(socket: WebSocket, settings: Settings) -> Hello:

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
+from contextlib import asynccontextmanager
 from itertools import count
 from typing import Any
 
@@ -11,7 +12,6 @@ from fastapi import WebSocket
 from spikesight.models.steps import Input, Outcome, SessionError
 from spikesight.service.http.errors import ServiceError, Stopped
 from spikesight.service.http.shares import TokenBucket
-from spikesight.service.http.turns import ThreadAccount
 from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.queue import Job
 from spikesight.service.scheduler.registry import Model
@@ -36,12 +36,11 @@ class Live:
             if model.classifier.contract.kind != "events":
                 raise Ended(1008, "this model takes images, and a camera of the service gives events")
             size = camera.source.size
-            hello = hello.model_copy(update={"width": size.width, "height": size.height})
+            hello = hello.model_copy(update={"width": size.width, "height": size.height, "live": True})
         self.core = StreamCore(model, hello, self.settings.max_pending, self.settings.max_pixels)
         self.bucket = TokenBucket(self.settings.messages_per_s, time.monotonic())
         self.outbox = Outbox(socket, self.core.sent, self.settings.max_unread)
         self.turn = asyncio.Lock()  # messages and clock ticks are handled one at a time
-        self.work, self.slow_work = runtime.turns.account(), ThreadAccount(runtime.decoder_turns, runtime.decoder)
         self.end: Ended | None = None
         self.heard = time.monotonic()
         self.job = self.open_job()
@@ -108,8 +107,15 @@ class Live:
                         batches = self.core.events(packet, Ticket(seq, time.time() * 1e3))
                         await self.submit_all(batches)
 
+    @asynccontextmanager
+    async def work(self) -> AsyncIterator[None]:
+        """Work in the event loop when it is this stream's turn; whatever else is due comes before the next turn."""
+        async with self.runtime.turn:
+            yield
+            await asyncio.sleep(0)
+
     async def control(self, text: str) -> None:
-        async with self.work:
+        async with self.work():
             self.core.control(text)
         self.job.probe = self.core.probe
 
@@ -128,9 +134,10 @@ class Live:
         more = True
         while more:
             if threaded:
-                batch = await self.slow_work.run(lambda: next(batches))
+                loop = asyncio.get_running_loop()
+                batch = await loop.run_in_executor(self.runtime.decoder, lambda: next(batches))
             else:
-                async with self.work:
+                async with self.work():
                     batch = next(batches)
             await self.submit(batch)
             more = not batch.last
@@ -168,7 +175,7 @@ class Live:
         while True:
             await asyncio.sleep(max(every_s, 0.01))
             async with self.turn:
-                async with self.work:
+                async with self.work():
                     batch = self.core.tick()
                 if batch is not None:
                     await self.submit(batch)

@@ -207,9 +207,6 @@ class PacketDecoder:
         return events
 
 
-READY_BEGIN = '{"type":"ready"'
-
-
 @dataclass(eq=False, slots=True)
 class Ticket:
     """The message that an input belongs to, and what its answers report beside the prediction."""

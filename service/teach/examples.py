@@ -15,7 +15,7 @@ from spikesight.encoders.events import SensorSize
 from spikesight.models.steps import Input
 from spikesight.models.teach.few_shot import EmbeddedExample, FewShotLearner
 from spikesight.service.http.errors import Overloaded, ServiceError
-from spikesight.service.http.turns import ThreadAccount
+from spikesight.service.http.shares import OneByOne
 from spikesight.service.page.colours import COLOURS
 
 SENSOR = SensorSize(320, 240)
@@ -41,7 +41,7 @@ class Examples:
     """
 
     def __init__(
-        self, few_shot: FewShotLearner, turns: ThreadAccount, most: int, changed: Callable[[int | None], None]
+        self, few_shot: FewShotLearner, turns: OneByOne, most: int, changed: Callable[[int | None], None]
     ) -> None:
         self.most = most
         self._few_shot, self._turns, self._changed = few_shot, turns, changed

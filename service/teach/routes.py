@@ -3,14 +3,14 @@
 Parameters are in the query string, so that no body is parsed in the event loop.
 """
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from spikesight.encoders.recordings.files import digest
 from spikesight.encoders.sample import Sample
 from spikesight.models.steps import Input
-from spikesight.service.http.bodies import REFUSALS, SAMPLE_BODY, ErrorBody, content
+from spikesight.service.http.bodies import SAMPLE_BODY, content
 from spikesight.service.http.errors import ServiceError
 from spikesight.service.http.shares import address_of
 from spikesight.service.teach.bodies import LABEL, TakenBody, TeachingBody
@@ -26,20 +26,6 @@ Identity = Annotated[str, Path(max_length=64, description="of the session")]
 ModelName = Annotated[str, Path(max_length=64, description="one of GET /v1/models that is `saved`")]
 Number = Annotated[int, Path(ge=0, le=2**53, description="of the example")]
 Label = Annotated[str, Query(alias="class", description=f"a class's name, 1 to {LABEL} characters")]
-
-
-def refusals(*codes: int) -> dict[int | str, dict[str, Any]]:
-    """Return the OpenAPI descriptions of these error statuses."""
-    texts = {
-        400: "a name or parameter is malformed",
-        403: "this service keeps no models",
-        404: "no such session, class, example or model",
-        409: "the session, or the model, cannot do this as it stands",
-        429: "too many sessions of this address",
-        503: "too many sessions, or the service is shutting down",
-        507: "no room to write the model",
-    }
-    return {code: {"model": ErrorBody, "description": texts[code]} for code in (400, *codes)}
 
 
 def label_of(text: str) -> str:
@@ -61,14 +47,14 @@ def router(sessions: TeachingSessions) -> APIRouter:
 
 def add_session(routes: APIRouter, sessions: TeachingSessions) -> None:
 
-    @routes.post("/v1/teach", summary="Begin a teaching session", responses=refusals(404, 409, 429, 503))
+    @routes.post("/v1/teach", summary="Begin a teaching session")
     async def post_session(
         request: Request,
         features: Annotated[str | None, Query(max_length=64, description="a model whose network is learnt on")] = None,
     ) -> TeachingBody:
         return (await sessions.begin(address_of(request), features)).body()
 
-    @routes.get("/v1/teach/{identity}", summary="The state of a session", responses=refusals(404))
+    @routes.get("/v1/teach/{identity}", summary="The state of a session")
     async def get_session(
         identity: Identity, wait: Annotated[bool, Query(description="until all examples are learnt")] = False
     ) -> TeachingBody:
@@ -81,12 +67,11 @@ def add_session(routes: APIRouter, sessions: TeachingSessions) -> None:
         "/v1/teach/{identity}",
         summary="End a session: nothing of it is kept but what was saved",
         status_code=204,
-        responses=refusals(404),
     )
     async def delete_session(identity: Identity) -> None:
         sessions.end(identity)
 
-    @routes.patch("/v1/teach/{identity}/classes", summary="Rename a class", responses=refusals(404, 409))
+    @routes.patch("/v1/teach/{identity}/classes", summary="Rename a class")
     async def patch_class(
         identity: Identity, label: Label, to: Annotated[str, Query(description="its new name")]
     ) -> TeachingBody:
@@ -94,7 +79,7 @@ def add_session(routes: APIRouter, sessions: TeachingSessions) -> None:
         session.examples.rename(label, label_of(to))
         return session.body()
 
-    @routes.delete("/v1/teach/{identity}/classes", summary="Take a class back", responses=refusals(404))
+    @routes.delete("/v1/teach/{identity}/classes", summary="Take a class back")
     async def delete_class(identity: Identity, label: Label) -> TeachingBody:
         session = sessions.get(identity)
         session.examples.forget(label)
@@ -106,7 +91,6 @@ def add_examples(routes: APIRouter, sessions: TeachingSessions) -> None:
     @routes.post(
         "/v1/teach/{identity}/examples",
         summary="Add examples of a class: a recording, cut into windows, or an image",
-        responses=REFUSALS | refusals(404, 409),
         openapi_extra=SAMPLE_BODY,
     )
     async def post_examples(
@@ -121,13 +105,13 @@ def add_examples(routes: APIRouter, sessions: TeachingSessions) -> None:
         "/v1/teach/{identity}/examples/{number}",
         summary="A picture of an example's events",
         response_class=Response,
-        responses={200: content("image/png")} | refusals(404),
+        responses={200: content("image/png")},
     )
     async def get_example(identity: Identity, number: Number) -> Response:
         picture = picture_of(sessions.get(identity).examples.get(number).picture)
         return Response(picture, media_type="image/png", headers=PRIVATE)
 
-    @routes.delete("/v1/teach/{identity}/examples/{number}", summary="Take an example back", responses=refusals(404))
+    @routes.delete("/v1/teach/{identity}/examples/{number}", summary="Take an example back")
     async def delete_example(identity: Identity, number: Number) -> TeachingBody:
         session = sessions.get(identity)
         session.examples.drop(number)
@@ -139,7 +123,6 @@ def add_model(routes: APIRouter, sessions: TeachingSessions) -> None:
     @routes.post(
         "/v1/teach/{identity}/save",
         summary="Write the model to the service's folder of models and serve it to everybody, from now on",
-        responses=refusals(403, 404, 409, 507),
     )
     async def post_save(identity: Identity, name: Annotated[str, Query(description="of the model")]) -> TeachingBody:
         session = sessions.get(identity)
@@ -150,7 +133,7 @@ def add_model(routes: APIRouter, sessions: TeachingSessions) -> None:
         "/v1/teach/{identity}/model.zip",
         summary="The model's folder as a ZIP file",
         response_class=Response,
-        responses={200: content("application/zip")} | refusals(404, 409, 507),
+        responses={200: content("application/zip")},
     )
     async def get_archive(
         identity: Identity, name: Annotated[str, Query(description="of the folder inside")] = "taught"
@@ -160,23 +143,13 @@ def add_model(routes: APIRouter, sessions: TeachingSessions) -> None:
 
 def add_kept(routes: APIRouter, sessions: TeachingSessions) -> None:
 
-    @routes.patch(
-        "/v1/models/{name}",
-        summary="Rename a model that was taught and saved",
-        status_code=204,
-        responses=refusals(403, 404, 409, 507),
-    )
-    async def patch_model(name: ModelName, to: Annotated[str, Query(description="its new name")]) -> None:
-        await sessions.change(name, to)
-
     @routes.delete(
         "/v1/models/{name}",
         summary="Remove a model that was taught and saved, its folder too",
         status_code=204,
-        responses=refusals(403, 404, 409, 507),
     )
     async def delete_model(name: ModelName) -> None:
-        await sessions.change(name, None)
+        await sessions.remove_saved(name)
 
 
 async def add_upload(

@@ -1,4 +1,4 @@
-"""Taught models as checkpoint folders: in a ZIP archive, or saved on the service, served, renamed, removed."""
+"""Taught models as checkpoint folders: in a ZIP archive, or saved on the service, served, removed."""
 
 import io
 import secrets
@@ -11,18 +11,17 @@ from typing import Any
 
 from spikesight.models.checkpoint import save
 from spikesight.models.classifier import Classifier
-from spikesight.models.contract import Card, CheckpointError
+from spikesight.models.contract import Card
 from spikesight.models.networks.taught import TaughtNetwork
 from spikesight.models.shipped import shipped
 from spikesight.service.http.errors import ServiceError
 from spikesight.service.runtime import Runtime
-from spikesight.service.scheduler.registry import NotLoaded
 from spikesight.service.scheduler.saved import entries, unfit_to_save
 from spikesight.service.upload.decode import NO_ROOM
 
 MAX_SAVED = 32
 NOT_KEPT = "this service keeps no models: start it with --save-to FOLDER, or download the model"
-NOT_SAVED = "only models that were taught and saved here can be renamed or removed"
+NOT_SAVED = "only models that were taught and saved here can be removed"
 NO_CHANGE = "the folder of saved models cannot be changed"
 
 
@@ -78,26 +77,6 @@ class SavedModels:
             raise ServiceError(409, f"{MAX_SAVED} models are saved already: remove one first")
         write(folder / name, head.network, head.card)
         self._registry.add(Classifier.load(folder / name), folder / name)
-
-    def rename(self, name: str, to: str) -> None:
-        """Rename a saved model; open streams and requests finish on the old one."""
-        check_name(to)
-        folder = self._saved_folder(name)
-        if to == name:
-            return
-        if to.casefold() != name.casefold():
-            self._check_free(to)
-        target = folder.with_name(to)
-        try:
-            classifier = Classifier.load(folder)
-            folder.rename(target)
-        except CheckpointError:
-            raise NotLoaded from None
-        except OSError:
-            raise ServiceError(507, NO_CHANGE) from None
-        classifier.name, classifier.folder = to, target.resolve()
-        self._registry.add(classifier, target)
-        self._registry.remove(name)
 
     def remove(self, name: str) -> None:
         """Remove a saved model and its folder; open streams and requests finish."""

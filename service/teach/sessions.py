@@ -15,8 +15,7 @@ from spikesight.models.teach.advice import report
 from spikesight.models.teach.few_shot import EmbeddedExample, FewShotLearner, gives_features
 from spikesight.service.http.errors import Overloaded, ServiceError
 from spikesight.service.http.logs import log
-from spikesight.service.http.shares import Quota
-from spikesight.service.http.turns import ThreadAccount, Turns
+from spikesight.service.http.shares import OneByOne, Quota
 from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.registry import Model
 from spikesight.service.teach.bodies import TaughtClass, TeachingBody
@@ -44,7 +43,7 @@ class Learner:
         self,
         examples: Examples,
         make: Callable[[list[EmbeddedExample], list[str]], tuple[Head | None, Model]],
-        turns: ThreadAccount,
+        turns: OneByOne,
         serve: Callable[[Model], None],
         notify: Callable[[], None],
     ) -> None:
@@ -109,7 +108,7 @@ class TeachingSession:
     every change, and with None at the end.
     """
 
-    def __init__(self, identity: str, features: Model, runtime: Runtime, turns: ThreadAccount) -> None:
+    def __init__(self, identity: str, features: Model, runtime: Runtime, turns: OneByOne) -> None:
         network = features.classifier.network
         assert isinstance(network, SpikingResNet)
         self.id, self.features, self.used = identity, features.name, time.monotonic()
@@ -196,7 +195,7 @@ class TeachingSessions:
         self.runtime = runtime
         self._quota = Quota(settings.max_lessons, settings.max_lessons_per_client)
         self._open: dict[str, tuple[TeachingSession, str]] = {}  # by id: session and client
-        self._thread, self._turns = ThreadPoolExecutor(1, "teach"), Turns(time.perf_counter)
+        self._thread = ThreadPoolExecutor(1, "teach")
         self.saved_models = SavedModels(runtime)
         self._timer: asyncio.TimerHandle | None = None
 
@@ -208,7 +207,7 @@ class TeachingSessions:
             raise Overloaded if reached == "total" else ServiceError(429, TOO_MANY)
         try:
             identity = f"lesson-{secrets.token_hex(12)}"
-            turns = self.account()
+            turns = OneByOne(self._thread)
             session = await turns.run(lambda: TeachingSession(identity, model, self.runtime, turns))
         except BaseException:
             self._quota.release(client)
@@ -216,10 +215,6 @@ class TeachingSessions:
         self._open[identity] = session, client
         self.runtime.registry.add_unlisted(session.learner.model)
         return session
-
-    def account(self) -> ThreadAccount:
-        """Return a new account for turns in the teaching thread."""
-        return ThreadAccount(self._turns, self._thread)
 
     def _features(self, name: str | None) -> Model:
         """Return the model whose network gives the features: by name, or the first that can."""
@@ -251,13 +246,12 @@ class TeachingSessions:
         session.close()
         self.runtime.registry.remove_unlisted(identity)
 
-    async def change(self, name: str, to: str | None) -> None:
-        """Rename a saved model to `to`, or remove it if `to` is None. Raises ServiceError."""
-        saved = self.saved_models
-        await self.account().run(lambda: saved.remove(name) if to is None else saved.rename(name, to))
+    async def remove_saved(self, name: str) -> None:
+        """Remove a saved model. Raises ServiceError."""
+        await OneByOne(self._thread).run(lambda: self.saved_models.remove(name))
         for session, _ in self._open.values():
             if session.saved == name:
-                session.saved = to
+                session.saved = None
                 session.notify()
 
     def expire(self) -> None:

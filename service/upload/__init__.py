@@ -1,5 +1,5 @@
 """Uploads: one image or recording is decoded, then classified or encoded.
 
-`predict` and `encode` answer the routes; `load` turns bytes into inputs; `decode` runs in a process of its own;
-`multipart` reads forms.
+`predict` and `encode` answer the routes; `load` turns forms and bytes into inputs; `decode` runs in a process of its
+own.
 """

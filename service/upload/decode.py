@@ -98,8 +98,7 @@ def decode(data: bytes, name: str, max_pixels: int = 2**24, formats: frozenset[s
             if isinstance(error.__cause__, NoEventsKnown):
                 raise ServiceError(415, NO_EVENTS) from None
             raise ServiceError(400, DAMAGED) from None
-    warnings = (*recording.warnings, *small_sensor_warning(recording))
-    return Sample(events=recording.events, size=recording.size, warnings=warnings)
+    return Sample(events=recording.events, size=recording.size, warnings=recording.warnings)
 
 
 @contextmanager
@@ -134,20 +133,6 @@ def read_limited(path: Path) -> Recording:
             return recording
     most = f"this service takes at most {MAX_EVENTS} in one upload"
     raise ServiceError(413, f"the recording has {claimed} events; {most}")
-
-
-def small_sensor_warning(recording: Recording) -> tuple[str, ...]:
-    """Warn if all events lie in one corner: AEDAT 2 cannot express sensors smaller than 128 x 128."""
-    events, size = recording.events, recording.size
-    if recording.format != "aedat2":
-        return ()
-    width, height = int(events["x"].max()) + 1, int(events["y"].max()) + 1
-    if width > size.width // 2 or height > size.height // 2:
-        return ()
-    return (
-        f"all events lie within {width}x{height} of a sensor of {size}, for AEDAT 2 holds no smaller one: "
-        "if the sensor is smaller, send another format",
-    )
 
 
 def warm_up() -> None:

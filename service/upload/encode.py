@@ -18,14 +18,13 @@ from spikesight.encoders.preprocess.fit import fit_digit, fit_plain
 from spikesight.encoders.sample import Sample
 from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Contract
-from spikesight.models.neurons.probe import Probe
 from spikesight.models.steps import Input
-from spikesight.service.http.bodies import REFUSALS, SAMPLE_BODY, Body, StepBody
+from spikesight.service.http.bodies import SAMPLE_BODY, Body, StepBody
 from spikesight.service.http.errors import ServiceError
 from spikesight.service.http.shares import address_of
 from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.registry import Model
-from spikesight.service.scheduler.request import AnswerSpec, run_inputs
+from spikesight.service.scheduler.request import AnswerSpec, run_undecoded
 from spikesight.service.upload.decode import kind_of
 from spikesight.service.upload.load import inputs_of, load
 from spikesight.service.upload.predict import read_body, step_body
@@ -34,7 +33,6 @@ CODES = ("dvs", *IMAGE_ENCODERS)
 MAX_STEPS = 64  # steps of an encoded image
 MAX_BINS = 300  # steps of a recording
 SIDE = 64  # pixels of a frame's side, at most
-PROBE = r"^(1|\d{1,4},\d{1,4},\d{1,4})$"
 BIN_US, BINS = 10_000, 30  # binning of an emulated camera's saccades (300 ms), shown for image models
 
 
@@ -88,7 +86,6 @@ def router(runtime: Runtime) -> APIRouter:
         "/v1/encode",
         summary="See how a sample becomes spikes, step by step",
         response_model_exclude_none=True,
-        responses=REFUSALS,
         openapi_extra=SAMPLE_BODY,
     )
     async def post_encode(
@@ -97,24 +94,16 @@ def router(runtime: Runtime) -> APIRouter:
         steps: Annotated[int, Query(ge=1, le=MAX_STEPS, description="of an image's code")] = 16,
         model: Annotated[str | None, Query(description="its name; the default model without")] = None,
         name: Annotated[str, Query(description="the file's name, for raw bodies of N-MNIST .bin", max_length=255)] = "",
-        probe: Annotated[str | None, Query(pattern=PROBE, description="1: add what happens inside the network")] = None,
+        probe: Annotated[bool, Query(description="add what happens inside the network")] = False,
     ) -> EncodeBody:
         if encoding not in CODES:
             raise ServiceError(400, f"there is no code of that name: choose one of {', '.join(CODES)}")
         runtime.registry.get(model).scheduler.check_room()
         upload = await read_body(request, name)
         served = runtime.registry.get(model)  # as it is now: the model may have been replaced meanwhile
-        return await encode(runtime, served, upload, encoding, steps, address_of(request), probe_of(probe))
+        return await encode(runtime, served, upload, encoding, steps, address_of(request), probe)
 
     return routes
-
-
-def probe_of(text: str | None) -> Probe:
-    """Parse the query parameter `probe`: "1", or "layer,row,column" of the membranes to add; None: no probe."""
-    if text is None or "," not in text:
-        return text is not None
-    layer, row, column = map(int, text.split(","))
-    return layer, row, column
 
 
 async def encode(
@@ -124,7 +113,7 @@ async def encode(
     encoding: str,
     steps: int,
     client: str,
-    probe: Probe = False,
+    probe: bool = False,
 ) -> EncodeBody:
     """Decode and encode a sample, and step the model if it reads this encoding.
 
@@ -141,7 +130,14 @@ async def encode(
         answers = inside = None
         if made.inputs:
             wanted = AnswerSpec(probe=probe)
-            result = await run_inputs(model, made.inputs, runtime.mailbox, deadline=deadline, wanted=wanted)
+            result = await run_undecoded(
+                model,
+                lambda: made.inputs,
+                runtime.mailbox,
+                deadline=deadline,
+                wanted=wanted,
+                offload=runtime.decoder.submit,
+            )
             answers = [step_body(answer, True) for answer in result.answers]
             inside = [one.fields() for one in result.inside] or None
     n, channels, height, width = made.frames.shape

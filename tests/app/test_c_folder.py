@@ -44,7 +44,7 @@ from spikesight.models.networks.resnet import NETWORKS, ResNetConfig
 from spikesight.models.networks.taught import TaughtConfig, TaughtNetwork
 from spikesight.models.neurons.config import CLIF, IF, PLIF, SLIDING_PSN, NeuronConfig
 from spikesight.models.neurons.layers import at_pace
-from spikesight.models.novelty import NoveltyDetector
+from spikesight.models.novelty import NOTHING, NoveltyDetector
 from spikesight.models.novelty.conformal import Conformal, Trials
 from spikesight.models.shipped import find
 from tests.support.models import ann, lively, some_known
@@ -184,7 +184,7 @@ def python_answers(network: nn.Module, card: Card, events: Events, sensor: Senso
     for given in InputPipeline(card, sensor).stream(np.array_split(events, 3)):
         answer = stepper.step(given)
         p = answer.prediction
-        known = 1.0 if p.known is None else p.known
+        known = float(p.label != NOTHING) if p.known is None else p.known  # C has no None
         found.append(Answer(p.end_us, p.label, answer.steady or "-", p.committed or "-", known, p.logits))
     return found
 

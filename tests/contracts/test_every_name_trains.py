@@ -14,7 +14,7 @@ from spikesight.training.config import TrainConfig
 from spikesight.training.data.load import DATA_NAMES
 from spikesight.training.network import build_network
 from spikesight.training.run.fit import dry_run, fit
-from spikesight.training.step.forward import Trainee
+from spikesight.training.run.loop import Trainee
 from spikesight.training.step.losses import total_loss
 from tests.support.inputs import data_sets
 from tests.support.inputs.data_sets import small_config, write_idx, write_pictures

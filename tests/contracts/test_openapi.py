@@ -20,7 +20,6 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 schema = schemathesis.openapi.from_dict(create_app(settings(), (tiny(),)).openapi())
-schema = schema.exclude(path_regex=r"/v1/cameras/.+")  # an endless answer
 
 
 @pytest.fixture(scope="module")
@@ -33,14 +32,16 @@ def port() -> Iterator[int]:
 @schema.parametrize()
 @hypothesis_settings(max_examples=10, suppress_health_check=(HealthCheck.too_slow, HealthCheck.filter_too_much))
 def test_every_route(case, port: int) -> None:
-    from schemathesis.specs.openapi.checks import positive_data_acceptance
+    from schemathesis.specs.openapi.checks import allow_header_conformance, positive_data_acceptance
 
     # No schema can say "the bytes of an image that decodes": most valid-looking uploads are rightly refused.
-    case.call_and_validate(f"http://127.0.0.1:{port}", excluded_checks=[positive_data_acceptance], timeout=PATIENCE_S)
+    # Starlette's Allow has the methods of the first route with that path.
+    excluded = [positive_data_acceptance, allow_header_conformance]
+    case.call_and_validate(f"http://127.0.0.1:{port}", excluded_checks=excluded, timeout=PATIENCE_S)
 
 
 @pytest.mark.attack("names and methods", "unknown queries", "400")
-@pytest.mark.parametrize("path", ["/v1/models", "/v1/encodings", "/samples/digit-3", "/v1/cameras/0/events"])
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/encodings", "/samples/digit-3"])
 def test_unknown_parameters_are_refused(port: int, path: str) -> None:
     answer = talk(port, get(f"{path}?a=b"))
     assert (status_of(answer), body_of(answer)) == (400, {"error": "unknown parameter: this path takes none"})

@@ -1,10 +1,8 @@
 """A recording played by the virtual camera over TCP and UDP gives, in the running service, the offline predictions."""
 
-import json
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
-from http.client import HTTPConnection
 from itertools import count
 
 import numpy as np
@@ -17,10 +15,12 @@ from spikesight.encoders.sources import network
 from spikesight.encoders.sources.address import Address
 from spikesight.encoders.sources.source import Source
 from spikesight.service.api import create_app
-from spikesight.service.stream import cameras
+from spikesight.service.client import Client
+from spikesight.service.stream import live
 from spikesight.service.stream.protocol import StreamCore
 from tests.support.models import EVENT_CONTRACT, tiny
 from tests.support.serving.servers import free_port, running, settings
+from tests.support.serving.streams import predictions
 
 SENSOR = SensorSize(24, 32)
 CONTRACT = replace(EVENT_CONTRACT, bin_us=20_000)
@@ -52,7 +52,7 @@ def camera_and_source(kind: str) -> tuple[Sink, Source]:
 def test_live_predictions_are_the_offline_ones(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """However slowly the packets are passed on: the clock, which closes bins in silence, stands still so long."""
     now = count()
-    monkeypatch.setattr(cameras, "StreamCore", partial(StreamCore, clock=lambda: next(now) if all_came() else 0))
+    monkeypatch.setattr(live, "StreamCore", partial(StreamCore, clock=lambda: next(now) if all_came() else 0))
     events = recording()
     expected = tiny(CONTRACT).predict_events(events, SENSOR)
     packets = np.array_split(events, 40)
@@ -61,24 +61,19 @@ def test_live_predictions_are_the_offline_ones(kind: str, monkeypatch: pytest.Mo
     def all_came() -> bool:
         return source.n_events == len(events)
 
-    with running(create_app(settings(), (tiny(CONTRACT),), (source,))) as port:
-        viewer = HTTPConnection("127.0.0.1", port, timeout=30)
-        viewer.request("GET", "/v1/cameras/0/events")
-        answer = viewer.getresponse()
-        with closing(sink):
-            while isinstance(sink, DvSink) and not sink.n_clients:
-                pass
-            for packet in packets:
-                sink.send(packet)
-            found: list[dict] = []
-            while len(found) < len(expected):
-                line = answer.readline().decode()
-                if line.startswith("data: "):
-                    found.append(json.loads(line.removeprefix("data: ")))
-        viewer.close()
-    assert [one["n_events"] for one in found] == [one.n_events for one in expected]
-    assert [one["start_us"] for one in found] == [one.start_us for one in expected]
-    assert [one["label"] for one in found] == [one.label for one in expected]
+    with (
+        running(create_app(settings(), (tiny(CONTRACT),), (source,))) as port,
+        Client(f"http://127.0.0.1:{port}").stream(source="0") as viewer,
+        closing(sink),
+    ):
+        while isinstance(sink, DvSink) and not sink.n_clients:
+            pass
+        for packet in packets:
+            sink.send(packet)
+        found = predictions(viewer, len(expected))
+    assert [one.n_events for one in found] == [one.n_events for one in expected]
+    assert [one.start_us for one in found] == [one.start_us for one in expected]
+    assert [one.label for one in found] == [one.label for one in expected]
     for got, wanted in zip(found, expected):
-        assert got["probabilities"] == pytest.approx(list(wanted.probabilities), abs=1e-6)
+        assert got.probabilities == pytest.approx(list(wanted.probabilities), abs=1e-6)
     assert source.n_dropped == source.counters.n_outside == 0

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from spikesight.service.api import create_app
 from spikesight.service.upload.decode import decode_image
 from tests.support.inputs.formats import nmnist_records
 from tests.support.inputs.samples import picture, some_events
-from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, LABELS, kept, promising, tiny
+from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, LABELS, promising, tiny
 from tests.support.serving.servers import settings
 from tests.support.waiting import until
 
@@ -255,11 +254,3 @@ def test_the_page_is_asked_for_again_by_its_tag(client: TestClient) -> None:
     assert page.status_code == 200
     assert "text/html" in page.headers["content-type"]
     assert client.get("/", headers={"if-none-match": page.headers["etag"]}).status_code == 304
-
-
-def test_models_of_several_runs_have_the_names_of_their_runs(tmp_path: Path) -> None:
-    folders = [kept(tmp_path / name) for name in ("mine", "runs/first/model", "runs/second/model")]
-    with TestClient(create_app(settings(models=tuple(map(str, folders))))) as client:
-        body = client.get("/v1/models").json()
-        assert (body["default"], [model["name"] for model in body["models"]]) == ("mine", ["mine", "first", "second"])
-        assert client.post("/v1/predict?model=second", content=picture()).json()["model"] == "second"

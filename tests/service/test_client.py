@@ -11,14 +11,10 @@ import pytest
 from websockets.sync.server import ServerConnection
 from websockets.sync.server import serve as websocket_server
 
-from spikesight.models.neurons.probe import Inside
-from spikesight.models.steps import Outcome
-from spikesight.service.client import Bad, Client, ClientError, Prediction, parse
-from spikesight.service.stream.messages import Ticket, error_text, prediction_text, text
+from spikesight.service.client import Bad, Client, ClientError
+from spikesight.service.stream.messages import error_text, text
 from tests.support.inputs.samples import picture, some_events
-from tests.support.models import tiny
 from tests.support.serving.http import TOKEN, refused
-from tests.support.serving.scheduling import inputs
 from tests.support.serving.servers import running
 from tests.support.serving.streams import STREAM, finished
 from tests.support.waiting import PATIENCE_S, until
@@ -192,24 +188,3 @@ def test_events_of_another_library_mean_the_same(client: Client) -> None:
             told.append([one.logits for one in finished(stream)])
     assert told[0]
     assert told[0] == told[1]
-
-
-def test_a_prediction_arrives_as_it_was_made() -> None:
-    with pytest.raises(ClientError, match="unknown message 'other'"):
-        parse('{"type": "other"}')
-    shown, fired = np.array([[1, 2], [3, 4]], np.uint8), np.array([160], np.uint8)
-    inside = Inside(shown, fired, np.array([0.5, -0.25], np.float32))
-    answer = tiny().track().read(inputs(1), Outcome(np.array([[0.0, 9.0, 1.0]], np.float32), [3, 4], 50, 0.5))
-    ticket = Ticket(6, 2.5, window=(1.0, 2.0, 30.0), events=(8, 7))
-    made = parse(prediction_text(ticket, answer, 1.5, 9, logits=True, inside=inside))
-    assert isinstance(made, Prediction)
-    for name, value in answer.prediction.fields(logits=True).items():
-        got = getattr(made, name)
-        assert (tuple(got) if isinstance(value, tuple) else got) == value, name
-    assert (made.seq, made.t, made.queue_ms, made.step_ms, made.dropped) == (6, 2.5, 1.5, 0.5, 9)
-    assert (made.window, made.events_in, made.events_kept) == ([1, 2, 30], 8, 7)
-    assert (made.layer_spikes, made.total_spikes, made.total_synops) == ([3, 4], 7, 50)
-    assert made.inside is not None
-    assert made.inside.membranes is not None
-    assert (made.inside.input.tolist(), made.inside.fired.tolist()) == ([1, 2, 3, 4], [160])
-    assert made.inside.membranes.tolist() == [0.5, -0.25]

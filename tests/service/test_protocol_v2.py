@@ -69,9 +69,8 @@ def outputs_of(answer) -> dict[str, Any]:
     return {output["name"]: output["data"] for output in answer.json()["outputs"]}
 
 
-@pytest.mark.parametrize("version", ["", "/versions/1"])
-def test_model_metadata(client: TestClient, version: str) -> None:
-    body = client.get(f"/v2/models/tiny{version}").json()
+def test_model_metadata(client: TestClient) -> None:
+    body = client.get("/v2/models/tiny").json()
     assert (body["name"], body["versions"]) == ("tiny", ["1"])
     assert body["inputs"] == [{"name": "sample", "datatype": "BYTES", "shape": [-1]}]
     assert body["outputs"] == [
@@ -79,15 +78,15 @@ def test_model_metadata(client: TestClient, version: str) -> None:
         *({"name": name, "datatype": "FP32", "shape": [-1, 3]} for name in ("probabilities", "logits")),
         *({"name": name, "datatype": "INT64", "shape": [-1]} for name in ("steps", "spikes", "synops")),
     ]
-    assert client.get(f"/v2/models/tiny{version}/ready").json() == {"name": "tiny", "ready": True}
+    assert client.get("/v2/models/tiny/ready").json() == {"name": "tiny", "ready": True}
 
 
-@pytest.mark.parametrize("path", ["none", "none/ready", "tiny/versions/2", "tiny/versions/2/ready", "%00", "a" * 5000])
+@pytest.mark.parametrize("path", ["none", "none/ready", "%00", "a" * 5000])
 def test_unknown_models_get_404(client: TestClient, path: str) -> None:
     answer = client.get(f"/v2/models/{path}")
     assert answer.status_code in (404, 414)
     assert list(answer.json()) == ["error"]
-    assert infer(client, document(b"x"), path="tiny/versions/2").status_code == 404
+    assert infer(client, document(b"x"), path="none").status_code == 404
 
 
 def test_the_answers_are_those_of_predict_in_every_form(client: TestClient, files: list[bytes]) -> None:
@@ -125,11 +124,8 @@ def asked(**changes: Any) -> dict[str, Any]:
         (b"{", "JSON"),
         (b"[" * 100_000, "JSON"),
         (b'{"id": "\xff"}', "JSON"),
-        (b"[]", "JSON"),
         ({}, "inputs"),
-        ({"inputs": []}, "inputs"),
         (asked(inputs=GOOD["inputs"] * 2), "inputs"),
-        ({"inputs": [1]}, "inputs.0"),
         (document(b"x", name="y"), "inputs.0.name"),
         (document(b"x", datatype="FP32"), "inputs.0.datatype"),
         *((document(b"x", shape=wrong), "inputs.0.shape") for wrong in (3, [True], ["1"], [1.5])),
@@ -137,16 +133,10 @@ def asked(**changes: Any) -> dict[str, Any]:
         (document(b"x", data=None), "either data, or binary_data_size"),
         (document(b"x", parameters={"binary_data_size": 3}), "either data, or binary_data_size"),
         (document(b"x", data=["not base64!"]), "base64"),
-        (document(b"x", data=["größe"]), "base64"),
-        (document(b"x", data=[1]), "inputs.0.data"),
         (document(b"x", parameters={"shared_memory_region": "r"}), "shared_memory_region"),
-        (asked(outputs="logits"), "outputs"),
         (asked(outputs=[{"name": "nothing"}]), "no output 'nothing'; this model gives label"),
         (asked(outputs=[LOGITS | {"parameters": {"binary_data": 1}}]), "binary_data"),
         (asked(outputs=[LOGITS | {"parameters": {"classification": 2}}]), "classification"),
-        (asked(id=1), "id"),
-        (asked(parameters=5), "parameters"),
-        (asked(parameters={"binary_data_output": 1}), "binary_data_output"),
         (asked(parameters={"sequence_id": 7}), "sequence_id"),
     ],
 )
@@ -223,7 +213,6 @@ def test_triton_s_own_client(files: list[bytes]) -> None:
         assert triton.is_server_live()
         until(triton.is_server_ready, "models and decoders are warm")
         assert triton.is_model_ready("tiny")
-        assert triton.is_model_ready("tiny", "1")
         assert not triton.is_model_ready("none")
         assert triton.get_server_metadata()["extensions"] == ["binary_tensor_data"]
         assert triton.get_model_metadata("tiny")["inputs"][0]["datatype"] == "BYTES"

@@ -1,22 +1,18 @@
 """What a running service holds: deadlines, places in queues, and models that are loaded again or stay."""
 
-import logging
-import threading
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 
 import pytest
 from httpx import ASGITransport, AsyncClient
 
-from spikesight.models.contract import CheckpointError
 from spikesight.service.api import create_app
 from spikesight.service.http.errors import Overloaded
 from spikesight.service.runtime import Runtime
 from tests.support.inputs.samples import picture
 from tests.support.models import tiny
 from tests.support.serving.servers import settings
-from tests.support.waiting import PATIENCE_S, until
+from tests.support.waiting import PATIENCE_S
 
 
 @pytest.fixture
@@ -26,13 +22,6 @@ def runtime() -> Iterator[Runtime]:
     yield made
     made.registry.stop()
     made.decoder.shutdown()
-
-
-@pytest.mark.parametrize(("wanted", "given"), [(None, 20), (5.0, 5), (99.0, 20)])
-def test_a_client_can_only_shorten_its_deadline(runtime: Runtime, wanted: float | None, given: float) -> None:
-    before = time.monotonic()
-    deadline = runtime.deadline(wanted)
-    assert before + given <= deadline <= time.monotonic() + given
 
 
 def test_places_are_given_back_whatever_happens(runtime: Runtime) -> None:
@@ -63,40 +52,6 @@ def test_one_address_leaves_places_in_the_queue(runtime: Runtime) -> None:
             pass
     with runtime.admitted(model, client="192.0.2.1"):
         assert not runtime.full()
-
-
-@pytest.mark.parametrize("error", [CheckpointError("weights are cut"), RuntimeError("a defect")])
-def test_models_that_cannot_be_loaded_again_stay(
-    error: Exception, runtime: Runtime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def load() -> None:
-        raise error
-
-    model = runtime.registry.get(None)
-    monkeypatch.setattr(runtime.registry, "load", load)
-    with caplog.at_level(logging.INFO):
-        runtime.reload()
-        until(lambda: "models not reloaded" in caplog.text, "nothing was said")
-    assert runtime.registry.get(None) is model
-
-
-def test_streams_and_uploads_go_on_while_models_are_loaded_again(
-    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    begun, go = threading.Event(), threading.Event()
-
-    def load() -> None:
-        begun.set()
-        assert go.wait(2 * PATIENCE_S)
-
-    monkeypatch.setattr(runtime.registry, "load", load)
-    runtime.reload()
-    assert begun.wait(PATIENCE_S)
-    try:
-        for pool in (runtime.decoder, runtime.heavy):
-            assert pool.submit(int).result(PATIENCE_S) == 0
-    finally:
-        go.set()
 
 
 def replace_model(runtime: Runtime) -> None:

@@ -11,7 +11,7 @@ from spikesight.models.networks.resnet import NETWORKS
 from spikesight.training.config import TrainConfig
 from spikesight.training.data.start import network_name
 from spikesight.training.flags import RECIPES, SETTINGS, add_settings, from_mapping, resolve, resumed, to_yaml
-from spikesight.training.step.optimiser import learning_rate
+from spikesight.training.run.loop import learning_rate
 
 
 def parse(*words: str) -> argparse.Namespace:

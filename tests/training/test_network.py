@@ -1,25 +1,28 @@
-"""The start of a network: its neurons, weights of another run or of an ANN, and its teacher."""
+"""The start of a network: its neurons, weights of another run, and its teacher."""
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from spikesight.models.checkpoint import save
+from spikesight.models.checkpoint import load, save
 from spikesight.models.contract import Card, Contract
-from spikesight.models.networks.ann import ANNS
-from spikesight.models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
+from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
 from spikesight.models.networks.taught import TaughtConfig, TaughtNetwork
 from spikesight.models.neurons.config import RECTIFIER
 from spikesight.models.shipped import find, shipped
 from spikesight.models.teach.few_shot import backbone
-from spikesight.training.config import TrainConfig
-from spikesight.training.data.start import weights_path, with_network
+from spikesight.training.config import UNSET, TrainConfig
+from spikesight.training.data import load_data
+from spikesight.training.data.start import weights_path, with_network, with_schedule
 from spikesight.training.network import build_network, load_teacher, neuron_config, start_from
-from spikesight.training.run.fit import dry_run
-from tests.support.inputs.data_sets import small_config
+from spikesight.training.run.loop import Run
+from tests.support.inputs.data_sets import write_takes
 
 CPU = torch.device("cpu")
 
@@ -46,7 +49,7 @@ def test_weights_of_another_run_and_a_new_head(tmp_path: Path) -> None:
     assert start_from(same, tmp_path / "m") == []
     assert all(torch.equal(a, b) for a, b in zip(same.state_dict().values(), source.state_dict().values()))
     assert start_from(other, tmp_path / "m") == ["readout.weight", "readout.bias"]
-    with pytest.raises(ValueError, match="another network than the one to train: --network event-small"):
+    with pytest.raises(ValueError, match="another network than the one to train"):
         start_from(build_network(replace(config, network="event-medium"), 5), tmp_path / "m")
 
 
@@ -59,30 +62,8 @@ def test_a_model_with_a_head_gives_its_backbone(tmp_path: Path) -> None:
     assert start_from(new, tmp_path / "m") == ["readout.weight", "readout.bias"]
     assert torch.equal(new.state_dict()["stem.0.weight"], source.state_dict()["stem.0.weight"])
     assert torch.equal(backbone(str(tmp_path / "m")).readout.weight, source.readout.weight)
-    with pytest.raises(ValueError, match="another network than the one to train: --network event-small"):
+    with pytest.raises(ValueError, match="another network than the one to train"):
         start_from(build_network(replace(config, network="event-medium"), 5), tmp_path / "m")
-
-
-def test_weights_of_an_ann_by_order(tmp_path: Path) -> None:
-    torch.manual_seed(5)
-    ann = ANNS["cifar-resnet20"].build(3, 10)
-    torch.save(ann.state_dict(), tmp_path / "ann.pt")
-    spiking = SpikingResNet(NETWORKS["cifar-resnet20"])
-    assert start_from(spiking, tmp_path / "ann.pt") == []
-    convolutions = [[m.weight for m in net.modules() if isinstance(m, torch.nn.Conv2d)] for net in (ann, spiking)]
-    assert all(torch.equal(a, b) for a, b in zip(*convolutions))
-    hundred = SpikingResNet(replace(NETWORKS["cifar-resnet20"], classes=100))
-    assert start_from(hundred, tmp_path / "ann.pt") == ["readout"]
-    with pytest.raises(ValueError, match="no ANN of this network's shape"):
-        start_from(SpikingResNet(NETWORKS["cifar-resnet32"]), tmp_path / "ann.pt")
-
-
-def test_a_run_learns_from_an_ann(tmp_path: Path, root: Path) -> None:
-    torch.save(ANNS["small-cnn"].build(2, 2).state_dict(), tmp_path / "ann.pt")
-    plain, taught = (small_config(root, epochs=1, name=name, teacher=path) for name, path in (
-        ("plain", None), ("taught", str(tmp_path / "ann.pt")),
-    ))  # fmt: skip
-    assert dry_run(taught) != dry_run(plain)
 
 
 @pytest.mark.parametrize("steps", [1, 6])
@@ -115,21 +96,74 @@ def test_a_shipped_name_means_the_shipped_model_whatever_lies_here(
     assert weights_path("./nmnist") == Path("nmnist"), "what lies here is given as a path"
 
 
-def test_an_ann_teacher_is_shown_images_in_its_own_scale(tmp_path: Path) -> None:
-    torch.manual_seed(4)
-    ann = ANNS["cifar-resnet8"].build(3, 10).eval()
-    torch.save(ann.state_dict(), tmp_path / "ann.pt")
-    x_seq = torch.rand(2, 2, 3, 12, 12)
-    entry, mean, std = ANNS["cifar-resnet8"], (0.1, 0.2, 0.3), (0.5, 0.6, 0.7)
-    contract = Contract("image", 3, 12, 12, 2, "direct", mean=mean, std=std)
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_takes(tmp_path_factory.mktemp("own"), ["a/cup.npz", "b/cup.npz", "a/pen.npz", "b/pen.npz"], 4)
 
-    def by_channel(values: tuple[float, ...]) -> Tensor:
-        return torch.tensor(values).view(3, 1, 1)
 
-    with torch.no_grad():
-        pixels = x_seq.mean(0) * by_channel(std) + by_channel(mean)
-        expected = ann((pixels - by_channel(entry.mean)) / by_channel(entry.std))
-        told = load_teacher(tmp_path / "ann.pt", contract, CPU)
-        torch.testing.assert_close(told(x_seq), expected)
-        plain = load_teacher(tmp_path / "ann.pt", replace(contract, encoding="rate", mean=(), std=()), CPU)
-        torch.testing.assert_close(plain(x_seq), ann(x_seq.mean(0)))
+def own(folder: Path, **settings: Any) -> TrainConfig:
+    return TrainConfig(data=str(folder), cache=str(folder.parent / f"{folder.name}-cache"), device="cpu", **settings)
+
+
+@pytest.mark.parametrize("name", ["nmnist", "motions"])
+def test_a_model_to_start_from_brings_its_network_and_its_contract(folder: Path, name: str) -> None:
+    network, card = load(shipped()[name])
+    run = Run(load_data(own(folder, init_from=name)), folder / "runs")
+    assert replace(run.network.config, classes=len(card.labels)) == network.config  # type: ignore[arg-type]
+    ours, theirs = run.data.contract, card.contract
+    for what in ("steps", "bin_us", "height", "width", "encoding", "filter_us"):
+        assert getattr(ours, what) == getattr(theirs, what), what
+    given, taken = network.state_dict(), run.network.state_dict()
+    assert all(torch.equal(given[key], taken[key]) for key in given if not key.startswith("readout"))
+
+
+def test_what_was_asked_for_stays_when_a_model_is_brought() -> None:
+    plain = with_network(TrainConfig(init_from="motions"), own=True, images=False)
+    asked = with_network(TrainConfig(init_from="motions", beta=0.7, steps=5, window_ms=200), own=True, images=False)
+    assert (asked.beta, asked.steps, asked.network) == (0.7, 5, plain.network)
+    cropped = with_network(TrainConfig(init_from="motions", crop="object"), own=True, images=False)
+    assert cropped.height is cropped.width is None, "a crop has its own size"
+    named = with_network(TrainConfig(init_from="motions", network="event-small"), own=True, images=False)
+    assert named == TrainConfig(init_from="motions", network="event-small")
+    pictures = with_network(TrainConfig(init_from="motions"), own=False, images=True)
+    assert (pictures.bin_us, pictures.encoding, pictures.network) == (None, None, plain.network)
+
+
+def test_own_recordings_start_from_a_shipped_network_unless_said_otherwise(folder: Path) -> None:
+    start = load_data(own(folder)).config.init_from
+    assert start in shipped()
+    for settings in ({"network": "event-medium"}, {"beta": 0.9}, {"loss": "mean"}):
+        assert with_network(own(folder, **settings), own=True, images=False).init_from is None, settings
+    assert with_network(own(folder, init_from="motions"), own=True, images=False).init_from == "motions"
+    assert with_network(TrainConfig(), own=False, images=False).init_from is None, "a data set by name"
+
+
+def test_few_samples_get_as_many_steps_as_more_and_each_as_often(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    few, more, many = (with_schedule(TrainConfig(), count, 34, own=True) for count in (20, 200, 200_000))
+    assert few.epochs * few.epoch_steps == more.epochs * more.epoch_steps > 10 * 200 / more.batch_size
+    assert many.epoch_steps == 200_000 // many.batch_size, "one pass"
+    assert with_schedule(TrainConfig(), 20, 34, own=False).epoch_steps is None
+    run, seen = Run(load_data(own(folder, network="event-medium")), folder / "runs"), Counter[int]()
+    monkeypatch.setattr(run, "train_batch", lambda rows, _: (seen.update(rows.tolist()), (0.0, 0))[1])
+    run.train_epoch()
+    assert run.progress.seen == run.steps_an_epoch * run.config.batch_size > 2 * len(run.data.train)
+    assert set(seen) == set(range(len(run.data.train)))
+    assert np.ptp(list(seen.values())) <= 1
+
+
+def test_from_random_weights_the_rate_is_higher_but_for_named_images_unless_one_is_given() -> None:
+    for own, images in ((True, False), (False, False), (True, True)):
+        configs = (TrainConfig(init_from=model) for model in (UNSET, "nmnist"))
+        scratch, start = (with_schedule(config, 500, 34, own=own, images=images).lr for config in configs)
+        assert scratch > start == with_schedule(TrainConfig(), 500, 34, own=False, images=True).lr > 0
+        assert with_schedule(TrainConfig(lr=0.1), 500, 34, own=own, images=images).lr == 0.1
+
+
+def test_a_read_out_is_taken_for_the_same_classes_alone() -> None:
+    from spikesight.training.network import start_from
+
+    network, card = load(shipped()["nmnist"])
+    for labels, fresh in ((card.labels, []), (tuple("abcdefghij"), ["readout.weight", "readout.bias"])):
+        new = build_network(TrainConfig(network="event-medium"), len(labels))
+        assert start_from(new, shipped()["nmnist"], labels) == fresh
+        assert torch.equal(new.state_dict()["readout.weight"], network.state_dict()["readout.weight"]) == (not fresh)

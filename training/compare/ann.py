@@ -8,11 +8,21 @@ import torch
 from torch import Tensor, nn
 
 from spikesight.models.contract import Contract
-from spikesight.training.compare.costs import Stepwise
 from spikesight.training.config import TrainConfig
 from spikesight.training.data.images import Images
 from spikesight.training.data.sets import Data, Frames
 from spikesight.training.run.loop import Run
+
+
+class Stepwise(nn.Module):
+    """An ANN with the interface of a spiking network: one step, no state."""
+
+    def __init__(self, ann: nn.Module) -> None:
+        super().__init__()
+        self.ann = ann
+
+    def forward(self, x_seq: Tensor, _: object = None) -> tuple[Tensor, dict[str, Tensor]]:
+        return self.ann(x_seq[0])[None], {}
 
 
 def ann_settings(epochs: int, *, lr: float = 0.05, shift: int = 2, flip: bool = False, seed: int = 0) -> TrainConfig:

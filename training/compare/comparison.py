@@ -9,13 +9,17 @@ held-out training images, and everything else uses its last epoch.
 import hashlib
 import json
 import re
-from dataclasses import asdict, replace
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from pydantic import TypeAdapter
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -26,34 +30,164 @@ from spikesight.models.conversion.methods import METHODS
 from spikesight.models.conversion.simulate import curve
 from spikesight.models.networks.ann import ANNS, build_for, read_state
 from spikesight.models.networks.converted.network import ConvertedNetwork
-from spikesight.models.networks.metering import dense_macs, measure
+from spikesight.models.networks.metering import Report, dense_macs, measure
 from spikesight.models.networks.resnet import NETWORKS
 from spikesight.models.networks.stdp import StdpConfig, StdpLayer, rates_of
 from spikesight.models.neurons.surrogate import SURROGATES
-from spikesight.training.compare.ann import accuracy, ann_settings, fit_ann, hits, prepare
-from spikesight.training.compare.config import CompareConfig
-from spikesight.training.compare.costs import Stepwise, activations, cost_of, costs
-from spikesight.training.compare.results import (
-    AnnResult,
-    Curve,
-    Results,
-    Say,
-    StdpResult,
-    Store,
-    Trial,
-    digest,
-    say,
-)
+from spikesight.training.compare.ann import Stepwise, ann_settings, fit_ann, hits, prepare
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import load_data
-from spikesight.training.data.check import count_named_read
 from spikesight.training.data.images import IMAGES, Images, Pictures, load_images
+from spikesight.training.data.load import count_named_read
 from spikesight.training.run.loop import Run
 from spikesight.training.run.report import write_whole
 from spikesight.training.step.batches import evaluation_input
 
 METERED = 16  # images to count operations on
 LONG = 500  # no operations are counted in runs of more steps
+VERSION = 4  # of the results on disk
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """Settings of a comparison: data, networks, methods and amount of training."""
+
+    data: Annotated[str, "a set of images by name, or a folder of pictures <class>/<file>"] = "mnist"
+    root: Annotated[str, "where named sets lie"] = "data"
+    output: Annotated[str, "folder of results and report"] = "runs/compare"
+    network: Annotated[str, "shape of the ANN and of the direct network"] = "cifar-resnet8"
+    weights: Annotated[str, "state dictionary of the ANN; empty: train it"] = ""
+    train_images: Annotated[int, "training images of the ANN and the direct networks"] = 60_000
+    ann_epochs: Annotated[int, "epochs of the ANN's training"] = 3
+    direct_epochs: Annotated[int, "epochs of each direct network's training"] = 3
+    direct: Annotated[tuple[str, ...], "direct training: encoding/surrogate/T"] = (
+        "direct/arctan/4",
+        "direct/arctan/10",
+    )
+    methods: Annotated[tuple[str, ...], "conversion methods"] = (
+        "rueckauer-max", "rueckauer", "sengupta", "hard-reset", "ltb", "ours", "bounded",
+    )  # fmt: skip
+    held: Annotated[int, "training images that no network learns from: the best method is chosen on them"] = 1000
+    steps: Annotated[int, "T of every conversion curve"] = 64
+    aim: Annotated[int, "T that thresholds and calibration are made for, and that a method is chosen at"] = 32
+    images: Annotated[int, "test images of a curve, the first of a seeded order"] = 2000
+    chosen_images: Annotated[int, "test images that the chosen method is read on, up to its aim"] = 10_000
+    long: Annotated[tuple[str, ...], "methods followed to `long_steps`"] = ("rueckauer", "ours")
+    long_steps: Annotated[int, "T of the long curves"] = 2500
+    long_images: Annotated[int, "test images of a long curve"] = 200
+    calibration: Annotated[int, "unlabelled training images that conversions are calibrated on"] = 512
+    stdp_neurons: Annotated[int, "neurons of the STDP layer (grey images only); 0 leaves it out"] = 100
+    stdp_images: Annotated[int, "training images of STDP"] = 20_000
+    stdp_seeds: Annotated[tuple[int, ...], "one STDP network a seed"] = (0, 1, 2)
+    seed: Annotated[int, "seed of everything else that is drawn"] = 0
+
+
+QUICK = {
+    "train_images": 6000,
+    "direct": ("direct/arctan/4",),
+    "methods": ("rueckauer", "sengupta", "ours"),
+    "held": 500,
+    "steps": 32,
+    "images": 500,
+    "chosen_images": 500,
+    "long": ("rueckauer",),
+    "long_steps": 500,
+    "long_images": 50,
+    "calibration": 256,
+    "stdp_images": 3000,
+    "stdp_seeds": (0,),
+}
+"""Settings that `--quick` changes: minutes on two cores instead of an hour."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Mean cost of one image: operations, spikes a neuron a step, and membrane updates."""
+
+    macs: float  # multiply-accumulates with non-zero input
+    acs: float = 0.0  # accumulates that spikes cause
+    rate: float = 0.0
+    updates: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """Images that a network gets right at every T of one run; an ANN's and STDP's have one T."""
+
+    method: str
+    correct: list[int]  # images right at T = 1, 2, ...
+    images: int
+    ann_correct: int | None = None  # of these images, by the ANN
+    work: dict[str, Cost] = field(default_factory=dict)  # by T
+
+    @property
+    def steps(self) -> int:
+        """The largest number of steps T that was measured."""
+        return len(self.correct)
+
+    def at(self, steps: int) -> float:
+        """Per cent right at T = steps, from 1."""
+        return 100 * self.correct[steps - 1] / self.images
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """All results of a comparison, the content of results.json."""
+
+    config: CompareConfig
+    data: str
+    ann: Curve  # on all test images
+    trials: list[Curve] = field(default_factory=list)  # of every method, on held-out training images
+    chosen: list[Curve] = field(default_factory=list)  # the best of them, on more images
+    converted: list[Curve] = field(default_factory=list)
+    direct: list[Curve] = field(default_factory=list)
+    stdp: list[Curve] = field(default_factory=list)
+    long: list[Curve] = field(default_factory=list)
+
+
+def say(text: str) -> None:
+    """Print progress to standard error, separate from results."""
+    print(text, file=sys.stderr)
+
+
+def digest(key: Any) -> str:
+    """Return a hash of twelve hexadecimal digits of a value that JSON can hold."""
+    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
+
+
+class Store:
+    """Store of jobs' curves as JSON files, by name and by a hash of the job's inputs."""
+
+    def __init__(self, folder: Path, report: Say = say) -> None:
+        self.folder, self.say = folder / "results", report
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def get(self, name: str, key: dict[str, Any], job: Callable[[], Curve]) -> Curve:
+        """Return the stored result; if there is none, run the job and store its result."""
+        path = self.folder / f"{name.replace('/', '-')}-{digest([VERSION, name, key])}.json"
+        if path.is_file():
+            self.say(f"{name}: kept")
+            return TypeAdapter(Curve).validate_json(path.read_text())
+        self.say(f"{name} ...")
+        begin = time.monotonic()
+        found = job()
+        write_whole(path, json.dumps(asdict(found)) + "\n")
+        words = f"{found.at(found.steps):.2f} % of {found.images} at T = {found.steps}"
+        self.say(f"{name}: {words} ({time.monotonic() - begin:.0f} s)")
+        return found
+
+
+def cost_of(report: Report) -> Cost:
+    """Return the counts of a report that a comparison stores."""
+    work = report.work
+    return Cost(work.effective_macs, work.effective_acs, report.spike_rate, work.neuron_updates)
+
+
+def costs(network: ConvertedNetwork, x: Tensor, steps: int) -> dict[str, Cost]:
+    """Count operations of an image at a few T up to `steps`; x [N, C, H, W]."""
+    counted = sorted({t for t in (2, 4, 8, 16, 32) if t < steps} | {steps})
+    return {str(t): cost_of(measure(network, x[None], still=True, steps=t)) for t in counted}
 
 
 class Comparison:
@@ -101,30 +235,23 @@ class Comparison:
         key: dict[str, Any] = {**self.data_key(), "network": c.network, "weights": self.weights_hash}
         return key if c.weights else {**key, "epochs": c.ann_epochs, "images": c.train_images}
 
-    def ann(self) -> tuple[nn.Module, AnnResult]:
-        """Return the trained ANN and its result."""
-        c, path = self.config, self.folder / f"ann-{digest(self.ann_key())}.safetensors"
+    def ann(self) -> tuple[nn.Module, Curve]:
+        """Return the trained ANN and its result on all test images."""
+        path = self.folder / f"ann-{digest(self.ann_key())}.safetensors"
 
-        def job() -> AnnResult:
-            if path.is_file():  # trained before, but evaluated on other images
-                network = build_for(c.network, read_state(path))
-            else:
-                network = self._train_ann()
-                save_file({k: v.contiguous() for k, v in network.state_dict().items()}, path)
-            right = hits(network, self.prepared(self.test), self.test.labels)
-            here, shape = right[: c.images], self.test.pixels.shape[1:]
-            return AnnResult(
-                accuracy=100 * float(right.mean()),
-                images=len(right),
-                accuracy_here=100 * float(here.mean()),
-                images_here=len(here),
-                held_accuracy=accuracy(network, self.prepared(self.held), self.held.labels) if c.held else None,
-                macs=dense_macs(Stepwise(network), *shape),
-                activations=activations(network, self.prepared(self.test[:1])),
-            )
+        def job() -> Curve:
+            network = self._train_ann()
+            save_file({k: v.contiguous() for k, v in network.state_dict().items()}, path)
+            right = self.right(network, self.test)
+            macs = dense_macs(Stepwise(network), *self.test.pixels.shape[1:])
+            return Curve(method="ANN", correct=[right], images=len(self.test), work={"1": Cost(macs)})
 
-        result = self.store.get(AnnResult, "ann", {**self.ann_key(), "here": c.images}, job)
-        return build_for(c.network, read_state(path)), result
+        result = self.store.get("ann", self.ann_key(), job)
+        return build_for(self.config.network, read_state(path)), result
+
+    def right(self, ann: nn.Module, images: Images) -> int:
+        """Return how many of these images an ANN gets right."""
+        return int(hits(ann, self.prepared(images), images.labels).sum())
 
     def _train_ann(self) -> nn.Module:
         c, data = self.config, self.data
@@ -147,33 +274,26 @@ class Comparison:
         c = self.config
         return {**self.ann_key(), "method": repr(METHODS[method]), "aim": c.aim, "calibration": c.calibration}
 
-    def trial(self, ann: nn.Module, method: str) -> Trial:
+    def trial(self, ann: nn.Module, method: str) -> Curve:
         """Test a method, converted for T = aim, on held-out training images."""
-        aim = self.config.aim
-
-        def job() -> Trial:
-            x, y = self.prepared(self.held), torch.from_numpy(self.held.labels)
-            right = int(curve(self.converted(ann, method), x, y, aim).correct[-1])
-            return Trial(method=method, steps=aim, right=right, images=len(y))
-
-        return self.store.get(Trial, f"trial/{method}", self.conversion_key(method), job)
+        return self._curve(ann, method, self.config.aim, self.held, f"trial/{method}")
 
     def conversion(self, ann: nn.Module, method: str, steps: int, count: int) -> Curve:
         """Measure accuracy at every T of one run over `count` test images, and operations at a few T of short runs."""
-        test = self.test[:count]
+        return self._curve(ann, method, steps, self.test[:count], f"convert/{method}/{steps}")
 
+    def _curve(self, ann: nn.Module, method: str, steps: int, images: Images, name: str) -> Curve:
         def job() -> Curve:
-            x, network = self.prepared(test), self.converted(ann, method)
+            x, network = self.prepared(images), self.converted(ann, method)
             return Curve(
                 method=method,
-                correct=curve(network, x, torch.from_numpy(test.labels), steps).correct.tolist(),
-                images=len(test),
-                ann_accuracy=accuracy(ann, x, test.labels),
+                correct=curve(network, x, torch.from_numpy(images.labels), steps).correct.tolist(),
+                images=len(images),
+                ann_correct=self.right(ann, images),
                 work={} if steps > LONG else costs(network, x[:METERED], steps),
             )
 
-        key = {**self.conversion_key(method), "steps": steps, "images": len(test)}
-        return self.store.get(Curve, f"convert/{method}/{steps}", key, job)
+        return self.store.get(name, {**self.conversion_key(method), "steps": steps, "images": len(images)}, job)
 
     # --- direct training ---
 
@@ -211,36 +331,36 @@ class Comparison:
                 work = {steps: cost_of(measure(network, evaluation_input(stored[:METERED], data.contract)))}
             return Curve(method=spec, correct=correct.tolist(), images=len(test), work=work)
 
-        return self.store.get(Curve, f"direct/{spec}", {**training, "test": c.images}, job)
+        return self.store.get(f"direct/{spec}", {**training, "test": c.images}, job)
 
     # --- STDP ---
 
-    def stdp(self, seed: int) -> StdpResult:
+    def stdp(self, seed: int) -> Curve:
         """Train by unsupervised STDP; each neuron gets the training label to which it responds most."""
         c = self.config
 
-        def job() -> StdpResult:
+        def job() -> Curve:
             train, test = self.train.subset(c.stdp_images, seed), self.test[: c.images]
             layer = StdpLayer(StdpConfig(inputs=int(np.prod(train.pixels.shape[1:])), neurons=c.stdp_neurons), seed)
             layer.learn(rates_of(train.pixels))
             layer.name(rates_of(train.pixels[:5000]), train.labels[:5000], len(self.data.classes))
             right = int((layer.predict(rates_of(test.pixels)) == test.labels).sum())
-            method = f"stdp, {c.stdp_neurons} neurons"
-            return StdpResult(method=method, right=right, images=len(test), seed=seed, train_images=len(train))
+            method = f"{c.stdp_neurons} neurons, {len(train)} images, seed {seed}"
+            return Curve(method=method, correct=[right], images=len(test))
 
         key = {**self.data_key(), "neurons": c.stdp_neurons, "images": c.stdp_images, "seed": seed, "test": c.images}
-        return self.store.get(StdpResult, f"stdp/{seed}", key, job)
+        return self.store.get(f"stdp/{seed}", key, job)
 
     def run(self) -> Results:
         """Run all jobs and write results.json."""
         c = self.config
         count_named_read(Path(c.root), c.data, "compare")
         ann, top = self.ann()
-        results = Results(config=c, data=self.data.name, classes=len(self.data.classes), ann=top)
+        results = Results(config=c, data=self.data.name, ann=top)
         if c.held:
             results.trials.extend(self.trial(ann, method) for method in c.methods)
         if results.trials and c.chosen_images:
-            best = max(results.trials, key=lambda t: t.right).method
+            best = max(results.trials, key=lambda t: t.correct[-1]).method
             results.chosen.append(self.conversion(ann, best, c.aim, c.chosen_images))
         results.converted.extend(self.conversion(ann, method, c.steps, c.images) for method in c.methods)
         results.direct.extend(self.direct(spec) for spec in c.direct)

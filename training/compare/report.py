@@ -1,161 +1,139 @@
-"""Write the comparison's report: one HTML file with tables and embedded pictures."""
+"""Write a comparison's report: one HTML file with tables and a picture."""
 
-import base64
 import html
-from collections.abc import Iterable, Sequence
+import io
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import matplotlib as mpl
+from matplotlib.figure import Figure
 
-mpl.use("Agg")
-
-import matplotlib.pyplot as plt
-
-from spikesight.models.networks.energy import CAVEATS, PICOJOULES
+from spikesight.models.conversion.simulate import shown_steps
+from spikesight.models.networks.energy import CAVEATS, ann_energy, spiking_energy
+from spikesight.models.networks.metering import Work
 from spikesight.models.statistics import interval
-from spikesight.training.compare.results import Curve, Results
-from spikesight.training.compare.tables import (
-    accuracy_table,
-    claims,
-    energy_table,
-    equal_work,
-    first_table,
-    latency_table,
-    trial_table,
-)
+from spikesight.training.compare.comparison import Curve, Results
 from spikesight.training.run.report import write_whole
 
-
-class Block(NamedTuple):
-    """A block of the report: kind "h2", "p", "table" (first row: header), "list" or "picture" (file, caption)."""
-
-    kind: str
-    content: Any
-
-
+Table = list[list[str]]
 STYLE = (
     "body{font:15px sans-serif;max-width:60em;margin:2em auto;padding:0 1em}"
     "table{border-collapse:collapse;font-size:13px}"
     "td,th{border:1px solid #ccc;padding:3px 8px;text-align:right}td:first-child,th:first-child{text-align:left}"
-    "img{max-width:100%}"
+    "svg{max-width:100%}"
 )
-HEAD = '<!doctype html><html lang="en"><meta charset="utf-8"><title>Spikesight comparison</title>'
+HEAD = (
+    f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Spikesight comparison</title><style>{STYLE}</style>'
+)
 
 
-def to_html(parts: Sequence[Block], pictures: Path) -> str:
-    """Return blocks as one HTML file with embedded pictures."""
-    out = [f"{HEAD}<style>{STYLE}</style>"]
-    for kind, content in parts:
-        if kind in ("h2", "p"):
-            out.append(f"<{kind}>{html.escape(content)}</{kind}>")
-        elif kind == "list":
-            out.append("<ul>" + "".join(f"<li>{html.escape(item)}</li>" for item in content) + "</ul>")
-        elif kind == "picture":
-            data = base64.b64encode((pictures / content[0]).read_bytes()).decode()
-            out.append(f'<img alt="{html.escape(content[1])}" src="data:image/png;base64,{data}">')
-        else:
-            head, *rows = content
-            out.append("<table><tr>" + "".join(f"<th>{html.escape(c)}</th>" for c in head) + "</tr>")
-            out += ["<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in row) + "</tr>" for row in rows]
-            out.append("</table>")
-    return "\n".join(out) + "</html>\n"
+def with_interval(correct: int, images: int) -> str:
+    """Format an accuracy with its 95 % interval."""
+    low, high = interval(correct, images)
+    return f"{100 * correct / images:.2f} ({100 * low:.1f} to {100 * high:.1f})"
 
 
-def curves_picture(results: Results, path: Path, curves: Iterable[Curve], title: str) -> None:
-    """Draw accuracy against T, as the seed paper's Figure 2."""
-    figure, axes = plt.subplots(figsize=(7, 4.2), dpi=110)
+def steps_to(result: Curve, target: float) -> int | None:
+    """Return the first T from which the accuracy stays at `target` (per cent) or above; None if it never does."""
+    bad = [t for t in range(1, result.steps + 1) if result.at(t) < target]
+    return None if result.steps in bad else bad[-1] + 1 if bad else 1
+
+
+def first_table(results: Results) -> Table:
+    """Return the seed paper's Table 1 for these data, with the ANN's accuracy on each conversion's images and the steps
+    from which on a conversion stays within one point of it.
+    """
+    rows = [["network", "T", "accuracy, % (95 %)", "images", "ANN there, %", "T within 1 point of the ANN"]]
+    groups = (
+        ("ANN", [results.ann]),
+        ("direct", results.direct),
+        ("conversion, chosen", results.chosen),
+        ("conversion", [*results.converted, *results.long]),
+        ("STDP", results.stdp),
+    )
+    for name, r in ((name, r) for name, curves in groups for r in curves):
+        beside = ["", ""]
+        if r.ann_correct is not None:
+            ann = 100 * r.ann_correct / r.images
+            beside = [f"{ann:.2f}", str(steps_to(r, ann - 1) or f"not by {r.steps}")]
+        accuracy = with_interval(r.correct[-1], r.images)
+        rows.append([f"{name}: {r.method}", str(r.steps), accuracy, str(r.images), *beside])
+    return rows
+
+
+def accuracy_table(curves: Sequence[Curve]) -> Table:
+    """Return a table of accuracies in per cent: one row a method, one column a number of steps T."""
+    at = shown_steps(max(r.steps for r in curves))
+    cells = [[f"{r.at(t):.2f}" if t <= r.steps else "" for t in at] for r in curves]
+    return [["method", *(f"T = {t}" for t in at)], *([r.method, *row] for r, row in zip(curves, cells))]
+
+
+def energy_table(results: Results) -> Table:
+    """Return the table of operations and estimated energy of one image: every network at its T, and the ANN (without
+    the traffic of its activations).
+    """
+    rows = [["network", "T", "spike rate", "MACs, M", "ACs, M", "compute, uJ", "with memory, uJ", "accuracy, %"]]
+    for r in (results.ann, *results.direct, *results.converted):
+        for step, work in r.work.items():
+            spent = Work(work.macs, work.acs, 0.0, work.updates)
+            e = ann_energy(work.macs, 0) if r is results.ann else spiking_energy(spent)
+            counts = [f"{work.rate:.2%}", f"{work.macs / 1e6:.2f}", f"{work.acs / 1e6:.2f}"]
+            joules = [f"{e.compute:.2f}", f"{e.with_memory:.2f}"]
+            rows.append([r.method, step, *counts, *joules, f"{r.at(int(step)):.2f}"])
+    return rows
+
+
+def picture(results: Results, curves: Sequence[Curve]) -> str:
+    """Draw accuracy against T, as the seed paper's Figure 2, with 95 % intervals; return SVG."""
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.subplots()
     for r in curves:
-        right = [100 * c / r.images for c in r.correct]
-        (line,) = axes.plot(range(1, len(right) + 1), right, label=r.method, linewidth=1.3)
-        band = [interval(c, r.images) for c in r.correct]
-        axes.fill_between(
-            range(1, len(right) + 1),
-            [100 * b[0] for b in band],
-            [100 * b[1] for b in band],
-            color=line.get_color(),
-            alpha=0.12,
-            linewidth=0,
-        )
-    axes.axhline(results.ann.accuracy_here, color="black", linestyle="--", linewidth=1, label="ANN")
+        steps, band = range(1, r.steps + 1), [interval(c, r.images) for c in r.correct]
+        (line,) = axes.plot(steps, [r.at(t) for t in steps], label=f"{r.method}, {r.images} images", linewidth=1.3)
+        low, high = ([100 * side for side in sides] for sides in zip(*band))
+        axes.fill_between(steps, low, high, color=line.get_color(), alpha=0.12, linewidth=0)
+    axes.axhline(results.ann.at(1), color="black", linestyle="--", linewidth=1, label="ANN")
     for d in results.direct:
         axes.plot(d.steps, d.at(d.steps), "k^", markersize=6)
-    axes.set(xscale="log", xlabel="time steps T", ylabel="test accuracy, %", title=title)
+    axes.set(xscale="log", xlabel="time steps T", ylabel="test accuracy, %")
     axes.legend(fontsize=7, ncols=2)
     axes.grid(alpha=0.3)
-    figure.tight_layout()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, metadata={"Software": None})
-    plt.close(figure)
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue().partition("<svg")[1] + text.getvalue().partition("<svg")[2]
 
 
 def opening(results: Results) -> str:
-    """Return the paragraph on the networks compared, how they were chosen, and on how many images."""
-    config, ann = results.config, results.ann
-    return (
-        f"Network {config.network}. ANN: {ann.accuracy:.2f} % on {ann.images} test images, "
-        f"{ann.accuracy_here:.2f} % on the {ann.images_here} of the curves. Conversion: {config.calibration} "
-        f"unlabelled training images; thresholds and weights are made for T = {config.aim}; "
-        f"seed {config.seed}. Direct networks have its shape and are chosen by a validation "
-        "split. Nothing is chosen by test images. Intervals are Wilson's at 95 %."
-    )
-
-
-def choice(results: Results) -> list[Block]:
-    """Return the section with all methods on held-out training images."""
-    if not results.trials:
-        return []
-    words = f"Which conversion is best is decided on {results.trials[0].images} training images that no network "
-    words += (
-        "learns from (weights published by others may have seen them, so the accuracies are not those of new images)."
-    )
-    return [Block("h2", "The choice"), Block("p", words), Block("table", trial_table(results))]
-
-
-def section(results: Results, name: str, curves: Sequence[Curve], title: str, pictures: Path) -> list[Block]:
-    """Return the section with curves and table of one group of conversions."""
-    if not curves:
-        return []
-    name = f"compare-{results.data}-{results.config.network}-{name}.png"
-    curves_picture(results, pictures / name, curves, title)
-    caption = f"{title}: accuracy against T; dashed: the ANN; triangles: direct training"
-    return [Block("h2", title), Block("picture", (name, caption)), Block("table", accuracy_table(curves))]
-
-
-def blocks(results: Results, pictures: Path) -> list[Block]:
-    """Return the report's content and draw its pictures."""
+    """Return the paragraph on the networks compared and how they were chosen."""
     config = results.config
-    mac, ac = PICOJOULES["fp32"]
-    notes = (
-        f"fp32: {mac} pJ a MAC, {ac} pJ an AC. A converted network's first layer is computed once, a direct one's at "
-        "every step.",
+    return (
+        f"Network {config.network}. Conversion: {config.calibration} unlabelled training images; thresholds and "
+        f"weights are made for T = {config.aim}; seed {config.seed}. Direct networks have the ANN's shape and are "
+        "chosen by a validation split, the best conversion by training images that no network learns from (weights "
+        "published by others may have seen them). Nothing is chosen by test images. STDP is "
+        "unsupervised, its neurons are named by labels. Intervals are Wilson's at 95 %."
     )
-    parts = [
-        Block("h2", f"Two ways to a spiking network on {results.data}"),
-        Block("p", opening(results)),
-        *choice(results),
-        Block("h2", "Accuracy (the paper's Table 1)"),
-        Block("table", first_table(results)),
-        *section(results, "long", results.long, "Long runs (the paper's Figure 2)", pictures),
-        *section(results, "converted", results.converted, "Conversions", pictures),
-        Block("h2", "Latency"),
-        Block("table", latency_table(results)),
-        Block("h2", "Operations and energy of an image (estimate)"),
-        Block("table", energy_table(results)),
-        Block("list", [*CAVEATS, *notes]),
-    ]
-    if results.direct:
-        parts += [Block("h2", "At equal synaptic operations"), Block("table", equal_work(results))]
-    if results.stdp:
-        shares = ", ".join(f"{100 * r.right / r.images:.2f}" for r in results.stdp)
-        words = f"Unsupervised, {config.stdp_neurons} neurons, {config.stdp_images} images, neurons named by labels: "
-        words += f"{shares} %. A shallow baseline; it does not scale to deep networks."
-        parts += [Block("h2", "STDP"), Block("p", words)]
-    return [*parts, Block("h2", "The paper's claims here"), Block("table", claims(results))]
+
+
+def as_html(table: Table) -> str:
+    """Return a table, whose first row is its header, as HTML."""
+    cells = (("th" if n == 0 else "td", row) for n, row in enumerate(table))
+    rows = ("".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row) for tag, row in cells)
+    return "<table>" + "".join(f"<tr>{row}</tr>" for row in rows) + "</table>"
 
 
 def write_report(results: Results, folder: Path) -> Path:
-    """Write report.html in `folder`, and its pictures to pictures/; return the file."""
+    """Write report.html in `folder`; return the file."""
+    curves = [*results.converted, *results.long]
+    parts = [HEAD, f"<h2>Two ways to a spiking network on {html.escape(results.data)}</h2>"]
+    parts += [f"<p>{html.escape(opening(results))}</p>", as_html(first_table(results))]
+    if results.trials:
+        parts += ["<h2>Conversions on training images held out, of which the best is chosen</h2>"]
+        parts += [as_html(accuracy_table(results.trials))]
+    if curves:
+        parts += ["<h2>Conversions: accuracy against T (dashed: the ANN; triangles: direct training)</h2>"]
+        parts += [picture(results, curves), as_html(accuracy_table(curves))]
+    parts += ["<h2>Operations and energy of an image (estimate)</h2>", as_html(energy_table(results))]
+    parts += ["<ul>", *(f"<li>{html.escape(caveat)}</li>" for caveat in CAVEATS), "</ul></html>"]
     page = folder / "report.html"
-    write_whole(page, to_html(blocks(results, folder / "pictures"), folder / "pictures"))
+    write_whole(page, "\n".join(parts) + "\n")
     return page

@@ -24,7 +24,7 @@ from spikesight.training.data.sets import Frames, Item
 from spikesight.training.data.windows import cut_windows
 from spikesight.training.progress import say, with_progress
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 
 
 def cached(
@@ -63,11 +63,9 @@ def sample_shape(contract: Contract) -> tuple[int, ...]:
 
 
 def contract_key(contract: Contract) -> list[Any]:
-    """Return the fields of a contract that determine the frames, for a cache key in the form of earlier versions."""
+    """Return the fields of a contract that determine the frames, for a cache key."""
     c = contract
-    key = [c.steps, c.bin_us, c.height, c.width, c.encoding, c.filter_us]
-    key += [choice for choice in (c.frame, c.window) if choice not in ("", "sensor")]
-    return [*key, "pooled"] if c.pooled else key
+    return [c.steps, c.bin_us, c.height, c.width, c.encoding, c.filter_us, c.frame, c.window, c.pooled]
 
 
 def binned(events: Events, sensor: SensorSize, start_us: int, contract: Contract) -> NDArray[np.uint8]:
@@ -93,11 +91,6 @@ def make_input_filter(sensor: SensorSize, contract: Contract) -> InputFilter:
     """Make the filter that events pass before binning; for a `pooled` contract it also sums to the input's pixels."""
     small = SensorSize(contract.width, contract.height) if contract.pooled else sensor
     return InputFilter(sensor, small, contract.filter_us, follow=contract.window == "drawing")
-
-
-def noise_key(config: TrainConfig) -> list[float]:
-    """Return the settings that determine the added noise, for a cache key."""
-    return [config.noise_hz, 0.0]
 
 
 def noisy(events: Events, sensor: SensorSize, config: TrainConfig, seed: int) -> Events:
@@ -135,7 +128,7 @@ def bin_items(
         **({"windows": windows} if windows else {}),
     }
     if noise is not None:
-        key["copy"] = [copy, *noise_key(noise)]
+        key["copy"] = [copy, noise.noise_hz]
     frames = cached(folder, key, len(items), sample_shape(contract), samples(), what)
     return Frames(frames, np.array([item.label for item in items], np.int64))
 

@@ -20,7 +20,7 @@ from spikesight.encoders.roi.window import SHARE, Window
 from spikesight.models.classifier.inputs import encoder_for, sensor_of
 from spikesight.models.contract import Contract
 from spikesight.training.config import TrainConfig
-from spikesight.training.data.cache import cached, contract_key, make_input_filter, noise_key, noisy, sample_shape
+from spikesight.training.data.cache import cached, contract_key, make_input_filter, noisy, sample_shape
 from spikesight.training.data.images import find_idx, read_idx
 from spikesight.training.data.recordings import Read
 from spikesight.training.data.sets import Frames
@@ -62,7 +62,7 @@ def emulate_mnist(config: TrainConfig, contract: Contract, left_out: frozenset[i
             yield encode(make_input_filter(sensor, contract)(events))[:, 0]
 
     key = {"mnist": [size, chosen], "sensor": str(sensor), "contract": contract_key(contract)}
-    key["noise"] = noise_key(config)
+    key["noise"] = config.noise_hz
     binned = cached(Path(config.cache), key, len(chosen), sample_shape(contract), samples(), "emulating MNIST")
     return Frames(binned, labels[chosen].astype(np.int64))
 

@@ -1,4 +1,4 @@
-"""Training runs: `fit` trains (`loop`, `resume`, `revive`) and writes the `report`.
+"""Training runs: `fit` trains (`loop`, `resume`) and writes the `report`.
 
 The other modules evaluate models and calibrate them: out-of-distribution detection, conformal sets, baselines.
 """

@@ -1,6 +1,6 @@
 """Compute a model's accuracy with intervals from its answers to recordings or images."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from spikesight.models.novelty import NOTHING, UNKNOWN
 from spikesight.models.statistics import accuracy_of
 from spikesight.models.steps import Prediction
-from spikesight.training.data import Frames
-from spikesight.training.run.baselines import MOST, Answers, Pairs, predictions
+from spikesight.training.run.baselines import Pairs, predictions
 from spikesight.training.run.novelty import calibration_error
 from spikesight.training.run.readings import Readings
 
@@ -55,11 +54,9 @@ def assess(readings: Readings) -> dict[str, Any]:
     return found | {"quiet": r.quiet, "shared": list(r.shared)}
 
 
-def beside_model(
-    learnt: Readings, asked: Readings, anns: Callable[[Frames, Frames], Answers] | None = None
-) -> list[dict[str, Any]]:
+def beside_model(learnt: Readings, asked: Readings) -> list[dict[str, Any]]:
     """Return rows of `Pairs.beside` for baselines that learn from `learnt` and are tested on `asked`, on the model's
-    classes only. `anns`: a function that trains ANNs and returns their answers, if the readings keep windows.
+    classes only.
 
     Raises ValueError for too few classes.
     """
@@ -68,9 +65,6 @@ def beside_model(
     if len(np.unique(theirs[known])) < 2 or not own.any():
         raise ValueError("baselines need samples of two of the model's classes to learn from, and one to be asked")
     answers = predictions(learnt.counts[known], theirs[known], asked.counts[own], asked.kind)
-    if anns is not None and learnt.frames is not None and asked.frames is not None:
-        train = Frames(learnt.frames[known], theirs[known])
-        answers |= anns(train.take(train.stratified_rows(MOST)), Frames(asked.frames[own], truth[own]))
     return Pairs(truth[own], asked.probabilities[own].argmax(1), asked.recording[own], asked.kind).beside(answers)
 
 

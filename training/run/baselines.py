@@ -72,17 +72,16 @@ def beside_network(
     test: Frames,
     chosen: NDArray[np.int64],
     recording: NDArray[np.int64],
-    anns: Answers,
     kind: str,
 ) -> list[dict[str, Any]]:
-    """Return `Pairs.beside` for a run's test samples: baselines trained on its samples, then the answers of `anns`.
+    """Return `Pairs.beside` for a run's test samples: baselines trained on its samples.
 
     `kind`: a key of FEATURES.
     """
     parts = [part.take(part.stratified_rows(MOST)) for part in learnt]
     given, labels = np.concatenate([_features(part, kind) for part in parts]), np.concatenate([p.labels for p in parts])
     answers = predictions(given, labels, _features(test, kind), kind)
-    return Pairs(test.labels, chosen, recording, kind).beside(answers | anns)
+    return Pairs(test.labels, chosen, recording, kind).beside(answers)
 
 
 def _features(frames: Frames, kind: str) -> NDArray[np.float32]:

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import beta
 from torch import nn
 
 from spikesight.encoders.events import Events, SensorSize, empty_events, joined
@@ -231,7 +230,6 @@ def assess(
     times = sorted(w.steps * bin_ms if w.committed >= 0 else np.inf for w in windows)
     taken = [w.steps if w.committed >= 0 else classifier.contract.steps for w in windows]
     median = float(times[(len(times) - 1) // 2])
-    assert classifier.trials is not None
     return {
         "error_rate": error_rate,
         "coverage": float(held.mean()),
@@ -243,15 +241,4 @@ def assess(
         "wrong_of_committed": list(interval(wrong, done)) if done else None,
         "median_ms": median if np.isfinite(median) else None,
         "mean_steps": float(np.mean(taken)),
-        "of_calibrations": list(of_calibrations(classifier.trials, error_rate)),
     }
-
-
-def of_calibrations(trials: Trials, error_rate: float) -> tuple[float, float]:
-    """Return the range of the coverage for 95 of 100 calibrations with as many recordings (a Beta distribution; Vovk
-    2012). If each class has its own calibration, the smallest class counts.
-    """
-    n = int(trials.counts.min()) if trials.by_class else trials.largest.shape[1]
-    out = int(error_rate * (n + 1) + 1e-9)
-    low, high = beta.ppf([0.025, 0.975], n + 1 - out, out) if out else (1.0, 1.0)
-    return float(low), float(high)

@@ -4,11 +4,10 @@ import math
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from copy import deepcopy
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,7 +16,9 @@ from tqdm import tqdm
 
 from spikesight.models.checkpoint import save
 from spikesight.models.contract import Card
+from spikesight.models.neurons.layers import Neuron
 from spikesight.models.neurons.state import State
+from spikesight.training.config import TrainConfig
 from spikesight.training.data import Data
 from spikesight.training.data.start import name_of_start, weights_path
 from spikesight.training.distributed import Processes, choose_device
@@ -26,18 +27,47 @@ from spikesight.training.progress import say
 from spikesight.training.run.evaluate import Evaluation, evaluate
 from spikesight.training.run.report import write_metrics
 from spikesight.training.run.resume import Progress, load_progress, save_progress
-from spikesight.training.run.revive import revive
-from spikesight.training.step.batches import Batches, carried_state, evaluation_input, seeded
-from spikesight.training.step.forward import Trainee
+from spikesight.training.step.batches import Batches, carried_state, seeded
 from spikesight.training.step.losses import class_weights, total_loss
-from spikesight.training.step.optimiser import learning_rate, make_optimiser, update_average
 
-TIMED = 4  # steps that are timed before a run, the first of which warms up
+STEP_EPOCHS = 30  # of the schedule "step", as ImageNet's recipes have it
 SAVE_S = 120.0  # a checkpoint at least this often, and at every epoch's end
 
 
 class TrainingError(RuntimeError):
     """Error for a run that cannot continue; it says why."""
+
+
+class Pass(NamedTuple):
+    """The result of one training forward pass over T steps of N samples."""
+
+    logits: Tensor  # [T, N, K]
+    state: State
+    firing_rate: Tensor  # scalar, mean over layers of spikes a neuron a step; 0 without a spike penalty
+
+
+class Trainee(nn.Module):
+    """A network wrapped for training; it shares the network's weights."""
+
+    def __init__(self, network: nn.Module, config: TrainConfig, device: torch.device) -> None:
+        super().__init__()
+        self.network, self.config, self.device_type = network, config, device.type
+        self._rates: list[Tensor] = []
+        if config.spike_penalty:
+            for module in network.modules():
+                if isinstance(module, Neuron):
+                    module.register_forward_hook(self._collect)
+
+    def _collect(self, _: nn.Module, __: Any, spikes: Tensor) -> None:
+        self._rates.append(spikes.float().mean())
+
+    def forward(self, x_seq: Tensor, state: State) -> Pass:
+        """Run x_seq [T, N, C, H, W] from `state`, the neurons' state before the first step."""
+        self._rates = []
+        autocast = self.config.precision == "bf16"
+        with torch.autocast(self.device_type, torch.bfloat16) if autocast else nullcontext():
+            logits, after = self.network(x_seq, state)
+        return Pass(logits, after, torch.stack(self._rates).mean() if self._rates else logits.new_zeros(()))
 
 
 class Run:
@@ -78,31 +108,12 @@ class Run:
         return weights if weights is None else weights.to(self.device)
 
     def plan(self) -> str:
-        """Return a sentence on what the run will do; the time that it takes follows from steps of a copy."""
+        """Return a sentence on what the run will do."""
         config, start = self.config, name_of_start(self.config)
         if not config.epochs:
             return f"head only: {start}'s network stays as it is, and a read-out is fitted on it"
-        seconds = self._seconds_a_step()
-        validation = len(self.data.val) / config.batch_size / 3  # a pass without gradients
-        minutes = config.epochs * (self.steps_an_epoch + validation) * seconds / 60
-        return (
-            f"from {start}: {config.epochs} epochs of {self.steps_an_epoch} steps of {config.batch_size} samples, "
-            f"about {max(1, round(minutes))} min at {seconds:.2g} s a step, as measured now; Ctrl-C keeps the best"
-        )
-
-    def _seconds_a_step(self) -> float:
-        """Return the median time of optimiser steps of a copy, after one to warm up."""
-        copy = deepcopy(self.network).train()
-        trainee, took = Trainee(copy, self.config, self.device), list[float]()
-        optimiser = make_optimiser(copy, self.config)
-        rows = np.arange(min(self.config.batch_size, len(self.data.train)))
-        for _ in range(TIMED):
-            begin = time.monotonic()
-            batch = self.batches.make(rows, 0)
-            total_loss(trainee(batch.x_seq, {}).logits, batch.targets, self.config, weights=self.weights).backward()
-            optimiser.step()
-            took.append(time.monotonic() - begin)
-        return float(np.median(took[1:]))
+        steps = f"{self.steps_an_epoch} steps of {config.batch_size} samples"
+        return f"from {start}: {config.epochs} epochs of {steps}; Ctrl-C keeps the best"
 
     @property
     def progress_path(self) -> Path:
@@ -257,13 +268,10 @@ class Run:
         p.next_epoch()
         if self.processes.main:
             write_metrics(self.folder, p.rows)
-        revived = self._revive(val)
         self.save()
         if self.processes.main:
             words = "".join(f"  WARNING: {warning}" for warning in val.warnings())
-            if revived:
-                words += f"; revived: {', '.join(revived)}"
-            elif "silent" in words:
+            if "silent" in words:
                 words += " (longer windows, --theta 0.5 or --init-from wake them)"
             spent, epochs = time.monotonic() - begin, self.config.epochs - p.epoch
             left = f", about {max(1, round(epochs * spent / 60))} min left" if epochs else ""
@@ -271,14 +279,6 @@ class Run:
                 f"epoch {row['epoch']}/{self.config.epochs}  loss {row['train_loss']:.4f}  "
                 f"train {row['train_accuracy']:.4f}  val {val.accuracy:.4f}  ({spent:.0f} s{left}){words}"
             )
-
-    def _revive(self, val: Evaluation) -> list[str]:
-        """Revive layers that are mostly dead, in the first half of the run; return their names."""
-        dead = any(layer.dead > 0.5 for layer in val.layers.values())
-        if not dead or self.config.neuron == "relu" or 2 * self.progress.epoch > self.config.epochs:
-            return []
-        stored = torch.from_numpy(np.array(self.data.train.frames[: self.config.batch_size])).to(self.device)
-        return revive(self.network, evaluation_input(stored, self.data.contract))
 
     def _row(self, val: Evaluation, seconds: float) -> dict[str, Any]:
         p = self.progress
@@ -319,3 +319,36 @@ class Run:
 
 def _to_device(tensors: dict[str, Tensor] | None, device: torch.device) -> dict[str, Tensor] | None:
     return tensors and {key: tensor.to(device) for key, tensor in tensors.items()}
+
+
+def make_optimiser(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    """Make the optimiser; weight decay applies to weights, not to biases, batch norms and neuron parameters."""
+    decayed = [p for p in network.parameters() if p.ndim > 1]
+    other = [p for p in network.parameters() if p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": other, "weight_decay": 0.0}]
+    if config.optimiser == "sgd":
+        return torch.optim.SGD(groups, lr=config.lr, momentum=0.9)
+    return torch.optim.AdamW(groups, lr=config.lr)
+
+
+def learning_rate(config: TrainConfig, step: int, steps_an_epoch: int) -> float:
+    """Return a step's learning rate: linear warm-up, then cosine to 0, times 0.1 each STEP_EPOCHS, or constant."""
+    warmup, total = config.warmup_epochs * steps_an_epoch, config.epochs * steps_an_epoch
+    if step < warmup:
+        return config.lr * (step + 1) / warmup
+    if config.schedule == "constant":
+        return config.lr
+    if config.schedule == "step":
+        return config.lr * 0.1 ** (step // (STEP_EPOCHS * steps_an_epoch))
+    return config.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1.0, total - warmup)))
+
+
+@torch.no_grad()
+def update_average(average: dict[str, Tensor], network: nn.Module, decay: float, step: int) -> None:
+    """Update the moving average of weights and statistics in place; the decay grows from 0.1 to `decay` at first."""
+    decay = min(decay, (1 + step) / (10 + step))
+    for name, tensor in network.state_dict().items():
+        if tensor.is_floating_point():
+            average[name].lerp_(tensor, 1 - decay)
+        else:
+            average[name].copy_(tensor)

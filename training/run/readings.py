@@ -22,7 +22,7 @@ from spikesight.training.config import TrainConfig
 from spikesight.training.data.folders import read_folder
 from spikesight.training.data.images import PictureRows, holds_pictures
 from spikesight.training.data.load import DATA_NAMES, list_data
-from spikesight.training.data.own import SPARSE
+from spikesight.training.data.own import SPARSE, usable
 from spikesight.training.data.recordings import read_item, recorded
 from spikesight.training.data.sets import DataError, Frames, ImageSet, Item, MissingDataError
 from spikesight.training.data.windows import PACKET_US
@@ -56,7 +56,6 @@ class Readings:
     begin_us: NDArray[np.int64]  # [M], from the recording's first input; 0 for images
     probabilities: NDArray[np.float64]  # [M, K], at the window's end; calibrated if the model is
     counts: NDArray[np.float32]  # [M, F], the input of baselines for each window or image
-    frames: NDArray[np.uint8] | None = None  # [M, T, C, H, W], the windows of recordings, if `keep` asked for them
     quiet: int = 0  # number of windows left out because they hold hardly any events
     shared: tuple[str, ...] = ()  # recordings that the model was trained on
     notes: tuple[str, ...] = ()  # sentences on what was read
@@ -69,19 +68,19 @@ def read_set(
     root: str = "data",
     layout: str = "auto",
     part: Literal["test", "train"] = "test",
-    keep: bool = False,
+    *,
+    skip_bad: bool = False,
 ) -> Readings:
     """Run a model on a split of a named set below `root`, or of a folder; on everything if there is no such split. Of
-    images to learn from, MOST are read at most, spread evenly.
+    images to learn from, MOST are read at most, spread evenly. `skip_bad`: go on without files that cannot be read.
 
-    `keep`: also return the windows of recordings. Raises DataError, and ValueError for images with an event model or
-    events with an image model.
+    Raises DataError, and ValueError for images with an event model or events with an image model.
     """
     contract = classifier.contract
     if contract.kind == "events" and data in recorded():
         listing = recorded()[data](Path(root))
         items = (part == "test" and listing.test) or listing.train
-        return read_recordings(classifier, [Source(item, listing.labels[item.label]) for item in items], keep=keep)
+        return read_recordings(classifier, [Source(item, listing.labels[item.label]) for item in items])
     if contract.kind == "events" and (data in DATA_NAMES or holds_pictures(Path(data))):
         raise ValueError(f"{classifier.name} takes events, and {data} holds images: spikesight emulate makes events")
     if contract.kind == "image":
@@ -103,8 +102,10 @@ def read_set(
     notes = [f"layout {folder.layout}: {len(takes)} recordings"]
     if len(takes) < len(folder.takes):
         notes[0] += f" of {part}/, {len(folder.takes) - len(takes)} others left alone"
-    found = read_recordings(classifier, [Source(Item(take.path, 0), take.label) for take in takes], keep=keep)
-    return replace(found, notes=(*notes, *found.notes))
+    asked = replace(folder, takes=tuple(replace(take, part="train") for take in takes))
+    read = usable(asked, skip_bad=skip_bad)
+    found = read_recordings(classifier, [Source(Item(take.path, 0), take.label) for take in read.folder.takes])
+    return replace(found, notes=(*notes, *read.notes, *found.notes))
 
 
 class _Window(NamedTuple):
@@ -116,16 +117,13 @@ class _Window(NamedTuple):
     probabilities: tuple[float, ...]
     counts: NDArray[np.float32]
     measured: Window
-    frames: NDArray[np.uint8] | None  # [T, C, H, W], if it is kept
 
 
-def read_recordings(
-    classifier: Classifier, sources: Sequence[Source], change: Change | None = None, keep: bool = False
-) -> Readings:
+def read_recordings(classifier: Classifier, sources: Sequence[Source], change: Change | None = None) -> Readings:
     """Run a model on every recording, as `predict` does.
 
-    `change` is applied to the events of each recording, which is then in memory as a whole. `keep`: also return the
-    windows. Raises DataError, and ValueError for an image model.
+    `change` is applied to the events of each recording, which is then in memory as a whole. Raises DataError, and
+    ValueError for an image model.
     """
     if classifier.contract.kind != "events":
         raise ValueError(f"{classifier.name} takes images, not recordings of events")
@@ -137,13 +135,13 @@ def read_recordings(
         if change is not None:
             packets = iter([change(number, joined([empty_events(), *packets]), sensor)])
         inputs = InputPipeline(replace(classifier.card, profile=None), sensor).recording(packets)
-        answer, windows = _read(classifier, number, inputs, keep)
+        answer, windows = _read(classifier, number, inputs)
         answers.append(answer)
         rows += windows
     least = max(1.0, SPARSE * float(np.median([row.n_events for row in rows])))
     kept = [row for row in rows if row.n_events >= least] or rows
     classes = tuple(sorted({source.label for source in sources}))
-    recording, begin, _, probabilities, counts, measured, frames = zip(*kept)
+    recording, begin, _, probabilities, counts, measured = zip(*kept)
     settings = common(dict.fromkeys(source.item.path for source in sources))
     other = differs(classifier.card.training.get("camera", {}), settings)
     other = [other, classifier.card.profile and compare(classifier.card.profile, typical(list(measured)))]
@@ -157,7 +155,6 @@ def read_recordings(
         begin_us=np.array(begin),
         probabilities=np.array(probabilities),
         counts=np.stack(counts),
-        frames=np.stack(frames) if keep else None,
         quiet=len(rows) - len(kept),
         shared=_shared(classifier, [source.item.path for source in sources]),
         notes=tuple(filter(None, other)),
@@ -165,7 +162,7 @@ def read_recordings(
     )
 
 
-def _read(classifier: Classifier, number: int, inputs: Iterator[Input], keep: bool) -> tuple[Prediction, list[_Window]]:
+def _read(classifier: Classifier, number: int, inputs: Iterator[Input]) -> tuple[Prediction, list[_Window]]:
     """Run one recording; return its answer and its windows of T steps. A rest of half a window or more is one, too."""
     contract, rows, first = classifier.contract, list[_Window](), None
     stepper, verdict = Stepper(classifier), Verdict(classifier.labels, contract.steps)
@@ -180,7 +177,7 @@ def _read(classifier: Classifier, number: int, inputs: Iterator[Input], keep: bo
         frames[: len(part)] = [given.x for given in part]
         events, measured = sum(given.n_events for given in part), measure(frames[: len(part)], contract.trained_us)
         row = number, part[0].start_us - first, events, answer.prediction.probabilities, log_counts(frames[None])[0]
-        rows.append(_Window(*row, measured, frames if keep else None))
+        rows.append(_Window(*row, measured))
     return verdict.prediction, rows
 
 

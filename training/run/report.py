@@ -21,12 +21,12 @@ from spikesight.models.classifier import Classifier, Stepper
 from spikesight.models.contract import Card
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import Data, read_item
-from spikesight.training.data.check import count_named_read
 from spikesight.training.data.images import PictureRows
+from spikesight.training.data.load import count_named_read
 from spikesight.training.flags import to_yaml
 from spikesight.training.progress import say
 from spikesight.training.run.assessment import two_columns
-from spikesight.training.run.baselines import Answers, beside_network, sentences
+from spikesight.training.run.baselines import beside_network, sentences
 from spikesight.training.run.conformal import conformal_of, evenly, takes_of
 from spikesight.training.run.evaluate import Evaluation, evaluate
 from spikesight.training.run.novelty import calibrate_novelty, profile_of, with_bins
@@ -228,9 +228,9 @@ def write_model_so_far(folder: Path, data: Data, progress: Progress) -> None:
     write_whole(folder / "model" / "README.md", f"# {folder.name}\n\n{made.origin}; {stopped}.\n")
 
 
-def write_report(folder: Path, data: Data, progress: Progress, device: torch.device, anns: Answers) -> dict[str, Any]:
+def write_report(folder: Path, data: Data, progress: Progress, device: torch.device) -> dict[str, Any]:
     """Evaluate the best model once on the test split; write model/, confusion.csv, report.png and result.json; return
-    the metrics. `anns`: the test answers of ANNs, as further baselines.
+    the metrics.
     """
     made = _make(folder, data, progress)
     network, card, data, read_out = made.network, made.card, made.data, made.read_out
@@ -255,7 +255,7 @@ def write_report(folder: Path, data: Data, progress: Progress, device: torch.dev
     if not isinstance(data.test.frames, PictureRows):  # of a set that is too large to keep decoded
         of = [str(item.path) for item in data.test_items] or range(test.count)
         recording = np.unique(of, return_inverse=True)[1]
-        metrics["baselines"] = beside_network(learnt, data.test, test.chosen, recording, anns, data.contract.kind)
+        metrics["baselines"] = beside_network(learnt, data.test, test.chosen, recording, data.contract.kind)
     known, judged = None, read_out.judged if read_out is not None else network
     try:
         known, metrics["known"] = calibrate_novelty(judged, data)

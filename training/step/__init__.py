@@ -1,1 +1,1 @@
-"""One optimiser step: `batches` of samples, `augment`, `forward` through the network, `losses`, `optimiser`."""
+"""What a step learns from: `batches` of samples, their augmentation (`augment`), `losses`."""

@@ -1,15 +1,13 @@
-"""Losses over logits (or spikes) [T, N, K] and target classes [N], with optional class weights [K]."""
+"""Losses over logits [T, N, K] and target classes [N], with optional class weights [K]."""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, kl_div, log_softmax, one_hot, pad
+from torch.nn.functional import cross_entropy, kl_div, log_softmax, pad
 
 from spikesight.training.config import TrainConfig
 
-RIGHT_RATE, WRONG_RATE = 0.8, 0.2
-"""Target firing rates, in spikes a step, of `mse_count_loss` for the right class and for the others."""
 PULL = 1e-3
 """Weight of TET's pull of all logits towards 1."""
 TEMPERATURE, TEACHER_WEIGHT = 2.0, 0.5
@@ -31,41 +29,9 @@ def tet_loss(logits: Tensor, targets: Tensor, config: TrainConfig, weights: Tens
     return (1 - pull) * every_step + pull * (logits - 1).square().mean()
 
 
-def mse_rate_loss(spikes: Tensor, targets: Tensor, config: TrainConfig, weights: Tensor | None) -> Tensor:
-    """Mean square of (firing rate - target rate): 1 for the right class, 0 for the others."""
-    return _mean_square(spikes.mean(0) - _shares(spikes, targets, config), targets, weights)
-
-
-def ce_count_loss(spikes: Tensor, targets: Tensor, config: TrainConfig, weights: Tensor | None) -> Tensor:
-    """Cross-entropy of the spike counts."""
-    return cross_entropy(spikes.sum(0), targets, weights, label_smoothing=config.label_smoothing)
-
-
-def mse_count_loss(spikes: Tensor, targets: Tensor, config: TrainConfig, weights: Tensor | None) -> Tensor:
-    """(1 / T) mean((spike count - T rate)^2), with RIGHT_RATE for the right class and WRONG_RATE for the others."""
-    rates = WRONG_RATE + (RIGHT_RATE - WRONG_RATE) * _shares(spikes, targets, config)
-    return _mean_square(spikes.sum(0) - len(spikes) * rates, targets, weights) / len(spikes)
-
-
-def _shares(spikes: Tensor, targets: Tensor, config: TrainConfig) -> Tensor:
-    """Return one-hot targets [N, K] after label smoothing."""
-    smoothing, classes = config.label_smoothing, spikes.shape[2]
-    return one_hot(targets, classes) * (1 - smoothing) + smoothing / classes
-
-
-def _mean_square(values: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
-    """Return the mean square of values [N, K]; each sample is weighted by its class's weight."""
-    if weights is None:
-        return values.square().mean()
-    return (values.square().mean(1) * weights[targets]).sum() / weights[targets].sum()
-
-
 LOSSES: dict[str, Callable[[Tensor, Tensor, TrainConfig, Tensor | None], Tensor]] = {
     "mean": mean_loss,
     "tet": tet_loss,
-    "mse_rate": mse_rate_loss,
-    "ce_count": ce_count_loss,
-    "mse_count": mse_count_loss,
 }
 
 

@@ -111,15 +111,14 @@ function sendSettings() {
 /** Show what the chosen model is for. */
 const hint = () => ($("hint").textContent = taskOf(state.chosenModel()?.labels).hint);
 
-/** Rename the chosen model, which was taught and saved here, or without a name remove it. */
-async function change(to) {
+/** Remove the chosen model, which was taught and saved here. */
+async function remove() {
   const { name } = state.chosenModel();
-  if (!to && !confirm(`Remove ${name} for everybody who uses this server?`)) return;
+  if (!confirm(`Remove ${name} for everybody who uses this server?`)) return;
   $("settings").close();
   try {
-    await server.change(name, to, state.token());
+    await server.remove(name, state.token());
     await begin();
-    if (to) $("model").value = to;
     $("model").dispatchEvent(new Event("change"));
   } catch (error) {
     notice("That did not work.", error.message);
@@ -157,8 +156,7 @@ on("several", "change", restart);
 on("file", "change", () => { open($("file").files[0]); $("file").value = ""; });
 on("notice-close", "click", hideNotice);
 on("settings-open", "click", () => $("settings").showModal());
-on("kept-rename", "click", () => $("kept-name").value.trim() && change($("kept-name").value.trim()));
-on("kept-remove", "click", () => change(""));
+on("kept-remove", "click", remove);
 on("token", "change", begin);
 addEventListener("resize", () => looker().resized());
 settings(sendSettings);

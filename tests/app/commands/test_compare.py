@@ -6,7 +6,7 @@ import pytest
 
 from spikesight.app.cli import main
 from spikesight.app.commands import compare
-from spikesight.training.compare.config import QUICK, CompareConfig
+from spikesight.training.compare.comparison import QUICK, CompareConfig
 
 
 @pytest.mark.parametrize(

@@ -236,7 +236,9 @@ def test_a_terminated_recording_keeps_what_has_come(tmp_path: Path) -> None:
         assert "recording udp" in process.stderr.readline()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
             out.sendto(pack(events, "t64"), ("127.0.0.1", port))
-        until(lambda: part.exists() and part.stat().st_size > 8 * len(events))
-        process.terminate()
+        try:
+            until(lambda: part.exists() and part.stat().st_size > 8 * len(events))
+        finally:
+            process.terminate()
         assert process.wait(60) == 0
     assert np.array_equal(read_recording(target).events, events)

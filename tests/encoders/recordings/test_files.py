@@ -1,5 +1,6 @@
 """Recordings of every format: written and read back, told apart, read in pieces, cut, damaged and refused."""
 
+import sys
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -269,3 +270,12 @@ def test_what_is_broken_off_is_kept_if_it_can_be_read(name: str, tmp_path: Path)
         write_recording(path, parts(), DAVIS, name, keep=True)
     assert path.read_bytes() == b"old" if name == "npz" else read_recording(path).events["t"].tolist() == [1, 2]
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_package_that_has_no_wheel_here_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.h5"
+    write_recording(path, make_events([1, 2], [3, 3], [4, 4], [1, 0]), SensorSize(9, 9))
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    for use in (lambda: read_recording(path), lambda: write_recording(path, make_events([1], [1], [1], [1]), (9, 9))):
+        with pytest.raises(RecordingError, match="h5py"):
+            use()

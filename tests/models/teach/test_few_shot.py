@@ -5,10 +5,12 @@ import pytest
 import torch
 
 from spikesight.encoders.events import SensorSize, make_events
+from spikesight.encoders.roi.alignment import aligned
 from spikesight.models.classifier import Classifier
 from spikesight.models.networks.resnet import ResNetConfig
+from spikesight.models.teach.augment import augmented
 from spikesight.models.teach.few_shot import EmbeddedExample, Example, FewShotLearner, pieces_of
-from spikesight.models.teach.unknown import fit_unknown
+from tests.support.inputs.data_sets import digit_events
 from tests.support.models import lively
 
 SENSOR = SensorSize(64, 64)
@@ -107,22 +109,6 @@ def test_the_only_piece_of_a_class_is_divided_into_five_of_time() -> None:
     assert pieces_of(mixed).tolist() == [0, 2, 1, 3, 0], "b's two showings are two pieces, a's three are two"
 
 
-def test_the_unknown_is_told_by_heads_that_did_not_see_it() -> None:
-    """The distance in roots of early rates and the energy, both of what was held out; other classes by leaving out."""
-    taught = lesson(("lying", "standing", "a ring"), count=12).learn()
-    network, card = taught.checkpoint({}, {})
-    assert card.novelty is not None, "enough to draw a line by"
-    assert taught.unknown is not None
-    features = torch.from_numpy(taught.features[:, 0])
-    roots = np.sqrt(network.watched(features[None], card.novelty.layers)[0].double().numpy())
-    layers = card.novelty.layers
-    found = fit_unknown(layers, roots, taught.truth, taught.pieces, taught.regression, taught.judged)
-    assert found is not None
-    assert (found.noticed, found.interval) == (taught.unknown.noticed, taught.unknown.interval)
-    for name, array in found.detector.state().items():
-        np.testing.assert_array_equal(array, card.novelty.state()[name])
-
-
 @pytest.mark.parametrize("telling", ["the layers", "the input"])
 def test_a_head_looks_at_the_input_where_it_judges_better_so(telling: str) -> None:
     made, random = lesson(count=1), np.random.default_rng(0)
@@ -140,3 +126,21 @@ def test_a_head_looks_at_the_input_where_it_judges_better_so(telling: str) -> No
     taught = made.learn()
     assert taught.with_input == (telling == "the input")
     assert taught.features.shape[2] == (size if telling == "the input" else layers)
+
+
+SIZE, LENGTH_US = (32, 32), 640_000
+
+
+def test_a_copy_is_another_showing_of_the_same() -> None:
+    events = aligned(digit_events(1, 2, 3000, length_us=4_000_000), SIZE, LENGTH_US)
+    random, seen = np.random.default_rng(0), []
+    for _ in range(20):
+        copy = augmented(events, SIZE, LENGTH_US, random)
+        assert 0.4 * len(events) < len(copy) <= len(events)
+        assert (np.diff(copy["t"]) >= 0).all()
+        assert 0 <= copy["t"][0] < copy["t"][-1] < LENGTH_US
+        assert min(copy["x"].min(), copy["y"].min()) >= 0
+        assert max(copy["x"].max(), copy["y"].max()) < 32
+        assert np.hypot(np.median(copy["x"]) - 16, np.median(copy["y"]) - 16) < 6
+        seen.append((len(copy), float(copy["x"].mean()), float(copy["t"].mean())))
+    assert len(set(seen)) == 20

@@ -15,7 +15,7 @@ from spikesight.service.http.metrics import Metrics, Tick
 from tests.support.inputs.samples import picture, some_events
 from tests.support.models import tiny
 from tests.support.serving.servers import running
-from tests.support.serving.streams import SENSOR, STREAM, answered, finished
+from tests.support.serving.streams import STREAM, answered, finished
 
 
 @pytest.mark.parametrize("kind", ["json", "text"])
@@ -105,7 +105,7 @@ def test_streams_and_uploads_are_counted_as_their_clients_saw_them() -> None:
         assert told(client, 'steps_total{model="tiny"}') - steps == len(seen) > 5
         kept, dropped = (told(client, f'events_total{{filter="{name}",model="tiny"}}') for name in ("kept", "dropped"))
         assert (kept, dropped) == (400, 0)
-        with client.stream(mode="freshest", **SENSOR) as stream:
+        with client.stream(mode="freshest", **STREAM) as stream:
             for part in np.array_split(some_events(900, span_us=900_000), 6):
                 stream.send_events(part)
             skipped = [message.dropped for message in answered(stream) if isinstance(message, Ack | Prediction)]

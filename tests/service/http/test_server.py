@@ -1,21 +1,18 @@
-"""The server's orderly end, and the health check that a container asks."""
+"""The server's orderly end."""
 
 import asyncio
 import signal
 import socket
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 
 from spikesight.service.api import create_app
 from spikesight.service.http import server as module
-from spikesight.service.http.health import lives
 from spikesight.service.http.server import Server, serve, server
 from spikesight.service.settings import Settings
 from tests.support.models import tiny
-from tests.support.serving.servers import limited, running
+from tests.support.serving.servers import limited
 
 
 def made(grace_s: float = 0.5) -> tuple[Server, Any]:
@@ -55,13 +52,3 @@ def test_a_service_that_never_began_ends_with_1(started: bool, monkeypatch: pyte
     settings = Settings()
     with socket.socket() as listening:
         assert serve(create_app(settings, (tiny(),)), listening, settings, "") == (0 if started else 1)
-
-
-def test_a_service_that_lives_and_one_that_is_not_there() -> None:
-    with running(classifiers=(tiny(),)) as port:
-        assert lives(port)
-        command = [sys.executable, "-m", "spikesight.service.http.health", str(port)]
-        assert subprocess.run(command, check=False).returncode == 0
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        assert not lives(nobody.getsockname()[1])

@@ -16,7 +16,6 @@ from spikesight.service.scheduler.request import (
     AnswerSpec,
     RequestReceiver,
     Result,
-    run_inputs,
     run_undecoded,
 )
 from tests.support.models import tiny
@@ -27,7 +26,9 @@ from tests.support.waiting import PATIENCE_S
 async def answered(classifier: Classifier, given: list[Input], wanted: AnswerSpec = EVERY_STEP) -> Result:
     deadline = time.monotonic() + PATIENCE_S
     async with serving(classifier) as (model, mailbox):
-        return await run_inputs(model, given, mailbox, deadline=deadline, wanted=wanted)
+        return await run_undecoded(
+            model, lambda: given, mailbox, deadline=deadline, wanted=wanted, offload=lambda work: work()
+        )
 
 
 async def test_times_are_from_the_first_steps_begin_to_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,13 +81,10 @@ async def test_decoding_is_done_by_the_models_thread_or_elsewhere_while_a_stream
         assert (result.steps, result.early, len(works)) == (3, False, elsewhere)
         with pytest.raises(ValueError, match="no picture"):
             await run(False, lambda work: work())
-        for nothing in (
-            run_undecoded(model, list, mailbox, deadline=far, offload=lambda work: work()),
-            run_inputs(model, [], mailbox, deadline=far),
-        ):
-            with pytest.raises(ServiceError, match="nothing in this sample") as refused:
-                await asyncio.wait_for(nothing, PATIENCE_S)
-            assert refused.value.status == 400
+        nothing = run_undecoded(model, list, mailbox, deadline=far, offload=lambda work: work())
+        with pytest.raises(ServiceError, match="nothing in this sample") as refused:
+            await asyncio.wait_for(nothing, PATIENCE_S)
+        assert refused.value.status == 400
         decoded.clear()
         with pytest.raises(Expired):
             await run(True, works.append, seconds=-1)

@@ -1,7 +1,6 @@
 """Models from disk: loaded, loaded again, and left out where somebody saved a broken one."""
 
 import gc
-import logging
 import os
 import threading
 import weakref
@@ -11,13 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from spikesight.models.checkpoint import save
 from spikesight.models.classifier import Classifier
 from spikesight.models.contract import CheckpointError
-from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
 from spikesight.service.http.metrics import Metrics
 from spikesight.service.scheduler.mailbox import Mailbox
-from spikesight.service.scheduler.registry import SLOW, Model, Registry
+from spikesight.service.scheduler.registry import Model, Registry
 from spikesight.service.settings import Settings
 from tests.support.models import kept, tiny
 from tests.support.waiting import PATIENCE_S, until
@@ -25,21 +22,6 @@ from tests.support.waiting import PATIENCE_S, until
 
 def registry(saved: Path | None, *models: Path) -> Registry:
     return Registry(Settings(models=tuple(map(str, models)), save_to=saved), Metrics(), Mailbox())
-
-
-def test_loading_names_each_model_and_warns_of_slow_ones(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(logging.getLogger("spikesight"), "propagate", True)
-    card = tiny().card
-    beyond = ResNetConfig("ms", (1, 1), (4, 8), pool="max", classes=len(card.labels), spiking_readout=True)
-    save(tmp_path / "beyond", SpikingResNet(beyond), card)
-    made = registry(None, tmp_path / "beyond")
-    with caplog.at_level(logging.INFO, "spikesight"):
-        made.load()
-    made.stop()
-    said = [(record.levelname, record.getMessage()) for record in caplog.records]
-    assert said == [("INFO", "model ready"), ("WARNING", SLOW), ("INFO", "models loaded")]
 
 
 def bias(classifier: Classifier) -> float:

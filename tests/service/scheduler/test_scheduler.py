@@ -11,7 +11,7 @@ import pytest
 
 from spikesight.models.classifier import Classifier
 from spikesight.models.steps import Input
-from spikesight.service.http.errors import Broken, Expired, Overloaded, Stopped
+from spikesight.service.http.errors import Broken, Expired, Stopped
 from spikesight.service.http.metrics import Tick
 from spikesight.service.scheduler import scheduler as module
 from spikesight.service.scheduler.mailbox import Mailbox
@@ -107,46 +107,21 @@ async def test_the_event_loop_makes_short_steps(monkeypatch: pytest.MonkeyPatch,
         assert listener.threads == {threading.get_ident() if short else thread}
 
 
-@pytest.mark.parametrize("short", [True, False])
-def test_a_thread_that_lends_itself_makes_short_steps(monkeypatch: pytest.MonkeyPatch, short: bool) -> None:
-    monkeypatch.setattr(module, "INLINE_S", 1e9 if short else 0.0)
-    with scheduling(tiny(), max_batch=2) as scheduler:
-        listener = Listener(3)
-        scheduler.submit(scheduler.open(listener, request=False), inputs(3), inline=True)
-        assert not short or listener.done.is_set(), "before anything else is done"
-        assert equal(listener, inputs(3))
-        assert listener.threads == {threading.get_ident() if short else scheduler._thread.ident}
-
-
-@pytest.mark.parametrize("inline", [True, False])
 async def test_whoever_has_the_network_takes_what_comes_meanwhile(
-    monkeypatch: pytest.MonkeyPatch, inline: bool
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for name in ("HAND_OVER_S", "INLINE_S"):
-        monkeypatch.setattr(module, name, 1e9)
+    monkeypatch.setattr(module, "HAND_OVER_S", 1e9)
     classifier = Gated()
     async with lent_the_loop(classifier) as scheduler:
         request = open_with(scheduler, inputs(1), request=True)[1]
         await until(scheduler._network.locked)
         stream = Listener(3)
-        scheduler.submit(scheduler.open(stream, request=False), inputs(3), inline=inline)
+        scheduler.submit(scheduler.open(stream, request=False), inputs(3))
         await asyncio.sleep(0)  # the loop's turn
         assert not stream.outcomes
         classifier.gate.set()
         await until(lambda: request.done.is_set() and stream.done.is_set())
         assert stream.threads == {scheduler._thread.ident}
-
-
-def test_what_waits_is_bounded() -> None:
-    with scheduling(tiny(), max_queue=3) as scheduler:
-        scheduler.admit()
-        scheduler.admit(2)
-        for ask in (scheduler.admit, scheduler.check_room):
-            with pytest.raises(Overloaded):
-                ask()
-        scheduler.finish(2)
-        scheduler.admit(2)
-        assert scheduler.depth == 3
 
 
 def test_what_nobody_waits_for_is_never_computed_and_who_waits_hears_how_long() -> None:

@@ -73,13 +73,6 @@ def test_turns(jobs: str, max_batch: int, affordable: int, expected: str) -> Non
     assert batches(jobs, max_batch, affordable) == expected
 
 
-def test_streams_alone_make_a_batch_of_one_step_each() -> None:
-    queue = queue_of(2)
-    streams = [job(queue, 2) for _ in range(3)]
-    job(queue, 2, request=True)
-    assert [(work.job, len(work.inputs)) for work in queue.stream_batch()] == [(stream, 1) for stream in streams[:2]]
-
-
 def test_what_comes_too_late_fails_and_what_comes_in_time_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "monotonic", lambda: 5.0)
     queue = queue_of()
@@ -126,15 +119,6 @@ def test_a_reset_that_is_dropped_passes_on() -> None:
     queue.drop_waiting(plain)
     queue.push(plain, given(1))
     assert not plain.pending[0][0].reset
-
-
-def test_who_has_nothing_left_when_its_turn_comes_is_queued_with_its_next_input() -> None:
-    queue = queue_of()
-    one = job(queue, 2)
-    queue.drop_waiting(one)
-    assert queue.next_batch(1) == []
-    queue.push(one, given(1))
-    assert [work.job for work in queue.next_batch(1)] == [one]
 
 
 @pytest.mark.parametrize(("streams", "requests", "decoded"), [(0, 0, 4), (0, 3, 1), (0, 9, 0), (1, 0, 1), (1, 9, 1)])

@@ -5,7 +5,7 @@ from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from unittest.mock import MagicMock, call
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -102,25 +102,6 @@ def acknowledging(monkeypatch: pytest.MonkeyPatch, *numbers: int) -> MagicMock:
 
     client.publish.side_effect = publish
     return client
-
-
-@pytest.mark.parametrize(
-    ("address", "port", "secure", "user"),
-    [
-        ("mqtt://host/t", 1883, 0, []),
-        ("mqtt://host:99/t", 99, 0, []),
-        ("mqtts://host/t", 8883, 1, []),
-        ("mqtt://me:pass%20word@host/t", 1883, 0, [call("me", "pass word")]),
-        ("mqtt://me@host/t", 1883, 0, [call("me", "")]),
-    ],
-)
-def test_ports_users_and_encryption(
-    monkeypatch: pytest.MonkeyPatch, address: str, port: int, secure: int, user: list[Any]
-) -> None:
-    client = acknowledging(monkeypatch, 6, 7)
-    Mqtt(address).send(Message("id", b"x"))
-    assert client.connect.call_args.args == ("host", port)
-    assert (client.tls_set.call_count, client.username_pw_set.call_args_list) == (secure, user)
 
 
 def test_who_does_not_answer_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:

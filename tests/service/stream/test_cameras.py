@@ -1,16 +1,12 @@
-"""Cameras of the service: listed, followed by server-sent events and by streams, gone without harm."""
+"""Cameras of the service: listed, followed by streams, gone without harm."""
 
 import asyncio
 import json
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import replace
-from http.client import HTTPConnection
-from itertools import count, islice, pairwise
+from itertools import islice
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -22,13 +18,12 @@ from spikesight.encoders.sources.source import Source
 from spikesight.models.checkpoint import save
 from spikesight.models.classifier import Classifier
 from spikesight.service.api import create_app
-from spikesight.service.client import Client, ClientError, Picture, Prediction, Ready
+from spikesight.service.client import Ack, Client, ClientError, Picture, Prediction
 from spikesight.service.settings import SettingsError
 from spikesight.service.sinks.delivery import Delivery
+from spikesight.service.sinks.messages import Message
 from spikesight.service.sinks.webhook import Webhook
-from spikesight.service.stream import cameras
-from spikesight.service.stream.cameras import BACKLOG, Viewer
-from spikesight.service.stream.messages import text
+from spikesight.service.stream.cameras import BACKLOG, Listener
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, LABELS, kept, tiny
 from tests.support.serving.http import refused
 from tests.support.serving.receiver import SECRET, Receiver
@@ -65,22 +60,6 @@ def source(packets: int, pause_after: int = 1_000_000, text: str = "udp://127.0.
     return Source(Address(text, text.partition(":")[0], text), lambda _: Waving(packets, pause_after))
 
 
-def server_sent(port: int, n: int) -> list[dict]:
-    connection = HTTPConnection("127.0.0.1", port, timeout=20)
-    connection.request("GET", "/v1/cameras/0/events")
-    answer = connection.getresponse()
-    assert answer.getheader("content-type", "").startswith("text/event-stream")
-    found: list[dict] = []
-    while len(found) < n:
-        line = answer.readline().decode()
-        if line.startswith("event: end") or not line:
-            break
-        if line.startswith("data: "):
-            found.append(json.loads(line.removeprefix("data: ")))
-    connection.close()
-    return found
-
-
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
     app = create_app(settings(), (tiny(),), (source(100_000),))
@@ -113,11 +92,11 @@ def test_events_off_the_sensor_are_counted() -> None:
 def test_steps_of_a_camera_may_be_shorter() -> None:
     fine = tiny(replace(EVENT_CONTRACT, shortest_bin_us=1000))
     with running(create_app(settings(camera_bin_ms=2), (fine,), (source(100_000),))) as port:
-        found = server_sent(port, 5)
-        assert [one["step"] - found[0]["step"] for one in found] == list(range(5))
-        assert {(one["type"], one["end_us"] - one["start_us"]) for one in found} == {("prediction", 2000)}
         with Client(f"http://127.0.0.1:{port}").stream(source="0") as stream:
             assert stream.ready["step_us"] == 2000
+            found = predictions(stream, 5)
+        assert [one.step - found[0].step for one in found] == list(range(5))
+        assert {one.end_us - one.start_us for one in found} == {2000}
 
 
 @pytest.mark.parametrize(
@@ -133,8 +112,8 @@ def test_a_camera_needs_a_model_of_events_at_its_bin(model: Classifier, bin_ms: 
 def test_streams_may_follow_a_camera_with_its_pictures_or_without(port: int, name: str) -> None:
     client = Client(f"http://127.0.0.1:{port}")
     with client.stream(source=name, picture=True) as shown, client.stream(source=name) as plain:
-        assert {type(message) for message in islice(shown.receive(PATIENCE_S), 8)} == {Prediction, Picture}
-        assert {type(message) for message in islice(plain.receive(PATIENCE_S), 8)} == {Prediction}
+        assert {type(message) for message in islice(shown.receive(PATIENCE_S), 20)} == {Ack, Prediction, Picture}
+        assert {type(message) for message in islice(plain.receive(PATIENCE_S), 20)} == {Ack, Prediction}
 
 
 def test_a_camera_is_read_by_any_model_on_a_stream_of_its_own() -> None:
@@ -158,17 +137,12 @@ def test_other_sources_are_not_opened(port: int) -> None:
     client = Client(f"http://127.0.0.1:{port}")
     for name in ("udp://127.0.0.1:4444", "file:/etc/passwd", "webcam:0", "1"):
         assert refused(client.stream, source=name)[0] == 1008
-    connection = HTTPConnection("127.0.0.1", port, timeout=10)
-    connection.request("GET", "/v1/cameras/7/events")
-    assert connection.getresponse().status == 404
-    connection.close()
 
 
 def test_silence_is_a_still_scene_and_the_end_is_told() -> None:
     app = create_app(settings(), (tiny(),), (source(100_000, pause_after=10),))
-    with running(app) as port:
-        found = server_sent(port, 12)
-        assert sum(one["n_events"] == 0 for one in found) >= 5
+    with running(app) as port, Client(f"http://127.0.0.1:{port}").stream(source="0") as stream:
+        assert sum(one.n_events == 0 for one in predictions(stream, 12)) >= 5
     app = create_app(settings(), (tiny(),), (source(30, text="file:/secret/place/a.bin"),))
     with running(app) as port:
         client = Client(f"http://127.0.0.1:{port}")
@@ -176,7 +150,8 @@ def test_silence_is_a_still_scene_and_the_end_is_told() -> None:
         (camera,) = client.cameras()
         assert (camera.id, camera.source, camera.width, camera.height) == ("0", "file:a.bin", 24, 32)
         assert camera.n_events == 600
-        assert len(server_sent(port, 1000)) <= 1
+        with client.stream(source="0") as stream:
+            assert refused(predictions, stream, 1000) == (1001, "the camera has ended")
 
 
 def test_who_follows_a_camera_is_told_of_its_end_and_nothing_goes_on_after_it() -> None:
@@ -191,88 +166,39 @@ def test_who_follows_a_camera_is_told_of_its_end_and_nothing_goes_on_after_it() 
         assert caught.value.status == 1001
 
 
-class Told:
-    """A viewer of what it is given; None: nothing in time."""
-
-    def __init__(self, *messages: str | bytes | None) -> None:
-        self.messages = list(messages)
-
-    @property
-    def ended(self) -> bool:
-        return not self.messages
-
-    async def next(self, timeout_s: float) -> str | bytes | None:  # noqa: ARG002
-        return self.messages.pop(0)
-
-
-HEARD, ANSWER, STILL, END, OTHERS = (
-    '{"a": 1}',
-    'event: prediction\ndata: {"a": 1}\n\n',
-    ": still here\n\n",
-    "event: end\ndata: {}\n\n",
-    text(type="ready", labels=["a"]),
-)
-
-
-@pytest.mark.parametrize(
-    ("messages", "drains_after", "sent"),
-    [
-        ([HEARD, None, b"a picture", HEARD, None], 99, [ANSWER, ANSWER, END]),
-        ([HEARD, HEARD, None], 1, [ANSWER, END]),
-        ([None] * 30, 99, [END]),  # the thirtieth is the camera's end
-        ([None] * 31, 99, [STILL, END]),  # silence is broken every fifteen seconds
-        ([None] * 62, 99, [STILL, STILL, END]),
-        ([*[None] * 20, HEARD, *[None] * 21], 99, [ANSWER, END]),  # whoever hears something needs no more
-        ([OTHERS, HEARD, None], 99, [f"event: ready\ndata: {OTHERS}\n\n", ANSWER, END]),
-    ],
-)
-async def test_server_sent_events_end_with_the_camera_or_the_service(
-    messages: list[str | bytes | None], drains_after: int, sent: list[str]
-) -> None:
-    camera: Any = SimpleNamespace(viewing=lambda: nullcontext(Told(*messages)))
-    asked = count()
-    assert [part async for part in cameras.server_sent(camera, lambda: next(asked) >= drains_after)] == sent
-
-
 async def test_the_newest_is_kept_for_who_is_slow() -> None:
-    viewer: Viewer[str] = Viewer()
-    for n in range(BACKLOG + 2):
-        viewer.put(str(n))
-    viewer.end()
-    assert [await viewer.next(9) for _ in range(BACKLOG)] == [str(n) for n in range(2, BACKLOG + 2)]
-    assert await viewer.next(9) is None, "and nobody waits for more"
-    waiting: Viewer[str] = Viewer()
+    listener, packets = Listener(), [make_events([n], [0], [0], [1]) for n in range(BACKLOG + 2)]
+    for packet in packets:
+        listener.put(packet)
+    listener.end()
+    assert [await listener.next(9) for _ in range(BACKLOG)] == packets[2:]
+    assert await listener.next(9) is None, "and nobody waits for more"
+    waiting = Listener()
     assert await waiting.next(0) is None
-    asyncio.get_running_loop().call_soon(waiting.put, "late")
-    assert await waiting.next(PATIENCE_S) == "late"
-    assert not waiting.pictures
+    asyncio.get_running_loop().call_soon(waiting.put, packets[0])
+    assert await waiting.next(PATIENCE_S) is packets[0]
 
 
-def test_what_a_camera_dropped_is_counted_on_when_models_are_loaded_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made, of = list[cameras.Camera](), cameras.Camera
-    monkeypatch.setattr(cameras, "Camera", lambda *given: made.append(of(*given)) or made[-1])
-    app = create_app(settings(models=(str(kept(tmp_path / "tiny")),)), (), (source(100_000),))
-    with running(app) as port, Client(f"http://127.0.0.1:{port}").stream(source="0") as stream:
-        predictions(stream, 2)
-        made[0]._stream.core.dropped = 7000
-        app.state.runtime.registry.load()
-        messages = (one for one in stream.receive(PATIENCE_S) if isinstance(one, Prediction))
-        assert next(later for one, later in pairwise(messages) if later.step <= one.step).dropped >= 7000
-
-
-def test_who_follows_a_camera_hears_which_labels_it_has_from_now_on(tmp_path: Path) -> None:
-    folder = kept(tmp_path / "tiny")
-    app = create_app(settings(models=(str(folder),)), (), (source(100_000),))
-    with running(app) as port, Client(f"http://127.0.0.1:{port}").stream(source="0") as stream:
-        assert stream.ready["labels"] == list(LABELS)
-        app.state.runtime.registry.load()  # the same again: nothing to tell
+def test_the_sinks_hear_of_the_model_that_was_loaded_anew(tmp_path: Path) -> None:
+    folder, told = kept(tmp_path / "tiny"), Told()
+    settings_ = settings(models=(str(folder),), sinks_every_step=True)
+    app = create_app(settings_, (), (source(100_000),), (Delivery("told", told),))
+    with running(app):
+        until(lambda: {one["step_label"] for one in told.records} & {*LABELS, "unknown"})
         changed, names = tiny(), ["one", "two", "three"]
         save(folder, changed.network, replace(changed.card, labels=tuple(names)))
         app.state.runtime.registry.load()
-        heard = islice(stream.receive(PATIENCE_S), 2000)
-        assert next(one.labels for one in heard if isinstance(one, Ready)) == names
-        assert {one.label for one in predictions(stream, 3)} <= {*names}
-        with Client(f"http://127.0.0.1:{port}").stream(source="0") as late:
-            assert late.ready["labels"] == names
+        until(lambda: told.records[-1]["step_label"] in names)
+
+
+class Told:
+    """A sink that remembers."""
+
+    def __init__(self) -> None:
+        self.records = list[dict]()
+
+    def send(self, message: Message) -> None:
+        self.records.append(json.loads(message.body))
+
+    def close(self) -> None:
+        pass

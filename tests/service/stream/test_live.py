@@ -95,7 +95,7 @@ def test_pictures_follow_the_answers(client: Client) -> None:
 )
 def test_bad_frames_get_a_sentence_and_the_stream_goes_on(client: Client, kind: int, payload: bytes, says: str) -> None:
     with client.stream(**STREAM) as stream:
-        seq = stream.send_payload(kind, payload)
+        seq = stream._frame(kind, payload, None)
         (bad,) = [message for message in answered(stream) if isinstance(message, Bad)]
         assert bad.seq == seq
         assert says in bad.error

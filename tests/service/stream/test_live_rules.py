@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import pairwise
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,11 +12,10 @@ from spikesight.encoders.events import make_events
 from spikesight.encoders.packets import pack
 from spikesight.service.http.errors import Broken, Stopped
 from spikesight.service.runtime import Runtime
-from spikesight.service.stream import live as module
 from spikesight.service.stream.live import Live
 from spikesight.service.stream.messages import EVENTS_T64, Ended, Frame, Hello
 from spikesight.service.stream.outbox import Outbox, end_all
-from spikesight.service.stream.protocol import Batch, Outgoing, StreamCore
+from spikesight.service.stream.protocol import Outgoing, StreamCore
 from tests.support.models import EVENT_CONTRACT, tiny
 from tests.support.serving.servers import limited
 from tests.support.serving.streams import SENSOR
@@ -87,33 +85,6 @@ async def test_a_job_that_failed_ends_the_stream_after_what_is_queued(error: Exc
     assert client.log[-1] == "the last word"
 
 
-@pytest.mark.parametrize(("working", "slept"), [(False, [30.0, 10.0]), (True, [60.0])])
-async def test_silence_ends_a_stream_after_its_time_that_begins_when_a_message_is_worked_off(
-    working: bool, slept: list[float], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    waits, now = list[float](), [200.0 if working else 130.0]
-    async with live(Client(), idle_s=60.0) as stream:
-
-        async def sleep(seconds: float) -> None:
-            waits.append(seconds)
-            now[0] += seconds
-            if working:
-                stream.turn.release()
-            else:
-                stream.heard = 110.0  # something came meanwhile
-
-        stream.heard = 100.0
-        if working:
-            await stream.turn.acquire()
-        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
-        monkeypatch.setattr(module, "asyncio", SimpleNamespace(sleep=sleep))
-        with pytest.raises(Ended) as caught:
-            await stream.watch_idle()
-        assert caught.value.code == 1001
-        monkeypatch.undo()
-    assert waits == slept
-
-
 async def test_a_stream_waits_while_as_many_answers_as_may_wait_are_not_read() -> None:
     client = Client(*map(packet, range(20)), reads=False)
     async with live(client, max_pending=4) as stream:
@@ -126,9 +97,7 @@ async def test_a_stream_waits_while_as_many_answers_as_may_wait_are_not_read() -
         await end_all([running])
 
 
-@pytest.mark.attack(
-    "WebSocket", "thousands of messages in one burst", "others are served between any two of them, who had least first"
-)
+@pytest.mark.attack("WebSocket", "thousands of messages in one burst", "others are served between any two of them")
 async def test_others_are_served_between_the_messages_of_a_burst(monkeypatch: pytest.MonkeyPatch) -> None:
     log: list[str] = []
     monkeypatch.setattr(StreamCore, "control", lambda _, text: log.append(text))
@@ -142,39 +111,6 @@ async def test_others_are_served_between_the_messages_of_a_burst(monkeypatch: py
         await asyncio.gather(stream.read_all(), other())
     for before, after in pairwise("abcd"):
         assert "another" in log[log.index(before) : log.index(after)]
-
-
-async def test_the_clock_closes_no_bins_while_a_message_is_worked_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    log: list[str] = []
-    of_the_clock: Any = "of the clock"
-    monkeypatch.setattr(StreamCore, "tick", lambda _: of_the_clock)
-    at_once, room = asyncio.sleep, asyncio.Event()
-    async with live(Client(packet(0))) as stream:
-        monkeypatch.setattr(asyncio, "sleep", lambda _: at_once(0))
-
-        async def submit(given: Batch | str) -> None:
-            if given != of_the_clock:
-                log.append("begun")
-                await room.wait()
-            log.append(given if isinstance(given, str) else "of the message")
-
-        monkeypatch.setattr(stream, "submit", submit)
-        ticking: asyncio.Task[None] | None = None
-        reading = asyncio.create_task(stream.read_all())
-        while "begun" not in log:
-            await at_once(0)
-            assert not reading.done(), reading.exception()
-        ticking = asyncio.create_task(stream.tick(0.0))
-        for _ in range(20):
-            await at_once(0)
-        room.set()
-        await reading
-        while of_the_clock not in log:
-            await at_once(0)
-            assert not ticking.done(), ticking.exception()
-        await end_all([ticking])
-        monkeypatch.undo()
-    assert log[:3] == ["begun", "of the message", "of the clock"]
 
 
 @pytest.mark.attack("WebSocket", "messages that are not read", "once 8 MiB wait they are thrown away")

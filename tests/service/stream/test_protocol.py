@@ -2,7 +2,6 @@
 
 import json
 import struct
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,8 +10,6 @@ from pydantic import ValidationError
 from spikesight.encoders.dvs import StreamBinner
 from spikesight.encoders.events import EVENTS, Events, make_events
 from spikesight.encoders.packets import pack
-from spikesight.models.classifier import Classifier
-from spikesight.models.novelty.profile import Profile
 from spikesight.models.steps import Input, Outcome
 from spikesight.service.http.metrics import Metrics
 from spikesight.service.scheduler.mailbox import Mailbox
@@ -20,20 +17,15 @@ from spikesight.service.scheduler.registry import Model
 from spikesight.service.settings import Settings
 from spikesight.service.stream.messages import (
     CONTROL,
-    EVENTS_AER,
-    EVENTS_T32,
     EVENTS_T64,
     Ended,
     Frame,
     Hello,
-    PacketDecoder,
-    PacketError,
     fault,
     pack_picture,
     parse_frame,
 )
 from spikesight.service.stream.protocol import Batch, Outgoing, StreamCore
-from tests.support.inputs.samples import some_events
 from tests.support.models import EVENT_CONTRACT, tiny
 from tests.support.serving.streams import SENSOR
 from tests.support.waiting import Clock
@@ -68,26 +60,6 @@ def stepped(stream: StreamCore, given: Input) -> list[Outgoing]:
 def fields(messages: list[Outgoing], *names: str) -> list[tuple[object, ...]]:
     bodies = [json.loads(one.data) for one in messages if isinstance(one.data, str)]
     return [tuple(body[name] for name in names) for body in bodies]
-
-
-def test_answers_tell_a_camera_unlike_those_that_the_model_learnt_from() -> None:
-    profile = Profile((0.1, 1.0, 5.0), (0.0, 0.5, 1.0), (0.0, 0.5, 1.0))
-    known = Classifier(MODEL.classifier.network, replace(MODEL.classifier.card, profile=profile))
-    random = np.random.default_rng(0)
-    told = []
-    for count in (200, 5):  # events a bin
-        stream = core(model=Model(known, Settings(), Metrics(), Mailbox()))
-        t = np.sort(random.integers(0, 14 * BIN_US, 14 * count))
-        events = make_events(t, random.integers(0, 24, len(t)), random.integers(0, 32, len(t)), t % 2)
-        answers: list[object] = []
-        for seq, part in enumerate(np.array_split(events, 14)):
-            for batch in batches(stream, Frame(seq, seq, EVENTS_T64, pack(part, "t64"))):
-                inputs = stream.admit(batch)[0]
-                answers += [fields(stepped(stream, given), "camera")[0][0] for given in inputs]
-        told.append(answers)
-    assert told[0][0] is None, "before it is sure"
-    assert "times the events that this model learnt from" in str(told[0][-1])
-    assert set(told[1]) == {None}
 
 
 def test_answers_carry_their_message_in_order() -> None:
@@ -191,35 +163,6 @@ def test_control_messages() -> None:
     stream.control('{"type": "reset"}')
     (batch,) = batches(stream, packet(1, 0, BIN_US))
     assert [given.reset for given in batch.inputs] == [True]
-
-
-SIZES = {EVENTS_T64: 13, EVENTS_T32: 8, EVENTS_AER: 4}
-
-
-def test_times_of_each_layout() -> None:
-    events = some_events(100)
-    assert np.array_equal(PacketDecoder().decode(EVENTS_T64, pack(events, "t64"), 0), events)
-    word = struct.pack("<I", 1 << 31 | 10 << 16 | 1 << 15 | 20)
-    (event,) = PacketDecoder().decode(EVENTS_AER, word, 555)
-    assert (event["t"], event["x"], event["y"], event["p"]) == (555, 10, 20, True), "without a time, its arrival"
-    decoder, timed = PacketDecoder(), struct.pack("<I", 10 << 16 | 20)
-    assert decoder.decode(EVENTS_AER, timed + struct.pack("<I", 99), 5)["t"].tolist() == [99]
-    with pytest.raises(PacketError, match="the last event's time is missing"):
-        decoder.decode(EVENTS_AER, timed, 5)
-    assert decoder.decode(EVENTS_AER, timed + struct.pack("<I", 101), 5)["t"].tolist() == [101]
-
-
-def test_what_is_no_packet() -> None:
-    event = struct.Struct("<QHHB")
-    assert PacketDecoder().decode(EVENTS_T64, event.pack(2**53 - 1, 1, 2, 1), 0)["t"].tolist() == [2**53 - 1]
-    with pytest.raises(PacketError, match="beyond"):
-        PacketDecoder().decode(EVENTS_T64, event.pack(0, 1, 2, 1) + event.pack(2**53, 1, 2, 1), 0)
-    for kind, size in SIZES.items():
-        decoder = PacketDecoder()
-        assert not len(decoder.decode(kind, b"", 0))
-        for n in (1, size - 1, size + 1):
-            with pytest.raises(PacketError, match=f"not a whole number of {size}-byte records"):
-                decoder.decode(kind, bytes(n), 0)
 
 
 @pytest.mark.parametrize(

@@ -69,12 +69,6 @@ def test_examples_can_be_seen_and_taken_back(session: RemoteTeaching, record: Re
     assert not session.state(wait=True).ready, "one class is none to choose from"
 
 
-def test_an_image_is_an_example_too(session: RemoteTeaching) -> None:
-    image = np.full((120, 160, 3), 230, np.uint8)
-    cv2.rectangle(image, (40, 30), (110, 90), (20, 20, 20), -1)
-    assert session.show("box", cv2.imencode(".png", image)[1].tobytes()).taken
-
-
 async def test_an_upload_follows_its_class_while_it_is_sent() -> None:
     app, data = create_app(settings(), (tiny(),)), picture()
     async with app.router.lifespan_context(app):
@@ -114,11 +108,11 @@ UNFIT = (
     "",
     "x" * 65,
     "lesson-" + "0" * 24,
-    *["a/b", "..", "model", "tiny.steps", "index", "stats", "Ready", "con", "NUL.txt", "a."],
+    *["a/b", "..", "model", "con", "NUL.txt", "a."],
 )
 
 
-@pytest.mark.attack("teaching", "saving as `..`, `NAME.steps`, `index`, `CON`, `a.`, another session's id", "400")
+@pytest.mark.attack("teaching", "saving as `..`, `CON`, `a.`, another session's id", "400")
 @pytest.mark.attack("teaching", "saving over a model of somebody else, also one that is not served now", "409")
 def test_a_saved_model_is_served_to_all_and_after_a_restart(
     client: Client, session: RemoteTeaching, record: Record, saved: Path, tmp_path: Path
@@ -141,16 +135,10 @@ def test_a_saved_model_is_served_to_all_and_after_a_restart(
         taught(other, record)
         assert refused(other.save, "lines")[0] == 409, "nobody else takes its name"
         other.save("others")
-    for name in (*UNFIT, "OTHERS", "pixels", "mnist-direct"):
-        assert refused(client.rename, "lines", name)[0] in (400, 409), name
-    client.rename("lines", "strokes")
-    assert session.state().saved == "strokes"
-    assert client.predict(record("lying", 9), model="strokes").label == "flat"
-    assert refused(client.predict, record("lying", 9), model="lines")[0] == 404
     client.remove("others")
-    assert [model.name for model in client.models().models if model.saved] == ["strokes"]
-    assert [path.name for path in saved.iterdir()] == ["strokes"]
-    client.rename("strokes", "lines")
+    assert refused(client.predict, record("lying", 9), model="others")[0] == 404
+    assert [model.name for model in client.models().models if model.saved] == ["lines"]
+    assert [path.name for path in saved.iterdir()] == ["lines"]
     (saved / "broken").mkdir()
     (saved / "broken" / "config.json").write_text("{")
     app = create_app(Settings(models=(str(kept(tmp_path / "first")),), save_to=saved))

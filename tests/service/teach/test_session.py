@@ -18,7 +18,7 @@ from spikesight.service.scheduler.mailbox import Mailbox
 from spikesight.service.scheduler.registry import Model
 from spikesight.service.settings import Settings
 from spikesight.service.teach.examples import BIN_US, MAX_CLASSES, MAX_WAITING, SENSOR, STEPS, Examples, WindowCutter
-from spikesight.service.teach.sessions import FEW, SHARE, Learner
+from spikesight.service.teach.sessions import Learner
 from tests.support.models import tiny
 
 
@@ -83,23 +83,6 @@ class Bench:
             return await self.examples.add(waiting, self.examples.new_take(), lambda: [window()] * count)
 
 
-async def test_a_head_is_learnt_anew_after_a_few_examples_or_a_share_of_all() -> None:
-    bench = Bench()
-    for _ in range(FEW):
-        assert bench.learnt == []
-        await bench.give("a")
-        await asyncio.sleep(0)
-    many = 5 * SHARE
-    for more in (many - FEW, many // SHARE - 1):
-        await bench.give("a", more)
-        await asyncio.sleep(0)
-        assert bench.learnt == [FEW, many]
-    for _ in range(2):
-        await bench.learner.settled()
-        assert bench.learnt == [FEW, many, many + 4], "whoever waits has all examples"
-        assert bench.learner.version == len(bench.served) == 3
-
-
 async def test_whoever_waits_has_what_was_shown_before() -> None:
     bench = Bench()
     bench.open.clear()
@@ -116,20 +99,6 @@ async def test_whoever_waits_has_what_was_shown_before() -> None:
     await asyncio.sleep(0)
     bench.examples.close()
     await waiting
-
-
-async def test_what_comes_while_a_head_is_learnt_is_learnt_after_it() -> None:
-    bench = Bench()
-    bench.open.clear()
-    bench.learner.update()
-    bench.learner.update()
-    assert bench.learner.learning
-    await asyncio.sleep(0)
-    bench.learner.update()
-    bench.open.set()
-    await bench.learner.settled()
-    assert len(bench.learnt) == 2
-    assert not bench.learner.learning
 
 
 async def test_classes_are_so_many_and_what_waits_is_bounded() -> None:

@@ -10,12 +10,10 @@ import numpy as np
 import pytest
 
 from spikesight.models.steps import Input, Outcome
-from spikesight.service.http.errors import ServiceError
 from spikesight.service.scheduler.queue import Job
 from spikesight.service.scheduler.registry import UnknownModel, WrongBin
 from spikesight.service.scheduler.scheduler import Scheduler
 from spikesight.service.teach import routes
-from spikesight.service.teach import sessions as module
 from spikesight.service.teach.sessions import TeachingSession
 from tests.service.teach.conftest import teaching
 from tests.support.waiting import PATIENCE_S, until
@@ -100,7 +98,6 @@ async def test_who_asks_for_much_waits_for_itself(monkeypatch: pytest.MonkeyPatc
         for session in (greedy, other):
             monkeypatch.setattr(session.learner, "settled", settled)
             monkeypatch.setattr(session.learner, "ready", lambda: SimpleNamespace(network=None, card=None))
-        greedy.turns.had = other.turns.had  # whatever their beginnings took
         asked = [routes.download(greedy, "greedy") for _ in range(40)]
         await asyncio.gather(*asked, routes.download(other, "other"))
         assert packed.index("other") <= 1
@@ -108,24 +105,6 @@ async def test_who_asks_for_much_waits_for_itself(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.attack("teaching", "sessions left alone", "forgotten after 30 minutes")
-async def test_an_unused_session_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with teaching(lesson_idle_s=60) as (_, sessions):
-        now = [0.0]
-        monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
-        idle, followed = await sessions.begin("a", None), await sessions.begin("a", None)
-        followed.followers.add(lambda _: None)
-        idle.used = followed.used = 0.0
-        now[0] = 59
-        assert sessions.get(idle.id) is idle
-        now[0] = 59 + 60
-        assert sessions.get(idle.id) is idle, "it was asked for a minute ago"
-        now[0] = 59 + 60 + 61
-        assert sessions.get(followed.id) is followed
-        with pytest.raises(ServiceError, match="no teaching session of that id"):
-            sessions.get(idle.id)
-        monkeypatch.undo()
-
-
 async def test_an_unused_session_ends_though_nobody_asks() -> None:
     async with teaching(lesson_idle_s=0.01) as (runtime, sessions):
         identity = (await sessions.begin("a", None)).id

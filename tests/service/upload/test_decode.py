@@ -2,7 +2,6 @@
 
 import contextlib
 import struct
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,9 +13,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from spikesight.encoders.events import SensorSize, make_events
 from spikesight.encoders.recordings import files
-from spikesight.encoders.recordings.files import FORMATS, Recording
+from spikesight.encoders.recordings.files import FORMATS
 from spikesight.encoders.recordings.hdf5 import rows_of
 from spikesight.service.http.errors import ServiceError
 from spikesight.service.upload import decode as module
@@ -33,11 +31,9 @@ from spikesight.service.upload.decode import (
     image_format,
     kind_of,
     size_of,
-    small_sensor_warning,
-    suffix_of,
 )
 from tests.support.inputs.samples import picture
-from tests.support.serving.hostile import png, webp_with_size, with_scans
+from tests.support.serving.hostile import png, with_scans
 from tests.support.serving.http import refused
 
 SUFFIXES = {".jpg": "jpeg", ".png": "png", ".webp": "webp", ".bmp": "bmp"}
@@ -51,15 +47,6 @@ def test_sizes_are_read_from_headers(suffix: str, kind: str, size: tuple[int, in
     assert image_format(data) == kind
     assert size_of(kind, data) == size
     assert decode_image(data, 10_000, formats=ALL).shape == (size[1], size[0], 3)
-
-
-def test_progressive_lossless_and_layered_sizes() -> None:
-    pixels = np.zeros((30, 40, 3), np.uint8)
-    progressive = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
-    lossless = cv2.imencode(".webp", pixels, [cv2.IMWRITE_WEBP_QUALITY, 101])[1].tobytes()
-    assert size_of("jpeg", progressive) == size_of("webp", lossless) == (40, 30)
-    for canvas in ((300, 1000), (20, 20)):
-        assert size_of("webp", webp_with_size(*canvas)) == (0, 0), "its only frame is 40 x 30"
 
 
 def test_pixels_are_eight_bit_rgb() -> None:
@@ -192,21 +179,6 @@ def test_only_small_plain_images_stay_in_the_service(data: bytes, is_cheap: bool
     assert decodes_fast(data) == is_cheap
 
 
-@pytest.mark.parametrize(
-    ("name", "suffix"),
-    [
-        ("a.bin", ".bin"),
-        ("A.NPZ", ".npz"),
-        ("a.b c", ""),
-        ("a.123456789", ""),
-        ("../../etc/passwd", ""),
-        ("a.bin\n", ""),
-    ],
-)
-def test_of_a_name_the_suffix_counts(name: str, suffix: str) -> None:
-    assert suffix_of(name) == suffix
-
-
 def test_what_an_upload_is() -> None:
     assert kind_of(picture(), "a.bin") == "image"
     for data in (b"% evt 3.0", b"1 2 3 1\n", *(kind.mark for kind in FORMATS.values() if kind.mark)):
@@ -230,14 +202,6 @@ def test_so_many_events_are_taken_and_no_more(tmp_path: Path, monkeypatch: pytes
     path.write_text("t,x,y,p\n" + "1,2,3,1\n" * 6)
     with pytest.raises(ServiceError, match="has 6 events; this service takes at most 5"):
         module.read_limited(path)
-
-
-@pytest.mark.parametrize(("x", "y", "told"), [(63, 63, True), (64, 63, False), (63, 64, False), (0, 0, True)])
-def test_a_corner_of_a_large_sensor_is_told(x: int, y: int, told: bool) -> None:
-    recording = Recording(make_events([0], [x], [y], [1]), SensorSize(128, 128), "aedat2")
-    said = "".join(small_sensor_warning(recording))
-    assert (f"within {x + 1}x{y + 1} of a sensor of 128x128" in said) == bool(said) == told
-    assert small_sensor_warning(replace(recording, format="aedat3")) == ()
 
 
 @pytest.mark.attack("recordings", "vectors that unpack to more events than a process has memory for", "413")

@@ -1,5 +1,7 @@
 """Streams: what a client asks for and hears, and a session stepped without a server."""
 
+from weakref import WeakKeyDictionary
+
 from spikesight.models.classifier import Stepper
 from spikesight.models.classifier.session import Session
 from spikesight.models.steps import Answer, Input
@@ -10,13 +12,19 @@ from tests.support.waiting import PATIENCE_S
 SENSOR = {"width": EVENT_CONTRACT.sensor_width, "height": EVENT_CONTRACT.sensor_height}
 STREAM = {"logits": True, "picture": True, **SENSOR}
 
+ANSWERED = WeakKeyDictionary[Stream, int]()  # how many messages of a stream were answered before
+
 
 def answered(stream: Stream) -> list[Message]:
-    """All messages until the newest that was sent is answered: by its picture, which comes last, or an error."""
+    """All messages until all that was sent is answered: each by its picture, which comes last, or an error."""
     found: list[Message] = []
+    left = set(range(ANSWERED.get(stream, 0) + 1, stream.seq + 1))
     for message in stream.receive(PATIENCE_S):
         found.append(message)
-        if isinstance(message, Picture | Bad) and message.seq == stream.seq:
+        if isinstance(message, Picture | Bad):
+            left.discard(message.seq)
+        if not left:
+            ANSWERED[stream] = stream.seq
             return found
     raise AssertionError("no answer")
 

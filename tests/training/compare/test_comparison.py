@@ -1,4 +1,4 @@
-"""The jobs of a comparison: the ANN and how it learns, STDP, pieces of a curve, stored results."""
+"""A comparison: the ANN and how it learns, STDP, curves, stored results, resuming, a report of what was measured."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,12 +9,17 @@ import pytest
 import torch
 from torch import nn
 
+from spikesight.models.contract import Card
 from spikesight.models.networks.ann import ANNS, SmallCnn
 from spikesight.models.networks.stdp import StdpConfig, StdpLayer, rates_of
-from spikesight.training.compare import comparison
-from spikesight.training.compare.ann import accuracy, ann_settings, fit_ann, prepare
-from spikesight.training.compare.comparison import Comparison
-from spikesight.training.compare.config import CompareConfig
+from spikesight.models.statistics import interval
+from spikesight.training.compare import comparison, conversion
+from spikesight.training.compare.ann import accuracy, ann_settings, fit_ann, hits, prepare
+from spikesight.training.compare.comparison import CompareConfig, Comparison, Curve
+from spikesight.training.compare.conversion import choose_steps, splits_of
+from spikesight.training.compare.report import steps_to, write_report
+from spikesight.training.config import TrainConfig
+from spikesight.training.data import load_data
 from spikesight.training.data.images import Images
 from tests.support.inputs.data_sets import write_idx, write_stripes
 
@@ -70,12 +75,11 @@ def test_an_ann_is_trained_or_taken_as_it_is(
     network, result = compared.ann()
     assert asked == ([(count, epochs)] if epochs else [])
     assert alike(network, given), "that of the file, or a fresh one of the seed"
-    right = comparison.hits(network, compared.prepared(compared.test), compared.test.labels)
-    assert (result.images, result.images_here) == (24, 8)
-    assert (result.accuracy, result.accuracy_here) == (100 * right.mean(), 100 * right[:8].mean())
-    again, other = small(pictures, tmp_path, images=9, **words).ann()
-    assert alike(again, network), "trained before, and read on other images"
-    assert (len(asked), other.images_here) == (bool(epochs), 9)
+    right = hits(network, compared.prepared(compared.test), compared.test.labels)
+    assert (result.images, result.correct) == (24, [right.sum()])
+    again, _ = small(pictures, tmp_path, images=9, **words).ann()
+    assert alike(again, network), "trained before"
+    assert len(asked) == bool(epochs)
 
 
 def test_the_anns_recipe_learns() -> None:
@@ -123,7 +127,7 @@ def test_stdp_names_its_neurons_by_training_images_and_reads_test_images(tmp_pat
     layer.learn(rates_of(train.pixels))
     layer.name(rates_of(train.pixels), train.labels, 10)
     right = int((layer.predict(rates_of(test.pixels)) == test.labels).sum())
-    assert (found.right, found.images, found.seed, found.train_images) == (right, 5, 2, 15)
+    assert (found.correct, found.images) == ([right], 5)
 
 
 def test_a_curve_has_every_step_of_one_run_and_is_kept(pictures: Path, tmp_path: Path) -> None:
@@ -132,3 +136,98 @@ def test_a_curve_has_every_step_of_one_run_and_is_kept(pictures: Path, tmp_path:
     assert (len(found.correct), found.images, list(found.work)) == (6, 24, ["2", "4", "6"])
     assert small(pictures, tmp_path).conversion(ann, "ours", 6, 24) == found
     assert small(pictures, tmp_path).conversion(ann, "ours", 6, 9).images == 9
+
+
+def test_comparison_runs_resumes_and_reports(pictures: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    config = CompareConfig(
+        data=str(pictures), output=str(tmp_path), train_images=90, ann_epochs=3, direct_epochs=1,
+        direct=("direct/arctan/2",),
+        methods=("rueckauer", "ours"), steps=12, aim=8, images=20,
+        long=("rueckauer",), long_steps=20, long_images=8, calibration=32, held=6, chosen_images=24,
+    )  # fmt: skip
+    results = Comparison(config, said.append).run()
+    sizes = {
+        name: [(curve.method, curve.steps, curve.images) for curve in getattr(results, name)]
+        for name in ("chosen", "converted", "direct", "long")
+    }
+    best = max(results.trials, key=lambda t: t.correct[-1]).method
+    assert sizes == {
+        "chosen": [(best, 8, 24)],
+        "converted": [("rueckauer", 12, 20), ("ours", 12, 20)],
+        "direct": [("direct/arctan/2", 2, 20)],
+        "long": [("rueckauer", 20, 8)],
+    }
+    assert [(t.method, t.steps) for t in results.trials] == [("rueckauer", 8), ("ours", 8)]
+    assert (results.ann.images, results.stdp) == (24, []), "STDP reads grey images"
+    assert results.direct[0].work["2"].macs > 0
+    assert results.converted[1].work["8"].acs > 0
+    text = write_report(results, tmp_path).read_text()
+    assert all(words in text for words in ("Two ways to a spiking network", "<td>ours</td>", "45 nm", "<svg"))
+    said.clear()
+    assert Comparison(config, said.append).run() == results
+    assert all("kept" in line for line in said)
+    Comparison(replace(config, seed=1), said.append).direct("direct/arctan/2")
+    assert len(list(tmp_path.glob("direct-*"))) == 2  # no run goes on with one of other settings
+
+
+def test_the_first_step_from_which_on_it_is_good() -> None:
+    found = Curve(method="x", correct=[90, 10, 90, 89, 90, 91], images=100)
+    assert [steps_to(found, target) for target in (5, 10, 89, 89.5, 90, 90.5, 91, 91.5)] == [1, 1, 3, 5, 5, 6, 6, None]
+    assert steps_to(Curve(method="x", correct=[1], images=100), 1) == 1
+
+
+def test_pixels_are_normalised_by_channel() -> None:
+    images = np.array([0, 51, 255], np.uint8).reshape(1, 3, 1, 1)
+    made = prepare(images, (0.0, 0.1, 0.5), (1.0, 0.5, 0.25))
+    assert made.dtype == torch.float32
+    assert made.flatten().tolist() == pytest.approx([0.0, 0.2, 2.0])
+
+
+@pytest.mark.parametrize("batch", [2, 3, 256])
+def test_hits_are_images_whose_largest_logit_is_their_label(batch: int) -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Dropout(0.9)).train()
+    x = torch.eye(3)[[0, 1, 2, 0, 1]].view(5, 3, 1, 1)
+    labels = np.array([0, 1, 0, 0, 2])
+    assert hits(network, x, labels, batch).tolist() == [True, True, False, True, False]
+    assert accuracy(network, x, labels, batch) == pytest.approx(60.0)
+    assert not network.training
+
+
+def test_the_held_out_pictures_are_those_of_the_training(tmp_path: Path) -> None:
+    write_idx(tmp_path, train=40, test=10)
+    config = TrainConfig(data="mnist", root=str(tmp_path), network="cifar-resnet8", neuron="relu", steps=1)
+    data = load_data(config)
+    recipe = {"data": "mnist", "network": "cifar-resnet8", "neuron": "relu", "steps": 1, "seed": 0}
+    pictures, held = splits_of(Card(data.contract, data.labels, {"recipe": recipe}), tmp_path)
+    assert np.array_equal(held.labels, data.val.labels)
+    assert np.array_equal(held.pixels, data.val.frames[:][:, 0])
+    assert len(pictures.train) + len(held) == 40
+    assert len(pictures.test) == 10
+    assert pictures.mean == data.contract.mean
+
+
+@pytest.mark.parametrize(
+    ("right", "steps"), [((95, 96, 97, 98, 99), 4), ((50, 93, 96, 99, 99), 16), ((10, 30, 20, 30, 29), 8)]
+)
+def test_the_fewest_good_steps_or_the_best(right: tuple[int, ...], steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversion, "accuracy", lambda *_: 99.0)
+    monkeypatch.setattr(conversion, "convert", lambda *_, steps: steps)
+
+    class Found:
+        def __init__(self, steps: int) -> None:
+            self.steps = steps
+
+        def accuracy(self, _: int) -> float:
+            return float(right[(4, 8, 16, 32, 64).index(self.steps)])
+
+    monkeypatch.setattr(conversion, "curve", lambda network, *_: Found(network))
+    held = Images(np.zeros((100, 1, 2, 2), np.uint8), np.zeros(100, np.int64))
+    said: list[str] = []
+    network, chosen, tried = choose_steps(torch.nn.Identity(), [], "ours", torch.zeros(100, 1, 2, 2), held, said.append)
+    assert network == chosen == steps
+    assert tried.pop("ann") == 99.0
+    assert list(tried.values()) == list(right[: len(tried)])
+    good = [found for found in right if found >= 100 * interval(99, 100)[0]]
+    assert len(tried) == (right.index(good[0]) + 1 if good else len(right))
+    assert said[1:] == [f"  T = {t}: {value:.2f} %" for t, value in tried.items()]

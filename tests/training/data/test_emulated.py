@@ -5,7 +5,6 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -14,14 +13,12 @@ import pytest
 
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.recordings.files import write_recording
-from spikesight.encoders.roi.window import SHARE, Window
 from spikesight.models.classifier import InputPipeline
 from spikesight.models.contract import Card, Contract
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import emulated
-from spikesight.training.data.cache import bin_items, binned, cached, contract_key, noisy, sample_shape
-from spikesight.training.data.drawn.near import KINDS, MIRRORED, Digits
-from spikesight.training.data.emulated import INK, NEAR, WINDOWS, film_outliers, film_paper_clips, holds_drawing
+from spikesight.training.data.cache import bin_items, binned, cached, contract_key, sample_shape
+from spikesight.training.data.emulated import WINDOWS, film_outliers, film_paper_clips
 from spikesight.training.data.sets import Frames, Item
 from tests.support.inputs.data_sets import idx
 from tests.support.inputs.samples import random_events
@@ -57,42 +54,6 @@ def test_half_of_the_clips_is_a_webcams_and_half_an_event_cameras(films: list[Fr
         assert 0 < len(film) <= 3 * WINDOWS
         assert film.frames.shape[1:] == (10, 2, 34, 34)
         assert (film.frames.reshape(len(film), 10, -1).any(2).sum(1) > 5).all(), "windows that show something"
-
-
-@pytest.mark.parametrize(
-    ("right", "down", "large", "held"),
-    [
-        (0, 0, 0.61, True), (0, 0, 0.59, False), (0, 0, 1.49, True), (0, 0, 1.51, False), (0.99, 0, 1, True),
-        (1.01, 0, 1, False), (-0.99, 0, 1, True), (-1.01, 0, 1, False), (0, 0.99, 1, True), (0, -1.01, 1, False),
-    ],
-)  # fmt: skip
-def test_a_window_may_be_a_little_off_and_somewhat_larger_or_smaller(
-    right: float, down: float, large: float, held: bool
-) -> None:
-    sheet: Any = SimpleNamespace(desk=np.zeros((240, 320)), size=50.0)
-    side = large * 50 * INK / SHARE
-    off = NEAR * 50
-    assert holds_drawing(Window(160 - side / 2 + right * off, 120 - side / 2 + down * off, side), sheet) == held
-
-
-def test_images_are_emulated_in_their_order_without_those_that_are_shown_elsewhere(config: TrainConfig) -> None:
-    wanted = replace(config, emulated_count=3, noise_hz=2.0)
-    made = emulated.emulate_mnist(wanted, CONTRACT, frozenset({0, 2}))
-    assert made.labels.tolist() == [1, 3, 4]
-    image = emulated.read_idx(Path(config.root) / "train-images-idx3-ubyte")[0]
-    for frames, seed in zip(made.frames, (1, 3, 4)):
-        events = emulated.saccade_events(image, SMALL, "digit", seed=seed)
-        events = emulated.make_input_filter(SMALL, CONTRACT)(emulated.noisy(events, SMALL, wanted, seed))
-        expected = emulated.encoder_for(CONTRACT, SMALL)(events)[:, 0]
-        np.testing.assert_array_equal(frames, expected)
-
-
-def test_half_of_the_drawings_is_before_n_mnists_camera(config: TrainConfig) -> None:
-    picture = emulated.read_idx(Path(config.root) / "train-images-idx3-ubyte")[0]
-    made = emulated.emulate_drawings(np.repeat(picture[None], 4, 0), config, CONTRACT, "drawings")
-    for seed, frames in enumerate(made):
-        events = emulated.make_input_filter(SMALL, CONTRACT)(emulated.saccades(picture, SMALL, seed=seed))
-        assert np.array_equal(frames, emulated.encoder_for(CONTRACT, SMALL)(events)[:, 0]) == (seed >= 2)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +165,6 @@ def test_a_full_disk_is_an_error_before_anything_is_made(tmp_path: Path, monkeyp
 
 
 def test_whatever_changes_the_frames_is_in_the_key() -> None:
-    assert contract_key(TINY) == [3, 1000, 8, 9, "binary", 0], "what earlier versions kept is found"
     changes = {
         "steps": 4, "bin_us": 2000, "height": 9, "width": 8, "encoding": "count", "filter_us": 10, "frame": "object",
         "window": "drawing", "pooled": True,
@@ -247,26 +207,3 @@ def test_copies_windows_noise_and_changed_files_are_kept_apart(tmp_path: Path) -
     made.append(kept([whole]))
     assert len({frames.tobytes() for frames in made}) == len(made)
     assert len({frames.tobytes() for frames in made[3]}) > 1, "each item has noise of its own"
-
-
-def test_about_half_of_the_samples_get_noise() -> None:
-    noise, events = TrainConfig(noise_hz=50.0), random_events(200, SENSOR)
-    added = [len(noisy(events, SENSOR, noise, seed)) - len(events) for seed in range(40)]
-    assert 10 <= sum(n == 0 for n in added) <= 30
-    assert min(added) == 0
-    assert len({n for n in added if n}) > 5, "each as much as its seed says"
-    assert np.array_equal(noisy(events, SENSOR, noise, 3), noisy(events, SENSOR, noise, 3))
-
-
-STEPS = np.zeros((10, 28, 28), np.uint8)
-for digit in range(10):
-    STEPS[digit, 4 : 24 - digit, 9:20] = 255  # one form a class, none its own mirror image
-    STEPS[digit, 14 : 24 - digit, 15:20] = 0
-DIGITS = Digits(STEPS, np.arange(10))
-
-
-def test_what_stays_a_digit_is_not_mirrored() -> None:
-    seen = {
-        tuple(KINDS["mirrored digits"](DIGITS, np.random.default_rng(n))[:, ::-1].ravel().tolist()) for n in range(60)
-    }
-    assert seen == {tuple(STEPS[digit].ravel().tolist()) for digit in MIRRORED}

@@ -18,7 +18,7 @@ from spikesight.encoders.recordings.files import read_recording
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import list_nmnist, load, load_data, read_item
 from spikesight.training.data.drawn.printed import printed
-from spikesight.training.data.load import EventWindows, resolve
+from spikesight.training.data.load import READS, EventWindows, count_named_read, resolve
 from spikesight.training.data.sets import Frames, ImageSet, Listing, Window
 from spikesight.training.run.novelty import validation_parts
 from tests.support.inputs.data_sets import (
@@ -123,16 +123,6 @@ def test_emulated_images_join_only_the_training_set(tmp_path: Path) -> None:
     assert len(load_data(replace(config, repeat=2)).train) == len(data.train) + data.recorded
 
 
-def test_each_copy_of_the_training_set_has_noise_of_its_own(root: Path) -> None:
-    config = small_config(root, repeat=2, emulated=None)
-    plain = load_data(config)
-    noisy = load_data(replace(config, noise_hz=200.0))
-    again = load_data(replace(config, noise_hz=200.0, cache=str(root / "other")))
-    assert np.array_equal(noisy.train.frames, again.train.frames)
-    assert not np.array_equal(noisy.train.frames, plain.train.frames)
-    assert np.array_equal(noisy.val.frames, plain.val.frames)
-
-
 def test_printed_digits_join_images_of_written_ones(tmp_path: Path) -> None:
     write_mnist(tmp_path, 40)
     config = TrainConfig(data="mnist", root=str(tmp_path))
@@ -140,17 +130,6 @@ def test_printed_digits_join_images_of_written_ones(tmp_path: Path) -> None:
     assert np.array_equal(data.train.frames[-4:], extra.frames)
     assert data.train.labels.tolist() == [*plain.train.labels, *extra.labels]
     assert (data.contract, data.split) == (plain.contract, plain.split)
-
-
-def test_outliers_stand_beside_images_as_none_of_the_classes(tmp_path: Path) -> None:
-    write_mnist(tmp_path, 40)
-    config = TrainConfig(data="mnist", root=str(tmp_path))
-    data, plain = load_data(replace(config, outliers=9)), load_data(config)
-    assert data.outliers is not None
-    assert data.outliers.frames.shape == (9, 1, 1, 28, 28)
-    assert data.outliers.labels.tolist() == [10] * 9
-    assert np.array_equal(data.train.frames, plain.train.frames)
-    assert plain.outliers is None
 
 
 def test_digits_and_outliers_join_on_paper_before_a_webcam(tmp_path: Path) -> None:
@@ -261,3 +240,11 @@ def test_event_windows_go_through_transforms_and_a_loaders_processes(root: Path)
     np.testing.assert_array_equal(torch.cat([x for x, _ in loaded]), -torch.stack([x for x, _ in samples(plain)]))
     assert [label for _, labels in loaded for label in labels] == [str(label) for _, label in samples(plain)]
     assert len(pickle.dumps(plain)) < 34 * 34 * len(plain), "the frames do not travel"
+
+
+def test_reads_of_a_test_split_are_counted_by_set(tmp_path: Path) -> None:
+    assert [count_named_read(tmp_path, "nmnist", "a model") for _ in range(3)] == [1, 2, 3]
+    assert count_named_read(tmp_path, "mnist", "a model") == 1
+    with (tmp_path / READS).open("a") as file:
+        file.write("somebody's note\n[]\n{}\n")
+    assert count_named_read(tmp_path, "nmnist", "another model") == 4

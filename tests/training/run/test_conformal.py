@@ -9,7 +9,6 @@ import pytest
 
 from spikesight.encoders.events import Events, SensorSize, make_events
 from spikesight.encoders.recordings.files import read_recording, write_recording
-from spikesight.models.novelty.conformal import Trials
 from spikesight.models.statistics import interval
 from spikesight.training.data.sets import Item
 from spikesight.training.run import conformal
@@ -21,7 +20,6 @@ from spikesight.training.run.conformal import (
     assess,
     fit_conformal,
     held_out,
-    of_calibrations,
     random_cut,
     read_paths,
     run_through,
@@ -55,19 +53,6 @@ def test_what_was_committed_to_is_counted_by_class_with_its_intervals() -> None:
     assert found["wrong_of_committed"] == list(interval(1, 4))
     none = assess(promising(), labels[:1], [went(True, -1)], 0.1)
     assert (none["committed"], none["wrong_of_committed"], none["median_ms"]) == (0, None, None)
-
-
-def test_one_calibration_gives_more_or_less_than_was_asked() -> None:
-    """Against draws: of n uniform numbers the k-th largest leaves a Beta-distributed share above it."""
-    trials = Trials(np.ones(1), np.zeros((2, 360)), np.array([120, 100, 140]), np.zeros((2, 0)))
-    assert trials.by_class
-    low, high = of_calibrations(trials, 0.05)
-    drawn = np.sort(np.random.default_rng(0).random((20_000, 100)))[:, 100 - 5]
-    assert np.mean(drawn < low) == pytest.approx(0.025, abs=0.005)
-    assert np.mean(drawn > high) == pytest.approx(0.025, abs=0.005)
-    assert of_calibrations(trials, 0.001) == (1.0, 1.0), "nothing is ever ruled out"
-    wide = of_calibrations(Trials(np.ones(1), np.zeros((1, 19)), np.array([19]), np.zeros((1, 0))), 0.05)
-    assert wide[0] < low < high < wide[1]
 
 
 @pytest.mark.parametrize("length_us", [SHORT_US, LONG_US])

@@ -1,7 +1,5 @@
 """Parts of the training loop: one step, what an epoch keeps and orders, the card."""
 
-import os
-import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from spikesight.training.data import load_data
 from spikesight.training.data.drawn.near import KINDS
 from spikesight.training.run.evaluate import Evaluation
-from spikesight.training.run.loop import Run, TrainingError
-from spikesight.training.run.resume import load_progress
-from spikesight.training.step.optimiser import learning_rate
+from spikesight.training.run.loop import Run, TrainingError, learning_rate
+from spikesight.training.run.resume import load_progress, save_progress
 from tests.support.inputs.data_sets import small_config
 
 ROWS = np.arange(4)
@@ -69,23 +67,6 @@ def test_every_epoch_has_an_order_of_its_own(root: Path, monkeypatch: pytest.Mon
     assert orders[0] != orders[1]
 
 
-def test_ctrl_c_saves_and_stops(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = made(root, "stopped")
-    step = run.train_batch
-
-    def interrupted(*rows: Any) -> tuple[float, int]:
-        if run.progress.step == 1:
-            os.kill(os.getpid(), signal.SIGINT)
-        return step(*rows)
-
-    monkeypatch.setattr(run, "train_batch", interrupted)
-    before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt):
-        run.train()
-    assert signal.getsignal(signal.SIGINT) == before
-    assert load_progress(run.progress_path, run.network, run.optimiser)[1]["step"] == 2
-
-
 def test_of_equal_accuracies_the_lower_loss_is_kept(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run, best = made(root, "ties"), []
     losses = iter([0.5, 0.7, 0.3, 0.3])
@@ -112,3 +93,56 @@ def test_the_card_has_the_recipe_without_the_places_it_ran_at(root: Path) -> Non
     run.data = replace(data, outliers=data.val)
     assert card.training | {"outliers": list(KINDS)} == run.card({}).training
     assert (card.labels, card.contract, card.metrics) == (data.labels, data.contract, {"accuracy": 0.5})
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+
+
+def step(model: nn.Module, optimiser: torch.optim.Optimizer, seed: int) -> None:
+    x = torch.randn(5, 3, generator=torch.Generator().manual_seed(seed))
+    optimiser.zero_grad()
+    model(x).square().sum().backward()
+    optimiser.step()
+
+
+@pytest.mark.parametrize("kind", ["adamw", "sgd"])
+def test_going_on_equals_never_having_stopped(tmp_path: Path, kind: str) -> None:
+    def make(model: nn.Module) -> torch.optim.Optimizer:
+        if kind == "sgd":
+            return torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
+        return torch.optim.AdamW(model.parameters(), 0.1)
+
+    model = network()
+    optimiser = make(model)
+    for seed in range(3):
+        step(model, optimiser, seed)
+    save_progress(tmp_path / "a" / "last.safetensors", model, optimiser, {"carry": {"x.y": torch.ones(2)}}, {"step": 3})
+    for seed in range(3, 6):
+        step(model, optimiser, seed)
+    torch.manual_seed(9)
+    other = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+    second = make(other)
+    groups, counters = load_progress(tmp_path / "a" / "last.safetensors", other, second)
+    assert counters == {"step": 3}
+    assert groups["carry"]["x.y"].tolist() == [1, 1]
+    for seed in range(3, 6):
+        step(other, second, seed)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, other.state_dict()[name])
+
+
+def test_a_write_that_stops_half_way_keeps_the_old_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, path = network(), tmp_path / "last.safetensors"
+    optimiser = torch.optim.SGD(model.parameters(), 0.1)
+    save_progress(path, model, optimiser, {}, {"step": 1})
+
+    def half(_: object, target: Path, __: object) -> None:
+        target.write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr("spikesight.training.run.resume.save_file", half)
+    with pytest.raises(OSError, match="disk full"):
+        save_progress(path, model, optimiser, {}, {"step": 2})
+    assert load_progress(path, model, optimiser)[1] == {"step": 1}

@@ -3,8 +3,6 @@
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,24 +12,16 @@ from spikesight.app.cli import main
 from spikesight.encoders.events import SensorSize, empty_events
 from spikesight.models.checkpoint import load, save
 from spikesight.models.classifier import Classifier
-from spikesight.models.contract import Contract
 from spikesight.models.novelty import KEPT
-from spikesight.models.novelty.score import CAMERA, RECORDED, WEBCAM
-from spikesight.training.config import TrainConfig
-from spikesight.training.data import Data, Frames, bin_items, load_data, read_item
-from spikesight.training.data.emulated import SET_ASIDE
-from spikesight.training.run import novelty
+from spikesight.training.data import Data, bin_items, load_data, read_item
 from spikesight.training.run.fit import fit
 from spikesight.training.run.novelty import (
     calibration_error,
     forwarder,
-    prepared,
     profile_of,
     rebinned,
     run_windows,
-    training_parts,
     unlike_start,
-    validation_parts,
     with_bins,
 )
 from spikesight.training.step.batches import evaluation_input
@@ -47,15 +37,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Data, Path]:
         patch.setattr("spikesight.training.data.load._shortest_bin", lambda *_: 5000)
         fit(config, root / "runs" / "r")
         return load_data(config), root / "runs" / "r" / "model"
-
-
-def test_after_outliers_lines_are_those_of_samples_as_they_are(finished: tuple[Data, Path]) -> None:
-    data, _ = finished
-    stored = torch.from_numpy(np.array(data.val.frames))
-    plain = evaluation_input(stored, data.contract)
-    for outliers, wanted in ((None, [[False], [True, False]]), (data.val, [[True, False], [True]])):
-        both = prepared(replace(data, outliers=outliers), data.contract)
-        assert [[torch.equal(one(stored), plain) for one in of] for of in both] == wanted
 
 
 @pytest.mark.parametrize("bin_ms", [5, 8, 10, 30])
@@ -137,74 +118,3 @@ def test_calibration_error_is_the_gap_between_sure_and_right() -> None:
     assert calibration_error(probabilities, labels, np.ones(20)) == pytest.approx(0.1)
     weights = np.array([0.0] * 10 + [1.0] * 10)
     assert calibration_error(probabilities, labels, weights) == pytest.approx(0.0)
-
-
-def numbered(count: int) -> Frames:
-    return Frames(np.arange(count, dtype=np.uint8).reshape(-1, 1, 1, 1, 1), np.arange(count))
-
-
-@pytest.fixture
-def emulations(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
-    """What was asked of the emulation; it gives two digits, and films of three and of none."""
-    asked: list[tuple[Any, ...]] = []
-
-    def emulate(config: TrainConfig, contract: object, left_out: frozenset[int]) -> Frames:
-        asked.append((config.emulated_count, contract, left_out))
-        return numbered(2)
-
-    def film(_: TrainConfig, contract: object, left_out: frozenset[int], clips: range) -> list[Frames]:
-        asked.append((clips, contract, left_out))
-        return [numbered(3), numbered(0)]
-
-    monkeypatch.setattr(novelty, "emulate_mnist", emulate)
-    monkeypatch.setattr(novelty, "film_paper_clips", film)
-    return asked
-
-
-def some_data(**settings: Any) -> Any:
-    split = {"train": ["0/00003.bin", "0/00007.bin"], "val": ["1/00002.bin", "x.bin"]}
-    config = TrainConfig(**settings)
-    return SimpleNamespace(config=config, train=numbered(15), val=numbered(5), recorded=3, contract="c", split=split)
-
-
-def drawn(parts: list[tuple[Frames, int]]) -> list[tuple[list[int], int]]:
-    return [(part.labels.tolist(), kind) for part, kind in parts]
-
-
-def test_recordings_emulations_and_films_are_parts_of_their_own(emulations: list[tuple[Any, ...]]) -> None:
-    data = some_data(emulated="mnist", emulated_count=4, repeat=2, paper_clips=6)
-    films = [([0, 1, 2], WEBCAM), ([], CAMERA)]
-    assert drawn(training_parts(data)) == [([0, 1, 2], RECORDED), ([6, 7, 8, 9], RECORDED), *films]
-    assert emulations.pop() == (range(6), "c", {1})
-    assert drawn(validation_parts(data, 9)) == [([0, 1, 2, 3, 4], RECORDED), ([0, 1], RECORDED), films[0]]
-    assert emulations == [(9, "c", {0, 1, 2, 3, 4, 5, 6}), (range(6, 10), "c", {1})]
-    many = range(45_000)
-    validation_parts(some_data(emulated="mnist", emulated_count=len(many)), 9)
-    trained = [image for image in range(60_000) if image != 1 and image not in SET_ASIDE][: len(many)]
-    assert emulations.pop()[2].issuperset(trained), "no emulation is both trained on and calibrated on"
-    plain = some_data()
-    assert drawn(training_parts(plain)) == [(list(range(15)), RECORDED)]
-    assert drawn(validation_parts(plain)) == [(list(range(5)), RECORDED)]
-    assert len(emulations) == 2
-
-
-def test_windows_are_running_means_of_parts_that_count_alike() -> None:
-    contract = Contract("events", 2, 1, 1, 3, "binary", 1, 1, 1000, readout=2)
-
-    def forward(x_seq: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        values = x_seq.flatten(2)
-        return values * 3, values.sum(2, keepdim=True)
-
-    def part(count: int) -> Frames:
-        return Frames(np.random.default_rng(count).integers(0, 3, (count, 3, 2, 1, 1), np.uint8), np.arange(count))
-
-    prepare = partial(evaluation_input, contract=contract)
-    found = run_windows(forward, [(part(40), prepare, RECORDED), (part(3), prepare, CAMERA)], contract)
-    x = np.concatenate([part(40).frames, part(3).frames])[..., 0, 0].astype(float)
-    mean, some = np.stack([x[:, 0], x[:, :2].mean(1)], 1), (x != 0).sum(2)
-    np.testing.assert_allclose(found.logits, 3 * mean)
-    np.testing.assert_allclose(found.rates, mean.sum(2, keepdims=True))
-    np.testing.assert_allclose(found.active, np.stack([some[:, 0], some[:, :2].mean(1)], 1))
-    assert found.labels.tolist() == [*range(40), *range(3)]
-    assert found.kinds.tolist() == [RECORDED] * 40 + [CAMERA] * 3
-    np.testing.assert_allclose(found.weights, [1 / 40] * 40 + [1 / 3] * 3)

@@ -1,18 +1,25 @@
 """Batches follow from seed and step alone, whether they are made ahead or not."""
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from spikesight.models.contract import Contract
+from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
+from spikesight.models.neurons.layers import Neuron
 from spikesight.training.config import TrainConfig
 from spikesight.training.data.sets import Frames
 from spikesight.training.distributed import Processes
-from spikesight.training.step.batches import Batches, carried_state, encode, evaluation_input, seeded, training_input
+from spikesight.training.run.fit import fit
+from spikesight.training.run.loop import Trainee
+from spikesight.training.step.batches import Batches, carried_state, evaluation_input, seeded
+from tests.support.inputs.data_sets import small_config
 
 EVENTS = Contract("events", 2, 5, 6, 3, "binary", 6, 5, 1000)
 IMAGES = Contract("image", 3, 4, 4, 2, "direct", mean=(0.5, 0.25, 0.0), std=(0.25, 0.5, 1.0))
@@ -73,14 +80,6 @@ def test_slow_rows_are_read_one_step_ahead_and_give_the_same() -> None:
     assert ahead.take(order[3], 5).targets.tolist() == [3, 4], "what was made for another step is not taken"
 
 
-def test_events_keep_their_numbers_and_time_comes_first() -> None:
-    stored = torch.arange(2 * 3 * 2 * 5 * 6).reshape(2, 3, 2, 5, 6).to(torch.uint8)
-    x_seq = evaluation_input(stored, EVENTS)
-    assert torch.equal(x_seq, stored.float().transpose(0, 1))
-    config = TrainConfig(shift=0, rotate=0.0, scale=0.0, drop=0.0)
-    assert torch.equal(training_input(stored, config, EVENTS, seeded(0)), x_seq)
-
-
 def test_images_are_scaled_then_normalised_where_they_are_fed_as_they_are() -> None:
     stored = torch.full((1, 1, 3, 4, 4), 255, dtype=torch.uint8)
     x_seq = evaluation_input(stored, IMAGES)
@@ -88,13 +87,6 @@ def test_images_are_scaled_then_normalised_where_they_are_fed_as_they_are() -> N
     assert x_seq[0, 0, :, 0, 0].tolist() == pytest.approx([2.0, 1.5, 1.0])
     spikes = evaluation_input(stored, replace(IMAGES, encoding="rate"))
     assert spikes.unique().tolist() == [1.0], "a code of spikes is not normalised"
-
-
-def test_random_codes_are_alike_each_time_in_evaluation_only() -> None:
-    stored, rate = torch.full((1, 1, 3, 4, 4), 128, dtype=torch.uint8), replace(IMAGES, encoding="rate", steps=8)
-    assert torch.equal(evaluation_input(stored, rate), evaluation_input(stored, rate))
-    images = stored[:, 0].float() / 255
-    assert not torch.equal(encode(images, rate, seeded(1)), encode(images, rate, seeded(2)))
 
 
 @pytest.mark.parametrize("chance", [-1.0, 0.0, 0.5, 1.0])
@@ -113,3 +105,44 @@ def test_membranes_of_other_samples_are_carried_by_chance(chance: float) -> None
     assert torch.equal(got["v"][:, 1], first)
     assert torch.equal(got["w"].flatten(), first)
     assert carried_state(state, None, chance, seeded(0)) is state
+
+
+CPU = torch.device("cpu")
+pytestmark = pytest.mark.usefixtures("no_curves")
+
+
+def network() -> SpikingResNet:
+    torch.manual_seed(0)
+    return SpikingResNet(ResNetConfig("sew", (1, 1), (4, 8), in_channels=2, classes=3))
+
+
+def events(steps: int = 6) -> Tensor:
+    return (torch.rand(steps, 4, 2, 9, 9, generator=torch.Generator().manual_seed(1)) < 0.4).float()
+
+
+def test_the_firing_rate_is_the_mean_of_the_layers() -> None:
+    net, seen = network().eval(), []
+    for module in net.modules():
+        if isinstance(module, Neuron):
+            module.register_forward_hook(lambda _, __, spikes: seen.append(float(spikes.detach().mean())))
+    out = Trainee(net, TrainConfig(spike_penalty=0.1), CPU)(events(), {})
+    assert float(out.firing_rate.detach()) == pytest.approx(sum(seen) / len(seen))
+    assert float(Trainee(net, TrainConfig(), CPU)(events(), {}).firing_rate) == 0
+
+
+OPTIONS = {
+    "smooth": {"label_smoothing": 0.1},
+    "bf16": {"precision": "bf16"},
+    "plif": {"carry": 0.5, "neuron": "plif"},
+    "sgd-step": {"optimiser": "sgd", "schedule": "step", "lr": 0.05, "neuron": "if"},
+    "clif": {"neuron": "clif", "scale": 0.3, "flip": True},
+    "psn": {"neuron": "psn", "loss": "mean", "carry": 0.5},
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_every_option_trains_an_epoch(name: str, root: Path) -> None:
+    config = small_config(root, epochs=1, name=f"option-{name}", **OPTIONS[name])
+    metrics = fit(config, root / "runs" / config.name)
+    assert metrics["test"]["count"] == 6
+    assert (root / "runs" / config.name / "model" / "config.json").is_file()

@@ -14,8 +14,8 @@ export async function call(path, token = "", method = "GET", more = {}) {
 
 export const models = async (token) => (await call("v1/models", token)).json();
 
-/** Rename a model that was taught and saved, or without a name remove it. */
-export const change = (name, to, token) => call(`v1/models/${encodeURIComponent(name)}${to ? `?${new URLSearchParams({ to })}` : ""}`, token, to ? "PATCH" : "DELETE");
+/** Remove a model that was taught and saved. */
+export const remove = (name, token) => call(`v1/models/${encodeURIComponent(name)}`, token, "DELETE");
 
 /** List the shipped recordings; a server without any is no error. */
 export const samples = (token) => call("samples", token).then((response) => response.json(), () => []);

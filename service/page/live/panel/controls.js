@@ -43,11 +43,10 @@ export async function load(play, watch, again) {
 
 const BINS_MS = [1, 2, 5, 10, 20];
 
-/** Offer the settings of the chosen model: step lengths, and the name if it was saved here. */
+/** Offer the settings of the chosen model: step lengths, and to remove it if it was saved here. */
 export function offerSettings() {
-  const { name = "", saved = false, contract = {} } = state.chosenModel() ?? {};
+  const { saved = false, contract = {} } = state.chosenModel() ?? {};
   $("kept").hidden = !saved;
-  $("kept-name").value = name;
   const { bin_us: own = 0, shortest_bin_us: shortest = 0 } = contract;
   const shorter = BINS_MS.filter((ms) => shortest && 1000 * ms >= shortest && 1000 * ms < own).reverse();
   $("bin").replaceChildren(new Option(`${own / 1000} ms, as trained`, ""), ...shorter.map((ms) => new Option(`${ms} ms`, ms)));
