@@ -29,9 +29,8 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "recordings": {
         "info": ("recordings.info", "what is in a recording of events"),
-        "label": ("recordings.label", "cut a recording into named pieces by hand"),
         "transcode": ("recordings.transcode", "a recording from one format into another"),
-        "play": ("recordings.play", "a recording in the terminal, or as a network camera"),
+        "play": ("recordings.play", "a recording as a network camera"),
         "record": ("recordings.record", "a live event source into a file"),
         "emulate": ("recordings.emulate", "images or a video into recordings of events"),
     },

@@ -2,7 +2,7 @@
 
     python -m benchmarks [--minutes 10] [--root FOLDER]
 
-Each benchmark runs in its own process, with one thread (except `threads`), and writes its rows to benchmarks/results/.
+Each benchmark runs in its own process, with one thread, and writes its rows to benchmarks/results/.
 No benchmark begins after `--minutes`. Libraries that are not installed are left out: pip install openvino snntorch
 spikingjelly. `make bench` runs every benchmark with its own settings instead, for an hour or two.
 """
@@ -18,8 +18,6 @@ ROOT = Path(__file__).resolve().parents[1]
 PLAN = (
     "engine --tables sweep --networks resnet18 --sizes 224 --rates 2 7 15 30 50",
     "engine --tables streams",
-    "threads",
-    "data --root {root}",
     "neurons --rounds 3",
     "training --rounds 3",
     "events binning reading --rounds 5",

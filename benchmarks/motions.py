@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from benchmarks.common import report
-from spikesight.encoders.emulator.motions import MOTIONS, motion_recording
+from benchmarks.common.drawn import MOTIONS, motion_recording
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel
 from spikesight.encoders.events import SensorSize
 from spikesight.models.classifier import Classifier, Stepper

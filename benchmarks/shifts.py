@@ -23,8 +23,7 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.common import report
-from spikesight.encoders.emulator import corruptions
+from benchmarks.common import faults, report
 from spikesight.encoders.emulator.saccades import NMNIST, saccades
 from spikesight.encoders.emulator.sensors import CAMERAS, Camera
 from spikesight.encoders.events import NMNIST_SENSOR, Events, SensorSize
@@ -60,13 +59,13 @@ def thinned(events: Events, _: SensorSize, random: np.random.Generator, share: f
     return events[random.random(len(events)) >= share]
 
 
-SHIFTS: dict[str, corruptions.Fault | None] = {
+SHIFTS: dict[str, faults.Fault | None] = {
     "none": None,
-    **{f"noise, {hz} Hz a pixel": partial(corruptions.noise, hz=hz) for hz in (5, 10, 15, 20)},
+    **{f"noise, {hz} Hz a pixel": partial(faults.noise, hz=hz) for hz in (5, 10, 15, 20)},
     **{f"{share:.0%} of the events lost": partial(thinned, share=share) for share in (0.5, 0.8)},
-    **{f"speed, {n:g} times": partial(corruptions.speed, times=n) for n in (0.5, 0.7, 2, 4)},
-    **{f"rotation, {n} degrees": partial(corruptions.turned, degrees=n) for n in (10, 20, 30, 45)},
-    **{f"scale, {n:g} times": partial(corruptions.turned, times=n) for n in (0.7, 0.8, 1.2, 1.3)},
+    **{f"speed, {n:g} times": partial(faults.speed, times=n) for n in (0.5, 0.7, 2, 4)},
+    **{f"rotation, {n} degrees": partial(faults.turned, degrees=n) for n in (10, 20, 30, 45)},
+    **{f"scale, {n:g} times": partial(faults.turned, times=n) for n in (0.7, 0.8, 1.2, 1.3)},
 }
 
 
@@ -84,7 +83,7 @@ def emulated(root: Path, count: int = 300) -> Shown:
     return [(saccades(images[n], movement=camera, seed=n), int(labels[n])) for n, camera in enumerate(cameras)]
 
 
-def runs_of(classifier: Classifier, shown: Shown, fault: corruptions.Fault | None) -> Iterator[Run]:
+def runs_of(classifier: Classifier, shown: Shown, fault: faults.Fault | None) -> Iterator[Run]:
     """Yield the network's outputs for each recording, over two windows from a random time on."""
     contract = classifier.contract
     span_us = ROUNDS * contract.steps * contract.bin_us

@@ -53,15 +53,6 @@ def _table(n: int, crop: int, target: int) -> NDArray[np.uint32]:
     return np.where(kept, position * target // crop, NOWHERE).astype(np.uint32)
 
 
-def cells_of(events: Events, grid: Grid) -> NDArray[np.int32]:
-    """Return the flat indices of events in [2, H, W], channel 0 OFF; events outside the grid are left out."""
-    x, y = events["x"].astype(np.uint16), events["y"].astype(np.uint16)  # a negative place is beyond every sensor
-    columns, rows = grid.columns.take(x, mode="clip"), grid.rows.take(y, mode="clip")
-    seen = (x < len(grid.columns)) & (y < len(grid.rows)) & (columns != NOWHERE) & (rows != NOWHERE)
-    planes = events["p"] * np.uint32(grid.height * grid.width)
-    return (planes + rows + columns)[seen].astype(np.int32)
-
-
 def bin_events(
     events: Events,
     start_us: int,

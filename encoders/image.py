@@ -27,11 +27,6 @@ def first_spike(x_seq: Tensor) -> Tensor:
     return torch.where(fired.any(0), fired.to(torch.uint8).argmax(0), len(x_seq))
 
 
-def _at_least(name: str, value: float, lowest: float) -> None:
-    if not value >= lowest:
-        raise ValueError(f"{name} must be at least {lowest:g}, not {value}")
-
-
 def _real(images: Tensor) -> Tensor:
     """Return the images unchanged. Raises ValueError for integers, whose spikes would wrap, and for NaN."""
     if not images.is_floating_point():
@@ -49,7 +44,8 @@ class Code:
     steps: int
 
     def __post_init__(self) -> None:
-        _at_least("steps", self.steps, 1)
+        if self.steps < 1:
+            raise ValueError(f"steps must be at least 1, not {self.steps}")
 
 
 @dataclass(frozen=True)
@@ -66,61 +62,52 @@ class Direct(Code):
 
 @dataclass(frozen=True)
 class Rate(Code):
-    """Draws a Bernoulli spike each step with p = clamp(gain·x + offset, 0, 1) (snnTorch `rate`)."""
+    """Draws a Bernoulli spike each step with p = clamp(x, 0, 1) (snnTorch `rate`)."""
 
     random: ClassVar[bool] = True
-    gain: float = 1.0
-    offset: float = 0.0
 
     def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:
-        p = (self.gain * _real(images) + self.offset).clamp(0, 1)
+        p = _real(images).clamp(0, 1)
         dtype = torch.promote_types(images.dtype, torch.float32)  # in half precision small p would fire too often
         drawn = torch.rand((self.steps, *images.shape), generator=generator, dtype=dtype, device=images.device)
         return (drawn < p).to(images.dtype)
 
     def decode(self, x_seq: Tensor) -> Tensor:
-        """Estimate x as (mean over time - offset) / gain, unbiased unless p was clamped."""
-        return (x_seq.mean(0) - self.offset) / self.gain
+        """Estimate x as the mean over time, unbiased unless p was clamped."""
+        return x_seq.mean(0)
 
 
 @dataclass(frozen=True)
 class Latency(Code):
-    """Sends one spike, earlier for brighter inputs; t0 = `first`, τ = T-1-t0.
+    """Sends one spike, earlier for brighter inputs.
 
-    linear  t = t0 + τ·(1-x)                                                        (snnTorch, SpikingJelly)
-    log     t = t0 + τ·ln(x/(x-θ)) / ln((θ+ε)/ε), x at least θ+ε, ε = 1e-7: the charging time of an RC membrane, divided
+    linear  t = (T-1)·(1-x)                                                         (snnTorch, SpikingJelly)
+    log     t = (T-1)·ln(x/(x-θ)) / ln((θ+ε)/ε), x at least θ+ε, ε = 1e-7: the charging time of an RC membrane, divided
             by its analytic maximum, so that a sample's code never depends on its batch (snnTorch divides by the largest
             time in the batch)
-    grow    t = T-1 - ln(α·x + 1), α = e^(T-1) - 1                                  (SpikingJelly `log`)
 
-    `clip`: an input below θ never fires. The three logarithmic codes here and in WeberFechner are different functions.
+    `clip`: an input below θ never fires.
     """
 
     mapping: str = "linear"
     threshold: float = 0.01
     clip: bool = False
-    first: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.mapping not in ("linear", "log", "grow"):
-            raise ValueError(f"there is no latency mapping '{self.mapping}'; choose linear, log or grow")
-        if not 0 <= self.first < self.steps:
-            raise ValueError(f"the first step must be one of 0 to {self.steps - 1}, not {self.first}")
+        if self.mapping not in ("linear", "log"):
+            raise ValueError(f"there is no latency mapping '{self.mapping}'; choose linear or log")
         if not 0 < self.threshold < 1:
             raise ValueError(f"the threshold must lie between 0 and 1, not {self.threshold}")
 
     def times(self, images: Tensor) -> Tensor:
-        """Return the spike time of every input in steps, real, in [first, T-1]."""
-        x, span = images.double().clamp(0, 1), self.steps - 1 - self.first
+        """Return the spike time of every input in steps, real, in [0, T-1]."""
+        x, span = images.double().clamp(0, 1), self.steps - 1
         if self.mapping == "linear":
-            return self.first + (1 - x) * span
-        if self.mapping == "grow":
-            t = -torch.log(x * -math.expm1(-span) + math.exp(-span))  # rearranged to avoid overflow
-            return self.first + t.clamp(max=span)  # of many steps exp(-span) is 0
+            return (1 - x) * span
         x = x.clamp(min=self.threshold + EPSILON)
         longest = math.log((self.threshold + EPSILON) / EPSILON)
-        return self.first + torch.log(x / (x - self.threshold)) / longest * span
+        return torch.log(x / (x - self.threshold)) / longest * span
 
     def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:  # noqa: ARG002
         spikes = one_spike_at(self.times(_real(images)).round(), self.steps, images.dtype)
@@ -128,12 +115,10 @@ class Latency(Code):
 
     def decode(self, x_seq: Tensor) -> Tensor:
         """Return x from the step of the spike, 0 without a spike; exact to half a step of time."""
-        t = (first_spike(x_seq) - self.first).double()
-        span = max(self.steps - 1 - self.first, 1)
+        t = first_spike(x_seq).double()
+        span = max(self.steps - 1, 1)
         if self.mapping == "linear":
             x = 1 - t / span
-        elif self.mapping == "grow":
-            x = (torch.exp(-t) - math.exp(-span)) / -math.expm1(-span)
         else:
             grown = torch.exp(t / span * math.log((self.threshold + EPSILON) / EPSILON))
             x = torch.where(grown > 1, self.threshold * grown / (grown - 1).clamp(min=EPSILON), 1.0)
@@ -147,125 +132,9 @@ class FirstSpike(Latency):
     clip: bool = True
 
 
-@dataclass(frozen=True)
-class WeberFechner(Code):
-    """Sends one spike at t = (T-1)·ln(1/x)/ln(1/x_min), none below x_min: equal ratios of x give equal delays."""
-
-    lowest: float = 2.0**-8
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 < self.lowest < 1:
-            raise ValueError(f"the lowest value must lie between 0 and 1, not {self.lowest}")
-
-    def times(self, images: Tensor) -> Tensor:
-        """Return the spike time of every input in steps, real; above T-1 if the input is below the lowest value."""
-        return -torch.log(images.double().clamp(0, 1)) / -math.log(self.lowest) * (self.steps - 1)
-
-    def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:  # noqa: ARG002
-        spikes = one_spike_at(self.times(_real(images)).round(), self.steps, images.dtype)
-        return spikes * (images >= self.lowest)
-
-    def decode(self, x_seq: Tensor) -> Tensor:
-        """Return x from the step of the spike, 0 without a spike."""
-        t = first_spike(x_seq).double()
-        return torch.where((x_seq > 0).any(0), self.lowest ** (t / max(self.steps - 1, 1)), 0.0).to(x_seq.dtype)
-
-
-@dataclass(frozen=True)
-class Phase(Code):
-    """Sends the bits of x, most significant first: spike k of K weighs 2^-k; x at most 1 - 2^-K; period K.
-
-    This is SpikingJelly's `WeightedPhaseEncoder`.
-    """
-
-    bits: int = 8
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 1 <= self.bits <= 24:
-            raise ValueError(f"a phase code has 1 to 24 bits, not {self.bits}")
-
-    def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:  # noqa: ARG002
-        whole = (_real(images).double() * 2**self.bits).floor().clamp(0, 2**self.bits - 1).long()
-        shift = self.bits - 1 - torch.arange(self.steps, device=images.device) % self.bits
-        return (whole.unsqueeze(0) >> shift.view(-1, *[1] * images.dim()) & 1).to(images.dtype)
-
-    def decode(self, x_seq: Tensor) -> Tensor:
-        """Return Σ 2^-k·s_k over the first period: ⌊x·2^K⌋/2^K if a whole period was sent."""
-        first = x_seq[: self.bits]
-        weights = 0.5 ** torch.arange(1, len(first) + 1, dtype=x_seq.dtype, device=x_seq.device)
-        return (first * weights.view(-1, *[1] * (x_seq.dim() - 1))).sum(0)
-
-
-@dataclass(frozen=True)
-class Burst(Code):
-    """Sends ⌈N_max·x⌉ spikes, ⌊T_max - (T_max - T_min)·x⌋ steps apart: brighter is more and closer; none after T."""
-
-    most: int = 5
-    closest: int = 1
-    widest: int = 0  # steps between spikes of the darkest input; 0: the widest at which `most` spikes fit
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _at_least("most", self.most, 1)
-        _at_least("closest", self.closest, 1)
-        if self.widest and self.widest < self.closest:
-            raise ValueError(f"the widest interval must be at least the closest, {self.closest}, not {self.widest}")
-
-    def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:  # noqa: ARG002
-        x = _real(images).double().clamp(0, 1)
-        widest = self.widest or max(self.closest, (self.steps - 1) // max(self.most - 1, 1))
-        number = torch.ceil(self.most * x)
-        interval = torch.floor(widest - (widest - self.closest) * x)
-        clock = torch.arange(self.steps, device=images.device).view(-1, *[1] * images.dim())
-        return ((clock % interval == 0) & (clock < number * interval)).to(images.dtype)
-
-    def decode(self, x_seq: Tensor) -> Tensor:
-        """Return the largest x with this number of spikes: number / N_max."""
-        return x_seq.sum(0) / self.most
-
-
-@dataclass(frozen=True)
-class Delta(Code):
-    """+1 where a sequence rises by at least `threshold` from one step to the next, -1 (if `falling`) where it falls.
-
-    It takes a sequence [T, N, C, H, W], or images [N, C, H, W], which stay constant for all steps. The first step is
-    compared with 0, or with itself if `padding` (snnTorch `delta`).
-    """
-
-    threshold: float = 0.1
-    falling: bool = True
-    padding: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.threshold > 0:
-            raise ValueError(f"the threshold must be above 0, not {self.threshold}")
-
-    def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:  # noqa: ARG002
-        sequence = images if images.dim() == 5 else images.unsqueeze(0).expand(self.steps, *images.shape)
-        return self.changes(_real(sequence))
-
-    def changes(self, sequence: Tensor) -> Tensor:
-        """Return spikes [T, ...] where a sequence [T, ...] changes by at least the threshold between steps."""
-        before = sequence[:1] if self.padding else torch.zeros_like(sequence[:1])
-        change = sequence - torch.cat([before, sequence[:-1]])
-        rises = (change >= self.threshold).to(sequence.dtype)
-        return rises - (change <= -self.threshold).to(sequence.dtype) if self.falling else rises
-
-    def decode(self, x_seq: Tensor) -> Tensor:
-        """Return the sum of the changes, each counted as one threshold, as an integrator would."""
-        return x_seq.sum(0) * self.threshold
-
-
 IMAGE_ENCODERS: dict[str, type] = {
     "direct": Direct,
     "rate": Rate,
     "latency": Latency,
     "ttfs": FirstSpike,
-    "weber_fechner": WeberFechner,
-    "phase": Phase,
-    "burst": Burst,
-    "delta": Delta,
 }

@@ -5,7 +5,7 @@ t32          8 bytes: time uint32 (us, wraps after 71.6 minutes), x uint16, y <<
 aestream     words of 4 bytes: bit 31 no time follows, 30 to 16 x, 15 ON, 14 to 0 y; else a word with the time follows
              (AEStream, SPIF; port 3333)
 
-All are little-endian; aestream words may be big-endian. A datagram holds whole records.
+All are little-endian. A datagram holds whole records.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,10 +28,10 @@ LONGEST_DATAGRAM = 1472  # payload bytes that pass an Ethernet link without frag
 class WireDecoder:
     """Decodes the datagrams of one stream, counting wraps of 32-bit clocks; `n_bytes_lost`: of incomplete records."""
 
-    def __init__(self, layout: str, *, big_endian: bool = False) -> None:
+    def __init__(self, layout: str) -> None:
         if layout not in RECORD_BYTES:
             raise ValueError(f"there is no layout '{layout}'; choose one of {', '.join(RECORD_BYTES)}")
-        self.layout, self.big_endian = layout, big_endian
+        self.layout = layout
         self.n_bytes_lost = 0
         self._last = -1
 
@@ -51,7 +51,7 @@ class WireDecoder:
         if self.layout == "t32":
             raw = data.view(T32)
             return make_events(self._unwrapped(raw["t"]), raw["x"], raw["y"] >> 1, raw["y"] & 1)
-        words = data.view(">u4" if self.big_endian else "<u4").astype(np.uint32, copy=False)
+        words = data.view("<u4").astype(np.uint32, copy=False)
         return self._words(words, [len(datagram) // 4 for datagram in whole], arrival_us)
 
     def _t64(self, data: NDArray[np.uint8]) -> Events:
@@ -100,17 +100,15 @@ def _from_words(words: NDArray[np.uint32], t: NDArray[np.int64]) -> Events:
     return make_events(t, words >> 16 & 0x7FFF, words & 0x7FFF, words >> 15 & 1)
 
 
-def encode(
-    events: Events, layout: str, *, big_endian: bool = False, longest: int = LONGEST_DATAGRAM
-) -> Iterator[bytes]:
+def encode(events: Events, layout: str, *, longest: int = LONGEST_DATAGRAM) -> Iterator[bytes]:
     """Yield datagrams of at most `longest` bytes with whole events; aestream events carry their times."""
-    data = memoryview(pack(events, layout, big_endian=big_endian))
+    data = memoryview(pack(events, layout))
     step = max(1, longest // EVENT_BYTES[layout]) * EVENT_BYTES[layout]
     for begin in range(0, len(data), step):
         yield bytes(data[begin : begin + step])
 
 
-def pack(events: Events, layout: str, *, big_endian: bool = False) -> bytes:
+def pack(events: Events, layout: str) -> bytes:
     """Encode all events as one block of bytes. Raises ValueError for an unknown layout, or a negative time in t64."""
     if layout == "t64":
         if len(events) and events["t"].min() < 0:
@@ -123,7 +121,7 @@ def pack(events: Events, layout: str, *, big_endian: bool = False) -> bytes:
         raw["y"] = events["y"] << 1 | events["p"]
     elif layout == "aestream":
         t, x, y, p = (events[name].astype(np.int64) for name in "txyp")
-        raw = np.stack([x << 16 | p << 15 | y, t & 0xFFFFFFFF], axis=1).astype(">u4" if big_endian else "<u4")
+        raw = np.stack([x << 16 | p << 15 | y, t & 0xFFFFFFFF], axis=1).astype("<u4")
     else:
         raise ValueError(f"there is no layout '{layout}'; choose one of {', '.join(RECORD_BYTES)}")
     return raw.tobytes()

@@ -13,9 +13,7 @@ DESCRIPTION = """Calibrate a model: afterwards every prediction carries `known` 
 "nothing", and probabilities are those of being right.
 
   spikesight calibrate nmnist --root DATA
-  spikesight calibrate nmnist --root DATA --paper-clips 1000  filmed digits on paper are in distribution, too
   spikesight calibrate runs/mine/model --data my_recordings --to calibrated
-  spikesight calibrate nmnist --root DATA --only-sets   prediction sets and their alarm anew, `known` as it is: minutes
 
 Training does this by itself at its end; this command is for models trained before, converted ones, and other data.
 The distance is fitted on the training samples, every threshold and the temperature on the validation samples of the
@@ -36,10 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("model", help="a shipped model or a checkpoint folder; its file of weights is written anew")
     add("--data", help="what it was trained on: a name or a folder, as for train-dvs (default: by its card)")
     add("--root", help="where named data sets lie (default data)")
-    clips = "clips of digits on paper (of images stills) that count as in distribution, too"
-    add("--paper-clips", type=int, help=clips)
     add("--cache", help="where binned recordings are kept (as for train-dvs)")
-    add("--only-sets", action="store_true", help="prediction sets and their alarm anew, `known` as it is")
     add("--to", type=Path, help="write the calibrated model to this folder and leave the other alone")
 
 
@@ -71,28 +66,22 @@ def run(args: argparse.Namespace) -> int:
 
     folder = find(args.model)
     network, card = load(folder)
-    asked = {"data": args.data, "root": args.root, "cache": args.cache, "paper_clips": args.paper_clips}
-    config = settings(card, **asked)
+    config = settings(card, data=args.data, root=args.root, cache=args.cache)
     listing = list_data(config)
     if listing.labels != card.labels:
         theirs = ", ".join(listing.labels)
         raise ValueError(f"the data's classes are {theirs}; the model's are {', '.join(card.labels)}")
     takes = calibration(config, listing) if isinstance(listing, Listing) else []
-    said = f"prediction sets from {len(takes)} recordings"
-    if args.only_sets and not takes:
-        raise ValueError("prediction sets are of recordings; this model learnt from images")
-    if not args.only_sets:
-        say("reading what it was trained on ...")
-        data = load_data(config)
-        say("calibrating ...")
-        known, measured = calibrate_novelty(network, data)
-        card = replace(card, novelty=with_bins(network, data, known), metrics={**card.metrics, "known": measured})
-        card = replace(card, profile=profile_of(data))
-        said = (
-            f"from {measured['training']} training and {measured['validation']} validation samples; "
-            f"temperatures {measured['temperatures']}, expected calibration error "
-            f"{measured['calibration_error_before']} -> {measured['calibration_error']}"
-        )
+    say("reading what it was trained on ...")
+    data = load_data(config)
+    say("calibrating ...")
+    known, measured = calibrate_novelty(network, data)
+    card = replace(card, novelty=with_bins(network, data, known), metrics={**card.metrics, "known": measured})
+    card = replace(card, profile=profile_of(data))
     save(args.to or folder, network, replace(card, conformal=conformal_of(network, card, takes)))
-    print(f"{args.to or folder}: {said}")
+    print(
+        f"{args.to or folder}: from {measured['training']} training and {measured['validation']} validation samples; "
+        f"temperatures {measured['temperatures']}, expected calibration error "
+        f"{measured['calibration_error_before']} -> {measured['calibration_error']}"
+    )
     return 0

@@ -2,8 +2,6 @@
 
 import argparse
 import platform
-import socket
-import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal, NamedTuple
@@ -24,7 +22,6 @@ EXTRAS = {
     "export": ("onnx", "export to ONNX and NIR"),
     "cluster": ("ray", "the service on several machines"),
 }
-SERVICE_PORT = 8000
 ORIGINS = {"direct": "trained with spikes", "converted": "converted from an ANN", "ann": "an ANN, for comparison"}
 
 
@@ -36,16 +33,9 @@ class Finding(NamedTuple):
     text: str
 
 
-def check_python() -> Iterator[Finding]:
-    """Check Python's version."""
-    good = sys.version_info >= (3, 11)
-    hint = "" if good else "; install Python 3.11 or newer"
-    yield Finding("ok" if good else "FIX", "python", f"{platform.python_version()} on {platform.machine()}{hint}")
-
-
 def check_packages() -> Iterator[Finding]:
-    """Check the versions of required packages, and which extras are installed."""
-    found = []
+    """Check the versions of Python and of required packages, and which extras are installed."""
+    found = [f"Python {platform.python_version()} on {platform.machine()}"]
     for name in CORE:
         try:
             found.append(f"{name} {version(name)}")
@@ -84,17 +74,6 @@ def check_cameras() -> Iterator[Finding]:
         yield Finding("note", "cameras", remark)
 
 
-def check_port() -> Iterator[Finding]:
-    """Check whether the service's default port is free."""
-    with socket.socket() as s:
-        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, True)
-        try:
-            s.bind(("127.0.0.1", SERVICE_PORT))
-            yield Finding("ok", "port", f"{SERVICE_PORT} is free")
-        except OSError:
-            yield Finding("note", "port", f"{SERVICE_PORT} is taken: spikesight serve --port {SERVICE_PORT + 1}")
-
-
 def check_models() -> Iterator[Finding]:
     """Check that the shipped models can be loaded."""
     from spikesight.models.checkpoint import load
@@ -117,14 +96,14 @@ def check_models() -> Iterator[Finding]:
         yield Finding("ok", "models", f"{name}: {words}")
 
 
-CHECKS = check_python, check_packages, check_compute, check_cameras, check_port, check_models
+CHECKS = check_packages, check_compute, check_cameras, check_models
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add no flags."""
+def configure(_: argparse.ArgumentParser) -> None:
+    """There are no flags."""
 
 
-def run(args: argparse.Namespace) -> int:  # noqa: ARG001
+def run(_: argparse.Namespace) -> int:
     findings = [finding for check in CHECKS for finding in check()]
     for f in findings:
         print(f"{f.state:4}  {f.topic:10} {f.text}")

@@ -11,11 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikesight.app.recordings.progress import warn
-from spikesight.encoders.emulator.filmed import filmed_recording
-from spikesight.encoders.emulator.motions import MOTIONS, SENSOR, motion_recording
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel
-from spikesight.encoders.emulator.saccades import MOVEMENTS, ground, light_on_dark, saccades
-from spikesight.encoders.emulator.sensors import CAMERAS, Camera, random_camera
+from spikesight.encoders.emulator.saccades import Saccades, ground, light_on_dark, saccades
+from spikesight.encoders.emulator.sensors import CAMERAS, Camera
 from spikesight.encoders.events import NMNIST_SENSOR, Events, EventsError, SensorSize
 from spikesight.encoders.preprocess.fit import DIGIT_BOX, DIGIT_SIZE
 from spikesight.encoders.recordings.files import FORMATS, WRITABLE, format_of, write_recording
@@ -27,18 +25,13 @@ DESCRIPTION = """Turn images into recordings of events, or a video into one reco
   spikesight emulate mnist/ events/ --count 1000         MNIST's IDX files, N-MNIST-like by default
   spikesight emulate photos/ events/ --sensor davis346 --format aedat4
   spikesight emulate clip.mp4 clip.aedat4 --threshold 0.15
-  spikesight emulate motions events/ --count 100         drawn objects in nine motions, 100 recordings of each
-  spikesight emulate filmed-motions events/              the same as a webcam films them: texture, noise, shake
 
-Images are moved before an emulated camera as for N-MNIST: three saccades in 0.3 s (--movement smooth: an ellipse).
+Images are moved before an emulated camera as for N-MNIST: three saccades in 0.3 s.
 Of a drawing, whose border is even, the drawn part is shown as large as an upload's; light on dark as dark on light,
 as N-MNIST has it. Photographs are shown as they are.
---sensor random is another camera for every image: a model of many learns what does not hang on one.
 """
 
 DRAWN = 0.25  # least difference from the ground, by the largest, of what is drawn
-MOTION_SETS = {"motions": ("", motion_recording), "filmed-motions": ("filmed-", filmed_recording)}
-"""Synthetic sets: the prefix of their files' names, so that a folder can hold both, and the function that draws one."""
 
 
 @dataclass(frozen=True)
@@ -53,39 +46,36 @@ class Picture:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    of = f"folder of images or of MNIST files, a video, or one of {', '.join(MOTION_SETS)}"
-    add("source", type=Path, metavar="IN", help=of)
+    add("source", type=Path, metavar="IN", help="folder of images or of MNIST files, or a video")
     add("target", type=Path, metavar="OUT", help="folder, or for a video a file")
     add("--size", type=SensorSize.parse, metavar="WxH", help="sensor (default: 34x34; a video's own)")
-    add("--sensor", choices=(*CAMERAS, "random"), help="a camera's size, thresholds, bandwidth, noise and hot pixels")
+    add("--sensor", choices=tuple(CAMERAS), help="a camera's size, thresholds, bandwidth, noise and hot pixels")
     kinds = "of the recordings (default: npz; of a video by the file's name)"
     add("--format", choices=WRITABLE, help=kinds)
-    add("--movement", default="saccades", choices=list(MOVEMENTS), help="of images: three saccades, or an ellipse")
-    add("--count", type=int, default=0, help="only so many images, as many of each class; of motions: of each (100)")
+    add("--count", type=int, default=0, help="only so many images, as many of each class")
     add("--light", action="store_true", help="images: drawings of light on dark stay so")
     add("--threshold", type=float, help="contrast of one event, in log intensity")
     add("--noise", type=float, help="noise events of a pixel a second")
     add("--steady", action="store_true", help="video: take out what all pixels share (lamp flicker)")
-    add("--seed", type=int, default=0, help="of cameras, noise and motions")
+    add("--seed", type=int, default=0, help="of pixels and noise")
     add("--force", action="store_true", help="video: write over a file that exists")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Emulate a data set, a video or synthetic motions; return the exit code."""
+    """Emulate a data set or a video; return the exit code."""
     if args.sensor and args.size:
         raise EventsError("--sensor has a size of its own: leave --size out")
-    if str(args.source) in MOTION_SETS and not args.source.exists():
-        return _motions(args)
     if args.source.is_file():
         return _video(args)
     if not args.source.is_dir():
         raise EventsError(f"there is no {args.source}")
     name = args.format or "npz"
-    done, n, sizes = 0, 0, set[SensorSize]()
+    camera = CAMERAS.get(args.sensor)
+    sensor = camera.size if camera else args.size or NMNIST_SENSOR
+    done = n = 0
     for index, picture in enumerate(balanced(pictures(args.source), args.count)):
-        camera, seed = _camera(args, args.seed + index), args.seed + index
-        sensor = camera.size if camera else args.size or NMNIST_SENSOR
-        movement = MOVEMENTS[args.movement](inverted=picture.inverted and not args.light, **_pixels(args, camera))
+        seed = args.seed + index
+        movement = Saccades(inverted=picture.inverted and not args.light, **_pixels(args, camera))
         events = saccades(picture.grey, sensor, movement=movement, seed=seed)
         events = camera.heated(events, args.seed) if camera else events
         if not len(events):
@@ -93,17 +83,10 @@ def run(args: argparse.Namespace) -> int:
             continue
         _write(args.target / picture.label / picture.name, events, sensor, name)
         done, n = done + 1, n + len(events)
-        sizes.add(sensor)
     if not done:
         raise EventsError(f"there are no images in {args.source}: neither <class>/<image> files nor MNIST's IDX files")
-    of = f"{sizes.pop()} pixels" if len(sizes) == 1 else f"{len(sizes)} sizes"
-    print(f"{args.target}: {done:,} recordings of {of}, {n / done:,.0f} events each")
+    print(f"{args.target}: {done:,} recordings of {sensor} pixels, {n / done:,.0f} events each")
     return 0
-
-
-def _camera(args: argparse.Namespace, seed: int) -> Camera | None:
-    """Return the camera that --sensor names, or a random one drawn from the seed; None without --sensor."""
-    return random_camera(np.random.default_rng(seed)) if args.sensor == "random" else CAMERAS.get(args.sensor)
 
 
 def _pixels(args: argparse.Namespace, camera: Camera | None) -> dict[str, Any]:
@@ -115,22 +98,6 @@ def _pixels(args: argparse.Namespace, camera: Camera | None) -> dict[str, Any]:
 def _write(stem: Path, events: Events, sensor: SensorSize, name: str) -> None:
     stem.parent.mkdir(parents=True, exist_ok=True)
     write_recording(stem.with_name(stem.name + FORMATS[name].suffixes[0]), events, sensor, name)
-
-
-def _motions(args: argparse.Namespace) -> int:
-    if args.sensor:
-        raise EventsError(f"every recording of {args.source} draws a camera of its own: leave --sensor out")
-    sensor, count = args.size or SENSOR, args.count or 100
-    prefix, recording = MOTION_SETS[str(args.source)]
-    done = 0
-    for motion in MOTIONS:
-        for seed in range(args.seed, args.seed + count):
-            events = recording(motion, sensor, seed=seed)
-            if len(events):  # a still scene may give none
-                _write(args.target / motion / f"{prefix}{seed:05d}", events, sensor, args.format or "npz")
-                done += 1
-    print(f"{args.target}: {done} recordings of {len(MOTIONS)} motions, {sensor} pixels")
-    return 0
 
 
 def pictures(folder: Path) -> Iterator[Picture]:
@@ -202,7 +169,7 @@ def _video(args: argparse.Namespace) -> int:
         raise EventsError(f"{args.source} is no video that can be opened, and no folder of images")
     rate = capture.get(cv2.CAP_PROP_FPS) or 30.0
     frame = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
-    camera = _camera(args, args.seed)
+    camera = CAMERAS.get(args.sensor)
     size = camera.size if camera else args.size or SensorSize(*frame)
     params = PixelModel(steady=args.steady, **_pixels(args, camera))
     name = args.format or format_of(args.target)

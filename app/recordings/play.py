@@ -1,37 +1,29 @@
-"""`spikesight play`: play a recording in the terminal, or as a network camera."""
+"""`spikesight play`: play a recording as a network camera."""
 
 import argparse
-import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 
-import numpy as np
-from numpy.typing import NDArray
-
 from spikesight.app.recordings.sinks import DvSink, open_sink, wait_until
-from spikesight.encoders.binning import cells_of, grid_for
 from spikesight.encoders.events import Events, SensorSize
 from spikesight.encoders.recordings.files import RecordingReader
 from spikesight.encoders.sources.file import looped
 from spikesight.training.progress import say
 
-DESCRIPTION = """Play a recording of events in its own time.
+DESCRIPTION = """Play a recording of events in its own time, as a camera on the network would send it.
 
-  spikesight play FILE                                    in the terminal
   spikesight play FILE --to dv://127.0.0.1:7777           as a network camera (TCP, for DV and dv-processing too)
   spikesight play FILE --to udp://127.0.0.1:3333?format=aestream --loop 0
 """
-FRAME_MS = 40
 GAP_US = 10_000  # pause between two rounds of a loop
-SHADES = "  .:-=+*#%@"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("file", metavar="FILE")
-    add("--to", metavar="ADDRESS", help="dv://host:port, dv+unix:///path, udp://host:port?format=t64")
+    add("--to", required=True, metavar="ADDRESS", help="dv://host:port, dv+unix:///path, udp://host:port?format=t64")
     add("--speed", type=float, default=1.0, help="2 is twice as fast (default: 1)")
     add("--loop", type=int, default=1, metavar="N", help="play N times; 0 is for ever (default: 1)")
     add("--packet", type=float, default=5.0, metavar="MS", help="length of a packet (default: 5)")
@@ -49,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
 
     rounds = args.loop if args.loop > 0 else float("inf")
     due = timed(looped(packets, rounds, GAP_US), args.speed)
-    return _send(args, size, due) if args.to else _show(due, size)
+    return _send(args, size, due)
 
 
 def timed(packets: Iterable[Events], speed: float = 1.0) -> Iterator[tuple[float, Events]]:
@@ -74,46 +66,3 @@ def _send(args: argparse.Namespace, size: SensorSize, due: Iterable[tuple[float,
     missed = f", {sink.n_missed:,} while nobody was connected" if sink.n_missed else ""
     print(f"{sink.n_sent:,} events sent, {sink.n_dropped:,} dropped for a slow receiver{missed}")
     return 0
-
-
-def _show(due: Iterable[tuple[float, Events]], size: SensorSize) -> int:
-    """Draw a frame every FRAME_MS in the terminal; without a terminal print a line a second."""
-    begin, drawn_s, n, waiting = time.monotonic(), 0.0, 0, []
-    lively = sys.stdout.isatty()
-    for at_s, events in due:
-        waiting.append(events)
-        n += len(events)
-        if at_s - drawn_s < (FRAME_MS / 1000 if lively else 1.0):
-            continue
-        time.sleep(max(0.0, begin + at_s - time.monotonic()))
-        drawn_s = at_s
-        if lively:
-            say("\x1b[H\x1b[J" + picture(np.concatenate(waiting), size, *_terminal_size()))
-        say(f"{at_s:8.2f} s  {n:,} events")
-        waiting = []
-    if waiting and lively:
-        print(picture(np.concatenate(waiting), size, *_terminal_size()))
-    print(f"{n:,} events")
-    return 0
-
-
-def _terminal_size() -> tuple[int, int]:
-    columns, lines = shutil.get_terminal_size()
-    return columns - 1, lines - 3
-
-
-def picture(events: Events, size: SensorSize, columns: int, lines: int) -> str:
-    """Draw events as characters, ON green and OFF red, at most `columns` x `lines`. A character is two pixels tall."""
-    columns = max(2, min(columns, size.width, 2 * lines * size.width // size.height))
-    lines = max(1, columns * size.height // size.width // 2)
-    cells = cells_of(events, grid_for(size, (2 * lines, columns)))
-    off, on = np.bincount(cells, minlength=4 * lines * columns).reshape(2, lines, 2, columns).sum(2)
-    return "\n".join(map(_line, off, on))
-
-
-def _line(off: NDArray[np.int64], on: NDArray[np.int64]) -> str:
-    parts = []
-    for a, b in zip(off.tolist(), on.tolist()):
-        shade = SHADES[min(a + b, len(SHADES) - 1)]
-        parts.append(shade if a == b else f"\x1b[{32 if b > a else 31}m{shade}\x1b[0m")
-    return "".join(parts)

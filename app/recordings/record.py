@@ -15,15 +15,13 @@ from spikesight.app.recordings.progress import warn
 from spikesight.encoders.events import Events
 from spikesight.encoders.recordings.files import WRITABLE, format_of, write_recording
 from spikesight.encoders.recordings.format import RecordingError
-from spikesight.encoders.recordings.quality import Quality
 from spikesight.encoders.sources.settings import write_settings
 from spikesight.encoders.sources.source import Source, open_source
 
 DESCRIPTION = """Record a live source of events into a file, until Ctrl-C, SIGTERM, the terminal's end or --seconds.
 
-It warns meanwhile of lost events, hot pixels, a sensor near its limit, lamps that flicker. A full disk ends it; what
-came before is kept, except in .npz and .h5. The camera's settings (biases, serial, --lens) are written beside the
-file: FILE.camera.json.
+Lost events are counted. A full disk ends it; what came before is kept, except in .npz and .h5. The camera's settings
+(biases, serial, --lens) are written beside the file: FILE.camera.json.
 
   spikesight record prophesee walk.raw
   spikesight record "udp://127.0.0.1:3333?format=aestream&size=640x480" walk.aedat4 --seconds 10
@@ -54,9 +52,7 @@ def run(args: argparse.Namespace) -> int:
     opened = open_source(args.source, wait_s=args.wait, max_packets=NEVER_FULL)
     with _signals() as stopped, opened as source:
         print(f"recording {args.source}, {source.size} pixels; Ctrl-C ends it", file=sys.stderr)
-        quality = Quality(source.size)
-        steady = steady_packets(source, args.seconds, stopped=lambda: bool(stopped))
-        packets = with_warnings(steady, quality, lambda: source.n_dropped)
+        packets = steady_packets(source, args.seconds, stopped=lambda: bool(stopped))
         n = write_recording(args.target, packets, source.size, name, warn=warn, keep=True)
         write_settings(args.target, source.settings | ({"lens": args.lens} if args.lens else {}))
     if stopped:
@@ -67,23 +63,7 @@ def run(args: argparse.Namespace) -> int:
     if source.fault:
         print(f"the source ended: {source.fault}", file=sys.stderr)
     print(f"{args.target}: {n:,} events, {name}")
-    print(f"{quality.rate:,.0f} events/s, in the busiest 10 ms {100 * quality.busiest:,}")
     return 0
-
-
-def with_warnings(packets: Iterator[Events], quality: Quality, n_dropped: Callable[[], int]) -> Iterator[Events]:
-    """Yield the packets; print each kind of quality problem once, as soon as it shows, so that it can be fixed."""
-    printed: set[str] = set()
-    second = 0
-    for packet in packets:
-        quality.push(packet)
-        yield packet
-        if int(quality.seconds) > second:
-            second = int(quality.seconds)
-            for kind, sentence in quality.faults(n_dropped()):
-                if kind not in printed:
-                    printed.add(kind)
-                    print(f"after {second} s: {sentence}", file=sys.stderr)
 
 
 @contextmanager

@@ -33,22 +33,19 @@ def wait_until(done: Callable[[], bool], seconds: float) -> bool:
 
 
 class UdpSink:
-    """Datagrams to one address. As UDP has no connections, `connect` does nothing."""
+    """Datagrams to one address."""
 
-    def __init__(self, host: str, port: int, layout: str = "t64", *, big_endian: bool = False) -> None:
+    def __init__(self, host: str, port: int, layout: str = "t64") -> None:
         if layout not in RECORD_BYTES:
             raise CameraError(f"there is no layout '{layout}'; choose one of {', '.join(RECORD_BYTES)}")
-        self._target, self._layout, self._big_endian = (host, port), layout, big_endian
+        self._target, self._layout = (host, port), layout
         self._socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
         self.n_sent = self.n_dropped = self.n_missed = 0
 
     def send(self, events: Events) -> None:
-        for datagram in encode(events, self._layout, big_endian=self._big_endian):
+        for datagram in encode(events, self._layout):
             self._socket.sendto(datagram, self._target)
         self.n_sent += len(events)
-
-    def connect(self, *, connected: bool) -> None:
-        pass
 
     def close(self) -> None:
         self._socket.close()
@@ -68,21 +65,16 @@ class DvSink:
         self.n_dropped = 0  # events dropped because a reader was too slow, or left before they were sent
         self._clients: list[_Client] = []
         self._lock = threading.Lock()
-        self._server: socket.socket | None = None
-        self.connect(connected=True)
+        self._server = self._listen()
+        threading.Thread(target=self._accept, daemon=True).start()
 
-    def connect(self, *, connected: bool) -> None:
-        """Start the server, or stop it and close all connections."""
-        if self._server is not None:
-            with suppress(OSError):  # wakes the thread that accepts
-                self._server.shutdown(socket.SHUT_RDWR)
-            self._server.close()
-            self._server = None
-            for client in self._connected():
-                client.close(socket.SHUT_WR)  # data already sent still arrives
-        if connected:
-            self._server = self._listen()
-            threading.Thread(target=self._accept, args=(self._server,), daemon=True).start()
+    def stop(self) -> None:
+        """Stop the server and close all connections; data already sent still arrives."""
+        with suppress(OSError):  # wakes the thread that accepts
+            self._server.shutdown(socket.SHUT_RDWR)
+        self._server.close()
+        for client in self._connected():
+            client.close(socket.SHUT_WR)
 
     def _listen(self) -> socket.socket:
         host, port, path = self._place
@@ -97,17 +89,14 @@ class DvSink:
             why = "the address is taken, or not of this machine"
             raise CameraError(f"cannot serve at {path or f'{host}:{port}'}: {why}") from error
 
-    def _accept(self, server: socket.socket) -> None:
+    def _accept(self) -> None:
         while True:
             try:
-                link, _ = server.accept()
+                link, _ = self._server.accept()
             except OSError:  # the server has been closed
                 return
             with self._lock:
-                if self._server is server:
-                    self._clients.append(_Client(link, header(self._size, NONE), self.count))
-                else:
-                    link.close()
+                self._clients.append(_Client(link, header(self._size, NONE), self.count))
 
     def _connected(self) -> list["_Client"]:
         with self._lock:
@@ -148,7 +137,7 @@ class DvSink:
         """
         wait_until(lambda: not self.n_waiting, LAST_PACKETS_S)
         wait_until(lambda: not self.n_clients, LEAVE_S)
-        self.connect(connected=False)
+        self.stop()
 
 
 class _Client:
@@ -226,4 +215,4 @@ def open_sink(text: str, size: SensorSize) -> Sink:
         raise CameraError(f"cannot send to '{text}'; write dv://host:port, dv+unix:///path or udp://host:port")
     if parts.scheme == "dv":
         return DvSink(size, host, port)
-    return UdpSink(host, port, options.get("format", "t64"), big_endian=options.get("endian") == "big")
+    return UdpSink(host, port, options.get("format", "t64"))

@@ -5,10 +5,8 @@ import json
 import re
 import sys
 import time
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 
-import cv2
 import numpy as np
 
 from spikesight.app.webcam.counting import Counting
@@ -33,11 +31,8 @@ DESCRIPTION = """Live predictions from a webcam, a video, a recording or a shipp
   spikesight webcam --source clip.mp4 --no-window
   spikesight webcam --source prophesee       an event camera; also inivation, dv://host:port, udp://host:port
   spikesight webcam --objects 8              several digits at once, each in a box
-  spikesight webcam --source clip.mp4 --no-window --count line:320,0,320,480
-  spikesight webcam --record demo.mp4        and keep what the window shows"""
+  spikesight webcam --source clip.mp4 --no-window --count line:320,0,320,480"""
 
-RECORD_HZ = 30
-HISTORY = 240  # steps of the evidence plot
 THRESHOLD = (0.05, 1.0)  # range of the pixel model's contrast threshold, log intensity
 LATE_S = 0.1  # delay from which pictures are skipped, never predictions
 LAST_S = 2.0  # seconds that the last picture stays, unless a key is pressed
@@ -49,7 +44,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="", help="shipped name or model folder (default: the shipped model)")
     parser.add_argument("--bin-ms", type=float, metavar="B", help="length of a step, in the model's range")
     parser.add_argument("--no-window", action="store_true", help="print a line a step instead of showing a window")
-    parser.add_argument("--record", type=Path, metavar="FILE.mp4", help="save the pictures as a video")
     parser.add_argument("--threshold", type=float, default=0.2, help="contrast threshold of the pixel model")
     parser.add_argument("--noise", type=float, default=0.0, metavar="HZ", help="noise events a second a pixel")
     parser.add_argument("--raw", action="store_true", help="no noise filter and no window that follows the drawing")
@@ -57,7 +51,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--objects", type=int, default=0, metavar="N", help=several)
     crossing = "count objects that cross line:X1,Y1,X2,Y2 or enter region:X1,Y1,X2,Y2 (pixels), as lines of JSON"
     parser.add_argument("--count", metavar="WHERE", help=crossing)
-    parser.add_argument("--mirror", action="store_true", help="show the camera's picture like a mirror")
     where = "send predictions: https://, mqtt://, file:; repeat for several"
     parser.add_argument("--to", action="append", default=[], metavar="SINK", help=where)
     parser.add_argument("--every-step", action="store_true", help="send every step, not only changes of the label")
@@ -76,23 +69,19 @@ def run(args: argparse.Namespace) -> int:
         source,
         threshold=args.threshold,
         noise_hz=args.noise,
-        mirror=args.mirror,
         raw=args.raw,
         report=report,
         objects=args.objects or (MOST if args.count else 0),
         counting=Counting.of(args.count) if args.count else None,
     )
-    recorder = Recorder(args.record) if args.record else None
     try:
         if args.no_window:
-            run_without_window(demo, args.seconds, recorder)
+            run_without_window(demo, args.seconds)
         else:
             with Window(f"Spikesight: {source.name}") as window:
-                run_in_window(demo, window, args.seconds, recorder)
+                run_in_window(demo, window, args.seconds)
     finally:
         sinks.close()
-        if recorder:
-            recorder.close()
     return 0
 
 
@@ -114,7 +103,6 @@ class Demo:
     source: Source
     threshold: float = 0.2
     noise_hz: float = 0.0
-    mirror: bool = False
     raw: bool = False
     report: Report | None = None
     objects: int = 0
@@ -123,7 +111,6 @@ class Demo:
     answer: Answer | None = None
     warned: str | None = None  # last warning about the camera
     camera: np.ndarray | None = None
-    history: list[tuple[float, ...]] = field(default_factory=list)
     recent: list[tuple[float, int]] = field(default_factory=list)  # (time, events) of the steps of the last second
 
     def __post_init__(self) -> None:
@@ -155,7 +142,6 @@ class Demo:
                 self.report.report_step(self.classifier.name, self.answer)
             self._count(self.answer.prediction)
         now = time.perf_counter()
-        self.history = [*self.history, *(p.probabilities for p in predictions)][-HISTORY:]
         self.recent = [(at, n) for at, n in self.recent if now - at < 1]
         self.recent += [(now, p.n_events) for p in predictions]
         return predictions
@@ -173,8 +159,6 @@ class Demo:
             self.paused = not self.paused
         elif action == "reset":
             self.session.reset()
-        elif action == "mirror":
-            self.mirror = not self.mirror
         elif action in ("less events", "more events"):
             change = 0.02 if action == "less events" else -0.02
             self.threshold = round(min(max(self.threshold + change, THRESHOLD[0]), THRESHOLD[1]), 2)
@@ -182,22 +166,15 @@ class Demo:
 
     def picture(self) -> np.ndarray:
         """Draw the window's present content, RGB uint8 [H, W, 3]."""
-        camera, window = self.camera, self.session.window
-        objects = list(self.answer.prediction.objects or ()) if self.answer else []
-        if camera is not None and self.mirror:
-            camera = camera[:, ::-1]
-            window = window and replace(window, left=camera.shape[1] - window.left - window.side)
-            objects = [one._replace(box=mirrored(one.box, camera.shape[1])) for one in objects]
         return draw(
             self.surface,
             self.answer.prediction if self.answer else None,
             self.classifier.labels,
             steady=self.answer.steady if self.answer else "",
-            camera=camera,
-            history=np.array(self.history) if self.history else None,
+            camera=self.camera,
             meters=self.meters(),
-            window=window,
-            objects=objects,
+            window=self.session.window,
+            objects=(self.answer.prediction.objects if self.answer else None) or (),
             keys=("PAUSED    " if self.paused else "") + HINTS,
         )
 
@@ -219,37 +196,6 @@ class Demo:
         ]
 
 
-def mirrored(box: tuple[float, float, float, float], width: int) -> tuple[float, float, float, float]:
-    """Mirror a box (left, top, width, height) in a picture of this width."""
-    return width - box[0] - box[2], *box[1:]
-
-
-class Recorder:
-    """Writes pictures as a video at RECORD_HZ of the source's time; each picture lasts until the next."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.writer: cv2.VideoWriter | None = None
-        self.written = 0
-
-    def add(self, picture: np.ndarray, t_us: int) -> None:
-        """Add the picture of time `t_us`. Raises OSError if the file cannot be written."""
-        height, width = picture.shape[:2]
-        if self.writer is None:
-            fourcc = cv2.VideoWriter.fourcc(*"mp4v")
-            self.writer = cv2.VideoWriter(str(self.path), fourcc, RECORD_HZ, (width & ~1, height & ~1))
-            if not self.writer.isOpened():
-                raise OSError(f"{self.path} cannot be written: name a file that ends in .mp4 in a folder that exists")
-        frame = cv2.cvtColor(picture[: height & ~1, : width & ~1], cv2.COLOR_RGB2BGR)
-        while self.written <= t_us * RECORD_HZ / 1e6:
-            self.writer.write(frame)
-            self.written += 1
-
-    def close(self) -> None:
-        if self.writer is not None:
-            self.writer.release()
-
-
 def line_of(prediction: Prediction) -> str:
     """Return the prediction after a step as a line of text."""
     return (
@@ -261,7 +207,7 @@ def line_of(prediction: Prediction) -> str:
     )
 
 
-def run_without_window(demo: Demo, seconds: float, recorder: Recorder | None) -> None:
+def run_without_window(demo: Demo, seconds: float) -> None:
     """Run without a window: print a line a step, as fast as the source allows."""
     for chunk in demo.source.chunks:
         if chunk.t_us > seconds * 1e6:
@@ -269,11 +215,9 @@ def run_without_window(demo: Demo, seconds: float, recorder: Recorder | None) ->
         for prediction in demo.process(chunk):
             if demo.counting is None:
                 print(line_of(prediction))
-        if recorder:
-            recorder.add(demo.picture(), chunk.t_us)
 
 
-def run_in_window(demo: Demo, window: Window, seconds: float, recorder: Recorder | None) -> None:
+def run_in_window(demo: Demo, window: Window, seconds: float) -> None:
     """Run with a window, in real time: when late, pictures are skipped but never predictions."""
     begin = time.perf_counter()
     for chunk in demo.source.chunks:
@@ -291,8 +235,6 @@ def run_in_window(demo: Demo, window: Window, seconds: float, recorder: Recorder
             return
         demo.process(chunk)
         ahead = 0.0 if demo.source.live else begin + chunk.t_us / 1e6 - time.perf_counter()
-        if recorder:
-            recorder.add(demo.picture(), chunk.t_us)
         if ahead > -LATE_S:
             window.show(demo.picture())
             time.sleep(max(0.0, ahead))

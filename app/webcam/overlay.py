@@ -101,17 +101,16 @@ def draw(
     *,
     steady: str = "",
     camera: Picture | None = None,
-    history: np.ndarray | None = None,
     meters: Sequence[tuple[str, str]] = (),
     keys: str = "",
     window: Window | None = None,
     objects: Sequence[Object] = (),
 ) -> Picture:
-    """Draw the whole picture, WIDTH pixels wide: the input, the prediction, and the history of probabilities.
+    """Draw the whole picture, WIDTH pixels wide: the input and the prediction.
 
-    `camera` RGB [H, W, 3] is shown beside the events; `history` [steps, K]: probabilities of the latest steps;
-    `meters`: (name, value) pairs; `keys`: the line of key hints; `window`: the region of interest, in pixels of the
-    camera's picture, or without one of the events, as are the boxes of `objects`.
+    `camera` RGB [H, W, 3] is shown beside the events; `meters`: (name, value) pairs; `keys`: the line of
+    key hints; `window`: the region of interest, in pixels of the camera's picture, or without one of the events, as are
+    the boxes of `objects`.
     """
     full, side = WIDTH - 2 * MARGIN, (WIDTH - 3 * MARGIN) // 2
     tall = side * 3 // 4
@@ -135,12 +134,8 @@ def draw(
         _text(canvas, label, 2 * MARGIN, top + 96, size, INK, bold=True)
         below = f"{len(objects)} at once" if several else note(label, labels, best, prediction)
         _text(canvas, below, 2 * MARGIN, top + 134, 19, INK_2)
-        bars = Box(WIDTH // 4 + MARGIN, top + 14, WIDTH * 7 // 20, STRIP - 28)
+        bars = Box(WIDTH // 4 + MARGIN, top + 14, WIDTH * 3 // 4 - 3 * MARGIN, STRIP - 28)
         _bars(canvas, prediction.probabilities, labels, best, bars)
-    if history is not None and len(history) > 1:
-        said = labels.index(steady) if steady in labels else int(history[-1].argmax())
-        curves = Box(WIDTH * 5 // 8 + MARGIN, top + 16, WIDTH * 3 // 8 - 3 * MARGIN, STRIP - 32)
-        _traces(canvas, history, labels, said, curves)
     for n, (name, value) in enumerate(meters):
         left = MARGIN + n * (full // len(meters))
         _text(canvas, name, left, top + STRIP + MARGIN + 6, 12, INK_2)
@@ -196,29 +191,6 @@ def _bars(canvas: Picture, probabilities: Sequence[float], labels: Sequence[str]
             tone = TONES[0] if chosen else BAR
             cv2.rectangle(canvas, (start, middle - 3), (start + int(length * share), middle + 3), tone, -1)
         _text(canvas, f"{share:.0%}", start + length + 10, middle + 5, 13, INK if chosen else INK_2)
-
-
-def _traces(canvas: Picture, history: np.ndarray, labels: Sequence[str], best: int, box: Box) -> None:
-    """Draw the probabilities over the latest steps: the class that is shown, and those that led longest, each with its
-    name below where it led, if there is room.
-    """
-    for level in (0, 0.5, 1):
-        y = round(box.top + box.height * (1 - level))
-        cv2.line(canvas, (box.left, y), (box.left + box.width, y), LINE, 1)
-    leading, xs = history.argmax(1), box.left + np.linspace(0, box.width, len(history))
-    order = np.lexsort([-history.mean(0), -np.bincount(leading, minlength=len(labels)), np.arange(len(labels)) != best])
-    leaders = list(zip(TONES[:-1], map(int, order)))
-    for tone, k in reversed(leaders):
-        points = np.stack([xs, box.top + box.height * (1 - history[:, k])], 1).round().astype(np.int32)
-        cv2.polylines(canvas, [points], False, tone, 2, cv2.LINE_AA)
-    named: list[tuple[int, int]] = []
-    for tone, k in leaders:
-        if (leading == k).any():
-            width = _width(labels[k], 13)
-            left = int(np.clip(np.median(xs[leading == k]) - width / 2, box.left, box.left + box.width - width))
-            if all(left > end or left + width < begin for begin, end in named):
-                _text(canvas, labels[k], left, box.top + 20, 13, tone)
-                named.append((left, left + width))
 
 
 FACE = cv2.FontFace("sans") if hasattr(cv2, "FontFace") else None  # OpenCV 5 has outline fonts

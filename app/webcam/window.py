@@ -6,8 +6,8 @@ from types import TracebackType
 
 import numpy as np
 
-KEYS = {" ": "pause", "r": "reset", "m": "mirror", "+": "less events", "-": "more events", "q": "quit", "\x1b": "quit"}
-HINTS = "space pause    r reset membranes    m mirror    + - contrast threshold    q quit"
+KEYS = {" ": "pause", "r": "reset", "+": "less events", "-": "more events", "q": "quit", "\x1b": "quit"}
+HINTS = "space pause    r reset membranes    + - contrast threshold    q quit"
 
 
 class NoDisplay(ValueError):

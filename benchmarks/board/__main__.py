@@ -19,9 +19,9 @@ import torch
 from benchmarks import two_days
 from benchmarks.board import recordings
 from benchmarks.board.figures import METERED, Answers, Joules, dense_work, p95_ms, work
+from benchmarks.common.drawn import MOTIONS, SENSOR, motion_recording
 from benchmarks.corruptions import corrupted, rows, summary
 from benchmarks.real_input.near import HELD_OUT
-from spikesight.encoders.emulator.motions import MOTIONS, SENSOR, motion_recording
 from spikesight.encoders.recordings.files import digest, write_recording
 from spikesight.models.classifier import Classifier
 from spikesight.models.networks.energy import PICOJOULES

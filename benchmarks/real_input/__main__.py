@@ -15,12 +15,9 @@ import numpy as np
 
 from benchmarks.common import report
 from benchmarks.motions import videos
-from benchmarks.real_input.cost import rows as rows_of_cost
 from benchmarks.real_input.judge import noisy_right, watch
 from benchmarks.real_input.motions import rows as rows_of_motions
-from benchmarks.real_input.nothing import rows as rows_of_nothing
 from benchmarks.real_input.scenes import HARDER, THINGS, Kind, clips, pen
-from benchmarks.real_input.several import rows as rows_of_several
 from benchmarks.real_input.unknown import rows as rows_of_unknown
 from benchmarks.real_input.unknown import rows_of_near
 from spikesight.models.classifier import Classifier
@@ -30,7 +27,7 @@ from spikesight.training.data.images import read_idx
 from spikesight.training.data.recordings import list_nmnist, read_item
 
 MODELS = ("nmnist", "mnist-direct")
-TABLES = ("pictures", "clips", "noise", "nothing", "unknown", "near", "motions", "cost", "several")
+TABLES = ("pictures", "clips", "noise", "unknown", "near", "motions")
 STYLES = ("thin pen", "uneven light", "stretched wide", "stretched tall", "noisy")
 KINDS: tuple[Kind, ...] = ("plain", "harder", "things", "tidy")
 NAMES = {"plain": "digit on paper, plain", "harder": f"the same: {', '.join(HARDER)}", "tidy": "as the tip asks"}
@@ -84,13 +81,13 @@ def pictures(classifiers: Sequence[Classifier], digits: Digits, photos: list[Pat
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
-def films(classifier: Classifier, digits: Digits, photos: list[Path], seed: int, count: int, objects: int = 0) -> None:
+def films(classifier: Classifier, digits: Digits, photos: list[Path], seed: int, count: int) -> None:
     """Test a model on clips of five seconds, by the label that it shows after the first second."""
     report.table("clips of digits on paper", "input", "seen as", "changes in 5 s", "steady, %", *RIGHT)
     print(f"\n| {count} clips, seed {seed}, {classifier.name} | seen as | right | steady | changes in 5 s |")
     print("|---|---|---|---|---|")
     for kind in KINDS:
-        verdicts = [watch(clip, classifier, objects) for clip in clips(*digits, photos, seed, count, kind)]
+        verdicts = [watch(clip, classifier) for clip in clips(*digits, photos, seed, count, kind)]
         for seen in ("frames", "events"):
             right, steady = (sum(getattr(v[seen], what) for v in verdicts) for what in ("right", "steady"))
             changes = float(np.mean([v[seen].changes for v in verdicts]))
@@ -121,8 +118,6 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=60, help="pictures, or clips, a row")
     parser.add_argument("--clips", type=int, default=5, help="clips of each motion")
     parser.add_argument("--only", choices=TABLES, help="one table")
-    parser.add_argument("--objects", type=int, default=0, help="clips and nothing: looking for so many things at once")
-    parser.add_argument("--failed", type=Path, metavar="FILE", help="of several digits: pictures of films that failed")
     parser.add_argument("--tuning", action="store_true", help="what things are tried on, not what is reported")
     parser.add_argument("--model", help="in place of the shipped ones: a name or a folder; of motions with --only")
     args = parser.parse_args()
@@ -134,13 +129,9 @@ def main() -> None:
     if args.only in (None, "pictures"):
         pictures(classifiers, digits, photos, args.seed, args.count)
     if args.only in (None, "clips"):
-        films(classifiers[0], digits, photos, args.seed, args.count, args.objects)
-    if args.only in (None, "several"):
-        rows_of_several(classifiers[0], digits, photos, args.seed, args.count, args.failed)
+        films(classifiers[0], digits, photos, args.seed, args.count)
     if args.only in (None, "noise"):
         noise(classifiers[0], args.root, tuning=args.tuning)
-    if args.only in (None, "nothing"):
-        rows_of_nothing(classifiers[0], photos, args.root, args.seed, args.count, args.objects)
     if args.only in (None, "unknown"):
         for name in (*MODELS, "motions"):
             rows_of_unknown(Classifier.load(find(name)), args.root, 5 * args.count, args.seed)
@@ -152,8 +143,6 @@ def main() -> None:
         rows_of_motions(moving, photos, args.clips, args.seed)
         if (args.root / "videos").is_dir() and not args.tuning:
             videos(moving, args.root / "videos")
-    if args.only in (None, "cost"):
-        rows_of_cost(classifiers[0], list_nmnist(args.root).test[:20])
     if args.json or not args.tuning:  # in the place of what is reported belongs nothing else
         report.write("real_input", args.json)
 

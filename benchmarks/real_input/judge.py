@@ -14,7 +14,6 @@ from spikesight.encoders.emulator.pixels import Emulator
 from spikesight.encoders.events import Events, SensorSize
 from spikesight.models.classifier import Classifier, Stepper
 from spikesight.models.classifier.session import Session
-from spikesight.models.steps import Answer
 
 SENSOR = SensorSize(WIDTH, HEIGHT)
 SETTLED_US = 1_000_000  # labels before this time do not count
@@ -34,21 +33,20 @@ class Verdict:
 class Watcher:
     """A model that watches one clip as `frames` or `events`."""
 
-    def __init__(self, classifier: Classifier, seen: Seen, objects: int = 0) -> None:
-        self.session = Session(classifier, SENSOR, objects=objects)
+    def __init__(self, classifier: Classifier, seen: Seen) -> None:
+        self.session = Session(classifier, SENSOR)
         self.stepper = Stepper(classifier, self.session.track)
         self.camera = Emulator(SENSOR) if seen == "events" else None
         self.said: list[tuple[int, str, str]] = []  # end of the step, label, truth
 
-    def see(self, picture: np.ndarray, grey: np.ndarray, t_us: int, truth: int) -> list[Answer]:
-        """Process the next picture of the clip; return the answers."""
+    def see(self, picture: np.ndarray, grey: np.ndarray, t_us: int, truth: int) -> None:
+        """Process the next picture of the clip."""
         if self.camera is None:
             inputs = self.session.frame(picture, t_us)
         else:
             inputs = [*self.session.push(self.camera.push(grey, t_us)), *self.session.tick(t_us)]
         answers = [self.stepper.step(given) for given in inputs]
         self.said += [(given.end_us, answer.steady, str(truth)) for given, answer in zip(inputs, answers)]
-        return answers
 
     def verdict(self) -> Verdict:
         """Return the result; a clip without answers counts as wrong."""
@@ -61,16 +59,10 @@ class Watcher:
         return Verdict(bool(right), bool(share >= STEADY), sum(a != b for a, b in pairwise(labels)))
 
 
-def watchers_of(classifier: Classifier, objects: int = 0) -> dict[Seen, Watcher]:
-    """Return a watcher for frames and one for events; `objects`: largest number of objects to track."""
-    return {
-        "frames": Watcher(classifier, "frames", objects), "events": Watcher(classifier, "events", objects),
-    }  # fmt: skip
-
-
-def watch(clip: Clip, classifier: Classifier, objects: int = 0) -> dict[Seen, Verdict]:
+def watch(clip: Clip, classifier: Classifier) -> dict[Seen, Verdict]:
     """Judge one clip, seen both as frames and as events."""
-    watchers = watchers_of(classifier, objects)
+    watchers: dict[Seen, Watcher] = {}
+    watchers["frames"], watchers["events"] = Watcher(classifier, "frames"), Watcher(classifier, "events")
     for t_us, picture, truth in clip.frames():
         grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
         for watcher in watchers.values():

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.common import report
-from spikesight.encoders.emulator.motions import MOTIONS
+from benchmarks.common.drawn import MOTIONS
 from spikesight.models.classifier import Classifier, Stepper
 from spikesight.models.classifier.session import Session
 from spikesight.models.statistics import interval

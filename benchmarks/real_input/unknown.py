@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.common import report
+from benchmarks.common.drawn import MOTIONS, motion_recording
 from benchmarks.real_input.near import near, print_digits
-from spikesight.encoders.emulator.motions import MOTIONS, motion_recording
 from spikesight.encoders.emulator.pixels import Emulator
 from spikesight.encoders.emulator.saccades import saccade_events
 from spikesight.encoders.events import Events, SensorSize, make_events

@@ -1,4 +1,4 @@
-"""The service under load, against other servers.
+"""The service under load.
 
-`load` and `camera` are the benchmarks; `clients`, `streams`, `work` and `peers` are their parts.
+`load` and `camera` are the benchmarks; `clients`, `streams` and `work` are their parts.
 """

@@ -99,17 +99,6 @@ def spikesight(model: Path, *flags: str, **environment: str) -> Served:
     return Served(command, port, **environment)
 
 
-def peer(name: str, python: str, model: Path) -> Served:
-    """Start LitServe or BentoML by a Python interpreter that has them."""
-    here, port = Path(__file__).resolve().parent, free_port()
-    if name == "litserve":
-        command = [python, str(here / "peers.py"), "litserve", str(model), str(port)]
-        return Served(command, port)
-    command = [python, "-m", "bentoml", "serve", "peers:Served", "--working-dir", str(here)]
-    command += ["--host", "127.0.0.1", "--port", str(port)]
-    return Served(command, port, BENTO_MODEL=str(model), BENTOML_DO_NOT_TRACK="1", PYTHONPATH=str(here))
-
-
 @dataclass
 class Load:
     """Results of a closed loop of clients; times in milliseconds unless a name says seconds."""

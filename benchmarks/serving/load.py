@@ -1,16 +1,14 @@
 """Throughput of the service relative to the bare model, and of many streams in batches relative to one by one.
 
-    python benchmarks/serving/load.py [--seconds 4] [--model NAME|FOLDER] [--only TABLE] [--peers PYTHON]
+    python benchmarks/serving/load.py [--seconds 4] [--model NAME|FOLDER] [--only TABLE]
 
 Client and server share this machine's cores, so absolute rates mean little. Every row is compared with the bare model
 (the same decoding, encoding and batched steps without HTTP), measured right before and after: in a loop, to which the
 goals refer, and with a second thread that decodes the next batch, the most that two cores allow. CPU time is the server
-process's. `--peers` is a Python interpreter with litserve and bentoml, which then serve the same model.
+process's.
 """
 
 import asyncio
-import base64
-import json
 import os
 import sys
 import tempfile
@@ -27,7 +25,7 @@ import uvloop
 
 from benchmarks.common import report
 from benchmarks.serving import work
-from benchmarks.serving.clients import Load, Served, answered, closed_loop, peer, spikesight
+from benchmarks.serving.clients import Load, Served, answered, closed_loop, spikesight
 from benchmarks.serving.streams import messages, send_periodically, send_when_answered
 from benchmarks.serving.work import Bare, bare, bare_steps, head, row
 from spikesight.encoders.events import make_events
@@ -48,8 +46,8 @@ def middle(before: Bare, after: Bare) -> Bare:
     return Bare(*((a + b) / 2 for a, b in zip(before, after)))
 
 
-def images(title: str, model: Path, body: bytes, seconds: float, python: str | None = None) -> None:
-    """Measure single requests and saturation, against the bare model and (`python` given) other servers."""
+def images(title: str, model: Path, body: bytes, seconds: float) -> None:
+    """Measure single requests and saturation, against the bare model."""
     classifier = Classifier.load(model)
     served = spikesight(model, "--max-queue", "48")  # of one address three quarters: 36
     beside = "/ loop", "/ two threads"
@@ -67,36 +65,7 @@ def images(title: str, model: Path, body: bytes, seconds: float, python: str | N
         rates, cpus = (own.rate, own.rate / loop.rate, own.rate / two.rate), (cpu, cpu / loop.cpu_ms, cpu / two.cpu_ms)
         row(clients, *rates, *cpus, own.quantile(0.5), loop.p50_ms, own.quantile(0.99))
     print(f"resident {served.resident_mib():.0f} MiB (goal <= 600)")
-    if python is not None:
-        peers(served, python, model, body, seconds)
     served.stop()
-
-
-def peers(ours: Served, python: str, model: Path, body: bytes, seconds: float) -> None:
-    """Measure the same images with other servers, in turns; the goal is a rate no lower than either's."""
-    form = b'--b\r\nContent-Disposition: form-data; name="request"; filename="x.jpg"\r\n\r\n' + body + b"\r\n--b--\r\n"
-    coded = json.dumps({"images": [base64.b64encode(body).decode()]}).encode()
-    requests = {
-        "spikesight": ("/v1/predict", body, "image/jpeg"),
-        "litserve": ("/predict", form, "multipart/form-data; boundary=b"),
-        "bentoml": ("/predict", coded, "application/json"),
-    }
-    servers = {"spikesight": ours} | {name: peer(name, python, model) for name in ("litserve", "bentoml")}
-    for name, served in servers.items():
-        while not load(served, *requests[name], 8, 0.5).good:  # until its worker has loaded
-            time.sleep(0.5)
-    title = "the same model behind other servers: img/s (CPU ms an image, all processes), medians of three turns"
-    head(title, "clients", *servers)
-    for clients in (1, 8, 32):
-        loads: dict[str, list[Load]] = {name: [] for name in servers}
-        for turn in range(3):
-            for name in list(servers)[:: -1 if turn % 2 else 1]:
-                loads[name].append(load(servers[name], *requests[name], clients, seconds / 2))
-        medians = [sorted(each, key=lambda one: one.rate)[1] for each in loads.values()]
-        row(clients, *(f"{m.rate:.0f} ({m.cpu_s * 1e3 / max(1, m.good):.1f})" for m in medians))
-    row("MiB", *(f"{served.resident_mib():.0f}" for served in servers.values()))
-    for served in list(servers.values())[1:]:
-        served.stop()
 
 
 def null(folder: Path, seconds: float) -> None:
@@ -209,7 +178,6 @@ def main() -> None:
     parser = report.parser(__doc__)
     parser.add_argument("--seconds", type=float, default=4.0, help="of each cell")
     parser.add_argument("--model", default="nmnist", help="a shipped model of events, or a folder (nmnist)")
-    parser.add_argument("--peers", metavar="PYTHON", help="an interpreter with litserve and bentoml; else no such rows")
     choices = ("large-images", "images", "null", "overload", "large-streams", "streams")
     parser.add_argument("--only", choices=choices, help="one table alone")
     args = parser.parse_args()
@@ -232,9 +200,7 @@ def main() -> None:
 
         tables = {
             "large-images": large_images,
-            "images": lambda: images(
-                f"{model.name}, JPEG of 320 x 240", model, work.picture(320, 240), seconds, args.peers
-            ),
+            "images": lambda: images(f"{model.name}, JPEG of 320 x 240", model, work.picture(320, 240), seconds),
             "null": lambda: null(folder, seconds),
             "overload": lambda: overload(model, seconds),
             "large-streams": large_streams,

@@ -1,4 +1,4 @@
-"""Film a still image with a moving emulated camera: saccades and smooth paths through the pixel model, as events."""
+"""Film a still image with a moving emulated camera: three saccades through the pixel model, as events."""
 
 import math
 from dataclasses import dataclass, replace
@@ -53,23 +53,7 @@ class Saccades:
         return position
 
 
-@dataclass(frozen=True)
-class Smooth(Saccades):
-    """A movement without pauses along a smooth path: an ellipse around the middle of the sensor."""
-
-    radius_px: float = 3.0
-    period_ms: float = 310.0
-    phase: float = 0.0  # start on the ellipse, in turns
-    roundness: float = 1.0  # height divided by width of the ellipse; negative reverses the direction
-
-    def corner(self, unit: float) -> NDArray[np.float64]:
-        turns = np.arange(0, self.total_ms, self.step_us / 1000) / self.period_ms + self.phase
-        angle = 2 * np.pi * turns
-        return (3 + self.radius_px * np.stack([np.cos(angle), self.roundness * np.sin(angle)])) * unit
-
-
 NMNIST = Saccades()
-MOVEMENTS: dict[str, type[Saccades]] = {"saccades": Saccades, "smooth": Smooth}
 
 
 def saccades(

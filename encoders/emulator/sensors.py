@@ -1,4 +1,4 @@
-"""Parameters of real event cameras for the emulator, and of random ones.
+"""Parameters of real event cameras for the emulator.
 
 Sizes, thresholds and their spread are published by makers and in papers (below); bandwidth, refractory time, noise and
 hot pixels depend on biases, light and temperature, and are assumed values for indoor use.
@@ -12,8 +12,6 @@ import numpy as np
 
 from spikesight.encoders.emulator.noise import with_noise
 from spikesight.encoders.events import Events, SensorSize
-
-SIDES, ASPECTS = (128, 1280), (1.0, 4 / 3, 16 / 9)  # range of the longer side, pixels; width / height
 
 
 @dataclass(frozen=True)
@@ -62,23 +60,3 @@ CAMERAS = {
     "speck": Camera(SensorSize(128, 128), contrast(35), contrast(35), 0.06, 1000, 60.0, 1.0, 0.003),
 }
 """Cameras by name."""
-
-
-def random_camera(random: np.random.Generator) -> Camera:
-    """Draw a random camera: small or large, low or high thresholds, fast or slow, quiet or noisy."""
-
-    def log_uniform(low: float, high: float) -> float:
-        return math.exp(random.uniform(math.log(low), math.log(high)))
-
-    width = round(log_uniform(*SIDES))
-    threshold, tilt = log_uniform(0.08, 0.6), log_uniform(0.6, 1.7)
-    return Camera(
-        SensorSize(width, round(width / random.choice(ASPECTS))),
-        threshold_on=threshold * tilt**0.5,
-        threshold_off=threshold / tilt**0.5,
-        sigma=random.uniform(0.01, 0.2) * threshold,
-        refractory_us=round(log_uniform(100, 10_000)),
-        cutoff_hz=log_uniform(20, 500),
-        noise_hz=log_uniform(0.05, 5),
-        hot=random.choice([0.0, log_uniform(1e-4, 5e-3)]),
-    )

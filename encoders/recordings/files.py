@@ -265,20 +265,6 @@ def packets(path: Path | str, packet_us: int = 10_000, size: Size | None = None)
     yield from RecordingReader(path, size).packets(packet_us)
 
 
-def fault_of(path: Path | str) -> str:
-    """Return why not to learn from a file, as one sentence: it cannot be read, holds no events, or is cut short.
-
-    Empty if nothing is wrong. The file is read once, in pieces.
-    """
-    try:
-        reader = RecordingReader(path)
-        for _ in reader.packets(1_000_000):
-            pass
-    except RecordingError as error:
-        return str(error)
-    return next((f"{reader.path}: {note}" for note in reader.warnings() if isinstance(note, CutShort)), "")
-
-
 def format_of(path: Path | str) -> str:
     """Return the format that a file's suffix stands for. Raises RecordingError."""
     path = path_of(path)

@@ -74,7 +74,7 @@ def _connect(address: Address) -> socket.socket:
 
 
 class UdpDriver:
-    """Events in datagrams. Options: format, size, endian=big, allow=ADDRESS (other senders are ignored).
+    """Events in datagrams. Options: format, size, allow=ADDRESS (other senders are ignored).
 
     UDP does not authenticate senders: bind to loopback, or name the one address that may send.
     """
@@ -83,7 +83,7 @@ class UdpDriver:
         layout = address.options.get("format", "t64")
         if layout not in ("t64", "aestream"):
             raise SourceError(f"there is no layout '{layout}' in '{address.text}'; choose t64 or aestream")
-        self.decoder = WireDecoder(layout, big_endian=address.options.get("endian") == "big")
+        self.decoder = WireDecoder(layout)
         size = address.size()
         if size is None:
             raise SourceError(f"datagrams do not tell the sensor: add size=WIDTHxHEIGHT to '{address.text}'")

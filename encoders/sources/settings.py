@@ -1,6 +1,6 @@
 """A camera's settings, stored beside recordings (`walk.raw.camera.json` for `walk.raw`), and their comparison.
 
-`spikesight record` writes the file; `transcode` and `label` copy it. For other recordings the biases are read from the
+`spikesight record` writes the file; `transcode` copies it. For other recordings the biases are read from the
 file that Metavision Studio writes beside them (`walk.bias` for `walk.raw`).
 """
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.common.faults import SUITE
 from benchmarks.corruptions import Row, corrupted, rows, summary, unchanged
-from spikesight.encoders.emulator.corruptions import SUITE
 from spikesight.encoders.emulator.saccades import NMNIST, saccades
 from spikesight.encoders.events import NMNIST_SENSOR, empty_events
 from spikesight.models.classifier import Classifier

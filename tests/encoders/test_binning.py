@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from spikesight.encoders.binning import bin_events, cells_of, grid_for
+from spikesight.encoders.binning import bin_events
 from spikesight.encoders.events import Events, EventsError, SensorSize, make_events
 
 SENSOR = SensorSize(17, 9)
@@ -106,17 +106,3 @@ def test_wrong_arguments() -> None:
         bin_events(events, 0, 10, 1, SENSOR, out=np.zeros((1, 2, 9, 18), np.uint8))
     with pytest.raises(EventsError, match="float64"):
         bin_events(events, 0, 10, 1, SENSOR, out=np.zeros((1, 2, 9, 17)))
-
-
-def test_cells_are_those_that_bins_light() -> None:
-    random, sensor, size = np.random.default_rng(3), SensorSize(34, 13), (6, 8)
-    t = np.arange(60)
-    events = make_events(t, random.integers(0, 34, 60), random.integers(0, 13, 60), random.random(60) < 0.5)
-    lit = np.zeros(2 * 6 * 8, np.uint8)
-    cells = cells_of(events, grid_for(sensor, size))
-    lit[cells] = 1
-    np.testing.assert_array_equal(lit.reshape(2, 6, 8), bin_events(events, 0, 60, 1, sensor, size)[0])
-    assert 0 < len(cells) < 60, "some lie beside what the network sees"
-    events["x"][:20], events["y"][20:40] = [-1, 34] * 10, [-1, 13] * 10
-    found, expected = (cells_of(some, grid_for(sensor, size)) for some in (events, events[40:]))
-    np.testing.assert_array_equal(found, expected)

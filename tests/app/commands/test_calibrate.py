@@ -25,8 +25,8 @@ def test_the_cards_recipe_is_followed_and_flags_win() -> None:
     assert all(getattr(config, name) == getattr(CARD.contract, name) for name in CONTRACT)
     assert config.crop == "none"
     assert settings(replace(own, contract=replace(CARD.contract, frame="object"))).crop == "object"
-    config = settings(own, data="mine", root="here", cache="kept", paper_clips=0)
-    assert (config.data, config.root, config.cache, config.paper_clips) == ("mine", "here", "kept", 0)
+    config = settings(own, data="mine", root="here", cache="kept")
+    assert (config.data, config.root, config.cache) == ("mine", "here", "kept")
     assert settings(card(), data="mine").data == "mine"
     with pytest.raises(ValueError, match="does not say what it was trained on: give --data"):
         settings(CARD)
@@ -51,22 +51,11 @@ def test_what_was_measured_is_said_and_kept(
     assert kept.metrics["accuracy"] == 0.5
     assert kept.novelty is not None
     assert kept.profile is not None
+    assert kept.conformal is not None
+    assert kept.conformal.trials[CARD.contract.bin_us].counts.tolist() == [12, 12, 12]
     assert load(tmp_path / "m")[1].novelty is None
     said = capsys.readouterr().out.splitlines()[-1]
     assert said.startswith(f"{tmp_path / 'k'}: from {measured['training']} training and {measured['validation']} valid")
     assert said.endswith(f"{measured['calibration_error_before']} -> {measured['calibration_error']}")
     assert main(words) == 0
     assert load(tmp_path / "m")[1].novelty is not None, "without --to the model itself"
-
-
-def test_sets_alone_leave_all_else_as_it_is(
-    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main([*words, "--only-sets"]) == 0
-    kept = load(tmp_path / "m")[1]
-    assert kept.novelty is None
-    assert kept.conformal is not None
-    assert kept.conformal.trials[CARD.contract.bin_us].counts.tolist() == [12, 12, 12]
-    assert capsys.readouterr().out.splitlines()[-1] == f"{tmp_path / 'm'}: prediction sets from 36 recordings"
-    assert not (tmp_path / "cache").exists(), "no training sample was read"
-    assert main([*words, "--only-sets", "--data", "cifar10"]) == 2

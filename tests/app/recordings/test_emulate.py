@@ -2,7 +2,6 @@
 
 import gzip
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -11,8 +10,7 @@ import pytest
 import spikesight
 from benchmarks import draw_samples
 from spikesight.app.cli import main
-from spikesight.app.recordings.emulate import MOTION_SETS, Picture, balanced, pictures
-from spikesight.encoders.emulator.motions import MOTIONS
+from spikesight.app.recordings.emulate import Picture, balanced, pictures
 from spikesight.encoders.emulator.saccades import Saccades, saccades
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.recordings.files import read_recording
@@ -102,10 +100,9 @@ def test_training_images_come_first_and_two_sets_do_not_share_names(tmp_path: Pa
     assert [(one.label, one.name) for one in pictures(tmp_path)] == found, "each once"
 
 
-@pytest.mark.parametrize("movement", ["saccades", "smooth"])
-def test_mnists_files_become_n_mnists(tmp_path: Path, movement: str) -> None:
+def test_mnists_files_become_n_mnists(tmp_path: Path) -> None:
     mnist(tmp_path / "in", "train", [1, 7, 1])
-    assert main(["emulate", str(tmp_path / "in"), str(tmp_path / "out"), "--movement", movement]) == 0
+    assert main(["emulate", str(tmp_path / "in"), str(tmp_path / "out")]) == 0
     files = written(tmp_path / "out")
     assert list(files) == ["1/00001.npz", "1/00003.npz", "7/00002.npz"]
     found = read_recording(files["1/00001.npz"])
@@ -131,20 +128,6 @@ def test_flags_are_those_of_the_camera_and_what_gives_no_events_is_named(
         found = recordings[f"{picture.label}/{picture.name}.npz"]
         assert found.size == SensorSize(40, 36)
         assert np.array_equal(found.events, expected)
-
-
-@pytest.mark.parametrize("kind", MOTION_SETS)
-def test_recordings_of_motions_are_numbered_from_their_seed(
-    kind: str, tmp_path: Path, monkeypatch: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
-    prefix, maker = MOTION_SETS[kind]
-    monkeypatch.setitem(MOTION_SETS, kind, (prefix, lambda *a, **k: maker(*a, **k, duration_ms=60)))
-    assert main(["emulate", kind, str(tmp_path / "out"), "--count", "2", "--seed", "3", "--size", "16x12"]) == 0
-    files = written(tmp_path / "out")
-    assert {name.split("/")[0] for name in files} <= set(MOTIONS)
-    assert {f"left/{prefix}00003.npz", f"left/{prefix}00004.npz"} <= set(files)
-    said = capsys.readouterr().out
-    assert said == f"{tmp_path / 'out'}: {len(files)} recordings of {len(MOTIONS)} motions, 16x12 pixels\n"
 
 
 def video(path: Path, width: int, height: int) -> Path:

@@ -81,7 +81,7 @@ def test_a_slow_client_costs_packets_not_memory() -> None:
             sink.send(events)
         assert sink.n_waiting <= SLOW_CLIENT_BYTES
         assert sink.n_dropped >= 2 * n
-        sink.connect(connected=False)
+        sink.stop()
     assert sink.n_sent + sink.n_dropped == 14 * n
 
 

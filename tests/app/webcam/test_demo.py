@@ -1,4 +1,4 @@
-"""`spikesight webcam`: every kind of source, lines or a window, and a video of it."""
+"""`spikesight webcam`: every kind of source, lines or a window, and what crosses."""
 
 import itertools
 import json
@@ -52,15 +52,10 @@ def lines_of(capsys: pytest.CaptureFixture[str], *words: object) -> list[str]:
     return capsys.readouterr().out.splitlines()
 
 
-def test_a_video_is_predicted_and_recorded(
-    model: Path, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    lines = lines_of(capsys, video, "--model", model, "--record", tmp_path / "out.mp4")
+def test_a_video_is_predicted(model: Path, video: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = lines_of(capsys, video, "--model", model)
     assert len(lines) > 20
     assert all(" events " in line and line.endswith(" ms") for line in lines)
-    capture = cv2.VideoCapture(str(tmp_path / "out.mp4"))
-    assert capture.read()[0]
-    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) >= 15
 
 
 def test_predictions_are_sent(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,7 +83,7 @@ def test_a_sample_gives_the_classifiers_own_steps(model: Path, capsys: pytest.Ca
 def test_a_window_shows_pictures_until_the_source_ends(
     model: Path, video: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pressed = iter([["less events"], ["mirror"], ["reset"], ["pause"], ["pause"], ["more events"]])
+    pressed = iter([["less events"], ["reset"], ["pause"], ["pause"], ["more events"]])
     shown, show = [], Window.show
     monkeypatch.setattr(Window, "actions", lambda _: next(pressed, []))
     monkeypatch.setattr(Window, "show", lambda self, picture: (shown.append(picture), show(self, picture)))
@@ -122,15 +117,10 @@ def test_a_window_without_its_library_says_what_to_install(monkeypatch: pytest.M
         Window("Spikesight")
 
 
-def test_a_mirror_turns_the_cameras_picture_alone(video: Path) -> None:
+def test_a_model_of_images_sees_frames(video: Path) -> None:
     demo = Demo(tiny(IMAGE_CONTRACT, "pixels"), open_source(str(video)))
-    assert [p for chunk in demo.source.chunks for p in demo.process(chunk)], "a model of images sees frames"
-    plain = demo.picture()
-    demo.perform("mirror")
-    turned = demo.picture()
-    tall, half = 400, plain.shape[1] // 2
-    assert np.array_equal(plain[:tall, half:], turned[:tall, half:]), "the events"
-    assert np.abs(plain[16:tall, 16:half].astype(int) - turned[16:tall, 16:half]).mean() > 1
+    assert [p for chunk in demo.source.chunks for p in demo.process(chunk)]
+    assert demo.picture().shape[2] == 3
 
 
 def crossing(frames: int) -> Iterator[Chunk]:
@@ -151,7 +141,7 @@ def test_what_crosses_is_counted_and_sent(capsys: pytest.CaptureFixture[str]) ->
         counting=Counting.of("line:160,240,160,0"),
         report=Report(sent.append, "clip", every_step=False),
     )
-    webcam.run_without_window(demo, 9, None)
+    webcam.run_without_window(demo, 9)
     (line,) = capsys.readouterr().out.splitlines()
     record = json.loads(line)
     assert (record["label"], record["crossed"], record["count"]) == ("7", "forward", 1)

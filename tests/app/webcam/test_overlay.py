@@ -57,18 +57,17 @@ def test_a_picture_shows_its_view_whole_and_changes_with_what_is_predicted(
 ) -> None:
     labels = [f"class {n}" for n in range(k)]
     surface = Surface.blank(SIZE).seen(field(True, 0), 0)
-    history = np.random.default_rng(0).dirichlet(np.ones(k), 50)
     view = None if camera is None else np.full((*camera, 3), (1, 99, 2), np.uint8)
     meters = [("Events", "12 /s"), ("Step time", "1 ms")]
 
     def drawn(index: int = 1, **words: object) -> np.ndarray:
-        what = {"camera": view, "history": history, "meters": meters, "keys": "q quit", **words}
+        what = {"camera": view, "meters": meters, "keys": "q quit", **words}
         return draw(surface, prediction(index, k), labels, **what)  # type: ignore[arg-type]
 
     picture = drawn()
     assert picture.dtype == np.uint8
     assert np.array_equal(picture, drawn())
-    for other in (drawn(0), drawn(history=history[::-1]), drawn(meters=meters[:1]), drawn(keys=""), drawn(steady="x")):
+    for other in (drawn(0), drawn(meters=meters[:1]), drawn(keys=""), drawn(steady="x")):
         assert other.shape == picture.shape
         assert (picture != other).any()
     rows, columns = np.nonzero((picture == (1, 99, 2)).all(2))

@@ -6,13 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from spikesight.encoders.emulator import filmed, handheld
+from spikesight.encoders.emulator import handheld
 from spikesight.encoders.emulator.handheld import draw_room, frames
 from spikesight.encoders.emulator.noise import HOT_HZ, with_noise
-from spikesight.encoders.emulator.saccades import MOVEMENTS, NMNIST, saccade_events, saccades
-from spikesight.encoders.emulator.sensors import ASPECTS, CAMERAS, SIDES, Camera, random_camera
-from spikesight.encoders.events import Events, SensorSize, make_events
-from tests.support.inputs.samples import drawing, seven
+from spikesight.encoders.emulator.saccades import saccade_events
+from spikesight.encoders.events import SensorSize, make_events
+from tests.support.inputs.samples import drawing
 
 CAMERA, SMALL = SensorSize(96, 64), SensorSize(34, 34)
 DIGIT = drawing(28, 28, 4, 8)
@@ -27,8 +26,7 @@ def sheet(seed: int) -> np.ndarray:
 MADE: dict[str, Callable[[int], np.ndarray]] = {
     "digit": lambda seed: saccade_events(DIGIT, SMALL, "digit", seed=seed),
     "sheet": sheet,
-    "leaves": lambda seed: filmed.dead_leaves(60, 80, np.random.default_rng(seed)),
-    **{name: lambda seed, kind=kind: saccades(DIGIT, movement=kind(), seed=seed) for name, kind in MOVEMENTS.items()},
+    "leaves": lambda seed: handheld.dead_leaves(60, 80, np.random.default_rng(seed)),
 }
 
 
@@ -62,22 +60,3 @@ def test_a_room_fills_the_view_and_moves_only_if_it_is_held(seed: int) -> None:
     assert (film[0] != film[-1]).any() == (room.shake > 0)
     sides = film[0][:, :4], film[0][:, -4:], film[0][:4], film[0][-4:]
     assert min(side.std() for side in sides) > 2, "texture up to the borders"
-
-
-def before(camera: Camera) -> Events:
-    """A digit before a camera's pixels, on a small sensor."""
-    return saccades(seven(), SensorSize(68, 68), movement=replace(NMNIST, **camera.pixels()), seed=3)
-
-
-def test_random_cameras_differ_in_all_that_cameras_differ_in() -> None:
-    cameras = [random_camera(np.random.default_rng(seed)) for seed in range(200)]
-    assert random_camera(np.random.default_rng(7)) == cameras[7]
-    widths = np.array([camera.size.width for camera in cameras])
-    assert SIDES[0] <= widths.min() < 160
-    assert 1000 < widths.max() <= SIDES[1]
-    shapes = {round(camera.size.width / camera.size.height, 1) for camera in cameras}
-    assert shapes == {round(aspect, 1) for aspect in ASPECTS}
-    rates = [len(before(camera)) for camera in cameras[:12]]
-    usual = len(before(CAMERAS["dvs128"]))
-    assert min(rates) < 0.4 * usual
-    assert max(rates) > 1.4 * usual

@@ -15,7 +15,6 @@ from spikesight.encoders.recordings.files import (
     RecordingReader,
     detect_format,
     digest,
-    fault_of,
     packets,
     read_recording,
     sensor_of,
@@ -78,20 +77,17 @@ def test_a_long_file_is_written_and_read_in_pieces(name: str, tmp_path: Path, mo
 def test_a_file_that_is_cut_short_is_refused_or_says_so(name: str, tmp_path: Path) -> None:
     path, events, _ = written(tmp_path, name, n=20_000)
     assert not read_recording(path).truncated
-    assert fault_of(path) == ""
     data = path.read_bytes()
     path.write_bytes(data[: len(data) * 2 // 3] if name in ("bag", "mcap") else data[:-3])
     if name in ("npz", "npy", "hdf5", "mat"):
-        with pytest.raises(RecordingError) as caught:
+        with pytest.raises(RecordingError):
             read_recording(path)
-        assert fault_of(path) == str(caught.value)
         return
     recording, reader = read_recording(path), RecordingReader(path)
     assert np.array_equal(recording.events, events[: len(recording.events)])
     assert sum(map(len, reader.packets())) == len(recording.events)
     assert recording.truncated
     assert reader.truncated
-    assert "cut short" in fault_of(path)
 
 
 def test_what_was_put_right_is_told(tmp_path: Path) -> None:

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from spikesight.encoders.dvs import Bin, DvsEncoder
 from spikesight.encoders.events import Events, SensorSize, make_events
 from spikesight.encoders.preprocess.drawing import Drawing, Floats
-from spikesight.encoders.roi.event_map import MEMORY_US, EventMap
-from spikesight.encoders.roi.event_tracker import LIKELY, SEARCH_US, EventTracker, Found
+from spikesight.encoders.roi.event_tracker import LIKELY, MEMORY_US, SEARCH_US, EventMap, EventTracker, Found
 from spikesight.encoders.roi.input_filter import InputFilter, bins_of
 from spikesight.encoders.roi.tracks import Seen, WindowsBinner
 from spikesight.encoders.roi.window import Window

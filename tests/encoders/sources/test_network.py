@@ -41,10 +41,10 @@ def read_to(n: int, read: Callable[[float], Events | None]) -> Events:
     return np.concatenate(found)
 
 
-@pytest.mark.parametrize(("layout", "big"), [("t64", False), ("aestream", False), ("aestream", True)])
-def test_datagrams_arrive(layout: str, big: bool) -> None:
-    sent, driver = packet(1000, n=3000), udp(format=layout, endian="big" if big else "little")
-    send(driver.port, list(encode(sent, layout, big_endian=big)))
+@pytest.mark.parametrize("layout", ["t64", "aestream"])
+def test_datagrams_arrive(layout: str) -> None:
+    sent, driver = packet(1000, n=3000), udp(format=layout)
+    send(driver.port, list(encode(sent, layout)))
     assert np.array_equal(read_to(3000, driver.read), sent)
     assert driver.read(0.01) is None
     driver.close()
@@ -116,9 +116,9 @@ def test_a_network_camera_that_dies_and_comes_back() -> None:
         assert source.size == SENSOR
         sink.send(packet(1_000_000))
         first = read_to(10, source.read)
-        sink.connect(connected=False)
+        sink.stop()
         until(lambda: source.fault is not None)
-        sink.connect(connected=True)
+        sink = DvSink(SENSOR, "127.0.0.1", port)
         until(lambda: source.n_reopened and sink.n_clients)
         sink.send(packet(50))
         second = read_to(10, source.read)

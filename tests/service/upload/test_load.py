@@ -90,7 +90,7 @@ def test_whatever_is_decoded_elsewhere_waits_for_its_clients_turn() -> None:
         app.state.runtime.decoder_queue = FairQueue(0, 1)
         return TestClient(app)
 
-    paths = "/v1/predict", "/v1/encode", "/v1/encode?encoding=phase"
+    paths = "/v1/predict", "/v1/encode", "/v1/encode?encoding=latency"
     with all_busy(60) as client:
         for path in paths:
             assert client.post(path, files={"file": picture()}).status_code == 200, path

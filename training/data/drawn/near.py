@@ -12,7 +12,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from spikesight.encoders.emulator.filmed import dead_leaves
+from spikesight.encoders.emulator.handheld import dead_leaves
 from spikesight.encoders.preprocess.fit import DIGIT_SIZE, centred
 from spikesight.models.contract import Contract
 from spikesight.training.config import TrainConfig

@@ -1,6 +1,6 @@
 """Motions as a webcam films them: textured cut-outs before textured backgrounds, with the camera's noise and shake.
 
-Unlike with the drawings of `motions`, much of the network's grid sees events all the time: from fine texture, dark
+Unlike with the drawings of `drawn`, much of the network's grid sees events all the time: from fine texture, dark
 noise and a shaking hand. Pictures are dead leaves (Lee, Mumford and Huang 2001), whose statistics are those of
 photographs: opaque shapes of all sizes on top of each other, plus noise whose amplitude falls with frequency. The
 camera's pixels are finer than the recording's and are summed (`preprocess.pool`), as for a live webcam.
@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from spikesight.encoders.emulator.motions import HEADINGS, SENSOR, Pose, eased, number_of
+from benchmarks.common.drawn import HEADINGS, SENSOR, Pose, eased, number_of
+from spikesight.encoders.emulator.handheld import dead_leaves
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel
 from spikesight.encoders.events import Events, SensorSize, empty_events
 from spikesight.encoders.preprocess.pool import Pool
@@ -147,35 +148,6 @@ def _laid(below: Plane, plane: Plane, mask: Plane | None, path: Pose, frame: int
         return np.asarray(moved, np.float32)
     cover = cv2.warpAffine(mask, matrix, (width, height))
     return np.asarray(below + cover * (moved - below), np.float32)
-
-
-def dead_leaves(height: int, width: int, random: np.random.Generator) -> Plane:
-    """Return a picture as rich as a photograph, [H, W], 2 to 250: opaque leaves of sizes like r^-3, 1/f noise, blur."""
-    contrast = random.uniform(15, 60)
-    level = random.uniform(50, 190)
-    picture = np.full((height, width), level, np.float32)
-    largest = 0.5 * min(height, width)
-    smallest = random.uniform(0.02, 0.1) * largest
-    for u in random.uniform(0, 1, int(random.integers(20, 250))):
-        radius = (smallest**-2 + u * (largest**-2 - smallest**-2)) ** -0.5
-        at = random.uniform(0, width), random.uniform(0, height)
-        grey = float(np.clip(random.normal(level, contrast), 2, 250))
-        corners = int(random.integers(3, 9))
-        angles = np.sort(random.uniform(0, 2 * math.pi, corners))
-        if random.random() < 0.4:
-            axes = (max(1, int(radius)), max(1, int(radius * random.uniform(0.3, 1))))
-            cv2.ellipse(picture, (int(at[0]), int(at[1])), axes, float(random.uniform(0, 180)), 0, 360, grey, -1)
-        else:
-            points = np.array(at) + radius * np.stack([np.cos(angles), np.sin(angles)], 1)
-            cv2.fillPoly(picture, [points.round().astype(np.int32)], grey)
-    for octave in range(2, 8):
-        if (cells := 2**octave) > height:
-            break
-        coarse = random.standard_normal((cells, cells), np.float32)
-        amount = random.uniform(0, 0.5) * contrast * 2.0 ** (1 - octave / 2)
-        picture += amount * cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
-    soft = random.uniform(0.3, 1.0) * max(1.0, height / 256)
-    return np.asarray(cv2.GaussianBlur(picture, (0, 0), soft).clip(2, 250), np.float32)
 
 
 def cut(side: int, random: np.random.Generator) -> Plane:

@@ -6,8 +6,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from spikesight.encoders.emulator.filmed import filmed_recording
-from spikesight.encoders.emulator.motions import MOTIONS, SENSOR, motion_recording
+from benchmarks.common.drawn import MOTIONS, SENSOR, motion_recording
+from benchmarks.common.filmed import filmed_recording
 from spikesight.encoders.events import Events, EventsError, SensorSize, check_events
 
 SEEDS = range(12)

@@ -2,7 +2,6 @@
 
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -16,10 +15,9 @@ def test_a_trial_is_kept_where_it_is_told_to(
     words: list[str], kept: list[Path | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[Path | None] = []
-    monkeypatch.setattr(sys, "argv", ["real_input", "--only", "cost", *words])
+    monkeypatch.setattr(sys, "argv", ["real_input", "--only", "near", *words])
     monkeypatch.setattr(module, "read_idx", lambda _: None)
-    monkeypatch.setattr(module, "list_nmnist", lambda _: SimpleNamespace(test=[]))
-    monkeypatch.setattr(module, "rows_of_cost", lambda *_: None)
+    monkeypatch.setattr(module, "rows_of_near", lambda *_: None)
     monkeypatch.setattr(module.report, "write", lambda _, file: written.append(file))
     module.main()
     assert written == kept

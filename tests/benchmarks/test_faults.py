@@ -6,8 +6,8 @@ from functools import partial
 import numpy as np
 import pytest
 
-from spikesight.encoders.emulator import corruptions
-from spikesight.encoders.emulator.corruptions import SUITE, Corruption, Fault
+from benchmarks.common import faults
+from benchmarks.common.faults import SUITE, Corruption, Fault
 from spikesight.encoders.events import Events, SensorSize, empty_events, make_events
 
 SENSOR = SensorSize(40, 34)
@@ -47,15 +47,15 @@ def test_what_comes_out_is_a_recording_and_what_went_in_stays(row: Corruption) -
 def test_a_higher_threshold_sums_contrast() -> None:
     t = np.arange(60)
     steady = make_events(t, np.full(60, 3), np.full(60, 4), np.ones(60))
-    assert 19 <= len(run(partial(corruptions.threshold, times=3), steady)) <= 21
+    assert 19 <= len(run(partial(faults.threshold, times=3), steady)) <= 21
     to_and_fro = make_events(t, np.full(60, 3), np.full(60, 4), t % 2)
-    assert len(run(partial(corruptions.threshold, times=3), to_and_fro)) <= 1
+    assert len(run(partial(faults.threshold, times=3), to_and_fro)) <= 1
 
 
 @pytest.mark.parametrize("hz", [50, 60])
 def test_flicker_beats_at_twice_the_mains(hz: int) -> None:
     long = make_events([0, 1_000_000], [3, 3], [3, 3], [1, 1])
-    added = run(partial(corruptions.flicker, hz=hz, share=0.5), long)
+    added = run(partial(faults.flicker, hz=hz, share=0.5), long)
     on, turns = added[added["p"]], 2 * hz
     assert abs(len(added) / (0.5 * SENSOR.width * SENSOR.height * 2 * turns) - 1) < 0.02, "as often on as off"
     phase = (on["t"] - long["t"][0]) * turns * 1e-6 % 1
@@ -64,9 +64,9 @@ def test_flicker_beats_at_twice_the_mains(hz: int) -> None:
 
 def test_rotation_turns_about_the_middle() -> None:
     line = make_events(np.arange(100), np.full(100, 30), np.full(100, 16), np.ones(100))
-    made = run(partial(corruptions.turned, degrees=20))
+    made = run(partial(faults.turned, degrees=20))
     assert len(made) > 0.95 * len(EVENTS)
-    moved = run(partial(corruptions.turned, degrees=20), line)
+    moved = run(partial(faults.turned, degrees=20), line)
     x, y = moved["x"].mean() - 19.5, moved["y"].mean() - 16.5
     assert abs(np.degrees(np.arctan2(y, x))) == pytest.approx(20, abs=4)
     assert np.hypot(x, y) == pytest.approx(10.5, abs=0.5)
@@ -75,9 +75,9 @@ def test_rotation_turns_about_the_middle() -> None:
 @pytest.mark.parametrize(
     ("fault", "added"),
     [
-        (partial(corruptions.light_step, share=0.8), 0.8 * 1360),
-        (partial(corruptions.noise, hz=20), 20 * 0.3 * 1360),
-        (partial(corruptions.noise, hot=0.03), 41 * 500 * 0.3),
+        (partial(faults.light_step, share=0.8), 0.8 * 1360),
+        (partial(faults.noise, hz=20), 20 * 0.3 * 1360),
+        (partial(faults.noise, hot=0.03), 41 * 500 * 0.3),
     ],
 )
 def test_what_is_added_is_as_much_as_named(fault: Callable[..., Events], added: float) -> None:
