@@ -23,7 +23,7 @@ export class Promised {
     if (count === 1 || committed === null) this.held = null;
     if (committed !== null && this.held?.label !== committed) this.held = { label: committed, ms: (count * (endUs - startUs)) / 1000 };
     line.hidden = !set;
-    if (this.held) line.textContent = `committed after ${Math.round(this.held.ms)} ms (of all recordings, at most ${Number((100 * this.errorRate).toPrecision(2))} % wrongly)`;
+    if (this.held) line.textContent = `committed after ${Math.round(this.held.ms)} ms (of recordings that begin with the stream, at most ${Number((100 * this.errorRate).toPrecision(2))} % wrongly)`;
     else if (shifted) line.textContent = "this is not what was calibrated: nothing is guaranteed";
     else line.textContent = `${set?.length === 1 ? "1 class is" : `${set?.length} classes are`} still possible; what is ruled out is struck out`;
     line.classList.toggle("held", Boolean(this.held));
