@@ -21,6 +21,7 @@ WRITE_FILE, READ_FILE, READ_DIR, REMOVE_DIR, REMOVE_FILE, MAKE_DIR, MAKE_REG, TR
 OWN = sum(1 << bit for bit in (WRITE_FILE, READ_FILE, READ_DIR, REMOVE_DIR, REMOVE_FILE, MAKE_DIR, MAKE_REG, TRUNCATE))
 
 BEHIND = 5  # added to the niceness of decoders, so that the service runs first
+FORK_SERVER = "SPIKESIGHT_FORK_SERVER"  # a variable by which the fork server knows that it is one
 KEPT = (
     "HOME", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "PYTHONUTF8", "TMPDIR",
     "HDF5_PLUGIN_PATH", "NUMBA_CACHE_DIR", "NUMBA_CPU_FEATURES", "NUMBA_CPU_NAME", "OMP_NUM_THREADS",
@@ -36,7 +37,7 @@ def bare_environment() -> Iterator[None]:
     It changes the pointer alone from which they inherit, as other threads may be reading the variables.
     """
     kept = [f"{name}={os.environ[name]}" for name in KEPT if name in os.environ]
-    texts = [*map(os.fsencode, kept), b"PYTHONSAFEPATH=1", None]
+    texts = [*map(os.fsencode, kept), b"PYTHONSAFEPATH=1", f"{FORK_SERVER}=1".encode(), None]
     block = (ctypes.c_char_p * len(texts))(*texts)
     environ = ctypes.c_void_p.in_dll(ctypes.CDLL(None), "environ")
     before, environ.value = environ.value, ctypes.addressof(block)

@@ -1,17 +1,25 @@
-"""Imported once by the server that forks decoder processes: all of them have at hand what files are read with."""
+"""Imported once by the server that forks decoder processes: all of them have at hand what files are read with.
+
+Anywhere else the import does nothing: signals, priority and the collector are the fork server's alone.
+"""
 # ruff: noqa: E402
 
 import gc
+import os
 import signal
 
-for number in (signal.SIGINT, signal.SIGTERM):  # may be sent to all processes: running calls are still answered
-    signal.signal(number, signal.SIG_IGN)
+from spikesight.service.scheduler.sandbox import FORK_SERVER, lower_priority
+
+FORKS = bool(os.environ.pop(FORK_SERVER, ""))
+if FORKS:  # before the imports, which take seconds
+    for number in (signal.SIGINT, signal.SIGTERM):  # may be sent to all processes: running calls are still answered
+        signal.signal(number, signal.SIG_IGN)
 
 from spikesight.encoders.kernels.loop import leave_disk
-from spikesight.service.scheduler.sandbox import lower_priority
 from spikesight.service.upload.decode import warm_up
 
-lower_priority()
-warm_up()
-leave_disk()  # compiled loops stop using their cache on disk, as no file can be opened later
-gc.freeze()  # keeps pages shared with the forks: the collector would write to them
+if FORKS:
+    lower_priority()
+    warm_up()
+    leave_disk()  # compiled loops stop using their cache on disk, as no file can be opened later
+    gc.freeze()  # keeps pages shared with the forks: the collector would write to them

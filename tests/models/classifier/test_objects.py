@@ -112,6 +112,32 @@ class Familiar:
         return Judged(softmax(mean[:classes]), self.known, False)
 
 
+class Judge:
+    """Finds each class as familiar as it is told; where nothing stands out there is nothing."""
+
+    width = 0
+
+    def __init__(self, **known: float) -> None:
+        self.known = known
+
+    def judge(self, mean: np.ndarray, classes: int, *_: object) -> Judged:
+        best = LABELS[int(mean[:classes].argmax())]
+        return Judged(softmax(mean[:classes]), self.known.get(best, 0.0), bool(np.ptp(mean[:classes]) < 1))
+
+
+@pytest.mark.parametrize(("known", "leads"), [(0.8, "a"), (0.75, "b")])
+def test_another_leads_once_it_is_clearly_more_familiar(known: float, leads: str) -> None:
+    objects = Objects(LABELS, lambda: Track(LABELS, 4, Judge(a=known, b=0.99)))  # type: ignore[arg-type]
+    after(objects, 60, {1: (at(50), "a")})
+    assert after(objects, 60, {1: (at(50), "a"), 2: (at(150), "b")}).steady == leads
+
+
+def test_a_thing_that_rests_stays_as_familiar_as_it_was() -> None:
+    objects = Objects(LABELS, lambda: Track(LABELS, 4, Judge(a=0.9)))  # type: ignore[arg-type]
+    after(objects, 30, {1: (at(50), "a")})
+    assert said(after(objects, 12, {1: (at(50), "?")})) == [(1, "a")], "it sends no events, and is still there"
+
+
 @pytest.mark.parametrize(("likeness", "seen"), [(1.0, True), (CLEAR, True), (0.5 * CLEAR, False)])
 def test_what_looks_little_like_a_drawing_has_to_be_more_familiar(likeness: float, seen: bool) -> None:
     objects = Objects(LABELS, lambda: Track(LABELS, 4, Familiar(0.9)))  # type: ignore[arg-type]

@@ -425,3 +425,10 @@ async def test_it_is_the_first_to_go_when_memory_runs_out() -> None:
         assert int(calls.read(f"/proc/{own}/oom_score_adj")) > int(calls.read("/proc/self/oom_score_adj"))
         nice = await call(os.getpriority, os.PRIO_PROCESS, 0)
         assert nice > os.getpriority(os.PRIO_PROCESS, 0), "and it waits where processors are few"
+
+
+def test_the_fork_servers_module_leaves_another_process_as_it_is() -> None:
+    import spikesight.service.upload.warm  # noqa: F401  (the collector of doctests imports it, too)
+
+    assert signal.getsignal(signal.SIGTERM) != signal.SIG_IGN
+    assert gc.get_freeze_count() == 0
