@@ -68,6 +68,15 @@ def test_nothing_holds_a_model_that_is_served_no_more(tmp_path: Path, anew: bool
     made.stop()
 
 
+def test_of_two_saved_models_whose_names_differ_in_case_one_is_served(tmp_path: Path) -> None:
+    made = registry(tmp_path / "saved", kept(tmp_path / "good"))
+    for name in ("Mine", "mine"):
+        kept(tmp_path / "saved" / name)
+    made.load()
+    assert [model.name for model in made.all()] == ["good", "Mine"]
+    made.stop()
+
+
 class Watched:
     """A lock that counts who wanted it."""
 
