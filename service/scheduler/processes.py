@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
+from multiprocessing.forkserver import ensure_running
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -279,11 +280,16 @@ class Processes:
 def alone() -> Iterator[None]:
     """Let what is started meanwhile inherit neither the service's environment nor the script that started the service,
     which it would run again.
+
+    The environment is bare for the moment alone in which the fork server begins: a process may wait for seconds until
+    that is warm, and other threads start programs that need theirs.
     """
-    with STARTING, bare_environment():
+    with STARTING:
         main = sys.modules["__main__"]
         sys.modules["__main__"] = types.ModuleType("__main__")
         try:
+            with bare_environment():
+                ensure_running()
             yield
         finally:
             sys.modules["__main__"] = main

@@ -318,8 +318,6 @@ def test_what_is_not_exported_is_said_and_nothing_is_written(
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
     for options, words in (
-        (["--format", "c", "--window", "3"], "one step at a time"),
-        (["--format", "c", "--bin-ms", "any"], "one step at a time"),
         (["--int8"], "--int8 is for --format c"),
         (["--format", "c", "--out", str(tmp_path / "full")], "not an empty folder"),
         (["--format", "c", "--out", str(tmp_path / "c")], ""),

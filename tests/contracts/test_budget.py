@@ -5,9 +5,9 @@ import pytest
 from tests.support.sizes import settings, sizes
 
 BUDGET = {
-    "product": 25_000,
+    "product": 25_050,
     "page, C, C++": 9_020,
-    "tests": 23_850,
+    "tests": 23_900,
     "words": 27_700,
 }
 """Lines that hold code (product, tests), raw lines, and words of Markdown. Lower a row when you delete."""

@@ -25,8 +25,9 @@ def test_another_camera_is_told_of_and_ones_own_is_not(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "takes").mkdir()
+    takes = write_takes(tmp_path / "takes", ["one-1.npz", "two-1.npz"], 0.6)
     for name in ("one-1.npz", "two-1.npz"):
-        write_settings(write_takes(tmp_path / "takes", [name], 0.6) / name, {"serial": "43"})
+        write_settings(takes / name, {"serial": "43"})
     classifier = tiny()
     for name, rate, serial in (("own", (0.01, 0.02, 1e6), "43"), ("other", FEW, "42")):
         card = replace(classifier.card, training={"camera": {"serial": serial}})

@@ -31,7 +31,7 @@ def test_its_types_hold_and_find_mistakes(packages: Path, tmp_path: Path) -> Non
 
 @needs_chromium
 def test_five_lines_on_another_host_show_what_a_camera_sees(visit: Visitor, tmp_path: Path) -> None:
-    page = re.search(r"```html\n(.*?)```", (ROOT / "docs" / "service" / "http.md").read_text(), re.DOTALL)
+    page = re.search(r"```html\n(.*?)```", (ROOT / "docs" / "service" / "streams.md").read_text(), re.DOTALL)
     assert page is not None
     camera = f"file:{nmnist_file(tmp_path / 'three.bin', 'digit-3')}?loop=1"
     with static(tmp_path) as origin, served("nmnist", cameras=(camera,), allowed_origins=(origin,)) as url:
