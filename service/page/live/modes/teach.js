@@ -60,6 +60,7 @@ export class Teach extends OneStream {
     if (body.learning && !this.stream.ready) this.settle();
     const empty = new Set(this.cards);
     for (const { label, examples } of body.classes) {
+      if (this.back.has(label) && !this.cards.some((card) => card.label === label)) continue; // a message from before it was taken back
       const card = this.cardOf(label, examples);
       card.update(examples, body.window_ms);
       empty.delete(card);
@@ -159,6 +160,7 @@ export class Teach extends OneStream {
 
   deal() {
     this.cards = [];
+    this.back = new Set(); // names of classes that were taken back
     $("teach-cards").replaceChildren();
     while (this.cards.length < CARDS) this.add();
   }
@@ -204,6 +206,7 @@ export class Teach extends OneStream {
   async forget(card) {
     this.show(card, false);
     if (card.shown.size && !(await this.ask((id, token) => calls.forget(id, card.label, token)))) return;
+    this.back.add(card.label);
     this.cards = this.cards.filter((other) => other !== card);
     card.root.remove();
     $("teach-add").disabled = false;
