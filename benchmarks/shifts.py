@@ -34,9 +34,9 @@ from spikesight.models.novelty.profile import QUIET, measure
 from spikesight.models.shipped import find
 from spikesight.models.statistics import interval
 from spikesight.models.teach.few_shot import EmbeddedExample, Example, FewShotLearner, backbone
+from spikesight.training.corpora.digits import another_camera
+from spikesight.training.corpora.printed import glyph
 from spikesight.training.data import list_nmnist, read_item
-from spikesight.training.data.drawn.printed import glyph
-from spikesight.training.data.emulated import another_camera
 from spikesight.training.data.images import FASHION, find_idx, list_fashionmnist, read_idx
 from spikesight.training.progress import with_progress
 from spikesight.training.run.assessment import auroc

@@ -14,12 +14,12 @@ UNSET: Any = None
 
 RANGES: tuple[tuple[str, str, Callable[[float], bool]], ...] = (
     (
-        "emulated_count repeat window_ms steps bin_us height width slope lr batch_size epoch_steps clip_norm",
+        "window_ms steps bin_us height width slope lr batch_size epoch_steps clip_norm",
         "be positive",
         lambda value: value > 0,
     ),
     (
-        "paper_clips printed outliers noise_hz filter_us spike_penalty shift epochs",
+        "filter_us spike_penalty shift epochs",
         "not be negative",
         lambda value: value >= 0,
     ),
@@ -47,19 +47,6 @@ class TrainConfig:
     ] = "auto"
     window_ms: Annotated[int, "length of a window; unset: as suits the rate of events"] = UNSET
     skip_bad: Annotated[bool, "go on without files that cannot be read; the model's card names them"] = False
-    emulated: Annotated[
-        Literal["mnist"],
-        Section("what joins a data set of digits"),
-        "images that join the training set as emulated events",
-    ] = UNSET
-    emulated_count: Annotated[int, "how many images are emulated"] = 10_000
-    repeat: Annotated[int, "copies of each recording and each clip in the training set, beside emulated ones"] = 1
-    paper_clips: Annotated[
-        int, "clips that join, of digits on paper before a webcam or an event camera; of images stills before a webcam"
-    ] = 0
-    printed: Annotated[int, "digits of fonts that join written ones"] = 0
-    outliers: Annotated[int, "drawings near digits that are none (letters, two digits, ...): to be no class"] = 0
-    noise_hz: Annotated[float, "added sensor noise: at most, events a pixel a second"] = 0.0
     steps: Annotated[
         int, Section("input; unset: as suits the data set"), "T: bins of a window, or steps of an image"
     ] = UNSET
@@ -145,5 +132,5 @@ class TrainConfig:
             values = {name: getattr(self, name) for name in names.split()}
             if wrong := [name for name, value in values.items() if value is not None and not holds(value)]:
                 raise ValueError(f"{wrong[0]} must {rule}")
-        if self.crop == "object" and (self.window or self.encoding not in (None, "binary") or self.emulated):
-            raise ValueError("--crop object is for binary recordings, with neither --window nor --emulated")
+        if self.crop == "object" and (self.window or self.encoding not in (None, "binary")):
+            raise ValueError("--crop object is for binary recordings, without --window")

@@ -20,7 +20,7 @@ Train a spiking classifier on event recordings or images and report its accuracy
   train-dvs --data my_recordings                         a folder: <class>/<file>, <class>-1.raw, <session>/<class>.raw
   train-dvs --data nmnist --emulated mnist               with emulated events of MNIST images joined to the training set
   train-dvs --data my_pictures --flip                    pictures laid out <class>/<file>
-  train-dvs --config mnist_direct --root data            a recipe by name
+  train-dvs --config digit_images --root data            a recipe by name
   train-dvs --resume runs/nmnist-event-medium            go on after a stop
 
 Several GPUs: torchrun --nproc-per-node 4 $(which train-dvs) ...

@@ -21,7 +21,7 @@ from spikesight.encoders.events import Events, SensorSize, make_events
 from spikesight.models.classifier import Classifier
 from spikesight.models.novelty import KEPT
 from spikesight.models.steps import Input, Prediction
-from spikesight.training.data.drawn.near import Digits
+from spikesight.training.corpora.others import Digits
 from spikesight.training.data.images import DEBIAN_FASHION, read_idx
 from spikesight.training.data.recordings import list_nmnist, read_item
 from spikesight.training.run.novelty import calibration_error

@@ -1,3 +1,3 @@
 """Emulate an event camera: frames and still images become events. `pixels`: pixel model and emulator; `saccades`: a
-still image before a moving camera; `handheld`: drawn sheets and rooms.
+still image before a moving camera.
 """

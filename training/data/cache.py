@@ -12,13 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikesight.encoders.emulator.noise import with_noise
 from spikesight.encoders.events import Events, SensorSize
 from spikesight.encoders.roi.alignment import aligned_steps
 from spikesight.encoders.roi.input_filter import InputFilter
 from spikesight.models.classifier.inputs import encoder_for
 from spikesight.models.contract import Contract
-from spikesight.training.config import TrainConfig
 from spikesight.training.data.recordings import read_item
 from spikesight.training.data.sets import Frames, Item
 from spikesight.training.data.windows import cut_windows
@@ -93,32 +91,17 @@ def make_input_filter(sensor: SensorSize, contract: Contract) -> InputFilter:
     return InputFilter(sensor, small, contract.filter_us, follow=contract.window == "drawing")
 
 
-def noisy(events: Events, sensor: SensorSize, config: TrainConfig, seed: int) -> Events:
-    """Add sensor noise of a random amount up to `config.noise_hz`; half of the seeds add none."""
-    random = np.random.default_rng(seed)
-    if random.random() < 0.5:
-        return events
-    return with_noise(events, sensor, random.uniform(0, config.noise_hz), 0.0, random=random)
-
-
 def file_stamps(paths: Iterable[Path]) -> list[tuple[str, int, int]]:
     """Return (path, bytes, modification time in ns) of each file, for a cache key."""
     return [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
 
 
-def bin_items(
-    items: Sequence[Item], contract: Contract, folder: Path, what: str, noise: TrainConfig | None = None, copy: int = 0
-) -> Frames:
-    """Bin recordings into frames of the contract's size, cached in `folder`; `what` is the title of the progress bar.
-
-    With `noise`, sensor noise is added as its settings say, different for each number of a `copy`.
-    """
+def bin_items(items: Sequence[Item], contract: Contract, folder: Path, what: str) -> Frames:
+    """Bin recordings into frames of the contract's size, cached in `folder`; `what`: title of the progress bar."""
 
     def samples() -> Iterator[np.ndarray]:
-        for number, (events, sensor, start_us) in enumerate(_pieces(items)):
+        for events, sensor, start_us in _pieces(items):
             start = start_us if start_us is not None else int(events["t"][0]) if len(events) else 0
-            if noise is not None:
-                events = noisy(events, sensor, noise, copy * len(items) + number)
             yield binned(events, sensor, start, contract)
 
     windows = [(item.begin_us, item.length_us) for item in items if item.length_us]
@@ -127,8 +110,6 @@ def bin_items(
         "contract": contract_key(contract),
         **({"windows": windows} if windows else {}),
     }
-    if noise is not None:
-        key["copy"] = [copy, noise.noise_hz]
     frames = cached(folder, key, len(items), sample_shape(contract), samples(), what)
     return Frames(frames, np.array([item.label for item in items], np.int64))
 
@@ -136,12 +117,3 @@ def bin_items(
 def shown_images(names: Iterable[str]) -> frozenset[int]:
     """Return the numbers of the MNIST images in N-MNIST recordings of these names: 00001.bin shows image 0."""
     return frozenset(int(Path(name).stem) - 1 for name in names if Path(name).stem.isdigit())
-
-
-def join(sets: Sequence[Frames], folder: Path) -> Frames:
-    """Concatenate several sets into one cached, memory-mapped array."""
-    key = {"join": [str(getattr(f.frames, "filename", "")) for f in sets]}
-    samples = (frame for frames in sets for frame in frames.frames)
-    count = sum(map(len, sets))
-    joined = cached(folder, key, count, sets[0].frames.shape[1:], samples, "joining")
-    return Frames(joined, np.concatenate([f.labels for f in sets]))

@@ -22,9 +22,7 @@ from spikesight.encoders.recordings.files import digest
 from spikesight.encoders.sources.settings import common
 from spikesight.models.contract import Contract
 from spikesight.training.config import TrainConfig
-from spikesight.training.data.cache import bin_items, cached, file_stamps, join, shown_images
-from spikesight.training.data.drawn.paper import digits_on_paper, paper_stills
-from spikesight.training.data.emulated import emulate_drawings, emulate_mnist, film_paper_clips
+from spikesight.training.data.cache import bin_items, cached, file_stamps, shown_images
 from spikesight.training.data.images import IMAGES, PictureRows, find_imagenet, holds_pictures, list_pictures
 from spikesight.training.data.own import list_own, with_crop
 from spikesight.training.data.recordings import RECORDED, recorded
@@ -49,7 +47,9 @@ MOST_DIGESTS = 10_000  # recordings or pictures of larger sets are not listed in
 FOLDER_SIDE, IMAGENET_SIDE = 64, 224
 MEASURED = 5000  # training images from which mean and standard deviation are computed
 KEEP_DECODED_BYTES = 4 << 30  # larger sets of pictures are decoded as they are read
-DATA_NAMES = (*RECORDED, *IMAGES, "imagenet")
+DIGITS = "digits"  # N-MNIST's recordings among the samples of training/corpora/digits
+DIGIT_IMAGES = "digit-images"  # MNIST with the other pictures of that corpus
+DATA_NAMES = (*RECORDED, *IMAGES, "imagenet", DIGITS, DIGIT_IMAGES)
 READS = "reads.jsonl"  # in the data folder: one line for each time that a test split is read
 ENCODINGS: dict[str, Mapping[str, object]] = {"events": CEILINGS, "image": IMAGE_ENCODERS}
 """Encodings by kind of data; the first is the default."""
@@ -57,8 +57,12 @@ ENCODINGS: dict[str, Mapping[str, object]] = {"events": CEILINGS, "image": IMAGE
 
 def list_data(config: TrainConfig) -> Listing | ImageSet:
     """List the samples of a run's data set, by name or from a folder of recordings or pictures. Raises ValueError."""
+    if config.data == DIGIT_IMAGES:
+        return replace(IMAGES["mnist"](Path(config.root)), name=DIGIT_IMAGES)
     if config.data in IMAGES:
         return IMAGES[config.data](Path(config.root))
+    if config.data == DIGITS:
+        return replace(recorded()["nmnist"](Path(config.root)), name=DIGITS)
     if config.data in recorded():
         return recorded()[config.data](Path(config.root))
     if config.data == "imagenet":
@@ -102,8 +106,8 @@ def _shortest_bin(config: TrainConfig, window: Window) -> int:
 
 def load_data(config: TrainConfig) -> Data:
     """Load the splits of a run, ready to train on. Raises DataError, and ValueError for settings that do not fit."""
-    named = config.data in recorded()
-    own = not named and config.data not in (*IMAGES, "imagenet")
+    named = config.data in recorded() or config.data == DIGITS
+    own = not named and config.data not in (*IMAGES, "imagenet", DIGIT_IMAGES)
     images = not named and (not own or holds_pictures(Path(config.data)))
     config = with_network(config, own=own and not images, images=images)
     listing = list_data(config)
@@ -111,8 +115,6 @@ def load_data(config: TrainConfig) -> Data:
     config = with_schedule(config, len(listing.train), min(config.height, config.width), own=own, images=images)
     if isinstance(listing, Listing):
         return _load_recordings(listing, config)
-    if config.emulated:
-        raise DataError("--emulated joins emulated events to recordings; this data set holds images")
     data = _load_images(listing, config)
     return replace(data, notes=(_contents(data),)) if own else data
 
@@ -212,16 +214,20 @@ def _load_recordings(listing: Listing, config: TrainConfig) -> Data:
     )  # fmt: skip
     names = {part: [item.name for item in items] for part, items in chosen.items()}
     official = listing.val is None and bool(listing.test)
-    train = _training_recordings(chosen["train"], listing.labels, contract, config, shown_images(names["val"]))
-    outliers = None
-    if config.outliers:
-        from spikesight.training.data.drawn.near import event_outliers  # draws by matplotlib, which takes long to load
+    train, val = (bin_items(chosen[part], contract, folder, f"binning {part}") for part in ("train", "val"))
+    outliers = made = None
+    if config.data == DIGITS:
+        from spikesight.training.corpora.digits import training_samples, validation_samples  # draws by matplotlib: slow
 
-        outliers = event_outliers(config, contract, train)
+        root = Path(config.root)
+        train, outliers = training_samples(root, folder, train, shown_images(names["val"]), config.seed)
+        made = validation_samples(root, folder, config.seed)
+        val = val.concatenated(Frames(made[:], made.labels))
     return Data(
         train=train,
         outliers=outliers,
-        val=bin_items(chosen["val"], contract, folder, "binning val"),
+        val=val,
+        made=made,
         test=bin_items(chosen["test"], contract, folder, "binning test"),
         labels=listing.labels,
         contract=contract,
@@ -236,34 +242,6 @@ def _load_recordings(listing: Listing, config: TrainConfig) -> Data:
         digests=_digests(item.path for item in (*chosen["train"], *chosen["val"])),
         camera=common(dict.fromkeys(item.path for item in chosen["train"])),
     )
-
-
-def _training_recordings(
-    items: Sequence[Item], labels: Sequence[str], contract: Contract, config: TrainConfig, left_out: frozenset[int]
-) -> Frames:
-    """Bin the training recordings, repeated as the settings say, and add the emulated ones.
-
-    `left_out`: numbers of the MNIST images in the validation split, which must not be trained on as emulations.
-    """
-    folder = Path(config.cache)
-    if (config.printed or config.outliers) and not config.emulated:
-        raise DataError("--printed and --outliers join digits that are emulated: give --emulated mnist, too")
-    if config.paper_clips and not config.emulated:
-        raise DataError("--paper-clips join digits that are emulated: give --emulated mnist, too")
-    if config.emulated and _image_fit(labels) != "digit":
-        raise DataError("--emulated mnist needs the ten digits 0 to 9 as classes")
-    noise = config if config.noise_hz else None
-    copies = [bin_items(items, contract, folder, "binning train", noise, n) for n in range(config.repeat)]
-    if not config.emulated:
-        return copies[0]
-    films = film_paper_clips(config, contract, left_out, range(config.paper_clips)) if config.paper_clips else []
-    prints: list[Frames] = []
-    if config.printed:
-        from spikesight.training.data.drawn.printed import printed  # draws by matplotlib, which takes long to load
-
-        drawn = printed(config.printed, config.seed)
-        prints = [Frames(emulate_drawings(drawn.frames[:, 0, 0], config, contract, "print"), drawn.labels)]
-    return join([*copies, emulate_mnist(config, contract, left_out), *prints, *config.repeat * films], folder)
 
 
 def _image_fit(labels: Sequence[str]) -> Literal["digit", "plain"]:
@@ -290,11 +268,11 @@ def _load_images(images: ImageSet, config: TrainConfig) -> Data:
     if own is not None:
         parts["test"] = f"all {len(test)} of the set's own"
     files = images.train.frames.paths if isinstance(images.train.frames, PictureRows) else ()
-    outliers = _image_outliers(train, images.labels, config) if config.outliers else None
-    if config.printed:
-        train = _with_print(train, contract, config)
-    if config.paper_clips:
-        train = _with_paper(train, contract, config)
+    outliers = None
+    if config.data == DIGIT_IMAGES:
+        from spikesight.training.corpora.digits import training_images  # draws by matplotlib, which takes long to load
+
+        train, outliers = training_images(train, folder, config.seed)
     return Data(
         train=train, outliers=outliers, val=val, test=test, labels=images.labels, contract=contract,
         recorded=len(train), config=config,
@@ -308,40 +286,6 @@ def _contents(data: Data) -> str:
     train, val, test = len(data.train), len(data.val), len(data.test)
     side = f"{data.contract.height} x {data.contract.width} pixels"
     return f"{len(data.labels)} classes, pictures as {side}: {train} for training, {val} validation, {test} test"
-
-
-def _check_digits(written: Frames, still: str, joins: str) -> None:
-    """Raise DataError, which says what `joins` what, unless these are images as MNIST's."""
-    if still != "digit" or written.frames.shape[1:] != (1, 1, 28, 28):
-        raise DataError(f"{joins} grey images of 28 x 28 pixels, of classes 0 to 9")
-
-
-def _image_outliers(written: Frames, labels: Sequence[str], config: TrainConfig) -> Frames:
-    _check_digits(written, _image_fit(labels), "--outliers join")
-    from spikesight.training.data.drawn.near import BLANK, SHEETS, Digits, outliers  # draws by matplotlib, slow to load
-
-    digits = Digits(written.frames[:, 0, 0], written.labels)
-    pictures = outliers(config.outliers, config.seed, digits)
-    if config.paper_clips:
-        sheets = outliers(config.paper_clips // SHEETS, config.seed + 1, digits)
-        sheets[::BLANK] = 0
-        stills = paper_stills(sheets, Path(config.cache), "drawing no digits on paper")
-        pictures = np.concatenate([pictures, stills[stills.any((1, 2))]])
-    return Frames(pictures[:, None, None], np.full(len(pictures), len(labels)))
-
-
-def _with_paper(written: Frames, contract: Contract, config: TrainConfig) -> Frames:
-    """Return the images, followed by random ones of them on paper."""
-    _check_digits(written, contract.still, "--paper-clips join digits on paper to")
-    shown = written.take(np.random.default_rng(config.seed).permutation(len(written))[: config.paper_clips])
-    return written.concatenated(digits_on_paper(shown, Path(config.cache)))
-
-
-def _with_print(written: Frames, contract: Contract, config: TrainConfig) -> Frames:
-    _check_digits(written, contract.still, "--printed joins digits of fonts to")
-    from spikesight.training.data.drawn.printed import printed  # draws by matplotlib, which takes long to load
-
-    return written.concatenated(printed(config.printed, config.seed))
 
 
 def _rows(frames: Frames, rows: np.ndarray, folder: Path) -> Frames:

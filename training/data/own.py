@@ -139,7 +139,7 @@ def with_crop(window: Window, config: TrainConfig) -> Window:
     """Return `window` with its crop as the settings say: "object", a square around what moves, or "none", the whole
     sensor. If they leave it open, the window's own crop is kept where the other settings allow it.
     """
-    whole = config.window or config.encoding not in (None, "binary") or config.emulated
+    whole = config.window or config.encoding not in (None, "binary")
     crop = config.crop or ("none" if whole else window.crop)
     size = {"height": CROP_SIDE, "width": CROP_SIDE} if crop == "object" else {}
     return replace(window, crop=crop, **size)

@@ -127,6 +127,7 @@ class Data:
     left_out: tuple[str, ...] = ()  # files of it that cannot be read, each with its reason
     train_items: tuple[Item, ...] = ()  # the recordings of `train`, which begins with them; empty for images
     val_items: tuple[Item, ...] = ()  # the recordings of `val`; empty for images
+    made: Any = None  # the validation samples after val_items, of a corpus (corpora.digits.Corpus)
     outliers: Frames | None = None  # training samples of none of the classes, labelled len(labels)
     digests: tuple[str, ...] = ()  # hashes of the training and validation recordings, if they are not too many
     camera: dict[str, Any] = field(default_factory=dict)  # camera settings that all training recordings share

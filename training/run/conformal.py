@@ -19,8 +19,7 @@ from spikesight.models.statistics import interval
 from spikesight.models.steps import Input, Outcome, Track
 from spikesight.training.config import TrainConfig
 from spikesight.training.data.cache import shown_images
-from spikesight.training.data.emulated import other_digits
-from spikesight.training.data.load import divided
+from spikesight.training.data.load import DIGITS, divided
 from spikesight.training.data.recordings import Read, read_item
 from spikesight.training.data.sets import Item, Listing
 from spikesight.training.progress import say, with_progress
@@ -62,7 +61,9 @@ def calibration(config: TrainConfig, listing: Listing) -> list[Take]:
 def takes_of(config: TrainConfig, val: Sequence[Item], trained: Sequence[str]) -> list[Take]:
     """Return what `calibration` does, from the validation recordings and the names of the training recordings."""
     takes = [Take(lambda item=item: read_item(item), item.label) for item in evenly(val, MOST)]
-    if config.emulated:
+    if config.data == DIGITS:
+        from spikesight.training.corpora.digits import other_digits  # draws by matplotlib, which takes long to load
+
         takes += starmap(Take, other_digits(Path(config.root), shown_images(trained), EMULATED))
     return takes
 

@@ -149,7 +149,7 @@ class Run:
         if self.data.left_out:
             made["left_out"] = list(self.data.left_out)
         if self.data.outliers is not None:
-            from spikesight.training.data.drawn.near import KINDS  # later versions may draw further kinds
+            from spikesight.training.corpora.others import KINDS  # later versions may draw further kinds
 
             made["outliers"] = list(KINDS)
         return Card(self.data.contract, self.data.labels, made, metrics)
@@ -171,7 +171,8 @@ class Run:
                 teacher_logits = self.teacher(x_seq)
             teacher_logits = teacher_logits.clone()  # an inference tensor cannot be saved for a backward pass
         out = self.trainee(x_seq, state)
-        loss = total_loss(out.logits, targets, config, teacher_logits, out.firing_rate, self.weights)
+        none = self.data.outliers is not None
+        loss = total_loss(out.logits, targets, config, teacher_logits, out.firing_rate, self.weights, none=none)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise TrainingError(

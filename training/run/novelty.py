@@ -26,12 +26,9 @@ from spikesight.models.neurons.layers import at_pace
 from spikesight.models.novelty import NoveltyDetector, fit_novelty
 from spikesight.models.novelty.profile import Profile, compare, measure
 from spikesight.models.novelty.rates import Rates, layers_to_watch
-from spikesight.models.novelty.score import CAMERA, RECORDED, WEBCAM, Lines, Windows, fit_lines
+from spikesight.models.novelty.score import RECORDED, Lines, Windows, fit_lines
 from spikesight.models.statistics import calibration_error, running_mean, softmax
 from spikesight.training.data import Data, Frames, bin_items
-from spikesight.training.data.cache import shown_images
-from spikesight.training.data.drawn.paper import digits_on_paper
-from spikesight.training.data.emulated import SET_ASIDE, emulate_mnist, film_paper_clips
 from spikesight.training.data.start import weights_path
 from spikesight.training.progress import with_progress
 from spikesight.training.run.conformal import BINS_MS, evenly
@@ -43,7 +40,7 @@ MOST_FINE = 150  # samples of a part at the finest bins: at 1 ms a digit has hun
 SHOWN = ("height", "width", "bin_us", "encoding", "frame", "filter_us", "pooled")  # fields that affect input statistics
 BATCH = 32
 Prepare = Callable[[Tensor], Tensor]  # stored samples, uint8 [N, T or 1, C, H, W], to x_seq
-Part = tuple[Frames, Prepare, int]  # samples, how they are prepared, and their kind of input
+Part = tuple[Frames, Prepare]  # samples, and how they are prepared
 Forward = Callable[[Tensor], tuple[Tensor, Tensor]]  # x_seq [T, N, C, H, W] to (logits [T, N, K], rates [T, N, S])
 
 
@@ -55,10 +52,9 @@ def calibrate_novelty(network: nn.Module, data: Data) -> tuple[NoveltyDetector, 
         raise ValueError("this network has no neurons to watch")
     forward = forwarder(network, data.contract, layers)
     for_distance, for_lines = prepared(data, data.contract)
-    parts = [(part, prepare, kind) for part, kind in training_parts(data) for prepare in for_distance]
-    training = run_windows(forward, parts, data.contract)
-    parts = [(part, prepare, kind) for part, kind in validation_parts(data) for prepare in for_lines]
-    validation = run_windows(forward, parts, data.contract)
+    learnt, chosen = _spread(data.train, MOST_TRAINING), _spread(data.val, MOST_VALIDATION)
+    training = run_windows(forward, [(learnt, prepare) for prepare in for_distance], data.contract)
+    validation = run_windows(forward, [(chosen, prepare) for prepare in for_lines], data.contract)
     known = fit_novelty(layers, training, validation, distance_weight(data))
     return known, _measured(known, training, validation)
 
@@ -71,14 +67,18 @@ def with_bins(network: nn.Module, data: Data, known: NoveltyDetector) -> Novelty
         return known
     finest = own.at(own.bins_us[0] / 1000)
     val = bin_items(evenly(data.val_items, MOST_FINE), finest, Path(data.config.cache), "binning shortly")
-    fine = validation_parts(replace(data, val=val, contract=finest), MOST_FINE)
+    fine = [val]
+    if data.made is not None:
+        made = replace(data.made, steps=finest.steps, bin_us=finest.bin_us)
+        rows = np.array(evenly(range(len(made)), MOST_FINE))
+        fine.append(Frames(made[rows], made.labels[rows]))
     lines: dict[int, list[Lines]] = {}
     for bin_ms in with_progress(bins, "lines at shorter bins", "bin"):
         contract = own.at(bin_ms)
         forward = forwarder(at_pace(network, contract.span), contract, known.layers)
         joined = round(contract.bin_us / finest.bin_us)
         seen = [partial(rebinned, prepare=one, joined=joined, contract=contract) for one in prepared(data, contract)[1]]
-        parts: list[Part] = [(part, prepare, kind) for part, kind in fine for prepare in seen]
+        parts: list[Part] = [(part, prepare) for part in fine for prepare in seen]
         windows = run_windows(forward, parts, contract)
         lines[contract.bin_us] = fit_lines([kind.distance for kind in known.kinds], windows, distance_weight(data))
     return NoveltyDetector(known.layers, known.kinds, lines)
@@ -97,8 +97,8 @@ def profile_of(data: Data) -> Profile | None:
     """Return statistics of the training input, by which another camera is recognised; None for images."""
     if data.contract.kind != "events":
         return None
-    rows = evenly(range(len(data.train)), MOST_PROFILED)
-    return Profile.of([measure(np.array(data.train.frames[row]), data.contract.trained_us) for row in rows])
+    seen = _spread(data.train, MOST_PROFILED).frames
+    return Profile.of([measure(np.array(frames), data.contract.trained_us) for frames in seen])
 
 
 def unlike_start(data: Data) -> str | None:
@@ -158,7 +158,7 @@ def augmenting(data: Data) -> Prepare:
 def run_windows(forward: Forward, parts: list[Part], contract: Contract) -> Windows:
     """Run each part's samples through the network; all parts have the same total weight, whatever their sizes."""
     logits, rates, active, labels, weights, kinds = [], [], [], [], [], []
-    for part, prepare, kind in parts:
+    for part, prepare in parts:
         for start in range(0, len(part), BATCH):
             rows = slice(start, min(start + BATCH, len(part)))
             x_seq = prepare(torch.from_numpy(np.array(part.frames[rows]))).contiguous()
@@ -168,51 +168,15 @@ def run_windows(forward: Forward, parts: list[Part], contract: Contract) -> Wind
             active.append(running_mean(x_seq.flatten(2).count_nonzero(2).T.numpy()))
         labels.append(part.labels)
         weights.append(np.full(len(part), 1 / len(part)))
-        kinds.append(np.full(len(part), kind))
+        kinds.append(np.full(len(part), RECORDED))
     joined = [np.concatenate(each) for each in (logits, rates, active, labels, weights, kinds)]
     horizon = contract.horizon
     return Windows(*(part[:, :horizon] for part in joined[:3]), *joined[3:])
 
 
-def _spread(frames: Frames, most: int, rows: range | None = None) -> Frames:
-    """Return up to `most` of the samples (or of the given rows), spread evenly."""
-    return frames.take(np.array(evenly(range(len(frames)) if rows is None else rows, most)))
-
-
-def training_parts(data: Data) -> list[tuple[Frames, int]]:
-    """Return (samples, kind of input): each recording once and the emulations are one kind, films one kind a camera."""
-    config = data.config
-    if not config.emulated:
-        return [(_spread(data.train, MOST_TRAINING), RECORDED)]
-    first = data.recorded * config.repeat
-    rows = range(data.recorded), range(first, min(first + config.emulated_count + config.printed, len(data.train)))
-    parts = [(_spread(data.train, MOST_TRAINING // 2, each), RECORDED) for each in rows if len(each)]
-    if config.paper_clips:
-        left_out = shown_images(data.split["val"])
-        films = film_paper_clips(config, data.contract, left_out, range(config.paper_clips))
-        parts += zip(films, (WEBCAM, CAMERA))
-    return parts
-
-
-def validation_parts(data: Data, spare: int = SPARE) -> list[tuple[Frames, int]]:
-    """Return (samples, kind of input): the validation split and, if the run trained on such, its digits on paper, or
-    `spare` new emulations and half as many film clips.
-    """
-    parts, config = [(_spread(data.val, MOST_VALIDATION), RECORDED)], data.config
-    if config.paper_clips and not config.emulated:
-        parts.append((digits_on_paper(parts[0][0], Path(config.cache)), RECORDED))
-    if config.emulated:
-        validation = shown_images(data.split["val"])
-        shown = shown_images(data.split["train"]) | validation
-        most = config.emulated_count + len(shown)
-        used = frozenset(range(most if most <= SET_ASIDE.start else most + len(SET_ASIDE)))  # training leaves these out
-        fresh = replace(config, emulated_count=spare)
-        parts.append((emulate_mnist(fresh, data.contract, used | shown), RECORDED))
-        if config.paper_clips:
-            clips = range(config.paper_clips, config.paper_clips + spare // 2)
-            films = film_paper_clips(config, data.contract, validation, clips)
-            parts += zip(films, (WEBCAM, CAMERA))
-    return [(part, kind) for part, kind in parts if len(part)]
+def _spread(frames: Frames, most: int) -> Frames:
+    """Return up to `most` of the samples, spread evenly."""
+    return frames.take(np.array(evenly(range(len(frames)), most)))
 
 
 def _measured(known: NoveltyDetector, training: Windows, validation: Windows) -> dict[str, Any]:

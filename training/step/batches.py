@@ -18,6 +18,8 @@ from spikesight.training.data import Data, Frames
 from spikesight.training.distributed import Processes
 from spikesight.training.step.augment import augment, crop_middle, move_images
 
+OUTLIERS = 0.6  # for each sample of a class
+
 
 class Batch(NamedTuple):
     """The n samples of one optimiser step, with their labels."""
@@ -44,7 +46,7 @@ class Batches:
         rows = np.sort(rows)
         chosen = Frames(np.array(train.frames[rows]), train.labels[rows])
         if outliers is not None:
-            drawn = torch.randint(len(outliers), (len(outliers) * len(rows) // len(train),), generator=generator)
+            drawn = torch.randint(len(outliers), (round(OUTLIERS * len(rows)),), generator=generator)
             chosen = chosen.concatenated(outliers.take(drawn.numpy()))
         stored = torch.from_numpy(chosen.frames).to(device)
         targets = torch.from_numpy(chosen.labels).to(device)

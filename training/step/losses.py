@@ -53,16 +53,16 @@ def distillation(logits: Tensor, targets: Tensor, teacher_logits: Tensor) -> Ten
 
 def total_loss(
     logits: Tensor, targets: Tensor, config: TrainConfig, teacher_logits: Tensor | None = None,
-    firing_rate: Tensor | None = None, weights: Tensor | None = None,
+    firing_rate: Tensor | None = None, weights: Tensor | None = None, *, none: bool = False,
 ) -> Tensor:  # fmt: skip
     """Return the scalar loss: the chosen loss (class `weights` [K]), the distillation term and the spike penalty.
 
-    Outliers have the target K, "none of the classes", whose logit is always 0. So the energy of the other logits,
-    which the novelty detector reads, is the log odds of "none".
+    With `none`, outliers have the target K, "none of the classes", whose logit is always 0. So the energy of the other
+    logits, which the novelty detector reads, is the log odds of "none".
     """
     logits = logits.float()
     with_none = logits
-    if config.outliers:
+    if none:
         with_none, weights = pad(logits, (0, 1)), weights if weights is None else pad(weights, (0, 1), value=1.0)
     loss = LOSSES[config.loss](with_none, targets, config, weights)
     if teacher_logits is not None:

@@ -19,9 +19,9 @@ def card(**recipe: object) -> Card:
 
 
 def test_the_cards_recipe_is_followed_and_flags_win() -> None:
-    own = card(data="nmnist", root="there", seed=7, paper_clips=5, unheard_of=1)
+    own = card(data="nmnist", root="there", seed=7, shift=5, unheard_of=1)
     config = settings(own, data=None)
-    assert (config.data, config.root, config.seed, config.paper_clips) == ("nmnist", "there", 7, 5)
+    assert (config.data, config.root, config.seed, config.shift) == ("nmnist", "there", 7, 5)
     assert all(getattr(config, name) == getattr(CARD.contract, name) for name in CONTRACT)
     assert config.crop == "none"
     assert settings(replace(own, contract=replace(CARD.contract, frame="object"))).crop == "object"

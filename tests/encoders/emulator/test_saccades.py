@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from spikesight.encoders.emulator.handheld import texture
+from benchmarks.common.handheld import texture
 from spikesight.encoders.emulator.saccades import NMNIST, saccade_events, saccades
 from spikesight.encoders.events import Events, SensorSize
 from spikesight.encoders.recordings.files import read_recording

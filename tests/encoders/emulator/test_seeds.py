@@ -1,16 +1,15 @@
 """A seed gives the same recording each time, and another seed another one; noise has the rate that was asked for."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from spikesight.encoders.emulator import handheld
-from spikesight.encoders.emulator.handheld import draw_room, frames
+from benchmarks.common import handheld
 from spikesight.encoders.emulator.noise import HOT_HZ, with_noise
 from spikesight.encoders.emulator.saccades import saccade_events
 from spikesight.encoders.events import SensorSize, make_events
+from spikesight.training.corpora.others import dead_leaves
 from tests.support.inputs.samples import drawing
 
 CAMERA, SMALL = SensorSize(96, 64), SensorSize(34, 34)
@@ -26,7 +25,7 @@ def sheet(seed: int) -> np.ndarray:
 MADE: dict[str, Callable[[int], np.ndarray]] = {
     "digit": lambda seed: saccade_events(DIGIT, SMALL, "digit", seed=seed),
     "sheet": sheet,
-    "leaves": lambda seed: handheld.dead_leaves(60, 80, np.random.default_rng(seed)),
+    "leaves": lambda seed: dead_leaves(60, 80, np.random.default_rng(seed)),
 }
 
 
@@ -50,13 +49,3 @@ def test_noise_has_the_rate_of_every_pixel_and_hot_ones_theirs() -> None:
     places, counts = np.unique(hot["y"].astype(int) * 40 + hot["x"], return_counts=True)
     assert len(places) == 1 + round(0.005 * 800)
     assert sorted(counts)[1:] == pytest.approx([2 * HOT_HZ] * 4, rel=0.1)
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_a_room_fills_the_view_and_moves_only_if_it_is_held(seed: int) -> None:
-    random = np.random.default_rng(seed)
-    room = replace(draw_room(SensorSize(160, 120), random), noise=0, flicker=0)
-    film = np.stack([frame for _, frame in frames(room, 0.5, random)])
-    assert (film[0] != film[-1]).any() == (room.shake > 0)
-    sides = film[0][:, :4], film[0][:, -4:], film[0][:4], film[0][-4:]
-    assert min(side.std() for side in sides) > 2, "texture up to the borders"

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from spikesight.encoders.emulator.handheld import draw_sheet, frames
+from benchmarks.common.handheld import draw_sheet, frames
 from spikesight.encoders.emulator.noise import with_noise
 from spikesight.encoders.emulator.pixels import Emulator
 from spikesight.encoders.events import Events, SensorSize, empty_events, make_events

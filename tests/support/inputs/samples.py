@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from spikesight.encoders.emulator.handheld import texture
+from benchmarks.common.handheld import texture
 from spikesight.encoders.events import Events, SensorSize, make_events
 from spikesight.encoders.recordings.files import write_recording
 

@@ -13,7 +13,6 @@ from spikesight.encoders.recordings.files import digest
 from spikesight.models.classifier import Classifier
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import DataError, images, load_data
-from spikesight.training.data.drawn.printed import printed
 from spikesight.training.data.images import load_images, pictures_below
 from spikesight.training.run.loop import Run
 from spikesight.training.step.batches import evaluation_input, training_input
@@ -208,17 +207,3 @@ def test_pictures_are_picked_evenly_wherever_they_lie(tmp_path: Path) -> None:
         assert pictures_below(tmp_path, count, (1, 4, 4))[:, 0, 0, 0].tolist() == expected
     with pytest.raises(DataError, match="no pictures in"):
         pictures_below(tmp_path / "none", 3, (1, 4, 4))
-
-
-def test_printed_digits_are_of_mnists_form_and_follow_from_their_seed() -> None:
-    digits, again, other = printed(40, 3), printed(40, 3), printed(40, 4)
-    assert np.array_equal(digits.frames, again.frames)
-    assert not np.array_equal(digits.labels, other.labels)
-    assert set(printed(200, 0).labels.tolist()) == set(range(10))
-    assert digits.frames.shape == (40, 1, 1, 28, 28)
-    ys, xs = np.indices((28, 28))
-    for digit in digits.frames[:, 0, 0].astype(float):
-        rows, columns = np.nonzero(digit > 64)
-        assert max(np.ptp(rows), np.ptp(columns)) + 1 in (19, 20)
-        assert abs((ys * digit).sum() / digit.sum() - 13.5) < 1
-        assert abs((xs * digit).sum() / digit.sum() - 13.5) < 1

@@ -2,7 +2,6 @@
 
 import os
 import pickle
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,9 @@ from spikesight.encoders.events import SensorSize
 from spikesight.encoders.recordings.files import read_recording
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import list_nmnist, load, load_data, read_item
-from spikesight.training.data.drawn.printed import printed
 from spikesight.training.data.load import READS, EventWindows, count_named_read, resolve
 from spikesight.training.data.sets import Frames, ImageSet, Listing, Window
-from spikesight.training.run.novelty import validation_parts
 from tests.support.inputs.data_sets import (
-    idx,
     small_config,
     write_idx,
     write_nmnist,
@@ -100,78 +96,6 @@ def test_cropped_recordings_are_fed_as_the_model_will_be_served(root: Path) -> N
         np.testing.assert_array_equal(frames, [given.x for given in fed])
     whole = load_data(small_config(root, height=32, width=32))
     assert not np.array_equal(whole.test.frames, data.test.frames)
-
-
-def write_mnist(root: Path, count: int = 12) -> None:
-    images = np.zeros((count, 28, 28), np.uint8)
-    images[:, 6:22, 12:16] = 255
-    for split in ("train", "t10k"):
-        (root / f"{split}-images-idx3-ubyte").write_bytes(idx(images))
-        (root / f"{split}-labels-idx1-ubyte").write_bytes(idx((np.arange(count) % 10).astype(np.uint8)))
-
-
-def test_emulated_images_join_only_the_training_set(tmp_path: Path) -> None:
-    write_nmnist(tmp_path, classes=10, train=3, test=1)
-    write_mnist(tmp_path)
-    config = small_config(tmp_path, emulated="mnist", emulated_count=5)
-    data, plain = load_data(config), load_data(replace(config, emulated=None))
-    shown = {int(Path(name).stem) - 1 for name in data.split["val"]}  # recording 00001 shows image 0
-    expected = [index % 10 for index in range(12) if index not in shown][:5]
-    assert data.train.labels.tolist() == [*plain.train.labels, *expected]
-    assert data.train.frames[-1].any()
-    assert (data.recorded, len(data.val), len(data.test)) == (len(plain.train), len(plain.val), len(plain.test))
-    assert len(load_data(replace(config, repeat=2)).train) == len(data.train) + data.recorded
-
-
-def test_printed_digits_join_images_of_written_ones(tmp_path: Path) -> None:
-    write_mnist(tmp_path, 40)
-    config = TrainConfig(data="mnist", root=str(tmp_path))
-    data, plain, extra = load_data(replace(config, printed=4)), load_data(config), printed(4, config.seed)
-    assert np.array_equal(data.train.frames[-4:], extra.frames)
-    assert data.train.labels.tolist() == [*plain.train.labels, *extra.labels]
-    assert (data.contract, data.split) == (plain.contract, plain.split)
-
-
-def test_digits_and_outliers_join_on_paper_before_a_webcam(tmp_path: Path) -> None:
-    write_mnist(tmp_path, 60)  # ones of one form
-    config = TrainConfig(data="mnist", root=str(tmp_path), cache=str(tmp_path / "cache"), outliers=9)
-    data, plain = load_data(replace(config, paper_clips=20)), load_data(config)
-    assert data.outliers is not None
-    assert plain.outliers is not None
-    stills, strange = data.train.frames[len(plain.train) :], data.outliers.frames[len(plain.outliers) :]
-    assert 10 < len(stills) <= 20, "most are found"
-    assert len(strange) > 0
-    assert all(one.any() for one in (*stills, *strange))
-    wide, high = (stills.max((0, 1, 2, axis)).nonzero()[0] for axis in (3, 4))
-    assert np.ptp(wide) < np.ptp(high), "upright, as they were drawn"
-    assert (data.val.frames.tolist(), data.split["val"]) == (plain.val.frames.tolist(), plain.split["val"])
-    assert len(validation_parts(data)) == 1 + len(validation_parts(plain)), "lines are also those of digits on paper"
-    assert np.array_equal(stills, load_data(replace(config, paper_clips=20)).train.frames[len(plain.train) :])
-
-
-@pytest.mark.parametrize(
-    ("classes", "settings", "says"),
-    [
-        (10, {"printed": 4}, "give --emulated mnist"),
-        (10, {"outliers": 4}, "give --emulated mnist"),
-        (10, {"paper_clips": 4}, "give --emulated mnist"),
-        (2, {"emulated": "mnist"}, "ten digits"),
-        (0, {"data": "mnist", "emulated": "mnist"}, "--emulated joins emulated events to recordings"),
-        (0, {"data": "mnist", "crop": "object"}, "--crop object is for binary recordings"),
-        (0, {"data": "fashionmnist", "printed": 4}, "--printed joins digits of fonts to grey images"),
-        (0, {"data": "fashionmnist", "outliers": 4}, "--outliers join grey images"),
-        (0, {"data": "fashionmnist", "paper_clips": 4}, "--paper-clips join digits on paper to grey images"),
-    ],
-)
-def test_what_joins_something_else_is_refused(
-    classes: int, settings: dict[str, Any], says: str, tmp_path: Path
-) -> None:
-    write_mnist(tmp_path)
-    write_idx(tmp_path / "fashion-mnist")
-    if classes:
-        write_nmnist(tmp_path, classes=classes, train=3, test=1)
-    with pytest.raises(ValueError, match=says):
-        load_data(small_config(tmp_path, **{"steps": None, "bin_us": None, "height": None, "width": None, **settings}))
 
 
 def test_the_quick_reader_reads_what_the_careful_one_does(root: Path) -> None:

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
+from spikesight.training.corpora.others import KINDS
 from spikesight.training.data import load_data
-from spikesight.training.data.drawn.near import KINDS
 from spikesight.training.run.evaluate import Evaluation
 from spikesight.training.run.loop import Run, TrainingError, learning_rate
 from spikesight.training.run.resume import load_progress, save_progress

@@ -105,7 +105,7 @@ def test_windows_are_read_alike_by_the_engine_and_the_network(finished: tuple[Da
     data, model = finished
     network, card = load(model)
     layers = card.metrics["known"]["layers"]
-    parts = [(data.val, partial(evaluation_input, contract=card.contract), 0)]
+    parts = [(data.val, partial(evaluation_input, contract=card.contract))]
     by_engine = run_windows(forwarder(network, card.contract, layers), parts, card.contract)
     doubled = run_windows(forwarder(network.double(), card.contract, layers), parts, card.contract)
     np.testing.assert_allclose(by_engine.rates, doubled.rates, atol=1e-2)

@@ -54,8 +54,8 @@ def test_a_batch_follows_from_seed_and_step() -> None:
     assert not torch.equal(first.x_seq, Batches(data(seed=1), PROCESSES).make(rows, 4).x_seq)
 
 
-def test_outliers_join_as_often_as_they_are_among_the_samples() -> None:
-    given = data(rotate=0.0, drop=0.0, outliers=4)
+def test_outliers_join_each_batch() -> None:
+    given = data(rotate=0.0, drop=0.0)
     given.outliers = Frames(np.ones((4, 3, 2, 5, 6), np.uint8), np.full(4, 8))
     batch = Batches(given, PROCESSES).make(np.array([2, 7, 0, 4]), 1)
     assert batch.targets.tolist() == [0, 2, 4, 7, 8, 8]

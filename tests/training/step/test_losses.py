@@ -29,17 +29,18 @@ def loss(
     """The loss without TET's pull."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("spikesight.training.step.losses.PULL", s.pop("pull", 0.0))
-        return total_loss(values, labels, TrainConfig(**{"loss": name, **s}), weights=weights)
+        none = s.pop("none", False)
+        return total_loss(values, labels, TrainConfig(**{"loss": name, **s}), weights=weights, none=none)
 
 
 @pytest.mark.parametrize("name", ["mean", "tet"])
 def test_an_outlier_is_none_of_the_classes_whose_logit_is_zero(name: str) -> None:
     labels = torch.tensor([0, 5, 2])
     none = torch.cat([LOGITS, torch.zeros(4, 3, 1)], 2)
-    assert torch.allclose(loss(name, labels=labels, outliers=1), loss(name, none, labels))
+    assert torch.allclose(loss(name, labels=labels, none=True), loss(name, none, labels))
     weights = torch.tensor([1.0, 2.0, 3.0, 1.0, 1.0])
     by_hand = loss(name, none, labels, torch.cat([weights, torch.ones(1)]))
-    assert torch.allclose(loss(name, labels=labels, weights=weights, outliers=1), by_hand)
+    assert torch.allclose(loss(name, labels=labels, weights=weights, none=True), by_hand)
 
 
 def test_every_loss_by_hand() -> None:

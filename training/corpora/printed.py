@@ -12,9 +12,6 @@ import numpy as np
 from matplotlib.font_manager import FontProperties, get_font
 from matplotlib.textpath import TextPath
 
-from spikesight.encoders.preprocess.fit import centred
-from spikesight.training.data.sets import Frames
-
 FONTS = (
     "DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSansMono", "DejaVuSansMono-Bold", "DejaVuSerif",
     "DejaVuSerif-Bold", "DejaVuSerif-Italic", "STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic", "STIXGeneralBolIta",
@@ -23,14 +20,6 @@ FONTS = (
 HEIGHT = 120  # of a digit before it is scaled down, pixels
 SLANT, WIDTH, WEIGHT = 0.2, (0.8, 1.2), (-4, 16)  # largest shear; factor on the width; pixels added to a stroke
 OUTLINED, LINE = 0.2, (5, 12)  # share of characters drawn as an outline; width of the outline, pixels
-
-
-def printed(count: int, seed: int) -> Frames:
-    """Draw `count` printed digits, uint8 [count, 1, 1, 28, 28] (0 ground, 255 ink), with labels; the seed sets them."""
-    random = np.random.default_rng((seed, 0))
-    labels = random.integers(10, size=count)
-    pixels = [centred(glyph(str(label), random)) for label in labels]
-    return Frames(np.stack(pixels)[:, None, None], labels.astype(np.int64))
 
 
 @cache

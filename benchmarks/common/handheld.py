@@ -1,12 +1,11 @@
-"""Draw digits on sheets of paper that a never quite still hand holds before an event camera, and rooms, still or held.
+"""Draw digits on sheets of paper that a never quite still hand holds before an event camera.
 
 Sheet, desk, light from one side, flicker, printed lines, fingers, pens of any width, light on dark, and frame noise:
 grey frames for the pixel model (`pixels`).
 """
 
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -71,20 +70,6 @@ def draw_sheet(digit: Grey, sensor: SensorSize, random: np.random.Generator) -> 
     )
 
 
-def draw_room(sensor: SensorSize, random: np.random.Generator) -> Sheet:
-    """Return a textured scene without a drawing as a sheet that fills the view, still or held; its darkest parts are
-    black, where a camera's noise shows.
-    """
-    room, near = dead_leaves(sensor.height, sensor.width, random), random.uniform(1, 2.5)
-    room = cv2.resize(room, None, fx=near, fy=near)
-    black = np.quantile(room, random.uniform(0, 0.3))
-    room = ((room - black).clip(0) * (255 / (255 - black))).astype(np.uint8)
-    beyond = sensor.height // 4, sensor.height // 4, sensor.width // 4, sensor.width // 4
-    page = np.asarray(cv2.copyMakeBorder(room, *beyond, cv2.BORDER_REFLECT), np.uint8)
-    sheet = draw_sheet(np.zeros((28, 28), np.uint8), sensor, random)
-    return replace(sheet, page=page, shake=sheet.shake * int(random.integers(2)), tilt=0.0, fingers=0)
-
-
 def frames(sheet: Sheet, seconds: float, random: np.random.Generator) -> Iterator[tuple[int, Grey]]:
     """Yield (time in microseconds, uint8 [H, W]) at RATE_HZ."""
     height, width = sheet.desk.shape
@@ -137,38 +122,6 @@ def texture(shape: tuple[int, int], random: np.random.Generator) -> Grey:
             box = cv2.boxPoints((at, axes, angle)).astype(np.int32)
             cv2.fillPoly(desk, [box], tone)
     return cv2.GaussianBlur(desk, (0, 0), height / 240).clip(0, 255).astype(np.uint8)
-
-
-def dead_leaves(height: int, width: int, random: np.random.Generator) -> NDArray[np.float32]:
-    """Return a picture as rich as a photograph, [H, W], 2 to 250: opaque leaves of sizes like r^-3, 1/f noise, blur.
-
-    Dead leaves (Lee, Mumford and Huang 2001) have the statistics of photographs.
-    """
-    contrast = random.uniform(15, 60)
-    level = random.uniform(50, 190)
-    picture = np.full((height, width), level, np.float32)
-    largest = 0.5 * min(height, width)
-    smallest = random.uniform(0.02, 0.1) * largest
-    for u in random.uniform(0, 1, int(random.integers(20, 250))):
-        radius = (smallest**-2 + u * (largest**-2 - smallest**-2)) ** -0.5
-        at = random.uniform(0, width), random.uniform(0, height)
-        grey = float(np.clip(random.normal(level, contrast), 2, 250))
-        corners = int(random.integers(3, 9))
-        angles = np.sort(random.uniform(0, 2 * math.pi, corners))
-        if random.random() < 0.4:
-            axes = (max(1, int(radius)), max(1, int(radius * random.uniform(0.3, 1))))
-            cv2.ellipse(picture, (int(at[0]), int(at[1])), axes, float(random.uniform(0, 180)), 0, 360, grey, -1)
-        else:
-            points = np.array(at) + radius * np.stack([np.cos(angles), np.sin(angles)], 1)
-            cv2.fillPoly(picture, [points.round().astype(np.int32)], grey)
-    for octave in range(2, 8):
-        if (cells := 2**octave) > height:
-            break
-        coarse = random.standard_normal((cells, cells), np.float32)
-        amount = random.uniform(0, 0.5) * contrast * 2.0 ** (1 - octave / 2)
-        picture += amount * cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
-    soft = random.uniform(0.3, 1.0) * max(1.0, height / 256)
-    return np.asarray(cv2.GaussianBlur(picture, (0, 0), soft).clip(2, 250), np.float32)
 
 
 def _pen(digit: Grey, size: int, random: np.random.Generator) -> NDArray[np.float32]:

@@ -5,27 +5,21 @@ dark as in MNIST. Characters that look like digits (O, I, l, S, ...) are left ou
 benchmark (benchmarks/real_input/near.py).
 """
 
+import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from spikesight.encoders.emulator.handheld import dead_leaves
 from spikesight.encoders.preprocess.fit import DIGIT_SIZE, centred
-from spikesight.models.contract import Contract
-from spikesight.training.config import TrainConfig
-from spikesight.training.data.drawn.printed import glyph
-from spikesight.training.data.emulated import SET_ASIDE, emulate_drawings, film_outliers, film_rooms, training_digits
-from spikesight.training.data.sets import Frames
+from spikesight.training.corpora.printed import glyph
 
 LETTERS = "ACEFHKLMNPRTUVWXYacdefhkmnprtuvwxyԱԲԳԵԿՀՁՃՄՆՊՋՎՏՓՔաբգեթժխծկհձղճմնպջվտփֆ"  # Latin, Armenian
 SYMBOLS = "#%@?+=×÷∑√∞≠±¶†€¥~^<>{}"
 MIRRORED, HALVED = (2, 3, 4, 5, 6, 7, 9), (2, 3, 5)  # digits that are no digits when mirrored, when halved
 OVERTURNED = (3, 4, 7)  # the same upside down, where 2 and 5 look as before and 6 is 9
-BLANK, SHEETS = 5, 2  # one of 5 sheets is blank; one sheet of an outlier for 2 clips of digits
-ROOMS = 2  # films of rooms for a clip of a digit: in most of them nothing is taken for a drawing
 SIDE = 112  # of a canvas for strokes, pixels
 Random = np.random.Generator
 
@@ -49,30 +43,6 @@ def outliers(count: int, seed: int, digits: Digits) -> np.ndarray:
     random = np.random.default_rng((seed, 1))
     kinds = list(KINDS.values())
     return np.stack([kinds[n % len(kinds)](digits, random) for n in range(count)])
-
-
-def event_outliers(config: TrainConfig, contract: Contract, train: Frames) -> Frames:
-    """Emulate outliers as events: drawings that move, drawings on paper, empty rooms, and altered training samples."""
-    images, labels, _ = training_digits(Path(config.root))
-    free = ~np.isin(np.arange(len(labels)), np.array(SET_ASIDE))
-    digits = Digits(images[free], labels[free])
-    pictures = outliers(config.outliers, config.seed, digits)
-    parts = [emulate_drawings(pictures, config, contract, "outliers"), *outliers_from_samples(train, config)]
-    if config.paper_clips:
-        sheets = outliers(config.paper_clips // SHEETS, config.seed + 1, digits)
-        sheets[::BLANK] = 0
-        parts += [film_outliers(sheets, config, contract), film_rooms(ROOMS * config.paper_clips, config, contract)]
-    made = np.concatenate(parts)
-    return Frames(made, np.full(len(made), int(digits.labels.max()) + 1))
-
-
-def outliers_from_samples(train: Frames, config: TrainConfig) -> list[np.ndarray]:
-    """Make outliers of training samples: mirrored ones, and pairs of different classes on top of each other."""
-    random, count = np.random.default_rng((config.seed, 2)), config.outliers // len(KINDS)
-    mirror = random.permutation(np.flatnonzero(np.isin(train.labels, MIRRORED)))[:count]
-    first, second = random.integers(len(train), size=(2, 2 * count))
-    other = (train.labels[first] != train.labels[second]) & (train.labels[first] != 1) & (train.labels[second] != 1)
-    return [train.frames[mirror][..., ::-1], train.frames[first[other]] | train.frames[second[other]]]
 
 
 def two_digits(digits: Digits, random: Random) -> np.ndarray:
@@ -157,6 +127,57 @@ def figure(digits: Digits, random: Random) -> np.ndarray:  # noqa: ARG001
     return fitted(canvas.astype(np.float32))
 
 
+def face(digits: Digits, random: Random) -> np.ndarray:  # noqa: ARG001
+    """Draw a face: an outline, eyes, often a nose, a mouth."""
+    canvas, wide = np.zeros((SIDE, SIDE), np.uint8), int(random.integers(3, 9))
+    radii = random.uniform(34, 46, 2)
+    shapes = [(np.full(2, SIDE / 2), radii, 0, 360)]
+    apart, eye = radii[0] * random.uniform(0.3, 0.5), random.uniform(2, 8, 2)
+    for side in (-1, 1):
+        shapes.append((np.array([SIDE / 2 + side * apart, SIDE / 2 - radii[1] * 0.25]), eye, 0, 360))
+    smile = random.choice([0, 180])
+    mouth = np.array([SIDE / 2, SIDE / 2 + radii[1] * random.uniform(0.25, 0.5)])
+    shapes.append((mouth, radii * random.uniform(0.2, 0.5, 2), smile, smile + 180))
+    if random.random() < 0.5:
+        shapes.append((np.full(2, SIDE / 2), random.uniform(2, 9, 2), 0, int(random.choice([180, 360]))))
+    for at, (across, down), begin, end in shapes[int(random.random() < 0.2) :]:
+        axes = max(1, round(across)), max(1, round(down))
+        cv2.ellipse(canvas, (round(at[0]), round(at[1])), axes, 0, int(begin), int(end), 255, wide, cv2.LINE_AA)
+    return fitted(canvas.astype(np.float32))
+
+
+def dead_leaves(height: int, width: int, random: np.random.Generator) -> NDArray[np.float32]:
+    """Return a picture as rich as a photograph, [H, W], 2 to 250: opaque leaves of sizes like r^-3, 1/f noise, blur.
+
+    Dead leaves (Lee, Mumford and Huang 2001) have the statistics of photographs.
+    """
+    contrast = random.uniform(15, 60)
+    level = random.uniform(50, 190)
+    picture = np.full((height, width), level, np.float32)
+    largest = 0.5 * min(height, width)
+    smallest = random.uniform(0.02, 0.1) * largest
+    for u in random.uniform(0, 1, int(random.integers(20, 250))):
+        radius = (smallest**-2 + u * (largest**-2 - smallest**-2)) ** -0.5
+        at = random.uniform(0, width), random.uniform(0, height)
+        grey = float(np.clip(random.normal(level, contrast), 2, 250))
+        corners = int(random.integers(3, 9))
+        angles = np.sort(random.uniform(0, 2 * math.pi, corners))
+        if random.random() < 0.4:
+            axes = (max(1, int(radius)), max(1, int(radius * random.uniform(0.3, 1))))
+            cv2.ellipse(picture, (int(at[0]), int(at[1])), axes, float(random.uniform(0, 180)), 0, 360, grey, -1)
+        else:
+            points = np.array(at) + radius * np.stack([np.cos(angles), np.sin(angles)], 1)
+            cv2.fillPoly(picture, [points.round().astype(np.int32)], grey)
+    for octave in range(2, 8):
+        if (cells := 2**octave) > height:
+            break
+        coarse = random.standard_normal((cells, cells), np.float32)
+        amount = random.uniform(0, 0.5) * contrast * 2.0 ** (1 - octave / 2)
+        picture += amount * cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    soft = random.uniform(0.3, 1.0) * max(1.0, height / 256)
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), soft).clip(2, 250), np.float32)
+
+
 def texture(digits: Digits, random: Random) -> np.ndarray:  # noqa: ARG001
     """Draw dead leaves, whose edges and spectrum are a photograph's."""
     side = DIGIT_SIZE * int(random.integers(1, 5))
@@ -174,6 +195,7 @@ KINDS: dict[str, Callable[[Digits, Random], np.ndarray]] = {
     "edges": edges,
     "upside-down digits": lambda digits, random: digits.draw(random, OVERTURNED)[0][::-1, ::-1],
     "figures": figure,
+    "faces": face,
     "textures": texture,
 }
 """Kinds of outliers: each function draws one, uint8 [28, 28]."""

@@ -1,1 +1,0 @@
-"""Drawn pictures that train beside digits: printed digits, and outliers that only resemble digits."""
