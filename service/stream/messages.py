@@ -61,8 +61,6 @@ class Hello(Body):
     )
     picture: bool = False
     logits: bool = Field(default=False, description="add each step's logits")
-    smoothing: float = Field(default=0.0, ge=0, lt=1, description="share of the old probabilities in the steady label")
-    margin: float = Field(default=0.1, ge=0, le=1, description="lead a new label needs to become the steady one")
     error_rate: float = Field(
         default=0.05, gt=0, lt=1, description="share of all windows, of each class, that may be committed to and wrong"
     )

@@ -21,7 +21,7 @@ from spikesight.encoders.roi.window import Window
 from spikesight.models.classifier import Classifier
 from spikesight.models.classifier.session import Session, split_packet
 from spikesight.models.neurons.probe import Inside, Probe
-from spikesight.models.steps import Answer, Input, Outcome, SessionError, StableLabel
+from spikesight.models.steps import Answer, Input, Outcome, SessionError
 from spikesight.service.scheduler.registry import Model
 from spikesight.service.stream.messages import (
     CONTROL,
@@ -241,7 +241,6 @@ def session_of(classifier: Classifier, hello: Hello) -> Session:
         return Session(
             classifier,
             SensorSize(hello.width, hello.height) if hello.width else None,
-            StableLabel(hello.smoothing, hello.margin),
             error_rate=hello.error_rate,
             raw=hello.raw,
             fixed=hello.window and Window(*hello.window),
