@@ -9,7 +9,7 @@ Floats = NDArray[np.float64]
 
 
 def softmax(logits: Floats) -> Floats:
-    """Return the softmax along the last axis; for many windows at once (novelty/compiled.py has a step's)."""
+    """Return the softmax along the last axis."""
     powers = np.exp(logits - logits.max(-1, keepdims=True))
     return powers / powers.sum(-1, keepdims=True)
 

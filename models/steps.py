@@ -1,7 +1,7 @@
 """Values that flow through a stream: inputs, outcomes of the network, the read-out over them, and answers."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from spikesight.models.neurons.state import State
 from spikesight.models.novelty import KEPT, NOTHING, UNKNOWN, NoveltyDetector
 from spikesight.models.novelty.alarm import Alarm
 from spikesight.models.novelty.conformal import Commitment, Evidence, Trials
-from spikesight.models.novelty.score import RECORDED, Judged, loops
+from spikesight.models.novelty.score import RECORDED, Judged
 from spikesight.models.statistics import softmax
 
 
@@ -74,11 +74,7 @@ class Readout:
     @cached_property
     def mean(self) -> np.ndarray | None:
         """Mean of the last steps, float64 [V]; None before the first step."""
-        if self.recent is None:
-            return None
-        mean = np.zeros(self.recent.shape[1])
-        loops().mean_of(self.recent, mean)
-        return mean
+        return None if self.recent is None else self.recent.mean(0)
 
 
 class Object(NamedTuple):
@@ -162,43 +158,38 @@ class StableLabel:
     first hypothesis to reach OTHER is shown next. While no label is shown, or "nothing", the odds are against the best
     other hypothesis, and FIRST is enough.
 
-    smoothing  share of the old probabilities in [0, 1): m <- a m + (1 - a) p
-    margin     lead in probability below which a step does not count as evidence
-    inertia    steps over which the evidence of one read-out is spread
+    `inertia`: steps over which the evidence of one read-out is spread.
     """
 
-    smoothing: float = 0.0
-    margin: float = MARGIN
     inertia: int = LEAST_INERTIA
-    mean: NDArray[np.float64] | None = None  # [K + 2]
     evidence: NDArray[np.float64] | None = None  # [K + 2]
     index: int | None = None  # of the shown hypothesis; None before the first
 
     def push(self, judged: Judged) -> "StableLabel":
         """Return the label's state after one more step."""
-        count = len(judged.probabilities) + 2
-        none, mean, evidence = np.zeros(count), np.empty(count), np.empty(count)
-        best = loops().weigh(
-            judged.probabilities,
-            -1.0 if judged.nothing else judged.known,
-            none if self.mean is None else self.mean,
-            none if self.evidence is None else self.evidence,
-            -1 if self.index is None else self.index,
-            0.0 if self.mean is None else self.smoothing,
-            self.margin,
-            self.inertia,
-            LEAST_SHARE,
-            LULL,
-            mean,
-            evidence,
-        )
-        if evidence[best] < (FIRST if self.index in (None, count - 1) else OTHER):
-            return StableLabel(self.smoothing, self.margin, self.inertia, mean, evidence, self.index)
-        return StableLabel(self.smoothing, self.margin, self.inertia, mean, none, best)
+        classes = len(judged.probabilities)
+        share = np.zeros(classes + 2)
+        if judged.nothing:
+            share[-1] = 1.0
+        else:
+            share[:classes], share[classes] = judged.known * judged.probabilities, 1 - judged.known
+        none = self.index is None or self.index > classes  # after "nothing" as after none: any input beats that
+        second, most = np.partition(share, -2)[-2:]
+        rival = np.where(share == most, second, most) if none else share[self.index]
+        gained = np.log(np.maximum(share, LEAST_SHARE) / np.maximum(rival, LEAST_SHARE)) / self.inertia
+        gained[(gained > 0) & (share - rival <= MARGIN)] = 0.0
+        if self.index is not None:
+            gained[self.index] = 0.0
+        gained[-1] *= LULL if gained[-1] > 0 else 1.0
+        evidence = np.maximum(gained + (0.0 if self.evidence is None else self.evidence), 0.0)
+        best = int(evidence.argmax())
+        if evidence[best] < (FIRST if none else OTHER):
+            return StableLabel(self.inertia, evidence, self.index)
+        return StableLabel(self.inertia, None, best)
 
     def restarted(self) -> "StableLabel":
         """Return the state after a reset: the evidence starts anew, the shown label stays."""
-        return StableLabel(self.smoothing, self.margin, self.inertia, index=self.index)
+        return StableLabel(self.inertia, index=self.index)
 
     def label(self, labels: Sequence[str]) -> str:
         """Return the shown label; empty before there was enough evidence for any."""
@@ -258,13 +249,12 @@ class Track:
         labels: tuple[str, ...],
         horizon: int,
         novelty: NoveltyDetector | None = None,
-        steady: StableLabel | None = None,
         rule: ConformalRule | None = None,
     ) -> None:
         self.labels, self.novelty = labels, novelty
         self.readout = Readout(horizon)  # of logits, rates (with a novelty detector), active inputs, missed events
         self.width = len(labels) + (0 if novelty is None else novelty.width) + 2
-        self.steady = replace(steady or StableLabel(), inertia=max(horizon, LEAST_INERTIA))
+        self.steady = StableLabel(max(horizon, LEAST_INERTIA))
         self.rule, self.evidence, self.alarm = rule, Evidence(), Alarm()
         self.watched = rule is not None and novelty is not None and rule.trials.known.size > 0  # whether the alarm runs
         self.spikes = self.synops = 0

@@ -50,16 +50,6 @@ def faults(events, width, height):
 
 
 @loop
-def foreign(records, latest):
-    """Return whether a t64 record has a time after `latest`, or a number other than 0 or 1 as ON."""
-    for index in range(len(records)):
-        record = records[index]
-        if record["t"] > np.uint64(latest) or record["on"] > 1:
-            return True
-    return False
-
-
-@loop
 def span(events):
     """Return the difference between the highest and lowest time; events must not be empty."""
     lowest = highest = events[0]["t"]

@@ -4,138 +4,91 @@ import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spikesight.encoders.events import SensorSize
-from spikesight.encoders.recordings.columns import ROWS, Part, events_of, find_columns, parts_of, sensor, zipped
+from spikesight.encoders.recordings.columns import ROWS, Part, events_of, find_columns, parts_of, sensor
 from spikesight.encoders.recordings.format import Opened, Parts, RecordingError
 
 MAGIC = b"\x93NUMPY"
-OpenFile = Callable[[], BinaryIO]
+FAULTS = (ValueError, EOFError, KeyError, NotImplementedError, OSError, zipfile.BadZipFile, zlib.error)
 
 
-class Array:
-    """A .npy array of numbers or records, [n] or [n, k], read by rows from front to back, in C or Fortran order."""
+@contextmanager
+def _loaded(given: Path | BinaryIO) -> Iterator[Any]:
+    """Load an array by its path, to stay on disk, or an opened archive, whose arrays are read when asked for."""
+    try:
+        yield np.load(given, "r" if isinstance(given, Path) else None, allow_pickle=False)
+    except FAULTS as error:
+        whole = RecordingError(f"it is no whole {'npy' if isinstance(given, Path) else 'npz'} file")
+        raise error if isinstance(error, RecordingError) else whole from error
 
-    def __init__(self, opened: OpenFile, stack: ExitStack) -> None:
-        file = stack.enter_context(opened())
-        version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, by_columns, self.dtype = read(file)
-        if self.dtype.hasobject or self.dtype.itemsize == 0 or not 1 <= len(shape) <= 2 or 0 in shape[1:]:
-            raise RecordingError("an array of it is no table of numbers")
-        self.n, self.shape = shape[0], shape
-        self._width = shape[1] if len(shape) == 2 and not by_columns else 1
-        self._files = [file]
-        if len(shape) == 2 and by_columns:  # Fortran order: one open file for each column
-            begin = file.tell()
-            self._files += [stack.enter_context(opened()) for _ in range(min(shape[1], 8) - 1)]
-            for column, one in enumerate(self._files):
-                one.seek(begin + column * self.n * self.dtype.itemsize)
 
-    def read(self, n: int) -> NDArray[np.generic]:
-        """Return the next n rows. Raises RecordingError if there are fewer."""
-        size = n * self._width * self.dtype.itemsize
-        try:
-            parts = [file.read(size) for file in self._files]
-        except (zipfile.BadZipFile, EOFError, zlib.error) as error:
-            raise RecordingError("it is damaged") from error
-        if any(len(part) < size for part in parts):
-            raise RecordingError("an array of it ends too early")
-        columns = [np.frombuffer(part, self.dtype) for part in parts]
-        return columns[0].reshape(n, *self.shape[1:]) if len(columns) == 1 else np.stack(columns, axis=1)
+def is_table(array: NDArray[Any]) -> bool:
+    """Return whether an array holds events by itself: records with the fields, or four columns."""
+    if array.dtype.names:
+        return array.ndim == 1 and find_columns(array.dtype.names) is not None
+    return array.ndim == 2 and array.shape[1] == 4 and array.dtype.kind in "iuf"
 
-    def pieces(self) -> Iterator[NDArray[np.generic]]:
-        """Yield all rows, at most ROWS at a time."""
-        for begin in range(0, self.n, ROWS):
-            yield self.read(min(ROWS, self.n - begin))
 
-    @property
-    def is_table(self) -> bool:
-        """Whether the array holds events by itself: records with the fields, or four columns."""
-        if self.dtype.names:
-            return len(self.shape) == 1 and find_columns(self.dtype.names) is not None
-        return len(self.shape) == 2 and self.shape[1] == 4 and self.dtype.kind in "iuf"
-
-    @property
-    def unit(self) -> str | None:
-        """Unit of the times if a field's name tells it; None otherwise."""
-        found = find_columns(self.dtype.names or ())
-        return found.unit if found else None
+def _opened(table: NDArray[Any]) -> Opened:
+    """Return the events of a table."""
+    notes: list[str] = []
+    found = find_columns(table.dtype.names or ())
+    pieces = (table[begin : begin + ROWS] for begin in range(0, len(table), ROWS))
+    return Opened(None, events_of(parts_of(pieces), found.unit if found else None, notes), notes)
 
 
 def open_npy(path: Path) -> Opened:
     """Open an array of records with fields t, x, y, p, or of four columns whose values tell their order."""
-    with ExitStack() as stack:
-        array = _array(lambda: path.open("rb"), stack)
-    if not array.is_table:
-        raise RecordingError("its array has no fields t, x, y and p, and not four columns")
-    notes: list[str] = []
-    return Opened(None, events_of(_npy_parts(path), array.unit, notes), notes)
-
-
-def _npy_parts(path: Path) -> Iterator[Part]:
-    with ExitStack() as stack:
-        yield from parts_of(Array(lambda: path.open("rb"), stack).pieces())
-
-
-def _array(opened: OpenFile, stack: ExitStack) -> Array:
-    try:
-        return Array(opened, stack)
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise error if isinstance(error, RecordingError) else RecordingError("it is no whole npy array") from error
+    with _loaded(path) as array:
+        if not is_table(array):
+            raise RecordingError("its array has no fields t, x, y and p, and not four columns")
+        return _opened(array)
 
 
 def open_npz(path: Path) -> Opened:
     """Open arrays t, x, y, p of equal length and perhaps width and height, or one array as in a .npy file."""
     notes: list[str] = []
-    try:
-        with ExitStack() as stack:
-            archive = stack.enter_context(zipfile.ZipFile(path))
-            names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-            found = find_columns(names)
-            if found is None:
-                for name in names:
-                    if (array := _member(archive, name, stack)).is_table:
-                        return Opened(None, events_of(_table_parts(path, name), array.unit, notes), notes)
-                raise RecordingError("it holds no arrays t, x, y and p, and no table of them")
-            columns = {key: names[place] for key, place in found.places.items()}
-            if len({_member(archive, name, stack).shape for name in columns.values()}) != 1:
-                raise RecordingError("its arrays t, x, y and p differ in length")
-            sides = [_first(archive, name, stack) if name in names else None for name in ("width", "height")]
-            return Opened(sensor(*sides), events_of(_column_parts(path, columns), found.unit, notes), notes)
-    except (zipfile.BadZipFile, KeyError, NotImplementedError) as error:
-        raise RecordingError("it is no whole npz file") from error
-
-
-def _member(archive: zipfile.ZipFile, name: str, stack: ExitStack) -> Array:
-    return _array(lambda: archive.open(f"{name}.npy"), stack)  # type: ignore[arg-type,return-value]
-
-
-def _first(archive: zipfile.ZipFile, name: str, stack: ExitStack) -> object:
-    """Return the first number of an array or a scalar; None if the array is empty."""
-    try:
-        array = _member(archive, name, stack)
-    except RecordingError:
-        return None
-    return array.read(1) if array.n else None
-
-
-def _table_parts(path: Path, name: str) -> Iterator[Part]:
-    with ExitStack() as stack:
-        yield from parts_of(_member(stack.enter_context(zipfile.ZipFile(path)), name, stack).pieces())
+    with path.open("rb") as file, _loaded(file) as archive:
+        found = find_columns(archive.files)
+        if found is None:
+            for name in archive.files:
+                if is_table(array := archive[name]):
+                    return _opened(array)
+            raise RecordingError("it holds no arrays t, x, y and p, and no table of them")
+        columns = {key: archive.files[place] for key, place in found.places.items()}
+        size = sensor(*(archive[name] if name in archive.files else None for name in ("width", "height")))
+    return Opened(size, events_of(_column_parts(path, columns), found.unit, notes), notes)
 
 
 def _column_parts(path: Path, names: dict[str, str]) -> Iterator[Part]:
-    with ExitStack() as stack:
-        archive = stack.enter_context(zipfile.ZipFile(path))
-        yield from zipped({key: _member(archive, name, stack).pieces() for key, name in names.items()})
+    """Yield the rows of flat arrays, a few at a time."""
+    with path.open("rb") as whole, _loaded(whole) as archive, ExitStack() as stack:
+        columns = {key: _column(stack.enter_context(archive.zip.open(f"{name}.npy"))) for key, name in names.items()}
+        shapes = {shape for shape, _, _ in columns.values()}
+        if len(shapes) != 1 or len(shape := shapes.pop()) != 1:
+            raise RecordingError("its arrays t, x, y and p differ in shape")
+        for begin in range(0, n := shape[0], ROWS):
+            rows = min(ROWS, n - begin)
+            yield {
+                key: np.frombuffer(file.read(rows * kind.itemsize), kind, rows)
+                for key, (_, kind, file) in columns.items()
+            }
+
+
+def _column(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any], BinaryIO]:
+    """Return the shape and the type of a .npy array, and the file at its numbers."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, kind = read(file)
+    return shape, kind, file
 
 
 def write_npz(path: Path, parts: Parts, size: SensorSize) -> None:

@@ -4,7 +4,7 @@ import socket
 import time
 
 from spikesight.encoders.events import Events
-from spikesight.encoders.packets import WireDecoder
+from spikesight.encoders.packets import RECORD_BYTES, WireDecoder
 from spikesight.encoders.recordings.aedat4 import Aedat4Stream, header_bytes, parse_header
 from spikesight.encoders.recordings.format import RecordingError
 from spikesight.encoders.sources.address import Address, SourceError, SourceLost
@@ -81,7 +81,7 @@ class UdpDriver:
 
     def __init__(self, address: Address) -> None:
         layout = address.options.get("format", "t64")
-        if layout not in ("t64", "aestream"):
+        if layout not in RECORD_BYTES:
             raise SourceError(f"there is no layout '{layout}' in '{address.text}'; choose t64 or aestream")
         self.decoder = WireDecoder(layout)
         size = address.size()

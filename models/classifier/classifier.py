@@ -39,7 +39,7 @@ from spikesight.models.neurons.probe import EVERY_US, Inside, Map, Probe, bright
 from spikesight.models.neurons.state import State, split_state, stack_states, zero_state
 from spikesight.models.novelty.conformal import ERROR_RATE, Trials
 from spikesight.models.shipped import find, name_of, shipped
-from spikesight.models.steps import Answer, ConformalRule, Input, Prediction, StableLabel, Step, Track
+from spikesight.models.steps import Answer, ConformalRule, Input, Prediction, Step, Track
 
 
 class Classifier:
@@ -129,18 +129,16 @@ class Classifier:
         conformal = self.card.conformal
         return None if conformal is None else conformal.trials.get(self.contract.bin_us)
 
-    def track(self, steady: StableLabel | None = None, error_rate: float = ERROR_RATE) -> Track:
+    def track(self, error_rate: float = ERROR_RATE) -> Track:
         """Return the read-out of a new stream; `error_rate`: how often a label that it commits to may be wrong."""
         rule = None if self.trials is None else ConformalRule(self.trials, error_rate)
-        return Track(self.labels, self.contract.horizon, self.novelty, steady, rule)
+        return Track(self.labels, self.contract.horizon, self.novelty, rule)
 
-    def readout(
-        self, objects: int = 0, steady: StableLabel | None = None, error_rate: float = ERROR_RATE
-    ) -> Track | Objects:
+    def readout(self, objects: int = 0, error_rate: float = ERROR_RATE) -> Track | Objects:
         """Return the read-out of a new stream as `track` does, or with `objects` > 0 one that reads each window."""
         if not objects:
-            return self.track(steady, error_rate)
-        return Objects(self.labels, lambda: self.track(steady, error_rate))
+            return self.track(error_rate)
+        return Objects(self.labels, lambda: self.track(error_rate))
 
     def step(self, x: Tensor, state: State, probe: Sequence[bool] = ()) -> Step:
         """Run one step of N streams, x [N, C, H, W] (uint8 or float). `probe` [N]: streams whose firing neurons are

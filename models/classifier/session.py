@@ -24,7 +24,7 @@ from spikesight.models.classifier.inputs import InputPipeline, QuietReset, senso
 from spikesight.models.contract import Contract
 from spikesight.models.novelty.conformal import ERROR_RATE
 from spikesight.models.novelty.score import WEBCAM
-from spikesight.models.steps import Answer, Input, Outcome, SessionError, StableLabel, View
+from spikesight.models.steps import Answer, Input, Outcome, SessionError, View
 
 MAX_FRAME_GAP_US = 1_000_000  # an image model's membranes are reset after a longer pause between frames
 FRAME_US = 33_333  # frame interval at which a still image is shown
@@ -38,26 +38,24 @@ class Session:
         self,
         classifier: Classifier,
         sensor: SensorSize | None = None,
-        steady: StableLabel | None = None,
         *,
         error_rate: float = ERROR_RATE,
         raw: bool = False,
         fixed: Window | None = None,
         objects: int = 0,
     ) -> None:
-        """Open a stream. `steady`: rule of the label to show. `raw`: neither filter nor window, whatever the contract
-        says. `fixed`: the user's window. `objects`: how many things to look for, each in its own window. Raises
-        SessionError.
+        """Open a stream. `raw`: neither filter nor window, whatever the contract says. `fixed`: the user's window.
+        `objects`: how many things to look for, each in its own window. Raises SessionError.
         """
         self.classifier, self.raw, self.fixed, self.objects = classifier, raw, fixed, objects
         if objects:
             check_objects(classifier.contract, objects, alone=not raw and fixed is None)
-        self._answering = steady, error_rate  # kept when the stream moves to another network
+        self._error_rate = error_rate  # kept when the stream moves to another network
         contract = classifier.contract
         self.takes_events = contract.kind == "events"
         own = sensor_of(contract) if self.takes_events else SensorSize(contract.width, contract.height)
         self.sensor = sensor or own
-        self.track = classifier.readout(objects, *self._answering)
+        self.track = classifier.readout(objects, error_rate)
         self.rest = QuietReset.of(classifier.card)
         follows = contract.window == "drawing" and not raw and fixed is None
         self._frames = 0
@@ -81,7 +79,7 @@ class Session:
     def switch_network(self, classifier: Classifier) -> None:
         """Switch to another network of the same contract: its read-out starts anew, what is before it stays."""
         self.classifier = classifier
-        self.track = classifier.readout(self.objects, *self._answering)
+        self.track = classifier.readout(self.objects, self._error_rate)
         self.rest = QuietReset.of(classifier.card)
         if self.pipeline is not None:
             self.pipeline.rest = self.rest

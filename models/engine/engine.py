@@ -11,8 +11,6 @@ import os
 import weakref
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib import import_module
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,6 +21,7 @@ from spikesight.models.engine.plan import KINDS, Plan, padded, set_pace
 from spikesight.models.engine.plan_converted import make_converted_plan, unplanned
 from spikesight.models.engine.plan_resnet import make_plan
 from spikesight.models.engine.structs import NativeBuffer, NativeLayer, NativeRun
+from spikesight.models.engine.taught import TaughtHead
 from spikesight.models.native.build import build, library
 from spikesight.models.native.threads import threads
 from spikesight.models.networks.converted.network import ConvertedNetwork
@@ -30,9 +29,6 @@ from spikesight.models.networks.resnet import SpikingResNet
 from spikesight.models.networks.taught import TaughtNetwork
 from spikesight.models.neurons.state import State
 from spikesight.models.steps import Step
-
-if TYPE_CHECKING:
-    from spikesight.models.engine.taught import TaughtHead
 
 MEMBRANES = "membranes"
 PRECISIONS = ("fp32", "bf16")
@@ -131,12 +127,12 @@ class Engine:
         plan = plan_of(network, height, width, rounded=rounds_weights(precision), rates=rates, places=places)
         head = None
         if isinstance(network, TaughtNetwork):
-            head = import_module("spikesight.models.engine.taught").TaughtHead.of(network, rates)
+            head = TaughtHead(network, rates)
         if plan.shape[1:] != (height, width):
             raise ValueError(f"this network takes {plan.shape[1]}x{plan.shape[2]} inputs, not {height}x{width}")
         self._open(plan, choice, head)
 
-    def _open(self, plan: Plan, choice: str, head: "TaughtHead | None") -> None:
+    def _open(self, plan: Plan, choice: str, head: TaughtHead | None) -> None:
         """Pass a plan to the native library and keep its handle."""
         lib = library()
         assert lib is not None
@@ -204,8 +200,7 @@ class Engine:
             raise MemoryError(f"no memory for {steps} steps of {streams} streams at once")
         if self._head is None:
             return Step(logits, {MEMBRANES: after}, layer_spikes, synops, fired, rates)
-        shown = (x if x.dtype == torch.uint8 else (x != 0).to(torch.uint8)).numpy()
-        made = self._head.run(shown[None] if frozen else shown, rates.numpy(), state or {})
+        made = self._head.run(x_seq, rates, state or {})
         return Step(made.logits, {MEMBRANES: after} | made.state, layer_spikes, synops, fired, made.rates)
 
     def size(self, layer: int) -> tuple[int, int, int]:

@@ -3,8 +3,6 @@
 An ONNX file holds one step with the membranes as explicit inputs and outputs (`state.NAME` and `after.NAME`, batch
 first, zeros before the first step); for a calibrated model also `rates`, for judging `known`. Event contract, labels
 and the constants for `known` are metadata of the file.
-
-The comparison of an ONNX file runs 50 steps, each side with its own state, and names the first layer that differs.
 """
 
 import json
@@ -21,15 +19,8 @@ from torch import Tensor, nn
 
 from spikesight.models.contract import Card
 from spikesight.models.export.nir import write_nir
-from spikesight.models.export.parity import (
-    ExportError,
-    Runner,
-    check_parity,
-    example_inputs,
-    import_extra,
-    start_state,
-)
-from spikesight.models.neurons.state import State
+from spikesight.models.export.parity import ExportError, Runner, compared, example_inputs, import_extra
+from spikesight.models.neurons.state import State, zero_state
 from spikesight.models.novelty.rates import Rates
 
 ENDINGS = (".onnx", ".nir")
@@ -74,7 +65,8 @@ def write_onnx(network: nn.Module, card: Card, path: Path) -> None:
     """Write an ONNX file with inputs x and state.NAME, outputs logits and after.NAME; the batch is free."""
     for package in ("onnx", "onnxscript"):
         import_extra(package)
-    state = start_state(network, card.contract)
+    x = example_inputs(card.contract, 1)[0]
+    state = zero_state(network, *card.contract.shape, len(x))
     batch = torch.export.Dim("batch", min=1, max=4096)
     module = Flat(network, tuple(state), card.novelty.layers if card.novelty else 0).eval()
     dynamic: dict[str, Any] = {"x": {0: batch}}
@@ -84,7 +76,7 @@ def write_onnx(network: nn.Module, card: Card, path: Path) -> None:
         with quiet_tracing():
             program = torch.onnx.export(
                 module,
-                (example_inputs(card.contract, 1)[0], *state.values()),
+                (x, *state.values()),
                 dynamo=True,
                 dynamic_shapes=dynamic,
                 input_names=["x", *(f"state.{key}" for key in state)],
@@ -100,17 +92,22 @@ def write_onnx(network: nn.Module, card: Card, path: Path) -> None:
 
 
 def read_onnx(path: Path) -> Runner:
-    """Load an ONNX file into onnxruntime with one thread."""
+    """Load an ONNX file into onnxruntime with one thread. It starts from zeros; the state is by the names of inputs."""
     runtime = import_extra("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = 1
     session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    names = [port.name for port in session.get_inputs()]
+    ports = session.get_inputs()[1:]
 
     def run(x_seq: Tensor, state: State) -> tuple[Tensor, State]:
-        outputs = session.run(None, {name: value.numpy() for name, value in zip(names, (x_seq[0], *state.values()))})
-        logits, *after = map(torch.from_numpy, outputs)
-        return logits[None], dict(zip(state, after))
+        held = {port.name: torch.zeros(x_seq.shape[1], *port.shape[1:]) for port in ports} | state
+        found = []
+        for x in x_seq:
+            outputs = session.run(None, {"x": x.numpy(), **{name: value.numpy() for name, value in held.items()}})
+            logits, *after = map(torch.from_numpy, outputs)
+            found.append(logits)
+            held = dict(zip(held, after))
+        return torch.stack(found), held
 
     return run
 
@@ -133,6 +130,6 @@ def export(network: nn.Module, card: Card, path: Path | str) -> str:
             said = write_nir(network, card, partial)
         else:
             write_onnx(network, card, partial)
-            said = str(check_parity(network, read_onnx(partial), card.contract))
+            said = compared(network, read_onnx(partial), card.contract)
         os.replace(partial, path)  # noqa: PTH105
     return said

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from spikesight.models.contract import Card, Contract
-from spikesight.models.export.parity import PARITY_STEPS, TOLERANCE, ExportError, Runner, example_inputs, import_extra
+from spikesight.models.export.parity import ExportError, Runner, compared, import_extra
 from spikesight.models.networks.converted.graph import Node
 from spikesight.models.networks.converted.network import ConvertedNetwork
 from spikesight.models.networks.converted.neurons import SpikeLayer
@@ -371,24 +371,6 @@ def runner(graph: Any, dt: float) -> Runner:
         return torch.stack(outputs), held
 
     return run
-
-
-@torch.no_grad()
-def compared(network: nn.Module, run: Runner, contract: Contract, shape: tuple[int, ...] | None = None) -> str:
-    """Run a network and its graph for 50 steps from zero states; return a sentence on how many steps agree.
-
-    A potential within rounding of its threshold may fire on one side only and changes later steps, so up to half of
-    them may differ. Raises ExportError.
-    """
-    x_seq = example_inputs(contract, PARITY_STEPS)
-    ours = network(x_seq)[0]
-    theirs = run(x_seq if shape is None else x_seq.reshape(*x_seq.shape[:2], *shape), {})[0]
-    same = int(((ours - theirs).abs().flatten(2).amax(2) <= TOLERANCE).sum()) if ours.shape == theirs.shape else 0
-    if 2 * same < ours.shape[0] * ours.shape[1]:
-        raise ExportError(
-            f"the NIR graph's logits differ from the network's in all but {same} of {2 * PARITY_STEPS} steps"
-        )
-    return f"the logits of {same} of {2 * PARITY_STEPS} steps are those of the network"
 
 
 # --- reading

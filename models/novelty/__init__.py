@@ -1,7 +1,7 @@
 """Out-of-distribution detection: `known` in [0, 1], the labels "unknown" and "nothing", and calibrated probabilities.
 
 `score` fits and applies the detector, `bins` adapts it to shorter bins, `conformal` gives conformal sets, `alarm` tests
-for shift, `profile` compares cameras, `rates` reads a network's firing rates, `compiled` holds the compiled loops.
+for shift, `profile` compares cameras, `rates` reads a network's firing rates.
 """
 
 from spikesight.models.novelty.score import KEPT, NOTHING, UNKNOWN, NoveltyDetector, fit_novelty

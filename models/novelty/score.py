@@ -12,9 +12,6 @@ calibration; the source of an input determines its kind. One covariance for all 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import cache
-from importlib import import_module
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,12 +28,7 @@ SHOWN, KEPT = 0.9, 0.5
 SLOPE = float(np.log(SHOWN / (1 - SHOWN)))  # of the logistic function through both thresholds
 AT_BIN = ".lines"  # suffix of a checkpoint's array names for the lines of a shorter bin
 SHRINK = 1e-3  # shrinkage of a covariance: this share of the mean variance is added to its diagonal
-
-
-@cache
-def loops() -> ModuleType:
-    """Return the module of compiled loops; imported at the first call, since numba is slow to import."""
-    return import_module("spikesight.models.novelty.compiled")
+FAR = 60.0  # bound of the logistic function's exponent, against overflow
 
 
 class ClassDistance:
@@ -110,7 +102,7 @@ class Lines:
 ROWS = (
     "temperature", "distance_mean", "distance_spread", "energy_mean", "energy_spread", "shown", "kept", "active",
 )  # fmt: skip
-"""Order of the fields of `Lines` in arrays [8, T], as in the compiled loops."""
+"""Order of the fields of `Lines` in arrays [8, T]."""
 
 
 class Judged(NamedTuple):
@@ -138,10 +130,7 @@ class NoveltyDetector:
         self.layers, self.kinds, self.bins = layers, tuple(kinds), dict(bins or {})
         self.width = kinds[0].distance.centres.shape[1]  # R, rates a step
         self.longest = len(kinds[0].lines.kept)
-        self._loops = [  # arrays in the order in which the compiled loops read memory
-            (np.ascontiguousarray(d.whiten.T), (d.centres @ d.whiten.T).T.copy(), np.stack(rows_of(lines), 1))
-            for d, lines in kinds
-        ]
+        self._rows = [np.stack(rows_of(kind.lines), 1) for kind in kinds]
 
     @property
     def active(self) -> Floats:
@@ -153,10 +142,16 @@ class NoveltyDetector:
         [1]. A kind without calibration uses the last one. With fewer active inputs than `active` there is nothing; but
         if `missed`, the events a step withheld from the network, reach `active`, the window is unknown (`known` 0).
         """
-        whiten, placed, rows = self._loops[min(kind, len(self._loops) - 1)]
-        line, probabilities = rows[min(steps, self.longest) - 1], np.empty(classes)
-        known = loops().judge(mean, classes, whiten, placed, line, SLOPE, probabilities)
-        return Judged(probabilities, max(known, 0.0), known < 0 and missed < line[-1])
+        kind = min(kind, len(self.kinds) - 1)
+        temperature, *spreads, shown, kept, active = self._rows[kind][min(steps, self.longest) - 1].tolist()
+        logits, probabilities = mean[:classes], softmax(mean[:classes] / temperature)
+        if mean[-1] < active:
+            return Judged(probabilities, 0.0, missed < active)
+        far_mean, far_spread, cold_mean, cold_spread = spreads
+        far = np.log(max(self.kinds[kind].distance.score(np.sqrt(mean[classes:-1])), 1e-12))
+        strange = (far - far_mean) / far_spread + (energy(logits) - cold_mean) / cold_spread
+        exponent = min(max(SLOPE * (strange - kept) / (kept - shown), -FAR), FAR)
+        return Judged(probabilities, float(1 / (1 + np.exp(exponent))), False)
 
     def state(self) -> dict[str, NDArray]:
         """Return float32 arrays by name for a checkpoint; except in `layers`, the first axis is the kind of input."""

@@ -3,10 +3,10 @@
     processes = Processes()
     await processes.run(function, *arguments, deadline=time.monotonic() + 10)
 
-The standard library's fork server makes the processes, as the service itself cannot fork: it has threads. Functions and
-arguments are pickled; results and exceptions come back by `scheduler.answer`. A call may use `MEMORY` more bytes and
-`CPU_S` seconds, and is killed at its deadline; after a call that failed, another process takes its place. The temporary
-files of a call are deleted after it; with Landlock it opens no others (`sandbox`), and it gets none of our secrets.
+The standard library's fork server makes the processes, as the service itself cannot fork: it has threads. Functions,
+arguments, results and exceptions are pickled. A call may use `MEMORY` more bytes and `CPU_S` seconds, and is killed at
+its deadline; after a call that failed, another process takes its place. The temporary files of a call are deleted after
+it; with Landlock it opens no others (`sandbox`), and it gets none of our secrets.
 """
 
 import asyncio
@@ -26,6 +26,8 @@ import types
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import is_dataclass
+from io import BytesIO
 from multiprocessing.connection import Connection
 from multiprocessing.forkserver import ensure_running
 from pathlib import Path
@@ -34,7 +36,6 @@ from typing import Any, TypeVar, cast
 from spikesight.models.native.memory import give_back
 from spikesight.models.native.threads import MOUNTED, OWN, groups, lines
 from spikesight.service.http.errors import Expired, OutOfMemory, Stopped
-from spikesight.service.scheduler.answer import receive, send
 from spikesight.service.scheduler.sandbox import bare_environment, confine
 
 T = TypeVar("T")
@@ -95,6 +96,37 @@ class Killed(Exception):
         self.spent = spent
 
 
+# A worker is not trusted: what it answers is unpickled to arrays, dataclasses and errors alone.
+
+ARRAYS = {("numpy", "ndarray"), ("numpy", "dtype"), ("numpy._core.multiarray", "_reconstruct")}
+ARRAYS |= {("numpy._core.numeric", "_frombuffer"), ("numpy._core.multiarray", "scalar")}
+
+
+class ResultUnpickler(pickle.Unpickler):
+    """Unpickler of a worker's result: loads arrays, and dataclasses and exceptions already imported, nothing else."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Return the class of that name. Raises UnpicklingError for a class that a result may not contain."""
+        found = getattr(sys.modules.get(module), name, None)
+        record = isinstance(found, type) and (is_dataclass(found) or issubclass(found, Exception))
+        if record or (module, name) in ARRAYS:
+            return super().find_class(module, name)
+        raise pickle.UnpicklingError(f"{module}.{name} is no part of an answer")
+
+
+def unpickle(data: bytes) -> tuple[bool, Any]:
+    """Unpickle a result: (True, return value) or (False, exception). Raises UnpicklingError for anything else."""
+    try:
+        match ResultUnpickler(BytesIO(data)).load():
+            case (True, result):
+                return True, result
+            case (False, Exception() as error):
+                return False, error
+    except Exception as error:  # damaged pickles raise anything
+        raise pickle.UnpicklingError("this is no answer") from error
+    raise pickle.UnpicklingError("this is no answer")
+
+
 class Worker:
     """A process that waits for calls, the line to it, and the only folder that it reaches; None on a full disk."""
 
@@ -117,7 +149,7 @@ class Worker:
         with self._talking:
             self.line.send(deadline)
             self.line.send(work)
-            return receive(self.line, MEMORY)
+            return unpickle(self.line.recv_bytes(MEMORY))
 
     def exit_code(self) -> int | None:
         """Return the exit code of a process that has ended, negative for a signal; None if it has not."""
@@ -325,7 +357,7 @@ def answer(line: Connection, folder: str | None) -> bool:
             result = True, function(*arguments)
         except Exception as error:
             result = False, error
-    send(line, result)
+    line.send_bytes(pickle.dumps(result, 5))
     signal.setitimer(signal.ITIMER_REAL, 0)
     return result[0]
 

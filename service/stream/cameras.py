@@ -169,7 +169,7 @@ class CameraStream:
         if model.classifier.contract.kind != "events":
             raise SettingsError(f"the model {model.name} takes images: a camera needs a model of events first in line")
         size = camera.source.size
-        hello = Hello(type="hello", protocol=1, width=size.width, height=size.height, margin=0)
+        hello = Hello(type="hello", protocol=1, width=size.width, height=size.height)
         self.camera, self.model = camera, model
         self.core = StreamCore(model, hello, camera.max_pending, max_pixels=0)
         self.job = model.scheduler.open(self, request=False)

@@ -61,8 +61,6 @@ class Hello(Body):
     )
     picture: bool = False
     logits: bool = Field(default=False, description="add each step's logits")
-    smoothing: float = Field(default=0.0, ge=0, lt=1, description="share of the old probabilities in the steady label")
-    margin: float = Field(default=0.1, ge=0, le=1, description="lead a new label needs to become the steady one")
     error_rate: float = Field(
         default=0.05, gt=0, lt=1, description="share of all windows, of each class, that may be committed to and wrong"
     )
@@ -138,8 +136,7 @@ def fault(what: str, error: ValidationError) -> str:
 ControlMessage = ResetMessage | SettingsMessage | ProbeMessage
 CONTROL: TypeAdapter[ControlMessage] = TypeAdapter(Annotated[ControlMessage, Field(discriminator="type")])
 
-IMAGE, EVENTS_T64, EVENTS_T32, EVENTS_AER = 0, 1, 2, 3
-KINDS = (IMAGE, EVENTS_T64, EVENTS_T32, EVENTS_AER)
+IMAGE, EVENTS_T64 = 0, 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +158,7 @@ def parse_frame(data: bytes) -> Frame:
     if len(data) < HEADER.size:
         raise Ended(1003, f"a binary message starts with a header of {HEADER.size} bytes")
     seq, t_ms, kind, reserved = HEADER.unpack_from(data)
-    if kind not in KINDS or reserved != b"\0\0\0":
+    if kind not in (IMAGE, EVENTS_T64) or reserved != b"\0\0\0":
         raise Ended(1003, "unknown kind of frame")
     if not 0 <= t_ms < 2**53:
         raise Ended(1003, "the capture time must be milliseconds, 0 or more")
@@ -179,32 +176,20 @@ def pack_picture(seq: int, step: int, width: int, height: int, events: NDArray) 
 
 
 MAX_TIME_US = 2**53  # beyond this, times are no longer exact in a client's float64
-LAYOUTS = {EVENTS_T64: "t64", EVENTS_T32: "t32", EVENTS_AER: "aestream"}
 
 
 class PacketError(ValueError):
     """A payload that is not a valid packet of events."""
 
 
-class PacketDecoder:
-    """Decoder of one stream's event packets; it extends 32-bit times that wrap around."""
-
-    def __init__(self) -> None:
-        self._decoders: dict[int, WireDecoder] = {}
-
-    def decode(self, kind: int, payload: bytes, arrival_us: int) -> NDArray:
-        """Decode a payload to EVENTS; `arrival_us` is used if the layout has no times. Raises PacketError."""
-        layout = LAYOUTS[kind]
-        if len(payload) % RECORD_BYTES[layout]:
-            raise PacketError(f"the payload is not a whole number of {RECORD_BYTES[layout]}-byte records")
-        decoder = self._decoders.setdefault(kind, WireDecoder(layout))
-        lost = decoder.n_bytes_lost
-        events = decoder.decode([payload], arrival_us)
-        if layout == "t64" and len(events) and int(events["t"].max()) >= MAX_TIME_US:
-            raise PacketError("an event's time is beyond 2^53 microseconds")
-        if decoder.n_bytes_lost != lost:
-            raise PacketError("the last event's time is missing")
-        return events
+def events_in(payload: bytes) -> NDArray:
+    """Decode a packet's payload, t64, to EVENTS. Raises PacketError."""
+    if len(payload) % RECORD_BYTES["t64"]:
+        raise PacketError(f"the payload is not a whole number of {RECORD_BYTES['t64']}-byte records")
+    events = WireDecoder("t64").decode([payload], 0)
+    if len(events) and int(events["t"].max()) >= MAX_TIME_US:
+        raise PacketError("an event's time is beyond 2^53 microseconds")
+    return events
 
 
 @dataclass(eq=False, slots=True)

@@ -21,7 +21,7 @@ from spikesight.encoders.roi.window import Window
 from spikesight.models.classifier import Classifier
 from spikesight.models.classifier.session import Session, split_packet
 from spikesight.models.neurons.probe import Inside, Probe
-from spikesight.models.steps import Answer, Input, Outcome, SessionError, StableLabel
+from spikesight.models.steps import Answer, Input, Outcome, SessionError
 from spikesight.service.scheduler.registry import Model
 from spikesight.service.stream.messages import (
     CONTROL,
@@ -29,11 +29,11 @@ from spikesight.service.stream.messages import (
     Ended,
     Frame,
     Hello,
-    PacketDecoder,
     ResetMessage,
     SettingsMessage,
     Ticket,
     ack_text,
+    events_in,
     fault,
     pack_picture,
     prediction_text,
@@ -79,7 +79,6 @@ class StreamCore:
         self.probe: Probe = hello.probe
         self.dropped = 0
         self._clock = clock
-        self._decoder = PacketDecoder()
         self._tickets: deque[Ticket] = deque()  # of the admitted inputs that are not yet stepped
         self._admitted = self._sent = 0  # each counted by one thread only
         self._latest = Ticket(0, 0.0)
@@ -93,13 +92,12 @@ class StreamCore:
         Each batch is computed when asked for; see `slow`. Raises ServiceError, PacketError or SessionError.
         """
         ticket = self._latest = Ticket(frame.seq, frame.t_ms)
-        t_us = round(frame.t_ms * 1e3)
         if frame.kind == IMAGE:
-            inputs = self.session.frame(decode_image(frame.payload, self.max_pixels), t_us)
+            inputs = self.session.frame(decode_image(frame.payload, self.max_pixels), round(frame.t_ms * 1e3))
             self._keep_picture(ticket, self.session.seen)
             yield Batch(self.annotate(ticket), inputs)
         else:
-            yield from self.events(self._decoder.decode(frame.kind, frame.payload, t_us), ticket)
+            yield from self.events(events_in(frame.payload), ticket)
 
     def events(self, events: NDArray, ticket: Ticket) -> Iterator[Batch]:
         """Yield the inputs of a packet of events, in several batches if it spans many bins."""
@@ -241,7 +239,6 @@ def session_of(classifier: Classifier, hello: Hello) -> Session:
         return Session(
             classifier,
             SensorSize(hello.width, hello.height) if hello.width else None,
-            StableLabel(hello.smoothing, hello.margin),
             error_rate=hello.error_rate,
             raw=hello.raw,
             fixed=hello.window and Window(*hello.window),

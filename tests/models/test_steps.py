@@ -93,23 +93,17 @@ def test_a_reset_keeps_what_is_shown_and_forgets_the_evidence() -> None:
         ((1.0, 0.0), 1.0, 0, np.log(1000) / 12),  # what is below a thousandth says no more than that
         ((0.75, 0.25), 0.01, 2, np.log(0.99 / 0.0075) / 12),
         ((0.75, 0.25), -1.0, 3, np.log(1000) / 12 / 4),  # nothing to see says a quarter
-        ((0.75, 0.25), 1.0, 0, 0.0),  # no more than the margin
-        ((0.76, 0.24), 1.0, 0, np.log(0.76 / 0.24) / 12),
+        ((0.54, 0.46), 1.0, 0, 0.0),  # no more than the margin
+        ((0.56, 0.44), 1.0, 0, np.log(0.56 / 0.44) / 12),
     ],
 )
 def test_evidence_is_the_log_odds_spread_over_a_read_out(
     probabilities: tuple[float, float], known: float, which: int, gained: float
 ) -> None:
-    steady = StableLabel(margin=0.5, inertia=12).push(Judged(np.array(probabilities), max(known, 0.0), known < 0))
+    steady = StableLabel(12).push(Judged(np.array(probabilities), max(known, 0.0), known < 0))
     expected = np.zeros(4)
     expected[which] = gained
     np.testing.assert_allclose(steady.evidence, expected)  # type: ignore[arg-type]
-
-
-def test_smoothing_keeps_a_share_of_the_old_probabilities() -> None:
-    steady = StableLabel(smoothing=0.5).push(A).push(B)
-    assert steady.mean is not None
-    np.testing.assert_allclose(steady.mean, [0.5, 0.5, 0, 0])
 
 
 def test_the_network_begins_anew_behind_a_long_quiet() -> None:

@@ -142,7 +142,7 @@ def test_arrays_that_are_events(case: str, kind: str, tmp_path: Path, monkeypatc
 def test_arrays_that_are_none(case: str, kind: str, tmp_path: Path) -> None:
     if kind == "h5" and case in ("objects", "texts", "bytes of nothing"):
         pytest.skip("h5py does not write it")
-    says = r"no whole npy array|no table|not four columns|no events|no plain|have no names"
+    says = r"no whole np[yz] file|no table|not four columns|no events|no plain|have no names"
     with pytest.raises(RecordingError, match=says):
         read_recording(stored(tmp_path, WRONG[case], kind))
 
@@ -151,7 +151,6 @@ def test_arrays_that_are_none(case: str, kind: str, tmp_path: Path) -> None:
     ("more", "size", "says"),
     [
         ({"width": [640], "height": [480]}, SensorSize(640, 480), ""),
-        ({"width": np.uint64(640), "height": [480, 7]}, DAVIS, ""),
         ({"width": [], "height": [480]}, DAVIS, ""),
         ({"width": [2049], "height": [480]}, DAVIS, ""),
         ({"p": COLUMNS["p"][:6]}, None, "differ in"),

@@ -116,7 +116,7 @@ def test_a_network_camera_that_dies_and_comes_back() -> None:
         assert source.size == SENSOR
         sink.send(packet(1_000_000))
         first = read_to(10, source.read)
-        sink.stop()
+        sink.close()
         until(lambda: source.fault is not None)
         sink = DvSink(SENSOR, "127.0.0.1", port)
         until(lambda: source.n_reopened and sink.n_clients)

@@ -14,7 +14,7 @@ from spikesight.encoders.roi.window import Window
 from spikesight.models.classifier import Classifier, InputPipeline
 from spikesight.models.classifier.session import Session, luma, split_packet
 from spikesight.models.shipped import find
-from spikesight.models.steps import Answer, Input, SessionError, StableLabel, Track
+from spikesight.models.steps import Answer, Input, SessionError, Track
 from tests.support.inputs.samples import some_events
 from tests.support.inputs.things import digit_on_paper
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, promising, tiny
@@ -177,12 +177,12 @@ def test_settings_reach_the_pixels_before_a_tracker_whenever_they_are_said() -> 
 
 def test_on_another_network_the_read_out_begins_anew_by_the_streams_own_rules() -> None:
     old, new = promising(), promising(name="newer")
-    session = Session(old, SENSOR, StableLabel(0.5, 0.3), error_rate=0.2)
+    session = Session(old, SENSOR, error_rate=0.2)
     alone = Alone(session)
     alone.step(session.push(some_events(300)))
     assert session.track.seen > 3
     session.switch_network(new)
-    fresh = Session(new, SENSOR, StableLabel(0.5, 0.3), error_rate=0.2)
+    fresh = Session(new, SENSOR, error_rate=0.2)
     track, other = session.track, fresh.track
     assert isinstance(track, Track)
     assert isinstance(other, Track)

@@ -9,7 +9,7 @@ import pytest
 import spikesight
 from spikesight.encoders.events import SensorSize
 from spikesight.service.client import Ack, Bad, Client, ClientError, Picture, Prediction
-from spikesight.service.stream.messages import EVENTS_AER, EVENTS_T64
+from spikesight.service.stream.messages import EVENTS_T64
 from tests.support.inputs.samples import picture, some_events
 from tests.support.models import EVENT_CONTRACT, LABELS, tiny
 from tests.support.serving.servers import running
@@ -90,7 +90,6 @@ def test_pictures_follow_the_answers(client: Client) -> None:
         (0, b"", "empty"),
         (0, picture(".jpg")[:300], "damaged"),
         (EVENTS_T64, bytes(14), "whole number"),
-        (EVENTS_AER, bytes(4), "missing"),
     ],
 )
 def test_bad_frames_get_a_sentence_and_the_stream_goes_on(client: Client, kind: int, payload: bytes, says: str) -> None:

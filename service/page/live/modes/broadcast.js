@@ -18,7 +18,7 @@ export class Streaming {
       picture: seen,
       bad: (text) => column.say(text),
     });
-    this.stream.open({ model: column.model.name, token: token || undefined, ...look, picture: Boolean(seen), smoothing: 0 });
+    this.stream.open({ model: column.model.name, token: token || undefined, ...look, picture: Boolean(seen) });
   }
 
   state(state, { reason, code, attempt } = {}) {

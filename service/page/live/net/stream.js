@@ -24,7 +24,7 @@ export const KIND = Object.freeze({ image: 0, t64: 1 });
  * @typedef {{ seq: number, step: number, width: number, height: number, n: number, pairs: Uint16Array }} Picture
  *   of the latest n events: pairs of x and y, the polarity in y's top bit
  * @typedef {{ model?: string | null, token?: string, width?: number, height?: number, bin_ms?: number, picture?: boolean,
- *   logits?: boolean, smoothing?: number, margin?: number, error_rate?: number, mode?: "complete" | "freshest",
+ *   logits?: boolean, error_rate?: number, mode?: "complete" | "freshest",
  *   live?: boolean, source?: string, raw?: boolean, window?: [number, number, number] | null,
  *   lesson?: string, objects?: number, probe?: Probe }} Hello
  *   width and height are those of the frames or of the sensor; source is a camera of the service, which needs neither
