@@ -1,7 +1,9 @@
-"""Sessions over HTTP: taught by files, looked at, corrected, kept, and nothing that a stranger could break."""
+"""Sessions over HTTP: taught by files, looked at, corrected, kept, and attacked (docs/service/security.md)."""
 
 import io
+import logging
 import os
+import threading
 import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,13 +17,14 @@ from spikesight.encoders.events import make_events
 from spikesight.encoders.recordings.files import digest, write_recording
 from spikesight.models.classifier import Classifier
 from spikesight.service.api import create_app
-from spikesight.service.client import Client
+from spikesight.service.client import Client, Prediction
 from spikesight.service.settings import Settings
 from spikesight.service.teach.remote import RemoteTeaching
-from tests.service.teach.conftest import SENSOR, Record, taught
+from tests.service.teach.conftest import SENSOR, SIZE, Record, moving, taught
 from tests.support.inputs.samples import picture
 from tests.support.models import kept, tiny
-from tests.support.serving.http import refused
+from tests.support.serving.hostile import BOMBS, claimed, with_scans
+from tests.support.serving.http import body_of, get, refused, status_of, talk
 from tests.support.serving.servers import running, settings
 
 
@@ -187,8 +190,13 @@ def test_names_of_classes_are_bounded(session: RemoteTeaching, record: Record, l
     assert refused(session.show, label, record("lying", 0))[0] == 400
 
 
+HOSTILE = [b"", b"no recording", os.urandom(4096), b"PK\3\4" + bytes(500), picture()[:60]]
+HOSTILE += [*BOMBS.values(), claimed(10**9), with_scans(4096, 2000)]
+
+
 @pytest.mark.attack("teaching", "hostile examples", "400 to 415, nothing is taken")
-@pytest.mark.parametrize("body", [b"", b"no recording", os.urandom(4096), b"PK\3\4" + bytes(500), picture()[:60]])
+@pytest.mark.attack("teaching", "image bombs, claims of 10^9 events, thousands of scans", "400, 413; nothing is taken")
+@pytest.mark.parametrize("body", HOSTILE)
 def test_hostile_bodies_leave_the_session_as_it_was(session: RemoteTeaching, body: bytes) -> None:
     status, sentence = refused(session.show, "x", body)
     assert 400 <= status < 500
@@ -199,3 +207,69 @@ def test_hostile_bodies_leave_the_session_as_it_was(session: RemoteTeaching, bod
 @pytest.mark.parametrize(("features", "status"), [("pixels", 400), ("nothing", 404), ("../tiny", 404)])
 def test_what_cannot_be_learnt_on_is_refused(client: Client, features: str, status: int) -> None:
     assert refused(client.teach, features)[0] == status
+
+
+@pytest.mark.attack("teaching", "a small recording of many minutes", "413 above the limit of steps")
+def test_a_recording_of_many_minutes_is_refused(session: RemoteTeaching, tmp_path: Path) -> None:
+    t = np.arange(0, 200_000_000, 900_000)
+    write_recording(tmp_path / "long.npz", make_events(t, t % 60, t % 40, t % 2), SENSOR, "npz")
+    assert refused(session.show, "x", tmp_path / "long.npz")[0] == 413
+    assert session.state().classes == []
+
+
+ROUTES = (
+    ("GET", ""),
+    ("DELETE", ""),
+    ("POST", "/examples?class=a"),
+    ("GET", "/examples/1"),
+    ("DELETE", "/examples/1"),
+    ("PATCH", "/classes?class=a&to=b"),
+    ("DELETE", "/classes?class=a"),
+    ("POST", "/save?name=a"),
+    ("GET", "/model.zip"),
+)
+
+
+@pytest.mark.attack("teaching", "ids of none: guessed, `..%2f`, `%00`, long ones", "400, 404 on every route")
+@pytest.mark.parametrize("identity", ["lesson-" + "0" * 24, "..%2f", "%2e%2e", "%00", "a" * 65, "x%0d%0aX:y", "%ff"])
+def test_ids_of_no_session(port: int, identity: str) -> None:
+    for method, below in ROUTES:
+        answer = talk(port, get(f"/v1/teach/{identity}{below}", "Content-Length: 0", method=method))
+        assert status_of(answer) in (400, 404, 405), (method, below)
+        assert list(body_of(answer)) == ["error"]
+
+
+OTHERS = ("tiny", "pixels")  # served, and not saved here
+NEVER = ("..%2f", "%2e%2e", "a%2fb", "%00", "a" * 65, "bystander", ".hidden", "lesson-" + "0" * 24)
+
+
+@pytest.mark.attack("teaching", "removing `..`, `a%2fb`, what is no saved model", "400, 404, 409")
+@pytest.mark.parametrize("name", [*OTHERS, *NEVER])
+def test_only_saved_models_are_removed(port: int, saved: Path, name: str) -> None:
+    (saved / "bystander").mkdir(exist_ok=True)
+    before = sorted(saved.rglob("*"))
+    answer = talk(port, get(f"/v1/models/{name}", "Content-Length: 0", method="DELETE"))
+    assert status_of(answer) in ((409,) if name in OTHERS else (400, 404, 405))
+    assert list(body_of(answer)) == ["error"]
+    assert sorted(saved.rglob("*")) == before
+
+
+@pytest.mark.attack("teaching", "another's id in metrics, logs, lists, names of threads", "in none of them")
+def test_a_sessions_id_is_told_to_nobody(
+    port: int, client: Client, session: RemoteTeaching, record: Record, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "spikesight")
+    taught(session, record)
+    assert session.state(wait=True).ready
+    client.predict(record("lying", 9), model=session.id, bin_ms=5)
+    for hello in ({"lesson": session.id}, {"model": session.id}, {"lesson": session.id, "bin_ms": 5}):
+        with client.stream(**hello, **SIZE) as stream:
+            stream.send_events(moving("lying", 0, 1))
+            next(message for message in stream.receive(60) if isinstance(message, Prediction))
+    asked = [get("/metrics"), get("/v1/models"), get("/v2/models/tiny")]
+    told = [body.decode() for body in (talk(port, request) for request in asked)]
+    assert all("tiny" in body for body in told)
+    told += [str(vars(logged)) for logged in caplog.records]
+    told += [thread.name for thread in threading.enumerate()]
+    assert "stream opened" in str(told)
+    assert [text for text in told if session.id in text] == []
