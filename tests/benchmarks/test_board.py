@@ -126,30 +126,6 @@ def test_a_run_keeps_what_its_command_prints_and_a_check_compares(board: Path, c
     assert capsys.readouterr().out.count("within") == 2
 
 
-def test_a_set_is_all_of_its_rows_and_figures_are_needed_to_compare(board: Path, capsys: Captured) -> None:
-    board.write_text(board.read_text().replace('"one"', '"set: one"').replace('"two"', '"set: two"'))
-    file = board.parent / "printed.json"
-    file.write_text(file.read_text().replace('"one"', '"set: one"').replace('"two"', '"set: two"'))
-    assert ask(board, "check", "set") == 2
-    assert "nothing to compare with" in capsys.readouterr().err
-    assert ask(board, "run", "set") == 0
-    assert ask(board, "check", "set", "far") == 0
-    assert capsys.readouterr().out.count("within") == 2
-
-
-def test_a_row_of_ones_own_is_a_name_and_a_command(tmp_path: Path, capsys: Captured) -> None:
-    command = printing(tmp_path, {"mine": figures({"3": 1})})
-    file = tmp_path / "mine.json"
-    file.write_text(json.dumps({"sets": {}, "rows": [{"name": "mine", "command": command, "figures": None}]}))
-    assert ask(file, "run") == 2
-    assert "name those to run" in capsys.readouterr().err
-    assert ask(file, "run", "mine") == 0
-    assert "99.00%" in capsys.readouterr().out
-    file.write_text(file.read_text().replace('"name": "mine"', '"name": "my"'))
-    assert ask(file, "run", "my") == 2
-    assert "prints no figures of 'my', but of mine" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize(
     ("now", "said"),
     [(figures({"3": 7}), "outside the interval"), (figures({"3": 1}, "there"), "other data"), (None, "not measured")],

@@ -2,20 +2,16 @@
 
 import json
 import os
-import re
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from benchmarks.common import report
 from benchmarks.common.rates import at_rate, norms_before
-from benchmarks.serving.camera import Seen, tell
 from spikesight.models.networks.metering import Meter
 from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
 from spikesight.models.neurons.layers import Neuron
@@ -36,22 +32,6 @@ def test_a_repeated_table_replaces_its_own_and_keeps_the_others(
     assert kept["benchmark"] == "engine"
     assert kept["processor"]
     assert {"date", "command", "threads", "load", "versions"} <= kept["tables"][0].keys()
-
-
-@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
-def test_make_bench_runs_what_needs_no_word_and_goes_on_after_a_failure(tmp_path: Path) -> None:
-    python = tmp_path / "python"
-    python.write_text('#!/bin/sh\necho "ran $2"\ntest "$2" != benchmarks.events\n')
-    python.chmod(0o755)
-    words = ["make", "--old-file=.venv/.dev", "bench", f"BIN={tmp_path}"]
-    done = subprocess.run(words, cwd=report.ROOT, capture_output=True, text=True)
-    ran = [line.removeprefix("ran benchmarks.") for line in done.stdout.splitlines() if line.startswith("ran ")]
-    assert {"events", "engine", "serving.load"} <= {*ran}
-    assert (done.returncode != 0, "failed: events" in done.stdout) == (True, True)
-    for name in ran:
-        source = (report.ROOT / "benchmarks" / f"{name.replace('.', '/')}.py").read_text()
-        assert "required=True" not in source, name
-        assert not re.search(r'add_argument\("[a-z]+", type', source), name
 
 
 def test_every_result_in_the_repository_is_readable_and_names_no_machine() -> None:
@@ -81,14 +61,6 @@ def test_an_interrupted_benchmark_ends_its_server() -> None:
     assert "KeyboardInterrupt" in done.stderr
     with pytest.raises(ProcessLookupError):
         os.kill(int(done.stdout), 0)
-
-
-def test_bins_of_two_lengths_are_two_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", [str(report.ROOT / "benchmarks" / "serving" / "camera.py")])
-    for bin_ms in (1.0, 2.0):
-        tell([Seen(3.0, 1.0, 1.0)] * 2, np.ones(2), bin_ms, 1e6, 1.0)
-        report.write("camera", tmp_path / "camera.json")
-    assert len(json.loads((tmp_path / "camera.json").read_text())["tables"]) == 2
 
 
 @pytest.mark.parametrize("block", ["plain", "sew", "ms"])

@@ -6,7 +6,6 @@ import copy
 import hashlib
 import json
 import re
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -158,20 +157,6 @@ def test_the_recipes_name_commands_that_exist() -> None:
     for recipe in sorted((ROOT / "training" / "recipes").rglob("*.yaml")):
         for line in recipe.read_text().splitlines():
             check_commands(recipe.name, line[1:] if line.startswith("#") else "")
-
-
-@PAGES
-def test_command_lines_parse(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for block in blocks(page):
-        for line in block.text.replace("\\\n", " ").splitlines() if block.language in ("", *SHELL) else ():
-            if not re.match(r"(\.venv/bin/)?(spikesight |train-dvs)", line):
-                continue
-            name, *words = shlex.split(line, comments=True)
-            command = words.pop(0) if name.endswith("spikesight") else "train"
-            try:
-                parser_of(command).parse_args(words)
-            except SystemExit:
-                pytest.fail(f"{page.name}: {line.strip()}: {capsys.readouterr().err.strip().splitlines()[-1]}")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -23,27 +23,9 @@ from tests.support.inputs.data_sets import digit_events, write_nmnist
 from tests.support.processes import ROOT, script
 from tests.support.serving.servers import Served
 
-INSTALL = script(".ci/install.py")
 RELEASE = script(".ci/release.py")
 NUMBER = RELEASE.version()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-
-
-@pytest.mark.parametrize(
-    ("said", "words"),
-    [
-        ("ERROR: Could not find a version\nERROR: No matching distribution found for abc>=1.0 (from x)\n",
-         "abc>=1.0 has no wheel"),
-        ("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device\n",
-         "the disk is full"),
-        ("WARNING: slow\nERROR: something else\n", "pip could not install it: something else"),
-        ("", "no reason was given"),
-    ],
-)  # fmt: skip
-def test_a_failed_installation_is_one_sentence(said: str, words: str) -> None:
-    sentence = INSTALL.reason(said)
-    assert words in sentence
-    assert "\n" not in sentence
 
 
 def test_one_version_everywhere() -> None:
@@ -249,24 +231,6 @@ def test_a_wheel_from_the_source_archive_is_that_of_the_checkout(wheel: Path, tm
     again = build("wheel", tmp_path / source.name.removesuffix(".tar.gz"), tmp_path / "wheel")
     with zipfile.ZipFile(wheel) as one, zipfile.ZipFile(again) as other:
         assert sorted(one.namelist()) == sorted(other.namelist())
-
-
-def test_every_folder_has_its_link_and_no_link_is_needed(tmp_path: Path) -> None:
-    """A checkout where links are no links, as on some systems: two lines find the folders."""
-    for name in FOLDERS:
-        assert (ROOT / "spikesight" / name).resolve() == ROOT / name
-        (tmp_path / name).symlink_to(ROOT / name)
-    (tmp_path / "spikesight").mkdir()
-    for path in (ROOT / "spikesight").glob("*.py*"):
-        shutil.copy(path, tmp_path / "spikesight")
-    for name in FOLDERS:
-        (tmp_path / "spikesight" / name).write_text(f"../{name}")  # what git leaves there
-    program = "import spikesight.models.steps as m; import spikesight; print(spikesight.list_models()[0], m.__file__)"
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.stdout.split() == ["nmnist", str(tmp_path / "models" / "steps.py")], done.stderr
 
 
 PACKAGE = ROOT / "tests" / "support" / "plugin_package"

@@ -144,13 +144,7 @@ def test_one_command_trains_on_a_folder_and_knows_it_again(
     layout: tuple[str, int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     kind, count = layout
-    settings = {
-        "network": "event-small",
-        "epochs": 1,
-        "epoch-steps": 6,
-        "crop": "object",
-        "window-ms": 200,
-    }
+    settings = {"network": "event-small", "epochs": 1, "epoch-steps": 6, "crop": "object", "window-ms": 200}
     run, out = said(capsys, "train", "--data", "things", *(f"--{name}={value}" for name, value in settings.items()))
     assert f"layout {kind}: 2 classes, {count} recordings" in out
     trained, _ = said(capsys, "evaluate", f"{run['run']}/model", "another day")

@@ -8,12 +8,15 @@ import pytest
 from fastapi.testclient import TestClient
 
 from spikesight.encoders.events import SensorSize
+from spikesight.models.classifier import Classifier
+from spikesight.models.contract import Card, Contract
 from spikesight.models.steps import Prediction
 from spikesight.service.api import create_app
+from spikesight.service.stream.messages import Frame
 from spikesight.service.upload.decode import decode_image
 from tests.support.inputs.formats import nmnist_records
 from tests.support.inputs.samples import picture, some_events
-from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, LABELS, promising, tiny
+from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, LABELS, ann, promising, tiny
 from tests.support.serving.servers import settings
 from tests.support.waiting import until
 
@@ -96,6 +99,23 @@ def test_answers_equal_the_classifiers_own(client: TestClient, model: str, query
     assert body["step"] == len(own)
     for name in ("synops", "spikes", "n_events"):
         assert body[name] == sum(getattr(p, name) for p in own), name
+
+
+def test_an_ann_goes_wherever_a_spiking_network_goes_and_says_that_it_does_not_spike() -> None:
+    contract = Contract("image", 1, 12, 12, 1, "direct", mean=(0.2,), std=(0.4,))
+    relu = Classifier(ann(), Card(contract, ("a", "b", "c")), "relu")
+    with TestClient(create_app(settings(), (relu,))) as client:
+        body = client.post("/v1/predict?steps=1", content=picture()).json()
+        assert (body["spikes"], body["synops"], len(body["steps"])) == (0, relu.ann_macs, 1)
+        (told,) = client.get("/v1/models").json()["models"]
+        assert (told["origin"], told["layers"]) == ("ann", [])
+        with client.websocket_connect("/v1/stream") as socket:
+            socket.send_text('{"type": "hello", "protocol": 1, "width": 40, "height": 30, "probe": true}')
+            assert socket.receive_json()["maps"] == []
+            socket.send_bytes(Frame(1, 5.0, 0, picture(".jpg")).pack())
+            said = socket.receive_json()
+        assert said["synops"] == relu.ann_macs
+        assert "inside" not in said, "nobody could see a thing"
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,6 @@ import spikesight
 from spikesight.encoders.binning import bin_events
 from spikesight.encoders.dvs import DvsEncoder, StreamBinner
 from spikesight.encoders.events import EVENTS, SensorSize, as_events
-from spikesight.encoders.preprocess.fit import fit_digit, fit_plain
 from spikesight.encoders.sample import as_pixels
 from tests.support.inputs.samples import seven
 from tests.support.refusals import refusal
@@ -166,12 +165,6 @@ def test_sizes_that_are_none_are_refused_at_every_door(
     refusal(lambda: DOORS[door](events, size), "size|pixels|sensor")
 
 
-def test_no_events_are_one_step_in_which_nothing_is_seen(model: spikesight.Model) -> None:
-    (step,) = model.steps(np.zeros(0, TONIC), SIZE)
-    assert (step.n_events, step.label) == (0, "nothing")
-    assert list(model.stream(np.zeros(0, TONIC), size=SIZE)) == []
-
-
 GREY = seven()
 SEEN: dict[str, Callable[[], Any]] = {
     "[H, W, 1]": lambda: GREY[..., None],
@@ -263,12 +256,3 @@ def test_a_size_that_is_not_the_file_s_is_refused(
     refusal(lambda: model.predict(tmp_path / "a.npz", size=(64, 64)), "is of a 34x34 sensor, .* cannot be 64x64")
     for picture in (tmp_path / "a.png", GREY):
         refusal(lambda what=picture: model.predict(what, size=(28, 28)), "has no sensor")
-
-
-@pytest.mark.parametrize("fit", [fit_digit, fit_plain])
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("shape", [(28, 28, 1), (28, 28, 2), (28, 28, 4), (3, 28, 28), (0, 28), (0, 28, 3), (28,)])
-def test_pictures_are_fitted_as_they_are_documented(
-    fit: Callable[..., object], channels: int, shape: tuple[int, ...]
-) -> None:
-    refusal(lambda: fit(np.zeros(shape, np.uint8), 28, 28, channels), "must be uint8")

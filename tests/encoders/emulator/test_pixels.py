@@ -19,9 +19,6 @@ from spikesight.encoders.recordings.files import read_recording
 
 SIZE = SensorSize(24, 18)
 EXACT = PixelModel(sigma=0.0, leak_hz=0.0)
-EVERYTHING = PixelModel(
-    sigma=0.05, leak_hz=3.0, noise_hz=20.0, cutoff_hz=40.0, refractory_us=700, steady=True, max_events=150
-)
 
 
 def video(n: int, seed: int = 0) -> list[NDArray[np.uint8]]:

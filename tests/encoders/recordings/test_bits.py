@@ -26,16 +26,13 @@ from spikesight.encoders.recordings.aedat4 import (
     parse_header,
     records_in,
 )
-from spikesight.encoders.recordings.aedat4 import (
-    NONE as UNPACKED,
-)
+from spikesight.encoders.recordings.aedat4 import NONE as UNPACKED
 from spikesight.encoders.recordings.files import packets, read_recording
 from spikesight.encoders.recordings.format import RecordingError
 from tests.support.inputs.formats import write, written
 from tests.support.inputs.samples import DAVIS, random_events
 
 DVS, DAVIS346, ATIS = SensorSize(128, 128), SensorSize(346, 260), SensorSize(304, 240)
-LATE = (5 << 12) + 67  # us
 
 
 def decoded(decode: format.Decode, data: NDArray[np.uint8], room: int = 64) -> Events:

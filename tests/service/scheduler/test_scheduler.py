@@ -110,9 +110,7 @@ async def test_the_event_loop_makes_short_steps(monkeypatch: pytest.MonkeyPatch,
         assert listener.threads == {threading.get_ident() if short else thread}
 
 
-async def test_whoever_has_the_network_takes_what_comes_meanwhile(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_whoever_has_the_network_takes_what_comes_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "HAND_OVER_S", 1e9)
     classifier = Gated()
     async with lent_the_loop(classifier) as scheduler:

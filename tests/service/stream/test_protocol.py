@@ -325,9 +325,7 @@ async def test_what_is_not_read_is_bounded_in_bytes(message: str | bytes) -> Non
 
 @pytest.mark.attack("WebSocket", "a client that does not read", "1008 once 8 MiB wait for it")
 @pytest.mark.parametrize(
-    "message",
-    [{"bytes": bytes(12) + b"\1\0\0\0"}, {"bytes": bytes(12) + b"\1\0\0\0x"}],
-    ids=["acks", "errors"],
+    "message", [{"bytes": bytes(12) + b"\1\0\0\0"}, {"bytes": bytes(12) + b"\1\0\0\0x"}], ids=["acks", "errors"]
 )
 async def test_a_stream_that_does_not_read_ends(message: dict[str, Any]) -> None:
     client = Client(message, reads=False, forever=True)

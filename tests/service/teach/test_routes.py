@@ -19,6 +19,7 @@ from spikesight.models.classifier import Classifier
 from spikesight.service.api import create_app
 from spikesight.service.client import Client, Prediction
 from spikesight.service.settings import Settings
+from spikesight.service.teach import saving
 from spikesight.service.teach.remote import RemoteTeaching
 from tests.service.teach.conftest import SENSOR, SIZE, Record, moving, taught
 from tests.support.inputs.samples import picture
@@ -107,12 +108,7 @@ def test_the_archive_is_an_ordinary_model(session: RemoteTeaching, record: Recor
     assert refused(session.download, "../lines")[0] == 400
 
 
-UNFIT = (
-    "",
-    "x" * 65,
-    "lesson-" + "0" * 24,
-    *["a/b", "..", "model", "con", "NUL.txt", "a."],
-)
+UNFIT = ("", "x" * 65, "lesson-" + "0" * 24, *["a/b", "..", "model", "con", "NUL.txt", "a."])
 
 
 @pytest.mark.attack("teaching", "saving as `..`, `CON`, `a.`, another session's id", "400")
@@ -156,6 +152,20 @@ def test_a_service_without_a_folder_keeps_nothing() -> None:
         assert not session.state().can_save
         status, sentence = refused(session.save, "lines")
         assert (status, "--save-to" in sentence) == (403, True)
+
+
+@pytest.mark.attack("teaching", "saving and downloading on a full disk", "507; nothing is half-written")
+def test_a_full_disk_is_said(
+    session: RemoteTeaching, record: Record, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError
+
+    taught(session, record)
+    monkeypatch.setattr(saving, "save", full)
+    before = sorted(saved.iterdir())
+    assert refused(session.save, "more")[0] == refused(session.download, "more")[0] == 507
+    assert sorted(saved.iterdir()) == before
 
 
 @pytest.mark.attack("teaching", "too many sessions", "429; an ended one is 404")
