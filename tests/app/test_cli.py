@@ -1,9 +1,10 @@
-"""The command line: help that teaches, usage errors in one sentence, documented exit codes."""
+"""The command line: help that teaches, documented exit codes, and mistakes in one sentence that change no file."""
 
 import argparse
 import io
 import runpy
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +12,11 @@ import pytest
 
 import spikesight
 from spikesight.app import cli
+from spikesight.app.cli import main
+from spikesight.models.checkpoint import save
+from spikesight.training.flags import to_yaml
+from tests.support.inputs.data_sets import small_config, write_nmnist, write_takes
+from tests.support.models import EVENT_CONTRACT, promising
 
 ALL = pytest.mark.parametrize("name", cli.COMMANDS)
 
@@ -85,3 +91,89 @@ def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> N
         cli.main(["--version"])
     assert stop.value.code == 0
     assert capsys.readouterr().out.split() == ["spikesight", spikesight.__version__]
+
+
+MISTAKES = {
+    "no-such-command": "choose from",
+    "predit take.npz": "did you mean 'predict'?",
+    "predict": "required: FILE",
+    "predict --model nothing take.npz": "no model 'nothing'",
+    "predict --model model --bin-ms 40 take.npz": "whole milliseconds from 1 to 10",
+    **{f"predict --model model --error-rate {rate} take.npz": "must lie between 0 and 1"
+       for rate in ("0", "1", "-1", "nan")},
+    "evaluate nothing-like-it takes": "no model 'nothing-like-it'",
+    "evaluate nmnist nowhere": "no folder nowhere",
+    "evaluate mnist-direct nmnist --root nowhere": "N-MNIST is not in",
+    "teach --data takes --to to --shots 9": "has 6 examples; 9 are needed",
+    "teach --data takes --to to --shots -1": "cannot be negative",
+    "teach --data takes --to to --features mnist-direct": "cannot give features",
+    "teach --data takes --to to --features no-such": "no-such",
+    "calibrate model": "does not say what it was trained on: give --data",
+    "calibrate model --data takes --to to": "the data's classes are cup, phone; the model's are zero, one, two",
+    "train --epochs many": "invalid int value: 'many'",
+    "train --config small.yaml --data nowhere": "no folder",
+    "train --config small.yaml --root nowhere": "N-MNIST is not in",
+    "train --config small.yaml --network no --dry-run": "unknown network",
+    "train --config small.yaml --lr -1": "must be positive",
+    "train --resume nowhere": "no checkpoint",
+    "train --resume auto --output nowhere": "nothing to resume in",
+    "compare --images many": "invalid int value",
+    "compare --data nowhere": "neither a folder",
+    "compare --stdp-seeds 4,many": "invalid whole_numbers value",
+    **{f"convert w.pt --to to --data mnist {wrong}": "--calibration must be positive, --steps and --test not negative"
+       for wrong in ("--steps -1", "--calibration 0", "--test -1")},
+    **{f"export model --web to {other}": "--web goes without" for other in ("--out f", "--format nir")},
+    **{f"export model --bin-ms {n}": "bin_ms must be whole milliseconds from 1 to 10" for n in ("nan", 0, 11)},
+    "export model --bin-ms some": "invalid float value",
+    "export images --web to": "takes events",
+    "export model --web takes": "is not an empty folder",
+    "webcam --no-window --source nothing-of-that-name": "no source 'nothing-of-that-name'",
+    "webcam --no-window --source small.yaml": "small.yaml",
+    "webcam --no-window --source digit-3 --model nobody": "no model 'nobody'",
+    "webcam --no-window --source digit-3 --count line:1": "line:X1,Y1,X2,Y2",
+    "transcode take.npz to.dat --filter blur": "blur",
+    "record nothing to.dat": "is no source",
+    **{f"play take.npz --to udp://127.0.0.1:1 {wrong}": "must be above 0" for wrong in ("--speed 0", "--packet 0")},
+    "play take.npz --to nowhere": "cannot send to 'nowhere'",
+    "emulate none to": "there is no none",
+    "emulate takes to": "there are no images in takes",
+    "emulate small.yaml to.h5": "is no video",
+    "emulate in to --sensor speck --size 9x9": "leave --size out",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model, recordings and settings to be in."""
+    place = tmp_path_factory.mktemp("place")
+    made = promising(replace(EVENT_CONTRACT, shortest_bin_us=1000))
+    save(place / "model", made.network, made.card)
+    images = replace(EVENT_CONTRACT, kind="image", encoding="direct", bin_us=0, sensor_width=0, sensor_height=0)
+    save(place / "images", made.network, replace(made.card, contract=images, conformal=None))
+    write_takes(place, ["take.npz"], 1.0)
+    write_takes(place / "takes", [f"{label}/{n}.npz" for label in ("cup", "phone") for n in range(6)], 0.4)
+    (place / "small.yaml").write_text(to_yaml(small_config(write_nmnist(place / "data"), epochs=1)))
+    return place
+
+
+def contents(folder: Path) -> dict[Path, int]:
+    """Every file but those of caches, and when it was written."""
+    files = [path for path in folder.rglob("*") if path.is_file() and not {"cache", ".cache"} & {*path.parts}]
+    return {path: path.stat().st_mtime_ns for path in files}
+
+
+@pytest.mark.parametrize("words", MISTAKES)
+def test_a_mistake_is_one_sentence(
+    words: str, place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(place)
+    before = contents(place)
+    try:
+        code = main(words.split())
+    except SystemExit as stop:
+        code = stop.code
+    assert code == 2
+    said = capfd.readouterr().err.splitlines()
+    assert MISTAKES[words] in said[-1]
+    assert not [line for line in said if line.startswith(("Traceback", "  File"))]
+    assert contents(place) == before

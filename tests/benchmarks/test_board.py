@@ -1,15 +1,18 @@
-"""The board's measurements: what is held back stays shut, each recording is asked once, windows of one are one."""
+"""The board: recordings are asked once, rows run by their own commands, kept, and compared with what is printed."""
 
 import hashlib
+import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from benchmarks.board import recordings
 from benchmarks.board.figures import Answers
-from spikesight.models.statistics import interval
+from benchmarks.board.rows import main, pairs
+from spikesight.models.statistics import interval, mcnemar
 from spikesight.training.data.sets import DataError
 from tests.support.inputs.data_sets import write_nmnist
 
@@ -66,3 +69,112 @@ def test_seeds_that_differ_widen_the_interval() -> None:
     widths = [np.ptp(one.figures()["interval"]) for one in (alike, unlike)]
     assert alike.figures()["accuracy"] == unlike.figures()["accuracy"] == 0.8
     assert widths[1] > 1.5 * widths[0]
+
+
+Captured = pytest.CaptureFixture[str]
+
+
+def figures(wrong: dict[str, int], split: str = "here") -> dict[str, Any]:
+    """Of 100 recordings of one window."""
+    accuracy = 1 - sum(wrong.values()) / 100
+    return {
+        "accuracy": accuracy,
+        "interval": [accuracy - 0.05, accuracy + 0.05],
+        "count": 100,
+        "split": split,
+        "wrong": wrong,
+    }
+
+
+def printing(folder: Path, found: object) -> str:
+    """A command that prints this below other lines, where it is told that data lie at `here`."""
+    file = folder / "printed.json"
+    file.write_text(json.dumps(found))
+    code = f"import sys; assert sys.argv[1] == 'here'; print('noise'); print(open('{file}').read())"
+    return f'python -c "{code}" {{root}}'
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Path:
+    """Two rows of one command, one that cannot be run here."""
+    found = {"one": figures({"3": 1}), "two": figures({str(n): 1 for n in range(20)})}
+    command, file = printing(tmp_path, found), tmp_path / "board.json"
+    rows = [{"name": name, "command": command, "figures": None, "measured": None} for name in found]
+    rows.append({"name": "far", "command": "spikesight none --root {root}", "figures": None, "measured": None})
+    sets = {"set": "a hundred"}
+    file.write_text(json.dumps({"sets": sets, "rows": [{"by": "ours", "about": "", **row} for row in rows]}))
+    return file
+
+
+def ask(file: Path, *words: str) -> int:
+    return main([*words, "--file", str(file), "--root", "here"])
+
+
+def test_a_run_keeps_what_its_command_prints_and_a_check_compares(board: Path, capsys: Captured) -> None:
+    assert ask(board, "run", "one") == 0
+    kept = {row["name"]: row for row in json.loads(board.read_text())["rows"]}
+    assert kept["one"]["figures"] == figures({"3": 1})
+    assert kept["two"]["measured"]["processor"]
+    assert kept["far"]["figures"] is None
+    capsys.readouterr()
+    assert ask(board) == 0
+    out = capsys.readouterr().out
+    assert "99.00%" in out
+    assert "not run   spikesight none" in out
+    assert "one is better than two" in out
+    assert ask(board, "check") == 0  # rows that were never run are not asked for
+    assert capsys.readouterr().out.count("within") == 2
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [(figures({"3": 7}), "outside the interval"), (figures({"3": 1}, "there"), "other data"), (None, "not measured")],
+)
+def test_what_does_not_stand_ends_with_one(
+    board: Path, capsys: Captured, now: dict[str, Any] | None, said: str
+) -> None:
+    assert ask(board, "run", "one") == 0
+    before = board.read_text()
+    printing(board.parent, {"two": figures({}), **({} if now is None else {"one": now})})
+    assert ask(board, "check", "one") == 1
+    assert said in capsys.readouterr().err
+    assert board.read_text() == before
+
+
+NO_COMMAND = '{"sets": {}, "rows": [{"name": "a", "command": "", "figures": null}]}'
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"sets": {}, "rows": [{"name": "a"}]}', '{"sets": 3, "rows": []}', NO_COMMAND]
+)
+def test_a_file_that_is_no_board_is_refused(tmp_path: Path, capsys: Captured, text: str) -> None:
+    (tmp_path / "mine.json").write_text(text)
+    assert ask(tmp_path / "mine.json") == 2
+    assert "is no board" in capsys.readouterr().err
+
+
+def row(name: str, wrong: dict[str, int], split: str = "a") -> dict[str, Any]:
+    return {"name": name, "figures": {"split": split, "count": 60, "wrong": wrong}}
+
+
+def test_recordings_count_and_not_their_windows() -> None:
+    one, two = row("one", {"0": 1, "7": 2}), row("two", {"0": 3, "1": 1, "7": 2})
+    (pair,) = pairs([one, two])
+    assert (pair.first, pair.second, pair.better, pair.worse) == ("one", "two", 2, 0)
+    assert pair.p == mcnemar(2, 0)
+    assert "no difference can be told" in pair.sentence()
+
+
+def test_rows_of_other_windows_and_rows_that_were_not_run_are_not_compared() -> None:
+    assert not pairs([row("one", {}), row("two", {}, "b"), {"name": "three", "figures": None}])
+
+
+def test_many_comparisons_ask_more_of_each() -> None:
+    worse = {str(n): 1 for n in range(7)}
+    rows = [row("best", {}), row("worse", worse), row("another", {"30": 1}), row("a third", {"31": 1})]
+    found = {(pair.first, pair.second): pair for pair in pairs(rows)}
+    alone = mcnemar(7, 0)
+    assert found["best", "worse"].p == 6 * alone
+    assert "is better than" in pairs(rows[:2])[0].sentence()
+    assert "no difference" in found["best", "worse"].sentence()
+    assert all(alone <= pair.p <= 1 for pair in found.values())

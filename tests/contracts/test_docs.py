@@ -1,10 +1,11 @@
-"""The documents: links resolve, commands and flags exist, tables and figures are the results', and code runs."""
+"""The documents: links, commands, flags and tables are true, code runs; figures and pictures are those of today."""
 
 import argparse
 import ast
 import copy
+import hashlib
+import json
 import re
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -17,9 +18,14 @@ import pytest
 
 import spikesight
 from spikesight.app.cli import COMMANDS, module_of
+from spikesight.app.webcam.demo import default_model
 from spikesight.encoders.image import IMAGE_ENCODERS
+from spikesight.encoders.sources.samples import listing
+from spikesight.models.checkpoint import read_config
 from spikesight.models.conversion.methods import METHODS
 from spikesight.models.neurons.surrogate import SURROGATES
+from spikesight.models.shipped import shipped
+from spikesight.models.statistics import accuracy_of
 from spikesight.training.data.load import DATA_NAMES
 from spikesight.training.flags import recipe_path
 from spikesight.training.step.losses import LOSSES
@@ -153,20 +159,6 @@ def test_the_recipes_name_commands_that_exist() -> None:
             check_commands(recipe.name, line[1:] if line.startswith("#") else "")
 
 
-@PAGES
-def test_command_lines_parse(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for block in blocks(page):
-        for line in block.text.replace("\\\n", " ").splitlines() if block.language in ("", *SHELL) else ():
-            if not re.match(r"(\.venv/bin/)?(spikesight |train-dvs)", line):
-                continue
-            name, *words = shlex.split(line, comments=True)
-            command = words.pop(0) if name.endswith("spikesight") else "train"
-            try:
-                parser_of(command).parse_args(words)
-            except SystemExit:
-                pytest.fail(f"{page.name}: {line.strip()}: {capsys.readouterr().err.strip().splitlines()[-1]}")
-
-
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_is_in_the_documents_and_every_flag_has_help(command: str) -> None:
     called = "train-dvs" if command == "train" else f"spikesight {command}"
@@ -235,3 +227,76 @@ def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.Monke
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("spikesight"):
                 assert all(hasattr(import_module(node.module or ""), one.name) for one in node.names)
+
+
+ROOT = Path(__file__).resolve().parents[2]
+BOARD = json.loads((ROOT / "training" / "results" / "board.json").read_text())
+ROWS = {
+    "nmnist": "nmnist: nmnist",
+    **{name: f"mnist: {name}" for name in ("mnist-direct", "mnist-converted", "mnist-ann")},
+}
+
+
+def figures_of(name: str) -> dict[str, Any]:
+    return read_config(shipped()[name])[2].metrics["test"]
+
+
+@pytest.mark.parametrize("name", list(shipped()))
+def test_a_models_page_has_the_figures_of_its_card(name: str) -> None:
+    test, page = figures_of(name), (shipped()[name] / "README.md").read_text()
+    for column, words in ((test, "right on test data, as shown"), (test["best_guess"], "best guess right")):
+        exact = accuracy_of(column["correct"], column["count"])
+        assert column["accuracy"] == exact["accuracy"]
+        assert column["interval"] == pytest.approx(exact["interval"])
+        low, high = (f"{100 * side:.1f}" for side in column["interval"])
+        (row,) = [line for line in page.splitlines() if line.startswith(f"| {words}") and " of " in line]
+        assert f"{100 * column['accuracy']:.2f} % of {column['count']}" in row
+        assert f"{low} to {high}" in row
+    assert f"read {test['reads']} times" in page
+    assert test["correct"] <= test["best_guess"]["correct"], "what is shown right is guessed right"
+
+
+@pytest.mark.parametrize("name", list(ROWS))
+def test_the_boards_row_is_the_cards(name: str) -> None:
+    (row,) = [row for row in BOARD["rows"] if row["name"] == ROWS[name]]
+    test, figures = figures_of(name), row["figures"]
+    assert figures["accuracy"] == pytest.approx(test["best_guess"]["accuracy"]), "which methods that refuse none have"
+    assert figures["right"] == pytest.approx(test["accuracy"])
+    assert figures["reads"] <= test["reads"]
+
+
+PICTURES = ROOT / "docs" / "pictures"
+SHOWN = json.loads((PICTURES / "shown.json").read_text())
+LARGEST = 1 << 20  # bytes of the animation that leads the README
+
+
+def truth(source: str) -> str:
+    """What a recording ("digit-3") or a drawing ("drawn-3") is of."""
+    labels = {sample.name: sample.label.split()[-1] for sample in listing()}  # "digit 3"; "circle, to the right"
+    return labels.get(source) or re.fullmatch(r"drawn-(\w+)", source)[1]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_its_label_is_the_true_one(name: str) -> None:
+    source, says = SHOWN[name]["source"], SHOWN[name]["says"]
+    assert says == truth(source)
+    assert hashlib.sha256((PICTURES / name).read_bytes()).hexdigest() == SHOWN[name]["sha256"], "take it with take.py"
+    if not source.startswith("drawn"):
+        *_, last = spikesight.load(default_model(source)).stream(source)
+        assert last.label == says, "what the page shows today"
+
+
+def test_every_picture_is_used_and_accounted_for() -> None:
+    files = {path.name for path in PICTURES.iterdir() if path.suffix in (".png", ".webp")}
+    assert files == {*SHOWN, "encodings.png"}
+    pages = "".join(page.read_text() for page in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")))
+    assert not [name for name in files if name not in pages]
+    assert (PICTURES / "page.webp").stat().st_size <= LARGEST
+
+
+def test_the_pictures_of_results_show_the_numbers_of_today(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "docs" / "make")
+    draw = import_module("draw_results")
+    for name, numbers in {"accuracy": draw.accuracies(), "speed": draw.times()}.items():
+        picture = (draw.PICTURES / f"{name}.png").read_bytes()
+        assert draw.digest(numbers).encode() in picture, "python docs/make/draw_results.py"

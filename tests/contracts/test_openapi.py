@@ -1,17 +1,61 @@
-"""schemathesis against our own OpenAPI: whatever fits or breaks the schema gets a documented answer."""
+"""What the service says of its own routes; whatever fits or breaks that gets a documented answer."""
 
+import json
+import os
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from spikesight.service.api import create_app
-from tests.support.inputs.samples import picture
 from tests.support.models import tiny
-from tests.support.serving.http import body_of, get, post, status_of, talk
+from tests.support.serving.http import TOKEN, get, status_of, talk
 from tests.support.serving.servers import running, settings
 from tests.support.waiting import PATIENCE_S, until
+
+
+def document(**changes: object) -> dict:
+    return create_app(settings(**changes), (tiny(),)).openapi()
+
+
+def operations(document: dict) -> Iterator[tuple[str, str, dict]]:
+    """(path, method, operation) of every route."""
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield path, method, operation
+
+
+def seen(operation: dict) -> Iterator[str]:
+    """What a client relies on: parameters with their bounds, kinds of bodies, statuses."""
+    for parameter in operation.get("parameters", []):
+        schema = {name: value for name, value in parameter["schema"].items() if name not in ("title", "description")}
+        yield f"{parameter['in']} {parameter['name']} {json.dumps(schema, sort_keys=True)}"
+    for kind in operation.get("requestBody", {}).get("content", {}):
+        yield f"takes {kind}"
+    for status, response in operation["responses"].items():
+        yield " ".join([status, *response.get("content", {})])
+
+
+def test_what_clients_rely_on_is_as_it_was() -> None:
+    made = {f"{method} {path}": list(seen(operation)) for path, method, operation in operations(document(token=TOKEN))}
+    kept = Path(__file__).with_name("api.json")
+    if os.environ.get("SPIKESIGHT_KEEP"):
+        kept.write_text(json.dumps(made, indent=1) + "\n")
+    assert made == json.loads(kept.read_text()), "SPIKESIGHT_KEEP=1 writes it anew"
+
+
+def test_the_token_is_described_where_it_is_asked_for() -> None:
+    secret = document(token=TOKEN)
+    assert secret["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
+    with running(classifiers=(tiny(),), token=TOKEN) as port:
+        for path, method, operation in operations(secret):
+            asked = talk(port, get(re.sub(r"[{}]", "", path), method=method.upper()))
+            assert (status_of(asked) == 401) == (operation.get("security", secret["security"]) == [{"token": []}]), path
+    assert "security" not in document()
+
 
 schemathesis = pytest.importorskip(
     "schemathesis", reason="schemathesis is not installed: pip install 'spikesight[dev]'"
@@ -38,17 +82,3 @@ def test_every_route(case, port: int) -> None:
     # Starlette's Allow has the methods of the first route with that path.
     excluded = [positive_data_acceptance, allow_header_conformance]
     case.call_and_validate(f"http://127.0.0.1:{port}", excluded_checks=excluded, timeout=PATIENCE_S)
-
-
-@pytest.mark.attack("names and methods", "unknown queries", "400")
-@pytest.mark.parametrize("path", ["/v1/models", "/v1/encodings", "/samples/digit-3"])
-def test_unknown_parameters_are_refused(port: int, path: str) -> None:
-    answer = talk(port, get(f"{path}?a=b"))
-    assert (status_of(answer), body_of(answer)) == (400, {"error": "unknown parameter: this path takes none"})
-
-
-def test_a_misspelt_parameter_of_a_prediction_is_refused(port: int) -> None:
-    answer = talk(port, post("/v1/predict?step=1", picture(), "Content-Type: image/png"))
-    assert status_of(answer) == 400
-    taken = "bin_ms, confidence, error_rate, logits, model, name, objects, raw, steps"
-    assert body_of(answer)["error"].endswith(f"this path takes {taken}")

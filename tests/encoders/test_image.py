@@ -7,13 +7,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from spikesight.encoders.image import (
-    IMAGE_ENCODERS,
-    Direct,
-    FirstSpike,
-    Latency,
-    Rate,
-)
+from spikesight.encoders.image import IMAGE_ENCODERS, Direct, FirstSpike, Latency, Rate
 
 X = torch.tensor([1, 0.5, 0.25, 0.1, 0.02, 0.011, 0.01, 0.005, 0])
 
@@ -33,10 +27,7 @@ def test_golden_latency() -> None:
     assert (Latency(10, "log").times(X) * longest / 9).tolist() == pytest.approx(raw, abs=0.005)
 
 
-MAKERS: dict[str, Any] = {
-    "latency log": lambda steps: Latency(steps, "log"),
-    **IMAGE_ENCODERS,
-}
+MAKERS: dict[str, Any] = {"latency log": lambda steps: Latency(steps, "log"), **IMAGE_ENCODERS}
 
 
 @pytest.mark.parametrize("name", list(MAKERS))

@@ -76,6 +76,9 @@ def test_labels_that_are_not_one_a_class_are_not_saved(tmp_path: Path, labels: t
     assert not (tmp_path / "m").exists()
 
 
+@pytest.mark.attack(
+    "model files", "pickle; huge header, wrong shapes, extra keys; config with path or code fields", "refused"
+)
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -8,12 +8,15 @@ import pytest
 from fastapi.testclient import TestClient
 
 from spikesight.encoders.events import SensorSize
+from spikesight.models.classifier import Classifier
+from spikesight.models.contract import Card, Contract
 from spikesight.models.steps import Prediction
 from spikesight.service.api import create_app
+from spikesight.service.stream.messages import Frame
 from spikesight.service.upload.decode import decode_image
 from tests.support.inputs.formats import nmnist_records
 from tests.support.inputs.samples import picture, some_events
-from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, LABELS, promising, tiny
+from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, LABELS, ann, promising, tiny
 from tests.support.serving.servers import settings
 from tests.support.waiting import until
 
@@ -71,14 +74,6 @@ def test_raw_body_equals_form(client: TestClient, name: str, data: bytes, kind: 
     assert len(raw["logits"]) == len(LABELS)
 
 
-@pytest.mark.parametrize("body", [picture(), b"", b"GIF89a"])
-def test_a_plain_post_takes_a_short_way_to_the_same_answer(client: TestClient, body: bytes) -> None:
-    short, long = client.post("/v1/predict", content=body), client.post("/v1/predict?logits=0", content=body)
-    assert short.status_code == long.status_code
-    timed = {"latency_ms": 0, "queue_ms": 0} if short.status_code == 200 else {}
-    assert short.json() | timed == long.json() | timed
-
-
 def expected(name: str) -> list[Prediction]:
     """What the classifier says by itself."""
     if name == "pixels":
@@ -104,6 +99,23 @@ def test_answers_equal_the_classifiers_own(client: TestClient, model: str, query
     assert body["step"] == len(own)
     for name in ("synops", "spikes", "n_events"):
         assert body[name] == sum(getattr(p, name) for p in own), name
+
+
+def test_an_ann_goes_wherever_a_spiking_network_goes_and_says_that_it_does_not_spike() -> None:
+    contract = Contract("image", 1, 12, 12, 1, "direct", mean=(0.2,), std=(0.4,))
+    relu = Classifier(ann(), Card(contract, ("a", "b", "c")), "relu")
+    with TestClient(create_app(settings(), (relu,))) as client:
+        body = client.post("/v1/predict?steps=1", content=picture()).json()
+        assert (body["spikes"], body["synops"], len(body["steps"])) == (0, relu.ann_macs, 1)
+        (told,) = client.get("/v1/models").json()["models"]
+        assert (told["origin"], told["layers"]) == ("ann", [])
+        with client.websocket_connect("/v1/stream") as socket:
+            socket.send_text('{"type": "hello", "protocol": 1, "width": 40, "height": 30, "probe": true}')
+            assert socket.receive_json()["maps"] == []
+            socket.send_bytes(Frame(1, 5.0, 0, picture(".jpg")).pack())
+            said = socket.receive_json()
+        assert said["synops"] == relu.ann_macs
+        assert "inside" not in said, "nobody could see a thing"
 
 
 @pytest.mark.parametrize(
@@ -145,41 +157,29 @@ NOT_IMAGES = {
 }
 
 
+UNREADABLE = [
+    *((f"x.{kind}", data, 415) for kind, data in NOT_IMAGES.items()),
+    *(
+        (f"x{suffix}", picture(suffix)[: len(picture(suffix)) // 2], 400)
+        for suffix in (".jpg", ".png", ".webp", ".bmp")
+    ),
+    ("x.png", b"", 400),
+    ("a.aedat4", b"#!AER-DAT4.0\r\n" + bytes(100), 400),
+    ("a.raw", b"% evt 3.0\n% end\n" + bytes(3), 400),
+    ("a.bin", bytes(7), 400),
+]
+
+
 @pytest.mark.attack("images", "text, SVG, HTML, GIF, TIFF, ICO, AVIF, EXR", "415")
-@pytest.mark.parametrize("name", NOT_IMAGES)
-def test_other_kinds_get_415(client: TestClient, name: str) -> None:
-    assert refused(client.post("/v1/predict", files={"file": (f"x.{name}", NOT_IMAGES[name])}))[0] == 415
-
-
-@pytest.mark.attack("images", "truncated", "400")
-@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp"])
-def test_truncated_gets_400(client: TestClient, suffix: str) -> None:
-    data = picture(suffix)
-    for keep in (12, 20, 30, 60):
-        assert client.post("/v1/predict", files={"file": data[:keep]}).status_code in (400, 415), keep
-    assert client.post("/v1/predict", files={"file": data[: len(data) // 2]}).status_code == 400
-
-
-@pytest.mark.attack("images", "empty", "400")
-def test_empty_gets_400(client: TestClient) -> None:
-    for answer in (
-        client.post("/v1/predict", files={"file": ("x.png", b"")}),
-        client.post("/v1/predict", content=b"", headers={"content-type": "image/png"}),
-    ):
-        status, sentence = refused(answer)
-        assert (status, "empty" in sentence) == (400, True)
-
-
+@pytest.mark.attack("images", "truncated; empty", "400")
 @pytest.mark.attack(
     "recordings", "damaged recordings", "400; decoded in processes of their own with limits on memory, time and events"
 )
-@pytest.mark.parametrize(
-    ("name", "data"),
-    [("a.aedat4", b"#!AER-DAT4.0\r\n" + bytes(100)), ("a.raw", b"% evt 3.0\n% end\n" + bytes(3)), ("a.bin", bytes(7))],
-)
-def test_damaged_recordings_get_400(client: TestClient, name: str, data: bytes) -> None:
-    status, sentence = refused(client.post("/v1/predict", files={"file": (name, data)}))
-    assert (status, "/" in sentence) == (400, False)
+@pytest.mark.parametrize(("name", "data", "status"), UNREADABLE)
+def test_what_cannot_be_read_is_refused_by_what_it_is(client: TestClient, name: str, data: bytes, status: int) -> None:
+    form = refused(client.post("/v1/predict", files={"file": (name, data)}))
+    assert form == refused(client.post(f"/v1/predict?name={name}", content=data))
+    assert (form[0], "/" in form[1], "empty" in form[1]) == (status, False, not data)
 
 
 @pytest.mark.attack(

@@ -4,21 +4,17 @@ import base64
 import json
 import struct
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.recordings.files import write_recording
 from spikesight.service.api import create_app
-from spikesight.service.http.errors import ServiceError
-from spikesight.service.protocol_v2 import HEADER, MAX_DOCUMENT, parse
+from spikesight.service.protocol_v2 import HEADER, MAX_DOCUMENT
 from tests.support.inputs.samples import picture, some_events
 from tests.support.models import LABELS, tiny
 from tests.support.serving.servers import running, settings
@@ -184,18 +180,6 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=5),
     max_leaves=20,
 )
-
-
-@hypothesis_settings(max_examples=300)
-@given(
-    head=JSON.map(lambda it: json.dumps(it).encode()) | st.binary(),
-    tail=st.binary(max_size=40),
-    header=st.none() | st.integers(-5, 300).map(str) | st.text(max_size=5),
-)
-def test_anything_is_a_request_or_refused(head: bytes, tail: bytes, header: str | None) -> None:
-    for length in (header, str(len(head))):
-        with suppress(ServiceError):
-            parse(head + tail, length)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")

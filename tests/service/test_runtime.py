@@ -1,4 +1,4 @@
-"""What a running service holds: deadlines, places in queues, and models that are loaded again or stay."""
+"""What a running service holds and is told: settings, places in queues, models, and all that is warm beforehand."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
@@ -6,11 +6,14 @@ from contextlib import ExitStack
 import pytest
 from httpx import ASGITransport, AsyncClient
 
+from spikesight.models.shipped import shipped
 from spikesight.service.api import create_app
 from spikesight.service.http.errors import Overloaded
 from spikesight.service.runtime import Runtime
+from spikesight.service.settings import Settings, SettingsError, is_loopback
 from tests.support.inputs.samples import picture
 from tests.support.models import tiny
+from tests.support.processes import in_fresh_process
 from tests.support.serving.servers import settings
 from tests.support.waiting import PATIENCE_S
 
@@ -78,3 +81,91 @@ async def test_a_model_may_be_replaced_while_a_sample_is_sent_to_it(path: str) -
         client = AsyncClient(transport=ASGITransport(app), base_url="http://testserver")
         answer = await client.post(path, content=sent(), headers={"inference-header-content-length": "0"})
         assert answer.status_code == 200, answer.text
+
+
+NAMES = list(Settings.model_fields)
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in NAMES:
+        monkeypatch.delenv(f"SPIKESIGHT_{name.upper()}", raising=False)
+
+
+def test_the_defaults_contradict_nothing_and_let_nobody_else_in() -> None:
+    Settings().check()
+    assert is_loopback(Settings().host)
+
+
+def test_a_token_has_sixteen_characters() -> None:
+    Settings(token="x" * 16).check()  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match="shorter than 16 characters"):
+        Settings(token="x" * 15).check()  # type: ignore[arg-type]
+
+
+def test_what_is_unset_is_none_and_its_help_says_what_happens() -> None:
+    for name, field in Settings.model_fields.items():
+        assert field.description, name
+        assert ("without, " in field.description) >= (field.default is None), name
+
+
+@pytest.mark.attack("host, token, origins", "settings beyond loopback without token or `insecure`", "refused")
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "box"])
+def test_the_network_is_let_in_by_a_token_or_a_word(host: str) -> None:
+    with pytest.raises(SettingsError, match=f"listening on {host} lets other machines in"):
+        Settings(host=host).check()
+    Settings(host=host, insecure=True).check()
+    Settings(host=host, token="x" * 16).check()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("proxy", "good"), [("10.0.0.1", True), ("2001:db8::/32", True), ("proxy.example", False)])
+def test_a_trusted_proxy_is_an_address_or_a_network(proxy: str, good: bool) -> None:
+    given = Settings(trusted_proxies=(proxy,))
+    if good:
+        given.check()
+    else:
+        with pytest.raises(SettingsError, match=r"not proxy\.example"):
+            given.check()
+
+
+FIRST = """
+import sys
+import numba, numpy as np
+from spikesight.encoders.emulator.pixels import Emulator
+from spikesight.encoders.events import SensorSize
+from spikesight.models.classifier import Classifier, Stepper
+from spikesight.models.shipped import find
+from spikesight.models.classifier.session import Session
+from spikesight.service.scheduler.registry import warm_up
+from tests.support.inputs.things import digit_on_paper
+
+def loops():
+    ours = [module for name, module in sorted(sys.modules.items()) if name.startswith("spikesight.")]
+    named = {(module.__name__, name): value for module in ours for name, value in vars(module).items()}
+    return {key: len(v.signatures) for key, v in named.items() if isinstance(v, numba.core.dispatcher.Dispatcher)}
+
+classifier = Classifier.load(find(%r))
+warm_up(classifier)
+session = Session(classifier, SensorSize(640, 480))
+warm = loops()
+film = [(np.asarray(digit_on_paper(n / 7), np.uint8), n * 33_000) for n in range(12)]
+frames = Stepper(classifier, classifier.track())
+for image, t_us in film:
+    for given in session.frame(image, t_us):
+        frames.step(given)
+size = SensorSize(640, 480)
+several = 2 if classifier.contract.window else 0
+for objects in {0, several}:
+    camera, session = Emulator(size), Session(classifier, size, objects=objects)
+    events = Stepper(classifier, session.track)
+    for image, t_us in film:
+        for given in session.push(camera.push(image.mean(2).astype(np.uint8), t_us)):
+            events.step(given)
+classifier.predict_image(film[0][0])
+print({key: n for key, n in loops().items() if n != warm.get(key, 0)})
+"""
+
+
+@pytest.mark.parametrize("model", [name for name in ("nmnist", "motions") if name in shipped()])
+def test_nothing_is_compiled_for_the_first_client(model: str) -> None:
+    assert in_fresh_process(FIRST % model) == "{}"

@@ -1,8 +1,8 @@
-"""The face for Python: names that cost nothing until used; a model that predicts files, arrays and streams, and refuses
-what is none at the call.
-"""
+"""The face for Python: names that cost nothing until used; models that predict files, arrays and streams."""
 
+import re
 from contextlib import AbstractContextManager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from spikesight.encoders.recordings.files import read_recording
 from spikesight.encoders.sources import chunks as sources
 from spikesight.encoders.sources import samples
 from tests.support.inputs.samples import seven
-from tests.support.processes import in_fresh_process
+from tests.support.processes import ROOT, in_fresh_process
 from tests.support.refusals import refusal
 
 SIZE = SensorSize(34, 34)
@@ -202,3 +202,26 @@ def test_a_sensor_s_sides_are_numbers_that_do_not_overflow() -> None:
     assert size.width * size.height == 20_000
     with pytest.raises(EventsError, match="whole pixels"):
         SensorSize(34.0, 34)  # type: ignore[arg-type]
+
+
+FACES = [
+    ".".join(("spikesight", *stub.parent.relative_to(ROOT).parts))
+    for top in ("encoders", "models", "training")
+    for stub in sorted((ROOT / top).rglob("__init__.pyi"))
+]
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_a_face_is_small_and_each_of_its_names_is_there_and_on_the_page(face: str) -> None:
+    names = import_module(face).__all__
+    assert 0 < len(names) <= 10
+    row = re.search(rf"^\| `{re.escape(face)}` \| (.*) \|$", (ROOT / "docs" / "python.md").read_text(), re.MULTILINE)
+    assert row
+    assert sorted(re.findall(r"`(\w+)`", row[1])) == sorted(names)
+    for name in names:
+        assert getattr(import_module(face), name) is not None
+
+
+def test_a_face_costs_nothing_before_it_is_used() -> None:
+    program = f"import sys, {', '.join(FACES)}; print(sorted({{'numba', 'numpy', 'torch'}} & {{*sys.modules}}))"
+    assert in_fresh_process(program) == "[]"

@@ -1,5 +1,10 @@
-"""The start of a network: its neurons, weights of another run, and its teacher."""
+"""Settings as flags and files, the networks that they make, and several processes."""
 
+import argparse
+import json
+import os
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -8,21 +13,124 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+import yaml
+from safetensors.torch import load_file
+from torch import Tensor, nn
 
 from spikesight.models.checkpoint import load, save
 from spikesight.models.contract import Card, Contract
-from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
+from spikesight.models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
 from spikesight.models.networks.taught import TaughtConfig, TaughtNetwork
 from spikesight.models.neurons.config import RECTIFIER
 from spikesight.models.shipped import find, shipped
 from spikesight.models.teach.few_shot import backbone
 from spikesight.training.config import UNSET, TrainConfig
 from spikesight.training.data import load_data
-from spikesight.training.data.start import weights_path, with_network, with_schedule
+from spikesight.training.data.start import network_name, weights_path, with_network, with_schedule
+from spikesight.training.distributed import Processes, SyncNorm, join_processes, synchronise_norms
+from spikesight.training.flags import RECIPES, SETTINGS, add_settings, from_mapping, resolve, resumed, to_yaml
 from spikesight.training.network import build_network, load_teacher, neuron_config, start_from
-from spikesight.training.run.loop import Run
-from tests.support.inputs.data_sets import write_takes
+from spikesight.training.run.fit import fit
+from spikesight.training.run.loop import Run, learning_rate
+from tests.support.inputs.data_sets import small_config, write_nmnist, write_takes
+
+
+def parse(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--config")
+    add_settings(parser)
+    return parser.parse_args(words)
+
+
+def from_file(tmp_path: Path, text: str, *words: str) -> TrainConfig:
+    (tmp_path / "s.yaml").write_text(text)
+    return resolve(parse("--config", str(tmp_path / "s.yaml"), *words))
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"crop": "object", "encoding": "count"}, "--crop object is for binary recordings"),
+        ({"crop": "object", "window": "drawing"}, "--crop object is for binary recordings"),
+        ({"epochs": -1}, "epochs must not be negative"),
+        ({"batch_size": 0}, "batch_size must be positive"),
+    ],
+)
+def test_settings_that_are_refused(values: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        TrainConfig(**values)
+
+
+def test_flags_beat_the_file_and_the_file_beats_the_defaults(tmp_path: Path) -> None:
+    config = from_file(tmp_path, "lr: 0.5\nepochs: 7\nflip: true\n", "--epochs", "9", "--no-flip")
+    assert config == TrainConfig(lr=0.5, epochs=9, flip=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("learning_rte: 1\n", r"s\.yaml: unknown setting 'learning_rte'"),
+        ("batchsize: 3\n", "did you mean batch_size"),
+        ("epochs: 1.5\n", "epochs must be of type int"),
+        ("lr: x\n", "lr must be of type float"),
+        ("flip: 1\n", "flip must be of type bool"),
+        ("data: 3\n", "data must be of type str"),
+        ("schedule: sine\n", "schedule must be one of cosine, step, constant"),
+        ("- a\n- b\n", r"s\.yaml must hold"),
+        ("lr: [1\n", r"s\.yaml is not YAML"),
+        ("3\n", r"s\.yaml must hold"),
+    ],
+)
+def test_a_file_that_is_refused(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        from_file(tmp_path, text)
+
+
+def test_yaml_round_trip_and_whole_numbers_as_floats() -> None:
+    config = TrainConfig(lr=0.125, data="somewhere", flip=True)
+    assert from_mapping(TrainConfig(), yaml.safe_load(to_yaml(config)), "here") == config
+    assert from_mapping(TrainConfig(), {"lr": 1}, "here").lr == 1.0
+
+
+def test_a_recipe_by_name_and_every_recipe_is_valid() -> None:
+    recipes = sorted(RECIPES.rglob("*.yaml"))
+    assert len(recipes) >= 3
+    for path in recipes:
+        assert resolve(parse("--config", str(path))) == resolve(parse("--config", path.stem))
+        assert network_name(resolve(parse("--config", str(path)))) in NETWORKS
+    with pytest.raises(ValueError, match=r"known by name are .*modern_imagenet"):
+        resolve(parse("--config", "nowhere"))
+
+
+def test_the_papers_recipe_is_the_papers() -> None:
+    """Section 3.2: SGD, batch 32, 0.00125 times 0.1 each 30 epochs, 90 epochs, cross-entropy, 224 crops, arctan."""
+    c = resolve(parse("--config", "seed_imagenet"))
+    assert (c.optimiser, c.batch_size, c.epochs, c.loss, c.surrogate) == ("sgd", 32, 90, "mean", "arctan")
+    assert (c.height, c.width, c.steps) == (224, 224, 5)
+    rates = [learning_rate(c, epoch * 10, 10) for epoch in (0, 29, 30, 59, 60, 89)]
+    assert rates == pytest.approx([1.25e-3, 1.25e-3, 1.25e-4, 1.25e-4, 1.25e-5, 1.25e-5])
+    assert NETWORKS[c.network].pool == "max"
+
+
+def test_going_on_keeps_what_is_computed(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(to_yaml(TrainConfig(lr=0.25)))
+    assert resumed(tmp_path, parse("--device", "cpu")) == TrainConfig(lr=0.25, device="cpu")
+    with pytest.raises(ValueError, match="--batch-size cannot change"):
+        resumed(tmp_path, parse("--batch-size", "8"))
+
+
+def test_what_is_unset_is_none_and_its_help_says_what_happens() -> None:
+    parser = argparse.ArgumentParser()
+    add_settings(parser)
+    said = parser.format_help()
+    assert "(default None)" not in said
+    for name, setting in SETTINGS.items():
+        if setting.default is None:
+            assert from_mapping(TrainConfig(), {name: None}, "here") == TrainConfig()
+        else:
+            with pytest.raises(ValueError, match=f"{name} must be of type"):
+                from_mapping(TrainConfig(), {name: None}, "here")
+
 
 CPU = torch.device("cpu")
 
@@ -167,3 +275,74 @@ def test_a_read_out_is_taken_for_the_same_classes_alone() -> None:
         new = build_network(TrainConfig(network="event-medium"), len(labels))
         assert start_from(new, shipped()["nmnist"], labels) == fresh
         assert torch.equal(new.state_dict()["readout.weight"], network.state_dict()["readout.weight"]) == (not fresh)
+
+
+PATIENCE_S = 1200  # two processes that import PyTorch and train, on a machine that is busy with other tests
+OURS_ALONE = ("GLOO_", "GROUP_", "LOCAL_", "MASTER_", "OMP_", "RANK", "ROLE_", "TORCHELASTIC_", "WORLD_")
+
+
+def trained_by_two(root: Path, config: TrainConfig) -> str:
+    """What `train-dvs` says in two processes."""
+    (root / f"{config.name}.yaml").write_text(to_yaml(config))
+    command = [*TORCHRUN, str(Path(sys.executable).with_name("train-dvs")), "--config", f"{config.name}.yaml"]
+    env = {name: value for name, value in os.environ.items() if not name.startswith(OURS_ALONE)}
+    env |= {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo" if sys.platform == "linux" else "lo0"}
+    done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+TORCHRUN = (
+    sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--rdzv-backend", "c10d",
+    "--rdzv-endpoint", "127.0.0.1:0", "--rdzv-conf", "read_timeout=600", "--no-python",
+    "--local-addr", "127.0.0.1",  # else the machine's name, which need not resolve
+)  # fmt: skip
+
+
+def rows(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_synchronised_norms_keep_names_tensors_and_single_process_results() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3))
+    x = torch.randn(4, 2, 6, 6)
+    names, expected = list(net.state_dict()), net(x)
+    synchronise_norms(net)
+    assert isinstance(net[1], SyncNorm)
+    assert list(net.state_dict()) == names
+    torch.testing.assert_close(net(x), expected)
+
+
+def test_each_process_has_its_share_of_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu, x = torch.device("cpu"), torch.arange(8.0).view(2, 4)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="--batch-size 5 must be a multiple of the 2 processes"):
+        join_processes(TrainConfig(batch_size=5), cpu)
+    processes = Processes(cpu, 1, 2)
+    assert not processes.main
+    assert processes.share(x).tolist() == [[4, 5, 6, 7]]
+    assert processes.share(x, 1).tolist() == [[2, 3], [6, 7]]
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    alone = join_processes(TrainConfig(batch_size=5), cpu)
+    assert alone.main
+    assert torch.equal(alone.share(x), x)
+
+
+@pytest.mark.usefixtures("no_curves")
+def test_two_processes_compute_what_one_does(tmp_path: Path) -> None:
+    root = write_nmnist(tmp_path)
+    # SGD: Adam makes a full-size step of a gradient that is zero but for rounding.
+    options: dict[str, object] = {"epochs": 2, "ema": 0.9, "lr": 0.05, "optimiser": "sgd", "carry": 0.0}
+    fit(small_config(root, name="one", **options), root / "runs" / "one")
+    said = trained_by_two(root, small_config(root, name="two", **options))
+    assert said.count("test accuracy") == 1
+    for ours, theirs in zip(rows(root / "runs" / "one"), rows(root / "runs" / "two")):
+        for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "synops"):
+            assert theirs[name] == pytest.approx(ours[name], abs=1e-5), name
+    weights = [load_file(root / "runs" / name / "checkpoints" / "last.safetensors") for name in ("one", "two")]
+    assert set(weights[0]) == set(weights[1])
+    for name, tensor in weights[0].items():
+        torch.testing.assert_close(weights[1][name], tensor, rtol=1e-3, atol=1e-5, msg=name)
+    one, two = (json.loads((root / "runs" / name / "result.json").read_text()) for name in ("one", "two"))
+    assert two["test"]["accuracy"] == one["test"]["accuracy"]

@@ -1,8 +1,10 @@
-"""`spikesight convert`: weights on disk to a checkpoint that the classifier loads, and every way to get it wrong."""
+"""`spikesight convert`, from weights on disk to a checkpoint, and `export`; every way to get them wrong."""
 
 import argparse
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,13 +15,15 @@ from torch import nn
 from spikesight.app.cli import main
 from spikesight.app.commands import convert
 from spikesight.app.commands.convert import Source, configure, read_pictures, read_source
-from spikesight.models.checkpoint import load
+from spikesight.models.checkpoint import load, save
 from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Card, Contract
 from spikesight.models.conversion.methods import METHODS
 from spikesight.models.networks.ann import CifarResNet, SmallCnn
 from spikesight.models.statistics import interval
 from spikesight.training.data.images import Images, Pictures
+from tests.support.exporting import CARD, CONFIG
+from tests.support.models import lively
 
 
 @pytest.fixture
@@ -219,3 +223,31 @@ def test_any_module_of_ones_own(
     assert (found - expected).abs().max() < 0.2 * expected.abs().max()
     assert main([*words, "--network", "own_nets:branching", "--size", "12"]) == 2
     assert "torch.fx cannot trace the network, its flow depends on its data" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("export") / "m"
+    save(path, lively(CONFIG), replace(CARD, contract=replace(CARD.contract, shortest_bin_us=1000)))
+    return path
+
+
+@pytest.mark.parametrize(("words", "bin_us"), [("", 10_000), ("--bin-ms 5", 5_000)])
+def test_flags_reach_the_export(
+    words: str, bin_us: int, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    def export(network: Any, card: Any, out: Path) -> str:
+        spans = {neuron.span for neuron in network.modules() if hasattr(neuron, "span")} or {1.0}
+        asked.append((card.contract.bin_us, spans, out))
+        out.touch()
+        return "alike"
+
+    monkeypatch.setattr("spikesight.app.commands.export.export", export)
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", str(model), "--out", str(tmp_path / "f.onnx"), *words.split()]) == 0
+    assert main(["export", str(model), "--format", "nir", *words.split()]) == 0
+    assert main(["export", str(model), "--format", "nir", "--out", "f.onnx", *words.split()]) == 2
+    outs = tmp_path / "f.onnx", Path("m.nir")  # else the file has the model's name
+    assert asked == [(bin_us, {bin_us / 10_000}, out) for out in outs]

@@ -1,5 +1,7 @@
-"""`spikesight doctor`: every check answers, and a fault comes with its remedy."""
+"""What is here: `spikesight doctor`, `models` and `cameras`."""
 
+import hashlib
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -7,7 +9,11 @@ from pathlib import Path
 import pytest
 
 from spikesight.app.cli import main
-from spikesight.app.commands import doctor
+from spikesight.app.commands import cameras, doctor
+from spikesight.encoders.sources.devices import Plugged
+from spikesight.models.classifier import Classifier
+from spikesight.models.networks.resnet import NETWORKS, SpikingResNet
+from spikesight.models.shipped import find
 from tests.support.models import kept
 
 
@@ -43,3 +49,36 @@ def test_shipped_models_none_one_without_an_engine_and_a_broken_one(
     assert worse.text.startswith("worse: ")
     monkeypatch.setattr("spikesight.models.engine.engine.why_not", lambda _: "no compiler")
     assert next(doctor.check_models()).text.endswith("runs on PyTorch (no compiler)")
+
+
+def test_what_programs_read(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    networks = {row["name"]: row for row in found["networks"]}
+    for name in ("event-small", "resnet50"):
+        network = SpikingResNet(NETWORKS[name])
+        assert networks[name]["parameters"] == sum(p.numel() for p in network.parameters())
+    for row in found["shipped"]:
+        folder = find(row["name"])
+        classifier = Classifier.load(folder)
+        assert (row["origin"], row["labels"]) == (classifier.origin, list(classifier.labels))
+        assert (row["known"] is None) == (classifier.card.novelty is None)
+        digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+        assert row["sha256"] == digest == json.loads((folder / "config.json").read_text()).get("sha256")
+        assert 0.9 < row["accuracy"] <= 1
+
+
+@pytest.mark.parametrize(
+    "found", [[], [Plugged("prophesee:7", "EVK4", "neuromorphic-drivers"), Plugged("webcam:0", "Lid", "webcam")]]
+)
+def test_what_is_plugged_in_and_what_could_not_be_asked(
+    found: list[Plugged], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cameras, "plugged_in", lambda: (found, ["a driver is missing"]))
+    assert main(["cameras"]) == (0 if found else 1)
+    *lines, note = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines] == [[one.source, one.name, f"({one.driver})"] for one in found]
+    assert note == "note: a driver is missing"
+    assert main(["cameras", "--json"]) == (0 if found else 1)
+    answer = {"cameras": [one._asdict() for one in found], "remarks": ["a driver is missing"]}
+    assert json.loads(capsys.readouterr().out) == answer

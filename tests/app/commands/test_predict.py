@@ -1,5 +1,6 @@
-"""`spikesight predict`: one line a file, broken files told apart, JSON for programs."""
+"""`spikesight predict` and `evaluate`: lines for people, JSON for programs, broken files told apart, other cameras."""
 
+import csv
 import io
 import json
 from dataclasses import replace
@@ -12,10 +13,14 @@ import spikesight
 from spikesight.app.cli import main
 from spikesight.app.commands.predict import _line
 from spikesight.encoders.sources import samples
-from spikesight.service.stream.messages import EVENTS_T64, PacketDecoder
-from tests.support.inputs.data_sets import write_takes
+from spikesight.encoders.sources.settings import write_settings
+from spikesight.models.checkpoint import save
+from spikesight.models.classifier import Classifier
+from spikesight.models.novelty.profile import Profile
+from spikesight.service.stream.messages import events_in
+from tests.support.inputs.data_sets import write_idx, write_nmnist, write_takes
 from tests.support.inputs.samples import seven
-from tests.support.models import EVENT_CONTRACT, PREDICTION, kept, promising, tiny
+from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, PREDICTION, kept, promising, tiny
 
 Captured = pytest.CaptureFixture[str]
 
@@ -113,7 +118,7 @@ def written(path: Path, *names: str) -> str:
     parts, begin_us = [], 0
     for name in names:
         for _ in range(6):
-            part = PacketDecoder().decode(EVENTS_T64, samples.t64_of(name), 0)
+            part = events_in(samples.t64_of(name))
             part["t"] += begin_us - part["t"][0]
             begin_us = int(part["t"][-1]) + 2000
             parts.append(part)
@@ -141,7 +146,7 @@ def test_what_happened_when_in_a_long_recording_is_told(tmp_path: Path, capsys: 
 
 def test_a_recording_of_one_sample_and_a_picture_are_one_line(picture: str, tmp_path: Path, capsys: Captured) -> None:
     one = tmp_path / "one.npz"
-    spikesight.write_recording(one, PacketDecoder().decode(EVENTS_T64, samples.t64_of("digit-3"), 0), (34, 34))
+    spikesight.write_recording(one, events_in(samples.t64_of("digit-3")), (34, 34))
     assert main(["predict", "--model", "nmnist", str(one), picture]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
     recorded, seen = answers(capsys, "--model", "nmnist", str(one), picture)
@@ -161,3 +166,120 @@ def test_a_recording_of_one_sample_and_a_picture_are_one_line(picture: str, tmp_
 def test_words_for_an_answer(changes: dict, window: str, words: str) -> None:
     classifier = tiny(replace(EVENT_CONTRACT, window=window))
     assert _line(Path("f"), replace(PREDICTION, **changes), classifier).startswith(f"f: {words}")
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(kept(tmp_path_factory.mktemp("model") / "tiny"))
+
+
+@pytest.fixture(scope="module")
+def day(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(write_takes(tmp_path_factory.mktemp("day"), ["one-1.npz", "two-1.npz", "stranger-1.npz"], 0.4))
+
+
+def test_a_folder_in_json_files_and_a_table(evaluated: str, day: str, tmp_path: Path, capsys: Captured) -> None:
+    assert main(["evaluate", evaluated, day, "--json", "--to", str(tmp_path)]) == 0
+    out, said = capsys.readouterr()
+    found = json.loads(out)
+    assert {"accuracy", "correct", "count", "interval"} == set(found["right"]) == set(found["best_guess"])
+    assert set(found["per_class"]) == {"one", "two"}
+    assert found["unknown"]["classes"] == ["stranger"]
+    assert found["right"]["count"] == 2
+    assert "layout flat" in said
+    head, *rows = csv.reader((tmp_path / "confusion.csv").read_text().splitlines())
+    assert head == ["truth", "zero", "one", "two", "unknown", "nothing"]
+    assert [[int(v) for v in row[1:]] for row in rows] == found["confusion"]
+    assert sum(map(sum, found["confusion"])) == found["right"]["count"]
+    assert (tmp_path / "confusion.png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads((tmp_path / "evaluation.json").read_text())["right"] == found["right"]
+    assert main(["evaluate", evaluated, day]) == 0
+    out = capsys.readouterr().out
+    for words in ("best guess right", "all  ", "  one", "calibration error", "not a class: 1 of stranger"):
+        assert words in out
+    assert f"{found['right']['correct']} of {found['right']['count']}" in out
+
+
+def test_every_bad_file_is_listed_and_may_be_left_out(evaluated: str, tmp_path: Path, capsys: Captured) -> None:
+    write_takes(tmp_path, ["one-1.npz", "one-2.npz", "two-1.npz", "two-2.npz"], 0.4)
+    (tmp_path / "one-2.npz").write_bytes(b"")
+    (tmp_path / "two-2.npz").write_bytes(b"PK not a zip")
+    assert main(["evaluate", evaluated, str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert all(words in said for words in ("2 faults", "one-2.npz", "two-2.npz", "--skip-bad"))
+    assert main(["evaluate", evaluated, str(tmp_path), "--json", "--skip-bad"]) == 0
+    out, said = capsys.readouterr()
+    assert json.loads(out)["right"]["count"] == 2
+    assert "2 files are left out" in said
+
+
+def test_right_is_what_predict_shows(evaluated: str, day: str, capsys: Captured) -> None:
+    assert main(["evaluate", evaluated, day, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    files = [str(path) for path in Path(day).glob("*.npz") if path.stem[:3] in ("one", "two")]
+    assert main(["predict", "--model", evaluated, "--json", *files]) == 0
+    shown = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    for column, name in (("right", "label"), ("best_guess", "best_guess")):
+        expected = sum(one[name] == Path(one["file"]).stem[:3] for one in shown)
+        assert found[column]["correct"] == expected
+    assert all(one["segments"][-1]["label"] == one["label"] for one in shown)
+
+
+def test_baselines_are_asked_the_same_windows(evaluated: str, tmp_path: Path, capsys: Captured) -> None:
+    write_takes(tmp_path, ["train/one-1.npz", "train/two-1.npz", "test/one-2.npz", "test/two-2.npz"], 0.4)
+    command = ["evaluate", evaluated, str(tmp_path), "--baselines", str(tmp_path)]
+    assert main([*command, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["right"]["count"] == 2
+    assert [row["count"] for row in found["baselines"]] == [found["windows"]["count"]] * 2
+    assert main(command) == 0
+    out = capsys.readouterr().out
+    assert "RBF kernel on log counts" in out
+    assert out.count(f"of {found['windows']['count']} right") >= 3
+
+
+def test_baselines_of_pictures_learn_from_the_training_ones(tmp_path: Path, capsys: Captured) -> None:
+    contract = replace(IMAGE_CONTRACT, channels=1, mean=(0.5,), std=(0.25,), height=28, width=28)
+    write_idx(tmp_path)
+    made = tiny(contract)
+    made = Classifier(made.network, replace(made.card, labels=("0", "1", "2")))
+    command = ["evaluate", str(kept(tmp_path / "model", made)), "mnist"]
+    command += ["--root", str(tmp_path), "--baselines", "mnist"]
+    assert main([*command, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["baselines"]
+    assert [(row["correct"], row["count"]) for row in rows] == [(6, 6)] * 2
+
+
+def test_reads_of_a_named_sets_test_split_are_counted(evaluated: str, tmp_path: Path, capsys: Captured) -> None:
+    write_nmnist(tmp_path)
+    for times in (1, 2):
+        assert main(["evaluate", evaluated, "nmnist", "--root", str(tmp_path), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["reads"] == times
+
+
+ANYTHING, FEW = (0.0, 0.5, 1.0), (0.01, 0.02, 0.03)
+COMMANDS = {
+    "predict": ["predict", "one-1.npz", "--model", "MODEL"],
+    "evaluate": ["evaluate", "MODEL", "."],
+    "webcam": ["webcam", "--source", "one-1.npz", "--model", "MODEL", "--no-window"],
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_another_camera_is_told_of_and_ones_own_is_not(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "takes").mkdir()
+    takes = write_takes(tmp_path / "takes", ["one-1.npz", "two-1.npz"], 0.6)
+    for name in ("one-1.npz", "two-1.npz"):
+        write_settings(takes / name, {"serial": "43"})
+    classifier = tiny()
+    for name, rate, serial in (("own", (0.01, 0.02, 1e6), "43"), ("other", FEW, "42")):
+        card = replace(classifier.card, training={"camera": {"serial": serial}})
+        save(tmp_path / name, classifier.network, replace(card, profile=Profile(rate, ANYTHING, ANYTHING)))
+    monkeypatch.chdir(tmp_path / "takes")
+    for name, told in (("own", False), ("other", True)):
+        assert main([word.replace("MODEL", f"../{name}") for word in COMMANDS[command]]) == 0
+        said = capsys.readouterr().err
+        assert ("times the events that this model learnt from" in said) == told
+        assert ("serial 43 in place of 42" in said) == told

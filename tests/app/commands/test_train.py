@@ -1,18 +1,27 @@
-"""`train-dvs` as a person starts it, from another folder."""
+"""Commands that train and calibrate: `train-dvs`, `compare`, `calibrate`, `teach`."""
 
 import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from spikesight.app.cli import train_dvs
+import spikesight
+from spikesight.app.cli import main, train_dvs
+from spikesight.app.commands import compare
+from spikesight.app.commands.calibrate import CONTRACT, settings
+from spikesight.models.checkpoint import load, save
+from spikesight.models.contract import Card
+from spikesight.training.compare.comparison import QUICK, CompareConfig
 from spikesight.training.config import TrainConfig
 from spikesight.training.flags import to_yaml
 from spikesight.training.run.loop import TrainingError
-from tests.support.inputs.data_sets import small_config, write_nmnist
+from tests.support.exporting import CARD, CONFIG
+from tests.support.inputs.data_sets import small_config, write_nmnist, write_takes
+from tests.support.models import lively
 
 
 @pytest.fixture(scope="module")
@@ -135,3 +144,111 @@ def test_a_stopped_run_says_how_to_go_on_and_to_serve_what_there_is(
     said = capsys.readouterr().out
     assert f"train-dvs --resume '{tmp_path / 'my run'}'" in said
     assert f"spikesight serve --model '{tmp_path / 'my run' / 'model'}'" in said
+
+
+def card(**recipe: object) -> Card:
+    return replace(CARD, training={"recipe": recipe})
+
+
+def test_the_cards_recipe_is_followed_and_flags_win() -> None:
+    own = card(data="nmnist", root="there", seed=7, shift=5, unheard_of=1)
+    config = settings(own, data=None)
+    assert (config.data, config.root, config.seed, config.shift) == ("nmnist", "there", 7, 5)
+    assert all(getattr(config, name) == getattr(CARD.contract, name) for name in CONTRACT)
+    assert config.crop == "none"
+    assert settings(replace(own, contract=replace(CARD.contract, frame="object"))).crop == "object"
+    config = settings(own, data="mine", root="here", cache="kept")
+    assert (config.data, config.root, config.cache) == ("mine", "here", "kept")
+    assert settings(card(), data="mine").data == "mine"
+    with pytest.raises(ValueError, match="does not say what it was trained on: give --data"):
+        settings(CARD)
+
+
+@pytest.fixture
+def words(tmp_path: Path) -> list[str]:
+    """The command for a model `m`, of whose training set half was kept back."""
+    write_nmnist(tmp_path / "data", 3, train=24)
+    recipe = {"data": "nmnist", "root": str(tmp_path / "data"), "val_fraction": 0.5}
+    made = replace(card(**recipe), labels=tuple("012"), metrics={"accuracy": 0.5, "known": "old"})
+    save(tmp_path / "m", lively(CONFIG), made)
+    return ["calibrate", str(tmp_path / "m"), "--cache", str(tmp_path / "cache")]
+
+
+def test_what_was_measured_is_said_and_kept(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words, "--to", str(tmp_path / "k")]) == 0
+    kept = load(tmp_path / "k")[1]
+    measured = kept.metrics["known"]
+    assert kept.metrics["accuracy"] == 0.5
+    assert kept.novelty is not None
+    assert kept.profile is not None
+    assert kept.conformal is not None
+    assert kept.conformal.trials[CARD.contract.bin_us].counts.tolist() == [12, 12, 12]
+    assert load(tmp_path / "m")[1].novelty is None
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said.startswith(f"{tmp_path / 'k'}: from {measured['training']} training and {measured['validation']} valid")
+    assert said.endswith(f"{measured['calibration_error_before']} -> {measured['calibration_error']}")
+    assert main(words) == 0
+    assert load(tmp_path / "m")[1].novelty is not None, "without --to the model itself"
+
+
+@pytest.mark.parametrize(
+    ("words", "changes"),
+    [
+        ([], {}),
+        (["--quick"], QUICK),
+        (
+            [
+                "--quick",
+                "--images",
+                "7",
+                "--direct",
+                "none",
+                "--stdp-seeds",
+                "4, 6",
+                "--data",
+                "cifar10",
+                "--long",
+                "a,b,",
+            ],
+            {**QUICK, "images": 7, "direct": (), "stdp_seeds": (4, 6), "data": "cifar10", "long": ("a", "b")},
+        ),
+    ],
+)
+def test_flags_win_over_quick_and_quick_over_the_defaults(
+    words: list[str], changes: dict, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[CompareConfig] = []
+
+    def comparison(config: CompareConfig) -> None:
+        asked.append(config)
+        raise ValueError("that is all")
+
+    monkeypatch.setattr(compare, "Comparison", comparison)
+    assert main(["compare", *words]) == 2
+    assert "that is all" in capsys.readouterr().err
+    assert asked == [replace(CompareConfig(), **changes)]
+
+
+@pytest.fixture(scope="module")
+def things(tmp_path_factory: pytest.TempPathFactory) -> str:
+    names = [f"{label}/{number}.npz" for label in ("cup", "phone") for number in range(6)]
+    return str(write_takes(tmp_path_factory.mktemp("things"), names, 0.4))
+
+
+def test_what_is_learnt_is_said_and_a_model(things: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["teach", "--data", things, "--features", "motions"]
+    assert main([*words, "--to", str(tmp_path / "few"), "--shots", "5", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["labels"], found["examples"], found["count"]) == (["cup", "phone"], {"cup": 5, "phone": 5}, 10)
+    assert [row["count"] for row in found["baselines"]] == [10, 10]
+    assert spikesight.load(tmp_path / "few").labels == ("cup", "phone")
+    assert main([*words, "--to", str(tmp_path / "all"), "--window-ms", "100"]) == 0
+    assert spikesight.load(tmp_path / "all").classifier.card.profile is not None
+    out = capsys.readouterr().out
+    assert "examples: 24 of cup, 24 of phone" in out
+    assert "held out" in out
+    assert "ridge on log counts" in out
+    assert main(["evaluate", str(tmp_path / "few"), things, "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["shared"]) == 10

@@ -1,4 +1,4 @@
-"""sinks: addresses, readers that are slow, late or foreign, and the way back through the live sources."""
+"""Sinks of events and `spikesight play`: addresses, readers that are slow, late or foreign, and the way back."""
 
 import socket
 import subprocess
@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from spikesight.app.cli import main
 from spikesight.app.recordings import sinks
 from spikesight.app.recordings.sinks import CameraError, DvSink, open_sink
 from spikesight.encoders.events import Events, SensorSize, make_events
+from spikesight.encoders.recordings.files import write_recording
 from spikesight.encoders.sources import network
 from spikesight.encoders.sources.address import SourceLost
-from spikesight.encoders.sources.source import Source, parse
+from spikesight.encoders.sources.source import Source, open_source, parse
 from tests.support.inputs.sources import packets
 from tests.support.serving.servers import free_port
 from tests.support.waiting import until
@@ -154,3 +156,29 @@ def test_a_reader_that_leaves_is_missed_and_what_nobody_receives_is_counted() ->
     sink.send(packets(1)[0])
     sink.close()
     assert (sink.n_sent, sink.n_dropped, sink.n_missed) == (0, 0, 10)
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> tuple[Path, Events]:
+    path, n = tmp_path / "a.npz", 2100
+    events = make_events(np.arange(n) * 1000, np.arange(n) % 40, np.full(n, 3), np.ones(n))
+    write_recording(path, events, SENSOR)
+    return path, events
+
+
+def test_to_udp(recording: tuple[Path, Events], capsys: pytest.CaptureFixture[str]) -> None:
+    path, events = recording
+    address = f"udp://127.0.0.1:{free_port()}?format=aestream&size=40x30"
+    with open_source(address) as source:
+        assert main(["play", str(path), "--to", address, "--speed", "50"]) == 0
+        found: list[Events] = []
+        while sum(map(len, found)) < len(events) and (packet := source.read(5.0)) is not None:
+            found.append(packet)
+    assert np.array_equal(np.concatenate(found), events)
+    assert "2,100 events sent" in capsys.readouterr().out
+
+
+def test_a_camera_that_nobody_comes_to(recording: tuple[Path, Events], capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--to", f"dv://127.0.0.1:{free_port()}", "--wait", "0"]
+    assert main(["play", str(recording[0]), *words]) == 1
+    assert "nobody connected within 0 s" in capsys.readouterr().err

@@ -1,9 +1,10 @@
-"""`spikesight webcam`: every kind of source, lines or a window, and what crosses."""
+"""`spikesight webcam`: every kind of source, lines or a window, what it shows, and what crosses."""
 
 import itertools
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,16 @@ from spikesight.app import cli
 from spikesight.app.webcam import demo as webcam
 from spikesight.app.webcam.counting import Counting
 from spikesight.app.webcam.demo import Demo, line_of
+from spikesight.app.webcam.overlay import DECAY_US, GROUND, PALETTE, Surface, draw, luminance, paint
 from spikesight.app.webcam.window import NoDisplay, Window
+from spikesight.encoders.events import SensorSize, empty_events, make_events
 from spikesight.encoders.sources.chunks import Chunk, Source, open_source
 from spikesight.models.classifier import Classifier
 from spikesight.models.shipped import find
+from spikesight.models.steps import Object, Prediction
 from spikesight.service.sinks.delivery import message_of
 from spikesight.service.sinks.report import Report
-from tests.support.models import IMAGE_CONTRACT, kept, tiny
+from tests.support.models import IMAGE_CONTRACT, PREDICTION, kept, tiny
 
 
 @pytest.fixture
@@ -152,3 +156,124 @@ def test_what_crosses_is_counted_and_sent(capsys: pytest.CaptureFixture[str]) ->
     shown = [one["objects"] for one in sent if one.get("objects")]
     assert {one["label"] for objects in shown for one in objects} == {"7"}
     assert demo.picture().shape[2] == 3
+
+
+def put(identity: int, x: float, y: float = 50, label: str = "3") -> Object:
+    return Object(identity, (x - 5, y - 5, 10, 10), label, 0.9, 0.9, None)
+
+
+def crossed(counting: Counting, *steps: list[Object]) -> list[tuple[int, str, int]]:
+    records = [record for t_us, objects in enumerate(steps) for record in counting.push(objects, t_us)]
+    assert json.loads(json.dumps(records)) == records
+    return [(record["object"], record["crossed"], record["count"]) for record in records]
+
+
+def test_a_line_is_crossed_both_ways_and_each_time() -> None:
+    line = Counting.of("line:100,0,100,100")
+    steps = [[put(1, x), put(2, 200 - x)] for x in (80, 95, 105, 120, 95, 80)]
+    assert crossed(line, *steps) == [
+        (1, "backward", 1), (2, "forward", 1), (1, "forward", 2), (2, "backward", 2),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("place", "way"), [("line:100,0,100,100", "backward"), ("region:100,0,300,100", "in")])
+def test_what_dithers_on_a_line_or_border_is_counted_once_it_is_clear_of_it(place: str, way: str) -> None:
+    steps = [[put(1, x)] for x in (80, 98, 102, 99, 101, 98, 102, 110, 120, 101, 99, 102, 130)]
+    assert crossed(Counting.of(place), *steps) == [(1, way, 1)]
+
+
+def test_what_passes_beyond_a_lines_ends_does_not_cross_it() -> None:
+    assert crossed(Counting.of("line:100,0,100,100"), [put(1, 90, 150)], [put(1, 110, 150)]) == []
+
+
+def test_an_object_that_is_not_seen_for_a_while_has_crossed_when_it_is_seen_again() -> None:
+    assert len(crossed(Counting.of("line:100,0,100,100"), [put(1, 90)], [], [put(1, 130)])) == 1
+
+
+def test_a_region_counts_who_is_in_it_first_and_who_comes_and_goes() -> None:
+    region = Counting.of("region:200,100,100,0")
+    assert crossed(region, [put(1, 150), put(2, 50)], [put(1, 150), put(2, 120)], [put(1, 250)]) == [
+        (1, "in", 1), (2, "in", 2), (1, "out", 1),
+    ]  # fmt: skip
+
+
+def test_counts_are_by_label() -> None:
+    region = Counting.of("region:0,0,100,100")
+    assert crossed(region, [put(1, 10, label="3"), put(2, 20, label="7"), put(3, 30, label="3")]) == [
+        (1, "in", 1), (2, "in", 1), (3, "in", 2),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text", ["line", "line:1,2,3", "box:1,2,3,4", "line:1,2,1,2", "region:a,b,c,d", "line:0,0,inf,1"]
+)
+def test_what_is_no_place_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="in pixels"):
+        Counting.of(text)
+
+
+SIZE = SensorSize(40, 30)
+
+
+def prediction(index: int = 3, k: int = 10) -> Prediction:
+    probabilities = np.full(k, 0.5 / (k - 1))
+    probabilities[index] = 0.5
+    return replace(PREDICTION, label=str(index), index=index, probabilities=tuple(probabilities.tolist()))
+
+
+def field(on: bool, t_us: int, rows: slice = slice(None), columns: slice = slice(None)) -> np.ndarray:
+    """One event of every pixel there."""
+    y, x = (part[rows, columns].ravel() for part in np.mgrid[: SIZE.height, : SIZE.width])
+    return make_events(np.full(x.size, t_us), x, y, np.full(x.size, on))
+
+
+def test_events_light_up_and_fade() -> None:
+    surface = Surface.blank(SIZE).seen(make_events([5, 6], [3, 4], [2, 2], [True, False]), 10)
+    colours = paint(surface)
+    assert colours.shape == (30, 40, 3)
+    assert colours[2, 3, 2] > colours[2, 3, 0], "brighter is blue"
+    assert colours[2, 4, 0] > colours[2, 4, 2], "darker is orange"
+    assert tuple(colours[0, 0]) == GROUND
+    later = surface.seen(empty_events(), 10 + DECAY_US)
+    assert later.levels[2, 3] == pytest.approx(np.exp(-1))
+    assert surface.levels[2, 3] == 1, "a value does not change"
+    assert later.seen(empty_events(), 5).levels[2, 3] == later.levels[2, 3], "time that steps back fades nothing"
+
+
+def test_events_off_the_picture_are_left_out() -> None:
+    events = make_events([1, 1, 1], [-1, 40, 5], [5, 5, 30], [True, True, True])
+    assert not Surface.blank(SIZE).seen(events, 10).levels.any()
+
+
+def test_no_change_of_the_events_picture_is_a_flash() -> None:
+    """Of a flash, relative luminance changes by a tenth at least, or a saturated red comes or goes (WCAG 2.3.1)."""
+    light, (red, _, _) = luminance(PALETTE), (PALETTE.T / 255.0) ** 2.2
+    assert np.ptp(light) < 0.1
+    assert (red < 0.8 * ((PALETTE / 255.0) ** 2.2).sum(-1)).all()
+
+
+@pytest.mark.parametrize("camera", [None, (480, 640), (34, 34), (1, 400)])
+@pytest.mark.parametrize("k", [2, 10, 101])
+def test_a_picture_shows_its_view_whole_and_changes_with_what_is_predicted(
+    camera: tuple[int, int] | None, k: int
+) -> None:
+    labels = [f"class {n}" for n in range(k)]
+    surface = Surface.blank(SIZE).seen(field(True, 0), 0)
+    view = None if camera is None else np.full((*camera, 3), (1, 99, 2), np.uint8)
+    meters = [("Events", "12 /s"), ("Step time", "1 ms")]
+
+    def drawn(index: int = 1, **words: object) -> np.ndarray:
+        what = {"camera": view, "meters": meters, "keys": "q quit", **words}
+        return draw(surface, prediction(index, k), labels, **what)  # type: ignore[arg-type]
+
+    picture = drawn()
+    assert picture.dtype == np.uint8
+    assert np.array_equal(picture, drawn())
+    for other in (drawn(0), drawn(meters=meters[:1]), drawn(keys=""), drawn(steady="x")):
+        assert other.shape == picture.shape
+        assert (picture != other).any()
+    rows, columns = np.nonzero((picture == (1, 99, 2)).all(2))
+    if camera is not None:
+        tall, wide = np.ptp(rows) + 1, np.ptp(columns) + 1
+        assert wide / tall == pytest.approx(camera[1] / camera[0], rel=0.01 if camera[0] > 1 else 0.5)
+        assert columns.max() < picture.shape[1] / 2

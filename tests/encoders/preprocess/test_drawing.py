@@ -7,16 +7,7 @@ import numpy as np
 import pytest
 
 from spikesight.encoders.kernels import drawing as loops
-from spikesight.encoders.preprocess.drawing import (
-    LEAST,
-    PART,
-    REACH,
-    Candidate,
-    Drawing,
-    as_one,
-    dark,
-    find_drawing,
-)
+from spikesight.encoders.preprocess.drawing import LEAST, PART, REACH, Candidate, Drawing, as_one, dark, find_drawing
 
 SHAPE = (120, 160)
 

@@ -1,15 +1,114 @@
-"""One source of whatever kind: its queue, restarts, losses and reconnection, with a scripted driver."""
+"""Sources by their strings, in chunks, from files and in threads; and a camera's settings beside its recordings."""
 
+from itertools import islice
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
-from spikesight.encoders.events import Counters, Events
+from spikesight.encoders.events import Counters, Events, SensorSize
+from spikesight.encoders.recordings.files import write_recording
+from spikesight.encoders.sources import chunks as sources
 from spikesight.encoders.sources import source as module
-from spikesight.encoders.sources.address import Address, SourceLost
-from spikesight.encoders.sources.source import Source
+from spikesight.encoders.sources.address import Address, SourceEnded, SourceError, SourceLost
+from spikesight.encoders.sources.chunks import PERIOD_US, REST_PERIODS, Chunk, of_events, open_source
+from spikesight.encoders.sources.file import FileDriver
+from spikesight.encoders.sources.settings import common, differs, is_beside, settings_of, settings_path, write_settings
+from spikesight.encoders.sources.source import Source, parse
+from tests.support.inputs.samples import at
 from tests.support.inputs.sources import Script, packet
 from tests.support.waiting import until
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "target", "port"),
+    [
+        ("prophesee", "prophesee", "", 0),
+        ("prophesee:00050567", "prophesee", "00050567", 0),
+        ("digit-3", "file", "digit-3", 0),
+        ("digit-3?loop=1", "file", "digit-3", 0),
+        ("dv://10.0.0.2:7777", "dv", "10.0.0.2", 7777),
+        ("dv+unix:///tmp/a%20b.sock", "dv+unix", "/tmp/a b.sock", 0),
+        ("udp://[::1]:3333?format=t64&size=64x48", "udp", "::1", 3333),
+        ("file:/a/b.raw?speed=2&loop=1", "file", "/a/b.raw", 0),
+    ],
+)
+def test_addresses(text: str, kind: str, target: str, port: int) -> None:
+    address = parse(text)
+    assert (address.kind, address.target, address.port) == (kind, target, port)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "camera", "speck", "usb:7", "digit-9", "file:", "udp://1.2.3.4", "dv://h:99999", "http://a:80", "udp://"],
+)
+def test_wrong_addresses_get_one_sentence(text: str) -> None:
+    with pytest.raises(SourceError, match="is no source"):
+        parse(text)
+
+
+def test_options_have_a_lowest_value() -> None:
+    address = parse("udp://h:1?size=64x48&speed=0&rate=2.5&bad=x&low=-1&none=nan")
+    assert address.number("speed", 1.0) == 0.0
+    assert address.number("rate", 1.0, 2.5) == 2.5
+    assert address.number("unsaid", 7.0, 9.0) == 7.0
+    for name, lowest, least in (("rate", 2.6, "2.6"), ("bad", 0.0, "0"), ("low", 0.0, "0"), ("none", 0.0, "0")):
+        with pytest.raises(SourceError, match=rf"{name}=\S+ in '.*' must be a number of at least {least}"):
+            address.number(name, 1.0, lowest)
+    assert [parse(f"udp://h:1?{option}").size() for option in ("size=64x48", "size=", "")] == [
+        SensorSize(64, 48), None, None
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match="WIDTHxHEIGHT"):
+        parse("udp://h:1?size=5").size()
+
+
+INDOOR = {"camera": "EVK4", "serial": "42", "biases": {"diff_on": 0, "fo": 7}, "lens": "8 mm"}
+
+
+def test_what_is_written_is_read_and_leaves_nothing_else(tmp_path: Path) -> None:
+    write_settings(tmp_path / "walk.raw", INDOOR)
+    assert settings_of(tmp_path / "walk.raw") == INDOOR
+    assert settings_of(tmp_path / "run.raw") == {}
+    assert list(tmp_path.iterdir()) == [settings_path(tmp_path / "walk.raw")]
+    assert is_beside(tmp_path / "walk.raw.camera.json")
+    assert not is_beside(tmp_path / "walk.raw")
+
+
+def test_biases_of_the_makers_own_program(tmp_path: Path) -> None:
+    (tmp_path / "walk.bias").write_text("12 % bias_diff_on\n-3 % bias_fo\n")
+    assert settings_of(tmp_path / "walk.raw") == {"biases": {"diff_on": 12, "fo": -3}}
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{", "[" * 100_000, '{"a": "' + "b" * 100_000 + '"}'])
+def test_what_is_no_such_file_says_nothing(tmp_path: Path, text: str) -> None:
+    settings_path(tmp_path / "walk.raw").write_text(text)
+    assert settings_of(tmp_path / "walk.raw") == {}
+    (tmp_path / "run.bias").write_text(text or "no biases")
+    assert settings_of(tmp_path / "run.raw") == {}
+
+
+def test_what_all_recordings_share(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("a.raw", "b.raw")]
+    write_settings(paths[0], INDOOR)
+    write_settings(paths[1], INDOOR | {"serial": "43"})
+    assert common(paths) == {name: value for name, value in INDOOR.items() if name != "serial"}
+    assert common([*paths, tmp_path / "c.raw"]) == {}
+    assert common([]) == {}
+
+
+def test_differences_are_named_and_what_is_not_known_is_none() -> None:
+    other = {"serial": "43", "biases": {"diff_on": 30, "fo": 7, "hpf": 1}}
+    assert differs(INDOOR, other) == (
+        "another camera, or other settings, than this model learnt from: serial 43 in place of 42, "
+        "bias diff_on 30 in place of 0"
+    )
+    for same in (INDOOR, {}, {"biases": {"diff_on": 0}}, {"biases": 3}):
+        assert differs(INDOOR, same) is None
+    assert differs({}, INDOOR) is None
+    assert differs([1], INDOOR) is None  # type: ignore[arg-type]
 
 
 def opener(*answers: Script | Exception) -> module.OpenDriver:
@@ -90,3 +189,184 @@ def test_close_interrupts_the_wait_to_reconnect() -> None:
     source.close()
     source.close()
     until(lambda: not source.running)
+
+
+def driver(tmp_path: Path, options: str, *t: int) -> tuple[FileDriver, list[float]]:
+    """The driver of a file with events at these times, and how long it slept."""
+    path, now, slept = tmp_path / "a.npz", [10.0], list[float]()
+    write_recording(path, at(*t), SensorSize(4, 4))
+
+    def sleep(seconds: float) -> None:
+        slept.append(round(seconds, 6))
+        now[0] += seconds
+
+    return FileDriver(parse(f"file:{path}{options}"), lambda: now[0], sleep), slept
+
+
+def rest(made: FileDriver) -> list[list[int]]:
+    found: list[list[int]] = []
+    while True:
+        try:
+            part = made.read(100.0)
+        except SourceEnded:
+            return found
+        assert part is not None
+        found.append(part["t"].tolist())
+
+
+@pytest.mark.parametrize(
+    ("options", "packets", "slept"),
+    [
+        ("", [[1000, 3_000], [6_001], [11_000]], [0.002, 0.003001, 0.004999]),  # until the end of each 5 ms
+        ("?speed=2&packet_ms=20&loop=0", [[1000, 3_000, 6_001, 11_000]], [0.005]),
+        ("?speed=0&packet_ms=2", [[1000], [3_000], [6_001], [11_000]], []),
+    ],
+)
+def test_a_file_is_played_in_its_time(
+    options: str, packets: list[list[int]], slept: list[float], tmp_path: Path
+) -> None:
+    made, found = driver(tmp_path, options, 1000, 3_000, 6_001, 11_000)
+    assert made.size == SensorSize(4, 4)
+    assert rest(made) == packets
+    assert found == slept
+
+
+def test_a_read_waits_no_longer_than_it_is_told(tmp_path: Path) -> None:
+    made, slept = driver(tmp_path, "", 0, 1, 100_000)
+    assert made.read(1.0) is not None
+    assert made.read(0.06) is None
+    assert made.read(0.039999) is not None, "what is left is no longer than the time"
+    assert slept == [0.000001, 0.06, 0.039999]
+
+
+def test_a_round_goes_on_a_packet_after_the_one_before(tmp_path: Path) -> None:
+    made, _ = driver(tmp_path, "?speed=0&loop=1&packet_ms=2", 7_000, 9_000)
+    found = [part["t"].tolist() for part in (made.read(1.0) for _ in range(5)) if part is not None]
+    assert found == [[7_000], [9_000], [11_000], [13_000], [15_000]]
+    made.close()
+    with pytest.raises(SourceEnded):
+        made.read(1.0)
+
+
+SENSOR = SensorSize(9, 8)
+
+
+def times(chunk: Chunk) -> list[int]:
+    assert chunk.packet is not None
+    return chunk.packet["t"].tolist()
+
+
+def test_a_recording_is_cut_into_periods_from_its_first_event() -> None:
+    events = at(5_000_000, 5_000_000 + PERIOD_US - 1, 5_000_000 + PERIOD_US, 5_000_000 + 3 * PERIOD_US)
+    found = list(of_events(events, SENSOR).chunks)
+    assert [chunk.t_us for chunk in found] == [PERIOD_US * n for n in range(1, 5)]
+    assert [times(chunk) for chunk in found] == [[0, PERIOD_US - 1], [PERIOD_US], [], [3 * PERIOD_US]]
+    assert events["t"][0] == 5_000_000, "what was given stays"
+    (only,) = of_events(at(7), SENSOR).chunks
+    assert (only.t_us, times(only)) == (PERIOD_US, [0])
+    assert list(of_events(at(), SENSOR).chunks) == []
+
+
+def test_a_sample_rests_between_its_rounds() -> None:
+    once, loop = open_source("digit-3"), open_source("digit-3", loop=True)
+    assert (once.name, once.live, once.sensor) == ("digit-3", False, SensorSize(34, 34))
+    first = list(once.chunks)
+    whole = len(first) + REST_PERIODS
+    found = list(islice(loop.chunks, 2 * whole))
+    assert [chunk.t_us for chunk in found] == [PERIOD_US * n for n in range(1, 2 * whole + 1)]
+    assert not any(times(chunk) for chunk in found[len(first) : whole])
+    again = [[t + whole * PERIOD_US for t in times(chunk)] for chunk in first]
+    assert [times(chunk) for chunk in found[whole : whole + len(first)]] == again
+
+
+class Capture:
+    """What OpenCV opens: three frames at a rate."""
+
+    def __init__(self, rate: float = 25.0, opened: bool = True) -> None:
+        self.rate, self.frames, self.opened, self.released = rate, 3, opened, 0
+
+    def isOpened(self) -> bool:
+        return self.opened
+
+    def set(self, *_: object) -> None: ...
+
+    def get(self, what: int) -> float:
+        assert what == cv2.CAP_PROP_FPS
+        return self.rate
+
+    def read(self) -> tuple[bool, Any]:
+        self.frames -= 1
+        return self.frames >= 0, np.full((2, 3, 3), (1, 2, 3), np.uint8)
+
+    def release(self) -> None:
+        self.released += 1
+
+
+@pytest.mark.parametrize(
+    ("rate", "period_us"), [(25.0, 40_000), (1000.0, 1_000), (0.0, PERIOD_US), (0.9, PERIOD_US), (1001.0, PERIOD_US)]
+)
+def test_a_videos_frames_come_in_its_time_and_colours(
+    rate: float, period_us: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    capture, path = Capture(rate), tmp_path / "a.mp4"
+    path.touch()
+    monkeypatch.setattr(sources.cv2, "VideoCapture", {str(path): capture}.get)
+    source = open_source(str(path))
+    assert (source.name, source.live, source.sensor) == ("a.mp4", False, None)
+    found = list(source.chunks)
+    assert [chunk.t_us for chunk in found] == [period_us, 2 * period_us, 3 * period_us]
+    assert found[0].frame is not None
+    assert found[0].frame[0, 0].tolist() == [3, 2, 1], "RGB"
+    assert capture.released == 1
+
+
+def test_an_event_camera_is_looked_at_period_by_period_and_time_goes_on_in_silence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, reads = [50.0], [None, at(7_000_000, 7_000_900), at(7_001_000), None, None, at(7_400_000), at(30, 50)]
+
+    class Camera:
+        """Its clock begins at 7 s, then at 0; the second read comes at once, the others take as long as they may."""
+
+        size, closed = SENSOR, False
+        running = property(lambda _: bool(reads))
+
+        def read(self, left: float) -> Any:
+            assert 0 < left <= PERIOD_US / 1e6
+            now[0] += 0.001 if len(reads) == 6 else left
+            return reads.pop(0)
+
+        def close(self) -> None:
+            Camera.closed = True
+
+        def __enter__(self) -> None: ...
+
+        def __exit__(self, *_: object) -> None:
+            self.close()
+
+    monkeypatch.setattr(sources, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(sources, "open_camera", {"prophesee:7": Camera()}.get)
+    source = open_source("prophesee:7")
+    assert (source.name, source.live, source.sensor) == ("prophesee:7", True, SENSOR)
+    found = list(source.chunks)
+    assert Camera.closed
+    assert [times(chunk) for chunk in found] == [[0, 900, 1000], [], [], [400_000], [400_000, 400_020]]
+    assert [chunk.t_us for chunk in found] == pytest.approx([1000, 1000, 1000 + PERIOD_US, 400_000, 400_020], abs=2)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("nothing", "no source 'nothing': give a webcam's number"),
+        ("99", "plug one in, or try --source digit-3"),
+        ("udp://", "udp"),
+        ("a.mp4", r"a\.mp4 does not open: is it a video\?"),
+        ("a.txt", r"videos: \.avi"),
+    ],
+)
+def test_what_cannot_be_opened(text: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.mp4", "a.txt"):
+        Path(name).write_bytes(b"nothing of the kind")
+    with pytest.raises(SourceError, match=says):
+        open_source(text)

@@ -1,14 +1,21 @@
-"""Attacks on connections (docs/service/security.md): slow, endless, half-open and broken HTTP."""
+"""Attacks on connections (docs/service/security.md): slow, endless, half-open and broken HTTP, frames, and load."""
 
+import json
 import logging
 import socket
+import threading
 from contextlib import ExitStack
 
 import pytest
+from websockets.frames import Opcode
 
 from spikesight.service.client import Client
-from tests.support.serving.http import LEAK, RECEIVE_S, alive, body_of, get, status_of, talk
+from tests.support.inputs.frames import FLOODS, HELLO, connected, frame
+from tests.support.inputs.samples import picture
+from tests.support.serving.http import LEAK, RECEIVE_S, alive, body_of, get, post, status_of, talk
+from tests.support.serving.http import PATIENCE_S as SHORT_S
 from tests.support.serving.servers import resident, running
+from tests.support.threads import together
 from tests.support.waiting import PATIENCE_S, until
 
 
@@ -211,3 +218,81 @@ def test_requests_that_are_wrong_or_odd_are_answered_and_the_service_lives(port:
         assert status_of(answer) in statuses
     assert not LEAK.search(answer.decode("latin-1"))
     assert alive(port)
+
+
+@pytest.mark.attack("WebSocket", "fragments, pings or pongs without end, before hello or after", "1008, or cut off")
+@pytest.mark.parametrize("flood", FLOODS)
+@pytest.mark.parametrize("greeted", [False, True])
+def test_a_flood_ends_the_stream(port: int, flood: str, greeted: bool) -> None:
+    with connected(port) as peer:
+        if greeted:
+            peer.socket.sendall(frame(Opcode.TEXT, HELLO))
+            assert peer.heard()[0] is Opcode.TEXT
+        drain = threading.Thread(target=lambda: peer.drain())
+        drain.start()
+        with pytest.raises(ConnectionError):  # noqa: PT012
+            for _ in range(500):
+                peer.socket.sendall(FLOODS[flood])
+        drain.join()
+    assert alive(port)
+
+
+@pytest.mark.attack("WebSocket", "pings without end from who does not read", "cut off above 8 MiB of pongs")
+def test_pongs_do_not_pile_up_for_who_does_not_read() -> None:
+    with running(max_unread=100_000) as port, connected(port) as peer:
+        peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        with pytest.raises(ConnectionError):  # noqa: PT012
+            for _ in range(10_000):
+                peer.socket.sendall(frame(Opcode.PING, b"x" * 125) * 10)
+        assert alive(port)
+
+
+def test_a_hello_in_pieces_and_pings_between_are_taken(port: int) -> None:
+    with connected(port) as peer:
+        first, *parts = [HELLO[at : at + 2] for at in range(0, len(HELLO), 2)]
+        peer.socket.sendall(frame(Opcode.TEXT, first, fin=False) + frame(Opcode.PING, b"first"))
+        assert peer.heard() == (Opcode.PONG, b"first")
+        peer.socket.sendall(b"".join(frame(Opcode.CONT, part, fin=False) for part in parts) + frame(Opcode.CONT))
+        opcode, ready = peer.heard()
+        assert opcode is Opcode.TEXT
+        assert json.loads(ready)["type"] == "ready"
+        for _ in range(200):
+            peer.socket.sendall(frame(Opcode.PING, b"again"))
+            assert peer.heard() == (Opcode.PONG, b"again")
+
+
+@pytest.mark.attack("load", "queue full", "503 + Retry-After")
+@pytest.mark.attack("load", "queue full, connections kept alive", "503 before the body is read; the connection goes on")
+def test_a_full_queue_gets_503_and_keeps_its_connections() -> None:
+    """Refusals come before the body is read; the connection goes on, and so does the count of requests."""
+    body = picture(".jpg", size=(400, 300))
+    asked = post("/v1/predict", body, "Content-Type: image/jpeg").replace(b"Connection: close\r\n", b"")
+    with running(max_queue=1, max_batch=1) as port:
+
+        def ask(peer: socket.socket) -> int:
+            peer.sendall(asked)
+            got = b""
+            while b"\r\n\r\n" not in got:
+                got += peer.recv(65536)
+            head, _, rest = got.lower().partition(b"\r\n\r\n")
+            length = int(head.partition(b"content-length:")[2].split()[0])
+            while len(rest) < length:
+                rest += peer.recv(65536).lower()
+            if status_of(head) == 503:
+                assert json.loads(rest) == {"error": "the service is busy: try again in a moment"}
+                assert b"retry-after: 1" in head
+            return status_of(head)
+
+        def client() -> list[int]:
+            with socket.create_connection(("127.0.0.1", port), timeout=SHORT_S) as peer:
+                return [ask(peer) for _ in range(10)]
+
+        statuses = [status for own in together([client] * 8) for status in own]
+        assert set(statuses) == {200, 503}
+
+
+@pytest.mark.attack("load", "deadline", "504")
+def test_a_missed_deadline_gets_504() -> None:
+    with running(deadline_s=0.001) as port:
+        answer = talk(port, post("/v1/predict", picture(size=(800, 600)), "Content-Type: image/png"))
+        assert status_of(answer) == 504

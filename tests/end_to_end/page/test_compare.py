@@ -174,18 +174,3 @@ def test_a_model_that_is_gone_says_so_in_its_column_and_the_page_is_for_all(
     seen.click("Close")
     seen.page.locator("#draw").click()
     for_all(seen)
-
-
-def test_a_camera_of_the_server_through_two_models(visit: Visitor, tmp_path: Path) -> None:
-    path = nmnist_file(tmp_path / "three.bin", "digit-3")
-    with served("nmnist", "motions", cameras=(f"file:{path}?loop=1", f"file:{path}?speed=0.1")) as url:
-        seen = comparing(visit(url))
-        looped, once = seen.page.get_by_role("button", name="Watch file:three.bin").all()
-        looped.click()
-        words = {name: seen.page.get_by_label(f"events: {name}").locator("strong") for name in ("nmnist", "motions")}
-        seen.until(lambda: words["nmnist"].inner_text() == "3", "the digit model reads it")
-        seen.until(lambda: words["motions"].inner_text() not in ("", "–", "3"), "and the other model says its own word")
-        seen.until(lambda: seen.colours("events") > 4, "an event picture")
-        seen.click("Stop")
-        once.click()
-        until_all(seen, "The camera has ended.", TITLES[3:])

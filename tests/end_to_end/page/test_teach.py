@@ -13,7 +13,7 @@ import pytest
 from spikesight.encoders.events import SensorSize, make_events
 from spikesight.encoders.recordings.files import write_recording
 from spikesight.models.classifier import Classifier
-from tests.support.chromium import Visit, Visitor, has_models, needs_chromium, nmnist_file, served
+from tests.support.chromium import Visit, Visitor, has_models, needs_chromium, served
 from tests.support.inputs.things import clip
 
 if TYPE_CHECKING:
@@ -271,21 +271,3 @@ def test_a_session_that_was_forgotten_begins_again(pupil: Visit, before_the_came
     pupil.until(lambda: examples(pupil, 1) == 0, "nothing is left")
     until_live(pupil)
     show(pupil, 1, 2)
-
-
-def test_a_camera_of_the_server_is_taught(visit: Visitor, tmp_path: Path) -> None:
-    sources = ("digit-3", "digit-7")
-    cameras = tuple(f"file:{nmnist_file(tmp_path / f'{source}.bin', source)}?loop=1" for source in sources)
-    with served("nmnist", cameras=cameras) as url:
-        seen = has_models(visit(url))
-        seen.click("Teach")
-        for number, source in enumerate(sources, 1):
-            name(seen, number, source)
-            seen.click(f"Watch file:{source}.bin")
-            until_live(seen)
-            show(seen, number)
-            seen.click("Stop")
-        for source in sources:
-            seen.click(f"Watch file:{source}.bin")
-            seen.until_says(source)
-            seen.click("Stop")

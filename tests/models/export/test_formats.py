@@ -122,22 +122,6 @@ def test_onnx_names_metadata_and_a_free_batch(onnx_file: Path) -> None:
         assert np.abs(noted - rates.read()[0].numpy()).max() < 1e-6
 
 
-def test_eventcv_carries_the_state(onnx_file: Path) -> None:
-    eventcv = pytest.importorskip("eventcv")
-    network = lively(CONFIG)
-    try:
-        model = eventcv.Model(str(onnx_file))
-    except (RuntimeError, OSError, ValueError, NotImplementedError) as error:
-        pytest.skip(f"EventCV has no ONNX runtime here: {error}")
-    keys = zero_state(network, *CONTRACT.shape)
-    stateful = eventcv.StatefulModel(model, {f"after.{key}": f"state.{key}" for key in keys})
-    x_seq = example_inputs(CONTRACT, 4, 1)
-    with torch.no_grad():
-        expected = network(x_seq)[0].numpy()
-    for x, logits in zip(x_seq, expected):
-        assert np.abs(np.asarray(stateful(x.numpy())) - logits).max() < 1e-4
-
-
 def test_converted_networks(tmp_path: Path) -> None:
     require_onnx()
     images = torch.rand(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))

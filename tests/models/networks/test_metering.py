@@ -15,13 +15,7 @@ from spikesight.models.networks.energy import (
     quantised_energy,
     spiking_energy,
 )
-from spikesight.models.networks.metering import (
-    Meter,
-    Work,
-    dense_macs,
-    measure,
-    reach,
-)
+from spikesight.models.networks.metering import Meter, Work, dense_macs, measure, reach
 from spikesight.models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
 from spikesight.models.neurons.layers import Rectifier
 

@@ -13,15 +13,7 @@ import spikesight
 from spikesight.encoders.events import make_events
 from spikesight.models.classifier import Classifier
 from spikesight.models.contract import CheckpointError
-from spikesight.models.networks.ann import (
-    ANNS,
-    CifarResNet,
-    as_ann,
-    build_for,
-    fits,
-    guess_name,
-    read_state,
-)
+from spikesight.models.networks.ann import ANNS, CifarResNet, as_ann, build_for, fits, guess_name, read_state
 from spikesight.models.networks.converted.neurons import SpikeLayer
 from spikesight.models.networks.converted.rules import SpikeRule
 from spikesight.models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet

@@ -1,5 +1,4 @@
-"""Commitments: the true label stays possible as often as asked, whenever one stops; and the alarm, quiet on what was
-calibrated however long it lasts, and soon where something else comes."""
+"""Commitments and the alarm: the true label stays possible as often as asked; statistics that several count with."""
 
 from dataclasses import replace
 from functools import cache
@@ -10,7 +9,7 @@ from scipy.integrate import quad
 
 from spikesight.models.novelty.alarm import RATE, Alarm, bet
 from spikesight.models.novelty.conformal import Conformal, Evidence, Trials, fit_trials
-from spikesight.models.statistics import Floats
+from spikesight.models.statistics import Floats, energy, interval, moments, quantile, running_mean
 from tests.support.models import trials
 
 LABELS = ("a", "b", "c")
@@ -228,3 +227,31 @@ def test_it_ends_some_windows_after_the_strange_ones_and_forgets_them() -> None:
     assert calm[2].on, "not at once"
     assert not calm[-1].on
     assert Alarm() in calm
+
+
+def test_energy_is_minus_the_logarithm_of_the_sum() -> None:
+    logits = np.random.default_rng(0).normal(size=(5, 4)) * 100
+    np.testing.assert_allclose(energy(logits), -np.logaddexp.reduce(logits, 1))
+
+
+def test_quantiles_are_the_smallest_value_that_reaches_the_share() -> None:
+    values, even = np.array([4.0, 1.0, 3.0, 2.0]), np.ones(4)
+    assert [quantile(values, even, share) for share in (0.0, 0.25, 0.26, 0.5, 0.75, 0.76, 1.0)] == [1, 1, 2, 2, 3, 4, 4]
+    assert quantile(values, np.array([1.0, 1.0, 1.0, 5.0]), 0.5) == 2
+
+
+def test_moments_are_weighted_and_never_without_spread() -> None:
+    assert moments(np.array([1.0, 5.0]), np.array([3.0, 1.0])) == (2.0, pytest.approx(np.sqrt(3)))
+    assert moments(np.array([2.0, 2.0]), np.ones(2)) == (2.0, 1e-6)
+
+
+def test_running_means() -> None:
+    steps = np.array([[[2, 4], [4, 0], [0, 2]]])
+    assert running_mean(steps).tolist() == [[[2, 4], [3, 2], [2, 2]]]
+    assert running_mean(steps[..., 0]).tolist() == [[2, 3, 2]]
+
+
+@pytest.mark.parametrize(("correct", "count"), [(9, 10), (0, 7), (7, 7), (311, 1000)])
+def test_an_interval_ends_where_the_proportion_is_196_deviations_away(correct: int, count: int) -> None:
+    for bound in interval(correct, count):
+        assert (correct / count - bound) ** 2 == pytest.approx(1.96**2 * bound * (1 - bound) / count, abs=1e-12)

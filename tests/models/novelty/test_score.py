@@ -1,11 +1,19 @@
-"""`known`: fitted on what a network was trained on, it tells other things from it; nothing else is asked of it."""
+"""`known`: fitted on what a network was trained on, it tells other things from it, at shorter bins, too; rates."""
 
 from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
+from torch import nn
 
+from spikesight.models.engine.engine import Engine, engine_status
+from spikesight.models.native.build import library
+from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
+from spikesight.models.novelty.bins import novelty_at
+from spikesight.models.novelty.rates import Rates, layers_to_watch
 from spikesight.models.novelty.score import (
     KEPT,
     SHOWN,
@@ -15,9 +23,12 @@ from spikesight.models.novelty.score import (
     NoveltyDetector,
     Windows,
     fit_novelty,
+    gathered,
     rows_of,
 )
 from spikesight.models.statistics import energy, quantile, softmax
+from tests.support.models import lively
+from tests.support.networks import inputs
 
 CLASSES, WIDTH, STEPS = 3, 8, 4
 RANDOM = np.random.default_rng(0)
@@ -178,3 +189,140 @@ def test_too_little_is_refused() -> None:
         ClassDistance.fit(np.zeros((0, 3)), np.zeros(0, int))
     with pytest.raises(ValueError, match="equals its class mean"):
         ClassDistance.fit(np.ones((9, 3)), np.zeros(9, int))
+
+
+TRAINED_US, ACROSS, KINDS = 10_000, 3, 2
+SPAN_US = 40_000
+
+
+def lines(bin_us: int, offset: float) -> Lines:
+    """Each row is a line in time, plus `offset`: what lies between two bins is known in advance."""
+    times = bin_us * np.arange(1, SPAN_US // bin_us + 1) / SPAN_US
+    return Lines(**{f.name: 1 + n + offset + times for n, f in enumerate(fields(Lines))})
+
+
+def make_known() -> NoveltyDetector:
+    distance = ClassDistance(np.arange(6.0).reshape(2, ACROSS), np.eye(ACROSS))
+    kinds = [Kind(distance, lines(TRAINED_US, 10 * kind)) for kind in range(KINDS)]
+    return NoveltyDetector(
+        2, kinds, {us: [lines(us, 10 * kind + us / 1000) for kind in range(KINDS)] for us in (1000, 4000)}
+    )
+
+
+AT_BINS = make_known()
+
+
+@pytest.mark.parametrize("bin_us", [1000, 4000, TRAINED_US])
+def test_where_lines_were_drawn_they_are_taken(bin_us: int) -> None:
+    found = novelty_at(AT_BINS, bin_us, TRAINED_US, SPAN_US // bin_us)
+    assert found is not None
+    assert found.longest == SPAN_US // bin_us
+    own = AT_BINS.bins.get(bin_us) or [kind.lines for kind in AT_BINS.kinds]
+    for kind, expected in zip(found.kinds, own, strict=True):
+        np.testing.assert_allclose(rows_of(kind.lines), rows_of(expected))
+        assert kind.distance is AT_BINS.kinds[0].distance
+
+
+def test_between_two_bins_lines_are_those_of_both_at_the_same_time() -> None:
+    found = novelty_at(AT_BINS, 2000, TRAINED_US, SPAN_US // 2000)
+    assert found is not None
+    times = 2000 * np.arange(1, 21) / SPAN_US
+    at_4_ms = np.maximum(times, 0.1)  # whose first window is so long
+    expected = 2.5 + (times + at_4_ms) / 2  # 2 ms lies in the middle of 1 and 4, by their logarithms
+    np.testing.assert_allclose(found.kinds[0].lines.temperature, 1 + expected)
+    np.testing.assert_allclose(found.kinds[1].lines.kept, 10 + rows_of(found.kinds[0].lines)[6])
+
+
+def test_there_is_nothing_below_the_shortest_and_for_a_model_of_one_bin() -> None:
+    assert novelty_at(AT_BINS, 500, TRAINED_US, 80) is None
+    assert novelty_at(NoveltyDetector(2, AT_BINS.kinds), 5000, TRAINED_US, 8) is None
+
+
+def test_its_arrays_hold_all_of_it() -> None:
+    again = NoveltyDetector.from_state(AT_BINS.state())
+    assert sorted(again.bins) == [1000, 4000]
+    for bin_us, kinds in again.bins.items():
+        for found, expected in zip(kinds, AT_BINS.bins[bin_us], strict=True):
+            np.testing.assert_allclose(rows_of(found), rows_of(expected), rtol=1e-6)
+    assert again.layers == AT_BINS.layers
+    for found, expected in zip(again.kinds, AT_BINS.kinds, strict=True):
+        np.testing.assert_allclose(rows_of(found.lines), rows_of(expected.lines), rtol=1e-6)
+        np.testing.assert_array_equal(found.distance.centres, expected.distance.centres)
+
+
+STATE = AT_BINS.state()
+OLD = gathered(STATE)  # the lines of each span as one array [kinds, 8, T]
+
+
+def set_row(row: int, value: float) -> dict[str, Any]:
+    lines = OLD["lines"].copy()
+    lines[0, row, 1] = value
+    return {"lines": lines}
+
+
+@pytest.mark.parametrize(
+    ("state", "change", "words"),
+    [
+        (STATE, {"lines.kept": STATE["lines.kept"][:, :0]}, "all of one length"),
+        (STATE, {"lines.kept": STATE["lines.kept"] * np.nan}, "finite"),
+        (STATE, {"lines": OLD["lines"]}, "it must have"),
+        (STATE, {"more": np.zeros(1)}, "it must have"),
+        (STATE, {"layers": np.zeros(2, np.float32)}, r"layers must be \[1\]"),
+        (STATE, {"whiten": STATE["whiten"][:1]}, "three axes"),
+        (STATE, {"whiten": STATE["whiten"][:, :2]}, r"\[K, D\]"),
+        (OLD, {"lines": OLD["lines"][:, :7]}, r"must be \[8, T\]"),
+        *((OLD, set_row(row, 0.0), "must be positive") for row in (0, 2, 4)),
+        (OLD, set_row(6, OLD["lines"][0, 5, 1]), "above"),
+        (OLD, {"x.lines": OLD["1000.lines"]}, "named by their microseconds"),
+        (OLD, {"2000.lines": OLD["1000.lines"][:1]}, "named by their microseconds"),
+        (OLD, {"1000.lines": -OLD["1000.lines"]}, "must be positive"),
+        (OLD, {"3000.lines": OLD["1000.lines"] * np.nan}, "finite"),
+    ],
+)
+def test_arrays_that_cannot_be_are_refused(state: dict[str, Any], change: dict[str, Any], words: str) -> None:
+    NoveltyDetector.from_state(state)
+    with pytest.raises(ValueError, match=words):
+        NoveltyDetector.from_state(state | change)
+
+
+def plain_rates(network: nn.Module, layers: int, x_seq: torch.Tensor) -> torch.Tensor:
+    rates = Rates(network, layers)
+    with torch.inference_mode():
+        network(x_seq.float(), None)
+    rates.close()
+    return rates.read()
+
+
+@pytest.mark.skipif(library() is None, reason=engine_status())
+@pytest.mark.parametrize("block", ["plain", "sew", "ms"])
+@pytest.mark.parametrize("layers", [1, 3])
+def test_the_engine_notes_the_rates_of_the_network(block: str, layers: int) -> None:
+    network = lively(ResNetConfig(block, (1, 2), (16, 24), "small", "max", classes=7))  # type: ignore[arg-type]
+    x_seq = inputs(4, 3)
+    noted = Engine(network, 17, 13, rates=layers).run(x_seq)
+    plainly = Engine(network, 17, 13).run(x_seq)
+    expected = plain_rates(network, layers, x_seq)
+    assert expected.shape[:2] == (4, 3)
+    assert expected.mean() > 0.01
+    torch.testing.assert_close(noted.rates, expected, rtol=0, atol=1e-6)
+    assert torch.equal(noted.logits, plainly.logits)
+    assert plainly.rates.shape == (4, 3, 0)
+
+
+@pytest.mark.parametrize(("most", "layers"), [(10, 1), (16, 1), (32, 2), (48, 3), (999, 7)])
+def test_the_first_layers_are_watched_up_to_so_many_channels(most: int, layers: int) -> None:
+    network = SpikingResNet(ResNetConfig("ms", (1, 2), (16, 24)))  # neurons of 16, 16, 16, 24, 24, 24, 24 channels
+    assert layers_to_watch(network, (2, 17, 13), most) == layers
+
+
+@pytest.mark.skipif(library() is None, reason=engine_status())
+@pytest.mark.parametrize("which", [slice(None), slice(0, 1)], ids=["all channels", "the first"])
+def test_a_channel_of_which_all_fire_has_the_rate_one(which: slice) -> None:
+    network = lively(ResNetConfig("ms", (1, 1), (16, 24), "small", "max", classes=7))
+    first = next(module for module in network.modules() if isinstance(module, nn.BatchNorm2d))
+    with torch.no_grad():
+        first.bias[which] = 100.0
+    x_seq = torch.ones(2, 3, 2, 80, 90, dtype=torch.uint8)  # of more places than a byte counts
+    expected = plain_rates(network, 1, x_seq)
+    assert (expected[:, :, which] == 1).all()
+    torch.testing.assert_close(Engine(network, 80, 90, rates=1).run(x_seq).rates, expected, rtol=0, atol=1e-6)

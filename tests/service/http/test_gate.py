@@ -100,19 +100,15 @@ def test_who_is_leaving_and_who_is_full() -> None:
 
 
 @pytest.mark.attack("load", "rate limit", "429 + Retry-After")
+@pytest.mark.attack("load", "one IPv6 network, each time from another address of it", "one client's rate")
 def test_rates_are_of_addresses_and_not_of_health() -> None:
     asked = Asked(requests_per_s=1)
     assert [asked.status() for _ in range(2)] == [200, 429]
     assert asked.status(client=("10.0.0.2", 1)) == 200
     assert [asked.status(client=None) for _ in range(2)] == [200, 429]
+    assert [asked.status(client=(f"2001:db8::{n}", 1)) for n in range(2)] == [200, 429]
     assert [asked.status(path="/health/live") for _ in range(3)] == [200] * 3
     assert asked.answer()[1][b"retry-after"] == b"1"
-
-
-@pytest.mark.attack("load", "one IPv6 network, each time from another address of it", "one client's rate")
-def test_a_network_of_ipv6_addresses_has_one_rate() -> None:
-    asked = Asked(requests_per_s=1)
-    assert [asked.status(client=(f"2001:db8::{n}", 1)) for n in range(2)] == [200, 429]
 
 
 @pytest.mark.attack("load", "X-Forwarded-For of who is no trusted proxy, or before what it added", "not believed")
@@ -133,6 +129,7 @@ def test_trusted_proxies_say_who_asks(peer: str, forwarded: list[str], client: s
     assert asked.clients == [client]
 
 
+@pytest.mark.attack("teaching", "POST of another origin's page", "403, no session is begun")
 @pytest.mark.attack("host, token, origins", "two Hosts", "400")
 @pytest.mark.attack(
     "host, token, origins", "POST of another page's form: foreign Origin, `Sec-Fetch-Site: cross-site`", "403"
@@ -192,6 +189,7 @@ def test_a_body_of_the_limit_is_taken_and_one_byte_more_is_not(pieces: int) -> N
     assert headers[b"connection"] == b"close"
 
 
+@pytest.mark.attack("teaching", "a body above the limit", "413 before it is read")
 @pytest.mark.parametrize(("length", "code"), [("400", 200), ("401", 413), ("9" * 400, 413), ("x", 200), ("٤٠١", 200)])
 def test_a_length_is_believed_where_it_is_one(length: str, code: int) -> None:
     assert Asked(max_body=400).status(method="POST", headers={**OURS, "content-length": length}) == code
@@ -206,6 +204,7 @@ def port() -> Iterator[int]:
         yield port
 
 
+@pytest.mark.attack("names and methods", "unknown queries", "400")
 @pytest.mark.parametrize(
     ("request_", "status", "words"),
     [

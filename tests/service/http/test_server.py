@@ -1,18 +1,122 @@
-"""The server's orderly end."""
+"""The server's lines of the log, its counts and its orderly end."""
 
 import asyncio
+import json
+import logging
 import signal
 import socket
 from typing import Any
 
+import numpy as np
 import pytest
+from starlette.types import Message, Receive, Scope, Send
 
 from spikesight.service.api import create_app
+from spikesight.service.client import Ack, Client, Prediction
 from spikesight.service.http import server as module
+from spikesight.service.http.logs import Observer, configure, event, log
+from spikesight.service.http.metrics import Metrics, Tick
 from spikesight.service.http.server import Server, serve, server
 from spikesight.service.settings import Settings
+from tests.support.inputs.samples import picture, some_events
 from tests.support.models import tiny
-from tests.support.serving.servers import limited
+from tests.support.serving.servers import limited, running
+from tests.support.serving.streams import STREAM, answered, finished
+
+
+@pytest.mark.parametrize("kind", ["json", "text"])
+def test_where_logs_go(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    configure(kind)
+    event("seen", a=1)
+    event("unseen", logging.DEBUG, a=1)
+    logging.getLogger("uvicorn.error").info("a connection")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "info    seen a=1" if kind == "text" else json.loads(line)["event"] == "seen"
+
+
+def observed(path: str, app: Any, kind: str = "http") -> Metrics:
+    metrics = Metrics()
+
+    async def send(_: Message) -> None:
+        pass
+
+    scope = {"type": kind, "method": "GET", "path": path, "client": ("10.0.0.9", 5)}
+    asyncio.run(Observer(app, metrics)(scope, None, send))  # type: ignore[arg-type]
+    return metrics
+
+
+async def good(_: Scope, __: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 201, "headers": []})
+
+
+async def broken(*_: object) -> None:
+    raise ZeroDivisionError
+
+
+def counted(metrics: Metrics, status: str) -> float | None:
+    return metrics.registry.get_sample_value("spikesight_requests_total", {"route": "other", "status": status})
+
+
+def test_requests_are_counted_and_logged_but_those_of_machines(caplog: pytest.LogCaptureFixture) -> None:
+    log.propagate = True
+    caplog.set_level(logging.INFO)
+    assert counted(observed("/v1/models", good), "201") == 1
+    (line,) = [one.fields for one in caplog.records if one.getMessage() == "request"]  # type: ignore[attr-defined]
+    assert 0 <= line.pop("ms") < 60_000
+    assert line == {"method": "GET", "route": "other", "status": 201, "client": "10.0.0.9"}
+    caplog.clear()
+    for path in ("/health/live", "/v2/health/ready", "/metrics"):
+        assert counted(observed(path, good), "201") == 1
+    observed("/v1/stream", good, "websocket")
+    assert not [one for one in caplog.records if one.getMessage() == "request"]
+
+
+def test_a_request_that_fails_is_counted_as_500() -> None:
+    metrics = Metrics()
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(Observer(broken, metrics)({"type": "http", "method": "GET", "path": "/"}, None, None))  # type: ignore[arg-type]
+    assert counted(metrics, "500") == 1
+
+
+def test_a_tick_is_counted_by_streams_and_by_steps() -> None:
+    metrics = Metrics()
+    metrics.ticker("m")(Tick(batch=3, steps=4, step_s=0.8, queue_s=[0.1, 0.2, 0.3], synops=50, spikes=7))
+
+    def value(name: str) -> float | None:
+        return metrics.registry.get_sample_value(f"spikesight_{name}", {"model": "m"})
+
+    assert (value("steps_total"), value("synops_total"), value("spikes_total")) == (12, 50, 7)
+    assert (value("batch_size_sum"), value("batch_size_count")) == (3, 1)
+    assert (value("step_seconds_sum"), value("queue_seconds_sum")) == (pytest.approx(0.2), pytest.approx(0.6))
+    assert b"spikesight_steps_total" in metrics.text()
+
+
+def told(client: Client, name: str) -> float:
+    """A sample's value; 0 where nothing was counted yet."""
+    lines = client._ask("GET", "/metrics").decode().splitlines()
+    return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"spikesight_{name} ")), 0.0)
+
+
+def test_streams_and_uploads_are_counted_as_their_clients_saw_them() -> None:
+    with running(classifiers=(tiny(),), max_pending=4) as port:
+        client = Client(f"http://127.0.0.1:{port}")
+        for _ in range(2):
+            client.predict(picture())
+        assert told(client, 'decode_seconds_count{model="tiny"}') == 2
+        steps = told(client, 'steps_total{model="tiny"}')
+        with client.stream(**STREAM) as stream:
+            stream.send_events(some_events(400))
+            seen = finished(stream)
+            assert told(client, 'sessions{model="tiny"}') == 1
+        assert told(client, 'steps_total{model="tiny"}') - steps == len(seen) > 5
+        kept, dropped = (told(client, f'events_total{{filter="{name}",model="tiny"}}') for name in ("kept", "dropped"))
+        assert (kept, dropped) == (400, 0)
+        with client.stream(mode="freshest", **STREAM) as stream:
+            for part in np.array_split(some_events(900, span_us=900_000), 6):
+                stream.send_events(part)
+            skipped = [message.dropped for message in answered(stream) if isinstance(message, Ack | Prediction)]
+        assert told(client, 'dropped_steps_total{model="tiny"}') == max(skipped) > 0
+        assert told(client, 'queue_depth{model="tiny"}') == 0
 
 
 def made(grace_s: float = 0.5) -> tuple[Server, Any]:

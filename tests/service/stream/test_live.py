@@ -1,20 +1,44 @@
-"""Live streams over a real WebSocket, through the package's own client."""
+"""Live streams over a real WebSocket: answers, several things at once, and the code that a broken rule closes with."""
 
+import json
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import replace
+from io import BytesIO
 from itertools import pairwise
 
+import cv2
 import numpy as np
 import pytest
+import websockets.sync.client
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.http11 import Response
 
 import spikesight
-from spikesight.encoders.events import SensorSize
+from spikesight.encoders.emulator.pixels import Emulator
+from spikesight.encoders.events import Events, SensorSize, joined
+from spikesight.models.classifier.inputs import InputPipeline
+from spikesight.models.classifier.session import Session
 from spikesight.service.client import Ack, Bad, Client, ClientError, Picture, Prediction
 from spikesight.service.stream.messages import EVENTS_T64
+from spikesight.service.stream.protocol import StreamCore
 from tests.support.inputs.samples import picture, some_events
-from tests.support.models import EVENT_CONTRACT, LABELS, tiny
+from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, LABELS, tiny
 from tests.support.serving.servers import running
-from tests.support.serving.streams import SENSOR, STREAM, answered, finished, predictions
+from tests.support.serving.streams import SENSOR, STREAM, Alone, answered, finished, predictions
 from tests.support.waiting import PATIENCE_S
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    with running(classifiers=(tiny(), tiny(IMAGE_CONTRACT, "pixels")), max_pending=16) as port:
+        yield port
+
+
+@pytest.fixture
+def client(port: int) -> Client:
+    return Client(f"http://127.0.0.1:{port}")
 
 
 @pytest.mark.parametrize("packets", [1, 7, 100])
@@ -124,3 +148,254 @@ def test_a_stream_at_another_bin_has_the_classifiers_own_answers() -> None:
     expected = fine.at(2).predict_events(events, SensorSize(**SENSOR))[:-1]
     np.testing.assert_allclose([p.logits or [] for p in got], [p.logits for p in expected], rtol=1e-3, atol=1e-4)
     assert len(got) > 4 * len(coarse) > 0
+
+
+def raw(port: int, **options: object) -> websockets.sync.client.ClientConnection:
+    address = f"ws://127.0.0.1:{port}/v1/stream"
+    return websockets.sync.client.connect(address, compression=None, **options).__enter__()  # type: ignore[arg-type]
+
+
+def refused(port: int, **options: object) -> Response:
+    """The answer to a handshake."""
+    with pytest.raises(InvalidStatus) as caught:
+        raw(port, **options)
+    return caught.value.response
+
+
+def hello(**changes: object) -> str:
+    return json.dumps({"type": "hello", "protocol": 1, **SENSOR, **changes})
+
+
+def close_code(socket: websockets.sync.client.ClientConnection) -> int:
+    end = time.monotonic() + 10
+    try:
+        while time.monotonic() < end:
+            socket.recv(10)
+    except ConnectionClosed as error:
+        return error.rcvd.code if error.rcvd else 1006
+    raise AssertionError("not closed")
+
+
+@pytest.mark.parametrize(
+    ("first", "says"),
+    [
+        (b"bytes", "hello: Invalid JSON"),
+        ("{}", "hello, type: Field required"),
+        (hello(protocol=2), "hello, protocol: "),
+        (hello(restore="AAAA"), "hello, a field: Extra inputs are not permitted"),
+        (hello(model="nothing"), "no model of that name"),
+        (hello(width=100_000), "hello, width: Input should be less than or equal to"),
+        (hello(height=0), "hello: width and height go together"),
+        (hello(mode="slow"), "hello, mode: Input should be 'complete' or 'freshest'"),
+    ],
+)
+def test_a_wrong_hello_closes_1008_and_is_told_which_field(port: int, first: str | bytes, says: str) -> None:
+    code, reason = closed_for(port, first)
+    assert code == 1008
+    assert reason.startswith(says)
+
+
+def closed_for(port: int, *messages: str | bytes) -> tuple[int, str]:
+    """How a stream is closed that sends these."""
+    with raw(port) as socket:
+        for message in messages:
+            socket.send(message)
+        return close_code(socket), socket.close_reason or ""
+
+
+@pytest.mark.attack("WebSocket", "text where bytes are due", "1003")
+@pytest.mark.parametrize(
+    ("message", "says"),
+    [
+        ("text", "a text message"),
+        ('{"type": "hello"}', "a text message: its type must be reset, settings or probe"),
+        ('{"type": "snapshot"}', "a text message: its type must be reset, settings or probe"),
+        ('{"type":"settings","threshold":0}', "a text message, threshold: Input should be greater than 0.01"),
+        (b"short", "a binary message starts with a header"),
+        (bytes(12) + b"\x09\0\0\0", "unknown kind"),
+    ],
+)
+def test_wrong_messages_close_1003(port: int, message: str | bytes, says: str) -> None:
+    code, reason = closed_for(port, hello(), message)
+    assert code == 1003
+    assert reason.startswith(says)
+
+
+@pytest.mark.attack("WebSocket", "bad UTF-8", "1007")
+def test_bad_utf8_closes_1007(port: int) -> None:
+    with raw(port) as socket:
+        socket.send(hello())
+        socket.recv()
+        socket.send(b"\xff\xfe", text=True)
+        assert close_code(socket) == 1007
+
+
+@pytest.mark.attack("WebSocket", "message > 4 MiB", "1009, or cut off for who is still sending")
+def test_a_large_message_ends_the_stream(port: int) -> None:
+    with raw(port) as socket:
+        socket.send(hello())
+        socket.recv()
+        with suppress(ConnectionClosed):  # the refusal may come before all of it is sent
+            socket.send(bytes(4 * 2**20 + 1))
+        assert close_code(socket) in (1006, 1009)
+
+
+@pytest.mark.attack("WebSocket", "deflate", "not negotiated")
+def test_compression_is_not_negotiated(port: int) -> None:
+    with websockets.sync.client.connect(f"ws://127.0.0.1:{port}/v1/stream", compression="deflate") as socket:
+        assert socket.protocol.extensions == []
+
+
+@pytest.mark.attack("WebSocket", "evil or null Origin", "403 before accept; none (command-line client): allowed")
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "https://127.0.0.1.evil.example"])
+def test_foreign_origins_get_403(port: int, origin: str) -> None:
+    answer = refused(port, origin=origin)
+    assert (answer.status_code, list(json.loads(answer.body or b""))) == (403, ["error"])
+
+
+@pytest.mark.attack("WebSocket", "bad token in the handshake / in hello", "401 / close 1008")
+@pytest.mark.attack("WebSocket", "flood", "1008 above the rate cap")
+@pytest.mark.attack("WebSocket", "too many streams", "503 in the handshake")
+@pytest.mark.attack("WebSocket", "no hello; idle", "1008; 1001")
+def test_limits_of_a_stream() -> None:
+    with running(max_sessions=2, hello_s=0.3, idle_s=0.6, messages_per_s=20, token="0123456789abcdef") as port:
+        token = {"token": "0123456789abcdef"}
+        with raw(port) as late:
+            assert close_code(late) == 1008
+        with raw(port) as wrong:
+            wrong.send(hello(token="0123456789abcdeX"))
+            assert close_code(wrong) == 1008
+        assert refused(port, additional_headers={"Authorization": "Bearer wrong"}).status_code == 401
+        with raw(port) as flood:
+            flood.send(hello(**token))
+            with suppress(ConnectionClosed):  # the refusal may come before all are sent
+                for _ in range(60):
+                    flood.send(bytes(12) + b"\1\0\0\0")
+            assert close_code(flood) == 1008
+        with raw(port) as first, raw(port) as second:
+            for socket in (first, second):
+                socket.send(hello(**token))
+                socket.recv(5)
+            answer = refused(port)
+            assert answer.status_code == 503
+            assert answer.headers["retry-after"]
+            assert close_code(first) == 1001
+        with Client(f"http://127.0.0.1:{port}", token["token"]).stream(**SENSOR) as stream:
+            assert stream.ready["type"] == "ready"
+
+
+def test_one_address_holds_its_share_of_the_streams() -> None:
+    with running(max_sessions=4) as port, ExitStack() as stack:
+        for _ in range(3):
+            socket = stack.enter_context(raw(port))
+            socket.send(hello())
+            socket.recv(5)
+        answer = refused(port)
+        assert answer.status_code == 429
+        assert "this address" in json.loads(answer.body or b"")["error"]
+
+
+@pytest.mark.attack("WebSocket", "streams that say nothing", "hold no place of those who have the token")
+def test_who_says_nothing_holds_no_place() -> None:
+    with running(max_sessions=1, token="0123456789abcdef") as port, ExitStack() as stack:
+        silent = [stack.enter_context(raw(port)) for _ in range(3)]
+        with Client(f"http://127.0.0.1:{port}", "0123456789abcdef").stream(**SENSOR) as stream:
+            assert stream.ready["type"] == "ready"
+            silent[2].send(hello(token="0123456789abcdef"))
+            assert close_code(silent[2]) == 1013, "the place is taken meanwhile"
+
+
+@pytest.mark.attack("WebSocket", "a message on which the service fails", "1011")
+def test_a_stream_on_which_the_service_fails_closes_1011(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: object) -> None:
+        raise ZeroDivisionError
+
+    with raw(port) as socket:
+        socket.send(hello())
+        assert json.loads(socket.recv(PATIENCE_S))["type"] == "ready"
+        monkeypatch.setattr(StreamCore, "batches", failing)
+        socket.send(bytes(12) + b"\1\0\0\0")
+        assert close_code(socket) == 1011
+
+
+DRAWING = tiny(replace(EVENT_CONTRACT, window="drawing"), "drawn")
+DRAWING_SIZE = SensorSize(160, 120)
+HELLO = {"width": DRAWING_SIZE.width, "height": DRAWING_SIZE.height, "objects": 4, "logits": True, "picture": True}
+
+
+@pytest.fixture(scope="module")
+def drawing_client() -> Iterator[Client]:
+    with running(classifiers=(DRAWING, tiny()), max_pending=64) as port:
+        yield Client(f"http://127.0.0.1:{port}", timeout_s=PATIENCE_S)
+
+
+def film(frames: int = 40) -> Events:
+    """Two drawings that tremble before a camera."""
+    camera, parts = Emulator(DRAWING_SIZE), list[Events]()
+    for n in range(frames):
+        paper = np.full((120, 160), 210, np.uint8)
+        x, y = round(3 * np.sin(n * 0.9)), round(3 * np.cos(n * 1.3))
+        for strokes in ([[25, 30], [50, 30], [35, 75]], [[100, 30], [130, 45], [100, 60], [130, 75]]):
+            cv2.polylines(paper, [np.add(strokes, (x, y))], False, 40, 4)
+        parts.append(camera.push(paper, n * 20_000))
+    return joined(parts)
+
+
+NAMES = ("step", "label", "probabilities", "synops", "objects")
+
+
+def heard(answers: list[Prediction]) -> list[tuple[object, ...]]:
+    return [(one.steady, *(one.model_dump(mode="json", include={*NAMES})[name] for name in NAMES)) for one in answers]
+
+
+def alone(events: Events) -> list[tuple[object, ...]]:
+    """The same stream without a service."""
+    stream = Alone(Session(DRAWING, DRAWING_SIZE, objects=4))
+    inputs = stream.session.push(events)
+    assert max(len(given.views) for given in inputs) >= 2, "both are followed"
+    answers = [(answer.steady, json.loads(json.dumps(answer.prediction.fields()))) for answer in stream.step(inputs)]
+    return [(steady, *(fields[name] for name in NAMES)) for steady, fields in answers]
+
+
+def test_a_stream_answers_as_it_would_alone(drawing_client: Client) -> None:
+    events = film()
+    with drawing_client.stream(**HELLO) as stream:
+        for part in np.array_split(events, 12):
+            stream.send_events(part)
+        assert heard(finished(stream)) == alone(events)
+
+
+def test_a_stream_with_one_window_has_no_objects(drawing_client: Client) -> None:
+    with drawing_client.stream(width=24, height=32, picture=True) as stream:
+        stream.send_events(film(8))
+        assert all(one.objects is None for one in finished(stream))
+
+
+@pytest.mark.parametrize(
+    ("hello", "why"),
+    [
+        ({"objects": 9}, "objects"),
+        ({"objects": 2, "raw": True}, "not with raw"),
+        ({"objects": 2, "window": (0, 0, 20)}, "fixed window"),
+        ({"objects": 2, "model": "tiny"}, "all of the picture"),
+    ],
+)
+def test_what_cannot_be_looked_for_is_refused(drawing_client: Client, hello: dict[str, object], why: str) -> None:
+    with pytest.raises(ClientError, match=why), drawing_client.stream(width=96, height=80, **hello):
+        pass
+
+
+def test_a_recording_and_a_picture_have_objects_where_they_are_asked_for(drawing_client: Client) -> None:
+    file = BytesIO()
+    events = film()
+    np.savez(file, t=events["t"], x=events["x"], y=events["y"], p=events["p"], width=160, height=120)
+    recording, plain = (drawing_client.predict(file.getvalue(), name="film.npz", objects=n) for n in (4, 0))
+    assert isinstance(recording.objects, list)
+    assert plain.objects is None
+    pipeline = InputPipeline(DRAWING.card, DRAWING_SIZE)
+    assert list(pipeline.stream([events]))
+    assert (plain.events_in, plain.events_kept) == (pipeline.filter.n_events, pipeline.filter.n_kept)
+    picture = cv2.imencode(".png", np.full((120, 160), 200, np.uint8))[1].tobytes()
+    assert drawing_client.predict(picture, objects=4).objects == []
+    with pytest.raises(ClientError, match="all of the picture"):
+        drawing_client.predict(picture, model="tiny", objects=4)

@@ -1,7 +1,9 @@
-"""Sessions over HTTP: taught by files, looked at, corrected, kept, and nothing that a stranger could break."""
+"""Sessions over HTTP: taught by files, looked at, corrected, kept, and attacked (docs/service/security.md)."""
 
 import io
+import logging
 import os
+import threading
 import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,13 +17,15 @@ from spikesight.encoders.events import make_events
 from spikesight.encoders.recordings.files import digest, write_recording
 from spikesight.models.classifier import Classifier
 from spikesight.service.api import create_app
-from spikesight.service.client import Client
+from spikesight.service.client import Client, Prediction
 from spikesight.service.settings import Settings
+from spikesight.service.teach import saving
 from spikesight.service.teach.remote import RemoteTeaching
-from tests.service.teach.conftest import SENSOR, Record, taught
+from tests.service.teach.conftest import SENSOR, SIZE, Record, moving, taught
 from tests.support.inputs.samples import picture
 from tests.support.models import kept, tiny
-from tests.support.serving.http import refused
+from tests.support.serving.hostile import BOMBS, claimed, with_scans
+from tests.support.serving.http import body_of, get, refused, status_of, talk
 from tests.support.serving.servers import running, settings
 
 
@@ -104,12 +108,7 @@ def test_the_archive_is_an_ordinary_model(session: RemoteTeaching, record: Recor
     assert refused(session.download, "../lines")[0] == 400
 
 
-UNFIT = (
-    "",
-    "x" * 65,
-    "lesson-" + "0" * 24,
-    *["a/b", "..", "model", "con", "NUL.txt", "a."],
-)
+UNFIT = ("", "x" * 65, "lesson-" + "0" * 24, *["a/b", "..", "model", "con", "NUL.txt", "a."])
 
 
 @pytest.mark.attack("teaching", "saving as `..`, `CON`, `a.`, another session's id", "400")
@@ -155,6 +154,20 @@ def test_a_service_without_a_folder_keeps_nothing() -> None:
         assert (status, "--save-to" in sentence) == (403, True)
 
 
+@pytest.mark.attack("teaching", "saving and downloading on a full disk", "507; nothing is half-written")
+def test_a_full_disk_is_said(
+    session: RemoteTeaching, record: Record, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError
+
+    taught(session, record)
+    monkeypatch.setattr(saving, "save", full)
+    before = sorted(saved.iterdir())
+    assert refused(session.save, "more")[0] == refused(session.download, "more")[0] == 507
+    assert sorted(saved.iterdir()) == before
+
+
 @pytest.mark.attack("teaching", "too many sessions", "429; an ended one is 404")
 def test_sessions_are_counted_by_address_and_end(client: Client, record: Record) -> None:
     first, second = client.teach(), client.teach()
@@ -187,8 +200,13 @@ def test_names_of_classes_are_bounded(session: RemoteTeaching, record: Record, l
     assert refused(session.show, label, record("lying", 0))[0] == 400
 
 
+HOSTILE = [b"", b"no recording", os.urandom(4096), b"PK\3\4" + bytes(500), picture()[:60]]
+HOSTILE += [*BOMBS.values(), claimed(10**9), with_scans(4096, 2000)]
+
+
 @pytest.mark.attack("teaching", "hostile examples", "400 to 415, nothing is taken")
-@pytest.mark.parametrize("body", [b"", b"no recording", os.urandom(4096), b"PK\3\4" + bytes(500), picture()[:60]])
+@pytest.mark.attack("teaching", "image bombs, claims of 10^9 events, thousands of scans", "400, 413; nothing is taken")
+@pytest.mark.parametrize("body", HOSTILE)
 def test_hostile_bodies_leave_the_session_as_it_was(session: RemoteTeaching, body: bytes) -> None:
     status, sentence = refused(session.show, "x", body)
     assert 400 <= status < 500
@@ -199,3 +217,69 @@ def test_hostile_bodies_leave_the_session_as_it_was(session: RemoteTeaching, bod
 @pytest.mark.parametrize(("features", "status"), [("pixels", 400), ("nothing", 404), ("../tiny", 404)])
 def test_what_cannot_be_learnt_on_is_refused(client: Client, features: str, status: int) -> None:
     assert refused(client.teach, features)[0] == status
+
+
+@pytest.mark.attack("teaching", "a small recording of many minutes", "413 above the limit of steps")
+def test_a_recording_of_many_minutes_is_refused(session: RemoteTeaching, tmp_path: Path) -> None:
+    t = np.arange(0, 200_000_000, 900_000)
+    write_recording(tmp_path / "long.npz", make_events(t, t % 60, t % 40, t % 2), SENSOR, "npz")
+    assert refused(session.show, "x", tmp_path / "long.npz")[0] == 413
+    assert session.state().classes == []
+
+
+ROUTES = (
+    ("GET", ""),
+    ("DELETE", ""),
+    ("POST", "/examples?class=a"),
+    ("GET", "/examples/1"),
+    ("DELETE", "/examples/1"),
+    ("PATCH", "/classes?class=a&to=b"),
+    ("DELETE", "/classes?class=a"),
+    ("POST", "/save?name=a"),
+    ("GET", "/model.zip"),
+)
+
+
+@pytest.mark.attack("teaching", "ids of none: guessed, `..%2f`, `%00`, long ones", "400, 404 on every route")
+@pytest.mark.parametrize("identity", ["lesson-" + "0" * 24, "..%2f", "%2e%2e", "%00", "a" * 65, "x%0d%0aX:y", "%ff"])
+def test_ids_of_no_session(port: int, identity: str) -> None:
+    for method, below in ROUTES:
+        answer = talk(port, get(f"/v1/teach/{identity}{below}", "Content-Length: 0", method=method))
+        assert status_of(answer) in (400, 404, 405), (method, below)
+        assert list(body_of(answer)) == ["error"]
+
+
+OTHERS = ("tiny", "pixels")  # served, and not saved here
+NEVER = ("..%2f", "%2e%2e", "a%2fb", "%00", "a" * 65, "bystander", ".hidden", "lesson-" + "0" * 24)
+
+
+@pytest.mark.attack("teaching", "removing `..`, `a%2fb`, what is no saved model", "400, 404, 409")
+@pytest.mark.parametrize("name", [*OTHERS, *NEVER])
+def test_only_saved_models_are_removed(port: int, saved: Path, name: str) -> None:
+    (saved / "bystander").mkdir(exist_ok=True)
+    before = sorted(saved.rglob("*"))
+    answer = talk(port, get(f"/v1/models/{name}", "Content-Length: 0", method="DELETE"))
+    assert status_of(answer) in ((409,) if name in OTHERS else (400, 404, 405))
+    assert list(body_of(answer)) == ["error"]
+    assert sorted(saved.rglob("*")) == before
+
+
+@pytest.mark.attack("teaching", "another's id in metrics, logs, lists, names of threads", "in none of them")
+def test_a_sessions_id_is_told_to_nobody(
+    port: int, client: Client, session: RemoteTeaching, record: Record, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "spikesight")
+    taught(session, record)
+    assert session.state(wait=True).ready
+    client.predict(record("lying", 9), model=session.id, bin_ms=5)
+    for hello in ({"lesson": session.id}, {"model": session.id}, {"lesson": session.id, "bin_ms": 5}):
+        with client.stream(**hello, **SIZE) as stream:
+            stream.send_events(moving("lying", 0, 1))
+            next(message for message in stream.receive(60) if isinstance(message, Prediction))
+    asked = [get("/metrics"), get("/v1/models"), get("/v2/models/tiny")]
+    told = [body.decode() for body in (talk(port, request) for request in asked)]
+    assert all("tiny" in body for body in told)
+    told += [str(vars(logged)) for logged in caplog.records]
+    told += [thread.name for thread in threading.enumerate()]
+    assert "stream opened" in str(told)
+    assert [text for text in told if session.id in text] == []

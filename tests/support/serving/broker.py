@@ -89,14 +89,3 @@ class Subscriber:
     def close(self) -> None:
         self.client.disconnect()
         self.client.loop_stop()
-
-
-class Board(Subscriber):
-    """Another program that shows what each topic was told last."""
-
-    def __init__(self, port: int) -> None:
-        self.shown: dict[str, str] = {}
-        super().__init__(port, "#")
-
-    def _take(self, topic: str, body: bytes) -> None:
-        self.shown[topic] = body.decode()

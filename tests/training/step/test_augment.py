@@ -8,14 +8,7 @@ import torch
 from torch import Tensor
 
 from spikesight.training.config import TrainConfig
-from spikesight.training.step.augment import (
-    augment,
-    change_speed,
-    crop_middle,
-    drop_events,
-    motions,
-    move_images,
-)
+from spikesight.training.step.augment import augment, change_speed, crop_middle, drop_events, motions, move_images
 
 PLAIN = TrainConfig(shift=0, rotate=0.0, scale=0.0, drop=0.0)
 CASES = {
@@ -115,10 +108,7 @@ def test_a_motion_turns_and_mirrors_in_pixels_whatever_the_shape() -> None:
     mirror = 1 - 2 * torch.randint(0, 2, (n,), generator=source)
     cos, sin = angle.cos(), angle.sin()
     assert mirror.unique().tolist() == [-1, 1]
-    expected = [
-        [mirror * cos, -sin * h / w, 2 * right / w],
-        [mirror * sin * w / h, cos, 2 * down / h],
-    ]
+    expected = [[mirror * cos, -sin * h / w, 2 * right / w], [mirror * sin * w / h, cos, 2 * down / h]]
     torch.testing.assert_close(found, torch.stack([torch.stack(row, 1) for row in expected], 1))
 
 
