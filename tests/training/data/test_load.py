@@ -16,7 +16,7 @@ from spikesight.encoders.dvs import DvsEncoder
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.recordings.files import read_recording
 from spikesight.training.config import TrainConfig
-from spikesight.training.data import list_nmnist, load, load_data, read_item
+from spikesight.training.data import load, load_data, read_item
 from spikesight.training.data.drawn.printed import printed
 from spikesight.training.data.load import READS, EventWindows, count_named_read, resolve
 from spikesight.training.data.sets import Frames, ImageSet, Listing, Window
@@ -26,7 +26,6 @@ from tests.support.inputs.data_sets import (
     small_config,
     write_idx,
     write_nmnist,
-    write_nmnist_file,
     write_takes,
 )
 from tests.support.models import tiny
@@ -172,17 +171,6 @@ def test_what_joins_something_else_is_refused(
         write_nmnist(tmp_path, classes=classes, train=3, test=1)
     with pytest.raises(ValueError, match=says):
         load_data(small_config(tmp_path, **{"steps": None, "bin_us": None, "height": None, "width": None, **settings}))
-
-
-def test_the_quick_reader_reads_what_the_careful_one_does(root: Path) -> None:
-    item = list_nmnist(root).train[0]
-    events = read_item(item)[0]
-    late, off = events.copy(), events.copy()
-    late["t"][10:20] = late["t"][5]  # steps back in time
-    off["x"][7] = 40
-    for given in (events, late, off):
-        write_nmnist_file(item.path, given)
-        np.testing.assert_array_equal(read_item(item)[0], read_recording(item.path).events)
 
 
 def test_the_moments_of_images_are_those_of_a_channel_over_some_spread_evenly(
