@@ -34,10 +34,12 @@ from spikesight.models.novelty.profile import QUIET, measure
 from spikesight.models.shipped import find
 from spikesight.models.statistics import interval
 from spikesight.models.teach.few_shot import EmbeddedExample, Example, FewShotLearner, backbone
+from spikesight.training.config import TrainConfig
 from spikesight.training.corpora.digits import another_camera
 from spikesight.training.corpora.printed import glyph
-from spikesight.training.data import list_nmnist, read_item
+from spikesight.training.data import read_item
 from spikesight.training.data.images import FASHION, find_idx, list_fashionmnist, read_idx
+from spikesight.training.data.tonic_sets import list_named
 from spikesight.training.progress import with_progress
 from spikesight.training.run.assessment import auroc
 from spikesight.training.run.baselines import log_counts, predictions
@@ -71,7 +73,7 @@ SHIFTS: dict[str, faults.Fault | None] = {
 
 def recordings(root: Path) -> Shown:
     """Read the real test recordings of N-MNIST."""
-    return [(read_item(item)[0], item.label) for item in list_nmnist(root).test]
+    return [(read_item(item)[0], item.label) for item in list_named(TrainConfig(data="nmnist", root=str(root))).test]
 
 
 def emulated(root: Path, count: int = 300) -> Shown:

@@ -1,5 +1,6 @@
 """The stable names of this folder and their modules; each is imported at first use."""
 
+from .binning import ToBins as ToBins
 from .binning import bin_events as bin_events
 from .emulator.pixels import Emulator as Emulator
 from .emulator.pixels import PixelModel as PixelModel

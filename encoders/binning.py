@@ -111,3 +111,29 @@ def add_counts(
     if fault:
         raise EventsError(UNSORTED)
     return totals
+
+
+@dataclass(frozen=True)
+class ToBins:
+    """A transform of Tonic's kind: events to x_seq [T, 2, H, W], uint8, from the first event on.
+
+    sensor_size   (width, height) of the events' sensor, or (width, height, polarities) as Tonic's data sets have it
+    bin_us        length of a bin, microseconds
+    steps         T; None: as many bins as the events fill
+    size, mode    as for `bin_events`
+
+    Raises EventsError as `bin_events` does.
+    """
+
+    sensor_size: tuple[int, ...]
+    bin_us: int
+    steps: int | None = None
+    size: tuple[int, int] | None = None
+    mode: str = "binary"
+
+    def __call__(self, events: NDArray[Any]) -> NDArray[np.uint8]:
+        sensor = SensorSize(*self.sensor_size[:2])
+        known = as_events(events, sensor)
+        first, last = (int(known["t"][0]), int(known["t"][-1])) if len(known) else (0, 0)
+        steps = self.steps or (last - first) // self.bin_us + 1
+        return bin_events(known, first, self.bin_us, steps, sensor, self.size, mode=self.mode)

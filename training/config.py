@@ -40,6 +40,9 @@ class TrainConfig:
     root: Annotated[str, "where named data sets lie"] = "data"
     val_fraction: Annotated[float, "share of the training samples that choose the model"] = 0.15
     cache: Annotated[str, "folder of binned frames"] = ".cache"
+    transform: Annotated[str, "Tonic's data sets: its transforms, as Denoise(filter_time=10000), DropEvent(p=0.1)"] = (
+        UNSET
+    )
     layout: Annotated[
         Literal["auto", "classes", "sessions", "flat"],
         Section("a folder of your own recordings"),

@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from spikesight.models.contract import Contract
-from spikesight.training.data import Frames, list_nmnist
+from spikesight.training.config import TrainConfig
+from spikesight.training.data import Frames
 from spikesight.training.data.cache import bin_items
 from spikesight.training.data.sets import DataError, Item
+from spikesight.training.data.tonic_sets import list_named
 
 LIST = Path(__file__).with_name("nmnist.sha256")  # as `sha256sum --check` reads it, in N-MNIST's folder
 FOLDS = 5
@@ -47,12 +49,12 @@ def hash_of(rows: list[tuple[str, str]]) -> str:
 
 def items(root: Path, rows: list[tuple[str, str]]) -> list[Item]:
     """Return the listed files as samples. Raises DataError if one is missing or has another hash."""
-    folder = next(iter(list_nmnist(root).train)).path.parents[2]
+    folder = next(iter(list_named(TrainConfig(data="nmnist", root=str(root))).train)).path.parents[2]
     for sha, name in rows:
         file = folder / name
         if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != sha:
             raise DataError(f"{name} of N-MNIST is missing or not the listed one: the figures would be of other data")
-    return [Item(folder / name, int(Path(name).parent.name), "nmnist") for _, name in rows]
+    return [Item(folder / name, int(Path(name).parent.name)) for _, name in rows]
 
 
 @dataclass(frozen=True)

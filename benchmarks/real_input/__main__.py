@@ -23,8 +23,10 @@ from benchmarks.real_input.unknown import rows_of_near
 from spikesight.models.classifier import Classifier
 from spikesight.models.shipped import find
 from spikesight.models.statistics import interval
+from spikesight.training.config import TrainConfig
+from spikesight.training.data import read_item
 from spikesight.training.data.images import read_idx
-from spikesight.training.data.recordings import list_nmnist, read_item
+from spikesight.training.data.tonic_sets import list_named
 
 MODELS = ("nmnist", "mnist-direct")
 TABLES = ("pictures", "clips", "noise", "unknown", "near", "motions")
@@ -99,7 +101,7 @@ def films(classifier: Classifier, digits: Digits, photos: list[Path], seed: int,
 
 def noise(classifier: Classifier, root: Path, *, tuning: bool) -> None:
     """Test a model on real N-MNIST recordings with added noise events and hot pixels."""
-    listing = list_nmnist(root)
+    listing = list_named(TrainConfig(data="nmnist", root=str(root)))
     items = listing.train[::4] if tuning else listing.test
     recordings = [(*read_item(item), listing.labels[item.label]) for item in items]
     report.table("N-MNIST with sensor noise", "noise", *RIGHT)

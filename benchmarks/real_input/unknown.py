@@ -21,9 +21,11 @@ from spikesight.encoders.events import Events, SensorSize, make_events
 from spikesight.models.classifier import Classifier
 from spikesight.models.novelty import KEPT
 from spikesight.models.steps import Input, Prediction
+from spikesight.training.config import TrainConfig
 from spikesight.training.corpora.others import Digits
+from spikesight.training.data import read_item
 from spikesight.training.data.images import DEBIAN_FASHION, read_idx
-from spikesight.training.data.recordings import list_nmnist, read_item
+from spikesight.training.data.tonic_sets import list_named
 from spikesight.training.run.novelty import calibration_error
 
 NOISE_HZ = 12.0
@@ -179,7 +181,7 @@ def in_distribution(classifier: Classifier, root: Path, seed: int) -> dict[str, 
     order = np.random.default_rng(seed).permutation(len(digits))
     if classifier.contract.kind == "image":
         return {"MNIST test": ((encode_raw(classifier, digits[i]), int(labels[i])) for i in order)}
-    recordings = list_nmnist(root).test
+    recordings = list_named(TrainConfig(data="nmnist", root=str(root))).test
     shown = by_saccades(classifier, digits[order], seed)
     return {
         "N-MNIST test": ((classifier.event_inputs(*read_item(item)), item.label) for item in recordings),

@@ -202,18 +202,3 @@ def dat(words, last, out):
         word = np.int64(words[2 * index + 1])
         put_event(out, EVENT * index, last, word & 0x3FFF, word >> 14 & 0x3FFF, np.int64(word >> 28 > 0))
     return last
-
-
-@loop
-def decode(records, side, out):
-    """Decode N-MNIST records uint8 [n, 5] to EVENTS; False if one is a marker, off the sensor or out of order."""
-    last = 0
-    for i in range(len(records)):
-        x, y, mark = records[i, 0], records[i, 1], records[i, 2]
-        t = (mark & 0x7F) << 16 | records[i, 3] << 8 | records[i, 4]
-        if x >= side or y >= side or t < last:
-            return False
-        last = t
-        event = out[i]
-        event["t"], event["x"], event["y"], event["p"] = t, x, y, mark >= 128
-    return True

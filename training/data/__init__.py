@@ -2,7 +2,7 @@
 
 from spikesight.training.data.cache import bin_items
 from spikesight.training.data.load import list_data, load_data
-from spikesight.training.data.recordings import list_nmnist, read_item
+from spikesight.training.data.recordings import read_item
 from spikesight.training.data.sets import Data, DataError, Frames, Item
 
-__all__ = ["Data", "DataError", "Frames", "Item", "bin_items", "list_data", "list_nmnist", "load_data", "read_item"]
+__all__ = ["Data", "DataError", "Frames", "Item", "bin_items", "list_data", "load_data", "read_item"]

@@ -92,8 +92,9 @@ def make_input_filter(sensor: SensorSize, contract: Contract) -> InputFilter:
 
 
 def file_stamps(paths: Iterable[Path]) -> list[tuple[str, int, int]]:
-    """Return (path, bytes, modification time in ns) of each file, for a cache key."""
-    return [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    """Return (path, bytes, modification time in ns) of each file, zeros for what is no file, for a cache key."""
+    found = ((path, path.stat() if path.exists() else None) for path in paths)
+    return [(str(path), stat.st_size, stat.st_mtime_ns) if stat else (str(path), 0, 0) for path, stat in found]
 
 
 def bin_items(items: Sequence[Item], contract: Contract, folder: Path, what: str) -> Frames:
@@ -106,7 +107,7 @@ def bin_items(items: Sequence[Item], contract: Contract, folder: Path, what: str
 
     windows = [(item.begin_us, item.length_us) for item in items if item.length_us]
     key = {
-        "items": file_stamps(item.path for item in items),
+        "items": [(*stamp, item.mark) for item, stamp in zip(items, file_stamps(item.path for item in items))],
         "contract": contract_key(contract),
         **({"windows": windows} if windows else {}),
     }

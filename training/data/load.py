@@ -10,10 +10,11 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from spikesight.encoders.binning import CEILINGS
@@ -25,7 +26,7 @@ from spikesight.training.config import TrainConfig
 from spikesight.training.data.cache import bin_items, cached, file_stamps, shown_images
 from spikesight.training.data.images import IMAGES, PictureRows, find_imagenet, holds_pictures, list_pictures
 from spikesight.training.data.own import list_own, with_crop
-from spikesight.training.data.recordings import RECORDED, recorded
+from spikesight.training.data.recordings import recorded
 from spikesight.training.data.separate import TEST_FRACTION
 from spikesight.training.data.sets import (
     Data,
@@ -39,6 +40,7 @@ from spikesight.training.data.sets import (
     split_indices,
 )
 from spikesight.training.data.start import with_network, with_schedule
+from spikesight.training.data.tonic_sets import NAMED, kind_of, list_given, list_named
 from spikesight.training.flags import from_mapping
 
 IMAGE_STEPS = 4
@@ -49,32 +51,60 @@ MEASURED = 5000  # training images from which mean and standard deviation are co
 KEEP_DECODED_BYTES = 4 << 30  # larger sets of pictures are decoded as they are read
 DIGITS = "digits"  # N-MNIST's recordings among the samples of training/corpora/digits
 DIGIT_IMAGES = "digit-images"  # MNIST with the other pictures of that corpus
-DATA_NAMES = (*RECORDED, *IMAGES, "imagenet", DIGITS, DIGIT_IMAGES)
+DATA_NAMES = (*NAMED, *IMAGES, "imagenet", DIGITS, DIGIT_IMAGES)
 READS = "reads.jsonl"  # in the data folder: one line for each time that a test split is read
 ENCODINGS: dict[str, Mapping[str, object]] = {"events": CEILINGS, "image": IMAGE_ENCODERS}
 """Encodings by kind of data; the first is the default."""
 
 
+def is_recorded(data: str) -> bool:
+    """Return whether this is the name of a set of recordings: one of Tonic's or of a plug-in's."""
+    return bool(kind_of(data)) or data in recorded()
+
+
+class Kind(NamedTuple):
+    """What a run's data set is, and the function that lists it."""
+
+    own: bool  # a folder of the user's
+    images: bool
+    list: Callable[[TrainConfig], Listing | ImageSet]
+
+
+def kind_of_data(config: TrainConfig) -> Kind:
+    """Return the kind of a run's data set, by its name or from what its folder holds."""
+    name, root, path = config.data, Path(config.root), Path(config.data)
+    if kind_of(name):
+        return Kind(False, False, list_named)
+    if config.transform:
+        raise ValueError("--transform is for Tonic's data sets")
+    if name in recorded():
+        return Kind(False, False, lambda _: recorded()[name](root))
+    if name == DIGITS:
+        return Kind(False, False, lambda config: replace(list_named(replace(config, data="nmnist")), name=DIGITS))
+    if name == DIGIT_IMAGES:
+        return Kind(False, True, lambda _: replace(IMAGES["mnist"](root), name=DIGIT_IMAGES))
+    if name in IMAGES:
+        return Kind(False, True, lambda _: IMAGES[name](root))
+    if name == "imagenet" or holds_pictures(path):
+        return Kind(name != "imagenet", True, _list_pictures)
+    return Kind(True, False, lambda config: list_own(config, path))
+
+
 def list_data(config: TrainConfig) -> Listing | ImageSet:
     """List the samples of a run's data set, by name or from a folder of recordings or pictures. Raises ValueError."""
-    if config.data == DIGIT_IMAGES:
-        return replace(IMAGES["mnist"](Path(config.root)), name=DIGIT_IMAGES)
-    if config.data in IMAGES:
-        return IMAGES[config.data](Path(config.root))
-    if config.data == DIGITS:
-        return replace(recorded()["nmnist"](Path(config.root)), name=DIGITS)
-    if config.data in recorded():
-        return recorded()[config.data](Path(config.root))
-    if config.data == "imagenet":
-        path, name, side = find_imagenet(Path(config.root)), "imagenet", IMAGENET_SIDE
-    else:
-        path, name, side = Path(config.data), Path(config.data).resolve().name, FOLDER_SIDE
-        if not holds_pictures(path):
-            return list_own(config, path)
+    return kind_of_data(config).list(config)
+
+
+def _list_pictures(config: TrainConfig) -> ImageSet:
+    """List ImageNet, whose pictures are kept larger and cropped when used, or a folder of pictures."""
+    named = config.data == "imagenet"
+    path = find_imagenet(Path(config.root)) if named else Path(config.data)
+    side = IMAGENET_SIDE if named else FOLDER_SIDE
     size = kept = config.height or side, config.width or side
-    if config.data == "imagenet":  # kept larger, cropped when used
+    if named:
         kept = size[0] * 8 // 7, size[1] * 8 // 7
-    return replace(list_pictures(path, name, *kept, config.channels or 3), input_size=size)
+    found = list_pictures(path, "imagenet" if named else path.resolve().name, *kept, config.channels or 3)
+    return replace(found, input_size=size, own=not named)
 
 
 def resolve(config: TrainConfig, listing: Listing | ImageSet) -> TrainConfig:
@@ -106,17 +136,25 @@ def _shortest_bin(config: TrainConfig, window: Window) -> int:
 
 def load_data(config: TrainConfig) -> Data:
     """Load the splits of a run, ready to train on. Raises DataError, and ValueError for settings that do not fit."""
-    named = config.data in recorded() or config.data == DIGITS
-    own = not named and config.data not in (*IMAGES, "imagenet", DIGIT_IMAGES)
-    images = not named and (not own or holds_pictures(Path(config.data)))
-    config = with_network(config, own=own and not images, images=images)
-    listing = list_data(config)
-    config = resolve(config, listing)
-    config = with_schedule(config, len(listing.train), min(config.height, config.width), own=own, images=images)
+    kind = kind_of_data(config)
+    config = with_network(config, own=kind.own and not kind.images, images=kind.images)
+    return _load(kind.list(config), config)
+
+
+def load_given(train: Any, test: Any | None, settings: Mapping[str, Any]) -> Data:
+    """Load a data set like Tonic's, as `Data.of` does."""
+    config = from_mapping(TrainConfig(), {"data": type(train).__name__, **settings}, "Data.of")
+    config = with_network(config, own=True, images=False)
+    return _load(list_given(train, test, config), config)
+
+
+def _load(listing: Listing | ImageSet, config: TrainConfig) -> Data:
+    config, images = resolve(config, listing), isinstance(listing, ImageSet)
+    side = min(config.height, config.width)
+    config = with_schedule(config, len(listing.train), side, own=listing.own, images=images)
     if isinstance(listing, Listing):
         return _load_recordings(listing, config)
-    data = _load_images(listing, config)
-    return replace(data, notes=(_contents(data),)) if own else data
+    return _load_images(listing, config)
 
 
 def count_read(root: Path, name: str, by: str) -> int | None:
@@ -137,7 +175,7 @@ def count_read(root: Path, name: str, by: str) -> int | None:
 
 def count_named_read(root: Path, data: str, by: str) -> int | None:
     """Call `count_read` if `data` is a set's name; return None for a folder."""
-    return count_read(root, data, by) if data in DATA_NAMES or data in recorded() else None
+    return count_read(root, data, by) if data in DATA_NAMES or is_recorded(data) else None
 
 
 class EventWindows(Dataset[tuple[Any, Any]]):
@@ -180,27 +218,40 @@ class EventWindows(Dataset[tuple[Any, Any]]):
         self.__dict__.update(state, _frames=np.load(state["_frames"], mmap_mode="r"))
 
 
-def _split(labels: np.ndarray, names: Sequence[str], own_test: bool, config: TrainConfig) -> dict[str, np.ndarray]:
-    """Divide the training samples: rows by part; "test" is empty if the set has its own test split."""
-    rows, test = np.arange(len(labels)), np.array([], int)
+def _split(
+    labels: Sequence[int], groups: Sequence[str], names: Sequence[str], own_test: bool, config: TrainConfig
+) -> dict[str, NDArray[np.int64]]:
+    """Divide the training samples: rows by part; "test" is empty if the set has its own test split, else by `names`.
+
+    Samples of a group stay together; groups are drawn class by class, or from all if one holds several classes.
+    """
+    classes: dict[str, set[int]] = {}
+    for group, label in zip(groups, labels):
+        classes.setdefault(group, set()).add(label)
+    alone = all(len(of) == 1 for of in classes.values())
+    strata, rows, test = np.array([min(of) if alone else 0 for of in classes.values()]), np.arange(len(classes)), []
     if not own_test:
-        rows, test = split_by_name(names or list(map(str, rows)), labels, TEST_FRACTION)
-    rest, val = split_indices(labels[rows], config.val_fraction, config.seed)
-    return {"train": rows[rest], "val": rows[val], "test": test}
+        rows, test = split_by_name(list(dict(zip(groups, names)).values()), strata, TEST_FRACTION)
+    rest, val = split_indices(strata[rows], config.val_fraction, config.seed)
+    parts = {"train": rows[rest], "val": rows[val], "test": test}
+    number = {group: n for n, group in enumerate(classes)}
+    member = np.array([number[group] for group in groups])
+    return {part: np.flatnonzero(np.isin(member, of)) for part, of in parts.items()}
 
 
 def divided(listing: Listing, config: TrainConfig) -> dict[str, Sequence[Item]]:
     """Return the recordings, or their windows, of each part: "train", "val" and "test"."""
     if listing.val is not None:
         return {"train": listing.train, "val": listing.val, "test": listing.test}
-    labels = np.array([item.label for item in listing.train])
-    rows = _split(labels, [item.name for item in listing.train], bool(listing.test), config)
-    chosen = {part: [listing.train[i] for i in of] for part, of in rows.items()}
+    items = listing.train
+    groups, names = zip(*((item.group or str(item.path), item.group or item.name) for item in items))
+    rows = _split([item.label for item in items], groups, names, bool(listing.test), config)
+    chosen = {part: [items[i] for i in of] for part, of in rows.items()}
     return {**chosen, "test": listing.test or chosen["test"]}
 
 
 def _digests(files: Iterable[Path]) -> tuple[str, ...]:
-    paths = sorted(set(files))
+    paths = sorted({path for path in files if path.is_file()})
     return tuple(digest(path) for path in paths) if len(paths) <= MOST_DIGESTS else ()
 
 
@@ -237,6 +288,7 @@ def _load_recordings(listing: Listing, config: TrainConfig) -> Data:
         val_items=tuple(chosen["val"]),
         recorded=len(chosen["train"]),
         config=config,
+        own=listing.own,
         notes=listing.notes,
         left_out=listing.left_out,
         digests=_digests(item.path for item in (*chosen["train"], *chosen["val"])),
@@ -251,7 +303,8 @@ def _image_fit(labels: Sequence[str]) -> Literal["digit", "plain"]:
 
 def _load_images(images: ImageSet, config: TrainConfig) -> Data:
     own, folder = images.test, Path(config.cache)
-    rows = _split(images.train.labels, images.names, own is not None, config)
+    names = images.names or [str(n) for n in range(len(images.train))]
+    rows = _split(images.train.labels.tolist(), names, names, own is not None, config)
     train, val, test = (_rows(images.train, of, folder) for of in rows.values())
     test = test if own is None else _rows(own, np.arange(len(own)), folder)
     mean, std = _moments(train) if config.encoding == "direct" else ((), ())
@@ -277,15 +330,12 @@ def _load_images(images: ImageSet, config: TrainConfig) -> Data:
         train=train, outliers=outliers, val=val, test=test, labels=images.labels, contract=contract,
         recorded=len(train), config=config,
         digests=_digests(files[n] for n in (*rows["train"], *rows["val"])) if files else (),
-        split={"data": images.name, "seed": config.seed, "official_test": own is not None, **parts},
+        split={"data": images.name, "seed": config.seed, "official_test": own is not None, **parts}, own=images.own,
+        notes=(
+            f"{len(images.labels)} classes, pictures as {config.height} x {config.width} pixels: {len(train)} for "
+            f"training, {len(val)} validation, {len(test)} test",
+        ),
     )  # fmt: skip
-
-
-def _contents(data: Data) -> str:
-    """Return a sentence on a folder of pictures."""
-    train, val, test = len(data.train), len(data.val), len(data.test)
-    side = f"{data.contract.height} x {data.contract.width} pixels"
-    return f"{len(data.labels)} classes, pictures as {side}: {train} for training, {val} validation, {test} test"
 
 
 def _rows(frames: Frames, rows: np.ndarray, folder: Path) -> Frames:

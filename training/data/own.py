@@ -53,7 +53,7 @@ def list_own(config: TrainConfig, path: Path) -> Listing:
         *_coverage(folder, scans, [item for items in parts.values() for item in items]),
     )
     train, val, test = (tuple(parts[part]) for part in parts)
-    return Listing(path.resolve().name, labels, train, test, scans[0].sensor, window, val, notes, left_out)
+    return Listing(path.resolve().name, labels, train, test, scans[0].sensor, window, val, True, notes, left_out)
 
 
 class Usable(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from spikesight.encoders.events import SensorSize
+from spikesight.encoders.events import Events, SensorSize
 from spikesight.models.contract import Contract
 from spikesight.training.config import TrainConfig
 
@@ -21,15 +21,20 @@ class MissingDataError(DataError):
     """Error for a data set that is not there at all; it says how to get it."""
 
 
+Read = tuple[Events, SensorSize]
+
+
 @dataclass(frozen=True)
 class Item:
-    """One sample: a file on disk or a window of it, its class, and the name of its reader in READERS."""
+    """One sample: a file on disk, a window of it or a sample of somebody else's data set, and its class."""
 
-    path: Path
+    path: Path  # of a sample in memory, made of its part, class and number
     label: int
-    reader: str = "recording"
     begin_us: int = 0  # of the window, from the recording's first event
     length_us: int = 0  # of the window; 0: the whole recording
+    read: Callable[[], Read] | None = field(default=None, compare=False)  # another data set's reader of it
+    mark: str = ""  # what the events depend on beside the file: a transform, or a digest of them
+    group: str = ""  # the user or recording that it is of: those of one are never in two parts
 
     @property
     def name(self) -> str:
@@ -54,7 +59,7 @@ class Window:
 class Listing:
     """The samples of a set of recordings; `test` is empty if the set has no test split.
 
-    A user's own folder is already divided into windows: `val` is not None, and `notes` say how, in sentences.
+    A user's own folder is already divided into windows: `val` is not None. `notes` say in sentences how it is divided.
     """
 
     name: str
@@ -64,6 +69,7 @@ class Listing:
     sensor: SensorSize
     window: Window
     val: tuple[Item, ...] | None = None
+    own: bool = False  # somebody's own recordings: few, and of any classes
     notes: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()  # files that cannot be read, each with its reason
 
@@ -103,6 +109,7 @@ class ImageSet:
     test: Frames | None
     names: tuple[str, ...] = ()  # of the training images, if they are files
     input_size: tuple[int, int] | None = None  # of the network's input, if pictures are kept larger
+    own: bool = False  # somebody's own folder
 
     @property
     def size(self) -> tuple[int, int]:
@@ -123,7 +130,8 @@ class Data:
     test_items: tuple[Item, ...] = ()  # the recordings of `test`; empty for images
     recorded: int  # number of distinct recordings or images among the training samples
     config: TrainConfig = field(default_factory=TrainConfig)  # of the run, with bins and input size filled in
-    notes: tuple[str, ...] = ()  # how a folder was divided, in sentences
+    own: bool = False  # somebody's own recordings or pictures: few, and of any classes
+    notes: tuple[str, ...] = ()  # what the samples are and how they were divided, in sentences
     left_out: tuple[str, ...] = ()  # files of it that cannot be read, each with its reason
     train_items: tuple[Item, ...] = ()  # the recordings of `train`, which begins with them; empty for images
     val_items: tuple[Item, ...] = ()  # the recordings of `val`; empty for images
@@ -131,6 +139,18 @@ class Data:
     outliers: Frames | None = None  # training samples of none of the classes, labelled len(labels)
     digests: tuple[str, ...] = ()  # hashes of the training and validation recordings, if they are not too many
     camera: dict[str, Any] = field(default_factory=dict)  # camera settings that all training recordings share
+
+    @classmethod
+    def of(cls, dataset: Any, test: Any | None = None, **settings: Any) -> "Data":
+        """Load a data set like Tonic's: indexable, with samples (events, label) or (frames, label), and a
+        `sensor_size`. Each sample is one recording, as in a folder of your own; `test` holds those to test on.
+
+        Events are flat structured arrays (`as_events`); frames are counts [T, 2, H, W], whose length is that of the
+        transform that made them, or `bin_us`. `settings` are fields of TrainConfig. Raises DataError and ValueError.
+        """
+        from spikesight.training.data.load import load_given  # which is above this module
+
+        return load_given(dataset, test, settings)
 
 
 RowSplit = tuple[np.ndarray, np.ndarray]  # (remaining rows, chosen rows), both ascending

@@ -79,16 +79,24 @@ def suitable_window(scans: Sequence[Scan], fewest: int) -> Window:
     length. Otherwise a window is ten bins of 30 to 100 ms, such that a bin has about 0.3 events for each pixel of the
     input. It is cropped to what moves, since an object may be elsewhere another day.
     """
-    sensor = scans[0].sensor
-    scale = min(1.0, LARGEST_SIDE / max(sensor.width, sensor.height))
-    height, width = (max(1, round(side * scale)) for side in (sensor.height, sensor.width))
-    length = float(np.median([s.length_us for s in scans]))
+    length, (height, width) = float(np.median([s.length_us for s in scans])), _input_size(scans[0].sensor)
     if fewest >= CLIPS and length <= LONGEST_CLIP_US:
-        steps = max(STEPS, -(-int(length) // CLIP_BIN_US))
-        return Window(steps, max(1_000, round(length / steps / 1_000) * 1_000), height, width)
+        return clip_window(length, scans[0].sensor)
     wanted = FULL * height * width / median_slot_events(scans) * SLOT_US
     bin_us = float(np.clip(wanted, SHORTEST_BIN_US, LONGEST_BIN_US))
     return Window(STEPS, round(bin_us / 1_000) * 1_000, height, width, crop="object")
+
+
+def clip_window(length_us: float, sensor: SensorSize) -> Window:
+    """Return the window that covers a recording of this length: ten bins, or as many as make bins of 200 ms at most."""
+    steps = max(STEPS, -(-int(length_us) // CLIP_BIN_US))
+    return Window(steps, max(1_000, round(length_us / steps / 1_000) * 1_000), *_input_size(sensor))
+
+
+def _input_size(sensor: SensorSize) -> tuple[int, int]:
+    """Return the (height, width) of a network's input for this sensor, LARGEST_SIDE at most."""
+    scale = min(1.0, LARGEST_SIDE / max(sensor.width, sensor.height))
+    return max(1, round(sensor.height * scale)), max(1, round(sensor.width * scale))
 
 
 def window_starts(begin_us: int, end_us: int, length_us: int, hop_us: int) -> list[int]:

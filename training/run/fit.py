@@ -1,7 +1,9 @@
 """Run a training from settings to report: choose the model on the validation split, read the test split once."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from spikesight.training.config import TrainConfig
 from spikesight.training.data import Data, load_data
 from spikesight.training.data.start import network_name
 from spikesight.training.distributed import Processes, choose_device, join_processes
+from spikesight.training.flags import from_mapping
 from spikesight.training.progress import say
 from spikesight.training.run.loop import Run
 from spikesight.training.run.novelty import unlike_start
@@ -30,25 +33,36 @@ def run_folder(config: TrainConfig) -> Path:
         folder, number = Path(config.output) / f"{name}-{number}", number + 1
 
 
-def load_on_all(config: TrainConfig, processes: Processes) -> Data:
+def load_on_all(load: Callable[[], Data], processes: Processes) -> Data:
     """Load the data; the main process fills the cache while the others wait."""
     if not processes.main:
         processes.wait()
-    data = load_data(config)
+    data = load()
     if processes.main:
         processes.wait()
     return data
 
 
-def fit(config: TrainConfig, folder: Path, *, resume: bool = False) -> dict[str, Any]:
+def fit(
+    source: TrainConfig | Data | Any, folder: Path, *, test: Any | None = None, resume: bool = False, **settings: Any
+) -> dict[str, Any]:
     """Train in `folder` and write the report; return the final metrics (empty except in the main process).
 
-    `resume` continues from the last checkpoint. Raises ValueError and TrainingError; KeyboardInterrupt after a Ctrl-C,
-    when a checkpoint and the best model so far, in model/, are written.
+    `source`: the settings of a run, loaded data, or a data set like Tonic's, for which `Data.of` takes `test` and
+    `settings`. `resume` continues from the last checkpoint. Raises ValueError and TrainingError; KeyboardInterrupt
+    after a Ctrl-C, when a checkpoint and the best model so far, in model/, are written.
     """
+    if isinstance(source, TrainConfig | Data) and (settings or test is not None):
+        raise ValueError("fit takes a test set and settings beside a data set only: they are in what it was given")
+    if isinstance(source, TrainConfig):
+        config, load = source, partial(load_data, source)
+    elif isinstance(source, Data):
+        config, load = source.config, lambda: source
+    else:
+        config, load = from_mapping(TrainConfig(), settings, "fit"), partial(Data.of, source, test, **settings)
     processes = join_processes(config, choose_device(config.device))
-    data = load_on_all(config, processes)
-    why = None if config.epochs is not None or not data.notes else reason_not_to_train(data)
+    data = load_on_all(load, processes)
+    why = None if config.epochs is not None or not data.own else reason_not_to_train(data)
     if why:
         data = replace(data, config=replace(data.config, epochs=0))
     run = Run(data, folder, processes)
@@ -59,7 +73,7 @@ def fit(config: TrainConfig, folder: Path, *, resume: bool = False) -> dict[str,
         write_environment(folder, run.config, run.data)
         for line in (*run.data.notes, *filter(None, [unlike_start(run.data), why])):
             say(line)
-        if run.data.notes and processes.world == 1:
+        if run.data.own and processes.world == 1:
             say(run.plan())
         say(f"run folder: {folder}")
     try:

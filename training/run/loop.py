@@ -102,7 +102,7 @@ class Run:
 
     def _class_weights(self) -> Tensor | None:
         """Return weights by which rare classes count more, in a user's own folder."""
-        if not self.data.notes:
+        if not self.data.own:
             return None
         weights = class_weights(torch.from_numpy(self.data.train.labels), len(self.data.labels))
         return weights if weights is None else weights.to(self.device)

@@ -21,10 +21,10 @@ from spikesight.models.steps import Input, Outcome, Prediction
 from spikesight.training.config import TrainConfig
 from spikesight.training.data.folders import read_folder
 from spikesight.training.data.images import PictureRows, holds_pictures
-from spikesight.training.data.load import DATA_NAMES, list_data
+from spikesight.training.data.load import DATA_NAMES, is_recorded, list_data
 from spikesight.training.data.own import SPARSE, usable
-from spikesight.training.data.recordings import read_item, recorded
-from spikesight.training.data.sets import DataError, Frames, ImageSet, Item, MissingDataError
+from spikesight.training.data.recordings import read_item
+from spikesight.training.data.sets import DataError, Frames, ImageSet, Item, Listing, MissingDataError
 from spikesight.training.data.windows import PACKET_US
 from spikesight.training.progress import with_progress
 from spikesight.training.run.baselines import MOST, log_counts, pixels
@@ -77,8 +77,10 @@ def read_set(
     Raises DataError, and ValueError for images with an event model or events with an image model.
     """
     contract = classifier.contract
-    if contract.kind == "events" and data in recorded():
-        listing = recorded()[data](Path(root))
+    named = TrainConfig(data=data, root=root)
+    if contract.kind == "events" and is_recorded(data):
+        listing = list_data(named)
+        assert isinstance(listing, Listing)
         items = (part == "test" and listing.test) or listing.train
         return read_recordings(classifier, [Source(item, listing.labels[item.label]) for item in items])
     if contract.kind == "events" and (data in DATA_NAMES or holds_pictures(Path(data))):
@@ -87,7 +89,7 @@ def read_set(
         if data not in DATA_NAMES and Path(data).is_dir() and not holds_pictures(Path(data)):
             raise ValueError(f"{classifier.name} takes images, and {data} holds none in <class>/<file>")
         size = {"height": contract.height, "width": contract.width, "channels": contract.channels}
-        images = list_data(replace(TrainConfig(data=data, root=root), **size))
+        images = list_data(replace(named, **size))
         assert isinstance(images, ImageSet)
         chosen = images.train if part == "train" else images.test or images.train
         files = chosen.frames.paths if isinstance(chosen.frames, PictureRows) else ()
@@ -184,12 +186,12 @@ def _read(classifier: Classifier, number: int, inputs: Iterator[Input]) -> tuple
 def _shared(classifier: Classifier, files: Iterable[Path]) -> tuple[str, ...]:
     """Return the names of the files that the model was trained on or chosen by."""
     trained = set(classifier.card.training.get("recordings", ()))
-    return tuple(Item(path, 0).name for path in files if trained and digest(path) in trained)
+    return tuple(Item(path, 0).name for path in files if trained and path.is_file() and digest(path) in trained)
 
 
 def packets_of(item: Item) -> tuple[SensorSize, Iterator[Events]]:
     """Return a recording's sensor size and its events in packets, so that memory stays bounded. Raises DataError."""
-    if item.reader != "recording":
+    if item.read is not None:
         events, sensor = read_item(item)
         return sensor, iter([events])
     try:

@@ -208,7 +208,7 @@ class Made:
 def _make(folder: Path, data: Data, progress: Progress) -> Made:
     """Load the best network of a run and choose its read-out; say which."""
     network, card = load(folder / "checkpoints" / "best")
-    read_out = read_out_for(network, data) if data.notes else None
+    read_out = read_out_for(network, data) if data.own else None
     if read_out is not None:
         right = ", ".join(f"{right} by {name}" for name, right in read_out.right.items())
         say(f"answers are read by {read_out.name}; of {read_out.count} validation windows are right: {right}")

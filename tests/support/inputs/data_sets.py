@@ -146,6 +146,33 @@ def write_stripes(root: Path) -> Path:
     return root
 
 
+def write_cifar10dvs(root: Path) -> Path:
+    """CIFAR10-DVS as Tonic unpacks it: AEDAT 4 files of two of the ten classes."""
+    for (label, name), number in product(enumerate(("airplane", "cat")), range(6)):
+        path = placed(root / "CIFAR10DVS" / name / f"cifar10_{name}_{number}.aedat4")
+        write_recording(path, digit_events(label, number), SensorSize(128, 128))
+    return root
+
+
+def write_pokerdvs(root: Path) -> Path:
+    """POKER-DVS as Tonic unpacks it: arrays [events, 4] of t, x, y and p, of 20 ms."""
+    for (part, first), (label, suit), number in product((("train", 0), ("test", 9)), enumerate(("cl", "he")), range(4)):
+        events = digit_events(label, first + number, length_us=20_000)
+        rows = np.stack([events[name].astype(np.int64) for name in "txyp"], 1)
+        np.save(placed(root / "POKERDVS" / f"pips_{part}" / suit / f"{number}.npy"), rows)
+    return root
+
+
+def write_dvslip(root: Path) -> Path:
+    """DVS-Lip as Tonic unpacks it: structured arrays by word."""
+    for (part, first), (label, word), number in product(
+        (("train", 0), ("test", 9)), enumerate(("action", "years")), range(4)
+    ):
+        events = digit_events(label, first + number, length_us=600_000)
+        np.save(placed(root / "DVSLip" / "DVS-Lip" / part / word / f"{number}.npy"), events[["t", "x", "y", "p"]])
+    return root
+
+
 def write_dvsgesture(root: Path) -> Path:
     """DVS128 Gesture as Tonic unpacks it: eleven classes, three users to train on and one to test; rows of ms."""
     for (folder, users), label in product((("ibmGestureTrain", 3), ("ibmGestureTest", 1)), range(11)):

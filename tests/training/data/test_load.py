@@ -15,14 +15,13 @@ from spikesight.encoders.dvs import DvsEncoder
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.recordings.files import read_recording
 from spikesight.training.config import TrainConfig
-from spikesight.training.data import list_nmnist, load, load_data, read_item
+from spikesight.training.data import load, load_data, read_item
 from spikesight.training.data.load import READS, EventWindows, count_named_read, resolve
 from spikesight.training.data.sets import Frames, ImageSet, Listing, Window
 from tests.support.inputs.data_sets import (
     small_config,
     write_idx,
     write_nmnist,
-    write_nmnist_file,
     write_takes,
 )
 from tests.support.models import tiny
@@ -96,17 +95,6 @@ def test_cropped_recordings_are_fed_as_the_model_will_be_served(root: Path) -> N
         np.testing.assert_array_equal(frames, [given.x for given in fed])
     whole = load_data(small_config(root, height=32, width=32))
     assert not np.array_equal(whole.test.frames, data.test.frames)
-
-
-def test_the_quick_reader_reads_what_the_careful_one_does(root: Path) -> None:
-    item = list_nmnist(root).train[0]
-    events = read_item(item)[0]
-    late, off = events.copy(), events.copy()
-    late["t"][10:20] = late["t"][5]  # steps back in time
-    off["x"][7] = 40
-    for given in (events, late, off):
-        write_nmnist_file(item.path, given)
-        np.testing.assert_array_equal(read_item(item)[0], read_recording(item.path).events)
 
 
 def test_the_moments_of_images_are_those_of_a_channel_over_some_spread_evenly(

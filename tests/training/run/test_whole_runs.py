@@ -248,7 +248,7 @@ def test_a_new_run_has_a_new_folder_of_its_name_also_before_another_has_written(
 def test_rare_classes_count_more_in_a_folder_of_ones_own(root: Path, own: bool) -> None:
     data = load_data(small_config(root))
     train = data.train.take(np.concatenate([np.flatnonzero(data.train.labels == 0), [data.train.labels.argmax()]]))
-    run = Run(replace(data, train=train, notes=("a folder",) if own else ()), root / "runs" / "x")
+    run = Run(replace(data, train=train, own=own), root / "runs" / "x")
     assert (run.weights is not None) == own
     if run.weights is not None:
         assert run.weights[1] > run.weights[0]
