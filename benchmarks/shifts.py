@@ -35,9 +35,9 @@ from spikesight.models.shipped import find
 from spikesight.models.statistics import interval
 from spikesight.models.teach.few_shot import EmbeddedExample, Example, FewShotLearner, backbone
 from spikesight.training.config import TrainConfig
-from spikesight.training.corpora.digits import another_camera
-from spikesight.training.corpora.printed import glyph
 from spikesight.training.data import read_item
+from spikesight.training.data.corpora.digits import another_camera
+from spikesight.training.data.corpora.printed import glyph
 from spikesight.training.data.images import FASHION, find_idx, list_fashionmnist, read_idx
 from spikesight.training.data.tonic_sets import list_named
 from spikesight.training.progress import with_progress

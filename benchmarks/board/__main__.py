@@ -28,7 +28,7 @@ from spikesight.models.networks.energy import PICOJOULES
 from spikesight.models.networks.stdp import StdpConfig, StdpLayer, rates_of
 from spikesight.models.shipped import find
 from spikesight.training.compare.comparison import costs
-from spikesight.training.corpora.others import Digits
+from spikesight.training.data.corpora.others import Digits
 from spikesight.training.data.images import Pictures, load_images
 from spikesight.training.data.load import count_read
 from spikesight.training.run.assessment import assess, auroc, truth_of

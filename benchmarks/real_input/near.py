@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikesight.encoders.preprocess.fit import centred
-from spikesight.training.corpora.others import KINDS, SIDE, Digits, Random, fitted, side_by_side, stroked
-from spikesight.training.corpora.printed import glyph
+from spikesight.training.data.corpora.others import KINDS, SIDE, Digits, Random, fitted, side_by_side, stroked
+from spikesight.training.data.corpora.printed import glyph
 
 GREEK_CYRILLIC = "ΓΔΘΛΞΠΣΨΩαβγδεζηκλμνξπφψωДЖЙЛУФЦШЩЪЫЭЮЯ"
 PICTOGRAMS = "←↑→↓↔↕⇐⇒★☆♠♣♥♦✓✗☎✂♪♫☺☼"

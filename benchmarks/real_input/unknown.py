@@ -22,8 +22,8 @@ from spikesight.models.classifier import Classifier
 from spikesight.models.novelty import KEPT
 from spikesight.models.steps import Input, Prediction
 from spikesight.training.config import TrainConfig
-from spikesight.training.corpora.others import Digits
 from spikesight.training.data import read_item
+from spikesight.training.data.corpora.others import Digits
 from spikesight.training.data.images import DEBIAN_FASHION, read_idx
 from spikesight.training.data.tonic_sets import list_named
 from spikesight.training.run.novelty import calibration_error

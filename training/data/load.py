@@ -49,7 +49,7 @@ MOST_DIGESTS = 10_000  # recordings or pictures of larger sets are not listed in
 FOLDER_SIDE, IMAGENET_SIDE = 64, 224
 MEASURED = 5000  # training images from which mean and standard deviation are computed
 KEEP_DECODED_BYTES = 4 << 30  # larger sets of pictures are decoded as they are read
-DIGITS = "digits"  # N-MNIST's recordings among the samples of training/corpora/digits
+DIGITS = "digits"  # N-MNIST's recordings among the samples of training/data/corpora/digits
 DIGIT_IMAGES = "digit-images"  # MNIST with the other pictures of that corpus
 DATA_NAMES = (*NAMED, *IMAGES, "imagenet", DIGITS, DIGIT_IMAGES)
 READS = "reads.jsonl"  # in the data folder: one line for each time that a test split is read
@@ -268,7 +268,10 @@ def _load_recordings(listing: Listing, config: TrainConfig) -> Data:
     train, val = (bin_items(chosen[part], contract, folder, f"binning {part}") for part in ("train", "val"))
     outliers = made = None
     if config.data == DIGITS:
-        from spikesight.training.corpora.digits import training_samples, validation_samples  # draws by matplotlib: slow
+        from spikesight.training.data.corpora.digits import (  # draws by matplotlib: slow
+            training_samples,
+            validation_samples,
+        )
 
         root = Path(config.root)
         train, outliers = training_samples(root, folder, train, shown_images(names["val"]), config.seed)
@@ -323,7 +326,9 @@ def _load_images(images: ImageSet, config: TrainConfig) -> Data:
     files = images.train.frames.paths if isinstance(images.train.frames, PictureRows) else ()
     outliers = None
     if config.data == DIGIT_IMAGES:
-        from spikesight.training.corpora.digits import training_images  # draws by matplotlib, which takes long to load
+        from spikesight.training.data.corpora.digits import (
+            training_images,  # draws by matplotlib, which takes long to load
+        )
 
         train, outliers = training_images(train, folder, config.seed)
     return Data(

@@ -62,7 +62,9 @@ def takes_of(config: TrainConfig, val: Sequence[Item], trained: Sequence[str]) -
     """Return what `calibration` does, from the validation recordings and the names of the training recordings."""
     takes = [Take(lambda item=item: read_item(item), item.label) for item in evenly(val, MOST)]
     if config.data == DIGITS:
-        from spikesight.training.corpora.digits import other_digits  # draws by matplotlib, which takes long to load
+        from spikesight.training.data.corpora.digits import (
+            other_digits,  # draws by matplotlib, which takes long to load
+        )
 
         takes += starmap(Take, other_digits(Path(config.root), shown_images(trained), EMULATED))
     return takes

@@ -149,7 +149,7 @@ class Run:
         if self.data.left_out:
             made["left_out"] = list(self.data.left_out)
         if self.data.outliers is not None:
-            from spikesight.training.corpora.others import KINDS  # later versions may draw further kinds
+            from spikesight.training.data.corpora.others import KINDS  # later versions may draw further kinds
 
             made["outliers"] = list(KINDS)
         return Card(self.data.contract, self.data.labels, made, metrics)

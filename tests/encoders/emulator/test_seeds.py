@@ -9,7 +9,7 @@ from benchmarks.common import handheld
 from spikesight.encoders.emulator.noise import HOT_HZ, with_noise
 from spikesight.encoders.emulator.saccades import saccade_events
 from spikesight.encoders.events import SensorSize, make_events
-from spikesight.training.corpora.others import dead_leaves
+from spikesight.training.data.corpora.others import dead_leaves
 from tests.support.inputs.samples import drawing
 
 CAMERA, SMALL = SensorSize(96, 64), SensorSize(34, 34)

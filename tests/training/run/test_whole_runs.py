@@ -20,8 +20,8 @@ from torch import nn
 from spikesight.model import load
 from spikesight.models.classifier import Classifier
 from spikesight.training.config import TrainConfig
-from spikesight.training.corpora.others import KINDS
 from spikesight.training.data import load_data
+from spikesight.training.data.corpora.others import KINDS
 from spikesight.training.distributed import Processes
 from spikesight.training.flags import from_mapping
 from spikesight.training.run.evaluate import Evaluation

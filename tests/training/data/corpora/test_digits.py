@@ -10,11 +10,11 @@ import torch
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.recordings.files import read_recording
-from spikesight.training.corpora import digits, motion, strokes
-from spikesight.training.corpora.digits import CHOOSING, Corpus, Pictures
-from spikesight.training.corpora.printed import glyph
-from spikesight.training.corpora.sensor import Sensor, film
 from spikesight.training.data import load_data
+from spikesight.training.data.corpora import digits, motion, strokes
+from spikesight.training.data.corpora.digits import CHOOSING, Corpus, Pictures
+from spikesight.training.data.corpora.printed import glyph
+from spikesight.training.data.corpora.sensor import Sensor, film
 from spikesight.training.data.sets import DataError
 from tests.support.inputs.data_sets import small_config, write_mnist, write_nmnist
 

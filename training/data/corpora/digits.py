@@ -22,12 +22,12 @@ from spikesight.encoders.emulator.saccades import NMNIST, Saccades, saccades
 from spikesight.encoders.events import NMNIST_SENSOR, Events, SensorSize, make_events
 from spikesight.encoders.preprocess.fit import centred
 from spikesight.encoders.recordings.arrays import write_npz
-from spikesight.training.corpora.motion import Draws, paths, table
-from spikesight.training.corpora.others import KINDS, Digits, dead_leaves
-from spikesight.training.corpora.printed import glyph
-from spikesight.training.corpora.sensor import Sensor, film
-from spikesight.training.corpora.strokes import digit
 from spikesight.training.data.cache import cached
+from spikesight.training.data.corpora.motion import Draws, paths, table
+from spikesight.training.data.corpora.others import KINDS, Digits, dead_leaves
+from spikesight.training.data.corpora.printed import glyph
+from spikesight.training.data.corpora.sensor import Sensor, film
+from spikesight.training.data.corpora.strokes import digit
 from spikesight.training.data.images import find_idx, read_idx
 from spikesight.training.data.recordings import Read
 from spikesight.training.data.sets import Frames

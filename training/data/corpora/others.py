@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikesight.encoders.preprocess.fit import DIGIT_SIZE, centred
-from spikesight.training.corpora.printed import glyph
+from spikesight.training.data.corpora.printed import glyph
 
 LETTERS = "ACEFHKLMNPRTUVWXYacdefhkmnprtuvwxyԱԲԳԵԿՀՁՃՄՆՊՋՎՏՓՔաբգեթժխծկհձղճմնպջվտփֆ"  # Latin, Armenian
 SYMBOLS = "#%@?+=×÷∑√∞≠±¶†€¥~^<>{}"
