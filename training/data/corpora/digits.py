@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -240,6 +241,7 @@ CHOOSING = range(42_000, 44_000)  # the same, for the validation samples
 SAMPLES, CHOSEN_BY = 1_000_000, 1_200  # training samples, of which a run sees some; made validation samples
 PRINTED, STROKED, OTHERS = 12_000, 12_000, 28_000  # pictures to draw samples from
 REAL_EVERY = 8  # of so many training samples one is a real recording
+PHOTOGRAPHED = 0.4  # share of the images
 HARD = {"two digits": 3, "half digits": 2, "mirrored digits": 2, "scribbles": 2}  # kinds of no digit shown more often
 
 
@@ -286,12 +288,38 @@ def training_samples(
 
 
 def training_images(written: Frames, cache: Path, seed: int) -> tuple[Frames, Frames]:
-    """Return (digits, written, printed and drawn; what is no digit), as frames uint8 [M, 1, 1, 28, 28]."""
-    more = [_drawn(cache, "printed", PRINTED, seed), _drawn(cache, "stroked", STROKED, seed)]
-    handwriting = Pictures(written.frames[:, 0, 0], written.labels)
-    others = _others(handwriting, cache)
-    images, labels = (np.concatenate(each) for each in zip(*[handwriting, *more]))
-    return Frames(images[:, None, None], labels), Frames(others.images[:, None, None], others.labels)
+    """Return (digits, written, printed and drawn; what is no digit), as frames uint8 [M, 1, 1, 28, 28].
+
+    PHOTOGRAPHED of each are as they look when a camera's picture of paper has been fitted to the input.
+    """
+    parts = [_drawn(cache, "printed", PRINTED, seed), _drawn(cache, "stroked", STROKED, seed)]
+    digits = Pictures(written.frames[:, 0, 0], written.labels)
+    others = _others(digits, cache)
+    digits = Pictures(*(np.concatenate(each) for each in zip(digits, *parts)))
+    frames = []
+    for number, (images, labels) in enumerate((digits, others)):
+        random = _random(seed, 8, number)
+        seen = np.stack([photographed(one, random) if random.random() < PHOTOGRAPHED else one for one in images])
+        frames.append(Frames(seen[:, None, None], labels))
+    return frames[0], frames[1]
+
+
+def photographed(image: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
+    """Return a drawing, uint8 [28, 28], seen on paper by a camera and fitted again."""
+    side = int(random.integers(40, 120))
+    big = cv2.resize(image.astype(np.float32), (side, side), interpolation=cv2.INTER_CUBIC)
+    corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32) * side
+    moved = corners + random.normal(0, 0.05, (4, 2)) * side
+    big = cv2.warpPerspective(big, cv2.getPerspectiveTransform(corners, moved.astype(np.float32)), (side, side))
+    big = cv2.GaussianBlur(big, (0, 0), side / 28 * random.uniform(0.2, 0.9))
+    big += random.normal(0, random.uniform(0, 15), big.shape)
+    low, steep = random.uniform(60, 160), random.uniform(0.03, 0.1)
+    ink, none = 1 / (1 + np.exp(-steep * (big - low))), 1 / (1 + np.exp(steep * low))
+    ink = 255 * ((ink - none) / (1 - none)).clip(0)
+    rows, columns = np.nonzero(ink > 128)
+    if not len(rows):
+        return image
+    return centred(ink[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1].astype(np.float32))
 
 
 def validation_samples(root: Path, cache: Path, seed: int) -> Corpus:
