@@ -27,6 +27,7 @@ SHOWN, KEPT = 0.9, 0.5
 """`known` at the thresholds that 95 % (SHOWN) and 99 % (KEPT) of the validation windows reach or exceed."""
 SLOPE = float(np.log(SHOWN / (1 - SHOWN)))  # of the logistic function through both thresholds
 AT_BIN = ".lines"  # suffix of a checkpoint's array names for the lines of a shorter bin
+LEAST = 20  # validation samples to fix thresholds on
 SHRINK = 1e-3  # shrinkage of a covariance: this share of the mean variance is added to its diagonal
 FAR = 60.0  # bound of the logistic function's exponent, against overflow
 
@@ -259,8 +260,8 @@ def fit_novelty(layers: int, training: Windows, validation: Windows, weight: flo
     kinds = []
     for number in np.unique(validation.kinds):
         trained, valid = training.kinds == number, validation.kinds == number
-        if valid.sum() < 20:
-            raise ValueError(f"{valid.sum()} validation samples are too few to fix thresholds on; 20 at least")
+        if valid.sum() < LEAST:
+            raise ValueError(f"{valid.sum()} validation samples are too few to fix thresholds on; {LEAST} at least")
         rates = np.sqrt(training.rates[trained, -1])
         kinds.append(ClassDistance.fit(rates, training.labels[trained], training.weights[trained]))
     if len({distance.centres.shape for distance in kinds}) > 1:
@@ -275,13 +276,20 @@ def fit_lines(kinds: Sequence[ClassDistance], of: Windows, weight: float = 1.0) 
         rows, valid = [], of.kinds == number
         logits, labels, weights = of.logits[valid], of.labels[valid], of.weights[valid]
         for at, fewest in enumerate(active):
-            far = distance.score(np.sqrt(of.rates[valid, at]))
+            far, cold = distance.score(np.sqrt(of.rates[valid, at])), energy(logits[:, at])
+            read = _read_right(logits[:, at], labels)
             temperature = fit_temperature(logits[:, at], labels, weights, 1 / (len(labels) + 1))
             before, after = (calibration_error(softmax(logits[:, at] / t), labels, weights) for t in (1.0, temperature))
             temperature = temperature if after < before else 1.0  # what does not help is not kept
-            rows.append((temperature, *kind_lines(far, energy(logits[:, at]), weights, weight), fewest))
+            rows.append((temperature, *kind_lines(far[read], cold[read], weights[read], weight), fewest))
         found.append(lines_of(np.array(rows, np.float64).T))
     return found
+
+
+def _read_right(logits: NDArray, labels: NDArray) -> NDArray[np.bool_]:
+    """Return which windows are read right, [M], all if hardly any is: what no network could read sets no threshold."""
+    right = logits.argmax(1) == labels
+    return right if right.sum() >= LEAST else np.ones_like(right)
 
 
 def fewest_active(of: Windows, at: int) -> float:

@@ -52,9 +52,12 @@ def calibrate_novelty(network: nn.Module, data: Data) -> tuple[NoveltyDetector, 
         raise ValueError("this network has no neurons to watch")
     forward = forwarder(network, data.contract, layers)
     for_distance, for_lines = prepared(data, data.contract)
-    learnt, chosen = _spread(data.train, MOST_TRAINING), _spread(data.val, MOST_VALIDATION)
+    learnt = _spread(data.train, MOST_TRAINING)
     training = run_windows(forward, [(learnt, prepare) for prepare in for_distance], data.contract)
-    validation = run_windows(forward, [(chosen, prepare) for prepare in for_lines], data.contract)
+    recorded = len(data.val) - (len(data.made) if data.made is not None else 0)
+    chosen = [data.val.take(rows) for rows in np.split(np.arange(len(data.val)), [recorded]) if len(rows)]
+    parts = [(_spread(part, MOST_VALIDATION), prepare) for part in chosen for prepare in for_lines]
+    validation = run_windows(forward, parts, data.contract)
     known = fit_novelty(layers, training, validation, distance_weight(data))
     return known, _measured(known, training, validation)
 
