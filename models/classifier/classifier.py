@@ -241,11 +241,9 @@ class Classifier:
         """Return one prediction for each step of a still image; the last is the answer."""
         return self.predict(self.image_inputs(image, seed=seed))
 
-    def encode_image(
-        self, image: np.ndarray, *, encoding: str | None = None, steps: int | None = None, seed: int = 0
-    ) -> Tensor:
-        """Encode a still image for an image model: x_seq [T, 1, C, H, W]. None: the contract's encoding and steps."""
-        contract = self.contract if encoding is None else replace(self.contract, encoding=encoding)
+    def encode_image(self, image: np.ndarray, *, steps: int | None = None, seed: int = 0) -> Tensor:
+        """Encode a still image for an image model: x_seq [T, 1, C, H, W]. None: the contract's steps."""
+        contract = self.contract
         fit = fit_digit if contract.still == "digit" else fit_plain
         pixels = torch.from_numpy(fit(image, contract.height, contract.width, contract.channels)).float() / 255
         if contract.mean and contract.encoding == "direct":
