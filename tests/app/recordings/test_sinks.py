@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spikesight.app.recordings import sinks
-from spikesight.app.recordings.sinks import CameraError, DvSink, open_sink
+from spikesight.app.recordings import play as sinks
+from spikesight.app.recordings.play import CameraError, DvSink, open_sink
 from spikesight.encoders.events import Events, SensorSize, make_events
 from spikesight.encoders.sources import network
 from spikesight.encoders.sources.address import SourceLost

@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spikesight.models.novelty.bins import novelty_at
-from spikesight.models.novelty.score import ClassDistance, Kind, Lines, NoveltyDetector, gathered, rows_of
+from spikesight.models.novelty.score import ClassDistance, Kind, Lines, NoveltyDetector, gathered, novelty_at, rows_of
 
 TRAINED_US, WIDTH, KINDS = 10_000, 3, 2
 SPAN_US = 40_000

@@ -8,8 +8,7 @@ from spikesight.encoders.events import SensorSize, make_events
 from spikesight.encoders.roi.alignment import aligned
 from spikesight.models.classifier import Classifier
 from spikesight.models.networks.resnet import ResNetConfig
-from spikesight.models.teach.augment import augmented
-from spikesight.models.teach.few_shot import EmbeddedExample, Example, FewShotLearner, pieces_of
+from spikesight.models.teach.few_shot import EmbeddedExample, Example, FewShotLearner, augmented, pieces_of
 from tests.support.inputs.data_sets import digit_events
 from tests.support.models import lively
 

@@ -12,9 +12,8 @@ from spikesight.encoders.events import make_events
 from spikesight.encoders.packets import pack
 from spikesight.service.http.errors import Broken, Stopped
 from spikesight.service.runtime import Runtime
-from spikesight.service.stream.live import Live
+from spikesight.service.stream.live import Live, Outbox, end_all
 from spikesight.service.stream.messages import EVENTS_T64, Ended, Frame, Hello
-from spikesight.service.stream.outbox import Outbox, end_all
 from spikesight.service.stream.protocol import Outgoing, StreamCore
 from tests.support.models import EVENT_CONTRACT, tiny
 from tests.support.serving.servers import limited

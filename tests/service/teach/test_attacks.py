@@ -9,8 +9,7 @@ import pytest
 
 from spikesight.encoders.events import make_events
 from spikesight.encoders.recordings.files import write_recording
-from spikesight.service.client import Client, Prediction
-from spikesight.service.teach.remote import RemoteTeaching
+from spikesight.service.client import Client, Prediction, RemoteTeaching
 from tests.service.teach.conftest import SENSOR, SIZE, Record, moving, taught
 from tests.support.serving.hostile import BOMBS, claimed, with_scans
 from tests.support.serving.http import body_of, get, post, refused, status_of, talk

@@ -15,9 +15,8 @@ from spikesight.encoders.events import make_events
 from spikesight.encoders.recordings.files import digest, write_recording
 from spikesight.models.classifier import Classifier
 from spikesight.service.api import create_app
-from spikesight.service.client import Client
+from spikesight.service.client import Client, RemoteTeaching
 from spikesight.service.settings import Settings
-from spikesight.service.teach.remote import RemoteTeaching
 from tests.service.teach.conftest import SENSOR, Record, taught
 from tests.support.inputs.samples import picture
 from tests.support.models import kept, tiny
