@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from spikesight.service.sinks.delivery import Deliveries, Delivery, open_deliveries
-from spikesight.service.sinks.messages import Message, SinkError, SinkLost
-from spikesight.service.sinks.webhook import SECRET, Webhook
+from spikesight.service.sinks.sink import SECRET, Message, SinkError, SinkLost, Webhook
 from tests.support.serving import receiver as receiving
 from tests.support.serving.receiver import Receiver
 from tests.support.waiting import until

@@ -9,11 +9,9 @@ from unittest.mock import MagicMock
 
 import pytest
 
-from spikesight.service.sinks import mqtt as module
+from spikesight.service.sinks import sink as module
 from spikesight.service.sinks.delivery import Delivery
-from spikesight.service.sinks.messages import Message, SinkError, SinkLost
-from spikesight.service.sinks.mqtt import Mqtt
-from spikesight.service.sinks.sink import open_sink
+from spikesight.service.sinks.sink import Message, Mqtt, SinkError, SinkLost, open_sink
 from tests.support.processes import in_fresh_process
 from tests.support.serving.broker import Broker, Subscriber, require_broker
 from tests.support.serving.receiver import SECRET, Receiver
@@ -66,7 +64,7 @@ def test_lines_follow_a_file_that_is_moved_away(tmp_path: Path) -> None:
 
 FILL = """
 import resource, signal
-from spikesight.service.sinks.messages import Message, SinkLost
+from spikesight.service.sinks.sink import Message, SinkLost
 from spikesight.service.sinks.sink import open_sink
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (10, resource.RLIM_INFINITY))

@@ -9,8 +9,7 @@ from contextlib import closing, contextmanager
 
 import pytest
 
-from spikesight.service.sinks.messages import Message, SinkError, SinkLost, SinkRefused
-from spikesight.service.sinks.webhook import SECRET, Webhook, key_of
+from spikesight.service.sinks.sink import SECRET, Message, SinkError, SinkLost, SinkRefused, Webhook, key_of
 from tests.support.serving.http import PATIENCE_S
 
 KEY = "a secret of many characters"
