@@ -13,13 +13,13 @@ It has no dependency that the service does not have.
 import base64
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 import numpy as np
@@ -35,12 +35,6 @@ from spikesight.service.stream.messages import EVENTS_T64, IMAGE, PICTURE, Frame
 from spikesight.service.teach.bodies import TakenBody, TeachingBody
 
 
-class Ask(Protocol):
-    """A function that sends a request: method, path, body and the body's media type."""
-
-    def __call__(self, method: str, path: str, body: bytes | None = None, kind: str = "") -> bytes: ...
-
-
 class RemoteTeaching:
     """A teaching session on a service; a context manager that ends it. Methods raise ClientError.
 
@@ -50,7 +44,7 @@ class RemoteTeaching:
     Path("things.zip").write_bytes(teaching.download("things"))
     """
 
-    def __init__(self, ask: Ask, features: str | None = None) -> None:
+    def __init__(self, ask: Callable[..., bytes], features: str | None = None) -> None:
         self._ask = ask
         self.id = TeachingBody.model_validate_json(ask("POST", "/v1/teach" + query(features=features))).id
 
