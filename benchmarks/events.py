@@ -320,7 +320,7 @@ def tcp(_: int) -> None:
     """Send events of the virtual camera by TCP at 1 Mev/s; print the share received and the delay until our packet."""
     import socket
 
-    from spikesight.app.recordings.sinks import DvSink
+    from spikesight.app.recordings.play import DvSink
     from spikesight.encoders.sources.network import DvDriver
     from spikesight.encoders.sources.source import Source, parse
 

@@ -6,9 +6,9 @@ from numbers import Real
 from typing import Any, Literal
 
 from spikesight.models.novelty import NoveltyDetector
-from spikesight.models.novelty.bins import novelty_at
 from spikesight.models.novelty.conformal import Conformal
 from spikesight.models.novelty.profile import Profile
+from spikesight.models.novelty.score import novelty_at
 
 
 class CheckpointError(ValueError):

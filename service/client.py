@@ -13,14 +13,14 @@ It has no dependency that the service does not have.
 import base64
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from threading import Lock
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +32,81 @@ from spikesight.encoders.events import as_events
 from spikesight.encoders.packets import pack
 from spikesight.service.http.bodies import CameraBody, ModelsBody, PredictBody, SampleBody, StepBody
 from spikesight.service.stream.messages import EVENTS_T64, IMAGE, PICTURE, Frame
-from spikesight.service.teach.bodies import TeachingBody
-from spikesight.service.teach.remote import RemoteTeaching, query
+from spikesight.service.teach.bodies import TakenBody, TeachingBody
+
+
+class RemoteTeaching:
+    """A teaching session on a service; a context manager that ends it. Methods raise ClientError.
+
+    teaching.show("cup", Path("cup.aedat4"))
+    teaching.show("phone", Path("phone.aedat4"))
+    print(teaching.state(wait=True).advice)
+    Path("things.zip").write_bytes(teaching.download("things"))
+    """
+
+    def __init__(self, ask: Callable[..., bytes], features: str | None = None) -> None:
+        self._ask = ask
+        self.id = TeachingBody.model_validate_json(ask("POST", "/v1/teach" + query(features=features))).id
+
+    def state(self, *, wait: bool = False) -> TeachingBody:
+        """Return the session's state; `wait`: only after all examples are learnt."""
+        return self._state("GET", wait="1" if wait else None)
+
+    def show(self, label: str, recording: Path | bytes, name: str = "") -> TakenBody:
+        """Add a recording's windows, or an image seen with small movements, as examples of a class.
+
+        `recording` is a file or its bytes, then with a file `name`.
+        """
+        if isinstance(recording, Path):
+            recording, name = recording.read_bytes(), recording.name
+        path = self._path("/examples", **{"class": label, "name": name or None})
+        return TakenBody.model_validate_json(self._ask("POST", path, recording, "application/octet-stream"))
+
+    def picture(self, number: int) -> bytes:
+        """Return an example's events as a PNG."""
+        return self._ask("GET", self._path(f"/examples/{number}"))
+
+    def drop(self, number: int) -> TeachingBody:
+        """Remove an example."""
+        return self._state("DELETE", f"/examples/{number}")
+
+    def rename(self, label: str, to: str) -> TeachingBody:
+        """Rename a class."""
+        return self._state("PATCH", "/classes", **{"class": label, "to": to})
+
+    def forget(self, label: str) -> TeachingBody:
+        """Remove a class with its examples."""
+        return self._state("DELETE", "/classes", **{"class": label})
+
+    def save(self, name: str) -> TeachingBody:
+        """Save the model on the service, which serves it to all clients."""
+        return self._state("POST", "/save", name=name)
+
+    def download(self, name: str = "taught") -> bytes:
+        """Return the model's folder as a ZIP file."""
+        return self._ask("GET", self._path("/model.zip", name=name))
+
+    def end(self) -> None:
+        """End the session; only saved models are kept."""
+        self._ask("DELETE", self._path(""))
+
+    def __enter__(self) -> "RemoteTeaching":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def _state(self, method: str, below: str = "", **wanted: Any) -> TeachingBody:
+        return TeachingBody.model_validate_json(self._ask(method, self._path(below, **wanted)))
+
+    def _path(self, below: str, **wanted: Any) -> str:
+        return f"/v1/teach/{self.id}{below}" + query(**wanted)
+
+
+def query(**wanted: Any) -> str:
+    """Return a URL's query string, leaving out parameters that are None."""
+    given = {name: value for name, value in wanted.items() if value is not None}
+    return f"?{urlencode(given, quote_via=quote)}" if given else ""
 
 
 class ClientError(Exception):

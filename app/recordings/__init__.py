@@ -1,4 +1,4 @@
 """Commands of `spikesight` about recordings, one module each.
 
-`info`, `transcode`, `play`, `record`, `emulate`. `sinks` are the network's ends of `play`.
+`info`, `transcode`, `play`, `record`, `emulate`.
 """

@@ -22,7 +22,6 @@ from spikesight.encoders.sample import IMAGE_SUFFIXES, read_pixels
 DESCRIPTION = """Turn images into recordings of events, or a video into one recording.
 
   spikesight emulate photos/ events/ --size 128x128      <class>/<image> becomes <class>/<image>.npz
-  spikesight emulate mnist/ events/ --count 1000         MNIST's IDX files, N-MNIST-like by default
   spikesight emulate photos/ events/ --sensor davis346 --format aedat4
   spikesight emulate clip.mp4 clip.aedat4 --threshold 0.15
 
@@ -41,19 +40,17 @@ class Picture:
     grey: NDArray[np.uint8]
     label: str
     name: str
-    inverted: bool = False  # to be shown as dark on light
+    inverted: bool  # to be shown as dark on light
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("source", type=Path, metavar="IN", help="folder of images or of MNIST files, or a video")
+    add("source", type=Path, metavar="IN", help="folder of images, or a video")
     add("target", type=Path, metavar="OUT", help="folder, or for a video a file")
     add("--size", type=SensorSize.parse, metavar="WxH", help="sensor (default: 34x34; a video's own)")
     add("--sensor", choices=tuple(CAMERAS), help="a camera's size, thresholds, bandwidth, noise and hot pixels")
     kinds = "of the recordings (default: npz; of a video by the file's name)"
     add("--format", choices=WRITABLE, help=kinds)
-    add("--count", type=int, default=0, help="only so many images, as many of each class")
-    add("--light", action="store_true", help="images: drawings of light on dark stay so")
     add("--threshold", type=float, help="contrast of one event, in log intensity")
     add("--noise", type=float, help="noise events of a pixel a second")
     add("--steady", action="store_true", help="video: take out what all pixels share (lamp flicker)")
@@ -73,9 +70,9 @@ def run(args: argparse.Namespace) -> int:
     camera = CAMERAS.get(args.sensor)
     sensor = camera.size if camera else args.size or NMNIST_SENSOR
     done = n = 0
-    for index, picture in enumerate(balanced(pictures(args.source), args.count)):
+    for index, picture in enumerate(pictures(args.source)):
         seed = args.seed + index
-        movement = Saccades(inverted=picture.inverted and not args.light, **_pixels(args, camera))
+        movement = Saccades(inverted=picture.inverted, **_pixels(args, camera))
         events = saccades(picture.grey, sensor, movement=movement, seed=seed)
         events = camera.heated(events, args.seed) if camera else events
         if not len(events):
@@ -84,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
         _write(args.target / picture.label / picture.name, events, sensor, name)
         done, n = done + 1, n + len(events)
     if not done:
-        raise EventsError(f"there are no images in {args.source}: neither <class>/<image> files nor MNIST's IDX files")
+        raise EventsError(f"there are no images in {args.source}: none <class>/<image>")
     print(f"{args.target}: {done:,} recordings of {sensor} pixels, {n / done:,.0f} events each")
     return 0
 
@@ -101,19 +98,7 @@ def _write(stem: Path, events: Events, sensor: SensorSize, name: str) -> None:
 
 
 def pictures(folder: Path) -> Iterator[Picture]:
-    """Yield the images of `<class>/<image>` files, or of MNIST's IDX files (gzipped or not), training images first."""
-    found = {path.name.removesuffix(".gz"): path for path in sorted(folder.glob("*-images-idx3-ubyte*"), reverse=True)}
-    sets = sorted(found.values(), key=lambda path: not path.name.startswith("train"))
-    for path in sets:  # one of each: torchvision leaves the gzipped files beside the others
-        from spikesight.training.data.images import read_idx  # imports PyTorch, which nothing else here needs
-
-        images = read_idx(path)
-        labels = read_idx(path.with_name(path.name.replace("images-idx3", "labels-idx1")))
-        part = "" if len(sets) == 1 else path.name.split("-")[0] + "-"
-        for index, (image, label) in enumerate(zip(images, labels)):
-            yield Picture(image, str(int(label)), f"{part}{index + 1:05d}", inverted=True)
-    if sets:
-        return
+    """Yield the images of `<class>/<image>` files."""
     taken = set[Path]()
     for path in sorted(folder.glob("*/*")):
         if path.suffix.lower() in IMAGE_SUFFIXES:
@@ -143,22 +128,6 @@ def framed(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
     top, left = round(rows.min() + down - (side - 1) / 2), round(columns.min() + across - (side - 1) / 2)
     around = np.pad(grey, side, constant_values=paper)
     return around[top + side : top + 2 * side, left + side : left + 2 * side]
-
-
-def balanced(all_pictures: Iterator[Picture], count: int) -> Iterator[Picture]:
-    """Yield the first `count` pictures, spread evenly over the classes; all of them for 0."""
-    if not count:
-        yield from all_pictures
-        return
-    waiting: dict[str, list[Picture]] = {}
-    for picture in all_pictures:
-        if len(mine := waiting.setdefault(picture.label, [])) < count:
-            mine.append(picture)
-    for turn in range(count):
-        for label in sorted(waiting):
-            if turn < len(waiting[label]) and count > 0:
-                count -= 1
-                yield waiting[label][turn]
 
 
 def _video(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
 """Live predictions on the desktop.
 
-`demo` is the command, `overlay` draws the picture, `window` shows it, `counting` counts crossing objects.
+`demo` is the command and its window, `overlay` draws the picture, `counting` counts crossing objects.
 """

@@ -1,6 +1,7 @@
 """Read and write recordings. A file's content tells its format; damage causes a warning or one RecordingError."""
 
 import hashlib
+import importlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from spikesight.encoders.events import (
     as_events,
     empty_events,
     joined,
+    make_events,
 )
 from spikesight.encoders.plugins import extend
 from spikesight.encoders.recordings import (
@@ -29,12 +31,12 @@ from spikesight.encoders.recordings import (
     aedat4,
     arrays,
     bags,
-    foreign,
     hdf5,
     nmnist,
     prophesee,
     text,
 )
+from spikesight.encoders.recordings.columns import events_of, sensor
 from spikesight.encoders.recordings.format import (
     HEAD_BYTES,
     CutShort,
@@ -46,6 +48,40 @@ from spikesight.encoders.recordings.format import (
     to_read,
     topic_of,
 )
+
+ASL_DVS = SensorSize(240, 180)
+MAT_NAMES = {"t": "ts", "x": "x", "y": "y", "p": "pol"}
+
+
+def open_mat(path: Path) -> Opened:
+    """Open a file of arrays ts in microseconds, x, y counted from the bottom, and pol. It is read at once, by SciPy."""
+    notes: list[str] = []
+    return Opened(ASL_DVS, _mat_events(path, notes), notes)
+
+
+def _mat_events(path: Path, notes: list[str]) -> Iterator[Events]:
+    from scipy.io import loadmat  # takes long to import
+
+    found = loadmat(path, variable_names=list(MAT_NAMES.values()))
+    if not found.keys() >= set(MAT_NAMES.values()):
+        raise RecordingError("it holds no arrays ts, x, y and pol, as ASL-DVS has them")
+    columns = {key: np.ravel(found[name]) for key, name in MAT_NAMES.items()}
+    if len({len(column) for column in columns.values()}) != 1:
+        raise RecordingError("its arrays ts, x, y and pol differ in length")
+    for events in events_of([columns], None, notes):
+        events["y"] = ASL_DVS.height - 1 - events["y"]
+        yield events
+
+
+def open_es(path: Path) -> Opened:
+    """Open an Event Stream file through faery (extra `es`)."""
+    try:
+        stream = importlib.import_module("faery").events_stream_from_file(path)
+    except ImportError as error:
+        raise RecordingError("Event Stream files (.es) need faery: pip install 'spikesight[es]'") from error
+    packets = (make_events(packet["t"].astype(np.int64), packet["x"], packet["y"], packet["on"]) for packet in stream)
+    return Opened(sensor(*stream.dimensions()), packets)
+
 
 FORMATS: dict[str, Format] = {
     "aedat1": Format((".aedat",), aedat.open_aedat2, mark=b"#!AER-DAT1"),
@@ -60,12 +96,12 @@ FORMATS: dict[str, Format] = {
     "npz": Format((".npz",), arrays.open_npz, arrays.write_npz, mark=b"PK\x03\x04"),
     "csv": Format((".csv", ".txt"), text.open_csv, text.write_csv, fits=text.fits),
     "nmnist": Format((".bin",), nmnist.open_nmnist, fits=nmnist.looks_like_nmnist),
-    "es": Format((".es",), foreign.open_es, mark=b"Event Stream"),
+    "es": Format((".es",), open_es, mark=b"Event Stream"),
     "mcap": Format((".mcap",), bags.opener(bags.mcap), mark=b"\x89MCAP0\r\n", topics=True),
     "bag": Format((".bag",), bags.opener(bags.ros1), mark=b"#ROSBAG V", topics=True),
     "db3": Format((".db3",), bags.opener(bags.sqlite), mark=b"SQLite format 3\0", topics=True),
     "npy": Format((".npy",), arrays.open_npy, mark=arrays.MAGIC),
-    "mat": Format((".mat",), foreign.open_mat, mark=b"MATLAB 5.0 MAT-file"),
+    "mat": Format((".mat",), open_mat, mark=b"MATLAB 5.0 MAT-file"),
 }
 EXAMPLES = {  # a few events in each format that compiled loops read and that is not written
     "evt2": b"% evt 2.0\n% end\n" + bytes(3) + b"\x80" + bytes(4),

@@ -217,19 +217,13 @@ class Source:
         return False
 
 
-def open_source(
-    text: str,
-    *,
-    drivers: Mapping[str, OpenDriver] | None = None,
-    wait_s: float = 0.0,
-    max_packets: int = MAX_PACKETS,
-) -> Source:
-    """Open a source by its string. `drivers` replace the real ones; `wait_s`: how long to keep trying.
+def open_source(text: str, *, wait_s: float = 0.0, max_packets: int = MAX_PACKETS) -> Source:
+    """Open a source by its string. `wait_s`: how long to keep trying.
 
     Raises SourceError: unknown kind, no such device, a missing extra, or no answer.
     """
     address = parse(text)
-    open_driver = (drivers or kinds())[address.kind]
+    open_driver = kinds()[address.kind]
     end = time.monotonic() + wait_s
     while True:
         try:

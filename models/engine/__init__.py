@@ -1,6 +1,6 @@
 """Event-driven inference on the CPU: a network is planned once, then the native library runs it step by step.
 
-`engine` runs a network, `plain` is its replacement in PyTorch; `taught` is the head of a taught network; `plan`,
+`engine` runs a network; `taught` is the head of a taught network; `plan`,
 `plan_resnet` and `plan_converted` make native layers; `structs` are shared with C++.
 """
 

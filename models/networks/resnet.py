@@ -244,8 +244,8 @@ class SpikingResNet(nn.Module):
         return logits if self.readout_neuron is None else self.readout_neuron(logits, after), after
 
 
-def _cifar(depth: int, block: Literal["plain", "sew", "ms"] = "plain") -> ResNetConfig:
-    return ResNetConfig(block, (depth,) * 3, (16, 32, 64), shortcut="pad", in_channels=3)
+def _cifar(depth: int) -> ResNetConfig:
+    return ResNetConfig("plain", (depth,) * 3, (16, 32, 64), shortcut="pad", in_channels=3)
 
 
 def _imagenet(

@@ -24,9 +24,35 @@ from spikesight.models.neurons.state import State
 from spikesight.models.novelty.profile import Profile, Window, measure
 from spikesight.models.novelty.rates import layers_to_watch
 from spikesight.models.shipped import find
-from spikesight.models.teach.augment import augmented
 from spikesight.models.teach.head import Head, Judged, Regression, balance, judge
 from spikesight.models.teach.unknown import Unknown, fit_unknown
+
+TURN, SIZE = 0.1, 0.1  # standard deviations of the rotation in radians, and of the size's logarithm
+PLACE = 0.04  # standard deviation of the shift, as a share of the side
+PACE = 0.2  # standard deviation of the logarithm of the exponent that warps time
+DROP = 0.4  # largest share of events dropped
+
+
+def augmented(events: Events, size: tuple[int, int], length_us: int, random: np.random.Generator) -> Events:
+    """Return a random variation of an aligned example: rotated, scaled, shifted, warped in time and thinned; sorted.
+
+    `size` (height, width) and `length_us`: what `events` were aligned to. Events that leave the picture are dropped.
+    """
+    height, width = size
+    kept = events[random.random(len(events)) >= random.uniform(0, DROP)].copy()
+    turn, scale = random.normal(0, TURN), np.exp(random.normal(0, SIZE))
+    x = (kept["x"] + random.random(len(kept))) / width - 0.5
+    y = (kept["y"] + random.random(len(kept))) / height - 0.5
+    cos, sin = scale * np.cos(turn), scale * np.sin(turn)
+    dx, dy = random.normal(0.5, PLACE, 2)
+    columns, rows = np.floor((cos * x - sin * y + dx) * width), np.floor((sin * x + cos * y + dy) * height)
+    share, exponent = (kept["t"] + 0.5) / length_us, np.exp(random.normal(0, PACE))
+    share = share**exponent if random.random() < 0.5 else 1 - (1 - share) ** exponent
+    kept["t"] = np.minimum(share * length_us, length_us - 1)
+    inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
+    kept["x"], kept["y"] = columns.clip(0, width - 1), rows.clip(0, height - 1)
+    return kept[inside]
+
 
 SIDE = 32  # width and height of the network's input, pixels
 PLACES, INPUT_PLACES = 4, 8  # parts per side into which each layer's map (at most) and the input are divided

@@ -1,4 +1,4 @@
 """Requests and streams stepped together through one network.
 
-`queue` of jobs, `scheduler`, `batch`, `membranes`; `request` one answer; `registry` of models; `statistics`; `mailbox`.
+`queue` of jobs, `scheduler`, `membranes`; `request` one answer; `registry` of models; `mailbox`; decoders' `processes`.
 """

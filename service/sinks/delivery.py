@@ -16,8 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from spikesight.service.http.logs import log
-from spikesight.service.sinks.messages import Message, SinkLost, SinkRefused
-from spikesight.service.sinks.sink import Sink, open_sink
+from spikesight.service.sinks.sink import Message, Sink, SinkLost, SinkRefused, open_sink
 
 PAUSE_S, LONGEST_S = 0.5, 60.0  # between tries: doubled each time up to the longest, with a random factor of up to 1.5
 MOST = 10_000  # records that wait, about 3 MB

@@ -8,17 +8,177 @@ Installed packages may add others (entry points `spikesight.sinks`): a name, wit
 function from an address to a sink.
 """
 
+import base64
+import binascii
 import errno
+import hmac
+import http.client
+import importlib
 import os
+import ssl
+import string
+import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import Protocol
+from queue import Empty, SimpleQueue
+from typing import Any, NamedTuple, Protocol
+from urllib.parse import quote, unquote, urlsplit
 
 from spikesight.encoders.plugins import extend
-from spikesight.service.sinks.messages import Message, SinkError, SinkLost
-from spikesight.service.sinks.mqtt import Mqtt
-from spikesight.service.sinks.webhook import Webhook
+
+
+class Message(NamedTuple):
+    """A message to a sink, delivered at least once: receivers recognise a second copy by its id."""
+
+    id: str  # 32 hexadecimal digits, also in the body
+    body: bytes  # one JSON object
+
+
+class SinkError(ValueError):
+    """An invalid or unusable sink address."""
+
+
+class SinkLost(Exception):
+    """Raised by a sink that is not reachable now: the message is sent again later."""
+
+
+class SinkRefused(Exception):
+    """Raised by a sink that will never accept this message: it is dropped and counted."""
+
+
+TIMEOUT_S = 10.0  # for connecting, and for each silence of the receiver
+PORTS = {"mqtt": 1883, "mqtts": 8883}
+NO_NAME = frozenset("+#\0")  # characters that a topic to publish to must not contain
+DISCONNECTED = -1  # queued instead of a message's number when the connection has ended
+
+
+class Mqtt:
+    """Sink mqtt://[user:password@]host[:port]/topic. After a failure the next try makes a new connection."""
+
+    def __init__(self, address: str) -> None:
+        parts = urlsplit(address)
+        self._topic = unquote(parts.path.lstrip("/"))
+        if not parts.hostname or not self._topic or NO_NAME & set(self._topic) or "#" in address or parts.query:
+            raise SinkError("a broker is mqtt://host:port/topic, and +, # and ? have no place in a topic")
+        try:
+            self._host, self._port = parts.hostname, parts.port or PORTS[parts.scheme]
+        except ValueError:
+            raise SinkError(f"the port of the broker {parts.hostname} is no number up to 65535") from None
+        self._secure, self._user, self._password = parts.scheme == "mqtts", parts.username, parts.password
+        try:
+            self._library: Any = importlib.import_module("paho.mqtt.client")
+        except ImportError:
+            raise SinkError("mqtt:// needs paho-mqtt: pip install 'spikesight[mqtt]'") from None
+        self._client: Any = None
+        self._acknowledged: SimpleQueue[int] = SimpleQueue()  # numbers of acknowledged messages, or DISCONNECTED
+
+    def send(self, message: Message) -> None:
+        """Publish and wait until the broker has acknowledged. Raises SinkLost."""
+        try:
+            self._client = self._client or self._connected()
+            number = self._client.publish(self._topic, message.body, qos=1).mid
+            while (acknowledged := self._acknowledged.get(timeout=TIMEOUT_S)) not in (number, DISCONNECTED):
+                pass
+        except (OSError, Empty) as error:
+            acknowledged, reason = DISCONNECTED, f"does not answer ({type(error).__name__})"
+        else:
+            reason = "has ended the connection, or refused it"
+        if acknowledged == DISCONNECTED:
+            self.close()
+            raise SinkLost(f"the broker {self._host} {reason}")
+
+    def _connected(self) -> Any:
+        acknowledged = self._acknowledged = SimpleQueue()  # a new queue, for this client only
+        client = self._library.Client(self._library.CallbackAPIVersion.VERSION2, reconnect_on_failure=False)
+        if self._user is not None:
+            client.username_pw_set(unquote(self._user), unquote(self._password or ""))
+        if self._secure:
+            client.tls_set()
+        client.on_publish = lambda _client, _userdata, number, *_: acknowledged.put(number)
+        client.on_disconnect = lambda *_: acknowledged.put(DISCONNECTED)
+        client.connect_timeout = TIMEOUT_S
+        client.connect(self._host, self._port, keepalive=30)
+        client.loop_start()
+        return client
+
+    def close(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            client.disconnect()
+            client.loop_stop()
+
+
+SECRET = "SPIKESIGHT_WEBHOOK_SECRET"
+REFUSALS = (400, 413, 415, 422)  # this message is at fault; other errors may be fixed at the receiver
+
+
+class Webhook:
+    """Sink http://host/path or https://host/path: a connection a message, closed once the answer's status is read.
+
+    Redirects are not followed.
+    """
+
+    def __init__(self, address: str, secret: str | None = None) -> None:
+        parts = urlsplit(address)
+        try:
+            self._place = (parts.hostname or "", parts.port)
+        except ValueError:
+            raise SinkError(f"the port of the webhook at {parts.hostname} is no number up to 65535") from None
+        if not parts.hostname or parts.username is not None:
+            raise SinkError("a webhook is https://host/path, without a user: its messages are signed")
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        self._path = quote(path, safe=string.punctuation)  # spaces and what is not ASCII; the rest is as it was written
+        self._secret = key_of(secret or os.environ.get(SECRET, ""))
+        self._tls = ssl.create_default_context() if parts.scheme == "https" else None
+
+    def send(self, message: Message) -> None:
+        headers = {"Content-Type": "application/json", **signed(message, self._secret, int(time.time()))}
+        try:
+            with closing(self._connection()) as connection:
+                connection.request("POST", self._path, message.body, headers)
+                with connection.getresponse() as answer:
+                    status = answer.status
+        except (OSError, http.client.HTTPException) as error:
+            raise SinkLost(f"{self._place[0]} does not answer ({type(error).__name__})") from None
+        if status in REFUSALS:
+            raise SinkRefused(f"{self._place[0]} answered {status}")
+        if not 200 <= status < 300:
+            raise SinkLost(f"{self._place[0]} answered {status}")
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if self._tls is None:
+            return http.client.HTTPConnection(*self._place, timeout=TIMEOUT_S)
+        return http.client.HTTPSConnection(*self._place, timeout=TIMEOUT_S, context=self._tls)
+
+    def close(self) -> None:
+        pass
+
+
+def key_of(secret: str) -> bytes:
+    """Return the signing key: the decoded base64 of `whsec_...`, else the secret's bytes. Raises SinkError.
+
+    >>> key_of("whsec_MDEyMzQ1Njc4OWFiY2RlZg=="), key_of("0123456789abcdef")
+    (b'0123456789abcdef', b'0123456789abcdef')
+    """
+    try:
+        key = base64.b64decode(secret[6:], validate=True) if secret.startswith("whsec_") else secret.encode()
+    except binascii.Error:
+        raise SinkError(f"{SECRET} begins with whsec_ and is not base64 behind it") from None
+    if len(key) < 16:
+        raise SinkError(f"webhooks are signed: set {SECRET} to 16 characters or more, such as openssl rand -hex 24")
+    return key
+
+
+def signed(message: Message, key: bytes, at_s: int) -> dict[str, str]:
+    """Return the three headers that sign a message sent at `at_s`, seconds since 1970.
+
+    >>> signed(Message("a", b"{}"), b"0123456789abcdef", 1)["webhook-signature"]
+    'v1,dzsg+GberOLjD9kzhED/npZEpY0IOnvQOYpGokCGjGA='
+    """
+    content = b".".join([message.id.encode(), str(at_s).encode(), message.body])
+    signature = base64.b64encode(hmac.digest(key, content, "sha256")).decode()
+    return {"webhook-id": message.id, "webhook-timestamp": str(at_s), "webhook-signature": f"v1,{signature}"}
 
 
 class Sink(Protocol):

@@ -81,14 +81,14 @@ def suffix_of(name: str) -> str:
     return match.group().lower() if match else ""
 
 
-def decode(data: bytes, name: str, max_pixels: int = 2**24, formats: frozenset[str] = IMAGES) -> Sample:
+def decode(data: bytes, name: str, max_pixels: int = 2**24) -> Sample:
     """Decode an uploaded image or recording.
 
     Raises ServiceError: 415 for neither and for a ROS bag without events, 413 above `max_pixels`, MAX_EVENTS, or the
     memory of the process, 400 if it is empty or damaged, 507 if there is no room for a temporary file.
     """
     if kind_of(data, name) == "image":
-        return Sample(pixels=decode_image(data, max_pixels, formats=formats))
+        return Sample(pixels=decode_image(data, max_pixels, formats=IMAGES))
     with stored(data) as path:
         try:
             recording = read_limited(path)

@@ -15,7 +15,7 @@ from spikesight.service.http.errors import ServiceError
 from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.processes import Killed
 from spikesight.service.scheduler.registry import Model
-from spikesight.service.upload.decode import IMAGES, Kind, decode, decodes_fast, kind_of
+from spikesight.service.upload.decode import Kind, decode, decodes_fast, kind_of
 
 T = TypeVar("T")
 
@@ -62,7 +62,6 @@ async def load(
     use: Callable[[Sample], T],
     client: str,
     deadline: float,
-    formats: frozenset[str] = IMAGES,
 ) -> Callable[[], T]:
     """Decode an upload (bytes and name) and apply `use` to the sample. Returns a function that returns the result.
 
@@ -73,19 +72,17 @@ async def load(
     data, name = upload
     max_pixels = runtime.settings.max_pixels
     if decodes_fast(data):
-        return lambda: use(decode(data, name, max_pixels, formats))
+        return lambda: use(decode(data, name, max_pixels))
     kind = kind_of(data, name)
     if kind == "recording" and model.classifier.contract.kind != "events":
         raise ServiceError(400, f"the model {model.name} takes images: send one, or name another model")
     async with runtime.decoding(client, deadline):
-        sample = await decode_elsewhere(runtime, kind, (data, name, max_pixels, formats), deadline)
+        sample = await decode_elsewhere(runtime, kind, (data, name, max_pixels), deadline)
         made = await runtime.in_heavy_thread(lambda: use(sample), deadline)
     return lambda: made
 
 
-async def decode_elsewhere(
-    runtime: Runtime, kind: Kind, upload: tuple[bytes, str, int, frozenset[str]], deadline: float
-) -> Sample:
+async def decode_elsewhere(runtime: Runtime, kind: Kind, upload: tuple[bytes, str, int], deadline: float) -> Sample:
     """Decode an upload in a process of its own. Raises ServiceError, Expired, Stopped."""
     try:
         return await runtime.processes.run(decode, *upload, deadline=deadline)

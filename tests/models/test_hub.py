@@ -12,11 +12,11 @@ import pytest
 from huggingface_hub import CommitOperationAdd, HfApi
 
 import spikesight
+from spikesight.app.commands.models import describe
 from spikesight.models.checkpoint import CONFIG, WEIGHTS, save
 from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Card, CheckpointError
 from spikesight.models.shipped import find, names, why_unfit
-from spikesight.models.shipped.index import describe
 from spikesight.training.data.images import read_idx
 from tests.support.models import EVENT_CONTRACT, LABELS, tiny
 

@@ -21,8 +21,7 @@ from spikesight.service.api import create_app
 from spikesight.service.client import Ack, Client, ClientError, Picture, Prediction
 from spikesight.service.settings import SettingsError
 from spikesight.service.sinks.delivery import Delivery
-from spikesight.service.sinks.messages import Message
-from spikesight.service.sinks.webhook import Webhook
+from spikesight.service.sinks.sink import Message, Webhook
 from spikesight.service.stream.cameras import BACKLOG, Listener
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, LABELS, kept, tiny
 from tests.support.serving.http import refused

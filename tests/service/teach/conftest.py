@@ -11,10 +11,9 @@ import pytest
 
 from spikesight.encoders.events import Events, SensorSize, make_events
 from spikesight.encoders.recordings.files import write_recording
-from spikesight.service.client import Client
+from spikesight.service.client import Client, RemoteTeaching
 from spikesight.service.runtime import Runtime
 from spikesight.service.teach.examples import BIN_US, STEPS
-from spikesight.service.teach.remote import RemoteTeaching
 from spikesight.service.teach.sessions import TeachingSessions
 from tests.support.models import IMAGE_CONTRACT, tiny
 from tests.support.serving.servers import running, settings

@@ -14,10 +14,20 @@ from spikesight.encoders.events import Events, empty_events
 from spikesight.encoders.sources.address import Address
 from spikesight.encoders.sources.source import Source
 from spikesight.service.api import create_app
-from spikesight.service.client import Ack, Bad, Client, ClientError, Message, Picture, Prediction, Ready, Stream
+from spikesight.service.client import (
+    Ack,
+    Bad,
+    Client,
+    ClientError,
+    Message,
+    Picture,
+    Prediction,
+    Ready,
+    RemoteTeaching,
+    Stream,
+)
 from spikesight.service.settings import Settings
 from spikesight.service.teach.bodies import TeachingBody
-from spikesight.service.teach.remote import RemoteTeaching
 from tests.service.teach.conftest import SENSOR, SIZE, moving
 from tests.support.models import tiny
 from tests.support.serving.http import refused

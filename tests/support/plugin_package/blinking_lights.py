@@ -14,7 +14,7 @@ from spikesight.models.networks.resnet import ResNetConfig
 from spikesight.models.neurons.config import NeuronConfig
 from spikesight.models.neurons.layers import make_neuron, name_states
 from spikesight.models.neurons.state import State
-from spikesight.service.sinks.messages import Message
+from spikesight.service.sinks.sink import Message
 from spikesight.training.data.recordings import list_folder
 from spikesight.training.data.sets import Listing, Window
 
