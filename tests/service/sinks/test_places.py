@@ -29,7 +29,6 @@ from tests.support.processes import in_fresh_process
 from tests.support.serving import receiver as receiving
 from tests.support.serving.broker import Broker, Subscriber, require_broker
 from tests.support.serving.http import PATIENCE_S
-from tests.support.serving.receiver import SECRET as RECEIVERS_SECRET
 from tests.support.serving.receiver import Receiver
 from tests.support.serving.tls import Certificate
 from tests.support.waiting import until
@@ -177,7 +176,6 @@ def test_a_webhook_over_https_is_trusted_by_its_certificate_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     certificate = Certificate.made(tmp_path)
-    monkeypatch.setenv(SECRET, RECEIVERS_SECRET)
     receiver = Receiver(tls=certificate.context())
     receiver.start()
     trusted_by_its_certificate_alone(receiver.url, certificate, monkeypatch)
