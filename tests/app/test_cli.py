@@ -38,7 +38,10 @@ def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -
         (BrokenPipeError(), 1, ""),  # the reader of the output has gone
     ],
 )
-def test_errors_become_exit_codes(error: BaseException, code: int, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("loads", [True, False])
+def test_errors_become_exit_codes(
+    loads: bool, error: BaseException, code: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def run(_: argparse.Namespace) -> int:
         raise error
 
@@ -48,7 +51,7 @@ def test_errors_become_exit_codes(error: BaseException, code: int, said: str, mo
 
     closed, errors = list[str](), Errors()
     broken = SimpleNamespace(DESCRIPTION="fails", configure=lambda _: None, run=run)
-    monkeypatch.setattr(cli, "module_of", lambda _: broken)
+    monkeypatch.setattr(cli, "module_of", lambda _: broken if loads else run(argparse.Namespace()))
     monkeypatch.setitem(cli.COMMANDS, "broken", ("broken", "fails"))
     monkeypatch.setattr(sys, "stderr", errors)
     assert cli.main(["broken"]) == code
@@ -65,17 +68,6 @@ def test_a_name_that_the_terminal_cannot_show_is_no_error(
     assert cli.main(["info", str(tmp_path / name)]) == 0
     said.seek(0)
     assert said.read().startswith(f"{tmp_path}/{name}".encode("ascii", "backslashreplace").decode())
-
-
-def test_ctrl_c_while_a_command_is_loaded_is_130(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def loading(_: str) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(cli, "module_of", loading)
-    assert cli.main(["info", "a.raw"]) == 130
-    assert capsys.readouterr().err.strip() == "stopped"
 
 
 def test_the_package_is_a_program(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -229,7 +229,6 @@ def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.Monke
                 assert all(hasattr(import_module(node.module or ""), one.name) for one in node.names)
 
 
-ROOT = Path(__file__).resolve().parents[2]
 BOARD = json.loads((ROOT / "training" / "results" / "board.json").read_text())
 ROWS = {
     "nmnist": "nmnist: nmnist",

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spikesight.app.recordings.sinks import DvSink, Sink, UdpSink
+from spikesight.app.recordings.play import DvSink, Sink, UdpSink
 from spikesight.encoders.emulator.saccades import saccades
 from spikesight.encoders.events import Events, SensorSize
 from spikesight.encoders.sources import network

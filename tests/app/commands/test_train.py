@@ -196,28 +196,16 @@ def test_what_was_measured_is_said_and_kept(
 @pytest.mark.parametrize(
     ("words", "changes"),
     [
-        ([], {}),
-        (["--quick"], QUICK),
+        ("", {}),
+        ("--quick", QUICK),
         (
-            [
-                "--quick",
-                "--images",
-                "7",
-                "--direct",
-                "none",
-                "--stdp-seeds",
-                "4, 6",
-                "--data",
-                "cifar10",
-                "--long",
-                "a,b,",
-            ],
+            "--quick --images 7 --direct none --stdp-seeds 4,6 --data cifar10 --long a,b,",
             {**QUICK, "images": 7, "direct": (), "stdp_seeds": (4, 6), "data": "cifar10", "long": ("a", "b")},
         ),
     ],
 )
 def test_flags_win_over_quick_and_quick_over_the_defaults(
-    words: list[str], changes: dict, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    words: str, changes: dict, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked: list[CompareConfig] = []
 
@@ -226,7 +214,7 @@ def test_flags_win_over_quick_and_quick_over_the_defaults(
         raise ValueError("that is all")
 
     monkeypatch.setattr(compare, "Comparison", comparison)
-    assert main(["compare", *words]) == 2
+    assert main(["compare", *words.split()]) == 2
     assert "that is all" in capsys.readouterr().err
     assert asked == [replace(CompareConfig(), **changes)]
 

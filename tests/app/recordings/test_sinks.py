@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from spikesight.app.cli import main
-from spikesight.app.recordings import sinks
-from spikesight.app.recordings.sinks import CameraError, DvSink, open_sink
+from spikesight.app.recordings import play as sinks
+from spikesight.app.recordings.play import CameraError, DvSink, open_sink
 from spikesight.encoders.events import Events, SensorSize, make_events
 from spikesight.encoders.recordings.files import write_recording
 from spikesight.encoders.sources import network

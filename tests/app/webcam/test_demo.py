@@ -15,9 +15,8 @@ import pytest
 from spikesight.app import cli
 from spikesight.app.webcam import demo as webcam
 from spikesight.app.webcam.counting import Counting
-from spikesight.app.webcam.demo import Demo, line_of
+from spikesight.app.webcam.demo import Demo, NoDisplay, Window, line_of
 from spikesight.app.webcam.overlay import DECAY_US, GROUND, PALETTE, Surface, draw, luminance, paint
-from spikesight.app.webcam.window import NoDisplay, Window
 from spikesight.encoders.events import SensorSize, empty_events, make_events
 from spikesight.encoders.sources.chunks import Chunk, Source, open_source
 from spikesight.models.classifier import Classifier

@@ -292,16 +292,6 @@ def virtual(group: h5py.Group, key: str, kind: str, path: Path, name: str, shape
     group.create_virtual_dataset(key, layout)
 
 
-def all_raw(file: h5py.File, private: Path) -> None:
-    for key, kind in DTYPES.items():
-        raw(file.require_group("events"), key, kind, private / key)
-
-
-def all_virtual(file: h5py.File, private: Path) -> None:
-    for key, kind in DTYPES.items():
-        virtual(file.require_group("events"), key, kind, private / "other.h5", f"events/{key}")
-
-
 def linked_group(file: h5py.File, private: Path) -> None:
     file["events"] = h5py.ExternalLink(str(private / "other.h5"), "/events")
 
@@ -317,20 +307,8 @@ def softly_linked(file: h5py.File, private: Path) -> None:
     file["events"] = h5py.SoftLink("/outside/events")
 
 
-def references(file: h5py.File, private: Path) -> None:
-    linked_group(file, private)
-    del file["events"]
-    group = own_but(file, "x")
-    group["own"] = FEW["x"]
-    made = group.create_dataset("x", (200,), h5py.regionref_dtype)
-    made[0] = group["own"].regionref[:10]
-
-
 ELSEWHERE: dict[str, Callable[[h5py.File, Path], object]] = {
-    "all raw": all_raw,
-    "one raw": lambda file, private: raw(own_but(file, "p"), "p", "u1", private / "p"),
     "bytes of any file": lambda file, _: raw(own_but(file, "x"), "x", "u1", Path("/proc/self/environ")),
-    "all virtual": all_virtual,
     "one virtual from itself": lambda file, _: virtual(own_but(file, "x"), "x", "<u2", Path(), "events/y"),
     "raw table": lambda file, private: raw(file, "table", "<f8", private / "table", (200, 4)),
     "virtual table": lambda file, private: virtual(file, "table", "<f8", private / "other.h5", "table", (200, 4)),
@@ -338,7 +316,6 @@ ELSEWHERE: dict[str, Callable[[h5py.File, Path], object]] = {
     "linked group": linked_group,
     "linked arrays": linked_arrays,
     "softly linked": softly_linked,
-    "references": references,
     "texts": lambda file, private: own_but(file, "x").create_dataset(
         "x", data=[str(private)] * 200, dtype=h5py.string_dtype()
     ),

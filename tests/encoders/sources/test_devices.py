@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spikesight.app.recordings.sinks import DvSink
+from spikesight.app.recordings.play import DvSink
 from spikesight.encoders.events import Events
 from spikesight.encoders.packets import encode
 from spikesight.encoders.recordings.aedat4 import LZ4, NONE, framed, header, packets_of

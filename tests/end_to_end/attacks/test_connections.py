@@ -4,19 +4,74 @@ import json
 import logging
 import socket
 import threading
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
-from websockets.frames import Opcode
+from websockets.client import ClientProtocol
+from websockets.frames import Close, Frame, Opcode
+from websockets.uri import parse_uri
 
 from spikesight.service.client import Client
-from tests.support.inputs.frames import FLOODS, HELLO, connected, frame
 from tests.support.inputs.samples import picture
 from tests.support.serving.http import LEAK, RECEIVE_S, alive, body_of, get, post, status_of, talk
 from tests.support.serving.http import PATIENCE_S as SHORT_S
 from tests.support.serving.servers import resident, running
 from tests.support.threads import together
 from tests.support.waiting import PATIENCE_S, until
+
+HELLO = json.dumps({"type": "hello", "protocol": 1}).encode()
+
+
+def frame(opcode: Opcode, data: bytes = b"", *, fin: bool = True) -> bytes:
+    """A client's frame."""
+    return Frame(opcode, data, fin).serialize(mask=True)
+
+
+class Peer:
+    """A client that has said nothing yet, and answers no ping."""
+
+    def __init__(self, peer: socket.socket, protocol: ClientProtocol) -> None:
+        self.socket, self._protocol, self._frames = peer, protocol, self._received()
+        protocol.send_request(protocol.connect())
+        peer.sendall(b"".join(protocol.data_to_send()))
+        next(self._frames)  # the answer to the handshake
+
+    def _received(self) -> Iterator[Frame]:
+        while data := self.socket.recv(65536):
+            self._protocol.receive_data(data)
+            yield from self._protocol.events_received()  # type: ignore[misc]
+
+    def heard(self) -> tuple[int, bytes]:
+        """The next frame of the server: its opcode and payload."""
+        frame = next(self._frames)
+        return frame.opcode, bytes(frame.data)
+
+    def drain(self) -> None:
+        """Read until the connection ends, whatever comes."""
+        with suppress(OSError):
+            while self.socket.recv(65536):
+                pass
+
+    def closed(self) -> tuple[int, str]:
+        """Read on until the server closes; its code and reason."""
+        close = Close.parse(next(data for opcode, data in iter(self.heard, None) if opcode is Opcode.CLOSE))
+        return close.code, close.reason
+
+
+@contextmanager
+def connected(port: int) -> Iterator[Peer]:
+    """A WebSocket to the stream of the server at this port."""
+    with socket.create_connection(("127.0.0.1", port), timeout=SHORT_S) as peer:
+        yield Peer(peer, ClientProtocol(parse_uri(f"ws://127.0.0.1:{port}/v1/stream")))
+
+
+FLOODS = {
+    "fragments": frame(Opcode.TEXT, b"{", fin=False) + frame(Opcode.CONT, b" ", fin=False) * 20_000,
+    "empty": frame(Opcode.BINARY, fin=False) + frame(Opcode.CONT, fin=False) * 20_000,
+    "pings": frame(Opcode.PING, b"x") * 20_000,
+    "pongs": frame(Opcode.PONG) * 20_000,
+}
 
 
 @pytest.mark.attack(

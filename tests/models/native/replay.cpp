@@ -1,4 +1,4 @@
-// Runs a plan out of a file, as tests/models/native/test_replay.py writes it, with the library it is linked to.
+// Runs a plan out of a file, as tests/models/native/test_build.py writes it, with the library it is linked to.
 //   replay <plan> <result> [<threads>]: logits, membranes and synaptic operations; where threads are named, of the last of
 //   some calls, of which several are made at once and each is shared among so many threads
 #include "engine.h"

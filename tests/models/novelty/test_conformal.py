@@ -160,6 +160,13 @@ def test_windows_from_rest_and_those_behind_them_are_judged_by_their_own() -> No
 FEW = trials(np.array([1.0, 2.0]), np.array([1.0, 2.0, 2.0, 3.0]))
 
 
+def test_a_stream_may_begin_with_a_recording_or_within_one() -> None:
+    (within, labels), (begins, _) = walks(40, 3), walks(40, 4)
+    none = np.full((40, 1), np.nan)
+    either = fit_trials(within[:, None], labels, none, begins), fit_trials(begins[:, None], labels, none, within)
+    np.testing.assert_allclose(either[0].largest, either[1].largest, rtol=1e-6)
+
+
 def test_labels_are_possible_above_the_error_rate_the_likeliest_first() -> None:
     found = Evidence(1, np.array([2.5, 0.5, 1.5]))
     assert found.commitment(FEW, LABELS, 0.3, 1) == (None, ("b", "c", "a"), 0.8)

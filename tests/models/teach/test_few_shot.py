@@ -15,8 +15,7 @@ from spikesight.models.novelty import KEPT, NoveltyDetector
 from spikesight.models.statistics import fit_temperature, interval
 from spikesight.models.teach import advice
 from spikesight.models.teach.advice import report
-from spikesight.models.teach.augment import augmented
-from spikesight.models.teach.few_shot import EmbeddedExample, Example, FewShotLearner, pieces_of
+from spikesight.models.teach.few_shot import EmbeddedExample, Example, FewShotLearner, augmented, pieces_of
 from spikesight.models.teach.head import FOLDS, UNJUDGED_TEMPERATURE, Judged, Regression, folds, judge
 from spikesight.models.teach.unknown import fit_unknown, separation
 from tests.support.inputs.data_sets import digit_events

@@ -1,4 +1,4 @@
-"""Sinks by their addresses: what is none, a file of lines, webhooks, a broker that goes and comes back, and TLS."""
+"""Sinks by their addresses, files, webhooks, brokers, TLS; and delivery: every message, once and in order."""
 
 import base64
 import hmac
@@ -7,6 +7,8 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,18 +16,29 @@ from unittest.mock import MagicMock
 
 import pytest
 
-from spikesight.service.sinks import mqtt as module
-from spikesight.service.sinks.delivery import Delivery
-from spikesight.service.sinks.messages import Message, SinkError, SinkLost, SinkRefused
-from spikesight.service.sinks.mqtt import Mqtt
-from spikesight.service.sinks.sink import open_sink
-from spikesight.service.sinks.webhook import SECRET, Webhook, key_of
+from spikesight.models.steps import Answer
+from spikesight.service.sinks import sink as module
+from spikesight.service.sinks.delivery import Deliveries, Delivery, open_deliveries
+from spikesight.service.sinks.report import Report, record_of
+from spikesight.service.sinks.sink import (
+    SECRET,
+    Message,
+    Mqtt,
+    SinkError,
+    SinkLost,
+    SinkRefused,
+    Webhook,
+    key_of,
+    open_sink,
+)
+from tests.support.models import PREDICTION
 from tests.support.processes import in_fresh_process
+from tests.support.serving import receiver as receiving
 from tests.support.serving.broker import Broker, Subscriber, require_broker
 from tests.support.serving.http import PATIENCE_S
-from tests.support.serving.receiver import SECRET as RECEIVERS_SECRET
 from tests.support.serving.receiver import Receiver
 from tests.support.serving.tls import Certificate
+from tests.support.waiting import until
 
 
 @pytest.mark.parametrize(
@@ -74,7 +87,7 @@ def test_lines_follow_a_file_that_is_moved_away(tmp_path: Path) -> None:
 
 FILL = """
 import resource, signal
-from spikesight.service.sinks.messages import Message, SinkLost
+from spikesight.service.sinks.sink import Message, SinkLost
 from spikesight.service.sinks.sink import open_sink
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (10, resource.RLIM_INFINITY))
@@ -170,7 +183,6 @@ def test_a_webhook_over_https_is_trusted_by_its_certificate_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     certificate = Certificate.made(tmp_path)
-    monkeypatch.setenv(SECRET, RECEIVERS_SECRET)
     receiver = Receiver(tls=certificate.context())
     receiver.start()
     trusted_by_its_certificate_alone(receiver.url, certificate, monkeypatch)
@@ -264,3 +276,162 @@ def test_weak_secrets_are_refused(secret: str, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(SinkError, match=SECRET):
         Webhook("http://127.0.0.1/")
     assert key_of("x" * 16) == b"x" * 16
+
+
+STEP = replace(PREDICTION, probabilities=(0.123456, 0.876544), known=0.98765, committed="b")
+
+
+def answer(steady: str) -> Answer:
+    return Answer(STEP, steady, [], False, 0, 0)
+
+
+@pytest.mark.parametrize(("every", "told"), [(False, ["a", "b", "a"]), (True, ["", "a", "a", "b", "b", "", "b", "a"])])
+def test_changes_or_every_step(every: bool, told: list[str]) -> None:
+    posted: list[dict[str, Any]] = []
+    report = Report(posted.append, "cam", every_step=every)
+    for steady in ("", "a", "a", "b", "b", "", "b", "a"):
+        report.report_step("m", answer(steady))
+    assert [record["label"] for record in posted] == told
+
+
+def test_what_is_said_of_an_answer() -> None:
+    before = datetime.now(UTC)
+    record = record_of("cam", "m", answer("a"))
+    at = datetime.fromisoformat(record.pop("time"))
+    assert abs((at - before).total_seconds()) < 60
+    assert at.utcoffset() is not None
+    assert record == {
+        "source": "cam", "model": "m", "t_us": 20_000, "step": 4, "label": "a", "step_label": "b",
+        "probability": 0.8765, "known": 0.9877, "committed": "b",
+    }  # fmt: skip
+    unknown = answer("a")._replace(prediction=replace(STEP, known=None))
+    assert record_of("cam", "m", unknown)["known"] is None
+
+
+@pytest.fixture(autouse=True)
+def _secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SECRET, receiving.SECRET)
+
+
+@pytest.fixture
+def receiver(request: pytest.FixtureRequest) -> Iterator[Receiver]:
+    made = Receiver(**getattr(request, "param", {}))
+    made.start()
+    yield made
+    made.stop()
+
+
+class Closable:
+    """A sink that a test opens and closes; what it has taken, and how often it was asked."""
+
+    def __init__(self, *faults: Exception) -> None:
+        self.faults, self.asked, self.taken = list(faults), list[Message](), list[bytes]()
+        self.asks, self.open = threading.Semaphore(0), threading.Event()
+        self.closed = False
+
+    def send(self, message: Message) -> None:
+        self.asked.append(message)
+        self.asks.release()
+        if self.faults:
+            raise self.faults.pop(0)
+        assert self.open.wait(receiving.PATIENCE_S)
+        self.taken.append(message.body)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.attack("sinks", "a receiver that goes and comes back", "every message comes, in order")
+def test_no_message_is_lost_while_the_receiver_restarts_twice() -> None:
+    count = 1000
+    receiver = Receiver(cut_at=(count // 4, count // 2))
+    receiver.start()
+    delivery = Delivery("receiver", Webhook(receiver.url), 0.01)
+    for part in range(4):
+        for n in range(count // 4):
+            delivery.post({"n": part * count // 4 + n})
+        if part in (1, 2):
+            with receiver.changed:
+                assert receiver.changed.wait_for(lambda cuts=part: receiver.cuts == cuts, receiving.PATIENCE_S)
+            receiver.stop()
+            receiver.start()
+    receiver.wait_for(count)
+    delivery.close()
+    receiver.stop()
+    assert receiver.distinct() == list(range(count)), "in order, none missing"
+    again = len(receiver.came) - count
+    assert 2 <= again <= 4, "the two that were cut came again, and what was under way when the receiver stopped"
+    assert (delivery.n_sent, delivery.n_dropped) == (count, 0)
+
+
+@pytest.mark.parametrize("receiver", [{"statuses": (503, 401, 302, 422, 500)}], indirect=True)
+def test_refusals_are_dropped_and_faults_tried_again(receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
+    delivery = Delivery("receiver", Webhook(receiver.url), 0.01)
+    for n in range(3):
+        delivery.post({"n": n})
+    receiver.wait_for(2)
+    delivery.close()
+    assert receiver.distinct() == [1, 2], "the first was refused with 422 in the end"
+    assert (delivery.n_sent, delivery.n_dropped) == (2, 1)
+    assert caplog.messages[0] == "predictions to receiver wait: 127.0.0.1 answered 503"
+    assert "a prediction to receiver is dropped: 127.0.0.1 answered 422" in caplog.messages
+    assert "predictions to receiver go on after 1 failures" in caplog.messages
+
+
+def test_a_message_is_sent_until_it_is_taken_and_never_again() -> None:
+    """A plug-in's sink may raise anything."""
+    sink = Closable(KeyError("mood"), SinkLost("away"))
+    sink.open.set()
+    delivery = Delivery("moody", sink, 0.001)
+    for n in range(3):
+        delivery.post({"n": n})
+    until(lambda: delivery.n_sent == 3)
+    delivery.close()
+    first, second, third, *others = sink.asked
+    assert first == second == third, "the same message, by the same id"
+    assert len({message.id for message in (first, *others)}) == len(sink.taken) == 3
+    assert sink.closed
+
+
+def test_a_full_queue_drops_its_oldest_and_the_end_counts_what_is_left(caplog: pytest.LogCaptureFixture) -> None:
+    sink = Closable()
+    delivery = Delivery("slow", sink, most=4)
+    delivery.post({"n": 0})
+    assert sink.asks.acquire(timeout=receiving.PATIENCE_S), "it is with the sink now"
+    for n in range(1, 10):
+        delivery.post({"n": n})
+    assert (delivery.n_waiting, delivery.n_dropped) == (5, 5)
+    sink.open.set()
+    until(lambda: delivery.n_sent == 5)
+    assert [body.partition(b'"n": ')[2] for body in sink.taken] == [b"0}", b"6}", b"7}", b"8}", b"9}"]
+    assert caplog.messages == ["4 predictions to slow wait: the oldest are dropped"]
+    delivery.close()
+    assert delivery.n_dropped == 5
+
+
+def test_what_nobody_took_before_the_end_is_counted(caplog: pytest.LogCaptureFixture) -> None:
+    sink = Closable(*[SinkLost("away")] * 9)
+    delivery = Delivery("gone", sink, 3600.0)
+    for n in range(3):
+        delivery.post({"n": n})
+    assert sink.asks.acquire(timeout=receiving.PATIENCE_S)
+    delivery.close()
+    assert (delivery.n_sent, delivery.n_dropped, delivery.n_waiting) == (0, 3, 0)
+    assert caplog.messages[-1] == "3 predictions to gone are lost: it did not take them before the end"
+    assert sink.closed
+
+
+def test_each_place_is_opened_once_and_counted_by_its_name(tmp_path: Path) -> None:
+    paths = [f"file:{tmp_path / folder / 'seen'}" for folder in ("", "a", "")]
+    (tmp_path / "a").mkdir()
+    opened = open_deliveries(paths)
+    assert [one.name for one in opened] == ["file:seen", "file:seen 2"]
+    deliveries = Deliveries()
+    deliveries.start(opened)
+    deliveries.post({"n": 1})
+    until(lambda: all(one.n_sent for one in opened))
+    counts = {family.name: [sample.value for sample in family.samples] for family in deliveries.collect()}
+    assert counts == {f"spikesight_sink_{name}": [n, n] for name, n in (("sent", 1), ("dropped", 0), ("waiting", 0))}
+    deliveries.close()
+    with pytest.raises(SinkError, match="no such file"):
+        open_deliveries([*paths, f"file:{tmp_path / 'none' / 'seen'}"])

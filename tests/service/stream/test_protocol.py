@@ -22,7 +22,7 @@ from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.mailbox import Mailbox
 from spikesight.service.scheduler.registry import Model
 from spikesight.service.settings import Settings
-from spikesight.service.stream.live import Live
+from spikesight.service.stream.live import Live, Outbox, end_all
 from spikesight.service.stream.messages import (
     CONTROL,
     EVENTS_T64,
@@ -33,7 +33,6 @@ from spikesight.service.stream.messages import (
     pack_picture,
     parse_frame,
 )
-from spikesight.service.stream.outbox import Outbox, end_all
 from spikesight.service.stream.protocol import Batch, Outgoing, StreamCore
 from tests.support.models import EVENT_CONTRACT, tiny
 from tests.support.serving.servers import limited

@@ -22,12 +22,12 @@ string encoding
 bool is_bigendian
 uint8[] events
 """
-ARRAY = "std_msgs/Header header\nuint32 height\nuint32 width\nEvent[] events\n"
+ARRAY = "std_msgs/Header header\nuint32 height\nuint32 width\ndvs_msgs/Event[] events\n"
 EVENT = {
     1: "uint16 x\nuint16 y\ntime ts\nbool polarity\n",
     2: "uint16 x\nuint16 y\nbuiltin_interfaces/Time ts\nbool polarity\n",
 }
-PACKETS = "event_camera_msgs/msg/EventPacket"
+PACKETS, ARRAYS = "event_camera_msgs/msg/EventPacket", "dvs_msgs/msg/EventArray"
 
 
 @dataclass
@@ -37,27 +37,20 @@ class Of:
     events: list[Events] = field(default_factory=list)
     encoding: str = "evt3"
     base: int = 0
-    package: str = ""  # in place of the usual one
     texts: int = 0  # messages of std_msgs/String
     big: bool = False
 
 
-def bag(path: Path, topics: dict[str, Of], *, size: SensorSize = DAVIS, pack: str = "") -> Path:
-    """A bag of the kind of its suffix, its chunks packed."""
+def bag(path: Path, topics: dict[str, Of], *, size: SensorSize = DAVIS) -> Path:
+    """A bag of the kind of its suffix."""
     pytest.importorskip("rosbags")
     from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
     ros = 1 if path.suffix == ".bag" else 2
     store = get_typestore(Stores.ROS1_NOETIC if ros == 1 else Stores.ROS2_HUMBLE)
-    of_arrays = {of.package or "dvs_msgs" for of in topics.values() if not of.encoding}
-    of_packets = {of.package or "event_camera_msgs" for of in topics.values() if of.encoding}
-    for name in of_arrays:
-        store.register(get_types_from_msg(EVENT[ros], f"{name}/msg/Event"))
-        store.register(get_types_from_msg(ARRAY.replace("Event[]", f"{name}/Event[]"), f"{name}/msg/EventArray"))
-    for name in of_packets:
-        kind = "EventArray" if name == "event_array_msgs" else "EventPacket"
-        store.register(get_types_from_msg(PACKET, f"{name}/msg/{kind}"))
-    writer, folder = _writer(path, ros, pack)
+    for text, name in ((EVENT[ros], "dvs_msgs/msg/Event"), (ARRAY, ARRAYS), (PACKET, PACKETS)):
+        store.register(get_types_from_msg(text, name))
+    writer, folder = _writer(path, ros)
     writer.open()
     serialize = store.serialize_ros1 if ros == 1 else store.serialize_cdr
     rows = []
@@ -75,14 +68,11 @@ def bag(path: Path, topics: dict[str, Of], *, size: SensorSize = DAVIS, pack: st
     return path
 
 
-def _writer(path: Path, ros: int, pack: str) -> tuple[Any, Path]:
+def _writer(path: Path, ros: int) -> tuple[Any, Path]:
     if ros == 1:
         from rosbags.rosbag1 import Writer
 
-        writer = Writer(path)
-        if pack:
-            writer.set_compression(Writer.CompressionFormat[pack.upper()])
-        return writer, path
+        return Writer(path), path
     from rosbags.rosbag2 import StoragePlugin
     from rosbags.rosbag2 import Writer as Writer2
 
@@ -107,14 +97,13 @@ def _messages(store: Any, of: Of, size: SensorSize, ros: int) -> list[tuple[int,
     for number, events in enumerate(of.events):
         t = int(events["t"][-1])
         if of.encoding:
-            kind = "event_array_msgs/msg/EventArray" if of.package == "event_array_msgs" else PACKETS
+            kind = PACKETS
             data = np.frombuffer(encode(events, of.encoding, of.base), np.uint8)
             parts = [header(t), size.height, size.width, number, of.base, of.encoding, of.big, data]
             parts += [0] * (len(types[kind].__dataclass_fields__) - len(parts) - 1)
             message = types[kind](*parts)
         else:
-            kind = f"{of.package or 'dvs_msgs'}/msg/EventArray"
-            one = types[kind.replace("EventArray", "Event")]
+            kind, one = ARRAYS, types["dvs_msgs/msg/Event"]
             rows = [
                 one(int(e["x"]), int(e["y"]), time(int(e["t"]) // 10**6, int(e["t"]) % 10**6 * 1000), bool(e["p"]))
                 for e in events

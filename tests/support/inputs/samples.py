@@ -58,11 +58,6 @@ def at(*t: int) -> Events:
     return make_events(t, [1] * len(t), [2] * len(t), [1] * len(t))
 
 
-def one(t: int, x: int, y: int, p: int) -> Events:
-    """An event by itself."""
-    return make_events([t], [x], [y], [p])
-
-
 def with_silence(path: Path, size: SensorSize, span_us: tuple[int, int], silence_us: tuple[int, int], n: int) -> Path:
     """A recording of random events in [begin, end) but none in [begin, end] of the silence."""
     rng = np.random.default_rng(3)
