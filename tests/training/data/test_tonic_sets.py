@@ -348,8 +348,8 @@ def test_what_is_no_label_or_tells_no_sensor_is_refused(tmp_path: Path) -> None:
         Data.of([Blobs(8)[n] for n in range(8)], **settings(tmp_path))
     with pytest.raises(DataError, match="class 'c' of the test split of Named is not among"):
         Data.of(Named(Blobs(8), lambda n: "ab"[n]), Named(Blobs(8), lambda n: "ac"[n]), **settings(tmp_path))
-    with pytest.raises(ValueError, match="fit takes a test set and settings beside a data set only"):
-        fit(TrainConfig(), tmp_path / "run", epochs=3)
+    with pytest.raises(ValueError, match="fit takes a test set beside a data set"):
+        fit(TrainConfig(), tmp_path / "run", test=Blobs(8))
 
 
 def test_sets_in_tonics_cache_and_its_slices(tmp_path: Path) -> None:
