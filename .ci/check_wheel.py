@@ -75,6 +75,16 @@ def check_kernels(python: Path, folder: Path) -> str:
     return isas
 
 
+def check_tonic(python: Path, command: Path, folder: Path) -> None:
+    """A set of Tonic's by its name gives a batch to train on."""
+    write = "events = bytes([9, 9, 128, 0, 9]) * 40; [path.parent.mkdir(parents=True, exist_ok=True) or "
+    write += "path.write_bytes(events) for part in ('Train', 'Test') for digit in '01' for n in range(4) "
+    write += "for path in [pathlib.Path('data', part, digit, f'{n}.bin')]]"
+    run(python, "-c", f"import pathlib; {write}", cwd=folder)
+    said = run(command, "--data", "nmnist", "--dry-run", "--network", "event-small", cwd=folder)
+    assert "one batch went through" in said, said
+
+
 def check_service(spikesight: Path, folder: Path) -> None:
     """The installed service starts with its shipped model and answers."""
     port = free_port()
@@ -104,13 +114,15 @@ def main() -> None:
         venv.create(folder / "env", with_pip=False)  # this environment's pip fills it: Debian's Python has no ensurepip
         commands = folder / "env" / "bin"
         pip = (sys.executable, "-m", "pip", "--python", commands / "python", "--disable-pip-version-check")
-        run(*pip, "install", "-q", wheel, cwd=folder)
+        run(*pip, "install", "-q", f"{wheel}[datasets]", cwd=folder)
+        run(*pip, "install", "-q", "--no-deps", "tonic>=1.7", cwd=folder)
         elsewhere = folder / "elsewhere"
         for own in ("app", "encoders", "models", "service", "training"):
             (elsewhere / own).mkdir(parents=True)
             (elsewhere / own / "__init__.py").write_text("raise ImportError('this is not Spikesight')\n")
         for command in ("spikesight", "train-dvs"):
             assert "usage" in run(commands / command, "--help", cwd=elsewhere)
+        check_tonic(commands / "python", commands / "train-dvs", elsewhere)
         isas = check_kernels(commands / "python", elsewhere)
         check_service(commands / "spikesight", elsewhere)
         megabytes = wheel.stat().st_size / 1e6

@@ -31,7 +31,10 @@ TEST_PACKAGES = {  # Debian's
     "caddy": "the tests of the proxy before the service",
     "libatomic1": "the tests of dv-processing",
 }
-ALONE = ("tonic>=1.6", "neurobench>=2.3")  # without expelliarmus, which they name, do not use, and has too few wheels
+TONIC, NEUROBENCH = (
+    "tonic>=1.7",
+    "neurobench>=2.3",
+)  # alone: expelliarmus, which they name, lacks wheels
 COMPILERS = ("g++", "clang++", "c++")
 
 
@@ -161,9 +164,9 @@ def main() -> None:
     announce(args.torch)
     if args.torch == "cpu":
         install_small_torch()
-    install("-e", ".[dev,export,datasets,formats]" if args.dev else ".")
+    install("-e", ".[dev,export,datasets,formats]" if args.dev else ".[datasets]")
+    install("--no-deps", TONIC, *([NEUROBENCH] if args.dev else []))
     if args.dev:
-        install("--no-deps", *ALONE)
         install_test_packages()
     if not any(map(shutil.which, COMPILERS)):
         print("No C++ compiler was found: ziglang brings one", flush=True)

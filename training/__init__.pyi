@@ -1,7 +1,6 @@
 """The names of this folder that are stable, and their homes; each is imported at first use."""
 
 from .config import TrainConfig as TrainConfig
-from .data.load import EventWindows as EventWindows
 from .data.load import load_data as load_data
 from .data.sets import Data as Data
 from .data.sets import DataError as DataError

@@ -18,10 +18,11 @@ EXTRAS = {
     "webcam": ("pygame-ce", "the window of `spikesight webcam`"),
     "cameras": ("dv-processing", "event cameras on USB"),
     "es": ("faery", ".es recordings"),
-    "datasets": ("tonic", "public data sets by name; then pip install --no-deps tonic"),
+    "datasets": ("tonic", "public event sets by name"),
     "export": ("onnx", "export to ONNX and NIR"),
     "cluster": ("ray", "the service on several machines"),
 }
+AFTER = {"datasets": ", then pip install --no-deps tonic"}  # of an extra that cannot name what it is for
 ORIGINS = {"direct": "trained with spikes", "converted": "converted from an ANN", "ann": "an ANN, for comparison"}
 
 
@@ -43,10 +44,11 @@ def check_packages() -> Iterator[Finding]:
             yield Finding("FIX", "packages", f"{name} is missing: pip install spikesight again")
     yield Finding("ok", "packages", ", ".join(found))
     for extra, (name, purpose) in EXTRAS.items():
+        how = f"pip install 'spikesight[{extra}]'{AFTER.get(extra, '')}"
         try:
             yield Finding("ok", f"[{extra}]", f"{name} {version(name)}: {purpose}")
         except PackageNotFoundError:
-            yield Finding("note", f"[{extra}]", f"not installed ({purpose}): pip install 'spikesight[{extra}]'")
+            yield Finding("note", f"[{extra}]", f"not installed ({purpose}): {how}")
 
 
 def check_compute() -> Iterator[Finding]:

@@ -16,7 +16,8 @@ from spikesight.training.progress import say
 DESCRIPTION = """\
 Train a spiking classifier on event recordings or images and report its accuracy.
 
-  train-dvs --data nmnist --root data                    N-MNIST in data/ (Train/<digit>/*.bin, Test/<digit>/*.bin)
+  train-dvs --data nmnist --root data                    N-MNIST by Tonic, fetched into data/NMNIST if it is not there
+  train-dvs --data tonic:POKERDVS --archive FILE FILE    any other of Tonic's sets, here from archives fetched elsewhere
   train-dvs --data my_recordings                         a folder: <class>/<file>, <class>-1.raw, <session>/<class>.raw
   train-dvs --data nmnist --emulated mnist               with emulated events of MNIST images joined to the training set
   train-dvs --data my_pictures --flip                    pictures laid out <class>/<file>
@@ -46,7 +47,7 @@ def configure(parser: argparse.ArgumentParser, common: Collection[str] | None = 
     from spikesight.training.flags import add_settings
 
     if common is None:
-        parser.description = f"{parser.description}\n\nData sets by name: {', '.join(DATA_NAMES)}."
+        parser.description = f"{parser.description}\n\nData sets by name: {', '.join(DATA_NAMES)}, tonic:NAME."
     parser.usage = f"{parser.prog} [--config FILE.yaml] [--data DATA] [--root ROOT] [further flags, below]"
     add = parser.add_argument
     add("--help-all", action=_HelpAll, nargs=0, help="list every flag and stop")
@@ -54,6 +55,7 @@ def configure(parser: argparse.ArgumentParser, common: Collection[str] | None = 
     add("--resume", metavar="RUN", help="go on with the run in this folder ('auto': the newest)")
     add("--print-config", action="store_true", help="print the resolved settings and stop")
     add("--dry-run", action="store_true", help="tell what the data are, train on one batch, then stop")
+    add("--archive", metavar="FILE", nargs="+", type=Path, help="unpack these first: archives of a set of Tonic's")
     add("--json", action="store_true", help="one line of JSON with the result at the end")
     add_settings(parser, common)
 
@@ -93,12 +95,15 @@ def _stopped(folder: Path) -> str:
 
 def run(args: argparse.Namespace) -> int:
     """Train, resume, or only show what would be done; return the exit code."""
+    from spikesight.training.data.tonic_sets import unpack
     from spikesight.training.flags import resolve, resumed, to_yaml
     from spikesight.training.run.baselines import sentences
     from spikesight.training.run.fit import dry_run, fit, run_folder
     from spikesight.training.run.loop import TrainingError
 
     config = resolve(args)
+    if args.archive:
+        unpack(config.data, Path(config.root), args.archive)
     folder = None
     if args.resume:
         folder = _resumed(args, config.output)

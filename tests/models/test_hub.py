@@ -12,7 +12,7 @@ import pytest
 from huggingface_hub import CommitOperationAdd, HfApi
 
 import spikesight
-from spikesight.app.commands.models import describe
+from spikesight.app.commands.models import describe_shipped as describe
 from spikesight.models.checkpoint import CONFIG, WEIGHTS, save
 from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Card, CheckpointError

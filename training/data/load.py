@@ -1,21 +1,19 @@
-"""Load the three splits of a run from its settings; EventWindows is one split as a PyTorch data set.
+"""Load the three splits of a run from its settings.
 
 The validation split is drawn from the training samples, stratified and seeded. A set without a test split gets one that
 is the same for every seed. Both are recorded in the run's folder.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.utils.data import Dataset
 
 from spikesight.encoders.binning import CEILINGS
 from spikesight.encoders.image import IMAGE_ENCODERS
@@ -59,40 +57,30 @@ ENCODINGS: dict[str, Mapping[str, object]] = {"events": CEILINGS, "image": IMAGE
 
 def is_recorded(data: str) -> bool:
     """Return whether this is the name of a set of recordings: one of Tonic's or of a plug-in's."""
-    return bool(kind_of(data)) or data in recorded()
-
-
-class Kind(NamedTuple):
-    """What a run's data set is, and the function that lists it."""
-
-    own: bool  # a folder of the user's
-    images: bool
-    list: Callable[[TrainConfig], Listing | ImageSet]
-
-
-def kind_of_data(config: TrainConfig) -> Kind:
-    """Return the kind of a run's data set, by its name or from what its folder holds."""
-    name, root, path = config.data, Path(config.root), Path(config.data)
-    if kind_of(name):
-        return Kind(False, False, list_named)
-    if config.transform:
-        raise ValueError("--transform is for Tonic's data sets")
-    if name in recorded():
-        return Kind(False, False, lambda _: recorded()[name](root))
-    if name == DIGITS:
-        return Kind(False, False, lambda config: replace(list_named(replace(config, data="nmnist")), name=DIGITS))
-    if name == DIGIT_IMAGES:
-        return Kind(False, True, lambda _: replace(IMAGES["mnist"](root), name=DIGIT_IMAGES))
-    if name in IMAGES:
-        return Kind(False, True, lambda _: IMAGES[name](root))
-    if name == "imagenet" or holds_pictures(path):
-        return Kind(name != "imagenet", True, _list_pictures)
-    return Kind(True, False, lambda config: list_own(config, path))
+    return bool(kind_of(data)) or data == DIGITS or data in recorded()
 
 
 def list_data(config: TrainConfig) -> Listing | ImageSet:
     """List the samples of a run's data set, by name or from a folder of recordings or pictures. Raises ValueError."""
-    return kind_of_data(config).list(config)
+    if kind_of(config.data):
+        return list_named(config)
+    if config.transform:
+        raise ValueError("--transform is for Tonic's data sets")
+    if config.data in recorded():
+        return recorded()[config.data](Path(config.root))
+    if config.data == DIGITS:
+        return replace(list_named(replace(config, data="nmnist")), name=DIGITS)
+    if config.data == DIGIT_IMAGES:
+        return replace(IMAGES["mnist"](Path(config.root)), name=DIGIT_IMAGES)
+    if config.data in IMAGES:
+        return IMAGES[config.data](Path(config.root))
+    return _list_pictures(config) if _holds_images(config) else list_own(config, Path(config.data))
+
+
+def _holds_images(config: TrainConfig) -> bool:
+    return config.data in (*IMAGES, "imagenet", DIGIT_IMAGES) or (
+        not is_recorded(config.data) and holds_pictures(Path(config.data))
+    )
 
 
 def _list_pictures(config: TrainConfig) -> ImageSet:
@@ -136,9 +124,9 @@ def _shortest_bin(config: TrainConfig, window: Window) -> int:
 
 def load_data(config: TrainConfig) -> Data:
     """Load the splits of a run, ready to train on. Raises DataError, and ValueError for settings that do not fit."""
-    kind = kind_of_data(config)
-    config = with_network(config, own=kind.own and not kind.images, images=kind.images)
-    return _load(kind.list(config), config)
+    images = _holds_images(config)
+    config = with_network(config, own=not images and not is_recorded(config.data), images=images)
+    return _load(list_data(config), config)
 
 
 def load_given(train: Any, test: Any | None, settings: Mapping[str, Any]) -> Data:
@@ -152,9 +140,7 @@ def _load(listing: Listing | ImageSet, config: TrainConfig) -> Data:
     config, images = resolve(config, listing), isinstance(listing, ImageSet)
     side = min(config.height, config.width)
     config = with_schedule(config, len(listing.train), side, own=listing.own, images=images)
-    if isinstance(listing, Listing):
-        return _load_recordings(listing, config)
-    return _load_images(listing, config)
+    return _load_images(listing, config) if isinstance(listing, ImageSet) else _load_recordings(listing, config)
 
 
 def count_read(root: Path, name: str, by: str) -> int | None:
@@ -176,46 +162,6 @@ def count_read(root: Path, name: str, by: str) -> int | None:
 def count_named_read(root: Path, data: str, by: str) -> int | None:
     """Call `count_read` if `data` is a set's name; return None for a folder."""
     return count_read(root, data, by) if data in DATA_NAMES or is_recorded(data) else None
-
-
-class EventWindows(Dataset[tuple[Any, Any]]):
-    """A PyTorch data set of the windows that `train-dvs` uses with the same settings, before augmentation.
-
-    A sample is (x_seq float32 [T, C, H, W], index of its class in `classes`), each passed through its transform.
-    `contract` describes the windows, for a model's card. Workers of a DataLoader share one memory-mapped file.
-    """
-
-    def __init__(
-        self, data: str | Path, train: bool = True, transform: Callable[[Any], Any] | None = None,
-        target_transform: Callable[[Any], Any] | None = None, *, val: bool = False, **settings: Any,
-    ) -> None:  # fmt: skip
-        """Load the training (or, with train=False, test; or, with `val`, validation) windows of a set by name or of a
-        folder of recordings. `settings` are fields of TrainConfig: `seed`, `root`, `window_ms`, ... Raises ValueError
-        for an unknown setting, DataError for data that is missing, broken or images.
-        """
-        loaded = load_data(from_mapping(TrainConfig(), {"data": str(data), **settings}, "EventWindows"))
-        if loaded.contract.kind != "events":
-            raise DataError(f"EventWindows are of recordings; {loaded.split['data']} holds images")
-        chosen = loaded.val if val else loaded.train if train else loaded.test
-        self.classes, self.contract = loaded.labels, loaded.contract
-        self.transform, self.target_transform = transform, target_transform
-        self._frames, self._labels = chosen.frames, chosen.labels
-
-    def __len__(self) -> int:
-        return len(self._labels)
-
-    def __getitem__(self, index: int) -> tuple[Any, Any]:
-        x, label = torch.tensor(self._frames[index], dtype=torch.float32), int(self._labels[index])
-        return (
-            self.transform(x) if self.transform else x,
-            self.target_transform(label) if self.target_transform else label,
-        )
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_frames": self._frames.filename}  # a memory map would be pickled as all its bytes
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _frames=np.load(state["_frames"], mmap_mode="r"))
 
 
 def _split(
@@ -305,6 +251,8 @@ def _image_fit(labels: Sequence[str]) -> Literal["digit", "plain"]:
 
 
 def _load_images(images: ImageSet, config: TrainConfig) -> Data:
+    if config.emulated:
+        raise DataError("--emulated joins emulated events to recordings; this data set holds images")
     own, folder = images.test, Path(config.cache)
     names = images.names or [str(n) for n in range(len(images.train))]
     rows = _split(images.train.labels.tolist(), names, names, own is not None, config)

@@ -84,6 +84,10 @@ class Frames:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
+        """Return (x_seq float32 [T, C, H, W], label) of a sample, as PyTorch's loader takes it."""
+        return np.asarray(self.frames[index], np.float32), int(self.labels[index])
+
     def take(self, rows: np.ndarray) -> "Frames":
         """Return the samples of the given rows, in that order."""
         return Frames(self.frames[rows], self.labels[rows])

@@ -76,25 +76,19 @@ def list_given(train: Any, test: Any | None, config: TrainConfig) -> Listing:
 
 
 def unpack(data: str, root: Path, archives: Sequence[Path]) -> None:
-    """Unpack downloaded archives of a set, and what they hold packed, to where Tonic looks for it. Raises DataError."""
+    """Unpack downloaded archives of a set, and those in them, to where Tonic looks for it. Raises DataError."""
     if not (kind := kind_of(data)):
         raise DataError(f"--archive is for Tonic's data sets, not {data!r}")
-    folder = root / kind
+    folder = root / _class_of(kind, data).__name__
     for archive in archives:
         try:
-            _unpack(archive, folder)
+            safe = {} if archive.suffix == ".zip" else {"filter": "data"}  # nothing is written outside the folder
+            shutil.unpack_archive(archive, folder, **safe)  # type: ignore[arg-type]
+            for inner in sorted(folder.rglob("*.zip")):
+                shutil.unpack_archive(inner, inner.parent)
+                inner.unlink()
         except Exception as error:  # zlib, zipfile and tarfile each have their own
             raise DataError(f"{archive} cannot be unpacked: {error}") from None
-
-
-def _unpack(archive: Path, folder: Path) -> None:
-    if archive.suffix == ".zip":
-        shutil.unpack_archive(archive, folder)
-    else:
-        shutil.unpack_archive(archive, folder, filter="data")  # which writes nothing outside the folder
-    for inner in sorted(folder.rglob("*.zip")):
-        shutil.unpack_archive(inner, inner.parent)
-        inner.unlink()
 
 
 def _class_of(kind: str, data: str) -> Any:
@@ -178,13 +172,6 @@ def _transforms(text: str, sensor_size: tuple[int, ...] | None) -> Callable[[Any
     return transforms.Compose(made)
 
 
-class _Sample(NamedTuple):
-    path: Path
-    label: str
-    mark: str
-    group: str
-
-
 class _Labelled(NamedTuple):
     events: Events
     sensor: SensorSize
@@ -255,14 +242,16 @@ def _list(
     if size is None:
         raise DataError(f"{name} does not tell its `sensor_size`, (width, height, polarities): set that attribute")
     readers = [_Reader(one, SensorSize(*size[:2]), config.bin_us or _bin_of(one)) for one in found]
-    train, *held = [[*_samples(reader, part, mark)] for reader, part in zip(readers, ("train", "test"))]
-    labels = _ordered({sample.label for sample in train}, _below(found[0], "classes"))
-    if strange := {sample.label for samples in held for sample in samples} - {*labels}:
+    train, *held = ([*_samples(reader, part, mark)] for reader, part in zip(readers, ("train", "test")))
+    labels = _ordered({label for label, _ in train}, _below(found[0], "classes"))
+    if strange := {label for samples in held for label, _ in samples} - {*labels}:
         raise DataError(f"class {min(strange)!r} of the test split of {name} is not among the training classes")
     if len(labels) < 2:
         raise MissingDataError(f"{name} needs recordings of at least two classes; found {', '.join(labels) or 'none'}")
-    items = _items(readers[0], train, labels)
-    test = _items(readers[1], held[0], labels) if held else ()
+    items, test = (
+        tuple(replace(item, label=labels.index(label)) for label, item in samples)
+        for samples in (train, [sample for samples in held for sample in samples])
+    )
     if window is None or mark:
         window = _window(readers[0], window)
     note = f"{len(labels)} classes, {len(items)} recordings to train on and {len(test)} to test on"
@@ -285,24 +274,17 @@ def _bin_of(dataset: Any) -> int:
     return round([0, *filter(None, lengths)][-1])
 
 
-def _samples(reader: _Reader, part: str, mark: str | None) -> Iterator[_Sample]:
-    """Yield the samples; they are read unless `mark` is given and a file holds each."""
+def _samples(reader: _Reader, part: str, mark: str | None) -> Iterator[tuple[str, Item]]:
+    """Yield (class, sample without it); samples are read unless `mark` is given and a file holds each."""
     dataset, classes = reader.dataset, list(_below(reader.dataset, "classes") or ())
     for index in range(len(dataset)):
-        group = _group(dataset, index)
         if mark is not None and isinstance(dataset.data[index], str):
-            yield _Sample(Path(dataset.data[index]), _name(dataset.targets[index], classes), mark, group)
-            continue
-        events, sensor, given, _ = reader.labelled(index)
-        label, found = _name(given, classes), hashlib.sha256(f"{sensor}".encode() + events.tobytes())
-        yield _Sample(Path(part, label, str(index)), label, found.hexdigest(), group)
-
-
-def _items(reader: _Reader, samples: Sequence[_Sample], labels: Sequence[str]) -> tuple[Item, ...]:
-    return tuple(
-        Item(one.path, labels.index(one.label), read=partial(reader.events, n), mark=one.mark, group=one.group)
-        for n, one in enumerate(samples)
-    )
+            path, stamp, label = Path(dataset.data[index]), mark, _name(dataset.targets[index], classes)
+        else:
+            events, sensor, given, _ = reader.labelled(index)
+            label, stamp = _name(given, classes), hashlib.sha256(f"{sensor}".encode() + events.tobytes()).hexdigest()
+            path = Path(part, label, str(index))
+        yield label, Item(path, 0, read=partial(reader.events, index), mark=stamp, group=_group(dataset, index))
 
 
 def _name(label: Any, classes: Sequence[str]) -> str:

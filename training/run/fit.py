@@ -44,22 +44,19 @@ def load_on_all(load: Callable[[], Data], processes: Processes) -> Data:
 
 
 def fit(
-    source: TrainConfig | Data | Any, folder: Path, *, test: Any | None = None, resume: bool = False, **settings: Any
+    source: TrainConfig | Any, folder: Path, *, test: Any | None = None, resume: bool = False, **settings: Any
 ) -> dict[str, Any]:
     """Train in `folder` and write the report; return the final metrics (empty except in the main process).
 
-    `source`: the settings of a run, loaded data, or a data set like Tonic's, for which `Data.of` takes `test` and
-    `settings`. `resume` continues from the last checkpoint. Raises ValueError and TrainingError; KeyboardInterrupt
-    after a Ctrl-C, when a checkpoint and the best model so far, in model/, are written.
+    `source`: the settings of a run, which `settings` override, or a data set like Tonic's, as `Data.of` takes it with
+    `test` and `settings`. `resume` continues from the last checkpoint. Raises ValueError and TrainingError;
+    KeyboardInterrupt after a Ctrl-C, when a checkpoint and the best model so far, in model/, are written.
     """
-    if isinstance(source, TrainConfig | Data) and (settings or test is not None):
-        raise ValueError("fit takes a test set and settings beside a data set only: they are in what it was given")
-    if isinstance(source, TrainConfig):
-        config, load = source, partial(load_data, source)
-    elif isinstance(source, Data):
-        config, load = source.config, lambda: source
-    else:
-        config, load = from_mapping(TrainConfig(), settings, "fit"), partial(Data.of, source, test, **settings)
+    named = isinstance(source, TrainConfig)
+    if named and test is not None:
+        raise ValueError("fit takes a test set beside a data set, not beside settings, which name one")
+    config = from_mapping(source if named else TrainConfig(), settings, "fit")
+    load = partial(load_data, config) if named else partial(Data.of, source, test, **settings)
     processes = join_processes(config, choose_device(config.device))
     data = load_on_all(load, processes)
     why = None if config.epochs is not None or not data.own else reason_not_to_train(data)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 import sys
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,18 @@ def test_every_check_says_something_and_the_last_line_counts_what_is_to_mend(
     monkeypatch.setattr(doctor, "CHECKS", (lambda: iter([doctor.Finding("FIX", "a", "x")] * 2),))
     assert main(["doctor"]) == 1
     assert capsys.readouterr().out.splitlines()[-1] == "2 to mend"
+
+
+def test_it_says_whether_tonic_is_there_and_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def of(state: str) -> str:
+        return next(one.text for one in doctor.check_packages() if (one.topic, one.state) == ("[datasets]", state))
+
+    def absent(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    assert of("ok").startswith("tonic 1.")
+    monkeypatch.setattr(doctor, "version", absent)
+    assert of("note").endswith("pip install 'spikesight[datasets]', then pip install --no-deps tonic")
 
 
 def test_a_library_of_cameras_that_does_not_load_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.error import URLError
 
 import numpy as np
@@ -348,13 +348,15 @@ def test_what_is_no_label_or_tells_no_sensor_is_refused(tmp_path: Path) -> None:
         Data.of([Blobs(8)[n] for n in range(8)], **settings(tmp_path))
     with pytest.raises(DataError, match="class 'c' of the test split of Named is not among"):
         Data.of(Named(Blobs(8), lambda n: "ab"[n]), Named(Blobs(8), lambda n: "ac"[n]), **settings(tmp_path))
-    with pytest.raises(ValueError, match="fit takes a test set and settings beside a data set only"):
-        fit(TrainConfig(), tmp_path / "run", epochs=3)
+    with pytest.raises(ValueError, match="fit takes a test set beside a data set"):
+        fit(TrainConfig(), tmp_path / "run", test=Blobs(8))
 
 
 def test_sets_in_tonics_cache_and_its_slices(tmp_path: Path) -> None:
     plain = Data.of(Blobs(20), **settings(tmp_path))
-    cached = Data.of(tonic.DiskCachedDataset(Blobs(20), cache_path=str(tmp_path / "disk")), **settings(tmp_path))
+    cached = Data.of(
+        tonic.DiskCachedDataset(cast(Any, Blobs(20)), cache_path=str(tmp_path / "disk")), **settings(tmp_path)
+    )
     np.testing.assert_array_equal(cached.train.frames, plain.train.frames)
     assert cached.labels == plain.labels
     slicer = tonic.slicers.SliceByTime(30_000)
