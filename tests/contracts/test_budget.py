@@ -5,10 +5,10 @@ import pytest
 from tests.support.sizes import settings, sizes
 
 BUDGET = {
-    "product": 25_200,
+    "product": 25_210,
     "page, C, C++": 9_030,
-    "tests": 24_100,
-    "words": 27_950,
+    "tests": 24_110,
+    "words": 27_970,
 }
 """Lines that hold code (product, tests), raw lines, and words of Markdown. Lower a row when you delete."""
 
