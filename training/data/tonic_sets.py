@@ -241,7 +241,7 @@ def _list(
     size = _below(found[0], "sensor_size") or SIZES.get(type(found[0]).__name__)
     if size is None:
         raise DataError(f"{name} does not tell its `sensor_size`, (width, height, polarities): set that attribute")
-    readers = [_Reader(one, SensorSize(*size[:2]), config.bin_us or _bin_of(one)) for one in found]
+    readers = [_Reader(one, SensorSize(*size[:2]), _bin_of(one) or config.bin_us or 0) for one in found]
     train, *held = ([*_samples(reader, part, mark)] for reader, part in zip(readers, ("train", "test")))
     labels = _ordered({label for label, _ in train}, _below(found[0], "classes"))
     if strange := {label for samples in held for label, _ in samples} - {*labels}:

@@ -247,7 +247,7 @@ def test_a_set_of_twenty_recordings_with_tonics_transform_trains_and_is_served(t
         [tonic.transforms.Denoise(filter_time=20_000), tonic.transforms.DropEvent(p=0.1)]
     )
     metrics = fit(
-        Blobs(20, transform), tmp_path / "run", test=Blobs(8, first=100), **settings(tmp_path, epochs=4, lr=0.01)
+        Blobs(20, transform), tmp_path / "run", test=Blobs(8, first=100), **settings(tmp_path, epoch_steps=15, lr=0.01)
     )
     assert metrics["test"]["count"] == 8
     assert metrics["test"]["correct"] >= 7
@@ -274,6 +274,11 @@ def test_frames_are_events_at_their_bins_beginnings(tmp_path: Path) -> None:
         name, row = next(iter(rows.items()))
         events = digit_events(("left", "right").index(name.split("/")[0]), int(name.split("/")[1]))
         np.testing.assert_array_equal(data.train.frames[row], frames_of(events))
+    wider = Data.of(
+        Blobs(20, ToBins(Blobs.sensor_size, 30_000, 3, mode="count")),
+        **settings(tmp_path, encoding="count", bin_us=60_000),
+    )
+    np.testing.assert_array_equal(wider.train.frames[0][0], by_us.train.frames[0][:2].sum(0), "binned again")
     small = Data.of(Blobs(20, ToBins(Blobs.sensor_size, 30_000, 3, (17, 17))), **settings(tmp_path))
     assert (small.contract.shape, small.contract.sensor_width) == ((2, 17, 17), SIDE), "a camera's events are scaled"
 
