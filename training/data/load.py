@@ -28,7 +28,6 @@ from spikesight.training.data.recordings import recorded
 from spikesight.training.data.separate import TEST_FRACTION
 from spikesight.training.data.sets import (
     Data,
-    DataError,
     Frames,
     ImageSet,
     Item,
@@ -251,8 +250,6 @@ def _image_fit(labels: Sequence[str]) -> Literal["digit", "plain"]:
 
 
 def _load_images(images: ImageSet, config: TrainConfig) -> Data:
-    if config.emulated:
-        raise DataError("--emulated joins emulated events to recordings; this data set holds images")
     own, folder = images.test, Path(config.cache)
     names = images.names or [str(n) for n in range(len(images.train))]
     rows = _split(images.train.labels.tolist(), names, names, own is not None, config)
