@@ -44,7 +44,7 @@ release: $(VENV)/.dev
 lock:
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(PYTHON) .ci/lock.py
 
-NAMED := cifar_pictures corruptions draw_motions shifts two_days  # their data have to be named
+NAMED := cifar_pictures corruptions digits draw_motions shifts two_days  # their data have to be named
 
 bench: $(VENV)/.dev
 	for name in $(filter-out $(NAMED),$(notdir $(basename $(wildcard benchmarks/[a-z]*.py)))) serving.load; do \

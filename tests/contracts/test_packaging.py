@@ -99,12 +99,17 @@ def locked(*names: str) -> dict[str, str]:
     return found
 
 
+IMAGE_PYTHON = "3.13"  # Debian 13's
+
+
 def test_the_image_has_every_dependency_in_a_version_that_is_asked_for() -> None:
     project, build = PROJECT["project"], locked("build")
     asked = [*project["dependencies"], *project["optional-dependencies"]["cluster"]]
     packages = locked("requirements", "torch", "cluster")
     for texts, versions in ((asked, packages), (PROJECT["build-system"]["requires"], build)):
         for wanted in map(Requirement, texts):
+            if wanted.marker is not None and not wanted.marker.evaluate({"python_version": IMAGE_PYTHON}):
+                continue
             assert wanted.specifier.contains(versions[canonicalize_name(wanted.name)]), wanted
     assert "ziglang" in build, "which compiles the kernels"
 
