@@ -252,6 +252,7 @@ class Windows:
     labels: NDArray[np.int64]  # [M]
     weights: Floats  # [M], of the samples
     kinds: NDArray[np.int64]  # [M], kind of input: RECORDED, WEBCAM or CAMERA
+    typical: NDArray[np.bool_] | None = None  # [M], samples that fix thresholds; None: all of them
 
 
 def fit_novelty(layers: int, training: Windows, validation: Windows, weight: float = 1.0) -> NoveltyDetector:
@@ -278,7 +279,7 @@ def fit_lines(kinds: Sequence[ClassDistance], of: Windows, weight: float = 1.0) 
         logits, labels, weights = of.logits[valid], of.labels[valid], of.weights[valid]
         for at, fewest in enumerate(active):
             far, cold = distance.score(np.sqrt(of.rates[valid, at])), energy(logits[:, at])
-            read = _read_right(logits[:, at], labels)
+            read = _read_right(logits[:, at], labels, None if of.typical is None else of.typical[valid])
             temperature = fit_temperature(logits[:, at], labels, weights, 1 / (len(labels) + 1))
             before, after = (calibration_error(softmax(logits[:, at] / t), labels, weights) for t in (1.0, temperature))
             temperature = temperature if after < before else 1.0  # what does not help is not kept
@@ -287,9 +288,12 @@ def fit_lines(kinds: Sequence[ClassDistance], of: Windows, weight: float = 1.0) 
     return found
 
 
-def _read_right(logits: NDArray, labels: NDArray) -> NDArray[np.bool_]:
-    """Return which windows are read right, [M], all if hardly any is: what no network could read sets no threshold."""
+def _read_right(logits: NDArray, labels: NDArray, typical: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+    """Return the windows [M] that are typical and read right, or all if hardly any is: what no network could read sets
+    no threshold.
+    """
     right = logits.argmax(1) == labels
+    right = right if typical is None else right & typical
     return right if right.sum() >= LEAST else np.ones_like(right)
 
 

@@ -2,7 +2,8 @@
 
 The distance is fitted to augmented training samples, all thresholds to validation samples, plain and augmented. For a
 run that learnt outliers, the distance also uses plain training samples, and the thresholds only plain validation
-samples, since strongly augmented ones resemble outliers. Neither outliers nor test samples are used. At shorter bins
+samples, since strongly augmented ones resemble outliers; made samples fix no thresholds, only the temperature and what
+is nothing. Neither outliers nor test samples are used. At shorter bins
 the distances stay the same; the thresholds come from the validation recordings, binned as short as the contract allows
 and merged to each bin.
 """
@@ -40,7 +41,7 @@ MOST_FINE = 150  # samples of a part at the finest bins: at 1 ms a digit has hun
 SHOWN = ("height", "width", "bin_us", "encoding", "frame", "filter_us", "pooled")  # fields that affect input statistics
 BATCH = 32
 Prepare = Callable[[Tensor], Tensor]  # stored samples, uint8 [N, T or 1, C, H, W], to x_seq
-Part = tuple[Frames, Prepare]  # samples, and how they are prepared
+Part = tuple[Frames, Prepare, bool]  # samples, how they are prepared, and whether thresholds are fixed on them
 Forward = Callable[[Tensor], tuple[Tensor, Tensor]]  # x_seq [T, N, C, H, W] to (logits [T, N, K], rates [T, N, S])
 
 
@@ -53,10 +54,10 @@ def calibrate_novelty(network: nn.Module, data: Data) -> tuple[NoveltyDetector, 
     forward = forwarder(network, data.contract, layers)
     for_distance, for_lines = prepared(data, data.contract)
     learnt = _spread(data.train, MOST_TRAINING)
-    training = run_windows(forward, [(learnt, prepare) for prepare in for_distance], data.contract)
+    training = run_windows(forward, [(learnt, prepare, True) for prepare in for_distance], data.contract)
     recorded = len(data.val) - (len(data.made) if data.made is not None else 0)
     chosen = [data.val.take(rows) for rows in np.split(np.arange(len(data.val)), [recorded]) if len(rows)]
-    parts = [(_spread(part, MOST_VALIDATION), prepare) for part in chosen for prepare in for_lines]
+    parts = [(_spread(part, MOST_VALIDATION), how, n == 0) for n, part in enumerate(chosen) for how in for_lines]
     validation = run_windows(forward, parts, data.contract)
     known = fit_novelty(layers, training, validation, distance_weight(data))
     return known, _measured(known, training, validation)
@@ -81,7 +82,7 @@ def with_bins(network: nn.Module, data: Data, known: NoveltyDetector) -> Novelty
         forward = forwarder(at_pace(network, contract.span), contract, known.layers)
         joined = round(contract.bin_us / finest.bin_us)
         seen = [partial(rebinned, prepare=one, joined=joined, contract=contract) for one in prepared(data, contract)[1]]
-        parts: list[Part] = [(part, prepare) for part in fine for prepare in seen]
+        parts: list[Part] = [(part, prepare, n == 0) for n, part in enumerate(fine) for prepare in seen]
         windows = run_windows(forward, parts, contract)
         lines[contract.bin_us] = fit_lines([kind.distance for kind in known.kinds], windows, distance_weight(data))
     return NoveltyDetector(known.layers, known.kinds, lines)
@@ -145,8 +146,12 @@ def prepared(data: Data, contract: Contract) -> tuple[list[Prepare], list[Prepar
 
 
 def distance_weight(data: Data) -> float:
-    """Return the weight of the distance relative to the energy: lower if the energy has learnt from outliers."""
-    return 1.0 if data.outliers is None else 0.7
+    """Return the weight of the distance relative to the energy: little if the energy has learnt from outliers.
+
+    Of learnt kinds drawn anew before any sensor, AUROC is 0.992 to 0.996 for all weights from 0 to 1, but of digits read
+    right in any motion 74.8 % are known at 0.2 and 62.7 % at 0.7.
+    """
+    return 1.0 if data.outliers is None else 0.2
 
 
 def augmenting(data: Data) -> Prepare:
@@ -160,8 +165,8 @@ def augmenting(data: Data) -> Prepare:
 
 def run_windows(forward: Forward, parts: list[Part], contract: Contract) -> Windows:
     """Run each part's samples through the network; all parts have the same total weight, whatever their sizes."""
-    logits, rates, active, labels, weights, kinds = [], [], [], [], [], []
-    for part, prepare in parts:
+    logits, rates, active, labels, weights, kinds, typical = [], [], [], [], [], [], []
+    for part, prepare, fixes in parts:
         for start in range(0, len(part), BATCH):
             rows = slice(start, min(start + BATCH, len(part)))
             x_seq = prepare(torch.from_numpy(np.array(part.frames[rows]))).contiguous()
@@ -172,7 +177,8 @@ def run_windows(forward: Forward, parts: list[Part], contract: Contract) -> Wind
         labels.append(part.labels)
         weights.append(np.full(len(part), 1 / len(part)))
         kinds.append(np.full(len(part), RECORDED))
-    joined = [np.concatenate(each) for each in (logits, rates, active, labels, weights, kinds)]
+        typical.append(np.full(len(part), fixes))
+    joined = [np.concatenate(each) for each in (logits, rates, active, labels, weights, kinds, typical)]
     horizon = contract.horizon
     return Windows(*(part[:, :horizon] for part in joined[:3]), *joined[3:])
 
