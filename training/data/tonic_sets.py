@@ -10,7 +10,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -110,7 +110,7 @@ def _opened(cls: Any, root: Path, **part: bool) -> Any:
     """Return a part of a set from the folder that holds it, fetched by Tonic if there is none. Raises DataError."""
     if (found := _found(cls, root, part)) is not None:
         return found
-    error = None
+    error, new = None, [folder for folder in (root / cls.__name__, root) if not folder.exists()]
     try:
         with redirect_stdout(sys.stderr):
             cls(str(root), **part)
@@ -118,6 +118,9 @@ def _opened(cls: Any, root: Path, **part: bool) -> Any:
     except (Exception, SystemExit) as caught:  # Tonic's loaders differ in what they raise
         error = caught
     if found is None:
+        for folder in new:  # Tonic makes them before it fetches
+            with suppress(OSError):
+                folder.rmdir()
         which = "train" if part.get("train") else "test" if part else "data"
         places = (f"{which}_url", "url", "base_url", f"{which}_filename")
         archive = next((getattr(cls, place) for place in places if hasattr(cls, place)), "its archive")

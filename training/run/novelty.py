@@ -148,8 +148,8 @@ def prepared(data: Data, contract: Contract) -> tuple[list[Prepare], list[Prepar
 def distance_weight(data: Data) -> float:
     """Return the weight of the distance relative to the energy: little if the energy has learnt from outliers.
 
-    Of learnt kinds drawn anew before any sensor, AUROC is 0.992 to 0.996 for all weights from 0 to 1, but of digits read
-    right in any motion 74.8 % are known at 0.2 and 62.7 % at 0.7.
+    Of learnt kinds drawn anew before any sensor, AUROC is 0.992 to 0.996 for all weights from 0 to 1, but of digits
+    read right in any motion 74.8 % are known at 0.2 and 62.7 % at 0.7.
     """
     return 1.0 if data.outliers is None else 0.2
 

@@ -232,7 +232,7 @@ def test_camera_recording_and_picture_are_classified(seen: Visit, tmp_path: Path
     seen.click("Start camera")
     seen.until_says("3")
     assert seen.window("preview") is not None
-    assert page.locator("#classes li > span:first-child").all_inner_texts() == list("0123456789")
+    assert page.locator("#classes li > span:first-child").all_text_contents() == list("0123456789")
     total = "meters => meters.reduce((sum, meter) => sum + meter.value, 0)"
     seen.until(lambda: page.locator("#classes meter").evaluate_all(total) > 0.99, "the bars of the camera")
     page.locator("#stop").click()

@@ -358,8 +358,8 @@ def test_what_is_shown_is_learnt_and_answered_at_once(client: Client, session: R
         labels = [message.label for message in predictions(stream, 60)]  # the silence before it, too
         assert set(labels[-10:]) == {"standing"}
         hear(stream, lambda m: isinstance(m, Picture), "a picture")
-        session.save("lines")
-        hear(stream, lambda m: isinstance(m, TeachingBody) and m.saved == "lines", "that it is saved")
+        session.save("shown")
+        hear(stream, lambda m: isinstance(m, TeachingBody) and m.saved == "shown", "that it is saved")
     state = session.state(wait=True)
     assert {one.label: len(one.examples) for one in state.classes} == {"lying": 8, "standing": 8}
     assert state.accuracy == 1.0
