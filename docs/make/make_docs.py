@@ -82,7 +82,7 @@ MACHINES = ("AMD EPYC (family 25, model 17)", "Intel(R) Xeon(R) Processor (famil
 UNKNOWN = (
     ("nmnist", "noise at 12 Hz a pixel"), ("nmnist", "people and traffic, filmed"),
     ("nmnist", "photographs by saccades"),
-    ("nmnist", "Fashion-MNIST by saccades"), ("nmnist", "letters (learnt)"), ("nmnist", "two digits (learnt)"),
+    ("nmnist", "letters (learnt)"), ("nmnist", "two digits (learnt)"),
     ("nmnist", "half digits (learnt)"), ("nmnist", "Greek and Cyrillic letters"),
     ("mnist-direct", "photographs"), ("mnist-direct", "letters (learnt)"), ("mnist-direct", "two digits (learnt)"),
     ("mnist-direct", "arrows and pictograms"), ("motions", "people and traffic, filmed"),
@@ -211,6 +211,27 @@ def unknown() -> Iterator[str]:
         yield line(f"`{model}`", what, count, f"{auroc:.3f}", f"{labelled:.0f}")
 
 
+IN_ANY_MOTION = (
+    "N-MNIST, noise 20 Hz a pixel", "N-MNIST, speed 0.5 times", "N-MNIST, speed 4 times",
+    "N-MNIST, rotation 30 degrees",
+    "motion: drift", "motion: hand", "motion: circle", "OpenCV's print, any motion", "letters (learnt)",
+    "half digits (learnt)", "Greek and Cyrillic letters", "three digits", "nothing but its ground",
+    "MNIST-DVS, whole sensor", "MNIST-DVS, on the box of what is active",
+)  # fmt: skip
+"""Rows of the table of digits in any motion."""
+
+
+def any_motion() -> Iterator[str]:
+    """The digit model in motions, before sensors and on things of the corpus and others."""
+    yield from head("what", "of", "right", "another digit's label", "best guess right")
+    (table,) = (table for _, table in measured("digits"))
+    rows = {row[0]: row[1:] for row in table["rows"]}
+    for what in IN_ANY_MOTION:
+        kind, count, right, wrong, guessed, *_ = rows[what]
+        digits = kind == "digits"
+        yield line(what, count, f"{right:g}" if digits else "", f"{wrong:g}", f"{guessed:g}" if digits else "")
+
+
 def speed() -> Iterator[str]:
     """Ratios of time, each from one run; above 1 the first is faster."""
     yield from head("times as fast", *MACHINES)
@@ -274,6 +295,7 @@ TABLES: dict[str, Callable[[], Iterator[str]]] = {
     "conversion": conversion,
     "commitments": commitments,
     "unknown": unknown,
+    "any-motion": any_motion,
     "speed": speed,
     "parts": partial(board, "parts"),
     "others": partial(board, "motions", "signs", "emulated-days", "mnist"),

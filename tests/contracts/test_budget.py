@@ -5,14 +5,14 @@ import pytest
 from tests.support.sizes import settings, sizes
 
 BUDGET = {
-    "product": 25_200,
+    "product": 24_830,
     "page, C, C++": 9_030,
-    "tests": 22_900,
-    "words": 27_700,
+    "tests": 22_980,
+    "words": 28_520,
 }
 """Lines that hold code (product, tests), raw lines, and words of Markdown. Lower a row when you delete."""
 
-MOST_SETTINGS = {"training": 60, "service": 24}
+MOST_SETTINGS = {"training": 53, "service": 24}
 
 
 @pytest.mark.parametrize("name", BUDGET)

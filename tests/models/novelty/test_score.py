@@ -24,6 +24,7 @@ from spikesight.models.novelty.score import (
     Lines,
     NoveltyDetector,
     Windows,
+    fit_lines,
     fit_novelty,
     gathered,
     novelty_at,
@@ -100,7 +101,7 @@ def test_the_compiled_loops_are_the_equations() -> None:
 
 def of_kinds(*parts: Windows) -> Windows:
     """Samples of several kinds."""
-    joined = [np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Windows)[:-1]]
+    joined = [np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Windows)[:-2]]
     kinds = np.repeat(np.arange(len(parts)), [len(part.labels) for part in parts])
     return replace(parts[0], **dict(zip([f.name for f in fields(Windows)], joined)), kinds=kinds)
 
@@ -121,6 +122,24 @@ def test_each_kind_of_input_is_known_by_itself() -> None:
     np.testing.assert_array_equal(judged(both, of, 2, 2), judged(both, of, 2, 1), "where only two kinds are known")
     with pytest.raises(ValueError, match="20 at least"):
         fit_novelty(2, of_kinds(windows(60, 1), windows(60, 1)), of_kinds(windows(60, 2), windows(19, 2)))
+
+
+def test_windows_that_are_not_typical_set_no_threshold_but_what_is_nothing() -> None:
+    plain, odd = windows(200, 2), windows(200, 12, 0.4)
+    both = of_kinds(plain, replace(odd, active=odd.active / 10))
+    both, distance = replace(both, kinds=np.zeros(400, int)), KNOWN.kinds[0].distance
+    (alone,), (all_,) = fit_lines([distance], plain), fit_lines([distance], both)
+    (lines,) = fit_lines([distance], replace(both, typical=np.repeat([True, False], 200)))
+    np.testing.assert_array_equal(lines.kept, alone.kept)
+    assert (all_.kept != alone.kept).all()
+    assert (lines.active < alone.active / 2).all()
+
+
+def test_what_is_read_wrong_sets_no_threshold() -> None:
+    of, distance = windows(200, 2), KNOWN.kinds[0].distance
+    swapped = of.logits.copy()
+    swapped[:50] = -40 - 20 * np.eye(CLASSES)[of.labels[:50]][:, None]  # like nothing known, and wrong
+    assert (fit_lines([distance], replace(of, logits=swapped))[0].energy_mean < 0).all(), "energies of those read right"
 
 
 def test_too_few_active_inputs_are_nothing() -> None:

@@ -133,7 +133,7 @@ def test_windows_are_read_alike_by_the_engine_and_the_network(finished: tuple[Da
     data, model = finished
     network, card = load(model)
     layers = card.metrics["known"]["layers"]
-    parts = [(data.val, partial(evaluation_input, contract=card.contract))]
+    parts = [(data.val, partial(evaluation_input, contract=card.contract), True)]
     by_engine = run_windows(forwarder(network, card.contract, layers), parts, card.contract)
     doubled = run_windows(forwarder(network.double(), card.contract, layers), parts, card.contract)
     np.testing.assert_allclose(by_engine.rates, doubled.rates, atol=1e-2)
