@@ -108,9 +108,11 @@ def compare(profile: Profile, seen: Window) -> str | None:
 def _times(ratio: float) -> str:
     """Return a ratio in words.
 
-    >>> _times(6.8), _times(1.62), _times(0.21), _times(0.6)
-    ('7 times', '1.6 times', 'a 5th of', '60 % of')
+    >>> _times(6.8), _times(1.62), _times(0.21), _times(0.6), _times(0.0)
+    ('7 times', '1.6 times', 'a 5th of', '60 % of', 'none of')
     """
+    if ratio == 0:
+        return "none of"
     if ratio >= 1:
         return f"{ratio:.0f} times" if ratio >= 3 else f"{ratio:.1f} times"
     return f"a {1 / ratio:.0f}th of" if ratio < 0.29 else f"{ratio:.0%} of".replace("%", " %")

@@ -7,7 +7,7 @@ from tests.support.sizes import settings, sizes
 BUDGET = {
     "product": 24_830,
     "page, C, C++": 9_030,
-    "tests": 22_980,
+    "tests": 22_990,
     "words": 28_520,
 }
 """Lines that hold code (product, tests), raw lines, and words of Markdown. Lower a row when you delete."""
