@@ -28,6 +28,7 @@ from spikesight.training.data.recordings import recorded
 from spikesight.training.data.separate import TEST_FRACTION
 from spikesight.training.data.sets import (
     Data,
+    DataError,
     Frames,
     ImageSet,
     Item,
@@ -218,6 +219,11 @@ def _load_recordings(listing: Listing, config: TrainConfig) -> Data:
             validation_samples,
         )
 
+        own = listing.window
+        if (config.steps, config.bin_us, contract.shape) != (own.steps, own.bin_us, (2, own.height, own.width)):
+            raise DataError(
+                f"{DIGITS} has {own.steps} bins of {own.bin_us} us, {own.height} x {own.width}, as it is made"
+            )
         root = Path(config.root)
         train, outliers = training_samples(root, folder, train, shown_images(names["val"]), config.seed)
         made = validation_samples(root, folder, config.seed)

@@ -5,10 +5,11 @@ halves, textures, nothing ...) that moves (`motion`) on a ground before a sensor
 what the tables below do not name: the motion "circle", the kinds of benchmarks/real_input/near, OpenCV's fonts.
 """
 
+import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -129,7 +130,7 @@ class Corpus:
         draws = Draws(table(self.seed, rows, COLUMNS))
         lag = torch.linspace(0, seconds, k)[None] * draws.log(0.5, 2)[:, None]  # all at another speed
         light, contrast, boxes = scene(self.pictures, self.chosen[rows], draws, lag, side, self.motions)
-        draws._next = COLUMNS - 12
+        draws.seek(COLUMNS - 12)  # so that a sensor stays the same if scenes come to draw more
         on = torch.minimum(draws.log(0.08, 0.5), FAINT * contrast)
         noise_hz = 25 * draws.unit() ** 2
         cutoff = torch.where(draws.chance(0.5), draws.log(20, 200), torch.full((n,), 1e4))
@@ -224,16 +225,12 @@ def _inked(images: Tensor, draws: Draws) -> Tensor:
     return torch.where(width < 0.2, fat, torch.where(width > 0.9, thin, images))
 
 
-_TEXTURES: list[NDArray[np.float32]] = []
-
-
+@cache
 def textures() -> NDArray[np.float32]:
     """Return pictures of dead leaves, whose edges and spectrum are a photograph's: [TEXTURES, side, side], 0 to 1."""
-    if not _TEXTURES:
-        random = np.random.default_rng(5)
-        made = [dead_leaves(TEXTURE_SIDE, TEXTURE_SIDE, random) / 255 for _ in range(TEXTURES)]
-        _TEXTURES.append(np.stack(made).astype(np.float32))
-    return _TEXTURES[0]
+    random = np.random.default_rng(5)
+    made = [dead_leaves(TEXTURE_SIDE, TEXTURE_SIDE, random) / 255 for _ in range(TEXTURES)]
+    return np.stack(made).astype(np.float32)
 
 
 ASIDE = range(40_000, 42_000)  # images of MNIST's training part that no training shows: they calibrate prediction sets
@@ -251,10 +248,6 @@ class Mixed:
 
     real: Any  # frames of the recordings, in turn
     made: Corpus
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.made.shape
 
     def __getitem__(self, rows: Any) -> NDArray[np.uint8]:
         asked = np.arange(len(self.made))[rows]
@@ -345,7 +338,7 @@ def _drawn(cache: Path, how: str, count: int, seed: int) -> Pictures:
     labels = random.integers(10, size=count)
     draw = (lambda label: centred(glyph(str(label), random))) if how == "printed" else partial(digit, random=random)
     samples = (draw(label) for label in labels.tolist())
-    key = {"digits": how, "seed": seed, "version": VERSION}
+    key = {"digits": how, "seed": seed, "count": count, "version": VERSION}
     return Pictures(cached(cache, key, count, (28, 28), samples, f"drawing {how} digits"), labels)
 
 
@@ -354,7 +347,8 @@ def _others(handwriting: Pictures, cache: Path) -> Pictures:
     kinds = [draw for name, draw in KINDS.items() for _ in range(HARD.get(name, 1))]
     random, digits = _random(7, len(handwriting.labels)), Digits(*handwriting)
     samples = (kinds[n % len(kinds)](digits, random) for n in range(OTHERS))
-    key = {"no digits": len(handwriting.labels), "version": VERSION}
+    shown = hashlib.sha256(handwriting.images.tobytes()).hexdigest()  # halves and pairs are made of these alone
+    key = {"no digits": shown, "count": OTHERS, "version": VERSION}
     return Pictures(cached(cache, key, OTHERS, (28, 28), samples, "drawing what is no digit"), np.full(OTHERS, 10))
 
 

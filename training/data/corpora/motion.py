@@ -26,6 +26,17 @@ class Draws:
         self._next += 1
         return self.table[:, self._next - 1]
 
+    def seek(self, column: int) -> None:
+        """Go on at a column, whatever was used before it."""
+        self._next = column
+
+    def branch(self, rows: Tensor, columns: int) -> "Draws":
+        """Return the next `columns` of the samples `rows`, as draws of their own; `skip` them for the others."""
+        return Draws(self.table[rows][:, self._next : self._next + columns])
+
+    def skip(self, columns: int) -> None:
+        self._next += columns
+
     def uniform(self, low: float, high: float) -> Tensor:
         return low + (high - low) * self.unit()
 
@@ -135,8 +146,8 @@ def paths(draws: Draws, t: Tensor, shares: Mapping[str, float]) -> Path:
     for number, name in enumerate(shares):
         rows = kind == number
         if rows.any():
-            place[rows] = PATHS[name](Draws(draws.table[rows][:, draws._next :]), t[rows])
-    draws._next += MOST_USED
+            place[rows] = PATHS[name](draws.branch(rows, MOST_USED), t[rows])
+    draws.skip(MOST_USED)
     middle = t - t.mean(1, keepdim=True)
     approach = torch.where(draws.chance(0.12), draws.uniform(-1.2, 1.2), torch.zeros(len(t)))
     turn = torch.where(draws.chance(0.2), draws.uniform(-1.2, 1.2), torch.zeros(len(t)))  # radians a second

@@ -12,10 +12,9 @@ from spikesight.encoders.events import SensorSize
 from spikesight.encoders.recordings.files import read_recording
 from spikesight.training.data import load_data
 from spikesight.training.data.corpora import digits, motion, strokes
-from spikesight.training.data.corpora.digits import CHOOSING, Corpus, Pictures
-from spikesight.training.data.corpora.printed import glyph
+from spikesight.training.data.corpora.digits import Corpus, Pictures
 from spikesight.training.data.corpora.sensor import Sensor, film
-from spikesight.training.data.sets import DataError
+from spikesight.training.data.sets import DataError, Frames
 from tests.support.inputs.data_sets import small_config, write_mnist, write_nmnist
 
 ROWS = np.arange(32)
@@ -31,7 +30,6 @@ def corpus() -> Corpus:
 
 def test_a_sample_follows_from_the_seed_and_its_number_alone(corpus: Corpus) -> None:
     made = corpus[ROWS]
-    assert made.shape == (32, 10, 2, 34, 34)
     assert np.isin(made, (0, 1)).all()
     np.testing.assert_array_equal(corpus[np.array([24, 5])], made[[24, 5]])
     np.testing.assert_array_equal(corpus[7], made[7])
@@ -78,7 +76,6 @@ def test_noise_and_losses_have_their_rates(lost: float, noise_hz: float, share: 
 def test_each_motion_moves_and_stays_near_the_view(name: str) -> None:
     t = torch.linspace(0, 0.31, 60)[None].expand(50, -1)
     place = motion.PATHS[name](motion.Draws(motion.table(1, np.arange(50), 40)), t)
-    assert place.shape == (50, 60, 2)
     assert ((place - place[:, :1]).abs().amax((1, 2)) > 0.1).all()
     assert place.abs().max() < 25
 
@@ -89,14 +86,8 @@ def test_every_digit_of_every_pen_is_an_mnist_image() -> None:
     drawn += [strokes.drawn(strokes.segments(lit), random) for lit in strokes.SEGMENTS]
     for image in drawn:
         rows, columns = np.nonzero(image > 64)
-        assert image.shape == (28, 28)
         assert max(np.ptp(rows), np.ptp(columns)) + 1 in range(17, 22)
     assert len({image.tobytes() for image in drawn}) == len(drawn)
-
-
-def test_fonts_have_every_digit() -> None:
-    random = np.random.default_rng(0)
-    assert all(glyph(str(label), random).max() == 255 for label in range(10))
 
 
 def test_samples_are_written_as_recordings(corpus: Corpus, tmp_path: Path) -> None:
@@ -141,10 +132,24 @@ def test_a_run_sees_recordings_among_digits_and_what_is_none(tmp_path: Path) -> 
     assert (data.test.frames == plain.test.frames).all()
 
 
-def test_without_mnist_a_sentence_says_what_is_missing(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("small")
+def test_what_is_no_digit_is_made_of_the_images_that_a_run_may_see(tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    images = random.integers(0, 256, (2, 10, 1, 1, 28, 28)).astype(np.uint8)
+    first, second = (Frames(part, np.arange(10)) for part in images)
+    alone = digits.training_images(second, tmp_path / "alone", 0)[1].frames
+    digits.training_images(first, tmp_path / "shared", 0)
+    np.testing.assert_array_equal(digits.training_images(second, tmp_path / "shared", 0)[1].frames, alone)
+
+
+@pytest.mark.parametrize(
+    ("other", "says"),
+    [({}, "train-images"), ({"height": 17}, "34 x 34"), ({"steps": 5}, "10 bins"), ({"bin_us": 9_000}, "of 31000 us")],
+)
+def test_what_does_not_fit_or_is_missing_is_said(other: dict[str, int], says: str, tmp_path: Path) -> None:
     write_nmnist(tmp_path, classes=10, train=3, test=1)
-    with pytest.raises(DataError, match="train-images"):
-        load_data(small_config(tmp_path, **SETTINGS))
+    with pytest.raises(DataError, match=says):
+        load_data(small_config(tmp_path, **{**SETTINGS, **other}))
 
 
 @pytest.mark.usefixtures("small")
@@ -156,7 +161,3 @@ def test_images_of_all_kinds_join_mnists(tmp_path: Path) -> None:
     assert (data.val.frames == plain.val.frames).all()
     assert data.outliers is not None
     assert len(data.outliers) == digits.OTHERS
-
-
-def test_no_image_is_both_for_choosing_and_for_calibration() -> None:
-    assert not set(CHOOSING) & set(digits.ASIDE)
