@@ -1,6 +1,6 @@
 """Encode events as x_seq, a whole window or a stream; how packets cut the stream does not change the bins."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +12,6 @@ from spikesight.encoders.binning import add_counts, bin_events, check_bins, grid
 from spikesight.encoders.events import BACK_US, Events, SensorSize, as_events, count_backward, on_sensor
 
 BINS_AT_ONCE = 256  # bounds the memory that one long packet takes
-Times = NDArray[np.int64]  # microseconds
-NO_TIMES: Times = np.empty(0, np.int64)
-Stretch = tuple[Events, Times, int]
-"""What a filter gives for a stretch of a packet: events on another sensor, times of events missed, its last time."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +41,8 @@ class DvsEncoder:
 class Bin:
     """One closed bin: x uint8 [2, H, W] of the half-open interval [start_us, end_us).
 
-    `n_events` counts the interval's events in the network's field of view, `n_missed` events in busy places that no
-    window followed. `reset`: time jumped before this bin, so membranes start from zero.
+    `n_events` counts the interval's events in the network's field of view. `reset`: time jumped before this bin, so
+    membranes start from zero.
     """
 
     x: NDArray[np.uint8]
@@ -54,7 +50,6 @@ class Bin:
     end_us: int
     n_events: int
     reset: bool
-    n_missed: int = 0
     held: tuple[NDArray[Any], ...] | None = None  # the windows' positions, if several (encoders/roi/tracks.py)
 
 
@@ -79,14 +74,13 @@ class StreamBinner:
         self.last = 0  # time of the newest event
         self.reset = False  # the next bin to close is the first after a jump in time
         self.open = self._blank(1)[0]
-        self.n_open = self.n_missed = 0  # events in the open bin, and events that no window followed
+        self.n_open = 0  # events in the open bin
         self.since = np.full(self.open.shape if shown > 1 else 0, shown, np.uint16)  # bins since a cell's last event
 
-    def push(self, packet: Events, through: Callable[[Events], Iterable[Stretch]] | None = None) -> list[Bin]:
+    def push(self, packet: Events, through: Callable[[Events], Events] | None = None) -> list[Bin]:
         """Add events in order of arrival; return the bins that they close.
 
-        `through` filters the events and maps them to another sensor, stretch by stretch; dropped events still advance
-        and order time.
+        `through` filters the events and maps them to another sensor; dropped events still advance and order time.
         """
         bins: list[Bin] = []
         packet = as_events(packet)
@@ -104,8 +98,7 @@ class StreamBinner:
             self._begin(int(segment["t"][0]), bins)
             if not in_order or first < self._floor():
                 segment = self._in_order(segment)
-            for stretch in [(segment, NO_TIMES, int(segment["t"][-1]))] if through is None else through(segment):
-                self._add(*stretch, bins)
+            self._add(segment if through is None else through(segment), int(segment["t"][-1]), bins)
         return bins
 
     def _in_order(self, segment: Events) -> Events:
@@ -185,11 +178,11 @@ class StreamBinner:
 
     def _stop(self, bins: list[Bin]) -> None:
         """Close the open bin and wait for an event to start anew."""
-        if self.n_open or self.n_missed:
+        if self.n_open:
             self._close(bins)
         self.origin, self.reset = None, True
 
-    def _add(self, events: Events, missed: Times, last: int, bins: list[Bin]) -> None:
+    def _add(self, events: Events, last: int, bins: list[Bin]) -> None:
         """Bin events in order of time, none before the open bin; close all bins before the one that holds `last`."""
         assert self.origin is not None
         self.last = max(self.last, last)
@@ -200,12 +193,8 @@ class StreamBinner:
             x[0] = self.open
             counts = add_counts(events, self.origin, encoder.bin_us, self._grid, encoder.mode, x)
             counts[0] += self.n_open
-            left = np.zeros(n, np.int64)
-            if len(missed):
-                left = np.diff(np.searchsorted(missed, self.origin + encoder.bin_us * np.arange(n + 1)))
-            left[0] += self.n_missed
             for step in range(n):
-                self.open, self.n_open, self.n_missed = x[step], int(counts[step]), int(left[step])
+                self.open, self.n_open = x[step], int(counts[step])
                 if self.origin + encoder.bin_us > last:
                     return
                 self._close(bins)
@@ -227,9 +216,9 @@ class StreamBinner:
     def _close(self, bins: list[Bin]) -> None:
         assert self.origin is not None
         end = self.origin + self.encoder.bin_us
-        bins.append(Bin(self._seen(), self.origin, end, self.n_open, self.reset, self.n_missed))
+        bins.append(Bin(self._seen(), self.origin, end, self.n_open, self.reset))
         self.origin, self.reset = end, False
-        self.open, self.n_open, self.n_missed = self._blank(1)[0], 0, 0
+        self.open, self.n_open = self._blank(1)[0], 0
 
     def _seen(self) -> NDArray[np.uint8]:
         """Return x of the closing bin, [2, H, W]: with `shown` > 1, cells with an event in that many last bins."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from spikesight.encoders.pyramid import Pyramid
 from spikesight.models.neurons.probe import Inside
 from spikesight.models.neurons.state import State
 from spikesight.models.novelty import KEPT, NOTHING, UNKNOWN, NoveltyDetector
@@ -28,8 +29,8 @@ class Input(NamedTuple):
     n_events: int
     reset: bool  # whether to start from zero state
     kind: int = RECORDED  # kind of source, for judging `known`
-    n_missed: int = 0  # events in busy places where no window found a drawing to follow
     views: "tuple[View, ...]" = ()  # with several windows: one view each, run separately; x is the first one's
+    pyramid: Pyramid | None = None  # of which x is the atlas; None: x shows one thing
 
     def windows(self) -> "tuple[View, ...]":
         """Return what the network runs: the views, or else the input itself as a view with id 0 and an empty box."""
@@ -250,10 +251,13 @@ class Track:
         horizon: int,
         novelty: NoveltyDetector | None = None,
         rule: ConformalRule | None = None,
+        *,
+        none: bool = False,
     ) -> None:
-        self.labels, self.novelty = labels, novelty
-        self.readout = Readout(horizon)  # of logits, rates (with a novelty detector), active inputs, missed events
-        self.width = len(labels) + (0 if novelty is None else novelty.width) + 2
+        """`none`: the network has learnt "none of the classes", with the logit 0, by which `known` is judged."""
+        self.labels, self.novelty, self.none = labels, novelty, none
+        self.readout = Readout(horizon)  # of logits, rates (with a novelty detector), active inputs
+        self.width = len(labels) + (0 if novelty is None else novelty.width) + 1
         self.steady = StableLabel(max(horizon, LEAST_INERTIA))
         self.rule, self.evidence, self.alarm = rule, Evidence(), Alarm()
         self.watched = rule is not None and novelty is not None and rule.trials.known.size > 0  # whether the alarm runs
@@ -279,7 +283,7 @@ class Track:
         if inputs[0].reset:
             self.readout, self.steady = Readout(self.readout.steps), self.steady.restarted()
             self.spikes, self.synops, self.evidence = 0, 0, Evidence()
-        seen = np.array([(np.count_nonzero(given.x), given.n_missed) for given in inputs], np.float32)
+        seen = np.array([[np.count_nonzero(given.x)] for given in inputs], np.float32)
         rates = () if self.novelty is None else (outcome.rates,)
         values = np.concatenate([outcome.logits, *rates, seen], 1)
         k, trials = len(inputs), None if self.rule is None else self.rule.trials
@@ -308,9 +312,10 @@ class Track:
         mean, classes = self.readout.mean, len(self.labels)
         assert mean is not None
         if self.novelty is None:  # no line to judge by: nothing is what has no event at all
-            return Judged(softmax(mean[:classes]), 1.0, not mean[-2:].any())
+            known = 1 - float(softmax(np.append(mean[:classes], 0.0))[-1]) if self.none else 1.0
+            return Judged(softmax(mean[:classes]), known, not mean[-1])
         steps = min(self.readout.seen, self.readout.steps)
-        judged = self.novelty.judge(mean[:-1], classes, steps, self.kind, float(mean[-1]))
+        judged = self.novelty.judge(mean, classes, steps, self.kind)
         return judged if self.prior == 1 else judged._replace(known=self.prior * judged.known)
 
     def answer(self, inputs: Sequence[Input], outcome: Outcome) -> Answer:
@@ -326,7 +331,7 @@ class Track:
             label=label,
             index=index,
             probabilities=tuple(judged.probabilities.tolist()),
-            known=None if self.novelty is None else judged.known,
+            known=None if self.novelty is None and not self.none else judged.known,
             n_events=sum(given.n_events for given in inputs),
             spikes=sum(outcome.layer_spikes),
             synops=outcome.synops,

@@ -1,6 +1,5 @@
-"""Region of interest: noise filtering, and detection and tracking of drawings in windows.
+"""What the network is shown: noise filtering, the user's window, and drawings tracked in frames.
 
-`input_filter` is the whole stage before binning. `frame_tracker` finds drawings in frames, `event_tracker` in events;
-both link `candidates` to `tracks`, of one drawing or of several, each with a `window`. `alignment` centres and scales
-recordings and live streams.
+`input_filter` is the whole stage before binning. `frame_tracker` finds drawings in a webcam's frames and links
+`candidates` to `tracks`, of one drawing or of several. `alignment` centres and scales recordings and live streams.
 """

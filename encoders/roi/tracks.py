@@ -29,7 +29,6 @@ STEADY = 0.4  # weight of the newest size in the average
 LASTING = 0.1  # the same of the likeness: for a while a sheet or a hand may look more like a drawing than a digit
 SPEED_US = 500_000  # longest time over which a speed is averaged
 CROSSED = 0.2  # overlap (IoU) with an old track above which no track begins: it is a part or a crossing
-GONE = 0.5  # in box lengths: a track that moved so far from its first place is travelling
 FAR = -1e6, 1e6  # range of a coordinate, in pixels
 
 Boxes = NDArray[np.float64]  # [N, 4]: left, top, width, height
@@ -40,12 +39,11 @@ class Seen:
     """A drawing that a search found, in the sensor's pixels."""
 
     drawing: Drawing
-    going: bool = False  # whether it travels across an event camera's view; then its ink is a track's, normalised
 
     @cached_property
     def ink(self) -> Floats:
         """The normalised ink, float32 [28, 28], 0 to 255, from `centred`; computed for few that are found."""
-        return self.drawing.ink if self.going else centred(self.drawing.ink * 255).astype(np.float32)
+        return centred(self.drawing.ink * 255).astype(np.float32)
 
 
 class Tracks:
@@ -58,10 +56,9 @@ class Tracks:
         self.alone, self._least = least is not None, least or 0.0
         self.ids = np.zeros(places, np.int64)
         self.boxes: Boxes = np.zeros((places, 4))
-        self.starts = np.zeros((places, 2))  # first centres (x, y)
         self.drawings = np.zeros((places, DIGIT_SIZE, DIGIT_SIZE), np.float32)  # 0 to 255 ink
         self.speed = np.zeros((places, 2))  # (x, y), pixels per second
-        self.likeness, self.going = np.zeros(places), np.zeros(places, bool)
+        self.likeness = np.zeros(places)
         self.began_us, self.seen_us, self.t_us = np.zeros(places, np.int64), np.zeros(places, np.int64), 0
         self.issued = 0
 
@@ -92,16 +89,6 @@ class Tracks:
         self.t_us = t_us
         return shown
 
-    def gone(self, t_us: int) -> list[Seen]:
-        """Return travelling tracks (see GONE) that the last search found: averaged ink, boxes expected at `t_us`."""
-        way = np.abs(self.boxes[:, :2] + self.boxes[:, 2:] / 2 - self.starts).max(1)
-        far = (self.ids > 0) & (self.seen_us == self.t_us) & (way > GONE * self.boxes[:, 2:].max(1))
-        inks, boxes, likeness = self.drawings.copy(), self._expected(t_us).tolist(), self.likeness.tolist()
-        return [
-            Seen(Drawing(inks[n], *boxes[n], likeness=likeness[n], ground=0.0), going=True)
-            for n in np.flatnonzero(far).tolist()
-        ]
-
     def _expected(self, t_us: int) -> Boxes:
         """Return the boxes, moved at their speeds to `t_us`."""
         boxes = self.boxes.copy()
@@ -115,7 +102,7 @@ class Tracks:
         near[(near < LINKED) | (self.ids == 0)[:, None]] = 0
         places, indices = (np.flatnonzero(near.any(axis)) for axis in (1, 0))
         if len(places):
-            alike = _forms(self.drawings[places]) @ _forms([found[index].ink for index in indices]).T
+            alike = _forms(self.drawings[places]) @ _forms([found[index].ink for index in indices.tolist()]).T
             near[np.ix_(places, indices)] *= np.where(alike > ALIKE, alike, 0)
         while (best := int(near.argmax()) if near.size else 0) < near.size and near.flat[best] > 0:
             place, index = divmod(best, len(boxes))
@@ -133,15 +120,13 @@ class Tracks:
         self.boxes[place] = [*(box[:2] + (box[2:] - size) / 2), *size]
         self.likeness[place] += LASTING * (seen.drawing.likeness - self.likeness[place])
         self.drawings[place] += FRESH * (seen.ink - self.drawings[place])
-        self.seen_us[place], self.going[place] = t_us, seen.going
+        self.seen_us[place] = t_us
 
     def _begin(self, place: int, box: Boxes, seen: Seen, t_us: int) -> None:
         self.issued += 1
         self.ids[place], self.boxes[place], self.speed[place] = self.issued, box, 0.0
         self.drawings[place], self.likeness[place] = seen.ink, seen.drawing.likeness
-        self.starts[place] = box[:2] + box[2:] / 2
         self.began_us[place] = self.seen_us[place] = t_us
-        self.going[place] = seen.going
 
 
 class WindowsBinner(StreamBinner):
@@ -154,7 +139,7 @@ class WindowsBinner(StreamBinner):
     def _close(self, bins: list[Bin]) -> None:
         super()._close(bins)
         now = self._tracks
-        bins[-1] = replace(bins[-1], held=(now.ids.copy(), now.boxes.copy(), now.likeness.copy(), now.going.copy()))
+        bins[-1] = replace(bins[-1], held=(now.ids.copy(), now.boxes.copy(), now.likeness.copy()))
 
 
 def boxes_of(found: Sequence[Seen]) -> Boxes:

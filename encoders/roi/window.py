@@ -5,10 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spikesight.encoders import kernels
-from spikesight.encoders.events import EVENTS, MAX_SIDE, Events, SensorSize
+from spikesight.encoders.events import Events, SensorSize
 
-ALL = np.ones((1, 1), np.uint8)  # one cell, which window 0 shows
 SHARE = 20 / 34  # drawing's length by the window's side: as an MNIST digit on N-MNIST's sensor
 
 
@@ -27,15 +25,13 @@ def around(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.hstack([boxes[:, :2] + (boxes[:, 2:] - sides) / 2, sides])
 
 
-def through(
-    events: Events, windows: NDArray[np.float64], size: SensorSize, kept: NDArray[np.uint8] = ALL, cell: int = MAX_SIDE
-) -> Events:
-    """Return the events in windows [N, 3], mapped to N sensors of `size` stacked vertically.
-
-    A window's square lies in the middle of its sensor. Bit n of `kept` marks the cells (`cell` pixels) window n shows.
-    """
+def through(events: Events, window: Window, size: SensorSize) -> Events:
+    """Return the events in a window, mapped to a sensor of `size`, in whose middle the window's square lies."""
     side = min(size.width, size.height)
-    beside = (size.width - side) // 2, (size.height - side) // 2
-    out = np.empty(len(events) * len(windows), EVENTS)
-    scaled = np.ascontiguousarray(windows[:, :2]), side / windows[:, 2]
-    return out[: kernels.compiled("roi").share_out(events, kept, cell, *scaled, *beside, size.width, size.height, out)]
+    scale = side / window.side
+    x = np.floor((events["x"] - window.left) * scale) + (size.width - side) // 2
+    y = np.floor((events["y"] - window.top) * scale) + (size.height - side) // 2
+    inside = (x >= 0) & (x < size.width) & (y >= 0) & (y < size.height)
+    out = events[inside]
+    out["x"], out["y"] = x[inside], y[inside]
+    return out

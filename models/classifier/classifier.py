@@ -2,22 +2,19 @@
 
 Classification of a stream is stateful: every bin of events is one step of the network, membrane potentials carry over
 to the next step, and the read-out is the mean of the logits over the last T steps. Recordings, uploads and live streams
-run the same steps, so splitting a recording into different packets gives the same logits, bit for bit. The exception is
-a recording too short for a drawing to be found in it: the network sees its whole sensor.
+run the same steps, so splitting a recording into different packets gives the same logits, bit for bit.
 """
 
 import time
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
-from threading import RLock
-from typing import cast
+from threading import Lock
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from spikesight.encoders.emulator.saccades import saccade_events
@@ -28,66 +25,22 @@ from spikesight.encoders.sample import Sample
 from spikesight.models.checkpoint import load
 from spikesight.models.classifier.inputs import InputPipeline, sensor_of
 from spikesight.models.classifier.objects import Objects, merged_outcome, outcomes
+from spikesight.models.classifier.runner import Runner
 from spikesight.models.classifier.verdict import Verdict
 from spikesight.models.contract import Card, CheckpointError
-from spikesight.models.engine.engine import Engine, why_not
-from spikesight.models.networks.metering import DenseMeter, Meter, dense_macs
+from spikesight.models.engine.engine import Engine
+from spikesight.models.networks.metering import dense_macs
 from spikesight.models.networks.origin import Origin, origin_of
-from spikesight.models.networks.taught import TaughtNetwork, Watch
-from spikesight.models.networks.trace import title_of
-from spikesight.models.neurons.layers import Neuron, at_pace, neuron_names
-from spikesight.models.neurons.probe import EVERY_US, Inside, Map, Probe, brightness, thresholds_of
-from spikesight.models.neurons.state import State, split_state, stack_states, zero_state
+from spikesight.models.networks.places import CELL, REACH
+from spikesight.models.networks.resnet import SpikingResNet
+from spikesight.models.neurons.layers import neuron_names
+from spikesight.models.neurons.probe import EVERY_US, Inside, Map, Probe, brightness
+from spikesight.models.neurons.state import State, split_state, stack_states
 from spikesight.models.novelty.conformal import ERROR_RATE, Trials
-from spikesight.models.novelty.rates import Rates
 from spikesight.models.shipped import find, name_of, shipped
 from spikesight.models.steps import Answer, ConformalRule, Input, Prediction, Step, Track
 
-
-class Plain:
-    """A network that one thread at a time steps while others wait, since the hooks count the spikes of the last pass.
-
-    `layers`: how many neuron layers report rates; `macs`: an ANN's dense multiply-adds a step (its spikes are not
-    counted), None for a spiking network.
-    """
-
-    def __init__(self, network: nn.Module, layers: int, macs: int | None) -> None:
-        self.network, self._turn = network, RLock()
-        self._meter = Meter(network) if macs is None else DenseMeter(macs)
-        watch = Watch if isinstance(network, TaughtNetwork) else Rates
-        self._rates = watch(network, layers) if layers else None  # type: ignore[arg-type]
-
-    def at(self, span: float) -> nn.Module:
-        """Return the network for steps of `span` times the trained length, sharing the weights."""
-        with self._turn:  # not during a pass, which has hooks on the modules that are copied
-            return at_pace(self.network, span)
-
-    def size(self, name: str, x: Tensor, state: State) -> tuple[int, int, int]:
-        """Return channels, rows and columns of a neuron layer for inputs like x [1, C, H, W]."""
-        with self._turn:
-            if name not in self._meter.sizes:
-                self.step(x, state)
-            return self._meter.sizes[name]
-
-    @torch.inference_mode()
-    def step(self, x: Tensor, state: State, probe: Sequence[bool] = ()) -> Step:
-        """Step N streams, x [N, C, H, W], one by one, since dense kernels may sum in another order in larger batches.
-
-        Firing neurons are recorded for all streams if any of `probe` is true.
-        """
-        states = split_state(state) or [state] * len(x)  # an ANN has no state
-        steps = [self._step(x[n : n + 1], one, any(probe)) for n, one in enumerate(states)]
-        logits, after, *others = zip(*steps)
-        return Step(torch.cat(logits), stack_states(list(after)), *map(torch.cat, others))
-
-    def _step(self, x: Tensor, state: State, probe: bool) -> Step:
-        """Step one stream, x [1, C, H, W]."""
-        with self._turn:
-            self._meter.probe = probe
-            logits, after = self.network(x[None].float(), state)
-            counts = self._meter.read()
-            rates = torch.zeros(1, 0) if self._rates is None else self._rates.read()[0]
-        return Step(logits[0].float(), after, counts.layer_spikes, counts.synops, counts.fired, rates)
+MOST_VIEWS = 8  # sizes of views for which what runs the network is kept
 
 
 class Classifier:
@@ -107,24 +60,46 @@ class Classifier:
         self.contract, self.labels, self.novelty = card.contract, card.labels, card.novelty
         self.origin: Origin = origin_of(self.network)
         shape, layers = self.contract.shape, 0 if self.novelty is None else self.novelty.layers
-        reason = why_not(self.network)
-        self.runs_on = f"PyTorch ({reason})" if reason else "the engine"
-        if engine is None and not reason:
-            engine = Engine(self.network, *shape[1:], rates=layers)
-        self._engine = engine
-        self._zero = zero_state(self.network, *shape) if self._engine is None else self._engine.initial_state()
         self.ann_macs = ann_macs or dense_macs(self.network, *shape)
         macs = self.ann_macs if self.origin == "ann" else None
+        self._own = Runner(self.network, shape, layers=layers, macs=macs, engine=engine)
         self.layer_names: tuple[str, ...] = neuron_names(self.network) if macs is None else ()
-        self._plain = Plain(self.network, layers, macs) if self._engine is None else None
-        if self.novelty is not None and self._rates_width() != self.novelty.width:
+        self._views = OrderedDict[tuple[int, ...], Runner]()
+        self._making = Lock()
+        if self.novelty is not None and self._own.rates_width != self.novelty.width:
             raise CheckpointError("what `known` is judged by was made for another network: run `spikesight calibrate`")
 
-    def _rates_width(self) -> int:
-        """Return how many firing rates a step reports (`Step.rates`)."""
-        if self._engine is not None:
-            return self._engine.rates_width
-        return self.step(torch.zeros(1, *self.contract.shape), self._zero).rates.shape[1]
+    @property
+    def finds(self) -> bool:
+        """Whether the network looks for things all over the view of a camera, in a pyramid of its events."""
+        return self.contract.window == "drawing" and isinstance(self.network, SpikingResNet)
+
+    @property
+    def runs_on(self) -> str:
+        """What runs the network, in words."""
+        return f"PyTorch ({self._own.reason})" if self._own.reason else "the engine"
+
+    def runner(self, shape: tuple[int, ...]) -> Runner:
+        """Return what runs the network on inputs of this shape: its own, or that of a view (`encoders/pyramid.py`).
+        Raises ValueError for another.
+        """
+        if shape == self.contract.shape:
+            return self._own
+        if not self.takes(shape):
+            raise ValueError(f"an input must be {list(self.contract.shape)}")
+        with self._making:
+            found = self._views.pop(shape, None) or Runner(self.network, (shape[0], shape[1], shape[2]), reach=REACH)
+            self._views[shape] = found
+            if len(self._views) > MOST_VIEWS:
+                self._views.popitem(last=False)
+        return found
+
+    def takes(self, shape: tuple[int, ...]) -> bool:
+        """Return whether the network takes inputs of this shape."""
+        if shape == self.contract.shape:
+            return True
+        whole = len(shape) == 3 and shape[0] == self.contract.channels and not any(side % CELL for side in shape[1:])
+        return self.finds and whole and min(shape[1:]) >= CELL * REACH
 
     def at(self, bin_ms: float | None) -> "Classifier":
         """Return the model at bins of `bin_ms` (None: unchanged), weights shared. Raise ValueError out of range."""
@@ -134,8 +109,7 @@ class Classifier:
         if self.contract.input_us:
             raise ValueError("take another bin from the model at its own")
         span = card.contract.span
-        engine = None if self._engine is None else self._engine.at(span)
-        network = at_pace(self.network, span) if self._plain is None else self._plain.at(span)
+        network, engine = self._own.at(span)
         twin = Classifier(network, card, self.name, engine, self.ann_macs)
         twin.folder = self.folder
         return twin
@@ -155,7 +129,7 @@ class Classifier:
     @property
     def slow(self) -> bool:
         """Whether a spiking network runs in dense PyTorch because the engine does not support it."""
-        return self._engine is None and self.origin != "ann"
+        return self._own.engine is None and self.origin != "ann"
 
     @classmethod
     def load(cls, folder: Path | str) -> "Classifier":
@@ -165,11 +139,11 @@ class Classifier:
         found.folder = Path(folder).resolve()
         return found
 
-    def initial_state(self, n: int = 1) -> State:
-        """Return the state of n streams before their first step. No step writes into the state that it is given."""
-        if n == 1:
-            return dict(self._zero)
-        return {key: tensor.expand(n, *tensor.shape[1:]) for key, tensor in self._zero.items()}
+    def initial_state(self, n: int = 1, shape: tuple[int, ...] = ()) -> State:
+        """Return the state of n streams before their first step, for inputs of `shape`; (): the contract's. No step
+        writes into the state that it is given.
+        """
+        return self.runner(shape or self.contract.shape).initial_state(n)
 
     @property
     def trials(self) -> Trials | None:
@@ -177,16 +151,18 @@ class Classifier:
         conformal = self.card.conformal
         return None if conformal is None else conformal.trials.get(self.contract.bin_us)
 
-    def track(self, error_rate: float = ERROR_RATE) -> Track:
-        """Return the read-out of a new stream; `error_rate`: how often a label that it commits to may be wrong."""
+    def track(self, error_rate: float = ERROR_RATE, *, place: bool = False) -> Track:
+        """Return the read-out of a new stream that shows one thing; `error_rate`: how often a label that it commits to
+        may be wrong. `place`: that of a thing found in a view, which "none of the classes" judges.
+        """
+        if place:
+            return Track(self.labels, self.contract.horizon, none=True)
         rule = None if self.trials is None else ConformalRule(self.trials, error_rate)
         return Track(self.labels, self.contract.horizon, self.novelty, rule)
 
-    def readout(self, objects: int = 0, error_rate: float = ERROR_RATE) -> Track | Objects:
-        """Return the read-out of a new stream as `track` does, or with `objects` > 0 one that reads each window."""
-        if not objects:
-            return self.track(error_rate)
-        return Objects(self.labels, lambda: self.track(error_rate))
+    def readout(self, objects: int = 0, error_rate: float = ERROR_RATE) -> Objects:
+        """Return the read-out of a new stream; with `objects` > 0 its answers always list objects."""
+        return Objects(self.labels, lambda place: self.track(error_rate, place=place), several=objects > 0)
 
     def step(self, x: Tensor, state: State, probe: Sequence[bool] = ()) -> Step:
         """Run one step of N streams, x [N, C, H, W] (uint8 or float). `probe` [N]: streams whose firing neurons are
@@ -194,25 +170,13 @@ class Classifier:
 
         A stream's results are bit for bit the same in any batch.
         """
-        if self._engine is not None:
-            made = self._engine.run(x[None], state, probe)
-            return Step(made.logits[0], made.state, made.layer_spikes[0], made.synops[0], made.fired[0], made.rates[0])
-        assert self._plain is not None
-        return self._plain.step(x, state, probe)
+        return self.runner(tuple(x.shape[1:])).step(x, state, probe)
 
-    @cached_property
-    def maps(self) -> tuple[Map, ...]:
-        """Title, size and thresholds of each neuron layer for display, in `Step.fired`'s order; none for an ANN."""
-        found: list[Map] = []
-        for layer, name in enumerate(self.layer_names):
-            neuron = cast(Neuron, self.network.get_submodule(name))
-            if self._engine is not None:
-                size = self._engine.size(layer)
-            else:
-                assert self._plain is not None
-                size = self._plain.size(name, torch.zeros(1, *self.contract.shape), self._zero)
-            found.append(Map(title_of(name, self.network), *size, thresholds_of(neuron, size[0])))
-        return tuple(found)
+    def maps(self, shape: tuple[int, ...] = ()) -> tuple[Map, ...]:
+        """Title, size and thresholds of each neuron layer for display, for inputs of `shape` ((): the contract's), in
+        `Step.fired`'s order; none for an ANN.
+        """
+        return self.runner(shape or self.contract.shape).maps
 
     @property
     def probe_us(self) -> int:
@@ -221,30 +185,13 @@ class Classifier:
 
     def inside(self, x: np.ndarray, result: Step, n: int, probe: Probe) -> Inside:
         """Return stream n's input x [C, H, W] as a picture, spikes, and membranes at the place that `probe` names."""
-        membranes = None if isinstance(probe, bool) else self._membranes(result.state, n, *probe)
+        runner = self.runner(x.shape)
+        membranes = None if isinstance(probe, bool) else runner.membranes(result.state, n, *probe)
         return Inside(brightness(x), result.fired.numpy()[n], membranes)
 
-    def _membranes(self, state: State, n: int, layer: int, row: int, column: int) -> NDArray[np.float32] | None:
-        """Return stream n's membrane potentials [C] at a place of a layer; None outside the layer or without state."""
-        if layer >= len(self.maps) or row >= self.maps[layer].height or column >= self.maps[layer].width:
-            return None
-        if self._engine is not None:
-            return self._engine.membranes(state, n, layer, row, column)
-        part = state.get(cast(Neuron, self.network.get_submodule(self.layer_names[layer])).key)
-        return None if part is None else part[n].reshape(self.maps[layer][1:4])[:, row, column].float().numpy()
-
-    @torch.inference_mode()
     def run(self, x_seq: Tensor, state: State) -> Step:
         """Run T steps of N streams, x_seq [T, N, C, H, W]; bit for bit the results of T calls of `step`."""
-        if self._engine is not None:
-            return self._engine.run(x_seq, state)
-        results: list[Step] = []
-        for x in x_seq:
-            results.append(self.step(x, results[-1].state if results else state))
-        logits, spikes, synops, fired, rates = (
-            torch.stack(parts) for parts in zip(*((r.logits, *r[2:]) for r in results))
-        )
-        return Step(logits, results[-1].state, spikes, synops, fired, rates)
+        return self.runner(tuple(x_seq.shape[2:])).run(x_seq, state)
 
     def predict(self, inputs: Sequence[Input]) -> list[Prediction]:
         """Run the inputs of one stream from zero state; return one prediction for each input."""
@@ -312,7 +259,7 @@ class Stepper:
     def __init__(self, classifier: Classifier, track: Track | Objects | None = None) -> None:
         self.classifier = classifier
         self.states: dict[int, State] = {}  # by window id; 0 for a stream without windows
-        self.track = track or classifier.track()
+        self.track = track or classifier.readout()
 
     def step(self, given: Input) -> Answer:
         """Run the next input and return its answer. Raises SessionError if the network overflowed."""
@@ -336,7 +283,7 @@ class Stepper:
         """Run a whole recording or image and return its answer; what fits one window needs no answers in between."""
         inputs, verdict = iter(inputs), Verdict(self.classifier.labels, self.classifier.contract.steps)
         head = list(islice(inputs, self.classifier.contract.steps + 1))
-        if len(head) > self.classifier.contract.steps or isinstance(self.track, Objects):
+        if len(head) > self.classifier.contract.steps or any(one.views or one.pyramid for one in head):
             for answer in self.steps(chain(head, inputs)):
                 verdict.push(answer)
             return verdict
@@ -351,7 +298,9 @@ class Stepper:
         windows = part[0].windows()
         known = {} if part[0].reset else self.states
         states = [
-            known[one.id] if one.id in known and not one.given.reset else self.classifier.initial_state()
+            known[one.id]
+            if one.id in known and not one.given.reset
+            else self.classifier.initial_state(1, one.given.x.shape)
             for one in windows
         ]
         shown = np.stack([one.given.x for given in part for one in given.windows()])

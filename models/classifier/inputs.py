@@ -8,15 +8,15 @@ import numpy as np
 
 from spikesight.encoders.dvs import Bin, DvsEncoder, StreamBinner, beginning
 from spikesight.encoders.events import Events, SensorSize, empty_events, joined
+from spikesight.encoders.pyramid import pyramid_of
 from spikesight.encoders.roi.alignment import TrackingBinner, aligned_steps
-from spikesight.encoders.roi.event_tracker import EventTracker
 from spikesight.encoders.roi.frame_tracker import FrameTracker
 from spikesight.encoders.roi.input_filter import InputFilter, bins_of, shows_more
 from spikesight.encoders.roi.tracks import WindowsBinner
 from spikesight.encoders.roi.window import Window
 from spikesight.models.contract import Card, Contract
 from spikesight.models.novelty.profile import Watch
-from spikesight.models.novelty.score import CAMERA, RECORDED, WEBCAM
+from spikesight.models.novelty.score import CAMERA, RECORDED
 from spikesight.models.steps import Input, View
 
 LONGEST_SAMPLE = 2  # windows of T bins: a recording up to this long is one sample for a network of aligned events
@@ -72,10 +72,10 @@ class InputPipeline:
     """Turns one sensor's events into network inputs: noise filter, window on the drawing, binning, resets after
     silence.
 
-    The inputs do not depend on how packets split the events. `raw`: neither filter nor window, whatever the contract
-    says. `fixed`: the user's window. `rest`: continue another pipeline's count of quiet inputs. `places` > 0: inputs
-    have the views of up to that many windows; `windows`: those that turned camera frames into these events. Raises
-    ValueError for a model that takes images.
+    The inputs do not depend on how packets split the events. A camera that shows more than what the network reads gives
+    a `pyramid` of its view. `raw`: neither filter nor view, whatever the contract says. `fixed`: the user's window.
+    `rest`: continue another pipeline's count of quiet inputs. `places` > 0: answers list things; `windows`: those that
+    turned camera frames into these events. Raises ValueError for a model that takes images.
     """
 
     def __init__(
@@ -94,29 +94,34 @@ class InputPipeline:
             small = sensor  # alignment scales the events later
         elif contract.pooled:
             small = SensorSize(contract.width, contract.height)
-        filter_us, follow = (0, False) if raw else (contract.filter_us, contract.window == "drawing")
+        filter_us, drawn = (0, False) if raw else (contract.filter_us, contract.window == "drawing")
         self.contract, self.card = contract, card
         whole = places > 0 and windows is None and not shows_more(sensor)
         self.whole = (0.0, 0.0, float(sensor.width), float(sensor.height)) if whole else None  # box of the only window
         if windows is not None:
             self.filter = InputFilter(windows.tall, windows.tall)
-        elif places and not whole:
-            own = sensor_of(contract) if contract.frame == "sensor" else SensorSize(contract.width, contract.height)
-            self.filter = InputFilter(sensor, own, filter_us, follow, places=places)
         else:
-            self.filter = InputFilter(sensor, small, filter_us, follow, fixed)
-        self.windows: FrameTracker | EventTracker | None = windows or self.filter.windows
+            self.filter = InputFilter(sensor, small, filter_us, drawn, fixed)
+        self.windows = windows
+        self.pyramid = pyramid_of(sensor) if self.filter.view and windows is None else None
         self.rests: dict[int, QuietReset] = {}  # by the id of what a window follows
-        if self.windows is None:
+        if self.pyramid is not None:
+            encoder = DvsEncoder(sensor, self.pyramid.grid, contract.bin_us, contract.steps, contract.encoding)
+            self.binner = StreamBinner(encoder, shown=contract.shown_bins)
+        elif windows is None:
             self.binner = binner_for(contract, self.filter.size)
         else:
             grid = places * contract.height, contract.width
             encoder = DvsEncoder(self.filter.size, grid, contract.bin_us, contract.steps, contract.encoding)
-            self.binner = WindowsBinner(self.windows.tracks, encoder, contract.shown_bins)
-        self._tracks = self.windows is None and fixed is None and self.filter.windowed
+            self.binner = WindowsBinner(windows.tracks, encoder, contract.shown_bins)
         self.rest = QuietReset.of(card) if rest is None else rest
         self.watch = Watch(card.profile, contract.steps, contract.trained_us)
         self.kind = CAMERA if self.filter.windowed else RECORDED  # of input, for judging `known`
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape [C, H, W] of the inputs."""
+        return self.contract.shape if self.pyramid is None else (2, self.pyramid.height, self.pyramid.width)
 
     def push(self, events: Events) -> list[Input]:
         """Return the inputs of the bins that a packet of events closes."""
@@ -143,10 +148,7 @@ class InputPipeline:
         yield from self.flush()
 
     def recording(self, packets: Iterable[Events]) -> Iterator[Input]:
-        """Yield the inputs of a recording as `sample` or `stream` gives them; one empty input if it has no events.
-
-        If a short recording ends without a drawing in the window, the inputs show the whole sensor.
-        """
+        """Yield the inputs of a recording as `sample` or `stream` gives them; one empty input if it has no events."""
         first = None
         for first in self._recording(iter(packets)):
             yield first
@@ -156,19 +158,11 @@ class InputPipeline:
     def _recording(self, packets: Iterator[Events]) -> Iterator[Input]:
         """Yield the inputs of a recording; none if no bin closes, because nothing is left of its events."""
         head = list[Events]()
-        if self.windows is None and (self.contract.frame == "object" or self._tracks):
+        if self.contract.frame == "object" and self.windows is None:
             head = beginning(packets, self._longest_us)
             if (sample := self.sample(joined([empty_events(), *head]))) is not None:
                 yield from sample
                 return
-        if self._tracks and head and head[-1]["t"][-1] - head[0]["t"][0] <= self._longest_us:
-            inputs = list(self.stream(head))
-            if self.filter.window is None:
-                whole = InputPipeline(self.card, self.filter.sensor, raw=True)
-                if seen := list(whole.stream(head)):  # empty if only noise is left, which cancels out
-                    self.filter, self.watch, inputs = whole.filter, whole.watch, seen
-            yield from inputs
-            return
         yield from self.stream(chain(head, packets))
 
     def sample(self, events: Events) -> list[Input] | None:
@@ -191,20 +185,18 @@ class InputPipeline:
     def _views(self, b: Bin) -> Input:
         """Return the input of a bin that has several windows: one view for each window in use, or one empty view."""
         assert b.held is not None
-        ids, boxes, likeness, going = b.held
+        ids, boxes, likeness = b.held
         x = b.x.reshape(2, len(ids), self.contract.height, self.contract.width)
         rests, views = self.rests, list[View]()
         self.rests = {}
         for place in np.flatnonzero(ids).tolist() or [0]:
             identity = int(ids[place])
             shown = np.ascontiguousarray(x[:, place]) if identity else np.zeros(self.contract.shape, np.uint8)
-            missed = 0 if identity else b.n_missed
-            kind = WEBCAM if going[place] else self.kind
-            given = Input(shown, b.start_us, b.end_us, int(shown.sum()), False, kind, missed)
+            given = Input(shown, b.start_us, b.end_us, int(shown.sum()), False, self.kind)
             self.rests[identity] = rests.get(identity) or QuietReset.of(self.card)
             box = tuple(boxes[place].tolist())
             views.append(View(identity, box, self.rests[identity].push(given), float(likeness[place])))
-        return views[0].given._replace(reset=b.reset, n_events=b.n_events, n_missed=b.n_missed, views=tuple(views))
+        return views[0].given._replace(reset=b.reset, n_events=b.n_events, views=tuple(views))
 
     @property
     def _longest_us(self) -> int:
@@ -213,12 +205,15 @@ class InputPipeline:
     def _inputs(self, bins: list[Bin]) -> list[Input]:
         if self.windows is not None:
             return [self._views(b) for b in bins]
+        if (pyramid := self.pyramid) is not None:
+            return [
+                Input(pyramid.atlas(b.x), b.start_us, b.end_us, b.n_events, b.reset, self.kind, pyramid=pyramid)
+                for b in bins
+            ]
         inputs = self._whole_inputs(bins)
         return inputs if self.whole is None else [one._replace(views=(View(1, self.whole, one),)) for one in inputs]
 
     def _whole_inputs(self, bins: list[Bin]) -> list[Input]:
         for b in bins:
             self.watch.push(b.x, b.reset)
-        return [
-            self.rest.push(Input(b.x, b.start_us, b.end_us, b.n_events, b.reset, self.kind, b.n_missed)) for b in bins
-        ]
+        return [self.rest.push(Input(b.x, b.start_us, b.end_us, b.n_events, b.reset, self.kind)) for b in bins]

@@ -6,9 +6,11 @@ from itertools import permutations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from spikesight.models.classifier.finder import Finder
 from spikesight.models.novelty import NOTHING, UNKNOWN
-from spikesight.models.steps import Answer, Input, Object, Outcome, Step, Track, View, rounded
+from spikesight.models.steps import Answer, Input, Object, Outcome, SessionError, Step, Track, View, rounded
 
 CLEAR = 0.7  # likeness to a drawing from which on `known` is not lowered
 FAMILIAR = 0.7  # least recent familiarity of a window that counts as an object
@@ -54,29 +56,53 @@ class WindowAnswer(NamedTuple):
 
 
 class Objects:
-    """The read-out of a stream with several windows: takes outcomes, returns answers that list all objects.
+    """The read-out of a stream: takes outcomes, returns answers. Where a step has windows (`Input.views`), or a view
+    in which things are found (`Input.pyramid`), the answers list all objects.
 
     A window is an object if its label is stable and it was familiar recently; a window that looks little like a drawing
     counts as less familiar. The answer's own label is that of the leading object: the most familiar, until another is
-    clearly more familiar. `make` returns the read-out of a new window.
+    clearly more familiar. `make` returns the read-out of a new window; of a place in a view, if it is told so. With
+    `several`, a step without windows counts as one that may show no object.
     """
 
-    logits = None  # the windows have no common read-out
-
-    def __init__(self, labels: tuple[str, ...], make: Callable[[], Track]) -> None:
-        self.labels, self.make = labels, make
+    def __init__(self, labels: tuple[str, ...], make: Callable[[bool], Track], *, several: bool = False) -> None:
+        self.labels, self.make, self._several = labels, make, several
+        self.one = make(False)  # read-out of a stream that shows one thing
+        self.finder = Finder(len(labels))
         self.tracks: dict[int, Track] = {}  # read-outs of the last step's windows, by id
         self.familiarity: dict[int, float] = {}
         self.separated = set[tuple[int, int]]()  # pairs of ids that were once apart: two things, even while they cross
-        self.leading = self.seen = self.spikes = self.synops = 0
+        self.leading = self._steps = self.spikes = self.synops = 0
+
+    @property
+    def seen(self) -> int:
+        """Number of steps since the last reset."""
+        return self._steps or self.one.seen
+
+    @property
+    def logits(self) -> NDArray[np.float64] | None:
+        """Mean logits [K] of the read-out; None before the first step, and for windows, which have none in common."""
+        return self.one.logits
 
     def read(self, inputs: Sequence[Input], outcome: Outcome) -> Answer:
-        """Return the answer after one step. Raises SessionError if the network overflowed."""
-        (given,) = inputs
+        """Return the answer after one step or several. Raises SessionError if the network overflowed."""
+        if not (self._several or inputs[0].views or inputs[0].pyramid):
+            return self.one.read(inputs, outcome)
+        parts = [(inputs, outcome)] if len(inputs) == 1 else outcome.each(inputs)
+        return [self._read(given, made) for (given,), made in parts][-1]
+
+    def _read(self, given: Input, outcome: Outcome) -> Answer:
+        if not outcome.finite:
+            raise SessionError("the values are too large for this model")
         if given.reset:
-            self.tracks, self.familiarity, self.separated, self.seen, self.spikes, self.synops = {}, {}, set(), 0, 0, 0
-        parts = outcome.views or (outcome,)
-        windows = [self._read_window(view, made) for view, made in zip(given.windows(), parts, strict=True)]
+            self.tracks, self.familiarity, self.separated = {}, {}, set()
+            self._steps = self.spikes = self.synops = 0
+            self.finder.reset()
+        if given.pyramid is not None:
+            found = self.finder.find(given, outcome)
+        else:
+            found = list(zip(given.windows(), outcome.views or (outcome,), strict=True))
+        windows = [self._read_window(view, made, place=given.pyramid is not None) for view, made in found]
         self.tracks = {one.view.id: self.tracks[one.view.id] for one in windows}
         self.familiarity = {one.view.id: one.familiarity for one in windows}
         self.separated = {pair for pair in self.separated if self.familiarity.keys() >= {*pair}}
@@ -85,8 +111,8 @@ class Objects:
             for one, other in permutations(windows, 2)
             if not overlap(one.view.box, other.view.box)
         }
-        self.seen, self.spikes, self.synops = (
-            self.seen + 1, self.spikes + sum(outcome.layer_spikes), self.synops + outcome.synops
+        self._steps, self.spikes, self.synops = (
+            self._steps + 1, self.spikes + sum(outcome.layer_spikes), self.synops + outcome.synops
         )  # fmt: skip
         shown = self._without_overlaps(
             one for one in windows if one.view.id and one.familiarity >= FAMILIAR and one.answer.steady in self.labels
@@ -101,7 +127,7 @@ class Objects:
             prediction = replace(prediction, label=label, committed=None)
         prediction = replace(
             prediction,
-            step=self.seen,
+            step=self._steps,
             n_events=sum(view.given.n_events for view in given.windows()),
             spikes=sum(outcome.layer_spikes),
             synops=outcome.synops,
@@ -109,15 +135,16 @@ class Objects:
         )
         return Answer(prediction, steady, outcome.layer_spikes, given.reset, self.spikes, self.synops)
 
-    def _read_window(self, view: View, made: Outcome) -> WindowAnswer:
-        """Read out one window and update its recent familiarity."""
-        track = self.tracks.setdefault(view.id, self.make())
+    def _read_window(self, view: View, made: Outcome, *, place: bool) -> WindowAnswer:
+        """Read out one window, or one place of a view, and update its recent familiarity."""
+        track = self.tracks.setdefault(view.id, self.make(place))
         track.prior = min(1.0, view.likeness / CLEAR)
         answer = track.read([view.given], made)
         p = answer.prediction
         familiar, before = (1.0 if p.known is None else p.known) * p.confidence, self.familiarity.get(view.id, 0.0)
+        weight = max(NEWEST_WEIGHT, 1 / track.seen) if place else NEWEST_WEIGHT
         familiarity = (
-            before if p.label == NOTHING else before + NEWEST_WEIGHT * (familiar - before)
+            before if p.label == NOTHING else before + weight * (familiar - before)
         )  # a thing at rest sends no events: keep its familiarity
         return WindowAnswer(view, answer, familiarity)
 

@@ -85,6 +85,11 @@ class Session:
             self.pipeline.rest = self.rest
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape [C, H, W] of the inputs that the sensor's events give."""
+        return self.classifier.contract.shape if self.pipeline is None else self.pipeline.shape
+
+    @property
     def window(self) -> Window | None:
         """Part of the frame or sensor that the network sees, in pixels; None for all of it, or not found yet."""
         if self.tracker is not None and self._frames:
@@ -191,8 +196,9 @@ class Session:
 
 def check_objects(contract: Contract, objects: int, alone: bool) -> None:
     """Raise SessionError unless this contract allows `objects` windows; `alone`: no raw and no fixed window."""
-    drawn = contract.window == "drawing" or contract.frame == "object"
-    if not (drawn or (contract.still == "digit" and contract.encoding in PER_FRAME)):
+    if contract.frame == "object":
+        raise SessionError("this model follows what moves: it tells one thing")
+    if not (contract.window == "drawing" or (contract.still == "digit" and contract.encoding in PER_FRAME)):
         raise SessionError("this model looks at all of the picture: it cannot tell several objects")
     if not 1 <= objects <= MOST:
         raise SessionError(f"objects must lie between 1 and {MOST}")

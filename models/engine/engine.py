@@ -81,7 +81,14 @@ def why_no_plan(network: nn.Module) -> str:
 
 
 def plan_of(
-    network: nn.Module, height: int, width: int, *, rounded: bool = False, rates: int = 0, places: int = 1
+    network: nn.Module,
+    height: int,
+    width: int,
+    *,
+    rounded: bool = False,
+    rates: int = 0,
+    places: int = 1,
+    reach: int = 0,
 ) -> Plan:
     """Return the native plan of a network for inputs of this size; `why_no_plan` must be empty. The plan of a taught
     network is its backbone's, with all rates, which the head needs.
@@ -91,7 +98,7 @@ def plan_of(
     if isinstance(network, TaughtNetwork):
         rates, places, network = len(network.neurons), network.config.places, network.backbone
     assert isinstance(network, SpikingResNet)
-    return make_plan(network, height, width, rounded=rounded, rates=rates, places=places)
+    return make_plan(network, height, width, rounded=rounded, rates=rates, places=places, reach=reach)
 
 
 def can_run(network: nn.Module) -> bool:
@@ -108,7 +115,8 @@ class Engine:
     benchmarks. `precision` "bf16" rounds weights to bfloat16, except the first layer's, so that dense frames take half
     the time; None: as SPIKESIGHT_PRECISION says, else "fp32", exact. The first `rates` neuron layers report their
     channels' rates (models/novelty), a spiking ResNet's in `places` x `places` parts of the map; a taught network's are
-    means over its window. Raises RuntimeError if `why_not` gives a reason.
+    means over its window. With `reach`, a spiking ResNet's logits are those of each place, [P K] (networks/places.py).
+    Raises RuntimeError if `why_not` gives a reason.
     """
 
     def __init__(
@@ -121,10 +129,12 @@ class Engine:
         precision: str | None = None,
         rates: int = 0,
         places: int = 1,
+        reach: int = 0,
     ) -> None:
         if reason := why_not(network):
             raise RuntimeError(f"the engine does not run this network: {reason}")
-        plan = plan_of(network, height, width, rounded=rounds_weights(precision), rates=rates, places=places)
+        rounded = rounds_weights(precision)
+        plan = plan_of(network, height, width, rounded=rounded, rates=rates, places=places, reach=reach)
         head = None
         if isinstance(network, TaughtNetwork):
             head = TaughtHead(network, rates)
@@ -137,7 +147,7 @@ class Engine:
         lib = library()
         assert lib is not None
         self.plan, self._choice, self.library, self._head = plan, choice, lib, head
-        self.shape, self.classes, self.state_size = plan.shape, plan.classes, plan.state_size
+        self.shape, self.outputs, self.state_size = plan.shape, plan.readout.outputs, plan.state_size
         layers = (NativeLayer * len(plan.layers))(*plan.layers)
         buffers = (NativeBuffer * len(plan.buffers))(*plan.buffers)
         parts = ctypes.addressof(buffers), len(buffers), ctypes.addressof(layers), len(layers)
@@ -179,7 +189,7 @@ class Engine:
         frozen = steps > 1 and x_seq.stride(0) == 0
         x = x_seq[0] if frozen else x_seq
         x = (x if x.dtype == torch.uint8 else x.float()).contiguous()
-        after, logits = _empty((streams, self.state_size)), _empty((steps, streams, self.classes))
+        after, logits = _empty((streams, self.state_size)), _empty((steps, streams, self.outputs))
         probed = torch.from_numpy(np.array(probe, np.uint8)) if any(probe) else None
         if probed is not None and len(probed) != streams:
             raise ValueError(f"probe must have {streams} entries, not {len(probed)}")

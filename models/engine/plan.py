@@ -117,6 +117,7 @@ class Plan:
     scales: dict[str, Tensor] = field(default_factory=dict)  # by neuron: network units per engine membrane unit, [C]
     shape: tuple[int, int, int] = (0, 0, 0)  # of the input
     classes: int = 0
+    places: tuple[int, int] = (1, 1)  # rows and columns of places that have logits of their own
     state_size: int = 0
     neurons: list[str] = field(default_factory=list)  # names of the neuron layers, in the network's order
     fired_size: int = 0  # bytes of a bit mask over all neurons
@@ -249,8 +250,10 @@ class Writer:
             plan.state_size += layer.height * layer.width * layer.channels
         return out
 
-    def write_readout(self, spikes: Maps, weight: Tensor, bias: Tensor | None) -> None:
-        """Set the linear read-out, weight [K, C], of the spikes' mean over the image."""
+    def write_readout(self, spikes: Maps, weight: Tensor, bias: Tensor | None, reach: int = 0) -> None:
+        """Set the linear read-out, weight [K, C], of the spikes' mean over the map; with `reach`, over the reach x
+        reach pixels of each place.
+        """
         classes, wide = weight.shape[0], padded(weight.shape[0])
         full = torch.zeros(padded(spikes.channels), wide, dtype=torch.float32)
         offsets = full.new_zeros(wide)
@@ -258,7 +261,10 @@ class Writer:
         if bias is not None:
             offsets[:classes] = bias.detach()
         held = self.plan.hold(full), self.plan.hold(offsets)
-        self.plan.readout = NativeReadout(spikes.number, classes, wide, *held)
+        if reach:
+            self.plan.places = spikes.height - reach + 1, spikes.width - reach + 1
+        outputs = classes * self.plan.places[0] * self.plan.places[1]
+        self.plan.readout = NativeReadout(spikes.number, classes, wide, reach, outputs, *held)
 
     def number_outputs(self, rates: int, places: int = 1) -> None:
         """Order the fired bits by the network's neuron layers, not by the pass; have the first `rates` layers report

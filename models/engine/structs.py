@@ -46,7 +46,10 @@ class NativeLayer(ctypes.Structure):
 
 
 class NativeReadout(ctypes.Structure):
-    _fields_ = [*((n, NUMBER) for n in ("buffer", "classes", "padded")), ("weight", POINTER), ("bias", POINTER)]
+    _fields_ = [
+        *((n, NUMBER) for n in ("buffer", "classes", "padded", "reach", "outputs")),
+        *((n, POINTER) for n in ("weight", "bias")),
+    ]
 
 
 class NativeRun(ctypes.Structure):

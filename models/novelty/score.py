@@ -139,16 +139,15 @@ class NoveltyDetector:
         """Fewest active inputs a step for windows of 1 to T steps, float64 [T]; with fewer there is nothing to see."""
         return self.kinds[0].lines.active
 
-    def judge(self, mean: Floats, classes: int, steps: int, kind: int = RECORDED, missed: float = 0.0) -> Judged:
+    def judge(self, mean: Floats, classes: int, steps: int, kind: int = RECORDED) -> Judged:
         """Judge a window of `steps` steps by `mean`, its means over steps: logits [classes], rates [R], active inputs
-        [1]. A kind without calibration uses the last one. With fewer active inputs than `active` there is nothing; but
-        if `missed`, the events a step withheld from the network, reach `active`, the window is unknown (`known` 0).
+        [1]. A kind without calibration uses the last one. With fewer active inputs than `active` there is nothing.
         """
         kind = min(kind, len(self.kinds) - 1)
         temperature, *spreads, shown, kept, active = self._rows[kind][min(steps, self.longest) - 1].tolist()
         logits, probabilities = mean[:classes], softmax(mean[:classes] / temperature)
         if mean[-1] < active:
-            return Judged(probabilities, 0.0, missed < active)
+            return Judged(probabilities, 0.0, True)
         far_mean, far_spread, cold_mean, cold_spread = spreads
         far = np.log(max(self.kinds[kind].distance.score(np.sqrt(mean[classes:-1])), 1e-12))
         strange = (far - far_mean) / far_spread + (energy(logits) - cold_mean) / cold_spread

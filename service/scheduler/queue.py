@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from spikesight.models.classifier import Classifier
 from spikesight.models.neurons.probe import Probe
 from spikesight.models.steps import Input, Outcome
 from spikesight.service.http.errors import Expired, Overloaded
@@ -85,16 +86,22 @@ class Work:
     arrived: float  # time.perf_counter() when the first input arrived
     probe: Probe = False  # the job's probe in this step
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the inputs, which is that of the network, or of a view."""
+        return self.inputs[0].x.shape
+
     def position(self) -> tuple[int, int]:
         """Return a sort key by which jobs lie as their membranes do in memory; jobs without membranes come first."""
         membranes = next(iter(self.job.membranes.values()), None)
         return (0, 0) if membranes is None else (id(membranes.batch), membranes.index)
 
 
-def check(given: Input, shape: tuple[int, int, int]) -> Input:
+def check(given: Input, classifier: Classifier) -> Input:
     """Return the input, or raise ValueError for a wrong shape or dtype: one bad item would fail the whole batch."""
-    if any(one.given.x.shape != shape or one.given.x.dtype not in (np.uint8, np.float32) for one in given.windows()):
-        raise ValueError(f"an input must be uint8 or float32 {list(shape)}")
+    shown = [one.given.x for one in given.windows()]
+    if any(not classifier.takes(x.shape) or x.dtype not in (np.uint8, np.float32) for x in shown):
+        raise ValueError(f"an input must be uint8 or float32 {list(classifier.contract.shape)}")
     return given
 
 

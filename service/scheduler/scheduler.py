@@ -28,10 +28,9 @@ from spikesight.service.scheduler.membranes import Membranes, gather, membranes_
 from spikesight.service.scheduler.queue import Job, Phase, Queue, Receiver, Work, check
 
 
-def step_batch(classifier: Classifier, zero: State, batch: list[Work]) -> Step:
-    """Run the network once on the inputs of all jobs, each job with equally many; return the batch's result.
-
-    A window without membranes starts from `zero`, the initial state of batch size 1.
+def step_batch(classifier: Classifier, batch: list[Work]) -> Step:
+    """Run the network once on the inputs of all jobs, each job with equally many of one shape; return the batch's
+    result. A window without membranes starts from the initial state.
     """
     fresh: Membranes | None = None
     members: list[Membranes] = []
@@ -39,7 +38,7 @@ def step_batch(classifier: Classifier, zero: State, batch: list[Work]) -> Step:
         for window in work.inputs[0].windows():
             membranes = None if window.given.reset else work.job.membranes.get(window.id)
             if membranes is None:
-                membranes = fresh = fresh or membranes_of(zero)
+                membranes = fresh = fresh or membranes_of(classifier.initial_state(1, window.given.x.shape))
             members.append(membranes)
     steps = range(len(batch[0].inputs))
     frames = [np.stack([window.given.x for work in batch for window in work.inputs[t].windows()]) for t in steps]
@@ -109,12 +108,11 @@ class Scheduler:
         after_tick: Callable[[], None] = lambda: None,
         call_soon: CallSoon | None = None,
     ) -> None:
-        self.classifier, self._shape = classifier, classifier.contract.shape
+        self.classifier = classifier
         self._queue = Queue(classifier.contract.steps, max_batch, max_queue)
         self.idle = self._queue.idle
         self._on_tick, self._call_soon = on_tick, call_soon
         self._after_tick = logged("what follows a batch")(after_tick)
-        self._zero: State = classifier.initial_state(1)
         self._network = threading.Lock()  # held by the thread that uses membranes; acquired before `_changed`
         self._changed = threading.Condition()  # held by the thread that uses the queue and the fields below
         self._membrane_calls: list[Callable[[], None]] = []  # calls for the model's thread, in order
@@ -147,7 +145,7 @@ class Scheduler:
     def warm_up(self) -> None:
         """Step batches of 1, 2, 4, ... once, so that no client waits for lazy initialisation. Call before `start`."""
         for n in (1 << k for k in range(self._queue.max_batch.bit_length())):
-            self.classifier.step(torch.zeros(n, *self._shape), self.classifier.initial_state(n))
+            self.classifier.step(torch.zeros(n, *self.classifier.contract.shape), self.classifier.initial_state(n))
 
     # Admission of requests.
 
@@ -199,7 +197,7 @@ class Scheduler:
     def submit(self, job: Job, inputs: Iterable[Input]) -> None:
         """Append inputs to a job, in order. Raises Stopped, and ValueError for a shape the network does not take."""
         now = time.perf_counter()
-        if not (arrived := [(check(given, self._shape), now) for given in inputs]):
+        if not (arrived := [(check(given, self.classifier), now) for given in inputs]):
             return
         with self._changed:
             self._check_running()
@@ -325,21 +323,22 @@ class Scheduler:
     # Called with `_network` held.
 
     def _tick(self, batch: list[Work]) -> None:
-        """Step a batch. An unexpected error fails the jobs of this batch only."""
-        try:
-            if batch:
-                self._step(batch)
-        except Exception as error:
-            with self._changed:
-                for work in batch:
-                    self._queue.fail(work.job, Broken(type(error).__name__))
-                self._notify_if_retiring()
+        """Step a batch, inputs of each shape together. An unexpected error fails the jobs of its part only."""
+        for shape in {work.shape for work in batch}:
+            part = [work for work in batch if work.shape == shape]
+            try:
+                self._step(part)
+            except Exception as error:
+                with self._changed:
+                    for work in part:
+                        self._queue.fail(work.job, Broken(type(error).__name__))
+                    self._notify_if_retiring()
 
     def _step(self, batch: list[Work]) -> None:
         batch.sort(key=Work.position)  # keeps streams in the order of their last batch, so that nothing is copied
         begin, cpu = time.perf_counter(), time.thread_time()
         try:
-            result = step_batch(self.classifier, self._zero, batch)
+            result = step_batch(self.classifier, batch)
         except Exception:
             if len(batch) == 1:
                 raise

@@ -88,7 +88,7 @@ def _pieces(items: Sequence[Item]) -> Iterator[tuple[Events, SensorSize, int | N
 def make_input_filter(sensor: SensorSize, contract: Contract) -> InputFilter:
     """Make the filter that events pass before binning; for a `pooled` contract it also sums to the input's pixels."""
     small = SensorSize(contract.width, contract.height) if contract.pooled else sensor
-    return InputFilter(sensor, small, contract.filter_us, follow=contract.window == "drawing")
+    return InputFilter(sensor, small, contract.filter_us, drawn=contract.window == "drawing")
 
 
 def file_stamps(paths: Iterable[Path]) -> list[tuple[str, int, int]]:

@@ -51,6 +51,7 @@ struct Layer {
 
 struct Readout {
     int64_t buffer, classes, padded;
+    int64_t reach, outputs;  // reach > 0: of each place, reach x reach pixels of the map; so many logits in all
     const float* weight;  // [C][padded]
     const float* bias;    // [padded]
 };
@@ -62,7 +63,7 @@ struct Run {
     const float* state_before;  // [N, state_size], streams' membranes; null: at rest
     float* state_after;
     int64_t state_size;
-    float* logits;         // [T, N, K]
+    float* logits;         // [T, N, outputs]
     int64_t* layer_spikes;  // [T, N, L]
     int64_t* synops;        // [T, N]
     float* rates;           // [T, N, S]: shares of channels' neurons that fired in each place, of layers that note them

@@ -113,7 +113,7 @@ Group group_of(const Plan& plan, const Run& run, int64_t first, int64_t streams)
     group.x = static_cast<const char*>(run.x) + first * input.channels * input.height * input.width * (run.x_is_float ? 4 : 1);
     if (run.state_before) group.state_before += first * run.state_size;
     group.state_after += first * run.state_size;
-    group.logits += first * plan.readout.classes;
+    group.logits += first * plan.readout.outputs;
     group.layer_spikes += first * run.spike_layers, group.synops += first;
     group.rates += first * run.rates_size;
     if (run.probed) group.fired += first * run.fired_size, group.probed += first;

@@ -26,6 +26,31 @@ int64_t read_frame(const Readout& r, const Buffer& b, const T* spikes, int32_t* 
     return active;
 }
 
+// The logits of each place, linear in the mean of the spikes over its reach x reach pixels, into out [rows][columns][K];
+// sums [pixels][padded]: what each pixel adds. How many spikes are not zero.
+template <typename T>
+int64_t read_places(const Readout& r, const Buffer& b, const T* spikes, float* sums, float* out) {
+    const int64_t channels = b.channels, padded = r.padded, rows = b.height - r.reach + 1, columns = b.width - r.reach + 1;
+    const float share = 1.0f / float(r.reach * r.reach);
+    int64_t active = 0;
+    memset(sums, 0, b.height * b.width * padded * 4);
+    for (int64_t p = 0; p < b.height * b.width; ++p)
+        for (int64_t c = 0; c < channels; ++c) {
+            const float spike = float(spikes[p * channels + c]);
+            if (spike == 0.0f) continue;
+            ++active;
+            for (int64_t k = 0; k < padded; ++k) sums[p * padded + k] += spike * r.weight[c * padded + k];
+        }
+    for (int64_t place = 0; place < rows * columns; ++place)
+        for (int64_t k = 0; k < r.classes; ++k) {
+            float sum = 0.0f;
+            for (int64_t i = 0; i < r.reach * r.reach; ++i)
+                sum += sums[((place / columns + i / r.reach) * b.width + place % columns + i % r.reach) * padded + k];
+            out[place * r.classes + k] = r.bias[k] + share * sum;
+        }
+    return active;
+}
+
 // A bit a neuron, whether it fired; the first of eight is the highest.
 void note_fired(const Layer& layer, const uint8_t* spikes, uint8_t* to) {
     constexpr uint64_t ONES = 0x0101010101010101, LOW = 0x7f * ONES, GATHER = 0x8040201008040201;  // byte i to bit 63 - i

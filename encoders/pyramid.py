@@ -1,0 +1,108 @@
+"""A sensor's view at several sizes side by side in one picture, so that a network finds things of any size.
+
+A network reads things of one size, wherever they are. What is larger is read from a coarser picture of the same events:
+the levels of a pyramid, each coarser by the square root of two, lie beside each other in one picture (an atlas), which
+the network sees as one input. Cells without events cost it little.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikesight.encoders.events import SensorSize
+
+FINEST, COARSEST = 192, 34  # cells along the longer side of the first level and, at least, of the last one
+COARSER = 2**0.5  # from one level to the next
+MARGIN, ALIGNED = 8, 8  # cells around a level; levels begin at multiples of ALIGNED, the stride of the network
+READ = 18  # cells, middle of the lengths that the network reads
+SEEN = 34  # cells, side of what it sees of one place
+
+
+class Level(NamedTuple):
+    """A level's place in the atlas, in cells."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+    factor: float  # sensor's pixels a cell
+
+
+@dataclass(frozen=True)
+class Pyramid:
+    """The levels of a sensor's view and their places in the atlas; made by `pyramid_of`."""
+
+    sensor: SensorSize
+    levels: tuple[Level, ...]
+    height: int  # of the atlas, in cells
+    width: int
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of the finest level, which events are binned to."""
+        return self.levels[0].height, self.levels[0].width
+
+    @cached_property
+    def _targets(self) -> NDArray[np.int64]:
+        """Index in the flat atlas of each cell of the finest level, for each level, [L, rows * columns]."""
+        rows, columns = self.grid
+        found = []
+        for one in self.levels:
+            y, x = np.arange(rows) * one.height // rows, np.arange(columns) * one.width // columns
+            found.append(((one.top + y)[:, None] * self.width + one.left + x[None]).ravel())
+        return np.stack(found)
+
+    def atlas(self, x: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return a bin of the finest level, uint8 [2, rows, columns], at all levels: uint8 [2, height, width]. A cell
+        of a coarser level is lit if any of its cells is.
+        """
+        out = np.zeros((2, self.height * self.width), np.uint8)
+        for polarity in range(2):
+            out[polarity, self._targets[:, np.flatnonzero(x[polarity])]] = 1
+        return out.reshape(2, self.height, self.width)
+
+    def boxes(self, first: float, apart: int, rows: int, columns: int) -> NDArray[np.float64]:
+        """Return the boxes [rows * columns, 4] (left, top, width, height) of what is read at each place of the atlas,
+        in the sensor's pixels; zeros where a place is in no level. `first`, `apart`: cells from the atlas's corner to
+        the middle of the first place, and from one place to the next.
+        """
+        y, x = (
+            v.ravel()
+            for v in np.meshgrid(first + apart * np.arange(rows), first + apart * np.arange(columns), indexing="ij")
+        )
+        found = np.zeros((len(x), 4))
+        for one in self.levels:
+            across, down = x - one.left, y - one.top
+            inside = (across >= 0) & (across < one.width) & (down >= 0) & (down < one.height)
+            middle = np.stack([across, down], 1)[inside] * one.factor
+            side = READ * one.factor
+            found[inside] = np.concatenate([middle - side / 2, np.full_like(middle, side)], 1)
+        return found
+
+
+@lru_cache(64)
+def pyramid_of(sensor: SensorSize) -> Pyramid:
+    """Return the pyramid of a sensor's view; sensors of like shape share the size of an atlas."""
+    longest = max(sensor.width, sensor.height)
+    factor, sizes = max(1.0, longest / FINEST), list[tuple[int, int, float]]()
+    while longest / factor >= COARSEST or not sizes:
+        sizes.append((max(1, round(sensor.height / factor)), max(1, round(sensor.width / factor)), factor))
+        factor *= COARSER
+    columns = [sizes[0:1], sizes[1:2] + sizes[4:5], sizes[2:4], sizes[5:]]  # a column stays below the first's height
+    found, left, height = dict[float, Level](), MARGIN, 0
+    for column in columns:
+        top = MARGIN
+        for rows, wide, size in column:
+            found[size] = Level(top, left, rows, wide, size)
+            top = _aligned(top + rows + 2 * MARGIN)
+        height = max(height, top - MARGIN)
+        left = _aligned(left + max((wide for _, wide, _ in column), default=-2 * MARGIN) + 2 * MARGIN)
+    levels = tuple(found[size] for _, _, size in sizes)
+    return Pyramid(sensor, levels, _aligned(height), _aligned(left - MARGIN))
+
+
+def _aligned(length: int) -> int:
+    return -(-length // ALIGNED) * ALIGNED
