@@ -85,6 +85,8 @@ def _show(path: Path, answers: "Iterable[Answer]", args: argparse.Namespace, cla
         print(json.dumps(found | ({"steps": steps} if args.steps else {})))
     elif not args.steps:
         print(_line(path, whole, classifier))
+        if len(things := whole.objects or ()) > 1:
+            print(f"  {len(things)} things: {', '.join(one.label for one in things)}")
         for segment in segments if len(segments) > 1 else []:
             sure = "" if segment.confidence is None else f" ({segment.confidence:.1%})"
             print(f"  {segment.start_us / 1e6:.2f} to {segment.end_us / 1e6:.2f} s: {segment.label}{sure}")

@@ -162,7 +162,7 @@ class Classifier:
 
     def readout(self, objects: int = 0, error_rate: float = ERROR_RATE) -> Objects:
         """Return the read-out of a new stream; with `objects` > 0 its answers always list objects."""
-        return Objects(self.labels, lambda place: self.track(error_rate, place=place), several=objects > 0)
+        return Objects(self.labels, lambda place: self.track(error_rate, place=place), objects)
 
     def step(self, x: Tensor, state: State, probe: Sequence[bool] = ()) -> Step:
         """Run one step of N streams, x [N, C, H, W] (uint8 or float). `probe` [N]: streams whose firing neurons are

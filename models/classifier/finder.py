@@ -53,10 +53,10 @@ class Thing:
 
 
 class Finder:
-    """Finds the things of one stream, step by step. `classes`: how many logits each place has."""
+    """Finds up to `most` things of one stream, step by step. `classes`: how many logits each place has."""
 
-    def __init__(self, classes: int) -> None:
-        self._classes = classes
+    def __init__(self, classes: int, most: int = MOST) -> None:
+        self._classes, self._most = classes, most
         self._recent = deque[NDArray[np.float32]](maxlen=WINDOW)  # logits [P, K] of the last steps
         self._things = list[Thing]()
         self._issued = 0
@@ -94,7 +94,7 @@ class Finder:
                 _, one = min(near, key=lambda pair: pair[0])
                 left.remove(one)
                 one.at, one.missed = at, 0
-            elif sure[at] > BEGINS and len(self._things) < MOST:
+            elif sure[at] > BEGINS and len(self._things) < self._most:
                 self._issued += 1
                 self._things.append(Thing(self._issued, at))
         for one in left:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spikesight.models.classifier.finder import Finder
+from spikesight.models.classifier.finder import MOST, Finder
 from spikesight.models.novelty import NOTHING, UNKNOWN
 from spikesight.models.steps import Answer, Input, Object, Outcome, SessionError, Step, Track, View, rounded
 
@@ -61,14 +61,14 @@ class Objects:
 
     A window is an object if its label is stable and it was familiar recently; a window that looks little like a drawing
     counts as less familiar. The answer's own label is that of the leading object: the most familiar, until another is
-    clearly more familiar. `make` returns the read-out of a new window; of a place in a view, if it is told so. With
-    `several`, a step without windows counts as one that may show no object.
+    clearly more familiar. `make` returns the read-out of a new window; of a place in a view, if it is told so.
+    `most`: things to find in a view; if positive, a step without windows counts as one that may show no object.
     """
 
-    def __init__(self, labels: tuple[str, ...], make: Callable[[bool], Track], *, several: bool = False) -> None:
-        self.labels, self.make, self._several = labels, make, several
+    def __init__(self, labels: tuple[str, ...], make: Callable[[bool], Track], most: int = 0) -> None:
+        self.labels, self.make, self._several = labels, make, most > 0
         self.one = make(False)  # read-out of a stream that shows one thing
-        self.finder = Finder(len(labels))
+        self.finder = Finder(len(labels), most or MOST)
         self.tracks: dict[int, Track] = {}  # read-outs of the last step's windows, by id
         self.familiarity: dict[int, float] = {}
         self.separated = set[tuple[int, int]]()  # pairs of ids that were once apart: two things, even while they cross

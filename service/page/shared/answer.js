@@ -62,11 +62,11 @@ export class Answer {
   }
 
   /** steady: a class; "unknown" or "nothing", which are words and no class; or "" before there is evidence. possible: the
-      classes that are not ruled out; null where nobody can tell. */
-  show(probabilities, steady, nowMs, possible = null) {
-    const best = this.labels.indexOf(steady);
-    const words = inWords(steady, this.labels);
-    this.write(words, best < 0 ? "" : percent(probabilities[best]));
+      classes that are not ruled out; null where nobody can tell. things: labels of all that is in view, if known. */
+  show(probabilities, steady, nowMs, possible = null, things = []) {
+    const best = this.labels.indexOf(steady), several = things.length > 1;
+    const words = several ? `${things.length} things` : inWords(steady, this.labels);
+    this.write(words, several ? things.join(", ") : best < 0 ? "" : percent(probabilities[best]));
     this.root.classList.toggle("unlabelled", best < 0);
     this.bars(probabilities, best, possible);
     if (steady) this.speak(words, nowMs);

@@ -126,7 +126,7 @@ export class Single extends OneStream {
     showObjects(state.source === "file" ? null : latest?.objects);
     inside.draw(nowMs, state.paused, state.source === "sample" ? Number($("speed").value) : 1);
     if (state.source === "file") return;
-    if (latest) answer.show(latest.probabilities, latest.steady, nowMs, latest.set);
+    if (latest) answer.show(latest.probabilities, latest.steady, nowMs, latest.set, latest.objects?.map(({ label }) => label));
     if (latest) answer.fade(!this.stream.ready || (!state.paused && nowMs - this.latestMs > SILENT_MS));
     meters.draw(nowMs);
     // An overloaded server answers late: the connection's status says so.
