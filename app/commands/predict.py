@@ -81,6 +81,7 @@ def _show(path: Path, answers: "Iterable[Answer]", args: argparse.Namespace, cla
         found: dict[str, object] = {"file": str(path), **{name: getattr(whole, name) for name in FIELDS}}
         found["best_guess"] = classifier.labels[whole.index]
         found["probabilities"] = dict(zip(classifier.labels, whole.probabilities))
+        found["objects"] = whole.objects and [one._asdict() for one in whole.objects]
         found["segments"] = [segment._asdict() for segment in segments]
         print(json.dumps(found | ({"steps": steps} if args.steps else {})))
     elif not args.steps:
