@@ -24,6 +24,7 @@ VIEW = 64  # pixels a side
 NEAR, OFF = 4.6, 9.0  # pixels between a place's middle and a digit's, in which it shows the digit; from where not
 READ, NEVER = (13.0, 26.0), (11.0, 30.0)  # lengths of digits that are read; outside of these they are none
 NONE, IGNORED = 10, -100  # targets
+SPAN, VISIBLE = 34, 15  # side of what a place sees; cells of it that must have changed lately, or it tells nothing
 MOTIONS = {"saccades": 0.2, "jumps": 0.12, "drift": 0.25, "tremor": 0.15, "still": 0.1, "hand": 0.18}
 CAMERA = {"saccades": 0.25, "jumps": 0.15, "drift": 0.15, "tremor": 0.2, "hand": 0.25}  # how a camera moves itself
 COLUMNS = 160  # of a table of draws
@@ -51,11 +52,17 @@ class Scenes:
 
     def batch(self, number: int, n: int = 32) -> tuple[Tensor, Tensor]:
         """Return events x_seq uint8 [T, n, 2, VIEW, VIEW] and targets int64 [T, n, P, P] of P x P places."""
-        seen, things = self.filmed(number, n)
-        return seen, targets(things, self.steps)
+        seen, things, moved = self.filmed(number, n)
+        shown = targets(things, self.steps)
+        count = F.avg_pool2d(moved.float(), SPAN, CELL, divisor_override=1)[..., : shown.shape[2], : shown.shape[3]]
+        lately = torch.stack([count[:, max(0, t - 2) : t + 1].sum(1) for t in range(self.steps)])
+        shown[(shown < NONE) & (lately < VISIBLE)] = IGNORED
+        return seen, shown
 
-    def filmed(self, number: int, n: int = 32) -> tuple[Tensor, list["Things"]]:
-        """Return events x_seq uint8 [T, n, 2, view, view] and the things, the first behind the others."""
+    def filmed(self, number: int, n: int = 32) -> tuple[Tensor, list["Things"], Tensor]:
+        """Return events x_seq uint8 [T, n, 2, view, view]; the things, the first behind the others; and which pixels
+        became lighter or darker by a threshold in each bin, bool [n, T, view, view].
+        """
         generator = torch.Generator().manual_seed((self.seed << 32) + number)
         k, seconds = 3 * self.steps, self.steps * self.bin_us / 1e6
         draws = Draws(torch.rand(n, COLUMNS, generator=generator))
@@ -76,7 +83,8 @@ class Scenes:
         )
         fields = torch.rand(n, 5 + 4 * self.steps, self.view, self.view, generator=generator)
         seen = film(light, sensor, fields, seconds, self.steps)
-        return seen.transpose(0, 1).byte().contiguous(), things
+        change = light[:, ::3].diff(dim=1, append=light[:, -1:]).abs()
+        return seen.transpose(0, 1).byte().contiguous(), things, change > on.view(n, 1, 1, 1)
 
     def _pictures(self, draws: Draws, digits: float, others: float) -> tuple[Tensor, Tensor, Tensor]:
         """Draw for each scene whether it has a thing, its picture [n, 1, 28, 28] and its label; some are blank."""
@@ -146,7 +154,7 @@ class Scenes:
     def _ground(self, draws: Draws, t: Tensor, camera: Path) -> tuple[Tensor, Tensor]:
         """Return the grounds [n, K, VIEW, VIEW] and their mean brightness [n]."""
         n, k = t.shape
-        level, textured, amount = draws.uniform(0, 1), draws.chance(0.6), draws.uniform(0.05, 0.9)
+        level, textured, amount = draws.uniform(0, 1), draws.chance(0.5), draws.uniform(0.05, 0.9)
         which, scale, way = draws.unit(), draws.log(0.4, 2), draws.log(2, 60) * draws.chance(0.4)
         heading, offset = draws.uniform(0, 2 * math.pi), torch.stack([draws.uniform(-1, 1), draws.uniform(-1, 1)], 1)
         light = level.view(n, 1, 1, 1).repeat(1, k, self.view, self.view)
