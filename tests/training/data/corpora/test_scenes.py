@@ -1,0 +1,70 @@
+"""Scenes: a batch follows from its number, a place shows the digit in its middle if it is of a size that is read."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from spikesight.training.data.corpora import scenes, strokes
+from spikesight.training.data.corpora.digits import Pictures
+from spikesight.training.data.corpora.scenes import IGNORED, NONE, Scenes, Things, targets
+from spikesight.training.step.losses import places_loss
+
+
+@pytest.fixture(scope="module")
+def made() -> Scenes:
+    random = np.random.default_rng(0)
+    images = np.stack([strokes.digit(n % 10, random) for n in range(40)])
+    return Scenes(Pictures(images, np.arange(40) % 10), Pictures(images[:, ::-1], np.full(40, NONE)), seed=3)
+
+
+def test_a_batch_follows_from_seed_and_number_alone(made: Scenes) -> None:
+    (x, shown), (again, as_before) = made.batch(5, 8), made.batch(5, 8)
+    assert x.shape == (8, 8, 2, 64, 64)
+    assert shown.shape == (8, 8, 4, 4)
+    assert set(x.unique().tolist()) == {0, 1}
+    assert torch.equal(x, again)
+    assert torch.equal(shown, as_before)
+    assert not torch.equal(x, made.batch(6, 8)[0])
+
+
+def test_digits_are_shown_where_events_come_from(made: Scenes) -> None:
+    x, shown = made.batch(1, 64)
+    lit = torch.nn.functional.avg_pool2d(x.float().amax(2), scenes.SPAN, scenes.CELL)
+    digit = (shown >= 0) & (shown < NONE)
+    assert lit[digit].mean() > 1.2 * lit[shown == NONE].mean()
+
+
+def thing(place: tuple[float, float], length: float, label: int) -> Things:
+    """One thing that does not move, by the place of its middle from that of the view."""
+    at = torch.tensor(place).view(1, 1, 2).expand(1, 6, 2)
+    return Things(torch.tensor([True]), torch.tensor([label]), at, torch.full((1, 6), length))
+
+
+@pytest.mark.parametrize(
+    ("length", "label", "expected"),
+    [(20.0, 7, 7), (8.0, 7, NONE), (40.0, 7, NONE), (20.0, NONE, NONE), (12.0, 7, IGNORED)],
+)
+def test_a_place_shows_a_digit_of_a_size_that_is_read(length: float, label: int, expected: int) -> None:
+    shown = targets([thing((-7.5, -7.5), length, label)], 2)  # in the middle of the place in row 1, column 1
+    assert shown[:, 0, 1, 1].tolist() == [expected] * 2
+    assert shown[:, 0, 3, 3].tolist() == [NONE] * 2
+
+
+def test_what_is_hidden_is_shown_nowhere() -> None:
+    below, above = thing((-7.5, -7.5), 20, 7), thing((-3.0, -7.5), 20, NONE)
+    assert 7 not in targets([below, above], 2)
+    assert 7 in targets([above, below], 2)
+
+
+def test_the_loss_of_places_falls_with_the_answer_and_leaves_out_what_does_not_count() -> None:
+    wanted = torch.full((3, 1, 2, 2), NONE)
+    wanted[:, 0, 0, 0], wanted[:, 0, 1, 1] = 4, IGNORED
+
+    def loss(four: float, elsewhere: float, ignored: float) -> Tensor:
+        logits = torch.full((3, 1, 2, 2, 10), -5.0)
+        logits[:, 0, 0, 0, 4], logits[:, 0, 0, 1, 3], logits[:, 0, 1, 1, 2] = four, elsewhere, ignored
+        return places_loss(logits, wanted)
+
+    assert loss(5, -5, 0) < loss(0, -5, 0) < loss(0, 3, 0)
+    assert loss(0, 3, 0) == loss(0, 3, 9)
