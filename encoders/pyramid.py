@@ -17,6 +17,7 @@ from spikesight.encoders.events import SensorSize
 FINEST, COARSEST = 192, 34  # cells along the longer side of the first level and, at least, of the last one
 COARSER = 2**0.5  # from one level to the next
 MARGIN, ALIGNED = 8, 8  # cells around a level; levels begin at multiples of ALIGNED, the stride of the network
+LINE = 0.5  # of a cell's side
 READ = 18  # cells, middle of the lengths that the network reads
 SEEN = 34  # cells, side of what it sees of one place
 
@@ -55,13 +56,20 @@ class Pyramid:
             found.append(((one.top + y)[:, None] * self.width + one.left + x[None]).ravel())
         return np.stack(found)
 
-    def atlas(self, x: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return a bin of the finest level, uint8 [2, rows, columns], at all levels: uint8 [2, height, width]. A cell
-        of a coarser level is lit if any of its cells is.
+    def atlas(self, counts: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return a bin's counts of events in the finest level, uint8 [2, rows, columns], at all levels: uint8
+        [2, height, width] of 0 and 1. A cell is lit by as many events, or cells of the finest level, as a line through
+        LINE of it has pixels: stray events light none where many pixels share a cell.
         """
         out = np.zeros((2, self.height * self.width), np.uint8)
+        first = self.levels[0].factor
         for polarity in range(2):
-            out[polarity, self._targets[:, np.flatnonzero(x[polarity])]] = 1
+            lit = np.flatnonzero(counts[polarity] >= max(1, round(LINE * first)))
+            for one, targets in zip(self.levels, self._targets):
+                seen = targets[lit]
+                if (least := max(1, round(LINE * one.factor / first))) > 1:
+                    seen = np.flatnonzero(np.bincount(seen, minlength=self.height * self.width) >= least)
+                out[polarity, seen] = 1
         return out.reshape(2, self.height, self.width)
 
     def boxes(self, first: float, apart: int, rows: int, columns: int) -> NDArray[np.float64]:

@@ -106,7 +106,7 @@ class InputPipeline:
         self.pyramid = pyramid_of(sensor) if self.filter.view and windows is None else None
         self.rests: dict[int, QuietReset] = {}  # by the id of what a window follows
         if self.pyramid is not None:
-            encoder = DvsEncoder(sensor, self.pyramid.grid, contract.bin_us, contract.steps, contract.encoding)
+            encoder = DvsEncoder(sensor, self.pyramid.grid, contract.bin_us, contract.steps, "count")
             self.binner = StreamBinner(encoder, shown=contract.shown_bins)
         elif windows is None:
             self.binner = binner_for(contract, self.filter.size)
