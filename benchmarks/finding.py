@@ -3,7 +3,7 @@
     python -m benchmarks.finding --root shared/data [--model MODEL] [--count 100]
 
 Scenes are those of training/data/corpora/scenes, of 1.5 s before 128 x 128 pixels, with up to three things: MNIST's
-test images and OpenCV's print, letters, scribbles, blank cards and what else is no digit, textures. After the first half
+test images and OpenCV's print, letters, scribbles, blank cards and what else is no digit, textures. After half a
 second a digit counts that is 16 to 100 pixels long and neither hidden nor cut off for half of the time; it is right if
 its label is shown, in a box at its place, for most of that time. A box is false where no digit is.
 """

@@ -251,11 +251,8 @@ class Track:
         horizon: int,
         novelty: NoveltyDetector | None = None,
         rule: ConformalRule | None = None,
-        *,
-        none: bool = False,
     ) -> None:
-        """`none`: the network has learnt "none of the classes", with the logit 0, by which `known` is judged."""
-        self.labels, self.novelty, self.none = labels, novelty, none
+        self.labels, self.novelty = labels, novelty
         self.readout = Readout(horizon)  # of logits, rates (with a novelty detector), active inputs
         self.width = len(labels) + (0 if novelty is None else novelty.width) + 1
         self.steady = StableLabel(max(horizon, LEAST_INERTIA))
@@ -312,8 +309,7 @@ class Track:
         mean, classes = self.readout.mean, len(self.labels)
         assert mean is not None
         if self.novelty is None:  # no line to judge by: nothing is what has no event at all
-            known = 1 - float(softmax(np.append(mean[:classes], 0.0))[-1]) if self.none else 1.0
-            return Judged(softmax(mean[:classes]), known, not mean[-1])
+            return Judged(softmax(mean[:classes]), 1.0, not mean[-1])
         steps = min(self.readout.seen, self.readout.steps)
         judged = self.novelty.judge(mean, classes, steps, self.kind)
         return judged if self.prior == 1 else judged._replace(known=self.prior * judged.known)
@@ -331,7 +327,7 @@ class Track:
             label=label,
             index=index,
             probabilities=tuple(judged.probabilities.tolist()),
-            known=None if self.novelty is None and not self.none else judged.known,
+            known=None if self.novelty is None else judged.known,
             n_events=sum(given.n_events for given in inputs),
             spikes=sum(outcome.layer_spikes),
             synops=outcome.synops,

@@ -151,18 +151,16 @@ class Classifier:
         conformal = self.card.conformal
         return None if conformal is None else conformal.trials.get(self.contract.bin_us)
 
-    def track(self, error_rate: float = ERROR_RATE, *, place: bool = False) -> Track:
+    def track(self, error_rate: float = ERROR_RATE) -> Track:
         """Return the read-out of a new stream that shows one thing; `error_rate`: how often a label that it commits to
-        may be wrong. `place`: that of a thing found in a view, which "none of the classes" judges.
+        may be wrong.
         """
-        if place:
-            return Track(self.labels, self.contract.horizon, none=True)
         rule = None if self.trials is None else ConformalRule(self.trials, error_rate)
         return Track(self.labels, self.contract.horizon, self.novelty, rule)
 
     def readout(self, objects: int = 0, error_rate: float = ERROR_RATE) -> Objects:
         """Return the read-out of a new stream; with `objects` > 0 its answers always list objects."""
-        return Objects(self.labels, lambda place: self.track(error_rate, place=place), objects)
+        return Objects(self.labels, lambda: self.track(error_rate), objects)
 
     def step(self, x: Tensor, state: State, probe: Sequence[bool] = ()) -> Step:
         """Run one step of N streams, x [N, C, H, W] (uint8 or float). `probe` [N]: streams whose firing neurons are

@@ -6,6 +6,7 @@ before if it is the nearest of the same size. Nothing else steers what is looked
 """
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -15,15 +16,21 @@ from numpy.typing import NDArray
 
 from spikesight.encoders.pyramid import SEEN, Pyramid
 from spikesight.models.networks.places import CELL, FIRST, REACH
-from spikesight.models.steps import Input, Outcome, View
+from spikesight.models.novelty import NOTHING, UNKNOWN
+from spikesight.models.statistics import softmax
+from spikesight.models.steps import Answer, Input, Outcome, Prediction, View
 
 WINDOW = 3  # steps over which the answers at a place are averaged before things are looked for
 BEGINS, GOES_ON = 0.5, 0.2  # least probability of a class for a new thing, and for one that is there
-APART = 0.5  # nearest distance of two things, by the longer one's length
+APART, BESIDE = 0.5, 1.0  # distance within which there is no other thing, or none of less than MUCH of its probability
+MUCH = 0.8
 SAME = 0.75, 1.6  # largest distance of a thing from where it was, by its length; largest ratio of lengths
 LASTS = 10  # steps for which a thing is held that is not found, though events come from where it was
 SILENT = 4  # cells; with fewer of them lit, nothing came from a place: what is held still sends no events
 MOST = 8  # things at once
+NEWEST = 0.05  # weight of the newest step in a thing's shares
+SHOWN = 0.45, 0.35  # least share of a class to be shown, and to stay
+SETTLES = 4  # steps before a label is shown
 
 
 class Grid(NamedTuple):
@@ -75,7 +82,8 @@ class Finder:
         logits = outcome.logits[-1].reshape(-1, self._classes)[grid.places]
         self._recent.append(logits)
         sure = _probability(np.mean(self._recent, 0))
-        found = distinct(grid.boxes, sure)
+        likely = np.flatnonzero(sure > GOES_ON)
+        found = likely[distinct(grid.boxes[likely], sure[likely])].tolist()
         self._follow(grid, found, sure, given.x)
         shown = [(one.id, one.at) for one in self._things] or [(0, found[0] if found else int(sure.argmax()))]
         parts = list[tuple[View, Outcome]]()
@@ -103,6 +111,37 @@ class Finder:
         self._things = [one for one in self._things if one.missed <= LASTS]
 
 
+class Spotted:
+    """The read-out of one thing in a view: each class has the mean of its share over the last steps in which something
+    came from there, "none of the classes" included, so that what is taken for one class after another is none.
+    """
+
+    def __init__(self, labels: tuple[str, ...]) -> None:
+        self.labels, self.steady, self.seen = labels, "", 0
+        self._shares = np.zeros(len(labels))
+        self._told = 0  # steps in which something came
+
+    def read(self, inputs: Sequence[Input], outcome: Outcome) -> Answer:
+        """Return the answer after one step."""
+        (given,), logits = inputs, outcome.logits[-1].astype(float)
+        self.seen += 1
+        if given.n_events >= SILENT:
+            self._told += 1
+            now = softmax(np.append(logits, 0.0))[:-1]
+            self._shares += max(NEWEST, 1 / self._told) * (now - self._shares)
+        known, index = float(self._shares.sum()), int(self._shares.argmax())
+        least = SHOWN[self.steady == self.labels[index]]
+        label = NOTHING if not self._told else self.labels[index] if self._shares[index] >= least else UNKNOWN
+        self.steady = label if self._told >= SETTLES or label != self.labels[index] else UNKNOWN
+        prediction = Prediction(
+            step=self.seen, start_us=given.start_us, end_us=given.end_us, label=label, index=index,
+            probabilities=tuple((self._shares / max(known, 1e-9)).tolist()), known=known, n_events=given.n_events,
+            spikes=sum(outcome.layer_spikes), synops=outcome.synops, logits=tuple(logits.tolist()),
+            latency_ms=outcome.step_ms,
+        )  # fmt: skip
+        return Answer(prediction, self.steady, outcome.layer_spikes, given.reset, 0, 0)
+
+
 def _probability(logits: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return the probability of the likeliest class at each place, logits [P, K]; that of none has the logit 0."""
     highest = np.maximum(logits.max(1, keepdims=True), 0)
@@ -111,17 +150,16 @@ def _probability(logits: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def distinct(boxes: NDArray[np.float64], sure: NDArray[np.float64], most: int = 2 * MOST) -> list[int]:
-    """Return the places, the surest first, that are surer than GOES_ON and than all near them (non-maximum
-    suppression).
+    """Return which of the boxes [N, 4] show different things, the surest first (non-maximum suppression): none lies
+    within APART of a surer one, nor within BESIDE of one that is much surer, by the longer one's length.
     """
     middles, sides = boxes[:, :2] + boxes[:, 2:] / 2, boxes[:, 2]
-    left, kept = np.flatnonzero(sure > GOES_ON), list[int]()
-    left = left[np.argsort(-sure[left], kind="stable")]
+    left, kept = np.argsort(-sure, kind="stable"), list[int]()
     while len(left) and len(kept) < most:
         best = int(left[0])
         kept.append(best)
-        away = np.abs(middles[left] - middles[best]).max(1)
-        left = left[away >= APART * np.maximum(sides[left], sides[best])]
+        away = np.abs(middles[left] - middles[best]).max(1) / np.maximum(sides[left], sides[best])
+        left = left[(away >= APART) & ((away >= BESIDE) | (sure[left] > MUCH * sure[best]))]
     return kept
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spikesight.models.classifier.finder import MOST, Finder
+from spikesight.models.classifier.finder import MOST, Finder, Spotted, distinct
 from spikesight.models.novelty import NOTHING, UNKNOWN
 from spikesight.models.steps import Answer, Input, Object, Outcome, SessionError, Step, Track, View, rounded
 
@@ -61,15 +61,15 @@ class Objects:
 
     A window is an object if its label is stable and it was familiar recently; a window that looks little like a drawing
     counts as less familiar. The answer's own label is that of the leading object: the most familiar, until another is
-    clearly more familiar. `make` returns the read-out of a new window; of a place in a view, if it is told so.
+    clearly more familiar. `make` returns the read-out of a new window.
     `most`: things to find in a view; if positive, a step without windows counts as one that may show no object.
     """
 
-    def __init__(self, labels: tuple[str, ...], make: Callable[[bool], Track], most: int = 0) -> None:
+    def __init__(self, labels: tuple[str, ...], make: Callable[[], Track], most: int = 0) -> None:
         self.labels, self.make, self._several = labels, make, most > 0
-        self.one = make(False)  # read-out of a stream that shows one thing
+        self.one = make()  # read-out of a stream that shows one thing
         self.finder = Finder(len(labels), most or MOST)
-        self.tracks: dict[int, Track] = {}  # read-outs of the last step's windows, by id
+        self.tracks: dict[int, Track | Spotted] = {}  # read-outs of the last step's windows, by id
         self.familiarity: dict[int, float] = {}
         self.separated = set[tuple[int, int]]()  # pairs of ids that were once apart: two things, even while they cross
         self.leading = self._steps = self.spikes = self.synops = 0
@@ -102,7 +102,8 @@ class Objects:
             found = self.finder.find(given, outcome)
         else:
             found = list(zip(given.windows(), outcome.views or (outcome,), strict=True))
-        windows = [self._read_window(view, made, place=given.pyramid is not None) for view, made in found]
+        read = self._read_window if given.pyramid is None else self._read_place
+        windows = [read(view, made) for view, made in found]
         self.tracks = {one.view.id: self.tracks[one.view.id] for one in windows}
         self.familiarity = {one.view.id: one.familiarity for one in windows}
         self.separated = {pair for pair in self.separated if self.familiarity.keys() >= {*pair}}
@@ -114,9 +115,12 @@ class Objects:
         self._steps, self.spikes, self.synops = (
             self._steps + 1, self.spikes + sum(outcome.layer_spikes), self.synops + outcome.synops
         )  # fmt: skip
-        shown = self._without_overlaps(
-            one for one in windows if one.view.id and one.familiarity >= FAMILIAR and one.answer.steady in self.labels
-        )
+        shown = [one for one in windows if one.view.id and one.answer.steady in self.labels]
+        if given.pyramid is None:
+            shown = self._without_overlaps(one for one in shown if one.familiarity >= FAMILIAR)
+        else:
+            boxes = np.array([one.view.box for one in shown]).reshape(-1, 4)
+            shown = [shown[n] for n in distinct(boxes, np.array([one.familiarity for one in shown]))]
         first = self._leading(shown)
         speaks = first or max(windows, key=lambda one: one.familiarity)
         prediction, steady = speaks.answer.prediction, speaks.answer.steady
@@ -135,16 +139,22 @@ class Objects:
         )
         return Answer(prediction, steady, outcome.layer_spikes, given.reset, self.spikes, self.synops)
 
-    def _read_window(self, view: View, made: Outcome, *, place: bool) -> WindowAnswer:
-        """Read out one window, or one place of a view, and update its recent familiarity."""
-        track = self.tracks.setdefault(view.id, self.make(place))
+    def _read_place(self, view: View, made: Outcome) -> WindowAnswer:
+        """Read out one place of a view."""
+        spotted = self.tracks.setdefault(view.id, Spotted(self.labels))
+        answer = spotted.read([view.given], made)
+        return WindowAnswer(view, answer, answer.prediction.confidence * (answer.prediction.known or 0.0))
+
+    def _read_window(self, view: View, made: Outcome) -> WindowAnswer:
+        """Read out one window and update its recent familiarity."""
+        track = self.tracks.setdefault(view.id, self.make())
+        assert isinstance(track, Track)
         track.prior = min(1.0, view.likeness / CLEAR)
         answer = track.read([view.given], made)
         p = answer.prediction
         familiar, before = (1.0 if p.known is None else p.known) * p.confidence, self.familiarity.get(view.id, 0.0)
-        weight = max(NEWEST_WEIGHT, 1 / track.seen) if place else NEWEST_WEIGHT
         familiarity = (
-            before if p.label == NOTHING else before + weight * (familiar - before)
+            before if p.label == NOTHING else before + NEWEST_WEIGHT * (familiar - before)
         )  # a thing at rest sends no events: keep its familiarity
         return WindowAnswer(view, answer, familiarity)
 
