@@ -1,17 +1,19 @@
 """A spiking ResNet's answer at each place of its last map, for views that show more than one thing.
 
 A network of stride CELL that was trained to read one thing in a view of 34 x 34, whose last map is REACH x REACH, reads
-a larger view place by place: REACH x REACH cells of its last map are one place.
+a larger view place by place: REACH x REACH cells of its last map are one place. Cells in its middle weigh most, so that
+what lies beside a thing counts little.
 """
 
+import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d
+from torch.nn.functional import conv2d
 
 from spikesight.models.networks.resnet import SpikingResNet
 from spikesight.models.neurons.state import State
 
 CELL = 8  # pixels of the view between two places
-REACH = 5  # cells of the last map a place sees
+REACH = 5  # cells of the last map a place sees, a side
 FIRST = CELL * (REACH // 2) + 0.5  # pixels from the view's corner to the middle of the first place
 
 
@@ -19,7 +21,10 @@ def places(network: SpikingResNet, x_seq: Tensor, state: State | None = None) ->
     """Run x_seq [T, N, C, H, W] from a state; return logits [T, N, H / 8 - 4, W / 8 - 4, K] and the new state."""
     after = dict(state or {})
     spikes = network.features(x_seq.to(network.readout.weight.dtype), after)
-    pooled = avg_pool2d(spikes.flatten(0, 1), REACH, 1).unflatten(0, spikes.shape[:2])
+    side = torch.tensor([1.0, 2.0, 3.0, 2.0, 1.0], dtype=spikes.dtype) / 9
+    channels = spikes.shape[2]
+    weights = (side[:, None] * side).expand(channels, 1, REACH, REACH).contiguous()
+    pooled = conv2d(spikes.flatten(0, 1), weights, groups=channels).unflatten(0, spikes.shape[:2])
     return network.readout(pooled.movedim(2, -1)), after
 
 

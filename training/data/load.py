@@ -212,13 +212,12 @@ def _load_recordings(listing: Listing, config: TrainConfig) -> Data:
     names = {part: [item.name for item in items] for part, items in chosen.items()}
     official = listing.val is None and bool(listing.test)
     train, val = (bin_items(chosen[part], contract, folder, f"binning {part}") for part in ("train", "val"))
-    outliers = made = scenes = None
+    outliers = made = None
     if config.data == DIGITS:
         from spikesight.training.data.corpora.digits import (  # draws by matplotlib: slow
             training_samples,
             validation_samples,
         )
-        from spikesight.training.data.corpora.scenes import Scenes
 
         own = listing.window
         if (config.steps, config.bin_us, contract.shape) != (own.steps, own.bin_us, (2, own.height, own.width)):
@@ -228,13 +227,10 @@ def _load_recordings(listing: Listing, config: TrainConfig) -> Data:
         root = Path(config.root)
         train, outliers = training_samples(root, folder, train, shown_images(names["val"]), config.seed)
         made = validation_samples(root, folder, config.seed)
-        if config.init_from:  # a network that reads one thing goes on to find things
-            scenes = Scenes(train.frames.made.pictures, outliers.frames.pictures, config.seed)
         val = val.concatenated(Frames(made[:], made.labels))
     return Data(
         train=train,
         outliers=outliers,
-        scenes=scenes,
         val=val,
         made=made,
         test=bin_items(chosen["test"], contract, folder, "binning test"),

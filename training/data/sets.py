@@ -141,7 +141,6 @@ class Data:
     val_items: tuple[Item, ...] = ()  # the recordings of `val`; empty for images
     made: Any = None  # the validation samples after val_items, of a corpus (corpora.digits.Corpus)
     outliers: Frames | None = None  # training samples of none of the classes, labelled len(labels)
-    scenes: Any = None  # views with several things, which each step learns from, too (corpora.scenes.Scenes)
     digests: tuple[str, ...] = ()  # hashes of the training and validation recordings, if they are not too many
     camera: dict[str, Any] = field(default_factory=dict)  # camera settings that all training recordings share
 

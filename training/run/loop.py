@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,8 +16,6 @@ from tqdm import tqdm
 
 from spikesight.models.checkpoint import save
 from spikesight.models.contract import Card
-from spikesight.models.networks.places import places
-from spikesight.models.networks.resnet import SpikingResNet
 from spikesight.models.neurons.layers import Neuron
 from spikesight.models.neurons.state import State
 from spikesight.training.config import TrainConfig
@@ -30,7 +28,7 @@ from spikesight.training.run.evaluate import Evaluation, evaluate
 from spikesight.training.run.report import write_metrics
 from spikesight.training.run.resume import Progress, load_progress, save_progress
 from spikesight.training.step.batches import Batches, carried_state, seeded
-from spikesight.training.step.losses import class_weights, places_loss, total_loss
+from spikesight.training.step.losses import class_weights, total_loss
 
 STEP_EPOCHS = 30  # of the schedule "step", as ImageNet's recipes have it
 SAVE_S = 120.0  # a checkpoint at least this often, and at every epoch's end
@@ -63,17 +61,12 @@ class Trainee(nn.Module):
     def _collect(self, _: nn.Module, __: Any, spikes: Tensor) -> None:
         self._rates.append(spikes.float().mean())
 
-    def forward(self, x_seq: Tensor, state: State, at_places: bool = False) -> Pass:
-        """Run x_seq [T, N, C, H, W] from `state`, the neurons' state before the first step; `at_places`: for the logits
-        [T, N, P, P, K] of each place of a view.
-        """
+    def forward(self, x_seq: Tensor, state: State) -> Pass:
+        """Run x_seq [T, N, C, H, W] from `state`, the neurons' state before the first step."""
         self._rates = []
         autocast = self.config.precision == "bf16"
         with torch.autocast(self.device_type, torch.bfloat16) if autocast else nullcontext():
-            if at_places:
-                logits, after = places(cast(SpikingResNet, self.network), x_seq, state)
-            else:
-                logits, after = self.network(x_seq, state)
+            logits, after = self.network(x_seq, state)
         return Pass(logits, after, torch.stack(self._rates).mean() if self._rates else logits.new_zeros(()))
 
 
@@ -103,7 +96,6 @@ class Run:
         self.optimiser = make_optimiser(self.network, config)
         self.progress = Progress()
         self.last_state: State | None = None
-        self._last_scenes: State | None = None
         self.steps_an_epoch = config.epoch_steps or max(1, len(data.train) // config.batch_size)
         self.stop_asked = False
         self.batches = Batches(data, self.processes)
@@ -188,8 +180,6 @@ class Run:
                 f"the last checkpoint is {self.progress_path}"
             )
         loss.backward()
-        if self.data.scenes is not None:
-            self._learn_scenes(step, generator)
         nn.utils.clip_grad_norm_(self.network.parameters(), config.clip_norm)
         self.optimiser.step()
         if config.carry > 0:
@@ -198,15 +188,6 @@ class Run:
             update_average(self.average, self.network, config.ema, step)
         digits = int((targets < out.logits.shape[2]).sum())
         return value * digits, int((out.logits.detach().mean(0).argmax(1) == targets).sum())
-
-    def _learn_scenes(self, step: int, generator: torch.Generator) -> None:
-        """Add the gradients of a batch of scenes: which class each place of a view shows."""
-        x_seq, targets = self.data.scenes.batch(step)
-        state = carried_state({}, self._last_scenes, self.config.carry, generator)
-        out = self.trainee(x_seq.to(self.device).float(), state, True)
-        loss = places_loss(out.logits, targets.to(self.device)) + self.config.spike_penalty * out.firing_rate
-        loss.backward()
-        self._last_scenes = {key: tensor.detach() for key, tensor in out.state.items()}
 
     def shipped_network(self) -> nn.Module:
         """Return the network to evaluate and save: the moving average of the weights, if there is one."""
@@ -221,9 +202,6 @@ class Run:
         p, config = self.progress, self.config
         order = self._order()
         self.network.train()
-        for module in self.network.modules() if self.data.scenes is not None else ():
-            if isinstance(module, nn.BatchNorm2d):
-                module.eval()  # single things and scenes have other statistics, and a camera's view has others again
         saved = time.monotonic()
         bar = tqdm(
             total=self.steps_an_epoch, initial=p.batch, desc=f"epoch {p.epoch + 1}/{config.epochs}", leave=False,
@@ -284,8 +262,7 @@ class Run:
         val = evaluate(network, self.data.val, len(self.data.labels), self.device, self.data.contract, self.processes)
         row = self._row(val, seconds)
         p.rows.append(row)
-        newest = self.data.scenes is not None  # the validation samples say nothing of scenes
-        if newest or (val.accuracy, -val.loss) > (p.best_val, -p.best_loss):
+        if (val.accuracy, -val.loss) > (p.best_val, -p.best_loss):
             p.best_val, p.best_loss, p.best_epoch = val.accuracy, val.loss, p.epoch
             if self.processes.main:
                 save(self.folder / "checkpoints" / "best", network, self.card({"val_accuracy": val.accuracy}))

@@ -106,7 +106,7 @@ class Scenes:
         own = Path(unit * camera.place * moves.view(-1, 1, 1), camera.size * 0 + 1, camera.angle * 0)
         light, level = self._ground(draws, t, own)
         turned, found, contrast = draws.uniform(-0.3, 0.3), list[Things](), torch.ones(n)
-        cards, dark_ink = draws.chance(0.45), draws.chance(0.5)
+        cards, dark_ink = draws.chance(0.55), draws.chance(0.5)
         before: Things | None = None
         for digits, others in ((0.6, 0.3), (0.3, 0.25), (0.2, 0.15)):
             of, images, label = self._pictures(draws, digits, others)

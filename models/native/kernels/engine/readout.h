@@ -31,7 +31,8 @@ int64_t read_frame(const Readout& r, const Buffer& b, const T* spikes, int32_t* 
 template <typename T>
 int64_t read_places(const Readout& r, const Buffer& b, const T* spikes, float* sums, float* out) {
     const int64_t channels = b.channels, padded = r.padded, rows = b.height - r.reach + 1, columns = b.width - r.reach + 1;
-    const float share = 1.0f / float(r.reach * r.reach);
+    const int64_t half = r.reach / 2 + 1;
+    const float share = 1.0f / float(half * half * half * half);
     int64_t active = 0;
     memset(sums, 0, b.height * b.width * padded * 4);
     for (int64_t p = 0; p < b.height * b.width; ++p)
@@ -44,8 +45,11 @@ int64_t read_places(const Readout& r, const Buffer& b, const T* spikes, float* s
     for (int64_t place = 0; place < rows * columns; ++place)
         for (int64_t k = 0; k < r.classes; ++k) {
             float sum = 0.0f;
-            for (int64_t i = 0; i < r.reach * r.reach; ++i)
-                sum += sums[((place / columns + i / r.reach) * b.width + place % columns + i % r.reach) * padded + k];
+            for (int64_t i = 0; i < r.reach * r.reach; ++i) {
+                const int64_t y = i / r.reach, x = i % r.reach;
+                const float weight = float(std::min(y + 1, r.reach - y) * std::min(x + 1, r.reach - x));
+                sum += weight * sums[((place / columns + y) * b.width + place % columns + x) * padded + k];
+            }
             out[place * r.classes + k] = r.bias[k] + share * sum;
         }
     return active;

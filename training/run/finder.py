@@ -1,0 +1,101 @@
+"""Train what finds digits anywhere in a camera's view: the digit network's weights for views, `view.safetensors`.
+
+    python -m spikesight.training.run.finder --root DATA --cache CACHE --to RUN [--steps 6000]
+
+The network goes on from `nmnist`, which reads one digit that fills its view, and learns which class each place of a
+made scene shows (training/data/corpora/scenes; "none of the classes" has the logit 0). Batch norms keep their
+statistics: a camera's view has others than the scenes, and the network must not depend on them.
+"""
+
+import argparse
+import json
+import math
+import time
+from copy import deepcopy
+from pathlib import Path
+from typing import cast
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from spikesight.models.checkpoint import load
+from spikesight.models.networks.places import places
+from spikesight.models.networks.resnet import SpikingResNet
+from spikesight.models.neurons.layers import Neuron
+from spikesight.models.neurons.state import State
+from spikesight.models.shipped import find
+from spikesight.training.config import TrainConfig
+from spikesight.training.data import load_data
+from spikesight.training.data.corpora.scenes import NONE, Scenes
+from spikesight.training.data.load import DIGITS
+from spikesight.training.run.loop import update_average
+from spikesight.training.step.batches import carried_state, seeded
+from spikesight.training.step.losses import places_loss
+
+LR, WARMUP, DECAY, EMA = 2e-3, 100, 0.01, 0.998
+CARRY, SPIKE_PENALTY = 0.3, 4.0  # as in the recipe of `nmnist`
+NOTED = 250  # steps between two rows of metrics
+
+
+def train(network: SpikingResNet, scenes: Scenes, steps: int, to: Path) -> dict[str, Tensor]:
+    """Train the network for so many steps; return the moving average of its weights, which is also written to `to`."""
+    rates: list[Tensor] = []
+    for module in network.train().modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+        if isinstance(module, Neuron):
+            module.register_forward_hook(lambda _, __, spikes: rates.append(spikes.float().mean()))
+    average = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+    optimiser = torch.optim.AdamW(network.parameters(), lr=LR, weight_decay=DECAY)
+    last: State | None = None
+    begin, total, right, digits = time.monotonic(), 0.0, 0, 0
+    for step in tqdm(range(steps), disable=None):
+        for group in optimiser.param_groups:
+            group["lr"] = LR * min(1, (step + 1) / WARMUP) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
+        x_seq, targets = scenes.batch(step)
+        rates.clear()
+        with torch.autocast("cpu", torch.bfloat16):
+            logits, after = places(network, x_seq.float(), carried_state({}, last, CARRY, seeded(scenes.seed, step)))
+        last = {key: tensor.detach() for key, tensor in after.items()}
+        loss = places_loss(logits, targets) + SPIKE_PENALTY * torch.stack(rates).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimiser.step()
+        update_average(average, network, EMA, step)
+        shown = targets[-1][(targets[-1] >= 0) & (targets[-1] < NONE)]
+        said = logits.detach()[-1][(targets[-1] >= 0) & (targets[-1] < NONE)].argmax(-1)
+        total, right, digits = total + loss.item(), right + int((said == shown).sum()), digits + len(shown)
+        if step % NOTED == NOTED - 1:
+            row = {"step": step + 1, "loss": total / NOTED, "class_right": right / max(digits, 1)}
+            row["seconds"] = round(time.monotonic() - begin)
+            with (to / "metrics.jsonl").open("a") as file:
+                file.write(json.dumps(row) + "\n")
+            save_file(average, to / "view.safetensors")
+            total, right, digits = 0.0, 0, 0
+    save_file(average, to / "view.safetensors")
+    return average
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", required=True, help="of nmnist/ and mnist/")
+    parser.add_argument("--cache", required=True, help="where drawn pictures are kept")
+    parser.add_argument("--to", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--steps", type=int, default=6000, help="of 32 scenes (default 6000)")
+    parser.add_argument("--start", type=Path, help="weights to go on from, view.safetensors of another run")
+    args = parser.parse_args()
+    args.to.mkdir(parents=True, exist_ok=True)
+    data = load_data(TrainConfig(data=DIGITS, root=args.root, cache=args.cache))
+    assert data.outliers is not None
+    scenes = Scenes(data.train.frames.made.pictures, data.outliers.frames.pictures, data.config.seed)
+    network = deepcopy(cast(SpikingResNet, load(find("nmnist"))[0]))
+    if args.start:
+        network.load_state_dict(load_file(args.start))
+    train(network, scenes, args.steps, args.to)
+
+
+if __name__ == "__main__":
+    main()
