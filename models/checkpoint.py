@@ -27,6 +27,7 @@ from spikesight.encoders.plugins import extend
 from spikesight.models.contract import Card, CheckpointError, Contract, Facts
 from spikesight.models.networks.converted.network import ConvertedConfig, ConvertedNetwork
 from spikesight.models.networks.imported import ImportedConfig, ImportedNetwork
+from spikesight.models.networks.places import gives_places
 from spikesight.models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
 from spikesight.models.networks.taught import TaughtConfig, TaughtNetwork
 from spikesight.models.neurons.layers import Neuron
@@ -37,6 +38,7 @@ FORMAT = 1
 MAX_CONFIG_BYTES = 1 << 20
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 KNOWN, CONFORMAL = "known.", "conformal."  # prefixes of the tensors of novelty detector and conformal calibration
+VIEW = "view."  # prefix of a second set of the network's weights, with which it finds things in a view
 T = TypeVar("T")
 
 
@@ -138,6 +140,7 @@ def _check_labels(card: Card, classes: int) -> None:
 def _stored_tensors(network: nn.Module, card: Card) -> dict[str, Tensor]:
     """Return the tensors to be stored: weights, novelty detector and conformal calibration."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    tensors |= {VIEW + name: tensor.contiguous() for name, tensor in (card.view or {}).items()}
     for prefix, judge in ((KNOWN, card.novelty), (CONFORMAL, card.conformal)):
         if judge is not None:
             tensors |= {prefix + n: torch.from_numpy(np.ascontiguousarray(a)) for n, a in judge.state().items()}
@@ -261,7 +264,19 @@ def load(folder: Path | str) -> tuple[nn.Module, Card]:
     except (ValueError, KeyError, RuntimeError) as error:  # RuntimeError: PyTorch has no memory for it, too
         raise CheckpointError(f"the network cannot be made: {str(error).splitlines()[0][:200]}") from None
     known, conformal = _known_of(tensors, card.contract), _conformal_of(tensors, card.contract)
-    expected = network.state_dict()
+    view = {name.removeprefix(VIEW): tensors.pop(name) for name in list(tensors) if name.startswith(VIEW)}
+    _check_weights(tensors, network.state_dict())
+    if view:
+        _check_weights(view, network.state_dict())
+        if not gives_places(network) or card.contract.window != "drawing":
+            raise CheckpointError(f"{WEIGHTS}: this network finds nothing in a view, but has weights for it")
+    network.load_state_dict(tensors)
+    _check_labels(card, config.classes)
+    return network.eval(), replace(card, novelty=known, conformal=conformal, view=view or None)
+
+
+def _check_weights(tensors: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    """Raise CheckpointError unless the tensors have the names, shapes and types of those expected, and are finite."""
     if set(tensors) != set(expected):
         raise CheckpointError(f"{WEIGHTS} does not hold the tensors of the network that {CONFIG} describes")
     for name, tensor in tensors.items():
@@ -269,6 +284,3 @@ def load(folder: Path | str) -> tuple[nn.Module, Card]:
             raise CheckpointError(f"{WEIGHTS}: {name} has the wrong shape or type")
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise CheckpointError(f"{WEIGHTS}: {name} has values that are not finite")
-    network.load_state_dict(tensors)
-    _check_labels(card, config.classes)
-    return network.eval(), replace(card, novelty=known, conformal=conformal)

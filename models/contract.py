@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import Any, Literal
 
+from torch import Tensor
+
 from spikesight.models.novelty import NoveltyDetector
 from spikesight.models.novelty.conformal import Conformal
 from spikesight.models.novelty.profile import Profile
@@ -140,6 +142,8 @@ class Card(Facts):
 
     novelty: NoveltyDetector | None = field(default=None, compare=False)  # stored with the weights, not in config.json
     conformal: Conformal | None = field(default=None, compare=False)  # likewise
+    view: dict[str, Tensor] | None = field(default=None, compare=False)  # likewise: the weights with which the network
+    # finds things anywhere in a camera's view (models/networks/places.py); None: it reads one thing
 
     def at(self, bin_ms: float) -> "Card":
         """Return the card at bins of `bin_ms`. Raises ValueError like `Contract.at`."""

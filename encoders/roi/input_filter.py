@@ -20,12 +20,12 @@ class InputFilter:
     """Filters packets of a `sensor` and maps them to a sensor of `size`; packet borders do not matter.
 
     `small` is the sensor that the network was trained on. `filter_us`: correlation time of the background-activity
-    filter, 0 for none. `drawn`: the network reads drawings: if the sensor shows more than one (`shows_more`), it looks
-    all over the `view`, where pixels that fire far too often in the first second are silenced (`HotPixels`); on a
-    smaller sensor, the filter acts where there is noise (`NoiseGate`), from a lower rate on (DRAWING_HZ). `fixed`: a
-    window of the user's. Without either, a sensor with much finer pixels is summed to `small` (`Pool`); noise cancels
-    in the sums, so there is no filter. `n_events`, `n_outside` and `n_kept` count events on the sensor, events off it
-    (dropped), and events that passed the filters.
+    filter, 0 for none. `finds`: the network looks all over the `view` of a sensor that shows more than one thing
+    (`shows_more`), where pixels that fire far too often in the first second are silenced (`HotPixels`). Elsewhere the
+    filter acts where there is noise (`NoiseGate`), if the network reads drawings (`drawn`) from a lower rate on
+    (DRAWING_HZ). `fixed`: a window of the user's. Without any of them, a sensor with much finer pixels is summed to
+    `small` (`Pool`); noise cancels in the sums, so there is no filter. `n_events`, `n_outside` and `n_kept` count events
+    on the sensor, events off it (dropped), and events that passed the filters.
     """
 
     def __init__(
@@ -35,12 +35,13 @@ class InputFilter:
         filter_us: int = 0,
         drawn: bool = False,
         fixed: Window | None = None,
+        finds: bool = False,
     ) -> None:
         self.sensor, self.window = sensor, fixed
         self.n_events = self.n_kept = self.n_outside = 0
         self._counted = 0, 0  # n_events and n_kept at the last `news`
         self.order = Order()  # orders events that are filtered without a window
-        self.view = fixed is None and drawn and shows_more(sensor)
+        self.view = fixed is None and finds and shows_more(sensor)
         self.pool = self._hot = self._filter = None
         if not self.windowed and pools(sensor, small):
             self.pool = Pool(sensor, small)

@@ -1,14 +1,16 @@
 """Turn a sensor's events into network inputs: the one path for streams, recordings, uploads and evaluation."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spikesight.encoders.dvs import Bin, DvsEncoder, StreamBinner, beginning
 from spikesight.encoders.events import Events, SensorSize, empty_events, joined
-from spikesight.encoders.pyramid import pyramid_of
+from spikesight.encoders.pyramid import Pyramid, pyramid_of
 from spikesight.encoders.roi.alignment import TrackingBinner, aligned_steps
 from spikesight.encoders.roi.frame_tracker import FrameTracker
 from spikesight.encoders.roi.input_filter import InputFilter, bins_of, shows_more
@@ -101,13 +103,14 @@ class InputPipeline:
         if windows is not None:
             self.filter = InputFilter(windows.tall, windows.tall)
         else:
-            self.filter = InputFilter(sensor, small, filter_us, drawn, fixed)
+            self.filter = InputFilter(sensor, small, filter_us, drawn, fixed, finds=card.view is not None and not raw)
         self.windows = windows
         self.pyramid = pyramid_of(sensor) if self.filter.view and windows is None else None
+        self._shown = deque[NDArray[np.uint8]](maxlen=contract.shown_bins)  # counts of the last bins of a view
         self.rests: dict[int, QuietReset] = {}  # by the id of what a window follows
         if self.pyramid is not None:
             encoder = DvsEncoder(sensor, self.pyramid.grid, contract.bin_us, contract.steps, "count")
-            self.binner = StreamBinner(encoder, shown=contract.shown_bins)
+            self.binner = StreamBinner(encoder)
         elif windows is None:
             self.binner = binner_for(contract, self.filter.size)
         else:
@@ -182,6 +185,14 @@ class InputPipeline:
         self.watch.end()
         return [Input(x, a, b, int(np.count_nonzero(x)), False) for x, a, b in zip(x_seq, edges, edges[1:])]
 
+    def _view(self, b: Bin, pyramid: Pyramid) -> Input:
+        """Return the input of a bin in which the network looks for things."""
+        if b.reset:
+            self._shown.clear()
+        self._shown.append(b.x)
+        counts = b.x if len(self._shown) == 1 else np.minimum(np.sum(self._shown, 0), 255).astype(np.uint8)
+        return Input(pyramid.atlas(counts), b.start_us, b.end_us, b.n_events, b.reset, self.kind, pyramid=pyramid)
+
     def _views(self, b: Bin) -> Input:
         """Return the input of a bin that has several windows: one view for each window in use, or one empty view."""
         assert b.held is not None
@@ -205,11 +216,8 @@ class InputPipeline:
     def _inputs(self, bins: list[Bin]) -> list[Input]:
         if self.windows is not None:
             return [self._views(b) for b in bins]
-        if (pyramid := self.pyramid) is not None:
-            return [
-                Input(pyramid.atlas(b.x), b.start_us, b.end_us, b.n_events, b.reset, self.kind, pyramid=pyramid)
-                for b in bins
-            ]
+        if self.pyramid is not None:
+            return [self._view(b, self.pyramid) for b in bins]
         inputs = self._whole_inputs(bins)
         return inputs if self.whole is None else [one._replace(views=(View(1, self.whole, one),)) for one in inputs]
 
