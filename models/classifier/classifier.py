@@ -21,6 +21,7 @@ from spikesight.encoders.emulator.saccades import saccade_events
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.image import IMAGE_ENCODERS
 from spikesight.encoders.preprocess.fit import fit_digit, fit_plain
+from spikesight.encoders.pyramid import SEEN
 from spikesight.encoders.sample import Sample
 from spikesight.models.checkpoint import load
 from spikesight.models.classifier.inputs import InputPipeline, sensor_of
@@ -31,8 +32,7 @@ from spikesight.models.contract import Card, CheckpointError
 from spikesight.models.engine.engine import Engine
 from spikesight.models.networks.metering import dense_macs
 from spikesight.models.networks.origin import Origin, origin_of
-from spikesight.models.networks.places import CELL, REACH
-from spikesight.models.networks.resnet import SpikingResNet
+from spikesight.models.networks.places import CELL, REACH, gives_places
 from spikesight.models.neurons.layers import neuron_names
 from spikesight.models.neurons.probe import EVERY_US, Inside, Map, Probe, brightness
 from spikesight.models.neurons.state import State, split_state, stack_states
@@ -72,7 +72,8 @@ class Classifier:
     @property
     def finds(self) -> bool:
         """Whether the network looks for things all over the view of a camera, in a pyramid of its events."""
-        return self.contract.window == "drawing" and isinstance(self.network, SpikingResNet)
+        whole = self.contract.window == "drawing" and self.contract.shape[1:] == (SEEN, SEEN)
+        return whole and self.origin != "ann" and gives_places(self.network)
 
     @property
     def runs_on(self) -> str:

@@ -97,9 +97,13 @@ class Session:
         return self.pipeline.filter.window if self.pipeline is not None else None
 
     def push(self, events: NDArray) -> list[Input]:
-        """Add a packet; return the inputs of the bins that it closes. Raise SessionError for an image model."""
+        """Add a packet; return the inputs of the bins that it closes. Raise SessionError for an image model, and before
+        a camera whose view the network cannot look at.
+        """
         if self.pipeline is None:
             raise SessionError("this model takes images, not events")
+        if self.pipeline.pyramid is not None and not self.classifier.finds:
+            raise SessionError("this model's network does not look for things in a view: name a window, or take raw")
         self.seen = events
         return self._with_reset(self.pipeline.push(events))
 

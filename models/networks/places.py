@@ -15,6 +15,14 @@ REACH = 5  # cells of the last map a place sees
 FIRST = CELL * (REACH // 2) + 0.5  # pixels from the view's corner to the middle of the first place
 
 
+def gives_places(network: nn.Module) -> bool:
+    """Return whether a network answers at each place: a spiking ResNet of stride CELL with a linear read-out."""
+    if not isinstance(network, SpikingResNet) or network.config.spiking_readout:
+        return False
+    halved = (network.config.stem == "imagenet") + (network.config.pool != "none") + len(network.config.depths) - 1
+    return 2**halved == CELL
+
+
 def places(network: SpikingResNet, x_seq: Tensor, state: State | None = None) -> tuple[Tensor, State]:
     """Run x_seq [T, N, C, H, W] from a state; return logits [T, N, H / 8 - 4, W / 8 - 4, K] and the new state."""
     after = dict(state or {})
