@@ -24,8 +24,8 @@ class InputFilter:
     (`shows_more`), where pixels that fire far too often in the first second are silenced (`HotPixels`). Elsewhere the
     filter acts where there is noise (`NoiseGate`), if the network reads drawings (`drawn`) from a lower rate on
     (DRAWING_HZ). `fixed`: a window of the user's. Without any of them, a sensor with much finer pixels is summed to
-    `small` (`Pool`); noise cancels in the sums, so there is no filter. `n_events`, `n_outside` and `n_kept` count events
-    on the sensor, events off it (dropped), and events that passed the filters.
+    `small` (`Pool`); noise cancels in the sums, so there is no filter. `n_events`, `n_outside` and `n_kept` count
+    events on the sensor, events off it (dropped), and events that passed the filters.
     """
 
     def __init__(
