@@ -196,15 +196,6 @@ def test_without_a_calibration_an_input_without_any_event_is_nothing() -> None:
     assert labels == [NOTHING, "b", "b", NOTHING], "an event counts for as long as it is read out"
 
 
-def test_a_network_that_has_learnt_none_of_the_classes_tells_by_it_what_is_unknown() -> None:
-    """None has the logit 0, whatever those of the classes are."""
-    for best, known in ((3.0, np.e**3 / (1 + np.e**3)), (-3.0, np.e**-3 / (1 + np.e**-3))):
-        prediction = answered(Track(LABELS, 2, none=True), [[best, -99.0]]).prediction
-        assert prediction.known == pytest.approx(known)
-        assert prediction.probabilities[0] == pytest.approx(1), "of the classes, if it is one of them"
-        assert prediction.label == ("a" if best > 0 else UNKNOWN)
-
-
 def test_a_reset_within_a_window_ends_its_evidence_and_that_of_another_label() -> None:
     def stream() -> Track:
         return Track(LABELS, 1, rule=ConformalRule(trials(np.ones(20), np.linspace(0, 1, 19)), 0.1))

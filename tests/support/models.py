@@ -61,7 +61,8 @@ def finding(seed: int = 2, name: str = "finding", **contract: object) -> Classif
     network = lively(config, seed)
     with torch.no_grad():
         network.readout.weight.mul_(90)
-    return Classifier(network, Card(replace(VIEW_CONTRACT, **contract), LABELS), name)  # type: ignore[arg-type]
+    view = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    return Classifier(network, Card(replace(VIEW_CONTRACT, **contract), LABELS, view=view), name)  # type: ignore[arg-type]
 
 
 def kept(folder: Path, made: Classifier | None = None) -> Path:

@@ -13,12 +13,11 @@ from spikesight.encoders.events import SensorSize, empty_events, make_events
 from spikesight.encoders.roi.window import Window
 from spikesight.models.classifier import Classifier, InputPipeline
 from spikesight.models.classifier.session import Session, luma, split_packet
-from spikesight.models.contract import Contract
 from spikesight.models.shipped import find
 from spikesight.models.steps import Answer, Input, SessionError
 from tests.support.inputs.samples import some_events
 from tests.support.inputs.things import digit_on_paper
-from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, VIEW_CONTRACT, finding, promising, tiny
+from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, finding, promising, tiny
 from tests.support.serving.streams import Alone
 
 CLASSIFIER = tiny()
@@ -95,18 +94,6 @@ def test_an_empty_desk_is_nothing_and_then_a_digit_is_seen(seen_as: str) -> None
             assert len(said) > 35
             assert set(said) == {"nothing"}
     assert said[-1] == "3"
-
-
-@pytest.mark.parametrize("contract", [replace(EVENT_CONTRACT, window="drawing"), VIEW_CONTRACT])
-def test_a_network_that_does_not_look_for_things_takes_no_view_but_a_window(contract: Contract) -> None:
-    """Its inputs have another size, or its maps another stride."""
-    model, camera = tiny(contract), SensorSize(96, 80)
-    assert not model.finds
-    with pytest.raises(SessionError, match="does not look for things"):
-        Session(model, camera).push(some_events(600))
-    assert Session(model, camera, raw=True).push(some_events(600))
-    session = Session(model, camera, fixed=Window(0, 0, 40))
-    assert session.push(some_events(600, size=(96, 80)))[0].x.shape == session.shape == contract.shape
 
 
 @pytest.mark.parametrize("shift_us", [60_000_000, -10_000_000])

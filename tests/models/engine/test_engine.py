@@ -162,17 +162,6 @@ def test_the_answers_at_all_places_are_the_networks(
 
 
 @native
-@pytest.mark.parametrize("block", BLOCKS)
-def test_one_place_alone_answers_as_the_network_does_of_what_it_was_trained_to_see(block: str) -> None:
-    network, x_seq = lively(replace(VIEW, block=block)), inputs(6, 2, size=(34, 34))  # type: ignore[arg-type]
-    one, usual = Engine(network, 34, 34, reach=REACH).run(x_seq), Engine(network, 34, 34).run(x_seq)
-    assert one.logits.shape == usual.logits.shape
-    assert (one.logits - usual.logits).abs().max() < 1e-5
-    with torch.inference_mode():
-        assert (places(network, x_seq)[0][:, :, 0, 0] - network(x_seq)[0]).abs().max() < 1e-5
-
-
-@native
 @pytest.mark.parametrize("config", [EVENT, replace(EVENT, pool="none"), replace(EVENT, block="sew", pool="none")])
 def test_a_still_image_is_convolved_once_with_the_same_bits(config: ResNetConfig) -> None:
     engine = Engine(lively(replace(config, in_channels=3)), 17, 13)
