@@ -130,13 +130,13 @@ def test_a_pause_shorter_than_a_window_is_part_of_it(readout: int) -> None:
         assert woken == [False] * quiet + [quiet == contract.steps]
 
 
-def test_active_inputs_and_missed_events_are_read_out_and_an_overflow_is_refused() -> None:
+def test_active_inputs_are_read_out_and_an_overflow_is_refused() -> None:
     track, logits = Track(CARD.labels, CARD.contract.horizon), np.arange(3, dtype=np.float32)[None]
     given = Input(np.ones(CARD.contract.shape, np.uint8), 0, 10_000, 3, False)
     track.absorb([given], Outcome(logits, [4], 5, 0.1))
-    track.absorb([given._replace(n_missed=30)], Outcome(logits, [1], 2, 0.1))
+    track.absorb([given._replace(x=0 * given.x)], Outcome(logits, [1], 2, 0.1))
     assert track.readout.mean is not None
-    assert track.readout.mean[-2:].tolist() == [np.prod(CARD.contract.shape), 15]
+    assert track.readout.mean.tolist() == [0, 1, 2, np.prod(CARD.contract.shape) / 2]
     with pytest.raises(SessionError, match="too large"):
         track.absorb([given], Outcome(logits, [1], 2, 0.1, finite=False))
 
@@ -196,6 +196,15 @@ def test_without_a_calibration_an_input_without_any_event_is_nothing() -> None:
     assert labels == [NOTHING, "b", "b", NOTHING], "an event counts for as long as it is read out"
 
 
+def test_a_network_that_has_learnt_none_of_the_classes_tells_by_it_what_is_unknown() -> None:
+    """None has the logit 0, whatever those of the classes are."""
+    for best, known in ((3.0, np.e**3 / (1 + np.e**3)), (-3.0, np.e**-3 / (1 + np.e**-3))):
+        prediction = answered(Track(LABELS, 2, none=True), [[best, -99.0]]).prediction
+        assert prediction.known == pytest.approx(known)
+        assert prediction.probabilities[0] == pytest.approx(1), "of the classes, if it is one of them"
+        assert prediction.label == ("a" if best > 0 else UNKNOWN)
+
+
 def test_a_reset_within_a_window_ends_its_evidence_and_that_of_another_label() -> None:
     def stream() -> Track:
         return Track(LABELS, 1, rule=ConformalRule(trials(np.ones(20), np.linspace(0, 1, 19)), 0.1))
@@ -219,7 +228,7 @@ def test_each_step_is_judged_by_the_steps_that_were_seen() -> None:
         track.absorb([given], outcome)
         mean = track.readout.mean
         assert mean is not None
-        expected = known.judge(mean[:-1], len(CARD.labels), min(number, horizon))
+        expected = known.judge(mean, len(CARD.labels), min(number, horizon))
         found = track.judge()
         assert (found.known, found.nothing) == (expected.known, expected.nothing)
         np.testing.assert_array_equal(found.probabilities, expected.probabilities)

@@ -1,10 +1,10 @@
-"""Events of a webcam's frames: of which time they are, what is held and dropped."""
+"""Events of a webcam's frames: of which time and which drawing they are, what is held and dropped."""
 
 import cv2
 import numpy as np
 import pytest
 
-from spikesight.encoders.events import SensorSize
+from spikesight.encoders.events import SensorSize, joined
 from spikesight.encoders.preprocess.drawing import find_drawing
 from spikesight.encoders.roi.frame_tracker import CLEAR, LONGEST_US, STEP_US, FrameTracker
 from spikesight.encoders.roi.tracks import FORGOTTEN_US
@@ -66,3 +66,33 @@ def test_what_barely_looks_like_a_drawing_is_held_but_not_taken_up() -> None:
     for n in range(frames + 2, 2 * frames):
         tracker.push(faint, n * FRAME_US)
     assert tracker.tracks.ids[0] == held > 0
+
+
+MIDDLES = [(80, 95), (225, 100), (150, 190)]  # of what is drawn in `scene`
+
+
+def scene(n: int, light: bool = False) -> np.ndarray:
+    """Two drawings that tremble, in grey; the third comes after a while."""
+    paper = np.full((240, 320), 210, np.uint8)
+    dx, dy = round(3 * np.sin(n * 0.9)), round(3 * np.cos(n * 1.3))
+    for strokes in ([[60, 60], [100, 60], [75, 130]], [[200, 60], [250, 90], [200, 110], [250, 140]]):
+        cv2.polylines(paper, [np.add(strokes, (dx, dy))], False, 40, 6)
+    if n > 10:
+        cv2.circle(paper, (150 + dx, 190 + dy), 20, 40, 6)
+    return 250 - paper if light else paper
+
+
+@pytest.mark.parametrize("light", [False, True])
+def test_several_drawings_are_followed_each_in_its_place(light: bool) -> None:
+    windows = FrameTracker(SMALL, 4)
+    events = joined([windows.push(scene(n, light), n * FRAME_US) for n in range(30)])
+    shown = np.flatnonzero(windows.tracks.ids)
+    boxes = windows.tracks.boxes[shown]
+    apart = np.abs((boxes[:, :2] + boxes[:, 2:] / 2)[:, None] - np.array(MIDDLES)).max(2)
+    assert set(apart.argmin(1).tolist()) == {0, 1, 2}
+    assert apart.min(1).max() < 12
+    assert set((events["y"] // SMALL.height).tolist()) == set(shown.tolist())
+    for place in shown.tolist():
+        mine = events[events["y"] // SMALL.height == place]
+        assert mine["x"].mean() == pytest.approx(16.5, abs=3.5)
+        assert (mine["y"] - place * SMALL.height).mean() == pytest.approx(17, abs=4.5)

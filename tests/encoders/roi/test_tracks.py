@@ -1,12 +1,10 @@
 """Tracks: identities that stay through crossings and gaps, and the window around each."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 
-from spikesight.encoders.dvs import NO_TIMES, DvsEncoder, Stretch
-from spikesight.encoders.events import Events, SensorSize, make_events
+from spikesight.encoders.dvs import DvsEncoder
+from spikesight.encoders.events import SensorSize, make_events
 from spikesight.encoders.preprocess.drawing import Drawing
 from spikesight.encoders.roi.tracks import FORGOTTEN_US, Seen, Tracks, WindowsBinner
 from spikesight.encoders.roi.window import SHARE, around
@@ -99,12 +97,10 @@ def test_what_looks_more_like_a_drawing_for_a_moment_takes_no_place() -> None:
 def test_a_bin_is_told_what_was_in_the_places_when_it_ended() -> None:
     tracks, eye = Tracks(1), DvsEncoder(SensorSize(8, 8), (8, 8), bin_us=1000, steps=5)
 
-    def through(events: Events) -> Iterator[Stretch]:
-        yield events[:1], NO_TIMES, 2_500
-        tracks.update([thing(100)], 2_500)
-        yield events[1:], NO_TIMES, 5_000
-
-    bins = WindowsBinner(tracks, eye, 1).push(make_events([0, 5_000], [0, 0], [0, 0], [1, 1]), through)
+    binner, events = WindowsBinner(tracks, eye, 1), make_events([0, 5_000], [0, 0], [0, 0], [1, 1])
+    bins = binner.push(events[:1]) + binner.advance(2_500)
+    tracks.update([thing(100)], 2_500)
+    bins += binner.push(events[1:])
     assert [int(held[0][0]) for one in bins if (held := one.held)] == [0, 0, 1, 1, 1]
 
 

@@ -147,7 +147,7 @@ def said(answer: Answer) -> list[tuple[int, str]]:
 
 
 def made() -> Objects:
-    return Objects(LABELS, lambda: Track(LABELS, 4))
+    return Objects(LABELS, lambda _: Track(LABELS, 4))
 
 
 def after(objects: Objects, steps: int, shown: dict[int, tuple[Box, str]], likeness: float = 1.0) -> Answer:
@@ -240,20 +240,20 @@ class Judge:
 
 @pytest.mark.parametrize(("known", "leads"), [(0.8, "a"), (0.75, "b")])
 def test_another_leads_once_it_is_clearly_more_familiar(known: float, leads: str) -> None:
-    objects = Objects(LABELS, lambda: Track(LABELS, 4, Judge(a=known, b=0.99)))  # type: ignore[arg-type]
+    objects = Objects(LABELS, lambda _: Track(LABELS, 4, Judge(a=known, b=0.99)))  # type: ignore[arg-type]
     after(objects, 60, {1: (at(50), "a")})
     assert after(objects, 60, {1: (at(50), "a"), 2: (at(150), "b")}).steady == leads
 
 
 def test_a_thing_that_rests_stays_as_familiar_as_it_was() -> None:
-    objects = Objects(LABELS, lambda: Track(LABELS, 4, Judge(a=0.9)))  # type: ignore[arg-type]
+    objects = Objects(LABELS, lambda _: Track(LABELS, 4, Judge(a=0.9)))  # type: ignore[arg-type]
     after(objects, 30, {1: (at(50), "a")})
     assert said(after(objects, 12, {1: (at(50), "?")})) == [(1, "a")], "it sends no events, and is still there"
 
 
 @pytest.mark.parametrize(("likeness", "seen"), [(1.0, True), (CLEAR, True), (0.5 * CLEAR, False)])
 def test_what_looks_little_like_a_drawing_has_to_be_more_familiar(likeness: float, seen: bool) -> None:
-    objects = Objects(LABELS, lambda: Track(LABELS, 4, Familiar(0.9)))  # type: ignore[arg-type]
+    objects = Objects(LABELS, lambda _: Track(LABELS, 4, Familiar(0.9)))  # type: ignore[arg-type]
     answer = after(objects, 30, {1: (at(50), "a")}, likeness)
     assert (said(answer) == [(1, "a")]) == seen
     assert answer.prediction.known == pytest.approx(0.9 * min(1, likeness / CLEAR))
