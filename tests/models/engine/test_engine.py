@@ -23,6 +23,7 @@ from spikesight.models.networks.converted.network import ConvertedConfig, Conver
 from spikesight.models.networks.converted.neurons import SpikeLayer
 from spikesight.models.networks.converted.rules import SpikeRule
 from spikesight.models.networks.folding import fold
+from spikesight.models.networks.places import CELL, REACH, places
 from spikesight.models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
 from spikesight.models.neurons.config import CLIF, IF, PLIF, RECTIFIER, SLIDING_PSN, NeuronConfig
 from spikesight.models.neurons.layers import SlidingNeuron, at_pace
@@ -135,6 +136,40 @@ def test_each_stream_has_its_own_results_however_many_run_together(config: ResNe
     assert int(whole.layer_spikes.sum()) > 0
     for choice in ("events", "dense"):
         assert_same(Engine(network, 17, 13, choice=choice, rates=2).run(x_seq), whole)
+
+
+VIEW = replace(NETWORKS["event-small"], widths=(16, 24, 40), classes=10)
+"""A network of stride CELL."""
+
+
+@native
+@pytest.mark.parametrize("config", [VIEW, replace(VIEW, block="sew"), replace(VIEW, neuron=CLIF, classes=3)])
+@pytest.mark.parametrize("size", [(CELL * REACH, CELL * REACH), (48, 72), (88, 56)])
+@pytest.mark.parametrize("density", [0.0, 0.03, 0.5])
+def test_the_answers_at_all_places_are_the_networks(
+    config: ResNetConfig, size: tuple[int, int], density: float
+) -> None:
+    network, x_seq = lively(config), inputs(3, 2, density=density, size=size)
+    engine = Engine(network, *size, reach=REACH)
+    assert_no_bit_changes(engine, x_seq)
+    with torch.inference_mode():
+        expected, _ = places(network, x_seq, State())
+    assert expected.shape[2:] == (size[0] // CELL - REACH + 1, size[1] // CELL - REACH + 1, config.classes)
+    made, usual = engine.run(x_seq), Engine(network, *size).run(x_seq)
+    assert (made.logits - expected.flatten(2)).abs().max() < 1e-4
+    assert torch.equal(made.layer_spikes, usual.layer_spikes)
+    assert torch.equal(made.state[MEMBRANES], usual.state[MEMBRANES])
+
+
+@native
+@pytest.mark.parametrize("block", BLOCKS)
+def test_one_place_alone_answers_as_the_network_does_of_what_it_was_trained_to_see(block: str) -> None:
+    network, x_seq = lively(replace(VIEW, block=block)), inputs(6, 2, size=(34, 34))  # type: ignore[arg-type]
+    one, usual = Engine(network, 34, 34, reach=REACH).run(x_seq), Engine(network, 34, 34).run(x_seq)
+    assert one.logits.shape == usual.logits.shape
+    assert (one.logits - usual.logits).abs().max() < 1e-5
+    with torch.inference_mode():
+        assert (places(network, x_seq)[0][:, :, 0, 0] - network(x_seq)[0]).abs().max() < 1e-5
 
 
 @native
