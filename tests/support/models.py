@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from spikesight.models.checkpoint import save
 from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Card, Contract
-from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
+from spikesight.models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
 from spikesight.models.neurons.config import RECTIFIER
 from spikesight.models.novelty import NoveltyDetector, fit_novelty
 from spikesight.models.novelty.conformal import Conformal, Trials
@@ -48,6 +48,20 @@ def tiny(contract: Contract = EVENT_CONTRACT, name: str = "tiny", seed: int = 0)
         for weights in network.parameters():
             weights.mul_(2)
     return Classifier(network, Card(contract, LABELS, metrics={"accuracy": 0.5}), name)
+
+
+VIEW_CONTRACT = replace(
+    EVENT_CONTRACT, height=34, width=34, sensor_width=34, sensor_height=34, window="drawing", shortest_bin_us=1_000
+)
+
+
+def finding(seed: int = 0, name: str = "finding", **contract: object) -> Classifier:
+    """A random network that looks for things all over the view of a camera, and takes many a place for one."""
+    config = replace(NETWORKS["event-small"], widths=(8, 16, 24), classes=len(LABELS))
+    network = lively(config, seed)
+    with torch.no_grad():
+        network.readout.weight.mul_(30)
+    return Classifier(network, Card(replace(VIEW_CONTRACT, **contract), LABELS), name)  # type: ignore[arg-type]
 
 
 def kept(folder: Path, made: Classifier | None = None) -> Path:
