@@ -13,15 +13,17 @@ from torch import nn
 
 from spikesight.encoders.events import SensorSize, make_events
 from spikesight.model import Model
-from spikesight.models.classifier import Classifier, InputPipeline, Stepper
+from spikesight.models.classifier import Classifier, Stepper
+from spikesight.models.classifier.classifier import MOST_VIEWS
 from spikesight.models.contract import Card, Contract
 from spikesight.models.engine.engine import why_not
 from spikesight.models.native.build import library
+from spikesight.models.networks.places import CELL, REACH
 from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
 from spikesight.models.novelty import NOTHING
 from spikesight.models.shipped import find
 from tests.support.inputs.samples import some_events
-from tests.support.models import EVENT_CONTRACT, tiny
+from tests.support.models import EVENT_CONTRACT, finding, tiny
 
 SENSOR = SensorSize(22, 16)  # not square, and not the network's size
 CONTRACT = Contract("events", 2, 8, 11, 4, "binary", SENSOR.width, SENSOR.height, 10_000)
@@ -77,26 +79,6 @@ def test_steps_that_are_made_at_once_are_those_made_one_by_one() -> None:
             other.total_synops,
         )
     assert len(answers) > CONTRACT.steps
-
-
-@pytest.mark.parametrize(("slower", "lost", "whole"), [(1, False, True), (3, False, False), (1, True, True)])
-def test_a_recording_at_whose_end_there_is_no_drawing_is_seen_whole(slower: int, lost: bool, whole: bool) -> None:
-    """A spot is no drawing; `lost`: a ring is found at first, and the spot covers it."""
-    random, large = np.random.default_rng(0), SensorSize(128, 128)
-    x, y = random.integers(40, 80, (2, 20_000))
-    t = np.sort(random.integers(0, 70_000, 20_000)) * slower
-    if lost:
-        angles, half = random.uniform(0, 2 * np.pi, 5500), random.uniform(28, 32, 5500)
-        x = np.append(60 + 0.7 * half * np.cos(angles), x).astype(int)
-        y = np.append(60 + half * np.sin(angles), y).astype(int)
-        t = np.append(np.arange(5500) * 10, t + 55_000)
-    card = Card(replace(CONTRACT, steps=8, sensor_width=34, sensor_height=34, window="drawing"), ("a", "b", "c"))
-    events = make_events(t, x, y, x > 0)
-    shown = list(InputPipeline(card, large).recording([events]))
-    same = list(InputPipeline(card, large, raw=whole).stream([events]))
-    assert any(one.x.any() for one in shown) == whole
-    assert [one.x.tolist() for one in shown] == [one.x.tolist() for one in same]
-    assert lost == any(one.x.any() for one in InputPipeline(card, large).stream([events]))
 
 
 @pytest.mark.parametrize("size", [(34, 34), (128, 128), (346, 260), (640, 480)])
@@ -186,3 +168,45 @@ def test_without_the_engine_a_run_is_its_steps_one_after_another(monkeypatch: py
     assert torch.equal(done.layer_spikes, torch.stack([step.layer_spikes for step in steps]))
     assert torch.equal(done.synops, torch.stack([step.synops for step in steps]))
     assert all(torch.equal(done.state[key], state[key]) for key in state)
+
+
+VIEWS = [(2, CELL * (REACH + n), CELL * (REACH + 3)) for n in range(MOST_VIEWS + 1)]
+
+
+def test_a_view_without_the_engine_has_the_answers_it_has_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_it = finding()
+    monkeypatch.setenv("SPIKESIGHT_PRECISION", "none that it knows")
+    without = finding()
+    assert without.slow
+    x = torch.rand(2, *VIEWS[2], generator=torch.Generator().manual_seed(0)).lt(0.1).byte()
+    states = [model.initial_state(2, VIEWS[2]) for model in (with_it, without)]
+    for _ in range(4):
+        ours, plain = (model.step(x, state, [True, True]) for model, state in zip((with_it, without), states))
+        states = [ours.state, plain.state]
+        assert ours.logits.shape == (2, 3 * 4 * 3)
+        assert (ours.logits - plain.logits).abs().max() < 1e-3
+        assert torch.equal(ours.layer_spikes, plain.layer_spikes)
+        assert torch.equal(ours.fired, plain.fired)
+    assert with_it.maps(VIEWS[2]) == without.maps(VIEWS[2]) != with_it.maps()
+    places = [model.runner(VIEWS[2]).membranes(state, 1, 2, 3, 4) for model, state in zip((with_it, without), states)]
+    np.testing.assert_allclose(*places, atol=1e-4)  # type: ignore[arg-type]
+
+
+def test_what_runs_a_view_is_kept_for_those_that_were_looked_at_last() -> None:
+    model, own = finding(), finding().contract.shape
+    runners = [model.runner(shape) for shape in VIEWS[:-1]]
+    assert model.runner(VIEWS[0]) is runners[0]
+    assert model.runner(VIEWS[-1]).shape == VIEWS[-1]
+    assert model.runner(VIEWS[0]) is runners[0], "it was asked for since"
+    assert model.runner(VIEWS[1]) is not runners[1]
+    assert model.runner(own) is model.runner(own)
+
+
+@pytest.mark.parametrize("shape", [(2, 41, 40), (2, 40, 32), (3, 40, 40), (2, 40), (1, 2, 40, 40), (2, 35, 34), ()])
+def test_inputs_of_a_shape_that_is_no_view_are_refused(shape: tuple[int, ...]) -> None:
+    model = finding()
+    assert not model.takes(shape)
+    assert model.takes(VIEWS[0])
+    assert not tiny().takes(VIEWS[0]), "it does not look for things"
+    with pytest.raises(ValueError, match=r"an input must be \[2, 34, 34\]"):
+        model.runner(shape)

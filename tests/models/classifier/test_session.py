@@ -14,7 +14,7 @@ from spikesight.encoders.roi.window import Window
 from spikesight.models.classifier import Classifier, InputPipeline
 from spikesight.models.classifier.session import Session, luma, split_packet
 from spikesight.models.shipped import find
-from spikesight.models.steps import Answer, Input, SessionError, Track
+from spikesight.models.steps import Answer, Input, SessionError
 from tests.support.inputs.samples import some_events
 from tests.support.inputs.things import digit_on_paper
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, promising, tiny
@@ -183,9 +183,7 @@ def test_on_another_network_the_read_out_begins_anew_by_the_streams_own_rules() 
     assert session.track.seen > 3
     session.switch_network(new)
     fresh = Session(new, SENSOR, error_rate=0.2)
-    track, other = session.track, fresh.track
-    assert isinstance(track, Track)
-    assert isinstance(other, Track)
+    track, other = session.track.one, fresh.track.one
     assert (track.seen, track.readout.mean, session.rest.quiet) == (0, None, 0)
     assert track.steady == other.steady
     assert track.rule is not None
