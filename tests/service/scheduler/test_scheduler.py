@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spikesight.models.classifier import Classifier
+from spikesight.encoders.events import SensorSize
+from spikesight.models.classifier import Classifier, InputPipeline
 from spikesight.models.neurons.state import State
 from spikesight.models.steps import Input, Step
 from spikesight.service.http.errors import Broken, Expired, Stopped
@@ -18,7 +19,8 @@ from spikesight.service.http.metrics import Tick
 from spikesight.service.scheduler import scheduler as module
 from spikesight.service.scheduler.mailbox import Mailbox
 from spikesight.service.scheduler.scheduler import Scheduler
-from tests.support.models import tiny
+from tests.support.inputs.samples import some_events
+from tests.support.models import finding, tiny
 from tests.support.serving.scheduling import SHAPE, Gated, Listener, alone, equal, inputs, open_with, scheduling, until
 from tests.support.waiting import PATIENCE_S
 from tests.support.waiting import until as until_now
@@ -34,6 +36,24 @@ def test_company_changes_nothing() -> None:
             np.testing.assert_allclose(got, alone(inputs(6 + n, seed=n)), rtol=1e-4, atol=1e-5)
     assert max(tick.batch for tick in ticks) == max(classifier.batches) == 5
     assert sum(tick.batch for tick in ticks) == sum(len(tick.queue_s) for tick in ticks) == sum(range(6, 14))
+
+
+def test_views_of_several_sizes_and_a_recording_are_stepped_in_turn_and_those_of_one_size_together() -> None:
+    classifier, sizes = Gated(finding()), [(160, 120), (96, 80), (34, 34), (160, 120), (96, 80)]
+    streams = [
+        InputPipeline(classifier.card, SensorSize(*size)).push(some_events(9_000, seed=n, size=size))[n:]
+        for n, size in enumerate(sizes)
+    ]
+    with scheduling(classifier, max_batch=8) as scheduler:
+        jobs = [open_with(scheduler, given, request=given[0].pyramid is None) for given in streams]
+        classifier.gate.set()
+        heard = [listener.wait().logits for _, listener in jobs]
+    for logits, given in zip(heard, streams):
+        assert len({one.x.shape for one in given}) == 1
+        assert np.array_equal(logits, alone(given, finding())), "a stream has the same bits in any batch"
+    assert len({len(logits[0]) for logits in heard}) == 3
+    assert max(classifier.batches) == 2
+    assert sum(classifier.batches) == sum(map(len, streams))
 
 
 def test_a_job_alone_is_bit_equal_and_a_reset_begins_anew() -> None:

@@ -46,7 +46,6 @@ class Listener:
 
     def outcome(self, inputs: list[Input], outcome: Outcome, queue_ms: float) -> bool:
         self.queue_ms.append(queue_ms)
-        assert all(given.x.shape == SHAPE for given in inputs)
         assert len(inputs) == len(outcome.logits)
         self.outcomes.append(outcome)
         self.steps += len(inputs)
@@ -70,10 +69,10 @@ class Listener:
 
 
 class Gated(Classifier):
-    """A tiny classifier whose steps wait for permission, and remember their batch."""
+    """A classifier, else `tiny`, whose steps wait for permission, and remember their batch."""
 
-    def __init__(self) -> None:
-        made = tiny()
+    def __init__(self, made: Classifier | None = None) -> None:
+        made = made or tiny()
         super().__init__(made.network, made.card, "tiny")
         self.gate, self.entered = threading.Event(), threading.Event()
         self.batches: list[int] = []
@@ -117,12 +116,12 @@ def equal(listener: Listener, given: list[Input]) -> bool:
     return np.array_equal(listener.wait().logits, alone(given))
 
 
-def alone(given: list[Input]) -> list[np.ndarray]:
-    """The logits of every input, stepped without any company."""
-    classifier, logits = tiny(), []
-    state = classifier.initial_state(1)
+def alone(given: list[Input], classifier: Classifier | None = None) -> list[np.ndarray]:
+    """The logits of every input, stepped without any company, by `tiny` unless another is given."""
+    classifier, logits = classifier or tiny(), []
+    state = fresh = classifier.initial_state(1, given[0].x.shape)
     for one in given:
-        state = classifier.initial_state(1) if one.reset else state
+        state = fresh if one.reset else state
         result = classifier.step(torch.from_numpy(one.x[None]), state)
         state = result.state
         logits.append(result.logits[0].numpy())
