@@ -13,11 +13,12 @@ from spikesight.encoders.events import SensorSize, empty_events, make_events
 from spikesight.encoders.roi.window import Window
 from spikesight.models.classifier import Classifier, InputPipeline
 from spikesight.models.classifier.session import Session, luma, split_packet
+from spikesight.models.contract import Contract
 from spikesight.models.shipped import find
 from spikesight.models.steps import Answer, Input, SessionError
 from tests.support.inputs.samples import some_events
 from tests.support.inputs.things import digit_on_paper
-from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, promising, tiny
+from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, VIEW_CONTRACT, finding, promising, tiny
 from tests.support.serving.streams import Alone
 
 CLASSIFIER = tiny()
@@ -46,15 +47,17 @@ def test_any_cutting_gives_the_offline_logits(seed: int, cuts: list[int], width:
 
 
 @pytest.mark.parametrize("pieces", [2, 9, 50])
-def test_behind_a_window_time_goes_by_what_came_however_it_is_cut(pieces: int) -> None:
-    classifier, sensor = tiny(replace(EVENT_CONTRACT, window="drawing")), SensorSize(96, 80)
+def test_in_a_view_time_goes_by_what_came_and_answers_are_the_same_however_it_is_cut(pieces: int) -> None:
+    classifier, sensor = finding(), SensorSize(96, 80)
     jumps = [some_events(300, seed=n, size=(96, 80)) for n in range(3)]
     jumps[1]["t"] += 60_000_000
     events = np.concatenate(jumps)  # silence for a minute, then a clock that begins anew
-    session = Session(classifier, sensor)
-    inputs = [given for part in np.array_split(events, pieces) for given in session.push(part)]
-    inputs += session.flush()
+    alone = Alone(Session(classifier, sensor))
+    inputs = [given for part in np.array_split(events, pieces) for given in alone.session.push(part)]
+    inputs += alone.session.flush()
     whole = classifier.event_inputs(events, sensor)
+    answers = [replace(answer.prediction, latency_ms=0.0) for answer in alone.step(inputs)]
+    assert answers == [replace(one, latency_ms=0.0) for one in classifier.predict(whole)]
     assert [tuple(given)[1:] for given in inputs] == [tuple(given)[1:] for given in whole]
     assert all(np.array_equal(a.x, b.x) for a, b in zip(inputs, whole))
     span = int(jumps[0]["t"][-1] - jumps[0]["t"][0])
@@ -92,6 +95,18 @@ def test_an_empty_desk_is_nothing_and_then_a_digit_is_seen(seen_as: str) -> None
             assert len(said) > 35
             assert set(said) == {"nothing"}
     assert said[-1] == "3"
+
+
+@pytest.mark.parametrize("contract", [replace(EVENT_CONTRACT, window="drawing"), VIEW_CONTRACT])
+def test_a_network_that_does_not_look_for_things_takes_no_view_but_a_window(contract: Contract) -> None:
+    """Its inputs have another size, or its maps another stride."""
+    model, camera = tiny(contract), SensorSize(96, 80)
+    assert not model.finds
+    with pytest.raises(SessionError, match="does not look for things"):
+        Session(model, camera).push(some_events(600))
+    assert Session(model, camera, raw=True).push(some_events(600))
+    session = Session(model, camera, fixed=Window(0, 0, 40))
+    assert session.push(some_events(600, size=(96, 80)))[0].x.shape == session.shape == contract.shape
 
 
 @pytest.mark.parametrize("shift_us", [60_000_000, -10_000_000])
