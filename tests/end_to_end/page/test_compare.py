@@ -7,9 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from spikesight.encoders.events import SensorSize
 from tests.support.chromium import Visit, Visitor, has_models, needs_chromium, nmnist_file, served
-from tests.support.inputs.things import digit_on_paper, filmed, one_turn
+from tests.support.inputs.things import one_turn
 
 pytest.importorskip("playwright", reason="playwright is not installed: pip install 'spikesight[dev]'")
 from playwright.sync_api import Locator
@@ -134,8 +133,6 @@ def test_a_recording_through_event_models(visit: Visitor, tmp_path: Path) -> Non
     seen.until(lambda: "takes images" in answers(seen).get("ANN", ""), "the server says so of files")
     seen.until(lambda: seen.colours("preview") > 5, "a long exposure")
     assert seen.window("preview") is None, "all of a small sensor is looked at"
-    seen.drop(filmed(tmp_path / "large.npz", one_turn(digit_on_paper), SensorSize(320, 240)))
-    seen.until(lambda: seen.window("preview"), "the window of the model that has one")
 
 
 def test_draw_with_the_mouse_and_with_the_keyboard(visit: Visitor) -> None:
