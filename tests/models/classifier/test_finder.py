@@ -94,7 +94,8 @@ def test_a_thing_is_one_thing_of_its_place_and_size(thing: Drawn) -> None:
 def test_what_moves_and_comes_nearer_stays_the_same_thing(begin: Drawn, end: Drawn, steps: int) -> None:
     finder, seen, now = Finder(len(LABELS)), set[int](), begin
     for share in np.linspace(0, 1, steps):
-        now = Drawn(*(float(a + share * (b - a)) for a, b in zip(begin[:3], end[:3])), begin.label)
+        x, y, length = (float(a + share * (b - a)) for a, b in zip(begin[:3], end[:3]))
+        now = Drawn(x, y, length, begin.label)
         seen |= found(finder, now).keys()
     assert seen == {1}
     assert distance(found(finder, now)[1], now) < 0.5
