@@ -30,7 +30,7 @@ def test_in_a_view_or_a_window_noise_and_hot_pixels_are_filtered_however_events_
     hot = make_events(np.arange(1_000) * 2_000, np.full(1_000, 210), np.full(1_000, 200), np.ones(1_000))
     events = joined([edge(), hot])
     events = with_noise(events[np.argsort(events["t"], kind="stable")], CAMERA, 0.5, random=np.random.default_rng(0))
-    whole, cut = (InputFilter(CAMERA, SMALL, 2_000, drawn=True, fixed=window) for _ in range(2))
+    whole, cut = (InputFilter(CAMERA, SMALL, 2_000, fixed=window, finds=True) for _ in range(2))
     kept = whole(events)
     parts = [cut(events[a:b]) for a, b in pairwise(sorted({0, len(events), *cuts}))]
     np.testing.assert_array_equal(joined(parts), kept)
@@ -61,9 +61,9 @@ def test_a_view_is_what_a_sensor_of_drawings_shows_that_is_neither_small_nor_lon
     side = LEAST_SIDE + short
     for sensor in (SensorSize(side, round(share * side)), SensorSize(round(share * side), side)):
         assert shows_more(sensor) == more
-        assert InputFilter(sensor, sensor, drawn=True).view == more
+        assert InputFilter(sensor, sensor, finds=True).view == more
         assert not InputFilter(sensor, sensor).view
-        assert not InputFilter(sensor, SMALL, drawn=True, fixed=Window(0, 0, 9)).view
+        assert not InputFilter(sensor, SMALL, finds=True, fixed=Window(0, 0, 9)).view
 
 
 def test_small_sensors_are_kept_whole_and_events_off_the_sensor_are_counted() -> None:
