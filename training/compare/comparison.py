@@ -304,7 +304,7 @@ class Comparison:
         channels, height, width = test.pixels.shape[1:]
         settings = TrainConfig(
             data=c.data, root=c.root, network=c.network, encoding=encoding, surrogate=surrogate, steps=int(steps),
-            height=height, width=width, channels=channels,
+            height=height, width=width,
             epochs=c.direct_epochs, batch_size=128, lr=4e-3, warmup_epochs=0.3, ema=0.995, loss="tet",
             seed=c.seed, device="cpu", rotate=0.0, drop=0.0, flip=channels == 3,
             cache=str(self.folder / "cache"), output=str(self.folder),
