@@ -16,7 +16,7 @@ import numpy as np
 from torch import nn
 
 from spikesight.app.c_folder import alignment, gate_from_hz
-from spikesight.encoders.emulator.pixels import PixelModel, log_levels, thresholds
+from spikesight.encoders.emulator.pixels import Emulator, PixelModel, log_levels
 from spikesight.encoders.emulator.saccades import NMNIST
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.roi.frame_tracker import PIXELS
@@ -82,10 +82,7 @@ def write_pixels(folder: Path, pixels: PixelModel = SEEN, size: SensorSize = FRA
 
     Return the emulator's other parameters.
     """
-    generator, shape = np.random.default_rng(0), (size.height, size.width)
-    on = thresholds(pixels.threshold_on, pixels.sigma, shape, generator)
-    off = thresholds(pixels.threshold_off, pixels.sigma, shape, generator)
-    start = generator.uniform(-0.5, 0.5, shape) * np.minimum(on, off)
-    (folder / "pixels.f32").write_bytes(np.stack([on, off, start.astype(np.float32)]).astype("<f4").tobytes())
+    made = Emulator(size, pixels)
+    (folder / "pixels.f32").write_bytes(np.stack([made.on, made.off, made.start]).astype("<f4").tobytes())
     numbers = {"leakHz": pixels.leak_hz, "cutoffHz": pixels.cutoff_hz, "silentUs": pixels.refractory_us}
     return {"width": size.width, "height": size.height, "levels": log_levels(pixels.linear_below).tolist(), **numbers}

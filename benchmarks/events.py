@@ -26,7 +26,7 @@ from spikesight.encoders.binning import bin_events
 from spikesight.encoders.emulator.pixels import CLEAN, Emulator, PixelModel
 from spikesight.encoders.emulator.saccades import saccades
 from spikesight.encoders.events import Events, SensorSize, make_events
-from spikesight.encoders.preprocess.filters import BackgroundActivity, HotPixels, Refractory
+from spikesight.encoders.preprocess.filters import BackgroundActivity, HotPixels
 from spikesight.encoders.recordings.files import format_of, read_recording, write_recording
 
 Variant = tuple[str, Callable[[], object]]
@@ -201,7 +201,6 @@ def filters(rounds: int) -> None:
     table = np.stack([events["x"], events["y"], events["t"], events["p"]], axis=1).astype(np.int64)
     stream = eventcv.from_numpy(table, sensor_size=(640, 480), time_unit="us")
     pairs: list[tuple[str, Callable[[], object], Callable[[], object]]] = [
-        ("refractory", lambda: Refractory(size, 5_000)(events), lambda: stream.refractory_filter(5_000)),
         ("background activity", lambda: BackgroundActivity(size, 2_000)(events),
          lambda: stream.background_activity_filter(2_000)),
         ("hot pixels", lambda: HotPixels(size, 100_000)(events), lambda: stream.hot_pixel_filter(6.0)),

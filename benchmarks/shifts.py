@@ -38,7 +38,7 @@ from spikesight.training.config import TrainConfig
 from spikesight.training.data import read_item
 from spikesight.training.data.corpora.digits import another_camera
 from spikesight.training.data.corpora.printed import glyph
-from spikesight.training.data.images import FASHION, find_idx, list_fashionmnist, read_idx
+from spikesight.training.data.images import FASHION, IMAGES, find_idx, read_idx
 from spikesight.training.data.tonic_sets import list_named
 from spikesight.training.progress import with_progress
 from spikesight.training.run.assessment import auroc
@@ -234,7 +234,7 @@ def clothes_before(root: Path, each: int, seed: int) -> None:
     report.table(
         "Other cameras: clothes, taught before the first", "camera", *columns, "RBF, %", "five, %", "and five, %"
     )
-    images, network = list_fashionmnist(root).train, backbone("nmnist")
+    images, network = IMAGES["fashionmnist"](root).train, backbone("nmnist")
     random, parts = np.random.default_rng([seed, 43]), dict[str, list[int]]()
     for label in range(len(FASHION)):
         mine = random.permutation(np.flatnonzero(images.labels == label)).tolist()

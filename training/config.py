@@ -25,9 +25,7 @@ RANGES: tuple[tuple[str, str, Callable[[float], bool]], ...] = (
     ),
     ("val_fraction", "lie between 0 and 1", lambda value: 0 < value < 1),
     ("carry", "lie in [0, 1]", lambda value: 0 <= value <= 1),
-    ("speed", "be 1 or more", lambda value: value >= 1),
-    ("ema label_smoothing drop noise scale", "lie in [0, 1)", lambda value: 0 <= value < 1),
-    ("channels", "be 1 or 3", lambda value: value in (1, 3)),
+    ("ema label_smoothing drop scale", "lie in [0, 1)", lambda value: 0 <= value < 1),
 )
 """Range checks: (names of settings, the rule that completes "NAME must ...", a test of one value)."""
 
@@ -56,7 +54,6 @@ class TrainConfig:
     bin_us: Annotated[int, "length of a bin, microseconds"] = UNSET
     height: Annotated[int, "height of the network's input, pixels"] = UNSET
     width: Annotated[int, "width of the network's input, pixels"] = UNSET
-    channels: Annotated[int, "channels of a folder of pictures: 3 (unset), or 1 for grey"] = UNSET
     encoding: Annotated[str, "recordings: binary (unset) or count; images: direct (unset), rate or latency"] = UNSET
     filter_us: Annotated[int, "recordings: correlation time of the filter against background activity"] = 0
     crop: Annotated[
@@ -115,11 +112,9 @@ class TrainConfig:
     ] = UNSET
     rotate: Annotated[float, "random turns, degrees each way; unset: 10, or 15"] = UNSET
     scale: Annotated[float, "random sizes, share each way; unset: none, or 0.15 of recordings"] = UNSET
-    speed: Annotated[float, "recordings: random speeds, up to so many times as fast or as slow"] = 1.0
     flip: Annotated[bool, "mirror left and right (not for digits or gestures with a direction)"] = False
     swap: Annotated[bool, "exchange ON and OFF events in half of the windows"] = False
     drop: Annotated[float, "recordings: highest share of events dropped from a window; unset: 0.2, or 0.3"] = UNSET
-    noise: Annotated[float, "recordings: highest share of a window's cells that get a stray event"] = 0.0
     seed: Annotated[int, Section("the run"), "seed of splits, weights and batches"] = 0
     output: Annotated[str, "folder of run folders"] = "runs"
     name: Annotated[str, "the run's folder; unset: data and network"] = UNSET

@@ -23,7 +23,6 @@ EXTRAS = {
     "cluster": ("ray", "the service on several machines"),
 }
 AFTER = {"datasets": ", then pip install --no-deps tonic"}  # of an extra that cannot name what it is for
-ORIGINS = {"direct": "trained with spikes", "converted": "converted from an ANN", "ann": "an ANN, for comparison"}
 
 
 class Finding(NamedTuple):
@@ -51,8 +50,8 @@ def check_packages() -> Iterator[Finding]:
             yield Finding("note", f"[{extra}]", f"not installed ({purpose}): {how}")
 
 
-def check_compute() -> Iterator[Finding]:
-    """Check threads, the native engine and the GPU."""
+def check_machine() -> Iterator[Finding]:
+    """Check threads, the native engine, the GPU, and event cameras on USB."""
     import torch
 
     from spikesight.models.engine.engine import engine_status
@@ -63,16 +62,9 @@ def check_compute() -> Iterator[Finding]:
     yield Finding("note" if "none" in status else "ok", "engine", status)
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none; training and serving run on the CPU"
     yield Finding("ok", "gpu", gpu)
-
-
-def check_cameras() -> Iterator[Finding]:
-    """Check for event cameras on USB."""
     found, remarks = plugged_in()
-    names = [camera.name for camera in found if camera.driver != "webcam"]
-    yield Finding(
-        "ok", "cameras", ", ".join(names) or "none on USB; webcams, recordings and the network need no driver"
-    )
-    for remark in remarks[0 if names else 1 :]:
+    yield Finding("ok", "cameras", ", ".join(camera.name for camera in found) or "none on USB")
+    for remark in remarks:
         yield Finding("note", "cameras", remark)
 
 
@@ -81,7 +73,6 @@ def check_models() -> Iterator[Finding]:
     from spikesight.models.checkpoint import load
     from spikesight.models.contract import CheckpointError
     from spikesight.models.engine.engine import why_not
-    from spikesight.models.networks.origin import origin_of
     from spikesight.models.shipped import shipped
 
     found = shipped()
@@ -89,16 +80,14 @@ def check_models() -> Iterator[Finding]:
         yield Finding("FIX", "models", "none is shipped with this installation: train one with train-dvs")
     for name, folder in found.items():
         try:
-            network, card = load(folder)
+            reason = why_not(load(folder)[0])
         except CheckpointError as error:
             yield Finding("FIX", "models", f"{name}: {error}")
-            continue
-        runs_on = f"PyTorch ({reason})" if (reason := why_not(network)) else "the engine"
-        words = f"{len(card.labels)} classes, {card.contract.kind}, {ORIGINS[origin_of(network)]}, runs on {runs_on}"
-        yield Finding("ok", "models", f"{name}: {words}")
+        else:
+            yield Finding("ok", "models", f"{name} runs on {f'PyTorch ({reason})' if reason else 'the engine'}")
 
 
-CHECKS = check_packages, check_compute, check_cameras, check_models
+CHECKS = check_packages, check_machine, check_models
 
 
 def configure(_: argparse.ArgumentParser) -> None:

@@ -75,8 +75,6 @@ def describe(name: str) -> dict[str, object]:
         "depths": "-".join(map(str, config.depths)),
         "widths": "-".join(map(str, config.widths)),
         "stem": f"{config.stem}, pool {config.pool}",
-        "in_channels": config.in_channels,
-        "classes": config.classes,
     }
 
 
@@ -91,14 +89,12 @@ def readable(row: dict[str, Any]) -> dict[str, object]:
 
 
 def print_table(rows: list[dict[str, object]], heads: tuple[str, ...]) -> None:
-    """Print aligned columns, numbers to the right."""
+    """Print aligned columns."""
     table = [[f"{row[h]:,}" if isinstance(row[h], int) else str(row[h]) for h in heads] for row in rows]
     titles = [head.replace("_", " ") for head in heads]
     widths = [max(len(line[n]) for line in (titles, *table)) for n in range(len(heads))]
-    right = [isinstance(rows[0][head], int) for head in heads]
     for line in (titles, *table):
-        cells = (cell.rjust(w) if left else cell.ljust(w) for left, cell, w in zip(right, line, widths))
-        print("  ".join(cells).rstrip())
+        print("  ".join(map(str.ljust, line, widths)).rstrip())
 
 
 def run(args: argparse.Namespace) -> int:

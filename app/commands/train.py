@@ -19,7 +19,6 @@ Train a spiking classifier on event recordings or images and report its accuracy
   train-dvs --data nmnist --root data                    N-MNIST by Tonic, fetched into data/NMNIST if it is not there
   train-dvs --data tonic:POKERDVS --archive FILE FILE    any other of Tonic's sets, here from archives fetched elsewhere
   train-dvs --data my_recordings                         a folder: <class>/<file>, <class>-1.raw, <session>/<class>.raw
-  train-dvs --data nmnist --emulated mnist               with emulated events of MNIST images joined to the training set
   train-dvs --data my_pictures --flip                    pictures laid out <class>/<file>
   train-dvs --config digit_images --root data            a recipe by name
   train-dvs --resume runs/nmnist-event-medium            go on after a stop

@@ -1,21 +1,22 @@
 """`spikesight play`: play a recording as a network camera."""
 
 import argparse
+import math
 import select
 import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from contextlib import closing, suppress
-from pathlib import Path
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 from spikesight.encoders.events import Events, SensorSize
 from spikesight.encoders.packets import RECORD_BYTES, encode
 from spikesight.encoders.recordings.aedat4 import NONE, framed, header, packets_of
-from spikesight.encoders.recordings.files import RecordingReader
-from spikesight.encoders.sources.file import looped
+from spikesight.encoders.sources.address import Address, SourceEnded, SourceError
+from spikesight.encoders.sources.file import FileDriver
+from spikesight.encoders.sources.network import family_of
+from spikesight.encoders.sources.source import parse
 from spikesight.training.progress import say
 
 SLOW_S = 5.0  # seconds in which a reader must take a packet
@@ -43,7 +44,7 @@ class UdpSink:
         if layout not in RECORD_BYTES:
             raise CameraError(f"there is no layout '{layout}'; choose one of {', '.join(RECORD_BYTES)}")
         self._target, self._layout = (host, port), layout
-        self._socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket = socket.socket(family_of(host), socket.SOCK_DGRAM)
         self.n_sent = self.n_dropped = self.n_missed = 0
 
     def send(self, events: Events) -> None:
@@ -56,18 +57,21 @@ class UdpSink:
 
 
 class DvSink:
-    """A server for DV, dv-processing and Spikesight as readers: TCP on host and port, or a unix socket.
+    """A server for DV, dv-processing and Spikesight as readers, over TCP.
 
     It sends AEDAT 4 without compression. A slow reader holds up all; one that takes nothing for SLOW_S is left. Events
     sent, dropped and missed are counted for each reader and added up.
     """
 
-    def __init__(self, size: SensorSize, host: str = "", port: int = 0, path: str = "") -> None:
+    def __init__(self, size: SensorSize, host: str, port: int) -> None:
         self._header, self._links = header(size, NONE), list[socket.socket]()
         self.n_missed = 0  # events while no reader was connected
         self.n_sent = 0  # events sent
         self.n_dropped = 0  # events that a reader did not take, because it was too slow or left
-        self._server = _listen(host, port, path)
+        try:
+            self._server = socket.create_server((host, port), family=family_of(host))
+        except OSError as error:
+            raise CameraError(f"cannot serve at {host}:{port}: the address is taken, or not of this machine") from error
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:
@@ -120,38 +124,21 @@ class DvSink:
             one.close()
 
 
-def _listen(host: str, port: int, path: str) -> socket.socket:
-    try:
-        if not path:
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            return socket.create_server((host, port), family=family)
-        if Path(path).is_socket():
-            Path(path).unlink()  # left behind by an earlier server
-        return socket.create_server(path, family=socket.AF_UNIX)
-    except OSError as error:
-        why = "the address is taken, or not of this machine"
-        raise CameraError(f"cannot serve at {path or f'{host}:{port}'}: {why}") from error
-
-
 Sink = UdpSink | DvSink
 """A network output for events."""
 
 
 def open_sink(text: str, size: SensorSize) -> Sink:
-    """Open `dv://host:port`, `dv+unix:///path` or `udp://host:port?format=t64`. Raises CameraError."""
-    parts = urlsplit(text)
-    options = dict(parse_qsl(parts.query))
-    if parts.scheme == "dv+unix" and parts.path:
-        return DvSink(size, path=unquote(parts.path))
+    """Open `dv://host:port` or `udp://host:port?format=t64`. Raises CameraError."""
     try:
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host = port = None
-    if parts.scheme not in ("dv", "udp") or not host or not port:
-        raise CameraError(f"cannot send to '{text}'; write dv://host:port, dv+unix:///path or udp://host:port")
-    if parts.scheme == "dv":
-        return DvSink(size, host, port)
-    return UdpSink(host, port, options.get("format", "t64"))
+        address = parse(text)
+    except SourceError:
+        address = Address(text, "")
+    if address.kind == "dv":
+        return DvSink(size, address.target, address.port)
+    if address.kind == "udp":
+        return UdpSink(address.target, address.port, address.options.get("format", "t64"))
+    raise CameraError(f"cannot send to '{text}'; write dv://host:port or udp://host:port")
 
 
 DESCRIPTION = """Play a recording of events in its own time, as a camera on the network would send it.
@@ -159,13 +146,12 @@ DESCRIPTION = """Play a recording of events in its own time, as a camera on the 
   spikesight play FILE --to dv://127.0.0.1:7777           as a network camera (TCP, for DV and dv-processing too)
   spikesight play FILE --to udp://127.0.0.1:3333?format=aestream --loop 0
 """
-GAP_US = 10_000  # pause between two rounds of a loop
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("file", metavar="FILE")
-    add("--to", required=True, metavar="ADDRESS", help="dv://host:port, dv+unix:///path, udp://host:port?format=t64")
+    add("--to", required=True, metavar="ADDRESS", help="dv://host:port, udp://host:port?format=t64")
     add("--speed", type=float, default=1.0, help="2 is twice as fast (default: 1)")
     add("--loop", type=int, default=1, metavar="N", help="play N times; 0 is for ever (default: 1)")
     add("--packet", type=float, default=5.0, metavar="MS", help="length of a packet (default: 5)")
@@ -176,35 +162,20 @@ def run(args: argparse.Namespace) -> int:
     """Play until the recording ends; return the exit code."""
     if args.speed <= 0 or args.packet <= 0:
         raise ValueError("--speed and --packet must be above 0")
-    size = RecordingReader(args.file).size
-
-    def packets() -> Iterator[Events]:
-        return RecordingReader(args.file, size).packets(round(args.packet * 1000))
-
-    rounds = args.loop if args.loop > 0 else float("inf")
-    due = timed(looped(packets, rounds, GAP_US), args.speed)
-    return _send(args, size, due)
-
-
-def timed(packets: Iterable[Events], speed: float = 1.0) -> Iterator[tuple[float, Events]]:
-    """Yield each packet with the time at which it is due, that of its last event: seconds from the first event on."""
-    first_us: int | None = None
-    for packet in packets:
-        first_us = int(packet["t"][0]) if first_us is None else first_us
-        yield (int(packet["t"][-1]) - first_us) / 1e6 / speed, packet
-
-
-def _send(args: argparse.Namespace, size: SensorSize, due: Iterable[tuple[float, Events]]) -> int:
-    sink = open_sink(args.to, size)
+    options = {"speed": str(args.speed), "packet_ms": str(args.packet)}
+    driver = FileDriver(
+        Address(args.file, "file", args.file, options=options), rounds=args.loop if args.loop > 0 else math.inf
+    )
+    sink = open_sink(args.to, driver.size)
     with closing(sink):
-        say(f"{args.file}, {size} pixels, to {args.to}")
+        say(f"{args.file}, {driver.size} pixels, to {args.to}")
         if isinstance(sink, DvSink) and not wait_until(lambda: sink.n_clients > 0, args.wait):
             print(f"nobody connected within {args.wait:g} s", file=sys.stderr)
             return 1
-        begin = time.monotonic()
-        for at_s, events in due:
-            time.sleep(max(0.0, begin + at_s - time.monotonic()))
-            sink.send(events)
+        with suppress(SourceEnded):
+            while True:
+                if (packet := driver.read(1.0)) is not None:
+                    sink.send(packet)
     missed = f", {sink.n_missed:,} while nobody was connected" if sink.n_missed else ""
     print(f"{sink.n_sent:,} events sent, {sink.n_dropped:,} dropped for a slow receiver{missed}")
     return 0

@@ -27,8 +27,8 @@ Lost events are counted. A full disk ends it; what came before is kept, except i
   spikesight record "udp://127.0.0.1:3333?format=aestream&size=640x480" walk.aedat4 --seconds 10
   spikesight record webcam:0 me.h5
 
-Sources: prophesee, inivation, dv://host:port, dv+unix:///path, udp://host:port?format=..&size=WxH, webcam:0, file:PATH,
-or a shipped sample such as digit-3.
+Sources: prophesee, inivation, dv://host:port, udp://host:port?format=..&size=WxH, webcam:0, file:PATH, or a shipped
+sample such as digit-3.
 """
 ENDING = signal.SIGINT, signal.SIGTERM, signal.SIGHUP  # the last: the terminal, or the connection to it, has gone
 NEVER_FULL = 1 << 20  # packets: a recording should not drop old packets for new ones; events are limited anyway

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from spikesight.app.recordings.progress import warn, watched
 from spikesight.encoders.events import Events, SensorSize
-from spikesight.encoders.preprocess.filters import FILTERS, parse_filters
 from spikesight.encoders.recordings.files import WRITABLE, RecordingReader, format_of, write_recording
 from spikesight.encoders.recordings.format import RecordingError
 from spikesight.encoders.sources.settings import copy_settings
@@ -29,7 +28,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=float("inf"), help="seconds to keep")
     parser.add_argument("--zero", action="store_true", help="let the times begin at 0")
     parser.add_argument("--force", action="store_true", help="write over a file that exists")
-    parser.add_argument("--filter", action="append", default=[], metavar="NAME[=VALUE]", help=", ".join(FILTERS))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -38,9 +36,8 @@ def run(args: argparse.Namespace) -> int:
         raise RecordingError(f"{args.target} exists; add --force to write over it")
     name = args.format or format_of(args.target)
     reader = RecordingReader(args.source, args.size)
-    chain = parse_filters(args.filter, reader.size)
     parts = cut(watched(reader.packets(100_000), args.source.name), args.start, args.seconds, zero=args.zero)
-    n = write_recording(args.target, chain(parts), reader.size, name, warn=warn)
+    n = write_recording(args.target, parts, reader.size, name, warn=warn)
     copy_settings(args.source, args.target)
     for warning in reader.warnings():
         warn(warning)

@@ -61,11 +61,6 @@ def linear(values: np.ndarray) -> np.ndarray:
     return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
 
 
-def luminance(picture: np.ndarray) -> np.ndarray:
-    """Return the relative luminance in [0, 1] of RGB pixels [..., 3] (WCAG 2)."""
-    return linear(picture) @ np.array([0.2126, 0.7152, 0.0722])
-
-
 def palette() -> np.ndarray:
     """Return the colours of levels -1 to 1, uint8 [2 * LEVELS + 1, 3], mixed in linear light."""
     ground = linear(np.array(GROUND))

@@ -242,7 +242,7 @@ def mnist(args: argparse.Namespace) -> Rows:
             cost = dense_work(classifier.ann_macs, weights)
         elif classifier.origin == "converted":
             done = costs(classifier.network, x_seq[0], classifier.contract.steps)[str(classifier.contract.steps)]  # type: ignore[arg-type]
-            mac, ac = PICOJOULES["fp32"]
+            mac, ac = PICOJOULES
             spent = (mac * done.macs + ac * (done.acs + done.updates)) * 1e-6
             cost = {"macs": done.macs, "acs": done.acs, "bytes": 4 * weights, "microjoules": spent}
         else:

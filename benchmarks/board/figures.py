@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from spikesight.models.networks.energy import ann_energy, quantised_energy, spiking_energy
+from spikesight.models.networks.energy import PICOJOULES, spiking_energy
 from spikesight.models.networks.metering import measure
 from spikesight.models.statistics import interval
 
 RAPL = Path("/sys/class/powercap")
+INT8_PICOJOULES = 0.23  # of a multiply-accumulate (Horowitz, ISSCC 2014); of n bits by the square of n / 8
 METERED, TIMED = 64, 200  # windows to count operations on; calls to time
 
 
@@ -75,8 +76,8 @@ def work(network: nn.Module, x_seq: Tensor, still: bool = False, steps: int | No
 
 def dense_work(macs: float, weights: int, bits: int = 32) -> dict[str, Any]:
     """Return the same figures for a dense network, in float32 or with integers of `bits` bits."""
-    joules = ann_energy(macs, 0) if bits == 32 else quantised_energy(macs, 0, bits)
-    return {"macs": macs, "acs": 0, "bytes": weights * bits // 8, "microjoules": joules.compute}
+    picojoules = PICOJOULES[0] if bits == 32 else INT8_PICOJOULES * (bits / 8) ** 2
+    return {"macs": macs, "acs": 0, "bytes": weights * bits // 8, "microjoules": picojoules * macs * 1e-6}
 
 
 def p95_ms(call: Callable[[], object]) -> float:

@@ -73,7 +73,8 @@ class PixelState:
 class Emulator:
     """Converts a stream of grey frames to events. Equal seeds and frames give equal events, wherever the stream is cut.
 
-    `now` holds the pixels' state; None before the first frame.
+    `now` holds the pixels' state; None before the first frame. `on`, `off` and `start`, float32 [H, W], are their
+    thresholds and where they start from the first frame's log intensity.
     """
 
     def __init__(self, size: SensorSize, params: PixelModel | None = None, seed: int = 0) -> None:
@@ -86,9 +87,9 @@ class Emulator:
         shape = (self.size.height, self.size.width)
         generator = np.random.default_rng(self.seed)
         self.params = params
-        self._on = thresholds(params.threshold_on, params.sigma, shape, generator)
-        self._off = thresholds(params.threshold_off, params.sigma, shape, generator)
-        self._start = (generator.uniform(-0.5, 0.5, shape) * np.minimum(self._on, self._off)).astype(np.float32)
+        self.on = thresholds(params.threshold_on, params.sigma, shape, generator)
+        self.off = thresholds(params.threshold_off, params.sigma, shape, generator)
+        self.start = (generator.uniform(-0.5, 0.5, shape) * np.minimum(self.on, self.off)).astype(np.float32)
         self._levels = log_levels(params.linear_below)
         self._limit = params.max_events or 4 * shape[0] * shape[1]
         room = self._limit + shape[0] * shape[1]  # plus at most one noise event per pixel
@@ -98,7 +99,7 @@ class Emulator:
         """Restart the pixels of these rows from a frame [H, W], as all pixels start from the first frame."""
         if self.now is not None:
             self.now.last[rows] = self._levels[grey[rows]]
-            self.now.reference[rows] = self.now.last[rows] + self._start[rows]
+            self.now.reference[rows] = self.now.last[rows] + self.start[rows]
             self.now.free_us[rows] = NEVER_US
 
     def push(self, grey: NDArray[np.uint8], t_us: int) -> Events:
@@ -125,8 +126,8 @@ class Emulator:
             np.ascontiguousarray(grey),
             self._levels - np.float32(state.shift),
             shots.astype(np.float32),
-            self._on,
-            self._off,
+            self.on,
+            self.off,
             state.reference,
             state.last,
             state.free_us,
@@ -149,4 +150,4 @@ class Emulator:
     def _begin(self, grey: NDArray[np.uint8], t_us: int) -> None:
         last = self._levels[grey]
         draw = self.now.draw if self.now else 0
-        self.now = PixelState(last + self._start, last, np.full(grey.shape, NEVER_US, np.int64), t_us, draw, 0.0)
+        self.now = PixelState(last + self.start, last, np.full(grey.shape, NEVER_US, np.int64), t_us, draw, 0.0)

@@ -6,17 +6,6 @@ from spikesight.encoders.kernels.loop import loop
 
 
 @loop
-def refractory(events, last, time_us, keep):
-    """Mark events whose pixel has been silent for time_us since its last marked event."""
-    for index in range(len(events)):
-        event = events[index]
-        t, x, y = event["t"], event["x"], event["y"]
-        if t - last[y, x] >= time_us:
-            last[y, x] = t
-            keep[index] = True
-
-
-@loop
 def background(events, last, time_us, keep):
     """Mark events with an event in one of the eight neighbours at most time_us before; last has a border of one."""
     for index in range(len(events)):

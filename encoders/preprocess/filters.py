@@ -3,9 +3,6 @@
 A filter is an object with state. Calling it with a packet (sorted by time, all on the sensor) returns the kept events.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from functools import reduce
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,17 +17,6 @@ DRAWING_HZ = 2.5  # the same for a small sensor that sees a drawing
 STRICT_HZ = 7.0  # the same for the stricter filter
 WIDE, NEEDED = 4, 3  # strict filter: factor of the correlation time, and active neighbours (chosen by validation)
 LONELY = 3  # a hot pixel has more than so many times the events of its neighbours
-
-
-class Refractory:
-    """Drops events of a pixel less than `time_us` after its last kept event of either polarity."""
-
-    def __init__(self, size: SensorSize, time_us: int = 1_000) -> None:
-        self.time_us = _positive("refractory time", time_us)
-        self._last = np.full((size.height, size.width), NEVER_US, np.int64)
-
-    def __call__(self, events: Events) -> Events:
-        return marked("refractory", events, self._last, self.time_us)
 
 
 class BackgroundActivity:
@@ -147,28 +133,3 @@ def _positive(what: str, value: int) -> int:
     if value < 1:
         raise EventsError(f"the {what} must be at least one microsecond, not {value}")
     return value
-
-
-Filter = Callable[[Events], Events]
-
-FILTERS: dict[str, Callable[..., Filter]] = {
-    "refractory": Refractory,
-    "background": BackgroundActivity,
-    "hot": HotPixels,
-    "on": lambda *_: lambda events: events[events["p"]],
-    "off": lambda *_: lambda events: events[~events["p"]],
-}
-"""Filter factories by name; arguments are the sensor's size and optionally a time in microseconds."""
-
-
-def parse_filters(names: Iterable[str], size: SensorSize) -> Callable[[Iterable[Events]], Iterator[Events]]:
-    """Return a function that filters packets; `names` are like `["hot", "refractory=2000"]`. Raises EventsError."""
-    chain: list[Filter] = []
-    for given in names:
-        name, equals, text = given.partition("=")
-        if name not in FILTERS or (equals and not text.isdecimal()):
-            raise EventsError(
-                f"'{given}' is no filter; choose from {', '.join(FILTERS)}, with =MICROSECONDS if you like"
-            )
-        chain.append(FILTERS[name](size, *([int(text)] if equals else [])))
-    return lambda parts: (reduce(lambda kept, one: one(kept), chain, events) for events in parts)

@@ -3,12 +3,11 @@ needed. Files are read from front to back, without their index, so that what an 
 """
 
 import io
-import itertools
 import struct
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,9 +28,6 @@ from spikesight.encoders.recordings.format import (
     unpacked,
 )
 from spikesight.encoders.recordings.prophesee import Evt3
-
-if TYPE_CHECKING:
-    import sqlite3
 
 PACKETS = ("event_camera_msgs/EventPacket", "event_array_msgs/EventArray")  # the second: the former name, until 2022
 ARRAYS = ("dvs_msgs/EventArray", "prophesee_event_msgs/EventArray")
@@ -233,9 +229,6 @@ def _mcap_records(file: BinaryIO, notes: list[str], inside: bool = False) -> Ite
             return
 
 
-READ = {"sqlite_master", "topics", "messages"}
-STEPS = 1000  # SQLite instructions between two checks of progress
-STEPS_A_BYTE = 4  # limit of instructions per byte of the file: a row takes about 10, and 8 bytes or more
 SETTINGS = ("trusted_schema=0", "query_only=1", "cell_size_check=1", "mmap_size=0", "temp_store=2", "writable_schema=1")
 """Pragmas; the last lets a truncated file be read as far as it goes, although nothing is written."""
 
@@ -244,15 +237,18 @@ def sqlite(path: Path, topics: list[Topic], notes: list[str]) -> Iterator[tuple[
     """Read an older ROS 2 bag, a SQLite file with the tables `topics` and `messages`, see Container.
 
     The file may be hostile, and a schema can make SQLite do a lot. So the file is opened read-only and without its
-    journal; both must be plain tables; only they are read, no function is called and nothing is attached.
+    journal, its schema is not trusted, and both must be plain tables.
     """
     import sqlite3
 
     journal = path.with_name(f"{path.name}-wal")
     if journal.is_file() and journal.stat().st_size:
         notes.append(f"{journal.name} is not read: `sqlite3 {path.name} 'PRAGMA wal_checkpoint'` adds it to the bag")
-    with closing(_opened(path)) as base:
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as base:
+        base.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_PACKET)
         try:
+            for setting in SETTINGS:
+                base.execute(f"PRAGMA {setting}")
             plain = "SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage > 0"
             tables = {name for (name,) in base.execute(plain)}
             if not {"topics", "messages"} <= tables:
@@ -278,27 +274,6 @@ def sqlite(path: Path, topics: list[Topic], notes: list[str]) -> Iterator[tuple[
                     yield known[number], data
         except sqlite3.Error as error:
             notes.append(CutShort(f"it is damaged or cut short; what follows is lost ({shown(error)})"))
-
-
-def _opened(path: Path) -> "sqlite3.Connection":
-    import sqlite3
-
-    base = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
-    for setting in SETTINGS:
-        base.execute(f"PRAGMA {setting}")
-    base.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_PACKET)
-    base.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
-    base.set_authorizer(_allowed)
-    steps, most = itertools.count(), path.stat().st_size * STEPS_A_BYTE // STEPS + 1000
-    base.set_progress_handler(lambda: next(steps) > most, STEPS)
-    return base
-
-
-def _allowed(action: int, first: str | None, *_: str | None) -> int:
-    import sqlite3
-
-    read = action == sqlite3.SQLITE_SELECT or (action == sqlite3.SQLITE_READ and first in READ)
-    return sqlite3.SQLITE_OK if read else sqlite3.SQLITE_DENY
 
 
 # ------------------------------------------------------------------------------------------------------------ messages

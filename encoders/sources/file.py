@@ -35,10 +35,12 @@ class FileDriver:
         address: Address,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        rounds: float | None = None,
     ) -> None:
+        """Open the recording of `address`, to be played as often as its options say, or `rounds` times."""
         self._path, self._clock, self._sleep = Path(address.target), clock, sleep
         self._speed = address.number("speed", 1.0)
-        rounds = math.inf if address.options.get("loop", "0") != "0" else 1
+        rounds = rounds or (math.inf if address.options.get("loop", "0") != "0" else 1)
         self._packet_us = round(address.number("packet_ms", PACKET_MS, 0.1) * 1000)
         self.size = sensor_of(self._path)
         self._packets = looped(lambda: packets(self._path, self._packet_us, self.size), rounds, self._packet_us)

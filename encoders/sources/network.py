@@ -63,14 +63,14 @@ class DvDriver:
 
 def _connect(address: Address) -> socket.socket:
     try:
-        if address.kind == "dv+unix":
-            found = socket.socket(socket.AF_UNIX)
-            found.settimeout(ANSWER_S)
-            found.connect(address.target)
-            return found
         return socket.create_connection((address.target, address.port), ANSWER_S)
     except OSError as error:
         raise SourceLost(f"nothing answers at {address.text}; start the camera's server first") from error
+
+
+def family_of(host: str) -> socket.AddressFamily:
+    """Return the family of a host's address."""
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 class UdpDriver:
@@ -88,8 +88,7 @@ class UdpDriver:
         if size is None:
             raise SourceError(f"datagrams do not tell the sensor: add size=WIDTHxHEIGHT to '{address.text}'")
         self.size, self._allowed = size, address.options.get("allow")
-        family = socket.AF_INET6 if ":" in address.target else socket.AF_INET
-        self._socket = socket.socket(family, socket.SOCK_DGRAM)
+        self._socket = socket.socket(family_of(address.target), socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, WANTED_BUFFER)
         try:
             self._socket.bind((address.target, address.port))

@@ -1,7 +1,7 @@
 """Live event sources addressed by one string: camera, network, file or webcam -> packets, each on its own thread.
 
   prophesee[:SERIAL] | inivation[:NAME]       an event camera on USB (neuromorphic-drivers, dv-processing)
-  dv://host:port | dv+unix:///path            a camera on the network (DV, dv-processing)
+  dv://host:port                              a camera on the network (DV, dv-processing)
   udp://host:port?format=t64&size=640x480     events in datagrams: t64 or aestream
   webcam:0                                    a webcam through the pixel model
   file:PATH?speed=1&loop=1                    a recording, in real time; a shipped sample by its name alone
@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Self
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from spikesight.encoders.events import Counters, Events, Sanitiser, SensorSize, empty_events, joined
 from spikesight.encoders.plugins import extend
@@ -39,8 +39,6 @@ def parse(text: str) -> Address:
     options = dict(parse_qsl(query, keep_blank_values=True))
     if "://" in body:
         parts = urlsplit(body)
-        if parts.scheme == "dv+unix":
-            return Address(text, "dv+unix", unquote(parts.path), 0, options)
         try:
             port = parts.port
         except ValueError:
@@ -238,7 +236,6 @@ DRIVERS: dict[str, OpenDriver] = {
     "prophesee": PropheseeDriver,
     "inivation": InivationDriver,
     "dv": DvDriver,
-    "dv+unix": DvDriver,
     "udp": UdpDriver,
     "webcam": WebcamDriver,
     "file": FileDriver,

@@ -4,10 +4,7 @@ from typing import NamedTuple
 
 from spikesight.models.networks.metering import Work
 
-PICOJOULES = {  # multiply-accumulate, accumulate; 45 nm (Horowitz, ISSCC 2014, as usually quoted)
-    "fp32": (4.6, 0.9),
-    "int8": (0.23, 0.03),
-}
+PICOJOULES = 4.6, 0.9  # multiply-accumulate, accumulate of float32; 45 nm (Horowitz, ISSCC 2014, as usually quoted)
 PICOJOULES_A_BYTE = 24.96  # 3.12 pJ a bit, moved between memory and the unit that computes
 
 CAVEATS = (
@@ -33,7 +30,7 @@ def energy(picojoules: float, moved_bytes: float) -> Energy:
 
 def spiking_energy(work: Work) -> Energy:
     """Return E_MAC MACs + E_AC ACs; memory: a weight and a partial sum read and written each, and every membrane."""
-    mac, ac = PICOJOULES["fp32"]
+    mac, ac = PICOJOULES
     moved = 3 * (work.effective_macs + work.effective_acs) + 2 * work.neuron_updates
     compute = mac * work.effective_macs + ac * (work.effective_acs + work.neuron_updates)
     return energy(compute, 4 * moved)
@@ -41,10 +38,4 @@ def spiking_energy(work: Work) -> Energy:
 
 def ann_energy(macs: float, activations: float) -> Energy:
     """Return the energy of an ANN: for each MAC a weight read and a partial sum read and written, and activations."""
-    return energy(PICOJOULES["fp32"][0] * macs, 4 * (3 * macs + 2 * activations))
-
-
-def quantised_energy(macs: float, activations: float, bits: int) -> Energy:
-    """Return the energy of an n-bit ANN: int8's figure times (n / 8)^2 for products and n / 8 for memory traffic."""
-    share = bits / 8
-    return energy(PICOJOULES["int8"][0] * share**2 * macs, share * (3 * macs + 2 * activations))
+    return energy(PICOJOULES[0] * macs, 4 * (3 * macs + 2 * activations))

@@ -19,38 +19,30 @@ from spikesight.service.http.metrics import Metrics
 log = logging.getLogger("spikesight")
 
 
-class JsonLines(logging.Formatter):
-    """Log formatter: one JSON object a line."""
+class Lines(logging.Formatter):
+    """Log formatter of one line a record: JSON, or text as `LEVEL event key=value ...`."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
 
     def format(self, record: logging.LogRecord) -> str:
         """Format the record, with the fields given as `extra={"fields": {...}}`."""
-        fields: dict[str, Any] = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
-            "level": record.levelname.lower(),
-            "event": record.getMessage(),
-            **getattr(record, "fields", {}),
-        }
-        if record.exc_info and record.exc_info[0] is not None:
-            fields["exception"] = self.formatException(record.exc_info)
-        return json.dumps(fields, default=str)
-
-
-class TextLines(logging.Formatter):
-    """Log formatter: one line of text a record."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Format the record as `LEVEL event key=value ...`."""
-        fields = " ".join(f"{key}={value}" for key, value in getattr(record, "fields", {}).items())
-        text = f"{record.levelname.lower():7} {record.getMessage()} {fields}".rstrip()
-        if record.exc_info and record.exc_info[0] is not None:
-            text += "\n" + self.formatException(record.exc_info)
-        return text
+        fields: dict[str, Any] = getattr(record, "fields", {})
+        level, said = record.levelname.lower(), record.getMessage()
+        raised = self.formatException(record.exc_info) if record.exc_info and record.exc_info[0] else ""
+        if self.kind == "json":
+            at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z"
+            fields = {"time": at, "level": level, "event": said} | fields | ({"exception": raised} if raised else {})
+            return json.dumps(fields, default=str)
+        text = " ".join([f"{level:7}", said, *(f"{key}={value}" for key, value in fields.items())])
+        return f"{text}\n{raised}" if raised else text
 
 
 def configure(kind: str) -> None:
     """Send the logs of the service and of uvicorn to standard error; `kind` is "json" or "text"."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines() if kind == "json" else TextLines())
+    handler.setFormatter(Lines(kind))
     for name, level in (("spikesight", logging.INFO), ("uvicorn.error", logging.WARNING)):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False

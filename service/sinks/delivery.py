@@ -6,7 +6,7 @@ import threading
 import uuid
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from itertools import count
 from pathlib import PurePath
 from typing import Any
@@ -34,7 +34,7 @@ class Delivery:
         self.name, self._sink, self._pause_s, self._most = name, sink, pause_s, most
         self.n_sent = self.n_dropped = 0
         self._waiting: deque[dict[str, Any]] = deque()
-        self._sending = self._full = False  # whether a record is with the sink; whether one was dropped since the last
+        self._full = False  # whether a record was dropped since the last was taken
         self._changed, self._closing = threading.Condition(), threading.Event()
         self._sender = threading.Thread(target=self._send, name=f"sender to {name}", daemon=True)
         self._sender.start()
@@ -42,16 +42,17 @@ class Delivery:
     @property
     def n_waiting(self) -> int:
         """Number of records that the sink has not taken yet."""
-        return len(self._waiting) + self._sending
+        return len(self._waiting)
 
     def post(self, record: dict[str, Any]) -> None:
         """Queue a JSON-serialisable record to be sent. Callable from any thread; takes a microsecond."""
+        begins = False
         with self._changed:
-            if begins := len(self._waiting) >= self._most:
-                self._waiting.popleft()
+            self._waiting.append(record)
+            if len(self._waiting) > self._most + 1:
+                del self._waiting[1]  # the first is with the sink
                 self.n_dropped += 1
                 begins, self._full = not self._full, True
-            self._waiting.append(record)
             self._changed.notify()
         if begins:
             log.warning("%d predictions to %s wait: the oldest are dropped", self._most, self.name)
@@ -66,7 +67,6 @@ class Delivery:
             left = self.n_waiting
             self.n_dropped += left
             self._waiting.clear()
-            self._sending = False
         if left:
             log.warning("%d predictions to %s are lost: it did not take them before the end", left, self.name)
 
@@ -78,10 +78,11 @@ class Delivery:
                     self._changed.wait_for(lambda: self._waiting or self._closing.is_set())
                     if not self._waiting:
                         return
-                    record, self._sending = self._waiting.popleft(), True
+                    record = self._waiting[0]
                 if not self._deliver(message_of(record)):
                     return
-                self._sending = False
+                with self._changed, suppress(IndexError):  # what waits at the end is given up
+                    self._waiting.popleft()
 
     def _deliver(self, message: Message) -> bool:
         """Send a message until it is accepted or refused; return False at shutdown."""

@@ -9,7 +9,6 @@ function from an address to a sink.
 """
 
 import base64
-import binascii
 import errno
 import hmac
 import http.client
@@ -19,9 +18,8 @@ import ssl
 import string
 import time
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote, unquote, urlsplit
 
@@ -50,7 +48,6 @@ class SinkRefused(Exception):
 TIMEOUT_S = 10.0  # for connecting, and for each silence of the receiver
 PORTS = {"mqtt": 1883, "mqtts": 8883}
 NO_NAME = frozenset("+#\0")  # characters that a topic to publish to must not contain
-DISCONNECTED = -1  # queued instead of a message's number when the connection has ended
 
 
 class Mqtt:
@@ -71,32 +68,27 @@ class Mqtt:
         except ImportError:
             raise SinkError("mqtt:// needs paho-mqtt: pip install 'spikesight[mqtt]'") from None
         self._client: Any = None
-        self._acknowledged: SimpleQueue[int] = SimpleQueue()  # numbers of acknowledged messages, or DISCONNECTED
 
     def send(self, message: Message) -> None:
         """Publish and wait until the broker has acknowledged. Raises SinkLost."""
+        why = "it refuses, or sends no acknowledgement"
         try:
             self._client = self._client or self._connected()
-            number = self._client.publish(self._topic, message.body, qos=1).mid
-            while (acknowledged := self._acknowledged.get(timeout=TIMEOUT_S)) not in (number, DISCONNECTED):
-                pass
-        except (OSError, Empty) as error:
-            acknowledged, reason = DISCONNECTED, f"does not answer ({type(error).__name__})"
-        else:
-            reason = "has ended the connection, or refused it"
-        if acknowledged == DISCONNECTED:
-            self.close()
-            raise SinkLost(f"the broker {self._host} {reason}")
+            published = self._client.publish(self._topic, message.body, qos=1)
+            published.wait_for_publish(TIMEOUT_S)
+            if published.is_published():
+                return
+        except (OSError, RuntimeError) as error:  # paho's own for a connection that has ended
+            why = type(error).__name__
+        self.close()
+        raise SinkLost(f"the broker {self._host} does not answer ({why})")
 
     def _connected(self) -> Any:
-        acknowledged = self._acknowledged = SimpleQueue()  # a new queue, for this client only
         client = self._library.Client(self._library.CallbackAPIVersion.VERSION2, reconnect_on_failure=False)
         if self._user is not None:
             client.username_pw_set(unquote(self._user), unquote(self._password or ""))
         if self._secure:
             client.tls_set()
-        client.on_publish = lambda _client, _userdata, number, *_: acknowledged.put(number)
-        client.on_disconnect = lambda *_: acknowledged.put(DISCONNECTED)
         client.connect_timeout = TIMEOUT_S
         client.connect(self._host, self._port, keepalive=30)
         client.loop_start()
@@ -156,18 +148,10 @@ class Webhook:
 
 
 def key_of(secret: str) -> bytes:
-    """Return the signing key: the decoded base64 of `whsec_...`, else the secret's bytes. Raises SinkError.
-
-    >>> key_of("whsec_MDEyMzQ1Njc4OWFiY2RlZg=="), key_of("0123456789abcdef")
-    (b'0123456789abcdef', b'0123456789abcdef')
-    """
-    try:
-        key = base64.b64decode(secret[6:], validate=True) if secret.startswith("whsec_") else secret.encode()
-    except binascii.Error:
-        raise SinkError(f"{SECRET} begins with whsec_ and is not base64 behind it") from None
-    if len(key) < 16:
+    """Return the signing key: the secret's bytes. Raises SinkError."""
+    if len(secret) < 16:
         raise SinkError(f"webhooks are signed: set {SECRET} to 16 characters or more, such as openssl rand -hex 24")
-    return key
+    return secret.encode()
 
 
 def signed(message: Message, key: bytes, at_s: int) -> dict[str, str]:
@@ -205,14 +189,9 @@ class JsonLinesFile:
         """Append a line completely or not at all, even on a full disk."""
         with self.path.open("ab", buffering=0) as file:
             before = os.fstat(file.fileno()).st_size
-            try:
-                taken = file.write(line)
-                if taken != len(line):
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            except OSError:
-                with suppress(OSError):  # a pipe
-                    file.truncate(before)
-                raise
+            if file.write(line) != len(line):
+                file.truncate(before)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def send(self, message: Message) -> None:
         try:

@@ -34,14 +34,6 @@ class Head:
     report: dict[str, Any]
 
 
-def write(folder: Path, network: TaughtNetwork, card: Card) -> None:
-    """Write a model into a folder, atomically. Raises ServiceError 507 if the folder cannot be written."""
-    try:
-        save(folder, network, card)
-    except OSError:
-        raise ServiceError(507, "the model cannot be written: free space where models are saved") from None
-
-
 def archive(name: str, network: TaughtNetwork, card: Card) -> bytes:
     """Return a ZIP file with the model in the folder `name`. Raises ServiceError 507."""
     packed = io.BytesIO()
@@ -75,7 +67,10 @@ class SavedModels:
         there = entries(folder)
         if folder / name not in there and len(there) >= MAX_SAVED:
             raise ServiceError(409, f"{MAX_SAVED} models are saved already: remove one first")
-        write(folder / name, head.network, head.card)
+        try:
+            save(folder / name, head.network, head.card)
+        except OSError:
+            raise ServiceError(507, "the model cannot be written: free space where models are saved") from None
         self._registry.add(Classifier.load(folder / name), folder / name)
 
     def remove(self, name: str) -> None:

@@ -62,8 +62,8 @@ def test_pixels_are_those_of_the_emulator(size: SensorSize, pixels: PixelModel, 
     emulator.push(np.zeros(shape, np.uint8), 0)
     assert emulator.now is not None
     assert np.array_equal(emulator.now.reference, start)  # ln I of black is 0
-    assert np.array_equal(emulator._on, on)
-    assert np.array_equal(emulator._off, off)
+    assert np.array_equal(emulator.on, on)
+    assert np.array_equal(emulator.off, off)
 
 
 def test_the_module_is_what_the_sources_give(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ BUDGET = {
 }
 """Lines that hold code (product, tests), raw lines, and words of Markdown. Lower a row when you delete."""
 
-MOST_SETTINGS = {"training": 53, "service": 24}
+MOST_SETTINGS = {"training": 50, "service": 24}
 
 
 @pytest.mark.parametrize("name", BUDGET)

@@ -1,9 +1,9 @@
 """The seed paper as one command: an ANN, the same shape trained directly with spikes, the ANN converted, and STDP.
 
-Every measurement is a job whose result is stored in the output folder under the hash of its inputs. So an interrupted
-comparison continues where it stopped, and a changed setting repeats only what it affects. All accuracies are on test
-images, with counts. Nothing is chosen by them: direct networks are chosen by a validation split, conversions on
-held-out training images, and everything else uses its last epoch.
+Every measurement is a job whose result is stored in the output folder under a hash of settings, pictures and weights,
+so that an interrupted comparison continues where it stopped. All accuracies are on test images, with counts. Nothing is
+chosen by them: direct networks are chosen by a validation split, conversions on held-out training images, all else
+uses its last epoch.
 """
 
 import hashlib
@@ -13,9 +13,9 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -37,7 +37,7 @@ from spikesight.models.neurons.surrogate import SURROGATES
 from spikesight.training.compare.ann import Stepwise, ann_settings, fit_ann, hits, prepare
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import load_data
-from spikesight.training.data.images import IMAGES, Images, Pictures, load_images
+from spikesight.training.data.images import Images, Pictures, load_images
 from spikesight.training.data.load import count_named_read
 from spikesight.training.run.loop import Run
 from spikesight.training.run.report import write_whole
@@ -45,7 +45,7 @@ from spikesight.training.step.batches import evaluation_input
 
 METERED = 16  # images to count operations on
 LONG = 500  # no operations are counted in runs of more steps
-VERSION = 4  # of the results on disk
+VERSION = 5  # of the results on disk
 Say = Callable[[str], None]
 
 
@@ -151,33 +151,6 @@ def say(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def digest(key: Any) -> str:
-    """Return a hash of twelve hexadecimal digits of a value that JSON can hold."""
-    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
-
-
-class Store:
-    """Store of jobs' curves as JSON files, by name and by a hash of the job's inputs."""
-
-    def __init__(self, folder: Path, report: Say = say) -> None:
-        self.folder, self.say = folder / "results", report
-        self.folder.mkdir(parents=True, exist_ok=True)
-
-    def get(self, name: str, key: dict[str, Any], job: Callable[[], Curve]) -> Curve:
-        """Return the stored result; if there is none, run the job and store its result."""
-        path = self.folder / f"{name.replace('/', '-')}-{digest([VERSION, name, key])}.json"
-        if path.is_file():
-            self.say(f"{name}: kept")
-            return TypeAdapter(Curve).validate_json(path.read_text())
-        self.say(f"{name} ...")
-        begin = time.monotonic()
-        found = job()
-        write_whole(path, json.dumps(asdict(found)) + "\n")
-        words = f"{found.at(found.steps):.2f} % of {found.images} at T = {found.steps}"
-        self.say(f"{name}: {words} ({time.monotonic() - begin:.0f} s)")
-        return found
-
-
 def cost_of(report: Report) -> Cost:
     """Return the counts of a report that a comparison stores."""
     work = report.work
@@ -205,48 +178,55 @@ class Comparison:
         direct = f"({'|'.join(IMAGE_ENCODERS)})/({'|'.join(SURROGATES)})/[1-9][0-9]*"
         if wrong := [spec for spec in config.direct if not re.fullmatch(direct, spec)]:
             raise ValueError(f"--direct is encoding/surrogate/T, such as direct/arctan/4, not {wrong[0]}")
-        self.config, self.folder = config, Path(config.output)
-        self.weights_hash = hashlib.sha256(Path(config.weights).read_bytes()).hexdigest() if config.weights else ""
-        self.store = Store(self.folder, report)
+        self.config, self.folder, self.say = config, Path(config.output), report
         self.data: Pictures = load_images(config.data, Path(config.root))
+        self.identity = self._identity()
         self.train, self.held = self.data.train.split(config.held, config.seed)
         self.calibration = self.prepared(self.train.subset(config.calibration, config.seed))
         self.test = self.data.test.shuffled(config.seed)
         self.converted = cache(self._converted)
 
-    @cached_property
-    def pictures_hash(self) -> str:
-        """Hash of all pictures and labels: another folder may have this one's name and size."""
-        parts = [part for of in (self.data.train, self.data.test) for part in (of.pixels, of.labels)]
-        return hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()
+    def _identity(self) -> str:
+        """Return a hash of settings, pictures and weights, wherever these lie: twelve hexadecimal digits."""
+        c, parts = self.config, [part for of in (self.data.train, self.data.test) for part in (of.pixels, of.labels)]
+        settings = replace(c, data=self.data.name, root="", output="", weights="")
+        weights = Path(c.weights).read_bytes() if c.weights else b""
+        whole = b"".join([f"{VERSION} {settings}".encode(), weights, *(part.tobytes() for part in parts)])
+        return hashlib.sha256(whole).hexdigest()[:12]
+
+    def kept(self, name: str, job: Callable[[], Curve]) -> Curve:
+        """Return the stored result; if there is none, run the job and store its result."""
+        path = self.folder / "results" / f"{name.replace('/', '-')}-{self.identity}.json"
+        if path.is_file():
+            self.say(f"{name}: kept")
+            return TypeAdapter(Curve).validate_json(path.read_text())
+        self.say(f"{name} ...")
+        begin = time.monotonic()
+        found = job()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, json.dumps(asdict(found)) + "\n")
+        words = f"{found.at(found.steps):.2f} % of {found.images} at T = {found.steps}"
+        self.say(f"{name}: {words} ({time.monotonic() - begin:.0f} s)")
+        return found
 
     def prepared(self, images: Images) -> Tensor:
         return prepare(images.pixels, self.data.mean, self.data.std)
 
-    def data_key(self) -> dict[str, Any]:
-        sizes = [len(self.train), len(self.held), len(self.test)]
-        key = {"data": self.data.name, "sizes": sizes, "seed": self.config.seed}
-        return key if self.config.data in IMAGES else {**key, "pictures": self.pictures_hash}
-
     # --- the ANN ---
-
-    def ann_key(self) -> dict[str, Any]:
-        c = self.config
-        key: dict[str, Any] = {**self.data_key(), "network": c.network, "weights": self.weights_hash}
-        return key if c.weights else {**key, "epochs": c.ann_epochs, "images": c.train_images}
 
     def ann(self) -> tuple[nn.Module, Curve]:
         """Return the trained ANN and its result on all test images."""
-        path = self.folder / f"ann-{digest(self.ann_key())}.safetensors"
+        path = self.folder / f"ann-{self.identity}.safetensors"
 
         def job() -> Curve:
             network = self._train_ann()
+            self.folder.mkdir(parents=True, exist_ok=True)
             save_file({k: v.contiguous() for k, v in network.state_dict().items()}, path)
             right = self.right(network, self.test)
             macs = dense_macs(Stepwise(network), *self.test.pixels.shape[1:])
             return Curve(method="ANN", correct=[right], images=len(self.test), work={"1": Cost(macs)})
 
-        result = self.store.get("ann", self.ann_key(), job)
+        result = self.kept("ann", job)
         return build_for(self.config.network, read_state(path)), result
 
     def right(self, ann: nn.Module, images: Images) -> int:
@@ -261,18 +241,12 @@ class Comparison:
         flip = self.train.pixels.shape[1] == 3
         network = ANNS[c.network].build(self.train.pixels.shape[1], len(data.classes))
         settings = ann_settings(c.ann_epochs, shift=4 if flip else 2, flip=flip, seed=c.seed)
-        return fit_ann(
-            network, self.train.subset(c.train_images, c.seed), data.mean, data.std, settings, self.store.say
-        )
+        return fit_ann(network, self.train.subset(c.train_images, c.seed), data.mean, data.std, settings, self.say)
 
     # --- conversion ---
 
     def _converted(self, ann: nn.Module, method: str) -> ConvertedNetwork:
         return convert(ann, list(self.calibration.split(64)), method, steps=self.config.aim, seed=self.config.seed)
-
-    def conversion_key(self, method: str) -> dict[str, Any]:
-        c = self.config
-        return {**self.ann_key(), "method": repr(METHODS[method]), "aim": c.aim, "calibration": c.calibration}
 
     def trial(self, ann: nn.Module, method: str) -> Curve:
         """Test a method, converted for T = aim, on held-out training images."""
@@ -280,7 +254,7 @@ class Comparison:
 
     def conversion(self, ann: nn.Module, method: str, steps: int, count: int) -> Curve:
         """Measure accuracy at every T of one run over `count` test images, and operations at a few T of short runs."""
-        return self._curve(ann, method, steps, self.test[:count], f"convert/{method}/{steps}")
+        return self._curve(ann, method, steps, self.test[:count], f"convert/{method}/{steps}/{count}")
 
     def _curve(self, ann: nn.Module, method: str, steps: int, images: Images, name: str) -> Curve:
         def job() -> Curve:
@@ -293,7 +267,7 @@ class Comparison:
                 work={} if steps > LONG else costs(network, x[:METERED], steps),
             )
 
-        return self.store.get(name, {**self.conversion_key(method), "steps": steps, "images": len(images)}, job)
+        return self.kept(name, job)
 
     # --- direct training ---
 
@@ -304,19 +278,17 @@ class Comparison:
         channels, height, width = test.pixels.shape[1:]
         settings = TrainConfig(
             data=c.data, root=c.root, network=c.network, encoding=encoding, surrogate=surrogate, steps=int(steps),
-            height=height, width=width, channels=channels,
+            height=height, width=width,
             epochs=c.direct_epochs, batch_size=128, lr=4e-3, warmup_epochs=0.3, ema=0.995, loss="tet",
             seed=c.seed, device="cpu", rotate=0.0, drop=0.0, flip=channels == 3,
             cache=str(self.folder / "cache"), output=str(self.folder),
         )  # fmt: skip
-        decisive = vars(replace(settings, root="", cache="", output=""))
-        training = {**self.data_key(), "settings": decisive, "images": c.train_images}
 
         def job() -> Curve:
             data = load_data(settings)
             rows = np.random.default_rng(c.seed).permutation(len(data.train))[: c.train_images]
             data = replace(data, train=data.train.take(np.sort(rows)))
-            folder = self.folder / f"direct-{spec.replace('/', '-')}-{digest(training)}"
+            folder = self.folder / f"direct-{spec.replace('/', '-')}-{self.identity}"
             run = Run(data, folder)
             if run.progress_path.is_file():
                 run.resume()
@@ -331,7 +303,7 @@ class Comparison:
                 work = {steps: cost_of(measure(network, evaluation_input(stored[:METERED], data.contract)))}
             return Curve(method=spec, correct=correct.tolist(), images=len(test), work=work)
 
-        return self.store.get(f"direct/{spec}", {**training, "test": c.images}, job)
+        return self.kept(f"direct/{spec}", job)
 
     # --- STDP ---
 
@@ -348,8 +320,7 @@ class Comparison:
             method = f"{c.stdp_neurons} neurons, {len(train)} images, seed {seed}"
             return Curve(method=method, correct=[right], images=len(test))
 
-        key = {**self.data_key(), "neurons": c.stdp_neurons, "images": c.stdp_images, "seed": seed, "test": c.images}
-        return self.store.get(f"stdp/{seed}", key, job)
+        return self.kept(f"stdp/{seed}", job)
 
     def run(self) -> Results:
         """Run all jobs and write results.json."""

@@ -77,17 +77,7 @@ def _list_idx(root: Path, name: str, labels: tuple[str, ...]) -> ImageSet:
     return ImageSet(name, labels, *sets)
 
 
-def list_mnist(root: Path) -> ImageSet:
-    """Read MNIST (LeCun et al. 1998): 60000 training and 10000 test images, 28 x 28."""
-    return _list_idx(root, "mnist", tuple("0123456789"))
-
-
 FASHION = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
-
-
-def list_fashionmnist(root: Path) -> ImageSet:
-    """Read Fashion-MNIST (Xiao et al. 2017): 60000 training and 10000 test images, 28 x 28."""
-    return _list_idx(root, "fashionmnist", FASHION)
 
 
 def _list_cifar(root: Path, kind: str) -> ImageSet:
@@ -111,8 +101,8 @@ def _list_cifar(root: Path, kind: str) -> ImageSet:
 
 
 IMAGES: dict[str, Callable[[Path], ImageSet]] = {
-    "mnist": list_mnist,
-    "fashionmnist": list_fashionmnist,
+    "mnist": partial(_list_idx, name="mnist", labels=tuple("0123456789")),  # LeCun et al. 1998, 28 x 28
+    "fashionmnist": partial(_list_idx, name="fashionmnist", labels=FASHION),  # Xiao et al. 2017, 28 x 28
     "cifar10": partial(_list_cifar, kind="CIFAR10"),
     "cifar100": partial(_list_cifar, kind="CIFAR100"),
 }

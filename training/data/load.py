@@ -91,7 +91,7 @@ def _list_pictures(config: TrainConfig) -> ImageSet:
     size = kept = config.height or side, config.width or side
     if named:
         kept = size[0] * 8 // 7, size[1] * 8 // 7
-    found = list_pictures(path, "imagenet" if named else path.resolve().name, *kept, config.channels or 3)
+    found = list_pictures(path, "imagenet" if named else path.resolve().name, *kept, 3)
     return replace(found, input_size=size, own=not named)
 
 

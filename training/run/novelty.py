@@ -155,12 +155,9 @@ def distance_weight(data: Data) -> float:
 
 
 def augmenting(data: Data) -> Prepare:
-    """Return a function that augments all samples as the training did some, since they are in distribution.
-
-    It adds no stray events: the filter removes them, and with them anything scattered would be in distribution.
-    """
-    config, generator = replace(data.config, noise=0.0), seeded(data.config.seed, 3)
-    return partial(training_input, config=config, contract=data.contract, generator=generator)
+    """Return a function that augments all samples as the training did some, since they are in distribution."""
+    generator = seeded(data.config.seed, 3)
+    return partial(training_input, config=data.config, contract=data.contract, generator=generator)
 
 
 def run_windows(forward: Forward, parts: list[Part], contract: Contract) -> Windows:

@@ -13,39 +13,15 @@ from spikesight.training.config import TrainConfig
 
 
 def augment(frames: Tensor, config: TrainConfig, generator: torch.Generator) -> Tensor:
-    """Augment event frames, float [N, T, C, H, W], as the settings say: geometry, speed, polarity, EventDrop, noise."""
+    """Augment event frames, float [N, T, C, H, W], as the settings say: geometry, polarity, EventDrop."""
     if config.rotate or config.shift or config.flip or config.scale:
         n, t, c, h, w = frames.shape
         matrix = motions(n, (h, w), (h, w), config, generator)
         moved = sample(frames.flatten(1, 2), matrix, (h, w), "nearest")
         frames = moved.view(n, t, c, h, w)
-    if config.speed > 1:
-        frames = change_speed(frames, config.speed, generator)
     if config.swap:
         frames = swap_polarity(frames, generator)
-    if config.drop:
-        frames = drop_events(frames, config.drop, generator)
-    return add_noise(frames, config.noise, generator) if config.noise else frames
-
-
-def add_noise(frames: Tensor, highest: float, generator: torch.Generator) -> Tensor:
-    """Add a stray event to random cells of each sample; the share of cells is uniform in [0, `highest`] a sample."""
-    share = _uniform(len(frames), 0, highest, generator).view(-1, 1, 1, 1, 1)
-    return frames.maximum((torch.rand(frames.shape, generator=generator) < share).to(frames))
-
-
-def change_speed(frames: Tensor, most: float, generator: torch.Generator) -> Tensor:
-    """Play each sample up to `most` times as fast or as slow; an event's time is uniform within its bin."""
-    n, t = frames.shape[:2]
-    times = (_uniform(n, -1, 1, generator) * math.log(most)).exp()
-    lit = frames.nonzero()
-    within = torch.rand(len(lit), generator=generator).to(frames.device)
-    step = ((lit[:, 1] + within) / times.to(frames.device)[lit[:, 0]]).long()
-    played = torch.zeros_like(frames)
-    kept = step < t
-    sample, _, *cell = lit[kept].T
-    played[(sample, step[kept], *cell)] = frames[tuple(lit[kept].T)]
-    return played
+    return drop_events(frames, config.drop, generator) if config.drop else frames
 
 
 def swap_polarity(frames: Tensor, generator: torch.Generator) -> Tensor:

@@ -16,7 +16,7 @@ from spikesight.app import cli
 from spikesight.app.webcam import demo as webcam
 from spikesight.app.webcam.counting import Counting
 from spikesight.app.webcam.demo import Demo, NoDisplay, Window, line_of
-from spikesight.app.webcam.overlay import DECAY_US, GROUND, PALETTE, Surface, draw, luminance, paint
+from spikesight.app.webcam.overlay import DECAY_US, GROUND, PALETTE, Surface, draw, linear, paint
 from spikesight.encoders.events import SensorSize, empty_events, make_events
 from spikesight.encoders.sources.chunks import Chunk, Source, open_source
 from spikesight.models.classifier import Classifier
@@ -246,7 +246,7 @@ def test_events_off_the_picture_are_left_out() -> None:
 
 def test_no_change_of_the_events_picture_is_a_flash() -> None:
     """Of a flash, relative luminance changes by a tenth at least, or a saturated red comes or goes (WCAG 2.3.1)."""
-    light, (red, _, _) = luminance(PALETTE), (PALETTE.T / 255.0) ** 2.2
+    light, (red, _, _) = linear(PALETTE) @ [0.2126, 0.7152, 0.0722], (PALETTE.T / 255.0) ** 2.2
     assert np.ptp(light) < 0.1
     assert (red < 0.8 * ((PALETTE / 255.0) ** 2.2).sum(-1)).all()
 

@@ -11,15 +11,12 @@ from hypothesis import strategies as st
 from spikesight.encoders.emulator.noise import with_noise
 from spikesight.encoders.events import Events, EventsError, SensorSize, check_events, make_events
 from spikesight.encoders.preprocess.filters import (
-    FILTERS,
     FROM_HZ,
     GATE_FRESH,
     GATE_US,
     BackgroundActivity,
     HotPixels,
     NoiseGate,
-    Refractory,
-    parse_filters,
 )
 from spikesight.encoders.preprocess.pool import Pool, pools
 from tests.support.inputs.samples import some_events
@@ -29,16 +26,6 @@ SIZE = SensorSize(24, 16)
 
 def random_events(n: int, seed: int, span_us: int = 200_000) -> Events:
     return some_events(n, span_us, seed, (SIZE.width, SIZE.height))
-
-
-def refractory(events: Events, time_us: int) -> list[bool]:
-    passed: dict[tuple[int, int], int] = {}
-    keep = []
-    for t, x, y, _ in events.tolist():
-        keep.append(t - passed.get((x, y), -(10**9)) >= time_us)
-        if keep[-1]:
-            passed[x, y] = t
-    return keep
 
 
 def background(events: Events, time_us: int) -> list[bool]:
@@ -56,17 +43,14 @@ def test_they_equal_the_plain_reference(time_us: int) -> None:
     events = random_events(3000, 1)
     events["t"] -= events["t"] % 100  # some are just as far apart as may be
     before = events.copy()
-    assert np.array_equal(Refractory(SIZE, time_us)(events), events[refractory(events, time_us)])
     assert np.array_equal(BackgroundActivity(SIZE, time_us)(events), events[background(events, time_us)])
     assert np.array_equal(events, before)
 
 
 MAKERS: dict[str, Callable[[], Any]] = {
-    "refractory": lambda: Refractory(SIZE, 9_000),
     "gate": lambda: NoiseGate(SIZE, 2_000, from_hz=20.0),
     "background": lambda: BackgroundActivity(SIZE, 2_000),
     "hot": lambda: HotPixels(SIZE, 50_000, deviations=1.0),
-    "polarity": lambda: FILTERS["off"](SIZE),
 }
 
 
@@ -129,16 +113,9 @@ def test_an_edge_that_is_never_still_is_no_hot_pixel() -> None:
     assert ((kept["x"] == 15) & late).any()
 
 
-def test_filters_by_name() -> None:
-    events = random_events(2000, 5)
-    chained = np.concatenate(list(parse_filters(["refractory=5000", "on"], SIZE)([events[:900], events[900:]])))
-    expected = Refractory(SIZE, 5_000)(events)
-    assert np.array_equal(chained, expected[expected["p"]])
-    for word in ("sharpen", "hot=soon", "refractory=-1"):
-        with pytest.raises(EventsError, match="is no filter"):
-            parse_filters([word], SIZE)
+def test_a_time_is_a_microsecond_at_least() -> None:
     with pytest.raises(EventsError, match="at least one microsecond"):
-        Refractory(SIZE, 0)
+        BackgroundActivity(SIZE, 0)
 
 
 GATED = SensorSize(40, 25)

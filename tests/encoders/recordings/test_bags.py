@@ -184,7 +184,7 @@ ENDLESS = f"{COUNT} SELECT i AS id, 1 AS topic_id, x'00' AS data FROM n"
 @pytest.mark.attack(
     "recordings",
     "SQLite bags whose tables are views, virtual, computed or endless, and that would attach other files",
-    "400; two plain tables are read, no function is called, no other file opened",
+    "400; two plain tables are read, no other file is opened",
 )
 @pytest.mark.parametrize(
     ("statements", "words"),
@@ -201,7 +201,7 @@ ENDLESS = f"{COUNT} SELECT i AS id, 1 AS topic_id, x'00' AS data FROM n"
                 "CREATE TABLE messages(topic_id INTEGER, data BLOB GENERATED ALWAYS AS (zeroblob(200000000)))",
                 "INSERT INTO messages(topic_id) VALUES (1)",
             ),
-            "prohibited|longer than the file|not authorized",
+            "too big|longer than the file",
         ),
     ],
     ids=["no bag", "endless view", "virtual", "function", "empty", "computed"],

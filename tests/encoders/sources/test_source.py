@@ -31,7 +31,6 @@ from tests.support.waiting import until
         ("digit-3", "file", "digit-3", 0),
         ("digit-3?loop=1", "file", "digit-3", 0),
         ("dv://10.0.0.2:7777", "dv", "10.0.0.2", 7777),
-        ("dv+unix:///tmp/a%20b.sock", "dv+unix", "/tmp/a b.sock", 0),
         ("udp://[::1]:3333?format=t64&size=64x48", "udp", "::1", 3333),
         ("file:/a/b.raw?speed=2&loop=1", "file", "/a/b.raw", 0),
     ],

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spikesight.app.webcam.overlay import luminance
+from spikesight.app.webcam.overlay import linear
 from tests.support.chromium import Visit, Visitor, has_models, needs_chromium
 from tests.support.inputs.samples import empty_desk, face
 from tests.support.inputs.things import one_turn
@@ -56,7 +56,7 @@ def watch(seen: Visit, canvases: list[str], seconds: float) -> list[tuple[np.nda
     samples = json.loads(said)  # a text: the driver wraps every number of an array
     times = np.array([now for now, _ in samples])
     pixels = np.array([grids for _, grids in samples]).reshape(len(samples), len(canvases), -1, 3)
-    return [(times, luminance(pixels[:, n])) for n in range(len(canvases))]
+    return [(times, linear(pixels[:, n]) @ [0.2126, 0.7152, 0.0722]) for n in range(len(canvases))]
 
 
 def swing_times(times: np.ndarray, values: np.ndarray, least: float = 0.1) -> list[float]:

@@ -10,14 +10,12 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
 
 from spikesight.models.steps import Answer
-from spikesight.service.sinks import sink as module
 from spikesight.service.sinks.delivery import Deliveries, Delivery, open_deliveries
 from spikesight.service.sinks.report import Report, record_of
 from spikesight.service.sinks.sink import (
@@ -110,25 +108,12 @@ def test_a_line_is_written_wholly_or_not_at_all(tmp_path: Path) -> None:
     assert path.read_text() == "123456\nabcdef\n"
 
 
-def acknowledging(monkeypatch: pytest.MonkeyPatch, *numbers: int) -> MagicMock:
-    """A client of a broker's library that only writes down what it is asked, and whose broker acknowledges these."""
+def test_who_does_not_answer_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     library = MagicMock()
     monkeypatch.setitem(sys.modules, "paho.mqtt.client", library)
-    client = library.Client.return_value
-
-    def publish(*_: object, **__: object) -> Any:
-        for number in numbers:
-            client.on_publish("client", "data", number, "reason")
-        return SimpleNamespace(mid=7)
-
-    client.publish.side_effect = publish
-    return client
-
-
-def test_who_does_not_answer_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "TIMEOUT_S", 0.0)
-    client, sink = acknowledging(monkeypatch), Mqtt("mqtt://host/t")
-    with pytest.raises(SinkLost, match=r"the broker host does not answer \(Empty\)"):
+    client, sink = library.Client.return_value, Mqtt("mqtt://host/t")
+    client.publish.return_value.is_published.return_value = False
+    with pytest.raises(SinkLost, match=r"the broker host does not answer \(it refuses, or sends no acknowledgement\)"):
         sink.send(Message("id", b"x"))
     client.connect.side_effect = ConnectionRefusedError
     with pytest.raises(SinkLost, match=r"does not answer \(ConnectionRefusedError\)"):
@@ -270,7 +255,7 @@ def test_answers_that_are_none(answer: bytes) -> None:
         sink.send(MESSAGE)
 
 
-@pytest.mark.parametrize("secret", ["", "short", "x" * 15, "whsec_", "whsec_MDEy", "whsec_not base64 at all!"])
+@pytest.mark.parametrize("secret", ["", "short", "x" * 15])
 def test_weak_secrets_are_refused(secret: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SECRET, secret)
     with pytest.raises(SinkError, match=SECRET):

@@ -77,7 +77,7 @@ def test_an_ann_is_trained_or_taken_as_it_is(
     assert alike(network, given), "that of the file, or a fresh one of the seed"
     right = hits(network, compared.prepared(compared.test), compared.test.labels)
     assert (result.images, result.correct) == (24, [right.sum()])
-    again, _ = small(pictures, tmp_path, images=9, **words).ann()
+    again, _ = small(pictures, tmp_path, **words).ann()
     assert alike(again, network), "trained before"
     assert len(asked) == bool(epochs)
 
@@ -101,7 +101,7 @@ def test_other_weights_of_the_same_name_are_another_comparison(pictures: Path, t
     for seed, folder in ((0, "a"), (1, "b"), (1, "c")):
         (tmp_path / folder).mkdir()
         saved_ann(tmp_path / folder / "ann.pt", seed)
-        keys.append(small(pictures, tmp_path / "out", weights=str(tmp_path / folder / "ann.pt")).ann_key())
+        keys.append(small(pictures, tmp_path / "out", weights=str(tmp_path / folder / "ann.pt")).identity)
     assert keys[0] != keys[1]
     assert keys[1] == keys[2], "the same weights elsewhere"
 
@@ -110,7 +110,7 @@ def test_other_pictures_in_a_folder_of_the_same_name_are_another_comparison(tmp_
     first, same, other = (write_stripes(tmp_path / place / "mine") for place in "abc")
     picture = next((other / "test").rglob("*.png"))
     picture.write_bytes(next((other / "train").rglob("*.png")).read_bytes())
-    keys = [small(folder, tmp_path / "out").data_key() for folder in (first, same, other)]
+    keys = [small(folder, tmp_path / "out").identity for folder in (first, same, other)]
     assert keys[0] == keys[1] != keys[2]
 
 

@@ -104,8 +104,8 @@ def test_imagenet_and_any_folder_of_pictures(tmp_path: Path) -> None:
     assert data.train.frames.shape[1:] == (1, 3, 16, 16)
     assert (data.contract.height, data.contract.width) == (14, 14)
     assert len(data.test) == 16
-    folder = load_data(image_config(tmp_path, str(write_pictures(tmp_path / "mine", splits=("",))), channels=1))
-    assert folder.train.frames.shape[1:] == (1, 1, 64, 64)
+    folder = load_data(image_config(tmp_path, str(write_pictures(tmp_path / "mine", splits=("",)))))
+    assert folder.train.frames.shape[1:] == (1, 3, 64, 64)
     assert len(folder.split["test"]) == 2
     seen = {digest(tmp_path / "mine" / name) for part in ("train", "val") for name in folder.split[part]}
     assert set(folder.digests) == seen, "by which pictures of the training are known again"

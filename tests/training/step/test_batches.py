@@ -20,7 +20,7 @@ from spikesight.training.data.sets import Frames
 from spikesight.training.distributed import Processes
 from spikesight.training.run.fit import fit
 from spikesight.training.run.loop import Trainee, learning_rate, make_optimiser, update_average
-from spikesight.training.step.augment import augment, change_speed, crop_middle, drop_events, motions, move_images
+from spikesight.training.step.augment import augment, crop_middle, drop_events, motions, move_images
 from spikesight.training.step.batches import Batches, carried_state, evaluation_input, seeded
 from spikesight.training.step.losses import LOSSES, TEMPERATURE, class_weights, distillation, total_loss
 from tests.support.inputs.data_sets import small_config
@@ -34,8 +34,6 @@ CASES = {
     "swap": replace(PLAIN, swap=True),
     "scale": replace(PLAIN, scale=0.5),
     "drop": replace(PLAIN, drop=0.9),
-    "noise": replace(PLAIN, noise=0.3),
-    "speed": replace(PLAIN, speed=2.0),
     "all": TrainConfig(shift=2, rotate=10.0, scale=0.2, drop=0.5, flip=True),
 }
 AUGMENTED = pytest.mark.parametrize("config", CASES.values(), ids=list(CASES))
@@ -98,17 +96,6 @@ def test_a_scaled_crop_stays_inside_the_picture() -> None:
     assert (y[:, :, 1:-1, 1:-1] > 0.99).all()
 
 
-def test_noise_fills_up_to_its_share_of_the_cells() -> None:
-    frames = torch.zeros(64, 5, 2, 12, 12)
-    noisy = augment(frames, replace(PLAIN, noise=0.2), torch.Generator().manual_seed(0))
-    shares = noisy.mean((1, 2, 3, 4))
-    assert noisy.unique().tolist() == [0, 1]
-    assert 0.08 < float(shares.mean()) < 0.12
-    assert float(shares.max()) < 0.23
-    counts = torch.full((2, 5, 2, 12, 12), 3.0)
-    assert torch.equal(augment(counts, replace(PLAIN, noise=0.5), torch.Generator()), counts)
-
-
 def drawn(count: int, source: torch.Generator, degrees: float) -> Tensor:
     """Angles in radians, drawn evenly from as many degrees each way."""
     return (2 * torch.rand(count, generator=source) - 1) * math.radians(degrees)
@@ -144,20 +131,6 @@ def test_a_quarter_of_the_samples_each_loses_nothing_cells_a_stretch_of_time_or_
     holes = [torch.nonzero(~places) for places in by_place[rectangle]]
     sides = [(hole[-1] - hole[0] + 1).tolist() for hole in holes]
     assert all(len(hole) == rows * columns for hole, (rows, columns) in zip(holes, sides))
-
-
-def test_speed_stretches_time_by_one_factor_a_sample() -> None:
-    x = torch.zeros(64, 8, 1, 1, 8)
-    x[:, range(8), 0, 0, range(8)] = 1  # the cell of each step
-    played = change_speed(x, 2.0, generator())
-    sample, step, *_, cell = played.nonzero().T
-    assert bool((step >= cell // 2).all())
-    assert bool((step < 2 * (cell + 1)).all())
-    ends = torch.stack([step[sample == n].max() for n in range(64)])
-    assert int(ends.min()) < 5, "some are played faster and end early"
-    slowest = torch.bincount(sample, minlength=64)
-    assert int(slowest.min()) < 6, "some are slower and do not come to their end"
-    assert torch.equal(played.amax(1), (played.sum(1) > 0).to(played)), "a cell's event stays one"
 
 
 LOGITS = torch.randn(4, 3, 5, generator=torch.Generator().manual_seed(0))
