@@ -70,8 +70,8 @@ class Model:
         or real numbers from 0 to 1; a Pillow image, or a torch tensor [C, H, W]; or events from a sensor of `size`
         (width, height): a structured array with fields t (microseconds, sorted), x, y and p, in any order and of any
         numeric type. An empty array is one step without events. For a recording, `size` is only compared with the
-        file's. `objects` (1 to 8): look for up to that many things, each in its own window; the prediction's `objects`
-        lists the familiar and stable ones in reading order. Raises ValueError if it cannot be read (RecordingError) or
+        file's. `objects` (1 to 8): look for up to that many things; the prediction's `objects` lists those that have a
+        label, in reading order. Of an event camera that shows more than one thing, `nmnist` always lists them. Raises ValueError if it cannot be read (RecordingError) or
         does not suit this model, and OSError.
         """
         return self._verdict(what, size, objects).prediction
