@@ -94,3 +94,12 @@ def curve(
             correct[done : done + len(answers)] += (answers.argmax(2) == y).sum(1).numpy()
             done += len(answers)
     return Curve(correct, len(images))
+
+
+def predictions(network: ConvertedNetwork, images: Tensor, steps: int, batch: int = 32) -> Tensor:
+    """Return the mean logits [N, K] at T = steps."""
+    found, run = [], runner(network)
+    for begin in range(0, len(images), batch):
+        *_, answers = chunks(network, images[begin : begin + batch], steps, run=run)
+        found.append(answers[-1])
+    return torch.cat(found)
