@@ -22,7 +22,6 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "teach": ("commands.teach", "learn one's own classes from few recordings, in seconds"),
         "convert": ("commands.convert", "turn a trained ANN into a spiking network"),
         "import": ("commands.import_network", "make a checkpoint of another library's network, from NIR"),
-        "compare": ("commands.compare", "direct training, conversion and STDP side by side: one report"),
         "calibrate": ("commands.calibrate", "let a model say when it does not know, and how sure it is"),
         "export": ("commands.export", "write a checkpoint for other runtimes, or as a page without a server"),
         "models": ("commands.models", "the networks that training knows, with their parameter counts"),

@@ -1,4 +1,4 @@
 """Commands of `spikesight` about networks and the service, one module each.
 
-`serve`, `train`, `models`, `compare`, `convert`, `predict`, `export`, `doctor`.
+`serve`, `train`, `models`, `convert`, `predict`, `export`, `doctor`.
 """

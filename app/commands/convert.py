@@ -22,8 +22,7 @@ from spikesight.models.networks.ann import ANNS, IMAGENET, as_ann, build_for, gu
 from spikesight.models.networks.converted.graph import ConversionError
 from spikesight.models.shipped import name_of
 from spikesight.models.statistics import interval
-from spikesight.training.compare.ann import accuracy, prepare
-from spikesight.training.compare.conversion import AIMS, choose_steps, splits_of
+from spikesight.training.conversion import AIMS, accuracy, choose_steps, prepare, splits_of
 from spikesight.training.data.images import IMAGES, Images, load_images, pictures_below
 from spikesight.training.data.load import count_named_read
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from spikesight.models.networks.energy import PICOJOULES, spiking_energy
-from spikesight.models.networks.metering import measure
+from benchmarks.common.energy import PICOJOULES, spiking_energy
+from benchmarks.common.metering import measure
 from spikesight.models.statistics import interval
 
 RAPL = Path("/sys/class/powercap")
@@ -66,7 +66,7 @@ def clustered(recording: NDArray[np.int64], right: NDArray[np.bool_], by_seed: l
 
 def work(network: nn.Module, x_seq: Tensor, still: bool = False, steps: int | None = None) -> dict[str, Any]:
     """Count operations on some windows [T, N, C, H, W]: `macs` and `acs` a window, `bytes` of the weights, and
-    `microjoules` of the operations by models/networks/energy.py.
+    `microjoules` of the operations by benchmarks/common/energy.py.
     """
     report = measure(network, x_seq[:, :METERED], still=still, steps=steps)
     counted = {"macs": report.work.effective_macs, "acs": report.work.effective_acs}

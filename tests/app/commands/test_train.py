@@ -1,4 +1,4 @@
-"""Commands that train and calibrate: `train-dvs`, `compare`, `calibrate`, `teach`."""
+"""Commands that train and calibrate: `train-dvs`, `calibrate`, `teach`."""
 
 import json
 import os
@@ -12,11 +12,9 @@ import pytest
 
 import spikesight
 from spikesight.app.cli import main, train_dvs
-from spikesight.app.commands import compare
 from spikesight.app.commands.calibrate import CONTRACT, settings
 from spikesight.models.checkpoint import load, save
 from spikesight.models.contract import Card
-from spikesight.training.compare.comparison import QUICK, CompareConfig
 from spikesight.training.config import TrainConfig
 from spikesight.training.flags import to_yaml
 from spikesight.training.run.loop import TrainingError
@@ -200,32 +198,6 @@ def test_what_was_measured_is_said_and_kept(
     assert said.endswith(f"{measured['calibration_error_before']} -> {measured['calibration_error']}")
     assert main(words) == 0
     assert load(tmp_path / "m")[1].novelty is not None, "without --to the model itself"
-
-
-@pytest.mark.parametrize(
-    ("words", "changes"),
-    [
-        ("", {}),
-        ("--quick", QUICK),
-        (
-            "--quick --images 7 --direct none --stdp-seeds 4,6 --data cifar10 --long a,b,",
-            {**QUICK, "images": 7, "direct": (), "stdp_seeds": (4, 6), "data": "cifar10", "long": ("a", "b")},
-        ),
-    ],
-)
-def test_flags_win_over_quick_and_quick_over_the_defaults(
-    words: str, changes: dict, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    asked: list[CompareConfig] = []
-
-    def comparison(config: CompareConfig) -> None:
-        asked.append(config)
-        raise ValueError("that is all")
-
-    monkeypatch.setattr(compare, "Comparison", comparison)
-    assert main(["compare", *words.split()]) == 2
-    assert "that is all" in capsys.readouterr().err
-    assert asked == [replace(CompareConfig(), **changes)]
 
 
 @pytest.fixture(scope="module")

@@ -7,14 +7,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from spikesight.models.conversion.ann_to_snn import convert
-from spikesight.models.networks.energy import (
+from benchmarks.common.energy import (
     PICOJOULES,
     PICOJOULES_A_BYTE,
     ann_energy,
     spiking_energy,
 )
-from spikesight.models.networks.metering import Meter, Work, dense_macs, measure, reach
+from benchmarks.common.metering import Work, measure
+from spikesight.models.conversion.ann_to_snn import convert
+from spikesight.models.networks.metering import Meter, dense_macs, reach
 from spikesight.models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
 from spikesight.models.neurons.layers import Rectifier
 

@@ -9,16 +9,18 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks.compare import __main__ as command
+from benchmarks.compare import comparison
+from benchmarks.compare.ann import ann_settings, fit_ann
+from benchmarks.compare.comparison import QUICK, CompareConfig, Comparison, Curve
+from benchmarks.compare.report import steps_to, write_report
 from spikesight.models.contract import Card
 from spikesight.models.networks.ann import ANNS, SmallCnn
 from spikesight.models.networks.stdp import StdpConfig, StdpLayer, rates_of
 from spikesight.models.statistics import interval
-from spikesight.training.compare import comparison, conversion
-from spikesight.training.compare.ann import accuracy, ann_settings, fit_ann, hits, prepare
-from spikesight.training.compare.comparison import CompareConfig, Comparison, Curve
-from spikesight.training.compare.conversion import choose_steps, splits_of
-from spikesight.training.compare.report import steps_to, write_report
+from spikesight.training import conversion
 from spikesight.training.config import TrainConfig
+from spikesight.training.conversion import accuracy, choose_steps, hits, prepare, splits_of
 from spikesight.training.data import load_data
 from spikesight.training.data.images import Images
 from tests.support.inputs.data_sets import write_idx, write_stripes
@@ -231,3 +233,29 @@ def test_the_fewest_good_steps_or_the_best(right: tuple[int, ...], steps: int, m
     good = [found for found in right if found >= 100 * interval(99, 100)[0]]
     assert len(tried) == (right.index(good[0]) + 1 if good else len(right))
     assert said[1:] == [f"  T = {t}: {value:.2f} %" for t, value in tried.items()]
+
+
+@pytest.mark.parametrize(
+    ("words", "changes"),
+    [
+        ("", {}),
+        ("--quick", QUICK),
+        (
+            "--quick --images 7 --direct none --stdp-seeds 4,6 --data cifar10 --long a,b,",
+            {**QUICK, "images": 7, "direct": (), "stdp_seeds": (4, 6), "data": "cifar10", "long": ("a", "b")},
+        ),
+    ],
+)
+def test_flags_win_over_quick_and_quick_over_the_defaults(
+    words: str, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[CompareConfig] = []
+
+    def compared(config: CompareConfig) -> None:
+        asked.append(config)
+        raise ValueError("that is all")
+
+    monkeypatch.setattr(command, "Comparison", compared)
+    with pytest.raises(ValueError, match="that is all"):
+        command.main(words.split())
+    assert asked == [replace(CompareConfig(), **changes)]

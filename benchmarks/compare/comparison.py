@@ -23,6 +23,8 @@ from pydantic import TypeAdapter
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from benchmarks.common.metering import Report, measure
+from benchmarks.compare.ann import Stepwise, ann_settings, fit_ann
 from spikesight.encoders.image import IMAGE_ENCODERS
 from spikesight.models.checkpoint import load
 from spikesight.models.conversion.ann_to_snn import convert
@@ -30,12 +32,12 @@ from spikesight.models.conversion.methods import METHODS
 from spikesight.models.conversion.simulate import curve
 from spikesight.models.networks.ann import ANNS, build_for, read_state
 from spikesight.models.networks.converted.network import ConvertedNetwork
-from spikesight.models.networks.metering import Report, dense_macs, measure
+from spikesight.models.networks.metering import dense_macs
 from spikesight.models.networks.resnet import NETWORKS
 from spikesight.models.networks.stdp import StdpConfig, StdpLayer, rates_of
 from spikesight.models.neurons.surrogate import SURROGATES
-from spikesight.training.compare.ann import Stepwise, ann_settings, fit_ann, hits, prepare
 from spikesight.training.config import TrainConfig
+from spikesight.training.conversion import hits, prepare
 from spikesight.training.data import load_data
 from spikesight.training.data.images import Images, Pictures, load_images
 from spikesight.training.data.load import count_named_read

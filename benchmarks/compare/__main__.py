@@ -1,17 +1,18 @@
-"""`spikesight compare`: the comparison of the seed paper as one command."""
+"""The comparison of the seed paper as one command: `python -m benchmarks.compare`."""
 
 import argparse
+from collections.abc import Sequence
 from typing import get_args
 
-from spikesight.training.compare.comparison import QUICK, CompareConfig, Comparison
-from spikesight.training.compare.report import write_report
+from benchmarks.compare.comparison import QUICK, CompareConfig, Comparison
+from benchmarks.compare.report import write_report
 from spikesight.training.flags import read_settings
 
 DESCRIPTION = """Train an ANN and a spiking network of the same shape, convert the ANN in every way, train an STDP
 layer, and write one report (report.html). An interrupted comparison goes on where it stopped.
 
-  spikesight compare --data mnist --root DATA --quick
-  spikesight compare --data cifar10 --root DATA --network cifar-resnet20 --weights resnet20.th --direct none"""
+  python -m benchmarks.compare --data mnist --root DATA --quick
+  python -m benchmarks.compare --data cifar10 --network cifar-resnet20 --weights resnet20.th --direct none"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -38,9 +39,15 @@ def whole_numbers(text: str) -> tuple[int, ...]:
     return tuple(map(int, listed(text)))
 
 
-def run(args: argparse.Namespace) -> int:
-    """Train, convert and report, continuing an interrupted comparison; return the exit code."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train, convert and report, continuing an interrupted comparison."""
+    parser = argparse.ArgumentParser(description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
+    configure(parser)
+    args = parser.parse_args(arguments)
     given = {name: value for name, value in vars(args).items() if name != "quick"}
     comparison = Comparison(CompareConfig(**{**(QUICK if args.quick else {}), **given}))
     print(f"report: {write_report(comparison.run(), comparison.folder)}")
-    return 0
+
+
+if __name__ == "__main__":
+    main()

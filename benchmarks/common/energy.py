@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from spikesight.models.networks.metering import Work
+from benchmarks.common.metering import Work
 
 PICOJOULES = 4.6, 0.9  # multiply-accumulate, accumulate of float32; 45 nm (Horowitz, ISSCC 2014, as usually quoted)
 PICOJOULES_A_BYTE = 24.96  # 3.12 pJ a bit, moved between memory and the unit that computes

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -11,13 +12,31 @@ from spikesight.models.conversion.ann_to_snn import convert
 from spikesight.models.conversion.simulate import curve
 from spikesight.models.networks.converted.network import ConvertedNetwork
 from spikesight.models.statistics import interval
-from spikesight.training.compare.ann import accuracy
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import load_data
 from spikesight.training.data.images import Images, Pictures
 from spikesight.training.flags import SETTINGS, from_mapping
 
 AIMS = (4, 8, 16, 32, 64)  # T to try; the first good one is chosen
+
+
+def prepare(images: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    """Normalise uint8 images [N, C, H, W] to float32 of the same shape."""
+    shape = (1, -1, 1, 1)
+    return (torch.tensor(images).float() / 255 - torch.tensor(mean).view(shape)) / torch.tensor(std).view(shape)
+
+
+@torch.no_grad()
+def hits(network: nn.Module, x: Tensor, labels: np.ndarray, batch: int = 256) -> np.ndarray:
+    """Return which prepared images are classified correctly, bool [N]."""
+    network.eval()
+    found = torch.cat([network(part).argmax(1) for part in x.split(batch)])
+    return found.numpy() == labels
+
+
+def accuracy(network: nn.Module, x: Tensor, labels: np.ndarray, batch: int = 256) -> float:
+    """Return the accuracy on prepared images, in per cent."""
+    return 100 * float(hits(network, x, labels, batch).mean())
 
 
 def splits_of(card: Card, root: Path) -> tuple[Pictures, Images]:

@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 
 from spikesight.models.contract import Contract
@@ -58,22 +56,3 @@ def fit_ann(
     for epoch, loss in enumerate(Run(data, Path(), network=Stepwise(network)).train_alone(), 1):
         report(f"epoch {epoch}/{config.epochs}: loss {loss:.4f}")
     return network.eval()
-
-
-def prepare(images: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
-    """Normalise uint8 images [N, C, H, W] to float32 of the same shape."""
-    shape = (1, -1, 1, 1)
-    return (torch.tensor(images).float() / 255 - torch.tensor(mean).view(shape)) / torch.tensor(std).view(shape)
-
-
-@torch.no_grad()
-def hits(network: nn.Module, x: Tensor, labels: np.ndarray, batch: int = 256) -> np.ndarray:
-    """Return which prepared images are classified correctly, bool [N]."""
-    network.eval()
-    found = torch.cat([network(part).argmax(1) for part in x.split(batch)])
-    return found.numpy() == labels
-
-
-def accuracy(network: nn.Module, x: Tensor, labels: np.ndarray, batch: int = 256) -> float:
-    """Return the accuracy on prepared images, in per cent."""
-    return 100 * float(hits(network, x, labels, batch).mean())

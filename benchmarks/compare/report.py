@@ -7,11 +7,11 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from benchmarks.common.energy import CAVEATS, ann_energy, spiking_energy
+from benchmarks.common.metering import Work
+from benchmarks.compare.comparison import Curve, Results
 from spikesight.models.conversion.simulate import shown_steps
-from spikesight.models.networks.energy import CAVEATS, ann_energy, spiking_energy
-from spikesight.models.networks.metering import Work
 from spikesight.models.statistics import interval
-from spikesight.training.compare.comparison import Curve, Results
 from spikesight.training.run.report import write_whole
 
 Table = list[list[str]]
