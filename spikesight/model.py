@@ -70,9 +70,9 @@ class Model:
         or real numbers from 0 to 1; a Pillow image, or a torch tensor [C, H, W]; or events from a sensor of `size`
         (width, height): a structured array with fields t (microseconds, sorted), x, y and p, in any order and of any
         numeric type. An empty array is one step without events. For a recording, `size` is only compared with the
-        file's. `objects` (1 to 8): look for up to that many things; the prediction's `objects` lists those that have a
-        label, in reading order. Of an event camera that shows more than one thing, `nmnist` always lists them. Raises ValueError if it cannot be read (RecordingError) or
-        does not suit this model, and OSError.
+        file's. `objects` (1 to 8): look for up to that many things; the prediction's `objects` lists those that have
+        a label, in reading order. Of an event camera that shows more than one thing, `nmnist` always lists them. Raises
+        ValueError if it cannot be read (RecordingError) or does not suit this model, and OSError.
         """
         return self._verdict(what, size, objects).prediction
 

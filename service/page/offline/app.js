@@ -112,7 +112,7 @@ function begin(source, title, note, sensor = null) {
   state.source = document.body.dataset.source = source;
   state.latest = null;
   state.steps = 0;
-  network?.begin(sensor || !facts.tracker ? 0 : 1);
+  network?.begin();
   $("source-title").textContent = title;
   $("source-note").textContent = note;
   $("facts").textContent = "";

@@ -67,9 +67,8 @@ export class Network {
     return new Numbers(this.engine.memory.buffer, this.at + place, length);
   }
 
-  /** Start on another source. `kind` of input: 0 recordings, 1 frames in a window. */
-  begin(kind = 0) {
-    this.kind = kind;
+  /** Start on another source. */
+  begin() {
     this.steady = new Steady(this.facts.labels, this.facts.steady);
     this.quiet = 0;
     this.restart();
@@ -120,6 +119,6 @@ export class Network {
   judge(classes) {
     const { mean } = this.readout;
     if (!this.known) return { probabilities: softmax(mean), known: null, nothing: false };
-    return this.known.judge(mean.slice(0, classes), mean.slice(classes, -1), mean.at(-1), this.readout.recent.length, this.kind);
+    return this.known.judge(mean.slice(0, classes), mean.slice(classes, -1), mean.at(-1), this.readout.recent.length);
   }
 }

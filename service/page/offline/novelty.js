@@ -17,18 +17,17 @@ function place(whiten, features) {
 
 export class Known {
   /** facts: "known" of model.json. */
-  constructor({ kinds, slope }) {
-    this.kinds = kinds.map((kind) => ({ ...kind, placed: kind.centres.map((centre) => place(kind.whiten, centre)) }));
-    this.slope = slope;
+  constructor({ kinds: [{ centres, whiten, lines }], slope }) {
+    Object.assign(this, { whiten, lines, slope, placed: centres.map((centre) => place(whiten, centre)) });
   }
 
   get activeInputs() {
-    return this.kinds[0].lines.active.at(-1);
+    return this.lines.active.at(-1);
   }
 
-  /** Judge a window by mean logits, rates and active inputs a step, for a kind of input; return {probabilities, known, nothing}. */
-  judge(logits, rates, active, steps, kind) {
-    const { whiten, placed, lines } = this.kinds[Math.min(kind, this.kinds.length - 1)];
+  /** Judge a window by mean logits, rates and active inputs a step; return {probabilities, known, nothing}. */
+  judge(logits, rates, active, steps) {
+    const { whiten, placed, lines } = this;
     const line = Object.fromEntries(Object.entries(lines).map(([name, values]) => [name, values[Math.min(steps, values.length) - 1]]));
     const probabilities = softmax(logits, line.temperature);
     if (active < line.active) return { probabilities, known: 0, nothing: true };

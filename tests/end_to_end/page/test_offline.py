@@ -48,7 +48,7 @@ FRAMES = """async ({ frames, times }) => {
   const tracker = new FrameTracker(facts.tracker, pixels, network.engine);
   const { width, height } = tracker.size, binner = new StreamBinner(facts, width, height);
   const all = Uint8Array.from(atob(frames), (c) => c.charCodeAt(0)), size = 4 * 320 * 240, steps = [];
-  network.begin(1);
+  network.begin();
   for (let i = 0; i < times.length; i++) {
     const seen = tracker.push(all.subarray(i * size, (i + 1) * size), 320, 240, times[i]);
     for (const { x, startUs, endUs, nEvents, reset } of [...binner.push(seen), ...binner.look(times[i])]) {

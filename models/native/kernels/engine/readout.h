@@ -26,32 +26,29 @@ int64_t read_frame(const Readout& r, const Buffer& b, const T* spikes, int32_t* 
     return active;
 }
 
-// The logits of each place, linear in the mean of the spikes over its reach x reach pixels, into out [rows][columns][K];
-// sums [pixels][padded]: what each pixel adds. How many spikes are not zero.
+// The logits of each place, [rows][columns][K], linear in the mean of the spikes over its reach x reach pixels, of which the
+// middle weighs most; sums [pixels][padded]: what each pixel adds. How many spikes are not zero.
 template <typename T>
 int64_t read_places(const Readout& r, const Buffer& b, const T* spikes, float* sums, float* out) {
-    const int64_t channels = b.channels, padded = r.padded, rows = b.height - r.reach + 1, columns = b.width - r.reach + 1;
-    const int64_t half = r.reach / 2 + 1;
-    const float share = 1.0f / float(half * half * half * half);
+    const int64_t padded = r.padded, rows = b.height - r.reach + 1, columns = b.width - r.reach + 1, half = r.reach / 2 + 1;
     int64_t active = 0;
     memset(sums, 0, b.height * b.width * padded * 4);
-    for (int64_t p = 0; p < b.height * b.width; ++p)
-        for (int64_t c = 0; c < channels; ++c) {
-            const float spike = float(spikes[p * channels + c]);
-            if (spike == 0.0f) continue;
-            ++active;
-            for (int64_t k = 0; k < padded; ++k) sums[p * padded + k] += spike * r.weight[c * padded + k];
+    for (int64_t i = 0; i < b.height * b.width * b.channels; ++i) {
+        if (!spikes[i]) continue;
+        ++active;
+        const float* weight = r.weight + i % b.channels * padded;
+        const float spike = float(spikes[i]) / float(half * half * half * half);
+        for (int64_t k = 0; k < padded; ++k) sums[i / b.channels * padded + k] += spike * weight[k];
+    }
+    for (int64_t place = 0; place < rows * columns; ++place, out += r.classes) {
+        memcpy(out, r.bias, r.classes * 4);
+        for (int64_t i = 0; i < r.reach * r.reach; ++i) {
+            const int64_t y = i / r.reach, x = i % r.reach;
+            const float weight = float(std::min(y + 1, r.reach - y) * std::min(x + 1, r.reach - x));
+            const float* sum = sums + ((place / columns + y) * b.width + place % columns + x) * padded;
+            for (int64_t k = 0; k < r.classes; ++k) out[k] += weight * sum[k];
         }
-    for (int64_t place = 0; place < rows * columns; ++place)
-        for (int64_t k = 0; k < r.classes; ++k) {
-            float sum = 0.0f;
-            for (int64_t i = 0; i < r.reach * r.reach; ++i) {
-                const int64_t y = i / r.reach, x = i % r.reach;
-                const float weight = float(std::min(y + 1, r.reach - y) * std::min(x + 1, r.reach - x));
-                sum += weight * sums[((place / columns + y) * b.width + place % columns + x) * padded + k];
-            }
-            out[place * r.classes + k] = r.bias[k] + share * sum;
-        }
+    }
     return active;
 }
 

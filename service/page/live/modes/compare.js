@@ -29,7 +29,6 @@ export class Compare {
     this.rounds = null;
     this.picked = null; // names, once somebody has picked
     this.round = 0; // answers to an earlier input are late and dropped
-    this.fed = null; // the spike train of a recording
     this.drawnMs = 0;
     this.spokenMs = -SPEAK_MS;
     this.spoken = "";
@@ -159,13 +158,10 @@ export class Compare {
   /** Classify an image or a recording by each model. */
   async file(file) {
     const round = ++this.round;
-    this.fed = null;
     this.again = () => this.file(file);
     await ask(this.columns, file, state.token(), () => { this.show(); return round !== this.round; });
     this.show();
-    const train = file.type.startsWith("image/") ? null : await this.train(file);
-    if (round === this.round) this.fed = train;
-    return train;
+    return file.type.startsWith("image/") ? null : this.train(file);
   }
 
   /** Fetch the event models' input for a recording, to show it; null if no column takes events. */
@@ -177,11 +173,6 @@ export class Compare {
 
   // ---- steps
 
-  /** Show the region of interest of the first model that has one; for a recording once its picture is drawn. */
-  get window() {
-    return state.source !== "file" || this.fed ? this.columns.find(({ window }) => window)?.window : null;
-  }
-
   get longest() {
     return Math.max(1, ...this.columns.map(({ length }) => length));
   }
@@ -189,7 +180,7 @@ export class Compare {
   draw(nowMs) {
     if (!state.paused && state.source !== "file" && this.streams.length) this.events.draw(nowMs);
     else this.events.lastMs = nowMs;
-    showRoi(this.window);
+    showRoi(this.columns.find(({ window }) => window)?.window); // of the first model that has one
     if (state.source === "file" || nowMs - this.drawnMs < DRAW_MS) return;
     this.drawnMs = nowMs;
     this.show();

@@ -47,8 +47,8 @@ export class FileMode {
   }
 
   /** The region of interest of a recording's answer, once its picture is drawn. */
-  get window() {
-    return this.train && this.result.window;
+  get objects() {
+    return this.train && this.result.objects;
   }
 
   showResult() {

@@ -122,8 +122,8 @@ export class Single extends OneStream {
     if (!state.paused && state.source !== "file") events.draw(nowMs);
     else events.lastMs = nowMs;
     trace.draw();
-    showRoi(state.source === "file" ? this.files.window : latest?.steady === "nothing" ? null : latest?.window);
-    showObjects(state.source === "file" ? null : latest?.objects);
+    showRoi(state.source === "file" || latest?.steady === "nothing" ? null : latest?.window);
+    showObjects(state.source === "file" ? this.files.objects : latest?.objects);
     inside.draw(nowMs, state.paused, state.source === "sample" ? Number($("speed").value) : 1);
     if (state.source === "file") return;
     if (latest) answer.show(latest.probabilities, latest.steady, nowMs, latest.set, latest.objects?.map(({ label }) => label));

@@ -62,7 +62,6 @@ export class Column {
     this.streaming = false;
     this.text = "";
     this.took = `${body.latency_ms.toFixed(1)} ms`;
-    this.window = body.window;
     this.steps = body.steps;
   }
 
