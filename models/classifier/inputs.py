@@ -13,7 +13,7 @@ from spikesight.encoders.events import Events, SensorSize, empty_events, joined
 from spikesight.encoders.pyramid import Pyramid, pyramid_of
 from spikesight.encoders.roi.alignment import TrackingBinner, aligned_steps
 from spikesight.encoders.roi.frame_tracker import FrameTracker
-from spikesight.encoders.roi.input_filter import InputFilter, bins_of, shows_more
+from spikesight.encoders.roi.input_filter import InputFilter, bins_of
 from spikesight.encoders.roi.tracks import WindowsBinner
 from spikesight.encoders.roi.window import Window
 from spikesight.models.contract import Card, Contract
@@ -98,12 +98,12 @@ class InputPipeline:
             small = SensorSize(contract.width, contract.height)
         filter_us, drawn = (0, False) if raw else (contract.filter_us, contract.window == "drawing")
         self.contract, self.card = contract, card
-        whole = places > 0 and windows is None and not shows_more(sensor)
-        self.whole = (0.0, 0.0, float(sensor.width), float(sensor.height)) if whole else None  # box of the only window
         if windows is not None:
             self.filter = InputFilter(windows.tall, windows.tall)
         else:
             self.filter = InputFilter(sensor, small, filter_us, drawn, fixed, finds=card.view is not None and not raw)
+        whole = places > 0 and windows is None and not self.filter.view
+        self.whole = (0.0, 0.0, float(sensor.width), float(sensor.height)) if whole else None  # box of the only window
         self.windows = windows
         self.pyramid = pyramid_of(sensor) if self.filter.view and windows is None else None
         self._shown = deque[NDArray[np.uint8]](maxlen=contract.shown_bins)  # counts of the last bins of a view

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spikesight.encoders.events import SensorSize
-from spikesight.encoders.pyramid import ALIGNED, COARSER, COARSEST, FINEST, LINE, MARGIN, READ, Pyramid, pyramid_of
+from spikesight.encoders.pyramid import ALIGNED, COARSER, COARSEST, FINEST, LINE, MARGIN, READ, Level, pyramid_of
 from spikesight.encoders.roi.input_filter import LEAST_SIDE, LONGEST, shows_more
 
 LONGEST_SIDE = 1280
@@ -44,48 +44,26 @@ def test_levels_lie_apart_inside_the_atlas_each_coarser_than_the_one_before(sens
     assert longest[-1] >= COARSEST > longest[-1] / COARSER - 1
 
 
-def alone(pyramid: Pyramid, row: int, column: int) -> np.ndarray:
-    x = np.zeros((2, *pyramid.grid), np.uint8)
-    x[1, row, column] = 255
-    return pyramid.atlas(x)
-
-
-@given(views(), st.data())
-def test_a_cell_lights_one_cell_of_each_level_that_shows_the_same_of_the_sensor(
-    sensor: SensorSize, data: st.DataObject
-) -> None:
-    pyramid = pyramid_of(sensor)
-    row, column = (data.draw(st.integers(0, side - 1)) for side in pyramid.grid)
-    atlas = alone(pyramid, row, column)
-    assert not atlas[0].any()
-    lit = [one for one in pyramid.levels if round(LINE * one.factor / pyramid.levels[0].factor) <= 1]
-    assert atlas[1].sum() == len(lit)
-    middle = np.array([(row + 0.5) * sensor.height / pyramid.grid[0], (column + 0.5) * sensor.width / pyramid.grid[1]])
-    for one in lit:
-        ((y, x),) = np.argwhere(atlas[1, one.top : one.top + one.height, one.left : one.left + one.width])
-        apart = np.abs((np.array([y, x]) + 0.5) * one.factor - middle).max()
-        assert apart <= 1.5 * one.factor, "rounded to the level's cells"
+def region(one: Level) -> tuple[slice, slice]:
+    return slice(one.top, one.top + one.height), slice(one.left, one.left + one.width)
 
 
 @given(views(), st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.01, 0.5, 1.0]))
-def test_the_atlas_of_a_bin_is_that_of_its_cells_together(sensor: SensorSize, seed: int, density: float) -> None:
+def test_a_cell_is_lit_by_as_much_as_a_line_through_it_has(sensor: SensorSize, seed: int, density: float) -> None:
+    """Cell by cell of each level: what of the finest level lies in it, by where its corner falls."""
     pyramid, random = pyramid_of(sensor), np.random.default_rng(seed)
-    x = (random.random((2, *pyramid.grid)) < density).astype(np.uint8)
-    atlas, first = pyramid.atlas(255 * x), pyramid.levels[0]
-    few = max(1, round(LINE * first.factor)) - 1
-    assert not pyramid.atlas(few * x).any(), "stray events light no cell"
-    np.testing.assert_array_equal(
-        atlas[:, first.top : first.top + first.height, first.left : first.left + first.width], x
-    )
-    assert np.array_equal(pyramid.atlas((few + 1) * x), atlas), "lit or not"
-    both = pyramid.atlas(255 * x * (random.random(x.shape) < 0.5)) | pyramid.atlas(
-        255 * x * (np.arange(2) == 0)[:, None, None]
-    )
-    assert not (both & ~atlas).any()
-    area = sum(one.height * one.width for one in pyramid.levels)
-    assert atlas.max(initial=0) <= 1
-    if density == 1:
-        assert atlas.sum() == 2 * area, "every cell of a level is one of the finest's"
+    counts = random.integers(0, 5, (2, *pyramid.grid)).astype(np.uint8) * (random.random((2, *pyramid.grid)) < density)
+    atlas, (rows, columns), first = pyramid.atlas(counts), pyramid.grid, pyramid.levels[0].factor
+    lit = counts >= max(1, round(LINE * first))
+    assert np.array_equal(atlas[:, *region(pyramid.levels[0])], lit)
+    beside = np.ones(atlas.shape[1:], bool)
+    for one in pyramid.levels:
+        y, x = np.arange(rows) * one.height // rows, np.arange(columns) * one.width // columns
+        held = np.zeros((2, one.height, one.width), int)
+        np.add.at(held, (slice(None), y[:, None], x), lit)
+        assert np.array_equal(atlas[:, *region(one)], held >= max(1, round(LINE * one.factor / first)))
+        beside[region(one)] = False
+    assert not atlas[:, beside].any()
 
 
 @given(views(), st.sampled_from([(16.5, 8), (0.5, 1), (3.0, 7)]))

@@ -172,10 +172,9 @@ def test_no_two_that_are_near_are_kept_and_what_is_not_is_near_to_one_surer(sure
     assert [float(sure[at]) for at in kept] == sorted(sure[kept].tolist(), reverse=True)
     middles, sides = GRID.boxes[:, :2] + GRID.boxes[:, 2:] / 2, GRID.boxes[:, 2]
     apart = np.abs(middles[:, None] - middles[kept]).max(2) / np.maximum(sides[:, None], sides[kept])
-    among = apart[kept]
-    assert (among[~np.eye(len(kept), dtype=bool)] >= APART).all()
+    near = (apart < APART) | ((apart < BESIDE) & (sure[:, None] <= MUCH * sure[kept]))
+    assert not near[kept][~np.eye(len(kept), dtype=bool)].any()
     if most > len(kept):
-        near = (apart < APART) | ((apart < BESIDE) & (sure[:, None] <= MUCH * sure[kept]))
         assert (near & (sure[:, None] <= sure[kept])).any(1).all()
 
 

@@ -96,6 +96,15 @@ def test_an_empty_desk_is_nothing_and_then_a_digit_is_seen(seen_as: str) -> None
     assert said[-1] == "3"
 
 
+@pytest.mark.parametrize("objects", [0, 2])
+def test_before_a_camera_a_network_without_weights_for_views_sees_all_of_it_as_one_thing(objects: int) -> None:
+    model = tiny(replace(EVENT_CONTRACT, window="drawing", sensor_width=40, sensor_height=40))
+    session = Session(model, SensorSize(70, 70), objects=objects)
+    inputs = session.push(some_events(600, size=(70, 70)))
+    assert {given.x.shape for given in inputs} == {session.shape} == {EVENT_CONTRACT.shape}
+    assert {tuple(view.box for view in given.views) for given in inputs} == {((0, 0, 70, 70),) if objects else ()}
+
+
 @pytest.mark.parametrize("shift_us", [60_000_000, -10_000_000])
 def test_behind_a_long_silence_or_a_clock_that_goes_back_the_network_begins_anew(shift_us: int) -> None:
     first, second = some_events(100), some_events(100, seed=1)
