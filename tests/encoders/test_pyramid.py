@@ -60,7 +60,8 @@ def test_a_cell_is_lit_by_as_much_as_a_line_through_it_has(sensor: SensorSize, s
     for one in pyramid.levels:
         y, x = np.arange(rows) * one.height // rows, np.arange(columns) * one.width // columns
         held = np.zeros((2, one.height, one.width), int)
-        np.add.at(held, (slice(None), y[:, None], x), lit)
+        for polarity in range(2):
+            np.add.at(held[polarity], (y[:, None], x), lit[polarity])
         assert np.array_equal(atlas[:, *region(one)], held >= max(1, round(LINE * one.factor / first)))
         beside[region(one)] = False
     assert not atlas[:, beside].any()
