@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from spikesight.encoders.events import SensorSize
 
-FINEST, COARSEST = 192, 34  # cells along the longer side of the first level and, at least, of the last one
+FINEST, COARSEST = 192, 24  # cells along the longer side of the first level and, at least, of the last one
 COARSER = 2**0.5  # from one level to the next
 MARGIN, ALIGNED = 8, 8  # cells around a level; levels begin at multiples of ALIGNED, the stride of the network
 LINE = 0.5  # of a cell's side
