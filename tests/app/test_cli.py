@@ -109,9 +109,6 @@ MISTAKES = {
     "train --config small.yaml --lr -1": "must be positive",
     "train --resume nowhere": "no checkpoint",
     "train --resume auto --output nowhere": "nothing to resume in",
-    "compare --images many": "invalid int value",
-    "compare --data nowhere": "neither a folder",
-    "compare --stdp-seeds 4,many": "invalid whole_numbers value",
     **{f"convert w.pt --to to --data mnist {wrong}": "--calibration must be positive, --steps and --test not negative"
        for wrong in ("--steps -1", "--calibration 0", "--test -1")},
     **{f"export model --web to {other}": "--web goes without" for other in ("--out f", "--format nir")},

@@ -79,6 +79,6 @@ def test_what_is_read_at_a_place_has_its_middle_on_the_sensor(sensor: SensorSize
     assert middles.min() >= 0
     assert (middles < np.array([sensor.width, sensor.height]) + slack / 2).all()
     assert np.array_equal(used[:, 2], used[:, 3])
-    assert set(np.round(used[:, 2] / READ, 6)) == {round(one.factor, 6) for one in pyramid.levels}
+    assert set(np.round(used[:, 2] / READ, 6)) <= {round(one.factor, 6) for one in pyramid.levels}
     if where == (0.5, 1):
         assert len(used) == sum(one.height * one.width for one in pyramid.levels)

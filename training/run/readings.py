@@ -88,13 +88,13 @@ def read_set(
     if contract.kind == "image":
         if data not in DATA_NAMES and Path(data).is_dir() and not holds_pictures(Path(data)):
             raise ValueError(f"{classifier.name} takes images, and {data} holds none in <class>/<file>")
-        size = {"height": contract.height, "width": contract.width, "channels": contract.channels}
+        size = {"height": contract.height, "width": contract.width}
         images = list_data(replace(named, **size))
         assert isinstance(images, ImageSet)
         chosen = images.train if part == "train" else images.test or images.train
         files = chosen.frames.paths if isinstance(chosen.frames, PictureRows) else ()
         if isinstance(chosen.frames, PictureRows):  # brought to the input's size as `predict` does
-            chosen = replace(chosen, frames=replace(chosen.frames, still=contract.still))
+            chosen = replace(chosen, frames=replace(chosen.frames, still=contract.still, channels=contract.channels))
         if part == "train":
             chosen = chosen.take(chosen.stratified_rows(MOST))
         found = read_images(classifier, images.labels, chosen)

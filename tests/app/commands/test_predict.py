@@ -109,7 +109,7 @@ def test_costs_are_those_of_all_steps(model: str, take: str, capsys: Captured) -
     steps = spikesight.load(model).steps(take)
     assert answer["spikes"] == sum(step.spikes for step in steps)
     assert answer["synops"] == sum(step.synops for step in steps)
-    names = "file label best_guess known committed set risk shifted probabilities step spikes synops segments"
+    names = "file label best_guess objects known committed set risk shifted probabilities step spikes synops segments"
     assert sorted(answer) == sorted(names.split())
 
 

@@ -70,7 +70,7 @@ class Scenes:
         light, contrast, things = self._scene(draws, lag)
         draws.seek(COLUMNS - 12)
         on = torch.minimum(draws.log(0.08, 0.5), FAINT * contrast)
-        noise_hz = 25 * draws.unit() ** 2
+        noise_hz = 25 * draws.unit() ** 3
         cutoff = torch.where(draws.chance(0.5), draws.log(20, 200), torch.full((n,), 1e4))
         sensor = Sensor(
             on=on,
@@ -106,7 +106,7 @@ class Scenes:
         own = Path(unit * camera.place * moves.view(-1, 1, 1), camera.size * 0 + 1, camera.angle * 0)
         light, level = self._ground(draws, t, own)
         turned, found, contrast = draws.uniform(-0.3, 0.3), list[Things](), torch.ones(n)
-        cards, dark_ink = draws.chance(0.55), draws.chance(0.5)
+        cards, dark_ink = draws.chance(0.75), draws.chance(0.5)
         before: Things | None = None
         for digits, others in ((0.6, 0.3), (0.3, 0.25), (0.2, 0.15)):
             of, images, label = self._pictures(draws, digits, others)
@@ -128,7 +128,7 @@ class Scenes:
             alone = torch.stack([draws.log(0.5, 4), draws.log(0.5, 4)], 1)
             card = torch.stack([draws.log(0.95, 3), draws.log(0.95, 3)], 1)
             on_card, soft = cards | blank, draws.log(3, 14)
-            difference, swap = draws.log(0.15, 0.9), draws.chance(0.2) ^ dark_ink
+            difference, swap = draws.log(0.2, 0.95), draws.chance(0.2) ^ dark_ink
             base = torch.where(on_card, draws.uniform(0, 1), level)
             up = torch.where(base + difference > 1, False, torch.where(base < difference, True, swap))
             tone = torch.where(up, base + difference, base - difference).clamp(0, 1.2)
