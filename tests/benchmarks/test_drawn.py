@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.common.drawn import MOTIONS, SENSOR, motion_recording
 from benchmarks.common.filmed import filmed_recording
-from spikesight.encoders.events import Events, EventsError, SensorSize, check_events
+from spikesight.encoders.events import Events, check_events
 
 SEEDS = range(12)
 both = pytest.mark.parametrize("record", [motion_recording, filmed_recording])
@@ -35,11 +35,3 @@ def test_straight_motions_go_where_they_say(record: Callable[..., Events], motio
         early, late = events[events["t"] < 250_000], events[events["t"] > 550_000]
         way.append(np.median(late[axis]) - np.median(early[axis]) if min(len(early), len(late)) else 0.0)
     assert np.mean(way) * sign > 2
-
-
-@both
-def test_other_sensors_and_unknown_motions(record: Callable[..., Events]) -> None:
-    sensor = SensorSize(48, 30)
-    check_events(record("push", sensor, seed=1), sensor)
-    with pytest.raises(EventsError, match="no motion"):
-        record("sideways", seed=0)

@@ -63,14 +63,6 @@ def test_what_comes_out_is_a_recording_and_what_went_in_stays(row: Corruption) -
     assert len(run(row.fault, empty_events())) == 0, "nothing stays nothing"
 
 
-def test_a_higher_threshold_sums_contrast() -> None:
-    t = np.arange(60)
-    steady = make_events(t, np.full(60, 3), np.full(60, 4), np.ones(60))
-    assert 19 <= len(run(partial(faults.threshold, times=3), steady)) <= 21
-    to_and_fro = make_events(t, np.full(60, 3), np.full(60, 4), t % 2)
-    assert len(run(partial(faults.threshold, times=3), to_and_fro)) <= 1
-
-
 @pytest.mark.parametrize("hz", [50, 60])
 def test_flicker_beats_at_twice_the_mains(hz: int) -> None:
     long = make_events([0, 1_000_000], [3, 3], [3, 3], [1, 1])

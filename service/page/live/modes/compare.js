@@ -6,7 +6,7 @@ import * as server from "../net/server.js";
 import { pill } from "../panel/connection.js";
 import * as state from "../state.js";
 import { Column, originOf } from "../views/comparecolumn.js";
-import { showRoi } from "../views/roi.js";
+import { showBoxes } from "../views/roi.js";
 import { SpikeTrain } from "../views/spiketrain.js";
 import { ask, Rounds, Streaming } from "./broadcast.js";
 
@@ -99,7 +99,7 @@ export class Compare {
     this.streams = [];
     this.rounds = this.again = null;
     $("events-pane").hidden = false;
-    showRoi(null);
+    showBoxes(null);
     pill("idle");
   }
 
@@ -180,7 +180,7 @@ export class Compare {
   draw(nowMs) {
     if (!state.paused && state.source !== "file" && this.streams.length) this.events.draw(nowMs);
     else this.events.lastMs = nowMs;
-    showRoi(this.columns.find(({ window }) => window)?.window); // of the first model that has one
+    showBoxes([{ box: this.columns.find(({ window }) => window)?.window }]); // of the first model that has one
     if (state.source === "file" || nowMs - this.drawnMs < DRAW_MS) return;
     this.drawnMs = nowMs;
     this.show();

@@ -7,7 +7,7 @@ import { taskOf } from "../../shared/tasks.js";
 import { Stream } from "../net/stream.js";
 import { Connection, pill } from "../panel/connection.js";
 import * as state from "../state.js";
-import { showObjects, showRoi } from "../views/roi.js";
+import { showBoxes } from "../views/roi.js";
 import { Meters } from "../views/meters.js";
 import { Promised } from "../views/conformal.js";
 import { NetworkView } from "../../shared/pictures/network.js";
@@ -52,8 +52,7 @@ export class Single extends OneStream {
   }
 
   close() {
-    showRoi(null);
-    showObjects(null);
+    showBoxes(null);
     this.files.close();
     this.stream.close();
     pill("idle");
@@ -122,8 +121,7 @@ export class Single extends OneStream {
     if (!state.paused && state.source !== "file") events.draw(nowMs);
     else events.lastMs = nowMs;
     trace.draw();
-    showRoi(state.source === "file" || latest?.steady === "nothing" ? null : latest?.window);
-    showObjects(state.source === "file" ? this.files.objects : latest?.objects);
+    showBoxes(state.source === "file" ? this.files.objects : latest?.objects ?? (latest?.window && latest.steady !== "nothing" ? [{ box: latest.window }] : []));
     inside.draw(nowMs, state.paused, state.source === "sample" ? Number($("speed").value) : 1);
     if (state.source === "file") return;
     if (latest) answer.show(latest.probabilities, latest.steady, nowMs, latest.set, latest.objects?.map(({ label }) => label));
