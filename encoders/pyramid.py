@@ -72,6 +72,11 @@ class Pyramid:
                 out[polarity, seen] = 1
         return out.reshape(2, self.height, self.width)
 
+    def finest(self, atlas: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return the finest level of an atlas, uint8 [2, rows, columns]."""
+        one = self.levels[0]
+        return atlas[:, one.top : one.top + one.height, one.left : one.left + one.width]
+
     def boxes(self, first: float, apart: int, rows: int, columns: int) -> NDArray[np.float64]:
         """Return the boxes [rows * columns, 4] (left, top, width, height) of what is read at each place of the atlas,
         in the sensor's pixels; zeros where a place is in no level. `first`, `apart`: cells from the atlas's corner to

@@ -32,6 +32,14 @@ class Input(NamedTuple):
     views: "tuple[View, ...]" = ()  # with several windows: one view each, run separately; x is the first one's
     pyramid: Pyramid | None = None  # of which x is the atlas; None: x shows one thing
 
+    def whole(self, shape: tuple[int, int, int]) -> np.ndarray:
+        """Return x as an input of this shape [C, H, W] to a network that reads one thing: of a view, all of it."""
+        if self.pyramid is None:
+            return self.x
+        x = self.pyramid.finest(self.x)
+        rows, columns = (np.arange(n) * side // n for n, side in zip(shape[1:], x.shape[1:]))
+        return x[:, rows[:, None], columns]
+
     def windows(self) -> "tuple[View, ...]":
         """Return what the network runs: the views, or else the input itself as a view with id 0 and an empty box."""
         return self.views or (View(0, (0.0, 0.0, 0.0, 0.0), self),)

@@ -185,11 +185,11 @@ class Classifier:
         """Stream time in microseconds between two steps that are sent to clients that probe."""
         return max(EVERY_US, self.contract.bin_us)
 
-    def inside(self, x: np.ndarray, result: Step, n: int, probe: Probe) -> Inside:
+    def inside(self, given: Input, result: Step, n: int, probe: Probe) -> Inside:
         """Return stream n's input x [C, H, W] as a picture, spikes, and membranes at the place that `probe` names."""
-        runner = self.runner(x.shape)
+        runner = self.runner(given.x.shape)
         membranes = None if isinstance(probe, bool) else runner.membranes(result.state, n, *probe)
-        return Inside(brightness(x), result.fired.numpy()[n], membranes)
+        return Inside(brightness(given.whole(self.contract.shape)), result.fired.numpy()[n], membranes)
 
     def run(self, x_seq: Tensor, state: State) -> Step:
         """Run T steps of N streams, x_seq [T, N, C, H, W]; bit for bit the results of T calls of `step`."""

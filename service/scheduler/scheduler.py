@@ -59,7 +59,7 @@ def split(classifier: Classifier, result: Step, batch: list[Work], took_s: float
         windows = given.windows()
         made = merged_outcome(given, list(islice(parts, len(windows))))
         if probe and result.fired.shape[-1]:
-            made = made._replace(inside=classifier.inside(windows[0].given.x, result, n, probe))
+            made = made._replace(inside=classifier.inside(windows[0].given, result, n, probe))
         yield made
         n += len(windows)
 

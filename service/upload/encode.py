@@ -183,7 +183,11 @@ def encode_sample(classifier: Classifier, sample: Sample, encoding: str, steps: 
     contract, pixels = classifier.contract, sample.pixels
     if pixels is None or (encoding == "dvs" and contract.kind == "events"):
         inputs = inputs_of(classifier, sample, MAX_BINS)
-        return Encoded(np.stack([shrink(given.x) for given in inputs]), False, inputs)
+        return Encoded(
+            np.stack([shrink(given.pyramid.finest(given.x) if given.pyramid else given.x) for given in inputs]),
+            False,
+            inputs,
+        )
     if encoding == "dvs":
         sensor = SensorSize(SIDE, SIDE)
         events = saccade_events(pixels, sensor, contract.still, seed=0)

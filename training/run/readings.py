@@ -176,7 +176,7 @@ def _read(classifier: Classifier, number: int, inputs: Iterator[Input]) -> tuple
         if rows and 2 * len(part) < contract.steps:
             break
         frames = np.zeros((contract.steps, *contract.shape), np.uint8)
-        frames[: len(part)] = [given.x for given in part]
+        frames[: len(part)] = [given.whole(contract.shape) for given in part]
         events, measured = sum(given.n_events for given in part), measure(frames[: len(part)], contract.trained_us)
         row = number, part[0].start_us - first, events, answer.prediction.probabilities, log_counts(frames[None])[0]
         rows.append(_Window(*row, measured))

@@ -190,7 +190,7 @@ def test_any_network_steps_to_the_bits_of_the_engine(kind: str, visit: Visitor, 
     for one, step in zip(given, found):
         state = classifier.initial_state() if one.reset else state
         made = classifier.step(torch.from_numpy(one.x[None]), state, [True])
-        inside, state = classifier.inside(one.x, made, 0, True), made.state
+        inside, state = classifier.inside(one, made, 0, True), made.state
         assert step["inside"] == [inside.input.ravel().tolist(), inside.fired.tolist()]
 
 
