@@ -63,16 +63,6 @@ def test_what_comes_out_is_a_recording_and_what_went_in_stays(row: Corruption) -
     assert len(run(row.fault, empty_events())) == 0, "nothing stays nothing"
 
 
-@pytest.mark.parametrize("hz", [50, 60])
-def test_flicker_beats_at_twice_the_mains(hz: int) -> None:
-    long = make_events([0, 1_000_000], [3, 3], [3, 3], [1, 1])
-    added = run(partial(faults.flicker, hz=hz, share=0.5), long)
-    on, turns = added[added["p"]], 2 * hz
-    assert abs(len(added) / (0.5 * SENSOR.width * SENSOR.height * 2 * turns) - 1) < 0.02, "as often on as off"
-    phase = (on["t"] - long["t"][0]) * turns * 1e-6 % 1
-    assert np.mean(phase < 1000e-6 * turns) > 0.99, "within a millisecond of the rise"
-
-
 def test_rotation_turns_about_the_middle() -> None:
     line = make_events(np.arange(100), np.full(100, 30), np.full(100, 16), np.ones(100))
     made = run(partial(faults.turned, degrees=20))

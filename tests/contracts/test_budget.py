@@ -5,10 +5,10 @@ import pytest
 from tests.support.sizes import settings, sizes
 
 BUDGET = {
-    "product": 24_830,
+    "product": 24_620,
     "page, C, C++": 9_030,
-    "tests": 22_990,
-    "words": 28_520,
+    "tests": 22_985,
+    "words": 28_505,
 }
 """Lines that hold code (product, tests), raw lines, and words of Markdown. Lower a row when you delete."""
 

@@ -77,7 +77,8 @@ def test_a_recording_of_which_no_event_is_left_is_nothing(tmp_path: Path) -> Non
         write_recording(tmp_path / folder / name / "one.npz", one, SensorSize(346, 260))
     (tmp_path / "both" / "2").mkdir()
     write_recording(tmp_path / "both" / "2" / "more.npz", some_events(900, size=(34, 34)), SensorSize(34, 34))
-    for folder, count in (("both", 2), ("alone", 1)):
+    write_recording(tmp_path / "both" / "2" / "view.npz", some_events(900, size=(160, 120)), SensorSize(160, 120))
+    for folder, count in (("both", 3), ("alone", 1)):
         found = read_set(classifier, str(tmp_path / folder))
         assert (found.answers[0].label, len(found.answers)) == ("nothing", count)
         assert assess(found)["right"]["count"] == count
