@@ -72,9 +72,12 @@ class Pyramid:
                 out[polarity, seen] = 1
         return out.reshape(2, self.height, self.width)
 
-    def finest(self, atlas: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return the finest level of an atlas, uint8 [2, rows, columns]."""
-        one = self.levels[0]
+    def level(self, atlas: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+        """Return the coarsest level of an atlas whose sides are this long at least, or else the finest, uint8
+        [2, rows, columns].
+        """
+        long = [one for one in self.levels if min(one.height, one.width) >= side]
+        one = (long or self.levels[:1])[-1]
         return atlas[:, one.top : one.top + one.height, one.left : one.left + one.width]
 
     def boxes(self, first: float, apart: int, rows: int, columns: int) -> NDArray[np.float64]:

@@ -36,7 +36,7 @@ class Input(NamedTuple):
         """Return x as an input of this shape [C, H, W] to a network that reads one thing: of a view, all of it."""
         if self.pyramid is None:
             return self.x
-        x = self.pyramid.finest(self.x)
+        x = self.pyramid.level(self.x, max(shape[1:]))
         rows, columns = (np.arange(n) * side // n for n, side in zip(shape[1:], x.shape[1:]))
         return x[:, rows[:, None], columns]
 

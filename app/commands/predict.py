@@ -51,7 +51,7 @@ def _answers(classifier: "Classifier", path: Path, error_rate: float | None) -> 
         yield from stepper.steps(classifier.inputs(read_sample(path)))
         return
     rate = ERROR_RATE if error_rate is None else error_rate
-    reader, stepper = RecordingReader(path), Stepper(classifier, classifier.track(error_rate=rate))
+    reader, stepper = RecordingReader(path), Stepper(classifier, classifier.readout(error_rate=rate))
     pipeline = InputPipeline(classifier.card, reader.size)
     for given in pipeline.recording(watched(reader.packets(), path.name)):
         answer = stepper.step(given)

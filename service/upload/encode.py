@@ -184,7 +184,7 @@ def encode_sample(classifier: Classifier, sample: Sample, encoding: str, steps: 
     if pixels is None or (encoding == "dvs" and contract.kind == "events"):
         inputs = inputs_of(classifier, sample, MAX_BINS)
         return Encoded(
-            np.stack([shrink(given.pyramid.finest(given.x) if given.pyramid else given.x) for given in inputs]),
+            np.stack([shrink(given.pyramid.level(given.x, SIDE) if given.pyramid else given.x) for given in inputs]),
             False,
             inputs,
         )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from spikesight.encoders.events import Events, SensorSize, empty_events, joined
-from spikesight.models.classifier import Classifier
+from spikesight.models.classifier import Classifier, InputPipeline
 from spikesight.models.contract import Card
 from spikesight.models.novelty import NOTHING
 from spikesight.models.novelty.conformal import Conformal, Trials, fit_trials
@@ -207,11 +207,15 @@ def windows_of(classifier: Classifier, track: Track, run: Run, label: int) -> It
 
 
 def held_out(classifier: Classifier, sources: Sequence[Source]) -> list[dict[str, Any]]:
-    """Run `assess` at ERROR_RATES on up to HELD recordings of the model's classes; empty without a calibration."""
+    """Run `assess` at ERROR_RATES on up to HELD recordings of the model's classes; empty without a calibration, and of
+    views, in which nothing is committed to.
+    """
     own = [source for source in sources if source.label in classifier.labels]
     if classifier.trials is None or not own:
         return []
-    chosen = evenly(own, HELD)
+    chosen = [one for one in evenly(own, HELD) if not InputPipeline(classifier.card, packets_of(one.item)[0]).pyramid]
+    if not chosen:
+        return []
     labels = np.array([classifier.labels.index(source.label) for source in chosen])
     found: dict[float, list[Window]] = {rate: [] for rate in ERROR_RATES}
     for source, label in zip(with_progress(chosen, "committing", "recording"), labels.tolist()):
