@@ -63,16 +63,6 @@ def test_what_comes_out_is_a_recording_and_what_went_in_stays(row: Corruption) -
     assert len(run(row.fault, empty_events())) == 0, "nothing stays nothing"
 
 
-def test_rotation_turns_about_the_middle() -> None:
-    line = make_events(np.arange(100), np.full(100, 30), np.full(100, 16), np.ones(100))
-    made = run(partial(faults.turned, degrees=20))
-    assert len(made) > 0.95 * len(EVENTS)
-    moved = run(partial(faults.turned, degrees=20), line)
-    x, y = moved["x"].mean() - 19.5, moved["y"].mean() - 16.5
-    assert abs(np.degrees(np.arctan2(y, x))) == pytest.approx(20, abs=4)
-    assert np.hypot(x, y) == pytest.approx(10.5, abs=0.5)
-
-
 @pytest.mark.parametrize(
     ("fault", "added"),
     [

@@ -7,7 +7,7 @@ from tests.support.sizes import settings, sizes
 BUDGET = {
     "product": 24_620,
     "page, C, C++": 9_030,
-    "tests": 22_985,
+    "tests": 22_988,
     "words": 28_505,
 }
 """Lines that hold code (product, tests), raw lines, and words of Markdown. Lower a row when you delete."""

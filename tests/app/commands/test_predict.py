@@ -12,6 +12,8 @@ import pytest
 import spikesight
 from spikesight.app.cli import main
 from spikesight.app.commands.predict import _line
+from spikesight.encoders.events import SensorSize
+from spikesight.encoders.recordings.files import write_recording
 from spikesight.encoders.sources import samples
 from spikesight.encoders.sources.settings import write_settings
 from spikesight.models.checkpoint import save
@@ -19,7 +21,7 @@ from spikesight.models.classifier import Classifier
 from spikesight.models.novelty.profile import Profile
 from spikesight.service.stream.messages import events_in
 from tests.support.inputs.data_sets import write_idx, write_nmnist, write_takes
-from tests.support.inputs.samples import seven
+from tests.support.inputs.samples import seven, some_events
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, PREDICTION, kept, promising, tiny
 
 Captured = pytest.CaptureFixture[str]
@@ -111,6 +113,16 @@ def test_costs_are_those_of_all_steps(model: str, take: str, capsys: Captured) -
     assert answer["synops"] == sum(step.synops for step in steps)
     names = "file label best_guess objects known committed set risk shifted probabilities step spikes synops segments"
     assert sorted(answer) == sorted(names.split())
+
+
+def test_a_view_is_answered_as_in_python_and_evaluated(tmp_path: Path, capsys: Captured) -> None:
+    (tmp_path / "3").mkdir()
+    path = tmp_path / "3" / "view.npz"
+    write_recording(path, some_events(9_000, size=(160, 120)), SensorSize(160, 120))
+    (answer,) = answers(capsys, "--model", "nmnist", str(path))
+    assert answer["label"] == spikesight.load("nmnist").predict(path).label
+    assert isinstance(answer["objects"], list)
+    assert main(["evaluate", "nmnist", str(tmp_path)]) == 0
 
 
 def written(path: Path, *names: str) -> str:
