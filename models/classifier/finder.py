@@ -45,7 +45,7 @@ class Grid(NamedTuple):
 def grid_of(pyramid: Pyramid) -> Grid:
     """Return a pyramid's places."""
     rows, columns = pyramid.height // CELL - REACH + 1, pyramid.width // CELL - REACH + 1
-    boxes = pyramid.boxes(FIRST, CELL, rows, columns)
+    boxes = pyramid.boxes(FIRST, CELL, rows, columns).round(2)
     places = np.flatnonzero(boxes[:, 2])
     return Grid(places, CELL * np.stack(np.divmod(places, columns), 1), boxes[places])
 
