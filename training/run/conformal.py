@@ -213,16 +213,18 @@ def held_out(classifier: Classifier, sources: Sequence[Source]) -> list[dict[str
     own = [source for source in sources if source.label in classifier.labels]
     if classifier.trials is None or not own:
         return []
-    chosen = [one for one in evenly(own, HELD) if not InputPipeline(classifier.card, packets_of(one.item)[0]).pyramid]
-    if not chosen:
-        return []
-    labels = np.array([classifier.labels.index(source.label) for source in chosen])
-    found: dict[float, list[Window]] = {rate: [] for rate in ERROR_RATES}
-    for source, label in zip(with_progress(chosen, "committing", "recording"), labels.tolist()):
-        run = run_through(classifier, *packets_of(source.item), classifier.contract.steps)
+    labels, found = list[int](), {rate: list[Window]() for rate in ERROR_RATES}
+    for source in with_progress(evenly(own, HELD), "committing", "recording"):
+        sensor, packets = packets_of(source.item)
+        if InputPipeline(classifier.card, sensor).pyramid is not None:
+            continue
+        labels.append(classifier.labels.index(source.label))
+        run = run_through(classifier, sensor, packets, classifier.contract.steps)
         for rate, windows in found.items():
-            windows += windows_of(classifier, classifier.track(error_rate=rate), run, label)
-    return [assess(classifier, labels, windows, rate) for rate, windows in found.items()]
+            windows += windows_of(classifier, classifier.track(error_rate=rate), run, labels[-1])
+    if not labels:
+        return []
+    return [assess(classifier, np.array(labels), windows, rate) for rate, windows in found.items()]
 
 
 def assess(

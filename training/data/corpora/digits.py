@@ -131,18 +131,7 @@ class Corpus:
         lag = torch.linspace(0, seconds, k)[None] * draws.log(0.5, 2)[:, None]  # all at another speed
         light, contrast, boxes = scene(self.pictures, self.chosen[rows], draws, lag, side, self.motions)
         draws.seek(COLUMNS - 12)  # so that a sensor stays the same if scenes come to draw more
-        on = torch.minimum(draws.log(0.08, 0.5), FAINT * contrast)
-        noise_hz = 25 * draws.unit() ** 2
-        cutoff = torch.where(draws.chance(0.5), draws.log(20, 200), torch.full((n,), 1e4))
-        sensor = Sensor(
-            on=on,
-            off=on * draws.log(0.75, 1.33),
-            mismatch=draws.uniform(0, 0.12),
-            alpha=1 - torch.exp(-2 * math.pi * cutoff * seconds / k),
-            noise_hz=noise_hz * (0.05 + 1 - torch.exp(-NEIGHBOURS * noise_hz)),
-            hot=0.006 * draws.unit() ** 4,
-            lost=0.5 * draws.unit() ** 2,
-        )
+        sensor = cameras(draws, contrast, seconds / k)
         generator = torch.Generator()
         fields = [
             torch.rand(5 + 4 * bins, side, side, generator=generator.manual_seed((self.seed << 32) + int(row)))
@@ -153,6 +142,24 @@ class Corpus:
         return Filmed(pooled.view(n, bins, 2, SIDE, SIDE).byte(), boxes[:, k // bins - 1 :: k // bins])
 
 
+def cameras(draws: Draws, contrast: Tensor, instant_s: float, *, calm: int = 2, hot: float = 0.006) -> Sensor:
+    """Draw a sensor for each sample, before things of a `contrast` [n]; the higher `calm`, the rarer much noise; `hot`:
+    highest share of hot pixels.
+    """
+    on = torch.minimum(draws.log(0.08, 0.5), FAINT * contrast)
+    noise_hz = 25 * draws.unit() ** calm
+    cutoff = torch.where(draws.chance(0.5), draws.log(20, 200), torch.full((len(contrast),), 1e4))
+    return Sensor(
+        on=on,
+        off=on * draws.log(0.75, 1.33),
+        mismatch=draws.uniform(0, 0.12),
+        alpha=1 - torch.exp(-2 * math.pi * cutoff * instant_s),
+        noise_hz=noise_hz * (0.05 + 1 - torch.exp(-NEIGHBOURS * noise_hz)),
+        hot=hot * draws.unit() ** 4,
+        lost=0.5 * draws.unit() ** 2,
+    )
+
+
 def scene(
     pictures: Pictures, chosen: NDArray[np.int64], draws: Draws, t: Tensor, side: int, motions: Mapping[str, float]
 ) -> Scene:
@@ -160,7 +167,7 @@ def scene(
     n, k = t.shape
     images = torch.from_numpy(pictures.images[np.maximum(chosen, 0)]).float()[:, None] / 255
     images[torch.from_numpy(chosen < 0)] = 0
-    images = _inked(images, draws)
+    images = inked(images, draws)
     path = paths(draws, t, motions)
     shown = draws.uniform(13, 25)[:, None] / 20 * 14 * path.size  # view pixels that 14 of a picture's take
     turn = path.angle + draws.uniform(-0.3, 0.3)[:, None]
@@ -216,7 +223,7 @@ def scene(
     return Scene(light, contrast_seen, torch.cat([place * half + half, shown[..., None] * 20 / 14], 2))
 
 
-def _inked(images: Tensor, draws: Draws) -> Tensor:
+def inked(images: Tensor, draws: Draws) -> Tensor:
     """Return pictures [n, 1, 28, 28] with thicker or thinner strokes, or as they are."""
     width = draws.unit().view(-1, 1, 1, 1)
     fat = F.max_pool2d(images, 3, 1, 1)

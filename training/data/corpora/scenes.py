@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from spikesight.models.classifier.finder import WINDOW
 from spikesight.models.networks.places import CELL, FIRST, REACH
-from spikesight.training.data.corpora.digits import FAINT, NEIGHBOURS, STRAY, TEXTURE_SIDE, TEXTURES, Pictures, textures
-from spikesight.training.data.corpora.digits import _inked as inked
+from spikesight.training.data.corpora.digits import STRAY, TEXTURE_SIDE, TEXTURES, Pictures, cameras, inked, textures
 from spikesight.training.data.corpora.motion import Draws, Path, paths
-from spikesight.training.data.corpora.sensor import Sensor, film
+from spikesight.training.data.corpora.sensor import film
 
 VIEW = 64  # pixels a side
 NEAR, OFF = 4.6, 9.0  # pixels between a place's middle and a digit's, in which it shows the digit; from where not
@@ -55,7 +55,7 @@ class Scenes:
         seen, things, moved = self.filmed(number, n)
         shown = targets(things, self.steps)
         count = F.avg_pool2d(moved.float(), SPAN, CELL, divisor_override=1)[..., : shown.shape[2], : shown.shape[3]]
-        lately = torch.stack([count[:, max(0, t - 2) : t + 1].sum(1) for t in range(self.steps)])
+        lately = torch.stack([count[:, max(0, t - WINDOW + 1) : t + 1].sum(1) for t in range(self.steps)])
         shown[(shown < NONE) & (lately < VISIBLE)] = IGNORED
         return seen, shown
 
@@ -69,22 +69,11 @@ class Scenes:
         lag = torch.linspace(0, seconds, k)[None] * draws.log(0.5, 2)[:, None]
         light, contrast, things = self._scene(draws, lag)
         draws.seek(COLUMNS - 12)
-        on = torch.minimum(draws.log(0.08, 0.5), FAINT * contrast)
-        noise_hz = 25 * draws.unit() ** 3
-        cutoff = torch.where(draws.chance(0.5), draws.log(20, 200), torch.full((n,), 1e4))
-        sensor = Sensor(
-            on=on,
-            off=on * draws.log(0.75, 1.33),
-            mismatch=draws.uniform(0, 0.12),
-            alpha=1 - torch.exp(-2 * math.pi * cutoff * seconds / k),
-            noise_hz=noise_hz * (0.05 + 1 - torch.exp(-NEIGHBOURS * noise_hz)),
-            hot=0.004 * draws.unit() ** 4,
-            lost=0.5 * draws.unit() ** 2,
-        )
+        sensor = cameras(draws, contrast, seconds / k, calm=3, hot=0.004)
         fields = torch.rand(n, 5 + 4 * self.steps, self.view, self.view, generator=generator)
         seen = film(light, sensor, fields, seconds, self.steps)
         change = light[:, ::3].diff(dim=1, append=light[:, -1:]).abs()
-        return seen.transpose(0, 1).byte().contiguous(), things, change > on.view(n, 1, 1, 1)
+        return seen.transpose(0, 1).byte().contiguous(), things, change > sensor.on.view(n, 1, 1, 1)
 
     def _pictures(self, draws: Draws, digits: float, others: float) -> tuple[Tensor, Tensor, Tensor]:
         """Draw for each scene whether it has a thing, its picture [n, 1, 28, 28] and its label; some are blank."""
