@@ -8,7 +8,6 @@ run the same steps, so splitting a recording into different packets gives the sa
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from copy import deepcopy
 from dataclasses import replace
 from functools import cached_property
 from itertools import chain, islice
@@ -33,7 +32,7 @@ from spikesight.models.contract import Card, CheckpointError
 from spikesight.models.engine.engine import Engine
 from spikesight.models.networks.metering import dense_macs
 from spikesight.models.networks.origin import Origin, origin_of
-from spikesight.models.networks.places import CELL, REACH
+from spikesight.models.networks.places import CELL, REACH, for_views
 from spikesight.models.neurons.layers import neuron_names
 from spikesight.models.neurons.probe import EVERY_US, Inside, Map, Probe, brightness
 from spikesight.models.neurons.state import State, split_state, stack_states
@@ -74,7 +73,7 @@ class Classifier:
     def _seeing(self) -> nn.Module:
         """The network with its weights for views."""
         assert self.card.view is not None
-        network = deepcopy(self.network)
+        network = for_views(self.network)
         network.load_state_dict(self.card.view)
         return network
 
