@@ -149,9 +149,7 @@ class Run:
         if self.data.left_out:
             made["left_out"] = list(self.data.left_out)
         if self.data.outliers is not None:
-            from spikesight.training.data.corpora.others import KINDS  # later versions may draw further kinds
-
-            made["outliers"] = list(KINDS)
+            made["outliers"] = list(self.data.outlier_kinds)
         return Card(self.data.contract, self.data.labels, made, metrics)
 
     def train_batch(self, rows: np.ndarray, later: np.ndarray | None = None) -> tuple[float, int]:

@@ -263,8 +263,7 @@ def write_report(folder: Path, data: Data, progress: Progress, device: torch.dev
     except ValueError as error:
         say(f"not calibrated, so `known` will be null: {error}")
     card = replace(card, metrics=metrics, novelty=known, profile=profile_of(data))
-    takes = takes_of(data.config, data.val_items, data.split["train"]) if data.val_items else []
-    conformal = conformal_of(judged, card, takes)
+    conformal = conformal_of(judged, card, takes_of(data))
     save(model, network, card)
     made = Classifier.load(model)
     columns = test_columns(made, data)

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from benchmarks.corpora.digits import STRAY, TEXTURE_SIDE, TEXTURES, Pictures, cameras, inked, textures
+from benchmarks.corpora.motion import Draws, Path, paths
+from benchmarks.corpora.sensor import film
 from spikesight.models.classifier.finder import WINDOW
 from spikesight.models.networks.places import CELL, FIRST, REACH
-from spikesight.training.data.corpora.digits import STRAY, TEXTURE_SIDE, TEXTURES, Pictures, cameras, inked, textures
-from spikesight.training.data.corpora.motion import Draws, Path, paths
-from spikesight.training.data.corpora.sensor import film
 
 VIEW = 64  # pixels a side
 NEAR, OFF = 4.6, 9.0  # pixels between a place's middle and a digit's, in which it shows the digit; from where not

@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from spikesight.training.data.corpora import scenes, strokes
-from spikesight.training.data.corpora.digits import Pictures
-from spikesight.training.data.corpora.scenes import IGNORED, NONE, Scenes, Things, targets
-from spikesight.training.step.losses import places_loss
+from benchmarks.corpora import scenes, strokes
+from benchmarks.corpora.digits import Pictures
+from benchmarks.corpora.finder import places_loss
+from benchmarks.corpora.scenes import IGNORED, NONE, Scenes, Things, targets
 
 
 @pytest.fixture(scope="module")
