@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     save(args.to or folder, network, replace(card, conformal=conformal_of(network, card, takes_of(data))))
     print(
         f"{args.to or folder}: from {measured['training']} training and {measured['validation']} validation samples; "
-        f"temperatures {measured['temperatures']}, expected calibration error "
+        f"temperature {measured['temperature']}, expected calibration error "
         f"{measured['calibration_error_before']} -> {measured['calibration_error']}"
     )
     return 0

@@ -23,7 +23,6 @@ from spikesight.models.classifier.classifier import Classifier
 from spikesight.models.classifier.inputs import InputPipeline, QuietReset, sensor_of
 from spikesight.models.contract import Contract
 from spikesight.models.novelty.conformal import ERROR_RATE
-from spikesight.models.novelty.score import WEBCAM
 from spikesight.models.steps import Answer, Input, Outcome, SessionError, View
 
 MAX_FRAME_GAP_US = 1_000_000  # an image model's membranes are reset after a longer pause between frames
@@ -118,7 +117,6 @@ class Session:
         self._frames += 1
         if self.tracker is not None:
             self._resize(self.tracker.tall)
-            self.pipeline.kind = WEBCAM
             inputs = self.tick(self.tracker.resume(t_us))  # the bins of a pause show nothing
             inputs += self.push(self.tracker.push(image, t_us))
         else:
