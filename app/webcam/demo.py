@@ -17,7 +17,6 @@ from spikesight.app.webcam.overlay import Surface, draw
 from spikesight.encoders.roi.tracks import MOST
 from spikesight.encoders.sources import samples
 from spikesight.encoders.sources.chunks import Chunk, Source, open_source
-from spikesight.encoders.sources.settings import differs
 from spikesight.models.checkpoint import read_config
 from spikesight.models.classifier import Classifier, Stepper
 from spikesight.models.classifier.session import Session, inputs_of
@@ -177,8 +176,6 @@ class Demo:
         self.session = Session(self.classifier, self.source.sensor, raw=self.raw, objects=self.objects)
         self.session.settings(self.threshold, self.noise_hz)
         self.stepper = Stepper(self.classifier, self.session.track)
-        if other := differs(self.classifier.card.training.get("camera", {}), self.source.settings):
-            print(other, file=sys.stderr)
         self.surface = Surface.blank(self.session.sensor)
 
     def process(self, chunk: Chunk) -> list[Prediction]:

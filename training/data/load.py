@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from spikesight.encoders.binning import CEILINGS
 from spikesight.encoders.image import IMAGE_ENCODERS
 from spikesight.encoders.recordings.files import digest
-from spikesight.encoders.sources.settings import common
 from spikesight.models.contract import Contract
 from spikesight.training.config import TrainConfig
 from spikesight.training.data.cache import bin_items, cached, file_stamps
@@ -220,7 +219,6 @@ def _load_recordings(listing: Listing, config: TrainConfig) -> Data:
         notes=listing.notes,
         left_out=listing.left_out,
         digests=_digests(item.path for item in (*chosen["train"], *chosen["val"])),
-        camera=common(dict.fromkeys(item.path for item in chosen["train"])),
     )
 
 

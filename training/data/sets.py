@@ -146,7 +146,6 @@ class Data:
     outlier_kinds: tuple[str, ...] = ()  # what they show, for the card
     aside: tuple[Item, ...] = ()  # further recordings that calibrate prediction sets alone
     digests: tuple[str, ...] = ()  # hashes of the training and validation recordings, if they are not too many
-    camera: dict[str, Any] = field(default_factory=dict)  # camera settings that all training recordings share
 
     @classmethod
     def of(cls, dataset: Any, test: Any | None = None, **settings: Any) -> "Data":

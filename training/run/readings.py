@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from spikesight.encoders.events import Events, SensorSize, empty_events, joined
 from spikesight.encoders.recordings.files import RecordingReader, digest
 from spikesight.encoders.recordings.format import RecordingError
-from spikesight.encoders.sources.settings import common, differs
 from spikesight.models.classifier import Classifier, InputPipeline, Stepper
 from spikesight.models.classifier.verdict import Verdict
 from spikesight.models.novelty.profile import Window, compare, measure, typical
@@ -144,9 +143,7 @@ def read_recordings(classifier: Classifier, sources: Sequence[Source], change: C
     kept = [row for row in rows if row.n_events >= least] or rows
     classes = tuple(sorted({source.label for source in sources}))
     recording, begin, _, probabilities, counts, measured = zip(*kept)
-    settings = common(dict.fromkeys(source.item.path for source in sources))
-    other = differs(classifier.card.training.get("camera", {}), settings)
-    other = [other, classifier.card.profile and compare(classifier.card.profile, typical(list(measured)))]
+    other = classifier.card.profile and compare(classifier.card.profile, typical(list(measured)))
     return Readings(
         labels=classifier.labels,
         classes=classes,
@@ -159,7 +156,7 @@ def read_recordings(classifier: Classifier, sources: Sequence[Source], change: C
         counts=np.stack(counts),
         quiet=len(rows) - len(kept),
         shared=_shared(classifier, [source.item.path for source in sources]),
-        notes=tuple(filter(None, other)),
+        notes=(other,) if other else (),
         sources=tuple(sources),
     )
 
