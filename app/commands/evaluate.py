@@ -12,7 +12,6 @@ How often a model is right on a folder of recordings, or on a named set's test s
   spikesight evaluate runs/mine/model another_day/       flat files, classes or sessions, as train-dvs takes them
   spikesight evaluate nmnist nmnist --root data          a shipped model on a named set
   spikesight evaluate nmnist nmnist --root data --bin-ms 2         the same weights at steps of 2 ms
-  spikesight evaluate nmnist nmnist --root data --baselines nmnist  and ridge and RBF on counts, learnt from its Train
   spikesight evaluate runs/mine/model another_day/ --to report    confusion.csv, confusion.png, evaluation.json
 
 Every recording is answered once, as `spikesight predict` answers it. It is right if that label is its class: "unknown"
@@ -28,11 +27,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--layout", default="auto", choices=("auto", "classes", "sessions", "flat"), help="of a folder's names")
     add("--skip-bad", action="store_true", help="go on without files that cannot be read")
     add("--bin-ms", type=float, metavar="B", help="length of a step, in the model's range")
-    add(
-        "--baselines",
-        metavar="TRAIN",
-        help="beside ridge and an RBF kernel on log counts or pixels, learnt from this set or folder",
-    )
     add("--to", type=Path, metavar="FOLDER", help="write confusion.csv, confusion.png, evaluation.json")
     add("--json", action="store_true", help="one line of JSON in place of the table")
 
@@ -45,8 +39,6 @@ def _line(name: str, figures: dict[str, Any]) -> str:
 
 
 def _print(found: dict[str, Any]) -> None:
-    from spikesight.training.run.baselines import sentences
-
     if found["right"]["count"]:
         print(f"{'':20} {'right':>8}   95 % interval      {'':14} best guess right")
         print(_line("all", found))
@@ -64,12 +56,6 @@ def _print(found: dict[str, Any]) -> None:
             f"in {least:.1%} of {label}, the least\n"
             f"  {p['committed']} were committed to{soon}, {p['wrong']} wrong{doubt}"
         )
-    if "baselines" in found:
-        print(f"best guess at the ends of windows: {found['windows']['correct']} of {found['windows']['count']} right")
-    for line in sentences(found.get("baselines", [])):
-        print(line)
-    if found["reads"]:
-        print(f"read {found['reads']} times by this program: the more often a test split is read, the less it says")
     if "unknown" in found:
         u = found["unknown"]
         shown = ", ".join(f"{label} {count}" for label, count in u["shown"].items())
@@ -102,23 +88,17 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate the model, warn about doubtful data, print the figures; return the exit code."""
     from spikesight.models.classifier import Classifier
     from spikesight.models.shipped import find
-    from spikesight.training.data.load import count_named_read
-    from spikesight.training.run.assessment import assess, beside_model
+    from spikesight.training.run.assessment import assess
     from spikesight.training.run.conformal import held_out
     from spikesight.training.run.readings import read_set
 
     classifier = Classifier.load(find(args.model)).at(args.bin_ms)
     readings = read_set(classifier, args.data, args.root, args.layout, skip_bad=args.skip_bad)
-    found: dict[str, Any] = assess(readings) | {"reads": count_named_read(Path(args.root), args.data, classifier.name)}
+    found: dict[str, Any] = assess(readings)
     if tables := held_out(classifier, readings.sources):
         found["commitments"] = tables
-    if args.baselines:
-        learnt = read_set(classifier, args.baselines, args.root, args.layout, "train", skip_bad=args.skip_bad)
-        found["baselines"] = beside_model(learnt, readings)
     for line in readings.notes:
         print(line, file=sys.stderr)
-    if readings.quiet:
-        print(f"{readings.quiet} windows with next to no events are left out", file=sys.stderr)
     if readings.shared:
         names = ", ".join(readings.shared[:3]) + (", ..." if len(readings.shared) > 3 else "")
         shared = f"{len(readings.shared)} of these files were trained on or chose the model ({names})"

@@ -4,11 +4,8 @@ The validation split is drawn from the training samples, stratified and seeded. 
 is the same for every seed. Both are recorded in the run's folder.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
-from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,7 +43,6 @@ FOLDER_SIDE, IMAGENET_SIDE = 64, 224
 MEASURED = 5000  # training images from which mean and standard deviation are computed
 KEEP_DECODED_BYTES = 4 << 30  # larger sets of pictures are decoded as they are read
 DATA_NAMES = (*NAMED, *IMAGES, "imagenet")
-READS = "reads.jsonl"  # in the data folder: one line for each time that a test split is read
 ENCODINGS: dict[str, Mapping[str, object]] = {"events": CEILINGS, "image": IMAGE_ENCODERS}
 """Encodings by kind of data; the first is the default."""
 
@@ -132,27 +128,6 @@ def _load(listing: Listing | ImageSet, config: TrainConfig) -> Data:
     config = with_schedule(config, len(listing.train), side, own=listing.own, images=images)
     data = _load_images(listing, config) if isinstance(listing, ImageSet) else _load_recordings(listing, config)
     return data if listing.complete is None else listing.complete(data)
-
-
-def count_read(root: Path, name: str, by: str) -> int | None:
-    """Record in `root` that `by` reads a set's test split; return how often it was read (None: cannot be recorded)."""
-    line = json.dumps({"set": name, "by": by, "date": date.today().isoformat()}) + "\n"
-    try:
-        with (root / READS).open("a") as file:
-            file.write(line)
-        lines = (root / READS).read_text().splitlines()
-    except (OSError, UnicodeDecodeError):
-        return None
-    found = 0
-    for one in lines:
-        with suppress(ValueError, TypeError, KeyError):  # a line in another form
-            found += json.loads(one)["set"] == name
-    return found
-
-
-def count_named_read(root: Path, data: str, by: str) -> int | None:
-    """Call `count_read` if `data` is a set's name; return None for a folder."""
-    return count_read(root, data, by) if data in DATA_NAMES or is_recorded(data) else None
 
 
 def _split(

@@ -22,7 +22,6 @@ from spikesight.models.contract import Card
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import Data, read_item
 from spikesight.training.data.images import PictureRows
-from spikesight.training.data.load import count_named_read
 from spikesight.training.flags import to_yaml
 from spikesight.training.progress import say
 from spikesight.training.run.assessment import two_columns
@@ -149,7 +148,6 @@ def _card_text(name: str, data: Data, metrics: dict[str, Any]) -> str:
     beside = "\n".join(f"- {line}" for line in sentences(metrics.get("baselines", [])))
     left_out = "".join(f"\nLeft out, since it cannot be read: {line}\n" for line in data.left_out)
     own = "the data set's own test split" if data.split["official_test"] else "a seeded split set aside"
-    reads = f"; by this program {t['reads']} times so far" if t["reads"] else ""
     return f"""---
 license: unknown  # the trainer's to say
 tags: [spiking-neural-network{", event-camera" if c.kind == "events" else ""}]
@@ -163,7 +161,7 @@ metrics: [accuracy]
 |---|---|
 | right on test data, as shown | {right} (95 % interval {low:.1f} to {high:.1f}) |
 | best guess right, known or not | {guess} |
-| test data | {own}, read once by this run{reads} |
+| test data | {own}, read once by this run |
 | validation accuracy | {metrics["val_accuracy"]:.4f} ({_chosen(data, metrics)}) |
 | samples (train / val / test) | {s["train"]} / {s["val"]} / {s["test"]} |
 | different recordings or images among the training samples | {metrics["recorded"]} |
@@ -245,7 +243,6 @@ def write_report(folder: Path, data: Data, progress: Progress, device: torch.dev
             "accuracy_by_step": test.accuracy_by_step,
             "synops": test.synops,
             "firing_rates": test.firing_rates,
-            "reads": count_named_read(Path(data.config.root), data.config.data, folder.name),
         },
         "parameters": sum(p.numel() for p in network.parameters()),
         "samples": card.training["samples"],

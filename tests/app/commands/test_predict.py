@@ -16,12 +16,11 @@ from spikesight.encoders.events import SensorSize
 from spikesight.encoders.recordings.files import write_recording
 from spikesight.encoders.sources import samples
 from spikesight.models.checkpoint import save
-from spikesight.models.classifier import Classifier
 from spikesight.models.novelty.profile import Profile
 from spikesight.service.stream.messages import events_in
-from tests.support.inputs.data_sets import write_idx, write_nmnist, write_takes
+from tests.support.inputs.data_sets import write_takes
 from tests.support.inputs.samples import seven, some_events
-from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, PREDICTION, kept, promising, tiny
+from tests.support.models import EVENT_CONTRACT, PREDICTION, kept, promising, tiny
 
 Captured = pytest.CaptureFixture[str]
 
@@ -234,38 +233,6 @@ def test_right_is_what_predict_shows(evaluated: str, day: str, capsys: Captured)
         expected = sum(one[name] == Path(one["file"]).stem[:3] for one in shown)
         assert found[column]["correct"] == expected
     assert all(one["segments"][-1]["label"] == one["label"] for one in shown)
-
-
-def test_baselines_are_asked_the_same_windows(evaluated: str, tmp_path: Path, capsys: Captured) -> None:
-    write_takes(tmp_path, ["train/one-1.npz", "train/two-1.npz", "test/one-2.npz", "test/two-2.npz"], 0.4)
-    command = ["evaluate", evaluated, str(tmp_path), "--baselines", str(tmp_path)]
-    assert main([*command, "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["right"]["count"] == 2
-    assert [row["count"] for row in found["baselines"]] == [found["windows"]["count"]] * 2
-    assert main(command) == 0
-    out = capsys.readouterr().out
-    assert "RBF kernel on log counts" in out
-    assert out.count(f"of {found['windows']['count']} right") >= 3
-
-
-def test_baselines_of_pictures_learn_from_the_training_ones(tmp_path: Path, capsys: Captured) -> None:
-    contract = replace(IMAGE_CONTRACT, channels=1, mean=(0.5,), std=(0.25,), height=28, width=28)
-    write_idx(tmp_path)
-    made = tiny(contract)
-    made = Classifier(made.network, replace(made.card, labels=("0", "1", "2")))
-    command = ["evaluate", str(kept(tmp_path / "model", made)), "mnist"]
-    command += ["--root", str(tmp_path), "--baselines", "mnist"]
-    assert main([*command, "--json"]) == 0
-    rows = json.loads(capsys.readouterr().out)["baselines"]
-    assert [(row["correct"], row["count"]) for row in rows] == [(6, 6)] * 2
-
-
-def test_reads_of_a_named_sets_test_split_are_counted(evaluated: str, tmp_path: Path, capsys: Captured) -> None:
-    write_nmnist(tmp_path)
-    for times in (1, 2):
-        assert main(["evaluate", evaluated, "nmnist", "--root", str(tmp_path), "--json"]) == 0
-        assert json.loads(capsys.readouterr().out)["reads"] == times
 
 
 ANYTHING, FEW = (0.0, 0.5, 1.0), (0.01, 0.02, 0.03)
