@@ -15,7 +15,6 @@ from spikesight.encoders.roi.alignment import TrackingBinner, aligned_steps
 from spikesight.encoders.roi.frame_tracker import FrameTracker
 from spikesight.encoders.roi.input_filter import InputFilter, bins_of
 from spikesight.encoders.roi.tracks import WindowsBinner
-from spikesight.encoders.roi.window import Window
 from spikesight.models.contract import Card, Contract
 from spikesight.models.novelty.profile import Watch
 from spikesight.models.steps import Input, View
@@ -74,7 +73,7 @@ class InputPipeline:
     silence.
 
     The inputs do not depend on how packets split the events. A camera that shows more than what the network reads gives
-    a `pyramid` of its view. `raw`: neither filter nor view, whatever the contract says. `fixed`: the user's window.
+    a `pyramid` of its view. `raw`: neither filter nor view, whatever the contract says.
     `rest`: continue another pipeline's count of quiet inputs. `places` > 0: answers list things; `windows`: those that
     turned camera frames into these events. Raises ValueError for a model that takes images.
     """
@@ -85,13 +84,12 @@ class InputPipeline:
         sensor: SensorSize,
         *,
         raw: bool = False,
-        fixed: Window | None = None,
         rest: QuietReset | None = None,
         places: int = 0,
         windows: FrameTracker | None = None,
     ) -> None:
         contract, small = card.contract, sensor_of(card.contract)
-        if contract.frame == "object" and fixed is None:
+        if contract.frame == "object":
             small = sensor  # alignment scales the events later
         elif contract.pooled:
             small = SensorSize(contract.width, contract.height)
@@ -100,7 +98,7 @@ class InputPipeline:
         if windows is not None:
             self.filter = InputFilter(windows.tall, windows.tall)
         else:
-            self.filter = InputFilter(sensor, small, filter_us, drawn, fixed, finds=card.view is not None and not raw)
+            self.filter = InputFilter(sensor, small, filter_us, drawn, finds=card.view is not None and not raw)
         whole = places > 0 and windows is None and not self.filter.view
         self.whole = (0.0, 0.0, float(sensor.width), float(sensor.height)) if whole else None  # box of the only window
         self.windows = windows

@@ -51,7 +51,7 @@ async def predict(
     objects = options.wanted.objects
     if objects:
         try:
-            check_objects(model.classifier.contract, objects, alone=not options.raw)
+            check_objects(model.classifier.contract, objects, raw=options.raw)
         except SessionError as error:
             raise ServiceError(400, str(error)) from None
     deadline = runtime.deadline()
@@ -90,7 +90,6 @@ def answer_body(
 ) -> PredictBody:
     """Return the JSON body: the sample's one answer (models/classifier/verdict.py)."""
     answer = result.verdict.prediction
-    window = input_filter.window if input_filter else None
     fields = answer.fields()
     del fields["start_us"], fields["end_us"], fields["probabilities"]
     return PredictBody(
@@ -105,7 +104,6 @@ def answer_body(
         latency_ms=round(result.infer_ms, 3),
         queue_ms=round(result.queue_ms, 3),
         warnings=warnings or None,
-        window=(round(window.left, 2), round(window.top, 2), round(window.side, 2)) if window else None,
         events_in=input_filter.n_events if input_filter else None,
         events_kept=input_filter.n_kept if input_filter else None,
     )
