@@ -14,7 +14,7 @@ from spikesight.service.http.bodies import PredictBody, SegmentBody, StepBody
 from spikesight.service.http.errors import ServiceError
 from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.registry import Model
-from spikesight.service.scheduler.request import LAST_STEP, AnswerSpec, Result, run_undecoded
+from spikesight.service.scheduler.request import LAST_STEP, AnswerSpec, Result, run_request
 from spikesight.service.upload.decode import Kind, kind_of
 from spikesight.service.upload.load import file_of, inputs_of, load
 
@@ -69,13 +69,9 @@ async def predict(
         return inputs_of(model.classifier, loaded, most, pipelines[0] if pipelines else None)
 
     with runtime.admitted(model, client=client):
-        result = await run_undecoded(
-            model,
-            await load(runtime, model, (data, name), inputs_from, client, deadline),
-            runtime.mailbox,
-            deadline=deadline,
-            wanted=options.wanted,
-            offload=runtime.decoder.submit,
+        loaded = await load(runtime, model, (data, name), inputs_from, client, deadline)
+        result = await run_request(
+            model, loaded, runtime.mailbox, runtime.decoder, deadline=deadline, wanted=options.wanted
         )
     decoded = result.decoded_s
     input_filter = pipelines[0].filter if pipelines else None
