@@ -12,7 +12,7 @@ How often a model is right on a folder of recordings, or on a named set's test s
   spikesight evaluate runs/mine/model another_day/       flat files, classes or sessions, as train-dvs takes them
   spikesight evaluate nmnist nmnist --root data          a shipped model on a named set
   spikesight evaluate nmnist nmnist --root data --bin-ms 2         the same weights at steps of 2 ms
-  spikesight evaluate runs/mine/model another_day/ --to report    confusion.csv, confusion.png, evaluation.json
+  spikesight evaluate runs/mine/model another_day/ --to report    confusion.csv, evaluation.json
 
 Every recording is answered once, as `spikesight predict` answers it. It is right if that label is its class: "unknown"
 and "nothing" are not right. The best guess is the likeliest class, whatever the label. Recordings of classes that the
@@ -27,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--layout", default="auto", choices=("auto", "classes", "sessions", "flat"), help="of a folder's names")
     add("--skip-bad", action="store_true", help="go on without files that cannot be read")
     add("--bin-ms", type=float, metavar="B", help="length of a step, in the model's range")
-    add("--to", type=Path, metavar="FOLDER", help="write confusion.csv, confusion.png, evaluation.json")
+    add("--to", type=Path, metavar="FOLDER", help="write confusion.csv, evaluation.json")
     add("--json", action="store_true", help="one line of JSON in place of the table")
 
 
@@ -65,23 +65,13 @@ def _print(found: dict[str, Any]) -> None:
 
 def _write(folder: Path, found: dict[str, Any]) -> None:
     import numpy as np
-    from matplotlib.figure import Figure
 
     from spikesight.models.novelty import NOTHING, UNKNOWN
-    from spikesight.training.run.report import draw_confusion, write_confusion
+    from spikesight.training.run.report import write_confusion
 
     folder.mkdir(parents=True, exist_ok=True)
-    labels, confusion = [*found["labels"], UNKNOWN, NOTHING], np.array(found["confusion"])
-    write_confusion(folder / "confusion.csv", confusion, labels)
+    write_confusion(folder / "confusion.csv", np.array(found["confusion"]), [*found["labels"], UNKNOWN, NOTHING])
     (folder / "evaluation.json").write_text(json.dumps(found, indent=1) + "\n")
-    side = 2.5 + 0.4 * min(len(labels), 40)
-    figure = Figure(figsize=(side + 1, side), layout="constrained")
-    axes = figure.subplots()
-    draw_confusion(axes, confusion, labels, f"{found['right']['correct']} of {found['right']['count']} right")
-    for y, x in zip(*confusion.nonzero()) if len(labels) <= 20 else ():
-        colour = "w" if 2 * confusion[y, x] > confusion.max() else "k"
-        axes.text(x, y, str(confusion[y, x]), ha="center", va="center", color=colour)
-    figure.savefig(folder / "confusion.png", dpi=110)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -108,18 +108,13 @@ def _plot(folder: Path, rows: list[dict[str, Any]], test: Evaluation, labels: tu
         curves.plot(epochs, [row[name] for row in rows], label=name.replace("_", " "))
     curves.set(xlabel="epoch", ylabel="accuracy", title="Chosen on validation")
     curves.legend()
-    draw_confusion(matrix, test.confusion, labels, f"Test, {test.count} samples")
-    figure.savefig(folder / "report.png", dpi=110)
-
-
-def draw_confusion(axes: Any, confusion: np.ndarray, labels: Sequence[str], title: str) -> None:
-    """Draw a confusion matrix [K, K'] on matplotlib axes: K true classes, K' labels, of which these are the first."""
-    image = axes.imshow(confusion, cmap="Blues")
-    axes.set(xlabel="predicted", ylabel="truth", title=title)
+    image = matrix.imshow(test.confusion, cmap="Blues")
+    matrix.set(xlabel="predicted", ylabel="truth", title=f"Test, {test.count} samples")
     ticks = range(len(labels)) if len(labels) <= 40 else []
-    axes.set_xticks(ticks, [labels[n] for n in ticks], rotation=90)
-    axes.set_yticks(ticks[: len(confusion)], [labels[n] for n in ticks[: len(confusion)]])
-    axes.figure.colorbar(image, ax=axes)
+    matrix.set_xticks(ticks, [labels[n] for n in ticks], rotation=90)
+    matrix.set_yticks(ticks, [labels[n] for n in ticks])
+    figure.colorbar(image, ax=matrix)
+    figure.savefig(folder / "report.png", dpi=110)
 
 
 def write_confusion(path: Path, confusion: np.ndarray, labels: Sequence[str]) -> None:
