@@ -24,6 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.common import faults, report
+from benchmarks.corpora.digits import another_camera
+from benchmarks.corpora.printed import glyph
 from spikesight.encoders.emulator.saccades import NMNIST, saccades
 from spikesight.encoders.emulator.sensors import CAMERAS, Camera
 from spikesight.encoders.events import NMNIST_SENSOR, Events, SensorSize
@@ -36,8 +38,6 @@ from spikesight.models.statistics import interval
 from spikesight.models.teach.few_shot import EmbeddedExample, Example, FewShotLearner, backbone
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import read_item
-from spikesight.training.data.corpora.digits import another_camera
-from spikesight.training.data.corpora.printed import glyph
 from spikesight.training.data.images import FASHION, IMAGES, find_idx, read_idx
 from spikesight.training.data.tonic_sets import list_named
 from spikesight.training.progress import with_progress

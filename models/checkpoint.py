@@ -185,7 +185,7 @@ def _known_of(tensors: dict[str, Tensor], contract: Contract) -> NoveltyDetector
         known = NoveltyDetector.from_state(state)
         lengths = [(contract.horizon, known.longest)]
         for bin_us, lines in known.bins.items():
-            lengths += [(contract.at(bin_us / 1000).horizon, len(lines[0].kept))]
+            lengths += [(contract.at(bin_us / 1000).horizon, len(lines.kept))]
     except ValueError as error:
         raise CheckpointError(f"{WEIGHTS}: what `known` is judged by: {error}") from None
     for horizon, longest in lengths:

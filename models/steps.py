@@ -16,7 +16,7 @@ from spikesight.models.neurons.state import State
 from spikesight.models.novelty import KEPT, NOTHING, UNKNOWN, NoveltyDetector
 from spikesight.models.novelty.alarm import Alarm
 from spikesight.models.novelty.conformal import Commitment, Evidence, Trials
-from spikesight.models.novelty.score import RECORDED, Judged
+from spikesight.models.novelty.score import Judged
 from spikesight.models.statistics import softmax
 
 
@@ -28,7 +28,6 @@ class Input(NamedTuple):
     end_us: int
     n_events: int
     reset: bool  # whether to start from zero state
-    kind: int = RECORDED  # kind of source, for judging `known`
     views: "tuple[View, ...]" = ()  # with several windows: one view each, run separately; x is the first one's
     pyramid: Pyramid | None = None  # of which x is the atlas; None: x shows one thing
 
@@ -267,7 +266,6 @@ class Track:
         self.rule, self.evidence, self.alarm = rule, Evidence(), Alarm()
         self.watched = rule is not None and novelty is not None and rule.trials.known.size > 0  # whether the alarm runs
         self.spikes = self.synops = 0
-        self.kind = RECORDED  # kind of the newest input
         self.prior = 1.0  # factor of `known`: how much the input looks like a drawing
 
     @property
@@ -294,7 +292,7 @@ class Track:
         k, trials = len(inputs), None if self.rule is None else self.rule.trials
         window = k if trials is None else len(trials.temperature)  # steps after which the alarm gets the familiarity
         for begin, end in pairwise((0, *range(window - self.evidence.steps % window, k, window), k)):
-            self.readout, self.kind = self.readout.push(values[begin:end]), inputs[end - 1].kind
+            self.readout = self.readout.push(values[begin:end])
             if trials is not None:
                 self.evidence = self.evidence.push(trials, outcome.logits[begin:end], self.readout.seen)
                 if self.watched and self.evidence.steps == window and not (judged := self.judge()).nothing:
@@ -318,8 +316,7 @@ class Track:
         assert mean is not None
         if self.novelty is None:  # no line to judge by: nothing is what has no event at all
             return Judged(softmax(mean[:classes]), 1.0, not mean[-1])
-        steps = min(self.readout.seen, self.readout.steps)
-        judged = self.novelty.judge(mean, classes, steps, self.kind)
+        judged = self.novelty.judge(mean, classes, min(self.readout.seen, self.readout.steps))
         return judged if self.prior == 1 else judged._replace(known=self.prior * judged.known)
 
     def answer(self, inputs: Sequence[Input], outcome: Outcome) -> Answer:

@@ -24,7 +24,6 @@ from spikesight.models.shipped import name_of
 from spikesight.models.statistics import interval
 from spikesight.training.conversion import AIMS, accuracy, choose_steps, prepare, splits_of
 from spikesight.training.data.images import IMAGES, Images, load_images, pictures_below
-from spikesight.training.data.load import count_named_read
 
 DESCRIPTION = """Convert a trained ANN to a spiking network: a state dictionary (.safetensors, .pt, .pth, .th) of a
 network known here or of any torch module of your own, or a model folder that train-dvs --neuron relu --steps 1 made.
@@ -219,7 +218,6 @@ def run(args: argparse.Namespace) -> int:
         print(f"left alone: {', '.join(left)}")
     if given.test is not None and args.test:
         chosen = given.test.subset(args.test)
-        count_named_read(Path(args.root), args.data, "convert")
         test, known = prepare(chosen.pixels, mean, std), torch.from_numpy(chosen.labels)
         metrics |= measure(curve(network, test, known, steps), accuracy(source.ann, test, chosen.labels), steps)
     else:

@@ -20,7 +20,7 @@ Train a spiking classifier on event recordings or images and report its accuracy
   train-dvs --data tonic:POKERDVS --archive FILE FILE    any other of Tonic's sets, here from archives fetched elsewhere
   train-dvs --data my_recordings                         a folder: <class>/<file>, <class>-1.raw, <session>/<class>.raw
   train-dvs --data my_pictures --flip                    pictures laid out <class>/<file>
-  train-dvs --config digit_images --root data            a recipe by name
+  train-dvs --config mnist_ann --root data               a recipe by name
   train-dvs --resume runs/nmnist-event-medium            go on after a stop
 
 Several GPUs: torchrun --nproc-per-node 4 $(which train-dvs) ...

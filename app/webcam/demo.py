@@ -7,17 +7,16 @@ import re
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
 
 import numpy as np
 
 from spikesight.app.webcam.counting import Counting
-from spikesight.app.webcam.overlay import Surface, draw
+from spikesight.app.webcam.overlay import Surface, draw, framed, paint
 from spikesight.encoders.roi.tracks import MOST
 from spikesight.encoders.sources import samples
 from spikesight.encoders.sources.chunks import Chunk, Source, open_source
-from spikesight.encoders.sources.settings import differs
 from spikesight.models.checkpoint import read_config
 from spikesight.models.classifier import Classifier, Stepper
 from spikesight.models.classifier.session import Session, inputs_of
@@ -26,8 +25,7 @@ from spikesight.models.steps import Answer, Prediction
 from spikesight.service.sinks.delivery import Deliveries, open_deliveries
 from spikesight.service.sinks.report import Report
 
-KEYS = {" ": "pause", "r": "reset", "+": "less events", "-": "more events", "q": "quit", "\x1b": "quit"}
-HINTS = "space pause    r reset membranes    + - contrast threshold    q quit"
+KEYS = {"r": "reset", "q": "quit", "\x1b": "quit"}
 
 
 class NoDisplay(ValueError):
@@ -93,10 +91,9 @@ DESCRIPTION = """Live predictions from a webcam, a video, a recording or a shipp
   spikesight webcam --objects 8              several digits at once, each in a box
   spikesight webcam --source clip.mp4 --no-window --count line:320,0,320,480"""
 
-THRESHOLD = (0.05, 1.0)  # range of the pixel model's contrast threshold, log intensity
 LATE_S = 0.1  # delay from which pictures are skipped, never predictions
 LAST_S = 2.0  # seconds that the last picture stays, unless a key is pressed
-PICTURE_S = 0.03  # seconds between pictures while paused
+PICTURE_S = 0.03  # seconds between its pictures
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -138,7 +135,7 @@ def run(args: argparse.Namespace) -> int:
         if args.no_window:
             run_without_window(demo, args.seconds)
         else:
-            with Window(f"Spikesight: {source.name}") as window:
+            with Window(f"Spikesight: {source.name} (r: reset membranes, q: quit)") as window:
                 run_in_window(demo, window, args.seconds)
     finally:
         sinks.close()
@@ -167,18 +164,14 @@ class Demo:
     report: Report | None = None
     objects: int = 0
     counting: Counting | None = None
-    paused: bool = False
     answer: Answer | None = None
     warned: str | None = None  # last warning about the camera
     camera: np.ndarray | None = None
-    recent: list[tuple[float, int]] = field(default_factory=list)  # (time, events) of the steps of the last second
 
     def __post_init__(self) -> None:
         self.session = Session(self.classifier, self.source.sensor, raw=self.raw, objects=self.objects)
         self.session.settings(self.threshold, self.noise_hz)
         self.stepper = Stepper(self.classifier, self.session.track)
-        if other := differs(self.classifier.card.training.get("camera", {}), self.source.settings):
-            print(other, file=sys.stderr)
         self.surface = Surface.blank(self.session.sensor)
 
     def process(self, chunk: Chunk) -> list[Prediction]:
@@ -201,9 +194,6 @@ class Demo:
             if self.report is not None:
                 self.report.report_step(self.classifier.name, self.answer)
             self._count(self.answer.prediction)
-        now = time.perf_counter()
-        self.recent = [(at, n) for at, n in self.recent if now - at < 1]
-        self.recent += [(now, p.n_events) for p in predictions]
         return predictions
 
     def _count(self, prediction: Prediction) -> None:
@@ -213,47 +203,22 @@ class Demo:
             if self.report is not None:
                 self.report.post_record(self.classifier.name, record)
 
-    def perform(self, action: str) -> None:
-        """Carry out an action of the window, except quitting."""
-        if action == "pause":
-            self.paused = not self.paused
-        elif action == "reset":
-            self.session.reset()
-        elif action in ("less events", "more events"):
-            change = 0.02 if action == "less events" else -0.02
-            self.threshold = round(min(max(self.threshold + change, THRESHOLD[0]), THRESHOLD[1]), 2)
-            self.session.settings(self.threshold, None)
-
     def picture(self) -> np.ndarray:
         """Draw the window's present content, RGB uint8 [H, W, 3]."""
-        return draw(
-            self.surface,
-            self.answer.prediction if self.answer else None,
-            self.classifier.labels,
-            steady=self.answer.steady if self.answer else "",
-            camera=self.camera,
-            meters=self.meters(),
-            window=self.session.window,
-            objects=(self.answer.prediction.objects if self.answer else None) or (),
-            keys=("PAUSED    " if self.paused else "") + HINTS,
+        views, window = (
+            [paint(self.surface)] if self.camera is None else [self.camera, paint(self.surface)],
+            self.session.window,
         )
-
-    def meters(self) -> list[tuple[str, str]]:
-        """Return the name and value of each meter."""
+        objects = (self.answer and self.answer.prediction.objects) or ()
+        if window is not None:
+            views[0] = framed(views[0], (window.left, window.top, window.side, window.side))
+        for one in objects:
+            views[0] = framed(views[0], one.box, f"{one.label} {one.confidence:.0%}")
         if self.answer is None:
-            return []
-        p, pipeline = self.answer.prediction, self.session.pipeline
-        events = f"{sum(n for _, n in self.recent):,} /s"
-        if pipeline is not None and not pipeline.filter.plain and pipeline.filter.n_events:
-            events += f", {pipeline.filter.n_kept / pipeline.filter.n_events:.0%} kept"  # passed the noise filter
-        share = p.synops / max(self.classifier.ann_macs, 1)
-        return [
-            ("Events", events),
-            ("Spikes", "none: an ANN" if self.classifier.origin == "ann" else f"{p.spikes:,} a step"),
-            ("Synaptic operations", f"{p.synops / 1e6:.2f} M, {share:.0%} of ANN"),
-            ("Step time", f"{p.latency_ms:.1f} ms"),
-            ("Threshold", f"{self.threshold:.2f}"),
-        ]
+            return draw(views, "", "")
+        several = " ".join(one.label for one in objects) if len(objects) > 1 else ""
+        below = line_of(self.answer.prediction).partition(" s ")[2].strip()
+        return draw(views, several or self.answer.steady or self.answer.prediction.label, below)
 
 
 def line_of(prediction: Prediction) -> str:
@@ -281,16 +246,10 @@ def run_in_window(demo: Demo, window: Window, seconds: float) -> None:
     """Run with a window, in real time: when late, pictures are skipped but never predictions."""
     begin = time.perf_counter()
     for chunk in demo.source.chunks:
-        while True:
-            for action in window.actions():
-                if action == "quit":
-                    return
-                demo.perform(action)
-            if not demo.paused:
-                break
-            window.show(demo.picture())
-            time.sleep(PICTURE_S)
-            begin += PICTURE_S
+        for action in window.actions():
+            if action == "quit":
+                return
+            demo.session.reset()
         if chunk.t_us > seconds * 1e6:
             return
         demo.process(chunk)

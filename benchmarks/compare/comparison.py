@@ -40,7 +40,6 @@ from spikesight.training.config import TrainConfig
 from spikesight.training.conversion import hits, prepare
 from spikesight.training.data import load_data
 from spikesight.training.data.images import Images, Pictures, load_images
-from spikesight.training.data.load import count_named_read
 from spikesight.training.run.loop import Run
 from spikesight.training.run.report import write_whole
 from spikesight.training.step.batches import evaluation_input
@@ -327,7 +326,6 @@ class Comparison:
     def run(self) -> Results:
         """Run all jobs and write results.json."""
         c = self.config
-        count_named_read(Path(c.root), c.data, "compare")
         ann, top = self.ann()
         results = Results(config=c, data=self.data.name, ann=top)
         if c.held:

@@ -4,6 +4,7 @@ No event camera was available when these were written: they are tested against s
 """
 
 import dataclasses
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -14,12 +15,12 @@ import numpy as np
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel
 from spikesight.encoders.events import Events, SensorSize, make_events
 from spikesight.encoders.sources.address import Address, SourceError, SourceLost, library_of
-from spikesight.encoders.sources.settings import biases_in
 
 NO_CAMERA = (
     "No event camera found. Plugged in? On Linux install the udev rules (neuromorphic-drivers brings an installer: "
     "neuromorphic-drivers-install-udev-rules), then plug the camera in again"
 )
+BIAS = re.compile(r"\s*(-?\d{1,9})\s*%\s*(?:bias_)?(\w+)\s*")  # a line of a bias file: value, then name
 RATE_PERIOD_US = 1000  # period over which a chip counts events for its rate limit
 READ_S = 0.1
 VIDEO_DEVICES = "/sys/class/video4linux"  # where Linux lists webcams
@@ -78,7 +79,6 @@ class PropheseeDriver:
         except Exception as error:  # the library raises plain ones
             raise SourceLost(f"camera {serial} does not open; is another program using it? ({error})") from error
         self.size = SensorSize(int(found.width), int(found.height))
-        self.settings = {"camera": kinds[serial].value, "serial": serial, "biases": biases_of(configuration)}
 
     def read(self, timeout_s: float) -> Events | None:  # noqa: ARG002  (the wait is set when it is opened)
         try:
@@ -90,6 +90,18 @@ class PropheseeDriver:
 
     def close(self) -> None:
         self._camera.__exit__(None, None, None)
+
+
+def biases_in(path: Path) -> dict[str, int]:
+    """Return the biases of a file in the format of Metavision Studio, by name. Raises SourceError."""
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, ValueError):
+        raise SourceError(f"the biases' file {path} cannot be read") from None
+    matches = [BIAS.fullmatch(line) for line in lines if line.strip()]
+    if not all(matches):
+        raise SourceError(f"{path} is no file of biases: its lines are VALUE % bias_NAME")
+    return {match[2]: int(match[1]) for match in matches if match}
 
 
 def biases_of(configuration: Any) -> dict[str, int]:
@@ -129,7 +141,7 @@ class InivationDriver:
             width, height = self._camera.getEventResolution()
         except (RuntimeError, IndexError, TypeError) as error:  # with C++ messages of many lines
             raise SourceLost(f"the camera '{name}' does not open; is another program using it?") from error
-        self.size, self.settings = SensorSize(int(width), int(height)), {"camera": name}
+        self.size = SensorSize(int(width), int(height))
         if "roi" in address.options:
             try:
                 self._camera.setCropArea(region(address))

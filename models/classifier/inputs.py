@@ -15,10 +15,8 @@ from spikesight.encoders.roi.alignment import TrackingBinner, aligned_steps
 from spikesight.encoders.roi.frame_tracker import FrameTracker
 from spikesight.encoders.roi.input_filter import InputFilter, bins_of
 from spikesight.encoders.roi.tracks import WindowsBinner
-from spikesight.encoders.roi.window import Window
 from spikesight.models.contract import Card, Contract
 from spikesight.models.novelty.profile import Watch
-from spikesight.models.novelty.score import CAMERA, RECORDED
 from spikesight.models.steps import Input, View
 
 LONGEST_SAMPLE = 2  # windows of T bins: a recording up to this long is one sample for a network of aligned events
@@ -75,7 +73,7 @@ class InputPipeline:
     silence.
 
     The inputs do not depend on how packets split the events. A camera that shows more than what the network reads gives
-    a `pyramid` of its view. `raw`: neither filter nor view, whatever the contract says. `fixed`: the user's window.
+    a `pyramid` of its view. `raw`: neither filter nor view, whatever the contract says.
     `rest`: continue another pipeline's count of quiet inputs. `places` > 0: answers list things; `windows`: those that
     turned camera frames into these events. Raises ValueError for a model that takes images.
     """
@@ -86,13 +84,12 @@ class InputPipeline:
         sensor: SensorSize,
         *,
         raw: bool = False,
-        fixed: Window | None = None,
         rest: QuietReset | None = None,
         places: int = 0,
         windows: FrameTracker | None = None,
     ) -> None:
         contract, small = card.contract, sensor_of(card.contract)
-        if contract.frame == "object" and fixed is None:
+        if contract.frame == "object":
             small = sensor  # alignment scales the events later
         elif contract.pooled:
             small = SensorSize(contract.width, contract.height)
@@ -101,7 +98,7 @@ class InputPipeline:
         if windows is not None:
             self.filter = InputFilter(windows.tall, windows.tall)
         else:
-            self.filter = InputFilter(sensor, small, filter_us, drawn, fixed, finds=card.view is not None and not raw)
+            self.filter = InputFilter(sensor, small, filter_us, drawn, finds=card.view is not None and not raw)
         whole = places > 0 and windows is None and not self.filter.view
         self.whole = (0.0, 0.0, float(sensor.width), float(sensor.height)) if whole else None  # box of the only window
         self.windows = windows
@@ -119,7 +116,6 @@ class InputPipeline:
             self.binner = WindowsBinner(windows.tracks, encoder, contract.shown_bins)
         self.rest = QuietReset.of(card) if rest is None else rest
         self.watch = Watch(card.profile, contract.steps, contract.trained_us)
-        self.kind = CAMERA if self.filter.windowed else RECORDED  # of input, for judging `known`
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -191,7 +187,7 @@ class InputPipeline:
             self._shown.clear()
         self._shown.append(b.x)
         counts = b.x if len(self._shown) == 1 else np.minimum(np.sum(self._shown, 0), 255).astype(np.uint8)
-        return Input(pyramid.atlas(counts), b.start_us, b.end_us, b.n_events, b.reset, self.kind, pyramid=pyramid)
+        return Input(pyramid.atlas(counts), b.start_us, b.end_us, b.n_events, b.reset, pyramid=pyramid)
 
     def _views(self, b: Bin) -> Input:
         """Return the input of a bin that has several windows: one view for each window in use, or one empty view."""
@@ -203,7 +199,7 @@ class InputPipeline:
         for place in np.flatnonzero(ids).tolist() or [0]:
             identity = int(ids[place])
             shown = np.ascontiguousarray(x[:, place]) if identity else np.zeros(self.contract.shape, np.uint8)
-            given = Input(shown, b.start_us, b.end_us, int(shown.sum()), False, self.kind)
+            given = Input(shown, b.start_us, b.end_us, int(shown.sum()), False)
             self.rests[identity] = rests.get(identity) or QuietReset.of(self.card)
             box = tuple(boxes[place].tolist())
             views.append(View(identity, box, self.rests[identity].push(given), float(likeness[place])))
@@ -224,4 +220,4 @@ class InputPipeline:
     def _whole_inputs(self, bins: list[Bin]) -> list[Input]:
         for b in bins:
             self.watch.push(b.x, b.reset)
-        return [self.rest.push(Input(b.x, b.start_us, b.end_us, b.n_events, b.reset, self.kind)) for b in bins]
+        return [self.rest.push(Input(b.x, b.start_us, b.end_us, b.n_events, b.reset)) for b in bins]

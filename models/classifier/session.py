@@ -23,7 +23,6 @@ from spikesight.models.classifier.classifier import Classifier
 from spikesight.models.classifier.inputs import InputPipeline, QuietReset, sensor_of
 from spikesight.models.contract import Contract
 from spikesight.models.novelty.conformal import ERROR_RATE
-from spikesight.models.novelty.score import WEBCAM
 from spikesight.models.steps import Answer, Input, Outcome, SessionError, View
 
 MAX_FRAME_GAP_US = 1_000_000  # an image model's membranes are reset after a longer pause between frames
@@ -41,15 +40,14 @@ class Session:
         *,
         error_rate: float = ERROR_RATE,
         raw: bool = False,
-        fixed: Window | None = None,
         objects: int = 0,
     ) -> None:
-        """Open a stream. `raw`: neither filter nor window, whatever the contract says. `fixed`: the user's window.
+        """Open a stream. `raw`: neither filter nor window, whatever the contract says.
         `objects`: how many things to look for, each in its own window. Raises SessionError.
         """
-        self.classifier, self.raw, self.fixed, self.objects = classifier, raw, fixed, objects
+        self.classifier, self.raw, self.objects = classifier, raw, objects
         if objects:
-            check_objects(classifier.contract, objects, alone=not raw and fixed is None)
+            check_objects(classifier.contract, objects, raw=raw)
         self._error_rate = error_rate  # kept when the stream moves to another network
         contract = classifier.contract
         self.takes_events = contract.kind == "events"
@@ -57,7 +55,7 @@ class Session:
         self.sensor = sensor or own
         self.track = classifier.readout(objects, error_rate)
         self.rest = QuietReset.of(classifier.card)
-        follows = contract.window == "drawing" and not raw and fixed is None
+        follows = contract.window == "drawing" and not raw
         self._frames = 0
         several = objects > 0 and contract.frame == "sensor"
         self.tracker = FrameTracker(own, objects if several else 0) if several or follows else None
@@ -72,7 +70,7 @@ class Session:
     def _pipeline(self) -> InputPipeline:
         shown = self.tracker if self._frames and self.tracker and not self.tracker.tracks.alone else None
         return InputPipeline(
-            self.classifier.card, self.sensor, raw=self.raw, fixed=self.fixed, rest=self.rest, places=self.objects,
+            self.classifier.card, self.sensor, raw=self.raw, rest=self.rest, places=self.objects,
             windows=shown,
         )  # fmt: skip
 
@@ -92,9 +90,7 @@ class Session:
     @property
     def window(self) -> Window | None:
         """Part of the frame or sensor that the network sees, in pixels; None for all of it, or not found yet."""
-        if self.tracker is not None and self._frames:
-            return self.tracker.tracks.window
-        return self.pipeline.filter.window if self.pipeline is not None else None
+        return self.tracker.tracks.window if self.tracker is not None and self._frames else None
 
     def push(self, events: NDArray) -> list[Input]:
         """Add a packet; return the inputs of the bins that it closes. Raise SessionError for an image model."""
@@ -118,7 +114,6 @@ class Session:
         self._frames += 1
         if self.tracker is not None:
             self._resize(self.tracker.tall)
-            self.pipeline.kind = WEBCAM
             inputs = self.tick(self.tracker.resume(t_us))  # the bins of a pause show nothing
             inputs += self.push(self.tracker.push(image, t_us))
         else:
@@ -194,16 +189,16 @@ class Session:
         return inputs
 
 
-def check_objects(contract: Contract, objects: int, alone: bool) -> None:
-    """Raise SessionError unless this contract allows `objects` windows; `alone`: no raw and no fixed window."""
+def check_objects(contract: Contract, objects: int, raw: bool) -> None:
+    """Raise SessionError unless this contract allows `objects` windows."""
     if contract.frame == "object":
         raise SessionError("this model follows what moves: it tells one thing")
     if not (contract.window == "drawing" or (contract.still == "digit" and contract.encoding in PER_FRAME)):
         raise SessionError("this model looks at all of the picture: it cannot tell several objects")
     if not 1 <= objects <= MOST:
         raise SessionError(f"objects must lie between 1 and {MOST}")
-    if not alone:
-        raise SessionError("objects are looked for everywhere: not with raw, and not with a fixed window")
+    if raw:
+        raise SessionError("objects are looked for everywhere: not with raw")
 
 
 def inputs_of(session: Session, chunk: Chunk) -> list[Input]:

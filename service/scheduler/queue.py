@@ -5,7 +5,6 @@ A `Job` is one stream or one request. There are no locks here: `scheduler` calls
 
 import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
@@ -116,7 +115,6 @@ class Queue:
         self.quantum, self.max_batch, self.max_queue = quantum, max_batch, max_queue
         self.streams: deque[Job] = deque()
         self.requests: deque[Job] = deque()
-        self.undecoded: deque[tuple[Job, Callable[[], list[Input]]]] = deque()  # requests without inputs yet
         self.admitted = 0  # requests that are not yet answered
         self.open_jobs = self.open_streams = 0  # not yet closed
 
@@ -178,11 +176,6 @@ class Queue:
         if not given_up:
             job.tell_failed(error)
 
-    def pop_undecoded(self) -> list[tuple[Job, Callable[[], list[Input]]]]:
-        """Return requests to decode before the next batch: only one while a stream is open, to keep its delay short."""
-        places = 1 if self.open_streams else max(0, self.max_batch - len(self.requests))
-        return [self.undecoded.popleft() for _ in range(min(places, len(self.undecoded)))]
-
     def next_batch(self, affordable: int) -> list[Work]:
         """Return the next batch, of at most `affordable` steps; if requests and streams wait, each gets half of it."""
         for_requests = min(len(self.requests), max(self.max_batch // 2, self.max_batch - len(self.streams)))
@@ -220,7 +213,7 @@ class Queue:
 
     def waiting(self) -> list[Job]:
         """Return every job that waits."""
-        return [*self.requests, *self.streams, *(job for job, _ in self.undecoded)]
+        return [*self.requests, *self.streams]
 
     def _further_steps(self, batch: list[Work], affordable: int) -> int:
         """Return how many more steps a batch may take at once; 0 if a stream is open or a job wants every step."""

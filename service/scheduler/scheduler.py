@@ -21,7 +21,7 @@ from spikesight.models.classifier.objects import merged_outcome, outcomes
 from spikesight.models.neurons.probe import due
 from spikesight.models.neurons.state import State
 from spikesight.models.steps import Input, Outcome, Step
-from spikesight.service.http.errors import Broken, Expired, Overloaded, Stopped
+from spikesight.service.http.errors import Broken, Overloaded, Stopped
 from spikesight.service.http.logs import logged
 from spikesight.service.http.metrics import Tick
 from spikesight.service.scheduler.membranes import Membranes, gather, membranes_of, release, scatter
@@ -204,20 +204,6 @@ class Scheduler:
             if self._queue.push(job, arrived):
                 self._wake_for(job)
 
-    def submit_undecoded(self, job: Job, decode: Callable[[], list[Input]]) -> bool:
-        """Let the model's thread decode a request just before it is stepped. Raises Stopped.
-
-        So batches form by themselves, without a thread hand-over. Returns False, doing nothing, while a stream is open,
-        as decoding would delay its steps. If `decode` raises, the job fails with that error.
-        """
-        with self._changed:
-            self._check_running()
-            if self._queue.open_streams:
-                return False
-            self._queue.undecoded.append((job, decode))
-            self._wake_for(job)
-            return True
-
     def drop_waiting(self, job: Job) -> list[Input]:
         """Drop the waiting inputs of a job and return them. If one of them had a reset, the next input gets it."""
         with self._changed:
@@ -261,7 +247,7 @@ class Scheduler:
         """Return whether the thread has something to do."""
         queue = self._queue
         streams = queue.streams and not self._loop_ticks_next
-        return bool(queue.requests or streams or queue.undecoded or self._membrane_calls or self._finished())
+        return bool(queue.requests or streams or self._membrane_calls or self._finished())
 
     # Called in the event loop.
 
@@ -291,9 +277,6 @@ class Scheduler:
                 if self._finished():
                     self._stopping = True
                     break
-                undecoded = self._queue.pop_undecoded()
-            for job, decode in undecoded:
-                self._decode(job, decode)
             with self._network:
                 with self._changed:
                     calls, self._membrane_calls = self._membrane_calls, []
@@ -308,17 +291,6 @@ class Scheduler:
             for job in self._queue.waiting():
                 self._queue.fail(job, Stopped())
         self._after_tick()
-
-    def _decode(self, job: Job, decode: Callable[[], list[Input]]) -> None:
-        if job.closed:
-            return
-        try:
-            if job.deadline < time.monotonic():
-                raise Expired
-            self.submit(job, decode())
-        except Exception as error:
-            with self._changed:
-                self._queue.fail(job, error)
 
     # Called with `_network` held.
 

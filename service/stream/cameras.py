@@ -1,7 +1,6 @@
 """Cameras that the service itself opens: any number of streams listen to one, and the sinks hear what it shows."""
 
 import asyncio
-import logging
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -13,7 +12,6 @@ from numpy.typing import NDArray
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
-from spikesight.encoders.sources.settings import differs
 from spikesight.encoders.sources.source import Source
 from spikesight.models.steps import Answer, Input, Outcome
 from spikesight.service.http.bodies import CameraBody
@@ -72,8 +70,6 @@ class Camera:
     def start(self) -> None:
         """Start the stream and its thread. Raises SettingsError if the model takes images or has no such bin length."""
         self._stream = CameraStream(self, self.model())
-        if other := differs(self._stream.model.classifier.card.training.get("camera", {}), self.source.settings):
-            event(f"camera {self.id}: {other}", logging.WARNING)
         self._thread.start()
 
     def model(self) -> Model:

@@ -40,7 +40,6 @@ class Ended(Exception):
         self.code, self.reason = code, reason or CLOSED.get(code, "")
 
 
-Place = Annotated[float, Field(ge=-MAX_SIDE, le=MAX_SIDE)]  # pixels
 Index = Annotated[int, Field(ge=0)]
 Probe = bool | tuple[Index, Index, Index]  # models/neurons/probe.py
 
@@ -68,10 +67,6 @@ class Hello(Body):
     live: bool = Field(default=False, description="silence is a still scene: steps go on without events")
     source: str | None = Field(default=None, description="a camera of the service instead of packets of the client")
     raw: bool = Field(default=False, description="no noise filter and no window, whatever the model asks for")
-    window: tuple[Place, Place, Annotated[float, Field(ge=1, le=MAX_SIDE)]] | None = Field(
-        default=None,
-        description="left, top and side in pixels of a fixed region of interest, in place of a tracked one",
-    )
     objects: int = Field(
         default=0, ge=0, le=8, description="look for up to so many things at once, each in a window of its own"
     )

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from spikesight.encoders.events import SensorSize
-from spikesight.encoders.roi.window import Window
 from spikesight.models.classifier import Classifier
 from spikesight.models.classifier.session import Session, split_packet
 from spikesight.models.neurons.probe import Inside, Probe
@@ -241,7 +240,6 @@ def session_of(classifier: Classifier, hello: Hello) -> Session:
             SensorSize(hello.width, hello.height) if hello.width else None,
             error_rate=hello.error_rate,
             raw=hello.raw,
-            fixed=hello.window and Window(*hello.window),
             objects=hello.objects,
         )
     except SessionError as error:

@@ -26,8 +26,6 @@ class TeachingStream(Live):
         self._newest = teaching.learner.model  # at the model's own bin length
         super().__init__(socket, runtime, at_bin(self._newest, hello), hello, camera)
         self.teaching = teaching
-        if camera is not None:
-            teaching.cameras[camera.id] = camera.source.settings
         self._take = ""
         self._cutter = self._new_cutter()
 

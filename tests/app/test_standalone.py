@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.wasm import compile_wasm, compiler, made_of, said_of
 from spikesight.app import standalone
 from spikesight.app.cli import main
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel, log_levels
@@ -16,7 +17,7 @@ from spikesight.encoders.roi.frame_tracker import PIXELS
 from spikesight.models.checkpoint import save
 from spikesight.models.contract import Card, Contract
 from spikesight.models.export.parity import ExportError
-from spikesight.models.native.wasm import ENGINE, compile_wasm, compiler, made_of, said_of
+from spikesight.models.native.targets import ENGINE
 from tests.support.exporting import CARD, CONFIG
 from tests.support.models import ann, lively, some_known
 
@@ -67,7 +68,7 @@ def test_pixels_are_those_of_the_emulator(size: SensorSize, pixels: PixelModel, 
 
 
 def test_the_module_is_what_the_sources_give(tmp_path: Path) -> None:
-    """After a change of the kernels: python -m spikesight.models.native.wasm (pip install ziglang)."""
+    """After a change of the kernels: python -m benchmarks.wasm (pip install ziglang)."""
     sources, made_by = said_of(ENGINE.read_bytes()).split(" ", 1)
     assert sources == made_of()
     if find_spec("ziglang") is None or made_by != compiler():

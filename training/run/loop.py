@@ -145,13 +145,11 @@ class Run:
         recipe["data"] = self.data.split["data"]
         recipe |= {name: Path(recipe[name]).name for name in ("init_from", "teacher") if recipe[name]}
         counts = {"train": len(self.data.train), "val": len(self.data.val), "test": len(self.data.test)}
-        made = {"recipe": recipe, "samples": counts, "recordings": list(self.data.digests), "camera": self.data.camera}
+        made = {"recipe": recipe, "samples": counts, "recordings": list(self.data.digests)}
         if self.data.left_out:
             made["left_out"] = list(self.data.left_out)
         if self.data.outliers is not None:
-            from spikesight.training.data.corpora.others import KINDS  # later versions may draw further kinds
-
-            made["outliers"] = list(KINDS)
+            made["outliers"] = list(self.data.outlier_kinds)
         return Card(self.data.contract, self.data.labels, made, metrics)
 
     def train_batch(self, rows: np.ndarray, later: np.ndarray | None = None) -> tuple[float, int]:

@@ -22,7 +22,6 @@ from spikesight.models.contract import Card
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import Data, read_item
 from spikesight.training.data.images import PictureRows
-from spikesight.training.data.load import count_named_read
 from spikesight.training.flags import to_yaml
 from spikesight.training.progress import say
 from spikesight.training.run.assessment import two_columns
@@ -109,18 +108,13 @@ def _plot(folder: Path, rows: list[dict[str, Any]], test: Evaluation, labels: tu
         curves.plot(epochs, [row[name] for row in rows], label=name.replace("_", " "))
     curves.set(xlabel="epoch", ylabel="accuracy", title="Chosen on validation")
     curves.legend()
-    draw_confusion(matrix, test.confusion, labels, f"Test, {test.count} samples")
-    figure.savefig(folder / "report.png", dpi=110)
-
-
-def draw_confusion(axes: Any, confusion: np.ndarray, labels: Sequence[str], title: str) -> None:
-    """Draw a confusion matrix [K, K'] on matplotlib axes: K true classes, K' labels, of which these are the first."""
-    image = axes.imshow(confusion, cmap="Blues")
-    axes.set(xlabel="predicted", ylabel="truth", title=title)
+    image = matrix.imshow(test.confusion, cmap="Blues")
+    matrix.set(xlabel="predicted", ylabel="truth", title=f"Test, {test.count} samples")
     ticks = range(len(labels)) if len(labels) <= 40 else []
-    axes.set_xticks(ticks, [labels[n] for n in ticks], rotation=90)
-    axes.set_yticks(ticks[: len(confusion)], [labels[n] for n in ticks[: len(confusion)]])
-    axes.figure.colorbar(image, ax=axes)
+    matrix.set_xticks(ticks, [labels[n] for n in ticks], rotation=90)
+    matrix.set_yticks(ticks, [labels[n] for n in ticks])
+    figure.colorbar(image, ax=matrix)
+    figure.savefig(folder / "report.png", dpi=110)
 
 
 def write_confusion(path: Path, confusion: np.ndarray, labels: Sequence[str]) -> None:
@@ -149,7 +143,6 @@ def _card_text(name: str, data: Data, metrics: dict[str, Any]) -> str:
     beside = "\n".join(f"- {line}" for line in sentences(metrics.get("baselines", [])))
     left_out = "".join(f"\nLeft out, since it cannot be read: {line}\n" for line in data.left_out)
     own = "the data set's own test split" if data.split["official_test"] else "a seeded split set aside"
-    reads = f"; by this program {t['reads']} times so far" if t["reads"] else ""
     return f"""---
 license: unknown  # the trainer's to say
 tags: [spiking-neural-network{", event-camera" if c.kind == "events" else ""}]
@@ -163,7 +156,7 @@ metrics: [accuracy]
 |---|---|
 | right on test data, as shown | {right} (95 % interval {low:.1f} to {high:.1f}) |
 | best guess right, known or not | {guess} |
-| test data | {own}, read once by this run{reads} |
+| test data | {own}, read once by this run |
 | validation accuracy | {metrics["val_accuracy"]:.4f} ({_chosen(data, metrics)}) |
 | samples (train / val / test) | {s["train"]} / {s["val"]} / {s["test"]} |
 | different recordings or images among the training samples | {metrics["recorded"]} |
@@ -245,7 +238,6 @@ def write_report(folder: Path, data: Data, progress: Progress, device: torch.dev
             "accuracy_by_step": test.accuracy_by_step,
             "synops": test.synops,
             "firing_rates": test.firing_rates,
-            "reads": count_named_read(Path(data.config.root), data.config.data, folder.name),
         },
         "parameters": sum(p.numel() for p in network.parameters()),
         "samples": card.training["samples"],
@@ -263,8 +255,7 @@ def write_report(folder: Path, data: Data, progress: Progress, device: torch.dev
     except ValueError as error:
         say(f"not calibrated, so `known` will be null: {error}")
     card = replace(card, metrics=metrics, novelty=known, profile=profile_of(data))
-    takes = takes_of(data.config, data.val_items, data.split["train"]) if data.val_items else []
-    conformal = conformal_of(judged, card, takes)
+    conformal = conformal_of(judged, card, takes_of(data))
     save(model, network, card)
     made = Classifier.load(model)
     columns = test_columns(made, data)

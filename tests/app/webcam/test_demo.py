@@ -4,7 +4,6 @@ import itertools
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,10 @@ from spikesight.encoders.events import SensorSize, empty_events, make_events
 from spikesight.encoders.sources.chunks import Chunk, Source, open_source
 from spikesight.models.classifier import Classifier
 from spikesight.models.shipped import find
-from spikesight.models.steps import Object, Prediction
+from spikesight.models.steps import Object
 from spikesight.service.sinks.delivery import message_of
 from spikesight.service.sinks.report import Report
-from tests.support.models import IMAGE_CONTRACT, PREDICTION, kept, tiny
+from tests.support.models import IMAGE_CONTRACT, kept, tiny
 
 
 @pytest.fixture
@@ -86,7 +85,7 @@ def test_a_sample_gives_the_classifiers_own_steps(model: Path, capsys: pytest.Ca
 def test_a_window_shows_pictures_until_the_source_ends(
     model: Path, video: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pressed = iter([["less events"], ["reset"], ["pause"], ["pause"], ["more events"]])
+    pressed = iter([["reset"]])
     shown, show = [], Window.show
     monkeypatch.setattr(Window, "actions", lambda _: next(pressed, []))
     monkeypatch.setattr(Window, "show", lambda self, picture: (shown.append(picture), show(self, picture)))
@@ -104,10 +103,10 @@ def test_a_window_scales_its_picture_names_its_keys_and_is_closed() -> None:
         assert pygame.display.get_caption()[0] == "Spikesight: digit-3"
         assert window.screen is not None
         assert window.screen.get_size() == (80, 60)
-        for text, key in ((" ", pygame.K_SPACE), ("Q", pygame.K_q), ("x", pygame.K_x), ("", pygame.K_ESCAPE)):
+        for text, key in (("r", pygame.K_r), ("Q", pygame.K_q), ("x", pygame.K_x), ("", pygame.K_ESCAPE)):
             pygame.event.post(pygame.event.Event(pygame.KEYDOWN, unicode=text, key=key))
         pygame.event.post(pygame.event.Event(pygame.QUIT))
-        assert window.actions() == ["pause", "quit", "quit", "quit"]
+        assert window.actions() == ["reset", "quit", "quit", "quit"]
         window.screen = smaller = pygame.display.set_mode((40, 30), pygame.RESIZABLE)
         window.show(np.full((60, 80, 3), (200, 0, 5), np.uint8))
         assert smaller.get_at((20, 15))[:3] == (200, 0, 5)
@@ -214,12 +213,6 @@ def test_what_is_no_place_is_refused(text: str) -> None:
 SIZE = SensorSize(40, 30)
 
 
-def prediction(index: int = 3, k: int = 10) -> Prediction:
-    probabilities = np.full(k, 0.5 / (k - 1))
-    probabilities[index] = 0.5
-    return replace(PREDICTION, label=str(index), index=index, probabilities=tuple(probabilities.tolist()))
-
-
 def field(on: bool, t_us: int, rows: slice = slice(None), columns: slice = slice(None)) -> np.ndarray:
     """One event of every pixel there."""
     y, x = (part[rows, columns].ravel() for part in np.mgrid[: SIZE.height, : SIZE.width])
@@ -251,28 +244,17 @@ def test_no_change_of_the_events_picture_is_a_flash() -> None:
     assert (red < 0.8 * ((PALETTE / 255.0) ** 2.2).sum(-1)).all()
 
 
-@pytest.mark.parametrize("camera", [None, (480, 640), (34, 34), (1, 400)])
-@pytest.mark.parametrize("k", [2, 10, 101])
-def test_a_picture_shows_its_view_whole_and_changes_with_what_is_predicted(
-    camera: tuple[int, int] | None, k: int
-) -> None:
-    labels = [f"class {n}" for n in range(k)]
-    surface = Surface.blank(SIZE).seen(field(True, 0), 0)
-    view = None if camera is None else np.full((*camera, 3), (1, 99, 2), np.uint8)
-    meters = [("Events", "12 /s"), ("Step time", "1 ms")]
-
-    def drawn(index: int = 1, **words: object) -> np.ndarray:
-        what = {"camera": view, "meters": meters, "keys": "q quit", **words}
-        return draw(surface, prediction(index, k), labels, **what)  # type: ignore[arg-type]
-
-    picture = drawn()
+@pytest.mark.parametrize("camera", [(480, 640), (34, 34), (1, 400)])
+def test_a_picture_shows_its_view_whole_and_changes_with_what_is_predicted(camera: tuple[int, int]) -> None:
+    events = paint(Surface.blank(SIZE).seen(field(True, 0), 0))
+    views = [np.full((*camera, 3), (1, 99, 2), np.uint8), events]
+    picture = draw(views, "3", "87 %")
     assert picture.dtype == np.uint8
-    assert np.array_equal(picture, drawn())
-    for other in (drawn(0), drawn(meters=meters[:1]), drawn(keys=""), drawn(steady="x")):
+    for other in (draw(views, "4", "87 %"), draw(views, "3", ""), draw([views[0], events * 0], "3", "87 %")):
         assert other.shape == picture.shape
         assert (picture != other).any()
+    assert draw([events], "Ω", "").shape == picture.shape
     rows, columns = np.nonzero((picture == (1, 99, 2)).all(2))
-    if camera is not None:
-        tall, wide = np.ptp(rows) + 1, np.ptp(columns) + 1
-        assert wide / tall == pytest.approx(camera[1] / camera[0], rel=0.01 if camera[0] > 1 else 0.5)
-        assert columns.max() < picture.shape[1] / 2
+    tall, wide = np.ptp(rows) + 1, np.ptp(columns) + 1
+    assert wide / tall == pytest.approx(camera[1] / camera[0], rel=0.01 if camera[0] > 1 else 0.5)
+    assert columns.max() < picture.shape[1] / 2

@@ -1,4 +1,4 @@
-"""Sources by their strings, in chunks, from files and in threads; and a camera's settings beside its recordings."""
+"""Sources by their strings, in chunks, from files and in threads."""
 
 from itertools import islice
 from pathlib import Path
@@ -16,7 +16,6 @@ from spikesight.encoders.sources import source as module
 from spikesight.encoders.sources.address import Address, SourceEnded, SourceError, SourceLost
 from spikesight.encoders.sources.chunks import PERIOD_US, REST_PERIODS, Chunk, of_events, open_source
 from spikesight.encoders.sources.file import FileDriver
-from spikesight.encoders.sources.settings import common, differs, is_beside, settings_of, settings_path, write_settings
 from spikesight.encoders.sources.source import Source, parse
 from tests.support.inputs.samples import at
 from tests.support.inputs.sources import Script, packet
@@ -62,52 +61,6 @@ def test_options_have_a_lowest_value() -> None:
     ]  # fmt: skip
     with pytest.raises(ValueError, match="WIDTHxHEIGHT"):
         parse("udp://h:1?size=5").size()
-
-
-INDOOR = {"camera": "EVK4", "serial": "42", "biases": {"diff_on": 0, "fo": 7}, "lens": "8 mm"}
-
-
-def test_what_is_written_is_read_and_leaves_nothing_else(tmp_path: Path) -> None:
-    write_settings(tmp_path / "walk.raw", INDOOR)
-    assert settings_of(tmp_path / "walk.raw") == INDOOR
-    assert settings_of(tmp_path / "run.raw") == {}
-    assert list(tmp_path.iterdir()) == [settings_path(tmp_path / "walk.raw")]
-    assert is_beside(tmp_path / "walk.raw.camera.json")
-    assert not is_beside(tmp_path / "walk.raw")
-
-
-def test_biases_of_the_makers_own_program(tmp_path: Path) -> None:
-    (tmp_path / "walk.bias").write_text("12 % bias_diff_on\n-3 % bias_fo\n")
-    assert settings_of(tmp_path / "walk.raw") == {"biases": {"diff_on": 12, "fo": -3}}
-
-
-@pytest.mark.parametrize("text", ["", "[1]", "{", "[" * 100_000, '{"a": "' + "b" * 100_000 + '"}'])
-def test_what_is_no_such_file_says_nothing(tmp_path: Path, text: str) -> None:
-    settings_path(tmp_path / "walk.raw").write_text(text)
-    assert settings_of(tmp_path / "walk.raw") == {}
-    (tmp_path / "run.bias").write_text(text or "no biases")
-    assert settings_of(tmp_path / "run.raw") == {}
-
-
-def test_what_all_recordings_share(tmp_path: Path) -> None:
-    paths = [tmp_path / name for name in ("a.raw", "b.raw")]
-    write_settings(paths[0], INDOOR)
-    write_settings(paths[1], INDOOR | {"serial": "43"})
-    assert common(paths) == {name: value for name, value in INDOOR.items() if name != "serial"}
-    assert common([*paths, tmp_path / "c.raw"]) == {}
-    assert common([]) == {}
-
-
-def test_differences_are_named_and_what_is_not_known_is_none() -> None:
-    other = {"serial": "43", "biases": {"diff_on": 30, "fo": 7, "hpf": 1}}
-    assert differs(INDOOR, other) == (
-        "another camera, or other settings, than this model learnt from: serial 43 in place of 42, "
-        "bias diff_on 30 in place of 0"
-    )
-    for same in (INDOOR, {}, {"biases": {"diff_on": 0}}, {"biases": 3}):
-        assert differs(INDOOR, same) is None
-    assert differs({}, INDOOR) is None
-    assert differs([1], INDOOR) is None  # type: ignore[arg-type]
 
 
 def opener(*answers: Script | Exception) -> module.OpenDriver:

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from spikesight.encoders.emulator.pixels import Emulator
 from spikesight.encoders.events import SensorSize, empty_events, make_events
-from spikesight.encoders.roi.window import Window
-from spikesight.models.classifier import Classifier, InputPipeline
+from spikesight.models.classifier import Classifier
 from spikesight.models.classifier.session import Session, luma, split_packet
 from spikesight.models.shipped import find
 from spikesight.models.steps import Answer, Input, SessionError
@@ -62,19 +61,6 @@ def test_in_a_view_time_goes_by_what_came_and_answers_are_the_same_however_it_is
     span = int(jumps[0]["t"][-1] - jumps[0]["t"][0])
     assert len(whole) >= 3 * (span // EVENT_CONTRACT.bin_us), "though no drawing is there"
     assert sum(given.reset for given in whole) == 2
-
-
-def test_behind_a_window_a_pause_in_which_nothing_is_seen_is_steps_of_nothing() -> None:
-    sensor, window = SensorSize(96, 80), Window(0, 0, 40)
-    events = some_events(600, size=(96, 80), span_us=5_000_000)
-    hidden = (events["t"] > 1_000_000) & (events["t"] < 4_000_000)
-    events["x"][hidden] = 90
-    whole = list(InputPipeline(CLASSIFIER.card, sensor, fixed=window).recording([events]))
-    session = Session(CLASSIFIER, sensor, fixed=window)
-    inputs = [given for part in np.array_split(events, 50) for given in session.push(part)] + session.flush()
-    assert [tuple(given)[1:] for given in whole] == [tuple(given)[1:] for given in inputs]
-    assert len(whole) >= 4_900_000 // EVENT_CONTRACT.bin_us
-    assert not any(given.reset for given in whole), "this model does not rest"
 
 
 @pytest.mark.parametrize("seen_as", ["frames", "events"])

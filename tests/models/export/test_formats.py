@@ -110,7 +110,7 @@ def test_onnx_names_metadata_and_a_free_batch(onnx_file: Path) -> None:
     assert json.loads(facts["spikesight.state"]) == {key: list(value.shape[1:]) for key, value in state.items()}
     known = some_known(network, CONTRACT)
     assert json.loads(facts["spikesight.known"])["kinds"][0]["lines"]["shown"] == pytest.approx(
-        known.kinds[0].lines.shown.tolist()
+        known.lines.shown.tolist()
     )
     rates = Rates(network, known.layers)
     for streams in (1, 5):

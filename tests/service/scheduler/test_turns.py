@@ -7,7 +7,6 @@ import re
 import threading
 import time
 import weakref
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from pathlib import Path
@@ -25,7 +24,7 @@ from spikesight.service.scheduler.mailbox import Mailbox
 from spikesight.service.scheduler.membranes import membranes_of
 from spikesight.service.scheduler.queue import Job, Phase, Queue
 from spikesight.service.scheduler.registry import Model, Registry
-from spikesight.service.scheduler.request import EVERY_STEP, AnswerSpec, RequestReceiver, Result, run_undecoded
+from spikesight.service.scheduler.request import EVERY_STEP, AnswerSpec, RequestReceiver, Result, run_request
 from spikesight.service.settings import Settings
 from tests.support.models import kept, tiny
 from tests.support.serving.scheduling import Listener, inputs, serving
@@ -139,23 +138,11 @@ def test_a_reset_that_is_dropped_passes_on() -> None:
     assert not plain.pending[0][0].reset
 
 
-@pytest.mark.parametrize(("streams", "requests", "decoded"), [(0, 0, 4), (0, 3, 1), (0, 9, 0), (1, 0, 1), (1, 9, 1)])
-def test_as_many_are_decoded_as_the_next_batch_takes(streams: int, requests: int, decoded: int) -> None:
-    queue = queue_of()
-    for n, request in ((streams, False), (requests, True)):
-        for _ in range(n):
-            job(queue, int(request), request=request)
-    queue.undecoded.extend((job(queue, 0, request=True), list) for _ in range(6))
-    assert len(queue.pop_undecoded()) == decoded
-    assert len(queue.undecoded) == 6 - decoded
-
-
 async def answered(classifier: Classifier, given: list[Input], wanted: AnswerSpec = EVERY_STEP) -> Result:
     deadline = time.monotonic() + PATIENCE_S
     async with serving(classifier) as (model, mailbox):
-        return await run_undecoded(
-            model, lambda: given, mailbox, deadline=deadline, wanted=wanted, offload=lambda work: work()
-        )
+        with ThreadPoolExecutor(1) as thread:
+            return await run_request(model, lambda: given, mailbox, thread, deadline=deadline, wanted=wanted)
 
 
 async def test_times_are_from_the_first_steps_begin_to_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,40 +171,31 @@ async def test_stopping_at_the_first_step_that_is_surer() -> None:
     assert (await answered(tiny(), inputs(9), AnswerSpec(confidence=max(sure)))).steps == 9, "as sure is not surer"
 
 
-@pytest.mark.parametrize("elsewhere", [False, True])
-async def test_decoding_is_done_by_the_models_thread_or_elsewhere_while_a_stream_is_open(elsewhere: bool) -> None:
-    works: list[Callable[[], None]] = []
-    decoded: list[int] = []
-    far = time.monotonic() + 3600  # what holds nothing is answered at once, not at the deadline
+async def test_a_request_that_cannot_be_decoded_or_holds_nothing_or_comes_late_is_told_so() -> None:
+    far = time.monotonic() + 3600  # what holds nothing is answered at once
 
-    def decode(good: bool) -> list[Input]:
-        decoded.append(1)
-        if not good:
+    def decode(steps: int) -> list[Input]:
+        if steps < 0:
             raise ValueError("no picture")
-        return inputs(3)
+        return inputs(steps) if steps else []
 
-    async with serving(tiny()) as (model, mailbox):
+    with ThreadPoolExecutor(1) as thread:
+        async with serving(tiny()) as (model, mailbox):
 
-        async def run(good: bool, offload: Callable[[Callable[[], None]], None], seconds: float = PATIENCE_S) -> Result:
-            deadline = time.monotonic() + seconds
-            return await run_undecoded(model, lambda: decode(good), mailbox, deadline=deadline, offload=offload)
+            async def run(steps: int, deadline: float = far) -> Result:
+                asked = run_request(model, lambda: decode(steps), mailbox, thread, deadline=deadline)
+                return await asyncio.wait_for(asked, PATIENCE_S)
 
-        if elsewhere:
             model.scheduler.open(Listener(), request=False)
-        result = await run(True, lambda work: works.append(work) or work())
-        assert (result.steps, result.early, len(works)) == (3, False, elsewhere)
-        with pytest.raises(ValueError, match="no picture"):
-            await run(False, lambda work: work())
-        nothing = run_undecoded(model, list, mailbox, deadline=far, offload=lambda work: work())
-        with pytest.raises(ServiceError, match="nothing in this sample") as refused:
-            await asyncio.wait_for(nothing, PATIENCE_S)
-        assert refused.value.status == 400
-        decoded.clear()
-        with pytest.raises(Expired):
-            await run(True, works.append, seconds=-1)
-        for work in works:
-            work()
-        assert not decoded, "nobody waits for it any more"
+            result = await run(3)
+            assert (result.steps, result.early) == (3, False)
+            with pytest.raises(ValueError, match="no picture"):
+                await run(-1)
+            with pytest.raises(ServiceError, match="nothing in this sample") as refused:
+                await run(0)
+            assert refused.value.status == 400
+            with pytest.raises(Expired):
+                await run(3, time.monotonic() - 1)
 
 
 def registry(saved: Path | None, *models: Path) -> Registry:

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from spikesight.encoders.emulator.noise import with_noise
 from spikesight.encoders.emulator.pixels import Emulator
 from spikesight.encoders.events import Events, SensorSize, make_events
-from spikesight.encoders.roi.window import Window
 from spikesight.models.classifier import Classifier
 from spikesight.models.classifier.session import Session
 from spikesight.models.shipped import find
@@ -38,7 +37,6 @@ FRONTS = {
     "filtered": lambda: Session(at(1, sensor_width=SIDE, sensor_height=SIDE), SENSOR),
     "summed": lambda: Session(at(5), SENSOR),
     "a view": lambda: Session(FINDING, SENSOR),
-    "through a fixed window": lambda: Session(at(5), SENSOR, fixed=Window(10, 10, 40)),
     "an object": lambda: Session(at(5, frame="object"), SENSOR),
     "an object, raw": lambda: Session(at(5, frame="object"), SENSOR, raw=True),
 }

@@ -381,7 +381,6 @@ def test_a_stream_with_one_window_has_no_objects(drawing_client: Client) -> None
     [
         ({"objects": 9}, "objects"),
         ({"objects": 2, "raw": True}, "not with raw"),
-        ({"objects": 2, "window": (0, 0, 20)}, "fixed window"),
         ({"objects": 2, "model": "tiny"}, "all of the picture"),
     ],
 )

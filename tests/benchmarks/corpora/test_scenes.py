@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmarks.corpora import scenes, strokes
+from benchmarks.corpora.digits import Pictures
+from benchmarks.corpora.finder import places_loss
+from benchmarks.corpora.scenes import IGNORED, NONE, Scenes, Things, targets
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.pyramid import pyramid_of
-from spikesight.training.data.corpora import scenes, strokes
-from spikesight.training.data.corpora.digits import Pictures
-from spikesight.training.data.corpora.scenes import IGNORED, NONE, Scenes, Things, targets
-from spikesight.training.step.losses import places_loss
 
 
 @pytest.fixture(scope="module")

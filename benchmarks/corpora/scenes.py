@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from benchmarks.corpora.digits import STRAY, TEXTURE_SIDE, TEXTURES, Pictures, cameras, inked, textures
+from benchmarks.corpora.motion import Draws, Path, paths
+from benchmarks.corpora.sensor import film
 from spikesight.encoders.pyramid import LINE
 from spikesight.models.classifier.finder import WINDOW
 from spikesight.models.networks.places import CELL, FIRST, REACH
-from spikesight.training.data.corpora.digits import STRAY, TEXTURE_SIDE, TEXTURES, Pictures, cameras, inked, textures
-from spikesight.training.data.corpora.motion import Draws, Path, paths
-from spikesight.training.data.corpora.sensor import film
 
 VIEW = 64  # pixels a side
 NEAR, OFF = 4.6, 9.0  # pixels between a place's middle and a digit's, in which it shows the digit; from where not
@@ -78,7 +78,9 @@ class Scenes:
         sensor = cameras(draws, contrast, seconds / k, calm=14, hot=0.004)
         fields = torch.rand(n, 5 + 4 * self.steps, self.view, self.view, generator=generator)
         grain = torch.where(draws.chance(0.5), draws.log(0.006, 0.1), 0.0).view(n, 1, 1, 1)
-        trembling = torch.randn(light.shape, generator=generator) * grain / light.exp()  # of log light: most in the dark
+        trembling = (
+            torch.randn(light.shape, generator=generator) * grain / light.exp()
+        )  # of log light: most in the dark
         seen = film(light + trembling.clamp(-1, 1), sensor, fields, seconds, self.steps)
         change = light[:, ::3].diff(dim=1, append=light[:, -1:]).abs()
         return seen.transpose(0, 1).byte().contiguous(), things, change > sensor.on.view(n, 1, 1, 1)
