@@ -1,6 +1,8 @@
-// A region of interest: an outline over the canvas of a picture.
+// What a model has found: outlines over the canvas of a picture.
 
-export class RoiBox {
+const MOST = 8;
+
+class RoiBox {
   constructor() {
     this.outline = Object.assign(document.createElement("div"), { className: "roi", hidden: true });
     this.outline.setAttribute("aria-hidden", "true");
@@ -19,5 +21,16 @@ export class RoiBox {
     const mirrored = canvas.classList.contains("mirror") ? width - left - wide : left;
     const place = { left: (clientWidth - scale * width) / 2 + scale * mirrored, top: (clientHeight - scale * height) / 2 + scale * top, width: scale * wide, height: scale * high };
     for (const [name, pixels] of Object.entries(place)) outline.style[name] = `${pixels}px`;
+  }
+}
+
+export class Boxes {
+  constructor() {
+    this.outlines = Array.from({ length: MOST }, () => new RoiBox());
+  }
+
+  /** found: {box: as RoiBox takes it, label?} of each, or nothing. */
+  draw(canvas, found) {
+    this.outlines.forEach((outline, n) => outline.draw(canvas, found?.[n]?.box, found?.[n]?.label));
   }
 }
