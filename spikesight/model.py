@@ -11,7 +11,7 @@ from spikesight.encoders.events import EventsError, SensorSize, Size, as_events
 from spikesight.encoders.sample import SampleLike, sample_of
 from spikesight.encoders.sources.chunks import of_events, open_source
 from spikesight.models.classifier import Classifier, Stepper
-from spikesight.models.classifier.session import Session, inputs_of, inputs_of_several
+from spikesight.models.classifier.session import Session, check_objects, inputs_of
 from spikesight.models.classifier.verdict import Segment, Verdict
 from spikesight.models.networks.trace import Trace, trace_layers
 from spikesight.models.novelty.conformal import ERROR_RATE
@@ -91,8 +91,9 @@ class Model:
 
     def _opened(self, what: SampleLike, size: Size | None, objects: int) -> tuple[Stepper, list[Input]]:
         sample, classifier = sample_of(what, size), self.classifier
-        given = inputs_of_several(classifier, sample, objects) if objects else classifier.inputs(sample)
-        return Stepper(classifier, classifier.readout(objects)), given
+        if objects:
+            check_objects(classifier.card, objects)
+        return Stepper(classifier, classifier.readout(objects)), classifier.inputs(sample)
 
     def trace(self, what: SampleLike, size: Size | None = None) -> Trace:
         """Record spikes and membranes of every neuron in each step of what `predict` takes; `figure()` draws them."""

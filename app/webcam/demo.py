@@ -14,11 +14,11 @@ import numpy as np
 
 from spikesight.app.webcam.counting import Counting
 from spikesight.app.webcam.overlay import Surface, draw, framed, paint
-from spikesight.encoders.roi.tracks import MOST
 from spikesight.encoders.sources import samples
 from spikesight.encoders.sources.chunks import Chunk, Source, open_source
 from spikesight.models.checkpoint import read_config
 from spikesight.models.classifier import Classifier, Stepper
+from spikesight.models.classifier.finder import MOST
 from spikesight.models.classifier.session import Session, inputs_of
 from spikesight.models.shipped import find, shipped
 from spikesight.models.steps import Answer, Prediction
@@ -205,13 +205,8 @@ class Demo:
 
     def picture(self) -> np.ndarray:
         """Draw the window's present content, RGB uint8 [H, W, 3]."""
-        views, window = (
-            [paint(self.surface)] if self.camera is None else [self.camera, paint(self.surface)],
-            self.session.window,
-        )
+        views = [paint(self.surface)] if self.camera is None else [self.camera, paint(self.surface)]
         objects = (self.answer and self.answer.prediction.objects) or ()
-        if window is not None:
-            views[0] = framed(views[0], (window.left, window.top, window.side, window.side))
         for one in objects:
             views[0] = framed(views[0], one.box, f"{one.label} {one.confidence:.0%}")
         if self.answer is None:

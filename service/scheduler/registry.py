@@ -10,8 +10,8 @@ import numpy as np
 
 from spikesight.encoders.emulator.pixels import Emulator
 from spikesight.encoders.events import SensorSize, joined, make_events
-from spikesight.encoders.roi.frame_tracker import FrameTracker
-from spikesight.models.classifier import Classifier, InputPipeline, sensor_of
+from spikesight.models.classifier import Classifier, sensor_of
+from spikesight.models.classifier.session import Session
 from spikesight.models.contract import CheckpointError
 from spikesight.models.shipped import find, names, shipped
 from spikesight.service.http.errors import ServiceError, Stopped
@@ -35,11 +35,9 @@ def warm_up(classifier: Classifier) -> None:
         t = np.arange(0, 4 * classifier.contract.bin_us, 1000)
         classifier.event_inputs(make_events(t, t % own.width, t % own.height, t % 2), own)
         film = [(np.roll(picture, 2 * n, 1), n * 33_000) for n in range(8)]
-        for pixels, size in ((Emulator(camera), camera), (FrameTracker(own), own)):
-            events = joined([pixels.push(*frame) for frame in film])
-            classifier.event_inputs(events, size)
-            if size == camera and classifier.contract.window:
-                InputPipeline(classifier.card, camera, places=1).push(events)
+        pixels, filmed = Emulator(camera), Session(classifier)
+        classifier.event_inputs(joined([pixels.push(*frame) for frame in film]), camera)
+        classifier.predict([given for frame in film for given in filmed.frame(*frame)])
     classifier.predict(classifier.image_inputs(picture)[:1])
 
 

@@ -124,9 +124,8 @@ class StreamCore:
         return inputs, silent - len(inputs)
 
     def annotate(self, ticket: Ticket) -> Ticket:
-        """Set the ticket's region of interest, event counts and camera note to those of now; return the ticket."""
-        window, pipeline = self.session.window, self.session.pipeline
-        ticket.window = None if window is None else (window.left, window.top, window.side)
+        """Set the ticket's event counts and camera note to those of now; return the ticket."""
+        pipeline = self.session.pipeline
         if pipeline is not None:
             ticket.events = pipeline.filter.n_events, pipeline.filter.n_kept
             ticket.camera = pipeline.watch.says

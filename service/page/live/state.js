@@ -29,10 +29,9 @@ export const framed = () => source === "camera" || source === "video";
 /** The chosen step length in ms, if it is not the model's own. */
 export const binMs = () => Number($("bin").value) || null;
 
-/** Whether to look for several objects: the user wants it, and the chosen model uses a region of interest. */
+/** Whether to look for several objects: the user wants it, and the chosen model finds things. */
 export function several() {
-  const { window: follows, frame, still } = chosenModel()?.contract ?? {};
-  return $("several").checked && Boolean(follows || frame === "object" || still === "digit");
+  return $("several").checked && Boolean(chosenModel()?.contract.window);
 }
 export const token = () => $("token").value;
 export const stillView = () => $("still").checked;

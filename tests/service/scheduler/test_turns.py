@@ -94,11 +94,11 @@ def test_what_comes_too_late_fails_and_what_comes_in_time_does_not(monkeypatch: 
     monkeypatch.setattr(time, "monotonic", lambda: 5.0)
     queue = queue_of()
     late, timely = job(queue, 1, request=True, deadline=4.999), job(queue, 1, request=True, deadline=5.0)
-    late.membranes = {0: membranes_of({})}
+    late.membranes = membranes_of({})
     assert [work.job for work in queue.next_batch(1)] == [timely]
     (error,) = late.receiver.errors  # type: ignore[attr-defined]
     assert isinstance(error, Expired)
-    assert (late.phase, late.membranes, queue.open_jobs) == (Phase.CLOSED, {}, 1)
+    assert (late.phase, late.membranes, queue.open_jobs) == (Phase.CLOSED, None, 1)
 
 
 def test_open_jobs_are_counted_and_closed_once() -> None:
@@ -117,12 +117,12 @@ def test_open_jobs_are_counted_and_closed_once() -> None:
 def test_who_is_closed_while_it_is_stepped_gives_its_membranes_up() -> None:
     queue = queue_of()
     one, other = job(queue, 3), job(queue, 3)
-    one.membranes, other.membranes = {0: membranes_of({})}, {0: membranes_of({})}
+    one.membranes, other.membranes = membranes_of({}), membranes_of({})
     batch = queue.next_batch(1)
     queue.close(one)
     queue.put_back(batch, [False, True])
     assert (one.phase, other.phase) == (Phase.CLOSED, Phase.CLOSED)
-    assert one.membranes == other.membranes == {}
+    assert one.membranes is other.membranes is None
     assert (queue.open_jobs, len(queue.streams)) == (0, 0)
 
 
