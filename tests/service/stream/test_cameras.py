@@ -1,7 +1,6 @@
 """Cameras of the service: listed, followed by streams, gone without harm."""
 
 import asyncio
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,9 +18,9 @@ from spikesight.service.api import create_app
 from spikesight.service.client import Ack, Client, ClientError, Picture, Prediction
 from spikesight.service.settings import SettingsError
 from spikesight.service.sinks.delivery import Delivery
-from spikesight.service.sinks.sink import Message, Webhook
+from spikesight.service.sinks.sink import Webhook
 from spikesight.service.stream.cameras import BACKLOG, Listener
-from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, LABELS, tiny
+from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, tiny
 from tests.support.serving.http import refused
 from tests.support.serving.receiver import SECRET, Receiver
 from tests.support.serving.servers import running, settings
@@ -174,23 +173,3 @@ async def test_the_newest_is_kept_for_who_is_slow() -> None:
     assert await waiting.next(0) is None
     asyncio.get_running_loop().call_soon(waiting.put, packets[0])
     assert await waiting.next(PATIENCE_S) is packets[0]
-
-
-def test_the_sinks_hear_what_a_camera_shows() -> None:
-    told = Told()
-    app = create_app(settings(sinks_every_step=True), (tiny(),), (source(100_000),), (Delivery("told", told),))
-    with running(app):
-        until(lambda: {one["step_label"] for one in told.records} & {*LABELS, "unknown"})
-
-
-class Told:
-    """A sink that remembers."""
-
-    def __init__(self) -> None:
-        self.records = list[dict]()
-
-    def send(self, message: Message) -> None:
-        self.records.append(json.loads(message.body))
-
-    def close(self) -> None:
-        pass
