@@ -14,9 +14,9 @@ from benchmarks.compare import comparison
 from benchmarks.compare.ann import ann_settings, fit_ann
 from benchmarks.compare.comparison import QUICK, CompareConfig, Comparison, Curve
 from benchmarks.compare.report import steps_to, write_report
+from benchmarks.compare.stdp import StdpConfig, StdpLayer, rates_of
 from spikesight.models.contract import Card
 from spikesight.models.networks.ann import ANNS, SmallCnn
-from spikesight.models.networks.stdp import StdpConfig, StdpLayer, rates_of
 from spikesight.training.config import TrainConfig
 from spikesight.training.conversion import accuracy, hits, pictures_of, prepare
 from spikesight.training.data import load_data
