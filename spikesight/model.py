@@ -95,7 +95,7 @@ class Model:
         return Stepper(classifier, classifier.readout(objects)), given
 
     def trace(self, what: SampleLike, size: Size | None = None) -> Trace:
-        """Record spikes and membranes of every neuron in each step of what `predict` takes; `figure()` draws them."""
+        """Record spikes and membranes of every neuron in each step of what `predict` takes."""
         given = self.classifier.inputs(sample_of(what, size))
         answers = self.classifier.predict(given)
         steps = [(torch.from_numpy(np.ascontiguousarray(one.x)), one.reset or n == 0) for n, one in enumerate(given)]
