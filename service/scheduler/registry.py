@@ -22,9 +22,6 @@ from spikesight.service.scheduler.saved import leave_out, servable
 from spikesight.service.scheduler.scheduler import Scheduler
 from spikesight.service.settings import Settings
 
-TAUGHT_BINS = 3  # other bin lengths at which a teaching session's model runs; each needs a network and a thread
-TOO_MANY_BINS = f"a teaching session runs at {TAUGHT_BINS} other bins at once: close one of its streams first"
-
 
 def warm_up(classifier: Classifier) -> None:
     """Classify one input of every kind the model accepts, so that compiled loops are loaded before the first client."""
@@ -73,7 +70,6 @@ class Model:
         self.classifier, self.name = classifier, classifier.name
         self.counted_as = counted_as or self.name
         self._made_from = settings, metrics, mailbox, counted_as, on_step
-        self._most_bins = TAUGHT_BINS if counted_as else None
         self._at: dict[int, Model] = {}  # by bin length, us: whole milliseconds in the contract's range, so few
         self._ended, self._changing = False, threading.Lock()
         counted = metrics.ticker(self.counted_as)
@@ -108,24 +104,15 @@ class Model:
             raise WrongBin(400, str(error)) from None
         if bin_us == own.bin_us:
             return self
+        if self.counted_as != self.name:
+            raise WrongBin(400, "a teaching session runs at its own bin: save the model for others")
         with self._changing:
             if self._ended:
                 raise Stopped
-            model = self._at.pop(bin_us, None)
-            if model is None:
-                self._make_room()
-                model = Model(self.classifier.at(bin_ms), *self._made_from)
-                model.scheduler.start()
-            self._at[bin_us] = model  # reinserted at the end: the order is from least to most recently used
-            return model
-
-    def _make_room(self) -> None:
-        """At a session's limit, retire the least recently used idle bin length. Raises WrongBin if none is idle."""
-        if len(self._at) == self._most_bins:
-            idle = next((bin_us for bin_us, model in self._at.items() if model.scheduler.idle()), None)
-            if idle is None:
-                raise WrongBin(400, TOO_MANY_BINS)
-            self._at.pop(idle).retire()
+            if bin_us not in self._at:
+                self._at[bin_us] = Model(self.classifier.at(bin_ms), *self._made_from)
+                self._at[bin_us].scheduler.start()
+            return self._at[bin_us]
 
     def _all_bins(self) -> list["Model"]:
         """Return this model and those at other bin lengths; from now on no further bin length starts."""
