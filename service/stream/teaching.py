@@ -25,7 +25,7 @@ class TeachingStream(Live):
         super().__init__(socket, runtime, teaching.learner.model, hello, camera)
         self.teaching = teaching
         self._take = ""
-        self._cutter = self._new_cutter()
+        self._cutter = WindowCutter()
 
     async def run(self) -> None:
         """Run the stream until the client leaves or breaks a rule. Raises Ended."""
@@ -66,7 +66,7 @@ class TeachingStream(Live):
 
         Raises ServiceError.
         """
-        self._cutter = self._new_cutter()
+        self._cutter = WindowCutter()
         self.teaching.examples.showing.pop(self, None)
         if label is None:
             self.teaching.changed()
@@ -90,9 +90,6 @@ class TeachingStream(Live):
         self.core.move(self.model)
         self.job = self.open_job()
         self.send([self.core.ready()])
-
-    def _new_cutter(self) -> WindowCutter:
-        return WindowCutter(self.model.classifier.contract.shown_bins)
 
     def collect(self, inputs: list[Input]) -> None:
         """Cut consecutive inputs into examples of the class being shown."""

@@ -39,12 +39,12 @@ def window(lit: int = 10) -> list[Input]:
     return [step(lit, number) for number in range(STEPS)]
 
 
-@pytest.mark.parametrize(("shown_bins", "reset", "first"), [(1, -1, 0), (1, 5, 5), (3, -1, 2), (3, 4, 6)])
-def test_examples_are_cut_from_inputs_that_follow_each_other(shown_bins: int, reset: int, first: int) -> None:
-    cutter, length = WindowCutter(shown_bins), shown_bins * STEPS
-    cut = [cutter.push(step(number=n, reset=n == reset)) for n in range(reset + 1 + 2 * length)]
+@pytest.mark.parametrize(("reset", "first"), [(-1, 0), (5, 5)])
+def test_examples_are_cut_from_inputs_that_follow_each_other(reset: int, first: int) -> None:
+    cutter = WindowCutter()
+    cut = [cutter.push(step(number=n, reset=n == reset)) for n in range(reset + 1 + 2 * STEPS)]
     found = [[given.start_us for given in one] for one in cut if one is not None]
-    assert found == [list(range(start, start + length, shown_bins)) for start in (first, first + length)]
+    assert found == [list(range(start, start + STEPS)) for start in (first, first + STEPS)]
 
 
 MODEL = Model(tiny(), Settings(), Metrics(), Mailbox())
