@@ -37,7 +37,7 @@ from spikesight.models.neurons.layers import neuron_names
 from spikesight.models.neurons.probe import EVERY_US, Inside, Map, Probe, brightness
 from spikesight.models.neurons.state import State
 from spikesight.models.novelty.conformal import ERROR_RATE, Trials
-from spikesight.models.shipped import find, name_of, shipped
+from spikesight.models.shipped import name_of
 from spikesight.models.steps import Answer, ConformalRule, Input, Prediction, Step, Track
 
 MOST_VIEWS = 8  # sizes of views for which what runs the network is kept
@@ -45,13 +45,10 @@ MOST_VIEWS = 8  # sizes of views for which what runs the network is kept
 
 class Classifier:
     """A network ready to predict. It holds no state of any stream, so several threads may use it at once: with the
-    engine in parallel, in PyTorch one after another. A copy is the classifier itself. A classifier loaded from a folder
-    can be pickled: the pickle holds the folder's path, or a shipped model's name, and the bin length.
+    engine in parallel, in PyTorch one after another.
 
     `engine` and `ann_macs` (dense multiply-adds a step) are computed unless given.
     """
-
-    folder: Path | None = None  # of the checkpoint; None if the network was not loaded from one
 
     def __init__(
         self, network: nn.Module, card: Card, name: str = "model", engine: Engine | None = None, ann_macs: int = 0
@@ -113,21 +110,7 @@ class Classifier:
             raise ValueError("take another bin from the model at its own")
         span = card.contract.span
         network, engine = self._own.at(span)
-        twin = Classifier(network, card, self.name, engine, self.ann_macs)
-        twin.folder = self.folder
-        return twin
-
-    def __deepcopy__(self, _: object = None) -> "Classifier":
-        return self
-
-    __copy__ = __deepcopy__
-
-    def __reduce__(self) -> tuple[object, ...]:
-        if self.folder is None:
-            raise TypeError(f"{self.name} was not loaded from a folder: save it, load it from there, and pickle that")
-        own = (path for name, path in shipped().items() if name == self.name and path.resolve() == self.folder)
-        bin_ms = self.contract.bin_us / 1000 if self.contract.kind == "events" else None
-        return _loaded, (self.name if any(own) else str(self.folder), bin_ms)
+        return Classifier(network, card, self.name, engine, self.ann_macs)
 
     @property
     def slow(self) -> bool:
@@ -138,9 +121,7 @@ class Classifier:
     def load(cls, folder: Path | str) -> "Classifier":
         """Load a checkpoint folder; the model is named after the folder (`name_of`). Raises CheckpointError."""
         network, card = load(folder)
-        found = cls(network, card, name_of(Path(folder)))
-        found.folder = Path(folder).resolve()
-        return found
+        return cls(network, card, name_of(Path(folder)))
 
     def initial_state(self, n: int = 1, shape: tuple[int, ...] = ()) -> State:
         """Return the state of n streams before their first step, for inputs of `shape`; (): the contract's. No step
@@ -251,11 +232,6 @@ class Classifier:
             pixels = (pixels - mean) / std
         encoder = IMAGE_ENCODERS[contract.encoding](steps or contract.steps)
         return encoder(pixels[None], generator=torch.Generator().manual_seed(seed))
-
-
-def _loaded(where: str, bin_ms: float | None) -> Classifier:
-    """Restore a pickled classifier: load this folder or shipped model, at bins of `bin_ms`."""
-    return Classifier.load(find(where)).at(bin_ms)
 
 
 class Stepper:

@@ -231,8 +231,8 @@ class StreamCore:
 
 def session_of(classifier: Classifier, hello: Hello) -> Session:
     """Create the session that a hello asks for. Raises Ended 1008."""
-    if hello.objects and hello.lesson is not None:
-        raise Ended(1008, "a lesson's stream shows one thing: it looks for no objects")
+    if hello.lesson is not None and (hello.objects or hello.bin_ms):
+        raise Ended(1008, "a lesson's stream shows one thing, at its own bin: no objects and no bin_ms")
     try:
         return Session(
             classifier,

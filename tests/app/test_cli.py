@@ -127,7 +127,6 @@ MISTAKES = {
     "emulate none to": "there is no none",
     "emulate takes to": "there are no images in takes",
     "emulate small.yaml to.h5": "is no video",
-    "emulate in to --sensor speck --size 9x9": "leave --size out",
 }  # fmt: skip
 
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -60,14 +59,6 @@ def fitted(root: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[TrainConfi
     monkeypatch.setattr("spikesight.training.run.fit.fit", fit)
     monkeypatch.chdir(root)
     return calls
-
-
-def test_archives_are_unpacked_before_the_run(fitted: list, tmp_path: Path) -> None:
-    archive = shutil.make_archive(str(tmp_path / "nmnist"), "zip", write_nmnist(tmp_path / "made"))
-    words = ["--data", "nmnist", "--root", str(tmp_path / "data"), "--output", str(tmp_path), "--archive", archive]
-    assert train_dvs(words) == 0
-    assert (tmp_path / "data" / "NMNIST" / "Train" / "1").is_dir()
-    assert len(fitted) == 1
 
 
 def test_auto_is_the_newest_run(fitted: list, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

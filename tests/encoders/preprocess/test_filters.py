@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spikesight.encoders.emulator.noise import with_noise
+from benchmarks.common.noise import with_noise
 from spikesight.encoders.events import Events, EventsError, SensorSize, check_events, make_events
 from spikesight.encoders.preprocess.filters import (
     FROM_HZ,

@@ -38,10 +38,9 @@ class Biases:
 @dataclasses.dataclass
 class Configuration:
     biases: Biases = dataclasses.field(default_factory=Biases)
-    rate_limiter: Any = None
 
 
-EVK4 = SimpleNamespace(Configuration=Configuration, RateLimiter=lambda period, most: (period, most))
+EVK4 = SimpleNamespace(Configuration=Configuration)
 EVENTS = np.array([(5, 1, 2, True), (6, 3, 4, False)], [("t", "<u8"), ("x", "<u2"), ("y", "<u2"), ("on", "?")])
 
 
@@ -74,12 +73,11 @@ def neuromorphic(packets: list[Any], **flaws: Any) -> SimpleNamespace:
     return SimpleNamespace(list_devices=lambda: listed, open=opened, prophesee_evk4=EVK4, asked=asked)
 
 
-@pytest.mark.parametrize("text", ["prophesee", "prophesee:42", "prophesee?rate=5000000"])
+@pytest.mark.parametrize("text", ["prophesee", "prophesee:42"])
 def test_a_camera_of_prophesee_s(text: str) -> None:
     library = neuromorphic([SimpleNamespace(polarity_events=one) for one in (EVENTS, None)] + [None])
     driver = PropheseeDriver(parse(text), library)
-    rate = (1000, 5000) if "rate" in text else None
-    assert library.asked["configuration"] == Configuration(Biases(0, 0, 7), rate)
+    assert library.asked["configuration"] == Configuration(Biases(0, 0, 7))
     assert driver.size == SENSOR
     found = driver.read(0.1)
     assert found is not None
@@ -126,9 +124,9 @@ def test_no_camera_says_what_to_do(text: str, flaw: dict[str, Any], says: str) -
 def test_the_real_library_takes_what_is_set(tmp_path: Path) -> None:
     library = pytest.importorskip("neuromorphic_drivers", reason="needs neuromorphic-drivers: spikesight[cameras]")
     (tmp_path / "a.bias").write_text("30 % bias_diff_on\n")
-    made = configured(library.prophesee_evk4, parse(f"prophesee?biases={tmp_path / 'a.bias'}&rate=5000000"))
-    assert (made.biases.diff_on, made.rate_limiter.maximum_events_per_period) == (30, 5000)
-    assert len(made.serialize()) == len(library.prophesee_evk4.Configuration().serialize()) + 6
+    made = configured(library.prophesee_evk4, parse(f"prophesee?biases={tmp_path / 'a.bias'}"))
+    assert made.biases.diff_on == 30
+    assert len(made.serialize()) == len(library.prophesee_evk4.Configuration().serialize())
     assert {"serial", "configuration", "iterator_timeout"} <= set(inspect.signature(library.open).parameters)
     with pytest.raises(SourceError, match=r"No event camera found|no camera 'prophesee:nobody"):
         open_source("prophesee:nobody")
@@ -164,15 +162,10 @@ class DvCamera:
     """What dv-processing's driver is asked; it gives these batches, one after the other, and then has gone."""
 
     def __init__(self, batches: list[Any]) -> None:
-        self.batches, self.area = batches, (0, 0, 34, 30)
+        self.batches = batches
 
     def getEventResolution(self) -> tuple[int, int]:
         return 34, 30
-
-    def setCropArea(self, area: tuple[int, int, int, int]) -> None:
-        if area[0] + area[2] > 34:
-            raise RuntimeError("The crop area is invalid.")
-        self.area = area
 
     def isRunning(self) -> bool:
         return bool(self.batches)
@@ -193,8 +186,8 @@ def dv(camera: DvCamera, *names: str) -> SimpleNamespace:
 
 def test_a_camera_of_inivation_s() -> None:
     camera = DvCamera([Batch([(5, 1, 2, 1), (6, 3, 4, 0)]), None])
-    driver = InivationDriver(parse("inivation?roi=4,5,20,10"), dv(camera, "DVXplorer_1"))
-    assert (driver.size, camera.area) == (SENSOR, (4, 5, 20, 10))
+    driver = InivationDriver(parse("inivation"), dv(camera, "DVXplorer_1"))
+    assert driver.size == SENSOR
     found = driver.read(0.1)
     assert found is not None
     assert found.tolist() == [(5, 1, 2, True), (6, 3, 4, False)]
@@ -202,8 +195,6 @@ def test_a_camera_of_inivation_s() -> None:
     with pytest.raises(SourceLost, match="stopped answering"):
         driver.read(0.1)
     for text, says in (
-        *((f"inivation?roi={roi}", "roi") for roi in ("1,2,3", "1,2,0,4", "1,2,3,-4", "1,2,3,x", "")),
-        ("inivation?roi=30,0,9,9", "34x30"),
         ("inivation?rate=1e6", "no option rate"),
         ("inivation:none", "plugged in: inivation:DVXplorer_1"),
     ):

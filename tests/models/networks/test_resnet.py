@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import spikesight
+from benchmarks.compare.stdp import StdpConfig, StdpLayer, rates_of
 from spikesight.encoders.events import make_events
 from spikesight.models.classifier import Classifier
 from spikesight.models.contract import CheckpointError, Contract
@@ -19,7 +20,6 @@ from spikesight.models.networks.ann import ANNS, CifarResNet, as_ann, build_for,
 from spikesight.models.networks.converted.neurons import SpikeLayer
 from spikesight.models.networks.converted.rules import SpikeRule
 from spikesight.models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
-from spikesight.models.networks.stdp import StdpConfig, StdpLayer, rates_of
 from spikesight.models.networks.taught import LEAST_RATE, SLICES, STEPS, Memory, TaughtConfig, TaughtNetwork, in_places
 from spikesight.models.neurons.config import CLIF, IF, PLIF, RECTIFIER, SLIDING_PSN
 from spikesight.models.neurons.layers import Neuron, at_pace
