@@ -206,8 +206,7 @@ def test_a_source_is_closed_when_its_stream_is_not_begun_broken_off_or_refused(
 def test_a_sensor_s_sides_are_numbers_that_do_not_overflow() -> None:
     size = SensorSize(np.uint8(200), np.uint8(100))  # type: ignore[arg-type]
     assert size.width * size.height == 20_000
-    with pytest.raises(EventsError, match="whole pixels"):
-        SensorSize(34.0, 34)  # type: ignore[arg-type]
+    refusal(lambda: SensorSize(34.0, 34), "whole pixels", EventsError)  # type: ignore[arg-type]
 
 
 FACES = [

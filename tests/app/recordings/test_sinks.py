@@ -19,6 +19,7 @@ from spikesight.encoders.sources import network
 from spikesight.encoders.sources.address import SourceLost
 from spikesight.encoders.sources.source import Source, open_source, parse
 from tests.support.inputs.sources import packets, read_to
+from tests.support.refusals import refusal
 from tests.support.serving.servers import free_port
 from tests.support.waiting import until
 
@@ -33,8 +34,7 @@ SENSOR = SensorSize(40, 30)
     ],
 )
 def test_wrong_targets_get_one_sentence(text: str, sentence: str) -> None:
-    with pytest.raises(CameraError, match=sentence):
-        open_sink(text, SENSOR)
+    refusal(lambda: open_sink(text, SENSOR), sentence, CameraError)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
@@ -57,8 +57,7 @@ def met(sink: DvSink) -> None:
 
 def test_a_taken_port() -> None:
     sink = DvSink(SENSOR, "127.0.0.1", port := free_port())
-    with pytest.raises(CameraError, match="is taken"):
-        DvSink(SENSOR, "127.0.0.1", port)
+    refusal(lambda: DvSink(SENSOR, "127.0.0.1", port), "is taken", CameraError)
     sink.close()
 
 
@@ -82,8 +81,7 @@ def test_a_short_recording_is_read_after_its_server_has_gone() -> None:
         sink.send(part)
     sink.close()
     found = read_to(200, driver.read)
-    with pytest.raises(SourceLost, match="closed the connection"):
-        driver.read(5.0)
+    refusal(lambda: driver.read(5.0), "closed the connection", SourceLost)
     driver.close()
     assert np.array_equal(found, np.concatenate(packets()))
     assert sink.n_sent == 200

@@ -19,6 +19,7 @@ from spikesight.encoders.sources.file import FileDriver
 from spikesight.encoders.sources.source import Source, parse
 from tests.support.inputs.samples import at
 from tests.support.inputs.sources import Script, packet
+from tests.support.refusals import refusal
 from tests.support.waiting import until
 
 
@@ -44,8 +45,7 @@ def test_addresses(text: str, kind: str, target: str, port: int) -> None:
     ["", "camera", "speck", "usb:7", "digit-9", "file:", "udp://1.2.3.4", "dv://h:99999", "http://a:80", "udp://"],
 )
 def test_wrong_addresses_get_one_sentence(text: str) -> None:
-    with pytest.raises(SourceError, match="is no source"):
-        parse(text)
+    refusal(lambda: parse(text), "is no source", SourceError)
 
 
 def test_options_have_a_lowest_value() -> None:
@@ -59,8 +59,7 @@ def test_options_have_a_lowest_value() -> None:
     assert [parse(f"udp://h:1?{option}").size() for option in ("size=64x48", "size=", "")] == [
         SensorSize(64, 48), None, None
     ]  # fmt: skip
-    with pytest.raises(ValueError, match="WIDTHxHEIGHT"):
-        parse("udp://h:1?size=5").size()
+    refusal(lambda: parse("udp://h:1?size=5").size(), "WIDTHxHEIGHT")
 
 
 def opener(*answers: Script | Exception) -> module.OpenDriver:
@@ -320,5 +319,4 @@ def test_what_cannot_be_opened(text: str, says: str, tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     for name in ("a.mp4", "a.txt"):
         Path(name).write_bytes(b"nothing of the kind")
-    with pytest.raises(SourceError, match=says):
-        open_source(text)
+    refusal(lambda: open_source(text), says, SourceError)

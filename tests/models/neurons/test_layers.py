@@ -15,6 +15,7 @@ from spikesight.models.neurons.config import CLIF, IF, PAPER_LIF, PLIF, SLIDING_
 from spikesight.models.neurons.layers import Neuron, at_pace, make_neuron
 from spikesight.models.neurons.pace import pace, paced_step
 from spikesight.models.neurons.surrogate import SURROGATES, spike
+from tests.support.refusals import refusal
 
 NOW = replace(PAPER_LIF, delay=False)
 ZERO = replace(NOW, reset="zero")
@@ -163,8 +164,7 @@ def test_equals_spikingjelly_sliding_psn() -> None:
     ],
 )
 def test_what_is_no_neuron_is_refused(wrong: dict[str, Any], says: str) -> None:
-    with pytest.raises(ValueError, match=says):
-        make_neuron(NeuronConfig(**wrong))
+    refusal(lambda: make_neuron(NeuronConfig(**wrong)), says)
     assert NeuronConfig(surrogate="sigmoid", slope=3.0).spike_function() == SURROGATES["sigmoid"](3.0)
 
 
@@ -213,8 +213,7 @@ def test_the_twin_has_the_same_weights_and_watches_for_nobody() -> None:
 
 @pytest.mark.parametrize("layer", [make_neuron(PLIF), make_neuron(SLIDING_PSN), SpikeLayer(SpikeRule(), 1)])
 def test_neurons_without_another_pace_say_why(layer: Neuron) -> None:
-    with pytest.raises(ValueError, match=r"reset to zero|no memory"):
-        at_pace(layer, 0.5)
+    refusal(lambda: at_pace(layer, 0.5), r"reset to zero|no memory")
 
 
 AREAS = {"fast_sigmoid": lambda slope: 2 / slope}  # of the others it is 1

@@ -43,6 +43,7 @@ from tests.support.inputs.data_sets import (
     write_nmnist_file,
     write_pokerdvs,
 )
+from tests.support.refusals import refusal
 
 
 @pytest.fixture(autouse=True)
@@ -101,8 +102,7 @@ def test_what_does_not_classify_recordings_of_cameras_is_refused(tmp_path: Path)
         if kind not in {name for name, *_ in SETS.values()}:
             with pytest.raises(DataError, match=rf"Tonic's {kind} does not hold recordings of an event camera"):
                 named(f"tonic:{kind}", tmp_path)
-    with pytest.raises(DataError, match=r"Tonic has no data set 'Mnist'; it has ASLDVS, "):
-        named("tonic:Mnist", tmp_path)
+    refusal(lambda: named("tonic:Mnist", tmp_path), r"Tonic has no data set 'Mnist'; it has ASLDVS, ", DataError)
 
 
 @pytest.mark.parametrize(
@@ -117,8 +117,7 @@ def test_what_does_not_classify_recordings_of_cameras_is_refused(tmp_path: Path)
 def test_a_set_that_is_not_there_and_cannot_be_fetched_says_what_to_fetch(
     data: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(DataError, match=says):
-        list_data(TrainConfig(data=data, root=str(tmp_path)))
+    refusal(lambda: list_data(TrainConfig(data=data, root=str(tmp_path))), says, DataError)
     assert not capsys.readouterr().out, "standard output is the command's own"
 
 
@@ -132,12 +131,10 @@ def test_a_set_is_found_in_its_root_or_below_and_a_part_of_one_is_said(tmp_path:
     with pytest.raises(DataError, match="class '9' of the test split of nmnist is not among the training classes"):
         named("nmnist", tmp_path)
     write_nmnist(tmp_path / "one", classes=1)
-    with pytest.raises(DataError, match="two classes; found 0"):
-        named("nmnist", tmp_path / "one")
+    refusal(lambda: named("nmnist", tmp_path / "one"), "two classes; found 0", DataError)
     write_dvsgesture(tmp_path)
     (tmp_path / "DVSGesture" / "ibmGestureTrain" / "notes").mkdir()
-    with pytest.raises(DataError, match="DVSGesture is not laid out as Tonic's DVSGesture"):
-        named("dvsgesture", tmp_path)
+    refusal(lambda: named("dvsgesture", tmp_path), "DVSGesture is not laid out as Tonic's DVSGesture", DataError)
 
 
 def test_tonic_verifies_and_unpacks_what_lies_where_it_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,8 +143,7 @@ def test_tonic_verifies_and_unpacks_what_lies_where_it_looks(tmp_path: Path, mon
         archive = shutil.make_archive(str(tmp_path / part), "zip", tmp_path / "made", part)
         (tmp_path / "data" / "NMNIST").mkdir(parents=True, exist_ok=True)
         shutil.move(archive, tmp_path / "data" / "NMNIST" / f"{part.lower()}.zip")
-    with pytest.raises(DataError, match="no network"):
-        named("nmnist", tmp_path / "data")  # its sum is another
+    refusal(lambda: named("nmnist", tmp_path / "data"), "no network", DataError)  # its sum is another
     for part in ("train", "test"):
         path = tmp_path / "data" / "NMNIST" / f"{part}.zip"
         monkeypatch.setattr(
@@ -353,8 +349,7 @@ def test_what_is_no_label_or_tells_no_sensor_is_refused(tmp_path: Path) -> None:
         Data.of([Blobs(8)[n] for n in range(8)], **settings(tmp_path))
     with pytest.raises(DataError, match="class 'c' of the test split of Named is not among"):
         Data.of(Named(Blobs(8), lambda n: "ab"[n]), Named(Blobs(8), lambda n: "ac"[n]), **settings(tmp_path))
-    with pytest.raises(ValueError, match="fit takes a test set beside a data set"):
-        fit(TrainConfig(), tmp_path / "run", test=Blobs(8))
+    refusal(lambda: fit(TrainConfig(), tmp_path / "run", test=Blobs(8)), "fit takes a test set beside a data set")
 
 
 def test_sets_in_tonics_cache_and_its_slices(tmp_path: Path) -> None:
@@ -411,8 +406,7 @@ def test_our_bins_are_tonics_transform_in_a_loop_of_torchs() -> None:
     events = digit_events(0, 0)
     np.testing.assert_array_equal(ToBins(Blobs.sensor_size[:2], 30_000, 3, mode="count")(events), frames_of(events))
     assert ToBins(Blobs.sensor_size, 30_000, 3)(events[:0]).sum() == 0
-    with pytest.raises(ValueError, match="outside the 34x20 sensor"):
-        ToBins((34, 20, 2), 30_000)(events)
+    refusal(lambda: ToBins((34, 20, 2), 30_000)(events), "outside the 34x20 sensor")
 
 
 def test_tonic_is_imported_when_a_set_is_named_and_not_before() -> None:
