@@ -17,6 +17,8 @@ from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Card, CheckpointError, Contract
 from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
 from spikesight.models.neurons.layers import Neuron
+from tests.support.models import EVENT_CONTRACT as EVENTS
+from tests.support.models import IMAGE_CONTRACT as IMAGE
 from tests.support.models import some_known
 from tests.support.processes import in_fresh_process
 from tests.support.refusals import refusal
@@ -251,8 +253,6 @@ def test_files_are_on_the_disk_before_one_replaces_another(folder: Path, monkeyp
                     ("flush", folder.stat().st_ino)]  # fmt: skip
 
 
-EVENTS = Contract("events", 2, 16, 12, 4, "binary", sensor_width=24, sensor_height=32, bin_us=10_000)
-IMAGE = Contract("image", 3, 16, 16, 3, "direct", mean=(0.5,) * 3, std=(0.25,) * 3)
 FINE = replace(EVENTS, shortest_bin_us=1_000, readout=2)
 
 

@@ -27,6 +27,7 @@ from spikesight.models.networks.ann import CifarResNet, ResNet, SmallCnn
 from spikesight.models.networks.converted.graph import MAX_NODES, MAX_WEIGHTS, ConversionError, Node, check_nodes
 from spikesight.models.networks.converted.network import ConvertedConfig, ConvertedNetwork
 from spikesight.models.networks.converted.rules import SpikeRule, rule_step
+from spikesight.models.neurons.state import State
 from tests.support.models import Functional, card, warmed
 from tests.support.refusals import refusal
 
@@ -178,18 +179,13 @@ def test_chunks_and_single_steps_equal_the_whole_run(name: str, resnet: nn.Modul
     network = convert(resnet, [images], name, steps=8).double()
     x = images[:3].double()
     whole, _ = network(x[None], None, 9)
-    state, parts = None, []
-    for size in (1, 3, 5):
-        logits, state = network(x[None], state, size)
-        parts.append(logits)
-    torch.testing.assert_close(torch.cat(parts), whole, rtol=0, atol=1e-9)
-    state, parts = None, []
-    for _ in range(9):  # as the service does: the image again at each step
-        logits, state = network(x[None], state)
-        parts.append(logits)
-    torch.testing.assert_close(torch.cat(parts), whole, rtol=0, atol=1e-9)
-    assert state is not None
-    assert all(len(v) == 3 for v in state.values())
+    for sizes in ((1, 3, 5), [None] * 9):  # None, as the service does: the image again at each step
+        state, parts = State(), []
+        for size in sizes:
+            logits, state = network(x[None], state, size)
+            parts.append(logits)
+        torch.testing.assert_close(torch.cat(parts), whole, rtol=0, atol=1e-9)
+        assert all(len(v) == 3 for v in state.values())
 
 
 def test_pool_behind_spikes_keeps_the_mean(images: Tensor) -> None:

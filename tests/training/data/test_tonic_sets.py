@@ -31,6 +31,7 @@ from spikesight.training.data import list_data, load_data, read_item
 from spikesight.training.data.sets import Item, Listing
 from spikesight.training.data.tonic_sets import list_named, unpack
 from spikesight.training.network import build_network
+from spikesight.training.run.fit import dry_run
 from tests.support.inputs import data_sets
 from tests.support.inputs.data_sets import (
     SIDE,
@@ -87,6 +88,7 @@ def test_a_set_by_name_is_tonics_class(data: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(events["y"], y - y.min() if kind == "NCALTECH101" else y)
     np.testing.assert_array_equal(events["p"], made[0]["p"])
     assert any("each is one window from its first event" in note for note in found.notes)
+    assert dry_run(small_config(tmp_path, data=data, steps=2, bin_us=None, height=14, width=14)) > 0, "it trains"
 
 
 LENGTHS = {"DVSGesture": 1_600_000, "POKERDVS": 20_000, "DVSLip": 600_000}
@@ -359,17 +361,13 @@ def test_sets_in_tonics_cache_and_its_slices(tmp_path: Path) -> None:
     )
     np.testing.assert_array_equal(cached.train.frames, plain.train.frames)
     assert cached.labels == plain.labels
-    slicer = tonic.slicers.SliceByTime(30_000)
-    for given in (Sliced(Blobs(12), slicer), tonic.MemoryCachedDataset(Sliced(Blobs(12), slicer))):  # type: ignore[arg-type]
+    sliced = tonic.SlicedDataset(cast(Any, Blobs(12)), tonic.slicers.SliceByTime(30_000))
+    for given in (sliced, tonic.MemoryCachedDataset(cast(Any, sliced))):
         data = Data.of(given, **settings(tmp_path))
         assert len(data.train) + len(data.val) + len(data.test) == len(given)
         parts = [{item.group for item in of} for of in (data.train_items, data.val_items, data.test_items)]
         assert all(parts)
         assert not any(one & other for one, other in product(parts, parts) if one is not other), "slices stay together"
-
-
-def Sliced(dataset: Any, slicer: Any) -> Any:
-    return tonic.SlicedDataset(dataset, slicer)
 
 
 def test_what_changes_is_read_anew(tmp_path: Path) -> None:
