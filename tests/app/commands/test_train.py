@@ -200,13 +200,9 @@ def test_what_was_measured_is_said_and_kept(
     assert load(tmp_path / "m")[1].novelty is not None, "without --to the model itself"
 
 
-@pytest.fixture(scope="module")
-def things(tmp_path_factory: pytest.TempPathFactory) -> str:
+def test_what_is_learnt_is_said_and_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = [f"{label}/{number}.npz" for label in ("cup", "phone") for number in range(6)]
-    return str(write_takes(tmp_path_factory.mktemp("things"), names, 0.4))
-
-
-def test_what_is_learnt_is_said_and_a_model(things: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    things = str(write_takes(tmp_path / "things", names, 0.4))
     words = ["teach", "--data", things, "--features", "motions"]
     assert main([*words, "--to", str(tmp_path / "few"), "--shots", "5", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
