@@ -154,7 +154,6 @@ def test_comparison_runs_resumes_and_reports(pictures: Path, tmp_path: Path) -> 
     assert (results.ann.images, results.stdp) == (24, []), "STDP reads grey images"
     assert results.direct[0].work["2"].macs > 0
     assert results.converted[1].work["8"].acs > 0
-    assert len(results.converted[1].correct) == 12, "every step of one run"
     text = write_report(results, tmp_path).read_text()
     assert all(words in text for words in ("Two ways to a spiking network", "<td>ours</td>", "45 nm", "<svg"))
     said.clear()

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -106,10 +107,7 @@ def test_how_a_run_may_end(
     error: BaseException, rank: str, code: int, words: str, root: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    def fit(*_: object, **__: object) -> dict:
-        raise error
-
-    monkeypatch.setattr("spikesight.training.run.fit.fit", fit)
+    monkeypatch.setattr("spikesight.training.run.fit.fit", Mock(side_effect=error))
     monkeypatch.chdir(root)
     monkeypatch.setenv("RANK", rank)
     assert train_dvs(["--config", "small.yaml", "--name", f"ended-{code}-{rank}"]) == code

@@ -246,20 +246,10 @@ def test_units(t: Any, unit: str, expected: list[int]) -> None:
 @pytest.mark.parametrize("suffix", ["npz", "npy", "h5"])
 def test_nanoseconds_of_a_date_of_today(kind: str, suffix: str, tmp_path: Path) -> None:
     later_us = 1_700_000_000_000_000
-    t = ((EVENTS["t"] + later_us) * 1000).astype(kind)
-    path = tmp_path / f"a.{suffix}"
-    if suffix == "npz":
-        np.savez(path, **(COLUMNS | {"t": t}))  # type: ignore[arg-type]
-    elif suffix == "npy":
-        records = np.zeros(len(t), [("t", kind), ("x", "<i4"), ("y", "<i4"), ("p", "?")])
-        for key, values in (COLUMNS | {"t": t}).items():
-            records[key] = values
-        np.save(path, records)
-    else:
-        with h5py.File(path, "w") as file:
-            for key, values in (COLUMNS | {"t": t}).items():
-                file[f"events/{key}"] = values
-    same(path, later_us=later_us, note="as nanoseconds")
+    records = np.zeros(2000, [("t", kind), ("x", "<i4"), ("y", "<i4"), ("p", "?")])
+    for key, values in (COLUMNS | {"t": (COLUMNS["t"] + later_us) * 1000}).items():
+        records[key] = values
+    same(stored(tmp_path, records, suffix), later_us=later_us, note="as nanoseconds")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import create_autospec
 
 import cv2
 import numpy as np
@@ -230,36 +231,15 @@ def test_a_sample_rests_between_its_rounds() -> None:
     assert [times(chunk) for chunk in found[whole : whole + len(first)]] == again
 
 
-class Capture:
-    """What OpenCV opens: three frames at a rate."""
-
-    def __init__(self, rate: float = 25.0, opened: bool = True) -> None:
-        self.rate, self.frames, self.opened, self.released = rate, 3, opened, 0
-
-    def isOpened(self) -> bool:
-        return self.opened
-
-    def set(self, *_: object) -> None: ...
-
-    def get(self, what: int) -> float:
-        assert what == cv2.CAP_PROP_FPS
-        return self.rate
-
-    def read(self) -> tuple[bool, Any]:
-        self.frames -= 1
-        return self.frames >= 0, np.full((2, 3, 3), (1, 2, 3), np.uint8)
-
-    def release(self) -> None:
-        self.released += 1
-
-
 @pytest.mark.parametrize(
     ("rate", "period_us"), [(25.0, 40_000), (1000.0, 1_000), (0.0, PERIOD_US), (0.9, PERIOD_US), (1001.0, PERIOD_US)]
 )
 def test_a_videos_frames_come_in_its_time_and_colours(
     rate: float, period_us: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    capture, path = Capture(rate), tmp_path / "a.mp4"
+    capture, path = create_autospec(cv2.VideoCapture, instance=True), tmp_path / "a.mp4"
+    capture.get.side_effect = {cv2.CAP_PROP_FPS: rate}.__getitem__
+    capture.read.side_effect = [(True, np.full((2, 3, 3), (1, 2, 3), np.uint8))] * 3 + [(False, None)]
     path.touch()
     monkeypatch.setattr(sources.cv2, "VideoCapture", {str(path): capture}.get)
     source = open_source(str(path))
@@ -268,7 +248,7 @@ def test_a_videos_frames_come_in_its_time_and_colours(
     assert [chunk.t_us for chunk in found] == [period_us, 2 * period_us, 3 * period_us]
     assert found[0].frame is not None
     assert found[0].frame[0, 0].tolist() == [3, 2, 1], "RGB"
-    assert capture.released == 1
+    capture.release.assert_called_once_with()
 
 
 def test_an_event_camera_is_looked_at_period_by_period_and_time_goes_on_in_silence(
