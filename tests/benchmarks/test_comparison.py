@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -205,22 +206,15 @@ def test_the_held_out_pictures_are_those_of_the_training(tmp_path: Path) -> None
 def test_the_fewest_good_steps_or_the_best(right: tuple[int, ...], steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conversion, "accuracy", lambda *_: 99.0)
     monkeypatch.setattr(conversion, "convert", lambda *_, steps: steps)
-
-    class Found:
-        def __init__(self, steps: int) -> None:
-            self.steps = steps
-
-        def accuracy(self, _: int) -> float:
-            return float(right[(4, 8, 16, 32, 64).index(self.steps)])
-
-    monkeypatch.setattr(conversion, "curve", lambda network, *_: Found(network))
+    at = dict(zip((4, 8, 16, 32, 64), map(float, right)))
+    monkeypatch.setattr(conversion, "curve", lambda steps, *_: SimpleNamespace(accuracy=lambda _: at[steps]))
     held = Images(np.zeros((100, 1, 2, 2), np.uint8), np.zeros(100, np.int64))
     said: list[str] = []
     network, chosen, tried = choose_steps(torch.nn.Identity(), [], "ours", torch.zeros(100, 1, 2, 2), held, said.append)
     assert network == chosen == steps
     assert tried.pop("ann") == 99.0
     assert list(tried.values()) == list(right[: len(tried)])
-    good = [found for found in right if found >= 100 * interval(99, 100)[0]]
+    good = [one for one in right if one >= 100 * interval(99, 100)[0]]
     assert len(tried) == (right.index(good[0]) + 1 if good else len(right))
     assert said[1:] == [f"  T = {t}: {value:.2f} %" for t, value in tried.items()]
 

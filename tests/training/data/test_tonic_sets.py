@@ -308,6 +308,11 @@ def test_random_transforms_draw_the_same_again_and_leave_others_random_numbers_a
     np.testing.assert_array_equal(one.train.frames, other.train.frames)
 
 
+def labelled(dataset: Any, label: Callable[[int], Any]) -> Any:
+    """By other labels, in Tonic's own wrapper."""
+    return tonic.MemoryCachedDataset(dataset, target_transform=label)
+
+
 @pytest.mark.parametrize(
     ("classes", "label", "labels"),
     [
@@ -326,31 +331,17 @@ def test_labels_are_numbers_or_names(
 ) -> None:
     given = Blobs(8)
     given.classes = classes
-    data = Data.of(Named(given, label), **settings(tmp_path))
+    data = Data.of(labelled(given, label), **settings(tmp_path))
     assert data.labels == labels
-
-
-class Named:
-    """A wrapper that changes labels."""
-
-    def __init__(self, dataset: Any, label: Callable[[int], Any]) -> None:
-        self.dataset, self.label = dataset, label
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, index: int) -> tuple[Any, Any]:
-        events, label = self.dataset[index]
-        return events, self.label(label)
 
 
 def test_what_is_no_label_or_tells_no_sensor_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="a label is a class's number or name, not dict"):
-        Data.of(Named(Blobs(8), lambda n: {"box": n}), **settings(tmp_path))
+        Data.of(labelled(Blobs(8), lambda n: {"box": n}), **settings(tmp_path))
     with pytest.raises(DataError, match="does not tell its `sensor_size`"):
         Data.of([Blobs(8)[n] for n in range(8)], **settings(tmp_path))
-    with pytest.raises(DataError, match="class 'c' of the test split of Named is not among"):
-        Data.of(Named(Blobs(8), lambda n: "ab"[n]), Named(Blobs(8), lambda n: "ac"[n]), **settings(tmp_path))
+    with pytest.raises(DataError, match="class 'c' of the test split of MemoryCachedDataset is not among"):
+        Data.of(*(labelled(Blobs(8), of.__getitem__) for of in ("ab", "ac")), **settings(tmp_path))
     refusal(lambda: fit(TrainConfig(), tmp_path / "run", test=Blobs(8)), "fit takes a test set beside a data set")
 
 
