@@ -56,9 +56,7 @@ def alike(a: nn.Module, b: nn.Module) -> bool:
     return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values()))
 
 
-@pytest.mark.parametrize(
-    ("weights", "count", "epochs"), [(False, 50, 7), (True, 0, 0)]
-)  # fmt: skip
+@pytest.mark.parametrize(("weights", "count", "epochs"), [(False, 50, 7), (True, 0, 0)])
 def test_an_ann_is_trained_or_taken_as_it_is(
     weights: bool, count: int, epochs: int, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,14 +128,6 @@ def test_stdp_names_its_neurons_by_training_images_and_reads_test_images(tmp_pat
     assert (found.correct, found.images) == ([right], 5)
 
 
-def test_a_curve_has_every_step_of_one_run_and_is_kept(pictures: Path, tmp_path: Path) -> None:
-    ann = saved_ann(tmp_path / "ann.pt").eval()
-    found = small(pictures, tmp_path).conversion(ann, "ours", 6, 24)
-    assert (len(found.correct), found.images, list(found.work)) == (6, 24, ["2", "4", "6"])
-    assert small(pictures, tmp_path).conversion(ann, "ours", 6, 24) == found
-    assert small(pictures, tmp_path).conversion(ann, "ours", 6, 9).images == 9
-
-
 def test_comparison_runs_resumes_and_reports(pictures: Path, tmp_path: Path) -> None:
     said: list[str] = []
     config = CompareConfig(
@@ -205,20 +195,9 @@ def test_the_pictures_are_those_of_the_training(tmp_path: Path) -> None:
     assert pictures.mean == data.contract.mean
 
 
-@pytest.mark.parametrize(
-    ("words", "changes"),
-    [
-        ("", {}),
-        ("--quick", QUICK),
-        (
-            "--quick --images 7 --direct none --stdp-seeds 4,6 --data cifar10 --long a,b,",
-            {**QUICK, "images": 7, "direct": (), "stdp_seeds": (4, 6), "data": "cifar10", "long": ("a", "b")},
-        ),
-    ],
-)
-def test_flags_win_over_quick_and_quick_over_the_defaults(
-    words: str, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_flags_win_over_quick_and_quick_over_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = "--quick --images 7 --direct none --stdp-seeds 4,6 --data cifar10 --long a,b,"
+    changes = {**QUICK, "images": 7, "direct": (), "stdp_seeds": (4, 6), "data": "cifar10", "long": ("a", "b")}
     asked: list[CompareConfig] = []
 
     def compared(config: CompareConfig) -> None:

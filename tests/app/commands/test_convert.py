@@ -72,30 +72,6 @@ def test_state_dictionary_to_a_served_checkpoint(weights: Path, pictures: Path, 
     assert classifier.layer_names[0] == "layers.relu"
 
 
-def test_mistakes_are_one_sentence(weights: Path, pictures: Path, tmp_path: Path, capsys) -> None:
-    def said(*arguments: str) -> str:
-        assert main(["convert", *arguments, "--to", str(tmp_path / "out")]) == 2
-        text = capsys.readouterr().err
-        assert text.count("\n") == 1
-        return text
-
-    data = ["--data", str(pictures)]
-    assert "no file" in said(str(tmp_path / "none.pt"), *data)
-    assert "labels for 10 classes" in said(str(weights), *data, "--labels", "a,b")
-    assert "--steps and --calibration must be positive" in said(str(weights), *data, "--steps", "0")
-    assert "needs convolutions" in said(str(weights), *data, "--network", "resnet18")
-    assert "known are cifar-resnet8, " in said(str(weights), *data, "--network", "resnet9000")
-    assert "--network no.such:thing is not made" in said(str(weights), *data, "--network", "no.such:thing")
-    assert "makes a dict" in said(str(weights), *data, "--network", "builtins:dict")
-    own = ("--network", "tests.support.models:Functional")
-    assert "do not fit" in said(str(weights), *data, *own)
-    assert "no pictures" in said(str(weights), "--data", str(tmp_path / "nowhere"))
-    empty = tmp_path / "empty"
-    empty.mkdir()
-    assert "no pictures" in said(str(weights), "--data", str(empty))
-    assert not (tmp_path / "out").exists()
-
-
 def named_set(channels: int) -> Pictures:
     """A set for a network of ten classes."""
     random = np.random.default_rng(1)

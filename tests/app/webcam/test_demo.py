@@ -23,6 +23,7 @@ from spikesight.models.steps import Object
 from spikesight.service.sinks.delivery import message_of
 from spikesight.service.sinks.report import Report
 from tests.support.models import IMAGE_CONTRACT, kept, tiny
+from tests.support.refusals import refusal
 
 
 @pytest.fixture
@@ -114,8 +115,7 @@ def test_a_window_scales_its_picture_names_its_keys_and_is_closed() -> None:
 
 def test_a_window_without_its_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pygame", None)
-    with pytest.raises(NoDisplay, match=r"pip install 'spikesight\[webcam\]'"):
-        Window("Spikesight")
+    refusal(lambda: Window("Spikesight"), r"pip install 'spikesight\[webcam\]'", NoDisplay)
 
 
 def test_a_model_of_images_sees_frames(video: Path) -> None:
@@ -197,8 +197,7 @@ def test_counts_are_by_label() -> None:
     "text", ["line", "line:1,2,3", "box:1,2,3,4", "line:1,2,1,2", "line:a,b,c,d", "line:0,0,inf,1"]
 )
 def test_what_is_no_place_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="in pixels"):
-        Counting.of(text)
+    refusal(lambda: Counting.of(text), "in pixels")
 
 
 SIZE = SensorSize(40, 30)
