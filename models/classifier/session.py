@@ -28,6 +28,7 @@ from spikesight.models.steps import Answer, Input, Outcome, SessionError, View
 
 MAX_FRAME_GAP_US = 1_000_000  # an image model's membranes are reset after a longer pause between frames
 FRAME_US = 33_333  # frame interval at which a still image is shown
+FEWEST_STEPS = 20  # for which a still image is shown with several windows: what is in them becomes familiar by then
 FRAME_SIDE = 640  # pixels; larger frames are downsampled by a whole factor before the pixel model
 
 
@@ -224,7 +225,7 @@ def inputs_of_several(classifier: Classifier, sample: Sample, objects: int) -> l
         inputs = [*session.push(sample.events), *session.flush()]
         return inputs or classifier.inputs(replace(sample, events=sample.events[:0]))
     step_us = contract.bin_us if session.takes_events else FRAME_US
-    frames = -(-(contract.steps + 1) * step_us // FRAME_US)
+    frames = -(-max(contract.steps + 1, FEWEST_STEPS) * step_us // FRAME_US)
     return [given for n in range(frames) for given in session.frame(sample.pixels, n * FRAME_US)]
 
 

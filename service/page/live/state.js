@@ -29,10 +29,12 @@ export const framed = () => source === "camera" || source === "video";
 /** The chosen step length in ms, if it is not the model's own. */
 export const binMs = () => Number($("bin").value) || null;
 
-/** Whether to look for several objects: the user wants it, and the chosen model uses a region of interest. */
-export function several() {
-  const { window: follows, frame, still } = chosenModel()?.contract ?? {};
-  return $("several").checked && Boolean(follows || frame === "object" || still === "digit");
+/** Whether the chosen model can tell several things, each in a box. */
+export function tellsSeveral() {
+  const { window: follows, still } = chosenModel()?.contract ?? {};
+  return follows === "drawing" || still === "digit";
 }
+/** Whether to look for them in a stream: the user wants it, too. */
+export const several = () => $("several").checked && tellsSeveral();
 export const token = () => $("token").value;
 export const stillView = () => $("still").checked;

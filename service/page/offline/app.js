@@ -32,7 +32,7 @@ const still = new Still();
 const preview = new CalmPicture($("preview"));
 const events = new EventView($("events"));
 const roi = new RoiBox();
-const answer = new Answer({ root: $("answer"), age: $("answer-age"), label: $("label"), confidence: $("confidence"), classes: $("classes"), live: $("live") });
+const answer = new Answer($("answer"));
 const inside = new NetworkView($("inside"), (probe) => network && (network.probe = probe));
 const trace = new Trace($("trace"), $("trace-legend"));
 let facts, network, pixels;
@@ -201,7 +201,7 @@ function paint(nowMs) {
   trace.draw();
   if (!state.latest) return;
   const { probabilities, steady, step, nEvents } = state.latest;
-  answer.show(probabilities, steady, nowMs);
+  answer.show({ probabilities, steady }, nowMs);
   $("facts").textContent = `step ${step}, ${nEvents} events in it, ${state.stepMs.toFixed(1)} ms to compute`;
 }
 

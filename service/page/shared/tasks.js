@@ -22,12 +22,6 @@ const ORIGINS = { direct: "", converted: ", converted", ann: ", ANN" };
 /** {title, hint, unknown, nothing}: the words for a model with these labels. */
 export const taskOf = (labels) => TASKS.find(({ fits }) => fits(labels ?? []));
 
-/** A label as shown to people: a class, or words for "unknown" and "nothing"; "–" before there is any. */
-export function inWords(label, labels) {
-  if (!label) return "–";
-  return labels.includes(label) ? label : taskOf(labels)[label] ?? label;
-}
-
 /** "Digits from events": the task of an entry of GET /v1/models, with its name if another has the same task, or alone. */
 export function titleOf(model, models = []) {
   const plain = ({ labels, contract, origin }) => (taskOf(labels).title ? `${taskOf(labels).title} from ${contract.kind === "events" ? "events" : "pictures"}${ORIGINS[origin] ?? ""}` : "");

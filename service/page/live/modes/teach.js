@@ -19,12 +19,13 @@ export class Teach extends OneStream {
   constructor(events, stop, opened, saved) {
     super();
     Object.assign(this, { events, opened, saved, session: null, cards: [], card: null, latest: null });
-    this.answer = new Answer({ root: $("answer"), age: $("answer-age"), label: $("label"), confidence: $("confidence"), classes: $("classes"), live: $("live") });
+    this.answer = new Answer($("answer"));
     this.connection = new Connection(stop);
     this.stream = new Stream({
       state: (status, detail) => this.changed(status, detail),
       ready: (message) => this.begin(message),
       prediction: (message) => this.prediction(message),
+      answered: (message) => this.answered(message, performance.now()),
       lesson: (body) => this.update(body),
       picture: (picture) => state.paused || this.events.add(picture),
       bad: (text) => this.failed(text),
@@ -302,6 +303,7 @@ export class Teach extends OneStream {
   /** The stream runs on a model of the session: the initial one without classes, or a newer one. */
   begin(message) {
     this.latest = null;
+    this.begun();
     this.labels = message.labels;
     const taught = message.labels.length > 1;
     if (taught) this.answer.setLabels(message.labels);
@@ -322,7 +324,7 @@ export class Teach extends OneStream {
     if (!state.paused) events.draw(nowMs);
     else events.lastMs = nowMs;
     if (!latest || this.labels.length < 2) return;
-    answer.show(latest.probabilities, latest.steady, nowMs);
+    answer.show(latest, nowMs, this.tooSlow(nowMs));
     for (const card of this.cards) card.answered(card.label === latest.steady);
   }
 

@@ -1,7 +1,6 @@
 // One model's column of the comparison: the answer, its history step by step, and the cost.
 
-import { percent } from "../../shared/answer.js";
-import { inWords } from "../../shared/tasks.js";
+import { headline, percent } from "../../shared/answer.js";
 import { short } from "./meters.js";
 
 const ORIGINS = { direct: "Direct SNN", converted: "Converted SNN", ann: "ANN" };
@@ -93,12 +92,12 @@ export class Column {
     const last = this.steps[count - 1];
     if (this.streaming) return { ...last, count };
     const sum = (key) => this.steps.slice(0, count).reduce((total, step) => total + step[key], 0);
-    return { label: last.label, confidence: last.confidence, spikes: sum("spikes"), synops: sum("synops"), count };
+    return { ...last, spikes: sum("spikes"), synops: sum("synops"), count };
   }
 
   /** Describe the answer `after` in words. */
   said(now) {
-    return inWords(now?.label, this.model.labels);
+    return headline({ labels: this.model.labels, steady: now?.label, probabilities: now?.probabilities });
   }
 
   isClass(now) {
