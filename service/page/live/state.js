@@ -18,8 +18,7 @@ export function setSource(kind, byItself = false) {
 
 export const setInput = (shown) => (input = shown);
 export const setPaused = (on) => (paused = on);
-export const setComparing = (on) => (comparing = on);
-export const setTeaching = (on) => (teaching = on);
+export const setMode = (compares, teaches) => ([comparing, teaching] = [compares, teaches]);
 export const setModels = (offered) => (models = offered);
 export const setSamples = (offered) => (samples = offered);
 
@@ -34,7 +33,7 @@ export function tellsSeveral() {
   const { window: follows, still } = chosenModel()?.contract ?? {};
   return follows === "drawing" || still === "digit";
 }
-/** Whether to look for them in a stream: the user wants it, too. */
-export const several = () => $("several").checked && tellsSeveral();
+/** Whether to look for them in camera frames. */
+export const several = () => $("several").checked && framed() && chosenModel()?.contract.window === "drawing";
 export const token = () => $("token").value;
 export const stillView = () => $("still").checked;

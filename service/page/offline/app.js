@@ -1,20 +1,15 @@
 // The page without a server: source (camera, video, picture, recording) -> emulator -> bins -> network -> answer.
 
-import { Answer } from "../shared/answer.js";
-import { buttonList } from "../shared/buttonlist.js";
-import { Camera, explain, FRAME } from "../shared/sources/camera.js";
-import { $ } from "../shared/dom.js";
-import { dropTarget } from "../shared/drop.js";
+import { Answer, taskOf, titleOf } from "../shared/answer.js";
+import { Camera, explain, FRAME, Video } from "../shared/sources/camera.js";
+import { $, buttonList, dropTarget, hideNotice, notice } from "../shared/dom.js";
 import { EventView } from "../shared/pictures/eventview.js";
-import { hideNotice, notice } from "../shared/notice.js";
 import { Player } from "../shared/sources/player.js";
 import { NetworkView } from "../shared/pictures/network.js";
 import { Trace } from "../shared/pictures/plots.js";
 import { CalmPicture } from "../shared/pictures/safety.js";
-import { taskOf, titleOf } from "../shared/tasks.js";
 import { RoiBox } from "../shared/pictures/roi.js";
 import { thumbnail } from "../shared/pictures/thumbnail.js";
-import { Video } from "../shared/sources/video.js";
 import { Emulator, luma } from "./emulator.js";
 import { picture, StreamBinner, t64Events } from "./events.js";
 import { loadFacts, Network } from "./network.js";

@@ -1,6 +1,26 @@
-// The network's answer: one headline in words; behind "why?" its evidence in a sentence, and a bar for each class.
+// All words for models and their answers; and the answer: one headline, and behind "why?" a sentence and a bar for each class.
 
-import { taskOf } from "./tasks.js";
+import { element, write } from "./dom.js";
+
+// What a model is for is derived from its labels.
+const TASKS = [
+  {
+    fits: (labels) => labels.join("") === "0123456789",
+    title: "Digits", unknown: "no digit here", nothing: "nothing to see",
+    hint: "Take paper and a thick pen, write a digit, and sway it a little before the camera.",
+  },
+  {
+    fits: (labels) => labels.includes("left") && labels.includes("right"),
+    title: "Motions", unknown: "no motion it knows", nothing: "nothing moves",
+    hint: "Move your hand: left, right, up, down, around, towards the camera, away from it.",
+  },
+  {
+    fits: () => true,
+    title: "", unknown: "nothing it knows", nothing: "nothing to see",
+    hint: "Hold what it has learnt before the camera, and move it a little.",
+  },
+];
+const ORIGINS = { direct: "", converted: ", converted", ann: ", ANN" };
 
 const SHOWN = 10;
 const SPEAK_EVERY_MS = 2000;
@@ -38,22 +58,41 @@ function reason({ labels, steady, probabilities, possible = null, things = [] })
   return `All evidence so far makes ${first} ${p(first)} likely${second ? `; next comes ${second} with ${p(second)}` : ""}.`;
 }
 
+/** {title, hint, unknown, nothing}: the words for a model with these labels. */
+export const taskOf = (labels) => TASKS.find(({ fits }) => fits(labels ?? []));
+
+/** "Digits from events": the task of an entry of GET /v1/models, with its name if another has the same task, or alone. */
+export function titleOf(model, models = []) {
+  const plain = ({ labels, contract, origin }) => (taskOf(labels).title ? `${taskOf(labels).title} from ${contract.kind === "events" ? "events" : "pictures"}${ORIGINS[origin] ?? ""}` : "");
+  const title = plain(model);
+  if (!title) return model.name;
+  return models.filter((other) => plain(other) === title).length > 1 ? `${title} (${model.name})` : title;
+}
+
+/** Tells screen readers words when they change, at most every two seconds. */
+export class Speaker {
+  constructor(line) {
+    Object.assign(this, { line, spoken: "", nextMs: 0 });
+  }
+
+  say(words, nowMs) {
+    if (!words || words === this.spoken || nowMs < this.nextMs) return;
+    this.line.textContent = this.spoken = words;
+    this.nextMs = nowMs + SPEAK_EVERY_MS;
+  }
+}
+
 export class Answer {
   /** root: the pane, with an output, a line on its age, and what is behind "why?". */
   constructor(root) {
-    const [label, age, evidence, classes, live] = ["output", ".age", ".evidence", ".classes", "[role=status]"].map((one) => root.querySelector(one));
-    Object.assign(this, { root, label, age, evidence, classes, live });
-    this.spoken = "";
-    this.spokenMs = -Infinity;
+    const [label, age, evidence, classes, line] = ["output", ".age", ".evidence", ".classes", "[role=status]"].map((one) => root.querySelector(one));
+    Object.assign(this, { root, label, age, evidence, classes, speaker: new Speaker(line) });
   }
 
   setLabels(labels) {
     this.labels = labels;
     this.rows = labels.slice(0, SHOWN).map(() => {
-      const row = document.createElement("li");
-      const name = document.createElement("span"), meter = document.createElement("meter"), value = document.createElement("span");
-      meter.min = 0;
-      meter.max = 1;
+      const row = element("li"), name = element("span"), meter = element("meter"), value = element("span");
       row.append(name, meter, value);
       return { row, name, meter, value };
     });
@@ -65,13 +104,13 @@ export class Answer {
     this.fade("");
     this.write("–", "");
     this.bars(this.labels?.map(() => 0) ?? [], -1);
-    this.spoken = "";
+    this.speaker.spoken = "";
   }
 
   write(words, evidence) {
-    if (this.label.textContent !== words) this.label.textContent = words;
+    write(this.label, words);
     this.label.classList.toggle("long", words.length > 7);
-    if (this.evidence.textContent !== evidence) this.evidence.textContent = evidence;
+    write(this.evidence, evidence);
   }
 
   /** With more classes than rows show the most likely ones, best first; else the order never changes. */
@@ -102,19 +141,12 @@ export class Answer {
     this.root.classList.toggle("unlabelled", best < 0 && !several);
     this.root.classList.toggle("barless", best < 0 || several);
     this.bars(seen.probabilities, best, seen.possible);
-    if (seen.steady) this.speak(slow || words, nowMs);
+    if (seen.steady) this.speaker.say(`Prediction: ${slow || words}`, nowMs);
   }
 
   /** Mark an answer as old, with these words; "": it is new. */
   fade(words) {
     this.root.classList.toggle("stale", Boolean(words));
-    if (this.age.textContent !== words) this.age.textContent = words;
-  }
-
-  speak(words, nowMs) {
-    if (words === this.spoken || nowMs - this.spokenMs < SPEAK_EVERY_MS) return;
-    this.spoken = words;
-    this.spokenMs = nowMs;
-    this.live.textContent = `Prediction: ${words}`;
+    write(this.age, words);
   }
 }

@@ -165,7 +165,7 @@ def test_a_model_that_is_gone_says_so_in_its_column_and_the_page_is_for_all(
     seen = visit(bypass_csp=True, reduced_motion="reduce")
     seen.page.route("**/v1/predict?*model=mnist-ann*", lambda route: route.fulfill(status=503, json={"error": "busy"}))
     comparing(seen).drop(digit)
-    seen.until(lambda: answers(seen).get("ANN") == "Busy", "the server's own sentence")
+    seen.until(lambda: answers(seen).get("ANN") == "Busy.", "the server's own sentence")
     until_all(seen, "3", ["Direct SNN", "Converted SNN"])
     for_all(seen)
     seen.click("Close")

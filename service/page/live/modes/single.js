@@ -1,9 +1,7 @@
 // One model: a stream or a file, with everything that is shown of the network's activity.
 
-import { Answer, possibleIn } from "../../shared/answer.js";
-import { $ } from "../../shared/dom.js";
-import { notice } from "../../shared/notice.js";
-import { taskOf } from "../../shared/tasks.js";
+import { Answer, possibleIn, taskOf } from "../../shared/answer.js";
+import { $, notice } from "../../shared/dom.js";
 import { Stream } from "../net/stream.js";
 import { Connection, pill } from "../panel/connection.js";
 import * as state from "../state.js";
@@ -61,7 +59,6 @@ export class Single extends OneStream {
 
   /** Open a stream of frames, of events of width x height, or of a camera of the server (source). */
   open({ width, height, source }) {
-    this.connection.opened();
     this.events.resize(width, height);
     const sensor = state.framed() ? {} : { width, height }; // what is made of frames has a size of its own
     const binMs = state.binMs(); // below: the default model at its own bin reads the camera for all viewers

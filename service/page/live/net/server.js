@@ -1,8 +1,10 @@
 // The page's plain HTTP calls. Every failure becomes one sentence that a person can act on.
 
+import { sentence } from "../../shared/dom.js";
+
 const failure = (status, sentence) => Object.assign(new Error(sentence), { status });
 const unreachable = () => failure(0, "The server does not answer. Is it still running?");
-const refused = (status, { error } = {}) => failure(status, typeof error === "string" ? error.charAt(0).toUpperCase() + error.slice(1) : `The server answered ${status}.`);
+const refused = (status, { error } = {}) => failure(status, sentence(typeof error === "string" ? error : `the server answered ${status}: try again`));
 const authorised = (token) => (token ? { Authorization: `Bearer ${token}` } : {});
 
 /** Fetch a path; `more`: further options of fetch. */

@@ -1,6 +1,6 @@
 // Inside the network: every layer as a map whose neurons light up as they fire, and all layers over time.
 
-import { cssVariable, rgb } from "../dom.js";
+import { cssVariable, element, rgb } from "../dom.js";
 import { EventView } from "./eventview.js";
 import { FIRST, fit, historyOf } from "./plots.js";
 import { Layer } from "./spikes.js";
@@ -43,7 +43,7 @@ export class NetworkView {
       this.views = maps.length ? [{ title: "input", width, height }, ...this.layers].map((map) => this.mapOf(map)) : [];
       this.list.replaceChildren(...this.views.map(({ item }) => item));
       this.names.replaceChildren(...maps.map(({ title, channels }, i) => {
-        const name = Object.assign(document.createElement("span"), { textContent: `${title}, ${channels} channels`, title });
+        const name = element("span", "", `${title}, ${channels} channels`);
         name.dataset.tone = String((i % TONES) + 1);
         return name;
       }));
@@ -53,10 +53,8 @@ export class NetworkView {
 
   /** Add a map with a name and a count of firing neurons. */
   mapOf(map) {
-    const item = document.createElement("li"), count = document.createElement("small");
-    const canvas = Object.assign(document.createElement("canvas"), { width: map.width, height: map.height });
-    const name = Object.assign(document.createElement("span"), { textContent: map.title });
-    item.append(canvas, name, count);
+    const item = element("li"), count = element("small"), canvas = Object.assign(element("canvas"), { width: map.width, height: map.height });
+    item.append(canvas, element("span", "", map.title), count);
     return { item, count, view: new EventView(canvas) };
   }
 

@@ -1,6 +1,6 @@
 // The evidence of the leading classes over time.
 
-import { cssVariable } from "../dom.js";
+import { cssVariable, element } from "../dom.js";
 
 const HISTORY_US = 4_000_000; // shown, and 300 steps at most
 const LEADERS = 4;
@@ -118,8 +118,7 @@ export class Trace {
     if (this.legend.dataset.key !== key) {
       this.legend.dataset.key = key;
       this.legend.replaceChildren(...leaders.map((k) => {
-        const item = document.createElement("span");
-        const swatch = document.createElement("i");
+        const item = element("span"), swatch = element("i");
         swatch.dataset.tone = String(this.tones.get(k));
         item.append(swatch, this.labels[k]);
         return item;

@@ -1,11 +1,13 @@
 // A region of interest: an outline over the canvas of a picture.
 
+import { element, write } from "../dom.js";
+
 const LABEL = 30; // pixels that a label needs above its box
 
 export class RoiBox {
   constructor() {
-    this.outline = Object.assign(document.createElement("div"), { className: "roi", hidden: true });
-    this.label = this.outline.appendChild(document.createElement("span")); // above the box, or below one at the top
+    this.outline = Object.assign(element("div", "roi"), { hidden: true });
+    this.label = this.outline.appendChild(element("span")); // above the box, or below one at the top
     this.outline.setAttribute("aria-hidden", "true");
   }
 
@@ -14,7 +16,7 @@ export class RoiBox {
     const { outline } = this;
     outline.hidden = !box;
     if (!box) return;
-    if (this.label.textContent !== label) this.label.textContent = label;
+    write(this.label, label);
     if (outline.parentElement !== canvas.parentElement) canvas.parentElement.append(outline);
     const { clientWidth, clientHeight, width, height } = canvas;
     const scale = Math.min(clientWidth / width, clientHeight / height); // object-fit: contain
