@@ -99,13 +99,9 @@ def test_a_webcam_through_pictures_and_events(
     until_all(seen, "3", TITLES[:3])
     said = {*"0123456789", "no digit here"}
     seen.until(lambda: answers(seen)["Direct SNN, events"] in said, "an answer to its events")
-    assert fact(seen, "Direct SNN, events", "Time").endswith("ms a step")
-    assert fact(seen, "Direct SNN", "Step").startswith("2 of 2")
     seen.until(lambda: seen.colours("events") > 4 and seen.colours("preview") > 20, "both pictures")
     around = pytest.approx([seen.page.evaluate("preview.width / 2"), seen.page.evaluate("preview.height / 2")], abs=40)
     seen.until(lambda: (seen.window("preview") or [])[:2] == around, "the window that the digit model looks through")
-    before = fact(seen, "Direct SNN, events", "Step")
-    seen.until(lambda: fact(seen, "Direct SNN, events", "Step") != before, "steps go on")
     seen.click("Pause")
     seen.until(seen.hears_nothing, "a paused page sends nothing")
     seen.click("Pause")
