@@ -1,7 +1,6 @@
 """Record what every neuron of a network does, spikes and membranes at each step, as arrays."""
 
 import copy
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -19,7 +18,7 @@ from spikesight.models.neurons.state import State
 class Layer(NamedTuple):
     """One neuron layer over T steps; C, H, W are channels, rows and columns of its neurons."""
 
-    title: str  # "stem", "stage 2 block 1 a"
+    title: str  # "layer 1", counted from the input
     spikes: NDArray[np.float32]  # [T, C, H, W]: 0 or 1; a sum if a block adds spikes
     membranes: NDArray[np.float32]  # [T, C, H, W], after each step, in units of the input current
     threshold: NDArray[np.float32]  # [C], or [] if all channels share one
@@ -61,31 +60,9 @@ def trace_layers(network: nn.Module, steps: Iterable[tuple[Tensor, bool]]) -> di
         _, state = twin(x[None, None].float(), None if rests else state)
     return {
         name: Layer(
-            title_of(name, network),
+            f"layer {number}",
             *(torch.stack(values).numpy() for values in found[name]),  # pyright: ignore[reportCallIssue]
             threshold=threshold_of(module),
         )
-        for module, name in names.items()
-        if name in found
+        for number, (module, name) in enumerate(((m, n) for m, n in names.items() if n in found), 1)
     }
-
-
-def title_of(name: str, network: nn.Module) -> str:
-    """Return a readable title of a ResNet's neuron layer (stage, block and place); other names are unchanged.
-
-    >>> title_of("neuron", nn.Identity()), title_of("layers.blocks_0_relu2", nn.Identity())
-    ('stem', 'block 1 b')
-    """
-    name, network = name.removeprefix("backbone."), getattr(network, "backbone", network)
-    if name in (named := {"neuron": "stem", "layers.relu": "stem", "last_neuron": "read-out"}):
-        return named[name]
-    block = re.fullmatch(r"(?:\w+\.)?blocks[._](\d+)[._](?:neuron|relu)(\d)", name)
-    if block is None:
-        return name
-    number, stage = int(block[1]), ""
-    for i, depth in enumerate(getattr(getattr(network, "config", None), "depths", ())):
-        if number < depth:
-            stage = f"stage {i + 1} "
-            break
-        number -= depth
-    return f"{stage}block {number + 1} {chr(96 + int(block[2]))}"

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from spikesight.encoders.emulator.pixels import Emulator
 from spikesight.encoders.events import SensorSize, empty_events, make_events
-from spikesight.models.classifier import Classifier
+from spikesight.models.classifier import Classifier, Stepper
 from spikesight.models.classifier.session import Session, luma, split_packet
 from spikesight.models.shipped import find
 from spikesight.models.steps import Answer, Input, SessionError
@@ -80,6 +81,14 @@ def test_an_empty_desk_is_nothing_and_then_a_digit_is_seen(seen_as: str) -> None
             assert len(said) > 35
             assert set(said) == {"nothing"}
     assert said[-1] == "3" or (seen_as == "events" and "3" in said)  # a card that swings is lost and found again
+
+
+def test_two_digits_in_a_picture_are_two() -> None:
+    classifier, sheet = Classifier.load(find("nmnist")), np.full((240, 320, 3), 240, np.uint8)
+    for left, word in ((30, "3"), (190, "2")):
+        cv2.putText(sheet, word, (left, 170), cv2.FONT_HERSHEY_SIMPLEX, 3.0, (40, 36, 34), 12)
+    *_, last = Stepper(classifier).steps(classifier.image_inputs(sheet))
+    assert [one.label for one in last.prediction.objects or ()] == ["3", "2"]
 
 
 def test_before_a_camera_a_network_without_weights_for_views_sees_all_of_it_as_one_thing() -> None:

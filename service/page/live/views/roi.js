@@ -6,8 +6,8 @@ import * as state from "../state.js";
 
 const outlines = Array.from({ length: 8 }, () => new RoiBox());
 
-/** boxes: {box: as RoiBox takes it, label?} of each, or nothing; a drawn sheet is always used whole. */
+/** boxes: {box: as RoiBox takes it, label?} of each, or nothing. */
 export function showBoxes(boxes) {
-  const picture = $(state.framed() || state.source === "file" ? "preview" : "events");
-  outlines.forEach((outline, n) => outline.draw(picture, $("pad").hidden ? boxes?.[n]?.box : null, boxes?.[n]?.label));
+  const picture = $("pad").hidden ? $(state.framed() || state.source === "file" ? "preview" : "events") : $("pad");
+  outlines.forEach((outline, n) => outline.draw(picture, boxes?.[n]?.box, boxes?.[n]?.label));
 }
