@@ -19,7 +19,7 @@ from spikesight.app.c_folder import alignment, gate_from_hz
 from spikesight.encoders.emulator.frames import PIXELS, MovedFrames
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel, log_levels
 from spikesight.encoders.events import SensorSize
-from spikesight.encoders.pyramid import LINE, SEEN, pyramid_of
+from spikesight.encoders.pyramid import LINE, SEEN, pyramid_of_frames
 from spikesight.encoders.sources import samples as shipped_samples
 from spikesight.models.classifier import finder
 from spikesight.models.classifier.objects import AHEAD
@@ -60,7 +60,7 @@ def write_view(folder: Path, network: nn.Module, card: Card) -> dict[str, Any]:
     which the frames are moved; return the facts that the page needs to find things.
     """
     assert card.view is not None
-    seeing, pyramid = for_views(network), pyramid_of(FRAME)
+    seeing, pyramid = for_views(network), pyramid_of_frames(FRAME)
     seeing.load_state_dict(card.view)
     content, engine = write_block(seeing, pyramid.height, pyramid.width, reach=REACH)
     (folder / "view.bin").write_bytes(content)

@@ -112,7 +112,9 @@ def serve_on(sock: socket.socket, settings: "Settings", args: argparse.Namespace
         load(folder)
     sys.setswitchinterval(0.001)  # the event loop, the decoder and the model take turns quickly
     url = address(settings.host, sock.getsockname()[1])
-    greeting = f"Spikesight: open {url}  (Ctrl-C stops)"
+    greeting = f"""Spikesight: open {url}  (Ctrl-C stops)
+  try there: play a recording, draw two digits, or start the camera and sway a digit on paper before it
+  or here:   curl -F file=@picture.png {url}/v1/predict"""
     if args.cluster:
         from spikesight.service.cluster import serve_cluster
 

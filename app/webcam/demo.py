@@ -2,26 +2,29 @@
 
 import argparse
 import json
+import math
 import os
 import re
 import sys
 import time
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 
-from spikesight.app.webcam.counting import Counting
 from spikesight.app.webcam.overlay import Surface, draw, framed, paint
-from spikesight.encoders.roi.tracks import MOST
 from spikesight.encoders.sources import samples
 from spikesight.encoders.sources.chunks import Chunk, Source, open_source
 from spikesight.models.checkpoint import read_config
 from spikesight.models.classifier import Classifier, Stepper
+from spikesight.models.classifier.finder import MOST
 from spikesight.models.classifier.session import Session, inputs_of
 from spikesight.models.shipped import find, shipped
-from spikesight.models.steps import Answer, Prediction
+from spikesight.models.steps import Answer, Object, Prediction
 from spikesight.service.sinks.delivery import Deliveries, open_deliveries
 from spikesight.service.sinks.report import Report
 
@@ -106,7 +109,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--raw", action="store_true", help="no noise filter and no window that follows the drawing")
     several = "follow up to N things at once, each with a box and a label of its own"
     parser.add_argument("--objects", type=int, default=0, metavar="N", help=several)
-    crossing = "count objects that cross line:X1,Y1,X2,Y2 or enter region:X1,Y1,X2,Y2 (pixels), as lines of JSON"
+    crossing = "count objects that cross line:X1,Y1,X2,Y2 (pixels), as lines of JSON"
     parser.add_argument("--count", metavar="WHERE", help=crossing)
     where = "send predictions: https://, mqtt://, file:; repeat for several"
     parser.add_argument("--to", action="append", default=[], metavar="SINK", help=where)
@@ -150,6 +153,77 @@ def default_model(source: str = "") -> str:
     words = {word for sample in samples.listing() if sample.name == source for word in re.split(r"\W+", sample.label)}
     matching = [name for name in names if words & set(read_config(find(name))[2].labels)]
     return [*matching, *names][0]
+
+
+Point = tuple[float, float]
+REMEMBERED = 64  # most objects whose last position is kept
+NEAR = 0.25  # of an object's shorter side: so near the line it is on neither side, and may dither there
+
+
+@dataclass
+class Counting:
+    """Counts of objects that crossed a line between two points, in pixels (`--count`).
+
+    An object's position is the centre of its box. It crosses the line between the line's ends: `forward` from left to
+    right, as seen from `begin` towards `end`, else `backward`. It counts once the object is clear of the line (NEAR).
+    """
+
+    begin: Point
+    end: Point
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)  # by label and direction
+    _before: dict[int, Point] = field(default_factory=dict)  # by object id: last position clear of the line
+
+    @classmethod
+    def of(cls, text: str) -> "Counting":
+        """Parse `line:X1,Y1,X2,Y2`. Raises ValueError."""
+        kind, _, numbers = text.partition(":")
+        try:
+            x1, y1, x2, y2 = map(float, numbers.split(","))
+        except ValueError:
+            x1 = x2 = y1 = y2 = math.nan
+        if kind != "line" or not math.isfinite(x1 + y1 + x2 + y2) or (x1, y1) == (x2, y2):
+            raise ValueError("--count is line:X1,Y1,X2,Y2 in pixels, of two points, not " + text)
+        return cls((x1, y1), (x2, y2))
+
+    def push(self, objects: Sequence[Object], t_us: int) -> list[dict[str, Any]]:
+        """Update with the objects after a step; return a JSON record of each that crossed, with the count so far."""
+        records: list[dict[str, Any]] = []
+        for one in objects:
+            left, top, width, height = one.box
+            here = left + width / 2, top + height / 2
+            if self._distance(here) < NEAR * min(width, height):
+                continue
+            went = self._crossing(self._before.pop(one.id, None), here)
+            self._before[one.id] = here
+            if len(self._before) > REMEMBERED:
+                del self._before[next(iter(self._before))]
+            if went:
+                self.counts[one.label, went] += 1
+                records.append(
+                    {"t_us": t_us, "object": one.id, "label": one.label, "crossed": went}
+                    | {"count": self.counts[one.label, went], "box": [round(value, 1) for value in one.box]}
+                )
+        return records
+
+    def _crossing(self, before: Point | None, here: Point) -> str:
+        """Return the direction in which an object crossed; "" if it did not."""
+        if before is None:
+            return ""
+        one, other = _side(self.begin, self.end, before), _side(self.begin, self.end, here)
+        between = (_side(before, here, self.begin) > 0) != (_side(before, here, self.end) > 0)
+        return "" if (one > 0) == (other > 0) or not between else "forward" if other > 0 else "backward"
+
+    def _distance(self, at: Point) -> float:
+        """Return the distance from the line."""
+        (x1, y1), (x2, y2), (x, y) = self.begin, self.end, at
+        along = ((x - x1) * (x2 - x1) + (y - y1) * (y2 - y1)) / math.dist(self.begin, self.end) ** 2
+        share = min(max(along, 0.0), 1.0)
+        return math.hypot(x - x1 - share * (x2 - x1), y - y1 - share * (y2 - y1))
+
+
+def _side(begin: Point, end: Point, at: Point) -> float:
+    """Return a number above 0 if `at` is right of the line as seen from `begin` towards `end`, y growing downwards."""
+    return (end[0] - begin[0]) * (at[1] - begin[1]) - (end[1] - begin[1]) * (at[0] - begin[0])
 
 
 @dataclass
@@ -205,13 +279,8 @@ class Demo:
 
     def picture(self) -> np.ndarray:
         """Draw the window's present content, RGB uint8 [H, W, 3]."""
-        views, window = (
-            [paint(self.surface)] if self.camera is None else [self.camera, paint(self.surface)],
-            self.session.window,
-        )
+        views = [paint(self.surface)] if self.camera is None else [self.camera, paint(self.surface)]
         objects = (self.answer and self.answer.prediction.objects) or ()
-        if window is not None:
-            views[0] = framed(views[0], (window.left, window.top, window.side, window.side))
         for one in objects:
             views[0] = framed(views[0], one.box, f"{one.label} {one.confidence:.0%}")
         if self.answer is None:

@@ -48,24 +48,10 @@ class Surface:
         return Surface(levels, now_us)
 
 
-def linear(values: np.ndarray) -> np.ndarray:
-    """Convert sRGB values in [0, 255] to linear light in [0, 1] (IEC 61966-2-1)."""
-    c = np.asarray(values, np.float64) / 255
-    return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
-
-
-def palette() -> np.ndarray:
-    """Return the colours of levels -1 to 1, uint8 [2 * LEVELS + 1, 3], mixed in linear light."""
-    ground = linear(np.array(GROUND))
-    share = np.linspace(0, 1, LEVELS + 1)[:, None]
-    sides = []
-    for full in (OFF, ON):
-        light = ground + (linear(np.array(full)) - ground) * share
-        sides.append(np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055))
-    return np.round(255 * np.concatenate([sides[0][:0:-1], sides[1]])).astype(np.uint8)
-
-
-PALETTE = palette()
+SHARES = np.linspace(0, 1, LEVELS + 1)[:, None]
+OFF_SIDE, ON_SIDE = (np.array(GROUND) * (1 - SHARES) + np.array(full) * SHARES for full in (OFF, ON))
+PALETTE = np.concatenate([OFF_SIDE[:0:-1], ON_SIDE]).round().astype(np.uint8)
+"""Colours of levels -1 to 1, [2 * LEVELS + 1, 3]."""
 
 
 def paint(surface: Surface) -> Picture:

@@ -23,12 +23,12 @@ from benchmarks.board.windows import Windows, count_read, read_windows
 from benchmarks.common.drawn import MOTIONS, SENSOR, motion_recording
 from benchmarks.common.energy import PICOJOULES
 from benchmarks.compare.comparison import costs
+from benchmarks.compare.stdp import StdpConfig, StdpLayer, rates_of
 from benchmarks.corpora.others import Digits
 from benchmarks.corruptions import corrupted, rows, summary
 from benchmarks.real_input.near import HELD_OUT
 from spikesight.encoders.recordings.files import digest, write_recording
 from spikesight.models.classifier import Classifier
-from spikesight.models.networks.stdp import StdpConfig, StdpLayer, rates_of
 from spikesight.models.shipped import find
 from spikesight.training.data.images import Pictures, load_images
 from spikesight.training.run.assessment import assess, auroc
@@ -251,7 +251,9 @@ def mnist(args: argparse.Namespace) -> Rows:
         state = classifier.initial_state()
         cost["p95_step_ms"] = p95_ms(lambda: classifier.step(x_seq[0, :1], state))
         guessed = np.array([answer.index for answer in found.answers])
-        windows = Windows(found.truth, guessed, np.zeros((len(guessed), 0)), np.arange(len(guessed)), len(guessed))
+        windows = Windows(
+            found.truth, guessed, np.zeros((len(guessed), 0), np.float32), np.arange(len(guessed)), len(guessed)
+        )
         yield args.what, {**shown(found, windows, split), **cost, **meter.microjoules(len(numbers))}
 
 

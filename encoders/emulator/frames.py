@@ -35,13 +35,11 @@ class MovedFrames:
         self.path = np.rint(PARTS * (path - path.mean(1, keepdims=True))).astype(int)  # [2, ms]: x and y, in PARTS
         self._last_us: int | None = None
 
-    def retune(self, threshold: float | None, noise_hz: float | None) -> None:
-        """Change pixel parameters (None: keep) from the next frame on; `threshold` is on the scale of PixelModel."""
-        changed = {} if noise_hz is None else {"noise_hz": noise_hz}
-        if threshold is not None:
-            scale = threshold / PixelModel().threshold_on
-            changed |= {name: getattr(PIXELS, name) * scale for name in ("threshold_on", "threshold_off")}
-        self.pixels.retune(replace(self.pixels.params, **changed))
+    def retune(self, params: PixelModel) -> None:
+        """Take a PixelModel's noise, and its threshold by the usual one, from the next frame on."""
+        scale = params.threshold_on / PixelModel().threshold_on
+        on, off = PIXELS.threshold_on * scale, PIXELS.threshold_off * scale
+        self.pixels.retune(replace(PIXELS, threshold_on=on, threshold_off=off, noise_hz=params.noise_hz))
 
     def begins(self, t_us: int) -> int:
         """Return from when on a frame at `t_us` is seen: the time of the one before it. After a pause, or if the clock

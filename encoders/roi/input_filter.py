@@ -4,15 +4,7 @@ from spikesight.encoders.dvs import Bin, StreamBinner
 from spikesight.encoders.events import Events, Order, SensorSize, on_sensor
 from spikesight.encoders.preprocess.filters import DRAWING_HZ, FROM_HZ, BackgroundActivity, HotPixels, NoiseGate
 from spikesight.encoders.preprocess.pool import Pool, pools
-
-LEAST_SIDE = 64  # pixels: a sensor with a shorter side shows nothing but the drawing, as that of N-MNIST
-LONGEST = 4.0  # longer by shorter side: a view that is longer has no level in which things would fit
-
-
-def shows_more(sensor: SensorSize) -> bool:
-    """Return whether a sensor is large enough to show more than a drawing that fills it."""
-    short, long = sorted((sensor.width, sensor.height))
-    return short >= LEAST_SIDE and long <= LONGEST * short
+from spikesight.encoders.pyramid import shows_more
 
 
 class InputFilter:

@@ -88,29 +88,24 @@ def _looped(events: np.ndarray) -> Iterator[Chunk]:
     start_us = 0
     while True:
         end_us = 0
-        for chunk in _packets(events):
+        for chunk in _packets(events, REST_PERIODS):
             assert chunk.packet is not None
-            packet = chunk.packet.copy()
+            packet, end_us = chunk.packet.copy(), chunk.t_us
             packet["t"] += start_us
-            end_us = chunk.t_us
             yield Chunk(start_us + end_us, packet=packet)
-        for _ in range(REST_PERIODS):
-            end_us += PERIOD_US
-            yield Chunk(start_us + end_us, packet=empty_events())
         start_us += end_us
 
 
-def _packets(events: np.ndarray) -> Iterator[Chunk]:
-    """Cut events into packets of PERIOD_US, the last one up to the end; times start near 0."""
+def _packets(events: np.ndarray, rest: int = 0) -> Iterator[Chunk]:
+    """Cut events into packets of PERIOD_US, the last one up to the end, and `rest` empty ones; times start near 0."""
     if not len(events):
         return
     shifted = events.copy()
     shifted["t"] -= events["t"][0]
-    ends = range(PERIOD_US, int(shifted["t"][-1]) + PERIOD_US + 1, PERIOD_US)
     begin = 0
-    for end_us in ends:
-        end = int(np.searchsorted(shifted["t"], end_us))
-        yield Chunk(end_us, packet=shifted[begin:end])
+    for number in range(1, int(shifted["t"][-1]) // PERIOD_US + 2 + rest):
+        end = int(np.searchsorted(shifted["t"], number * PERIOD_US))
+        yield Chunk(number * PERIOD_US, packet=shifted[begin:end])
         begin = end
 
 

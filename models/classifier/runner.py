@@ -16,7 +16,6 @@ from spikesight.models.networks.metering import DenseMeter, Meter
 from spikesight.models.networks.places import Places
 from spikesight.models.networks.resnet import SpikingResNet
 from spikesight.models.networks.taught import TaughtNetwork, Watch
-from spikesight.models.networks.trace import title_of
 from spikesight.models.neurons.layers import Neuron, at_pace, neuron_names
 from spikesight.models.neurons.probe import Map, thresholds_of
 from spikesight.models.neurons.state import State, split_state, stack_states, zero_state
@@ -149,7 +148,7 @@ class Runner:
                 assert self._plain is not None
                 size = self._plain.size(layer, torch.zeros(1, *self.shape), self._zero)
             neuron = cast(Neuron, self.network.get_submodule(name))
-            found.append(Map(title_of(name, self.network), *size, thresholds_of(neuron, size[0])))
+            found.append(Map(f"layer {layer + 1}", *size, thresholds_of(neuron, size[0])))
         return tuple(found)
 
     def membranes(self, state: State, n: int, layer: int, row: int, column: int) -> NDArray[np.float32] | None:

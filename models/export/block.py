@@ -21,7 +21,6 @@ from spikesight.models.engine.structs import NativeBuffer, NativeLayer, NativeRe
 from spikesight.models.export.parity import ExportError
 from spikesight.models.native.build import POINTER
 from spikesight.models.networks.taught import TaughtNetwork
-from spikesight.models.networks.trace import title_of
 from spikesight.models.neurons.layers import Neuron, neuron_names
 from spikesight.models.neurons.probe import Map, thresholds_of
 
@@ -136,10 +135,10 @@ def layers_of(network: nn.Module, plan: Plan) -> list[dict[str, Any]]:
     `units`: their scale for each channel.
     """
     found: list[dict[str, Any]] = []
-    for name, key in zip(neuron_names(network), plan.neurons, strict=True):
+    for number, (name, key) in enumerate(zip(neuron_names(network), plan.neurons, strict=True), 1):
         at, channels, height, width = plan.states[key]
         thresholds = thresholds_of(cast(Neuron, network.get_submodule(name)), channels)
         units = np.broadcast_to(plan.scales.get(key, torch.ones(1)).numpy().reshape(-1), channels)
-        shown = Map(title_of(name, network), channels, height, width, thresholds)
+        shown = Map(f"layer {number}", channels, height, width, thresholds)
         found.append({**shown._asdict(), "at": at, "units": units.tolist()})
     return found

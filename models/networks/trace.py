@@ -1,11 +1,9 @@
-"""Record what every neuron of a network does, spikes and membranes at each step, as arrays and as a figure."""
+"""Record what every neuron of a network does, spikes and membranes at each step, as arrays."""
 
 import copy
-import io
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,17 +14,11 @@ from spikesight.models.neurons.layers import Neuron
 from spikesight.models.neurons.probe import threshold_of
 from spikesight.models.neurons.state import State
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-COLUMNS, LEADERS = 10, 4  # most steps shown in a figure, and most classes whose probability is drawn
-
 
 class Layer(NamedTuple):
     """One neuron layer over T steps; C, H, W are channels, rows and columns of its neurons."""
 
-    title: str  # "stem", "stage 2 block 1 a"
+    title: str  # "layer 1", counted from the input
     spikes: NDArray[np.float32]  # [T, C, H, W]: 0 or 1; a sum if a block adds spikes
     membranes: NDArray[np.float32]  # [T, C, H, W], after each step, in units of the input current
     threshold: NDArray[np.float32]  # [C], or [] if all channels share one
@@ -41,56 +33,6 @@ class Trace:
     inputs: NDArray[np.float32]  # [T, C, H, W], the network's input
     layers: dict[str, Layer]  # by the layer's name in the network, in its order
     probabilities: NDArray[np.float32]  # [T, K], of the classes after each step
-
-    def figure(self) -> "Figure":
-        """Return a matplotlib figure: a row of spike maps for each layer (channels summed), a membrane, probabilities.
-
-        Columns are steps, evenly spaced if there are too many. The membrane belongs to the neuron of the last layer
-        that fires in about half of the steps; the threshold is dashed.
-        """
-        from matplotlib.figure import Figure  # takes long to load
-
-        steps = np.unique(np.linspace(0, len(self.inputs) - 1, COLUMNS).round().astype(int))
-        rows = {"input": self.inputs} | {layer.title: layer.spikes for layer in self.layers.values()}
-        figure = Figure(figsize=(1.1 * len(steps) + 2, 0.9 * len(rows) + 3.6), layout="constrained")
-        upper, lower = figure.add_gridspec(2, 1, height_ratios=(len(rows), 3.5))
-        maps, curves = figure.add_subfigure(upper), figure.add_subfigure(lower)
-        grid = maps.subplots(len(rows), len(steps), squeeze=False)
-        for axes, (title, values) in zip(grid, rows.items()):
-            self._maps(list(axes), title, values.sum(1), steps)
-        for axes, n in zip(grid[0], steps):
-            axes.set_title(f"{(n + 1) * self.step_us / 1000:g} ms" if self.step_us > 1 else f"step {n + 1}", fontsize=8)
-        membrane, evidence = curves.subplots(2, 1, sharex=True)
-        self._membrane(membrane)
-        for k in np.argsort(-self.probabilities[-1])[:LEADERS]:
-            evidence.plot(np.arange(1, len(self.inputs) + 1), self.probabilities[:, k], label=self.labels[k])
-        evidence.set(xlabel="step", ylabel="probability", ylim=(0, 1.02))
-        evidence.legend(fontsize=7, loc="center left")
-        return figure
-
-    def _repr_png_(self) -> bytes:
-        """Return the figure as PNG, for notebooks."""
-        picture = io.BytesIO()
-        self.figure().savefig(picture, dpi=72)
-        return picture.getvalue()
-
-    def _maps(self, row: "list[Axes]", title: str, maps: NDArray[np.float32], steps: NDArray[np.int_]) -> None:
-        """Draw one layer's maps with the same colour scale in every step, the title before the first."""
-        for axes, n in zip(row, steps):
-            axes.imshow(maps[n], cmap="magma", vmin=0, vmax=max(1.0, float(maps.max())), aspect="auto")
-            axes.set(xticks=[], yticks=[])
-        row[0].set_ylabel(title, rotation=0, ha="right", va="center", fontsize=8)
-
-    def _membrane(self, axes: "Axes") -> None:
-        if not self.layers:  # an ANN has no membranes
-            return
-        layer = list(self.layers.values())[-1]
-        shape = layer.spikes.shape[1:]
-        place = np.unravel_index(np.abs((layer.spikes > 0).mean(0) - 0.5).argmin(), shape)
-        potential = layer.membranes[:, *place]
-        axes.plot(np.arange(1, len(potential) + 1), potential, color="tab:purple")
-        axes.axhline(float(np.broadcast_to(layer.threshold, shape[:1])[place[0]]), linestyle="--", color="grey")
-        axes.set_ylabel(f"membrane,\n{layer.title}", fontsize=8)
 
 
 @torch.inference_mode()
@@ -118,31 +60,9 @@ def trace_layers(network: nn.Module, steps: Iterable[tuple[Tensor, bool]]) -> di
         _, state = twin(x[None, None].float(), None if rests else state)
     return {
         name: Layer(
-            title_of(name, network),
+            f"layer {number}",
             *(torch.stack(values).numpy() for values in found[name]),  # pyright: ignore[reportCallIssue]
             threshold=threshold_of(module),
         )
-        for module, name in names.items()
-        if name in found
+        for number, (module, name) in enumerate(((m, n) for m, n in names.items() if n in found), 1)
     }
-
-
-def title_of(name: str, network: nn.Module) -> str:
-    """Return a readable title of a ResNet's neuron layer (stage, block and place); other names are unchanged.
-
-    >>> title_of("neuron", nn.Identity()), title_of("layers.blocks_0_relu2", nn.Identity())
-    ('stem', 'block 1 b')
-    """
-    name, network = name.removeprefix("backbone."), getattr(network, "backbone", network)
-    if name in (named := {"neuron": "stem", "layers.relu": "stem", "last_neuron": "read-out"}):
-        return named[name]
-    block = re.fullmatch(r"(?:\w+\.)?blocks[._](\d+)[._](?:neuron|relu)(\d)", name)
-    if block is None:
-        return name
-    number, stage = int(block[1]), ""
-    for i, depth in enumerate(getattr(getattr(network, "config", None), "depths", ())):
-        if number < depth:
-            stage = f"stage {i + 1} "
-            break
-        number -= depth
-    return f"{stage}block {number + 1} {chr(96 + int(block[2]))}"

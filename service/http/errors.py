@@ -46,7 +46,7 @@ class Stopped(ServiceError):
     """The scheduler or the service has stopped."""
 
     def __init__(self) -> None:
-        super().__init__(503, "the service is shutting down", {"retry-after": "5"})
+        super().__init__(503, "the service is shutting down: try again when it is back", {"retry-after": "5"})
 
 
 class OutOfMemory(ServiceError):
@@ -61,14 +61,14 @@ class Expired(ServiceError):
     """The deadline of a request passed before its answer."""
 
     def __init__(self) -> None:
-        super().__init__(504, "there was no answer before the deadline")
+        super().__init__(504, "the service found no time for this: try again in a moment, or send a smaller one")
 
 
 class Broken(ServiceError):
     """The network raised an unexpected error on this input; `reason` is for the log."""
 
     def __init__(self, reason: str = "") -> None:
-        super().__init__(500, "the model failed on this sample")
+        super().__init__(500, "the model failed on this sample: try another one, or another model")
         self.reason = reason
 
 
@@ -113,7 +113,7 @@ async def disconnected(_: Request, __: ClientDisconnect) -> Response:
 
 async def unexpected(_: Request, __: Exception) -> Response:
     """Answer an unexpected error with 500; the details are only in the log."""
-    return refuse(500, "the service failed on this request")
+    return refuse(500, "the service failed on this request: its log says why")
 
 
 HANDLERS: dict[int | type[Exception], Handler] = {

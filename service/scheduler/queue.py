@@ -50,7 +50,7 @@ class Job:
     deadline: float  # time.monotonic() after which nothing is computed; inf for streams
     merge_steps: bool = False  # whether its receiver accepts one outcome for several steps
     probe: Probe = False  # whether its receiver wants activity inside the network, and at which place
-    membranes: dict[int, Membranes] = field(default_factory=dict)  # by window id; missing: the initial state
+    membranes: Membranes | None = None  # None: the initial state
     pending: "deque[tuple[Input, float]]" = field(default_factory=deque)  # with time.perf_counter() of arrival
     phase: Phase = Phase.IDLE
     reset_next: bool = False  # an input with a reset was dropped: the next one starts with fresh membranes
@@ -72,8 +72,8 @@ class Job:
 
     def release(self) -> None:
         """Release the membrane states. Call only with the scheduler's `_network` lock held."""
-        release([*self.membranes.values()])
-        self.membranes = {}
+        release([] if self.membranes is None else [self.membranes])
+        self.membranes = None
 
 
 @dataclass(slots=True)
@@ -92,14 +92,13 @@ class Work:
 
     def position(self) -> tuple[int, int]:
         """Return a sort key by which jobs lie as their membranes do in memory; jobs without membranes come first."""
-        membranes = next(iter(self.job.membranes.values()), None)
+        membranes = self.job.membranes
         return (0, 0) if membranes is None else (id(membranes.batch), membranes.index)
 
 
 def check(given: Input, classifier: Classifier) -> Input:
     """Return the input, or raise ValueError for a wrong shape or dtype: one bad item would fail the whole batch."""
-    shown = [one.given.x for one in given.windows()]
-    if any(not classifier.takes(x.shape) or x.dtype not in (np.uint8, np.float32) for x in shown):
+    if not classifier.takes(given.x.shape) or given.x.dtype not in (np.uint8, np.float32):
         raise ValueError(f"an input must be uint8 or float32 {list(classifier.contract.shape)}")
     return given
 
@@ -153,7 +152,7 @@ class Queue:
         """Drop the waiting inputs of a job and return them. If one of them had a reset, the next input gets it."""
         dropped = [given for given, _ in job.pending]
         job.pending.clear()
-        job.reset_next |= any(given.reset or any(one.given.reset for one in given.views) for given in dropped)
+        job.reset_next |= any(given.reset for given in dropped)
         return dropped
 
     def close(self, job: Job) -> None:

@@ -11,13 +11,12 @@ that arrive meanwhile.
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
 
 import numpy as np
 import torch
 
 from spikesight.models.classifier import Classifier
-from spikesight.models.classifier.objects import merged_outcome, outcomes
+from spikesight.models.classifier.objects import outcomes
 from spikesight.models.neurons.probe import due
 from spikesight.models.neurons.state import State
 from spikesight.models.steps import Input, Outcome, Step
@@ -30,46 +29,37 @@ from spikesight.service.scheduler.queue import Job, Phase, Queue, Receiver, Work
 
 def step_batch(classifier: Classifier, batch: list[Work]) -> Step:
     """Run the network once on the inputs of all jobs, each job with equally many of one shape; return the batch's
-    result. A window without membranes starts from the initial state.
+    result. A job without membranes starts from the initial state.
     """
     fresh: Membranes | None = None
     members: list[Membranes] = []
     for work in batch:
-        for window in work.inputs[0].windows():
-            membranes = None if window.given.reset else work.job.membranes.get(window.id)
-            if membranes is None:
-                membranes = fresh = fresh or membranes_of(classifier.initial_state(1, window.given.x.shape))
-            members.append(membranes)
-    steps = range(len(batch[0].inputs))
-    frames = [np.stack([window.given.x for work in batch for window in work.inputs[t].windows()]) for t in steps]
+        membranes = None if work.inputs[0].reset else work.job.membranes
+        if membranes is None:
+            membranes = fresh = fresh or membranes_of(classifier.initial_state(1, work.shape))
+        members.append(membranes)
+    frames = [np.stack([work.inputs[t].x for work in batch]) for t in range(len(batch[0].inputs))]
     if len(frames) == 1:
         for work in batch:
             given = work.inputs[0]
             work.probe = (work.job.request or due(given.start_us, given.end_us)) and work.job.probe
-        probe = [bool(work.probe) and not n for work in batch for n in range(len(work.inputs[0].windows()))]
-        return classifier.step(torch.from_numpy(frames[0]), gather(members), probe)
+        return classifier.step(torch.from_numpy(frames[0]), gather(members), [bool(work.probe) for work in batch])
     return classifier.run(torch.from_numpy(np.stack(frames)), gather(members))
 
 
 def split(classifier: Classifier, result: Step, batch: list[Work], took_s: float, tick: int) -> Iterator[Outcome]:
-    """Yield each job's part of a batch's result, merged over the job's windows and steps."""
-    parts, n = outcomes(result, took_s, tick), 0
-    for work in batch:
-        given, probe = work.inputs[0], work.probe
-        windows = given.windows()
-        made = merged_outcome(given, list(islice(parts, len(windows))))
-        if probe and result.fired.shape[-1]:
-            made = made._replace(inside=classifier.inside(windows[0].given, result, n, probe))
+    """Yield each job's part of a batch's result, merged over its steps."""
+    for n, (work, made) in enumerate(zip(batch, outcomes(result, took_s, tick), strict=True)):
+        if work.probe and result.fired.shape[-1]:
+            made = made._replace(inside=classifier.inside(work.inputs[0], result, n, work.probe))
         yield made
-        n += len(windows)
 
 
 def store_membranes(batch: list[Work], state: State) -> None:
-    """Store in each job the membranes of its windows after a step, in place of those before."""
-    members = iter(scatter(state, sum(len(work.inputs[0].windows()) for work in batch)))
-    release([one for work in batch for one in work.job.membranes.values()])
-    for work in batch:
-        work.job.membranes = {window.id: next(members) for window in work.inputs[0].windows()}
+    """Store in each job its membranes after a step, in place of those before."""
+    release([work.job.membranes for work in batch if work.job.membranes is not None])
+    for work, membranes in zip(batch, scatter(state, len(batch)), strict=True):
+        work.job.membranes = membranes
 
 
 def deliver(work: Work, made: Outcome, queue_ms: float) -> bool:

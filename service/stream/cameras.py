@@ -69,15 +69,12 @@ class Camera:
 
     def start(self) -> None:
         """Start the stream and its thread. Raises SettingsError if the model takes images or has no such bin length."""
-        self._stream = CameraStream(self, self.model())
-        self._thread.start()
-
-    def model(self) -> Model:
-        """Return the present default model at the cameras' bin length. Raises SettingsError."""
         try:
-            return self._registry.get(None, self._bin_ms)
+            model = self._registry.get(None, self._bin_ms)
         except WrongBin as error:
             raise SettingsError(str(error)) from None
+        self._stream = CameraStream(self, model)
+        self._thread.start()
 
     def close(self) -> None:
         """Stop the thread, the source and the streams that listen to it."""
@@ -123,12 +120,8 @@ class Camera:
                 self.mailbox.post(lambda packet=packet: self._tell(packet))
                 self.mailbox.flush()
             try:
-                if (model := self.model()) is not stream.model:  # the models were reloaded
-                    fresh = CameraStream(self, model)
-                    stream.close()
-                    self._stream = stream = fresh
                 stream.push(packet)
-            except (Stopped, SettingsError):
+            except Stopped:
                 break
         stream.close()
         event("camera ended", camera=self.id)
@@ -159,7 +152,7 @@ def name_of(source: Source) -> str:
 
 
 class CameraStream:
-    """A camera's stream on one model; replaced when models are reloaded. Raises SettingsError for an image model."""
+    """A camera's stream on the default model. Raises SettingsError for an image model."""
 
     def __init__(self, camera: Camera, model: Model) -> None:
         if model.classifier.contract.kind != "events":

@@ -124,9 +124,8 @@ class StreamCore:
         return inputs, silent - len(inputs)
 
     def annotate(self, ticket: Ticket) -> Ticket:
-        """Set the ticket's region of interest, event counts and camera note to those of now; return the ticket."""
-        window, pipeline = self.session.window, self.session.pipeline
-        ticket.window = None if window is None else (window.left, window.top, window.side)
+        """Set the ticket's event counts and camera note to those of now; return the ticket."""
+        pipeline = self.session.pipeline
         if pipeline is not None:
             ticket.events = pipeline.filter.n_events, pipeline.filter.n_kept
             ticket.camera = pipeline.watch.says
@@ -232,8 +231,8 @@ class StreamCore:
 
 def session_of(classifier: Classifier, hello: Hello) -> Session:
     """Create the session that a hello asks for. Raises Ended 1008."""
-    if hello.objects and hello.lesson is not None:
-        raise Ended(1008, "a lesson's stream shows one thing: it looks for no objects")
+    if hello.lesson is not None and (hello.objects or hello.bin_ms):
+        raise Ended(1008, "a lesson's stream shows one thing, at its own bin: no objects and no bin_ms")
     try:
         return Session(
             classifier,

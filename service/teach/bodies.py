@@ -31,6 +31,7 @@ class TeachingBody(Body):
     correct: int = 0
     count: int = Field(default=0, description="held-out examples")
     interval: tuple[float, float] | None = Field(default=None, description="95 % interval of the accuracy")
+    another_day: float | None = Field(default=None, description="lower bound of the accuracy on most other days")
     confused: list[tuple[str, str, float]] = Field(
         default=[], description="classes taken for each other, and how often"
     )

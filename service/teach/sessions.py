@@ -24,7 +24,7 @@ from spikesight.service.teach.saving import Head, SavedModels
 FEW, SHARE = 3, 20  # a new head is learnt after FEW new examples, or 1 / SHARE of all if that is more
 NOT_READY = "the session has no model yet: show examples of at least two classes"
 NOT_YET = {"accuracy": None, "advice": ["show examples of at least two classes"]}
-REPORTED = ("accuracy", "correct", "count", "interval", "confused", "advice")
+REPORTED = ("accuracy", "correct", "count", "interval", "another_day", "confused", "advice")
 NONE_FITS = "no model here can give features: start the service with one of events, such as nmnist"
 UNFIT = "that model cannot give features: name a spiking network that takes events"
 TOO_MANY = "too many teaching sessions of this address: end one first"

@@ -75,7 +75,8 @@ async def load(
         return lambda: use(decode(data, name, max_pixels))
     kind = kind_of(data, name)
     if kind == "recording" and model.classifier.contract.kind != "events":
-        raise ServiceError(400, f"the model {model.name} takes images: send one, or name another model")
+        others = " or ".join(one.name for one in runtime.registry.all() if one.classifier.contract.kind == "events")
+        raise ServiceError(400, f"the model {model.name} takes images: send one, or name {others or 'another model'}")
     async with runtime.decoding(client, deadline):
         sample = await decode_elsewhere(runtime, kind, (data, name, max_pixels), deadline)
         made = await runtime.in_heavy_thread(lambda: use(sample), deadline)

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from spikesight.encoders.roi.input_filter import InputFilter
 from spikesight.encoders.sample import Sample
 from spikesight.models.classifier import InputPipeline
-from spikesight.models.classifier.session import check_objects, inputs_of_several
+from spikesight.models.classifier.session import check_objects
 from spikesight.models.steps import Answer, Input, SessionError, rounded
 from spikesight.service.http.bodies import PredictBody, SegmentBody, StepBody
 from spikesight.service.http.errors import ServiceError
@@ -51,7 +51,7 @@ async def predict(
     objects = options.wanted.objects
     if objects:
         try:
-            check_objects(model.classifier.contract, objects, raw=options.raw)
+            check_objects(model.classifier.card, objects, raw=options.raw)
         except SessionError as error:
             raise ServiceError(400, str(error)) from None
     deadline = runtime.deadline()
@@ -62,9 +62,7 @@ async def predict(
     def inputs_from(loaded: Sample) -> list[Input]:
         warnings.extend(loaded.warnings)
         if loaded.size is not None and model.classifier.contract.kind == "events":
-            pipelines.append(InputPipeline(model.classifier.card, loaded.size, raw=options.raw, places=objects))
-        elif objects:
-            return inputs_of_several(model.classifier, loaded, objects)
+            pipelines.append(InputPipeline(model.classifier.card, loaded.size, raw=options.raw))
         most = runtime.settings.max_recording_steps
         return inputs_of(model.classifier, loaded, most, pipelines[0] if pipelines else None)
 

@@ -58,7 +58,7 @@ def parser_of(name: str) -> argparse.ArgumentParser:
     """The parser of one command, as `spikesight` builds it."""
     module = module_of(name)
     parser = argparse.ArgumentParser(prog=f"spikesight {name}", description=module.DESCRIPTION)
-    getattr(module, "configure_all", module.configure)(parser)
+    module.configure(parser)
     return parser
 
 

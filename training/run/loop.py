@@ -222,13 +222,6 @@ class Run:
                 if stop:
                     raise KeyboardInterrupt
 
-    def train_alone(self) -> Iterator[float]:
-        """Train all remaining epochs without validation and without writing; yield the mean loss of each."""
-        while self.progress.epoch < self.config.epochs:
-            self.train_epoch(keep=False)
-            yield self.progress.loss_sum / self.progress.seen
-            self.progress.next_epoch()
-
     def _order(self) -> np.ndarray:
         """Return the rows of an epoch: as many passes as its steps need, each in a new random order."""
         count, generator = len(self.data.train), seeded(self.config.seed, 2, self.progress.epoch)

@@ -1,4 +1,4 @@
-"""Write the files of a run: metrics, environment, curves, confusion matrix, model card and the model itself."""
+"""Write the files of a run: metrics, environment, confusion matrix, model card and the model itself."""
 
 import csv
 import io
@@ -27,7 +27,7 @@ from spikesight.training.progress import say
 from spikesight.training.run.assessment import two_columns
 from spikesight.training.run.baselines import beside_network, sentences
 from spikesight.training.run.conformal import conformal_of, evenly, takes_of
-from spikesight.training.run.evaluate import Evaluation, evaluate
+from spikesight.training.run.evaluate import evaluate
 from spikesight.training.run.novelty import calibrate_novelty, profile_of, with_bins
 from spikesight.training.run.read_out import BEGUN, OWN, TRAINED, ReadOut, origin, read_out_for
 from spikesight.training.run.readings import read_images
@@ -42,12 +42,7 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def write_metrics(folder: Path, rows: list[dict[str, Any]]) -> None:
-    """Write metrics.csv and metrics.jsonl, one row an epoch."""
-    table = io.StringIO()
-    writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_whole(folder / "metrics.csv", table.getvalue())
+    """Write metrics.jsonl, one row an epoch."""
     write_whole(folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
 
@@ -96,25 +91,6 @@ def test_columns(classifier: Classifier, data: Data) -> dict[str, Any]:
     made = (classifier.event_inputs(*read_item(item)) for item in data.test_items)
     answers = [Stepper(classifier).verdict(inputs).prediction for inputs in made]
     return two_columns(data.labels, [item.label for item in data.test_items], answers)
-
-
-def _plot(folder: Path, rows: list[dict[str, Any]], test: Evaluation, labels: tuple[str, ...]) -> None:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 4), layout="constrained")
-    curves, matrix = figure.subplots(1, 2)
-    epochs = [row["epoch"] for row in rows]
-    for name in ("train_accuracy", "val_accuracy"):
-        curves.plot(epochs, [row[name] for row in rows], label=name.replace("_", " "))
-    curves.set(xlabel="epoch", ylabel="accuracy", title="Chosen on validation")
-    curves.legend()
-    image = matrix.imshow(test.confusion, cmap="Blues")
-    matrix.set(xlabel="predicted", ylabel="truth", title=f"Test, {test.count} samples")
-    ticks = range(len(labels)) if len(labels) <= 40 else []
-    matrix.set_xticks(ticks, [labels[n] for n in ticks], rotation=90)
-    matrix.set_yticks(ticks, [labels[n] for n in ticks])
-    figure.colorbar(image, ax=matrix)
-    figure.savefig(folder / "report.png", dpi=110)
 
 
 def write_confusion(path: Path, confusion: np.ndarray, labels: Sequence[str]) -> None:
@@ -222,8 +198,8 @@ def write_model_so_far(folder: Path, data: Data, progress: Progress) -> None:
 
 
 def write_report(folder: Path, data: Data, progress: Progress, device: torch.device) -> dict[str, Any]:
-    """Evaluate the best model once on the test split; write model/, confusion.csv, report.png and result.json; return
-    the metrics.
+    """Evaluate the best model once on the test split; write model/, confusion.csv and result.json; return the
+    metrics.
     """
     made = _make(folder, data, progress)
     network, card, data, read_out = made.network, made.card, made.data, made.read_out
@@ -263,7 +239,6 @@ def write_report(folder: Path, data: Data, progress: Progress, device: torch.dev
     metrics["ann_macs"] = made.ann_macs
     save(model, network, replace(card, conformal=conformal))
     write_confusion(folder / "confusion.csv", test.confusion, data.labels)
-    _plot(folder, progress.rows, test, data.labels)
     write_whole(model / "README.md", _card_text(folder.name, data, metrics))
     write_whole(folder / "result.json", json.dumps(metrics, indent=1) + "\n")
     return metrics

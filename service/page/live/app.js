@@ -1,12 +1,10 @@
 // The live page: one source at a time, classified by one model, or by several side by side.
 
 import { explain } from "../shared/sources/camera.js";
-import { $ } from "../shared/dom.js";
-import { dropTarget } from "../shared/drop.js";
+import { $, dropTarget, hideNotice, notice } from "../shared/dom.js";
 import { EventView } from "../shared/pictures/eventview.js";
-import { hideNotice, notice } from "../shared/notice.js";
 import { CalmPicture } from "../shared/pictures/safety.js";
-import { taskOf } from "../shared/tasks.js";
+import { taskOf } from "../shared/answer.js";
 import { Compare } from "./modes/compare.js";
 import { Single } from "./modes/single.js";
 import { Teach } from "./modes/teach.js";
@@ -93,8 +91,7 @@ function again() {
 /** Switch between one model, a comparison of models, and teaching. */
 function setMode({ comparing = false, teaching = false }) {
   looker().close();
-  state.setComparing(comparing);
-  state.setTeaching(teaching);
+  state.setMode(comparing, teaching);
   document.body.toggleAttribute("data-comparing", comparing);
   document.body.toggleAttribute("data-teaching", teaching);
   $("comparing").setAttribute("aria-pressed", String(comparing));
@@ -158,7 +155,7 @@ on("notice-close", "click", hideNotice);
 on("settings-open", "click", () => $("settings").showModal());
 on("kept-remove", "click", remove);
 on("token", "change", begin);
-addEventListener("resize", () => looker().resized());
+addEventListener("resize", () => looker().resized?.());
 settings(sendSettings);
 dropTarget($("drop"), open);
 

@@ -18,8 +18,7 @@ export function setSource(kind, byItself = false) {
 
 export const setInput = (shown) => (input = shown);
 export const setPaused = (on) => (paused = on);
-export const setComparing = (on) => (comparing = on);
-export const setTeaching = (on) => (teaching = on);
+export const setMode = (compares, teaches) => ([comparing, teaching] = [compares, teaches]);
 export const setModels = (offered) => (models = offered);
 export const setSamples = (offered) => (samples = offered);
 
@@ -29,10 +28,11 @@ export const framed = () => source === "camera" || source === "video";
 /** The chosen step length in ms, if it is not the model's own. */
 export const binMs = () => Number($("bin").value) || null;
 
-/** Whether to look for several objects: the user wants it, and the chosen model uses a region of interest. */
-export function several() {
-  const { window: follows, frame, still } = chosenModel()?.contract ?? {};
-  return $("several").checked && Boolean(follows || frame === "object" || still === "digit");
+/** Whether the chosen model can tell several things, each in a box. */
+export function tellsSeveral() {
+  return chosenModel()?.contract.window === "drawing";
 }
+/** Whether to look for them in camera frames. */
+export const several = () => $("several").checked && framed() && tellsSeveral();
 export const token = () => $("token").value;
 export const stillView = () => $("still").checked;

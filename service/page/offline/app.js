@@ -1,20 +1,15 @@
 // The page without a server: source (camera, video, picture, recording) -> emulator -> bins -> network -> answer.
 
-import { Answer } from "../shared/answer.js";
-import { buttonList } from "../shared/buttonlist.js";
-import { Camera, explain, FRAME } from "../shared/sources/camera.js";
-import { $ } from "../shared/dom.js";
-import { dropTarget } from "../shared/drop.js";
+import { Answer, taskOf, titleOf } from "../shared/answer.js";
+import { Camera, explain, FRAME, Video } from "../shared/sources/camera.js";
+import { $, buttonList, dropTarget, hideNotice, notice } from "../shared/dom.js";
 import { EventView } from "../shared/pictures/eventview.js";
-import { hideNotice, notice } from "../shared/notice.js";
 import { Player } from "../shared/sources/player.js";
 import { NetworkView } from "../shared/pictures/network.js";
 import { Trace } from "../shared/pictures/plots.js";
 import { CalmPicture } from "../shared/pictures/safety.js";
-import { taskOf, titleOf } from "../shared/tasks.js";
 import { Boxes } from "../shared/pictures/roi.js";
 import { thumbnail } from "../shared/pictures/thumbnail.js";
-import { Video } from "../shared/sources/video.js";
 import { Emulator, luma } from "./emulator.js";
 import { picture, StreamBinner, t64Events } from "./events.js";
 import { MovedFrames } from "./frames.js";
@@ -32,7 +27,7 @@ const still = new Still();
 const preview = new CalmPicture($("preview"));
 const events = new EventView($("events"));
 const boxes = new Boxes();
-const answer = new Answer({ root: $("answer"), age: $("answer-age"), label: $("label"), confidence: $("confidence"), classes: $("classes"), live: $("live") });
+const answer = new Answer($("answer"));
 const inside = new NetworkView($("inside"), (probe) => network && (network.probe = probe));
 const trace = new Trace($("trace"), $("trace-legend"));
 let facts, networks, pixels;
@@ -203,7 +198,7 @@ function paint(nowMs) {
   trace.draw();
   if (!state.latest) return;
   const { probabilities, steady, step, nEvents, objects } = state.latest;
-  answer.show(probabilities, steady, nowMs, null, objects?.map(({ label }) => label));
+  answer.show({ probabilities, steady, things: objects?.map(({ label }) => label) }, nowMs);
   boxes.draw($("preview"), objects);
   $("facts").textContent = `step ${step}, ${nEvents} events in it, ${state.stepMs.toFixed(1)} ms to compute`;
 }

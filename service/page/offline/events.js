@@ -1,6 +1,6 @@
 // Read events from a recording's bytes, thin them for the view, and bin them for the network.
 
-import { T64_BYTES, t64Times } from "../shared/sources/t64.js";
+import { T64_BYTES, t64Times } from "../shared/sources/player.js";
 import { Crop } from "./crop.js";
 import { emptyEvents } from "./emulator.js";
 import { grid, NoiseGate, Pool, pools } from "./filters.js";

@@ -1,27 +1,98 @@
-// The network's answer: the large steady label, a bar for each class, and text for screen readers.
+// All words for models and their answers; and the answer: one headline, and behind "why?" a sentence and a bar for each class.
 
-import { inWords } from "./tasks.js";
+import { element, write } from "./dom.js";
+
+// What a model is for is derived from its labels.
+const TASKS = [
+  {
+    fits: (labels) => labels.join("") === "0123456789",
+    title: "Digits", unknown: "no digit here", nothing: "nothing to see",
+    hint: "Take paper and a thick pen, write a digit, and sway it a little before the camera.",
+  },
+  {
+    fits: (labels) => labels.includes("left") && labels.includes("right"),
+    title: "Motions", unknown: "no motion it knows", nothing: "nothing moves",
+    hint: "Move your hand: left, right, up, down, around, towards the camera, away from it.",
+  },
+  {
+    fits: () => true,
+    title: "", unknown: "nothing it knows", nothing: "nothing to see",
+    hint: "Hold what it has learnt before the camera, and move it a little.",
+  },
+];
+const ORIGINS = { direct: "", converted: ", converted", ann: ", ANN" };
 
 const SHOWN = 10;
 const SPEAK_EVERY_MS = 2000;
+const SURE = 0.5; // least probability of a class that is the headline alone
 
 export const percent = (p) => `${Math.round(100 * p)} %`;
 
+/** The classes that an answer of the service does not rule out; null where it cannot tell. */
+export const possibleIn = ({ set }) => set ?? null;
+
+/** The likeliest classes, among those that are possible if there are two. */
+function leaders({ labels, probabilities, possible }) {
+  const among = possible?.length > 1 ? possible : labels;
+  return [...among].sort((a, b) => probabilities[labels.indexOf(b)] - probabilities[labels.indexOf(a)]);
+}
+
+/**
+ * What is seen, in words: "3", "3 and 7", "not sure: 3 or 8", "no digit here"; "–" before there is evidence.
+ * steady: a class, "unknown", "nothing" or "". possible: classes that are not ruled out. things: labels of all in view.
+ */
+export function headline({ labels, steady, probabilities = [], possible = null, things = [] }) {
+  if (things.length > 1) return `${things.slice(0, -1).join(", ")} and ${things.at(-1)}`;
+  if (!labels.includes(steady)) return steady ? taskOf(labels)[steady] ?? steady : "–";
+  const sure = (probabilities[labels.indexOf(steady)] ?? 1) >= SURE;
+  return sure ? steady : `not sure: ${leaders({ labels, probabilities, possible }).slice(0, 2).join(" or ")}`;
+}
+
+/** Why that is the headline, in a sentence. */
+function reason({ labels, steady, probabilities, possible = null, things = [] }) {
+  if (things.length > 1) return "Each of them has a box, and is judged alone.";
+  if (steady === "nothing") return "Hardly anything changes, and an event camera sees change alone.";
+  if (steady === "unknown") return "Something moves, but it is unlike all that this model has learnt.";
+  const [first, second] = leaders({ labels, probabilities, possible });
+  const p = (label) => percent(probabilities[labels.indexOf(label)]);
+  return `All evidence so far makes ${first} ${p(first)} likely${second ? `; next comes ${second} with ${p(second)}` : ""}.`;
+}
+
+/** {title, hint, unknown, nothing}: the words for a model with these labels. */
+export const taskOf = (labels) => TASKS.find(({ fits }) => fits(labels ?? []));
+
+/** "Digits from events": the task of an entry of GET /v1/models, with its name if another has the same task, or alone. */
+export function titleOf(model, models = []) {
+  const plain = ({ labels, contract, origin }) => (taskOf(labels).title ? `${taskOf(labels).title} from ${contract.kind === "events" ? "events" : "pictures"}${ORIGINS[origin] ?? ""}` : "");
+  const title = plain(model);
+  if (!title) return model.name;
+  return models.filter((other) => plain(other) === title).length > 1 ? `${title} (${model.name})` : title;
+}
+
+/** Tells screen readers words when they change, at most every two seconds. */
+export class Speaker {
+  constructor(line) {
+    Object.assign(this, { line, spoken: "", nextMs: 0 });
+  }
+
+  say(words, nowMs) {
+    if (!words || words === this.spoken || nowMs < this.nextMs) return;
+    this.line.textContent = this.spoken = words;
+    this.nextMs = nowMs + SPEAK_EVERY_MS;
+  }
+}
+
 export class Answer {
-  /** root: the element around all of them; age: the element that marks an old answer. */
-  constructor({ root, age, label, confidence, classes, live }) {
-    Object.assign(this, { root, age, label, confidence, classes, live });
-    this.spoken = "";
-    this.spokenMs = -Infinity;
+  /** root: the pane, with an output, a line on its age, and what is behind "why?". */
+  constructor(root) {
+    const [label, age, evidence, classes, line] = ["output", ".age", ".evidence", ".classes", "[role=status]"].map((one) => root.querySelector(one));
+    Object.assign(this, { root, label, age, evidence, classes, speaker: new Speaker(line) });
   }
 
   setLabels(labels) {
     this.labels = labels;
     this.rows = labels.slice(0, SHOWN).map(() => {
-      const row = document.createElement("li");
-      const name = document.createElement("span"), meter = document.createElement("meter"), value = document.createElement("span");
-      meter.min = 0;
-      meter.max = 1;
+      const row = element("li"), name = element("span"), meter = element("meter"), value = element("span");
       row.append(name, meter, value);
       return { row, name, meter, value };
     });
@@ -30,16 +101,16 @@ export class Answer {
   }
 
   clear() {
-    this.fade(false);
+    this.fade("");
     this.write("–", "");
     this.bars(this.labels?.map(() => 0) ?? [], -1);
-    this.spoken = "";
+    this.speaker.spoken = "";
   }
 
-  write(label, confidence) {
-    if (this.label.textContent !== label) this.label.textContent = label;
-    this.label.classList.toggle("long", label.length > 7);
-    this.confidence.textContent = confidence;
+  write(words, evidence) {
+    write(this.label, words);
+    this.label.classList.toggle("long", words.length > 7);
+    write(this.evidence, evidence);
   }
 
   /** With more classes than rows show the most likely ones, best first; else the order never changes. */
@@ -61,27 +132,21 @@ export class Answer {
     });
   }
 
-  /** steady: a class; "unknown" or "nothing", which are words and no class; or "" before there is evidence. possible: the
-      classes that are not ruled out; null where nobody can tell. things: labels of all that is in view, if known. */
-  show(probabilities, steady, nowMs, possible = null, things = []) {
-    const best = this.labels.indexOf(steady), several = things.length > 1;
-    const words = several ? `${things.length} things` : inWords(steady, this.labels);
-    this.write(words, several ? things.join(", ") : best < 0 ? "" : percent(probabilities[best]));
-    this.root.classList.toggle("unlabelled", best < 0);
-    this.bars(probabilities, best, possible);
-    if (steady) this.speak(words, nowMs);
+  /** seen: as `headline` takes it, without labels. slow: why it is too old to be the headline, if it is. */
+  show(seen, nowMs, slow = "") {
+    const all = { labels: this.labels, ...seen }, best = this.labels.indexOf(seen.steady), words = headline(all);
+    const several = seen.things?.length > 1;
+    this.write(slow || words, seen.steady ? reason(all) : "");
+    this.fade(slow && `${words}, a while ago`);
+    this.root.classList.toggle("unlabelled", best < 0 && !several);
+    this.root.classList.toggle("barless", best < 0 || several);
+    this.bars(seen.probabilities, best, seen.possible);
+    if (seen.steady) this.speaker.say(`Prediction: ${slow || words}`, nowMs);
   }
 
-  /** Mark an answer as old if no other came for long. */
-  fade(on) {
-    this.root.classList.toggle("stale", on);
-    this.age.textContent = on ? "from before: nothing new has come" : "";
-  }
-
-  speak(label, nowMs) {
-    if (label === this.spoken || nowMs - this.spokenMs < SPEAK_EVERY_MS) return;
-    this.spoken = label;
-    this.spokenMs = nowMs;
-    this.live.textContent = `Prediction: ${label}`;
+  /** Mark an answer as old, with these words; "": it is new. */
+  fade(words) {
+    this.root.classList.toggle("stale", Boolean(words));
+    write(this.age, words);
   }
 }

@@ -66,7 +66,7 @@ def test_transcode(recording: tuple[Path, Events]) -> None:
         assert main(["transcode", str(path), str(target)]) == 0
         assert np.array_equal(read_recording(target).events, events)
     target = path.with_suffix(".txt")
-    words = ["convert-events", str(path), str(target), "--zero", "--start", "0.1", "--seconds", "0.05"]
+    words = ["transcode", str(path), str(target), "--zero", "--start", "0.1", "--seconds", "0.05"]
     assert main(words) == 0
     kept = read_recording(target).events
     assert kept["t"].tolist() == list(range(0, 50_000, 100))

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from benchmarks.common import handheld
 from benchmarks.common.handheld import texture
+from benchmarks.common.noise import HOT_HZ, with_noise
 from benchmarks.corpora.others import dead_leaves
-from spikesight.encoders.emulator.noise import HOT_HZ, with_noise
 from spikesight.encoders.emulator.pixels import CLEAN, Emulator, PixelModel
 from spikesight.encoders.emulator.saccades import NMNIST, saccade_events, saccades
 from spikesight.encoders.events import Events, EventsError, SensorSize, check_events, make_events

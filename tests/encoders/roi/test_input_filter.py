@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spikesight.encoders.emulator.noise import with_noise
+from benchmarks.common.noise import with_noise
 from spikesight.encoders.events import Events, SensorSize, empty_events, joined, make_events
 from spikesight.encoders.preprocess.filters import DRAWING_HZ, FROM_HZ, GATE_US
-from spikesight.encoders.roi.input_filter import LEAST_SIDE, LONGEST, InputFilter, shows_more
+from spikesight.encoders.pyramid import LEAST_SIDE, LONGEST, shows_more
+from spikesight.encoders.roi.input_filter import InputFilter
 
 CAMERA, SMALL = SensorSize(320, 240), SensorSize(34, 34)
 

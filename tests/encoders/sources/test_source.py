@@ -4,6 +4,7 @@ from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import create_autospec
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ from spikesight.encoders.sources.file import FileDriver
 from spikesight.encoders.sources.source import Source, parse
 from tests.support.inputs.samples import at
 from tests.support.inputs.sources import Script, packet
+from tests.support.refusals import refusal
 from tests.support.waiting import until
 
 
@@ -44,8 +46,7 @@ def test_addresses(text: str, kind: str, target: str, port: int) -> None:
     ["", "camera", "speck", "usb:7", "digit-9", "file:", "udp://1.2.3.4", "dv://h:99999", "http://a:80", "udp://"],
 )
 def test_wrong_addresses_get_one_sentence(text: str) -> None:
-    with pytest.raises(SourceError, match="is no source"):
-        parse(text)
+    refusal(lambda: parse(text), "is no source", SourceError)
 
 
 def test_options_have_a_lowest_value() -> None:
@@ -59,8 +60,7 @@ def test_options_have_a_lowest_value() -> None:
     assert [parse(f"udp://h:1?{option}").size() for option in ("size=64x48", "size=", "")] == [
         SensorSize(64, 48), None, None
     ]  # fmt: skip
-    with pytest.raises(ValueError, match="WIDTHxHEIGHT"):
-        parse("udp://h:1?size=5").size()
+    refusal(lambda: parse("udp://h:1?size=5").size(), "WIDTHxHEIGHT")
 
 
 def opener(*answers: Script | Exception) -> module.OpenDriver:
@@ -231,36 +231,15 @@ def test_a_sample_rests_between_its_rounds() -> None:
     assert [times(chunk) for chunk in found[whole : whole + len(first)]] == again
 
 
-class Capture:
-    """What OpenCV opens: three frames at a rate."""
-
-    def __init__(self, rate: float = 25.0, opened: bool = True) -> None:
-        self.rate, self.frames, self.opened, self.released = rate, 3, opened, 0
-
-    def isOpened(self) -> bool:
-        return self.opened
-
-    def set(self, *_: object) -> None: ...
-
-    def get(self, what: int) -> float:
-        assert what == cv2.CAP_PROP_FPS
-        return self.rate
-
-    def read(self) -> tuple[bool, Any]:
-        self.frames -= 1
-        return self.frames >= 0, np.full((2, 3, 3), (1, 2, 3), np.uint8)
-
-    def release(self) -> None:
-        self.released += 1
-
-
 @pytest.mark.parametrize(
     ("rate", "period_us"), [(25.0, 40_000), (1000.0, 1_000), (0.0, PERIOD_US), (0.9, PERIOD_US), (1001.0, PERIOD_US)]
 )
 def test_a_videos_frames_come_in_its_time_and_colours(
     rate: float, period_us: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    capture, path = Capture(rate), tmp_path / "a.mp4"
+    capture, path = create_autospec(cv2.VideoCapture, instance=True), tmp_path / "a.mp4"
+    capture.get.side_effect = {cv2.CAP_PROP_FPS: rate}.__getitem__
+    capture.read.side_effect = [(True, np.full((2, 3, 3), (1, 2, 3), np.uint8))] * 3 + [(False, None)]
     path.touch()
     monkeypatch.setattr(sources.cv2, "VideoCapture", {str(path): capture}.get)
     source = open_source(str(path))
@@ -269,7 +248,7 @@ def test_a_videos_frames_come_in_its_time_and_colours(
     assert [chunk.t_us for chunk in found] == [period_us, 2 * period_us, 3 * period_us]
     assert found[0].frame is not None
     assert found[0].frame[0, 0].tolist() == [3, 2, 1], "RGB"
-    assert capture.released == 1
+    capture.release.assert_called_once_with()
 
 
 def test_an_event_camera_is_looked_at_period_by_period_and_time_goes_on_in_silence(
@@ -320,5 +299,4 @@ def test_what_cannot_be_opened(text: str, says: str, tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     for name in ("a.mp4", "a.txt"):
         Path(name).write_bytes(b"nothing of the kind")
-    with pytest.raises(SourceError, match=says):
-        open_source(text)
+    refusal(lambda: open_source(text), says, SourceError)

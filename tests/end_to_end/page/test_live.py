@@ -1,5 +1,6 @@
 """The page in a real browser: cameras, dropped files, shipped recordings, and what goes wrong."""
 
+import re
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -8,13 +9,12 @@ import cv2
 import numpy as np
 import pytest
 
-from spikesight.encoders.events import SensorSize
 from spikesight.encoders.sources.samples import names
 from tests.support.chromium import CHROMIUM, QUIET, Visit, Visitor, has_models, needs_chromium, nmnist_file, served
-from tests.support.inputs.things import digit_on_paper, filmed, one_turn
+from tests.support.inputs.things import digit_on_paper, one_turn
 
 pytest.importorskip("playwright", reason="playwright is not installed: pip install 'spikesight[dev]'")
-from playwright.sync_api import Page, Playwright, Route
+from playwright.sync_api import Page, Playwright, Route, WebSocketRoute
 
 pytestmark = needs_chromium
 
@@ -31,12 +31,20 @@ HIDE = """(hidden) => {
   Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
   document.dispatchEvent(new Event("visibilitychange"));
 }"""
+LIT = "(all) => all.map((c) => new Set(c.getContext('2d').getImageData(0, 0, c.width, c.height).data).size)"
 COMMITTED = """async () => {
   const { Promised } = await import("/live/views/conformal.js");
   const line = document.createElement("p"), promised = new Promised(line);
   promised.begin(10, 0.05);
   promised.push({ step: 13, start_us: 500000, end_us: 520000, set: ["3"], committed: "3", shifted: false });
   return line.textContent;
+}"""
+WORDS = """async () => {
+  const { headline } = await import("/shared/answer.js");
+  const labels = [..."0123456789"], of = (shares) => labels.map((label) => shares[label] ?? 0);
+  const said = (steady, more) => headline({ labels, steady, probabilities: of({ 1: 0.27, 7: 0.25, 4: 0.1 }), ...more });
+  return [said(""), said("unknown"), said("1"), said("1", { possible: ["1", "4"] }),
+    said("1", { probabilities: of({ 1: 0.9 }) }), said("3", { things: ["3", "7", "7"] })];
 }"""
 ASKED = """() => {
   const media = navigator.mediaDevices, give = media.getUserMedia.bind(media);
@@ -98,7 +106,7 @@ def test_a_camera_gives_predictions_until_it_is_paused_or_stopped(visit: Visitor
     seen.until_says("3")
     assert seen.page.locator("#classes meter").count() == 10
     seen.until(lambda: "% of an ANN" in seen.value("synops"), "the cost beside an ANN's")
-    seen.until(lambda: "% kept" in seen.text("[data-meter=events] small"), "how many events are kept")
+    seen.until(lambda: min(seen.page.locator(".maps canvas").evaluate_all(LIT)) > 2, "every layer's map is lit")
     seen.until(lambda: seen.text("#live").startswith("Prediction: "), "it is said aloud")
     seen.click("Pause")
     seen.until(seen.hears_nothing, "a paused page sends nothing")
@@ -115,8 +123,34 @@ def test_a_camera_gives_predictions_until_it_is_paused_or_stopped(visit: Visitor
     assert seen.page.locator("#start").is_visible()
 
 
+def test_an_answer_is_one_headline_in_words(visit: Visitor) -> None:
+    said = visit().page.evaluate(WORDS)
+    assert said == ["–", "no digit here", "not sure: 1 or 7", "not sure: 1 or 4", "1", "3, 7 and 7"]
+
+
+def test_an_answer_that_is_too_old_is_said_to_be_and_why(visit: Visitor) -> None:
+    seen = has_models(visit())
+    slow, held = list[bool](), list[tuple[WebSocketRoute, str | bytes]]()
+
+    def between(page: WebSocketRoute) -> None:
+        service = page.connect_to_server()
+        service.on_message(lambda message: held.append((page, message)) if slow else page.send(message))
+
+    seen.page.route_web_socket("**/v1/stream", between)
+    seen.click("Start camera")
+    seen.until_says("3")
+    slow.append(True)
+    sentence = re.compile(r"the server is too slow: [1-9]\d* of \d+ frames dropped")
+    seen.until(lambda: sentence.fullmatch(seen.text("#label")), "what is wrong")
+    assert (seen.text("#answer-age"), seen.text("#link-text")) == ("3, a while ago", "live, overloaded")
+    slow.clear()
+    for page, message in held:
+        page.send(message)
+    seen.until_says("3")
+
+
 def test_several_things_have_a_box_and_a_label_each(
-    visit: Visitor, before_the_camera: Callable[[list[np.ndarray]], object]
+    visit: Visitor, before_the_camera: Callable[[list[np.ndarray]], object], tmp_path: Path
 ) -> None:
     def card(turn: float) -> np.ndarray:
         frame, x, y = np.full((480, 640, 3), 226, np.uint8), round(8 * np.cos(turn)), round(6 * np.sin(turn))
@@ -126,11 +160,16 @@ def test_several_things_have_a_box_and_a_label_each(
 
     seen = visit()
     before_the_camera(one_turn(card))
-    has_models(seen).page.evaluate("document.getElementById('several').checked = true")
-    seen.click("Start camera")
+    has_models(seen).click("Start camera")
     boxes = seen.page.locator(".roi:visible")
     seen.until(lambda: {"3", "2"} <= set(boxes.all_text_contents()), "two boxes")
+    seen.until_says("3 and 2")
     assert {"3", "2"} <= {one["label"] for m in seen.of("prediction") for one in m["objects"]}
+    cv2.imwrite(str(tmp_path / "two.png"), card(0))
+    seen.drop(tmp_path / "two.png")
+    spike_train(seen)
+    seen.until_says("3 and 2")
+    assert boxes.all_text_contents() == ["3", "2"]
 
 
 def test_inside_the_network_layers_light_up(visit: Visitor) -> None:
@@ -139,10 +178,10 @@ def test_inside_the_network_layers_light_up(visit: Visitor) -> None:
     seen.click("Play the recording digit 3")
     seen.until(lambda: len(seen.of("prediction")) > 20, "predictions")
     maps = inside.locator(".maps canvas")
-    lit = "(all) => all.map((c) => new Set(c.getContext('2d').getImageData(0, 0, c.width, c.height).data).size)"
-    seen.until(lambda: min(maps.evaluate_all(lit)) > 4, "every layer's map is lit")
+    seen.until(lambda: min(maps.evaluate_all(LIT)) > 4, "every layer's map is lit")
     layers = seen.of("ready")[0]["maps"]
-    assert inside.locator(".maps span").all_inner_texts() == ["input", *(one["title"] for one in layers)]
+    names = [f"layer {n}, {one['channels']} channels" for n, one in enumerate(layers, 1)]
+    assert inside.locator(".layers span").all_inner_texts() == names
     inside.locator("summary").click()
     seen.until(lambda: "inside" not in seen.of("prediction")[-1], "a closed pane asks for nothing")
     inside.locator("summary").click()
@@ -205,8 +244,6 @@ def test_a_dropped_recording_at_its_own_resolution(visit: Visitor, tmp_path: Pat
     assert seen.page.evaluate("[preview.width, preview.height]") == [34, 34]
     assert "in 0.3" in seen.value("events")
     assert seen.window("preview") is None, "all of a small sensor is looked at"
-    seen.drop(filmed(tmp_path / "large.npz", one_turn(digit_on_paper), SensorSize(320, 240)))
-    seen.until(lambda: seen.page.evaluate("preview.width") == 320, "the picture of a larger sensor")
 
 
 def test_a_dropped_video(visit: Visitor, tmp_path: Path) -> None:
@@ -244,6 +281,7 @@ def test_a_sample_is_played_stepped_and_answered_from_shorter_steps(visit: Visit
     seen.click("Done")
     seen.forget()
     seen.click("Play the recording digit 3")
+    seen.page.locator("#answer summary").click()
     left, said = set[int](), [""]
 
     def crossed_out() -> bool:
@@ -345,7 +383,7 @@ def test_files_that_are_none_and_a_model_that_is_gone(visit: Visitor, tmp_path: 
         assert seen.page.locator("#start").is_visible()
     seen.page.evaluate("document.getElementById('model').options[0].value = 'gone'")
     seen.click("Start camera")
-    seen.until(lambda: "no model of that name" in seen.notice(), "the reason")
+    seen.until(lambda: "No model of that name" in seen.notice(), "the reason")
     assert seen.page.locator("#link").get_attribute("data-state") == "refused"
 
 

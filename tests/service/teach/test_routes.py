@@ -288,8 +288,8 @@ def test_a_sessions_id_is_told_to_nobody(
     caplog.set_level(logging.DEBUG, "spikesight")
     taught(session, record)
     assert session.state(wait=True).ready
-    client.predict(record("lying", 9), model=session.id, bin_ms=5)
-    for hello in ({"lesson": session.id}, {"model": session.id}, {"lesson": session.id, "bin_ms": 5}):
+    client.predict(record("lying", 9), model=session.id)
+    for hello in ({"lesson": session.id}, {"model": session.id}):
         with client.stream(**hello, **SIZE) as stream:
             stream.send_events(moving("lying", 0, 1))
             next(message for message in stream.receive(60) if isinstance(message, Prediction))
@@ -375,21 +375,6 @@ def test_a_class_that_is_renamed_while_it_is_shown_has_all_that_is_shown(
             stream.send_events(packet)
         lesson = hear(stream, lambda m: count(m, "flat") + count(m, "lying") >= 8, "further examples")
         assert count(lesson, "lying") == 0
-
-
-def test_a_stream_at_shorter_bins_shows_the_same_examples(client: Client, session: RemoteTeaching) -> None:
-    with client.stream(lesson=session.id, bin_ms=5, **SIZE) as stream:
-        for number, label in enumerate(("lying", "standing", "lying", "standing")):
-            show(stream, label, number // 2, number * 3_000_000)
-        hear(stream, lambda m: isinstance(m, TeachingBody) and m.ready and not m.learning, "a head")
-        for packet in packets("lying", 9, 4, 12_000_000):
-            stream.send_events(packet)
-        answer = hear(stream, lambda m: isinstance(m, Prediction) and m.start_us > 13_000_000, "an answer")
-        assert isinstance(answer, Prediction)
-        assert (answer.label, answer.end_us - answer.start_us) == ("lying", 5000)
-    assert session.picture(session.state().classes[0].examples[0])
-    with pytest.raises(ClientError, match="whole milliseconds from 1 to 31"):
-        client.stream(lesson=session.id, bin_ms=40, **SIZE)
 
 
 class Endless:

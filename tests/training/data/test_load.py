@@ -17,11 +17,7 @@ from spikesight.training.config import TrainConfig
 from spikesight.training.data import load, load_data, read_item
 from spikesight.training.data.load import resolve
 from spikesight.training.data.sets import Frames, ImageSet, Listing, Window
-from tests.support.inputs.data_sets import (
-    small_config,
-    write_idx,
-    write_nmnist,
-)
+from tests.support.inputs.data_sets import small_config, write_idx, write_nmnist
 from tests.support.models import tiny
 
 

@@ -1,6 +1,5 @@
 """Whole runs and their parts: the loop, ends and resumptions."""
 
-import csv
 import json
 import signal
 import subprocess
@@ -297,10 +296,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
 
 def test_metrics_and_result_agree(finished: tuple[Path, dict[str, object]]) -> None:
     folder, metrics = finished
-    with (folder / "metrics.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert [int(row["epoch"]) for row in rows] == [1, 2]
-    best = max(float(row["val_accuracy"]) for row in rows)
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == [1, 2]
+    best = max(row["val_accuracy"] for row in rows)
     assert metrics["val_accuracy"] == best
     config = from_mapping(TrainConfig(), yaml.safe_load((folder / "config.yaml").read_text()), "config.yaml")
     assert (config.name, config.steps) == ("r", 3)

@@ -1,7 +1,8 @@
 // Send one input to several models at once: a stream for each event model, and single pictures in rounds for the others.
 
 import * as server from "../net/server.js";
-import { KIND, Stream } from "../net/stream.js";
+import { Stream } from "../net/stream.js";
+import { sentences } from "../panel/connection.js";
 
 const ROUND_MS = 400; // the shortest time between two pictures that image models see
 const AFTER_FAILURE_MS = 2000;
@@ -21,30 +22,16 @@ export class Streaming {
     this.stream.open({ model: column.model.name, token: token || undefined, ...look, picture: Boolean(seen) });
   }
 
-  state(state, { reason, code, attempt } = {}) {
-    const { column } = this;
-    if (code === 1001 && this.stream.hello.source) {
-      this.stream.close();
-      return column.say("The camera has ended.");
-    }
-    if (state === "connecting") column.say("connecting…");
-    if (state === "busy") column.say("The server has no room for another stream just now; this column keeps trying.");
-    if (state === "retrying" && attempt) column.say("The server is gone. Reconnecting as soon as it is back.");
-    if (state === "refused") column.say(reason || `The server refused the stream (code ${code}).`);
-    return undefined;
+  state(state, why = {}) {
+    const source = this.stream.hello?.source, said = sentences(state, why, source);
+    if (state === "connecting") this.column.say("connecting…");
+    if (said) this.column.say(said.join(" "));
+    if (source && why.code === 1001) this.stream.close();
   }
 
   /** Whether the server refused the stream: such a stream must not hold up the others. */
   get dead() {
     return this.stream.hello === null;
-  }
-
-  frame(timeMs, bytes) {
-    this.stream.offer(KIND.image, bytes, timeMs);
-  }
-
-  packet(timeMs, bytes) {
-    this.stream.offer(KIND.t64, bytes, timeMs);
   }
 }
 

@@ -1,8 +1,9 @@
 // Compare several models on the same input: each one's answer after every step, and the cost.
 
-import { $ } from "../../shared/dom.js";
-import { titleOf } from "../../shared/tasks.js";
+import { Speaker, titleOf } from "../../shared/answer.js";
+import { $, element } from "../../shared/dom.js";
 import * as server from "../net/server.js";
+import { KIND } from "../net/stream.js";
 import { pill } from "../panel/connection.js";
 import * as state from "../state.js";
 import { Column, originOf } from "../views/comparecolumn.js";
@@ -11,7 +12,6 @@ import { SpikeTrain } from "../views/spiketrain.js";
 import { ask, Rounds, Streaming } from "./broadcast.js";
 
 const DRAW_MS = 200; // words that change faster cannot be read
-const SPEAK_MS = 2000;
 const ORDER = ["direct", "converted", "ann"];
 const IMAGES_ONLY = "Takes pictures, and these are events. Show it a picture, or start the camera.";
 
@@ -30,8 +30,7 @@ export class Compare {
     this.picked = null; // names, once somebody has picked
     this.round = 0; // answers to an earlier input are late and dropped
     this.drawnMs = 0;
-    this.spokenMs = -SPEAK_MS;
-    this.spoken = "";
+    this.speaker = new Speaker($("compare-live"));
     $("compare-at").addEventListener("input", () => { this.follow = $("compare-at").value === $("compare-at").max; this.show(); });
   }
 
@@ -56,11 +55,8 @@ export class Compare {
     const { names } = this, focused = document.activeElement?.value;
     const held = $("compare-models").contains(document.activeElement);
     $("compare-models").replaceChildren(...this.models.map((model) => {
-      const label = document.createElement("label"), box = document.createElement("input");
-      Object.assign(box, { type: "checkbox", value: model.name });
-      box.checked = names.has(model.name);
+      const label = element("label", "chip"), box = Object.assign(element("input"), { type: "checkbox", value: model.name, checked: names.has(model.name) });
       box.addEventListener("change", () => this.pick(model.name, box.checked));
-      label.className = "chip";
       label.title = `${model.name}: ${originOf(model)}`;
       label.append(box, titleOf(model, state.models));
       return label;
@@ -93,7 +89,6 @@ export class Compare {
 
   close() {
     this.round++;
-    clearTimeout(this.later);
     for (const { stream } of this.streams) stream.close();
     if (this.rounds) this.rounds.closed = true;
     this.streams = [];
@@ -141,14 +136,14 @@ export class Compare {
     if (!free.length && !looks) return;
     const bytes = await jpeg();
     if (!bytes || rounds !== this.rounds) return;
-    for (const one of free) one.frame(captureMs, bytes);
+    for (const { stream } of free) stream.offer(KIND.image, bytes, captureMs);
     if (!looks || !rounds.free) return;
     const good = await rounds.look(new File([bytes], "frame.jpg", { type: "image/jpeg" }));
     if (!this.streams.length && rounds === this.rounds) pill(good ? "live" : "retrying");
   }
 
   packet(nowMs, bytes) {
-    for (const one of this.living) one.packet(nowMs, bytes);
+    for (const { stream } of this.living) stream.offer(KIND.t64, bytes, nowMs);
   }
 
   command(text) {
@@ -180,13 +175,12 @@ export class Compare {
   draw(nowMs) {
     if (!state.paused && state.source !== "file" && this.streams.length) this.events.draw(nowMs);
     else this.events.lastMs = nowMs;
-    showBoxes([{ box: this.columns.find(({ window }) => window)?.window }]); // of the first model that has one
+    this.speaker.say(this.said, nowMs);
+    showBoxes(this.columns.find(({ things }) => things)?.things); // of the first model that finds any
     if (state.source === "file" || nowMs - this.drawnMs < DRAW_MS) return;
     this.drawnMs = nowMs;
     this.show();
   }
-
-  resized() {}
 
   /** Show all columns after the number of steps that the slider says. */
   show() {
@@ -201,21 +195,6 @@ export class Compare {
     const macs = ann < 0 ? null : sums[ann].synops;
     const most = Math.max(1, ...sums.map((sum) => sum?.synops ?? 0));
     for (const column of columns) column.draw(at, column.model.contract.kind === "image" ? macs : null, most);
-    this.speak(sums);
-  }
-
-  /** Tell screen readers the answers when they change, at most every two seconds. */
-  speak(sums) {
-    const words = this.columns.flatMap(({ model }, i) => (sums[i] ? [`${originOf(model)}: ${this.columns[i].said(sums[i])}`] : [])).join(". ");
-    const nowMs = performance.now(), waitMs = this.spokenMs + SPEAK_MS - nowMs;
-    clearTimeout(this.later);
-    if (!words || words === this.spoken) return;
-    if (waitMs > 0) {
-      this.later = setTimeout(() => this.speak(sums), waitMs);
-      return;
-    }
-    this.spoken = words;
-    this.spokenMs = nowMs;
-    $("compare-live").textContent = words;
+    this.said = columns.flatMap((column, i) => (sums[i] ? [`${originOf(column.model)}: ${column.said(sums[i])}`] : [])).join(". ");
   }
 }

@@ -1,11 +1,14 @@
 // A dropped image or recording: the answer, and the spike train step by step.
 
+import { possibleIn } from "../../shared/answer.js";
 import { $ } from "../../shared/dom.js";
 import * as server from "../net/server.js";
 import { opened } from "../../shared/pictures/spikes.js";
 import { short } from "../views/meters.js";
+import * as state from "../state.js";
 import { SpikeTrain } from "../views/spiketrain.js";
 
+const THINGS = 8; // most that are looked for in a picture
 
 export class FileMode {
   /** views: {answer, trace, inside, meters}; settings(): {model, token}; fail(error). */
@@ -26,7 +29,9 @@ export class FileMode {
     const contract = models.find(({ name }) => name === model)?.contract ?? {};
     const { encodings, max_steps: most } = await server.encodings(token);
     const result = await server.predict(file, model, token);
+    const several = result.kind === "image" && state.tellsSeveral() ? await server.predict(file, model, token, THINGS).catch(() => null) : null;
     if (round !== this.round) return;
+    if (several?.objects?.length > 1) result.objects = several.objects;
     this.result = result;
     this.contract = contract;
     this.showResult();
@@ -46,7 +51,7 @@ export class FileMode {
     $("train-controls").hidden = $("train-note").hidden = true;
   }
 
-  /** The region of interest of a recording's answer, once its picture is drawn. */
+  /** What was found, once its picture is drawn. */
   get objects() {
     return this.train && this.result.objects;
   }
@@ -55,7 +60,8 @@ export class FileMode {
     const { result, answer, trace, meters } = this;
     const labels = Object.keys(result.probabilities);
     answer.setLabels(labels);
-    answer.show(labels.map((label) => result.probabilities[label]), result.label, performance.now(), result.set);
+    const things = result.objects?.map(({ label }) => label);
+    answer.show({ probabilities: Object.values(result.probabilities), steady: result.label, possible: possibleIn(result), things }, performance.now());
     trace.setLabels(labels);
     trace.show(result.steps);
     meters.file(result);
@@ -95,7 +101,7 @@ export class FileMode {
     this.paint(step);
     this.trace.point(train.answers ? step : null);
     const said = train.answers?.[step];
-    if (said) this.answer.show(said.probabilities, said.label, performance.now());
+    if (said && !this.objects) this.answer.show({ probabilities: said.probabilities, steady: said.label }, performance.now());
   }
 
   /** Draw only the frame of a step, while the final answer stays. */

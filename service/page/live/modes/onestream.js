@@ -1,9 +1,25 @@
-// Interface of modes that have one stream, for sources.
+// Interface of modes that have one stream, for sources; and what to say when the server cannot keep up with it.
 
 import { KIND } from "../net/stream.js";
+import * as state from "../state.js";
+
+const COUNTED_MS = 2000; // of frames; and how long is said that the server is too slow
+const OLD_MS = 500; // an answer is too old when what came after it has waited so long
+const SOON_MS = 100; // a slower answer makes the next frame wait: the server's queue shrinks, at the same rate
 
 /** Base class of modes with one `stream`. */
 export class OneStream {
+  constructor() {
+    this.begun();
+  }
+
+  /** A stream begins. */
+  begun() {
+    this.inputs = []; // {ms, sent} of the last frames and packets
+    this.answeredMs = this.slowMs = -Infinity; // capture time of the last one that was answered; when it was too old
+    this.nextMs = 0; // no frame is sent before
+  }
+
   get ready() {
     return this.stream.ready;
   }
@@ -12,19 +28,38 @@ export class OneStream {
     return this.stream.free;
   }
 
+  note(ms, sent) {
+    this.inputs.push({ ms, sent });
+  }
+
   /** Send a frame if the stream is free; jpeg() is called only then and returns its bytes. */
   async frame(captureMs, jpeg) {
-    const seq = this.stream.reserve();
-    if (seq === null) {
-      if (this.stream.ready) this.stream.dropped++;
-      return;
-    }
-    const bytes = await jpeg();
+    if (!this.stream.ready) return;
+    const seq = captureMs < this.nextMs ? null : this.stream.reserve();
+    this.note(captureMs, seq !== null);
+    if (seq === null) this.stream.dropped++;
+    const bytes = seq !== null && (await jpeg());
     if (bytes) this.stream.send(seq, captureMs, KIND.image, bytes);
   }
 
   packet(nowMs, bytes) {
-    this.stream.offer(KIND.t64, bytes, nowMs);
+    this.note(nowMs, this.stream.offer(KIND.t64, bytes, nowMs));
+  }
+
+  /** What was captured at t has its answer. */
+  answered({ t }, nowMs) {
+    this.answeredMs = t ?? nowMs;
+    this.nextMs = nowMs + Math.max(0, nowMs - t - SOON_MS);
+  }
+
+  /** A sentence if the latest answer is, or lately was, too old to be shown as the present one; else "". */
+  tooSlow(nowMs) {
+    this.inputs = state.paused ? [] : this.inputs.filter(({ ms }) => nowMs - ms < COUNTED_MS);
+    const waiting = this.inputs.find(({ ms }) => ms > this.answeredMs);
+    if (waiting && nowMs - waiting.ms > OLD_MS && !this.stream.free) this.slowMs = nowMs;
+    if (nowMs - this.slowMs > COUNTED_MS) return "";
+    const dropped = this.inputs.filter(({ sent }) => !sent).length;
+    return `the server is too slow: ${dropped ? `${dropped} of ${this.inputs.length} frames dropped` : "its answers come late"}`;
   }
 
   command(text) {

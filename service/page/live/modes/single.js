@@ -1,9 +1,7 @@
 // One model: a stream or a file, with everything that is shown of the network's activity.
 
-import { Answer } from "../../shared/answer.js";
-import { $ } from "../../shared/dom.js";
-import { notice } from "../../shared/notice.js";
-import { taskOf } from "../../shared/tasks.js";
+import { Answer, possibleIn, taskOf } from "../../shared/answer.js";
+import { $, notice } from "../../shared/dom.js";
 import { Stream } from "../net/stream.js";
 import { Connection, pill } from "../panel/connection.js";
 import * as state from "../state.js";
@@ -16,7 +14,6 @@ import { opened } from "../../shared/pictures/spikes.js";
 import { FileMode } from "./filemode.js";
 import { OneStream } from "./onestream.js";
 
-const OVERLOADED_MS = 800; // end to end; the newest frame wins, so that this grows no further
 const SILENT_MS = 3000; // without an answer; a recording at a quarter of its speed rests for one second
 
 export class Single extends OneStream {
@@ -26,14 +23,14 @@ export class Single extends OneStream {
     Object.assign(this, { events, opened });
     this.trace = new Trace($("trace"), $("trace-legend"));
     this.meters = new Meters($("meters"));
-    this.answer = new Answer({ root: $("answer"), age: $("answer-age"), label: $("label"), confidence: $("confidence"), classes: $("classes"), live: $("live") });
+    this.answer = new Answer($("answer"));
     this.promised = new Promised($("committed"));
     this.connection = new Connection(stop);
     this.stream = new Stream({
       state: (status, detail) => this.connection.changed(status, detail),
       ready: (message) => this.begin(message),
       prediction: (message) => this.prediction(message),
-      answered: (message) => this.meters.answered(message, performance.now(), this.stream.dropped),
+      answered: (message) => this.answered(message, performance.now()),
       picture: (picture) => state.paused || this.events.add(picture),
       bad: (text) => notice("That frame was not understood.", text),
     });
@@ -60,15 +57,15 @@ export class Single extends OneStream {
 
   // ---- a stream
 
-  /** Open a stream of frames or events of width x height, or of a camera of the server (source). */
+  /** Open a stream of frames, of events of width x height, or of a camera of the server (source). */
   open({ width, height, source }) {
-    this.connection.opened();
     this.events.resize(width, height);
+    const sensor = state.framed() ? {} : { width, height }; // what is made of frames has a size of its own
     const binMs = state.binMs(); // below: the default model at its own bin reads the camera for all viewers
     const several = state.several();
     const shared = source && !binMs && !several && state.chosenModel() === state.models[0];
     const { probe } = this.inside;
-    this.stream.open({ model: shared ? null : $("model").value || null, probe, token: state.token() || undefined, width, height, picture: true, ...(binMs && { bin_ms: binMs }), ...(several && { objects: 8 }), ...(source && { source, live: true }) });
+    this.stream.open({ model: shared ? null : $("model").value || null, probe, token: state.token() || undefined, ...sensor, picture: true, ...(binMs && { bin_ms: binMs }), ...(several && { objects: 8 }), ...(source && { source, live: true }) });
   }
 
   /** Set whether to probe the network from now on. */
@@ -83,6 +80,7 @@ export class Single extends OneStream {
 
   begin(message) {
     this.latest = null;
+    this.begun();
     this.answer.setLabels(message.labels);
     this.promised.begin(message.steps, message.error_rate);
     this.trace.setLabels(message.labels, message.step_us);
@@ -94,6 +92,11 @@ export class Single extends OneStream {
     this.meters.silent = !message.layers.length;
     this.meters.clockOffset = state.source === "server" ? performance.timeOrigin : 0;
     this.opened();
+  }
+
+  answered(message, nowMs) {
+    super.answered(message, nowMs);
+    this.meters.answered(message, nowMs, this.stream.dropped);
   }
 
   prediction(message) {
@@ -121,14 +124,15 @@ export class Single extends OneStream {
     if (!state.paused && state.source !== "file") events.draw(nowMs);
     else events.lastMs = nowMs;
     trace.draw();
-    showBoxes(state.source === "file" ? this.files.objects : latest?.objects ?? (latest?.window && latest.steady !== "nothing" ? [{ box: latest.window }] : []));
+    showBoxes(state.source === "file" ? this.files.objects : latest?.objects);
     inside.draw(nowMs, state.paused, state.source === "sample" ? Number($("speed").value) : 1);
     if (state.source === "file") return;
-    if (latest) answer.show(latest.probabilities, latest.steady, nowMs, latest.set, latest.objects?.map(({ label }) => label));
-    if (latest) answer.fade(!this.stream.ready || (!state.paused && nowMs - this.latestMs > SILENT_MS));
     meters.draw(nowMs);
-    // An overloaded server answers late: the connection's status says so.
-    if (state.framed() && this.stream.ready) pill(meters.mean.latency > OVERLOADED_MS ? "late" : "live");
+    if (!latest) return;
+    const { probabilities, steady, objects } = latest, slow = this.tooSlow(nowMs);
+    answer.show({ probabilities, steady, possible: possibleIn(latest), things: objects?.map(({ label }) => label) }, nowMs, slow);
+    if (!this.stream.ready || (!state.paused && nowMs - this.latestMs > SILENT_MS)) answer.fade("from before: nothing new has come");
+    if (this.stream.ready) pill(slow ? "late" : "live");
   }
 
   resized() {

@@ -1,8 +1,7 @@
 // Teach classes live: shown to the camera while a button is held, learnt by the server, recognised at once.
 
-import { Answer } from "../../shared/answer.js";
-import { $ } from "../../shared/dom.js";
-import { hideNotice, notice } from "../../shared/notice.js";
+import { Answer, percent } from "../../shared/answer.js";
+import { $, element, hideNotice, notice, sentence } from "../../shared/dom.js";
 import * as calls from "../net/teaching.js";
 import { Stream } from "../net/stream.js";
 import { Connection, pill } from "../panel/connection.js";
@@ -12,19 +11,19 @@ import { OneStream } from "./onestream.js";
 
 const CARDS = 3, MOST = 32, ADVICE = 3;
 const BACKGROUND = "background", BACKGROUND_MS = 6000;
-const percent = (share) => `${Math.round(100 * share)} %`;
 
 export class Teach extends OneStream {
   /** events: the EventView; stop(): ends the source; opened(): called when a stream is ready; saved(name): when a model is saved. */
   constructor(events, stop, opened, saved) {
     super();
     Object.assign(this, { events, opened, saved, session: null, cards: [], card: null, latest: null });
-    this.answer = new Answer({ root: $("answer"), age: $("answer-age"), label: $("label"), confidence: $("confidence"), classes: $("classes"), live: $("live") });
+    this.answer = new Answer($("answer"));
     this.connection = new Connection(stop);
     this.stream = new Stream({
       state: (status, detail) => this.changed(status, detail),
       ready: (message) => this.begin(message),
       prediction: (message) => this.prediction(message),
+      answered: (message) => this.answered(message, performance.now()),
       lesson: (body) => this.update(body),
       picture: (picture) => state.paused || this.events.add(picture),
       bad: (text) => this.failed(text),
@@ -89,12 +88,12 @@ export class Teach extends OneStream {
   }
 
   showScore() {
-    const { accuracy, interval, count, ready, advice = [], can_save: canSave, quiet, learning } = this.session ?? {};
-    const judged = accuracy === null || accuracy === undefined ? "" : `Of ${count} examples held back, ${percent(accuracy)} right (${Math.round(100 * interval[0])} to ${percent(interval[1])}). Another day, place or person: less, until shown too.`;
+    const { accuracy, another_day: anotherDay, ready, advice = [], can_save: canSave, quiet, learning } = this.session ?? {};
+    const judged = Number.isFinite(accuracy) && `Right: ${percent(accuracy)} of more of the same; on another day ${percent(anotherDay)} at least, on most days.`;
     $("teach-score").textContent = judged || (ready ? "It answers already." : "Show two things, and it begins to answer.");
     $("teach-score").classList.toggle("learning", Boolean(learning));
     const said = quiet ? ["Keep it moving: only change is seen."] : ready ? advice.slice(0, ADVICE) : [];
-    $("teach-advice").replaceChildren(...said.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
+    $("teach-advice").replaceChildren(...said.map((text) => element("li", "", sentence(text))));
     for (const id of ["teach-save", "teach-download"]) $(id).disabled = !ready;
     $("teach-save").hidden = !canSave;
     document.body.toggleAttribute("data-taught", Boolean(ready));
@@ -139,17 +138,20 @@ export class Teach extends OneStream {
     this.reopen();
   }
 
+  /** The model's name; a folder has no blanks. */
+  get name() {
+    return $("teach-name").value.trim().replace(/\s+/g, "-") || "my-things";
+  }
+
   async save() {
-    const name = $("teach-name").value.trim() || "my-things";
-    const body = await this.ask((id, token) => calls.save(id, name, token));
+    const { name } = this, body = await this.ask((id, token) => calls.save(id, name, token));
     if (!body) return;
     await this.saved(body.saved);
     notice("Saved and served.", `Everybody who uses this server finds ${body.saved} among the models now.`);
   }
 
   async download() {
-    const name = $("teach-name").value.trim() || "my-things";
-    const blob = await this.ask((id, token) => calls.archive(id, name, token));
+    const { name } = this, blob = await this.ask((id, token) => calls.archive(id, name, token));
     if (!blob) return;
     const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: `${name}.zip` });
     link.click();
@@ -279,7 +281,6 @@ export class Teach extends OneStream {
   /** Open a stream of frames or events of width x height, or of a camera of the server (source). */
   async open({ width, height, source }) {
     const view = (this.view = { width, height, source });
-    this.connection.opened();
     this.events.resize(width, height);
     const session = await this.needed().catch((error) => this.failed(error.message, error.status));
     if (!session || this.view !== view) return;
@@ -302,6 +303,7 @@ export class Teach extends OneStream {
   /** The stream runs on a model of the session: the initial one without classes, or a newer one. */
   begin(message) {
     this.latest = null;
+    this.begun();
     this.labels = message.labels;
     const taught = message.labels.length > 1;
     if (taught) this.answer.setLabels(message.labels);
@@ -322,11 +324,9 @@ export class Teach extends OneStream {
     if (!state.paused) events.draw(nowMs);
     else events.lastMs = nowMs;
     if (!latest || this.labels.length < 2) return;
-    answer.show(latest.probabilities, latest.steady, nowMs);
+    answer.show(latest, nowMs, this.tooSlow(nowMs));
     for (const card of this.cards) card.answered(card.label === latest.steady);
   }
-
-  resized() {}
 }
 
 /** Keys that act as long as they are held. begin(key): called for a key while nothing is typed, returns whether it means something; end(): called when that key is let go. */

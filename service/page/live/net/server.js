@@ -1,8 +1,10 @@
 // The page's plain HTTP calls. Every failure becomes one sentence that a person can act on.
 
+import { sentence } from "../../shared/dom.js";
+
 const failure = (status, sentence) => Object.assign(new Error(sentence), { status });
 const unreachable = () => failure(0, "The server does not answer. Is it still running?");
-const refused = (status, { error } = {}) => failure(status, typeof error === "string" ? error.charAt(0).toUpperCase() + error.slice(1) : `The server answered ${status}.`);
+const refused = (status, { error } = {}) => failure(status, sentence(typeof error === "string" ? error : `the server answered ${status}: try again`));
 const authorised = (token) => (token ? { Authorization: `Bearer ${token}` } : {});
 
 /** Fetch a path; `more`: further options of fetch. */
@@ -42,7 +44,8 @@ export async function upload(path, file, query, token) {
   return (await call(`${path}?${new URLSearchParams(query)}`, token, "POST", { body })).json();
 }
 
-export const predict = (file, model, token) => upload("v1/predict", file, { steps: "1", ...(model && { model }) }, token);
+/** objects: how many things to look for, each in a box. */
+export const predict = (file, model, token, objects = 0) => upload("v1/predict", file, { steps: "1", ...(model && { model }), ...(objects && { objects }) }, token);
 
 /** Fetch the input of every step for a sample in one of the encodings. */
 export const encode = (file, model, encoding, steps, probe, token) => upload("v1/encode", file, { encoding, steps, ...(model && { model }), ...(probe && { probe: "1" }) }, token);

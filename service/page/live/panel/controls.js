@@ -1,9 +1,7 @@
 // The user's controls: lists of models, recordings and cameras, and settings.
 
-import { buttonList } from "../../shared/buttonlist.js";
-import { $ } from "../../shared/dom.js";
-import { hideNotice, notice } from "../../shared/notice.js";
-import { titleOf } from "../../shared/tasks.js";
+import { $, buttonList, hideNotice, notice } from "../../shared/dom.js";
+import { titleOf } from "../../shared/answer.js";
 import { thumbnail } from "../../shared/pictures/thumbnail.js";
 import * as server from "../net/server.js";
 import * as state from "../state.js";

@@ -1,8 +1,7 @@
 // A shipped recording as a source: played in a loop at the chosen speed, step by step while paused.
 
-import { $ } from "../../shared/dom.js";
+import { $, hideNotice, notice } from "../../shared/dom.js";
 import { thumbnail } from "../../shared/pictures/thumbnail.js";
-import { hideNotice, notice } from "../../shared/notice.js";
 import { Player } from "../../shared/sources/player.js";
 import * as server from "../net/server.js";
 import { arrange } from "../panel/layout.js";

@@ -1,7 +1,6 @@
 // A file or a drawing as a source.
 
-import { $ } from "../../shared/dom.js";
-import { hideNotice, notice } from "../../shared/notice.js";
+import { $, hideNotice, notice } from "../../shared/dom.js";
 import { pill } from "../panel/connection.js";
 import { arrange } from "../panel/layout.js";
 import * as state from "../state.js";

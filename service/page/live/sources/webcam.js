@@ -1,9 +1,7 @@
 // The browser's camera, or a video file, as a source: permission, devices, a preview without flashes, and frames.
 
-import { Camera, explain, FRAME } from "../../shared/sources/camera.js";
-import { $ } from "../../shared/dom.js";
-import { hideNotice, notice } from "../../shared/notice.js";
-import { Video } from "../../shared/sources/video.js";
+import { Camera, explain, FRAME, Video } from "../../shared/sources/camera.js";
+import { $, hideNotice, notice } from "../../shared/dom.js";
 import { arrange } from "../panel/layout.js";
 import * as state from "../state.js";
 

@@ -1,7 +1,7 @@
 // One model's column of the comparison: the answer, its history step by step, and the cost.
 
-import { percent } from "../../shared/answer.js";
-import { inWords } from "../../shared/tasks.js";
+import { headline, percent } from "../../shared/answer.js";
+import { element, write } from "../../shared/dom.js";
 import { short } from "./meters.js";
 
 const ORIGINS = { direct: "Direct SNN", converted: "Converted SNN", ann: "ANN" };
@@ -13,8 +13,6 @@ export function originOf({ origin, contract }) {
   return origin === "direct" && contract.kind === "events" ? "Direct SNN, events" : ORIGINS[origin];
 }
 
-const element = (tag, className = "", text = "") => Object.assign(document.createElement(tag), { className, textContent: text });
-
 export class Column {
   /** model: an entry of GET /v1/models. */
   constructor(model) {
@@ -25,17 +23,16 @@ export class Column {
     const head = element("header");
     head.append(element("h3", "", originOf(model)), element("p", "note", model.name));
     this.label = element("strong", "", "–");
-    this.sure = element("span", "confidence");
     const answer = element("p", "label");
-    answer.append(this.label, this.sure);
+    answer.append(this.label);
     this.words = element("p", "words");
     this.bars = element("div", "bars");
     this.bars.setAttribute("role", "img");
     this.cost = element("div", "cost");
-    this.cost.append(document.createElement("i"));
-    this.facts = document.createElement("dl");
+    this.cost.append(element("i"));
+    this.facts = element("dl");
     this.values = Object.fromEntries([["when", "Step"], ["spikes", "Spikes"], ["synops", model.origin === "ann" ? "Multiply-adds" : "Operations"], ["share", "Of the ANN"], ["took", "Time"]].map(([key, title]) => {
-      const row = document.createElement("div"), value = document.createElement("dd");
+      const row = element("div"), value = element("dd");
       row.append(element("dt", "", title), value);
       this.facts.append(row);
       if (key === "share") this.against = row.firstChild;
@@ -48,7 +45,7 @@ export class Column {
   clear() {
     this.steps = []; // {label, confidence, spikes, synops} of each step
     this.streaming = false;
-    this.took = this.window = null;
+    this.took = this.things = null;
     this.say("…");
   }
 
@@ -70,7 +67,7 @@ export class Column {
     this.streaming = true;
     this.text = "";
     this.took = `${message.step_ms.toFixed(1)} ms a step`;
-    this.window = message.window;
+    this.things = message.objects;
     if (message.reset) this.steps = [];
     const confidence = message.probabilities[this.model.labels.indexOf(message.steady)] ?? message.confidence;
     this.steps = [...this.steps, { ...message, label: message.steady, confidence }].slice(-BARS);
@@ -93,16 +90,12 @@ export class Column {
     const last = this.steps[count - 1];
     if (this.streaming) return { ...last, count };
     const sum = (key) => this.steps.slice(0, count).reduce((total, step) => total + step[key], 0);
-    return { label: last.label, confidence: last.confidence, spikes: sum("spikes"), synops: sum("synops"), count };
+    return { ...last, spikes: sum("spikes"), synops: sum("synops"), count };
   }
 
   /** Describe the answer `after` in words. */
   said(now) {
-    return inWords(now?.label, this.model.labels);
-  }
-
-  isClass(now) {
-    return this.model.labels.includes(now?.label);
+    return headline({ labels: this.model.labels, steady: now?.label, probabilities: now?.probabilities });
   }
 
   /** Multiply-adds that an ANN would need for the steps of `after`. */
@@ -117,7 +110,6 @@ export class Column {
     write(this.words, now ? "" : this.text);
     write(this.label, said);
     this.label.classList.toggle("long", said.length > 7);
-    write(this.sure, this.isClass(now) ? percent(now.confidence) : "");
     this.drawBars(now);
     this.cost.firstChild.style.width = now ? `${Math.min(100, (100 * now.synops) / most)}%` : "0";
     if (!now) return;
@@ -134,7 +126,7 @@ export class Column {
   drawBars(now) {
     const shown = now ? this.steps : [];
     while (this.bars.childElementCount > shown.length) this.bars.lastChild.remove();
-    while (this.bars.childElementCount < shown.length) this.bars.append(document.createElement("i"));
+    while (this.bars.childElementCount < shown.length) this.bars.append(element("i"));
     shown.forEach(({ label, confidence }, i) => {
       const bar = this.bars.children[i];
       bar.style.height = `${Math.max(4, 100 * confidence)}%`;
@@ -142,11 +134,7 @@ export class Column {
       bar.dataset.label = i < now.count ? label : "";
     });
     this.bars.classList.toggle("labelled", shown.length <= WORDED && shown.every(({ label }) => label.length < 3));
-    const what = now ? `${shown.length} ${shown.length === 1 ? "step" : "steps"}; now ${this.said(now)}${this.isClass(now) ? `, ${percent(now.confidence)}` : ""}` : "no answer yet";
+    const what = now ? `${shown.length} ${shown.length === 1 ? "step" : "steps"}; now ${this.said(now)}` : "no answer yet";
     if (this.bars.getAttribute("aria-label") !== what) this.bars.setAttribute("aria-label", what);
   }
-}
-
-function write(node, text) {
-  if (node.textContent !== text) node.textContent = text;
 }

@@ -1,6 +1,6 @@
 // The meters: rates over the last second, costs smoothed over a few steps.
 
-import { percent } from "../../shared/answer.js";
+import { element } from "../../shared/dom.js";
 
 const WINDOW_MS = 1000;
 const SMOOTH = 0.12;
@@ -22,13 +22,11 @@ export function short(value) {
 export class Meters {
   constructor(list) {
     this.cells = Object.fromEntries(Object.entries(METERS).map(([key, title]) => {
-      const cell = document.createElement("div"), term = document.createElement("dt"), value = document.createElement("dd");
-      term.textContent = title;
-      cell.classList.toggle("live-only", key === "rate" || key === "dropped");
+      const cell = element("div", key === "rate" || key === "dropped" ? "live-only" : ""), value = element("dd");
       value.dataset.meter = key;
-      cell.append(term, value);
+      cell.append(element("dt", "", title), value);
       list.append(cell);
-      return [key, { cell, term, value }];
+      return [key, value];
     }));
     this.clear();
   }
@@ -49,7 +47,7 @@ export class Meters {
   }
 
   prediction(p, nowMs) {
-    this.bins.push({ nowMs, events: p.n_events, us: p.end_us - p.start_us, came: p.events_in ?? 0, kept: p.events_kept ?? 0 });
+    this.bins.push({ nowMs, events: p.n_events, us: p.end_us - p.start_us });
     this.smooth("spikes", p.spikes);
     this.smooth("synops", p.synops);
     this.smooth("step", p.step_ms);
@@ -69,18 +67,12 @@ export class Meters {
     this.answers = this.answers.filter((item) => nowMs - item.nowMs < WINDOW_MS);
     this.bins = this.bins.filter((item) => nowMs - item.nowMs < WINDOW_MS);
     const us = this.bins.reduce((sum, bin) => sum + bin.us, 0);
-    if (us) this.write("events", short((1e6 * this.bins.reduce((sum, bin) => sum + bin.events, 0)) / us), this.shareKept());
+    if (us) this.write("events", short((1e6 * this.bins.reduce((sum, bin) => sum + bin.events, 0)) / us), "/s");
     if (this.mean.spikes !== undefined) this.costs(this.mean.spikes, this.mean.synops, "a step");
     if (this.mean.step !== undefined) this.write("step", this.mean.step.toFixed(1), "ms");
     if (this.mean.latency !== undefined) this.write("latency", this.mean.latency.toFixed(0), "ms");
     this.write("rate", this.framesPerSecond.toFixed(0), "/s");
     this.write("dropped", String(this.dropped));
-  }
-
-  /** The events' unit, with the share that the noise filter kept lately, if the answers tell. */
-  shareKept() {
-    const first = this.bins[0], last = this.bins.at(-1), came = last.came - first.came;
-    return came > 0 ? `/s, ${percent((last.kept - first.kept) / came)} kept` : "/s";
   }
 
   /** Show the sums of a whole sample. */
@@ -100,15 +92,9 @@ export class Meters {
   }
 
   write(key, text, unit = "") {
-    const { value } = this.cells[key];
-    const line = `${text}|${unit}`;
+    const value = this.cells[key], line = `${text}|${unit}`;
     if (value.dataset.line === line) return;
     value.dataset.line = line;
-    value.replaceChildren(text);
-    if (unit) {
-      const small = document.createElement("small");
-      small.textContent = unit;
-      value.append(small);
-    }
+    value.replaceChildren(text, ...(unit ? [element("small", "", unit)] : []));
   }
 }

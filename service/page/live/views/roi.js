@@ -6,8 +6,7 @@ import * as state from "../state.js";
 
 const outlines = new Boxes();
 
-/** boxes: as Boxes takes them; a drawn sheet is always used whole. */
+/** boxes: as Boxes takes them. */
 export function showBoxes(boxes) {
-  const picture = $(state.framed() || state.source === "file" ? "preview" : "events");
-  outlines.draw(picture, $("pad").hidden ? boxes : null);
+  outlines.draw($("pad").hidden ? $(state.framed() || state.source === "file" ? "preview" : "events") : $("pad"), boxes);
 }

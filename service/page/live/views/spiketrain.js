@@ -52,15 +52,8 @@ export class SpikeTrain {
   /** Pixels shown in the raster: evenly spaced among those that are ever active, earliest first. */
   choose() {
     const first = new Map();
-    for (let pixel = 0; pixel < this.pixels; pixel++) {
-      for (let step = 0; step < this.steps; step++) {
-        if (this.data[step * this.pixels + pixel]) {
-          first.set(pixel, step);
-          break;
-        }
-      }
-    }
-    const active = [...first.keys()];
+    for (let at = this.data.length - 1; at >= 0; at--) if (this.data[at]) first.set(at % this.pixels, Math.floor(at / this.pixels));
+    const active = [...first.keys()].sort((a, b) => a - b);
     const stride = Math.max(1, active.length / ROWS);
     const picked = Array.from({ length: Math.min(ROWS, active.length) }, (_, i) => active[Math.floor(i * stride)]);
     return picked.sort((a, b) => first.get(a) - first.get(b) || a - b);

@@ -1,7 +1,8 @@
 // One class of a teaching session as a card: the name, a button to hold, and its examples as small event pictures.
 
+import { element } from "../../shared/dom.js";
+
 const ENOUGH_S = 15; // of showing, that a class needs at least
-const element = (tag, className = "", text = "") => Object.assign(document.createElement(tag), { className, textContent: text });
 const cross = '<svg viewBox="0 0 24 24" aria-hidden="true"><path d="M6 6l12 12M18 6L6 18"/></svg>';
 
 export class Card {
@@ -10,7 +11,7 @@ export class Card {
     Object.assign(this, { number, label: `Class ${number}`, hear, picture, shown: new Map(), on: false, sent: null, sending: null }); // sent: the name with its latest files; sending: a promise of their answers
     this.root = element("li", "pane card");
     this.root.dataset.tone = String(1 + ((number - 1) % 6));
-    this.name = Object.assign(document.createElement("input"), { type: "text", value: this.label, maxLength: 64, autocomplete: "off", spellcheck: false });
+    this.name = Object.assign(element("input"), { type: "text", value: this.label, maxLength: 64, autocomplete: "off", spellcheck: false });
     this.gone = Object.assign(element("button", "quiet"), { type: "button", innerHTML: cross });
     this.hold = Object.assign(element("button", "hold"), { type: "button" });
     if (number < 10) this.hold.dataset.key = String(number);
@@ -97,7 +98,7 @@ export class Card {
 
   /** Add an example, the newest first. */
   add(number) {
-    const item = document.createElement("li"), button = Object.assign(document.createElement("button"), { type: "button", title: "Take back" });
+    const item = element("li"), button = Object.assign(element("button"), { type: "button", title: "Take back" });
     const kept = { item, button, url: "" };
     button.setAttribute("aria-label", nameOf(number, this.label));
     button.addEventListener("click", () => this.hear.drop(number));

@@ -1,14 +1,13 @@
 // Inside the network: every layer as a map whose neurons light up as they fire, and all layers over time.
 
-import { cssVariable, rgb } from "../dom.js";
+import { cssVariable, element, rgb } from "../dom.js";
 import { EventView } from "./eventview.js";
-import { fit, historyOf } from "./plots.js";
+import { FIRST, fit, historyOf } from "./plots.js";
 import { Layer } from "./spikes.js";
 
 const FADE_MS = 300;
 const ROWS = 8; // of the bitmap, a layer
 const TONES = 6;
-const SECOND_US = 1_000_000;
 
 export class NetworkView {
   /** root: a <details> with only a summary; ask(on): called with whether to probe from now on. */
@@ -43,8 +42,8 @@ export class NetworkView {
       this.bytes = first;
       this.views = maps.length ? [{ title: "input", width, height }, ...this.layers].map((map) => this.mapOf(map)) : [];
       this.list.replaceChildren(...this.views.map(({ item }) => item));
-      this.names.replaceChildren(...maps.map(({ title }, i) => {
-        const name = Object.assign(document.createElement("span"), { textContent: title, title });
+      this.names.replaceChildren(...maps.map(({ title, channels }, i) => {
+        const name = element("span", "", `${title}, ${channels} channels`);
         name.dataset.tone = String((i % TONES) + 1);
         return name;
       }));
@@ -54,11 +53,8 @@ export class NetworkView {
 
   /** Add a map with a name and a count of firing neurons. */
   mapOf(map) {
-    const item = document.createElement("li"), outer = document.createElement("div");
-    const canvas = Object.assign(document.createElement("canvas"), { width: map.width, height: map.height });
-    const name = Object.assign(document.createElement("span"), { textContent: map.title }), count = document.createElement("small");
-    outer.append(canvas, name, count);
-    item.append(outer);
+    const item = element("li"), count = element("small"), canvas = Object.assign(element("canvas"), { width: map.width, height: map.height });
+    item.append(canvas, element("span", "", map.title), count);
     return { item, count, view: new EventView(canvas) };
   }
 
@@ -74,8 +70,14 @@ export class NetworkView {
   /** Make room for so many steps over time. */
   resize(kept) {
     this.kept = kept;
+    this.pushed = 0;
     Object.assign(this.bitmap, { width: kept, height: Math.max(1, ROWS * this.layers.length) });
     this.changed = true;
+  }
+
+  /** How many of these are drawn. */
+  get shown() {
+    return this.insides ? this.kept : Math.min(this.kept, Math.max(FIRST, this.pushed));
   }
 
   // ---- steps
@@ -88,6 +90,7 @@ export class NetworkView {
     context.drawImage(this.bitmap, -1, 0);
     context.globalCompositeOperation = "source-over";
     this.column(inside, this.kept - 1, reset);
+    this.pushed++;
     this.light(inside, "light");
   }
 
@@ -140,20 +143,20 @@ export class NetworkView {
     }
     if (!fit(this.raster) && !this.changed) return;
     this.changed = false;
-    if (this.last) this.layers.forEach(({ all }, i) => (this.views[i + 1].count.textContent = String(all)));
+    if (this.last) this.layers.forEach(({ all }, i) => (this.views[i + 1].count.textContent = `${all} ${all === 1 ? "spike" : "spikes"}`));
     this.drawOverTime();
   }
 
   drawOverTime() {
-    const { raster, bitmap, kept } = this, context = raster.getContext("2d"), ratio = window.devicePixelRatio || 1;
+    const { raster, bitmap, kept, shown } = this, context = raster.getContext("2d"), ratio = window.devicePixelRatio || 1;
     const bottom = raster.height - 16 * ratio, band = bottom / this.layers.length;
     context.clearRect(0, 0, raster.width, raster.height);
     context.imageSmoothingEnabled = false;
-    this.layers.forEach((_, i) => context.drawImage(bitmap, 0, ROWS * i, kept, ROWS, 0, i * band, raster.width, band - 2 * ratio));
+    this.layers.forEach((_, i) => context.drawImage(bitmap, kept - shown, ROWS * i, shown, ROWS, 0, i * band, raster.width, band - 2 * ratio));
     if (this.pointed !== null) {
       context.strokeStyle = cssVariable("--ink");
       context.lineWidth = ratio;
-      context.strokeRect((this.pointed * raster.width) / kept, 0, raster.width / kept, bottom);
+      context.strokeRect((this.pointed * raster.width) / shown, 0, raster.width / shown, bottom);
     }
     context.fillStyle = cssVariable("--ink-2");
     context.font = `${11 * ratio}px ${getComputedStyle(document.body).fontFamily}`;
@@ -166,9 +169,9 @@ export class NetworkView {
 
   /** Draw the time axis: words at positions from 0 to 1. */
   ticks() {
-    const span = this.kept * this.stepUs, seconds = Math.floor(span / SECOND_US);
-    if (this.stepUs < 2) return [{ x: 0, words: "step 1" }, { x: 1, words: `step ${this.kept}` }];
-    if (this.insides) return [0, 0.5, 1].map((x) => ({ x, words: `${Math.round((x * span) / 1000)} ms` }));
-    return Array.from({ length: seconds + 1 }, (_, s) => ({ x: 1 - (s * SECOND_US) / span, words: s ? `−${s} s` : "now" }));
+    const ms = (this.shown * this.stepUs) / 1000;
+    if (this.stepUs < 2) return [{ x: 0, words: "step 1" }, { x: 1, words: `step ${this.shown}` }];
+    if (this.insides) return [0, 0.5, 1].map((x) => ({ x, words: `${Math.round(x * ms)} ms` }));
+    return [{ x: 0, words: `${(ms / 1000).toFixed(1)} s ago` }, { x: 1, words: "now" }];
   }
 }

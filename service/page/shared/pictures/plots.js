@@ -1,9 +1,10 @@
 // The evidence of the leading classes over time.
 
-import { cssVariable } from "../dom.js";
+import { cssVariable, element } from "../dom.js";
 
 const HISTORY_US = 4_000_000; // shown, and 300 steps at most
 const LEADERS = 4;
+export const FIRST = 10; // steps that fill a running plot; it holds more with every one, up to its history
 
 /** How many steps of this length a running plot shows. */
 export const historyOf = (stepUs) => Math.max(60, Math.min(300, Math.round(HISTORY_US / (stepUs || 1e4))));
@@ -46,7 +47,7 @@ export class Trace {
   push({ probabilities }) {
     this.history.push(probabilities);
     if (this.history.length > this.kept) this.history.shift();
-    this.span = this.kept;
+    this.span = Math.max(FIRST, this.history.length);
     this.changed = true;
   }
 
@@ -117,8 +118,7 @@ export class Trace {
     if (this.legend.dataset.key !== key) {
       this.legend.dataset.key = key;
       this.legend.replaceChildren(...leaders.map((k) => {
-        const item = document.createElement("span");
-        const swatch = document.createElement("i");
+        const item = element("span"), swatch = element("i");
         swatch.dataset.tone = String(this.tones.get(k));
         item.append(swatch, this.labels[k]);
         return item;

@@ -1,10 +1,14 @@
 // What a model has found: outlines over the canvas of a picture.
 
+import { element, write } from "../dom.js";
+
 const MOST = 8;
+const LABEL = 30; // pixels that a label needs above its box
 
 class RoiBox {
   constructor() {
-    this.outline = Object.assign(document.createElement("div"), { className: "roi", hidden: true });
+    this.outline = Object.assign(element("div", "roi"), { hidden: true });
+    this.label = this.outline.appendChild(element("span")); // above the box, or below one at the top
     this.outline.setAttribute("aria-hidden", "true");
   }
 
@@ -13,13 +17,14 @@ class RoiBox {
     const { outline } = this;
     outline.hidden = !box;
     if (!box) return;
-    if (outline.textContent !== label) outline.textContent = label;
+    write(this.label, label);
     if (outline.parentElement !== canvas.parentElement) canvas.parentElement.append(outline);
     const { clientWidth, clientHeight, width, height } = canvas;
     const scale = Math.min(clientWidth / width, clientHeight / height); // object-fit: contain
     const [left, top, wide, high = wide] = box;
     const mirrored = canvas.classList.contains("mirror") ? width - left - wide : left;
     const place = { left: (clientWidth - scale * width) / 2 + scale * mirrored, top: (clientHeight - scale * height) / 2 + scale * top, width: scale * wide, height: scale * high };
+    outline.classList.toggle("high", place.top < LABEL);
     for (const [name, pixels] of Object.entries(place)) outline.style[name] = `${pixels}px`;
   }
 }

@@ -16,9 +16,9 @@ const SWING = 0.23; // of an event picture's level: about 0.09 in relative lumin
 const SWINGS = 5; // in a second, that make a pixel a flashing one; three flashes are six
 const LEVEL = SWING / 0.07; // of a camera's picture: a change of relative luminance that counts; WCAG counts 0.10
 const AREA = 0.15; // share of flashing cells that counts; WCAG counts 0.25
-const BLENDED = 0.03; // of a new frame, where they flash
+const HELD_MS = 700; // a picture stays so long where they flash
 
-/** Draws frames on a canvas; when they flash, blends so slowly that no flash remains. */
+/** Draws frames on a canvas; when they flash, so few of them that no more than one flash a second remains. */
 export class CalmPicture {
   constructor(canvas) {
     this.canvas = canvas;
@@ -38,6 +38,7 @@ export class CalmPicture {
 
   clear() {
     this.watch = new FlashWatch(CELLS_X, CELLS_Y);
+    this.drawnMs = -Infinity;
   }
 
   /** Draw one still picture at its own size. */
@@ -49,9 +50,9 @@ export class CalmPicture {
 
   draw(image, nowMs) {
     const { width, height } = this.canvas;
-    if (this.watch.flashing(this.cells(image), LEVEL, nowMs) >= AREA) this.context.globalAlpha = BLENDED;
+    if (this.watch.flashing(this.cells(image), LEVEL, nowMs) >= AREA && nowMs - this.drawnMs < HELD_MS) return;
+    this.drawnMs = nowMs;
     this.context.drawImage(image, 0, 0, width, height);
-    this.context.globalAlpha = 1;
   }
 
   cells(image) {

@@ -2,7 +2,7 @@
 // darker (orange).
 
 import { rgb } from "../dom.js";
-import { T64_BYTES } from "../sources/t64.js";
+import { T64_BYTES } from "../sources/player.js";
 
 const [GROUND, ON, OFF] = ["--event-ground", "--event-on", "--event-off"].map(rgb);
 const SHARE = 1 / 3; // of the events: one saccade, so that both sides of a stroke keep their colour
