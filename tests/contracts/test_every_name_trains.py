@@ -19,8 +19,6 @@ from spikesight.training.step.losses import total_loss
 from tests.support.inputs import data_sets
 from tests.support.inputs.data_sets import small_config, write_idx, write_pictures
 
-pytestmark = pytest.mark.usefixtures("no_curves")
-
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_takes_a_step(name: str) -> None:
