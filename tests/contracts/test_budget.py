@@ -5,10 +5,10 @@ import pytest
 from tests.support.sizes import PRODUCT, ROOT, settings, sizes
 
 BUDGET = {
-    "product": 24_620,
+    "product": 22_650,
     "page, C, C++": 9_030,
-    "tests": 22_988,
-    "words": 28_505,
+    "tests": 22_490,
+    "words": 28_360,
 }
 """Lines that hold code (product, tests), raw lines, and words of Markdown. Lower a row when you delete."""
 

@@ -212,7 +212,6 @@ def settings(root: Path, **options: Any) -> dict[str, Any]:
     return {"cache": str(root / "cache"), "network": "event-small", "epochs": 1, "device": "cpu", **options}
 
 
-@pytest.mark.usefixtures("no_curves")
 def test_a_set_of_twenty_recordings_with_tonics_transform_trains_and_is_served(tmp_path: Path) -> None:
     transform = tonic.transforms.Compose(
         [tonic.transforms.Denoise(filter_time=20_000), tonic.transforms.DropEvent(p=0.1)]
