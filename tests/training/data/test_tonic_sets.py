@@ -324,7 +324,7 @@ def test_sets_in_tonics_cache_and_its_slices(tmp_path: Path) -> None:
     )
     np.testing.assert_array_equal(cached.train.frames, plain.train.frames)
     assert cached.labels == plain.labels
-    sliced = tonic.SlicedDataset(cast(Any, Blobs(12)), tonic.slicers.SliceByTime(30_000))
+    sliced = tonic.SlicedDataset(cast(Any, Blobs(12)), cast(Any, tonic.slicers.SliceByTime(30_000)))
     for given in (sliced, tonic.MemoryCachedDataset(cast(Any, sliced))):
         data = Data.of(given, **settings(tmp_path))
         assert len(data.train) + len(data.val) + len(data.test) == len(given)
