@@ -40,7 +40,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
 }
 """Commands by topic: for each the module in this package, and a line of help."""
 COMMANDS = {name: entry for group in GROUPS.values() for name, entry in group.items()}
-ALIASES = {"convert-events": "transcode", "train-dvs": "train"}  # other names for commands
+ALIASES = {"train-dvs": "train"}  # other names for commands
 EXIT_FAILURE, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
 

@@ -25,7 +25,7 @@ from spikesight.models.classifier.inputs import sensor_of
 from spikesight.models.contract import Card
 from spikesight.models.export.block import write_block
 from spikesight.models.export.parity import ExportError, new_folder
-from spikesight.models.native.wasm import ENGINE
+from spikesight.models.native.targets import ENGINE
 from spikesight.models.steps import label_rules
 from spikesight.service.page.routes import PAGE
 

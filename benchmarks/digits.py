@@ -16,6 +16,9 @@ import numpy as np
 
 from benchmarks.common import report
 from benchmarks.common.faults import SUITE
+from benchmarks.corpora.digits import SIDE, Corpus, Pictures
+from benchmarks.corpora.motion import PATHS
+from benchmarks.corpora.others import Digits
 from benchmarks.real_input.near import near, print_digits
 from spikesight.encoders.events import Events, SensorSize, make_events
 from spikesight.encoders.recordings.files import read_recording
@@ -25,9 +28,6 @@ from spikesight.models.statistics import interval
 from spikesight.models.steps import Input, Prediction
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import read_item
-from spikesight.training.data.corpora.digits import SIDE, Corpus, Pictures
-from spikesight.training.data.corpora.motion import PATHS
-from spikesight.training.data.corpora.others import Digits
 from spikesight.training.data.images import find_idx, read_idx
 from spikesight.training.data.tonic_sets import list_named
 from spikesight.training.progress import with_progress

@@ -2,7 +2,7 @@
 
     python -m benchmarks.finding --root shared/data [--model MODEL] [--count 100]
 
-Scenes are those of training/data/corpora/scenes, of 1.5 s before 128 x 128 pixels, with up to three things: MNIST's
+Scenes are those of benchmarks/corpora/scenes, of 1.5 s before 128 x 128 pixels, with up to three things: MNIST's
 test images and OpenCV's print, letters, scribbles, blank cards and what else is no digit, textures. After half a
 second a digit counts that is 16 to 100 pixels long and neither hidden nor cut off for half of the time; it is right if
 its label is shown, in a box at its place, for most of that time. A box is false where no digit is.
@@ -19,6 +19,9 @@ import numpy as np
 from torch import Tensor
 
 from benchmarks.common import report
+from benchmarks.corpora.digits import Pictures
+from benchmarks.corpora.others import Digits
+from benchmarks.corpora.scenes import NONE, Scenes, Things
 from benchmarks.real_input.near import near, print_digits
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.pyramid import pyramid_of
@@ -28,9 +31,6 @@ from spikesight.models.classifier.session import Session
 from spikesight.models.shipped import find
 from spikesight.models.statistics import interval
 from spikesight.models.steps import Input, Object
-from spikesight.training.data.corpora.digits import Pictures
-from spikesight.training.data.corpora.others import Digits
-from spikesight.training.data.corpora.scenes import NONE, Scenes, Things
 from spikesight.training.data.images import find_idx, read_idx
 from spikesight.training.progress import with_progress
 

@@ -8,7 +8,7 @@ a random time of its movement. Coverage, commitments and wrong commitments are c
 20 recordings, 40 windows, show how many raise the alarm, after how many windows in the median, and which share of
 windows is committed and wrong all the same. Clean streams of 1,000 windows show the rate of false alarms.
 
-Cameras are those of encoders/emulator/sensors.py, cropped to at most 360 pixels a side. They show MNIST's test digits
+Cameras are those of benchmarks/common/sensors.py, cropped to at most 360 pixels a side. They show MNIST's test digits
 and print to the shipped model, and Fashion-MNIST's clothes to a head that was taught with the first camera. "Warned"
 recordings are those that `predict` warns of. AUROC compares this camera's recordings with the first camera's by the
 input statistic that lies furthest outside the training range.
@@ -24,8 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.common import faults, report
+from benchmarks.common.sensors import CAMERAS, Camera
+from benchmarks.corpora.digits import another_camera
+from benchmarks.corpora.printed import glyph
 from spikesight.encoders.emulator.saccades import NMNIST, saccades
-from spikesight.encoders.emulator.sensors import CAMERAS, Camera
 from spikesight.encoders.events import NMNIST_SENSOR, Events, SensorSize
 from spikesight.encoders.preprocess.fit import centred
 from spikesight.models.classifier import Classifier, InputPipeline
@@ -36,8 +38,6 @@ from spikesight.models.statistics import interval
 from spikesight.models.teach.few_shot import EmbeddedExample, Example, FewShotLearner, backbone
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import read_item
-from spikesight.training.data.corpora.digits import another_camera
-from spikesight.training.data.corpora.printed import glyph
 from spikesight.training.data.images import FASHION, IMAGES, find_idx, read_idx
 from spikesight.training.data.tonic_sets import list_named
 from spikesight.training.progress import with_progress

@@ -5,7 +5,7 @@ the levels of a pyramid, each coarser by the square root of two, lie beside each
 the network sees as one input. Cells without events cost it little.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
@@ -19,6 +19,8 @@ COARSER = 2**0.5  # from one level to the next
 MARGIN, ALIGNED = 8, 8  # cells around a level; levels begin at multiples of ALIGNED, the stride of the network
 LINE = 0.5  # of a cell's side
 READ = 18  # cells, middle of the lengths that the network reads
+LEAST_SIDE = 64  # pixels: a sensor with a shorter side shows nothing but the drawing, as that of N-MNIST
+LONGEST = 4.0  # longer by shorter side: a view that is longer has no level in which things would fit
 SEEN = 34  # cells, side of what it sees of one place
 
 
@@ -99,6 +101,17 @@ class Pyramid:
         return found
 
 
+def shows_more(sensor: SensorSize) -> bool:
+    """Return whether a sensor is large enough to show more than a drawing that fills it."""
+    return min(sensor.width, sensor.height) >= LEAST_SIDE and not too_long(sensor)
+
+
+def too_long(sensor: SensorSize) -> bool:
+    """Return whether a view has no level in which things would fit."""
+    short, long = sorted((sensor.width, sensor.height))
+    return long > LONGEST * short
+
+
 @lru_cache(64)
 def pyramid_of(sensor: SensorSize) -> Pyramid:
     """Return the pyramid of a sensor's view; sensors of like shape share the size of an atlas."""
@@ -118,6 +131,14 @@ def pyramid_of(sensor: SensorSize) -> Pyramid:
         left = _aligned(left + max((wide for _, wide, _ in column), default=-2 * MARGIN) + 2 * MARGIN)
     levels = tuple(found[size] for _, _, size in sizes)
     return Pyramid(sensor, levels, _aligned(height), _aligned(left - MARGIN))
+
+
+@lru_cache(64)
+def pyramid_of_frames(size: SensorSize) -> Pyramid:
+    """Return the pyramid of a webcam's frames; small ones are enlarged by a whole factor."""
+    k = -(-LEAST_SIDE // min(size.width, size.height))
+    large = pyramid_of(SensorSize(k * size.width, k * size.height))
+    return replace(large, levels=tuple(one._replace(factor=one.factor / k) for one in large.levels), sensor=size)
 
 
 def _aligned(length: int) -> int:

@@ -27,7 +27,7 @@ from spikesight.encoders.plugins import extend
 from spikesight.models.contract import Card, CheckpointError, Contract, Facts
 from spikesight.models.networks.converted.network import ConvertedConfig, ConvertedNetwork
 from spikesight.models.networks.imported import ImportedConfig, ImportedNetwork
-from spikesight.models.networks.places import gives_places
+from spikesight.models.networks.places import for_views, gives_places
 from spikesight.models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
 from spikesight.models.networks.taught import TaughtConfig, TaughtNetwork
 from spikesight.models.neurons.layers import Neuron
@@ -185,7 +185,7 @@ def _known_of(tensors: dict[str, Tensor], contract: Contract) -> NoveltyDetector
         known = NoveltyDetector.from_state(state)
         lengths = [(contract.horizon, known.longest)]
         for bin_us, lines in known.bins.items():
-            lengths += [(contract.at(bin_us / 1000).horizon, len(lines[0].kept))]
+            lengths += [(contract.at(bin_us / 1000).horizon, len(lines.kept))]
     except ValueError as error:
         raise CheckpointError(f"{WEIGHTS}: what `known` is judged by: {error}") from None
     for horizon, longest in lengths:
@@ -267,7 +267,7 @@ def load(folder: Path | str) -> tuple[nn.Module, Card]:
     view = {name.removeprefix(VIEW): tensors.pop(name) for name in list(tensors) if name.startswith(VIEW)}
     _check_weights(tensors, network.state_dict())
     if view:
-        _check_weights(view, network.state_dict())
+        _check_weights(view, for_views(network).state_dict())
         if not gives_places(network) or card.contract.window != "drawing":
             raise CheckpointError(f"{WEIGHTS}: this network finds nothing in a view, but has weights for it")
     network.load_state_dict(tensors)

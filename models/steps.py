@@ -16,7 +16,7 @@ from spikesight.models.neurons.state import State
 from spikesight.models.novelty import KEPT, NOTHING, UNKNOWN, NoveltyDetector
 from spikesight.models.novelty.alarm import Alarm
 from spikesight.models.novelty.conformal import Commitment, Evidence, Trials
-from spikesight.models.novelty.score import RECORDED, Judged
+from spikesight.models.novelty.score import Judged
 from spikesight.models.statistics import softmax
 
 
@@ -28,8 +28,6 @@ class Input(NamedTuple):
     end_us: int
     n_events: int
     reset: bool  # whether to start from zero state
-    kind: int = RECORDED  # kind of source, for judging `known`
-    views: "tuple[View, ...]" = ()  # with several windows: one view each, run separately; x is the first one's
     pyramid: Pyramid | None = None  # of which x is the atlas; None: x shows one thing
 
     def whole(self, shape: tuple[int, int, int]) -> np.ndarray:
@@ -39,19 +37,6 @@ class Input(NamedTuple):
         x = self.pyramid.level(self.x, max(shape[1:]))
         rows, columns = (np.arange(n) * side // n for n, side in zip(shape[1:], x.shape[1:]))
         return x[:, rows[:, None], columns]
-
-    def windows(self) -> "tuple[View, ...]":
-        """Return what the network runs: the views, or else the input itself as a view with id 0 and an empty box."""
-        return self.views or (View(0, (0.0, 0.0, 0.0, 0.0), self),)
-
-
-class View(NamedTuple):
-    """What one window shows in a step."""
-
-    id: int  # of the thing that the window follows, from 1, unique in the stream; 0 if it follows nothing
-    box: tuple[float, float, float, float]  # left, top, width, height of the thing in pixels of the frame or sensor
-    given: Input
-    likeness: float = 1.0  # 0 to 1: how much the window's content looks like a drawing
 
 
 class Step(NamedTuple):
@@ -87,11 +72,11 @@ class Readout:
 
 
 class Object(NamedTuple):
-    """A thing found in a stream with several windows."""
+    """A thing found in a stream."""
 
-    id: int  # constant while a window follows the thing
+    id: int  # constant while the thing is followed
     box: tuple[float, float, float, float]  # left, top, width and height, in the frame's or the sensor's pixels
-    label: str  # a class; the stable label of the window
+    label: str  # a class; the stable label of the thing
     confidence: float  # probability of the class
     known: float | None
     committed: str | None
@@ -222,8 +207,7 @@ class Outcome(NamedTuple):
     tick: int = 0  # number of the scheduler's step
     finite: bool = True  # False: the values overflowed the network
     rates: NDArray[np.float32] = NO_RATES  # [k, S]
-    views: "tuple[Outcome, ...]" = ()  # one for each view of an input; the counts here are then sums over the views
-    inside: Inside | None = None  # input, spikes and membranes of the first view, if a client probes
+    inside: Inside | None = None  # input, spikes and membranes, if a client probes
 
     def each(self, inputs: Sequence[Input]) -> "Iterator[tuple[list[Input], Outcome]]":
         """Yield each of the k inputs with its outcome; the first has the counts of all."""
@@ -267,8 +251,6 @@ class Track:
         self.rule, self.evidence, self.alarm = rule, Evidence(), Alarm()
         self.watched = rule is not None and novelty is not None and rule.trials.known.size > 0  # whether the alarm runs
         self.spikes = self.synops = 0
-        self.kind = RECORDED  # kind of the newest input
-        self.prior = 1.0  # factor of `known`: how much the input looks like a drawing
 
     @property
     def seen(self) -> int:
@@ -294,7 +276,7 @@ class Track:
         k, trials = len(inputs), None if self.rule is None else self.rule.trials
         window = k if trials is None else len(trials.temperature)  # steps after which the alarm gets the familiarity
         for begin, end in pairwise((0, *range(window - self.evidence.steps % window, k, window), k)):
-            self.readout, self.kind = self.readout.push(values[begin:end]), inputs[end - 1].kind
+            self.readout = self.readout.push(values[begin:end])
             if trials is not None:
                 self.evidence = self.evidence.push(trials, outcome.logits[begin:end], self.readout.seen)
                 if self.watched and self.evidence.steps == window and not (judged := self.judge()).nothing:
@@ -318,9 +300,7 @@ class Track:
         assert mean is not None
         if self.novelty is None:  # no line to judge by: nothing is what has no event at all
             return Judged(softmax(mean[:classes]), 1.0, not mean[-1])
-        steps = min(self.readout.seen, self.readout.steps)
-        judged = self.novelty.judge(mean, classes, steps, self.kind)
-        return judged if self.prior == 1 else judged._replace(known=self.prior * judged.known)
+        return self.novelty.judge(mean, classes, min(self.readout.seen, self.readout.steps))
 
     def answer(self, inputs: Sequence[Input], outcome: Outcome) -> Answer:
         """Return the answer after the steps added last, whose inputs are `inputs`."""

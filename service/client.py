@@ -142,7 +142,6 @@ class Prediction(StepBody):
     step_ms: float
     dropped: int
     reset: bool
-    window: list[float] | None = None  # left, top and side of the region of interest, pixels; None: none, or not yet
     events_in: int = 0  # since the stream began
     events_kept: int = 0  # the part of events_in that passed the noise filter
     camera: str | None = None  # how this camera differs from the cameras of the model's training data

@@ -37,11 +37,6 @@ class Replica:
 
     app: FastAPI
 
-    def reconfigure(self, config: dict[str, int]) -> None:
-        """Load the models again, unless this is the first `generation`."""
-        if config["generation"]:
-            self.app.state.runtime.reload()
-
     async def check_health(self) -> None:
         """Answer from the application's event loop: a replica whose loop is blocked is replaced."""
 
@@ -56,7 +51,7 @@ class Cluster:
             )
         if replicas < 1:
             raise ClusterError("--replicas must be 1 or more")
-        self.settings, self.replicas, self.generation = settings, replicas, 0
+        self.settings, self.replicas = settings, replicas
         self.local = not os.environ.get("RAY_ADDRESS")
         environment(self.local)
         try:
@@ -91,14 +86,13 @@ class Cluster:
             ray.shutdown()
 
     def deploy(self) -> None:
-        """Start the replicas; called again, make them load their models from disk again."""
+        """Start the replicas."""
         from ray import serve
 
         threads = self.settings.threads or 1
         made = serve.deployment(serve.ingress(builder(self.settings))(Replica)).options(  # type: ignore[attr-defined]
             name="replica",
             num_replicas=self.replicas,
-            user_config={"generation": self.generation},
             max_ongoing_requests=self.settings.max_connections,  # the service's own limits refuse what is too much
             health_check_period_s=CHECK_S,
             health_check_timeout_s=HUNG_S,
@@ -106,7 +100,6 @@ class Cluster:
             ray_actor_options={"num_cpus": threads, "runtime_env": {"env_vars": {"OMP_NUM_THREADS": str(threads)}}},
         )
         serve.run(made.bind(), name=NAME, route_prefix="/")
-        self.generation += 1
 
 
 def builder(settings: Settings) -> Any:
@@ -148,9 +141,8 @@ def serve_cluster(settings: Settings, replicas: int, sock: socket.socket, greeti
     host, port = sock.getsockname()[:2]
     sock.close()
     with cluster.running(host, port):
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # Ray has put its own in their place
+        for number in (signal.SIGINT, signal.SIGTERM):  # Ray has put its own in their place
             signal.signal(number, lambda number, _: signals.put(number))
         print(greeting, flush=True)
-        while signals.get() == signal.SIGHUP:
-            cluster.deploy()
+        signals.get()
     return 0

@@ -1,13 +1,11 @@
 """The state shared by all parts of a running service: models, worker pools, limits, and whether it is shutting down."""
 
 import asyncio
-import signal
-import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from typing import TypeVar
 
 import cv2
@@ -15,12 +13,11 @@ import torch
 
 from spikesight.encoders.recordings.files import formats
 from spikesight.models.classifier import Classifier
-from spikesight.models.contract import CheckpointError
 from spikesight.models.native.memory import keep_membranes
 from spikesight.models.native.threads import threads, use_threads
 from spikesight.service.http.door import Door
 from spikesight.service.http.errors import Expired, Overloaded
-from spikesight.service.http.logs import event, log
+from spikesight.service.http.logs import event
 from spikesight.service.http.metrics import Metrics
 from spikesight.service.http.shares import FairQueue, Quota, share
 from spikesight.service.scheduler import sandbox
@@ -56,9 +53,8 @@ class Runtime:
         self._classifiers = classifiers
 
     async def start(self) -> None:
-        """Load and warm up the models; from now on SIGHUP reloads them."""
-        loop = asyncio.get_running_loop()
-        self.mailbox.attach(loop)
+        """Load and warm up the models."""
+        self.mailbox.attach(asyncio.get_running_loop())
         self.processes.start()
         if not sandbox.version():
             event("decoders not confined", reason="no Landlock here: what reads uploads may open this user's files")
@@ -66,8 +62,6 @@ class Runtime:
         torch.set_num_threads(self.settings.threads or 1)
         cv2.setNumThreads(1)  # waking a second thread takes longer than processing a small picture
         await asyncio.to_thread(self._load)
-        with suppress(NotImplementedError, RuntimeError, ValueError):  # not the main thread, or no such signal here
-            loop.add_signal_handler(signal.SIGHUP, self.reload)
         self._loaded = True
 
     @property
@@ -82,23 +76,8 @@ class Runtime:
         if not self._classifiers:
             self.registry.load()
 
-    def reload(self) -> None:
-        """Reload the models from disk in the background; if that fails, the present models stay."""
-
-        def load() -> None:
-            try:
-                self.registry.load()
-            except CheckpointError as error:
-                event("models not reloaded", reason=str(error))
-            except Exception:
-                log.exception("models not reloaded")
-
-        threading.Thread(target=load, name="reload").start()  # it may take many seconds: no pool's work waits for it
-
     async def stop(self) -> None:
         self.draining = True
-        with suppress(NotImplementedError, RuntimeError, ValueError):
-            asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
         await asyncio.to_thread(self.processes.stop)
         await asyncio.to_thread(self.registry.stop)
         for thread in (self.decoder, self.heavy):

@@ -11,7 +11,7 @@ from spikesight.encoders.events import EventsError, SensorSize, Size, as_events
 from spikesight.encoders.sample import SampleLike, sample_of
 from spikesight.encoders.sources.chunks import of_events, open_source
 from spikesight.models.classifier import Classifier, Stepper
-from spikesight.models.classifier.session import Session, inputs_of, inputs_of_several
+from spikesight.models.classifier.session import Session, check_objects, inputs_of
 from spikesight.models.classifier.verdict import Segment, Verdict
 from spikesight.models.networks.trace import Trace, trace_layers
 from spikesight.models.novelty.conformal import ERROR_RATE
@@ -43,22 +43,13 @@ def push_to_hub(model: str | Path, repository: str, *, private: bool = False) ->
 class Model:
     """A network that predicts. It keeps no stream: every call starts from zero state.
 
-    Several threads may use it at once. A copy is the model itself; a model loaded by name or from a folder can be
-    pickled, and is loaded from there again.
+    Several threads may use it at once.
     """
 
     def __init__(self, classifier: Classifier) -> None:
         self.classifier = classifier
         self.name, self.labels = classifier.name, classifier.labels
         self.bins_ms = tuple(us / 1000 for us in classifier.contract.bins_us)  # the shortest and the longest step
-
-    def __deepcopy__(self, _: object = None) -> "Model":
-        return self
-
-    __copy__ = __deepcopy__
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return Model, (self.classifier,)
 
     def __repr__(self) -> str:
         return f"<spikesight.Model {self.name}: {', '.join(self.labels)}>"
@@ -91,11 +82,12 @@ class Model:
 
     def _opened(self, what: SampleLike, size: Size | None, objects: int) -> tuple[Stepper, list[Input]]:
         sample, classifier = sample_of(what, size), self.classifier
-        given = inputs_of_several(classifier, sample, objects) if objects else classifier.inputs(sample)
-        return Stepper(classifier, classifier.readout(objects)), given
+        if objects:
+            check_objects(classifier.card, objects)
+        return Stepper(classifier, classifier.readout(objects)), classifier.inputs(sample)
 
     def trace(self, what: SampleLike, size: Size | None = None) -> Trace:
-        """Record spikes and membranes of every neuron in each step of what `predict` takes; `figure()` draws them."""
+        """Record spikes and membranes of every neuron in each step of what `predict` takes."""
         given = self.classifier.inputs(sample_of(what, size))
         answers = self.classifier.predict(given)
         steps = [(torch.from_numpy(np.ascontiguousarray(one.x)), one.reset or n == 0) for n, one in enumerate(given)]

@@ -3,7 +3,7 @@
 import argparse
 import difflib
 import typing
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -42,16 +42,15 @@ def _plain_type(hint: Any) -> type:
     return str if _choices(hint) else hint
 
 
-def add_settings(parser: argparse.ArgumentParser, common: Collection[str] | None = None) -> None:
+def add_settings(parser: argparse.ArgumentParser) -> None:
     """Add one flag for each setting to `parser`, without defaults, so that only the flags given override other sources.
 
-    `common` names the settings that the help lists, in one group; None lists all, one group a section.
+    The help lists them by section.
     """
     groups: dict[str, Any] = {}
     for name, setting in SETTINGS.items():
-        title = setting.section if common is None else "settings (--help-all lists all)"
-        if title not in groups:
-            groups[title] = parser.add_argument_group(title)
+        if setting.section not in groups:
+            groups[setting.section] = parser.add_argument_group(setting.section)
         choices = _choices(setting.hint)
         options: dict[str, Any] = {"action": argparse.BooleanOptionalAction}
         if setting.hint is not bool:
@@ -59,10 +58,7 @@ def add_settings(parser: argparse.ArgumentParser, common: Collection[str] | None
             options = {"type": _plain_type(setting.hint), "choices": choices or None, "metavar": metavar}
         default = "" if setting.default is None else f" (default {setting.default!r})"
         text = f"{setting.help}{default}".replace("%", "%%")
-        listed = common is None or name in common
-        groups[title].add_argument(
-            "--" + name.replace("_", "-"), default=None, help=text if listed else argparse.SUPPRESS, **options
-        )
+        groups[setting.section].add_argument("--" + name.replace("_", "-"), default=None, help=text, **options)
 
 
 SETTINGS = read_settings(TrainConfig)

@@ -22,9 +22,8 @@ from spikesight.models.networks.ann import ANNS, IMAGENET, as_ann, build_for, gu
 from spikesight.models.networks.converted.graph import ConversionError
 from spikesight.models.shipped import name_of
 from spikesight.models.statistics import interval
-from spikesight.training.conversion import AIMS, accuracy, choose_steps, prepare, splits_of
+from spikesight.training.conversion import accuracy, pictures_of, prepare
 from spikesight.training.data.images import IMAGES, Images, load_images, pictures_below
-from spikesight.training.data.load import count_named_read
 
 DESCRIPTION = """Convert a trained ANN to a spiking network: a state dictionary (.safetensors, .pt, .pth, .th) of a
 network known here or of any torch module of your own, or a model folder that train-dvs --neuron relu --steps 1 made.
@@ -32,14 +31,14 @@ network known here or of any torch module of your own, or a model folder that tr
   spikesight convert resnet20.th --to models/cifar --data cifar10 --root DATA
   spikesight convert resnet18.pth --to models/imagenet --data PICTURES --labels names.txt
   spikesight convert mine.pt --network nets:Mine --size 64 --to models/mine --data PICTURES
-  spikesight convert runs/mnist-ann/model --to models/mnist --data mnist --root DATA --steps 0
+  spikesight convert runs/mnist-ann/model --to models/mnist --data mnist --root DATA --steps 16
 
 --network nets:Mine calls the class (or function) Mine of nets.py in this folder, or of an installed package, without
 arguments. It may have convolutions, linear layers, batch norms, ReLU, pools, sums and dropout; what has no part in the
 spiking network is listed, and what cannot be converted is named. Only unlabelled pictures are needed; with a labelled
 set the accuracy before and after is printed, else how often both networks give the same answer."""
 
-CALIBRATION, BATCH, HELD, TEST = 512, 64, 5000, 1000
+CALIBRATION, BATCH, TEST = 512, 64, 1000
 
 
 @dataclass(frozen=True)
@@ -55,10 +54,9 @@ class Source:
 
 @dataclass(frozen=True)
 class Given:
-    """Pictures for calibration; from a labelled set also pictures to choose T and to test, and the set's scaling."""
+    """Pictures for calibration; from a labelled set also pictures to test, and the set's scaling."""
 
     calibration: np.ndarray  # uint8 [N, C, H, W]
-    held: Images | None = None
     test: Images | None = None
     labels: tuple[str, ...] = ()
     scale: tuple[tuple[float, ...], tuple[float, ...]] | None = None  # mean and std
@@ -76,11 +74,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--size", type=int, help="pixels, height and width of the input of a network of your own (default: the set's)")
     method = f"way of conversion (default {usual(1)}, from T = {PATIENT} on {usual(PATIENT)})"
     add("--method", choices=list(METHODS), help=method)
-    steps = (
-        f"T the network is made for (default 32); 0: the fewest of {', '.join(map(str, AIMS))} that held-out training "
-        "pictures do not tell from the ANN"
-    )
-    add("--steps", type=int, default=32, help=steps)
+    add("--steps", type=int, default=32, help="T the network is made for (default 32)")
     add("--data", required=True, help=f"calibration pictures: a folder, or one of {', '.join(IMAGES)}")
     add("--root", type=Path, default=Path("data"), help="where named data sets lie (default data)")
     add("--calibration", type=int, default=CALIBRATION, help=f"how many (default {CALIBRATION})")
@@ -144,22 +138,20 @@ def own_network(name: str, state: dict[str, Tensor]) -> nn.Module:
 
 
 def read_pictures(args: argparse.Namespace, source: Source) -> Given:
-    """Read the pictures for calibration; from a labelled set also those to choose T and to measure accuracy."""
+    """Read the pictures for calibration; from a labelled set also those to measure accuracy."""
     contract, count = source.contract, args.calibration
     if args.data not in IMAGES:
         if contract.height == 1:
             raise ValueError("--size says how large the pictures of a folder are made for a network of your own")
         return Given(pictures_below(Path(args.data), count, (contract.channels, contract.height, contract.width)))
     if source.card is not None and source.card.training.get("recipe", {}).get("data") == args.data:
-        data, held = splits_of(source.card, args.root)
-        return Given(data.train.subset(count).pixels, held, data.test)
+        data = pictures_of(source.card, args.root)
+        return Given(data.train.subset(count).pixels, data.test)
     data = load_images(args.data, args.root)
     if (channels := data.train.pixels.shape[1]) != contract.channels:
         raise ValueError(f"{args.data} has {channels} channels, the network takes {contract.channels}")
-    chosen = data.train.subset(count + HELD)
-    held = Images(chosen.pixels[count:], chosen.labels[count:])
     scale = None if source.card is not None else (data.mean, data.std)  # a model folder has its own scaling
-    return Given(chosen.pixels[:count], held if len(held) else None, data.test, data.classes, scale)
+    return Given(data.train.subset(count).pixels, data.test, data.classes, scale)
 
 
 def by_steps(found: Curve, steps: int) -> dict[str, float]:
@@ -191,8 +183,8 @@ def measure(found: Curve, top: float, steps: int) -> dict[str, object]:
 
 def run(args: argparse.Namespace) -> int:
     """Convert, measure against the ANN, write the checkpoint and its card; return the exit code."""
-    if args.steps < 0 or args.calibration < 1 or args.test < 0:
-        raise ValueError("--calibration must be positive, --steps and --test not negative")
+    if min(args.steps, args.calibration) < 1 or args.test < 0:
+        raise ValueError("--steps and --calibration must be positive, --test not negative")
     source = read_source(args.source, args.network, args.size)
     given = read_pictures(args, source)
     mean, std = given.scale or (source.contract.mean, source.contract.std)
@@ -204,24 +196,16 @@ def run(args: argparse.Namespace) -> int:
         raise ConversionError(f"the ANN does not take these images: {str(error).splitlines()[0]}") from None
     labels = read_labels(args.labels, answers.shape[-1], source.labels or given.labels)
     metrics: dict[str, object] = {}
-    if args.steps:
-        steps = args.steps
-        network = convert(source.ann, list(x.split(BATCH)), args.method, steps=steps)
-    elif given.held is None:
-        raise ValueError("--steps 0 chooses T on labelled pictures: name a data set, or give --steps")
-    else:
-        held = prepare(given.held.pixels, mean, std)
-        network, steps, tried = choose_steps(source.ann, list(x.split(BATCH)), args.method, held, given.held)
-        metrics["val_accuracy"] = tried
+    steps = args.steps
+    network = convert(source.ann, list(x.split(BATCH)), args.method, steps=steps)
     method = args.method or usual(steps)
     print(f"{source.name}: {method} on {len(x)} pictures")
     if left := left_alone(source.ann):
         print(f"left alone: {', '.join(left)}")
     if given.test is not None and args.test:
         chosen = given.test.subset(args.test)
-        count_named_read(Path(args.root), args.data, "convert")
         test, known = prepare(chosen.pixels, mean, std), torch.from_numpy(chosen.labels)
-        metrics |= measure(curve(network, test, known, steps), accuracy(source.ann, test, chosen.labels), steps)
+        metrics = measure(curve(network, test, known, steps), accuracy(source.ann, test, chosen.labels), steps)
     else:
         same = by_steps(curve(network, x, answers.argmax(1), steps), steps)
         print(f"the ANN's answer on {len(x)} calibration pictures: {shown(same)}")

@@ -12,8 +12,7 @@ How often a model is right on a folder of recordings, or on a named set's test s
   spikesight evaluate runs/mine/model another_day/       flat files, classes or sessions, as train-dvs takes them
   spikesight evaluate nmnist nmnist --root data          a shipped model on a named set
   spikesight evaluate nmnist nmnist --root data --bin-ms 2         the same weights at steps of 2 ms
-  spikesight evaluate nmnist nmnist --root data --baselines nmnist  and ridge and RBF on counts, learnt from its Train
-  spikesight evaluate runs/mine/model another_day/ --to report    confusion.csv, confusion.png, evaluation.json
+  spikesight evaluate runs/mine/model another_day/ --to report    confusion.csv, evaluation.json
 
 Every recording is answered once, as `spikesight predict` answers it. It is right if that label is its class: "unknown"
 and "nothing" are not right. The best guess is the likeliest class, whatever the label. Recordings of classes that the
@@ -28,12 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--layout", default="auto", choices=("auto", "classes", "sessions", "flat"), help="of a folder's names")
     add("--skip-bad", action="store_true", help="go on without files that cannot be read")
     add("--bin-ms", type=float, metavar="B", help="length of a step, in the model's range")
-    add(
-        "--baselines",
-        metavar="TRAIN",
-        help="beside ridge and an RBF kernel on log counts or pixels, learnt from this set or folder",
-    )
-    add("--to", type=Path, metavar="FOLDER", help="write confusion.csv, confusion.png, evaluation.json")
+    add("--to", type=Path, metavar="FOLDER", help="write confusion.csv, evaluation.json")
     add("--json", action="store_true", help="one line of JSON in place of the table")
 
 
@@ -45,8 +39,6 @@ def _line(name: str, figures: dict[str, Any]) -> str:
 
 
 def _print(found: dict[str, Any]) -> None:
-    from spikesight.training.run.baselines import sentences
-
     if found["right"]["count"]:
         print(f"{'':20} {'right':>8}   95 % interval      {'':14} best guess right")
         print(_line("all", found))
@@ -64,12 +56,6 @@ def _print(found: dict[str, Any]) -> None:
             f"in {least:.1%} of {label}, the least\n"
             f"  {p['committed']} were committed to{soon}, {p['wrong']} wrong{doubt}"
         )
-    if "baselines" in found:
-        print(f"best guess at the ends of windows: {found['windows']['correct']} of {found['windows']['count']} right")
-    for line in sentences(found.get("baselines", [])):
-        print(line)
-    if found["reads"]:
-        print(f"read {found['reads']} times by this program: the more often a test split is read, the less it says")
     if "unknown" in found:
         u = found["unknown"]
         shown = ", ".join(f"{label} {count}" for label, count in u["shown"].items())
@@ -79,46 +65,30 @@ def _print(found: dict[str, Any]) -> None:
 
 def _write(folder: Path, found: dict[str, Any]) -> None:
     import numpy as np
-    from matplotlib.figure import Figure
 
     from spikesight.models.novelty import NOTHING, UNKNOWN
-    from spikesight.training.run.report import draw_confusion, write_confusion
+    from spikesight.training.run.report import write_confusion
 
     folder.mkdir(parents=True, exist_ok=True)
-    labels, confusion = [*found["labels"], UNKNOWN, NOTHING], np.array(found["confusion"])
-    write_confusion(folder / "confusion.csv", confusion, labels)
+    write_confusion(folder / "confusion.csv", np.array(found["confusion"]), [*found["labels"], UNKNOWN, NOTHING])
     (folder / "evaluation.json").write_text(json.dumps(found, indent=1) + "\n")
-    side = 2.5 + 0.4 * min(len(labels), 40)
-    figure = Figure(figsize=(side + 1, side), layout="constrained")
-    axes = figure.subplots()
-    draw_confusion(axes, confusion, labels, f"{found['right']['correct']} of {found['right']['count']} right")
-    for y, x in zip(*confusion.nonzero()) if len(labels) <= 20 else ():
-        colour = "w" if 2 * confusion[y, x] > confusion.max() else "k"
-        axes.text(x, y, str(confusion[y, x]), ha="center", va="center", color=colour)
-    figure.savefig(folder / "confusion.png", dpi=110)
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate the model, warn about doubtful data, print the figures; return the exit code."""
     from spikesight.models.classifier import Classifier
     from spikesight.models.shipped import find
-    from spikesight.training.data.load import count_named_read
-    from spikesight.training.run.assessment import assess, beside_model
+    from spikesight.training.run.assessment import assess
     from spikesight.training.run.conformal import held_out
     from spikesight.training.run.readings import read_set
 
     classifier = Classifier.load(find(args.model)).at(args.bin_ms)
     readings = read_set(classifier, args.data, args.root, args.layout, skip_bad=args.skip_bad)
-    found: dict[str, Any] = assess(readings) | {"reads": count_named_read(Path(args.root), args.data, classifier.name)}
+    found: dict[str, Any] = assess(readings)
     if tables := held_out(classifier, readings.sources):
         found["commitments"] = tables
-    if args.baselines:
-        learnt = read_set(classifier, args.baselines, args.root, args.layout, "train", skip_bad=args.skip_bad)
-        found["baselines"] = beside_model(learnt, readings)
     for line in readings.notes:
         print(line, file=sys.stderr)
-    if readings.quiet:
-        print(f"{readings.quiet} windows with next to no events are left out", file=sys.stderr)
     if readings.shared:
         names = ", ".join(readings.shared[:3]) + (", ..." if len(readings.shared) > 3 else "")
         shared = f"{len(readings.shared)} of these files were trained on or chose the model ({names})"

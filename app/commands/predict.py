@@ -42,7 +42,6 @@ def _answers(classifier: "Classifier", path: Path, error_rate: float | None) -> 
     """Yield an answer for each step; recordings are read in chunks, so that long ones fit in memory."""
     from spikesight.encoders.recordings.files import RecordingReader
     from spikesight.encoders.sample import IMAGE_SUFFIXES, read_sample
-    from spikesight.encoders.sources.settings import differs, settings_of
     from spikesight.models.classifier import InputPipeline, Stepper
     from spikesight.models.novelty.conformal import ERROR_RATE
 
@@ -58,8 +57,7 @@ def _answers(classifier: "Classifier", path: Path, error_rate: float | None) -> 
         yield answer
         if error_rate is not None and answer.prediction.committed is not None:
             return
-    set_otherwise = differs(classifier.card.training.get("camera", {}), settings_of(path))
-    for warning in [*reader.warnings(), *filter(None, [pipeline.watch.says, set_otherwise])]:
+    for warning in [*reader.warnings(), *filter(None, [pipeline.watch.says])]:
         print(f"{path}: {warning}", file=sys.stderr)
 
 

@@ -5,9 +5,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Collection
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from shlex import quote
 
@@ -17,10 +15,10 @@ DESCRIPTION = """\
 Train a spiking classifier on event recordings or images and report its accuracy.
 
   train-dvs --data nmnist --root data                    N-MNIST by Tonic, fetched into data/NMNIST if it is not there
-  train-dvs --data tonic:POKERDVS --archive FILE FILE    any other of Tonic's sets, here from archives fetched elsewhere
+  train-dvs --data tonic:POKERDVS --root data            any other of Tonic's sets
   train-dvs --data my_recordings                         a folder: <class>/<file>, <class>-1.raw, <session>/<class>.raw
   train-dvs --data my_pictures --flip                    pictures laid out <class>/<file>
-  train-dvs --config digit_images --root data            a recipe by name
+  train-dvs --config mnist_ann --root data               a recipe by name
   train-dvs --resume runs/nmnist-event-medium            go on after a stop
 
 Several GPUs: torchrun --nproc-per-node 4 $(which train-dvs) ...
@@ -33,44 +31,20 @@ Everything lands in runs/<name>/: settings, split, metrics, checkpoints, and mod
 takes. Ctrl-C saves a checkpoint and the best model so far."""
 
 
-COMMON = (
-    "data", "root", "network", "init_from", "skip_bad", "steps", "bin_us", "epochs", "batch_size", "lr", "loss",
-    "flip", "seed", "device", "output", "name",
-)  # fmt: skip
-"""The settings that --help lists; --help-all lists every one."""
-
-
-def configure(parser: argparse.ArgumentParser, common: Collection[str] | None = COMMON) -> None:
-    """Add the command's own flags and one for each setting; `common`: settings listed in the help, None: all."""
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's own flags and one for each setting."""
     from spikesight.training.data.load import DATA_NAMES
     from spikesight.training.flags import add_settings
 
-    if common is None:
-        parser.description = f"{parser.description}\n\nData sets by name: {', '.join(DATA_NAMES)}, tonic:NAME."
+    parser.description = f"{parser.description}\n\nData sets by name: {', '.join(DATA_NAMES)}, tonic:NAME."
     parser.usage = f"{parser.prog} [--config FILE.yaml] [--data DATA] [--root ROOT] [further flags, below]"
     add = parser.add_argument
-    add("--help-all", action=_HelpAll, nargs=0, help="list every flag and stop")
     add("--config", metavar="FILE.yaml", help="settings to start from, a file or a recipe's name; flags win")
     add("--resume", metavar="RUN", help="go on with the run in this folder ('auto': the newest)")
     add("--print-config", action="store_true", help="print the resolved settings and stop")
     add("--dry-run", action="store_true", help="tell what the data are, train on one batch, then stop")
-    add("--archive", metavar="FILE", nargs="+", type=Path, help="unpack these first: archives of a set of Tonic's")
     add("--json", action="store_true", help="one line of JSON with the result at the end")
-    add_settings(parser, common)
-
-
-configure_all = partial(configure, common=None)
-
-
-class _HelpAll(argparse.Action):
-    """The action of --help-all: print every flag and exit."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        shape = {"description": parser.description, "formatter_class": parser.formatter_class}
-        full = argparse.ArgumentParser(prog=parser.prog, **shape)
-        configure_all(full)
-        full.print_help()
-        full.exit()
+    add_settings(parser)
 
 
 def _resumed(args: argparse.Namespace, output: str) -> Path:
@@ -94,15 +68,12 @@ def _stopped(folder: Path) -> str:
 
 def run(args: argparse.Namespace) -> int:
     """Train, resume, or only show what would be done; return the exit code."""
-    from spikesight.training.data.tonic_sets import unpack
     from spikesight.training.flags import resolve, resumed, to_yaml
     from spikesight.training.run.baselines import sentences
     from spikesight.training.run.fit import dry_run, fit, run_folder
     from spikesight.training.run.loop import TrainingError
 
     config = resolve(args)
-    if args.archive:
-        unpack(config.data, Path(config.root), args.archive)
     folder = None
     if args.resume:
         folder = _resumed(args, config.output)

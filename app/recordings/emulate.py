@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from spikesight.app.recordings.progress import warn
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel
 from spikesight.encoders.emulator.saccades import Saccades, ground, light_on_dark, saccades
-from spikesight.encoders.emulator.sensors import CAMERAS, Camera
 from spikesight.encoders.events import NMNIST_SENSOR, Events, EventsError, SensorSize
 from spikesight.encoders.preprocess.fit import DIGIT_BOX, DIGIT_SIZE
 from spikesight.encoders.recordings.files import FORMATS, WRITABLE, format_of, write_recording
@@ -22,7 +21,7 @@ from spikesight.encoders.sample import IMAGE_SUFFIXES, read_pixels
 DESCRIPTION = """Turn images into recordings of events, or a video into one recording.
 
   spikesight emulate photos/ events/ --size 128x128      <class>/<image> becomes <class>/<image>.npz
-  spikesight emulate photos/ events/ --sensor davis346 --format aedat4
+  spikesight emulate photos/ events/ --size 346x260 --format aedat4
   spikesight emulate clip.mp4 clip.aedat4 --threshold 0.15
 
 Images are moved before an emulated camera as for N-MNIST: three saccades in 0.3 s.
@@ -48,7 +47,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("source", type=Path, metavar="IN", help="folder of images, or a video")
     add("target", type=Path, metavar="OUT", help="folder, or for a video a file")
     add("--size", type=SensorSize.parse, metavar="WxH", help="sensor (default: 34x34; a video's own)")
-    add("--sensor", choices=tuple(CAMERAS), help="a camera's size, thresholds, bandwidth, noise and hot pixels")
     kinds = "of the recordings (default: npz; of a video by the file's name)"
     add("--format", choices=WRITABLE, help=kinds)
     add("--threshold", type=float, help="contrast of one event, in log intensity")
@@ -60,21 +58,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Emulate a data set or a video; return the exit code."""
-    if args.sensor and args.size:
-        raise EventsError("--sensor has a size of its own: leave --size out")
     if args.source.is_file():
         return _video(args)
     if not args.source.is_dir():
         raise EventsError(f"there is no {args.source}")
     name = args.format or "npz"
-    camera = CAMERAS.get(args.sensor)
-    sensor = camera.size if camera else args.size or NMNIST_SENSOR
+    sensor = args.size or NMNIST_SENSOR
     done = n = 0
     for index, picture in enumerate(pictures(args.source)):
-        seed = args.seed + index
-        movement = Saccades(inverted=picture.inverted, **_pixels(args, camera))
-        events = saccades(picture.grey, sensor, movement=movement, seed=seed)
-        events = camera.heated(events, args.seed) if camera else events
+        movement = Saccades(inverted=picture.inverted, **_pixels(args))
+        events = saccades(picture.grey, sensor, movement=movement, seed=args.seed + index)
         if not len(events):
             warn(f"{picture.label}/{picture.name} gives no events")
             continue
@@ -86,10 +79,10 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _pixels(args: argparse.Namespace, camera: Camera | None) -> dict[str, Any]:
-    """Return the changes to the pixel model: the camera's, overridden by flags."""
+def _pixels(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the changes to the pixel model that the flags ask for."""
     given = {"threshold_on": args.threshold, "threshold_off": args.threshold, "noise_hz": args.noise}
-    return (camera.pixels() if camera else {}) | {name: value for name, value in given.items() if value is not None}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _write(stem: Path, events: Events, sensor: SensorSize, name: str) -> None:
@@ -138,9 +131,8 @@ def _video(args: argparse.Namespace) -> int:
         raise EventsError(f"{args.source} is no video that can be opened, and no folder of images")
     rate = capture.get(cv2.CAP_PROP_FPS) or 30.0
     frame = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
-    camera = CAMERAS.get(args.sensor)
-    size = camera.size if camera else args.size or SensorSize(*frame)
-    params = PixelModel(steady=args.steady, **_pixels(args, camera))
+    size = args.size or SensorSize(*frame)
+    params = PixelModel(steady=args.steady, **_pixels(args))
     name = args.format or format_of(args.target)
     events = video_events(capture, Emulator(size, params, args.seed), rate)
     n = write_recording(args.target, events, size, name)

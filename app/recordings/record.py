@@ -15,13 +15,11 @@ from spikesight.app.recordings.progress import warn
 from spikesight.encoders.events import Events
 from spikesight.encoders.recordings.files import WRITABLE, format_of, write_recording
 from spikesight.encoders.recordings.format import RecordingError
-from spikesight.encoders.sources.settings import write_settings
 from spikesight.encoders.sources.source import Source, open_source
 
 DESCRIPTION = """Record a live source of events into a file, until Ctrl-C, SIGTERM, the terminal's end or --seconds.
 
-Lost events are counted. A full disk ends it; what came before is kept, except in .npz and .h5. The camera's settings
-(biases, serial, --lens) are written beside the file: FILE.camera.json.
+Lost events are counted. A full disk ends it; what came before is kept, except in .npz and .h5.
 
   spikesight record prophesee walk.raw
   spikesight record "udp://127.0.0.1:3333?format=aestream&size=640x480" walk.aedat4 --seconds 10
@@ -40,7 +38,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so long")
     parser.add_argument("--format", choices=WRITABLE, help="the file's format, if its name does not tell")
     parser.add_argument("--wait", type=float, default=0.0, metavar="S", help="wait so long for the source to appear")
-    parser.add_argument("--lens", default="", metavar="NOTE", help="lens, aperture, light: kept beside the file")
     parser.add_argument("--force", action="store_true", help="write over a file that exists")
 
 
@@ -54,7 +51,6 @@ def run(args: argparse.Namespace) -> int:
         print(f"recording {args.source}, {source.size} pixels; Ctrl-C ends it", file=sys.stderr)
         packets = steady_packets(source, args.seconds, stopped=lambda: bool(stopped))
         n = write_recording(args.target, packets, source.size, name, warn=warn, keep=True)
-        write_settings(args.target, source.settings | ({"lens": args.lens} if args.lens else {}))
     if stopped:
         print("stopped", file=sys.stderr)
     for label, count in (("dropped", source.n_dropped), ("off the sensor", source.counters.n_outside)):

@@ -8,7 +8,6 @@ from spikesight.app.recordings.progress import warn, watched
 from spikesight.encoders.events import Events, SensorSize
 from spikesight.encoders.recordings.files import WRITABLE, RecordingReader, format_of, write_recording
 from spikesight.encoders.recordings.format import RecordingError
-from spikesight.encoders.sources.settings import copy_settings
 
 DESCRIPTION = f"""Convert a recording of events; the formats are told by the file's content and by the new file's name.
 
@@ -38,7 +37,6 @@ def run(args: argparse.Namespace) -> int:
     reader = RecordingReader(args.source, args.size)
     parts = cut(watched(reader.packets(100_000), args.source.name), args.start, args.seconds, zero=args.zero)
     n = write_recording(args.target, parts, reader.size, name, warn=warn)
-    copy_settings(args.source, args.target)
     for warning in reader.warnings():
         warn(warning)
     print(f"{args.target}: {n:,} events, {name}, {args.target.stat().st_size:,} bytes")

@@ -2,32 +2,33 @@
 
 import argparse
 import json
+import math
 import os
 import re
 import sys
 import time
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 
-from spikesight.app.webcam.counting import Counting
-from spikesight.app.webcam.overlay import Surface, draw
-from spikesight.encoders.roi.tracks import MOST
+from spikesight.app.webcam.overlay import Surface, draw, framed, paint
 from spikesight.encoders.sources import samples
 from spikesight.encoders.sources.chunks import Chunk, Source, open_source
-from spikesight.encoders.sources.settings import differs
 from spikesight.models.checkpoint import read_config
 from spikesight.models.classifier import Classifier, Stepper
+from spikesight.models.classifier.finder import MOST
 from spikesight.models.classifier.session import Session, inputs_of
 from spikesight.models.shipped import find, shipped
-from spikesight.models.steps import Answer, Prediction
+from spikesight.models.steps import Answer, Object, Prediction
 from spikesight.service.sinks.delivery import Deliveries, open_deliveries
 from spikesight.service.sinks.report import Report
 
-KEYS = {" ": "pause", "r": "reset", "+": "less events", "-": "more events", "q": "quit", "\x1b": "quit"}
-HINTS = "space pause    r reset membranes    + - contrast threshold    q quit"
+KEYS = {"r": "reset", "q": "quit", "\x1b": "quit"}
 
 
 class NoDisplay(ValueError):
@@ -93,10 +94,9 @@ DESCRIPTION = """Live predictions from a webcam, a video, a recording or a shipp
   spikesight webcam --objects 8              several digits at once, each in a box
   spikesight webcam --source clip.mp4 --no-window --count line:320,0,320,480"""
 
-THRESHOLD = (0.05, 1.0)  # range of the pixel model's contrast threshold, log intensity
 LATE_S = 0.1  # delay from which pictures are skipped, never predictions
 LAST_S = 2.0  # seconds that the last picture stays, unless a key is pressed
-PICTURE_S = 0.03  # seconds between pictures while paused
+PICTURE_S = 0.03  # seconds between its pictures
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -109,7 +109,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--raw", action="store_true", help="no noise filter and no window that follows the drawing")
     several = "follow up to N things at once, each with a box and a label of its own"
     parser.add_argument("--objects", type=int, default=0, metavar="N", help=several)
-    crossing = "count objects that cross line:X1,Y1,X2,Y2 or enter region:X1,Y1,X2,Y2 (pixels), as lines of JSON"
+    crossing = "count objects that cross line:X1,Y1,X2,Y2 (pixels), as lines of JSON"
     parser.add_argument("--count", metavar="WHERE", help=crossing)
     where = "send predictions: https://, mqtt://, file:; repeat for several"
     parser.add_argument("--to", action="append", default=[], metavar="SINK", help=where)
@@ -138,7 +138,7 @@ def run(args: argparse.Namespace) -> int:
         if args.no_window:
             run_without_window(demo, args.seconds)
         else:
-            with Window(f"Spikesight: {source.name}") as window:
+            with Window(f"Spikesight: {source.name} (r: reset membranes, q: quit)") as window:
                 run_in_window(demo, window, args.seconds)
     finally:
         sinks.close()
@@ -155,6 +155,77 @@ def default_model(source: str = "") -> str:
     return [*matching, *names][0]
 
 
+Point = tuple[float, float]
+REMEMBERED = 64  # most objects whose last position is kept
+NEAR = 0.25  # of an object's shorter side: so near the line it is on neither side, and may dither there
+
+
+@dataclass
+class Counting:
+    """Counts of objects that crossed a line between two points, in pixels (`--count`).
+
+    An object's position is the centre of its box. It crosses the line between the line's ends: `forward` from left to
+    right, as seen from `begin` towards `end`, else `backward`. It counts once the object is clear of the line (NEAR).
+    """
+
+    begin: Point
+    end: Point
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)  # by label and direction
+    _before: dict[int, Point] = field(default_factory=dict)  # by object id: last position clear of the line
+
+    @classmethod
+    def of(cls, text: str) -> "Counting":
+        """Parse `line:X1,Y1,X2,Y2`. Raises ValueError."""
+        kind, _, numbers = text.partition(":")
+        try:
+            x1, y1, x2, y2 = map(float, numbers.split(","))
+        except ValueError:
+            x1 = x2 = y1 = y2 = math.nan
+        if kind != "line" or not math.isfinite(x1 + y1 + x2 + y2) or (x1, y1) == (x2, y2):
+            raise ValueError("--count is line:X1,Y1,X2,Y2 in pixels, of two points, not " + text)
+        return cls((x1, y1), (x2, y2))
+
+    def push(self, objects: Sequence[Object], t_us: int) -> list[dict[str, Any]]:
+        """Update with the objects after a step; return a JSON record of each that crossed, with the count so far."""
+        records: list[dict[str, Any]] = []
+        for one in objects:
+            left, top, width, height = one.box
+            here = left + width / 2, top + height / 2
+            if self._distance(here) < NEAR * min(width, height):
+                continue
+            went = self._crossing(self._before.pop(one.id, None), here)
+            self._before[one.id] = here
+            if len(self._before) > REMEMBERED:
+                del self._before[next(iter(self._before))]
+            if went:
+                self.counts[one.label, went] += 1
+                records.append(
+                    {"t_us": t_us, "object": one.id, "label": one.label, "crossed": went}
+                    | {"count": self.counts[one.label, went], "box": [round(value, 1) for value in one.box]}
+                )
+        return records
+
+    def _crossing(self, before: Point | None, here: Point) -> str:
+        """Return the direction in which an object crossed; "" if it did not."""
+        if before is None:
+            return ""
+        one, other = _side(self.begin, self.end, before), _side(self.begin, self.end, here)
+        between = (_side(before, here, self.begin) > 0) != (_side(before, here, self.end) > 0)
+        return "" if (one > 0) == (other > 0) or not between else "forward" if other > 0 else "backward"
+
+    def _distance(self, at: Point) -> float:
+        """Return the distance from the line."""
+        (x1, y1), (x2, y2), (x, y) = self.begin, self.end, at
+        along = ((x - x1) * (x2 - x1) + (y - y1) * (y2 - y1)) / math.dist(self.begin, self.end) ** 2
+        share = min(max(along, 0.0), 1.0)
+        return math.hypot(x - x1 - share * (x2 - x1), y - y1 - share * (y2 - y1))
+
+
+def _side(begin: Point, end: Point, at: Point) -> float:
+    """Return a number above 0 if `at` is right of the line as seen from `begin` towards `end`, y growing downwards."""
+    return (end[0] - begin[0]) * (at[1] - begin[1]) - (end[1] - begin[1]) * (at[0] - begin[0])
+
+
 @dataclass
 class Demo:
     """One source classified by one model, with everything that the window shows."""
@@ -167,18 +238,14 @@ class Demo:
     report: Report | None = None
     objects: int = 0
     counting: Counting | None = None
-    paused: bool = False
     answer: Answer | None = None
     warned: str | None = None  # last warning about the camera
     camera: np.ndarray | None = None
-    recent: list[tuple[float, int]] = field(default_factory=list)  # (time, events) of the steps of the last second
 
     def __post_init__(self) -> None:
         self.session = Session(self.classifier, self.source.sensor, raw=self.raw, objects=self.objects)
         self.session.settings(self.threshold, self.noise_hz)
         self.stepper = Stepper(self.classifier, self.session.track)
-        if other := differs(self.classifier.card.training.get("camera", {}), self.source.settings):
-            print(other, file=sys.stderr)
         self.surface = Surface.blank(self.session.sensor)
 
     def process(self, chunk: Chunk) -> list[Prediction]:
@@ -201,9 +268,6 @@ class Demo:
             if self.report is not None:
                 self.report.report_step(self.classifier.name, self.answer)
             self._count(self.answer.prediction)
-        now = time.perf_counter()
-        self.recent = [(at, n) for at, n in self.recent if now - at < 1]
-        self.recent += [(now, p.n_events) for p in predictions]
         return predictions
 
     def _count(self, prediction: Prediction) -> None:
@@ -213,47 +277,17 @@ class Demo:
             if self.report is not None:
                 self.report.post_record(self.classifier.name, record)
 
-    def perform(self, action: str) -> None:
-        """Carry out an action of the window, except quitting."""
-        if action == "pause":
-            self.paused = not self.paused
-        elif action == "reset":
-            self.session.reset()
-        elif action in ("less events", "more events"):
-            change = 0.02 if action == "less events" else -0.02
-            self.threshold = round(min(max(self.threshold + change, THRESHOLD[0]), THRESHOLD[1]), 2)
-            self.session.settings(self.threshold, None)
-
     def picture(self) -> np.ndarray:
         """Draw the window's present content, RGB uint8 [H, W, 3]."""
-        return draw(
-            self.surface,
-            self.answer.prediction if self.answer else None,
-            self.classifier.labels,
-            steady=self.answer.steady if self.answer else "",
-            camera=self.camera,
-            meters=self.meters(),
-            window=self.session.window,
-            objects=(self.answer.prediction.objects if self.answer else None) or (),
-            keys=("PAUSED    " if self.paused else "") + HINTS,
-        )
-
-    def meters(self) -> list[tuple[str, str]]:
-        """Return the name and value of each meter."""
+        views = [paint(self.surface)] if self.camera is None else [self.camera, paint(self.surface)]
+        objects = (self.answer and self.answer.prediction.objects) or ()
+        for one in objects:
+            views[0] = framed(views[0], one.box, f"{one.label} {one.confidence:.0%}")
         if self.answer is None:
-            return []
-        p, pipeline = self.answer.prediction, self.session.pipeline
-        events = f"{sum(n for _, n in self.recent):,} /s"
-        if pipeline is not None and not pipeline.filter.plain and pipeline.filter.n_events:
-            events += f", {pipeline.filter.n_kept / pipeline.filter.n_events:.0%} kept"  # passed the noise filter
-        share = p.synops / max(self.classifier.ann_macs, 1)
-        return [
-            ("Events", events),
-            ("Spikes", "none: an ANN" if self.classifier.origin == "ann" else f"{p.spikes:,} a step"),
-            ("Synaptic operations", f"{p.synops / 1e6:.2f} M, {share:.0%} of ANN"),
-            ("Step time", f"{p.latency_ms:.1f} ms"),
-            ("Threshold", f"{self.threshold:.2f}"),
-        ]
+            return draw(views, "", "")
+        several = " ".join(one.label for one in objects) if len(objects) > 1 else ""
+        below = line_of(self.answer.prediction).partition(" s ")[2].strip()
+        return draw(views, several or self.answer.steady or self.answer.prediction.label, below)
 
 
 def line_of(prediction: Prediction) -> str:
@@ -281,16 +315,10 @@ def run_in_window(demo: Demo, window: Window, seconds: float) -> None:
     """Run with a window, in real time: when late, pictures are skipped but never predictions."""
     begin = time.perf_counter()
     for chunk in demo.source.chunks:
-        while True:
-            for action in window.actions():
-                if action == "quit":
-                    return
-                demo.perform(action)
-            if not demo.paused:
-                break
-            window.show(demo.picture())
-            time.sleep(PICTURE_S)
-            begin += PICTURE_S
+        for action in window.actions():
+            if action == "quit":
+                return
+            demo.session.reset()
         if chunk.t_us > seconds * 1e6:
             return
         demo.process(chunk)

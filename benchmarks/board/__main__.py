@@ -8,7 +8,7 @@ their windows.
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,19 +19,19 @@ import torch
 from benchmarks import two_days
 from benchmarks.board import recordings
 from benchmarks.board.figures import METERED, Answers, Joules, dense_work, p95_ms, work
+from benchmarks.board.windows import Windows, count_read, read_windows
 from benchmarks.common.drawn import MOTIONS, SENSOR, motion_recording
 from benchmarks.common.energy import PICOJOULES
 from benchmarks.compare.comparison import costs
+from benchmarks.compare.stdp import StdpConfig, StdpLayer, rates_of
+from benchmarks.corpora.others import Digits
 from benchmarks.corruptions import corrupted, rows, summary
 from benchmarks.real_input.near import HELD_OUT
 from spikesight.encoders.recordings.files import digest, write_recording
 from spikesight.models.classifier import Classifier
-from spikesight.models.networks.stdp import StdpConfig, StdpLayer, rates_of
 from spikesight.models.shipped import find
-from spikesight.training.data.corpora.others import Digits
 from spikesight.training.data.images import Pictures, load_images
-from spikesight.training.data.load import count_read
-from spikesight.training.run.assessment import assess, auroc, truth_of
+from spikesight.training.run.assessment import assess, auroc
 from spikesight.training.run.baselines import predictions
 from spikesight.training.run.conformal import evenly, held_out
 from spikesight.training.run.readings import Readings, Source, packets_of, read_recordings, read_set
@@ -44,28 +44,28 @@ NEAR = 8  # near-digit drawings of each kind; no model was trained with these ki
 FIRST_SEED = 40_000_000  # of drawn motions: seeds from here on were never used before
 
 
-def row(readings: Readings, chosen: np.ndarray, split: str) -> dict[str, Any]:
+def row(windows: Windows, chosen: np.ndarray, split: str) -> dict[str, Any]:
     """Return the figures of the answers `chosen` to windows; a recording whose windows hold hardly any events counts as
     wrong.
     """
-    found, right = Answers(split), chosen == truth_of(readings)
-    silent = np.setdiff1d(np.arange(len(readings.sources)), readings.recording)
-    found.add(np.append(readings.recording, silent), np.append(right, np.zeros(len(silent), bool)))
+    found, right = Answers(split), chosen == windows.truth
+    silent = np.setdiff1d(np.arange(windows.recordings), windows.recording)
+    found.add(np.append(windows.recording, silent), np.append(right, np.zeros(len(silent), bool)))
     return found.figures()
 
 
-def shown(readings: Readings, split: str) -> dict[str, Any]:
+def shown(readings: Readings, windows: Windows, split: str) -> dict[str, Any]:
     """Return the figures of a model's best guesses at windows' ends, which methods that refuse none are compared with,
     and the shares of recordings that are `right` as shown and `guessed` right.
     """
     columns = assess(readings)
     shares = {"right": columns["right"]["accuracy"], "guessed": columns["best_guess"]["accuracy"]}
-    return {**row(readings, readings.probabilities.argmax(1), split), **shares}
+    return {**row(windows, windows.chosen, split), **shares}
 
 
-def beside(learnt: Readings, asked: Readings, split: str) -> Rows:
+def beside(learnt: Windows, asked: Windows, split: str) -> Rows:
     """Yield rows of the kernel machines, trained and tested on the same windows as the network."""
-    for name, chosen in predictions(learnt.counts, truth_of(learnt), asked.counts).items():
+    for name, chosen in predictions(learnt.counts, learnt.truth, asked.counts).items():
         yield MACHINES[name], row(asked, chosen, split)
 
 
@@ -75,10 +75,10 @@ def split_of(*readings: Readings) -> str:
     return digest("".join(names).encode())
 
 
-def costs_of(classifier: Classifier, asked: Readings) -> dict[str, Any]:
+def costs_of(classifier: Classifier, asked: Sequence[Source]) -> dict[str, Any]:
     """Measure operations, bytes of weights and the time of a step of one stream, on recordings of all classes."""
     contract, inputs = classifier.contract, []
-    for source in evenly(asked.sources, METERED):  # which are in the order of their classes
+    for source in evenly(asked, METERED):  # which are in the order of their classes
         sensor, packets = packets_of(source.item)
         inputs.append([one.x for one in classifier.packet_inputs(packets, sensor)][: contract.steps])
     steps = min(map(len, inputs))
@@ -115,16 +115,16 @@ def nmnist(args: argparse.Namespace) -> Rows:
     lists = [recordings.listed(part) for part in ("Train", "Test")]
     learnt, asked = ([Source(i, recordings.LABELS[i.label]) for i in recordings.items(args.root, one)] for one in lists)
     meter, split = Joules(), recordings.hash_of(lists[1])
-    found = read_recordings(classifier, asked)
-    measured = {**meter.microjoules(len(found.truth)), **decisions(classifier, found), **costs_of(classifier, found)}
+    found, windows = read_recordings(classifier, asked), read_windows(classifier, asked)
+    measured = {**meter.microjoules(len(found.truth)), **decisions(classifier, found), **costs_of(classifier, asked)}
     if args.bin_ms is None:
         measured |= out_of_distribution(classifier, found, args.root)
-        yield from beside(read_recordings(classifier, learnt), found, split)
+        yield from beside(read_windows(classifier, learnt), windows, split)
     if args.corrupt:
         loss = summary(list(corrupted(classifier, asked, rows("nmnist", str(args.root), asked))))["mean_loss"]
         measured["corruption_loss"] = loss
     name = "nmnist" if args.bin_ms is None else f"nmnist at {args.bin_ms:g} ms"
-    yield name, {**shown(found, split), **measured}
+    yield name, {**shown(found, windows, split), **measured}
 
 
 def parts(args: argparse.Namespace) -> Rows:
@@ -144,11 +144,11 @@ def parts(args: argparse.Namespace) -> Rows:
                 teach(Path(folder) / "data", Path(folder) / "head", features="motions", seed=one.seed, window_ms=310)
                 classifier = Classifier.load(Path(folder) / "head")
                 sources = [Source(item, str(item.label)) for item in one.asked]
-                found = read_recordings(classifier, sources)
+                found = read_windows(classifier, sources)
             right = np.zeros(len(one.asked), bool)  # a recording is one window; one without events counts as wrong
-            right[found.recording] = found.probabilities.argmax(1) == truth_of(found)
+            right[found.recording] = found.chosen == found.truth
             answers.add(one.rows, right)
-            cost = costs_of(classifier, found)
+            cost = costs_of(classifier, sources)
             continue
         learnt, asked = (recordings.frames(part, args.cache) for part in (one.learnt, one.asked))
         chosen, cost = METHODS[args.what](learnt, asked, one.seed)
@@ -161,10 +161,10 @@ def taught(learn: Path, ask: Path, features: str, **how: Any) -> Rows:
     with TemporaryDirectory() as to:
         teach(learn, Path(to) / "head", features=features, **how)
         classifier = Classifier.load(Path(to) / "head")
-        asked, learnt = read_set(classifier, str(ask)), read_set(classifier, str(learn), part="train")
-        split = split_of(learnt, asked)
-        yield from beside(learnt, asked, split)
-        yield "head", {**shown(asked, split), **costs_of(classifier, asked)}
+        asked, learnt = read_set(classifier, str(ask)), read_set(classifier, str(learn))
+        split, windows = split_of(learnt, asked), read_windows(classifier, asked.sources)
+        yield from beside(read_windows(classifier, learnt.sources), windows, split)
+        yield "head", {**shown(asked, windows, split), **costs_of(classifier, asked.sources)}
 
 
 def motions(args: argparse.Namespace) -> Rows:
@@ -178,18 +178,19 @@ def motions(args: argparse.Namespace) -> Rows:
                     write_recording(Path(folder) / part / motion / f"{n:03}.npz", events, SENSOR)
         learn, ask = Path(folder) / "learnt", Path(folder) / "asked"
         classifier = Classifier.load(find("motions"))
-        asked, learnt = read_set(classifier, str(ask)), read_set(classifier, str(learn), part="train")
-        split = split_of(learnt, asked)
-        measured = {**decisions(classifier, asked), **costs_of(classifier, asked)}
-        yield "motions", {**shown(asked, split), **measured}
-        yield from beside(learnt, asked, split)
+        asked, learnt = read_set(classifier, str(ask)), read_set(classifier, str(learn))
+        split, windows = split_of(learnt, asked), read_windows(classifier, asked.sources)
+        measured = {**decisions(classifier, asked), **costs_of(classifier, asked.sources)}
+        yield "motions", {**shown(asked, windows, split), **measured}
+        yield from beside(read_windows(classifier, learnt.sources), windows, split)
         yield from ((name, found) for name, found in taught(learn, ask, "nmnist") if name == "head")
 
 
 def another_camera(args: argparse.Namespace) -> Rows:
     """Twenty real recordings of another camera (MNIST-DVS, a DVS128): measured only, never chosen on."""
-    found = read_set(Classifier.load(find("nmnist")), str(args.root / "mnist_dvs"), layout="classes")
-    yield "nmnist", shown(found, split_of(found))
+    classifier = Classifier.load(find("nmnist"))
+    found = read_set(classifier, str(args.root / "mnist_dvs"), layout="classes")
+    yield "nmnist", shown(found, read_windows(classifier, found.sources), split_of(found))
 
 
 def signs(args: argparse.Namespace) -> Rows:
@@ -249,7 +250,11 @@ def mnist(args: argparse.Namespace) -> Rows:
             cost = work(classifier.network, x_seq)
         state = classifier.initial_state()
         cost["p95_step_ms"] = p95_ms(lambda: classifier.step(x_seq[0, :1], state))
-        yield args.what, {**shown(found, split), **cost, **meter.microjoules(len(numbers))}
+        guessed = np.array([answer.index for answer in found.answers])
+        windows = Windows(
+            found.truth, guessed, np.zeros((len(guessed), 0), np.float32), np.arange(len(guessed)), len(guessed)
+        )
+        yield args.what, {**shown(found, windows, split), **cost, **meter.microjoules(len(numbers))}
 
 
 def int8(images: Pictures) -> Iterator[tuple[str, np.ndarray, dict[str, Any]]]:

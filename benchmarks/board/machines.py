@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from benchmarks.board.figures import work
 from benchmarks.board.recordings import CONTRACT, LABELS
+from benchmarks.compare.ann import train_alone
 from spikesight.models.contract import Contract
 from spikesight.models.networks.resnet import NETWORKS, SpikingResNet
 from spikesight.models.neurons.config import PRESETS
@@ -65,7 +66,7 @@ def ours(neuron: str, learnt: Frames, asked: Frames, seed: int, *, one_frame: bo
         config=config,
     )  # fmt: skip
     run = Run(data, Path(), network=network(neuron))
-    list(run.train_alone())
+    list(train_alone(run))
     return answered(run.network, asked)
 
 

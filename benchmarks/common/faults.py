@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.common.noise import with_more, with_noise
 from spikesight.encoders import kernels
 from spikesight.encoders.binning import NOWHERE
-from spikesight.encoders.emulator.noise import with_more, with_noise
 from spikesight.encoders.events import EVENTS, Events, SensorSize
 
 Random = np.random.Generator

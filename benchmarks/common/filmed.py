@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.common.drawn import HEADINGS, SENSOR, Pose, eased, number_of
+from benchmarks.corpora.others import dead_leaves
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel
 from spikesight.encoders.events import Events, SensorSize, empty_events
 from spikesight.encoders.preprocess.pool import Pool
-from spikesight.training.data.corpora.others import dead_leaves
 
 Plane = NDArray[np.float32]  # [H, W]
 FINE = (1, 2, 4)  # camera pixels along the side of one pixel of the recording

@@ -1,6 +1,6 @@
 """The ANN of a comparison: trained by the loop of `train-dvs` with one step, SGD and no model selection."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -53,6 +53,14 @@ def fit_ann(
         train=frames, val=frames, test=frames, labels=(), contract=contract, split={}, recorded=len(frames),
         config=config,
     )  # fmt: skip
-    for epoch, loss in enumerate(Run(data, Path(), network=Stepwise(network)).train_alone(), 1):
+    for epoch, loss in enumerate(train_alone(Run(data, Path(), network=Stepwise(network))), 1):
         report(f"epoch {epoch}/{config.epochs}: loss {loss:.4f}")
     return network.eval()
+
+
+def train_alone(run: Run) -> Iterator[float]:
+    """Train all remaining epochs without validation and without writing; yield the mean loss of each."""
+    while run.progress.epoch < run.config.epochs:
+        run.train_epoch(keep=False)
+        yield run.progress.loss_sum / run.progress.seen
+        run.progress.next_epoch()

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from benchmarks.common.metering import Report, measure
 from benchmarks.compare.ann import Stepwise, ann_settings, fit_ann
+from benchmarks.compare.stdp import StdpConfig, StdpLayer, rates_of
 from spikesight.encoders.image import IMAGE_ENCODERS
 from spikesight.models.checkpoint import load
 from spikesight.models.conversion.ann_to_snn import convert
@@ -34,13 +35,11 @@ from spikesight.models.networks.ann import ANNS, build_for, read_state
 from spikesight.models.networks.converted.network import ConvertedNetwork
 from spikesight.models.networks.metering import dense_macs
 from spikesight.models.networks.resnet import NETWORKS
-from spikesight.models.networks.stdp import StdpConfig, StdpLayer, rates_of
 from spikesight.models.neurons.surrogate import SURROGATES
 from spikesight.training.config import TrainConfig
 from spikesight.training.conversion import hits, prepare
 from spikesight.training.data import load_data
 from spikesight.training.data.images import Images, Pictures, load_images
-from spikesight.training.data.load import count_named_read
 from spikesight.training.run.loop import Run
 from spikesight.training.run.report import write_whole
 from spikesight.training.step.batches import evaluation_input
@@ -327,7 +326,6 @@ class Comparison:
     def run(self) -> Results:
         """Run all jobs and write results.json."""
         c = self.config
-        count_named_read(Path(c.root), c.data, "compare")
         ann, top = self.ann()
         results = Results(config=c, data=self.data.name, ann=top)
         if c.held:

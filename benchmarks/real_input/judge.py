@@ -8,8 +8,8 @@ from typing import Literal
 import cv2
 import numpy as np
 
+from benchmarks.common.noise import with_noise
 from benchmarks.real_input.scenes import HEIGHT, WIDTH, Clip
-from spikesight.encoders.emulator.noise import with_noise
 from spikesight.encoders.emulator.pixels import Emulator
 from spikesight.encoders.events import Events, SensorSize
 from spikesight.models.classifier import Classifier, Stepper

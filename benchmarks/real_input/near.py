@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.corpora.others import KINDS, SIDE, Digits, Random, fitted, side_by_side, stroked
+from benchmarks.corpora.printed import glyph
 from spikesight.encoders.preprocess.fit import centred
-from spikesight.training.data.corpora.others import KINDS, SIDE, Digits, Random, fitted, side_by_side, stroked
-from spikesight.training.data.corpora.printed import glyph
 
 GREEK_CYRILLIC = "ΓΔΘΛΞΠΣΨΩαβγδεζηκλμνξπφψωДЖЙЛУФЦШЩЪЫЭЮЯ"
 PICTOGRAMS = "←↑→↓↔↕⇐⇒★☆♠♣♥♦✓✗☎✂♪♫☺☼"

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from benchmarks.common import report
 from benchmarks.common.drawn import MOTIONS, motion_recording
+from benchmarks.corpora.others import Digits
 from benchmarks.real_input.near import near, print_digits
 from spikesight.encoders.emulator.pixels import Emulator
 from spikesight.encoders.emulator.saccades import saccade_events
@@ -23,7 +24,6 @@ from spikesight.models.novelty import KEPT
 from spikesight.models.steps import Input, Prediction
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import read_item
-from spikesight.training.data.corpora.others import Digits
 from spikesight.training.data.images import DEBIAN_FASHION, read_idx
 from spikesight.training.data.tonic_sets import list_named
 from spikesight.training.run.novelty import calibration_error

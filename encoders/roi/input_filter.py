@@ -1,19 +1,10 @@
-"""The stage before the binning of a live stream or a recording: noise filtering, and the user's window."""
+"""The stage before the binning of a live stream or a recording: noise filtering, and sums of fine pixels."""
 
 from spikesight.encoders.dvs import Bin, StreamBinner
 from spikesight.encoders.events import Events, Order, SensorSize, on_sensor
 from spikesight.encoders.preprocess.filters import DRAWING_HZ, FROM_HZ, BackgroundActivity, HotPixels, NoiseGate
 from spikesight.encoders.preprocess.pool import Pool, pools
-from spikesight.encoders.roi.window import Window, through
-
-LEAST_SIDE = 64  # pixels: a sensor with a shorter side shows nothing but the drawing, as that of N-MNIST
-LONGEST = 4.0  # longer by shorter side: a view that is longer has no level in which things would fit
-
-
-def shows_more(sensor: SensorSize) -> bool:
-    """Return whether a sensor is large enough to show more than a drawing that fills it."""
-    short, long = sorted((sensor.width, sensor.height))
-    return short >= LEAST_SIDE and long <= LONGEST * short
+from spikesight.encoders.pyramid import shows_more
 
 
 class InputFilter:
@@ -23,7 +14,7 @@ class InputFilter:
     filter, 0 for none. `finds`: the network looks all over the `view` of a sensor that shows more than one thing
     (`shows_more`), where pixels that fire far too often in the first second are silenced (`HotPixels`). Elsewhere the
     filter acts where there is noise (`NoiseGate`), if the network reads drawings (`drawn`) from a lower rate on
-    (DRAWING_HZ). `fixed`: a window of the user's. Without any of them, a sensor with much finer pixels is summed to
+    (DRAWING_HZ). Without a view, a sensor with much finer pixels is summed to
     `small` (`Pool`); noise cancels in the sums, so there is no filter. `n_events`, `n_outside` and `n_kept` count
     events on the sensor, events off it (dropped), and events that passed the filters.
     """
@@ -34,32 +25,26 @@ class InputFilter:
         small: SensorSize,
         filter_us: int = 0,
         drawn: bool = False,
-        fixed: Window | None = None,
         finds: bool = False,
     ) -> None:
-        self.sensor, self.window = sensor, fixed
+        self.sensor = sensor
         self.n_events = self.n_kept = self.n_outside = 0
         self._counted = 0, 0  # n_events and n_kept at the last `news`
-        self.order = Order()  # orders events that are filtered without a window
-        self.view = fixed is None and finds and shows_more(sensor)
+        self.order = Order()  # orders events that are filtered outside a view
+        self.view = finds and shows_more(sensor)
         self.pool = self._hot = self._filter = None
-        if not self.windowed and pools(sensor, small):
+        if not self.view and pools(sensor, small):
             self.pool = Pool(sensor, small)
-        if filter_us and self.windowed:
+        if filter_us and self.view:
             self._hot, self._filter = HotPixels(sensor), BackgroundActivity(sensor, filter_us)
         elif filter_us and not self.pool:
             self._filter = NoiseGate(sensor, filter_us, DRAWING_HZ if drawn else FROM_HZ)
-        self.size = small if fixed is not None or self.pool else sensor
-
-    @property
-    def windowed(self) -> bool:
-        """Whether the sensor shows more than what the network reads."""
-        return self.view or self.window is not None
+        self.size = small if self.pool else sensor
 
     @property
     def plain(self) -> bool:
         """Whether all events pass unchanged."""
-        return not (self.windowed or self._filter or self.pool)
+        return not (self.view or self._filter or self.pool)
 
     def news(self) -> tuple[int, int]:
         """Return the numbers of events kept and of events filtered out since the last call."""
@@ -76,20 +61,18 @@ class InputFilter:
         events = self._hot(events) if self._hot else events
         events = self._filter(events) if self._filter else events
         self.n_kept += len(events)
-        if self.window is not None:
-            return through(events, self.window, self.size)
         return events if self.pool is None else self.pool(events)
 
 
 def bins_of(events: Events, input_filter: InputFilter, binner: StreamBinner) -> list[Bin]:
     """Filter a packet, add it to the binner, and return the bins that it closes.
 
-    In a view or a window, every event advances time, kept or not. Elsewhere,
+    In a view every event advances time, kept or not. Elsewhere,
     events are put in order before the filter; only a kept event opens the first bin, and any event closes bins.
     """
     if input_filter.plain:
         return binner.push(input_filter(events))
-    if input_filter.windowed:
+    if input_filter.view:
         return binner.push(events, input_filter)
     bins = list[Bin]()
     for ordered, anew in input_filter.order(events):

@@ -52,9 +52,7 @@ class Address:
 
 
 class Driver(Protocol):
-    """An open device. `size` is known from then on; `read` waits at most `timeout_s` and returns None if nothing came.
-    It may have an attribute `settings`, of its camera (encoders/sources/settings.py).
-    """
+    """An open device. `size` is known from then on; `read` waits at most `timeout_s`, and returns None for nothing."""
 
     size: SensorSize
 

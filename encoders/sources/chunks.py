@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -13,7 +13,6 @@ from spikesight.encoders.recordings.files import read_recording
 from spikesight.encoders.recordings.format import RecordingError, topic_of
 from spikesight.encoders.sources import samples
 from spikesight.encoders.sources.address import SourceError
-from spikesight.encoders.sources.settings import Settings, settings_of
 from spikesight.encoders.sources.source import Source as Camera
 from spikesight.encoders.sources.source import kinds
 from spikesight.encoders.sources.source import open_source as open_camera
@@ -44,7 +43,6 @@ class Source:
     live: bool
     sensor: SensorSize | None = None  # None for a source of frames
     close: Callable[[], object] = lambda: None
-    settings: Settings = field(default_factory=dict)  # of the camera
 
 
 def open_source(text: str, *, loop: bool = False) -> Source:
@@ -63,8 +61,7 @@ def open_source(text: str, *, loop: bool = False) -> Source:
         return Source(text, _looped(events) if loop else _packets(events), live=False, sensor=sensor)
     if text.partition(":")[0].partition("?")[0] in kinds():
         camera = open_camera(text)
-        known = getattr(camera, "settings", {})
-        return Source(text, _live(camera), live=True, sensor=camera.size, close=camera.close, settings=known)
+        return Source(text, _live(camera), live=True, sensor=camera.size, close=camera.close)
     raise SourceError(
         f"no source {text!r}: give a webcam's number, a video, a recording, a live source such as udp://host:port, "
         f"or one of {', '.join(samples.names())}"
@@ -78,8 +75,7 @@ def _file(path: Path) -> Source:
         recording = read_recording(path)
     except RecordingError as error:
         raise SourceError(f"{error} (videos: {', '.join(sorted(VIDEO_SUFFIXES))})") from None
-    known = settings_of(path)
-    return Source(path.name, _packets(recording.events), live=False, sensor=recording.size, settings=known)
+    return Source(path.name, _packets(recording.events), live=False, sensor=recording.size)
 
 
 def of_events(events: np.ndarray, sensor: SensorSize) -> Source:
@@ -92,29 +88,24 @@ def _looped(events: np.ndarray) -> Iterator[Chunk]:
     start_us = 0
     while True:
         end_us = 0
-        for chunk in _packets(events):
+        for chunk in _packets(events, REST_PERIODS):
             assert chunk.packet is not None
-            packet = chunk.packet.copy()
+            packet, end_us = chunk.packet.copy(), chunk.t_us
             packet["t"] += start_us
-            end_us = chunk.t_us
             yield Chunk(start_us + end_us, packet=packet)
-        for _ in range(REST_PERIODS):
-            end_us += PERIOD_US
-            yield Chunk(start_us + end_us, packet=empty_events())
         start_us += end_us
 
 
-def _packets(events: np.ndarray) -> Iterator[Chunk]:
-    """Cut events into packets of PERIOD_US, the last one up to the end; times start near 0."""
+def _packets(events: np.ndarray, rest: int = 0) -> Iterator[Chunk]:
+    """Cut events into packets of PERIOD_US, the last one up to the end, and `rest` empty ones; times start near 0."""
     if not len(events):
         return
     shifted = events.copy()
     shifted["t"] -= events["t"][0]
-    ends = range(PERIOD_US, int(shifted["t"][-1]) + PERIOD_US + 1, PERIOD_US)
     begin = 0
-    for end_us in ends:
-        end = int(np.searchsorted(shifted["t"], end_us))
-        yield Chunk(end_us, packet=shifted[begin:end])
+    for number in range(1, int(shifted["t"][-1]) // PERIOD_US + 2 + rest):
+        end = int(np.searchsorted(shifted["t"], number * PERIOD_US))
+        yield Chunk(number * PERIOD_US, packet=shifted[begin:end])
         begin = end
 
 

@@ -4,6 +4,7 @@ No event camera was available when these were written: they are tested against s
 """
 
 import dataclasses
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -14,13 +15,12 @@ import numpy as np
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel
 from spikesight.encoders.events import Events, SensorSize, make_events
 from spikesight.encoders.sources.address import Address, SourceError, SourceLost, library_of
-from spikesight.encoders.sources.settings import biases_in
 
 NO_CAMERA = (
     "No event camera found. Plugged in? On Linux install the udev rules (neuromorphic-drivers brings an installer: "
     "neuromorphic-drivers-install-udev-rules), then plug the camera in again"
 )
-RATE_PERIOD_US = 1000  # period over which a chip counts events for its rate limit
+BIAS = re.compile(r"\s*(-?\d{1,9})\s*%\s*(?:bias_)?(\w+)\s*")  # a line of a bias file: value, then name
 READ_S = 0.1
 VIDEO_DEVICES = "/sys/class/video4linux"  # where Linux lists webcams
 
@@ -60,12 +60,12 @@ def prophesees(library: Any) -> dict[str, Any]:
 class PropheseeDriver:
     """A camera with a sensor of Prophesee's, through neuromorphic-drivers.
 
-    Options: biases=FILE, in the format of Metavision Studio; rate=EVENTS_PER_SECOND, a limit on the chip.
+    Option: biases=FILE, in the format of Metavision Studio.
     """
 
     def __init__(self, address: Address, library: Any = None) -> None:
         library = library or library_of("neuromorphic_drivers", "a Prophesee camera", "cameras")
-        _refuse(address, "biases", "rate")
+        _refuse(address, "biases")
         try:
             kinds = prophesees(library)
         except Exception as error:  # a machine without USB: "Other error"
@@ -78,7 +78,6 @@ class PropheseeDriver:
         except Exception as error:  # the library raises plain ones
             raise SourceLost(f"camera {serial} does not open; is another program using it? ({error})") from error
         self.size = SensorSize(int(found.width), int(found.height))
-        self.settings = {"camera": kinds[serial].value, "serial": serial, "biases": biases_of(configuration)}
 
     def read(self, timeout_s: float) -> Events | None:  # noqa: ARG002  (the wait is set when it is opened)
         try:
@@ -92,6 +91,18 @@ class PropheseeDriver:
         self._camera.__exit__(None, None, None)
 
 
+def biases_in(path: Path) -> dict[str, int]:
+    """Return the biases of a file in the format of Metavision Studio, by name. Raises SourceError."""
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, ValueError):
+        raise SourceError(f"the biases' file {path} cannot be read") from None
+    matches = [BIAS.fullmatch(line) for line in lines if line.strip()]
+    if not all(matches):
+        raise SourceError(f"{path} is no file of biases: its lines are VALUE % bias_NAME")
+    return {match[2]: int(match[1]) for match in matches if match}
+
+
 def biases_of(configuration: Any) -> dict[str, int]:
     """Return all biases that a configuration sets, by name."""
     biases = getattr(configuration, "biases", None)
@@ -99,18 +110,13 @@ def biases_of(configuration: Any) -> dict[str, int]:
 
 
 def configured(module: Any, address: Address) -> Any:
-    """Return a configuration of the camera's module with the biases and rate of the address. Raises SourceError."""
+    """Return a configuration of the camera's module with the biases of the address. Raises SourceError."""
     configuration = module.Configuration()
     has = biases_of(configuration)
     for name, value in (biases_in(Path(address.options["biases"])) if "biases" in address.options else {}).items():
         if name not in has:
             raise SourceError(f"this camera has no bias '{name}': it has {', '.join(has) or 'none that can be set'}")
         setattr(configuration.biases, name, type(getattr(configuration.biases, name))(value))  # some are booleans
-    if "rate" in address.options:
-        if not hasattr(module, "RateLimiter"):
-            raise SourceError(f"this camera has no limit of its rate: take rate out of '{address.text}'")
-        most = round(address.number("rate", 0, 1000) * RATE_PERIOD_US / 1e6)
-        configuration.rate_limiter = module.RateLimiter(RATE_PERIOD_US, most)
     return configuration
 
 
@@ -118,23 +124,18 @@ def configured(module: Any, address: Address) -> Any:
 
 
 class InivationDriver:
-    """A camera of iniVation's, through dv-processing. Option: roi=LEFT,TOP,WIDTH,HEIGHT on the chip."""
+    """A camera of iniVation's, through dv-processing."""
 
     def __init__(self, address: Address, library: Any = None) -> None:
         library = library or library_of("dv_processing", "an iniVation camera", "cameras")
-        _refuse(address, "roi")
+        _refuse(address)
         name = chosen(address, list(map(str, library.io.camera.discover())))
         try:
             self._camera: Any = library.io.camera.open(name)
             width, height = self._camera.getEventResolution()
         except (RuntimeError, IndexError, TypeError) as error:  # with C++ messages of many lines
             raise SourceLost(f"the camera '{name}' does not open; is another program using it?") from error
-        self.size, self.settings = SensorSize(int(width), int(height)), {"camera": name}
-        if "roi" in address.options:
-            try:
-                self._camera.setCropArea(region(address))
-            except RuntimeError:
-                raise SourceError(f"roi in '{address.text}' does not lie on the sensor, {self.size}") from None
+        self.size = SensorSize(int(width), int(height))
 
     def read(self, timeout_s: float) -> Events | None:
         end = time.monotonic() + timeout_s
@@ -152,16 +153,6 @@ class InivationDriver:
 
     def close(self) -> None:
         self._camera = None  # released with its last reference
-
-
-def region(address: Address) -> tuple[int, int, int, int]:
-    """Parse the option roi: left, top, width and height in pixels. Raises SourceError."""
-    parts = address.options["roi"].split(",")
-    numbers = [int(part) for part in parts if part.isascii() and part.isdecimal() and len(part) < 6]
-    if len(parts) != 4 or len(numbers) != 4 or 0 in numbers[2:]:
-        raise SourceError(f"roi in '{address.text}' is LEFT,TOP,WIDTH,HEIGHT in pixels")
-    left, top, width, height = numbers
-    return left, top, width, height
 
 
 class WebcamDriver:

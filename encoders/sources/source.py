@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from typing import Any, Self
+from typing import Self
 from urllib.parse import parse_qsl, urlsplit
 
 from spikesight.encoders.events import Counters, Events, Sanitiser, SensorSize, empty_events, joined
@@ -100,13 +100,6 @@ class Source:
         """Whether packets are still to come, or left to read."""
         with self._ready:
             return bool(self._queue) or not self._ended
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The camera's settings, as far as the driver knows them, and the source's options."""
-        options = {name: value for name, value in self.address.options.items() if not name.startswith("bias")}
-        known = {"source": self.address.kind, "sensor": str(self.size), **getattr(self._driver, "settings", {})}
-        return known | ({"options": options} if options else {})
 
     @property
     def counters(self) -> Counters:

@@ -8,7 +8,6 @@ run the same steps, so splitting a recording into different packets gives the sa
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from copy import deepcopy
 from dataclasses import replace
 from functools import cached_property
 from itertools import chain, islice
@@ -22,23 +21,23 @@ from torch import Tensor, nn
 from spikesight.encoders.emulator.saccades import saccade_events
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.image import IMAGE_ENCODERS
-from spikesight.encoders.preprocess.fit import fit_digit, fit_plain
+from spikesight.encoders.preprocess.fit import fit_digit, fit_plain, to_grey
 from spikesight.encoders.sample import Sample
 from spikesight.models.checkpoint import load
-from spikesight.models.classifier.inputs import InputPipeline, sensor_of
-from spikesight.models.classifier.objects import Objects, merged_outcome, outcomes
+from spikesight.models.classifier.inputs import InputPipeline, finds_in, sensor_of, still_inputs
+from spikesight.models.classifier.objects import Objects, outcomes
 from spikesight.models.classifier.runner import Runner
 from spikesight.models.classifier.verdict import Verdict
 from spikesight.models.contract import Card, CheckpointError
 from spikesight.models.engine.engine import Engine
 from spikesight.models.networks.metering import dense_macs
 from spikesight.models.networks.origin import Origin, origin_of
-from spikesight.models.networks.places import CELL, REACH
+from spikesight.models.networks.places import CELL, REACH, for_views
 from spikesight.models.neurons.layers import neuron_names
 from spikesight.models.neurons.probe import EVERY_US, Inside, Map, Probe, brightness
-from spikesight.models.neurons.state import State, split_state, stack_states
+from spikesight.models.neurons.state import State
 from spikesight.models.novelty.conformal import ERROR_RATE, Trials
-from spikesight.models.shipped import find, name_of, shipped
+from spikesight.models.shipped import name_of
 from spikesight.models.steps import Answer, ConformalRule, Input, Prediction, Step, Track
 
 MOST_VIEWS = 8  # sizes of views for which what runs the network is kept
@@ -46,13 +45,10 @@ MOST_VIEWS = 8  # sizes of views for which what runs the network is kept
 
 class Classifier:
     """A network ready to predict. It holds no state of any stream, so several threads may use it at once: with the
-    engine in parallel, in PyTorch one after another. A copy is the classifier itself. A classifier loaded from a folder
-    can be pickled: the pickle holds the folder's path, or a shipped model's name, and the bin length.
+    engine in parallel, in PyTorch one after another.
 
     `engine` and `ann_macs` (dense multiply-adds a step) are computed unless given.
     """
-
-    folder: Path | None = None  # of the checkpoint; None if the network was not loaded from one
 
     def __init__(
         self, network: nn.Module, card: Card, name: str = "model", engine: Engine | None = None, ann_macs: int = 0
@@ -74,7 +70,7 @@ class Classifier:
     def _seeing(self) -> nn.Module:
         """The network with its weights for views."""
         assert self.card.view is not None
-        network = deepcopy(self.network)
+        network = for_views(self.network)
         network.load_state_dict(self.card.view)
         return network
 
@@ -114,21 +110,7 @@ class Classifier:
             raise ValueError("take another bin from the model at its own")
         span = card.contract.span
         network, engine = self._own.at(span)
-        twin = Classifier(network, card, self.name, engine, self.ann_macs)
-        twin.folder = self.folder
-        return twin
-
-    def __deepcopy__(self, _: object = None) -> "Classifier":
-        return self
-
-    __copy__ = __deepcopy__
-
-    def __reduce__(self) -> tuple[object, ...]:
-        if self.folder is None:
-            raise TypeError(f"{self.name} was not loaded from a folder: save it, load it from there, and pickle that")
-        own = (path for name, path in shipped().items() if name == self.name and path.resolve() == self.folder)
-        bin_ms = self.contract.bin_us / 1000 if self.contract.kind == "events" else None
-        return _loaded, (self.name if any(own) else str(self.folder), bin_ms)
+        return Classifier(network, card, self.name, engine, self.ann_macs)
 
     @property
     def slow(self) -> bool:
@@ -139,9 +121,7 @@ class Classifier:
     def load(cls, folder: Path | str) -> "Classifier":
         """Load a checkpoint folder; the model is named after the folder (`name_of`). Raises CheckpointError."""
         network, card = load(folder)
-        found = cls(network, card, name_of(Path(folder)))
-        found.folder = Path(folder).resolve()
-        return found
+        return cls(network, card, name_of(Path(folder)))
 
     def initial_state(self, n: int = 1, shape: tuple[int, ...] = ()) -> State:
         """Return the state of n streams before their first step, for inputs of `shape`; (): the contract's. No step
@@ -164,7 +144,7 @@ class Classifier:
 
     def readout(self, objects: int = 0, error_rate: float = ERROR_RATE) -> Objects:
         """Return the read-out of a new stream; with `objects` > 0 its answers always list objects."""
-        return Objects(self.labels, lambda: self.track(error_rate), objects)
+        return Objects(self.labels, self.track(error_rate), objects)
 
     def step(self, x: Tensor, state: State, probe: Sequence[bool] = ()) -> Step:
         """Run one step of N streams, x [N, C, H, W] (uint8 or float). `probe` [N]: streams whose firing neurons are
@@ -214,8 +194,12 @@ class Classifier:
     def image_inputs(self, image: np.ndarray, *, seed: int = 0) -> list[Input]:
         """Return the steps that show a still image, uint8 [H, W] or [H, W, 3] (RGB), to the network.
 
-        For an event model the pixel model films the image moved by saccades; for an image model the image is encoded.
+        For an event model the pixel model films the image moved by saccades: all of it, if the network finds things in
+        it, or else the drawing in it. For an image model the image is encoded.
         """
+        grey = to_grey(image)
+        if finds_in(self.card, SensorSize(grey.shape[1], grey.shape[0])):
+            return still_inputs(self.card, grey)
         if self.contract.kind == "events":
             sensor = sensor_of(self.contract)
             return self.event_inputs(saccade_events(image, sensor, self.contract.still, seed=seed), sensor)
@@ -250,23 +234,18 @@ class Classifier:
         return encoder(pixels[None], generator=torch.Generator().manual_seed(seed))
 
 
-def _loaded(where: str, bin_ms: float | None) -> Classifier:
-    """Restore a pickled classifier: load this folder or shipped model, at bins of `bin_ms`."""
-    return Classifier.load(find(where)).at(bin_ms)
-
-
 class Stepper:
     """Runs one stream alone: keeps its membranes and its read-out, and answers one input after another."""
 
     def __init__(self, classifier: Classifier, track: Track | Objects | None = None) -> None:
         self.classifier = classifier
-        self.states: dict[int, State] = {}  # by window id; 0 for a stream without windows
+        self.state: State | None = None
         self.track = track or classifier.readout()
 
     def step(self, given: Input) -> Answer:
         """Run the next input and return its answer. Raises SessionError if the network overflowed."""
         result, took_s = self._run([given])
-        return self.track.read([given], merged_outcome(given, list(outcomes(result, took_s))))
+        return self.track.read([given], *outcomes(result, took_s))
 
     def steps(self, inputs: Iterable[Input]) -> Iterator[Answer]:
         """Yield the answers that `step` gives, running up to T inputs in one call.
@@ -274,9 +253,6 @@ class Stepper:
         This is faster for inputs that are all there already, and releases the interpreter for other threads.
         """
         for part in _runs(inputs, self.classifier.contract.steps):
-            if part[0].views:
-                yield self.step(part[0])
-                continue
             result, took_s = self._run(part)
             for given, outcome in zip(part, outcomes(result, took_s / len(part), each_step=True)):
                 yield self.track.read([given], outcome)
@@ -285,7 +261,7 @@ class Stepper:
         """Run a whole recording or image and return its answer; what fits one window needs no answers in between."""
         inputs, verdict = iter(inputs), Verdict(self.classifier.labels, self.classifier.contract.steps)
         head = list(islice(inputs, self.classifier.contract.steps + 1))
-        if len(head) > self.classifier.contract.steps or any(one.views or one.pyramid for one in head):
+        if len(head) > self.classifier.contract.steps or any(one.pyramid for one in head):
             for answer in self.steps(chain(head, inputs)):
                 verdict.push(answer)
             return verdict
@@ -296,30 +272,21 @@ class Stepper:
         return verdict
 
     def _run(self, part: list[Input]) -> tuple[Step, float]:
-        """Run one input, or several of a single window; return the results and the seconds taken."""
-        windows = part[0].windows()
-        known = {} if part[0].reset else self.states
-        states = [
-            known[one.id]
-            if one.id in known and not one.given.reset
-            else self.classifier.initial_state(1, one.given.x.shape)
-            for one in windows
-        ]
-        shown = np.stack([one.given.x for given in part for one in given.windows()])
-        x_seq = torch.from_numpy(shown.reshape(len(part), len(windows), *shown.shape[1:]))
+        """Run one input, or several; return the results and the seconds taken."""
+        x_seq = torch.from_numpy(np.stack([given.x for given in part]))[:, None]
+        state = None if part[0].reset else self.state
+        state = self.classifier.initial_state(1, part[0].x.shape) if state is None else state
         begin = time.perf_counter()
-        result = self.classifier.run(x_seq, states[0] if len(states) == 1 else stack_states(states))
-        took_s = time.perf_counter() - begin
-        parts = [result.state] if len(states) == 1 else split_state(result.state)
-        self.states = {one.id: part for one, part in zip(windows, parts)}
-        return result, took_s
+        result = self.classifier.run(x_seq, state)
+        self.state = result.state
+        return result, time.perf_counter() - begin
 
 
 def _runs(inputs: Iterable[Input], longest: int) -> Iterator[list[Input]]:
-    """Group inputs into runs of up to `longest`, one call each; resets and inputs with several views start a run."""
+    """Group inputs into runs of up to `longest`, one call each; a reset starts a run."""
     run = list[Input]()
     for given in inputs:
-        if run and (len(run) == longest or given.reset or given.views or run[0].views):
+        if run and (len(run) == longest or given.reset):
             yield run
             run = []
         run.append(given)

@@ -18,7 +18,7 @@ from spikesight.encoders.pyramid import SEEN, Pyramid
 from spikesight.models.networks.places import CELL, FIRST, REACH
 from spikesight.models.novelty import NOTHING, UNKNOWN
 from spikesight.models.statistics import softmax
-from spikesight.models.steps import Answer, Input, Outcome, Prediction, View
+from spikesight.models.steps import Answer, Input, Outcome, Prediction
 
 WINDOW = 3  # steps over which the answers at a place are averaged before things are looked for
 BEGINS, GOES_ON = 0.5, 0.2  # least probability of a class for a new thing, and for one that is there
@@ -50,6 +50,14 @@ def grid_of(pyramid: Pyramid) -> Grid:
     return Grid(places, CELL * np.stack(np.divmod(places, columns), 1), boxes[places])
 
 
+class Part(NamedTuple):
+    """What a step shows of one thing."""
+
+    id: int  # of the thing, from 1, unique in the stream; 0: of no thing
+    box: tuple[float, float, float, float]  # left, top, width, height in pixels of the frame or sensor
+    given: Input
+
+
 @dataclass
 class Thing:
     """A thing that is followed: its place among a Grid's, and for how many steps it was not found."""
@@ -73,8 +81,8 @@ class Finder:
         self._recent.clear()
         self._things = []
 
-    def find(self, given: Input, outcome: Outcome) -> list[tuple[View, Outcome]]:
-        """Return what each thing's window shows in this step and the network's outcome for it; without a thing, the
+    def find(self, given: Input, outcome: Outcome) -> list[tuple[Part, Outcome]]:
+        """Return what this step shows of each thing and the network's outcome for it; without a thing, the
         likeliest place as that of no thing (id 0).
         """
         assert given.pyramid is not None
@@ -86,11 +94,11 @@ class Finder:
         found = likely[distinct(grid.boxes[likely], sure[likely])].tolist()
         self._follow(grid, found, sure, given.x)
         shown = [(one.id, one.at) for one in self._things] or [(0, found[0] if found else int(sure.argmax()))]
-        parts = list[tuple[View, Outcome]]()
+        parts = list[tuple[Part, Outcome]]()
         for number, at in shown:
             left, top, width, height = grid.boxes[at].tolist()
-            view = View(number, (left, top, width, height), _patch(given, grid, at))
-            parts.append((view, outcome._replace(logits=logits[at][None])))
+            part = Part(number, (left, top, width, height), _patch(given, grid, at))
+            parts.append((part, outcome._replace(logits=logits[at][None])))
         return parts
 
     def _follow(self, grid: Grid, found: list[int], sure: NDArray[np.float64], x: NDArray) -> None:

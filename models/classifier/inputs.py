@@ -5,21 +5,19 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from spikesight.encoders.dvs import Bin, DvsEncoder, StreamBinner, beginning
+from spikesight.encoders.emulator.frames import MovedFrames
 from spikesight.encoders.events import Events, SensorSize, empty_events, joined
-from spikesight.encoders.pyramid import Pyramid, pyramid_of
+from spikesight.encoders.pyramid import Pyramid, pyramid_of, pyramid_of_frames, too_long
 from spikesight.encoders.roi.alignment import TrackingBinner, aligned_steps
-from spikesight.encoders.roi.frame_tracker import FrameTracker
 from spikesight.encoders.roi.input_filter import InputFilter, bins_of
-from spikesight.encoders.roi.tracks import WindowsBinner
-from spikesight.encoders.roi.window import Window
 from spikesight.models.contract import Card, Contract
 from spikesight.models.novelty.profile import Watch
-from spikesight.models.novelty.score import CAMERA, RECORDED
-from spikesight.models.steps import Input, View
+from spikesight.models.steps import Input
 
 LONGEST_SAMPLE = 2  # windows of T bins: a recording up to this long is one sample for a network of aligned events
 
@@ -43,6 +41,11 @@ def binner_for(contract: Contract, sensor: SensorSize) -> StreamBinner:
     if contract.frame == "object":
         return TrackingBinner(sensor, encoder.size, contract.bin_us, contract.steps, contract.shown_bins)
     return StreamBinner(encoder, shown=contract.shown_bins)
+
+
+def finds_in(card: Card, frame: SensorSize) -> bool:
+    """Return whether the network looks for things all over frames of this size."""
+    return card.view is not None and not too_long(frame)
 
 
 @dataclass
@@ -71,13 +74,12 @@ class QuietReset:
 
 
 class InputPipeline:
-    """Turns one sensor's events into network inputs: noise filter, window on the drawing, binning, resets after
-    silence.
+    """Turns one sensor's events into network inputs: noise filter, binning, resets after silence.
 
     The inputs do not depend on how packets split the events. A camera that shows more than what the network reads gives
-    a `pyramid` of its view. `raw`: neither filter nor view, whatever the contract says. `fixed`: the user's window.
-    `rest`: continue another pipeline's count of quiet inputs. `places` > 0: answers list things; `windows`: those that
-    turned camera frames into these events. Raises ValueError for a model that takes images.
+    a `pyramid` of its view. `raw`: neither filter nor view, whatever the contract says. `rest`: continue another
+    pipeline's count of quiet inputs. `frames`: the size of a webcam's frames, of whose view `sensor` is the finest
+    level (encoders/emulator/frames.py). Raises ValueError for a model that takes images.
     """
 
     def __init__(
@@ -86,40 +88,29 @@ class InputPipeline:
         sensor: SensorSize,
         *,
         raw: bool = False,
-        fixed: Window | None = None,
         rest: QuietReset | None = None,
-        places: int = 0,
-        windows: FrameTracker | None = None,
+        frames: SensorSize | None = None,
     ) -> None:
         contract, small = card.contract, sensor_of(card.contract)
-        if contract.frame == "object" and fixed is None:
+        if contract.frame == "object":
             small = sensor  # alignment scales the events later
         elif contract.pooled:
             small = SensorSize(contract.width, contract.height)
         filter_us, drawn = (0, False) if raw else (contract.filter_us, contract.window == "drawing")
-        self.contract, self.card = contract, card
-        if windows is not None:
-            self.filter = InputFilter(windows.tall, windows.tall)
+        self.contract, self.card, self._filmed = contract, card, frames is not None
+        if frames is not None:
+            self.filter, self.pyramid = InputFilter(sensor, sensor), pyramid_of_frames(frames)
         else:
-            self.filter = InputFilter(sensor, small, filter_us, drawn, fixed, finds=card.view is not None and not raw)
-        whole = places > 0 and windows is None and not self.filter.view
-        self.whole = (0.0, 0.0, float(sensor.width), float(sensor.height)) if whole else None  # box of the only window
-        self.windows = windows
-        self.pyramid = pyramid_of(sensor) if self.filter.view and windows is None else None
+            self.filter = InputFilter(sensor, small, filter_us, drawn, finds=card.view is not None and not raw)
+            self.pyramid = pyramid_of(sensor) if self.filter.view else None
         self._shown = deque[NDArray[np.uint8]](maxlen=contract.shown_bins)  # counts of the last bins of a view
-        self.rests: dict[int, QuietReset] = {}  # by the id of what a window follows
         if self.pyramid is not None:
             encoder = DvsEncoder(sensor, self.pyramid.grid, contract.bin_us, contract.steps, "count")
             self.binner = StreamBinner(encoder)
-        elif windows is None:
-            self.binner = binner_for(contract, self.filter.size)
         else:
-            grid = places * contract.height, contract.width
-            encoder = DvsEncoder(self.filter.size, grid, contract.bin_us, contract.steps, contract.encoding)
-            self.binner = WindowsBinner(windows.tracks, encoder, contract.shown_bins)
+            self.binner = binner_for(contract, self.filter.size)
         self.rest = QuietReset.of(card) if rest is None else rest
         self.watch = Watch(card.profile, contract.steps, contract.trained_us)
-        self.kind = CAMERA if self.filter.windowed else RECORDED  # of input, for judging `known`
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -161,7 +152,7 @@ class InputPipeline:
     def _recording(self, packets: Iterator[Events]) -> Iterator[Input]:
         """Yield the inputs of a recording; none if no bin closes, because nothing is left of its events."""
         head = list[Events]()
-        if self.contract.frame == "object" and self.windows is None:
+        if self.contract.frame == "object":
             head = beginning(packets, self._longest_us)
             if (sample := self.sample(joined([empty_events(), *head]))) is not None:
                 yield from sample
@@ -191,37 +182,26 @@ class InputPipeline:
             self._shown.clear()
         self._shown.append(b.x)
         counts = b.x if len(self._shown) == 1 else np.minimum(np.sum(self._shown, 0), 255).astype(np.uint8)
-        return Input(pyramid.atlas(counts), b.start_us, b.end_us, b.n_events, b.reset, self.kind, pyramid=pyramid)
-
-    def _views(self, b: Bin) -> Input:
-        """Return the input of a bin that has several windows: one view for each window in use, or one empty view."""
-        assert b.held is not None
-        ids, boxes, likeness = b.held
-        x = b.x.reshape(2, len(ids), self.contract.height, self.contract.width)
-        rests, views = self.rests, list[View]()
-        self.rests = {}
-        for place in np.flatnonzero(ids).tolist() or [0]:
-            identity = int(ids[place])
-            shown = np.ascontiguousarray(x[:, place]) if identity else np.zeros(self.contract.shape, np.uint8)
-            given = Input(shown, b.start_us, b.end_us, int(shown.sum()), False, self.kind)
-            self.rests[identity] = rests.get(identity) or QuietReset.of(self.card)
-            box = tuple(boxes[place].tolist())
-            views.append(View(identity, box, self.rests[identity].push(given), float(likeness[place])))
-        return views[0].given._replace(reset=b.reset, n_events=b.n_events, views=tuple(views))
+        counts = (counts > 0) * np.uint8(255) if self._filmed else counts
+        return Input(pyramid.atlas(counts), b.start_us, b.end_us, b.n_events, b.reset, pyramid=pyramid)
 
     @property
     def _longest_us(self) -> int:
         return LONGEST_SAMPLE * self.contract.steps * self.contract.bin_us
 
     def _inputs(self, bins: list[Bin]) -> list[Input]:
-        if self.windows is not None:
-            return [self._views(b) for b in bins]
         if self.pyramid is not None:
             return [self._view(b, self.pyramid) for b in bins]
-        inputs = self._whole_inputs(bins)
-        return inputs if self.whole is None else [one._replace(views=(View(1, self.whole, one),)) for one in inputs]
-
-    def _whole_inputs(self, bins: list[Bin]) -> list[Input]:
         for b in bins:
             self.watch.push(b.x, b.reset)
-        return [self.rest.push(Input(b.x, b.start_us, b.end_us, b.n_events, b.reset, self.kind)) for b in bins]
+        return [self.rest.push(Input(b.x, b.start_us, b.end_us, b.n_events, b.reset)) for b in bins]
+
+
+def still_inputs(card: Card, grey: NDArray[np.uint8]) -> list[Input]:
+    """Return the inputs of T bins in which a still picture, uint8 [H, W], is moved before the pixels of its view."""
+    frame = SensorSize(grey.shape[1], grey.shape[0])
+    size = SensorSize(*pyramid_of_frames(frame).grid[::-1])
+    small = cv2.resize(grey, (size.width, size.height), interpolation=cv2.INTER_AREA)
+    camera, pipeline = MovedFrames(size), InputPipeline(card, size, frames=frame)
+    times = range(0, (card.contract.steps + 1) * card.contract.bin_us, card.contract.bin_us)
+    return list(pipeline.recording(camera.push(small, t_us) for t_us in times))

@@ -243,7 +243,7 @@ class Source:
             f"const char *const spikesight_labels[] = {{{', '.join(map(text, card.labels))}}};\n",
         ]  # fmt: skip
         if card.novelty is not None:
-            distance, lines = card.novelty.kinds[0]  # RECORDED, which C uses for all inputs
+            distance, lines = card.novelty.distance, card.novelty.lines
             whiten = distance.whiten.T
             rows = np.stack(rows_of(lines), 1)[np.minimum(np.arange(card.contract.horizon), card.novelty.longest - 1)]
             parts += [
@@ -283,7 +283,7 @@ class Source:
             facts |= {"sensor_width": c.sensor_width, "sensor_height": c.sensor_height, "bin_us": c.bin_us}
             facts |= {"shown": c.shown_bins, "filter_us": c.filter_us}
         if known is not None:
-            facts |= {"centres": len(known.kinds[0].distance.centres), "active": number(float(known.active[-1]))}
+            facts |= {"centres": len(known.distance.centres), "active": number(float(known.active[-1]))}
             facts["slope"] = number(SLOPE)
         facts["commits"] = 0 if trials is None else len(trials.temperature)
         facts["windows"] = 0 if trials is None else len(trials.largest)

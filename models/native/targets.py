@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 SOURCES = Path(__file__).parent / "kernels"
+ENGINE = Path(__file__).with_name("engine.wasm")  # compiled by benchmarks/wasm.py, kept in the repository
 PREBUILT = Path(__file__).parent / "prebuilt"  # in a wheel, not in a checkout
 COMPILERS = ("g++", "clang++", "c++")
 COMPILE_SECONDS = 300  # limit of CPU time, not of wall time: a busy machine may take longer

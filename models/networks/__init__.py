@@ -1,6 +1,6 @@
 """Spiking networks, and the ANNs that they are compared with or converted from.
 
-`resnet`, `ann`, `stdp`, `taught`, `imported`; `converted/`: from ANNs; `folding`; `metering`.
+`resnet`, `ann`, `taught`, `imported`; `converted/`: from ANNs; `folding`; `metering`.
 """
 
 import lazy_loader

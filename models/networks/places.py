@@ -5,11 +5,16 @@ a larger view place by place: REACH x REACH cells of its last map are one place.
 what lies beside a thing counts little.
 """
 
+import math
+from copy import deepcopy
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
 from spikesight.models.networks.resnet import SpikingResNet
+from spikesight.models.neurons.layers import Neuron
 from spikesight.models.neurons.state import State
 
 CELL = 8  # pixels of the view between two places
@@ -23,6 +28,17 @@ def gives_places(network: nn.Module) -> bool:
         return False
     halved = (network.config.stem == "imagenet") + (network.config.pool != "none") + len(network.config.depths) - 1
     return 2**halved == CELL
+
+
+def for_views(network: nn.Module) -> nn.Module:
+    """Return a copy in which each layer's leak is learnt, as in PLIF (Fang et al. 2021), from the network's on: a thing
+    that moves one way shows other edges than one that moves another way, and a longer memory puts them together.
+    """
+    copied = deepcopy(network)
+    for neuron in (one for one in copied.modules() if isinstance(one, Neuron) and not one.config.learn_beta):
+        neuron.config = replace(neuron.config, learn_beta=True)
+        neuron.w = nn.Parameter(torch.tensor(math.log((1 - neuron.config.beta) / neuron.config.beta)))
+    return copied
 
 
 def places(network: SpikingResNet, x_seq: Tensor, state: State | None = None) -> tuple[Tensor, State]:

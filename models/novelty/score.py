@@ -6,13 +6,13 @@
   mean, with one covariance for all classes. Square roots give counts of any rate about the same variance.
 * the energy, -log sum exp of the mean logits (Liu et al. 2020).
 
-Rates and logits are means over the window's steps so far. Each window length and each kind of input has its own
-calibration; the source of an input determines its kind. One covariance for all kinds would be too wide for each.
+Rates and logits are means over the window's steps so far. Each window length has its own
+calibration.
 """
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,8 +20,6 @@ from numpy.typing import NDArray
 
 from spikesight.models.statistics import Floats, calibration_error, energy, fit_temperature, moments, quantile, softmax
 
-RECORDED, WEBCAM, CAMERA = range(3)
-"""Kinds of input: recordings and still images; a webcam's tracked frames; a camera's events in a tracked window."""
 UNKNOWN, NOTHING = "unknown", "nothing"
 """Labels of an input that shows none of the classes, and of an input with too few events to judge."""
 SHOWN, KEPT = 0.9, 0.5
@@ -89,7 +87,7 @@ class ClassDistance:
 
 @dataclass(frozen=True)
 class Lines:
-    """Calibration values fitted on validation windows of 1 to T steps, for one kind of input: float64 [T] each."""
+    """Calibration values fitted on validation windows of 1 to T steps: float64 [T] each."""
 
     temperature: Floats  # of the softmax
     distance_mean: Floats  # of the logarithm of the distance to the nearest class
@@ -115,86 +113,76 @@ class Judged(NamedTuple):
     nothing: bool  # whether there are too few events to judge
 
 
-class Kind(NamedTuple):
-    """A fitted kind of input (RECORDED, WEBCAM or CAMERA): the distance to its classes, and its calibration values."""
-
-    distance: ClassDistance
-    lines: Lines
-
-
 class NoveltyDetector:
-    """A checkpoint's out-of-distribution detector, which reads the rates of the first `layers` neuron layers. `kinds`
-    are in the order RECORDED, WEBCAM, CAMERA and share `active`. `bins` holds the lines of every kind at shorter bins,
-    keyed by bin length in microseconds (`novelty_at`); the distances hold for all bins.
+    """A checkpoint's out-of-distribution detector, which reads the rates of the first `layers` neuron layers.
+
+    `distance`: to the classes it knows; `lines`: calibration at the trained bin; `bins`: at shorter bins, by their
+    length in microseconds.
     """
 
-    def __init__(self, layers: int, kinds: Sequence[Kind], bins: Mapping[int, Sequence[Lines]] | None = None) -> None:
-        self.layers, self.kinds, self.bins = layers, tuple(kinds), dict(bins or {})
-        self.width = kinds[0].distance.centres.shape[1]  # R, rates a step
-        self.longest = len(kinds[0].lines.kept)
-        self._rows = [np.stack(rows_of(kind.lines), 1) for kind in kinds]
+    def __init__(
+        self, layers: int, distance: ClassDistance, lines: Lines, bins: Mapping[int, Lines] | None = None
+    ) -> None:
+        self.layers, self.distance, self.lines, self.bins = layers, distance, lines, dict(bins or {})
+        self.width = distance.centres.shape[1]  # R, rates a step
+        self.longest = len(lines.kept)
+        self._rows = np.stack(rows_of(lines), 1)
 
     @property
     def active(self) -> Floats:
         """Fewest active inputs a step for windows of 1 to T steps, float64 [T]; with fewer there is nothing to see."""
-        return self.kinds[0].lines.active
+        return self.lines.active
 
-    def judge(self, mean: Floats, classes: int, steps: int, kind: int = RECORDED) -> Judged:
+    def judge(self, mean: Floats, classes: int, steps: int) -> Judged:
         """Judge a window of `steps` steps by `mean`, its means over steps: logits [classes], rates [R], active inputs
-        [1]. A kind without calibration uses the last one. With fewer active inputs than `active` there is nothing.
+        [1]. With fewer active inputs than `active` there is nothing.
         """
-        kind = min(kind, len(self.kinds) - 1)
-        temperature, *spreads, shown, kept, active = self._rows[kind][min(steps, self.longest) - 1].tolist()
+        temperature, *spreads, shown, kept, active = self._rows[min(steps, self.longest) - 1].tolist()
         logits, probabilities = mean[:classes], softmax(mean[:classes] / temperature)
         if mean[-1] < active:
             return Judged(probabilities, 0.0, True)
         far_mean, far_spread, cold_mean, cold_spread = spreads
-        far = np.log(max(self.kinds[kind].distance.score(np.sqrt(mean[classes:-1])), 1e-12))
+        far = np.log(max(self.distance.score(np.sqrt(mean[classes:-1])), 1e-12))
         strange = (far - far_mean) / far_spread + (energy(logits) - cold_mean) / cold_spread
         exponent = min(max(SLOPE * (strange - kept) / (kept - shown), -FAR), FAR)
         return Judged(probabilities, float(1 / (1 + np.exp(exponent))), False)
 
     def state(self) -> dict[str, NDArray]:
-        """Return float32 arrays by name for a checkpoint; except in `layers`, the first axis is the kind of input."""
-        states = [kind.distance.state() for kind in self.kinds]
-        stacked = {name: np.stack([state[name] for state in states]) for name in states[0]}
-        spans = {"lines": [kind.lines for kind in self.kinds], **{f"{n}{AT_BIN}": of for n, of in self.bins.items()}}
-        for span, of in spans.items():
-            for row in ROWS:
-                stacked[f"{span}.{row}"] = np.stack([getattr(lines, row) for lines in of])
-        stacked["layers"] = np.array([self.layers])
-        return {name: array.astype(np.float32) for name, array in stacked.items()}
+        """Return float32 arrays by name for a checkpoint; except in `layers`, the first axis has one entry."""
+        arrays = self.distance.state()
+        for span, lines in {"lines": self.lines, **{f"{n}{AT_BIN}": of for n, of in self.bins.items()}}.items():
+            arrays |= {f"{span}.{row}": values for row, values in zip(ROWS, rows_of(lines))}
+        stacked = {name: array[None].astype(np.float32) for name, array in arrays.items()}
+        return stacked | {"layers": np.array([self.layers], np.float32)}
 
     def facts(self) -> dict[str, Any]:
         """Return the detector as JSON-ready lists, for implementations elsewhere (the serverless page, exports)."""
-        kinds = []
-        for distance, lines in self.kinds:
-            lists = {f.name: [float(f"{v:.7g}") for v in getattr(lines, f.name)] for f in fields(Lines)}
-            arrays = {name: np.round(array.astype(float), 6).tolist() for name, array in distance.state().items()}
-            kinds.append({**arrays, "lines": lists})
-        return {"kinds": kinds, "layers": self.layers, "slope": SLOPE}
+        lists = {row: [float(f"{v:.7g}") for v in values] for row, values in zip(ROWS, rows_of(self.lines))}
+        arrays = {name: np.round(array.astype(float), 6).tolist() for name, array in self.distance.state().items()}
+        return {"kinds": [{**arrays, "lines": lists}], "layers": self.layers, "slope": SLOPE}
 
     @classmethod
     def from_state(cls, state: dict[str, NDArray]) -> "NoveltyDetector":
         """Restore from the arrays of `state`. Raises ValueError for inconsistent or non-finite arrays."""
         state = gathered(state)
         at_bins = {name: array for name, array in state.items() if name.endswith(AT_BIN)}
-        state = {name: array for name, array in state.items() if name not in at_bins}
-        if set(state) != {"centres", "whiten", "lines", "layers"}:
+        if set(state) - set(at_bins) != {"centres", "whiten", "lines", "layers"}:
             raise ValueError("it must have centres, whiten, lines and layers")
-        if not all(np.isfinite(array).all() for array in (*state.values(), *at_bins.values())):
+        if not all(np.isfinite(array).all() for array in state.values()):
             raise ValueError("it must be finite")
-        layers, parts = state["layers"], {name: array for name, array in state.items() if name != "layers"}
-        shapes = {(array.ndim, *array.shape[:1]) for array in parts.values()}
-        if len(shapes) != 1 or min(shapes)[0] != 3 or min(shapes)[1] < 1 or layers.shape != (1,):
-            raise ValueError("its arrays must have three axes, the first of them its kinds, and layers must be [1]")
-        kinds = [{name: array[number] for name, array in parts.items()} for number in range(min(shapes)[1])]
-        found = [Kind(ClassDistance.from_state(kind), checked(kind["lines"])) for kind in kinds]
-        return cls(int(layers[0]), found, checked_bins(at_bins, len(kinds)))
+        layers = state.pop("layers")
+        if any(array.ndim != 3 or len(array) != 1 for array in state.values()) or layers.shape != (1,):
+            raise ValueError("its arrays must have three axes, the first of one entry, and layers must be [1]")
+        own = {name: array[0] for name, array in state.items()}
+        by_bin = {name.removesuffix(AT_BIN): own[name] for name in at_bins}
+        if not all(n.isdecimal() and len(n) < 10 for n in by_bin):
+            raise ValueError("lines at shorter bins must be named by their microseconds")
+        bins = {int(name): checked(rows) for name, rows in by_bin.items()}
+        return cls(int(layers[0]), ClassDistance.from_state(own), checked(own["lines"]), bins)
 
 
 def gathered(state: dict[str, NDArray]) -> dict[str, NDArray]:
-    """Return the state with the arrays `{span}.{row}` of each span of lines stacked into one, [kinds, 8, T]. Raises
+    """Return the state with the arrays `{span}.{row}` of each span of lines stacked into one, [1, 8, T]. Raises
     ValueError if some rows are missing or differ in shape.
     """
     found, spans = dict[str, NDArray](), dict[str, dict[str, NDArray]]()
@@ -233,14 +221,6 @@ def checked(rows: NDArray) -> Lines:
     return lines
 
 
-def checked_bins(state: dict[str, NDArray], kinds: int) -> dict[int, list[Lines]]:
-    """Build the lines at shorter bins, by microseconds, from arrays [kinds, 8, T] by name. Raises ValueError."""
-    by_bin = {name.removesuffix(AT_BIN): array for name, array in state.items()}
-    if not all(n.isdecimal() and len(n) < 10 and a.ndim == 3 and len(a) == kinds for n, a in by_bin.items()):
-        raise ValueError("lines at shorter bins must be named by their microseconds and be [kinds, 8, T]")
-    return {int(name): [checked(rows) for rows in array] for name, array in by_bin.items()}
-
-
 @dataclass(frozen=True)
 class Windows:
     """Means of M samples over their first 1, 2, ... T steps; the axis T is the window's length."""
@@ -250,41 +230,32 @@ class Windows:
     active: Floats  # [M, T], nonzero input values a step
     labels: NDArray[np.int64]  # [M]
     weights: Floats  # [M], of the samples
-    kinds: NDArray[np.int64]  # [M], kind of input: RECORDED, WEBCAM or CAMERA
     typical: NDArray[np.bool_] | None = None  # [M], samples that fix thresholds; None: all of them
 
 
 def fit_novelty(layers: int, training: Windows, validation: Windows, weight: float = 1.0) -> NoveltyDetector:
-    """Fit a detector: for each kind of input, distances to training windows and calibration on validation windows.
-    `weight`: of the distance relative to the energy. Raises ValueError for too few windows.
+    """Fit a detector: distances to training windows and calibration on validation windows. `weight`: of the distance
+    relative to the energy. Raises ValueError for too few windows.
     """
-    kinds = []
-    for number in np.unique(validation.kinds):
-        trained, valid = training.kinds == number, validation.kinds == number
-        if valid.sum() < LEAST:
-            raise ValueError(f"{valid.sum()} validation samples are too few to fix thresholds on; {LEAST} at least")
-        rates = np.sqrt(training.rates[trained, -1])
-        kinds.append(ClassDistance.fit(rates, training.labels[trained], training.weights[trained]))
-    if len({distance.centres.shape for distance in kinds}) > 1:
-        raise ValueError("a class has no sample of one kind")
-    return NoveltyDetector(layers, [Kind(*both) for both in zip(kinds, fit_lines(kinds, validation, weight))])
+    if len(validation.labels) < LEAST:
+        few = len(validation.labels)
+        raise ValueError(f"{few} validation samples are too few to fix thresholds on; {LEAST} at least")
+    distance = ClassDistance.fit(np.sqrt(training.rates[:, -1]), training.labels, training.weights)
+    return NoveltyDetector(layers, distance, fit_lines(distance, validation, weight))
 
 
-def fit_lines(kinds: Sequence[ClassDistance], of: Windows, weight: float = 1.0) -> list[Lines]:
-    """Fit the calibration values of each kind of input to validation windows; `kinds` and result by ascending kind."""
-    active, found = [fewest_active(of, at) for at in range(of.logits.shape[1])], list[Lines]()
-    for distance, number in zip(kinds, np.unique(of.kinds), strict=True):
-        rows, valid = [], of.kinds == number
-        logits, labels, weights = of.logits[valid], of.labels[valid], of.weights[valid]
-        for at, fewest in enumerate(active):
-            far, cold = distance.score(np.sqrt(of.rates[valid, at])), energy(logits[:, at])
-            read = _read_right(logits[:, at], labels, None if of.typical is None else of.typical[valid])
-            temperature = fit_temperature(logits[:, at], labels, weights, 1 / (len(labels) + 1))
-            before, after = (calibration_error(softmax(logits[:, at] / t), labels, weights) for t in (1.0, temperature))
-            temperature = temperature if after < before else 1.0  # what does not help is not kept
-            rows.append((temperature, *kind_lines(far[read], cold[read], weights[read], weight), fewest))
-        found.append(lines_of(np.array(rows, np.float64).T))
-    return found
+def fit_lines(distance: ClassDistance, of: Windows, weight: float = 1.0) -> Lines:
+    """Fit the calibration values to validation windows."""
+    rows = []
+    for at in range(of.logits.shape[1]):
+        logits, far = of.logits[:, at], distance.score(np.sqrt(of.rates[:, at]))
+        cold, read = energy(logits), _read_right(logits, of.labels, of.typical)
+        temperature = fit_temperature(logits, of.labels, of.weights, 1 / (len(of.labels) + 1))
+        before, after = (calibration_error(softmax(logits / t), of.labels, of.weights) for t in (1.0, temperature))
+        temperature = temperature if after < before else 1.0  # what does not help is not kept
+        scores = score_lines(far[read], cold[read], of.weights[read], weight)
+        rows.append((temperature, *scores, fewest_active(of, at)))
+    return lines_of(np.array(rows, np.float64).T)
 
 
 def _read_right(logits: NDArray, labels: NDArray, typical: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
@@ -297,12 +268,13 @@ def _read_right(logits: NDArray, labels: NDArray, typical: NDArray[np.bool_] | N
 
 
 def fewest_active(of: Windows, at: int) -> float:
-    """Return the fewest active inputs a step to judge a window of at + 1 steps: half the kinds' lowest 1 % quantile."""
-    fewest = min(quantile(of.active[of.kinds == k, at], of.weights[of.kinds == k], 0.01) for k in np.unique(of.kinds))
-    return 0.5 * max(1.0, fewest)  # at least 0.5, so that a window without any shows nothing
+    """Return the fewest active inputs a step to judge a window of at + 1 steps: half the 1 % quantile."""
+    return 0.5 * max(
+        1.0, quantile(of.active[:, at], of.weights, 0.01)
+    )  # at least 0.5, so that a window without any shows nothing
 
 
-def kind_lines(distances: Floats, cold: Floats, weights: Floats, weight: float) -> tuple[float, ...]:
+def score_lines(distances: Floats, cold: Floats, weights: Floats, weight: float) -> tuple[float, ...]:
     """Return mean and spread of the log of distances [M], mean and spread of energies `cold` [M], and the 95 and 99 %
     quantiles of the sum of both standardised scores. The distance's spread is divided by `weight`, so it counts more.
     """
@@ -324,7 +296,7 @@ def kind_lines(distances: Floats, cold: Floats, weights: Floats, weight: float) 
 
 def novelty_at(known: NoveltyDetector, bin_us: int, trained_us: int, horizon: int) -> NoveltyDetector | None:
     """Return the detector for windows of up to `horizon` bins of `bin_us`; None if all fitted bins are longer."""
-    bins: Mapping[int, Sequence[Lines]] = {**known.bins, trained_us: [kind.lines for kind in known.kinds]}
+    bins = {**known.bins, trained_us: known.lines}
     if bin_us < min(bins):
         return None
     ordered = sorted(bins)
@@ -332,11 +304,8 @@ def novelty_at(known: NoveltyDetector, bin_us: int, trained_us: int, horizon: in
     longer, shorter = ordered[at], ordered[max(at - 1, 0)]
     share = 1.0 if longer == shorter else np.log(bin_us / shorter) / np.log(longer / shorter)
     times = bin_us * np.arange(1, horizon + 1, dtype=np.float64)
-    lines = [
-        lines_of((1 - share) * rows_at(few, shorter, times) + share * rows_at(many, longer, times))
-        for few, many in zip(bins[shorter], bins[longer])
-    ]
-    return NoveltyDetector(known.layers, [Kind(kind.distance, own) for kind, own in zip(known.kinds, lines)])
+    few, many = (rows_at(bins[span], span, times) for span in (shorter, longer))
+    return NoveltyDetector(known.layers, known.distance, lines_of((1 - share) * few + share * many))
 
 
 def rows_at(lines: Lines, bin_us: int, times_us: Floats) -> Floats:

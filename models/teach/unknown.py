@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spikesight.models.novelty.score import ClassDistance, Kind, NoveltyDetector, lines_of
+from spikesight.models.novelty.score import ClassDistance, NoveltyDetector, lines_of
 from spikesight.models.statistics import Floats, energy, fit_temperature, interval, quantile
 from spikesight.models.teach.head import Judged, Regression, folds
 
@@ -64,7 +64,7 @@ def fit_unknown(
     (far_mean, cold_mean), (far_spread, cold_spread) = mean, spread / weights
     row = (temperature, far_mean, far_spread, cold_mean, cold_spread, shown, max(kept, shown + 0.1), FEWEST)
     noticed = float(np.mean([(stranger[labels == label] > kept).mean() for label in range(classes)]))
-    detector = NoveltyDetector(layers, [Kind(distance, lines_of(np.array(row)[:, None]))])
+    detector = NoveltyDetector(layers, distance, lines_of(np.array(row)[:, None]))
     return Unknown(detector, noticed, interval(noticed * classes, classes))
 
 

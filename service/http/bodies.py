@@ -119,9 +119,6 @@ class PredictBody(AnswerBody):
     latency_ms: float = Field(description="from the queue to the answer, without the queue")
     queue_ms: float
     warnings: list[str] | None = Field(default=None, description="what was damaged or guessed in a recording")
-    window: tuple[float, float, float] | None = Field(
-        default=None, description="of a recording: left, top and side of the last region of interest, in pixels"
-    )
     events_in: int | None = Field(default=None, description="of a recording: its events on the sensor")
     events_kept: int | None = Field(default=None, description="what the noise filter left of them")
 

@@ -38,10 +38,9 @@ class Connection:
 
     def __init__(self, transport: asyncio.Transport, key: Key, client: str, until: float) -> None:
         self.transport, self.key, self.client, self.until = transport, key, client, until
-        self.busy = self.calls = self.waits = 0  # waits: for its client to send a body, or to read
+        self.busy = self.calls = 0
         self.unseen = 0  # bytes since the application was last busy; below 0 while the rest of a refused body may come
         self.ending = self.websocket = False
-        self.pipelined = False  # its present request had come before the last one was answered
         self.sending = True  # or is between two requests
 
     def begin(self, seconds: float) -> None:
@@ -86,22 +85,12 @@ class Door:
         if (known := self.open.get(key)) is not None and known.transport is transport:
             return known
         client = self.proxies.holder(key[0])
-        if self.places.reached(client) == "total":
-            self.make_room(client)
         made = Connection(transport, key, client, time.monotonic() + self.settings.receive_s)
         if self.places.acquire(client) is None:
             self.open[key] = made
         else:
             made.end(refusal_bytes(503))
         return made
-
-    def make_room(self, client: str) -> None:
-        """Cut off a connection that waits for its client, of the address with most, if that has clearly more."""
-        idle = (one for one in self.open.values() if one.waits or not one.busy)
-        most = max(idle, key=lambda one: self.places.held(one.client), default=None)
-        if most is not None and self.places.held(most.client) > self.places.held(client) + 1:
-            self.leave(most)
-            most.transport.abort()
 
     def leave(self, connection: Connection) -> None:
         """Give a connection's place back, if it has one."""
@@ -123,7 +112,6 @@ class Door:
         """Note that the application is called with this scope."""
         key = key_of(scope.get("client"), scope.get("server"))
         connection = self.open.get(key) or Connection(Elsewhere(), key, "", math.inf)
-        connection.pipelined = connection.calls > 0 and not connection.sending
         connection.calls, connection.unseen = connection.calls + 1, 0
         connection.websocket = scope["type"] == "websocket"
         if connection.websocket:  # it is busy from its first message on

@@ -10,8 +10,7 @@ import hmac
 import ipaddress
 import math
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -84,7 +83,7 @@ class Gate:
 
     def __init__(self, app: ASGIApp, runtime: Any, open_paths: frozenset[str]) -> None:
         self.app, self.runtime, self.settings, self.open_paths = app, runtime, runtime.settings, open_paths
-        self.hosts, self.pipelines = Hosts(self.settings), asyncio.Lock()
+        self.hosts = Hosts(self.settings)
         self.rate = RateLimit(self.settings.requests_per_s)
         self.token = None if self.settings.token is None else self.settings.token.get_secret_value()
         trusted = list(self.settings.trusted_proxies)
@@ -95,9 +94,6 @@ class Gate:
             await self.app(scope, receive, send)
             return
         with self.runtime.door.calling(scope) as connection:
-            if connection.pipelined:
-                async with self.pipelines:  # one a round of the event loop, whoever has sent hundreds
-                    await asyncio.sleep(0)
             if scope["type"] == "websocket":
                 receive = greeted(receive, connection)
             else:
@@ -190,23 +186,13 @@ class Exchange:
         self._size, self._until = 0, asyncio.get_running_loop().time() + settings.receive_s
         self._complete, self._cut_off = scope["method"] in ("GET", "HEAD"), False
 
-    @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Note that the connection waits for its client."""
-        self._connection.waits += 1
-        try:
-            yield
-        finally:
-            self._connection.waits -= 1
-
     async def receive(self) -> Message:
         """Receive the next part of the body. Raises ServiceError."""
         if self._complete:
             return await self._receive()
         try:
             async with asyncio.timeout_at(self._until):
-                with self.waiting():
-                    message = await self._receive()
+                message = await self._receive()
         except TimeoutError:
             raise ServiceError(408, "the request took too long to arrive", {"connection": "close"}) from None
         self._size += len(message.get("body", b""))
@@ -223,8 +209,7 @@ class Exchange:
             return
         try:
             async with asyncio.timeout(self._settings.receive_s):
-                with self.waiting():
-                    await self._send(message)
+                await self._send(message)
         except TimeoutError:
             self._cut_off = True
             self._connection.transport.abort()

@@ -5,7 +5,6 @@ A `Job` is one stream or one request. There are no locks here: `scheduler` calls
 
 import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
@@ -51,7 +50,7 @@ class Job:
     deadline: float  # time.monotonic() after which nothing is computed; inf for streams
     merge_steps: bool = False  # whether its receiver accepts one outcome for several steps
     probe: Probe = False  # whether its receiver wants activity inside the network, and at which place
-    membranes: dict[int, Membranes] = field(default_factory=dict)  # by window id; missing: the initial state
+    membranes: Membranes | None = None  # None: the initial state
     pending: "deque[tuple[Input, float]]" = field(default_factory=deque)  # with time.perf_counter() of arrival
     phase: Phase = Phase.IDLE
     reset_next: bool = False  # an input with a reset was dropped: the next one starts with fresh membranes
@@ -73,8 +72,8 @@ class Job:
 
     def release(self) -> None:
         """Release the membrane states. Call only with the scheduler's `_network` lock held."""
-        release([*self.membranes.values()])
-        self.membranes = {}
+        release([] if self.membranes is None else [self.membranes])
+        self.membranes = None
 
 
 @dataclass(slots=True)
@@ -93,14 +92,13 @@ class Work:
 
     def position(self) -> tuple[int, int]:
         """Return a sort key by which jobs lie as their membranes do in memory; jobs without membranes come first."""
-        membranes = next(iter(self.job.membranes.values()), None)
+        membranes = self.job.membranes
         return (0, 0) if membranes is None else (id(membranes.batch), membranes.index)
 
 
 def check(given: Input, classifier: Classifier) -> Input:
     """Return the input, or raise ValueError for a wrong shape or dtype: one bad item would fail the whole batch."""
-    shown = [one.given.x for one in given.windows()]
-    if any(not classifier.takes(x.shape) or x.dtype not in (np.uint8, np.float32) for x in shown):
+    if not classifier.takes(given.x.shape) or given.x.dtype not in (np.uint8, np.float32):
         raise ValueError(f"an input must be uint8 or float32 {list(classifier.contract.shape)}")
     return given
 
@@ -116,7 +114,6 @@ class Queue:
         self.quantum, self.max_batch, self.max_queue = quantum, max_batch, max_queue
         self.streams: deque[Job] = deque()
         self.requests: deque[Job] = deque()
-        self.undecoded: deque[tuple[Job, Callable[[], list[Input]]]] = deque()  # requests without inputs yet
         self.admitted = 0  # requests that are not yet answered
         self.open_jobs = self.open_streams = 0  # not yet closed
 
@@ -155,7 +152,7 @@ class Queue:
         """Drop the waiting inputs of a job and return them. If one of them had a reset, the next input gets it."""
         dropped = [given for given, _ in job.pending]
         job.pending.clear()
-        job.reset_next |= any(given.reset or any(one.given.reset for one in given.views) for given in dropped)
+        job.reset_next |= any(given.reset for given in dropped)
         return dropped
 
     def close(self, job: Job) -> None:
@@ -177,11 +174,6 @@ class Queue:
         job.release()
         if not given_up:
             job.tell_failed(error)
-
-    def pop_undecoded(self) -> list[tuple[Job, Callable[[], list[Input]]]]:
-        """Return requests to decode before the next batch: only one while a stream is open, to keep its delay short."""
-        places = 1 if self.open_streams else max(0, self.max_batch - len(self.requests))
-        return [self.undecoded.popleft() for _ in range(min(places, len(self.undecoded)))]
 
     def next_batch(self, affordable: int) -> list[Work]:
         """Return the next batch, of at most `affordable` steps; if requests and streams wait, each gets half of it."""
@@ -220,7 +212,7 @@ class Queue:
 
     def waiting(self) -> list[Job]:
         """Return every job that waits."""
-        return [*self.requests, *self.streams, *(job for job, _ in self.undecoded)]
+        return [*self.requests, *self.streams]
 
     def _further_steps(self, batch: list[Work], affordable: int) -> int:
         """Return how many more steps a batch may take at once; 0 if a stream is open or a job wants every step."""

@@ -10,8 +10,8 @@ import numpy as np
 
 from spikesight.encoders.emulator.pixels import Emulator
 from spikesight.encoders.events import SensorSize, joined, make_events
-from spikesight.encoders.roi.frame_tracker import FrameTracker
-from spikesight.models.classifier import Classifier, InputPipeline, sensor_of
+from spikesight.models.classifier import Classifier, sensor_of
+from spikesight.models.classifier.session import Session
 from spikesight.models.contract import CheckpointError
 from spikesight.models.shipped import find, names, shipped
 from spikesight.service.http.errors import ServiceError, Stopped
@@ -21,9 +21,6 @@ from spikesight.service.scheduler.mailbox import Mailbox
 from spikesight.service.scheduler.saved import leave_out, servable
 from spikesight.service.scheduler.scheduler import Scheduler
 from spikesight.service.settings import Settings
-
-TAUGHT_BINS = 3  # other bin lengths at which a teaching session's model runs; each needs a network and a thread
-TOO_MANY_BINS = f"a teaching session runs at {TAUGHT_BINS} other bins at once: close one of its streams first"
 
 
 def warm_up(classifier: Classifier) -> None:
@@ -35,11 +32,9 @@ def warm_up(classifier: Classifier) -> None:
         t = np.arange(0, 4 * classifier.contract.bin_us, 1000)
         classifier.event_inputs(make_events(t, t % own.width, t % own.height, t % 2), own)
         film = [(np.roll(picture, 2 * n, 1), n * 33_000) for n in range(8)]
-        for pixels, size in ((Emulator(camera), camera), (FrameTracker(own), own)):
-            events = joined([pixels.push(*frame) for frame in film])
-            classifier.event_inputs(events, size)
-            if size == camera and classifier.contract.window:
-                InputPipeline(classifier.card, camera, places=1).push(events)
+        pixels, filmed = Emulator(camera), Session(classifier)
+        classifier.event_inputs(joined([pixels.push(*frame) for frame in film]), camera)
+        classifier.predict([given for frame in film for given in filmed.frame(*frame)])
     classifier.predict(classifier.image_inputs(picture)[:1])
 
 
@@ -73,7 +68,6 @@ class Model:
         self.classifier, self.name = classifier, classifier.name
         self.counted_as = counted_as or self.name
         self._made_from = settings, metrics, mailbox, counted_as, on_step
-        self._most_bins = TAUGHT_BINS if counted_as else None
         self._at: dict[int, Model] = {}  # by bin length, us: whole milliseconds in the contract's range, so few
         self._ended, self._changing = False, threading.Lock()
         counted = metrics.ticker(self.counted_as)
@@ -108,24 +102,15 @@ class Model:
             raise WrongBin(400, str(error)) from None
         if bin_us == own.bin_us:
             return self
+        if self.counted_as != self.name:
+            raise WrongBin(400, "a teaching session runs at its own bin: save the model for others")
         with self._changing:
             if self._ended:
                 raise Stopped
-            model = self._at.pop(bin_us, None)
-            if model is None:
-                self._make_room()
-                model = Model(self.classifier.at(bin_ms), *self._made_from)
-                model.scheduler.start()
-            self._at[bin_us] = model  # reinserted at the end: the order is from least to most recently used
-            return model
-
-    def _make_room(self) -> None:
-        """At a session's limit, retire the least recently used idle bin length. Raises WrongBin if none is idle."""
-        if len(self._at) == self._most_bins:
-            idle = next((bin_us for bin_us, model in self._at.items() if model.scheduler.idle()), None)
-            if idle is None:
-                raise WrongBin(400, TOO_MANY_BINS)
-            self._at.pop(idle).retire()
+            if bin_us not in self._at:
+                self._at[bin_us] = Model(self.classifier.at(bin_ms), *self._made_from)
+                self._at[bin_us].scheduler.start()
+            return self._at[bin_us]
 
     def _all_bins(self) -> list["Model"]:
         """Return this model and those at other bin lengths; from now on no further bin length starts."""
@@ -161,36 +146,28 @@ class Registry:
         self._unlisted: dict[str, Model] = {}  # models of teaching sessions: found by name, but not listed
         self._folders: dict[str, Path] = {}  # by name, of the models loaded from disk
         self._named: frozenset[str] = frozenset()  # models named in the settings
-        self._loading = threading.Lock()
 
     def load(self) -> None:
-        """Load all models of the settings from disk, warm them up and start them. Slow. Raises CheckpointError.
-
-        A second call replaces the models; open streams and requests finish on the old ones.
-        """
+        """Load all models of the settings from disk, warm them up and start them. Slow. Raises CheckpointError."""
         wanted = self._settings.models or tuple(shipped())
         if not wanted:
             raise CheckpointError("no model to serve: name a folder with --model FOLDER (train one with train-dvs)")
         folders = [find(name) for name in wanted]
         named = dict(zip(names(folders), folders))
-        with self._loading:
-            fresh: dict[str, Model] = {}
-            every = named | {folder.name: folder for folder in servable(self._settings.save_to, named)}
-            for n, (name, folder) in enumerate(every.items(), 1):
-                try:
-                    fresh[name] = self._from_disk(folder, name, f"{n}/{len(every)}")
-                except Exception as error:
-                    if name in named:
-                        raise
-                    leave_out(name, error)
-            for model in fresh.values():
-                model.scheduler.start()
-            old, self._models, self._named = self._models, fresh, frozenset(named)
-            for model in old.values():
-                self._retire(model)
-        event("models loaded", models=",".join(fresh))
+        self._named = frozenset(named)
+        every = named | {folder.name: folder for folder in servable(self._settings.save_to, named)}
+        for n, (name, folder) in enumerate(every.items(), 1):
+            try:
+                self._models[name] = self._from_disk(folder, name, f"{n}/{len(every)}")
+            except Exception as error:
+                if name in named:
+                    raise
+                leave_out(name, error)
+        for model in self._models.values():
+            model.scheduler.start()
+        event("models loaded", models=",".join(self._models))
 
-    def _from_disk(self, folder: Path, name: str, of: str = "1/1") -> Model:
+    def _from_disk(self, folder: Path, name: str, of: str) -> Model:
         """Load a model and warm it up; `of` is its number in the log. Raises CheckpointError."""
         begin = time.monotonic()
         classifier = Classifier.load(folder)
@@ -208,10 +185,9 @@ class Registry:
         """Add a classifier from memory, replacing any model of the same name. `folder`: where it is saved, if it is."""
         model = Model(classifier, self._settings, self._metrics, self._mailbox)
         model.warm_up()
-        with self._loading:  # or a load under way would leave it out
-            if folder is not None:
-                self._folders[model.name] = folder
-            self._replace(self._models, model)
+        if folder is not None:
+            self._folders[model.name] = folder
+        self._replace(self._models, model)
         return model
 
     def add_unlisted(self, model: Model) -> None:
@@ -226,17 +202,11 @@ class Registry:
             old.retire()
 
     def remove(self, name: str) -> None:
-        """Stop serving a listed model, if a load has not left it out; open streams and requests finish on it."""
-        with self._loading:  # or a load under way would bring it back
-            self._folders.pop(name, None)
-            if (model := self._models.pop(name, None)) is not None:
-                self._retire(model)
-
-    def _retire(self, model: Model) -> None:
-        """Stop a listed model after its streams and requests, and forget its queue if none of that name is served."""
-        model.retire()
-        if model.name not in self._models:
-            self._metrics.depth.remove(model.name)
+        """Stop serving a listed model, and forget its queue; open streams and requests finish on it."""
+        self._folders.pop(name, None)
+        if (model := self._models.pop(name, None)) is not None:
+            model.retire()
+            self._metrics.depth.remove(name)
 
     def saved_at(self, name: str) -> Path | None:
         """Return a model's folder in the folder of saved models; None for others, or if the settings name the model."""

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 from spikesight.models.classifier.objects import Objects
@@ -118,42 +119,31 @@ class RequestReceiver:
             raise Expired from None
 
 
-async def run_undecoded(
+async def run_request(
     model: Model,
     decode: Callable[[], list[Input]],
     mailbox: Mailbox,
+    thread: Executor,
     *,
     deadline: float,
     wanted: AnswerSpec = EVERY_STEP,
-    offload: Callable[[Callable[[], None]], object],
 ) -> Result:
-    """Decode and step one request, batched with all other jobs. `deadline` is on time.monotonic().
+    """Decode one request in a `thread`, and step it, batched with all other jobs. `deadline` is on time.monotonic().
 
-    `decode` runs in the model's thread, or through `offload` while streams are open. Raises Expired, Broken, Stopped,
-    SessionError when the values overflow the network, and what `decode` raises.
+    Raises Expired, Broken, Stopped, SessionError when the values overflow the network, and what `decode` raises.
     """
     error_rate = ERROR_RATE if wanted.error_rate is None else wanted.error_rate
     track = model.classifier.readout(wanted.objects, error_rate=error_rate)
     receiver = RequestReceiver(track, model.classifier.contract.steps, mailbox, wanted)
     job = model.scheduler.open(receiver, request=True, deadline=deadline, merge_steps=receiver.merge_steps)
     job.probe = wanted.probe
-
-    def counted() -> list[Input]:
-        inputs = decode()
-        receiver.begin(len(inputs))
-        return inputs
-
-    def elsewhere() -> None:
-        try:
-            if not job.closed:
-                model.scheduler.submit(job, counted())
-        except Exception as error:
-            receiver.failed(error)
-            mailbox.flush()
-
     try:
-        if not model.scheduler.submit_undecoded(job, counted):
-            offload(elsewhere)
+        decoding = asyncio.get_running_loop().run_in_executor(thread, decode)
+        inputs = await asyncio.wait_for(decoding, max(0.0, deadline - time.monotonic()))
+        receiver.begin(len(inputs))
+        model.scheduler.submit(job, inputs)
         return await receiver.result(deadline)
+    except TimeoutError:
+        raise Expired from None
     finally:
         model.scheduler.close(job)

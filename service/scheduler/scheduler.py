@@ -11,17 +11,16 @@ that arrive meanwhile.
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
 
 import numpy as np
 import torch
 
 from spikesight.models.classifier import Classifier
-from spikesight.models.classifier.objects import merged_outcome, outcomes
+from spikesight.models.classifier.objects import outcomes
 from spikesight.models.neurons.probe import due
 from spikesight.models.neurons.state import State
 from spikesight.models.steps import Input, Outcome, Step
-from spikesight.service.http.errors import Broken, Expired, Overloaded, Stopped
+from spikesight.service.http.errors import Broken, Overloaded, Stopped
 from spikesight.service.http.logs import logged
 from spikesight.service.http.metrics import Tick
 from spikesight.service.scheduler.membranes import Membranes, gather, membranes_of, release, scatter
@@ -30,46 +29,37 @@ from spikesight.service.scheduler.queue import Job, Phase, Queue, Receiver, Work
 
 def step_batch(classifier: Classifier, batch: list[Work]) -> Step:
     """Run the network once on the inputs of all jobs, each job with equally many of one shape; return the batch's
-    result. A window without membranes starts from the initial state.
+    result. A job without membranes starts from the initial state.
     """
     fresh: Membranes | None = None
     members: list[Membranes] = []
     for work in batch:
-        for window in work.inputs[0].windows():
-            membranes = None if window.given.reset else work.job.membranes.get(window.id)
-            if membranes is None:
-                membranes = fresh = fresh or membranes_of(classifier.initial_state(1, window.given.x.shape))
-            members.append(membranes)
-    steps = range(len(batch[0].inputs))
-    frames = [np.stack([window.given.x for work in batch for window in work.inputs[t].windows()]) for t in steps]
+        membranes = None if work.inputs[0].reset else work.job.membranes
+        if membranes is None:
+            membranes = fresh = fresh or membranes_of(classifier.initial_state(1, work.shape))
+        members.append(membranes)
+    frames = [np.stack([work.inputs[t].x for work in batch]) for t in range(len(batch[0].inputs))]
     if len(frames) == 1:
         for work in batch:
             given = work.inputs[0]
             work.probe = (work.job.request or due(given.start_us, given.end_us)) and work.job.probe
-        probe = [bool(work.probe) and not n for work in batch for n in range(len(work.inputs[0].windows()))]
-        return classifier.step(torch.from_numpy(frames[0]), gather(members), probe)
+        return classifier.step(torch.from_numpy(frames[0]), gather(members), [bool(work.probe) for work in batch])
     return classifier.run(torch.from_numpy(np.stack(frames)), gather(members))
 
 
 def split(classifier: Classifier, result: Step, batch: list[Work], took_s: float, tick: int) -> Iterator[Outcome]:
-    """Yield each job's part of a batch's result, merged over the job's windows and steps."""
-    parts, n = outcomes(result, took_s, tick), 0
-    for work in batch:
-        given, probe = work.inputs[0], work.probe
-        windows = given.windows()
-        made = merged_outcome(given, list(islice(parts, len(windows))))
-        if probe and result.fired.shape[-1]:
-            made = made._replace(inside=classifier.inside(windows[0].given, result, n, probe))
+    """Yield each job's part of a batch's result, merged over its steps."""
+    for n, (work, made) in enumerate(zip(batch, outcomes(result, took_s, tick), strict=True)):
+        if work.probe and result.fired.shape[-1]:
+            made = made._replace(inside=classifier.inside(work.inputs[0], result, n, work.probe))
         yield made
-        n += len(windows)
 
 
 def store_membranes(batch: list[Work], state: State) -> None:
-    """Store in each job the membranes of its windows after a step, in place of those before."""
-    members = iter(scatter(state, sum(len(work.inputs[0].windows()) for work in batch)))
-    release([one for work in batch for one in work.job.membranes.values()])
-    for work in batch:
-        work.job.membranes = {window.id: next(members) for window in work.inputs[0].windows()}
+    """Store in each job its membranes after a step, in place of those before."""
+    release([work.job.membranes for work in batch if work.job.membranes is not None])
+    for work, membranes in zip(batch, scatter(state, len(batch)), strict=True):
+        work.job.membranes = membranes
 
 
 def deliver(work: Work, made: Outcome, queue_ms: float) -> bool:
@@ -204,20 +194,6 @@ class Scheduler:
             if self._queue.push(job, arrived):
                 self._wake_for(job)
 
-    def submit_undecoded(self, job: Job, decode: Callable[[], list[Input]]) -> bool:
-        """Let the model's thread decode a request just before it is stepped. Raises Stopped.
-
-        So batches form by themselves, without a thread hand-over. Returns False, doing nothing, while a stream is open,
-        as decoding would delay its steps. If `decode` raises, the job fails with that error.
-        """
-        with self._changed:
-            self._check_running()
-            if self._queue.open_streams:
-                return False
-            self._queue.undecoded.append((job, decode))
-            self._wake_for(job)
-            return True
-
     def drop_waiting(self, job: Job) -> list[Input]:
         """Drop the waiting inputs of a job and return them. If one of them had a reset, the next input gets it."""
         with self._changed:
@@ -261,7 +237,7 @@ class Scheduler:
         """Return whether the thread has something to do."""
         queue = self._queue
         streams = queue.streams and not self._loop_ticks_next
-        return bool(queue.requests or streams or queue.undecoded or self._membrane_calls or self._finished())
+        return bool(queue.requests or streams or self._membrane_calls or self._finished())
 
     # Called in the event loop.
 
@@ -291,9 +267,6 @@ class Scheduler:
                 if self._finished():
                     self._stopping = True
                     break
-                undecoded = self._queue.pop_undecoded()
-            for job, decode in undecoded:
-                self._decode(job, decode)
             with self._network:
                 with self._changed:
                     calls, self._membrane_calls = self._membrane_calls, []
@@ -308,17 +281,6 @@ class Scheduler:
             for job in self._queue.waiting():
                 self._queue.fail(job, Stopped())
         self._after_tick()
-
-    def _decode(self, job: Job, decode: Callable[[], list[Input]]) -> None:
-        if job.closed:
-            return
-        try:
-            if job.deadline < time.monotonic():
-                raise Expired
-            self.submit(job, decode())
-        except Exception as error:
-            with self._changed:
-                self._queue.fail(job, error)
 
     # Called with `_network` held.
 

@@ -1,7 +1,6 @@
 """Cameras that the service itself opens: any number of streams listen to one, and the sinks hear what it shows."""
 
 import asyncio
-import logging
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -13,7 +12,6 @@ from numpy.typing import NDArray
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
-from spikesight.encoders.sources.settings import differs
 from spikesight.encoders.sources.source import Source
 from spikesight.models.steps import Answer, Input, Outcome
 from spikesight.service.http.bodies import CameraBody
@@ -71,17 +69,12 @@ class Camera:
 
     def start(self) -> None:
         """Start the stream and its thread. Raises SettingsError if the model takes images or has no such bin length."""
-        self._stream = CameraStream(self, self.model())
-        if other := differs(self._stream.model.classifier.card.training.get("camera", {}), self.source.settings):
-            event(f"camera {self.id}: {other}", logging.WARNING)
-        self._thread.start()
-
-    def model(self) -> Model:
-        """Return the present default model at the cameras' bin length. Raises SettingsError."""
         try:
-            return self._registry.get(None, self._bin_ms)
+            model = self._registry.get(None, self._bin_ms)
         except WrongBin as error:
             raise SettingsError(str(error)) from None
+        self._stream = CameraStream(self, model)
+        self._thread.start()
 
     def close(self) -> None:
         """Stop the thread, the source and the streams that listen to it."""
@@ -127,12 +120,8 @@ class Camera:
                 self.mailbox.post(lambda packet=packet: self._tell(packet))
                 self.mailbox.flush()
             try:
-                if (model := self.model()) is not stream.model:  # the models were reloaded
-                    fresh = CameraStream(self, model)
-                    stream.close()
-                    self._stream = stream = fresh
                 stream.push(packet)
-            except (Stopped, SettingsError):
+            except Stopped:
                 break
         stream.close()
         event("camera ended", camera=self.id)
@@ -163,7 +152,7 @@ def name_of(source: Source) -> str:
 
 
 class CameraStream:
-    """A camera's stream on one model; replaced when models are reloaded. Raises SettingsError for an image model."""
+    """A camera's stream on the default model. Raises SettingsError for an image model."""
 
     def __init__(self, camera: Camera, model: Model) -> None:
         if model.classifier.contract.kind != "events":

@@ -40,7 +40,6 @@ class Ended(Exception):
         self.code, self.reason = code, reason or CLOSED.get(code, "")
 
 
-Place = Annotated[float, Field(ge=-MAX_SIDE, le=MAX_SIDE)]  # pixels
 Index = Annotated[int, Field(ge=0)]
 Probe = bool | tuple[Index, Index, Index]  # models/neurons/probe.py
 
@@ -67,14 +66,8 @@ class Hello(Body):
     mode: Literal["complete", "freshest"] = "complete"
     live: bool = Field(default=False, description="silence is a still scene: steps go on without events")
     source: str | None = Field(default=None, description="a camera of the service instead of packets of the client")
-    raw: bool = Field(default=False, description="no noise filter and no window, whatever the model asks for")
-    window: tuple[Place, Place, Annotated[float, Field(ge=1, le=MAX_SIDE)]] | None = Field(
-        default=None,
-        description="left, top and side in pixels of a fixed region of interest, in place of a tracked one",
-    )
-    objects: int = Field(
-        default=0, ge=0, le=8, description="look for up to so many things at once, each in a window of its own"
-    )
+    raw: bool = Field(default=False, description="no noise filter and no view, whatever the model asks for")
+    objects: int = Field(default=0, ge=0, le=8, description="look for up to so many things at once")
     probe: Probe = Field(
         default=False, description="add what happens inside the network; [layer, row, column]: membranes there, too"
     )
@@ -200,7 +193,6 @@ class Ticket:
     t_ms: float
     last: bool = False  # whether this is the last input of the message
     picture: tuple[NDArray, SensorSize] | None = None  # the message's events and sensor, sent after the last answer
-    window: tuple[float, float, float] | None = None  # left, top and side of the region of interest, pixels
     events: tuple[int, int] = (0, 0)  # received in this stream so far, and kept by the noise filter
     camera: str | None = None  # how this camera differs from the cameras of the model's training data
 
@@ -250,7 +242,6 @@ def prediction_text(
         step_ms=round(prediction.latency_ms, 3),
         dropped=dropped,
         reset=answer.reset,
-        window=ticket.window and [round(pixels, 2) for pixels in ticket.window],
         events_in=ticket.events[0],
         events_kept=ticket.events[1],
         camera=ticket.camera,

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from spikesight.encoders.events import SensorSize
-from spikesight.encoders.roi.window import Window
 from spikesight.models.classifier import Classifier
 from spikesight.models.classifier.session import Session, split_packet
 from spikesight.models.neurons.probe import Inside, Probe
@@ -125,9 +124,8 @@ class StreamCore:
         return inputs, silent - len(inputs)
 
     def annotate(self, ticket: Ticket) -> Ticket:
-        """Set the ticket's region of interest, event counts and camera note to those of now; return the ticket."""
-        window, pipeline = self.session.window, self.session.pipeline
-        ticket.window = None if window is None else (window.left, window.top, window.side)
+        """Set the ticket's event counts and camera note to those of now; return the ticket."""
+        pipeline = self.session.pipeline
         if pipeline is not None:
             ticket.events = pipeline.filter.n_events, pipeline.filter.n_kept
             ticket.camera = pipeline.watch.says
@@ -233,15 +231,14 @@ class StreamCore:
 
 def session_of(classifier: Classifier, hello: Hello) -> Session:
     """Create the session that a hello asks for. Raises Ended 1008."""
-    if hello.objects and hello.lesson is not None:
-        raise Ended(1008, "a lesson's stream shows one thing: it looks for no objects")
+    if hello.lesson is not None and (hello.objects or hello.bin_ms):
+        raise Ended(1008, "a lesson's stream shows one thing, at its own bin: no objects and no bin_ms")
     try:
         return Session(
             classifier,
             SensorSize(hello.width, hello.height) if hello.width else None,
             error_rate=hello.error_rate,
             raw=hello.raw,
-            fixed=hello.window and Window(*hello.window),
             objects=hello.objects,
         )
     except SessionError as error:

@@ -4,9 +4,8 @@ from fastapi import WebSocket
 from pydantic import ValidationError
 
 from spikesight.models.steps import Input
-from spikesight.service.http.errors import ServiceError, Stopped
+from spikesight.service.http.errors import ServiceError
 from spikesight.service.runtime import Runtime
-from spikesight.service.scheduler.registry import Model, WrongBin
 from spikesight.service.stream.cameras import Camera
 from spikesight.service.stream.live import Live
 from spikesight.service.stream.messages import Ended, Hello, ShowMessage, error_text
@@ -23,13 +22,10 @@ class TeachingStream(Live):
     def __init__(
         self, socket: WebSocket, runtime: Runtime, teaching: TeachingSession, hello: Hello, camera: Camera | None = None
     ) -> None:
-        self._newest = teaching.learner.model  # at the model's own bin length
-        super().__init__(socket, runtime, at_bin(self._newest, hello), hello, camera)
+        super().__init__(socket, runtime, teaching.learner.model, hello, camera)
         self.teaching = teaching
-        if camera is not None:
-            teaching.cameras[camera.id] = camera.source.settings
         self._take = ""
-        self._cutter = self._new_cutter()
+        self._cutter = WindowCutter()
 
     async def run(self) -> None:
         """Run the stream until the client leaves or breaks a rule. Raises Ended."""
@@ -70,7 +66,7 @@ class TeachingStream(Live):
 
         Raises ServiceError.
         """
-        self._cutter = self._new_cutter()
+        self._cutter = WindowCutter()
         self.teaching.examples.showing.pop(self, None)
         if label is None:
             self.teaching.changed()
@@ -81,7 +77,7 @@ class TeachingStream(Live):
 
     async def submit(self, batch: Batch) -> None:
         """Collect inputs as examples, and step the session's newest model with them."""
-        if self.teaching.learner.model is not self._newest:
+        if self.teaching.learner.model is not self.model:
             await self.move()
         self.collect(batch.inputs)
         await super().submit(batch)
@@ -90,14 +86,10 @@ class TeachingStream(Live):
         """Continue on the session's newest model, once the old one has answered everything."""
         await self.wait_unsent(0)
         self.model.scheduler.close(self.job)
-        self._newest = self.teaching.learner.model
-        self.model = at_bin(self._newest, self.core.hello)
+        self.model = self.teaching.learner.model
         self.core.move(self.model)
         self.job = self.open_job()
         self.send([self.core.ready()])
-
-    def _new_cutter(self) -> WindowCutter:
-        return WindowCutter(self.model.classifier.contract.shown_bins)
 
     def collect(self, inputs: list[Input]) -> None:
         """Cut consecutive inputs into examples of the class being shown."""
@@ -118,13 +110,3 @@ class TeachingStream(Live):
         except ServiceError as error:
             self.teaching.examples.showing.pop(self, None)
             self.send([Outgoing(error_text(0, str(error)))])
-
-
-def at_bin(model: Model, hello: Hello) -> Model:
-    """Return a session's model at the bin length that a stream asks for. Raises Ended."""
-    try:
-        return model.at(hello.bin_ms)
-    except WrongBin as error:
-        raise Ended(1008, str(error)) from None
-    except Stopped:
-        raise Ended(1001, "the teaching session is over") from None

@@ -191,23 +191,17 @@ def frames_of(window: list[Input]) -> NDArray[np.uint8]:
 
 
 class WindowCutter:
-    """Cuts consecutive inputs into windows of `steps`; an unfinished window is dropped at a reset and at the end.
+    """Cuts consecutive inputs into windows of STEPS; an unfinished window is dropped at a reset and at the end."""
 
-    Each input holds the events of the last `shown_bins` bins, so only every `shown_bins`-th input is used.
-    """
-
-    def __init__(self, shown_bins: int = 1, steps: int = STEPS) -> None:
-        self._shown_bins, self._bins, self._steps = shown_bins, 0, steps
+    def __init__(self) -> None:
         self._open: list[Input] = []
 
     def push(self, given: Input) -> list[Input] | None:
         """Add an input; return the window that it completes, or None."""
         if given.reset:
-            self._open, self._bins = [], 0
-        self._bins += 1
-        if self._bins % self._shown_bins == 0:
-            self._open.append(given)
-        if len(self._open) < self._steps:
+            self._open = []
+        self._open.append(given)
+        if len(self._open) < STEPS:
             return None
         window, self._open = self._open, []
         return window

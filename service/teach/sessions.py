@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from spikesight.encoders.sources.settings import Settings, shared
 from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Card
 from spikesight.models.networks.resnet import SpikingResNet
@@ -118,7 +117,6 @@ class TeachingSession:
         self._runtime, self._few_shot = runtime, FewShotLearner(network, SENSOR, STEPS, BIN_US)
         self._frozen_macs = 0  # multiply-adds a step of all layers but the head; counted once
         self.examples = Examples(self._few_shot, self.turns, runtime.settings.max_examples, self.changed)
-        self.cameras: dict[str, Settings] = {}  # settings of the service's cameras that gave examples
         self.learner = Learner(self.examples, self._make, self.turns, runtime.registry.add_unlisted, self.notify)
 
     def _make(self, examples: list[EmbeddedExample], recordings: list[str]) -> tuple[Head | None, Model]:
@@ -135,7 +133,6 @@ class TeachingSession:
             "features": self.features,
             "examples": len(examples),
             "recordings": recordings,
-            "camera": shared(self.cameras.values()),
         }
         metrics = {key: found[key] for key in ("accuracy", "correct", "count", "interval")}
         network, card = taught.checkpoint(training, metrics)

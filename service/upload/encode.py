@@ -24,7 +24,7 @@ from spikesight.service.http.errors import ServiceError
 from spikesight.service.http.shares import address_of
 from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.registry import Model
-from spikesight.service.scheduler.request import AnswerSpec, run_undecoded
+from spikesight.service.scheduler.request import AnswerSpec, run_request
 from spikesight.service.upload.decode import kind_of
 from spikesight.service.upload.load import inputs_of, load
 from spikesight.service.upload.predict import read_body, step_body
@@ -130,13 +130,8 @@ async def encode(
         answers = inside = None
         if made.inputs:
             wanted = AnswerSpec(probe=probe)
-            result = await run_undecoded(
-                model,
-                lambda: made.inputs,
-                runtime.mailbox,
-                deadline=deadline,
-                wanted=wanted,
-                offload=runtime.decoder.submit,
+            result = await run_request(
+                model, lambda: made.inputs, runtime.mailbox, runtime.decoder, deadline=deadline, wanted=wanted
             )
             answers = [step_body(answer, True) for answer in result.answers]
             inside = [one.fields() for one in result.inside] or None

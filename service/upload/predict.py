@@ -8,13 +8,13 @@ from starlette.requests import Request
 from spikesight.encoders.roi.input_filter import InputFilter
 from spikesight.encoders.sample import Sample
 from spikesight.models.classifier import InputPipeline
-from spikesight.models.classifier.session import check_objects, inputs_of_several
+from spikesight.models.classifier.session import check_objects
 from spikesight.models.steps import Answer, Input, SessionError, rounded
 from spikesight.service.http.bodies import PredictBody, SegmentBody, StepBody
 from spikesight.service.http.errors import ServiceError
 from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.registry import Model
-from spikesight.service.scheduler.request import LAST_STEP, AnswerSpec, Result, run_undecoded
+from spikesight.service.scheduler.request import LAST_STEP, AnswerSpec, Result, run_request
 from spikesight.service.upload.decode import Kind, kind_of
 from spikesight.service.upload.load import file_of, inputs_of, load
 
@@ -51,7 +51,7 @@ async def predict(
     objects = options.wanted.objects
     if objects:
         try:
-            check_objects(model.classifier.contract, objects, alone=not options.raw)
+            check_objects(model.classifier.card, objects, raw=options.raw)
         except SessionError as error:
             raise ServiceError(400, str(error)) from None
     deadline = runtime.deadline()
@@ -62,20 +62,14 @@ async def predict(
     def inputs_from(loaded: Sample) -> list[Input]:
         warnings.extend(loaded.warnings)
         if loaded.size is not None and model.classifier.contract.kind == "events":
-            pipelines.append(InputPipeline(model.classifier.card, loaded.size, raw=options.raw, places=objects))
-        elif objects:
-            return inputs_of_several(model.classifier, loaded, objects)
+            pipelines.append(InputPipeline(model.classifier.card, loaded.size, raw=options.raw))
         most = runtime.settings.max_recording_steps
         return inputs_of(model.classifier, loaded, most, pipelines[0] if pipelines else None)
 
     with runtime.admitted(model, client=client):
-        result = await run_undecoded(
-            model,
-            await load(runtime, model, (data, name), inputs_from, client, deadline),
-            runtime.mailbox,
-            deadline=deadline,
-            wanted=options.wanted,
-            offload=runtime.decoder.submit,
+        loaded = await load(runtime, model, (data, name), inputs_from, client, deadline)
+        result = await run_request(
+            model, loaded, runtime.mailbox, runtime.decoder, deadline=deadline, wanted=options.wanted
         )
     decoded = result.decoded_s
     input_filter = pipelines[0].filter if pipelines else None
@@ -90,7 +84,6 @@ def answer_body(
 ) -> PredictBody:
     """Return the JSON body: the sample's one answer (models/classifier/verdict.py)."""
     answer = result.verdict.prediction
-    window = input_filter.window if input_filter else None
     fields = answer.fields()
     del fields["start_us"], fields["end_us"], fields["probabilities"]
     return PredictBody(
@@ -105,7 +98,6 @@ def answer_body(
         latency_ms=round(result.infer_ms, 3),
         queue_ms=round(result.queue_ms, 3),
         warnings=warnings or None,
-        window=(round(window.left, 2), round(window.top, 2), round(window.side, 2)) if window else None,
         events_in=input_filter.n_events if input_filter else None,
         events_kept=input_filter.n_kept if input_filter else None,
     )

@@ -9,13 +9,15 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 import spikesight
 from spikesight.app import cli
 from spikesight.app.cli import main
 from spikesight.models.checkpoint import save
+from spikesight.models.networks.ann import CifarResNet
 from spikesight.training.flags import to_yaml
-from tests.support.inputs.data_sets import small_config, write_nmnist, write_takes
+from tests.support.inputs.data_sets import small_config, write_nmnist, write_pictures, write_takes
 from tests.support.models import EVENT_CONTRACT, promising
 
 ALL = pytest.mark.parametrize("name", cli.COMMANDS)
@@ -111,6 +113,16 @@ MISTAKES = {
     "train --resume auto --output nowhere": "nothing to resume in",
     **{f"convert w.pt --to to --data mnist {wrong}": "--calibration must be positive, --steps and --test not negative"
        for wrong in ("--steps -1", "--calibration 0", "--test -1")},
+    "convert none.pt --to to --data pictures": "no file",
+    "convert w.pt --to to --data pictures --labels a,b": "labels for 10 classes",
+    "convert w.pt --to to --data pictures --steps 0": "--steps 0 chooses T on labelled pictures",
+    "convert w.pt --to to --data pictures --network resnet18": "needs convolutions",
+    "convert w.pt --to to --data pictures --network resnet9000": "known are cifar-resnet8, ",
+    "convert w.pt --to to --data pictures --network no.such:thing": "--network no.such:thing is not made",
+    "convert w.pt --to to --data pictures --network builtins:dict": "makes a dict",
+    "convert w.pt --to to --data pictures --network tests.support.models:Functional": "do not fit",
+    **{f"convert w.pt --to to --data {none}": "no pictures" for none in ("nowhere", "takes")},
+    "export model --format nir --bin-ms 2 --out m.nir": "--bin-ms away",
     **{f"export model --web to {other}": "--web goes without" for other in ("--out f", "--format nir")},
     **{f"export model --bin-ms {n}": "bin_ms must be whole milliseconds from 1 to 10" for n in ("nan", 0, 11)},
     "export model --bin-ms some": "invalid float value",
@@ -127,7 +139,6 @@ MISTAKES = {
     "emulate none to": "there is no none",
     "emulate takes to": "there are no images in takes",
     "emulate small.yaml to.h5": "is no video",
-    "emulate in to --sensor speck --size 9x9": "leave --size out",
 }  # fmt: skip
 
 
@@ -139,6 +150,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save(place / "model", made.network, made.card)
     images = replace(EVENT_CONTRACT, kind="image", encoding="direct", bin_us=0, sensor_width=0, sensor_height=0)
     save(place / "images", made.network, replace(made.card, contract=images, conformal=None))
+    torch.save(CifarResNet(3).state_dict(), place / "w.pt")
+    write_pictures(place / "pictures", 2)
     write_takes(place, ["take.npz"], 1.0)
     write_takes(place / "takes", [f"{label}/{n}.npz" for label in ("cup", "phone") for n in range(6)], 0.4)
     (place / "small.yaml").write_text(to_yaml(small_config(write_nmnist(place / "data"), epochs=1)))

@@ -8,15 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.wasm import compile_wasm, compiler, made_of, said_of
 from spikesight.app import standalone
 from spikesight.app.cli import main
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel, log_levels
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.roi.frame_tracker import PIXELS
 from spikesight.models.checkpoint import save
-from spikesight.models.contract import Card, Contract
+from spikesight.models.contract import Card
 from spikesight.models.export.parity import ExportError
-from spikesight.models.native.wasm import ENGINE, compile_wasm, compiler, made_of, said_of
+from spikesight.models.native.targets import ENGINE
 from tests.support.exporting import CARD, CONFIG
 from tests.support.models import ann, lively, some_known
 
@@ -67,7 +68,7 @@ def test_pixels_are_those_of_the_emulator(size: SensorSize, pixels: PixelModel, 
 
 
 def test_the_module_is_what_the_sources_give(tmp_path: Path) -> None:
-    """After a change of the kernels: python -m spikesight.models.native.wasm (pip install ziglang)."""
+    """After a change of the kernels: python -m benchmarks.wasm (pip install ziglang)."""
     sources, made_by = said_of(ENGINE.read_bytes()).split(" ", 1)
     assert sources == made_of()
     if find_spec("ziglang") is None or made_by != compiler():
@@ -77,12 +78,10 @@ def test_the_module_is_what_the_sources_give(tmp_path: Path) -> None:
 
 
 def test_what_the_engine_does_not_run_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
-    images = replace(CARD, contract=Contract("image", 2, 17, 13, 4, "direct"))
-    for network, card, words in (
-        (lively(CONFIG), images, "takes events"),
-        (ann(channels=2), CARD, "neurons of kind 'relu'"),
-        (lively(replace(CONFIG, spiking_readout=True)), CARD, "its logits are spikes"),
+    for network, words in (
+        (ann(channels=2), "neurons of kind 'relu'"),
+        (lively(replace(CONFIG, spiking_readout=True)), "its logits are spikes"),
     ):
         with pytest.raises(ExportError, match=words):
-            standalone.write_folder(tmp_path / "site", network, card, "m")
+            standalone.write_folder(tmp_path / "site", network, CARD, "m")
     assert not list(tmp_path.iterdir())

@@ -12,9 +12,14 @@ import pytest
 from benchmarks.board import recordings
 from benchmarks.board.figures import Answers
 from benchmarks.board.rows import main, pairs
+from benchmarks.board.windows import READS, count_read, read_windows
+from spikesight.encoders.events import SensorSize, make_events
+from spikesight.encoders.recordings.files import write_recording
 from spikesight.models.statistics import interval, mcnemar
-from spikesight.training.data.sets import DataError
+from spikesight.training.data.sets import DataError, Item
+from spikesight.training.run.readings import Source
 from tests.support.inputs.data_sets import write_nmnist
+from tests.support.models import tiny
 
 
 @pytest.fixture
@@ -178,3 +183,22 @@ def test_many_comparisons_ask_more_of_each() -> None:
     assert "is better than" in pairs(rows[:2])[0].sentence()
     assert "no difference" in found["best", "worse"].sentence()
     assert all(alone <= pair.p <= 1 for pair in found.values())
+
+
+def test_reads_of_a_test_split_are_counted_by_set(tmp_path: Path) -> None:
+    assert [count_read(tmp_path, "nmnist", "a model") for _ in range(3)] == [1, 2, 3]
+    assert count_read(tmp_path, "mnist", "a model") == 1
+    with (tmp_path / READS).open("a") as file:
+        file.write("somebody's note\n[]\n{}\n")
+    assert count_read(tmp_path, "nmnist", "another model") == 4
+
+
+@pytest.mark.parametrize(("bins", "windows"), [(1, 1), (4, 1), (5, 1), (6, 2), (9, 2)])
+def test_what_is_left_of_a_recording_counts_from_half_a_window_on_or_alone(
+    bins: int, windows: int, tmp_path: Path
+) -> None:
+    t = np.arange(0, bins * 10_000, 100) + 5_000
+    write_recording(tmp_path / "a.npz", make_events(t, t % 20, t % 31, t % 2 == 0), SensorSize(24, 32))
+    found = read_windows(tiny(), [Source(Item(tmp_path / "a.npz", 0), "one")])
+    assert found.recording.tolist() == [0] * windows
+    assert (found.truth == tiny().labels.index("one")).all()

@@ -14,13 +14,11 @@ from benchmarks.compare import comparison
 from benchmarks.compare.ann import ann_settings, fit_ann
 from benchmarks.compare.comparison import QUICK, CompareConfig, Comparison, Curve
 from benchmarks.compare.report import steps_to, write_report
+from benchmarks.compare.stdp import StdpConfig, StdpLayer, rates_of
 from spikesight.models.contract import Card
 from spikesight.models.networks.ann import ANNS, SmallCnn
-from spikesight.models.networks.stdp import StdpConfig, StdpLayer, rates_of
-from spikesight.models.statistics import interval
-from spikesight.training import conversion
 from spikesight.training.config import TrainConfig
-from spikesight.training.conversion import accuracy, choose_steps, hits, prepare, splits_of
+from spikesight.training.conversion import accuracy, hits, pictures_of, prepare
 from spikesight.training.data import load_data
 from spikesight.training.data.images import Images
 from tests.support.inputs.data_sets import write_idx, write_stripes
@@ -58,9 +56,7 @@ def alike(a: nn.Module, b: nn.Module) -> bool:
     return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values()))
 
 
-@pytest.mark.parametrize(
-    ("weights", "count", "epochs"), [(False, 50, 7), (True, 0, 0)]
-)  # fmt: skip
+@pytest.mark.parametrize(("weights", "count", "epochs"), [(False, 50, 7), (True, 0, 0)])
 def test_an_ann_is_trained_or_taken_as_it_is(
     weights: bool, count: int, epochs: int, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,14 +128,6 @@ def test_stdp_names_its_neurons_by_training_images_and_reads_test_images(tmp_pat
     assert (found.correct, found.images) == ([right], 5)
 
 
-def test_a_curve_has_every_step_of_one_run_and_is_kept(pictures: Path, tmp_path: Path) -> None:
-    ann = saved_ann(tmp_path / "ann.pt").eval()
-    found = small(pictures, tmp_path).conversion(ann, "ours", 6, 24)
-    assert (len(found.correct), found.images, list(found.work)) == (6, 24, ["2", "4", "6"])
-    assert small(pictures, tmp_path).conversion(ann, "ours", 6, 24) == found
-    assert small(pictures, tmp_path).conversion(ann, "ours", 6, 9).images == 9
-
-
 def test_comparison_runs_resumes_and_reports(pictures: Path, tmp_path: Path) -> None:
     said: list[str] = []
     config = CompareConfig(
@@ -196,59 +184,20 @@ def test_hits_are_images_whose_largest_logit_is_their_label(batch: int) -> None:
     assert not network.training
 
 
-def test_the_held_out_pictures_are_those_of_the_training(tmp_path: Path) -> None:
+def test_the_pictures_are_those_of_the_training(tmp_path: Path) -> None:
     write_idx(tmp_path, train=40, test=10)
     config = TrainConfig(data="mnist", root=str(tmp_path), network="cifar-resnet8", neuron="relu", steps=1)
     data = load_data(config)
     recipe = {"data": "mnist", "network": "cifar-resnet8", "neuron": "relu", "steps": 1, "seed": 0}
-    pictures, held = splits_of(Card(data.contract, data.labels, {"recipe": recipe}), tmp_path)
-    assert np.array_equal(held.labels, data.val.labels)
-    assert np.array_equal(held.pixels, data.val.frames[:][:, 0])
-    assert len(pictures.train) + len(held) == 40
-    assert len(pictures.test) == 10
+    pictures = pictures_of(Card(data.contract, data.labels, {"recipe": recipe}), tmp_path)
+    assert np.array_equal(pictures.train.pixels, data.train.frames[:][:, 0])
+    assert np.array_equal(pictures.test.labels, data.test.labels)
     assert pictures.mean == data.contract.mean
 
 
-@pytest.mark.parametrize(
-    ("right", "steps"), [((95, 96, 97, 98, 99), 4), ((50, 93, 96, 99, 99), 16), ((10, 30, 20, 30, 29), 8)]
-)
-def test_the_fewest_good_steps_or_the_best(right: tuple[int, ...], steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conversion, "accuracy", lambda *_: 99.0)
-    monkeypatch.setattr(conversion, "convert", lambda *_, steps: steps)
-
-    class Found:
-        def __init__(self, steps: int) -> None:
-            self.steps = steps
-
-        def accuracy(self, _: int) -> float:
-            return float(right[(4, 8, 16, 32, 64).index(self.steps)])
-
-    monkeypatch.setattr(conversion, "curve", lambda network, *_: Found(network))
-    held = Images(np.zeros((100, 1, 2, 2), np.uint8), np.zeros(100, np.int64))
-    said: list[str] = []
-    network, chosen, tried = choose_steps(torch.nn.Identity(), [], "ours", torch.zeros(100, 1, 2, 2), held, said.append)
-    assert network == chosen == steps
-    assert tried.pop("ann") == 99.0
-    assert list(tried.values()) == list(right[: len(tried)])
-    good = [found for found in right if found >= 100 * interval(99, 100)[0]]
-    assert len(tried) == (right.index(good[0]) + 1 if good else len(right))
-    assert said[1:] == [f"  T = {t}: {value:.2f} %" for t, value in tried.items()]
-
-
-@pytest.mark.parametrize(
-    ("words", "changes"),
-    [
-        ("", {}),
-        ("--quick", QUICK),
-        (
-            "--quick --images 7 --direct none --stdp-seeds 4,6 --data cifar10 --long a,b,",
-            {**QUICK, "images": 7, "direct": (), "stdp_seeds": (4, 6), "data": "cifar10", "long": ("a", "b")},
-        ),
-    ],
-)
-def test_flags_win_over_quick_and_quick_over_the_defaults(
-    words: str, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_flags_win_over_quick_and_quick_over_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = "--quick --images 7 --direct none --stdp-seeds 4,6 --data cifar10 --long a,b,"
+    changes = {**QUICK, "images": 7, "direct": (), "stdp_seeds": (4, 6), "data": "cifar10", "long": ("a", "b")}
     asked: list[CompareConfig] = []
 
     def compared(config: CompareConfig) -> None:

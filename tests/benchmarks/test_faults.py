@@ -76,13 +76,9 @@ def test_what_is_added_is_as_much_as_named(fault: Callable[..., Events], added: 
     assert len(made) - len(EVENTS) == pytest.approx(added, rel=0.1)
 
 
-@pytest.fixture(scope="module")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> list[Source]:
-    folder = write_takes(tmp_path_factory.mktemp("takes"), ["one.npz", "two-1.npz", "two-2.npz"], 0.5)
-    return [Source(Item(path, 0), path.name.split(".")[0].split("-")[0]) for path in sorted(folder.glob("*.npz"))]
-
-
-def test_the_first_row_is_the_recordings_as_they_are_and_every_fault_has_one(sources: list[Source]) -> None:
+def test_the_first_row_is_the_recordings_as_they_are_and_every_fault_has_one(tmp_path: Path) -> None:
+    write_takes(tmp_path, names := ["one.npz", "two-1.npz", "two-2.npz"], 0.5)
+    sources = [Source(Item(tmp_path / name, 0), name[:3]) for name in names]
     classifier: Classifier = tiny()
     suite = [Row("nothing at all", "", unchanged), *rows("a folder", "nowhere", sources)[:2]]
     clean, same, *others = corrupted(classifier, sources, suite)

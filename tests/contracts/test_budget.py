@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.sizes import settings, sizes
+from tests.support.sizes import PRODUCT, ROOT, settings, sizes
 
 BUDGET = {
     "product": 24_620,
@@ -13,6 +13,7 @@ BUDGET = {
 """Lines that hold code (product, tests), raw lines, and words of Markdown. Lower a row when you delete."""
 
 MOST_SETTINGS = {"training": 50, "service": 24}
+MOST_LINES = 500  # of a file
 
 
 @pytest.mark.parametrize("name", BUDGET)
@@ -20,6 +21,11 @@ def test_the_project_keeps_its_budget(name: str) -> None:
     size = sizes()[name]
     assert size <= BUDGET[name], f"{name}: {size - BUDGET[name]} more than the budget: delete first"
     assert size > 0.97 * BUDGET[name], f"{name} shrank to {size}: lower its row, so that it only falls"
+
+
+def test_no_file_is_longer_than_a_reader_gains_by() -> None:
+    lengths = {path: len(path.read_text().splitlines()) for name in PRODUCT for path in (ROOT / name).rglob("*.py")}
+    assert not [f"{path}: {length}" for path, length in lengths.items() if length > MOST_LINES]
 
 
 def test_settings_are_what_somebody_turns() -> None:

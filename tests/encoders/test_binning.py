@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from spikesight.encoders.binning import bin_events
 from spikesight.encoders.events import Events, EventsError, SensorSize, make_events
+from tests.support.refusals import refusal
 
 SENSOR = SensorSize(17, 9)
 
@@ -98,11 +99,7 @@ def test_unsorted_events_are_refused(times: list[int]) -> None:
 
 def test_wrong_arguments() -> None:
     events = random_events(5, 0)
-    with pytest.raises(EventsError, match="no binning 'sum'"):
-        bin_events(events, 0, 10, 1, SENSOR, mode="sum")
-    with pytest.raises(EventsError, match="at least one"):
-        bin_events(events, 0, 0, 1, SENSOR)
-    with pytest.raises(EventsError, match="buffer"):
-        bin_events(events, 0, 10, 1, SENSOR, out=np.zeros((1, 2, 9, 18), np.uint8))
-    with pytest.raises(EventsError, match="float64"):
-        bin_events(events, 0, 10, 1, SENSOR, out=np.zeros((1, 2, 9, 17)))
+    refusal(lambda: bin_events(events, 0, 10, 1, SENSOR, mode="sum"), "no binning 'sum'", EventsError)
+    refusal(lambda: bin_events(events, 0, 0, 1, SENSOR), "at least one", EventsError)
+    refusal(lambda: bin_events(events, 0, 10, 1, SENSOR, out=np.zeros((1, 2, 9, 18), np.uint8)), "buffer", EventsError)
+    refusal(lambda: bin_events(events, 0, 10, 1, SENSOR, out=np.zeros((1, 2, 9, 17))), "float64", EventsError)

@@ -6,8 +6,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spikesight.encoders.events import SensorSize
-from spikesight.encoders.pyramid import ALIGNED, COARSER, COARSEST, FINEST, LINE, MARGIN, READ, Level, pyramid_of
-from spikesight.encoders.roi.input_filter import LEAST_SIDE, LONGEST, shows_more
+from spikesight.encoders.pyramid import (
+    ALIGNED,
+    COARSER,
+    COARSEST,
+    FINEST,
+    LEAST_SIDE,
+    LINE,
+    LONGEST,
+    MARGIN,
+    READ,
+    Level,
+    pyramid_of,
+    shows_more,
+)
 
 LONGEST_SIDE = 1280
 

@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from spikesight.encoders.sample import IMAGE_SUFFIXES, read_pixels, read_sample, sample_of
-from spikesight.encoders.sources.samples import events_of
-from tests.support.inputs.formats import written
+from spikesight.encoders.sample import IMAGE_SUFFIXES, read_pixels, read_sample
 
 
 @pytest.mark.parametrize("suffix", sorted(IMAGE_SUFFIXES))
@@ -20,27 +18,6 @@ def test_every_suffix_of_the_list_is_read_as_an_image(tmp_path: Path, suffix: st
     pixels = read_sample(path).pixels
     assert pixels is not None
     assert (pixels.shape, pixels.dtype) == ((30, 40, 3), np.uint8)
-
-
-def test_recordings_come_with_their_sensor(tmp_path: Path) -> None:
-    path, events, size = written(tmp_path, "evt3")
-    sample = read_sample(path)
-    assert sample.size == size
-    assert sample.events is not None
-    assert len(sample.events) == len(events)
-
-
-def test_a_shipped_sample_is_a_sample_by_its_name() -> None:
-    sample = sample_of("digit-3")
-    assert sample.events is not None
-    assert (len(sample.events), str(sample.size)) == (len(events_of("digit-3")), "34x34")
-
-
-def test_what_is_no_image_is_said(tmp_path: Path) -> None:
-    (tmp_path / "text.png").write_text("hello")
-    for name in ("text.png", "missing.png"):
-        with pytest.raises(ValueError, match=r"no such file|not an image"):
-            read_sample(tmp_path / name)
 
 
 @pytest.mark.parametrize("depth", [np.uint8, np.uint16])

@@ -19,6 +19,7 @@ from spikesight.models.contract import Card, CheckpointError
 from spikesight.models.shipped import find, names, why_unfit
 from spikesight.training.data.images import read_idx
 from tests.support.models import EVENT_CONTRACT, LABELS, tiny
+from tests.support.refusals import refusal
 
 
 class Hub:
@@ -92,11 +93,9 @@ def test_what_is_not_there_is_one_sentence(there: Hub, address: str, words: str)
 
 
 def test_only_whole_models_go_there(there: Hub, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="write owner/name"):
-        spikesight.push_to_hub("nmnist", "digits")
+    refusal(lambda: spikesight.push_to_hub("nmnist", "digits"), "write owner/name", CheckpointError)
     (tmp_path / CONFIG).write_text("{}")
-    with pytest.raises(CheckpointError, match="must have exactly"):
-        spikesight.push_to_hub(tmp_path, "me/digits")
+    refusal(lambda: spikesight.push_to_hub(tmp_path, "me/digits"), "must have exactly", CheckpointError)
     assert not there.repositories
     save(tmp_path / "mine", tiny().network, Card(EVENT_CONTRACT, LABELS, metrics={"found": 0.5}))
     spikesight.push_to_hub(tmp_path / "mine", "me/mine")
@@ -152,8 +151,7 @@ def test_a_record_of_events_that_was_never_tested(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("folders", [["a/x", "b/x"], ["runs/x/model", "X"], ["with space"], [".hidden"]], ids=str)
 def test_a_name_that_two_share_or_no_url_can_hold_is_refused(folders: list[str]) -> None:
-    with pytest.raises(CheckpointError, match="needs another name"):
-        names([Path(folder) for folder in folders])
+    refusal(lambda: names([Path(folder) for folder in folders]), "needs another name", CheckpointError)
 
 
 @pytest.mark.parametrize(

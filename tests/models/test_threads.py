@@ -1,11 +1,8 @@
 """One model in many threads answers as it does in one, bit for bit; and a model travels to other processes."""
 
-import copy
-import pickle
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -15,14 +12,13 @@ import torch
 import spikesight
 from spikesight.encoders.emulator.saccades import saccades
 from spikesight.encoders.events import SensorSize
-from spikesight.models.checkpoint import save
 from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Card
 from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
 from spikesight.models.networks.taught import TaughtConfig, TaughtNetwork
 from spikesight.models.shipped import shipped
 from tests.support.inputs.samples import some_events
-from tests.support.models import EVENT_CONTRACT, LABELS, lively, tiny
+from tests.support.models import EVENT_CONTRACT, LABELS, lively
 from tests.support.processes import in_fresh_process
 from tests.support.threads import together
 
@@ -119,30 +115,3 @@ print(len(set(found)), spikesight.load("nmnist").predict(digit).logits == found[
 
 def test_eight_threads_may_load_at_once_in_a_fresh_process() -> None:
     assert in_fresh_process(LOADED_TOGETHER) == "1 True"
-
-
-def test_a_model_is_pickled_by_where_it_was_loaded_from(tmp_path: Path) -> None:
-    for name in ("nmnist", "mnist-direct"):
-        model = spikesight.load(name)
-        again = pickle.loads(pickle.dumps(model))
-        assert (again.name, again.labels) == (model.name, model.labels)
-        assert again.predict(digit(7)).logits == model.predict(digit(7)).logits
-        assert str(shipped()[name]) not in str(pickle.dumps(model)), "a shipped one is found by its name anywhere"
-    made = tiny()
-    save(tmp_path / "mine", made.network, made.card)
-    own = Classifier.load(tmp_path / "mine")
-    for one in (own, own.at(own.contract.bin_us / 1000)):
-        again = pickle.loads(pickle.dumps(one))
-        assert (again.name, again.contract) == (one.name, one.contract)
-    twin = spikesight.load("nmnist").classifier.at(5)
-    assert pickle.loads(pickle.dumps(twin)).contract == twin.contract
-
-
-def test_a_model_that_lies_in_no_folder_is_not_pickled_but_copied() -> None:
-    model = spikesight.Model(tiny())
-    for one in (model, model.classifier):
-        with pytest.raises(TypeError, match="tiny was not loaded from a folder: save it"):
-            pickle.dumps(one)
-        assert copy.copy(one) is copy.deepcopy(one) is one
-    shipped_one = spikesight.load("nmnist")
-    assert copy.deepcopy([shipped_one])[0].predict(digit(7)).label == "7"

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from spikesight.models.checkpoint import save
 from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Card, Contract
+from spikesight.models.networks.places import for_views
 from spikesight.models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
 from spikesight.models.neurons.config import RECTIFIER
 from spikesight.models.novelty import NoveltyDetector, fit_novelty
@@ -61,7 +62,7 @@ def finding(seed: int = 2, name: str = "finding", **contract: object) -> Classif
     network = lively(config, seed)
     with torch.no_grad():
         network.readout.weight.mul_(90)
-    view = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    view = {name: tensor.clone() for name, tensor in for_views(network).state_dict().items()}
     return Classifier(network, Card(replace(VIEW_CONTRACT, **contract), LABELS, view=view), name)  # type: ignore[arg-type]
 
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import pytest
 
 
-def refusal(door: Callable[[], object], match: str) -> str:
-    """The sentence of the refusal, which is a ValueError without a word of other libraries."""
-    with pytest.raises(ValueError, match=match) as caught:
+def refusal(door: Callable[[], object], match: str, kind: type[ValueError] = ValueError) -> str:
+    """The sentence of the refusal, an error of this kind without a word of other libraries."""
+    with pytest.raises(kind, match=match) as caught:
         door()
     said = str(caught.value)
     assert "\n" not in said

@@ -113,8 +113,3 @@ def bin_items(items: Sequence[Item], contract: Contract, folder: Path, what: str
     }
     frames = cached(folder, key, len(items), sample_shape(contract), samples(), what)
     return Frames(frames, np.array([item.label for item in items], np.int64))
-
-
-def shown_images(names: Iterable[str]) -> frozenset[int]:
-    """Return the numbers of the MNIST images in N-MNIST recordings of these names: 00001.bin shows image 0."""
-    return frozenset(int(Path(name).stem) - 1 for name in names if Path(name).stem.isdigit())

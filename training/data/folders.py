@@ -20,7 +20,6 @@ from spikesight.encoders.recordings.files import detect_format, formats
 from spikesight.encoders.recordings.format import RecordingError
 from spikesight.encoders.sample import IMAGE_SUFFIXES
 from spikesight.encoders.sources.chunks import VIDEO_SUFFIXES
-from spikesight.encoders.sources.settings import is_beside
 from spikesight.training.data.sets import DataError, MissingDataError
 
 Layout = Literal["classes", "sessions", "flat"]
@@ -102,7 +101,8 @@ def read_folder(path: Path | str, layout: str = "auto", known: Sequence[str] = (
     takes.sort(key=lambda take: take.path)
     if not any(take.session for take in takes):
         takes = _by_time(takes)
-    return Folder(path, chosen, tuple(takes), tuple(f for f in files if f not in used and not is_beside(f)))
+    left_out = tuple(f for f in files if f not in used and f.suffix != ".bias")  # a camera's, beside its recordings
+    return Folder(path, chosen, tuple(takes), left_out)
 
 
 def common_sessions(takes: Sequence[Take]) -> list[str]:

@@ -4,11 +4,8 @@ The validation split is drawn from the training samples, stratified and seeded. 
 is the same for every seed. Both are recorded in the run's folder.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
-from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,17 +15,15 @@ from numpy.typing import NDArray
 from spikesight.encoders.binning import CEILINGS
 from spikesight.encoders.image import IMAGE_ENCODERS
 from spikesight.encoders.recordings.files import digest
-from spikesight.encoders.sources.settings import common
 from spikesight.models.contract import Contract
 from spikesight.training.config import TrainConfig
-from spikesight.training.data.cache import bin_items, cached, file_stamps, shown_images
+from spikesight.training.data.cache import bin_items, cached, file_stamps
 from spikesight.training.data.images import IMAGES, PictureRows, find_imagenet, holds_pictures, list_pictures
 from spikesight.training.data.own import list_own, with_crop
 from spikesight.training.data.recordings import recorded
 from spikesight.training.data.separate import TEST_FRACTION
 from spikesight.training.data.sets import (
     Data,
-    DataError,
     Frames,
     ImageSet,
     Item,
@@ -47,17 +42,14 @@ MOST_DIGESTS = 10_000  # recordings or pictures of larger sets are not listed in
 FOLDER_SIDE, IMAGENET_SIDE = 64, 224
 MEASURED = 5000  # training images from which mean and standard deviation are computed
 KEEP_DECODED_BYTES = 4 << 30  # larger sets of pictures are decoded as they are read
-DIGITS = "digits"  # N-MNIST's recordings among the samples of training/data/corpora/digits
-DIGIT_IMAGES = "digit-images"  # MNIST with the other pictures of that corpus
-DATA_NAMES = (*NAMED, *IMAGES, "imagenet", DIGITS, DIGIT_IMAGES)
-READS = "reads.jsonl"  # in the data folder: one line for each time that a test split is read
+DATA_NAMES = (*NAMED, *IMAGES, "imagenet")
 ENCODINGS: dict[str, Mapping[str, object]] = {"events": CEILINGS, "image": IMAGE_ENCODERS}
 """Encodings by kind of data; the first is the default."""
 
 
 def is_recorded(data: str) -> bool:
     """Return whether this is the name of a set of recordings: one of Tonic's or of a plug-in's."""
-    return bool(kind_of(data)) or data == DIGITS or data in recorded()
+    return bool(kind_of(data)) or data in recorded()
 
 
 def list_data(config: TrainConfig) -> Listing | ImageSet:
@@ -68,19 +60,13 @@ def list_data(config: TrainConfig) -> Listing | ImageSet:
         raise ValueError("--transform is for Tonic's data sets")
     if config.data in recorded():
         return recorded()[config.data](Path(config.root))
-    if config.data == DIGITS:
-        return replace(list_named(replace(config, data="nmnist")), name=DIGITS)
-    if config.data == DIGIT_IMAGES:
-        return replace(IMAGES["mnist"](Path(config.root)), name=DIGIT_IMAGES)
     if config.data in IMAGES:
         return IMAGES[config.data](Path(config.root))
     return _list_pictures(config) if _holds_images(config) else list_own(config, Path(config.data))
 
 
 def _holds_images(config: TrainConfig) -> bool:
-    return config.data in (*IMAGES, "imagenet", DIGIT_IMAGES) or (
-        not is_recorded(config.data) and holds_pictures(Path(config.data))
-    )
+    return config.data in (*IMAGES, "imagenet") or (not is_recorded(config.data) and holds_pictures(Path(config.data)))
 
 
 def _list_pictures(config: TrainConfig) -> ImageSet:
@@ -140,28 +126,8 @@ def _load(listing: Listing | ImageSet, config: TrainConfig) -> Data:
     config, images = resolve(config, listing), isinstance(listing, ImageSet)
     side = min(config.height, config.width)
     config = with_schedule(config, len(listing.train), side, own=listing.own, images=images)
-    return _load_images(listing, config) if isinstance(listing, ImageSet) else _load_recordings(listing, config)
-
-
-def count_read(root: Path, name: str, by: str) -> int | None:
-    """Record in `root` that `by` reads a set's test split; return how often it was read (None: cannot be recorded)."""
-    line = json.dumps({"set": name, "by": by, "date": date.today().isoformat()}) + "\n"
-    try:
-        with (root / READS).open("a") as file:
-            file.write(line)
-        lines = (root / READS).read_text().splitlines()
-    except (OSError, UnicodeDecodeError):
-        return None
-    found = 0
-    for one in lines:
-        with suppress(ValueError, TypeError, KeyError):  # a line in another form
-            found += json.loads(one)["set"] == name
-    return found
-
-
-def count_named_read(root: Path, data: str, by: str) -> int | None:
-    """Call `count_read` if `data` is a set's name; return None for a folder."""
-    return count_read(root, data, by) if data in DATA_NAMES or is_recorded(data) else None
+    data = _load_images(listing, config) if isinstance(listing, ImageSet) else _load_recordings(listing, config)
+    return data if listing.complete is None else listing.complete(data)
 
 
 def _split(
@@ -212,27 +178,9 @@ def _load_recordings(listing: Listing, config: TrainConfig) -> Data:
     names = {part: [item.name for item in items] for part, items in chosen.items()}
     official = listing.val is None and bool(listing.test)
     train, val = (bin_items(chosen[part], contract, folder, f"binning {part}") for part in ("train", "val"))
-    outliers = made = None
-    if config.data == DIGITS:
-        from spikesight.training.data.corpora.digits import (  # draws by matplotlib: slow
-            training_samples,
-            validation_samples,
-        )
-
-        own = listing.window
-        if (config.steps, config.bin_us, contract.shape) != (own.steps, own.bin_us, (2, own.height, own.width)):
-            raise DataError(
-                f"{DIGITS} has {own.steps} bins of {own.bin_us} us, {own.height} x {own.width}, as it is made"
-            )
-        root = Path(config.root)
-        train, outliers = training_samples(root, folder, train, shown_images(names["val"]), config.seed)
-        made = validation_samples(root, folder, config.seed)
-        val = val.concatenated(Frames(made[:], made.labels))
     return Data(
         train=train,
-        outliers=outliers,
         val=val,
-        made=made,
         test=bin_items(chosen["test"], contract, folder, "binning test"),
         labels=listing.labels,
         contract=contract,
@@ -246,7 +194,6 @@ def _load_recordings(listing: Listing, config: TrainConfig) -> Data:
         notes=listing.notes,
         left_out=listing.left_out,
         digests=_digests(item.path for item in (*chosen["train"], *chosen["val"])),
-        camera=common(dict.fromkeys(item.path for item in chosen["train"])),
     )
 
 
@@ -275,15 +222,8 @@ def _load_images(images: ImageSet, config: TrainConfig) -> Data:
     if own is not None:
         parts["test"] = f"all {len(test)} of the set's own"
     files = images.train.frames.paths if isinstance(images.train.frames, PictureRows) else ()
-    outliers = None
-    if config.data == DIGIT_IMAGES:
-        from spikesight.training.data.corpora.digits import (
-            training_images,  # draws by matplotlib, which takes long to load
-        )
-
-        train, outliers = training_images(train, folder, config.seed)
     return Data(
-        train=train, outliers=outliers, val=val, test=test, labels=images.labels, contract=contract,
+        train=train, val=val, test=test, labels=images.labels, contract=contract,
         recorded=len(train), config=config,
         digests=_digests(files[n] for n in (*rows["train"], *rows["val"])) if files else (),
         split={"data": images.name, "seed": config.seed, "official_test": own is not None, **parts}, own=images.own,

@@ -72,6 +72,7 @@ class Listing:
     own: bool = False  # somebody's own recordings: few, and of any classes
     notes: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()  # files that cannot be read, each with its reason
+    complete: "Callable[[Data], Data] | None" = None  # adds to the loaded samples what a corpus makes
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,7 @@ class ImageSet:
     names: tuple[str, ...] = ()  # of the training images, if they are files
     input_size: tuple[int, int] | None = None  # of the network's input, if pictures are kept larger
     own: bool = False  # somebody's own folder
+    complete: "Callable[[Data], Data] | None" = None  # as a Listing's
 
     @property
     def size(self) -> tuple[int, int]:
@@ -139,10 +141,11 @@ class Data:
     left_out: tuple[str, ...] = ()  # files of it that cannot be read, each with its reason
     train_items: tuple[Item, ...] = ()  # the recordings of `train`, which begins with them; empty for images
     val_items: tuple[Item, ...] = ()  # the recordings of `val`; empty for images
-    made: Any = None  # the validation samples after val_items, of a corpus (corpora.digits.Corpus)
+    made: Any = None  # the validation samples after val_items, of a corpus (as frames, of any `steps` and `bin_us`)
     outliers: Frames | None = None  # training samples of none of the classes, labelled len(labels)
+    outlier_kinds: tuple[str, ...] = ()  # what they show, for the card
+    aside: tuple[Item, ...] = ()  # further recordings that calibrate prediction sets alone
     digests: tuple[str, ...] = ()  # hashes of the training and validation recordings, if they are not too many
-    camera: dict[str, Any] = field(default_factory=dict)  # camera settings that all training recordings share
 
     @classmethod
     def of(cls, dataset: Any, test: Any | None = None, **settings: Any) -> "Data":

@@ -7,7 +7,6 @@ import ast
 import hashlib
 import inspect
 import re
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
@@ -75,22 +74,6 @@ def list_given(train: Any, test: Any | None, config: TrainConfig) -> Listing:
     return replace(_list(config.data, found, config), own=True)
 
 
-def unpack(data: str, root: Path, archives: Sequence[Path]) -> None:
-    """Unpack downloaded archives of a set, and those in them, to where Tonic looks for it. Raises DataError."""
-    if not (kind := kind_of(data)):
-        raise DataError(f"--archive is for Tonic's data sets, not {data!r}")
-    folder = root / _class_of(kind, data).__name__
-    for archive in archives:
-        try:
-            safe = {} if archive.suffix == ".zip" else {"filter": "data"}  # nothing is written outside the folder
-            shutil.unpack_archive(archive, folder, **safe)  # type: ignore[arg-type]
-            for inner in sorted(folder.rglob("*.zip")):
-                shutil.unpack_archive(inner, inner.parent)
-                inner.unlink()
-        except Exception as error:  # zlib, zipfile and tarfile each have their own
-            raise DataError(f"{archive} cannot be unpacked: {error}") from None
-
-
 def _class_of(kind: str, data: str) -> Any:
     """Return Tonic's class. Raises DataError if there is none, or none of recordings with a class each."""
     try:
@@ -126,7 +109,7 @@ def _opened(cls: Any, root: Path, **part: bool) -> Any:
         archive = next((getattr(cls, place) for place in places if hasattr(cls, place)), "its archive")
         raise MissingDataError(
             f"{cls.__name__} ({which}) is not in {root}, and Tonic did not fetch it ({error or 'nothing was found'}): "
-            f"fetch {archive} and give it by --archive FILE, or unpack it in {root / cls.__name__}"
+            f"fetch {archive} and unpack it in {root / cls.__name__}"
         )
     return found
 

@@ -7,10 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikesight.models.novelty import NOTHING, UNKNOWN
-from spikesight.models.statistics import accuracy_of
+from spikesight.models.statistics import accuracy_of, calibration_error
 from spikesight.models.steps import Prediction
-from spikesight.training.run.baselines import Pairs, predictions
-from spikesight.training.run.novelty import calibration_error
 from spikesight.training.run.readings import Readings
 
 
@@ -27,56 +25,32 @@ def assess(readings: Readings) -> dict[str, Any]:
     """Return all figures as values that JSON can hold.
 
     `right` and `best_guess` (`two_columns`) are of recordings or images, also by class; `confusion` [K, K + 2] counts
-    their labels, the last two "unknown" and "nothing"; `windows` counts the best guesses at the ends of windows. Of
-    classes that the model does not have only `unknown` tells.
+    their labels, the last two "unknown" and "nothing". Of classes that the model does not have only `unknown` tells.
     """
     r, truth = readings, own_truth(readings)
     own, shown = truth >= 0, (*r.labels, UNKNOWN, NOTHING)
     told = np.array([shown.index(answer.label) for answer in r.answers])
     confusion = np.zeros((len(r.labels), len(shown)), np.int64)
     np.add.at(confusion, (truth[own], told[own]), 1)
-    at = truth_of(r)
-    chosen, known = r.probabilities.argmax(1), at >= 0
 
     def columns(rows: NDArray[np.bool_]) -> dict[str, Any]:
         return two_columns(r.labels, truth[rows].tolist(), [r.answers[n] for n in np.flatnonzero(rows)])
 
     found: dict[str, Any] = {"labels": list(r.labels), **columns(own)}
-    found["windows"] = accuracy_of(int((chosen == at)[known].sum()), int(known.sum()))
     found["per_class"] = {label: columns(truth == n) for n, label in enumerate(r.labels) if confusion[n].sum()}
     found["confusion"] = confusion.tolist()
-    if known.any():
-        found["calibration_error"] = round(
-            calibration_error(r.probabilities[known], at[known], np.ones(int(known.sum()))), 4
-        )
+    if own.any():
+        probabilities = np.array([answer.probabilities for answer in r.answers])[own]
+        found["calibration_error"] = round(calibration_error(probabilities, truth[own], np.ones(int(own.sum()))), 4)
     if not own.all():
         found["unknown"] = _unknown(r, own)
-    return found | {"quiet": r.quiet, "shared": list(r.shared)}
-
-
-def beside_model(learnt: Readings, asked: Readings) -> list[dict[str, Any]]:
-    """Return rows of `Pairs.beside` for baselines that learn from `learnt` and are tested on `asked`, on the model's
-    classes only.
-
-    Raises ValueError for too few classes.
-    """
-    theirs, truth = truth_of(learnt), truth_of(asked)
-    known, own = theirs >= 0, truth >= 0
-    if len(np.unique(theirs[known])) < 2 or not own.any():
-        raise ValueError("baselines need samples of two of the model's classes to learn from, and one to be asked")
-    answers = predictions(learnt.counts[known], theirs[known], asked.counts[own], asked.kind)
-    return Pairs(truth[own], asked.probabilities[own].argmax(1), asked.recording[own], asked.kind).beside(answers)
+    return found | {"shared": list(r.shared)}
 
 
 def own_truth(readings: Readings) -> NDArray[np.int64]:
     """Return the model's class number of each recording [R]; -1 for a class that the model does not have."""
     place = {label: n for n, label in enumerate(readings.labels)}
     return np.array([place.get(label, -1) for label in readings.classes])[readings.truth]
-
-
-def truth_of(readings: Readings) -> NDArray[np.int64]:
-    """Return the model's class number of each window [M]; -1 for a class that the model does not have."""
-    return own_truth(readings)[readings.recording]
 
 
 def _unknown(r: Readings, own: NDArray[np.bool_]) -> dict[str, Any]:

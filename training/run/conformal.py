@@ -1,8 +1,7 @@
 """Calibrate and assess conformal sets and their alarm (models/novelty) on recordings not used for training."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice, starmap
-from pathlib import Path
+from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -17,17 +16,13 @@ from spikesight.models.novelty import NOTHING
 from spikesight.models.novelty.conformal import Conformal, Trials, fit_trials
 from spikesight.models.statistics import interval
 from spikesight.models.steps import Input, Outcome, Track
-from spikesight.training.config import TrainConfig
-from spikesight.training.data.cache import shown_images
-from spikesight.training.data.load import DIGITS, divided
 from spikesight.training.data.recordings import Read, read_item
-from spikesight.training.data.sets import Item, Listing
+from spikesight.training.data.sets import Data
 from spikesight.training.progress import say, with_progress
 from spikesight.training.run.readings import Source, packets_of
 
 BINS_MS = (1, 2, 5, 10)  # bins to calibrate beside the trained one, if the contract allows them
 MOST, LEAST, HELD = 2000, 20, 2000  # recordings: most and least for calibration, most for assessment
-EMULATED = 110  # emulated recordings of each digit, in addition to real ones
 ROUNDS = 2  # consecutive windows of a recording
 ERROR_RATES = (0.05, 0.01)
 SEED = 34  # of the times at which windows begin
@@ -50,24 +45,11 @@ class Take(NamedTuple):
     label: int
 
 
-def calibration(config: TrainConfig, listing: Listing) -> list[Take]:
-    """Return the calibration recordings of a run: its validation recordings and, if it learnt from emulated digits,
-    emulations of images set aside, without images that training recordings show.
-    """
-    parts = divided(listing, config)
-    return takes_of(config, parts["val"], [item.name for item in parts["train"]])
-
-
-def takes_of(config: TrainConfig, val: Sequence[Item], trained: Sequence[str]) -> list[Take]:
-    """Return what `calibration` does, from the validation recordings and the names of the training recordings."""
-    takes = [Take(lambda item=item: read_item(item), item.label) for item in evenly(val, MOST)]
-    if config.data == DIGITS:
-        from spikesight.training.data.corpora.digits import (
-            other_digits,  # draws by matplotlib, which takes long to load
-        )
-
-        takes += starmap(Take, other_digits(Path(config.root), shown_images(trained), EMULATED))
-    return takes
+def takes_of(data: Data) -> list[Take]:
+    """Return the calibration recordings of a run: its validation recordings and those that are set aside for this."""
+    return [
+        Take(lambda item=item: read_item(item), item.label) for item in (*evenly(data.val_items, MOST), *data.aside)
+    ]
 
 
 def random_cut(events: Events, span_us: int, least_us: int, random: np.random.Generator) -> Events:

@@ -145,13 +145,11 @@ class Run:
         recipe["data"] = self.data.split["data"]
         recipe |= {name: Path(recipe[name]).name for name in ("init_from", "teacher") if recipe[name]}
         counts = {"train": len(self.data.train), "val": len(self.data.val), "test": len(self.data.test)}
-        made = {"recipe": recipe, "samples": counts, "recordings": list(self.data.digests), "camera": self.data.camera}
+        made = {"recipe": recipe, "samples": counts, "recordings": list(self.data.digests)}
         if self.data.left_out:
             made["left_out"] = list(self.data.left_out)
         if self.data.outliers is not None:
-            from spikesight.training.data.corpora.others import KINDS  # later versions may draw further kinds
-
-            made["outliers"] = list(KINDS)
+            made["outliers"] = list(self.data.outlier_kinds)
         return Card(self.data.contract, self.data.labels, made, metrics)
 
     def train_batch(self, rows: np.ndarray, later: np.ndarray | None = None) -> tuple[float, int]:
@@ -223,13 +221,6 @@ class Run:
                     saved = time.monotonic()
                 if stop:
                     raise KeyboardInterrupt
-
-    def train_alone(self) -> Iterator[float]:
-        """Train all remaining epochs without validation and without writing; yield the mean loss of each."""
-        while self.progress.epoch < self.config.epochs:
-            self.train_epoch(keep=False)
-            yield self.progress.loss_sum / self.progress.seen
-            self.progress.next_epoch()
 
     def _order(self) -> np.ndarray:
         """Return the rows of an epoch: as many passes as its steps need, each in a new random order."""

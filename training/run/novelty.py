@@ -27,7 +27,7 @@ from spikesight.models.neurons.layers import at_pace
 from spikesight.models.novelty import NoveltyDetector, fit_novelty
 from spikesight.models.novelty.profile import Profile, compare, measure
 from spikesight.models.novelty.rates import Rates, layers_to_watch
-from spikesight.models.novelty.score import RECORDED, Lines, Windows, fit_lines
+from spikesight.models.novelty.score import Lines, Windows, fit_lines
 from spikesight.models.statistics import calibration_error, running_mean, softmax
 from spikesight.training.data import Data, Frames, bin_items
 from spikesight.training.data.start import weights_path
@@ -76,7 +76,7 @@ def with_bins(network: nn.Module, data: Data, known: NoveltyDetector) -> Novelty
         made = replace(data.made, steps=finest.steps, bin_us=finest.bin_us)
         rows = np.array(evenly(range(len(made)), MOST_FINE))
         fine.append(Frames(made[rows], made.labels[rows]))
-    lines: dict[int, list[Lines]] = {}
+    lines: dict[int, Lines] = {}
     for bin_ms in with_progress(bins, "lines at shorter bins", "bin"):
         contract = own.at(bin_ms)
         forward = forwarder(at_pace(network, contract.span), contract, known.layers)
@@ -84,8 +84,8 @@ def with_bins(network: nn.Module, data: Data, known: NoveltyDetector) -> Novelty
         seen = [partial(rebinned, prepare=one, joined=joined, contract=contract) for one in prepared(data, contract)[1]]
         parts: list[Part] = [(part, prepare, n == 0) for n, part in enumerate(fine) for prepare in seen]
         windows = run_windows(forward, parts, contract)
-        lines[contract.bin_us] = fit_lines([kind.distance for kind in known.kinds], windows, distance_weight(data))
-    return NoveltyDetector(known.layers, known.kinds, lines)
+        lines[contract.bin_us] = fit_lines(known.distance, windows, distance_weight(data))
+    return NoveltyDetector(known.layers, known.distance, known.lines, lines)
 
 
 def rebinned(stored: Tensor, prepare: Prepare, joined: int, contract: Contract) -> Tensor:
@@ -162,7 +162,7 @@ def augmenting(data: Data) -> Prepare:
 
 def run_windows(forward: Forward, parts: list[Part], contract: Contract) -> Windows:
     """Run each part's samples through the network; all parts have the same total weight, whatever their sizes."""
-    logits, rates, active, labels, weights, kinds, typical = [], [], [], [], [], [], []
+    logits, rates, active, labels, weights, typical = [], [], [], [], [], []
     for part, prepare, fixes in parts:
         for start in range(0, len(part), BATCH):
             rows = slice(start, min(start + BATCH, len(part)))
@@ -173,9 +173,8 @@ def run_windows(forward: Forward, parts: list[Part], contract: Contract) -> Wind
             active.append(running_mean(x_seq.flatten(2).count_nonzero(2).T.numpy()))
         labels.append(part.labels)
         weights.append(np.full(len(part), 1 / len(part)))
-        kinds.append(np.full(len(part), RECORDED))
         typical.append(np.full(len(part), fixes))
-    joined = [np.concatenate(each) for each in (logits, rates, active, labels, weights, kinds, typical)]
+    joined = [np.concatenate(each) for each in (logits, rates, active, labels, weights, typical)]
     horizon = contract.horizon
     return Windows(*(part[:, :horizon] for part in joined[:3]), *joined[3:])
 
@@ -187,17 +186,14 @@ def _spread(frames: Frames, most: int) -> Frames:
 
 def _measured(known: NoveltyDetector, training: Windows, validation: Windows) -> dict[str, Any]:
     """Return the detector's figures for the model card."""
-    last, temperatures = validation.logits[:, -1], [kind.lines.temperature[-1] for kind in known.kinds]
-    cooled = softmax(
-        last / np.array(temperatures)[np.searchsorted(np.unique(validation.kinds), validation.kinds), None]
-    )
+    last, temperature = validation.logits[:, -1], float(known.lines.temperature[-1])
+    cooled = softmax(last / temperature)
     return {
         "layers": known.layers,
         "channels": known.width,
-        "kinds": len(known.kinds),
         "training": len(training.labels),
         "validation": len(validation.labels),
-        "temperatures": [round(float(temperature), 3) for temperature in temperatures],
+        "temperature": round(temperature, 3),
         "calibration_error": round(calibration_error(cooled, validation.labels, validation.weights), 4),
         "calibration_error_before": round(calibration_error(softmax(last), validation.labels, validation.weights), 4),
         "fewest_inputs": round(float(known.active[-1]), 1),

@@ -1,4 +1,4 @@
-"""Write the files of a run: metrics, environment, curves, confusion matrix, model card and the model itself."""
+"""Write the files of a run: metrics, environment, confusion matrix, model card and the model itself."""
 
 import csv
 import io
@@ -22,13 +22,12 @@ from spikesight.models.contract import Card
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import Data, read_item
 from spikesight.training.data.images import PictureRows
-from spikesight.training.data.load import count_named_read
 from spikesight.training.flags import to_yaml
 from spikesight.training.progress import say
 from spikesight.training.run.assessment import two_columns
 from spikesight.training.run.baselines import beside_network, sentences
 from spikesight.training.run.conformal import conformal_of, evenly, takes_of
-from spikesight.training.run.evaluate import Evaluation, evaluate
+from spikesight.training.run.evaluate import evaluate
 from spikesight.training.run.novelty import calibrate_novelty, profile_of, with_bins
 from spikesight.training.run.read_out import BEGUN, OWN, TRAINED, ReadOut, origin, read_out_for
 from spikesight.training.run.readings import read_images
@@ -43,12 +42,7 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def write_metrics(folder: Path, rows: list[dict[str, Any]]) -> None:
-    """Write metrics.csv and metrics.jsonl, one row an epoch."""
-    table = io.StringIO()
-    writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_whole(folder / "metrics.csv", table.getvalue())
+    """Write metrics.jsonl, one row an epoch."""
     write_whole(folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
 
@@ -99,30 +93,6 @@ def test_columns(classifier: Classifier, data: Data) -> dict[str, Any]:
     return two_columns(data.labels, [item.label for item in data.test_items], answers)
 
 
-def _plot(folder: Path, rows: list[dict[str, Any]], test: Evaluation, labels: tuple[str, ...]) -> None:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 4), layout="constrained")
-    curves, matrix = figure.subplots(1, 2)
-    epochs = [row["epoch"] for row in rows]
-    for name in ("train_accuracy", "val_accuracy"):
-        curves.plot(epochs, [row[name] for row in rows], label=name.replace("_", " "))
-    curves.set(xlabel="epoch", ylabel="accuracy", title="Chosen on validation")
-    curves.legend()
-    draw_confusion(matrix, test.confusion, labels, f"Test, {test.count} samples")
-    figure.savefig(folder / "report.png", dpi=110)
-
-
-def draw_confusion(axes: Any, confusion: np.ndarray, labels: Sequence[str], title: str) -> None:
-    """Draw a confusion matrix [K, K'] on matplotlib axes: K true classes, K' labels, of which these are the first."""
-    image = axes.imshow(confusion, cmap="Blues")
-    axes.set(xlabel="predicted", ylabel="truth", title=title)
-    ticks = range(len(labels)) if len(labels) <= 40 else []
-    axes.set_xticks(ticks, [labels[n] for n in ticks], rotation=90)
-    axes.set_yticks(ticks[: len(confusion)], [labels[n] for n in ticks[: len(confusion)]])
-    axes.figure.colorbar(image, ax=axes)
-
-
 def write_confusion(path: Path, confusion: np.ndarray, labels: Sequence[str]) -> None:
     """Write a confusion matrix [K, K'] as CSV: K true classes, K' labels, of which these are the first."""
     table = io.StringIO()
@@ -149,7 +119,6 @@ def _card_text(name: str, data: Data, metrics: dict[str, Any]) -> str:
     beside = "\n".join(f"- {line}" for line in sentences(metrics.get("baselines", [])))
     left_out = "".join(f"\nLeft out, since it cannot be read: {line}\n" for line in data.left_out)
     own = "the data set's own test split" if data.split["official_test"] else "a seeded split set aside"
-    reads = f"; by this program {t['reads']} times so far" if t["reads"] else ""
     return f"""---
 license: unknown  # the trainer's to say
 tags: [spiking-neural-network{", event-camera" if c.kind == "events" else ""}]
@@ -163,7 +132,7 @@ metrics: [accuracy]
 |---|---|
 | right on test data, as shown | {right} (95 % interval {low:.1f} to {high:.1f}) |
 | best guess right, known or not | {guess} |
-| test data | {own}, read once by this run{reads} |
+| test data | {own}, read once by this run |
 | validation accuracy | {metrics["val_accuracy"]:.4f} ({_chosen(data, metrics)}) |
 | samples (train / val / test) | {s["train"]} / {s["val"]} / {s["test"]} |
 | different recordings or images among the training samples | {metrics["recorded"]} |
@@ -229,8 +198,8 @@ def write_model_so_far(folder: Path, data: Data, progress: Progress) -> None:
 
 
 def write_report(folder: Path, data: Data, progress: Progress, device: torch.device) -> dict[str, Any]:
-    """Evaluate the best model once on the test split; write model/, confusion.csv, report.png and result.json; return
-    the metrics.
+    """Evaluate the best model once on the test split; write model/, confusion.csv and result.json; return the
+    metrics.
     """
     made = _make(folder, data, progress)
     network, card, data, read_out = made.network, made.card, made.data, made.read_out
@@ -245,7 +214,6 @@ def write_report(folder: Path, data: Data, progress: Progress, device: torch.dev
             "accuracy_by_step": test.accuracy_by_step,
             "synops": test.synops,
             "firing_rates": test.firing_rates,
-            "reads": count_named_read(Path(data.config.root), data.config.data, folder.name),
         },
         "parameters": sum(p.numel() for p in network.parameters()),
         "samples": card.training["samples"],
@@ -263,8 +231,7 @@ def write_report(folder: Path, data: Data, progress: Progress, device: torch.dev
     except ValueError as error:
         say(f"not calibrated, so `known` will be null: {error}")
     card = replace(card, metrics=metrics, novelty=known, profile=profile_of(data))
-    takes = takes_of(data.config, data.val_items, data.split["train"]) if data.val_items else []
-    conformal = conformal_of(judged, card, takes)
+    conformal = conformal_of(judged, card, takes_of(data))
     save(model, network, card)
     made = Classifier.load(model)
     columns = test_columns(made, data)
@@ -272,7 +239,6 @@ def write_report(folder: Path, data: Data, progress: Progress, device: torch.dev
     metrics["ann_macs"] = made.ann_macs
     save(model, network, replace(card, conformal=conformal))
     write_confusion(folder / "confusion.csv", test.confusion, data.labels)
-    _plot(folder, progress.rows, test, data.labels)
     write_whole(model / "README.md", _card_text(folder.name, data, metrics))
     write_whole(folder / "result.json", json.dumps(metrics, indent=1) + "\n")
     return metrics

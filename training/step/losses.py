@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, kl_div, log_softmax, pad
 
-from spikesight.models.classifier.finder import WINDOW
 from spikesight.training.config import TrainConfig
 
 PULL = 1e-3
@@ -50,24 +49,6 @@ def distillation(logits: Tensor, targets: Tensor, teacher_logits: Tensor) -> Ten
     ours = log_softmax(logits.mean(0)[right] / TEMPERATURE, 1)
     theirs = log_softmax(teacher_logits[right] / TEMPERATURE, 1)
     return kl_div(ours, theirs, log_target=True, reduction="sum") / len(targets) * TEMPERATURE**2
-
-
-NONE_WEIGHT = 0.5  # of a place that shows no class, times how wrong its answer is: few of very many are hard
-
-
-def places_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy at the places of scenes, of the mean over WINDOW steps, the first step left out; a scalar.
-
-    `logits` [T, N, P, P, K], "none of the classes" having the logit 0; `targets` int64 [T, N, P, P]: classes, K for
-    none, negative for places that do not count. Its sum is divided by the number of places that show a class.
-    """
-    classes, logits = logits.shape[-1], pad(logits.float(), (0, 1))
-    recent = [logits[max(0, t - WINDOW + 1) : t + 1].mean(0) for t in range(1, len(logits))]
-    seen, wanted = torch.stack(recent).flatten(0, 3), targets[1:].flatten()
-    seen, wanted = seen[wanted >= 0], wanted[wanted >= 0]
-    each = cross_entropy(seen, wanted, reduction="none")
-    weights = torch.where(wanted == classes, NONE_WEIGHT * (1 - torch.exp(-each.detach())), torch.ones_like(each))
-    return (weights * each).sum() / (wanted < classes).sum().clamp(min=50)
 
 
 def total_loss(

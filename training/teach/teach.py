@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from spikesight.encoders.recordings.files import digest
 from spikesight.encoders.recordings.format import path_of
-from spikesight.encoders.sources.settings import common
 from spikesight.models.checkpoint import save
 from spikesight.models.teach.advice import report
 from spikesight.models.teach.few_shot import FewShotLearner, Taught, backbone
@@ -70,7 +69,6 @@ def teach(
         "features": features,
         "recordings": stamps,
         **({"left_out": list(found.left_out)} if found.left_out else {}),
-        "camera": common(dict.fromkeys(item.path for item in found.items)),
     }
     metrics = {key: summary[key] for key in ("accuracy", "correct", "count", "interval", "baselines")}
     save(to, *taught.checkpoint(training, metrics))

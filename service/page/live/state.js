@@ -30,10 +30,9 @@ export const binMs = () => Number($("bin").value) || null;
 
 /** Whether the chosen model can tell several things, each in a box. */
 export function tellsSeveral() {
-  const { window: follows, still } = chosenModel()?.contract ?? {};
-  return follows === "drawing" || still === "digit";
+  return chosenModel()?.contract.window === "drawing";
 }
 /** Whether to look for them in camera frames. */
-export const several = () => $("several").checked && framed() && chosenModel()?.contract.window === "drawing";
+export const several = () => $("several").checked && framed() && tellsSeveral();
 export const token = () => $("token").value;
 export const stillView = () => $("still").checked;

@@ -72,30 +72,6 @@ def test_state_dictionary_to_a_served_checkpoint(weights: Path, pictures: Path, 
     assert classifier.layer_names[0] == "layers.relu"
 
 
-def test_mistakes_are_one_sentence(weights: Path, pictures: Path, tmp_path: Path, capsys) -> None:
-    def said(*arguments: str) -> str:
-        assert main(["convert", *arguments, "--to", str(tmp_path / "out")]) == 2
-        text = capsys.readouterr().err
-        assert text.count("\n") == 1
-        return text
-
-    data = ["--data", str(pictures)]
-    assert "no file" in said(str(tmp_path / "none.pt"), *data)
-    assert "labels for 10 classes" in said(str(weights), *data, "--labels", "a,b")
-    assert "--steps 0 chooses T on labelled pictures" in said(str(weights), *data, "--steps", "0")
-    assert "needs convolutions" in said(str(weights), *data, "--network", "resnet18")
-    assert "known are cifar-resnet8, " in said(str(weights), *data, "--network", "resnet9000")
-    assert "--network no.such:thing is not made" in said(str(weights), *data, "--network", "no.such:thing")
-    assert "makes a dict" in said(str(weights), *data, "--network", "builtins:dict")
-    own = ("--network", "tests.support.models:Functional")
-    assert "do not fit" in said(str(weights), *data, *own)
-    assert "no pictures" in said(str(weights), "--data", str(tmp_path / "nowhere"))
-    empty = tmp_path / "empty"
-    empty.mkdir()
-    assert "no pictures" in said(str(weights), "--data", str(empty))
-    assert not (tmp_path / "out").exists()
-
-
 def named_set(channels: int) -> Pictures:
     """A set for a network of ten classes."""
     random = np.random.default_rng(1)
@@ -109,19 +85,14 @@ def arguments(tmp_path: Path, *words: str) -> argparse.Namespace:
     return parser.parse_args(["weights", "--to", str(tmp_path), "--data", "cifar10", *words])
 
 
-def test_a_named_set_is_split_into_calibration_and_held_out(
-    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_named_set_calibrates_and_tests(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = named_set(3)
     monkeypatch.setattr(convert, "load_images", lambda *_: found)
     args, source = arguments(tmp_path, "--calibration", "30"), read_source(weights, None)
     given = read_pictures(args, source)
-    assert (len(given.calibration), len(given.held or ()), len(given.test or ())) == (30, 10, 9)
-    both = np.concatenate([given.calibration, given.held.pixels])  # type: ignore[union-attr]
-    assert sorted(map(bytes, both)) == sorted(map(bytes, found.train.pixels))  # each once
+    assert (len(given.calibration), len(given.test or ())) == (30, 9)
+    assert {*map(bytes, given.calibration)} < {*map(bytes, found.train.pixels)}
     assert given.scale == (found.mean, found.std)
-    args.calibration = 40
-    assert read_pictures(args, source).held is None
     monkeypatch.setattr(convert, "load_images", lambda *_: named_set(1))
     with pytest.raises(ValueError, match="cifar10 has 1 channels, the network takes 3"):
         read_pictures(args, source)
@@ -131,14 +102,14 @@ def test_a_named_set_is_split_into_calibration_and_held_out(
 def test_a_models_own_set_is_split_as_its_training_did(
     data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found, held = named_set(3), Images(np.zeros((2, 3, 32, 32), np.uint8), np.zeros(2, int))
-    monkeypatch.setattr(convert, "splits_of", lambda *_: (found, held))
+    found, own = named_set(3), named_set(3)
+    monkeypatch.setattr(convert, "pictures_of", lambda *_: own)
     monkeypatch.setattr(convert, "load_images", lambda *_: found)
     contract = Contract("image", 3, 32, 32, 1, "direct")
     card = Card(contract, found.classes, {"recipe": {"data": data}})
     source = Source(SmallCnn(), "own", contract, card.labels, card)
     given = read_pictures(arguments(tmp_path, "--calibration", "30"), source)
-    assert (given.held is held) == (data == "cifar10")
+    assert (given.test is own.test) == (data == "cifar10")
     assert (len(given.calibration), given.scale) == (30, None), "a model folder knows its own scale"
 
 

@@ -2,11 +2,11 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -62,14 +62,6 @@ def fitted(root: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[TrainConfi
     return calls
 
 
-def test_archives_are_unpacked_before_the_run(fitted: list, tmp_path: Path) -> None:
-    archive = shutil.make_archive(str(tmp_path / "nmnist"), "zip", write_nmnist(tmp_path / "made"))
-    words = ["--data", "nmnist", "--root", str(tmp_path / "data"), "--output", str(tmp_path), "--archive", archive]
-    assert train_dvs(words) == 0
-    assert (tmp_path / "data" / "NMNIST" / "Train" / "1").is_dir()
-    assert len(fitted) == 1
-
-
 def test_auto_is_the_newest_run(fitted: list, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--resume", "auto", "--output", str(tmp_path)]
     assert train_dvs(words) == 2
@@ -106,10 +98,7 @@ def test_how_a_run_may_end(
     error: BaseException, rank: str, code: int, words: str, root: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    def fit(*_: object, **__: object) -> dict:
-        raise error
-
-    monkeypatch.setattr("spikesight.training.run.fit.fit", fit)
+    monkeypatch.setattr("spikesight.training.run.fit.fit", Mock(side_effect=error))
     monkeypatch.chdir(root)
     monkeypatch.setenv("RANK", rank)
     assert train_dvs(["--config", "small.yaml", "--name", f"ended-{code}-{rank}"]) == code
@@ -200,13 +189,9 @@ def test_what_was_measured_is_said_and_kept(
     assert load(tmp_path / "m")[1].novelty is not None, "without --to the model itself"
 
 
-@pytest.fixture(scope="module")
-def things(tmp_path_factory: pytest.TempPathFactory) -> str:
+def test_what_is_learnt_is_said_and_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = [f"{label}/{number}.npz" for label in ("cup", "phone") for number in range(6)]
-    return str(write_takes(tmp_path_factory.mktemp("things"), names, 0.4))
-
-
-def test_what_is_learnt_is_said_and_a_model(things: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    things = str(write_takes(tmp_path / "things", names, 0.4))
     words = ["teach", "--data", things, "--features", "motions"]
     assert main([*words, "--to", str(tmp_path / "few"), "--shots", "5", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

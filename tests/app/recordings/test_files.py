@@ -19,7 +19,6 @@ from spikesight.app.recordings.transcode import cut
 from spikesight.encoders.events import Counters, Events, SensorSize, make_events
 from spikesight.encoders.packets import pack
 from spikesight.encoders.recordings.files import read_recording, write_recording
-from spikesight.encoders.sources.settings import settings_of
 from tests.support.inputs.samples import at
 from tests.support.processes import ROOT
 from tests.support.serving.servers import free_port
@@ -67,7 +66,7 @@ def test_transcode(recording: tuple[Path, Events]) -> None:
         assert main(["transcode", str(path), str(target)]) == 0
         assert np.array_equal(read_recording(target).events, events)
     target = path.with_suffix(".txt")
-    words = ["convert-events", str(path), str(target), "--zero", "--start", "0.1", "--seconds", "0.05"]
+    words = ["transcode", str(path), str(target), "--zero", "--start", "0.1", "--seconds", "0.05"]
     assert main(words) == 0
     kept = read_recording(target).events
     assert kept["t"].tolist() == list(range(0, 50_000, 100))
@@ -199,18 +198,6 @@ def test_a_sample_is_recorded_by_its_name(tmp_path: Path) -> None:
     recorded, sample = read_recording(tmp_path / "a.npz"), read_recording("digit-3")
     assert np.array_equal(recorded.events, sample.events)
     assert recorded.size == sample.size
-
-
-def test_the_cameras_settings_lie_beside_a_recording(tmp_path: Path) -> None:
-    write_recording(tmp_path / "a.npz", at(1, 2, 3), SENSOR)
-    source = f"file:{tmp_path / 'a.npz'}?speed=0"
-    assert main(["record", source, str(tmp_path / "b.raw"), "--lens", "8 mm, f/2"]) == 0
-    known = {"source": "file", "sensor": "40x30", "options": {"speed": "0"}, "lens": "8 mm, f/2"}
-    assert settings_of(tmp_path / "b.raw") == known
-    assert main(["transcode", str(tmp_path / "b.raw"), str(tmp_path / "c.aedat4")]) == 0
-    assert settings_of(tmp_path / "c.aedat4") == known
-    assert main(["transcode", str(tmp_path / "a.npz"), str(tmp_path / "c.aedat4"), "--force"]) == 0
-    assert settings_of(tmp_path / "c.aedat4") == {}, "of another recording"
 
 
 def recorded(*parts: Events | None, seconds: float = 60.0, now: list[float] | None = None) -> list[int]:

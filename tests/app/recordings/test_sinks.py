@@ -18,7 +18,8 @@ from spikesight.encoders.recordings.files import write_recording
 from spikesight.encoders.sources import network
 from spikesight.encoders.sources.address import SourceLost
 from spikesight.encoders.sources.source import Source, open_source, parse
-from tests.support.inputs.sources import packets
+from tests.support.inputs.sources import packets, read_to
+from tests.support.refusals import refusal
 from tests.support.serving.servers import free_port
 from tests.support.waiting import until
 
@@ -33,18 +34,7 @@ SENSOR = SensorSize(40, 30)
     ],
 )
 def test_wrong_targets_get_one_sentence(text: str, sentence: str) -> None:
-    with pytest.raises(CameraError, match=sentence):
-        open_sink(text, SENSOR)
-
-
-def collect(source: Source, n: int) -> Events:
-    found: list[Events] = []
-    for part in source.packets(0.2):
-        if part is not None:
-            found.append(part)
-        if sum(map(len, found)) >= n:
-            break
-    return np.concatenate(found)
+    refusal(lambda: open_sink(text, SENSOR), sentence, CameraError)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
@@ -56,7 +46,7 @@ def test_over_tcp(host: str) -> None:
         met(sink)
         for part in [parts[0][:0], *parts]:
             sink.send(part)
-        assert np.array_equal(collect(source, 20_000), np.concatenate(parts))
+        assert np.array_equal(read_to(20_000, source.read), np.concatenate(parts))
     assert (sink.n_sent, sink.n_missed) == (20_000, 0)
 
 
@@ -67,8 +57,7 @@ def met(sink: DvSink) -> None:
 
 def test_a_taken_port() -> None:
     sink = DvSink(SENSOR, "127.0.0.1", port := free_port())
-    with pytest.raises(CameraError, match="is taken"):
-        DvSink(SENSOR, "127.0.0.1", port)
+    refusal(lambda: DvSink(SENSOR, "127.0.0.1", port), "is taken", CameraError)
     sink.close()
 
 
@@ -91,13 +80,10 @@ def test_a_short_recording_is_read_after_its_server_has_gone() -> None:
     for part in packets():
         sink.send(part)
     sink.close()
-    found = []
-    while sum(map(len, found)) < 200:
-        found.append(driver.read(5.0))
-    with pytest.raises(SourceLost, match="closed the connection"):
-        driver.read(5.0)
+    found = read_to(200, driver.read)
+    refusal(lambda: driver.read(5.0), "closed the connection", SourceLost)
     driver.close()
-    assert np.array_equal(np.concatenate(found), np.concatenate(packets()))
+    assert np.array_equal(found, np.concatenate(packets()))
     assert sink.n_sent == 200
 
 
@@ -154,10 +140,7 @@ def test_to_udp(recording: tuple[Path, Events], capsys: pytest.CaptureFixture[st
     address = f"udp://127.0.0.1:{free_port()}?format=aestream&size=40x30"
     with open_source(address) as source:
         assert main(["play", str(path), "--to", address, "--speed", "50"]) == 0
-        found: list[Events] = []
-        while sum(map(len, found)) < len(events) and (packet := source.read(5.0)) is not None:
-            found.append(packet)
-    assert np.array_equal(np.concatenate(found), events)
+        assert np.array_equal(read_to(len(events), source.read), events)
     assert "2,100 events sent" in capsys.readouterr().out
 
 

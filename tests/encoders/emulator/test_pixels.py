@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from benchmarks.common import handheld
 from benchmarks.common.handheld import texture
-from spikesight.encoders.emulator.noise import HOT_HZ, with_noise
+from benchmarks.common.noise import HOT_HZ, with_noise
+from benchmarks.corpora.others import dead_leaves
 from spikesight.encoders.emulator.pixels import CLEAN, Emulator, PixelModel
 from spikesight.encoders.emulator.saccades import NMNIST, saccade_events, saccades
 from spikesight.encoders.events import Events, EventsError, SensorSize, check_events, make_events
 from spikesight.encoders.recordings.files import read_recording
-from spikesight.training.data.corpora.others import dead_leaves
 from tests.support.inputs.samples import drawing
 
 SIZE = SensorSize(24, 18)

@@ -1,14 +1,9 @@
 """Filters: equal to a plain reference, however a stream is cut; and a large sensor's events as a small one's."""
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from spikesight.encoders.emulator.noise import with_noise
+from benchmarks.common.noise import with_noise
 from spikesight.encoders.events import Events, EventsError, SensorSize, check_events, make_events
 from spikesight.encoders.preprocess.filters import (
     FROM_HZ,
@@ -47,23 +42,6 @@ def test_they_equal_the_plain_reference(time_us: int) -> None:
     assert np.array_equal(events, before)
 
 
-MAKERS: dict[str, Callable[[], Any]] = {
-    "gate": lambda: NoiseGate(SIZE, 2_000, from_hz=20.0),
-    "background": lambda: BackgroundActivity(SIZE, 2_000),
-    "hot": lambda: HotPixels(SIZE, 50_000, deviations=1.0),
-}
-
-
-@pytest.mark.parametrize("name", list(MAKERS))
-@given(cuts=st.lists(st.integers(0, 1500), max_size=6))
-def test_cutting_changes_nothing(name: str, cuts: list[int]) -> None:
-    events = random_events(1500, 2)
-    whole, pieces = MAKERS[name](), MAKERS[name]()
-    edges = [0, *sorted(cuts), 1500]
-    parts = [pieces(events[a:b]) for a, b in zip(edges, edges[1:])]  # noqa: RUF007
-    assert np.array_equal(np.concatenate(parts), whole(events))
-
-
 def test_a_clock_that_begins_anew_knows_no_company_of_before() -> None:
     company = BackgroundActivity(SIZE, 2_000)
     assert len(company(make_events([900_000, 900_100], [3, 4], [3, 3], [1, 1]))) == 1
@@ -96,8 +74,8 @@ def test_hot_pixels_are_silenced_after_learning() -> None:
     kept = hot(events)
     assert np.argwhere(hot.mask).tolist() == [[6, 5]]
     late = kept[kept["t"] >= events["t"][0] + 100_000]
+    assert len(late) > 0
     assert not ((late["x"] == 5) & (late["y"] == 6)).any()
-    assert (kept["t"] < 100_000).sum() == (events["t"] < 100_000).sum() or len(late)
 
 
 def test_an_edge_that_is_never_still_is_no_hot_pixel() -> None:

@@ -7,12 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spikesight.encoders.emulator.noise import with_noise
+from benchmarks.common.noise import with_noise
 from spikesight.encoders.events import Events, SensorSize, empty_events, joined, make_events
 from spikesight.encoders.preprocess.filters import DRAWING_HZ, FROM_HZ, GATE_US
-from spikesight.encoders.roi.input_filter import LEAST_SIDE, LONGEST, InputFilter, shows_more
-from spikesight.encoders.roi.window import Window
-from tests.support.inputs.samples import some_events
+from spikesight.encoders.pyramid import LEAST_SIDE, LONGEST, shows_more
+from spikesight.encoders.roi.input_filter import InputFilter
 
 CAMERA, SMALL = SensorSize(320, 240), SensorSize(34, 34)
 
@@ -23,35 +22,19 @@ def edge(count: int = 20_000, span_us: int = 2_000_000) -> Events:
     return make_events(n * span_us // count, n * 300 // count, 60 + n % 97, n % 2)
 
 
-@given(cuts=st.lists(st.integers(0, 21_000), max_size=8), window=st.sampled_from([None, Window(40, 20, 150)]))
-def test_in_a_view_or_a_window_noise_and_hot_pixels_are_filtered_however_events_are_cut(
-    cuts: list[int], window: Window | None
-) -> None:
+@given(cuts=st.lists(st.integers(0, 21_000), max_size=8))
+def test_in_a_view_noise_and_hot_pixels_are_filtered_however_events_are_cut(cuts: list[int]) -> None:
     hot = make_events(np.arange(1_000) * 2_000, np.full(1_000, 210), np.full(1_000, 200), np.ones(1_000))
     events = joined([edge(), hot])
     events = with_noise(events[np.argsort(events["t"], kind="stable")], CAMERA, 0.5, random=np.random.default_rng(0))
-    whole, cut = (InputFilter(CAMERA, SMALL, 2_000, fixed=window, finds=True) for _ in range(2))
+    whole, cut = (InputFilter(CAMERA, SMALL, 2_000, finds=True) for _ in range(2))
     kept = whole(events)
     parts = [cut(events[a:b]) for a, b in pairwise(sorted({0, len(events), *cuts}))]
     np.testing.assert_array_equal(joined(parts), kept)
-    assert (whole.view, whole.windowed, whole.size) == (window is None, True, CAMERA if window is None else SMALL)
+    assert (whole.view, whole.size) == (True, CAMERA)
     assert 0.9 * len(edge()) < whole.n_kept < 1.1 * len(edge())
-    if window is None:
-        late = kept[kept["t"] > 1_100_000]
-        assert not np.count_nonzero((late["x"] == 210) & (late["y"] == 200))
-
-
-def test_a_window_shows_its_square_in_the_middle_of_what_the_network_sees() -> None:
-    window, wide = (
-        InputFilter(CAMERA, SensorSize(44, 34), fixed=Window(100, 50, 68)),
-        some_events(5_000, size=(320, 240)),
-    )
-    seen = window(wide)
-    inside = (wide["x"] >= 90) & (wide["x"] < 178) & (wide["y"] >= 50) & (wide["y"] < 118)  # the sensor is wider
-    assert len(seen) == np.count_nonzero(inside)
-    np.testing.assert_array_equal(seen["x"], (wide["x"][inside] - 90) // 2)
-    np.testing.assert_array_equal(seen["y"], (wide["y"][inside] - 50) // 2)
-    np.testing.assert_array_equal(seen[["t", "p"]], wide[inside][["t", "p"]])
+    late = kept[kept["t"] > 1_100_000]
+    assert not np.count_nonzero((late["x"] == 210) & (late["y"] == 200))
 
 
 @pytest.mark.parametrize(("short", "share", "more"), [(0, LONGEST, True), (0, LONGEST + 0.1, False), (-1, 2, False)])
@@ -63,7 +46,6 @@ def test_a_view_is_what_a_sensor_of_drawings_shows_that_is_neither_small_nor_lon
         assert shows_more(sensor) == more
         assert InputFilter(sensor, sensor, finds=True).view == more
         assert not InputFilter(sensor, sensor).view
-        assert not InputFilter(sensor, SMALL, finds=True, fixed=Window(0, 0, 9)).view
 
 
 def test_small_sensors_are_kept_whole_and_events_off_the_sensor_are_counted() -> None:
@@ -72,7 +54,6 @@ def test_small_sensors_are_kept_whole_and_events_off_the_sensor_are_counted() ->
     off = int(np.count_nonzero((events["x"] >= 34) | (events["y"] >= 34)))
     kept = kept_whole(events)
     assert kept_whole.size == SMALL
-    assert kept_whole.window is None
     assert (kept_whole.n_outside, kept_whole.n_events, kept_whole.n_kept) == (off, len(events) - off, len(kept))
     assert len(kept_whole(empty_events())) == 0
 

@@ -1,9 +1,10 @@
-"""Sources by their strings, in chunks, from files and in threads; and a camera's settings beside its recordings."""
+"""Sources by their strings, in chunks, from files and in threads."""
 
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import create_autospec
 
 import cv2
 import numpy as np
@@ -16,10 +17,10 @@ from spikesight.encoders.sources import source as module
 from spikesight.encoders.sources.address import Address, SourceEnded, SourceError, SourceLost
 from spikesight.encoders.sources.chunks import PERIOD_US, REST_PERIODS, Chunk, of_events, open_source
 from spikesight.encoders.sources.file import FileDriver
-from spikesight.encoders.sources.settings import common, differs, is_beside, settings_of, settings_path, write_settings
 from spikesight.encoders.sources.source import Source, parse
 from tests.support.inputs.samples import at
 from tests.support.inputs.sources import Script, packet
+from tests.support.refusals import refusal
 from tests.support.waiting import until
 
 
@@ -45,8 +46,7 @@ def test_addresses(text: str, kind: str, target: str, port: int) -> None:
     ["", "camera", "speck", "usb:7", "digit-9", "file:", "udp://1.2.3.4", "dv://h:99999", "http://a:80", "udp://"],
 )
 def test_wrong_addresses_get_one_sentence(text: str) -> None:
-    with pytest.raises(SourceError, match="is no source"):
-        parse(text)
+    refusal(lambda: parse(text), "is no source", SourceError)
 
 
 def test_options_have_a_lowest_value() -> None:
@@ -60,54 +60,7 @@ def test_options_have_a_lowest_value() -> None:
     assert [parse(f"udp://h:1?{option}").size() for option in ("size=64x48", "size=", "")] == [
         SensorSize(64, 48), None, None
     ]  # fmt: skip
-    with pytest.raises(ValueError, match="WIDTHxHEIGHT"):
-        parse("udp://h:1?size=5").size()
-
-
-INDOOR = {"camera": "EVK4", "serial": "42", "biases": {"diff_on": 0, "fo": 7}, "lens": "8 mm"}
-
-
-def test_what_is_written_is_read_and_leaves_nothing_else(tmp_path: Path) -> None:
-    write_settings(tmp_path / "walk.raw", INDOOR)
-    assert settings_of(tmp_path / "walk.raw") == INDOOR
-    assert settings_of(tmp_path / "run.raw") == {}
-    assert list(tmp_path.iterdir()) == [settings_path(tmp_path / "walk.raw")]
-    assert is_beside(tmp_path / "walk.raw.camera.json")
-    assert not is_beside(tmp_path / "walk.raw")
-
-
-def test_biases_of_the_makers_own_program(tmp_path: Path) -> None:
-    (tmp_path / "walk.bias").write_text("12 % bias_diff_on\n-3 % bias_fo\n")
-    assert settings_of(tmp_path / "walk.raw") == {"biases": {"diff_on": 12, "fo": -3}}
-
-
-@pytest.mark.parametrize("text", ["", "[1]", "{", "[" * 100_000, '{"a": "' + "b" * 100_000 + '"}'])
-def test_what_is_no_such_file_says_nothing(tmp_path: Path, text: str) -> None:
-    settings_path(tmp_path / "walk.raw").write_text(text)
-    assert settings_of(tmp_path / "walk.raw") == {}
-    (tmp_path / "run.bias").write_text(text or "no biases")
-    assert settings_of(tmp_path / "run.raw") == {}
-
-
-def test_what_all_recordings_share(tmp_path: Path) -> None:
-    paths = [tmp_path / name for name in ("a.raw", "b.raw")]
-    write_settings(paths[0], INDOOR)
-    write_settings(paths[1], INDOOR | {"serial": "43"})
-    assert common(paths) == {name: value for name, value in INDOOR.items() if name != "serial"}
-    assert common([*paths, tmp_path / "c.raw"]) == {}
-    assert common([]) == {}
-
-
-def test_differences_are_named_and_what_is_not_known_is_none() -> None:
-    other = {"serial": "43", "biases": {"diff_on": 30, "fo": 7, "hpf": 1}}
-    assert differs(INDOOR, other) == (
-        "another camera, or other settings, than this model learnt from: serial 43 in place of 42, "
-        "bias diff_on 30 in place of 0"
-    )
-    for same in (INDOOR, {}, {"biases": {"diff_on": 0}}, {"biases": 3}):
-        assert differs(INDOOR, same) is None
-    assert differs({}, INDOOR) is None
-    assert differs([1], INDOOR) is None  # type: ignore[arg-type]
+    refusal(lambda: parse("udp://h:1?size=5").size(), "WIDTHxHEIGHT")
 
 
 def opener(*answers: Script | Exception) -> module.OpenDriver:
@@ -278,36 +231,15 @@ def test_a_sample_rests_between_its_rounds() -> None:
     assert [times(chunk) for chunk in found[whole : whole + len(first)]] == again
 
 
-class Capture:
-    """What OpenCV opens: three frames at a rate."""
-
-    def __init__(self, rate: float = 25.0, opened: bool = True) -> None:
-        self.rate, self.frames, self.opened, self.released = rate, 3, opened, 0
-
-    def isOpened(self) -> bool:
-        return self.opened
-
-    def set(self, *_: object) -> None: ...
-
-    def get(self, what: int) -> float:
-        assert what == cv2.CAP_PROP_FPS
-        return self.rate
-
-    def read(self) -> tuple[bool, Any]:
-        self.frames -= 1
-        return self.frames >= 0, np.full((2, 3, 3), (1, 2, 3), np.uint8)
-
-    def release(self) -> None:
-        self.released += 1
-
-
 @pytest.mark.parametrize(
     ("rate", "period_us"), [(25.0, 40_000), (1000.0, 1_000), (0.0, PERIOD_US), (0.9, PERIOD_US), (1001.0, PERIOD_US)]
 )
 def test_a_videos_frames_come_in_its_time_and_colours(
     rate: float, period_us: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    capture, path = Capture(rate), tmp_path / "a.mp4"
+    capture, path = create_autospec(cv2.VideoCapture, instance=True), tmp_path / "a.mp4"
+    capture.get.side_effect = {cv2.CAP_PROP_FPS: rate}.__getitem__
+    capture.read.side_effect = [(True, np.full((2, 3, 3), (1, 2, 3), np.uint8))] * 3 + [(False, None)]
     path.touch()
     monkeypatch.setattr(sources.cv2, "VideoCapture", {str(path): capture}.get)
     source = open_source(str(path))
@@ -316,7 +248,7 @@ def test_a_videos_frames_come_in_its_time_and_colours(
     assert [chunk.t_us for chunk in found] == [period_us, 2 * period_us, 3 * period_us]
     assert found[0].frame is not None
     assert found[0].frame[0, 0].tolist() == [3, 2, 1], "RGB"
-    assert capture.released == 1
+    capture.release.assert_called_once_with()
 
 
 def test_an_event_camera_is_looked_at_period_by_period_and_time_goes_on_in_silence(
@@ -367,5 +299,4 @@ def test_what_cannot_be_opened(text: str, says: str, tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     for name in ("a.mp4", "a.txt"):
         Path(name).write_bytes(b"nothing of the kind")
-    with pytest.raises(SourceError, match=says):
-        open_source(text)
+    refusal(lambda: open_source(text), says, SourceError)

@@ -2,14 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from torch import nn
 
 from spikesight.encoders.events import SensorSize, make_events
 from spikesight.model import Model
@@ -23,20 +19,14 @@ from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
 from spikesight.models.novelty import NOTHING
 from spikesight.models.shipped import find
 from tests.support.inputs.samples import some_events
-from tests.support.models import EVENT_CONTRACT, finding, tiny
+from tests.support.models import EVENT_CONTRACT, finding, lively, tiny
 
 SENSOR = SensorSize(22, 16)  # not square, and not the network's size
 CONTRACT = Contract("events", 2, 8, 11, 4, "binary", SENSOR.width, SENSOR.height, 10_000)
 
 
 def make_classifier(contract: Contract = CONTRACT) -> Classifier:
-    """Random weights, large enough to fire."""
-    torch.manual_seed(0)
-    network = SpikingResNet(ResNetConfig("ms", (1, 1), (4, 8), pool="max", in_channels=contract.channels, classes=3))
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 1, 2)
-            nn.init.uniform_(module.bias, 0, 1)
+    network = lively(ResNetConfig("ms", (1, 1), (4, 8), pool="max", in_channels=contract.channels, classes=3))
     return Classifier(network, Card(contract, ("a", "b", "c")))
 
 
@@ -49,8 +39,9 @@ def recording() -> np.ndarray:
     return events
 
 
-def test_a_recording_in_pieces_gives_the_same_inputs_one_at_a_time() -> None:
-    events = recording()
+@pytest.mark.parametrize("bin_ms", [1, 10])
+def test_a_recording_in_pieces_gives_the_same_inputs_one_at_a_time(bin_ms: int) -> None:
+    classifier, events = make_classifier(replace(CONTRACT, shortest_bin_us=1000)).at(bin_ms), recording()
     drawn: list[int] = []
 
     def pieces() -> Iterator[np.ndarray]:
@@ -58,10 +49,10 @@ def test_a_recording_in_pieces_gives_the_same_inputs_one_at_a_time() -> None:
             drawn.append(len(part))
             yield part
 
-    inputs = CLASSIFIER.packet_inputs(pieces(), SENSOR)
+    inputs = classifier.packet_inputs(pieces(), SENSOR)
     first = next(inputs)
     assert len(drawn) < 5  # no more is read than the first bin needs
-    for ours, whole in zip([first, *inputs], CLASSIFIER.event_inputs(events, SENSOR), strict=True):
+    for ours, whole in zip([first, *inputs], classifier.event_inputs(events, SENSOR), strict=True):
         assert np.array_equal(ours.x, whole.x)
         assert (ours.start_us, ours.end_us, ours.n_events) == (whole.start_us, whole.end_us, whole.n_events)
 
@@ -73,11 +64,8 @@ def test_steps_that_are_made_at_once_are_those_made_one_by_one() -> None:
     answers = list(together.steps(inputs))
     for ours, other in zip(answers, map(single.step, inputs), strict=True):
         assert replace(ours.prediction, latency_ms=0) == replace(other.prediction, latency_ms=0)
-        assert (ours.steady, ours.layer_spikes, ours.total_synops) == (
-            other.steady,
-            other.layer_spikes,
-            other.total_synops,
-        )
+        for name in ("steady", "layer_spikes", "total_synops"):
+            assert getattr(ours, name) == getattr(other, name), name
     assert len(answers) > CONTRACT.steps
 
 
@@ -138,22 +126,6 @@ def test_a_network_that_the_engine_does_not_take_runs_all_the_same_and_says_so()
     assert len(classifier.predict_events(recording(), SENSOR)) == 10
 
 
-FINE = make_classifier(replace(CONTRACT, shortest_bin_us=1000))
-
-
-@pytest.mark.parametrize("bin_ms", [1, 2, 5])
-@given(cuts=st.lists(st.integers(0, 400), max_size=6))
-@settings(max_examples=10, deadline=None)
-def test_at_shorter_bins_any_cutting_gives_the_same_bits(bin_ms: int, cuts: list[int]) -> None:
-    classifier, events = FINE.at(bin_ms), recording()
-    predictions = classifier.predict_events(events, SENSOR)
-    assert len(predictions) == -(-(int(events["t"][-1]) - int(events["t"][0]) + 1) // (bin_ms * 1000))
-    edges = [0, *sorted(cuts), len(events)]
-    inputs = classifier.packet_inputs((events[a:b] for a, b in pairwise(edges)), SENSOR)
-    assert [p.logits for p in classifier.predict(list(inputs))] == [p.logits for p in predictions]
-    assert sum(p.n_events for p in predictions) == len(events)
-
-
 def test_without_the_engine_a_run_is_its_steps_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPIKESIGHT_PRECISION", "none that it knows")
     classifier = tiny()
@@ -163,10 +135,8 @@ def test_without_the_engine_a_run_is_its_steps_one_after_another(monkeypatch: py
     for x in x_seq:
         steps.append(classifier.step(x, state))
         state = steps[-1].state
-    assert torch.equal(done.logits, torch.stack([step.logits for step in steps]))
-    assert torch.equal(done.rates, torch.stack([step.rates for step in steps]))
-    assert torch.equal(done.layer_spikes, torch.stack([step.layer_spikes for step in steps]))
-    assert torch.equal(done.synops, torch.stack([step.synops for step in steps]))
+    for name in ("logits", "rates", "layer_spikes", "synops"):
+        assert torch.equal(getattr(done, name), torch.stack([getattr(step, name) for step in steps])), name
     assert all(torch.equal(done.state[key], state[key]) for key in state)
 
 

@@ -21,13 +21,14 @@ from spikesight.models.classifier.finder import (
     SETTLES,
     WINDOW,
     Finder,
+    Part,
     Spotted,
     distinct,
     grid_of,
 )
 from spikesight.models.classifier.objects import Objects, outcomes
 from spikesight.models.novelty import NOTHING, UNKNOWN
-from spikesight.models.steps import Answer, Input, Outcome, Track, View
+from spikesight.models.steps import Answer, Input, Outcome, Track
 from tests.support.inputs.samples import some_events
 from tests.support.models import finding
 
@@ -61,12 +62,12 @@ def shown(*things: Drawn, x: np.ndarray = ALL, reset: bool = False) -> tuple[Inp
     return given, Outcome(everywhere.reshape(1, -1), [1, 2], 3, 0.1)
 
 
-def found(finder: Finder, *things: Drawn, x: np.ndarray = ALL) -> dict[int, View]:
+def found(finder: Finder, *things: Drawn, x: np.ndarray = ALL) -> dict[int, Part]:
     """The things of a step by their numbers."""
     return {view.id: view for view, _ in finder.find(*shown(*things, x=x))}
 
 
-def distance(view: View, thing: Drawn) -> float:
+def distance(view: Part, thing: Drawn) -> float:
     left, top, width, height = view.box
     return float(np.hypot(left + width / 2 - thing.x, top + height / 2 - thing.y)) / thing.length
 
@@ -104,13 +105,31 @@ def test_what_moves_and_comes_nearer_stays_the_same_thing(begin: Drawn, end: Dra
 @given(st.permutations([Drawn(60, 60), Drawn(160, 70, 50, 1), Drawn(260, 55, 60, 2), Drawn(90, 170), Drawn(200, 180)]))
 @settings(max_examples=10, deadline=None)
 def test_several_things_are_as_many_and_are_told_in_reading_order(drawn: list[Drawn]) -> None:
-    objects = Objects(LABELS, lambda: Track(LABELS, 4))
+    objects = Objects(LABELS, Track(LABELS, 4))
     answer = [objects.read([given], outcome) for given, outcome in [shown(*drawn)] * 20][-1]
     listed = answer.prediction.objects
     assert listed is not None
     assert [one.label for one in listed] == ["a", "b", "c", "a", "a"]
     assert len({one.id for one in listed}) == 5
     assert answer.steady in LABELS
+
+
+def test_what_leads_goes_on_leading_until_it_is_gone() -> None:
+    objects, one, other = Objects(LABELS, Track(LABELS, 4)), Drawn(60, 60), Drawn(200, 150, 60, 1)
+
+    def steady(*drawn: Drawn) -> str:
+        return [objects.read([given], outcome) for given, outcome in [shown(*drawn)] * 30][-1].steady
+
+    assert [steady(one), steady(one, other), steady(other)] == ["a", "a", "b"]
+
+
+def test_counts_are_those_of_the_whole_view() -> None:
+    objects = Objects(LABELS, Track(LABELS, 4))
+    answer = [objects.read(*([one], made)) for one, made in [shown(Drawn(60, 60), Drawn(200, 150))] * 3][-1]
+    assert (answer.prediction.step, answer.prediction.spikes, answer.prediction.synops) == (3, 3, 3)
+    assert (answer.total_spikes, answer.total_synops, answer.layer_spikes) == (9, 9, [1, 2])
+    again, made = shown(Drawn(60, 60), reset=True)
+    assert objects.read([again], made).prediction.step == 1
 
 
 def test_there_are_no_more_things_than_are_told() -> None:
@@ -121,7 +140,7 @@ def test_there_are_no_more_things_than_are_told() -> None:
 
 @pytest.mark.parametrize(("x", "label"), [(ALL, UNKNOWN), (NONE, NOTHING)])
 def test_where_the_network_takes_nothing_for_a_class_there_is_no_thing(x: np.ndarray, label: str) -> None:
-    objects = Objects(LABELS, lambda: Track(LABELS, 4))
+    objects = Objects(LABELS, Track(LABELS, 4))
     answer = [objects.read([given], outcome) for given, outcome in [shown(x=x)] * 60][-1]
     assert (answer.prediction.label, answer.steady, answer.prediction.objects) == (label, label, ())
     assert list(found(Finder(len(LABELS)), x=x)) == [0]

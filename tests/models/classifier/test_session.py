@@ -11,11 +11,8 @@ from hypothesis import strategies as st
 
 from spikesight.encoders.emulator.pixels import Emulator
 from spikesight.encoders.events import SensorSize, empty_events, make_events
-from spikesight.encoders.roi.window import Window
-from spikesight.encoders.sample import Sample
-from spikesight.models.classifier import Classifier, InputPipeline
-from spikesight.models.classifier.classifier import Stepper
-from spikesight.models.classifier.session import Session, inputs_of_several, luma, split_packet
+from spikesight.models.classifier import Classifier, Stepper
+from spikesight.models.classifier.session import Session, luma, split_packet
 from spikesight.models.shipped import find
 from spikesight.models.steps import Answer, Input, SessionError
 from tests.support.inputs.samples import some_events
@@ -67,19 +64,6 @@ def test_in_a_view_time_goes_by_what_came_and_answers_are_the_same_however_it_is
     assert sum(given.reset for given in whole) == 2
 
 
-def test_behind_a_window_a_pause_in_which_nothing_is_seen_is_steps_of_nothing() -> None:
-    sensor, window = SensorSize(96, 80), Window(0, 0, 40)
-    events = some_events(600, size=(96, 80), span_us=5_000_000)
-    hidden = (events["t"] > 1_000_000) & (events["t"] < 4_000_000)
-    events["x"][hidden] = 90
-    whole = list(InputPipeline(CLASSIFIER.card, sensor, fixed=window).recording([events]))
-    session = Session(CLASSIFIER, sensor, fixed=window)
-    inputs = [given for part in np.array_split(events, 50) for given in session.push(part)] + session.flush()
-    assert [tuple(given)[1:] for given in whole] == [tuple(given)[1:] for given in inputs]
-    assert len(whole) >= 4_900_000 // EVENT_CONTRACT.bin_us
-    assert not any(given.reset for given in whole), "this model does not rest"
-
-
 @pytest.mark.parametrize("seen_as", ["frames", "events"])
 def test_an_empty_desk_is_nothing_and_then_a_digit_is_seen(seen_as: str) -> None:
     classifier, random = Classifier.load(find("nmnist")), np.random.default_rng(0)
@@ -103,17 +87,35 @@ def test_two_digits_in_a_picture_are_two() -> None:
     classifier, sheet = Classifier.load(find("nmnist")), np.full((240, 320, 3), 240, np.uint8)
     for left, word in ((30, "3"), (190, "2")):
         cv2.putText(sheet, word, (left, 170), cv2.FONT_HERSHEY_SIMPLEX, 3.0, (40, 36, 34), 12)
-    *_, last = Stepper(classifier, classifier.readout(8)).steps(inputs_of_several(classifier, Sample(sheet), 8))
+    *_, last = Stepper(classifier).steps(classifier.image_inputs(sheet))
     assert [one.label for one in last.prediction.objects or ()] == ["3", "2"]
 
 
-@pytest.mark.parametrize("objects", [0, 2])
-def test_before_a_camera_a_network_without_weights_for_views_sees_all_of_it_as_one_thing(objects: int) -> None:
+def test_before_a_camera_a_network_without_weights_for_views_sees_all_of_it_as_one_thing() -> None:
     model = tiny(replace(EVENT_CONTRACT, window="drawing", sensor_width=40, sensor_height=40))
-    session = Session(model, SensorSize(70, 70), objects=objects)
+    session = Session(model, SensorSize(70, 70))
     inputs = session.push(some_events(600, size=(70, 70)))
     assert {given.x.shape for given in inputs} == {session.shape} == {EVENT_CONTRACT.shape}
-    assert {tuple(view.box for view in given.views) for given in inputs} == {((0, 0, 70, 70),) if objects else ()}
+    with pytest.raises(SessionError, match="one thing"):
+        Session(model, SensorSize(70, 70), objects=2)
+
+
+@pytest.mark.parametrize(("size", "grid"), [((320, 240), (192, 144)), ((40, 30), (120, 90)), ((64, 64), (64, 64))])
+def test_frames_of_any_size_are_a_view_and_boxes_are_in_their_pixels(
+    size: tuple[int, int], grid: tuple[int, int]
+) -> None:
+    width, height = size
+    session = Session(finding())
+    still = np.zeros((height, width, 3), np.uint8)
+    still[height // 4 : height // 2, width // 4 : width // 2] = 200
+    inputs = [given for n in range(10) for given in session.frame(still, n * 33_333)]
+    assert session.sensor == SensorSize(*grid)
+    assert sum(given.n_events for given in inputs) > 100, "though nothing moves"
+    pyramid = inputs[-1].pyramid
+    assert pyramid is not None
+    assert pyramid.levels[0].factor == pytest.approx(width / grid[0])
+    boxes = pyramid.boxes(16.5, 8, pyramid.height // 8 - 4, pyramid.width // 8 - 4)
+    assert 0.6 < (boxes[:, 0] + boxes[:, 2] / 2).max() / width <= 1
 
 
 @pytest.mark.parametrize("shift_us", [60_000_000, -10_000_000])
@@ -178,11 +180,11 @@ def test_frames_of_an_image_model(encoding: str, a_frame: int) -> None:
         session.push(empty_events())
 
 
-def test_settings_reach_the_pixels_before_a_tracker_whenever_they_are_said() -> None:
+def test_settings_reach_the_pixels_whenever_they_are_said() -> None:
     """A threshold three times as high is crossed by fewer changes, noise is events of its own."""
 
     def count(threshold: float | None, noise_hz: float | None, when: int) -> int:
-        session, n = Session(tiny(replace(EVENT_CONTRACT, window="drawing"))), 0
+        session, n = Session(finding()), 0
         for number in range(12):
             if number == when:
                 session.settings(threshold, noise_hz)
@@ -228,13 +230,12 @@ def test_time_goes_on_to_the_last_event_whatever_was_let_through() -> None:
     assert session.push(lone[:0]) == []
 
 
-@pytest.mark.parametrize("pause_us", [700_000, 1_500_000])
-def test_a_pause_between_frames_shows_nothing_of_what_is_found_after_it(pause_us: int) -> None:
-    session, late = Session(tiny(replace(EVENT_CONTRACT, window="drawing")), objects=2), 20 * 33_333
+@pytest.mark.parametrize(("pause_us", "events"), [(400_000, True), (700_000, False), (1_500_000, False)])
+def test_the_bins_of_a_long_pause_between_frames_show_nothing(pause_us: int, events: bool) -> None:
+    session, late = Session(finding()), 20 * 33_333
     for n in range(20):
         session.frame(digit_on_paper(0.1), n * 33_333)
     inputs = session.frame(digit_on_paper(0.1), late + pause_us)
-    shown = [(given.end_us, view.id) for given in inputs for view in given.views]
-    assert {identity for end_us, identity in shown if end_us < late + pause_us - 10_000} == {0}
-    inputs = session.frame(digit_on_paper(0.1), late + pause_us + 33_333)
-    assert {view.id for given in inputs for view in given.views} == {2}
+    paused = [given for given in inputs if late < given.start_us and given.end_us < late + pause_us - 10_000]
+    assert len(paused) > 8
+    assert any(given.n_events for given in paused) == events

@@ -142,7 +142,6 @@ def joined() -> nn.Module:
     )
 
 
-@pytest.fixture(scope="module")
 def trained() -> tuple[nn.Module, Tensor, Tensor, Tensor]:
     """A tiny residual network that tells noisy stripes apart: (ann, calibration, test images, test labels)."""
     generator = torch.Generator().manual_seed(3)
@@ -169,8 +168,8 @@ def trained() -> tuple[nn.Module, Tensor, Tensor, Tensor]:
     return ann.eval(), draw(64)[0], x, y
 
 
-def test_accuracy_has_the_published_order(trained: tuple[nn.Module, Tensor, Tensor, Tensor]) -> None:
-    ann, calibration, x, y = trained
+def test_accuracy_has_the_published_order() -> None:
+    ann, calibration, x, y = trained()
     with torch.no_grad():
         top = 100 * float((ann(x).argmax(1) == y).float().mean())
     assert top > 80

@@ -27,7 +27,9 @@ from spikesight.models.networks.ann import CifarResNet, ResNet, SmallCnn
 from spikesight.models.networks.converted.graph import MAX_NODES, MAX_WEIGHTS, ConversionError, Node, check_nodes
 from spikesight.models.networks.converted.network import ConvertedConfig, ConvertedNetwork
 from spikesight.models.networks.converted.rules import SpikeRule, rule_step
+from spikesight.models.neurons.state import State
 from tests.support.models import Functional, card, warmed
+from tests.support.refusals import refusal
 
 INPUT = Node("x", "input")
 CONV = Node("c", "conv", ("x",), shape=(4, 3, 3, 3), stride=(1, 1), padding=(1, 1))
@@ -61,8 +63,7 @@ PAD = Node("p", "pad", ("x",), padding=(0, 0, 0, 0, 1, 1))
     ],
 )
 def test_nodes_refuse_what_lies_beyond(node: Node, change: dict[str, object], words: str) -> None:
-    with pytest.raises(ValueError, match=words):
-        replace(node, **change)  # type: ignore[arg-type]
+    refusal(lambda: replace(node, **change), words)  # type: ignore[arg-type]
 
 
 def chain(count: int) -> tuple[Node, ...]:
@@ -105,8 +106,7 @@ def test_graphs_at_their_limits() -> None:
 def test_configurations_refuse_nonsense(change: dict[str, object]) -> None:
     good = ConvertedConfig((INPUT, CONV), SpikeRule(), (3, 4096, 1), 1, 0.0)
     replace(good, input_shape=(4096,), classes=1_000_000, warmup=0.99)
-    with pytest.raises(ValueError, match=r"input_shape|classes|warmup|weights"):
-        replace(good, **change)  # type: ignore[arg-type]
+    refusal(lambda: replace(good, **change), r"input_shape|classes|warmup|weights")  # type: ignore[arg-type]
 
 
 def test_a_still_input_may_be_given_once_for_many_steps_and_nothing_else() -> None:
@@ -179,18 +179,13 @@ def test_chunks_and_single_steps_equal_the_whole_run(name: str, resnet: nn.Modul
     network = convert(resnet, [images], name, steps=8).double()
     x = images[:3].double()
     whole, _ = network(x[None], None, 9)
-    state, parts = None, []
-    for size in (1, 3, 5):
-        logits, state = network(x[None], state, size)
-        parts.append(logits)
-    torch.testing.assert_close(torch.cat(parts), whole, rtol=0, atol=1e-9)
-    state, parts = None, []
-    for _ in range(9):  # as the service does: the image again at each step
-        logits, state = network(x[None], state)
-        parts.append(logits)
-    torch.testing.assert_close(torch.cat(parts), whole, rtol=0, atol=1e-9)
-    assert state is not None
-    assert all(len(v) == 3 for v in state.values())
+    for sizes in ((1, 3, 5), [None] * 9):  # None, as the service does: the image again at each step
+        state, parts = State(), []
+        for size in sizes:
+            logits, state = network(x[None], state, size)
+            parts.append(logits)
+        torch.testing.assert_close(torch.cat(parts), whole, rtol=0, atol=1e-9)
+        assert all(len(v) == 3 for v in state.values())
 
 
 def test_pool_behind_spikes_keeps_the_mean(images: Tensor) -> None:
@@ -207,10 +202,8 @@ def test_batches_do_not_disturb_each_other(resnet: nn.Module, images: Tensor) ->
     together, state = network(images[:2, :].double()[None], None, 6)
     alone, _ = network(images[1:2].double()[None], None, 6)
     torch.testing.assert_close(together[:, 1:], alone, rtol=0, atol=1e-9)
-    with pytest.raises(ValueError, match="state of"):
-        network(images[:3].double()[None], state, 1)
-    with pytest.raises(ValueError, match="x_seq must be"):
-        network(images[None, :, :2], None, 1)
+    refusal(lambda: network(images[:3].double()[None], state, 1), "state of")
+    refusal(lambda: network(images[None, :, :2], None, 1), "x_seq must be")
 
 
 def test_checkpoint_round_trip_and_prediction(resnet: nn.Module, images: Tensor, tmp_path: Path) -> None:
@@ -345,8 +338,7 @@ REFUSED: list[tuple[nn.Module, str]] = [
 
 @pytest.mark.parametrize(("ann", "words"), REFUSED, ids=[words for _, words in REFUSED])
 def test_what_has_no_spiking_form_is_refused_by_its_layers_name(ann: nn.Module, words: str) -> None:
-    with pytest.raises(ConversionError, match=words):
-        convert(ann.eval(), [X], "rueckauer-max")
+    refusal(lambda: convert(ann.eval(), [X], "rueckauer-max"), words, ConversionError)
 
 
 def test_a_second_input_is_refused() -> None:
@@ -354,5 +346,4 @@ def test_a_second_input_is_refused() -> None:
         def forward(self, x: Tensor, y: Tensor) -> Tensor:
             return x.relu() + y
 
-    with pytest.raises(ConversionError, match="second input, y"):
-        trace(Two())
+    refusal(lambda: trace(Two()), "second input, y", ConversionError)

@@ -31,6 +31,7 @@ from spikesight.models.neurons.state import State
 from tests.support.models import lively, warmed
 from tests.support.networks import EVENT, assert_equal_to_network, assert_no_bit_changes, assert_same, inputs
 from tests.support.processes import in_fresh_process
+from tests.support.refusals import refusal
 
 native = pytest.mark.skipif(library() is None, reason=engine_status())
 
@@ -205,8 +206,7 @@ def test_bfloat16_rounds_weights_and_nothing_else(block: str, choice: str) -> No
 
 
 def test_precisions_are_chosen_by_the_environment_and_unknown_ones_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ValueError, match="precision must be one of"):
-        rounds_weights("fp8")
+    refusal(lambda: rounds_weights("fp8"), "precision must be one of")
     monkeypatch.setenv("SPIKESIGHT_PRECISION", "fp8")
     assert why_not(lively(EVENT)) != ""
     assert "bfloat16" not in engine_status()
@@ -217,14 +217,12 @@ def test_precisions_are_chosen_by_the_environment_and_unknown_ones_refused(monke
 @native
 def test_wrong_shapes_are_refused() -> None:
     engine = Engine(lively(EVENT), 17, 13)
-    with pytest.raises(ValueError, match="x_seq must be"):
-        engine.run(inputs(1, 1, size=(13, 17)))
+    refusal(lambda: engine.run(inputs(1, 1, size=(13, 17))), "x_seq must be")
     for wrong in (inputs(1, 1)[:0], inputs(1, 1)[:, :0], inputs(1, 1)[0], inputs(1, 1)[0, 0, 0, 0]):
         with pytest.raises(ValueError, match="x_seq must be"):
             engine.run(wrong)
     state: State = {MEMBRANES: torch.zeros(2, 3)}
-    with pytest.raises(ValueError, match="state must be"):
-        engine.run(inputs(1, 2), state)
+    refusal(lambda: engine.run(inputs(1, 2), state), "state must be")
 
 
 STATUS = "from spikesight.models.engine.engine import engine_status; print(engine_status())"
@@ -299,8 +297,7 @@ def test_who_fired_is_noted_of_the_streams_that_are_probed_alone() -> None:
     assert torch.equal(apart.fired[:, 1], both.fired[:, 1])
     assert not apart.fired[:, 0].any()
     assert engine.run(x_seq).fired.numel() == 0
-    with pytest.raises(ValueError, match="probe must have 2 entries, not 1"):
-        engine.run(x_seq, probe=[True])
+    refusal(lambda: engine.run(x_seq, probe=[True]), "probe must have 2 entries, not 1")
 
 
 RULE = SpikeRule()

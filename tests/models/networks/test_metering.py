@@ -7,12 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks.common.energy import (
-    PICOJOULES,
-    PICOJOULES_A_BYTE,
-    ann_energy,
-    spiking_energy,
-)
+from benchmarks.common.energy import PICOJOULES, PICOJOULES_A_BYTE, ann_energy, spiking_energy
 from benchmarks.common.metering import Work, measure
 from spikesight.models.conversion.ann_to_snn import convert
 from spikesight.models.networks.metering import Meter, dense_macs, reach

@@ -20,7 +20,6 @@ from spikesight.models.novelty.score import (
     KEPT,
     SHOWN,
     ClassDistance,
-    Kind,
     Lines,
     NoveltyDetector,
     Windows,
@@ -47,7 +46,7 @@ def windows(count: int, seed: int, shift: float = 0.0, sure: float = 6.0) -> Win
     rates = np.clip(PLACES[labels][:, None] + noise + shift, 0, 1)
     logits = random.normal(0, 1, (count, STEPS, CLASSES))
     logits[np.arange(count), :, labels] += sure
-    return Windows(logits, rates, np.full((count, STEPS), 50.0), labels, np.ones(count), np.zeros(count, int))
+    return Windows(logits, rates, np.full((count, STEPS), 50.0), labels, np.ones(count))
 
 
 def mean(of: Windows, n: int, at: int, active: float | None = None) -> NDArray[np.float64]:
@@ -55,9 +54,9 @@ def mean(of: Windows, n: int, at: int, active: float | None = None) -> NDArray[n
     return np.concatenate([of.logits[n, at], of.rates[n, at], [of.active[n, at] if active is None else active]])
 
 
-def judged(known: NoveltyDetector, of: Windows, at: int, kind: int = 0) -> NDArray[np.float64]:
+def judged(known: NoveltyDetector, of: Windows, at: int) -> NDArray[np.float64]:
     """`known` of each sample's window of at + 1 steps."""
-    return np.array([known.judge(mean(of, n, at), CLASSES, at + 1, kind).known for n in range(len(of.labels))])
+    return np.array([known.judge(mean(of, n, at), CLASSES, at + 1).known for n in range(len(of.labels))])
 
 
 KNOWN = fit_novelty(2, windows(600, 1), windows(2000, 2))
@@ -74,8 +73,8 @@ def test_the_lines_keep_what_they_say_of_fresh_samples(at: int) -> None:
 def test_a_window_is_judged_by_the_line_of_its_own_length(at: int) -> None:
     """As by what knows no longer windows, whose last line it is."""
     fresh = windows(20, 3)
-    (distance, lines), rows = KNOWN.kinds[0], slice(at + 1)
-    shorter = NoveltyDetector(KNOWN.layers, [Kind(distance, Lines(*(row[rows] for row in rows_of(lines))))])
+    lines = Lines(*(row[: at + 1] for row in rows_of(KNOWN.lines)))
+    shorter = NoveltyDetector(KNOWN.layers, KNOWN.distance, lines)
     assert judged(KNOWN, fresh, at).tolist() == judged(shorter, fresh, at).tolist()
     whole = [KNOWN.judge(mean(fresh, n, at), CLASSES, STEPS).known for n in range(20)]
     assert (at == STEPS - 1) == (judged(KNOWN, fresh, at).tolist() == whole), "lines that differ"
@@ -88,7 +87,7 @@ def test_what_lies_elsewhere_is_unknown() -> None:
 
 
 def test_the_compiled_loops_are_the_equations() -> None:
-    of, (distance, lines) = windows(50, 10, shift=0.05), KNOWN.kinds[0]
+    of, distance, lines = windows(50, 10, shift=0.05), KNOWN.distance, KNOWN.lines
     for at in range(STEPS):
         far = np.log(distance.score(np.sqrt(of.rates[:, at])))
         strange = (far - lines.distance_mean[at]) / lines.distance_spread[at]
@@ -99,47 +98,22 @@ def test_the_compiled_loops_are_the_equations() -> None:
         np.testing.assert_allclose(KNOWN.judge(mean(of, 7, at), CLASSES, at + 1).probabilities, cooled[7])
 
 
-def of_kinds(*parts: Windows) -> Windows:
-    """Samples of several kinds."""
-    joined = [np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Windows)[:-2]]
-    kinds = np.repeat(np.arange(len(parts)), [len(part.labels) for part in parts])
-    return replace(parts[0], **dict(zip([f.name for f in fields(Windows)], joined)), kinds=kinds)
-
-
-def test_each_kind_of_input_is_known_by_itself() -> None:
-    both = fit_novelty(
-        2, of_kinds(windows(600, 1), windows(600, 11, 0.4)), of_kinds(windows(2000, 2), windows(2000, 12, 0.4))
-    )
-    for kind, shift in enumerate((0.0, 0.4)):
-        fresh = judged(both, windows(2000, 3, shift), STEPS - 1, kind)
-        assert 0.93 < (fresh >= SHOWN).mean() < 0.97
-        assert 0.98 < (fresh >= KEPT).mean() < 0.998
-        assert (judged(both, windows(200, 4, 0.4 - shift), STEPS - 1, kind) < KEPT).all(), "the other kind"
-    of = windows(50, 9, 0.4)
-    np.testing.assert_allclose(
-        judged(NoveltyDetector.from_state(both.state()), of, 2, 1), judged(both, of, 2, 1), atol=1e-4
-    )
-    np.testing.assert_array_equal(judged(both, of, 2, 2), judged(both, of, 2, 1), "where only two kinds are known")
-    with pytest.raises(ValueError, match="20 at least"):
-        fit_novelty(2, of_kinds(windows(60, 1), windows(60, 1)), of_kinds(windows(60, 2), windows(19, 2)))
-
-
 def test_windows_that_are_not_typical_set_no_threshold_but_what_is_nothing() -> None:
     plain, odd = windows(200, 2), windows(200, 12, 0.4)
-    both = of_kinds(plain, replace(odd, active=odd.active / 10))
-    both, distance = replace(both, kinds=np.zeros(400, int)), KNOWN.kinds[0].distance
-    (alone,), (all_,) = fit_lines([distance], plain), fit_lines([distance], both)
-    (lines,) = fit_lines([distance], replace(both, typical=np.repeat([True, False], 200)))
+    parts = zip(vars(plain).values(), vars(replace(odd, active=odd.active / 10)).values())
+    both, distance = Windows(*map(np.concatenate, list(parts)[:-1])), KNOWN.distance
+    alone, all_ = fit_lines(distance, plain), fit_lines(distance, both)
+    lines = fit_lines(distance, replace(both, typical=np.repeat([True, False], 200)))
     np.testing.assert_array_equal(lines.kept, alone.kept)
     assert (all_.kept != alone.kept).all()
     assert (lines.active < alone.active / 2).all()
 
 
 def test_what_is_read_wrong_sets_no_threshold() -> None:
-    of, distance = windows(200, 2), KNOWN.kinds[0].distance
+    of, distance = windows(200, 2), KNOWN.distance
     swapped = of.logits.copy()
     swapped[:50] = -40 - 20 * np.eye(CLASSES)[of.labels[:50]][:, None]  # like nothing known, and wrong
-    assert (fit_lines([distance], replace(of, logits=swapped))[0].energy_mean < 0).all(), "energies of those read right"
+    assert (fit_lines(distance, replace(of, logits=swapped)).energy_mean < 0).all(), "energies of those read right"
 
 
 def test_too_few_active_inputs_are_nothing() -> None:
@@ -152,26 +126,24 @@ def test_too_few_active_inputs_are_nothing() -> None:
     assert not KNOWN.judge(mean(of, 0, -1, 25.0), CLASSES, 99).nothing, "longer windows count as the longest"
 
 
-def test_the_temperature_of_each_kind_makes_its_probabilities_those_of_being_right() -> None:
+@pytest.mark.parametrize("hot", [3.0, 0.5])
+def test_the_temperature_makes_probabilities_those_of_being_right(hot: float) -> None:
     random = np.random.default_rng(0)
-    truth = random.normal(0, 2, (8000, CLASSES))
+    truth = random.normal(0, 2, (4000, CLASSES))
     labels = np.array([random.choice(CLASSES, p=p) for p in softmax(truth)])
-    kinds, hot = np.arange(8000) % 2, np.array([3.0, 0.5])
-    logits = np.repeat((hot[kinds, None] * truth)[:, None], STEPS, 1)
-    of = Windows(logits, windows(8000, 8).rates, np.ones((8000, STEPS)), labels, np.ones(8000), kinds)
-    both = fit_novelty(1, of_kinds(windows(600, 1), windows(600, 1)), of)
-    for kind, expected in zip(both.kinds, hot):
-        np.testing.assert_allclose(kind.lines.temperature, expected, rtol=0.1)
+    logits = np.repeat(hot * truth[:, None], STEPS, 1)
+    of = Windows(logits, windows(4000, 8).rates, np.ones((4000, STEPS)), labels, np.ones(4000))
+    np.testing.assert_allclose(fit_novelty(1, windows(600, 1), of).lines.temperature, hot, rtol=0.1)
 
 
 def test_a_few_samples_that_are_all_right_do_not_ask_for_boundless_certainty() -> None:
     of = windows(20, 2)
     right = np.repeat(np.eye(CLASSES)[of.labels][:, None], STEPS, 1)
-    (kind,) = fit_novelty(1, windows(600, 1), replace(of, logits=right)).kinds
-    wrong = 1 - softmax(np.eye(CLASSES)[0] / kind.lines.temperature[-1])[0]
+    lines = fit_novelty(1, windows(600, 1), replace(of, logits=right)).lines
+    wrong = 1 - softmax(np.eye(CLASSES)[0] / lines.temperature[-1])[0]
     assert 0.01 < wrong < 1 / 20, "less than one in twenty, and not much less"
-    (kind,) = fit_novelty(1, windows(600, 1), replace(of, logits=10 * right)).kinds
-    assert kind.lines.temperature[-1] == 1, "what is right at 10 is not made less sure"
+    lines = fit_novelty(1, windows(600, 1), replace(of, logits=10 * right)).lines
+    assert lines.temperature[-1] == 1, "what is right at 10 is not made less sure"
 
 
 def test_the_distance_is_mahalanobis_of_the_nearest_class() -> None:
@@ -210,11 +182,11 @@ def test_too_little_is_refused() -> None:
         ClassDistance.fit(np.ones((9, 3)), np.zeros(9, int))
 
 
-TRAINED_US, ACROSS, KINDS = 10_000, 3, 2
+TRAINED_US, ACROSS = 10_000, 3
 SPAN_US = 40_000
 
 
-def lines(bin_us: int, offset: float) -> Lines:
+def lines(bin_us: int, offset: float = 0.0) -> Lines:
     """Each row is a line in time, plus `offset`: what lies between two bins is known in advance."""
     times = bin_us * np.arange(1, SPAN_US // bin_us + 1) / SPAN_US
     return Lines(**{f.name: 1 + n + offset + times for n, f in enumerate(fields(Lines))})
@@ -222,10 +194,7 @@ def lines(bin_us: int, offset: float) -> Lines:
 
 def make_known() -> NoveltyDetector:
     distance = ClassDistance(np.arange(6.0).reshape(2, ACROSS), np.eye(ACROSS))
-    kinds = [Kind(distance, lines(TRAINED_US, 10 * kind)) for kind in range(KINDS)]
-    return NoveltyDetector(
-        2, kinds, {us: [lines(us, 10 * kind + us / 1000) for kind in range(KINDS)] for us in (1000, 4000)}
-    )
+    return NoveltyDetector(2, distance, lines(TRAINED_US), {us: lines(us, us / 1000) for us in (1000, 4000)})
 
 
 AT_BINS = make_known()
@@ -236,10 +205,8 @@ def test_where_lines_were_drawn_they_are_taken(bin_us: int) -> None:
     found = novelty_at(AT_BINS, bin_us, TRAINED_US, SPAN_US // bin_us)
     assert found is not None
     assert found.longest == SPAN_US // bin_us
-    own = AT_BINS.bins.get(bin_us) or [kind.lines for kind in AT_BINS.kinds]
-    for kind, expected in zip(found.kinds, own, strict=True):
-        np.testing.assert_allclose(rows_of(kind.lines), rows_of(expected))
-        assert kind.distance is AT_BINS.kinds[0].distance
+    np.testing.assert_allclose(rows_of(found.lines), rows_of(AT_BINS.bins.get(bin_us) or AT_BINS.lines))
+    assert found.distance is AT_BINS.distance
 
 
 def test_between_two_bins_lines_are_those_of_both_at_the_same_time() -> None:
@@ -248,29 +215,25 @@ def test_between_two_bins_lines_are_those_of_both_at_the_same_time() -> None:
     times = 2000 * np.arange(1, 21) / SPAN_US
     at_4_ms = np.maximum(times, 0.1)  # whose first window is so long
     expected = 2.5 + (times + at_4_ms) / 2  # 2 ms lies in the middle of 1 and 4, by their logarithms
-    np.testing.assert_allclose(found.kinds[0].lines.temperature, 1 + expected)
-    np.testing.assert_allclose(found.kinds[1].lines.kept, 10 + rows_of(found.kinds[0].lines)[6])
+    np.testing.assert_allclose(found.lines.temperature, 1 + expected)
 
 
 def test_there_is_nothing_below_the_shortest_and_for_a_model_of_one_bin() -> None:
     assert novelty_at(AT_BINS, 500, TRAINED_US, 80) is None
-    assert novelty_at(NoveltyDetector(2, AT_BINS.kinds), 5000, TRAINED_US, 8) is None
+    assert novelty_at(NoveltyDetector(2, AT_BINS.distance, AT_BINS.lines), 5000, TRAINED_US, 8) is None
 
 
 def test_its_arrays_hold_all_of_it() -> None:
     again = NoveltyDetector.from_state(AT_BINS.state())
     assert sorted(again.bins) == [1000, 4000]
-    for bin_us, kinds in again.bins.items():
-        for found, expected in zip(kinds, AT_BINS.bins[bin_us], strict=True):
-            np.testing.assert_allclose(rows_of(found), rows_of(expected), rtol=1e-6)
+    for found, expected in zip([again.lines, *again.bins.values()], [AT_BINS.lines, *AT_BINS.bins.values()]):
+        np.testing.assert_allclose(rows_of(found), rows_of(expected), rtol=1e-6)
     assert again.layers == AT_BINS.layers
-    for found, expected in zip(again.kinds, AT_BINS.kinds, strict=True):
-        np.testing.assert_allclose(rows_of(found.lines), rows_of(expected.lines), rtol=1e-6)
-        np.testing.assert_array_equal(found.distance.centres, expected.distance.centres)
+    np.testing.assert_array_equal(again.distance.centres, AT_BINS.distance.centres)
 
 
 STATE = AT_BINS.state()
-OLD = gathered(STATE)  # the lines of each span as one array [kinds, 8, T]
+OLD = gathered(STATE)  # the lines of each span as one array [1, 8, T]
 
 
 def set_row(row: int, value: float) -> dict[str, Any]:
@@ -287,13 +250,12 @@ def set_row(row: int, value: float) -> dict[str, Any]:
         (STATE, {"lines": OLD["lines"]}, "it must have"),
         (STATE, {"more": np.zeros(1)}, "it must have"),
         (STATE, {"layers": np.zeros(2, np.float32)}, r"layers must be \[1\]"),
-        (STATE, {"whiten": STATE["whiten"][:1]}, "three axes"),
+        (STATE, {"whiten": STATE["whiten"][:0]}, "three axes"),
         (STATE, {"whiten": STATE["whiten"][:, :2]}, r"\[K, D\]"),
         (OLD, {"lines": OLD["lines"][:, :7]}, r"must be \[8, T\]"),
         *((OLD, set_row(row, 0.0), "must be positive") for row in (0, 2, 4)),
         (OLD, set_row(6, OLD["lines"][0, 5, 1]), "above"),
         (OLD, {"x.lines": OLD["1000.lines"]}, "named by their microseconds"),
-        (OLD, {"2000.lines": OLD["1000.lines"][:1]}, "named by their microseconds"),
         (OLD, {"1000.lines": -OLD["1000.lines"]}, "must be positive"),
         (OLD, {"3000.lines": OLD["1000.lines"] * np.nan}, "finite"),
     ],

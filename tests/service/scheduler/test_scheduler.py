@@ -79,37 +79,6 @@ def test_requests_step_several_times_at_once(monkeypatch: pytest.MonkeyPatch) ->
     assert sum(sum(one.layer_spikes) for one in listener.outcomes) == sum(tick.spikes for tick in ticks)
 
 
-def test_the_models_thread_decodes_what_it_steps() -> None:
-    classifier, threads = Gated(), set[int]()
-    with scheduling(classifier, max_batch=4) as scheduler:
-        open_with(scheduler, inputs(1), request=True)
-
-        def making(n: int) -> list[Input]:
-            threads.add(threading.get_ident())
-            if n == 2:
-                raise LookupError("not a sample")
-            return inputs(3, seed=n)
-
-        def submit(n: int, deadline: float = 1e18) -> tuple[Listener, bool]:
-            listener = Listener(3)
-            job = scheduler.open(listener, request=True, deadline=deadline)
-            return listener, scheduler.submit_undecoded(job, lambda: making(n))
-
-        taken = [submit(n) for n in range(6)]
-        late, _ = submit(9, deadline=0.0)
-        stream = scheduler.open(Listener(), request=False)
-        assert not submit(10)[1], "the stream's steps must not wait for it"
-        scheduler.close(stream)
-        classifier.gate.set()
-        for n, (listener, was_taken) in enumerate(taken):
-            assert was_taken
-            assert n == 2 or equal(listener, inputs(3, seed=n))
-        assert isinstance(taken[2][0].wait().errors[0], LookupError)
-        assert isinstance(late.wait().errors[0], Expired)
-        assert threads == {scheduler._thread.ident}
-    assert max(classifier.batches) == 4
-
-
 @asynccontextmanager
 async def lent_the_loop(classifier: Classifier, **options: int) -> AsyncIterator[Scheduler]:
     """A scheduler that may make short steps in the running event loop."""
@@ -195,9 +164,8 @@ def test_stop_tells_those_who_wait() -> None:
     scheduler.start()
     _, first = open_with(scheduler, inputs(1), request=True)
     assert classifier.entered.wait(PATIENCE_S)
-    waiting = [Listener() for _ in range(3)]
-    assert scheduler.submit_undecoded(scheduler.open(waiting[0], request=True), lambda: inputs(1))
-    for listener, request in zip(waiting[1:], (True, False)):
+    waiting = [Listener() for _ in range(2)]
+    for listener, request in zip(waiting, (True, False)):
         scheduler.submit(scheduler.open(listener, request=request), inputs(3))
     threading.Timer(0.1, classifier.gate.set).start()
     scheduler.stop()
@@ -296,10 +264,9 @@ def test_what_was_admitted_is_answered_by_a_retired_scheduler() -> None:
     scheduler.start()
     until_now(lambda: scheduler._changed._waiters or not scheduler._thread.is_alive(), "its thread waits")  # type: ignore[attr-defined]
     for _ in range(2):
-        listener, made = Listener(3), threading.Event()
+        listener = Listener(3)
         job = scheduler.open(listener, request=True)
-        assert scheduler.submit_undecoded(job, lambda made=made: made.set() or inputs(3))
-        assert made.wait(PATIENCE_S)
+        scheduler.submit(job, inputs(3))
         assert equal(listener, inputs(3))
         scheduler.close(job)
         assert scheduler._thread.is_alive()

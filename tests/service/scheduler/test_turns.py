@@ -1,35 +1,31 @@
-"""Whose turn it is, batch by batch; counts and times; models from disk, loaded, loaded again, and broken ones."""
+"""Whose turn it is, batch by batch; counts and times; models from disk, and broken ones."""
 
 import asyncio
 import gc
 import os
 import re
-import threading
 import time
 import weakref
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from spikesight.models.classifier import Classifier
-from spikesight.models.contract import CheckpointError
 from spikesight.models.steps import Input, Outcome
 from spikesight.service.http.errors import Expired, ServiceError
 from spikesight.service.http.metrics import Metrics
 from spikesight.service.scheduler.mailbox import Mailbox
 from spikesight.service.scheduler.membranes import membranes_of
 from spikesight.service.scheduler.queue import Job, Phase, Queue
-from spikesight.service.scheduler.registry import Model, Registry
-from spikesight.service.scheduler.request import EVERY_STEP, AnswerSpec, RequestReceiver, Result, run_undecoded
+from spikesight.service.scheduler.registry import Registry
+from spikesight.service.scheduler.request import EVERY_STEP, AnswerSpec, RequestReceiver, Result, run_request
 from spikesight.service.settings import Settings
 from tests.support.models import kept, tiny
 from tests.support.serving.scheduling import Listener, inputs, serving
-from tests.support.waiting import PATIENCE_S, until
+from tests.support.waiting import PATIENCE_S
 
 
 def given(n: int, *resets: int) -> list[tuple[Input, float]]:
@@ -95,11 +91,11 @@ def test_what_comes_too_late_fails_and_what_comes_in_time_does_not(monkeypatch: 
     monkeypatch.setattr(time, "monotonic", lambda: 5.0)
     queue = queue_of()
     late, timely = job(queue, 1, request=True, deadline=4.999), job(queue, 1, request=True, deadline=5.0)
-    late.membranes = {0: membranes_of({})}
+    late.membranes = membranes_of({})
     assert [work.job for work in queue.next_batch(1)] == [timely]
     (error,) = late.receiver.errors  # type: ignore[attr-defined]
     assert isinstance(error, Expired)
-    assert (late.phase, late.membranes, queue.open_jobs) == (Phase.CLOSED, {}, 1)
+    assert (late.phase, late.membranes, queue.open_jobs) == (Phase.CLOSED, None, 1)
 
 
 def test_open_jobs_are_counted_and_closed_once() -> None:
@@ -118,12 +114,12 @@ def test_open_jobs_are_counted_and_closed_once() -> None:
 def test_who_is_closed_while_it_is_stepped_gives_its_membranes_up() -> None:
     queue = queue_of()
     one, other = job(queue, 3), job(queue, 3)
-    one.membranes, other.membranes = {0: membranes_of({})}, {0: membranes_of({})}
+    one.membranes, other.membranes = membranes_of({}), membranes_of({})
     batch = queue.next_batch(1)
     queue.close(one)
     queue.put_back(batch, [False, True])
     assert (one.phase, other.phase) == (Phase.CLOSED, Phase.CLOSED)
-    assert one.membranes == other.membranes == {}
+    assert one.membranes is other.membranes is None
     assert (queue.open_jobs, len(queue.streams)) == (0, 0)
 
 
@@ -139,23 +135,11 @@ def test_a_reset_that_is_dropped_passes_on() -> None:
     assert not plain.pending[0][0].reset
 
 
-@pytest.mark.parametrize(("streams", "requests", "decoded"), [(0, 0, 4), (0, 3, 1), (0, 9, 0), (1, 0, 1), (1, 9, 1)])
-def test_as_many_are_decoded_as_the_next_batch_takes(streams: int, requests: int, decoded: int) -> None:
-    queue = queue_of()
-    for n, request in ((streams, False), (requests, True)):
-        for _ in range(n):
-            job(queue, int(request), request=request)
-    queue.undecoded.extend((job(queue, 0, request=True), list) for _ in range(6))
-    assert len(queue.pop_undecoded()) == decoded
-    assert len(queue.undecoded) == 6 - decoded
-
-
 async def answered(classifier: Classifier, given: list[Input], wanted: AnswerSpec = EVERY_STEP) -> Result:
     deadline = time.monotonic() + PATIENCE_S
     async with serving(classifier) as (model, mailbox):
-        return await run_undecoded(
-            model, lambda: given, mailbox, deadline=deadline, wanted=wanted, offload=lambda work: work()
-        )
+        with ThreadPoolExecutor(1) as thread:
+            return await run_request(model, lambda: given, mailbox, thread, deadline=deadline, wanted=wanted)
 
 
 async def test_times_are_from_the_first_steps_begin_to_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,83 +168,45 @@ async def test_stopping_at_the_first_step_that_is_surer() -> None:
     assert (await answered(tiny(), inputs(9), AnswerSpec(confidence=max(sure)))).steps == 9, "as sure is not surer"
 
 
-@pytest.mark.parametrize("elsewhere", [False, True])
-async def test_decoding_is_done_by_the_models_thread_or_elsewhere_while_a_stream_is_open(elsewhere: bool) -> None:
-    works: list[Callable[[], None]] = []
-    decoded: list[int] = []
-    far = time.monotonic() + 3600  # what holds nothing is answered at once, not at the deadline
+async def test_a_request_that_cannot_be_decoded_or_holds_nothing_or_comes_late_is_told_so() -> None:
+    far = time.monotonic() + 3600  # what holds nothing is answered at once
 
-    def decode(good: bool) -> list[Input]:
-        decoded.append(1)
-        if not good:
+    def decode(steps: int) -> list[Input]:
+        if steps < 0:
             raise ValueError("no picture")
-        return inputs(3)
+        return inputs(steps) if steps else []
 
-    async with serving(tiny()) as (model, mailbox):
+    with ThreadPoolExecutor(1) as thread:
+        async with serving(tiny()) as (model, mailbox):
 
-        async def run(good: bool, offload: Callable[[Callable[[], None]], None], seconds: float = PATIENCE_S) -> Result:
-            deadline = time.monotonic() + seconds
-            return await run_undecoded(model, lambda: decode(good), mailbox, deadline=deadline, offload=offload)
+            async def run(steps: int, deadline: float = far) -> Result:
+                asked = run_request(model, lambda: decode(steps), mailbox, thread, deadline=deadline)
+                return await asyncio.wait_for(asked, PATIENCE_S)
 
-        if elsewhere:
             model.scheduler.open(Listener(), request=False)
-        result = await run(True, lambda work: works.append(work) or work())
-        assert (result.steps, result.early, len(works)) == (3, False, elsewhere)
-        with pytest.raises(ValueError, match="no picture"):
-            await run(False, lambda work: work())
-        nothing = run_undecoded(model, list, mailbox, deadline=far, offload=lambda work: work())
-        with pytest.raises(ServiceError, match="nothing in this sample") as refused:
-            await asyncio.wait_for(nothing, PATIENCE_S)
-        assert refused.value.status == 400
-        decoded.clear()
-        with pytest.raises(Expired):
-            await run(True, works.append, seconds=-1)
-        for work in works:
-            work()
-        assert not decoded, "nobody waits for it any more"
+            result = await run(3)
+            assert (result.steps, result.early) == (3, False)
+            with pytest.raises(ValueError, match="no picture"):
+                await run(-1)
+            with pytest.raises(ServiceError, match="nothing in this sample") as refused:
+                await run(0)
+            assert refused.value.status == 400
+            with pytest.raises(Expired):
+                await run(3, time.monotonic() - 1)
 
 
 def registry(saved: Path | None, *models: Path) -> Registry:
     return Registry(Settings(models=tuple(map(str, models)), save_to=saved), Metrics(), Mailbox())
 
 
-def bias(classifier: Classifier) -> float:
-    return float(classifier.network.get_parameter("readout.bias").detach()[0])
-
-
-def test_a_model_that_is_loaded_again_is_what_lies_there_now(tmp_path: Path) -> None:
-    made, changed = registry(None, kept(tmp_path / "one")), tiny()
-    made.load()
-    old = made.get("one")
-    with torch.no_grad():
-        changed.network.get_parameter("readout.bias").fill_(7.0)
-    kept(tmp_path / "one", changed)
-    made.load()
-    fresh = made.get("one")
-    assert fresh is made.get(None)
-    assert (bias(old.classifier), bias(fresh.classifier)) == (pytest.approx(bias(tiny())), 7.0)
-    assert fresh.scheduler._thread.is_alive()
-    old.scheduler._thread.join(30)
-    assert not old.scheduler._thread.is_alive(), "it was retired"
-    (tmp_path / "one" / "model.safetensors").write_bytes(b"cut")
-    with pytest.raises(CheckpointError):
-        made.load()
-    assert made.get("one") is fresh
-    made.stop()
-
-
-@pytest.mark.parametrize("anew", [True, False])
-def test_nothing_holds_a_model_that_is_served_no_more(tmp_path: Path, anew: bool) -> None:
+def test_nothing_holds_a_model_that_is_served_no_more(tmp_path: Path) -> None:
     made = registry(tmp_path / "saved", kept(tmp_path / "good"))
-    folder = kept(tmp_path / "saved" / "mine")
+    kept(tmp_path / "saved" / "mine")
     made.load()
     thread, model = made.get("mine").scheduler._thread, weakref.ref(made.get("mine"))
     assert b'depth{model="mine"}' in made._metrics.text()
-    if anew:
-        folder.rename(tmp_path / "elsewhere")
-        made.load()
-    else:
-        made.remove("mine")
+    made.remove("mine")
+    made.remove("mine")
     thread.join(PATIENCE_S)
     gc.collect()
     assert model() is None
@@ -274,54 +220,6 @@ def test_of_two_saved_models_whose_names_differ_in_case_one_is_served(tmp_path: 
         kept(tmp_path / "saved" / name)
     made.load()
     assert [model.name for model in made.all()] == ["good", "Mine"]
-    made.stop()
-
-
-class Watched:
-    """A lock that counts who wanted it."""
-
-    def __init__(self) -> None:
-        self._lock, self.wanted = threading.Lock(), 0
-
-    def __enter__(self) -> None:
-        self.wanted += 1
-        self._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
-
-
-def test_what_is_saved_and_removed_while_models_are_loaded_again_is_so_afterwards(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made, lock = registry(tmp_path / "saved", kept(tmp_path / "good")), Watched()
-    kept(tmp_path / "saved" / "old")
-    made.load()
-    made._loading = lock  # type: ignore[assignment]
-    loaded, go, from_disk = threading.Event(), threading.Event(), made._from_disk
-
-    def load_slowly(folder: Path, name: str, of: str) -> Model:
-        model = from_disk(folder, name, of)
-        if name == "old":
-            loaded.set()
-            assert go.wait(PATIENCE_S)
-        return model
-
-    def change() -> None:
-        made.remove("old")
-        made.add(tiny(name="new"))
-
-    monkeypatch.setattr(made, "_from_disk", load_slowly)
-    with ThreadPoolExecutor(2) as threads:
-        loading = threads.submit(made.load)
-        assert loaded.wait(PATIENCE_S)
-        changing = threads.submit(change)
-        until(lambda: changing.done() or lock.wanted > 1)
-        go.set()
-        for work in (loading, changing):
-            work.result(PATIENCE_S)
-    assert [model.name for model in made.all()] == ["good", "new"]
-    made.remove("old")  # as if the load had not found its folder any more
     made.stop()
 
 

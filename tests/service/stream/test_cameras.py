@@ -1,12 +1,10 @@
 """Cameras of the service: listed, followed by streams, gone without harm."""
 
 import asyncio
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,15 +13,14 @@ from fastapi.testclient import TestClient
 from spikesight.encoders.events import Events, SensorSize, make_events
 from spikesight.encoders.sources.address import Address, SourceEnded
 from spikesight.encoders.sources.source import Source
-from spikesight.models.checkpoint import save
 from spikesight.models.classifier import Classifier
 from spikesight.service.api import create_app
 from spikesight.service.client import Ack, Client, ClientError, Picture, Prediction
 from spikesight.service.settings import SettingsError
 from spikesight.service.sinks.delivery import Delivery
-from spikesight.service.sinks.sink import Message, Webhook
+from spikesight.service.sinks.sink import Webhook
 from spikesight.service.stream.cameras import BACKLOG, Listener
-from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, LABELS, kept, tiny
+from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, tiny
 from tests.support.serving.http import refused
 from tests.support.serving.receiver import SECRET, Receiver
 from tests.support.serving.servers import running, settings
@@ -176,28 +173,3 @@ async def test_the_newest_is_kept_for_who_is_slow() -> None:
     assert await waiting.next(0) is None
     asyncio.get_running_loop().call_soon(waiting.put, packets[0])
     assert await waiting.next(PATIENCE_S) is packets[0]
-
-
-def test_the_sinks_hear_of_the_model_that_was_loaded_anew(tmp_path: Path) -> None:
-    folder, told = kept(tmp_path / "tiny"), Told()
-    settings_ = settings(models=(str(folder),), sinks_every_step=True)
-    app = create_app(settings_, (), (source(100_000),), (Delivery("told", told),))
-    with running(app):
-        until(lambda: {one["step_label"] for one in told.records} & {*LABELS, "unknown"})
-        changed, names = tiny(), ["one", "two", "three"]
-        save(folder, changed.network, replace(changed.card, labels=tuple(names)))
-        app.state.runtime.registry.load()
-        until(lambda: told.records[-1]["step_label"] in names)
-
-
-class Told:
-    """A sink that remembers."""
-
-    def __init__(self) -> None:
-        self.records = list[dict]()
-
-    def send(self, message: Message) -> None:
-        self.records.append(json.loads(message.body))
-
-    def close(self) -> None:
-        pass

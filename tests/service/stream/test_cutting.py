@@ -11,10 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spikesight.encoders.emulator.noise import with_noise
+from benchmarks.common.noise import with_noise
 from spikesight.encoders.emulator.pixels import Emulator
 from spikesight.encoders.events import Events, SensorSize, make_events
-from spikesight.encoders.roi.window import Window
 from spikesight.models.classifier import Classifier
 from spikesight.models.classifier.session import Session
 from spikesight.models.shipped import find
@@ -38,7 +37,6 @@ FRONTS = {
     "filtered": lambda: Session(at(1, sensor_width=SIDE, sensor_height=SIDE), SENSOR),
     "summed": lambda: Session(at(5), SENSOR),
     "a view": lambda: Session(FINDING, SENSOR),
-    "through a fixed window": lambda: Session(at(5), SENSOR, fixed=Window(10, 10, 40)),
     "an object": lambda: Session(at(5, frame="object"), SENSOR),
     "an object, raw": lambda: Session(at(5, frame="object"), SENSOR, raw=True),
 }
@@ -47,8 +45,7 @@ BACK_US = 100_000
 
 def flat(given: Input) -> tuple[Any, ...]:
     """All of an input that the network is fed or a client sees."""
-    views = [(one.id, one.box, flat(one.given)) for one in given.views]
-    return (given.x.tobytes(), *given._replace(views=())[1:], views)
+    return (given.x.tobytes(), *given[1:])
 
 
 def played(make: Callable[[], Session], events: Events, cuts: Collection[int]) -> tuple[Any, ...]:

@@ -1,7 +1,6 @@
 """Teaching without a port: what is an example, when a head is learnt anew, and shares of what all sessions use."""
 
 import asyncio
-import threading
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,9 +18,7 @@ from spikesight.models.teach.few_shot import EmbeddedExample, FewShotLearner
 from spikesight.service.http.errors import Overloaded, ServiceError
 from spikesight.service.http.metrics import Metrics
 from spikesight.service.scheduler.mailbox import Mailbox
-from spikesight.service.scheduler.queue import Job
 from spikesight.service.scheduler.registry import Model, UnknownModel, WrongBin
-from spikesight.service.scheduler.scheduler import Scheduler
 from spikesight.service.settings import Settings
 from spikesight.service.teach import routes
 from spikesight.service.teach.examples import BIN_US, MAX_CLASSES, MAX_WAITING, SENSOR, STEPS, Examples, WindowCutter
@@ -42,12 +39,12 @@ def window(lit: int = 10) -> list[Input]:
     return [step(lit, number) for number in range(STEPS)]
 
 
-@pytest.mark.parametrize(("shown_bins", "reset", "first"), [(1, -1, 0), (1, 5, 5), (3, -1, 2), (3, 4, 6)])
-def test_examples_are_cut_from_inputs_that_follow_each_other(shown_bins: int, reset: int, first: int) -> None:
-    cutter, length = WindowCutter(shown_bins), shown_bins * STEPS
-    cut = [cutter.push(step(number=n, reset=n == reset)) for n in range(reset + 1 + 2 * length)]
+@pytest.mark.parametrize(("reset", "first"), [(-1, 0), (5, 5)])
+def test_examples_are_cut_from_inputs_that_follow_each_other(reset: int, first: int) -> None:
+    cutter = WindowCutter()
+    cut = [cutter.push(step(number=n, reset=n == reset)) for n in range(reset + 1 + 2 * STEPS)]
     found = [[given.start_us for given in one] for one in cut if one is not None]
-    assert found == [list(range(start, start + length, shown_bins)) for start in (first, first + length)]
+    assert found == [list(range(start, start + STEPS)) for start in (first, first + STEPS)]
 
 
 MODEL = Model(tiny(), Settings(), Metrics(), Mailbox())
@@ -197,9 +194,9 @@ class Stepped:
         raise error
 
 
-async def two_steps(session: TeachingSession, bin_ms: float | None = None) -> None:
+async def two_steps(session: TeachingSession) -> None:
     """Two steps of a stream on a session's model: the first is counted by the time that the second is told of."""
-    model, receiver = session.learner.model if bin_ms is None else session.learner.model.at(bin_ms), Stepped()
+    model, receiver = session.learner.model, Stepped()
     job = model.scheduler.open(receiver, request=False)
     for _ in range(2):
         receiver.done.clear()
@@ -208,44 +205,24 @@ async def two_steps(session: TeachingSession, bin_ms: float | None = None) -> No
     model.scheduler.close(job)
 
 
-@pytest.mark.attack("teaching", "a session that is used only to predict, at whatever bin", "is in use: not forgotten")
-@pytest.mark.parametrize("bin_ms", [None, 5])
-async def test_who_only_predicts_uses_a_session(bin_ms: float | None) -> None:
+@pytest.mark.attack("teaching", "a session that is used only to predict", "is in use: not forgotten")
+async def test_who_only_predicts_uses_a_session() -> None:
     async with teaching(lesson_idle_s=60) as (_, sessions):
         stepped, idle = await sessions.begin("a", None), await sessions.begin("a", None)
         stepped.used -= 1e6
         idle.used -= 1e6
-        await two_steps(stepped, bin_ms)
+        await two_steps(stepped)
         sessions.expire()
         assert list(sessions._open) == [stepped.id]
 
 
-def threads() -> int:
-    return sum(thread.name == "model" for thread in threading.enumerate())
-
-
-@pytest.mark.attack("teaching", "one session at every bin", "three beside its own run at once")
-async def test_a_session_runs_at_few_bins_at_once() -> None:
+@pytest.mark.attack("teaching", "one session at every bin", "400: it runs at its own")
+async def test_a_session_runs_at_its_own_bin() -> None:
     async with teaching() as (_, sessions):
-        session = await sessions.begin("a", None)
-        session.learner.model.at(1)
-        one = threads()
-        for bin_ms in range(2, 20):
-            assert session.learner.model.at(bin_ms).classifier.contract.bin_us == bin_ms * 1000
-        until(lambda: threads() <= one + 2, "those of few bins")
-        assert session.learner.model.at(19) is session.learner.model.at(19), "the last ones are kept"
-        jobs: list[tuple[Scheduler, Job]] = []
-
-        def open_at_every_bin() -> None:
-            for bin_ms in range(1, 20):
-                scheduler = session.learner.model.at(bin_ms).scheduler
-                jobs.append((scheduler, scheduler.open(Stepped(), request=False)))
-
-        with pytest.raises(WrongBin, match="close one of its streams"):
-            open_at_every_bin()
-        for scheduler, job in jobs:
-            scheduler.close(job)
-        session.learner.model.at(19)
+        model = (await sessions.begin("a", None)).learner.model
+        assert model.at(model.classifier.contract.bin_us / 1000) is model
+        with pytest.raises(WrongBin, match="runs at its own bin"):
+            model.at(5)
 
 
 @pytest.mark.attack("teaching", "forty downloads of one session", "another's comes after one of them")

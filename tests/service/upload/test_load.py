@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from spikesight.encoders.events import Events, SensorSize, make_events
+from spikesight.encoders.events import SensorSize, make_events
 from spikesight.encoders.image import IMAGE_ENCODERS
 from spikesight.encoders.recordings.files import read_recording, write_recording
 from spikesight.encoders.sources import samples
@@ -23,12 +23,11 @@ from spikesight.service.api import create_app
 from spikesight.service.http.errors import OutOfMemory, Stopped
 from spikesight.service.http.shares import FairQueue
 from spikesight.service.scheduler.processes import Processes
-from spikesight.service.stream.messages import events_in
 from spikesight.service.upload import decode as decoding
 from spikesight.service.upload.decode import decode
 from spikesight.service.upload.encode import MAX_STEPS, SIDE, exposure
 from tests.support.inputs.formats import nmnist_records, write
-from tests.support.inputs.samples import picture, some_events
+from tests.support.inputs.samples import picture, some_events, turns
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, tiny
 from tests.support.processes import in_fresh_process
 from tests.support.serving.hostile import claimed, with_scans, zeros
@@ -265,17 +264,6 @@ def digit_client(model: Model) -> Iterator[TestClient]:
         yield digit_client
 
 
-def turns(names: list[str], laps: int) -> Events:
-    """Samples one after another."""
-    parts, begin_us = [], 0
-    for name in [name for name in names for _ in range(laps)]:
-        part = events_in(samples.t64_of(name))
-        part["t"] += begin_us - part["t"][0]
-        begin_us = int(part["t"][-1]) + 2000
-        parts.append(part)
-    return np.concatenate(parts)
-
-
 @pytest.mark.parametrize(
     ("names", "laps"), [(["digit-3"], 1), (["digit-3", "digit-7"], 4), (["digit-7", "digit-3"], 2)]
 )
@@ -286,18 +274,8 @@ def test_a_recording_has_one_answer_here_and_in_python(
     answer, segments = model.predict(tmp_path / "made.npz"), model.segments(tmp_path / "made.npz")
     body = digit_client.post("/v1/predict", files={"file": ("made.npz", (tmp_path / "made.npz").read_bytes())}).json()
     expected = answer.fields() | {"probabilities": dict(zip(model.labels, map(rounded, answer.probabilities)))}
-    for name in (
-        "label",
-        "index",
-        "probabilities",
-        "known",
-        "committed",
-        "set",
-        "step",
-        "n_events",
-        "spikes",
-        "synops",
-    ):
+    said, counted = ("label", "index", "probabilities", "known", "committed", "set"), ("n_events", "spikes", "synops")
+    for name in (*said, *counted, "step"):
         told = tuple(body[name]) if name == "set" else body.get(name)
         assert told == expected[name], name
     assert [one["label"] for one in body["segments"]] == [one.label for one in segments]

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.common.handheld import texture
 from spikesight.encoders.events import Events, SensorSize, make_events
-from spikesight.encoders.recordings.files import write_recording
+from spikesight.encoders.sources.samples import events_of
 
 DESK = cv2.cvtColor(texture((480, 640), np.random.default_rng(5)), cv2.COLOR_GRAY2RGB)
 
@@ -24,6 +24,17 @@ def some_events(n: int = 500, span_us: int = 95_000, seed: int = 0, size: tuple[
     random = np.random.default_rng(seed)
     t = np.sort(random.integers(0, span_us, n))
     return make_events(t, random.integers(0, size[0], n), random.integers(0, size[1], n), random.random(n) < 0.5)
+
+
+def turns(names: list[str], laps: int) -> Events:
+    """Shipped samples one after another, each so many times."""
+    parts, begin_us = [], 0
+    for name in [name for name in names for _ in range(laps)]:
+        part = events_of(name).copy()
+        part["t"] += begin_us - part["t"][0]
+        begin_us = int(part["t"][-1]) + 2000
+        parts.append(part)
+    return np.concatenate(parts)
 
 
 def seven() -> np.ndarray:
@@ -56,16 +67,6 @@ def random_events(n: int, size: SensorSize, span_us: int = 400_000, seed: int = 
 def at(*t: int) -> Events:
     """Events of one pixel at these times."""
     return make_events(t, [1] * len(t), [2] * len(t), [1] * len(t))
-
-
-def with_silence(path: Path, size: SensorSize, span_us: tuple[int, int], silence_us: tuple[int, int], n: int) -> Path:
-    """A recording of random events in [begin, end) but none in [begin, end] of the silence."""
-    rng = np.random.default_rng(3)
-    t = np.sort(rng.integers(*span_us, n))
-    t = t[(t < silence_us[0]) | (t > silence_us[1])]
-    x, y = rng.integers(0, size.height, (2, len(t)))
-    write_recording(path, make_events(t, x, y, x % 2), size)
-    return path
 
 
 def from_eventcv(path: Path) -> Events:

@@ -1,12 +1,14 @@
 """A scripted driver of a source, and the packets it gives."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from spikesight.encoders.events import Events, SensorSize, make_events
 from spikesight.encoders.sources.address import SourceEnded
+from tests.support.waiting import PATIENCE_S
 
 SENSOR = SensorSize(34, 30)
 
@@ -21,6 +23,16 @@ def packets(n: int = 20, each: int = 10) -> list[Events]:
     t = 500_000 + np.arange(n * each) * 1000
     events = make_events(t, np.arange(n * each) % 40, np.arange(n * each) % 30, np.arange(n * each) % 2)
     return [events[k * each : (k + 1) * each] for k in range(n)]
+
+
+def read_to(n: int, read: Callable[[float], Events | None]) -> Events:
+    """At least n events, however many reads they take."""
+    found: list[Events] = []
+    while sum(map(len, found)) < n:
+        part = read(PATIENCE_S)
+        assert part is not None
+        found.append(part)
+    return np.concatenate(found)
 
 
 class Script:

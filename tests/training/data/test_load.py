@@ -15,13 +15,9 @@ from spikesight.encoders.events import SensorSize
 from spikesight.encoders.recordings.files import read_recording
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import load, load_data, read_item
-from spikesight.training.data.load import READS, count_named_read, resolve
+from spikesight.training.data.load import resolve
 from spikesight.training.data.sets import Frames, ImageSet, Listing, Window
-from tests.support.inputs.data_sets import (
-    small_config,
-    write_idx,
-    write_nmnist,
-)
+from tests.support.inputs.data_sets import small_config, write_idx, write_nmnist
 from tests.support.models import tiny
 
 
@@ -128,11 +124,3 @@ def test_a_split_goes_through_a_loader(root: Path) -> None:
     assert loaded[0][0].dtype == torch.float32
     np.testing.assert_array_equal(torch.cat([x for x, _ in loaded]), data.train.frames)
     assert torch.cat([labels for _, labels in loaded]).tolist() == data.train.labels.tolist()
-
-
-def test_reads_of_a_test_split_are_counted_by_set(tmp_path: Path) -> None:
-    assert [count_named_read(tmp_path, "nmnist", "a model") for _ in range(3)] == [1, 2, 3]
-    assert count_named_read(tmp_path, "mnist", "a model") == 1
-    with (tmp_path / READS).open("a") as file:
-        file.write("somebody's note\n[]\n{}\n")
-    assert count_named_read(tmp_path, "nmnist", "another model") == 4

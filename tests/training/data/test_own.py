@@ -19,7 +19,6 @@ from spikesight.training.data.sets import DataError, Item
 from spikesight.training.data.windows import CLIPS, Scan, cut_windows, scan, suitable_window, window_starts
 from spikesight.training.run.loop import Run
 from tests.support.inputs.data_sets import small_config, write_takes
-from tests.support.inputs.samples import with_silence
 
 TAKES = [Take(Path("d") / name, label, "", "train") for name, label in (("a", "cat"), ("b", "cat"), ("c", "dog"))]
 SCANS = [Scan(SensorSize(34, 34), 0, np.full(60, 10, np.int64)) for _ in TAKES]
@@ -201,8 +200,12 @@ SENSOR = SensorSize(16, 16)
 @pytest.fixture
 def recording(tmp_path: Path) -> Path:
     """Twelve seconds from second 5 on, with silence from 6 s to 9 s, in a file of several pieces."""
-    span_us, silence_us = (5_000_000, 17_000_000), (11_000_000, 14_000_000)
-    return with_silence(tmp_path / "a.raw", SENSOR, span_us, silence_us, 30_000)
+    random = np.random.default_rng(3)
+    t = np.sort(random.integers(5_000_000, 17_000_000, 30_000))
+    t = t[(t < 11_000_000) | (t > 14_000_000)]
+    x, y = random.integers(0, 16, (2, len(t)))
+    write_recording(tmp_path / "a.raw", make_events(t, x, y, x % 2), SENSOR)
+    return tmp_path / "a.raw"
 
 
 def test_windows_hold_what_lies_in_them_and_one_is_read_alone(recording: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from spikesight.encoders.events import SensorSize, make_events
-from spikesight.encoders.recordings.files import digest, read_recording, write_recording
+from spikesight.encoders.recordings.files import digest, write_recording
 from spikesight.model import Model
 from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Contract
@@ -22,16 +22,16 @@ from spikesight.models.shipped import find
 from spikesight.models.statistics import softmax
 from spikesight.training.data import Frames
 from spikesight.training.data.images import read_picture
-from spikesight.training.data.sets import DataError, Item
+from spikesight.training.data.sets import DataError
 from spikesight.training.run.assessment import assess, auroc
 from spikesight.training.run.baselines import Pairs, log_counts, pixels, sentences
 from spikesight.training.run.evaluate import batches, evaluate
 from spikesight.training.run.fit import fit
-from spikesight.training.run.readings import Readings, Source, read_recordings, read_set
+from spikesight.training.run.readings import Readings, read_set
 from spikesight.training.step.batches import evaluation_input
 from tests.support.inputs.data_sets import small_config, write_idx, write_nmnist, write_stripes, write_takes
 from tests.support.inputs.samples import some_events
-from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, PREDICTION, some_known, tiny
+from tests.support.models import IMAGE_CONTRACT, PREDICTION, some_known, tiny
 
 NAMES = ["one.npz", "two-1.npz", "two-2.npz"]
 
@@ -51,21 +51,10 @@ def readings(folder: Path, classifier: Classifier) -> Readings:
     return read_set(classifier, str(folder))
 
 
-def test_recordings_and_windows_are_answered_as_predict_answers(
-    folder: Path, classifier: Classifier, readings: Readings
-) -> None:
-    model, ends, begins = Model(classifier), list[tuple[float, ...]](), list[int]()
+def test_recordings_are_answered_as_predict_answers(folder: Path, classifier: Classifier, readings: Readings) -> None:
     for n, name in enumerate(NAMES):
-        steps = model.steps(folder / name)
-        rest = [len(steps)] if len(steps) % 4 >= 2 else []  # half a window
-        for end in [*range(4, len(steps) + 1, 4), *rest]:
-            ends.append(steps[end - 1].probabilities)
-            begins.append(steps[(end - 1) // 4 * 4].start_us - steps[0].start_us)
-        answer = replace(model.predict(folder / name), latency_ms=0.0)
+        answer = replace(Model(classifier).predict(folder / name), latency_ms=0.0)
         assert replace(readings.answers[n], latency_ms=0.0) == answer
-    assert readings.probabilities.tolist() == [list(end) for end in ends]
-    assert readings.begin_us.tolist() == begins
-    assert readings.recording.tolist() == sorted(readings.recording.tolist())
     assert [readings.classes[n] for n in readings.truth] == ["one", "two", "two"]
 
 
@@ -82,15 +71,6 @@ def test_a_recording_of_which_no_event_is_left_is_nothing(tmp_path: Path) -> Non
         found = read_set(classifier, str(tmp_path / folder))
         assert (found.answers[0].label, len(found.answers)) == ("nothing", count)
         assert assess(found)["right"]["count"] == count
-
-
-def test_windows_go_through_the_models_filter(tmp_path: Path) -> None:
-    folder, filtered = write_takes(tmp_path, NAMES, 0.5, rate=40_000), tiny(replace(EVENT_CONTRACT, filter_us=10))
-    recording = read_recording(folder / NAMES[0])
-    inputs = filtered.event_inputs(recording.events, recording.size)
-    assert sum(given.n_events for given in inputs) < 0.5 * len(recording.events)
-    expected = filtered.predict(inputs[:4])[-1].probabilities
-    np.testing.assert_allclose(read_set(filtered, str(folder)).probabilities[0], expected, rtol=1e-5)
 
 
 def test_recordings_of_the_training_are_known_again(tmp_path: Path, folder: Path, classifier: Classifier) -> None:
@@ -115,7 +95,7 @@ def test_images_and_events_are_not_mixed_up(tmp_path: Path, folder: Path, classi
     write_idx(tmp_path)
     images = tiny(replace(IMAGE_CONTRACT, channels=1, mean=(0.5,), std=(0.25,), height=28, width=28))
     found = read_set(images, "mnist", str(tmp_path))
-    assert (found.kind, found.probabilities.shape) == ("image", (6, 3))
+    assert [len(answer.probabilities) for answer in found.answers] == [3] * 6
     with pytest.raises(ValueError, match="takes images"):
         read_set(images, str(folder))
     with pytest.raises(DataError, match="no folder"):
@@ -132,42 +112,6 @@ def test_a_named_set_is_read_by_its_test_split(tmp_path: Path, classifier: Class
     found = read_set(classifier, "nmnist", str(tmp_path))
     assert (found.classes, found.truth.tolist()) == (("0", "1"), [0, 0, 1, 1])
     assert [source.item.name for source in found.sources] == [f"{n}/0000{m}.bin" for n in (0, 1) for m in (0, 1)]
-    assert found.quiet == 0
-
-
-@pytest.mark.parametrize(("length_us", "begins"), [(80_000, [0]), (80_001, [0, 40_000])])
-def test_aligned_recordings_are_read_whole_or_in_windows(tmp_path: Path, length_us: int, begins: list[int]) -> None:
-    classifier = tiny(replace(EVENT_CONTRACT, frame="object", height=12, width=12))
-    t = np.sort(np.random.default_rng(0).integers(1, length_us, 400))
-    t[[0, -1]] = 0, length_us
-    write_recording(tmp_path / "one.npz", make_events(t + 777, t % 20, t % 31, t % 2 == 0), SensorSize(24, 32))
-    found = read_recordings(classifier, [Source(Item(tmp_path / "one.npz", 0), "one")])
-    assert found.begin_us.tolist() == begins
-    assert replace(found.answers[0], latency_ms=0.0) == replace(
-        Model(classifier).predict(tmp_path / "one.npz"), latency_ms=0.0
-    )
-
-
-@pytest.mark.parametrize(
-    ("bins", "begins"), [(1, [0]), (3, [0]), (4, [0]), (5, [0]), (6, [0, 40_000]), (9, [0, 40_000])]
-)
-def test_what_is_left_of_a_recording_counts_from_half_a_window_on_or_alone(
-    bins: int, begins: list[int], tmp_path: Path, classifier: Classifier
-) -> None:
-    t = np.arange(0, bins * 10_000, 100) + 5_000
-    write_recording(tmp_path / "a.npz", make_events(t, t % 20, t % 31, t % 2 == 0), SensorSize(24, 32))
-    assert read_recordings(classifier, [Source(Item(tmp_path / "a.npz", 0), "a")]).begin_us.tolist() == begins
-
-
-def test_windows_that_hold_next_to_nothing_are_left_out(tmp_path: Path, classifier: Classifier) -> None:
-    few = [begin + np.arange(count) * 40_000 // count for begin, count in ((120_000, 40), (160_000, 39))]
-    t = np.concatenate([np.arange(0, 120_000, 50), *few])
-    for name, on in (("two", t % 2 == 0), ("one", t % 2 == 1)):
-        write_recording(tmp_path / f"{name}.npz", make_events(t, t % 20, t % 31, on), SensorSize(24, 32))
-    found = read_set(classifier, str(tmp_path))
-    assert found.begin_us.tolist() == [0, 40_000, 80_000, 120_000] * 2, "a twentieth of the median is enough"
-    assert found.recording.tolist() == [0] * 4 + [1] * 4
-    assert found.quiet == 2
 
 
 def test_pictures_are_read_in_the_models_colours(tmp_path: Path) -> None:
@@ -181,9 +125,9 @@ def test_pictures_are_read_in_the_models_colours(tmp_path: Path) -> None:
     pictures = [read_picture(path, 3, 16, 16) for path in sorted(tmp_path.rglob("*.png"))]
     x_seq = evaluation_input(torch.from_numpy(np.stack(pictures))[:, None], IMAGE_CONTRACT).contiguous()
     logits = classifier.run(x_seq, classifier.initial_state(4)).logits
-    np.testing.assert_allclose(found.probabilities, softmax(logits.double().mean(0).numpy()), rtol=1e-5)
-    assert (found.classes, found.truth.tolist(), found.recording.tolist()) == (("a", "b"), [0, 0, 1, 1], [0, 1, 2, 3])
-    assert (found.begin_us.tolist(), found.notes) == ([0] * 4, ("4 images",))
+    said = np.array([answer.probabilities for answer in found.answers])
+    np.testing.assert_allclose(said, softmax(logits.double().mean(0).numpy()), rtol=1e-5)
+    assert (found.classes, found.truth.tolist(), found.notes) == (("a", "b"), [0, 0, 1, 1], ("4 images",))
 
 
 DIGITS = replace(IMAGE_CONTRACT, channels=1, mean=(0.5,), std=(0.25,), height=28, width=28, still="digit")
@@ -200,12 +144,11 @@ def test_pictures_are_judged_as_predict_judges_them(tmp_path: Path, contract: Co
         (tmp_path / name).mkdir()
         cv2.imwrite(str(tmp_path / name / "0.png"), picture)
     classifier = Classifier(made.network, replace(made.card, novelty=some_known(made.network, contract)))
-    found, learnt = read_set(classifier, str(tmp_path)), read_set(classifier, str(tmp_path), part="train")
+    found = read_set(classifier, str(tmp_path))
     for n, path in enumerate(sorted(tmp_path.rglob("*.png"))):
         answer = Model(classifier).predict(path)
-        assert found.probabilities[n] == pytest.approx(np.array(answer.probabilities), rel=1e-5)
+        assert found.answers[n].probabilities == pytest.approx(answer.probabilities, rel=1e-5)
         assert (found.answers[n].label, found.answers[n].known) == (answer.label, pytest.approx(answer.known, rel=1e-5))
-    assert np.array_equal(found.counts, learnt.counts), "also what baselines learn from"
     taught = replace(classifier.card, training={"recordings": [digest(tmp_path / "b" / "0.png")]})
     assert read_set(Classifier(classifier.network, taught), str(tmp_path)).shared == ("b/0.png",)
 
@@ -218,17 +161,9 @@ def assessed(*, known: bool = True) -> Readings:
         replace(PREDICTION, label=label, index=int(a < 0.5), probabilities=(a, 1 - a), known=score)
         for label, a, score in zip(labels, sure, familiar)
     ]
-    p = np.array([0.9, 0.4, 0.8, 0.6, 0.2, 0.7, 0.4])
     return Readings(
-        labels=("a", "b"), classes=("a", "b", "c"), kind="events",
-        truth=np.array([0, 0, 1, 1, 2, 2]),
-        answers=tuple(answers),
-        recording=np.array([0, 0, 1, 2, 3, 4, 5]),
-        begin_us=np.zeros(7, int),
-        probabilities=np.stack([p, 1 - p], 1),
-        counts=np.zeros((7, 1), np.float32),
-        quiet=3,
-    )  # fmt: skip
+        labels=("a", "b"), classes=("a", "b", "c"), truth=np.array([0, 0, 1, 1, 2, 2]), answers=tuple(answers)
+    )
 
 
 def test_right_is_what_is_shown_and_the_best_guess_another_column() -> None:
@@ -238,13 +173,11 @@ def test_right_is_what_is_shown_and_the_best_guess_another_column() -> None:
     assert found["per_class"]["a"]["right"]["correct"] == found["per_class"]["b"]["right"]["correct"] == 1
     assert found["per_class"]["a"]["best_guess"]["correct"] == 2
     assert found["confusion"] == [[1, 0, 1, 0], [0, 1, 0, 1]], "the last two: unknown and nothing"
-    assert (found["windows"]["correct"], found["windows"]["count"]) == (3, 5)
-    assert found["quiet"] == 3
 
 
 def test_calibration_is_the_mean_gap_between_confidence_and_accuracy() -> None:
-    gaps = [0.1, 0.2, 0.2, 0.6 - 0.6 / 2]  # twice 0.6, of which both are wrong
-    assert assess(assessed())["calibration_error"] == pytest.approx((sum(gaps[:3]) + 1.2) / 5, abs=1e-4)
+    gaps = 0.1, 0.2, 0.2, 0.6  # right and sure by 0.9 and twice by 0.8, wrong and sure by 0.6
+    assert assess(assessed())["calibration_error"] == pytest.approx(sum(gaps) / 4, abs=1e-4)
 
 
 def test_classes_that_the_model_does_not_have_stand_apart() -> None:

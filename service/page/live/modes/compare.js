@@ -176,7 +176,7 @@ export class Compare {
     if (!state.paused && state.source !== "file" && this.streams.length) this.events.draw(nowMs);
     else this.events.lastMs = nowMs;
     this.speaker.say(this.said, nowMs);
-    showBoxes([{ box: this.columns.find(({ window }) => window)?.window }]); // of the first model that has one
+    showBoxes(this.columns.find(({ things }) => things)?.things); // of the first model that finds any
     if (state.source === "file" || nowMs - this.drawnMs < DRAW_MS) return;
     this.drawnMs = nowMs;
     this.show();

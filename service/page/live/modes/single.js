@@ -124,7 +124,7 @@ export class Single extends OneStream {
     if (!state.paused && state.source !== "file") events.draw(nowMs);
     else events.lastMs = nowMs;
     trace.draw();
-    showBoxes(state.source === "file" ? this.files.objects : latest?.objects ?? (latest?.window && latest.steady !== "nothing" ? [{ box: latest.window }] : []));
+    showBoxes(state.source === "file" ? this.files.objects : latest?.objects);
     inside.draw(nowMs, state.paused, state.source === "sample" ? Number($("speed").value) : 1);
     if (state.source === "file") return;
     meters.draw(nowMs);

@@ -13,8 +13,8 @@ export const KIND = Object.freeze({ image: 0, t64: 1 });
  *   index: number, probabilities: number[], confidence: number, known: number | null, committed: string | null,
  *   set: string[] | null, risk: number | null, shifted: boolean | null, steady: string, n_events: number, spikes: number, layer_spikes: number[],
  *   synops: number, total_spikes: number, total_synops: number, queue_ms: number, step_ms: number,
- *   dropped: number, reset: boolean, logits?: number[], window?: [number, number, number] | null,
- *   camera?: string | null, objects?: Thing[], inside?: Inside }} Prediction
+ *   dropped: number, reset: boolean, logits?: number[], camera?: string | null,
+ *   objects?: Thing[], inside?: Inside }} Prediction
  * @typedef {{ input: string, fired: string, membranes: number[] | null }} Inside  with `probe` in hello: base64 of the input's
  *   bytes and of a bit a neuron (docs/service/streams.md), and the membranes at the place that is probed
  * @typedef {boolean | [number, number, number]} Probe  [layer, row, column]: at the membranes of the neurons there, too
@@ -25,7 +25,7 @@ export const KIND = Object.freeze({ image: 0, t64: 1 });
  *   of the latest n events: pairs of x and y, the polarity in y's top bit
  * @typedef {{ model?: string | null, token?: string, width?: number, height?: number, bin_ms?: number, picture?: boolean,
  *   logits?: boolean, error_rate?: number, mode?: "complete" | "freshest",
- *   live?: boolean, source?: string, raw?: boolean, window?: [number, number, number] | null,
+ *   live?: boolean, source?: string, raw?: boolean,
  *   lesson?: string, objects?: number, probe?: Probe }} Hello
  *   width and height are those of the frames or of the sensor; source is a camera of the service, which needs neither
  * @typedef {"connecting" | "live" | "busy" | "retrying" | "refused"} State

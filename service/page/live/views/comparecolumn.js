@@ -45,7 +45,7 @@ export class Column {
   clear() {
     this.steps = []; // {label, confidence, spikes, synops} of each step
     this.streaming = false;
-    this.took = this.window = null;
+    this.took = this.things = null;
     this.say("…");
   }
 
@@ -67,7 +67,7 @@ export class Column {
     this.streaming = true;
     this.text = "";
     this.took = `${message.step_ms.toFixed(1)} ms a step`;
-    this.window = message.window;
+    this.things = message.objects;
     if (message.reset) this.steps = [];
     const confidence = message.probabilities[this.model.labels.indexOf(message.steady)] ?? message.confidence;
     this.steps = [...this.steps, { ...message, label: message.steady, confidence }].slice(-BARS);

@@ -7,13 +7,16 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.corpora import digits, motion, strokes
+from benchmarks.corpora.digits import Corpus, Pictures
+from benchmarks.corpora.sensor import Sensor, film
+from benchmarks.corpora.sets import list_digits, list_images
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.recordings.files import read_recording
-from spikesight.training.data import load_data
-from spikesight.training.data.corpora import digits, motion, strokes
-from spikesight.training.data.corpora.digits import Corpus, Pictures
-from spikesight.training.data.corpora.sensor import Sensor, film
+from spikesight.training.data import load_data, read_item
+from spikesight.training.data.images import IMAGES
+from spikesight.training.data.recordings import RECORDED
 from spikesight.training.data.sets import DataError, Frames
 from tests.support.inputs.data_sets import small_config, write_mnist, write_nmnist
 
@@ -102,6 +105,13 @@ def test_samples_are_written_as_recordings(corpus: Corpus, tmp_path: Path) -> No
     np.testing.assert_array_equal(bins, corpus[1].reshape(10, -1).sum(1))
 
 
+@pytest.fixture(autouse=True)
+def known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The corpora are data sets by name, as their command makes them."""
+    monkeypatch.setitem(RECORDED, "digits", list_digits)
+    monkeypatch.setitem(IMAGES, "digit-images", list_images)
+
+
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"PRINTED": 20, "STROKED": 20, "OTHERS": 26, "SAMPLES": 400, "CHOSEN_BY": 12}.items():
@@ -130,6 +140,8 @@ def test_a_run_sees_recordings_among_digits_and_what_is_none(tmp_path: Path) -> 
     assert data.made is not None
     assert len(data.val) == len(plain.val) + digits.CHOSEN_BY
     assert (data.test.frames == plain.test.frames).all()
+    assert [item.label for item in data.aside] == [6, 7], "of the images set aside"
+    assert all(len(read_item(item)[0]) for item in data.aside)
 
 
 @pytest.mark.usefixtures("small")

@@ -1,42 +1,80 @@
 """Train what finds digits anywhere in a camera's view: the digit network's weights for views, `view.safetensors`.
 
-    python -m spikesight.training.run.finder --root DATA --cache CACHE --to RUN [--steps 6000]
+    python -m benchmarks.corpora.finder --root DATA --cache CACHE --to RUN [--steps 6000]
 
 The network goes on from `nmnist`, which reads one digit that fills its view, and learns which class each place of a
-made scene shows (training/data/corpora/scenes; "none of the classes" has the logit 0). Batch norms keep their
-statistics: a camera's view has others than the scenes, and the network must not depend on them.
+made scene shows (benchmarks/corpora/scenes; "none of the classes" has the logit 0), and how long each layer
+remembers. Batch norms keep their statistics: a camera's view has others than the scenes, and the network must not
+depend on them.
 """
 
 import argparse
 import json
 import math
 import time
-from copy import deepcopy
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, pad
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from benchmarks.corpora.scenes import NONE, VIEW, Scenes
+from benchmarks.corpora.sets import DIGITS, register
 from spikesight.models.checkpoint import load
-from spikesight.models.networks.places import places
+from spikesight.models.classifier.finder import WINDOW
+from spikesight.models.networks.places import for_views, places
 from spikesight.models.networks.resnet import SpikingResNet
 from spikesight.models.neurons.layers import Neuron
 from spikesight.models.neurons.state import State
 from spikesight.models.shipped import find
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import load_data
-from spikesight.training.data.corpora.scenes import NONE, Scenes
-from spikesight.training.data.load import DIGITS
 from spikesight.training.run.loop import update_average
 from spikesight.training.step.batches import carried_state, seeded
-from spikesight.training.step.losses import places_loss
 
 LR, WARMUP, DECAY, EMA = 2e-3, 100, 0.01, 0.998
+LEAK_LR = 10  # times LR
+FINER = 6  # every so many batches are seen by a sensor of twice the resolution
 CARRY, SPIKE_PENALTY = 0.3, 4.0  # as in the recipe of `nmnist`
 NOTED = 250  # steps between two rows of metrics
+
+
+NONE_WEIGHT = 0.5  # of a place that shows no class, times how wrong its answer is: few of very many are hard
+
+
+def places_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy at the places of scenes, of the mean over WINDOW steps, the first step left out; a scalar.
+
+    `logits` [T, N, P, P, K], "none of the classes" having the logit 0; `targets` int64 [T, N, P, P]: classes, K for
+    none, negative for places that do not count. Its sum is divided by the number of places that show a class.
+    """
+    classes, logits = logits.shape[-1], pad(logits.float(), (0, 1))
+    recent = [logits[max(0, t - WINDOW + 1) : t + 1].mean(0) for t in range(1, len(logits))]
+    seen, wanted = torch.stack(recent).flatten(0, 3), targets[1:].flatten()
+    seen, wanted = seen[wanted >= 0], wanted[wanted >= 0]
+    each = cross_entropy(seen, wanted, reduction="none")
+    weights = torch.where(wanted == classes, NONE_WEIGHT * (1 - torch.exp(-each.detach())), torch.ones_like(each))
+    return (weights * each).sum() / (wanted < classes).sum().clamp(min=50)
+
+
+@dataclass(frozen=True)
+class Batches(Dataset[tuple[Tensor, Tensor]]):
+    """`steps` batches of scenes, some seen by a finer sensor."""
+
+    scenes: Scenes
+    steps: int
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
+        scenes = self.scenes if number % FINER else replace(self.scenes, view=2 * VIEW)
+        return scenes.batch(number)
 
 
 def train(network: SpikingResNet, scenes: Scenes, steps: int, to: Path) -> dict[str, Tensor]:
@@ -48,13 +86,17 @@ def train(network: SpikingResNet, scenes: Scenes, steps: int, to: Path) -> dict[
         if isinstance(module, Neuron):
             module.register_forward_hook(lambda _, __, spikes: rates.append(spikes.float().mean()))
     average = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
-    optimiser = torch.optim.AdamW(network.parameters(), lr=LR, weight_decay=DECAY)
+    leaks = [one for one in network.parameters() if one.ndim == 0]
+    others = [one for one in network.parameters() if one.ndim]
+    optimiser = torch.optim.AdamW(others, lr=LR, weight_decay=DECAY)
+    optimiser.add_param_group({"params": leaks, "weight_decay": 0.0, "times": LEAK_LR})
     last: State | None = None
     begin, total, right, digits = time.monotonic(), 0.0, 0, 0
-    for step in tqdm(range(steps), disable=None):
+    made = DataLoader(Batches(scenes, steps), batch_size=None, num_workers=1)
+    for step, (x_seq, targets) in enumerate(tqdm(made, disable=None)):
+        rate = LR * min(1, (step + 1) / WARMUP) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
         for group in optimiser.param_groups:
-            group["lr"] = LR * min(1, (step + 1) / WARMUP) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
-        x_seq, targets = scenes.batch(step)
+            group["lr"] = rate * group.get("times", 1)
         rates.clear()
         with torch.autocast("cpu", torch.bfloat16):
             logits, after = places(network, x_seq.float(), carried_state({}, last, CARRY, seeded(scenes.seed, step)))
@@ -85,13 +127,15 @@ def main() -> None:
     parser.add_argument("--cache", required=True, help="where drawn pictures are kept")
     parser.add_argument("--to", type=Path, required=True, help="folder of the run")
     parser.add_argument("--steps", type=int, default=6000, help="of 32 scenes (default 6000)")
+    parser.add_argument("--seed", type=int, default=0, help="of the scenes (default 0)")
     parser.add_argument("--start", type=Path, help="weights to go on from, view.safetensors of another run")
     args = parser.parse_args()
     args.to.mkdir(parents=True, exist_ok=True)
+    register()
     data = load_data(TrainConfig(data=DIGITS, root=args.root, cache=args.cache))
     assert data.outliers is not None
-    scenes = Scenes(data.train.frames.made.pictures, data.outliers.frames.pictures, data.config.seed)
-    network = deepcopy(cast(SpikingResNet, load(find("nmnist"))[0]))
+    scenes = Scenes(data.train.frames.made.pictures, data.outliers.frames.pictures, args.seed)
+    network = cast(SpikingResNet, for_views(load(find("nmnist"))[0]))
     if args.start:
         network.load_state_dict(load_file(args.start))
     train(network, scenes, args.steps, args.to)

@@ -20,16 +20,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from benchmarks.corpora.motion import Draws, paths, table
+from benchmarks.corpora.others import KINDS, Digits, dead_leaves
+from benchmarks.corpora.printed import glyph
+from benchmarks.corpora.sensor import Sensor, film
+from benchmarks.corpora.strokes import digit
 from spikesight.encoders.emulator.saccades import NMNIST, Saccades, saccades
 from spikesight.encoders.events import NMNIST_SENSOR, Events, SensorSize, make_events
 from spikesight.encoders.preprocess.fit import centred
 from spikesight.encoders.recordings.arrays import write_npz
 from spikesight.training.data.cache import cached
-from spikesight.training.data.corpora.motion import Draws, paths, table
-from spikesight.training.data.corpora.others import KINDS, Digits, dead_leaves
-from spikesight.training.data.corpora.printed import glyph
-from spikesight.training.data.corpora.sensor import Sensor, film
-from spikesight.training.data.corpora.strokes import digit
 from spikesight.training.data.images import find_idx, read_idx
 from spikesight.training.data.recordings import Read
 from spikesight.training.data.sets import Frames

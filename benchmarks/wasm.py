@@ -1,6 +1,6 @@
 """Compile the engine to WebAssembly: `engine.wasm`, kept in the repository so that exporting a page needs no compiler.
 
-After a change of the kernels, run `python -m spikesight.models.native.wasm` (`pip install ziglang`). The file's last
+After a change of the kernels, run `python -m benchmarks.wasm` (`pip install ziglang`). The file's last
 section holds a digest of the sources and the compiler's version.
 """
 
@@ -11,9 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 
-from spikesight.models.native.targets import FLAGS, NO_RUNTIME, SOURCES, run
+from spikesight.models.native.targets import ENGINE, FLAGS, NO_RUNTIME, SOURCES, run
 
-ENGINE = Path(__file__).with_name("engine.wasm")
 UNITS = [SOURCES / f"{name}.cpp" for name in ("engine/engine", "engine/browser", "pictures", "runtime")]
 TARGET = ("-target", "wasm32-wasi")
 WHERE = (*TARGET, "-msimd128", "-mbulk-memory")

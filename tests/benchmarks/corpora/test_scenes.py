@@ -1,14 +1,18 @@
 """Scenes: a batch follows from its number, a place shows the digit in its middle if it is of a size that is read."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from spikesight.training.data.corpora import scenes, strokes
-from spikesight.training.data.corpora.digits import Pictures
-from spikesight.training.data.corpora.scenes import IGNORED, NONE, Scenes, Things, targets
-from spikesight.training.step.losses import places_loss
+from benchmarks.corpora import scenes, strokes
+from benchmarks.corpora.digits import Pictures
+from benchmarks.corpora.finder import places_loss
+from benchmarks.corpora.scenes import IGNORED, NONE, Scenes, Things, targets
+from spikesight.encoders.events import SensorSize
+from spikesight.encoders.pyramid import pyramid_of
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +30,13 @@ def test_a_batch_follows_from_seed_and_number_alone(made: Scenes) -> None:
     assert torch.equal(x, again)
     assert torch.equal(shown, as_before)
     assert not torch.equal(x, made.batch(6, 8)[0])
+
+
+def test_a_finer_view_is_pooled_as_a_level_of_a_pyramid_is(made: Scenes) -> None:
+    fine = replace(made, view=128)
+    pyramid, events = pyramid_of(SensorSize(128, 128)), fine.filmed(5, 2)[0]
+    levels = [[pyramid.level(pyramid.atlas(x.numpy()), 64) for x in one] for one in events]
+    np.testing.assert_array_equal(fine.batch(5, 2)[0], np.stack(levels))
 
 
 def test_digits_are_shown_where_events_come_from(made: Scenes) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from spikesight.encoders.emulator.noise import with_noise
+from benchmarks.common.noise import with_noise
 from spikesight.encoders.events import Events, SensorSize
 
 

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.corpora.printed import glyph
 from spikesight.encoders.preprocess.fit import DIGIT_SIZE, centred
-from spikesight.training.data.corpora.printed import glyph
 
 LETTERS = "ACEFHKLMNPRTUVWXYacdefhkmnprtuvwxyԱԲԳԵԿՀՁՃՄՆՊՋՎՏՓՔաբգեթժխծկհձղճմնպջվտփֆ"  # Latin, Armenian
 SYMBOLS = "#%@?+=×÷∑√∞≠±¶†€¥~^<>{}"

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from benchmarks.corpora.digits import STRAY, TEXTURE_SIDE, TEXTURES, Pictures, cameras, inked, textures
+from benchmarks.corpora.motion import Draws, Path, paths
+from benchmarks.corpora.sensor import film
+from spikesight.encoders.pyramid import LINE
 from spikesight.models.classifier.finder import WINDOW
 from spikesight.models.networks.places import CELL, FIRST, REACH
-from spikesight.training.data.corpora.digits import STRAY, TEXTURE_SIDE, TEXTURES, Pictures, cameras, inked, textures
-from spikesight.training.data.corpora.motion import Draws, Path, paths
-from spikesight.training.data.corpora.sensor import film
 
 VIEW = 64  # pixels a side
 NEAR, OFF = 4.6, 9.0  # pixels between a place's middle and a digit's, in which it shows the digit; from where not
@@ -51,8 +52,13 @@ class Scenes:
     view: int = VIEW  # pixels a side; all lengths grow with it
 
     def batch(self, number: int, n: int = 32) -> tuple[Tensor, Tensor]:
-        """Return events x_seq uint8 [T, n, 2, VIEW, VIEW] and targets int64 [T, n, P, P] of P x P places."""
-        seen, things, moved = self.filmed(number, n)
+        """Return events x_seq uint8 [T, n, 2, VIEW, VIEW] and targets int64 [T, n, P, P] of P x P places. A finer
+        `view`, a multiple of VIEW, is pooled as the levels of a pyramid are.
+        """
+        fine, things, moves = self.filmed(number, n)
+        k = self.view // VIEW
+        seen, moved = pooled(fine, k, max(1, round(LINE * k))), pooled(moves, k, 1)
+        things = [one._replace(place=one.place / k, length=one.length / k) for one in things]
         shown = targets(things, self.steps)
         count = F.avg_pool2d(moved.float(), SPAN, CELL, divisor_override=1)[..., : shown.shape[2], : shown.shape[3]]
         lately = torch.stack([count[:, max(0, t - WINDOW + 1) : t + 1].sum(1) for t in range(self.steps)])
@@ -68,10 +74,14 @@ class Scenes:
         draws = Draws(torch.rand(n, COLUMNS, generator=generator))
         lag = torch.linspace(0, seconds, k)[None] * draws.log(0.5, 2)[:, None]
         light, contrast, things = self._scene(draws, lag)
-        draws.seek(COLUMNS - 12)
-        sensor = cameras(draws, contrast, seconds / k, calm=3, hot=0.004)
+        draws.seek(COLUMNS - 16)
+        sensor = cameras(draws, contrast, seconds / k, calm=14, hot=0.004)
         fields = torch.rand(n, 5 + 4 * self.steps, self.view, self.view, generator=generator)
-        seen = film(light, sensor, fields, seconds, self.steps)
+        grain = torch.where(draws.chance(0.5), draws.log(0.006, 0.1), 0.0).view(n, 1, 1, 1)
+        trembling = (
+            torch.randn(light.shape, generator=generator) * grain / light.exp()
+        )  # of log light: most in the dark
+        seen = film(light + trembling.clamp(-1, 1), sensor, fields, seconds, self.steps)
         change = light[:, ::3].diff(dim=1, append=light[:, -1:]).abs()
         return seen.transpose(0, 1).byte().contiguous(), things, change > sensor.on.view(n, 1, 1, 1)
 
@@ -116,7 +126,7 @@ class Scenes:
                 size = torch.where(together[:, None], before.length, size)
             alone = torch.stack([draws.log(0.5, 4), draws.log(0.5, 4)], 1)
             card = torch.stack([draws.log(0.95, 3), draws.log(0.95, 3)], 1)
-            on_card, soft = cards | blank, draws.log(3, 14)
+            on_card, soft = cards | blank, draws.log(6, 80)
             difference, swap = draws.log(0.2, 0.95), draws.chance(0.2) ^ dark_ink
             base = torch.where(on_card, draws.uniform(0, 1), level)
             up = torch.where(base + difference > 1, False, torch.where(base < difference, True, swap))
@@ -143,8 +153,8 @@ class Scenes:
     def _ground(self, draws: Draws, t: Tensor, camera: Path) -> tuple[Tensor, Tensor]:
         """Return the grounds [n, K, VIEW, VIEW] and their mean brightness [n]."""
         n, k = t.shape
-        level, textured, amount = draws.uniform(0, 1), draws.chance(0.5), draws.uniform(0.05, 0.9)
-        which, scale, way = draws.unit(), draws.log(0.4, 2), draws.log(2, 60) * draws.chance(0.4)
+        level, textured, amount = draws.unit() ** 2, draws.chance(0.5), draws.uniform(0.05, 0.9)
+        which, scale, way = draws.unit(), draws.log(0.4, 5), draws.log(2, 60) * draws.chance(0.4)
         heading, offset = draws.uniform(0, 2 * math.pi), torch.stack([draws.uniform(-1, 1), draws.uniform(-1, 1)], 1)
         light = level.view(n, 1, 1, 1).repeat(1, k, self.view, self.view)
         rows = textured.nonzero()[:, 0]
@@ -181,6 +191,13 @@ def _drawn(
     ink = F.grid_sample(images.repeat_interleave(k, 0), at.view(m * k, side, side, 2), align_corners=False)
     edge = (card[:, None, None, None] - at.abs()) * soft.view(-1, 1, 1, 1, 1)
     return ink.view(m, k, side, side), torch.sigmoid(edge[..., 0]) * torch.sigmoid(edge[..., 1])
+
+
+def pooled(cells: Tensor, k: int, least: int) -> Tensor:
+    """Return which k x k cells of [A, B, ..., H, W] hold at least so many that are lit, likewise."""
+    flat = cells.flatten(0, 1)
+    lit = F.avg_pool2d(flat.float(), k, divisor_override=1) >= least
+    return lit.unflatten(0, cells.shape[:2]).byte()
 
 
 def targets(things: list[Things], steps: int) -> Tensor:
