@@ -1,35 +1,42 @@
 """Export a network as a folder that classifies in the browser; any static web server can serve it.
 
 It contains the page, the engine in WebAssembly with the network as its memory, an emulator in JavaScript with the same
-pixels as the Python one, and the sample recordings that show classes of the network.
+pixels as the Python one, and the sample recordings that show classes of the network. A network with weights for views
+has a second memory, in which it looks all over the camera's frames.
 """
 
 import json
 import re
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from torch import nn
 
 from spikesight.app.c_folder import alignment, gate_from_hz
+from spikesight.encoders.emulator.frames import PIXELS, MovedFrames
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel, log_levels
-from spikesight.encoders.emulator.saccades import NMNIST
 from spikesight.encoders.events import SensorSize
-from spikesight.encoders.roi.frame_tracker import PIXELS
+from spikesight.encoders.pyramid import LINE, SEEN, pyramid_of_frames
 from spikesight.encoders.sources import samples as shipped_samples
-from spikesight.models.classifier.inputs import sensor_of
+from spikesight.models.classifier import finder
+from spikesight.models.classifier.objects import AHEAD
 from spikesight.models.contract import Card
 from spikesight.models.export.block import write_block
 from spikesight.models.export.parity import ExportError, new_folder
 from spikesight.models.native.targets import ENGINE
+from spikesight.models.networks.places import REACH, for_views
 from spikesight.models.steps import label_rules
 from spikesight.service.page.routes import PAGE
 
-FRAME, SEEN = SensorSize(320, 240), PixelModel()  # size of the page's frames; pixel model for whole frames
+FRAME, WHOLE = SensorSize(320, 240), PixelModel()  # size of the page's frames; pixels that see all of them
+RULES = (
+    "WINDOW", "BEGINS", "GOES_ON", "APART", "BESIDE", "MUCH", "SAME", "LASTS", "SILENT", "MOST", "NEWEST", "SHOWN",
+    "SETTLES",
+)  # fmt: skip
+"""What models/classifier/finder.py finds things by, for offline/finder.js."""
 
 
 def write_folder(folder: Path | str, network: nn.Module, card: Card, name: str) -> None:
@@ -37,18 +44,45 @@ def write_folder(folder: Path | str, network: nn.Module, card: Card, name: str) 
     if card.contract.kind != "events":
         raise ExportError("the browser version emulates an event camera, so it needs a model that takes events")
     with new_folder(Path(folder)) as partial:
-        content, engine = write_block(network, card)
+        layers = 0 if card.novelty is None else card.novelty.layers
+        content, engine = write_block(network, card.contract.height, card.contract.width, layers=layers)
         (partial / "model.bin").write_bytes(content)
+        view = None if card.view is None else write_view(partial, network, card)
         for part in ("shared", "offline"):
             shutil.copytree(PAGE / part, partial / part, ignore=shutil.ignore_patterns(".*"))
         (partial / "offline" / "index.html").rename(partial / "index.html")
         shutil.copyfile(ENGINE, partial / "engine.wasm")
-        write_facts(partial, card, name, engine)
+        write_facts(partial, card, name, engine, view)
 
 
-def write_facts(folder: Path, card: Card, name: str, engine: dict[str, Any]) -> None:
-    """Write model.json, the emulator's pixels and the sample recordings."""
-    contract, follows = card.contract, card.contract.window == "drawing"
+def write_view(folder: Path, network: nn.Module, card: Card) -> dict[str, Any]:
+    """Write view.bin, the network with its weights for views on the pyramid of the page's frames, and the pixels before
+    which the frames are moved; return the facts that the page needs to find things.
+    """
+    assert card.view is not None
+    seeing, pyramid = for_views(network), pyramid_of_frames(FRAME)
+    seeing.load_state_dict(card.view)
+    content, engine = write_block(seeing, pyramid.height, pyramid.width, reach=REACH)
+    (folder / "view.bin").write_bytes(content)
+    eye, first = MovedFrames(SensorSize(*pyramid.grid[::-1])), pyramid.levels[0].factor
+    levels = [{**one._asdict(), "least": max(1, round(LINE * one.factor / first))} for one in pyramid.levels]
+    grid = finder.grid_of(pyramid)
+    size = {"width": eye.size.width, "height": eye.size.height}
+    contract = replace(card.contract, sensor_width=size["width"], sensor_height=size["height"], filter_us=0, **size)
+    return {
+        "contract": asdict(contract),
+        "path": eye.path.tolist(),
+        "pixels": write_pixels(folder, PIXELS, eye.size),
+        "pyramid": {"width": pyramid.width, "height": pyramid.height, "levels": levels},
+        "places": {name: values.tolist() for name, values in grid._asdict().items()},
+        "rules": {name.lower(): getattr(finder, name) for name in RULES} | {"ahead": AHEAD, "seen": SEEN},
+        **engine,
+    }
+
+
+def write_facts(folder: Path, card: Card, name: str, engine: dict[str, Any], view: dict[str, Any] | None) -> None:
+    """Write model.json, the emulator's pixels unless a view has its own, and the sample recordings."""
+    contract = card.contract
     samples = [one for one in shipped_samples.listing() if set(re.split(r"\W+", one.label)) & set(card.labels)]
     (folder / "samples").mkdir()
     for sample in samples:
@@ -61,23 +95,14 @@ def write_facts(folder: Path, card: Card, name: str, engine: dict[str, Any]) -> 
         "steady": label_rules(contract.horizon),
         "front": {"from_hz": gate_from_hz(contract), "shown": contract.shown_bins, **alignment(contract)},
         **engine,
-        "tracker": tracker_of(sensor_of(contract)) if follows else None,
-        "pixels": write_pixels(folder, PIXELS, sensor_of(contract)) if follows else write_pixels(folder),
+        "view": view,
+        "pixels": write_pixels(folder) if view is None else view.pop("pixels"),
         "samples": [asdict(sample) for sample in samples],
     }
     (folder / "model.json").write_text(json.dumps(facts, indent=1) + "\n")
 
 
-def tracker_of(sensor: SensorSize) -> dict[str, Any]:
-    """Return how a drawing found in frames is moved before the emulated pixels (encoders/roi/frame_tracker.py):
-    path in pixels, millisecond by millisecond; stray light; taps of the lens's blur.
-    """
-    unit = min(sensor.width, sensor.height) / 34
-    taps = cv2.getGaussianKernel(round(8 * NMNIST.blur_px * unit + 1) | 1, NMNIST.blur_px * unit)[:, 0]
-    return {"path": NMNIST.corner(unit).tolist(), "floor": NMNIST.floor, "taps": taps.tolist()}
-
-
-def write_pixels(folder: Path, pixels: PixelModel = SEEN, size: SensorSize = FRAME) -> dict[str, Any]:
+def write_pixels(folder: Path, pixels: PixelModel = WHOLE, size: SensorSize = FRAME) -> dict[str, Any]:
     """Write pixels.f32, float32 [3, H, W]: ON and OFF thresholds and first references, drawn as an Emulator does.
 
     Return the emulator's other parameters.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from spikesight.models.native.targets import ENGINE, FLAGS, NO_RUNTIME, SOURCES, run
 
-UNITS = [SOURCES / f"{name}.cpp" for name in ("engine/engine", "engine/browser", "pictures", "runtime")]
+UNITS = [SOURCES / f"{name}.cpp" for name in ("engine/engine", "engine/browser", "runtime")]
 TARGET = ("-target", "wasm32-wasi")
 WHERE = (*TARGET, "-msimd128", "-mbulk-memory")
 HOW = (*WHERE, *(flag for flag in FLAGS if flag not in ("-fPIC", "-pthread")), *NO_RUNTIME)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +49,6 @@ class Bin:
     end_us: int
     n_events: int
     reset: bool
-    held: tuple[NDArray[Any], ...] | None = None  # the windows' positions, if several (encoders/roi/tracks.py)
 
 
 class StreamBinner:

@@ -19,6 +19,7 @@ from spikesight.encoders.pyramid import FINEST
 STEP_US = 4_000  # between two positions on the path
 LONGEST_US = 500_000  # after a longer pause between frames the pixels begin anew
 REACH = 1.5 / FINEST  # of the path, by that of N-MNIST's, for each pixel of the longer side
+PARTS = 32  # of a pixel, to which a frame's place on the path is rounded
 PIXELS = PixelModel(
     NMNIST.threshold_on, NMNIST.threshold_off, NMNIST.sigma, 20.0, round(NMNIST.refractory_us), 0.0,
     cutoff_hz=NMNIST.cutoff_hz,
@@ -31,7 +32,7 @@ class MovedFrames:
     def __init__(self, size: SensorSize) -> None:
         self.size, self.pixels = size, Emulator(size, PIXELS)
         path = NMNIST.corner(REACH * max(size.width, size.height))
-        self._path = path - path.mean(1, keepdims=True)
+        self.path = np.rint(PARTS * (path - path.mean(1, keepdims=True))).astype(int)  # [2, ms]: x and y, in PARTS
         self._last_us: int | None = None
 
     def retune(self, params: PixelModel) -> None:
@@ -55,8 +56,19 @@ class MovedFrames:
         small = cv2.resize(grey, (self.size.width, self.size.height), interpolation=cv2.INTER_AREA)
         parts = [empty_events()]
         for t in range(begin // STEP_US * STEP_US + STEP_US, t_us + 1, STEP_US):
-            x, y = self._path[:, t // 1000 % self._path.shape[1]]
-            moved = np.array([[1, 0, x], [0, 1, y]], np.float32)
-            seen = cv2.warpAffine(small, moved, small.shape[::-1], borderMode=cv2.BORDER_REPLICATE)
-            parts.append(self.pixels.push(seen, t))
+            x, y = self.path[:, t // 1000 % self.path.shape[1]].tolist()
+            parts.append(self.pixels.push(moved(small, x, y), t))
         return joined(parts)
+
+
+def moved(grey: NDArray[np.uint8], x: int, y: int) -> NDArray[np.uint8]:
+    """Return a frame uint8 [H, W] moved right by `x` and down by `y` PARTS of a pixel, its border repeated: between
+    four pixels each value is interpolated, in whole numbers, so that it is the same anywhere.
+    """
+    (left, right), (top, down) = divmod(-x, PARTS), divmod(-y, PARTS)
+    rows, columns = (
+        np.clip(np.arange(first, first + length + 1), 0, length - 1) for first, length in zip((top, left), grey.shape)
+    )
+    near = grey[rows[:, None], columns].astype(np.int32)
+    across = near[:, :-1] * (PARTS - right) + near[:, 1:] * right
+    return ((across[:-1] * (PARTS - down) + across[1:] * down + PARTS**2 // 2) // PARTS**2).astype(np.uint8)

@@ -95,13 +95,6 @@ class Emulator:
         room = self._limit + shape[0] * shape[1]  # plus at most one noise event per pixel
         self._offsets, self._words = np.empty(room, np.uint32), np.empty(room, np.uint32)
 
-    def restart(self, rows: slice, grey: NDArray[np.uint8]) -> None:
-        """Restart the pixels of these rows from a frame [H, W], as all pixels start from the first frame."""
-        if self.now is not None:
-            self.now.last[rows] = self._levels[grey[rows]]
-            self.now.reference[rows] = self.now.last[rows] + self.start[rows]
-            self.now.free_us[rows] = NEVER_US
-
     def push(self, grey: NDArray[np.uint8], t_us: int) -> Events:
         """Return the sorted events between the previous frame and this one (uint8 [H, W], captured at `t_us`).
 

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from spikesight.models.contract import Card
 from spikesight.models.engine.engine import CHOICES, plan_of, why_no_plan
 from spikesight.models.engine.plan import Plan
 from spikesight.models.engine.structs import NativeBuffer, NativeLayer, NativeReadout, NativeRun
@@ -89,12 +88,15 @@ class Block:
         return into
 
 
-def write_block(network: nn.Module, card: Card) -> tuple[bytes, dict[str, Any]]:
-    """Return the block's content and the facts that a runtime needs to step it. Raises ExportError."""
+def write_block(
+    network: nn.Module, height: int, width: int, *, layers: int = 0, reach: int = 0
+) -> tuple[bytes, dict[str, Any]]:
+    """Return the block's content, for inputs of this size, and the facts that a runtime needs to step it. `layers`: how
+    many neuron layers report rates; with `reach`, the logits are those of each place. Raises ExportError.
+    """
     if reason := why_no_plan(network):
         raise ExportError(f"not exported: {reason}")
-    layers = 0 if card.novelty is None else card.novelty.layers
-    plan = plan_of(network.eval(), card.contract.height, card.contract.width, rates=layers)
+    plan = plan_of(network.eval(), height, width, rates=layers, reach=reach)
     block, head = Block(plan), Head()
     convolutions = [conv for layer in plan.layers if not layer.pool for conv in (layer.main, layer.side)]
     if any(conv.buffer >= 0 and (conv.kernel, conv.stride) not in SCATTERED for conv in convolutions):
@@ -115,7 +117,7 @@ def write_block(network: nn.Module, card: Card) -> tuple[bytes, dict[str, Any]]:
     run.force, run.state_size, run.spike_layers = CHOICES["events"], plan.state_size, plan.spike_layers
     run.fired_size, run.rates_size = plan.fired_size, plan.rates_size
     sizes = {
-        "x": (math.prod(plan.shape), 1), "state": (plan.state_size, 4), "logits": (plan.classes, 4),
+        "x": (math.prod(plan.shape), 1), "state": (plan.state_size, 4), "logits": (plan.readout.outputs, 4),
         "rates": (plan.rates_size, 4), "fired": (plan.fired_size, 1), "probed": (1, 1),
         "layer_spikes": (plan.spike_layers, 8), "synops": (1, 8),
     }  # fmt: skip

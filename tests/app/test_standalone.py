@@ -11,9 +11,9 @@ import pytest
 from benchmarks.wasm import compile_wasm, compiler, made_of, said_of
 from spikesight.app import standalone
 from spikesight.app.cli import main
+from spikesight.encoders.emulator.frames import PIXELS
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel, log_levels
 from spikesight.encoders.events import SensorSize
-from spikesight.encoders.roi.frame_tracker import PIXELS
 from spikesight.models.checkpoint import save
 from spikesight.models.contract import Card
 from spikesight.models.export.parity import ExportError
@@ -52,7 +52,7 @@ def test_nothing_but_own_scripts_may_run(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "pixels"), [(standalone.FRAME, PixelModel()), (SensorSize(34, 26), PIXELS)], ids=["frames", "a window"]
+    ("size", "pixels"), [(standalone.FRAME, PixelModel()), (SensorSize(34, 26), PIXELS)], ids=["whole", "moved"]
 )
 def test_pixels_are_those_of_the_emulator(size: SensorSize, pixels: PixelModel, tmp_path: Path) -> None:
     numbers = standalone.write_pixels(tmp_path, pixels, size)

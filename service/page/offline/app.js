@@ -8,13 +8,13 @@ import { Player } from "../shared/sources/player.js";
 import { NetworkView } from "../shared/pictures/network.js";
 import { Trace } from "../shared/pictures/plots.js";
 import { CalmPicture } from "../shared/pictures/safety.js";
-import { RoiBox } from "../shared/pictures/roi.js";
+import { Boxes } from "../shared/pictures/roi.js";
 import { thumbnail } from "../shared/pictures/thumbnail.js";
 import { Emulator, luma } from "./emulator.js";
 import { picture, StreamBinner, t64Events } from "./events.js";
-import { loadFacts, Network } from "./network.js";
+import { MovedFrames } from "./frames.js";
+import { loadFacts, loadNetworks } from "./network.js";
 import { Still } from "./sources.js";
-import { FrameTracker } from "./window.js";
 
 const PLAY_EVERY_MS = 25, PAINT_EVERY_MS = 30;
 const SLOW = 0.25; // recordings are short: a quarter of their speed
@@ -26,11 +26,12 @@ const video = new Video();
 const still = new Still();
 const preview = new CalmPicture($("preview"));
 const events = new EventView($("events"));
-const roi = new RoiBox();
+const boxes = new Boxes();
 const answer = new Answer($("answer"));
 const inside = new NetworkView($("inside"), (probe) => network && (network.probe = probe));
 const trace = new Trace($("trace"), $("trace-legend"));
-let facts, network, pixels;
+let facts, networks, pixels;
+let network = null; // of the source
 let eye = null, binner = null, player = null, restart = false; // eye: frames to events
 let visit = null; // a new object with each choice of a source, so that what comes late for an earlier one is known
 
@@ -72,7 +73,6 @@ function frame(canvas, captureMs) {
   const { data } = canvas.getContext("2d").getImageData(0, 0, FRAME.width, FRAME.height);
   const tUs = Math.round(captureMs * 1000);
   const seen = eye.push(data, FRAME.width, FRAME.height, tUs);
-  roi.draw($("preview"), eye.window && Object.values(eye.window));
   take(seen, eye.size, [...binner.push(seen), ...binner.look(tUs)]);
 }
 
@@ -93,36 +93,38 @@ setInterval(() => {
 
 // ---- sources
 
-/** Return what turns frames into events: pixels of the frames' size, or a window that follows the drawing. */
+/** Return what turns frames into events: pixels of the frames' size, or those before which a view is moved. */
 function newEye() {
-  if (facts.tracker) return new FrameTracker(facts.tracker, pixels, network.engine);
+  if (facts.view) return new MovedFrames(facts.view, pixels);
   const emulator = new Emulator(pixels);
   return { size: FRAME, push: (data, width, height, tUs) => emulator.push(luma(data), tUs) };
 }
 
 function begin(source, title, note, sensor = null) {
   eye = newEye();
-  roi.draw($("preview"), null);
-  const { width, height } = sensor ?? eye.size;
+  boxes.draw($("preview"), null);
+  const { width, height } = sensor ?? eye.size, looks = !sensor && facts.view, of = looks || facts;
+  network = looks ? networks.view : networks.whole;
   state.source = document.body.dataset.source = source;
   state.latest = null;
   state.steps = 0;
-  network?.begin();
+  network.begin();
+  network.probe = inside.probe;
   $("source-title").textContent = title;
   $("source-note").textContent = note;
   $("facts").textContent = "";
   $("link").dataset.state = source === "none" ? "idle" : "live";
   $("link-text").textContent = source === "none" ? "ready" : "live";
-  $("guide").classList.toggle("shown", source === "camera" && !facts.tracker && facts.contract.width === facts.contract.height);
+  $("guide").classList.toggle("shown", source === "camera" && !looks && facts.contract.width === facts.contract.height);
   answer.clear();
-  inside.clear();
+  inside.setMaps(of.layers, of.contract, facts.contract.bin_us);
   trace.setLabels(facts.labels, facts.contract.bin_us);
   $("tip").textContent = source === "camera" ? taskOf(facts.labels).hint : "";
   $("tip").hidden = source !== "camera";
   events.clear();
   events.resize(width, height);
   preview.resize(FRAME.width, FRAME.height);
-  binner = new StreamBinner(facts, width, height);
+  binner = new StreamBinner({ contract: of.contract, front: facts.front }, width, height);
 }
 
 function stop() {
@@ -140,7 +142,7 @@ async function startCamera() {
   try {
     const runs = await camera.start("", frame, () => { stop(); notice("The camera was disconnected.", "Plug it in and start again.", { label: "Start again", run: startCamera }); });
     if (!runs) return; // another source by now
-    begin("camera", "Camera", !facts.tracker && facts.contract.width === facts.contract.height ? "the network sees the square" : "");
+    begin("camera", "Camera", !facts.view && facts.contract.width === facts.contract.height ? "the network sees the square" : "");
     $("stop").focus();
   } catch (error) {
     stop();
@@ -176,7 +178,7 @@ async function openFile(file) {
   const source = file.type.startsWith("video/") ? video : still, here = visit;
   try {
     begin("file", source === video ? "Video" : "Picture", source === still ? `${file.name} · moved before the emulated camera` : file.name);
-    if (await source.open(file, frame, facts.contract.still)) $("stop").focus();
+    if (await source.open(file, frame, facts)) $("stop").focus();
   } catch {
     if (visit !== here) return; // another source by now
     stop();
@@ -195,8 +197,9 @@ function paint(nowMs) {
   inside.draw(nowMs);
   trace.draw();
   if (!state.latest) return;
-  const { probabilities, steady, step, nEvents } = state.latest;
-  answer.show({ probabilities, steady }, nowMs);
+  const { probabilities, steady, step, nEvents, objects } = state.latest;
+  answer.show({ probabilities, steady, things: objects?.map(({ label }) => label) }, nowMs);
+  boxes.draw($("preview"), objects);
   $("facts").textContent = `step ${step}, ${nEvents} events in it, ${state.stepMs.toFixed(1)} ms to compute`;
 }
 
@@ -213,7 +216,7 @@ document.addEventListener("visibilitychange", () => document.hidden && camera.vi
 async function load() {
   try {
     ({ facts, pixels } = await loadFacts());
-    network = await Network.load(facts);
+    networks = await loadNetworks(facts);
   } catch (error) {
     $("link").dataset.state = "refused";
     $("link-text").textContent = "not loaded";
@@ -223,8 +226,6 @@ async function load() {
   $("model").textContent = titleOf({ ...facts, origin: "direct" });
   $("model").title = facts.name;
   $("hint").textContent = taskOf(facts.labels).hint;
-  inside.setMaps(facts.layers, facts.contract, facts.contract.bin_us);
-  network.probe = inside.probe;
   $("start").disabled = $("file").disabled = false;
   const picture = async (item) => thumbnail(await recording(item), item);
   buttonList($("samples"), facts.samples, (item) => item.label.split(",")[0], (item) => `Play the recording ${item.label}`, playSample, picture);

@@ -1,8 +1,9 @@
-// The folder's network: facts from model.json, the WebAssembly engine that steps it and holds its membranes, and the
-// read-out.
+// The folder's networks: facts from model.json, the WebAssembly engine that steps them and holds their membranes, and the
+// read-out of one thing.
 
 import { Known, softmax, Steady } from "./novelty.js";
 import { Head } from "./taught.js";
+import { View } from "./view.js";
 
 async function read(name) {
   const answered = await fetch(name);
@@ -39,32 +40,63 @@ export class Readout {
   }
 }
 
-export class Network {
-  /** facts: model.json. */
-  static async load(facts) {
-    const [{ instance }, block] = await Promise.all([WebAssembly.instantiate(await bytes("engine.wasm")), bytes("model.bin")]);
-    return new Network(facts, instance.exports, block);
-  }
+/** Load {whole: the network for all of what is seen, view: the one that looks all over a view, or null}. */
+export async function loadNetworks(facts) {
+  const names = ["engine.wasm", "model.bin", ...(facts.view ? ["view.bin"] : [])], [code, whole, view] = await Promise.all(names.map(bytes));
+  const { exports: engine } = (await WebAssembly.instantiate(code)).instance;
+  engine._initialize();
+  return { whole: new Network(facts, new Block(engine, facts.engine, whole)), view: view ? new View(facts, new Block(engine, facts.view.engine, view)) : null };
+}
 
-  constructor(facts, engine, block) {
-    Object.assign(this, { facts, engine });
-    engine._initialize();
-    this.at = engine.memory_for(facts.engine.size);
-    const memory = new Uint8Array(engine.memory.buffer, this.at, facts.engine.size);
+/** A network as one block of the engine's memory. */
+class Block {
+  /** places: "engine" of model.json; content: the file. */
+  constructor(engine, places, content) {
+    Object.assign(this, { engine, places, at: engine.memory_for(places.size) });
+    const memory = new Uint8Array(engine.memory.buffer, this.at, places.size);
     memory.fill(0);
-    memory.set(new Uint8Array(block));
+    memory.set(new Uint8Array(content));
     engine.open(this.at);
-    this.head = facts.taught && new Head(facts, (name) => this.view(Float32Array, name).slice());
-    this.known = facts.known && new Known(facts.known);
-    this.horizon = facts.contract.readout || facts.contract.steps;
-    this.probe = false; // whether answers tell which neurons fired
-    this.begin();
   }
 
   /** A view of a step's input or output in the engine's memory; valid until the memory grows. */
   view(Numbers, name) {
-    const [place, length] = this.facts.engine[name];
+    const [place, length] = this.places[name];
     return new Numbers(this.engine.memory.buffer, this.at + place, length);
+  }
+
+  restart() {
+    this.view(Float32Array, "state").fill(0);
+  }
+
+  /** Run one step on x, Uint8Array [C, H, W]; probe: whether to note which neurons fire. */
+  step(x, probe) {
+    this.view(Uint8Array, "x").set(x);
+    this.view(Uint8Array, "probed")[0] = probe ? 1 : 0;
+    if (this.engine.step(this.at)) throw new Error("there is no memory for a step");
+    const [logits, rates] = ["logits", "rates"].map((name) => Array.from(this.view(Float32Array, name)));
+    return { logits, rates };
+  }
+
+  /** The activity in the last step, like `inside` in the service's answers; x [C, H, W] is shown as the input. */
+  inside(x, { width, height }) {
+    const sums = new Float32Array(width * height);
+    x.forEach((value, at) => (sums[at % sums.length] += value));
+    const least = sums.reduce((a, b) => Math.min(a, b)), most = sums.reduce((a, b) => Math.max(a, b));
+    const input = Uint8Array.from(sums, (value) => ((value - least) * 255) / Math.max(most - least, 1e-9));
+    return { input, fired: this.view(Uint8Array, "fired").slice() };
+  }
+}
+
+export class Network {
+  /** facts: model.json. */
+  constructor(facts, block) {
+    Object.assign(this, { facts, block });
+    this.head = facts.taught && new Head(facts, (name) => block.view(Float32Array, name).slice());
+    this.known = facts.known && new Known(facts.known);
+    this.horizon = facts.contract.readout || facts.contract.steps;
+    this.probe = false; // whether answers tell which neurons fired
+    this.begin();
   }
 
   /** Start on another source. */
@@ -75,7 +107,7 @@ export class Network {
   }
 
   restart() {
-    this.view(Float32Array, "state").fill(0);
+    this.block.restart();
     this.head?.restart();
     this.readout = new Readout(this.horizon);
     this.steady.restart();
@@ -87,25 +119,12 @@ export class Network {
     const active = x.reduce((count, value) => count + (value !== 0), 0);
     const fresh = this.woken(active) || reset;
     if (fresh) this.restart();
-    this.view(Uint8Array, "x").set(x);
-    this.view(Uint8Array, "probed")[0] = this.probe ? 1 : 0;
-    if (this.engine.step(this.at)) throw new Error("there is no memory for a step");
-    const [own, noted] = ["logits", "rates"].map((name) => Array.from(this.view(Float32Array, name)));
-    const { logits, rates } = this.head ? this.head.step(noted, x) : { logits: own, rates: noted };
+    const made = this.block.step(x, this.probe), { logits, rates } = this.head?.step(made.rates, x) ?? made;
     this.readout.push(this.known ? [...logits, ...rates, active] : logits);
     const judged = this.judge(logits.length);
     const index = judged.probabilities.indexOf(Math.max(...judged.probabilities));
     const label = judged.nothing ? "nothing" : judged.known !== null && judged.known < this.facts.steady.kept ? "unknown" : this.facts.labels[index];
-    return { logits, ...judged, index, label, steady: this.steady.push(judged), inside: this.probe && this.inside(x), step: ++this.step, reset: fresh };
-  }
-
-  /** The network's activity in the last step, like `inside` in the service's answers. */
-  inside(x) {
-    const { width, height } = this.facts.contract, sums = new Float32Array(width * height);
-    x.forEach((value, at) => (sums[at % sums.length] += value));
-    const least = Math.min(...sums), most = Math.max(...sums);
-    const input = Uint8Array.from(sums, (value) => ((value - least) * 255) / Math.max(most - least, 1e-9));
-    return { input, fired: this.view(Uint8Array, "fired").slice() };
+    return { logits, ...judged, index, label, steady: this.steady.push(judged), inside: this.probe && this.block.inside(x, this.facts.contract), step: ++this.step, reset: fresh };
   }
 
   /** Whether this step is the first after a long silence: membranes are reset then. */

@@ -16,7 +16,8 @@ function place(ms) {
   return from.map((start, axis) => start + (to[axis] - start) * part);
 }
 
-/** A picture moved along a triangle, on a ground of its corner's colour, or for `still` "digit" as light ink on black. */
+/** A picture moved along a triangle, on a ground of its corner's colour, or for `still` "digit" as light ink on black; where a network looks all over the frames, held
+ * still. */
 export class Still {
   constructor() {
     this.canvas = document.createElement("canvas");
@@ -26,11 +27,12 @@ export class Still {
   }
 
   /** Resolves to false if it was stopped meanwhile. */
-  async open(file, onFrame, still) {
+  async open(file, onFrame, facts) {
     this.stop();
     const visit = (this.visit = {}), image = await createImageBitmap(file);
     if (this.visit !== visit) return false;
-    this.show(image, still);
+    this.rests = Boolean(facts.view); // frames are moved then
+    this.show(image, !this.rests && facts.contract.still === "digit");
     let ms = performance.now(); // a clock of its own: a slow machine shows it slowly, with the same steps
     this.timer = setInterval(() => {
       this.draw(ms);
@@ -40,18 +42,18 @@ export class Still {
     return true;
   }
 
-  show(image, still) {
-    const [picture, share] = still === "digit" ? [ink(image), DIGIT] : [image, PICTURE];
+  show(image, drawing) {
+    const [picture, share] = drawing ? [ink(image), DIGIT] : [image, PICTURE];
     const scale = (share * FRAME.height) / Math.max(picture.width, picture.height);
     this.size = [picture.width * scale, picture.height * scale];
     this.picture = picture;
     this.context.drawImage(picture, 0, 0, FRAME.width, FRAME.height);
-    const [r, g, b] = still === "digit" ? [0, 0, 0] : this.context.getImageData(0, 0, 1, 1).data;
+    const [r, g, b] = drawing ? [0, 0, 0] : this.context.getImageData(0, 0, 1, 1).data;
     this.ground = `rgb(${r} ${g} ${b})`;
   }
 
   draw(ms) {
-    const [x, y] = place(ms), [width, height] = this.size;
+    const [x, y] = this.rests ? [0, 0] : place(ms), [width, height] = this.size;
     this.context.fillStyle = this.ground;
     this.context.fillRect(0, 0, FRAME.width, FRAME.height);
     this.context.imageSmoothingQuality = "high";

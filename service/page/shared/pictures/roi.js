@@ -1,10 +1,11 @@
-// A region of interest: an outline over the canvas of a picture.
+// What a model has found: outlines over the canvas of a picture.
 
 import { element, write } from "../dom.js";
 
+const MOST = 8;
 const LABEL = 30; // pixels that a label needs above its box
 
-export class RoiBox {
+class RoiBox {
   constructor() {
     this.outline = Object.assign(element("div", "roi"), { hidden: true });
     this.label = this.outline.appendChild(element("span")); // above the box, or below one at the top
@@ -25,5 +26,16 @@ export class RoiBox {
     const place = { left: (clientWidth - scale * width) / 2 + scale * mirrored, top: (clientHeight - scale * height) / 2 + scale * top, width: scale * wide, height: scale * high };
     outline.classList.toggle("high", place.top < LABEL);
     for (const [name, pixels] of Object.entries(place)) outline.style[name] = `${pixels}px`;
+  }
+}
+
+export class Boxes {
+  constructor() {
+    this.outlines = Array.from({ length: MOST }, () => new RoiBox());
+  }
+
+  /** found: {box: as RoiBox takes it, label?} of each, or nothing. */
+  draw(canvas, found) {
+    this.outlines.forEach((outline, n) => outline.draw(canvas, found?.[n]?.box, found?.[n]?.label));
   }
 }

@@ -1,0 +1,160 @@
+// Find things in the network's answers at all places of a view, and tell them apart over time: models/classifier/finder.py and
+// objects.py, with the same names. Their rules are in model.json.
+
+import { softmax } from "./novelty.js";
+
+class Finder {
+  /** facts: "view" of model.json; classes: how many logits each place has. */
+  constructor({ places, pyramid, rules }, classes) {
+    Object.assign(this, { ...places, pyramid, rules, classes, issued: 0 });
+    this.reset();
+  }
+
+  reset() {
+    this.recent = [];
+    this.things = [];
+  }
+
+  /** The things in a step, {id, box, logits, lit} each; without any the likeliest place, whose id is 0. x: the atlas. */
+  find(x, logits) {
+    const { classes, rules, recent, boxes } = this;
+    const own = this.places.map((place) => logits.slice(place * classes, (place + 1) * classes));
+    recent.push(own);
+    if (recent.length > rules.window) recent.shift();
+    const sure = own.map((_, at) => this.probability(at));
+    const likely = sure.map((of, at) => ({ at, box: boxes[at], sure: of })).filter((one) => one.sure > rules.goes_on);
+    const found = distinct(likely, rules).map(({ at }) => at);
+    this.follow(found, sure, x);
+    const shown = this.things.length ? this.things : [{ id: 0, at: found[0] ?? sure.indexOf(Math.max(...sure)) }];
+    return shown.map(({ id, at }) => ({ id, box: boxes[at], logits: own[at], lit: this.lit(x, at) }));
+  }
+
+  /** Of the likeliest class at a place, over the last steps; that of none has the logit 0. */
+  probability(at) {
+    const { recent } = this, mean = recent[0][at].map((_, k) => recent.reduce((sum, step) => sum + step[at][k], 0) / recent.length);
+    return Math.max(...softmax([...mean, 0]).slice(0, -1));
+  }
+
+  /** Move the things to where they are found, begin new ones and forget what is gone. */
+  follow(found, sure, x) {
+    const { begins, most, silent, lasts, same: [near] } = this.rules, left = new Set(this.things);
+    for (const at of found) {
+      let nearest = null, least = near;
+      for (const one of left) {
+        const distance = this.distance(one.at, at);
+        if (distance < least) [nearest, least] = [one, distance];
+      }
+      left.delete(nearest);
+      if (nearest) Object.assign(nearest, { at, missed: 0 });
+      else if (sure[at] > begins && this.things.length < most) this.things.push({ id: ++this.issued, at, missed: 0 });
+    }
+    for (const one of left) one.missed += this.lit(x, one.at) >= silent ? 1 : 0;
+    this.things = this.things.filter(({ missed }) => missed <= lasts);
+  }
+
+  /** How far two places lie apart, by the longer of their lengths; infinite where these differ too much. */
+  distance(one, other) {
+    const [a, b] = [this.boxes[one], this.boxes[other]], longer = Math.max(a[2], b[2]), [x, y] = apart(a, b);
+    return longer > this.rules.same[1] * Math.min(a[2], b[2]) ? Infinity : Math.hypot(x, y) / longer;
+  }
+
+  /** How many cells are lit of those that a place sees. */
+  lit(x, at) {
+    const [top, left] = this.corners[at], { pyramid: { width, height }, rules: { seen } } = this;
+    let count = 0;
+    for (let row = top; row < Math.min(top + seen, height); row++) {
+      for (let column = left; column < Math.min(left + seen, width); column++) count += x[row * width + column] + x[(height + row) * width + column];
+    }
+    return count;
+  }
+}
+
+/** From the middle of one box to that of the other, across and down. */
+function apart(a, b) {
+  return [0, 1].map((axis) => Math.abs(a[axis] + a[axis + 2] / 2 - b[axis] - b[axis + 2] / 2));
+}
+
+/** Which of {box, sure} show different things, the surest first. */
+function distinct(found, { apart: none, beside, much, most }) {
+  const kept = [];
+  let left = [...found].sort((a, b) => b.sure - a.sure);
+  while (left.length && kept.length < 2 * most) {
+    const [best] = left;
+    kept.push(best);
+    left = left.filter((one) => {
+      const away = Math.max(...apart(one.box, best.box)) / Math.max(one.box[2], best.box[2]);
+      return away >= none && (away >= beside || one.sure > much * best.sure);
+    });
+  }
+  return kept;
+}
+
+/** The read-out of one thing: each class's mean share over the last steps in which something came from there. */
+class Spotted {
+  constructor(labels, rules) {
+    Object.assign(this, { labels, rules, steady: "", told: 0, shares: labels.map(() => 0) });
+  }
+
+  read({ logits, lit }) {
+    const { labels, rules: { silent, newest, shown, settles } } = this;
+    if (lit >= silent) {
+      const now = softmax([...logits, 0]), weight = Math.max(newest, 1 / ++this.told);
+      this.shares = this.shares.map((share, k) => share + weight * (now[k] - share));
+    }
+    const { shares, told } = this, known = shares.reduce((sum, share) => sum + share), index = shares.indexOf(Math.max(...shares));
+    const least = shown[this.steady === labels[index] ? 1 : 0];
+    const label = !told ? "nothing" : shares[index] >= least ? labels[index] : "unknown";
+    this.steady = told >= settles || label !== labels[index] ? label : "unknown";
+    return { probabilities: shares.map((share) => share / Math.max(known, 1e-9)), known, index, label, steady: this.steady, sure: (shares[index] / Math.max(known, 1e-9)) * known };
+  }
+}
+
+export class Objects {
+  /** facts: "view" of model.json. */
+  constructor(labels, facts) {
+    Object.assign(this, { labels, rules: facts.rules, finder: new Finder(facts, labels.length), spotted: new Map(), leading: 0 });
+  }
+
+  reset() {
+    this.finder.reset();
+    this.spotted.clear();
+  }
+
+  /** The answer after one step, with all `objects` that are found; its own label is that of the leading one. */
+  read(x, logits) {
+    const { labels, rules } = this, isClass = (label) => labels.includes(label);
+    const read = this.finder.find(x, logits).map((one) => ({ one, of: this.spotted.get(one.id) ?? new Spotted(labels, rules) }));
+    this.spotted = new Map(read.map(({ one, of }) => [one.id, of]));
+    const things = read.map(({ one, of }) => ({ ...one, ...of.read(one) }));
+    const shown = distinct(things.filter(({ id, steady }) => id && isClass(steady)), rules);
+    const first = this.lead(shown), { probabilities, known, index, ...said } = first ?? surest(things);
+    const other = things[0].id ? "unknown" : "nothing", [label, steady] = [said.label, said.steady].map((one) => (first || !isClass(one) ? one : other));
+    const objects = inReadingOrder(shown).map((one) => ({ id: one.id, box: one.box, label: one.steady, confidence: one.probabilities[one.index], known: one.known }));
+    return { logits, probabilities, known, index, label, steady, objects };
+  }
+
+  /** The surest thing, until another is clearly surer; undefined without any. */
+  lead(shown) {
+    const best = surest(shown), held = shown.find(({ id }) => id === this.leading) ?? best;
+    const first = best?.sure > held?.sure + this.rules.ahead ? best : held;
+    this.leading = first?.id ?? this.leading;
+    return first;
+  }
+}
+
+function surest(things) {
+  return things.reduce((best, one) => (one.sure > best.sure ? one : best), things[0]);
+}
+
+/** Line by line, each from the left; a line holds what has its middle within the height of its topmost. */
+function inReadingOrder(shown) {
+  const ordered = [];
+  let left = [...shown].sort((a, b) => a.box[1] - b.box[1]);
+  while (left.length) {
+    const [, top, , height] = left[0].box;
+    const line = left.filter(({ box }) => box[1] + box[3] / 2 >= top && box[1] + box[3] / 2 <= top + height).sort((a, b) => a.box[0] - b.box[0]);
+    ordered.push(...line);
+    left = left.filter((one) => !line.includes(one));
+  }
+  return ordered;
+}

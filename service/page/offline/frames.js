@@ -1,0 +1,81 @@
+// A camera's frames as events: what is seen is moved by saccades before an event camera's pixels, encoders/emulator/frames.py.
+
+import { Emulator, emptyEvents, luma } from "./emulator.js";
+
+const STEP_US = 4000, LONGEST_US = 500_000, PARTS = 32;
+
+export class MovedFrames {
+  /** facts: "view" of model.json; pixels: parameters of an Emulator. */
+  constructor({ path }, pixels) {
+    Object.assign(this, { path, emulator: new Emulator(pixels), size: { width: pixels.width, height: pixels.height }, tUs: null });
+  }
+
+  /** The events between the previous frame and this one (RGBA pixels of width x height). */
+  push(rgba, width, height, tUs) {
+    const goesOn = this.tUs !== null && tUs > this.tUs && tUs - this.tUs <= LONGEST_US, begin = goesOn ? this.tUs : tUs - STEP_US;
+    this.tUs = tUs;
+    if (!goesOn) this.emulator.forget();
+    const small = shrunk(luma(rgba), width, height, this.size), parts = [];
+    for (let t = (Math.floor(begin / STEP_US) + 1) * STEP_US; t <= tUs; t += STEP_US) {
+      const [x, y] = this.path.map((way) => way[Math.floor(t / 1000) % way.length]);
+      parts.push(this.emulator.push(moved(small, this.size, x, y), t));
+    }
+    return joined(parts);
+  }
+}
+
+/** What lies under each of `cells` on a line of so many pixels: the first pixel, and the cell's share of each from there on. */
+function under(pixels, cells) {
+  const scale = pixels / cells;
+  return Array.from({ length: cells }, (_, cell) => {
+    const begin = cell * scale, end = begin + scale, first = Math.floor(begin), shares = [];
+    for (let at = first; at < end && at < pixels; at++) shares.push((Math.min(at + 1, end) - Math.max(at, begin)) / scale);
+    return { first, shares };
+  });
+}
+
+/** The mean light under each pixel of a smaller picture, as OpenCV's INTER_AREA. */
+function shrunk(grey, width, height, size) {
+  const columns = under(width, size.width), rows = under(height, size.height), lines = new Float64Array(size.width * height);
+  for (let y = 0, to = 0; y < height; y++) {
+    for (const { first, shares } of columns) for (let i = 0, at = to++; i < shares.length; i++) lines[at] += shares[i] * grey[y * width + first + i];
+  }
+  const out = new Uint8Array(size.width * size.height);
+  rows.forEach(({ first, shares }, y) => {
+    for (let x = 0; x < size.width; x++) {
+      let sum = 0;
+      for (let i = 0; i < shares.length; i++) sum += shares[i] * lines[(first + i) * size.width + x];
+      out[y * size.width + x] = Math.round(sum);
+    }
+  });
+  return out;
+}
+
+/** The picture moved right by x and down by y PARTS of a pixel, interpolated between four, its border repeated. */
+function moved(grey, { width, height }, x, y) {
+  const [left, top] = [Math.floor(-x / PARTS), Math.floor(-y / PARTS)], right = -x - left * PARTS, down = -y - top * PARTS;
+  const [columns, rows] = [[left, width], [top, height]].map(([first, length]) => {
+    return Int32Array.from({ length: length + 1 }, (_, i) => Math.min(Math.max(first + i, 0), length - 1));
+  });
+  const out = new Uint8Array(grey.length);
+  for (let v = 0, at = 0; v < height; v++) {
+    const above = rows[v] * width, below = rows[v + 1] * width;
+    for (let u = 0; u < width; u++, at++) {
+      const near = columns[u], far = columns[u + 1];
+      const upper = grey[above + near] * (PARTS - right) + grey[above + far] * right;
+      const lower = grey[below + near] * (PARTS - right) + grey[below + far] * right;
+      out[at] = (upper * (PARTS - down) + lower * down + PARTS ** 2 / 2) / PARTS ** 2;
+    }
+  }
+  return out;
+}
+
+function joined(parts) {
+  const all = emptyEvents(parts.reduce((sum, { n }) => sum + n, 0));
+  let at = 0;
+  for (const part of parts) {
+    for (const key of ["t", "x", "y", "p"]) all[key].set(part[key], at);
+    at += part.n;
+  }
+  return all;
+}
