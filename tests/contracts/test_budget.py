@@ -6,7 +6,7 @@ from tests.support.sizes import PRODUCT, ROOT, settings, sizes
 
 BUDGET = {
     "product": 22_650,
-    "page, C, C++": 9_030,
+    "page, C, C++": 8_740,
     "tests": 22_490,
     "words": 28_360,
 }
