@@ -68,12 +68,6 @@ def one_name() -> Iterator[None]:
     assert not twice, f"imported without `spikesight.` before: {', '.join(twice)}"
 
 
-@pytest.fixture
-def no_curves(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Training ends without its picture, which takes longer than a small network."""
-    monkeypatch.setattr("spikesight.training.run.report._plot", lambda *_: None)
-
-
 @pytest.fixture(autouse=True)
 def logs_as_before() -> Iterator[None]:
     """A service started within a test sends logs to that test's standard error: not those of later tests."""

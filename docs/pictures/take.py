@@ -9,6 +9,7 @@ import argparse
 import hashlib
 import io
 import json
+import re
 import shutil
 import sys
 import tempfile
@@ -101,7 +102,8 @@ def insist(page: Page, truth: str, of: str = "#label") -> str:
 
 def sure(page: Page) -> bool:
     """Whether the answer that is shown is sure enough for a picture."""
-    return float(page.locator("#confidence").inner_text().rstrip(" %") or 0) >= SURE
+    likely = re.search(r"(\d+) % likely", page.locator(".evidence").text_content() or "")
+    return likely is not None and int(likely[1]) >= SURE
 
 
 def wait_for(page: Page, true: Callable[[], bool], seconds: float) -> None:

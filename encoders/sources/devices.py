@@ -124,11 +124,11 @@ def configured(module: Any, address: Address) -> Any:
 
 
 class InivationDriver:
-    """A camera of iniVation's, through dv-processing."""
+    """A camera of iniVation's, through dv-processing. Option: roi=LEFT,TOP,WIDTH,HEIGHT on the chip."""
 
     def __init__(self, address: Address, library: Any = None) -> None:
         library = library or library_of("dv_processing", "an iniVation camera", "cameras")
-        _refuse(address)
+        _refuse(address, "roi")
         name = chosen(address, list(map(str, library.io.camera.discover())))
         try:
             self._camera: Any = library.io.camera.open(name)
@@ -136,6 +136,11 @@ class InivationDriver:
         except (RuntimeError, IndexError, TypeError) as error:  # with C++ messages of many lines
             raise SourceLost(f"the camera '{name}' does not open; is another program using it?") from error
         self.size = SensorSize(int(width), int(height))
+        if "roi" in address.options:
+            try:
+                self._camera.setCropArea(region(address))
+            except RuntimeError:
+                raise SourceError(f"roi in '{address.text}' does not lie on the sensor, {self.size}") from None
 
     def read(self, timeout_s: float) -> Events | None:
         end = time.monotonic() + timeout_s
@@ -153,6 +158,16 @@ class InivationDriver:
 
     def close(self) -> None:
         self._camera = None  # released with its last reference
+
+
+def region(address: Address) -> tuple[int, int, int, int]:
+    """Parse the option roi: left, top, width and height in pixels. Raises SourceError."""
+    parts = address.options["roi"].split(",")
+    numbers = [int(part) for part in parts if part.isascii() and part.isdecimal() and len(part) < 6]
+    if len(parts) != 4 or len(numbers) != 4 or 0 in numbers[2:]:
+        raise SourceError(f"roi in '{address.text}' is LEFT,TOP,WIDTH,HEIGHT in pixels")
+    left, top, width, height = numbers
+    return left, top, width, height
 
 
 class WebcamDriver:

@@ -262,8 +262,7 @@ class TeachingSessions:
 
     def _check_again(self) -> None:
         self._timer = None
-        if self._open:
-            self.expire()
+        self.expire()
 
     def close(self) -> None:
         for identity in list(self._open):

@@ -5,10 +5,10 @@ import pytest
 from tests.support.sizes import PRODUCT, ROOT, settings, sizes
 
 BUDGET = {
-    "product": 24_620,
-    "page, C, C++": 9_030,
-    "tests": 22_988,
-    "words": 28_505,
+    "product": 22_500,
+    "page, C, C++": 8_740,
+    "tests": 21_990,
+    "words": 28_360,
 }
 """Lines that hold code (product, tests), raw lines, and words of Markdown. Lower a row when you delete."""
 

@@ -74,7 +74,6 @@ def test_the_microcontrollers_reader_reads_a_digit() -> None:
     assert lines.decode().splitlines()[-1].split("\t")[1:4] == ["7", "7", "7"]
 
 
-pytestmark = pytest.mark.usefixtures("no_curves")
 SHORT, LONG, DAY = 0, 1, 2  # takes of the first day begin at their number, so do those of another day
 LAYOUTS = {
     "class folders": ("classes", "{kind}/{take}.npz", SHORT),

@@ -323,7 +323,6 @@ def test_each_process_has_its_share_of_a_batch(monkeypatch: pytest.MonkeyPatch) 
     assert torch.equal(alone.share(x), x)
 
 
-@pytest.mark.usefixtures("no_curves")
 def test_two_processes_compute_what_one_does(tmp_path: Path) -> None:
     root = write_nmnist(tmp_path)
     # SGD: Adam makes a full-size step of a gradient that is zero but for rounding.

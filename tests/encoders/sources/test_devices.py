@@ -155,10 +155,15 @@ class DvCamera:
     """What dv-processing's driver is asked; it gives these batches, one after the other, and then has gone."""
 
     def __init__(self, batches: list[Any]) -> None:
-        self.batches = batches
+        self.batches, self.area = batches, (0, 0, 34, 30)
 
     def getEventResolution(self) -> tuple[int, int]:
         return 34, 30
+
+    def setCropArea(self, area: tuple[int, int, int, int]) -> None:
+        if area[0] + area[2] > 34:
+            raise RuntimeError("The crop area is invalid.")
+        self.area = area
 
     def isRunning(self) -> bool:
         return bool(self.batches)
@@ -179,12 +184,14 @@ def dv(camera: DvCamera, *names: str) -> SimpleNamespace:
 
 def test_a_camera_of_inivation_s() -> None:
     camera = DvCamera([Batch([(5, 1, 2, 1), (6, 3, 4, 0)]), None])
-    driver = InivationDriver(parse("inivation"), dv(camera, "DVXplorer_1"))
-    assert driver.size == SENSOR
+    driver = InivationDriver(parse("inivation?roi=4,5,20,10"), dv(camera, "DVXplorer_1"))
+    assert (driver.size, camera.area) == (SENSOR, (4, 5, 20, 10))
     assert read_to(2, driver.read).tolist() == [(5, 1, 2, True), (6, 3, 4, False)]
     assert driver.read(0) is None
     refusal(lambda: driver.read(0.1), "stopped answering", SourceLost)
     for text, says in (
+        *((f"inivation?roi={roi}", "roi") for roi in ("1,2,3", "1,2,0,4", "1,2,3,-4", "1,2,3,x", "")),
+        ("inivation?roi=30,0,9,9", "34x30"),
         ("inivation?rate=1e6", "no option rate"),
         ("inivation:none", "plugged in: inivation:DVXplorer_1"),
     ):

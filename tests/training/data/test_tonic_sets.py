@@ -212,7 +212,6 @@ def settings(root: Path, **options: Any) -> dict[str, Any]:
     return {"cache": str(root / "cache"), "network": "event-small", "epochs": 1, "device": "cpu", **options}
 
 
-@pytest.mark.usefixtures("no_curves")
 def test_a_set_of_twenty_recordings_with_tonics_transform_trains_and_is_served(tmp_path: Path) -> None:
     transform = tonic.transforms.Compose(
         [tonic.transforms.Denoise(filter_time=20_000), tonic.transforms.DropEvent(p=0.1)]
@@ -325,7 +324,7 @@ def test_sets_in_tonics_cache_and_its_slices(tmp_path: Path) -> None:
     )
     np.testing.assert_array_equal(cached.train.frames, plain.train.frames)
     assert cached.labels == plain.labels
-    sliced = tonic.SlicedDataset(cast(Any, Blobs(12)), tonic.slicers.SliceByTime(30_000))
+    sliced = tonic.SlicedDataset(cast(Any, Blobs(12)), cast(Any, tonic.slicers.SliceByTime(30_000)))
     for given in (sliced, tonic.MemoryCachedDataset(cast(Any, sliced))):
         data = Data.of(given, **settings(tmp_path))
         assert len(data.train) + len(data.val) + len(data.test) == len(given)

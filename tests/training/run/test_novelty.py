@@ -275,7 +275,6 @@ def test_a_short_recording_keeps_its_last_answer() -> None:
 
 CPU = torch.device("cpu")
 TAKES = [f"{name}-{take}.npz" for name in ("cup", "phone") for take in range(1, 8)]
-pytestmark = pytest.mark.usefixtures("no_curves")
 
 
 @pytest.fixture(scope="module")

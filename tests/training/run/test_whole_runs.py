@@ -161,7 +161,6 @@ def test_a_write_that_stops_half_way_keeps_the_old_state(tmp_path: Path, monkeyp
     assert load_progress(path, model, optimiser)[1] == {"step": 1}
 
 
-pytestmark = pytest.mark.usefixtures("no_curves")
 CHILD = """
 import os, signal, sys
 from pathlib import Path

@@ -370,7 +370,6 @@ def test_membranes_of_other_samples_are_carried_by_chance(chance: float) -> None
 
 
 CPU = torch.device("cpu")
-pytestmark = pytest.mark.usefixtures("no_curves")
 
 
 def network() -> SpikingResNet:
