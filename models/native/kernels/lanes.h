@@ -49,6 +49,15 @@ static inline Floats all(float x) {  // one instruction: x + 0 would be an addit
 typedef double Doubles __attribute__((vector_size(LANES * 8)));
 typedef int64_t Longs __attribute__((vector_size(LANES * 8)));
 static inline Doubles doubles(Floats v) { return __builtin_convertvector(v, Doubles); }
+// A sum of doubles as floats, as if it were rounded once: to an odd last bit where something was lost, and then to floats
+// (Boldo and Melquiond 2008).
+static __attribute__((noinline)) Floats rounded_once(Doubles a, Doubles b, Doubles sum) {
+    const Doubles part = sum - a, lost = (a - (sum - part)) + (b - part);
+    Longs bits = (Longs)sum;
+    const Longs even = ((lost > 0) | (lost < 0)) & -(~bits & 1);
+    bits += even & (((bits ^ (Longs)lost) >> 63) | 1);  // away from zero where sum and loss have one sign
+    return __builtin_convertvector((Doubles)bits, Floats);
+}
 #endif
 
 static inline Floats fma_(Floats a, Floats b, Floats c) {  // rounded once, but by processors without such an instruction
@@ -59,14 +68,13 @@ static inline Floats fma_(Floats a, Floats b, Floats c) {  // rounded once, but 
 #elif defined(__aarch64__)
     return (Floats)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
 #elif defined(__wasm__)
-    // In doubles the product is exact. Their sum is rounded to an odd last bit where something was lost, so that
-    // rounding it again, to floats, is as if it were done once (Boldo and Melquiond 2008).
-    const Doubles product = doubles(a) * doubles(b), other = doubles(c), sum = product + other, part = sum - product;
-    const Doubles lost = (product - (sum - part)) + (other - part);
-    Longs bits = (Longs)sum;
-    const Longs even = ((lost > 0) | (lost < 0)) & -(~bits & 1);
-    bits += even & (((bits ^ (Longs)lost) >> 63) | 1);  // away from zero where sum and loss have one sign
-    return __builtin_convertvector((Doubles)bits, Floats);
+    // In doubles the product is exact, and rounding the sum again, to floats, is as if it were done once, unless it lies
+    // halfway between two floats, or among the smallest, which have fewer bits.
+    constexpr int64_t BEHIND = (1 << 29) - 1, HALFWAY = 1 << 28, NORMAL = 0x381LL << 52;  // bits of a double
+    const Doubles product = doubles(a) * doubles(b), other = doubles(c), sum = product + other;
+    const Longs bits = (Longs)sum;
+    if (__builtin_reduce_or(((bits & BEHIND) == HALFWAY) | ((bits & INT64_MAX) < NORMAL))) return rounded_once(product, other, sum);
+    return __builtin_convertvector(sum, Floats);
 #else
     return a * b + c;
 #endif

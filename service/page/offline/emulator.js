@@ -81,10 +81,10 @@ export class Emulator {
   }
 }
 
-/** Sort stably by offset, 16 bits at a time. */
+/** Sort stably by offset, 16 bits at a time, as many as there are. */
 function inOrder(n, offsets, words, startUs) {
   let order = Uint32Array.from({ length: n }, (_, i) => i);
-  for (const shift of [0, 16]) {
+  for (const shift of offsets.some((offset) => offset > 0xffff) ? [0, 16] : [0]) {
     const starts = new Uint32Array(65537);
     for (let i = 0; i < n; i++) starts[((offsets[i] >>> shift) & 0xffff) + 1]++;
     for (let b = 0; b < 65536; b++) starts[b + 1] += starts[b];

@@ -57,6 +57,14 @@ inline float as_float(uint16_t bfloat16) {
 inline Floats load_as_floats(const float* p) { return load(p); }
 inline Floats load_as_floats(const uint8_t* p) { return load_bytes(p); }
 
+// Of eight bytes, the highest bit of each that is set.
+inline uint64_t marks(const void* p) {
+    constexpr uint64_t LOW = 0x7f7f7f7f7f7f7f7fULL;
+    uint64_t v;
+    memcpy(&v, p, 8);
+    return (((v & LOW) + LOW) | v) & ~LOW;
+}
+
 int64_t count_bytes(const uint8_t* p, int64_t n) {
     int64_t count = 0;
     int64_t i = 0;
@@ -70,6 +78,8 @@ int64_t count_bytes(const uint8_t* p, int64_t n) {
         count += __builtin_popcount(_mm_test_epi8_mask(v, v));
     }
 #endif
+    for (; i + 8 <= n; i += 8)
+        if (const uint64_t set = marks(p + i)) count += __builtin_popcountll(set);
     for (; i < n; ++i) count += p[i] != 0;
     return count;
 }
@@ -126,12 +136,8 @@ uint16_t* list_pixel(const T* p, int64_t channels, uint16_t* out) {
             out = list_lanes(_mm_test_epi8_mask(v, v), i, out);
         }
 #else
-        for (; i + 8 <= channels; i += 8) {
-            uint64_t v;
-            memcpy(&v, p + i, 8);
-            constexpr uint64_t low = 0x7f7f7f7f7f7f7f7fULL;
-            for (uint64_t m = (((v & low) + low) | v) & ~low; m; m &= m - 1) *out++ = uint16_t(i + (__builtin_ctzll(m) >> 3));
-        }
+        for (; i + 8 <= channels; i += 8)
+            for (uint64_t m = marks(p + i); m; m &= m - 1) *out++ = uint16_t(i + (__builtin_ctzll(m) >> 3));
 #endif
     }
 #if defined(__AVX512BW__) && defined(__AVX512VL__)
@@ -150,12 +156,7 @@ uint16_t* list_pixel(const T* p, int64_t channels, uint16_t* out) {
 }
 
 // Which of eight bytes are set, as bits.
-inline uint64_t set_bytes(const void* p) {
-    uint64_t v;
-    memcpy(&v, p, 8);
-    constexpr uint64_t low = 0x7f7f7f7f7f7f7f7fULL;
-    return ((((v & low) + low) | v) >> 7 & 0x0101010101010101ULL) * 0x0102040810204080ULL >> 56;
-}
+inline uint64_t set_bytes(const void* p) { return (marks(p) >> 7) * 0x0102040810204080ULL >> 56; }
 
 struct Four {  // pixels of two channels, by which of their eight bytes are set
     uint8_t before[256][4], channel[256][8], count[256];
