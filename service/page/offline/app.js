@@ -19,6 +19,7 @@ import { Still } from "./sources.js";
 const PLAY_EVERY_MS = 25, PAINT_EVERY_MS = 30;
 const SLOW = 0.25; // recordings are short: a quarter of their speed
 const MOST_BEHIND_US = 1_000_000; // bins older than this are left out where the machine cannot keep up
+const LONGEST_MS = 66; // from frame to frame of a view: a slower machine has a slower clock, since there the page itself moves what is seen
 
 const state = { source: "none", latest: null, stepMs: 0, steps: 0 };
 const camera = new Camera();
@@ -33,6 +34,7 @@ const trace = new Trace($("trace"), $("trace-legend"));
 let facts, networks, pixels;
 let network = null; // of the source
 let eye = null, binner = null, player = null, restart = false; // eye: frames to events
+let clock = null; // {frameMs: when the last frame came, ms: what the stream takes for it}
 let visit = null; // a new object with each choice of a source, so that what comes late for an earlier one is known
 
 // ---- the path of events
@@ -71,7 +73,9 @@ function take(seen, { width, height }, bins) {
 function frame(canvas, captureMs) {
   preview.draw(canvas, captureMs);
   const { data } = canvas.getContext("2d").getImageData(0, 0, FRAME.width, FRAME.height);
-  const tUs = Math.round(captureMs * 1000);
+  const passedMs = clock ? captureMs - clock.frameMs : 0;
+  clock = { frameMs: captureMs, ms: (clock?.ms ?? captureMs) + (facts.view ? Math.min(passedMs, LONGEST_MS) : passedMs) };
+  const tUs = Math.round(clock.ms * 1000);
   const seen = eye.push(data, FRAME.width, FRAME.height, tUs);
   take(seen, eye.size, [...binner.push(seen), ...binner.look(tUs)]);
 }
@@ -102,6 +106,7 @@ function newEye() {
 
 function begin(source, title, note, sensor = null) {
   eye = newEye();
+  clock = null;
   boxes.draw($("preview"), null);
   const { width, height } = sensor ?? eye.size, looks = !sensor && facts.view, of = looks || facts;
   network = looks ? networks.view : networks.whole;
