@@ -251,7 +251,8 @@ def mnist(args: argparse.Namespace) -> Rows:
         state = classifier.initial_state()
         cost["p95_step_ms"] = p95_ms(lambda: classifier.step(x_seq[0, :1], state))
         guessed = np.array([answer.index for answer in found.answers])
-        windows = Windows(found.truth, guessed, np.zeros((len(guessed), 0)), np.arange(len(guessed)), len(guessed))
+        nothing = np.zeros((len(guessed), 0), np.float32)
+        windows = Windows(found.truth, guessed, nothing, np.arange(len(guessed)), len(guessed))
         yield args.what, {**shown(found, windows, split), **cost, **meter.microjoules(len(numbers))}
 
 
