@@ -109,7 +109,7 @@ MISTAKES = {
     "train --config small.yaml --lr -1": "must be positive",
     "train --resume nowhere": "no checkpoint",
     "train --resume auto --output nowhere": "nothing to resume in",
-    **{f"convert w.pt --to to --data mnist {wrong}": "--calibration must be positive, --steps and --test not negative"
+    **{f"convert w.pt --to to --data mnist {wrong}": "--steps and --calibration must be positive, --test not negative"
        for wrong in ("--steps -1", "--calibration 0", "--test -1")},
     **{f"export model --web to {other}": "--web goes without" for other in ("--out f", "--format nir")},
     **{f"export model --bin-ms {n}": "bin_ms must be whole milliseconds from 1 to 10" for n in ("nan", 0, 11)},
