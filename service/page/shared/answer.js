@@ -31,6 +31,9 @@ export const percent = (p) => `${Math.round(100 * p)} %`;
 /** The classes that an answer of the service does not rule out; null where it cannot tell. */
 export const possibleIn = ({ set }) => set ?? null;
 
+/** The labels of all things that an answer of the service finds. */
+export const labelsOf = ({ objects }) => objects?.map(({ label }) => label);
+
 /** The likeliest classes, among those that are possible if there are two. */
 function leaders({ labels, probabilities, possible }) {
   const among = possible?.length > 1 ? possible : labels;
