@@ -130,7 +130,7 @@ export class Objects {
     const first = this.lead(shown), { probabilities, known, index, ...said } = first ?? surest(things);
     const other = things[0].id ? "unknown" : "nothing", [label, steady] = [said.label, said.steady].map((one) => (first || !isClass(one) ? one : other));
     const objects = inReadingOrder(shown).map((one) => ({ id: one.id, box: one.box, label: one.steady, confidence: one.probabilities[one.index], known: one.known }));
-    return { logits, probabilities, known, index, label, steady, objects };
+    return { logits: said.logits, probabilities, known, index, label, steady, objects };
   }
 
   /** The surest thing, until another is clearly surer; undefined without any. */

@@ -41,26 +41,25 @@ if TYPE_CHECKING:
 pytestmark = needs_chromium
 
 FRAMES = """async ({ frames, times }) => {
-  const modules = ["network", "window", "events"].map((name) => import(`/offline/${name}.js`));
-  const [{ loadFacts, Network }, { FrameTracker }, { StreamBinner }] = await Promise.all(modules);
-  const { facts, pixels } = await loadFacts();
-  const network = await Network.load(facts);
-  const tracker = new FrameTracker(facts.tracker, pixels, network.engine);
-  const { width, height } = tracker.size, binner = new StreamBinner(facts, width, height);
-  const all = Uint8Array.from(atob(frames), (c) => c.charCodeAt(0)), size = 4 * 320 * 240, steps = [];
-  network.begin();
+  const modules = ["network", "frames", "events"].map((name) => import(`/offline/${name}.js`));
+  const [{ loadFacts, loadNetworks }, { MovedFrames }, { StreamBinner }] = await Promise.all(modules);
+  const { facts, pixels } = await loadFacts(), { view } = await loadNetworks(facts);
+  const eye = new MovedFrames(facts.view, pixels), { width, height } = eye.size;
+  const binner = new StreamBinner({ ...facts, ...facts.view }, width, height), events = [], steps = [];
+  const all = Uint8Array.from(atob(frames), (c) => c.charCodeAt(0)), size = 4 * 320 * 240;
   for (let i = 0; i < times.length; i++) {
-    const seen = tracker.push(all.subarray(i * size, (i + 1) * size), 320, 240, times[i]);
+    const seen = eye.push(all.subarray(i * size, (i + 1) * size), 320, 240, times[i]);
+    events.push(["t", "x", "y", "p"].map((key) => Array.from(seen[key])));
     for (const { x, startUs, endUs, nEvents, reset } of [...binner.push(seen), ...binner.look(times[i])]) {
-      const { window } = tracker, bin = [startUs, endUs, nEvents];
-      steps.push({ x: Array.from(x), bin, window, ...network.run(x, reset) });
+      const lit = [...view.pyramid.atlas(x).entries()].filter(([, value]) => value).map(([at]) => at);
+      steps.push({ lit, bin: [startUs, endUs, nEvents], ...view.run(x, reset) });
     }
   }
-  return steps;
+  return [events, steps];
 }"""
 INPUTS = """async (inputs) => {
-  const { loadFacts, Network } = await import("/offline/network.js");
-  const { facts } = await loadFacts(), network = await Network.load(facts);
+  const { loadFacts, loadNetworks } = await import("/offline/network.js");
+  const { facts } = await loadFacts(), { whole: network } = await loadNetworks(facts);
   network.probe = true;
   return inputs.map((x) => network.run(Uint8Array.from(x))).map(({ inside, ...step }) => {
     return { ...step, inside: [[...inside.input], [...inside.fired]] };
@@ -116,11 +115,13 @@ def check(found: list[dict[str, Any]], expected: list[Answer], atol: float = 0.0
     assert [step["steady"] for step in found] == [answer.steady for answer in expected]
 
 
-def test_frames_are_followed_and_answered_as_in_the_service(seen: Visit) -> None:
-    """A drawing is taken up, left out for a while, and found elsewhere; a clock leaps and restarts."""
-    classifier, generator = by_events(*load(find("nmnist"))), np.random.default_rng(0)
-    frames = np.stack([cv2.resize(digit_on_paper(n / 7), (320, 240)) for n in range(48)]).astype(np.uint8)
-    frames[36:40] = 90
+def test_things_in_frames_are_found_as_in_the_service(seen: Visit) -> None:
+    """Two sheets, then none for a while, then one elsewhere; a clock leaps and restarts."""
+    classifier, generator = Classifier(*load(find("nmnist"))), np.random.default_rng(0)
+    frames = np.full((48, 240, 320, 3), 90, np.uint8)
+    for n in (*range(36), *range(40, 48)):
+        sheet = cv2.resize(digit_on_paper(n / 7), (160, 120))
+        frames[n, 60:180] = np.hstack([sheet, sheet if n < 36 else frames[n, 60:180, 160:]])
     frames[42:] = np.roll(frames[42:], (-30, 60), (1, 2))
     frames = np.clip(frames + generator.integers(-4, 5, frames.shape), 0, 255).astype(np.uint8)
     times = 1_000_000 + np.cumsum(generator.integers(25_000, 45_000, len(frames)))
@@ -128,25 +129,23 @@ def test_frames_are_followed_and_answered_as_in_the_service(seen: Visit) -> None
     times[38:] += 700_000
     times[46:] -= 3_000_000
     session = Session(classifier, SensorSize(320, 240))
-    stepper = Stepper(classifier, session.track)
-    given, windows = list[Input](), list[Any]()
+    stepper, given, events = Stepper(classifier, session.track), list[Input](), list[Any]()
     for frame, t in zip(frames, times.tolist()):
         given += session.frame(frame, t)
-        windows += [session.window] * (len(given) - len(windows))
+        events.append([session.seen[key].astype(int).tolist() for key in "txyp"])
     rgba = np.concatenate([frames, np.full((*frames.shape[:3], 1), 255, np.uint8)], 3)
-    found = seen.page.evaluate(FRAMES, {"frames": base64.b64encode(rgba.tobytes()).decode(), "times": times.tolist()})
-    assert [step["bin"][:2] for step in found] == [[one.start_us, one.end_us] for one in given]
-    assert {window is None for window in windows} == {True, False}
-    for step, window in zip(found, windows):
-        place = None if window is None else pytest.approx(asdict(window), abs=1e-6)
-        assert step["window"] == place
-    shown, expected = (
-        np.array(x, bool).reshape(len(given), -1) for x in ([s["x"] for s in found], [o.x for o in given])
-    )
-    assert np.count_nonzero(shown != expected) < 0.01 * np.count_nonzero(expected), "a grey value's rounding"
-    inputs = [one._replace(x=np.array(step["x"], np.uint8).reshape(one.x.shape)) for step, one in zip(found, given)]
-    check(found, [stepper.step(one) for one in inputs])
-    assert "3" in {step["steady"] for step in found}
+    shown = {"frames": base64.b64encode(rgba.tobytes()).decode(), "times": times.tolist()}
+    found_events, found = seen.page.evaluate(FRAMES, shown)
+    assert found_events == events
+    assert [step["bin"] for step in found] == [[one.start_us, one.end_us, one.n_events] for one in given]
+    assert [step["lit"] for step in found] == [np.flatnonzero(one.x).tolist() for one in given]
+    answers = [stepper.step(one) for one in given]
+    check(found, answers, 1e-4)  # a processor with a matrix unit sums in another order
+    for step, answer in zip(found, answers):
+        objects = [(one["id"], tuple(one["box"]), one["label"]) for one in step["objects"]]
+        assert objects == [(one.id, one.box, one.label) for one in answer.prediction.objects or ()]
+    assert {len(step["objects"]) for step in found} >= {0, 2}
+    assert {one["label"] for step in found for one in step["objects"]} == {"3"}
 
 
 def taught() -> tuple[nn.Module, Contract]:
@@ -231,7 +230,7 @@ def test_camera_recording_and_picture_are_classified(seen: Visit, tmp_path: Path
     page = seen.page
     seen.click("Start camera")
     seen.until_says("3")
-    assert seen.window("preview") is not None
+    seen.until(lambda: seen.window("preview"), "the box around it")
     assert page.locator("#classes li > span:first-child").all_text_contents() == list("0123456789")
     total = "meters => meters.reduce((sum, meter) => sum + meter.value, 0)"
     seen.until(lambda: page.locator("#classes meter").evaluate_all(total) > 0.99, "the bars of the camera")
