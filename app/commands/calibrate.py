@@ -18,12 +18,11 @@ DESCRIPTION = """Calibrate a model: afterwards every prediction carries `known` 
 Training does this by itself at its end; this command is for models trained before, converted ones, and other data.
 The distance is fitted on the training samples, every threshold and the temperature on the validation samples of the
 same split that the training made: never on a test sample, and on nothing that is to be rejected. The head of a run on
-your own recordings has learnt from its validation samples: calibrate that with --data of others. Prediction sets are
-calibrated on windows of the validation recordings, which begin with them and anywhere in them, and, where the model
-learnt from emulated digits, on 1,100 more, of images that no training sees, before other cameras. Of all recordings
-like these, of each class, at most the error rate is expected to be committed to and wrong, in their first window from
-zero state or the next one. Of those that are committed to it may be more, and nothing is said of a stream after what it
-shows has changed."""
+your own recordings has learnt from its validation samples: calibrate that with --data of others. Commitments are
+calibrated on streams in which the validation recordings follow each other at random, with and without a gap, and, where
+the model learnt from emulated digits, 1,100 more, of images that no training sees, before other cameras. Of all things
+that come into view, in each class, at most the error rate is committed to wrongly, if they are like those of the
+calibration. At rates below 1 / (n + 1) nothing is committed to, if the smallest class has n recordings."""
 
 CONTRACT = ("steps", "bin_us", "height", "width", "encoding", "filter_us", "window")
 """Training settings that the model's contract fixes."""

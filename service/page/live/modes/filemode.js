@@ -55,7 +55,7 @@ export class FileMode {
     const { result, answer, trace, meters } = this;
     const labels = Object.keys(result.probabilities);
     answer.setLabels(labels);
-    answer.show(labels.map((label) => result.probabilities[label]), result.label, performance.now(), result.set);
+    answer.show(labels.map((label) => result.probabilities[label]), result.label, performance.now(), result.commitment?.set);
     trace.setLabels(labels);
     trace.show(result.steps);
     meters.file(result);

@@ -84,7 +84,7 @@ export class Single extends OneStream {
   begin(message) {
     this.latest = null;
     this.answer.setLabels(message.labels);
-    this.promised.begin(message.steps, message.error_rate);
+    this.promised.begin(message.error_rate);
     this.trace.setLabels(message.labels, message.step_us);
     this.inside.setMaps(message.maps, state.chosenModel().contract, message.probe_us);
     if (this.inside.probe !== this.stream.hello.probe) this.probe(this.inside.probe); // changed meanwhile
@@ -124,7 +124,7 @@ export class Single extends OneStream {
     showBoxes(state.source === "file" ? this.files.objects : latest?.objects ?? (latest?.window && latest.steady !== "nothing" ? [{ box: latest.window }] : []));
     inside.draw(nowMs, state.paused, state.source === "sample" ? Number($("speed").value) : 1);
     if (state.source === "file") return;
-    if (latest) answer.show(latest.probabilities, latest.steady, nowMs, latest.set, latest.objects?.map(({ label }) => label));
+    if (latest) answer.show(latest.probabilities, latest.steady, nowMs, latest.commitment?.set, latest.objects?.map(({ label }) => label));
     if (latest) answer.fade(!this.stream.ready || (!state.paused && nowMs - this.latestMs > SILENT_MS));
     meters.draw(nowMs);
     // An overloaded server answers late: the connection's status says so.
