@@ -100,8 +100,9 @@ class Verdict:
         (first, last), label = self._ends(), self.label
         said = last if self._whole else self._saying.get(label, last)
         commitment = said.commitment and last.commitment and said.commitment._replace(shifted=last.commitment.shifted)
-        if commitment and (commitment.shifted or commitment.label != label):
-            commitment = commitment.withdrawn()
+        if commitment:
+            held = commitment.label == label and not commitment.shifted
+            commitment = commitment._replace(at_us=said.end_us) if held else commitment.withdrawn()
         return replace(
             said,
             label=label,

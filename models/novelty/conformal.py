@@ -40,7 +40,8 @@ class Commitment(NamedTuple):
     set: tuple[str, ...]  # labels that are possible at the error rate, the likeliest first
     risk: float  # the least error rate at which the set would have one label
     shifted: bool | None  # whether the stream differs from the calibration's (alarm.py); None: nothing to compare with
-    at_us: int | None = None  # end of the step since which it is committed to this label; None without a label
+    at_us: int | None = None  # end of the step since which it is committed to this label, of a whole recording of that
+    # by which it is judged; None without a label
 
     def withdrawn(self) -> "Commitment":
         """Return it without its label."""
