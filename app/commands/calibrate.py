@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     from spikesight.training.data import list_data, load_data
     from spikesight.training.data.sets import Listing
     from spikesight.training.progress import say
-    from spikesight.training.run.conformal import calibration, conformal_of
+    from spikesight.training.run.conformal import calibration, commits, conformal_of
     from spikesight.training.run.novelty import calibrate_novelty, profile_of, with_bins
 
     folder = find(args.model)
@@ -77,10 +77,12 @@ def run(args: argparse.Namespace) -> int:
     known, measured = calibrate_novelty(network, data)
     card = replace(card, novelty=with_bins(network, data, known), metrics={**card.metrics, "known": measured})
     card = replace(card, profile=profile_of(data))
-    save(args.to or folder, network, replace(card, conformal=conformal_of(network, card, takes)))
+    conformal = conformal_of(network, card, takes)
+    card = replace(card, conformal=conformal, metrics={**card.metrics, "commits": commits(conformal, card.labels)})
+    save(args.to or folder, network, card)
     print(
         f"{args.to or folder}: from {measured['training']} training and {measured['validation']} validation samples; "
         f"temperatures {measured['temperatures']}, expected calibration error "
-        f"{measured['calibration_error_before']} -> {measured['calibration_error']}"
+        f"{measured['calibration_error_before']} -> {measured['calibration_error']}; commits {card.metrics['commits']}"
     )
     return 0

@@ -175,14 +175,21 @@ def conformal_of(network: nn.Module, card: Card, takes: Sequence[Take]) -> Confo
     if not takes:
         return None
     try:
-        found = fit_conformal(Classifier(network, card), takes)
+        return fit_conformal(Classifier(network, card), takes)
     except ValueError as error:
         say(f"no commitments, so `commitment` will be null: {error}")
         return None
-    trials = found.trials[card.contract.bin_us]
-    fewest = card.labels[int(trials.counts.argmin())]
-    say(f"commits at error rates from {trials.least:.2%} on: {fewest} has {trials.counts.min()} recordings")
-    return found
+
+
+def commits(conformal: Conformal | None, labels: Sequence[str]) -> str:
+    """Return the error rates at which a model commits, in words for its card."""
+    if conformal is None:
+        return "none"
+    trials = next(iter(conformal.trials.values()))
+    fewest = labels[int(trials.counts.argmin())]
+    return (
+        f"at error rates from {trials.least:.2%} on, as {fewest} has {trials.counts.min()} recordings to calibrate with"
+    )
 
 
 class Seen(NamedTuple):

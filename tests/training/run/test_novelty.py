@@ -16,7 +16,7 @@ from spikesight.app.cli import main
 from spikesight.encoders.events import Events, SensorSize, empty_events, make_events
 from spikesight.encoders.recordings.files import write_recording
 from spikesight.models.checkpoint import load, save
-from spikesight.models.classifier import Classifier, Stepper
+from spikesight.models.classifier import Classifier
 from spikesight.models.networks.resnet import SpikingResNet
 from spikesight.models.networks.taught import TaughtNetwork
 from spikesight.models.novelty import KEPT, NOTHING
@@ -34,6 +34,7 @@ from spikesight.training.run.conformal import (
     Stream,
     Take,
     assess,
+    commits,
     cut,
     fit_conformal,
     follow,
@@ -218,8 +219,7 @@ def test_less_than_a_bin_of_events_comes_once_a_bin_and_nothing_stays_nothing() 
 
 def test_recordings_follow_each_other_at_random_with_and_without_a_gap() -> None:
     takes = [Take(lambda: (events_of(SHORT_US), SIZE), n % 3) for n in range(45)]
-    contract = EVENT_CONTRACT
-    window_us = contract.steps * contract.bin_us
+    contract, window_us = EVENT_CONTRACT, EVENT_CONTRACT.steps * EVENT_CONTRACT.bin_us
     for gaps in (False, True):
         made = list(streams(contract, takes, 1, gaps=gaps))
         assert [len(one.rows) for one in made] == [20, 20, 5]
@@ -255,7 +255,9 @@ def test_bins_are_the_trained_one_and_shorter_ones_of_its_range(
 
     monkeypatch.setattr(conformal, "read_stream", read)
     takes = [Take(lambda: (events_of(100), SIZE), n % 3) for n in range(LEAST)]
-    found = fit_conformal(tiny(replace(EVENT_CONTRACT, shortest_bin_us=shortest)), takes).trials
+    made = fit_conformal(tiny(replace(EVENT_CONTRACT, shortest_bin_us=shortest)), takes)
+    assert commits(made, LABELS) == "at error rates from 14.29% on, as two has 6 recordings to calibrate with"
+    found = made.trials
     assert list(found) == [1000 * ms for ms in bins]
     assert found[10_000].counts.tolist() == [7, 7, 6]
     assert found[10_000].largest[:7].tolist() == [10_000.0 + row for row in range(0, 20, 3)], "each its own"
@@ -267,8 +269,7 @@ def test_what_calibrates_is_the_lead_of_wrong_labels_and_known_at_the_ends_of_wi
     takes = [Take(lambda: (events_of(LONG_US), SIZE), 2) for _ in range(4)]
     (stream,) = streams(classifier.contract, takes, 1, gaps=False)
     leads, known = read_stream(classifier, stream)
-    stepper = Stepper(classifier)
-    answers = [answer.prediction for answer in stepper.steps(classifier.event_inputs(stream.events, SIZE))]
+    answers = classifier.predict(classifier.event_inputs(stream.events, SIZE))
     logits, ends = np.array([one.logits for one in answers], np.float64), [one.end_us for one in answers]
     of_things = [wrong_lead(logits[part], 2, before, 2) for part, _, before in stream.things(ends)]
     assert leads == pytest.approx(of_things)
@@ -298,9 +299,8 @@ def test_a_stream_is_followed_step_by_step_and_the_alarm_goes_on_from_thing_to_t
     takes = [Take(lambda: (events_of(LONG_US), SIZE), n % 3) for n in range(6)]
     (stream,) = streams(classifier.contract, takes, 1, gaps=False)
     (found,) = follow(classifier, stream, [classifier.track()])
-    answers = Stepper(classifier).steps(classifier.event_inputs(stream.events, SIZE))
-    predictions = [answer.prediction for answer in answers]
-    assert found == seen_in(stream, predictions, classifier.labels, 2)
+    every = classifier.predict(classifier.event_inputs(stream.events, SIZE))
+    assert found == seen_in(stream, every, classifier.labels, 2)
     assert [one.shifted for one in found] == sorted(one.shifted for one in found)
     assert found[-1].shifted
 
