@@ -290,7 +290,7 @@ class Track:
             raise SessionError("the values are too large for this model")
         if inputs[0].reset:
             self.readout, self.steady = Readout(self.readout.steps), self.steady.restarted()
-            self.spikes = self.synops = 0
+            self.spikes, self.synops, self.held = 0, 0, None
         seen = np.array([[np.count_nonzero(given.x)] for given in inputs], np.float32)
         rates = () if self.novelty is None else (outcome.rates,)
         values = np.concatenate([outcome.logits, *rates, seen], 1)

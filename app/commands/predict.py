@@ -55,11 +55,7 @@ def _answers(classifier: "Classifier", path: Path, error_rate: float | None) -> 
     reader, stepper = RecordingReader(path), Stepper(classifier, classifier.readout(error_rate=rate))
     pipeline = InputPipeline(classifier.card, reader.size)
     for given in pipeline.recording(watched(reader.packets(), path.name)):
-        answer = stepper.step(given)
-        yield answer
-        commitment = answer.prediction.commitment
-        if error_rate is not None and commitment is not None and commitment.label is not None:
-            return
+        yield stepper.step(given)
     set_otherwise = differs(classifier.card.training.get("camera", {}), settings_of(path))
     for warning in [*reader.warnings(), *filter(None, [pipeline.watch.says, set_otherwise])]:
         print(f"{path}: {warning}", file=sys.stderr)
@@ -77,6 +73,9 @@ def _show(path: Path, answers: "Iterable[Answer]", args: argparse.Namespace, cla
             steps.append({"step": now.step, "label": now.label, "confidence": now.confidence})
         elif args.steps:
             print(_line(path, now, classifier))
+        commitment = verdict.prediction.commitment if args.error_rate is not None else None
+        if commitment is not None and commitment.label is not None:
+            break
     whole = verdict.prediction
     segments = verdict.segments if path.suffix.lower() not in IMAGE_SUFFIXES else []
     if args.json:

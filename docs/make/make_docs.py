@@ -188,7 +188,7 @@ def conversion() -> Iterator[str]:
 
 def commitments() -> Iterator[str]:
     """Commitments of the digit model in streams that are never reset."""
-    columns = "committed wrongly", "most in a class", "committed rightly", "half by, ms", "old until, ms"
+    columns = "committed wrongly", "most in a class", "rightly", "half by, ms", "old until, ms"
     yield from head("bin, ms", "error rate", "things", *columns)
     for bin_ms, rates in results("recorded.json")["nmnist-commitments"].items():
         for rate, (count, wrong, most, right, median, stale) in rates.items():
