@@ -28,7 +28,7 @@ from spikesight.training.run.readings import Source
 
 BINS_MS = (1, 2, 5, 10)  # bins to calibrate beside the trained one, if the contract allows them
 MOST, LEAST, HELD = 2000, 20, 2000  # recordings: most and least for calibration, most for assessment
-CHANGES = 1000  # fewest things of an assessment: fewer recordings come several times
+CHANGES, ROUNDS = 1000, 10  # things of an assessment: fewer recordings come several times, up to ROUNDS
 EMULATED = 110  # emulated recordings of each digit, in addition to real ones
 THINGS = 20  # of a stream
 LIFE, GAP = (1.0, 2.0), (0.0, 2.0)  # windows that a thing is in view, and that nothing is
@@ -234,14 +234,14 @@ def follow(classifier: Classifier, stream: Stream, tracks: Sequence[Track]) -> l
 
 def held_out(classifier: Classifier, sources: Sequence[Source]) -> list[dict[str, Any]]:
     """Run `assess` at ERROR_RATES on up to HELD recordings of the model's classes, in streams like those of the
-    calibration, of at least CHANGES things; empty without a calibration, and of views, in which nothing is committed
+    calibration, of CHANGES things or more where each comes up to ROUNDS times; empty without a calibration, and of views, in which nothing is committed
     to.
     """
     own = [source for source in sources if source.label in classifier.labels]
     if classifier.trials is None or not own:
         return []
     takes = [Take(partial(read_item, one.item), classifier.labels.index(one.label)) for one in evenly(own, HELD)]
-    rounds, found = max(2, ceil(CHANGES / len(takes))), {rate: list[Seen]() for rate in ERROR_RATES}
+    rounds, found = max(2, min(ROUNDS, ceil(CHANGES / len(takes)))), {rate: list[Seen]() for rate in ERROR_RATES}
     made = chain(*(streams(classifier.contract, takes, 2 + n, gaps=n % 2 > 0) for n in range(rounds)))
     for stream in with_progress(made, "committing", "stream", rounds * ceil(len(takes) / THINGS)):
         if InputPipeline(classifier.card, stream.sensor).pyramid is not None:
