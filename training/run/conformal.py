@@ -234,8 +234,8 @@ def follow(classifier: Classifier, stream: Stream, tracks: Sequence[Track]) -> l
 
 def held_out(classifier: Classifier, sources: Sequence[Source]) -> list[dict[str, Any]]:
     """Run `assess` at ERROR_RATES on up to HELD recordings of the model's classes, in streams like those of the
-    calibration, of CHANGES things or more where each comes up to ROUNDS times; empty without a calibration, and of views, in which nothing is committed
-    to.
+    calibration, of CHANGES things or more where each comes up to ROUNDS times; empty without a calibration, and of
+    views, in which nothing is committed to.
     """
     own = [source for source in sources if source.label in classifier.labels]
     if classifier.trials is None or not own:
