@@ -81,7 +81,7 @@ export class Single extends OneStream {
     this.latest = null;
     this.begun();
     this.answer.setLabels(message.labels);
-    this.promised.begin(message.steps, message.error_rate);
+    this.promised.begin(message.error_rate);
     this.trace.setLabels(message.labels, message.step_us);
     this.inside.setMaps(message.maps, state.chosenModel().contract, message.probe_us);
     if (this.inside.probe !== this.stream.hello.probe) this.probe(this.inside.probe); // changed meanwhile
