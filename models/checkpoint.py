@@ -161,19 +161,15 @@ def _pop_prefixed(tensors: dict[str, Tensor], prefix: str) -> dict[str, np.ndarr
     return {name: tensor.numpy() for name, tensor in found.items()}
 
 
-def _conformal_of(tensors: dict[str, Tensor], contract: Contract) -> Conformal | None:
+def _conformal_of(tensors: dict[str, Tensor], classes: int) -> Conformal | None:
     """Remove and return the conformal calibration from a checkpoint's tensors. Raises CheckpointError."""
     state = _pop_prefixed(tensors, CONFORMAL)
     if not state:
         return None
     try:
-        found = Conformal.from_state(state)
-        wrong = [us for us, trials in found.trials.items() if len(trials.temperature) != contract.at(us / 1000).steps]
+        return Conformal.from_state(state, classes)
     except ValueError as error:
         raise CheckpointError(f"{WEIGHTS}: what commitments are judged by: {error}") from None
-    if wrong:
-        raise CheckpointError(f"{WEIGHTS}: commitments at {wrong[0] / 1000:g} ms are for windows of another length")
-    return found
 
 
 def _known_of(tensors: dict[str, Tensor], contract: Contract) -> NoveltyDetector | None:
@@ -263,7 +259,7 @@ def load(folder: Path | str) -> tuple[nn.Module, Card]:
         network = NETWORK_KINDS[kind][1](config).float()  # also where the caller's new tensors are float64
     except (ValueError, KeyError, RuntimeError) as error:  # RuntimeError: PyTorch has no memory for it, too
         raise CheckpointError(f"the network cannot be made: {str(error).splitlines()[0][:200]}") from None
-    known, conformal = _known_of(tensors, card.contract), _conformal_of(tensors, card.contract)
+    known, conformal = _known_of(tensors, card.contract), _conformal_of(tensors, len(card.labels))
     view = {name.removeprefix(VIEW): tensors.pop(name) for name in list(tensors) if name.startswith(VIEW)}
     _check_weights(tensors, network.state_dict())
     if view:

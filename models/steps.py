@@ -15,7 +15,7 @@ from spikesight.models.neurons.probe import Inside
 from spikesight.models.neurons.state import State
 from spikesight.models.novelty import KEPT, NOTHING, UNKNOWN, NoveltyDetector
 from spikesight.models.novelty.alarm import Alarm
-from spikesight.models.novelty.conformal import Commitment, Evidence, Trials
+from spikesight.models.novelty.conformal import Commitment, Trials
 from spikesight.models.novelty.score import Judged
 from spikesight.models.statistics import softmax
 
@@ -79,7 +79,11 @@ class Object(NamedTuple):
     label: str  # a class; the stable label of the thing
     confidence: float  # probability of the class
     known: float | None
-    committed: str | None
+    commitment: Commitment | None
+
+    def fields(self) -> dict[str, Any]:
+        """Return a dictionary ready for JSON."""
+        return {**self._asdict(), "commitment": self.commitment and self.commitment.fields()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,11 +98,7 @@ class Prediction:
     index: int  # of the best class, whatever the label
     probabilities: tuple[float, ...]  # of the classes, given that the input shows one of them
     known: float | None = None  # in [0, 1]: how familiar the input is (models/novelty); None: the model cannot tell
-    committed: str | None = None  # the last label left in the window's conformal set (models/novelty/conformal.py), if
-    # neither `label` nor the label to show contradicts it
-    set: tuple[str, ...] | None = None  # conformal set of labels, the likeliest first; None: not calibrated at this bin
-    risk: float | None = None  # least error rate at which the conformal set has one label
-    shifted: bool | None = None  # data differ from the calibration's (models/novelty/alarm.py): nothing is committed
+    commitment: Commitment | None = None  # to what is seen now; None: not calibrated at this bin
     n_events: int  # events in this step's bin
     spikes: int  # of all neurons in this step
     synops: int
@@ -118,11 +118,12 @@ class Prediction:
         """
         fields = {**vars(self), "confidence": self.confidence}
         fields["probabilities"] = tuple(map(rounded, self.probabilities))
-        for name in ("confidence", "known", "risk"):
+        for name in ("confidence", "known"):
             fields[name] = fields[name] and rounded(fields[name])
+        fields["commitment"] = self.commitment and self.commitment.fields()
         for name in ["latency_ms", "objects"] if logits else ["latency_ms", "objects", "logits"]:
             del fields[name]
-        return fields if self.objects is None else fields | {"objects": [one._asdict() for one in self.objects]}
+        return fields if self.objects is None else fields | {"objects": [one.fields() for one in self.objects]}
 
 
 def rounded(share: float) -> float:
@@ -228,10 +229,11 @@ class Answer(NamedTuple):
 
 
 class ConformalRule(NamedTuple):
-    """The calibration and the error rate by which a stream commits to a label."""
+    """The calibration and the error rate by which a stream commits to labels."""
 
     trials: Trials
-    error_rate: float  # in (0, 1): how often a committed label may be wrong
+    error_rate: float  # in (0, 1): share of the things of each class that may be committed to wrongly
+    window: int  # steps after which the alarm gets the familiarity
 
 
 class Track:
@@ -248,7 +250,8 @@ class Track:
         self.readout = Readout(horizon)  # of logits, rates (with a novelty detector), active inputs
         self.width = len(labels) + (0 if novelty is None else novelty.width) + 1
         self.steady = StableLabel(max(horizon, LEAST_INERTIA))
-        self.rule, self.evidence, self.alarm = rule, Evidence(), Alarm()
+        self.rule, self.alarm = rule, Alarm()
+        self.held: Commitment | None = None  # of the last step
         self.watched = rule is not None and novelty is not None and rule.trials.known.size > 0  # whether the alarm runs
         self.spikes = self.synops = 0
 
@@ -269,30 +272,30 @@ class Track:
             raise SessionError("the values are too large for this model")
         if inputs[0].reset:
             self.readout, self.steady = Readout(self.readout.steps), self.steady.restarted()
-            self.spikes, self.synops, self.evidence = 0, 0, Evidence()
+            self.spikes, self.synops, self.held = 0, 0, None
         seen = np.array([[np.count_nonzero(given.x)] for given in inputs], np.float32)
         rates = () if self.novelty is None else (outcome.rates,)
         values = np.concatenate([outcome.logits, *rates, seen], 1)
-        k, trials = len(inputs), None if self.rule is None else self.rule.trials
-        window = k if trials is None else len(trials.temperature)  # steps after which the alarm gets the familiarity
-        for begin, end in pairwise((0, *range(window - self.evidence.steps % window, k, window), k)):
+        k, window = len(inputs), len(inputs) if self.rule is None else self.rule.window
+        for begin, end in pairwise((0, *range(window - self.readout.seen % window, k, window), k)):
             self.readout = self.readout.push(values[begin:end])
-            if trials is not None:
-                self.evidence = self.evidence.push(trials, outcome.logits[begin:end], self.readout.seen)
-                if self.watched and self.evidence.steps == window and not (judged := self.judge()).nothing:
-                    self.alarm = self.alarm.push(trials.familiarity(judged.known, self.readout.seen))
+            if self.rule and self.watched and not self.readout.seen % window and not (judged := self.judge()).nothing:
+                self.alarm = self.alarm.push(self.rule.trials.familiarity(judged.known))
         self.spikes += sum(outcome.layer_spikes)
         self.synops += outcome.synops
 
-    def commitment(self, label: str) -> Commitment | None:
-        """Return the conformal set after the last step, whose label is `label`. A stream commits to nothing while it
-        is shifted, or while the step or the label to show says otherwise.
+    def commitment(self, label: str, logits: Sequence[float], end_us: int) -> Commitment | None:
+        """Return what the last step commits to: its label is `label`, its logits are [K]. A stream commits to nothing
+        while it is shifted, unknown or nothing. The label may differ from a class that the read-out still shows.
         """
         if self.rule is None:
             return None
-        found = self.evidence.commitment(self.rule.trials, self.labels, self.rule.error_rate, self.readout.seen)
-        said = {label, self.steady.label(self.labels)} - {""}
-        return found._replace(committed=None) if self.alarm.on or said != {found.committed} else found
+        found = self.rule.trials.commitment(logits, self.labels, self.rule.error_rate)
+        found = found._replace(shifted=self.alarm.on if self.watched else None)
+        if found.label is None or found.shifted or label not in self.labels:
+            return found.withdrawn()
+        before = self.held if self.held is not None and self.held.label == found.label else None
+        return found._replace(at_us=end_us if before is None else before.at_us)
 
     def judge(self) -> Judged:
         """Return probabilities, familiarity and whether there is nothing to see; needs at least one step."""
@@ -308,6 +311,8 @@ class Track:
         self.steady = self.steady.push(judged)
         index = int(judged.probabilities.argmax())
         label = NOTHING if judged.nothing else UNKNOWN if judged.known < KEPT else self.labels[index]
+        logits = tuple(outcome.logits[-1].tolist())
+        self.held = self.commitment(label, logits, inputs[-1].end_us)
         prediction = Prediction(
             step=self.readout.seen,
             start_us=inputs[0].start_us,
@@ -319,10 +324,9 @@ class Track:
             n_events=sum(given.n_events for given in inputs),
             spikes=sum(outcome.layer_spikes),
             synops=outcome.synops,
-            logits=tuple(outcome.logits[-1].tolist()),
+            logits=logits,
             latency_ms=outcome.step_ms,
-            shifted=self.alarm.on if self.watched else None,
-            **commitment._asdict() if (commitment := self.commitment(label)) else {},
+            commitment=self.held,
         )
         shown = self.steady.label(self.labels)
         return Answer(prediction, shown, outcome.layer_spikes, inputs[-1].reset, self.spikes, self.synops)

@@ -17,6 +17,7 @@ from spikesight.models.classifier import Classifier
 from spikesight.service import protocol_v2
 from spikesight.service.http import errors
 from spikesight.service.http.bodies import (
+    GUARANTEE,
     SAMPLE_BODY,
     ErrorBody,
     LiveBody,
@@ -48,9 +49,7 @@ DESCRIPTION = """Spiking classifiers for event cameras, recordings and images.
 
 Every refusal is `{"error": "one sentence"}`. Live streams: WebSocket `/v1/stream`, see docs/service/http.md."""
 
-ERROR_RATE_HELP = (
-    "stop once committed; of all recordings like the calibration's at most this share is committed to and wrong"
-)
+ERROR_RATE_HELP = f"stop once committed. {GUARANTEE}"
 
 
 def create_app(

@@ -114,11 +114,10 @@ class Model:
         `source` is what `spikesight webcam --source` takes: a video, a recording, a shipped sample (`digit-3`) or a
         live source (`0`, `prophesee`, `dv://host:port`, `udp://host:port?...`); or an array of events from a sensor of
         `size`, as in `predict`. The source is open when this returns. `bin_ms`: length of a step for models of events,
-        from the shortest to the longest in `bins_ms`; None: as trained. `error_rate` in (0, 1): the share of all
-        recordings of each class that may be `committed` to a wrong label, as far as the stream shows one thing from
-        zero state on (models/novelty/conformal.py). `objects`: as in `predict`. Raises
-        SourceError if the source cannot be opened; ValueError if the model takes images but events come, or does not
-        run at `bin_ms`.
+        from the shortest to the longest in `bins_ms`; None: as trained. `error_rate` in (0, 1): of all things that come
+        into view, in each class, at most so many are committed to wrongly (`commitment`), if they are like those of the
+        calibration. `objects`: as in `predict`. Raises SourceError if the source cannot be opened; ValueError if the
+        model takes images but events come, or does not run at `bin_ms`.
         """
         if not isinstance(error_rate, Real) or not 0 < error_rate < 1:
             raise ValueError(f"error_rate must lie between 0 and 1, for example 0.05, not {error_rate!r}")

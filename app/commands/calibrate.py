@@ -18,12 +18,11 @@ DESCRIPTION = """Calibrate a model: afterwards every prediction carries `known` 
 Training does this by itself at its end; this command is for models trained before, converted ones, and other data.
 The distance is fitted on the training samples, every threshold and the temperature on the validation samples of the
 same split that the training made: never on a test sample, and on nothing that is to be rejected. The head of a run on
-your own recordings has learnt from its validation samples: calibrate that with --data of others. Prediction sets are
-calibrated on windows of the validation recordings, which begin with them and anywhere in them (the shipped digit
-model's, by `python -m benchmarks.corpora calibrate`, also on 1,100 of emulated cameras). Of all recordings like
-these, of each class, at most the error rate is expected to be committed to and wrong, in their first window from zero
-state or the next one. Of those that are committed to it may be more, and nothing is said of a stream after what it
-shows has changed."""
+your own recordings has learnt from its validation samples: calibrate that with --data of others. Commitments are
+calibrated on streams in which the validation recordings follow each other at random, with and without a gap (the
+shipped digit model's, by `python -m benchmarks.corpora calibrate`, also 1,100 of emulated cameras). Of all things
+that come into view, in each class, at most the error rate is committed to wrongly, if they are like those of the
+calibration. At rates below 1 / (n + 1) nothing is committed to, if the smallest class has n recordings."""
 
 CONTRACT = ("steps", "bin_us", "height", "width", "encoding", "filter_us", "window")
 """Training settings that the model's contract fixes."""
@@ -60,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     from spikesight.models.shipped import find
     from spikesight.training.data import list_data, load_data
     from spikesight.training.progress import say
-    from spikesight.training.run.conformal import conformal_of, takes_of
+    from spikesight.training.run.conformal import commits, conformal_of, takes_of
     from spikesight.training.run.novelty import calibrate_novelty, profile_of, with_bins
 
     folder = find(args.model)
@@ -75,10 +74,12 @@ def run(args: argparse.Namespace) -> int:
     known, measured = calibrate_novelty(network, data)
     card = replace(card, novelty=with_bins(network, data, known), metrics={**card.metrics, "known": measured})
     card = replace(card, profile=profile_of(data))
-    save(args.to or folder, network, replace(card, conformal=conformal_of(network, card, takes_of(data))))
+    conformal = conformal_of(network, card, takes_of(data))
+    card = replace(card, conformal=conformal, metrics={**card.metrics, "commits": commits(conformal, card.labels)})
+    save(args.to or folder, network, card)
     print(
         f"{args.to or folder}: from {measured['training']} training and {measured['validation']} validation samples; "
         f"temperature {measured['temperature']}, expected calibration error "
-        f"{measured['calibration_error_before']} -> {measured['calibration_error']}"
+        f"{measured['calibration_error_before']} -> {measured['calibration_error']}; commits {card.metrics['commits']}"
     )
     return 0

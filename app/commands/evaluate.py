@@ -47,14 +47,13 @@ def _print(found: dict[str, Any]) -> None:
     if "calibration_error" in found:
         print(f"calibration error    {found['calibration_error']:8.2%}")
     for p in found.get("commitments", ()):
-        share = "{:.2%} ({:.2%} to {:.2%})".format(p["coverage"], *p["interval"])
-        label, least = min(p["by_class"].items(), key=lambda one: one[1])
-        soon = "" if p["median_ms"] is None else f", half of all within {p['median_ms']:g} ms"
-        doubt = " ({:.2%} to {:.2%} of them)".format(*p["wrong_of_committed"]) if p["committed"] else ""
+        share = "{:.2%} ({:.2%} to {:.2%})".format(p["wrong"] / p["count"], *p["interval"])
+        label, (wrong, of) = max(p["by_class"].items(), key=lambda one: one[1][0] / one[1][1])
+        soon = "" if p["median_ms"] is None else f", half of all within {p['median_ms']:.0f} ms"
         print(
-            f"error rate {p['error_rate']:.0%}: the true label stayed possible in {share} of {p['count']} recordings, "
-            f"in {least:.1%} of {label}, the least\n"
-            f"  {p['committed']} were committed to{soon}, {p['wrong']} wrong{doubt}"
+            f"error rate {p['error_rate']:.0%}: of {p['count']} things that come into view one after another {share} "
+            f"were committed to wrongly, at most {wrong} of {of} in a class ({label})\n"
+            f"  {p['committed']} were committed to rightly{soon}; the thing before until {p['stale_ms']:.0f} ms (99 %)"
         )
     if "unknown" in found:
         u = found["unknown"]

@@ -24,7 +24,7 @@ An event model sees a still image as a camera that moves in three saccades would
 readable; the others are classified all the same."""
 
 
-FIELDS = ("label", "known", "committed", "set", "risk", "shifted", "step", "spikes", "synops")
+FIELDS = ("label", "known", "step", "spikes", "synops")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +32,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("files", nargs="+", metavar="FILE", help="images (JPEG, PNG, WebP, BMP, TIFF) and recordings")
     add("--model", metavar="NAME|FOLDER", help="a shipped model or a checkpoint folder")
     add("--bin-ms", type=float, metavar="B", help="length of a step, in the model's range")
-    rate = "stop once committed; of all recordings like the calibration's at most this share is committed to and wrong"
+    rate = "stop once committed. Of all things that come into view, in each class, at most the error rate is committed "
+    rate += "to wrongly, if they are like those of the calibration"
     add("--error-rate", type=float, metavar="E", help=rate)
     add("--steps", action="store_true", help="one line a step, not one for all")
     add("--json", action="store_true", help="one line of JSON a file")
@@ -53,10 +54,7 @@ def _answers(classifier: "Classifier", path: Path, error_rate: float | None) -> 
     reader, stepper = RecordingReader(path), Stepper(classifier, classifier.readout(error_rate=rate))
     pipeline = InputPipeline(classifier.card, reader.size)
     for given in pipeline.recording(watched(reader.packets(), path.name)):
-        answer = stepper.step(given)
-        yield answer
-        if error_rate is not None and answer.prediction.committed is not None:
-            return
+        yield stepper.step(given)
     for warning in [*reader.warnings(), *filter(None, [pipeline.watch.says])]:
         print(f"{path}: {warning}", file=sys.stderr)
 
@@ -73,13 +71,17 @@ def _show(path: Path, answers: "Iterable[Answer]", args: argparse.Namespace, cla
             steps.append({"step": now.step, "label": now.label, "confidence": now.confidence})
         elif args.steps:
             print(_line(path, now, classifier))
+        commitment = verdict.prediction.commitment if args.error_rate is not None else None
+        if commitment is not None and commitment.label is not None:
+            break
     whole = verdict.prediction
     segments = verdict.segments if path.suffix.lower() not in IMAGE_SUFFIXES else []
     if args.json:
         found: dict[str, object] = {"file": str(path), **{name: getattr(whole, name) for name in FIELDS}}
+        found["commitment"] = whole.commitment and whole.commitment.fields()
         found["best_guess"] = classifier.labels[whole.index]
         found["probabilities"] = dict(zip(classifier.labels, whole.probabilities))
-        found["objects"] = whole.objects and [one._asdict() for one in whole.objects]
+        found["objects"] = whole.objects and [one.fields() for one in whole.objects]
         found["segments"] = [segment._asdict() for segment in segments]
         print(json.dumps(found | ({"steps": steps} if args.steps else {})))
     elif not args.steps:
@@ -100,8 +102,9 @@ def _line(path: Path, p: "Prediction", classifier: "Classifier") -> str:
         label += " (no drawing is in view)"  # the network got no event
     elif label != "nothing":
         label += f" (best guess: {guess})"
-    committed = f", committed to {p.committed}" if p.committed is not None else ""
-    committed += ", not what was calibrated" if p.shifted else ""
+    commitment = p.commitment
+    committed = f", committed to {commitment.label}" if commitment and commitment.label is not None else ""
+    committed += ", not what was calibrated" if commitment and commitment.shifted else ""
     ann = f"{p.synops / 1e6:.2f} M multiply-adds, no spikes"
     cost = ann if classifier.origin == "ann" else f"{p.spikes} spikes"
     return f"{path}: {label} after step {p.step}{committed}, {cost}"

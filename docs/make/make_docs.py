@@ -187,14 +187,13 @@ def conversion() -> Iterator[str]:
 
 
 def commitments() -> Iterator[str]:
-    """Conformal commitments of both event models."""
-    yield from head("model", "bin, ms", "error rate", "true label always possible", "committed", "wrong", "half by, ms")
-    for model in ("nmnist", "motions"):
-        kept = results("recorded.json")[f"{model}-commitments"]
-        for bin_ms, rates in kept["bins"].items():
-            for rate, (held, committed, wrong, median) in rates.items() if bin_ms in ("31", "5", "1", "33") else ():
-                share = percent(held, kept["recordings"])
-                yield line(f"`{model}`", bin_ms, f"{float(rate):.0%}", share, committed, wrong, median or "")
+    """Commitments of the digit model in streams that are never reset."""
+    columns = "committed wrongly", "most in a class", "rightly", "half by, ms", "old until, ms"
+    yield from head("bin, ms", "error rate", "things", *columns)
+    for bin_ms, rates in results("recorded.json")["nmnist-commitments"].items():
+        for rate, (count, wrong, most, right, median, stale) in rates.items():
+            shares = percent(wrong, count), most, percent(right, count)
+            yield line(bin_ms, f"{float(rate):.0%}", count, *shares, median, stale)
 
 
 def unknown() -> Iterator[str]:

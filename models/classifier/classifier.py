@@ -38,7 +38,7 @@ from spikesight.models.neurons.probe import EVERY_US, Inside, Map, Probe, bright
 from spikesight.models.neurons.state import State
 from spikesight.models.novelty.conformal import ERROR_RATE, Trials
 from spikesight.models.shipped import name_of
-from spikesight.models.steps import Answer, ConformalRule, Input, Prediction, Step, Track
+from spikesight.models.steps import Answer, ConformalRule, Input, Outcome, Prediction, Step, Track
 
 MOST_VIEWS = 8  # sizes of views for which what runs the network is kept
 
@@ -136,10 +136,10 @@ class Classifier:
         return None if conformal is None else conformal.trials.get(self.contract.bin_us)
 
     def track(self, error_rate: float = ERROR_RATE) -> Track:
-        """Return the read-out of a new stream that shows one thing; `error_rate`: how often a label that it commits to
-        may be wrong.
+        """Return the read-out of a new stream that shows one thing after another; `error_rate`: the share of them, of
+        each class, that may be committed to wrongly.
         """
-        rule = None if self.trials is None else ConformalRule(self.trials, error_rate)
+        rule = None if self.trials is None else ConformalRule(self.trials, error_rate, self.contract.steps)
         return Track(self.labels, self.contract.horizon, self.novelty, rule)
 
     def readout(self, objects: int = 0, error_rate: float = ERROR_RATE) -> Objects:
@@ -265,11 +265,16 @@ class Stepper:
             for answer in self.steps(chain(head, inputs)):
                 verdict.push(answer)
             return verdict
-        for part in _runs(head, len(head)):
+        for part, _, answer in self.windows(head):
+            verdict.push(answer, len(part))
+        return verdict
+
+    def windows(self, inputs: Iterable[Input]) -> Iterator[tuple[list[Input], Outcome, Answer]]:
+        """Yield windows of T inputs, shorter before a reset and at the end, with outcome and answer at their ends."""
+        for part in _runs(inputs, self.classifier.contract.steps):
             result, took_s = self._run(part)
             (whole,) = outcomes(result, took_s)
-            verdict.push(self.track.read(part, whole), len(part))
-        return verdict
+            yield part, whole, self.track.read(part, whole)
 
     def _run(self, part: list[Input]) -> tuple[Step, float]:
         """Run one input, or several; return the results and the seconds taken."""

@@ -36,7 +36,7 @@ class Found(NamedTuple):
     def object(self) -> Object:
         p = self.answer.prediction
         known = p.known and rounded(p.known)
-        return Object(self.part.id, self.part.box, self.answer.steady, rounded(p.confidence), known, p.committed)
+        return Object(self.part.id, self.part.box, self.answer.steady, rounded(p.confidence), known, p.commitment)
 
 
 class Objects:
@@ -99,7 +99,8 @@ class Objects:
             other = UNKNOWN if any(one.part.id for one in things) else NOTHING
             steady = other if steady in self.labels else steady
             label = other if prediction.label in self.labels else prediction.label
-            prediction = replace(prediction, label=label, committed=None)
+            none = prediction.commitment and prediction.commitment.withdrawn()
+            prediction = replace(prediction, label=label, commitment=none)
         prediction = replace(
             prediction,
             step=self._steps,

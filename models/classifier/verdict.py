@@ -6,9 +6,9 @@
 4. The label of a longer recording is the one shown at its end; if none was shown yet, that of its last step.
 5. Segments are the stretches over which one label was shown; what rule 3 or its exception decides is one segment. So
    the last segment has the recording's label.
-6. Probabilities, `known` and the conformal set are those of the last step that says the recording's label; events,
-   spikes and operations are sums over all steps.
-7. The recording is committed to its label if the conformal set holds no other, and the stream is not shifted.
+6. Probabilities, `known` and the commitment are those of the last step that says the recording's label; events, spikes
+   and operations are sums over all steps.
+7. The recording is committed to its label if that step is, and its end is not shifted.
 8. An answer is right if its label is the true class; "unknown" and "nothing" are not. Its best guess, the class with
    the highest probability, is counted separately.
 """
@@ -99,12 +99,15 @@ class Verdict:
         """
         (first, last), label = self._ends(), self.label
         said = last if self._whole else self._saying.get(label, last)
+        commitment = said.commitment and last.commitment and said.commitment._replace(shifted=last.commitment.shifted)
+        if commitment:
+            held = commitment.label == label and not commitment.shifted
+            commitment = commitment._replace(at_us=said.end_us) if held else commitment.withdrawn()
         return replace(
             said,
             label=label,
             index=self._labels.index(label) if label in self._labels else said.index,
-            committed=label if said.set == (label,) and not last.shifted else None,
-            shifted=last.shifted,
+            commitment=commitment,
             step=self.steps,
             start_us=first.start_us,
             end_us=last.end_us,

@@ -252,16 +252,14 @@ class Source:
                 constant("spikesight_lines", rows.astype(np.float32), "8"),
             ]
         if self.trials is not None:
-            parts.append(constant("spikesight_temperature", self.trials.temperature.astype(np.float32)))
-            limits = self.trials.limits(ERROR_RATE, len(card.labels))
-            parts.append(constant("spikesight_limits", limits, "SPIKESIGHT_CLASSES"))
+            parts.append(constant("spikesight_limits", self.trials.limits(ERROR_RATE)))
         return "".join(parts)
 
     @property
     def trials(self) -> Trials | None:
-        """The conformal calibration at the contract's bin; None if there is none."""
-        conformal = self.card.conformal
-        return None if conformal is None else conformal.trials.get(self.card.contract.bin_us)
+        """The conformal calibration at the contract's bin; None if there is none that commits at ERROR_RATE."""
+        found = self.card.conformal and self.card.conformal.trials.get(self.card.contract.bin_us)
+        return found if found and found.least <= ERROR_RATE else None
 
     def model_h(self, name: str, more: Mapping[str, float]) -> str:
         """Return the text of model.h: sizes and parameters as macros, with the numbers of `more` by name."""
@@ -285,8 +283,7 @@ class Source:
         if known is not None:
             facts |= {"centres": len(known.distance.centres), "active": number(float(known.active[-1]))}
             facts["slope"] = number(SLOPE)
-        facts["commits"] = 0 if trials is None else len(trials.temperature)
-        facts["windows"] = 0 if trials is None else len(trials.largest)
+        facts["commits"] = int(trials is not None)
         rules = {f"label_{key}": value for key, value in label_rules(c.horizon).items()}
         facts |= {key: number(value) for key, value in {**rules, **more}.items()}
         lines = [f"#define SPIKESIGHT_{key.upper()} {value}\n" for key, value in facts.items()]

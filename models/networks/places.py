@@ -37,7 +37,9 @@ def for_views(network: nn.Module) -> nn.Module:
     copied = deepcopy(network)
     for neuron in (one for one in copied.modules() if isinstance(one, Neuron) and not one.config.learn_beta):
         neuron.config = replace(neuron.config, learn_beta=True)
-        neuron.w = nn.Parameter(torch.tensor(math.log((1 - neuron.config.beta) / neuron.config.beta)))
+        neuron.w = nn.Parameter(
+            torch.tensor(math.log((1 - neuron.config.beta) / neuron.config.beta), dtype=torch.float32)
+        )
     return copied
 
 

@@ -1,125 +1,98 @@
-"""Conformal sets: labels that include the true one at every step of a window, except at a chosen error rate a.
+"""Commitments: labels with a guarantee, also in a stream that goes on from thing to thing and is never reset.
 
-The strangeness (nonconformity) of a label at a step is -log of its calibrated probability; its largest value since the
-window began is compared. `Trials` holds, for n recordings not used in training, the true label's largest strangeness
-over a whole window: one that starts from zero state, and the next one. If a new recording of class y is exchangeable
-with the n calibration recordings of y, all ranks among them are equally likely, so
+Of all things that come into view, in each class, at most the error rate is committed to wrongly, if they are like those
+of the calibration.
 
-    p(y) = (1 + number of trials of y whose largest strangeness is at least y's so far) / (n + 1)
+What is compared is the lead: by how much the largest logit of a step exceeds the second largest. `Trials` holds, of n
+things not used in training, the largest lead that a wrong label had while the thing was in view: in streams in which
+things follow each other at random, with and without a gap. A thing is in view from when it comes until the next one
+comes; in its first `settles` steps the label of the thing before is not counted as wrong, as no network can know at
+once. If a new thing of class y is exchangeable with the n things of y, all ranks among them are equally likely, so
 
-falls to a or below for the true y, at any step, with probability at most a, on average over calibrations
-(class-conditional or Mondrian conformal p-values, Vovk et al. 2005). One test at the window's end covers every earlier
-step, as the largest strangeness never falls. The set holds the labels with p > a. So of all such recordings of a class
-at most a share a is expected to get a wrong committed label, whenever the caller commits; among those with a committed
-label the share may be larger. This holds for what was calibrated: a window from zero state, and the next window of the
-same recording. It says nothing of a stream after what it shows has changed.
+    p(y) = (1 + number of things of y in which a wrong label once led by at least what the best leads by now) / (n + 1)
+
+falls to a or below while y is in view and another label leads in at most a share a of such things, on average over
+calibrations (class-conditional or Mondrian conformal p-values, Vovk et al. 2005). The set holds the best label and
+those with p > a; a stream commits to the best if it is alone. There is no memory but the network's own: a commitment is
+to what the newest step shows. So it may be read at every step, by whoever chooses the time, and no reset is needed.
+
+A class with fewer than 1 / a - 1 things always has p > a: at such a rate nothing is committed to.
 """
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spikesight.models.statistics import Floats, energy, fit_temperature
+from spikesight.models.statistics import Floats
 
 ERROR_RATE = 0.05  # default of a
-OWN = 99  # fewest trials a class for class-conditional p-values: with fewer, none is as small as 0.01
+
+
+class Commitment(NamedTuple):
+    """What is known of a step's label, by the conformal calibration."""
+
+    label: str | None  # the only label in `set`; None: there are more, or the step is unknown, nothing or shifted
+    set: tuple[str, ...]  # labels that are possible at the error rate, the likeliest first
+    risk: float  # the least error rate at which the set would have one label
+    shifted: bool | None  # whether the stream differs from the calibration's (alarm.py); None: nothing to compare with
+    at_us: int | None = None  # end of the step since which it is committed to this label, of a whole recording of that
+    # by which it is judged; None without a label
+
+    def withdrawn(self) -> "Commitment":
+        """Return it without its label."""
+        return self._replace(label=None, at_us=None)
+
+    def fields(self) -> dict[str, Any]:
+        """Return a dictionary ready for JSON; the risk has six significant digits."""
+        return {**self._asdict(), "risk": float(f"{self.risk:.6g}")}
 
 
 @dataclass(frozen=True)
 class Trials:
-    """The conformal calibration at one bin length: temperatures for steps 1 to T of a window, and the scores of n
-    recordings in W windows: the first starts from zero state; the second, if W is 2, follows it.
-    """
+    """The conformal calibration at one bin length."""
 
-    temperature: Floats  # [T]
-    largest: Floats  # [W, n], the true label's largest strangeness over a window; grouped by class, ascending in each
-    counts: NDArray[np.int64]  # [K], trials of each class; [1] where classes are not told apart
-    known: Floats  # [W, n], ascending: at the window's end, 0 if nothing was seen; [W, 0]: the model has no `known`
+    largest: Floats  # [n], the largest lead of a wrong label over a thing, 0 if none led; by class, ascending in each
+    counts: NDArray[np.int64]  # [K], things of each class
+    known: Floats  # [m], ascending: `known` at the ends of the streams' windows; [0]: the model has no `known`
 
     @cached_property
-    def by_class(self) -> bool:
-        """Whether p-values are class-conditional; if not, each class is compared with the trials of all classes."""
-        return len(self.counts) > 1 and int(self.counts.min()) >= OWN
+    def _ranked(self) -> list[list[float]]:
+        """The trials of each class, ascending."""
+        return [own.tolist() for own in np.split(self.largest, np.cumsum(self.counts)[:-1])]
 
     @cached_property
-    def _ranked(self) -> list[list[list[float]]]:
-        """Ascending trials by window and class; a single list a window if not `by_class`."""
-        if not self.by_class:
-            return [[row] for row in np.sort(self.largest).tolist()]
-        return [[own.tolist() for own in np.split(row, np.cumsum(self.counts)[:-1])] for row in self.largest]
+    def least(self) -> float:
+        """The least error rate at which anything can be committed to: that of the class with the fewest things."""
+        return 1 / (int(self.counts.min()) + 1)
 
-    def limits(self, error_rate: float, classes: int) -> Floats:
-        """Return the largest strangeness [W, K] at which a class stays in the set at this error rate; 1e300: always."""
-        found = np.empty((len(self.largest), classes))
-        for row, ranked in zip(found, self._ranked):
-            for k in range(classes):
-                own = ranked[k if self.by_class else 0]
-                n = len(own)
-                behind = sum((1 + n - i) / (n + 1) > error_rate for i in range(n + 1))
-                row[k] = [-1e300, *own, 1e300][behind]
+    def limits(self, error_rate: float) -> Floats:
+        """Return the largest lead [K] of another label at which a class stays possible at this error rate; -1: never
+        possible, 1e300: always.
+        """
+        found = np.empty(len(self.counts))
+        for k, own in enumerate(self._ranked):
+            n = len(own)
+            behind = sum((1 + n - i) / (n + 1) > error_rate for i in range(n + 1))
+            found[k] = [-1, *own, 1e300][behind]
         return found
 
-    def row(self, steps: int) -> int:
-        """Return the index, below W, of the window of the `steps`-th step since the reset; W - 1 for later windows."""
-        return min((steps - 1) // len(self.temperature), len(self.largest) - 1)
+    def commitment(self, logits: Sequence[float], labels: tuple[str, ...], error_rate: float) -> Commitment:
+        """Return what a step's logits [K] allow at this error rate."""
+        order = sorted(range(len(labels)), key=lambda k: -logits[k])
+        lead = logits[order[0]] - logits[order[1]] if len(order) > 1 else 0.0
+        p = [(1 + len(own) - bisect_left(own, lead)) / (len(own) + 1) for own in self._ranked]
+        risk = max([self.least, *(p[k] for k in order[1:])])
+        left = tuple([labels[k] for k in order if k == order[0] or p[k] > error_rate])
+        return Commitment(left[0] if risk <= error_rate else None, left, risk, None)
 
-    def strangeness(self, logits: NDArray[np.floating], steps: int | NDArray[np.int64]) -> Floats:
-        """Return each label's strangeness [..., K] from logits [..., K] of steps [...], counted from 1 since reset."""
-        scaled: Floats = logits / self.temperature[np.minimum(steps, len(self.temperature)) - 1, None]
-        return -scaled - energy(scaled)[..., None]
-
-    def p_values(self, strangest: Floats, steps: int) -> Floats:
-        """Return p-values [K] of the labels' largest strangeness [K] in the window of the `steps`-th step so far."""
-        ranked = self._ranked[self.row(steps)]
-        ranked = ranked if self.by_class else ranked * len(strangest)
-        ranks = [(len(own), bisect_left(own, value)) for own, value in zip(ranked, strangest.tolist(), strict=True)]
-        return np.array([(1 + n - below) / (n + 1) for n, below in ranks])
-
-    def familiarity(self, known: float, steps: int) -> float:
-        """Return the p-value of `known` at a window's end, `steps` steps after the reset, for `Alarm.push`."""
-        own = self.known[self.row(steps)]
-        return (1 + int(np.searchsorted(own, known, "right"))) / (len(own) + 1)
-
-
-class Commitment(NamedTuple):
-    """A conformal prediction set after a step."""
-
-    committed: str | None  # the set's label, if it has only one; otherwise None
-    set: tuple[str, ...]  # labels with p-values above the error rate, the likeliest first
-    risk: float  # the least error rate at which the set would have one label at most
-
-
-NOTHING_KNOWN = Commitment(None, (), 1.0)
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """Each label's largest strangeness so far in the current window; a window has T steps. Immutable."""
-
-    steps: int = 0  # of the current window
-    strangest: Floats | None = None  # [K]
-
-    def push(self, trials: Trials, logits: NDArray[np.floating], seen: int) -> "Evidence":
-        """Return the state after logits [k, K] of k steps in one window, the last the `seen`-th since the reset."""
-        k = len(logits)
-        strange = trials.strangeness(logits, np.arange(seen - k, seen) + 1).max(0)
-        if self.strangest is None or self.steps >= len(trials.temperature):
-            return Evidence(k, strange)
-        return Evidence(self.steps + k, np.maximum(self.strangest, strange))
-
-    def commitment(self, trials: Trials, labels: tuple[str, ...], error_rate: float, seen: int) -> Commitment:
-        """Return the conformal set at this error rate, `seen` steps after the reset."""
-        if self.strangest is None:
-            return NOTHING_KNOWN
-        p = trials.p_values(self.strangest, seen).tolist()
-        order = np.argsort(self.strangest, kind="stable").tolist()
-        left = tuple([labels[k] for k in order if p[k] > error_rate])
-        risk = sorted(p)[-2] if len(p) > 1 else 0.0
-        return Commitment(left[0] if len(left) == 1 else None, left, risk)
+    def familiarity(self, known: float) -> float:
+        """Return the p-value of `known` at a window's end, for `Alarm.push`."""
+        return (1 + int(np.searchsorted(self.known, known, "right"))) / (len(self.known) + 1)
 
 
 class Conformal:
@@ -137,7 +110,7 @@ class Conformal:
         }
 
     @classmethod
-    def from_state(cls, state: dict[str, NDArray]) -> "Conformal":
+    def from_state(cls, state: dict[str, NDArray], classes: int) -> "Conformal":
         """Restore from the arrays of `state`. Raises ValueError for inconsistent or non-finite arrays."""
         found = dict[str, dict[str, Floats]]()
         for name, array in state.items():
@@ -145,52 +118,42 @@ class Conformal:
             found.setdefault(bin_us, {})[part] = np.asarray(array, np.float64)
         if not all(bin_us.isdecimal() for bin_us in found):
             raise ValueError("its arrays must be named by a bin's microseconds")
-        return cls({int(bin_us): checked(parts) for bin_us, parts in found.items()})
+        return cls({int(bin_us): checked(parts, classes) for bin_us, parts in found.items()})
 
 
-PARTS = ("temperature", "largest", "counts", "known")
+PARTS = ("largest", "counts", "known")
 
 
-def checked(parts: dict[str, Floats]) -> Trials:
+def checked(parts: dict[str, Floats], classes: int) -> Trials:
     """Build the trials of a bin from arrays by the names of PARTS. Raises ValueError for missing, inconsistent or
     non-finite arrays.
     """
     if set(parts) != set(PARTS):
-        raise ValueError(f"each bin must have {', '.join(PARTS)}")
-    temperature, largest, counts, known = (parts[name] for name in PARTS)
-    if [array.ndim for array in (temperature, largest, counts, known)] != [1, 2, 1, 2] or len(largest) != len(known):
-        raise ValueError("temperature and counts must be lists, largest and known a row for each window")
-    if not all(np.isfinite(array).all() for array in parts.values()):
-        raise ValueError("its arrays must be finite")
-    if not (len(temperature) and largest.size and len(counts)) or temperature.min() <= 0:
-        raise ValueError("there must be trials, and temperatures above 0")
-    if counts.min() < 0 or counts.sum() != largest.shape[1]:
+        raise ValueError(f"each bin must have {', '.join(PARTS)}: run `spikesight calibrate`")
+    largest, counts, known = (parts[name] for name in PARTS)
+    if not all(array.ndim == 1 and np.isfinite(array).all() for array in parts.values()):
+        raise ValueError("its arrays must be lists of finite numbers")
+    if len(counts) != classes or counts.min() < 0 or counts.sum() != len(largest):
         raise ValueError("the trials of all classes must be all trials")
     ends = np.cumsum(counts)[:-1].astype(int)
-    if any((np.diff(own) < 0).any() for own in (*np.split(largest, ends, 1), known)):
+    if any((np.diff(own) < 0).any() for own in (*np.split(largest, ends), known)):
         raise ValueError("trials must ascend")
-    return Trials(temperature, largest, counts.astype(np.int64), known)
+    return Trials(largest, counts.astype(np.int64), known)
 
 
-def fit_trials(logits: Floats, labels: NDArray[np.int64], known: Floats, begins: Floats) -> Trials:
-    """Fit the calibration of one bin length to n recordings: logits [n, W, T, K] of W consecutive windows, the first
-    from zero state at any time of the recording, labels [n], `known` [n, W] at the windows' ends (NaN: the model has
-    none), and `begins` [n, T, K], logits of the window at the recording's start.
-
-    The first window's trials are the larger strangeness of both: a stream may start with a recording or within one.
+def wrong_lead(logits: Floats, label: int, before: int, settles: int) -> float:
+    """Return the largest lead of a wrong label over a thing's steps, logits [k, K], 0 if none led; class `before` may
+    lead in the first `settles` steps (-1: nothing was there).
     """
-    n, windows, steps, classes = logits.shape
-    ones, smoothing = np.ones(2 * n), 1 / (n + 1)
-    from_rest = np.concatenate([logits[:, 0], begins]).transpose(1, 0, 2)
-    temperature = np.array([fit_temperature(step, np.tile(labels, 2), ones, smoothing) for step in from_rest])
+    best = logits.argmax(1)
+    two = np.sort(logits, 1)[:, -2:]
+    wrong = (best != label) & ((best != before) | (np.arange(len(best)) >= settles))
+    return float((two[:, -1] - two[:, 0])[wrong].max(initial=0.0))
 
-    def largest(of: Floats, cool: Floats) -> Floats:  # [n, ..., T, K] to [n, ...]
-        scaled = of / cool[..., None]
-        return (-scaled[np.arange(n), ..., labels] - energy(scaled)).max(-1)
 
-    later = np.repeat(temperature[-1:], (windows - 1) * steps)
-    found = largest(logits, np.append(temperature, later).reshape(windows, steps))  # [n, W]
-    found[:, 0] = np.maximum(found[:, 0], largest(begins, temperature))
-    rows = np.stack([row[np.lexsort((row, labels))] for row in found.T])
+def fit_trials(leads: Floats, labels: NDArray[np.int64], known: Floats, classes: int) -> Trials:
+    """Return the calibration by the `wrong_lead` [n] of things of classes `labels` [n], and `known` [m] at the ends of
+    the streams' windows.
+    """
     counts = np.bincount(labels, minlength=classes)
-    return Trials(temperature, rows, counts, np.sort(known[~np.isnan(known).any(1)].T))
+    return Trials(leads[np.lexsort((leads, labels))], counts, np.sort(known))

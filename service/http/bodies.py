@@ -4,6 +4,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+GUARANTEE = (  # of commitments (models/novelty/conformal.py)
+    "Of all things that come into view, in each class, at most the error rate is committed to wrongly, if they are "
+    "like those of the calibration."
+)
+
 
 class Body(BaseModel):
     """Base class of all bodies of the API: immutable, unknown fields are refused."""
@@ -29,6 +34,24 @@ class ReadyBody(Body):
     ready: bool
 
 
+class CommitmentBody(Body):
+    """What a step or a whole sample is committed to; the fields are those of `models.novelty.conformal.Commitment`."""
+
+    label: str | None = Field(
+        default=None,
+        description=f"the only label in `set`. {GUARANTEE} null: there are more, or the input is unknown, nothing or "
+        "shifted",
+    )
+    set: tuple[str, ...] = Field(description="labels that are possible at the error rate, the likeliest first")
+    risk: float = Field(description="the least error rate at which one label would be left")
+    shifted: bool | None = Field(
+        default=None,
+        description="the input is not like that of the calibration: nothing is committed to until it is again. Of "
+        "streams like it, however long, 1 % say so. null: nothing to compare with",
+    )
+    at_us: int | None = Field(default=None, description="end of the step since which it is committed to this label")
+
+
 class ObjectBody(Body):
     """One of several objects in a recording or stream."""
 
@@ -37,7 +60,7 @@ class ObjectBody(Body):
     label: str = Field(description="the object's class, smoothed over steps")
     confidence: float
     known: float | None = None
-    committed: str | None = None
+    commitment: CommitmentBody | None = None
 
 
 class AnswerBody(Body):
@@ -57,22 +80,7 @@ class AnswerBody(Body):
         ge=0,
         le=1,
     )
-    committed: str | None = Field(
-        default=None,
-        description="the label that is left, if it is the one shown. Of all recordings like the calibration's, of each "
-        "class, at most the error rate is expected to be committed to and wrong; of those that are committed to it may "
-        "be more, and so it may be where a stream changes to another thing. null: more than one is left, or the input "
-        "is shifted or shown to be something else, unknown or nothing",
-    )
-    set: tuple[str, ...] | None = Field(
-        default=None, description="labels that are possible, the likeliest first; null: not calibrated at this bin"
-    )
-    risk: float | None = Field(default=None, description="the least error rate at which one label would be left")
-    shifted: bool | None = Field(
-        default=None,
-        description="the stream is not what was calibrated: until it is again, `set` and `risk` are not guaranteed and "
-        "nothing is committed to. Of streams that are, however long, 1 % says so. null: no calibration to compare with",
-    )
+    commitment: CommitmentBody | None = Field(default=None, description="null: not calibrated at this bin")
     n_events: int
     objects: list[ObjectBody] | None = Field(
         default=None, description="where several are looked for: those that are familiar and steady, as they are read"

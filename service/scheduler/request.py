@@ -87,7 +87,8 @@ class RequestReceiver:
             self._answers += [answer] if self._wanted.every else []
             aim = self._wanted.confidence
             last |= aim is not None and max(answer.prediction.probabilities) > aim
-            last |= self._wanted.error_rate is not None and answer.prediction.committed is not None
+            commitment = self._verdict.prediction.commitment if self._wanted.error_rate is not None else None
+            last |= commitment is not None and commitment.label is not None
         last |= self._verdict.steps == self._steps
         if last:
             self._finish()

@@ -37,7 +37,7 @@ def record_of(source: str, model: str, answer: Answer) -> dict[str, Any]:
     """Return the record of an answer.
 
     `label`: the steady one, "" before there is one; `step_label`: that of this step, which may flicker; `probability`
-    in [0, 1] of the best class; `committed`: the label guaranteed at the error rate, or None; `time` of sending;
+    in [0, 1] of the best class; `commitment`: None where the model has none; `time` of sending;
     `t_us`: the source's time, us; `objects`: only for a stream that looks for several.
     """
     prediction = answer.prediction
@@ -51,5 +51,5 @@ def record_of(source: str, model: str, answer: Answer) -> dict[str, Any]:
         "step_label": prediction.label,
         "probability": round(prediction.confidence, 4),
         "known": None if prediction.known is None else round(prediction.known, 4),
-        "committed": prediction.committed,
-    } | ({} if prediction.objects is None else {"objects": [one._asdict() for one in prediction.objects]})
+        "commitment": prediction.commitment and prediction.commitment.fields(),
+    } | ({} if prediction.objects is None else {"objects": [one.fields() for one in prediction.objects]})

@@ -11,7 +11,7 @@ from pydantic_core import to_json
 
 from spikesight.encoders.events import MAX_SIDE, SensorSize
 from spikesight.encoders.packets import RECORD_BYTES, WireDecoder
-from spikesight.service.http.bodies import Body
+from spikesight.service.http.bodies import GUARANTEE, Body
 
 if TYPE_CHECKING:  # the client imports this module, too, and needs no model
     from spikesight.models.neurons.probe import Inside
@@ -60,9 +60,7 @@ class Hello(Body):
     )
     picture: bool = False
     logits: bool = Field(default=False, description="add each step's logits")
-    error_rate: float = Field(
-        default=0.05, gt=0, lt=1, description="share of all windows, of each class, that may be committed to and wrong"
-    )
+    error_rate: float = Field(default=0.05, gt=0, lt=1, description=GUARANTEE)
     mode: Literal["complete", "freshest"] = "complete"
     live: bool = Field(default=False, description="silence is a still scene: steps go on without events")
     source: str | None = Field(default=None, description="a camera of the service instead of packets of the client")

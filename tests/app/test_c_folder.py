@@ -191,7 +191,8 @@ def python_answers(network: nn.Module, card: Card, events: Events, sensor: Senso
         answer = stepper.step(given)
         p = answer.prediction
         known = float(p.label != NOTHING) if p.known is None else p.known  # C has no None
-        found.append(Answer(p.end_us, p.label, answer.steady or "-", p.committed or "-", known, p.logits))
+        held = (p.commitment and p.commitment.label) or "-"
+        found.append(Answer(p.end_us, p.label, answer.steady or "-", held, known, p.logits))
     return found
 
 
@@ -209,11 +210,10 @@ def c_answers(program: Path, kind: str, words: bytes, sensor: SensorSize) -> lis
 
 def calibrated(network: nn.Module, contract: Contract) -> Card:
     """A card by which some input is unknown, some nothing, and some is committed to."""
-    largest = [[0.8 * np.linspace(0.1, 1.2 + 0.1 * k + 0.2 * window, 99) for k in range(3)] for window in range(2)]
-    temperature = np.linspace(1.5, 0.5, contract.steps)
-    trials = Trials(temperature, np.array(largest).reshape(2, -1), np.full(3, 99), np.zeros((2, 0)))
+    largest = np.concatenate([0.2 * np.linspace(0.1, 1.2 + 0.1 * k, 99) for k in range(3)])
+    trials = Trials(largest, np.full(3, 99), np.zeros(0))
     known = NoveltyDetector.from_state(some_known(network, contract).state())
-    conformal = Conformal.from_state(Conformal({contract.bin_us: trials}).state())
+    conformal = Conformal.from_state(Conformal({contract.bin_us: trials}).state(), 3)
     return replace(CARD, contract=contract, novelty=known, conformal=conformal)
 
 

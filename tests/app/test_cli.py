@@ -111,11 +111,10 @@ MISTAKES = {
     "train --config small.yaml --lr -1": "must be positive",
     "train --resume nowhere": "no checkpoint",
     "train --resume auto --output nowhere": "nothing to resume in",
-    **{f"convert w.pt --to to --data mnist {wrong}": "--calibration must be positive, --steps and --test not negative"
-       for wrong in ("--steps -1", "--calibration 0", "--test -1")},
+    **{f"convert w.pt --to to --data mnist {wrong}": "--steps and --calibration must be positive, --test not negative"
+       for wrong in ("--steps 0", "--calibration 0", "--test -1")},
     "convert none.pt --to to --data pictures": "no file",
     "convert w.pt --to to --data pictures --labels a,b": "labels for 10 classes",
-    "convert w.pt --to to --data pictures --steps 0": "--steps 0 chooses T on labelled pictures",
     "convert w.pt --to to --data pictures --network resnet18": "needs convolutions",
     "convert w.pt --to to --data pictures --network resnet9000": "known are cifar-resnet8, ",
     "convert w.pt --to to --data pictures --network no.such:thing": "--network no.such:thing is not made",

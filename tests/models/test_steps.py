@@ -9,7 +9,7 @@ import pytest
 from spikesight.models.classifier.inputs import QuietReset
 from spikesight.models.novelty import NOTHING, UNKNOWN
 from spikesight.models.novelty.alarm import Alarm
-from spikesight.models.novelty.conformal import Evidence
+from spikesight.models.novelty.conformal import Commitment
 from spikesight.models.novelty.score import Judged
 from spikesight.models.steps import (
     LEAST_INERTIA,
@@ -166,7 +166,7 @@ def test_an_answer_says_what_was_seen_and_counted() -> None:
     assert prediction.probabilities == pytest.approx((1 / (1 + np.e), np.e / (1 + np.e)))
     assert (prediction.logits, prediction.spikes, prediction.synops) == ((0.0, 2.0), 9, 6)
     assert prediction.latency_ms == 0.25
-    assert (prediction.committed, prediction.set, prediction.risk) == (None, None, None)
+    assert prediction.commitment is None
     assert (answer.total_spikes, answer.total_synops, answer.layer_spikes) == (9, 6, [4, 5])
     again = answered(track, [[0.0, 2.0]])
     assert (again.total_spikes, again.total_synops, again.prediction.step) == (18, 12, 3)
@@ -174,20 +174,22 @@ def test_an_answer_says_what_was_seen_and_counted() -> None:
     assert (fresh.total_spikes, fresh.prediction.step, fresh.prediction.label, fresh.reset) == (9, 1, "a", True)
 
 
-def test_a_stream_that_promises_commits_step_by_step() -> None:
-    calibration = trials(np.array([1.0, 2.0]), np.linspace(0, 4, 19))
-    track = Track(LABELS, 2, rule=ConformalRule(calibration, 0.1))
-    logits = [[2.0, 0.0], [0.0, 4.0]]
-    prediction = answered(track, logits).prediction
-    evidence = Evidence().push(calibration, np.array(logits), 2)
-    assert (prediction.committed, prediction.set, prediction.risk) == evidence.commitment(calibration, LABELS, 0.1, 2)
-    assert prediction.shifted is None, "nothing to compare the stream with"
-    assert answered(track, [[0.0, 9.0]], reset=True).prediction.committed == "b"
-    for label, shown, committed in (("b", None, "b"), ("b", 1, "b"), ("a", None, None), ("b", 0, None), ("b", 2, None)):
-        track.steady = StableLabel(index=shown)
-        found = track.commitment(label)
-        assert found is not None
-        assert (found.committed, found.set) == (committed, ("b",)), "neither the step nor the label to show contradicts"
+def committed(track: Track, logits: list[list[float]], **given: object) -> Commitment:
+    found = answered(track, logits, **given).prediction.commitment
+    assert found is not None
+    return found
+
+
+def test_a_stream_commits_to_what_is_seen_now_and_says_since_when() -> None:
+    track = Track(LABELS, 2, rule=ConformalRule(trials(np.linspace(0, 4, 19)), 0.1, 2))
+    found = committed(track, [[2.0, 0.0], [0.0, 4.0]])
+    assert found == ("b", ("b",), 0.1, None, 2), "nothing to compare the stream with"
+    assert [committed(track, [[0.0, 9.0]], end_us=end_us).at_us for end_us in (20, 30)] == [2, 2]
+    assert committed(track, [[9.0, 0.0]], end_us=40)[::4] == ("a", 40), "whatever the read-out still shows"
+    assert committed(track, [[3.0, 2.0]], end_us=50) == (None, ("a", "b"), 0.75, None, None)
+    assert committed(track, [[9.0, 0.0]], end_us=60).at_us == 60
+    dark = committed(track, [[9.0, 0.0]] * 2, x=np.zeros((1, 2, 2), np.uint8))
+    assert dark[:2] == (None, ("a",)), "nothing is in view"
 
 
 def test_without_a_calibration_an_input_without_any_event_is_nothing() -> None:
@@ -196,17 +198,11 @@ def test_without_a_calibration_an_input_without_any_event_is_nothing() -> None:
     assert labels == [NOTHING, "b", "b", NOTHING], "an event counts for as long as it is read out"
 
 
-def test_a_reset_within_a_window_ends_its_evidence_and_that_of_another_label() -> None:
-    def stream() -> Track:
-        return Track(LABELS, 1, rule=ConformalRule(trials(np.ones(20), np.linspace(0, 1, 19)), 0.1))
-
-    track, fresh = stream(), stream()
+def test_a_reset_keeps_the_label_that_is_shown_until_there_is_evidence() -> None:
+    track = Track(LABELS, 1)
     before = [answered(track, [logits]).steady for logits in [[9.0, 0.0]] * 6 + [[0.0, 9.0]] * 5]
-    again, first = answered(track, [[0.0, 9.0]], reset=True), answered(fresh, [[0.0, 9.0]], reset=True)
+    again = answered(track, [[0.0, 9.0]], reset=True)
     assert (before[-1], again.steady) == ("a", "a"), "one step is no evidence of a change"
-    assert [again.prediction.set, again.prediction.risk] == [first.prediction.set, first.prediction.risk]
-    assert first.prediction.committed == "b"
-    assert again.prediction.committed is None, "it would contradict the label that is still shown"
     assert [answered(track, [[0.0, 9.0]]).steady for _ in range(9)][-1] == "b"
 
 
@@ -231,7 +227,7 @@ def test_steps_that_are_taken_at_once_are_those_taken_one_by_one() -> None:
     """However they are cut, over windows' ends, where the alarm listens, and resets."""
     network, horizon, k = lively(CONFIG), 4, 60
     known, random = some_known(network, CARD.contract), np.random.default_rng(0)
-    rule = ConformalRule(trials(np.linspace(0.5, 1, 7), np.linspace(0, 4, 19), np.full(2000, 0.999)), 0.1)
+    rule = ConformalRule(trials(np.linspace(0, 4, 19), len(CARD.labels), np.full(2000, 0.999)), 0.1, 7)
     logits = random.normal(0, 2, (k, len(CARD.labels))).astype(np.float32)
     rates = random.random((k, known.width), np.float32)
     given = [Input(np.ones(CARD.contract.shape, np.uint8), t, t + 1, 4, t in (9, 31)) for t in range(k)]
@@ -242,10 +238,9 @@ def test_steps_that_are_taken_at_once_are_those_taken_one_by_one() -> None:
             outcome = Outcome(logits[a:b], [1] * (b - a), b - a, 0.0, rates=rates[a:b])
             track.absorb(given[a:b], outcome)
             if b in (9, 31, 45, k):
-                mean, strangest = track.readout.mean, track.evidence.strangest
+                mean = track.readout.mean
                 assert mean is not None
-                assert strangest is not None
-                found.append((track.alarm, (mean.tolist(), track.seen, track.evidence.steps, strangest.tolist())))
+                found.append((track.alarm, (mean.tolist(), track.seen)))
         return found
 
     one_by_one = after([*range(k + 1)])

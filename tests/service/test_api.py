@@ -133,16 +133,17 @@ def test_what_a_model_does_not_take_is_refused(client: TestClient, query: str, s
 
 def test_a_commitment_stops_a_recording_at_the_rate_that_is_asked_for(client: TestClient) -> None:
     every = client.post("/v1/predict?model=promising&steps=1", files=RECORDING).json()
-    first = next(step for step in every["steps"] if "committed" in step)
-    assert first["set"] == [first["committed"]]
+    first = next(step for step in every["steps"] if "label" in step["commitment"])
+    label = first["commitment"]["label"]
+    assert first["commitment"]["set"] == [label]
     assert every["early"] is False
     early = client.post("/v1/predict?model=promising&error_rate=0.05", files=RECORDING).json()
-    assert (early["step"], early["committed"], early["early"]) == (first["step"], first["committed"], True)
+    assert (early["step"], early["commitment"]["label"], early["early"]) == (first["step"], label, True)
     none = client.post("/v1/predict?model=promising&error_rate=0.01", files=RECORDING).json()
-    assert "committed" not in none  # of 30 recordings nothing is known of 1 in 100
-    assert none["risk"] > 0.01
+    assert "label" not in none["commitment"]  # of 30 recordings nothing is known of 1 in 100
+    assert none["commitment"]["risk"] > 0.01
     assert none["step"] == every["step"]
-    assert "set" not in client.post("/v1/predict?error_rate=0.05", files=RECORDING).json()
+    assert "commitment" not in client.post("/v1/predict?error_rate=0.05", files=RECORDING).json()
 
 
 NOT_IMAGES = {

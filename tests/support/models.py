@@ -156,10 +156,9 @@ def some_known(network: nn.Module, contract: Contract, seed: int = 0) -> Novelty
     return fit_novelty(layers, windows, windows)
 
 
-def trials(temperature: Floats, largest: Floats, known: Floats | None = None) -> Trials:
-    """A calibration that does not tell the classes of its recordings."""
-    ends = np.zeros(0) if known is None else known
-    return Trials(temperature, largest[None], np.array([len(largest)]), ends[None])
+def trials(largest: Floats, classes: int = 2, known: Floats | None = None) -> Trials:
+    """A calibration in which each class has these trials."""
+    return Trials(np.tile(largest, classes), np.full(classes, len(largest)), np.zeros(0) if known is None else known)
 
 
 def promising(contract: Contract = EVENT_CONTRACT, name: str = "promising", known: Floats | None = None) -> Classifier:
@@ -168,6 +167,6 @@ def promising(contract: Contract = EVENT_CONTRACT, name: str = "promising", know
     """
     made, least = tiny(contract, name), np.linspace(0, 1e-3, 30)
     bins = [contract, contract.at(2)] if contract.shortest_bin_us else [contract]
-    conformal = Conformal({own.bin_us: trials(np.full(own.steps, 0.01), least, known) for own in bins})
+    conformal = Conformal({own.bin_us: trials(least, len(made.labels), known) for own in bins})
     novelty = None if known is None else some_known(made.network, contract)
     return Classifier(made.network, replace(made.card, conformal=conformal, novelty=novelty), name)

@@ -1,31 +1,34 @@
-"""Calibrate and assess conformal sets and their alarm (models/novelty) on recordings not used for training."""
+"""Calibrate and assess commitments and their alarm (models/novelty) on streams of recordings not used for training."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import chain, pairwise
+from math import ceil
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from spikesight.encoders.events import Events, SensorSize, empty_events, joined
-from spikesight.models.classifier import Classifier, InputPipeline
-from spikesight.models.contract import Card
+from spikesight.models.classifier import Classifier, InputPipeline, Stepper
+from spikesight.models.contract import Card, Contract
 from spikesight.models.novelty import NOTHING
-from spikesight.models.novelty.conformal import Conformal, Trials, fit_trials
+from spikesight.models.novelty.conformal import Conformal, fit_trials, wrong_lead
 from spikesight.models.statistics import interval
-from spikesight.models.steps import Input, Outcome, Track
+from spikesight.models.steps import Prediction, Track
 from spikesight.training.data.recordings import Read, read_item
 from spikesight.training.data.sets import Data
 from spikesight.training.progress import say, with_progress
-from spikesight.training.run.readings import Source, packets_of
+from spikesight.training.run.readings import Source
 
 BINS_MS = (1, 2, 5, 10)  # bins to calibrate beside the trained one, if the contract allows them
 MOST, LEAST, HELD = 2000, 20, 2000  # recordings: most and least for calibration, most for assessment
-ROUNDS = 2  # consecutive windows of a recording
+CHANGES, ROUNDS = 1000, 10  # things of an assessment: fewer recordings come several times, up to ROUNDS
+THINGS = 20  # of a stream
+LIFE, GAP = (1.0, 2.0), (0.0, 2.0)  # windows that a thing is in view, and that nothing is
 ERROR_RATES = (0.05, 0.01)
-SEED = 34  # of the times at which windows begin
+SEED = 34  # of the streams
 T = TypeVar("T")
 
 
@@ -52,15 +55,16 @@ def takes_of(data: Data) -> list[Take]:
     ]
 
 
-def random_cut(events: Events, span_us: int, least_us: int, random: np.random.Generator) -> Events:
-    """Cut `span_us` of a recording, starting at a random time; times begin at 0.
+def cut(events: Events, span_us: int, least_us: int, random: np.random.Generator | None) -> Events:
+    """Cut `span_us` of a recording, starting at a random time, or at its beginning (None); times begin at 0.
 
     A shorter recording repeats, with a period of at least `least_us`.
     """
     t = events["t"] - events["t"][:1]
     lap = max(int(t.max(initial=0)) + 1, least_us)
     turned = events.copy()
-    turned["t"] = (t - random.integers(lap - span_us if lap > span_us else lap)) % lap
+    begin = 0 if random is None else random.integers(lap - span_us if lap > span_us else lap)
+    turned["t"] = (t - begin) % lap
     turned = turned[np.argsort(turned["t"], kind="stable")]
     laps = [turned.copy() for _ in range(-(-span_us // lap))]
     for number, one in enumerate(laps):
@@ -69,83 +73,83 @@ def random_cut(events: Events, span_us: int, least_us: int, random: np.random.Ge
     return found[: np.searchsorted(found["t"], span_us)]
 
 
-class Run(NamedTuple):
-    """A network's inputs and outputs for one recording, from zero state."""
+class Stream(NamedTuple):
+    """Things that follow each other before one sensor. Each is in view from when it comes until the next one comes."""
 
-    inputs: list[Input]  # k
-    logits: NDArray[np.float32]  # [k, K]
-    rates: NDArray[np.float32]  # [k, S]
+    events: Events
+    sensor: SensorSize
+    rows: list[int]  # of the recordings
+    labels: list[int]  # classes of the things
+    begins: list[int]  # us, when each comes
 
-    def part(self, begin: int, end: int) -> tuple[list[Input], Outcome]:
-        """Return the steps from `begin` to `end`, in the form that `Track.read` takes."""
-        outcome = Outcome(self.logits[begin:end], [], 0, 0.0, rates=self.rates[begin:end])
-        return self.inputs[begin:end], outcome
-
-
-def run_through(classifier: Classifier, sensor: SensorSize, packets: Iterable[Events], steps: int) -> Run:
-    """Run the network on the first `steps` steps of a recording, or on as many as it has."""
-    inputs = list(islice(classifier.packet_inputs(packets, sensor), steps))
-    x_seq = torch.from_numpy(np.stack([given.x for given in inputs]))[:, None]
-    done = classifier.run(x_seq, classifier.initial_state())
-    return Run(inputs, done.logits[:, 0].numpy(), done.rates[:, 0].numpy())
+    def things(self, ends_us: Sequence[int]) -> Iterator[tuple[slice, int, int]]:
+        """Yield, for each thing, the steps that end while it is in view, its class, and that of the thing before, -1
+        for none. `ends_us`: of all steps.
+        """
+        edges = [*np.searchsorted(ends_us, self.begins, "right").tolist(), len(ends_us)]
+        for steps, label, before in zip(pairwise(edges), self.labels, [-1, *self.labels]):
+            yield slice(*steps), label, before
 
 
-class Paths(NamedTuple):
-    """Outputs for n recordings, W windows of T steps each; a shorter recording repeats its last output."""
-
-    logits: NDArray[np.float64]  # [n, W, T, K]
-    labels: NDArray[np.int64]  # [n]
-    known: NDArray[np.float64]  # [n, W], at each window's end; 0: nothing was seen; NaN: the model has no score
-    begins: NDArray[np.float64]  # [n, T, K]: logits of the recording's first window
-
-
-def read_paths(classifier: Classifier, takes: Sequence[Take]) -> Paths:
-    """Run the network on ROUNDS windows of each recording from a random time on, and on its first window; only on the
-    latter for a model of aligned events, which sees a short recording as a whole.
+def streams(contract: Contract, takes: Sequence[Take], seed: int, *, gaps: bool) -> Iterator[Stream]:
+    """Yield streams in which the recordings, each once, follow each other at random: from a random time on, or with
+    `gaps` from their beginning, after some time of nothing. Recordings for a model of aligned events, which sees a
+    short one as a whole, are streams of their own.
     """
-    contract = classifier.contract
-    steps, rounds = contract.steps, 1 if contract.frame == "object" else ROUNDS
-    logits, begins, known = list[NDArray](), list[NDArray](), np.full((len(takes), rounds), np.nan)
-    for n, take in enumerate(with_progress(takes, f"stepping at {contract.bin_us / 1000:g} ms", "recording")):
-        events, sensor = take.read()
-        if rounds > 1:
-            begins.append(padded(run_through(classifier, sensor, [events], steps).logits, steps))
-            span_us = rounds * steps * contract.bin_us
-            events = random_cut(events, span_us, contract.trained_us, np.random.default_rng([SEED, n]))
-        run = run_through(classifier, sensor, [events], rounds * steps)
-        track = Track(classifier.labels, contract.horizon, classifier.novelty)
-        for window in range(rounds):
-            inputs, outcome = run.part(window * steps, (window + 1) * steps)
-            if inputs:
-                track.absorb(inputs, outcome)
-            if inputs and classifier.novelty is not None:
-                known[n, window] = track.judge().known
-        logits.append(padded(run.logits, rounds * steps).reshape(rounds, steps, -1))
-    made = np.stack(logits).astype(np.float64)
-    return Paths(
-        made, np.array([take.label for take in takes]), known,
-        np.stack(begins).astype(np.float64) if begins else made[:, 0],
-    )  # fmt: skip
+    random, window_us = np.random.default_rng([SEED, seed]), contract.steps * contract.bin_us
+    aligned, order = contract.frame == "object", random.permutation(len(takes))
+    for chosen in np.split(order, range(1 if aligned else THINGS, len(takes), 1 if aligned else THINGS)):
+        read = {row: takes[row].read() for row in chosen.tolist()}
+        for sensor in dict.fromkeys(size for _, size in read.values()):
+            parts, begins, now = [empty_events()], list[int](), 0
+            rows = [row for row, (_, size) in read.items() if size == sensor]
+            for row in rows:
+                span_us, events = int(window_us * random.uniform(*LIFE)), read[row][0]
+                if not aligned:
+                    events = cut(events, span_us, contract.trained_us, None if gaps else random)
+                    events["t"] += now
+                parts.append(events)
+                begins.append(now)
+                now += span_us + (int(window_us * random.uniform(*GAP)) if gaps else 0)
+            yield Stream(joined(parts), sensor, rows, [takes[row].label for row in rows], begins)
 
 
-def padded(logits: NDArray[np.float32], steps: int) -> NDArray[np.float32]:
-    """Extend logits [k, K] to [steps, K] by repeating the last step."""
-    return np.concatenate([logits, np.repeat(logits[-1:], steps - len(logits), 0)])
+def read_stream(classifier: Classifier, stream: Stream) -> tuple[list[float], list[float]]:
+    """Run a stream, which is never reset; return the `wrong_lead` of its things, and `known` at its windows' ends, but
+    for windows of nothing.
+    """
+    logits, ends, known = list[NDArray[np.float32]](), list[int](), list[float]()
+    steps = classifier.contract.steps
+    for part, outcome, answer in Stepper(classifier).windows(classifier.event_inputs(stream.events, stream.sensor)):
+        logits.append(outcome.logits)
+        ends += [given.end_us for given in part]
+        if len(part) == steps and answer.prediction.known is not None and answer.prediction.label != NOTHING:
+            known.append(answer.prediction.known)
+    every = np.concatenate(logits).astype(np.float64)
+    return [wrong_lead(every[part], label, before, steps // 2) for part, label, before in stream.things(ends)], known
 
 
 def fit_conformal(classifier: Classifier, takes: Sequence[Take]) -> Conformal:
-    """Calibrate on held-out recordings, at the trained bin and at those of BINS_MS. Raises ValueError for too few."""
+    """Calibrate on held-out recordings, at the trained bin and at those of BINS_MS. Raises ValueError for too few.
+
+    Each recording comes twice, without a gap and after one: the larger lead counts.
+    """
     if len(takes) < LEAST:
-        raise ValueError(
-            f"{len(takes)} validation recordings are too few for conformal sets; {LEAST} at least are needed"
-        )
+        raise ValueError(f"{len(takes)} validation recordings are too few; {LEAST} at least are needed")
     own = classifier.contract
     bins = {own.bin_us / 1000, *(ms for ms in BINS_MS if own.bins_us[0] <= ms * 1000 < own.bin_us)}
-    trials: dict[int, Trials] = {}
-    for bin_ms in sorted(bins):
-        fine = classifier.at(bin_ms)
-        trials[fine.contract.bin_us] = fit_trials(*read_paths(fine, takes))
-    return Conformal(trials)
+    fine, labels = [classifier.at(ms) for ms in sorted(bins)], np.array([take.label for take in takes])
+    leads, known = np.zeros((len(fine), len(takes))), [list[float]() for _ in fine]
+    made = chain(*(streams(own, takes, n, gaps=n > 0) for n in range(2)))
+    for stream in with_progress(made, "calibrating commitments", "stream", 2 * ceil(len(takes) / THINGS)):
+        for n, one in enumerate(fine):
+            found, seen = read_stream(one, stream)
+            leads[n, stream.rows] = np.maximum(leads[n, stream.rows], found)
+            known[n] += seen
+    return Conformal({
+        one.contract.bin_us: fit_trials(lead, labels, np.array(evenly(seen, MOST)), len(classifier.labels))
+        for one, lead, seen in zip(fine, leads, known)
+    })  # fmt: skip
 
 
 def conformal_of(network: nn.Module, card: Card, takes: Sequence[Take]) -> Conformal | None:
@@ -155,81 +159,96 @@ def conformal_of(network: nn.Module, card: Card, takes: Sequence[Take]) -> Confo
     try:
         return fit_conformal(Classifier(network, card), takes)
     except ValueError as error:
-        say(f"no commitments, so `set` will be null: {error}")
+        say(f"no commitments, so `commitment` will be null: {error}")
         return None
 
 
-class Window(NamedTuple):
-    """The conformal set, commitment and scores of one window."""
+def commits(conformal: Conformal | None, labels: Sequence[str]) -> str:
+    """Return the error rates at which a model commits, in words for its card."""
+    if conformal is None:
+        return "none"
+    trials = next(iter(conformal.trials.values()))
+    fewest = labels[int(trials.counts.argmin())]
+    return (
+        f"at error rates from {trials.least:.2%} on, as {fewest} has {trials.counts.min()} recordings to calibrate with"
+    )
 
-    held: bool  # the true label was in the set at every step
-    committed: int  # first committed class; -1: none
-    steps: int  # until the commitment
-    known: float | None  # at the end; None: nothing was seen, or the model has no score
-    shifted: bool  # at the end
+
+class Seen(NamedTuple):
+    """What was committed to while a thing was in view."""
+
+    label: int  # its class
+    right_ms: float  # from when it came until the first right commitment; inf: none came
+    wrong: bool  # another label was committed to at some step, but for that of the thing before in the first T / 2
+    stale_ms: float  # until the last commitment to the thing before, of another class; 0: none
+    shifted: bool  # at its end
 
 
-def windows_of(classifier: Classifier, track: Track, run: Run, label: int) -> Iterator[Window]:
-    """Yield the result of each window of a recording of class `label` in a stream, which is reset before it."""
-    steps = classifier.contract.steps
-    inputs = [run.inputs[0]._replace(reset=track.readout.seen > 0), *run.inputs[1:]]
-    for begin in range(0, len(inputs), steps):
-        ns = range(begin, min(begin + steps, len(inputs)))
-        answers = [track.read([inputs[n]], run.part(n, n + 1)[1]).prediction for n in ns]
-        said = [(n, answer.committed) for n, answer in enumerate(answers, 1) if answer.committed is not None]
-        after, committed = said[0] if said else (0, None)
-        last = answers[-1]
-        yield Window(
-            classifier.labels[label] in (last.set or ()),
-            -1 if committed is None else classifier.labels.index(committed),
-            after,
-            None if last.label == NOTHING else last.known,
-            bool(last.shifted),
-        )
+def seen_in(stream: Stream, predictions: Sequence[Prediction], labels: Sequence[str], settles: int) -> list[Seen]:
+    """Return what a stream's predictions, one a step, committed to for each thing. `settles`: steps, T / 2."""
+    found, ends = list[Seen](), [one.end_us for one in predictions]
+    for (part, label, before), begin_us in zip(stream.things(ends), stream.begins):
+        right = stale = list[float]()
+        wrong, shifted = False, False
+        for n, step in enumerate(predictions[part]):
+            assert step.commitment is not None
+            said, after_ms = step.commitment.label, (step.end_us - begin_us) / 1000
+            shifted = bool(step.commitment.shifted)
+            if said == labels[label]:
+                right = right or [after_ms]
+            elif said is not None:
+                old = before >= 0 and said == labels[before]
+                stale = [after_ms] if old else stale
+                wrong |= not old or n >= settles
+        found.append(Seen(label, (right or [np.inf])[0], wrong, (stale or [0.0])[0], shifted))
+    return found
+
+
+def follow(classifier: Classifier, stream: Stream, tracks: Sequence[Track]) -> list[list[Seen]]:
+    """Run a stream, which is never reset; return what each read-out committed to."""
+    predictions = [list[Prediction]() for _ in tracks]
+    for part, outcome, _ in Stepper(classifier).windows(classifier.event_inputs(stream.events, stream.sensor)):
+        for given, made in outcome.each(part):
+            for track, said in zip(tracks, predictions):
+                said.append(track.read(given, made).prediction)
+    return [seen_in(stream, said, classifier.labels, classifier.contract.steps // 2) for said in predictions]
 
 
 def held_out(classifier: Classifier, sources: Sequence[Source]) -> list[dict[str, Any]]:
-    """Run `assess` at ERROR_RATES on up to HELD recordings of the model's classes; empty without a calibration, and of
+    """Run `assess` at ERROR_RATES on up to HELD recordings of the model's classes, in streams like those of the
+    calibration, of CHANGES things or more where each comes up to ROUNDS times; empty without a calibration, and of
     views, in which nothing is committed to.
     """
     own = [source for source in sources if source.label in classifier.labels]
     if classifier.trials is None or not own:
         return []
-    labels, found = list[int](), {rate: list[Window]() for rate in ERROR_RATES}
-    for source in with_progress(evenly(own, HELD), "committing", "recording"):
-        sensor, packets = packets_of(source.item)
-        if InputPipeline(classifier.card, sensor).pyramid is not None:
+    takes = [Take(partial(read_item, one.item), classifier.labels.index(one.label)) for one in evenly(own, HELD)]
+    rounds, found = max(2, min(ROUNDS, ceil(CHANGES / len(takes)))), {rate: list[Seen]() for rate in ERROR_RATES}
+    made = chain(*(streams(classifier.contract, takes, 2 + n, gaps=n % 2 > 0) for n in range(rounds)))
+    for stream in with_progress(made, "committing", "stream", rounds * ceil(len(takes) / THINGS)):
+        if InputPipeline(classifier.card, stream.sensor).pyramid is not None:
             continue
-        labels.append(classifier.labels.index(source.label))
-        run = run_through(classifier, sensor, packets, classifier.contract.steps)
-        for rate, windows in found.items():
-            windows += windows_of(classifier, classifier.track(error_rate=rate), run, labels[-1])
-    if not labels:
-        return []
-    return [assess(classifier, np.array(labels), windows, rate) for rate, windows in found.items()]
+        tracks = [classifier.track(rate) for rate in ERROR_RATES]
+        for rate, seen in zip(ERROR_RATES, follow(classifier, stream, tracks)):
+            found[rate] += seen
+    return [assess(classifier, seen, rate) for rate, seen in found.items() if seen]
 
 
-def assess(
-    classifier: Classifier, labels: NDArray[np.int64], windows: Sequence[Window], error_rate: float
-) -> dict[str, Any]:
-    """Return how often the set holds the true label at every step, and how early and how correct commitments are.
-    `labels` [n]: the true classes of the windows.
-    """
-    held, chosen = np.array([w.held for w in windows]), np.array([w.committed for w in windows])
-    done, wrong = int((chosen >= 0).sum()), int(((chosen >= 0) & (chosen != labels)).sum())
-    bin_ms = classifier.contract.bin_us / 1000
-    times = sorted(w.steps * bin_ms if w.committed >= 0 else np.inf for w in windows)
-    taken = [w.steps if w.committed >= 0 else classifier.contract.steps for w in windows]
-    median = float(times[(len(times) - 1) // 2])
+def assess(classifier: Classifier, seen: Sequence[Seen], error_rate: float) -> dict[str, Any]:
+    """Return how many things were committed to wrongly, in all and by class, and how soon rightly."""
+    bin_ms, steps = classifier.contract.bin_us / 1000, classifier.contract.steps
+    wrong, times = [one.wrong for one in seen], sorted(one.right_ms for one in seen)
+    classes = sorted({one.label for one in seen})
+    of = {k: [one.wrong for one in seen if one.label == k] for k in classes}
+    median = times[(len(times) - 1) // 2]
     return {
         "error_rate": error_rate,
-        "coverage": float(held.mean()),
-        "interval": list(interval(int(held.sum()), len(held))),
-        "by_class": {classifier.labels[k]: float(held[labels == k].mean()) for k in np.unique(labels).tolist()},
-        "count": len(held),
-        "committed": done,
-        "wrong": wrong,
-        "wrong_of_committed": list(interval(wrong, done)) if done else None,
+        "count": len(seen),
+        "wrong": sum(wrong),
+        "interval": list(interval(sum(wrong), len(seen))),
+        "by_class": {classifier.labels[k]: [sum(own), len(own)] for k, own in of.items()},
+        "committed": int(np.isfinite(times).sum()),
         "median_ms": median if np.isfinite(median) else None,
-        "mean_steps": float(np.mean(taken)),
+        "stale_ms": float(np.quantile([one.stale_ms for one in seen], 0.99)),
+        "mean_steps": float(np.mean(np.minimum(np.array(times) / bin_ms, steps))),
     }

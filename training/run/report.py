@@ -26,7 +26,7 @@ from spikesight.training.flags import to_yaml
 from spikesight.training.progress import say
 from spikesight.training.run.assessment import two_columns
 from spikesight.training.run.baselines import beside_network, sentences
-from spikesight.training.run.conformal import conformal_of, evenly, takes_of
+from spikesight.training.run.conformal import commits, conformal_of, evenly, takes_of
 from spikesight.training.run.evaluate import evaluate
 from spikesight.training.run.novelty import calibrate_novelty, profile_of, with_bins
 from spikesight.training.run.read_out import BEGUN, OWN, TRAINED, ReadOut, origin, read_out_for
@@ -140,6 +140,7 @@ metrics: [accuracy]
 | parameters | {metrics["parameters"]} |
 | synaptic operations a sample | {t["synops"]:.0f} |
 | multiply-adds of the same ANN {ann_sees} | {macs} |
+| commits | {metrics["commits"]} |
 | seed | {data.config.seed} |
 {left_out}
 {beside}
@@ -232,6 +233,7 @@ def write_report(folder: Path, data: Data, progress: Progress, device: torch.dev
         say(f"not calibrated, so `known` will be null: {error}")
     card = replace(card, metrics=metrics, novelty=known, profile=profile_of(data))
     conformal = conformal_of(judged, card, takes_of(data))
+    metrics["commits"] = commits(conformal, data.labels)
     save(model, network, card)
     made = Classifier.load(model)
     columns = test_columns(made, data)

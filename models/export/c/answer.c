@@ -6,7 +6,6 @@ enum { CLASSES = SPIKESIGHT_CLASSES, RATES = SPIKESIGHT_RATES, VALUES = CLASSES 
 
 static void begin_window(Spikesight *s) {
     s->seen = 0;
-    s->judged = 0;
     memset(s->evidence, 0, sizeof s->evidence);
 }
 
@@ -97,30 +96,22 @@ static void weigh(Spikesight *s, double known) {
     s->steady = best;
 }
 
-/* The class that is left when all others were too strange at some step of the window: conformal prediction. */
-static int32_t commit(Spikesight *s) {
-    int32_t left = SPIKESIGHT_NONE;
+/* The class that leads all others by more than a wrong one does in view of them: conformal prediction. */
+static int32_t commit(const Spikesight *s) {
 #if SPIKESIGHT_COMMITS
-    const uint32_t n = s->seen < SPIKESIGHT_COMMITS ? (uint32_t)s->seen : SPIKESIGHT_COMMITS;
-    const double temperature = (double)spikesight_temperature[n - 1];
-    double logits[CLASSES];
-    int count = 0;
-    for (int k = 0; k < CLASSES; ++k) logits[k] = (double)s->logits[k];
-    const double all = log_sum(logits, temperature);
-    const uint64_t window = (s->seen - 1) / SPIKESIGHT_COMMITS; /* the last limits are those of all later ones */
-    const double *limits = spikesight_limits[window < SPIKESIGHT_WINDOWS ? window : SPIKESIGHT_WINDOWS - 1];
-    if (s->judged >= SPIKESIGHT_COMMITS) s->judged = 0; /* the next window */
-    for (int k = 0; k < CLASSES; ++k) {
-        const double strange = all - logits[k] / temperature;
-        if (!s->judged || strange > s->strangest[k]) s->strangest[k] = strange;
-        if (s->strangest[k] <= limits[k]) ++count, left = k;
-    }
-    ++s->judged;
-    if (count != 1) left = SPIKESIGHT_NONE;
+    int32_t best = 0;
+    double lead = INFINITY;
+    for (int k = 1; k < CLASSES; ++k)
+        if (s->logits[k] > s->logits[best]) best = k;
+    for (int k = 0; k < CLASSES; ++k)
+        if (k != best) lead = fmin(lead, (double)s->logits[best] - (double)s->logits[k]);
+    for (int k = 0; k < CLASSES; ++k)
+        if (k != best && lead <= spikesight_limits[k]) return SPIKESIGHT_NONE;
+    return best;
 #else
     (void)s; /* nothing was calibrated at this bin */
+    return SPIKESIGHT_NONE;
 #endif
-    return left;
 }
 
 /* One input through the network, from rest where `reset`, and the answer after it. */
@@ -148,7 +139,6 @@ static void answer(Spikesight *s, const SpikesightInput *x, bool reset, Spikesig
     run_network(s);
     remember(s, (float)active, mean);
     const double known = judge(s, mean);
-    const int32_t left = commit(s);
     weigh(s, known);
     a->step = s->seen;
     a->best = 0;
@@ -157,7 +147,7 @@ static void answer(Spikesight *s, const SpikesightInput *x, bool reset, Spikesig
     a->known = known < 0.0 ? 0.0 : known;
     a->label = known < 0.0 ? SPIKESIGHT_NOTHING : known < SPIKESIGHT_LABEL_KEPT ? SPIKESIGHT_UNKNOWN : a->best;
     a->steady = s->steady < CLASSES ? s->steady : s->steady == CLASSES ? SPIKESIGHT_UNKNOWN : SPIKESIGHT_NOTHING;
-    a->committed = left == a->label && (s->steady < 0 || s->steady == left) ? left : SPIKESIGHT_NONE;
+    a->committed = a->label >= 0 ? commit(s) : SPIKESIGHT_NONE;
     a->probabilities = s->probabilities;
     a->logits = s->logits;
     if (s->show) s->show(s->yours, a);

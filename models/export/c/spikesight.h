@@ -36,7 +36,7 @@ typedef struct {                /* after one step of the network: a bin, or an i
     int32_t label;              /* the best class, or UNKNOWN, or NOTHING where too few events came */
     int32_t best;               /* the best class, whatever the label */
     int32_t steady;             /* the label to show, which does not flicker; NONE before there was evidence */
-    int32_t committed;          /* the class left at an error rate of 5 %, as in Python but without the alarm; or NONE */
+    int32_t committed;          /* the commitment's label at an error rate of 5 %, but without the alarm; or NONE */
     double known;               /* 0 to 1: how familiar the input is; below 0.5 it is UNKNOWN */
     const double *probabilities; /* [SPIKESIGHT_CLASSES] */
     const float *logits;        /* [SPIKESIGHT_CLASSES], of this step alone */
@@ -60,8 +60,8 @@ typedef struct { /* nothing in here is for other hands */
     /* read-out */
     float recent[SPIKESIGHT_HORIZON][SPIKESIGHT_CLASSES + SPIKESIGHT_RATES + 1];
     uint64_t seen;
-    uint32_t quiet, judged;
-    double strangest[SPIKESIGHT_CLASSES], evidence[SPIKESIGHT_CLASSES + 2];
+    uint32_t quiet;
+    double evidence[SPIKESIGHT_CLASSES + 2];
     int32_t steady;
 #if SPIKESIGHT_EVENTS
     /* bins */
@@ -179,8 +179,7 @@ extern const double spikesight_placed[SPIKESIGHT_RATES][SPIKESIGHT_CENTRES]; /* 
 extern const float spikesight_lines[SPIKESIGHT_HORIZON][8];
 #endif
 #if SPIKESIGHT_COMMITS
-extern const float spikesight_temperature[SPIKESIGHT_COMMITS]; /* by step */
-extern const double spikesight_limits[SPIKESIGHT_WINDOWS][SPIKESIGHT_CLASSES]; /* of strangeness, by window */
+extern const double spikesight_limits[SPIKESIGHT_CLASSES]; /* of the lead at which the class is ruled out */
 #endif
 
 #ifdef __cplusplus

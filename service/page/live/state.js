@@ -28,11 +28,7 @@ export const framed = () => source === "camera" || source === "video";
 /** The chosen step length in ms, if it is not the model's own. */
 export const binMs = () => Number($("bin").value) || null;
 
-/** Whether the chosen model can tell several things, each in a box. */
-export function tellsSeveral() {
-  return chosenModel()?.contract.window === "drawing";
-}
-/** Whether to look for them in camera frames. */
-export const several = () => $("several").checked && framed() && tellsSeveral();
+/** Whether to look for several things in camera frames. */
+export const several = () => $("several").checked && framed() && chosenModel()?.contract.window === "drawing";
 export const token = () => $("token").value;
 export const stillView = () => $("still").checked;

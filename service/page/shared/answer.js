@@ -29,7 +29,10 @@ const SURE = 0.5; // least probability of a class that is the headline alone
 export const percent = (p) => `${Math.round(100 * p)} %`;
 
 /** The classes that an answer of the service does not rule out; null where it cannot tell. */
-export const possibleIn = ({ set }) => set ?? null;
+export const possibleIn = ({ commitment }) => commitment?.set ?? null;
+
+/** The labels of all things that an answer of the service finds. */
+export const labelsOf = ({ objects }) => objects?.map(({ label }) => label);
 
 /** The likeliest classes, among those that are possible if there are two. */
 function leaders({ labels, probabilities, possible }) {

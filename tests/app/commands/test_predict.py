@@ -15,6 +15,7 @@ from spikesight.app.commands.predict import _line
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.recordings.files import write_recording
 from spikesight.models.checkpoint import save
+from spikesight.models.novelty.conformal import Commitment
 from spikesight.models.novelty.profile import Profile
 from tests.support.inputs.data_sets import write_takes
 from tests.support.inputs.samples import seven, some_events, turns
@@ -90,7 +91,7 @@ def test_without_a_shipped_model_one_must_be_named(monkeypatch: pytest.MonkeyPat
 def test_a_commitment_stops_only_when_a_rate_is_given(model: str, take: str, capsys: Captured) -> None:
     (whole,) = answers(capsys, "--model", model, "--steps", take)
     (early,) = answers(capsys, "--model", model, "--steps", take, "--error-rate", "0.5")
-    assert early["committed"] is not None
+    assert early["commitment"]["label"] is not None
     assert early["step"] < whole["step"]
     assert early["steps"] == whole["steps"][: len(early["steps"])]
     assert [step["step"] for step in whole["steps"]][:3] == [1, 2, 3]
@@ -102,7 +103,7 @@ def test_costs_are_those_of_all_steps(model: str, take: str, capsys: Captured) -
     steps = spikesight.load(model).steps(take)
     assert answer["spikes"] == sum(step.spikes for step in steps)
     assert answer["synops"] == sum(step.synops for step in steps)
-    names = "file label best_guess objects known committed set risk shifted probabilities step spikes synops segments"
+    names = "file label best_guess objects known commitment probabilities step spikes synops segments"
     assert sorted(answer) == sorted(names.split())
 
 
@@ -148,7 +149,11 @@ def test_a_recording_of_one_sample_and_a_picture_are_one_line(picture: str, tmp_
 @pytest.mark.parametrize(
     ("changes", "window", "words"),
     [
-        ({"label": "one", "committed": "two"}, "none", "one (75.0%) after step 4, committed to two, 120 spikes"),
+        (
+            {"label": "one", "commitment": Commitment("two", ("two",), 0.01, False, 5)},
+            "none",
+            "one (75.0%) after step 4, committed to two, 120 spikes",
+        ),
         ({"label": "unknown"}, "drawing", "unknown (best guess: one) after"),
         ({"label": "unknown", "n_events": 0}, "drawing", "unknown (no drawing is in view) after"),
         ({"label": "nothing"}, "none", "nothing after"),

@@ -39,11 +39,11 @@ def test_a_finer_view_is_pooled_as_a_level_of_a_pyramid_is(made: Scenes) -> None
     np.testing.assert_array_equal(fine.batch(5, 2)[0], np.stack(levels))
 
 
-def test_digits_are_shown_where_events_come_from(made: Scenes) -> None:
-    x, shown = made.batch(1, 64)
-    lit = torch.nn.functional.avg_pool2d(x.float().amax(2), scenes.SPAN, scenes.CELL)
+def test_digits_are_shown_where_something_changes(made: Scenes) -> None:
+    shown, moved = made.batch(1, 64)[1], made.filmed(1, 64)[2].transpose(0, 1).float()
+    changed = torch.nn.functional.avg_pool2d(moved, scenes.SPAN, scenes.CELL)
     digit = (shown >= 0) & (shown < NONE)
-    assert lit[digit].mean() > 1.2 * lit[shown == NONE].mean()
+    assert changed[digit].mean() > 1.3 * changed[shown == NONE].mean()
 
 
 def thing(place: tuple[float, float], length: float, label: int) -> Things:

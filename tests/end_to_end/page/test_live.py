@@ -35,8 +35,8 @@ LIT = "(all) => all.map((c) => new Set(c.getContext('2d').getImageData(0, 0, c.w
 COMMITTED = """async () => {
   const { Promised } = await import("/live/views/conformal.js");
   const line = document.createElement("p"), promised = new Promised(line);
-  promised.begin(10, 0.05);
-  promised.push({ step: 13, start_us: 500000, end_us: 520000, set: ["3"], committed: "3", shifted: false });
+  promised.begin(0.05);
+  promised.push({ end_us: 520000, commitment: { label: "3", set: ["3"], risk: 0.01, shifted: false, at_us: 460000 } });
   return line.textContent;
 }"""
 WORDS = """async () => {
@@ -290,21 +290,19 @@ def test_a_sample_is_played_stepped_and_answered_from_shorter_steps(visit: Visit
 
     def committed() -> bool:
         said.append(seen.text("#committed"))
-        return any(m["committed"] for m in seen.of("prediction")) and "committed after" in said[-1]
+        return any(m["commitment"]["label"] for m in seen.of("prediction")) and "committed to 3" in said[-1]
 
     seen.until(crossed_out, "what is ruled out is crossed out, one after the other")
     seen.until(committed, "a commitment, and when it was made")
-    times, begin_us = list[str](), None
+    times = list[str]()
     for m in seen.of("prediction"):
         assert m["end_us"] - m["start_us"] == 5000
-        begin_us = m["start_us"] if m["step"] == 1 else begin_us
-        if m["committed"] and begin_us is not None:  # the first of its round
-            assert m["committed"] == "3"
+        if m["commitment"]["label"] == "3":
+            since_ms = round((m["end_us"] - m["commitment"]["at_us"]) / 1000)
             times.append(
-                f"committed after {round((m['end_us'] - begin_us) / 1000)} ms "
-                "(of recordings that begin with the stream, at most 5 % wrongly)"
+                f"committed to 3 for {since_ms} ms: of all things that come into view, in each class, at most 5 % are "
+                "committed to wrongly, if they are like those of the calibration"
             )
-            begin_us = None
     assert said[-1] in times
 
 
@@ -319,7 +317,7 @@ def test_a_camera_of_the_server_from_beginning_to_end(visit: Visitor, tmp_path: 
         seen.until(lambda: len(seen.of("prediction")) > 20, "predictions")
         seen.until(lambda: seen.colours("events") > 4, "an event picture")
         seen.until(lambda: seen.value("latency")[:1].isdigit(), "how long an answer takes")
-        assert seen.page.evaluate(COMMITTED).startswith("committed after 60 ms"), "who comes late knows when it began"
+        assert seen.page.evaluate(COMMITTED).startswith("committed to 3 for 60 ms"), "who comes late knows since when"
         seen.click("Stop")
         once.click()
         seen.until(lambda: "The camera has ended." in seen.notice(), "its end")

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spikesight.app.webcam.overlay import linear
 from tests.support.chromium import Visit, Visitor, has_models, needs_chromium
 from tests.support.inputs.samples import empty_desk, face
 from tests.support.inputs.things import one_turn
@@ -34,6 +33,12 @@ def test_no_label_where_there_is_no_digit(
     for other in ("#classes", "#committed", "#guide"):
         assert not seen.page.locator(other).is_visible(), "nothing else is said"
     assert "Take paper" in seen.text("#advice"), "but what to do"
+
+
+def linear(values: np.ndarray) -> np.ndarray:
+    """Linear light in [0, 1] of sRGB values in [0, 255] (IEC 61966-2-1)."""
+    shares = np.asarray(values, np.float64) / 255
+    return np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
 
 
 def watch(seen: Visit, canvases: list[str], seconds: float) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -12,18 +12,20 @@ from spikesight.model import Model
 from spikesight.models.classifier import Classifier, Stepper
 from spikesight.models.classifier.verdict import Segment, Verdict
 from spikesight.models.novelty import NOTHING, UNKNOWN
+from spikesight.models.novelty.conformal import Commitment
 from spikesight.models.steps import Answer, Prediction
 from tests.support.inputs.samples import some_events
 from tests.support.models import EVENT_CONTRACT, PREDICTION, promising, some_known
 
 TWO, WINDOW = ("a", "b"), 3
+TO_A = Commitment("a", ("a",), 0.1, False, 510)
 
 
 def step(n: int, label: str, steady: str, a: float = 0.5, **other: object) -> Answer:
     """Of the n-th step: its own label, the label to show, the probability of "a"."""
     index = TWO.index(label) if label in TWO else 0
     fields = {"step": n + 1, "start_us": 500 + 10 * n, "end_us": 510 + 10 * n, "label": label, "index": index}
-    fields |= {"probabilities": (a, 1 - a), "known": None, "committed": None, "set": None, "objects": None, **other}
+    fields |= {"probabilities": (a, 1 - a), "known": None, "commitment": None, "objects": None, **other}
     return Answer(replace(PREDICTION, **fields), steady, [4], False, 0, 0)  # type: ignore[arg-type]
 
 
@@ -66,23 +68,24 @@ def test_a_segment_ends_where_no_step_follows() -> None:
 
 
 def test_figures_are_those_of_the_last_step_that_says_the_label_and_counts_are_sums() -> None:
-    says = [step(n, "a", "a", 0.9, set=("a",), committed="a", risk=0.1) for n in range(4)]
-    found = verdict(*says, step(4, "b", "a", 0.2, set=("b",), risk=0.4)).prediction
-    assert (found.label, found.index, found.probabilities[0], found.set, found.committed) == ("a", 0, 0.9, ("a",), "a")
+    says = [step(n, "a", "a", 0.9, commitment=TO_A) for n in range(4)]
+    found = verdict(*says, step(4, "b", "a", 0.2, commitment=TO_A._replace(label="b", set=("b",), risk=0.4))).prediction
+    assert (found.label, found.index, found.probabilities[0]) == ("a", 0, 0.9)
+    assert found.commitment == TO_A._replace(at_us=540), "the end of the last step that says it"
     assert (found.step, found.start_us, found.end_us) == (5, 500, 550)
     for name in ("n_events", "spikes", "synops", "latency_ms"):
         assert getattr(found, name) == 5 * getattr(PREDICTION, name)
-    shifted = verdict(*says, step(4, "a", "a", 0.9, set=("a",), shifted=True)).prediction
-    assert (shifted.committed, shifted.shifted) == (None, True)
+    shifted = verdict(*says, step(4, "a", "a", 0.9, commitment=TO_A._replace(label=None, shifted=True))).prediction
+    assert shifted.commitment == (None, ("a",), 0.1, True, None)
 
 
 def test_a_commitment_of_an_earlier_step_is_none_of_a_recording_that_ends_otherwise() -> None:
-    found = verdict(
-        *(step(n, "a", "a", set=("a",), committed="a") for n in range(4)), step(4, "b", "b", set=("a", "b"))
-    )
-    assert (found.label, found.prediction.committed) == ("b", None)
-    never = verdict(*(step(n, "a", UNKNOWN, set=("a",)) for n in range(5)))
-    assert (never.label, never.prediction.label, never.prediction.committed) == (UNKNOWN, UNKNOWN, None)
+    says = [step(n, "a", "a", commitment=TO_A) for n in range(4)]
+    for last in (TO_A, TO_A._replace(label=None, set=("a", "b"))):
+        found = verdict(*says, step(4, "b", "b", commitment=last))
+        assert (found.label, found.prediction.commitment) == ("b", last.withdrawn())
+    never = verdict(*(step(n, "a", UNKNOWN, commitment=TO_A) for n in range(5)))
+    assert (never.label, never.prediction.label, never.prediction.commitment) == (UNKNOWN, UNKNOWN, TO_A.withdrawn())
 
 
 def test_before_the_first_step_there_is_no_answer() -> None:
@@ -111,7 +114,8 @@ def test_predict_segments_and_the_steps_one_by_one_agree(count: int, seed: int) 
     assert timeless(answer) == timeless(slowly.prediction)
     assert segments == slowly.segments
     assert segments[-1].label == answer.label
-    assert answer.committed in (None, answer.label)
+    assert answer.commitment is not None
+    assert answer.commitment.label in (None, answer.label)
 
 
 def timeless(prediction: Prediction) -> Prediction:

@@ -15,6 +15,7 @@ from unittest.mock import MagicMock
 
 import pytest
 
+from spikesight.models.novelty.conformal import Commitment
 from spikesight.models.steps import Answer
 from spikesight.service.sinks.delivery import Deliveries, Delivery, open_deliveries
 from spikesight.service.sinks.report import Report, record_of
@@ -263,7 +264,8 @@ def test_weak_secrets_are_refused(secret: str, monkeypatch: pytest.MonkeyPatch) 
     assert key_of("x" * 16) == b"x" * 16
 
 
-STEP = replace(PREDICTION, probabilities=(0.123456, 0.876544), known=0.98765, committed="b")
+COMMITMENT = Commitment("b", ("b",), 0.01, False, 5)
+STEP = replace(PREDICTION, probabilities=(0.123456, 0.876544), known=0.98765, commitment=COMMITMENT)
 
 
 def answer(steady: str) -> Answer:
@@ -287,7 +289,8 @@ def test_what_is_said_of_an_answer() -> None:
     assert at.utcoffset() is not None
     assert record == {
         "source": "cam", "model": "m", "t_us": 20_000, "step": 4, "label": "a", "step_label": "b",
-        "probability": 0.8765, "known": 0.9877, "committed": "b",
+        "probability": 0.8765, "known": 0.9877,
+        "commitment": {"label": "b", "set": ("b",), "risk": 0.01, "shifted": False, "at_us": 5},
     }  # fmt: skip
     unknown = answer("a")._replace(prediction=replace(STEP, known=None))
     assert record_of("cam", "m", unknown)["known"] is None

@@ -14,29 +14,34 @@ from torch import nn
 
 from spikesight.app.cli import main
 from spikesight.encoders.events import Events, SensorSize, empty_events, make_events
-from spikesight.encoders.recordings.files import read_recording, write_recording
+from spikesight.encoders.recordings.files import write_recording
 from spikesight.models.checkpoint import load, save
 from spikesight.models.classifier import Classifier
 from spikesight.models.networks.resnet import SpikingResNet
 from spikesight.models.networks.taught import TaughtNetwork
-from spikesight.models.novelty import KEPT
+from spikesight.models.novelty import KEPT, NOTHING
+from spikesight.models.novelty.conformal import Commitment, wrong_lead
 from spikesight.models.statistics import interval
+from spikesight.models.steps import Prediction
 from spikesight.training.data import Data, bin_items, load_data, read_item
 from spikesight.training.data.sets import Item
 from spikesight.training.network import build_network
 from spikesight.training.run import conformal
 from spikesight.training.run.conformal import (
     LEAST,
-    Paths,
+    MOST,
+    Seen,
+    Stream,
     Take,
-    Window,
     assess,
+    commits,
+    cut,
     fit_conformal,
+    follow,
     held_out,
-    random_cut,
-    read_paths,
-    run_through,
-    windows_of,
+    read_stream,
+    seen_in,
+    streams,
 )
 from spikesight.training.run.evaluate import evaluate, sliding_mean
 from spikesight.training.run.fit import fit
@@ -53,7 +58,7 @@ from spikesight.training.run.read_out import BEGUN, OWN, TRAINED, best_of, bette
 from spikesight.training.run.readings import Source
 from spikesight.training.step.batches import evaluation_input
 from tests.support.inputs.data_sets import small_config, write_nmnist, write_takes
-from tests.support.models import EVENT_CONTRACT, LABELS, promising, tiny
+from tests.support.models import EVENT_CONTRACT, LABELS, PREDICTION, promising, tiny
 
 
 @pytest.fixture(scope="module")
@@ -157,22 +162,36 @@ def events_of(length_us: int, begin_us: int = 0) -> Events:
     return make_events(t + begin_us, t // 100 % 20, t // 70 % 31, t % 200 == 0)
 
 
-def went(held: bool, committed: int, steps: int = 1) -> Window:
-    return Window(held, committed, steps, None, False)
+def test_things_are_counted_by_class_with_an_interval() -> None:
+    seen = [Seen(0, 40.0, False, 0.0, False), Seen(0, np.inf, True, 20.0, False), Seen(1, np.inf, False, 0.0, False)]
+    seen += [Seen(1, 10.0, False, 0.0, False), Seen(2, 90.0, True, 0.0, False)]
+    found = assess(promising(), seen, 0.1)
+    assert found["median_ms"] == 90.0, "of all five, within which half had a right commitment"
+    assert found["mean_steps"] == (4 + 4 + 4 + 1 + 4) / 5, "no more than those of a window"
+    assert (found["count"], found["committed"], found["wrong"]) == (5, 3, 2)
+    assert found["interval"] == list(interval(2, 5))
+    assert found["by_class"] == {"zero": [1, 2], "one": [0, 2], "two": [1, 1]}
+    assert assess(promising(), seen[1:3], 0.1)["median_ms"] is None
 
 
-def test_what_was_committed_to_is_counted_by_class_with_its_intervals() -> None:
-    labels = np.array([0, 0, 1, 1, 2])
-    found = assess(
-        promising(), labels, [went(True, 0, 4), went(False, 2, 3), went(True, -1), went(True, 1), went(True, 2)], 0.1
-    )
-    assert found["median_ms"] == 30.0, "of all five, within which half had an answer"
-    assert (found["count"], found["committed"], found["wrong"]) == (5, 4, 1)
-    assert (found["coverage"], found["interval"]) == (0.8, list(interval(4, 5)))
-    assert found["by_class"] == {"zero": 0.5, "one": 1.0, "two": 1.0}
-    assert found["wrong_of_committed"] == list(interval(1, 4))
-    none = assess(promising(), labels[:1], [went(True, -1)], 0.1)
-    assert (none["committed"], none["wrong_of_committed"], none["median_ms"]) == (0, None, None)
+def says(*labels: str | None) -> list[Prediction]:
+    """One step each, of 10 ms."""
+    return [
+        replace(PREDICTION, end_us=10_000 * n, commitment=Commitment(label, (), 0.1, n > 6, None))
+        for n, label in enumerate(labels, 1)
+    ]
+
+
+def test_what_was_committed_to_counts_while_a_thing_is_in_view() -> None:
+    """What was there before may be committed to until the network has settled, another class never."""
+    stream = Stream(empty_events(), SIZE, [0, 1, 2], [0, 1, 1], [0, 30_000, 60_000])
+    said = says("a", None, "a", "a", "b", None, "b", "a", None)
+    first, then, again = seen_in(stream, said, ("a", "b"), 2)
+    assert first == Seen(0, 10.0, False, 0.0, False)
+    assert then == Seen(1, 20.0, False, 10.0, False)
+    assert again == Seen(1, 10.0, True, 0.0, True), "of the same class as before: a is no thing that was there"
+    assert seen_in(stream, said, ("a", "b"), 0)[1].wrong
+    assert seen_in(stream, says("b", *"aaaaaaa"), ("a", "b"), 2)[0].wrong
 
 
 @pytest.mark.parametrize("length_us", [SHORT_US, LONG_US])
@@ -181,7 +200,7 @@ def test_a_recording_begins_at_a_moment_of_chance_and_goes_round_where_it_is_sho
     lap = int(events["t"][-1]) - 7_000 + 1
     begins = set()
     for seed in range(20):
-        found = random_cut(events, span_us, 1000, np.random.default_rng(seed))
+        found = cut(events, span_us, 1000, np.random.default_rng(seed))
         t = found["t"]
         assert (np.diff(t) >= 0).all()
         assert t[0] >= 0
@@ -193,84 +212,97 @@ def test_a_recording_begins_at_a_moment_of_chance_and_goes_round_where_it_is_sho
 
 
 def test_less_than_a_bin_of_events_comes_once_a_bin_and_nothing_stays_nothing() -> None:
-    found = random_cut(events_of(100), 40_000, 10_000, np.random.default_rng(0))
-    assert np.diff(found["t"]).tolist() == [10_000] * 3
-    assert len(random_cut(events_of(0), 40_000, 10_000, np.random.default_rng(0))) == 0
+    found = cut(events_of(100), 40_000, 10_000, None)
+    assert found["t"].tolist() == [0, 10_000, 20_000, 30_000]
+    assert len(cut(events_of(0), 40_000, 10_000, None)) == 0
+
+
+def test_recordings_follow_each_other_at_random_with_and_without_a_gap() -> None:
+    takes = [Take(lambda: (events_of(SHORT_US), SIZE), n % 3) for n in range(45)]
+    contract, window_us = EVENT_CONTRACT, EVENT_CONTRACT.steps * EVENT_CONTRACT.bin_us
+    for gaps in (False, True):
+        made = list(streams(contract, takes, 1, gaps=gaps))
+        assert [len(one.rows) for one in made] == [20, 20, 5]
+        assert sorted(row for one in made for row in one.rows) == list(range(45)), "each once"
+        for one in made:
+            assert one.labels == [row % 3 for row in one.rows]
+            lives = np.diff(one.begins)
+            assert (lives >= window_us).all()
+            assert (lives <= window_us * (4 if gaps else 2)).all()
+            assert len({begin % contract.bin_us for begin in one.begins}) > 2, "bins have changes in their middle"
+            silence = np.diff(one.events["t"]).max()
+            assert (silence > contract.bin_us) == gaps
+    aligned = list(streams(replace(contract, frame="object"), takes[:3], 1, gaps=False))
+    assert [len(one.rows) for one in aligned] == [1, 1, 1]
+    assert [len(one.events) for one in aligned] == [len(events_of(SHORT_US))] * 3, "whole"
+
+
+def test_things_before_two_sensors_are_in_two_streams() -> None:
+    takes = [Take(partial(lambda n: (events_of(SHORT_US), SensorSize(24, 32 + n % 2)), n), 0) for n in range(6)]
+    found = list(streams(EVENT_CONTRACT, takes, 1, gaps=False))
+    assert [(len(one.rows), {row % 2 for row in one.rows}) for one in found] in (
+        [(3, {0}), (3, {1})],
+        [(3, {1}), (3, {0})],
+    )
 
 
 @pytest.mark.parametrize(("shortest", "bins"), [(1000, [1, 2, 5, 10]), (2000, [2, 5, 10]), (0, [10])])
 def test_bins_are_the_trained_one_and_shorter_ones_of_its_range(
     shortest: int, bins: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def read(classifier: Any, takes: list[Take]) -> Paths:
-        del classifier
-        n = len(takes)
-        labels = np.array([take.label for take in takes])
-        return Paths(np.zeros((n, 2, 2, 3)), labels, np.ones((n, 2)), np.zeros((n, 2, 3)))
+    def read(classifier: Any, stream: Stream) -> tuple[list[float], list[float]]:
+        return [float(classifier.contract.bin_us + row) for row in stream.rows], [0.5] * 3000
 
-    monkeypatch.setattr(conformal, "read_paths", read)
+    monkeypatch.setattr(conformal, "read_stream", read)
     takes = [Take(lambda: (events_of(100), SIZE), n % 3) for n in range(LEAST)]
-    classifier = tiny(replace(EVENT_CONTRACT, shortest_bin_us=shortest))
-    assert list(fit_conformal(classifier, takes).trials) == [1000 * ms for ms in bins]
+    made = fit_conformal(tiny(replace(EVENT_CONTRACT, shortest_bin_us=shortest)), takes)
+    assert commits(made, LABELS) == "at error rates from 14.29% on, as two has 6 recordings to calibrate with"
+    found = made.trials
+    assert list(found) == [1000 * ms for ms in bins]
+    assert found[10_000].counts.tolist() == [7, 7, 6]
+    assert found[10_000].largest[:7].tolist() == [10_000.0 + row for row in range(0, 20, 3)], "each its own"
+    assert len(found[10_000].known) == MOST
+
+
+def test_what_calibrates_is_the_lead_of_wrong_labels_and_known_at_the_ends_of_windows() -> None:
+    classifier = promising(known=np.ones(1000))
+    takes = [Take(lambda: (events_of(LONG_US), SIZE), 2) for _ in range(4)]
+    (stream,) = streams(classifier.contract, takes, 1, gaps=False)
+    leads, known = read_stream(classifier, stream)
+    answers = classifier.predict(classifier.event_inputs(stream.events, SIZE))
+    logits, ends = np.array([one.logits for one in answers], np.float64), [one.end_us for one in answers]
+    of_things = [wrong_lead(logits[part], 2, before, 2) for part, _, before in stream.things(ends)]
+    assert leads == pytest.approx(of_things)
+    window = classifier.contract.steps
+    assert known == pytest.approx([one.known for one in answers[window - 1 :: window] if one.label != NOTHING])
+    assert read_stream(tiny(), stream)[1] == []
 
 
 def test_recordings_of_the_models_classes_are_judged_at_both_error_rates(tmp_path: Path) -> None:
     classifier = promising()
     sources = []
     for n, label in enumerate((*LABELS, "stranger")):
-        t = np.arange(0, 40_000, 100)
-        write_recording(tmp_path / f"{n}.npz", make_events(t, t // 100 % 20, t // 70 % 31, t % 200 == 0), SIZE)
+        write_recording(tmp_path / f"{n}.npz", events_of(40_000), SIZE)
         sources.append(Source(Item(tmp_path / f"{n}.npz", 0), label))
-    found = held_out(classifier, sources)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(conformal, "CHANGES", 12)
+        found = held_out(classifier, sources)
     assert [table["error_rate"] for table in found] == [0.05, 0.01]
     for table in found:
-        assert table["count"] == 3, "none of the stranger"
-        assert list(table["by_class"]) == list(LABELS)
-        track = classifier.track(error_rate=table["error_rate"])
-        run = run_through(classifier, SIZE, [read_recording(sources[1].item.path).events], 4)
-        (window,) = windows_of(classifier, track, run, 1)
-        assert table["by_class"]["one"] == window.held
+        assert {label: of for label, (_, of) in table["by_class"].items()} == dict.fromkeys(LABELS, 4), "no stranger"
+    assert found[1]["committed"] == 0, "of 30 recordings nothing is known of 1 in 100"
     assert held_out(tiny(), sources) == []
 
 
-def test_a_stream_of_recordings_is_followed_window_by_window() -> None:
+def test_a_stream_is_followed_step_by_step_and_the_alarm_goes_on_from_thing_to_thing() -> None:
     classifier = promising(known=np.ones(1000))
-    run = run_through(classifier, SIZE, [events_of(LONG_US)], 8)
-    track, alone = classifier.track(), classifier.track()
-    every = [alone.read([given], run.part(n, n + 1)[1]).prediction for n, given in enumerate(run.inputs)]
-    first, second = windows_of(classifier, track, run, 1)
-    for window, steps in ((first, every[:4]), (second, every[4:])):
-        assert window.held == ("one" in (steps[-1].set or ()))
-        assert window.known == steps[-1].known
-        said = [n for n, one in enumerate(steps, 1) if one.committed]
-        assert (window.steps, window.committed >= 0) == (said[0] if said else 0, bool(said))
-    assert [first.shifted, second.shifted] == [False, True], "the alarm goes on from window to window"
-    again = next(windows_of(classifier, track, run, 1))
-    assert again.shifted, "and from recording to recording"
-    assert again.committed == -1
-    assert again.known == first.known, "each from rest"
-
-
-def test_what_calibrates_is_windows_of_known_familiarity() -> None:
-    classifier = promising(known=np.ones(1000))
-    takes = [Take(lambda length=length: (events_of(length), SIZE), 2) for length in (SHORT_US, LONG_US)]
-    found = read_paths(classifier, takes)
-    assert (found.logits.shape, found.labels.tolist()) == ((2, 2, 4, 3), [2, 2])
-    assert ((found.known >= 0) & (found.known <= 1)).all()
-    assert np.isnan(read_paths(tiny(), takes).known).all()
-    for begin, length in zip(found.begins, (SHORT_US, LONG_US)):
-        own = run_through(classifier, SIZE, [events_of(length)], 4).logits
-        np.testing.assert_allclose(begin[: len(own)], own)
-    aligned = read_paths(tiny(replace(EVENT_CONTRACT, frame="object")), takes)
-    assert aligned.logits.shape == (2, 1, 4, 3)
-    np.testing.assert_array_equal(aligned.begins, aligned.logits[:, 0])
-
-
-def test_a_short_recording_keeps_its_last_answer() -> None:
-    classifier = tiny()
-    takes = [Take(lambda: (make_events([0], [3], [4], [1]), SIZE), 0)]
-    found = read_paths(classifier, takes)
-    assert (found.logits[0].reshape(8, 3) == found.logits[0, 1, -1]).all(1).any()
+    takes = [Take(lambda: (events_of(LONG_US), SIZE), n % 3) for n in range(6)]
+    (stream,) = streams(classifier.contract, takes, 1, gaps=False)
+    (found,) = follow(classifier, stream, [classifier.track()])
+    every = classifier.predict(classifier.event_inputs(stream.events, SIZE))
+    assert found == seen_in(stream, every, classifier.labels, 2)
+    assert [one.shifted for one in found] == sorted(one.shifted for one in found)
+    assert found[-1].shifted
 
 
 CPU = torch.device("cpu")

@@ -1,14 +1,11 @@
 // A dropped image or recording: the answer, and the spike train step by step.
 
-import { possibleIn } from "../../shared/answer.js";
+import { labelsOf, possibleIn } from "../../shared/answer.js";
 import { $ } from "../../shared/dom.js";
 import * as server from "../net/server.js";
 import { opened } from "../../shared/pictures/spikes.js";
 import { short } from "../views/meters.js";
-import * as state from "../state.js";
 import { SpikeTrain } from "../views/spiketrain.js";
-
-const THINGS = 8; // most that are looked for in a picture
 
 export class FileMode {
   /** views: {answer, trace, inside, meters}; settings(): {model, token}; fail(error). */
@@ -29,9 +26,7 @@ export class FileMode {
     const contract = models.find(({ name }) => name === model)?.contract ?? {};
     const { encodings, max_steps: most } = await server.encodings(token);
     const result = await server.predict(file, model, token);
-    const several = result.kind === "image" && state.tellsSeveral() ? await server.predict(file, model, token, THINGS).catch(() => null) : null;
     if (round !== this.round) return;
-    if (several?.objects?.length > 1) result.objects = several.objects;
     this.result = result;
     this.contract = contract;
     this.showResult();
@@ -60,8 +55,7 @@ export class FileMode {
     const { result, answer, trace, meters } = this;
     const labels = Object.keys(result.probabilities);
     answer.setLabels(labels);
-    const things = result.objects?.map(({ label }) => label);
-    answer.show({ probabilities: Object.values(result.probabilities), steady: result.label, possible: possibleIn(result), things }, performance.now());
+    answer.show({ probabilities: Object.values(result.probabilities), steady: result.label, possible: possibleIn(result), things: labelsOf(result) }, performance.now());
     trace.setLabels(labels);
     trace.show(result.steps);
     meters.file(result);
@@ -101,7 +95,7 @@ export class FileMode {
     this.paint(step);
     this.trace.point(train.answers ? step : null);
     const said = train.answers?.[step];
-    if (said && !this.objects) this.answer.show({ probabilities: said.probabilities, steady: said.label }, performance.now());
+    if (said) this.answer.show({ probabilities: said.probabilities, steady: said.label, things: labelsOf(said) }, performance.now());
   }
 
   /** Draw only the frame of a step, while the final answer stays. */

@@ -1,6 +1,6 @@
 // One model: a stream or a file, with everything that is shown of the network's activity.
 
-import { Answer, possibleIn, taskOf } from "../../shared/answer.js";
+import { Answer, labelsOf, possibleIn, taskOf } from "../../shared/answer.js";
 import { $, notice } from "../../shared/dom.js";
 import { Stream } from "../net/stream.js";
 import { Connection, pill } from "../panel/connection.js";
@@ -57,15 +57,14 @@ export class Single extends OneStream {
 
   // ---- a stream
 
-  /** Open a stream of frames, of events of width x height, or of a camera of the server (source). */
+  /** Open a stream of frames or events of width x height, or of a camera of the server (source). */
   open({ width, height, source }) {
     this.events.resize(width, height);
-    const sensor = state.framed() ? {} : { width, height }; // what is made of frames has a size of its own
     const binMs = state.binMs(); // below: the default model at its own bin reads the camera for all viewers
     const several = state.several();
     const shared = source && !binMs && !several && state.chosenModel() === state.models[0];
     const { probe } = this.inside;
-    this.stream.open({ model: shared ? null : $("model").value || null, probe, token: state.token() || undefined, ...sensor, picture: true, ...(binMs && { bin_ms: binMs }), ...(several && { objects: 8 }), ...(source && { source, live: true }) });
+    this.stream.open({ model: shared ? null : $("model").value || null, probe, token: state.token() || undefined, width, height, picture: true, ...(binMs && { bin_ms: binMs }), ...(several && { objects: 8 }), ...(source && { source, live: true }) });
   }
 
   /** Set whether to probe the network from now on. */
@@ -82,7 +81,7 @@ export class Single extends OneStream {
     this.latest = null;
     this.begun();
     this.answer.setLabels(message.labels);
-    this.promised.begin(message.steps, message.error_rate);
+    this.promised.begin(message.error_rate);
     this.trace.setLabels(message.labels, message.step_us);
     this.inside.setMaps(message.maps, state.chosenModel().contract, message.probe_us);
     if (this.inside.probe !== this.stream.hello.probe) this.probe(this.inside.probe); // changed meanwhile
@@ -129,8 +128,8 @@ export class Single extends OneStream {
     if (state.source === "file") return;
     meters.draw(nowMs);
     if (!latest) return;
-    const { probabilities, steady, objects } = latest, slow = this.tooSlow(nowMs);
-    answer.show({ probabilities, steady, possible: possibleIn(latest), things: objects?.map(({ label }) => label) }, nowMs, slow);
+    const { probabilities, steady } = latest, slow = this.tooSlow(nowMs);
+    answer.show({ probabilities, steady, possible: possibleIn(latest), things: labelsOf(latest) }, nowMs, slow);
     if (!this.stream.ready || (!state.paused && nowMs - this.latestMs > SILENT_MS)) answer.fade("from before: nothing new has come");
     if (this.stream.ready) pill(slow ? "late" : "live");
   }

@@ -44,8 +44,7 @@ export async function upload(path, file, query, token) {
   return (await call(`${path}?${new URLSearchParams(query)}`, token, "POST", { body })).json();
 }
 
-/** objects: how many things to look for, each in a box. */
-export const predict = (file, model, token, objects = 0) => upload("v1/predict", file, { steps: "1", ...(model && { model }), ...(objects && { objects }) }, token);
+export const predict = (file, model, token) => upload("v1/predict", file, { steps: "1", ...(model && { model }) }, token);
 
 /** Fetch the input of every step for a sample in one of the encodings. */
 export const encode = (file, model, encoding, steps, probe, token) => upload("v1/encode", file, { encoding, steps, ...(model && { model }), ...(probe && { probe: "1" }) }, token);

@@ -1,5 +1,4 @@
-// How many classes are still possible, or the one that is left and when; or that the input is not what was calibrated. The
-// guarantee is for a share of all recordings of each class, from a reset on, not of those committed to.
+// What a stream is committed to and since when, or how many classes are still possible; or that it is not what was calibrated.
 
 export class Promised {
   constructor(line) {
@@ -7,25 +6,24 @@ export class Promised {
     this.clear();
   }
 
-  /** steps: length of a window; the next begins where it ends. errorRate: the rate that the stream asked for. */
-  begin(steps, errorRate) {
-    Object.assign(this, { steps, errorRate });
+  /** errorRate: the rate that the stream asked for. */
+  begin(errorRate) {
+    this.percent = Number((100 * errorRate).toPrecision(2));
     this.clear();
   }
 
   clear() {
-    this.held = null; // {label, ms} of this window
     this.line.hidden = true;
   }
 
-  push({ step, start_us: startUs, end_us: endUs, set, committed, shifted }) {
-    const { line } = this, count = ((step - 1) % this.steps) + 1; // of the window, whose first steps may not have been seen here
-    if (count === 1 || committed === null) this.held = null;
-    if (committed !== null && this.held?.label !== committed) this.held = { label: committed, ms: (count * (endUs - startUs)) / 1000 };
-    line.hidden = !set;
-    if (this.held) line.textContent = `committed after ${Math.round(this.held.ms)} ms (of recordings that begin with the stream, at most ${Number((100 * this.errorRate).toPrecision(2))} % wrongly)`;
-    else if (shifted) line.textContent = "this is not what was calibrated: nothing is guaranteed";
-    else line.textContent = `${set?.length === 1 ? "1 class is" : `${set?.length} classes are`} still possible; what is ruled out is struck out`;
-    line.classList.toggle("held", Boolean(this.held));
+  push({ end_us: endUs, commitment }) {
+    const { line, percent } = this;
+    line.hidden = !commitment;
+    if (!commitment) return;
+    const { label, set, shifted, at_us: atUs } = commitment;
+    if (label !== null) line.textContent = `committed to ${label} for ${Math.round((endUs - atUs) / 1000)} ms: of all things that come into view, in each class, at most ${percent} % are committed to wrongly, if they are like those of the calibration`;
+    else if (shifted) line.textContent = "this is not like what was calibrated: nothing is committed to";
+    else line.textContent = `${set.length === 1 ? "1 class is" : `${set.length} classes are`} still possible; what is ruled out is struck out`;
+    line.classList.toggle("held", label !== null);
   }
 }

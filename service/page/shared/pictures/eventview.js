@@ -36,16 +36,8 @@ export class EventView {
   }
 
   resize(width, height) {
-    this.sensor = { width, height };
-    this.side = height < 3 * width ? height : width; // a tall sensor is squares, one below another: a thing in each
-    this.tile(1);
-  }
-
-  /** Lay so many squares side by side; of another sensor there is one. */
-  tile(tiles) {
-    const columns = Math.ceil(Math.sqrt(tiles)), width = columns * this.sensor.width, height = Math.ceil(tiles / columns) * this.side;
-    Object.assign(this, { tiles, columns });
     this.width = width;
+    this.height = height;
     Object.assign(this.canvas, { width, height });
     this.canvas.classList.toggle("coarse", width < 200);
     this.surface = new Float32Array(width * height);
@@ -63,14 +55,11 @@ export class EventView {
   }
 
   add({ width, height, n, pairs }) {
-    if (width !== this.sensor.width || height !== this.sensor.height) this.resize(width, height);
-    const weight = AVERAGED + (1 - AVERAGED) * this.gain, { side } = this;
-    let used = this.tiles;
-    for (let i = 0; i < n; i++) used = Math.max(used, 1 + Math.floor((pairs[2 * i + 1] & 0x7fff) / side));
-    if (used > this.tiles) this.tile(used);
+    if (width !== this.width || height !== this.height) this.resize(width, height);
+    const weight = AVERAGED + (1 - AVERAGED) * this.gain;
     for (let i = 0; i < n; i++) {
-      const x = pairs[2 * i], packed = pairs[2 * i + 1], y = packed & 0x7fff, place = Math.floor(y / side);
-      const at = (Math.floor(place / this.columns) * side + (y % side)) * this.width + (place % this.columns) * width + x;
+      const x = pairs[2 * i], packed = pairs[2 * i + 1];
+      const at = (packed & 0x7fff) * width + x;
       if (at < this.surface.length) this.surface[at] += weight * ((packed & 0x8000 ? 1 : -1) - this.surface[at]);
     }
   }
