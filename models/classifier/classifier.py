@@ -24,6 +24,7 @@ from spikesight.encoders.image import IMAGE_ENCODERS
 from spikesight.encoders.preprocess.fit import fit_digit, fit_plain, to_grey
 from spikesight.encoders.sample import Sample
 from spikesight.models.checkpoint import load
+from spikesight.models.classifier.finder import corner_of
 from spikesight.models.classifier.inputs import InputPipeline, finds_in, sensor_of, still_inputs
 from spikesight.models.classifier.objects import Objects, outcomes
 from spikesight.models.classifier.runner import Runner
@@ -34,7 +35,7 @@ from spikesight.models.networks.metering import dense_macs
 from spikesight.models.networks.origin import Origin, origin_of
 from spikesight.models.networks.places import CELL, REACH, for_views
 from spikesight.models.neurons.layers import neuron_names
-from spikesight.models.neurons.probe import EVERY_US, Inside, Map, Probe, brightness
+from spikesight.models.neurons.probe import EVERY_US, Inside, Map, Probe, brightness, part_of
 from spikesight.models.neurons.state import State
 from spikesight.models.novelty.conformal import ERROR_RATE, Trials
 from spikesight.models.shipped import name_of
@@ -154,11 +155,9 @@ class Classifier:
         """
         return self.runner(tuple(x.shape[1:])).step(x, state, probe)
 
-    def maps(self, shape: tuple[int, ...] = ()) -> tuple[Map, ...]:
-        """Title, size and thresholds of each neuron layer for display, for inputs of `shape` ((): the contract's), in
-        `Step.fired`'s order; none for an ANN.
-        """
-        return self.runner(shape or self.contract.shape).maps
+    def maps(self) -> tuple[Map, ...]:
+        """Title, size and thresholds of each neuron layer for display, in `Inside.fired`'s order; none for an ANN."""
+        return self._own.maps
 
     @property
     def probe_us(self) -> int:
@@ -166,10 +165,18 @@ class Classifier:
         return max(EVERY_US, self.contract.bin_us)
 
     def inside(self, given: Input, result: Step, n: int, probe: Probe) -> Inside:
-        """Return stream n's input x [C, H, W] as a picture, spikes, and membranes at the place that `probe` names."""
-        runner = self.runner(given.x.shape)
+        """Return stream n's input x [C, H, W] as a picture, spikes, and membranes at the place that `probe` names: in a
+        view, of its likeliest place, as large as what the network reads.
+        """
+        runner, x, fired = self.runner(given.x.shape), given.x, result.fired.numpy()[n]
+        if given.pyramid is not None:
+            row, column = corner_of(given.pyramid, result.logits[n].numpy().reshape(-1, len(self.labels)))
+            x = x[:, row : row + self.contract.height, column : column + self.contract.width]
+            fired, probe = part_of(
+                fired, probe, runner.maps, self.maps(), row / given.x.shape[1], column / given.x.shape[2]
+            )
         membranes = None if isinstance(probe, bool) else runner.membranes(result.state, n, *probe)
-        return Inside(brightness(given.whole(self.contract.shape)), result.fired.numpy()[n], membranes)
+        return Inside(brightness(x), fired, membranes)
 
     def run(self, x_seq: Tensor, state: State) -> Step:
         """Run T steps of N streams, x_seq [T, N, C, H, W]; bit for bit the results of T calls of `step`."""

@@ -58,6 +58,13 @@ class Part(NamedTuple):
     given: Input
 
 
+def corner_of(pyramid: Pyramid, logits: NDArray[np.floating]) -> tuple[int, int]:
+    """Return row and column in the atlas from which on the likeliest of its places, logits [P, K], sees."""
+    grid = grid_of(pyramid)
+    row, column = grid.corners[int(logits[grid.places].max(1).argmax())].tolist()
+    return row, column
+
+
 @dataclass
 class Thing:
     """A thing that is followed: its place among a Grid's, and for how many steps it was not found."""

@@ -1,6 +1,7 @@
 """What a network does inside in one step, for clients that probe: firing neurons, and membranes at one place."""
 
 import base64
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,6 +50,25 @@ def brightness(x: NDArray[np.float32] | NDArray[np.uint8]) -> NDArray[np.uint8]:
     sums = x.sum(0, dtype=np.float32)
     sums -= sums.min()
     return (sums * 255 / max(float(sums.max()), 1e-9)).astype(np.uint8)
+
+
+def part_of(
+    fired: NDArray[np.uint8], probe: Probe, maps: Sequence[Map], parts: Sequence[Map], down: float, right: float
+) -> tuple[NDArray[np.uint8], Probe]:
+    """Cut the bits of all layers, and the probed place, to a part of each map: of the size of `parts`, from a share of
+    the map's height (`down`) and width (`right`) on.
+    """
+    cut, begin = list[NDArray[np.uint8]](), 0
+    for layer, (whole, part) in enumerate(zip(maps, parts, strict=True)):
+        bytes_ = -(-whole.channels // 16) * 2
+        bits = fired[begin : (begin := begin + whole.height * whole.width * bytes_)]
+        top, left = round(down * whole.height), round(right * whole.width)
+        bits = bits.reshape(whole.height, whole.width, bytes_)
+        cut.append(bits[top : top + part.height, left : left + part.width].ravel())
+        if not isinstance(probe, bool) and probe[0] == layer:
+            inside = probe[1] < part.height and probe[2] < part.width
+            probe = (layer, probe[1] + top, probe[2] + left) if inside else False
+    return np.concatenate(cut), probe
 
 
 def threshold_of(neuron: Neuron) -> NDArray[np.float32]:

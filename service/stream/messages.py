@@ -200,15 +200,15 @@ def text(**fields: Any) -> str:
     return to_json(fields).decode()
 
 
-def ready_text(model: "Model", error_rate: float, shape: tuple[int, ...]) -> str:
-    """Return what a stream begins with; `shape`: of its inputs, by which the neuron layers have their sizes."""
+def ready_text(model: "Model", error_rate: float) -> str:
+    """Return what a stream begins with."""
     classifier = model.classifier
     return text(
         type="ready",
         model=model.name,
         labels=classifier.labels,
         layers=classifier.layer_names,
-        maps=[one._asdict() for one in classifier.maps(shape)],
+        maps=[one._asdict() for one in classifier.maps()],
         step_us=classifier.contract.bin_us,
         probe_us=classifier.probe_us,
         steps=classifier.contract.steps,

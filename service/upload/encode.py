@@ -148,7 +148,7 @@ async def encode(
         n_spikes=0 if made.intensity else int(np.count_nonzero(made.frames)),
         answers=answers,
         note=made.note,
-        maps=inside and [one._asdict() for one in classifier.maps(made.inputs[0].x.shape)],
+        maps=inside and [one._asdict() for one in classifier.maps()],
         inside=inside,
         exposure=None if png is None else base64.b64encode(png).decode(),
     )

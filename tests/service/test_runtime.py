@@ -149,12 +149,12 @@ warm_up(classifier)
 session = Session(classifier, SensorSize(640, 480))
 warm = loops()
 film = [(np.asarray(digit_on_paper(n / 7), np.uint8), n * 33_000) for n in range(12)]
-frames = Stepper(classifier, classifier.track())
+frames = Stepper(classifier, session.track)
 for image, t_us in film:
     for given in session.frame(image, t_us):
         frames.step(given)
 size = SensorSize(640, 480)
-several = 2 if classifier.contract.window else 0
+several = 2 if classifier.card.view else 0
 for objects in {0, several}:
     camera, session = Emulator(size), Session(classifier, size, objects=objects)
     events = Stepper(classifier, session.track)

@@ -8,16 +8,20 @@ import pytest
 import torch
 
 from spikesight.encoders.events import SensorSize, make_events
+from spikesight.encoders.pyramid import pyramid_of
 from spikesight.model import Model
 from spikesight.models.classifier import Classifier, Stepper
 from spikesight.models.classifier.classifier import MOST_VIEWS
+from spikesight.models.classifier.finder import corner_of
 from spikesight.models.contract import Card, Contract
 from spikesight.models.engine.engine import why_not
 from spikesight.models.native.build import library
 from spikesight.models.networks.places import CELL, REACH
 from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
+from spikesight.models.neurons.probe import brightness
 from spikesight.models.novelty import NOTHING
 from spikesight.models.shipped import find
+from spikesight.models.steps import Input
 from tests.support.inputs.samples import some_events
 from tests.support.models import EVENT_CONTRACT, finding, lively, tiny
 
@@ -157,9 +161,32 @@ def test_a_view_without_the_engine_has_the_answers_it_has_with_it(monkeypatch: p
         assert (ours.logits - plain.logits).abs().max() < 1e-3
         assert torch.equal(ours.layer_spikes, plain.layer_spikes)
         assert torch.equal(ours.fired, plain.fired)
-    assert with_it.maps(VIEWS[2]) == without.maps(VIEWS[2]) != with_it.maps()
+    assert with_it.runner(VIEWS[2]).maps == without.runner(VIEWS[2]).maps != with_it.maps()
     places = [model.runner(VIEWS[2]).membranes(state, 1, 2, 3, 4) for model, state in zip((with_it, without), states)]
     np.testing.assert_allclose(*places, atol=1e-4)  # type: ignore[arg-type]
+
+
+def test_inside_a_view_its_likeliest_place_is_shown_as_large_as_what_the_network_reads() -> None:
+    classifier, pyramid = finding(), pyramid_of(SensorSize(96, 80))
+    x = torch.rand(2, pyramid.height, pyramid.width, generator=torch.Generator().manual_seed(1)).lt(0.2).byte()
+    given = Input(x.numpy(), 0, 10, 1, False, pyramid=pyramid)
+    result = classifier.step(x[None], classifier.initial_state(1, tuple(x.shape)), [True])
+    row, column = corner_of(pyramid, result.logits[0].numpy().reshape(-1, len(classifier.labels)))
+    inside = classifier.inside(given, result, 0, (1, 2, 3))
+    np.testing.assert_array_equal(inside.input, brightness(given.x[:, row : row + 34, column : column + 34]))
+    runner, begin, bits, at = classifier.runner(tuple(x.shape)), 0, result.fired[0].numpy(), 0
+    for layer, (whole, part) in enumerate(zip(runner.maps, classifier.maps())):
+        stride, deep = round(x.shape[1] / whole.height), -(-whole.channels // 16) * 2
+        all_of_it = bits[begin : (begin := begin + whole.height * whole.width * deep)]
+        shown = inside.fired[at : (at := at + part.height * part.width * deep)].reshape(part.height, part.width, deep)
+        top, left = row // stride, column // stride
+        cut = all_of_it.reshape(whole.height, whole.width, deep)[top : top + part.height, left : left + part.width]
+        np.testing.assert_array_equal(shown, cut)
+        if layer == 1:
+            held = runner.membranes(result.state, 0, 1, top + 2, left + 3)
+            np.testing.assert_array_equal(inside.membranes, held)  # type: ignore[arg-type]
+    assert at == len(inside.fired) < len(bits)
+    assert classifier.inside(given, result, 0, (1, 99, 3)).membranes is None
 
 
 def test_what_runs_a_view_is_kept_for_those_that_were_looked_at_last() -> None:

@@ -365,9 +365,7 @@ def test_a_stream_answers_as_it_would_alone(drawing_client: Client) -> None:
         for part in np.array_split(events, 12):
             stream.send_events(part)
         assert heard(finished(stream)) == alone(events)
-    shape = Session(DRAWING, DRAWING_SIZE).shape
-    assert stream.ready["maps"] == json.loads(json.dumps([one._asdict() for one in DRAWING.maps(shape)]))
-    assert shape != DRAWING.contract.shape
+    assert stream.ready["maps"] == json.loads(json.dumps([one._asdict() for one in DRAWING.maps()]))
 
 
 def test_a_stream_with_one_window_has_no_objects(drawing_client: Client) -> None:
