@@ -264,3 +264,12 @@ def test_camera_recording_and_picture_are_classified(seen: Visit, tmp_path: Path
     page.locator("#file").set_input_files(tmp_path / "letter.png")
     seen.until(lambda: "cannot be shown" in seen.notice(), "the reason")
     assert page.locator("#start").is_visible()
+
+
+def test_a_slow_machine_sees_frames_slowly_and_loses_nothing(seen: Visit) -> None:
+    seen.page.context.new_cdp_session(seen.page).send("Emulation.setCPUThrottlingRate", {"rate": 4})
+    seen.click("Start camera")
+    seen.until_says("3")
+    first = steps_of(seen)
+    seen.until(lambda: steps_of(seen) >= first + 20, "it goes on, without a reset")
+    assert seen.text("#label") == "3"
