@@ -79,6 +79,11 @@ class Session:
         """Shape [C, H, W] of the inputs that the sensor's events give."""
         return self.classifier.contract.shape if self.pipeline is None else self.pipeline.shape
 
+    @property
+    def moved(self) -> bool:
+        """Whether the frames are moved before the pixels, so that what holds still is seen."""
+        return isinstance(self._emulator, MovedFrames)
+
     def push(self, events: NDArray) -> list[Input]:
         """Add a packet; return the inputs of the bins that it closes. Raise SessionError for an image model."""
         if self.pipeline is None:

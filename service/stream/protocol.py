@@ -40,6 +40,7 @@ from spikesight.service.stream.messages import (
 )
 from spikesight.service.upload.decode import INLINE_BYTES, decode_image
 
+LONGEST_FRAME_US = 66_000  # that a frame is seen where frames are moved before the pixels
 LATE_BINS = 2  # bins by which the clock lags behind the newest event, so that late packets are still in time
 
 
@@ -81,6 +82,7 @@ class StreamCore:
         self._tickets: deque[Ticket] = deque()  # of the admitted inputs that are not yet stepped
         self._admitted = self._sent = 0  # each counted by one thread only
         self._latest = Ticket(0, 0.0)
+        self._frame_us = 0, 0  # time of the last frame, as it came and on the stream's clock
         self._newest: tuple[int, float] | None = None  # the newest event's time, us, and its arrival on `clock`
 
     # Messages in.
@@ -92,7 +94,8 @@ class StreamCore:
         """
         ticket = self._latest = Ticket(frame.seq, frame.t_ms)
         if frame.kind == IMAGE:
-            inputs = self.session.frame(decode_image(frame.payload, self.max_pixels), round(frame.t_ms * 1e3))
+            image = decode_image(frame.payload, self.max_pixels)
+            inputs = self.session.frame(image, self._frame_time(round(frame.t_ms * 1e3)))
             self._keep_picture(ticket, self.session.seen)
             yield Batch(self.annotate(ticket), inputs)
         else:
@@ -108,6 +111,16 @@ class StreamCore:
             jump, skipped = self._skip_silence(part)
             inputs = jump + self.session.push(part)
             yield Batch(self.annotate(ticket), inputs, number == len(parts), skipped)
+
+    def _frame_time(self, came_us: int) -> int:
+        """Return the time on the stream's clock of a frame: its own; in mode "freshest", where frames are moved before
+        the pixels, at most LONGEST_FRAME_US after the one before. So who sends few of them waits for no empty bins.
+        """
+        last_us, now_us = self._frame_us
+        passed = came_us - last_us
+        slowly = self.session.moved and self.hello.mode == "freshest" and passed > 0
+        self._frame_us = came_us, now_us + min(passed, LONGEST_FRAME_US) if slowly else came_us
+        return self._frame_us[1]
 
     def _skip_silence(self, events: NDArray) -> tuple[list[Input], int]:
         """In mode "freshest", skip a silence of more than `max_pending` bins before these events.

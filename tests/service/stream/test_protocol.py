@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from itertools import pairwise
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -26,6 +27,7 @@ from spikesight.service.stream.live import Live, Outbox, end_all
 from spikesight.service.stream.messages import (
     CONTROL,
     EVENTS_T64,
+    IMAGE,
     Ended,
     Frame,
     Hello,
@@ -33,8 +35,8 @@ from spikesight.service.stream.messages import (
     pack_picture,
     parse_frame,
 )
-from spikesight.service.stream.protocol import Batch, Outgoing, StreamCore
-from tests.support.models import EVENT_CONTRACT, tiny
+from spikesight.service.stream.protocol import LONGEST_FRAME_US, Batch, Outgoing, StreamCore
+from tests.support.models import EVENT_CONTRACT, finding, tiny
 from tests.support.serving.servers import limited
 from tests.support.serving.streams import SENSOR
 from tests.support.waiting import Clock, until
@@ -112,6 +114,17 @@ def test_a_client_that_does_not_read_is_not_stepped_further() -> None:
     assert more == []
     assert fields(messages, "type", "seq", "dropped") == [("ack", 2, 1)]
     assert stream.unsent == PENDING
+
+
+@pytest.mark.parametrize(("mode", "most"), [("freshest", LONGEST_FRAME_US // BIN_US + 1), ("complete", 100)])
+def test_who_sends_few_frames_and_wants_the_freshest_waits_for_no_empty_bins(mode: str, most: int) -> None:
+    stream = core(model=Model(finding(), Settings(), Metrics(), Mailbox()), mode=mode)
+    picture = np.zeros((60, 80, 3), np.uint8)
+    picture[20:40, 30:50] = 255
+    sent = [Frame(n, 1000.0 * n, IMAGE, cv2.imencode(".png", picture)[1].tobytes()) for n in range(1, 6)]
+    closed = [sum(len(batch.inputs) for batch in batches(stream, frame)) for frame in sent]
+    assert max(closed[1:]) == pytest.approx(most, abs=1)
+    assert not any(given.reset for frame in sent for batch in batches(stream, frame) for given in batch.inputs[1:])
 
 
 @pytest.mark.attack("WebSocket", "a message that spans hours", "taken in pieces: memory stays bounded")
