@@ -64,7 +64,7 @@ def write_view(folder: Path, network: nn.Module, card: Card) -> dict[str, Any]:
     seeing.load_state_dict(card.view)
     content, engine = write_block(seeing, pyramid.height, pyramid.width, reach=REACH)
     (folder / "view.bin").write_bytes(content)
-    eye, first = MovedFrames(SensorSize(*pyramid.grid[::-1])), pyramid.levels[0].factor
+    eye, first = MovedFrames(pyramid.finest), pyramid.levels[0].factor
     levels = [{**one._asdict(), "least": max(1, round(LINE * one.factor / first))} for one in pyramid.levels]
     grid = finder.grid_of(pyramid)
     size = {"width": eye.size.width, "height": eye.size.height}

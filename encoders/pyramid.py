@@ -48,6 +48,11 @@ class Pyramid:
         """Rows and columns of the finest level, which events are binned to."""
         return self.levels[0].height, self.levels[0].width
 
+    @property
+    def finest(self) -> SensorSize:
+        """The finest level as a sensor of its own, one pixel a cell."""
+        return SensorSize(self.levels[0].width, self.levels[0].height)
+
     @cached_property
     def _targets(self) -> NDArray[np.int64]:
         """Index in the flat atlas of each cell of the finest level, for each level, [L, rows * columns]."""

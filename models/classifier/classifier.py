@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from spikesight.encoders.emulator.saccades import saccade_events
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.image import IMAGE_ENCODERS
-from spikesight.encoders.preprocess.fit import fit_digit, fit_plain, to_grey
+from spikesight.encoders.preprocess.fit import checked, fit_digit, fit_plain, to_grey
 from spikesight.encoders.sample import Sample
 from spikesight.models.checkpoint import load
 from spikesight.models.classifier.finder import corner_of
@@ -204,9 +204,9 @@ class Classifier:
         For an event model the pixel model films the image moved by saccades: all of it, if the network finds things in
         it, or else the drawing in it. For an image model the image is encoded.
         """
-        grey = to_grey(image)
-        if finds_in(self.card, SensorSize(grey.shape[1], grey.shape[0])):
-            return still_inputs(self.card, grey)
+        height, width = checked(image).shape[:2]
+        if finds_in(self.card, SensorSize(width, height)):
+            return still_inputs(self.card, to_grey(image))
         if self.contract.kind == "events":
             sensor = sensor_of(self.contract)
             return self.event_inputs(saccade_events(image, sensor, self.contract.still, seed=seed), sensor)

@@ -112,11 +112,6 @@ class InputPipeline:
         self.rest = QuietReset.of(card) if rest is None else rest
         self.watch = Watch(card.profile, contract.steps, contract.trained_us)
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape [C, H, W] of the inputs."""
-        return self.contract.shape if self.pyramid is None else (2, self.pyramid.height, self.pyramid.width)
-
     def push(self, events: Events) -> list[Input]:
         """Return the inputs of the bins that a packet of events closes."""
         return self._inputs(bins_of(events, self.filter, self.binner))
@@ -200,7 +195,7 @@ class InputPipeline:
 def still_inputs(card: Card, grey: NDArray[np.uint8]) -> list[Input]:
     """Return the inputs of T bins in which a still picture, uint8 [H, W], is moved before the pixels of its view."""
     frame = SensorSize(grey.shape[1], grey.shape[0])
-    size = SensorSize(*pyramid_of_frames(frame).grid[::-1])
+    size = pyramid_of_frames(frame).finest
     small = cv2.resize(grey, (size.width, size.height), interpolation=cv2.INTER_AREA)
     camera, pipeline = MovedFrames(size), InputPipeline(card, size, frames=frame)
     times = range(0, (card.contract.steps + 1) * card.contract.bin_us, card.contract.bin_us)

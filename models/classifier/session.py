@@ -75,11 +75,6 @@ class Session:
             self.pipeline.rest = self.rest
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape [C, H, W] of the inputs that the sensor's events give."""
-        return self.classifier.contract.shape if self.pipeline is None else self.pipeline.shape
-
-    @property
     def moved(self) -> bool:
         """Whether the frames are moved before the pixels, so that what holds still is seen."""
         return isinstance(self._emulator, MovedFrames)
@@ -119,9 +114,8 @@ class Session:
         """Begin a new pipeline and emulator for frames like this one; the next input starts from zero state."""
         self._reset = self._begun or self.track.seen > 0
         self._filmed, size = grey.shape, SensorSize(grey.shape[1], grey.shape[0])
-        pyramid = pyramid_of_frames(size)
         if finds_in(self.classifier.card, size) and not self.raw:
-            self.sensor = SensorSize(*pyramid.grid[::-1])
+            self.sensor = pyramid_of_frames(size).finest
             self._emulator, self.pipeline = MovedFrames(self.sensor), self._pipeline(size)
         else:
             self.sensor = SensorSize(*downsampled(grey).shape[::-1])
