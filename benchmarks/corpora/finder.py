@@ -16,13 +16,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
+import cv2
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from benchmarks.corpora.digits import TEXTURE_SIDE
 from benchmarks.corpora.scenes import NONE, VIEW, Scenes
 from benchmarks.corpora.sets import DIGITS, register
 from spikesight.models.checkpoint import load
@@ -44,20 +48,21 @@ CARRY, SPIKE_PENALTY = 0.3, 4.0  # as in the recipe of `nmnist`
 NOTED = 250  # steps between two rows of metrics
 
 
-NONE_WEIGHT = 0.5  # of a place that shows no class, times how wrong its answer is: few of very many are hard
+NONE_WEIGHT = 0.5  # of a place where nothing is drawn, times how wrong its answer is: few of very many are hard
 
 
 def places_loss(logits: Tensor, targets: Tensor) -> Tensor:
     """Cross-entropy at the places of scenes, of the mean over WINDOW steps, the first step left out; a scalar.
 
     `logits` [T, N, P, P, K], "none of the classes" having the logit 0; `targets` int64 [T, N, P, P]: classes, K for
-    none, negative for places that do not count. Its sum is divided by the number of places that show a class.
+    none, K + 1 for none where something is drawn, negative for places that do not count. Its sum is divided by the
+    number of places that show a class.
     """
     classes, logits = logits.shape[-1], pad(logits.float(), (0, 1))
     recent = [logits[max(0, t - WINDOW + 1) : t + 1].mean(0) for t in range(1, len(logits))]
     seen, wanted = torch.stack(recent).flatten(0, 3), targets[1:].flatten()
     seen, wanted = seen[wanted >= 0], wanted[wanted >= 0]
-    each = cross_entropy(seen, wanted, reduction="none")
+    each = cross_entropy(seen, wanted.clamp(max=classes), reduction="none")
     weights = torch.where(wanted == classes, NONE_WEIGHT * (1 - torch.exp(-each.detach())), torch.ones_like(each))
     return (weights * each).sum() / (wanted < classes).sum().clamp(min=50)
 
@@ -121,6 +126,16 @@ def train(network: SpikingResNet, scenes: Scenes, steps: int, to: Path) -> dict[
     return average
 
 
+def photographs(folder: Path) -> NDArray[np.float32]:
+    """Return the pictures under a folder, grey, float32 [M, TEXTURE_SIDE, TEXTURE_SIDE] from 0 to 1."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    grey = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in paths]
+    size = TEXTURE_SIDE, TEXTURE_SIDE
+    return np.stack(
+        [cv2.resize(one, size, interpolation=cv2.INTER_CUBIC) for one in grey if one is not None]
+    ) / np.float32(255)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", required=True, help="of nmnist/ and mnist/")
@@ -129,12 +144,17 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=6000, help="of 32 scenes (default 6000)")
     parser.add_argument("--seed", type=int, default=0, help="of the scenes (default 0)")
     parser.add_argument("--start", type=Path, help="weights to go on from, view.safetensors of another run")
+    parser.add_argument(
+        "--photographs", type=Path, help="a folder of pictures that show no digit, as things and grounds"
+    )
     args = parser.parse_args()
     args.to.mkdir(parents=True, exist_ok=True)
     register()
     data = load_data(TrainConfig(data=DIGITS, root=args.root, cache=args.cache))
     assert data.outliers is not None
     scenes = Scenes(data.train.frames.made.pictures, data.outliers.frames.pictures, args.seed)
+    if args.photographs:
+        scenes = replace(scenes, photographs=photographs(args.photographs))
     network = cast(SpikingResNet, for_views(load(find("nmnist"))[0]))
     if args.start:
         network.load_state_dict(load_file(args.start))

@@ -10,7 +10,9 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -24,11 +26,13 @@ from spikesight.models.networks.places import CELL, FIRST, REACH
 VIEW = 64  # pixels a side
 NEAR, OFF = 4.6, 9.0  # pixels between a place's middle and a digit's, in which it shows the digit; from where not
 READ, NEVER = (13.0, 26.0), (11.0, 30.0)  # lengths of digits that are read; outside of these they are none
-NONE, IGNORED = 10, -100  # targets
+NONE, OTHER, IGNORED = 10, 11, -100  # targets; OTHER: none of the classes, but something is drawn there
 SPAN, VISIBLE = 34, 15  # side of what a place sees; cells of it that must have changed lately, or it tells nothing
 MOTIONS = {"saccades": 0.2, "jumps": 0.12, "drift": 0.25, "tremor": 0.15, "still": 0.1, "hand": 0.18}
 CAMERA = {"saccades": 0.25, "jumps": 0.15, "drift": 0.15, "tremor": 0.2, "hand": 0.25}  # how a camera moves itself
-COLUMNS = 160  # of a table of draws
+THINGS = ((0.0, 0.2, 0.9), (0.0, 0.2, 0.9), (0.6, 0.3, 0.3), (0.3, 0.25, 0.3), (0.2, 0.15, 0.3))
+"""From back to front: how often there is a digit, something else, and how many of these are plain surfaces."""
+COLUMNS = 320  # of a table of draws
 
 
 class Things(NamedTuple):
@@ -50,6 +54,7 @@ class Scenes:
     steps: int = 8
     bin_us: int = 31_000
     view: int = VIEW  # pixels a side; all lengths grow with it
+    photographs: NDArray[np.float32] | None = None  # [M, TEXTURE_SIDE, TEXTURE_SIDE], 0 to 1, beside the textures
 
     def batch(self, number: int, n: int = 32) -> tuple[Tensor, Tensor]:
         """Return events x_seq uint8 [T, n, 2, VIEW, VIEW] and targets int64 [T, n, P, P] of P x P places. A finer
@@ -85,15 +90,23 @@ class Scenes:
         change = light[:, ::3].diff(dim=1, append=light[:, -1:]).abs()
         return seen.transpose(0, 1).byte().contiguous(), things, change > sensor.on.view(n, 1, 1, 1)
 
-    def _pictures(self, draws: Draws, digits: float, others: float) -> tuple[Tensor, Tensor, Tensor]:
-        """Draw for each scene whether it has a thing, its picture [n, 1, 28, 28] and its label; some are blank."""
+    def _bank(self, which: Tensor) -> Tensor:
+        """Return textures or photographs [m, 1, side, side] for numbers in [0, 1)."""
+        bank = textures() if self.photographs is None else self.photographs
+        rows = which.numpy() * 2 % 1
+        made = textures()[(rows * TEXTURES).astype(int)]
+        made[which.numpy() < 0.5] = bank[(rows * len(bank)).astype(int)][which.numpy() < 0.5]
+        return torch.from_numpy(made)[:, None]
+
+    def _pictures(self, draws: Draws, digits: float, others: float, plain: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw for each scene whether it has a thing, its picture [n, 1, 28, 28] and its label; some are plain."""
         which, row = draws.unit(), draws.unit().double()
         digit = which < digits
         a, b = ((row * len(p.labels)).long() for p in (self.digits, self.others))
         images = torch.from_numpy(self.others.images[b.numpy()]).clone()
         images[digit] = torch.from_numpy(self.digits.images[a[digit].numpy()])
-        label = torch.where(digit, torch.from_numpy(self.digits.labels[a.numpy()]), NONE)
-        blank = ~digit & draws.chance(0.3)
+        label = torch.where(digit, torch.from_numpy(self.digits.labels[a.numpy()]), OTHER)
+        blank = ~digit & draws.chance(plain)
         images[blank] = 0
         return which < digits + others, images[:, None].float() / 255, label
 
@@ -105,10 +118,14 @@ class Scenes:
         own = Path(unit * camera.place * moves.view(-1, 1, 1), camera.size * 0 + 1, camera.angle * 0)
         light, level = self._ground(draws, t, own)
         turned, found, contrast = draws.uniform(-0.3, 0.3), list[Things](), torch.ones(n)
-        cards, dark_ink = draws.chance(0.75), draws.chance(0.5)
+        cards, dark_ink, rigid = (
+            draws.chance(0.75),
+            draws.chance(0.5),
+            draws.chance(0.1),
+        )  # rigid: only the camera moves
         before: Things | None = None
-        for digits, others in ((0.6, 0.3), (0.3, 0.25), (0.2, 0.15)):
-            of, images, label = self._pictures(draws, digits, others)
+        for shares in THINGS:
+            of, images, label = self._pictures(draws, *shares)
             images = inked(images, draws)
             path = paths(draws, t, MOTIONS)
             far = draws.chance(0.25)
@@ -116,6 +133,7 @@ class Scenes:
             middle = torch.stack([draws.uniform(-20, 13), draws.uniform(-20, 13)], 1)
             beside, gap, down = draws.chance(0.5), draws.uniform(0.9, 2.2), draws.uniform(-0.3, 0.3)
             left, blank = draws.chance(0.5), images.amax((1, 2, 3)) == 0
+            path = Path(torch.where(rigid.view(-1, 1, 1), 0.0, path.place), path.size, path.angle)
             place = own.place + unit * (path.place + middle[:, None])
             size = unit * length[:, None] * path.size
             if before is not None:  # as on a sheet: beside the last thing, of its size, moving with it
@@ -126,18 +144,27 @@ class Scenes:
                 size = torch.where(together[:, None], before.length, size)
             alone = torch.stack([draws.log(0.5, 4), draws.log(0.5, 4)], 1)
             card = torch.stack([draws.log(0.95, 3), draws.log(0.95, 3)], 1)
-            on_card, soft = cards | blank, draws.log(6, 80)
+            on_card, soft, round_ = cards | blank, draws.log(6, 80), draws.chance(0.35)
+            rich, which, scale = draws.chance(0.5) & ~(label < NONE), draws.unit(), draws.log(0.5, 3)
             difference, swap = draws.log(0.2, 0.95), draws.chance(0.2) ^ dark_ink
             base = torch.where(on_card, draws.uniform(0, 1), level)
             up = torch.where(base + difference > 1, False, torch.where(base < difference, True, swap))
             tone = torch.where(up, base + difference, base - difference).clamp(0, 1.2)
             rows = of.nonzero()[:, 0]
             view = Path(place[rows], size[rows], path.angle[rows] + turned[rows, None])
-            ink, inside = _drawn(
-                images[rows], view, self.view, draws, rows, torch.where(blank[:, None], alone, card)[rows], soft[rows]
-            )
+            at = _pixels(view, self.view, draws, rows)
+            ink = F.grid_sample(images[rows].repeat_interleave(k, 0), at.flatten(0, 1), align_corners=False)
+            ink = ink.view(len(rows), k, self.view, self.view)
+            inside = _card(at, torch.where(blank[:, None], alone, card)[rows], soft[rows], round_[rows])
             inside = inside * on_card[rows].view(-1, 1, 1, 1)
-            paper, line = base[rows].view(-1, 1, 1, 1), tone[rows].view(-1, 1, 1, 1)
+            paper, line = base[rows].view(-1, 1, 1, 1).repeat(1, k, self.view, self.view), tone[rows].view(-1, 1, 1, 1)
+            filled = rich[rows].nonzero()[:, 0]
+            if filled.numel():
+                spots = at[filled] * scale[rows][filled].view(-1, 1, 1, 1, 1) / 2
+                grain = F.grid_sample(
+                    self._bank(which[rows][filled]), spots.flatten(1, 2), padding_mode="reflection", align_corners=False
+                )
+                paper[filled] = grain.view(len(filled), k, self.view, self.view)
             seen = light[rows]
             seen += (paper - seen) * inside
             seen += (line - seen) * ink
@@ -164,7 +191,7 @@ class Scenes:
             view = F.affine_grid(torch.eye(2, 3)[None], [1, 1, self.view, self.view], align_corners=False)
             spots = view - shift[rows, :, None, None] + offset[rows, None, None, None]
             spots = spots * scale[rows].view(-1, 1, 1, 1, 1) * (VIEW / TEXTURE_SIDE)
-            bank = torch.from_numpy(textures())[(which[rows] * TEXTURES).long()][:, None]
+            bank = self._bank(which[rows])
             spots = spots.reshape(len(rows), k * self.view, self.view, 2)
             grain = F.grid_sample(bank, spots, padding_mode="reflection", align_corners=False)
             light[rows] += amount[rows].view(-1, 1, 1, 1) * (
@@ -173,10 +200,10 @@ class Scenes:
         return light, light.mean((1, 2, 3))
 
 
-def _drawn(
-    images: Tensor, view: Path, side: int, draws: Draws, rows: Tensor, card: Tensor, soft: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return ink and card [m, K, side, side] of pictures [m, 1, 28, 28] that are shown at places and lengths."""
+def _pixels(view: Path, side: int, draws: Draws, rows: Tensor) -> Tensor:
+    """Return where the pixels of a view lie on m things that are shown at places and lengths, [m, k, side, side, 2]:
+    from -1 to 1 across a picture.
+    """
     m, k = view.size.shape
     wide, slant = draws.log(0.85, 1.18)[rows, None], draws.uniform(-0.15, 0.15)[rows, None]
     shown, half = view.size * 0.7, side / 2  # half of a picture, 14 of its pixels; a digit's box has 20
@@ -188,9 +215,19 @@ def _drawn(
     across, down = cos / wide + slant * sin, sin / wide - slant * cos
     torch.add(across[..., None, None] * x, down[..., None, None] * y, out=at[..., 0])
     torch.add(-sin[..., None, None] * x, cos[..., None, None] * y, out=at[..., 1])
-    ink = F.grid_sample(images.repeat_interleave(k, 0), at.view(m * k, side, side, 2), align_corners=False)
-    edge = (card[:, None, None, None] - at.abs()) * soft.view(-1, 1, 1, 1, 1)
-    return ink.view(m, k, side, side), torch.sigmoid(edge[..., 0]) * torch.sigmoid(edge[..., 1])
+    return at
+
+
+def _card(at: Tensor, halves: Tensor, soft: Tensor, rounded: Tensor) -> Tensor:
+    """Return how much of each pixel is inside rectangles, or ellipses, of half widths and heights [m, 2]."""
+    edge = (halves[:, None, None, None] - at.abs()) * soft.view(-1, 1, 1, 1, 1)
+    inside = torch.sigmoid(edge[..., 0]) * torch.sigmoid(edge[..., 1])
+    rows = rounded.nonzero()[:, 0]
+    if rows.numel():
+        out = (at[rows] / halves[rows, None, None, None]).square().sum(-1).sqrt()
+        least = halves[rows].amin(1) * soft[rows]
+        inside[rows] = torch.sigmoid((1 - out) * least.view(-1, 1, 1, 1))
+    return inside
 
 
 def pooled(cells: Tensor, k: int, least: int) -> Tensor:
@@ -217,11 +254,13 @@ def targets(things: list[Things], steps: int) -> Tensor:
             for later in things[number + 1 :]:
                 apart = (later.place[:, at] - place).abs().amax(1)
                 hidden |= later.of & (apart < 0.45 * (length + later.length[:, at]))
-            digit = (one.label < NONE) & one.of
+            digit, other = (one.label < NONE) & one.of, (one.label == OTHER) & one.of
             fits = (length >= READ[0]) & (length <= READ[1]) & ~hidden
             maybe = (length >= NEVER[0]) & (length <= NEVER[1])
             shows = (digit & fits)[:, None, None] & (away <= NEAR)
             unclear = (digit & maybe)[:, None, None] & (away <= OFF) & ~shows
             found[t] = torch.where(unclear & (found[t] == NONE), IGNORED, found[t])
+            drawn = (other & fits)[:, None, None] & (away <= NEAR)
+            found[t] = torch.where(drawn & (found[t] == NONE), OTHER, found[t])
             found[t] = torch.where(shows, one.label[:, None, None].expand_as(found[t]), found[t])
     return found

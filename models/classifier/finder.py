@@ -71,6 +71,7 @@ class Thing:
 
     id: int
     at: int
+    box: NDArray[np.float64]  # left, top, width, height, between those of the places around it
     missed: int = 0
 
 
@@ -100,10 +101,11 @@ class Finder:
         likely = np.flatnonzero(sure > GOES_ON)
         found = likely[distinct(grid.boxes[likely], sure[likely])].tolist()
         self._follow(grid, found, sure, given.x)
-        shown = [(one.id, one.at) for one in self._things] or [(0, found[0] if found else int(sure.argmax()))]
+        place = found[0] if found else int(sure.argmax())
+        shown = [(one.id, one.at, one.box) for one in self._things] or [(0, place, grid.boxes[place])]
         parts = list[tuple[Part, Outcome]]()
-        for number, at in shown:
-            left, top, width, height = grid.boxes[at].tolist()
+        for number, at, box in shown:
+            left, top, width, height = box.tolist()
             part = Part(number, (left, top, width, height), _patch(given, grid, at))
             parts.append((part, outcome._replace(logits=logits[at][None])))
         return parts
@@ -112,14 +114,15 @@ class Finder:
         """Move the things to the places where they are `found`, begin new ones and forget what is gone."""
         left = list(self._things)
         for at in found:
-            near = [(distance, one) for one in left if (distance := _distance(grid.boxes, one.at, at)) < SAME[0]]
+            box = between(grid.boxes, sure, at)
+            near = [(distance, one) for one in left if (distance := _distance(one.box, box)) < SAME[0]]
             if near:
                 _, one = min(near, key=lambda pair: pair[0])
                 left.remove(one)
-                one.at, one.missed = at, 0
+                one.at, one.box, one.missed = at, box, 0
             elif sure[at] > BEGINS and len(self._things) < self._most:
                 self._issued += 1
-                self._things.append(Thing(self._issued, at))
+                self._things.append(Thing(self._issued, at, box))
         for one in left:
             row, column = grid.corners[one.at]
             one.missed += int(np.count_nonzero(x[:, row : row + SEEN, column : column + SEEN]) >= SILENT)
@@ -178,9 +181,21 @@ def distinct(boxes: NDArray[np.float64], sure: NDArray[np.float64], most: int = 
     return kept
 
 
-def _distance(boxes: NDArray[np.float64], one: int, other: int) -> float:
-    """Return how far two places lie apart, by the longer of their lengths; infinite where these differ too much."""
-    a, b = boxes[one], boxes[other]
+def between(boxes: NDArray[np.float64], sure: NDArray[np.float64], at: int) -> NDArray[np.float64]:
+    """Return the box of a thing between those of the places around `at`, [P, 4], weighted by their probabilities [P]:
+    the levels and places of a pyramid are coarse steps.
+    """
+    middles, sides = boxes[:, :2] + boxes[:, 2:] / 2, boxes[:, 2]
+    away = np.abs(middles - middles[at]).max(1) / np.maximum(sides, sides[at])
+    alike = (sides < SAME[1] * sides[at]) & (sides[at] < SAME[1] * sides)
+    near = np.flatnonzero((away < APART) & alike & (sure >= GOES_ON))
+    weights = sure[near] / sure[near].sum()
+    middle, side = weights @ middles[near], np.exp(weights @ np.log(sides[near]))
+    return np.array([*(middle - side / 2), side, side]).round(2)
+
+
+def _distance(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Return how far two boxes lie apart, by the longer of their lengths; infinite where these differ too much."""
     longer = max(a[2], b[2])
     if longer > SAME[1] * min(a[2], b[2]):
         return float("inf")

@@ -26,7 +26,7 @@ class Finder {
     const found = distinct(likely, rules).map(({ at }) => at);
     this.follow(found, sure, x);
     const shown = this.things.length ? this.things : [{ id: 0, at: found[0] ?? sure.indexOf(Math.max(...sure)) }];
-    return shown.map(({ id, at }) => ({ id, box: boxes[at], logits: own[at], lit: this.lit(x, at) }));
+    return shown.map(({ id, at, box = boxes[at] }) => ({ id, box, logits: own[at], lit: this.lit(x, at) }));
   }
 
   /** Of the likeliest class at a place, over the last steps; that of none has the logit 0. */
@@ -39,22 +39,33 @@ class Finder {
   follow(found, sure, x) {
     const { begins, most, silent, lasts, same: [near] } = this.rules, left = new Set(this.things);
     for (const at of found) {
+      const box = this.between(sure, at);
       let nearest = null, least = near;
       for (const one of left) {
-        const distance = this.distance(one.at, at);
+        const distance = this.distance(one.box, box);
         if (distance < least) [nearest, least] = [one, distance];
       }
       left.delete(nearest);
-      if (nearest) Object.assign(nearest, { at, missed: 0 });
-      else if (sure[at] > begins && this.things.length < most) this.things.push({ id: ++this.issued, at, missed: 0 });
+      if (nearest) Object.assign(nearest, { at, box, missed: 0 });
+      else if (sure[at] > begins && this.things.length < most) this.things.push({ id: ++this.issued, at, box, missed: 0 });
     }
     for (const one of left) one.missed += this.lit(x, one.at) >= silent ? 1 : 0;
     this.things = this.things.filter(({ missed }) => missed <= lasts);
   }
 
-  /** How far two places lie apart, by the longer of their lengths; infinite where these differ too much. */
-  distance(one, other) {
-    const [a, b] = [this.boxes[one], this.boxes[other]], longer = Math.max(a[2], b[2]), [x, y] = apart(a, b);
+  /** The box of a thing between those of the places around `at`, weighted by their probabilities. */
+  between(sure, at) {
+    const { boxes, rules: { same: [, ratio], apart: none, goes_on } } = this, own = boxes[at];
+    const alike = (box) => box[2] < ratio * own[2] && own[2] < ratio * box[2] && Math.max(...apart(box, own)) < none * Math.max(box[2], own[2]);
+    const near = boxes.map((box, n) => ({ box, weight: sure[n] })).filter(({ box, weight }) => weight >= goes_on && alike(box));
+    const mean = (of) => near.reduce((sum, { box, weight }) => sum + weight * of(box), 0) / near.reduce((sum, { weight }) => sum + weight, 0);
+    const side = Math.exp(mean((box) => Math.log(box[2])));
+    return [...[0, 1].map((axis) => mean((box) => box[axis] + box[2] / 2) - side / 2), side, side].map((value) => Math.round(100 * value) / 100);
+  }
+
+  /** How far two boxes lie apart, by the longer of their lengths; infinite where these differ too much. */
+  distance(a, b) {
+    const longer = Math.max(a[2], b[2]), [x, y] = apart(a, b);
     return longer > this.rules.same[1] * Math.min(a[2], b[2]) ? Infinity : Math.hypot(x, y) / longer;
   }
 

@@ -84,8 +84,8 @@ def test_a_thing_is_one_thing_of_its_place_and_size(thing: Drawn) -> None:
     for _ in range(5):
         ((number, view),) = found(finder, thing).items()
         assert number == 1
-        assert distance(view, thing) < 0.4
-        assert 0.7 < view.box[2] / thing.length < 1.42
+        assert distance(view, thing) < 0.25
+        assert 0.8 < view.box[2] / thing.length < 1.25
         assert view.given.x.shape == (2, SEEN, SEEN)
         assert view.given.n_events == 2 * SEEN**2
 
@@ -148,9 +148,9 @@ def test_where_the_network_takes_nothing_for_a_class_there_is_no_thing(x: np.nda
 
 def test_where_no_events_come_from_a_thing_is_kept_and_noise_forgets_it() -> None:
     finder, thing = Finder(len(LABELS)), Drawn(100, 100)
-    before = [found(finder, thing) for _ in range(5)][-1][1]
+    [found(finder, thing) for _ in range(5)]
     for _ in range(100):
-        assert found(finder, x=NONE)[1].box == before.box
+        assert distance(found(finder, x=NONE)[1], thing) < 0.25
     lasting = [1 in found(finder) for _ in range(LASTS + WINDOW)]
     assert lasting == [True] * LASTS + [False] * WINDOW
     again = [found(finder, thing) for _ in range(WINDOW)][-1]

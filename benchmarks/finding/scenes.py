@@ -1,6 +1,4 @@
-"""Digits found anywhere in an event camera's view: scenes that the program makes, and MNIST-DVS as streams.
-
-    python -m benchmarks.finding --root shared/data [--model MODEL] [--count 100]
+"""Digits found in scenes that the program makes, and in MNIST-DVS as streams.
 
 Scenes are those of benchmarks/corpora/scenes, of 1.5 s before 128 x 128 pixels, with up to three things: MNIST's
 test images and OpenCV's print, letters, scribbles, blank cards and what else is no digit, textures. After half a
@@ -8,14 +6,13 @@ second a digit counts that is 16 to 100 pixels long and neither hidden nor cut o
 its label is shown, in a box at its place, for most of that time. A box is false where no digit is.
 """
 
-import argparse
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.common import report
@@ -28,10 +25,8 @@ from spikesight.encoders.pyramid import pyramid_of
 from spikesight.encoders.recordings.files import read_recording
 from spikesight.models.classifier import Classifier, Stepper
 from spikesight.models.classifier.session import Session
-from spikesight.models.shipped import find
 from spikesight.models.statistics import interval
 from spikesight.models.steps import Input, Object
-from spikesight.training.data.images import find_idx, read_idx
 from spikesight.training.progress import with_progress
 
 SEED, SIDE, STEPS, SETTLED, AT_ONCE = 53_000, 128, 48, 16, 4
@@ -74,8 +69,17 @@ def answers(classifier: Classifier, x_seq: Tensor, bin_us: int) -> list[tuple[Ob
     return [answer.prediction.objects or () for answer in Stepper(classifier).steps(inputs)]
 
 
-def scenes(classifier: Classifier, made: Scenes, count: int) -> None:
-    """Print and note how many digits of `count` scenes are right, wrong, and how many boxes are false."""
+def scenes(classifier: Classifier, images: NDArray[np.uint8], labels: NDArray[np.int64], count: int) -> None:
+    """Print and note how many digits of `count` scenes are right, wrong, and how many boxes are false. `images` uint8
+    [N, 28, 28] and `labels`: written digits, beside which there are printed ones.
+    """
+    printed, named = print_digits(SEED)
+    digits = Pictures(np.concatenate([images, np.stack(printed)]), np.concatenate([labels, named]))
+    none = np.stack([one for drawn in near(Digits(images, labels), SEED, 200, ()).values() for one in drawn])
+    made = Scenes(digits, Pictures(none, np.full(len(none), NONE)), SEED, steps=STEPS, view=SIDE)
+    report.table(
+        "digits found in a view", "what", "of", "right or false", "wrong or labelled", "low or share", "high or empty"
+    )
     digits = right = wrong = false = steps = one_id = empty = labelled = 0
     for batch in with_progress(range(-(-count // AT_ONCE)), "looking"):
         x_seq, things, _ = made.filmed(batch, AT_ONCE)
@@ -116,6 +120,7 @@ def scenes(classifier: Classifier, made: Scenes, count: int) -> None:
 def streams(classifier: Classifier, root: Path) -> None:
     """Print and note which label is shown for most of each MNIST-DVS recording, as a live stream."""
     files = sorted((root / "mnist_dvs").glob("*/*.npz"))
+    report.table("MNIST-DVS as streams", "what", "of", "right", "wrong", "low", "high")
     right = wrong = 0
     for file in with_progress(files, "streaming"):
         recording = read_recording(file)
@@ -127,29 +132,3 @@ def streams(classifier: Classifier, root: Path) -> None:
     low, high = (100 * side for side in interval(right, len(files)))
     report.row("MNIST-DVS, as streams", len(files), right, wrong, low, high)
     print(f"MNIST-DVS as streams, shown at the end: {right} of {len(files)} right, {wrong} wrong")
-
-
-def main(argv: Sequence[str]) -> None:
-    parser = report.parser(__doc__)
-    parser.add_argument("--root", type=Path, default=Path("data"))
-    parser.add_argument("--model", default="nmnist")
-    parser.add_argument("--count", type=int, default=100, help="scenes")
-    args: argparse.Namespace = parser.parse_args(argv)
-    classifier = Classifier.load(find(args.model))
-    report.table(
-        "digits found in a view", "what", "of", "right or false", "wrong or labelled", "low or share", "high or empty"
-    )
-    images = read_idx(find_idx(args.root, "mnist", "t10k-images-idx3-ubyte"))
-    labels = read_idx(find_idx(args.root, "mnist", "t10k-labels-idx1-ubyte")).astype(np.int64)
-    printed, named = print_digits(SEED)
-    digits = Pictures(np.concatenate([images, np.stack(printed)]), np.concatenate([labels, named]))
-    none = np.stack([one for drawn in near(Digits(images, labels), SEED, 200, ()).values() for one in drawn])
-    made = Scenes(digits, Pictures(none, np.full(len(none), NONE)), SEED, steps=STEPS, view=SIDE)
-    scenes(classifier, made, args.count)
-    if (args.root / "mnist_dvs").is_dir():
-        streams(classifier, args.root)
-    report.write("finding", args.json)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
