@@ -2,21 +2,18 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from benchmarks.compare import __main__ as command
-from benchmarks.compare import comparison
 from benchmarks.compare.ann import ann_settings, fit_ann
-from benchmarks.compare.comparison import QUICK, CompareConfig, Comparison, Curve
-from benchmarks.compare.report import steps_to, write_report
+from benchmarks.compare.comparison import CompareConfig, Comparison
+from benchmarks.compare.report import write_report
 from benchmarks.compare.stdp import StdpConfig, StdpLayer, rates_of
 from spikesight.models.contract import Card
-from spikesight.models.networks.ann import ANNS, SmallCnn
+from spikesight.models.networks.ann import SmallCnn
 from spikesight.training.config import TrainConfig
 from spikesight.training.conversion import accuracy, hits, pictures_of, prepare
 from spikesight.training.data import load_data
@@ -27,57 +24,6 @@ from tests.support.inputs.data_sets import write_idx, write_stripes
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_stripes(tmp_path_factory.mktemp("pictures"))
-
-
-def small(pictures: Path, output: Path, **changes: Any) -> Comparison:
-    config = CompareConfig(
-        data=str(pictures), output=str(output), held=6, images=8, calibration=8, steps=4, aim=4, seed=5,
-        train_images=50, ann_epochs=7,
-    )  # fmt: skip
-    return Comparison(replace(config, **changes), lambda _: None)
-
-
-@pytest.mark.parametrize(
-    "spec", ["direct/arctan", "direct/arctan/0", "direct/arc/4", "morse/arctan/4", "rate/arctan/4/1"]
-)
-def test_what_is_no_direct_training_is_said_before_any_training(spec: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=f"encoding/surrogate/T.*not {spec}"):
-        small(tmp_path / "nothing", tmp_path, direct=("direct/arctan/4", spec))
-
-
-def saved_ann(path: Path, seed: int = 0) -> nn.Module:
-    torch.manual_seed(seed)
-    ann = ANNS["cifar-resnet8"].build(3, 2)
-    torch.save(ann.state_dict(), path)
-    return ann
-
-
-def alike(a: nn.Module, b: nn.Module) -> bool:
-    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values()))
-
-
-@pytest.mark.parametrize(("weights", "count", "epochs"), [(False, 50, 7), (True, 0, 0)])
-def test_an_ann_is_trained_or_taken_as_it_is(
-    weights: bool, count: int, epochs: int, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[tuple[int, int]] = []
-
-    def fit(network: nn.Module, images: Images, _: object, __: object, settings: Any, ___: object) -> nn.Module:
-        asked.append((len(images), settings.epochs))
-        return network.eval()
-
-    monkeypatch.setattr(comparison, "fit_ann", fit)
-    given = saved_ann(tmp_path / "ann.pt", seed=3 if weights else 5)
-    words: dict[str, Any] = {"weights": str(tmp_path / "ann.pt") if weights else ""}
-    compared = small(pictures, tmp_path, **words)
-    network, result = compared.ann()
-    assert asked == ([(count, epochs)] if epochs else [])
-    assert alike(network, given), "that of the file, or a fresh one of the seed"
-    right = hits(network, compared.prepared(compared.test), compared.test.labels)
-    assert (result.images, result.correct) == (24, [right.sum()])
-    again, _ = small(pictures, tmp_path, **words).ann()
-    assert alike(again, network), "trained before"
-    assert len(asked) == bool(epochs)
 
 
 def test_the_anns_recipe_learns() -> None:
@@ -92,24 +38,6 @@ def test_the_anns_recipe_learns() -> None:
     assert [line.partition(": loss ")[0] for line in said] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
     assert all(0 < float(line.partition(": loss ")[2]) < 1.5 for line in said), "a mean over images"
     assert accuracy(network, prepare(pixels, (0.3,), (0.2,)), labels) > 90
-
-
-def test_other_weights_of_the_same_name_are_another_comparison(pictures: Path, tmp_path: Path) -> None:
-    keys = []
-    for seed, folder in ((0, "a"), (1, "b"), (1, "c")):
-        (tmp_path / folder).mkdir()
-        saved_ann(tmp_path / folder / "ann.pt", seed)
-        keys.append(small(pictures, tmp_path / "out", weights=str(tmp_path / folder / "ann.pt")).identity)
-    assert keys[0] != keys[1]
-    assert keys[1] == keys[2], "the same weights elsewhere"
-
-
-def test_other_pictures_in_a_folder_of_the_same_name_are_another_comparison(tmp_path: Path) -> None:
-    first, same, other = (write_stripes(tmp_path / place / "mine") for place in "abc")
-    picture = next((other / "test").rglob("*.png"))
-    picture.write_bytes(next((other / "train").rglob("*.png")).read_bytes())
-    keys = [small(folder, tmp_path / "out").identity for folder in (first, same, other)]
-    assert keys[0] == keys[1] != keys[2]
 
 
 def test_stdp_names_its_neurons_by_training_images_and_reads_test_images(tmp_path: Path) -> None:
@@ -161,12 +89,6 @@ def test_comparison_runs_resumes_and_reports(pictures: Path, tmp_path: Path) -> 
     assert len(list(tmp_path.glob("direct-*"))) == 2  # no run goes on with one of other settings
 
 
-def test_the_first_step_from_which_on_it_is_good() -> None:
-    found = Curve(method="x", correct=[90, 10, 90, 89, 90, 91], images=100)
-    assert [steps_to(found, target) for target in (5, 10, 89, 89.5, 90, 90.5, 91, 91.5)] == [1, 1, 3, 5, 5, 6, 6, None]
-    assert steps_to(Curve(method="x", correct=[1], images=100), 1) == 1
-
-
 def test_pixels_are_normalised_by_channel() -> None:
     images = np.array([0, 51, 255], np.uint8).reshape(1, 3, 1, 1)
     made = prepare(images, (0.0, 0.1, 0.5), (1.0, 0.5, 0.25))
@@ -193,18 +115,3 @@ def test_the_pictures_are_those_of_the_training(tmp_path: Path) -> None:
     assert np.array_equal(pictures.train.pixels, data.train.frames[:][:, 0])
     assert np.array_equal(pictures.test.labels, data.test.labels)
     assert pictures.mean == data.contract.mean
-
-
-def test_flags_win_over_quick_and_quick_over_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
-    words = "--quick --images 7 --direct none --stdp-seeds 4,6 --data cifar10 --long a,b,"
-    changes = {**QUICK, "images": 7, "direct": (), "stdp_seeds": (4, 6), "data": "cifar10", "long": ("a", "b")}
-    asked: list[CompareConfig] = []
-
-    def compared(config: CompareConfig) -> None:
-        asked.append(config)
-        raise ValueError("that is all")
-
-    monkeypatch.setattr(command, "Comparison", compared)
-    with pytest.raises(ValueError, match="that is all"):
-        command.main(words.split())
-    assert asked == [replace(CompareConfig(), **changes)]
