@@ -11,8 +11,8 @@ import pytest
 
 from benchmarks.board import recordings
 from benchmarks.board.figures import Answers
-from benchmarks.board.rows import main, pairs
-from spikesight.models.statistics import interval, mcnemar
+from benchmarks.board.rows import main
+from spikesight.models.statistics import interval
 from tests.support.inputs.data_sets import write_nmnist
 
 
@@ -105,15 +105,3 @@ def test_a_run_keeps_what_its_command_prints_and_a_check_compares(board: Path, c
     assert "one is better than two" in out
     assert ask(board, "check") == 0  # rows that were never run are not asked for
     assert capsys.readouterr().out.count("within") == 2
-
-
-def row(name: str, wrong: dict[str, int], split: str = "a") -> dict[str, Any]:
-    return {"name": name, "figures": {"split": split, "count": 60, "wrong": wrong}}
-
-
-def test_recordings_count_and_not_their_windows() -> None:
-    one, two = row("one", {"0": 1, "7": 2}), row("two", {"0": 3, "1": 1, "7": 2})
-    (pair,) = pairs([one, two])
-    assert (pair.first, pair.second, pair.better, pair.worse) == ("one", "two", 2, 0)
-    assert pair.p == mcnemar(2, 0)
-    assert "no difference can be told" in pair.sentence()

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from hypothesis import strategies as st
 
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.recordings.files import write_recording
@@ -75,14 +74,6 @@ def test_model_metadata(client: TestClient) -> None:
         *({"name": name, "datatype": "INT64", "shape": [-1]} for name in ("steps", "spikes", "synops")),
     ]
     assert client.get("/v2/models/tiny/ready").json() == {"name": "tiny", "ready": True}
-
-
-@pytest.mark.parametrize("path", ["none", "none/ready", "%00", "a" * 5000])
-def test_unknown_models_get_404(client: TestClient, path: str) -> None:
-    answer = client.get(f"/v2/models/{path}")
-    assert answer.status_code in (404, 414)
-    assert list(answer.json()) == ["error"]
-    assert infer(client, document(b"x"), path="none").status_code == 404
 
 
 def test_the_answers_are_those_of_predict_in_every_form(client: TestClient, files: list[bytes]) -> None:
@@ -172,14 +163,6 @@ def test_samples_that_are_refused(client: TestClient, blobs: list[bytes], status
 @pytest.mark.attack("v2 JSON", "a document of many megabytes", "413, unparsed")
 def test_a_large_document_is_not_parsed(client: TestClient) -> None:
     assert infer(client, b"[" + b"0," * MAX_DOCUMENT).status_code == 413
-
-
-NAMES = ["inputs", "outputs", "name", "shape", "datatype", "data", "parameters", "binary_data_size", "id"]
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=5),
-    max_leaves=20,
-)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")

@@ -102,14 +102,6 @@ def test_steps_end_with_what_predict_says_and_every_call_begins_at_rest(model: s
     assert logits(model.steps(seven())) == logits(steps)
 
 
-@pytest.mark.parametrize("objects", [0, 2])
-def test_without_events_there_is_one_step_and_nothing_seen(
-    model: spikesight.Model, events: Events, objects: int
-) -> None:
-    for few in (events[:0], events[:1]):
-        assert [step.label for step in model.steps(few, (34, 34), objects=objects)] == ["nothing"]
-
-
 @pytest.mark.parametrize("name", [sample.name for sample in samples.listing() if sample.name.startswith("digit")])
 def test_a_sample_is_a_stream_that_ends_with_its_label(model: spikesight.Model, name: str) -> None:
     answers = list(model.stream(name))

@@ -14,7 +14,7 @@ from torch import nn
 
 from spikesight.app.cli import main
 from spikesight.app.commands import convert
-from spikesight.app.commands.convert import Source, configure, read_pictures, read_source
+from spikesight.app.commands.convert import Source, configure, read_pictures
 from spikesight.models.checkpoint import load, save
 from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Card, Contract
@@ -85,19 +85,6 @@ def arguments(tmp_path: Path, *words: str) -> argparse.Namespace:
     return parser.parse_args(["weights", "--to", str(tmp_path), "--data", "cifar10", *words])
 
 
-def test_a_named_set_calibrates_and_tests(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = named_set(3)
-    monkeypatch.setattr(convert, "load_images", lambda *_: found)
-    args, source = arguments(tmp_path, "--calibration", "30"), read_source(weights, None)
-    given = read_pictures(args, source)
-    assert (len(given.calibration), len(given.test or ())) == (30, 9)
-    assert {*map(bytes, given.calibration)} < {*map(bytes, found.train.pixels)}
-    assert given.scale == (found.mean, found.std)
-    monkeypatch.setattr(convert, "load_images", lambda *_: named_set(1))
-    with pytest.raises(ValueError, match="cifar10 has 1 channels, the network takes 3"):
-        read_pictures(args, source)
-
-
 @pytest.mark.parametrize("data", ["cifar10", "cifar100"])
 def test_a_models_own_set_is_split_as_its_training_did(
     data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -111,6 +98,9 @@ def test_a_models_own_set_is_split_as_its_training_did(
     given = read_pictures(arguments(tmp_path, "--calibration", "30"), source)
     assert (given.test is own.test) == (data == "cifar10")
     assert (len(given.calibration), given.scale) == (30, None), "a model folder knows its own scale"
+    monkeypatch.setattr(convert, "load_images", lambda *_: named_set(1))
+    with pytest.raises(ValueError, match="cifar10 has 1 channels, the network takes 3"):
+        read_pictures(arguments(tmp_path), replace(source, card=None))
 
 
 def test_a_named_set_calibrates_is_tested_on_and_gives_the_card_its_scale(

@@ -5,9 +5,9 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -161,25 +161,6 @@ def test_what_was_lost_and_why_it_ended_are_said(
         "the source ended: the device has gone",
     ]
     assert out == f"{target}: 5 events, npz\n"
-
-
-@pytest.mark.usefixtures("signals")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_packet_on_its_way_to_the_file_outlives_a_signal(
-    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupted(source: Any, *_: Any, stopped: Callable[[], bool]) -> Iterator[Events]:
-        for packet in steady_packets(source, 60.0, stopped=stopped):
-            signal.raise_signal(number)
-            yield packet
-
-    source, target = Unplugged(at(100, 200), at(300)), tmp_path / "a.npz"
-    monkeypatch.setattr(record, "open_source", lambda *_, **__: source)
-    monkeypatch.setattr(record, "steady_packets", interrupted)
-    assert main(["record", "prophesee", str(target)]) == 0
-    assert read_recording(target).events["t"].tolist() == [100, 200]
-    with pytest.raises(KeyboardInterrupt):
-        signal.raise_signal(signal.SIGINT)  # is handled as before
 
 
 def test_what_a_format_cannot_hold_costs_nothing_of_what_came_before(

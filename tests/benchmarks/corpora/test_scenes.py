@@ -5,11 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from benchmarks.corpora import strokes
 from benchmarks.corpora.digits import Pictures
-from benchmarks.corpora.finder import places_loss
 from benchmarks.corpora.scenes import IGNORED, NONE, Scenes, Things, targets
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.pyramid import pyramid_of
@@ -53,16 +51,3 @@ def test_a_place_shows_a_digit_of_a_size_that_is_read(length: float, label: int,
     shown = targets([thing((-7.5, -7.5), length, label)], 2)  # in the middle of the place in row 1, column 1
     assert shown[:, 0, 1, 1].tolist() == [expected] * 2
     assert shown[:, 0, 3, 3].tolist() == [NONE] * 2
-
-
-def test_the_loss_of_places_falls_with_the_answer_and_leaves_out_what_does_not_count() -> None:
-    wanted = torch.full((3, 1, 2, 2), NONE)
-    wanted[:, 0, 0, 0], wanted[:, 0, 1, 1] = 4, IGNORED
-
-    def loss(four: float, elsewhere: float, ignored: float) -> Tensor:
-        logits = torch.full((3, 1, 2, 2, 10), -5.0)
-        logits[:, 0, 0, 0, 4], logits[:, 0, 0, 1, 3], logits[:, 0, 1, 1, 2] = four, elsewhere, ignored
-        return places_loss(logits, wanted)
-
-    assert loss(5, -5, 0) < loss(0, -5, 0) < loss(0, 3, 0)
-    assert loss(0, 3, 0) == loss(0, 3, 9)

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from spikesight.encoders.emulator.pixels import log_levels
-from spikesight.encoders.events import EVENTS
 from spikesight.encoders.kernels import emulator as loops
 
 HEIGHT, WIDTH = 6, 7
@@ -102,61 +101,6 @@ def test_a_frame(changes: dict[str, Any]) -> None:
         total += n
         assert (waiting > 0) == (changes.get("limit", 4_000) <= 40)
     assert (total > 0) == (changes.get("limit") != 0)
-
-
-@pytest.mark.parametrize("span", [0, 9, 65_535, 65_536, 200_000])
-def test_events_are_put_in_order_and_equal_times_stay_as_they_came(span: int) -> None:
-    random = np.random.default_rng(span)
-    offsets = random.choice([0, span // 2, span, span // 3 + 1 if span else 0], 60).astype(np.uint32)
-    offsets[:20] = random.integers(0, span + 1, 20)
-    words = random.integers(0, 2**28, 60).astype(np.uint32) & np.uint32(0xFFFEFFFF)  # rows fit int16
-    ours = np.zeros(60, EVENTS)
-    loops.sorted_events(offsets, words, 50, 1 << 40, span, ours)
-    order = np.argsort(offsets[:50], kind="stable")
-    word = words[order]
-    expected = np.stack([(1 << 40) + offsets[order].astype(np.int64), word >> 17, word >> 1 & 0xFFFF, word & 1], 1)
-    assert np.array_equal(np.stack([ours[name][:50] for name in "txyp"], 1), expected)
-
-
-def plain_image(padded, columns, rows, weights, step_us, on, off, start, alpha, refractory_us) -> list[tuple[int, int]]:
-    """Offsets and words of all events, pixel by pixel; see moving_image."""
-    events = []
-    for y, x in np.ndindex(on.shape):
-        level = reference = Float(0)
-        free_us = Float(-1)
-        for k, (v, u, w) in enumerate(zip(rows + y, columns + x, weights)):
-            target = w[0] * padded[v, u] + w[1] * padded[v, u + 1]
-            target = target + w[2] * padded[v + 1, u] + w[3] * padded[v + 1, u + 1]
-            if k == 0:
-                level, reference = target, target + start[y, x]
-                continue
-            before, level = level, level + alpha * (target - level)
-            for polarity, share, moved in crossings(before, level, reference, on[y, x], off[y, x]):
-                reference, t = moved, (Float(k - 1) + share) * step_us
-                if t >= free_us:
-                    events.append((int(t), x << 17 | y << 1 | polarity))
-                    free_us = t + refractory_us
-    return events
-
-
-@pytest.mark.parametrize(
-    ("alpha", "refractory_us", "room"), [(1.0, 0.0, 9_000), (0.3, 0.0, 9_000), (1.0, 1_170.0, 9_000), (1.0, 0.0, 50)]
-)
-def test_a_square_that_moves_over_an_even_ground(alpha: float, refractory_us: float, room: int) -> None:
-    for seed in range(3):
-        random = np.random.default_rng(seed)
-        padded = np.full((HEIGHT + 8, WIDTH + 9), 4.0, np.float32)
-        padded[4:9, 5:12] += random.uniform(-1.5, 1.5, (5, 7)).astype(np.float32)
-        columns, rows = random.integers(0, 6, 12), random.integers(0, 5, 12)
-        right, below = random.random((2, 12)).astype(np.float32)
-        weights = np.stack([(1 - right) * (1 - below), right * (1 - below), (1 - right) * below, right * below], axis=1)
-        on, off = random.uniform(0.1, 0.4, (2, HEIGHT, WIDTH)).astype(np.float32)
-        start = random.uniform(-0.1, 0.1, (HEIGHT, WIDTH)).astype(np.float32)
-        given = padded, columns, rows, weights, Float(1000), on, off, start, Float(alpha), Float(refractory_us)
-        offsets, words = np.zeros((2, room), np.uint32)
-        n = loops.moving_image(*given, offsets, words)
-        assert list(zip(offsets[:n], words[:n])) == plain_image(*given)[:room]
-        assert n > (40 if room > 50 else 49)
 
 
 READ_ONLY = """

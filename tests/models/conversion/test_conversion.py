@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from spikesight.models.conversion import calibrate
 from spikesight.models.conversion.ann_to_snn import TOLERANCE, build_network, check_against, convert
-from spikesight.models.conversion.calibrate import decoded, regression, repaired
+from spikesight.models.conversion.calibrate import regression
 from spikesight.models.conversion.methods import METHODS, Method
 from spikesight.models.conversion.simulate import chunks, curve
 from spikesight.models.conversion.thresholds import by_channel, poisson, run_as_ann
@@ -265,26 +265,6 @@ def test_regression_is_least_squares_with_a_ridge(layer: nn.Conv2d | nn.Linear) 
     best = torch.linalg.lstsq(rows, nn.functional.pad(missing, (0, 0, 0, len(hold)))).solution
     torch.testing.assert_close(weight.flatten(1).T, best[:-1], rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(bias, best[-1], rtol=1e-3, atol=1e-4)
-
-
-@pytest.mark.parametrize("first", [0, 2])
-def test_repaired_currents_are_those_of_the_new_weights(first: int) -> None:
-    generator = torch.Generator().manual_seed(0)
-    layer = nn.Conv2d(3, 4, 3, padding=1).requires_grad_(False)
-    spikes = (torch.rand(6, 8, 3, 5, 5, generator=generator) < 0.3).float()
-    other = torch.randn(6, 8, 4, 5, 5, generator=generator)  # a shortcut's share
-    target = torch.randn(8, 4, 5, 5, generator=generator)
-
-    def currents() -> Tensor:
-        return layer(spikes.flatten(0, 1)).unflatten(0, (6, 8)) + other
-
-    def error(x_seq: Tensor) -> float:
-        return float((decoded(x_seq, first) - target).square().mean())
-
-    before, missed = currents(), error(currents())
-    after = repaired(layer, spikes, before, target, first)
-    torch.testing.assert_close(after, currents(), rtol=1e-4, atol=1e-4)
-    assert error(after) < missed
 
 
 def test_the_read_out_is_repaired_and_what_reads_the_image_is_not(one_layer: nn.Module, small_images: Tensor) -> None:

@@ -1,15 +1,11 @@
 """Operation counts: exact against brute force and NeuroBench, padding and stride respected; and what they cost."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks.common.energy import PICOJOULES, PICOJOULES_A_BYTE, ann_energy, spiking_energy
 from benchmarks.common.metering import Work, measure
-from spikesight.models.conversion.ann_to_snn import convert
 from spikesight.models.networks.metering import Meter, dense_macs, reach
 from spikesight.models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
 from spikesight.models.neurons.layers import Rectifier
@@ -95,14 +91,6 @@ def test_a_report_by_hand() -> None:
     assert not network.neuron._forward_hooks
 
 
-@pytest.mark.parametrize(("value", "accumulates"), [(-1.0, True), (0.5, False), (2.0, False)])
-def test_only_units_are_accumulated(value: float, accumulates: bool) -> None:
-    network, x_seq, _ = toy()
-    x_seq[1, 2, 1, 2, 4] = value
-    assert measure(network, x_seq).by_layer["conv"][1] == accumulates
-    assert measure(network, x_seq.flip(0)).by_layer["conv"][1] == accumulates
-
-
 def test_who_fired_in_the_last_step_is_noted_where_somebody_probes() -> None:
     network, x_seq, out = toy()
     meter = Meter(network)
@@ -120,41 +108,3 @@ def test_who_fired_in_the_last_step_is_noted_where_somebody_probes() -> None:
     reached = torch.outer(torch.tensor([2.0, 3, 2]), torch.tensor([2.0, 3, 3, 3, 2]))
     events = 2 * (x_seq * reached).sum((0, 2, 3, 4))
     assert found.synops.tolist() == (events + 2 * (out != 0).sum((0, 2))).int().tolist()
-
-
-def test_counts_equal_neurobench(resnet: nn.Module, images: Tensor) -> None:
-    """NeuroBench's own synaptic operations on the same inputs of each layer, and its idea of which are accumulates."""
-    layers_module = pytest.importorskip("neurobench.metrics.utils.layers", exc_type=ImportError)
-    network, images = convert(resnet, [images], "rueckauer", steps=4), images[:4]
-    seen: list[tuple[str, nn.Module, Tensor]] = []
-
-    def keep(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        return lambda module, inputs: seen.append((name, module, inputs[0]))
-
-    hooks = [
-        module.register_forward_pre_hook(keep(name))
-        for name, module in network.named_modules()
-        if isinstance(module, (nn.Conv2d, nn.Linear))
-    ]
-    x_seq = images[None].expand(3, *images.shape)
-    network(x_seq, None)
-    for hook in hooks:  # NeuroBench calls the layers again
-        hook.remove()
-    theirs: dict[str, float] = {}
-    spiking: dict[str, bool] = {}
-    for name, module, x in seen:
-        size = x.abs().amax([d for d in range(x.ndim) if d != 1], keepdim=True).clamp_min(1e-9)
-        count, binary = layers_module.single_layer_MACs(x / size, module)  # as if spikes' sizes were in the weights
-        theirs[name], spiking[name] = theirs.get(name, 0) + count / len(images), binary
-    report = measure(network, x_seq)
-    assert {name: count for name, (count, _) in report.by_layer.items()} == pytest.approx(theirs)
-    assert {name: only for name, (_, only) in report.by_layer.items()} == spiking
-
-
-def test_an_estimate_is_operations_and_bytes_by_their_costs() -> None:
-    work, (mac, ac) = Work(1e6, 2e6, 0.0, 1e5), PICOJOULES
-    spiking, ann = spiking_energy(work), ann_energy(3e6, 2e5)
-    assert spiking.compute == pytest.approx(mac + 2.1 * ac)
-    assert spiking.with_memory == pytest.approx(spiking.compute + PICOJOULES_A_BYTE * 4 * 9.2)
-    assert ann.compute == pytest.approx(3 * mac)
-    assert ann.with_memory == pytest.approx(ann.compute + PICOJOULES_A_BYTE * 4 * 9.4)

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from time import monotonic, perf_counter
 from typing import Any
@@ -12,8 +12,7 @@ import pytest
 
 from spikesight.encoders.events import SensorSize
 from spikesight.models.classifier import Classifier, InputPipeline
-from spikesight.models.neurons.state import State
-from spikesight.models.steps import Input, Step
+from spikesight.models.steps import Input
 from spikesight.service.http.errors import Broken, Expired, Stopped
 from spikesight.service.http.metrics import Tick
 from spikesight.service.scheduler import scheduler as module
@@ -224,36 +223,6 @@ def test_a_receiver_that_raises_at_everything_it_is_told(deadline: float, poison
         assert len(listener.wait().errors) == 1
         classifier.poison = None
         assert answers_still(scheduler)
-
-
-class Odd(Gated):
-    """A network whose next answer is no answer."""
-
-    odd = True
-
-    def step(self, x: Any, state: State, probe: Sequence[bool] = ()) -> Step:
-        made, odd = super().step(x, state, probe), self.odd
-        self.odd = False
-        return made._replace(layer_spikes=None) if odd else made  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("in_loop", [True, False])
-async def test_a_network_that_answers_nonsense_fails_its_jobs_alone(
-    monkeypatch: pytest.MonkeyPatch, in_loop: bool
-) -> None:
-    monkeypatch.setattr(module, "HAND_OVER_S", 1e9 if in_loop else 0.0)
-    classifier = Odd()
-    classifier.gate.set()
-    mailbox = Mailbox()
-    mailbox.attach(asyncio.get_running_loop())
-    with scheduling(classifier, call_soon=mailbox.call_soon, after_tick=mailbox.flush) as scheduler:
-        _, failed = open_with(scheduler, inputs(2))
-        await until(failed.done.is_set)
-        assert isinstance(failed.errors[0], Broken)
-        assert not scheduler._network.locked()
-        _, good = open_with(scheduler, inputs(3))
-        await until(good.done.is_set)
-        assert equal(good, inputs(3))
 
 
 def test_what_was_admitted_is_answered_by_a_retired_scheduler() -> None:

@@ -33,7 +33,6 @@ from spikesight.service.sinks.sink import (
 from tests.support.models import PREDICTION
 from tests.support.processes import in_fresh_process
 from tests.support.serving import receiver as receiving
-from tests.support.serving.broker import Broker, Subscriber, require_broker
 from tests.support.serving.http import PATIENCE_S
 from tests.support.serving.receiver import Receiver
 from tests.support.serving.tls import Certificate
@@ -109,10 +108,17 @@ def test_a_line_is_written_wholly_or_not_at_all(tmp_path: Path) -> None:
     assert path.read_text() == "123456\nabcdef\n"
 
 
-def test_who_does_not_answer_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broker_is_asked_as_its_address_says_and_who_does_not_answer_is_not_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     library = MagicMock()
     monkeypatch.setitem(sys.modules, "paho.mqtt.client", library)
-    client, sink = library.Client.return_value, Mqtt("mqtt://host/t")
+    client, sink = library.Client.return_value, Mqtt("mqtts://me:s%20x@host/door/camera%200")
+    sink.send(Message("id", b"x"))
+    client.tls_set.assert_called_once_with()
+    client.username_pw_set.assert_called_once_with("me", "s x")
+    client.connect.assert_called_once_with("host", 8883, keepalive=30)
+    client.publish.assert_called_once_with("door/camera 0", b"x", qos=1)
     client.publish.return_value.is_published.return_value = False
     with pytest.raises(SinkLost, match=r"the broker host does not answer \(it refuses, or sends no acknowledgement\)"):
         sink.send(Message("id", b"x"))
@@ -121,57 +127,17 @@ def test_who_does_not_answer_is_not_there(monkeypatch: pytest.MonkeyPatch) -> No
         sink.send(Message("id", b"x"))
 
 
-def test_a_broker_that_restarts_loses_nothing(tmp_path: Path) -> None:
-    require_broker()
-    broker = Broker(tmp_path)
-    broker.start()
-    subscriber = Subscriber(broker.port, "door/#")
-    delivery = Delivery("broker", open_sink(f"mqtt://127.0.0.1:{broker.port}/door/camera%200"), 0.05)
-    for n in range(200):
-        delivery.post({"n": n})
-    subscriber.wait_for(50)
-    broker.stop()
-    for n in range(200, 300):
-        delivery.post({"n": n})
-    broker.start()
-    subscriber.wait_for(300)
-    delivery.close()
-    subscriber.close()
-    broker.stop()
-    assert sorted(message["n"] for message in subscriber.distinct()) == list(range(300))
-    assert delivery.n_dropped == 0
-
-
-def trusted_by_its_certificate_alone(address: str, certificate: Certificate, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Send a message in vain, and one that is taken."""
-    with pytest.raises(SinkLost, match="SSLCertVerificationError"):
-        open_sink(address).send(Message("a", b'{"id": "a"}'))
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.certificate))
-    with closing(open_sink(address)) as sink:
-        sink.send(Message("b", b'{"id": "b"}'))
-
-
-@pytest.mark.filterwarnings("ignore:Exception ignored in. <ssl.SSLSocket")  # paho drops one whose handshake failed
-def test_a_broker_over_tls_is_trusted_by_its_certificate_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    require_broker()
-    certificate = Certificate.made(tmp_path)
-    broker = Broker(tmp_path, certificate)
-    broker.start()
-    subscriber = Subscriber(broker.port, "door", certificate)
-    trusted_by_its_certificate_alone(f"mqtts://localhost:{broker.port}/door", certificate, monkeypatch)
-    subscriber.wait_for(1)
-    subscriber.close()
-    broker.stop()
-    assert subscriber.came == [{"id": "b"}]
-
-
 def test_a_webhook_over_https_is_trusted_by_its_certificate_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     certificate = Certificate.made(tmp_path)
     receiver = Receiver(tls=certificate.context())
     receiver.start()
-    trusted_by_its_certificate_alone(receiver.url, certificate, monkeypatch)
+    with pytest.raises(SinkLost, match="SSLCertVerificationError"):
+        open_sink(receiver.url).send(Message("a", b'{"id": "a"}'))
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.certificate))
+    with closing(open_sink(receiver.url)) as sink:
+        sink.send(Message("b", b'{"id": "b"}'))
     receiver.stop()
     assert receiver.came == [{"id": "b"}]
 

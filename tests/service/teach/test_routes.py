@@ -6,23 +6,21 @@ import os
 import threading
 import time
 import zipfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import count as count_from
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from httpx import ASGITransport, AsyncClient
 
-from spikesight.encoders.events import Events, empty_events, make_events
+from spikesight.encoders.events import Events, make_events
 from spikesight.encoders.recordings.files import digest, write_recording
 from spikesight.encoders.sources.address import Address
 from spikesight.encoders.sources.source import Source
 from spikesight.models.classifier import Classifier
 from spikesight.service.api import create_app
 from spikesight.service.client import (
-    Ack,
     Bad,
     Client,
     ClientError,
@@ -41,7 +39,7 @@ from tests.support.inputs.samples import picture
 from tests.support.models import kept, tiny
 from tests.support.serving.hostile import BOMBS, claimed, with_scans
 from tests.support.serving.http import body_of, get, refused, status_of, talk
-from tests.support.serving.servers import running, settings
+from tests.support.serving.servers import running
 from tests.support.serving.streams import predictions
 from tests.support.waiting import PATIENCE_S
 
@@ -88,28 +86,6 @@ def test_examples_can_be_seen_and_taken_back(session: RemoteTeaching, record: Re
     assert refused(session.rename, "lying", "x")[0] == refused(session.forget, "lying")[0] == 404
     assert [one.label for one in session.forget("standing").classes] == ["a line"]
     assert not session.state(wait=True).ready, "one class is none to choose from"
-
-
-async def test_an_upload_follows_its_class_while_it_is_sent() -> None:
-    app, data = create_app(settings(), (tiny(),)), picture()
-    async with app.router.lifespan_context(app):
-        client = AsyncClient(transport=ASGITransport(app), base_url="http://testserver")
-        session = f"/v1/teach/{(await client.post('/v1/teach')).json()['id']}"
-
-        async def show_while(method: str, query: str) -> dict[str, int]:
-            """Send an example of a cup, and change its class meanwhile; the number of examples by class."""
-
-            async def sent() -> AsyncIterator[bytes]:
-                yield data[:20]
-                assert (await client.request(method, f"{session}/classes?{query}")).status_code == 200
-                yield data[20:]
-
-            await client.post(f"{session}/examples?class=cup", content=data)
-            body = (await client.post(f"{session}/examples?class=cup", content=sent())).json()
-            return {one["label"]: len(one["examples"]) for one in body["lesson"]["classes"]}
-
-        assert await show_while("PATCH", "class=cup&to=mug") == {"mug": 2}
-        assert await show_while("DELETE", "class=cup") == {"mug": 2}
 
 
 def test_the_archive_is_an_ordinary_model(session: RemoteTeaching, record: Record, tmp_path: Path) -> None:
@@ -360,21 +336,6 @@ def test_what_is_shown_is_learnt_and_answered_at_once(client: Client, session: R
     state = session.state(wait=True)
     assert {one.label: len(one.examples) for one in state.classes} == {"lying": 8, "standing": 8}
     assert state.accuracy == 1.0
-
-
-def test_a_class_that_is_renamed_while_it_is_shown_has_all_that_is_shown(
-    client: Client, session: RemoteTeaching
-) -> None:
-    with client.stream(lesson=session.id, **SIZE) as stream:
-        show(stream, "lying", 0, 0)
-        stream.show("lying")
-        stream.send_events(empty_events())  # answered when all before it is handled
-        hear(stream, lambda message: isinstance(message, Ack) and message.seq == stream.seq, "that it is shown")
-        session.rename("lying", "flat")
-        for packet in packets("lying", 1, 4, 3_000_000):
-            stream.send_events(packet)
-        lesson = hear(stream, lambda m: count(m, "flat") + count(m, "lying") >= 8, "further examples")
-        assert count(lesson, "lying") == 0
 
 
 class Endless:

@@ -12,7 +12,6 @@ import pytest
 
 from tests.support.serving.receiver import PATIENCE_S
 from tests.support.serving.servers import free_port
-from tests.support.serving.tls import Certificate
 
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
 
@@ -25,16 +24,14 @@ def require_broker() -> None:
 
 
 class Broker:
-    """Debian's mosquitto, which keeps its sessions over a restart; over TLS with a certificate."""
+    """Debian's mosquitto."""
 
-    def __init__(self, folder: Path, certificate: Certificate | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
         assert MOSQUITTO is not None
         self.port = free_port()
         self._command = [MOSQUITTO, "-c", str(folder / "broker.conf")]
         (folder / "broker.conf").write_text(
             f"listener {self.port} 127.0.0.1\nallow_anonymous true\nuser root\nlog_dest stderr\n"
-            f"persistence true\npersistence_location {folder}/\nmax_queued_messages 0\n"
-            + (f"certfile {certificate.certificate}\nkeyfile {certificate.key}\n" if certificate else "")
         )
 
     def start(self) -> None:
@@ -56,35 +53,23 @@ class Broker:
 
 
 class Subscriber:
-    """Another program at the broker, with a session of its own there."""
+    """Another program at the broker."""
 
-    def __init__(self, port: int, topic: str, certificate: Certificate | None = None) -> None:
+    def __init__(self, port: int, topic: str) -> None:
         mqtt: Any = importlib.import_module("paho.mqtt.client")
         self.came: list[dict[str, Any]] = []
-        self.changed = threading.Condition()
         subscribed = threading.Event()
-        self.client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id="viewer", clean_session=False)
+        self.client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
         self.client.on_connect = lambda client, *_: client.subscribe(topic, qos=1)
         self.client.on_subscribe = lambda *_: subscribed.set()
-        self.client.on_message = lambda _client, _userdata, message: self._take(message.topic, message.payload)
-        if certificate is not None:
-            self.client.tls_set(str(certificate.certificate))
+        self.client.on_message = lambda _client, _userdata, message: self.came.append(json.loads(message.payload))
         self.client.connect("127.0.0.1", port)
         self.client.loop_start()
         assert subscribed.wait(PATIENCE_S)
 
-    def _take(self, _topic: str, body: bytes) -> None:
-        with self.changed:
-            self.came.append(json.loads(body))
-            self.changed.notify_all()
-
     def distinct(self) -> list[dict[str, Any]]:
         """The messages that came, each at its last copy."""
         return list({message["id"]: message for message in self.came}.values())
-
-    def wait_for(self, n: int) -> None:
-        with self.changed:
-            assert self.changed.wait_for(lambda: len(self.distinct()) >= n, PATIENCE_S), len(self.came)
 
     def close(self) -> None:
         self.client.disconnect()

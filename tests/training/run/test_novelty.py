@@ -47,16 +47,13 @@ from spikesight.training.run.evaluate import evaluate, sliding_mean
 from spikesight.training.run.fit import fit
 from spikesight.training.run.novelty import (
     calibration_error,
-    forwarder,
     profile_of,
     rebinned,
-    run_windows,
     unlike_start,
     with_bins,
 )
 from spikesight.training.run.read_out import BEGUN, OWN, TRAINED, best_of, better, read_out_for, reason_not_to_train
 from spikesight.training.run.readings import Source
-from spikesight.training.step.batches import evaluation_input
 from tests.support.inputs.data_sets import small_config, write_nmnist, write_takes
 from tests.support.models import EVENT_CONTRACT, LABELS, PREDICTION, promising, tiny
 
@@ -132,17 +129,6 @@ def test_the_command_gives_an_old_model_what_its_training_would(
     assert card.novelty is not None
     for name, array in again.state().items():
         np.testing.assert_allclose(array, card.novelty.state()[name], rtol=1e-3, atol=1e-4)
-
-
-def test_windows_are_read_alike_by_the_engine_and_the_network(finished: tuple[Data, Path]) -> None:
-    data, model = finished
-    network, card = load(model)
-    layers = card.metrics["known"]["layers"]
-    parts = [(data.val, partial(evaluation_input, contract=card.contract), True)]
-    by_engine = run_windows(forwarder(network, card.contract, layers), parts, card.contract)
-    doubled = run_windows(forwarder(network.double(), card.contract, layers), parts, card.contract)
-    np.testing.assert_allclose(by_engine.rates, doubled.rates, atol=1e-2)
-    assert by_engine.logits.shape == (len(data.val), 3, 2)
 
 
 def test_calibration_error_is_the_gap_between_sure_and_right() -> None:
