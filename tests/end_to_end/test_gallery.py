@@ -1,4 +1,4 @@
-"""The uses in docs/quickstart.md, each run; folders of recordings as people have them, taught and trained from."""
+"""The uses in docs/quickstart.md, each run; a folder of recordings as people have them, taught and trained from."""
 
 import json
 import shutil
@@ -15,7 +15,6 @@ from spikesight.encoders.events import SensorSize
 from spikesight.encoders.sources.samples import events_of
 from spikesight.models.classifier import Classifier
 from spikesight.models.shipped import find
-from spikesight.training.data.folders import read_folder
 from tests.support.gallery import run, words_of
 from tests.support.inputs.formats import nmnist_records
 from tests.support.inputs.things import clip, digit_on_paper, filmed, passing
@@ -74,37 +73,15 @@ def test_the_microcontrollers_reader_reads_a_digit() -> None:
     assert lines.decode().splitlines()[-1].split("\t")[1:4] == ["7", "7", "7"]
 
 
-SHORT, LONG, DAY = 0, 1, 2  # takes of the first day begin at their number, so do those of another day
-LAYOUTS = {
-    "class folders": ("classes", "{kind}/{take}.npz", SHORT),
-    "flat files": ("flat", "{kind}-{take}.npz", SHORT),
-    "one long recording a class": ("flat", "{kind}.npz", LONG),
-    "sessions": ("sessions", "day{take}/{kind}.npz", SHORT),
-    "train and test": ("classes", "{part}/{kind}/{take}.npz", SHORT),
-}
-TAKES = {SHORT: (0, 1, 2), LONG: (3,), DAY: (4,)}
-SECONDS = {0: 3, 1: 3, 2: 3, 3: 18, 4: 3}
-Filmed = dict[tuple[str, int], Path]
-
-
 @pytest.fixture(scope="module")
-def recordings(tmp_path_factory: pytest.TempPathFactory) -> Filmed:
-    """Two things before a camera, in every take."""
-    folder, found = tmp_path_factory.mktemp("filmed"), {}
-    for kind in ("mug", "key"):
-        for take, seconds in SECONDS.items():
-            frames = clip(kind, 10 + take, 30 * seconds)
-            found[kind, take] = filmed(folder / f"{kind}{take}.npz", frames, SensorSize(160, 120), take)
-    return found
-
-
-def lay_out(recordings: Filmed, root: Path, pattern: str, takes: tuple[int, ...]) -> None:
-    """Copies of these takes, in a layout."""
-    for (kind, take), path in recordings.items():
-        if take in takes:
-            to = root / pattern.format(kind=kind, take=take, part="test" if take == takes[-1] else "train")
-            to.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(path, to)
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two things before a camera, on three days in `things`, and on a day in `another day`."""
+    place = tmp_path_factory.mktemp("filmed")
+    for take, folder in enumerate(("things/day0", "things/day1", "things/day2", "another day")):
+        (place / folder).mkdir(parents=True)
+        for kind in ("mug", "key"):
+            filmed(place / folder / f"{kind}.npz", clip(kind, 10 + take, 90), SensorSize(160, 120), take)
+    return place
 
 
 def said(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[dict, str]:
@@ -114,23 +91,10 @@ def said(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[dict, str]:
     return json.loads(out.splitlines()[-1]), out
 
 
-@pytest.fixture
-def layout(
-    request: pytest.FixtureRequest, recordings: Filmed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> tuple[str, int]:
-    """A layout by its name, and its recordings: they are in `things`, others in `another day`."""
-    kind, pattern, takes = LAYOUTS[request.param]
-    lay_out(recordings, tmp_path / "things", pattern, TAKES[takes])
-    lay_out(recordings, tmp_path / "another day", "{kind}.npz", TAKES[DAY])
-    monkeypatch.chdir(tmp_path)
-    return kind, 2 * len(TAKES[takes])
-
-
-@pytest.mark.parametrize("layout", LAYOUTS, indirect=True)
-def test_a_folder_is_taken_as_it_is(layout: tuple[str, int], capsys: pytest.CaptureFixture[str]) -> None:
-    kind, count = layout
-    folder = read_folder("things")
-    assert (folder.layout, len(folder.labels), len(folder.takes)) == (kind, 2, count)
+def test_a_folder_is_taught_from_as_it_is(
+    recordings: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(recordings)
     told, _ = said(capsys, "teach", "--data", "things", "--to", "taught", "--window-ms", "200")
     assert told["labels"] == ["key", "mug"]
     other, _ = said(capsys, "evaluate", "taught", "another day")
@@ -138,16 +102,15 @@ def test_a_folder_is_taken_as_it_is(layout: tuple[str, int], capsys: pytest.Capt
     assert abs(other["right"]["accuracy"] - told["accuracy"]) < 0.1
 
 
-@pytest.mark.parametrize("layout", ["sessions"], indirect=True)
 def test_one_command_trains_on_a_folder_and_knows_it_again(
-    layout: tuple[str, int], capsys: pytest.CaptureFixture[str]
+    recordings: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    kind, count = layout
+    monkeypatch.chdir(recordings)
     settings = {"network": "event-small", "epochs": 1, "epoch-steps": 6, "crop": "object", "window-ms": 200}
     run, out = said(capsys, "train", "--data", "things", *(f"--{name}={value}" for name, value in settings.items()))
-    assert f"layout {kind}: 2 classes, {count} recordings" in out
+    assert "layout sessions: 2 classes, 6 recordings" in out
     trained, _ = said(capsys, "evaluate", f"{run['run']}/model", "another day")
     assert trained["right"]["count"] > 0
     assert trained["shared"] == []
     again, _ = said(capsys, "evaluate", f"{run['run']}/model", "things")
-    assert 0 < len(again["shared"]) < again["right"]["count"] == count, "all but the session that it was tested on"
+    assert 0 < len(again["shared"]) < again["right"]["count"] == 6, "all but the session that it was tested on"

@@ -141,9 +141,12 @@ def test_bad_files_get_one_sentence(data: bytes, words: str, tmp_path: Path) -> 
 
 
 def test_what_is_no_file_and_a_missing_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "faery", None)
     (tmp_path / "a.es").write_bytes(b"Event Stream\x02\x00\x00\x01")
-    for name, words in (("none.raw", "no such file"), ("", "directory"), ("a.es", r"spikesight\[es\]")):
+    write_recording(tmp_path / "a.h5", at(1, 2), DAVIS)
+    for name in ("faery", "h5py"):
+        monkeypatch.setitem(sys.modules, name, None)
+    wrong = {"none.raw": "no such file", "": "directory", "a.es": r"spikesight\[es\]", "a.h5": "h5py"}
+    for name, words in wrong.items():
         with pytest.raises(RecordingError, match=words):
             read_recording(tmp_path / name)
 
@@ -273,15 +276,6 @@ def test_what_is_broken_off_is_kept_if_it_can_be_read(name: str, tmp_path: Path)
         write_recording(path, parts(), DAVIS, name, keep=True)
     assert path.read_bytes() == b"old" if name == "npz" else read_recording(path).events["t"].tolist() == [1, 2]
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_package_that_has_no_wheel_here_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "a.h5"
-    write_recording(path, make_events([1, 2], [3, 3], [4, 4], [1, 0]), SensorSize(9, 9))
-    monkeypatch.setitem(sys.modules, "h5py", None)
-    for use in (lambda: read_recording(path), lambda: write_recording(path, make_events([1], [1], [1], [1]), (9, 9))):
-        with pytest.raises(RecordingError, match="h5py"):
-            use()
 
 
 def columns(found: object, *names: str) -> Events:

@@ -233,15 +233,6 @@ def send(port: int, datagrams: list[bytes]) -> None:
             sender.sendto(datagram, ("127.0.0.1", port))
 
 
-@pytest.mark.parametrize("layout", ["t64", "aestream"])
-def test_datagrams_arrive(layout: str) -> None:
-    sent, driver = packet(1000, n=3000), udp(format=layout)
-    send(driver.port, list(encode(sent, layout)))
-    assert np.array_equal(read_to(3000, driver.read), sent)
-    assert driver.read(0.01) is None
-    driver.close()
-
-
 def test_a_udp_source_survives_silence_noise_and_a_new_clock() -> None:
     driver = udp()
     with Source(Address("udp", "udp"), lambda _: driver) as source:

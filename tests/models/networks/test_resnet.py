@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import spikesight
 from benchmarks.compare.stdp import StdpConfig, StdpLayer, rates_of
 from spikesight.encoders.events import make_events
-from spikesight.models.contract import CheckpointError, Contract
+from spikesight.models.contract import CheckpointError
 from spikesight.models.engine.engine import Engine, engine_status
 from spikesight.models.native.build import library
 from spikesight.models.networks.ann import CifarResNet, as_ann, build_for, fits, guess_name, read_state
@@ -220,7 +220,6 @@ def test_a_converted_neuron_fires_at_its_threshold_in_the_unit_of_its_membranes(
 
 BACKBONE = ResNetConfig("ms", (1, 1), (4, 8), pool="max")
 CONFIG = TaughtConfig(BACKBONE, 3, window=6, slices=3, places=2, input_places=4, height=16, width=16)
-CONTRACT = Contract("events", 2, 16, 16, 6, "binary", 64, 48, 10_000, frame="object", readout=1)
 
 
 def made(config: TaughtConfig) -> TaughtNetwork:

@@ -22,7 +22,6 @@ from tests.support.inputs.samples import some_events
 from tests.support.models import finding, tiny
 from tests.support.serving.scheduling import SHAPE, Gated, Listener, alone, equal, inputs, open_with, scheduling, until
 from tests.support.waiting import PATIENCE_S
-from tests.support.waiting import until as until_now
 
 
 def test_company_changes_nothing() -> None:
@@ -193,15 +192,6 @@ def answers_still(scheduler: Scheduler) -> bool:
     return all(equal(open_with(scheduler, inputs(3), request=request)[1], inputs(3)) for request in (False, True))
 
 
-@pytest.mark.parametrize("observer", ["on_tick", "after_tick"])
-def test_an_observer_that_raises(observer: str) -> None:
-    with scheduling(tiny(), **{observer: raising}) as scheduler:
-        listener = Listener(2)
-        scheduler.submit(scheduler.open(listener, request=False), inputs(2))
-        listener.wait()
-        assert answers_still(scheduler)
-
-
 class Deaf(Listener):
     """Raises whatever it is told, once it has been seen."""
 
@@ -223,25 +213,6 @@ def test_a_receiver_that_raises_at_everything_it_is_told(deadline: float, poison
         assert len(listener.wait().errors) == 1
         classifier.poison = None
         assert answers_still(scheduler)
-
-
-def test_what_was_admitted_is_answered_by_a_retired_scheduler() -> None:
-    """Between its place in the queue and its first step a request has no job yet: its model must not end meanwhile."""
-    scheduler = Scheduler(tiny())
-    scheduler.admit(2)
-    scheduler.retire()
-    scheduler.start()
-    until_now(lambda: scheduler._changed._waiters or not scheduler._thread.is_alive(), "its thread waits")  # type: ignore[attr-defined]
-    for _ in range(2):
-        listener = Listener(3)
-        job = scheduler.open(listener, request=True)
-        scheduler.submit(job, inputs(3))
-        assert equal(listener, inputs(3))
-        scheduler.close(job)
-        assert scheduler._thread.is_alive()
-        scheduler.finish()
-    scheduler._thread.join(PATIENCE_S)
-    assert not scheduler._thread.is_alive()
 
 
 @pytest.mark.parametrize("waits", [True, False])

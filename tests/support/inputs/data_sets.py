@@ -163,16 +163,6 @@ def write_pokerdvs(root: Path) -> Path:
     return root
 
 
-def write_dvslip(root: Path) -> Path:
-    """DVS-Lip as Tonic unpacks it: structured arrays by word."""
-    for (part, first), (label, word), number in product(
-        (("train", 0), ("test", 9)), enumerate(("action", "years")), range(4)
-    ):
-        events = digit_events(label, first + number, length_us=600_000)
-        np.save(placed(root / "DVSLip" / "DVS-Lip" / part / word / f"{number}.npy"), events[["t", "x", "y", "p"]])
-    return root
-
-
 def write_dvsgesture(root: Path) -> Path:
     """DVS128 Gesture as Tonic unpacks it: eleven classes, three users to train on and one to test; rows of ms."""
     for (folder, users), label in product((("ibmGestureTrain", 3), ("ibmGestureTest", 1)), range(11)):
