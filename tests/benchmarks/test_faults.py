@@ -1,15 +1,17 @@
-"""What a benchmark measured is kept as what it is; faults do what their names say."""
+"""What a benchmark measured is kept as what it is; faults do what their names say; motions can be recorded again."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks.common import report
+from benchmarks.common import drawn, report
 from benchmarks.common.faults import SUITE, Corruption, Fault
+from benchmarks.common.filmed import filmed_recording
 from benchmarks.corruptions import Row, corrupted, rows, unchanged
-from spikesight.encoders.events import Events, SensorSize, empty_events, make_events
+from spikesight.encoders.events import Events, SensorSize, check_events, empty_events, make_events
 from spikesight.models.classifier import Classifier
 from spikesight.training.data.sets import Item
 from spikesight.training.run.readings import Source
@@ -71,3 +73,17 @@ def test_every_result_in_the_repository_is_readable_and_names_no_machine() -> No
         assert not [word for word in ("/work/", "/root/", "/home/", "/tmp/") if word in text]
         for table in kept["tables"]:
             assert all(len(row) == len(table["columns"]) for row in table["rows"]), table["title"]
+
+
+both = pytest.mark.parametrize("record", [drawn.motion_recording, filmed_recording])
+
+
+@both
+@pytest.mark.parametrize("motion", drawn.MOTIONS)
+def test_recordings_are_valid_repeatable_and_all_different(record: Callable[..., Events], motion: str) -> None:
+    first, again, other = (record(motion, seed=s) for s in (5, 5, 6))
+    check_events(first, drawn.SENSOR)
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+    assert len(other) > 0 or motion == "still"
+    assert first["t"].max(initial=0) <= 800_000
